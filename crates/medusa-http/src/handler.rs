@@ -1,0 +1,95 @@
+//! The one interface everything that answers requests has.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::pin::Pin;
+
+use http::StatusCode;
+use medusa_proto::status::Status;
+
+use crate::request::{Request, RequestBodyError};
+use crate::response::Response;
+
+/// What [`Handler::handle`] returns. Not `Send`: a request lives and dies on one worker.
+pub type HandlerFuture<'a> = Pin<Box<dyn Future<Output = Result<Response, HandlerError>> + 'a>>;
+
+/// What [`Handler::prepare`] returns.
+pub type PrepareFuture<'a> = Pin<Box<dyn Future<Output = Result<(), PrepareError>> + 'a>>;
+
+/// Answers HTTP requests.
+///
+/// A handler is a value: it is mounted under a pattern, replaced and removed while the server runs, and may *wrap*
+/// another one by holding it and calling its [`handle`](Self::handle).
+///
+/// # Contract
+///
+/// - Called concurrently and on any worker: what belongs to one request lives in the future, not in `self`.
+/// - Dropping the future cancels the request (the client left, a deadline passed): leave nothing half-written.
+/// - The future must not block its worker: everything on that core waits with it.
+/// - A request goes on with the handler it started on, even when that has been replaced or removed meanwhile.
+pub trait Handler: fmt::Debug + Send + Sync + 'static {
+    /// Produces the response.
+    ///
+    /// # Errors
+    ///
+    /// An `Err` is answered with [`HandlerError::status`]; its chain of causes is logged, never sent. A panic is
+    /// caught, logged and answered 500.
+    fn handle(&self, request: Request) -> HandlerFuture<'_>;
+
+    /// Does everything that can fail before the handler is first published: loading a script into every worker,
+    /// connecting to what it needs. Called on every publish that includes the handler, so it must be cheap when
+    /// there is nothing left to do. The default has nothing to prepare.
+    fn prepare(&self) -> PrepareFuture<'_> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// What this handler is and does, for the operator.
+    fn status(&self) -> Status;
+}
+
+/// Why a part of a draft cannot be published.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct PrepareError(pub String);
+
+/// Why a request could not be answered by its handler.
+#[derive(Debug)]
+pub struct HandlerError {
+    status: StatusCode,
+    source: Box<dyn StdError + Send + Sync>,
+}
+
+impl HandlerError {
+    /// The handler itself failed: 500.
+    pub fn internal(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self { status: StatusCode::INTERNAL_SERVER_ERROR, source: source.into() }
+    }
+
+    /// The handler was stopped, or could not take the request now: 503.
+    pub fn unavailable(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, source: source.into() }
+    }
+
+    /// The status the client is answered with.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+}
+
+impl fmt::Display for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.fmt(f)
+    }
+}
+
+impl StdError for HandlerError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.source()
+    }
+}
+
+impl From<RequestBodyError> for HandlerError {
+    fn from(error: RequestBodyError) -> Self {
+        Self { status: error.status(), source: error.into() }
+    }
+}

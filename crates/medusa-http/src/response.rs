@@ -1,0 +1,135 @@
+//! What a handler gives back, and the pages the server answers with on its own account.
+
+use std::borrow::Cow;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
+
+use crate::body::Body;
+
+/// `text/plain; charset=utf-8`
+pub const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+/// `text/html; charset=utf-8`
+pub const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+
+/// One HTTP response.
+///
+/// `Date`, `Server` and the framing fields (`Content-Length`, `Transfer-Encoding`, `Connection`) are the server's to
+/// write, not the handler's.
+#[derive(Debug, Default)]
+pub struct Response {
+    /// The status; 200 unless told otherwise.
+    pub status: StatusCode,
+    /// The fields.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Body,
+}
+
+impl Response {
+    /// 200 with a body and its type.
+    pub fn new(content_type: HeaderValue, body: impl Into<Body>) -> Self {
+        Self::default().with(header::CONTENT_TYPE, content_type).body(body)
+    }
+
+    /// 200 with plain text.
+    pub fn text(text: impl Into<Body>) -> Self {
+        Self::new(TEXT, text)
+    }
+
+    /// Just a status.
+    pub fn status(status: StatusCode) -> Self {
+        Self { status, ..Self::default() }
+    }
+
+    /// Adds a field, in place of any of the same name.
+    #[must_use]
+    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// Sets the body.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Body>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// The server's own page for a status: short, readable on a phone, in light and dark, and free of anything that
+    /// tells about the server's inside.
+    pub fn page(status: StatusCode) -> Self {
+        let mut response = Self::status(status);
+        if may_have_body(status) {
+            response.headers.insert(header::CONTENT_TYPE, HTML);
+            response.body = page(status).into();
+        }
+        response
+    }
+
+    /// A redirect to `location` that keeps links and bookmarks right: 301 for GET and HEAD, 308 for methods whose
+    /// body must be sent again ([RFC 9110 §15.4](https://www.rfc-editor.org/rfc/rfc9110#section-15.4)).
+    pub fn redirect(method: &Method, location: &str) -> Self {
+        let status = if matches!(*method, Method::GET | Method::HEAD) {
+            StatusCode::MOVED_PERMANENTLY
+        } else {
+            StatusCode::PERMANENT_REDIRECT
+        };
+        match HeaderValue::from_str(location) {
+            Ok(location) => Self::page(status).with(header::LOCATION, location),
+            Err(_invalid) => Self::page(StatusCode::BAD_REQUEST),
+        }
+    }
+
+    /// 405 with its `Allow` field ([RFC 9110 §15.5.6](https://www.rfc-editor.org/rfc/rfc9110#section-15.5.6)).
+    pub fn method_not_allowed<'a>(allow: impl IntoIterator<Item = &'a str>) -> Self {
+        let allow = allow.into_iter().collect::<Vec<_>>().join(", ");
+        let allow = HeaderValue::from_str(&allow).unwrap_or(const { HeaderValue::from_static("") });
+        Self::page(StatusCode::METHOD_NOT_ALLOWED).with(header::ALLOW, allow)
+    }
+}
+
+/// Whether a response of this status has a body at all
+/// ([RFC 9110 §6.4.1](https://www.rfc-editor.org/rfc/rfc9110#section-6.4.1)).
+pub(crate) fn may_have_body(status: StatusCode) -> bool {
+    !(status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED))
+}
+
+fn page(status: StatusCode) -> String {
+    let code = status.as_u16();
+    let reason = status.canonical_reason().unwrap_or("Unknown status");
+    let hint: Cow<'_, str> = match status {
+        StatusCode::NOT_FOUND => "There is nothing at this address.".into(),
+        StatusCode::INTERNAL_SERVER_ERROR => "The server failed to answer. Its log says why.".into(),
+        StatusCode::SERVICE_UNAVAILABLE => "The server could not answer in time. Try again later.".into(),
+        _ => "".into(),
+    };
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
+         <title>{code} {reason}</title>\n\
+         <style>:root{{color-scheme:light dark}}body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;\
+         margin:18vh auto;padding:0 1.5rem}}h1{{font-size:1.6rem;margin:0 0 .5rem}}\
+         h1 span{{opacity:.55;font-weight:400}}</style>\n\
+         <h1><span>{code}</span> {reason}</h1>\n<p>{hint}</p>\n</html>\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_have_bodies_only_where_a_status_allows_one() {
+        assert!(!Response::page(StatusCode::NOT_FOUND).body.is_empty());
+        assert!(Response::page(StatusCode::NOT_MODIFIED).body.is_empty());
+        assert!(Response::page(StatusCode::NO_CONTENT).headers.is_empty());
+    }
+
+    #[test]
+    fn a_redirect_keeps_the_method_of_what_is_not_safe() {
+        assert_eq!(Response::redirect(&Method::GET, "/a/").status, 301);
+        assert_eq!(Response::redirect(&Method::POST, "/a/").status, 308);
+        assert_eq!(Response::redirect(&Method::GET, "/a\r\nx").status, 400);
+    }
+}

@@ -1,0 +1,165 @@
+//! An HTTP server as a value: which mounts it has, where its records go, what its limits are.
+//!
+//! A [`Server`] is immutable. A change builds a new one that shares every unchanged [`Mount`] with the old, so that
+//! counters and whatever a handler keeps (caches, connections) carry over by identity.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use http::StatusCode;
+use medusa_log::Sink;
+use medusa_net::ListenAddr;
+use medusa_proto::status::Status;
+
+use crate::handler::Handler;
+use crate::router::{Conflict, Pattern, Router};
+
+/// What bounds one server's requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest request body a handler may read, in bytes. Default 1 MiB, as nginx: enough for forms and JSON,
+    /// too little to fill the memory with. More is answered 413.
+    pub body: u64,
+    /// How long a connection may idle between requests, in seconds. Default 75, as nginx: browsers reuse a
+    /// connection within a minute.
+    pub idle: u32,
+    /// How long a request's head may take from its first byte on, in seconds. Default 30: slow enough for a bad
+    /// mobile link, too fast for a slowloris to be cheap. Later is answered 408.
+    pub head: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { body: 1024 * 1024, idle: 75, head: 30 }
+    }
+}
+
+/// Requests answered, by outcome. Shared by all generations of the same object.
+#[derive(Debug, Default)]
+pub struct Counters {
+    requests: AtomicU64,
+    client_errors: AtomicU64,
+    server_errors: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn count(&self, status: StatusCode) {
+        self.requests.fetch_add(1, Relaxed);
+        if status.is_client_error() {
+            self.client_errors.fetch_add(1, Relaxed);
+        } else if status.is_server_error() {
+            self.server_errors.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Adds the counts to an object's status.
+    pub fn describe(&self, status: Status) -> Status {
+        status
+            .field("requests", self.requests.load(Relaxed))
+            .field("client_errors", self.client_errors.load(Relaxed))
+            .field("server_errors", self.server_errors.load(Relaxed))
+    }
+}
+
+/// A handler under a pattern.
+#[derive(Debug)]
+pub struct Mount {
+    /// Stays the same when the mount's handler is replaced.
+    pub id: u64,
+    /// Which requests it gets.
+    pub pattern: Pattern,
+    /// Who answers them.
+    pub handler: Arc<dyn Handler>,
+    /// Where the script says so: `site.luau:12`.
+    pub origin: Arc<str>,
+    /// Carried over when the handler is replaced.
+    pub counters: Arc<Counters>,
+}
+
+impl Mount {
+    /// What this mount is and has done.
+    pub fn status(&self) -> Status {
+        let status = Status::new("mount", self.pattern.to_string()).field("origin", self.origin.to_string());
+        self.counters.describe(status).child(self.handler.status())
+    }
+}
+
+/// All that makes an HTTP server, before it is checked. See [`Server::build`].
+#[derive(Debug, Clone)]
+pub struct ServerParts {
+    /// Stays the same across changes.
+    pub id: u64,
+    /// As logs and status call it.
+    pub name: Arc<str>,
+    /// Where it listens.
+    pub listen: Vec<ListenAddr>,
+    /// The mounts, in the order the script made them (which decides nothing).
+    pub mounts: Vec<Arc<Mount>>,
+    /// Where its access records go; none: nowhere.
+    pub log: Option<Arc<dyn Sink>>,
+    /// What bounds its requests.
+    pub limits: Limits,
+    /// Carried over across changes.
+    pub counters: Arc<Counters>,
+    /// Where the script says so.
+    pub origin: Arc<str>,
+}
+
+impl ServerParts {
+    /// Whether both are the same server: equal settings and the very same objects.
+    pub fn same(&self, other: &Self) -> bool {
+        let same_log = match (&self.log, &other.log) {
+            (None, None) => true,
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        };
+        same_log
+            && (self.id, &self.name, &self.listen, self.limits, &self.origin)
+                == (other.id, &other.name, &other.listen, other.limits, &other.origin)
+            && self.mounts.len() == other.mounts.len()
+            && self.mounts.iter().zip(&other.mounts).all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+}
+
+/// An HTTP server of one generation: its parts and the router made of its mounts.
+pub struct Server {
+    /// What it was built of.
+    pub parts: ServerParts,
+    pub(crate) router: Router<Arc<Mount>>,
+}
+
+impl Server {
+    /// Builds the router.
+    ///
+    /// # Errors
+    ///
+    /// Two mounts whose patterns clash.
+    pub fn build(parts: ServerParts) -> Result<Self, Conflict> {
+        let router = Router::build(parts.mounts.iter().map(|m| (m.pattern.clone(), Arc::clone(m))))?;
+        Ok(Self { parts, router })
+    }
+
+    /// What this server is and has done.
+    pub fn status(&self) -> Status {
+        let listen = self.parts.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let status = Status::new("http", self.parts.name.to_string())
+            .field("listen", listen)
+            .field("origin", self.parts.origin.to_string());
+        let status = self.parts.counters.describe(status);
+        self.parts.mounts.iter().fold(status, |status, mount| status.child(mount.status()))
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("parts", &self.parts).finish_non_exhaustive()
+    }
+}
+
+/// Says which server answers on a connection *now*: asked anew for every request, so that a keep-alive connection
+/// sees a change with its next request and no request sees half of one.
+pub trait Directory: fmt::Debug + Send + Sync + 'static {
+    /// The server; none when its listener is being retired.
+    fn current(&self) -> Option<Arc<Server>>;
+}

@@ -1,0 +1,233 @@
+//! A script's turn: a future of the script, run slice by slice under a budget.
+//!
+//! What a script may use is set by what it runs for: a request, a statement, a timer. CPU time is counted by the
+//! watchdog ([`crate::preempt`]) and wall-clock time by tokio; both end in an ordinary error with a traceback. What
+//! was preempted waits in the *slow lane* of its thread: of all scripts that had to give way, one runs per turn of
+//! the event loop, so that a hundred runaway scripts cost everyone else no more than one does.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
+use std::task::{Context, Poll, Wake, Waker, ready};
+use std::time::Duration;
+
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+
+use crate::preempt::{Meter, Preemption, take_preempted};
+
+/// What a script may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// CPU time, rounded to the watchdog's ticks of one to two milliseconds.
+    pub cpu: Duration,
+    /// Wall-clock time, waiting included.
+    pub wall: Duration,
+}
+
+impl Budget {
+    /// Of a handler's answer to one request: one second of CPU, 30 of waiting.
+    pub const REQUEST: Self = Self { cpu: Duration::from_secs(1), wall: Duration::from_secs(30) };
+    /// Of one statement from a prompt, and of the script itself at start-up and reload.
+    pub const STATEMENT: Self = Self { cpu: Duration::from_secs(5), wall: Duration::from_secs(60) };
+    /// Of one run of a timer.
+    pub const TIMER: Self = Self { cpu: Duration::from_secs(1), wall: Duration::from_secs(60) };
+}
+
+/// Why a script did not finish.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskError {
+    /// It used more CPU time than it may; the error carries the traceback.
+    #[error("used more than {0:?} of CPU time: {1}")]
+    Cpu(Duration, mlua::Error),
+    /// It took longer than it may.
+    #[error("took longer than {0:?}")]
+    Wall(Duration),
+    /// Its VM is at its memory limit.
+    #[error("the VM is at its memory limit: {0}")]
+    Memory(mlua::Error),
+    /// An error of its own.
+    #[error("{0}")]
+    Script(mlua::Error),
+}
+
+impl TaskError {
+    /// Whether the script was stopped, rather than failed by itself.
+    pub fn is_overrun(&self) -> bool {
+        !matches!(self, Self::Script(_))
+    }
+}
+
+thread_local! {
+    static SLOW_LANE: Arc<Semaphore> = Arc::new(Semaphore::new(1));
+}
+
+/// Runs `script` to its end, or to the end of its budget.
+pub(crate) async fn run<T>(
+    preemption: &Preemption,
+    budget: Budget,
+    script: impl Future<Output = mlua::Result<T>>,
+) -> Result<T, TaskError> {
+    let meter = Rc::new(Meter::new(budget.cpu));
+    let metered = metered(preemption, &meter, script);
+    match tokio::time::timeout(budget.wall, metered).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) if meter.overrun() => Err(TaskError::Cpu(budget.cpu, error)),
+        Ok(Err(error)) if is_memory(&error) => Err(TaskError::Memory(error)),
+        Ok(Err(error)) => Err(TaskError::Script(error)),
+        Err(_elapsed) => Err(TaskError::Wall(budget.wall)),
+    }
+}
+
+/// Whether an error is the VM's memory limit, wherever in the chain.
+fn is_memory(error: &mlua::Error) -> bool {
+    match error {
+        mlua::Error::MemoryError(_) => true,
+        mlua::Error::CallbackError { cause, .. } | mlua::Error::WithContext { cause, .. } => is_memory(cause),
+        mlua::Error::RuntimeError(message) => message.contains("not enough memory"),
+        _ => false,
+    }
+}
+
+/// Polls `script` slice by slice, counting in `meter`.
+pub(crate) async fn metered<T>(preemption: &Preemption, meter: &Rc<Meter>, script: impl Future<Output = T>) -> T {
+    let mut script = std::pin::pin!(script);
+    let mut slow: Option<Slow> = None;
+    poll_fn(move |cx| {
+        if let Some(slow) = &mut slow
+            && slow.poll_turn(cx).is_pending()
+        {
+            return Poll::Pending;
+        }
+        let waker = slow.as_ref().map(|slow| Waker::from(Arc::clone(&slow.waker)));
+        take_preempted();
+        let polled = preemption.slice(meter, || match &waker {
+            None => script.as_mut().poll(cx),
+            Some(quiet) => script.as_mut().poll(&mut Context::from_waker(quiet)),
+        });
+        let preempted = take_preempted();
+        if polled.is_ready() {
+            return polled;
+        }
+        match &mut slow {
+            Some(slow) => slow.after(preempted, cx),
+            None if preempted => slow = Some(Slow::enter(cx)),
+            None => {}
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// The state of a task that had to give way at least once.
+struct Slow {
+    turn: Turn,
+    waker: Arc<QuietWaker>,
+}
+
+enum Turn {
+    /// Waits for the lane.
+    Waiting(Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>>>>),
+    /// Has the lane, and lets the event loop look at its sockets before it goes on.
+    Next(OwnedSemaphorePermit),
+    /// Waits for something else than CPU time, out of the lane.
+    Out,
+}
+
+impl Slow {
+    fn enter(cx: &mut Context<'_>) -> Self {
+        let mut slow = Self { turn: Turn::Out, waker: QuietWaker::new(cx) };
+        slow.queue(cx);
+        slow
+    }
+
+    /// Gives up the lane, if it had it, and queues for it: others go first.
+    fn queue(&mut self, cx: &mut Context<'_>) {
+        self.turn = Turn::Out;
+        self.turn = Turn::Waiting(Box::pin(SLOW_LANE.with(Arc::clone).acquire_owned()));
+        // The first look registers the waker, or wins the lane at once.
+        let _registered = self.poll_lane(cx);
+    }
+
+    fn poll_lane(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Turn::Waiting(lane) = &mut self.turn else { return Poll::Ready(()) };
+        match ready!(lane.as_mut().poll(cx)) {
+            Ok(permit) => {
+                self.turn = Turn::Next(permit);
+                defer(cx);
+                Poll::Pending
+            }
+            // Never closed; if it were, going on without the lane would still be right.
+            Err(_closed) => {
+                self.turn = Turn::Out;
+                Poll::Ready(())
+            }
+        }
+    }
+
+    /// Whether the task may run its next slice.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.waker.task.will_wake(cx.waker()) {
+            self.waker = QuietWaker::new(cx);
+        }
+        ready!(self.poll_lane(cx));
+        self.waker.hush();
+        Poll::Ready(())
+    }
+
+    /// After a slice: back into the lane if it was preempted, out of it if it waits for something else.
+    fn after(&mut self, preempted: bool, cx: &mut Context<'_>) {
+        if preempted {
+            self.queue(cx);
+        } else {
+            self.turn = Turn::Out;
+            self.waker.speak();
+        }
+    }
+}
+
+/// Wakes the task at the event loop's next turn, after it has looked at its sockets.
+fn defer(cx: &mut Context<'_>) {
+    let mut turn = Box::pin(tokio::task::yield_now());
+    let _deferred = turn.as_mut().poll(cx);
+}
+
+/// Stands in for the task's waker while a slice runs: the VM wakes its task whenever a coroutine yields, which for a
+/// preempted one would be at once, before anyone else had a turn. A wake during the slice is kept, not lost.
+struct QuietWaker {
+    task: Waker,
+    state: AtomicU8,
+}
+
+const PASSES_ON: u8 = 0;
+const QUIET: u8 = 1;
+const QUIET_AND_WOKEN: u8 = 2;
+
+impl QuietWaker {
+    fn new(cx: &Context<'_>) -> Arc<Self> {
+        Arc::new(Self { task: cx.waker().clone(), state: AtomicU8::new(QUIET) })
+    }
+
+    fn hush(&self) {
+        self.state.store(QUIET, SeqCst);
+    }
+
+    fn speak(&self) {
+        if self.state.swap(PASSES_ON, SeqCst) == QUIET_AND_WOKEN {
+            self.task.wake_by_ref();
+        }
+    }
+}
+
+impl Wake for QuietWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.state.compare_exchange(QUIET, QUIET_AND_WOKEN, SeqCst, SeqCst) == Err(PASSES_ON) {
+            self.task.wake_by_ref();
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! One Luau VM: sandboxed, capped in memory, under the watchdog.
+//!
+//! **Invariant:** a script reaches nothing but pure computation and what the bindings hand it. There is no `io`, no
+//! `os.execute`, no bytecode (every chunk is loaded as text), no `getfenv`; libraries and the `medusa` table are
+//! read-only.
+
+use std::rc::Rc;
+
+use mlua::chunk::ChunkMode;
+use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
+
+use crate::preempt::{self, Preemption};
+use crate::task::{Budget, TaskError, run};
+
+/// The most one VM may hold. A typical site's live heap is a few MiB; this is a bound on accidents.
+const MEMORY_LIMIT: usize = 256 * 1024 * 1024;
+
+/// Above this share of the limit, memory is collected between tasks: Luau has no emergency collection of its own.
+const COLLECT_ABOVE: usize = MEMORY_LIMIT / 2;
+
+/// What scripts must not have.
+const REMOVED: [&str; 4] = ["loadstring", "getfenv", "setfenv", "newproxy"];
+
+/// A Luau VM on its thread.
+#[derive(Debug)]
+pub(crate) struct Vm {
+    // Before `lua`, so that the watchdog lets go of the VM before it is freed.
+    preemption: Preemption,
+    lua: Lua,
+}
+
+impl Vm {
+    /// Makes a VM. `install` adds the bindings; what it sets in the globals is read-only afterwards.
+    pub(crate) fn new(install: impl FnOnce(&Lua, &Table) -> mlua::Result<()>) -> mlua::Result<Rc<Self>> {
+        // With `catch_rust_panics(false)` mlua would put its own `pcall` in place, in which nothing can give way.
+        let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new())?;
+        lua.set_memory_limit(MEMORY_LIMIT)?;
+        let globals = lua.globals();
+        for name in REMOVED {
+            globals.raw_remove(name)?;
+        }
+        let preempted = lua.create_function(|_, clear: bool| {
+            let preempted = preempt::take_preempted();
+            if preempted && !clear {
+                preempt::set_preempted();
+            }
+            Ok(preempted)
+        })?;
+        load(&lua, include_str!("prelude.luau"), "=prelude", None)?
+            .call::<()>((Value::LightUserData(Lua::poll_pending()), preempted))?;
+        install(&lua, &globals)?;
+        lua.sandbox(true)?;
+        Ok(Rc::new(Self { preemption: Preemption::install(&lua)?, lua }))
+    }
+
+    pub(crate) fn lua(&self) -> &Lua {
+        &self.lua
+    }
+
+    /// Runs a script's future to its end, or to the end of its budget.
+    pub(crate) async fn run<T>(
+        &self,
+        budget: Budget,
+        script: impl Future<Output = mlua::Result<T>>,
+    ) -> Result<T, TaskError> {
+        let result = run(&self.preemption, budget, script).await;
+        if matches!(result, Err(TaskError::Memory(_))) || self.lua.used_memory() > COLLECT_ABOVE {
+            self.collect();
+        }
+        result
+    }
+
+    pub(crate) fn preemption(&self) -> &Preemption {
+        &self.preemption
+    }
+
+    /// Frees what can be freed. After an out-of-memory error a VM goes on failing until this is done.
+    pub(crate) fn collect(&self) {
+        // Twice: the first cycle runs finalisers, the second frees what they held.
+        for _ in 0..2 {
+            if let Err(error) = self.lua.gc_collect() {
+                tracing::warn!(%error, "collecting a script VM's memory failed");
+            }
+        }
+    }
+}
+
+/// Compiles `source`, as text only, under a name that tracebacks show (`@file` or `=name`).
+pub(crate) fn load(lua: &Lua, source: &str, name: &str, environment: Option<Table>) -> mlua::Result<Function> {
+    let chunk = lua.load(source).set_mode(ChunkMode::Text).set_name(name);
+    match environment {
+        Some(environment) => chunk.set_environment(environment).into_function(),
+        None => chunk.into_function(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn vm() -> Rc<Vm> {
+        Vm::new(|lua, globals| {
+            let sleep = lua.create_async_function(|_, ms: u64| async move {
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+                Ok(ms)
+            })?;
+            globals.set("sleep", sleep)
+        })
+        .unwrap()
+    }
+
+    const SHORT: Budget = Budget { cpu: Duration::from_millis(150), wall: Duration::from_secs(20) };
+
+    /// Runs `source` while a ticker on the same thread counts how often it gets a turn.
+    fn race(source: &str) -> (Result<String, TaskError>, u32, Duration) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build_local(tokio::runtime::LocalOptions::default())
+            .unwrap();
+        let vm = vm();
+        let source = source.to_owned();
+        runtime.block_on(async move {
+            let ticks = Rc::new(std::cell::Cell::new(0));
+            let ticker = tokio::task::spawn_local({
+                let ticks = Rc::clone(&ticks);
+                async move {
+                    loop {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                        ticks.set(ticks.get() + 1);
+                    }
+                }
+            });
+            let function = load(vm.lua(), &source, "@test.luau", None).unwrap();
+            let started = Instant::now();
+            let result = vm.run(SHORT, function.call_async::<Value>(())).await;
+            ticker.abort();
+            (result.map(|value| value.to_string().unwrap()), ticks.get(), started.elapsed())
+        })
+    }
+
+    /// Stopped at its budget; others had their turns meanwhile.
+    fn assert_stopped(source: &str, fair: bool) {
+        let (result, ticks, took) = race(source);
+        assert!(matches!(result, Err(TaskError::Cpu(..))), "{source}: {result:?}");
+        let message = result.unwrap_err().to_string();
+        assert!(message.contains("test.luau:"), "no place in: {message}");
+        assert!(took < Duration::from_secs(5), "{source}: took {took:?}");
+        if fair {
+            assert!(ticks >= 20, "{source}: only {ticks} turns for others");
+        }
+    }
+
+    #[test]
+    fn a_busy_loop_gives_way_and_is_stopped() {
+        assert_stopped("while true do end", true);
+        assert_stopped("for i = 1, 1e15 do end", true);
+        assert_stopped("local function deep(n) if n > 0 then deep(n - 1) end end while true do deep(10000) end", true);
+        assert_stopped("while true do pcall(error, 'x') end", true);
+        assert_stopped("local function endless() endless() end while true do pcall(endless) end", true);
+    }
+
+    #[test]
+    fn a_loop_in_pcall_is_stopped() {
+        assert_stopped("while true do pcall(function() while true do end end) end", true);
+        assert_stopped("pcall(pcall, pcall, function() while true do end end) while true do end", true);
+    }
+
+    #[test]
+    fn a_loop_in_a_coroutine_gives_way_and_is_stopped() {
+        assert_stopped("coroutine.wrap(function() while true do end end)()", true);
+        assert_stopped("local co = coroutine.create(function() while true do end end) while true do coroutine.resume(co) end", true);
+        assert_stopped(
+            "local function nest(n) if n == 0 then while true do end end coroutine.wrap(nest)(n - 1) end nest(5)",
+            true,
+        );
+    }
+
+    #[test]
+    fn where_it_cannot_give_way_it_is_still_stopped() {
+        assert_stopped("table.sort({ 3, 1, 2 }, function(a, b) while true do end end)", false);
+        assert_stopped("string.gsub('aaaa', 'a', function() while true do end end)", false);
+        assert_stopped("local t = setmetatable({}, { __index = function() while true do end end }) print(t.x)", false);
+        assert_stopped("local s = coroutine.wrap(function() table.sort({ 3, 1, 2 }, function() while true do end end) end) s()", false);
+    }
+
+    #[test]
+    fn preemption_does_not_disturb_generators() {
+        let (result, _, _) = race(
+            "local function numbers(n) return coroutine.wrap(function()
+                for i = 1, n do for _ = 1, 60000 do end coroutine.yield(i) end
+             end) end
+             local sum, count = 0, 0
+             for i in numbers(100) do sum += i count += 1 end
+             return `{sum} {count}`",
+        );
+        assert_eq!(result.unwrap(), "5050 100");
+    }
+
+    #[test]
+    fn an_empty_yield_is_not_mistaken_for_a_preemption() {
+        let (result, _, _) = race(
+            "local steps = 0
+             local co = coroutine.create(function() for i = 1, 50 do for _ = 1, 60000 do end coroutine.yield() end end)
+             while coroutine.status(co) ~= 'dead' do coroutine.resume(co) steps += 1 end
+             return steps",
+        );
+        assert_eq!(result.unwrap(), "51");
+    }
+
+    #[test]
+    fn waiting_works_inside_script_made_coroutines() {
+        let (result, ticks, _) = race(
+            "local inner = coroutine.wrap(function() local a = sleep(20) coroutine.yield(a) return sleep(10) end)
+             return inner() + inner()",
+        );
+        assert_eq!(result.unwrap(), "30");
+        assert!(ticks > 5);
+    }
+
+    #[test]
+    fn waiting_where_it_cannot_is_an_error_that_says_so() {
+        let (result, _, _) = race(
+            "local t = setmetatable({}, { __index = function() return coroutine.wrap(function() return sleep(1) end)() end })
+             return t.x",
+        );
+        let message = result.unwrap_err().to_string();
+        assert!(message.contains("cannot wait here"), "{message}");
+    }
+
+    #[test]
+    fn a_memory_hog_meets_the_limit_and_the_vm_lives_on() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build_local(tokio::runtime::LocalOptions::default())
+            .unwrap();
+        runtime.block_on(async {
+            let vm = vm();
+            let budget = Budget { cpu: Duration::from_secs(20), wall: Duration::from_secs(60) };
+            let hog = "local t = {} for i = 1, 1e9 do t[i] = string.rep('x', 1e6) .. i end";
+            let hog = load(vm.lua(), hog, "@hog.luau", None).unwrap();
+            let result = vm.run(budget, hog.call_async::<Value>(())).await;
+            assert!(matches!(result, Err(TaskError::Memory(_))), "{result:?}");
+            drop(result);
+            let fine = load(vm.lua(), "return #string.rep('y', 1e6)", "@fine.luau", None).unwrap();
+            assert_eq!(vm.run(budget, fine.call_async::<usize>(())).await.unwrap(), 1_000_000);
+            assert!(vm.lua().used_memory() < 16 * 1024 * 1024);
+        });
+    }
+
+    #[test]
+    fn the_sandbox_has_no_way_out() {
+        let (result, _, _) = race(
+            "local found = {}
+             for _, name in { 'io', 'loadstring', 'load', 'dofile', 'getfenv', 'setfenv', 'require', 'package', 'newproxy' } do
+                 if (_G :: any)[name] ~= nil then table.insert(found, name) end
+             end
+             for _, name in { 'execute', 'exit', 'getenv', 'remove', 'rename', 'tmpname' } do
+                 if (os :: any)[name] ~= nil then table.insert(found, 'os.' .. name) end
+             end
+             table.insert(found, tostring(pcall(function() string.rep = nil end)))
+             table.insert(found, tostring(pcall(function() collectgarbage('stop') end)))
+             return table.concat(found, ' ')",
+        );
+        assert_eq!(result.unwrap(), "require false false");
+    }
+
+    #[test]
+    fn bytecode_is_refused() {
+        let lua = Lua::new();
+        let bytecode = mlua::chunk::Compiler::new().compile("return 1").unwrap();
+        let loaded = lua.load(bytecode).set_mode(ChunkMode::Text).into_function();
+        assert!(loaded.is_err());
+    }
+}
