@@ -1,0 +1,436 @@
+//! What is known about one open connection, shared by its driver and the worker's [`registry`](crate::registry).
+//!
+//! Invariant: a `Conn` lives on one worker, so all of it is `Cell`s and none of it is locked. Deadlines cost nothing per
+//! request: the driver notes the phase it enters and the coarse time, and the registry looks once a second whether
+//! anyone has been in a phase for too long.
+
+use std::cell::{Cell, OnceCell};
+use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+
+use crate::address::ListenAddr;
+use crate::clock;
+use crate::listener::ListenerId;
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// An address and port. An IPv4 peer of a listener for every address is an IPv4 address here too.
+    Tcp(SocketAddr),
+    /// A process of this machine, over a unix socket.
+    Unix,
+}
+
+impl From<SocketAddr> for Peer {
+    fn from(addr: SocketAddr) -> Self {
+        Self::Tcp(SocketAddr::new(addr.ip().to_canonical(), addr.port()))
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(addr) => addr.fmt(f),
+            Self::Unix => f.write_str("unix"),
+        }
+    }
+}
+
+/// What a connection is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Waiting for the first byte of a request.
+    Idle,
+    /// The head of a request is arriving.
+    Head,
+    /// A request is being answered.
+    Busy,
+    /// The last response is out, and the peer's end of the connection is awaited.
+    Closing,
+}
+
+/// How long a connection may stay in a phase, in whole seconds. A deadline is acted on within two seconds after it
+/// passed, never before. [`Duration::MAX`] means no limit. [`Phase::Busy`] has none here: it is the handler's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    /// Between a response and the next request. Default 75 s: browsers keep connections about that long.
+    pub idle: Duration,
+    /// From the first byte of a request to the end of its head, and from connecting to the first byte of the first
+    /// request. Default 30 s: a slow phone takes a few, a client that trickles to hold a connection is cut off.
+    pub head: Duration,
+    /// While there is something to write and the peer takes none of it. Default 60 s.
+    pub write: Duration,
+    /// In [`Phase::Closing`]. Default 5 s.
+    pub closing: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(75),
+            head: Duration::from_secs(30),
+            write: Duration::from_mins(1),
+            closing: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What a driver must know, from [`Conn::poll_signal`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Nothing has happened.
+    None,
+    /// Finish: answer what has been received, announce the close, and close. Told once; [`Conn::is_draining`] stays true.
+    Drain,
+    /// The deadline of this phase has passed: close. Told every second until the phase changes.
+    Expired(Phase),
+    /// The peer has not taken any of the response for [`Deadlines::write`]: close, there is no use in answering.
+    Stalled,
+}
+
+/// Where a worker's connections of one listener come from. There is one for each worker and listener.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub(crate) listener: ListenerId,
+    pub(crate) addr: ListenAddr,
+    /// Connections open on this worker.
+    pub(crate) live: Cell<usize>,
+    /// Connections of this worker that have ended.
+    pub(crate) ended: Cell<u64>,
+    /// New connections are told to finish as soon as they are open.
+    pub(crate) draining: Cell<bool>,
+}
+
+impl Origin {
+    pub(crate) fn new(listener: ListenerId, addr: ListenAddr) -> Rc<Self> {
+        let (live, ended, draining) = (Cell::new(0), Cell::new(0), Cell::new(false));
+        Rc::new(Self { listener, addr, live, ended, draining })
+    }
+}
+
+/// One open connection.
+pub struct Conn {
+    id: u64,
+    pub(crate) origin: Rc<Origin>,
+    peer: Peer,
+    phase: Cell<Phase>,
+    /// The coarse time at which the phase was entered.
+    since: Cell<u32>,
+    requests: Cell<u64>,
+    received: Cell<u64>,
+    sent: Cell<u64>,
+    /// The coarse time since which the peer has taken nothing of what is to be written.
+    stalled_since: Cell<Option<u32>>,
+    deadlines: Cell<Deadlines>,
+    draining: Cell<bool>,
+    drain_untold: Cell<bool>,
+    expired: Cell<bool>,
+    stalled: Cell<bool>,
+    waker: Cell<Option<Waker>>,
+    abort: OnceCell<AbortHandle>,
+    aborted: Cell<bool>,
+}
+
+impl fmt::Debug for Conn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conn")
+            .field("id", &self.id)
+            .field("listener", &self.origin.addr)
+            .field("peer", &self.peer)
+            .field("phase", &self.phase.get())
+            .field("requests", &self.requests.get())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Conn {
+    pub(crate) fn new(id: u64, origin: Rc<Origin>, peer: Peer) -> Self {
+        let draining = origin.draining.get();
+        Self {
+            id,
+            origin,
+            peer,
+            phase: Cell::new(Phase::Idle),
+            since: Cell::new(clock::now()),
+            requests: Cell::new(0),
+            received: Cell::new(0),
+            sent: Cell::new(0),
+            stalled_since: Cell::new(None),
+            deadlines: Cell::new(Deadlines::default()),
+            draining: Cell::new(draining),
+            drain_untold: Cell::new(draining),
+            expired: Cell::new(false),
+            stalled: Cell::new(false),
+            waker: Cell::new(None),
+            abort: OnceCell::new(),
+            aborted: Cell::new(false),
+        }
+    }
+
+    /// A number no other connection of this process has.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Who is at the other end.
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// The listener it came in by.
+    pub fn listener(&self) -> ListenerId {
+        self.origin.listener
+    }
+
+    /// The address that listener listens on.
+    pub fn listen_addr(&self) -> &ListenAddr {
+        &self.origin.addr
+    }
+
+    /// What it is doing.
+    pub fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// Notes that the connection is now in `phase`, whose time begins to run (again). Costs a few memory writes.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
+        self.since.set(clock::now());
+        self.expired.set(false);
+    }
+
+    /// How long it has been in its phase, in seconds.
+    pub fn age(&self) -> u32 {
+        clock::now().saturating_sub(self.since.get())
+    }
+
+    /// Sets the time limits. New connections have [`Deadlines::default`].
+    pub fn set_deadlines(&self, deadlines: Deadlines) {
+        self.deadlines.set(deadlines);
+    }
+
+    /// Counts one request.
+    pub fn count_request(&self) {
+        self.requests.set(self.requests.get() + 1);
+    }
+
+    /// How many requests it has made.
+    pub fn requests(&self) -> u64 {
+        self.requests.get()
+    }
+
+    /// How many bytes were received.
+    pub fn received(&self) -> u64 {
+        self.received.get()
+    }
+
+    /// How many bytes were sent, as far as the kernel has taken them.
+    pub fn sent(&self) -> u64 {
+        self.sent.get()
+    }
+
+    /// Tells the driver to finish. See [`Signal::Drain`].
+    pub fn drain(&self) {
+        if !self.draining.replace(true) {
+            self.drain_untold.set(true);
+            self.wake();
+        }
+    }
+
+    /// Whether the connection was told to finish.
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// What has happened since the last call; the task is woken when there is something new.
+    ///
+    /// Cheap enough for every poll of the connection. Ask *after* polling the protocol: a request that has arrived just in
+    /// time takes back an expired deadline by entering its next phase.
+    pub fn poll_signal(&self, cx: &mut Context<'_>) -> Signal {
+        self.remember(cx.waker());
+        if self.stalled.get() {
+            Signal::Stalled
+        } else if self.expired.get() {
+            Signal::Expired(self.phase.get())
+        } else if self.drain_untold.replace(false) {
+            Signal::Drain
+        } else {
+            Signal::None
+        }
+    }
+
+    /// Bytes have arrived. The first ones end [`Phase::Idle`].
+    pub(crate) fn on_received(&self, bytes: usize) {
+        self.received.set(self.received.get() + bytes as u64);
+        if self.phase.get() == Phase::Idle && bytes > 0 {
+            self.enter(Phase::Head);
+        }
+    }
+
+    /// The kernel has taken bytes.
+    pub(crate) fn on_sent(&self, bytes: usize) {
+        self.sent.set(self.sent.get() + bytes as u64);
+        self.stalled_since.set(None);
+        self.stalled.set(false);
+    }
+
+    /// There are bytes to send, and the kernel takes none.
+    pub(crate) fn on_send_blocked(&self) {
+        if self.stalled_since.get().is_none() {
+            self.stalled_since.set(Some(clock::now()));
+        }
+    }
+
+    /// Whether a deadline has passed at the coarse time `now`; if so, that is noted for the driver.
+    pub(crate) fn check(&self, now: u32) -> bool {
+        let deadlines = self.deadlines.get();
+        let limit = match self.phase.get() {
+            Phase::Idle if self.requests.get() > 0 => deadlines.idle,
+            Phase::Idle | Phase::Head => deadlines.head,
+            Phase::Busy => Duration::MAX,
+            Phase::Closing => deadlines.closing,
+        };
+        self.expired.set(passed(self.since.get(), limit, now));
+        self.stalled.set(self.stalled_since.get().is_some_and(|since| passed(since, deadlines.write, now)));
+        self.expired.get() || self.stalled.get()
+    }
+
+    /// Polls the driver's task again.
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Gives the connection its task, so that it can be aborted.
+    pub(crate) fn set_task(&self, task: AbortHandle) {
+        // A connection is given its task once, right after it was spawned.
+        let _ = self.abort.set(task);
+    }
+
+    /// Has the connection's task dropped at its next turn; false if that was asked for before.
+    pub(crate) fn abort(&self) -> bool {
+        if let Some(task) = self.abort.get() {
+            task.abort();
+        }
+        !self.aborted.replace(true)
+    }
+
+    fn remember(&self, waker: &Waker) {
+        let known = self.waker.take().filter(|known| known.will_wake(waker));
+        self.waker.set(Some(known.unwrap_or_else(|| waker.clone())));
+    }
+}
+
+/// Whether more than `limit` lies between two coarse times. `since` may be a second older than the event it stands for,
+/// hence `>`.
+fn passed(since: u32, limit: Duration, now: u32) -> bool {
+    u64::from(now.saturating_sub(since)) > limit.as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    fn conn() -> Conn {
+        Conn::new(1, Origin::new(ListenerId::next(), ListenAddr::Unix("x".into())), Peer::Unix)
+    }
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn signal(conn: &Conn) -> Signal {
+        conn.poll_signal(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn drain_is_told_once_and_wakes() {
+        let (conn, wakes) = (conn(), Arc::new(Wakes::default()));
+        let waker = Waker::from(wakes.clone());
+        assert_eq!(conn.poll_signal(&mut Context::from_waker(&waker)), Signal::None);
+
+        conn.drain();
+        conn.drain();
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        assert_eq!(signal(&conn), Signal::Drain);
+        assert_eq!(signal(&conn), Signal::None);
+        assert!(conn.is_draining());
+    }
+
+    #[test]
+    fn a_deadline_never_passes_early() {
+        let conn = conn();
+        assert!(!conn.check(30));
+        assert!(conn.check(31));
+        assert_eq!(signal(&conn), Signal::Expired(Phase::Idle));
+        assert_eq!(signal(&conn), Signal::Expired(Phase::Idle));
+    }
+
+    #[test]
+    fn each_phase_has_its_own_limit() {
+        let conn = conn();
+        conn.count_request();
+        assert!(!conn.check(75), "kept alive, it may be idle for longer");
+        assert!(conn.check(76));
+
+        conn.enter(Phase::Head);
+        assert_eq!(signal(&conn), Signal::None, "a new phase takes back an expired deadline");
+        assert!(!conn.check(30));
+        assert!(conn.check(31));
+
+        conn.enter(Phase::Busy);
+        assert!(!conn.check(u32::MAX));
+
+        conn.enter(Phase::Closing);
+        assert!(conn.check(6));
+
+        conn.set_deadlines(Deadlines { closing: Duration::MAX, ..Deadlines::default() });
+        assert!(!conn.check(u32::MAX));
+    }
+
+    #[test]
+    fn the_first_bytes_begin_a_head_and_later_ones_do_not_restart_it() {
+        let conn = conn();
+        conn.on_received(0);
+        assert_eq!(conn.phase(), Phase::Idle);
+        conn.on_received(1);
+        assert_eq!(conn.phase(), Phase::Head);
+        conn.enter(Phase::Busy);
+        conn.on_received(9);
+        assert_eq!((conn.phase(), conn.received()), (Phase::Busy, 10));
+    }
+
+    #[test]
+    fn a_peer_that_takes_nothing_is_stalled_until_it_does() {
+        let conn = conn();
+        conn.enter(Phase::Busy);
+        conn.on_send_blocked();
+        assert!(!conn.check(60));
+        assert!(conn.check(61));
+        assert_eq!(signal(&conn), Signal::Stalled);
+
+        conn.on_sent(1);
+        assert_eq!(signal(&conn), Signal::None);
+        assert!(!conn.check(1000));
+    }
+
+    #[test]
+    fn an_ipv4_peer_of_a_dual_stack_listener_is_ipv4() {
+        let mapped: SocketAddr = "[::ffff:192.0.2.1]:7".parse().expect("an address");
+        assert_eq!(Peer::from(mapped).to_string(), "192.0.2.1:7");
+    }
+}

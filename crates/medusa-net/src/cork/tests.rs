@@ -1,0 +1,260 @@
+//! The cork on a stream that records each write it gets and takes only as much as the test allows.
+
+use std::task::Waker;
+use std::time::Duration;
+
+use super::*;
+use crate::address::ListenAddr;
+use crate::conn::{Origin, Peer, Phase, Signal};
+use crate::listener::ListenerId;
+
+/// Records writes, each one a system call on a real stream; takes `room` bytes, then is not ready.
+#[derive(Default)]
+struct Recorder {
+    writes: Vec<Vec<u8>>,
+    room: usize,
+    input: Vec<u8>,
+    shut: bool,
+    broken: bool,
+}
+
+impl AsyncRead for Recorder {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        buf.put_slice(&std::mem::take(&mut self.input));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Recorder {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.broken {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let mut write: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();
+        write.truncate(self.room);
+        if write.is_empty() {
+            return Poll::Pending;
+        }
+        let taken = write.len();
+        self.room -= taken;
+        self.writes.push(write);
+        Poll::Ready(Ok(taken))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        panic!("the cork has nothing to flush")
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.shut = true;
+        Poll::Ready(Ok(()))
+    }
+}
+
+struct Rig {
+    io: CorkIo<Recorder>,
+    handle: CorkHandle<Recorder>,
+    conn: Rc<Conn>,
+}
+
+impl Rig {
+    fn with_room(room: usize) -> Self {
+        let conn =
+            Rc::new(Conn::new(1, Origin::new(ListenerId::next(), ListenAddr::Unix("x".into())), Peer::Unix));
+        let (io, handle) = cork(Recorder { room, ..Recorder::default() }, conn.clone());
+        Self { io, handle, conn }
+    }
+
+    fn write(&mut self, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(&mut cx(), buf)
+    }
+
+    fn flush(&mut self) {
+        assert!(Pin::new(&mut self.io).poll_flush(&mut cx()).is_ready());
+    }
+
+    fn write_out(&self) -> Poll<io::Result<()>> {
+        self.handle.poll_write_out(&mut cx())
+    }
+
+    fn make_room(&self, room: usize) {
+        self.handle.core.borrow_mut().stream.room = room;
+    }
+
+    /// The size of each write the stream got.
+    fn sizes(&self) -> Vec<usize> {
+        self.handle.core.borrow().stream.writes.iter().map(Vec::len).collect()
+    }
+
+    fn output(&self) -> Vec<u8> {
+        self.handle.core.borrow().stream.writes.concat()
+    }
+}
+
+fn cx() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
+
+fn taken(poll: Poll<io::Result<usize>>) -> usize {
+    match poll {
+        Poll::Ready(Ok(count)) => count,
+        other => panic!("expected a count, got {other:?}"),
+    }
+}
+
+#[test]
+fn many_small_responses_are_one_write() {
+    let mut rig = Rig::with_room(usize::MAX);
+    for _ in 0..16 {
+        assert_eq!(taken(rig.write(b"response")), 8);
+        rig.flush();
+    }
+    assert_eq!(rig.sizes(), []);
+    assert_eq!(rig.handle.buffered(), 128);
+
+    assert!(rig.write_out().is_ready());
+    assert_eq!(rig.sizes(), [128]);
+    assert_eq!((rig.handle.buffered(), rig.handle.bytes_written()), (0, 128));
+
+    assert!(rig.write_out().is_ready());
+    assert_eq!(rig.sizes(), [128], "nothing collected, nothing written");
+}
+
+#[test]
+fn a_large_write_takes_the_collected_with_it_in_one_call() {
+    let mut rig = Rig::with_room(usize::MAX);
+    assert_eq!(taken(rig.write(b"head")), 4);
+    assert_eq!(taken(rig.write(&[b'b'; DIRECT])), DIRECT);
+    assert_eq!(rig.sizes(), [4 + DIRECT]);
+    assert_eq!(rig.output().get(..5), Some(&b"headb"[..]));
+    assert_eq!(rig.handle.buffered(), 0);
+}
+
+#[test]
+fn slices_are_collected_or_passed_on_together() {
+    let mut rig = Rig::with_room(usize::MAX);
+    let small = [IoSlice::new(b"a"), IoSlice::new(b""), IoSlice::new(b"b")];
+    assert_eq!(taken(Pin::new(&mut rig.io).poll_write_vectored(&mut cx(), &small)), 2);
+    assert_eq!(rig.sizes(), []);
+
+    let half = [b'c'; DIRECT / 2];
+    let large = [IoSlice::new(&half), IoSlice::new(&half)];
+    assert_eq!(taken(Pin::new(&mut rig.io).poll_write_vectored(&mut cx(), &large)), DIRECT);
+    assert_eq!(rig.sizes(), [2 + DIRECT]);
+}
+
+#[test]
+fn more_slices_than_fit_are_a_partial_write() {
+    let mut rig = Rig::with_room(usize::MAX);
+    let part = [b'x'; 1024];
+    let many = vec![IoSlice::new(&part); 2 * MAX_SLICES];
+    let count = taken(Pin::new(&mut rig.io).poll_write_vectored(&mut cx(), &many));
+    assert_eq!(count, MAX_SLICES * 1024);
+}
+
+#[test]
+fn a_large_write_on_a_slow_stream_keeps_the_order() {
+    let mut rig = Rig::with_room(2);
+    assert_eq!(taken(rig.write(b"head")), 4);
+    assert!(rig.write(&[b'b'; DIRECT]).is_pending(), "none of it was taken, only part of the head");
+    assert_eq!(rig.handle.buffered(), 2);
+
+    rig.make_room(5);
+    assert_eq!(taken(rig.write(&[b'b'; DIRECT])), 3);
+    rig.make_room(usize::MAX);
+    assert_eq!(taken(rig.write(b"end")), 3);
+    assert!(rig.write_out().is_ready());
+    assert_eq!(rig.output(), b"headbbbend");
+}
+
+#[test]
+fn past_the_high_water_mark_writes_wait_for_the_stream() {
+    let mut rig = Rig::with_room(0);
+    let chunk = [b'x'; 1024];
+    for _ in 0..HIGH_WATER / chunk.len() {
+        assert_eq!(taken(rig.write(&chunk)), chunk.len());
+    }
+    assert!(rig.write(b"y").is_pending());
+    assert!(rig.write_out().is_pending());
+    assert!(!rig.handle.push_raw(b"y"));
+    assert_eq!(rig.handle.buffered(), HIGH_WATER);
+
+    rig.make_room(usize::MAX);
+    assert_eq!(taken(rig.write(b"y")), 1);
+    assert_eq!(rig.sizes(), [HIGH_WATER]);
+    assert_eq!(rig.handle.buffered(), 1);
+}
+
+#[test]
+fn shutdown_writes_out_first() {
+    let mut rig = Rig::with_room(1);
+    assert_eq!(taken(rig.write(b"bye")), 3);
+    assert!(Pin::new(&mut rig.io).poll_shutdown(&mut cx()).is_pending());
+    assert!(!rig.handle.core.borrow().stream.shut);
+
+    rig.make_room(usize::MAX);
+    assert!(Pin::new(&mut rig.io).poll_shutdown(&mut cx()).is_ready());
+    assert_eq!(rig.output(), b"bye");
+    assert!(rig.handle.core.borrow().stream.shut);
+}
+
+#[test]
+fn the_driver_can_add_a_reply_after_the_protocol_gave_up() {
+    let mut rig = Rig::with_room(usize::MAX);
+    assert_eq!(taken(rig.write(b"200 ")), 4);
+    assert!(rig.handle.push_raw(b"400"));
+    rig.io = rig.handle.io();
+    assert!(Pin::new(&mut rig.io).poll_shutdown(&mut cx()).is_ready());
+    assert_eq!(rig.output(), b"200 400");
+}
+
+#[test]
+fn an_error_discards_what_was_collected() {
+    let mut rig = Rig::with_room(usize::MAX);
+    assert_eq!(taken(rig.write(b"lost")), 4);
+    rig.handle.core.borrow_mut().stream.broken = true;
+    assert!(matches!(rig.write_out(), Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe));
+    assert_eq!(rig.handle.buffered(), 0);
+}
+
+#[test]
+fn the_first_byte_read_begins_a_request_head() {
+    let mut rig = Rig::with_room(0);
+    rig.handle.core.borrow_mut().stream.input = b"GET".to_vec();
+    assert_eq!(rig.conn.phase(), Phase::Idle);
+
+    let mut space = [0; 16];
+    let mut buf = ReadBuf::new(&mut space);
+    assert!(Pin::new(&mut rig.io).poll_read(&mut cx(), &mut buf).is_ready());
+    assert_eq!((buf.filled(), rig.conn.phase()), (&b"GET"[..], Phase::Head));
+    assert_eq!(rig.handle.bytes_read(), 3);
+}
+
+#[test]
+fn a_stream_that_takes_nothing_is_noticed() {
+    let mut rig = Rig::with_room(0);
+    rig.conn.enter(Phase::Busy);
+    rig.conn.set_deadlines(crate::Deadlines { write: Duration::from_secs(1), ..Default::default() });
+    assert!(!rig.conn.check(100), "nothing to write, nothing to wait for");
+
+    assert_eq!(taken(rig.write(b"x")), 1);
+    assert!(rig.write_out().is_pending());
+    assert!(rig.conn.check(2));
+    assert_eq!(rig.conn.poll_signal(&mut cx()), Signal::Stalled);
+
+    rig.make_room(1);
+    assert!(rig.write_out().is_ready());
+    assert_eq!(rig.conn.poll_signal(&mut cx()), Signal::None);
+}

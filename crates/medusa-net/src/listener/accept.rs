@@ -1,0 +1,217 @@
+//! The accept loop of one worker on one socket.
+//!
+//! Invariant: the loop ends only when its listener is closed. Running out of file descriptors or memory is logged (at most
+//! once a second) and waited out; a connection that failed before it was accepted is the peer's affair; a panic in a
+//! connection's task ends that connection.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use tokio::sync::watch;
+use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep};
+
+use super::Shared;
+use super::bind::{Registered, Socket};
+use crate::conn::{Conn, Origin, Peer};
+use crate::limits::Permit;
+use crate::panic;
+use crate::registry;
+use crate::stream::Stream;
+
+/// Connections accepted in a row before those that are open get a turn.
+const BURST: usize = 16;
+
+/// Errors in a row after which even harmless ones are waited out, lest an error that stays make the loop spin.
+const ERRORS_IN_A_ROW: usize = 16;
+
+/// How long accepting pauses when there are no file descriptors, no memory, or too many connections.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The least time between two log lines of one loop.
+const LOG_EVERY: Duration = Duration::from_secs(1);
+
+/// Connections still accepted after closing. More than any queue holds, yet a bound: clients may arrive as fast as we
+/// accept.
+const LAST_CALL: usize = 8192;
+
+/// What a protocol does with its connections.
+pub trait Accept: Send + Sync + 'static {
+    /// Serves one connection: called on the worker that accepted it, and run as one task there.
+    ///
+    /// The connection is closed when the future is done and `stream` dropped. A panic in it is caught and logged and ends
+    /// this connection alone. The future must heed [`Conn::poll_signal`]: one that does not is dropped when the server
+    /// shuts down, at the deadline.
+    fn accept(&self, stream: Stream, conn: Rc<Conn>) -> Pin<Box<dyn Future<Output = ()>>>;
+}
+
+/// Why accepting has paused.
+enum Interrupted {
+    /// As many connections are open as may be.
+    Full,
+    Failed(io::Error),
+}
+
+/// Accepts on one socket.
+pub(super) struct Loop {
+    socket: Registered,
+    server: Server,
+    errors_in_a_row: usize,
+    logged: Option<Instant>,
+}
+
+impl Loop {
+    /// Adds the socket to the event loop of this worker.
+    pub(super) fn new(socket: Socket, shared: Arc<Shared>, accept: Arc<dyn Accept>) -> io::Result<Self> {
+        let socket = socket.register()?;
+        let origin = registry::origin(shared.id, shared.addr.clone());
+        Ok(Self { socket, server: Server { shared, accept, origin }, errors_in_a_row: 0, logged: None })
+    }
+
+    /// Accepts until `closing` says true or its sender is gone, then serves what is queued and closes the socket.
+    pub(super) async fn run(mut self, mut closing: watch::Receiver<bool>) {
+        tokio::select! {
+            biased;
+            _ = closing.wait_for(|closing| *closing) => {}
+            never = self.accept_for_ever() => match never {},
+        }
+        self.last_call();
+        // Only now: the listener takes the end of the last receiver for the end of its sockets.
+        drop(closing);
+    }
+
+    async fn accept_for_ever(&mut self) -> Infallible {
+        loop {
+            let interrupted = self.accept_many().await;
+            if let Some(pause) = self.on_interrupted(&interrupted) {
+                sleep(pause).await;
+            }
+        }
+    }
+
+    /// Accepts until something is in the way.
+    async fn accept_many(&mut self) -> Interrupted {
+        poll_fn(|cx| {
+            for _ in 0..BURST {
+                let Some(permit) = Permit::take() else { return Poll::Ready(Interrupted::Full) };
+                match self.socket.poll_accept(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok((stream, peer))) => {
+                        self.errors_in_a_row = 0;
+                        self.server.serve(stream, peer, permit);
+                    }
+                    Poll::Ready(Err(error)) => return Poll::Ready(Interrupted::Failed(error)),
+                }
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Counts and logs what is in the way of accepting. Returns how long to wait, if at all.
+    fn on_interrupted(&mut self, interrupted: &Interrupted) -> Option<Duration> {
+        match interrupted {
+            Interrupted::Full => {
+                let open = crate::limits::open();
+                self.log(format_args!("{open} connections are open, as many as may be; new ones wait"));
+                Some(PAUSE)
+            }
+            Interrupted::Failed(error) => {
+                self.server.shared.errors.fetch_add(1, Ordering::Relaxed);
+                self.errors_in_a_row += 1;
+                if is_exhaustion(error) {
+                    self.log(format_args!(
+                        "out of resources: {error}; new connections wait (for more file descriptors raise \
+                         `ulimit -n`, or LimitNOFILE= in a systemd unit)"
+                    ));
+                    Some(PAUSE)
+                } else if self.errors_in_a_row >= ERRORS_IN_A_ROW {
+                    self.log(format_args!("accepting keeps failing: {error}; trying on"));
+                    Some(PAUSE)
+                } else {
+                    tracing::debug!(listener = %self.server.shared.addr, "a connection failed before it was accepted: {error}");
+                    None
+                }
+            }
+        }
+    }
+
+    fn log(&mut self, message: std::fmt::Arguments<'_>) {
+        let now = Instant::now();
+        if self.logged.is_none_or(|logged| now.duration_since(logged) >= LOG_EVERY) {
+            self.logged = Some(now);
+            tracing::error!(listener = %self.server.shared.addr, "{message}");
+        }
+    }
+
+    /// Accepts what the kernel has queued, then closes the socket.
+    fn last_call(self) {
+        let Self { socket, server, .. } = self;
+        let socket = match socket.unregister() {
+            Ok(socket) => socket,
+            Err(error) => {
+                tracing::warn!(listener = %server.shared.addr, "closed with connections still queued: {error}");
+                return;
+            }
+        };
+        for _ in 0..LAST_CALL {
+            let Some(permit) = Permit::take() else { break };
+            match socket.accept() {
+                Ok((stream, peer)) => server.serve(stream, peer, permit),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock || is_exhaustion(&error) => break,
+                Err(_failed_before_accepted) => {}
+            }
+        }
+    }
+}
+
+/// What becomes of accepted connections.
+struct Server {
+    shared: Arc<Shared>,
+    accept: Arc<dyn Accept>,
+    origin: Rc<Origin>,
+}
+
+impl Server {
+    /// Runs a connection as a task of its own.
+    fn serve(&self, stream: Stream, peer: Peer, permit: Permit) {
+        self.shared.accepted.fetch_add(1, Ordering::Relaxed);
+        let entry = registry::open(&self.origin, peer, permit);
+        let conn = Rc::clone(&entry);
+        let (accept, ended) = (self.accept.clone(), Ended(self.shared.clone()));
+        let task = spawn_local(async move {
+            let served = panic::catch(async { accept.accept(stream, Rc::clone(&entry)).await }).await;
+            if let Err(panicked) = served {
+                let shared = &ended.0;
+                shared.panicked.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(listener = %shared.addr, %peer, "the task of a connection panicked: {panicked}");
+            }
+            // The protocol's part is gone by now; only then does the connection leave the registry.
+            drop((entry, ended));
+        });
+        conn.set_task(task.abort_handle());
+    }
+}
+
+/// Counts a connection as ended when dropped, however its task ended.
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.ended.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Whether the process or the system has run out of something that comes back: see accept(2).
+fn is_exhaustion(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
+}

@@ -1,0 +1,94 @@
+//! A connection's byte stream, whatever carries it.
+//!
+//! Invariant: protocols see a [`Stream`] and never what is inside, so a new transport is a new variant here and nothing
+//! anywhere else.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::address::ListenAddr;
+use crate::conn::Peer;
+
+/// An accepted connection. Small writes go out at once (`TCP_NODELAY`): collecting them is the [`cork`](crate::cork)'s work.
+#[derive(Debug)]
+pub enum Stream {
+    /// Over TCP.
+    Tcp(TcpStream),
+    /// Over a unix socket.
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// Who is at the other end. A system call; [`Conn::peer`](crate::Conn::peer) is free.
+    ///
+    /// # Errors
+    ///
+    /// The connection is gone.
+    pub fn peer(&self) -> io::Result<Peer> {
+        match self {
+            Self::Tcp(tcp) => tcp.peer_addr().map(Peer::from),
+            Self::Unix(_) => Ok(Peer::Unix),
+        }
+    }
+
+    /// The address the peer connected to, which on a listener for every address says which one. A system call.
+    ///
+    /// # Errors
+    ///
+    /// The connection is gone.
+    pub fn local(&self) -> io::Result<ListenAddr> {
+        match self {
+            Self::Tcp(tcp) => tcp.local_addr().map(ListenAddr::Tcp),
+            Self::Unix(unix) => {
+                let path = unix.local_addr()?.as_pathname().map(ToOwned::to_owned);
+                Ok(ListenAddr::Unix(path.unwrap_or_default()))
+            }
+        }
+    }
+}
+
+/// Calls the same method on whatever is inside.
+macro_rules! forward {
+    ($self:ident, $method:ident($($argument:expr),*)) => {
+        match $self.get_mut() {
+            Self::Tcp(tcp) => Pin::new(tcp).$method($($argument),*),
+            Self::Unix(unix) => Pin::new(unix).$method($($argument),*),
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        forward!(self, poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        forward!(self, poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        forward!(self, poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        forward!(self, poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        forward!(self, poll_shutdown(cx))
+    }
+}

@@ -1,0 +1,126 @@
+//! The preconditions, clause by clause.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const NOW: u64 = 1_000_000;
+
+fn current() -> Validators<'static> {
+    Validators { etag: ETag::parse(b"\"a\""), last_modified: Some(NOW) }
+}
+
+fn get(fields: Fields<'_>) -> Outcome {
+    evaluate(true, &fields, Some(&current()))
+}
+
+fn put(fields: Fields<'_>) -> Outcome {
+    evaluate(false, &fields, Some(&current()))
+}
+
+fn if_match(list: &str) -> Fields<'_> {
+    Fields { if_match: Some(list.as_bytes()), ..Fields::default() }
+}
+
+fn if_none_match(list: &str) -> Fields<'_> {
+    Fields { if_none_match: Some(list.as_bytes()), ..Fields::default() }
+}
+
+#[test]
+fn without_fields_all_proceeds() {
+    assert_eq!(get(Fields::default()), Outcome::Proceed);
+    assert_eq!(evaluate(false, &Fields::default(), None), Outcome::Proceed);
+}
+
+#[test]
+fn if_match_wants_a_strong_match() {
+    assert_eq!(put(if_match(r#""b", "a""#)), Outcome::Proceed);
+    assert_eq!(put(if_match(r#"W/"a""#)), Outcome::Failed);
+    assert_eq!(put(if_match(r#""b""#)), Outcome::Failed);
+    assert_eq!(get(if_match("a")), Outcome::Failed, "a malformed list matches nothing");
+}
+
+#[test]
+fn a_star_asks_whether_there_is_one() {
+    assert_eq!(put(if_match(" * ")), Outcome::Proceed);
+    assert_eq!(put(if_none_match("*")), Outcome::Failed);
+    assert_eq!(get(if_none_match("*")), Outcome::NotModified);
+    assert_eq!(evaluate(false, &if_match("*"), None), Outcome::Failed);
+    assert_eq!(evaluate(false, &if_none_match("*"), None), Outcome::Proceed, "create, but never overwrite");
+}
+
+#[test]
+fn if_none_match_is_weak_and_means_304_only_for_reads() {
+    assert_eq!(get(if_none_match(r#"W/"a""#)), Outcome::NotModified);
+    assert_eq!(put(if_none_match(r#"W/"a""#)), Outcome::Failed);
+    assert_eq!(get(if_none_match(r#""b""#)), Outcome::Proceed);
+}
+
+#[test]
+fn dates_compare_to_the_second() {
+    let since = |date| Fields { if_modified_since: Some(date), ..Fields::default() };
+    assert_eq!(get(since(NOW)), Outcome::NotModified);
+    assert_eq!(get(since(NOW - 1)), Outcome::Proceed);
+    assert_eq!(put(since(NOW)), Outcome::Proceed, "If-Modified-Since is for GET and HEAD");
+
+    let unmodified = |date| Fields { if_unmodified_since: Some(date), ..Fields::default() };
+    assert_eq!(put(unmodified(NOW)), Outcome::Proceed);
+    assert_eq!(put(unmodified(NOW - 1)), Outcome::Failed);
+}
+
+#[test]
+fn a_representation_without_a_date_has_no_date_conditions() {
+    let fields = Fields { if_modified_since: Some(0), if_unmodified_since: Some(0), ..Fields::default() };
+    let dateless = Validators { last_modified: None, ..current() };
+    assert_eq!(evaluate(true, &fields, Some(&dateless)), Outcome::Proceed);
+}
+
+#[test]
+fn a_tag_takes_precedence_over_its_date() {
+    let stale = Fields { if_unmodified_since: Some(NOW - 1), ..if_match(r#""a""#) };
+    assert_eq!(put(stale), Outcome::Proceed);
+    let fresh = Fields { if_modified_since: Some(NOW), ..if_none_match(r#""b""#) };
+    assert_eq!(get(fresh), Outcome::Proceed);
+}
+
+#[test]
+fn failure_takes_precedence_over_not_modified() {
+    let both = Fields { if_none_match: Some(b"\"a\""), ..if_match(r#""b""#) };
+    assert_eq!(get(both), Outcome::Failed);
+}
+
+#[test]
+fn if_range_takes_a_strong_tag_or_the_exact_date() {
+    assert!(if_range(b"\"a\"", None, &current()));
+    assert!(!if_range(b"W/\"a\"", None, &current()));
+    assert!(!if_range(b"\"b\"", Some(NOW), &current()));
+    assert!(if_range(b"a date", Some(NOW), &current()));
+    assert!(!if_range(b"a date", Some(NOW + 1), &current()));
+    assert!(!if_range(b"nonsense", None, &Validators::default()));
+}
+
+proptest! {
+    #[test]
+    fn the_validator_that_was_given_always_matches(opaque in "[!#-~]{0,12}", others in "(\"[a-z]{0,3}\",){0,3}") {
+        let tag = format!("\"{opaque}\"");
+        let current = Validators { etag: ETag::parse(tag.as_bytes()), last_modified: None };
+        let list = format!("{others}{tag}");
+        prop_assert_eq!(evaluate(true, &if_none_match(&list), Some(&current)), Outcome::NotModified);
+        prop_assert_eq!(evaluate(false, &if_match(&list), Some(&current)), Outcome::Proceed);
+        prop_assert!(if_range(tag.as_bytes(), None, &current));
+    }
+
+    #[test]
+    fn only_reads_are_answered_304(
+        (if_match, if_none_match) in any::<(Option<Vec<u8>>, Option<Vec<u8>>)>(),
+        (if_modified_since, if_unmodified_since) in any::<(Option<u64>, Option<u64>)>(),
+    ) {
+        let fields = Fields {
+            if_match: if_match.as_deref(),
+            if_none_match: if_none_match.as_deref(),
+            if_modified_since,
+            if_unmodified_since,
+        };
+        prop_assert_ne!(put(fields), Outcome::NotModified);
+    }
+}

@@ -1,0 +1,212 @@
+//! Makes text from outside harmless within a line.
+//!
+//! Printable ASCII less `"` and `\` passes at about 16 bytes per step; the rest is rare and takes the slow way, a
+//! character at a time. *Hidden* characters are escaped even where a format would allow them: they could end a line,
+//! steer a terminal, or show the reader's eye a different text from the one that is there.
+
+/// Appends `value` as it stands between the quotes of a text format: `\"`, `\\`, and `\xHH` for each byte of a hidden
+/// character or of what is not UTF-8. Readable UTF-8 is kept. No two values give the same text.
+pub(super) fn text(value: &[u8], out: &mut Vec<u8>) {
+    let rest = copy_plain(value, out);
+    if !rest.is_empty() {
+        text_slow(rest, text_char, out);
+    }
+}
+
+/// As [`text`], for a column that has no quotes: a space would start the next column, so it is escaped too.
+///
+/// Apache leaves it alone, and with it lets a user name add columns of its own.
+pub(super) fn word(value: &[u8], out: &mut Vec<u8>) {
+    text_slow(value, word_char, out);
+}
+
+/// Appends `value` as it stands between the quotes of a JSON string. What is not UTF-8 becomes U+FFFD.
+pub(super) fn json(value: &[u8], out: &mut Vec<u8>) {
+    let rest = copy_plain(value, out);
+    for chunk in rest.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            json_char(c, out);
+        }
+        if !chunk.invalid().is_empty() {
+            push_char(char::REPLACEMENT_CHARACTER, out);
+        }
+    }
+}
+
+/// Copies the longest plain beginning of `value` and returns what is left.
+fn copy_plain<'a>(value: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
+    let (plain, rest) = value.split_at_checked(plain_length(value)).unwrap_or((&[], value));
+    out.extend_from_slice(plain);
+    rest
+}
+
+/// How many bytes at the start of `value` need no escaping.
+fn plain_length(value: &[u8]) -> usize {
+    let (blocks, _) = value.as_chunks::<16>();
+    // Without an early exit inside a block, the compiler tests all 16 bytes at once.
+    let whole =
+        blocks.iter().take_while(|block| block.iter().fold(true, |all, &b| all & is_plain(b))).count() * 16;
+    let rest = value.get(whole..).unwrap_or_default();
+    whole + rest.iter().take_while(|&&b| is_plain(b)).count()
+}
+
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
+}
+
+fn text_slow(value: &[u8], each: fn(char, &mut Vec<u8>), out: &mut Vec<u8>) {
+    for chunk in value.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            each(c, out);
+        }
+        for &byte in chunk.invalid() {
+            push_hex_byte(byte, out);
+        }
+    }
+}
+
+fn text_char(c: char, out: &mut Vec<u8>) {
+    match c {
+        '"' => out.extend_from_slice(br#"\""#),
+        '\\' => out.extend_from_slice(br"\\"),
+        c if is_hidden(c) => {
+            for &byte in c.encode_utf8(&mut [0; 4]).as_bytes() {
+                push_hex_byte(byte, out);
+            }
+        }
+        c => push_char(c, out),
+    }
+}
+
+fn word_char(c: char, out: &mut Vec<u8>) {
+    match c {
+        ' ' => push_hex_byte(b' ', out),
+        c => text_char(c, out),
+    }
+}
+
+fn json_char(c: char, out: &mut Vec<u8>) {
+    match c {
+        '"' => out.extend_from_slice(br#"\""#),
+        '\\' => out.extend_from_slice(br"\\"),
+        c if is_hidden(c) => {
+            // All hidden characters are in the Basic Multilingual Plane: one escape each.
+            out.extend_from_slice(br"\u");
+            for shift in [12, 8, 4, 0] {
+                out.push(hex_digit((u32::from(c) >> shift) as u8));
+            }
+        }
+        c => push_char(c, out),
+    }
+}
+
+/// Control characters (C0, DEL, C1), line separators, and the marks that reorder the text around them
+/// ([UAX #9](https://www.unicode.org/reports/tr9/)).
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}'
+                | '\u{feff}'
+        )
+}
+
+fn push_char(c: char, out: &mut Vec<u8>) {
+    out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+}
+
+fn push_hex_byte(byte: u8, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[b'\\', b'x', hex_digit(byte >> 4), hex_digit(byte)]);
+}
+
+/// The digit of the low four bits.
+const fn hex_digit(bits: u8) -> u8 {
+    match bits & 15 {
+        n @ 0..=9 => b'0' + n,
+        n => b'a' + n - 10,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn run(escape: fn(&[u8], &mut Vec<u8>), value: &[u8]) -> String {
+        let mut out = Vec::new();
+        escape(value, &mut out);
+        String::from_utf8(out).expect("escaped text is UTF-8")
+    }
+
+    #[test]
+    fn text_keeps_what_is_readable_and_escapes_the_rest() {
+        assert_eq!(run(text, b"plain and longer than a block"), "plain and longer than a block");
+        assert_eq!(run(text, "jürgen".as_bytes()), "jürgen");
+        assert_eq!(run(text, b"a\"b\\c"), r#"a\"b\\c"#);
+        assert_eq!(run(text, b"a\r\nb\0\x1b[2J\x7f"), r"a\x0d\x0ab\x00\x1b[2J\x7f");
+        assert_eq!(run(text, b"\xff\xfe ok"), r"\xff\xfe ok");
+        assert_eq!(run(text, "\u{9b}\u{202e}".as_bytes()), r"\xc2\x9b\xe2\x80\xae");
+    }
+
+    #[test]
+    fn a_word_has_no_space() {
+        assert_eq!(run(word, b"a [b] \"c\""), r#"a\x20[b]\x20\"c\""#);
+    }
+
+    #[test]
+    fn json_escapes_with_u_and_replaces_what_is_not_utf8() {
+        assert_eq!(run(json, b"a\n\"\\\x1f"), r#"a\u000a\"\\\u001f"#);
+        assert_eq!(run(json, b"ok \xff\xfe"), "ok \u{fffd}\u{fffd}");
+        assert_eq!(run(json, "\u{2028}".as_bytes()), r"\u2028");
+    }
+
+    /// Reads text back: what `text` and `word` wrote must say exactly what it was given.
+    fn unescape(escaped: &str) -> Vec<u8> {
+        let mut bytes = escaped.bytes();
+        let mut out = Vec::new();
+        while let Some(byte) = bytes.next() {
+            if byte != b'\\' {
+                out.push(byte);
+                continue;
+            }
+            match bytes.next().expect("an escape goes on") {
+                b'x' => {
+                    let hex: String = bytes.by_ref().take(2).map(char::from).collect();
+                    out.push(u8::from_str_radix(&hex, 16).expect("two digits"));
+                }
+                other => out.push(other),
+            }
+        }
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn text_can_be_read_back_and_hides_nothing(value: Vec<u8>) {
+            for escape in [text, word] {
+                let escaped = run(escape, &value);
+                prop_assert!(!escaped.chars().any(is_hidden));
+                prop_assert_eq!(unescape(&escaped), value.clone());
+            }
+            prop_assert!(!run(word, &value).contains(' '));
+        }
+
+        #[test]
+        fn json_says_what_it_was_given(value: Vec<u8>) {
+            let escaped = run(json, &value);
+            prop_assert!(!escaped.chars().any(is_hidden));
+            let read: String = serde_json::from_str(&format!("\"{escaped}\"")).expect("a JSON string");
+            prop_assert_eq!(read, String::from_utf8_lossy(&value));
+        }
+
+        #[test]
+        fn json_loses_no_unicode(value: String) {
+            let read: String = serde_json::from_str(&format!("\"{}\"", run(json, value.as_bytes()))).expect("JSON");
+            prop_assert_eq!(read, value);
+        }
+    }
+}

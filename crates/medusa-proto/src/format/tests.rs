@@ -1,0 +1,208 @@
+//! The formats as wholes: golden lines, and no record that breaks a line.
+
+use proptest::option;
+use proptest::prelude::*;
+
+use super::*;
+use crate::access::{Peer, Timestamp, Version};
+
+fn sample() -> Record<'static> {
+    Record {
+        time: Timestamp::from_micros(971_211_336_000_042),
+        peer: Peer::Ip([127, 0, 0, 1].into()),
+        user: Some("frank"),
+        method: "GET",
+        target: "/apache_pb.gif",
+        version: Version::Http10,
+        host: Some("example.org:8080"),
+        status: 200,
+        bytes: 2326,
+        duration_us: 1500,
+        referer: Some(b"http://www.example.com/start.html"),
+        user_agent: Some(b"Mozilla/4.08 [en] (Win98; I ;Nav)"),
+        server: "web",
+    }
+}
+
+fn line(format: Format, record: &Record<'_>) -> String {
+    let mut out = Vec::new();
+    Encoder::new(format).encode(record, -7 * 3600, &mut out);
+    String::from_utf8(out).expect("a line is UTF-8")
+}
+
+#[test]
+fn common_is_apaches_example() {
+    assert_eq!(
+        line(Format::Common, &sample()),
+        "127.0.0.1 - frank [10/Oct/2000:13:55:36 -0700] \"GET /apache_pb.gif HTTP/1.0\" 200 2326\n"
+    );
+}
+
+#[test]
+fn combined_is_apaches_example() {
+    assert_eq!(
+        line(Format::Combined, &sample()),
+        "127.0.0.1 - frank [10/Oct/2000:13:55:36 -0700] \"GET /apache_pb.gif HTTP/1.0\" 200 2326 \
+         \"http://www.example.com/start.html\" \"Mozilla/4.08 [en] (Win98; I ;Nav)\"\n"
+    );
+}
+
+#[test]
+fn what_is_absent_is_a_dash() {
+    let bare = Record {
+        peer: Peer::Unix,
+        user: None,
+        method: "",
+        target: "",
+        host: None,
+        status: 400,
+        bytes: 0,
+        referer: None,
+        user_agent: None,
+        ..sample()
+    };
+    assert_eq!(
+        line(Format::Combined, &bare),
+        "unix: - - [10/Oct/2000:13:55:36 -0700] \"-\" 400 - \"-\" \"-\"\n"
+    );
+    assert_eq!(
+        line(Format::Json, &bare),
+        concat!(
+            r#"{"@timestamp":"2000-10-10T20:55:36.000042Z","ecs":{"version":"8.11.0"},"service":{"name":"web"},"#,
+            r#""source":{"address":"unix:"},"http":{"version":"1.0","request":{"method":""},"#,
+            r#""response":{"status_code":400,"body":{"bytes":0}}},"url":{"original":""},"#,
+            r#""event":{"duration":1500000}}"#,
+            "\n"
+        )
+    );
+}
+
+#[test]
+fn json_names_every_field_as_the_schema_does() {
+    assert_eq!(
+        line(Format::Json, &sample()),
+        concat!(
+            r#"{"@timestamp":"2000-10-10T20:55:36.000042Z","ecs":{"version":"8.11.0"},"service":{"name":"web"},"#,
+            r#""source":{"ip":"127.0.0.1"},"user":{"name":"frank"},"#,
+            r#""http":{"version":"1.0","request":{"method":"GET","referrer":"http://www.example.com/start.html"},"#,
+            r#""response":{"status_code":200,"body":{"bytes":2326}}},"#,
+            r#""url":{"original":"/apache_pb.gif","domain":"example.org","port":8080},"#,
+            r#""user_agent":{"original":"Mozilla/4.08 [en] (Win98; I ;Nav)"},"event":{"duration":1500000}}"#,
+            "\n"
+        )
+    );
+}
+
+#[test]
+fn a_forged_line_stays_inside_its_quotes() {
+    let forged = Record {
+        user: Some("a - - [x]"),
+        user_agent: Some(b"\" 200 1\n10.0.0.1 - root [now] \"GET / HTTP/1.1\" 200 1"),
+        ..sample()
+    };
+    let combined = line(Format::Combined, &forged);
+    assert_eq!(combined.matches('\n').count(), 1);
+    assert!(combined.contains(r"- a\x20-\x20-\x20[x] ["), "{combined}");
+    assert!(
+        combined.ends_with("\"\\\" 200 1\\x0a10.0.0.1 - root [now] \\\"GET / HTTP/1.1\\\" 200 1\"\n"),
+        "{combined}"
+    );
+}
+
+#[test]
+fn lost_records_are_told_in_the_stream() {
+    let from = Timestamp::from_micros(971_211_336_000_042);
+    let loss = Loss { records: 1532, from, to: Timestamp::from_micros(from.micros() + 2_000_000) };
+    let mut out = Vec::new();
+    Encoder::new(Format::Combined).encode_loss(&loss, -7 * 3600, &mut out);
+    Encoder::new(Format::Json).encode_loss(&Loss { records: 1, ..loss }, 0, &mut out);
+    assert_eq!(
+        String::from_utf8(out).expect("UTF-8"),
+        concat!(
+            "# 1532 records lost between 10/Oct/2000:13:55:36 -0700 and 10/Oct/2000:13:55:38 -0700\n",
+            r#"{"@timestamp":"2000-10-10T20:55:38.000042Z","ecs":{"version":"8.11.0"},"log":{"level":"warn"},"#,
+            r#""message":"1 record lost between 2000-10-10T20:55:36.000042Z and 2000-10-10T20:55:38.000042Z"}"#,
+            "\n"
+        )
+    );
+}
+
+#[test]
+fn a_format_is_found_by_name() {
+    for format in [Format::Common, Format::Combined, Format::Json] {
+        assert_eq!(format.name().parse(), Ok(format));
+    }
+    let error = "clf".parse::<Format>().expect_err("no such format");
+    assert_eq!(error.to_string(), r#"unknown log format "clf": use "common", "combined" or "json""#);
+}
+
+/// The columns of a text line, as log analysers read them: three words, a bracketed time, then words and quoted text.
+fn columns(line: &str) -> usize {
+    let words: Vec<&str> = line.splitn(4, ' ').collect();
+    assert!(words[..3].iter().all(|word| !word.is_empty()), "{line}");
+    let (mut columns, mut rest) = (3, words[3]);
+    while !rest.is_empty() {
+        let end = match rest.as_bytes()[0] {
+            b'"' => closing_quote(&rest[1..]) + 2,
+            b'[' => rest.find(']').expect("a closing bracket") + 1,
+            _ => rest.find(' ').unwrap_or(rest.len()),
+        };
+        columns += 1;
+        rest = rest[end..].strip_prefix(' ').unwrap_or(&rest[end..]);
+    }
+    columns
+}
+
+/// Where the quote is that no backslash escapes.
+fn closing_quote(text: &str) -> usize {
+    let mut escaped = false;
+    text.find(|c| {
+        let closes = c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        closes
+    })
+    .expect("a closing quote")
+}
+
+proptest! {
+    #[test]
+    fn no_record_breaks_a_line(
+        (micros, address, offset) in any::<(i64, std::net::IpAddr, i32)>(),
+        (user, host) in (option::of(".*"), option::of(".*")),
+        (method, target, server) in (".*", ".*", ".*"),
+        (status, bytes, duration_us) in any::<(u16, u64, u64)>(),
+        (referer, user_agent) in any::<(Option<Vec<u8>>, Option<Vec<u8>>)>(),
+    ) {
+        let record = Record {
+            time: Timestamp::from_micros(micros),
+            peer: Peer::Ip(address),
+            user: user.as_deref(),
+            method: &method,
+            target: &target,
+            version: Version::Http2,
+            host: host.as_deref(),
+            status,
+            bytes,
+            duration_us,
+            referer: referer.as_deref(),
+            user_agent: user_agent.as_deref(),
+            server: &server,
+        };
+        for (format, expected) in [(Format::Common, 7), (Format::Combined, 9)] {
+            let mut out = Vec::new();
+            Encoder::new(format).encode(&record, offset, &mut out);
+            let line = String::from_utf8(out).expect("UTF-8");
+            let body = line.strip_suffix('\n').expect("a newline at the end");
+            prop_assert!(!body.chars().any(char::is_control), "{body:?}");
+            prop_assert_eq!(columns(body), expected, "{}", body);
+        }
+        let json = line(Format::Json, &record);
+        prop_assert_eq!(json.matches('\n').count(), 1);
+        let value: serde_json::Value = serde_json::from_str(&json).expect("a JSON object");
+        prop_assert_eq!(value["url"]["original"].as_str(), Some(target.as_str()));
+        prop_assert_eq!(value["user"]["name"].as_str(), user.as_deref());
+        prop_assert_eq!(value["http"]["response"]["status_code"].as_u64(), Some(u64::from(status)));
+        let agent = user_agent.as_deref().map(String::from_utf8_lossy);
+        prop_assert_eq!(value["user_agent"]["original"].as_str(), agent.as_deref());
+    }
+}

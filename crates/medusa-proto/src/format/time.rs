@@ -1,0 +1,180 @@
+//! Instants as text, a second at a time.
+//!
+//! The calendar arithmetic is Howard Hinnant's [`civil_from_days`], exact for every day a
+//! [`Timestamp`] can hold.
+//!
+//! [`civil_from_days`]: https://howardhinnant.github.io/date_algorithms.html#civil_from_days
+
+use crate::access::Timestamp;
+
+const DAY: i64 = 86_400;
+const MONTHS: [&[u8; 3]; 12] =
+    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+
+/// The text of the last second asked for. Records come in order, so most ask for the same one again.
+#[derive(Debug)]
+pub(super) struct Stamp {
+    /// Second and UTC offset that `text` shows.
+    shown: Option<(i64, i32)>,
+    text: Vec<u8>,
+}
+
+impl Stamp {
+    pub(super) const fn new() -> Self {
+        Self { shown: None, text: Vec::new() }
+    }
+
+    /// Local time in the Common Log Format, without its brackets: `10/Oct/2000:13:55:36 -0700`.
+    ///
+    /// One stamp serves one style: an encoder has one format.
+    pub(super) fn clf(&mut self, time: Timestamp, utc_offset: i32) -> &[u8] {
+        self.show(time.seconds(), utc_offset, write_clf)
+    }
+
+    /// UTC to the second, as [RFC 3339](https://www.rfc-editor.org/rfc/rfc3339) begins: `2000-10-10T20:55:36`.
+    pub(super) fn rfc3339(&mut self, time: Timestamp) -> &[u8] {
+        self.show(time.seconds(), 0, |second, _, out| write_rfc3339(second, out))
+    }
+
+    fn show(&mut self, second: i64, utc_offset: i32, write: fn(i64, i32, &mut Vec<u8>)) -> &[u8] {
+        if self.shown != Some((second, utc_offset)) {
+            self.text.clear();
+            write(second, utc_offset, &mut self.text);
+            self.shown = Some((second, utc_offset));
+        }
+        &self.text
+    }
+}
+
+fn write_clf(second: i64, utc_offset: i32, out: &mut Vec<u8>) {
+    let offset = utc_offset.clamp(-86_399, 86_399);
+    let local = Civil::at(second.saturating_add(i64::from(offset)));
+    two_digits(local.day, out);
+    out.push(b'/');
+    out.extend_from_slice(MONTHS.get(local.month as usize - 1).copied().unwrap_or(b"???"));
+    out.push(b'/');
+    four_digits(local.year, out);
+    out.push(b':');
+    local.time_of_day(out);
+    out.extend_from_slice(if offset < 0 { b" -" } else { b" +" });
+    let minutes = offset.unsigned_abs() / 60;
+    two_digits(minutes / 60, out);
+    two_digits(minutes % 60, out);
+}
+
+fn write_rfc3339(second: i64, out: &mut Vec<u8>) {
+    let utc = Civil::at(second);
+    four_digits(utc.year, out);
+    out.push(b'-');
+    two_digits(utc.month, out);
+    out.push(b'-');
+    two_digits(utc.day, out);
+    out.push(b'T');
+    utc.time_of_day(out);
+}
+
+/// A date of the Gregorian calendar and a time of day.
+struct Civil {
+    year: u32,
+    /// 1 to 12.
+    month: u32,
+    /// 1 to 31.
+    day: u32,
+    /// Seconds since midnight.
+    second: u32,
+}
+
+impl Civil {
+    /// The date and time `second` seconds after the epoch; moved to the nearer end of the years 1970 to 9999.
+    fn at(second: i64) -> Self {
+        let second = second.clamp(0, Timestamp::MAX.seconds());
+        // Days since 0000-03-01: years that start in March have the leap day at their end.
+        let days = second / DAY + 719_468;
+        let era = days / 146_097;
+        let day_of_era = days % 146_097;
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month_from_march = (5 * day_of_year + 2) / 153;
+        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+        Self {
+            year: (year_of_era + era * 400 + i64::from(month <= 2)) as u32,
+            month: month as u32,
+            day: (day_of_year - (153 * month_from_march + 2) / 5 + 1) as u32,
+            second: (second % DAY) as u32,
+        }
+    }
+
+    /// `13:55:36`
+    fn time_of_day(&self, out: &mut Vec<u8>) {
+        two_digits(self.second / 3600, out);
+        out.push(b':');
+        two_digits(self.second / 60 % 60, out);
+        out.push(b':');
+        two_digits(self.second % 60, out);
+    }
+}
+
+fn two_digits(n: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[b'0' + (n / 10 % 10) as u8, b'0' + (n % 10) as u8]);
+}
+
+fn four_digits(n: u32, out: &mut Vec<u8>) {
+    two_digits(n / 100, out);
+    two_digits(n % 100, out);
+}
+
+/// `.123456`
+pub(super) fn micros(subsec_micros: u32, out: &mut Vec<u8>) {
+    out.push(b'.');
+    two_digits(subsec_micros / 10_000, out);
+    two_digits(subsec_micros / 100 % 100, out);
+    two_digits(subsec_micros % 100, out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::tz::{Offset, TimeZone};
+    use proptest::prelude::*;
+
+    fn clf(second: i64, offset: i32) -> String {
+        let time = Timestamp::from_micros(second * 1_000_000);
+        String::from_utf8(Stamp::new().clf(time, offset).to_vec()).expect("ASCII")
+    }
+
+    #[test]
+    fn clf_is_apaches_example() {
+        assert_eq!(clf(971_211_336, -7 * 3600), "10/Oct/2000:13:55:36 -0700");
+        assert_eq!(clf(0, 5 * 3600 + 45 * 60), "01/Jan/1970:05:45:00 +0545");
+    }
+
+    #[test]
+    fn the_ends_of_time_are_written() {
+        assert_eq!(clf(0, -3600), "01/Jan/1970:00:00:00 -0100");
+        assert_eq!(clf(Timestamp::MAX.seconds(), i32::MAX), "31/Dec/9999:23:59:59 +2359");
+    }
+
+    #[test]
+    fn a_new_offset_renews_the_text_of_the_same_second() {
+        let mut stamp = Stamp::new();
+        let time = Timestamp::from_micros(0);
+        assert_eq!(stamp.clf(time, 3600), b"01/Jan/1970:01:00:00 +0100");
+        assert_eq!(stamp.clf(time, 7200), b"01/Jan/1970:02:00:00 +0200");
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_jiff(second in 86_400..253_402_200_000_i64, minutes in -14 * 60..=14 * 60_i32) {
+            let offset = minutes * 60;
+            let zone = TimeZone::fixed(Offset::from_seconds(offset).expect("an offset"));
+            let local = jiff::Timestamp::from_second(second).expect("in range").to_zoned(zone);
+            prop_assert_eq!(clf(second, offset), local.strftime("%d/%b/%Y:%H:%M:%S %z").to_string());
+
+            let utc = jiff::Timestamp::from_second(second).expect("in range");
+            let mut stamp = Stamp::new();
+            let text = str::from_utf8(stamp.rfc3339(Timestamp::from_micros(second * 1_000_000))).expect("ASCII");
+            prop_assert_eq!(text, utc.strftime("%Y-%m-%dT%H:%M:%S").to_string());
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Pure protocol code: log formats, byte ranges, preconditions; no tokio, no clock, no panic.
+//!
+//! Everything here is a function of its arguments: bytes and times come in, bytes and decisions go out. That makes it
+//! the part of Medusa that can be fuzzed and property-tested whole, and the part an attacker reaches first.
+//!
+//! - [`access`]: the record of one answered request, and [`format`](mod@format), the log lines made of it;
+//! - [`conditional`] and [`range`]: what the `If-*` and `Range` fields of a request ask for;
+//! - [`status`]: the document by which a long-lived object describes itself.
+//!
+//! **Invariant: nothing here panics, whatever the input.** The lints below keep the usual ways to do so out.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::expect_used,
+        clippy::unwrap_used
+    )
+)]
+
+pub mod access;
+pub mod conditional;
+pub mod format;
+pub mod range;
+pub mod status;

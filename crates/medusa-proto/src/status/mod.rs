@@ -1,0 +1,199 @@
+//! The document by which a long-lived object describes itself.
+//!
+//! Servers, handlers, sinks, listeners: each makes a [`Status`] when asked, and the status page, `medusa status` and the
+//! metrics all read that. It is a snapshot, made of plain values, that refers to nothing alive.
+//!
+//! It leaves as JSON (through [`Serialize`]) or, for a terminal, as a tree (through [`Display`](std::fmt::Display)).
+
+mod tree;
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+/// What one object says of itself, and of those it holds.
+///
+/// ```
+/// use medusa_proto::status::{Status, Value};
+///
+/// let status = Status::new("http.server", "web")
+///     .field("listen", "127.0.0.1:8080")
+///     .field("sent", Value::Bytes(1536))
+///     .child(Status::new("mount", "/").field("requests", 12_u64));
+/// let text = "\
+/// http.server web
+/// │  listen  127.0.0.1:8080
+/// │  sent    1.5 KiB
+/// └─ mount /
+///       requests  12
+/// ";
+/// assert_eq!(status.to_string(), text);
+/// ```
+///
+/// As JSON the fields stand beside `kind`, `name` and `children` (left out when there are none), so a field must have
+/// none of these three names:
+///
+/// ```json
+/// {"kind":"http.server","name":"web","listen":"127.0.0.1:8080","sent":1536,"children":[{"kind":"mount","name":"/","requests":12}]}
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Status {
+    /// What it is, by the name of its constructor in a script: `http.server`, `log.file`, `mount`.
+    pub kind: &'static str,
+    /// Which one it is; empty if there is only one.
+    pub name: String,
+    /// What it says of itself, in the order in which a reader wants to know. Each name at most once.
+    pub fields: Vec<(&'static str, Value)>,
+    /// What it holds.
+    pub children: Vec<Status>,
+}
+
+impl Status {
+    /// An object that has said nothing yet.
+    #[must_use]
+    pub fn new(kind: &'static str, name: impl Into<String>) -> Self {
+        Self { kind, name: name.into(), fields: Vec::new(), children: Vec::new() }
+    }
+
+    /// Adds a field.
+    #[must_use]
+    pub fn field(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.fields.push((name, value.into()));
+        self
+    }
+
+    /// Adds a field if there is something to say.
+    #[must_use]
+    pub fn maybe(self, name: &'static str, value: Option<impl Into<Value>>) -> Self {
+        match value {
+            Some(value) => self.field(name, value),
+            None => self,
+        }
+    }
+
+    /// Adds an object it holds.
+    #[must_use]
+    pub fn child(mut self, child: Self) -> Self {
+        self.children.push(child);
+        self
+    }
+
+    /// Adds several objects it holds.
+    #[must_use]
+    pub fn children(mut self, children: impl IntoIterator<Item = Self>) -> Self {
+        self.children.extend(children);
+        self
+    }
+
+    /// The value of the field `name`.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value)
+    }
+}
+
+/// The value of a [`Status`] field. Its variant tells a reader how to show it; JSON has the bare number or text.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Text. May come from outside: the tree escapes what could harm a terminal.
+    Text(String),
+    /// How many.
+    Count(u64),
+    /// An amount of data.
+    Bytes(u64),
+    /// A stretch of time, in seconds.
+    Seconds(f64),
+    /// Yes or no.
+    Flag(bool),
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<u64> for Value {
+    fn from(count: u64) -> Self {
+        Self::Count(count)
+    }
+}
+
+impl From<u32> for Value {
+    fn from(count: u32) -> Self {
+        Self::Count(count.into())
+    }
+}
+
+impl From<usize> for Value {
+    fn from(count: usize) -> Self {
+        Self::Count(count as u64)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(flag: bool) -> Self {
+        Self::Flag(flag)
+    }
+}
+
+impl From<std::time::Duration> for Value {
+    fn from(stretch: std::time::Duration) -> Self {
+        Self::Seconds(stretch.as_secs_f64())
+    }
+}
+
+impl Serialize for Status {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("kind", self.kind)?;
+        map.serialize_entry("name", &self.name)?;
+        for (name, value) in &self.fields {
+            map.serialize_entry(name, value)?;
+        }
+        if !self.children.is_empty() {
+            map.serialize_entry("children", &self.children)?;
+        }
+        map.end()
+    }
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Count(number) | Self::Bytes(number) => serializer.serialize_u64(*number),
+            Self::Seconds(seconds) => serializer.serialize_f64(*seconds),
+            Self::Flag(flag) => serializer.serialize_bool(*flag),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_has_the_fields_beside_the_name() {
+        let status = Status::new("log.file", "access.log")
+            .field("format", "combined")
+            .field("written", 7_u64)
+            .field("bytes", Value::Bytes(2048))
+            .field("age", Value::Seconds(1.5))
+            .field("failing", false)
+            .maybe("last_error", None::<String>)
+            .child(Status::new("part", ""));
+        assert_eq!(
+            serde_json::to_string(&status).expect("JSON"),
+            concat!(
+                r#"{"kind":"log.file","name":"access.log","format":"combined","written":7,"bytes":2048,"#,
+                r#""age":1.5,"failing":false,"children":[{"kind":"part","name":""}]}"#
+            )
+        );
+        assert_eq!(status.get("written"), Some(&Value::Count(7)));
+        assert_eq!(status.get("last_error"), None);
+    }
+}

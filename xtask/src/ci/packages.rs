@@ -1,0 +1,121 @@
+//! The Debian packages that tests and benches need: looked for by what they bring, installed when run as root.
+
+use std::path::Path;
+
+use crate::cmd::Cmd;
+use crate::environment::find_program;
+use crate::error::{Error, Result};
+use crate::term;
+
+/// Something a test needs that Cargo does not bring.
+#[derive(Debug)]
+struct Need {
+    /// The Debian package.
+    package: &'static str,
+    /// How to see that it is there, whoever installed it.
+    brings: Brings,
+    /// What it is for.
+    why: &'static str,
+}
+
+#[derive(Debug)]
+enum Brings {
+    /// A program of this name.
+    Program(&'static str),
+    /// This file.
+    File(&'static str),
+}
+
+/// All of them.
+const NEEDS: &[Need] = &[
+    Need { package: "g++", brings: Brings::Program("g++"), why: "Luau is built from C++ source" },
+    Need { package: "curl", brings: Brings::Program("curl"), why: "a client that is not ours, for tests" },
+    Need { package: "wrk", brings: Brings::Program("wrk"), why: "load, for reload tests and benches" },
+    Need { package: "nginx", brings: Brings::Program("nginx"), why: "the server benches compare with" },
+    Need {
+        package: "libnginx-mod-http-lua",
+        brings: Brings::File("/usr/lib/nginx/modules/ngx_http_lua_module.so"),
+        why: "the script handler benches compare with",
+    },
+    Need { package: "chromium", brings: Brings::Program("chromium"), why: "a real browser, for page tests" },
+];
+
+impl Need {
+    fn is_met(&self) -> bool {
+        match self.brings {
+            Brings::Program(name) => find_program(name).is_some(),
+            Brings::File(path) => Path::new(path).exists(),
+        }
+    }
+}
+
+/// Installs what is missing, or names it when that is not ours to do.
+pub(super) fn run() -> Result {
+    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !need.is_met()).collect();
+    if missing.is_empty() {
+        term::note("packages: all there");
+        return Ok(());
+    }
+    for need in &missing {
+        term::note(&format!("missing: {:<24} {}", need.package, need.why));
+    }
+    if !rustix::process::geteuid().is_root() {
+        return Err(Error::Found(format!(
+            "packages are missing and only root may install them; run\n  sudo apt-get install --no-install-recommends {}",
+            names(&missing).join(" ")
+        )));
+    }
+    for cmd in installation(&names(&missing)) {
+        cmd.run()?;
+    }
+    still_missing(&missing)
+}
+
+fn names(needs: &[&Need]) -> Vec<&'static str> {
+    needs.iter().map(|need| need.package).collect()
+}
+
+fn installation(packages: &[&str]) -> [Cmd; 2] {
+    let apt = || Cmd::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive");
+    [
+        apt().args(["update", "-q"]),
+        apt().args(["install", "-q", "-y", "--no-install-recommends"]).args(packages.iter().copied()),
+    ]
+}
+
+/// A package that is installed and does not bring what we look for is our mistake: say so here, not in a test.
+fn still_missing(needs: &[&Need]) -> Result {
+    match needs.iter().find(|need| !need.is_met()) {
+        None => Ok(()),
+        Some(need) => Err(Error::Found(format!(
+            "the package {} is installed and does not bring {:?}; correct NEEDS in xtask/src/ci/packages.rs",
+            need.package, need.brings
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_update_and_one_install_without_questions() {
+        let [update, install] = installation(&["wrk", "curl"]);
+        assert_eq!(update.to_string(), "DEBIAN_FRONTEND=noninteractive apt-get update -q");
+        assert_eq!(
+            install.to_string(),
+            "DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends wrk curl"
+        );
+    }
+
+    #[test]
+    fn a_need_is_met_by_what_it_brings() {
+        let need = |brings| Need { package: "x", brings, why: "" };
+        assert!(need(Brings::Program("sh")).is_met());
+        assert!(!need(Brings::Program("no-such-program-here")).is_met());
+        assert!(need(Brings::File("/proc/self/stat")).is_met());
+        let wrong = need(Brings::File("/no/such/file"));
+        let error = still_missing(&[&wrong]).expect_err("not there").to_string();
+        assert!(error.contains("/no/such/file"), "{error}");
+    }
+}

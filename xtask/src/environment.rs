@@ -1,0 +1,36 @@
+//! What the surroundings say: arguments and environment variables.
+//!
+//! The only module that reads them, so that everything else takes what it needs as arguments.
+
+use std::path::PathBuf;
+
+/// The command line without the program's name. Text that is not UTF-8 is shown with replacement characters: no
+/// command takes such an argument, and the message about it should still be printed.
+pub(crate) fn arguments() -> Vec<String> {
+    std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect()
+}
+
+/// Where programs are looked for: `PATH`, then the system directories, which an ordinary user's `PATH` leaves out on
+/// Debian although servers such as nginx live there.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub(crate) fn program_directories() -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path).chain(system).collect()
+}
+
+/// Whether the user asked for plain text (<https://no-color.org>: set, and not empty).
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub(crate) fn no_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+/// The directory the command was given in, if it still exists.
+pub(crate) fn current_directory() -> Option<PathBuf> {
+    std::env::current_dir().ok()
+}
+
+/// The file that running `name` would run, or `None` when it is not installed.
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
+    program_directories().into_iter().map(|directory| directory.join(name)).find(|path| path.is_file())
+}

@@ -1,0 +1,137 @@
+//! `cargo xtask tidy`: the rules of the tree that no compiler checks.
+//!
+//! [`arrows`] holds the rules between crates, [`sources`] the rules inside a file. Both are pure: they take what was
+//! read and return [`Problem`]s, so that every rule is tested on a text in memory.
+
+mod arrows;
+mod mask;
+mod sources;
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::cli::Command;
+use crate::error::{Error, Result};
+use crate::term;
+use crate::workspace::{self, Workspace};
+
+/// The command.
+pub(crate) const COMMAND: Command = Command {
+    name: "tidy",
+    usage: "",
+    summary: "Check the rules of the tree: arrows between crates, module headers",
+    help: "\
+Reads `cargo metadata` and every .rs file below crates/ and xtask/; builds nothing, takes a
+moment. Each problem is printed as FILE:LINE: RULE: what is wrong; what to do.
+
+Between crates:
+  arrow     a crate depends only on crates of lower levels (levels: xtask/src/tidy/arrows.rs)
+  fence     a heavy dependency stays behind the one crate that may name it
+  place     every crate has its level
+In a file:
+  header    the first line is a `//!` header: what the module is, what invariant lives there
+  macro     no todo!, unimplemented! or dbg!
+  allow     no #[allow(...)]: #[expect(..., reason = \"...\")] says why and dies when it is stale
+  space     no tabs, no spaces at the end of a line
+  length    at most 800 lines",
+    run: |arguments| {
+        arguments.finish()?;
+        run()
+    },
+};
+
+/// A broken rule: where, which, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Problem {
+    /// Relative to the root of the repository.
+    pub(crate) file: PathBuf,
+    /// Counted from 1.
+    pub(crate) line: usize,
+    /// The rule's name, as `cargo xtask help tidy` lists it.
+    pub(crate) rule: &'static str,
+    /// What is wrong, then what to do.
+    pub(crate) text: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}: {}", self.file.display(), self.line, self.rule, self.text)
+    }
+}
+
+/// Checks everything; prints each problem and fails when there is one.
+pub(crate) fn run() -> Result {
+    let mut problems = crates()?;
+    let files = rust_files()?;
+    for path in &files {
+        let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+        problems.extend(sources::check(relative(path), &text));
+    }
+    problems.sort();
+    for problem in &problems {
+        term::answer(&problem.to_string());
+    }
+    match problems.len() {
+        0 => {
+            term::note(&format!("tidy: {} files, nothing to say", files.len()));
+            Ok(())
+        }
+        1 => Err(Error::Found("tidy: 1 problem".to_owned())),
+        count => Err(Error::Found(format!("tidy: {count} problems"))),
+    }
+}
+
+fn crates() -> Result<Vec<Problem>> {
+    let mut problems = Vec::new();
+    for package in &Workspace::read()?.packages {
+        let path = &package.manifest_path;
+        let manifest = fs::read_to_string(path).map_err(Error::io("read", path))?;
+        problems.extend(arrows::check(package, relative(path), &manifest));
+    }
+    Ok(problems)
+}
+
+/// Every `.rs` file below `crates/` and `xtask/`, sorted.
+fn rust_files() -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let mut folders = vec![workspace::root().join("crates"), workspace::root().join("xtask")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).map_err(Error::io("list", &folder))? {
+            let entry = entry.map_err(Error::io("list", &folder))?;
+            let path = entry.path();
+            // The entry's own type: a symbolic link is neither, so no link can lead the walk in a circle.
+            let kind = entry.file_type().map_err(Error::io("look at", &path))?;
+            if kind.is_dir() && entry.file_name() != "target" {
+                folders.push(path);
+            } else if kind.is_file() && path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn relative(path: &Path) -> &Path {
+    path.strip_prefix(workspace::root()).unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_reads_as_a_place_an_editor_can_open() {
+        let problem =
+            Problem { file: "crates/a/src/lib.rs".into(), line: 7, rule: "macro", text: "no".to_owned() };
+        assert_eq!(problem.to_string(), "crates/a/src/lib.rs:7: macro: no");
+    }
+
+    #[test]
+    fn the_walk_finds_this_very_file_and_nothing_but_rust() {
+        let files = rust_files().expect("the tree");
+        assert!(files.iter().any(|file| file.ends_with("xtask/src/tidy/mod.rs")));
+        assert!(files.iter().all(|file| file.extension().is_some_and(|extension| extension == "rs")));
+    }
+}
