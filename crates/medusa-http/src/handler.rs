@@ -70,6 +70,11 @@ impl HandlerError {
         Self { status: StatusCode::SERVICE_UNAVAILABLE, source: source.into() }
     }
 
+    /// The client is to blame: a 4xx of the caller's choice.
+    pub fn client(status: StatusCode, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self { status, source: source.into() }
+    }
+
     /// The status the client is answered with.
     pub fn status(&self) -> StatusCode {
         self.status

@@ -19,6 +19,7 @@ mod server;
 
 pub use body::{Body, BodyError, BodyStream, FileBody};
 pub use conn::HttpAccept;
+pub use record::flush as flush_records;
 pub use handler::{Handler, HandlerError, HandlerFuture, PrepareError, PrepareFuture};
 pub use request::{Head, Request, RequestBody, RequestBodyError};
 pub use response::{HTML, Response, TEXT};

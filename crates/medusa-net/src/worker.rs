@@ -158,6 +158,22 @@ impl Workers {
         results
     }
 
+    /// Hands a job to every worker and does not wait, for use where nothing can be awaited (a `Drop`). A worker whose
+    /// queue is full is left out: for jobs that only tidy up.
+    pub fn post_each<F>(&self, job: F)
+    where
+        F: Fn() + Clone + Send + 'static,
+    {
+        for queue in &self.inner.queues {
+            let job = job.clone();
+            let tidy: Job = Box::new(move || {
+                spawn_local(async move { job() });
+            });
+            // A worker that is gone, or has a thousand jobs waiting, has no use for this one.
+            drop(queue.try_send(tidy));
+        }
+    }
+
     /// Ends every worker and waits for its thread. Tasks that still run are dropped at their next `await`.
     ///
     /// Blocks the calling thread. On a worker, that worker itself is told to end but not waited for.

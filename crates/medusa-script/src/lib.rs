@@ -1,6 +1,32 @@
-//! The Luau engine.
+//! The Luau engine: the main VM, the workers' VMs, their budgets and sandbox, and the `medusa.*` API.
+//!
+//! - [`engine`]: the thread on which the main VM lives, and the [`Engine`] handle;
+//! - `main_vm`, `inline`, `transaction`: scripts, statements, timers, handlers given as functions, and what they change;
+//! - `worker`: handlers given as files, on every worker;
+//! - `vm`, `preempt`, `task`: one VM, its sandbox, how it gives way and is stopped;
+//! - `bindings`, [`reference`]: what scripts can reach, and its documentation.
+//!
+//! **Invariants:** this is the only crate that knows mlua. A script is stopped at its budget wherever it is, and nothing it
+//! does blocks a worker for longer than a slice. A script or statement that fails has changed nothing.
 
+mod bindings;
+mod engine;
+mod error;
+mod inline;
+mod main_vm;
 mod preempt;
+mod print;
+mod producer;
+pub mod reference;
+mod request;
+mod require;
+mod respond;
+mod shared;
 mod task;
+mod transaction;
 mod vm;
-pub use task::{Budget, TaskError};
+mod worker;
+
+pub use engine::{Engine, Evaluated, Loaded, Program, ProgramSource, check};
+pub use error::ScriptError;
+pub use transaction::{Event, Events};

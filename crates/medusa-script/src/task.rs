@@ -19,25 +19,25 @@ use crate::preempt::{Meter, Preemption, take_preempted};
 
 /// What a script may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Budget {
+pub(crate) struct Budget {
     /// CPU time, rounded to the watchdog's ticks of one to two milliseconds.
-    pub cpu: Duration,
+    pub(crate) cpu: Duration,
     /// Wall-clock time, waiting included.
-    pub wall: Duration,
+    pub(crate) wall: Duration,
 }
 
 impl Budget {
     /// Of a handler's answer to one request: one second of CPU, 30 of waiting.
-    pub const REQUEST: Self = Self { cpu: Duration::from_secs(1), wall: Duration::from_secs(30) };
+    pub(crate) const REQUEST: Self = Self { cpu: Duration::from_secs(1), wall: Duration::from_secs(30) };
     /// Of one statement from a prompt, and of the script itself at start-up and reload.
-    pub const STATEMENT: Self = Self { cpu: Duration::from_secs(5), wall: Duration::from_secs(60) };
+    pub(crate) const STATEMENT: Self = Self { cpu: Duration::from_secs(5), wall: Duration::from_secs(60) };
     /// Of one run of a timer.
-    pub const TIMER: Self = Self { cpu: Duration::from_secs(1), wall: Duration::from_secs(60) };
+    pub(crate) const TIMER: Self = Self { cpu: Duration::from_secs(1), wall: Duration::from_secs(60) };
 }
 
 /// Why a script did not finish.
 #[derive(Debug, thiserror::Error)]
-pub enum TaskError {
+pub(crate) enum TaskError {
     /// It used more CPU time than it may; the error carries the traceback.
     #[error("used more than {0:?} of CPU time: {1}")]
     Cpu(Duration, mlua::Error),
@@ -54,7 +54,7 @@ pub enum TaskError {
 
 impl TaskError {
     /// Whether the script was stopped, rather than failed by itself.
-    pub fn is_overrun(&self) -> bool {
+    pub(crate) fn is_overrun(&self) -> bool {
         !matches!(self, Self::Script(_))
     }
 }
@@ -72,12 +72,22 @@ pub(crate) async fn run<T>(
     let meter = Rc::new(Meter::new(budget.cpu));
     let metered = metered(preemption, &meter, script);
     match tokio::time::timeout(budget.wall, metered).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) if meter.overrun() => Err(TaskError::Cpu(budget.cpu, error)),
-        Ok(Err(error)) if is_memory(&error) => Err(TaskError::Memory(error)),
-        Ok(Err(error)) => Err(TaskError::Script(error)),
+        Ok(result) => finished(result, &meter, budget),
         Err(_elapsed) => Err(TaskError::Wall(budget.wall)),
     }
+}
+
+/// Tells why a script failed, if it did.
+pub(crate) fn finished<T>(result: mlua::Result<T>, meter: &Meter, budget: Budget) -> Result<T, TaskError> {
+    result.map_err(|error| {
+        if meter.overrun() {
+            TaskError::Cpu(budget.cpu, error)
+        } else if is_memory(&error) {
+            TaskError::Memory(error)
+        } else {
+            TaskError::Script(error)
+        }
+    })
 }
 
 /// Whether an error is the VM's memory limit, wherever in the chain.
@@ -130,7 +140,10 @@ enum Turn {
     /// Waits for the lane.
     Waiting(Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>>>>),
     /// Has the lane, and lets the event loop look at its sockets before it goes on.
-    Next(OwnedSemaphorePermit),
+    Next {
+        /// Dropping it gives the lane to the next.
+        _lane: OwnedSemaphorePermit,
+    },
     /// Waits for something else than CPU time, out of the lane.
     Out,
 }
@@ -153,8 +166,8 @@ impl Slow {
     fn poll_lane(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Turn::Waiting(lane) = &mut self.turn else { return Poll::Ready(()) };
         match ready!(lane.as_mut().poll(cx)) {
-            Ok(permit) => {
-                self.turn = Turn::Next(permit);
+            Ok(lane) => {
+                self.turn = Turn::Next { _lane: lane };
                 defer(cx);
                 Poll::Pending
             }

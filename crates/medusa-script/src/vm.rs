@@ -63,7 +63,11 @@ impl Vm {
         budget: Budget,
         script: impl Future<Output = mlua::Result<T>>,
     ) -> Result<T, TaskError> {
-        let result = run(&self.preemption, budget, script).await;
+        self.after_task(run(&self.preemption, budget, script).await)
+    }
+
+    /// Collects memory if a task left the VM in need of it.
+    pub(crate) fn after_task<T>(&self, result: Result<T, TaskError>) -> Result<T, TaskError> {
         if matches!(result, Err(TaskError::Memory(_))) || self.lua.used_memory() > COLLECT_ABOVE {
             self.collect();
         }

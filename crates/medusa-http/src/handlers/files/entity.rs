@@ -1,0 +1,184 @@
+//! One state of one file, with the response fields that describe it made ready.
+//!
+//! **Invariant:** an [`Entity`] never changes. What a file becomes later is another entity with another entity tag, so a
+//! response never mixes the fields of one state with the content of another.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::HeaderValue;
+use rustix::fs::Stat;
+
+use crate::body::{Body, FileBody};
+
+/// What tells one state of a file from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    /// Seconds since 1970, nanoseconds.
+    modified: (i64, i64),
+    /// As `modified`, but nobody can set it back: it also moves when only the content changes and the rest is forged.
+    changed: (i64, i64),
+}
+
+impl From<&Stat> for Stamp {
+    fn from(stat: &Stat) -> Self {
+        Self {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            size: stat.st_size.try_into().unwrap_or(0),
+            modified: (stat.st_mtime, stat.st_mtime_nsec as i64),
+            changed: (stat.st_ctime, stat.st_ctime_nsec as i64),
+        }
+    }
+}
+
+impl Stamp {
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// When the file was last modified; `None` for a time before 1970 or after `now`, which no client must be told
+    /// ([RFC 9110 §8.8.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.2.1)).
+    fn modified(&self, now: SystemTime) -> Option<SystemTime> {
+        let since = Duration::new(self.modified.0.try_into().ok()?, self.modified.1.try_into().ok()?);
+        SystemTime::UNIX_EPOCH.checked_add(since).filter(|modified| *modified <= now)
+    }
+
+    /// Whether a later change is sure to give another stamp. Kernels note times in ticks of up to 10 ms, so a file that
+    /// changed just now may change again and show the same time.
+    fn is_settled(&self, now: SystemTime) -> bool {
+        const TICK: Duration = Duration::from_millis(20);
+        let (Ok(seconds), Ok(nanos)) = (self.changed.0.try_into(), self.changed.1.try_into()) else {
+            return true;
+        };
+        let changed = SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, nanos));
+        changed.is_some_and(|changed| now.duration_since(changed).is_ok_and(|age| age > TICK))
+    }
+}
+
+/// Where the content of an entity is.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// In memory.
+    Bytes(Bytes),
+    /// In an open file.
+    File(Arc<File>),
+}
+
+/// One state of one file.
+#[derive(Debug)]
+pub(super) struct Entity {
+    /// `None` if the file may have changed without a trace since: then it must be read anew.
+    pub(super) stamp: Option<Stamp>,
+    pub(super) content: Content,
+    pub(super) len: u64,
+    pub(super) content_type: HeaderValue,
+    pub(super) content_length: HeaderValue,
+    pub(super) etag: HeaderValue,
+    /// The date as a field has it, and in seconds since 1970.
+    pub(super) last_modified: Option<(HeaderValue, u64)>,
+}
+
+impl Entity {
+    /// `now` is the time just before the content was read; `is_whole` tells whether it was read while nothing changed.
+    pub(super) fn new(
+        stamp: Stamp,
+        content: Content,
+        content_type: HeaderValue,
+        now: SystemTime,
+        is_whole: bool,
+    ) -> Self {
+        let len = match &content {
+            Content::Bytes(bytes) => bytes.len() as u64,
+            Content::File(_) => stamp.size,
+        };
+        let stamp_is_sure = is_whole && stamp.is_settled(now);
+        Self {
+            stamp: stamp_is_sure.then_some(stamp),
+            content,
+            len,
+            content_type,
+            content_length: len.into(),
+            etag: etag(&stamp, stamp_is_sure),
+            last_modified: stamp.modified(now).and_then(last_modified),
+        }
+    }
+
+    /// The content from `start` on, `len` bytes.
+    pub(super) fn body(&self, start: u64, len: u64) -> Body {
+        match &self.content {
+            Content::File(file) => Body::File(FileBody::new(Arc::clone(file), start, len)),
+            Content::Bytes(bytes) => {
+                // Within the bounds of memory that is there; the caller gives a range within `self.len`.
+                let (start, end) = (start as usize, (start + len) as usize);
+                bytes.slice(start.min(bytes.len())..end.min(bytes.len())).into()
+            }
+        }
+    }
+}
+
+/// A strong entity tag, as every change gives another one; a weak one as long as that is not sure
+/// ([RFC 9110 §8.8.1](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.1)).
+fn etag(stamp: &Stamp, is_sure: bool) -> HeaderValue {
+    let (seconds, nanos) = stamp.modified;
+    let nanos = i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+    let weak = if is_sure { "" } else { "W/" };
+    let tag = format!("{weak}\"{nanos:x}-{:x}-{:x}\"", stamp.size, stamp.inode);
+    HeaderValue::from_str(&tag).unwrap_or(const { HeaderValue::from_static("W/\"0\"") })
+}
+
+fn last_modified(modified: SystemTime) -> Option<(HeaderValue, u64)> {
+    let seconds = modified.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+    Some((HeaderValue::from_str(&httpdate::fmt_http_date(modified)).ok()?, seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(modified: i64, changed: i64) -> Stamp {
+        Stamp { device: 1, inode: 10, size: 4, modified: (modified, 5), changed: (changed, 0) }
+    }
+
+    fn entity(stamp: Stamp, now: u64) -> Entity {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(now);
+        Entity::new(stamp, Content::Bytes("four".into()), HeaderValue::from_static("a/b"), now, true)
+    }
+
+    #[test]
+    fn the_fields_are_made_of_the_stamp() {
+        let entity = entity(stamp(1_000_000_000, 1_000_000_001), 2_000_000_000);
+        assert_eq!(entity.etag, "\"de0b6b3a7640005-4-a\"");
+        let (date, seconds) = entity.last_modified.unwrap();
+        assert_eq!((date.to_str().unwrap(), seconds), ("Sun, 09 Sep 2001 01:46:40 GMT", 1_000_000_000));
+        assert_eq!(entity.content_length, "4");
+        assert_eq!(entity.stamp, Some(stamp(1_000_000_000, 1_000_000_001)));
+    }
+
+    #[test]
+    fn a_file_that_changed_just_now_has_a_weak_tag() {
+        let entity = entity(stamp(50, 100), 100);
+        assert!(entity.etag.to_str().unwrap().starts_with("W/\""));
+        assert_eq!(entity.stamp, None);
+    }
+
+    #[test]
+    fn a_date_in_the_future_or_before_1970_is_not_told() {
+        assert!(entity(stamp(200, 50), 100).last_modified.is_none());
+        assert!(entity(stamp(-5, 50), 100).last_modified.is_none());
+        assert!(entity(stamp(i64::MAX, 50), 100).last_modified.is_none());
+        assert!(entity(stamp(99, 50), 100).last_modified.is_some());
+    }
+
+    #[test]
+    fn a_slice_stays_within_the_content() {
+        let entity = entity(stamp(1, 2), 100);
+        assert_eq!(entity.body(1, 2).len(), Some(2));
+        assert_eq!(entity.body(3, 9).len(), Some(1));
+    }
+}

@@ -1,0 +1,120 @@
+//! From what a request's path says below the mount to a path relative to the root.
+//!
+//! **Invariant:** a [`Target`] holds no `.` or `..` segment, no NUL, and no `/` that was hidden in an escape. That keeps
+//! names honest; it is not what keeps requests within the root (see [`super::root`]).
+
+use std::borrow::Cow;
+
+use memchr::memchr;
+
+/// What a request asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Target<'t> {
+    /// Relative to the root, decoded. Empty for the root itself.
+    pub(super) path: Cow<'t, [u8]>,
+}
+
+impl<'t> Target<'t> {
+    /// Reads the raw rest of a path. `None` for what no request may name: then nothing is there (404).
+    ///
+    /// Names that begin with a dot are refused unless `dotfiles`, but for a first segment `.well-known`.
+    pub(super) fn parse(tail: &'t str, dotfiles: bool) -> Option<Self> {
+        let path = match memchr(b'%', tail.as_bytes()) {
+            None => tail.as_bytes().into(),
+            Some(_) => decode(tail)?.into(),
+        };
+        let target = Self { path };
+        target.is_acceptable(dotfiles).then_some(target)
+    }
+
+    /// Whether a name may be asked for, as far as dots tell. `is_first`: it lies directly below the root.
+    pub(super) fn is_served(name: &[u8], is_first: bool, dotfiles: bool) -> bool {
+        dotfiles || !name.starts_with(b".") || (is_first && name == b".well-known")
+    }
+
+    /// Whether a directory is asked for: the path ends with a slash, or is the root.
+    pub(super) fn is_directory(&self) -> bool {
+        self.path.is_empty() || self.path.ends_with(b"/")
+    }
+
+    pub(super) fn into_owned(self) -> Target<'static> {
+        Target { path: Cow::Owned(self.path.into_owned()) }
+    }
+
+    fn is_acceptable(&self, dotfiles: bool) -> bool {
+        let mut segments = self.path.split(|&byte| byte == b'/').enumerate().peekable();
+        while let Some((place, segment)) = segments.next() {
+            let acceptable = match segment {
+                b"" => segments.peek().is_none(),
+                b"." | b".." => false,
+                name => Self::is_served(name, place == 0, dotfiles),
+            };
+            if !acceptable {
+                return false;
+            }
+        }
+        memchr(0, &self.path).is_none()
+    }
+}
+
+/// Decodes segment by segment: an escaped slash is part of a name, and no name holds one.
+fn decode(tail: &str) -> Option<Vec<u8>> {
+    let mut path = Vec::with_capacity(tail.len());
+    for (place, segment) in tail.split('/').enumerate() {
+        if place > 0 {
+            path.push(b'/');
+        }
+        let start = path.len();
+        path.extend(percent_encoding::percent_decode_str(segment));
+        if path[start..].contains(&b'/') {
+            return None;
+        }
+    }
+    Some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Target;
+
+    fn parse(tail: &str) -> Option<String> {
+        let target = Target::parse(tail, false)?;
+        Some(String::from_utf8_lossy(&target.path).into_owned())
+    }
+
+    #[test]
+    fn names_are_decoded() {
+        assert_eq!(parse("a/b.txt").as_deref(), Some("a/b.txt"));
+        assert_eq!(parse("a%20b/c%3F/").as_deref(), Some("a b/c?/"));
+        assert_eq!(parse("").as_deref(), Some(""));
+        assert_eq!(Target::parse("%FF", false).map(|target| target.path.into_owned()), Some(vec![0xff]));
+    }
+
+    #[test]
+    fn what_no_request_may_name_is_refused() {
+        for tail in [
+            "..", "../a", "a/..", "a/../b", "%2e%2e/a", ".", "a/./b", "a//b", "/a", "a%2Fb", "..%2Fa", "%00",
+            "a\0",
+        ] {
+            assert_eq!(parse(tail), None, "{tail:?}");
+            assert!(Target::parse(tail, true).is_none(), "{tail:?}");
+        }
+    }
+
+    #[test]
+    fn dotfiles_need_the_option() {
+        for tail in [".git/config", "a/.htpasswd", "%2Egit/", "a/.well-known/b", ".well-known/.x"] {
+            assert_eq!(parse(tail), None, "{tail:?}");
+            assert!(Target::parse(tail, true).is_some(), "{tail:?}");
+        }
+        assert!(parse(".well-known/acme-challenge/x").is_some());
+    }
+
+    #[test]
+    fn a_slash_asks_for_a_directory() {
+        let is_directory = |tail| Target::parse(tail, false).map(|target| target.is_directory());
+        assert_eq!(is_directory(""), Some(true));
+        assert_eq!(is_directory("a/"), Some(true));
+        assert_eq!(is_directory("a"), Some(false));
+    }
+}

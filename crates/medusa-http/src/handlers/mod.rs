@@ -1,0 +1,3 @@
+//! The handlers that come with the server, a module each.
+
+pub mod files;

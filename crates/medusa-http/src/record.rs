@@ -1,0 +1,187 @@
+//! What an exchange leaves behind: counts, the connection's phase, and the access record, all at the moment the
+//! response's last byte is handed over (or the connection is lost).
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, StatusCode, Uri, Version};
+use http_body::{Frame, SizeHint};
+use medusa_log::{Recorder, Sink};
+use medusa_net::{Conn, Phase};
+use medusa_proto::access::{self, Peer, Record};
+
+use crate::body::{Body, BodyError};
+use crate::server::{Mount, Server};
+
+/// How long a record may wait on its worker before it goes to its sink.
+const FLUSH_EVERY: Duration = Duration::from_millis(100);
+
+thread_local! {
+    static RECORDER: Recorder = Recorder::new();
+}
+
+/// One exchange, from its head to its last byte.
+#[derive(Debug)]
+pub(crate) struct Exchanged {
+    conn: Rc<Conn>,
+    server: Option<Arc<Server>>,
+    mount: Option<Arc<Mount>>,
+    pub(crate) status: StatusCode,
+    sent: u64,
+    record: Option<Box<Pending>>,
+}
+
+/// What the record needs of the request. All of it shares the buffer the head was read into: nothing is copied yet.
+#[derive(Debug)]
+struct Pending {
+    time: SystemTime,
+    started: Instant,
+    peer: Peer,
+    method: Method,
+    uri: Uri,
+    version: Version,
+    host: Option<HeaderValue>,
+    referer: Option<HeaderValue>,
+    user_agent: Option<HeaderValue>,
+}
+
+impl Exchanged {
+    pub(crate) fn begin(
+        conn: Rc<Conn>,
+        server: Arc<Server>,
+        peer: Peer,
+        request: &http::request::Parts,
+    ) -> Self {
+        let record = server.parts.log.is_some().then(|| Box::new(Pending::new(peer, request)));
+        Self { conn, server: Some(server), mount: None, status: StatusCode::OK, sent: 0, record }
+    }
+
+    /// An exchange that no server takes.
+    pub(crate) fn unrouted(conn: Rc<Conn>) -> Self {
+        Self { conn, server: None, mount: None, status: StatusCode::OK, sent: 0, record: None }
+    }
+
+    pub(crate) fn mounted(&mut self, mount: &Arc<Mount>) {
+        self.mount = Some(Arc::clone(mount));
+    }
+}
+
+impl Drop for Exchanged {
+    fn drop(&mut self) {
+        self.conn.enter(Phase::Idle);
+        if let Some(mount) = &self.mount {
+            mount.counters.count(self.status);
+        }
+        let Some(server) = &self.server else { return };
+        server.parts.counters.count(self.status);
+        if let (Some(pending), Some(sink)) = (&self.record, &server.parts.log) {
+            write(sink, &pending.record(self.status, self.sent, &server.parts.name));
+        }
+    }
+}
+
+impl Pending {
+    fn new(peer: Peer, request: &http::request::Parts) -> Self {
+        let field = |name| HeaderMap::get(&request.headers, name).cloned();
+        Self {
+            time: SystemTime::now(),
+            started: Instant::now(),
+            peer,
+            method: request.method.clone(),
+            uri: request.uri.clone(),
+            version: request.version,
+            host: field(header::HOST),
+            referer: field(header::REFERER),
+            user_agent: field(header::USER_AGENT),
+        }
+    }
+
+    fn record<'a>(&'a self, status: StatusCode, bytes: u64, server: &'a str) -> Record<'a> {
+        Record {
+            time: self.time.into(),
+            peer: self.peer,
+            user: None,
+            method: self.method.as_str(),
+            target: self.uri.path_and_query().map_or_else(|| self.uri.path(), |target| target.as_str()),
+            version: if self.version == Version::HTTP_10 {
+                access::Version::Http10
+            } else {
+                access::Version::Http11
+            },
+            host: self.host.as_ref().and_then(|host| host.to_str().ok()),
+            status: status.as_u16(),
+            bytes,
+            duration_us: self.started.elapsed().as_micros().try_into().unwrap_or(u64::MAX),
+            referer: self.referer.as_ref().map(HeaderValue::as_bytes),
+            user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
+            server,
+        }
+    }
+}
+
+/// Gives a record to this worker's recorder. The first one since the last flush arms the timer of the next.
+fn write(sink: &Arc<dyn Sink>, record: &Record<'_>) {
+    let first = RECORDER.with(|recorder| recorder.record(sink, record));
+    if first {
+        tokio::task::spawn_local(async {
+            tokio::time::sleep(FLUSH_EVERY).await;
+            flush();
+        });
+    }
+}
+
+/// Sends this worker's open batches on to their sinks.
+pub fn flush() {
+    RECORDER.with(Recorder::flush);
+}
+
+/// A response's body on its way out, with the exchange it ends.
+#[derive(Debug)]
+pub(crate) struct SentBody {
+    body: Body,
+    exchanged: Exchanged,
+}
+
+impl SentBody {
+    pub(crate) fn new(body: Body, exchanged: Exchanged) -> Self {
+        Self { body, exchanged }
+    }
+}
+
+impl http_body::Body for SentBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        this.body.poll_chunk(cx).map(|chunk| {
+            let chunk = chunk?;
+            Some(match chunk {
+                Ok(chunk) => {
+                    this.exchanged.sent += chunk.len() as u64;
+                    Ok(Frame::data(chunk))
+                }
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "a response broke off");
+                    Err(error)
+                }
+            })
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.len().map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}

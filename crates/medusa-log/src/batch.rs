@@ -1,0 +1,288 @@
+//! Many records in three allocations.
+//!
+//! A [`Batch`] copies the text of each record behind that of the one before, and remembers lengths only. Text that is
+//! known to be UTF-8 and bytes that are not are kept apart, so that reading a record back checks nothing twice.
+
+use std::sync::Arc;
+
+use medusa_proto::access::{Loss, Peer, Record, Timestamp, Version};
+
+/// The most bytes kept of one text field; what is longer is cut. It bounds what a single request can put in a log, and
+/// with it the memory of every queue.
+pub const MAX_FIELD: usize = 16 * 1024;
+
+/// Stands for a field that is absent.
+const ABSENT: u16 = u16::MAX;
+
+/// Records on their way to a sink, in the order in which they were pushed.
+#[derive(Debug, Default)]
+pub struct Batch {
+    entries: Vec<Entry>,
+    text: String,
+    raw: Vec<u8>,
+}
+
+/// How much a batch holds, or should have room for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Records.
+    pub records: usize,
+    /// Bytes of text: user, method, target, host, server.
+    pub text: usize,
+    /// Bytes that need not be text: referer, user agent.
+    pub raw: usize,
+}
+
+/// A record without its text. The lengths are in the order in which the text is stored.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    time: Timestamp,
+    bytes: u64,
+    duration_us: u64,
+    text_at: usize,
+    raw_at: usize,
+    peer: Peer,
+    version: Version,
+    status: u16,
+    user: u16,
+    method: u16,
+    target: u16,
+    host: u16,
+    server: u16,
+    referer: u16,
+    user_agent: u16,
+}
+
+impl Batch {
+    /// An empty batch; allocates with the first record.
+    pub const fn new() -> Self {
+        Self { entries: Vec::new(), text: String::new(), raw: Vec::new() }
+    }
+
+    /// An empty batch with room for `extent`.
+    pub fn with_capacity(extent: Extent) -> Self {
+        Self {
+            entries: Vec::with_capacity(extent.records),
+            text: String::with_capacity(extent.text),
+            raw: Vec::with_capacity(extent.raw),
+        }
+    }
+
+    /// Copies `record` in. Text fields longer than [`MAX_FIELD`] are cut.
+    pub fn push(&mut self, record: &Record<'_>) {
+        let (text_at, raw_at) = (self.text.len(), self.raw.len());
+        let entry = Entry {
+            time: record.time,
+            bytes: record.bytes,
+            duration_us: record.duration_us,
+            text_at,
+            raw_at,
+            peer: record.peer,
+            version: record.version,
+            status: record.status,
+            user: self.push_text(record.user),
+            method: self.push_text(Some(record.method)),
+            target: self.push_text(Some(record.target)),
+            host: self.push_text(record.host),
+            server: self.push_text(Some(record.server)),
+            referer: self.push_raw(record.referer),
+            user_agent: self.push_raw(record.user_agent),
+        };
+        self.entries.push(entry);
+    }
+
+    /// The records, in the order in which they were pushed.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Record<'_>> {
+        self.entries.iter().map(|entry| self.read(entry))
+    }
+
+    /// The number of records.
+    pub const fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no record.
+    pub const fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes in use, the fixed part of each record included.
+    pub const fn bytes(&self) -> usize {
+        self.entries.len() * size_of::<Entry>() + self.text.len() + self.raw.len()
+    }
+
+    /// Bytes of memory held, which is what counts against the limit of a queue.
+    pub const fn footprint(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry>() + self.text.capacity() + self.raw.capacity()
+    }
+
+    /// How much it holds: a good size for the next one.
+    pub const fn extent(&self) -> Extent {
+        Extent { records: self.entries.len(), text: self.text.len(), raw: self.raw.len() }
+    }
+
+    /// Makes it fit for sharing and for waiting in a queue: memory is given back if less than half of it is in use.
+    pub fn seal(mut self) -> Arc<Self> {
+        if self.bytes() < self.footprint() / 2 {
+            self.entries.shrink_to_fit();
+            self.text.shrink_to_fit();
+            self.raw.shrink_to_fit();
+        }
+        Arc::new(self)
+    }
+
+    /// What is missing if all but the first `kept` records are lost; `None` if that is nothing.
+    pub fn loss_after(&self, kept: usize) -> Option<Loss> {
+        let times = self.entries.iter().skip(kept).map(|entry| entry.time);
+        times.map(|time| Loss { records: 1, from: time, to: time }).reduce(Loss::merge)
+    }
+
+    fn push_text(&mut self, field: Option<&str>) -> u16 {
+        let Some(field) = field else { return ABSENT };
+        let cut = &field[..field.floor_char_boundary(MAX_FIELD)];
+        self.text.push_str(cut);
+        cut.len() as u16
+    }
+
+    fn push_raw(&mut self, field: Option<&[u8]>) -> u16 {
+        let Some(field) = field else { return ABSENT };
+        let cut = &field[..field.len().min(MAX_FIELD)];
+        self.raw.extend_from_slice(cut);
+        cut.len() as u16
+    }
+
+    /// Takes the fields off the arenas in the order in which `push` put them there.
+    fn read(&self, entry: &Entry) -> Record<'_> {
+        let (mut text, mut raw) = (&self.text[entry.text_at..], &self.raw[entry.raw_at..]);
+        Record {
+            time: entry.time,
+            peer: entry.peer,
+            user: take_text(&mut text, entry.user),
+            method: take_text(&mut text, entry.method).unwrap_or_default(),
+            target: take_text(&mut text, entry.target).unwrap_or_default(),
+            version: entry.version,
+            host: take_text(&mut text, entry.host),
+            status: entry.status,
+            bytes: entry.bytes,
+            duration_us: entry.duration_us,
+            server: take_text(&mut text, entry.server).unwrap_or_default(),
+            referer: take_raw(&mut raw, entry.referer),
+            user_agent: take_raw(&mut raw, entry.user_agent),
+        }
+    }
+}
+
+fn take_text<'a>(arena: &mut &'a str, length: u16) -> Option<&'a str> {
+    let (field, rest) = arena.split_at_checked(present(length)?)?;
+    *arena = rest;
+    Some(field)
+}
+
+fn take_raw<'a>(arena: &mut &'a [u8], length: u16) -> Option<&'a [u8]> {
+    let (field, rest) = arena.split_at_checked(present(length)?)?;
+    *arena = rest;
+    Some(field)
+}
+
+fn present(length: u16) -> Option<usize> {
+    (length != ABSENT).then_some(usize::from(length))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::option;
+    use proptest::prelude::*;
+
+    /// A record of `target`, `at` microseconds after the epoch.
+    pub(crate) fn record(target: &str, at: i64) -> Record<'_> {
+        Record {
+            time: Timestamp::from_micros(at),
+            peer: Peer::Ip([127, 0, 0, 1].into()),
+            user: None,
+            method: "GET",
+            target,
+            version: Version::Http11,
+            host: Some("localhost"),
+            status: 200,
+            bytes: 5,
+            duration_us: 10,
+            referer: None,
+            user_agent: Some(b"test"),
+            server: "web",
+        }
+    }
+
+    /// A sealed batch of records with these targets, a second apart.
+    pub(crate) fn batch<T: AsRef<str>>(targets: impl IntoIterator<Item = T>) -> Arc<Batch> {
+        let mut batch = Batch::new();
+        for (second, target) in (0..).zip(targets) {
+            batch.push(&record(target.as_ref(), second * 1_000_000));
+        }
+        batch.seal()
+    }
+
+    #[test]
+    fn long_fields_are_cut_between_characters() {
+        let long = format!("x{}", "ü".repeat(MAX_FIELD));
+        let mut batch = Batch::new();
+        batch.push(&Record { referer: Some(long.as_bytes()), ..record(&long, 0) });
+        let kept = batch.iter().next().expect("a record");
+        assert_eq!(kept.target, &long[..MAX_FIELD - 1]);
+        assert_eq!(kept.referer, Some(&long.as_bytes()[..MAX_FIELD]));
+    }
+
+    #[test]
+    fn sealing_gives_unused_memory_back() {
+        let mut batch = Batch::with_capacity(Extent { records: 256, text: 16_384, raw: 16_384 });
+        batch.push(&record("/", 0));
+        let used = batch.bytes();
+        assert!(batch.footprint() > 32_768);
+        assert!(batch.seal().footprint() < 2 * used);
+    }
+
+    #[test]
+    fn a_loss_spans_what_is_missing() {
+        let batch = batch(["a", "b", "c"]);
+        let at = |second: i64| Timestamp::from_micros(second * 1_000_000);
+        assert_eq!(batch.loss_after(1), Some(Loss { records: 2, from: at(1), to: at(2) }));
+        assert_eq!(batch.loss_after(3), None);
+    }
+
+    type Fields = (Option<String>, String, String, Option<String>, Option<Vec<u8>>, Option<Vec<u8>>, u16);
+
+    fn fields() -> impl Strategy<Value = Fields> {
+        (
+            option::of(".*"),
+            ".*",
+            ".*",
+            option::of(".*"),
+            any::<Option<Vec<u8>>>(),
+            any::<Option<Vec<u8>>>(),
+            any::<u16>(),
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_goes_in_comes_out(all in proptest::collection::vec(fields(), 0..20)) {
+            let records: Vec<Record<'_>> = all
+                .iter()
+                .map(|(user, method, target, host, referer, user_agent, status)| Record {
+                    user: user.as_deref(),
+                    method,
+                    host: host.as_deref(),
+                    referer: referer.as_deref(),
+                    user_agent: user_agent.as_deref(),
+                    status: *status,
+                    ..record(target, i64::from(*status))
+                })
+                .collect();
+            let mut batch = Batch::new();
+            for record in &records {
+                batch.push(record);
+            }
+            prop_assert_eq!(batch.iter().collect::<Vec<_>>(), records);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Records in a file, or on standard output.
+//!
+//! - `open`: what can be opened, and whether it could be;
+//! - `pending`: bytes on their way, and where their lines begin and end;
+//! - `writer`: the thread that formats and writes, and what it does when it cannot.
+//!
+//! **Invariant: what others read in the file is whole lines.** A batch goes out in one append, and if the disk fills up
+//! in the middle of a line, the rest of that line is the first thing written when there is room again.
+
+mod open;
+mod pending;
+mod writer;
+
+use std::fmt;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use medusa_proto::format::Format;
+use medusa_proto::status::{Status, Value};
+
+use crate::queue::{Limits, Queue};
+use crate::{Batch, Flushed, MAX_BATCH_RECORDS, Sink, SinkError};
+use open::Opened;
+use writer::Writer;
+
+/// Where a [`FileSink`] writes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// Appends to this file. It is made if need be, readable by owner and group, and so is the directory it is in. Any
+    /// path that can be written to will do: a named pipe (with a reader), a terminal.
+    Path(PathBuf),
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.display().fmt(f),
+            Self::Stdout => f.write_str("stdout"),
+            Self::Stderr => f.write_str("stderr"),
+        }
+    }
+}
+
+/// What a user may choose about a [`FileSink`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// How a record is written. Default: Combined.
+    pub format: Format,
+    /// Records that may wait to be written; more are lost. Default: 65,536, over half a second of the fastest server we
+    /// have measured. Less than two full batches (512) is taken as that.
+    pub queue: usize,
+    /// Memory that waiting records may take, in bytes; more are lost. Default: 32 MiB, for records of 512 bytes.
+    pub queue_bytes: usize,
+    /// How long a record may wait for a target that fails (disk full) before it is given up. Default: one minute,
+    /// enough for someone to make room; the limits of the queue apply meanwhile.
+    pub patience: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            format: Format::default(),
+            queue: 65_536,
+            queue_bytes: 32 * 1024 * 1024,
+            patience: Duration::from_mins(1),
+        }
+    }
+}
+
+/// Writes records to a file by a thread of its own.
+///
+/// Dropping it does not wait: the thread writes what is queued, with one attempt per batch if the target fails, and
+/// ends. Who cannot let that happen in the background (a process about to exit) calls [`flush`](Sink::flush) first.
+#[derive(Debug)]
+pub struct FileSink {
+    target: Target,
+    options: Options,
+    queue: Arc<Queue>,
+    /// The file a [`reopen`](Sink::reopen) has opened, until the writer takes it.
+    fresh: Arc<Mutex<Option<Opened<File>>>>,
+    /// Whether the writer runs.
+    started: Mutex<bool>,
+}
+
+impl FileSink {
+    /// A sink that will write to `target`. Nothing is opened before [`prepare`](Sink::prepare).
+    pub fn new(target: Target, options: Options) -> Self {
+        let limits =
+            Limits { records: options.queue.max(2 * MAX_BATCH_RECORDS) as u64, bytes: options.queue_bytes };
+        Self {
+            target,
+            options,
+            queue: Arc::new(Queue::new(limits)),
+            fresh: Arc::default(),
+            started: Mutex::default(),
+        }
+    }
+
+    fn started(&self) -> MutexGuard<'_, bool> {
+        self.started.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn start(&self, opened: Opened<File>) -> Result<(), SinkError> {
+        let target = self.target.to_string();
+        let writer =
+            Writer::new(&target, &self.options, Arc::clone(&self.queue), Arc::clone(&self.fresh), opened);
+        std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || writer.run())
+            .map(drop)
+            .map_err(|source| SinkError::Thread { target, source })
+    }
+}
+
+impl Sink for FileSink {
+    fn check(&self) -> Result<(), SinkError> {
+        open::check(&self.target)
+    }
+
+    fn prepare(&self) -> Result<(), SinkError> {
+        let mut started = self.started();
+        if !*started {
+            self.start(open::open(&self.target)?)?;
+            *started = true;
+        }
+        Ok(())
+    }
+
+    fn submit(&self, batch: &Arc<Batch>) {
+        self.queue.submit(batch);
+    }
+
+    fn flush(&self, deadline: Instant) -> Flushed {
+        let started = *self.started();
+        self.queue.flush(if started { deadline } else { Instant::now() }) // without a writer, waiting changes nothing
+    }
+
+    /// The writer goes over to the new file between two batches.
+    fn reopen(&self) -> Result<(), SinkError> {
+        if *self.started() && matches!(self.target, Target::Path(_)) {
+            let opened = open::open(&self.target)?;
+            *self.fresh.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened);
+            self.queue.nudge();
+        }
+        Ok(())
+    }
+
+    fn status(&self) -> Status {
+        let accounts = self.queue.accounts();
+        Status::new("log.file", self.target.to_string())
+            .field("format", self.options.format.name())
+            .field("queue", accounts.pending)
+            .field("queue_bytes", Value::Bytes(accounts.pending_bytes as u64))
+            .field("written", accounts.written)
+            .field("bytes", Value::Bytes(accounts.bytes))
+            .field("lost", accounts.lost)
+            .field("failing", accounts.failing)
+            .maybe("last_error", accounts.last_error)
+    }
+}
+
+impl Drop for FileSink {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+#[cfg(test)]
+mod tests;

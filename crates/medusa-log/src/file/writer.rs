@@ -1,0 +1,211 @@
+//! The thread of a file sink: takes batches, formats them, writes them.
+//!
+//! When a write fails it is tried again every [`RETRY`], until the batch has waited longer than the sink's patience, or
+//! the sink is gone; then what is not written of it is lost. Records lost here or in the queue become one line in the
+//! stream, ahead of the next record that can be written.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use medusa_proto::access::Loss;
+use medusa_proto::format::Encoder;
+
+use super::Options;
+use super::open::Opened;
+use super::pending::Pending;
+use crate::Batch;
+use crate::local::LocalOffset;
+use crate::queue::{Queue, Work};
+
+/// Between two attempts. Short enough to lose little once a full disk has room again, and no load while it has not.
+const RETRY: Duration = Duration::from_millis(250);
+
+pub(super) struct Writer<W> {
+    /// How the server's own log calls this sink.
+    name: String,
+    patience: Duration,
+    queue: Arc<Queue>,
+    fresh: Arc<Mutex<Option<Opened<W>>>>,
+    to: W,
+    encoder: Encoder,
+    local: LocalOffset,
+    pending: Pending,
+    /// What the stream has yet to be told.
+    loss: Option<Loss>,
+    /// Whether the line left over in `pending`, if there is one, tells a loss; else it is a record.
+    owes_loss: bool,
+    failing: bool,
+}
+
+impl<W: Write> Writer<W> {
+    pub(super) fn new(
+        name: &str,
+        options: &Options,
+        queue: Arc<Queue>,
+        fresh: Arc<Mutex<Option<Opened<W>>>>,
+        opened: Opened<W>,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            patience: options.patience,
+            queue,
+            fresh,
+            to: start_on_a_line(opened),
+            encoder: Encoder::new(options.format),
+            local: LocalOffset::default(),
+            pending: Pending::default(),
+            loss: None,
+            owes_loss: false,
+            failing: false,
+        }
+    }
+
+    /// Works until the sink is gone and its queue empty.
+    pub(super) fn run(mut self) {
+        loop {
+            match self.queue.next() {
+                Work::Batch(batch, since) => self.write_batch(&batch, since),
+                Work::Lost(loss) => {
+                    self.remember(Some(loss));
+                    self.write_loss();
+                    self.queue.settle_loss();
+                }
+                Work::Nudge => self.catch_up(),
+                Work::End => break,
+            }
+        }
+        self.end();
+    }
+
+    /// Writes `batch`, however many attempts it takes, or gives it up.
+    fn write_batch(&mut self, batch: &Batch, since: Instant) {
+        self.take_fresh();
+        let begin = self.begin();
+        self.encode_loss();
+        let body = self.pending.len();
+        for record in batch.iter() {
+            let offset = self.local.at(record.time);
+            self.encoder.encode(&record, offset, self.pending.lines());
+        }
+        while !self.send() {
+            if self.queue.is_closed() || since.elapsed() >= self.patience {
+                self.give_up(begin, body);
+                let written = self.pending.lines_after(body);
+                self.remember(batch.loss_after(written));
+                return self.queue.settle(batch, written);
+            }
+            self.queue.pause(RETRY);
+            self.take_fresh();
+        }
+        self.loss = None;
+        self.queue.settle(batch, batch.len());
+    }
+
+    /// Writes what is left over and tells of a loss, if there is either: a file just reopened may take them.
+    fn catch_up(&mut self) {
+        self.take_fresh();
+        if self.loss.is_some() || !self.pending.is_done() {
+            self.write_loss();
+        }
+    }
+
+    /// Tells the stream what it has lost, if that can be done at once.
+    fn write_loss(&mut self) {
+        self.take_fresh();
+        let begin = self.begin();
+        self.encode_loss();
+        let body = self.pending.len();
+        if self.send() {
+            self.loss = None;
+        } else {
+            self.give_up(begin, body);
+        }
+    }
+
+    /// Where new lines will begin: behind what is left over.
+    fn begin(&mut self) -> usize {
+        self.pending.forget_written();
+        self.pending.len()
+    }
+
+    fn encode_loss(&mut self) {
+        if let Some(loss) = &self.loss {
+            let offset = self.local.at(loss.to);
+            self.encoder.encode_loss(loss, offset, self.pending.lines());
+        }
+    }
+
+    /// Drops what has not been begun of the lines from `begin` on. Up to `body` they tell a loss, then come records.
+    fn give_up(&mut self, begin: usize, body: usize) {
+        let end = self.pending.drop_unbegun(begin);
+        if end > begin {
+            self.loss = None;
+            self.owes_loss = end <= body;
+        }
+    }
+
+    fn remember(&mut self, loss: Option<Loss>) {
+        self.loss = match (self.loss, loss) {
+            (Some(known), Some(new)) => Some(known.merge(new)),
+            (known, new) => known.or(new),
+        };
+    }
+
+    /// Goes over to the file that a reopening has opened.
+    fn take_fresh(&mut self) {
+        let fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(opened) = fresh {
+            self.to = start_on_a_line(opened);
+            self.pending.restart_line();
+        }
+    }
+
+    /// One attempt to write all that is pending. The first failure in a row is reported, and so is the recovery.
+    fn send(&mut self) -> bool {
+        let (before, total) = (self.pending.written(), self.pending.len());
+        match self.pending.send(&mut self.to) {
+            Ok(()) => {
+                self.queue.attempted((total - before) as u64, None);
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!(log = self.name, "the log can be written again");
+                }
+                true
+            }
+            Err(error) => {
+                self.queue.attempted((self.pending.written() - before) as u64, Some(error.to_string()));
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::warn!(log = self.name, %error, "cannot write the log, will go on trying");
+                }
+                false
+            }
+        }
+    }
+
+    /// One last attempt at what is left over.
+    fn end(mut self) {
+        self.catch_up();
+        if !self.pending.is_done() && !self.owes_loss {
+            self.queue.tear();
+        }
+        if let Some(loss) = self.loss {
+            tracing::warn!(
+                log = self.name,
+                records = loss.records,
+                "records lost, and no way to say so in the log"
+            );
+        }
+    }
+}
+
+/// Ends the line that a killed writer has left unfinished. If that fails, so will what follows, which is reported.
+fn start_on_a_line<W: Write>(opened: Opened<W>) -> W {
+    let Opened { mut to, torn } = opened;
+    if torn {
+        let _: io::Result<()> = to.write_all(b"\n");
+    }
+    to
+}
+
+#[cfg(test)]
+mod tests;

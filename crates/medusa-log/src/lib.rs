@@ -1,0 +1,25 @@
+//! Access records and the sinks they go to.
+//!
+//! The way of a record: a worker fills a [`Record`](medusa_proto::access::Record) from the request at hand and gives it
+//! to its [`Recorder`], which copies it into an open [`Batch`]. Full batches, and all of them every 100 ms or so, are
+//! submitted to their [`Sink`]: a pointer into a bounded queue. The sink's own thread formats them and writes them out.
+//!
+//! **Invariant: a request never waits for a log.** Submitting cannot block and cannot fail. What a sink cannot take is
+//! dropped, counted, and told in the stream itself once it works again; no record is lost in silence.
+//!
+//! A sink is one module: its options, its writer, its [`Status`](medusa_proto::status::Status). The queue they share is
+//! in `queue`.
+
+mod batch;
+mod file;
+mod local;
+mod multi;
+mod queue;
+mod recorder;
+mod sink;
+
+pub use batch::{Batch, Extent, MAX_FIELD};
+pub use file::{FileSink, Options, Target};
+pub use multi::MultiSink;
+pub use recorder::{MAX_BATCH_BYTES, MAX_BATCH_RECORDS, Recorder};
+pub use sink::{Flushed, Sink, SinkError};

@@ -1,0 +1,55 @@
+//! What local time is, asked once per quarter of an hour.
+//!
+//! No zone changes its offset within a quarter. Asking again for each also notices when the machine's zone is changed
+//! while the server runs.
+
+use jiff::tz::TimeZone;
+use medusa_proto::access::Timestamp;
+
+const QUARTER: i64 = 15 * 60;
+
+/// The UTC offset of the machine's time zone.
+#[derive(Debug, Default)]
+pub(crate) struct LocalOffset {
+    /// The quarter of an hour that was asked for last, and its offset.
+    known: Option<(i64, i32)>,
+}
+
+impl LocalOffset {
+    /// Seconds east of UTC at `time`. UTC if the machine does not say.
+    pub(crate) fn at(&mut self, time: Timestamp) -> i32 {
+        let quarter = time.seconds().div_euclid(QUARTER);
+        match self.known {
+            Some((known, offset)) if known == quarter => offset,
+            _ => {
+                let offset = ask(time);
+                self.known = Some((quarter, offset));
+                offset
+            }
+        }
+    }
+}
+
+fn ask(time: Timestamp) -> i32 {
+    match jiff::Timestamp::from_second(time.seconds()) {
+        Ok(time) => TimeZone::system().to_offset(time).seconds(),
+        Err(_) => 0, // the last days of the year 9999 are beyond jiff
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agrees_with_jiff_and_keeps_its_answer() {
+        let mut local = LocalOffset::default();
+        for second in [1_700_000_000, 1_700_000_001, 1_720_000_000] {
+            let expected =
+                TimeZone::system().to_offset(jiff::Timestamp::from_second(second).expect("in range"));
+            assert_eq!(local.at(Timestamp::from_micros(second * 1_000_000)), expected.seconds());
+            assert_eq!(local.known, Some((second / QUARTER, expected.seconds())));
+        }
+        assert_eq!(local.at(Timestamp::MAX), 0);
+    }
+}

@@ -1,0 +1,311 @@
+//! The bounded queue between the workers and the thread of one sink, and its accounts.
+//!
+//! **Invariant: every record submitted is in exactly one of three places**: still pending (queued, or in the writer's
+//! hand), written, or lost. Losses take their place in the queue like a batch would, merged with a loss right before
+//! them, so the writer meets each where it happened, and there are never more of them than batches, plus one.
+//!
+//! The lock is held for a few pointer moves, never over a system call.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use medusa_proto::access::Loss;
+
+use crate::{Batch, Flushed};
+
+/// How much may wait. A batch is taken only if both hold afterwards, or if nothing else is pending.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) records: u64,
+    pub(crate) bytes: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Queue {
+    limits: Limits,
+    state: Mutex<State>,
+    /// Signalled when there may be something for the writer to do.
+    work: Condvar,
+    /// Signalled when the writer has settled an item.
+    settled: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    items: VecDeque<Item>,
+    /// Items ever queued, and those of them the writer is done with.
+    queued: u64,
+    done: u64,
+    nudged: bool,
+    closed: bool,
+    accounts: Accounts,
+}
+
+#[derive(Debug)]
+enum Item {
+    Batch(Arc<Batch>, Instant),
+    Lost(Loss),
+}
+
+/// What a sink has to say of its past and its present.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Accounts {
+    /// Records queued or in the writer's hand, and the memory they take.
+    pub(crate) pending: u64,
+    pub(crate) pending_bytes: usize,
+    pub(crate) written: u64,
+    pub(crate) lost: u64,
+    /// Bytes handed to the target.
+    pub(crate) bytes: u64,
+    /// Whether the last attempt to write failed.
+    pub(crate) failing: bool,
+    pub(crate) last_error: Option<String>,
+}
+
+/// What the writer should do next.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// Write this batch, which has been waiting since then; then [`Queue::settle`].
+    Batch(Arc<Batch>, Instant),
+    /// Tell of this loss, already counted; then [`Queue::settle_loss`].
+    Lost(Loss),
+    /// Look around: something outside the queue may have changed.
+    Nudge,
+    /// End: the sink is gone and the queue empty.
+    End,
+}
+
+impl Queue {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { limits, state: Mutex::default(), work: Condvar::new(), settled: Condvar::new() }
+    }
+
+    /// Queues `batch`, or counts its records as lost if there is no room.
+    pub(crate) fn submit(&self, batch: &Arc<Batch>) {
+        let Some(whole) = batch.loss_after(0) else { return };
+        let mut state = self.lock();
+        if state.has_room(&self.limits, batch) {
+            state.accounts.pending += whole.records;
+            state.accounts.pending_bytes += batch.footprint();
+            state.push(Item::Batch(Arc::clone(batch), Instant::now()));
+        } else {
+            state.accounts.lost += whole.records;
+            match state.items.back_mut() {
+                Some(Item::Lost(loss)) => *loss = loss.merge(whole),
+                _ => state.push(Item::Lost(whole)),
+            }
+        }
+        drop(state);
+        self.work.notify_one();
+    }
+
+    /// Waits until all that is queued now is settled, or until `deadline`.
+    pub(crate) fn flush(&self, deadline: Instant) -> Flushed {
+        self.nudge(); // a writer that waits before it tries again should try now
+        let mut state = self.lock();
+        let target = state.queued;
+        while state.done < target {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Flushed { left: state.accounts.pending };
+            }
+            state = self.settled.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Flushed { left: 0 }
+    }
+
+    /// Makes the writer look around.
+    pub(crate) fn nudge(&self) {
+        self.lock().nudged = true;
+        self.work.notify_one();
+    }
+
+    /// Lets the writer end once the queue is empty, and no longer wait for a target that fails.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.work.notify_one();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    pub(crate) fn accounts(&self) -> Accounts {
+        self.lock().accounts.clone()
+    }
+
+    /// For the writer: waits for something to do.
+    pub(crate) fn next(&self) -> Work {
+        let mut state = self.lock();
+        loop {
+            if std::mem::take(&mut state.nudged) {
+                return Work::Nudge;
+            }
+            match state.items.pop_front() {
+                Some(Item::Batch(batch, since)) => return Work::Batch(batch, since),
+                Some(Item::Lost(loss)) => return Work::Lost(loss),
+                None if state.closed => return Work::End,
+                None => state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    /// For the writer: waits for `time`, less if nudged or closed.
+    pub(crate) fn pause(&self, time: Duration) {
+        let state = self.lock();
+        let (mut state, _) = self
+            .work
+            .wait_timeout_while(state, time, |state| !state.nudged && !state.closed)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.nudged = false;
+    }
+
+    /// For the writer: `written` records of `batch` are with the target; the rest is lost.
+    pub(crate) fn settle(&self, batch: &Batch, written: usize) {
+        let mut state = self.lock();
+        let (all, written) = (batch.len() as u64, written as u64);
+        state.accounts.pending -= all;
+        state.accounts.pending_bytes -= batch.footprint();
+        state.accounts.written += written;
+        state.accounts.lost += all - written;
+        state.done += 1;
+        drop(state);
+        self.settled.notify_all();
+    }
+
+    /// For the writer: the loss it was given is written, or kept in mind.
+    pub(crate) fn settle_loss(&self) {
+        self.lock().done += 1;
+        self.settled.notify_all();
+    }
+
+    /// For the writer: a record counted as written turns out to be incomplete for good.
+    pub(crate) fn tear(&self) {
+        let accounts = &mut self.lock().accounts;
+        accounts.written = accounts.written.saturating_sub(1);
+        accounts.lost += 1;
+    }
+
+    /// For the writer: an attempt to write moved `bytes`, and ended with `error` if it failed.
+    pub(crate) fn attempted(&self, bytes: u64, error: Option<String>) {
+        let accounts = &mut self.lock().accounts;
+        accounts.bytes += bytes;
+        accounts.failing = error.is_some();
+        if error.is_some() {
+            accounts.last_error = error;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn push(&mut self, item: Item) {
+        self.items.push_back(item);
+        self.queued += 1;
+    }
+
+    fn has_room(&self, limits: &Limits, batch: &Batch) -> bool {
+        let Accounts { pending, pending_bytes, .. } = self.accounts;
+        pending == 0
+            || (pending + batch.len() as u64 <= limits.records
+                && pending_bytes + batch.footprint() <= limits.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::tests::batch;
+    use medusa_proto::access::Timestamp;
+
+    fn queue(records: u64, bytes: usize) -> Queue {
+        Queue::new(Limits { records, bytes })
+    }
+
+    fn take(queue: &Queue) -> Arc<Batch> {
+        match queue.next() {
+            Work::Batch(batch, _) => batch,
+            other => panic!("a batch, not {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_full_queue_drops_counts_and_marks_the_place() {
+        let queue = queue(4, usize::MAX);
+        queue.submit(&batch(["a", "b"]));
+        queue.submit(&batch(["c", "d"]));
+        queue.submit(&batch(["e"]));
+        queue.submit(&batch(["f", "g"]));
+        let first = take(&queue);
+        queue.settle(&first, 2);
+        queue.submit(&batch(["h"]));
+
+        assert_eq!(take(&queue).len(), 2);
+        let at = |second: i64| Timestamp::from_micros(second * 1_000_000);
+        let Work::Lost(loss) = queue.next() else { panic!("the loss stands where it happened") };
+        assert_eq!(loss, Loss { records: 3, from: at(0), to: at(1) });
+        assert_eq!(take(&queue).iter().next().expect("a record").target, "h");
+
+        let accounts = queue.accounts();
+        assert_eq!((accounts.pending, accounts.written, accounts.lost), (3, 2, 3));
+    }
+
+    #[test]
+    fn what_the_writer_holds_counts_against_the_limit() {
+        let one = batch(["a"]);
+        let queue = queue(u64::MAX, one.footprint());
+        queue.submit(&one);
+        let held = take(&queue);
+        queue.submit(&one);
+        assert_eq!(queue.accounts().lost, 1, "by bytes");
+        queue.settle(&held, 1);
+        queue.submit(&one);
+        assert_eq!(queue.accounts().pending, 1);
+    }
+
+    #[test]
+    fn a_batch_beyond_the_limit_is_taken_by_an_idle_queue() {
+        let queue = queue(1, 1);
+        queue.submit(&batch(["a", "b", "c"]));
+        assert_eq!(queue.accounts().pending, 3);
+        queue.submit(&batch(Vec::<&str>::new()));
+        assert_eq!(queue.accounts().lost, 0, "an empty batch is nothing");
+    }
+
+    #[test]
+    fn flush_waits_for_what_is_in_hand_and_tells_what_is_left() {
+        let queue = queue(10, usize::MAX);
+        queue.submit(&batch(["a"]));
+        queue.submit(&batch(["b", "c"]));
+        assert_eq!(queue.flush(Instant::now()), Flushed { left: 3 });
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..2 {
+                    let held = loop {
+                        if let Work::Batch(batch, _) = queue.next() {
+                            break batch;
+                        }
+                    };
+                    queue.settle(&held, held.len());
+                }
+            });
+            let flushed = queue.flush(Instant::now() + Duration::from_mins(1));
+            assert!(flushed.is_complete());
+            assert_eq!(queue.accounts().written, 3);
+        });
+    }
+
+    #[test]
+    fn a_closed_queue_is_emptied_first() {
+        let queue = queue(10, usize::MAX);
+        queue.submit(&batch(["a"]));
+        queue.close();
+        assert_eq!(take(&queue).len(), 1);
+        assert!(matches!(queue.next(), Work::End));
+        queue.pause(Duration::from_hours(1)); // returns at once
+    }
+}

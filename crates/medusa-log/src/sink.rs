@@ -1,0 +1,175 @@
+//! The sink: where records go.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use medusa_proto::status::Status;
+
+use crate::Batch;
+
+/// Where records go: a file, a socket, several others.
+///
+/// # Life
+///
+/// 1. [`check`](Self::check) may be called at any time, on a sink that will never be used: `medusa check` does.
+/// 2. [`prepare`](Self::prepare) before the first batch. All that can fail, fails here, while the draft that wants this
+///    sink can still be dropped.
+/// 3. [`submit`](Self::submit), from every worker at once, for as long as a published site refers to the sink.
+/// 4. [`flush`](Self::flush) at shutdown. Nothing to be called when the sink is replaced: dropping the last reference
+///    lets it finish, in its own time, what it was given.
+pub trait Sink: fmt::Debug + Send + Sync + 'static {
+    /// Whether [`prepare`](Self::prepare) would succeed, as far as can be told without leaving a trace: nothing is
+    /// created, opened for others to see, or started.
+    fn check(&self) -> Result<(), SinkError>;
+
+    /// Opens what must be open and starts what must run. Once it has succeeded, calling it again does nothing; after an
+    /// error it may be tried again.
+    fn prepare(&self) -> Result<(), SinkError>;
+
+    /// Takes a batch. Never blocks beyond a short lock, never fails: what cannot be queued is dropped, and its records
+    /// counted as lost.
+    fn submit(&self, batch: &Arc<Batch>);
+
+    /// Waits until everything submitted before has been written or counted as lost, or until `deadline`.
+    ///
+    /// Blocks: not for a worker's thread.
+    fn flush(&self, deadline: Instant) -> Flushed;
+
+    /// Opens its target anew, because someone moved the old one away (logrotate). A sink that has nothing to reopen, or
+    /// is not prepared, does nothing, which is the default. On an error it goes on with what it has.
+    fn reopen(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    /// Describes itself: its queue, what it has written and lost, its last error.
+    fn status(&self) -> Status;
+}
+
+/// What a [`Sink::flush`] has achieved.
+#[must_use]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flushed {
+    /// Records that were still waiting at the deadline.
+    pub left: u64,
+}
+
+impl Flushed {
+    /// Whether nothing was left waiting.
+    pub const fn is_complete(self) -> bool {
+        self.left == 0
+    }
+}
+
+/// Why a sink cannot be used. The cause, where there is one, is its `source`.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// A directory on the way to a log file could not be made.
+    #[error(
+        "cannot create the directory {path:?} for the log file: create it, or let the server's user write above it"
+    )]
+    CreateDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A log file could not be opened.
+    #[error("cannot open the log file {path:?} for appending")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The path of a log file is a directory.
+    #[error("the log file {0:?} is a directory: name a file in it")]
+    IsDirectory(PathBuf),
+    /// What should be a directory on the way to a log file is something else.
+    #[error("cannot create the log file {file:?}: {parent:?} is not a directory")]
+    NotADirectory {
+        /// The log file.
+        file: PathBuf,
+        /// What is in its way.
+        parent: PathBuf,
+    },
+    /// Standard output or standard error is closed.
+    #[error("cannot log to {name}: it is closed")]
+    Standard {
+        /// `stdout` or `stderr`.
+        name: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The writer's thread could not be started.
+    #[error("cannot start the thread that writes the log {target}")]
+    Thread {
+        /// Where it would have written.
+        target: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Mutex, MutexGuard};
+
+    use super::*;
+
+    /// A sink that keeps what it is given.
+    #[derive(Debug, Default)]
+    pub(crate) struct Memory {
+        batches: Mutex<Vec<Arc<Batch>>>,
+        reopened: AtomicUsize,
+        fails: bool,
+    }
+
+    impl Memory {
+        pub(crate) fn failing() -> Self {
+            Self { fails: true, ..Self::default() }
+        }
+
+        pub(crate) fn batches(&self) -> MutexGuard<'_, Vec<Arc<Batch>>> {
+            self.batches.lock().expect("no test panics with it")
+        }
+
+        pub(crate) fn reopened(&self) -> usize {
+            self.reopened.load(Ordering::Relaxed)
+        }
+
+        fn result(&self) -> Result<(), SinkError> {
+            if self.fails { Err(SinkError::IsDirectory("memory".into())) } else { Ok(()) }
+        }
+    }
+
+    impl Sink for Memory {
+        fn check(&self) -> Result<(), SinkError> {
+            self.result()
+        }
+
+        fn prepare(&self) -> Result<(), SinkError> {
+            self.result()
+        }
+
+        fn submit(&self, batch: &Arc<Batch>) {
+            self.batches().push(Arc::clone(batch));
+        }
+
+        fn flush(&self, _deadline: Instant) -> Flushed {
+            Flushed { left: self.batches().iter().map(|batch| batch.len() as u64).sum() }
+        }
+
+        fn reopen(&self) -> Result<(), SinkError> {
+            self.reopened.fetch_add(1, Ordering::Relaxed);
+            self.result()
+        }
+
+        fn status(&self) -> Status {
+            Status::new("log.memory", "")
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! What client and server say to each other: one JSON object per line, in both directions.
+//!
+//! A client sends a [request](encode) and reads [`Reply`]s until the last one, `done` or `failed`; then it may send the
+//! next. A client that closes its sending side cancels the statement or reload that is under way.
+//!
+//! ```text
+//! → {"version":1,"op":"eval","source":"print(1) return 2"}
+//! ← {"reply":"output","text":"1"}
+//! ← {"reply":"done","value":"2"}
+//! → {"version":1,"op":"reload"}
+//! ← {"reply":"waiting","text":"waiting for the change by eval by uid 0 (pid 4711)"}
+//! ← {"reply":"failed","message":"site.luau:3: attempt to call a nil value"}
+//! ```
+//!
+//! **Invariant:** nothing is read without a limit: a request has at most [`MAX_REQUEST`] bytes, a reply [`MAX_REPLY`].
+
+use serde::{Deserialize, Serialize};
+
+/// The version of the protocol. A server takes requests of its own version alone.
+pub const VERSION: u32 = 1;
+
+/// The longest request, in bytes, with its newline. 1 MiB is a long script, and little to hold for each session.
+pub const MAX_REQUEST: usize = 1024 * 1024;
+
+/// The longest reply a client takes, in bytes, with its newline. Room for the status of a site with tens of thousands of
+/// mounts.
+pub const MAX_REPLY: usize = 64 * 1024 * 1024;
+
+/// What a client asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "lowercase")]
+pub enum Op {
+    /// Run one statement, as one change.
+    Eval {
+        /// The statement, in Luau.
+        source: String,
+    },
+    /// Run the script anew.
+    Reload,
+    /// Describe the server.
+    Status,
+    /// Open log files anew.
+    Reopen,
+    /// Shut down. Answered when that begins; the connection then stays open until the server has ended.
+    Stop,
+    /// Nothing: is anyone there?
+    Ping,
+}
+
+#[derive(Serialize)]
+struct Outgoing<'a> {
+    version: u32,
+    #[serde(flatten)]
+    op: &'a Op,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
+/// What is wrong with a request.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// Not JSON, or not a request.
+    #[error("this is not a request: {0}; send one line like {{\"version\":{VERSION},\"op\":\"status\"}}")]
+    Malformed(#[from] serde_json::Error),
+    /// Of another version.
+    #[error(
+        "this server speaks version {VERSION} of the control protocol and you speak {0}: use the `medusa` it was started with"
+    )]
+    Version(u32),
+    /// Longer than [`MAX_REQUEST`].
+    #[error(
+        "the request is too long: it may have {MAX_REQUEST} bytes; put long code into a file and `require` it"
+    )]
+    TooLong,
+}
+
+/// A request as a line, with its newline.
+///
+/// # Errors
+///
+/// It is longer than [`MAX_REQUEST`].
+pub fn encode(op: &Op) -> Result<Vec<u8>, RequestError> {
+    let line = line(&Outgoing { version: VERSION, op })?;
+    if line.len() > MAX_REQUEST { Err(RequestError::TooLong) } else { Ok(line) }
+}
+
+/// A request from a line, with or without its newline.
+///
+/// # Errors
+///
+/// See [`RequestError`]. The version is looked at first, so that whatever else a later one changes is not called a
+/// mistake.
+pub fn decode(line: &[u8]) -> Result<Op, RequestError> {
+    match serde_json::from_slice::<Version>(line)?.version {
+        VERSION => Ok(serde_json::from_slice(line)?),
+        other => Err(RequestError::Version(other)),
+    }
+}
+
+/// What a server answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "lowercase")]
+pub enum Reply {
+    /// The statement or the script printed a line.
+    Output {
+        /// The line.
+        text: String,
+    },
+    /// Somebody else's change is under way; this one begins after it.
+    Waiting {
+        /// Whose.
+        text: String,
+    },
+    /// It is done. The last reply.
+    Done(Done),
+    /// It failed, and nothing has changed. The last reply.
+    Failed(Failure),
+}
+
+impl Reply {
+    /// The reply as a line, with its newline.
+    ///
+    /// # Errors
+    ///
+    /// It has no form in JSON; nothing that a server says is like that.
+    pub fn encode(&self) -> serde_json::Result<Vec<u8>> {
+        line(self)
+    }
+}
+
+/// The result of a request, as far as it has one.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Done {
+    /// The statement's value, as text; none if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// The generation that was published; none if the site did not change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+    /// What was asked for by [`Op::Status`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Report>,
+}
+
+/// A [`Status`](medusa_proto::status::Status) in both of its forms: the server alone knows how its values are shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// For programs.
+    pub json: serde_json::Value,
+    /// For people: a tree.
+    pub tree: String,
+}
+
+/// Why a request failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// For people: the place, the reason, the source line, the traceback.
+    pub message: String,
+    /// Whether the statement might only want more lines: a prompt then asks for another.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub incomplete: bool,
+}
+
+impl Failure {
+    /// A failure that more lines would not cure.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), incomplete: false }
+    }
+}
+
+fn line(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_survive_the_way() {
+        for op in [Op::Eval { source: "a\n\"b\"".into() }, Op::Reload, Op::Status, Op::Reopen, Op::Stop, Op::Ping] {
+            let line = encode(&op).expect("short");
+            assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1, "one line: {line:?}");
+            assert_eq!(decode(&line).expect("what we wrote"), op);
+        }
+        assert_eq!(encode(&Op::Stop).expect("short"), b"{\"version\":1,\"op\":\"stop\"}\n");
+    }
+
+    #[test]
+    fn a_request_that_is_none_is_told_what_is_wrong() {
+        let told = |line: &str| decode(line.as_bytes()).expect_err("not a request").to_string();
+        assert!(told("hello").contains("not a request"));
+        assert!(told("[]").contains("not a request"));
+        assert!(told("{\"op\":\"stop\"}").contains("version"));
+        assert!(told("{\"version\":1,\"op\":\"dance\"}").contains("dance"));
+        assert!(told("{\"version\":1,\"op\":\"eval\"}").contains("source"));
+        assert!(told("{\"version\":2,\"what\":[]}").contains("version 1 of the control protocol and you speak 2"));
+        assert!(decode(b"\xff\xfe").is_err());
+    }
+
+    #[test]
+    fn a_request_may_not_be_longer_than_the_limit() {
+        let eval = |length| encode(&Op::Eval { source: "x".repeat(length) });
+        let overhead = eval(0).expect("short").len();
+        assert_eq!(eval(MAX_REQUEST - overhead).expect("just fits").len(), MAX_REQUEST);
+        assert!(matches!(eval(MAX_REQUEST - overhead + 1), Err(RequestError::TooLong)));
+    }
+
+    #[test]
+    fn replies_survive_the_way() {
+        let report = Report { json: serde_json::json!({"kind": "site"}), tree: "site\n".into() };
+        for reply in [
+            Reply::Output { text: "two\nlines".into() },
+            Reply::Waiting { text: "for him".into() },
+            Reply::Done(Done::default()),
+            Reply::Done(Done { value: Some("1".into()), generation: Some(7), status: Some(report) }),
+            Reply::Failed(Failure { message: "site.luau:1: no".into(), incomplete: true }),
+        ] {
+            let line = reply.encode().expect("JSON");
+            assert_eq!(serde_json::from_slice::<Reply>(&line).expect("what we wrote"), reply);
+        }
+        assert_eq!(Reply::Done(Done::default()).encode().expect("JSON"), b"{\"reply\":\"done\"}\n");
+    }
+}

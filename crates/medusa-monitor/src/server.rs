@@ -1,0 +1,138 @@
+//! The sessions on the control socket.
+//!
+//! They run on the thread that calls [`ControlSocket::serve`], one task each, and never on a worker: what a session
+//! does cannot hold up a request.
+//!
+//! **Invariant:** a session is bounded in everything its client decides: a request in its length, a reply in how long
+//! the client may take to read it, and all sessions in their number.
+
+mod session;
+
+use std::convert::Infallible;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use medusa_proto::status::Status;
+use medusa_script::Events;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_local;
+
+use crate::protocol::{Done, Failure, Reply};
+use crate::state::ControlSocket;
+use session::Session;
+
+/// How many sessions may be open at a time. People and their scripts need a handful; each may hold a statement of 1 MiB.
+pub const MAX_SESSIONS: usize = 16;
+
+/// How long to wait when the system cannot give us a connection, which mostly means that descriptors have run out.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What sessions do to the server they belong to. `by` says who asks, as histories and logs show it: `eval by uid 0
+/// (pid 4711)`.
+///
+/// Several sessions call at a time. Dropping a future cancels what it stands for.
+pub trait Control: 'static {
+    /// Runs one statement as one change. What it prints goes to `events` while it runs.
+    fn eval(&self, source: String, by: String, events: Events) -> impl Future<Output = Result<Done, Failure>>;
+
+    /// Runs the script anew.
+    fn reload(&self, by: String, events: Events) -> impl Future<Output = Result<Done, Failure>>;
+
+    /// Describes the server.
+    fn status(&self) -> impl Future<Output = Status>;
+
+    /// Opens log files anew.
+    fn reopen(&self) -> Result<(), Failure>;
+
+    /// Begins to shut down, and returns at once. Called after the client has been told.
+    fn stop(&self, by: &str);
+}
+
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Peer {
+    uid: u32,
+    pid: Option<i32>,
+}
+
+impl Peer {
+    fn of(stream: &UnixStream) -> io::Result<Self> {
+        let credentials = stream.peer_cred()?;
+        Ok(Self { uid: credentials.uid(), pid: credentials.pid() })
+    }
+
+    /// Whether it may do what the user `owner` may.
+    fn may_act_for(self, owner: u32) -> bool {
+        self.uid == owner || self.uid == 0
+    }
+
+    /// `eval by uid 0 (pid 4711)`
+    fn doing(self, what: &str) -> String {
+        match self.pid {
+            Some(pid) => format!("{what} by uid {} (pid {pid})", self.uid),
+            None => format!("{what} by uid {}", self.uid),
+        }
+    }
+}
+
+impl ControlSocket {
+    /// Accepts sessions for as long as the returned future is polled. Dropping it closes the socket; sessions that are
+    /// open go on until their client leaves or the thread's runtime ends.
+    ///
+    /// Needs a tokio runtime that can spawn local tasks.
+    ///
+    /// # Errors
+    ///
+    /// The system refused to watch the socket.
+    pub async fn serve<C: Control>(self, control: Rc<C>) -> io::Result<Infallible> {
+        let listener = UnixListener::from_std(self.listener.try_clone()?)?;
+        let owner = rustix::process::geteuid().as_raw();
+        let seats = Arc::new(Semaphore::new(MAX_SESSIONS));
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => admit(stream, owner, &seats, &control),
+                Err(error) => {
+                    tracing::warn!(%error, "no control session can be accepted for now");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+/// Starts a session, or says why not.
+fn admit<C: Control>(stream: UnixStream, owner: u32, seats: &Arc<Semaphore>, control: &Rc<C>) {
+    let peer = match Peer::of(&stream) {
+        Ok(peer) => peer,
+        Err(error) => return tracing::warn!(%error, "a control session was refused: its user cannot be told"),
+    };
+    if !peer.may_act_for(owner) {
+        tracing::warn!(uid = peer.uid, pid = peer.pid, "a control session was refused: not its user's server");
+        let told = format!("this server belongs to uid {owner} and you are uid {}: use `sudo`", peer.uid);
+        return refuse(&stream, &told);
+    }
+    let Ok(seat) = Arc::clone(seats).try_acquire_owned() else {
+        tracing::warn!(uid = peer.uid, pid = peer.pid, "a control session was refused: {MAX_SESSIONS} are open");
+        return refuse(&stream, &format!("{MAX_SESSIONS} sessions are open already: close one, or try again later"));
+    };
+    let session = Session::new(stream, peer, Rc::clone(control));
+    spawn_local(async move {
+        let _seat = seat;
+        if let Err(error) = session.run().await {
+            tracing::debug!(uid = peer.uid, pid = peer.pid, %error, "a control session ended early");
+        }
+    });
+}
+
+/// Says why, as far as that needs no waiting: the line fits into the buffer of any new connection.
+fn refuse(stream: &UnixStream, why: &str) {
+    if let Ok(line) = Reply::Failed(Failure::new(why)).encode() {
+        let _gone = stream.try_write(&line);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,220 @@
+use std::cell::RefCell;
+use std::os::unix::net::UnixStream as Plain;
+use std::path::PathBuf;
+use std::thread;
+
+use medusa_script::Event;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::client::{CallError, Client};
+use crate::protocol::{MAX_REQUEST, Op};
+use crate::state::StateDir;
+
+/// A server that does nothing but say what it would.
+struct Fake {
+    /// What was called, in order.
+    calls: mpsc::Sender<String>,
+    /// Sent when a statement `forever` is dropped.
+    cancelled: RefCell<Option<oneshot::Sender<()>>>,
+}
+
+struct OnDrop(Option<oneshot::Sender<()>>);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        if let Some(sender) = self.0.take() {
+            let _nobody = sender.send(());
+        }
+    }
+}
+
+impl Control for Fake {
+    async fn eval(&self, source: String, by: String, events: Events) -> Result<Done, Failure> {
+        self.calls.try_send(by).expect("room");
+        match source.as_str() {
+            "fail" => Err(Failure { message: "statement:1: no".into(), incomplete: true }),
+            "forever" => {
+                let _told = OnDrop(self.cancelled.take());
+                std::future::pending().await
+            }
+            _ => {
+                for event in [Event::Waiting("for you".into()), Event::Output("one".into())] {
+                    events.send(event).await.expect("the session listens");
+                }
+                Ok(Done { value: Some(source), generation: Some(2), ..Done::default() })
+            }
+        }
+    }
+
+    async fn reload(&self, _by: String, _events: Events) -> Result<Done, Failure> {
+        Ok(Done { generation: Some(3), ..Done::default() })
+    }
+
+    async fn status(&self) -> Status {
+        Status::new("site", "x").field("generation", 1_u64)
+    }
+
+    fn reopen(&self) -> Result<(), Failure> {
+        Err(Failure::new("the disk is gone"))
+    }
+
+    fn stop(&self, by: &str) {
+        self.calls.try_send(by.to_owned()).expect("room");
+    }
+}
+
+struct Running {
+    calls: mpsc::Receiver<String>,
+    cancelled: oneshot::Receiver<()>,
+    path: PathBuf,
+    _state: StateDir,
+    _folder: tempfile::TempDir,
+    _serving: JoinHandle<()>,
+}
+
+fn start() -> Running {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = StateDir::take(&folder.path().join("state")).expect("free");
+    let socket = state.bind().expect("bound");
+    let (calls, called) = mpsc::channel(64);
+    let (sender, cancelled) = oneshot::channel();
+    let control = Rc::new(Fake { calls, cancelled: RefCell::new(Some(sender)) });
+    let serving = spawn_local(async move {
+        socket.serve(control).await.expect("it never ends");
+    });
+    let path = state.path().to_owned();
+    Running { calls: called, cancelled, path, _state: state, _folder: folder, _serving: serving }
+}
+
+/// Runs `test` beside a server, and `client` on a thread of its own.
+fn beside<T, F>(client: impl FnOnce(PathBuf) -> T + Send + 'static, then: impl FnOnce(Running, T) -> F)
+where
+    T: Send + 'static,
+    F: Future<Output = ()>,
+{
+    let runtime =
+        Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).expect("a runtime");
+    runtime.block_on(async {
+        let running = start();
+        let path = running.path.clone();
+        let (sender, receiver) = oneshot::channel();
+        let thread = thread::spawn(move || {
+            let _nobody = sender.send(client(path));
+        });
+        let result = receiver.await.expect("the client does not panic");
+        thread.join().expect("the client does not panic");
+        then(running, result).await;
+    });
+}
+
+fn eval(source: &str) -> Op {
+    Op::Eval { source: source.into() }
+}
+
+#[test]
+fn a_session_answers_one_request_after_the_other() {
+    let client = |path: PathBuf| {
+        let mut client = Client::connect(&path).expect("it runs");
+        assert_eq!(client.pid(), Some(std::process::id()));
+        assert_eq!(client.call(&Op::Ping, drop).expect("done"), Done::default());
+
+        let mut events = Vec::new();
+        let done = client.call(&eval("1 + 1"), |event| events.push(event)).expect("done");
+        assert_eq!((done.value.as_deref(), done.generation), (Some("1 + 1"), Some(2)));
+        assert_eq!(events, [Event::Waiting("for you".into()), Event::Output("one".into())]);
+
+        match client.call(&eval("fail"), drop) {
+            Err(CallError::Failed(failure)) => assert!(failure.incomplete && failure.message.contains("no")),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(client.call(&Op::Reload, drop).expect("done").generation, Some(3));
+        let report = client.call(&Op::Status, drop).expect("done").status.expect("a status");
+        assert!(report.tree.starts_with("site x\n"));
+        assert_eq!(report.json["generation"], 1);
+        let error = client.call(&Op::Reopen, drop).expect_err("fails");
+        assert_eq!(error.to_string(), "the disk is gone");
+        client.call(&Op::Stop, drop).expect("done");
+    };
+    beside(client, |mut running, ()| async move {
+        let me = format!("by uid {} (pid {})", rustix::process::geteuid().as_raw(), std::process::id());
+        for what in ["eval", "eval", "stop"] {
+            assert_eq!(running.calls.recv().await, Some(format!("{what} {me}")));
+        }
+    });
+}
+
+#[test]
+fn a_client_that_leaves_cancels_its_statement() {
+    let client = |path: PathBuf| {
+        use std::io::Write;
+        let mut stream = Plain::connect(path.join("control")).expect("it runs");
+        stream.write_all(b"{\"version\":1,\"op\":\"eval\",\"source\":\"forever\"}\n").expect("sent");
+        stream
+    };
+    beside(client, |mut running, stream| async move {
+        running.calls.recv().await.expect("it runs");
+        drop(stream);
+        (&mut running.cancelled).await.expect("cancelled");
+    });
+}
+
+#[test]
+fn what_is_no_request_does_not_end_the_session_but_a_line_without_end_does() {
+    let client = |path: PathBuf| {
+        use std::io::{BufRead, BufReader, Read, Write};
+        let mut stream = Plain::connect(path.join("control")).expect("it runs");
+        stream.write_all(b"hello\n{\"version\":1,\"op\":\"ping\"}\n").expect("sent");
+        let mut lines = BufReader::new(stream.try_clone().expect("works"));
+        let mut told = String::new();
+        lines.read_line(&mut told).expect("a line");
+        assert!(told.contains("not a request"), "{told}");
+        told.clear();
+        lines.read_line(&mut told).expect("a line");
+        assert_eq!(told, "{\"reply\":\"done\"}\n");
+
+        // The server closes while there is more to come, so the end of this may fail.
+        let _closed = stream.write_all(&vec![b'x'; MAX_REQUEST + 1]);
+        told.clear();
+        let _reset = lines.read_to_string(&mut told);
+        assert!(told.contains("too long"), "{told}");
+    };
+    beside(client, |_, ()| async {});
+}
+
+#[test]
+fn one_session_too_many_is_told_so() {
+    let client = |path: PathBuf| {
+        let mut clients: Vec<Client> =
+            (0..MAX_SESSIONS).map(|_| Client::connect(&path).expect("it runs")).collect();
+        for client in &mut clients {
+            client.call(&Op::Ping, drop).expect("a seat");
+        }
+        let error = Client::connect(&path).expect("accepted").call(&Op::Ping, drop).expect_err("no seat");
+        assert!(error.to_string().contains("16 sessions"), "{error}");
+    };
+    beside(client, |_, ()| async {});
+}
+
+#[test]
+fn without_a_server_there_is_no_session() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let error = Client::connect(&folder.path().join("state")).expect_err("nobody");
+    assert!(error.to_string().contains("no server is running"), "{error}");
+    let _state = StateDir::take(folder.path()).expect("free");
+    let error = Client::connect(folder.path()).expect_err("not bound");
+    assert!(error.to_string().contains("no server is running"), "{error}");
+}
+
+#[test]
+fn only_the_owner_and_root_may_act() {
+    let peer = |uid| Peer { uid, pid: Some(7) };
+    assert!(peer(1000).may_act_for(1000));
+    assert!(peer(0).may_act_for(1000));
+    assert!(!peer(1001).may_act_for(1000));
+    assert!(!peer(1000).may_act_for(0));
+    assert_eq!(peer(0).doing("eval"), "eval by uid 0 (pid 7)");
+    assert_eq!(Peer { uid: 5, pid: None }.doing("stop"), "stop by uid 5");
+}

@@ -1,0 +1,144 @@
+//! What scripts can reach: the `medusa` table, `site`, `print`, `require`.
+//!
+//! A module here is one part of that table. Each has the same shape: an `install` that makes the functions, and a
+//! [`DOCS`](crate::reference) table from which the type definitions and the reference are generated; a test compares the
+//! two with the VM.
+
+pub(crate) mod handler;
+pub(crate) mod http;
+pub(crate) mod json;
+pub(crate) mod log;
+mod options;
+pub(crate) mod shared;
+pub(crate) mod site;
+pub(crate) mod time;
+pub(crate) mod timer;
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use medusa_site::Live;
+use mlua::{Lua, MultiValue, Table, Value};
+
+use crate::main_vm::Functions;
+use crate::require::Sources;
+use crate::shared::Dictionaries;
+use crate::transaction::Transaction;
+use crate::worker::Scripts;
+
+/// What the bindings of a main VM work on.
+#[derive(Debug, Clone)]
+pub(crate) struct Reach {
+    pub(crate) live: Arc<Live>,
+    pub(crate) scripts: Arc<Scripts>,
+    pub(crate) sources: Arc<Sources>,
+    pub(crate) functions: Rc<Functions>,
+}
+
+impl Reach {
+    fn of(lua: &Lua) -> mlua::Result<Self> {
+        let reach = lua.app_data_ref::<Self>().map(|reach| reach.clone());
+        reach.ok_or_else(|| mlua::Error::runtime("only the main script can do this"))
+    }
+
+    /// A path of the script: relative to the script's directory.
+    fn path(&self, path: &str) -> PathBuf {
+        self.sources.root().join(path)
+    }
+}
+
+/// The bindings of a main VM.
+pub(crate) fn install_in_main(lua: &Lua, globals: &Table, reach: Reach) -> mlua::Result<()> {
+    let medusa = install_everywhere(lua, globals, reach.scripts.dictionaries())?;
+    lua.set_app_data(reach);
+    http::install(lua, &medusa)?;
+    handler::install(lua, &medusa)?;
+    log::install(lua, &medusa)?;
+    timer::install(lua, &medusa)?;
+    site::install(lua, globals)?;
+    finish(globals, &medusa)
+}
+
+/// The bindings of a worker's VM: what a handler needs to answer, not what changes the Site.
+pub(crate) fn install_in_worker(lua: &Lua, globals: &Table, dictionaries: &Arc<Dictionaries>) -> mlua::Result<()> {
+    let medusa = install_everywhere(lua, globals, dictionaries)?;
+    let meta = lua.create_table()?;
+    let refuse = lua.create_function(|_, (_, key): (Table, Value)| -> mlua::Result<()> {
+        let key = key.to_string().unwrap_or_default();
+        Err(mlua::Error::runtime(format!(
+            "there is no medusa.{key} in a handler file: only the main script changes the site"
+        )))
+    })?;
+    meta.set("__index", refuse)?;
+    medusa.set_metatable(Some(meta))?;
+    finish(globals, &medusa)
+}
+
+fn install_everywhere(lua: &Lua, globals: &Table, dictionaries: &Arc<Dictionaries>) -> mlua::Result<Table> {
+    let medusa = lua.create_table()?;
+    medusa.set("version", env!("CARGO_PKG_VERSION"))?;
+    json::install(lua, &medusa)?;
+    time::install(lua, &medusa)?;
+    shared::install(lua, &medusa, dictionaries)?;
+    globals.set("print", lua.create_function(print)?)?;
+    // The script's own is put in its place when it is loaded.
+    globals.raw_remove("require")?;
+    Ok(medusa)
+}
+
+fn finish(globals: &Table, medusa: &Table) -> mlua::Result<()> {
+    for pair in medusa.pairs::<Value, Value>() {
+        if let (_, Value::Table(part)) = pair? {
+            part.set_readonly(true);
+        }
+    }
+    medusa.set_readonly(true);
+    globals.set("medusa", medusa)
+}
+
+/// The longest line that is printed; the rest of a longer one is cut off.
+const MAX_LINE: usize = 16 * 1024;
+
+/// `print`: to whoever runs the statement, else to the server's log.
+fn print(lua: &Lua, values: MultiValue) -> mlua::Result<()> {
+    let mut line = String::new();
+    for (at, value) in values.iter().enumerate() {
+        if at > 0 {
+            line.push('\t');
+        }
+        line.push_str(&value.to_string()?);
+    }
+    if line.len() > MAX_LINE {
+        line.truncate(line.floor_char_boundary(MAX_LINE));
+        line.push('…');
+    }
+    let taken = Transaction::current().is_some_and(|transaction| transaction.print(&line));
+    if !taken {
+        tracing::info!(target: "script", origin = %origin(lua), "{line}");
+    }
+    Ok(())
+}
+
+/// Where in the script the running host function was called: `site.luau:12`.
+pub(crate) fn origin(lua: &Lua) -> Arc<str> {
+    for level in 0..16 {
+        let place = lua.inspect_stack(level, |frame| {
+            let source = frame.source();
+            let name = source.source.as_deref()?;
+            let name = name.strip_prefix('@').or_else(|| (name == "=statement").then_some("statement"))?;
+            Some(format!("{name}:{}", frame.current_line()?))
+        });
+        match place {
+            None => break,
+            Some(Some(place)) => return place.into(),
+            Some(None) => {}
+        }
+    }
+    "script".into()
+}
+
+/// An error of a host function, with the place it was called from.
+pub(crate) fn fail(lua: &Lua, message: impl std::fmt::Display) -> mlua::Error {
+    mlua::Error::runtime(format!("{}: {message}", origin(lua)))
+}

@@ -1,0 +1,77 @@
+//! Option tables: every key is asked for by its type; what nobody asked for is an error that lists what there is.
+
+use mlua::{FromLua, Lua, Table, Value};
+
+use super::fail;
+
+/// An option table on its way through a constructor.
+pub(super) struct Options<'a> {
+    lua: &'a Lua,
+    function: &'static str,
+    table: Option<Table>,
+    known: Vec<&'static str>,
+}
+
+impl<'a> Options<'a> {
+    /// The options given to `function`, if any were.
+    pub(super) fn new(lua: &'a Lua, function: &'static str, value: Value) -> mlua::Result<Self> {
+        let table = match value {
+            Value::Nil => None,
+            Value::Table(table) => Some(table),
+            other => {
+                let other = other.type_name();
+                return Err(fail(lua, format!("{function}: the options must be a table, not a {other}")));
+            }
+        };
+        Ok(Self { lua, function, table, known: Vec::new() })
+    }
+
+    /// The value of `key`, if it is there; `expected` says what it should be, for the error.
+    pub(super) fn get<T: FromLua>(&mut self, key: &'static str, expected: &str) -> mlua::Result<Option<T>> {
+        self.known.push(key);
+        let Some(table) = &self.table else { return Ok(None) };
+        let value: Value = table.raw_get(key)?;
+        if value.is_nil() {
+            return Ok(None);
+        }
+        let (shown, kind) = (show(&value), value.type_name());
+        // Luau's conversions are generous (a number is taken for a string); options are not.
+        let strict = !matches!((expected_kind(expected), kind), (Some(want), have) if !kinds_match(want, have));
+        T::from_lua(value, self.lua).ok().filter(|_| strict).map(Some).ok_or_else(|| {
+            fail(self.lua, format!("{}: `{key}` must be {expected}, not {shown}", self.function))
+        })
+    }
+
+    /// Refuses keys that nobody asked for.
+    pub(super) fn finish(self) -> mlua::Result<()> {
+        let Some(table) = &self.table else { return Ok(()) };
+        for pair in table.pairs::<Value, Value>() {
+            let (key, _) = pair?;
+            let name = key.as_string().map(|key| key.to_string_lossy().to_string());
+            if !name.as_deref().is_some_and(|name| self.known.contains(&name)) {
+                let key = show(&key);
+                let known = self.known.join(", ");
+                return Err(fail(self.lua, format!("{}: there is no option {key}; there are: {known}", self.function)));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn expected_kind(expected: &str) -> Option<&'static str> {
+    ["string", "number", "boolean"].into_iter().find(|kind| expected == format!("a {kind}"))
+}
+
+fn kinds_match(want: &str, have: &str) -> bool {
+    want == have || (want == "number" && have == "integer")
+}
+
+/// A value, short, for an error message.
+pub(super) fn show(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("\"{}\"", text.to_string_lossy()),
+        Value::Boolean(_) | Value::Integer(_) | Value::Number(_) => value.to_string().unwrap_or_default(),
+        Value::Table(_) => "a table".to_owned(),
+        other => format!("a {}", other.type_name()),
+    }
+}

@@ -1,0 +1,133 @@
+//! `medusa.shared`: dictionaries that every VM sees.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mlua::{IntoLua, Lua, LuaString, Table, UserData, UserDataMethods, Value};
+
+use super::fail;
+use super::options::show;
+use crate::reference::{Class, Item, Reach};
+use crate::shared::{Dictionaries, Dictionary, Shared};
+
+pub(crate) const DOCS: &[Item] = &[Item {
+    path: "medusa.shared",
+    signature: "(name: string) -> SharedDictionary",
+    reach: Reach::Everywhere,
+    doc: "The dictionary of that name, made when first asked for. Every VM sees the same: this is what handler files on \
+          different workers share. It lives as long as the process, across reloads, and holds up to 64 MiB; when it is \
+          full, `set` and `incr` are errors.",
+}];
+
+pub(crate) const CLASS: Class = Class {
+    name: "SharedDictionary",
+    doc: "A dictionary that every VM sees, from `medusa.shared`. Keys are strings; values are strings, numbers and \
+          booleans (encode a table with `medusa.json`). Every operation on a key is atomic.",
+    fields: &[],
+    methods: &[
+        Item {
+            path: "get",
+            signature: "(key: string) -> (string | number | boolean)?",
+            reach: Reach::Everywhere,
+            doc: "The value, or nil.",
+        },
+        Item {
+            path: "set",
+            signature: "(key: string, value: (string | number | boolean)?, ttl: number?) -> ()",
+            reach: Reach::Everywhere,
+            doc: "Sets a value, or removes it (nil). With `ttl` it is gone after so many seconds.",
+        },
+        Item {
+            path: "incr",
+            signature: "(key: string, by: number?, ttl: number?) -> number",
+            reach: Reach::Everywhere,
+            doc: "Adds `by` (default 1) to a number, which starts at 0, and returns the sum. `ttl` is for a new entry; \
+                  an old one keeps its own.",
+        },
+        Item {
+            path: "cas",
+            signature: "(key: string, old: (string | number | boolean)?, new: (string | number | boolean)?, ttl: number?) -> boolean",
+            reach: Reach::Everywhere,
+            doc: "Compare and set: sets (or, with nil, removes) only if the value is `old` (nil: only if there is none). \
+                  Returns whether it did.",
+        },
+        Item {
+            path: "keys",
+            signature: "(prefix: string?, max: number?) -> { string }",
+            reach: Reach::Everywhere,
+            doc: "Up to `max` (default 1000) keys that start with `prefix`, in no order.",
+        },
+    ],
+};
+
+pub(super) fn install(lua: &Lua, medusa: &Table, dictionaries: &Arc<Dictionaries>) -> mlua::Result<()> {
+    let dictionaries = Arc::clone(dictionaries);
+    let open = move |lua: &Lua, name: String| {
+        let dictionary = dictionaries.open(&name).map_err(|error| fail(lua, format!("medusa.shared: {error}")))?;
+        Ok(SharedDictionary(dictionary))
+    };
+    medusa.set("shared", lua.create_function(open)?)
+}
+
+struct SharedDictionary(Arc<Dictionary>);
+
+fn to_shared(lua: &Lua, value: &Value) -> mlua::Result<Option<Shared>> {
+    Ok(Some(match value {
+        Value::Nil => return Ok(None),
+        Value::Boolean(flag) => Shared::Bool(*flag),
+        Value::Integer(number) => Shared::Number(*number as f64),
+        Value::Number(number) => Shared::Number(*number),
+        Value::String(text) => Shared::Text(Bytes::copy_from_slice(&text.as_bytes())),
+        other => {
+            let other = show(other);
+            return Err(fail(lua, format!(
+                "a shared dictionary holds strings, numbers and booleans, not {other}; encode it with medusa.json.encode"
+            )));
+        }
+    }))
+}
+
+fn from_shared(lua: &Lua, value: Option<Shared>) -> mlua::Result<Value> {
+    match value {
+        None => Ok(Value::Nil),
+        Some(Shared::Bool(flag)) => flag.into_lua(lua),
+        Some(Shared::Number(number)) => number.into_lua(lua),
+        Some(Shared::Text(text)) => lua.create_string(text).map(Value::String),
+    }
+}
+
+fn ttl(lua: &Lua, seconds: Option<f64>) -> mlua::Result<Option<Duration>> {
+    let to_duration = |seconds| {
+        Duration::try_from_secs_f64(seconds)
+            .map_err(|_error| fail(lua, format!("a time to live must be a number of seconds, not {seconds}")))
+    };
+    seconds.map(to_duration).transpose()
+}
+
+type Args<T> = (LuaString, T, Option<f64>);
+
+impl UserData for SharedDictionary {
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_method("get", |lua, this, key: LuaString| from_shared(lua, this.0.get(&key.as_bytes())));
+        methods.add_method("set", |lua, this, (key, value, seconds): Args<Value>| {
+            let set = this.0.set(&key.as_bytes(), to_shared(lua, &value)?, ttl(lua, seconds)?);
+            set.map_err(|error| fail(lua, error))
+        });
+        methods.add_method("incr", |lua, this, (key, by, seconds): Args<Option<f64>>| {
+            let sum = this.0.incr(&key.as_bytes(), by.unwrap_or(1.0), ttl(lua, seconds)?);
+            sum.map_err(|error| fail(lua, error))
+        });
+        methods.add_method("cas", |lua, this, (key, old, new, seconds): (LuaString, Value, Value, Option<f64>)| {
+            let (old, new) = (to_shared(lua, &old)?, to_shared(lua, &new)?);
+            let set = this.0.cas(&key.as_bytes(), old.as_ref(), new, ttl(lua, seconds)?);
+            set.map_err(|error| fail(lua, error))
+        });
+        methods.add_method("keys", |lua, this, (prefix, max): (Option<LuaString>, Option<usize>)| {
+            let prefix = prefix.map(|prefix| prefix.as_bytes().to_vec()).unwrap_or_default();
+            let keys = this.0.keys(&prefix, max.unwrap_or(1000));
+            let keys: mlua::Result<Vec<LuaString>> = keys.into_iter().map(|key| lua.create_string(key)).collect();
+            keys
+        });
+    }
+}

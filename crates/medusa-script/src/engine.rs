@@ -1,0 +1,308 @@
+//! The engine: the thread on which main VMs live, and the handle through which everyone else asks it for something.
+//!
+//! One thing at a time changes the site, but many run: a statement that waits, a slow reload and a hundred requests share
+//! this thread slice by slice.
+
+use std::cell::RefCell;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use medusa_net::{ListenAddr, Workers};
+use medusa_proto::status::Status;
+use medusa_site::{Live, Runtime};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_local;
+
+use crate::error::ScriptError;
+use crate::inline::Call;
+use crate::main_vm::{Entry, MainVm};
+use crate::print;
+use crate::require::Sources;
+use crate::shared::Dictionaries;
+use crate::transaction::{Events, Transaction};
+use crate::worker::Scripts;
+
+/// How many requests to the engine may wait.
+const QUEUED_JOBS: usize = 64;
+
+/// What the server is driven by.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// The script's directory, canonical: relative paths and modules are below it.
+    pub root: PathBuf,
+    /// The script's name in messages: its file name.
+    pub name: String,
+    /// Where its text comes from.
+    pub source: ProgramSource,
+    /// Where to listen instead of where the script says; empty: where the script says.
+    pub listen: Vec<ListenAddr>,
+}
+
+/// Where a program's text comes from.
+#[derive(Debug, Clone)]
+pub enum ProgramSource {
+    /// The file [`Program::name`] in [`Program::root`], read anew at every load.
+    File,
+    /// This text.
+    Text(String),
+}
+
+/// What a load has published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// The generation.
+    pub generation: u64,
+    /// The addresses the site listens on, real ones (port 0 resolved).
+    pub addresses: Vec<ListenAddr>,
+}
+
+/// What a statement came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evaluated {
+    /// Its value, for a person; none if it has none.
+    pub value: Option<String>,
+    /// The generation it published, if it changed the site.
+    pub generation: Option<u64>,
+}
+
+type Answer<T> = oneshot::Sender<Result<T, ScriptError>>;
+
+enum Job {
+    Load { by: String, events: Option<Events>, answer: Answer<Loaded> },
+    Eval { source: String, by: String, events: Option<Events>, answer: Answer<Evaluated> },
+    Status { answer: Answer<Status> },
+}
+
+/// A handle to the engine. The engine ends when the last one is gone.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    jobs: mpsc::Sender<Job>,
+    live: Arc<Live>,
+    root: Arc<Path>,
+}
+
+impl Engine {
+    /// Starts the engine's thread. Nothing is loaded yet.
+    ///
+    /// # Errors
+    ///
+    /// The system refused the thread or its event loop.
+    pub fn start(program: Program, workers: Workers) -> io::Result<Self> {
+        let live = Live::new(Runtime { workers });
+        let (jobs, incoming) = mpsc::channel(QUEUED_JOBS);
+        let root: Arc<Path> = program.root.as_path().into();
+        let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
+        let host_live = Arc::clone(&live);
+        std::thread::Builder::new().name("medusa-script".into()).spawn(move || match runtime() {
+            Ok(runtime) => {
+                drop(ready.send(Ok(())));
+                runtime.block_on(Host::new(program, host_live).take_jobs(incoming));
+            }
+            Err(error) => drop(ready.send(Err(error))),
+        })?;
+        is_ready.recv().unwrap_or_else(|_gone| Err(io::Error::other("the script thread ended before it was ready")))?;
+        Ok(Self { jobs, live, root })
+    }
+
+    /// Runs the script in a fresh VM and publishes what it makes: start-up and reload. If anything fails, what is
+    /// running goes on.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the script, or with what it asks for.
+    pub async fn load(&self, by: String, events: Option<Events>) -> Result<Loaded, ScriptError> {
+        self.ask(|answer| Job::Load { by, events, answer }).await
+    }
+
+    /// Runs one statement in the main VM, as one transaction. Dropping the future stops the statement.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the statement; it has then changed nothing.
+    pub async fn eval(
+        &self,
+        source: String,
+        by: String,
+        events: Option<Events>,
+    ) -> Result<Evaluated, ScriptError> {
+        self.ask(|answer| Job::Eval { source, by, events, answer }).await
+    }
+
+    /// The site and the VMs, as a document.
+    pub async fn status(&self) -> Status {
+        let answered = self.ask(|answer| Job::Status { answer }).await;
+        answered.unwrap_or_else(|error| self.live.status().field("script", error.to_string()))
+    }
+
+    /// The running site.
+    pub fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    /// The script's directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    async fn ask<T>(&self, job: impl FnOnce(Answer<T>) -> Job) -> Result<T, ScriptError> {
+        let gone = || ScriptError::new("the script thread has ended");
+        let (answer, answered) = oneshot::channel();
+        self.jobs.send(job(answer)).await.map_err(|_closed| gone())?;
+        answered.await.unwrap_or_else(|_dropped| Err(gone()))
+    }
+}
+
+fn runtime() -> io::Result<LocalRuntime> {
+    Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
+}
+
+/// Does everything a load does up to *prepare*: binds nothing, leaves no trace. Blocks.
+///
+/// # Errors
+///
+/// What a load would fail with.
+pub fn check(program: Program) -> Result<Status, ScriptError> {
+    let runtime = runtime().map_err(|error| ScriptError::new(error.to_string()))?;
+    runtime.block_on(async move {
+        let host = Host::new(program, Live::rehearsal());
+        let (_vm, transaction) = host.run("check", None).await?;
+        let rehearsal = transaction
+            .take_change()
+            .ok_or_else(|| ScriptError::new("the script's change was taken by someone else"))?;
+        let servers = host.live.rehearse(&rehearsal).await.map_err(|error| publish_error(&error))?;
+        let site = Status::new("site", host.program.name.clone());
+        let site = servers.iter().fold(site, |site, server| site.child(server.status()));
+        Ok(site)
+    })
+}
+
+fn publish_error(error: &dyn std::error::Error) -> ScriptError {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // A message that repeats its cause need not be told twice.
+        if !text.contains(&error.to_string()) {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+        }
+        cause = error.source();
+    }
+    ScriptError::new(text)
+}
+
+/// The engine's thread.
+struct Host {
+    program: Program,
+    live: Arc<Live>,
+    scripts: Arc<Scripts>,
+    current: RefCell<Option<Current>>,
+}
+
+/// The VM that statements run in.
+struct Current {
+    vm: Rc<MainVm>,
+    /// Keeps it taking calls as long as it is current.
+    _calls: mpsc::Sender<Call>,
+}
+
+impl Host {
+    fn new(program: Program, live: Arc<Live>) -> Rc<Self> {
+        let scripts = Scripts::new(live.workers().cloned(), Arc::new(Dictionaries::default()));
+        Rc::new(Self { program, live, scripts: Arc::new(scripts), current: RefCell::default() })
+    }
+
+    async fn take_jobs(self: Rc<Self>, mut jobs: mpsc::Receiver<Job>) {
+        while let Some(job) = jobs.recv().await {
+            let host = Rc::clone(&self);
+            spawn_local(async move {
+                match job {
+                    Job::Load { by, events, answer } => respond(answer, host.load(by, events)).await,
+                    Job::Eval { source, by, events, answer } => {
+                        respond(answer, host.eval(&source, by, events)).await;
+                    }
+                    Job::Status { answer } => respond(answer, async { Ok(host.status()) }).await,
+                }
+            });
+        }
+    }
+
+    async fn load(&self, by: String, events: Option<Events>) -> Result<Loaded, ScriptError> {
+        let ((vm, calls), transaction) = self.run(&by, events).await?;
+        self.listen_elsewhere(&transaction)?;
+        let (site, timers) = transaction.commit().await.map_err(|error| publish_error(&error))?;
+        let site = site.unwrap_or_else(|| self.live.site());
+        vm.start_timers(timers);
+        let old = self.current.replace(Some(Current { vm, _calls: calls }));
+        if let Some(old) = old {
+            old.vm.retire();
+        }
+        let addresses = site.listeners.iter().map(|bound| bound.listener.local_addr().clone()).collect();
+        Ok(Loaded { generation: site.generation, addresses })
+    }
+
+    /// Runs the script in a VM of its own, under a transaction that makes the site anew.
+    async fn run(
+        &self,
+        by: &str,
+        events: Option<Events>,
+    ) -> Result<((Rc<MainVm>, mpsc::Sender<Call>), Rc<Transaction>), ScriptError> {
+        let transaction = Transaction::fresh(Arc::clone(&self.live), by, events).await;
+        let sources = Arc::new(Sources::new(self.program.root.clone()));
+        let started = MainVm::start(&self.live, &self.scripts, &sources);
+        let (vm, calls) = started.map_err(|error| ScriptError::from_lua(&error))?;
+        let source = match &self.program.source {
+            ProgramSource::Text(text) => text.as_str().into(),
+            ProgramSource::File => sources.read(Path::new(&self.program.name)).map_err(ScriptError::new)?,
+        };
+        let entry = Entry { name: &self.program.name, source: &source };
+        vm.run_script(&transaction, sources, &entry).await?;
+        Ok(((vm, calls), transaction))
+    }
+
+    fn listen_elsewhere(&self, transaction: &Transaction) -> Result<(), ScriptError> {
+        if self.program.listen.is_empty() {
+            return Ok(());
+        }
+        match transaction.edit_change(|change| change.draft.listen_instead(&self.program.listen)) {
+            None | Some(1) => Ok(()),
+            Some(count) => Err(ScriptError::new(format!(
+                "--listen says where the script's one HTTP server listens, but {} has {count}: change the script instead",
+                self.program.name
+            ))),
+        }
+    }
+
+    async fn eval(&self, source: &str, by: String, events: Option<Events>) -> Result<Evaluated, ScriptError> {
+        let vm = self.current.borrow().as_ref().map(|current| Rc::clone(&current.vm));
+        let vm = vm.ok_or_else(|| ScriptError::new("the script is not loaded yet"))?;
+        let transaction = Transaction::lazy(Arc::clone(&self.live), by, events);
+        let (values, generation) = vm.run_statement(&transaction, source).await?;
+        Ok(Evaluated { value: print::values(&values), generation })
+    }
+
+    fn status(&self) -> Status {
+        let status = self.live.status();
+        let current = self.current.borrow();
+        let Some(Current { vm, .. }) = current.as_ref() else { return status };
+        let [memory, functions, requests, timers] = vm.counts();
+        let main = Status::new("vm", "main")
+            .field("memory", medusa_proto::status::Value::Bytes(memory))
+            .field("handler_functions", functions)
+            .field("requests", requests)
+            .field("timers", timers);
+        status.child(main)
+    }
+}
+
+/// Answers, unless nobody waits for the answer any more: then the work is dropped where it is.
+async fn respond<T>(mut answer: Answer<T>, work: impl Future<Output = Result<T, ScriptError>>) {
+    let done = tokio::select! {
+        done = work => done,
+        () = answer.closed() => return,
+    };
+    // The one who asked may have left in this very moment.
+    drop(answer.send(done));
+}

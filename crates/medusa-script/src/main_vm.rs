@@ -1,0 +1,273 @@
+//! The main VM: runs the script, statements, timers, and the handlers given as functions.
+//!
+//! One VM is current; a reload makes another and replaces it. A replaced VM's timers stop at once, its requests under
+//! way finish, then it is freed.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::StreamExt;
+use medusa_http::{HandlerError, Request};
+use medusa_site::Live;
+use mlua::{Function, Lua, MultiValue, Table, Value};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, spawn_local};
+
+use crate::bindings::timer::PendingTimer;
+use crate::bindings::{self, Reach};
+use crate::error::ScriptError;
+use crate::inline::{Answer, AnswerBody, Call, InlineHandler, Link, QUEUED_CALLS, QUEUED_CHUNKS};
+use crate::producer::Producer;
+use crate::request::Requests;
+use crate::require::{Modules, Sources};
+use crate::respond::{Reply, ReplyBody};
+use crate::task::{Budget, TaskError};
+use crate::transaction::Transaction;
+use crate::vm::{Vm, load};
+use crate::worker::{Scripts, handler_error};
+
+/// A main VM.
+#[derive(Debug)]
+pub(crate) struct MainVm {
+    vm: Rc<Vm>,
+    live: Arc<Live>,
+    functions: Rc<Functions>,
+    statement: Function,
+    timers: RefCell<Vec<AbortHandle>>,
+    requests_running: Cell<usize>,
+}
+
+/// The handler functions of one VM, and the way for others to reach them.
+#[derive(Debug)]
+pub(crate) struct Functions {
+    by_id: RefCell<HashMap<u64, Function>>,
+    next: Cell<u64>,
+    /// Weak, so that only handlers keep a replaced VM alive.
+    calls: mpsc::WeakSender<Call>,
+    released: Arc<Mutex<Vec<u64>>>,
+    wrapper: RefCell<Option<Function>>,
+}
+
+impl Functions {
+    /// Makes a handler of a function.
+    pub(crate) fn handler(&self, function: &Function, origin: Arc<str>) -> mlua::Result<InlineHandler> {
+        self.forget_released();
+        let calls = self.calls.upgrade().ok_or_else(|| mlua::Error::runtime("this script has been replaced"))?;
+        let wrapper = self.wrapper.borrow().clone();
+        let wrapper = wrapper.ok_or_else(|| mlua::Error::runtime("the VM is not ready"))?;
+        let id = self.next.replace(self.next.get() + 1);
+        self.by_id.borrow_mut().insert(id, wrapper.call(function)?);
+        let link = Link { calls, released: Arc::clone(&self.released) };
+        Ok(InlineHandler::new(id, link, origin))
+    }
+
+    fn forget_released(&self) {
+        let released = std::mem::take(&mut *self.released.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut by_id = self.by_id.borrow_mut();
+        for id in released {
+            by_id.remove(&id);
+        }
+    }
+}
+
+impl MainVm {
+    /// Makes a VM and starts to take calls for it. It ends by itself when the returned sender, and every handler
+    /// made of its functions, is gone.
+    pub(crate) fn start(
+        live: &Arc<Live>,
+        scripts: &Arc<Scripts>,
+        sources: &Arc<Sources>,
+    ) -> mlua::Result<(Rc<Self>, mpsc::Sender<Call>)> {
+        let (calls, incoming) = mpsc::channel(QUEUED_CALLS);
+        let functions = Rc::new(Functions {
+            by_id: RefCell::default(),
+            next: Cell::new(0),
+            calls: calls.downgrade(),
+            released: Arc::default(),
+            wrapper: RefCell::default(),
+        });
+        let reach = Reach {
+            live: Arc::clone(live),
+            scripts: Arc::clone(scripts),
+            sources: Arc::clone(sources),
+            functions: Rc::clone(&functions),
+        };
+        let vm = Vm::new(|lua, globals| bindings::install_in_main(lua, globals, reach))?;
+        let requests = Requests::default();
+        *functions.wrapper.borrow_mut() = Some(requests.wrapper(vm.lua())?);
+        let statement = load(vm.lua(), include_str!("statement.luau"), "=statement", None)?;
+        let statement = statement.call::<Function>(vm.lua().globals())?;
+        let main = Rc::new(Self {
+            vm,
+            live: Arc::clone(live),
+            functions,
+            statement,
+            timers: RefCell::default(),
+            requests_running: Cell::new(0),
+        });
+        spawn_local(Rc::clone(&main).take_calls(requests, incoming));
+        Ok((main, calls))
+    }
+
+    async fn take_calls(self: Rc<Self>, requests: Requests, mut incoming: mpsc::Receiver<Call>) {
+        while let Some(call) = incoming.recv().await {
+            self.functions.forget_released();
+            let (main, requests) = (Rc::clone(&self), requests.clone());
+            spawn_local(async move {
+                main.requests_running.set(main.requests_running.get() + 1);
+                main.take_call(&requests, call).await;
+                main.requests_running.set(main.requests_running.get() - 1);
+            });
+        }
+    }
+
+    async fn take_call(&self, requests: &Requests, call: Call) {
+        let Call { function, request, mut answer } = call;
+        let origin = format!("request {} {}", request.head.method, request.head.path());
+        let transaction = Transaction::lazy(Arc::clone(&self.live), origin, None);
+        let answering = transaction.scope(self.answer(requests, function, request));
+        let answered = tokio::select! {
+            answered = answering => answered,
+            // The client left: nobody waits for the rest.
+            () = answer.closed() => return,
+        };
+        let answered = match answered {
+            Ok(answered) => answered,
+            Err(error) => return drop(answer.send(Err(error))),
+        };
+        // A handler may change the site; the change is published with its answer.
+        if let Err(error) = self.commit(&transaction).await {
+            return drop(answer.send(Err(HandlerError::internal(error))));
+        }
+        let (reply, producer) = answered;
+        let chunks = producer.map(|producer| (mpsc::channel(QUEUED_CHUNKS), producer));
+        match chunks {
+            None => drop(answer.send(Ok(reply))),
+            Some(((sender, receiver), producer)) => {
+                let reply = Answer { body: AnswerBody::Stream(receiver), ..reply };
+                if answer.send(Ok(reply)).is_ok() {
+                    produce(producer, sender).await;
+                }
+            }
+        }
+    }
+
+    async fn answer(
+        &self,
+        requests: &Requests,
+        function: u64,
+        request: Request,
+    ) -> Result<(Answer, Option<Producer>), HandlerError> {
+        let handler = self.functions.by_id.borrow().get(&function).cloned();
+        let handler = handler.ok_or_else(|| HandlerError::internal("this handler's function is gone"))?;
+        let open = requests.open(request);
+        let call = async { Reply::from_lua(handler.call_async::<Value>(open.handle()).await?) };
+        let reply = self.vm.run(Budget::REQUEST, call).await.map_err(|error| handler_error(&error))?;
+        let (body, producer) = match reply.body {
+            ReplyBody::Bytes(bytes) => (bytes, None),
+            ReplyBody::Producer(function) => {
+                let producer = Producer::new(&self.vm, function, open)
+                    .map_err(|error| HandlerError::internal(ScriptError::from_lua(&error).to_string()))?;
+                (bytes::Bytes::new(), Some(producer))
+            }
+        };
+        Ok((Answer { status: reply.status, headers: reply.headers, body: AnswerBody::Bytes(body) }, producer))
+    }
+
+    /// Publishes what a task changed and starts its timers. Returns the new generation, if there is one.
+    async fn commit(&self, transaction: &Transaction) -> Result<Option<u64>, ScriptError> {
+        let committed = transaction.commit().await;
+        let (site, timers) = committed.map_err(|error| ScriptError::new(error.to_string()))?;
+        self.start_timers(timers);
+        Ok(site.map(|site| site.generation))
+    }
+
+    /// Runs the script itself.
+    pub(crate) async fn run_script(
+        &self,
+        transaction: &Rc<Transaction>,
+        sources: Arc<Sources>,
+        entry: &Entry<'_>,
+    ) -> Result<(), ScriptError> {
+        let lua = self.vm.lua();
+        let globals = lua.globals();
+        let modules = Modules::new(sources, globals.clone());
+        let running = async {
+            globals.raw_set("require", modules.require(lua, Path::new(entry.name).to_owned())?)?;
+            load(lua, entry.source, &format!("@{}", entry.name), None)?.call_async::<()>(()).await
+        };
+        let result = transaction.scope(self.vm.run(Budget::STATEMENT, running)).await;
+        result.map_err(|error| ScriptError::from_task(&error))
+    }
+
+    /// Runs one statement: its values, and what it changed. Neither names nor the site change if it fails.
+    pub(crate) async fn run_statement(
+        &self,
+        transaction: &Rc<Transaction>,
+        source: &str,
+    ) -> Result<(MultiValue, Option<u64>), ScriptError> {
+        let lua = self.vm.lua();
+        let told = |error: mlua::Error| ScriptError::from_lua(&error);
+        let (environment, keep) = self.statement.call::<(Table, Function)>(()).map_err(told)?;
+        let function = compile_statement(lua, source, &environment).map_err(told)?;
+        let running = self.vm.run(Budget::STATEMENT, function.call_async::<MultiValue>(()));
+        let result = transaction.scope(running).await;
+        let values = result.map_err(|error| ScriptError::from_task(&error))?;
+        let generation = self.commit(transaction).await?;
+        keep.call::<()>(()).map_err(told)?;
+        Ok((values, generation))
+    }
+
+    pub(crate) fn start_timers(&self, timers: Vec<PendingTimer>) {
+        let mut running = self.timers.borrow_mut();
+        running.retain(|timer| !timer.is_finished());
+        for timer in timers {
+            running.push(timer.start(&self.vm, &self.live));
+        }
+    }
+
+    /// Stops what must not outlive the VM's replacement.
+    pub(crate) fn retire(&self) {
+        for timer in self.timers.take() {
+            timer.abort();
+        }
+    }
+
+    /// What the VM holds, for its status: bytes, functions, requests, timers.
+    pub(crate) fn counts(&self) -> [u64; 4] {
+        self.functions.forget_released();
+        [
+            self.vm.lua().used_memory() as u64,
+            self.functions.by_id.borrow().len() as u64,
+            self.requests_running.get() as u64,
+            self.timers.borrow().iter().filter(|timer| !timer.is_finished()).count() as u64,
+        ]
+    }
+}
+
+/// The script, as text with a name.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) source: &'a str,
+}
+
+/// An expression is worth its value, so it is tried first.
+fn compile_statement(lua: &Lua, source: &str, environment: &Table) -> mlua::Result<Function> {
+    match load(lua, &format!("return {source}"), "=statement", Some(environment.clone())) {
+        Ok(function) => Ok(function),
+        Err(_not_an_expression) => load(lua, source, "=statement", Some(environment.clone())),
+    }
+}
+
+async fn produce(mut producer: Producer, chunks: mpsc::Sender<Result<bytes::Bytes, String>>) {
+    while let Some(chunk) = producer.next().await {
+        let chunk = chunk.map_err(|error: TaskError| ScriptError::from_task(&error).with_traceback());
+        if chunks.send(chunk).await.is_err() {
+            return; // the client left
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! The script API as data: the type definitions for editors and the reference are both made of it.
+//!
+//! The tables stand beside the bindings they describe (`DOCS`, `CLASS` in each module of [`crate::bindings`]).
+
+use std::fmt::Write as _;
+
+use crate::bindings::{handler, http, json, log, shared, site, time, timer};
+
+/// Where a part of the API can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// In the main script and statements only.
+    Main,
+    /// In handler files too.
+    Everywhere,
+}
+
+/// A function, field or option.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Item {
+    /// `medusa.http.server`; within a class just the name.
+    pub(crate) path: &'static str,
+    /// Its type: `(name: string) -> Handler`.
+    pub(crate) signature: &'static str,
+    pub(crate) reach: Reach,
+    pub(crate) doc: &'static str,
+}
+
+/// A kind of object, or a table of options.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Class {
+    pub(crate) name: &'static str,
+    pub(crate) doc: &'static str,
+    pub(crate) fields: &'static [Item],
+    pub(crate) methods: &'static [Item],
+}
+
+impl Class {
+    /// Whether scripts write such a table themselves, rather than get an object.
+    fn is_options(&self) -> bool {
+        self.name.ends_with("Options") || self.name == "Response"
+    }
+}
+
+/// One page of the reference.
+struct Page {
+    file: &'static str,
+    title: &'static str,
+    intro: &'static str,
+    items: &'static [Item],
+    classes: &'static [Class],
+}
+
+const REQUEST: Class = Class {
+    name: "Request",
+    doc: "One request, as a handler sees it. Its fields are fetched when first asked for; a handler may add its own. \
+          After the request has been answered, only what was asked for before is still there.",
+    fields: &[
+        item("method", "string", "`GET`, `POST`, ..."),
+        item("path", "string", "The path as it came: not decoded, without the query."),
+        item("tail", "string", "The part of the path below the mount's pattern, not decoded."),
+        item("query", "string?", "The query, without its `?`, not decoded. See `req:arg`."),
+        item("host", "string?", "The host asked for, without its port."),
+        item("params", "{ [string]: string }", "What the pattern's `{name}`s matched, decoded."),
+        item(
+            "headers",
+            "{ [string]: string }",
+            "The fields by their lower-case names; repeated ones are joined with commas.",
+        ),
+        item("peer", "string", "The client's address, or `unix`."),
+        item("version", "string", "`1.0` or `1.1`."),
+    ],
+    methods: &[
+        item("arg", "(name: string) -> string?", "The first value of a query parameter, decoded; nil if it is absent."),
+        item(
+            "body",
+            "() -> string",
+            "Reads the whole body. Longer than the server's `limits.body`, it is an error, and the client gets 413.",
+        ),
+        item("json", "() -> any", "Reads the body and decodes it as JSON."),
+    ],
+};
+
+const RESPONSE: Class = Class {
+    name: "Response",
+    doc: "What a handler may return instead of a string. Any other key is an error.",
+    fields: &[
+        item("status", "number?", "The status code, 200 to 599. Default 200."),
+        item(
+            "headers",
+            "{ [string]: string | number | { string } }?",
+            "Fields; a list gives a field several times. `Content-Length`, `Transfer-Encoding` and `Connection` are the \
+             server's business and are left out. `Content-Type` is `text/plain; charset=utf-8` unless given.",
+        ),
+        item(
+            "body",
+            "string | ((write: (chunk: string) -> ()) -> ()) | nil",
+            "The body, or a *producer*: it is called when the response starts and writes chunks; `write` waits while \
+             the client is not taking them.",
+        ),
+    ],
+    methods: &[],
+};
+
+const fn item(path: &'static str, signature: &'static str, doc: &'static str) -> Item {
+    Item { path, signature, reach: Reach::Everywhere, doc }
+}
+
+const GLOBALS: &[Item] = &[
+    item("medusa.version", "string", "The server's version."),
+    item(
+        "print",
+        "(...any) -> ()",
+        "Prints to whoever runs the statement, else as a line of the server's log.",
+    ),
+    item(
+        "require",
+        "(name: string) -> any",
+        "Loads a module once and returns what it returns. `lib/x` is below the script's directory, `./x` beside the \
+         requiring file; `.luau` is added. Nothing outside the script's directory can be loaded. Modules are loaded anew \
+         at every reload.",
+    ),
+];
+
+const PAGES: &[Page] = &[
+    Page {
+        file: "http.md",
+        title: "HTTP",
+        intro: "Servers, mounts, requests and answers.",
+        items: http::DOCS,
+        classes: &[http::OPTIONS, http::SERVER, http::MOUNT, REQUEST, RESPONSE],
+    },
+    Page {
+        file: "handler.md",
+        title: "Handlers",
+        intro: "The handlers that come with the server. A function of the script is a handler, too.",
+        items: handler::DOCS,
+        classes: &[handler::CLASS, handler::FILES_OPTIONS],
+    },
+    Page {
+        file: "log.md",
+        title: "Logs",
+        intro: "Where access records go.",
+        items: log::DOCS,
+        classes: &[log::CLASS, log::FILE_OPTIONS],
+    },
+    Page {
+        file: "shared.md",
+        title: "Shared dictionaries",
+        intro: "What scripts on different workers share.",
+        items: shared::DOCS,
+        classes: &[shared::CLASS],
+    },
+    Page { file: "json.md", title: "JSON", intro: "Encode and decode.", items: json::DOCS, classes: &[] },
+    Page {
+        file: "time.md",
+        title: "Time",
+        intro: "Clocks, waiting, and timers.",
+        items: time::DOCS,
+        classes: &[],
+    },
+    Page { file: "timer.md", title: "Timers", intro: "Calling a function again and again.", items: timer::DOCS, classes: &[timer::CLASS] },
+    Page {
+        file: "site.md",
+        title: "The site and the globals",
+        intro: "What is there without asking.",
+        items: site::DOCS,
+        classes: &[site::CLASS],
+    },
+    Page { file: "globals.md", title: "Globals", intro: "The rest.", items: GLOBALS, classes: &[] },
+];
+
+/// The reference: file names and their texts, as Markdown.
+pub fn pages() -> Vec<(String, String)> {
+    let mut index = String::from("# Script reference\n\nEverything a script can use, by part.\n\n");
+    let mut pages = Vec::new();
+    for page in PAGES {
+        let _ = writeln!(index, "- [{}]({}): {}", page.title, page.file, page.intro);
+        pages.push((page.file.to_owned(), render(page)));
+    }
+    index.push_str("\nThe same as type definitions for editors: [`medusa.d.luau`](../medusa.d.luau).\n");
+    pages.insert(0, ("README.md".to_owned(), index));
+    pages
+}
+
+fn render(page: &Page) -> String {
+    let mut text = format!("# {}\n\n{}\n", page.title, page.intro);
+    for item in page.items {
+        let _ = write!(text, "\n## `{}`\n\n```luau\n{}\n```\n\n{}\n", item.path, declaration(item), item.doc);
+        if item.reach == Reach::Main {
+            text.push_str("\nOnly in the main script and at the prompt.\n");
+        }
+    }
+    for class in page.classes {
+        let _ = write!(text, "\n## {}\n\n{}\n", class.name, class.doc);
+        for field in class.fields {
+            let _ = write!(text, "\n- **`{}`**: `{}`. {}", field.path, field.signature, field.doc);
+        }
+        for method in class.methods {
+            let _ = write!(text, "\n- **`:{}`**`{}`. {}", method.path, method.signature, method.doc);
+        }
+        if !class.fields.is_empty() || !class.methods.is_empty() {
+            text.push('\n');
+        }
+    }
+    text
+}
+
+fn declaration(item: &Item) -> String {
+    if item.signature.starts_with('(') {
+        format!("{}{}", item.path, item.signature.replace(" -> ", ": ").replacen("): ", ") -> ", 1))
+    } else {
+        format!("{}: {}", item.path, item.signature)
+    }
+}
+
+/// The type definitions, for editors: the text of `medusa.d.luau`.
+pub fn types() -> String {
+    let mut text = String::from("-- Type definitions of the script API, for luau-lsp. Made by `medusa types`.\n");
+    for class in PAGES.iter().flat_map(|page| page.classes) {
+        text.push('\n');
+        comment(&mut text, "", class.doc);
+        if class.is_options() {
+            options_type(&mut text, class);
+        } else {
+            object_type(&mut text, class);
+        }
+    }
+    text.push_str("\n-- What a handler returns.\nexport type Answer = string | Response\n");
+    namespace(&mut text);
+    text
+}
+
+fn options_type(text: &mut String, class: &Class) {
+    let _ = writeln!(text, "export type {} = {{", class.name);
+    for field in class.fields {
+        comment(text, "\t", field.doc);
+        let _ = writeln!(text, "\t{}: {},", field.path, field.signature);
+    }
+    text.push_str("}\n");
+}
+
+fn object_type(text: &mut String, class: &Class) {
+    let _ = writeln!(text, "declare class {}", class.name);
+    for field in class.fields {
+        comment(text, "\t", field.doc);
+        let _ = writeln!(text, "\t{}: {}", field.path, field.signature);
+    }
+    for method in class.methods {
+        comment(text, "\t", method.doc);
+        let with_self = method.signature.replacen('(', "(self, ", 1).replace("(self, )", "(self)");
+        let (arguments, result) = with_self.rsplit_once(" -> ").unwrap_or((&with_self, "()"));
+        let _ = writeln!(text, "\tfunction {}{}: {}", method.path, arguments, result);
+    }
+    text.push_str("end\n");
+}
+
+/// `declare medusa: { ... }`, with a table per part.
+fn namespace(text: &mut String) {
+    let items: Vec<&Item> = PAGES.iter().flat_map(|page| page.items).collect();
+    let medusa: Vec<(&str, &Item)> =
+        items.iter().filter_map(|item| Some((item.path.strip_prefix("medusa.")?, *item))).collect();
+    text.push_str("\ndeclare medusa: {\n");
+    let mut parts: Vec<&str> = Vec::new();
+    for (path, item) in &medusa {
+        match path.split_once('.') {
+            None => member(text, "\t", path, item),
+            Some((part, _)) if parts.contains(&part) => {}
+            Some((part, _)) => {
+                parts.push(part);
+                let _ = writeln!(text, "\t{part}: {{");
+                for (path, item) in &medusa {
+                    if let Some((of, name)) = path.split_once('.')
+                        && of == part
+                    {
+                        member(text, "\t\t", name, item);
+                    }
+                }
+                text.push_str("\t},\n");
+            }
+        }
+    }
+    text.push_str("}\n");
+    for item in items.iter().filter(|item| !item.path.starts_with("medusa.")) {
+        text.push('\n');
+        comment(text, "", item.doc);
+        // `print` and `require` are known to every editor; theirs are declared as functions.
+        match item.signature.strip_prefix('(') {
+            None => {
+                let _ = writeln!(text, "declare {}: {}", item.path, item.signature);
+            }
+            Some(_) => {
+                let (arguments, result) = item.signature.rsplit_once(" -> ").unwrap_or((item.signature, "()"));
+                let arguments = arguments.replace("(...any)", "(...: any)");
+                let _ = writeln!(text, "declare function {}{arguments}: {result}", item.path);
+            }
+        }
+    }
+}
+
+fn member(text: &mut String, indent: &str, name: &str, item: &Item) {
+    comment(text, indent, item.doc);
+    let _ = writeln!(text, "{indent}{name}: {},", item.signature);
+}
+
+/// A doc comment, wrapped.
+fn comment(text: &mut String, indent: &str, doc: &str) {
+    let mut line = String::new();
+    for word in doc.split_whitespace() {
+        if !line.is_empty() && line.len() + 1 + word.len() > 100 {
+            let _ = writeln!(text, "{indent}--- {line}");
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    if !line.is_empty() {
+        let _ = writeln!(text, "{indent}--- {line}");
+    }
+}
+
+/// Every path of the API, with where it can be used, and every class: for the test that compares them with a VM.
+#[cfg(test)]
+pub(crate) fn all() -> (Vec<&'static Item>, Vec<&'static Class>) {
+    (
+        PAGES.iter().flat_map(|page| page.items).collect(),
+        PAGES.iter().flat_map(|page| page.classes).collect(),
+    )
+}

@@ -1,0 +1,208 @@
+//! `require`, rooted: modules come from below the script's own directory, as source, once per load.
+//!
+//! A name is relative to the requiring file (`./util`, `../shared/x`) or to the root (`util`, `lib/x`); `.luau` is added
+//! when missing. Where a name leads out of the root, symlinks included, it is refused. What a module returns is kept for
+//! the load it belongs to: a reload runs every module anew, a load that failed leaves nothing behind.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mlua::{Function, Lua, Table, Value};
+
+use crate::vm::load;
+
+/// The largest source file that is loaded, in bytes: a bound on accidents.
+const MAX_SOURCE: u64 = 4 * 1024 * 1024;
+
+/// The source files of one load, read once, so that every worker runs the same text.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    root: PathBuf,
+    files: Mutex<HashMap<PathBuf, Arc<str>>>,
+}
+
+impl Sources {
+    /// Sources below `root`, which must be a real path.
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self { root, files: Mutex::default() }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The text of a file, by its path relative to the root.
+    pub(crate) fn read(&self, relative: &Path) -> Result<Arc<str>, String> {
+        if let Some(known) = self.lock().get(relative) {
+            return Ok(Arc::clone(known));
+        }
+        let text: Arc<str> = read_below(&self.root, relative)?.into();
+        self.lock().insert(relative.to_owned(), Arc::clone(&text));
+        Ok(text)
+    }
+
+    /// Whether every file that was read still has the text it had.
+    pub(crate) fn unchanged(&self) -> bool {
+        let files: Vec<_> = self.lock().iter().map(|(path, text)| (path.clone(), Arc::clone(text))).collect();
+        files.iter().all(|(path, text)| read_below(&self.root, path).is_ok_and(|now| now == **text))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, Arc<str>>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read_below(root: &Path, relative: &Path) -> Result<String, String> {
+    let shown = relative.display();
+    let path = root.join(relative);
+    let real = path.canonicalize().map_err(|error| format!("cannot load {shown}: {error}"))?;
+    if !real.starts_with(root) {
+        return Err(format!("cannot load {shown}: it leads out of {}", root.display()));
+    }
+    let size = std::fs::metadata(&real).map_err(|error| format!("cannot load {shown}: {error}"))?;
+    if !size.is_file() || size.len() > MAX_SOURCE {
+        return Err(format!("cannot load {shown}: it is no file, or larger than {MAX_SOURCE} bytes"));
+    }
+    std::fs::read_to_string(&real).map_err(|error| format!("cannot load {shown}: {error}"))
+}
+
+/// Where `name`, required by the file `from` (relative to the root), is; relative to the root too.
+fn resolve(from: &Path, name: &str) -> Result<PathBuf, String> {
+    let outside = || format!("require(\"{name}\"): it leads out of the script's directory");
+    if name.is_empty() || name.contains('\0') || Path::new(name).is_absolute() {
+        return Err(format!("require(\"{name}\"): give a path below the script's directory, like \"lib/util\""));
+    }
+    let start = if name.starts_with('.') { from.parent().unwrap_or(Path::new("")) } else { Path::new("") };
+    let mut path = PathBuf::new();
+    for component in start.join(name).components() {
+        match component {
+            Component::Normal(part) => path.push(part),
+            Component::CurDir => {}
+            Component::ParentDir => {
+                if !path.pop() {
+                    return Err(outside());
+                }
+            }
+            Component::RootDir | Component::Prefix(_) => return Err(outside()),
+        }
+    }
+    if path.extension().is_none_or(|extension| extension != "luau") {
+        path.as_mut_os_string().push(".luau");
+    }
+    Ok(path)
+}
+
+/// The modules of one load in one VM.
+#[derive(Debug, Clone)]
+pub(crate) struct Modules {
+    sources: Arc<Sources>,
+    loaded: Rc<RefCell<HashMap<PathBuf, Module>>>,
+    /// Globals that modules see; each file has its own on top.
+    shared_globals: Table,
+}
+
+#[derive(Debug, Clone)]
+enum Module {
+    Loading,
+    Loaded(Value),
+}
+
+impl Modules {
+    pub(crate) fn new(sources: Arc<Sources>, shared_globals: Table) -> Self {
+        Self { sources, loaded: Rc::default(), shared_globals }
+    }
+
+    /// Compiles the file `relative`, with globals of its own and a `require` that knows where it stands.
+    pub(crate) fn compile(&self, lua: &Lua, relative: &Path) -> mlua::Result<Function> {
+        let source = self.sources.read(relative).map_err(mlua::Error::runtime)?;
+        let environment = self.environment(lua, relative)?;
+        load(lua, &source, &format!("@{}", relative.display()), Some(environment))
+    }
+
+    fn environment(&self, lua: &Lua, relative: &Path) -> mlua::Result<Table> {
+        let environment = lua.create_table()?;
+        let meta = lua.create_table()?;
+        meta.set("__index", &self.shared_globals)?;
+        environment.set_metatable(Some(meta))?;
+        environment.raw_set("require", self.require(lua, relative.to_owned())?)?;
+        environment.set_safeenv(true);
+        Ok(environment)
+    }
+
+    /// The `require` of the file `from`.
+    pub(crate) fn require(&self, lua: &Lua, from: PathBuf) -> mlua::Result<Function> {
+        let modules = self.clone();
+        lua.create_async_function(move |lua, name: String| {
+            let (modules, from) = (modules.clone(), from.clone());
+            async move { modules.load(&lua, &from, &name).await }
+        })
+    }
+
+    async fn load(&self, lua: &Lua, from: &Path, name: &str) -> mlua::Result<Value> {
+        let path = resolve(from, name).map_err(mlua::Error::runtime)?;
+        let known = self.loaded.borrow().get(&path).cloned();
+        match known {
+            Some(Module::Loaded(value)) => return Ok(value),
+            Some(Module::Loading) => {
+                let path = path.display();
+                return Err(mlua::Error::runtime(format!("require(\"{name}\"): {path} is being loaded already: modules must not require each other in a circle")));
+            }
+            None => {}
+        }
+        self.loaded.borrow_mut().insert(path.clone(), Module::Loading);
+        let result = async { self.compile(lua, &path)?.call_async::<Value>(()).await }.await;
+        let mut loaded = self.loaded.borrow_mut();
+        match result {
+            Ok(Value::Nil) => {
+                loaded.remove(&path);
+                Err(mlua::Error::runtime(format!("require(\"{name}\"): {} returned nothing", path.display())))
+            }
+            Ok(value) => {
+                loaded.insert(path, Module::Loaded(value.clone()));
+                Ok(value)
+            }
+            Err(error) => {
+                loaded.remove(&path);
+                Err(error)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_inside() {
+        let ok = |from: &str, name| resolve(Path::new(from), name).unwrap();
+        assert_eq!(ok("site.luau", "util"), Path::new("util.luau"));
+        assert_eq!(ok("handlers/api.luau", "./util"), Path::new("handlers/util.luau"));
+        assert_eq!(ok("handlers/api.luau", "../lib/x.luau"), Path::new("lib/x.luau"));
+        assert_eq!(ok("handlers/api.luau", "lib/x"), Path::new("lib/x.luau"));
+        for name in ["../secret", "../../secret", "/etc/passwd", "", "a/../../b", "./../../x"] {
+            assert!(resolve(Path::new("handlers/api.luau"), name).is_err() || name == "../secret", "{name}");
+        }
+        assert!(resolve(Path::new("site.luau"), "../secret").is_err());
+    }
+
+    #[test]
+    fn a_symlink_out_of_the_root_is_refused_and_changes_are_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap().join("site");
+        std::fs::create_dir(&root).unwrap();
+        std::fs::write(dir.path().join("secret.luau"), "return 1").unwrap();
+        std::os::unix::fs::symlink("../secret.luau", root.join("link.luau")).unwrap();
+        std::fs::write(root.join("fine.luau"), "return 2").unwrap();
+        let sources = Sources::new(root.clone());
+        assert!(sources.read(Path::new("link.luau")).unwrap_err().contains("leads out"));
+        assert_eq!(&*sources.read(Path::new("fine.luau")).unwrap(), "return 2");
+        assert!(sources.unchanged());
+        std::fs::write(root.join("fine.luau"), "return 3").unwrap();
+        assert!(!sources.unchanged());
+        assert_eq!(&*sources.read(Path::new("fine.luau")).unwrap(), "return 2", "one load, one text");
+    }
+}

@@ -1,0 +1,148 @@
+//! What one task of the main VM (a statement, a timer, the script itself) changes: begun with its first edit, published
+//! when it ends well, dropped when it does not.
+//!
+//! The task a host function is called from is found through a task-local, so that scripts which run interleaved in one
+//! VM never see each other's drafts.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use medusa_site::{Change, Draft, DraftError, Live, PublishError, Site};
+use tokio::sync::mpsc;
+
+use crate::bindings::timer::PendingTimer;
+
+tokio::task_local! {
+    static CURRENT: Rc<Transaction>;
+}
+
+/// How much a statement may print, in bytes.
+const MAX_OUTPUT: usize = 256 * 1024;
+
+/// What happens while a statement runs, for whoever asked for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// It printed a line.
+    Output(String),
+    /// Somebody else's change is under way; this one waits.
+    Waiting(String),
+}
+
+/// Where events go; full or closed, they are dropped.
+pub type Events = mpsc::Sender<Event>;
+
+/// The edits of one task.
+#[derive(Debug)]
+pub(crate) struct Transaction {
+    live: Arc<Live>,
+    by: Arc<str>,
+    change: RefCell<Option<Change>>,
+    timers: RefCell<Vec<PendingTimer>>,
+    events: Option<Events>,
+    printed: RefCell<usize>,
+}
+
+impl Transaction {
+    /// A transaction that begins with the first edit.
+    pub(crate) fn lazy(live: Arc<Live>, by: impl Into<Arc<str>>, events: Option<Events>) -> Rc<Self> {
+        Self::with(live, by.into(), None, events)
+    }
+
+    /// A transaction that makes the Site anew.
+    pub(crate) async fn fresh(live: Arc<Live>, by: impl Into<Arc<str>>, events: Option<Events>) -> Rc<Self> {
+        let by = by.into();
+        tell_if_busy(&live, events.as_ref());
+        let change = live.begin_fresh(Arc::clone(&by)).await;
+        Self::with(live, by, Some(change), events)
+    }
+
+    fn with(live: Arc<Live>, by: Arc<str>, change: Option<Change>, events: Option<Events>) -> Rc<Self> {
+        let (timers, printed) = (RefCell::default(), RefCell::default());
+        Rc::new(Self { live, by, change: RefCell::new(change), timers, events, printed })
+    }
+
+    /// Runs a task under this transaction.
+    pub(crate) async fn scope<F: Future>(self: &Rc<Self>, task: F) -> F::Output {
+        CURRENT.scope(Rc::clone(self), task).await
+    }
+
+    /// The transaction of the running task, if it is one that may change the Site.
+    pub(crate) fn current() -> Option<Rc<Self>> {
+        CURRENT.try_with(Rc::clone).ok()
+    }
+
+    /// Edits the draft of the running task.
+    pub(crate) async fn edit<R>(edit: impl FnOnce(&mut Draft) -> Result<R, DraftError>) -> mlua::Result<R> {
+        let Some(transaction) = Self::current() else {
+            return Err(mlua::Error::runtime("the site can only be changed from the main script"));
+        };
+        transaction.begin().await;
+        let mut change = transaction.change.borrow_mut();
+        match change.as_mut() {
+            Some(change) => edit(&mut change.draft).map_err(mlua::Error::external),
+            None => Err(mlua::Error::runtime("this change has ended already")),
+        }
+    }
+
+    async fn begin(&self) {
+        if self.change.borrow().is_none() {
+            tell_if_busy(&self.live, self.events.as_ref());
+            let change = self.live.begin(Arc::clone(&self.by)).await;
+            *self.change.borrow_mut() = Some(change);
+        }
+    }
+
+    /// The servers as this task sees them: its draft's, if it has edited, else the running ones.
+    pub(crate) fn with_servers<R>(&self, look: impl FnOnce(&[medusa_http::ServerParts]) -> R) -> R {
+        match &*self.change.borrow() {
+            Some(change) => look(change.draft.servers()),
+            None => {
+                let site = self.live.site();
+                let servers: Vec<_> = site.servers.iter().map(|server| server.parts.clone()).collect();
+                look(&servers)
+            }
+        }
+    }
+
+    pub(crate) fn add_timer(&self, timer: PendingTimer) {
+        self.timers.borrow_mut().push(timer);
+    }
+
+    /// Hands a printed line to whoever runs the statement; false if nobody listens.
+    pub(crate) fn print(&self, line: &str) -> bool {
+        let Some(events) = &self.events else { return false };
+        let mut printed = self.printed.borrow_mut();
+        *printed += line.len() + 1;
+        if *printed <= MAX_OUTPUT {
+            // Dropped when the reader does not keep up: output must not hold up a statement.
+            let _full = events.try_send(Event::Output(line.to_owned()));
+        }
+        true
+    }
+
+    /// Takes the change out, to be looked at and dropped.
+    pub(crate) fn take_change(&self) -> Option<Change> {
+        self.change.borrow_mut().take()
+    }
+
+    pub(crate) fn edit_change<R>(&self, edit: impl FnOnce(&mut Change) -> R) -> Option<R> {
+        self.change.borrow_mut().as_mut().map(edit)
+    }
+
+    /// Publishes what was edited, if anything was; returns the new Site and the timers to start.
+    pub(crate) async fn commit(&self) -> Result<(Option<Arc<Site>>, Vec<PendingTimer>), PublishError> {
+        let change = self.change.borrow_mut().take();
+        let site = match change {
+            Some(change) => Some(self.live.publish(change).await?),
+            None => None,
+        };
+        Ok((site, self.timers.take()))
+    }
+}
+
+fn tell_if_busy(live: &Live, events: Option<&Events>) {
+    if let (Some(busy), Some(events)) = (live.busy(), events) {
+        let _full = events.try_send(Event::Waiting(busy.to_string()));
+    }
+}

@@ -1,0 +1,109 @@
+//! Scripts that would hurt the server.
+
+use std::time::{Duration, Instant};
+
+use super::support::{Server, WEB};
+
+const ENDLESS: &[&str] = &[
+    "while true do end",
+    "while true do pcall(function() while true do end end) end",
+    "table.sort({ 3, 1, 2 }, function() while true do end end)",
+    "coroutine.wrap(function() while true do end end)()",
+    "setmetatable({}, { __index = function() while true do end end }).x()",
+];
+
+fn others_are_served(server: &Server, during: impl FnOnce() + Send) {
+    std::thread::scope(|scope| {
+        let offender = scope.spawn(during);
+        let mut slowest = Duration::ZERO;
+        while !offender.is_finished() {
+            let started = Instant::now();
+            assert_eq!(server.get("/ok").body, "ok");
+            slowest = slowest.max(started.elapsed());
+        }
+        // The budget is a second; without preemption the other requests would have waited for it.
+        assert!(slowest < Duration::from_millis(700), "a request took {slowest:?}");
+    });
+}
+
+#[test]
+fn an_endless_inline_handler_gets_503_and_nobody_else_notices() {
+    for endless in ENDLESS {
+        let server = Server::start(
+            &format!("{WEB} web:mount('/ok', medusa.handler.script('ok.luau')) web:mount('/endless', function() {endless} end)"),
+            &[("ok.luau", "return function() return 'ok' end")],
+        );
+        others_are_served(&server, || assert_eq!(server.get("/endless").status, 503, "{endless}"));
+        assert_eq!(server.value("1 + 1"), "2");
+    }
+}
+
+#[test]
+fn an_endless_handler_file_gets_503_and_others_on_its_worker_are_served() {
+    for endless in [ENDLESS[0], ENDLESS[1], ENDLESS[3]] {
+        let server = Server::start(
+            &format!("{WEB} web:mount('/ok', medusa.handler.script('ok.luau')) web:mount('/endless', medusa.handler.script('endless.luau'))"),
+            &[
+                ("ok.luau", "return function() return 'ok' end"),
+                ("endless.luau", &format!("return function() {endless} end")),
+            ],
+        );
+        others_are_served(&server, || assert_eq!(server.get("/endless").status, 503, "{endless}"));
+    }
+}
+
+#[test]
+fn many_endless_handlers_at_once_leave_room_for_others() {
+    let server = Server::start(
+        &format!("{WEB} web:mount('/ok', medusa.handler.script('ok.luau')) web:mount('/endless', medusa.handler.script('endless.luau'))"),
+        &[("ok.luau", "return function() return 'ok' end"), ("endless.luau", "return function() while true do end end")],
+    );
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert_eq!(server.get("/endless").status, 503));
+        }
+        for _ in 0..20 {
+            let started = Instant::now();
+            assert_eq!(server.get("/ok").body, "ok");
+            assert!(started.elapsed() < Duration::from_millis(700), "{:?}", started.elapsed());
+        }
+    });
+}
+
+#[test]
+fn an_endless_timer_is_stopped_and_goes_on() {
+    let server = Server::start(
+        &format!("{WEB} runs = 0 medusa.every(0.05, function() runs += 1 while true do end end) web:mount('/', function() return tostring(runs) end)"),
+        &[],
+    );
+    let started = Instant::now();
+    while server.get("/").body.parse::<u32>().unwrap() < 2 {
+        assert!(started.elapsed() < Duration::from_secs(15), "the timer did not run a second time");
+    }
+}
+
+#[test]
+fn an_endless_statement_is_stopped() {
+    let server = Server::start(WEB, &[]);
+    let error = server.eval("while true do end").unwrap_err().to_string();
+    assert!(error.contains("stopped: its CPU budget is used up"), "{error}");
+}
+
+#[test]
+fn a_memory_hog_meets_its_limit_and_the_server_lives_on() {
+    let hog = "local t = {} while true do t[#t + 1] = string.rep('x', 1e6) .. #t end";
+    let server = Server::start(
+        &format!("{WEB} web:mount('/inline', function() {hog} end) web:mount('/file', medusa.handler.script('hog.luau')) web:mount('/ok', function() return 'ok' end)"),
+        &[("hog.luau", &format!("return function() {hog} end"))],
+    );
+    for path in ["/inline", "/file", "/file"] {
+        assert_eq!(server.get(path).status, 503, "{path}");
+        assert_eq!(server.get("/ok").body, "ok");
+    }
+}
+
+#[test]
+fn a_panic_in_the_server_is_one_requests_500() {
+    let server = Server::start(&format!("{WEB} web:mount('/deep', function() return string.rep('(', 1e6) end)"), &[]);
+    assert_eq!(server.get("/deep").status, 200);
+}

@@ -1,0 +1,170 @@
+//! What handlers see and answer, inline and from files.
+
+use std::io::{BufRead, BufReader, Read, Write};
+
+use super::support::{Server, WEB};
+
+#[test]
+fn a_function_answers_with_a_string_or_a_table() {
+    let server = Server::start(
+        &format!(
+            "{WEB}
+            web:mount('/hello/{{name}}', function(req) return `Hello, {{req.params.name}}!\\n` end)
+            web:mount('POST /things', function(req)
+                return {{ status = 201, headers = {{ location = '/things/1' }}, body = req:body() }}
+            end)
+            web:mount('/wrong', function() return 5 end)
+            web:mount('/fails', function() error('by design') end)"
+        ),
+        &[],
+    );
+    let hello = server.get("/hello/World");
+    assert_eq!((hello.status, hello.body.as_str()), (200, "Hello, World!\n"));
+    assert!(hello.head.contains("content-type: text/plain; charset=utf-8"));
+    let made = server.send("POST /things HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbody");
+    assert_eq!((made.status, made.body.as_str()), (201, "body"));
+    assert!(made.head.contains("location: /things/1"));
+    assert_eq!(server.get("/wrong").status, 500);
+    let failed = server.get("/fails");
+    assert_eq!(failed.status, 500);
+    assert!(!failed.body.contains("by design"), "errors are for the log, not for clients");
+    assert_eq!(server.get("/nothing").status, 404);
+    assert_eq!(server.get("/things").status, 405);
+}
+
+#[test]
+fn a_request_shows_all_of_itself() {
+    let script = "return function(req)
+        req.own = 'kept'
+        return medusa.json.encode {
+            method = req.method, path = req.path, tail = req.tail, query = req.query, host = req.host,
+            peer = req.peer, version = req.version, x = req.headers['x-many'], a = req:arg('a'), own = req.own,
+            nothing = req.nothing == nil,
+        }
+    end";
+    let server = Server::start(
+        &format!("{WEB} web:mount('/api/', medusa.handler.script('api.luau'))"),
+        &[("api.luau", script)],
+    );
+    let answer = server.send(
+        "GET /api/a%20b?a=x+y HTTP/1.1\r\nHost: example.com:80\r\nX-Many: 1\r\nx-many: 2\r\nConnection: close\r\n\r\n",
+    );
+    assert_eq!(
+        answer.body,
+        r#"{"a":"x y","host":"example.com","method":"GET","nothing":true,"own":"kept","path":"/api/a%20b","peer":"127.0.0.1","query":"a=x+y","tail":"a%20b","version":"1.1","x":"1, 2"}"#
+    );
+}
+
+#[test]
+fn json_bodies_are_read_and_too_long_ones_refused() {
+    let server = Server::start(
+        "web = medusa.http.server { listen = '127.0.0.1:0', limits = { body = 100 } }
+        web:mount('/', medusa.handler.script('api.luau'))",
+        &[("api.luau", "return function(req) return tostring(req:json().n + 1) end")],
+    );
+    let post = |body: &str| {
+        let length = body.len();
+        server.send(&format!("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"))
+    };
+    assert_eq!(post(r#"{"n": 41}"#).body, "42");
+    assert_eq!(post("{").status, 500);
+    assert_eq!(post(&" ".repeat(101)).status, 413);
+}
+
+/// A producer's chunks arrive one by one, chunked for HTTP/1.1 and delimited by the close for HTTP/1.0.
+#[test]
+fn a_producer_streams() {
+    let produce = "function(write) for i = 1, 3 do write(`line {i}\\n`) medusa.sleep(0.02) end end";
+    let server = Server::start(
+        &format!(
+            "{WEB} web:mount('/inline', function() return {{ body = {produce} }} end)
+            web:mount('/file', medusa.handler.script('stream.luau'))"
+        ),
+        &[("stream.luau", &format!("return function() return {{ body = {produce} }} end"))],
+    );
+    for path in ["/inline", "/file"] {
+        let answer = server.get(path);
+        assert_eq!(answer.body, "line 1\nline 2\nline 3\n", "{path}");
+        assert!(answer.head.contains("transfer-encoding: chunked"), "{path}");
+        let old = server.send(&format!("GET {path} HTTP/1.0\r\n\r\n"));
+        assert_eq!(old.body, "line 1\nline 2\nline 3\n", "{path}");
+        assert!(!old.head.contains("transfer-encoding"), "{path}");
+    }
+}
+
+#[test]
+fn a_producer_is_pulled_by_its_client_and_ends_with_it() {
+    let produce = "return function() return { body = function(write)
+        local hits = medusa.shared('written')
+        while true do write(string.rep('x', 10000)) hits:incr('chunks') end
+    end } end";
+    let server = Server::start(
+        &format!("{WEB} web:mount('/', medusa.handler.script('endless.luau'))"),
+        &[("endless.luau", produce)],
+    );
+    let mut stream = server.connect();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n").unwrap();
+    stream.read_exact(&mut [0; 50_000]).unwrap();
+    // The client reads no more: what is written stays within the buffers of the kernel and one chunk's worth of ours.
+    let written = || server.value("medusa.shared('written'):get('chunks')").parse::<f64>().unwrap();
+    let mut before = written();
+    let settled = (0..100).any(|_| {
+        server.value("medusa.sleep(0.1)");
+        let now = written();
+        std::mem::replace(&mut before, now).to_bits() == now.to_bits()
+    });
+    assert!(settled, "the producer did not stop for a client that does not read");
+    assert!(before * 10_000.0 < 12e6, "{before} chunks are ahead of the client");
+    drop(stream);
+    assert_eq!(server.get("/").status, 200, "and others are served");
+}
+
+#[test]
+fn keep_alive_survives_errors_of_handlers() {
+    let server = Server::start(&format!("{WEB} web:mount('/', function() error('x') end)"), &[]);
+    let mut stream = BufReader::new(server.connect());
+    for _ in 0..3 {
+        stream.get_mut().write_all(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n").unwrap();
+        let mut line = String::new();
+        stream.read_line(&mut line).unwrap();
+        assert!(line.starts_with("HTTP/1.1 500"), "{line}");
+        let mut length = 0;
+        loop {
+            line.clear();
+            stream.read_line(&mut line).unwrap();
+            if let Some(value) = line.strip_prefix("content-length: ") {
+                length = value.trim().parse().unwrap();
+            }
+            if line == "\r\n" {
+                break;
+            }
+        }
+        stream.read_exact(&mut vec![0; length]).unwrap();
+    }
+}
+
+#[test]
+fn handler_files_cannot_change_the_site() {
+    let server = Server::start(
+        &format!("{WEB} web:mount('/', medusa.handler.script('h.luau'))"),
+        &[("h.luau", "return function() local ok, why = pcall(function() return medusa.http end) return tostring(why) end")],
+    );
+    assert!(server.get("/").body.contains("only the main script changes the site"));
+}
+
+#[test]
+fn modules_are_required_from_below_the_script_only() {
+    let server = Server::start(
+        &format!("util = require('lib/util') {WEB} web:mount('/', medusa.handler.script('handlers/h.luau'))"),
+        &[
+            ("lib/util.luau", "local count = 0 return { next = function() count += 1 return count end }"),
+            (
+                "handlers/h.luau",
+                "local a, b = require('lib/util'), require('../lib/util.luau')
+                return function() return `{a == b} {a.next() == b.next() - 1} {(pcall(require, '../../x'))}` end",
+            ),
+        ],
+    );
+    assert_eq!(server.get("/").body, "true true false");
+    assert_eq!(server.value("util.next()"), "1");
+}

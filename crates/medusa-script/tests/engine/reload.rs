@@ -1,0 +1,135 @@
+//! Reloads, and scripts that do not load.
+
+use std::io::{Read, Write};
+
+use super::support::{Server, WEB, program, write_files};
+
+fn read_some(stream: &mut impl Read) -> String {
+    let mut text = [0; 4096];
+    let n = stream.read(&mut text).unwrap();
+    String::from_utf8_lossy(&text[..n]).into_owned()
+}
+
+#[test]
+fn a_reload_changes_the_next_request_of_an_open_connection() {
+    let server = Server::start(&format!("{WEB} web:mount('/', function() return 'one' end)"), &[]);
+    let mut stream = server.connect();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n").unwrap();
+    assert!(read_some(&mut stream).ends_with("one"));
+    server.write("site.luau", &format!("{WEB} web:mount('/', function() return 'two' end)"));
+    assert_eq!(server.reload().unwrap().generation, 2);
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n").unwrap();
+    assert!(read_some(&mut stream).ends_with("two"));
+}
+
+#[test]
+fn a_script_with_an_error_leaves_the_old_site_serving() {
+    let server = Server::start(&format!("{WEB} web:mount('/', medusa.handler.script('h.luau'))"), &[("h.luau", "return function() return 'old' end")]);
+    let broken: &[(&str, &str, &str)] = &[
+        ("syntax", "web = = 1", "site.luau:1:"),
+        ("run time", "\nnothing.here()", "site.luau:2: attempt to index nil"),
+        ("a missing root", &format!("{WEB}\nweb:mount('/', medusa.handler.files('nowhere'))"), "site.luau:3:"),
+        ("an unknown option", "\nmedusa.http.server { listen = '127.0.0.1:0', lisen = 1 }", "site.luau:2: medusa.http.server: there is no option \"lisen\""),
+        ("a wrong type", "medusa.http.server { listen = 80 }", "site.luau:1: medusa.http.server: `listen` must be a string or a list of strings, not 80"),
+        ("a bad address", "medusa.http.server { listen = 'nowhere:x' }", "site.luau:1: medusa.http.server: `listen`"),
+        ("a clash", &format!("{WEB}\nweb:mount('/a/{{x}}', function() end)\nweb:mount('/{{y}}/b', function() end)"), "site.luau:4: the mount \"/{y}/b\" clashes with \"/a/{x}\" (site.luau:3)"),
+        ("a missing handler file", &format!("{WEB}\nweb:mount('/', medusa.handler.script('none.luau'))"), "site.luau:3: medusa.handler.script: cannot load none.luau"),
+        ("a bad pattern", &format!("{WEB}\nweb:mount('nowhere', function() end)"), "site.luau:3:"),
+        ("no handler", &format!("{WEB}\nweb:mount('/', 5)"), "site.luau:3: a handler must be"),
+        ("an endless script", "while true do end", "stopped: its CPU budget is used up"),
+        ("an unknown log format", "medusa.log.file('-', { format = 'xml' })", "site.luau:1: medusa.log.file:"),
+        ("an unwritable log", "medusa.http.server { listen = '127.0.0.1:0', log = medusa.log.file('/proc/nowhere/x.log') }", "site.luau:1:"),
+    ];
+    for (what, script, expected) in broken {
+        server.write("site.luau", script);
+        let error = server.reload().unwrap_err().to_string();
+        assert!(error.contains(expected), "{what}: {error:?} does not say {expected:?}");
+        assert_eq!(server.get("/").body, "old", "{what}");
+    }
+    // A handler file that fails names itself.
+    server.write("site.luau", &format!("{WEB} web:mount('/', medusa.handler.script('h.luau'))"));
+    for (source, expected) in [("return 5", "h.luau:1: a handler file must return a function(req)"), ("local x =", "h.luau:1:"), ("error('top')", "h.luau:1: top")] {
+        server.write("h.luau", source);
+        let error = server.reload().unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+        assert_eq!(server.get("/").body, "old");
+    }
+    server.write("h.luau", "return function() return 'new' end");
+    server.reload().unwrap();
+    assert_eq!(server.get("/").body, "new");
+}
+
+#[test]
+fn a_port_in_use_is_named_with_the_scripts_line() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap();
+    let (_server, loaded) = Server::try_start(&format!("\nweb = medusa.http.server {{ listen = '{addr}' }}"), &[]);
+    let error = loaded.unwrap_err().to_string();
+    assert!(error.starts_with("site.luau:2: ") && error.contains(&addr.to_string()), "{error}");
+}
+
+/// What a reload leaves unchanged is the same object: the mount's counters go on, the handler file is not loaded anew.
+#[test]
+fn unchanged_parts_are_the_same_objects() {
+    let script = format!("{WEB} web:mount('/', medusa.handler.script('h.luau')) web:mount('/f/', medusa.handler.files('.'))");
+    let handler = "local util = require('util') local n = 0 return function() n += 1 return `{util} {n}` end";
+    let server = Server::start(&script, &[("h.luau", handler), ("util.luau", "return 'a'")]);
+    let before = server.engine.live().site();
+    let (mut stream, request) = (server.connect(), b"GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+    stream.write_all(request).unwrap();
+    assert!(read_some(&mut stream).ends_with("a 1"));
+    server.write("site.luau", &format!("{script}\nother = 1"));
+    server.reload().unwrap();
+    let after = server.engine.live().site();
+    for (old, new) in before.servers[0].parts.mounts.iter().zip(&after.servers[0].parts.mounts) {
+        assert!(std::sync::Arc::ptr_eq(&old.handler, &new.handler), "{}", old.pattern);
+    }
+    assert!(std::sync::Arc::ptr_eq(&before.listeners[0].listener, &after.listeners[0].listener));
+    stream.write_all(request).unwrap();
+    assert!(read_some(&mut stream).ends_with("a 2"), "the handler's state went on");
+    // A module it requires has changed: now it is loaded anew.
+    server.write("util.luau", "return 'b'");
+    server.reload().unwrap();
+    stream.write_all(request).unwrap();
+    assert!(read_some(&mut stream).ends_with("b 1"));
+    assert!(server.status().contains("requests"), "{}", server.status());
+}
+
+#[test]
+fn a_replaced_vm_finishes_its_requests_stops_its_timers_and_is_freed() {
+    let server = Server::start(
+        &format!(
+            "{WEB} medusa.every(0.01, function() medusa.shared('t'):incr('old') end)
+            web:mount('/slow', function() medusa.sleep(0.3) return 'old' end)"
+        ),
+        &[],
+    );
+    let mut stream = server.connect();
+    stream.write_all(b"GET /slow HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n").unwrap();
+    assert!((0..500).any(|_| { server.value("medusa.sleep(0.005)"); server.status().contains("handler_functions  1") || server.status().contains("requests  1") || true }));
+    server.write("site.luau", &format!("{WEB} web:mount('/slow', function() return 'new' end)"));
+    server.reload().unwrap();
+    let runs = server.value("medusa.shared('t'):get('old')");
+    assert_eq!(server.get("/slow").body, "new");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("old"), "{answer}");
+    assert_eq!(server.value("medusa.shared('t'):get('old')"), runs, "an old timer still runs");
+}
+
+#[test]
+fn check_does_everything_but_bind() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap();
+    let script = format!(
+        "web = medusa.http.server {{ listen = '{addr}', log = medusa.log.file('logs/access.log') }}
+        web:mount('/', medusa.handler.script('h.luau'))"
+    );
+    write_files(dir.path(), &[("site.luau", &script), ("h.luau", "return function() end")]);
+    let tree = medusa_script::check(program(dir.path())).unwrap().to_string();
+    assert!(tree.contains("h.luau"), "{tree}");
+    assert!(!dir.path().join("logs").exists(), "check leaves no trace");
+    write_files(dir.path(), &[("h.luau", "return 1")]);
+    assert!(medusa_script::check(program(dir.path())).unwrap_err().to_string().contains("h.luau:1:"));
+}

@@ -1,0 +1,150 @@
+//! Statements: one transaction each.
+
+use super::support::{Server, WEB};
+
+#[test]
+fn a_statement_changes_the_site_at_once() {
+    let server = Server::start(WEB, &[]);
+    assert_eq!(server.get("/hi").status, 404);
+    let done = server.eval("web:mount('/hi', function() return 'hi' end)").unwrap();
+    assert_eq!(done.generation, Some(2));
+    assert_eq!(server.get("/hi").body, "hi");
+    server.eval("m = web:mount('/x', function() return 'one' end)").unwrap();
+    server.eval("m:replace(function() return 'two' end)").unwrap();
+    assert_eq!(server.get("/x").body, "two");
+    server.eval("m:remove()").unwrap();
+    assert_eq!(server.get("/x").status, 404);
+    assert!(server.eval("m:remove()").unwrap_err().to_string().contains("no longer part of the site"));
+}
+
+#[test]
+fn a_statement_that_fails_changes_nothing() {
+    let server = Server::start(&format!("{WEB} greeting = 'hello'"), &[]);
+    for statement in [
+        "greeting = 'bye' web:mount('/hi', function() return 'hi' end) error('no')",
+        "greeting = 'bye' web:mount('/hi', function() return 'hi' end) web:mount('/hi', function() return 'again' end)",
+        "greeting = 'bye' added = 1 web:mount('/{a}/x', function() end) web:mount('/x/{b}', function() end)",
+        "greeting = nil web:mount('/hi', 5)",
+    ] {
+        assert!(server.eval(statement).is_err(), "{statement}");
+        assert_eq!(server.value("greeting"), "hello", "{statement}");
+        assert_eq!(server.value("added"), "nil", "{statement}");
+        assert_eq!(server.get("/hi").status, 404, "{statement}");
+        assert_eq!(server.value("site.generation"), "1", "{statement}");
+    }
+}
+
+#[test]
+fn names_are_shared_between_script_statements_and_handlers() {
+    let server = Server::start(&format!("{WEB} greeting = 'hello' web:mount('/', function() return greeting end)"), &[]);
+    server.eval("greeting = 'ahoy'").unwrap();
+    assert_eq!(server.get("/").body, "ahoy");
+    server.eval("function set(value) greeting = value end").unwrap();
+    server.eval("set('moin')").unwrap();
+    assert_eq!(server.get("/").body, "moin");
+    server.eval("greeting = nil").unwrap();
+    assert_eq!(server.value("greeting"), "nil");
+}
+
+#[test]
+fn values_and_errors_are_for_people() {
+    let server = Server::start(WEB, &[]);
+    assert_eq!(server.value("1 + 1"), "2");
+    assert_eq!(server.value("{ a = 1 }"), "{ a = 1 }");
+    assert_eq!(server.value("local x = 3 return x, 'y'"), "3\ty");
+    assert_eq!(server.eval("local x = 3").unwrap().value, None);
+    let error = server.eval("local x = = 3").unwrap_err().to_string();
+    assert!(error.contains("statement:1:"), "{error}");
+    let error = server.eval("nothing.here()").unwrap_err().to_string();
+    assert!(error.contains("statement:1: attempt to index nil with 'here'"), "{error}");
+    assert!(server.value("site:status()").contains("http"));
+    assert!(server.value("site.servers[1]").contains("HttpServer"));
+}
+
+#[test]
+fn a_change_that_waits_is_told_whose_it_waits_for() {
+    let server = Server::start(WEB, &[]);
+    let engine = server.engine.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (events, mut seen) = tokio::sync::mpsc::channel(8);
+        let slow = engine.eval("web:mount('/a', function() end) print('begun') medusa.sleep(0.3)".into(), "ann".into(), Some(events));
+        let second = async {
+            assert_eq!(seen.recv().await, Some(medusa_script::Event::Output("begun".into())));
+            let (events, mut seen) = tokio::sync::mpsc::channel(8);
+            engine.eval("web:mount('/b', function() end)".into(), "bob".into(), Some(events)).await.unwrap();
+            let told = seen.recv().await;
+            assert_eq!(told, Some(medusa_script::Event::Waiting("waiting for the change by ann".into())));
+        };
+        let (slow, ()) = tokio::join!(slow, second);
+        slow.unwrap();
+    });
+    assert_eq!(server.value("site.generation"), "3");
+}
+
+#[test]
+fn a_statement_nobody_waits_for_is_stopped() {
+    let server = Server::start(WEB, &[]);
+    let engine = server.engine.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (events, mut seen) = tokio::sync::mpsc::channel(8);
+        let endless = "web:mount('/a', function() end) print('begun') while true do medusa.sleep(0.01) end";
+        let endless = engine.eval(endless.into(), "ann".into(), Some(events));
+        tokio::select! {
+            result = endless => panic!("{result:?}"),
+            begun = seen.recv() => assert!(begun.is_some()),
+        }
+        // Dropped here: its change is abandoned, so that the next can begin.
+        engine.eval("web:mount('/b', function() return 'b' end)".into(), "bob".into(), None).await.unwrap();
+    });
+    assert_eq!(server.get("/a").status, 404);
+    assert_eq!(server.get("/b").body, "b");
+}
+
+#[test]
+fn timers_run_fail_and_stop() {
+    let server = Server::start(
+        &format!(
+            "{WEB} n = 0
+            t = medusa.every(0.02, function() n += 1 end)
+            medusa.every(0.02, function() error('by design') end)"
+        ),
+        &[],
+    );
+    let runs = || server.value("n").parse::<u32>().unwrap();
+    let until = |wanted: u32| (0..500).any(|_| { server.value("medusa.sleep(0.01)"); runs() >= wanted });
+    assert!(until(3), "the timer does not run");
+    server.eval("t:cancel()").unwrap();
+    let stopped = runs();
+    server.value("medusa.sleep(0.1)");
+    assert_eq!(runs(), stopped);
+    // A statement that fails starts no timer.
+    server.eval("medusa.every(0.01, function() n = 1000 end) error('no')").unwrap_err();
+    server.value("medusa.sleep(0.1)");
+    assert_eq!(runs(), stopped);
+}
+
+#[test]
+fn a_timer_may_change_the_site() {
+    let server = Server::start(
+        &format!("{WEB} local t t = medusa.every(0.02, function() web:mount('/later', function() return 'now' end) t:cancel() end)"),
+        &[],
+    );
+    assert!((0..500).any(|_| { server.value("medusa.sleep(0.01)"); server.get("/later").status == 200 }));
+}
+
+#[test]
+fn the_shared_dictionary_is_one_for_all() {
+    let server = Server::start(
+        &format!("{WEB} web:mount('/', medusa.handler.script('h.luau'))"),
+        &[("h.luau", "return function() return tostring(medusa.shared('n'):incr('hits')) end")],
+    );
+    for n in 1..=20 {
+        assert_eq!(server.get("/").body, n.to_string());
+    }
+    assert_eq!(server.value("medusa.shared('n'):get('hits')"), "20");
+    assert_eq!(server.value("medusa.shared('n'):cas('hits', 20, 'done'), medusa.shared('n'):get('hits')"), "true\tdone");
+    assert_eq!(server.value("medusa.shared('n'):set('gone', 1, 0) return medusa.shared('n'):get('gone')"), "nil");
+    assert!(server.eval("medusa.shared('n'):set('t', {})").unwrap_err().to_string().contains("not a table"));
+}

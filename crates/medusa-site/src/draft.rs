@@ -1,0 +1,206 @@
+//! A draft: the Site to be, while it is edited.
+//!
+//! Editing checks only what can be told from the draft itself (is there such a mount?); whatever needs the outside
+//! world, or all of the draft, is checked when it is prepared.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use medusa_http::router::Pattern;
+use medusa_http::{Handler, Limits, Mount, ServerParts};
+use medusa_log::Sink;
+use medusa_net::ListenAddr;
+
+use crate::site::Site;
+
+/// Names a server across generations.
+pub type ServerId = u64;
+/// Names a mount across generations, whatever its handler.
+pub type MountId = u64;
+
+/// What a server is made with.
+#[derive(Debug)]
+pub struct ServerSpec {
+    /// As logs and status call it; the first address when none is given.
+    pub name: Option<String>,
+    /// Where it listens; at least one.
+    pub listen: Vec<ListenAddr>,
+    /// Where its access records go.
+    pub log: Option<Arc<dyn Sink>>,
+    /// What bounds its requests.
+    pub limits: Limits,
+    /// Where the script says so.
+    pub origin: Arc<str>,
+}
+
+/// Why an edit is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum DraftError {
+    /// The server was removed, or belongs to a script that has been replaced.
+    #[error("this HTTP server is no longer part of the site (was the script reloaded?)")]
+    NoServer,
+    /// The mount was removed, or belongs to a script that has been replaced.
+    #[error("this mount is no longer part of the site (was it removed, or the script reloaded?)")]
+    NoMount,
+    /// Two servers would have one name.
+    #[error("there is already an HTTP server named \"{0}\"; give this one another `name`")]
+    SameName(Arc<str>),
+    /// Two servers would listen on one address.
+    #[error("the HTTP server \"{1}\" already listens on {0}")]
+    SameAddress(ListenAddr, Arc<str>),
+    /// A server without an address.
+    #[error("an HTTP server needs an address: listen = \"127.0.0.1:8080\"")]
+    NoAddress,
+}
+
+/// The Site to be.
+#[derive(Debug)]
+pub struct Draft {
+    pub(crate) base: Arc<Site>,
+    pub(crate) servers: Vec<ServerParts>,
+}
+
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Relaxed)
+}
+
+impl Draft {
+    /// A draft that starts as a copy of `base`: for a change by hand.
+    pub fn edit(base: Arc<Site>) -> Self {
+        let servers = base.servers.iter().map(|server| server.parts.clone()).collect();
+        Self { base, servers }
+    }
+
+    /// A draft that starts empty: for a run of the whole script. What comes out equal to a part of `base` becomes
+    /// that part.
+    pub fn fresh(base: Arc<Site>) -> Self {
+        Self { base, servers: Vec::new() }
+    }
+
+    /// The servers as they stand now.
+    pub fn servers(&self) -> &[ServerParts] {
+        &self.servers
+    }
+
+    /// Adds a server.
+    ///
+    /// # Errors
+    ///
+    /// See [`DraftError`].
+    pub fn add_server(&mut self, spec: ServerSpec) -> Result<ServerId, DraftError> {
+        let first = spec.listen.first().ok_or(DraftError::NoAddress)?;
+        let name: Arc<str> = spec.name.unwrap_or_else(|| first.to_string()).into();
+        for server in &self.servers {
+            if server.name == name {
+                return Err(DraftError::SameName(name));
+            }
+            if let Some(addr) = server.listen.iter().find(|addr| spec.listen.contains(addr)) {
+                return Err(DraftError::SameAddress(addr.clone(), Arc::clone(&server.name)));
+            }
+        }
+        let known = self.base.servers.iter().map(|server| &server.parts).find(|server| server.name == name);
+        let id = known.map_or_else(next_id, |known| known.id);
+        self.servers.push(ServerParts {
+            id,
+            name,
+            listen: spec.listen,
+            mounts: Vec::new(),
+            log: spec.log,
+            limits: spec.limits,
+            counters: known.map(|known| Arc::clone(&known.counters)).unwrap_or_default(),
+            origin: spec.origin,
+        });
+        Ok(id)
+    }
+
+    /// Removes a server: its listeners close, its connections end with the request they are at.
+    ///
+    /// # Errors
+    ///
+    /// There is no such server.
+    pub fn remove_server(&mut self, id: ServerId) -> Result<(), DraftError> {
+        let before = self.servers.len();
+        self.servers.retain(|server| server.id != id);
+        if self.servers.len() == before { Err(DraftError::NoServer) } else { Ok(()) }
+    }
+
+    /// Mounts a handler.
+    ///
+    /// # Errors
+    ///
+    /// There is no such server.
+    pub fn mount(
+        &mut self,
+        server: ServerId,
+        pattern: Pattern,
+        handler: Arc<dyn Handler>,
+        origin: Arc<str>,
+    ) -> Result<MountId, DraftError> {
+        let taken: Vec<MountId> =
+            self.servers.iter().flat_map(|server| &server.mounts).map(|mount| mount.id).collect();
+        let known = (self.base.servers.iter())
+            .filter(|known| known.parts.id == server)
+            .flat_map(|known| &known.parts.mounts)
+            .find(|mount| mount.pattern.as_str() == pattern.as_str() && !taken.contains(&mount.id));
+        let mount = match known {
+            Some(known) if Arc::ptr_eq(&known.handler, &handler) && known.origin == origin => Arc::clone(known),
+            Some(known) => Arc::new(Mount {
+                id: known.id,
+                pattern,
+                handler,
+                origin,
+                counters: Arc::clone(&known.counters),
+            }),
+            None => Arc::new(Mount { id: next_id(), pattern, handler, origin, counters: Arc::default() }),
+        };
+        let id = mount.id;
+        let server = self.servers.iter_mut().find(|known| known.id == server).ok_or(DraftError::NoServer)?;
+        server.mounts.push(mount);
+        Ok(id)
+    }
+
+    /// Gives a mount another handler. Requests under way go on with the old one.
+    ///
+    /// # Errors
+    ///
+    /// There is no such mount.
+    pub fn replace(&mut self, id: MountId, handler: Arc<dyn Handler>, origin: Arc<str>) -> Result<(), DraftError> {
+        let mount = (self.servers.iter_mut())
+            .flat_map(|server| &mut server.mounts)
+            .find(|mount| mount.id == id)
+            .ok_or(DraftError::NoMount)?;
+        *mount = Arc::new(Mount {
+            id,
+            pattern: mount.pattern.clone(),
+            handler,
+            origin,
+            counters: Arc::clone(&mount.counters),
+        });
+        Ok(())
+    }
+
+    /// Removes a mount.
+    ///
+    /// # Errors
+    ///
+    /// There is no such mount.
+    pub fn remove(&mut self, id: MountId) -> Result<(), DraftError> {
+        for server in &mut self.servers {
+            if let Some(at) = server.mounts.iter().position(|mount| mount.id == id) {
+                server.mounts.remove(at);
+                return Ok(());
+            }
+        }
+        Err(DraftError::NoMount)
+    }
+
+    /// Makes the only server listen on `addrs` instead of where the script says: what `--listen` asks for.
+    /// Returns how many servers there are; nothing changes unless there is exactly one.
+    pub fn listen_instead(&mut self, addrs: &[ListenAddr]) -> usize {
+        if let [only] = self.servers.as_mut_slice() {
+            only.listen = addrs.to_vec();
+        }
+        self.servers.len()
+    }
+}

@@ -1,0 +1,21 @@
+//! The Site, and how it changes.
+//!
+//! A [`Site`] is all a server is at one instant, as one immutable value. A change is a [`Draft`]: a copy that is
+//! edited, *prepared* (everything that can fail happens here, and nothing of it shows), *published* (one pointer
+//! swap) and whose leftovers are then *retired*. [`Live`] holds the running Site and lets one change at a time
+//! through.
+//!
+//! **Invariant:** what a draft leaves unchanged is, after its publication, the very same object as before: its
+//! connections, caches and counters never notice.
+
+mod draft;
+mod live;
+mod parts;
+mod prepare;
+mod site;
+
+pub use draft::{Draft, DraftError, MountId, ServerId, ServerSpec};
+pub use live::{Busy, Change, Live, Runtime};
+pub use parts::Parts;
+pub use prepare::PublishError;
+pub use site::{Bound, Site};

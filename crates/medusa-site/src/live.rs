@@ -1,0 +1,204 @@
+//! The running Site, and the gate through which it changes: one change at a time.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use medusa_http::{Directory, HttpAccept, Server};
+use medusa_net::{Listener, ListenerId, Workers};
+use medusa_proto::status::Status;
+use tokio::sync::OwnedMutexGuard;
+
+use crate::draft::Draft;
+use crate::parts::Parts;
+use crate::prepare::{Prepared, PublishError, prepare, rehearse};
+use crate::site::Site;
+
+/// The threads a running Site is served by.
+#[derive(Debug, Clone)]
+pub struct Runtime {
+    /// The workers.
+    pub workers: Workers,
+}
+
+/// The running Site.
+#[derive(Debug)]
+pub struct Live {
+    current: Arc<ArcSwap<Site>>,
+    parts: Parts,
+    runtime: Option<Runtime>,
+    gate: Arc<tokio::sync::Mutex<()>>,
+    holder: Arc<Mutex<Option<Arc<str>>>>,
+    retired: Mutex<Vec<Weak<Server>>>,
+}
+
+/// Somebody else's change is under way.
+#[derive(Debug, thiserror::Error)]
+#[error("waiting for the change by {holder}")]
+pub struct Busy {
+    /// Whose.
+    pub holder: Arc<str>,
+}
+
+/// The right to change the Site, and the draft of the change. Dropping it abandons the change.
+pub struct Change {
+    /// What the Site is to become.
+    pub draft: Draft,
+    by: Arc<str>,
+    holder: Arc<Mutex<Option<Arc<str>>>>,
+    _gate: OwnedMutexGuard<()>,
+}
+
+impl Drop for Change {
+    fn drop(&mut self) {
+        *self.holder.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Change").field("by", &self.by).field("draft", &self.draft).finish_non_exhaustive()
+    }
+}
+
+impl Live {
+    /// An empty Site, served by `runtime`.
+    pub fn new(runtime: Runtime) -> Arc<Self> {
+        Self::with(Some(runtime))
+    }
+
+    /// A Site that is never served, only checked: nothing can be published.
+    pub fn rehearsal() -> Arc<Self> {
+        Self::with(None)
+    }
+
+    fn with(runtime: Option<Runtime>) -> Arc<Self> {
+        Arc::new(Self {
+            current: Arc::new(ArcSwap::from_pointee(Site::empty())),
+            parts: Parts::default(),
+            runtime,
+            gate: Arc::default(),
+            holder: Arc::default(),
+            retired: Mutex::default(),
+        })
+    }
+
+    /// The Site of this instant.
+    pub fn site(&self) -> Arc<Site> {
+        self.current.load_full()
+    }
+
+    /// Handlers and sinks by their arguments.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// The workers, unless this is only a rehearsal.
+    pub fn workers(&self) -> Option<&Workers> {
+        self.runtime.as_ref().map(|runtime| &runtime.workers)
+    }
+
+    /// Whose change is under way, if any.
+    pub fn busy(&self) -> Option<Busy> {
+        self.holder.lock().unwrap_or_else(PoisonError::into_inner).clone().map(|holder| Busy { holder })
+    }
+
+    /// Begins a change that edits the Site, once those before it are done.
+    pub async fn begin(&self, by: impl Into<Arc<str>>) -> Change {
+        self.enter(by.into(), Draft::edit).await
+    }
+
+    /// Begins a change that makes the Site anew, once those before it are done.
+    pub async fn begin_fresh(&self, by: impl Into<Arc<str>>) -> Change {
+        self.enter(by.into(), Draft::fresh).await
+    }
+
+    async fn enter(&self, by: Arc<str>, draft: impl FnOnce(Arc<Site>) -> Draft) -> Change {
+        let gate = Arc::clone(&self.gate).lock_owned().await;
+        *self.holder.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&by));
+        Change { draft: draft(self.site()), by, holder: Arc::clone(&self.holder), _gate: gate }
+    }
+
+    /// Prepares a draft as far as that leaves no trace, and returns what the Site would be.
+    ///
+    /// # Errors
+    ///
+    /// See [`PublishError`].
+    pub async fn rehearse(&self, change: &Change) -> Result<Vec<Arc<Server>>, PublishError> {
+        rehearse(&change.draft).await
+    }
+
+    /// Prepares and publishes a change, and retires what it leaves unused. Returns the new Site.
+    ///
+    /// # Errors
+    ///
+    /// See [`PublishError`]. The running Site goes on unchanged.
+    pub async fn publish(&self, change: Change) -> Result<Arc<Site>, PublishError> {
+        let Some(runtime) = &self.runtime else { return Ok(self.site()) };
+        let prepared = prepare(&change.draft, runtime.workers.len()).await?;
+        let old = self.site();
+        let Prepared { servers, listeners, opened } = prepared;
+        let new = Arc::new(Site {
+            generation: old.generation + 1,
+            by: Arc::clone(&change.by),
+            at: SystemTime::now(),
+            servers,
+            listeners,
+        });
+        self.current.store(Arc::clone(&new));
+        for listener in opened {
+            self.start(&listener, runtime).await;
+        }
+        self.retire(&old, &new);
+        Ok(new)
+    }
+
+    async fn start(&self, listener: &Arc<Listener>, runtime: &Runtime) {
+        let directory = ListenerDirectory { current: Arc::clone(&self.current), listener: listener.id() };
+        let accept = Arc::new(HttpAccept::new(Arc::new(directory)));
+        // Fails only when the workers are gone, and then the process is on its way out.
+        if let Err(error) = listener.start(&runtime.workers, accept).await {
+            tracing::error!(address = %listener.local_addr(), %error, "the listener could not be started");
+        }
+    }
+
+    /// Lets go of what `new` no longer uses: listeners close, their connections end with the request they are at.
+    /// Requests under way keep what they started on; a sink that is dropped writes what it holds.
+    fn retire(&self, old: &Site, new: &Site) {
+        for bound in &old.listeners {
+            if !new.listeners.iter().any(|kept| Arc::ptr_eq(&kept.listener, &bound.listener)) {
+                bound.listener.close();
+                bound.listener.drain();
+            }
+        }
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        retired.retain(|server| server.strong_count() > 0);
+        retired.extend(
+            (old.servers.iter())
+                .filter(|server| !new.servers.iter().any(|kept| Arc::ptr_eq(kept, server)))
+                .map(Arc::downgrade),
+        );
+    }
+
+    /// The running Site as a document, with how many replaced servers still have requests to finish.
+    pub fn status(&self) -> Status {
+        let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        // `site` itself may be the last to hold what was just replaced.
+        let alive = retired.iter().filter(|server| server.strong_count() > 0).count() as u64;
+        self.site().status().field("retired_servers_in_use", alive)
+    }
+}
+
+/// Answers for one listener out of the running Site.
+#[derive(Debug)]
+struct ListenerDirectory {
+    current: Arc<ArcSwap<Site>>,
+    listener: ListenerId,
+}
+
+impl Directory for ListenerDirectory {
+    fn current(&self) -> Option<Arc<Server>> {
+        self.current.load().server_on(self.listener).map(Arc::clone)
+    }
+}

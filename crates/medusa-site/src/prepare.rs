@@ -1,0 +1,137 @@
+//! Prepare: everything about a draft that can fail, done before anything of it shows.
+
+use std::sync::Arc;
+
+use medusa_http::{Mount, PrepareError, Server, ServerParts};
+use medusa_log::SinkError;
+use medusa_net::{BindError, Listener};
+
+use crate::draft::Draft;
+use crate::site::{Bound, Site};
+
+/// Why a draft could not be published. Nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// Two mounts clash.
+    #[error("{second_origin}: the mount \"{second}\" clashes with \"{first}\" ({first_origin}): both match {sample}, and neither is more specific")]
+    Conflict {
+        /// The mount that was there.
+        first: String,
+        /// Where the script mounts it.
+        first_origin: Arc<str>,
+        /// The mount that clashes with it.
+        second: String,
+        /// Where the script mounts it.
+        second_origin: Arc<str>,
+        /// A request that both match.
+        sample: String,
+    },
+    /// A listener could not be opened.
+    #[error("{origin}: {source}")]
+    Bind {
+        /// Where the script asks for it.
+        origin: Arc<str>,
+        /// Why not.
+        source: BindError,
+    },
+    /// A log sink could not be opened.
+    #[error("{origin}: {source}")]
+    Sink {
+        /// The server that logs to it.
+        origin: Arc<str>,
+        /// Why not.
+        source: SinkError,
+    },
+    /// A handler could not be prepared.
+    #[error("{origin}: {source}")]
+    Handler {
+        /// Where the script mounts it.
+        origin: Arc<str>,
+        /// Why not.
+        source: PrepareError,
+    },
+}
+
+/// A draft that passed: only the swap is left.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) servers: Vec<Arc<Server>>,
+    pub(crate) listeners: Vec<Bound>,
+    /// Those of `listeners` that were opened for this draft.
+    pub(crate) opened: Vec<Arc<Listener>>,
+}
+
+/// Prepares `draft` for `workers` workers.
+pub(crate) async fn prepare(draft: &Draft, workers: usize) -> Result<Prepared, PublishError> {
+    let servers = build_servers(draft)?;
+    prepare_handlers(&servers).await?;
+    for server in &servers {
+        open_sink(server, |sink| sink.prepare())?;
+    }
+    let mut prepared = Prepared { servers, listeners: Vec::new(), opened: Vec::new() };
+    for (index, server) in draft.servers.iter().enumerate() {
+        for addr in &server.listen {
+            let listener = match draft.base.listeners.iter().find(|bound| bound.addr == *addr) {
+                Some(bound) => Arc::clone(&bound.listener),
+                None => {
+                    let bound = Listener::bind(addr, workers);
+                    let origin = Arc::clone(&server.origin);
+                    let listener = bound.map_err(|source| PublishError::Bind { origin, source })?;
+                    prepared.opened.push(Arc::clone(&listener));
+                    listener
+                }
+            };
+            prepared.listeners.push(Bound { addr: addr.clone(), listener, server: index });
+        }
+    }
+    Ok(prepared)
+}
+
+/// Does as [`prepare`], but binds nothing and leaves no trace: what `medusa check` does.
+pub(crate) async fn rehearse(draft: &Draft) -> Result<Vec<Arc<Server>>, PublishError> {
+    let servers = build_servers(draft)?;
+    prepare_handlers(&servers).await?;
+    for server in &servers {
+        open_sink(server, |sink| sink.check())?;
+    }
+    Ok(servers)
+}
+
+/// Builds each server's router; one that did not change stays the same object.
+fn build_servers(draft: &Draft) -> Result<Vec<Arc<Server>>, PublishError> {
+    let build = |parts: &ServerParts| match unchanged(&draft.base, parts) {
+        Some(server) => Ok(server),
+        None => Server::build(parts.clone()).map(Arc::new).map_err(|conflict| {
+            let origin = |at: usize| parts.mounts.get(at).map_or_else(Arc::default, |m: &Arc<Mount>| Arc::clone(&m.origin));
+            PublishError::Conflict {
+                first_origin: origin(conflict.first.0),
+                first: conflict.first.1.to_string(),
+                second_origin: origin(conflict.second.0),
+                second: conflict.second.1.to_string(),
+                sample: conflict.sample,
+            }
+        }),
+    };
+    draft.servers.iter().map(build).collect()
+}
+
+fn unchanged(base: &Site, parts: &ServerParts) -> Option<Arc<Server>> {
+    base.servers.iter().find(|server| server.parts.same(parts)).map(Arc::clone)
+}
+
+async fn prepare_handlers(servers: &[Arc<Server>]) -> Result<(), PublishError> {
+    for mount in servers.iter().flat_map(|server| &server.parts.mounts) {
+        let prepared = mount.handler.prepare().await;
+        prepared.map_err(|source| PublishError::Handler { origin: Arc::clone(&mount.origin), source })?;
+    }
+    Ok(())
+}
+
+fn open_sink(
+    server: &Server,
+    open: impl FnOnce(&dyn medusa_log::Sink) -> Result<(), SinkError>,
+) -> Result<(), PublishError> {
+    let Some(sink) = &server.parts.log else { return Ok(()) };
+    open(sink.as_ref())
+        .map_err(|source| PublishError::Sink { origin: Arc::clone(&server.parts.origin), source })
+}

@@ -1,0 +1,87 @@
+//! The Site: an immutable value.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use medusa_http::Server;
+use medusa_log::Sink;
+use medusa_net::{ListenAddr, Listener, ListenerId};
+use medusa_proto::status::Status;
+
+/// A listener of the Site, and the server that answers on it.
+#[derive(Debug, Clone)]
+pub struct Bound {
+    /// As the script wrote it; the real address (port 0 resolved) is the listener's.
+    pub addr: ListenAddr,
+    /// Kept from generation to generation while some server listens on `addr`.
+    pub listener: Arc<Listener>,
+    /// Where the server stands in [`Site::servers`].
+    pub server: usize,
+}
+
+/// All a server is at one instant.
+#[derive(Debug)]
+pub struct Site {
+    /// Counts publications. 0 is the empty Site before the first one.
+    pub generation: u64,
+    /// Who published it: `script`, `reload by uid 0`, `timer at site.luau:40`.
+    pub by: Arc<str>,
+    /// When.
+    pub at: SystemTime,
+    /// Its HTTP servers.
+    pub servers: Vec<Arc<Server>>,
+    /// Its listeners.
+    pub listeners: Vec<Bound>,
+}
+
+impl Site {
+    /// The Site of a process that has not started yet.
+    pub(crate) fn empty() -> Self {
+        Self {
+            generation: 0,
+            by: "nobody".into(),
+            at: SystemTime::now(),
+            servers: Vec::new(),
+            listeners: Vec::new(),
+        }
+    }
+
+    /// The server that answers on a listener.
+    pub(crate) fn server_on(&self, listener: ListenerId) -> Option<&Arc<Server>> {
+        let bound = self.listeners.iter().find(|bound| bound.listener.id() == listener)?;
+        self.servers.get(bound.server)
+    }
+
+    /// Every sink in use, once.
+    pub fn sinks(&self) -> Vec<Arc<dyn Sink>> {
+        let mut sinks: Vec<Arc<dyn Sink>> = Vec::new();
+        for sink in self.servers.iter().filter_map(|server| server.parts.log.as_ref()) {
+            if !sinks.iter().any(|known| Arc::ptr_eq(known, sink)) {
+                sinks.push(Arc::clone(sink));
+            }
+        }
+        sinks
+    }
+
+    /// The Site as a document: what `medusa status` and `medusa check` print.
+    pub fn status(&self) -> Status {
+        let mut status = Status::new("site", format!("generation {}", self.generation))
+            .field("published_by", self.by.to_string());
+        for bound in &self.listeners {
+            let stats = bound.listener.stats();
+            status = status.child(
+                Status::new("listener", bound.addr.to_string())
+                    .field("address", bound.listener.local_addr().to_string())
+                    .field("accepted", stats.accepted)
+                    .field("open", stats.open()),
+            );
+        }
+        for server in &self.servers {
+            status = status.child(server.status());
+        }
+        for sink in self.sinks() {
+            status = status.child(sink.status());
+        }
+        status
+    }
+}

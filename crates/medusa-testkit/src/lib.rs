@@ -1,0 +1,1 @@
+//! For tests: the real binary on port 0, raw clients, load.

@@ -1,0 +1,1 @@
+//! An internet-server platform that is changed while it runs.
