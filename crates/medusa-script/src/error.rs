@@ -140,7 +140,7 @@ fn leading_place(text: &str) -> Option<Place> {
 fn excerpt(base: &Path, place: &Place) -> Option<String> {
     let path: PathBuf = base.join(&place.file);
     let source = std::fs::read_to_string(path).ok()?;
-    let first = place.line.saturating_sub(2).max(1);
+    let first = place.line.saturating_sub(1);
     let width = (place.line + 1).to_string().len();
     let mut text = String::new();
     for (number, line) in source.lines().enumerate().map(|(at, line)| (at + 1, line)) {

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use mlua::{Lua, ffi};
+use mlua::{LightUserData, Lua, ffi};
 
 /// How often the watchdog looks; a script runs between one and two of these before it gives way.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
@@ -80,9 +80,11 @@ pub(crate) fn take_preempted() -> bool {
     PREEMPTED.replace(false)
 }
 
-/// Says so again, for the next level outward to see.
-pub(crate) fn set_preempted() {
-    PREEMPTED.set(true);
+/// What a coroutine yields when the watchdog makes it: nothing else yields this, so that the prelude can tell a
+/// preemption from a yield of the script's own.
+pub(crate) fn marker() -> LightUserData {
+    static MARKER: u8 = 0;
+    LightUserData((&raw const MARKER).cast_mut().cast())
 }
 
 /// One VM, as the watchdog sees it.
@@ -195,7 +197,10 @@ unsafe extern "C-unwind" fn interrupt(state: *mut ffi::lua_State, gc: c_int) {
         }
         if matches!(verdict, Verdict::GiveWay) && ffi::lua_isyieldable(state) != 0 {
             PREEMPTED.set(true);
-            ffi::lua_yield(state, 0);
+            // The resumer takes the marker off again, so the interrupted frame is as it was.
+            ffi::lua_rawcheckstack(state, 1);
+            ffi::lua_pushlightuserdata(state, marker().0);
+            ffi::lua_yield(state, 1);
         }
     }
 }

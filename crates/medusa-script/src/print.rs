@@ -2,6 +2,33 @@
 
 use mlua::{MultiValue, Table, Value};
 
+/// A number, however the VM holds it.
+pub(crate) fn as_number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Integer(number) => Some(*number as f64),
+        Value::Number(number) => Some(*number),
+        _ => None,
+    }
+}
+
+/// What kind of value it is, in the script's words.
+pub(crate) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Integer(_) => "number",
+        value => value.type_name(),
+    }
+}
+
+/// A value, short, for an error message.
+pub(crate) fn show(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("\"{}\"", text.to_string_lossy()),
+        Value::Boolean(_) | Value::Integer(_) | Value::Number(_) => value.to_string().unwrap_or_default(),
+        Value::Nil => "nil".to_owned(),
+        other => format!("a {}", kind(other)),
+    }
+}
+
 const MAX_DEPTH: usize = 4;
 const MAX_ITEMS: usize = 100;
 const MAX_TEXT: usize = 64 * 1024;
@@ -54,8 +81,7 @@ fn write_table(table: &Table, depth: usize, out: &mut String) {
         }
         let mut item = String::new();
         match &key {
-            Value::Integer(at) if (1..=length as i64).contains(&i64::from(*at)) => {}
-            Value::Number(at) if at.fract() == 0.0 && (1.0..=length as f64).contains(at) => {}
+            key if as_number(key).is_some_and(|at| at.fract() == 0.0 && (1.0..=length as f64).contains(&at)) => {}
             Value::String(name) if is_name(&name.to_string_lossy()) => {
                 item.push_str(&format!("{} = ", name.to_string_lossy()));
             }

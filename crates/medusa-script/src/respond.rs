@@ -5,6 +5,8 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::StatusCode;
 use mlua::{Function, Table, Value};
 
+use crate::print::{as_number, kind, show};
+
 /// A response, as a script gave it.
 #[derive(Debug)]
 pub(crate) struct Reply {
@@ -32,7 +34,7 @@ impl Reply {
             Value::Nil => Err(wrong("nothing was returned; return a string or { status =, headers =, body = }")),
             other => Err(wrong(format!(
                 "a {} was returned; return a string or {{ status =, headers =, body = }}",
-                other.type_name()
+                kind(&other)
             ))),
         }
     }
@@ -67,10 +69,10 @@ impl Reply {
 }
 
 fn status(value: &Value) -> mlua::Result<StatusCode> {
-    let number = value.as_f64().filter(|number| number.fract() == 0.0 && (200.0..=599.0).contains(number));
+    let number = as_number(value).filter(|number| number.fract() == 0.0 && (200.0..=599.0).contains(number));
     number
         .and_then(|number| StatusCode::from_u16(number as u16).ok())
-        .ok_or_else(|| wrong(format!("status must be a whole number from 200 to 599, not {value:?}")))
+        .ok_or_else(|| wrong(format!("status must be a whole number from 200 to 599, not {}", show(value))))
 }
 
 fn body(value: Value) -> mlua::Result<ReplyBody> {
@@ -78,7 +80,7 @@ fn body(value: Value) -> mlua::Result<ReplyBody> {
         Value::Nil => Ok(ReplyBody::Bytes(Bytes::new())),
         Value::String(text) => Ok(ReplyBody::Bytes(Bytes::copy_from_slice(&text.as_bytes()))),
         Value::Function(producer) => Ok(ReplyBody::Producer(producer)),
-        other => Err(wrong(format!("body must be a string or a function(write), not a {}", other.type_name()))),
+        other => Err(wrong(format!("body must be a string or a function(write), not a {}", kind(&other)))),
     }
 }
 
@@ -87,7 +89,7 @@ const FRAMING: [HeaderName; 3] = [header::CONTENT_LENGTH, header::TRANSFER_ENCOD
 
 fn headers(value: &Value) -> mlua::Result<HeaderMap> {
     let Value::Table(table) = value else {
-        return Err(wrong(format!("headers must be a table, not a {}", value.type_name())));
+        return Err(wrong(format!("headers must be a table, not a {}", kind(value))));
     };
     let mut headers = HeaderMap::new();
     for pair in table.pairs::<String, Value>() {

@@ -39,15 +39,9 @@ impl Vm {
         for name in REMOVED {
             globals.raw_remove(name)?;
         }
-        let preempted = lua.create_function(|_, clear: bool| {
-            let preempted = preempt::take_preempted();
-            if preempted && !clear {
-                preempt::set_preempted();
-            }
-            Ok(preempted)
-        })?;
+        let (pending, preempted) = (Lua::poll_pending(), preempt::marker());
         load(&lua, include_str!("prelude.luau"), "=prelude", None)?
-            .call::<()>((Value::LightUserData(Lua::poll_pending()), preempted))?;
+            .call::<()>((Value::LightUserData(pending), Value::LightUserData(preempted)))?;
         install(&lua, &globals)?;
         lua.sandbox(true)?;
         Ok(Rc::new(Self { preemption: Preemption::install(&lua)?, lua }))
@@ -179,6 +173,21 @@ mod tests {
             "local function nest(n) if n == 0 then while true do end end coroutine.wrap(nest)(n - 1) end nest(5)",
             true,
         );
+    }
+
+    /// A preemption may fall anywhere, also between the levels of nested coroutines.
+    #[test]
+    fn preemption_between_coroutines_is_passed_on_too() {
+        for _ in 0..20 {
+            let (result, _, _) = race(
+                "local function count(n) return coroutine.wrap(function() for i = 1, n do coroutine.yield(i) end end) end
+                 local function through(f) return coroutine.wrap(function() for i in f do coroutine.yield(i) end end) end
+                 local sum = 0
+                 for i in through(through(through(count(20000)))) do sum += i end
+                 return sum",
+            );
+            assert_eq!(result.unwrap(), "200010000");
+        }
     }
 
     #[test]

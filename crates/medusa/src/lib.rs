@@ -1,1 +1,32 @@
-//! An internet-server platform that is changed while it runs.
+//! Medusa: an internet server driven by a script, changed while it runs.
+//!
+//! The parts are wired together here, and nowhere else:
+//!
+//! - [`run`] is the whole program: command line in, exit code out;
+//! - [`serve`] is a server without the command line, to be embedded;
+//! - [`target`] is what a path means: a script, a directory with one, or a directory to be served as it is;
+//! - the rest, one module per command, is private.
+//!
+//! ```no_run
+//! use medusa::serve::{Options, serve};
+//! use medusa::target::Target;
+//!
+//! let target = Target::find(Some("site".as_ref()), "/srv".as_ref())?;
+//! let stopped = serve(Options::new(target))?;
+//! println!("{} connections were finished", stopped.finished);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! **Invariant:** the process's environment, its arguments and its exit code are known to `cli` alone.
+
+mod check;
+mod cli;
+mod generate;
+mod init;
+mod logging;
+mod remote;
+pub mod serve;
+pub mod target;
+mod term;
+
+pub use cli::run;

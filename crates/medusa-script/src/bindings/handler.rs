@@ -9,6 +9,7 @@ use mlua::{FromLua, Lua, Table, UserData, UserDataMethods, Value};
 
 use super::options::Options;
 use super::{Reach, fail};
+use crate::print::show;
 use crate::reference::{self, Class, Item};
 
 pub(crate) const DOCS: &[Item] = &[
@@ -127,7 +128,7 @@ fn index_name(lua: &Lua, name: Value) -> mlua::Result<String> {
     match name {
         Value::String(name) => Ok(name.to_string_lossy()),
         other => {
-            let other = super::options::show(&other);
+            let other = show(&other);
             Err(fail(lua, format!("medusa.handler.files: `index` must be a string or a list of strings, not {other}")))
         }
     }

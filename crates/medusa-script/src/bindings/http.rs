@@ -10,8 +10,9 @@ use mlua::{FromLua, Lua, Table, UserData, UserDataFields, UserDataMethods, Value
 
 use super::handler::HandlerValue;
 use super::log::SinkValue;
-use super::options::{Options, show};
+use super::options::Options;
 use super::{Reach, fail, origin};
+use crate::print::show;
 use crate::reference::{self, Class, Item};
 use crate::transaction::Transaction;
 

@@ -7,8 +7,9 @@ use medusa_log::{FileSink, MultiSink, Options as FileOptions, Sink, Target};
 use medusa_proto::format::Format;
 use mlua::{FromLua, Lua, Table, UserData, UserDataMethods, Value};
 
-use super::options::{Options, show};
+use super::options::Options;
 use super::{Reach, fail};
+use crate::print::show;
 use crate::reference::{self, Class, Item};
 
 pub(crate) const DOCS: &[Item] = &[

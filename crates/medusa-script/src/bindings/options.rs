@@ -3,6 +3,10 @@
 use mlua::{FromLua, Lua, Table, Value};
 
 use super::fail;
+use crate::print::{kind, show};
+
+/// Kinds that are asked for by their own name.
+const PLAIN: [&str; 4] = ["string", "number", "boolean", "table"];
 
 /// An option table on its way through a constructor.
 pub(super) struct Options<'a> {
@@ -19,7 +23,7 @@ impl<'a> Options<'a> {
             Value::Nil => None,
             Value::Table(table) => Some(table),
             other => {
-                let other = other.type_name();
+                let other = kind(&other);
                 return Err(fail(lua, format!("{function}: the options must be a table, not a {other}")));
             }
         };
@@ -34,10 +38,10 @@ impl<'a> Options<'a> {
         if value.is_nil() {
             return Ok(None);
         }
-        let (shown, kind) = (show(&value), value.type_name());
+        let shown = show(&value);
         // Luau's conversions are generous (a number is taken for a string); options are not.
-        let strict = !matches!((expected_kind(expected), kind), (Some(want), have) if !kinds_match(want, have));
-        T::from_lua(value, self.lua).ok().filter(|_| strict).map(Some).ok_or_else(|| {
+        let right = expected.strip_prefix("a ").is_none_or(|want| !PLAIN.contains(&want) || want == kind(&value));
+        T::from_lua(value, self.lua).ok().filter(|_| right).map(Some).ok_or_else(|| {
             fail(self.lua, format!("{}: `{key}` must be {expected}, not {shown}", self.function))
         })
     }
@@ -55,23 +59,5 @@ impl<'a> Options<'a> {
             }
         }
         Ok(())
-    }
-}
-
-fn expected_kind(expected: &str) -> Option<&'static str> {
-    ["string", "number", "boolean"].into_iter().find(|kind| expected == format!("a {kind}"))
-}
-
-fn kinds_match(want: &str, have: &str) -> bool {
-    want == have || (want == "number" && have == "integer")
-}
-
-/// A value, short, for an error message.
-pub(super) fn show(value: &Value) -> String {
-    match value {
-        Value::String(text) => format!("\"{}\"", text.to_string_lossy()),
-        Value::Boolean(_) | Value::Integer(_) | Value::Number(_) => value.to_string().unwrap_or_default(),
-        Value::Table(_) => "a table".to_owned(),
-        other => format!("a {}", other.type_name()),
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use mlua::{IntoLua, Lua, LuaString, Table, UserData, UserDataMethods, Value};
 
 use super::fail;
-use super::options::show;
+use crate::print::show;
 use crate::reference::{Class, Item, Reach};
 use crate::shared::{Dictionaries, Dictionary, Shared};
 

@@ -11,25 +11,25 @@ use medusa_script::{Engine, Evaluated, Loaded, Program, ProgramSource, ScriptErr
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-pub struct Server {
+pub(crate) struct Server {
     runtime: Runtime,
-    pub engine: Engine,
+    pub(crate) engine: Engine,
     workers: Workers,
-    pub dir: TempDir,
+    pub(crate) dir: TempDir,
 }
 
 /// What a server of one mount starts with.
-pub const WEB: &str = "web = medusa.http.server { listen = '127.0.0.1:0' }\n";
+pub(crate) const WEB: &str = "web = medusa.http.server { listen = '127.0.0.1:0' }\n";
 
 impl Server {
     /// Starts a server with `site.luau` and other files; panics if the script fails.
-    pub fn start(script: &str, files: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(script: &str, files: &[(&str, &str)]) -> Self {
         let (server, loaded) = Self::try_start(script, files);
         loaded.unwrap_or_else(|error| panic!("{}", error.render(server.dir.path())));
         server
     }
 
-    pub fn try_start(script: &str, files: &[(&str, &str)]) -> (Self, Result<Loaded, ScriptError>) {
+    pub(crate) fn try_start(script: &str, files: &[(&str, &str)]) -> (Self, Result<Loaded, ScriptError>) {
         let dir = tempfile::tempdir().unwrap();
         write_files(dir.path(), files);
         std::fs::write(dir.path().join("site.luau"), script).unwrap();
@@ -40,46 +40,46 @@ impl Server {
         (Self { runtime, engine, workers, dir }, loaded)
     }
 
-    pub fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         write_files(self.dir.path(), &[(name, text)]);
     }
 
-    pub fn reload(&self) -> Result<Loaded, ScriptError> {
+    pub(crate) fn reload(&self) -> Result<Loaded, ScriptError> {
         self.runtime.block_on(self.engine.load("reload".into(), None))
     }
 
-    pub fn eval(&self, source: &str) -> Result<Evaluated, ScriptError> {
+    pub(crate) fn eval(&self, source: &str) -> Result<Evaluated, ScriptError> {
         self.runtime.block_on(self.engine.eval(source.into(), "test".into(), None))
     }
 
     /// The value of a statement that must succeed.
-    pub fn value(&self, source: &str) -> String {
+    pub(crate) fn value(&self, source: &str) -> String {
         self.eval(source).unwrap_or_else(|error| panic!("{source}: {error}")).value.unwrap_or_default()
     }
 
-    pub fn status(&self) -> String {
+    pub(crate) fn status(&self) -> String {
         self.runtime.block_on(self.engine.status()).to_string()
     }
 
-    pub fn addr(&self) -> SocketAddr {
+    pub(crate) fn addr(&self) -> SocketAddr {
         match self.engine.live().site().listeners[0].listener.local_addr() {
             ListenAddr::Tcp(addr) => *addr,
             ListenAddr::Unix(path) => panic!("{path:?} is a unix socket"),
         }
     }
 
-    pub fn connect(&self) -> TcpStream {
+    pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.addr()).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream
     }
 
-    pub fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         self.send(&format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"))
     }
 
     /// Sends a request that ends the connection, and reads the answer.
-    pub fn send(&self, request: &str) -> Answer {
+    pub(crate) fn send(&self, request: &str) -> Answer {
         let mut stream = self.connect();
         stream.write_all(request.as_bytes()).unwrap();
         let mut text = Vec::new();
@@ -94,7 +94,7 @@ impl Drop for Server {
     }
 }
 
-pub fn program(dir: &Path) -> Program {
+pub(crate) fn program(dir: &Path) -> Program {
     Program {
         root: dir.canonicalize().unwrap(),
         name: "site.luau".into(),
@@ -103,7 +103,7 @@ pub fn program(dir: &Path) -> Program {
     }
 }
 
-pub fn write_files(dir: &Path, files: &[(&str, &str)]) {
+pub(crate) fn write_files(dir: &Path, files: &[(&str, &str)]) {
     for (name, text) in files {
         let path = dir.join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -112,10 +112,10 @@ pub fn write_files(dir: &Path, files: &[(&str, &str)]) {
 }
 
 #[derive(Debug, PartialEq)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Answer {

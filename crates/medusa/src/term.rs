@@ -1,0 +1,119 @@
+//! Writing to people: answers to stdout, notes to stderr, colour only where somebody sees it.
+//!
+//! **Invariant:** writing never fails for the caller. A closed pipe (`medusa status | head -1`) is nobody listening any
+//! more, not an error.
+
+use std::fmt::{self, Display};
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether colour is wanted where there is a terminal. On until [`no_colour`].
+static COLOUR: AtomicBool = AtomicBool::new(true);
+
+/// Forbids colour everywhere, for who has set `NO_COLOR`.
+pub(crate) fn no_colour() {
+    COLOUR.store(false, Ordering::Relaxed);
+}
+
+/// Whether a person watches standard error.
+pub(crate) fn stderr_is_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Whether standard error takes colour.
+pub(crate) fn stderr_has_colour() -> bool {
+    stderr_is_terminal() && COLOUR.load(Ordering::Relaxed)
+}
+
+/// Whether standard output takes colour.
+pub(crate) fn stdout_has_colour() -> bool {
+    io::stdout().is_terminal() && COLOUR.load(Ordering::Relaxed)
+}
+
+/// Writes a line to standard output.
+pub(crate) fn answer(line: impl Display) {
+    let _closed = writeln!(io::stdout().lock(), "{line}");
+}
+
+/// Writes text that has its own newlines to standard output.
+pub(crate) fn answer_text(text: &str) {
+    let mut stdout = io::stdout().lock();
+    let _closed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// Writes a line to standard error, as this program's: `medusa: ...`.
+pub(crate) fn note(line: impl Display) {
+    let name = Paint { code: "2", text: "medusa:", on: stderr_has_colour() };
+    // In one piece: the log writes there, too.
+    let _closed = io::stderr().lock().write_all(format!("{name} {line}\n").as_bytes());
+}
+
+/// Writes an error to standard error: `medusa: ...`, its first line standing out.
+pub(crate) fn error(message: impl Display) {
+    let message = message.to_string();
+    let (first, rest) = message.split_at(message.find('\n').unwrap_or(message.len()));
+    note(format!("{}{rest}", red(first)));
+}
+
+/// What has gone wrong, on standard error.
+pub(crate) fn red(text: &str) -> impl Display {
+    Paint { code: "1;31", text, on: stderr_has_colour() }
+}
+
+/// What to look at, on standard error.
+pub(crate) fn bold(text: &str) -> impl Display {
+    Paint { code: "1", text, on: stderr_has_colour() }
+}
+
+struct Paint<'a> {
+    code: &'static str,
+    text: &'a str,
+    on: bool,
+}
+
+impl Display for Paint<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.on { write!(f, "\x1b[{}m{}\x1b[0m", self.code, self.text) } else { f.write_str(self.text) }
+    }
+}
+
+/// Writes a status, shown as a tree, to standard output.
+pub(crate) fn answer_tree(tree: &str) {
+    if stdout_has_colour() { answer_text(&coloured_tree(tree)) } else { answer_text(tree) }
+}
+
+/// The tree with its branches faint and the kinds of its objects bold.
+fn coloured_tree(tree: &str) -> String {
+    let mut text = String::with_capacity(tree.len() * 2);
+    for line in tree.lines() {
+        let (branches, rest) = line.split_at(line.find(|c| !"│├└─ ".contains(c)).unwrap_or(0));
+        let is_object = branches.is_empty() || branches.ends_with("─ ");
+        let (word, value) = rest.split_at(rest.find(' ').unwrap_or(rest.len()));
+        let code = if is_object { "1;36" } else { "2" };
+        if !branches.is_empty() {
+            text.push_str(&Paint { code: "2", text: branches, on: true }.to_string());
+        }
+        text.push_str(&Paint { code, text: word, on: true }.to_string());
+        text.push_str(value);
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_coloured_tree_is_the_same_text() {
+        let tree = "site\n│  by  me\n└─ http web\n      listen  127.0.0.1:80\n";
+        let coloured = coloured_tree(tree);
+        assert!(coloured.starts_with("\x1b[1;36msite\x1b[0m\n"));
+        assert!(coloured.contains("\x1b[2m└─ \x1b[0m\x1b[1;36mhttp\x1b[0m web\n"), "{coloured:?}");
+        let mut plain = coloured;
+        for code in ["\x1b[1;36m", "\x1b[2m", "\x1b[0m"] {
+            plain = plain.replace(code, "");
+        }
+        assert_eq!(plain, tree);
+    }
+}
