@@ -104,10 +104,9 @@ async fn serve(stream: Stream, conn: Rc<Conn>, directory: Arc<dyn Directory>) {
 async fn close(handle: &CorkHandle<Stream>, conn: &Conn, context: &Connection, end: End) {
     let reply = match end {
         End::Gone => return,
-        End::Done => None,
         End::Malformed if context.unanswered() => Some(BAD_REQUEST),
-        End::Malformed => None,
         End::HeadTimeout => Some(REQUEST_TIMEOUT),
+        End::Done | End::Malformed => None,
     };
     if let Some(reply) = reply
         && !handle.push_raw(reply)

@@ -19,8 +19,8 @@ mod server;
 
 pub use body::{Body, BodyError, BodyStream, FileBody};
 pub use conn::HttpAccept;
-pub use record::flush as flush_records;
 pub use handler::{Handler, HandlerError, HandlerFuture, PrepareError, PrepareFuture};
+pub use record::flush as flush_records;
 pub use request::{Head, Request, RequestBody, RequestBodyError};
 pub use response::{HTML, Response, TEXT};
 pub use server::{Counters, Directory, Limits, Mount, Server, ServerParts};

@@ -187,7 +187,10 @@ async fn next_data(incoming: &mut Incoming) -> Result<Option<Bytes>, RequestBody
 
 impl fmt::Debug for RequestBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequestBody").field("seen", &self.seen).field("limit", &self.limit).finish_non_exhaustive()
+        f.debug_struct("RequestBody")
+            .field("seen", &self.seen)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
     }
 }
 

@@ -103,7 +103,9 @@ impl Engine {
             }
             Err(error) => drop(ready.send(Err(error))),
         })?;
-        is_ready.recv().unwrap_or_else(|_gone| Err(io::Error::other("the script thread ended before it was ready")))?;
+        is_ready
+            .recv()
+            .unwrap_or_else(|_gone| Err(io::Error::other("the script thread ended before it was ready")))?;
         Ok(Self { jobs, live, root })
     }
 

@@ -37,9 +37,12 @@ impl ScriptError {
         };
         let message = message.strip_prefix("runtime error: ").unwrap_or(message);
         let message = message.strip_prefix("syntax error: ").unwrap_or(message).to_owned();
-        let place = leading_place(&message).or_else(|| traceback.iter().find_map(|frame| leading_place(frame)));
+        let place =
+            leading_place(&message).or_else(|| traceback.iter().find_map(|frame| leading_place(frame)));
         let message = match &place {
-            Some(place) if leading_place(&message).is_none() => format!("{}:{}: {message}", place.file, place.line),
+            Some(place) if leading_place(&message).is_none() => {
+                format!("{}:{}: {message}", place.file, place.line)
+            }
             _ => message,
         };
         Self { message, place, traceback, incomplete }
@@ -178,7 +181,11 @@ mod tests {
     #[test]
     fn a_lua_error_keeps_its_traceback_without_the_hosts_frames() {
         let lua = mlua::Lua::new();
-        let chunk = lua.load("local function f() error('deep') end\nf()").set_name("@x.luau").into_function().unwrap();
+        let chunk = lua
+            .load("local function f() error('deep') end\nf()")
+            .set_name("@x.luau")
+            .into_function()
+            .unwrap();
         let error = ScriptError::from_lua(&chunk.call::<()>(()).unwrap_err());
         assert_eq!(error.to_string(), "x.luau:1: deep");
         assert!(error.traceback.iter().any(|frame| frame.starts_with("x.luau:2")), "{:?}", error.traceback);

@@ -86,13 +86,17 @@ impl Handler for InlineHandler {
                     mpsc::error::TrySendError::Closed(_) => HandlerError::unavailable("the main VM has ended"),
                 }
             })?;
-            let answer = answered.await.map_err(|_gone| HandlerError::internal("the main VM dropped the request"))??;
+            let answer = answered
+                .await
+                .map_err(|_gone| HandlerError::internal("the main VM dropped the request"))??;
             let body = match answer.body {
                 AnswerBody::Bytes(bytes) => bytes.into(),
-                AnswerBody::Stream(chunks) => Body::Stream(Box::pin(stream::unfold(chunks, async |mut chunks| {
-                    let chunk = chunks.recv().await?;
-                    Some((chunk.map_err(|error| BodyError::Producer(error.into())), chunks))
-                }))),
+                AnswerBody::Stream(chunks) => {
+                    Body::Stream(Box::pin(stream::unfold(chunks, async |mut chunks| {
+                        let chunk = chunks.recv().await?;
+                        Some((chunk.map_err(|error| BodyError::Producer(error.into())), chunks))
+                    })))
+                }
             };
             Ok(Response { status: answer.status, headers: answer.headers, body })
         })

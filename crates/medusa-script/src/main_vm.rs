@@ -55,7 +55,8 @@ impl Functions {
     /// Makes a handler of a function.
     pub(crate) fn handler(&self, function: &Function, origin: Arc<str>) -> mlua::Result<InlineHandler> {
         self.forget_released();
-        let calls = self.calls.upgrade().ok_or_else(|| mlua::Error::runtime("this script has been replaced"))?;
+        let calls =
+            self.calls.upgrade().ok_or_else(|| mlua::Error::runtime("this script has been replaced"))?;
         let wrapper = self.wrapper.borrow().clone();
         let wrapper = wrapper.ok_or_else(|| mlua::Error::runtime("the VM is not ready"))?;
         let id = self.next.replace(self.next.get() + 1);
@@ -234,6 +235,11 @@ impl MainVm {
         for timer in self.timers.take() {
             timer.abort();
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn globals(&self) -> Table {
+        self.vm.lua().globals()
     }
 
     /// What the VM holds, for its status: bytes, functions, requests, timers.

@@ -212,11 +212,8 @@ struct Watchdog {
 }
 
 fn watchdog() -> &'static Watchdog {
-    static WATCHDOG: Watchdog = Watchdog {
-        slots: Mutex::new(Vec::new()),
-        parked: AtomicBool::new(false),
-        thread: OnceLock::new(),
-    };
+    static WATCHDOG: Watchdog =
+        Watchdog { slots: Mutex::new(Vec::new()), parked: AtomicBool::new(false), thread: OnceLock::new() };
     &WATCHDOG
 }
 

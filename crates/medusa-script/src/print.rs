@@ -1,5 +1,7 @@
 //! A statement's value, for a person: tables are shown with their contents, strings quoted inside them, everything bounded.
 
+use std::fmt::Write as _;
+
 use mlua::{MultiValue, Table, Value};
 
 /// A number, however the VM holds it.
@@ -44,7 +46,7 @@ pub(crate) fn values(values: &MultiValue) -> Option<String> {
             Value::String(text) => text.to_string_lossy(),
             value => {
                 let mut text = String::new();
-                write(value, 0, &mut text);
+                show_nested(value, 0, &mut text);
                 text
             }
         })
@@ -57,16 +59,16 @@ pub(crate) fn values(values: &MultiValue) -> Option<String> {
     Some(text)
 }
 
-fn write(value: &Value, depth: usize, out: &mut String) {
+fn show_nested(value: &Value, depth: usize, out: &mut String) {
     match value {
-        Value::String(text) => out.push_str(&format!("{:?}", text.to_string_lossy())),
-        Value::Table(table) if table.metatable().is_none() => write_table(table, depth, out),
+        Value::String(text) => drop(write!(out, "{:?}", text.to_string_lossy())),
+        Value::Table(table) if table.metatable().is_none() => show_table(table, depth, out),
         // May run a `__tostring` of the script; an error in it is shown as such.
         value => out.push_str(&value.to_string().unwrap_or_else(|error| format!("<{error}>"))),
     }
 }
 
-fn write_table(table: &Table, depth: usize, out: &mut String) {
+fn show_table(table: &Table, depth: usize, out: &mut String) {
     if depth >= MAX_DEPTH || out.len() > MAX_TEXT {
         out.push_str("{…}");
         return;
@@ -81,17 +83,18 @@ fn write_table(table: &Table, depth: usize, out: &mut String) {
         }
         let mut item = String::new();
         match &key {
-            key if as_number(key).is_some_and(|at| at.fract() == 0.0 && (1.0..=length as f64).contains(&at)) => {}
+            key if as_number(key)
+                .is_some_and(|at| at.fract() == 0.0 && (1.0..=length as f64).contains(&at)) => {}
             Value::String(name) if is_name(&name.to_string_lossy()) => {
-                item.push_str(&format!("{} = ", name.to_string_lossy()));
+                let _ = write!(item, "{} = ", name.to_string_lossy());
             }
             key => {
                 item.push('[');
-                write(key, depth + 1, &mut item);
+                show_nested(key, depth + 1, &mut item);
                 item.push_str("] = ");
             }
         }
-        write(&value, depth + 1, &mut item);
+        show_nested(&value, depth + 1, &mut item);
         items.push(item);
     }
     if more {
@@ -101,10 +104,11 @@ fn write_table(table: &Table, depth: usize, out: &mut String) {
     if items.is_empty() {
         out.push_str("{}");
     } else if one_line.len() <= 80 && !one_line.contains('\n') {
-        out.push_str(&format!("{{ {one_line} }}"));
+        let _ = write!(out, "{{ {one_line} }}");
     } else {
         let indent = "    ".repeat(depth + 1);
-        out.push_str(&format!("{{\n{indent}{}\n{}}}", items.join(&format!(",\n{indent}")), "    ".repeat(depth)));
+        let items = items.join(&format!(",\n{indent}"));
+        let _ = write!(out, "{{\n{indent}{items}\n{}}}", "    ".repeat(depth));
     }
 }
 

@@ -21,9 +21,11 @@ use crate::vm::Vm;
 /// How much may wait to be sent, in bytes.
 const AHEAD: usize = 32 * 1024;
 
+type Run = Pin<Box<dyn Future<Output = Result<(), TaskError>>>>;
+
 /// The stream of what a producer writes.
 pub(crate) struct Producer {
-    run: Option<Pin<Box<dyn Future<Output = Result<(), TaskError>>>>>,
+    run: Option<Run>,
     written: Rc<RefCell<BytesMut>>,
     meter: Rc<Meter>,
 }

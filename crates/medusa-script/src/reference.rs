@@ -71,7 +71,11 @@ const REQUEST: Class = Class {
         item("version", "string", "`1.0` or `1.1`."),
     ],
     methods: &[
-        item("arg", "(name: string) -> string?", "The first value of a query parameter, decoded; nil if it is absent."),
+        item(
+            "arg",
+            "(name: string) -> string?",
+            "The first value of a query parameter, decoded; nil if it is absent.",
+        ),
         item(
             "body",
             "() -> string",
@@ -159,7 +163,13 @@ const PAGES: &[Page] = &[
         items: time::DOCS,
         classes: &[],
     },
-    Page { file: "timer.md", title: "Timers", intro: "Calling a function again and again.", items: timer::DOCS, classes: &[timer::CLASS] },
+    Page {
+        file: "timer.md",
+        title: "Timers",
+        intro: "Calling a function again and again.",
+        items: timer::DOCS,
+        classes: &[timer::CLASS],
+    },
     Page {
         file: "site.md",
         title: "The site and the globals",
@@ -216,7 +226,8 @@ fn declaration(item: &Item) -> String {
 
 /// The type definitions, for editors: the text of `medusa.d.luau`.
 pub fn types() -> String {
-    let mut text = String::from("-- Type definitions of the script API, for luau-lsp. Made by `medusa types`.\n");
+    let mut text =
+        String::from("-- Type definitions of the script API, for luau-lsp. Made by `medusa types`.\n");
     for class in PAGES.iter().flat_map(|page| page.classes) {
         text.push('\n');
         comment(&mut text, "", class.doc);
@@ -285,15 +296,12 @@ fn namespace(text: &mut String) {
         text.push('\n');
         comment(text, "", item.doc);
         // `print` and `require` are known to every editor; theirs are declared as functions.
-        match item.signature.strip_prefix('(') {
-            None => {
-                let _ = writeln!(text, "declare {}: {}", item.path, item.signature);
-            }
-            Some(_) => {
-                let (arguments, result) = item.signature.rsplit_once(" -> ").unwrap_or((item.signature, "()"));
-                let arguments = arguments.replace("(...any)", "(...: any)");
-                let _ = writeln!(text, "declare function {}{arguments}: {result}", item.path);
-            }
+        if item.signature.strip_prefix('(').is_none() {
+            let _ = writeln!(text, "declare {}: {}", item.path, item.signature);
+        } else {
+            let (arguments, result) = item.signature.rsplit_once(" -> ").unwrap_or((item.signature, "()"));
+            let arguments = arguments.replace("(...any)", "(...: any)");
+            let _ = writeln!(text, "declare function {}{arguments}: {result}", item.path);
         }
     }
 }
@@ -321,11 +329,102 @@ fn comment(text: &mut String, indent: &str, doc: &str) {
     }
 }
 
-/// Every path of the API, with where it can be used, and every class: for the test that compares them with a VM.
 #[cfg(test)]
-pub(crate) fn all() -> (Vec<&'static Item>, Vec<&'static Class>) {
-    (
-        PAGES.iter().flat_map(|page| page.items).collect(),
-        PAGES.iter().flat_map(|page| page.classes).collect(),
-    )
+mod tests {
+    use std::collections::BTreeSet;
+    use std::rc::Rc;
+    use std::sync::Arc;
+
+    use medusa_site::Live;
+    use mlua::{Table, Value};
+
+    use super::*;
+    use crate::bindings;
+    use crate::main_vm::{Entry, MainVm};
+    use crate::require::Sources;
+    use crate::shared::Dictionaries;
+    use crate::transaction::Transaction;
+    use crate::vm::Vm;
+    use crate::worker::Scripts;
+
+    /// Every function and value below `table`, by path.
+    fn paths(table: &Table, prefix: &str, found: &mut BTreeSet<String>) {
+        for pair in table.pairs::<String, Value>() {
+            let (name, value) = pair.unwrap();
+            let path = format!("{prefix}.{name}");
+            match value {
+                Value::Table(part) => paths(&part, &path, found),
+                _ => drop(found.insert(path)),
+            }
+        }
+    }
+
+    fn documented(here: impl Fn(&Item) -> bool) -> BTreeSet<String> {
+        let items = PAGES.iter().flat_map(|page| page.items).filter(|item| here(item));
+        items.map(|item| item.path.to_owned()).filter(|path| path.starts_with("medusa.")).collect()
+    }
+
+    #[test]
+    fn what_handler_files_have_is_what_is_documented() {
+        let dictionaries = Arc::new(Dictionaries::default());
+        let vm = Vm::new(|lua, globals| bindings::install_in_worker(lua, globals, &dictionaries)).unwrap();
+        let mut found = BTreeSet::new();
+        paths(&vm.lua().globals().get::<Table>("medusa").unwrap(), "medusa", &mut found);
+        assert_eq!(found, documented(|item| item.reach == Reach::Everywhere));
+    }
+
+    #[test]
+    fn what_the_main_script_has_is_what_is_documented() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build_local(tokio::runtime::LocalOptions::default())
+            .unwrap();
+        runtime.block_on(async {
+            let live = Live::rehearsal();
+            let scripts = Arc::new(Scripts::new(None, Arc::default()));
+            let sources = Arc::new(Sources::new(std::env::temp_dir().canonicalize().unwrap()));
+            let (vm, _calls) = MainVm::start(&live, &scripts, &sources).unwrap();
+            let mut found = BTreeSet::new();
+            paths(&vm.globals().get::<Table>("medusa").unwrap(), "medusa", &mut found);
+            assert_eq!(found, documented(|_| true));
+
+            // One object of each class, asked for everything that is documented of it.
+            let mut source = String::from(
+                "local server = medusa.http.server { listen = '127.0.0.1:0' }
+                local objects = { HttpServer = server, Mount = server:mount('/', function() end), Site = site,
+                    SharedDictionary = medusa.shared('x'), Timer = medusa.every(1, function() end) }\n",
+            );
+            for class in PAGES.iter().flat_map(|page| page.classes) {
+                for field in class.fields {
+                    if class.methods.is_empty() || class.name == "Request" {
+                        continue;
+                    }
+                    let _ =
+                        writeln!(source, "assert(objects.{0}.{1} ~= nil, '{0}.{1}')", class.name, field.path);
+                }
+                for method in class.methods.iter().filter(|_| class.name != "Request") {
+                    let _ = writeln!(
+                        source,
+                        "assert(type(objects.{0}.{1}) == 'function', '{0}:{1}')",
+                        class.name, method.path
+                    );
+                }
+            }
+            let transaction: Rc<Transaction> = Transaction::fresh(live, "test", None).await;
+            let entry = Entry { name: "test.luau", source: &source };
+            vm.run_script(&transaction, sources, &entry).await.unwrap();
+        });
+    }
+
+    #[test]
+    fn the_type_definitions_hold_every_name() {
+        let types = types();
+        for class in PAGES.iter().flat_map(|page| page.classes) {
+            assert!(types.contains(&format!(" {}", class.name)), "{}", class.name);
+            for item in class.fields.iter().chain(class.methods) {
+                assert!(types.contains(item.path), "{}.{}", class.name, item.path);
+            }
+        }
+        assert!(types.contains("\tfunction mount(self, pattern: string, handler: Handler | (req: Request) -> Answer): Mount\n"), "{types}");
+    }
 }

@@ -191,7 +191,8 @@ mod tests {
 
     #[test]
     fn query_arguments_are_decoded() {
-        let find = |query, name: &str| query_argument(query, name.as_bytes()).map(|v| String::from_utf8(v).unwrap());
+        let find =
+            |query, name: &str| query_argument(query, name.as_bytes()).map(|v| String::from_utf8(v).unwrap());
         assert_eq!(find("a=1&b=x+y%21&c", "b").as_deref(), Some("x y!"));
         assert_eq!(find("a=1&b=2&a=3", "a").as_deref(), Some("1"));
         assert_eq!(find("a=1&c", "c").as_deref(), Some(""));

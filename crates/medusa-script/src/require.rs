@@ -73,7 +73,9 @@ fn read_below(root: &Path, relative: &Path) -> Result<String, String> {
 fn resolve(from: &Path, name: &str) -> Result<PathBuf, String> {
     let outside = || format!("require(\"{name}\"): it leads out of the script's directory");
     if name.is_empty() || name.contains('\0') || Path::new(name).is_absolute() {
-        return Err(format!("require(\"{name}\"): give a path below the script's directory, like \"lib/util\""));
+        return Err(format!(
+            "require(\"{name}\"): give a path below the script's directory, like \"lib/util\""
+        ));
     }
     let start = if name.starts_with('.') { from.parent().unwrap_or(Path::new("")) } else { Path::new("") };
     let mut path = PathBuf::new();
@@ -148,7 +150,9 @@ impl Modules {
             Some(Module::Loaded(value)) => return Ok(value),
             Some(Module::Loading) => {
                 let path = path.display();
-                return Err(mlua::Error::runtime(format!("require(\"{name}\"): {path} is being loaded already: modules must not require each other in a circle")));
+                return Err(mlua::Error::runtime(format!(
+                    "require(\"{name}\"): {path} is being loaded already: modules must not require each other in a circle"
+                )));
             }
             None => {}
         }

@@ -1,8 +1,8 @@
 //! What a handler returns, made a response.
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::StatusCode;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use mlua::{Function, Table, Value};
 
 use crate::print::{as_number, kind, show};
@@ -31,7 +31,9 @@ impl Reply {
         match value {
             Value::String(text) => Ok(Self::text(Bytes::copy_from_slice(&text.as_bytes()))),
             Value::Table(table) => Self::from_table(&table),
-            Value::Nil => Err(wrong("nothing was returned; return a string or { status =, headers =, body = }")),
+            Value::Nil => {
+                Err(wrong("nothing was returned; return a string or { status =, headers =, body = }"))
+            }
             other => Err(wrong(format!(
                 "a {} was returned; return a string or {{ status =, headers =, body = }}",
                 kind(&other)
@@ -121,7 +123,9 @@ fn field_value(name: &str, value: &Value) -> mlua::Result<HeaderValue> {
         Value::Number(number) => HeaderValue::from_str(&number.to_string()).ok(),
         _ => None,
     };
-    parsed.ok_or_else(|| wrong(format!("the value of the field \"{name}\" must be a string without line breaks")))
+    parsed.ok_or_else(|| {
+        wrong(format!("the value of the field \"{name}\" must be a string without line breaks"))
+    })
 }
 
 #[cfg(test)]

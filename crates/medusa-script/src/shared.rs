@@ -114,7 +114,13 @@ impl Shard {
         Some(entry.value)
     }
 
-    fn put(&mut self, key: &[u8], value: Shared, expires: Option<Instant>, now: Instant) -> Result<(), SharedError> {
+    fn put(
+        &mut self,
+        key: &[u8],
+        value: Shared,
+        expires: Option<Instant>,
+        now: Instant,
+    ) -> Result<(), SharedError> {
         let old = self.entries.get(key).map_or(0, |old| key.len() + old.value.size() + OVERHEAD);
         let new = key.len() + value.size() + OVERHEAD;
         if self.size - old + new > LIMIT / SHARDS {
@@ -153,7 +159,12 @@ impl Dictionary {
     }
 
     /// Sets or, with `None`, removes. Without `ttl` the entry stays.
-    pub(crate) fn set(&self, key: &[u8], value: Option<Shared>, ttl: Option<Duration>) -> Result<(), SharedError> {
+    pub(crate) fn set(
+        &self,
+        key: &[u8],
+        value: Option<Shared>,
+        ttl: Option<Duration>,
+    ) -> Result<(), SharedError> {
         let now = Instant::now();
         let mut shard = self.shard(key);
         match value {
@@ -207,7 +218,8 @@ impl Dictionary {
         let mut keys = Vec::new();
         for shard in &self.shards {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            let alive = shard.entries.iter().filter(|(key, entry)| key.starts_with(prefix) && entry.alive(now));
+            let alive =
+                shard.entries.iter().filter(|(key, entry)| key.starts_with(prefix) && entry.alive(now));
             keys.extend(alive.map(|(key, _)| key.clone()).take(max - keys.len()));
         }
         keys
@@ -271,7 +283,9 @@ mod tests {
         for n in 0..SHARDS * 4 {
             let key = format!("k{n}");
             stored += usize::from(
-                dictionary.set(key.as_bytes(), Some(Shared::Text(big.clone())), Some(Duration::from_secs(60))).is_ok(),
+                dictionary
+                    .set(key.as_bytes(), Some(Shared::Text(big.clone())), Some(Duration::from_mins(1)))
+                    .is_ok(),
             );
         }
         assert!(stored <= SHARDS * 2 && stored > 0, "{stored}");

@@ -30,9 +30,9 @@ impl Budget {
     /// Of a handler's answer to one request: one second of CPU, 30 of waiting.
     pub(crate) const REQUEST: Self = Self { cpu: Duration::from_secs(1), wall: Duration::from_secs(30) };
     /// Of one statement from a prompt, and of the script itself at start-up and reload.
-    pub(crate) const STATEMENT: Self = Self { cpu: Duration::from_secs(5), wall: Duration::from_secs(60) };
+    pub(crate) const STATEMENT: Self = Self { cpu: Duration::from_secs(5), wall: Duration::from_mins(1) };
     /// Of one run of a timer.
-    pub(crate) const TIMER: Self = Self { cpu: Duration::from_secs(1), wall: Duration::from_secs(60) };
+    pub(crate) const TIMER: Self = Self { cpu: Duration::from_secs(1), wall: Duration::from_mins(1) };
 }
 
 /// Why a script did not finish.
@@ -101,7 +101,11 @@ fn is_memory(error: &mlua::Error) -> bool {
 }
 
 /// Polls `script` slice by slice, counting in `meter`.
-pub(crate) async fn metered<T>(preemption: &Preemption, meter: &Rc<Meter>, script: impl Future<Output = T>) -> T {
+pub(crate) async fn metered<T>(
+    preemption: &Preemption,
+    meter: &Rc<Meter>,
+    script: impl Future<Output = T>,
+) -> T {
     let mut script = std::pin::pin!(script);
     let mut slow: Option<Slow> = None;
     poll_fn(move |cx| {

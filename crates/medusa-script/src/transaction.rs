@@ -95,13 +95,12 @@ impl Transaction {
 
     /// The servers as this task sees them: its draft's, if it has edited, else the running ones.
     pub(crate) fn with_servers<R>(&self, look: impl FnOnce(&[medusa_http::ServerParts]) -> R) -> R {
-        match &*self.change.borrow() {
-            Some(change) => look(change.draft.servers()),
-            None => {
-                let site = self.live.site();
-                let servers: Vec<_> = site.servers.iter().map(|server| server.parts.clone()).collect();
-                look(&servers)
-            }
+        if let Some(change) = &*self.change.borrow() {
+            look(change.draft.servers())
+        } else {
+            let site = self.live.site();
+            let servers: Vec<_> = site.servers.iter().map(|server| server.parts.clone()).collect();
+            look(&servers)
         }
     }
 

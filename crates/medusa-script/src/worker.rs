@@ -133,16 +133,24 @@ pub(crate) struct ScriptHandler {
 
 impl fmt::Debug for ScriptHandler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ScriptHandler").field("path", &self.path).field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("ScriptHandler")
+            .field("path", &self.path)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
 impl ScriptHandler {
     async fn load(&self) -> Result<(), PrepareError> {
         let Some(workers) = &self.workers else {
-            return load_here(self.id, Arc::clone(&self.sources), self.path.clone(), Arc::clone(&self.dictionaries))
-                .await
-                .map_err(|error| PrepareError(error.render(self.sources.root())));
+            return load_here(
+                self.id,
+                Arc::clone(&self.sources),
+                self.path.clone(),
+                Arc::clone(&self.dictionaries),
+            )
+            .await
+            .map_err(|error| PrepareError(error.render(self.sources.root())));
         };
         let (id, sources, path, dictionaries) =
             (self.id, Arc::clone(&self.sources), self.path.clone(), Arc::clone(&self.dictionaries));
@@ -228,7 +236,11 @@ impl Scripts {
     }
 
     /// The handler of the file `path` below the root of `sources`; `sources` are those of the running load.
-    pub(crate) fn handler(&self, sources: &Arc<Sources>, path: PathBuf) -> Result<Arc<ScriptHandler>, String> {
+    pub(crate) fn handler(
+        &self,
+        sources: &Arc<Sources>,
+        path: PathBuf,
+    ) -> Result<Arc<ScriptHandler>, String> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|handler| handler.strong_count() > 0);

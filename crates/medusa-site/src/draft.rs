@@ -144,7 +144,9 @@ impl Draft {
             .flat_map(|known| &known.parts.mounts)
             .find(|mount| mount.pattern.as_str() == pattern.as_str() && !taken.contains(&mount.id));
         let mount = match known {
-            Some(known) if Arc::ptr_eq(&known.handler, &handler) && known.origin == origin => Arc::clone(known),
+            Some(known) if Arc::ptr_eq(&known.handler, &handler) && known.origin == origin => {
+                Arc::clone(known)
+            }
             Some(known) => Arc::new(Mount {
                 id: known.id,
                 pattern,
@@ -165,7 +167,12 @@ impl Draft {
     /// # Errors
     ///
     /// There is no such mount.
-    pub fn replace(&mut self, id: MountId, handler: Arc<dyn Handler>, origin: Arc<str>) -> Result<(), DraftError> {
+    pub fn replace(
+        &mut self,
+        id: MountId,
+        handler: Arc<dyn Handler>,
+        origin: Arc<str>,
+    ) -> Result<(), DraftError> {
         let mount = (self.servers.iter_mut())
             .flat_map(|server| &mut server.mounts)
             .find(|mount| mount.id == id)

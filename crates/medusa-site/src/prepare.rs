@@ -13,7 +13,9 @@ use crate::site::{Bound, Site};
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// Two mounts clash.
-    #[error("{second_origin}: the mount \"{second}\" clashes with \"{first}\" ({first_origin}): both match {sample}, and neither is more specific")]
+    #[error(
+        "{second_origin}: the mount \"{second}\" clashes with \"{first}\" ({first_origin}): both match {sample}, and neither is more specific"
+    )]
     Conflict {
         /// The mount that was there.
         first: String,
@@ -66,20 +68,17 @@ pub(crate) async fn prepare(draft: &Draft, workers: usize) -> Result<Prepared, P
     let servers = build_servers(draft)?;
     prepare_handlers(&servers).await?;
     for server in &servers {
-        open_sink(server, |sink| sink.prepare())?;
+        open_sink(server, medusa_log::Sink::prepare)?;
     }
     let mut prepared = Prepared { servers, listeners: Vec::new(), opened: Vec::new() };
     for (index, server) in draft.servers.iter().enumerate() {
         for addr in &server.listen {
-            let listener = match draft.base.listeners.iter().find(|bound| bound.addr == *addr) {
-                Some(bound) => Arc::clone(&bound.listener),
-                None => {
-                    let bound = Listener::bind(addr, workers);
-                    let origin = Arc::clone(&server.origin);
-                    let listener = bound.map_err(|source| PublishError::Bind { origin, source })?;
-                    prepared.opened.push(Arc::clone(&listener));
-                    listener
-                }
+            let listener = if let Some(bound) = draft.base.listeners.iter().find(|bound| bound.addr == *addr) { Arc::clone(&bound.listener) } else {
+                let bound = Listener::bind(addr, workers);
+                let origin = Arc::clone(&server.origin);
+                let listener = bound.map_err(|source| PublishError::Bind { origin, source })?;
+                prepared.opened.push(Arc::clone(&listener));
+                listener
             };
             prepared.listeners.push(Bound { addr: addr.clone(), listener, server: index });
         }
@@ -92,7 +91,7 @@ pub(crate) async fn rehearse(draft: &Draft) -> Result<Vec<Arc<Server>>, PublishE
     let servers = build_servers(draft)?;
     prepare_handlers(&servers).await?;
     for server in &servers {
-        open_sink(server, |sink| sink.check())?;
+        open_sink(server, medusa_log::Sink::check)?;
     }
     Ok(servers)
 }
@@ -102,7 +101,9 @@ fn build_servers(draft: &Draft) -> Result<Vec<Arc<Server>>, PublishError> {
     let build = |parts: &ServerParts| match unchanged(&draft.base, parts) {
         Some(server) => Ok(server),
         None => Server::build(parts.clone()).map(Arc::new).map_err(|conflict| {
-            let origin = |at: usize| parts.mounts.get(at).map_or_else(Arc::default, |m: &Arc<Mount>| Arc::clone(&m.origin));
+            let origin = |at: usize| {
+                parts.mounts.get(at).map_or_else(Arc::default, |m: &Arc<Mount>| Arc::clone(&m.origin))
+            };
             PublishError::Conflict {
                 first_origin: origin(conflict.first.0),
                 first: conflict.first.1.to_string(),

@@ -102,8 +102,8 @@ fn files(lua: &Lua, (root, options): (String, Value)) -> mlua::Result<HandlerVal
         None => {}
         Some(Value::Table(list)) => {
             let names: mlua::Result<Vec<String>> = list.sequence_values().collect();
-            options.index =
-                names.map_err(|_other| fail(lua, format!("{FUNCTION}: `index` must be a list of strings")))?;
+            options.index = names
+                .map_err(|_other| fail(lua, format!("{FUNCTION}: `index` must be a list of strings")))?;
         }
         Some(name) => options.index = vec![index_name(lua, name)?],
     }
@@ -118,9 +118,10 @@ fn files(lua: &Lua, (root, options): (String, Value)) -> mlua::Result<HandlerVal
     // By the real path: a symlink that was turned elsewhere makes another handler at the next reload.
     let real = root.canonicalize().unwrap_or_else(|_missing| root.clone());
     let key = format!("files\0{}\0{options:?}", real.display());
-    let made = reach.live.parts().handler(key, || {
-        Files::open(&root, options).map(|files| Arc::new(files) as Arc<dyn Handler>)
-    });
+    let made = reach
+        .live
+        .parts()
+        .handler(key, || Files::open(&root, options).map(|files| Arc::new(files) as Arc<dyn Handler>));
     made.map(HandlerValue).map_err(|error| fail(lua, format!("{FUNCTION}: {}", with_cause(&error))))
 }
 
@@ -129,7 +130,10 @@ fn index_name(lua: &Lua, name: Value) -> mlua::Result<String> {
         Value::String(name) => Ok(name.to_string_lossy()),
         other => {
             let other = show(&other);
-            Err(fail(lua, format!("medusa.handler.files: `index` must be a string or a list of strings, not {other}")))
+            Err(fail(
+                lua,
+                format!("medusa.handler.files: `index` must be a string or a list of strings, not {other}"),
+            ))
         }
     }
 }

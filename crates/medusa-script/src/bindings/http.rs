@@ -131,7 +131,10 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
         async move {
             let spec = spec?;
             let at = Arc::clone(&spec.origin);
-            Transaction::edit(|draft| draft.add_server(spec)).await.map(HttpServer).map_err(|error| at_place(&at, error))
+            Transaction::edit(|draft| draft.add_server(spec))
+                .await
+                .map(HttpServer)
+                .map_err(|error| at_place(&at, error))
         }
     };
     http.set("server", lua.create_async_function(server)?)?;
@@ -163,7 +166,8 @@ fn server_spec(lua: &Lua, value: Value) -> mlua::Result<ServerSpec> {
 
 fn addresses(lua: &Lua, value: &Value) -> mlua::Result<Vec<ListenAddr>> {
     let parse = |text: &str| {
-        text.parse::<ListenAddr>().map_err(|error| fail(lua, format!("medusa.http.server: `listen`: {error}")))
+        text.parse::<ListenAddr>()
+            .map_err(|error| fail(lua, format!("medusa.http.server: `listen`: {error}")))
     };
     let wrong = |value: &Value| {
         let value = show(value);
@@ -197,7 +201,12 @@ fn whole(lua: &Lua, name: &str, number: Option<f64>) -> mlua::Result<Option<u64>
     match number {
         None => Ok(None),
         Some(number) if number >= 0.0 && number.fract() == 0.0 => Ok(Some(number as u64)),
-        Some(number) => Err(fail(lua, format!("medusa.http.server: limits: `{name}` must be a whole number of at least 0, not {number}"))),
+        Some(number) => Err(fail(
+            lua,
+            format!(
+                "medusa.http.server: limits: `{name}` must be a whole number of at least 0, not {number}"
+            ),
+        )),
     }
 }
 
@@ -218,7 +227,10 @@ fn to_handler(lua: &Lua, value: Value, at: &Arc<str>) -> mlua::Result<Arc<dyn Ha
         value => {
             let shown = show(&value);
             HandlerValue::from_lua(value, lua).map(|handler| handler.0).map_err(|_other| {
-                fail(lua, format!("a handler must be a function(req) or come from medusa.handler, not {shown}"))
+                fail(
+                    lua,
+                    format!("a handler must be a function(req) or come from medusa.handler, not {shown}"),
+                )
             })
         }
     }
@@ -238,13 +250,12 @@ impl HttpServer {
 
 /// The servers, as the running task sees them.
 pub(super) fn with_servers<R>(lua: &Lua, look: impl FnOnce(&[ServerParts]) -> R) -> mlua::Result<R> {
-    match Transaction::current() {
-        Some(transaction) => Ok(transaction.with_servers(look)),
-        None => {
-            let site = Reach::of(lua)?.live.site();
-            let servers: Vec<_> = site.servers.iter().map(|server| server.parts.clone()).collect();
-            Ok(look(&servers))
-        }
+    if let Some(transaction) = Transaction::current() {
+        Ok(transaction.with_servers(look))
+    } else {
+        let site = Reach::of(lua)?.live.site();
+        let servers: Vec<_> = site.servers.iter().map(|server| server.parts.clone()).collect();
+        Ok(look(&servers))
     }
 }
 
@@ -255,7 +266,9 @@ impl UserData for HttpServer {
             this.look(lua, |server| server.listen.iter().map(ToString::to_string).collect::<Vec<_>>())
         });
         fields.add_field_method_get("mounts", |lua, this| {
-            this.look(lua, |server| server.mounts.iter().map(|mount| MountValue(mount.id)).collect::<Vec<_>>())
+            this.look(lua, |server| {
+                server.mounts.iter().map(|mount| MountValue(mount.id)).collect::<Vec<_>>()
+            })
         });
     }
 

@@ -29,12 +29,8 @@ pub(crate) const DOCS: &[Item] = &[
     },
 ];
 
-pub(crate) const CLASS: Class = Class {
-    name: "LogSink",
-    doc: "Where records go: the `log` of a server.",
-    fields: &[],
-    methods: &[],
-};
+pub(crate) const CLASS: Class =
+    Class { name: "LogSink", doc: "Where records go: the `log` of a server.", fields: &[], methods: &[] };
 
 pub(crate) const FILE_OPTIONS: Class = Class {
     name: "LogFileOptions",
@@ -83,7 +79,8 @@ fn file(lua: &Lua, (path, options): (String, Value)) -> mlua::Result<SinkValue> 
     let mut given = Options::new(lua, FUNCTION, options)?;
     let mut options = FileOptions::default();
     if let Some(format) = given.get::<String>("format", "a string")? {
-        options.format = format.parse::<Format>().map_err(|error| fail(lua, format!("{FUNCTION}: {error}")))?;
+        options.format =
+            format.parse::<Format>().map_err(|error| fail(lua, format!("{FUNCTION}: {error}")))?;
     }
     given.finish()?;
     let target = match path.as_str() {
@@ -93,9 +90,10 @@ fn file(lua: &Lua, (path, options): (String, Value)) -> mlua::Result<SinkValue> 
         path => Target::Path(reach.path(path)),
     };
     let key = format!("file\0{target:?}\0{options:?}");
-    let Ok(sink) = reach.live.parts().sink(key, || -> Result<Arc<dyn Sink>, Infallible> {
-        Ok(Arc::new(FileSink::new(target, options)))
-    });
+    let Ok(sink) = reach
+        .live
+        .parts()
+        .sink(key, || -> Result<Arc<dyn Sink>, Infallible> { Ok(Arc::new(FileSink::new(target, options))) });
     Ok(SinkValue(sink))
 }
 
@@ -105,17 +103,22 @@ fn multi(lua: &Lua, sinks: Table) -> mlua::Result<SinkValue> {
     for value in sinks.sequence_values::<Value>() {
         let value = value?;
         let shown = show(&value);
-        let sink = SinkValue::from_lua(value, lua)
-            .map_err(|_other| fail(lua, format!("medusa.log.multi: expected a list of logs, found {shown}")))?;
+        let sink = SinkValue::from_lua(value, lua).map_err(|_other| {
+            fail(lua, format!("medusa.log.multi: expected a list of logs, found {shown}"))
+        })?;
         all.push(sink.0);
     }
     if all.is_empty() {
-        return Err(fail(lua, "medusa.log.multi: give it a list of logs: multi { medusa.log.file(\"-\"), ... }"));
+        return Err(fail(
+            lua,
+            "medusa.log.multi: give it a list of logs: multi { medusa.log.file(\"-\"), ... }",
+        ));
     }
     // The sinks are the same objects while they live, so their addresses name them.
     let key = all.iter().map(|sink| format!("{:p}", Arc::as_ptr(sink))).collect::<Vec<_>>().join(",");
-    let Ok(sink) = reach.live.parts().sink(format!("multi\0{key}"), || -> Result<Arc<dyn Sink>, Infallible> {
-        Ok(Arc::new(MultiSink::new(all)))
-    });
+    let Ok(sink) =
+        reach.live.parts().sink(format!("multi\0{key}"), || -> Result<Arc<dyn Sink>, Infallible> {
+            Ok(Arc::new(MultiSink::new(all)))
+        });
     Ok(SinkValue(sink))
 }

@@ -61,7 +61,11 @@ pub(crate) fn install_in_main(lua: &Lua, globals: &Table, reach: Reach) -> mlua:
 }
 
 /// The bindings of a worker's VM: what a handler needs to answer, not what changes the Site.
-pub(crate) fn install_in_worker(lua: &Lua, globals: &Table, dictionaries: &Arc<Dictionaries>) -> mlua::Result<()> {
+pub(crate) fn install_in_worker(
+    lua: &Lua,
+    globals: &Table,
+    dictionaries: &Arc<Dictionaries>,
+) -> mlua::Result<()> {
     let medusa = install_everywhere(lua, globals, dictionaries)?;
     let meta = lua.create_table()?;
     let refuse = lua.create_function(|_, (_, key): (Table, Value)| -> mlua::Result<()> {

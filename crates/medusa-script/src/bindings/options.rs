@@ -40,7 +40,8 @@ impl<'a> Options<'a> {
         }
         let shown = show(&value);
         // Luau's conversions are generous (a number is taken for a string); options are not.
-        let right = expected.strip_prefix("a ").is_none_or(|want| !PLAIN.contains(&want) || want == kind(&value));
+        let right =
+            expected.strip_prefix("a ").is_none_or(|want| !PLAIN.contains(&want) || want == kind(&value));
         T::from_lua(value, self.lua).ok().filter(|_| right).map(Some).ok_or_else(|| {
             fail(self.lua, format!("{}: `{key}` must be {expected}, not {shown}", self.function))
         })
@@ -51,11 +52,14 @@ impl<'a> Options<'a> {
         let Some(table) = &self.table else { return Ok(()) };
         for pair in table.pairs::<Value, Value>() {
             let (key, _) = pair?;
-            let name = key.as_string().map(|key| key.to_string_lossy().to_string());
+            let name = key.as_string().map(|key| key.to_string_lossy().clone());
             if !name.as_deref().is_some_and(|name| self.known.contains(&name)) {
                 let key = show(&key);
                 let known = self.known.join(", ");
-                return Err(fail(self.lua, format!("{}: there is no option {key}; there are: {known}", self.function)));
+                return Err(fail(
+                    self.lua,
+                    format!("{}: there is no option {key}; there are: {known}", self.function),
+                ));
             }
         }
         Ok(())

@@ -64,7 +64,8 @@ pub(crate) const CLASS: Class = Class {
 pub(super) fn install(lua: &Lua, medusa: &Table, dictionaries: &Arc<Dictionaries>) -> mlua::Result<()> {
     let dictionaries = Arc::clone(dictionaries);
     let open = move |lua: &Lua, name: String| {
-        let dictionary = dictionaries.open(&name).map_err(|error| fail(lua, format!("medusa.shared: {error}")))?;
+        let dictionary =
+            dictionaries.open(&name).map_err(|error| fail(lua, format!("medusa.shared: {error}")))?;
         Ok(SharedDictionary(dictionary))
     };
     medusa.set("shared", lua.create_function(open)?)
@@ -81,9 +82,12 @@ fn to_shared(lua: &Lua, value: &Value) -> mlua::Result<Option<Shared>> {
         Value::String(text) => Shared::Text(Bytes::copy_from_slice(&text.as_bytes())),
         other => {
             let other = show(other);
-            return Err(fail(lua, format!(
-                "a shared dictionary holds strings, numbers and booleans, not {other}; encode it with medusa.json.encode"
-            )));
+            return Err(fail(
+                lua,
+                format!(
+                    "a shared dictionary holds strings, numbers and booleans, not {other}; encode it with medusa.json.encode"
+                ),
+            ));
         }
     }))
 }
@@ -118,15 +122,19 @@ impl UserData for SharedDictionary {
             let sum = this.0.incr(&key.as_bytes(), by.unwrap_or(1.0), ttl(lua, seconds)?);
             sum.map_err(|error| fail(lua, error))
         });
-        methods.add_method("cas", |lua, this, (key, old, new, seconds): (LuaString, Value, Value, Option<f64>)| {
-            let (old, new) = (to_shared(lua, &old)?, to_shared(lua, &new)?);
-            let set = this.0.cas(&key.as_bytes(), old.as_ref(), new, ttl(lua, seconds)?);
-            set.map_err(|error| fail(lua, error))
-        });
+        methods.add_method(
+            "cas",
+            |lua, this, (key, old, new, seconds): (LuaString, Value, Value, Option<f64>)| {
+                let (old, new) = (to_shared(lua, &old)?, to_shared(lua, &new)?);
+                let set = this.0.cas(&key.as_bytes(), old.as_ref(), new, ttl(lua, seconds)?);
+                set.map_err(|error| fail(lua, error))
+            },
+        );
         methods.add_method("keys", |lua, this, (prefix, max): (Option<LuaString>, Option<usize>)| {
             let prefix = prefix.map(|prefix| prefix.as_bytes().to_vec()).unwrap_or_default();
             let keys = this.0.keys(&prefix, max.unwrap_or(1000));
-            let keys: mlua::Result<Vec<LuaString>> = keys.into_iter().map(|key| lua.create_string(key)).collect();
+            let keys: mlua::Result<Vec<LuaString>> =
+                keys.into_iter().map(|key| lua.create_string(key)).collect();
             keys
         });
     }

@@ -6,12 +6,8 @@ use super::Reach;
 use super::http::{HttpServer, with_servers};
 use crate::reference::{self, Class, Item};
 
-pub(crate) const DOCS: &[Item] = &[Item {
-    path: "site",
-    signature: "Site",
-    reach: reference::Reach::Main,
-    doc: "The running site.",
-}];
+pub(crate) const DOCS: &[Item] =
+    &[Item { path: "site", signature: "Site", reach: reference::Reach::Main, doc: "The running site." }];
 
 pub(crate) const CLASS: Class = Class {
     name: "Site",
@@ -48,7 +44,9 @@ impl UserData for SiteValue {
     fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
         fields.add_field_method_get("generation", |lua, _| Ok(Reach::of(lua)?.live.site().generation));
         fields.add_field_method_get("servers", |lua, _| {
-            with_servers(lua, |servers| servers.iter().map(|server| HttpServer(server.id)).collect::<Vec<_>>())
+            with_servers(lua, |servers| {
+                servers.iter().map(|server| HttpServer(server.id)).collect::<Vec<_>>()
+            })
         });
     }
 

@@ -60,8 +60,9 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     time.set("iso", lua.create_function(iso)?)?;
     medusa.set("time", time)?;
     let sleep = |lua: Lua, seconds: f64| async move {
-        let wait = Duration::try_from_secs_f64(seconds)
-            .map_err(|_error| fail(&lua, format!("medusa.sleep: {seconds} is no number of seconds to wait")))?;
+        let wait = Duration::try_from_secs_f64(seconds).map_err(|_error| {
+            fail(&lua, format!("medusa.sleep: {seconds} is no number of seconds to wait"))
+        })?;
         tokio::time::sleep(wait).await;
         Ok(())
     };
@@ -80,7 +81,9 @@ fn since_epoch(time: SystemTime) -> f64 {
 fn moment(lua: &Lua, seconds: Option<f64>) -> mlua::Result<SystemTime> {
     match seconds {
         None => Ok(SystemTime::now()),
-        Some(seconds) if (0.0..=MAX_SECONDS).contains(&seconds) => Ok(UNIX_EPOCH + Duration::from_secs_f64(seconds)),
+        Some(seconds) if (0.0..=MAX_SECONDS).contains(&seconds) => {
+            Ok(UNIX_EPOCH + Duration::from_secs_f64(seconds))
+        }
         Some(seconds) => Err(fail(lua, format!("{seconds} is not a time between 1970 and 9999"))),
     }
 }

@@ -45,12 +45,20 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     let every = |lua: &Lua, (seconds, function): (f64, Function)| {
         let interval = Duration::try_from_secs_f64(seconds).ok().filter(|_| seconds >= SHORTEST);
         let interval = interval.ok_or_else(|| {
-            fail(lua, format!("medusa.every: the interval must be at least {SHORTEST} seconds, not {seconds}"))
+            fail(
+                lua,
+                format!("medusa.every: the interval must be at least {SHORTEST} seconds, not {seconds}"),
+            )
         })?;
         let transaction = Transaction::current()
             .ok_or_else(|| fail(lua, "medusa.every: timers are made by the script or a statement"))?;
         let timer = Rc::new(State::default());
-        transaction.add_timer(PendingTimer { interval, function, origin: origin(lua), state: Rc::clone(&timer) });
+        transaction.add_timer(PendingTimer {
+            interval,
+            function,
+            origin: origin(lua),
+            state: Rc::clone(&timer),
+        });
         Ok(Timer(timer))
     };
     medusa.set("every", lua.create_function(every)?)

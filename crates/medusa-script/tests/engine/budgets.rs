@@ -30,7 +30,9 @@ fn others_are_served(server: &Server, during: impl FnOnce() + Send) {
 fn an_endless_inline_handler_gets_503_and_nobody_else_notices() {
     for endless in ENDLESS {
         let server = Server::start(
-            &format!("{WEB} web:mount('/ok', medusa.handler.script('ok.luau')) web:mount('/endless', function() {endless} end)"),
+            &format!(
+                "{WEB} web:mount('/ok', medusa.handler.script('ok.luau')) web:mount('/endless', function() {endless} end)"
+            ),
             &[("ok.luau", "return function() return 'ok' end")],
         );
         others_are_served(&server, || assert_eq!(server.get("/endless").status, 503, "{endless}"));
@@ -42,7 +44,9 @@ fn an_endless_inline_handler_gets_503_and_nobody_else_notices() {
 fn an_endless_handler_file_gets_503_and_others_on_its_worker_are_served() {
     for endless in [ENDLESS[0], ENDLESS[1], ENDLESS[3]] {
         let server = Server::start(
-            &format!("{WEB} web:mount('/ok', medusa.handler.script('ok.luau')) web:mount('/endless', medusa.handler.script('endless.luau'))"),
+            &format!(
+                "{WEB} web:mount('/ok', medusa.handler.script('ok.luau')) web:mount('/endless', medusa.handler.script('endless.luau'))"
+            ),
             &[
                 ("ok.luau", "return function() return 'ok' end"),
                 ("endless.luau", &format!("return function() {endless} end")),
@@ -55,8 +59,13 @@ fn an_endless_handler_file_gets_503_and_others_on_its_worker_are_served() {
 #[test]
 fn many_endless_handlers_at_once_leave_room_for_others() {
     let server = Server::start(
-        &format!("{WEB} web:mount('/ok', medusa.handler.script('ok.luau')) web:mount('/endless', medusa.handler.script('endless.luau'))"),
-        &[("ok.luau", "return function() return 'ok' end"), ("endless.luau", "return function() while true do end end")],
+        &format!(
+            "{WEB} web:mount('/ok', medusa.handler.script('ok.luau')) web:mount('/endless', medusa.handler.script('endless.luau'))"
+        ),
+        &[
+            ("ok.luau", "return function() return 'ok' end"),
+            ("endless.luau", "return function() while true do end end"),
+        ],
     );
     std::thread::scope(|scope| {
         for _ in 0..8 {
@@ -73,7 +82,9 @@ fn many_endless_handlers_at_once_leave_room_for_others() {
 #[test]
 fn an_endless_timer_is_stopped_and_goes_on() {
     let server = Server::start(
-        &format!("{WEB} runs = 0 medusa.every(0.05, function() runs += 1 while true do end end) web:mount('/', function() return tostring(runs) end)"),
+        &format!(
+            "{WEB} runs = 0 medusa.every(0.05, function() runs += 1 while true do end end) web:mount('/', function() return tostring(runs) end)"
+        ),
         &[],
     );
     let started = Instant::now();
@@ -93,7 +104,9 @@ fn an_endless_statement_is_stopped() {
 fn a_memory_hog_meets_its_limit_and_the_server_lives_on() {
     let hog = "local t = {} while true do t[#t + 1] = string.rep('x', 1e6) .. #t end";
     let server = Server::start(
-        &format!("{WEB} web:mount('/inline', function() {hog} end) web:mount('/file', medusa.handler.script('hog.luau')) web:mount('/ok', function() return 'ok' end)"),
+        &format!(
+            "{WEB} web:mount('/inline', function() {hog} end) web:mount('/file', medusa.handler.script('hog.luau')) web:mount('/ok', function() return 'ok' end)"
+        ),
         &[("hog.luau", &format!("return function() {hog} end"))],
     );
     for path in ["/inline", "/file", "/file"] {
@@ -104,6 +117,7 @@ fn a_memory_hog_meets_its_limit_and_the_server_lives_on() {
 
 #[test]
 fn a_panic_in_the_server_is_one_requests_500() {
-    let server = Server::start(&format!("{WEB} web:mount('/deep', function() return string.rep('(', 1e6) end)"), &[]);
+    let server =
+        Server::start(&format!("{WEB} web:mount('/deep', function() return string.rep('(', 1e6) end)"), &[]);
     assert_eq!(server.get("/deep").status, 200);
 }

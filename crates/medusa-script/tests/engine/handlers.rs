@@ -21,7 +21,8 @@ fn a_function_answers_with_a_string_or_a_table() {
     let hello = server.get("/hello/World");
     assert_eq!((hello.status, hello.body.as_str()), (200, "Hello, World!\n"));
     assert!(hello.head.contains("content-type: text/plain; charset=utf-8"));
-    let made = server.send("POST /things HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbody");
+    let made =
+        server.send("POST /things HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbody");
     assert_eq!((made.status, made.body.as_str()), (201, "body"));
     assert!(made.head.contains("location: /things/1"));
     assert_eq!(server.get("/wrong").status, 500);
@@ -64,7 +65,9 @@ fn json_bodies_are_read_and_too_long_ones_refused() {
     );
     let post = |body: &str| {
         let length = body.len();
-        server.send(&format!("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"))
+        server.send(&format!(
+            "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        ))
     };
     assert_eq!(post(r#"{"n": 41}"#).body, "42");
     assert_eq!(post("{").status, 500);
@@ -99,12 +102,14 @@ fn a_producer_is_pulled_by_its_client_and_ends_with_it() {
         while true do write(string.rep('x', 10000)) hits:incr('chunks') end
     end } end";
     let server = Server::start(
-        &format!("{WEB} web:mount('/', medusa.handler.script('endless.luau')) web:mount('/ok', function() return 'ok' end)"),
+        &format!(
+            "{WEB} web:mount('/', medusa.handler.script('endless.luau')) web:mount('/ok', function() return 'ok' end)"
+        ),
         &[("endless.luau", produce)],
     );
     let mut stream = server.connect();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n").unwrap();
-    stream.read_exact(&mut [0; 50_000]).unwrap();
+    stream.read_exact(&mut vec![0; 50_000]).unwrap();
     // The client reads no more: what is written stays within the buffers of the kernel and one chunk's worth of ours.
     let written = || server.value("medusa.shared('written'):get('chunks')").parse::<f64>().unwrap();
     let mut before = written();
@@ -147,7 +152,10 @@ fn keep_alive_survives_errors_of_handlers() {
 fn handler_files_cannot_change_the_site() {
     let server = Server::start(
         &format!("{WEB} web:mount('/', medusa.handler.script('h.luau'))"),
-        &[("h.luau", "return function() local ok, why = pcall(function() return medusa.http end) return tostring(why) end")],
+        &[(
+            "h.luau",
+            "return function() local ok, why = pcall(function() return medusa.http end) return tostring(why) end",
+        )],
     );
     assert!(server.get("/").body.contains("only the main script changes the site"));
 }

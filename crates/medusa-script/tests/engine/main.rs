@@ -1,4 +1,5 @@
 //! The engine with real workers and sockets: scripts, statements, reloads, budgets, sandbox.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod support;
 

@@ -24,21 +24,56 @@ fn a_reload_changes_the_next_request_of_an_open_connection() {
 
 #[test]
 fn a_script_with_an_error_leaves_the_old_site_serving() {
-    let server = Server::start(&format!("{WEB} web:mount('/', medusa.handler.script('h.luau'))"), &[("h.luau", "return function() return 'old' end")]);
+    let server = Server::start(
+        &format!("{WEB} web:mount('/', medusa.handler.script('h.luau'))"),
+        &[("h.luau", "return function() return 'old' end")],
+    );
     let broken: &[(&str, &str, &str)] = &[
         ("syntax", "web = = 1", "site.luau:1:"),
         ("run time", "\nnothing.here()", "site.luau:2: attempt to index nil"),
-        ("a missing root", &format!("{WEB}\nweb:mount('/', medusa.handler.files('nowhere'))"), "site.luau:3:"),
-        ("an unknown option", "\nmedusa.http.server { listen = '127.0.0.1:0', lisen = 1 }", "site.luau:2: medusa.http.server: there is no option \"lisen\""),
-        ("a wrong type", "medusa.http.server { listen = 80 }", "site.luau:1: medusa.http.server: `listen` must be a string or a list of strings, not 80"),
-        ("a bad address", "medusa.http.server { listen = 'nowhere:x' }", "site.luau:1: medusa.http.server: `listen`"),
-        ("a clash", &format!("{WEB}\nweb:mount('/a/{{x}}', function() end)\nweb:mount('/{{y}}/b', function() end)"), "site.luau:4: the mount \"/{y}/b\" clashes with \"/a/{x}\" (site.luau:3)"),
-        ("a missing handler file", &format!("{WEB}\nweb:mount('/', medusa.handler.script('none.luau'))"), "site.luau:3: medusa.handler.script: cannot load none.luau"),
+        (
+            "a missing root",
+            &format!("{WEB}\nweb:mount('/', medusa.handler.files('nowhere'))"),
+            "site.luau:3:",
+        ),
+        (
+            "an unknown option",
+            "\nmedusa.http.server { listen = '127.0.0.1:0', lisen = 1 }",
+            "site.luau:2: medusa.http.server: there is no option \"lisen\"",
+        ),
+        (
+            "a wrong type",
+            "medusa.http.server { listen = 80 }",
+            "site.luau:1: medusa.http.server: `listen` must be a string or a list of strings, not 80",
+        ),
+        (
+            "a bad address",
+            "medusa.http.server { listen = 'nowhere:x' }",
+            "site.luau:1: medusa.http.server: `listen`",
+        ),
+        (
+            "a clash",
+            &format!("{WEB}\nweb:mount('/a/{{x}}', function() end)\nweb:mount('/{{y}}/b', function() end)"),
+            "site.luau:4: the mount \"/{y}/b\" clashes with \"/a/{x}\" (site.luau:3)",
+        ),
+        (
+            "a missing handler file",
+            &format!("{WEB}\nweb:mount('/', medusa.handler.script('none.luau'))"),
+            "site.luau:3: medusa.handler.script: cannot load none.luau",
+        ),
         ("a bad pattern", &format!("{WEB}\nweb:mount('nowhere', function() end)"), "site.luau:3:"),
         ("no handler", &format!("{WEB}\nweb:mount('/', 5)"), "site.luau:3: a handler must be"),
         ("an endless script", "while true do end", "stopped: its CPU budget is used up"),
-        ("an unknown log format", "medusa.log.file('-', { format = 'xml' })", "site.luau:1: medusa.log.file:"),
-        ("an unwritable log", "medusa.http.server { listen = '127.0.0.1:0', log = medusa.log.file('/proc/nowhere/x.log') }", "site.luau:1:"),
+        (
+            "an unknown log format",
+            "medusa.log.file('-', { format = 'xml' })",
+            "site.luau:1: medusa.log.file:",
+        ),
+        (
+            "an unwritable log",
+            "medusa.http.server { listen = '127.0.0.1:0', log = medusa.log.file('/proc/nowhere/x.log') }",
+            "site.luau:1:",
+        ),
     ];
     for (what, script, expected) in broken {
         server.write("site.luau", script);
@@ -48,7 +83,11 @@ fn a_script_with_an_error_leaves_the_old_site_serving() {
     }
     // A handler file that fails names itself.
     server.write("site.luau", &format!("{WEB} web:mount('/', medusa.handler.script('h.luau'))"));
-    for (source, expected) in [("return 5", "h.luau:1: a handler file must return a function(req)"), ("local x =", "h.luau:1:"), ("error('top')", "h.luau:1: top")] {
+    for (source, expected) in [
+        ("return 5", "h.luau:1: a handler file must return a function(req)"),
+        ("local x =", "h.luau:1:"),
+        ("error('top')", "h.luau:1: top"),
+    ] {
         server.write("h.luau", source);
         let error = server.reload().unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
@@ -63,7 +102,8 @@ fn a_script_with_an_error_leaves_the_old_site_serving() {
 fn a_port_in_use_is_named_with_the_scripts_line() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap();
-    let (_server, loaded) = Server::try_start(&format!("\nweb = medusa.http.server {{ listen = '{addr}' }}"), &[]);
+    let (_server, loaded) =
+        Server::try_start(&format!("\nweb = medusa.http.server {{ listen = '{addr}' }}"), &[]);
     let error = loaded.unwrap_err().to_string();
     assert!(error.starts_with("site.luau:2: ") && error.contains(&addr.to_string()), "{error}");
 }
@@ -71,7 +111,9 @@ fn a_port_in_use_is_named_with_the_scripts_line() {
 /// What a reload leaves unchanged is the same object: the mount's counters go on, the handler file is not loaded anew.
 #[test]
 fn unchanged_parts_are_the_same_objects() {
-    let script = format!("{WEB} web:mount('/', medusa.handler.script('h.luau')) web:mount('/f/', medusa.handler.files('.'))");
+    let script = format!(
+        "{WEB} web:mount('/', medusa.handler.script('h.luau')) web:mount('/f/', medusa.handler.files('.'))"
+    );
     let handler = "local util = require('util') local n = 0 return function() n += 1 return `{util} {n}` end";
     let server = Server::start(&script, &[("h.luau", handler), ("util.luau", "return 'a'")]);
     let before = server.engine.live().site();
@@ -107,7 +149,10 @@ fn a_replaced_vm_finishes_its_requests_stops_its_timers_and_is_freed() {
     let mut stream = server.connect();
     stream.write_all(b"GET /slow HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n").unwrap();
     let running = || server.value("medusa.shared('t'):get('slow')") == "true";
-    assert!((0..500).any(|_| { server.value("medusa.sleep(0.005)"); running() }));
+    assert!((0..500).any(|_| {
+        server.value("medusa.sleep(0.005)");
+        running()
+    }));
     server.write("site.luau", &format!("{WEB} web:mount('/slow', function() return 'new' end)"));
     server.reload().unwrap();
     let runs = server.value("medusa.shared('t'):get('old')");

@@ -36,7 +36,10 @@ fn a_statement_that_fails_changes_nothing() {
 
 #[test]
 fn names_are_shared_between_script_statements_and_handlers() {
-    let server = Server::start(&format!("{WEB} greeting = 'hello' web:mount('/', function() return greeting end)"), &[]);
+    let server = Server::start(
+        &format!("{WEB} greeting = 'hello' web:mount('/', function() return greeting end)"),
+        &[],
+    );
     server.eval("greeting = 'ahoy'").unwrap();
     assert_eq!(server.get("/").body, "ahoy");
     server.eval("function set(value) greeting = value end").unwrap();
@@ -68,7 +71,11 @@ fn a_change_that_waits_is_told_whose_it_waits_for() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (events, mut seen) = tokio::sync::mpsc::channel(8);
-        let slow = engine.eval("web:mount('/a', function() end) print('begun') medusa.sleep(0.3)".into(), "ann".into(), Some(events));
+        let slow = engine.eval(
+            "web:mount('/a', function() end) print('begun') medusa.sleep(0.3)".into(),
+            "ann".into(),
+            Some(events),
+        );
         let second = async {
             assert_eq!(seen.recv().await, Some(medusa_script::Event::Output("begun".into())));
             let (events, mut seen) = tokio::sync::mpsc::channel(8);
@@ -113,7 +120,12 @@ fn timers_run_fail_and_stop() {
         &[],
     );
     let runs = || server.value("n").parse::<u32>().unwrap();
-    let until = |wanted: u32| (0..500).any(|_| { server.value("medusa.sleep(0.01)"); runs() >= wanted });
+    let until = |wanted: u32| {
+        (0..500).any(|_| {
+            server.value("medusa.sleep(0.01)");
+            runs() >= wanted
+        })
+    };
     assert!(until(3), "the timer does not run");
     server.eval("t:cancel()").unwrap();
     let stopped = runs();
@@ -128,10 +140,15 @@ fn timers_run_fail_and_stop() {
 #[test]
 fn a_timer_may_change_the_site() {
     let server = Server::start(
-        &format!("{WEB} local t t = medusa.every(0.02, function() web:mount('/later', function() return 'now' end) t:cancel() end)"),
+        &format!(
+            "{WEB} local t t = medusa.every(0.02, function() web:mount('/later', function() return 'now' end) t:cancel() end)"
+        ),
         &[],
     );
-    assert!((0..500).any(|_| { server.value("medusa.sleep(0.01)"); server.get("/later").status == 200 }));
+    assert!((0..500).any(|_| {
+        server.value("medusa.sleep(0.01)");
+        server.get("/later").status == 200
+    }));
 }
 
 #[test]
@@ -144,7 +161,13 @@ fn the_shared_dictionary_is_one_for_all() {
         assert_eq!(server.get("/").body, n.to_string());
     }
     assert_eq!(server.value("medusa.shared('n'):get('hits')"), "20");
-    assert_eq!(server.value("medusa.shared('n'):cas('hits', 20, 'done'), medusa.shared('n'):get('hits')"), "true\tdone");
-    assert_eq!(server.value("medusa.shared('n'):set('gone', 1, 0) return medusa.shared('n'):get('gone')"), "nil");
+    assert_eq!(
+        server.value("medusa.shared('n'):cas('hits', 20, 'done'), medusa.shared('n'):get('hits')"),
+        "true\tdone"
+    );
+    assert_eq!(
+        server.value("medusa.shared('n'):set('gone', 1, 0) return medusa.shared('n'):get('gone')"),
+        "nil"
+    );
     assert!(server.eval("medusa.shared('n'):set('t', {})").unwrap_err().to_string().contains("not a table"));
 }

@@ -64,7 +64,7 @@ impl Server {
     pub(crate) fn addr(&self) -> SocketAddr {
         match self.engine.live().site().listeners[0].listener.local_addr() {
             ListenAddr::Tcp(addr) => *addr,
-            ListenAddr::Unix(path) => panic!("{path:?} is a unix socket"),
+            ListenAddr::Unix(path) => panic!("{} is a unix socket", path.display()),
         }
     }
 
