@@ -18,6 +18,7 @@ fn main() -> io::Result<()> {
     let mut list = String::from("&[\n");
     for file in &files {
         let name = file.strip_prefix(&site).map_err(io::Error::other)?;
+        let (name, file) = (text(name)?, text(file)?);
         writeln!(list, "    ({name:?}, include_bytes!({file:?})),").map_err(io::Error::other)?;
     }
     list.push_str("]\n");
@@ -49,7 +50,14 @@ fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-#[expect(clippy::disallowed_methods, reason = "cargo tells a build script where to write by the environment alone")]
+fn text(path: &Path) -> io::Result<&str> {
+    path.to_str().ok_or_else(|| io::Error::other(format!("{} is not UTF-8", path.display())))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "cargo tells a build script where to write by the environment alone"
+)]
 fn output_directory() -> io::Result<std::ffi::OsString> {
     std::env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo sets OUT_DIR for a build script"))
 }

@@ -115,7 +115,9 @@ impl Client {
             None => Err(CallError::Closed),
             Some(b'\n') => Ok(serde_json::from_slice(&line)?),
             Some(_) if line.len() < MAX_REPLY => Err(CallError::Closed),
-            Some(_) => Err(CallError::Io(io::Error::other(format!("a reply is longer than {MAX_REPLY} bytes")))),
+            Some(_) => {
+                Err(CallError::Io(io::Error::other(format!("a reply is longer than {MAX_REPLY} bytes"))))
+            }
         }
     }
 }

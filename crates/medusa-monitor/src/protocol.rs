@@ -184,9 +184,15 @@ mod tests {
 
     #[test]
     fn requests_survive_the_way() {
-        for op in [Op::Eval { source: "a\n\"b\"".into() }, Op::Reload, Op::Status, Op::Reopen, Op::Stop, Op::Ping] {
+        for op in
+            [Op::Eval { source: "a\n\"b\"".into() }, Op::Reload, Op::Status, Op::Reopen, Op::Stop, Op::Ping]
+        {
             let line = encode(&op).expect("short");
-            assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1, "one line: {line:?}");
+            assert_eq!(
+                line.iter().position(|byte| *byte == b'\n'),
+                Some(line.len() - 1),
+                "one line: {line:?}"
+            );
             assert_eq!(decode(&line).expect("what we wrote"), op);
         }
         assert_eq!(encode(&Op::Stop).expect("short"), b"{\"version\":1,\"op\":\"stop\"}\n");
@@ -200,7 +206,9 @@ mod tests {
         assert!(told("{\"op\":\"stop\"}").contains("version"));
         assert!(told("{\"version\":1,\"op\":\"dance\"}").contains("dance"));
         assert!(told("{\"version\":1,\"op\":\"eval\"}").contains("source"));
-        assert!(told("{\"version\":2,\"what\":[]}").contains("version 1 of the control protocol and you speak 2"));
+        assert!(
+            told("{\"version\":2,\"what\":[]}").contains("version 1 of the control protocol and you speak 2")
+        );
         assert!(decode(b"\xff\xfe").is_err());
     }
 

@@ -36,7 +36,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Several sessions call at a time. Dropping a future cancels what it stands for.
 pub trait Control: 'static {
     /// Runs one statement as one change. What it prints goes to `events` while it runs.
-    fn eval(&self, source: String, by: String, events: Events) -> impl Future<Output = Result<Done, Failure>>;
+    fn eval(&self, source: String, by: String, events: Events)
+    -> impl Future<Output = Result<Done, Failure>>;
 
     /// Runs the script anew.
     fn reload(&self, by: String, events: Events) -> impl Future<Output = Result<Done, Failure>>;
@@ -110,13 +111,24 @@ fn admit<C: Control>(stream: UnixStream, owner: u32, seats: &Arc<Semaphore>, con
         Err(error) => return tracing::warn!(%error, "a control session was refused: its user cannot be told"),
     };
     if !peer.may_act_for(owner) {
-        tracing::warn!(uid = peer.uid, pid = peer.pid, "a control session was refused: not its user's server");
+        tracing::warn!(
+            uid = peer.uid,
+            pid = peer.pid,
+            "a control session was refused: not its user's server"
+        );
         let told = format!("this server belongs to uid {owner} and you are uid {}: use `sudo`", peer.uid);
         return refuse(&stream, &told);
     }
     let Ok(seat) = Arc::clone(seats).try_acquire_owned() else {
-        tracing::warn!(uid = peer.uid, pid = peer.pid, "a control session was refused: {MAX_SESSIONS} are open");
-        return refuse(&stream, &format!("{MAX_SESSIONS} sessions are open already: close one, or try again later"));
+        tracing::warn!(
+            uid = peer.uid,
+            pid = peer.pid,
+            "a control session was refused: {MAX_SESSIONS} are open"
+        );
+        return refuse(
+            &stream,
+            &format!("{MAX_SESSIONS} sessions are open already: close one, or try again later"),
+        );
     };
     let session = Session::new(stream, peer, Rc::clone(control));
     spawn_local(async move {

@@ -38,7 +38,9 @@ pub enum StateError {
         pid: Option<u32>,
     },
     /// The directory could not be made or used.
-    #[error("cannot {what} the state directory {path:?}: {source}; let the server's user write there, or name another directory")]
+    #[error(
+        "cannot {what} the state directory {path:?}: {source}; let the server's user write there, or name another directory"
+    )]
     Unusable {
         /// What failed.
         what: &'static str,
@@ -116,7 +118,8 @@ impl StateDir {
     ///
     /// See [`StateError`].
     pub fn bind(&self) -> Result<ControlSocket, StateError> {
-        let error = |source| StateError::Unusable { what: "put a socket into", path: self.path.clone(), source };
+        let error =
+            |source| StateError::Unusable { what: "put a socket into", path: self.path.clone(), source };
         self.remove_dead()?;
         let listener = listen(&self.path, self.handle.as_fd()).map_err(|errno| error(errno.into()))?;
         Ok(ControlSocket { listener: UnixListener::from(listener), directory: Arc::clone(&self.handle) })

@@ -67,7 +67,11 @@ mod tests {
             if name.starts_with('.') || name == "logs" {
                 continue;
             }
-            if path.is_dir() { files_below(&path, found) } else { drop(found.insert(path)) }
+            if path.is_dir() {
+                files_below(&path, found);
+            } else {
+                found.insert(path);
+            }
         }
     }
 
@@ -83,7 +87,11 @@ mod tests {
         assert_eq!(written.len(), expected.len());
         for file in expected {
             let copy = directory.join(file.strip_prefix(&sample).expect("below"));
-            assert!(fs::read(&file).expect("read") == fs::read(&copy).expect("written"), "{}", copy.display());
+            assert!(
+                fs::read(&file).expect("read") == fs::read(&copy).expect("written"),
+                "{}",
+                copy.display()
+            );
         }
         assert!(is_sample(&directory.join("site.luau")));
     }

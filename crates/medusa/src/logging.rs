@@ -56,7 +56,9 @@ impl Drop for Logging {
         drop(self.guard.take());
         let lost = self.lost.dropped_lines();
         if lost > 0 {
-            term::note(format_args!("{lost} lines of this log were lost: they came faster than they were read"));
+            term::note(format_args!(
+                "{lost} lines of this log were lost: they came faster than they were read"
+            ));
         }
     }
 }
@@ -64,7 +66,9 @@ impl Drop for Logging {
 /// Reads a level or a list of directives, such as `info` or `warn,medusa_net=debug`.
 pub(crate) fn parse_level(level: &str) -> Result<EnvFilter, String> {
     EnvFilter::builder().parse(level).map_err(|error| {
-        format!("{error}; use `error`, `warn`, `info`, `debug` or `trace`, or a list like `warn,medusa_net=debug`")
+        format!(
+            "{error}; use `error`, `warn`, `info`, `debug` or `trace`, or a list like `warn,medusa_net=debug`"
+        )
     })
 }
 
@@ -78,9 +82,10 @@ where
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let metadata = event.metadata();
-        let [faint, colour, plain] = match to.has_ansi_escapes() {
-            true => ["\x1b[2m", level_colour(*metadata.level()), "\x1b[0m"],
-            false => [""; 3],
+        let [faint, colour, plain] = if to.has_ansi_escapes() {
+            ["\x1b[2m", level_colour(*metadata.level()), "\x1b[0m"]
+        } else {
+            [""; 3]
         };
         to.write_str(faint)?;
         SystemTime.format_time(&mut to)?;

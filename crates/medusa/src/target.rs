@@ -75,7 +75,9 @@ impl Target {
             return Self::directory(&whole, path);
         }
         let error = |source: io::Error| match source.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => TargetError::Missing { path: path.to_owned() },
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                TargetError::Missing { path: path.to_owned() }
+            }
             _ => TargetError::Unreadable { path: path.to_owned(), source },
         };
         let file = fs::metadata(&whole).map_err(error)?;

@@ -130,7 +130,9 @@ impl<R: AsyncBufRead + Unpin, W: AsyncWrite + Unpin> Wire<R, W> {
         let line = reply.encode()?;
         match timeout(PATIENCE, self.writer.write_all(&line)).await {
             Ok(written) => written,
-            Err(_elapsed) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read its replies")),
+            Err(_elapsed) => {
+                Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read its replies"))
+            }
         }
     }
 

@@ -1,0 +1,295 @@
+//! What can be typed, and the help.
+//!
+//! The first line of each comment is what `-h` shows; the rest is for `--help`.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use medusa_net::ListenAddr;
+
+use crate::logging::parse_level;
+
+/// More workers than any machine has cores for are a slip of the finger.
+const MAX_WORKERS: usize = 1024;
+
+const SESSION: &str = "\
+A typical session:
+  medusa init mysite                        write a commented sample site
+  medusa check mysite                       see what its script makes, without starting anything
+  medusa serve mysite                       start it; Ctrl-C stops it
+and in another terminal:
+  medusa eval 'greeting = \"Ahoy\"' mysite    change the running server by one statement
+  medusa reload mysite                      after an edit: run the script anew, drop no connection
+  medusa status mysite                      what is running, and how it fares
+  medusa stop mysite                        let it finish what it is at, and end
+
+Where the configuration lives:
+  There is none but the script, `site.luau`. What it can say: `medusa types`, or docs/reference.
+  A running server keeps its control socket in its state directory, `.medusa` beside the script.";
+
+/// An internet server driven by a script, changed while it runs.
+///
+/// Medusa runs a script in Luau, `site.luau`, that says what to serve: files, functions, other scripts. Whatever the script
+/// can do at the start, a statement can do to the running server, without a dropped connection; and a change that fails
+/// changes nothing.
+///
+/// Without a command, `serve` is meant.
+#[derive(Debug, Parser)]
+#[command(name = "medusa", version, after_long_help = SESSION)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+    #[command(flatten)]
+    pub(super) serve: ServeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Start a server (also without the word `serve`)
+    ///
+    /// Runs in the foreground. Ready is a line on standard error with the URL, and READY=1 for a service manager.
+    ///
+    /// SIGTERM or SIGINT (Ctrl-C) stops it: listeners close, requests under way finish, logs are written; a second one does
+    /// not wait for requests. SIGHUP reloads the script. SIGUSR1 opens log files anew, after logrotate has moved them.
+    #[command(after_long_help = "\
+Examples:
+  medusa                                    the site at hand, or the files of this directory
+  medusa serve mysite --listen :80          on port 80 of every address, whatever the script says
+  medusa serve ~/Downloads --listen 127.0.0.1:0    any directory, on a free port")]
+    Serve(ServeArgs),
+
+    /// Say what a script would make, or what is wrong with it
+    ///
+    /// Does all that `serve` does before it opens anything for others to see: runs the script, loads its handlers, looks
+    /// for mounts that clash. Prints the site as a tree and exits with 0, or the error with file, line and excerpt and
+    /// exits with 1.
+    #[command(after_long_help = "\
+Examples:
+  medusa check mysite && medusa reload mysite
+  medusa check --json mysite | jq '.children[].listen'")]
+    Check {
+        /// Script or directory; see `medusa serve --help`
+        path: Option<PathBuf>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Write a commented sample site into a directory
+    ///
+    /// The directory is made if it does not exist. If one of the files exists already, nothing is written.
+    Init {
+        /// Where to write it
+        dir: PathBuf,
+    },
+
+    /// Run one statement in a running server
+    ///
+    /// The statement is one change: it takes effect on every worker at once, or if it fails, not at all. It sees the names
+    /// that the script defines without `local`. What it prints and its value go to standard output.
+    #[command(after_long_help = "\
+Examples:
+  medusa eval 'greeting'                    the value of a name of the script
+  medusa eval 'hi = web:mount(\"/hi\", function(req) return \"hi\" end)'
+  medusa eval 'hi:remove()'
+  medusa eval - mysite < patch.luau         several lines, as one change
+  medusa eval -- '-1 + 2'                   one that begins with a dash")]
+    Eval {
+        /// The statement, in Luau; `-` or none: standard input
+        statement: Option<String>,
+        #[command(flatten)]
+        place: Place,
+    },
+
+    /// Run the script of a running server anew
+    ///
+    /// In a fresh interpreter. The new site takes over at one instant, and no connection is closed by that; what is the same
+    /// in both goes on untouched. If anything fails, the old site goes on. What was changed by `eval` and is not in the
+    /// script is gone afterwards.
+    Reload {
+        #[command(flatten)]
+        place: Place,
+    },
+
+    /// Say what is running, and how it fares
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+
+    /// Open the log files of a running server anew
+    ///
+    /// For logrotate, after it has moved them. SIGUSR1 does the same.
+    Reopen {
+        #[command(flatten)]
+        place: Place,
+    },
+
+    /// Stop a running server, and wait until it has ended
+    ///
+    /// It closes its listeners, lets requests under way finish for at most 30 seconds, and writes its logs.
+    Stop {
+        #[command(flatten)]
+        place: Place,
+    },
+
+    /// Print the type definitions of the script API, for editors
+    #[command(after_long_help = "\
+Example:
+  medusa types > medusa.d.luau              and name that file in the settings of luau-lsp")]
+    Types,
+
+    /// Print completions for a shell
+    #[command(after_long_help = "\
+Example:
+  medusa completions bash > ~/.local/share/bash-completion/completions/medusa")]
+    Completions {
+        /// Which
+        shell: Shell,
+    },
+
+    /// Write the pages of the script API's reference
+    #[command(hide = true)]
+    Reference {
+        /// Where to write them
+        dir: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    pub(super) place: Place,
+
+    /// Listen here, and not where the script says (repeatable)
+    ///
+    /// `127.0.0.1:8080`, `[::1]:8080`, `:8080` for every address, `unix:/run/site.sock`. Port 0 is any free port; the line
+    /// that says ready tells which.
+    #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
+    pub(super) listen: Vec<ListenAddr>,
+
+    /// How many threads serve requests [default: one per core]
+    #[arg(long, value_name = "N", value_parser = parse_workers)]
+    pub(super) workers: Option<NonZeroUsize>,
+
+    /// How much to log on standard error
+    ///
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a list that sets parts of the program apart, such as
+    /// `warn,medusa_net=debug`. The access log is the script's to say.
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = checked_level)]
+    pub(super) log_level: String,
+}
+
+/// Which server is meant.
+#[derive(Debug, Args)]
+pub(super) struct Place {
+    /// Script or directory [default: site.luau, site/site.luau, or .]
+    ///
+    /// A script (`*.luau`), a directory that holds a `site.luau`, or any other directory, which is served as it is. Without
+    /// it: `site.luau`, or else `site/site.luau`, or else the current directory.
+    pub(super) path: Option<PathBuf>,
+
+    /// State directory [default: .medusa beside the script]
+    ///
+    /// Where a running server keeps its control socket, for its own user and root alone. One server at a time can have it.
+    /// Under systemd the default is its `StateDirectory=`.
+    #[arg(long, value_name = "DIR")]
+    pub(super) state: Option<PathBuf>,
+}
+
+/// A socket's path is relative to where this is typed, unlike one in a script.
+fn parse_listen(text: &str) -> Result<ListenAddr, String> {
+    match text.parse().map_err(|error: medusa_net::AddressError| error.to_string())? {
+        ListenAddr::Unix(path) => {
+            let absolute =
+                std::path::absolute(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+            Ok(ListenAddr::Unix(absolute))
+        }
+        tcp @ ListenAddr::Tcp(_) => Ok(tcp),
+    }
+}
+
+fn parse_workers(text: &str) -> Result<NonZeroUsize, String> {
+    let count = text.parse::<NonZeroUsize>().ok().filter(|count| count.get() <= MAX_WORKERS);
+    count.ok_or_else(|| format!("give a number from 1 to {MAX_WORKERS}"))
+}
+
+fn checked_level(text: &str) -> Result<String, String> {
+    parse_level(text).map(|_valid| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_definitions_are_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_command_serve_is_meant() {
+        let cli = parse("medusa mysite --listen :80 --listen 127.0.0.1:0 --workers 3").expect("understood");
+        assert!(cli.command.is_none());
+        assert_eq!(cli.serve.place.path, Some("mysite".into()));
+        assert_eq!((cli.serve.listen.len(), cli.serve.workers.map(NonZeroUsize::get)), (2, Some(3)));
+        assert_eq!(cli.serve.log_level, "info");
+        assert!(parse("medusa").expect("understood").serve.place.path.is_none());
+    }
+
+    #[test]
+    fn a_command_has_its_own_arguments() {
+        match parse("medusa eval 1+1 mysite --state s").expect("understood").command {
+            Some(Command::Eval { statement, place }) => {
+                assert_eq!(statement.as_deref(), Some("1+1"));
+                assert_eq!((place.path, place.state), (Some("mysite".into()), Some("s".into())));
+            }
+            other => panic!("{other:?}"),
+        }
+        match parse("medusa eval -").expect("understood").command {
+            Some(Command::Eval { statement, .. }) => assert_eq!(statement.as_deref(), Some("-")),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_is_refused_with_a_reason() {
+        for (line, reason) in [
+            ("medusa --workers 0", "from 1 to 1024"),
+            ("medusa --workers 5000", "from 1 to 1024"),
+            ("medusa --listen 8080", "only a port"),
+            ("medusa --log-level medusa_net=loud", "`debug`"),
+        ] {
+            let error = parse(line).expect_err(line);
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_unix_socket_is_made_where_it_is_typed() {
+        let here = std::env::current_dir().expect("there is one");
+        assert_eq!(parse_listen("unix:x.sock"), Ok(ListenAddr::Unix(here.join("x.sock"))));
+    }
+
+    #[test]
+    fn short_help_has_one_line_per_flag() {
+        for command in Cli::command().get_subcommands_mut() {
+            for line in command.render_help().to_string().lines() {
+                assert!(line.chars().count() <= 100, "{}: {line}", command.get_name());
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The command line: what was typed, done.
+//!
+//! **Invariant:** nothing else reads the environment or decides an exit code. 0 is success, 1 is that what was asked for
+//! could not be done, 2 is that the command line was not understood.
+
+mod args;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::logging::Logging;
+use crate::remote::Remote;
+use crate::serve::{Options, serve};
+use crate::target::Target;
+use crate::{check, generate, init, term};
+use args::{Cli, Command, Place, ServeArgs};
+
+/// What `check` logs: what the script prints, and what is wrong.
+const CHECK_LEVEL: &str = "warn,medusa_script=info";
+
+/// Runs the program `medusa` with the given command line, whose first word is how the program was called.
+pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let words: Vec<OsString> = words.into_iter().collect();
+    if environment("NO_COLOR").is_some() {
+        term::no_colour();
+    }
+    let command = called_as(words.first());
+    let cli = match Cli::try_parse_from(words) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _closed = error.print(); // nobody reads
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match dispatch(cli, command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            term::error(message);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(cli: Cli, command: String) -> Result<(), String> {
+    match cli.command {
+        None => start(cli.serve, command),
+        Some(Command::Serve(args)) => start(args, command),
+        Some(Command::Check { path, json }) => {
+            let target = find(path.as_deref())?;
+            let _logging = Logging::start(CHECK_LEVEL)?;
+            check::check(&target, json)
+        }
+        Some(Command::Init { dir }) => write_sample(&dir, &command),
+        Some(Command::Eval { statement, place }) => remote(place, command)?.eval(statement),
+        Some(Command::Reload { place }) => remote(place, command)?.reload(),
+        Some(Command::Status { json, place }) => remote(place, command)?.status(json),
+        Some(Command::Reopen { place }) => remote(place, command)?.reopen(),
+        Some(Command::Stop { place }) => remote(place, command)?.stop(),
+        Some(Command::Types) => {
+            generate::types();
+            Ok(())
+        }
+        Some(Command::Completions { shell }) => {
+            generate::completions(shell, Cli::command());
+            Ok(())
+        }
+        Some(Command::Reference { dir }) => generate::pages(&dir).map_err(|error| error.to_string()),
+    }
+}
+
+fn start(args: ServeArgs, command: String) -> Result<(), String> {
+    let target = find(args.place.path.as_deref())?;
+    let options = Options {
+        listen: args.listen,
+        workers: args.workers,
+        state: state(args.place.state),
+        command: Some(command),
+        ..Options::new(target)
+    };
+    let logging = Logging::start(&args.log_level)?;
+    let stopped = serve(options);
+    drop(logging); // so that what follows is the last line
+    let stopped = stopped.map_err(|error| error.to_string())?;
+    let connections = if stopped.finished == 1 { "connection" } else { "connections" };
+    term::note(format_args!(
+        "stopped: {} {connections} finished, {} cut off",
+        stopped.finished, stopped.aborted
+    ));
+    Ok(())
+}
+
+fn write_sample(directory: &Path, command: &str) -> Result<(), String> {
+    for file in init::init(directory).map_err(|error| error.to_string())? {
+        term::answer(format_args!("wrote {}", file.display()));
+    }
+    term::note(format_args!("start it with: {command} serve {}", directory.display()));
+    Ok(())
+}
+
+fn remote(place: Place, command: String) -> Result<Remote, String> {
+    match (state(place.state), place.path) {
+        (Some(state), None) => Ok(Remote { target: None, state, command }),
+        (state, path) => {
+            let target = find(path.as_deref())?;
+            let state = state.unwrap_or_else(|| target.default_state());
+            Ok(Remote { target: Some(target), state, command })
+        }
+    }
+}
+
+fn find(path: Option<&Path>) -> Result<Target, String> {
+    let here =
+        std::env::current_dir().map_err(|error| format!("the current directory cannot be told: {error}"))?;
+    Target::find(path, &here).map_err(|error| error.to_string())
+}
+
+/// The state directory that was named, here or by systemd (`StateDirectory=`), which may give several.
+fn state(named: Option<PathBuf>) -> Option<PathBuf> {
+    named.or_else(|| first_path(environment("STATE_DIRECTORY")?))
+}
+
+fn first_path(paths: OsString) -> Option<PathBuf> {
+    std::env::split_paths(&paths).next().filter(|path| !path.as_os_str().is_empty())
+}
+
+/// How to call this program again: by the path it was called by, or by its name.
+fn called_as(word: Option<&OsString>) -> String {
+    let word = word.and_then(|word| word.to_str()).filter(|word| word.contains('/'));
+    word.unwrap_or("medusa").to_owned()
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+fn environment(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_called_again_as_it_was_called() {
+        assert_eq!(called_as(Some(&"target/release/medusa".into())), "target/release/medusa");
+        assert_eq!(called_as(Some(&"medusa".into())), "medusa");
+        assert_eq!(called_as(None), "medusa");
+    }
+
+    #[test]
+    fn of_systemds_state_directories_the_first_is_ours() {
+        assert_eq!(first_path("/var/lib/a:/var/lib/b".into()), Some("/var/lib/a".into()));
+        assert_eq!(first_path("/var/lib/a".into()), Some("/var/lib/a".into()));
+        assert_eq!(first_path("".into()), None);
+    }
+}

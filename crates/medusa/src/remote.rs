@@ -1,0 +1,122 @@
+//! The commands that speak to a running server: `eval`, `reload`, `reopen`, `status`, `stop`.
+//!
+//! What a statement prints and its value go to standard output; everything said about it, to standard error.
+
+use std::io::{self, IsTerminal, Read};
+use std::path::PathBuf;
+
+use medusa_monitor::protocol::MAX_REQUEST;
+use medusa_monitor::{CallError, Client, ConnectError, Done, Op};
+use medusa_script::Event;
+
+use crate::target::Target;
+use crate::term;
+
+/// Where to find a running server.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    /// What it serves, if that is how it is sought.
+    pub(crate) target: Option<Target>,
+    /// Its state directory.
+    pub(crate) state: PathBuf,
+    /// How this program is called.
+    pub(crate) command: String,
+}
+
+impl Remote {
+    /// Runs a statement, or without one what standard input holds, and prints its value.
+    pub(crate) fn eval(&self, statement: Option<String>) -> Result<(), String> {
+        let source = match statement {
+            Some(statement) if statement != "-" => statement,
+            _ => read_statement()?,
+        };
+        let done = self.call(&Op::Eval { source })?;
+        if let Some(value) = done.value {
+            term::answer(value);
+        }
+        if let Some(generation) = done.generation
+            && term::stderr_is_terminal()
+        {
+            term::note(format_args!("published generation {generation}"));
+        }
+        Ok(())
+    }
+
+    /// Runs the script anew.
+    pub(crate) fn reload(&self) -> Result<(), String> {
+        if let Some(generation) = self.call(&Op::Reload)?.generation {
+            term::note(format_args!("reloaded: generation {generation}"));
+        }
+        Ok(())
+    }
+
+    /// Has log files opened anew.
+    pub(crate) fn reopen(&self) -> Result<(), String> {
+        self.call(&Op::Reopen)?;
+        term::note("logs reopened");
+        Ok(())
+    }
+
+    /// Prints the server's status.
+    pub(crate) fn status(&self, json: bool) -> Result<(), String> {
+        let report = self.call(&Op::Status)?.status.ok_or("the server's answer holds no status")?;
+        if json {
+            let text = serde_json::to_string_pretty(&report.json);
+            term::answer(text.map_err(|error| error.to_string())?);
+        } else {
+            term::answer_tree(&report.tree);
+        }
+        Ok(())
+    }
+
+    /// Stops the server, and waits until it has ended.
+    pub(crate) fn stop(&self) -> Result<(), String> {
+        let mut client = self.connect()?;
+        client.call(&Op::Stop, show).map_err(|error| error.to_string())?;
+        let pid = client.pid().map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+        if term::stderr_is_terminal() {
+            term::note(format_args!("stopping{pid}: what is under way may finish"));
+        }
+        client.wait_for_end();
+        term::note(format_args!("stopped{pid}"));
+        Ok(())
+    }
+
+    fn call(&self, op: &Op) -> Result<Done, String> {
+        self.connect()?.call(op, show).map_err(|error: CallError| error.to_string())
+    }
+
+    fn connect(&self) -> Result<Client, String> {
+        Client::connect(&self.state).map_err(|error| match (&self.target, error) {
+            (Some(target), ConnectError::NotRunning(state)) => {
+                let (path, state, command) = (target.path(), state.display(), &self.command);
+                let path = path.display();
+                format!(
+                    "no server is running for {path} (state directory {state}): start it with `{command} serve {path}`, \
+                     or name its state directory with `--state`"
+                )
+            }
+            (_, error) => error.to_string(),
+        })
+    }
+}
+
+/// Shows what happens while a request is worked on.
+fn show(event: Event) {
+    match event {
+        Event::Output(text) => term::answer(text),
+        Event::Waiting(text) => term::note(text),
+    }
+}
+
+/// Reads a statement from standard input, no more of it than a server would take.
+fn read_statement() -> Result<String, String> {
+    let stdin = io::stdin();
+    if stdin.is_terminal() {
+        term::note("type a statement, and end it with Ctrl-D");
+    }
+    let mut source = String::new();
+    let read = stdin.lock().take(MAX_REQUEST as u64 + 1).read_to_string(&mut source);
+    read.map_err(|error| format!("cannot read the statement from standard input: {error}"))?;
+    Ok(source)
+}

@@ -1,0 +1,94 @@
+//! The first words of a running server: where it is, and what to do with it.
+
+use medusa_net::ListenAddr;
+use medusa_script::Loaded;
+
+use super::Options;
+use crate::init::is_sample;
+use crate::target::Target;
+use crate::term;
+
+/// Says that the site is live, with one line per address, and where somebody seems to be new here, what to do next.
+pub(super) fn ready(options: &Options, loaded: &Loaded, workers: usize) {
+    for line in lines(loaded, workers, std::process::id()) {
+        term::note(line);
+    }
+    let sample = options.target.is_script() && is_sample(&options.target.path());
+    if let Some(command) = &options.command
+        && (sample || term::stderr_is_terminal())
+    {
+        for line in hints(command, &options.target, loaded, sample) {
+            term::note(line);
+        }
+    }
+}
+
+fn lines(loaded: &Loaded, workers: usize, pid: u32) -> Vec<String> {
+    let workers = if workers == 1 { "1 worker".to_owned() } else { format!("{workers} workers") };
+    let details = format!("(generation {}, {workers}, pid {pid})", loaded.generation);
+    if loaded.addresses.is_empty() {
+        return vec![format!("ready, but the script listens nowhere {details}")];
+    }
+    loaded
+        .addresses
+        .iter()
+        .map(|address| format!("ready at {} {details}", term::bold(&url(address))))
+        .collect()
+}
+
+/// What to type into a browser or, for a unix socket, where it is.
+fn url(address: &ListenAddr) -> String {
+    match address {
+        ListenAddr::Tcp(address) => format!("http://{address}/"),
+        ListenAddr::Unix(path) => path.display().to_string(),
+    }
+}
+
+fn hints(command: &str, target: &Target, loaded: &Loaded, sample: bool) -> Vec<String> {
+    let path = target.path();
+    let path = path.display();
+    let mut hints = Vec::new();
+    if sample {
+        if let Some(address) = loaded.addresses.first() {
+            hints.push(format!("open {} in a browser, and {path} in an editor", url(address)));
+        }
+        let statement = r#"web:mount("/hi", function() return "hi" end)"#;
+        hints.push(format!("change it while it runs: {command} eval '{statement}' {path}"));
+    } else if target.is_script() {
+        hints.push(format!("after a change to {path}: {command} reload {path}"));
+    } else {
+        hints.push(format!("serving the files of {path}; `{command} init DIR` writes a site with a script"));
+    }
+    hints
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loaded(addresses: &[&str]) -> Loaded {
+        let addresses = addresses.iter().map(|address| address.parse().expect("an address")).collect();
+        Loaded { generation: 1, addresses }
+    }
+
+    #[test]
+    fn each_address_has_a_line() {
+        let lines = lines(&loaded(&["127.0.0.1:8080", "[::]:80", "unix:/run/x.sock"]), 2, 7);
+        assert_eq!(
+            lines,
+            [
+                "ready at http://127.0.0.1:8080/ (generation 1, 2 workers, pid 7)",
+                "ready at http://[::]:80/ (generation 1, 2 workers, pid 7)",
+                "ready at /run/x.sock (generation 1, 2 workers, pid 7)",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_site_that_listens_nowhere_says_so() {
+        assert_eq!(
+            lines(&loaded(&[]), 1, 7),
+            ["ready, but the script listens nowhere (generation 1, 1 worker, pid 7)"]
+        );
+    }
+}

@@ -1,0 +1,148 @@
+//! What signals and control sessions do to a running server.
+//!
+//! **Invariant:** once it has begun to stop, nothing changes it any more: a reload must not open listeners that nobody
+//! would close.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use medusa_monitor::{Control, Done, Failure};
+use medusa_net::{Workers, limits};
+use medusa_proto::status::Status;
+use medusa_script::{Engine, Events, Loaded, ScriptError};
+use tokio::sync::{Notify, watch};
+
+use super::manager::Reloading;
+use crate::target::Target;
+
+/// A running server, for those who may tell it what to do.
+pub(super) struct Controls {
+    pub(super) engine: Engine,
+    pub(super) workers: Workers,
+    target: Target,
+    started: Instant,
+    stopping: watch::Sender<bool>,
+    reload: Notify,
+}
+
+impl Controls {
+    pub(super) fn new(engine: Engine, workers: Workers, target: Target) -> Self {
+        let (stopping, reload) = (watch::Sender::new(false), Notify::new());
+        Self { engine, workers, target, started: Instant::now(), stopping, reload }
+    }
+
+    /// Says that the server is to stop; `by` for the log.
+    pub(super) fn begin_to_stop(&self, by: &str) {
+        if !self.stopping.send_replace(true) {
+            tracing::info!(by, "stopping");
+        }
+    }
+
+    /// Returns when the server is to stop.
+    pub(super) async fn stopping(&self) {
+        let mut told = self.stopping.subscribe();
+        // An error is impossible: we hold the sender.
+        let _stopping = told.wait_for(|stopping| *stopping).await;
+    }
+
+    /// Has the script run anew as soon as may be. Told twice before it begins is told once.
+    pub(super) fn tell_to_reload(&self) {
+        self.reload.notify_one();
+    }
+
+    /// Reloads each time it is told to, one after the other. The results are in the log.
+    pub(super) async fn reload_when_told(self: Rc<Self>) {
+        loop {
+            self.reload.notified().await;
+            let _logged = self.load("reload by SIGHUP".to_owned(), None).await;
+        }
+    }
+
+    async fn load(&self, by: String, events: Option<Events>) -> Result<Loaded, Failure> {
+        self.refuse_while_stopping()?;
+        let _reloading = Reloading::begin();
+        match self.engine.load(by.clone(), events).await {
+            Ok(loaded) => {
+                tracing::info!(generation = loaded.generation, by, "reloaded");
+                Ok(loaded)
+            }
+            Err(error) => {
+                let failure = self.failure(&error);
+                tracing::error!(by, "the reload failed and the old site goes on: {failure}");
+                Err(failure)
+            }
+        }
+    }
+
+    /// Has every log in use open its file anew. What fails is logged and returned; the others are opened all the same.
+    pub(super) fn reopen_logs(&self) -> Result<(), Failure> {
+        let mut failed = Vec::new();
+        for sink in self.engine.live().site().sinks() {
+            if let Err(error) = sink.reopen() {
+                let error = with_causes(&error);
+                tracing::error!("a log goes on in its old file: {error}");
+                failed.push(error);
+            }
+        }
+        if failed.is_empty() {
+            tracing::info!("logs reopened");
+            return Ok(());
+        }
+        Err(Failure::new(failed.join("\n")))
+    }
+
+    fn refuse_while_stopping(&self) -> Result<(), Failure> {
+        if *self.stopping.borrow() { Err(Failure::new("the server is stopping")) } else { Ok(()) }
+    }
+
+    fn failure(&self, error: &ScriptError) -> Failure {
+        Failure { message: error.render(self.engine.root()), incomplete: error.is_incomplete() }
+    }
+}
+
+impl Control for Controls {
+    async fn eval(&self, source: String, by: String, events: Events) -> Result<Done, Failure> {
+        self.refuse_while_stopping()?;
+        let evaluated = self.engine.eval(source, by.clone(), Some(events)).await;
+        let evaluated = evaluated.map_err(|error| self.failure(&error))?;
+        if let Some(generation) = evaluated.generation {
+            tracing::info!(generation, by, "changed by a statement");
+        }
+        Ok(Done { value: evaluated.value, generation: evaluated.generation, status: None })
+    }
+
+    async fn reload(&self, by: String, events: Events) -> Result<Done, Failure> {
+        let loaded = self.load(by, Some(events)).await?;
+        Ok(Done { generation: Some(loaded.generation), ..Done::default() })
+    }
+
+    async fn status(&self) -> Status {
+        Status::new("medusa", env!("CARGO_PKG_VERSION"))
+            .field("script", self.target.path().display().to_string())
+            .field("pid", std::process::id())
+            .field("uptime", self.started.elapsed())
+            .field("workers", self.workers.len())
+            .field("connections", limits::open())
+            .child(self.engine.status().await)
+    }
+
+    fn reopen(&self) -> Result<(), Failure> {
+        self.reopen_logs()
+    }
+
+    fn stop(&self, by: &str) {
+        self.begin_to_stop(by);
+    }
+}
+
+/// An error and what lies behind it, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

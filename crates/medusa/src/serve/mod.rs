@@ -1,0 +1,182 @@
+//! A server from its start to its end.
+//!
+//! The order of the start, in which what fails for a lasting reason fails before anything shows:
+//!
+//! 1. the limit of open files is raised, the workers and the script's thread start;
+//! 2. the state directory is taken and the control socket bound: a second server for the same script ends here;
+//! 3. the script runs, and its site goes live: listeners are bound here and not before;
+//! 4. ready is announced, on standard error and to the service manager.
+//!
+//! Then the thread that called [`serve`] is the services thread: it answers signals and control sessions, and never a
+//! request. `shutdown` has the order of the end.
+//!
+//! **Invariant:** whatever ends the server, a signal, `medusa stop` or a start that fails, no socket file of it is left
+//! behind.
+
+mod announce;
+mod control;
+mod manager;
+mod shutdown;
+mod signals;
+
+use std::future::pending;
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::thread::available_parallelism;
+
+use medusa_monitor::{ControlSocket, StateDir, StateError};
+use medusa_net::{Drained, ListenAddr, Workers, limits};
+use medusa_script::{Engine, Loaded};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::task::spawn_local;
+
+use crate::target::Target;
+use control::Controls;
+use signals::{Signal, Signals};
+
+/// What to serve, and how.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What to serve.
+    pub target: Target,
+    /// Where to listen instead of where the script says. Default: empty, which is where the script says.
+    pub listen: Vec<ListenAddr>,
+    /// How many workers. Default: one per core that this process may use, as a request never leaves its worker.
+    pub workers: Option<NonZeroUsize>,
+    /// The state directory, which must be usable. Default: [`Target::default_state`], and if that cannot be written, a
+    /// warning, and a server without a control socket.
+    pub state: Option<PathBuf>,
+    /// How this program is called, if the announcement is to say what to type next. Default: it does not.
+    pub command: Option<String>,
+}
+
+impl Options {
+    /// The defaults, for `target`.
+    pub fn new(target: Target) -> Self {
+        Self { target, listen: Vec::new(), workers: None, state: None, command: None }
+    }
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The system refused what every server needs.
+    #[error("cannot start {what}: {source}")]
+    System {
+        /// What was to be started.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The state directory.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The script, or what it asks for: the whole message, with its source line.
+    #[error("{0}")]
+    Script(String),
+}
+
+impl ServeError {
+    fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::System { what, source }
+    }
+}
+
+/// Serves until a signal or a control session ends it, and returns how the connections ended that were open then.
+///
+/// Blocks, and answers the process's SIGTERM, SIGINT (stop), SIGHUP (reload) and SIGUSR1 (open logs anew) meanwhile, so
+/// one process can do this once at a time. Announces on standard error that it is ready, and where. Its log goes to the
+/// process's `tracing` subscriber.
+///
+/// # Errors
+///
+/// See [`ServeError`]. Nothing was served.
+pub fn serve(options: Options) -> Result<Drained, ServeError> {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+    let runtime = runtime.map_err(ServeError::system("the services thread"))?;
+    // Sessions end with the runtime, which is after `run` has given up all else: whoever asked us to stop sees us gone.
+    runtime.block_on(run(options))
+}
+
+async fn run(options: Options) -> Result<Drained, ServeError> {
+    raise_open_files();
+    let mut signals = Signals::catch().map_err(ServeError::system("catching signals"))?;
+    let count = options.workers.or_else(|| available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
+    let workers = Workers::start(count).map_err(ServeError::system("the workers"))?;
+    let program = options.target.program(options.listen.clone());
+    let engine =
+        Engine::start(program, workers.clone()).map_err(ServeError::system("the script's thread"))?;
+    let (_state, socket) = take_state(&options)?.unzip();
+
+    let Some(loaded) = load(&engine, &mut signals).await? else { return Ok(Drained::default()) };
+    announce::ready(&options, &loaded, workers.len());
+    manager::ready();
+
+    let controls = Rc::new(Controls::new(engine, workers, options.target));
+    attend(&controls, socket, &mut signals).await;
+    Ok(shutdown::shutdown(&controls, &mut signals).await)
+}
+
+fn raise_open_files() {
+    match limits::raise_nofile() {
+        Ok(limit) => tracing::debug!(before = limit.before, now = limit.now, "limit of open files"),
+        Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
+    }
+}
+
+/// The state directory and the socket in it; `None` where the default place cannot be written to.
+fn take_state(options: &Options) -> Result<Option<(StateDir, ControlSocket)>, StateError> {
+    let path = options.state.clone().unwrap_or_else(|| options.target.default_state());
+    let taken = StateDir::take(&path).and_then(|state| state.bind().map(|socket| (state, socket)));
+    match taken {
+        Ok(taken) => Ok(Some(taken)),
+        Err(error) if options.state.is_none() && error.is_unwritable() => {
+            tracing::warn!(
+                "{error} (`--state`); until then this server cannot be reached by `eval` and the like"
+            );
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The first load; `None` if a signal ends it.
+async fn load(engine: &Engine, signals: &mut Signals) -> Result<Option<Loaded>, ServeError> {
+    tokio::select! {
+        loaded = engine.load("start".to_owned(), None) => match loaded {
+            Ok(loaded) => Ok(Some(loaded)),
+            Err(error) => Err(ServeError::Script(error.render(engine.root()))),
+        },
+        () = signals.stop() => Ok(None),
+    }
+}
+
+/// Answers signals and control sessions until one of them says stop. The socket is closed then.
+async fn attend(controls: &Rc<Controls>, socket: Option<ControlSocket>, signals: &mut Signals) {
+    spawn_local(Rc::clone(controls).reload_when_told());
+    let sessions = sessions(Rc::clone(controls), socket);
+    tokio::pin!(sessions);
+    loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Signal::Stop => return controls.begin_to_stop("a signal"),
+                Signal::Reload => controls.tell_to_reload(),
+                Signal::Reopen => drop(controls.reopen_logs()),
+            },
+            () = controls.stopping() => return,
+            () = &mut sessions => {}
+        }
+    }
+}
+
+/// Never returns: a server without a control socket is still a server.
+async fn sessions(controls: Rc<Controls>, socket: Option<ControlSocket>) {
+    if let Some(socket) = socket
+        && let Err(error) = socket.serve(controls).await
+    {
+        tracing::error!(%error, "the control socket cannot be listened on: `eval` and the like cannot reach this server");
+    }
+    pending::<()>().await;
+}

@@ -1,0 +1,64 @@
+//! The end of a server: nothing new, what is under way finishes, what was recorded is written.
+//!
+//! **Invariant:** it ends within a bounded time: [`GRACE`] for requests, less if a second signal says so, and [`FLUSH`]
+//! for logs.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use medusa_log::Sink;
+use medusa_net::{Drained, Workers, limits, shutdown::drain};
+use tokio::time::timeout;
+
+use super::control::Controls;
+use super::manager;
+use super::signals::Signals;
+
+/// How long requests under way may take. As long as the script's budget for one, and less than the 90 seconds after
+/// which systemd kills.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// How long logs may take to write what they hold.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// Ends the server. Blocks the thread at the end, when nothing else is left to be done on it.
+pub(super) async fn shutdown(controls: &Controls, signals: &mut Signals) -> Drained {
+    manager::stopping();
+    let site = controls.engine.live().site();
+    for bound in &site.listeners {
+        bound.listener.close();
+    }
+    let drained = finish(&controls.workers, signals).await;
+    write_logs(&controls.workers, &site.sinks()).await;
+    controls.workers.stop();
+    drained
+}
+
+/// Lets connections finish, until a second signal.
+async fn finish(workers: &Workers, signals: &mut Signals) -> Drained {
+    let open = limits::open();
+    if open > 0 {
+        tracing::info!(connections = open, "finishing what is under way, for at most {GRACE:?}");
+    }
+    tokio::select! {
+        drained = drain(workers, GRACE) => drained,
+        () = signals.stop() => {
+            tracing::warn!("a second signal: not waiting any longer");
+            let Drained { aborted, .. } = drain(workers, Duration::ZERO).await;
+            Drained { finished: open.saturating_sub(aborted), aborted }
+        }
+    }
+}
+
+/// Hands every record to its log, and waits until the logs have written them.
+async fn write_logs(workers: &Workers, sinks: &[Arc<dyn Sink>]) {
+    let deadline = Instant::now() + FLUSH;
+    let handed_over = workers.run_on_each(|_| async { medusa_http::flush_records() });
+    if timeout(FLUSH, handed_over).await.is_err() {
+        tracing::warn!("a worker is too busy to hand over its last access records");
+    }
+    let left: u64 = sinks.iter().map(|sink| sink.flush(deadline).left).sum();
+    if left > 0 {
+        tracing::error!("{left} access records could not be written within {FLUSH:?} and are lost");
+    }
+}
