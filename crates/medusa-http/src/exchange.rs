@@ -72,7 +72,7 @@ pub(crate) async fn exchange(
         return Ok(send(response.with(header::CONNECTION, CLOSE), exchanged));
     };
     connection.apply(server.parts.limits);
-    let mut exchanged = Exchanged::begin(Rc::clone(conn), Arc::clone(&server), connection.peer, &parts);
+    let mut exchanged = Exchanged::begin(Rc::clone(conn), Rc::clone(&server), connection.peer, &parts);
 
     let head = Head {
         method: parts.method,
@@ -123,11 +123,11 @@ async fn answer(server: &Server, mut request: Request, exchanged: &mut Exchanged
     let host = head.uri.authority().map(http::uri::Authority::as_str);
     let host = host.or_else(|| head.headers.get(header::HOST).and_then(|host| host.to_str().ok()));
     match server.router.route(&head.method, host.map(without_port), head.uri.path()) {
-        Route::Found { value: mount, params, tail, .. } => {
+        Route::Found { value: &at, params, tail, .. } => {
             head.params = params;
             head.tail = tail;
-            exchanged.mounted(mount);
-            handle(mount, request).await
+            exchanged.mounted(at);
+            handle(&server.parts.mounts[at], request).await
         }
         Route::Redirect(mut location) => {
             if let Some(query) = head.uri.query() {
@@ -143,7 +143,7 @@ async fn answer(server: &Server, mut request: Request, exchanged: &mut Exchanged
 }
 
 /// Calls the handler. Its errors and panics end here.
-async fn handle(mount: &Arc<Mount>, request: Request) -> Response {
+async fn handle(mount: &Mount, request: Request) -> Response {
     let (method, uri) = (request.head.method.clone(), request.head.uri.clone());
     let handled = async { mount.handler.handle(request).await };
     match AssertUnwindSafe(handled).catch_unwind().await {

@@ -23,4 +23,4 @@ pub use handler::{Handler, HandlerError, HandlerFuture, PrepareError, PrepareFut
 pub use record::flush as flush_records;
 pub use request::{Head, Request, RequestBody, RequestBodyError};
 pub use response::{HTML, Response, TEXT};
-pub use server::{Counters, Directory, Limits, Mount, Server, ServerParts};
+pub use server::{Counters, Directory, Limits, Mount, PinnedServer, Server, ServerParts};

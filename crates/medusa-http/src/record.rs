@@ -16,7 +16,7 @@ use medusa_net::{Conn, Phase};
 use medusa_proto::access::{self, Peer, Record};
 
 use crate::body::{Body, BodyError};
-use crate::server::{Mount, Server};
+use crate::server::PinnedServer;
 
 /// How long a record may wait on its worker before it goes to its sink.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
@@ -29,8 +29,9 @@ thread_local! {
 #[derive(Debug)]
 pub(crate) struct Exchanged {
     conn: Rc<Conn>,
-    server: Option<Arc<Server>>,
-    mount: Option<Arc<Mount>>,
+    server: Option<PinnedServer>,
+    /// Where it stands among the server's mounts.
+    mount: Option<usize>,
     pub(crate) status: StatusCode,
     sent: u64,
     record: Option<Box<Pending>>,
@@ -50,34 +51,39 @@ struct Pending {
     user_agent: Option<HeaderValue>,
 }
 
+/// What an exchange is recorded with when it ends before there is a response: nginx's 499.
+fn client_left() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or_default()
+}
+
 impl Exchanged {
     pub(crate) fn begin(
         conn: Rc<Conn>,
-        server: Arc<Server>,
+        server: PinnedServer,
         peer: Peer,
         request: &http::request::Parts,
     ) -> Self {
         let record = server.parts.log.is_some().then(|| Box::new(Pending::new(peer, request)));
-        Self { conn, server: Some(server), mount: None, status: StatusCode::OK, sent: 0, record }
+        Self { conn, server: Some(server), mount: None, status: client_left(), sent: 0, record }
     }
 
     /// An exchange that no server takes.
     pub(crate) fn unrouted(conn: Rc<Conn>) -> Self {
-        Self { conn, server: None, mount: None, status: StatusCode::OK, sent: 0, record: None }
+        Self { conn, server: None, mount: None, status: client_left(), sent: 0, record: None }
     }
 
-    pub(crate) fn mounted(&mut self, mount: &Arc<Mount>) {
-        self.mount = Some(Arc::clone(mount));
+    pub(crate) fn mounted(&mut self, mount: usize) {
+        self.mount = Some(mount);
     }
 }
 
 impl Drop for Exchanged {
     fn drop(&mut self) {
         self.conn.enter(Phase::Idle);
-        if let Some(mount) = &self.mount {
+        let Some(server) = &self.server else { return };
+        if let Some(mount) = self.mount.and_then(|at| server.parts.mounts.get(at)) {
             mount.counters.count(self.status);
         }
-        let Some(server) = &self.server else { return };
         server.parts.counters.count(self.status);
         if let (Some(pending), Some(sink)) = (&self.record, &server.parts.log) {
             write(sink, &pending.record(self.status, self.sent, &server.parts.name));

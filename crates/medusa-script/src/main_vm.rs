@@ -27,7 +27,7 @@ use crate::respond::{Reply, ReplyBody};
 use crate::task::{Budget, TaskError};
 use crate::transaction::Transaction;
 use crate::vm::{Vm, load};
-use crate::worker::{Scripts, handler_error};
+use crate::worker::{Scripts, handler_error, vm_error};
 
 /// A main VM.
 #[derive(Debug)]
@@ -48,7 +48,8 @@ pub(crate) struct Functions {
     /// Weak, so that only handlers keep a replaced VM alive.
     calls: mpsc::WeakSender<Call>,
     released: Arc<Mutex<Vec<u64>>>,
-    wrapper: RefCell<Option<Function>>,
+    /// Set as soon as the VM is made, which its bindings are part of.
+    requests: RefCell<Option<Requests>>,
 }
 
 impl Functions {
@@ -57,10 +58,10 @@ impl Functions {
         self.forget_released();
         let calls =
             self.calls.upgrade().ok_or_else(|| mlua::Error::runtime("this script has been replaced"))?;
-        let wrapper = self.wrapper.borrow().clone();
-        let wrapper = wrapper.ok_or_else(|| mlua::Error::runtime("the VM is not ready"))?;
+        let requests = self.requests.borrow().clone();
+        let requests = requests.ok_or_else(|| mlua::Error::runtime("the VM is not ready"))?;
         let id = self.next.replace(self.next.get() + 1);
-        self.by_id.borrow_mut().insert(id, wrapper.call(function)?);
+        self.by_id.borrow_mut().insert(id, requests.wrap(function)?);
         let link = Link { calls, released: Arc::clone(&self.released) };
         Ok(InlineHandler::new(id, link, origin))
     }
@@ -88,7 +89,7 @@ impl MainVm {
             next: Cell::new(0),
             calls: calls.downgrade(),
             released: Arc::default(),
-            wrapper: RefCell::default(),
+            requests: RefCell::default(),
         });
         let reach = Reach {
             live: Arc::clone(live),
@@ -97,8 +98,8 @@ impl MainVm {
             functions: Rc::clone(&functions),
         };
         let vm = Vm::new(|lua, globals| bindings::install_in_main(lua, globals, reach))?;
-        let requests = Requests::default();
-        *functions.wrapper.borrow_mut() = Some(requests.wrapper(vm.lua())?);
+        let requests = Requests::new(vm.lua())?;
+        *functions.requests.borrow_mut() = Some(requests.clone());
         let statement = load(vm.lua(), include_str!("statement.luau"), "=statement", None)?;
         let statement = statement.call::<Function>(vm.lua().globals())?;
         let main = Rc::new(Self {
@@ -164,14 +165,13 @@ impl MainVm {
     ) -> Result<(Answer, Option<Producer>), HandlerError> {
         let handler = self.functions.by_id.borrow().get(&function).cloned();
         let handler = handler.ok_or_else(|| HandlerError::internal("this handler's function is gone"))?;
-        let open = requests.open(request);
+        let open = requests.open(self.vm.lua(), request).map_err(vm_error)?;
         let call = async { Reply::from_lua(handler.call_async::<Value>(open.handle()).await?) };
         let reply = self.vm.run(Budget::REQUEST, call).await.map_err(|error| handler_error(&error))?;
         let (body, producer) = match reply.body {
             ReplyBody::Bytes(bytes) => (bytes, None),
             ReplyBody::Producer(function) => {
-                let producer = Producer::new(&self.vm, function, open)
-                    .map_err(|error| HandlerError::internal(ScriptError::from_lua(&error).to_string()))?;
+                let producer = Producer::new(&self.vm, function, open).map_err(vm_error)?;
                 (bytes::Bytes::new(), Some(producer))
             }
         };

@@ -1,8 +1,9 @@
 //! The watchdog: scripts give way after a slice and stop at their budget, at no cost while they behave.
 //!
 //! Luau calls an *interrupt* at loop back-edges and calls, if one is set. An interrupt that is always set costs 7 ns
-//! at each of these safepoints; this one is set only when a slice is over. A thread looks at every VM once per
-//! [`TICK`]: a VM that is still in the slice it was in at the last look gets its interrupt pointer armed. The
+//! at each of these safepoints; this one is set only when a slice is over. A thread looks at every VM every [`LOOK`];
+//! when it finds one in the middle of a slice it looks again after a [`TICK`], and if that is still the same slice, arms
+//! the VM's interrupt pointer. (A look every tick would cost a busy server two percent in context switches.) The
 //! interrupt disarms itself, counts the tick in the task's [`Meter`], and yields the coroutine to the event loop, or
 //! raises an error when the task has had its budget. Luau documents that pointer as settable from any thread
 //! (`lua.h`: "it is safe to set from an arbitrary thread"), which is all that the `unsafe` here rests on.
@@ -23,11 +24,14 @@ use std::time::Duration;
 
 use mlua::{LightUserData, Lua, ffi};
 
-/// How often the watchdog looks; a script runs between one and two of these before it gives way.
+/// How long a slice may be, once the watchdog has seen it; the unit in which CPU time is counted.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
 
+/// How often the watchdog looks while it sees no slice: the longest a slice may go unseen.
+const LOOK: Duration = Duration::from_millis(4);
+
 /// How many looks without any running script before the watchdog sleeps until it is woken.
-const IDLE_TICKS: u32 = 100;
+const IDLE_LOOKS: u32 = 25;
 
 /// Counts what one task (a request, a statement, a timer) has used, in ticks.
 #[derive(Debug)]
@@ -241,21 +245,27 @@ impl Watchdog {
     fn run(&self) {
         let mut seen: Vec<(Weak<Slot>, u64)> = Vec::new();
         let mut idle = 0;
+        let mut wait = LOOK;
         loop {
-            thread::park_timeout(TICK);
+            thread::park_timeout(wait);
             self.refresh(&mut seen);
             let mut running = false;
+            wait = LOOK;
             for (slot, last) in &mut seen {
                 let Some(slot) = slot.upgrade() else { continue };
                 let now = slot.sequence.load(SeqCst);
-                running |= now % 2 == 1 || now != *last;
-                if now % 2 == 1 && now == *last {
-                    slot.set_interrupt(interrupt as *mut ());
+                running |= now != *last;
+                if now % 2 == 1 {
+                    running = true;
+                    wait = TICK;
+                    if now == *last {
+                        slot.set_interrupt(interrupt as *mut ());
+                    }
                 }
                 *last = now;
             }
             idle = if running { 0 } else { idle + 1 };
-            if idle >= IDLE_TICKS {
+            if idle >= IDLE_LOOKS {
                 self.sleep(&seen);
                 idle = 0;
             }

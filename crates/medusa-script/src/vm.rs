@@ -18,6 +18,9 @@ const MEMORY_LIMIT: usize = 256 * 1024 * 1024;
 /// Above this share of the limit, memory is collected between tasks: Luau has no emergency collection of its own.
 const COLLECT_ABOVE: usize = MEMORY_LIMIT / 2;
 
+/// How many coroutines are kept for the next requests: making one anew costs more than a small handler does.
+const COROUTINES: usize = 64;
+
 /// What scripts must not have.
 const REMOVED: [&str; 4] = ["loadstring", "getfenv", "setfenv", "newproxy"];
 
@@ -33,7 +36,7 @@ impl Vm {
     /// Makes a VM. `install` adds the bindings; what it sets in the globals is read-only afterwards.
     pub(crate) fn new(install: impl FnOnce(&Lua, &Table) -> mlua::Result<()>) -> mlua::Result<Rc<Self>> {
         // With `catch_rust_panics(false)` mlua would put its own `pcall` in place, in which nothing can give way.
-        let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new())?;
+        let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new().thread_pool_size(COROUTINES))?;
         lua.set_memory_limit(MEMORY_LIMIT)?;
         let globals = lua.globals();
         for name in REMOVED {

@@ -50,7 +50,8 @@ impl WorkerVm {
                 return Ok(Rc::clone(worker));
             }
             let vm = Vm::new(|lua, globals| bindings::install_in_worker(lua, globals, dictionaries))?;
-            let made = Rc::new(Self { vm, requests: Requests::default(), handlers: RefCell::default() });
+            let requests = Requests::new(vm.lua())?;
+            let made = Rc::new(Self { vm, requests, handlers: RefCell::default() });
             Ok(Rc::clone(worker.get_or_init(|| made)))
         })
     }
@@ -68,7 +69,7 @@ impl WorkerVm {
                 );
                 return Err(mlua::Error::runtime(message));
             };
-            self.requests.wrapper(lua)?.call::<Function>(handler)
+            self.requests.wrap(&handler)
         };
         let handler = self.vm.run(Budget::STATEMENT, loading).await;
         let handler = handler.map_err(|error| ScriptError::from_task(&error))?;
@@ -86,7 +87,7 @@ impl WorkerVm {
         let Some(handler) = self.handlers.borrow().get(&id).cloned() else {
             return Err(HandlerError::internal("this handler is not loaded on this worker"));
         };
-        let open = self.requests.open(request);
+        let open = self.requests.open(self.vm.lua(), request).map_err(vm_error)?;
         let call = async {
             let value = handler.call_async::<Value>(open.handle()).await?;
             Reply::from_lua(value)
@@ -95,8 +96,7 @@ impl WorkerVm {
         let body = match reply.body {
             ReplyBody::Bytes(bytes) => bytes.into(),
             ReplyBody::Producer(function) => {
-                let producer = Producer::new(&self.vm, function, open)
-                    .map_err(|error| HandlerError::internal(ScriptError::from_lua(&error).to_string()))?;
+                let producer = Producer::new(&self.vm, function, open).map_err(vm_error)?;
                 Body::Stream(Box::pin(producer.map(|chunk| chunk.map_err(producer_error))))
             }
         };
@@ -114,6 +114,11 @@ pub(crate) fn handler_error(error: &TaskError) -> HandlerError {
     }
     let told = ScriptError::from_task(error).with_traceback();
     if error.is_overrun() { HandlerError::unavailable(told) } else { HandlerError::internal(told) }
+}
+
+/// An error of the VM itself, outside of any script.
+pub(crate) fn vm_error(error: mlua::Error) -> HandlerError {
+    HandlerError::internal(ScriptError::from_lua(&error).to_string())
 }
 
 fn producer_error(error: TaskError) -> BodyError {

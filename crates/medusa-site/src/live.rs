@@ -1,11 +1,13 @@
 //! The running Site, and the gate through which it changes: one change at a time.
 
+use std::cell::RefCell;
 use std::fmt;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use medusa_http::{Directory, HttpAccept, Server};
+use medusa_http::{Directory, HttpAccept, PinnedServer, Server};
 use medusa_net::{Listener, ListenerId, Workers};
 use medusa_proto::status::Status;
 use tokio::sync::OwnedMutexGuard;
@@ -151,6 +153,7 @@ impl Live {
             self.start(&listener, runtime).await;
         }
         self.retire(&old, &new);
+        runtime.workers.post_each(|| PINNED.with_borrow_mut(Vec::clear));
         Ok(new)
     }
 
@@ -198,7 +201,36 @@ struct ListenerDirectory {
 }
 
 impl Directory for ListenerDirectory {
-    fn current(&self) -> Option<Arc<Server>> {
-        self.current.load().server_on(self.listener).map(Arc::clone)
+    fn current(&self) -> Option<PinnedServer> {
+        let site = self.current.load();
+        PINNED.with_borrow_mut(|pinned| {
+            let known = pinned.iter().position(|known| known.listener == self.listener);
+            if let Some(at) = known {
+                if pinned[at].generation == site.generation {
+                    return Some(Rc::clone(&pinned[at].server));
+                }
+                pinned.swap_remove(at);
+            }
+            let server = Rc::new(Arc::clone(site.server_on(self.listener)?));
+            pinned.push(Pinned {
+                listener: self.listener,
+                generation: site.generation,
+                server: Rc::clone(&server),
+            });
+            Some(server)
+        })
     }
+}
+
+/// A server as this worker last saw it. Forgotten at every publication, so that nothing of an old generation is kept
+/// longer than its requests last.
+#[derive(Debug)]
+struct Pinned {
+    listener: ListenerId,
+    generation: u64,
+    server: PinnedServer,
+}
+
+thread_local! {
+    static PINNED: RefCell<Vec<Pinned>> = const { RefCell::new(Vec::new()) };
 }
