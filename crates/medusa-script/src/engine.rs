@@ -176,8 +176,10 @@ pub fn check(program: Program) -> Result<Status, ScriptError> {
             .ok_or_else(|| ScriptError::new("the script's change was taken by someone else"))?;
         let servers = host.live.rehearse(&rehearsal).await.map_err(|error| publish_error(&error))?;
         let site = Status::new("site", host.program.name.clone());
-        let site = servers.iter().fold(site, |site, server| site.child(server.status()));
-        Ok(site)
+        Ok(servers.iter().fold(site, |site, server| {
+            let log = server.parts.log.as_ref().map(|log| log.status());
+            site.child(server.status()).children(log)
+        }))
     })
 }
 

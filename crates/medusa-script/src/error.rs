@@ -113,6 +113,9 @@ fn innermost(error: &mlua::Error) -> &mlua::Error {
     }
 }
 
+/// Luau code of the server's own.
+const HOST_CHUNKS: [&str; 2] = ["prelude", "request"];
+
 /// Splits an error's text from the traceback Luau puts behind it, whose frames of the host are of no use to anyone.
 fn split_traceback(text: &str) -> (&str, Vec<String>) {
     let (message, frames) = match text.split_once("\nstack traceback:") {
@@ -120,7 +123,12 @@ fn split_traceback(text: &str) -> (&str, Vec<String>) {
         None if text.starts_with("stack traceback:") => ("", text),
         None => return (text.trim_end(), Vec::new()),
     };
-    let frames = frames.lines().map(str::trim).filter(|frame| leading_place(frame).is_some());
+    let is_scripts = |frame: &&str| {
+        leading_place(frame).is_some_and(|place| {
+            !HOST_CHUNKS.contains(&place.file.as_str()) && !place.file.starts_with("__mlua")
+        })
+    };
+    let frames = frames.lines().map(str::trim).filter(is_scripts);
     (message.trim_end(), frames.map(str::to_owned).collect())
 }
 

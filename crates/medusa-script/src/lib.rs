@@ -10,6 +10,7 @@
 //! does blocks a worker for longer than a slice. A script or statement that fails has changed nothing.
 
 mod bindings;
+mod call;
 mod engine;
 mod error;
 mod inline;

@@ -12,22 +12,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::StreamExt;
 use medusa_http::{HandlerError, Request};
 use medusa_site::Live;
-use mlua::{Function, Lua, MultiValue, Table, Value};
+use mlua::{Function, Lua, MultiValue, Table};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, spawn_local};
 
 use crate::bindings::timer::PendingTimer;
 use crate::bindings::{self, Reach};
+use crate::call::{call, vm_error};
 use crate::error::ScriptError;
 use crate::inline::{Answer, AnswerBody, Call, InlineHandler, Link, QUEUED_CALLS, QUEUED_CHUNKS};
 use crate::producer::Producer;
 use crate::request::Requests;
 use crate::require::{Modules, Sources};
-use crate::respond::{Reply, ReplyBody};
+use crate::respond::ReplyBody;
 use crate::task::{Budget, TaskError};
 use crate::transaction::Transaction;
 use crate::vm::{Vm, load};
-use crate::worker::{Scripts, handler_error, vm_error};
+use crate::worker::Scripts;
 
 /// A main VM.
 #[derive(Debug)]
@@ -165,9 +166,7 @@ impl MainVm {
     ) -> Result<(Answer, Option<Producer>), HandlerError> {
         let handler = self.functions.by_id.borrow().get(&function).cloned();
         let handler = handler.ok_or_else(|| HandlerError::internal("this handler's function is gone"))?;
-        let open = requests.open(self.vm.lua(), request).map_err(vm_error)?;
-        let call = async { Reply::from_lua(handler.call_async::<Value>(open.handle()).await?) };
-        let reply = self.vm.run(Budget::REQUEST, call).await.map_err(|error| handler_error(&error))?;
+        let (reply, open) = call(&self.vm, requests, &handler, request).await?;
         let (body, producer) = match reply.body {
             ReplyBody::Bytes(bytes) => (bytes, None),
             ReplyBody::Producer(function) => {

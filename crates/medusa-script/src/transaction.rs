@@ -112,11 +112,15 @@ impl Transaction {
     pub(crate) fn print(&self, line: &str) -> bool {
         let Some(events) = &self.events else { return false };
         let mut printed = self.printed.borrow_mut();
-        *printed += line.len() + 1;
-        if *printed <= MAX_OUTPUT {
-            // Dropped when the reader does not keep up: output must not hold up a statement.
-            let _full = events.try_send(Event::Output(line.to_owned()));
-        }
+        let before = *printed;
+        *printed = before.saturating_add(line.len() + 1);
+        let told = match (before <= MAX_OUTPUT, *printed <= MAX_OUTPUT) {
+            (_, true) => line.to_owned(),
+            (true, false) => format!("(the rest is cut off: a statement may print {MAX_OUTPUT} bytes)"),
+            (false, false) => return true,
+        };
+        // Dropped when the reader does not keep up: output must not hold up a statement.
+        let _full = events.try_send(Event::Output(told));
         true
     }
 

@@ -21,11 +21,12 @@ use mlua::{Function, Value};
 use futures_util::StreamExt;
 
 use crate::bindings;
+use crate::call::{call, vm_error};
 use crate::error::ScriptError;
 use crate::producer::Producer;
 use crate::request::Requests;
 use crate::require::{Modules, Sources};
-use crate::respond::{Reply, ReplyBody};
+use crate::respond::ReplyBody;
 use crate::shared::Dictionaries;
 use crate::task::{Budget, TaskError};
 use crate::vm::Vm;
@@ -87,12 +88,7 @@ impl WorkerVm {
         let Some(handler) = self.handlers.borrow().get(&id).cloned() else {
             return Err(HandlerError::internal("this handler is not loaded on this worker"));
         };
-        let open = self.requests.open(self.vm.lua(), request).map_err(vm_error)?;
-        let call = async {
-            let value = handler.call_async::<Value>(open.handle()).await?;
-            Reply::from_lua(value)
-        };
-        let reply = self.vm.run(Budget::REQUEST, call).await.map_err(|error| handler_error(&error))?;
+        let (reply, open) = call(&self.vm, &self.requests, &handler, request).await?;
         let body = match reply.body {
             ReplyBody::Bytes(bytes) => bytes.into(),
             ReplyBody::Producer(function) => {
@@ -102,23 +98,6 @@ impl WorkerVm {
         };
         Ok(Response { status: reply.status, headers: reply.headers, body })
     }
-}
-
-/// An error of a script as one of its handler: 503 for what was stopped, 500 for what failed, 4xx where the request
-/// body was to blame.
-pub(crate) fn handler_error(error: &TaskError) -> HandlerError {
-    if let TaskError::Script(error) = error
-        && let Some(body) = error.downcast_ref::<medusa_http::RequestBodyError>()
-    {
-        return HandlerError::client(body.status(), body.to_string());
-    }
-    let told = ScriptError::from_task(error).with_traceback();
-    if error.is_overrun() { HandlerError::unavailable(told) } else { HandlerError::internal(told) }
-}
-
-/// An error of the VM itself, outside of any script.
-pub(crate) fn vm_error(error: mlua::Error) -> HandlerError {
-    HandlerError::internal(ScriptError::from_lua(&error).to_string())
 }
 
 fn producer_error(error: TaskError) -> BodyError {

@@ -21,7 +21,7 @@ pub type MountId = u64;
 /// What a server is made with.
 #[derive(Debug)]
 pub struct ServerSpec {
-    /// As logs and status call it; the first address when none is given.
+    /// As logs and status call it; `http`, `http-2` and so on when none is given.
     pub name: Option<String>,
     /// Where it listens; at least one.
     pub listen: Vec<ListenAddr>,
@@ -89,8 +89,10 @@ impl Draft {
     ///
     /// See [`DraftError`].
     pub fn add_server(&mut self, spec: ServerSpec) -> Result<ServerId, DraftError> {
-        let first = spec.listen.first().ok_or(DraftError::NoAddress)?;
-        let name: Arc<str> = spec.name.unwrap_or_else(|| first.to_string()).into();
+        if spec.listen.is_empty() {
+            return Err(DraftError::NoAddress);
+        }
+        let name: Arc<str> = spec.name.unwrap_or_else(|| self.free_name()).into();
         for server in &self.servers {
             if server.name == name {
                 return Err(DraftError::SameName(name));
@@ -112,6 +114,12 @@ impl Draft {
             origin: spec.origin,
         });
         Ok(id)
+    }
+
+    fn free_name(&self) -> String {
+        let names = (1..).map(|n| if n == 1 { "http".to_owned() } else { format!("http-{n}") });
+        let taken = |name: &String| self.servers.iter().any(|server| *server.name == **name);
+        names.into_iter().find(|name| !taken(name)).unwrap_or_default()
     }
 
     /// Removes a server: its listeners close, its connections end with the request they are at.

@@ -73,7 +73,10 @@ pub(crate) async fn prepare(draft: &Draft, workers: usize) -> Result<Prepared, P
     let mut prepared = Prepared { servers, listeners: Vec::new(), opened: Vec::new() };
     for (index, server) in draft.servers.iter().enumerate() {
         for addr in &server.listen {
-            let listener = if let Some(bound) = draft.base.listeners.iter().find(|bound| bound.addr == *addr) { Arc::clone(&bound.listener) } else {
+            let listener = if let Some(bound) = draft.base.listeners.iter().find(|bound| bound.addr == *addr)
+            {
+                Arc::clone(&bound.listener)
+            } else {
                 let bound = Listener::bind(addr, workers);
                 let origin = Arc::clone(&server.origin);
                 let listener = bound.map_err(|source| PublishError::Bind { origin, source })?;

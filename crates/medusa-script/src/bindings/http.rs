@@ -38,7 +38,7 @@ pub(crate) const OPTIONS: Class = Class {
             path: "name",
             signature: "string?",
             reach: reference::Reach::Main,
-            doc: "What logs and status call it. Default: its first address.",
+            doc: "What logs and status call it. Default: `http`, then `http-2` and so on.",
         },
         Item {
             path: "log",
@@ -218,6 +218,19 @@ fn seconds(lua: &Lua, name: &str, number: Option<f64>) -> mlua::Result<Option<u3
     }
 }
 
+fn to_pattern(lua: &Lua, value: &Value) -> mlua::Result<Pattern> {
+    match value {
+        Value::String(text) => text.to_string_lossy().parse().map_err(|error| fail(lua, error)),
+        other => {
+            let other = show(other);
+            Err(fail(
+                lua,
+                format!("mount: the pattern must be a string like \"/path\" or \"GET /path/\", not {other}"),
+            ))
+        }
+    }
+}
+
 /// A handler given to `mount` or `replace`: a handler value, or a function of the script.
 fn to_handler(lua: &Lua, value: Value, at: &Arc<str>) -> mlua::Result<Arc<dyn Handler>> {
     match value {
@@ -273,9 +286,9 @@ impl UserData for HttpServer {
     }
 
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_async_method("mount", |lua, this, (pattern, handler): (String, Value)| {
+        methods.add_async_method("mount", |lua, this, (pattern, handler): (Value, Value)| {
             let at = origin(&lua);
-            let parsed = pattern.parse::<Pattern>().map_err(|error| fail(&lua, error));
+            let parsed = to_pattern(&lua, &pattern);
             let handler = to_handler(&lua, handler, &at);
             let server = this.0;
             async move {
