@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -55,8 +56,10 @@ impl Accept for HttpAccept {
 enum End {
     /// As agreed: the peer left, or a response said `Connection: close`.
     Done,
-    /// The peer sent something that is not HTTP.
-    Malformed,
+    /// The peer sent something that is not HTTP/1. hyper has answered it with this status.
+    Malformed(StatusCode),
+    /// The peer speaks HTTP/2 with prior knowledge, which hyper's HTTP/1 leaves unanswered: 505.
+    NotHttp1,
     /// A head did not arrive in time: 408.
     HeadTimeout,
     /// There is nobody to talk to any more.
@@ -78,8 +81,7 @@ async fn serve(stream: Stream, conn: Rc<Conn>, directory: Arc<dyn Directory>) {
             if let Poll::Ready(result) = http.as_mut().poll(cx) {
                 return Poll::Ready(match result {
                     Ok(()) => End::Done,
-                    Err(error) if error.is_parse() => End::Malformed,
-                    Err(_broken) => End::Gone,
+                    Err(error) => End::of(&error),
                 });
             }
             match conn.poll_signal(cx) {
@@ -98,19 +100,52 @@ async fn serve(stream: Stream, conn: Rc<Conn>, directory: Arc<dyn Directory>) {
     close(&handle, &conn, &context, end).await;
 }
 
+impl End {
+    /// hyper tells its errors apart by their text alone, beyond the coarse kinds.
+    fn of(error: &hyper::Error) -> Self {
+        if !error.is_parse() {
+            return Self::Gone;
+        }
+        let text = error.to_string();
+        if text.contains("HTTP2 preface") {
+            Self::NotHttp1
+        } else if text.contains("URI too long") {
+            Self::Malformed(StatusCode::URI_TOO_LONG)
+        } else if error.is_parse_too_large() {
+            Self::Malformed(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+        } else {
+            Self::Malformed(StatusCode::BAD_REQUEST)
+        }
+    }
+
+    /// The status of a request that never came to be one, for its record.
+    fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Malformed(status) => Some(*status),
+            Self::NotHttp1 => Some(StatusCode::HTTP_VERSION_NOT_SUPPORTED),
+            Self::HeadTimeout => Some(StatusCode::REQUEST_TIMEOUT),
+            Self::Done | Self::Gone => None,
+        }
+    }
+
+    /// What is left for us to answer.
+    fn reply(&self) -> Option<&'static [u8]> {
+        match self {
+            Self::NotHttp1 => Some(VERSION_NOT_SUPPORTED),
+            Self::HeadTimeout => Some(REQUEST_TIMEOUT),
+            Self::Done | Self::Malformed(_) | Self::Gone => None,
+        }
+    }
+}
+
 /// Sends what is left to send, then waits for the peer to hear it: closing a socket with unread bytes would reset the
 /// connection and could take the last response with it
 /// ([RFC 9112 §9.6](https://www.rfc-editor.org/rfc/rfc9112#section-9.6)).
 async fn close(handle: &CorkHandle<Stream>, conn: &Conn, context: &Connection, end: End) {
-    let reply = match end {
-        End::Gone => return,
-        End::Malformed if context.unanswered() => Some(BAD_REQUEST),
-        End::HeadTimeout => Some(REQUEST_TIMEOUT),
-        End::Done | End::Malformed => None,
-    };
-    if let Some(reply) = reply
-        && !handle.push_raw(reply)
-    {
+    if let Some(status) = end.status() {
+        context.record_unread(status);
+    }
+    if matches!(end, End::Gone) || end.reply().is_some_and(|reply| !handle.push_raw(reply)) {
         return;
     }
     conn.enter(Phase::Closing);
@@ -150,8 +185,8 @@ fn poll_close(
     Poll::Ready(())
 }
 
-/// What hyper does not send itself: its own 400 covers only a connection's first request.
-const BAD_REQUEST: &[u8] =
-    b"HTTP/1.1 400 Bad Request\r\nserver: medusa\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+/// What hyper does not send itself.
+const VERSION_NOT_SUPPORTED: &[u8] =
+    b"HTTP/1.1 505 HTTP Version Not Supported\r\nserver: medusa\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 const REQUEST_TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nserver: medusa\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";

@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use medusa_net::{Conn, Deadlines, Phase};
 use medusa_proto::access::Peer;
 
-use crate::record::{Exchanged, SentBody};
+use crate::record::{self, Exchanged, SentBody};
 use crate::request::{Head, Request, RequestBody, without_port};
 use crate::response::{Response, may_have_body};
 use crate::router::{Params, Route};
@@ -40,9 +40,11 @@ impl Connection {
         Self { conn, peer, directory, limits: Cell::new(None) }
     }
 
-    /// Whether the request that broke the connection was left without an answer: hyper answers only the first.
-    pub(crate) fn unanswered(&self) -> bool {
-        self.conn.requests() > 0 && self.conn.phase() != Phase::Busy
+    /// Records a request that could not be read, so that it was never exchanged.
+    pub(crate) fn record_unread(&self, status: StatusCode) {
+        if let Some(server) = self.directory.current() {
+            record::unread(&server, self.peer, status);
+        }
     }
 
     /// Takes over the server's deadlines, when they are not those of the last request.

@@ -16,7 +16,7 @@ use medusa_net::{Conn, Phase};
 use medusa_proto::access::{self, Peer, Record};
 
 use crate::body::{Body, BodyError};
-use crate::server::PinnedServer;
+use crate::server::{PinnedServer, Server};
 
 /// How long a record may wait on its worker before it goes to its sink.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
@@ -127,6 +127,29 @@ impl Pending {
             user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
             server,
         }
+    }
+}
+
+/// Counts and records a request whose head could not be read: nothing is known of it but who sent it.
+pub(crate) fn unread(server: &Server, peer: Peer, status: StatusCode) {
+    server.parts.counters.count(status);
+    if let Some(sink) = &server.parts.log {
+        let record = Record {
+            time: SystemTime::now().into(),
+            peer,
+            user: None,
+            method: "",
+            target: "",
+            version: access::Version::Http11,
+            host: None,
+            status: status.as_u16(),
+            bytes: 0,
+            duration_us: 0,
+            referer: None,
+            user_agent: None,
+            server: &server.parts.name,
+        };
+        write(sink, &record);
     }
 }
 

@@ -69,7 +69,9 @@ impl Counters {
 
     /// Adds the counts to an object's status.
     pub fn describe(&self, status: Status) -> Status {
-        let sum = |of: fn(&Shard) -> &AtomicU64| self.shards.iter().map(|shard| of(shard).load(Relaxed)).sum::<u64>();
+        let sum = |of: fn(&Shard) -> &AtomicU64| {
+            self.shards.iter().map(|shard| of(shard).load(Relaxed)).sum::<u64>()
+        };
         status
             .field("requests", sum(|shard| &shard.requests))
             .field("client_errors", sum(|shard| &shard.client_errors))
