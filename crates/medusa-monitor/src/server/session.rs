@@ -15,8 +15,9 @@ use tokio::time::timeout;
 use super::{Control, Peer};
 use crate::protocol::{self, Done, Failure, MAX_REQUEST, Op, Reply, Report, RequestError};
 
-/// Lines of output that may wait for the client; more are dropped, as no output may hold up a statement.
-const QUEUED_EVENTS: usize = 4096;
+/// Lines of output that may wait for the client. Enough for all that a statement may print, 256 KiB, if every line is
+/// empty: no output may hold up a statement, so what does not fit here would be dropped.
+const QUEUED_EVENTS: usize = 256 * 1024;
 
 /// How long a client may take to read a reply.
 const PATIENCE: Duration = Duration::from_secs(30);

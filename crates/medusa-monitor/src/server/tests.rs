@@ -1,3 +1,5 @@
+//! Sessions from end to end, over a real socket, on a server that only says what it would do.
+
 use std::cell::RefCell;
 use std::os::unix::net::UnixStream as Plain;
 use std::path::PathBuf;
@@ -13,7 +15,10 @@ use crate::client::{CallError, Client};
 use crate::protocol::{MAX_REQUEST, Op};
 use crate::state::StateDir;
 
-/// A server that does nothing but say what it would.
+/// What the statement `flood` prints, without waiting for anyone to read it.
+const LINES: usize = 50_000;
+
+/// A server that only says what it would do.
 struct Fake {
     /// What was called, in order.
     calls: mpsc::Sender<String>,
@@ -39,6 +44,12 @@ impl Control for Fake {
             "forever" => {
                 let _told = OnDrop(self.cancelled.take());
                 std::future::pending().await
+            }
+            "flood" => {
+                for _ in 0..LINES {
+                    events.try_send(Event::Output("x".into())).expect("room for all of them");
+                }
+                Ok(Done::default())
             }
             _ => {
                 for event in [Event::Waiting("for you".into()), Event::Output("one".into())] {
@@ -217,4 +228,15 @@ fn only_the_owner_and_root_may_act() {
     assert!(!peer(1000).may_act_for(0));
     assert_eq!(peer(0).doing("eval"), "eval by uid 0 (pid 7)");
     assert_eq!(Peer { uid: 5, pid: None }.doing("stop"), "stop by uid 5");
+}
+
+#[test]
+fn a_statement_may_print_more_lines_than_are_read_at_once() {
+    let client = |path: PathBuf| {
+        let mut client = Client::connect(&path).expect("it runs");
+        let mut lines = 0;
+        client.call(&eval("flood"), |_| lines += 1).expect("done");
+        assert_eq!(lines, LINES);
+    };
+    beside(client, |_, ()| async {});
 }

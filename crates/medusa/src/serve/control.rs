@@ -1,7 +1,7 @@
 //! What signals and control sessions do to a running server.
 //!
-//! **Invariant:** once it has begun to stop, nothing changes it any more: a reload must not open listeners that nobody
-//! would close.
+//! **Invariant:** once it has begun to stop, no change is begun any more. (One that was under way may still be published;
+//! `shutdown` closes what that opens.)
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -29,6 +29,11 @@ impl Controls {
     pub(super) fn new(engine: Engine, workers: Workers, target: Target) -> Self {
         let (stopping, reload) = (watch::Sender::new(false), Notify::new());
         Self { engine, workers, target, started: Instant::now(), stopping, reload }
+    }
+
+    /// Runs the script for the first time.
+    pub(super) async fn first_load(&self) -> Result<Loaded, Failure> {
+        self.engine.load("start".to_owned(), None).await.map_err(|error| self.failure(&error))
     }
 
     /// Says that the server is to stop; `by` for the log.
@@ -68,7 +73,7 @@ impl Controls {
             }
             Err(error) => {
                 let failure = self.failure(&error);
-                tracing::error!(by, "the reload failed and the old site goes on: {failure}");
+                tracing::error!("{by} failed, and the old site goes on: {failure}");
                 Err(failure)
             }
         }

@@ -23,12 +23,13 @@ use std::future::pending;
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::rc::Rc;
 use std::thread::available_parallelism;
 
 use medusa_monitor::{ControlSocket, StateDir, StateError};
 use medusa_net::{Drained, ListenAddr, Workers, limits};
-use medusa_script::{Engine, Loaded};
+use medusa_script::Engine;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::spawn_local;
 
@@ -110,13 +111,28 @@ async fn run(options: Options) -> Result<Drained, ServeError> {
         Engine::start(program, workers.clone()).map_err(ServeError::system("the script's thread"))?;
     let (_state, socket) = take_state(&options)?.unzip();
 
-    let Some(loaded) = load(&engine, &mut signals).await? else { return Ok(Drained::default()) };
-    announce::ready(&options, &loaded, workers.len());
-    manager::ready();
-
-    let controls = Rc::new(Controls::new(engine, workers, options.target));
-    attend(&controls, socket, &mut signals).await;
+    let controls = Rc::new(Controls::new(engine, workers, options.target.clone()));
+    start_and_attend(&controls, &options, socket, &mut signals).await?;
     Ok(shutdown::shutdown(&controls, &mut signals).await)
+}
+
+/// Loads the script and serves its site until somebody says stop, who is heard from the beginning: a script may take
+/// its time to load.
+async fn start_and_attend(
+    controls: &Rc<Controls>,
+    options: &Options,
+    socket: Option<ControlSocket>,
+    signals: &mut Signals,
+) -> Result<(), ServeError> {
+    let mut attending = pin!(attend(controls, socket, signals));
+    let loaded = tokio::select! {
+        loaded = controls.first_load() => loaded.map_err(|failure| ServeError::Script(failure.message))?,
+        () = &mut attending => return Ok(()),
+    };
+    announce::ready(options, &loaded, controls.workers.len());
+    manager::ready();
+    attending.await;
+    Ok(())
 }
 
 fn raise_open_files() {
@@ -133,31 +149,17 @@ fn take_state(options: &Options) -> Result<Option<(StateDir, ControlSocket)>, St
     match taken {
         Ok(taken) => Ok(Some(taken)),
         Err(error) if options.state.is_none() && error.is_unwritable() => {
-            tracing::warn!(
-                "{error} (`--state`); until then this server cannot be reached by `eval` and the like"
-            );
+            tracing::warn!("no control socket, so `eval` and the like cannot reach this server: {error}");
             Ok(None)
         }
         Err(error) => Err(error),
     }
 }
 
-/// The first load; `None` if a signal ends it.
-async fn load(engine: &Engine, signals: &mut Signals) -> Result<Option<Loaded>, ServeError> {
-    tokio::select! {
-        loaded = engine.load("start".to_owned(), None) => match loaded {
-            Ok(loaded) => Ok(Some(loaded)),
-            Err(error) => Err(ServeError::Script(error.render(engine.root()))),
-        },
-        () = signals.stop() => Ok(None),
-    }
-}
-
 /// Answers signals and control sessions until one of them says stop. The socket is closed then.
 async fn attend(controls: &Rc<Controls>, socket: Option<ControlSocket>, signals: &mut Signals) {
     spawn_local(Rc::clone(controls).reload_when_told());
-    let sessions = sessions(Rc::clone(controls), socket);
-    tokio::pin!(sessions);
+    let mut sessions = pin!(sessions(Rc::clone(controls), socket));
     loop {
         tokio::select! {
             signal = signals.next() => match signal {

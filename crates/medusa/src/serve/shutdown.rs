@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use medusa_log::Sink;
 use medusa_net::{Drained, Workers, limits, shutdown::drain};
+use medusa_site::Site;
 use tokio::time::timeout;
 
 use super::control::Controls;
@@ -24,14 +25,26 @@ const FLUSH: Duration = Duration::from_secs(5);
 /// Ends the server. Blocks the thread at the end, when nothing else is left to be done on it.
 pub(super) async fn shutdown(controls: &Controls, signals: &mut Signals) -> Drained {
     manager::stopping();
+    let before = close_listeners(controls);
+    let drained = finish(&controls.workers, signals).await;
+    // A statement or a handler that was under way may have published since.
+    let after = close_listeners(controls);
+    let mut sinks = before.sinks();
+    if !Arc::ptr_eq(&before, &after) {
+        sinks.extend(after.sinks());
+    }
+    write_logs(&controls.workers, &sinks).await;
+    controls.workers.stop();
+    drained
+}
+
+/// Closes the listeners of the running site, and returns it.
+fn close_listeners(controls: &Controls) -> Arc<Site> {
     let site = controls.engine.live().site();
     for bound in &site.listeners {
         bound.listener.close();
     }
-    let drained = finish(&controls.workers, signals).await;
-    write_logs(&controls.workers, &site.sinks()).await;
-    controls.workers.stop();
-    drained
+    site
 }
 
 /// Lets connections finish, until a second signal.
