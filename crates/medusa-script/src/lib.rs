@@ -4,7 +4,7 @@
 //! - `main_vm`, `inline`, `transaction`: scripts, statements, timers, handlers given as functions, and what they change;
 //! - `worker`: handlers given as files, on every worker;
 //! - `vm`, `preempt`, `task`: one VM, its sandbox, how it gives way and is stopped;
-//! - `bindings`, [`reference`]: what scripts can reach, and its documentation.
+//! - `bindings`, [`mod@reference`]: what scripts can reach, and its documentation.
 //!
 //! **Invariants:** this is the only crate that knows mlua. A script is stopped at its budget wherever it is, and nothing it
 //! does blocks a worker for longer than a slice. A script or statement that fails has changed nothing.
