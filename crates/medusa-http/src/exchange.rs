@@ -13,6 +13,7 @@ use http::{Method, StatusCode, Version};
 use hyper::body::Incoming;
 use medusa_net::{Conn, Deadlines, Phase};
 use medusa_proto::access::Peer;
+use medusa_proto::with_causes;
 
 use crate::record::{self, Exchanged, SentBody};
 use crate::request::{Head, Request, RequestBody, without_port};
@@ -140,7 +141,7 @@ async fn answer(server: &Server, mut request: Request, exchanged: &mut Exchanged
         }
         Route::MethodNotAllowed(methods) => Response::method_not_allowed(methods.iter()),
         Route::NotFound => Response::page(StatusCode::NOT_FOUND),
-        Route::BadPath => Response::page(StatusCode::BAD_REQUEST),
+        Route::BadPath => Response::page(StatusCode::BAD_REQUEST).with(header::CONNECTION, CLOSE),
     }
 }
 
@@ -164,18 +165,6 @@ async fn handle(mount: &Mount, request: Request) -> Response {
             Response::page(StatusCode::INTERNAL_SERVER_ERROR)
         }
     }
-}
-
-/// An error and its causes, each on what it adds.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// Hands the response to hyper, with the fields that are the server's to write.

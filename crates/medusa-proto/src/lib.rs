@@ -22,7 +22,10 @@
 )]
 
 pub mod access;
+mod causes;
 pub mod conditional;
 pub mod format;
 pub mod range;
 pub mod status;
+
+pub use causes::with_causes;

@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use medusa_net::{ListenAddr, Workers};
 use medusa_proto::status::Status;
-use medusa_site::{Live, Runtime};
+use medusa_proto::with_causes;
+use medusa_site::{Live, PublishError, Runtime};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
@@ -183,18 +184,8 @@ pub fn check(program: Program) -> Result<Status, ScriptError> {
     })
 }
 
-fn publish_error(error: &dyn std::error::Error) -> ScriptError {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // A message that repeats its cause need not be told twice.
-        if !text.contains(&error.to_string()) {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-        }
-        cause = error.source();
-    }
-    ScriptError::new(text)
+fn publish_error(error: &PublishError) -> ScriptError {
+    ScriptError::new(with_causes(error))
 }
 
 /// The engine's thread.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt;
 use medusa_http::{HandlerError, Request};
+use medusa_proto::with_causes;
 use medusa_site::Live;
 use mlua::{Function, Lua, MultiValue, Table};
 use tokio::sync::mpsc;
@@ -180,7 +181,7 @@ impl MainVm {
     /// Publishes what a task changed and starts its timers. Returns the new generation, if there is one.
     async fn commit(&self, transaction: &Transaction) -> Result<Option<u64>, ScriptError> {
         let committed = transaction.commit().await;
-        let (site, timers) = committed.map_err(|error| ScriptError::new(error.to_string()))?;
+        let (site, timers) = committed.map_err(|error| ScriptError::new(with_causes(&error)))?;
         self.start_timers(timers);
         Ok(site.map(|site| site.generation))
     }

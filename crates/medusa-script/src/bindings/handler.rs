@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use medusa_http::Handler;
 use medusa_http::handlers::files::{Files, Options as FilesOptions};
+use medusa_proto::with_causes;
 use mlua::{FromLua, Lua, Table, UserData, UserDataMethods, Value};
 
 use super::options::Options;
@@ -122,7 +123,7 @@ fn files(lua: &Lua, (root, options): (String, Value)) -> mlua::Result<HandlerVal
         .live
         .parts()
         .handler(key, || Files::open(&root, options).map(|files| Arc::new(files) as Arc<dyn Handler>));
-    made.map(HandlerValue).map_err(|error| fail(lua, format!("{FUNCTION}: {}", with_cause(&error))))
+    made.map(HandlerValue).map_err(|error| fail(lua, format!("{FUNCTION}: {}", with_causes(&error))))
 }
 
 fn index_name(lua: &Lua, name: Value) -> mlua::Result<String> {
@@ -136,11 +137,6 @@ fn index_name(lua: &Lua, name: Value) -> mlua::Result<String> {
             ))
         }
     }
-}
-
-/// An error with what caused it.
-pub(super) fn with_cause(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
 
 fn script(lua: &Lua, file: String) -> mlua::Result<HandlerValue> {

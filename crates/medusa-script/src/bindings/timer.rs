@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use medusa_proto::with_causes;
 use medusa_site::Live;
 use mlua::{Function, Lua, Table, UserData, UserDataMethods};
 use tokio::task::{AbortHandle, spawn_local};
@@ -110,7 +111,7 @@ impl PendingTimer {
             let transaction = Transaction::lazy(Arc::clone(&live), format!("timer at {}", self.origin), None);
             let run = transaction.scope(vm.run(Budget::TIMER, self.function.call_async::<()>(()))).await;
             let done = match run {
-                Ok(()) => transaction.commit().await.map_err(|error| error.to_string()),
+                Ok(()) => transaction.commit().await.map_err(|error| with_causes(&error)),
                 Err(error) => Err(ScriptError::from_task(&error).with_traceback()),
             };
             match done {

@@ -9,6 +9,7 @@ use std::time::Instant;
 use medusa_monitor::{Control, Done, Failure};
 use medusa_net::{Workers, limits};
 use medusa_proto::status::Status;
+use medusa_proto::with_causes;
 use medusa_script::{Engine, Events, Loaded, ScriptError};
 use tokio::sync::{Notify, watch};
 
@@ -138,16 +139,4 @@ impl Control for Controls {
     fn stop(&self, by: &str) {
         self.begin_to_stop(by);
     }
-}
-
-/// An error and what lies behind it, in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
