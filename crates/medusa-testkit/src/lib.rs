@@ -1,1 +1,38 @@
-//! For tests: the real binary on port 0, raw clients, load.
+//! For tests: the real program on a free port, and whatever it takes to press on it from outside.
+//!
+//! - [`Site`]: a directory of its own for a site under test;
+//! - [`Medusa`] and [`Server`]: the program, run to its end or as a server;
+//! - [`Client`]: HTTP/1 over a raw socket, byte for byte;
+//! - [`Load`]: many connections at once, by `wrk`;
+//! - [`browser`]: a page as a real browser sees it;
+//! - [`memory`]: how much a process holds;
+//! - [`wait`]: conditions that nobody announces.
+//!
+//! What does not come within [`PATIENCE`] is a panic that says what was waited for, and a server that is dropped by a
+//! panicking test prints what it has said. So a test reads as what it asserts, without a `?` or an `expect` per line.
+//!
+//! **Invariant:** nothing started here outlives the test, and nothing waits without a limit. No wait is a guess: each is
+//! for a line, an answer, an exit or a condition.
+
+pub mod browser;
+pub mod client;
+mod lines;
+pub mod load;
+pub mod memory;
+mod process;
+pub mod server;
+pub mod site;
+pub mod wait;
+
+use std::time::Duration;
+
+pub use client::{Client, Response};
+pub use lines::Lines;
+pub use load::Load;
+pub use process::{Finished, Process};
+pub use rustix::process::Signal;
+pub use server::{Medusa, Serve, Server};
+pub use site::Site;
+
+/// How long anything that is waited for may take. Nothing needs a tenth of it; on a busy machine nothing fails by it.
+pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,0 +1,236 @@
+//! A child process: what it says is kept, its end is waited for.
+//!
+//! **Invariant:** it does not outlive its [`Process`]. It is signalled and reaped by nobody else, so its id stays its own.
+
+use std::io::{self, Write};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+
+use crate::{Lines, PATIENCE};
+
+/// A running child.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    /// As messages show it.
+    command: String,
+    stdout: Lines,
+    stderr: Lines,
+}
+
+/// A child that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// As it was called.
+    pub command: String,
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it wrote to standard output.
+    pub stdout: String,
+    /// What it wrote to standard error.
+    pub stderr: String,
+}
+
+impl Process {
+    /// Starts `command` with nothing to read.
+    ///
+    /// # Panics
+    ///
+    /// There is no such program, or the system refuses.
+    #[track_caller]
+    pub fn start(command: &mut Command) -> Self {
+        Self::start_with(command, Stdio::null())
+    }
+
+    /// Starts `command` and has it read `input`.
+    #[track_caller]
+    pub(crate) fn start_reading(command: &mut Command, input: &[u8]) -> Self {
+        let mut process = Self::start_with(command, Stdio::piped());
+        let input = input.to_vec();
+        if let Some(mut stdin) = process.child.stdin.take() {
+            // A thread of its own, as a pipe holds 64 KiB. A child that reads no more is not our concern.
+            thread::spawn(move || drop(stdin.write_all(&input)));
+        }
+        process
+    }
+
+    #[track_caller]
+    fn start_with(command: &mut Command, stdin: Stdio) -> Self {
+        let shown = show(command);
+        let child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = child.unwrap_or_else(|error| panic!("cannot start `{shown}`: {error}"));
+        let stdout = Lines::read(child.stdout.take().expect("it is piped"));
+        let stderr = Lines::read(child.stderr.take().expect("it is piped"));
+        Self { child, command: shown, stdout, stderr }
+    }
+
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it writes to standard output.
+    pub fn stdout(&self) -> &Lines {
+        &self.stdout
+    }
+
+    /// What it writes to standard error.
+    pub fn stderr(&self) -> &Lines {
+        &self.stderr
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    ///
+    /// It has ended.
+    #[track_caller]
+    pub fn signal(&mut self, signal: Signal) {
+        let ended = self.child.try_wait().expect("our own child");
+        assert!(ended.is_none(), "`{}` has ended already:\n{}", self.command, self.stderr.text());
+        kill_process(Pid::from_child(&self.child), signal).expect("our own child");
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    ///
+    /// It goes on for more than [`PATIENCE`].
+    #[track_caller]
+    pub fn wait(&mut self) -> ExitStatus {
+        self.wait_within(PATIENCE).unwrap_or_else(|| {
+            panic!(
+                "`{}` did not end within {PATIENCE:?}; it said:\n{}{}",
+                self.command,
+                self.stdout.text(),
+                self.stderr.text()
+            )
+        })
+    }
+
+    /// Waits for its end; `None` if it goes on for longer than `limit`.
+    #[track_caller]
+    pub(crate) fn wait_within(&mut self, limit: Duration) -> Option<ExitStatus> {
+        if let Some(status) = self.child.try_wait().expect("our own child") {
+            return Some(status);
+        }
+        self.poll(limit).expect("a pidfd can be waited for");
+        self.child.try_wait().expect("our own child")
+    }
+
+    /// Waits for its end and for the last of what it says.
+    #[track_caller]
+    pub(crate) fn finish(mut self) -> Finished {
+        let status = self.wait();
+        self.stdout.wait_for_end();
+        self.stderr.wait_for_end();
+        let (stdout, stderr) = (self.stdout.text(), self.stderr.text());
+        Finished { command: std::mem::take(&mut self.command), status, stdout, stderr }
+    }
+
+    fn poll(&self, limit: Duration) -> io::Result<()> {
+        // The child has not been reaped, so the id is still its own.
+        let pidfd = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty())?;
+        let limit = Timespec::try_from(limit).map_err(io::Error::other)?;
+        poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit))?;
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only for a child that has ended and been reaped.
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+impl Finished {
+    /// Standard output, of a command that must have succeeded.
+    ///
+    /// # Panics
+    ///
+    /// It did not.
+    #[track_caller]
+    pub fn success(self) -> String {
+        assert_eq!(self.status.code(), Some(0), "{self}");
+        self.stdout
+    }
+
+    /// Standard error, of a command that must have failed with the exit code `code`.
+    ///
+    /// # Panics
+    ///
+    /// It did not.
+    #[track_caller]
+    pub fn failure(self, code: i32) -> String {
+        assert_eq!(self.status.code(), Some(code), "{self}");
+        self.stderr
+    }
+}
+
+impl std::fmt::Display for Finished {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { command, status, stdout, stderr } = self;
+        write!(f, "`{command}` ended with {status}\nstdout:\n{stdout}stderr:\n{stderr}")
+    }
+}
+
+/// The command line, for messages.
+fn show(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn an_end_is_reported_with_what_was_said() {
+        let finished = Process::start(&mut shell("echo out; echo err >&2; exit 3")).finish();
+        assert_eq!((finished.stdout.as_str(), finished.stderr.as_str()), ("out\n", "err\n"));
+        assert_eq!(finished.failure(3), "err\n");
+    }
+
+    #[test]
+    fn input_is_read_to_its_end() {
+        let input = "line\n".repeat(100_000);
+        let finished = Process::start_reading(&mut shell("wc -l"), input.as_bytes()).finish();
+        assert_eq!(finished.success().trim(), "100000");
+    }
+
+    #[test]
+    fn a_signal_arrives() {
+        let mut process = Process::start(&mut shell("trap 'exit 7' TERM; echo ready; while :; do :; done"));
+        process.stdout().wait_for("ready");
+        process.signal(Signal::TERM);
+        assert_eq!(process.wait().code(), Some(7));
+    }
+
+    #[test]
+    fn dropping_ends_it() {
+        let process = Process::start(&mut shell("trap '' TERM; echo ready; exec sleep 1000"));
+        process.stdout().wait_for("ready");
+        let pid = Pid::from_child(&process.child);
+        assert_eq!(process.stdout().count(), 1);
+        drop(process);
+        assert!(rustix::process::test_kill_process(pid).is_err(), "it lives on");
+    }
+
+    #[test]
+    fn one_that_goes_on_is_told_from_one_that_has_ended() {
+        let mut process = Process::start(&mut shell("exec sleep 1000"));
+        assert_eq!(process.wait_within(Duration::from_millis(20)), None);
+    }
+}

@@ -1,0 +1,350 @@
+//! The command line: what each command says, where, and with which exit code.
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::process::Command;
+
+use medusa_testkit::{Client, PATIENCE, Process, Signal, Site};
+use serde_json::Value;
+
+use super::support::{MEDUSA, start, web};
+
+#[test]
+fn init_writes_a_site_that_check_is_content_with() {
+    let folder = Site::new();
+    let site = folder.at("new/site");
+    let wrote = MEDUSA.run(["init".as_ref(), site.as_os_str()]).success();
+    assert!(wrote.lines().all(|line| line.starts_with("wrote ")) && wrote.contains("site.luau"), "{wrote}");
+    let tree = MEDUSA.run(["check".as_ref(), site.as_os_str()]).success();
+    for part in ["site site.luau", "127.0.0.1:8080", "mount /hello/{name}", "site.luau:", "handlers/api.luau"]
+    {
+        assert!(tree.contains(part), "{part} was expected in:\n{tree}");
+    }
+    assert!(!site.join("logs").exists() && !site.join(".medusa").exists(), "a check leaves no trace");
+    let json = MEDUSA.run(["check".as_ref(), "--json".as_ref(), site.as_os_str()]).success();
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["children"][0]["kind"], "http");
+}
+
+#[test]
+fn init_never_overwrites() {
+    let site = Site::new().file("public/style.css", "mine");
+    let told = MEDUSA.run(["init".as_ref(), site.path()]).failure(1);
+    assert!(told.contains("public/style.css exists already, so nothing was written"), "{told}");
+    assert_eq!(site.read("public/style.css"), "mine");
+    assert!(!site.at("site.luau").exists());
+    let twice = site.at("twice");
+    MEDUSA.run(["init".as_ref(), twice.as_os_str()]).success();
+    MEDUSA.run(["init".as_ref(), twice.as_os_str()]).failure(1);
+}
+
+#[test]
+fn a_check_binds_nothing() {
+    let site = web("");
+    let server = start(&site);
+    let taken = server.address();
+    site.write("site.luau", format!("medusa.http.server {{ listen = '{taken}' }}"));
+    MEDUSA.run(["check".as_ref(), site.path()]).success();
+    server.eval("1");
+}
+
+#[test]
+fn status_is_a_tree_or_json() {
+    let site = web("web:mount('/', function() return 'x' end)");
+    let server = start(&site);
+    server.get("/");
+    let tree = server.command(["status"]).success();
+    assert!(tree.starts_with("medusa ") && tree.contains("└─"), "{tree}");
+    assert!(!tree.contains('\x1b'), "colour is for terminals");
+    let status = server.status();
+    assert_eq!((&status["kind"], status["pid"].as_u64()), (&"medusa".into(), Some(server.pid().into())));
+    assert_eq!(server.number("mount", "requests"), 1);
+    let address = server.address().to_string();
+    assert_eq!(server.parts("listener")[0]["address"], address);
+}
+
+#[test]
+fn eval_prints_values_and_errors() {
+    let site = web("greeting = 'hello'");
+    let server = start(&site);
+    for (statement, printed) in [
+        ("greeting", "hello"),
+        ("1 + 1", "2"),
+        ("return 1, 'two', nil, true", "1\ttwo\tnil\ttrue"),
+        ("local x = 1", ""),
+        ("print('one') print('two', 2) return 3", "one\ntwo\t2\n3"),
+        ("greeting = 'changed'", ""),
+        ("greeting", "changed"),
+        ("medusa.json.encode({ 1, 2 })", "[1,2]"),
+    ] {
+        assert_eq!(server.eval(statement), printed, "{statement}");
+    }
+    for (statement, told) in [
+        ("error('by design')", "by design"),
+        ("nothing()", "nil"),
+        ("return return", "return"),
+        ("web:mount('/', 5)", "a handler must be a function"),
+        ("io.open('/etc/passwd')", "nil"),
+        ("os.execute('true')", "nil"),
+    ] {
+        let failed = server.command(["eval", statement]);
+        assert_eq!(failed.stdout, "", "{statement}");
+        let message = failed.failure(1);
+        assert!(message.contains(told), "{statement}: {message}");
+    }
+    let failed = server.command(["eval", "print('before') error('after')"]);
+    assert_eq!(failed.stdout, "before\n");
+    failed.failure(1);
+}
+
+#[test]
+fn eval_reads_standard_input() {
+    let site = web("");
+    let server = start(&site);
+    let state = server.state().to_str().expect("UTF-8");
+    let statement = "local sum = 0\nfor n = 1, 4 do\n\tsum += n\nend\nreturn sum\n";
+    for words in [&["eval", "--state", state][..], &["eval", "-", "--state", state]] {
+        assert_eq!(MEDUSA.run_reading(words, statement).success(), "10\n");
+    }
+    let too_long = format!("return '{}'", "x".repeat(2 << 20));
+    let told = MEDUSA.run_reading(["eval", "-", "--state", state], &too_long).failure(1);
+    assert!(told.contains("too long"), "{told}");
+    assert_eq!(server.eval("1"), "1");
+}
+
+#[test]
+fn statements_at_the_same_time_wait_for_each_other() {
+    let site = web("n = 0");
+    let server = start(&site);
+    std::thread::scope(|scope| {
+        for client in 0..8 {
+            let server = &server;
+            scope.spawn(move || {
+                for round in 0..5 {
+                    server.eval(&format!("web:mount('/{client}/{round}', function() return 'x' end)"));
+                }
+            });
+        }
+    });
+    assert_eq!(server.parts("mount").len(), 40);
+}
+
+#[test]
+fn without_a_server_there_is_a_clear_answer() {
+    let site = web("");
+    let path = site.path().to_str().expect("UTF-8");
+    for words in
+        [&["eval", "1", path][..], &["reload", path], &["status", path], &["stop", path], &["reopen", path]]
+    {
+        let told = MEDUSA.run(words).failure(1);
+        assert!(told.contains("no server is running for") && told.contains("serve"), "{words:?}: {told}");
+        assert_eq!(told.lines().count(), 1, "{told}");
+    }
+}
+
+#[test]
+fn a_server_is_found_by_its_path_alone() {
+    let site = web("web:mount('/', function() return 'x' end)");
+    // Its state directory is beside the script, as nothing else is said.
+    let mut server = Process::start(&mut MEDUSA.command(["serve".as_ref(), site.path()]));
+    server.stderr().wait_for("medusa: ready");
+    assert!(site.at(".medusa/control").exists());
+    assert_eq!(MEDUSA.run_in(site.path(), ["eval", "40 + 2"]).success(), "42\n");
+    let script = site.at("site.luau");
+    assert_eq!(MEDUSA.run(["eval".as_ref(), "40 + 2".as_ref(), script.as_os_str()]).success(), "42\n");
+    MEDUSA.run(["stop".as_ref(), site.path()]).success();
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn one_server_at_a_time_has_a_state_directory() {
+    let site = web("");
+    let server = start(&site);
+    let state = server.state().as_os_str();
+    let second = || MEDUSA.run(["serve".as_ref(), site.path().as_os_str(), "--state".as_ref(), state]);
+    let told = second().failure(1);
+    assert!(told.contains("already running") && told.contains(&format!("pid {}", server.pid())), "{told}");
+    assert_eq!(server.eval("1"), "1", "the first one is not disturbed");
+}
+
+#[test]
+fn a_killed_server_leaves_nothing_in_the_way() {
+    let site = web("");
+    let state = site.at("state");
+    let serve = || {
+        let words = ["serve".as_ref(), site.path().as_os_str(), "--state".as_ref(), state.as_os_str()];
+        let server = Process::start(&mut MEDUSA.command(words));
+        server.stderr().wait_for("medusa: ready");
+        server
+    };
+    let mut killed = serve();
+    killed.signal(Signal::KILL);
+    killed.wait();
+    assert!(state.join("control").exists(), "it had no chance to remove it");
+    let _again = serve();
+    assert_eq!(
+        MEDUSA.run(["eval".as_ref(), "1".as_ref(), "--state".as_ref(), state.as_os_str()]).success(),
+        "1\n"
+    );
+}
+
+#[test]
+fn a_state_directory_may_have_a_very_long_path() {
+    let site = web("");
+    let state = site.at(&format!("{}/{}", "a".repeat(120), "b".repeat(120)));
+    let words = ["serve".as_ref(), site.path().as_os_str(), "--state".as_ref(), state.as_os_str()];
+    let mut server = Process::start(&mut MEDUSA.command(words));
+    server.stderr().wait_for("medusa: ready");
+    assert_eq!(
+        MEDUSA.run(["eval".as_ref(), "1".as_ref(), "--state".as_ref(), state.as_os_str()]).success(),
+        "1\n"
+    );
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn the_control_socket_is_for_its_user_alone() {
+    let site = web("");
+    let state = site.at("state");
+    let words = ["serve".as_ref(), site.path().as_os_str(), "--state".as_ref(), state.as_os_str()];
+    let server = Process::start(&mut MEDUSA.command(words));
+    server.stderr().wait_for("medusa: ready");
+    let mode = |path| std::fs::metadata(path).expect("it exists").permissions().mode() & 0o777;
+    assert_eq!(mode(state.clone()), 0o700);
+    assert_eq!(mode(state.join("control")), 0o600);
+}
+
+#[test]
+fn a_mere_directory_is_served_with_lists() {
+    let site = Site::new().file("file.txt", "file").file("sub/inner.txt", "inner");
+    let server = MEDUSA.serve(site.path()).listen("127.0.0.1:0").start();
+    assert!(server.get("/").text().contains("file.txt"));
+    assert!(server.get("/sub/").text().contains("inner.txt"));
+    assert_eq!(server.get("/file.txt").text(), "file");
+    server.eval("web:mount('/hi', function() return 'hi' end)");
+    assert_eq!(server.get("/hi").text(), "hi");
+    server.reload();
+    assert_eq!(server.get("/hi").status, 404);
+    let log = server.terminate();
+    assert_eq!(log.lines().count(), 5, "{log}");
+}
+
+#[test]
+fn a_directory_does_not_show_its_servers_state() {
+    let site = Site::new().file("file.txt", "file");
+    let mut server = Process::start(MEDUSA.command(["--listen", "127.0.0.1:0"]).current_dir(site.path()));
+    let ready = server.stderr().wait_for("medusa: ready at http://");
+    assert!(site.at(".medusa/pid").exists(), "the state directory is in what is served");
+    let address =
+        ready.split("http://").nth(1).and_then(|url| url.split('/').next()?.parse().ok()).expect(&ready);
+    let mut client = Client::connect(address);
+    assert!(!client.get("/").text().contains(".medusa"));
+    assert_eq!(client.get("/.medusa/pid").status, 404);
+    drop(client);
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn workers_are_as_many_as_asked_for() {
+    let site = web("web:mount('/', medusa.handler.script('handler.luau'))")
+        .file("handler.luau", "local n = 0\nreturn function() n += 1 return tostring(n) end");
+    let server = MEDUSA.serve(site.path()).arg("--workers").arg("1").start();
+    assert_eq!(server.status()["workers"], 1);
+    // One worker, one VM, one counter.
+    for n in 1..=20 {
+        assert_eq!(server.get("/").text(), n.to_string());
+    }
+    let server = MEDUSA.serve(site.path()).arg("--workers").arg("3").start();
+    assert_eq!(server.status()["workers"], 3);
+}
+
+#[test]
+fn types_and_completions_are_printed() {
+    let types = MEDUSA.run(["types"]).success();
+    for part in ["declare medusa", "server: (options: HttpServerOptions) -> HttpServer", "export type"] {
+        assert!(types.contains(part), "{part} was expected in:\n{types}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let script = MEDUSA.run(["completions", shell]).success();
+        assert!(script.contains("medusa") && script.contains("reload"), "{shell}: {script}");
+    }
+    let site = Site::new().file("completions", MEDUSA.run(["completions", "bash"]).success());
+    let read = Command::new("bash").arg("-n").arg(site.at("completions")).status().expect("bash");
+    assert!(read.success(), "bash cannot read its completions");
+}
+
+#[test]
+fn help_and_version_are_answers() {
+    let help = MEDUSA.run(["--help"]).success();
+    for part in ["A typical session", "eval", "reload", "Where the configuration lives"] {
+        assert!(help.contains(part), "{part} was expected in:\n{help}");
+    }
+    for command in
+        ["serve", "check", "init", "eval", "reload", "status", "reopen", "stop", "types", "completions"]
+    {
+        let short = MEDUSA.run([command, "-h"]).success();
+        assert!(short.lines().all(|line| line.chars().count() <= 100), "{short}");
+        assert!(MEDUSA.run([command, "--help"]).success().len() >= short.len());
+    }
+    assert!(MEDUSA.run(["--version"]).success().starts_with("medusa "));
+    MEDUSA.run(["--no-such-flag"]).failure(2);
+    MEDUSA.run(["eval", "1", "2", "3"]).failure(2);
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let site = web("");
+    let server = start(&site);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let words = ["status", "--state", server.state().to_str().expect("UTF-8")];
+    let status = MEDUSA.command(words).stdout(writer).status().expect("started");
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn the_service_manager_is_told() {
+    let site = web("");
+    let socket = site.at("notify.sock");
+    let manager = UnixDatagram::bind(&socket).expect("bound");
+    manager.set_read_timeout(Some(PATIENCE)).expect("set");
+    let told = || {
+        let mut buffer = [0; 1024];
+        let length = manager.recv(&mut buffer).expect("a notification");
+        String::from_utf8_lossy(&buffer[..length]).trim().to_owned()
+    };
+    let mut server = MEDUSA.serve(site.path()).env("NOTIFY_SOCKET", &socket).start();
+    assert_eq!(told(), "READY=1");
+    server.reload();
+    let reloading = told();
+    assert!(reloading.starts_with("RELOADING=1") && reloading.contains("MONOTONIC_USEC="), "{reloading}");
+    assert_eq!(told(), "READY=1");
+    site.write("site.luau", "error('on purpose')");
+    server.command(["reload"]).failure(1);
+    assert!(told().starts_with("RELOADING=1"));
+    assert_eq!(told(), "READY=1", "the old site is ready");
+    server.signal(Signal::TERM);
+    assert_eq!(told(), "STOPPING=1");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_session_that_leaves_takes_its_statement_along() {
+    let site = web("");
+    let server = start(&site);
+    let state = server.state().as_os_str();
+    let words = [
+        "eval".as_ref(),
+        "print('begun') medusa.sleep(600) web:mount('/late', print)".as_ref(),
+        "--state".as_ref(),
+        state,
+    ];
+    let session = Process::start(&mut MEDUSA.command(words));
+    session.stdout().wait_for("begun");
+    drop(session); // killed
+    server.eval("web:mount('/next', function() return 'next' end)");
+    assert_eq!(server.get("/next").text(), "next");
+    assert_eq!(server.get("/late").status, 404);
+}

@@ -1,0 +1,19 @@
+//! End to end: the real program, from outside. One module per theme, one program for all of them.
+//!
+//! What needs the machine for itself, as it measures or presses, has `under_load` in its name: the test runner runs these
+//! alone (`.config/nextest.toml`).
+
+mod bad_input;
+mod budgets;
+mod cli;
+mod files;
+mod framing;
+mod http1;
+mod listeners;
+mod live;
+mod log;
+mod malformed;
+mod reload;
+mod sample_site;
+mod shutdown;
+mod support;

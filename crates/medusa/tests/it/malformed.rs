@@ -1,0 +1,226 @@
+//! What is not HTTP, or too much of it: a 4xx that the client can read, and a closed connection; never a panic.
+
+use medusa_testkit::{Server, Site, wait};
+
+use super::support::start;
+
+/// A server whose clients have one second for a head.
+fn server() -> (Site, Server) {
+    let site = Site::script(
+        "web = medusa.http.server { listen = '127.0.0.1:0', limits = { head = 1 } }
+        web:mount('/ok', function() return 'ok' end)",
+    );
+    let server = start(&site);
+    (site, server)
+}
+
+/// Sends `request` as the first and as the third of a connection, and expects `status` and a closed connection.
+#[track_caller]
+fn expect_refusal(server: &Server, request: impl AsRef<[u8]>, status: u16) {
+    let request = request.as_ref();
+    let shown = String::from_utf8_lossy(&request[..request.len().min(80)]).into_owned();
+    for before in [0, 2] {
+        let mut client = server.connect();
+        for _ in 0..before {
+            assert_eq!(client.get("/ok").status, 200);
+        }
+        let _cut_off = client.try_send(request);
+        let answer = client.response();
+        assert_eq!(answer.status, status, "to {shown:?} after {before} requests");
+        let closed = client.closed();
+        assert_eq!(closed, Ok(()), "after the refusal of {shown:?} after {before} requests");
+    }
+    assert_eq!(server.get("/ok").status, 200, "after {shown:?}");
+}
+
+#[test]
+fn a_host_must_be_there_once_and_be_one() {
+    let (_site, server) = server();
+    expect_refusal(&server, "GET /ok HTTP/1.1\r\n\r\n", 400);
+    expect_refusal(&server, "GET /ok HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400);
+    expect_refusal(&server, "GET /ok HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400);
+    for host in ["a b", "a/b", "user@a", "a,b c", "a?b", "<a>", "a\\b"] {
+        expect_refusal(&server, format!("GET /ok HTTP/1.1\r\nHost: {host}\r\n\r\n"), 400);
+    }
+}
+
+#[test]
+fn a_request_line_must_be_one() {
+    let (_site, server) = server();
+    for line in [
+        "GET",
+        "GET /ok",
+        "GET  /ok  HTTP/1.1",
+        "GET /ok HTTP/1.1 more",
+        "GET /ok HTTP/9.9",
+        "GET /ok http/1.1",
+        "G\u{e9}T /ok HTTP/1.1",
+        "GET /o k HTTP/1.1",
+        "GET ok HTTP/1.1",
+        " GET /ok HTTP/1.1",
+        "\u{16}\u{3}\u{1}\u{2}",
+        "PRI * HTTP/2.0",
+    ] {
+        expect_refusal(&server, format!("{line}\r\nHost: t\r\n\r\n"), 400);
+    }
+}
+
+#[test]
+fn a_field_must_be_one() {
+    let (_site, server) = server();
+    for field in [
+        "Name : value",
+        "Name\t: value",
+        "no colon",
+        ": no name",
+        "Na me: value",
+        "Name: a\0b",
+        "Name: a\rb",
+        " folded: from the start",
+        "Name: a\r\n folded",
+    ] {
+        expect_refusal(&server, format!("GET /ok HTTP/1.1\r\nHost: t\r\n{field}\r\n\r\n"), 400);
+    }
+}
+
+#[test]
+fn a_length_must_be_one() {
+    let (_site, server) = server();
+    for fields in [
+        "Content-Length: x",
+        "Content-Length: -1",
+        "Content-Length: +1",
+        "Content-Length: 1, 2",
+        "Content-Length: 1\r\nContent-Length: 2",
+        "Content-Length: 99999999999999999999999",
+        "Content-Length: 0x1",
+        "Content-Length: ",
+        "Transfer-Encoding: gzip",
+        "Transfer-Encoding: chunked, gzip",
+        "Transfer-Encoding: xchunked",
+    ] {
+        let request = format!("POST /ok HTTP/1.1\r\nHost: t\r\n{fields}\r\n\r\n0\r\n\r\n");
+        expect_refusal(&server, request, 400);
+    }
+}
+
+#[test]
+fn a_body_in_an_unknown_coding_is_not_taken_for_a_plain_one() {
+    let (_site, server) = server();
+    for coding in ["chunked, chunked", "gzip, chunked", "chunked\r\nTransfer-Encoding: chunked"] {
+        let mut client = server.connect();
+        client.send(format!("POST /ok HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: {coding}\r\n\r\n0\r\n\r\n"));
+        let status = client.response().status;
+        assert!(matches!(status, 400 | 501), "{coding} is answered with {status}");
+        client.expect_close();
+    }
+}
+
+#[test]
+fn of_two_framings_none_smuggles_a_request() {
+    let (_site, server) = server();
+    let smuggled = "GET /ok HTTP/1.1\r\nHost: smuggled\r\n\r\n";
+    for fields in
+        ["Transfer-Encoding: chunked\r\nContent-Length: 5", "Content-Length: 5\r\nTransfer-Encoding: chunked"]
+    {
+        for before in [0, 2] {
+            let mut client = server.connect();
+            for _ in 0..before {
+                client.get("/ok");
+            }
+            client.send(format!("POST /ok HTTP/1.1\r\nHost: t\r\n{fields}\r\n\r\n0\r\n\r\n{smuggled}"));
+            // RFC 9112 §6.3 allows to refuse it, or to believe the coding; §6.1 has the connection closed either way.
+            let status = client.response().status;
+            assert!(matches!(status, 200 | 400), "{status}");
+            assert_eq!(client.closed(), Ok(()), "after {fields:?}");
+        }
+    }
+    // HTTP/1.0 has no codings: one in it is a fault of somebody on the way.
+    expect_refusal(&server, "POST /ok HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400);
+}
+
+#[test]
+fn too_much_is_refused_as_what_it_is() {
+    let (_site, server) = server();
+    let long = "x".repeat(70_000);
+    expect_refusal(&server, format!("GET /{long} HTTP/1.1\r\nHost: t\r\n\r\n"), 414);
+    let long = "x".repeat(300_000);
+    expect_refusal(&server, format!("GET /ok HTTP/1.1\r\nHost: t\r\nName: {long}\r\n\r\n"), 431);
+    let many = "N: v\r\n".repeat(2_000);
+    expect_refusal(&server, format!("GET /ok HTTP/1.1\r\nHost: t\r\n{many}\r\n"), 431);
+}
+
+#[test]
+fn a_head_without_end_is_cut_off_however_much_is_still_sent() {
+    let (_site, server) = server();
+    let mut client = server.connect();
+    // Far more than the buffers between the two hold, from a client that does not listen meanwhile.
+    let _cut_off =
+        client.try_send("GET /ok HTTP/1.1\r\nHost: t\r\n".to_owned() + &"N: v\r\n".repeat(2_000_000));
+    wait::until("the connection is gone", || (server.number("listener", "open") == 0).then_some(()));
+    assert_eq!(server.get("/ok").status, 200);
+}
+
+#[test]
+fn half_a_head_is_cut_off() {
+    let (_site, server) = server();
+    for half in ["G", "GET /ok HTTP/1.1\r\n", "GET /ok HTTP/1.1\r\nHost: t\r\n"] {
+        for before in [0, 1] {
+            let mut client = server.connect();
+            for _ in 0..before {
+                client.get("/ok");
+            }
+            client.send(half);
+            assert_eq!(client.response().status, 408, "{half:?} after {before} requests");
+            client.expect_close();
+        }
+    }
+}
+
+#[test]
+fn a_body_that_breaks_off_or_is_no_body_hurts_nobody() {
+    let (_site, server) = server();
+    server.eval("web:mount('POST /read', function(req) return tostring(#req:body()) end)");
+    for body in [
+        "Content-Length: 10\r\n\r\nshort",
+        "Transfer-Encoding: chunked\r\n\r\nnonsense\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n5\r\nhello",
+        "Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
+    ] {
+        let mut client = server.connect();
+        client.send(format!("POST /read HTTP/1.1\r\nHost: t\r\n{body}"));
+        client.finish_sending();
+        // A 400, or nothing: never a success.
+        let answer = client.read_some(64);
+        assert!(
+            answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"),
+            "{body:?}: {}",
+            String::from_utf8_lossy(&answer)
+        );
+        assert_eq!(server.get("/ok").status, 200);
+    }
+}
+
+#[test]
+fn noise_never_panics() {
+    let (_site, server) = server();
+    // A fixed sequence, so that a failure repeats itself.
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    for length in 1..300 {
+        let mut noise = if length % 2 == 0 { b"GET /ok HTTP/1.1\r\nHost: ".to_vec() } else { Vec::new() };
+        for _ in 0..length {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            noise.push(state.to_le_bytes()[3]);
+        }
+        noise.extend(b"\r\n\r\n");
+        let mut client = server.connect();
+        let _cut_off = client.try_send(&noise);
+        client.finish_sending();
+        let answer = client.read_some(12);
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 "), "{answer:?}");
+    }
+    assert_eq!(server.get("/ok").status, 200);
+    assert!(!server.stderr().text().contains("panic"));
+}
