@@ -62,6 +62,8 @@ enum End {
     NotHttp1,
     /// A head did not arrive in time: 408.
     HeadTimeout,
+    /// A response broke off. What there is of it is still the peer's.
+    BrokeOff,
     /// There is nobody to talk to any more.
     Gone,
 }
@@ -69,6 +71,7 @@ enum End {
 async fn serve(stream: Stream, conn: Rc<Conn>, directory: Arc<dyn Directory>) {
     let (io, handle) = cork(stream, Rc::clone(&conn));
     let context = Rc::new(Connection::new(Rc::clone(&conn), directory));
+    context.apply_limits();
     let service = service_fn(|request| exchange(request, Rc::clone(&context)));
     let mut builder = http1::Builder::new();
     // A client that shuts down its sending side after its request still gets its answer. Deadlines are the
@@ -104,7 +107,7 @@ impl End {
     /// hyper tells its errors apart by their text alone, beyond the coarse kinds.
     fn of(error: &hyper::Error) -> Self {
         if !error.is_parse() {
-            return Self::Gone;
+            return if error.is_user() { Self::BrokeOff } else { Self::Gone };
         }
         let text = error.to_string();
         if text.contains("HTTP2 preface") {
@@ -124,7 +127,7 @@ impl End {
             Self::Malformed(status) => Some(*status),
             Self::NotHttp1 => Some(StatusCode::HTTP_VERSION_NOT_SUPPORTED),
             Self::HeadTimeout => Some(StatusCode::REQUEST_TIMEOUT),
-            Self::Done | Self::Gone => None,
+            Self::Done | Self::BrokeOff | Self::Gone => None,
         }
     }
 
@@ -133,7 +136,7 @@ impl End {
         match self {
             Self::NotHttp1 => Some(VERSION_NOT_SUPPORTED),
             Self::HeadTimeout => Some(REQUEST_TIMEOUT),
-            Self::Done | Self::Malformed(_) | Self::Gone => None,
+            Self::Done | Self::Malformed(_) | Self::BrokeOff | Self::Gone => None,
         }
     }
 }
@@ -149,40 +152,51 @@ async fn close(handle: &CorkHandle<Stream>, conn: &Conn, context: &Connection, e
         return;
     }
     conn.enter(Phase::Closing);
-    let mut thrown_away = 0;
-    let mut shut = false;
+    let mut closing = Closing { shut: false, thrown_away: 0, wait: !conn.is_draining() };
     poll_fn(|cx| {
         if !matches!(conn.poll_signal(cx), Signal::None | Signal::Drain) {
             return Poll::Ready(());
         }
-        poll_close(handle, cx, &mut shut, &mut thrown_away)
+        if matches!(end, End::BrokeOff) {
+            // Not shut down in order: the peer must see that something is missing.
+            return handle.poll_write_out(cx).map(drop);
+        }
+        closing.poll(handle, cx)
     })
     .await;
 }
 
-fn poll_close(
-    handle: &CorkHandle<Stream>,
-    cx: &mut Context<'_>,
-    shut: &mut bool,
-    thrown_away: &mut usize,
-) -> Poll<()> {
-    let mut io = handle.io();
-    if !*shut {
-        // Writes out first.
-        if ready!(Pin::new(&mut io).poll_shutdown(cx)).is_err() {
-            return Poll::Ready(());
+/// How far a connection's end has come.
+struct Closing {
+    /// Our side has said that it is done.
+    shut: bool,
+    thrown_away: usize,
+    /// Whether to wait for the peer's end. Not when the server is on its way out: clients that keep a connection in
+    /// reserve would hold it up.
+    wait: bool,
+}
+
+impl Closing {
+    fn poll(&mut self, handle: &CorkHandle<Stream>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut io = handle.io();
+        if !self.shut {
+            // Writes out first.
+            if ready!(Pin::new(&mut io).poll_shutdown(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            self.shut = true;
         }
-        *shut = true;
-    }
-    let mut bin = [0; 4096];
-    while *thrown_away < MAX_LINGER {
-        let mut bin = ReadBuf::new(&mut bin);
-        match ready!(Pin::new(&mut io).poll_read(cx, &mut bin)) {
-            Ok(()) if !bin.filled().is_empty() => *thrown_away += bin.filled().len(),
-            _ => break,
+        let mut bin = [0; 4096];
+        while self.thrown_away < MAX_LINGER {
+            let mut bin = ReadBuf::new(&mut bin);
+            match Pin::new(&mut io).poll_read(cx, &mut bin) {
+                Poll::Ready(Ok(())) if !bin.filled().is_empty() => self.thrown_away += bin.filled().len(),
+                Poll::Pending if self.wait => return Poll::Pending,
+                _ => break,
+            }
         }
+        Poll::Ready(())
     }
-    Poll::Ready(())
 }
 
 /// What hyper does not send itself.

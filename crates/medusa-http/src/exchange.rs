@@ -48,6 +48,13 @@ impl Connection {
         }
     }
 
+    /// Takes over the server's deadlines, for the first request.
+    pub(crate) fn apply_limits(&self) {
+        if let Some(server) = self.directory.current() {
+            self.apply(server.parts.limits);
+        }
+    }
+
     /// Takes over the server's deadlines, when they are not those of the last request.
     fn apply(&self, limits: Limits) {
         if self.limits.replace(Some(limits)) != Some(limits) {
@@ -105,13 +112,24 @@ fn refuse(head: &Head) -> Option<Response> {
         (None, _) => head.version < Version::HTTP_11,
         (Some(_), Some(_)) => false,
     };
-    if !host_ok {
+    if !host_ok || !is_framing_known(head) {
         return Some(Response::page(StatusCode::BAD_REQUEST).with(header::CONNECTION, CLOSE));
     }
     match head.method {
         Method::OPTIONS if head.uri.path() == "*" => Some(Response::status(StatusCode::NO_CONTENT)),
         Method::CONNECT => Some(Response::page(StatusCode::NOT_IMPLEMENTED)),
         _ => None,
+    }
+}
+
+/// Whether the request's transfer coding is the one there is. hyper looks at the last coding only; an unknown one before
+/// it would hide in the body ([RFC 9112 §6.1](https://www.rfc-editor.org/rfc/rfc9112#section-6.1)).
+fn is_framing_known(head: &Head) -> bool {
+    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
     }
 }
 

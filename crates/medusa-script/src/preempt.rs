@@ -190,11 +190,17 @@ unsafe extern "C-unwind" fn interrupt(state: *mut ffi::lua_State, gc: c_int) {
     }
     let verdict = RUNNING.with_borrow(|meter| meter.as_ref().map_or(Verdict::Nothing, |meter| meter.tick()));
     // SAFETY: Luau calls this with the running state, at a safepoint where its manual allows raising and, if
-    // `lua_isyieldable`, yielding. No value with a destructor is alive here when `luaL_error` unwinds.
+    // `lua_isyieldable`, yielding. No value with a destructor is alive here when `lua_error` unwinds.
     unsafe {
         match verdict {
             // Stays armed: a `pcall` that swallows the error meets the next one at the next safepoint.
-            Verdict::Stop => ffi::luaL_error(state, c"stopped: its CPU budget is used up".as_ptr()),
+            Verdict::Stop => {
+                ffi::lua_rawcheckstack(state, 3);
+                ffi::luaL_where(state, 0); // here, not where this was called from
+                ffi::lua_pushstring(state, c"stopped: its CPU budget is used up".as_ptr());
+                ffi::lua_concat(state, 2);
+                ffi::lua_error(state);
+            }
             Verdict::GiveWay | Verdict::Nothing => {
                 (*ffi::lua_callbacks(state)).interrupt = None;
             }

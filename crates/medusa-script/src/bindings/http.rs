@@ -165,9 +165,15 @@ fn server_spec(lua: &Lua, value: Value) -> mlua::Result<ServerSpec> {
 }
 
 fn addresses(lua: &Lua, value: &Value) -> mlua::Result<Vec<ListenAddr>> {
+    let reach = Reach::of(lua)?;
     let parse = |text: &str| {
-        text.parse::<ListenAddr>()
-            .map_err(|error| fail(lua, format!("medusa.http.server: `listen`: {error}")))
+        let addr = text.parse::<ListenAddr>();
+        // Like every path of the script, relative to the script.
+        addr.map(|addr| match addr {
+            ListenAddr::Unix(path) => ListenAddr::Unix(reach.sources.root().join(path)),
+            tcp @ ListenAddr::Tcp(_) => tcp,
+        })
+        .map_err(|error| fail(lua, format!("medusa.http.server: `listen`: {error}")))
     };
     let wrong = |value: &Value| {
         let value = show(value);
