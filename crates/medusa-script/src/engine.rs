@@ -12,7 +12,7 @@ use std::sync::Arc;
 use medusa_net::{ListenAddr, Workers};
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
-use medusa_site::{Live, PublishError, Runtime};
+use medusa_site::{Live, PublishError};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
@@ -92,7 +92,7 @@ impl Engine {
     ///
     /// The system refused the thread or its event loop.
     pub fn start(program: Program, workers: Workers) -> io::Result<Self> {
-        let live = Live::new(Runtime { workers });
+        let live = Live::new(workers);
         let (jobs, incoming) = mpsc::channel(QUEUED_JOBS);
         let root: Arc<Path> = program.root.as_path().into();
         let (ready, is_ready) = std::sync::mpsc::sync_channel(1);

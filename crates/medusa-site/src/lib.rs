@@ -15,7 +15,7 @@ mod prepare;
 mod site;
 
 pub use draft::{Draft, DraftError, MountId, ServerId, ServerSpec};
-pub use live::{Busy, Change, Live, Runtime};
+pub use live::{Busy, Change, Live};
 pub use parts::Parts;
 pub use prepare::PublishError;
 pub use site::{Bound, Site};

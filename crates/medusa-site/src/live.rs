@@ -17,19 +17,13 @@ use crate::parts::Parts;
 use crate::prepare::{Prepared, PublishError, prepare, rehearse};
 use crate::site::Site;
 
-/// The threads a running Site is served by.
-#[derive(Debug, Clone)]
-pub struct Runtime {
-    /// The workers.
-    pub workers: Workers,
-}
-
 /// The running Site.
 #[derive(Debug)]
 pub struct Live {
     current: Arc<ArcSwap<Site>>,
     parts: Parts,
-    runtime: Option<Runtime>,
+    /// None where nothing is served, only checked.
+    workers: Option<Workers>,
     gate: Arc<tokio::sync::Mutex<()>>,
     holder: Arc<Mutex<Option<Arc<str>>>>,
     retired: Mutex<Vec<Weak<Server>>>,
@@ -65,9 +59,9 @@ impl fmt::Debug for Change {
 }
 
 impl Live {
-    /// An empty Site, served by `runtime`.
-    pub fn new(runtime: Runtime) -> Arc<Self> {
-        Self::with(Some(runtime))
+    /// An empty Site, served by `workers`.
+    pub fn new(workers: Workers) -> Arc<Self> {
+        Self::with(Some(workers))
     }
 
     /// A Site that is never served, only checked: nothing can be published.
@@ -75,11 +69,11 @@ impl Live {
         Self::with(None)
     }
 
-    fn with(runtime: Option<Runtime>) -> Arc<Self> {
+    fn with(workers: Option<Workers>) -> Arc<Self> {
         Arc::new(Self {
             current: Arc::new(ArcSwap::from_pointee(Site::empty())),
             parts: Parts::default(),
-            runtime,
+            workers,
             gate: Arc::default(),
             holder: Arc::default(),
             retired: Mutex::default(),
@@ -98,7 +92,7 @@ impl Live {
 
     /// The workers, unless this is only a rehearsal.
     pub fn workers(&self) -> Option<&Workers> {
-        self.runtime.as_ref().map(|runtime| &runtime.workers)
+        self.workers.as_ref()
     }
 
     /// Whose change is under way, if any.
@@ -137,10 +131,13 @@ impl Live {
     ///
     /// See [`PublishError`]. The running Site goes on unchanged.
     pub async fn publish(&self, change: Change) -> Result<Arc<Site>, PublishError> {
-        let Some(runtime) = &self.runtime else { return Ok(self.site()) };
-        let prepared = prepare(&change.draft, runtime.workers.len()).await?;
+        let Some(workers) = &self.workers else { return Ok(self.site()) };
+        let Prepared { servers, listeners, opened } = prepare(&change.draft, workers.len()).await?;
+        for (listener, server) in &opened {
+            self.start(listener, server, workers).await?;
+        }
+        // From here on nothing waits, so whoever asked for the change may leave without leaving half of it.
         let old = self.site();
-        let Prepared { servers, listeners, opened } = prepared;
         let new = Arc::new(Site {
             generation: old.generation + 1,
             by: Arc::clone(&change.by),
@@ -149,21 +146,26 @@ impl Live {
             listeners,
         });
         self.current.store(Arc::clone(&new));
-        for listener in opened {
-            self.start(&listener, runtime).await;
-        }
         self.retire(&old, &new);
-        runtime.workers.post_each(|| PINNED.with_borrow_mut(Vec::clear));
+        workers.post_each(|| PINNED.with_borrow_mut(Vec::clear));
         Ok(new)
     }
 
-    async fn start(&self, listener: &Arc<Listener>, runtime: &Runtime) {
-        let directory = ListenerDirectory { current: Arc::clone(&self.current), listener: listener.id() };
+    async fn start(
+        &self,
+        listener: &Arc<Listener>,
+        server: &Arc<Server>,
+        workers: &Workers,
+    ) -> Result<(), PublishError> {
+        let directory = ListenerDirectory {
+            current: Arc::clone(&self.current),
+            listener: listener.id(),
+            first: Arc::downgrade(server),
+        };
         let accept = Arc::new(HttpAccept::new(Arc::new(directory)));
-        // Fails only when the workers are gone, and then the process is on its way out.
-        if let Err(error) = listener.start(&runtime.workers, accept).await {
-            tracing::error!(address = %listener.local_addr(), %error, "the listener could not be started");
-        }
+        let origin = || Arc::clone(&server.parts.origin);
+        let started = listener.start(workers, accept).await;
+        started.map_err(|source| PublishError::Start { origin: origin(), source })
     }
 
     /// Lets go of what `new` no longer uses: listeners close, their connections end with the request they are at.
@@ -198,6 +200,8 @@ impl Live {
 struct ListenerDirectory {
     current: Arc<ArcSwap<Site>>,
     listener: ListenerId,
+    /// For who connects between the listener's start and its publication.
+    first: Weak<Server>,
 }
 
 impl Directory for ListenerDirectory {
@@ -211,7 +215,10 @@ impl Directory for ListenerDirectory {
                 }
                 pinned.swap_remove(at);
             }
-            let server = Rc::new(Arc::clone(site.server_on(self.listener)?));
+            let Some(server) = site.server_on(self.listener) else {
+                return self.first.upgrade().map(Rc::new);
+            };
+            let server = Rc::new(Arc::clone(server));
             pinned.push(Pinned {
                 listener: self.listener,
                 generation: site.generation,

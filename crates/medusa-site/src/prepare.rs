@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use medusa_http::{Mount, PrepareError, Server, ServerParts};
 use medusa_log::SinkError;
-use medusa_net::{BindError, Listener};
+use medusa_net::{BindError, Listener, StartError};
 
 use crate::draft::Draft;
 use crate::site::{Bound, Site};
@@ -36,6 +36,14 @@ pub enum PublishError {
         /// Why not.
         source: BindError,
     },
+    /// A listener could not be started.
+    #[error("{origin}: {source}")]
+    Start {
+        /// Where the script asks for it.
+        origin: Arc<str>,
+        /// Why not.
+        source: StartError,
+    },
     /// A log sink could not be opened.
     #[error("{origin}: {source}")]
     Sink {
@@ -59,8 +67,8 @@ pub enum PublishError {
 pub(crate) struct Prepared {
     pub(crate) servers: Vec<Arc<Server>>,
     pub(crate) listeners: Vec<Bound>,
-    /// Those of `listeners` that were opened for this draft.
-    pub(crate) opened: Vec<Arc<Listener>>,
+    /// Those of `listeners` that were opened for this draft, with their servers.
+    pub(crate) opened: Vec<(Arc<Listener>, Arc<Server>)>,
 }
 
 /// Prepares `draft` for `workers` workers.
@@ -80,7 +88,7 @@ pub(crate) async fn prepare(draft: &Draft, workers: usize) -> Result<Prepared, P
                 let bound = Listener::bind(addr, workers);
                 let origin = Arc::clone(&server.origin);
                 let listener = bound.map_err(|source| PublishError::Bind { origin, source })?;
-                prepared.opened.push(Arc::clone(&listener));
+                prepared.opened.push((Arc::clone(&listener), Arc::clone(&prepared.servers[index])));
                 listener
             };
             prepared.listeners.push(Bound { addr: addr.clone(), listener, server: index });
