@@ -4,7 +4,7 @@
 //! at each of these safepoints; this one is set only when a slice is over. A thread looks at every VM every [`LOOK`];
 //! when it finds one in the middle of a slice it looks again after a [`TICK`], and if that is still the same slice, arms
 //! the VM's interrupt pointer. (A look every tick would cost a busy server two percent in context switches.) The
-//! interrupt disarms itself, counts the tick in the task's [`Meter`], and yields the coroutine to the event loop, or
+//! interrupt disarms itself, adds the time to the task's [`Meter`], and yields the coroutine to the event loop, or
 //! raises an error when the task has had its budget. Luau documents that pointer as settable from any thread
 //! (`lua.h`: "it is safe to set from an arbitrary thread"), which is all that the `unsafe` here rests on.
 //!
@@ -23,8 +23,9 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use mlua::{LightUserData, Lua, ffi};
+use rustix::time::{ClockId, clock_gettime};
 
-/// How long a slice may be, once the watchdog has seen it; the unit in which CPU time is counted.
+/// How long a slice may be, once the watchdog has seen it.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
 
 /// How often the watchdog looks while it sees no slice: the longest a slice may go unseen.
@@ -33,18 +34,22 @@ const LOOK: Duration = Duration::from_millis(4);
 /// How many looks without any running script before the watchdog sleeps until it is woken.
 const IDLE_LOOKS: u32 = 25;
 
-/// Counts what one task (a request, a statement, a timer) has used, in ticks.
+/// Counts the CPU time of one task (a request, a statement, a timer).
+///
+/// A task that ends within its first slice is never timed: the clock is read at ticks, and at both ends of the slices of
+/// a task that has been preempted before.
 #[derive(Debug)]
 pub(crate) struct Meter {
-    used: Cell<u32>,
-    limit: Cell<u32>,
+    used: Cell<Duration>,
+    limit: Duration,
+    /// The thread's CPU time up to which the running slice has been counted.
+    counted: Cell<Option<Duration>>,
     overrun: Cell<bool>,
 }
 
 impl Meter {
     pub(crate) fn new(limit: Duration) -> Self {
-        let limit = u32::try_from(limit.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX);
-        Self { used: Cell::new(0), limit: Cell::new(limit), overrun: Cell::new(false) }
+        Self { used: Cell::default(), limit, counted: Cell::default(), overrun: Cell::default() }
     }
 
     /// Whether the task was stopped for using more than its budget.
@@ -54,17 +59,41 @@ impl Meter {
 
     /// Starts counting anew: a producer has a budget per chunk, not for all it ever sends.
     pub(crate) fn restart(&self) {
-        self.used.set(0);
+        self.used.set(Duration::ZERO);
+    }
+
+    /// A slice of a task that has been preempted before begins.
+    pub(crate) fn begin_slice(&self) {
+        self.counted.set(Some(thread_cpu_time()));
+    }
+
+    /// A slice ends; counts the rest of it, if any of it was counted.
+    pub(crate) fn end_slice(&self) {
+        if let Some(counted) = self.counted.take() {
+            self.add(thread_cpu_time().saturating_sub(counted));
+        }
     }
 
     fn tick(&self) -> Verdict {
-        self.used.set(self.used.get().saturating_add(1));
-        if self.used.get() > self.limit.get() {
+        let now = thread_cpu_time();
+        // Of the slice that is preempted first, nobody knows when it began.
+        self.add(self.counted.replace(Some(now)).map_or(TICK, |counted| now.saturating_sub(counted)));
+        if self.used.get() > self.limit {
             self.overrun.set(true);
             return Verdict::Stop;
         }
         Verdict::GiveWay
     }
+
+    fn add(&self, used: Duration) {
+        self.used.set(self.used.get().saturating_add(used));
+    }
+}
+
+/// What the running thread has used of its core.
+pub(crate) fn thread_cpu_time() -> Duration {
+    // Fails only for clocks that do not exist.
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
 enum Verdict {

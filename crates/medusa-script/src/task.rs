@@ -20,7 +20,7 @@ use crate::preempt::{Meter, Preemption, take_preempted};
 /// What a script may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Budget {
-    /// CPU time, rounded to the watchdog's ticks of one to two milliseconds.
+    /// CPU time, to within a few milliseconds.
     pub(crate) cpu: Duration,
     /// Wall-clock time, waiting included.
     pub(crate) wall: Duration,
@@ -120,10 +120,14 @@ pub(crate) async fn metered<T>(
         }
         let waker = slow.as_ref().map(|slow| Waker::from(Arc::clone(&slow.waker)));
         take_preempted();
+        if slow.is_some() {
+            meter.begin_slice();
+        }
         let polled = preemption.slice(meter, || match &waker {
             None => script.as_mut().poll(cx),
             Some(quiet) => script.as_mut().poll(&mut Context::from_waker(quiet)),
         });
+        meter.end_slice();
         let preempted = take_preempted();
         if polled.is_ready() {
             return polled;

@@ -170,6 +170,16 @@ mod tests {
         assert_stopped("local function endless() endless() end while true do pcall(endless) end", true);
     }
 
+    /// The budget is CPU time as the kernel counts it, not so many slices.
+    #[test]
+    fn a_budget_is_what_it_says() {
+        let before = preempt::thread_cpu_time();
+        assert!(race("while true do end").0.is_err());
+        let used = preempt::thread_cpu_time().saturating_sub(before);
+        assert!(used > SHORT.cpu.mul_f64(0.8), "{used:?}");
+        assert!(used < SHORT.cpu.mul_f64(1.5), "{used:?}");
+    }
+
     #[test]
     fn a_loop_in_pcall_is_stopped() {
         assert_stopped("while true do pcall(function() while true do end end) end", true);
