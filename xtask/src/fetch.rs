@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 
 /// The most that is read of a response, in bytes.
 const MOST: u64 = 1 << 20;
-/// How long a connect, a read or a write may take.
+/// How long a connect, a read or a write may take, when the caller does not say.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A response.
@@ -22,21 +22,27 @@ pub(crate) struct Response {
     pub(crate) body: Vec<u8>,
 }
 
-/// Sends `GET path` to `address`.
+/// Sends `GET path` to `address`; the server has ten seconds to answer.
 pub(crate) fn get(address: SocketAddr, path: &str) -> Result<Response> {
+    get_within(PATIENCE, address, path)
+}
+
+/// The same with another patience, for an answer that is meant to take long.
+pub(crate) fn get_within(patience: Duration, address: SocketAddr, path: &str) -> Result<Response> {
     let failed = |source| Error::Io { what: format!("fetch http://{address}{path}"), source };
-    let answer = exchange(address, path).map_err(failed)?;
+    let answer = exchange(patience, address, path).map_err(failed)?;
     parse(&answer).ok_or_else(|| {
         let start = String::from_utf8_lossy(&answer[..answer.len().min(80)]).into_owned();
         Error::Found(format!("http://{address}{path} did not answer with HTTP but with {start:?}"))
     })
 }
 
-fn exchange(address: SocketAddr, path: &str) -> std::io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+fn exchange(patience: Duration, address: SocketAddr, path: &str) -> std::io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&address, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
+    // One write: a server may answer and close on the first piece of a request, and the others would meet a reset.
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
     let mut answer = Vec::new();
     stream.take(MOST).read_to_end(&mut answer)?;
     Ok(answer)

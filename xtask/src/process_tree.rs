@@ -36,6 +36,17 @@ pub(crate) fn cpu_time(pid: u32) -> Duration {
     Duration::from_nanos(ticks * (1_000_000_000 / per_second))
 }
 
+/// The memory `pid` alone holds (its resident set, `VmRSS` of `proc_pid_status(5)`), in bytes; 0 when it has gone.
+pub(crate) fn resident(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    resident_of(&status).unwrap_or(0)
+}
+
+fn resident_of(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+}
+
 fn processes() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
@@ -67,6 +78,14 @@ mod tests {
         assert_eq!(parse(line), Some(Stat { parent: 7, ticks: 281 }));
         assert_eq!(parse("12 (cut"), None);
         assert_eq!(parse("12 (cut) S 7"), None);
+    }
+
+    #[test]
+    fn resident_memory_is_read_in_bytes() {
+        assert_eq!(resident_of("Name:\tx\nVmRSS:\t   12 kB\nVmData:\t 9 kB\n"), Some(12 * 1024));
+        assert_eq!(resident_of("Name:\tzombie\n"), None);
+        assert!(resident(std::process::id()) > 100_000, "this test alone needs more");
+        assert_eq!(resident(u32::MAX), 0);
     }
 
     #[test]

@@ -1,10 +1,19 @@
 //! Load by `wrk`, and the reading of its report.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
+
+/// Threads of the load generator, and connections.
+const THREADS: u32 = 2;
+const CONNECTIONS: u32 = 64;
+/// Seconds of load that are not counted: caches fill, the allocator settles.
+const WARM_UP: u32 = 2;
 
 /// How hard to press.
 #[derive(Debug, Clone, Copy)]
@@ -28,23 +37,91 @@ pub(super) struct Counted {
     pub(super) p50: Duration,
     /// The latency 99 of 100 requests stayed below.
     pub(super) p99: Duration,
-    /// Socket errors and timeouts, and responses other than 2xx and 3xx.
-    pub(super) errors: u64,
+    /// The highest latency of all.
+    pub(super) max: Duration,
+    /// What went wrong.
+    pub(super) errors: Errors,
+}
+
+/// What went wrong, by kind, as wrk tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Errors {
+    /// Connections that could not be made.
+    pub(super) connect: u64,
+    /// Connections that broke while a response was awaited.
+    pub(super) read: u64,
+    /// Connections that broke while a request was sent.
+    pub(super) write: u64,
+    /// Requests without an answer within two seconds.
+    pub(super) timeout: u64,
+    /// Responses other than 2xx and 3xx.
+    pub(super) status: u64,
 }
 
 impl Load {
+    /// What every bench presses with: 2 threads, 64 connections.
+    pub(super) fn lasting(seconds: u32) -> Self {
+        Self { threads: THREADS, connections: CONNECTIONS, seconds }
+    }
+
+    /// The same for two seconds, before anything is counted.
+    pub(super) fn warm_up() -> Self {
+        Self::lasting(WARM_UP)
+    }
+
     /// Presses on `http://address/path` and returns what was counted. Errors of the server are counted, not returned.
     pub(super) fn press(self, address: SocketAddr, path: &str) -> Result<Counted> {
-        let wrk = Cmd::new("wrk").args([
-            format!("-t{}", self.threads),
-            format!("-c{}", self.connections),
-            format!("-d{}s", self.seconds),
-            "--latency".to_owned(),
-            format!("http://{address}{path}"),
-        ]);
+        let wrk = Cmd::new("wrk")
+            .args(self.options())
+            .args(["--latency".to_owned(), format!("http://{address}{path}")]);
         let output = String::from_utf8_lossy(&wrk.output()?).into_owned();
         parse(&output)
             .ok_or_else(|| Error::Found(format!("`{wrk}` printed no report that can be read:\n{output}")))
+    }
+
+    fn options(self) -> [String; 3] {
+        let Self { threads, connections, seconds } = self;
+        [format!("-t{threads}"), format!("-c{connections}"), format!("-d{seconds}s")]
+    }
+}
+
+/// As it is typed: `wrk -t2 -c64 -d5s`.
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "wrk {}", self.options().join(" "))
+    }
+}
+
+/// Every kind there was: `2 failed reads, 1 failed writes`; `none`.
+impl fmt::Display for Errors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::default() {
+            return f.write_str("none");
+        }
+        let Self { connect, read, write, timeout, status } = self;
+        let kinds = [
+            (connect, "failed connects"),
+            (read, "failed reads"),
+            (write, "failed writes"),
+            (timeout, "requests that took over two seconds"),
+            (status, "answers that are not 2xx"),
+        ];
+        let told =
+            kinds.iter().filter(|(count, _)| **count > 0).map(|(count, kind)| format!("{count} {kind}"));
+        f.write_str(&told.collect::<Vec<_>>().join(", "))
+    }
+}
+
+impl Counted {
+    /// Every number, under the names that all reports use.
+    pub(super) fn as_json(&self) -> Value {
+        json!({
+            "requests": self.requests,
+            "requests_per_second": self.per_second,
+            "p50_seconds": self.p50.as_secs_f64(),
+            "p99_seconds": self.p99.as_secs_f64(),
+            "max_seconds": self.max.as_secs_f64(),
+        })
     }
 }
 
@@ -60,20 +137,29 @@ fn parse(report: &str) -> Option<Counted> {
         per_second: after("Requests/sec:")?.parse().ok()?,
         p50: duration(after("50%")?)?,
         p99: duration(after("99%")?)?,
+        max: duration(after("Latency")?.split_whitespace().nth(2)?)?,
         errors: errors(after("Socket errors:"), after("Non-2xx or 3xx responses:"))?,
     })
 }
 
-/// Adds up both kinds; wrk leaves out a line when all its numbers are 0.
-fn errors(socket: Option<&str>, status: Option<&str>) -> Option<u64> {
-    let mut sum = 0;
+/// wrk leaves out a line when all its numbers are 0.
+fn errors(socket: Option<&str>, status: Option<&str>) -> Option<Errors> {
+    let mut errors = Errors::default();
     for part in socket.into_iter().flat_map(|line| line.split(',')) {
-        sum += part.split_whitespace().nth(1)?.parse::<u64>().ok()?;
+        let (kind, count) = part.trim().split_once(' ')?;
+        let place = match kind {
+            "connect" => &mut errors.connect,
+            "read" => &mut errors.read,
+            "write" => &mut errors.write,
+            "timeout" => &mut errors.timeout,
+            _ => return None,
+        };
+        *place = count.parse().ok()?;
     }
     if let Some(status) = status {
-        sum += status.parse::<u64>().ok()?;
+        errors.status = status.parse().ok()?;
     }
-    Some(sum)
+    Some(errors)
 }
 
 /// wrk writes `12.34us`, `1.20ms`, `2.00s`, `1.50m`.
@@ -121,18 +207,32 @@ Transfer/sec:     18.91MB
                 per_second: 80_963.58,
                 p50: Duration::from_micros(735),
                 p99: Duration::from_micros(7_050),
-                errors: 0,
+                max: Duration::from_micros(22_060),
+                errors: Errors::default(),
             }
         );
     }
 
     #[test]
-    fn every_kind_of_error_counts() {
+    fn a_load_reads_as_it_is_typed() {
+        assert_eq!(Load::lasting(5).to_string(), "wrk -t2 -c64 -d5s");
+    }
+
+    #[test]
+    fn errors_are_told_by_kind() {
         let report = REPORT.replace(
             "Requests/sec",
             "  Socket errors: connect 1, read 20, write 300, timeout 4000\n  Non-2xx or 3xx responses: 50000\nRequests/sec",
         );
-        assert_eq!(parse(&report).map(|counted| counted.errors), Some(54_321));
+        let errors = parse(&report).expect("a report").errors;
+        assert_eq!(errors, Errors { connect: 1, read: 20, write: 300, timeout: 4000, status: 50_000 });
+        assert_eq!(
+            errors.to_string(),
+            "1 failed connects, 20 failed reads, 300 failed writes, 4000 requests that took over two seconds, \
+             50000 answers that are not 2xx"
+        );
+        assert_eq!(Errors::default().to_string(), "none");
+        assert_eq!(Errors { read: 2, ..Errors::default() }.to_string(), "2 failed reads");
     }
 
     #[test]

@@ -1,42 +1,54 @@
-//! Our side: the release binary on a script of two mounts.
+//! Our side: the release binary on a script that the bench brings.
 
 use std::fs;
-use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::side::Side;
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 use crate::server::Server;
 use crate::workspace::Workspace;
 
-/// The site, as a user would write it; no `log`, so no access log.
-const SITE: &str = r#"-- The site of `cargo xtask bench http`.
-web = medusa.http.server { listen = "127.0.0.1:0" }
-web:mount("/", medusa.handler.files("public"))
-web:mount("/hello/{name}", medusa.handler.script("hello.luau"))
-"#;
-/// The script handler.
-const HELLO: &str = "return function(req) return \"Hello, \" .. req.params.name .. \"!\\n\" end\n";
 /// A release build is ready at once; a minute would mean it hangs.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
-/// Builds the program as users run it.
-pub(super) fn build() -> Result {
-    Cmd::cargo("build --release --locked --package medusa").run()
+/// The program as users run it.
+#[derive(Debug)]
+pub(super) struct Medusa {
+    program: PathBuf,
 }
 
-/// Starts medusa in `folder`, whose `public` folder holds the documents.
-pub(super) fn start(folder: &Path, workers: usize) -> Result<(Server, SocketAddr)> {
-    for (name, text) in [("site.luau", SITE), ("hello.luau", HELLO)] {
-        let path = folder.join(name);
-        fs::write(&path, text).map_err(Error::io("write", &path))?;
+impl Medusa {
+    /// Builds it.
+    pub(super) fn build() -> Result<Self> {
+        Cmd::cargo("build --release --locked --package medusa").run()?;
+        Ok(Self { program: Workspace::read()?.binary("release", "medusa") })
     }
-    let medusa = Cmd::new(Workspace::read()?.binary("release", "medusa"))
-        .args(["serve".into(), folder.join("site.luau").into_os_string()])
-        .args(["--workers".to_owned(), workers.to_string()])
-        .args(["--state".into(), folder.join("state").into_os_string()]);
-    let server = Server::start("medusa", &medusa)?;
-    let address = server.wait_for_address(READY_WITHIN)?;
-    Ok((server, address))
+
+    /// Writes `files` (name, text), of which one is `site.luau`, into `folder` and serves them.
+    pub(super) fn start(&self, folder: &Path, files: &[(&str, &str)], workers: usize) -> Result<Side> {
+        for (name, text) in files {
+            let path = folder.join(name);
+            fs::write(&path, text).map_err(Error::io("write", &path))?;
+        }
+        let serve = self
+            .command("serve", folder)
+            .args(["--workers".to_owned(), workers.to_string()])
+            .args([folder.join("site.luau")]);
+        let server = Server::start("medusa", &serve)?;
+        let address = server.wait_for_address(READY_WITHIN)?;
+        Ok(Side::new("medusa", server, address))
+    }
+
+    /// Runs a statement in the server of `folder` and returns what it printed, less the last line's end.
+    pub(super) fn eval(&self, folder: &Path, statement: &str) -> Result<String> {
+        let printed = self.command("eval", folder).args(["--", statement]).output()?;
+        Ok(String::from_utf8_lossy(&printed).trim_end().to_owned())
+    }
+
+    fn command(&self, name: &str, folder: &Path) -> Cmd {
+        let state = folder.join("state");
+        Cmd::new(&self.program).args([name, "--state"]).args([state])
+    }
 }

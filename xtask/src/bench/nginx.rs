@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 use std::{fs, io};
 
+use super::side::Side;
 use crate::cmd::Cmd;
 use crate::environment::find_program;
 use crate::error::{Error, Result};
@@ -16,7 +17,7 @@ const MODULES: &str = "/usr/lib/nginx/modules";
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
 /// Starts nginx in `folder` (configuration, logs, temporary files) with its documents in `public`.
-pub(super) fn start(folder: &Path, public: &Path, workers: usize) -> Result<(Server, SocketAddr)> {
+pub(super) fn start(folder: &Path, public: &Path, workers: usize) -> Result<Side> {
     let address = free_address().map_err(|source| Error::Io { what: "find a free port".into(), source })?;
     let file = folder.join("nginx.conf");
     let root = rustix::process::geteuid().is_root();
@@ -29,7 +30,7 @@ pub(super) fn start(folder: &Path, public: &Path, workers: usize) -> Result<(Ser
     let server = Server::start("nginx", &nginx)?;
     // Its sockets listen before it starts workers; what connects earlier waits in the kernel's queue.
     server.wait_for(READY_WITHIN, |line| line.contains("start worker process ").then_some(()))?;
-    Ok((server, address))
+    Ok(Side::new("nginx", server, address))
 }
 
 /// The version, as `nginx -v` says it.

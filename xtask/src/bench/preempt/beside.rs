@@ -1,0 +1,213 @@
+//! What runs beside a stretch of load: a script that never ends, a native process that never ends, or nothing.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
+use super::Stage;
+use crate::cmd::Cmd;
+use crate::error::{Error, Result};
+use crate::fetch;
+use crate::server::Server;
+
+/// How many clients ask for an endless handler at once.
+const CLIENTS: usize = 4;
+/// How long an endless handler may take to be stopped. Its budget is a second of CPU and 30 seconds of waiting; the
+/// rest is for a machine whose cores are all in use.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Makes the timer. A run of it ends by force alone, unless `over` was set before it began.
+const START_TIMER: &str = "\
+runs, over, idle = 0, false, false
+timer = medusa.every(0.1, function()
+    if over then idle = true return end
+    runs += 1
+    while true do end
+end)";
+/// A statement of its own: what a statement assigns is seen by others when it has succeeded.
+const END_TIMER: &str = "over = true";
+/// Waits for the first run that does nothing: the endless ones before it were stopped, so many as there were.
+const CANCEL_TIMER: &str = "\
+while not idle do medusa.sleep(0.02) end
+timer:cancel()
+return runs";
+
+/// What runs beside a stretch of load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beside {
+    /// Nothing.
+    Nobody,
+    /// Clients that ask again and again for a handler that never ends.
+    Handler {
+        /// What the table calls it.
+        name: &'static str,
+        /// Where it is mounted.
+        path: &'static str,
+    },
+    /// A timer whose runs never end.
+    Timer,
+    /// So many processes that have nothing to do with the server and never end.
+    Native(usize),
+}
+
+impl Beside {
+    /// All that is measured, in the order of the table. With one worker there is one native measure, not two.
+    pub(super) fn all(workers: usize) -> Vec<Self> {
+        let mut all = vec![
+            Self::Nobody,
+            Self::Handler { name: "inline handler", path: "/endless" },
+            Self::Handler { name: "script handler", path: "/endless-file" },
+            Self::Timer,
+            Self::Native(1),
+        ];
+        // The clients' connections can keep no more workers busy than there are clients.
+        let busy = workers.min(CLIENTS);
+        if busy > 1 {
+            all.push(Self::Native(busy));
+        }
+        all
+    }
+
+    /// Runs beside `measure`. Returns what that returned, and how often a script was stopped, where there was one.
+    pub(super) fn during<T>(
+        self,
+        stage: &Stage,
+        measure: impl FnOnce() -> Result<T>,
+    ) -> Result<(T, Option<u64>)> {
+        match self {
+            Self::Nobody => Ok((measure()?, None)),
+            Self::Handler { path, .. } => {
+                let (measured, stopped) = beside_clients(stage.side.address, path, measure)?;
+                Ok((measured, Some(stopped)))
+            }
+            Self::Timer => {
+                let (measured, stopped) = beside_timer(stage, measure)?;
+                Ok((measured, Some(stopped)))
+            }
+            Self::Native(count) => {
+                let _until_dropped = (0..count).map(|_| spin()).collect::<Result<Vec<Server>>>()?;
+                Ok((measure()?, None))
+            }
+        }
+    }
+}
+
+/// As the table calls it.
+impl fmt::Display for Beside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nobody => f.pad("nobody"),
+            Self::Handler { name, .. } => f.pad(name),
+            Self::Timer => f.pad("timer"),
+            Self::Native(1) => f.pad("1 native process"),
+            Self::Native(count) => f.pad(&format!("{count} native processes")),
+        }
+    }
+}
+
+/// The clients need no signal that they have begun: they send at once, wrk has to be started first.
+fn beside_clients<T>(
+    address: SocketAddr,
+    path: &str,
+    measure: impl FnOnce() -> Result<T>,
+) -> Result<(T, u64)> {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| ask_until(&over, address, path))).collect();
+        let measured = measure();
+        over.store(true, Relaxed);
+        let mut stopped = 0;
+        for client in clients {
+            stopped += client.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+        }
+        Ok((measured?, stopped))
+    })
+}
+
+/// Asks for `path` again and again, at least once, until it is `over`; returns how often. Every answer must be 503.
+fn ask_until(over: &AtomicBool, address: SocketAddr, path: &str) -> Result<u64> {
+    let mut stopped = 0;
+    loop {
+        let answer = fetch::get_within(PATIENCE, address, path)?;
+        if answer.status != 503 {
+            return Err(Error::Found(format!(
+                "{path} never ends, so it must be stopped and answered 503, but the answer was {}: {}",
+                answer.status,
+                String::from_utf8_lossy(&answer.body).trim_end()
+            )));
+        }
+        stopped += 1;
+        if over.load(Relaxed) {
+            return Ok(stopped);
+        }
+    }
+}
+
+fn beside_timer<T>(stage: &Stage, measure: impl FnOnce() -> Result<T>) -> Result<(T, u64)> {
+    stage.eval(START_TIMER)?;
+    let measured = measure()?;
+    stage.eval(END_TIMER)?;
+    let runs = stage.eval(CANCEL_TIMER)?;
+    match runs.parse() {
+        Ok(stopped @ 1..) => Ok((measured, stopped)),
+        _ => Err(Error::Found(format!("the timer must have run, but the number of its runs was `{runs}`"))),
+    }
+}
+
+/// A process that spins until it is dropped. Should even the drop not come, the kernel ends it after an hour of CPU.
+fn spin() -> Result<Server> {
+    let script = "ulimit -t 3700; while :; do :; done";
+    Server::start("a native process", &Cmd::new("sh").args(["-c", script]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+
+    /// A server that answers every connection with `answer`, once it has read the request.
+    fn answering(answer: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let address = listener.local_addr().expect("address");
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.expect("accept");
+                let lines = BufReader::new(stream.try_clone().expect("clone")).lines();
+                let head = lines.take_while(|line| line.as_ref().is_ok_and(|line| !line.is_empty()));
+                assert!(head.count() > 0, "a request");
+                stream.write_all(answer.as_bytes()).expect("write");
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn clients_ask_at_least_once_and_count_what_was_stopped() {
+        let address = answering("HTTP/1.1 503 Service Unavailable\r\n\r\n");
+        let (measured, stopped) = beside_clients(address, "/endless", || Ok("measured")).expect("all 503");
+        assert_eq!(measured, "measured");
+        assert!(stopped >= CLIENTS as u64, "{stopped}");
+    }
+
+    #[test]
+    fn any_other_answer_fails_the_run() {
+        let address = answering("HTTP/1.1 200 OK\r\n\r\ndone\n");
+        let error = beside_clients(address, "/endless", || Ok(())).expect_err("200 is wrong");
+        assert!(error.to_string().ends_with("but the answer was 200: done"), "{error}");
+    }
+
+    #[test]
+    fn there_is_a_native_measure_for_one_core_and_for_all_the_clients_keep_busy() {
+        let native = |workers| {
+            let all = Beside::all(workers).into_iter();
+            all.filter(|beside| matches!(beside, Beside::Native(_))).collect::<Vec<_>>()
+        };
+        assert_eq!(native(1), [Beside::Native(1)]);
+        assert_eq!(native(2), [Beside::Native(1), Beside::Native(2)]);
+        assert_eq!(native(64), [Beside::Native(1), Beside::Native(4)]);
+    }
+}
