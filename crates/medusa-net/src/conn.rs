@@ -16,6 +16,7 @@ use tokio::task::AbortHandle;
 use crate::address::ListenAddr;
 use crate::clock;
 use crate::listener::ListenerId;
+use crate::worker;
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -214,9 +215,10 @@ impl Conn {
         self.deadlines.set(deadlines);
     }
 
-    /// Counts one request.
+    /// Counts one request, here and for [`worker::requests`].
     pub fn count_request(&self) {
         self.requests.set(self.requests.get() + 1);
+        worker::count_request();
     }
 
     /// How many requests it has made.

@@ -32,6 +32,18 @@ const BLOCKING_GRACE: Duration = Duration::from_secs(1);
 
 thread_local! {
     static INDEX: Cell<Option<usize>> = const { Cell::new(None) };
+    static REQUESTS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How many requests have begun on this thread, ever. For work that gives way to them: it can tell whether it had company
+/// since it last looked.
+#[must_use]
+pub fn requests() -> u64 {
+    REQUESTS.get()
+}
+
+pub(crate) fn count_request() {
+    REQUESTS.set(REQUESTS.get().wrapping_add(1));
 }
 
 /// The number of the worker this thread is, from 0; `None` on any other thread.

@@ -31,6 +31,9 @@ pub(crate) const TICK: Duration = Duration::from_millis(1);
 /// How often the watchdog looks while it sees no slice: the longest a slice may go unseen.
 const LOOK: Duration = Duration::from_millis(4);
 
+/// How many looks are a tick apart after a slice was ended: who needed that once needs it again, and may rest between.
+const ALERT: u32 = 20;
+
 /// How many looks without any running script before the watchdog sleeps until it is woken.
 const IDLE_LOOKS: u32 = 25;
 
@@ -279,22 +282,22 @@ impl Watchdog {
 
     fn run(&self) {
         let mut seen: Vec<(Weak<Slot>, u64)> = Vec::new();
-        let mut idle = 0;
-        let mut wait = LOOK;
+        let (mut idle, mut alert) = (0, 0_u32);
         loop {
-            thread::park_timeout(wait);
+            thread::park_timeout(if alert > 0 { TICK } else { LOOK });
+            alert = alert.saturating_sub(1);
             self.refresh(&mut seen);
             let mut running = false;
-            wait = LOOK;
             for (slot, last) in &mut seen {
                 let Some(slot) = slot.upgrade() else { continue };
                 let now = slot.sequence.load(SeqCst);
                 running |= now != *last;
                 if now % 2 == 1 {
                     running = true;
-                    wait = TICK;
+                    alert = alert.max(1);
                     if now == *last {
                         slot.set_interrupt(interrupt as *mut ());
+                        alert = ALERT;
                     }
                 }
                 *last = now;

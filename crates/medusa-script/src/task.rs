@@ -3,8 +3,10 @@
 //! What a script may use is set by what it runs for: a request, a statement, a timer. CPU time is counted by the
 //! watchdog ([`crate::preempt`]) and wall-clock time by tokio; both end in an ordinary error with a traceback. What
 //! was preempted waits in the *slow lane* of its thread: of all scripts that had to give way, one runs per turn of
-//! the event loop, so that a hundred runaway scripts cost everyone else no more than one does.
+//! the event loop, so that a hundred runaway scripts cost everyone else no more than one does; and while there are
+//! others, the lane rests after each slice as long as a slice may be, so that one costs them half a core at most.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -13,9 +15,11 @@ use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Duration;
 
+use medusa_net::worker;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
 
-use crate::preempt::{Meter, Preemption, take_preempted};
+use crate::preempt::{Meter, Preemption, TICK, take_preempted};
 
 /// What a script may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +65,8 @@ impl TaskError {
 
 thread_local! {
     static SLOW_LANE: Arc<Semaphore> = Arc::new(Semaphore::new(1));
+    /// The requests begun at the lane's last slice.
+    static SEEN: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Runs `script` to its end, or to the end of its budget.
@@ -151,10 +157,12 @@ struct Slow {
 enum Turn {
     /// Waits for the lane.
     Waiting(Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>>>>),
-    /// Has the lane, and lets the event loop look at its sockets before it goes on.
+    /// Has the lane, and lets others go first.
     Next {
         /// Dropping it gives the lane to the next.
         _lane: OwnedSemaphorePermit,
+        /// For so long; none: until the event loop has looked at its sockets.
+        rest: Option<Pin<Box<Sleep>>>,
     },
     /// Waits for something else than CPU time, out of the lane.
     Out,
@@ -176,19 +184,23 @@ impl Slow {
     }
 
     fn poll_lane(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Turn::Waiting(lane) = &mut self.turn else { return Poll::Ready(()) };
-        match ready!(lane.as_mut().poll(cx)) {
-            Ok(lane) => {
-                self.turn = Turn::Next { _lane: lane };
-                defer(cx);
-                Poll::Pending
-            }
-            // Never closed; if it were, going on without the lane would still be right.
-            Err(_closed) => {
-                self.turn = Turn::Out;
-                Poll::Ready(())
-            }
+        let lane = match &mut self.turn {
+            Turn::Waiting(lane) => ready!(lane.as_mut().poll(cx)),
+            Turn::Next { rest: Some(rest), .. } => return rest.as_mut().poll(cx),
+            Turn::Next { rest: None, .. } | Turn::Out => return Poll::Ready(()),
+        };
+        // Never closed; if it were, going on without the lane would still be right.
+        let Ok(lane) = lane else {
+            self.turn = Turn::Out;
+            return Poll::Ready(());
+        };
+        let mut rest = had_company().then(|| Box::pin(tokio::time::sleep(TICK)));
+        match &mut rest {
+            Some(rest) => drop(rest.as_mut().poll(cx)),
+            None => defer(cx),
         }
+        self.turn = Turn::Next { _lane: lane, rest };
+        Poll::Pending
     }
 
     /// Whether the task may run its next slice.
@@ -210,6 +222,12 @@ impl Slow {
             self.waker.speak();
         }
     }
+}
+
+/// Whether requests have begun on this thread since the lane's last slice.
+fn had_company() -> bool {
+    let requests = worker::requests();
+    SEEN.replace(requests) != requests
 }
 
 /// Wakes the task at the event loop's next turn, after it has looked at its sockets.
