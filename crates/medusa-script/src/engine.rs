@@ -24,7 +24,7 @@ use crate::print;
 use crate::require::Sources;
 use crate::shared::Dictionaries;
 use crate::transaction::{Events, Transaction};
-use crate::worker::Scripts;
+use crate::worker::{self, Scripts};
 
 /// How many requests to the engine may wait.
 const QUEUED_JOBS: usize = 64;
@@ -218,7 +218,7 @@ impl Host {
                     Job::Eval { source, by, events, answer } => {
                         respond(answer, host.eval(&source, by, events)).await;
                     }
-                    Job::Status { answer } => respond(answer, async { Ok(host.status()) }).await,
+                    Job::Status { answer } => respond(answer, async { Ok(host.status().await) }).await,
                 }
             });
         }
@@ -278,17 +278,16 @@ impl Host {
         Ok(Evaluated { value: print::values(&values), generation })
     }
 
-    fn status(&self) -> Status {
-        let status = self.live.status();
-        let current = self.current.borrow();
-        let Some(Current { vm, .. }) = current.as_ref() else { return status };
-        let [memory, functions, requests, timers] = vm.counts();
-        let main = Status::new("vm", "main")
-            .field("memory", medusa_proto::status::Value::Bytes(memory))
-            .field("handler_functions", functions)
-            .field("requests", requests)
-            .field("timers", timers);
-        status.child(main)
+    async fn status(&self) -> Status {
+        let mut status = self.live.status();
+        let vm = self.current.borrow().as_ref().map(|current| Rc::clone(&current.vm));
+        if let Some(vm) = vm {
+            status = status.child(vm.status());
+        }
+        match self.live.workers() {
+            Some(workers) => status.children(worker::status(workers).await),
+            None => status,
+        }
     }
 }
 

@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt;
 use medusa_http::{HandlerError, Request};
+use medusa_proto::status::Status;
+use medusa_proto::status::Value::Bytes;
 use medusa_proto::with_causes;
 use medusa_site::Live;
 use mlua::{Function, Lua, MultiValue, Table};
@@ -242,15 +244,15 @@ impl MainVm {
         self.vm.lua().globals()
     }
 
-    /// What the VM holds, for its status: bytes, functions, requests, timers.
-    pub(crate) fn counts(&self) -> [u64; 4] {
+    /// What the VM holds.
+    pub(crate) fn status(&self) -> Status {
         self.functions.forget_released();
-        [
-            self.vm.lua().used_memory() as u64,
-            self.functions.by_id.borrow().len() as u64,
-            self.requests_running.get() as u64,
-            self.timers.borrow().iter().filter(|timer| !timer.is_finished()).count() as u64,
-        ]
+        let timers = self.timers.borrow().iter().filter(|timer| !timer.is_finished()).count();
+        Status::new("vm", "main")
+            .field("memory", Bytes(self.vm.lua().used_memory() as u64))
+            .field("handler_functions", self.functions.by_id.borrow().len())
+            .field("requests", self.requests_running.get())
+            .field("timers", timers)
     }
 }
 

@@ -4,6 +4,7 @@
 //! `os.execute`, no bytecode (every chunk is loaded as text), no `getfenv`; libraries and the `medusa` table are
 //! read-only.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use mlua::chunk::ChunkMode;
@@ -15,7 +16,8 @@ use crate::task::{Budget, TaskError, run};
 /// The most one VM may hold. A typical site's live heap is a few MiB; this is a bound on accidents.
 const MEMORY_LIMIT: usize = 256 * 1024 * 1024;
 
-/// Above this share of the limit, memory is collected between tasks: Luau has no emergency collection of its own.
+/// Above this, memory is collected between tasks, for Luau has no emergency collection of its own. What is still alive
+/// then is left alone until half of the rest has been used as well.
 const COLLECT_ABOVE: usize = MEMORY_LIMIT / 2;
 
 /// How many coroutines are kept for the next requests: making one anew costs more than a small handler does.
@@ -30,6 +32,7 @@ pub(crate) struct Vm {
     // Before `lua`, so that the watchdog lets go of the VM before it is freed.
     preemption: Preemption,
     lua: Lua,
+    collect_above: Cell<usize>,
 }
 
 impl Vm {
@@ -47,7 +50,8 @@ impl Vm {
             .call::<()>((Value::LightUserData(pending), Value::LightUserData(preempted)))?;
         install(&lua, &globals)?;
         lua.sandbox(true)?;
-        Ok(Rc::new(Self { preemption: Preemption::install(&lua)?, lua }))
+        let preemption = Preemption::install(&lua)?;
+        Ok(Rc::new(Self { preemption, lua, collect_above: Cell::new(COLLECT_ABOVE) }))
     }
 
     pub(crate) fn lua(&self) -> &Lua {
@@ -65,7 +69,7 @@ impl Vm {
 
     /// Collects memory if a task left the VM in need of it.
     pub(crate) fn after_task<T>(&self, result: Result<T, TaskError>) -> Result<T, TaskError> {
-        if matches!(result, Err(TaskError::Memory(_))) || self.lua.used_memory() > COLLECT_ABOVE {
+        if matches!(result, Err(TaskError::Memory(_))) || self.lua.used_memory() > self.collect_above.get() {
             self.collect();
         }
         result
@@ -83,6 +87,9 @@ impl Vm {
                 tracing::warn!(%error, "collecting a script VM's memory failed");
             }
         }
+        let alive = self.lua.used_memory();
+        let half_of_the_rest = alive + MEMORY_LIMIT.saturating_sub(alive) / 2;
+        self.collect_above.set(half_of_the_rest.max(COLLECT_ABOVE));
     }
 }
 
@@ -289,6 +296,28 @@ mod tests {
             let fine = load(vm.lua(), "return #string.rep('y', 1e6)", "@fine.luau", None).unwrap();
             assert_eq!(vm.run(budget, fine.call_async::<usize>(())).await.unwrap(), 1_000_000);
             assert!(vm.lua().used_memory() < 16 * 1024 * 1024);
+        });
+    }
+
+    #[test]
+    fn a_large_live_heap_is_not_collected_after_every_task() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build_local(tokio::runtime::LocalOptions::default())
+            .unwrap();
+        runtime.block_on(async {
+            let vm = vm();
+            let run = async |source: &str| {
+                let function = load(vm.lua(), source, "@heap.luau", None).unwrap();
+                vm.run(Budget::STATEMENT, function.call_async::<Value>(())).await.unwrap();
+            };
+            run("keep = {} for i = 1, 150 do keep[i] = string.rep('x', 1e6) .. i end").await;
+            let threshold = vm.collect_above.get();
+            assert!(threshold > vm.lua().used_memory() && threshold < MEMORY_LIMIT, "{threshold}");
+            run("keep.more = 1").await;
+            assert_eq!(vm.collect_above.get(), threshold, "collected once more");
+            run("keep = nil for i = 1, 80 do local s = string.rep('y', 1e6) .. i end").await;
+            assert!(vm.lua().used_memory() < MEMORY_LIMIT, "garbage is collected before the limit");
         });
     }
 

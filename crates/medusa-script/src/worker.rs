@@ -3,7 +3,7 @@
 //! **Invariant:** a [`ScriptHandler`] that was prepared is loaded in every worker, from the same text. Its function in
 //! each VM goes when the handler does, after the last request that uses it.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use medusa_http::{
 };
 use medusa_net::Workers;
 use medusa_proto::status::Status;
+use medusa_proto::status::Value::Bytes;
 use mlua::{Function, Value};
 
 use futures_util::StreamExt;
@@ -40,7 +41,6 @@ pub(crate) struct WorkerVm {
 
 thread_local! {
     static WORKER: OnceCell<Rc<WorkerVm>> = const { OnceCell::new() };
-    static MEMORY: Cell<usize> = const { Cell::new(0) };
 }
 
 impl WorkerVm {
@@ -164,15 +164,25 @@ fn unload_here(id: u64) {
     WORKER.with(|worker| worker.get().inspect(|worker| worker.unload(id)).is_some());
 }
 
+/// What each worker's VM holds; none for a worker that has no VM yet.
+pub(crate) async fn status(workers: &Workers) -> Vec<Status> {
+    let described = workers.run_on_each(async |index| {
+        let worker = WORKER.with(|worker| worker.get().cloned())?;
+        let status = Status::new("vm", format!("worker {index}"))
+            .field("memory", Bytes(worker.vm.lua().used_memory() as u64))
+            .field("handler_files", worker.handlers.borrow().len());
+        Some(status)
+    });
+    described.await.into_iter().filter_map(|described| described.ok().flatten()).collect()
+}
+
 impl Handler for ScriptHandler {
     fn handle(&self, request: Request) -> HandlerFuture<'_> {
         Box::pin(async move {
             let Some(worker) = WORKER.with(|worker| worker.get().cloned()) else {
                 return Err(HandlerError::internal("this thread has no script VM"));
             };
-            let answer = worker.answer(self.id, request).await;
-            MEMORY.set(worker.vm.lua().used_memory());
-            answer
+            worker.answer(self.id, request).await
         })
     }
 
