@@ -168,7 +168,7 @@ fn unload_here(id: u64) {
 pub(crate) async fn status(workers: &Workers) -> Vec<Status> {
     let described = workers.run_on_each(async |index| {
         let worker = WORKER.with(|worker| worker.get().cloned())?;
-        let status = Status::new("vm", format!("worker {index}"))
+        let status = Status::new("vm.worker", index.to_string())
             .field("memory", Bytes(worker.vm.lua().used_memory() as u64))
             .field("handler_files", worker.handlers.borrow().len());
         Some(status)
