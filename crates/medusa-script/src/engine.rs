@@ -158,7 +158,8 @@ impl Engine {
     }
 }
 
-fn runtime() -> io::Result<LocalRuntime> {
+/// What scripts run on: one thread, nothing `Send`.
+pub(crate) fn runtime() -> io::Result<LocalRuntime> {
     Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
 }
 

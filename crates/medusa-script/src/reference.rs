@@ -375,10 +375,7 @@ mod tests {
 
     #[test]
     fn what_the_main_script_has_is_what_is_documented() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build_local(tokio::runtime::LocalOptions::default())
-            .unwrap();
+        let runtime = crate::engine::runtime().unwrap();
         runtime.block_on(async {
             let live = Live::rehearsal();
             let scripts = Arc::new(Scripts::new(None, Arc::default()));

@@ -128,10 +128,7 @@ mod tests {
 
     /// Runs `source` while a ticker on the same thread counts how often it gets a turn.
     fn race(source: &str) -> (Result<String, TaskError>, u32, Duration) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build_local(tokio::runtime::LocalOptions::default())
-            .unwrap();
+        let runtime = crate::engine::runtime().unwrap();
         let vm = vm();
         let source = source.to_owned();
         runtime.block_on(async move {
@@ -281,10 +278,7 @@ mod tests {
 
     #[test]
     fn a_memory_hog_meets_the_limit_and_the_vm_lives_on() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build_local(tokio::runtime::LocalOptions::default())
-            .unwrap();
+        let runtime = crate::engine::runtime().unwrap();
         runtime.block_on(async {
             let vm = vm();
             let budget = Budget { cpu: Duration::from_secs(20), wall: Duration::from_mins(1) };
@@ -301,10 +295,7 @@ mod tests {
 
     #[test]
     fn a_large_live_heap_is_not_collected_after_every_task() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build_local(tokio::runtime::LocalOptions::default())
-            .unwrap();
+        let runtime = crate::engine::runtime().unwrap();
         runtime.block_on(async {
             let vm = vm();
             let run = async |source: &str| {
