@@ -277,7 +277,10 @@ impl Conn {
     /// The kernel has taken bytes.
     pub(crate) fn on_sent(&self, bytes: usize) {
         self.sent.set(self.sent.get() + bytes as u64);
-        self.stalled_since.set(None);
+        if self.stalled_since.take().is_some() {
+            // The peer has only now been able to hear us: its time starts anew.
+            self.since.set(clock::now());
+        }
         self.stalled.set(false);
     }
 
@@ -297,7 +300,9 @@ impl Conn {
             Phase::Busy => Duration::MAX,
             Phase::Closing => deadlines.closing,
         };
-        self.expired.set(passed(self.since.get(), limit, now));
+        // While there are bytes to send and the peer takes none, the deadline for that is the one that counts.
+        let sending = self.stalled_since.get().is_some();
+        self.expired.set(!sending && passed(self.since.get(), limit, now));
         self.stalled.set(self.stalled_since.get().is_some_and(|since| passed(since, deadlines.write, now)));
         self.expired.get() || self.stalled.get()
     }

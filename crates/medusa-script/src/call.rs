@@ -8,6 +8,7 @@ use crate::error::ScriptError;
 use crate::request::{OpenRequest, Requests};
 use crate::respond::Reply;
 use crate::task::{Budget, TaskError};
+use crate::transaction::Transaction;
 use crate::vm::Vm;
 
 /// Calls `handler` (as wrapped by [`Requests::wrap`]) with a request. The request stays open as long as the second value
@@ -24,7 +25,8 @@ pub(crate) async fn call(
     let safe = matches!(request.head.method, Method::GET | Method::HEAD);
     let open = requests.open(vm.lua(), request).map_err(vm_error)?;
     let mut reply = once(vm, handler, &open).await;
-    if safe && matches!(reply, Err(TaskError::Memory(_))) {
+    let unchanged = || Transaction::current().is_none_or(|transaction| !transaction.has_edits());
+    if safe && matches!(reply, Err(TaskError::Memory(_))) && unchanged() {
         reply = once(vm, handler, &open).await;
     }
     match reply {

@@ -17,9 +17,9 @@ use medusa_proto::with_causes;
 use medusa_site::Live;
 use mlua::{Function, Lua, MultiValue, Table};
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, spawn_local};
+use tokio::task::spawn_local;
 
-use crate::bindings::timer::PendingTimer;
+use crate::bindings::timer::{PendingTimer, Timers};
 use crate::bindings::{self, Reach};
 use crate::call::{call, vm_error};
 use crate::error::ScriptError;
@@ -40,7 +40,7 @@ pub(crate) struct MainVm {
     live: Arc<Live>,
     functions: Rc<Functions>,
     statement: Function,
-    timers: RefCell<Vec<AbortHandle>>,
+    timers: Rc<Timers>,
     requests_running: Cell<usize>,
 }
 
@@ -111,7 +111,7 @@ impl MainVm {
             live: Arc::clone(live),
             functions,
             statement,
-            timers: RefCell::default(),
+            timers: Rc::default(),
             requests_running: Cell::new(0),
         });
         spawn_local(Rc::clone(&main).take_calls(requests, incoming));
@@ -182,6 +182,10 @@ impl MainVm {
 
     /// Publishes what a task changed and starts its timers. Returns the new generation, if there is one.
     async fn commit(&self, transaction: &Transaction) -> Result<Option<u64>, ScriptError> {
+        if self.timers.stopped() && transaction.has_edits() {
+            transaction.abandon();
+            return Err(ScriptError::new("the script was reloaded meanwhile, so this has changed nothing"));
+        }
         let committed = transaction.commit().await;
         let (site, timers) = committed.map_err(|error| ScriptError::new(with_causes(&error)))?;
         self.start_timers(timers);
@@ -225,18 +229,12 @@ impl MainVm {
     }
 
     pub(crate) fn start_timers(&self, timers: Vec<PendingTimer>) {
-        let mut running = self.timers.borrow_mut();
-        running.retain(|timer| !timer.is_finished());
-        for timer in timers {
-            running.push(timer.start(&self.vm, &self.live));
-        }
+        self.timers.start(timers, &self.vm, &self.live);
     }
 
     /// Stops what must not outlive the VM's replacement.
     pub(crate) fn retire(&self) {
-        for timer in self.timers.take() {
-            timer.abort();
-        }
+        self.timers.stop();
     }
 
     #[cfg(test)]
@@ -247,12 +245,11 @@ impl MainVm {
     /// What the VM holds.
     pub(crate) fn status(&self) -> Status {
         self.functions.forget_released();
-        let timers = self.timers.borrow().iter().filter(|timer| !timer.is_finished()).count();
         Status::new("vm", "main")
             .field("memory", Bytes(self.vm.lua().used_memory() as u64))
             .field("handler_functions", self.functions.by_id.borrow().len())
             .field("requests", self.requests_running.get())
-            .field("timers", timers)
+            .field("timers", self.timers.count())
     }
 }
 

@@ -48,11 +48,22 @@ pub(crate) struct Meter {
     /// The thread's CPU time up to which the running slice has been counted.
     counted: Cell<Option<Duration>>,
     overrun: Cell<bool>,
+    in_lane: Cell<bool>,
 }
 
 impl Meter {
     pub(crate) fn new(limit: Duration) -> Self {
-        Self { used: Cell::default(), limit, counted: Cell::default(), overrun: Cell::default() }
+        let (used, counted, overrun, in_lane) = Default::default();
+        Self { used, limit, counted, overrun, in_lane }
+    }
+
+    /// Whether the task waits for its next slice in the slow lane, or has it: then it must go on being polled.
+    pub(crate) fn in_lane(&self) -> bool {
+        self.in_lane.get()
+    }
+
+    pub(crate) fn set_in_lane(&self, in_lane: bool) {
+        self.in_lane.set(in_lane);
     }
 
     /// Whether the task was stopped for using more than its budget.

@@ -62,8 +62,8 @@ pub(crate) fn values(values: &MultiValue) -> Option<String> {
 fn show_nested(value: &Value, depth: usize, out: &mut String) {
     match value {
         Value::String(text) => drop(write!(out, "{:?}", text.to_string_lossy())),
-        Value::Table(table) if table.metatable().is_none() => show_table(table, depth, out),
-        // May run a `__tostring` of the script; an error in it is shown as such.
+        // As it is, whatever its metatable says: no code of the script runs here, outside of any budget.
+        Value::Table(table) => show_table(table, depth, out),
         value => out.push_str(&value.to_string().unwrap_or_else(|error| format!("<{error}>"))),
     }
 }

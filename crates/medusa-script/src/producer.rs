@@ -62,7 +62,11 @@ impl Stream for Producer {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         // Everything that waits on `write` goes on only here, once what was written has been taken: no waker needed.
-        if let Some(chunk) = this.take() {
+        // But one in the slow lane is driven on before anything is handed out: a client that stops reading would keep the
+        // lane from everyone else.
+        if !this.meter.in_lane()
+            && let Some(chunk) = this.take()
+        {
             return Poll::Ready(Some(Ok(chunk)));
         }
         let polled = match &mut this.run {
@@ -74,6 +78,8 @@ impl Stream for Producer {
             if let Err(error) = result {
                 return Poll::Ready(Some(Err(error)));
             }
+        } else if this.meter.in_lane() {
+            return Poll::Pending;
         }
         match this.take() {
             Some(chunk) => Poll::Ready(Some(Ok(chunk))),

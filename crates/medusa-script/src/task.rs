@@ -105,7 +105,7 @@ fn is_memory(error: &mlua::Error) -> bool {
     match error {
         mlua::Error::MemoryError(_) => true,
         mlua::Error::CallbackError { cause, .. } | mlua::Error::WithContext { cause, .. } => is_memory(cause),
-        mlua::Error::RuntimeError(message) => message.contains("not enough memory"),
+        mlua::Error::RuntimeError(message) => message.starts_with("not enough memory"),
         _ => false,
     }
 }
@@ -135,6 +135,7 @@ pub(crate) async fn metered<T>(
         });
         meter.end_slice();
         let preempted = take_preempted();
+        meter.set_in_lane(preempted && polled.is_pending());
         if polled.is_ready() {
             return polled;
         }

@@ -5,8 +5,12 @@
 //! VM never see each other's drafts.
 
 use std::cell::RefCell;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
 use medusa_site::{Change, Draft, DraftError, Live, PublishError, Site};
 use tokio::sync::mpsc;
@@ -32,12 +36,16 @@ pub enum Event {
 /// Where events go; full or closed, they are dropped.
 pub type Events = mpsc::Sender<Event>;
 
+type Waiting = Pin<Box<dyn Future<Output = Change>>>;
+
 /// The edits of one task.
-#[derive(Debug)]
 pub(crate) struct Transaction {
     live: Arc<Live>,
     by: Arc<str>,
     change: RefCell<Option<Change>>,
+    /// The wait for the right to change the Site. Kept here and not in the script's future, which Luau may hold on to long
+    /// after its task was dropped.
+    waiting: RefCell<Option<Waiting>>,
     timers: RefCell<Vec<PendingTimer>>,
     events: Option<Events>,
     printed: RefCell<usize>,
@@ -59,12 +67,41 @@ impl Transaction {
 
     fn with(live: Arc<Live>, by: Arc<str>, change: Option<Change>, events: Option<Events>) -> Rc<Self> {
         let (timers, printed) = (RefCell::default(), RefCell::default());
-        Rc::new(Self { live, by, change: RefCell::new(change), timers, events, printed })
+        Rc::new(Self {
+            live,
+            by,
+            change: RefCell::new(change),
+            waiting: RefCell::default(),
+            timers,
+            events,
+            printed,
+        })
     }
 
-    /// Runs a task under this transaction.
-    pub(crate) async fn scope<F: Future>(self: &Rc<Self>, task: F) -> F::Output {
-        CURRENT.scope(Rc::clone(self), task).await
+    /// Runs a task under this transaction. If it fails or is dropped, its edits are abandoned.
+    pub(crate) async fn scope<T, E>(
+        self: &Rc<Self>,
+        task: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let guard = AbandonOnDrop(self);
+        let result = CURRENT.scope(Rc::clone(self), task).await;
+        if result.is_ok() {
+            self.waiting.take();
+            std::mem::forget(guard);
+        }
+        result
+    }
+
+    /// Gives up what was edited, and the right to edit.
+    pub(crate) fn abandon(&self) {
+        self.waiting.take();
+        self.change.take();
+        self.timers.take();
+    }
+
+    /// Whether anything would be changed.
+    pub(crate) fn has_edits(&self) -> bool {
+        self.change.borrow().is_some() || !self.timers.borrow().is_empty()
     }
 
     /// The transaction of the running task, if it is one that may change the Site.
@@ -88,8 +125,18 @@ impl Transaction {
     async fn begin(&self) {
         if self.change.borrow().is_none() {
             tell_if_busy(&self.live, self.events.as_ref());
-            let change = self.live.begin(Arc::clone(&self.by)).await;
-            *self.change.borrow_mut() = Some(change);
+            self.waiting.borrow_mut().get_or_insert_with(|| {
+                let (live, by) = (Arc::clone(&self.live), Arc::clone(&self.by));
+                Box::pin(async move { live.begin(by).await })
+            });
+            let change = poll_fn(|cx| match self.waiting.borrow_mut().as_mut() {
+                Some(waiting) => waiting.as_mut().poll(cx).map(Some),
+                None => Poll::Ready(None), // abandoned, or another coroutine of the task has got it
+            });
+            if let Some(change) = change.await {
+                self.waiting.take();
+                *self.change.borrow_mut() = Some(change);
+            }
         }
     }
 
@@ -141,6 +188,23 @@ impl Transaction {
             None => None,
         };
         Ok((site, self.timers.take()))
+    }
+}
+
+struct AbandonOnDrop<'a>(&'a Transaction);
+
+impl Drop for AbandonOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+impl fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction")
+            .field("by", &self.by)
+            .field("change", &self.change)
+            .finish_non_exhaustive()
     }
 }
 

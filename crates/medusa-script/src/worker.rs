@@ -6,7 +6,7 @@
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -36,7 +36,13 @@ use crate::vm::Vm;
 pub(crate) struct WorkerVm {
     vm: Rc<Vm>,
     requests: Requests,
-    handlers: RefCell<HashMap<u64, Function>>,
+    handlers: RefCell<HashMap<u64, Loaded>>,
+}
+
+/// A handler file's function, for as long as its [`ScriptHandler`] lives.
+struct Loaded {
+    function: Function,
+    alive: Weak<()>,
 }
 
 thread_local! {
@@ -57,9 +63,11 @@ impl WorkerVm {
         })
     }
 
-    async fn load(&self, id: u64, sources: Arc<Sources>, path: &Path) -> Result<(), ScriptError> {
+    async fn load(&self, file: &File) -> Result<(), ScriptError> {
+        self.sweep();
         let lua = self.vm.lua();
-        let modules = Modules::new(sources, lua.globals());
+        let path = &file.path;
+        let modules = Modules::new(Arc::clone(&file.sources), lua.globals());
         let loading = async {
             let value = modules.compile(lua, path)?.call_async::<Value>(()).await?;
             let Value::Function(handler) = value else {
@@ -74,18 +82,29 @@ impl WorkerVm {
         };
         let handler = self.vm.run(Budget::STATEMENT, loading).await;
         let handler = handler.map_err(|error| ScriptError::from_task(&error))?;
-        self.handlers.borrow_mut().insert(id, handler);
+        // Whoever wanted it may have given up meanwhile.
+        if file.alive.strong_count() > 0 {
+            let loaded = Loaded { function: handler, alive: Weak::clone(&file.alive) };
+            self.handlers.borrow_mut().insert(file.id, loaded);
+        }
         Ok(())
     }
 
-    fn unload(&self, id: u64) {
-        if self.handlers.borrow_mut().remove(&id).is_some() {
+    /// Lets go of the functions whose handlers are gone.
+    fn sweep(&self) {
+        let mut handlers = self.handlers.borrow_mut();
+        let before = handlers.len();
+        handlers.retain(|_, loaded| loaded.alive.strong_count() > 0);
+        let gone = before - handlers.len();
+        drop(handlers);
+        if gone > 0 {
             self.vm.collect();
         }
     }
 
     async fn answer(&self, id: u64, request: Request) -> Result<Response, HandlerError> {
-        let Some(handler) = self.handlers.borrow().get(&id).cloned() else {
+        let handler = self.handlers.borrow().get(&id).map(|loaded| loaded.function.clone());
+        let Some(handler) = handler else {
             return Err(HandlerError::internal("this handler is not loaded on this worker"));
         };
         let (reply, open) = call(&self.vm, &self.requests, &handler, request).await?;
@@ -113,6 +132,18 @@ pub(crate) struct ScriptHandler {
     /// None where nothing is served, only checked: then the file is loaded on the checking thread.
     workers: Option<Workers>,
     loaded: AtomicBool,
+    /// What the workers tell by whether this handler still lives.
+    alive: Option<Arc<()>>,
+}
+
+/// What a worker needs to load a handler file. Does not keep the handler alive.
+#[derive(Debug, Clone)]
+struct File {
+    id: u64,
+    path: PathBuf,
+    sources: Arc<Sources>,
+    dictionaries: Arc<Dictionaries>,
+    alive: Weak<()>,
 }
 
 impl fmt::Debug for ScriptHandler {
@@ -126,42 +157,29 @@ impl fmt::Debug for ScriptHandler {
 
 impl ScriptHandler {
     async fn load(&self) -> Result<(), PrepareError> {
-        let Some(workers) = &self.workers else {
-            return load_here(
-                self.id,
-                Arc::clone(&self.sources),
-                self.path.clone(),
-                Arc::clone(&self.dictionaries),
-            )
-            .await
-            .map_err(|error| PrepareError(error.render(self.sources.root())));
+        let told = |error: ScriptError| PrepareError(error.render(self.sources.root()));
+        let file = File {
+            id: self.id,
+            path: self.path.clone(),
+            sources: Arc::clone(&self.sources),
+            dictionaries: Arc::clone(&self.dictionaries),
+            alive: self.alive.as_ref().map(Arc::downgrade).unwrap_or_default(),
         };
-        let (id, sources, path, dictionaries) =
-            (self.id, Arc::clone(&self.sources), self.path.clone(), Arc::clone(&self.dictionaries));
-        let loads = workers.run_on_each(move |_| {
-            load_here(id, Arc::clone(&sources), path.clone(), Arc::clone(&dictionaries))
-        });
-        for loaded in loads.await {
-            loaded
-                .map_err(|gone| PrepareError(gone.to_string()))?
-                .map_err(|error| PrepareError(error.render(self.sources.root())))?;
+        let Some(workers) = &self.workers else { return load_here(file).await.map_err(told) };
+        for loaded in workers.run_on_each(move |_| load_here(file.clone())).await {
+            loaded.map_err(|gone| PrepareError(gone.to_string()))?.map_err(told)?;
         }
         Ok(())
     }
 }
 
-async fn load_here(
-    id: u64,
-    sources: Arc<Sources>,
-    path: PathBuf,
-    dictionaries: Arc<Dictionaries>,
-) -> Result<(), ScriptError> {
-    let worker = WorkerVm::here(&dictionaries).map_err(|error| ScriptError::from_lua(&error))?;
-    worker.load(id, sources, &path).await
+async fn load_here(file: File) -> Result<(), ScriptError> {
+    let worker = WorkerVm::here(&file.dictionaries).map_err(|error| ScriptError::from_lua(&error))?;
+    worker.load(&file).await
 }
 
-fn unload_here(id: u64) {
-    WORKER.with(|worker| worker.get().inspect(|worker| worker.unload(id)).is_some());
+fn sweep_here() {
+    WORKER.with(|worker| worker.get().inspect(|worker| worker.sweep()).is_some());
 }
 
 /// What each worker's VM holds; none for a worker that has no VM yet.
@@ -203,11 +221,12 @@ impl Handler for ScriptHandler {
 
 impl Drop for ScriptHandler {
     fn drop(&mut self) {
-        let id = self.id;
+        // First, for the workers look at it.
+        self.alive = None;
         match &self.workers {
-            // Runs on each worker once it gets to it: behind what uses the handler there now.
-            Some(workers) => workers.post_each(move || unload_here(id)),
-            None => unload_here(id),
+            // Where the message is lost, the next load sweeps.
+            Some(workers) => workers.post_each(sweep_here),
+            None => sweep_here(),
         }
     }
 }
@@ -253,6 +272,7 @@ impl Scripts {
             dictionaries: Arc::clone(&self.dictionaries),
             workers: self.workers.clone(),
             loaded: AtomicBool::new(false),
+            alive: Some(Arc::default()),
         });
         known.push(Arc::downgrade(&handler));
         Ok(handler)

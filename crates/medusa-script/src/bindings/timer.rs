@@ -8,6 +8,7 @@ use std::time::Duration;
 use medusa_proto::with_causes;
 use medusa_site::Live;
 use mlua::{Function, Lua, Table, UserData, UserDataMethods};
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::MissedTickBehavior;
 
@@ -68,7 +69,7 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
 #[derive(Debug, Default)]
 struct State {
     cancelled: Cell<bool>,
-    running: RefCell<Option<AbortHandle>>,
+    wake: Notify,
 }
 
 struct Timer(Rc<State>);
@@ -77,11 +78,46 @@ impl UserData for Timer {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_method("cancel", |_, this, ()| {
             this.0.cancelled.set(true);
-            if let Some(running) = this.0.running.take() {
-                running.abort();
-            }
+            this.0.wake.notify_one();
             Ok(())
         });
+    }
+}
+
+/// The running timers of one VM: none is started once they have been stopped.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    stopped: Cell<bool>,
+    running: RefCell<Vec<AbortHandle>>,
+}
+
+impl Timers {
+    pub(crate) fn start(self: &Rc<Self>, timers: Vec<PendingTimer>, vm: &Rc<Vm>, live: &Arc<Live>) {
+        if self.stopped.get() {
+            return;
+        }
+        let mut running = self.running.borrow_mut();
+        running.retain(|timer| !timer.is_finished());
+        for timer in timers {
+            let run = timer.run(Rc::clone(self), Rc::clone(vm), Arc::clone(live));
+            running.push(spawn_local(run).abort_handle());
+        }
+    }
+
+    /// Stops them all, for good: their VM has been replaced.
+    pub(crate) fn stop(&self) {
+        self.stopped.set(true);
+        for timer in self.running.take() {
+            timer.abort();
+        }
+    }
+
+    pub(crate) fn stopped(&self) -> bool {
+        self.stopped.get()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.running.borrow().iter().filter(|timer| !timer.is_finished()).count()
     }
 }
 
@@ -95,19 +131,15 @@ pub(crate) struct PendingTimer {
 }
 
 impl PendingTimer {
-    pub(crate) fn start(self, vm: &Rc<Vm>, live: &Arc<Live>) -> AbortHandle {
-        let state = Rc::clone(&self.state);
-        let running = spawn_local(self.run(Rc::clone(vm), Arc::clone(live))).abort_handle();
-        *state.running.borrow_mut() = Some(running.clone());
-        running
-    }
-
-    async fn run(self, vm: Rc<Vm>, live: Arc<Live>) {
+    async fn run(self, timers: Rc<Timers>, vm: Rc<Vm>, live: Arc<Live>) {
         let mut interval = tokio::time::interval(self.interval);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         interval.tick().await; // the first is at once
         while !self.state.cancelled.get() {
-            interval.tick().await;
+            tokio::select! {
+                _ = interval.tick() => {}
+                () = self.state.wake.notified() => continue,
+            }
             let transaction = Transaction::lazy(Arc::clone(&live), format!("timer at {}", self.origin), None);
             let run = transaction.scope(vm.run(Budget::TIMER, self.function.call_async::<()>(()))).await;
             let done = match run {
@@ -115,8 +147,7 @@ impl PendingTimer {
                 Err(error) => Err(ScriptError::from_task(&error).with_traceback()),
             };
             match done {
-                // A timer made by a timer belongs to it no longer.
-                Ok((_, timers)) => timers.into_iter().for_each(|timer| drop(timer.start(&vm, &live))),
+                Ok((_, made)) => timers.start(made, &vm, &live),
                 Err(error) => tracing::warn!(timer = %self.origin, "a timer failed: {error}"),
             }
         }

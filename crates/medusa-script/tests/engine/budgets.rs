@@ -1,5 +1,6 @@
 //! Scripts that would hurt the server.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::support::{Server, WEB};
@@ -120,4 +121,27 @@ fn a_panic_in_the_server_is_one_requests_500() {
     let server =
         Server::start(&format!("{WEB} web:mount('/deep', function() return string.rep('(', 1e6) end)"), &[]);
     assert_eq!(server.get("/deep").status, 200);
+}
+
+/// A producer that was preempted and whose client does not read must not keep other scripts from their slices.
+#[test]
+fn a_client_that_does_not_read_holds_up_no_other_script() {
+    let busy = "for _ = 1, 3000000 do end";
+    let server = Server::start(
+        &format!(
+            "{WEB} web:mount('/stream', function() return {{ body = function(write)
+                while true do write(string.rep('x', 100000)) {busy} end
+            end }} end)
+            web:mount('/busy', function() {busy} return 'done' end)"
+        ),
+        &[],
+    );
+    let mut deaf = server.connect();
+    deaf.write_all(b"GET /stream HTTP/1.1\r\nHost: t\r\n\r\n").unwrap();
+    for _ in 0..20 {
+        let started = Instant::now();
+        assert_eq!(server.get("/busy").body, "done");
+        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    }
+    drop(deaf);
 }

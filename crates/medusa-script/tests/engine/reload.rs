@@ -179,3 +179,27 @@ fn check_does_everything_but_bind() {
     write_files(dir.path(), &[("h.luau", "return 1")]);
     assert!(medusa_script::check(program(dir.path())).unwrap_err().to_string().contains("h.luau:1:"));
 }
+
+/// Timers that a timer has made belong to the script as well.
+#[test]
+fn timers_of_timers_end_with_their_script() {
+    let server = Server::start(
+        &format!(
+            "{WEB} local made = false
+            medusa.every(0.01, function()
+                if not made then made = true medusa.every(0.01, function() medusa.shared('t'):incr('n') end) end
+            end)"
+        ),
+        &[],
+    );
+    let runs = || server.value("medusa.shared('t'):get('n')");
+    assert!((0..500).any(|_| {
+        server.value("medusa.sleep(0.01)");
+        runs() != "nil"
+    }));
+    server.write("site.luau", WEB);
+    server.reload().unwrap();
+    let then = runs();
+    server.value("medusa.sleep(0.1)");
+    assert_eq!(runs(), then);
+}

@@ -141,7 +141,7 @@ fn timers_run_fail_and_stop() {
 fn a_timer_may_change_the_site() {
     let server = Server::start(
         &format!(
-            "{WEB} local t t = medusa.every(0.02, function() web:mount('/later', function() return 'now' end) t:cancel() end)"
+            "{WEB} local t t = medusa.every(0.02, function() t:cancel() medusa.sleep(0.01) web:mount('/later', function() return 'now' end) end)"
         ),
         &[],
     );
@@ -170,4 +170,43 @@ fn the_shared_dictionary_is_one_for_all() {
         "nil"
     );
     assert!(server.eval("medusa.shared('n'):set('t', {})").unwrap_err().to_string().contains("not a table"));
+}
+
+/// The value of a statement is shown without running any of the script's code, which no budget would stop.
+#[test]
+fn a_value_that_would_run_for_ever_when_shown_is_shown() {
+    let server = Server::start(WEB, &[]);
+    let endless = "setmetatable({ a = 1 }, { __tostring = function() while true do end end })";
+    assert_eq!(server.value(endless), "{ a = 1 }");
+}
+
+/// A change that waits inside a coroutine of the script gives up its place when it is dropped.
+#[test]
+fn a_dropped_wait_in_a_coroutine_leaves_the_gate_free() {
+    let server = Server::start(WEB, &[]);
+    let engine = server.engine.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (events, mut seen) = tokio::sync::mpsc::channel(8);
+        let slow = engine.eval(
+            "web:mount('/a', function() end) print('begun') medusa.sleep(0.3)".into(),
+            "ann".into(),
+            Some(events),
+        );
+        let others = async {
+            assert!(seen.recv().await.is_some());
+            let (events, mut waits) = tokio::sync::mpsc::channel(8);
+            let wait = "coroutine.wrap(function() web:mount('/b', function() end) end)()";
+            tokio::select! {
+                result = engine.eval(wait.into(), "bob".into(), Some(events)) => panic!("{result:?}"),
+                told = waits.recv() => assert!(told.is_some()),
+            }
+        };
+        let (slow, ()) = tokio::join!(slow, others);
+        slow.unwrap();
+        let next = engine.eval("web:mount('/c', function() return 'c' end)".into(), "cyd".into(), None);
+        tokio::time::timeout(std::time::Duration::from_secs(20), next).await.unwrap().unwrap();
+    });
+    assert_eq!(server.get("/c").body, "c");
+    assert_eq!(server.get("/b").status, 404);
 }
