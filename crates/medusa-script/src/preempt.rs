@@ -3,7 +3,7 @@
 //! Luau calls an *interrupt* at loop back-edges and calls, if one is set. An interrupt that is always set costs 7 ns
 //! at each of these safepoints; this one is set only when a slice is over. A thread looks at every VM every [`LOOK`];
 //! when it finds one in the middle of a slice it looks again after a [`TICK`], and if that is still the same slice, arms
-//! the VM's interrupt pointer. (A look every tick would cost a busy server two percent in context switches.) The
+//! the VM's interrupt pointer. (Looking every tick would wake a thread a thousand times a second on a busy server.) The
 //! interrupt disarms itself, adds the time to the task's [`Meter`], and yields the coroutine to the event loop, or
 //! raises an error when the task has had its budget. Luau documents that pointer as settable from any thread
 //! (`lua.h`: "it is safe to set from an arbitrary thread"), which is all that the `unsafe` here rests on.
