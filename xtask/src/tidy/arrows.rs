@@ -25,6 +25,7 @@ const PLACES: &[(&str, Place)] = &[
     ("medusa-net", Place::Level(1)),
     ("medusa-log", Place::Level(1)),
     ("medusa-dns", Place::Level(2)),
+    ("medusa-fetch", Place::Level(2)),
     ("medusa-http", Place::Level(2)),
     ("medusa-chat", Place::Level(3)),
     ("medusa-site", Place::Level(4)),
@@ -36,7 +37,11 @@ const PLACES: &[(&str, Place)] = &[
 ];
 
 /// Dependencies that one crate fences off from the others.
-const FENCES: &[(&str, &str)] = &[("mlua", "medusa-script"), ("russh", "medusa-monitor")];
+const FENCES: &[(&str, &str)] = &[
+    ("mlua", "medusa-script"),
+    ("reqwest", "medusa-fetch"),
+    ("russh", "medusa-monitor"),
+];
 
 /// Checks one package. `manifest` is the text of its `Cargo.toml`, `file` its path from the root of the repository.
 pub(super) fn check(package: &Package, file: &Path, manifest: &str) -> Vec<Problem> {
