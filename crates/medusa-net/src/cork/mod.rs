@@ -39,7 +39,7 @@ const MAX_SLICES: usize = 64;
 /// Wraps `stream`: one half for the protocol to read from and write to, one for the driver. Both count into `conn`, and
 /// the first bytes of a request move it from [`Phase::Idle`](crate::Phase::Idle) to [`Phase::Head`](crate::Phase::Head).
 pub fn cork<S>(stream: S, conn: Rc<Conn>) -> (CorkIo<S>, CorkHandle<S>) {
-    let core = Rc::new(RefCell::new(Core { stream, conn, out: Outbox::default() }));
+    let core = Rc::new(RefCell::new(Core { stream, conn, out: Outbox::default(), held: false }));
     (CorkIo { core: core.clone() }, CorkHandle { core })
 }
 
@@ -162,6 +162,8 @@ struct Core<S> {
     stream: S,
     conn: Rc<Conn>,
     out: Outbox,
+    /// The stream has taken bytes that its peer does not take yet.
+    held: bool,
 }
 
 impl<S> Core<S> {
@@ -205,12 +207,24 @@ impl<S: AsyncWrite + Unpin> Core<S> {
             let written = ready!(self.poll_write_with(cx, &[]))?;
             self.out.consume(written);
         }
-        Poll::Ready(Ok(()))
+        self.poll_flush(cx)
+    }
+
+    /// An encrypted stream may still hold what it has taken: nobody else would write it. For a socket this is nothing.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        let was_held = std::mem::replace(&mut self.held, flushed.is_pending());
+        if self.held {
+            self.conn.on_send_blocked();
+        } else if was_held {
+            self.conn.on_sent(0);
+        }
+        flushed
     }
 
     /// One write to the stream of what is collected and `bufs`.
     fn poll_write_with(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let Self { stream, conn, out } = self;
+        let Self { stream, conn, out, .. } = self;
         let stream = Pin::new(stream);
         let poll = if bufs.is_empty() {
             stream.poll_write(cx, out.pending())
