@@ -5,13 +5,16 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::net::RecvFlags;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::address::ListenAddr;
 use crate::conn::Peer;
+use crate::tls::{TlsInfo, TlsStream};
 
 /// An accepted connection. Small writes go out at once (`TCP_NODELAY`): collecting them is the [`cork`](crate::cork)'s work.
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub enum Stream {
     Tcp(TcpStream),
     /// Over a unix socket.
     Unix(UnixStream),
+    /// Encrypted, over one of the others.
+    Tls(Box<TlsStream>),
 }
 
 impl Stream {
@@ -32,6 +37,7 @@ impl Stream {
         match self {
             Self::Tcp(tcp) => tcp.peer_addr().map(Peer::from),
             Self::Unix(_) => Ok(Peer::Unix),
+            Self::Tls(tls) => tls.carrier().peer(),
         }
     }
 
@@ -47,6 +53,42 @@ impl Stream {
                 let path = unix.local_addr()?.as_pathname().map(ToOwned::to_owned);
                 Ok(ListenAddr::Unix(path.unwrap_or_default()))
             }
+            Self::Tls(tls) => tls.carrier().local(),
+        }
+    }
+
+    /// What is known about the encryption; `None` if there is none.
+    pub fn tls(&self) -> Option<Arc<TlsInfo>> {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => None,
+            Self::Tls(tls) => Some(tls.info().clone()),
+        }
+    }
+
+    /// Whether the kernel can copy a file to the peer by itself: not if the bytes are to be encrypted on the way.
+    pub fn can_sendfile(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => true,
+            Self::Tls(_) => false,
+        }
+    }
+
+    /// Waits for bytes, and copies the first ones to `buf` without taking them: the next read gets them again. How many, at
+    /// least one; 0 if the peer has ended its side.
+    ///
+    /// With some bytes there it never waits for more: take them before asking for what follows.
+    ///
+    /// # Errors
+    ///
+    /// The connection is gone, or it is encrypted, where there is no looking ahead.
+    pub async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(tcp) => tcp.peek(buf).await,
+            Self::Unix(unix) => {
+                let peek = || Ok(rustix::net::recv(unix, &mut *buf, RecvFlags::PEEK)?.0);
+                unix.async_io(Interest::READABLE, peek).await
+            }
+            Self::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }
@@ -57,6 +99,7 @@ macro_rules! forward {
         match $self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).$method($($argument),*),
             Self::Unix(unix) => Pin::new(unix).$method($($argument),*),
+            Self::Tls(tls) => Pin::new(&mut **tls).$method($($argument),*),
         }
     };
 }
