@@ -8,7 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::client::TlsStream;
 
 use super::authority::{Authority, load, options};
-use super::pair::{client, connected, handshake, in_time, info, tcp_pair, with_versions};
+use super::pair::{client, connected, handshake, in_time, info, with_versions};
+use crate::support::tcp_pair;
 
 fn shown<S>(stream: &TlsStream<S>) -> Vec<u8> {
     let certificates = stream.get_ref().1.peer_certificates().expect("the server has one");
