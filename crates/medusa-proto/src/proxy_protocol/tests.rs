@@ -76,6 +76,7 @@ fn lines_with_two_meanings_are_refused() {
     assert!(matches!(parse(b"PROXY TCP4 \xff\r\n"), Err(Error::BadLine(_))));
     let endless = "PROXY UNKNOWN ".to_owned() + &"x".repeat(1000);
     assert_eq!(parse(endless.as_bytes()), Err(Error::TooLong(107)));
+    assert_eq!(parse(&endless.as_bytes()[..107]), Err(Error::TooLong(107)));
     assert_eq!(parse(&endless.as_bytes()[..106]), Ok(Parsed::Incomplete));
 }
 
