@@ -18,14 +18,19 @@ use aws_lc_rs::digest::{self, SHA256};
 use x509_parser::asn1_rs::{Any, Tag, ToDer as _};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
+use x509_parser::nom;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 /// Reads a certificate; an error says what is wrong in a few words.
 pub(super) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, String> {
-    let (rest, certificate) = X509Certificate::from_der(der).map_err(|error| error.to_string())?;
-    if rest.is_empty() { Ok(certificate) } else { Err("there is something behind its end".to_owned()) }
+    match X509Certificate::from_der(der) {
+        Ok(([], certificate)) => Ok(certificate),
+        Ok(_) => Err("there is something behind its end".to_owned()),
+        Err(nom::Err::Incomplete(_)) => Err("it is cut off".to_owned()),
+        Err(nom::Err::Error(error) | nom::Err::Failure(error)) => Err(format!("it is damaged ({error})")),
+    }
 }
 
 /// The SHA-256 of a certificate: what people compare to see whether two are the same.
