@@ -75,7 +75,7 @@ async fn the_newest_is_spoken() {
     assert_eq!((info.version, info.cipher.as_str()), ("TLSv1.3", "TLS_AES_256_GCM_SHA384"));
     assert_eq!(info.key_exchange, "X25519MLKEM768");
     assert_eq!((info.resumed, &info.client), (false, &None));
-    assert!(!server.can_sendfile());
+    assert!(!medusa_net::stream::SendFile::can_send_files(&server));
     let kind = client.get_ref().1.handshake_kind();
     assert_eq!(kind, Some(rustls::HandshakeKind::Full), "and in one round trip");
 }
