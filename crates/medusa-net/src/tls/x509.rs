@@ -214,7 +214,8 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rcgen::{CertificateParams, DnType, KeyPair, SanType, SerialNumber};
+    use rcgen::string::BmpString;
+    use rcgen::{CertificateParams, DnType, DnValue, KeyPair, SanType, SerialNumber};
 
     fn certificate(prepare: impl FnOnce(&mut CertificateParams)) -> Vec<u8> {
         let mut params = CertificateParams::default();
@@ -257,6 +258,14 @@ mod tests {
     fn a_type_without_a_name_is_its_number_and_encoding() {
         let custom = DnType::CustomDnType(vec![1, 3, 6, 1, 4, 1, 99999, 1]);
         assert_eq!(subject(&[(custom, "hi")]), "1.3.6.1.4.1.99999.1=#0C026869");
+    }
+
+    #[test]
+    fn older_encodings_of_text_are_text() {
+        let bmp = BmpString::try_from("Zoë, 東").expect("in the plane");
+        let der =
+            certificate(|params| params.distinguished_name.push(DnType::CommonName, DnValue::BmpString(bmp)));
+        assert_eq!(distinguished_name(parse(&der).expect("a certificate").subject()), "CN=Zoë\\, 東");
     }
 
     #[test]
