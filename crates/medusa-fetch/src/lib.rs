@@ -56,6 +56,9 @@ pub const RUNNING: usize = 256;
 /// slow: those who ask then had better be told at once.
 pub const WAITING: usize = 1024;
 
+/// The longest a fetch may take. A script's own budget ends most of them sooner; this bounds what a forgotten stream holds.
+pub const MAX_TIMEOUT: Duration = Duration::from_mins(5);
+
 /// How many bytes all request bodies, and all response bodies that are not streamed, may hold together.
 pub const MEMORY: usize = 256 * 1024 * 1024;
 
@@ -200,6 +203,3 @@ impl Drop for Task {
         self.0.abort();
     }
 }
-
-/// The longest a fetch may take. A script's own budget ends most of them sooner; this bounds what a forgotten stream holds.
-pub const MAX_TIMEOUT: Duration = Duration::from_mins(5);

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use crate::bindings::{handler, http, json, log, shared, site, time, timer};
+use crate::bindings::{fetch, handler, http, json, log, shared, site, time, timer};
 
 /// Where a part of the API can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,6 +154,13 @@ const PAGES: &[Page] = &[
         intro: "What scripts on different workers share.",
         items: shared::DOCS,
         classes: &[shared::CLASS],
+    },
+    Page {
+        file: "fetch.md",
+        title: "Fetching",
+        intro: "The HTTP client.",
+        items: fetch::DOCS,
+        classes: &[fetch::OPTIONS, fetch::CLASS],
     },
     Page { file: "json.md", title: "JSON", intro: "Encode and decode.", items: json::DOCS, classes: &[] },
     Page {
@@ -392,14 +399,18 @@ mod tests {
                     SharedDictionary = medusa.shared('x'), Timer = medusa.every(1, function() end) }\n",
             );
             for class in PAGES.iter().flat_map(|page| page.classes) {
+                // Neither can be had without a server.
+                if ["Request", "FetchResponse"].contains(&class.name) {
+                    continue;
+                }
                 for field in class.fields {
-                    if class.methods.is_empty() || class.name == "Request" {
+                    if class.methods.is_empty() {
                         continue;
                     }
                     let _ =
                         writeln!(source, "assert(objects.{0}.{1} ~= nil, '{0}.{1}')", class.name, field.path);
                 }
-                for method in class.methods.iter().filter(|_| class.name != "Request") {
+                for method in class.methods {
                     let _ = writeln!(
                         source,
                         "assert(type(objects.{0}.{1}) == 'function', '{0}:{1}')",
