@@ -266,11 +266,28 @@ fn object_type(text: &mut String, class: &Class) {
     }
     for method in class.methods {
         comment(text, "\t", method.doc);
-        let with_self = method.signature.replacen('(', "(self, ", 1).replace("(self, )", "(self)");
-        let (arguments, result) = with_self.rsplit_once(" -> ").unwrap_or((&with_self, "()"));
+        let (arguments, result) = arguments_and_result(method.signature);
+        let arguments = arguments.replacen('(', "(self, ", 1).replace("(self, )", "(self)");
         let _ = writeln!(text, "\tfunction {}{}: {}", method.path, arguments, result);
     }
     text.push_str("end\n");
+}
+
+/// The two sides of a function type's own arrow; its arguments and its result may be functions, too.
+fn arguments_and_result(signature: &str) -> (&str, &str) {
+    let mut depth = 0_usize;
+    for (at, character) in signature.char_indices() {
+        match character {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth == 0 {
+            let (arguments, rest) = signature.split_at(at + character.len_utf8());
+            return (arguments, rest.strip_prefix(" -> ").unwrap_or("()"));
+        }
+    }
+    (signature, "()")
 }
 
 /// `declare medusa: { ... }`, with a table per part.
@@ -434,5 +451,6 @@ mod tests {
             }
         }
         assert!(types.contains("\tfunction mount(self, pattern: string, handler: Handler | (req: Request) -> Answer): Mount\n"), "{types}");
+        assert!(types.contains("\tfunction chunks(self): (() -> string?)\n"), "{types}");
     }
 }

@@ -52,7 +52,7 @@ pub(crate) const OPTIONS: Class = Class {
         option("body", "string?", "The body. Its type is for `headers` to say."),
         option(
             "json",
-            "any?",
+            "any",
             "A value to send as JSON (see `medusa.json.encode`) instead of `body`, with `Content-Type: application/json` \
              unless `headers` has one.",
         ),
