@@ -4,14 +4,13 @@
 //! piece by piece: a script that keeps a response and never reads it holds its connection until the deadline, not for ever.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{self, HeaderValue};
 use reqwest::{Client, RequestBuilder};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::Shared;
 use crate::clients::MAX_HEAD;
@@ -19,11 +18,6 @@ use crate::error::{Fault, FetchError, Stage, place};
 use crate::redirect::{self, Auth, Hop};
 use crate::request::{Limits, Request};
 use crate::response::{MAX_CHUNK, Reply, ReplyBody, Whole};
-
-/// How much of a redirect's body is read so that its connection can be used again, and how long that may take. More, or
-/// slower, and a new connection is cheaper.
-const DRAIN: u64 = 16 * 1024;
-const DRAIN_TIME: Duration = Duration::from_millis(200);
 
 /// A fetch to be run.
 pub(crate) struct Exchange {
@@ -89,7 +83,8 @@ impl Exchange {
             if redirects > self.limits().redirects {
                 return Err(Fault::Redirects(self.limits().redirects));
             }
-            drain(response).await;
+            // What of its body has come is thrown away, and its connection kept; of one whose body is on its way it is closed.
+            drop(response);
             *hop = next;
         }
     }
@@ -226,13 +221,4 @@ fn reply_head(mut response: reqwest::Response) -> (impl FnOnce(ReplyBody) -> Rep
     let headers = std::mem::take(response.headers_mut());
     let url = response.url().to_string();
     (move |body| Reply { status, headers, url, body }, response)
-}
-
-/// Reads a short body to its end.
-async fn drain(mut response: reqwest::Response) {
-    if response.content_length().is_some_and(|length| length <= DRAIN) {
-        let read = async { while let Ok(Some(_chunk)) = response.chunk().await {} };
-        // Whether it comes to its end or not, the response is dropped, and the connection closed if there is a rest.
-        let _done = timeout(DRAIN_TIME, read).await;
-    }
 }

@@ -56,10 +56,10 @@ async fn so_many_run_so_many_wait_and_one_more_is_refused() {
     assert!(matches!(refused.fault(), Fault::Busy), "{refused:?}");
     wait_until(&fetcher, "running", RUNNING as u64).await;
     assert_eq!(count(&fetcher, "waiting"), WAITING as u64);
+    assert!(origin.accepted() <= RUNNING, "{} connections", origin.accepted());
     fetches.clear();
     wait_until(&fetcher, "running", 0).await;
     wait_until(&fetcher, "waiting", 0).await;
-    assert!(origin.accepted() <= RUNNING, "{} connections", origin.accepted());
     // All is as it was.
     let good = Origin::start(Some(OK), None);
     assert!(fetcher.fetch(get(&good)).await.is_ok());

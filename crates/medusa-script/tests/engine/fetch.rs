@@ -108,6 +108,7 @@ fn paths_of_handler_files_are_relative_to_the_script() {
 #[test]
 fn a_stopped_script_ends_its_fetch() {
     let server = Server::start("", &[]);
+    // It would go on for longer than the origin waits.
     for stream in [false, true] {
         let (asked, was_asked) = tokio::sync::oneshot::channel();
         let (addr, origin) = origin(move |mut connection| {
@@ -118,7 +119,7 @@ fn a_stopped_script_ends_its_fetch() {
             connection.read(&mut [0]).unwrap()
         });
         let statement = format!(
-            "local response = medusa.fetch('http://{addr}/', {{ stream = {stream} }})
+            "local response = medusa.fetch('http://{addr}/', {{ stream = {stream}, timeout = 60 }})
             for chunk in response:chunks() do end"
         );
         let eval = server.engine.eval(statement, "test".into(), None);

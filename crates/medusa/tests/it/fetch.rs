@@ -309,3 +309,28 @@ fn a_server_can_fetch_from_itself() {
     });
     assert_eq!(answers, ["inner"; 8]);
 }
+
+/// The first example of the guide, with our origin in place of the one that does not exist.
+#[test]
+fn the_example_of_the_guide_runs() {
+    let guide = include_str!("../../../../docs/scripting.md");
+    let section = guide.split("\n## Fetching\n").nth(1).expect("the section");
+    let example =
+        section.split("```lua\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let origin_site = web(
+        "web:mount('/v1/eur', function(req) return medusa.json.encode { rate = 1.25, key = req.headers['x-api-key'] } end)",
+    );
+    let origin = start(&origin_site);
+    assert!(example.contains("https://rates.example.com/"), "{example}");
+    let example = example.replace("https://rates.example.com/", &origin.url("/"));
+    let site = web(&example);
+    let server = start(&site);
+    assert_eq!(server.get("/rates/eur").text(), "1.25\n");
+    assert_eq!(server.get("/rates/xyz").status, 404);
+    let address = origin.address();
+    origin.terminate();
+    assert_eq!(server.get("/rates/eur").status, 502);
+    server
+        .stderr()
+        .wait_for(&format!("fetch http://{address}/v1/eur: could not connect: Connection refused"));
+}
