@@ -69,7 +69,7 @@ pub enum Fault {
     #[error("the header of the answer is longer than {0} bytes")]
     HeadTooLarge(usize),
     /// The body is longer than `max_bytes`.
-    #[error("the body of the answer is longer than {0} bytes; raise `max_bytes`, or use `stream = true`")]
+    #[error("the body of the answer is longer than {0} bytes; `max_bytes` says how long it may be")]
     BodyTooLarge(u64),
     /// The body ended early, or could not be decompressed.
     #[error("the body of the answer could not be read")]
@@ -127,7 +127,14 @@ impl Cause {
         while let Some(source) = innermost.source() {
             innermost = source;
         }
-        Self(innermost.to_string())
+        let message = innermost.to_string();
+        // What `openssl req -x509` makes. The verifier's own words are those of its source.
+        if message.contains("CaUsedAsEndEntity") {
+            return Self::new(
+                "the server's certificate is that of an authority (CA:TRUE), which no server may use",
+            );
+        }
+        Self(message)
     }
 
     pub(crate) fn new(message: impl Into<String>) -> Self {

@@ -23,7 +23,9 @@ use crate::response::{MAX_CHUNK, Reply, ReplyBody, Whole};
 pub(crate) struct Exchange {
     pub(crate) request: Request,
     pub(crate) shared: Arc<Shared>,
+    /// One of those that run or wait; `sent` is for the bytes of the request's body.
     pub(crate) admitted: OwnedSemaphorePermit,
+    pub(crate) sent: Option<OwnedSemaphorePermit>,
     pub(crate) deadline: Instant,
 }
 
@@ -40,12 +42,12 @@ impl Exchange {
             Ok((response, running)) => {
                 let reply = self.whole(response, &hop).await;
                 // Others may run as soon as the asker learns of this.
-                drop((running, self.admitted));
+                drop((running, self.sent, self.admitted));
                 drop(answer.send(reply));
             }
             Err(fault) => {
                 let error = FetchError::new(place(&hop.url), fault);
-                drop(self.admitted);
+                drop((self.sent, self.admitted));
                 drop(answer.send(Err(error)));
             }
         }
@@ -62,12 +64,11 @@ impl Exchange {
     }
 
     /// The answer at the end of all redirects, which `hop` then has led to, and the permit to run.
-    async fn head(&self, hop: &mut Hop) -> Result<(reqwest::Response, Running), Fault> {
+    async fn head(&self, hop: &mut Hop) -> Result<(reqwest::Response, OwnedSemaphorePermit), Fault> {
         let turn = Arc::clone(&self.shared.running).acquire_owned();
         let turn = self.within(Stage::Turn, turn).await?.map_err(|_closed| Fault::Gone)?;
-        let sent = hold(&self.shared.memory, hop.body.len())?;
         let response = self.within(Stage::Answer, self.follow(hop)).await??;
-        Ok((response, Running { _turn: turn, _sent: sent }))
+        Ok((response, turn))
     }
 
     async fn follow(&self, hop: &mut Hop) -> Result<reqwest::Response, Fault> {
@@ -125,7 +126,13 @@ impl Exchange {
     }
 
     /// Answers with the head, then hands the body out as it is taken.
-    async fn stream(&self, response: reqwest::Response, hop: &Hop, running: Running, answer: Answer) {
+    async fn stream(
+        &self,
+        response: reqwest::Response,
+        hop: &Hop,
+        running: OwnedSemaphorePermit,
+        answer: Answer,
+    ) {
         let (chunks, taken) = mpsc::channel(1);
         let (ended, end) = oneshot::channel();
         let (reply, response) = reply_head(response);
@@ -151,14 +158,8 @@ impl Exchange {
     }
 }
 
-/// What a fetch holds while it runs.
-struct Running {
-    _turn: OwnedSemaphorePermit,
-    _sent: Option<OwnedSemaphorePermit>,
-}
-
 /// Counts `bytes` of bodies in; none to count, none held.
-fn hold(memory: &Arc<Semaphore>, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, Fault> {
+pub(crate) fn hold(memory: &Arc<Semaphore>, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, Fault> {
     if bytes == 0 {
         return Ok(None);
     }

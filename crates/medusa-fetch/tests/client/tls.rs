@@ -32,12 +32,20 @@ impl Authority {
         self.dir.path().join("ca.pem")
     }
 
-    /// A server with a certificate for `name`, expired or not.
-    fn origin(&self, name: &str, answer: &'static str, expired: bool) -> Origin {
+    /// A server with a good certificate for `name`.
+    fn origin(&self, name: &str, answer: &'static str) -> Origin {
+        self.origin_with(name, answer, |_| {})
+    }
+
+    /// A server with a certificate that is not as it should be.
+    fn origin_with(
+        &self,
+        name: &str,
+        answer: &'static str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Origin {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
-        if expired {
-            params.not_after = date_time_ymd(2020, 1, 1);
-        }
+        change(&mut params);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -103,7 +111,7 @@ fn refused(response: Result<Response, FetchError>, why: &str) {
 #[tokio::test]
 async fn a_certificate_is_taken_only_from_whom_it_should_be() {
     let (ours, theirs) = (Authority::new(), Authority::new());
-    let origin = ours.origin("good.test", OK, false);
+    let origin = ours.origin("good.test", OK);
     let fetcher = fetcher();
     let (good, other) = (
         format!("https://good.test:{}/", origin.addr.port()),
@@ -113,10 +121,17 @@ async fn a_certificate_is_taken_only_from_whom_it_should_be() {
     refused(fetch(&fetcher, &good, |request| request.ca = Some(theirs.pem())).await, "");
     assert_eq!(text(fetch(&fetcher, &good, |request| request.ca = Some(ours.pem())).await), "ok");
     refused(fetch(&fetcher, &other, |request| request.ca = Some(ours.pem())).await, "not valid for name");
-    let expired = ours.origin("good.test", OK, true);
+    let expired = ours.origin_with("good.test", OK, |params| params.not_after = date_time_ymd(2020, 1, 1));
     let expired = format!("https://good.test:{}/", expired.addr.port());
     refused(fetch(&fetcher, &expired, |request| request.ca = Some(ours.pem())).await, "expired");
-    for url in [&good, &other, &expired] {
+    let is_ca =
+        ours.origin_with("good.test", OK, |params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
+    let is_ca = format!("https://good.test:{}/", is_ca.addr.port());
+    refused(
+        fetch(&fetcher, &is_ca, |request| request.ca = Some(ours.pem())).await,
+        "of an authority (CA:TRUE)",
+    );
+    for url in [&good, &other, &expired, &is_ca] {
         assert_eq!(text(fetch(&fetcher, url, |request| request.insecure = true).await), "ok", "{url}");
     }
     // What was made for one that trusts anyone is not used by those that do not.
@@ -127,7 +142,7 @@ async fn a_certificate_is_taken_only_from_whom_it_should_be() {
 #[tokio::test]
 async fn connections_are_shared_by_those_who_trust_the_same() {
     let authority = Authority::new();
-    let origin = authority.origin("good.test", OK, false);
+    let origin = authority.origin("good.test", OK);
     let url = format!("https://good.test:{}/", origin.addr.port());
     let fetcher = fetcher();
     for _ in 0..3 {
@@ -142,7 +157,7 @@ async fn connections_are_shared_by_those_who_trust_the_same() {
 async fn no_redirect_leads_from_https_to_http() {
     let authority = Authority::new();
     let down = "HTTP/1.1 302 Found\r\nLocation: http://plain.test/a?key=secret\r\nContent-Length: 0\r\n\r\n";
-    let origin = authority.origin("good.test", down, false);
+    let origin = authority.origin("good.test", down);
     let url = format!("https://good.test:{}/", origin.addr.port());
     let error = fetch(&fetcher(), &url, |request| request.ca = Some(authority.pem())).await.unwrap_err();
     let told = error.fault().to_string();

@@ -78,7 +78,8 @@ pub(crate) const OPTIONS: Class = Class {
         option(
             "ca",
             "string?",
-            "A PEM file of certificate authorities to trust beside the system's; relative to the script.",
+            "A PEM file of certificate authorities to trust beside the system's; relative to the script. A server's own \
+             certificate will do if it signed itself and is not an authority's.",
         ),
         option(
             "insecure",
@@ -198,18 +199,20 @@ fn request(lua: &Lua, url: &Value, options: Value) -> mlua::Result<Request> {
     };
     let url = url.to_str().map_err(|_binary| wrong(lua, "the URL is not UTF-8"))?;
     let mut request = Request::new(method.as_deref().unwrap_or("GET"), &url).map_err(refused)?;
-    if let Some(headers) = options.get::<Table>("headers", "a table")? {
-        set_headers(lua, &mut request, &headers)?;
+    match options.get::<Value>("headers", "fields")? {
+        None => {}
+        Some(Value::Table(headers)) => set_headers(lua, &mut request, &headers)?,
+        Some(other) => return Err(wrong_kind(lua, "headers", "a table", &other)),
     }
     set_body(lua, &mut request, &mut options)?;
-    if let Some(login) = options.get::<Value>("basic", "a table")? {
+    if let Some(login) = options.get::<Value>("basic", "a login")? {
         let mut login = Options::new(lua, "medusa.fetch: basic", login)?;
-        let user = login.get::<String>("user", "a string")?.unwrap_or_default();
-        let pass = login.get::<String>("pass", "a string")?.unwrap_or_default();
+        let user = secret(lua, &mut login, "user")?.unwrap_or_default();
+        let pass = secret(lua, &mut login, "pass")?.unwrap_or_default();
         login.finish()?;
         request.basic(user, pass).map_err(refused)?;
     }
-    if let Some(token) = options.get::<String>("bearer", "a string")? {
+    if let Some(token) = secret(lua, &mut options, "bearer")? {
         request.bearer(token).map_err(refused)?;
     }
     request.limits = limits(lua, &mut options)?;
@@ -218,6 +221,22 @@ fn request(lua: &Lua, url: &Value, options: Value) -> mlua::Result<Request> {
     request.stream = options.get::<bool>("stream", "a boolean")?.unwrap_or(false);
     options.finish()?;
     Ok(request)
+}
+
+/// A string that no error shows, also where it is none.
+fn secret(lua: &Lua, options: &mut Options<'_>, key: &'static str) -> mlua::Result<Option<String>> {
+    match options.get::<Value>(key, "a secret")? {
+        None => Ok(None),
+        Some(Value::String(text)) => match text.to_str() {
+            Ok(text) => Ok(Some(text.to_owned())),
+            Err(_binary) => Err(wrong(lua, format!("`{key}` is not UTF-8"))),
+        },
+        Some(other) => Err(wrong_kind(lua, key, "a string", &other)),
+    }
+}
+
+fn wrong_kind(lua: &Lua, key: &str, expected: &str, value: &Value) -> mlua::Error {
+    wrong(lua, format!("`{key}` must be {expected}, not a {}", kind(value)))
 }
 
 fn set_headers(lua: &Lua, request: &mut Request, headers: &Table) -> mlua::Result<()> {

@@ -60,11 +60,20 @@ fn what_cannot_be_sent_is_an_error_that_says_why() {
             "there is no option \"name\"; there are: user, pass",
         ),
         ("fetch('http://h/', { bearer = 'secret', basic = { user = 'u', pass = 'p' } })", "only one of"),
+        ("fetch('http://h/', { basic = 'joe:secret' })", "the options must be a table, not a string"),
+        (
+            "fetch('http://h/', { basic = { user = 'joe', pass = 7357 } })",
+            "`pass` must be a string, not a number",
+        ),
+        (
+            "fetch('http://h/', { headers = 'authorization: secret' })",
+            "`headers` must be a table, not a string",
+        ),
         ("fetch('https://h/', { ca = 'none.pem' })", "none.pem: No such file"),
     ] {
         let error = server.eval(&format!("medusa.{call}")).unwrap_err().to_string();
         assert!(error.contains(why), "{call}: {error}");
-        assert!(!error.contains("secret"), "{call}: {error}");
+        assert!(!error.contains("secret") && !error.contains("7357"), "{call}: {error}");
     }
 }
 
