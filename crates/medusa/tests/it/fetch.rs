@@ -208,6 +208,22 @@ fn a_connection_that_is_not_made_in_time_is_given_up() {
 }
 
 #[test]
+fn the_log_warns_once_of_a_script_that_trusts_anyone() {
+    let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let url = format!("https://{}/a?key=secret", closed.expect("a free port"));
+    let (_site, server) = prompt();
+    for _ in 0..2 {
+        error(&server, &format!("medusa.fetch('{url}', {{ insecure = true }})"));
+    }
+    let warning = server.stderr().wait_for("with `insecure = true`");
+    assert!(warning.contains("WARN"), "{warning}");
+    // The statements have been answered, so all of their lines are there.
+    let told = server.stderr().text();
+    assert_eq!(told.matches("insecure = true").count(), 1, "{told}");
+    assert!(!told.contains("secret"), "{told}");
+}
+
+#[test]
 fn compressed_bodies_are_decompressed_within_their_limit() {
     let (text, bomb) = (gzip("printf 'compressed text'"), gzip("head -c 50000000 /dev/zero"));
     let answer = |body: &str| format!("{{ headers = {{ ['content-encoding'] = 'gzip' }}, body = '{body}' }}");
