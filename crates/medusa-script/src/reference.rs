@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use crate::bindings::{handler, http, json, log, shared, site, time, timer};
+use crate::bindings::{fetch, handler, http, json, log, shared, site, time, timer};
 
 /// Where a part of the API can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,6 +167,13 @@ const PAGES: &[Page] = &[
         items: shared::DOCS,
         classes: &[shared::CLASS],
     },
+    Page {
+        file: "fetch.md",
+        title: "Fetching",
+        intro: "The HTTP client.",
+        items: fetch::DOCS,
+        classes: &[fetch::OPTIONS, fetch::CLASS],
+    },
     Page { file: "json.md", title: "JSON", intro: "Encode and decode.", items: json::DOCS, classes: &[] },
     Page {
         file: "time.md",
@@ -271,11 +278,28 @@ fn object_type(text: &mut String, class: &Class) {
     }
     for method in class.methods {
         comment(text, "\t", method.doc);
-        let with_self = method.signature.replacen('(', "(self, ", 1).replace("(self, )", "(self)");
-        let (arguments, result) = with_self.rsplit_once(" -> ").unwrap_or((&with_self, "()"));
+        let (arguments, result) = arguments_and_result(method.signature);
+        let arguments = arguments.replacen('(', "(self, ", 1).replace("(self, )", "(self)");
         let _ = writeln!(text, "\tfunction {}{}: {}", method.path, arguments, result);
     }
     text.push_str("end\n");
+}
+
+/// The two sides of a function type's own arrow; its arguments and its result may be functions, too.
+fn arguments_and_result(signature: &str) -> (&str, &str) {
+    let mut depth = 0_usize;
+    for (at, character) in signature.char_indices() {
+        match character {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth == 0 {
+            let (arguments, rest) = signature.split_at(at + character.len_utf8());
+            return (arguments, rest.strip_prefix(" -> ").unwrap_or("()"));
+        }
+    }
+    (signature, "()")
 }
 
 /// `declare medusa: { ... }`, with a table per part.
@@ -404,14 +428,18 @@ mod tests {
                     SharedDictionary = medusa.shared('x'), Timer = medusa.every(1, function() end) }\n",
             );
             for class in PAGES.iter().flat_map(|page| page.classes) {
+                // Neither can be had without a server.
+                if ["Request", "FetchResponse"].contains(&class.name) {
+                    continue;
+                }
                 for field in class.fields {
-                    if class.methods.is_empty() || class.name == "Request" {
+                    if class.methods.is_empty() {
                         continue;
                     }
                     let _ =
                         writeln!(source, "assert(objects.{0}.{1} ~= nil, '{0}.{1}')", class.name, field.path);
                 }
-                for method in class.methods.iter().filter(|_| class.name != "Request") {
+                for method in class.methods {
                     let _ = writeln!(
                         source,
                         "assert(type(objects.{0}.{1}) == 'function', '{0}:{1}')",
@@ -435,5 +463,6 @@ mod tests {
             }
         }
         assert!(types.contains("\tfunction mount(self, pattern: string, handler: Handler | (req: Request) -> Answer): Mount\n"), "{types}");
+        assert!(types.contains("\tfunction chunks(self): (() -> string?)\n"), "{types}");
     }
 }

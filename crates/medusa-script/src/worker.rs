@@ -67,6 +67,7 @@ impl WorkerVm {
         self.sweep();
         let lua = self.vm.lua();
         let path = &file.path;
+        bindings::fetch::set_root(lua, file.sources.root());
         let modules = Modules::new(Arc::clone(&file.sources), lua.globals());
         let loading = async {
             let value = modules.compile(lua, path)?.call_async::<Value>(()).await?;

@@ -4,6 +4,7 @@
 //! [`DOCS`](crate::reference) table from which the type definitions and the reference are generated; a test compares the
 //! two with the VM.
 
+pub(crate) mod fetch;
 pub(crate) mod handler;
 pub(crate) mod http;
 pub(crate) mod json;
@@ -84,6 +85,7 @@ fn install_everywhere(lua: &Lua, globals: &Table, dictionaries: &Arc<Dictionarie
     medusa.set("version", env!("CARGO_PKG_VERSION"))?;
     json::install(lua, &medusa)?;
     time::install(lua, &medusa)?;
+    fetch::install(lua, &medusa)?;
     shared::install(lua, &medusa, dictionaries)?;
     globals.set("print", lua.create_function(print)?)?;
     // The script's own is put in its place when it is loaded.

@@ -4,6 +4,7 @@
 mod support;
 
 mod budgets;
+mod fetch;
 mod handlers;
 mod reload;
 mod statements;
