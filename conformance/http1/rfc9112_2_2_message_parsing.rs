@@ -1,7 +1,8 @@
 //! RFC 9112 §2.2, [Message Parsing](https://www.rfc-editor.org/rfc/rfc9112#section-2.2): what is a message at all.
 //!
-//! Leniency is where two parsers in a row come to disagree, and a request that one of them sees and the other does not is
-//! an attack. The two the RFC offers are taken where clients need them: an empty line in front, and LF for CRLF in a head.
+//! Leniency is where two parsers in a row come to disagree, and a request that one of them sees and the other does
+//! not is an attack. The two the RFC offers are taken where clients need them: an empty line in front, and LF for
+//! CRLF in a head.
 
 use crate::support::{Origin, get, post};
 
@@ -32,8 +33,8 @@ fn a_single_lf_ends_a_line_of_a_head() {
     );
 }
 
-/// §2.2: "A recipient of such a bare CR MUST consider that element to be invalid or replace each bare CR with SP before
-/// processing the element or forwarding the message."
+/// §2.2: "A recipient of such a bare CR MUST consider that element to be invalid or replace each bare CR with SP
+/// before processing the element or forwarding the message."
 #[test]
 fn a_bare_cr_is_refused() {
     let origin = Origin::start();
@@ -54,8 +55,8 @@ fn a_bare_cr_is_refused() {
     );
 }
 
-/// §2.2: "A recipient that receives whitespace between the start-line and the first header field MUST either reject the
-/// message as invalid or consume each whitespace-preceded line without further processing of it".
+/// §2.2: "A recipient that receives whitespace between the start-line and the first header field MUST either reject
+/// the message as invalid or consume each whitespace-preceded line without further processing of it".
 #[test]
 fn whitespace_before_the_first_field_is_refused() {
     let origin = Origin::start();
@@ -71,9 +72,9 @@ fn whitespace_before_the_first_field_is_refused() {
     );
 }
 
-/// §2.2: "When a server listening only for HTTP request messages [...] receives a sequence of octets that does not match
-/// the HTTP-message grammar aside from the robustness exceptions listed above, the server SHOULD respond with a 400 (Bad
-/// Request) response and close the connection."
+/// §2.2: "When a server listening only for HTTP request messages [...] receives a sequence of octets that does not
+/// match the HTTP-message grammar aside from the robustness exceptions listed above, the server SHOULD respond with a
+/// 400 (Bad Request) response and close the connection."
 #[test]
 fn what_is_not_http_is_refused() {
     let origin = Origin::start();
@@ -92,8 +93,8 @@ fn what_is_not_http_is_refused() {
     origin.refuses_all(not_http, &[400]);
 }
 
-/// §2.2: "A recipient MUST parse an HTTP message as a sequence of octets in an encoding that is a superset of US-ASCII".
-/// Octets beyond ASCII are `obs-text` in a value, and nowhere else.
+/// §2.2: "A recipient MUST parse an HTTP message as a sequence of octets in an encoding that is a superset of
+/// US-ASCII". Octets beyond ASCII are `obs-text` in a value, and nowhere else.
 #[test]
 fn octets_beyond_ascii_belong_in_values_only() {
     let origin = Origin::start();

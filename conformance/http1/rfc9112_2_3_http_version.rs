@@ -30,8 +30,8 @@ fn what_is_no_version_is_refused() {
     origin.refuses_all(versions.map(versioned), &[400]);
 }
 
-/// RFC 9110 §2.5: a recipient processes a message "as if it were in the highest minor version within that major version to
-/// which the recipient is conformant".
+/// RFC 9110 §2.5: a recipient processes a message "as if it were in the highest minor version within that major
+/// version to which the recipient is conformant".
 #[test]
 #[ignore = "reason: answered 400; a later minor version is to be treated as 1.1"]
 fn a_later_minor_version_is_treated_as_1_1() {
@@ -44,8 +44,8 @@ fn a_later_minor_version_is_treated_as_1_1() {
     }
 }
 
-/// RFC 9110 §15.6.6: 505 "indicates that the server does not support, or refuses to support, the major version of HTTP that
-/// was used in the request message."
+/// RFC 9110 §15.6.6: 505 "indicates that the server does not support, or refuses to support, the major version of
+/// HTTP that was used in the request message."
 #[test]
 #[ignore = "reason: answered 400; an unknown major version is to be answered 505"]
 fn another_major_version_is_answered_505() {
@@ -53,8 +53,8 @@ fn another_major_version_is_answered_505() {
     origin.refuses_all(["2.0", "3.0", "9.9"].map(versioned), &[505]);
 }
 
-/// HTTP/0.9 had neither a version nor fields; nobody speaks it any more, and an answer without a head misleads those who
-/// do not.
+/// HTTP/0.9 had neither a version nor fields; nobody speaks it any more, and an answer without a head misleads those
+/// who do not.
 #[test]
 fn http_0_9_is_refused() {
     let origin = Origin::start();
@@ -62,9 +62,9 @@ fn http_0_9_is_refused() {
     origin.refuses_all([versioned("0.9")], &[400, 505]);
 }
 
-/// RFC 9110 §6.2: "A server SHOULD send a response version equal to the highest version to which the server is conformant
-/// that has a major version less than or equal to the one received in the request." A version it does not conform to it
-/// "MUST NOT send".
+/// RFC 9110 §6.2: "A server SHOULD send a response version equal to the highest version to which the server is
+/// conformant that has a major version less than or equal to the one received in the request." A version it does not
+/// conform to it "MUST NOT send".
 #[test]
 fn an_answer_to_1_1_is_1_1() {
     let origin = Origin::start();

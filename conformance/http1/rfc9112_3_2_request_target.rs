@@ -1,4 +1,5 @@
-//! RFC 9112 §3.2, [Request Target](https://www.rfc-editor.org/rfc/rfc9112#section-3.2), and `Host`: which resource is asked for.
+//! RFC 9112 §3.2, [Request Target](https://www.rfc-editor.org/rfc/rfc9112#section-3.2), and `Host`: which resource is
+//! asked for.
 //!
 //! Whoever can make two servers in a row disagree about the host gets what is meant for another one.
 
@@ -8,8 +9,8 @@ fn with_host(host: &str) -> String {
     format!("GET /n HTTP/1.1\r\nHost: {host}\r\n\r\n")
 }
 
-/// §3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that lacks a Host header
-/// field and to any request message that contains more than one Host header field line".
+/// §3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that lacks a
+/// Host header field and to any request message that contains more than one Host header field line".
 #[test]
 fn a_host_is_there_once() {
     let origin = Origin::start();
@@ -30,8 +31,8 @@ fn a_host_is_there_once() {
     assert_eq!(origin.server.send("GET /n HTTP/1.0\r\n\r\n").status, 200);
 }
 
-/// §3.2: 400 "to any request message that contains [...] a Host header field with an invalid field value":
-/// `uri-host [ ":" port ]`. Characters that no host has.
+/// §3.2: 400 "to any request message that contains [...] a Host header field with an invalid field value": `uri-host
+/// [ ":" port ]`. Characters that no host has.
 #[test]
 fn a_host_of_other_characters_is_refused() {
     let origin = Origin::start();
@@ -149,7 +150,8 @@ fn an_absolute_target_without_a_path_asks_for_the_root() {
     assert_eq!(origin.answers(get("http://test?a=b", ""), 200).text(), "/?a=b");
 }
 
-/// RFC 9110 §4.2.1: "A recipient that processes such a URI reference", one with an empty host, "MUST reject it as invalid."
+/// RFC 9110 §4.2.1: "A recipient that processes such a URI reference", one with an empty host, "MUST reject it as
+/// invalid."
 #[test]
 fn an_absolute_target_has_a_host() {
     let origin = Origin::start();
@@ -165,8 +167,8 @@ fn an_absolute_target_has_more_than_a_port() {
     origin.refuses_all(["http://:80/n", "http://:/n"].map(|target| get(target, "")), &[400]);
 }
 
-/// RFC 9110 §4.2.4: "a recipient SHOULD parse for userinfo and treat its presence as an error; it is likely being used to
-/// obscure the authority for the sake of phishing attacks."
+/// RFC 9110 §4.2.4: "a recipient SHOULD parse for userinfo and treat its presence as an error; it is likely being
+/// used to obscure the authority for the sake of phishing attacks."
 #[test]
 #[ignore = "reason: answered 200; userinfo in the target is taken for a part of the host"]
 fn an_absolute_target_names_no_user() {
@@ -176,8 +178,8 @@ fn an_absolute_target_names_no_user() {
     origin.refuses_all(targets.map(|target| get(target, "")), &[400]);
 }
 
-/// RFC 9110 §7.4: "a request for an "https" resource MUST be rejected unless it has been received over a connection that has
-/// been secured"; §15.5.20 has 421 for it.
+/// RFC 9110 §7.4: "a request for an "https" resource MUST be rejected unless it has been received over a connection
+/// that has been secured"; §15.5.20 has 421 for it.
 #[test]
 #[ignore = "reason: answered 200; https is served over a plain connection"]
 fn an_https_target_is_not_served_over_a_plain_connection() {
@@ -188,8 +190,8 @@ fn an_https_target_is_not_served_over_a_plain_connection() {
     }
 }
 
-/// §3.2.3: "The authority-form of request-target is only used for CONNECT requests", and §3.2.4: "The asterisk-form of
-/// request-target is only used for a server-wide OPTIONS request".
+/// §3.2.3: "The authority-form of request-target is only used for CONNECT requests", and §3.2.4: "The asterisk-form
+/// of request-target is only used for a server-wide OPTIONS request".
 #[test]
 fn a_form_belongs_to_its_method() {
     let origin = Origin::start();
@@ -207,8 +209,9 @@ fn an_asterisk_belongs_to_options() {
     origin.refuses("OPTIONS ** HTTP/1.1\r\nHost: test\r\n\r\n", &[400]);
 }
 
-/// §3.2.3: "a client MUST send only the host and port of the tunnel destination", both of them; RFC 9110 §9.3.6: "A server MUST
-/// reject a CONNECT request that targets an empty or invalid port number, typically by responding with a 400".
+/// §3.2.3: "a client MUST send only the host and port of the tunnel destination", both of them; RFC 9110 §9.3.6: "A
+/// server MUST reject a CONNECT request that targets an empty or invalid port number, typically by responding with a
+/// 400".
 #[test]
 #[ignore = "reason: answered 501 whatever the target is"]
 fn connect_has_a_host_and_a_port() {

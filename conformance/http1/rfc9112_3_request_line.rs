@@ -1,11 +1,11 @@
-//! RFC 9112 §3, [Request Line](https://www.rfc-editor.org/rfc/rfc9112#section-3): a method, a target and a version, with one
-//! space between each two.
+//! RFC 9112 §3, [Request Line](https://www.rfc-editor.org/rfc/rfc9112#section-3): a method, a target and a version,
+//! with one space between each two.
 
 use crate::support::{Origin, get, message};
 
 /// §3: "Recipients of an invalid request-line SHOULD respond with either a 400 (Bad Request) error or a 301 (Moved
-/// Permanently) redirect with the request-target properly encoded. A recipient SHOULD NOT attempt to autocorrect and then
-/// process the request without a redirect".
+/// Permanently) redirect with the request-target properly encoded. A recipient SHOULD NOT attempt to autocorrect and
+/// then process the request without a redirect".
 #[test]
 fn what_is_no_request_line_is_refused() {
     let origin = Origin::start();
@@ -32,8 +32,8 @@ fn what_is_no_request_line_is_refused() {
     origin.refuses_all(lines.map(|line| format!("{line}\r\nHost: test\r\n\r\n")), &[400]);
 }
 
-/// §3: of `SP`, only one: "recipients MAY instead parse on whitespace-delimited word boundaries". We do not: which of two
-/// spaces belongs to the target is what two parsers disagree about.
+/// §3: of `SP`, only one: "recipients MAY instead parse on whitespace-delimited word boundaries". We do not: which of
+/// two spaces belongs to the target is what two parsers disagree about.
 #[test]
 fn more_than_one_space_is_refused() {
     let origin = Origin::start();
@@ -58,8 +58,8 @@ fn a_method_in_another_case_is_another_method() {
     origin.answers_all(["get", "Get", "gET", "put"].map(|method| message(method, "/some", "")), 501);
 }
 
-/// §3: "A server that receives a method longer than any that it implements SHOULD respond with a 501 (Not Implemented)
-/// status code."
+/// §3: "A server that receives a method longer than any that it implements SHOULD respond with a 501 (Not
+/// Implemented) status code."
 #[test]
 #[ignore = "reason: answered 405; a method nobody knows is to be answered 501"]
 fn a_method_that_is_too_long_is_answered_501() {
@@ -67,7 +67,8 @@ fn a_method_that_is_too_long_is_answered_501() {
     origin.answers_all([30, 300, 3000].map(|length| message(&"M".repeat(length), "/some", "")), 501);
 }
 
-/// §3: "It is RECOMMENDED that all HTTP senders and recipients support, at a minimum, request-line lengths of 8000 octets."
+/// §3: "It is RECOMMENDED that all HTTP senders and recipients support, at a minimum, request-line lengths of 8000
+/// octets."
 #[test]
 fn a_request_line_of_8000_octets_is_read() {
     let origin = Origin::start();
@@ -77,8 +78,8 @@ fn a_request_line_of_8000_octets_is_read() {
     origin.answers(get(&format!("/{word}"), ""), 404);
 }
 
-/// §3: "A server that receives a request-target longer than any URI it wishes to parse MUST respond with a 414 (URI Too
-/// Long) status code". We parse 8 KiB.
+/// §3: "A server that receives a request-target longer than any URI it wishes to parse MUST respond with a 414 (URI
+/// Too Long) status code". We parse 8 KiB.
 #[test]
 #[ignore = "reason: answered 404 up to 64 KiB; the limit is to be 8 KiB"]
 fn a_target_longer_than_8_kib_is_answered_414() {

@@ -1,10 +1,11 @@
-//! RFC 9112 §5, [Field Syntax](https://www.rfc-editor.org/rfc/rfc9112#section-5): a name, a colon right behind it, a value in
-//! optional whitespace.
+//! RFC 9112 §5, [Field Syntax](https://www.rfc-editor.org/rfc/rfc9112#section-5): a name, a colon right behind it, a
+//! value in optional whitespace.
 
 use crate::support::{Origin, get, message};
 
-/// §5.1: "No whitespace is allowed between the field name and colon. [...] A server MUST reject, with a response status code
-/// of 400 (Bad Request), any received request message that contains whitespace between a header field name and colon."
+/// §5.1: "No whitespace is allowed between the field name and colon. [...] A server MUST reject, with a response
+/// status code of 400 (Bad Request), any received request message that contains whitespace between a header field
+/// name and colon."
 #[test]
 fn whitespace_before_the_colon_is_refused() {
     let origin = Origin::start();
@@ -33,8 +34,9 @@ fn whitespace_around_a_value_is_no_part_of_it() {
     }
 }
 
-/// §5.2: "A server that receives an obs-fold in a request message that is not within a "message/http" container MUST either
-/// reject the message by sending a 400 (Bad Request), [...] or replace each received obs-fold with one or more SP". We reject.
+/// §5.2: "A server that receives an obs-fold in a request message that is not within a "message/http" container MUST
+/// either reject the message by sending a 400 (Bad Request), [...] or replace each received obs-fold with one or more
+/// SP". We reject.
 #[test]
 fn a_folded_line_is_refused() {
     let origin = Origin::start();
@@ -75,8 +77,8 @@ fn a_name_has_no_case() {
     assert_eq!(client.response().text(), "hi");
 }
 
-/// RFC 9110 §5.5: "Field values containing CR, LF, or NUL characters are invalid and dangerous [...]; a recipient of CR, LF, or
-/// NUL within a field value MUST either reject the message or replace each of those characters with SP".
+/// RFC 9110 §5.5: "Field values containing CR, LF, or NUL characters are invalid and dangerous [...]; a recipient of
+/// CR, LF, or NUL within a field value MUST either reject the message or replace each of those characters with SP".
 #[test]
 fn a_value_holds_no_control_characters() {
     let origin = Origin::start();
@@ -85,8 +87,8 @@ fn a_value_holds_no_control_characters() {
     origin.refuses_all(controls.map(|c| format!("GET /n HTTP/1.1\r\nHost: te{c}st\r\n\r\n")), &[400]);
 }
 
-/// RFC 9110 §5.4: "A server that receives a request header field line, field value, or set of fields larger than it wishes to
-/// process MUST respond with an appropriate 4xx (Client Error) status code." RFC 6585 §5 has 431 for it.
+/// RFC 9110 §5.4: "A server that receives a request header field line, field value, or set of fields larger than it
+/// wishes to process MUST respond with an appropriate 4xx (Client Error) status code." RFC 6585 §5 has 431 for it.
 #[test]
 fn too_large_a_head_is_answered_431() {
     let origin = Origin::start();

@@ -4,7 +4,8 @@
 
 use crate::support::{Origin, chunked, get, message, post};
 
-/// §6.1: "A recipient MUST be able to parse the chunked transfer coding"; "All transfer-coding names are case-insensitive" (§7).
+/// §6.1: "A recipient MUST be able to parse the chunked transfer coding"; "All transfer-coding names are
+/// case-insensitive" (§7).
 #[test]
 fn chunked_content_is_read() {
     let origin = Origin::start();
@@ -14,9 +15,9 @@ fn chunked_content_is_read() {
     }
 }
 
-/// §6.3 4.: "If a Transfer-Encoding header field is present in a request and the chunked transfer coding is not the final
-/// encoding, the message body length cannot be determined reliably; the server MUST respond with the 400 (Bad Request) status
-/// code and then close the connection."
+/// §6.3 4.: "If a Transfer-Encoding header field is present in a request and the chunked transfer coding is not the
+/// final encoding, the message body length cannot be determined reliably; the server MUST respond with the 400 (Bad
+/// Request) status code and then close the connection."
 #[test]
 fn a_coding_without_an_end_is_refused() {
     let origin = Origin::start();
@@ -39,8 +40,9 @@ fn a_coding_without_an_end_is_refused() {
     );
 }
 
-/// §6.1: "A server that receives a request message with a transfer coding it does not understand SHOULD respond with 501 (Not
-/// Implemented)", and "A sender MUST NOT apply the chunked transfer coding more than once to a message body".
+/// §6.1: "A server that receives a request message with a transfer coding it does not understand SHOULD respond with
+/// 501 (Not Implemented)", and "A sender MUST NOT apply the chunked transfer coding more than once to a message
+/// body".
 #[test]
 fn a_coding_nobody_knows_is_refused() {
     let origin = Origin::start();
@@ -59,8 +61,8 @@ fn a_coding_nobody_knows_is_refused() {
     );
 }
 
-/// What is not quite `chunked` is not chunked: an intermediary that takes it for something else must not find us of another
-/// mind.
+/// What is not quite `chunked` is not chunked: an intermediary that takes it for something else must not find us of
+/// another mind.
 #[test]
 fn a_coding_that_is_only_nearly_chunked_is_refused() {
     let origin = Origin::start();
@@ -82,8 +84,9 @@ fn a_coding_that_is_only_nearly_chunked_is_refused() {
     );
 }
 
-/// §6.1: "A server or client that receives an HTTP/1.0 message containing a Transfer-Encoding header field MUST treat the message
-/// as if the framing is faulty, even if a Content-Length is present, and close the connection after processing the message."
+/// §6.1: "A server or client that receives an HTTP/1.0 message containing a Transfer-Encoding header field MUST treat
+/// the message as if the framing is faulty, even if a Content-Length is present, and close the connection after
+/// processing the message."
 #[test]
 fn http_1_0_has_no_codings() {
     let origin = Origin::start();
@@ -97,9 +100,9 @@ fn http_1_0_has_no_codings() {
     }
 }
 
-/// §6.3 3.: "If a message is received with both a Transfer-Encoding and a Content-Length header field [...] Such a message might
-/// indicate an attempt to perform request smuggling [...] and ought to be handled as an error." §6.1: "the server MUST close the
-/// connection after responding to such a request".
+/// §6.3 3.: "If a message is received with both a Transfer-Encoding and a Content-Length header field [...] Such a
+/// message might indicate an attempt to perform request smuggling [...] and ought to be handled as an error." §6.1:
+/// "the server MUST close the connection after responding to such a request".
 #[test]
 #[ignore = "reason: answered 200 as chunked, then closed; it is to be refused"]
 fn a_coding_and_a_length_are_refused() {
@@ -145,10 +148,10 @@ fn a_length_is_read() {
     }
 }
 
-/// §6.3 5.: "If a message is received without Transfer-Encoding and with an invalid Content-Length header field, then the message
-/// framing is invalid and the recipient MUST treat it as an unrecoverable error [...] the server MUST respond with a 400 (Bad
-/// Request) status code and then close the connection." RFC 9110 §8.6: "a recipient MUST anticipate potentially large decimal
-/// numerals and prevent parsing errors due to integer conversion overflows".
+/// §6.3 5.: "If a message is received without Transfer-Encoding and with an invalid Content-Length header field, then
+/// the message framing is invalid and the recipient MUST treat it as an unrecoverable error [...] the server MUST
+/// respond with a 400 (Bad Request) status code and then close the connection." RFC 9110 §8.6: "a recipient MUST
+/// anticipate potentially large decimal numerals and prevent parsing errors due to integer conversion overflows".
 #[test]
 fn an_invalid_length_is_refused() {
     let origin = Origin::start();
@@ -189,7 +192,8 @@ fn too_large_a_length_is_refused() {
     );
 }
 
-/// RFC 9110 §8.6: a list of several equal lengths may be replaced by one of them; a list of different ones is invalid.
+/// RFC 9110 §8.6: a list of several equal lengths may be replaced by one of them; a list of different ones is
+/// invalid.
 #[test]
 fn several_different_lengths_are_refused() {
     let origin = Origin::start();
@@ -207,9 +211,9 @@ fn several_different_lengths_are_refused() {
     origin.refuses_all(fields.map(|fields| post("/n", fields, "hello")), &[400]);
 }
 
-/// §6.3 5.: "unless the field value can be successfully parsed as a comma-separated list, all values in the list are valid, and all
-/// values in the list are the same (in which case, the message is processed with that single value used)". We do not: nobody
-/// sends it in good faith.
+/// §6.3 5.: "unless the field value can be successfully parsed as a comma-separated list, all values in the list are
+/// valid, and all values in the list are the same (in which case, the message is processed with that single value
+/// used)". We do not: nobody sends it in good faith.
 #[test]
 fn several_equal_lengths_in_one_field_are_refused() {
     let origin = Origin::start();
@@ -242,8 +246,8 @@ fn a_request_without_a_length_has_no_content() {
     }
 }
 
-/// §6: "The presence of a message body in a request is signaled by a Content-Length or Transfer-Encoding header field", whatever the
-/// method.
+/// §6: "The presence of a message body in a request is signaled by a Content-Length or Transfer-Encoding header
+/// field", whatever the method.
 #[test]
 fn content_has_nothing_to_do_with_the_method() {
     let origin = Origin::start();
@@ -256,8 +260,8 @@ fn content_has_nothing_to_do_with_the_method() {
     origin.answers(message("HEAD", "/echo", "Content-Length: 5") + "hello", 200);
 }
 
-/// §6.1: "A server MUST NOT send a response containing Transfer-Encoding unless the corresponding request indicates HTTP/1.1 (or
-/// later minor revisions)."
+/// §6.1: "A server MUST NOT send a response containing Transfer-Encoding unless the corresponding request indicates
+/// HTTP/1.1 (or later minor revisions)."
 #[test]
 fn http_1_0_is_answered_without_a_coding() {
     let origin = Origin::start();
@@ -273,9 +277,9 @@ fn http_1_0_is_answered_without_a_coding() {
     }
 }
 
-/// §6.1: "A server MUST NOT send a Transfer-Encoding header field in any response with a status code of 1xx (Informational) or 204 (No
-/// Content)." §6.2: "A sender MUST NOT send a Content-Length header field in any message that contains a Transfer-Encoding header
-/// field."
+/// §6.1: "A server MUST NOT send a Transfer-Encoding header field in any response with a status code of 1xx
+/// (Informational) or 204 (No Content)." §6.2: "A sender MUST NOT send a Content-Length header field in any message
+/// that contains a Transfer-Encoding header field."
 #[test]
 fn an_answer_has_one_framing() {
     let origin = Origin::start();
@@ -294,7 +298,8 @@ fn an_answer_has_one_framing() {
     }
 }
 
-/// §6.3 8.: "a server SHOULD generate encoding or length-delimited messages whenever possible"; a handler cannot break that.
+/// §6.3 8.: "a server SHOULD generate encoding or length-delimited messages whenever possible"; a handler cannot
+/// break that.
 #[test]
 fn a_handler_does_not_decide_about_the_framing() {
     let origin = Origin::start();

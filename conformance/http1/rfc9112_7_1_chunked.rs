@@ -1,4 +1,5 @@
-//! RFC 9112 §7.1, [Chunked Transfer Coding](https://www.rfc-editor.org/rfc/rfc9112#section-7.1): sizes, extensions, trailers.
+//! RFC 9112 §7.1, [Chunked Transfer Coding](https://www.rfc-editor.org/rfc/rfc9112#section-7.1): sizes, extensions,
+//! trailers.
 
 use crate::support::{Origin, chunked, get, post};
 
@@ -44,8 +45,8 @@ fn chunks_are_put_together() {
     );
 }
 
-/// §7.1: "recipients MUST anticipate potentially large hexadecimal numerals and prevent parsing errors due to integer conversion
-/// overflows or precision loss due to integer representation." Each of these would be 5 if it overflowed.
+/// §7.1: "recipients MUST anticipate potentially large hexadecimal numerals and prevent parsing errors due to integer
+/// conversion overflows or precision loss due to integer representation." Each of these would be 5 if it overflowed.
 #[test]
 fn a_size_that_overflows_is_refused() {
     let origin = Origin::start();
@@ -73,8 +74,8 @@ fn a_size_that_is_none_is_refused() {
     origin.refuses_content_all(sizes.map(|size| chunked(&format!("{size}\r\nhello\r\n0\r\n\r\n"))), &[400]);
 }
 
-/// §7.1: "chunk = chunk-size [ chunk-ext ] CRLF chunk-data CRLF". LF alone ends lines in a head, not here: a chunk's lines were never
-/// written by hand, and proxies differ about them.
+/// §7.1: "chunk = chunk-size [ chunk-ext ] CRLF chunk-data CRLF". LF alone ends lines in a head, not here: a chunk's
+/// lines were never written by hand, and proxies differ about them.
 #[test]
 fn the_lines_of_a_chunk_end_with_crlf() {
     let origin = Origin::start();
@@ -131,8 +132,9 @@ fn an_extension_hides_no_line() {
     );
 }
 
-/// §7.1.1: "A server ought to limit the total length of chunk extensions received in a request to an amount reasonable for the services
-/// provided [...] and generate an appropriate 4xx (Client Error) response if that amount is exceeded."
+/// §7.1.1: "A server ought to limit the total length of chunk extensions received in a request to an amount
+/// reasonable for the services provided [...] and generate an appropriate 4xx (Client Error) response if that amount
+/// is exceeded."
 #[test]
 fn extensions_have_a_limit() {
     let origin = Origin::start();
@@ -159,8 +161,8 @@ fn trailers_are_read() {
     }
 }
 
-/// RFC 9110 §6.5.1: "a recipient MUST NOT merge a trailer field into the header section" of fields that do not permit it: what frames,
-/// routes, authenticates or modifies a request is none of the trailers' business.
+/// RFC 9110 §6.5.1: "a recipient MUST NOT merge a trailer field into the header section" of fields that do not permit
+/// it: what frames, routes, authenticates or modifies a request is none of the trailers' business.
 #[test]
 fn trailers_are_no_header_fields() {
     let origin = Origin::start();

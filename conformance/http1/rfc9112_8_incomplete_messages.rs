@@ -1,9 +1,11 @@
-//! RFC 9112 §8, [Handling Incomplete Messages](https://www.rfc-editor.org/rfc/rfc9112#section-8): half a request is none.
+//! RFC 9112 §8, [Handling Incomplete Messages](https://www.rfc-editor.org/rfc/rfc9112#section-8): half a request is
+//! none.
 
 use crate::support::{Origin, chunked, expect_all, get, post};
 
-/// §8: "A server that receives an incomplete request message, usually due to a canceled request or a triggered timeout exception, MAY send
-/// an error response prior to closing the connection." What it may not do is to process it as if it were whole.
+/// §8: "A server that receives an incomplete request message, usually due to a canceled request or a triggered
+/// timeout exception, MAY send an error response prior to closing the connection." What it may not do is to process
+/// it as if it were whole.
 #[test]
 fn content_that_breaks_off_is_not_taken_for_whole() {
     let origin = Origin::start();
@@ -66,8 +68,9 @@ fn what_is_whole_before_it_is_answered() {
     }
 }
 
-/// RFC 9110 §15.5.9: 408 "indicates that the server did not receive a complete request message within the time that it was prepared to
-/// wait"; §9.5 has the connection closed in order. A connection on which nothing was asked is closed without a word.
+/// RFC 9110 §15.5.9: 408 "indicates that the server did not receive a complete request message within the time that
+/// it was prepared to wait"; §9.5 has the connection closed in order. A connection on which nothing was asked is
+/// closed without a word.
 #[test]
 fn a_request_that_does_not_come_is_answered_408() {
     let origin = Origin::impatient();

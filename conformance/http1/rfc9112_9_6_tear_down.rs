@@ -1,10 +1,11 @@
-//! RFC 9112 §9.6, [Tear-down](https://www.rfc-editor.org/rfc/rfc9112#section-9.6), and §9.5, Failures and Timeouts: how a connection ends, so that the last
-//! answer arrives.
+//! RFC 9112 §9.6, [Tear-down](https://www.rfc-editor.org/rfc/rfc9112#section-9.6), and §9.5, Failures and Timeouts:
+//! how a connection ends, so that the last answer arrives.
 
 use crate::support::{Origin, get, post};
 
-/// §9.6: "If a server performs an immediate close of a TCP connection, there is a significant risk that the client will not be able to read the last HTTP
-/// response. [...] To avoid the TCP reset problem, servers typically close a connection in stages."
+/// §9.6: "If a server performs an immediate close of a TCP connection, there is a significant risk that the client
+/// will not be able to read the last HTTP response. [...] To avoid the TCP reset problem, servers typically close a
+/// connection in stages."
 #[test]
 fn the_last_answer_is_not_lost_to_what_is_still_sent() {
     let origin = Origin::start();
@@ -25,7 +26,8 @@ fn the_last_answer_is_not_lost_to_what_is_still_sent() {
     }
 }
 
-/// §9.6: "a client that half-closes" has its answer still to come: the end of what it sends is not the end of what it reads.
+/// §9.6: "a client that half-closes" has its answer still to come: the end of what it sends is not the end of what it
+/// reads.
 #[test]
 fn a_half_closed_connection_is_answered() {
     let origin = Origin::start();
@@ -45,7 +47,8 @@ fn a_half_closed_connection_is_answered() {
     }
 }
 
-/// §9.5: "A client, server, or proxy MAY close the transport connection at any time": one that leaves in the middle takes nobody with it.
+/// §9.5: "A client, server, or proxy MAY close the transport connection at any time": one that leaves in the middle
+/// takes nobody with it.
 #[test]
 fn who_leaves_in_the_middle_hurts_nobody() {
     let origin = Origin::start();
@@ -69,7 +72,8 @@ fn who_leaves_in_the_middle_hurts_nobody() {
     assert!(!text.contains("panic"), "{text}");
 }
 
-/// §9.5: "A server SHOULD sustain persistent connections, when possible"; one that it gives up is closed in order and never in the middle of an exchange.
+/// §9.5: "A server SHOULD sustain persistent connections, when possible"; one that it gives up is closed in order and
+/// never in the middle of an exchange.
 #[test]
 fn an_idle_connection_is_closed_in_order() {
     let origin = Origin::impatient();
@@ -78,8 +82,9 @@ fn an_idle_connection_is_closed_in_order() {
     client.expect_close();
 }
 
-/// RFC 9112 §9.6: "A server that sends a "close" connection option MUST initiate closure of the connection after it sends the response containing the "close"
-/// connection option. The server MUST NOT process any further requests received on that connection."
+/// RFC 9112 §9.6: "A server that sends a "close" connection option MUST initiate closure of the connection after it
+/// sends the response containing the "close" connection option. The server MUST NOT process any further requests
+/// received on that connection."
 #[test]
 fn who_says_close_closes() {
     let origin = Origin::start();
@@ -91,8 +96,8 @@ fn who_says_close_closes() {
     }
 }
 
-/// §9.6: "The server SHOULD send a "close" connection option in its final response on that connection", also if it is the content of a
-/// request that is at fault.
+/// §9.6: "The server SHOULD send a "close" connection option in its final response on that connection", also if it is
+/// the content of a request that is at fault.
 #[test]
 #[ignore = "reason: 400 and 413 for content do not say that the connection closes"]
 fn who_closes_says_so() {

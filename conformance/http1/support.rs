@@ -1,10 +1,13 @@
 //! The origin server that all sections ask, and the two ways to ask it: to be answered, or to be refused.
 //!
-//! Both look beyond the one answer. What a server makes of the bytes *behind* a request shows whether it agrees with us
-//! where the request ended; this is where requests are smuggled. So every request is followed, in the same write, by
-//! another one, which must be answered as if it stood alone, or not at all if the connection is to be closed.
+//! Both look beyond the one answer. What a server makes of the bytes *behind* a request shows whether it agrees with
+//! us where the request ended; this is where requests are smuggled. So every request is followed, in the same write,
+//! by another one, which must be answered as if it stood alone, or not at all if the connection is to be closed.
 
-use medusa_testkit::{Client, Medusa, Response, Server, Site};
+use std::fs;
+use std::time::Duration;
+
+use medusa_testkit::{Client, Medusa, Response, Server, Site, wait};
 
 /// The site under test. Nothing in it limits a test, but `body`.
 const SCRIPT: &str = r"
@@ -44,6 +47,9 @@ const AFTER: &str = "GET /n?n=after HTTP/1.1\r\nHost: test\r\n\r\n";
 /// A request in front of others, and what is answered to it.
 const BEFORE: &str = "GET /n?n=before HTTP/1.1\r\nHost: test\r\n\r\n";
 
+/// More than the time within which two changes of a file may look like one.
+const TICK: Duration = Duration::from_millis(50);
+
 /// A running origin server.
 pub(crate) struct Origin {
     pub(crate) server: Server,
@@ -66,9 +72,33 @@ impl Origin {
     /// Starts one with a script of its own.
     #[track_caller]
     pub(crate) fn with(script: &str) -> Self {
-        let site = Site::script(script).file("public/ten.txt", TEN).file("public/page.html", "<p>page</p>");
+        Self::on(site(script))
+    }
+
+    /// Starts one with the common script whose files are old enough for strong entity tags: for some milliseconds
+    /// after a change, nobody can know that another one would show.
+    #[track_caller]
+    pub(crate) fn with_settled_files() -> Self {
+        let site = site(SCRIPT);
+        wait::until("the clock of the file system has gone on", || {
+            let written = fs::metadata(site.at("public/ten.txt"))
+                .and_then(|file| file.modified())
+                .expect("our own file");
+            written.elapsed().is_ok_and(|age| age > TICK).then_some(())
+        });
+        Self::on(site)
+    }
+
+    #[track_caller]
+    fn on(site: Site) -> Self {
         let server = Medusa::new(env!("CARGO_BIN_EXE_medusa")).serve(site.path()).start();
         Self { server, site }
+    }
+
+    /// The entity tag of the file at `target`: a strong one, if the files have [settled](Self::with_settled_files).
+    #[track_caller]
+    pub(crate) fn etag(&self, target: &str) -> String {
+        self.server.get(target).header("etag").expect("a file has an entity tag").to_owned()
     }
 
     /// A connection to it.
@@ -89,8 +119,8 @@ impl Origin {
         expect_all(requests, |request| self.answer(request.as_ref(), &[status]).map(drop));
     }
 
-    /// Asserts that `request` is refused with one of `statuses` and the connection closed, whether it is the first on its
-    /// connection or one in a pipeline; nothing behind it is answered.
+    /// Asserts that `request` is refused with one of `statuses` and the connection closed, whether it is the first on
+    /// its connection or one in a pipeline; nothing behind it is answered.
     #[track_caller]
     pub(crate) fn refuses(&self, request: impl AsRef<[u8]>, statuses: &[u16]) {
         self.refusal(request.as_ref(), statuses, true).unwrap_or_else(|wrong| panic!("{wrong}"));
@@ -107,8 +137,8 @@ impl Origin {
         self.answers(BEFORE, 200);
     }
 
-    /// [`refuses_all`](Self::refuses_all) for requests whose heads are good and whose content is not. By then the answer may
-    /// have begun, so that it need not say that it is the last.
+    /// [`refuses_all`](Self::refuses_all) for requests whose heads are good and whose content is not. By then the
+    /// answer may have begun, so that it need not say that it is the last.
     #[track_caller]
     pub(crate) fn refuses_content_all<R: AsRef<[u8]>>(
         &self,
@@ -156,6 +186,11 @@ impl Origin {
         }
         Ok(())
     }
+}
+
+#[track_caller]
+fn site(script: &str) -> Site {
+    Site::script(script).file("public/page.html", "<p>page</p>").file("public/ten.txt", TEN)
 }
 
 /// Checks every case, and panics with all that is wrong.

@@ -168,7 +168,7 @@ impl Client {
         self.read_response(true).unwrap_or_else(|error| panic!("no response: {error}"))
     }
 
-    /// The next response, to a request of `method`; `None` if the server closes the connection instead of beginning one.
+    /// The next response, to a request of `method`; `None` if the server closes the connection instead.
     ///
     /// # Errors
     ///
@@ -216,8 +216,9 @@ impl Client {
     ///
     /// It says more, resets the connection, or leaves it open for [`PATIENCE`].
     pub fn closed(&mut self) -> Result<(), String> {
-        match self.fill() {
-            Ok(0) if self.ahead.is_empty() => Ok(()),
+        let filled = if self.ahead.is_empty() { self.fill() } else { Ok(self.ahead.len()) };
+        match filled {
+            Ok(0) => Ok(()),
             Ok(_) => Err(format!("the server goes on with {:?}", String::from_utf8_lossy(&self.ahead))),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 Err("the connection stays open".to_owned())
