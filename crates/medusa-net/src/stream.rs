@@ -3,11 +3,12 @@
 //! Invariant: protocols see a [`Stream`] and never what is inside, so a new transport is a new variant here and nothing
 //! anywhere else.
 
+use std::fs::File;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::address::ListenAddr;
@@ -49,6 +50,62 @@ impl Stream {
             }
         }
     }
+}
+
+impl SendFile for Stream {
+    fn can_send_files(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => true,
+        }
+    }
+
+    fn poll_send_file(
+        &mut self,
+        cx: &mut Context<'_>,
+        file: &File,
+        at: u64,
+        len: usize,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let sent = match self {
+                Self::Tcp(tcp) => {
+                    ready!(tcp.poll_write_ready(cx))?;
+                    tcp.try_io(Interest::WRITABLE, || send_file(&tcp, file, at, len))
+                }
+                Self::Unix(unix) => {
+                    ready!(unix.poll_write_ready(cx))?;
+                    unix.try_io(Interest::WRITABLE, || send_file(&unix, file, at, len))
+                }
+            };
+            match sent {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                sent => return Poll::Ready(sent),
+            }
+        }
+    }
+}
+
+fn send_file(socket: impl std::os::fd::AsFd, file: &File, mut at: u64, len: usize) -> io::Result<usize> {
+    Ok(rustix::fs::sendfile(socket, file, Some(&mut at), len)?)
+}
+
+/// A stream that the kernel can send a file on by itself, without a copy through this process.
+pub trait SendFile {
+    /// Whether it can; if not, [`poll_send_file`](Self::poll_send_file) is an error.
+    fn can_send_files(&self) -> bool;
+
+    /// Sends up to `len` bytes of `file` from `at` on (sendfile(2)), and returns how many; 0 at the file's end.
+    ///
+    /// # Errors
+    ///
+    /// The stream's or the file's.
+    fn poll_send_file(
+        &mut self,
+        cx: &mut Context<'_>,
+        file: &File,
+        at: u64,
+        len: usize,
+    ) -> Poll<io::Result<usize>>;
 }
 
 /// Calls the same method on whatever is inside.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use medusa_http::router::Pattern;
-use medusa_http::{Handler, Limits, Mount, ServerParts};
+use medusa_http::{Handler, Limits, Listen, Mount, ServerParts};
 use medusa_net::ListenAddr;
-use medusa_site::{MountId, ServerId, ServerSpec};
+use medusa_site::{MountId, MountSpec, ServerId, ServerSpec};
 use mlua::{FromLua, Lua, Table, UserData, UserDataFields, UserDataMethods, Value};
 
 use super::handler::HandlerValue;
@@ -155,7 +155,11 @@ fn server_spec(lua: &Lua, value: Value) -> mlua::Result<ServerSpec> {
     let listen = options.get::<Value>("listen", "a string or a list of strings")?;
     let spec = ServerSpec {
         name: options.get("name", "a string")?,
-        listen: listen.map_or(Ok(Vec::new()), |listen| addresses(lua, &listen))?,
+        listen: listen
+            .map_or(Ok(Vec::new()), |listen| addresses(lua, &listen))?
+            .into_iter()
+            .map(Listen::plain)
+            .collect(),
         log: options.get::<SinkValue>("log", "a log, from medusa.log")?.map(|sink| sink.0),
         limits: limits(lua, options.get("limits", "a table")?.unwrap_or(Value::Nil))?,
         origin: origin(lua),
@@ -198,6 +202,7 @@ fn limits(lua: &Lua, value: Value) -> mlua::Result<Limits> {
         body: whole(lua, "body", options.get("body", "a number")?)?.unwrap_or(default.body),
         idle: seconds(lua, "idle", options.get("idle", "a number")?)?.unwrap_or(default.idle),
         head: seconds(lua, "head", options.get("head", "a number")?)?.unwrap_or(default.head),
+        ..default
     };
     options.finish()?;
     Ok(limits)
@@ -282,7 +287,9 @@ impl UserData for HttpServer {
     fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
         fields.add_field_method_get("name", |lua, this| this.look(lua, |server| server.name.to_string()));
         fields.add_field_method_get("listen", |lua, this| {
-            this.look(lua, |server| server.listen.iter().map(ToString::to_string).collect::<Vec<_>>())
+            this.look(lua, |server| {
+                server.listen.iter().map(|listen| listen.addr.to_string()).collect::<Vec<_>>()
+            })
         });
         fields.add_field_method_get("mounts", |lua, this| {
             this.look(lua, |server| {
@@ -299,7 +306,10 @@ impl UserData for HttpServer {
             let server = this.0;
             async move {
                 let (pattern, handler, place) = (parsed?, handler?, Arc::clone(&at));
-                let mount = Transaction::edit(|draft| draft.mount(server, pattern, handler, at)).await;
+                let mount = {
+                    let spec = MountSpec { pattern, handler, body: None, origin: at };
+                    Transaction::edit(|draft| draft.mount(server, spec)).await
+                };
                 mount.map(MountValue).map_err(|error| at_place(&place, error))
             }
         });
