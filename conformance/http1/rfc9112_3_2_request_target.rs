@@ -201,7 +201,6 @@ fn a_form_belongs_to_its_method() {
 
 /// As above, for the asterisk.
 #[test]
-#[ignore = "reason: answered 404; the asterisk is for OPTIONS alone"]
 fn an_asterisk_belongs_to_options() {
     let origin = Origin::start();
     let lines = ["GET *", "HEAD *", "POST *", "PUT *", "DELETE *"];

@@ -181,15 +181,14 @@ fn an_invalid_length_is_refused() {
         .refuses_all(lengths.map(|length| post("/n", &format!("Content-Length: {length}"), "hello")), &[400]);
 }
 
-/// As above, of lengths that no integer holds, or that nobody would wait for.
+/// As above, of a length that an integer only just holds: nobody would wait for it.
 #[test]
 fn too_large_a_length_is_refused() {
     let origin = Origin::start();
-    let lengths = ["9223372036854775808", "18446744073709551614", "18446744073709551615"];
-    origin.refuses_content_all(
-        lengths.map(|length| post("/echo", &format!("Content-Length: {length}"), "hello")),
-        &[400, 413, 431],
-    );
+    for length in ["9223372036854775808", "18446744073709551614", "18446744073709551615"] {
+        let answer = origin.server.send(post("/echo", &format!("Content-Length: {length}"), "hello"));
+        assert!(matches!(answer.status, 400 | 413 | 431), "{length}: {answer:?}");
+    }
 }
 
 /// RFC 9110 §8.6: a list of several equal lengths may be replaced by one of them; a list of different ones is

@@ -171,7 +171,6 @@ fn content_is_read_or_the_connection_closed() {
 /// As above: many clients send the content in a packet of its own. A little of it that nobody reads is not worth a
 /// connection.
 #[test]
-#[ignore = "reason: the connection is closed, unless the content came with the head"]
 fn a_little_content_that_comes_late_is_read_over() {
     let origin = Origin::start();
     let mut client = origin.connect();
