@@ -15,6 +15,21 @@ fn lines_of_one_name_are_a_list_in_their_order() {
     assert_eq!(value("Name: a, b\r\nName: c"), "<a,b,c>");
 }
 
+/// §5.3: of `Set-Cookie`, which "often appears in a response message across multiple field lines and does not use the
+/// list syntax", each line stays one.
+#[test]
+fn cookies_are_not_joined() {
+    let origin = Origin::start();
+    let answer = origin.answers(get("/cookies", ""), 200);
+    let cookies: Vec<&str> = answer
+        .headers
+        .iter()
+        .filter(|(name, _)| name == "set-cookie")
+        .map(|(_, value)| value.as_str())
+        .collect();
+    assert_eq!(cookies, ["a=1", "b=2"]);
+}
+
 /// §5.6.1.2: "A recipient MUST parse and ignore a reasonable number of empty list elements".
 #[test]
 fn empty_elements_of_a_list_are_ignored() {

@@ -112,6 +112,20 @@ fn a_path_and_its_query_are_as_sent() {
     }
 }
 
+/// RFC 3986 §3.3 and §3.4: "pchar = unreserved / pct-encoded / sub-delims / ":" / "@"", and in a query "/" and "?".
+#[test]
+fn a_path_and_its_query_are_made_of_what_rfc_3986_has() {
+    let origin = Origin::with(
+        "web = medusa.http.server { listen = '127.0.0.1:0' }
+        web:mount('/n', function(req) return req:arg('n') end)
+        web:mount('/path/', function(req) return `{req.path}?{req.query}` end)",
+    );
+    for c in "azAZ09-._~!$&'()*+,;=:@".chars() {
+        let target = format!("/path/{c}x{c}?{c}/?{c}");
+        assert_eq!(origin.answers(get(&target, ""), 200).text(), target);
+    }
+}
+
 /// RFC 3986 §2.1: a percent sign stands before two hexadecimal digits.
 #[test]
 fn a_path_that_cannot_be_decoded_is_refused() {

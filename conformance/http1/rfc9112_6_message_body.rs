@@ -297,6 +297,33 @@ fn an_answer_has_one_framing() {
     }
 }
 
+/// As above, of content that a handler streams where there is none.
+#[test]
+fn where_there_is_no_content_none_is_streamed() {
+    let origin = Origin::start();
+    for code in [204, 304] {
+        let answer = origin.answers(get(&format!("/stream/{code}"), ""), code);
+        assert_eq!(
+            (answer.header("transfer-encoding"), answer.header("content-length")),
+            (None, None),
+            "{answer:?}"
+        );
+    }
+    origin.answers(message("HEAD", "/stream/200", ""), 200);
+}
+
+/// §6.3: the rules are those of HTTP/1.0 as well.
+#[test]
+fn http_1_0_has_lengths() {
+    let origin = Origin::start();
+    for (fields, content) in [("Content-Length: 5\r\n", "hello"), ("Content-Length: 0\r\n", ""), ("", "")] {
+        let mut client = origin.connect();
+        client.send(format!("POST /echo HTTP/1.0\r\nHost: test\r\n{fields}\r\n{content}"));
+        assert_eq!(client.response().text(), content, "{fields:?}");
+        client.expect_close();
+    }
+}
+
 /// §6.3 8.: "a server SHOULD generate encoding or length-delimited messages whenever possible"; a handler cannot
 /// break that.
 #[test]

@@ -200,6 +200,16 @@ fn trailers_have_a_limit() {
     origin.refuses_content_all([long, many], &[400, 413, 431]);
 }
 
+/// §7.1: "last-chunk = 1*("0") [ chunk-ext ] CRLF": a handler that writes nothing has not come to its end.
+#[test]
+fn an_empty_part_is_not_the_last_chunk() {
+    let origin = Origin::start();
+    let mut client = origin.connect();
+    client.send(get("/stream/200", "") + &get("/n?n=after", ""));
+    assert_eq!(client.response().text(), "onetwo");
+    assert_eq!(client.response().text(), "after");
+}
+
 /// §7.4: "TE: [...] A sender of TE" tells what it takes; we never send a coding beside `chunked`, whatever it takes.
 #[test]
 fn an_answer_has_no_coding_but_chunked() {

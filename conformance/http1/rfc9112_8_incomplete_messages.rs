@@ -68,6 +68,18 @@ fn what_is_whole_before_it_is_answered() {
     }
 }
 
+/// §8, the other way: "A message body that uses the chunked transfer coding is incomplete if the zero-sized chunk that
+/// terminates the encoding has not been received." What a handler could not finish must not look finished.
+#[test]
+fn an_answer_that_breaks_off_is_not_taken_for_whole() {
+    let origin = Origin::start();
+    let mut client = origin.connect();
+    client.send(get("/stream/fails", ""));
+    let broken = client.try_response("GET");
+    assert!(broken.is_err(), "{broken:?}");
+    origin.answers(get("/n", ""), 200);
+}
+
 /// RFC 9110 §15.5.9: 408 "indicates that the server did not receive a complete request message within the time that
 /// it was prepared to wait"; §9.5 has the connection closed in order. A connection on which nothing was asked is
 /// closed without a word.

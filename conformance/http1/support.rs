@@ -25,6 +25,17 @@ const SCRIPT: &str = r"
     web:mount('/stream', function()
         return { body = function(write) for part = 1, 3 do write(`part {part}\n`) end end }
     end)
+    web:mount('/stream/{code}', function(req)
+        return {
+            status = tonumber(req.params.code),
+            -- An empty part must not look like the last chunk.
+            body = function(write) write('') write('one') write('') write('') write('two') write('') end,
+        }
+    end)
+    web:mount('/stream/fails', function()
+        return { body = function(write) write('begun') medusa.sleep(0.001) error('on purpose') end }
+    end)
+    web:mount('/cookies', function() return { headers = { ['set-cookie'] = { 'a=1', 'b=2' } }, body = 'content' } end)
     -- Any status, always with content.
     web:mount('/status/{code}', function(req)
         return { status = tonumber(req.params.code), headers = { location = '/n' }, body = 'content' }

@@ -127,3 +127,49 @@ fn a_malformed_request_in_two_pieces_is_refused() {
         client.expect_close();
     }
 }
+
+/// A request with some bytes changed is answered with something else, or not; what is answered is HTTP, and the server
+/// goes on.
+#[test]
+fn a_damaged_request_gets_nothing_but_http() {
+    let origin = Origin::start();
+    let requests = requests();
+    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    expect_all(0..3_000, |round: usize| {
+        let mut damaged = requests[round % requests.len()].0.clone().into_bytes();
+        for _ in 0..=random.below(3) {
+            let at = random.below(damaged.len());
+            match random.below(4) {
+                0 => drop(damaged.remove(at)),
+                1 => damaged.insert(at, b"\r\n \t:;,\"0"[random.below(9)]),
+                2 => damaged[at] = b"\r\n \t:;,\"0"[random.below(9)],
+                _ => damaged[at] = random.below(256) as u8,
+            }
+        }
+        let mut client = origin.connect();
+        let _cut_off = client.try_send([&damaged, get("/n?n=1", "").as_bytes()].concat());
+        client.finish_sending();
+        loop {
+            match client.try_response("GET") {
+                Ok(Some(answer)) if matches!(answer.status, 100 | 200..=599) => {}
+                Ok(None) => return Ok(()),
+                other => return Err(format!("\"{}\": {other:?}", damaged.escape_ascii())),
+            }
+        }
+    });
+    origin.answers(get("/n", ""), 200);
+    let said = origin.server.stderr().text();
+    assert!(!said.contains("panic"), "{said}");
+}
+
+/// The same numbers every time, so that a failure repeats itself: xorshift.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % limit
+    }
+}
