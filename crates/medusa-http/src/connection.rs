@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use http::StatusCode;
-use medusa_net::cork::CorkHandle;
+use medusa_net::cork::{CorkHandle, cork};
+use medusa_net::tls::TlsInfo;
 use medusa_net::{Conn, Phase, Stream};
 use medusa_proto::access::Peer;
 
@@ -23,6 +24,8 @@ pub(crate) struct Connection {
     pub(crate) conn: Rc<Conn>,
     pub(crate) handle: CorkHandle<Stream>,
     pub(crate) peer: Peer,
+    /// What was agreed on, on an encrypted connection.
+    pub(crate) tls: Option<Arc<TlsInfo>>,
     directory: Arc<dyn Directory>,
     limits: Cell<Limits>,
     /// Requests that are being answered.
@@ -41,9 +44,12 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(conn: Rc<Conn>, directory: Arc<dyn Directory>, handle: CorkHandle<Stream>) -> Self {
+    pub(crate) fn new(conn: Rc<Conn>, directory: Arc<dyn Directory>, stream: Stream) -> Self {
+        let tls = stream.tls();
+        let (_, handle) = cork(stream, Rc::clone(&conn));
         let connection = Self {
             peer: peer(&conn),
+            tls,
             handle,
             limits: Cell::new(Limits::default()),
             open: Cell::new(0),

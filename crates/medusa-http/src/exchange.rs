@@ -18,6 +18,7 @@ use crate::handler::HandlerError;
 use crate::limits::{Limits, passes, time};
 use crate::record::{Exchanged, SentBody};
 use crate::request::{Head, Request, RequestBody, without_port};
+use crate::request_id::RequestId;
 use crate::response::{Response, may_have_body};
 use crate::router::{Params, Route};
 use crate::server::{Mount, Server};
@@ -48,7 +49,12 @@ pub(crate) async fn exchange(
         params: Params::default(),
         tail: 0,
         peer: connection.peer,
+        client: connection.peer,
+        secure: connection.tls.is_some(),
+        tls: connection.tls.clone(),
+        id: RequestId::next(),
     };
+    let secure = head.secure;
     let last = passes(connection.conn.requests() + 1, limits.requests);
     let mut response = match refuse(&head, &limits) {
         Some(refusal) => {
@@ -59,6 +65,9 @@ pub(crate) async fn exchange(
         }
         None => answer(&server, Request { head, body }, &mut exchanged).await,
     };
+    if let Some(hsts) = server.parts.hsts.as_ref().filter(|_| secure) {
+        response.headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
     if last {
         if version == Version::HTTP_2 {
             exchanged.connection().conn.drain();

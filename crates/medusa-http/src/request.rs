@@ -13,10 +13,12 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode, Uri, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use medusa_net::tls::TlsInfo;
 use medusa_proto::access::Peer;
 
 use crate::connection::Connection;
 use crate::limits::{Limits, time};
+use crate::request_id::RequestId;
 use crate::router::Params;
 
 /// One HTTP request, on its way to a handler.
@@ -43,11 +45,36 @@ pub struct Head {
     pub params: Params,
     /// Where the part of the path below the mount begins (a byte offset into `uri.path()`).
     pub tail: usize,
-    /// Who asks.
+    /// The other end of the connection.
     pub peer: Peer,
+    /// Who asks: the peer, or whom a trusted proxy speaks for.
+    pub client: Peer,
+    /// Whether the client's own connection is encrypted, here or at a trusted proxy.
+    pub secure: bool,
+    /// What was agreed on, on an encrypted connection.
+    pub tls: Option<Arc<TlsInfo>>,
+    /// Tells this request from all others, in logs and across servers.
+    pub id: RequestId,
 }
 
 impl Head {
+    /// A request that a handler makes up itself.
+    pub fn new(method: Method, uri: Uri) -> Self {
+        Self {
+            method,
+            uri,
+            version: Version::HTTP_11,
+            headers: HeaderMap::new(),
+            params: Params::default(),
+            tail: 0,
+            peer: Peer::Unix,
+            client: Peer::Unix,
+            secure: false,
+            tls: None,
+            id: RequestId::next(),
+        }
+    }
+
     /// The path as it came, not decoded.
     pub fn path(&self) -> &str {
         self.uri.path()
@@ -66,6 +93,11 @@ impl Head {
             Some(authority) => Some(authority.as_str()),
             None => self.headers.get(header::HOST).and_then(|host| host.to_str().ok()),
         }
+    }
+
+    /// `https` where the client's connection is encrypted, else `http`.
+    pub fn scheme(&self) -> &'static str {
+        if self.secure { "https" } else { "http" }
     }
 
     /// The authority without its port.

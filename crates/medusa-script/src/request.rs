@@ -277,15 +277,9 @@ mod tests {
     use super::*;
 
     fn head(uri: &str, params: &[(&str, &[u8])]) -> Head {
-        Head {
-            method: http::Method::GET,
-            uri: uri.parse().unwrap(),
-            version: Version::HTTP_11,
-            headers: http::HeaderMap::new(),
-            params: params.iter().copied().collect(),
-            tail: 0,
-            peer: Peer::Unix,
-        }
+        let mut head = Head::new(http::Method::GET, uri.parse().unwrap());
+        head.params = params.iter().copied().collect();
+        head
     }
 
     /// What fits is read from the buffer, what does not from the host; the script cannot tell.

@@ -27,7 +27,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use http::StatusCode;
-use medusa_net::cork::{CorkHandle, cork};
+use medusa_net::cork::CorkHandle;
 use medusa_net::{Accept, Conn, Phase, Signal, Stream};
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -82,8 +82,7 @@ enum End {
 async fn serve(stream: Stream, conn: Rc<Conn>, directory: Arc<dyn Directory>) {
     let Some(opened) = open::open(stream, &conn, &directory).await else { return };
     let _ticket = opened.ticket;
-    let (_, handle) = cork(opened.stream, Rc::clone(&conn));
-    let context = Rc::new(Connection::new(Rc::clone(&conn), directory, handle));
+    let context = Rc::new(Connection::new(Rc::clone(&conn), directory, opened.stream));
     let end = loop {
         let end = match first_bytes(&context).await {
             Ok(Speaks::Http1) => Box::pin(http1::drive(&context)).await,
