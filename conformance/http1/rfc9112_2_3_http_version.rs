@@ -62,6 +62,22 @@ fn http_0_9_is_refused() {
     origin.refuses_all([versioned("0.9")], &[400, 505]);
 }
 
+/// RFC 9113 §3.4: HTTP/2 begins with the connection. Behind a request of HTTP/1.1 its preface is a request that nobody
+/// serves.
+#[test]
+#[ignore = "reason: the connection is closed without an answer"]
+fn http_2_does_not_begin_within_a_pipeline() {
+    let origin = Origin::start();
+    let mut client = origin.connect();
+    client.send(
+        get("/n?n=1", "") + "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0" + &get("/n?n=2", ""),
+    );
+    assert_eq!(client.response().text(), "1");
+    let refused = client.response();
+    assert!(matches!(refused.status, 400 | 505) && refused.says_close(), "{refused:?}");
+    client.expect_close();
+}
+
 /// RFC 9110 §6.2: "A server SHOULD send a response version equal to the highest version to which the server is
 /// conformant that has a major version less than or equal to the one received in the request." A version it does not
 /// conform to it "MUST NOT send".
