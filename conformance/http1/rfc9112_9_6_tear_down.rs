@@ -64,6 +64,23 @@ fn content_that_was_read_over_is_not_half_a_request() {
     }
 }
 
+/// §9.6, of a connection that has had its share of requests: the last answer says so, and what is pipelined behind is not
+/// processed, so that the client knows what to ask again.
+#[test]
+fn the_last_of_its_requests_is_announced() {
+    let origin = Origin::with(
+        "web = medusa.http.server { listen = '127.0.0.1:0', limits = { requests = 3 } }
+        web:mount('/n', function(req) return req:arg('n') end)",
+    );
+    let mut client = origin.connect();
+    client.send((1..=5).map(|n| get(&format!("/n?n={n}"), "")).collect::<String>());
+    for n in 1..=3 {
+        let answer = client.response();
+        assert_eq!((answer.text(), answer.says_close()), (n.to_string(), n == 3));
+    }
+    client.expect_close();
+}
+
 /// §9.5: "A client, server, or proxy MAY close the transport connection at any time": one that leaves in the middle
 /// takes nobody with it.
 #[test]
