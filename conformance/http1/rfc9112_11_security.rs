@@ -92,6 +92,38 @@ fn content_where_nobody_expects_it() {
     expect_all(&cases, |case| smuggle(&origin, case));
 }
 
+/// Content of which the rest comes long after the answer: it is still content, however long the connection has been idle.
+#[test]
+#[ignore = "reason: answered as a request, once the connection has rested (after some 3 seconds)"]
+fn content_that_pauses_is_still_content() {
+    let origin = Origin::with(
+        "web = medusa.http.server { listen = '127.0.0.1:0', limits = { first_byte = 4 } }
+        web:mount('/n', function(req) return req:arg('n') or 'n' end)",
+    );
+    // Closed by the server when it has been silent for four seconds.
+    let mut clock = origin.connect();
+    let mut clients: Vec<_> = [
+        post("/n", "Content-Length: 50000", "hello"),
+        post("/n", "Content-Length: 50000", ""),
+        post("/n", "Transfer-Encoding: chunked", "5\r\nhello\r\n"),
+        post("/gone", "Content-Length: 50000", "hello"),
+    ]
+    .into_iter()
+    .map(|half| {
+        let mut client = origin.connect();
+        client.send(&half);
+        assert!(matches!(client.response().status, 200 | 404), "{half:?}");
+        (client, half)
+    })
+    .collect();
+    clock.expect_close();
+    for (client, half) in &mut clients {
+        let _closed = client.try_send(HIDDEN);
+        let answer = client.try_response("GET");
+        assert!(!matches!(&answer, Ok(Some(answer)) if answer.text() == "smuggled"), "{half:?}: {answer:?}");
+    }
+}
+
 /// Chunks that two parsers read differently, before content that nobody reads.
 #[test]
 fn chunks_that_are_none() {
