@@ -148,7 +148,6 @@ fn another_expectation_is_answered_417() {
 
 /// As above, in a field of its own.
 #[test]
-#[ignore = "reason: answered 200; only the first of several fields is looked at"]
 fn another_expectation_behind_the_one_we_know_is_answered_417() {
     let origin = Origin::start();
     origin.answers(get("/n", "Expect: 100-continue\r\nExpect: x"), 417);

@@ -158,7 +158,6 @@ fn trace_is_answered_405() {
 /// §15.5.6: "The origin server MUST generate an Allow header field in a 405 response containing a list of the target
 /// resource's currently supported methods", also where the method is TRACE.
 #[test]
-#[ignore = "reason: answered with the methods that the server knows"]
 fn trace_is_answered_with_what_the_resource_has() {
     let origin = Origin::start();
     assert_eq!(allowed(&origin.answers(message("TRACE", "/some", ""), 405)), ["GET", "HEAD", "PUT"]);

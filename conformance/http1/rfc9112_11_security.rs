@@ -94,7 +94,6 @@ fn content_where_nobody_expects_it() {
 
 /// Content of which the rest comes long after the answer: it is still content, however long the connection has been idle.
 #[test]
-#[ignore = "reason: answered as a request, once the connection has rested (after some 3 seconds)"]
 fn content_that_pauses_is_still_content() {
     let origin = Origin::with(
         "web = medusa.http.server { listen = '127.0.0.1:0', limits = { first_byte = 4 } }

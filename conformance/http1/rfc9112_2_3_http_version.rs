@@ -65,7 +65,6 @@ fn http_0_9_is_refused() {
 /// RFC 9113 §3.4: HTTP/2 begins with the connection. Behind a request of HTTP/1.1 its preface is a request that nobody
 /// serves.
 #[test]
-#[ignore = "reason: the connection is closed without an answer"]
 fn http_2_does_not_begin_within_a_pipeline() {
     let origin = Origin::start();
     let mut client = origin.connect();

@@ -131,7 +131,6 @@ fn http_1_0_persists_if_asked() {
 /// As above: of a length that is not known, the end of the connection is the end of the content, whatever was asked
 /// for.
 #[test]
-#[ignore = "reason: answered with `Connection: keep-alive`, and then closed"]
 fn http_1_0_ends_with_a_content_of_unknown_length() {
     let origin = Origin::start();
     let mut client = origin.connect();

@@ -49,7 +49,6 @@ fn a_half_closed_connection_is_answered() {
 /// As above, with content that nobody reads: it may be read over, which is not to be taken for the beginning of a request
 /// that does not come.
 #[test]
-#[ignore = "reason: a 408 follows the answer, as if what was read over were half a head"]
 fn content_that_was_read_over_is_not_half_a_request() {
     let origin = Origin::impatient();
     for (request, status) in [
@@ -133,7 +132,6 @@ fn who_says_close_closes() {
 /// §9.6: "The server SHOULD send a "close" connection option in its final response on that connection", also if it is
 /// the content of a request that is at fault.
 #[test]
-#[ignore = "reason: 400 for content does not say that the connection closes"]
 fn who_closes_says_so() {
     let origin = Origin::start();
     origin.refuses_all(
