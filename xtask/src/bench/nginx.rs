@@ -158,6 +158,14 @@ fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
+/// For tests of what presses on a server: one with a small file, `/tiny.bin`.
+#[cfg(test)]
+pub(super) fn with_a_file(folder: &Path, wire: Wire) -> Side {
+    fs::write(folder.join("tiny.bin"), [b'm'; 128]).expect("a file");
+    let nginx = Nginx { public: folder, workers: 1, connections: 1000, wire };
+    nginx.start(&folder.join("nginx")).expect("nginx starts")
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

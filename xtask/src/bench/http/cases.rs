@@ -54,8 +54,8 @@ impl Answer {
 }
 
 /// The groups, in the order of the report.
-pub(super) const GROUPS: [&str; 8] =
-    ["small", "script", "missing", "files", "pipeline", "tls", "h2", "compress"];
+pub(super) const GROUPS: [&str; 9] =
+    ["small", "script", "missing", "files", "pipeline", "tls", "h2", "h2c", "compress"];
 
 /// A small file, and the usual load: what most cases vary.
 const SMALL: Case = Case {
@@ -162,7 +162,13 @@ pub(super) const CASES: [Case; 17] = [
         ..HANDSHAKE
     },
     H2,
-    Case { name: "h2c 4 KB, 10 streams", listener: Listener::H2c, answer: Answer::Counted, ..H2 },
+    Case {
+        group: "h2c",
+        name: "h2c 4 KB, 10 streams",
+        listener: Listener::H2c,
+        answer: Answer::Counted,
+        ..H2
+    },
     GZIP,
     Case { name: "zstd, 100 KB answer", load: ZSTD, answer: Answer::OursCoded("zstd"), ..GZIP },
     Case { name: "gzip, 100 KB file", path: "/text.txt", ..GZIP },

@@ -138,12 +138,44 @@ fn is_whole(answer: &[u8]) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::nginx;
+    use crate::bench::side::Wire;
+    use crate::bench::tls::Identity;
 
     #[test]
     fn no_source_address_has_more_than_its_share() {
         assert_eq!(source(0), source(99));
         assert_eq!(source(100), Ipv4Addr::new(127, 1, 0, 2));
         assert_eq!(source(25_600), Ipv4Addr::new(127, 1, 1, 1));
+    }
+
+    #[test]
+    fn connections_that_asked_or_did_not_are_held_in_the_clear_and_over_tls() {
+        for tls in [false, true] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let wire = if tls {
+                Wire::Tls(Arc::new(Identity::make(folder.path()).expect("TLS")))
+            } else {
+                Wire::Plain
+            };
+            let side = nginx::with_a_file(folder.path(), wire);
+            let files = side.open_files();
+            for asked in [false, true] {
+                let herd = Herd::open(&side, 150, asked).expect("open");
+                crate::bench::idle::wait_until_accepted(&side, &herd, files + 150).expect("accepted");
+                herd.hold(&side, Duration::from_millis(1)).expect("left alone");
+            }
+        }
+    }
+
+    #[test]
+    fn a_connection_that_the_server_ends_is_not_idle() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let side = nginx::with_a_file(folder.path(), Wire::Plain);
+        let herd = Herd::open(&side, 2, false).expect("open");
+        (&herd.0[0]).write_all(b"GET /tiny.bin HTTP/1.0\r\n\r\n").expect("write");
+        let error = herd.hold(&side, PATIENCE).expect_err("one is closed").to_string();
+        assert!(error.contains("closed or wrote to 1 of 2"), "{error}");
     }
 
     #[test]

@@ -134,6 +134,30 @@ impl fmt::Display for Handshakes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::load::Load;
+    use crate::bench::nginx;
+    use crate::bench::side::Wire;
+    use crate::bench::tls::Identity;
+
+    #[test]
+    fn a_handshake_of_the_other_kind_is_an_error() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let identity = Arc::new(Identity::make(folder.path()).expect("an identity"));
+        let side = nginx::with_a_file(folder.path(), Wire::Tls(Arc::clone(&identity)));
+        for resumed in [false, true] {
+            let load = Handshakes { exchange: Exchange::X25519, resumed };
+            let counted = side.press(&Load::Handshakes(load), 1, "/tiny.bin").expect("all of the kind");
+            assert!(counted.requests > 1 && counted.p99 > Duration::ZERO, "{counted:?}");
+        }
+        // A client without memory makes full handshakes, whatever is wanted.
+        let target = Target { address: side.address, path: "/tiny.bin", identity: Some(&identity) };
+        let forgetful = identity.client(Exchange::X25519, false).expect("a client");
+        let deadline = Instant::now() + Duration::from_millis(50);
+        let tally =
+            Handshakes { exchange: Exchange::X25519, resumed: true }.until(deadline, &forgetful, target);
+        assert_eq!(tally.errors.status, tally.latencies.len() as u64);
+        assert!(tally.errors.status > 0);
+    }
 
     #[test]
     fn a_plain_target_has_no_handshake_to_measure() {

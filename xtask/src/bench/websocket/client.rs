@@ -142,3 +142,35 @@ impl fmt::Display for Echo {
         write!(f, "{} connections, {} in flight on each", THREADS * CONNECTIONS_EACH, self.in_flight)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::bench::nginx;
+    use crate::bench::side::Wire;
+    use crate::bench::tls::Identity;
+
+    #[test]
+    fn echoes_are_counted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let side = nginx::with_a_file(folder.path(), Wire::Plain);
+        rehearse(&side).expect("an echo");
+        let counted = Echo { size: 16 * 1024, in_flight: 4 }.press(&side, 1).expect("echoes");
+        assert!(counted.requests >= 256 && counted.requests.is_multiple_of(4), "{counted:?}");
+        assert_eq!(counted.bytes, counted.requests * 16 * 1024);
+    }
+
+    #[test]
+    fn a_server_without_a_websocket_is_told_by_its_answer() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let identity = Identity::make(folder.path()).expect("an identity");
+        let side = nginx::with_a_file(folder.path(), Wire::Tls(Arc::new(identity)));
+        let error = rehearse(&side).expect_err("TLS").to_string();
+        assert!(
+            error.starts_with("nginx does not serve a WebSocket: it answered 400 Bad Request"),
+            "{error}"
+        );
+    }
+}
