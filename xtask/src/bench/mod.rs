@@ -50,7 +50,7 @@ struct Bench {
 const BENCHES: [Bench; 4] = [
     Bench { name: "http", run: http::run, rounds: 5, seconds: 5, takes: &["--case"] },
     Bench { name: "websocket", run: websocket::run, rounds: 5, seconds: 5, takes: &[] },
-    Bench { name: "idle", run: idle::run, rounds: 1, seconds: 5, takes: &["--case", "--connections"] },
+    Bench { name: "idle", run: idle::run, rounds: 1, seconds: 15, takes: &["--case", "--connections"] },
     Bench { name: "preempt", run: preempt::run, rounds: 5, seconds: 5, takes: &[] },
 ];
 
