@@ -42,11 +42,6 @@ pub(crate) fn resident(pid: u32) -> u64 {
     resident_of(&status).unwrap_or(0)
 }
 
-/// How many files `pid` alone has open, sockets among them; 0 when it has gone.
-pub(crate) fn open_files(pid: u32) -> u64 {
-    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, |entries| entries.count() as u64)
-}
-
 fn resident_of(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
@@ -91,16 +86,6 @@ mod tests {
         assert_eq!(resident_of("Name:\tzombie\n"), None);
         assert!(resident(std::process::id()) > 100_000, "this test alone needs more");
         assert_eq!(resident(u32::MAX), 0);
-    }
-
-    #[test]
-    fn an_open_file_is_counted() {
-        let pid = std::process::id();
-        let many: Vec<fs::File> =
-            (0..100).map(|_| fs::File::open("/proc/self/stat").expect("a file")).collect();
-        assert!(open_files(pid) >= 100);
-        drop(many);
-        assert_eq!(open_files(u32::MAX), 0);
     }
 
     #[test]

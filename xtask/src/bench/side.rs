@@ -87,17 +87,8 @@ impl Side {
 
     /// The memory all its processes hold, in bytes; pages they share count in each.
     pub(super) fn resident_in_all(&self) -> u64 {
-        self.sum(process_tree::resident)
-    }
-
-    /// The files (sockets, above all) all its processes have open.
-    pub(super) fn open_files(&self) -> u64 {
-        self.sum(process_tree::open_files)
-    }
-
-    fn sum(&self, of: fn(u32) -> u64) -> u64 {
         let main = self.server.pid();
-        process_tree::descendants(main).into_iter().chain([main]).map(of).sum()
+        process_tree::descendants(main).into_iter().chain([main]).map(process_tree::resident).sum()
     }
 
     /// Ends it; ending otherwise than with exit code 0 is an error.

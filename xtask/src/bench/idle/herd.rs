@@ -138,6 +138,7 @@ fn is_whole(answer: &[u8]) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::idle::accepted;
     use crate::bench::nginx;
     use crate::bench::side::Wire;
     use crate::bench::tls::Identity;
@@ -159,10 +160,9 @@ mod tests {
                 Wire::Plain
             };
             let side = nginx::with_a_file(folder.path(), wire);
-            let files = side.open_files();
             for asked in [false, true] {
                 let herd = Herd::open(&side, 150, asked).expect("open");
-                crate::bench::idle::wait_until_accepted(&side, &herd, files + 150).expect("accepted");
+                accepted::wait(&side, &herd, 150).expect("accepted");
                 herd.hold(&side, Duration::from_millis(1)).expect("left alone");
             }
         }

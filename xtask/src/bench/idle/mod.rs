@@ -3,13 +3,14 @@
 //! Invariant: every number is of a server of its own. What a server once needed it seldom gives back, so a second
 //! measurement of the same process would count less than there is.
 
+mod accepted;
 mod herd;
 mod report;
 
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -29,10 +30,6 @@ use crate::term;
 const CONNECTIONS: u32 = 10_000;
 /// Files that client and server need beside the connections.
 const OTHER_FILES: u64 = 2000;
-/// How long a server may take to accept the last connections after they were made.
-const ACCEPTS_WITHIN: Duration = Duration::from_mins(1);
-/// How often it is looked whether it has.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// What is asked for, and how many bytes it has.
 const PATH: &str = "/tiny.bin";
 const SIZE: usize = 128;
@@ -128,11 +125,10 @@ impl Stage<'_> {
     }
 
     fn measure(&self, case: Case, side: Side) -> Result<Memory> {
-        let files = side.open_files();
         side.press(&Load::Wrk(Wrk::USUAL), 1, PATH)?;
         let before = side.resident_in_all();
         let herd = Herd::open(&side, self.connections, case.asked)?;
-        wait_until_accepted(&side, &herd, files + u64::from(self.connections))?;
+        accepted::wait(&side, &herd, self.connections)?;
         herd.hold(&side, self.hold)?;
         let memory = Memory { before, with: side.resident_in_all() };
         drop(herd);
@@ -177,23 +173,6 @@ web:mount("/", medusa.handler.files("{}"))
             fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))?;
         }
         Ok(folder)
-    }
-}
-
-/// A connection that was made may still wait in the kernel's queue; one that is accepted is an open file of the server.
-fn wait_until_accepted(side: &Side, herd: &Herd, files: u64) -> Result {
-    let deadline = Instant::now() + ACCEPTS_WITHIN;
-    loop {
-        let open = side.open_files();
-        if open >= files {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            return Err(side.fault(&format!(
-                "must accept all connections, but has {open} files open and not {files} after {ACCEPTS_WITHIN:?}"
-            )));
-        }
-        herd.hold(side, LOOK_EVERY)?;
     }
 }
 
