@@ -5,6 +5,7 @@
 //!
 //! - [`access`]: the record of one answered request, and [`format`](mod@format), the log lines made of it;
 //! - [`conditional`] and [`range`]: what the `If-*` and `Range` fields of a request ask for;
+//! - [`coding`]: the compressed form that a client takes; [`glob`]: patterns for paths;
 //! - [`status`]: the document by which a long-lived object describes itself.
 //!
 //! **Invariant: nothing here panics, whatever the input.** The lints below keep the usual ways to do so out.
@@ -23,8 +24,10 @@
 
 pub mod access;
 mod causes;
+pub mod coding;
 pub mod conditional;
 pub mod format;
+pub mod glob;
 pub mod range;
 pub mod status;
 
