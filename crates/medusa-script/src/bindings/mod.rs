@@ -4,6 +4,7 @@
 //! [`DOCS`](crate::reference) table from which the type definitions and the reference are generated; a test compares the
 //! two with the VM.
 
+mod files;
 pub(crate) mod handler;
 pub(crate) mod http;
 pub(crate) mod json;
