@@ -107,18 +107,23 @@ pub(super) fn files(lua: &Lua, (root, options): (String, Value)) -> mlua::Result
 fn read(lua: &Lua, options: Value) -> mlua::Result<FilesOptions> {
     let mut given = Options::new(lua, FUNCTION, options)?;
     let default = FilesOptions::default();
-    let index = given.get::<Value>("index", "a string or a list of strings")?;
-    let cache_control = given.get::<Value>("cache_control", "a string or a list")?;
+    // In the order of the reference, in which an unknown option is told which there are.
     let options = FilesOptions {
-        index: index.map_or(Ok(default.index), |index| names(lua, index))?,
+        index: match given.get("index", "a string or a list of strings")? {
+            Some(index) => names(lua, index)?,
+            None => default.index,
+        },
         listing: given.get("listing", "a boolean")?.unwrap_or(default.listing),
         dotfiles: given.get("dotfiles", "a boolean")?.unwrap_or(default.dotfiles),
-        cache: default.cache,
         precompressed: given.get("precompressed", "a boolean")?.unwrap_or(default.precompressed),
         compress: given.get("compress", "a boolean")?.unwrap_or(default.compress),
-        cache_control: cache_control.map_or(Ok(default.cache_control), |rules| cache_rules(lua, rules))?,
+        cache_control: match given.get("cache_control", "a string or a list")? {
+            Some(rules) => cache_rules(lua, rules)?,
+            None => default.cache_control,
+        },
         clean_urls: given.get("clean_urls", "a boolean")?.unwrap_or(default.clean_urls),
         not_found: given.get("not_found", "a string")?,
+        cache: default.cache,
     };
     given.finish()?;
     Ok(options)
