@@ -8,9 +8,9 @@ use flate2::write::GzEncoder;
 use medusa_proto::coding::Coding;
 use zstd::stream::raw::CParameter;
 
-/// zstd's own default: about gzip's best size in a tenth of its time.
+/// zstd's own default.
 const ZSTD_LEVEL: i32 = 3;
-/// One below the usual 6: on web text a percent larger, in two thirds of the time.
+/// One below zlib's default: time counts while a client waits.
 const GZIP_LEVEL: u32 = 5;
 
 /// What is compressed as it is sent, best first. (Brotli is for what is compressed ahead of time: at the levels that
@@ -47,8 +47,8 @@ impl Encoder {
         Ok(match coding {
             Coding::Zstd => {
                 let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
-                // As level 3 has it for content of unknown length, an encoder is over 2 MiB. Pages are small and
-                // streams are many: with a window of 128 KiB it is some 600 KiB.
+                // For content of unknown length, level 3 has a window of 2 MiB and an encoder of more. Pages are small
+                // and streams are many: so it is some 400 KiB.
                 encoder.set_parameter(CParameter::WindowLog(17))?;
                 encoder.set_parameter(CParameter::HashLog(15))?;
                 encoder.set_parameter(CParameter::ChainLog(15))?;

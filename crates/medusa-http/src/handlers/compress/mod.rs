@@ -26,7 +26,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 use medusa_proto::coding::{Accepts, Coding};
 use medusa_proto::status::Status;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::body::Body;
 use crate::handler::{Handler, HandlerError, HandlerFuture, PrepareFuture};
@@ -36,21 +36,22 @@ use crate::response::Response;
 /// What is shorter, in bytes, is sent as it is: it would save less than a packet.
 pub(crate) const SHORTEST: u64 = 1024;
 
-/// How many streams one handler compresses at once; more are sent as they are. Each holds an encoder: some 600 KiB
-/// (zstd) or 300 KiB (gzip), so all of them hold 150 MiB at most.
-const MOST_STREAMS: usize = 256;
+/// How many answers one handler compresses at once; more are sent as they are. Each holds an encoder, some 400 KiB (zstd)
+/// or 300 KiB (gzip), a stream as long as its client takes: all of them hold 100 MiB at most. And so many wait for the
+/// blocking pool at most.
+const MOST_AT_ONCE: usize = 256;
 
 /// A wrapper that compresses what the handler in it answers, as the client likes it best: zstd, or gzip.
 #[derive(Debug)]
 pub struct Compress {
     inner: Arc<dyn Handler>,
-    streams: Arc<Semaphore>,
+    encoders: Arc<Semaphore>,
 }
 
 impl Compress {
     /// Wraps `inner`.
     pub fn new(inner: Arc<dyn Handler>) -> Self {
-        Self { inner, streams: Arc::new(Semaphore::new(MOST_STREAMS)) }
+        Self { inner, encoders: Arc::new(Semaphore::new(MOST_AT_ONCE)) }
     }
 
     async fn answer(&self, request: Request) -> Result<Response, HandlerError> {
@@ -73,19 +74,15 @@ impl Compress {
     }
 
     async fn encode(&self, mut response: Response, coding: Coding) -> Result<Response, HandlerError> {
+        let Ok(permit) = Arc::clone(&self.encoders).try_acquire_owned() else { return Ok(response) };
         response.body = match std::mem::take(&mut response.body) {
             Body::Bytes(plain) => {
-                let Some(encoded) = whole(coding, plain.clone()).await? else {
+                let Some(encoded) = whole(coding, plain.clone(), permit).await? else {
                     return Ok(response.body(plain));
                 };
                 encoded.into()
             }
-            body => {
-                let Ok(permit) = Arc::clone(&self.streams).try_acquire_owned() else {
-                    return Ok(response.body(body));
-                };
-                Body::Stream(Box::pin(stream::Compressed::new(body, coding, permit)))
-            }
+            body => Body::Stream(Box::pin(stream::Compressed::new(body, coding, permit))),
         };
         dress(&mut response.headers, coding);
         Ok(response)
@@ -104,7 +101,7 @@ impl Handler for Compress {
     fn status(&self) -> Status {
         let inner = self.inner.status();
         Status::new("handler.compress", inner.name.clone())
-            .field("streams", (MOST_STREAMS - self.streams.available_permits()) as u64)
+            .field("compressing", (MOST_AT_ONCE - self.encoders.available_permits()) as u64)
             .child(inner)
     }
 }
@@ -135,9 +132,18 @@ pub(crate) fn forbids_transform(line: &HeaderValue) -> bool {
     directives.any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-transform"))
 }
 
-/// Compresses `plain` on the blocking pool. `None` if that does not make it smaller.
-pub(crate) async fn whole(coding: Coding, plain: Bytes) -> Result<Option<Bytes>, HandlerError> {
-    let task = tokio::task::spawn_blocking(move || encode::whole(coding, &plain));
+/// Compresses `plain` on the blocking pool, which keeps the `permit` to the end, also if the client leaves meanwhile.
+/// `None` if that does not make it smaller.
+async fn whole(
+    coding: Coding,
+    plain: Bytes,
+    permit: OwnedSemaphorePermit,
+) -> Result<Option<Bytes>, HandlerError> {
+    let task = tokio::task::spawn_blocking(move || {
+        let encoded = encode::whole(coding, &plain);
+        drop(permit);
+        encoded
+    });
     task.await.map_err(HandlerError::internal)?.map_err(HandlerError::internal)
 }
 

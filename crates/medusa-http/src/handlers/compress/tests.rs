@@ -149,10 +149,10 @@ async fn a_stream_is_sent_chunk_by_chunk() {
         assert_eq!(response.body.len(), None);
         let first = std::future::poll_fn(|cx| response.body.poll_chunk(cx)).await.unwrap().unwrap();
         assert!(!first.is_empty());
-        assert_eq!(handler.streams.available_permits(), MOST_STREAMS - 1);
+        assert_eq!(handler.encoders.available_permits(), MOST_AT_ONCE - 1);
         let all = [first.to_vec(), collect(response.body).await.unwrap()].concat();
         assert_eq!(decode(coding, &all), [b"first second ", &LARGE[..]].concat());
-        assert_eq!(handler.streams.available_permits(), MOST_STREAMS);
+        assert_eq!(handler.encoders.available_permits(), MOST_AT_ONCE);
     }
 }
 
@@ -167,7 +167,7 @@ async fn a_stream_that_breaks_is_not_ended_well() {
 async fn encoders_are_bounded() {
     let handler = compress(|| stream(&[b"first"], false));
     let mut held = Vec::new();
-    for _ in 0..MOST_STREAMS {
+    for _ in 0..MOST_AT_ONCE {
         held.push(ask(&handler, "gzip").await);
     }
     let beyond = ask(&handler, "gzip").await;
