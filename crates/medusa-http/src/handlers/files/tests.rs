@@ -261,9 +261,12 @@ async fn there_is_no_way_out_of_the_root() {
         "//etc/passwd",
         "/%2Fetc/passwd",
     ] {
-        let answer = site.get(target).await;
-        assert_eq!(answer.status, 404, "{target}");
-        assert!(!answer.text().contains("secret"), "{target}");
+        // The first time the kernel reads a link, it asks the disk; then the worker may follow it by itself.
+        for _ in 0..3 {
+            let answer = site.get(target).await;
+            assert_eq!(answer.status, 404, "{target}");
+            assert!(!answer.text().contains("secret"), "{target}");
+        }
     }
     assert_eq!(site.get("/absolute").await.status, 404, "not even a redirect tells that it is a directory");
 }
