@@ -151,7 +151,8 @@ async fn forms_are_protected_as_files_are() {
     .unwrap();
     symlink("/proc/self/root/etc/passwd", site.path("magic.css.gz")).unwrap();
     site.write(".hidden.css.gz", "secret");
-    for name in ["out.css", "dir.css", "fifo.css", "magic.css"].repeat(3) {
+    links_settle().await;
+    for name in ["out.css", "dir.css", "fifo.css", "magic.css"].repeat(2) {
         let answer = site.get_as(&format!("/{name}"), "gzip").await;
         assert_eq!((answer.text(), answer.field(header::CONTENT_ENCODING)), ("plain", ""), "{name}");
     }
