@@ -238,7 +238,9 @@ async fn links_settle() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn there_is_no_way_out_of_the_root() {
-    let site = Fixture::new(Options { dotfiles: true, listing: true, ..Options::default() });
+    // Looking for siblings would ask the disk for names it does not know yet, and so leave the worker's own way untried.
+    let site =
+        Fixture::new(Options { dotfiles: true, listing: true, precompressed: false, ..Options::default() });
     let outside = site.dir.path().join("outside");
     fs::create_dir_all(site.path("deep/er")).unwrap();
     symlink(&outside, site.path("absolute")).unwrap();
