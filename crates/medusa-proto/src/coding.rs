@@ -93,18 +93,6 @@ impl Accepts {
         }
     }
 
-    /// Whether it takes any coding at all.
-    #[must_use]
-    pub const fn any(self) -> bool {
-        self.brotli | self.zstd | self.gzip != 0
-    }
-
-    /// Whether it refuses what is not encoded (`identity;q=0`, or `*;q=0`).
-    #[must_use]
-    pub fn refuses_identity(self) -> bool {
-        self.identity == Some(0)
-    }
-
     /// The best of the codings for which `offered` is true; `None` to send the content as it is: because none of them
     /// is taken, or because the client says that it likes that better.
     ///
@@ -201,20 +189,6 @@ mod tests {
         let all = accepts("br, gzip;q=0.5");
         assert_eq!(all.choose(|coding| coding == Coding::Gzip), Some(Coding::Gzip));
         assert_eq!(all.choose(|coding| coding == Coding::Zstd), None);
-    }
-
-    #[test]
-    fn identity_is_refused_only_in_so_many_words() {
-        for (field, refused) in [
-            ("identity;q=0", true),
-            ("*;q=0", true),
-            ("gzip, *;q=0", true),
-            ("*;q=0, identity;q=0.1", false),
-            ("gzip", false),
-            ("", false),
-        ] {
-            assert_eq!(accepts(field).refuses_identity(), refused, "{field:?}");
-        }
     }
 
     #[test]
