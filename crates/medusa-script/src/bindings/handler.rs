@@ -7,7 +7,8 @@ use medusa_http::Handler;
 use medusa_http::handlers::compress::Compress;
 use mlua::{FromLua, Lua, Table, UserData, UserDataMethods, Value};
 
-use super::{Reach, fail, files, http, origin};
+use super::{Reach, fail, files, origin};
+use crate::print::show;
 use crate::reference::{self, Class, Item};
 
 pub(crate) const DOCS: &[Item] = &[
@@ -71,9 +72,20 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     medusa.set("handler", handler)
 }
 
+/// A handler to be wrapped: a handler value, or a function of the script.
+fn to_handler(lua: &Lua, value: Value) -> mlua::Result<Arc<dyn Handler>> {
+    if let Value::Function(function) = value {
+        return Ok(Arc::new(Reach::of(lua)?.functions.handler(&function, origin(lua))?));
+    }
+    let shown = show(&value);
+    HandlerValue::from_lua(value, lua).map(|handler| handler.0).map_err(|_other| {
+        fail(lua, format!("a handler must be a function(req) or come from medusa.handler, not {shown}"))
+    })
+}
+
 /// `medusa.handler.compress(handler)`
 fn compress(lua: &Lua, inner: Value) -> mlua::Result<HandlerValue> {
-    let inner = http::to_handler(lua, inner, &origin(lua))?;
+    let inner = to_handler(lua, inner)?;
     // The wrapper of a handler is the same as long as the handler is: it keeps it alive, so that nothing else can come
     // to be at its address.
     let key = format!("compress\0{:p}", Arc::as_ptr(&inner));

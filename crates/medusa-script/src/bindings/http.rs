@@ -238,7 +238,7 @@ fn to_pattern(lua: &Lua, value: &Value) -> mlua::Result<Pattern> {
 }
 
 /// A handler given to `mount` or `replace`: a handler value, or a function of the script.
-pub(super) fn to_handler(lua: &Lua, value: Value, at: &Arc<str>) -> mlua::Result<Arc<dyn Handler>> {
+fn to_handler(lua: &Lua, value: Value, at: &Arc<str>) -> mlua::Result<Arc<dyn Handler>> {
     match value {
         Value::Function(function) => {
             Ok(Arc::new(Reach::of(lua)?.functions.handler(&function, Arc::clone(at))?))

@@ -115,10 +115,16 @@ impl Files {
             Lookup::Miss => None,
         };
         // An error is left to the blocking pool, too: it has it again, and tells.
-        match goal.load(&self.place, target, check.as_ref().map(Check::found), head, Wait::Never) {
+        let known = check.as_ref().map(Check::found);
+        match goal.load(&self.place, target, known, self.view(head, target).as_ref(), Wait::Never) {
             Ok(loaded) => self.loaded(head, target, loaded, goal),
             Err(_would_block) => Err(Waits::Load { target: target.to_owned(), check, goal }),
         }
+    }
+
+    /// How the request wants a directory listed, if it may be.
+    fn view(&self, head: &Head, target: &Target<'_>) -> Option<View> {
+        (self.place.options.listing && target.is_directory()).then(|| View::of(head))
     }
 
     /// Answers with what was found, and keeps it.
@@ -188,14 +194,14 @@ impl Files {
 
     /// Waits as long as there is something to wait for: a file, then perhaps the page for 404, then perhaps its form.
     async fn wait(&self, head: Head, mut waits: Waits<'_>) -> Result<Response, HandlerError> {
-        let head = Arc::new(head);
         loop {
             let answer = match waits {
                 Waits::Load { target, check, goal } => {
-                    let (place, asked) = (Arc::clone(&self.place), Arc::clone(&head));
+                    let (place, view) = (Arc::clone(&self.place), self.view(&head, &target));
                     let known = check.as_ref().map(|check| Arc::clone(check.found()));
                     let (loaded, target) = on_pool(move || {
-                        let loaded = goal.load(&place, &target, known.as_ref(), &asked, Wait::ForDisk)?;
+                        let loaded =
+                            goal.load(&place, &target, known.as_ref(), view.as_ref(), Wait::ForDisk)?;
                         Ok((loaded, target))
                     })
                     .await?;
@@ -258,14 +264,11 @@ impl Goal {
         place: &Place,
         target: &Target<'_>,
         known: Option<&Arc<Found>>,
-        head: &Head,
+        view: Option<&View>,
         wait: Wait,
     ) -> io::Result<Loaded> {
         match self {
-            Self::Asked => {
-                let view = (place.options.listing && target.is_directory()).then(|| View::of(head));
-                place.load(target, known, view.as_ref(), wait)
-            }
+            Self::Asked => place.load(target, known, view, wait),
             Self::NotFound => place.load_exactly(target, known, wait),
         }
     }
