@@ -6,6 +6,7 @@
 //! - [`access`]: the record of one answered request, and [`format`](mod@format), the log lines made of it;
 //! - [`forwarded`] and [`proxy_protocol`]: whom a proxy speaks for, said in fields of a request or before a connection;
 //! - [`conditional`] and [`range`]: what the `If-*` and `Range` fields of a request ask for;
+//! - [`coding`]: the compressed form that a client takes; [`glob`]: patterns for paths;
 //! - [`status`]: the document by which a long-lived object describes itself.
 //!
 //! **Invariant: nothing here panics, whatever the input.** The lints below keep the usual ways to do so out.
@@ -24,9 +25,11 @@
 
 pub mod access;
 mod causes;
+pub mod coding;
 pub mod conditional;
 pub mod format;
 pub mod forwarded;
+pub mod glob;
 pub mod proxy_protocol;
 pub mod range;
 pub mod status;

@@ -5,6 +5,7 @@
 //! two with the VM.
 
 pub(crate) mod fetch;
+mod files;
 pub(crate) mod handler;
 pub(crate) mod http;
 pub(crate) mod json;
