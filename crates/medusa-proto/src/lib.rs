@@ -5,7 +5,7 @@
 //!
 //! - [`access`]: the record of one answered request, and [`format`](mod@format), the log lines made of it;
 //! - [`conditional`] and [`range`]: what the `If-*` and `Range` fields of a request ask for;
-//! - [`query`]: the pairs of queries and forms;
+//! - [`query`] and [`cookie`]: what queries, forms and cookies say;
 //! - [`status`]: the document by which a long-lived object describes itself.
 //!
 //! **Invariant: nothing here panics, whatever the input.** The lints below keep the usual ways to do so out.
@@ -25,6 +25,7 @@
 pub mod access;
 mod causes;
 pub mod conditional;
+pub mod cookie;
 pub mod format;
 pub mod query;
 pub mod range;
