@@ -5,7 +5,7 @@
 //!
 //! - [`access`]: the record of one answered request, and [`format`](mod@format), the log lines made of it;
 //! - [`conditional`] and [`range`]: what the `If-*` and `Range` fields of a request ask for;
-//! - [`query`] and [`cookie`]: what queries, forms and cookies say;
+//! - [`query`] and [`cookie`]: what queries, forms and cookies say; [`event_stream`]: server-sent events as written;
 //! - [`status`]: the document by which a long-lived object describes itself.
 //!
 //! **Invariant: nothing here panics, whatever the input.** The lints below keep the usual ways to do so out.
@@ -26,6 +26,7 @@ pub mod access;
 mod causes;
 pub mod conditional;
 pub mod cookie;
+pub mod event_stream;
 pub mod format;
 pub mod query;
 pub mod range;
