@@ -119,7 +119,20 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(ms)).await;
                 Ok(ms)
             })?;
-            globals.set("sleep", sleep)
+            globals.set("sleep", sleep)?;
+            // Takes its time before it waits, so that the script is preempted on the way.
+            let think_and_sleep = lua.create_async_function(|_, (busy, ms): (u64, u64)| async move {
+                let started = Instant::now();
+                let sleep = tokio::time::sleep(Duration::from_millis(ms));
+                let mut sleep = std::pin::pin!(sleep);
+                let first = std::future::poll_fn(|cx| std::task::Poll::Ready(sleep.as_mut().poll(cx))).await;
+                while started.elapsed() < Duration::from_millis(busy) {}
+                if first.is_pending() {
+                    sleep.await;
+                }
+                Ok(ms)
+            })?;
+            globals.set("think_and_sleep", think_and_sleep)
         })
         .unwrap()
     }
@@ -264,6 +277,17 @@ mod tests {
         );
         assert_eq!(result.unwrap(), "30");
         assert!(ticks > 5);
+    }
+
+    /// Between the look at what it waits for and its saying that it waits, a script may be preempted, and what it waits for
+    /// may come before its next turn.
+    #[test]
+    fn what_a_preempted_script_waits_for_is_not_missed() {
+        let (result, _, took) = race(
+            "local n = 0 for _ = 1, 20 do n += think_and_sleep(4, 1) + think_and_sleep(4, 10) end return n",
+        );
+        assert_eq!(result.unwrap(), "220");
+        assert!(took < Duration::from_secs(5), "{took:?}");
     }
 
     #[test]
