@@ -113,6 +113,8 @@ pub struct RequestBody {
     source: Source,
     limit: u64,
     seen: u64,
+    /// Boxed, for there hardly ever are any.
+    trailers: Option<Box<HeaderMap>>,
 }
 
 enum Source {
@@ -122,12 +124,12 @@ enum Source {
 
 impl RequestBody {
     pub(crate) fn wire(incoming: Incoming, limit: u64) -> Self {
-        Self { source: Source::Wire(incoming), limit, seen: 0 }
+        Self { source: Source::Wire(incoming), limit, seen: 0, trailers: None }
     }
 
     /// A body that is in memory already, for requests a handler makes up itself.
     pub fn from_bytes(bytes: Bytes) -> Self {
-        Self { limit: bytes.len() as u64, source: Source::Bytes(bytes), seen: 0 }
+        Self { limit: bytes.len() as u64, source: Source::Bytes(bytes), seen: 0, trailers: None }
     }
 
     /// The next chunk; `None` at the end.
@@ -135,7 +137,7 @@ impl RequestBody {
         let chunk = match &mut self.source {
             Source::Bytes(bytes) if bytes.is_empty() => return Ok(None),
             Source::Bytes(bytes) => std::mem::take(bytes),
-            Source::Wire(incoming) => match next_data(incoming).await? {
+            Source::Wire(incoming) => match next_data(incoming, &mut self.trailers).await? {
                 Some(chunk) => chunk,
                 None => return Ok(None),
             },
@@ -145,6 +147,12 @@ impl RequestBody {
             return Err(RequestBodyError::TooLarge { limit: self.limit });
         }
         Ok(Some(chunk))
+    }
+
+    /// The fields that came behind the body ([RFC 9110 §6.5](https://www.rfc-editor.org/rfc/rfc9110#section-6.5)): there
+    /// when it has been read to its end, if there are any.
+    pub fn trailers(&self) -> Option<&HeaderMap> {
+        self.trailers.as_deref()
     }
 
     /// The whole body. A `Content-Length` past the limit is refused before anything is read.
@@ -165,7 +173,10 @@ impl RequestBody {
     }
 }
 
-async fn next_data(incoming: &mut Incoming) -> Result<Option<Bytes>, RequestBodyError> {
+async fn next_data(
+    incoming: &mut Incoming,
+    trailers: &mut Option<Box<HeaderMap>>,
+) -> Result<Option<Bytes>, RequestBodyError> {
     loop {
         if incoming.is_end_stream() {
             return Ok(None);
@@ -176,11 +187,10 @@ async fn next_data(incoming: &mut Incoming) -> Result<Option<Bytes>, RequestBody
         match frame {
             None => return Ok(None),
             Some(Err(error)) => return Err(RequestBodyError::Broken(error)),
-            Some(Ok(frame)) => {
-                if let Ok(data) = frame.into_data() {
-                    return Ok(Some(data));
-                }
-            }
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => return Ok(Some(data)),
+                Err(frame) => *trailers = frame.into_trailers().ok().map(Box::new),
+            },
         }
     }
 }
