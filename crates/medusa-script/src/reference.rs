@@ -4,7 +4,8 @@
 
 use std::fmt::Write as _;
 
-use crate::bindings::{handler, http, json, log, shared, site, time, timer};
+use crate::bindings::{handler, http, json, log, shared, site, time, timer, url};
+use crate::forms::UPLOADED_FILE;
 
 /// Where a part of the API can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +68,17 @@ const REQUEST: Class = Class {
             "{ [string]: string }",
             "The fields by their lower-case names; repeated ones are joined with commas.",
         ),
+        item(
+            "args",
+            "{ [string]: string }",
+            "The query's parameters, decoded: the first value of each, up to 1000.",
+        ),
+        item(
+            "cookies",
+            "{ [string]: string }",
+            "The cookies, not decoded; of two with the same name, the one with the longer path.",
+        ),
+        item("last_event_id", "string?", "What a client that reconnects to a stream of events saw last."),
         item("peer", "string", "The client's address, or `unix`."),
         item("version", "string", "`1.0` or `1.1`."),
     ],
@@ -77,11 +89,54 @@ const REQUEST: Class = Class {
             "The first value of a query parameter, decoded; nil if it is absent.",
         ),
         item(
+            "args_all",
+            "(name: string) -> { string }",
+            "All values of a query parameter, decoded, in their order.",
+        ),
+        item(
             "body",
             "() -> string",
-            "Reads the whole body. Longer than the server's `limits.body`, it is an error, and the client gets 413.",
+            "Reads the whole body. Longer than the server's `limits.body`, it is an error, and the client gets 413. What \
+             was read is gone: reading a body a second time, or in a second way, is an error. While a body is waited for, \
+             the handler's time limit rests; the client's pace has limits of its own.",
         ),
-        item("json", "() -> any", "Reads the body and decodes it as JSON."),
+        item(
+            "json",
+            "() -> any",
+            "Reads the body and decodes it as JSON. If it is none, it is an error, and the client gets 400.",
+        ),
+        item(
+            "chunks",
+            "() -> (() -> string?)",
+            "Goes through the body as it comes: `for chunk in req:chunks() do`. The client is held back while the loop is \
+             busy.",
+        ),
+        item(
+            "read",
+            "(n: number?) -> string?",
+            "The next `n` bytes of the body (at most 16 MiB), fewer at its end, nil behind it; without `n` whatever comes \
+             next.",
+        ),
+        item(
+            "trailers",
+            "() -> { [string]: string }",
+            "The fields that came behind the body, once it has been read to its end.",
+        ),
+        item(
+            "form",
+            "() -> { [string]: string | UploadedFile }",
+            "Reads the body as a form, `application/x-www-form-urlencoded` or `multipart/form-data`: the first value of each \
+             name, so that nobody can make a list of what should be a string by sending it twice; all of them are in \
+             `form_all`. May be called again. A file that was not chosen is left out. Anything but a form is answered \
+             415, a malformed one 400; more than 1000 fields, a field (not a file) of more than 1 MiB, or fields of more \
+             than 8 MiB together 413. Files are limited by `limits.body` only. Values are bytes as they were sent, which is \
+             UTF-8 from all browsers; a form that says it is in another charset is answered 415.",
+        ),
+        item(
+            "form_all",
+            "(name: string) -> { string | UploadedFile }",
+            "All values of a name in the form, in their order: several check boxes, several files.",
+        ),
     ],
 };
 
@@ -106,7 +161,8 @@ const RESPONSE: Class = Class {
     methods: &[],
 };
 
-const fn item(path: &'static str, signature: &'static str, doc: &'static str) -> Item {
+/// An [`Item`] that handler files have, too.
+pub(crate) const fn item(path: &'static str, signature: &'static str, doc: &'static str) -> Item {
     Item { path, signature, reach: Reach::Everywhere, doc }
 }
 
@@ -132,7 +188,14 @@ const PAGES: &[Page] = &[
         title: "HTTP",
         intro: "Servers, mounts, requests and answers.",
         items: http::DOCS,
-        classes: &[http::OPTIONS, http::SERVER, http::MOUNT, REQUEST, RESPONSE],
+        classes: &[
+            http::OPTIONS,
+            http::SERVER,
+            http::MOUNT,
+            REQUEST,
+            UPLOADED_FILE,
+            RESPONSE,
+        ],
     },
     Page {
         file: "handler.md",
@@ -154,6 +217,13 @@ const PAGES: &[Page] = &[
         intro: "What scripts on different workers share.",
         items: shared::DOCS,
         classes: &[shared::CLASS],
+    },
+    Page {
+        file: "url.md",
+        title: "URLs",
+        intro: "What stands in them, encoded and decoded.",
+        items: url::DOCS,
+        classes: &[],
     },
     Page { file: "json.md", title: "JSON", intro: "Encode and decode.", items: json::DOCS, classes: &[] },
     Page {
@@ -347,6 +417,9 @@ mod tests {
     use crate::vm::Vm;
     use crate::worker::Scripts;
 
+    /// What only a request brings is tested with requests.
+    const OF_REQUESTS: [&str; 2] = ["Request", "UploadedFile"];
+
     /// Every function and value below `table`, by path.
     fn paths(table: &Table, prefix: &str, found: &mut BTreeSet<String>) {
         for pair in table.pairs::<String, Value>() {
@@ -393,13 +466,13 @@ mod tests {
             );
             for class in PAGES.iter().flat_map(|page| page.classes) {
                 for field in class.fields {
-                    if class.methods.is_empty() || class.name == "Request" {
+                    if class.methods.is_empty() || OF_REQUESTS.contains(&class.name) {
                         continue;
                     }
                     let _ =
                         writeln!(source, "assert(objects.{0}.{1} ~= nil, '{0}.{1}')", class.name, field.path);
                 }
-                for method in class.methods.iter().filter(|_| class.name != "Request") {
+                for method in class.methods.iter().filter(|_| !OF_REQUESTS.contains(&class.name)) {
                     let _ = writeln!(
                         source,
                         "assert(type(objects.{0}.{1}) == 'function', '{0}:{1}')",

@@ -3,7 +3,9 @@
 
 mod support;
 
+mod body;
 mod budgets;
+mod forms;
 mod handlers;
 mod reload;
 mod statements;
