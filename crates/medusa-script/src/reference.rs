@@ -4,7 +4,8 @@
 
 use std::fmt::Write as _;
 
-use crate::bindings::{handler, http, json, log, shared, site, time, timer, url};
+use crate::bindings::{cookie, events, handler, http, json, log, shared, site, time, timer, url};
+use crate::events::CLASS as EVENT_STREAM;
 use crate::forms::UPLOADED_FILE;
 
 /// Where a part of the API can be used.
@@ -187,7 +188,7 @@ const PAGES: &[Page] = &[
         file: "http.md",
         title: "HTTP",
         intro: "Servers, mounts, requests and answers.",
-        items: http::DOCS,
+        items: &[http::DOCS, cookie::DOCS, events::DOCS],
         classes: &[
             http::OPTIONS,
             http::SERVER,
@@ -195,6 +196,9 @@ const PAGES: &[Page] = &[
             REQUEST,
             UPLOADED_FILE,
             RESPONSE,
+            cookie::OPTIONS,
+            events::OPTIONS,
+            EVENT_STREAM,
         ],
     },
     Page {
@@ -418,7 +422,7 @@ mod tests {
     use crate::worker::Scripts;
 
     /// What only a request brings is tested with requests.
-    const OF_REQUESTS: [&str; 2] = ["Request", "UploadedFile"];
+    const OF_REQUESTS: [&str; 3] = ["Request", "UploadedFile", "EventStream"];
 
     /// Every function and value below `table`, by path.
     fn paths(table: &Table, prefix: &str, found: &mut BTreeSet<String>) {

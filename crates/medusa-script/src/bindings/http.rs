@@ -16,12 +16,12 @@ use crate::print::show;
 use crate::reference::{self, Class, Item};
 use crate::transaction::Transaction;
 
-pub(crate) const DOCS: &[Item] = &[Item {
+pub(crate) const DOCS: Item = Item {
     path: "medusa.http.server",
     signature: "(options: HttpServerOptions) -> HttpServer",
     reach: reference::Reach::Main,
     doc: "Adds an HTTP server to the site. It listens from the moment the change is published.",
-}];
+};
 
 pub(crate) const OPTIONS: Class = Class {
     name: "HttpServerOptions",
@@ -125,7 +125,7 @@ pub(crate) const MOUNT: Class = Class {
 };
 
 pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
-    let http = lua.create_table()?;
+    let http: Table = medusa.get("http")?;
     let server = |lua: Lua, value: Value| {
         let spec = server_spec(&lua, value);
         async move {
@@ -137,8 +137,7 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
                 .map_err(|error| at_place(&at, error))
         }
     };
-    http.set("server", lua.create_async_function(server)?)?;
-    medusa.set("http", http)
+    http.set("server", lua.create_async_function(server)?)
 }
 
 /// Puts the place before an error that has none yet.

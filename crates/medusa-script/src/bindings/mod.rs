@@ -4,6 +4,8 @@
 //! [`DOCS`](crate::reference) table from which the type definitions and the reference are generated; a test compares the
 //! two with the VM.
 
+pub(crate) mod cookie;
+pub(crate) mod events;
 pub(crate) mod handler;
 pub(crate) mod http;
 pub(crate) mod json;
@@ -71,6 +73,7 @@ pub(crate) fn install_in_worker(
 ) -> mlua::Result<()> {
     let medusa = install_everywhere(lua, globals, dictionaries)?;
     refuse_the_rest(lua, &medusa, "medusa")?;
+    refuse_the_rest(lua, &medusa.get("http")?, "medusa.http")?;
     finish(globals, &medusa)
 }
 
@@ -90,6 +93,10 @@ fn refuse_the_rest(lua: &Lua, table: &Table, name: &'static str) -> mlua::Result
 fn install_everywhere(lua: &Lua, globals: &Table, dictionaries: &Arc<Dictionaries>) -> mlua::Result<Table> {
     let medusa = lua.create_table()?;
     medusa.set("version", env!("CARGO_PKG_VERSION"))?;
+    let http = lua.create_table()?;
+    cookie::install(lua, &http)?;
+    events::install(lua, &http)?;
+    medusa.set("http", http)?;
     json::install(lua, &medusa)?;
     url::install(lua, &medusa)?;
     time::install(lua, &medusa)?;

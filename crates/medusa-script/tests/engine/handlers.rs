@@ -154,7 +154,7 @@ fn handler_files_cannot_change_the_site() {
         &format!("{WEB} web:mount('/', medusa.handler.script('h.luau'))"),
         &[(
             "h.luau",
-            "return function() local ok, why = pcall(function() return medusa.http end) return tostring(why) end",
+            "return function() local ok, why = pcall(function() return medusa.log end) return tostring(why) end",
         )],
     );
     assert!(server.get("/").body.contains("only the main script changes the site"));

@@ -5,6 +5,7 @@ mod support;
 
 mod body;
 mod budgets;
+mod events;
 mod forms;
 mod handlers;
 mod reload;

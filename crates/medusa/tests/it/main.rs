@@ -7,6 +7,7 @@ mod bad_input;
 mod budgets;
 mod cli;
 mod files;
+mod forms;
 mod framing;
 mod http1;
 mod listeners;
