@@ -110,7 +110,7 @@ const REQUEST: Class = Class {
             "chunks",
             "() -> (() -> string?)",
             "Goes through the body as it comes: `for chunk in req:chunks() do`. The client is held back while the loop is \
-             busy.",
+             busy. Each chunk brings a CPU budget of its own.",
         ),
         item(
             "read",

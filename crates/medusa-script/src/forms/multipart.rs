@@ -16,6 +16,7 @@ use multer::Multipart;
 use super::kind::check_charset;
 use super::upload::Spool;
 use super::{Field, Form, FormError, MAX_FIELD, MAX_FIELDS, MAX_IN_MEMORY, shown};
+use crate::request::chunk;
 
 /// The most that may stand before a part's data, in bytes: its fields, or what comes before the first part.
 const MAX_HEAD: usize = 16 * 1024;
@@ -135,8 +136,8 @@ impl<'a> Parts<'a> {
     /// Feeds at most so many bytes, or the end. Returns how many.
     async fn feed(&mut self, limit: usize) -> Result<usize, FormError> {
         if self.ahead.is_empty() {
-            match self.body.chunk().await? {
-                Some(chunk) => self.ahead = chunk,
+            match chunk(self.body).await? {
+                Some(piece) => self.ahead = piece,
                 None => return if self.feed.end() { Ok(0) } else { Err(broken_off()) },
             }
         }
@@ -148,7 +149,7 @@ impl<'a> Parts<'a> {
 
     /// Reads what stands behind the last part, which means nothing.
     async fn finish(self) -> Result<(), FormError> {
-        while self.body.chunk().await?.is_some() {}
+        while chunk(self.body).await?.is_some() {}
         Ok(())
     }
 }

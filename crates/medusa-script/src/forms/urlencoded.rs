@@ -5,15 +5,16 @@ use medusa_http::RequestBody;
 use medusa_proto::query;
 
 use super::{Field, Form, FormError, MAX_FIELD, MAX_IN_MEMORY, shown};
+use crate::request::chunk;
 
 /// Reads a form to its end.
 pub(super) async fn read(body: &mut RequestBody) -> Result<Form, FormError> {
     let mut text = BytesMut::new();
-    while let Some(chunk) = body.chunk().await? {
-        if text.len() + chunk.len() > MAX_IN_MEMORY {
+    while let Some(piece) = chunk(body).await? {
+        if text.len() + piece.len() > MAX_IN_MEMORY {
             return Err(FormError::TooLong);
         }
-        text.extend_from_slice(&chunk);
+        text.extend_from_slice(&piece);
     }
     parse(&text)
 }

@@ -2,7 +2,8 @@
 //!
 //! **Invariants:** what was read once is gone, and reading it in a second way is an error, not an empty body. One
 //! coroutine reads at a time. What nobody reads is never asked of the client. The time spent here is counted apart: a
-//! client's slowness is bounded by the server's limits for bodies, not by the handler's budget.
+//! client's slowness is bounded by the server's limits for bodies, not by the handler's budget; and each chunk brings a
+//! CPU budget of its own.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,6 +16,7 @@ use medusa_proto::with_causes;
 
 use super::{ClientFault, Open, with};
 use crate::forms::{self, Form, FormError};
+use crate::preempt::restart_running;
 
 /// How far the body has been read.
 #[derive(Debug)]
@@ -144,14 +146,24 @@ fn at_end(open: &RefCell<Open>, handle: f64) -> mlua::Result<bool> {
     with(open, handle, |entry| Ok(matches!(&entry.body, Body::Over(over) if over.streamed)))
 }
 
+/// The next chunk of a body. It comes with a new CPU budget: what it takes to go through a body depends on its length,
+/// which has a limit of its own.
+pub(crate) async fn chunk(body: &mut RequestBody) -> Result<Option<Bytes>, RequestBodyError> {
+    let chunk = body.chunk().await?;
+    if chunk.is_some() {
+        restart_running();
+    }
+    Ok(chunk)
+}
+
 async fn next(
     body: &mut RequestBody,
     ahead: &mut Bytes,
     wanted: Option<usize>,
 ) -> Result<Option<Bytes>, RequestBodyError> {
     while ahead.is_empty() {
-        match body.chunk().await? {
-            Some(chunk) => *ahead = chunk,
+        match chunk(body).await? {
+            Some(piece) => *ahead = piece,
             None => return Ok(None),
         }
     }
@@ -161,9 +173,9 @@ async fn next(
     }
     let mut piece = BytesMut::from(std::mem::take(ahead));
     while piece.len() < wanted {
-        let Some(mut chunk) = body.chunk().await? else { break };
-        piece.extend_from_slice(&chunk.split_to(chunk.len().min(wanted - piece.len())));
-        *ahead = chunk;
+        let Some(mut more) = chunk(body).await? else { break };
+        piece.extend_from_slice(&more.split_to(more.len().min(wanted - piece.len())));
+        *ahead = more;
     }
     Ok(Some(piece.freeze()))
 }

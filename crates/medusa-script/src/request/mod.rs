@@ -24,6 +24,7 @@ use mlua::{Buffer, Function, Lua, LuaString, Table};
 use slab::Slab;
 
 use self::body::Body;
+pub(crate) use self::body::chunk;
 pub(crate) use self::fault::ClientFault;
 use self::layout::{LAID_OUT, NOBODY, lay_out};
 use crate::task::Waited;

@@ -102,6 +102,24 @@ fn a_client_is_held_back_by_a_handler_that_is_busy() {
     }
 }
 
+/// More CPU time in all than a request has, but little for each chunk.
+#[test]
+fn each_chunk_brings_a_budget_of_its_own() {
+    let server = in_both(
+        "",
+        "local count = 0
+        for chunk in req:chunks() do
+            local start = os.clock() while os.clock() - start < 0.1 do end
+            count += #chunk
+        end
+        return tostring(count)",
+    );
+    let chunks = "1\r\nx\r\n".repeat(30);
+    let fields = "Host: t\r\nTransfer-Encoding: chunked\r\nConnection: close";
+    let answer = server.send(&format!("POST /file HTTP/1.1\r\n{fields}\r\n\r\n{chunks}0\r\n\r\n"));
+    assert_eq!((answer.status, answer.body.as_str()), (200, "30"));
+}
+
 #[test]
 fn a_body_is_read_once_and_in_one_way() {
     for (first, second, error) in [
