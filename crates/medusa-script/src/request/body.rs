@@ -23,8 +23,9 @@ use crate::preempt::restart_running;
 pub(super) enum Body {
     /// Not at all.
     Untouched(RequestBody),
-    /// Piece by piece, up to here. What came with the last piece and was not asked for is `ahead`.
-    Streamed { body: RequestBody, ahead: Bytes },
+    /// Piece by piece, up to here; with what came with the last piece and was not asked for. Boxed, for the state is
+    /// moved with every request, and most are not read like this.
+    Streamed(Box<(RequestBody, Bytes)>),
     /// Somebody is at it.
     Busy(Instant),
     /// Reading it failed, or was broken off.
@@ -57,7 +58,7 @@ impl Body {
         misuse(match self {
             Self::Busy(_) => "is being read already, by another coroutine",
             Self::Failed => "could not be read to its end",
-            Self::Untouched(_) | Self::Streamed { .. } => "has been read in part already",
+            Self::Untouched(_) | Self::Streamed(_) => "has been read in part already",
             Self::Over(_) => "has been read already",
         })
     }
@@ -83,7 +84,7 @@ impl<'a> Reading<'a> {
         let (body, ahead) =
             with(open, handle, |entry| match std::mem::replace(&mut entry.body, Body::Busy(since)) {
                 Body::Untouched(body) => Ok((body, Bytes::new())),
-                Body::Streamed { body, ahead } if go_on => Ok((body, ahead)),
+                Body::Streamed(streamed) if go_on => Ok(*streamed),
                 refused => {
                     let error = refused.refuse();
                     entry.body = refused;
@@ -135,7 +136,7 @@ pub(super) async fn read(
     let (mut body, mut ahead, reading) = Reading::begin(open, handle, true)?;
     let piece = next(&mut body, &mut ahead, wanted).await.map_err(client_fault)?;
     reading.leave(match piece {
-        Some(_) => Body::Streamed { body, ahead },
+        Some(_) => Body::Streamed(Box::new((body, ahead))),
         None => Body::Over(Box::new(Over { streamed: true, ..Over::new(&body) })),
     });
     Ok(piece)
