@@ -5,17 +5,14 @@
 //! up in memory.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, IoSliceMut};
-use std::os::fd::AsFd;
+use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::Stream;
-use rustix::io::{Errno, ReadWriteFlags, preadv2};
-use tokio::task::JoinHandle;
+
+use crate::file_body::FileBody;
 
 /// Why a response body broke off after its head was sent. The connection is closed, so that the client can tell.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +54,7 @@ impl Body {
         match self {
             Self::Empty => Some(0),
             Self::Bytes(bytes) => Some(bytes.len() as u64),
-            Self::File(file) => Some(file.remaining),
+            Self::File(file) => Some(file.len()),
             Self::Stream(_) => None,
         }
     }
@@ -110,94 +107,11 @@ impl From<&'static str> for Body {
     }
 }
 
-/// How much of a file is read at once: large enough that a system call hardly counts, small enough that many slow
-/// clients hold little.
-const CHUNK: usize = 128 * 1024;
-
-/// Part of an open file, read as it is sent.
-///
-/// What the page cache holds is read right on the worker (`RWF_NOWAIT` promises not to wait for a disk); only what
-/// it does not hold goes to the blocking pool. So a worker never waits for a disk, and a hot file costs no thread hop.
-#[derive(Debug)]
-pub struct FileBody {
-    file: Arc<File>,
-    offset: u64,
-    remaining: u64,
-    pending: Option<JoinHandle<io::Result<Bytes>>>,
-}
-
-impl FileBody {
-    /// `len` bytes of `file` from `offset` on. The caller has checked that they are there.
-    pub fn new(file: Arc<File>, offset: u64, len: u64) -> Self {
-        Self { file, offset, remaining: len, pending: None }
-    }
-
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
-        if self.remaining == 0 {
-            return Poll::Ready(None);
-        }
-        let read = match &mut self.pending {
-            Some(task) => {
-                let read = ready!(Pin::new(task).poll(cx));
-                self.pending = None;
-                read.unwrap_or_else(|gone| Err(io::Error::other(gone)))
-            }
-            None => match self.read_cached() {
-                Some(read) => read,
-                None => return self.start_blocking(cx),
-            },
-        };
-        Poll::Ready(Some(self.advance(read)))
-    }
-
-    fn chunk_len(&self) -> usize {
-        usize::try_from(self.remaining).map_or(CHUNK, |left| left.min(CHUNK))
-    }
-
-    /// Reads from the page cache; `None` when that would have to wait.
-    fn read_cached(&self) -> Option<io::Result<Bytes>> {
-        let mut chunk = vec![0; self.chunk_len()];
-        let read = preadv2(
-            self.file.as_fd(),
-            &mut [IoSliceMut::new(&mut chunk)],
-            self.offset,
-            ReadWriteFlags::NOWAIT,
-        );
-        match read {
-            Ok(len) => {
-                chunk.truncate(len);
-                Some(Ok(chunk.into()))
-            }
-            Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => None,
-            Err(error) => Some(Err(error.into())),
-        }
-    }
-
-    fn start_blocking(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
-        let (file, offset, len) = (Arc::clone(&self.file), self.offset, self.chunk_len());
-        self.pending = Some(tokio::task::spawn_blocking(move || {
-            use std::os::unix::fs::FileExt;
-            let mut chunk = vec![0; len];
-            let read = file.read_at(&mut chunk, offset)?;
-            chunk.truncate(read);
-            Ok(chunk.into())
-        }));
-        self.poll_chunk(cx)
-    }
-
-    fn advance(&mut self, read: io::Result<Bytes>) -> Result<Bytes, BodyError> {
-        let chunk = read?;
-        if chunk.is_empty() {
-            return Err(BodyError::Shrank { missing: self.remaining });
-        }
-        self.offset += chunk.len() as u64;
-        self.remaining -= chunk.len() as u64;
-        Ok(chunk)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::sync::Arc;
+
     use super::*;
     use std::io::Write;
 

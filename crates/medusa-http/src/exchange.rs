@@ -1,134 +1,162 @@
 //! One request and its response: what hyper does not check, the routing, the handler, the record.
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::header::{self, HeaderValue};
 use http::{Method, StatusCode, Version};
 use hyper::body::Incoming;
-use medusa_net::{Conn, Deadlines, Phase};
-use medusa_proto::access::Peer;
+use medusa_net::Conn;
 use medusa_proto::with_causes;
 
-use crate::record::{self, Exchanged, SentBody};
+use crate::connection::Connection;
+use crate::fault::Fault;
+use crate::handler::HandlerError;
+use crate::limits::{Limits, passes, time};
+use crate::record::{Exchanged, SentBody};
 use crate::request::{Head, Request, RequestBody, without_port};
+use crate::request_id::RequestId;
 use crate::response::{Response, may_have_body};
 use crate::router::{Params, Route};
-use crate::server::{Directory, Limits, Mount, Server};
+use crate::server::{Mount, Server};
 
 const SERVER: HeaderValue = HeaderValue::from_static("medusa");
-
-/// What the requests of one connection have in common.
-#[derive(Debug)]
-pub(crate) struct Connection {
-    pub(crate) conn: Rc<Conn>,
-    peer: Peer,
-    directory: Arc<dyn Directory>,
-    limits: Cell<Option<Limits>>,
-}
-
-impl Connection {
-    pub(crate) fn new(conn: Rc<Conn>, directory: Arc<dyn Directory>) -> Self {
-        let peer = match conn.peer() {
-            medusa_net::Peer::Tcp(addr) => addr.ip().into(),
-            medusa_net::Peer::Unix => Peer::Unix,
-        };
-        Self { conn, peer, directory, limits: Cell::new(None) }
-    }
-
-    /// Records a request that could not be read, so that it was never exchanged.
-    pub(crate) fn record_unread(&self, status: StatusCode) {
-        if let Some(server) = self.directory.current() {
-            record::unread(&server, self.peer, status);
-        }
-    }
-
-    /// Takes over the server's deadlines, for the first request.
-    pub(crate) fn apply_limits(&self) {
-        if let Some(server) = self.directory.current() {
-            self.apply(server.parts.limits);
-        }
-    }
-
-    /// Takes over the server's deadlines, when they are not those of the last request.
-    fn apply(&self, limits: Limits) {
-        if self.limits.replace(Some(limits)) != Some(limits) {
-            self.conn.set_deadlines(Deadlines {
-                idle: Duration::from_secs(limits.idle.into()),
-                head: Duration::from_secs(limits.head.into()),
-                ..Deadlines::default()
-            });
-        }
-    }
-}
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// Answers one request. Never fails: whatever goes wrong becomes a response.
 pub(crate) async fn exchange(
     request: http::Request<Incoming>,
     connection: Rc<Connection>,
 ) -> Result<http::Response<SentBody>, Infallible> {
-    let conn = &connection.conn;
-    conn.enter(Phase::Busy);
-    conn.count_request();
     let (parts, incoming) = request.into_parts();
-    let Some(server) = connection.directory.current() else {
-        let exchanged = Exchanged::unrouted(Rc::clone(conn));
-        let response = Response::page(StatusCode::SERVICE_UNAVAILABLE);
-        return Ok(send(response.with(header::CONNECTION, CLOSE), exchanged));
+    let Some(server) = connection.server() else {
+        let response = Response::page(StatusCode::SERVICE_UNAVAILABLE).with(header::CONNECTION, CLOSE);
+        return Ok(send(response, parts.version, Exchanged::unrouted(connection)));
     };
-    connection.apply(server.parts.limits);
-    let mut exchanged = Exchanged::begin(Rc::clone(conn), Rc::clone(&server), connection.peer, &parts);
-
+    let mut exchanged = Exchanged::begin(connection, Rc::clone(&server), &parts);
+    let connection = exchanged.connection();
+    let limits = server.parts.limits;
+    let version = parts.version;
+    let body = RequestBody::wire(incoming, &limits, &parts.headers, connection);
     let head = Head {
         method: parts.method,
         uri: parts.uri,
-        version: parts.version,
+        version,
         headers: parts.headers,
         params: Params::default(),
         tail: 0,
         peer: connection.peer,
+        client: connection.peer,
+        secure: connection.tls.is_some(),
+        tls: connection.tls.clone(),
+        id: RequestId::next(),
     };
-    let body = RequestBody::wire(incoming, server.parts.limits.body);
-    let response = match refuse(&head) {
-        Some(response) => response,
+    let secure = head.secure;
+    let last = passes(connection.conn.requests() + 1, limits.requests);
+    let mut response = match refuse(&head, &limits) {
+        Some(refusal) => {
+            if let Some(fault) = refusal.fault {
+                server.parts.counters.faults.count(fault);
+            }
+            refusal.response
+        }
         None => answer(&server, Request { head, body }, &mut exchanged).await,
     };
-    Ok(send(response, exchanged))
+    if let Some(hsts) = server.parts.hsts.as_ref().filter(|_| secure) {
+        response.headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
+    if last {
+        if version == Version::HTTP_2 {
+            exchanged.connection().conn.drain();
+        } else {
+            response.headers.insert(header::CONNECTION, CLOSE);
+        }
+    }
+    Ok(send(response, version, exchanged))
 }
 
-const CLOSE: HeaderValue = HeaderValue::from_static("close");
+/// An answer before anything is routed.
+struct Refusal {
+    response: Response,
+    /// What is counted, where the client is to blame.
+    fault: Option<Fault>,
+}
 
-/// What must be refused before anything is routed ([RFC 9112 §3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2):
-/// a missing, repeated or malformed `Host`), or has an answer that no handler gives.
-fn refuse(head: &Head) -> Option<Response> {
-    let mut hosts = head.headers.get_all(header::HOST).iter();
-    let host_ok = match (hosts.next(), hosts.next()) {
-        (Some(host), None) => is_host(host.as_bytes()),
-        (None, _) => head.version < Version::HTTP_11,
-        (Some(_), Some(_)) => false,
+impl Refusal {
+    /// The client cannot be trusted with the connection any longer.
+    fn close(status: StatusCode, fault: Fault) -> Self {
+        Self { response: Response::page(status).with(header::CONNECTION, CLOSE), fault: Some(fault) }
+    }
+
+    fn answer(response: Response) -> Self {
+        Self { response, fault: None }
+    }
+}
+
+/// What must be refused before anything is routed, or has an answer that no handler gives.
+fn refuse(head: &Head, limits: &Limits) -> Option<Refusal> {
+    if !is_framing_known(head) {
+        return Some(Refusal::close(StatusCode::BAD_REQUEST, Fault::Malformed));
+    }
+    if !has_one_host(head) {
+        return Some(Refusal::close(StatusCode::BAD_REQUEST, Fault::Host));
+    }
+    if passes(target_len(head), limits.uri) {
+        return Some(Refusal::close(StatusCode::URI_TOO_LONG, Fault::UriTooLong));
+    }
+    if head.headers.get(header::EXPECT).is_some_and(|e| !e.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Some(Refusal::answer(Response::page(StatusCode::EXPECTATION_FAILED)));
+    }
+    let response = match head.method {
+        Method::OPTIONS if head.uri.path() == "*" => {
+            Response::status(StatusCode::NO_CONTENT).with(header::ALLOW, ALLOW)
+        }
+        // Only a proxy is asked for a tunnel.
+        Method::CONNECT => Response::page(StatusCode::NOT_IMPLEMENTED).with(header::CONNECTION, CLOSE),
+        // Sends a client's cookies back to whoever can make it ask: no handler gets it.
+        Method::TRACE => Response::page(StatusCode::METHOD_NOT_ALLOWED).with(header::ALLOW, ALLOW),
+        _ => return None,
     };
-    if !host_ok || !is_framing_known(head) {
-        return Some(Response::page(StatusCode::BAD_REQUEST).with(header::CONNECTION, CLOSE));
-    }
-    match head.method {
-        Method::OPTIONS if head.uri.path() == "*" => Some(Response::status(StatusCode::NO_CONTENT)),
-        Method::CONNECT => Some(Response::page(StatusCode::NOT_IMPLEMENTED)),
-        _ => None,
+    Some(Refusal::answer(response))
+}
+
+/// The methods that a server knows as a whole, whatever is mounted.
+const METHODS: [Method; 7] =
+    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+/// The same, as a field.
+const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+
+fn target_len(head: &Head) -> u64 {
+    head.uri.path_and_query().map_or(0, |target| target.as_str().len()) as u64
+}
+
+/// A missing, repeated or malformed `Host` is refused
+/// ([RFC 9112 §3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)).
+fn has_one_host(head: &Head) -> bool {
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => is_host(host.as_bytes()),
+        // HTTP/2 has a field of its own for it, and HTTP/1.0 none.
+        (None, _) => head.version != Version::HTTP_11,
+        (Some(_), Some(_)) => false,
     }
 }
 
-/// Whether the request's transfer coding is the one there is. hyper looks at the last coding only; an unknown one before
-/// it would hide in the body ([RFC 9112 §6.1](https://www.rfc-editor.org/rfc/rfc9112#section-6.1)).
+/// Whether the request's transfer coding is the one there is, and in a version that has it. hyper looks at the last
+/// coding only; an unknown one before it would hide in the body
+/// ([RFC 9112 §6.1](https://www.rfc-editor.org/rfc/rfc9112#section-6.1)).
 fn is_framing_known(head: &Head) -> bool {
     let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => true,
-        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(coding), None) => {
+            coding.as_bytes().eq_ignore_ascii_case(b"chunked")
+                && head.version == Version::HTTP_11
+                && !head.headers.contains_key(header::CONTENT_LENGTH)
+        }
         (Some(_), Some(_)) => false,
     }
 }
@@ -148,7 +176,12 @@ async fn answer(server: &Server, mut request: Request, exchanged: &mut Exchanged
             head.params = params;
             head.tail = tail;
             exchanged.mounted(at);
-            handle(&server.parts.mounts[at], request).await
+            let mount = &server.parts.mounts[at];
+            if let Some(limit) = mount.body {
+                request.body.set_limit(limit);
+            }
+            let conn = Rc::clone(&exchanged.connection().conn);
+            handle(server, mount, request, &conn).await
         }
         Route::Redirect(mut location) => {
             if let Some(query) = head.uri.query() {
@@ -157,19 +190,28 @@ async fn answer(server: &Server, mut request: Request, exchanged: &mut Exchanged
             }
             Response::redirect(&head.method, &location)
         }
+        Route::MethodNotAllowed(methods) if head.method == Method::OPTIONS => {
+            let allow: Vec<&str> = methods.iter().chain(["OPTIONS"]).collect();
+            Response::status(StatusCode::NO_CONTENT).allow(allow)
+        }
+        Route::MethodNotAllowed(_) if !METHODS.contains(&head.method) => {
+            Response::page(StatusCode::NOT_IMPLEMENTED)
+        }
         Route::MethodNotAllowed(methods) => Response::method_not_allowed(methods.iter()),
         Route::NotFound => Response::page(StatusCode::NOT_FOUND),
         Route::BadPath => Response::page(StatusCode::BAD_REQUEST).with(header::CONNECTION, CLOSE),
     }
 }
 
-/// Calls the handler. Its errors and panics end here.
-async fn handle(mount: &Mount, request: Request) -> Response {
+/// Calls the handler. Its errors and panics end here, and so does its time.
+async fn handle(server: &Server, mount: &Mount, request: Request, conn: &Conn) -> Response {
     let (method, uri) = (request.head.method.clone(), request.head.uri.clone());
-    let handled = async { mount.handler.handle(request).await };
-    match AssertUnwindSafe(handled).catch_unwind().await {
-        Ok(Ok(response)) => response,
-        Ok(Err(error)) => {
+    let handled = AssertUnwindSafe(async { mount.handler.handle(request).await }).catch_unwind();
+    let handled = within(handled, time(server.parts.limits.handler), conn).await;
+    match handled {
+        Some(Ok(Ok(response))) => response,
+        Some(Ok(Err(error))) => {
+            count(server, &error);
             let status = error.status();
             if status.is_server_error() {
                 let error = with_causes(&error);
@@ -177,26 +219,78 @@ async fn handle(mount: &Mount, request: Request) -> Response {
             }
             Response::page(status)
         }
-        Err(_panic) => {
+        Some(Err(_panic)) => {
             // Its message is in the log already, from the panic hook.
             tracing::error!(%method, %uri, mount = %mount.pattern, origin = %mount.origin, "the handler panicked");
             Response::page(StatusCode::INTERNAL_SERVER_ERROR)
+        }
+        None => {
+            server.parts.counters.faults.count(Fault::HandlerTimeout);
+            let limit = server.parts.limits.handler;
+            tracing::warn!(%method, %uri, mount = %mount.pattern, origin = %mount.origin, "the handler took longer than {limit} s (`limits.handler`)");
+            Response::page(StatusCode::SERVICE_UNAVAILABLE)
+        }
+    }
+}
+
+/// The faults of clients that handlers stumble over.
+fn count(server: &Server, error: &HandlerError) {
+    let fault = match error.status() {
+        StatusCode::REQUEST_TIMEOUT => Fault::BodyTimeout,
+        StatusCode::PAYLOAD_TOO_LARGE => Fault::BodyTooLarge,
+        _ => return,
+    };
+    server.parts.counters.faults.count(fault);
+}
+
+/// Polls `work` until it is done, or `limit` is over in which the client has sent nothing. Work that never waits needs
+/// no clock.
+async fn within<T>(work: impl Future<Output = T>, limit: Duration, conn: &Conn) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    if let Some(done) = std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
+        std::task::Poll::Ready(done) => std::task::Poll::Ready(Some(done)),
+        std::task::Poll::Pending => std::task::Poll::Ready(None),
+    })
+    .await
+    {
+        return Some(done);
+    }
+    if limit == Duration::MAX {
+        return Some(work.await);
+    }
+    loop {
+        let heard = conn.received();
+        match tokio::time::timeout(limit, work.as_mut()).await {
+            Ok(done) => return Some(done),
+            Err(_elapsed) if conn.received() == heard => return None,
+            Err(_elapsed) => {}
         }
     }
 }
 
 /// Hands the response to hyper, with the fields that are the server's to write.
-fn send(response: Response, mut exchanged: Exchanged) -> http::Response<SentBody> {
-    let Response { status, mut headers, body } = response;
+fn send(response: Response, version: Version, mut exchanged: Exchanged) -> http::Response<SentBody> {
+    let Response { status, mut headers, body, upgrade } = response;
     headers.insert(header::SERVER, SERVER);
     headers.remove(header::TRANSFER_ENCODING);
+    if version == Version::HTTP_2 {
+        headers.remove(header::CONNECTION);
+    }
     if let Some(len) = body.len()
         && may_have_body(status)
     {
         headers.entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(len));
     }
     exchanged.status = status;
-    let mut sent = http::Response::new(SentBody::new(body, exchanged));
+    let body = match upgrade {
+        None => SentBody::new(body, exchanged),
+        Some(upgrade) => {
+            let connection = Rc::clone(exchanged.connection());
+            connection.upgrade_to(upgrade, exchanged);
+            SentBody::none()
+        }
+    };
+    let mut sent = http::Response::new(body);
     *sent.status_mut() = status;
     *sent.headers_mut() = headers;
     sent

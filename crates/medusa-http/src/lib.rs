@@ -6,21 +6,34 @@
 //!
 //! **Invariant:** nothing here knows where servers, mounts and handlers come from; whoever publishes them stands above.
 
+mod admission;
 mod body;
 mod conn;
+mod connection;
 mod exchange;
+mod fault;
+mod file_body;
 mod handler;
 pub mod handlers;
+mod limits;
 mod record;
 mod request;
+mod request_id;
 mod response;
 pub mod router;
 mod server;
+mod upgrade;
 
-pub use body::{Body, BodyError, BodyStream, FileBody};
+pub use admission::Admission;
+pub use body::{Body, BodyError, BodyStream};
 pub use conn::HttpAccept;
+pub use fault::{Fault, Faults};
+pub use file_body::FileBody;
 pub use handler::{Handler, HandlerError, HandlerFuture, PrepareError, PrepareFuture};
+pub use limits::Limits;
 pub use record::flush as flush_records;
 pub use request::{Head, Request, RequestBody, RequestBodyError};
+pub use request_id::RequestId;
 pub use response::{HTML, Response, TEXT};
-pub use server::{Counters, Directory, Limits, Mount, PinnedServer, Server, ServerParts};
+pub use server::{Counters, Directory, Listen, Mount, PinnedServer, Server, ServerCounters, ServerParts};
+pub use upgrade::{Session, Upgrade, Upgraded};

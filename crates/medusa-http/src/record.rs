@@ -12,10 +12,10 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Uri, Version};
 use http_body::{Frame, SizeHint};
 use medusa_log::{Recorder, Sink};
-use medusa_net::{Conn, Phase};
 use medusa_proto::access::{self, Peer, Record};
 
 use crate::body::{Body, BodyError};
+use crate::connection::Connection;
 use crate::server::{PinnedServer, Server};
 
 /// How long a record may wait on its worker before it goes to its sink.
@@ -28,12 +28,12 @@ thread_local! {
 /// One exchange, from its head to its last byte.
 #[derive(Debug)]
 pub(crate) struct Exchanged {
-    conn: Rc<Conn>,
+    connection: Rc<Connection>,
     server: Option<PinnedServer>,
     /// Where it stands among the server's mounts.
     mount: Option<usize>,
     pub(crate) status: StatusCode,
-    sent: u64,
+    pub(crate) sent: u64,
     record: Option<Box<Pending>>,
 }
 
@@ -58,18 +58,23 @@ fn client_left() -> StatusCode {
 
 impl Exchanged {
     pub(crate) fn begin(
-        conn: Rc<Conn>,
+        connection: Rc<Connection>,
         server: PinnedServer,
-        peer: Peer,
         request: &http::request::Parts,
     ) -> Self {
-        let record = server.parts.log.is_some().then(|| Box::new(Pending::new(peer, request)));
-        Self { conn, server: Some(server), mount: None, status: client_left(), sent: 0, record }
+        connection.begin();
+        let record = server.parts.log.is_some().then(|| Box::new(Pending::new(connection.peer, request)));
+        Self { connection, server: Some(server), mount: None, status: client_left(), sent: 0, record }
     }
 
     /// An exchange that no server takes.
-    pub(crate) fn unrouted(conn: Rc<Conn>) -> Self {
-        Self { conn, server: None, mount: None, status: client_left(), sent: 0, record: None }
+    pub(crate) fn unrouted(connection: Rc<Connection>) -> Self {
+        connection.begin();
+        Self { connection, server: None, mount: None, status: client_left(), sent: 0, record: None }
+    }
+
+    pub(crate) fn connection(&self) -> &Rc<Connection> {
+        &self.connection
     }
 
     pub(crate) fn mounted(&mut self, mount: usize) {
@@ -79,12 +84,12 @@ impl Exchanged {
 
 impl Drop for Exchanged {
     fn drop(&mut self) {
-        self.conn.enter(Phase::Idle);
+        self.connection.end(self.status == client_left());
         let Some(server) = &self.server else { return };
         if let Some(mount) = self.mount.and_then(|at| server.parts.mounts.get(at)) {
             mount.counters.count(self.status);
         }
-        server.parts.counters.count(self.status);
+        server.parts.counters.requests.count(self.status);
         if let (Some(pending), Some(sink)) = (&self.record, &server.parts.log) {
             write(sink, &pending.record(self.status, self.sent, &server.parts.name));
         }
@@ -101,7 +106,8 @@ impl Pending {
             method: request.method.clone(),
             uri: request.uri.clone(),
             version: request.version,
-            host: field(header::HOST),
+            host: field(header::HOST)
+                .or_else(|| HeaderValue::from_str(request.uri.authority()?.as_str()).ok()),
             referer: field(header::REFERER),
             user_agent: field(header::USER_AGENT),
         }
@@ -114,10 +120,10 @@ impl Pending {
             user: None,
             method: self.method.as_str(),
             target: self.uri.path_and_query().map_or_else(|| self.uri.path(), |target| target.as_str()),
-            version: if self.version == Version::HTTP_10 {
-                access::Version::Http10
-            } else {
-                access::Version::Http11
+            version: match self.version {
+                Version::HTTP_10 => access::Version::Http10,
+                Version::HTTP_2 => access::Version::Http2,
+                _ => access::Version::Http11,
             },
             host: self.host.as_ref().and_then(|host| host.to_str().ok()),
             status: status.as_u16(),
@@ -132,7 +138,7 @@ impl Pending {
 
 /// Counts and records a request whose head could not be read: nothing is known of it but who sent it.
 pub(crate) fn unread(server: &Server, peer: Peer, status: StatusCode) {
-    server.parts.counters.count(status);
+    server.parts.counters.requests.count(status);
     if let Some(sink) = &server.parts.log {
         let record = Record {
             time: SystemTime::now().into(),
@@ -173,12 +179,23 @@ pub fn flush() {
 #[derive(Debug)]
 pub(crate) struct SentBody {
     body: Body,
-    exchanged: Exchanged,
+    /// None for a 101, whose exchange goes on.
+    exchanged: Option<Exchanged>,
 }
 
 impl SentBody {
-    pub(crate) fn new(body: Body, exchanged: Exchanged) -> Self {
-        Self { body, exchanged }
+    pub(crate) fn new(mut body: Body, exchanged: Exchanged) -> Self {
+        if let Body::File(file) = &mut body {
+            let connection = exchanged.connection();
+            if !connection.is_multiplexed() && connection.handle.can_send_files() {
+                file.send_by(Rc::clone(connection));
+            }
+        }
+        Self { body, exchanged: Some(exchanged) }
+    }
+
+    pub(crate) fn none() -> Self {
+        Self { body: Body::Empty, exchanged: None }
     }
 }
 
@@ -195,7 +212,9 @@ impl http_body::Body for SentBody {
             let chunk = chunk?;
             Some(match chunk {
                 Ok(chunk) => {
-                    this.exchanged.sent += chunk.len() as u64;
+                    if let Some(exchanged) = &mut this.exchanged {
+                        exchanged.sent += chunk.len() as u64;
+                    }
                     Ok(Frame::data(chunk))
                 }
                 Err(error) => {

@@ -4,14 +4,21 @@
 //! connection but its addresses.
 
 use std::fmt;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode, Uri, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use medusa_net::tls::TlsInfo;
 use medusa_proto::access::Peer;
 
+use crate::connection::Connection;
+use crate::limits::{Limits, time};
+use crate::request_id::RequestId;
 use crate::router::Params;
 
 /// One HTTP request, on its way to a handler.
@@ -38,11 +45,36 @@ pub struct Head {
     pub params: Params,
     /// Where the part of the path below the mount begins (a byte offset into `uri.path()`).
     pub tail: usize,
-    /// Who asks.
+    /// The other end of the connection.
     pub peer: Peer,
+    /// Who asks: the peer, or whom a trusted proxy speaks for.
+    pub client: Peer,
+    /// Whether the client's own connection is encrypted, here or at a trusted proxy.
+    pub secure: bool,
+    /// What was agreed on, on an encrypted connection.
+    pub tls: Option<Arc<TlsInfo>>,
+    /// Tells this request from all others, in logs and across servers.
+    pub id: RequestId,
 }
 
 impl Head {
+    /// A request that a handler makes up itself.
+    pub fn new(method: Method, uri: Uri) -> Self {
+        Self {
+            method,
+            uri,
+            version: Version::HTTP_11,
+            headers: HeaderMap::new(),
+            params: Params::default(),
+            tail: 0,
+            peer: Peer::Unix,
+            client: Peer::Unix,
+            secure: false,
+            tls: None,
+            id: RequestId::next(),
+        }
+    }
+
     /// The path as it came, not decoded.
     pub fn path(&self) -> &str {
         self.uri.path()
@@ -61,6 +93,11 @@ impl Head {
             Some(authority) => Some(authority.as_str()),
             None => self.headers.get(header::HOST).and_then(|host| host.to_str().ok()),
         }
+    }
+
+    /// `https` where the client's connection is encrypted, else `http`.
+    pub fn scheme(&self) -> &'static str {
+        if self.secure { "https" } else { "http" }
     }
 
     /// The authority without its port.
@@ -90,8 +127,14 @@ pub enum RequestBodyError {
     #[error("the request body broke off")]
     Broken(#[source] hyper::Error),
     /// The client sent nothing for too long: 408.
-    #[error("the client sent nothing of its request body for {0:?}")]
+    #[error("the client sent nothing of its request body for {0:?} (`limits.body_idle`)")]
     Stalled(Duration),
+    /// The client sends too slowly: 408.
+    #[error("the client sent its request body at less than {rate} bytes per second (`limits.body_rate`)")]
+    Slow {
+        /// The least rate, in bytes per second.
+        rate: u32,
+    },
 }
 
 impl RequestBodyError {
@@ -100,31 +143,49 @@ impl RequestBodyError {
         match self {
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Broken(_) => StatusCode::BAD_REQUEST,
-            Self::Stalled(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::Stalled(_) | Self::Slow { .. } => StatusCode::REQUEST_TIMEOUT,
         }
     }
 }
 
-/// How long a client may pause within its request body.
-const STALL: Duration = Duration::from_secs(30);
-
-/// The body of a request: read by the handler, never before it asks, never past its limit.
+/// The body of a request: read by the handler, never before it asks, never past its limits.
+///
+/// Dropped before its end, an HTTP/1 body is read on for a moment ([`drain`]), so that the connection can be kept.
 pub struct RequestBody {
     source: Source,
     limit: u64,
     seen: u64,
-    /// Boxed, for there hardly ever are any.
-    trailers: Option<Box<HeaderMap>>,
+    trailers: Option<HeaderMap>,
 }
 
 enum Source {
     Bytes(Bytes),
-    Wire(Incoming),
+    Wire(Wire),
+}
+
+/// A body on its way from the client.
+struct Wire {
+    /// None once it was given away to be drained.
+    incoming: Option<Incoming>,
+    pace: Pace,
+    /// Where its bytes are counted, on a connection with many requests at a time.
+    counted: Option<Arc<AtomicU64>>,
+    /// The client waits for a 100 (Continue), which reading would send.
+    expects: bool,
+    /// Whether it is worth reading on for the connection's sake.
+    drains: bool,
 }
 
 impl RequestBody {
-    pub(crate) fn wire(incoming: Incoming, limit: u64) -> Self {
-        Self { source: Source::Wire(incoming), limit, seen: 0, trailers: None }
+    pub(crate) fn wire(incoming: Incoming, limits: &Limits, headers: &HeaderMap, on: &Connection) -> Self {
+        let wire = Wire {
+            drains: !on.is_multiplexed() && !incoming.is_end_stream(),
+            counted: on.is_multiplexed().then(|| on.toll().read()),
+            expects: headers.contains_key(header::EXPECT),
+            pace: Pace::new(limits),
+            incoming: Some(incoming),
+        };
+        Self { source: Source::Wire(wire), limit: limits.body, seen: 0, trailers: None }
     }
 
     /// A body that is in memory already, for requests a handler makes up itself.
@@ -132,12 +193,26 @@ impl RequestBody {
         Self { limit: bytes.len() as u64, source: Source::Bytes(bytes), seen: 0, trailers: None }
     }
 
+    /// Sets another limit than the server's, in bytes.
+    pub fn set_limit(&mut self, bytes: u64) {
+        self.limit = bytes;
+    }
+
+    /// The most that may be read, in bytes.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// The next chunk; `None` at the end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, RequestBodyError> {
+        // A length that is too long is refused before anything is read.
+        if self.seen == 0 && self.announced() > self.limit {
+            return Err(RequestBodyError::TooLarge { limit: self.limit });
+        }
         let chunk = match &mut self.source {
             Source::Bytes(bytes) if bytes.is_empty() => return Ok(None),
             Source::Bytes(bytes) => std::mem::take(bytes),
-            Source::Wire(incoming) => match next_data(incoming, &mut self.trailers).await? {
+            Source::Wire(wire) => match wire.next(&mut self.trailers).await? {
                 Some(chunk) => chunk,
                 None => return Ok(None),
             },
@@ -149,19 +224,8 @@ impl RequestBody {
         Ok(Some(chunk))
     }
 
-    /// The fields that came behind the body ([RFC 9110 §6.5](https://www.rfc-editor.org/rfc/rfc9110#section-6.5)): there
-    /// when it has been read to its end, if there are any.
-    pub fn trailers(&self) -> Option<&HeaderMap> {
-        self.trailers.as_deref()
-    }
-
-    /// The whole body. A `Content-Length` past the limit is refused before anything is read.
+    /// The whole body.
     pub async fn collect(&mut self) -> Result<Bytes, RequestBodyError> {
-        if let Source::Wire(incoming) = &self.source
-            && incoming.size_hint().lower() > self.limit
-        {
-            return Err(RequestBodyError::TooLarge { limit: self.limit });
-        }
         let Some(first) = self.chunk().await? else { return Ok(Bytes::new()) };
         let Some(second) = self.chunk().await? else { return Ok(first) };
         let mut all = BytesMut::from(first);
@@ -171,26 +235,129 @@ impl RequestBody {
         }
         Ok(all.freeze())
     }
+
+    /// The fields that came behind the body, once that has been read to its end
+    /// ([RFC 9110 §6.5](https://www.rfc-editor.org/rfc/rfc9110#section-6.5)).
+    pub fn trailers(&self) -> Option<&HeaderMap> {
+        self.trailers.as_ref()
+    }
+
+    /// How long the body is at least, as the client says.
+    fn announced(&self) -> u64 {
+        match &self.source {
+            Source::Wire(Wire { incoming: Some(incoming), .. }) => incoming.size_hint().lower(),
+            Source::Wire(_) | Source::Bytes(_) => 0,
+        }
+    }
 }
 
-async fn next_data(
-    incoming: &mut Incoming,
-    trailers: &mut Option<Box<HeaderMap>>,
-) -> Result<Option<Bytes>, RequestBodyError> {
-    loop {
-        if incoming.is_end_stream() {
-            return Ok(None);
+impl Wire {
+    async fn next(&mut self, trailers: &mut Option<HeaderMap>) -> Result<Option<Bytes>, RequestBodyError> {
+        let Some(incoming) = &mut self.incoming else { return Ok(None) };
+        self.expects = false;
+        loop {
+            if incoming.is_end_stream() {
+                return Ok(None);
+            }
+            let frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut *incoming).poll_frame(cx));
+            match self.pace.keep(frame).await? {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(RequestBodyError::Broken(error)),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => {
+                        self.pace.seen += data.len() as u64;
+                        if let Some(counted) = &self.counted {
+                            counted.fetch_add(data.len() as u64, Relaxed);
+                        }
+                        return Ok(Some(data));
+                    }
+                    Err(frame) => *trailers = frame.into_trailers().ok(),
+                },
+            }
         }
-        let frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut *incoming).poll_frame(cx));
-        let frame =
-            tokio::time::timeout(STALL, frame).await.map_err(|_elapsed| RequestBodyError::Stalled(STALL))?;
-        match frame {
-            None => return Ok(None),
-            Some(Err(error)) => return Err(RequestBodyError::Broken(error)),
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => return Ok(Some(data)),
-                Err(frame) => *trailers = frame.into_trailers().ok().map(Box::new),
-            },
+    }
+}
+
+/// How fast a client has to send its body.
+#[derive(Debug)]
+struct Pace {
+    idle: Duration,
+    /// Bytes per second; 0: any.
+    rate: u32,
+    /// How long it was waited for: the time that a handler takes for itself does not count.
+    waited: Duration,
+    seen: u64,
+}
+
+/// Before this, no rate is asked for: connections begin slowly.
+const GRACE: Duration = Duration::from_secs(10);
+
+impl Pace {
+    fn new(limits: &Limits) -> Self {
+        Self { idle: time(limits.body_idle), rate: limits.body_rate, waited: Duration::ZERO, seen: 0 }
+    }
+
+    /// Waits for `more`, as long as the client keeps the pace. What is there already needs no clock.
+    async fn keep<T>(&mut self, more: impl Future<Output = T>) -> Result<T, RequestBodyError> {
+        let mut more = std::pin::pin!(more);
+        if let Poll::Ready(more) = std::future::poll_fn(|cx| Poll::Ready(more.as_mut().poll(cx))).await {
+            return Ok(more);
+        }
+        let patience = self.patience();
+        if patience == Duration::MAX {
+            return Ok(more.await);
+        }
+        let begun = Instant::now();
+        let kept = tokio::time::timeout(patience, more).await;
+        self.waited += begun.elapsed();
+        kept.map_err(|_elapsed| {
+            if patience < self.idle {
+                RequestBodyError::Slow { rate: self.rate }
+            } else {
+                RequestBodyError::Stalled(self.idle)
+            }
+        })
+    }
+
+    /// How long to wait for the next bytes.
+    fn patience(&self) -> Duration {
+        if self.rate == 0 {
+            return self.idle;
+        }
+        let earned = GRACE + Duration::from_secs(self.seen / u64::from(self.rate));
+        self.idle.min(earned.saturating_sub(self.waited))
+    }
+}
+
+/// How much of a body that nobody wants is read for the connection's sake, in bytes. More would cost more than a new
+/// connection does.
+const DRAINED: usize = 256 * 1024;
+/// For how long.
+const DRAINED_WITHIN: Duration = Duration::from_secs(5);
+
+/// Reads on what a handler has left of a body. Given up, the connection ends after the response.
+async fn drain(mut incoming: Incoming) {
+    let reading = async {
+        let mut drained = 0;
+        while drained < DRAINED && !incoming.is_end_stream() {
+            let frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut incoming).poll_frame(cx)).await;
+            let Some(Ok(frame)) = frame else { return };
+            drained += frame.data_ref().map_or(0, Bytes::len);
+        }
+    };
+    // Either way the body is dropped, which tells hyper.
+    let _given_up = tokio::time::timeout(DRAINED_WITHIN, reading).await;
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        if let Some(incoming) = self.incoming.take()
+            && self.drains
+            && !self.expects
+            && !incoming.is_end_stream()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(drain(incoming));
         }
     }
 }
@@ -206,7 +373,22 @@ impl fmt::Debug for RequestBody {
 
 #[cfg(test)]
 mod tests {
-    use super::without_port;
+    use super::*;
+
+    #[test]
+    fn a_body_must_keep_its_pace_while_it_is_waited_for() {
+        let mut pace = Pace::new(&Limits { body_idle: 30, body_rate: 100, ..Limits::default() });
+        assert_eq!(pace.patience(), GRACE, "no faster is asked for than after the grace");
+        pace.waited = Duration::from_secs(9);
+        assert_eq!(pace.patience(), Duration::from_secs(1));
+        pace.seen = 1000;
+        assert_eq!(pace.patience(), Duration::from_secs(11), "what has come earns time");
+        pace.seen = 1_000_000;
+        assert_eq!(pace.patience(), Duration::from_secs(30), "but no longer a pause");
+        pace.rate = 0;
+        pace.waited = Duration::from_secs(1_000_000);
+        assert_eq!(pace.patience(), Duration::from_secs(30));
+    }
 
     #[test]
     fn a_port_is_cut_off_and_nothing_else() {

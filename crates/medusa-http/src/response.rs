@@ -6,6 +6,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
 use crate::body::Body;
+use crate::upgrade::Upgrade;
 
 /// `text/plain; charset=utf-8`
 pub const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -24,6 +25,8 @@ pub struct Response {
     pub headers: HeaderMap,
     /// The body.
     pub body: Body,
+    /// What goes on after a 101 (Switching Protocols); nothing for any other status.
+    pub upgrade: Option<Upgrade>,
 }
 
 impl Response {
@@ -83,9 +86,15 @@ impl Response {
 
     /// 405 with its `Allow` field ([RFC 9110 §15.5.6](https://www.rfc-editor.org/rfc/rfc9110#section-15.5.6)).
     pub fn method_not_allowed<'a>(allow: impl IntoIterator<Item = &'a str>) -> Self {
-        let allow = allow.into_iter().collect::<Vec<_>>().join(", ");
-        let allow = HeaderValue::from_str(&allow).unwrap_or(const { HeaderValue::from_static("") });
-        Self::page(StatusCode::METHOD_NOT_ALLOWED).with(header::ALLOW, allow)
+        Self::page(StatusCode::METHOD_NOT_ALLOWED).allow(allow)
+    }
+
+    /// Adds the `Allow` field.
+    #[must_use]
+    pub(crate) fn allow<'a>(self, methods: impl IntoIterator<Item = &'a str>) -> Self {
+        let methods = methods.into_iter().collect::<Vec<_>>().join(", ");
+        let methods = HeaderValue::from_str(&methods).unwrap_or(const { HeaderValue::from_static("") });
+        self.with(header::ALLOW, methods)
     }
 }
 
@@ -101,6 +110,7 @@ fn page(status: StatusCode) -> String {
     let hint: Cow<'_, str> = match status {
         StatusCode::NOT_FOUND => "There is nothing at this address.".into(),
         StatusCode::INTERNAL_SERVER_ERROR => "The server failed to answer. Its log says why.".into(),
+        StatusCode::URI_TOO_LONG => "The address is too long.".into(),
         StatusCode::SERVICE_UNAVAILABLE => "The server could not answer in time. Try again later.".into(),
         _ => "".into(),
     };

@@ -8,33 +8,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use medusa_log::Sink;
+use medusa_net::tls::Tls;
 use medusa_net::{ListenAddr, worker};
 use medusa_proto::status::Status;
 
+use crate::admission::Admission;
+use crate::fault::Faults;
 use crate::handler::Handler;
+use crate::limits::Limits;
 use crate::router::{Conflict, Pattern, Router};
-
-/// What bounds one server's requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// The longest request body a handler may read, in bytes. Default 1 MiB, as nginx: enough for forms and JSON,
-    /// too little to fill the memory with. More is answered 413.
-    pub body: u64,
-    /// How long a connection may idle between requests, in seconds. Default 75, as nginx: browsers reuse a
-    /// connection within a minute.
-    pub idle: u32,
-    /// How long a request's head may take from its first byte on, in seconds. Default 30: slow enough for a bad
-    /// mobile link, too fast for a slowloris to be cheap. Later is answered 408.
-    pub head: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { body: 1024 * 1024, idle: 75, head: 30 }
-    }
-}
 
 /// How many shards a counter has. More workers than that share them.
 const SHARDS: usize = 8;
@@ -46,6 +30,17 @@ const SHARDS: usize = 8;
 #[derive(Debug, Default)]
 pub struct Counters {
     shards: [Shard; SHARDS],
+}
+
+/// What a server counts. Shared by all its generations.
+#[derive(Debug, Default)]
+pub struct ServerCounters {
+    /// Its requests.
+    pub requests: Counters,
+    /// What its clients did wrong.
+    pub faults: Faults,
+    /// Its connections.
+    pub admission: Arc<Admission>,
 }
 
 #[derive(Debug, Default)]
@@ -90,6 +85,8 @@ pub struct Mount {
     pub handler: Arc<dyn Handler>,
     /// Where the script says so: `site.luau:12`.
     pub origin: Arc<str>,
+    /// The longest request body, in bytes, in place of the server's limit.
+    pub body: Option<u64>,
     /// Carried over when the handler is replaced.
     pub counters: Arc<Counters>,
 }
@@ -102,6 +99,37 @@ impl Mount {
     }
 }
 
+/// A place where a server listens, and what is spoken there before HTTP.
+#[derive(Debug, Clone)]
+pub struct Listen {
+    /// The address.
+    pub addr: ListenAddr,
+    /// The certificates of an encrypted listener.
+    pub tls: Option<Arc<Tls>>,
+    /// Whether every connection begins with a header of the PROXY protocol, by which a balancer in front tells whose
+    /// it is. One that does not is closed: whoever could leave the header out could also write it.
+    pub proxy_protocol: bool,
+}
+
+impl Listen {
+    /// Plain HTTP.
+    pub fn plain(addr: ListenAddr) -> Self {
+        Self { addr, tls: None, proxy_protocol: false }
+    }
+}
+
+impl PartialEq for Listen {
+    /// The same address, and the very same certificates.
+    fn eq(&self, other: &Self) -> bool {
+        let same_tls = match (&self.tls, &other.tls) {
+            (None, None) => true,
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        };
+        same_tls && (&self.addr, self.proxy_protocol) == (&other.addr, other.proxy_protocol)
+    }
+}
+
 /// All that makes an HTTP server, before it is checked. See [`Server::build`].
 #[derive(Debug, Clone)]
 pub struct ServerParts {
@@ -110,15 +138,18 @@ pub struct ServerParts {
     /// As logs and status call it.
     pub name: Arc<str>,
     /// Where it listens.
-    pub listen: Vec<ListenAddr>,
+    pub listen: Vec<Listen>,
     /// The mounts, in the order the script made them (which decides nothing).
     pub mounts: Vec<Arc<Mount>>,
     /// Where its access records go; none: nowhere.
     pub log: Option<Arc<dyn Sink>>,
-    /// What bounds its requests.
+    /// What bounds its connections and requests.
     pub limits: Limits,
+    /// The value of `Strict-Transport-Security` in encrypted responses
+    /// ([RFC 6797](https://www.rfc-editor.org/rfc/rfc6797)).
+    pub hsts: Option<HeaderValue>,
     /// Carried over across changes.
-    pub counters: Arc<Counters>,
+    pub counters: Arc<ServerCounters>,
     /// Where the script says so.
     pub origin: Arc<str>,
 }
@@ -132,8 +163,8 @@ impl ServerParts {
             _ => false,
         };
         same_log
-            && (self.id, &self.name, &self.listen, self.limits, &self.origin)
-                == (other.id, &other.name, &other.listen, other.limits, &other.origin)
+            && (self.id, &self.name, &self.listen, self.limits, &self.hsts, &self.origin)
+                == (other.id, &other.name, &other.listen, other.limits, &other.hsts, &other.origin)
             && self.mounts.len() == other.mounts.len()
             && self.mounts.iter().zip(&other.mounts).all(|(a, b)| Arc::ptr_eq(a, b))
     }
@@ -161,11 +192,15 @@ impl Server {
 
     /// What this server is and has done.
     pub fn status(&self) -> Status {
-        let listen = self.parts.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let listen =
+            self.parts.listen.iter().map(|listen| listen.addr.to_string()).collect::<Vec<_>>().join(", ");
         let status = Status::new("http", self.parts.name.to_string())
             .field("listen", listen)
             .field("origin", self.parts.origin.to_string());
-        let status = self.parts.counters.describe(status);
+        let counters = &self.parts.counters;
+        let status =
+            counters.requests.describe(status).field("connections", u64::from(counters.admission.open()));
+        let status = status.child(counters.faults.status());
         self.parts.mounts.iter().fold(status, |status, mount| status.child(mount.status()))
     }
 }
@@ -181,6 +216,9 @@ impl fmt::Debug for Server {
 pub trait Directory: fmt::Debug + Send + Sync + 'static {
     /// The server; none when its listener is being retired.
     fn current(&self) -> Option<PinnedServer>;
+
+    /// What is spoken on the listener before HTTP, as of now: asked once for every connection.
+    fn listen(&self) -> Option<Listen>;
 }
 
 /// A server as a request holds it: counted per worker, so that holding it costs no traffic between cores.

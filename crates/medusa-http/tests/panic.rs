@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medusa_http::{
-    Directory, Handler, HandlerFuture, HttpAccept, Limits, Mount, PinnedServer, Request, Response, Server,
-    ServerParts,
+    Directory, Handler, HandlerFuture, HttpAccept, Limits, Listen, Mount, PinnedServer, Request, Response,
+    Server, ServerParts,
 };
 use medusa_net::{ListenAddr, Listener, Workers};
 use medusa_proto::status::Status;
@@ -40,6 +40,10 @@ impl Directory for Only {
     fn current(&self) -> Option<PinnedServer> {
         Some(Rc::new(Arc::clone(&self.0)))
     }
+
+    fn listen(&self) -> Option<Listen> {
+        None
+    }
 }
 
 #[test]
@@ -49,6 +53,7 @@ fn a_panic_is_answered_500_and_the_connection_goes_on() -> Result<(), Box<dyn st
         pattern: "/".parse()?,
         handler: Arc::new(Panics),
         origin: "test".into(),
+        body: None,
         counters: Arc::default(),
     };
     let parts = ServerParts {
@@ -58,6 +63,7 @@ fn a_panic_is_answered_500_and_the_connection_goes_on() -> Result<(), Box<dyn st
         mounts: vec![Arc::new(mount)],
         log: None,
         limits: Limits::default(),
+        hsts: None,
         counters: Arc::default(),
         origin: "test".into(),
     };

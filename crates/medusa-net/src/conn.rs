@@ -55,28 +55,37 @@ pub enum Phase {
     Closing,
 }
 
-/// How long a connection may stay in a phase, in whole seconds. A deadline is acted on within two seconds after it
+/// How long a connection may take for what, in whole seconds. A deadline is acted on within two seconds after it
 /// passed, never before. [`Duration::MAX`] means no limit. [`Phase::Busy`] has none here: it is the handler's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
+    /// From connecting to the first byte of the first request. Default 30 s: browsers connect ahead of need.
+    pub first_byte: Duration,
     /// Between a response and the next request. Default 75 s: browsers keep connections about that long.
     pub idle: Duration,
-    /// From the first byte of a request to the end of its head, and from connecting to the first byte of the first
-    /// request. Default 30 s: a slow phone takes a few, a client that trickles to hold a connection is cut off.
+    /// From the first byte of a request to the end of its head. Default 30 s: a slow phone takes a few, a client that
+    /// trickles to hold a connection is cut off.
     pub head: Duration,
+    /// Between two reads of a head. Default 10 s: TCP sends a lost packet again within a few.
+    pub head_read: Duration,
     /// While there is something to write and the peer takes none of it. Default 60 s.
     pub write: Duration,
     /// In [`Phase::Closing`]. Default 5 s.
     pub closing: Duration,
+    /// The connection's whole life, after which it is told to finish as by [`Conn::drain`]. Default: no limit.
+    pub life: Duration,
 }
 
 impl Default for Deadlines {
     fn default() -> Self {
         Self {
+            first_byte: Duration::from_secs(30),
             idle: Duration::from_secs(75),
             head: Duration::from_secs(30),
+            head_read: Duration::from_secs(10),
             write: Duration::from_mins(1),
             closing: Duration::from_secs(5),
+            life: Duration::MAX,
         }
     }
 }
@@ -92,7 +101,13 @@ pub enum Signal {
     Expired(Phase),
     /// The peer has not taken any of the response for [`Deadlines::write`]: close, there is no use in answering.
     Stalled,
+    /// Kept alive, but without a request for [`REST`] seconds: let go of buffers. Told once in a stretch of idleness.
+    Rest,
 }
+
+/// Seconds of idleness after which a connection is told to [rest](Signal::Rest). Who clicks on or polls comes back
+/// sooner; who does not pays a few allocations when it does.
+pub const REST: u32 = 2;
 
 /// Where a worker's connections of one listener come from. There is one for each worker and listener.
 #[derive(Debug)]
@@ -118,10 +133,16 @@ impl Origin {
 pub struct Conn {
     id: u64,
     pub(crate) origin: Rc<Origin>,
-    peer: Peer,
+    peer: Cell<Peer>,
+    /// The coarse time at which it was opened.
+    opened: u32,
     phase: Cell<Phase>,
     /// The coarse time at which the phase was entered.
     since: Cell<u32>,
+    /// The coarse time of the last read.
+    heard: Cell<u32>,
+    /// Many requests at a time: bytes that arrive do not begin one.
+    multiplexed: Cell<bool>,
     requests: Cell<u64>,
     received: Cell<u64>,
     sent: Cell<u64>,
@@ -132,6 +153,10 @@ pub struct Conn {
     drain_untold: Cell<bool>,
     expired: Cell<bool>,
     stalled: Cell<bool>,
+    /// To be told to rest.
+    rest: Cell<bool>,
+    /// Was told, in this stretch of idleness.
+    rested: Cell<bool>,
     waker: Cell<Option<Waker>>,
     abort: OnceCell<AbortHandle>,
     aborted: Cell<bool>,
@@ -142,7 +167,7 @@ impl fmt::Debug for Conn {
         f.debug_struct("Conn")
             .field("id", &self.id)
             .field("listener", &self.origin.addr)
-            .field("peer", &self.peer)
+            .field("peer", &self.peer.get())
             .field("phase", &self.phase.get())
             .field("requests", &self.requests.get())
             .finish_non_exhaustive()
@@ -155,9 +180,12 @@ impl Conn {
         Self {
             id,
             origin,
-            peer,
+            peer: Cell::new(peer),
+            opened: clock::now(),
             phase: Cell::new(Phase::Idle),
             since: Cell::new(clock::now()),
+            heard: Cell::new(clock::now()),
+            multiplexed: Cell::new(false),
             requests: Cell::new(0),
             received: Cell::new(0),
             sent: Cell::new(0),
@@ -167,6 +195,8 @@ impl Conn {
             drain_untold: Cell::new(draining),
             expired: Cell::new(false),
             stalled: Cell::new(false),
+            rest: Cell::new(false),
+            rested: Cell::new(false),
             waker: Cell::new(None),
             abort: OnceCell::new(),
             aborted: Cell::new(false),
@@ -180,7 +210,18 @@ impl Conn {
 
     /// Who is at the other end.
     pub fn peer(&self) -> Peer {
-        self.peer
+        self.peer.get()
+    }
+
+    /// Corrects who is at the other end, where a balancer in front has told.
+    pub fn set_peer(&self, peer: Peer) {
+        self.peer.set(peer);
+    }
+
+    /// Says that requests do not begin with the bytes that arrive, as with HTTP/2, whose frames carry much else: then
+    /// only [`enter`](Self::enter) ends [`Phase::Idle`].
+    pub fn set_multiplexed(&self) {
+        self.multiplexed.set(true);
     }
 
     /// The listener it came in by.
@@ -203,6 +244,8 @@ impl Conn {
         self.phase.set(phase);
         self.since.set(clock::now());
         self.expired.set(false);
+        self.rest.set(false);
+        self.rested.set(false);
     }
 
     /// How long it has been in its phase, in seconds.
@@ -261,6 +304,8 @@ impl Conn {
             Signal::Expired(self.phase.get())
         } else if self.drain_untold.replace(false) {
             Signal::Drain
+        } else if self.rest.replace(false) {
+            Signal::Rest
         } else {
             Signal::None
         }
@@ -269,7 +314,8 @@ impl Conn {
     /// Bytes have arrived. The first ones end [`Phase::Idle`].
     pub(crate) fn on_received(&self, bytes: usize) {
         self.received.set(self.received.get() + bytes as u64);
-        if self.phase.get() == Phase::Idle && bytes > 0 {
+        self.heard.set(clock::now());
+        if self.phase.get() == Phase::Idle && bytes > 0 && !self.multiplexed.get() {
             self.enter(Phase::Head);
         }
     }
@@ -291,20 +337,31 @@ impl Conn {
         }
     }
 
-    /// Whether a deadline has passed at the coarse time `now`; if so, that is noted for the driver.
+    /// Whether there is something to tell the driver at the coarse time `now`.
     pub(crate) fn check(&self, now: u32) -> bool {
         let deadlines = self.deadlines.get();
-        let limit = match self.phase.get() {
-            Phase::Idle if self.requests.get() > 0 => deadlines.idle,
-            Phase::Idle | Phase::Head => deadlines.head,
-            Phase::Busy => Duration::MAX,
-            Phase::Closing => deadlines.closing,
+        let (phase, since) = (self.phase.get(), self.since.get());
+        let late = match phase {
+            Phase::Idle if self.requests.get() > 0 => passed(since, deadlines.idle, now),
+            Phase::Idle => passed(since, deadlines.first_byte, now),
+            Phase::Head => {
+                passed(since, deadlines.head, now) || passed(self.heard.get(), deadlines.head_read, now)
+            }
+            Phase::Busy => false,
+            Phase::Closing => passed(since, deadlines.closing, now),
         };
         // While there are bytes to send and the peer takes none, the deadline for that is the one that counts.
         let sending = self.stalled_since.get().is_some();
-        self.expired.set(!sending && passed(self.since.get(), limit, now));
+        self.expired.set(!sending && late);
         self.stalled.set(self.stalled_since.get().is_some_and(|since| passed(since, deadlines.write, now)));
-        self.expired.get() || self.stalled.get()
+        let kept_alive = phase == Phase::Idle && self.requests.get() > 0;
+        if kept_alive && now.saturating_sub(since) >= REST && !self.rested.replace(true) {
+            self.rest.set(true);
+        }
+        if passed(self.opened, deadlines.life, now) {
+            self.drain();
+        }
+        self.expired.get() || self.stalled.get() || self.rest.get()
     }
 
     /// Polls the driver's task again.
@@ -388,16 +445,49 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_rests_once_when_it_is_kept_alive_for_nothing() {
+        let conn = conn();
+        assert!(!conn.check(REST), "before its first request it holds no buffers");
+        conn.count_request();
+        conn.enter(Phase::Idle);
+        assert!(!conn.check(REST - 1));
+        assert!(conn.check(REST));
+        assert_eq!(signal(&conn), Signal::Rest);
+        assert!(!conn.check(REST + 1));
+        assert_eq!(signal(&conn), Signal::None);
+        conn.enter(Phase::Idle);
+        conn.check(REST + 1);
+        conn.on_received(1);
+        assert_eq!(signal(&conn), Signal::None, "a request that arrives takes it back");
+    }
+
+    #[test]
+    fn a_long_life_ends_politely() {
+        let conn = conn();
+        conn.set_deadlines(Deadlines { life: Duration::from_secs(100), ..Deadlines::default() });
+        conn.enter(Phase::Busy);
+        conn.check(100);
+        assert_eq!(signal(&conn), Signal::None);
+        conn.check(101);
+        assert_eq!(signal(&conn), Signal::Drain);
+    }
+
+    #[test]
     fn each_phase_has_its_own_limit() {
         let conn = conn();
         conn.count_request();
-        assert!(!conn.check(75), "kept alive, it may be idle for longer");
+        assert!(conn.check(75));
+        assert_eq!(signal(&conn), Signal::Rest, "kept alive, it may be idle for longer");
         assert!(conn.check(76));
+        assert_eq!(signal(&conn), Signal::Expired(Phase::Idle));
 
         conn.enter(Phase::Head);
         assert_eq!(signal(&conn), Signal::None, "a new phase takes back an expired deadline");
+        assert!(!conn.check(10));
+        assert!(conn.check(11), "a head may pause for 10 seconds");
+        conn.set_deadlines(Deadlines { head_read: Duration::MAX, ..Deadlines::default() });
         assert!(!conn.check(30));
-        assert!(conn.check(31));
+        assert!(conn.check(31), "and take 30 in all");
 
         conn.enter(Phase::Busy);
         assert!(!conn.check(u32::MAX));
@@ -411,6 +501,10 @@ mod tests {
 
     #[test]
     fn the_first_bytes_begin_a_head_and_later_ones_do_not_restart_it() {
+        let many = self::conn();
+        many.set_multiplexed();
+        many.on_received(9);
+        assert_eq!(many.phase(), Phase::Idle, "frames are not yet a request");
         let conn = conn();
         conn.on_received(0);
         assert_eq!(conn.phase(), Phase::Idle);

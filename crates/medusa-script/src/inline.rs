@@ -98,7 +98,7 @@ impl Handler for InlineHandler {
                     })))
                 }
             };
-            Ok(Response { status: answer.status, headers: answer.headers, body })
+            Ok(Response { status: answer.status, headers: answer.headers, body, upgrade: None })
         })
     }
 

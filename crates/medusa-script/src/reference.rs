@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use crate::bindings::{cookie, events, handler, http, json, log, shared, site, time, timer, url};
 use crate::events::CLASS as EVENT_STREAM;
 use crate::forms::UPLOADED_FILE;
+use crate::request::{CLIENT_CERTIFICATE, TLS_INFO};
 
 /// Where a part of the API can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,8 +81,25 @@ const REQUEST: Class = Class {
             "The cookies, not decoded; of two with the same name, the one with the longer path.",
         ),
         item("last_event_id", "string?", "What a client that reconnects to a stream of events saw last."),
-        item("peer", "string", "The client's address, or `unix`."),
-        item("version", "string", "`1.0` or `1.1`."),
+        item(
+            "client",
+            "string",
+            "The address of who asks, or `unix`: the peer's, or whom a trusted proxy speaks for.",
+        ),
+        item("peer", "string", "The address of the connection's other end, or `unix`."),
+        item(
+            "id",
+            "string",
+            "Tells this request from all others: 26 characters, or what a trusted proxy called it.",
+        ),
+        item(
+            "scheme",
+            "string",
+            "`https` if the client's connection is encrypted, here or at a trusted proxy; else `http`.",
+        ),
+        item("secure", "boolean", "Whether the scheme is `https`."),
+        item("tls", "TlsInfo?", "What was agreed on, if the connection to this server is encrypted."),
+        item("version", "string", "`1.0`, `1.1` or `2`."),
     ],
     methods: &[
         item(
@@ -191,9 +209,17 @@ const PAGES: &[Page] = &[
         items: &[http::DOCS, cookie::DOCS, events::DOCS],
         classes: &[
             http::OPTIONS,
+            http::LISTEN,
+            http::TLS,
+            http::CERTIFICATE,
+            http::HSTS_OPTIONS,
+            http::LIMITS,
             http::SERVER,
             http::MOUNT,
+            http::MOUNT_OPTIONS,
             REQUEST,
+            TLS_INFO,
+            CLIENT_CERTIFICATE,
             UPLOADED_FILE,
             RESPONSE,
             cookie::OPTIONS,

@@ -117,7 +117,7 @@ impl WorkerVm {
                 Body::Stream(Box::pin(producer.map(|chunk| chunk.map_err(producer_error))))
             }
         };
-        Ok(Response { status: reply.status, headers: reply.headers, body })
+        Ok(Response { status: reply.status, headers: reply.headers, body, upgrade: None })
     }
 }
 

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use http::HeaderValue;
 use medusa_http::router::Pattern;
-use medusa_http::{Handler, Limits, Mount, ServerParts};
+use medusa_http::{Handler, Limits, Listen, Mount, ServerParts};
 use medusa_log::Sink;
 use medusa_net::ListenAddr;
 
@@ -24,11 +25,26 @@ pub struct ServerSpec {
     /// As logs and status call it; `http`, `http-2` and so on when none is given.
     pub name: Option<String>,
     /// Where it listens; at least one.
-    pub listen: Vec<ListenAddr>,
+    pub listen: Vec<Listen>,
     /// Where its access records go.
     pub log: Option<Arc<dyn Sink>>,
-    /// What bounds its requests.
+    /// What bounds its connections and requests.
     pub limits: Limits,
+    /// The field that has browsers come encrypted only.
+    pub hsts: Option<HeaderValue>,
+    /// Where the script says so.
+    pub origin: Arc<str>,
+}
+
+/// What a mount is made with.
+#[derive(Debug)]
+pub struct MountSpec {
+    /// Which requests it gets.
+    pub pattern: Pattern,
+    /// Who answers them.
+    pub handler: Arc<dyn Handler>,
+    /// The longest request body, in bytes; none: the server's limit.
+    pub body: Option<u64>,
     /// Where the script says so.
     pub origin: Arc<str>,
 }
@@ -97,8 +113,9 @@ impl Draft {
             if server.name == name {
                 return Err(DraftError::SameName(name));
             }
-            if let Some(addr) = server.listen.iter().find(|addr| spec.listen.contains(addr)) {
-                return Err(DraftError::SameAddress(addr.clone(), Arc::clone(&server.name)));
+            let taken = |addr: &ListenAddr| spec.listen.iter().any(|listen| listen.addr == *addr);
+            if let Some(listen) = server.listen.iter().find(|listen| taken(&listen.addr)) {
+                return Err(DraftError::SameAddress(listen.addr.clone(), Arc::clone(&server.name)));
             }
         }
         let known = self.base.servers.iter().map(|server| &server.parts).find(|server| server.name == name);
@@ -110,6 +127,7 @@ impl Draft {
             mounts: Vec::new(),
             log: spec.log,
             limits: spec.limits,
+            hsts: spec.hsts,
             counters: known.map(|known| Arc::clone(&known.counters)).unwrap_or_default(),
             origin: spec.origin,
         });
@@ -138,13 +156,8 @@ impl Draft {
     /// # Errors
     ///
     /// There is no such server.
-    pub fn mount(
-        &mut self,
-        server: ServerId,
-        pattern: Pattern,
-        handler: Arc<dyn Handler>,
-        origin: Arc<str>,
-    ) -> Result<MountId, DraftError> {
+    pub fn mount(&mut self, server: ServerId, spec: MountSpec) -> Result<MountId, DraftError> {
+        let MountSpec { pattern, handler, body, origin } = spec;
         let taken: Vec<MountId> =
             self.servers.iter().flat_map(|server| &server.mounts).map(|mount| mount.id).collect();
         let known = (self.base.servers.iter())
@@ -152,7 +165,9 @@ impl Draft {
             .flat_map(|known| &known.parts.mounts)
             .find(|mount| mount.pattern.as_str() == pattern.as_str() && !taken.contains(&mount.id));
         let mount = match known {
-            Some(known) if Arc::ptr_eq(&known.handler, &handler) && known.origin == origin => {
+            Some(known)
+                if Arc::ptr_eq(&known.handler, &handler) && known.origin == origin && known.body == body =>
+            {
                 Arc::clone(known)
             }
             Some(known) => Arc::new(Mount {
@@ -160,9 +175,12 @@ impl Draft {
                 pattern,
                 handler,
                 origin,
+                body,
                 counters: Arc::clone(&known.counters),
             }),
-            None => Arc::new(Mount { id: next_id(), pattern, handler, origin, counters: Arc::default() }),
+            None => {
+                Arc::new(Mount { id: next_id(), pattern, handler, origin, body, counters: Arc::default() })
+            }
         };
         let id = mount.id;
         let server = self.servers.iter_mut().find(|known| known.id == server).ok_or(DraftError::NoServer)?;
@@ -190,6 +208,7 @@ impl Draft {
             pattern: mount.pattern.clone(),
             handler,
             origin,
+            body: mount.body,
             counters: Arc::clone(&mount.counters),
         });
         Ok(())
@@ -214,7 +233,13 @@ impl Draft {
     /// Returns how many servers there are; nothing changes unless there is exactly one.
     pub fn listen_instead(&mut self, addrs: &[ListenAddr]) -> usize {
         if let [only] = self.servers.as_mut_slice() {
-            only.listen = addrs.to_vec();
+            // What is spoken there stays as the script has it.
+            let spoken = only.listen.first().cloned();
+            let listen = |addr: &ListenAddr| match &spoken {
+                Some(spoken) => Listen { addr: addr.clone(), ..spoken.clone() },
+                None => Listen::plain(addr.clone()),
+            };
+            only.listen = addrs.iter().map(listen).collect();
         }
         self.servers.len()
     }

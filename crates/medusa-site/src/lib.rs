@@ -14,7 +14,7 @@ mod parts;
 mod prepare;
 mod site;
 
-pub use draft::{Draft, DraftError, MountId, ServerId, ServerSpec};
+pub use draft::{Draft, DraftError, MountId, MountSpec, ServerId, ServerSpec};
 pub use live::{Busy, Change, Live};
 pub use parts::Parts;
 pub use prepare::PublishError;

@@ -7,15 +7,15 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use medusa_http::{Directory, HttpAccept, PinnedServer, Server};
-use medusa_net::{Listener, ListenerId, Workers};
+use medusa_http::{Directory, HttpAccept, Listen, PinnedServer, Server};
+use medusa_net::{ListenAddr, ListenerId, Workers};
 use medusa_proto::status::Status;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::draft::Draft;
 use crate::parts::Parts;
 use crate::prepare::{Prepared, PublishError, prepare, rehearse};
-use crate::site::Site;
+use crate::site::{Bound, Site};
 
 /// The running Site.
 #[derive(Debug)]
@@ -133,8 +133,8 @@ impl Live {
     pub async fn publish(&self, change: Change) -> Result<Arc<Site>, PublishError> {
         let Some(workers) = &self.workers else { return Ok(self.site()) };
         let Prepared { servers, listeners, opened } = prepare(&change.draft, workers.len()).await?;
-        for (listener, server) in &opened {
-            self.start(listener, server, workers).await?;
+        for (bound, server) in &opened {
+            self.start(bound, server, workers).await?;
         }
         // From here on nothing waits, so whoever asked for the change may leave without leaving half of it.
         let old = self.site();
@@ -153,13 +153,15 @@ impl Live {
 
     async fn start(
         &self,
-        listener: &Arc<Listener>,
+        bound: &Bound,
         server: &Arc<Server>,
         workers: &Workers,
     ) -> Result<(), PublishError> {
+        let (listener, addr) = (&bound.listener, bound.addr.clone());
         let directory = ListenerDirectory {
             current: Arc::clone(&self.current),
             listener: listener.id(),
+            addr,
             first: Arc::downgrade(server),
         };
         let accept = Arc::new(HttpAccept::new(Arc::new(directory)));
@@ -200,11 +202,21 @@ impl Live {
 struct ListenerDirectory {
     current: Arc<ArcSwap<Site>>,
     listener: ListenerId,
+    /// As the script wrote it.
+    addr: ListenAddr,
     /// For who connects between the listener's start and its publication.
     first: Weak<Server>,
 }
 
 impl Directory for ListenerDirectory {
+    fn listen(&self) -> Option<Listen> {
+        if let Some(listen) = self.current.load().listen_on(self.listener) {
+            return Some(listen.clone());
+        }
+        let first = self.first.upgrade()?;
+        first.parts.listen.iter().find(|listen| listen.addr == self.addr).cloned()
+    }
+
     fn current(&self) -> Option<PinnedServer> {
         let site = self.current.load();
         PINNED.with_borrow_mut(|pinned| {

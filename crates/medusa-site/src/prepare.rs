@@ -68,7 +68,7 @@ pub(crate) struct Prepared {
     pub(crate) servers: Vec<Arc<Server>>,
     pub(crate) listeners: Vec<Bound>,
     /// Those of `listeners` that were opened for this draft, with their servers.
-    pub(crate) opened: Vec<(Arc<Listener>, Arc<Server>)>,
+    pub(crate) opened: Vec<(Bound, Arc<Server>)>,
 }
 
 /// Prepares `draft` for `workers` workers.
@@ -80,18 +80,21 @@ pub(crate) async fn prepare(draft: &Draft, workers: usize) -> Result<Prepared, P
     }
     let mut prepared = Prepared { servers, listeners: Vec::new(), opened: Vec::new() };
     for (index, server) in draft.servers.iter().enumerate() {
-        for addr in &server.listen {
-            let listener = if let Some(bound) = draft.base.listeners.iter().find(|bound| bound.addr == *addr)
-            {
-                Arc::clone(&bound.listener)
-            } else {
-                let bound = Listener::bind(addr, workers);
-                let origin = Arc::clone(&server.origin);
-                let listener = bound.map_err(|source| PublishError::Bind { origin, source })?;
-                prepared.opened.push((Arc::clone(&listener), Arc::clone(&prepared.servers[index])));
-                listener
+        for (place, listen) in server.listen.iter().enumerate() {
+            let addr = &listen.addr;
+            let known = draft.base.listeners.iter().find(|bound| bound.addr == *addr);
+            let listener = match known {
+                Some(bound) => Arc::clone(&bound.listener),
+                None => Listener::bind(addr, workers).map_err(|source| {
+                    let origin = Arc::clone(&server.origin);
+                    PublishError::Bind { origin, source }
+                })?,
             };
-            prepared.listeners.push(Bound { addr: addr.clone(), listener, server: index });
+            let bound = Bound { addr: addr.clone(), listener, server: index, listen: place };
+            if known.is_none() {
+                prepared.opened.push((bound.clone(), Arc::clone(&prepared.servers[index])));
+            }
+            prepared.listeners.push(bound);
         }
     }
     Ok(prepared)

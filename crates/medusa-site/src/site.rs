@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use medusa_http::Server;
+use medusa_http::{Listen, Server};
 use medusa_log::Sink;
 use medusa_net::{ListenAddr, Listener, ListenerId};
 use medusa_proto::status::Status;
@@ -17,6 +17,8 @@ pub struct Bound {
     pub listener: Arc<Listener>,
     /// Where the server stands in [`Site::servers`].
     pub server: usize,
+    /// Where the listener stands in what that server listens on.
+    pub listen: usize,
 }
 
 /// All a server is at one instant.
@@ -48,8 +50,17 @@ impl Site {
 
     /// The server that answers on a listener.
     pub(crate) fn server_on(&self, listener: ListenerId) -> Option<&Arc<Server>> {
-        let bound = self.listeners.iter().find(|bound| bound.listener.id() == listener)?;
-        self.servers.get(bound.server)
+        self.servers.get(self.bound(listener)?.server)
+    }
+
+    /// What is spoken on a listener.
+    pub(crate) fn listen_on(&self, listener: ListenerId) -> Option<&Listen> {
+        let bound = self.bound(listener)?;
+        self.servers.get(bound.server)?.parts.listen.get(bound.listen)
+    }
+
+    fn bound(&self, listener: ListenerId) -> Option<&Bound> {
+        self.listeners.iter().find(|bound| bound.listener.id() == listener)
     }
 
     /// Every sink in use, once.

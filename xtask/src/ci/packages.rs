@@ -30,6 +30,7 @@ enum Brings {
 const NEEDS: &[Need] = &[
     Need { package: "g++", brings: Brings::Program("g++"), why: "Luau is built from C++ source" },
     Need { package: "curl", brings: Brings::Program("curl"), why: "a client that is not ours, for tests" },
+    Need { package: "openssl", brings: Brings::Program("openssl"), why: "TLS that is not ours, for tests" },
     Need { package: "wrk", brings: Brings::Program("wrk"), why: "load, for reload tests and benches" },
     Need { package: "nginx", brings: Brings::Program("nginx"), why: "the server benches compare with" },
     Need {

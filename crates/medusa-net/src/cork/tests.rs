@@ -8,6 +8,32 @@ use crate::address::ListenAddr;
 use crate::conn::{Origin, Peer, Phase, Signal};
 use crate::listener::ListenerId;
 
+impl SendFile for Recorder {
+    fn can_send_files(&self) -> bool {
+        true
+    }
+
+    fn poll_send_file(
+        &mut self,
+        _: &mut Context<'_>,
+        file: &File,
+        at: u64,
+        len: usize,
+    ) -> Poll<io::Result<usize>> {
+        use std::os::unix::fs::FileExt;
+        let mut sent = vec![0; len.min(self.room)];
+        if sent.is_empty() {
+            return Poll::Pending;
+        }
+        let read = file.read_at(&mut sent, at)?;
+        sent.truncate(read);
+        self.room -= sent.len();
+        let count = sent.len();
+        self.writes.push(sent);
+        Poll::Ready(Ok(count))
+    }
+}
+
 /// Records writes, each one a system call on a real stream; takes `room` bytes, then is not ready.
 #[derive(Default)]
 struct Recorder {
@@ -16,6 +42,8 @@ struct Recorder {
     input: Vec<u8>,
     shut: bool,
     broken: bool,
+    /// Takes bytes without writing them, as encrypted streams do.
+    holding: bool,
 }
 
 impl AsyncRead for Recorder {
@@ -54,7 +82,7 @@ impl AsyncWrite for Recorder {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        panic!("the cork has nothing to flush")
+        if self.holding { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -79,6 +107,10 @@ impl Rig {
 
     fn write(&mut self, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(&mut cx(), buf)
+    }
+
+    fn write_many(&mut self, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(&mut cx(), bufs)
     }
 
     fn flush(&mut self) {
@@ -257,4 +289,91 @@ fn a_stream_that_takes_nothing_is_noticed() {
     rig.make_room(1);
     assert!(rig.write_out().is_ready());
     assert_eq!(rig.conn.poll_signal(&mut cx()), Signal::None);
+}
+
+fn a_file(content: &[u8]) -> Arc<File> {
+    use std::io::Write;
+    let mut file = tempfile::tempfile().expect("works");
+    file.write_all(content).expect("works");
+    Arc::new(file)
+}
+
+#[test]
+fn a_stand_in_is_sent_as_the_piece_it_stands_for() {
+    let mut rig = Rig::with_room(usize::MAX);
+    let file = a_file(b"0123456789");
+    let pieces = [rig.handle.stand_in(file.clone(), 2, 3), rig.handle.stand_in(file, 7, 3)];
+    let bufs =
+        [IoSlice::new(b"head "), IoSlice::new(&pieces[0]), IoSlice::new(&pieces[1]), IoSlice::new(b" tail")];
+    assert_eq!(taken(rig.write_many(&bufs)), 5, "what stands before is taken first");
+    assert_eq!(taken(rig.write_many(&bufs[1..])), 3);
+    assert_eq!(taken(rig.write_many(&bufs[2..])), 3);
+    assert_eq!(taken(rig.write_many(&bufs[3..])), 5);
+    assert!(rig.write_out().is_ready());
+    assert_eq!(rig.output(), b"head 234789 tail");
+    assert_eq!(rig.handle.bytes_written(), 16);
+}
+
+#[test]
+fn a_piece_goes_on_where_a_slow_peer_stopped_it() {
+    let mut rig = Rig::with_room(4);
+    let stand_in = rig.handle.stand_in(a_file(b"0123456789"), 0, 10);
+    assert_eq!(taken(rig.write(&stand_in)), 4);
+    assert!(rig.write(&stand_in[4..]).is_pending());
+    rig.make_room(usize::MAX);
+    assert_eq!(taken(rig.write(&stand_in[4..])), 6);
+    assert_eq!(rig.output(), b"0123456789");
+}
+
+#[test]
+fn a_file_that_shrank_breaks_the_stream_off() {
+    let mut rig = Rig::with_room(usize::MAX);
+    let stand_in = rig.handle.stand_in(a_file(b"01234"), 0, 10);
+    assert_eq!(taken(rig.write(&stand_in)), 5);
+    let Poll::Ready(Err(error)) = rig.write(&stand_in[5..]) else { panic!("there is no more") };
+    assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+}
+
+#[test]
+fn what_is_given_back_is_read_again_first() {
+    let mut rig = Rig::with_room(0);
+    rig.handle.core.borrow_mut().stream.input = b"third".to_vec();
+    rig.handle.unread(Bytes::from_static(b"second "));
+    rig.handle.unread(Bytes::from_static(b"first "));
+    let mut read = Vec::new();
+    for _ in 0..4 {
+        let mut some = [0; 6];
+        let mut some = ReadBuf::new(&mut some);
+        assert!(Pin::new(&mut rig.io).poll_read(&mut cx(), &mut some).is_ready());
+        read.extend_from_slice(some.filled());
+    }
+    assert_eq!(read, b"first second third");
+    assert_eq!(rig.handle.bytes_read(), 5, "what is given back was counted when it was read");
+}
+
+#[test]
+fn what_the_stream_itself_holds_back_is_waited_for() {
+    let mut rig = Rig::with_room(usize::MAX);
+    rig.conn.enter(Phase::Busy);
+    rig.conn.set_deadlines(crate::Deadlines { write: Duration::from_secs(1), ..Default::default() });
+    rig.handle.core.borrow_mut().stream.holding = true;
+    assert_eq!(taken(rig.write(b"x")), 1);
+    assert!(rig.write_out().is_pending(), "taken, and not yet on its way");
+    assert_eq!(rig.handle.buffered(), 0);
+    assert!(rig.conn.check(2), "the peer takes nothing");
+
+    rig.handle.core.borrow_mut().stream.holding = false;
+    assert!(rig.write_out().is_ready());
+    assert_eq!(rig.conn.poll_signal(&mut cx()), Signal::None);
+    assert!(!rig.conn.check(100));
+}
+
+#[test]
+fn a_stream_that_holds_nothing_back_can_still_be_stalled() {
+    let mut rig = Rig::with_room(0);
+    rig.conn.enter(Phase::Busy);
+    rig.conn.set_deadlines(crate::Deadlines { write: Duration::from_secs(1), ..Default::default() });
+    assert!(rig.write(&[b'b'; DIRECT]).is_pending());
+    assert!(rig.write_out().is_ready(), "nothing is collected");
+    assert!(rig.conn.check(2), "but the protocol waits");
 }

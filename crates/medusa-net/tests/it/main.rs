@@ -8,4 +8,5 @@ mod finish;
 mod listen;
 mod serve;
 mod support;
+mod tls;
 mod workers;

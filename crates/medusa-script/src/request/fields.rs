@@ -6,6 +6,7 @@ use medusa_proto::access::Peer;
 use medusa_proto::{cookie, query};
 use mlua::{IntoLua, Lua, Table, Value};
 
+use super::tls;
 use crate::bindings::url::first_values;
 
 /// The value of the field `key`; nil for what there is not.
@@ -17,11 +18,17 @@ pub(super) fn field(lua: &Lua, head: &Head, key: &[u8]) -> mlua::Result<Value> {
         b"tail" => text(head.tail()),
         b"query" => head.uri.query().map_or(Ok(Value::Nil), text),
         b"host" => head.host().map_or(Ok(Value::Nil), text),
-        b"peer" => match head.peer {
-            Peer::Ip(ip) => text(&ip.to_string()),
-            Peer::Unix => text("unix"),
-        },
-        b"version" => text(if head.version == Version::HTTP_10 { "1.0" } else { "1.1" }),
+        b"peer" => text(&address(head.peer)),
+        b"client" => text(&address(head.client)),
+        b"id" => text(&head.id.to_string()),
+        b"scheme" => text(head.scheme()),
+        b"secure" => Ok(Value::Boolean(head.secure)),
+        b"tls" => head.tls.as_deref().map_or(Ok(Value::Nil), |info| tls::table(lua, info)?.into_lua(lua)),
+        b"version" => text(match head.version {
+            Version::HTTP_10 => "1.0",
+            Version::HTTP_2 => "2",
+            _ => "1.1",
+        }),
         b"params" => {
             let params = lua.create_table()?;
             for (name, value) in head.params.iter() {
@@ -37,6 +44,13 @@ pub(super) fn field(lua: &Lua, head: &Head, key: &[u8]) -> mlua::Result<Value> {
             Some(id) => lua.create_string(id.as_bytes()).map(Value::String),
         },
         _ => Ok(Value::Nil),
+    }
+}
+
+fn address(peer: Peer) -> String {
+    match peer {
+        Peer::Ip(ip) => ip.to_string(),
+        Peer::Unix => "unix".to_owned(),
     }
 }
 

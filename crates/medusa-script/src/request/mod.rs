@@ -6,7 +6,7 @@
 //! - `layout` and `request.luau`: what most handlers ask for (method, path, query, parameters) lies in a Luau buffer, one
 //!   for each place in the slab. A call into the host for each field, with its memory-error guards, took longer than all
 //!   the rest of a small handler.
-//! - `fields`, `methods`: what the host is asked for.
+//! - `fields`, `tls`, `methods`: what the host is asked for.
 //! - `body`: reading the body, in one way, once.
 
 mod body;
@@ -14,6 +14,7 @@ mod fault;
 mod fields;
 mod layout;
 mod methods;
+mod tls;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -27,6 +28,7 @@ use self::body::Body;
 pub(crate) use self::body::chunk;
 pub(crate) use self::fault::ClientFault;
 use self::layout::{LAID_OUT, NOBODY, lay_out};
+pub(crate) use self::tls::{CLASS as TLS_INFO, CLIENT as CLIENT_CERTIFICATE};
 use crate::task::Waited;
 use crate::vm::load;
 
@@ -158,22 +160,14 @@ fn with<R>(
 
 #[cfg(test)]
 mod tests {
-    use http::Version;
     use medusa_http::RequestBody;
-    use medusa_proto::access::Peer;
 
     use super::*;
 
     fn head(uri: &str, params: &[(&str, &[u8])]) -> Head {
-        Head {
-            method: http::Method::GET,
-            uri: uri.parse().unwrap(),
-            version: Version::HTTP_11,
-            headers: http::HeaderMap::new(),
-            params: params.iter().copied().collect(),
-            tail: 0,
-            peer: Peer::Unix,
-        }
+        let mut head = Head::new(http::Method::GET, uri.parse().unwrap());
+        head.params = params.iter().copied().collect();
+        head
     }
 
     /// What fits is read from the buffer, what does not from the host; the script cannot tell.

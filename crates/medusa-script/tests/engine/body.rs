@@ -209,3 +209,38 @@ fn query_and_cookies_are_tables() {
         );
     }
 }
+
+#[test]
+fn a_request_says_who_asks_and_how() {
+    let server = in_both(
+        "",
+        "return `{req.client} {req.peer} {#req.id} {req.id == req.id} {req.scheme} {req.secure} {tostring(req.tls)}`",
+    );
+    for path in ["/inline", "/file"] {
+        assert_eq!(server.get(path).body, "127.0.0.1 127.0.0.1 26 true http false nil", "{path}");
+    }
+}
+
+/// Over TLS with a certificate made in memory, asked for by a client that takes any.
+#[test]
+fn a_request_over_tls_shows_what_was_agreed_on() {
+    let server = in_both(
+        ", tls = 'self-signed'",
+        "local tls = req.tls
+        return `{req.scheme} {req.secure} {tls.version} {tls.sni} {tls.alpn} {tls.resumed} {tostring(tls.client)} {req.version}`",
+    );
+    let port = server.addr().port();
+    for path in ["/inline", "/file"] {
+        for (version, alpn, number) in [("--http1.1", "http/1.1", "1.1"), ("--http2", "h2", "2")] {
+            let url = format!("https://localhost:{port}{path}");
+            let output = std::process::Command::new("curl")
+                .args(["-sS", "--insecure", "--max-time", "20", version, "--resolve"])
+                .args([format!("localhost:{port}:127.0.0.1"), url])
+                .output()
+                .expect("curl, from the Debian package of that name");
+            let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+            let expected = format!("https true TLSv1.3 localhost {alpn} false nil {number}");
+            assert_eq!(answer, expected, "{path}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}

@@ -102,7 +102,8 @@ fn methods_are_told_apart() {
     assert_eq!(refused.status, 405);
     let allowed = refused.header("allow").expect("RFC 9110 §15.5.6 demands it");
     assert!(["GET", "HEAD", "PUT"].iter().all(|method| allowed.contains(method)), "{allowed}");
-    assert_eq!(client.request("BREW", "/thing", &[]).status, 405);
+    assert_eq!(client.request("BREW", "/thing", &[]).status, 501);
+    assert_eq!(client.request("OPTIONS", "/thing", &[]).status, 204);
     client.send("OPTIONS * HTTP/1.1\r\nHost: t\r\n\r\n");
     assert_eq!(client.response().status, 204);
     client.send("CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n");

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use http::HeaderValue;
 use rustix::fs::Stat;
 
-use crate::body::{Body, FileBody};
+use crate::body::Body;
+use crate::file_body::FileBody;
 
 /// What tells one state of a file from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

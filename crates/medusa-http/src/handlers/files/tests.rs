@@ -6,15 +6,13 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use http::Uri;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Uri, Version};
-use medusa_proto::access::Peer;
 use tempfile::TempDir;
 
 use super::*;
 use crate::body::BodyError;
 use crate::request::RequestBody;
-use crate::router::Params;
 
 /// A root with a neighbour that must not be reached.
 struct Fixture {
@@ -91,15 +89,7 @@ fn request(method: Method, target: &str, headers: &[(HeaderName, &str)]) -> Requ
     for (name, value) in headers {
         fields.append(name, HeaderValue::from_str(value).unwrap());
     }
-    let head = Head {
-        method,
-        uri: target.parse::<Uri>().unwrap(),
-        version: Version::HTTP_11,
-        headers: fields,
-        params: Params::default(),
-        tail: 1,
-        peer: Peer::Unix,
-    };
+    let head = Head { headers: fields, tail: 1, ..Head::new(method, target.parse::<Uri>().unwrap()) };
     Request { head, body: RequestBody::from_bytes(bytes::Bytes::new()) }
 }
 

@@ -1,0 +1,100 @@
+//! HTTP/1.0 and 1.1 on one connection, by hyper.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use http::StatusCode;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use medusa_net::{Phase, Signal};
+
+use super::{End, write_out};
+use crate::connection::Connection;
+use crate::exchange::exchange;
+use crate::fault::Fault;
+use crate::limits::Limits;
+
+/// The fields that hyper has room for by default; another number costs it an allocation per request.
+const HYPERS_FIELDS: u32 = 100;
+
+/// The least that hyper's read buffer can be limited to, in bytes.
+const LEAST_BUFFER: usize = 8 * 1024;
+
+/// Answers requests until the connection ends, rests, or changes its protocol.
+pub(super) async fn drive(context: &Rc<Connection>) -> End {
+    let (conn, handle) = (&context.conn, &context.handle);
+    let service = service_fn(|request| exchange(request, Rc::clone(context)));
+    let mut http = builder(&context.limits()).serve_connection(TokioIo::new(handle.io()), service);
+    if conn.is_draining() {
+        Pin::new(&mut http).graceful_shutdown();
+    }
+    let end = poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(result) = Pin::new(&mut http).poll(cx) {
+                return Poll::Ready(match result {
+                    Ok(()) if context.is_upgrading() => End::Upgraded,
+                    Ok(()) => End::Done,
+                    Err(error) => end_of(&error),
+                });
+            }
+            match conn.poll_signal(cx) {
+                Signal::None => break,
+                Signal::Drain => Pin::new(&mut http).graceful_shutdown(),
+                Signal::Rest => return Poll::Ready(End::Rest),
+                Signal::Expired(Phase::Head) => return Poll::Ready(End::HeadTimeout),
+                Signal::Expired(_) => return Poll::Ready(End::Gone),
+                Signal::Stalled => {
+                    context.count(Fault::WriteStall);
+                    return Poll::Ready(End::Gone);
+                }
+            }
+        }
+        match write_out(handle, cx) {
+            Ok(()) => Poll::Pending,
+            Err(_gone) => Poll::Ready(End::Gone),
+        }
+    })
+    .await;
+    if matches!(end, End::Rest | End::Upgraded) {
+        let parts = http.into_parts();
+        if !parts.read_buf.is_empty() {
+            handle.unread(parts.read_buf);
+        }
+    }
+    end
+}
+
+fn builder(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    // The target has a limit of its own, which is told by a status of its own.
+    let head = limits.head_bytes.saturating_add(limits.uri) as usize;
+    // A client that shuts down its sending side after its request still gets its answer. Deadlines are the registry's,
+    // which needs no timer per request.
+    builder
+        .half_close(true)
+        .header_read_timeout(None)
+        .ignore_invalid_headers(false)
+        .max_buf_size(head.max(LEAST_BUFFER))
+        .max_header_size(head);
+    if limits.fields != HYPERS_FIELDS {
+        builder.max_headers(limits.fields as usize);
+    }
+    builder
+}
+
+/// hyper tells its errors apart by their text alone, beyond the coarse kinds.
+fn end_of(error: &hyper::Error) -> End {
+    if !error.is_parse() {
+        return if error.is_user() { End::BrokeOff } else { End::Gone };
+    }
+    if error.to_string().contains("URI too long") {
+        End::Malformed(StatusCode::URI_TOO_LONG)
+    } else if error.is_parse_too_large() {
+        End::Malformed(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+    } else {
+        End::Malformed(StatusCode::BAD_REQUEST)
+    }
+}

@@ -1,0 +1,103 @@
+//! HTTP/2 on one connection, by hyper ([RFC 9113](https://www.rfc-editor.org/rfc/rfc9113)).
+//!
+//! The attacks that HTTP/2 is known for are many cheap frames that make the server work: requests that are reset at once,
+//! pings, settings, heads without end. hyper and h2 bound what each can hold; what they do not bound is how long it goes
+//! on. [`Toll`](crate::connection::Toll) does: a client pays for its frames with requests.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use hyper::rt::Executor;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use medusa_net::{Phase, Signal};
+
+use super::{End, write_out};
+use crate::connection::Connection;
+use crate::exchange::exchange;
+use crate::fault::Fault;
+use crate::limits::Limits;
+
+/// How much of one request's body may be on its way before it is read, in bytes.
+pub(crate) const STREAM_WINDOW: u32 = 256 * 1024;
+/// The same for all of a connection's requests together.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// How much of one response may wait to be sent, in bytes.
+const SEND_BUFFER: usize = 128 * 1024;
+/// Requests that may be reset before they were looked at, as h2 has it.
+const RESET_BEFORE_SEEN: usize = 20;
+/// Requests that may be refused for errors of the client before it is sent away.
+const REFUSED: usize = 64;
+
+/// Runs hyper's tasks, one for each request, on the worker.
+#[derive(Debug, Clone, Copy)]
+struct OnThisWorker;
+
+impl<F: Future<Output = ()> + 'static> Executor<F> for OnThisWorker {
+    fn execute(&self, task: F) {
+        tokio::task::spawn_local(task);
+    }
+}
+
+/// Answers requests until the connection ends.
+pub(super) async fn drive(context: &Rc<Connection>) -> End {
+    let (conn, handle) = (&context.conn, &context.handle);
+    context.multiplex();
+    let owned = Rc::clone(context);
+    let service = service_fn(move |request| exchange(request, Rc::clone(&owned)));
+    let mut http = builder(&context.limits()).serve_connection(TokioIo::new(handle.io()), service);
+    if conn.is_draining() {
+        Pin::new(&mut http).graceful_shutdown();
+    }
+    poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(result) = Pin::new(&mut http).poll(cx) {
+                return Poll::Ready(if result.is_ok() { End::Done } else { End::Gone });
+            }
+            if context.toll().is_exceeded(conn) {
+                context.count(Fault::Flood);
+                return Poll::Ready(End::Gone);
+            }
+            match conn.poll_signal(cx) {
+                Signal::None | Signal::Rest => break,
+                Signal::Drain => {
+                    Pin::new(&mut http).graceful_shutdown();
+                    if conn.phase() == Phase::Idle {
+                        conn.enter(Phase::Closing);
+                    }
+                }
+                Signal::Expired(Phase::Idle | Phase::Head) => {
+                    // The client is told, and has a moment to hear it.
+                    Pin::new(&mut http).graceful_shutdown();
+                    conn.enter(Phase::Closing);
+                }
+                Signal::Expired(_) => return Poll::Ready(End::Gone),
+                Signal::Stalled => {
+                    context.count(Fault::WriteStall);
+                    return Poll::Ready(End::Gone);
+                }
+            }
+        }
+        match write_out(handle, cx) {
+            Ok(()) => Poll::Pending,
+            Err(_gone) => Poll::Ready(End::Gone),
+        }
+    })
+    .await
+}
+
+fn builder(limits: &Limits) -> http2::Builder<OnThisWorker> {
+    let mut builder = http2::Builder::new(OnThisWorker);
+    builder
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(limits.head_bytes)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_pending_accept_reset_streams(RESET_BEFORE_SEEN)
+        .max_local_error_reset_streams(REFUSED);
+    builder
+}

@@ -1,0 +1,183 @@
+//! One connection, from its first byte to its last.
+//!
+//! 1. [`open`]: the PROXY protocol's header where a balancer sends one, admission, TLS.
+//! 2. [`first_bytes`]: what the client says first tells HTTP/1 from HTTP/2. Until then, and whenever a kept connection
+//!    rests, there are no buffers.
+//! 3. [`http1`] or [`http2`] drive hyper over a *cork* ([`medusa_net::cork`]): what is written during one poll of this task
+//!    goes out in one write at its end. [`upgrade`](crate::upgrade) takes over where a handler wants another protocol.
+//! 4. [`close`]: so that the client gets every byte.
+//!
+//! Invariant: whatever a client sends or does not send, its task ends: each stage ends by itself, by a deadline, or by the
+//! server's shutdown.
+
+mod close;
+mod http1;
+mod http2;
+mod open;
+
+pub(crate) use http2::STREAM_WINDOW;
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::StatusCode;
+use medusa_net::cork::CorkHandle;
+use medusa_net::{Accept, Conn, Phase, Signal, Stream};
+use tokio::io::{AsyncRead, ReadBuf};
+
+use crate::connection::Connection;
+use crate::fault::Fault;
+use crate::server::Directory;
+use crate::upgrade;
+
+/// Speaks HTTP on accepted connections.
+pub struct HttpAccept {
+    directory: Arc<dyn Directory>,
+}
+
+impl HttpAccept {
+    /// Answers with whatever server `directory` names at each request.
+    pub fn new(directory: Arc<dyn Directory>) -> Self {
+        Self { directory }
+    }
+}
+
+impl fmt::Debug for HttpAccept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpAccept").field("directory", &self.directory).finish()
+    }
+}
+
+impl Accept for HttpAccept {
+    fn accept(&self, stream: Stream, conn: Rc<Conn>) -> Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(serve(stream, conn, Arc::clone(&self.directory)))
+    }
+}
+
+/// How a stretch of HTTP on a connection ended.
+#[derive(Debug)]
+enum End {
+    /// As agreed: the peer left, or a response said that it is the last.
+    Done,
+    /// Nothing has happened for a while: go on without buffers.
+    Rest,
+    /// The 101 is out, and another protocol goes on.
+    Upgraded,
+    /// The peer sent something that is not HTTP/1. hyper has answered it with this status.
+    Malformed(StatusCode),
+    /// A head did not arrive in time: 408.
+    HeadTimeout,
+    /// A response broke off. What there is of it is still the peer's.
+    BrokeOff,
+    /// There is nobody to talk to any more, or nobody to be talked to.
+    Gone,
+}
+
+async fn serve(stream: Stream, conn: Rc<Conn>, directory: Arc<dyn Directory>) {
+    let Some(opened) = open::open(stream, &conn, &directory).await else { return };
+    let _ticket = opened.ticket;
+    let context = Rc::new(Connection::new(Rc::clone(&conn), directory, opened.stream));
+    let end = loop {
+        let end = match first_bytes(&context).await {
+            Ok(Speaks::Http1) => Box::pin(http1::drive(&context)).await,
+            Ok(Speaks::Http2) => Box::pin(http2::drive(&context)).await,
+            Err(end) => end,
+        };
+        match end {
+            End::Rest => {}
+            End::Upgraded => {
+                if let Some((upgrade, exchanged)) = context.take_upgrade() {
+                    upgrade::run(upgrade, exchanged, &context.handle, &conn).await;
+                }
+                break End::Done;
+            }
+            end => break end,
+        }
+    };
+    close::close(&context, end).await;
+}
+
+/// What a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Speaks {
+    Http1,
+    Http2,
+}
+
+/// How a client that speaks HTTP/2 begins ([RFC 9113 §3.4](https://www.rfc-editor.org/rfc/rfc9113#section-3.4)).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What is read at once while nobody has a buffer: the head of a common request.
+const FIRST_READ: usize = 2048;
+
+/// Waits until the client speaks, and finds out what. What it said is there to be read.
+async fn first_bytes(context: &Connection) -> Result<Speaks, End> {
+    let (conn, handle) = (&context.conn, &context.handle);
+    let mut io = handle.io();
+    let mut said = Vec::new();
+    loop {
+        let read = poll_fn(|cx| {
+            let mut buf = [std::mem::MaybeUninit::uninit(); FIRST_READ];
+            let mut buf = ReadBuf::uninit(&mut buf);
+            if let Poll::Ready(read) = Pin::new(&mut io).poll_read(cx, &mut buf) {
+                said.extend_from_slice(buf.filled());
+                return Poll::Ready(read.map(|()| !buf.filled().is_empty()).map_err(|_gone| End::Gone));
+            }
+            match conn.poll_signal(cx) {
+                // Nothing is under way that could be finished first.
+                Signal::Drain if conn.phase() == Phase::Idle => Poll::Ready(Err(End::Done)),
+                Signal::None | Signal::Rest | Signal::Drain => Poll::Pending,
+                Signal::Expired(Phase::Head) => Poll::Ready(Err(End::HeadTimeout)),
+                Signal::Expired(_) | Signal::Stalled => Poll::Ready(Err(End::Gone)),
+            }
+        });
+        if !read.await? {
+            return Err(End::Done);
+        }
+        let begins = PREFACE.len().min(said.len());
+        if said[..begins] != PREFACE[..begins] {
+            handle.unread(Bytes::from(said));
+            return Ok(Speaks::Http1);
+        }
+        if begins == PREFACE.len() {
+            handle.unread(Bytes::from(said));
+            return Ok(Speaks::Http2);
+        }
+    }
+}
+
+impl End {
+    /// What is counted.
+    fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::Malformed(StatusCode::URI_TOO_LONG) => Some(Fault::UriTooLong),
+            Self::Malformed(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE) => Some(Fault::HeadTooLarge),
+            Self::Malformed(_) => Some(Fault::Malformed),
+            Self::HeadTimeout => Some(Fault::HeadTimeout),
+            Self::Done | Self::Rest | Self::Upgraded | Self::BrokeOff | Self::Gone => None,
+        }
+    }
+
+    /// The status of a request that never came to be one, for its record.
+    fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Malformed(status) => Some(*status),
+            Self::HeadTimeout => Some(StatusCode::REQUEST_TIMEOUT),
+            Self::Done | Self::Rest | Self::Upgraded | Self::BrokeOff | Self::Gone => None,
+        }
+    }
+}
+
+/// Polls `write_out` at the end of a driver's poll: an error means that the peer is gone.
+fn write_out(handle: &CorkHandle<Stream>, cx: &mut std::task::Context<'_>) -> io::Result<()> {
+    match handle.poll_write_out(cx) {
+        Poll::Ready(written) => written,
+        Poll::Pending => Ok(()),
+    }
+}

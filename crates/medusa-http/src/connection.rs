@@ -1,0 +1,186 @@
+//! What the requests of one connection have in common.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use http::StatusCode;
+use medusa_net::cork::{CorkHandle, cork};
+use medusa_net::tls::TlsInfo;
+use medusa_net::{Conn, Phase, Stream};
+use medusa_proto::access::Peer;
+
+use crate::conn::STREAM_WINDOW;
+use crate::fault::Fault;
+use crate::limits::Limits;
+use crate::record::{self, Exchanged};
+use crate::server::{Directory, PinnedServer};
+use crate::upgrade::Upgrade;
+
+/// One connection, as its requests see it.
+pub(crate) struct Connection {
+    pub(crate) conn: Rc<Conn>,
+    pub(crate) handle: CorkHandle<Stream>,
+    pub(crate) peer: Peer,
+    /// What was agreed on, on an encrypted connection.
+    pub(crate) tls: Option<Arc<TlsInfo>>,
+    directory: Arc<dyn Directory>,
+    limits: Cell<Limits>,
+    /// Requests that are being answered.
+    open: Cell<usize>,
+    /// HTTP/2: many requests at a time.
+    multiplexed: Cell<bool>,
+    toll: Toll,
+    /// What goes on after the 101 that is on its way.
+    upgrade: RefCell<Option<(Upgrade, Exchanged)>>,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("conn", &self.conn).finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    pub(crate) fn new(conn: Rc<Conn>, directory: Arc<dyn Directory>, stream: Stream) -> Self {
+        let tls = stream.tls();
+        let (_, handle) = cork(stream, Rc::clone(&conn));
+        let connection = Self {
+            peer: peer(&conn),
+            tls,
+            handle,
+            limits: Cell::new(Limits::default()),
+            open: Cell::new(0),
+            multiplexed: Cell::new(false),
+            toll: Toll::default(),
+            upgrade: RefCell::default(),
+            conn,
+            directory,
+        };
+        connection.conn.set_deadlines(connection.limits.get().deadlines());
+        connection.server();
+        connection
+    }
+
+    /// The server of this instant; its deadlines are taken over, should they be others than before.
+    pub(crate) fn server(&self) -> Option<PinnedServer> {
+        let server = self.directory.current()?;
+        let limits = server.parts.limits;
+        if self.limits.replace(limits) != limits {
+            self.conn.set_deadlines(limits.deadlines());
+        }
+        Some(server)
+    }
+
+    /// Those of the server that was asked last.
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits.get()
+    }
+
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.multiplexed.get()
+    }
+
+    /// From now on there are many requests at a time.
+    pub(crate) fn multiplex(&self) {
+        self.multiplexed.set(true);
+        self.conn.set_multiplexed();
+        self.conn.enter(Phase::Idle);
+    }
+
+    /// A request begins to be answered.
+    pub(crate) fn begin(&self) {
+        self.open.set(self.open.get() + 1);
+        self.conn.enter(Phase::Busy);
+        self.conn.count_request();
+    }
+
+    /// A request has been answered, or was cancelled by its client.
+    pub(crate) fn end(&self, cancelled: bool) {
+        let open = self.open.get().saturating_sub(1);
+        self.open.set(open);
+        self.toll.ended(cancelled);
+        if open == 0 {
+            // An HTTP/1 connection that is to end does so by itself; with HTTP/2 the client has a part in it.
+            let last = self.multiplexed.get() && self.conn.is_draining();
+            self.conn.enter(if last { Phase::Closing } else { Phase::Idle });
+        }
+    }
+
+    pub(crate) fn toll(&self) -> &Toll {
+        &self.toll
+    }
+
+    /// Counts a fault of the client.
+    pub(crate) fn count(&self, fault: Fault) {
+        if let Some(server) = self.directory.current() {
+            server.parts.counters.faults.count(fault);
+        }
+    }
+
+    /// Records a request that could not be read, so that it was never exchanged.
+    pub(crate) fn record_unread(&self, status: StatusCode) {
+        if let Some(server) = self.directory.current() {
+            record::unread(&server, self.peer, status);
+        }
+    }
+
+    /// Notes what is to go on when the 101 is out.
+    pub(crate) fn upgrade_to(&self, upgrade: Upgrade, exchanged: Exchanged) {
+        *self.upgrade.borrow_mut() = Some((upgrade, exchanged));
+    }
+
+    pub(crate) fn is_upgrading(&self) -> bool {
+        self.upgrade.borrow().is_some()
+    }
+
+    pub(crate) fn take_upgrade(&self) -> Option<(Upgrade, Exchanged)> {
+        self.upgrade.borrow_mut().take()
+    }
+}
+
+/// Who is at the other end, as records have it.
+pub(crate) fn peer(conn: &Conn) -> Peer {
+    match conn.peer() {
+        medusa_net::Peer::Tcp(addr) => addr.ip().into(),
+        medusa_net::Peer::Unix => Peer::Unix,
+    }
+}
+
+/// What an HTTP/2 client may send before it has paid for it with requests that it let be answered.
+#[derive(Debug, Default)]
+pub(crate) struct Toll {
+    answered: Cell<u64>,
+    cancelled: Cell<u64>,
+    /// Bytes of bodies that handlers have read; they may do so on another thread.
+    read: Arc<AtomicU64>,
+}
+
+/// Bytes that are free: settings, and a ping now and then for as long as a connection lives.
+const FREE_BYTES: u64 = 256 * 1024;
+/// Bytes that come with a request: its head, and a body that nobody reads.
+const BYTES_PER_REQUEST: u64 = 64 * 1024 + STREAM_WINDOW as u64;
+/// Cancelled requests that are free: a page full of pictures that is left before it has loaded.
+const FREE_CANCELLED: u64 = 200;
+
+impl Toll {
+    fn ended(&self, cancelled: bool) {
+        let count = if cancelled { &self.cancelled } else { &self.answered };
+        count.set(count.get() + 1);
+    }
+
+    /// Where bytes of bodies are counted that handlers have read.
+    pub(crate) fn read(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.read)
+    }
+
+    /// Whether the client has sent more than it may. Bodies that were read, and responses that it makes room for, pay for
+    /// themselves.
+    pub(crate) fn is_exceeded(&self, conn: &Conn) -> bool {
+        let (answered, cancelled) = (self.answered.get(), self.cancelled.get());
+        let paid = FREE_BYTES + conn.requests() * BYTES_PER_REQUEST + conn.sent() / 8;
+        cancelled > FREE_CANCELLED + answered || conn.received() > paid + self.read.load(Relaxed)
+    }
+}

@@ -1,0 +1,154 @@
+//! A file as a response's body: sent by the kernel where the stream allows it, read where it does not.
+//!
+//! Invariant: no worker waits for a disk. What the page cache does not hold is brought there, or read, on the blocking
+//! pool.
+
+use std::fs::File;
+use std::io::{self, IoSliceMut};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use medusa_net::cork::LONGEST_PIECE;
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
+use tokio::task::JoinHandle;
+
+use crate::body::BodyError;
+use crate::connection::Connection;
+
+/// How much of a file is read at once: large enough that a system call hardly counts, small enough that many slow
+/// clients hold little.
+const CHUNK: usize = 128 * 1024;
+
+/// Part of an open file.
+///
+/// On a stream that the kernel can send files on, it is handed on piece by piece (see
+/// [`CorkHandle::stand_in`](medusa_net::cork::CorkHandle::stand_in)) and never copied. On any other it is read: what the
+/// page cache holds right on the worker (`RWF_NOWAIT` promises not to wait for a disk), the rest on the blocking pool.
+#[derive(Debug)]
+pub struct FileBody {
+    file: Arc<File>,
+    offset: u64,
+    remaining: u64,
+    /// Work on the blocking pool: what it read, or nothing where it only brought a piece into the page cache.
+    pending: Option<JoinHandle<io::Result<Bytes>>>,
+    /// Set where the kernel sends.
+    sender: Option<Rc<Connection>>,
+    /// The page cache holds the next piece, as far as we know.
+    is_cached: bool,
+}
+
+impl FileBody {
+    /// `len` bytes of `file` from `offset` on. The caller has checked that they are there.
+    pub fn new(file: Arc<File>, offset: u64, len: u64) -> Self {
+        Self { file, offset, remaining: len, pending: None, sender: None, is_cached: false }
+    }
+
+    /// How many bytes are still to be sent.
+    pub(crate) fn len(&self) -> u64 {
+        self.remaining
+    }
+
+    /// Has the kernel send it on a connection's stream, which can do that.
+    pub(crate) fn send_by(&mut self, connection: Rc<Connection>) {
+        self.sender = Some(connection);
+    }
+
+    pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        if self.remaining == 0 {
+            return Poll::Ready(None);
+        }
+        let chunk = if self.sender.is_some() { self.poll_piece(cx) } else { self.poll_read(cx) };
+        let advanced = ready!(chunk).map_err(BodyError::from).and_then(|chunk| self.advance(chunk));
+        Poll::Ready(Some(advanced))
+    }
+
+    /// The stand-in of the next piece, once the page cache holds it.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        let len = self.next_len(LONGEST_PIECE);
+        if let Some(task) = &mut self.pending {
+            let warmed = ready!(Pin::new(task).poll(cx));
+            self.pending = None;
+            warmed.unwrap_or_else(|gone| Err(io::Error::other(gone)))?;
+            self.is_cached = true;
+        }
+        if !self.is_cached && !self.is_in_cache(len) {
+            let (file, offset) = (Arc::clone(&self.file), self.offset);
+            self.pending = Some(tokio::task::spawn_blocking(move || bring_into_cache(&file, offset, len)));
+            return self.poll_piece(cx);
+        }
+        self.is_cached = false;
+        let Some(connection) = &self.sender else { return Poll::Ready(Ok(Bytes::new())) };
+        Poll::Ready(Ok(connection.handle.stand_in(Arc::clone(&self.file), self.offset, len)))
+    }
+
+    /// Whether the page cache holds the first and the last byte of the next `len`, and so most likely all of them: it
+    /// reads ahead and drops in order.
+    fn is_in_cache(&self, len: usize) -> bool {
+        let last = self.offset + len.saturating_sub(1) as u64;
+        [last, self.offset].into_iter().all(|at| {
+            let mut byte = [0];
+            !matches!(self.read_now(&mut byte, at), Err(Errno::AGAIN | Errno::INTR))
+        })
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        if let Some(task) = &mut self.pending {
+            let read = ready!(Pin::new(task).poll(cx));
+            self.pending = None;
+            return Poll::Ready(read.unwrap_or_else(|gone| Err(io::Error::other(gone))));
+        }
+        let len = self.next_len(CHUNK);
+        let mut chunk = vec![0; len];
+        match self.read_now(&mut chunk, self.offset) {
+            Ok(read) => {
+                chunk.truncate(read);
+                return Poll::Ready(Ok(chunk.into()));
+            }
+            Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => {}
+            Err(error) => return Poll::Ready(Err(error.into())),
+        }
+        let (file, offset) = (Arc::clone(&self.file), self.offset);
+        self.pending = Some(tokio::task::spawn_blocking(move || {
+            let read = file.read_at(&mut chunk, offset)?;
+            chunk.truncate(read);
+            Ok(chunk.into())
+        }));
+        self.poll_read(cx)
+    }
+
+    /// Reads from the page cache; [`Errno::AGAIN`] when that would have to wait.
+    fn read_now(&self, into: &mut [u8], at: u64) -> rustix::io::Result<usize> {
+        preadv2(self.file.as_fd(), &mut [IoSliceMut::new(into)], at, ReadWriteFlags::NOWAIT)
+    }
+
+    fn next_len(&self, most: usize) -> usize {
+        usize::try_from(self.remaining).map_or(most, |left| left.min(most))
+    }
+
+    fn advance(&mut self, chunk: Bytes) -> Result<Bytes, BodyError> {
+        if chunk.is_empty() {
+            return Err(BodyError::Shrank { missing: self.remaining });
+        }
+        self.offset += chunk.len() as u64;
+        self.remaining -= chunk.len() as u64;
+        Ok(chunk)
+    }
+}
+
+/// Reads a piece for the page cache's sake alone.
+fn bring_into_cache(file: &File, offset: u64, len: usize) -> io::Result<Bytes> {
+    let mut bin = vec![0; len.min(CHUNK)];
+    let mut done = 0;
+    while done < len {
+        match file.read_at(&mut bin, offset + done as u64)? {
+            0 => break,
+            read => done += read,
+        }
+    }
+    Ok(Bytes::new())
+}

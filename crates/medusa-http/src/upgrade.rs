@@ -1,0 +1,75 @@
+//! From HTTP to another protocol on the same connection ([RFC 9110 §7.8](https://www.rfc-editor.org/rfc/rfc9110#section-7.8)).
+//!
+//! A handler that answers 101 gives its response an [`Upgrade`]: what is to happen with the byte stream once the 101 is
+//! out. It runs as part of the connection's task, so that it ends with it, and everything it writes during one poll goes
+//! out in one write, as HTTP's does.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use medusa_net::cork::{CorkHandle, CorkIo};
+use medusa_net::{Conn, Signal, Stream};
+use tokio::sync::Notify;
+
+use crate::record::Exchanged;
+
+/// What takes a connection over. Not `Send`: it lives and dies on its worker.
+pub type Session = Pin<Box<dyn Future<Output = ()>>>;
+
+/// The other protocol, ready to begin.
+pub struct Upgrade(Box<dyn FnOnce(Upgraded) -> Session>);
+
+impl Upgrade {
+    /// `begin` is given the byte stream when the 101 is out.
+    pub fn new(begin: impl FnOnce(Upgraded) -> Session + 'static) -> Self {
+        Self(Box::new(begin))
+    }
+}
+
+impl fmt::Debug for Upgrade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Upgrade")
+    }
+}
+
+/// A connection that no longer speaks HTTP.
+#[derive(Debug)]
+pub struct Upgraded {
+    /// The byte stream. What is written to it goes out when the session waits; flushing does nothing.
+    pub io: CorkIo<Stream>,
+    /// Told when the connection should end soon: the server is going, or its listener was removed.
+    pub finish: Rc<Notify>,
+}
+
+/// Runs a session to its end, or the connection's.
+pub(crate) async fn run(
+    upgrade: Upgrade,
+    mut exchanged: Exchanged,
+    handle: &CorkHandle<Stream>,
+    conn: &Conn,
+) {
+    let before = conn.sent();
+    let finish = Rc::new(Notify::new());
+    let mut session = (upgrade.0)(Upgraded { io: handle.io(), finish: Rc::clone(&finish) });
+    if conn.is_draining() {
+        finish.notify_one();
+    }
+    poll_fn(|cx| {
+        let ended = session.as_mut().poll(cx).is_ready();
+        match conn.poll_signal(cx) {
+            Signal::Stalled => return Poll::Ready(()),
+            Signal::Drain => {
+                finish.notify_one();
+                cx.waker().wake_by_ref();
+            }
+            Signal::None | Signal::Rest | Signal::Expired(_) => {}
+        }
+        let written = handle.poll_write_out(cx);
+        if ended || matches!(written, Poll::Ready(Err(_))) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    exchanged.sent = conn.sent() - before;
+}
