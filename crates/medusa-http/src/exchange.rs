@@ -12,13 +12,13 @@ use hyper::body::Incoming;
 use medusa_net::Conn;
 use medusa_proto::with_causes;
 
+use crate::client::Client;
 use crate::connection::Connection;
 use crate::fault::Fault;
 use crate::handler::HandlerError;
 use crate::limits::{Limits, passes, time};
 use crate::record::{Exchanged, SentBody};
 use crate::request::{Head, Request, RequestBody, without_port};
-use crate::request_id::RequestId;
 use crate::response::{Response, may_have_body};
 use crate::router::{Params, Route};
 use crate::server::{Mount, Server};
@@ -36,7 +36,9 @@ pub(crate) async fn exchange(
         let response = Response::page(StatusCode::SERVICE_UNAVAILABLE).with(header::CONNECTION, CLOSE);
         return Ok(send(response, parts.version, Exchanged::unrouted(connection)));
     };
-    let mut exchanged = Exchanged::begin(connection, Rc::clone(&server), &parts);
+    let encrypted = connection.tls.is_some();
+    let client = Client::of(connection.peer, encrypted, &server.parts.trusted_proxies, &parts.headers);
+    let mut exchanged = Exchanged::begin(connection, Rc::clone(&server), client.peer, &parts);
     let connection = exchanged.connection();
     let limits = server.parts.limits;
     let version = parts.version;
@@ -49,10 +51,10 @@ pub(crate) async fn exchange(
         params: Params::default(),
         tail: 0,
         peer: connection.peer,
-        client: connection.peer,
-        secure: connection.tls.is_some(),
+        client: client.peer,
+        secure: client.secure,
         tls: connection.tls.clone(),
-        id: RequestId::next(),
+        id: client.id,
     };
     let secure = head.secure;
     let last = passes(connection.conn.requests() + 1, limits.requests);

@@ -8,6 +8,7 @@
 
 mod admission;
 mod body;
+mod client;
 mod conn;
 mod connection;
 mod exchange;

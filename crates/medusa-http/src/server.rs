@@ -12,6 +12,7 @@ use http::{HeaderValue, StatusCode};
 use medusa_log::Sink;
 use medusa_net::tls::Tls;
 use medusa_net::{ListenAddr, worker};
+use medusa_proto::forwarded::TrustedProxies;
 use medusa_proto::status::Status;
 
 use crate::admission::Admission;
@@ -145,6 +146,8 @@ pub struct ServerParts {
     pub log: Option<Arc<dyn Sink>>,
     /// What bounds its connections and requests.
     pub limits: Limits,
+    /// The proxies whose word about their clients is taken. None by default.
+    pub trusted_proxies: Arc<TrustedProxies>,
     /// The value of `Strict-Transport-Security` in encrypted responses
     /// ([RFC 6797](https://www.rfc-editor.org/rfc/rfc6797)).
     pub hsts: Option<HeaderValue>,
@@ -163,6 +166,7 @@ impl ServerParts {
             _ => false,
         };
         same_log
+            && self.trusted_proxies == other.trusted_proxies
             && (self.id, &self.name, &self.listen, self.limits, &self.hsts, &self.origin)
                 == (other.id, &other.name, &other.listen, other.limits, &other.hsts, &other.origin)
             && self.mounts.len() == other.mounts.len()

@@ -4,6 +4,7 @@
 //! - `main_vm`, `inline`, `transaction`: scripts, statements, timers, handlers given as functions, and what they change;
 //! - `worker`: handlers given as files, on every worker;
 //! - `vm`, `preempt`, `task`: one VM, its sandbox, how it gives way and is stopped;
+//! - `request`, `forms`, `respond`, `producer`, `events`: what a handler is given and gives back;
 //! - `bindings`, [`mod@reference`]: what scripts can reach, and its documentation.
 //!
 //! **Invariants:** this is the only crate that knows mlua. A script is stopped at its budget wherever it is, and nothing it
@@ -13,6 +14,8 @@ mod bindings;
 mod call;
 mod engine;
 mod error;
+mod events;
+mod forms;
 mod inline;
 mod main_vm;
 mod preempt;

@@ -3,9 +3,11 @@
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use mlua::{Function, Table, Value};
+use mlua::{Table, Value};
 
+use crate::events::EventSource;
 use crate::print::{as_number, kind, show};
+use crate::producer::Source;
 
 /// A response, as a script gave it.
 #[derive(Debug)]
@@ -18,8 +20,8 @@ pub(crate) struct Reply {
 #[derive(Debug)]
 pub(crate) enum ReplyBody {
     Bytes(Bytes),
-    /// `function(write)`: called when the response starts, pulled by the client's speed.
-    Producer(Function),
+    /// Called when the response starts, pulled by the client's speed.
+    Producer(Source),
 }
 
 fn wrong(message: impl Into<String>) -> mlua::Error {
@@ -81,7 +83,10 @@ fn body(value: Value) -> mlua::Result<ReplyBody> {
     match value {
         Value::Nil => Ok(ReplyBody::Bytes(Bytes::new())),
         Value::String(text) => Ok(ReplyBody::Bytes(Bytes::copy_from_slice(&text.as_bytes()))),
-        Value::Function(producer) => Ok(ReplyBody::Producer(producer)),
+        Value::Function(producer) => Ok(ReplyBody::Producer(Source::Function(producer))),
+        Value::UserData(data) if data.is::<EventSource>() => {
+            Ok(ReplyBody::Producer(Source::Events(data.borrow::<EventSource>()?.clone())))
+        }
         other => Err(wrong(format!("body must be a string or a function(write), not a {}", kind(&other)))),
     }
 }

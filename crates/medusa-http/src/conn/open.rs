@@ -1,18 +1,21 @@
-//! What comes before HTTP: who connects, whether there is room, and TLS.
+//! What comes before HTTP: a balancer's word about who connects, whether there is room, and TLS.
 
 use std::future::poll_fn;
 use std::io;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use medusa_net::proxy::read_header;
 use medusa_net::tls::{HandshakeError, Tls};
 use medusa_net::{Conn, Peer, Phase, Signal, Stream};
+use medusa_proto::proxy_protocol::Header;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::admission::Ticket;
+use crate::client::address;
+use crate::connection::peer;
 use crate::fault::Fault;
 use crate::limits::time;
 use crate::server::{Directory, Server};
@@ -25,30 +28,61 @@ pub(super) struct Opened {
 }
 
 /// Opens a connection; `None` if it has ended already.
-pub(super) async fn open(stream: Stream, conn: &Rc<Conn>, directory: &Arc<dyn Directory>) -> Option<Opened> {
+pub(super) async fn open(
+    mut stream: Stream,
+    conn: &Rc<Conn>,
+    directory: &Arc<dyn Directory>,
+) -> Option<Opened> {
     // A listener without a server is about to go: its requests are answered 503.
     let Some(server) = directory.current() else { return Some(Opened { stream, ticket: None }) };
-    let listen = directory.listen();
-    let ticket = server.parts.counters.admission.admit(address(conn), &server.parts.limits);
+    let (tls, proxied) =
+        directory.listen().map_or((None, false), |listen| (listen.tls, listen.proxy_protocol));
+    if proxied {
+        introduce(&mut stream, conn, &server).await?;
+    }
+    let parts = &server.parts;
+    let address = address(peer(conn)).filter(|ip| !parts.trusted_proxies.trusts(Some(*ip)));
+    let ticket = parts.counters.admission.admit(address, &parts.limits);
     if ticket.is_none() {
-        server.parts.counters.faults.count(Fault::TooManyConnections);
+        parts.counters.faults.count(Fault::TooManyConnections);
         // With TLS there is nobody to say it to yet.
-        if listen.is_none_or(|listen| listen.tls.is_none()) {
+        if tls.is_none() {
             say(stream, TOO_MANY).await;
         }
         return None;
     }
-    let stream = match listen.and_then(|listen| listen.tls) {
+    let stream = match tls {
         None => stream,
         Some(tls) => encrypt(stream, &tls, conn, &server).await?,
     };
     Some(Opened { stream, ticket })
 }
 
-fn address(conn: &Conn) -> Option<IpAddr> {
-    match conn.peer() {
-        Peer::Tcp(addr) => Some(addr.ip()),
-        Peer::Unix => None,
+/// Reads whose connection it is, within the time of a handshake.
+async fn introduce(stream: &mut Stream, conn: &Conn, server: &Server) -> Option<()> {
+    let parts = &server.parts;
+    let refused = |why: &dyn std::fmt::Display| {
+        parts.counters.faults.count(Fault::Proxy);
+        tracing::debug!(peer = %conn.peer(), listener = %conn.listen_addr(), "no PROXY header: {why}");
+        None
+    };
+    if !parts.trusted_proxies.is_empty() && !parts.trusted_proxies.trusts(address(peer(conn))) {
+        return refused(&"the peer is not among `trusted_proxies`");
+    }
+    let limit = time(parts.limits.handshake);
+    match unless_ended(conn, tokio::time::timeout(limit, read_header(stream))).await? {
+        Err(_elapsed) => refused(&"it did not come in time"),
+        Ok(Err(error)) => refused(&error),
+        Ok(Ok(header)) => {
+            match header {
+                Header::Inet { source, .. } => conn.set_peer(source.into()),
+                Header::Unix => conn.set_peer(Peer::Unix),
+                Header::Local | Header::Unknown => {}
+            }
+            // From here on it is somebody else's time.
+            conn.enter(Phase::Idle);
+            Some(())
+        }
     }
 }
 

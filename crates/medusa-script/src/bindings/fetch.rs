@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -20,9 +20,10 @@ use medusa_proto::with_causes;
 use mlua::{AnyUserData, Function, Lua, LuaString, Table, UserData, Value};
 
 use super::options::Options;
-use super::{Reach as MainReach, fail, json, origin};
+use super::{fail, json, origin};
 use crate::print::{kind, show};
 use crate::reference::{Class, Item, Reach};
+use crate::require::ScriptRoot;
 use crate::vm::load;
 
 pub(crate) const DOCS: &[Item] = &[Item {
@@ -398,17 +399,6 @@ async fn next(lua: &Lua, response: &Table) -> Result<Option<Bytes>, String> {
     chunk.map_err(|error| told(&with_causes(&error)))
 }
 
-/// Where relative paths of handler files start, in a worker's VM.
-struct Root(PathBuf);
-
-/// Tells a worker's VM where the script is.
-pub(crate) fn set_root(lua: &Lua, root: &Path) {
-    lua.set_app_data(Root(root.to_owned()));
-}
-
 fn root(lua: &Lua) -> PathBuf {
-    if let Ok(reach) = MainReach::of(lua) {
-        return reach.path("");
-    }
-    lua.app_data_ref::<Root>().map(|root| root.0.clone()).unwrap_or_default()
+    lua.app_data_ref::<ScriptRoot>().map(|root| root.0.to_path_buf()).unwrap_or_default()
 }

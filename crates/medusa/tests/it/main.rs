@@ -8,6 +8,7 @@ mod budgets;
 mod cli;
 mod fetch;
 mod files;
+mod forms;
 mod framing;
 mod http1;
 mod listeners;

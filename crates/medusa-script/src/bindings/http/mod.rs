@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use medusa_http::ServerParts;
+use medusa_proto::forwarded::TrustedProxies;
 use medusa_site::{ServerId, ServerSpec};
 use mlua::{Lua, Table, UserData, UserDataFields, UserDataMethods, Value};
 
@@ -27,12 +28,12 @@ pub(crate) use listen::CLASS as LISTEN;
 pub(crate) use mount::{CLASS as MOUNT, OPTIONS as MOUNT_OPTIONS};
 pub(crate) use tls::{CERTIFICATE, CLASS as TLS};
 
-pub(crate) const DOCS: &[Item] = &[Item {
+pub(crate) const DOCS: Item = Item {
     path: "medusa.http.server",
     signature: "(options: HttpServerOptions) -> HttpServer",
     reach: reference::Reach::Main,
     doc: "Adds an HTTP server to the site. It listens from the moment the change is published.",
-}];
+};
 
 pub(crate) const OPTIONS: Class = Class {
     name: "HttpServerOptions",
@@ -59,6 +60,14 @@ pub(crate) const OPTIONS: Class = Class {
             reach: reference::Reach::Main,
             doc: "Whether every connection begins with a header of the PROXY protocol (version 1 or 2), as balancers send \
                   it to tell whose connection it is. Turn it on only where nobody else can connect. Default false.",
+        },
+        Item {
+            path: "trusted_proxies",
+            signature: "{ string }?",
+            reach: reference::Reach::Main,
+            doc: "Proxies in front whose word about their clients is taken (`X-Forwarded-For`, `X-Forwarded-Proto`, \
+                  `Forwarded`, `X-Request-Id`): addresses, networks like `\"10.0.0.0/8\"`, `\"private\"`, `\"unix\"`. Then \
+                  only they may send headers of the PROXY protocol, too. Default: none, for anybody can write these fields.",
         },
         Item {
             path: "hsts",
@@ -154,7 +163,7 @@ pub(crate) const HSTS_OPTIONS: Class = Class {
 };
 
 pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
-    let http = lua.create_table()?;
+    let http: Table = medusa.get("http")?;
     let server = |lua: Lua, value: Value| {
         let spec = server_spec(&lua, value);
         async move {
@@ -166,8 +175,7 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
                 .map_err(|error| at_place(&at, error))
         }
     };
-    http.set("server", lua.create_async_function(server)?)?;
-    medusa.set("http", http)
+    http.set("server", lua.create_async_function(server)?)
 }
 
 /// Puts the place before an error that has none yet.
@@ -192,6 +200,7 @@ fn server_spec(lua: &Lua, value: Value) -> mlua::Result<ServerSpec> {
         )?,
         log: options.get::<SinkValue>("log", "a log, from medusa.log")?.map(|sink| sink.0),
         limits: limits::option(lua, options.get("limits", "a table")?.unwrap_or(Value::Nil))?,
+        trusted_proxies: trusted_proxies(lua, options.get("trusted_proxies", "a list of strings")?)?,
         hsts: hsts(lua, options.get("hsts", "true, a number of seconds or a table")?)?,
         origin: origin(lua),
     };
@@ -259,6 +268,16 @@ impl UserData for HttpServer {
             this.look(lua, |server| format!("HttpServer \"{}\", {} mounts", server.name, server.mounts.len()))
         });
     }
+}
+
+/// The value of `trusted_proxies`.
+fn trusted_proxies(lua: &Lua, list: Option<Table>) -> mlua::Result<Arc<TrustedProxies>> {
+    let Some(list) = list else { return Ok(Arc::default()) };
+    let entries: mlua::Result<Vec<String>> = list.sequence_values().collect();
+    let wrong =
+        |error: &dyn std::fmt::Display| fail(lua, format!("medusa.http.server: `trusted_proxies`: {error}"));
+    let entries = entries.map_err(|_other| wrong(&"every entry must be a string"))?;
+    TrustedProxies::parse(entries).map(Arc::new).map_err(|error| wrong(&error))
 }
 
 const YEAR: f64 = 31_536_000.0;

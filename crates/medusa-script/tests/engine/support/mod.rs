@@ -92,6 +92,17 @@ impl Server {
     }
 }
 
+/// A server with one handler twice: at `/inline` as a function of the main VM, at `/file` as a file. `options` are added
+/// to the server's, `body` is the handler's, which has `req`.
+pub(crate) fn in_both(options: &str, body: &str) -> Server {
+    let script = format!(
+        "web = medusa.http.server {{ listen = '127.0.0.1:0' {options} }}
+        web:mount('/inline', function(req) {body} end)
+        web:mount('/file', medusa.handler.script('handler.luau'))"
+    );
+    Server::start(&script, &[("handler.luau", &format!("return function(req) {body} end"))])
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         self.workers.stop();
