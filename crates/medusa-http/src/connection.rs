@@ -16,6 +16,7 @@ use crate::conn::STREAM_WINDOW;
 use crate::fault::Fault;
 use crate::limits::Limits;
 use crate::record::{self, Exchanged};
+use crate::request::Unread;
 use crate::server::{Directory, PinnedServer};
 use crate::upgrade::Upgrade;
 
@@ -33,6 +34,7 @@ pub(crate) struct Connection {
     /// HTTP/2: many requests at a time.
     multiplexed: Cell<bool>,
     toll: Toll,
+    unread: Arc<Unread>,
     /// What goes on after the 101 that is on its way.
     upgrade: RefCell<Option<(Upgrade, Exchanged)>>,
 }
@@ -55,6 +57,7 @@ impl Connection {
             open: Cell::new(0),
             multiplexed: Cell::new(false),
             toll: Toll::default(),
+            unread: Arc::default(),
             upgrade: RefCell::default(),
             conn,
             directory,
@@ -88,6 +91,11 @@ impl Connection {
         self.multiplexed.set(true);
         self.conn.set_multiplexed();
         self.conn.enter(Phase::Idle);
+    }
+
+    /// The bodies that are not at their end.
+    pub(crate) fn unread(&self) -> Arc<Unread> {
+        Arc::clone(&self.unread)
     }
 
     /// A request begins to be answered.

@@ -5,11 +5,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::task::AtomicWaker;
 use http::{HeaderMap, Method, StatusCode, Uri, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -155,7 +157,8 @@ pub struct RequestBody {
     source: Source,
     limit: u64,
     seen: u64,
-    trailers: Option<HeaderMap>,
+    /// Boxed, for there hardly ever are any.
+    trailers: Option<Box<HeaderMap>>,
 }
 
 enum Source {
@@ -174,6 +177,8 @@ struct Wire {
     expects: bool,
     /// Whether it is worth reading on for the connection's sake.
     drains: bool,
+    /// None where there is nothing to read, or requests do not follow one another. The last field: dropped after the body.
+    guard: Option<Guard>,
 }
 
 impl RequestBody {
@@ -182,6 +187,7 @@ impl RequestBody {
             drains: !on.is_multiplexed() && !incoming.is_end_stream(),
             counted: on.is_multiplexed().then(|| on.toll().read()),
             expects: headers.contains_key(header::EXPECT),
+            guard: (!on.is_multiplexed() && !incoming.is_end_stream()).then(|| Guard::new(on.unread())),
             pace: Pace::new(limits),
             incoming: Some(incoming),
         };
@@ -239,7 +245,7 @@ impl RequestBody {
     /// The fields that came behind the body, once that has been read to its end
     /// ([RFC 9110 §6.5](https://www.rfc-editor.org/rfc/rfc9110#section-6.5)).
     pub fn trailers(&self) -> Option<&HeaderMap> {
-        self.trailers.as_ref()
+        self.trailers.as_deref()
     }
 
     /// How long the body is at least, as the client says.
@@ -252,7 +258,10 @@ impl RequestBody {
 }
 
 impl Wire {
-    async fn next(&mut self, trailers: &mut Option<HeaderMap>) -> Result<Option<Bytes>, RequestBodyError> {
+    async fn next(
+        &mut self,
+        trailers: &mut Option<Box<HeaderMap>>,
+    ) -> Result<Option<Bytes>, RequestBodyError> {
         let Some(incoming) = &mut self.incoming else { return Ok(None) };
         self.expects = false;
         loop {
@@ -271,7 +280,7 @@ impl Wire {
                         }
                         return Ok(Some(data));
                     }
-                    Err(frame) => *trailers = frame.into_trailers().ok(),
+                    Err(frame) => *trailers = frame.into_trailers().ok().map(Box::new),
                 },
             }
         }
@@ -329,6 +338,47 @@ impl Pace {
     }
 }
 
+/// The bodies of a connection that are not at their end. As long as there is one, what comes is content: whoever took it
+/// for a request would answer what a client has hidden in its content.
+#[derive(Debug, Default)]
+pub(crate) struct Unread {
+    bodies: AtomicUsize,
+    ended: AtomicBool,
+    connection: AtomicWaker,
+}
+
+impl Unread {
+    /// Whether what comes next is a request.
+    pub(crate) fn is_none(&self) -> bool {
+        self.bodies.load(Acquire) == 0
+    }
+
+    /// Whether a body has come to its end since this was asked last. The task is woken when one does: hyper waits for
+    /// bytes, and does not notice a body that is dropped.
+    pub(crate) fn poll_ended(&self, cx: &std::task::Context<'_>) -> bool {
+        self.connection.register(cx.waker());
+        self.ended.swap(false, AcqRel)
+    }
+}
+
+/// Stands for one of them. Dropped after the body itself.
+struct Guard(Arc<Unread>);
+
+impl Guard {
+    fn new(unread: Arc<Unread>) -> Self {
+        unread.bodies.fetch_add(1, AcqRel);
+        Self(unread)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.bodies.fetch_sub(1, AcqRel);
+        self.0.ended.store(true, Release);
+        self.0.connection.wake();
+    }
+}
+
 /// How much of a body that nobody wants is read for the connection's sake, in bytes. More would cost more than a new
 /// connection does.
 const DRAINED: usize = 256 * 1024;
@@ -336,17 +386,20 @@ const DRAINED: usize = 256 * 1024;
 const DRAINED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Reads on what a handler has left of a body. Given up, the connection ends after the response.
-async fn drain(mut incoming: Incoming) {
+async fn drain(mut incoming: Incoming, guard: Option<Guard>) {
     let reading = async {
+        let incoming = &mut incoming;
         let mut drained = 0;
         while drained < DRAINED && !incoming.is_end_stream() {
-            let frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut incoming).poll_frame(cx)).await;
+            let frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut *incoming).poll_frame(cx)).await;
             let Some(Ok(frame)) = frame else { return };
             drained += frame.data_ref().map_or(0, Bytes::len);
         }
     };
     // Either way the body is dropped, which tells hyper.
     let _given_up = tokio::time::timeout(DRAINED_WITHIN, reading).await;
+    drop(incoming);
+    drop(guard);
 }
 
 impl Drop for Wire {
@@ -357,7 +410,7 @@ impl Drop for Wire {
             && !incoming.is_end_stream()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            runtime.spawn(drain(incoming));
+            runtime.spawn(drain(incoming, self.guard.take()));
         }
     }
 }

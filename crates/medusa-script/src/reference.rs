@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use crate::bindings::{cookie, events, handler, http, json, log, shared, site, time, timer, url};
+use crate::bindings::{cookie, events, fetch, handler, http, json, log, shared, site, time, timer, url};
 use crate::events::CLASS as EVENT_STREAM;
 use crate::forms::UPLOADED_FILE;
 use crate::request::{CLIENT_CERTIFICATE, TLS_INFO};
@@ -255,6 +255,13 @@ const PAGES: &[Page] = &[
         items: url::DOCS,
         classes: &[],
     },
+    Page {
+        file: "fetch.md",
+        title: "Fetching",
+        intro: "The HTTP client.",
+        items: fetch::DOCS,
+        classes: &[fetch::OPTIONS, fetch::CLASS],
+    },
     Page { file: "json.md", title: "JSON", intro: "Encode and decode.", items: json::DOCS, classes: &[] },
     Page {
         file: "time.md",
@@ -359,11 +366,28 @@ fn object_type(text: &mut String, class: &Class) {
     }
     for method in class.methods {
         comment(text, "\t", method.doc);
-        let with_self = method.signature.replacen('(', "(self, ", 1).replace("(self, )", "(self)");
-        let (arguments, result) = with_self.rsplit_once(" -> ").unwrap_or((&with_self, "()"));
+        let (arguments, result) = arguments_and_result(method.signature);
+        let arguments = arguments.replacen('(', "(self, ", 1).replace("(self, )", "(self)");
         let _ = writeln!(text, "\tfunction {}{}: {}", method.path, arguments, result);
     }
     text.push_str("end\n");
+}
+
+/// The two sides of a function type's own arrow; its arguments and its result may be functions, too.
+fn arguments_and_result(signature: &str) -> (&str, &str) {
+    let mut depth = 0_usize;
+    for (at, character) in signature.char_indices() {
+        match character {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth == 0 {
+            let (arguments, rest) = signature.split_at(at + character.len_utf8());
+            return (arguments, rest.strip_prefix(" -> ").unwrap_or("()"));
+        }
+    }
+    (signature, "()")
 }
 
 /// `declare medusa: { ... }`, with a table per part.
@@ -447,8 +471,8 @@ mod tests {
     use crate::vm::Vm;
     use crate::worker::Scripts;
 
-    /// What only a request brings is tested with requests.
-    const OF_REQUESTS: [&str; 3] = ["Request", "UploadedFile", "EventStream"];
+    /// What cannot be had without a request is tested with requests.
+    const OF_REQUESTS: [&str; 4] = ["Request", "UploadedFile", "EventStream", "FetchResponse"];
 
     /// Every function and value below `table`, by path.
     fn paths(table: &Table, prefix: &str, found: &mut BTreeSet<String>) {
@@ -495,14 +519,17 @@ mod tests {
                     SharedDictionary = medusa.shared('x'), Timer = medusa.every(1, function() end) }\n",
             );
             for class in PAGES.iter().flat_map(|page| page.classes) {
+                if OF_REQUESTS.contains(&class.name) {
+                    continue;
+                }
                 for field in class.fields {
-                    if class.methods.is_empty() || OF_REQUESTS.contains(&class.name) {
+                    if class.methods.is_empty() {
                         continue;
                     }
                     let _ =
                         writeln!(source, "assert(objects.{0}.{1} ~= nil, '{0}.{1}')", class.name, field.path);
                 }
-                for method in class.methods.iter().filter(|_| !OF_REQUESTS.contains(&class.name)) {
+                for method in class.methods {
                     let _ = writeln!(
                         source,
                         "assert(type(objects.{0}.{1}) == 'function', '{0}:{1}')",
@@ -526,5 +553,6 @@ mod tests {
             }
         }
         assert!(types.contains("\tfunction mount(self, pattern: string, handler: Handler | (req: Request) -> Answer): Mount\n"), "{types}");
+        assert!(types.contains("\tfunction chunks(self): (() -> string?)\n"), "{types}");
     }
 }

@@ -17,6 +17,10 @@ use crate::vm::load;
 /// The largest source file that is loaded, in bytes: a bound on accidents.
 const MAX_SOURCE: u64 = 4 * 1024 * 1024;
 
+/// The script's directory, as data of a VM: where the relative paths of its handlers begin.
+#[derive(Debug, Clone)]
+pub(crate) struct ScriptRoot(pub(crate) Arc<Path>);
+
 /// The source files of one load, read once, so that every worker runs the same text.
 #[derive(Debug)]
 pub(crate) struct Sources {

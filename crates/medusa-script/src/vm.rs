@@ -369,6 +369,34 @@ mod tests {
         });
     }
 
+    /// It is preempted after it has asked what it waits for and before it says that it waits; the wake comes meanwhile.
+    #[test]
+    fn a_wake_that_comes_in_the_slow_lane_is_not_lost() {
+        let runtime = crate::engine::runtime().unwrap();
+        runtime.block_on(async {
+            let vm = vm();
+            let wait = vm.lua().create_async_function(|_, (): ()| {
+                let mut asked = false;
+                std::future::poll_fn(move |cx| {
+                    if std::mem::replace(&mut asked, true) {
+                        return std::task::Poll::Ready(Ok("woken"));
+                    }
+                    let slice = Instant::now();
+                    while slice.elapsed() < preempt::TICK * 10 {}
+                    cx.waker().wake_by_ref();
+                    std::task::Poll::Pending
+                })
+            });
+            let source = "local wait = ... local function inner() return wait() end
+                assert(inner() == 'woken') return coroutine.wrap(inner)()";
+            let function = load(vm.lua(), source, "@wait.luau", None).unwrap();
+            let started = Instant::now();
+            let result = vm.run(SHORT, function.call_async::<String>(wait.unwrap())).await;
+            assert_eq!(result.unwrap(), "woken");
+            assert!(started.elapsed() < SHORT.wall / 2, "its budget's end woke it");
+        });
+    }
+
     #[test]
     fn the_sandbox_has_no_way_out() {
         let (result, _, _) = race(

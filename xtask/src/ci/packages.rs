@@ -38,6 +38,17 @@ const NEEDS: &[Need] = &[
         brings: Brings::File("/usr/lib/nginx/modules/ngx_http_lua_module.so"),
         why: "the script handler benches compare with",
     },
+    Need {
+        package: "lua-nginx-websocket",
+        brings: Brings::File("/usr/share/lua/5.1/nginx/websocket/server.lua"),
+        why: "the WebSocket benches compare with",
+    },
+    Need { package: "nghttp2-client", brings: Brings::Program("h2load"), why: "HTTP/2 load, for benches" },
+    Need {
+        package: "openssl",
+        brings: Brings::Program("openssl"),
+        why: "a TLS client that is not ours, for benches",
+    },
     Need { package: "chromium", brings: Brings::Program("chromium"), why: "a real browser, for page tests" },
 ];
 

@@ -71,6 +71,8 @@ enum End {
     Upgraded,
     /// The peer sent something that is not HTTP/1. hyper has answered it with this status.
     Malformed(StatusCode),
+    /// HTTP/2 begins where HTTP/1 was spoken already, which hyper leaves unanswered: 505.
+    NotHttp1,
     /// A head did not arrive in time: 408.
     HeadTimeout,
     /// A response broke off. What there is of it is still the peer's.
@@ -158,7 +160,7 @@ impl End {
         match self {
             Self::Malformed(StatusCode::URI_TOO_LONG) => Some(Fault::UriTooLong),
             Self::Malformed(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE) => Some(Fault::HeadTooLarge),
-            Self::Malformed(_) => Some(Fault::Malformed),
+            Self::Malformed(_) | Self::NotHttp1 => Some(Fault::Malformed),
             Self::HeadTimeout => Some(Fault::HeadTimeout),
             Self::Done | Self::Rest | Self::Upgraded | Self::BrokeOff | Self::Gone => None,
         }
@@ -168,6 +170,7 @@ impl End {
     fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Malformed(status) => Some(*status),
+            Self::NotHttp1 => Some(StatusCode::HTTP_VERSION_NOT_SUPPORTED),
             Self::HeadTimeout => Some(StatusCode::REQUEST_TIMEOUT),
             Self::Done | Self::Rest | Self::Upgraded | Self::BrokeOff | Self::Gone => None,
         }

@@ -118,7 +118,7 @@ fn inspect(
 /// Puts certificate and key together, if they belong together.
 fn pair(
     files: &CertificateFiles,
-    mut chain: Vec<CertificateDer<'static>>,
+    chain: Vec<CertificateDer<'static>>,
     key: Arc<dyn SigningKey>,
 ) -> Result<CertifiedKey, TlsError> {
     let matches = |certificate: &CertificateDer<'static>| {
@@ -131,10 +131,7 @@ fn pair(
         return Err(TlsError::NoCertificate { kind: FileKind::Certificate, path: files.cert.clone() });
     };
     match matches(first) {
-        Ok(()) => {
-            chain.shrink_to_fit();
-            Ok(CertifiedKey::new(chain, key))
-        }
+        Ok(()) => Ok(CertifiedKey::new(chain, key)),
         Err(error) if of_another(&error) => {
             let (cert, key) = (files.cert.clone(), files.key.clone());
             Err(match chain.iter().position(|certificate| matches(certificate).is_ok()) {

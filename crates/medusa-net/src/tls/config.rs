@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
+use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::CertificateDer;
-use rustls::server::{ResolvesServerCert, ServerSessionMemoryCache, WebPkiClientVerifier};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ResolvesServerCert, ServerSessionMemoryCache};
 use rustls::version::{TLS12, TLS13};
-use rustls::{RootCertStore, ServerConfig};
 
 /// Sessions kept for clients of TLS 1.2 that take no tickets, which are few; at about 200 bytes each, or with the client's
 /// certificates some KB. The oldest ones go first.
@@ -18,20 +18,6 @@ const SESSIONS: usize = 1024;
 
 /// The protocols that can be agreed on, the preferred one first.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
-
-/// Clients' certificates: whose are accepted, and whether one is needed.
-pub(super) struct ClientVerification {
-    pub(super) authorities: Vec<CertificateDer<'static>>,
-    pub(super) required: bool,
-}
-
-/// Why there is no configuration.
-pub(super) enum ConfigError {
-    /// An authority can not be used: its place in the list, and why.
-    Authority(usize, rustls::Error),
-    /// Something else.
-    Other(rustls::Error),
-}
 
 /// All cryptography is aws-lc's, and named here instead of installed for the process: whoever embeds this may have another.
 /// It prefers `X25519MLKEM768`, which keeps today's records safe from tomorrow's quantum computers.
@@ -43,39 +29,24 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 pub(super) fn server(
     provider: Arc<CryptoProvider>,
     certificates: Arc<dyn ResolvesServerCert>,
-    client: Option<ClientVerification>,
-) -> Result<Arc<ServerConfig>, ConfigError> {
-    let builder = ServerConfig::builder_with_provider(provider.clone())
-        .with_protocol_versions(&[&TLS13, &TLS12])
-        .map_err(ConfigError::Other)?;
-    let builder = match client {
+    clients: Option<Arc<dyn ClientCertVerifier>>,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13, &TLS12])?;
+    let builder = match clients {
         None => builder.with_no_client_auth(),
-        Some(client) => builder.with_client_cert_verifier(verifier(client, provider)?),
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
     };
     let mut config = builder.with_cert_resolver(certificates);
     config.alpn_protocols = ALPN.iter().map(|protocol| protocol.to_vec()).collect();
     // A ticket holds the session encrypted, with keys that change every six hours and are good for twelve. They are this
     // listener's own: with another's, a client could resume where its certificate was never checked.
-    config.ticketer = aws_lc_rs::Ticketer::new().map_err(ConfigError::Other)?;
+    config.ticketer = aws_lc_rs::Ticketer::new()?;
     config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
     // Early data can be recorded and sent again by anyone (RFC 8446 §8), and a handler could not tell; nor may answers go
     // out before the client has proved who it is. Both are the default, and stay so.
     config.max_early_data_size = 0;
     config.send_half_rtt_data = false;
     Ok(Arc::new(config))
-}
-
-fn verifier(
-    client: ClientVerification,
-    provider: Arc<CryptoProvider>,
-) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, ConfigError> {
-    let mut roots = RootCertStore::empty();
-    for (index, authority) in client.authorities.into_iter().enumerate() {
-        roots.add(authority).map_err(|error| ConfigError::Authority(index, error))?;
-    }
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-    let builder = if client.required { builder } else { builder.allow_unauthenticated() };
-    builder.build().map_err(|error| ConfigError::Other(rustls::Error::General(error.to_string())))
 }
 
 #[cfg(test)]

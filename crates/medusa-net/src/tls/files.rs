@@ -7,8 +7,10 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
+use rustix::fs::OFlags;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -30,7 +32,9 @@ pub(super) fn read(kind: FileKind, path: &Path) -> Result<Contents, TlsError> {
         io::ErrorKind::PermissionDenied => TlsError::NoPermission { kind, path: path.into() },
         _ => TlsError::Read { kind, path: path.into(), source },
     };
-    let file = File::open(path).map_err(failed)?;
+    // Opening a pipe would wait for whoever writes to it.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
         let source = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
@@ -77,7 +81,6 @@ pub(super) fn key(path: &Path, bytes: &[u8]) -> Result<PrivateKeyDer<'static>, T
 
 /// Whether everyone on this machine may read the file.
 pub(super) fn is_readable_by_all(metadata: &Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
     metadata.permissions().mode() & 0o004 != 0
 }
 

@@ -28,7 +28,8 @@ pub enum HandshakeError {
     /// The two sides have no version, cipher, key exchange, signature or protocol in common.
     #[error("the client offers nothing that is safe to use")]
     Incompatible(#[source] rustls::Error),
-    /// The client has no certificate and needs one, or has one that is not valid.
+    /// The client has no certificate and needs one, or has one that is not valid. One that resumes a session with a
+    /// certificate that has expired since is not told: TLS is done by then.
     #[error("the client has no valid certificate")]
     ClientCertificate(#[source] rustls::Error),
     /// The client did not like the server's certificate, for instance because it is self-signed.

@@ -7,6 +7,7 @@
 //! Invariants: a [`Tls`] that was made can serve, so nothing about certificates fails later than when a change is prepared;
 //! and no key leaves this module, in a log or otherwise.
 
+mod authorities;
 mod certificate;
 mod config;
 mod error;
@@ -25,6 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
 
 pub use certificate::{CertificateSummary, show_fingerprint};
 pub use error::{FileKind, TlsError, TlsWarning};
@@ -33,8 +35,8 @@ pub use info::{Alpn, ClientCert, TlsInfo};
 pub use options::{CertificateFiles, ClientAuth, TlsOptions};
 pub use stream::TlsStream;
 
+use authorities::Authorities;
 use certificate::Certificate;
-use config::{ClientVerification, ConfigError};
 use resolver::Certificates;
 
 /// One listener's TLS.
@@ -70,21 +72,11 @@ impl Tls {
             digests.extend([path_digest(&files.cert), path_digest(&files.key), certificate.digest]);
             certificates.push(certificate);
         }
-        let client = match &options.client {
-            None => None,
-            Some(client) => {
-                let file = files::read(FileKind::ClientCa, &client.ca)?;
-                let authorities = files::certificates(FileKind::ClientCa, &client.ca, &file.bytes)?;
-                let required: &[u8] = if client.required { b"required" } else { b"optional" };
-                digests.extend([
-                    path_digest(&client.ca),
-                    x509::sha256(&[&file.bytes]),
-                    x509::sha256(&[required]),
-                ]);
-                Some((client.ca.as_path(), ClientVerification { authorities, required: client.required }))
-            }
-        };
-        Self::new(certificates, client, digests.as_flattened())
+        let authorities = options.client.as_ref().map(Authorities::load).transpose()?;
+        if let (Some(client), Some(authorities)) = (&options.client, &authorities) {
+            digests.extend([path_digest(&client.ca), authorities.digest]);
+        }
+        Self::new(provider, certificates, authorities, digests.as_flattened())
     }
 
     /// Makes a certificate that no authority has signed, for `localhost`, `127.0.0.1`, `::1`, this machine's name and
@@ -95,14 +87,16 @@ impl Tls {
     ///
     /// One of the names can not be in a certificate.
     pub fn self_signed(names: &[String]) -> Result<Self, TlsError> {
-        let certificate = self_signed::make(names, &config::provider())?;
+        let provider = config::provider();
+        let certificate = self_signed::make(names, &provider)?;
         let digest = certificate.digest;
-        Self::new(vec![certificate], None, &digest)
+        Self::new(provider, vec![certificate], None, &digest)
     }
 
     fn new(
+        provider: Arc<CryptoProvider>,
         certificates: Vec<Certificate>,
-        client: Option<(&Path, ClientVerification)>,
+        authorities: Option<Authorities>,
         digests: &[u8],
     ) -> Result<Self, TlsError> {
         let mut by_name = Certificates::default();
@@ -112,16 +106,9 @@ impl Tls {
             summaries.push(certificate.summary);
             warnings.extend(certificate.warnings);
         }
-        let (ca, client) = client.unzip();
-        let config = config::server(config::provider(), Arc::new(by_name), client);
-        let config = config.map_err(|error| match (error, ca) {
-            (ConfigError::Authority(index, error), Some(ca)) => TlsError::BadCertificate {
-                path: ca.to_owned(),
-                position: index + 1,
-                reason: error.to_string(),
-            },
-            (ConfigError::Authority(_, source) | ConfigError::Other(source), _) => TlsError::Setup { source },
-        })?;
+        let clients = authorities.map(|authorities| authorities.verifier(provider.clone())).transpose()?;
+        let config = config::server(provider, Arc::new(by_name), clients);
+        let config = config.map_err(|source| TlsError::Setup { source })?;
         Ok(Self { config, certificates: summaries, warnings, digest: x509::sha256(&[digests]) })
     }
 

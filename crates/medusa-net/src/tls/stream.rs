@@ -4,6 +4,9 @@
 //! writes would be as many records of 22 bytes more each; collecting them is the [`cork`](crate::cork)'s work. What the
 //! socket does not take yet waits here, at most [`BUFFERED`] bytes of it, until `poll_flush`, which a writer must call.
 //!
+//! While idle it holds about 8 KiB more than a plain one (5,000 connections, RSS): half of that is the library's read buffer,
+//! the rest keys and state.
+//!
 //! Invariant: shutting down says `close_notify` first, so that a client can tell a whole response from one that was cut
 //! off by someone in between.
 

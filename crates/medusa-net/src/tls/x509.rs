@@ -18,14 +18,19 @@ use aws_lc_rs::digest::{self, SHA256};
 use x509_parser::asn1_rs::{Any, Tag, ToDer as _};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
+use x509_parser::nom;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 /// Reads a certificate; an error says what is wrong in a few words.
 pub(super) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, String> {
-    let (rest, certificate) = X509Certificate::from_der(der).map_err(|error| error.to_string())?;
-    if rest.is_empty() { Ok(certificate) } else { Err("there is something behind its end".to_owned()) }
+    match X509Certificate::from_der(der) {
+        Ok(([], certificate)) => Ok(certificate),
+        Ok(_) => Err("there is something behind its end".to_owned()),
+        Err(nom::Err::Incomplete(_)) => Err("it is cut off".to_owned()),
+        Err(nom::Err::Error(error) | nom::Err::Failure(error)) => Err(format!("it is damaged ({error})")),
+    }
 }
 
 /// The SHA-256 of a certificate: what people compare to see whether two are the same.
@@ -209,7 +214,8 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rcgen::{CertificateParams, DnType, KeyPair, SanType, SerialNumber};
+    use rcgen::string::BmpString;
+    use rcgen::{CertificateParams, DnType, DnValue, KeyPair, SanType, SerialNumber};
 
     fn certificate(prepare: impl FnOnce(&mut CertificateParams)) -> Vec<u8> {
         let mut params = CertificateParams::default();
@@ -252,6 +258,14 @@ mod tests {
     fn a_type_without_a_name_is_its_number_and_encoding() {
         let custom = DnType::CustomDnType(vec![1, 3, 6, 1, 4, 1, 99999, 1]);
         assert_eq!(subject(&[(custom, "hi")]), "1.3.6.1.4.1.99999.1=#0C026869");
+    }
+
+    #[test]
+    fn older_encodings_of_text_are_text() {
+        let bmp = BmpString::try_from("Zoë, 東").expect("in the plane");
+        let der =
+            certificate(|params| params.distinguished_name.push(DnType::CommonName, DnValue::BmpString(bmp)));
+        assert_eq!(distinguished_name(parse(&der).expect("a certificate").subject()), "CN=Zoë\\, 東");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod exhaustion;
 mod finish;
 mod listen;
+mod proxy;
 mod serve;
 mod support;
 mod tls;

@@ -6,6 +6,7 @@
 
 pub(crate) mod cookie;
 pub(crate) mod events;
+pub(crate) mod fetch;
 pub(crate) mod handler;
 pub(crate) mod http;
 pub(crate) mod json;
@@ -24,9 +25,8 @@ use std::sync::Arc;
 use medusa_site::Live;
 use mlua::{Lua, MultiValue, Table, Value};
 
-use crate::forms::SaveRoot;
 use crate::main_vm::Functions;
-use crate::require::Sources;
+use crate::require::{ScriptRoot, Sources};
 use crate::shared::Dictionaries;
 use crate::transaction::Transaction;
 use crate::worker::Scripts;
@@ -55,7 +55,7 @@ impl Reach {
 /// The bindings of a main VM.
 pub(crate) fn install_in_main(lua: &Lua, globals: &Table, reach: Reach) -> mlua::Result<()> {
     let medusa = install_everywhere(lua, globals, reach.scripts.dictionaries())?;
-    lua.set_app_data(SaveRoot(reach.sources.root().into()));
+    lua.set_app_data(ScriptRoot(reach.sources.root().into()));
     lua.set_app_data(reach);
     http::install(lua, &medusa)?;
     handler::install(lua, &medusa)?;
@@ -100,6 +100,7 @@ fn install_everywhere(lua: &Lua, globals: &Table, dictionaries: &Arc<Dictionarie
     json::install(lua, &medusa)?;
     url::install(lua, &medusa)?;
     time::install(lua, &medusa)?;
+    fetch::install(lua, &medusa)?;
     shared::install(lua, &medusa, dictionaries)?;
     globals.set("print", lua.create_function(print)?)?;
     // The script's own is put in its place when it is loaded.

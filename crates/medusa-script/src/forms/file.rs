@@ -10,10 +10,10 @@ use bytes::{Bytes, BytesMut};
 use medusa_proto::with_causes;
 use mlua::{Function, Lua, LuaString, UserData, UserDataFields, UserDataMethods};
 
-use super::SaveRoot;
 use super::save::save;
 use super::upload::{Content, Upload, blocking};
 use crate::reference::{Class, item};
+use crate::require::ScriptRoot;
 
 /// How much `chunks` gives at once, and `read` reads at once, in bytes.
 const PIECE: usize = 64 * 1024;
@@ -97,7 +97,7 @@ impl UserData for UploadedFile {
         methods.add_method("chunks", |lua, this, ()| chunks(lua, Weak::clone(&this.upload)));
         methods.add_async_method("save", async |lua: Lua, this, path: LuaString| {
             let content = this.content()?;
-            let root = lua.app_data_ref::<SaveRoot>().map(|root| root.clone());
+            let root = lua.app_data_ref::<ScriptRoot>().map(|root| root.clone());
             let root =
                 root.ok_or_else(|| mlua::Error::runtime("file:save: there is no directory to save to"))?;
             let path = PathBuf::from(path.to_str()?.to_owned());

@@ -15,9 +15,7 @@ mod upload;
 mod urlencoded;
 
 use std::io;
-use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -39,10 +37,6 @@ const MAX_FIELD: usize = 1024 * 1024;
 /// The most memory that one form takes, its small files included, in bytes. Files past it go to disk, however small;
 /// other fields are refused.
 const MAX_IN_MEMORY: usize = 8 * 1024 * 1024;
-
-/// The directory that `file:save` writes to, as data of a VM: the script's.
-#[derive(Debug, Clone)]
-pub(crate) struct SaveRoot(pub(crate) Arc<Path>);
 
 /// A form that was read.
 #[derive(Debug, Default)]

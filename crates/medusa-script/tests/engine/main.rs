@@ -6,6 +6,7 @@ mod support;
 mod body;
 mod budgets;
 mod events;
+mod fetch;
 mod forms;
 mod handlers;
 mod reload;

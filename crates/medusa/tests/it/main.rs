@@ -6,6 +6,7 @@
 mod bad_input;
 mod budgets;
 mod cli;
+mod fetch;
 mod files;
 mod forms;
 mod framing;

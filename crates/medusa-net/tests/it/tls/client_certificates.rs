@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use medusa_net::tls::{HandshakeError, Tls, TlsError, TlsOptions};
+use medusa_net::tls::{ClientAuth, HandshakeError, Tls, TlsError, TlsOptions};
 use rcgen::{DnType, SanType};
 use tokio::io::AsyncReadExt;
 
@@ -90,7 +90,7 @@ async fn a_resumed_session_remembers_who_and_ends_with_the_certificate() {
     let (authority, tls) = asking(true);
     let brief = authority.issue(&[], |params| {
         params.distinguished_name.push(DnType::CommonName, "brief");
-        params.not_after = (SystemTime::now() + Duration::from_secs(4)).into();
+        params.not_after = (SystemTime::now() + Duration::from_secs(5)).into();
     });
     let config = Arc::new(with_identity(&authority, Some(&brief)));
     let (server, mut client) = connected(&tls, &config, "a.example").await;
@@ -125,4 +125,10 @@ fn an_authority_that_is_none_is_refused() {
         error.to_string().contains("client CA file") && error.to_string().contains("empty.pem"),
         "{error}"
     );
+
+    let damaged = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+    let ca = authority.write("half.pem", authority.pem.clone() + damaged);
+    options.client = Some(ClientAuth { ca, required: false });
+    let error = Tls::load(&options).expect_err("half of it is no authority");
+    assert!(matches!(error, TlsError::BadCertificate { position: 2, .. }), "{error}");
 }

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
+use medusa_net::Stream;
 use medusa_net::tls::{Alpn, HandshakeError, Tls};
-use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 use tokio_rustls::client::TlsStream;
 
 use super::authority::{Authority, load, options};
-use super::pair::{client, connected, handshake, in_time, info, tcp_pair, with_versions};
+use super::pair::{client, connected, handshake, in_time, info, with_versions};
+use crate::support::tcp_pair;
 
 fn shown<S>(stream: &TlsStream<S>) -> Vec<u8> {
     let certificates = stream.get_ref().1.peer_certificates().expect("the server has one");
@@ -152,5 +156,37 @@ async fn whoever_hangs_up_or_babbles_is_told_apart() {
         theirs.shutdown().await.expect("ended");
         let error = in_time(tls.accept(ours)).await.expect_err("that is no handshake");
         assert_eq!(error.label(), label, "{sent:?}: {error:?}");
+    }
+}
+
+/// The first flight of a client.
+fn hello(config: ClientConfig) -> Vec<u8> {
+    let name = ServerName::try_from("a.example").expect("a name");
+    let mut client = ClientConnection::new(Arc::new(config), name).expect("a client");
+    let mut hello = Vec::new();
+    while client.wants_write() {
+        client.write_tls(&mut hello).expect("into memory");
+    }
+    hello
+}
+
+#[tokio::test]
+async fn a_hello_that_is_damaged_is_an_error_and_nothing_worse() {
+    let authority = Authority::new();
+    let tls = load(&options(&[&authority.server(&["a.example"])]));
+    let whole = hello(client(&authority));
+    let cut = (0..whole.len()).step_by(7).map(|end| whole[..end].to_vec());
+    let bent = (0..whole.len()).step_by(3).map(|at| {
+        let mut bent = whole.clone();
+        bent[at] ^= 1 << (at % 8);
+        bent
+    });
+    for sent in cut.chain(bent) {
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+        theirs.write_all(&sent).await.expect("sent");
+        theirs.shutdown().await.expect("ended");
+        let error = in_time(tls.accept(Stream::Unix(ours))).await.expect_err("not a whole handshake");
+        let expected = ["gone", "other", "incompatible", "plain-http"];
+        assert!(expected.contains(&error.label()), "{error:?} at {} bytes", sent.len());
     }
 }

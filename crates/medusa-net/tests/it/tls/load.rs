@@ -52,6 +52,9 @@ fn files_that_are_not_there_or_not_what_they_should_be() {
     assert!(matches!(refused(cert, &missing), TlsError::Missing { .. }));
     assert!(matches!(refused(authority.path(), key), TlsError::Read { .. }));
     assert!(matches!(refused(Path::new("/dev/zero"), key), TlsError::Read { .. }));
+    let pipe = authority.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("coreutils").success());
+    assert!(matches!(refused(&pipe, key), TlsError::Read { .. }), "and nobody waits for a writer");
 
     assert!(matches!(refused(key, key), TlsError::NoCertificate { .. }));
     assert!(matches!(refused(cert, cert), TlsError::NoKey { .. }));

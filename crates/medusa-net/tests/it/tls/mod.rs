@@ -6,4 +6,5 @@ mod handshake;
 mod load;
 mod openssl;
 mod pair;
+mod served;
 mod stream;

@@ -16,7 +16,8 @@ async fn s_client(tls: &Tls, args: &[&str]) -> (Result<TlsInfo, HandshakeError>,
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
     let addr = listener.local_addr().expect("bound").to_string();
     let mut command = Command::new("openssl");
-    command.args(["s_client", "-connect", &addr]).args(args).stdin(Stdio::null());
+    // It stays until the server hangs up, and so hears all that it is told.
+    command.args(["s_client", "-ign_eof", "-connect", &addr]).args(args).stdin(Stdio::null());
     let client = tokio::task::spawn_blocking(move || command.output().expect("openssl is installed"));
     let server = async {
         let (stream, _) = listener.accept().await.expect("accepts");

@@ -7,7 +7,7 @@ use medusa_net::tls::{HandshakeError, Tls};
 use medusa_net::{Stream, tls};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::net::UnixStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -73,14 +73,6 @@ pub(crate) async fn connected(
 
 pub(crate) fn info(stream: &Stream) -> Arc<tls::TlsInfo> {
     stream.tls().expect("it is encrypted")
-}
-
-/// Two ends of a TCP connection, the first one the server's.
-pub(crate) async fn tcp_pair() -> (Stream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
-    let connect = TcpStream::connect(listener.local_addr().expect("bound"));
-    let (accepted, connected) = tokio::join!(listener.accept(), connect);
-    (Stream::Tcp(accepted.expect("accepts").0), connected.expect("connects"))
 }
 
 /// Only a failing test waits in vain.

@@ -15,6 +15,7 @@ use tokio::net::UnixStream;
 
 use super::authority::{Authority, load, options};
 use super::pair::{client, connected, in_time};
+use crate::support::tcp_pair;
 
 fn setup() -> (Authority, Arc<Tls>) {
     let authority = Authority::new();
@@ -162,7 +163,7 @@ async fn bytes_that_were_changed_on_the_way_end_the_connection() {
 #[tokio::test]
 async fn peers_and_addresses_are_those_of_the_socket() {
     let (authority, tls) = setup();
-    let (server, client) = super::pair::tcp_pair().await;
+    let (server, client) = tcp_pair().await;
     let (peer, local) = (server.peer().expect("a peer"), server.local().expect("an address"));
     let connector = tokio_rustls::TlsConnector::from(Arc::new(super::pair::client(&authority)));
     let connect = connector.connect(ServerName::try_from("a.example").expect("a name"), client);

@@ -57,6 +57,10 @@ impl Server {
         self.eval(source).unwrap_or_else(|error| panic!("{source}: {error}")).value.unwrap_or_default()
     }
 
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
     pub(crate) fn status(&self) -> String {
         self.runtime.block_on(self.engine.status()).to_string()
     }
