@@ -157,7 +157,8 @@ pub struct RequestBody {
     source: Source,
     limit: u64,
     seen: u64,
-    trailers: Option<HeaderMap>,
+    /// Boxed, for there hardly ever are any.
+    trailers: Option<Box<HeaderMap>>,
 }
 
 enum Source {
@@ -244,7 +245,7 @@ impl RequestBody {
     /// The fields that came behind the body, once that has been read to its end
     /// ([RFC 9110 §6.5](https://www.rfc-editor.org/rfc/rfc9110#section-6.5)).
     pub fn trailers(&self) -> Option<&HeaderMap> {
-        self.trailers.as_ref()
+        self.trailers.as_deref()
     }
 
     /// How long the body is at least, as the client says.
@@ -257,7 +258,10 @@ impl RequestBody {
 }
 
 impl Wire {
-    async fn next(&mut self, trailers: &mut Option<HeaderMap>) -> Result<Option<Bytes>, RequestBodyError> {
+    async fn next(
+        &mut self,
+        trailers: &mut Option<Box<HeaderMap>>,
+    ) -> Result<Option<Bytes>, RequestBodyError> {
         let Some(incoming) = &mut self.incoming else { return Ok(None) };
         self.expects = false;
         loop {
@@ -276,7 +280,7 @@ impl Wire {
                         }
                         return Ok(Some(data));
                     }
-                    Err(frame) => *trailers = frame.into_trailers().ok(),
+                    Err(frame) => *trailers = frame.into_trailers().ok().map(Box::new),
                 },
             }
         }

@@ -14,12 +14,12 @@ use mlua::{Function, Lua, Table, Value};
 
 use crate::vm::load;
 
-/// Where the relative paths of a VM's scripts start, as data of the VM: the main script's directory.
-#[derive(Debug, Clone)]
-pub(crate) struct ScriptRoot(pub(crate) Arc<Path>);
-
 /// The largest source file that is loaded, in bytes: a bound on accidents.
 const MAX_SOURCE: u64 = 4 * 1024 * 1024;
+
+/// The script's directory, as data of a VM: where the relative paths of its handlers begin.
+#[derive(Debug, Clone)]
+pub(crate) struct ScriptRoot(pub(crate) Arc<Path>);
 
 /// The source files of one load, read once, so that every worker runs the same text.
 #[derive(Debug)]

@@ -105,9 +105,9 @@ const WRONG: &[Wrong] = &[
         told: &["`log` must be a log", "access.log"],
     },
     Wrong {
-        script: "medusa.http.server { listen = '127.0.0.1:0', limits = { head = 0 } }",
+        script: "medusa.http.server { listen = '127.0.0.1:0', limits = { head = -1 } }",
         place: "site.luau:2:",
-        told: &["head", "at least 1"],
+        told: &["`head` must be a whole number of at least 0, not -1"],
     },
     Wrong {
         script: "medusa.http.server { listen = '127.0.0.1:0', limits = { body = 'big' } }",

@@ -296,16 +296,15 @@ fn hsts(lua: &Lua, value: Option<Value>) -> mlua::Result<Option<HeaderValue>> {
             options.finish()?;
             (age, subdomains, preload)
         }
-        Some(value) => match as_number(&value) {
-            Some(age) => (age, false, false),
-            None => {
+        Some(value) => {
+            let Some(age) = as_number(&value) else {
                 let value = show(&value);
-                return Err(fail(
-                    lua,
-                    format!("{FUNCTION}: must be true, a number of seconds or a table, not {value}"),
-                ));
-            }
-        },
+                let message =
+                    format!("{FUNCTION}: must be true, a number of seconds or a table, not {value}");
+                return Err(fail(lua, message));
+            };
+            (age, false, false)
+        }
     };
     if age < 0.0 || age.fract() != 0.0 || !age.is_finite() {
         return Err(fail(lua, format!("{FUNCTION}: `max_age` must be a whole number of seconds, not {age}")));
