@@ -59,7 +59,8 @@ pub(crate) async fn exchange(
         }
         None => answer(&server, Request { head, body }, &mut exchanged).await,
     };
-    if last {
+    // A 101 is the last response anyway, and its `Connection` says something else.
+    if last && response.upgrade.is_none() {
         if version == Version::HTTP_2 {
             exchanged.connection().conn.drain();
         } else {
