@@ -278,6 +278,7 @@ fn send(response: Response, version: Version, mut exchanged: Exchanged) -> http:
         None => SentBody::new(body, exchanged),
         Some(upgrade) => {
             let connection = Rc::clone(exchanged.connection());
+            exchanged.let_go();
             connection.upgrade_to(upgrade, exchanged);
             SentBody::none()
         }

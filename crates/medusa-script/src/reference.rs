@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use crate::bindings::{handler, http, json, log, shared, site, time, timer};
+use crate::websocket;
 
 /// Where a part of the API can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +83,13 @@ const REQUEST: Class = Class {
             "Reads the whole body. Longer than the server's `limits.body`, it is an error, and the client gets 413.",
         ),
         item("json", "() -> any", "Reads the body and decodes it as JSON."),
+        item(
+            "websocket",
+            "(run: (ws: WebSocket) -> (), options: WebSocketOptions?) -> Answer",
+            "Opens a session with the client, to be returned: `return req:websocket(function(ws) ... end)`. The function \
+             runs once the client has its answer, for as long as it likes. A request that does not open a session is \
+             answered 426 or 400, one from a page of another site 403, and the function is not called.",
+        ),
     ],
 };
 
@@ -132,7 +140,15 @@ const PAGES: &[Page] = &[
         title: "HTTP",
         intro: "Servers, mounts, requests and answers.",
         items: http::DOCS,
-        classes: &[http::OPTIONS, http::SERVER, http::MOUNT, REQUEST, RESPONSE],
+        classes: &[
+            http::OPTIONS,
+            http::SERVER,
+            http::MOUNT,
+            REQUEST,
+            RESPONSE,
+            websocket::CLASS,
+            websocket::OPTIONS,
+        ],
     },
     Page {
         file: "handler.md",
@@ -347,6 +363,9 @@ mod tests {
     use crate::vm::Vm;
     use crate::worker::Scripts;
 
+    /// What only a request has.
+    const MADE_BY_REQUESTS: [&str; 2] = ["Request", "WebSocket"];
+
     /// Every function and value below `table`, by path.
     fn paths(table: &Table, prefix: &str, found: &mut BTreeSet<String>) {
         for pair in table.pairs::<String, Value>() {
@@ -393,13 +412,13 @@ mod tests {
             );
             for class in PAGES.iter().flat_map(|page| page.classes) {
                 for field in class.fields {
-                    if class.methods.is_empty() || class.name == "Request" {
+                    if class.methods.is_empty() || MADE_BY_REQUESTS.contains(&class.name) {
                         continue;
                     }
                     let _ =
                         writeln!(source, "assert(objects.{0}.{1} ~= nil, '{0}.{1}')", class.name, field.path);
                 }
-                for method in class.methods.iter().filter(|_| class.name != "Request") {
+                for method in class.methods.iter().filter(|_| !MADE_BY_REQUESTS.contains(&class.name)) {
                     let _ = writeln!(
                         source,
                         "assert(type(objects.{0}.{1}) == 'function', '{0}:{1}')",

@@ -13,6 +13,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use http::{Version, header};
+use medusa_http::websocket::{self, Options};
 use medusa_http::{Head, Request, RequestBody};
 use medusa_proto::access::Peer;
 use mlua::{Buffer, Function, IntoLua, Lua, LuaSerdeExt, LuaString, Table, Value};
@@ -205,6 +206,11 @@ fn methods(lua: &Lua, open: &Rc<RefCell<Open>>) -> mlua::Result<Table> {
         }
     };
     methods.set("json", lua.create_async_function(json)?)?;
+    let requests = Rc::clone(open);
+    let accept = move |req: &Table, options: &Options| {
+        with(&requests, req.raw_get("handle")?, |entry| Ok(websocket::accept(&entry.head, options)))
+    };
+    methods.set("websocket", crate::websocket::method(lua, accept)?)?;
     Ok(methods)
 }
 

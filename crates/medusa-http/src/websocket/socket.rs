@@ -113,6 +113,11 @@ impl WebSocket {
         self.link.close(close);
     }
 
+    /// Throws away what has come and was not received: nobody will.
+    pub fn discard(&self) {
+        self.link.inbox.clear();
+    }
+
     /// Waits until the session ends, from whichever side.
     pub async fn closed(&self) {
         poll_fn(|cx| self.link.inbox.poll_ended(cx)).await;
@@ -127,6 +132,6 @@ impl WebSocket {
 impl Drop for WebSocket {
     fn drop(&mut self) {
         self.link.close(&Close::of(Close::FAILED, ""));
-        self.link.inbox.clear();
+        self.discard();
     }
 }
