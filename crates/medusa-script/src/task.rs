@@ -153,6 +153,9 @@ pub(crate) async fn metered<T>(
 struct Slow {
     turn: Turn,
     waker: Arc<QuietWaker>,
+    /// The last slice was preempted. It may have been on its way to wait: then what it waits for may have come before
+    /// the next slice, which only goes as far as to say that it waits.
+    look_again: bool,
 }
 
 enum Turn {
@@ -171,7 +174,7 @@ enum Turn {
 
 impl Slow {
     fn enter(cx: &mut Context<'_>) -> Self {
-        let mut slow = Self { turn: Turn::Out, waker: QuietWaker::new(cx) };
+        let mut slow = Self { turn: Turn::Out, waker: QuietWaker::new(cx), look_again: true };
         slow.queue(cx);
         slow
     }
@@ -221,7 +224,11 @@ impl Slow {
         } else {
             self.turn = Turn::Out;
             self.waker.speak();
+            if self.look_again {
+                cx.waker().wake_by_ref();
+            }
         }
+        self.look_again = preempted;
     }
 }
 

@@ -1,7 +1,7 @@
 //! The handler's side of a session.
 
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use super::message::{Close, Message};
@@ -14,13 +14,16 @@ pub(super) struct Link {
     pub(super) inbox: Queue,
     /// To the client.
     pub(super) outbox: Queue,
+    /// How it ended: both queues tell the same, though others may close it while one is told.
+    closed: OnceLock<Close>,
 }
 
 impl Link {
     /// Ends the session: what was sent before still goes out, then the close does. The first close counts.
     pub(super) fn close(&self, close: &Close) {
-        self.outbox.end(close);
+        let close = self.closed.get_or_init(|| close.clone());
         self.inbox.end(close);
+        self.outbox.end(close);
     }
 }
 

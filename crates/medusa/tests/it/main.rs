@@ -16,4 +16,6 @@ mod malformed;
 mod reload;
 mod sample_site;
 mod shutdown;
+mod streams;
 mod support;
+mod websocket;
