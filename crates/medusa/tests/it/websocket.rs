@@ -420,6 +420,7 @@ fn open_sessions_are_counted_and_recorded_when_they_end() {
     ws.send("hello");
     assert_eq!(ws.text(), "hello");
     ws.close(1000, "");
+    drop(ws);
     open(0);
     server.terminate();
     let log = site.read("access.log");
