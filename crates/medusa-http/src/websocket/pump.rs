@@ -54,6 +54,8 @@ struct Pump {
     /// What is left of the message that is being sent.
     outgoing: Option<Fragments>,
     ping_due: bool,
+    /// What was read so far: a long frame on a slow line is a sign of life, too.
+    read: u64,
     state: State,
 }
 
@@ -89,6 +91,7 @@ pub(super) async fn run(
         leave: Some(Box::pin(leave)),
         outgoing: None,
         ping_due: false,
+        read: 0,
         state: State::Open,
     };
     poll_fn(|cx| pump.poll(cx)).await;
@@ -103,11 +106,15 @@ impl Pump {
             self.leave = None;
             self.link.0.close(&close);
         }
-        // The clock after reading, for what has been heard just now counts; before writing, for it may ask for a ping.
-        let ended = self.poll_read(cx, now).is_ready()
-            || self.poll_clock(cx, now).is_ready()
-            || self.poll_write(cx, now).is_ready();
-        if ended { Poll::Ready(()) } else { Poll::Pending }
+        if self.poll_read(cx, now).is_ready() {
+            return Poll::Ready(());
+        }
+        let read = self.socket.get_ref().bytes_read();
+        if std::mem::replace(&mut self.read, read) != read {
+            self.clock.heard(now);
+        }
+        // After reading, for what has been heard just now counts; before writing, for it may ask for a ping.
+        if self.poll_clock(cx, now).is_ready() { Poll::Ready(()) } else { self.poll_write(cx, now) }
     }
 
     /// Reads as far as the handler takes it. Ready: the session has ended.
@@ -127,10 +134,7 @@ impl Pump {
             }
             match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
                 None => return Poll::Ready(()),
-                Some(Ok(received)) => {
-                    self.clock.heard(now);
-                    self.take(received, now);
-                }
+                Some(Ok(received)) => self.take(received, now),
                 Some(Err(error)) => match failure(&error) {
                     Some(close) if self.state == State::Open => ready!(self.fail(&close, now)),
                     _ => return Poll::Ready(()),

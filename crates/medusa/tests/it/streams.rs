@@ -139,7 +139,7 @@ fn a_session_that_does_not_receive_holds_its_client_back_under_load() {
         let mut ws = WebSocket::connect(server.address(), path);
         assert_eq!(ws.text(), "ready");
         let before = memory::resident(server.pid());
-        let (message, count) = (frame(FIN | BINARY, &[7; CHUNK]), 1024);
+        let (message, count) = (frame(FIN | BINARY, &vec![7; CHUNK]), 1024);
         let sent = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             let sender = scope.spawn(|| {

@@ -1,6 +1,9 @@
 //! Sessions: RFC 6455 by hand-written frames, and what scripts make of them. What is asserted of handlers is asserted
 //! of both kinds: functions, whose VM is on another thread, and files.
 
+use std::thread;
+use std::time::Duration;
+
 use medusa_testkit::websocket::{BINARY, CLOSE, CONTINUE, FIN, PING, PONG, TEXT, close, frame, header};
 use medusa_testkit::{Client, Server, Signal, Site, WebSocket, wait};
 
@@ -92,13 +95,14 @@ fn who_breaks_the_protocol_is_told_and_closed() {
     let unmasked = [header(FIN | TEXT, 2), b"hi".to_vec()].concat();
     let mut too_long = frame(FIN | BINARY, &[]);
     too_long.splice(1..2, [0x80 | 127, 0, 0, 0, 0, 0, 0x10, 0, 1]);
+    let half = vec![0; 600_000];
     let long_ping = frame(FIN | PING, &[0; 126]);
     for (what, bytes, code) in [
         ("an unmasked frame", unmasked, 1002),
         ("the first reserved bit", frame(FIN | 0x40 | TEXT, b"x"), 1002),
         ("the second reserved bit", frame(FIN | 0x20 | TEXT, b"x"), 1002),
         ("an unknown message", frame(FIN | 3, b""), 1002),
-        ("an unknown control frame", frame(FIN | 11, b""), 1002),
+        ("an unknown control frame", frame(FIN | 0xb, b""), 1002),
         ("a ping in fragments", frame(PING, b""), 1002),
         ("a long ping", long_ping, 1002),
         ("a continuation of nothing", frame(FIN | CONTINUE, b"x"), 1002),
@@ -112,7 +116,7 @@ fn who_breaks_the_protocol_is_told_and_closed() {
         ("half a character", [frame(TEXT, b"\xe2"), frame(FIN | CONTINUE, b"\x82")].concat(), 1007),
         ("a reason that is no text", frame(FIN | CLOSE, b"\x03\xe8\xff"), 1007),
         ("too long a frame", too_long, 1009),
-        ("too long a message", [frame(BINARY, &[0; 600_000]), frame(FIN, &[0; 600_000])].concat(), 1009),
+        ("too long a message", [frame(BINARY, &half), frame(FIN | CONTINUE, &half)].concat(), 1009),
     ] {
         for path in KINDS {
             let mut ws = WebSocket::connect(server.address(), path);
@@ -391,6 +395,24 @@ fn a_silent_client_is_pinged_and_one_that_does_not_answer_is_gone() {
         ws.client().expect_close();
         assert_eq!(server.eval(&format!("return medusa.shared('ends'):get('{path}')")), "1006");
     }
+}
+
+/// In the middle of a frame nobody can answer a ping.
+#[test]
+fn a_client_on_a_slow_line_is_not_gone() {
+    let site = both(
+        "function(req)
+            return req:websocket(function(ws) ws:send(ws:recv()) end, { ping = 1 })
+        end",
+    );
+    let server = start(&site);
+    let mut ws = WebSocket::connect(server.address(), "/file");
+    // Two and a half seconds: without a sign of life it would be gone after two.
+    for byte in frame(FIN | TEXT, b"sloooowly") {
+        ws.client().send([byte]);
+        thread::park_timeout(Duration::from_millis(170));
+    }
+    assert_eq!(ws.text(), "sloooowly");
 }
 
 #[test]
