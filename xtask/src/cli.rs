@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::error::{Error, Result};
 use crate::{bench, check, ci, docs, term, tidy};
 
-/// One command. `help` is shown under the usage line and ends without a newline.
+/// One command. `help` is shown under the usage line; newlines at its end are left out.
 #[derive(Debug)]
 pub(crate) struct Command {
     /// The word that selects it.
@@ -75,7 +75,10 @@ fn overview() -> String {
 fn full_help(command: &Command) -> String {
     format!(
         "{}\n\nUsage: cargo xtask {} {}\n\n{}",
-        command.summary, command.name, command.usage, command.help
+        command.summary,
+        command.name,
+        command.usage,
+        command.help.trim_end()
     )
 }
 
@@ -109,11 +112,11 @@ impl Arguments {
         }
     }
 
-    /// Takes out `name NUMBER`, a whole number from 1 to `most`; `default` when it is not given.
-    pub(crate) fn count(&mut self, name: &str, default: u32, most: u32) -> Result<u32> {
-        let Some(text) = self.value(name)? else { return Ok(default) };
+    /// Takes out `name NUMBER`, a whole number from 1 to `most`.
+    pub(crate) fn count(&mut self, name: &str, most: u32) -> Result<Option<u32>> {
+        let Some(text) = self.value(name)? else { return Ok(None) };
         match text.parse() {
-            Ok(number) if (1..=most).contains(&number) => Ok(number),
+            Ok(number) if (1..=most).contains(&number) => Ok(Some(number)),
             _ => Err(Error::Usage(format!(
                 "`{}`: {name} takes a whole number from 1 to {most}, not `{text}`",
                 self.command
@@ -149,7 +152,7 @@ mod tests {
         let mut given = arguments("--rounds 3 http --json=out.json --check");
         assert!(given.flag("--check"));
         assert!(!given.flag("--check"));
-        assert_eq!(given.count("--rounds", 5, 100).expect("a number"), 3);
+        assert_eq!(given.count("--rounds", 100).expect("a number"), Some(3));
         assert_eq!(given.value("--json").expect("a value").as_deref(), Some("out.json"));
         assert_eq!(given.word().as_deref(), Some("http"));
         given.finish().expect("nothing left");
@@ -164,10 +167,10 @@ mod tests {
     #[test]
     fn a_number_out_of_range_is_refused_with_its_bounds() {
         for wrong in ["0", "101", "-1", "five", "1e3"] {
-            let error = arguments(&format!("--rounds {wrong}")).count("--rounds", 5, 100).expect_err(wrong);
+            let error = arguments(&format!("--rounds {wrong}")).count("--rounds", 100).expect_err(wrong);
             assert!(error.to_string().contains(&format!("from 1 to 100, not `{wrong}`")), "{error}");
         }
-        assert_eq!(arguments("").count("--rounds", 5, 100).expect("default"), 5);
+        assert_eq!(arguments("").count("--rounds", 100).expect("not given"), None);
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Server {
         })
     }
 
-    /// Waits for the first line that holds an `http://` address, as the product announces it.
+    /// Waits for the first line that holds an `http://` or `https://` address, as the product announces it.
     pub(crate) fn wait_for_address(&self, within: Duration) -> Result<SocketAddr> {
         self.wait_for(within, address_in)
     }
@@ -216,9 +216,9 @@ impl Said {
     }
 }
 
-/// The address in the first `http://ADDRESS:PORT` of a line.
+/// The address in the first `http://ADDRESS:PORT` or `https://ADDRESS:PORT` of a line.
 fn address_in(line: &str) -> Option<SocketAddr> {
-    let (_, rest) = line.split_once("http://")?;
+    let (_, rest) = line.split_once("http://").or_else(|| line.split_once("https://"))?;
     let end = rest.find(|c: char| !(c.is_ascii_hexdigit() || "[].:".contains(c))).unwrap_or(rest.len());
     rest[..end].trim_end_matches(['.', ':']).parse().ok()
 }
@@ -238,6 +238,7 @@ mod tests {
         let found = |line| address_in(line).map(|address| address.to_string());
         assert_eq!(found("ready: http://127.0.0.1:8080/ (2 workers)").as_deref(), Some("127.0.0.1:8080"));
         assert_eq!(found("open http://[::1]:80.").as_deref(), Some("[::1]:80"));
+        assert_eq!(found("ready at https://127.0.0.1:8443/").as_deref(), Some("127.0.0.1:8443"));
         assert_eq!(found("see https://example.org"), None);
         assert_eq!(found("no address"), None);
     }

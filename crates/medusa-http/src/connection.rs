@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use http::StatusCode;
-use medusa_net::cork::CorkHandle;
+use medusa_net::cork::{CorkHandle, cork};
+use medusa_net::tls::TlsInfo;
 use medusa_net::{Conn, Phase, Stream};
 use medusa_proto::access::Peer;
 
@@ -15,6 +16,7 @@ use crate::conn::STREAM_WINDOW;
 use crate::fault::Fault;
 use crate::limits::Limits;
 use crate::record::{self, Exchanged};
+use crate::request::Unread;
 use crate::server::{Directory, PinnedServer};
 use crate::upgrade::Upgrade;
 
@@ -23,6 +25,8 @@ pub(crate) struct Connection {
     pub(crate) conn: Rc<Conn>,
     pub(crate) handle: CorkHandle<Stream>,
     pub(crate) peer: Peer,
+    /// What was agreed on, on an encrypted connection.
+    pub(crate) tls: Option<Arc<TlsInfo>>,
     directory: Arc<dyn Directory>,
     limits: Cell<Limits>,
     /// Requests that are being answered.
@@ -30,6 +34,7 @@ pub(crate) struct Connection {
     /// HTTP/2: many requests at a time.
     multiplexed: Cell<bool>,
     toll: Toll,
+    unread: Arc<Unread>,
     /// What goes on after the 101 that is on its way.
     upgrade: RefCell<Option<(Upgrade, Exchanged)>>,
 }
@@ -41,14 +46,18 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(conn: Rc<Conn>, directory: Arc<dyn Directory>, handle: CorkHandle<Stream>) -> Self {
+    pub(crate) fn new(conn: Rc<Conn>, directory: Arc<dyn Directory>, stream: Stream) -> Self {
+        let tls = stream.tls();
+        let (_, handle) = cork(stream, Rc::clone(&conn));
         let connection = Self {
             peer: peer(&conn),
+            tls,
             handle,
             limits: Cell::new(Limits::default()),
             open: Cell::new(0),
             multiplexed: Cell::new(false),
             toll: Toll::default(),
+            unread: Arc::default(),
             upgrade: RefCell::default(),
             conn,
             directory,
@@ -82,6 +91,11 @@ impl Connection {
         self.multiplexed.set(true);
         self.conn.set_multiplexed();
         self.conn.enter(Phase::Idle);
+    }
+
+    /// The bodies that are not at their end.
+    pub(crate) fn unread(&self) -> Arc<Unread> {
+        Arc::clone(&self.unread)
     }
 
     /// A request begins to be answered.

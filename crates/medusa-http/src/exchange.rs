@@ -6,12 +6,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Version};
 use hyper::body::Incoming;
 use medusa_net::Conn;
 use medusa_proto::with_causes;
 
+use crate::client::Client;
 use crate::connection::Connection;
 use crate::fault::Fault;
 use crate::handler::HandlerError;
@@ -35,7 +36,9 @@ pub(crate) async fn exchange(
         let response = Response::page(StatusCode::SERVICE_UNAVAILABLE).with(header::CONNECTION, CLOSE);
         return Ok(send(response, parts.version, Exchanged::unrouted(connection)));
     };
-    let mut exchanged = Exchanged::begin(connection, Rc::clone(&server), &parts);
+    let encrypted = connection.tls.is_some();
+    let client = Client::of(connection.peer, encrypted, &server.parts.trusted_proxies, &parts.headers);
+    let mut exchanged = Exchanged::begin(connection, Rc::clone(&server), client.peer, &parts);
     let connection = exchanged.connection();
     let limits = server.parts.limits;
     let version = parts.version;
@@ -48,7 +51,12 @@ pub(crate) async fn exchange(
         params: Params::default(),
         tail: 0,
         peer: connection.peer,
+        client: client.peer,
+        secure: client.secure,
+        tls: connection.tls.clone(),
+        id: client.id,
     };
+    let secure = head.secure;
     let last = passes(connection.conn.requests() + 1, limits.requests);
     let mut response = match refuse(&head, &limits) {
         Some(refusal) => {
@@ -59,6 +67,9 @@ pub(crate) async fn exchange(
         }
         None => answer(&server, Request { head, body }, &mut exchanged).await,
     };
+    if let Some(hsts) = server.parts.hsts.as_ref().filter(|_| secure) {
+        response.headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
     // A 101 is the last response anyway, and its `Connection` says something else.
     if last && response.upgrade.is_none() {
         if version == Version::HTTP_2 {
@@ -93,13 +104,23 @@ fn refuse(head: &Head, limits: &Limits) -> Option<Refusal> {
     if !is_framing_known(head) {
         return Some(Refusal::close(StatusCode::BAD_REQUEST, Fault::Malformed));
     }
-    if !has_one_host(head) {
+    if !has_one_host(head) || !is_target_sound(head) {
         return Some(Refusal::close(StatusCode::BAD_REQUEST, Fault::Host));
+    }
+    // "a request for an "https" resource MUST be rejected unless it has been received over a connection that has been
+    // secured" (RFC 9110 §7.4).
+    if !head.secure && head.version < Version::HTTP_2 && head.uri.scheme() == Some(&http::uri::Scheme::HTTPS)
+    {
+        return Some(Refusal::close(StatusCode::MISDIRECTED_REQUEST, Fault::Host));
     }
     if passes(target_len(head), limits.uri) {
         return Some(Refusal::close(StatusCode::URI_TOO_LONG, Fault::UriTooLong));
     }
-    if head.headers.get(header::EXPECT).is_some_and(|e| !e.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+    if passes(fields_len(&head.headers), limits.head_bytes) {
+        return Some(Refusal::close(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Fault::HeadTooLarge));
+    }
+    let mut expectations = head.headers.get_all(header::EXPECT).iter();
+    if expectations.any(|expected| !expected.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return Some(Refusal::answer(Response::page(StatusCode::EXPECTATION_FAILED)));
     }
     let response = match head.method {
@@ -108,8 +129,6 @@ fn refuse(head: &Head, limits: &Limits) -> Option<Refusal> {
         }
         // Only a proxy is asked for a tunnel.
         Method::CONNECT => Response::page(StatusCode::NOT_IMPLEMENTED).with(header::CONNECTION, CLOSE),
-        // Sends a client's cookies back to whoever can make it ask: no handler gets it.
-        Method::TRACE => Response::page(StatusCode::METHOD_NOT_ALLOWED).with(header::ALLOW, ALLOW),
         _ => return None,
     };
     Some(Refusal::answer(response))
@@ -137,6 +156,22 @@ fn has_one_host(head: &Head) -> bool {
     }
 }
 
+/// How long the fields are, as `limits.head_bytes` counts them: with the colon, the space and the line's end.
+fn fields_len(headers: &HeaderMap) -> u64 {
+    headers.iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum()
+}
+
+/// Whether a target with an authority has one that can be asked for: a host and nobody's name
+/// ([RFC 9110 §4.2](https://www.rfc-editor.org/rfc/rfc9110#section-4.2)), and for CONNECT nothing but a host and a port
+/// ([§9.3.6](https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6)).
+fn is_target_sound(head: &Head) -> bool {
+    let uri = &head.uri;
+    let Some(authority) = uri.authority() else { return head.method != Method::CONNECT };
+    let is_host = !authority.host().is_empty() && !authority.as_str().contains('@');
+    let is_tunnel = uri.scheme().is_none() && authority.port_u16().is_some_and(|port| port != 0);
+    is_host && (head.method != Method::CONNECT || is_tunnel)
+}
+
 /// Whether the request's transfer coding is the one there is, and in a version that has it. hyper looks at the last
 /// coding only; an unknown one before it would hide in the body
 /// ([RFC 9112 §6.1](https://www.rfc-editor.org/rfc/rfc9112#section-6.1)).
@@ -156,7 +191,35 @@ fn is_framing_known(head: &Head) -> bool {
 /// Whether a `Host` value is `uri-host [":" port]`, or empty (which the RFC allows)
 /// ([RFC 9110 §7.2](https://www.rfc-editor.org/rfc/rfc9110#section-7.2)).
 fn is_host(value: &[u8]) -> bool {
-    value.iter().all(|&b| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%:[]".contains(&b))
+    let (host, port) = match value.iter().rposition(|&b| b == b':') {
+        Some(colon) if !value.ends_with(b"]") => (&value[..colon], &value[colon + 1..]),
+        _ => (value, &[][..]),
+    };
+    port.iter().all(u8::is_ascii_digit)
+        && match host.strip_prefix(b"[") {
+            Some(address) => is_address(address),
+            None => is_name(host),
+        }
+}
+
+/// Whether what follows a `[` is an IPv6 address and its `]`.
+fn is_address(address: &[u8]) -> bool {
+    let address = address.strip_suffix(b"]").and_then(|address| std::str::from_utf8(address).ok());
+    address.is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok())
+}
+
+/// Whether it is a `reg-name` ([RFC 3986 §3.2.2](https://www.rfc-editor.org/rfc/rfc3986#section-3.2.2)), of which an IPv4
+/// address is one.
+fn is_name(name: &[u8]) -> bool {
+    let mut rest = name;
+    while let [first, behind @ ..] = rest {
+        rest = match (first, behind) {
+            (b'%', [high, low, behind @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => behind,
+            (first, _) if first.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(first) => behind,
+            _ => return false,
+        };
+    }
+    true
 }
 
 async fn answer(server: &Server, mut request: Request, exchanged: &mut Exchanged) -> Response {
@@ -164,6 +227,10 @@ async fn answer(server: &Server, mut request: Request, exchanged: &mut Exchanged
     let host = head.uri.authority().map(http::uri::Authority::as_str);
     let host = host.or_else(|| head.headers.get(header::HOST).and_then(|host| host.to_str().ok()));
     match server.router.route(&head.method, host.map(without_port), head.uri.path()) {
+        // Sends a client's cookies back to whoever can make it ask: no handler gets it.
+        Route::Found { .. } if head.method == Method::TRACE => {
+            Response::page(StatusCode::METHOD_NOT_ALLOWED).with(header::ALLOW, ALLOW)
+        }
         Route::Found { value: &at, params, tail, .. } => {
             head.params = params;
             head.tail = tail;
@@ -186,7 +253,7 @@ async fn answer(server: &Server, mut request: Request, exchanged: &mut Exchanged
             let allow: Vec<&str> = methods.iter().chain(["OPTIONS"]).collect();
             Response::status(StatusCode::NO_CONTENT).allow(allow)
         }
-        Route::MethodNotAllowed(_) if !METHODS.contains(&head.method) => {
+        Route::MethodNotAllowed(_) if head.method != Method::TRACE && !METHODS.contains(&head.method) => {
             Response::page(StatusCode::NOT_IMPLEMENTED)
         }
         Route::MethodNotAllowed(methods) => Response::method_not_allowed(methods.iter()),
@@ -209,7 +276,15 @@ async fn handle(server: &Server, mount: &Mount, request: Request, conn: &Conn) -
                 let error = with_causes(&error);
                 tracing::warn!(%method, %uri, mount = %mount.pattern, origin = %mount.origin, status = status.as_u16(), "{error}");
             }
-            Response::page(status)
+            let response = Response::page(status);
+            // What is left of a body that broke off, or came too slowly, is not to be told from a request.
+            if matches!(
+                status,
+                StatusCode::BAD_REQUEST | StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE
+            ) {
+                return response.with(header::CONNECTION, CLOSE);
+            }
+            response
         }
         Some(Err(_panic)) => {
             // Its message is in the log already, from the panic hook.
@@ -267,6 +342,11 @@ fn send(response: Response, version: Version, mut exchanged: Exchanged) -> http:
     headers.remove(header::TRANSFER_ENCODING);
     if version == Version::HTTP_2 {
         headers.remove(header::CONNECTION);
+    }
+    let body = if status == StatusCode::RESET_CONTENT { crate::body::Body::default() } else { body };
+    if version == Version::HTTP_10 && body.len().is_none() {
+        // Its end is the connection's.
+        headers.insert(header::CONNECTION, CLOSE);
     }
     if let Some(len) = body.len()
         && may_have_body(status)

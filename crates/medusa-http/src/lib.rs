@@ -8,6 +8,7 @@
 
 mod admission;
 mod body;
+mod client;
 mod conn;
 mod connection;
 mod exchange;
@@ -18,6 +19,7 @@ pub mod handlers;
 mod limits;
 mod record;
 mod request;
+mod request_id;
 mod response;
 pub mod router;
 mod server;
@@ -33,6 +35,7 @@ pub use handler::{Handler, HandlerError, HandlerFuture, PrepareError, PrepareFut
 pub use limits::Limits;
 pub use record::flush as flush_records;
 pub use request::{Head, Request, RequestBody, RequestBodyError};
+pub use request_id::RequestId;
 pub use response::{HTML, Response, TEXT};
 pub use server::{Counters, Directory, Listen, Mount, PinnedServer, Server, ServerCounters, ServerParts};
 pub use upgrade::{Session, Upgrade, Upgraded};

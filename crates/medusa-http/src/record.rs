@@ -71,10 +71,11 @@ impl Exchanged {
     pub(crate) fn begin(
         connection: Rc<Connection>,
         server: PinnedServer,
+        client: Peer,
         request: &http::request::Parts,
     ) -> Self {
         connection.begin();
-        let record = server.parts.log.is_some().then(|| Box::new(Pending::new(connection.peer, request)));
+        let record = server.parts.log.is_some().then(|| Box::new(Pending::new(client, request)));
         Self {
             connection,
             server: Some(server),

@@ -5,18 +5,22 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::task::AtomicWaker;
 use http::{HeaderMap, Method, StatusCode, Uri, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use medusa_net::tls::TlsInfo;
 use medusa_proto::access::Peer;
 
 use crate::connection::Connection;
 use crate::limits::{Limits, time};
+use crate::request_id::RequestId;
 use crate::router::Params;
 
 /// One HTTP request, on its way to a handler.
@@ -43,11 +47,36 @@ pub struct Head {
     pub params: Params,
     /// Where the part of the path below the mount begins (a byte offset into `uri.path()`).
     pub tail: usize,
-    /// Who asks.
+    /// The other end of the connection.
     pub peer: Peer,
+    /// Who asks: the peer, or whom a trusted proxy speaks for.
+    pub client: Peer,
+    /// Whether the client's own connection is encrypted, here or at a trusted proxy.
+    pub secure: bool,
+    /// What was agreed on, on an encrypted connection.
+    pub tls: Option<Arc<TlsInfo>>,
+    /// Tells this request from all others, in logs and across servers.
+    pub id: RequestId,
 }
 
 impl Head {
+    /// A request that a handler makes up itself.
+    pub fn new(method: Method, uri: Uri) -> Self {
+        Self {
+            method,
+            uri,
+            version: Version::HTTP_11,
+            headers: HeaderMap::new(),
+            params: Params::default(),
+            tail: 0,
+            peer: Peer::Unix,
+            client: Peer::Unix,
+            secure: false,
+            tls: None,
+            id: RequestId::next(),
+        }
+    }
+
     /// The path as it came, not decoded.
     pub fn path(&self) -> &str {
         self.uri.path()
@@ -66,6 +95,11 @@ impl Head {
             Some(authority) => Some(authority.as_str()),
             None => self.headers.get(header::HOST).and_then(|host| host.to_str().ok()),
         }
+    }
+
+    /// `https` where the client's connection is encrypted, else `http`.
+    pub fn scheme(&self) -> &'static str {
+        if self.secure { "https" } else { "http" }
     }
 
     /// The authority without its port.
@@ -142,6 +176,8 @@ struct Wire {
     expects: bool,
     /// Whether it is worth reading on for the connection's sake.
     drains: bool,
+    /// None where there is nothing to read, or requests do not follow one another. The last field: dropped after the body.
+    guard: Option<Guard>,
 }
 
 impl RequestBody {
@@ -150,6 +186,7 @@ impl RequestBody {
             drains: !on.is_multiplexed() && !incoming.is_end_stream(),
             counted: on.is_multiplexed().then(|| on.toll().read()),
             expects: headers.contains_key(header::EXPECT),
+            guard: (!on.is_multiplexed() && !incoming.is_end_stream()).then(|| Guard::new(on.unread())),
             pace: Pace::new(limits),
             incoming: Some(incoming),
         };
@@ -297,6 +334,47 @@ impl Pace {
     }
 }
 
+/// The bodies of a connection that are not at their end. As long as there is one, what comes is content: whoever took it
+/// for a request would answer what a client has hidden in its content.
+#[derive(Debug, Default)]
+pub(crate) struct Unread {
+    bodies: AtomicUsize,
+    ended: AtomicBool,
+    connection: AtomicWaker,
+}
+
+impl Unread {
+    /// Whether what comes next is a request.
+    pub(crate) fn is_none(&self) -> bool {
+        self.bodies.load(Acquire) == 0
+    }
+
+    /// Whether a body has come to its end since this was asked last. The task is woken when one does: hyper waits for
+    /// bytes, and does not notice a body that is dropped.
+    pub(crate) fn poll_ended(&self, cx: &std::task::Context<'_>) -> bool {
+        self.connection.register(cx.waker());
+        self.ended.swap(false, AcqRel)
+    }
+}
+
+/// Stands for one of them. Dropped after the body itself.
+struct Guard(Arc<Unread>);
+
+impl Guard {
+    fn new(unread: Arc<Unread>) -> Self {
+        unread.bodies.fetch_add(1, AcqRel);
+        Self(unread)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.bodies.fetch_sub(1, AcqRel);
+        self.0.ended.store(true, Release);
+        self.0.connection.wake();
+    }
+}
+
 /// How much of a body that nobody wants is read for the connection's sake, in bytes. More would cost more than a new
 /// connection does.
 const DRAINED: usize = 256 * 1024;
@@ -304,17 +382,20 @@ const DRAINED: usize = 256 * 1024;
 const DRAINED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Reads on what a handler has left of a body. Given up, the connection ends after the response.
-async fn drain(mut incoming: Incoming) {
+async fn drain(mut incoming: Incoming, guard: Option<Guard>) {
     let reading = async {
+        let incoming = &mut incoming;
         let mut drained = 0;
         while drained < DRAINED && !incoming.is_end_stream() {
-            let frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut incoming).poll_frame(cx)).await;
+            let frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut *incoming).poll_frame(cx)).await;
             let Some(Ok(frame)) = frame else { return };
             drained += frame.data_ref().map_or(0, Bytes::len);
         }
     };
     // Either way the body is dropped, which tells hyper.
     let _given_up = tokio::time::timeout(DRAINED_WITHIN, reading).await;
+    drop(incoming);
+    drop(guard);
 }
 
 impl Drop for Wire {
@@ -325,7 +406,7 @@ impl Drop for Wire {
             && !incoming.is_end_stream()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            runtime.spawn(drain(incoming));
+            runtime.spawn(drain(incoming, self.guard.take()));
         }
     }
 }

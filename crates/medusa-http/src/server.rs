@@ -8,9 +8,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use medusa_log::Sink;
+use medusa_net::tls::Tls;
 use medusa_net::{ListenAddr, worker};
+use medusa_proto::forwarded::TrustedProxies;
 use medusa_proto::status::Status;
 
 use crate::admission::Admission;
@@ -99,10 +101,12 @@ impl Mount {
 }
 
 /// A place where a server listens, and what is spoken there before HTTP.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Listen {
     /// The address.
     pub addr: ListenAddr,
+    /// The certificates of an encrypted listener.
+    pub tls: Option<Arc<Tls>>,
     /// Whether every connection begins with a header of the PROXY protocol, by which a balancer in front tells whose
     /// it is. One that does not is closed: whoever could leave the header out could also write it.
     pub proxy_protocol: bool,
@@ -111,7 +115,19 @@ pub struct Listen {
 impl Listen {
     /// Plain HTTP.
     pub fn plain(addr: ListenAddr) -> Self {
-        Self { addr, proxy_protocol: false }
+        Self { addr, tls: None, proxy_protocol: false }
+    }
+}
+
+impl PartialEq for Listen {
+    /// The same address, and the very same certificates.
+    fn eq(&self, other: &Self) -> bool {
+        let same_tls = match (&self.tls, &other.tls) {
+            (None, None) => true,
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        };
+        same_tls && (&self.addr, self.proxy_protocol) == (&other.addr, other.proxy_protocol)
     }
 }
 
@@ -130,6 +146,11 @@ pub struct ServerParts {
     pub log: Option<Arc<dyn Sink>>,
     /// What bounds its connections and requests.
     pub limits: Limits,
+    /// The proxies whose word about their clients is taken. None by default.
+    pub trusted_proxies: Arc<TrustedProxies>,
+    /// The value of `Strict-Transport-Security` in encrypted responses
+    /// ([RFC 6797](https://www.rfc-editor.org/rfc/rfc6797)).
+    pub hsts: Option<HeaderValue>,
     /// Carried over across changes.
     pub counters: Arc<ServerCounters>,
     /// Where the script says so.
@@ -145,8 +166,9 @@ impl ServerParts {
             _ => false,
         };
         same_log
-            && (self.id, &self.name, &self.listen, self.limits, &self.origin)
-                == (other.id, &other.name, &other.listen, other.limits, &other.origin)
+            && self.trusted_proxies == other.trusted_proxies
+            && (self.id, &self.name, &self.listen, self.limits, &self.hsts, &self.origin)
+                == (other.id, &other.name, &other.listen, other.limits, &other.hsts, &other.origin)
             && self.mounts.len() == other.mounts.len()
             && self.mounts.iter().zip(&other.mounts).all(|(a, b)| Arc::ptr_eq(a, b))
     }

@@ -63,6 +63,8 @@ fn a_panic_is_answered_500_and_the_connection_goes_on() -> Result<(), Box<dyn st
         mounts: vec![Arc::new(mount)],
         log: None,
         limits: Limits::default(),
+        trusted_proxies: Arc::default(),
+        hsts: None,
         counters: Arc::default(),
         origin: "test".into(),
     };

@@ -6,6 +6,7 @@
 //! 2. [`Listener::start`] runs one accept loop on each of the [`Workers`].
 //! 3. A loop accepts a [`Stream`], enters a [`Conn`] for it in the worker's [`registry`] and hands both to the
 //!    protocol's [`Accept`]. The future that comes back is one task on this worker, for good.
+//!    Behind a proxy it may begin with what that says ([`proxy`]), and with the handshake of the listener's [`tls`].
 //! 4. The protocol's driver wraps the stream in a [`cork`] (one write per poll, however many responses), tells the
 //!    [`Conn`] which [`Phase`] it is in, and asks it for a [`Signal`]: finish up, or a deadline has passed.
 //! 5. [`Listener::finish`] and [`shutdown::drain`] end connections politely, and after a deadline for certain.
@@ -20,9 +21,11 @@ pub mod cork;
 pub mod limits;
 pub mod listener;
 mod panic;
+pub mod proxy;
 pub mod registry;
 pub mod shutdown;
 pub mod stream;
+pub mod tls;
 pub mod worker;
 
 pub use address::{AddressError, ListenAddr};
@@ -30,4 +33,5 @@ pub use conn::{Conn, Deadlines, Peer, Phase, Signal};
 pub use listener::{Accept, BindError, Listener, ListenerId, ListenerStats, StartError};
 pub use shutdown::Drained;
 pub use stream::Stream;
+pub use tls::Tls;
 pub use worker::{WorkerGone, Workers};

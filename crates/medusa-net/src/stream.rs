@@ -6,13 +6,16 @@
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::address::ListenAddr;
 use crate::conn::Peer;
+use crate::tls::{TlsInfo, TlsStream};
 
 /// An accepted connection. Small writes go out at once (`TCP_NODELAY`): collecting them is the [`cork`](crate::cork)'s work.
 #[derive(Debug)]
@@ -21,6 +24,8 @@ pub enum Stream {
     Tcp(TcpStream),
     /// Over a unix socket.
     Unix(UnixStream),
+    /// Encrypted, over one of the others.
+    Tls(Box<TlsStream>),
 }
 
 impl Stream {
@@ -33,6 +38,7 @@ impl Stream {
         match self {
             Self::Tcp(tcp) => tcp.peer_addr().map(Peer::from),
             Self::Unix(_) => Ok(Peer::Unix),
+            Self::Tls(tls) => tls.carrier().peer(),
         }
     }
 
@@ -48,6 +54,34 @@ impl Stream {
                 let path = unix.local_addr()?.as_pathname().map(ToOwned::to_owned);
                 Ok(ListenAddr::Unix(path.unwrap_or_default()))
             }
+            Self::Tls(tls) => tls.carrier().local(),
+        }
+    }
+
+    /// What is known about the encryption; `None` if there is none.
+    pub fn tls(&self) -> Option<Arc<TlsInfo>> {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => None,
+            Self::Tls(tls) => Some(tls.info().clone()),
+        }
+    }
+
+    /// Waits for bytes, and copies the first ones to `buf` without taking them: the next read gets them again. How many, at
+    /// least one; 0 if the peer has ended its side.
+    ///
+    /// With some bytes there it never waits for more: take them before asking for what follows.
+    ///
+    /// # Errors
+    ///
+    /// The connection is gone, or it is encrypted, where there is no looking ahead.
+    pub async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(tcp) => tcp.peek(buf).await,
+            Self::Unix(unix) => {
+                let peek = || Ok(rustix::net::recv(unix, &mut *buf, RecvFlags::PEEK)?.0);
+                unix.async_io(Interest::READABLE, peek).await
+            }
+            Self::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }
@@ -56,6 +90,8 @@ impl SendFile for Stream {
     fn can_send_files(&self) -> bool {
         match self {
             Self::Tcp(_) | Self::Unix(_) => true,
+            // What goes out must be encrypted first.
+            Self::Tls(_) => false,
         }
     }
 
@@ -76,6 +112,7 @@ impl SendFile for Stream {
                     ready!(unix.poll_write_ready(cx))?;
                     unix.try_io(Interest::WRITABLE, || send_file(&unix, file, at, len))
                 }
+                Self::Tls(_) => return Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
             };
             match sent {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -114,6 +151,7 @@ macro_rules! forward {
         match $self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).$method($($argument),*),
             Self::Unix(unix) => Pin::new(unix).$method($($argument),*),
+            Self::Tls(tls) => Pin::new(&mut **tls).$method($($argument),*),
         }
     };
 }

@@ -4,7 +4,10 @@
 //! the part of Medusa that can be fuzzed and property-tested whole, and the part an attacker reaches first.
 //!
 //! - [`access`]: the record of one answered request, and [`format`](mod@format), the log lines made of it;
+//! - [`forwarded`] and [`proxy_protocol`]: whom a proxy speaks for, said in fields of a request or before a connection;
 //! - [`conditional`] and [`range`]: what the `If-*` and `Range` fields of a request ask for;
+//! - [`coding`]: the compressed form that a client takes; [`glob`]: patterns for paths;
+//! - [`query`] and [`cookie`]: what queries, forms and cookies say; [`event_stream`]: server-sent events as written;
 //! - [`status`]: the document by which a long-lived object describes itself.
 //!
 //! **Invariant: nothing here panics, whatever the input.** The lints below keep the usual ways to do so out.
@@ -23,8 +26,15 @@
 
 pub mod access;
 mod causes;
+pub mod coding;
 pub mod conditional;
+pub mod cookie;
+pub mod event_stream;
 pub mod format;
+pub mod forwarded;
+pub mod glob;
+pub mod proxy_protocol;
+pub mod query;
 pub mod range;
 pub mod status;
 

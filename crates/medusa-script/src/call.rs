@@ -5,7 +5,7 @@ use medusa_http::{HandlerError, Request};
 use mlua::{Function, Value};
 
 use crate::error::ScriptError;
-use crate::request::{OpenRequest, Requests};
+use crate::request::{ClientFault, OpenRequest, Requests};
 use crate::respond::Reply;
 use crate::task::{Budget, TaskError};
 use crate::transaction::Transaction;
@@ -36,17 +36,17 @@ pub(crate) async fn call(
 }
 
 async fn once(vm: &Vm, handler: &Function, open: &OpenRequest) -> Result<Reply, TaskError> {
-    vm.run(Budget::REQUEST, async { Reply::from_lua(handler.call_async::<Value>(open.handle()).await?) })
-        .await
+    let answering = async { Reply::from_lua(handler.call_async::<Value>(open.handle()).await?) };
+    vm.run_excusing(Budget::REQUEST, || open.waited(), answering).await
 }
 
-/// An error of a script as one of its handler: 503 for what was stopped, 500 for what failed, 4xx where the request
-/// body was to blame.
+/// An error of a script as one of its handler: 503 for what was stopped, 500 for what failed, 4xx where the client
+/// was to blame.
 fn handler_error(error: &TaskError) -> HandlerError {
     if let TaskError::Script(error) = error
-        && let Some(body) = error.downcast_ref::<medusa_http::RequestBodyError>()
+        && let Some(fault) = error.downcast_ref::<ClientFault>()
     {
-        return HandlerError::client(body.status(), body.to_string());
+        return HandlerError::client(fault.status(), fault.to_string());
     }
     let told = ScriptError::from_task(error).with_traceback();
     if error.is_overrun() { HandlerError::unavailable(told) } else { HandlerError::internal(told) }

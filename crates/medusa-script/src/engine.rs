@@ -17,6 +17,7 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 
+use crate::bindings;
 use crate::error::ScriptError;
 use crate::inline::Call;
 use crate::main_vm::{Entry, MainVm};
@@ -285,6 +286,7 @@ impl Host {
         if let Some(vm) = vm {
             status = status.child(vm.status());
         }
+        status = status.children(bindings::fetch::status());
         match self.live.workers() {
             Some(workers) => status.children(worker::status(workers).await),
             None => status,

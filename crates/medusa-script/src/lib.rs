@@ -5,6 +5,7 @@
 //! - `worker`: handlers given as files, on every worker;
 //! - `websocket`: a session with a client;
 //! - `vm`, `preempt`, `task`: one VM, its sandbox, how it gives way and is stopped;
+//! - `request`, `forms`, `respond`, `producer`, `events`: what a handler is given and gives back;
 //! - `bindings`, [`mod@reference`]: what scripts can reach, and its documentation.
 //!
 //! **Invariants:** this is the only crate that knows mlua. A script is stopped at its budget wherever it is, and nothing it
@@ -14,6 +15,8 @@ mod bindings;
 mod call;
 mod engine;
 mod error;
+mod events;
+mod forms;
 mod inline;
 mod main_vm;
 mod preempt;

@@ -71,7 +71,8 @@ impl Meter {
         self.overrun.get()
     }
 
-    /// Starts counting anew: a producer has a budget per chunk, not for all it ever sends.
+    /// Starts counting anew: a producer, or who reads a request's body, has a budget per chunk, not for all
+    /// that is ever sent.
     pub(crate) fn restart(&self) {
         self.used.set(Duration::ZERO);
     }
@@ -125,6 +126,11 @@ thread_local! {
 /// Whether the watchdog made the running coroutine yield since this was last asked.
 pub(crate) fn take_preempted() -> bool {
     PREEMPTED.replace(false)
+}
+
+/// Gives the running task its CPU budget anew, as [`Meter::restart`] does.
+pub(crate) fn restart_running() {
+    RUNNING.with_borrow(|running| running.as_ref().inspect(|meter| meter.restart()).is_some());
 }
 
 /// What a coroutine yields when the watchdog makes it: nothing else yields this, so that the prelude can tell a

@@ -1,19 +1,24 @@
 //! A body written by a script as it goes, pulled by the client's speed.
 //!
 //! `write` returns at once while little is waiting to be sent and waits otherwise, so a producer never runs further
-//! ahead than [`AHEAD`]. Its CPU budget starts anew with every chunk the client takes.
+//! ahead than [`AHEAD`]. Its CPU budget starts anew with every chunk the client takes. One that writes events says
+//! something of itself when it has been silent for long: a client that left is only noticed by writing.
 
 use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
-use mlua::{Function, LuaString};
+use medusa_proto::event_stream::HEARTBEAT;
+use mlua::{Function, IntoLuaMulti, LuaString};
+use tokio::time::{Instant, Sleep};
 
+use crate::events::{EventSource, EventStream};
 use crate::preempt::Meter;
 use crate::task::{Budget, TaskError, finished, metered};
 use crate::vm::Vm;
@@ -23,36 +28,96 @@ const AHEAD: usize = 32 * 1024;
 
 type Run = Pin<Box<dyn Future<Output = Result<(), TaskError>>>>;
 
+/// What writes a body.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// `function(write)`
+    Function(Function),
+    /// `function(stream)`, with events.
+    Events(EventSource),
+}
+
+/// Where a producer writes to.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sink(Rc<RefCell<BytesMut>>);
+
+impl Sink {
+    /// Adds a chunk, as soon as little is waiting to be sent.
+    ///
+    /// Whoever waits here goes on only when the stream is polled again, once what was written has been taken: no waker
+    /// needed.
+    pub(crate) async fn write(&self, chunk: &[u8]) {
+        poll_fn(|_| if self.0.borrow().len() < AHEAD { Poll::Ready(()) } else { Poll::Pending }).await;
+        self.0.borrow_mut().extend_from_slice(chunk);
+    }
+}
+
 /// The stream of what a producer writes.
 pub(crate) struct Producer {
     run: Option<Run>,
-    written: Rc<RefCell<BytesMut>>,
+    written: Sink,
     meter: Rc<Meter>,
+    heartbeat: Option<Heartbeat>,
+}
+
+/// Goes off when nothing has been sent for so long.
+struct Heartbeat {
+    every: Duration,
+    next: Pin<Box<Sleep>>,
+}
+
+impl Heartbeat {
+    fn new(every: Duration) -> Self {
+        Self { every, next: Box::pin(tokio::time::sleep(every)) }
+    }
+
+    fn restart(&mut self) {
+        self.next.as_mut().reset(Instant::now() + self.every);
+    }
 }
 
 impl Producer {
     /// `keep` is held as long as the producer runs: the request it answers.
-    pub(crate) fn new(vm: &Rc<Vm>, function: Function, keep: impl Sized + 'static) -> mlua::Result<Self> {
-        let written = Rc::new(RefCell::new(BytesMut::new()));
-        let meter = Rc::new(Meter::new(Budget::REQUEST.cpu));
-        let sink = Rc::clone(&written);
-        let write = vm.lua().create_async_function(move |_, chunk: LuaString| {
-            let sink = Rc::clone(&sink);
-            async move {
-                poll_fn(|_| if sink.borrow().len() < AHEAD { Poll::Ready(()) } else { Poll::Pending }).await;
-                sink.borrow_mut().extend_from_slice(&chunk.as_bytes());
-                Ok(())
+    pub(crate) fn new(vm: &Rc<Vm>, source: Source, keep: impl Sized + 'static) -> mlua::Result<Self> {
+        let written = Sink::default();
+        match source {
+            Source::Function(function) => {
+                let sink = written.clone();
+                let write = vm.lua().create_async_function(move |_, chunk: LuaString| {
+                    let sink = sink.clone();
+                    async move {
+                        sink.write(&chunk.as_bytes()).await;
+                        Ok(())
+                    }
+                })?;
+                Ok(Self::start(vm, function, write, written, None, keep))
             }
-        })?;
+            Source::Events(events) => {
+                let stream = vm.lua().create_userdata(EventStream(written.clone()))?;
+                let heartbeat = Heartbeat::new(events.heartbeat);
+                Ok(Self::start(vm, events.run, stream, written, Some(heartbeat), keep))
+            }
+        }
+    }
+
+    fn start(
+        vm: &Rc<Vm>,
+        function: Function,
+        argument: impl IntoLuaMulti + 'static,
+        written: Sink,
+        heartbeat: Option<Heartbeat>,
+        keep: impl Sized + 'static,
+    ) -> Self {
+        let meter = Rc::new(Meter::new(Budget::REQUEST.cpu));
         let run = {
             let (vm, meter) = (Rc::clone(vm), Rc::clone(&meter));
             Box::pin(async move {
                 let _keep = keep;
-                let result = metered(vm.preemption(), &meter, function.call_async::<()>(write)).await;
+                let result = metered(vm.preemption(), &meter, function.call_async::<()>(argument)).await;
                 vm.after_task(finished(result, &meter, Budget::REQUEST))
             })
         };
-        Ok(Self { run: Some(run), written, meter })
+        Self { run: Some(run), written, meter, heartbeat }
     }
 }
 
@@ -61,8 +126,7 @@ impl Stream for Producer {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        // Everything that waits on `write` goes on only here, once what was written has been taken: no waker needed.
-        // But one in the slow lane is driven on before anything is handed out: a client that stops reading would keep the
+        // One in the slow lane is driven on before anything is handed out: a client that stops reading would keep the
         // lane from everyone else.
         if !this.meter.in_lane()
             && let Some(chunk) = this.take()
@@ -84,24 +148,35 @@ impl Stream for Producer {
         match this.take() {
             Some(chunk) => Poll::Ready(Some(Ok(chunk))),
             None if this.run.is_none() => Poll::Ready(None),
-            None => Poll::Pending,
+            None => this.poll_heartbeat(cx),
         }
     }
 }
 
 impl Producer {
     fn take(&mut self) -> Option<Bytes> {
-        let mut written = self.written.borrow_mut();
+        let mut written = self.written.0.borrow_mut();
         if written.is_empty() {
             return None;
         }
         self.meter.restart();
+        if let Some(heartbeat) = &mut self.heartbeat {
+            heartbeat.restart();
+        }
         Some(written.split().freeze())
+    }
+
+    /// What is sent in place of silence. It is not the producer's doing, and gives it no new budget.
+    fn poll_heartbeat(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, TaskError>>> {
+        let Some(heartbeat) = &mut self.heartbeat else { return Poll::Pending };
+        ready!(heartbeat.next.as_mut().poll(cx));
+        heartbeat.restart();
+        Poll::Ready(Some(Ok(Bytes::from_static(HEARTBEAT))))
     }
 }
 
 impl fmt::Debug for Producer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Producer").field("waiting", &self.written.borrow().len()).finish_non_exhaustive()
+        f.debug_struct("Producer").field("waiting", &self.written.0.borrow().len()).finish_non_exhaustive()
     }
 }

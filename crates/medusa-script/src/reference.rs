@@ -4,7 +4,10 @@
 
 use std::fmt::Write as _;
 
-use crate::bindings::{handler, http, json, log, shared, site, time, timer};
+use crate::bindings::{cookie, events, fetch, handler, http, json, log, shared, site, time, timer, url};
+use crate::events::CLASS as EVENT_STREAM;
+use crate::forms::UPLOADED_FILE;
+use crate::request::{CLIENT_CERTIFICATE, TLS_INFO};
 use crate::websocket;
 
 /// Where a part of the API can be used.
@@ -68,8 +71,36 @@ const REQUEST: Class = Class {
             "{ [string]: string }",
             "The fields by their lower-case names; repeated ones are joined with commas.",
         ),
-        item("peer", "string", "The client's address, or `unix`."),
-        item("version", "string", "`1.0` or `1.1`."),
+        item(
+            "args",
+            "{ [string]: string }",
+            "The query's parameters, decoded: the first value of each, up to 1000.",
+        ),
+        item(
+            "cookies",
+            "{ [string]: string }",
+            "The cookies, not decoded; of two with the same name, the one with the longer path.",
+        ),
+        item("last_event_id", "string?", "What a client that reconnects to a stream of events saw last."),
+        item(
+            "client",
+            "string",
+            "The address of who asks, or `unix`: the peer's, or whom a trusted proxy speaks for.",
+        ),
+        item("peer", "string", "The address of the connection's other end, or `unix`."),
+        item(
+            "id",
+            "string",
+            "Tells this request from all others: 26 characters, or what a trusted proxy called it.",
+        ),
+        item(
+            "scheme",
+            "string",
+            "`https` if the client's connection is encrypted, here or at a trusted proxy; else `http`.",
+        ),
+        item("secure", "boolean", "Whether the scheme is `https`."),
+        item("tls", "TlsInfo?", "What was agreed on, if the connection to this server is encrypted."),
+        item("version", "string", "`1.0`, `1.1` or `2`."),
     ],
     methods: &[
         item(
@@ -78,11 +109,54 @@ const REQUEST: Class = Class {
             "The first value of a query parameter, decoded; nil if it is absent.",
         ),
         item(
+            "args_all",
+            "(name: string) -> { string }",
+            "All values of a query parameter, decoded, in their order.",
+        ),
+        item(
             "body",
             "() -> string",
-            "Reads the whole body. Longer than the server's `limits.body`, it is an error, and the client gets 413.",
+            "Reads the whole body. Longer than the server's `limits.body`, it is an error, and the client gets 413. What \
+             was read is gone: reading a body a second time, or in a second way, is an error. While a body is waited for, \
+             the handler's time limit rests; the client's pace has limits of its own.",
         ),
-        item("json", "() -> any", "Reads the body and decodes it as JSON."),
+        item(
+            "json",
+            "() -> any",
+            "Reads the body and decodes it as JSON. If it is none, it is an error, and the client gets 400.",
+        ),
+        item(
+            "chunks",
+            "() -> (() -> string?)",
+            "Goes through the body as it comes: `for chunk in req:chunks() do`. The client is held back while the loop is \
+             busy. Each chunk brings a CPU budget of its own.",
+        ),
+        item(
+            "read",
+            "(n: number?) -> string?",
+            "The next `n` bytes of the body (at most 16 MiB), fewer at its end, nil behind it; without `n` whatever comes \
+             next.",
+        ),
+        item(
+            "trailers",
+            "() -> { [string]: string }",
+            "The fields that came behind the body, once it has been read to its end.",
+        ),
+        item(
+            "form",
+            "() -> { [string]: string | UploadedFile }",
+            "Reads the body as a form, `application/x-www-form-urlencoded` or `multipart/form-data`: the first value of each \
+             name, so that nobody can make a list of what should be a string by sending it twice; all of them are in \
+             `form_all`. May be called again. A file that was not chosen is left out. Anything but a form is answered \
+             415, a malformed one 400; more than 1000 fields, a field (not a file) of more than 1 MiB, or fields of more \
+             than 8 MiB together 413. Files are limited by `limits.body` only. Values are bytes as they were sent, which is \
+             UTF-8 from all browsers; a form that says it is in another charset is answered 415.",
+        ),
+        item(
+            "form_all",
+            "(name: string) -> { string | UploadedFile }",
+            "All values of a name in the form, in their order: several check boxes, several files.",
+        ),
         item(
             "websocket",
             "(run: (ws: WebSocket) -> (), options: WebSocketOptions?) -> Answer",
@@ -114,7 +188,8 @@ const RESPONSE: Class = Class {
     methods: &[],
 };
 
-const fn item(path: &'static str, signature: &'static str, doc: &'static str) -> Item {
+/// An [`Item`] that handler files have, too.
+pub(crate) const fn item(path: &'static str, signature: &'static str, doc: &'static str) -> Item {
     Item { path, signature, reach: Reach::Everywhere, doc }
 }
 
@@ -139,13 +214,25 @@ const PAGES: &[Page] = &[
         file: "http.md",
         title: "HTTP",
         intro: "Servers, mounts, requests and answers.",
-        items: http::DOCS,
+        items: &[http::DOCS, cookie::DOCS, events::DOCS],
         classes: &[
             http::OPTIONS,
+            http::LISTEN,
+            http::TLS,
+            http::CERTIFICATE,
+            http::HSTS_OPTIONS,
+            http::LIMITS,
             http::SERVER,
             http::MOUNT,
+            http::MOUNT_OPTIONS,
             REQUEST,
+            TLS_INFO,
+            CLIENT_CERTIFICATE,
+            UPLOADED_FILE,
             RESPONSE,
+            cookie::OPTIONS,
+            events::OPTIONS,
+            EVENT_STREAM,
             websocket::CLASS,
             websocket::OPTIONS,
         ],
@@ -170,6 +257,20 @@ const PAGES: &[Page] = &[
         intro: "What scripts on different workers share.",
         items: shared::DOCS,
         classes: &[shared::CLASS],
+    },
+    Page {
+        file: "fetch.md",
+        title: "Fetching",
+        intro: "The HTTP client.",
+        items: fetch::DOCS,
+        classes: &[fetch::OPTIONS, fetch::CLASS],
+    },
+    Page {
+        file: "url.md",
+        title: "URLs",
+        intro: "What stands in them, encoded and decoded.",
+        items: url::DOCS,
+        classes: &[],
     },
     Page { file: "json.md", title: "JSON", intro: "Encode and decode.", items: json::DOCS, classes: &[] },
     Page {
@@ -275,11 +376,28 @@ fn object_type(text: &mut String, class: &Class) {
     }
     for method in class.methods {
         comment(text, "\t", method.doc);
-        let with_self = method.signature.replacen('(', "(self, ", 1).replace("(self, )", "(self)");
-        let (arguments, result) = with_self.rsplit_once(" -> ").unwrap_or((&with_self, "()"));
+        let (arguments, result) = arguments_and_result(method.signature);
+        let arguments = arguments.replacen('(', "(self, ", 1).replace("(self, )", "(self)");
         let _ = writeln!(text, "\tfunction {}{}: {}", method.path, arguments, result);
     }
     text.push_str("end\n");
+}
+
+/// The two sides of a function type's own arrow; its arguments and its result may be functions, too.
+fn arguments_and_result(signature: &str) -> (&str, &str) {
+    let mut depth = 0_usize;
+    for (at, character) in signature.char_indices() {
+        match character {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth == 0 {
+            let (arguments, rest) = signature.split_at(at + character.len_utf8());
+            return (arguments, rest.strip_prefix(" -> ").unwrap_or("()"));
+        }
+    }
+    (signature, "()")
 }
 
 /// `declare medusa: { ... }`, with a table per part.
@@ -363,8 +481,8 @@ mod tests {
     use crate::vm::Vm;
     use crate::worker::Scripts;
 
-    /// What only a request has.
-    const MADE_BY_REQUESTS: [&str; 2] = ["Request", "WebSocket"];
+    /// What only a request brings is tested with requests.
+    const OF_REQUESTS: [&str; 5] = ["Request", "WebSocket", "UploadedFile", "EventStream", "FetchResponse"];
 
     /// Every function and value below `table`, by path.
     fn paths(table: &Table, prefix: &str, found: &mut BTreeSet<String>) {
@@ -412,13 +530,13 @@ mod tests {
             );
             for class in PAGES.iter().flat_map(|page| page.classes) {
                 for field in class.fields {
-                    if class.methods.is_empty() || MADE_BY_REQUESTS.contains(&class.name) {
+                    if class.methods.is_empty() || OF_REQUESTS.contains(&class.name) {
                         continue;
                     }
                     let _ =
                         writeln!(source, "assert(objects.{0}.{1} ~= nil, '{0}.{1}')", class.name, field.path);
                 }
-                for method in class.methods.iter().filter(|_| !MADE_BY_REQUESTS.contains(&class.name)) {
+                for method in class.methods.iter().filter(|_| !OF_REQUESTS.contains(&class.name)) {
                     let _ = writeln!(
                         source,
                         "assert(type(objects.{0}.{1}) == 'function', '{0}:{1}')",
@@ -442,5 +560,6 @@ mod tests {
             }
         }
         assert!(types.contains("\tfunction mount(self, pattern: string, handler: Handler | (req: Request) -> Answer): Mount\n"), "{types}");
+        assert!(types.contains("\tfunction chunks(self): (() -> string?)\n"), "{types}");
     }
 }

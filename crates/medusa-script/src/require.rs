@@ -14,6 +14,10 @@ use mlua::{Function, Lua, Table, Value};
 
 use crate::vm::load;
 
+/// Where the relative paths of a VM's scripts start, as data of the VM: the main script's directory.
+#[derive(Debug, Clone)]
+pub(crate) struct ScriptRoot(pub(crate) Arc<Path>);
+
 /// The largest source file that is loaded, in bytes: a bound on accidents.
 const MAX_SOURCE: u64 = 4 * 1024 * 1024;
 

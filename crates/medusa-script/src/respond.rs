@@ -4,9 +4,11 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use medusa_http::{Body, Response};
-use mlua::{Function, Table, Value};
+use mlua::{Table, Value};
 
+use crate::events::EventSource;
 use crate::print::{as_number, kind, show};
+use crate::producer::Source;
 use crate::websocket::{Opening, Outcome, Start};
 
 /// A response, as a script gave it.
@@ -20,8 +22,8 @@ pub(crate) struct Reply {
 #[derive(Debug)]
 pub(crate) enum ReplyBody {
     Bytes(Bytes),
-    /// `function(write)`: called when the response starts, pulled by the client's speed.
-    Producer(Function),
+    /// Called when the response starts, pulled by the client's speed.
+    Producer(Source),
     /// `req:websocket(function(ws) ... end)`: what goes on after the 101.
     WebSocket(Box<Start>),
 }
@@ -102,7 +104,10 @@ fn body(value: Value) -> mlua::Result<ReplyBody> {
     match value {
         Value::Nil => Ok(ReplyBody::Bytes(Bytes::new())),
         Value::String(text) => Ok(ReplyBody::Bytes(Bytes::copy_from_slice(&text.as_bytes()))),
-        Value::Function(producer) => Ok(ReplyBody::Producer(producer)),
+        Value::Function(producer) => Ok(ReplyBody::Producer(Source::Function(producer))),
+        Value::UserData(data) if data.is::<EventSource>() => {
+            Ok(ReplyBody::Producer(Source::Events(data.borrow::<EventSource>()?.clone())))
+        }
         other => Err(wrong(format!("body must be a string or a function(write), not a {}", kind(&other)))),
     }
 }

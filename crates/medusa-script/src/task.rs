@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::task::{Context, Poll, Wake, Waker, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use medusa_net::worker;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
@@ -26,8 +26,17 @@ use crate::preempt::{Meter, Preemption, TICK, take_preempted};
 pub(crate) struct Budget {
     /// CPU time, to within a few milliseconds.
     pub(crate) cpu: Duration,
-    /// Wall-clock time, waiting included.
+    /// Wall-clock time, waiting included; but for a request's body, which has limits of its own ([`Waited`]).
     pub(crate) wall: Duration,
+}
+
+/// How long a script has been waiting for what must not count against its budget.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Waited {
+    /// In all.
+    pub(crate) total: Duration,
+    /// Whether it waits just now.
+    pub(crate) now: bool,
 }
 
 impl Budget {
@@ -69,10 +78,14 @@ thread_local! {
     static SEEN: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Runs `script` to its end, or to the end of its budget.
+/// How long until a script that waits for a request's body is asked again, at the least.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Runs `script` to its end, or to the end of its budget. `waited` is asked only when its time seems to be up.
 pub(crate) async fn run<T>(
     preemption: &Preemption,
     budget: Budget,
+    waited: impl Fn() -> Waited,
     script: impl Future<Output = mlua::Result<T>>,
 ) -> Result<T, TaskError> {
     let meter = Rc::new(Meter::new(budget.cpu));
@@ -81,10 +94,22 @@ pub(crate) async fn run<T>(
     if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(metered.as_mut().poll(cx))).await {
         return finished(result, &meter, budget);
     }
-    match tokio::time::timeout(budget.wall, metered).await {
-        Ok(result) => finished(result, &meter, budget),
-        Err(_elapsed) => Err(TaskError::Wall(budget.wall)),
+    let started = Instant::now();
+    let mut left = budget.wall;
+    loop {
+        if let Ok(result) = tokio::time::timeout(left, metered.as_mut()).await {
+            return finished(result, &meter, budget);
+        }
+        left = wall_left(budget.wall, started.elapsed(), waited()).ok_or(TaskError::Wall(budget.wall))?;
     }
+}
+
+/// How long a script may go on before it is asked again; nothing when its time is up.
+fn wall_left(wall: Duration, elapsed: Duration, waited: Waited) -> Option<Duration> {
+    let left = (wall + waited.total).saturating_sub(elapsed);
+    // While it waits, what is left stays the same: a script that has next to nothing left is not asked all the time.
+    let left = if waited.now { left.max(ASK_AGAIN) } else { left };
+    (!left.is_zero()).then_some(left)
 }
 
 /// Tells why a script failed, if it did.

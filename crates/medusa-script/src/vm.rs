@@ -11,7 +11,7 @@ use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
 
 use crate::preempt::{self, Preemption};
-use crate::task::{Budget, TaskError, run};
+use crate::task::{Budget, TaskError, Waited, run};
 
 /// The most one VM may hold. A typical site's live heap is a few MiB; this is a bound on accidents.
 const MEMORY_LIMIT: usize = 256 * 1024 * 1024;
@@ -64,7 +64,17 @@ impl Vm {
         budget: Budget,
         script: impl Future<Output = mlua::Result<T>>,
     ) -> Result<T, TaskError> {
-        self.after_task(run(&self.preemption, budget, script).await)
+        self.run_excusing(budget, Waited::default, script).await
+    }
+
+    /// As [`run`](Self::run); of the wall-clock time, what `waited` tells does not count.
+    pub(crate) async fn run_excusing<T>(
+        &self,
+        budget: Budget,
+        waited: impl Fn() -> Waited,
+        script: impl Future<Output = mlua::Result<T>>,
+    ) -> Result<T, TaskError> {
+        self.after_task(run(&self.preemption, budget, waited, script).await)
     }
 
     /// Collects memory if a task left the VM in need of it.
@@ -119,7 +129,20 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(ms)).await;
                 Ok(ms)
             })?;
-            globals.set("sleep", sleep)
+            globals.set("sleep", sleep)?;
+            // Takes its time before it waits, so that the script is preempted on the way.
+            let think_and_sleep = lua.create_async_function(|_, (busy, ms): (u64, u64)| async move {
+                let started = Instant::now();
+                let sleep = tokio::time::sleep(Duration::from_millis(ms));
+                let mut sleep = std::pin::pin!(sleep);
+                let first = std::future::poll_fn(|cx| std::task::Poll::Ready(sleep.as_mut().poll(cx))).await;
+                while started.elapsed() < Duration::from_millis(busy) {}
+                if first.is_pending() {
+                    sleep.await;
+                }
+                Ok(ms)
+            })?;
+            globals.set("think_and_sleep", think_and_sleep)
         })
         .unwrap()
     }
@@ -266,6 +289,40 @@ mod tests {
         assert!(ticks > 5);
     }
 
+    /// Between the look at what it waits for and its saying that it waits, a script may be preempted, and what it waits for
+    /// may come before its next turn.
+    #[test]
+    fn what_a_preempted_script_waits_for_is_not_missed() {
+        let (result, _, took) = race(
+            "local n = 0 for _ = 1, 20 do n += think_and_sleep(4, 1) + think_and_sleep(4, 10) end return n",
+        );
+        assert_eq!(result.unwrap(), "220");
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    }
+
+    #[test]
+    fn a_wait_that_is_excused_costs_no_time() {
+        let runtime = crate::engine::runtime().unwrap();
+        runtime.block_on(async {
+            let vm = vm();
+            let budget = Budget { cpu: SHORT.cpu, wall: Duration::from_millis(50) };
+            let run = async |source: &str, waited: &dyn Fn() -> Waited| {
+                let function = load(vm.lua(), source, "@wait.luau", None).unwrap();
+                vm.run_excusing(budget, waited, function.call_async::<Value>(())).await
+            };
+            let result = run("sleep(5000)", &Waited::default).await;
+            assert!(matches!(result, Err(TaskError::Wall(_))), "{result:?}");
+            let started = Instant::now();
+            let all = || Waited { total: started.elapsed(), now: false };
+            assert!(run("sleep(200)", &all).await.is_ok());
+            // Half of it was excused: that does not keep it alive for ever.
+            let started = Instant::now();
+            let half = || Waited { total: started.elapsed() / 2, now: false };
+            assert!(run("sleep(5000)", &half).await.is_err());
+            assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+        });
+    }
+
     #[test]
     fn waiting_where_it_cannot_is_an_error_that_says_so() {
         let (result, _, _) = race(
@@ -309,6 +366,34 @@ mod tests {
             assert_eq!(vm.collect_above.get(), threshold, "collected once more");
             run("keep = nil for i = 1, 80 do local s = string.rep('y', 1e6) .. i end").await;
             assert!(vm.lua().used_memory() < MEMORY_LIMIT, "garbage is collected before the limit");
+        });
+    }
+
+    /// It is preempted after it has asked what it waits for and before it says that it waits; the wake comes meanwhile.
+    #[test]
+    fn a_wake_that_comes_in_the_slow_lane_is_not_lost() {
+        let runtime = crate::engine::runtime().unwrap();
+        runtime.block_on(async {
+            let vm = vm();
+            let wait = vm.lua().create_async_function(|_, (): ()| {
+                let mut asked = false;
+                std::future::poll_fn(move |cx| {
+                    if std::mem::replace(&mut asked, true) {
+                        return std::task::Poll::Ready(Ok("woken"));
+                    }
+                    let slice = Instant::now();
+                    while slice.elapsed() < preempt::TICK * 10 {}
+                    cx.waker().wake_by_ref();
+                    std::task::Poll::Pending
+                })
+            });
+            let source = "local wait = ... local function inner() return wait() end
+                assert(inner() == 'woken') return coroutine.wrap(inner)()";
+            let function = load(vm.lua(), source, "@wait.luau", None).unwrap();
+            let started = Instant::now();
+            let result = vm.run(SHORT, function.call_async::<String>(wait.unwrap())).await;
+            assert_eq!(result.unwrap(), "woken");
+            assert!(started.elapsed() < SHORT.wall / 2, "its budget's end woke it");
         });
     }
 

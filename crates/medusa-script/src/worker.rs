@@ -28,7 +28,7 @@ use crate::call::{call, vm_error};
 use crate::error::ScriptError;
 use crate::producer::Producer;
 use crate::request::Requests;
-use crate::require::{Modules, Sources};
+use crate::require::{Modules, ScriptRoot, Sources};
 use crate::respond::ReplyBody;
 use crate::shared::Dictionaries;
 use crate::task::{Budget, TaskError};
@@ -70,6 +70,7 @@ impl WorkerVm {
         self.sweep();
         let lua = self.vm.lua();
         let path = &file.path;
+        lua.set_app_data(ScriptRoot(file.sources.root().into()));
         let modules = Modules::new(Arc::clone(&file.sources), lua.globals());
         let loading = async {
             let value = modules.compile(lua, path)?.call_async::<Value>(()).await?;

@@ -6,10 +6,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use http::HeaderValue;
 use medusa_http::router::Pattern;
 use medusa_http::{Handler, Limits, Listen, Mount, ServerParts};
 use medusa_log::Sink;
 use medusa_net::ListenAddr;
+use medusa_proto::forwarded::TrustedProxies;
 
 use crate::site::Site;
 
@@ -27,8 +29,12 @@ pub struct ServerSpec {
     pub listen: Vec<Listen>,
     /// Where its access records go.
     pub log: Option<Arc<dyn Sink>>,
-    /// What bounds its requests.
+    /// What bounds its connections and requests.
     pub limits: Limits,
+    /// The proxies whose word about their clients is taken.
+    pub trusted_proxies: Arc<TrustedProxies>,
+    /// The field that has browsers come encrypted only.
+    pub hsts: Option<HeaderValue>,
     /// Where the script says so.
     pub origin: Arc<str>,
 }
@@ -124,6 +130,8 @@ impl Draft {
             mounts: Vec::new(),
             log: spec.log,
             limits: spec.limits,
+            trusted_proxies: spec.trusted_proxies,
+            hsts: spec.hsts,
             counters: known.map(|known| Arc::clone(&known.counters)).unwrap_or_default(),
             origin: spec.origin,
         });

@@ -1,18 +1,20 @@
 //! Objects by what they were made of: the same constructor arguments give the same object, while it lives.
 //!
-//! This is what lets a reload, which runs the whole script anew, leave every unchanged handler and sink untouched.
+//! This is what lets a reload, which runs the whole script anew, leave every unchanged handler, sink and certificate untouched.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use medusa_http::Handler;
 use medusa_log::Sink;
+use medusa_net::tls::Tls;
 
-/// The handlers and sinks in use, by the arguments they were made with. Holds none of them alive.
+/// The handlers, sinks and certificates in use, by the arguments they were made with. Holds none of them alive.
 #[derive(Debug, Default)]
 pub struct Parts {
     handlers: Interned<dyn Handler>,
     sinks: Interned<dyn Sink>,
+    tls: Interned<Tls>,
 }
 
 impl Parts {
@@ -40,6 +42,15 @@ impl Parts {
         make: impl FnOnce() -> Result<Arc<dyn Sink>, E>,
     ) -> Result<Arc<dyn Sink>, E> {
         self.sinks.get_or_make(key, make)
+    }
+
+    /// The certificates that `key` tells from others; `make` makes them if there are none.
+    ///
+    /// # Errors
+    ///
+    /// Those of `make`.
+    pub fn tls<E>(&self, key: String, make: impl FnOnce() -> Result<Arc<Tls>, E>) -> Result<Arc<Tls>, E> {
+        self.tls.get_or_make(key, make)
     }
 }
 

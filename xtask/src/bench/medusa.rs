@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::side::Side;
+use super::side::{Side, Wire};
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 use crate::server::Server;
@@ -26,8 +26,21 @@ impl Medusa {
         Ok(Self { program: Workspace::read()?.binary("release", "medusa") })
     }
 
-    /// Writes `files` (name, text), of which one is `site.luau`, into `folder` and serves them.
-    pub(super) fn start(&self, folder: &Path, files: &[(&str, &str)], workers: usize) -> Result<Side> {
+    /// Writes `files` (name, text), of which one is `site.luau`, into `folder` and serves them. `wire` says what the
+    /// script makes of them; for TLS it finds `cert.pem` and `key.pem` beside itself.
+    pub(super) fn start(
+        &self,
+        folder: &Path,
+        files: &[(&str, &str)],
+        workers: usize,
+        wire: Wire,
+    ) -> Result<Side> {
+        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        if let Wire::Tls(identity) = &wire {
+            for (from, name) in [(&identity.certificate, "cert.pem"), (&identity.key, "key.pem")] {
+                fs::copy(from, folder.join(name)).map_err(Error::io("copy", from))?;
+            }
+        }
         for (name, text) in files {
             let path = folder.join(name);
             fs::write(&path, text).map_err(Error::io("write", &path))?;
@@ -38,7 +51,7 @@ impl Medusa {
             .args([folder.join("site.luau")]);
         let server = Server::start("medusa", &serve)?;
         let address = server.wait_for_address(READY_WITHIN)?;
-        Ok(Side::new("medusa", server, address))
+        Ok(Side::new("medusa", server, address, wire))
     }
 
     /// Runs a statement in the server of `folder` and returns what it printed, less the last line's end.

@@ -2,16 +2,21 @@
 //!
 //! A number from another day or another machine says little; so each bench runs what it compares in turn and reports
 //! the ratio. What benches share: [`load`] drives a server and reads what the load generator counted, [`nginx`] and
-//! [`medusa`] start servers, [`side`] is such a server, [`report`] has the parts of every report. A new bench is a
-//! module beside [`http`] and [`preempt`], and a line in [`BENCHES`].
+//! [`medusa`] start servers, [`side`] is such a server, [`tls`] its certificate, [`compare`] measures two sides in turn
+//! and tells the ratio, [`report`] has the parts of every report. A new bench is a module beside [`http`], and a line in
+//! [`BENCHES`].
 
+mod compare;
 mod http;
+mod idle;
 mod load;
 mod medusa;
 mod nginx;
 mod preempt;
 mod report;
 mod side;
+mod tls;
+mod websocket;
 
 use std::path::PathBuf;
 
@@ -23,87 +28,122 @@ pub(crate) const COMMAND: Command = Command {
     name: "bench",
     usage: "NAME [OPTIONS]",
     summary: "Measure in comparison, in the same run on the same machine",
-    help: "\
-Benches:
-  http     Server CPU per request, beside Debian's nginx: a 4 KB file, and a script handler (Luau
-           here, LuaJIT there). Needs the packages wrk, nginx and libnginx-mod-http-lua.
-  preempt  What runaway scripts cost everyone else: requests per second and latency of a good
-           handler, alone and beside scripts that never end. Needs the package wrk.
-(`cargo xtask ci packages` installs the packages when run as root.)
-
-Options:
-  --rounds N    Rounds; one round measures everything that is compared once, in turn. Default 5
-  --seconds N   Seconds of each stretch of load. Default 5
-  --json FILE   Also write every sample to FILE
-
-The load is `wrk -t2 -c64`. Servers run as release builds with one worker per core and no access
-log. An answer that is not 2xx, or a socket error, fails the run. The machine should have nothing
-else to do.
-
-http: CPU per request is what all processes of a server used (user and system time,
-/proc/PID/stat) divided by the requests wrk counted: it does not depend on how busy wrk keeps the
-machine, as requests per second do when server and load share the cores. The order of the two
-servers is swapped every round. The default run takes under two minutes.
-
-preempt: wrk presses on a handler from a file that returns \"ok\". Beside it, one after the other:
-  nobody            the latency to compare with
-  inline handler    4 clients ask for a `while true do end` in the main VM, again and again
-  script handler    4 clients do the same with a handler from a file, in the workers' own VMs;
-                    which workers their connections meet is up to the kernel
-  timer             medusa.every(0.1, ...) with a `while true do end`, made by `medusa eval`
-  native processes  as many `sh -c 'while :; do :; done'` as the row says: no part of the server
-A script that never ends gives way every few milliseconds and is stopped at its budget (1 s of
-CPU): \"stopped\" counts these ends, each an answer of 503 or a run of the timer. Any other answer
-to the 4 clients fails the run. A request under way when the load ends is waited for, so that it
-does not run into the next stretch.
-The native processes say what to expect of the machine: whoever spins takes a share of a core from
-wrk and the server. One is the measure for the inline handler and the timer, which keep the main
-VM's thread busy; as many as there are workers (4 at most) for the script handler. What a row has
-above its measure is what the server adds. For the script handler that is a slice of the script at
-every turn of the event loop: all requests of a turn wait for it, so p50 rises by some
-milliseconds, and 64 connections that each wait for an answer before they ask again ask less often.
-The order is reversed every round. The default run takes about five minutes.",
+    help: include_str!("help.txt"),
     run,
 };
 
-/// A bench, by the word that selects it.
-type Bench = (&'static str, fn(&Options) -> Result);
+/// A bench.
+#[derive(Debug)]
+struct Bench {
+    /// The word that selects it.
+    name: &'static str,
+    run: fn(&Options) -> Result,
+    /// Rounds, unless the user says otherwise.
+    rounds: u32,
+    /// Seconds, unless the user says otherwise.
+    seconds: u32,
+    /// The options it takes beside those that all take.
+    takes: &'static [&'static str],
+}
 
 /// Every bench, in the order of the help.
-const BENCHES: [Bench; 2] = [("http", http::run), ("preempt", preempt::run)];
+const BENCHES: [Bench; 4] = [
+    Bench { name: "http", run: http::run, rounds: 5, seconds: 5, takes: &["--case"] },
+    Bench { name: "websocket", run: websocket::run, rounds: 5, seconds: 5, takes: &[] },
+    Bench { name: "idle", run: idle::run, rounds: 1, seconds: 15, takes: &["--case", "--connections"] },
+    Bench { name: "preempt", run: preempt::run, rounds: 5, seconds: 5, takes: &[] },
+];
 
-/// What may be chosen, for every bench.
+/// What may be chosen.
 #[derive(Debug)]
 struct Options {
     /// How often everything is measured.
     rounds: u32,
-    /// Seconds of each stretch of load.
+    /// Seconds of each stretch of load (of holding still, for idle connections).
     seconds: u32,
     /// Where every sample is written.
     json: Option<PathBuf>,
+    /// The cases to measure, by name; all when not given.
+    cases: Option<Vec<String>>,
+    /// How many connections are held.
+    connections: Option<u32>,
 }
 
 impl Options {
     /// The load of the run, for the head of its report.
-    fn spoken(&self) -> String {
-        format!("{}, {} rounds", load::Load::lasting(self.seconds), self.rounds)
+    fn spoken(&self, load: &load::Load) -> String {
+        format!("{load} -d{}s, {} rounds", self.seconds, self.rounds)
+    }
+
+    /// Which of `names` are to be measured. A name nobody knows is an error.
+    fn chosen<'a>(&self, names: &[&'a str]) -> Result<Vec<&'a str>> {
+        let Some(cases) = &self.cases else { return Ok(names.to_vec()) };
+        if let Some(unknown) = cases.iter().find(|case| !names.contains(&case.as_str())) {
+            let names = names.join(", ");
+            return Err(Error::Usage(format!("there is no case `{unknown}`; the cases are {names}")));
+        }
+        Ok(names.iter().copied().filter(|name| cases.iter().any(|case| case == name)).collect())
     }
 }
 
 fn run(mut arguments: Arguments) -> Result {
-    let options = Options {
-        rounds: arguments.count("--rounds", 5, 1000)?,
-        seconds: arguments.count("--seconds", 5, 3600)?,
-        json: arguments.value("--json")?.map(Into::into),
-    };
+    let rounds = arguments.count("--rounds", 1000)?;
+    let seconds = arguments.count("--seconds", 3600)?;
+    let json = arguments.value("--json")?.map(Into::into);
+    let cases = arguments.value("--case")?;
+    let connections = arguments.count("--connections", 1_000_000)?;
     let name = arguments.word();
     arguments.finish()?;
-    let names = BENCHES.map(|(name, _)| name).join(", ");
+    let bench = find(name.as_deref())?;
+    for (option, given) in [("--case", cases.is_some()), ("--connections", connections.is_some())] {
+        if given && !bench.takes.contains(&option) {
+            return Err(Error::Usage(format!("`bench {}` does not take {option}", bench.name)));
+        }
+    }
+    (bench.run)(&Options {
+        rounds: rounds.unwrap_or(bench.rounds),
+        seconds: seconds.unwrap_or(bench.seconds),
+        json,
+        cases: cases.map(|cases| cases.split(',').map(str::to_owned).collect()),
+        connections,
+    })
+}
+
+fn find(name: Option<&str>) -> Result<&'static Bench> {
+    let names = BENCHES.iter().map(|bench| bench.name).collect::<Vec<_>>().join(", ");
     let Some(name) = name else {
         return Err(Error::Usage(format!("name a bench; the benches are {names}")));
     };
-    match BENCHES.iter().find(|(known, _)| *known == name) {
-        Some((_, bench)) => bench(&options),
-        None => Err(Error::Usage(format!("there is no bench `{name}`; the benches are {names}"))),
+    let bench = BENCHES.iter().find(|bench| bench.name == name);
+    bench.ok_or_else(|| Error::Usage(format!("there is no bench `{name}`; the benches are {names}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(cases: Option<&[&str]>) -> Options {
+        let cases = cases.map(|cases| cases.iter().map(|&case| case.to_owned()).collect());
+        Options { rounds: 1, seconds: 1, json: None, cases, connections: None }
+    }
+
+    #[test]
+    fn cases_are_chosen_in_their_own_order() {
+        let names = ["a", "b", "c"];
+        assert_eq!(options(None).chosen(&names).expect("all"), names);
+        assert_eq!(options(Some(&["c", "a", "c"])).chosen(&names).expect("two"), ["a", "c"]);
+        let error = options(Some(&["a", "d"])).chosen(&names).expect_err("unknown").to_string();
+        assert!(error.starts_with("there is no case `d`; the cases are a, b, c"), "{error}");
+    }
+
+    #[test]
+    fn the_help_tells_of_every_bench() {
+        for bench in &BENCHES {
+            assert!(COMMAND.help.contains(&format!("\n  {} ", bench.name)), "{}", bench.name);
+            assert!(find(Some(bench.name)).is_ok());
+        }
+        assert!(
+            find(Some("htpt")).expect_err("unknown").to_string().contains("http, websocket, idle, preempt")
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 use std::{fs, io};
 
-use super::side::Side;
+use super::side::{Side, Wire};
 use crate::cmd::Cmd;
 use crate::environment::find_program;
 use crate::error::{Error, Result};
@@ -16,21 +16,125 @@ const MODULES: &str = "/usr/lib/nginx/modules";
 /// The C libraries of nginx load in a moment; a minute would mean it hangs.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
-/// Starts nginx in `folder` (configuration, logs, temporary files) with its documents in `public`.
-pub(super) fn start(folder: &Path, public: &Path, workers: usize) -> Result<Side> {
-    let address = free_address().map_err(|source| Error::Io { what: "find a free port".into(), source })?;
-    let file = folder.join("nginx.conf");
-    let root = rustix::process::geteuid().is_root();
-    let text = configuration(address, public, workers, root);
-    fs::write(&file, text).map_err(Error::io("write", &file))?;
-    let nginx = Cmd::new(program()?)
-        .args(["-p".into(), folder.as_os_str().to_owned()])
-        .args(["-e", "stderr", "-c"])
-        .args([file]);
-    let server = Server::start("nginx", &nginx)?;
-    // Its sockets listen before it starts workers; what connects earlier waits in the kernel's queue.
-    server.wait_for(READY_WITHIN, |line| line.contains("start worker process ").then_some(()))?;
-    Ok(Side::new("nginx", server, address))
+/// What it serves.
+#[derive(Debug)]
+pub(super) struct Nginx<'a> {
+    /// The documents.
+    pub(super) public: &'a Path,
+    pub(super) workers: usize,
+    /// Connections each worker has room for.
+    pub(super) connections: u32,
+    pub(super) wire: Wire,
+}
+
+impl Nginx<'_> {
+    /// Starts it in `folder`, which is made for its configuration and temporary files.
+    pub(super) fn start(&self, folder: &Path) -> Result<Side> {
+        let address =
+            free_address().map_err(|source| Error::Io { what: "find a free port".into(), source })?;
+        fs::create_dir(folder).map_err(Error::io("create", folder))?;
+        let file = folder.join("nginx.conf");
+        let root = rustix::process::geteuid().is_root();
+        let text = self.configuration(address, root);
+        fs::write(&file, text).map_err(Error::io("write", &file))?;
+        let nginx = Cmd::new(program()?)
+            .args(["-p".into(), folder.as_os_str().to_owned()])
+            .args(["-e", "stderr", "-c"])
+            .args([file]);
+        let server = Server::start("nginx", &nginx)?;
+        // Its sockets listen before it starts workers; what connects earlier waits in the kernel's queue.
+        server.wait_for(READY_WITHIN, |line| line.contains("start worker process ").then_some(()))?;
+        Ok(Side::new("nginx", server, address, self.wire.clone()))
+    }
+
+    fn configuration(&self, address: SocketAddr, root: bool) -> String {
+        // Started by root, workers would change to a user that may not read a temporary folder.
+        let user = if root { "user root;" } else { "" };
+        let Self { public, workers, connections, .. } = self;
+        let public = public.display();
+        let listen = self.listen(address);
+        // What it keeps beside its connections: listeners, logs, files being sent.
+        let files = u64::from(*connections) + 2000;
+        format!(
+            r#"load_module {MODULES}/ndk_http_module.so;
+load_module {MODULES}/ngx_http_lua_module.so;
+{user}
+daemon off;
+pid nginx.pid;
+worker_processes {workers};
+worker_rlimit_nofile {files};
+error_log stderr notice;
+events {{
+    worker_connections {connections};
+}}
+http {{
+    access_log off;
+    sendfile on;
+    open_file_cache max=1000;
+    keepalive_requests 100000000;
+    keepalive_timeout 600s;
+    client_header_timeout 600s;
+    default_type application/octet-stream;
+    types {{ text/plain txt; }}
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    server {{
+        {listen}
+        location / {{
+            root "{public}";
+            log_not_found off;
+        }}
+        location = /text.txt {{
+            root "{public}";
+            gzip on;
+            gzip_http_version 1.0;
+            gzip_comp_level 5;
+            gzip_types text/plain;
+        }}
+        location ~ ^/hello/(.*)$ {{
+            default_type text/plain;
+            content_by_lua_block {{
+                ngx.print("Hello, ", ngx.var[1], "!\n")
+            }}
+        }}
+        location = /echo {{
+            content_by_lua_block {{
+                local socket = require("nginx.websocket.server"):new({{ timeout = 60000, max_payload_len = 65535 }})
+                while true do
+                    local data, kind = socket:recv_frame()
+                    if kind == "text" then
+                        socket:send_text(data)
+                    elseif kind == "binary" then
+                        socket:send_binary(data)
+                    else
+                        return socket:send_close()
+                    end
+                end
+            }}
+        }}
+    }}
+}}
+"#
+        )
+    }
+
+    /// TLS as its manual recommends: the versions are those of Debian's own configuration less the obsolete ones, the
+    /// rest are its defaults.
+    fn listen(&self, address: SocketAddr) -> String {
+        match &self.wire {
+            Wire::Plain => format!("listen {address};"),
+            Wire::H2c => format!("listen {address} http2;"),
+            Wire::Tls(identity) => format!(
+                "listen {address} ssl http2; ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate \"{}\"; \
+                 ssl_certificate_key \"{}\";",
+                identity.certificate.display(),
+                identity.key.display()
+            ),
+        }
+    }
 }
 
 /// The version, as `nginx -v` says it.
@@ -54,60 +158,50 @@ fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
-fn configuration(address: SocketAddr, public: &Path, workers: usize, root: bool) -> String {
-    // Started by root, workers would change to a user that may not read a temporary folder.
-    let user = if root { "user root;" } else { "" };
-    let public = public.display();
-    format!(
-        r#"load_module {MODULES}/ndk_http_module.so;
-load_module {MODULES}/ngx_http_lua_module.so;
-{user}
-daemon off;
-pid nginx.pid;
-worker_processes {workers};
-error_log stderr notice;
-events {{
-    worker_connections 4096;
-}}
-http {{
-    access_log off;
-    sendfile on;
-    open_file_cache max=1000;
-    keepalive_requests 1000000;
-    default_type application/octet-stream;
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    server {{
-        listen {address};
-        location / {{
-            root "{public}";
-        }}
-        location ~ ^/hello/(.*)$ {{
-            default_type text/plain;
-            content_by_lua_block {{
-                ngx.print("Hello, ", ngx.var[1], "!\n")
-            }}
-        }}
-    }}
-}}
-"#
-    )
+/// For tests of what presses on a server: one with a small file, `/tiny.bin`.
+#[cfg(test)]
+pub(super) fn with_a_file(folder: &Path, wire: Wire) -> Side {
+    fs::write(folder.join("tiny.bin"), [b'm'; 128]).expect("a file");
+    let nginx = Nginx { public: folder, workers: 1, connections: 1000, wire };
+    nginx.start(&folder.join("nginx")).expect("nginx starts")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::bench::tls::Identity;
+
+    fn nginx(wire: Wire) -> Nginx<'static> {
+        Nginx { public: Path::new("/tmp/a b"), workers: 3, connections: 50, wire }
+    }
 
     #[test]
     fn the_configuration_names_what_it_is_given() {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 8099));
-        let text = configuration(address, Path::new("/tmp/a b"), 3, true);
-        for line in ["user root;", "worker_processes 3;", "listen 127.0.0.1:8099;", "root \"/tmp/a b\";"] {
+        let text = nginx(Wire::Plain).configuration(address, true);
+        let lines = [
+            "user root;",
+            "worker_processes 3;",
+            "worker_connections 50;",
+            "listen 127.0.0.1:8099;",
+            "root \"/tmp/a b\";",
+        ];
+        for line in lines {
             assert!(text.contains(line), "{line}");
         }
-        assert!(!configuration(address, Path::new("/tmp"), 3, false).contains("user "));
+        assert!(!nginx(Wire::Plain).configuration(address, false).contains("user "));
+    }
+
+    #[test]
+    fn each_wire_has_its_listener() {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 8099));
+        assert_eq!(nginx(Wire::H2c).listen(address), "listen 127.0.0.1:8099 http2;");
+        let folder = tempfile::tempdir().expect("a folder");
+        let identity = Arc::new(Identity::make(folder.path()).expect("an identity"));
+        let listen = nginx(Wire::Tls(Arc::clone(&identity))).listen(address);
+        assert!(listen.starts_with("listen 127.0.0.1:8099 ssl http2;"), "{listen}");
+        assert!(listen.contains(&identity.key.display().to_string()), "{listen}");
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct Machine {
     kernel: String,
     /// How many threads run at once; every server has as many workers.
     pub(super) cores: usize,
+    /// The load average of the minute before the bench: how far to trust what depends on it.
+    busy: f64,
 }
 
 impl Machine {
@@ -23,23 +25,26 @@ impl Machine {
     pub(super) fn look() -> Self {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let loadavg = fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
         Self {
             processor: model.map_or("unknown processor", |(_, name)| name.trim()).to_owned(),
             kernel: kernel.trim().to_owned(),
             cores: available_parallelism().map_or(1, std::num::NonZero::get),
+            busy: loadavg.split(' ').next().and_then(|one| one.parse().ok()).unwrap_or(f64::NAN),
         }
     }
 
     /// The same for machines.
     pub(super) fn as_json(&self) -> Value {
-        json!({ "processor": self.processor, "kernel": self.kernel, "workers": self.cores })
+        json!({ "processor": self.processor, "kernel": self.kernel, "workers": self.cores, "load_average": self.busy })
     }
 }
 
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {} workers, Linux {}", self.processor, self.cores, self.kernel)
+        let Self { processor, kernel, cores, busy } = self;
+        write!(f, "{processor}, {cores} workers, Linux {kernel}, load average {busy:.1} before")
     }
 }
 

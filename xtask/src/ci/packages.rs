@@ -30,12 +30,24 @@ enum Brings {
 const NEEDS: &[Need] = &[
     Need { package: "g++", brings: Brings::Program("g++"), why: "Luau is built from C++ source" },
     Need { package: "curl", brings: Brings::Program("curl"), why: "a client that is not ours, for tests" },
+    Need { package: "openssl", brings: Brings::Program("openssl"), why: "TLS that is not ours, for tests" },
     Need { package: "wrk", brings: Brings::Program("wrk"), why: "load, for reload tests and benches" },
     Need { package: "nginx", brings: Brings::Program("nginx"), why: "the server benches compare with" },
     Need {
         package: "libnginx-mod-http-lua",
         brings: Brings::File("/usr/lib/nginx/modules/ngx_http_lua_module.so"),
         why: "the script handler benches compare with",
+    },
+    Need {
+        package: "lua-nginx-websocket",
+        brings: Brings::File("/usr/share/lua/5.1/nginx/websocket/server.lua"),
+        why: "the WebSocket benches compare with",
+    },
+    Need { package: "nghttp2-client", brings: Brings::Program("h2load"), why: "HTTP/2 load, for benches" },
+    Need {
+        package: "openssl",
+        brings: Brings::Program("openssl"),
+        why: "a TLS client that is not ours, for benches",
     },
     Need { package: "chromium", brings: Brings::Program("chromium"), why: "a real browser, for page tests" },
 ];

@@ -5,6 +5,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::SystemTime;
 
 use medusa_net::cork::CorkHandle;
 use medusa_net::{Phase, Signal, Stream};
@@ -17,8 +18,17 @@ use crate::connection::Connection;
 const MAX_LINGER: usize = 256 * 1024;
 
 /// What hyper does not send itself.
-const REQUEST_TIMEOUT: &[u8] =
-    b"HTTP/1.1 408 Request Timeout\r\nserver: medusa\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+fn reply(end: &End) -> Option<String> {
+    let line = match end {
+        End::NotHttp1 => "505 HTTP Version Not Supported",
+        End::HeadTimeout => "408 Request Timeout",
+        _ => return None,
+    };
+    let date = httpdate::fmt_http_date(SystemTime::now());
+    Some(format!(
+        "HTTP/1.1 {line}\r\nserver: medusa\r\nconnection: close\r\ncontent-length: 0\r\ndate: {date}\r\n\r\n"
+    ))
+}
 
 pub(super) async fn close(context: &Connection, end: End) {
     let (conn, handle) = (&context.conn, &context.handle);
@@ -28,7 +38,7 @@ pub(super) async fn close(context: &Connection, end: End) {
     if let Some(status) = end.status() {
         context.record_unread(status);
     }
-    if matches!(end, End::Gone) || (matches!(end, End::HeadTimeout) && !handle.push_raw(REQUEST_TIMEOUT)) {
+    if matches!(end, End::Gone) || reply(&end).is_some_and(|reply| !handle.push_raw(reply.as_bytes())) {
         return;
     }
     conn.enter(Phase::Closing);

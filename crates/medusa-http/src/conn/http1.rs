@@ -26,12 +26,17 @@ const LEAST_BUFFER: usize = 8 * 1024;
 /// Answers requests until the connection ends, rests, or changes its protocol.
 pub(super) async fn drive(context: &Rc<Connection>) -> End {
     let (conn, handle) = (&context.conn, &context.handle);
+    let unread = context.unread();
     let service = service_fn(|request| exchange(request, Rc::clone(context)));
     let mut http = builder(&context.limits()).serve_connection(TokioIo::new(handle.io()), service);
     if conn.is_draining() {
         Pin::new(&mut http).graceful_shutdown();
     }
     let end = poll_fn(|cx| {
+        if unread.poll_ended(cx) && matches!(conn.phase(), Phase::Head | Phase::Idle) {
+            // What came was the rest of a body.
+            conn.enter(Phase::Idle);
+        }
         loop {
             if let Poll::Ready(result) = Pin::new(&mut http).poll(cx) {
                 return Poll::Ready(match result {
@@ -41,9 +46,10 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
                 });
             }
             match conn.poll_signal(cx) {
-                Signal::None => break,
                 Signal::Drain => Pin::new(&mut http).graceful_shutdown(),
-                Signal::Rest => return Poll::Ready(End::Rest),
+                Signal::Rest if unread.is_none() => return Poll::Ready(End::Rest),
+                // What comes next is content, and the connection is not at rest.
+                Signal::None | Signal::Rest => break,
                 Signal::Expired(Phase::Head) => return Poll::Ready(End::HeadTimeout),
                 Signal::Expired(_) => return Poll::Ready(End::Gone),
                 Signal::Stalled => {
@@ -88,9 +94,17 @@ fn builder(limits: &Limits) -> http1::Builder {
 /// hyper tells its errors apart by their text alone, beyond the coarse kinds.
 fn end_of(error: &hyper::Error) -> End {
     if !error.is_parse() {
-        return if error.is_user() { End::BrokeOff } else { End::Gone };
+        // A head that breaks off takes nothing of what was answered before it along.
+        return match error {
+            error if error.is_user() => End::BrokeOff,
+            error if error.is_incomplete_message() => End::Done,
+            _ => End::Gone,
+        };
     }
-    if error.to_string().contains("URI too long") {
+    let text = error.to_string();
+    if text.contains("HTTP2 preface") {
+        End::NotHttp1
+    } else if text.contains("URI too long") {
         End::Malformed(StatusCode::URI_TOO_LONG)
     } else if error.is_parse_too_large() {
         End::Malformed(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)

@@ -27,7 +27,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use http::StatusCode;
-use medusa_net::cork::{CorkHandle, cork};
+use medusa_net::cork::CorkHandle;
 use medusa_net::{Accept, Conn, Phase, Signal, Stream};
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -71,6 +71,8 @@ enum End {
     Upgraded,
     /// The peer sent something that is not HTTP/1. hyper has answered it with this status.
     Malformed(StatusCode),
+    /// HTTP/2 begins where HTTP/1 was spoken already, which hyper leaves unanswered: 505.
+    NotHttp1,
     /// A head did not arrive in time: 408.
     HeadTimeout,
     /// A response broke off. What there is of it is still the peer's.
@@ -82,8 +84,7 @@ enum End {
 async fn serve(stream: Stream, conn: Rc<Conn>, directory: Arc<dyn Directory>) {
     let Some(opened) = open::open(stream, &conn, &directory).await else { return };
     let _ticket = opened.ticket;
-    let (_, handle) = cork(opened.stream, Rc::clone(&conn));
-    let context = Rc::new(Connection::new(Rc::clone(&conn), directory, handle));
+    let context = Rc::new(Connection::new(Rc::clone(&conn), directory, opened.stream));
     let end = loop {
         let end = match first_bytes(&context).await {
             Ok(Speaks::Http1) => Box::pin(http1::drive(&context)).await,
@@ -159,7 +160,7 @@ impl End {
         match self {
             Self::Malformed(StatusCode::URI_TOO_LONG) => Some(Fault::UriTooLong),
             Self::Malformed(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE) => Some(Fault::HeadTooLarge),
-            Self::Malformed(_) => Some(Fault::Malformed),
+            Self::Malformed(_) | Self::NotHttp1 => Some(Fault::Malformed),
             Self::HeadTimeout => Some(Fault::HeadTimeout),
             Self::Done | Self::Rest | Self::Upgraded | Self::BrokeOff | Self::Gone => None,
         }
@@ -169,6 +170,7 @@ impl End {
     fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Malformed(status) => Some(*status),
+            Self::NotHttp1 => Some(StatusCode::HTTP_VERSION_NOT_SUPPORTED),
             Self::HeadTimeout => Some(StatusCode::REQUEST_TIMEOUT),
             Self::Done | Self::Rest | Self::Upgraded | Self::BrokeOff | Self::Gone => None,
         }

@@ -1,13 +1,23 @@
-//! What comes before HTTP: who connects, whether there is room, and TLS.
+//! What comes before HTTP: a balancer's word about who connects, whether there is room, and TLS.
 
-use std::net::IpAddr;
+use std::future::poll_fn;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
-use medusa_net::{Conn, Peer, Stream};
+use medusa_net::proxy::read_header;
+use medusa_net::tls::{HandshakeError, Tls};
+use medusa_net::{Conn, Peer, Phase, Signal, Stream};
+use medusa_proto::proxy_protocol::Header;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::admission::Ticket;
+use crate::client::address;
+use crate::connection::peer;
 use crate::fault::Fault;
+use crate::limits::time;
 use crate::server::{Directory, Server};
 
 /// A connection that HTTP can begin on.
@@ -18,21 +28,61 @@ pub(super) struct Opened {
 }
 
 /// Opens a connection; `None` if it has ended already.
-pub(super) async fn open(stream: Stream, conn: &Rc<Conn>, directory: &Arc<dyn Directory>) -> Option<Opened> {
+pub(super) async fn open(
+    mut stream: Stream,
+    conn: &Rc<Conn>,
+    directory: &Arc<dyn Directory>,
+) -> Option<Opened> {
     // A listener without a server is about to go: its requests are answered 503.
     let Some(server) = directory.current() else { return Some(Opened { stream, ticket: None }) };
-    let ticket = server.parts.counters.admission.admit(address(conn), &server.parts.limits);
+    let (tls, proxied) =
+        directory.listen().map_or((None, false), |listen| (listen.tls, listen.proxy_protocol));
+    if proxied {
+        introduce(&mut stream, conn, &server).await?;
+    }
+    let parts = &server.parts;
+    let address = address(peer(conn)).filter(|ip| !parts.trusted_proxies.trusts(Some(*ip)));
+    let ticket = parts.counters.admission.admit(address, &parts.limits);
     if ticket.is_none() {
-        turn_away(stream, &server);
+        parts.counters.faults.count(Fault::TooManyConnections);
+        // With TLS there is nobody to say it to yet.
+        if tls.is_none() {
+            say(stream, TOO_MANY).await;
+        }
         return None;
     }
+    let stream = match tls {
+        None => stream,
+        Some(tls) => encrypt(stream, &tls, conn, &server).await?,
+    };
     Some(Opened { stream, ticket })
 }
 
-fn address(conn: &Conn) -> Option<IpAddr> {
-    match conn.peer() {
-        Peer::Tcp(addr) => Some(addr.ip()),
-        Peer::Unix => None,
+/// Reads whose connection it is, within the time of a handshake.
+async fn introduce(stream: &mut Stream, conn: &Conn, server: &Server) -> Option<()> {
+    let parts = &server.parts;
+    let refused = |why: &dyn std::fmt::Display| {
+        parts.counters.faults.count(Fault::Proxy);
+        tracing::debug!(peer = %conn.peer(), listener = %conn.listen_addr(), "no PROXY header: {why}");
+        None
+    };
+    if !parts.trusted_proxies.is_empty() && !parts.trusted_proxies.trusts(address(peer(conn))) {
+        return refused(&"the peer is not among `trusted_proxies`");
+    }
+    let limit = time(parts.limits.handshake);
+    match unless_ended(conn, tokio::time::timeout(limit, read_header(stream))).await? {
+        Err(_elapsed) => refused(&"it did not come in time"),
+        Ok(Err(error)) => refused(&error),
+        Ok(Ok(header)) => {
+            match header {
+                Header::Inet { source, .. } => conn.set_peer(source.into()),
+                Header::Unix => conn.set_peer(Peer::Unix),
+                Header::Local | Header::Unknown => {}
+            }
+            // From here on it is somebody else's time.
+            conn.enter(Phase::Idle);
+            Some(())
+        }
     }
 }
 
@@ -40,12 +90,63 @@ fn address(conn: &Conn) -> Option<IpAddr> {
 const TOO_MANY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nserver: medusa\r\nretry-after: 10\r\nconnection: close\r\n\
 content-length: 0\r\n\r\n";
+/// What a client is told that speaks plain HTTP where TLS is spoken.
+const NOT_ENCRYPTED: &[u8] = b"HTTP/1.1 400 Bad Request\r\nserver: medusa\r\nconnection: close\r\n\
+content-type: text/plain; charset=utf-8\r\ncontent-length: 49\r\n\r\n\
+This is an HTTPS port: the address has https://.\n";
 
-/// Says so without waiting for anything: a new socket's buffer has room. With TLS there is nobody to say it to yet.
-fn turn_away(stream: Stream, server: &Server) {
-    server.parts.counters.faults.count(Fault::TooManyConnections);
-    let _said = match &stream {
-        Stream::Tcp(tcp) => tcp.try_write(TOO_MANY),
-        Stream::Unix(unix) => unix.try_write(TOO_MANY),
+/// How long a client that is sent away may take to hear why.
+const HEARD_WITHIN: Duration = Duration::from_secs(1);
+/// How much of what it sends meanwhile is thrown away, in bytes.
+const THROWN_AWAY: u64 = 16 * 1024;
+
+/// Tells a client why it is sent away. What it has sent must be read for that, or the system would take the answer back.
+async fn say(mut stream: Stream, what: &[u8]) {
+    let saying = async {
+        stream.write_all(what).await?;
+        stream.shutdown().await?;
+        let mut rest = (&mut stream).take(THROWN_AWAY);
+        while rest.read(&mut [0; 1024]).await? > 0 {}
+        io::Result::Ok(())
     };
+    let _heard = tokio::time::timeout(HEARD_WITHIN, saying).await;
+}
+
+/// Makes the handshake, within its time.
+async fn encrypt(stream: Stream, tls: &Tls, conn: &Conn, server: &Server) -> Option<Stream> {
+    let limit = time(server.parts.limits.handshake);
+    let handshake = unless_ended(conn, tokio::time::timeout(limit, tls.accept(stream)));
+    let failed = match handshake.await? {
+        Ok(Ok(stream)) => {
+            // From here on it is HTTP's time.
+            conn.enter(Phase::Idle);
+            return Some(stream);
+        }
+        Ok(Err(error)) => {
+            let kind = error.label();
+            if let HandshakeError::PlainHttp(stream) = error {
+                say(stream, NOT_ENCRYPTED).await;
+            }
+            kind
+        }
+        Err(_elapsed) => "timeout",
+    };
+    server.parts.counters.faults.count(Fault::Tls);
+    tracing::debug!(peer = %conn.peer(), listener = %conn.listen_addr(), kind = failed, "no TLS handshake");
+    None
+}
+
+/// Polls `work` until it is done, unless the connection must end before that.
+async fn unless_ended<T>(conn: &Conn, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        match conn.poll_signal(cx) {
+            Signal::None | Signal::Rest => Poll::Pending,
+            Signal::Drain | Signal::Expired(_) | Signal::Stalled => Poll::Ready(None),
+        }
+    })
+    .await
 }

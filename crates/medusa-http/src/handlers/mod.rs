@@ -1,3 +1,4 @@
 //! The handlers that come with the server, a module each.
 
+pub mod compress;
 pub mod files;

@@ -54,7 +54,7 @@ pub fn cork<S>(stream: S, conn: Rc<Conn>) -> (CorkIo<S>, CorkHandle<S>) {
         unread: Bytes::new(),
         out: Outbox::default(),
         pieces: Pieces::default(),
-        flush_blocked: false,
+        held: false,
     }));
     (CorkIo { core: core.clone() }, CorkHandle { core })
 }
@@ -225,8 +225,8 @@ struct Core<S> {
     unread: Bytes,
     out: Outbox,
     pieces: Pieces,
-    /// The stream's own buffer could not be emptied.
-    flush_blocked: bool,
+    /// The stream has taken bytes that its peer does not take yet.
+    held: bool,
 }
 
 impl<S> Core<S> {
@@ -296,14 +296,18 @@ impl<S: AsyncWrite + SendFile + Unpin> Core<S> {
             let written = ready!(self.poll_write_with(cx, &[]))?;
             self.out.consume(written);
         }
-        // A stream with a buffer of its own, as TLS has, may still hold some.
+        self.poll_flush(cx)
+    }
+
+    /// An encrypted stream may still hold what it has taken: nobody else would write it. For a socket this is nothing.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        if flushed.is_pending() {
+        let was_held = std::mem::replace(&mut self.held, flushed.is_pending());
+        if self.held {
             self.conn.on_send_blocked();
-        } else if self.flush_blocked {
+        } else if was_held {
             self.conn.on_sent(0);
         }
-        self.flush_blocked = flushed.is_pending();
         flushed
     }
 

@@ -42,6 +42,8 @@ struct Recorder {
     input: Vec<u8>,
     shut: bool,
     broken: bool,
+    /// Takes bytes without writing them, as encrypted streams do.
+    holding: bool,
 }
 
 impl AsyncRead for Recorder {
@@ -80,7 +82,7 @@ impl AsyncWrite for Recorder {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+        if self.holding { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -347,4 +349,31 @@ fn what_is_given_back_is_read_again_first() {
     }
     assert_eq!(read, b"first second third");
     assert_eq!(rig.handle.bytes_read(), 5, "what is given back was counted when it was read");
+}
+
+#[test]
+fn what_the_stream_itself_holds_back_is_waited_for() {
+    let mut rig = Rig::with_room(usize::MAX);
+    rig.conn.enter(Phase::Busy);
+    rig.conn.set_deadlines(crate::Deadlines { write: Duration::from_secs(1), ..Default::default() });
+    rig.handle.core.borrow_mut().stream.holding = true;
+    assert_eq!(taken(rig.write(b"x")), 1);
+    assert!(rig.write_out().is_pending(), "taken, and not yet on its way");
+    assert_eq!(rig.handle.buffered(), 0);
+    assert!(rig.conn.check(2), "the peer takes nothing");
+
+    rig.handle.core.borrow_mut().stream.holding = false;
+    assert!(rig.write_out().is_ready());
+    assert_eq!(rig.conn.poll_signal(&mut cx()), Signal::None);
+    assert!(!rig.conn.check(100));
+}
+
+#[test]
+fn a_stream_that_holds_nothing_back_can_still_be_stalled() {
+    let mut rig = Rig::with_room(0);
+    rig.conn.enter(Phase::Busy);
+    rig.conn.set_deadlines(crate::Deadlines { write: Duration::from_secs(1), ..Default::default() });
+    assert!(rig.write(&[b'b'; DIRECT]).is_pending());
+    assert!(rig.write_out().is_ready(), "nothing is collected");
+    assert!(rig.conn.check(2), "but the protocol waits");
 }

@@ -6,6 +6,8 @@
 mod exhaustion;
 mod finish;
 mod listen;
+mod proxy;
 mod serve;
 mod support;
+mod tls;
 mod workers;

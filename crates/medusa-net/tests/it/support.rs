@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use medusa_net::{Accept, Conn, ListenAddr, Listener, Phase, Signal, Stream, Workers, worker};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 /// Longer than any of this takes; only a failing test waits so long.
@@ -168,4 +168,12 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
         }
     });
     waited.await.unwrap_or_else(|_| panic!("{what} did not happen"));
+}
+
+/// Two ends of a TCP connection, the first one the server's.
+pub(crate) async fn tcp_pair() -> (Stream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let connect = TcpStream::connect(listener.local_addr().expect("bound"));
+    let (accepted, connected) = tokio::join!(listener.accept(), connect);
+    (Stream::Tcp(accepted.expect("accepts").0), connected.expect("connects"))
 }

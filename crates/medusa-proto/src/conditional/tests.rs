@@ -89,6 +89,43 @@ fn failure_takes_precedence_over_not_modified() {
     assert_eq!(get(both), Outcome::Failed);
 }
 
+/// Every combination of the four fields, each absent, true or false of the current state, against the numbered steps of
+/// RFC 9110 §13.2.2.
+#[test]
+fn precedence_is_that_of_the_rfc() {
+    const STATES: [Option<bool>; 3] = [None, Some(true), Some(false)];
+    let tag = |holds: bool| if holds { &b"\"a\""[..] } else { b"\"b\"" };
+    for read in [true, false] {
+        for matches in STATES {
+            for unmodified in STATES {
+                for none_match in STATES {
+                    for modified in STATES {
+                        let fields = Fields {
+                            if_match: matches.map(tag),
+                            if_unmodified_since: unmodified.map(|holds| if holds { NOW } else { NOW - 1 }),
+                            if_none_match: none_match.map(|holds| tag(!holds)),
+                            if_modified_since: modified.map(|holds| if holds { NOW - 1 } else { NOW }),
+                        };
+                        // Steps 1 and 2.
+                        let expected = if matches.or(unmodified) == Some(false) {
+                            Outcome::Failed
+                        } else {
+                            match (none_match, modified, read) {
+                                // Step 3.
+                                (Some(false), _, false) => Outcome::Failed,
+                                // Steps 3 and 4.
+                                (Some(false), _, true) | (None, Some(false), true) => Outcome::NotModified,
+                                _ => Outcome::Proceed,
+                            }
+                        };
+                        assert_eq!(evaluate(read, &fields, Some(&current())), expected, "{read} {fields:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn if_range_takes_a_strong_tag_or_the_exact_date() {
     assert!(if_range(b"\"a\"", None, &current()));

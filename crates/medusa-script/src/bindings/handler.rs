@@ -4,22 +4,24 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use medusa_http::Handler;
-use medusa_http::handlers::files::{Files, Options as FilesOptions};
-use medusa_proto::with_causes;
+use medusa_http::handlers::compress::Compress;
 use mlua::{FromLua, Lua, Table, UserData, UserDataMethods, Value};
 
-use super::options::Options;
-use super::{Reach, fail};
+use super::{Reach, fail, files, origin};
 use crate::print::show;
 use crate::reference::{self, Class, Item};
 
 pub(crate) const DOCS: &[Item] = &[
+    files::DOC,
     Item {
-        path: "medusa.handler.files",
-        signature: "(root: string, options: FilesOptions?) -> Handler",
+        path: "medusa.handler.compress",
+        signature: "(handler: Handler | (req: Request) -> Answer) -> Handler",
         reach: reference::Reach::Main,
-        doc: "Serves the files below a directory: index files, types, conditional and range requests, HEAD. Nothing \
-              outside the directory is reached, symlinks included. The path below the mount names the file.",
+        doc: "Wraps a handler: what it answers is compressed (zstd or gzip, as the client likes). Strings of 1 KiB and \
+              more as a whole; what is streamed chunk by chunk, each sent at once. Only text and the like; never events \
+              (`text/event-stream`), what has a `Content-Encoding`, or says `Cache-Control: no-transform`. Do not wrap \
+              pages that hold a secret (a token) and also repeat something of the request: their length tells of both. \
+              `medusa.handler.files` compresses by itself.",
     },
     Item {
         path: "medusa.handler.script",
@@ -38,32 +40,7 @@ pub(crate) const CLASS: Class = Class {
     methods: &[],
 };
 
-pub(crate) const FILES_OPTIONS: Class = Class {
-    name: "FilesOptions",
-    doc: "What `medusa.handler.files` takes.",
-    fields: &[
-        Item {
-            path: "index",
-            signature: "string | { string } | nil",
-            reach: reference::Reach::Main,
-            doc: "What is served for a directory, the first that exists. Default `\"index.html\"`.",
-        },
-        Item {
-            path: "listing",
-            signature: "boolean?",
-            reach: reference::Reach::Main,
-            doc: "Whether a directory without an index is listed. Default false: names nobody links to stay unknown.",
-        },
-        Item {
-            path: "dotfiles",
-            signature: "boolean?",
-            reach: reference::Reach::Main,
-            doc: "Whether names that start with a dot are served (`.well-known` always is). Default false: they are \
-                  more often secrets (`.git`, `.env`) than content.",
-        },
-    ],
-    methods: &[],
-};
+pub(crate) const FILES_OPTIONS: Class = files::OPTIONS;
 
 /// A handler, as a value of the script.
 #[derive(Debug, Clone)]
@@ -89,54 +66,32 @@ impl FromLua for HandlerValue {
 
 pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     let handler = lua.create_table()?;
-    handler.set("files", lua.create_function(files)?)?;
+    handler.set("files", lua.create_function(files::files)?)?;
+    handler.set("compress", lua.create_function(compress)?)?;
     handler.set("script", lua.create_function(script)?)?;
     medusa.set("handler", handler)
 }
 
-fn files(lua: &Lua, (root, options): (String, Value)) -> mlua::Result<HandlerValue> {
-    const FUNCTION: &str = "medusa.handler.files";
-    let reach = Reach::of(lua)?;
-    let mut given = Options::new(lua, FUNCTION, options)?;
-    let mut options = FilesOptions::default();
-    match given.get::<Value>("index", "a string or a list of strings")? {
-        None => {}
-        Some(Value::Table(list)) => {
-            let names: mlua::Result<Vec<String>> = list.sequence_values().collect();
-            options.index = names
-                .map_err(|_other| fail(lua, format!("{FUNCTION}: `index` must be a list of strings")))?;
-        }
-        Some(name) => options.index = vec![index_name(lua, name)?],
+/// A handler to be wrapped: a handler value, or a function of the script.
+fn to_handler(lua: &Lua, value: Value) -> mlua::Result<Arc<dyn Handler>> {
+    if let Value::Function(function) = value {
+        return Ok(Arc::new(Reach::of(lua)?.functions.handler(&function, origin(lua))?));
     }
-    if let Some(listing) = given.get("listing", "a boolean")? {
-        options.listing = listing;
-    }
-    if let Some(dotfiles) = given.get("dotfiles", "a boolean")? {
-        options.dotfiles = dotfiles;
-    }
-    given.finish()?;
-    let root = reach.path(&root);
-    // By the real path: a symlink that was turned elsewhere makes another handler at the next reload.
-    let real = root.canonicalize().unwrap_or_else(|_missing| root.clone());
-    let key = format!("files\0{}\0{options:?}", real.display());
-    let made = reach
-        .live
-        .parts()
-        .handler(key, || Files::open(&root, options).map(|files| Arc::new(files) as Arc<dyn Handler>));
-    made.map(HandlerValue).map_err(|error| fail(lua, format!("{FUNCTION}: {}", with_causes(&error))))
+    let shown = show(&value);
+    HandlerValue::from_lua(value, lua).map(|handler| handler.0).map_err(|_other| {
+        fail(lua, format!("a handler must be a function(req) or come from medusa.handler, not {shown}"))
+    })
 }
 
-fn index_name(lua: &Lua, name: Value) -> mlua::Result<String> {
-    match name {
-        Value::String(name) => Ok(name.to_string_lossy()),
-        other => {
-            let other = show(&other);
-            Err(fail(
-                lua,
-                format!("medusa.handler.files: `index` must be a string or a list of strings, not {other}"),
-            ))
-        }
-    }
+/// `medusa.handler.compress(handler)`
+fn compress(lua: &Lua, inner: Value) -> mlua::Result<HandlerValue> {
+    let inner = to_handler(lua, inner)?;
+    // The wrapper of a handler is the same as long as the handler is: it keeps it alive, so that nothing else can come
+    // to be at its address.
+    let key = format!("compress\0{:p}", Arc::as_ptr(&inner));
+    let made =
+        Reach::of(lua)?.live.parts().handler(key, || Ok(Arc::new(Compress::new(inner)) as Arc<dyn Handler>));
+    made.map(HandlerValue).map_err(|never: std::convert::Infallible| match never {})
 }
 
 fn script(lua: &Lua, file: String) -> mlua::Result<HandlerValue> {

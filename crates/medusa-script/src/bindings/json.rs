@@ -31,19 +31,24 @@ pub(crate) const DOCS: &[Item] = &[
 pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     let json = lua.create_table()?;
     json.set("null", Value::NULL)?;
-    let encode = |lua: &Lua, value: Value| {
-        let options = DeserializeOptions::new().sort_keys(true).deny_recursive_tables(true);
-        let encoded: serde_json::Value = lua
-            .from_value_with(value, options)
-            .map_err(|error| fail(lua, format!("medusa.json.encode: {error}")))?;
-        lua.create_string(encoded.to_string())
-    };
-    json.set("encode", lua.create_function(encode)?)?;
-    let decode = |lua: &Lua, text: LuaString| {
-        let value: serde_json::Value = serde_json::from_slice(&text.as_bytes())
-            .map_err(|error| fail(lua, format!("medusa.json.decode: {error}")))?;
-        lua.to_value(&value)
-    };
-    json.set("decode", lua.create_function(decode)?)?;
+    let encoder = |lua: &Lua, value: Value| lua.create_string(encode(lua, "medusa.json.encode", value)?);
+    json.set("encode", lua.create_function(encoder)?)?;
+    let decoder = |lua: &Lua, text: LuaString| decode(lua, "medusa.json.decode", &text.as_bytes());
+    json.set("decode", lua.create_function(decoder)?)?;
     medusa.set("json", json)
+}
+
+/// A value as JSON. Errors begin with `who` asked.
+pub(super) fn encode(lua: &Lua, who: &str, value: Value) -> mlua::Result<String> {
+    let options = DeserializeOptions::new().sort_keys(true).deny_recursive_tables(true);
+    let encoded: serde_json::Value =
+        lua.from_value_with(value, options).map_err(|error| fail(lua, format!("{who}: {error}")))?;
+    Ok(encoded.to_string())
+}
+
+/// JSON as a value. Errors begin with `who` asked.
+pub(super) fn decode(lua: &Lua, who: &str, text: &[u8]) -> mlua::Result<Value> {
+    let value: serde_json::Value =
+        serde_json::from_slice(text).map_err(|error| fail(lua, format!("{who}: {error}")))?;
+    lua.to_value(&value)
 }

@@ -4,6 +4,10 @@
 //! [`DOCS`](crate::reference) table from which the type definitions and the reference are generated; a test compares the
 //! two with the VM.
 
+pub(crate) mod cookie;
+pub(crate) mod events;
+pub(crate) mod fetch;
+mod files;
 pub(crate) mod handler;
 pub(crate) mod http;
 pub(crate) mod json;
@@ -13,6 +17,7 @@ pub(crate) mod shared;
 pub(crate) mod site;
 pub(crate) mod time;
 pub(crate) mod timer;
+pub(crate) mod url;
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -22,7 +27,7 @@ use medusa_site::Live;
 use mlua::{Lua, MultiValue, Table, Value};
 
 use crate::main_vm::Functions;
-use crate::require::Sources;
+use crate::require::{ScriptRoot, Sources};
 use crate::shared::Dictionaries;
 use crate::transaction::Transaction;
 use crate::worker::Scripts;
@@ -51,6 +56,7 @@ impl Reach {
 /// The bindings of a main VM.
 pub(crate) fn install_in_main(lua: &Lua, globals: &Table, reach: Reach) -> mlua::Result<()> {
     let medusa = install_everywhere(lua, globals, reach.scripts.dictionaries())?;
+    lua.set_app_data(ScriptRoot(reach.sources.root().into()));
     lua.set_app_data(reach);
     http::install(lua, &medusa)?;
     handler::install(lua, &medusa)?;
@@ -67,23 +73,35 @@ pub(crate) fn install_in_worker(
     dictionaries: &Arc<Dictionaries>,
 ) -> mlua::Result<()> {
     let medusa = install_everywhere(lua, globals, dictionaries)?;
+    refuse_the_rest(lua, &medusa, "medusa")?;
+    refuse_the_rest(lua, &medusa.get("http")?, "medusa.http")?;
+    finish(globals, &medusa)
+}
+
+/// Says of what is not in `table` why it is not there.
+fn refuse_the_rest(lua: &Lua, table: &Table, name: &'static str) -> mlua::Result<()> {
     let meta = lua.create_table()?;
-    let refuse = lua.create_function(|_, (_, key): (Table, Value)| -> mlua::Result<()> {
+    let refuse = lua.create_function(move |_, (_, key): (Table, Value)| -> mlua::Result<()> {
         let key = key.to_string().unwrap_or_default();
         Err(mlua::Error::runtime(format!(
-            "there is no medusa.{key} in a handler file: only the main script changes the site"
+            "there is no {name}.{key} in a handler file: only the main script changes the site"
         )))
     })?;
     meta.set("__index", refuse)?;
-    medusa.set_metatable(Some(meta))?;
-    finish(globals, &medusa)
+    table.set_metatable(Some(meta))
 }
 
 fn install_everywhere(lua: &Lua, globals: &Table, dictionaries: &Arc<Dictionaries>) -> mlua::Result<Table> {
     let medusa = lua.create_table()?;
     medusa.set("version", env!("CARGO_PKG_VERSION"))?;
+    let http = lua.create_table()?;
+    cookie::install(lua, &http)?;
+    events::install(lua, &http)?;
+    medusa.set("http", http)?;
     json::install(lua, &medusa)?;
+    url::install(lua, &medusa)?;
     time::install(lua, &medusa)?;
+    fetch::install(lua, &medusa)?;
     shared::install(lua, &medusa, dictionaries)?;
     globals.set("print", lua.create_function(print)?)?;
     // The script's own is put in its place when it is loaded.

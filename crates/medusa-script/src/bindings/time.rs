@@ -78,7 +78,8 @@ fn since_epoch(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
-fn moment(lua: &Lua, seconds: Option<f64>) -> mlua::Result<SystemTime> {
+/// A time as scripts give it; now by default.
+pub(super) fn moment(lua: &Lua, seconds: Option<f64>) -> mlua::Result<SystemTime> {
     match seconds {
         None => Ok(SystemTime::now()),
         Some(seconds) if (0.0..=MAX_SECONDS).contains(&seconds) => {

@@ -3,7 +3,11 @@
 
 mod support;
 
+mod body;
 mod budgets;
+mod events;
+mod fetch;
+mod forms;
 mod handlers;
 mod reload;
 mod statements;

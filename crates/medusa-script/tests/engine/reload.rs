@@ -44,7 +44,7 @@ fn a_script_with_an_error_leaves_the_old_site_serving() {
         (
             "a wrong type",
             "medusa.http.server { listen = 80 }",
-            "site.luau:1: medusa.http.server: `listen` must be a string or a list of strings, not 80",
+            "site.luau:1: medusa.http.server: `listen` must be a string or a list of strings and tables, not 80",
         ),
         (
             "a bad address",

@@ -4,6 +4,7 @@
 //! last response, a chunk without its end are panics and not guesses.
 
 mod parse;
+mod queue;
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
@@ -167,6 +168,32 @@ impl Client {
         self.read_response(true).unwrap_or_else(|error| panic!("no response: {error}"))
     }
 
+    /// The next response, to a request of `method`; `None` if the server closes the connection instead.
+    ///
+    /// # Errors
+    ///
+    /// What comes is not HTTP, breaks off, or does not come within [`PATIENCE`].
+    pub fn try_response(&mut self, method: &str) -> io::Result<Option<Response>> {
+        if self.ahead.is_empty() && self.fill()? == 0 {
+            return Ok(None);
+        }
+        self.read_response(method == "HEAD").map(Some)
+    }
+
+    /// Waits until the server has read all that was sent so far, so that what is sent next comes to it separately.
+    /// TCP only.
+    ///
+    /// # Panics
+    ///
+    /// It does not read for [`PATIENCE`], or this is not TCP.
+    #[track_caller]
+    pub fn until_read(&self) {
+        let Stream::Tcp(stream) = &self.stream else {
+            panic!("only a TCP connection has a queue to look at")
+        };
+        queue::until_empty(stream);
+    }
+
     /// The head of the next response. Its body is left to [`read_some`](Self::read_some).
     #[track_caller]
     pub fn head(&mut self) -> Response {
@@ -199,8 +226,9 @@ impl Client {
     ///
     /// It says more, resets the connection, or leaves it open for [`PATIENCE`].
     pub fn closed(&mut self) -> Result<(), String> {
-        match self.fill() {
-            Ok(0) if self.ahead.is_empty() => Ok(()),
+        let filled = if self.ahead.is_empty() { self.fill() } else { Ok(self.ahead.len()) };
+        match filled {
+            Ok(0) => Ok(()),
             Ok(_) => Err(format!("the server goes on with {:?}", String::from_utf8_lossy(&self.ahead))),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 Err("the connection stays open".to_owned())

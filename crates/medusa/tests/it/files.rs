@@ -1,5 +1,10 @@
 //! The `files` handler over the wire.
 
+mod forms;
+mod options;
+mod pages;
+mod parts;
+
 use std::os::unix::fs::symlink;
 
 use medusa_testkit::{Response, Server, Site, memory, wait};
@@ -156,7 +161,7 @@ fn a_part_can_be_asked_for() {
     }
     let beyond = ask(&server, "/letters.txt", &[("Range", "bytes=10-")]);
     assert_eq!((beyond.status, beyond.header("content-range")), (416, Some("bytes */10")));
-    for ignored in ["bytes=5-2", "lines=1-2", "bytes=x", "bytes=0-1,3-4"] {
+    for ignored in ["bytes=5-2", "lines=1-2", "bytes=x", "bytes=0-8,1-9"] {
         let answer = ask(&server, "/letters.txt", &[("Range", ignored)]);
         assert_eq!((answer.status, answer.text().as_str()), (200, "abcdefghij"), "{ignored}");
     }

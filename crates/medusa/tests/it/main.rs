@@ -6,7 +6,9 @@
 mod bad_input;
 mod budgets;
 mod cli;
+mod fetch;
 mod files;
+mod forms;
 mod framing;
 mod http1;
 mod listeners;

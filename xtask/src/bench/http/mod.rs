@@ -1,74 +1,151 @@
-//! `bench http`: server CPU per request for a small file and for a script handler, beside nginx.
+//! `bench http`: server CPU for each unit of work, beside nginx.
 //!
-//! Invariant: both servers are asked for the same bytes before any load: what differs is the server alone.
+//! Invariant: all cases are tried once before any load: both servers must answer as the case says, with the same bytes
+//! where it says so. What differs then is the server alone, and a server that lacks something says so in the first
+//! second, not in the last minute.
 
-mod report;
+mod cases;
+mod site;
 
-use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use self::report::{Case, Report, Sample, Series};
-use super::load::Load;
+use self::cases::{Answer, CASES, Case, GROUPS, Listener};
+use super::compare::{self, Report, Subject};
 use super::medusa::Medusa;
-use super::report::{Machine, write_json};
-use super::side::Side;
+use super::nginx::Nginx;
+use super::report::Machine;
+use super::side::{Side, Wire};
+use super::tls::{self, Exchange, Identity};
 use super::{Options, nginx};
 use crate::error::{Error, Result};
-use crate::{fetch, term};
+use crate::fetch::{Request, Response};
 
-/// The site, as a user would write it; no `log`, so no access log.
-const SITE: &str = r#"-- The site of `cargo xtask bench http`.
-web = medusa.http.server { listen = "127.0.0.1:0" }
-web:mount("/", medusa.handler.files("public"))
-web:mount("/hello/{name}", medusa.handler.script("hello.luau"))
-"#;
-/// The script handler.
-const HELLO: &str = "return function(req) return \"Hello, \" .. req.params.name .. \"!\\n\" end\n";
-/// What is asked for: a name for the table, and a path.
-const CASES: [(&str, &str); 2] = [("4 KB file", "/4k.bin"), ("script handler", "/hello/world")];
-/// The size of the file, in bytes.
-const FILE_SIZE: usize = 4096;
-/// Our CPU per request divided by nginx's: at most this much.
-const TARGET: f64 = 0.90;
+/// The largest answer that is compared, in bytes: the largest file and its head.
+const MOST: u64 = 101_000_000;
+/// How long the largest answer may take to begin or go on.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Connections each of nginx's workers has room for.
+const CONNECTIONS: u32 = 4096;
+
+/// Both servers with the same listener.
+#[derive(Debug)]
+struct Pair {
+    listener: Listener,
+    ours: Side,
+    theirs: Side,
+}
 
 /// Runs the bench and prints its table.
 pub(super) fn run(options: &Options) -> Result {
+    let groups = options.chosen(&GROUPS)?;
+    let cases: Vec<Case> = CASES.into_iter().filter(|case| groups.contains(&case.group)).collect();
     let medusa = Medusa::build()?;
     let folder = tempfile::tempdir().map_err(Error::io("create", "a temporary folder"))?;
     let machine = Machine::look();
-    let [ours, theirs] = start_both(&medusa, folder.path(), machine.cores)?;
-    let mut cases = Vec::new();
-    for (name, path) in CASES {
-        same_answer(&theirs, &ours, path)?;
-        cases.push(measure(name, path, &theirs, &ours, options)?);
+    let pairs = start(&medusa, folder.path(), machine.cores, &cases)?;
+    let mut notes = Vec::new();
+    for case in &cases {
+        notes.extend(rehearse(case, pair_of(&pairs, case)?)?);
     }
-    theirs.stop()?;
-    ours.stop()?;
-    let report = Report { machine, nginx: nginx::version()?, load: options.spoken(), target: TARGET, cases };
-    term::answer(&report::table(&report));
-    write_json(options, &report::as_json(&report))
+    notes.extend(tls_notes(&pairs)?);
+    let subjects: Vec<Subject<'_>> =
+        cases.iter().map(|case| Ok(subject(case, pair_of(&pairs, case)?))).collect::<Result<_>>()?;
+    let findings = compare::measure(&subjects, options)?;
+    drop(subjects);
+    for pair in pairs {
+        pair.theirs.stop()?;
+        pair.ours.stop()?;
+    }
+    let report = Report { machine, neighbour: nginx::version()?, notes, findings };
+    compare::finish(&report, options)
 }
 
-fn start_both(medusa: &Medusa, folder: &Path, workers: usize) -> Result<[Side; 2]> {
+/// Starts both servers with every listener that a case needs.
+fn start(medusa: &Medusa, folder: &Path, workers: usize, cases: &[Case]) -> Result<Vec<Pair>> {
     let public = folder.join("public");
-    fs::create_dir(&public).map_err(Error::io("create", &public))?;
-    let file = public.join("4k.bin");
-    fs::write(&file, vec![b'm'; FILE_SIZE]).map_err(Error::io("write", &file))?;
-    let theirs = nginx::start(folder, &public, workers)?;
-    let ours = medusa.start(folder, &[("site.luau", SITE), ("hello.luau", HELLO)], workers)?;
-    Ok([ours, theirs])
+    site::write_documents(&public)?;
+    let mut pairs = Vec::new();
+    for (listener, name) in [(Listener::Plain, "plain"), (Listener::H2c, "h2c"), (Listener::Tls, "tls")] {
+        if cases.iter().all(|case| case.listener != listener) {
+            continue;
+        }
+        let wire = match listener {
+            Listener::Plain => Wire::Plain,
+            Listener::H2c => Wire::H2c,
+            Listener::Tls => Wire::Tls(Arc::new(Identity::make(folder)?)),
+        };
+        let compress = cases.iter().any(|case| case.group == "compress");
+        let files = site::files(&public, listener, compress)?;
+        let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+        let ours = medusa.start(&folder.join(format!("medusa-{name}")), &files, workers, wire.clone())?;
+        let nginx = Nginx { public: &public, workers, connections: CONNECTIONS, wire };
+        let theirs = nginx.start(&folder.join(format!("nginx-{name}")))?;
+        pairs.push(Pair { listener, ours, theirs });
+    }
+    Ok(pairs)
 }
 
-/// Both must answer 200 with the same body, or the comparison means nothing.
-fn same_answer(theirs: &Side, ours: &Side, path: &str) -> Result {
-    let expected = fetch::get(theirs.address, path)?;
-    let got = fetch::get(ours.address, path)?;
-    if expected.status == 200 && expected == got {
-        return Ok(());
+fn pair_of<'a>(pairs: &'a [Pair], case: &Case) -> Result<&'a Pair> {
+    let pair = pairs.iter().find(|pair| pair.listener == case.listener);
+    pair.ok_or_else(|| Error::Found(format!("no server has the listener of the case {}", case.name)))
+}
+
+fn subject<'a>(case: &'a Case, pair: &'a Pair) -> Subject<'a> {
+    Subject {
+        name: case.name,
+        load: case.load.to_string(),
+        unit: case.unit,
+        goal: case.goal,
+        ours: &pair.ours,
+        theirs: case.answer.of_both().then_some(&pair.theirs),
+        press: Box::new(|side, seconds| side.press(&case.load, seconds, case.path)),
+    }
+}
+
+/// Asks both once, and tells what is worth a note.
+fn rehearse(case: &Case, pair: &Pair) -> Result<Option<String>> {
+    let Pair { ours, theirs, .. } = pair;
+    match case.answer {
+        Answer::Same => same(case, theirs, ours),
+        Answer::Missing => {
+            for side in [theirs, ours] {
+                let status = get(side, case.path, None)?.status;
+                if status != 404 {
+                    return Err(side.fault(&format!("answered {status} for {}, not 404", case.path)));
+                }
+            }
+            Ok(None)
+        }
+        Answer::Coded(coding) => {
+            let [theirs, ours] = [coded(theirs, case.path, coding)?, coded(ours, case.path, coding)?];
+            Ok(Some(format!("{}: nginx sends {theirs} bytes, medusa {ours}", case.name)))
+        }
+        Answer::OursCoded(coding) => {
+            let ours = coded(ours, case.path, coding)?;
+            Ok(Some(format!("{}: medusa sends {ours} bytes; nginx does not know {coding}", case.name)))
+        }
+        Answer::OursAlone => Ok(Some(format!("{}: nginx cannot", case.name))),
+        Answer::Counted => {
+            for side in [theirs, ours] {
+                side.press(&case.load, 1, case.path)?;
+            }
+            Ok(None)
+        }
+    }
+}
+
+/// Both must answer 200 with the same body.
+fn same(case: &Case, theirs: &Side, ours: &Side) -> Result<Option<String>> {
+    let expected = get(theirs, case.path, None)?;
+    let got = get(ours, case.path, None)?;
+    if expected.status == 200 && got.status == 200 && expected.body == got.body {
+        return Ok(None);
     }
     Err(Error::Found(format!(
-        "for {path}, nginx answered {} with {} bytes and medusa {} with {} bytes; both must answer 200 with the same \
-         body",
+        "for {}, nginx answered {} with {} bytes and medusa {} with {} bytes; both must answer 200 with the same body",
+        case.path,
         expected.status,
         expected.body.len(),
         got.status,
@@ -76,41 +153,42 @@ fn same_answer(theirs: &Side, ours: &Side, path: &str) -> Result {
     )))
 }
 
-fn measure(
-    name: &'static str,
-    path: &'static str,
-    theirs: &Side,
-    ours: &Side,
-    options: &Options,
-) -> Result<Case> {
-    for side in [theirs, ours] {
-        side.press(Load::warm_up(), path)?;
+/// The size of the body in this coding.
+fn coded(side: &Side, path: &str, coding: &str) -> Result<usize> {
+    let response = get(side, path, Some(&format!("Accept-Encoding: {coding}")))?;
+    if response.status == 200 && response.field("content-encoding") == Some(coding) {
+        return Ok(response.body.len());
     }
-    let load = Load::lasting(options.seconds);
-    let mut case = Case { name, path, nginx: Series::default(), medusa: Series::default() };
-    for round in 0..options.rounds {
-        let ours_first = round % 2 == 1;
-        if ours_first {
-            case.medusa.0.push(sample(ours, load, path)?);
-        }
-        case.nginx.0.push(sample(theirs, load, path)?);
-        if !ours_first {
-            case.medusa.0.push(sample(ours, load, path)?);
-        }
-        term::note(&progress(&case, round + 1, options.rounds));
-    }
-    Ok(case)
+    Err(side.fault(&format!(
+        "was asked for {path} in {coding} and answered {} in {}",
+        response.status,
+        response.field("content-encoding").unwrap_or("no coding")
+    )))
 }
 
-fn progress(case: &Case, round: u32, rounds: u32) -> String {
-    let last = |series: &Series| series.0.last().map_or(0.0, Sample::cpu_per_request);
-    let (nginx, medusa) = (last(&case.nginx), last(&case.medusa));
-    format!("{}, round {round}/{rounds}: nginx {nginx:.2} µs, medusa {medusa:.2} µs", case.name)
+fn get(side: &Side, path: &str, header: Option<&str>) -> Result<Response> {
+    let request = Request { path, header, most: MOST, patience: PATIENCE };
+    match side.identity() {
+        None => request.send(side.address),
+        Some(identity) => {
+            let client = identity.client(Exchange::X25519, false)?;
+            request.send_over(side.address, |stream| tls::over(stream, &client))
+        }
+    }
 }
 
-/// One stretch of load on one server.
-fn sample(side: &Side, load: Load, path: &str) -> Result<Sample> {
-    let before = side.cpu_time();
-    let counted = side.press(load, path)?;
-    Ok(Sample { cpu: side.cpu_time().saturating_sub(before), counted })
+/// What the encrypted cases rest on: the ratio of two servers that do not compute the same would mislead.
+fn tls_notes(pairs: &[Pair]) -> Result<Vec<String>> {
+    let Some(pair) = pairs.iter().find(|pair| pair.listener == Listener::Tls) else {
+        return Ok(Vec::new());
+    };
+    let agreed = |side: &Side| tls::agreed_with_openssl(side.address);
+    Ok(vec![
+        format!("TLS: ECDSA P-256 certificate; nginx and the load generators on {}", tls::openssl_version()?),
+        format!(
+            "TLS of wrk and h2load with nginx: {}; with medusa: {}",
+            agreed(&pair.theirs)?,
+            agreed(&pair.ours)?
+        ),
+    ])
 }

@@ -11,10 +11,10 @@ use tempfile::TempDir;
 use self::beside::Beside;
 use self::report::{Memory, Phase, Report, Sample};
 use super::Options;
-use super::load::Load;
+use super::load::{Load, WARM_UP, Wrk};
 use super::medusa::Medusa;
 use super::report::{Machine, write_json};
-use super::side::Side;
+use super::side::{Side, Wire};
 use crate::error::{Error, Result};
 use crate::term;
 
@@ -33,6 +33,8 @@ const OK: &str = "return function() return \"ok\" end\n";
 const ENDLESS: &str = "return function()\n\twhile true do end\nend\n";
 /// What wrk asks for.
 const PATH: &str = "/ok";
+/// How wrk presses.
+const LOAD: Load = Load::Wrk(Wrk::USUAL);
 
 /// The server of the whole run.
 #[derive(Debug)]
@@ -48,12 +50,12 @@ pub(super) fn run(options: &Options) -> Result {
     let machine = Machine::look();
     let stage = Stage::set(machine.cores)?;
     let ready = stage.side.resident();
-    stage.side.press(Load::warm_up(), PATH)?;
+    stage.side.press(&LOAD, WARM_UP, PATH)?;
     let warm = stage.side.resident();
     let phases = measure(&stage, Beside::all(machine.cores), options)?;
     let memory = Memory { ready, warm, end: stage.side.resident() };
     stage.side.stop()?;
-    let report = Report { machine, load: options.spoken(), memory, phases };
+    let report = Report { machine, load: options.spoken(&LOAD), memory, phases };
     term::answer(&report::table(&report));
     write_json(options, &report::as_json(&report))
 }
@@ -63,7 +65,7 @@ impl Stage {
         let medusa = Medusa::build()?;
         let folder = tempfile::tempdir().map_err(Error::io("create", "a temporary folder"))?;
         let files = [("site.luau", SITE), ("ok.luau", OK), ("endless.luau", ENDLESS)];
-        let side = medusa.start(folder.path(), &files, workers)?;
+        let side = medusa.start(folder.path(), &files, workers, Wire::Plain)?;
         Ok(Self { medusa, folder, side })
     }
 
@@ -74,12 +76,12 @@ impl Stage {
 }
 
 fn measure(stage: &Stage, besides: Vec<Beside>, options: &Options) -> Result<Vec<Phase>> {
-    let load = Load::lasting(options.seconds);
     let mut phases: Vec<Phase> = besides.into_iter().map(Phase::new).collect();
     for round in 0..options.rounds {
         for index in order(round, phases.len()) {
             let phase = &mut phases[index];
-            let (counted, stopped) = phase.beside.during(stage, || stage.side.press(load, PATH))?;
+            let (counted, stopped) =
+                phase.beside.during(stage, || stage.side.press(&LOAD, options.seconds, PATH))?;
             let sample = Sample { counted, stopped };
             term::note(&progress(phase.beside, &sample, round + 1, options.rounds));
             phase.samples.push(sample);

@@ -169,7 +169,6 @@ fn phase_as_json(phase: &Phase) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::load::Errors;
 
     /// A phase with a round for each p99, in milliseconds; the highest latency was ten times that.
     fn phase(beside: Beside, p99: &[u64], stopped: Option<u64>) -> Phase {
@@ -180,7 +179,7 @@ mod tests {
                 p50: Duration::from_millis(1),
                 p99: Duration::from_millis(ms),
                 max: Duration::from_millis(10 * ms),
-                errors: Errors::default(),
+                ..Counted::default()
             },
             stopped,
         });

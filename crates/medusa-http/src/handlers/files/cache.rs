@@ -4,6 +4,10 @@
 //! counts for [`FRESH`] without a look at the disk; then one request looks (off the worker), while the others go on
 //! with what is there.
 //!
+//! A file is kept under its path; what was made of it, or lies beside it in another coding, under its path and that
+//! coding, together with the stamp of what it was made of. It is never looked at for itself: it counts as long as the
+//! plain file, which is looked at, says that this stamp is the one.
+//!
 //! **Invariant:** a part never holds more than its share of bytes, what an entry costs beside its content included.
 
 use std::collections::HashMap;
@@ -11,7 +15,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
-use super::entity::{Content, Entity};
+use medusa_proto::coding::Coding;
+use smallvec::SmallVec;
+
+use super::entity::{Content, Entity, Stamp};
+use super::offers::Found;
 
 /// How long an entry counts without a look at the disk.
 pub(super) const FRESH: Duration = Duration::from_millis(50);
@@ -19,7 +27,20 @@ pub(super) const FRESH: Duration = Duration::from_millis(50);
 /// costs little.
 pub(super) const LARGEST: u64 = 64 * 1024;
 /// What an entry costs beside its content and its path: its fields, its place in the tables.
-const OVERHEAD: usize = 768;
+const OVERHEAD: usize = 1024;
+/// How many files one worker has compressed at the same time. Requests for more of them get them as they are: that is
+/// done sooner than waiting.
+const COMPRESSIONS: usize = 4;
+
+/// What a coded form is kept under: its path and the coding, parted by what no path holds.
+pub(super) type Key = SmallVec<[u8; 120]>;
+
+/// The key of the file at `path` in `coding`.
+pub(super) fn key(path: &[u8], coding: Coding) -> Key {
+    let mut key = Key::from_slice(path);
+    key.extend_from_slice(&[0, coding as u8]);
+    key
+}
 
 /// The cache of one handler.
 #[derive(Debug)]
@@ -37,6 +58,25 @@ impl Cache {
     /// The part of the worker this thread is. Should there be more workers than parts, some share one.
     pub(super) fn slot(&self) -> &Slot {
         &self.slots[medusa_net::worker::index() % self.slots.len()]
+    }
+
+    /// The right to compress what is kept under `key`, and the duty to put it there; `None` if someone else is at it, or
+    /// enough is being compressed.
+    ///
+    /// `made_of` is the stamp of the file that is compressed.
+    pub(super) fn begin(self: &Arc<Self>, key: Key, made_of: Stamp) -> Option<Box<Duty>> {
+        let slot = medusa_net::worker::index() % self.slots.len();
+        let mut state = self.slots[slot].state();
+        if state.compressing.len() >= COMPRESSIONS || state.compressing.contains(&key) {
+            return None;
+        }
+        state.compressing.push(key.clone());
+        Some(Box::new(Duty { cache: Arc::clone(self), slot, key, made_of }))
+    }
+
+    /// The largest form of a file that can be kept, in bytes.
+    pub(super) fn capacity(&self) -> u64 {
+        self.slots.iter().map(|slot| slot.limit.saturating_sub(OVERHEAD)).min().unwrap_or(0) as u64
     }
 
     pub(super) fn usage(&self) -> Usage {
@@ -74,7 +114,7 @@ pub(super) struct Slot {
 #[derive(Debug)]
 pub(super) enum Lookup<'c> {
     /// Use this.
-    Fresh(Arc<Entity>),
+    Fresh(Arc<Found>),
     /// It is time to look at the disk, and it falls to this request.
     Stale(Check<'c>),
     /// Not here.
@@ -90,12 +130,41 @@ struct State {
     bytes: usize,
     hits: u64,
     loads: u64,
+    /// The keys of what is being compressed, at most [`COMPRESSIONS`].
+    compressing: Vec<Key>,
+}
+
+#[derive(Debug, Clone)]
+enum Held {
+    Found(Arc<Found>),
+    /// What there is in a coding, made of a file of this stamp.
+    Coded(Stamp, Form),
+}
+
+/// What a file is in a coding.
+#[derive(Debug, Clone)]
+pub(super) enum Form {
+    /// This.
+    Encoded(Arc<Entity>),
+    /// It does not get smaller: send it as it is.
+    Plain,
+}
+
+impl Held {
+    fn entity(&self) -> Option<&Arc<Entity>> {
+        match self {
+            Self::Found(found) => Some(&found.entity),
+            Self::Coded(_, Form::Encoded(entity)) => Some(entity),
+            Self::Coded(_, Form::Plain) => None,
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Entry {
+    /// Its path, or its [`Key`].
     path: Arc<[u8]>,
-    entity: Arc<Entity>,
+    held: Held,
     /// When it was last compared with the disk.
     checked: Instant,
     /// A request is comparing it now.
@@ -106,16 +175,17 @@ struct Entry {
 
 impl Entry {
     fn cost(&self) -> usize {
-        cost(&self.path, &self.entity)
+        cost(&self.path, &self.held)
     }
 }
 
-fn cost(path: &[u8], entity: &Entity) -> usize {
-    let content = match &entity.content {
-        Content::Bytes(bytes) => bytes.len(),
-        Content::File(_) => 0,
+fn cost(path: &[u8], held: &Held) -> usize {
+    let content = match held.entity().map(|entity| &entity.content) {
+        Some(Content::Bytes(bytes)) => bytes.len(),
+        Some(Content::File(_)) | None => 0,
     };
-    content + path.len() + OVERHEAD
+    // The path is in a file's `Found`, too.
+    content + 2 * path.len() + OVERHEAD
 }
 
 impl Slot {
@@ -130,47 +200,64 @@ impl Slot {
 
     pub(super) fn look_up(&self, path: &[u8], now: Instant) -> Lookup<'_> {
         let mut state = self.state();
-        let Some(entry) = state.find(path) else {
+        let Some(Entry { held: Held::Found(found), checked, is_being_checked, is_used, path }) =
+            state.find(path)
+        else {
             state.loads += 1;
             return Lookup::Miss;
         };
-        entry.is_used = true;
-        let entity = Arc::clone(&entry.entity);
-        if entry.is_being_checked || now.saturating_duration_since(entry.checked) < FRESH {
+        *is_used = true;
+        let found = Arc::clone(found);
+        if *is_being_checked || now.saturating_duration_since(*checked) < FRESH {
             state.hits += 1;
-            return Lookup::Fresh(entity);
+            return Lookup::Fresh(found);
         }
-        entry.is_being_checked = true;
-        let path = Arc::clone(&entry.path);
+        *is_being_checked = true;
+        let path = Arc::clone(path);
         state.loads += 1;
-        Lookup::Stale(Check { slot: self, path, entity })
+        Lookup::Stale(Check { slot: self, path, found })
+    }
+
+    /// What is kept under `key`, if it was made of a file of the stamp `made_of`.
+    pub(super) fn coded(&self, key: &Key, made_of: &Stamp) -> Option<Form> {
+        let mut state = self.state();
+        let entry = state.find(key)?;
+        entry.is_used = true;
+        match &entry.held {
+            Held::Coded(stamp, form) if stamp == made_of => Some(form.clone()),
+            _ => None,
+        }
     }
 
     /// Keeps a file that was compared with the disk at `now`, in place of any other state of it. Large files and files
     /// that do not fit are not kept.
-    pub(super) fn put(&self, path: &[u8], entity: &Arc<Entity>, now: Instant) {
+    pub(super) fn put(&self, path: &[u8], found: &Arc<Found>, now: Instant) {
         let mut state = self.state();
         if let Some(entry) = state.find(path)
-            && Arc::ptr_eq(&entry.entity, entity)
+            && matches!(&entry.held, Held::Found(known) if Arc::ptr_eq(known, found))
         {
             entry.checked = now;
             return;
         }
+        self.replace(&mut state, path, Held::Found(Arc::clone(found)), now);
+    }
+
+    /// Keeps what was made of a file of the stamp `made_of`.
+    pub(super) fn put_coded(&self, key: &Key, made_of: Stamp, form: Form) {
+        self.replace(&mut self.state(), key, Held::Coded(made_of, form), Instant::now());
+    }
+
+    fn replace(&self, state: &mut State, path: &[u8], held: Held, now: Instant) {
         state.remove(path);
-        let cost = cost(path, entity);
-        if cost > self.limit || matches!(entity.content, Content::File(_)) {
+        let cost = cost(path, &held);
+        let is_open = held.entity().is_some_and(|entity| matches!(entity.content, Content::File(_)));
+        if cost > self.limit || is_open {
             return;
         }
         while state.bytes + cost > self.limit {
             state.drop_one();
         }
-        state.add(Entry {
-            path: path.into(),
-            entity: Arc::clone(entity),
-            checked: now,
-            is_being_checked: false,
-            is_used: false,
-        });
+        state.add(Entry { path: path.into(), held, checked: now, is_being_checked: false, is_used: false });
     }
 
     pub(super) fn remove(&self, path: &[u8]) {
@@ -231,22 +318,49 @@ impl State {
 pub(super) struct Check<'c> {
     slot: &'c Slot,
     path: Arc<[u8]>,
-    entity: Arc<Entity>,
+    found: Arc<Found>,
 }
 
 impl Check<'_> {
-    pub(super) fn entity(&self) -> &Arc<Entity> {
-        &self.entity
+    pub(super) fn found(&self) -> &Arc<Found> {
+        &self.found
     }
 }
 
 impl Drop for Check<'_> {
     fn drop(&mut self) {
         if let Some(entry) = self.slot.state().find(&self.path)
-            && Arc::ptr_eq(&entry.entity, &self.entity)
+            && matches!(&entry.held, Held::Found(found) if Arc::ptr_eq(found, &self.found))
         {
             entry.is_being_checked = false;
         }
+    }
+}
+
+/// The right to compress one form of a file, and the duty to keep it: in the part of the worker that asked for it, from
+/// whatever thread, and also if the client has left meanwhile.
+#[derive(Debug)]
+pub(super) struct Duty {
+    cache: Arc<Cache>,
+    slot: usize,
+    key: Key,
+    made_of: Stamp,
+}
+
+impl Duty {
+    /// Keeps what came out. See [`Slot::put_coded`].
+    pub(super) fn done(&self, form: Form) {
+        self.slot().put_coded(&self.key, self.made_of, form);
+    }
+
+    fn slot(&self) -> &Slot {
+        &self.cache.slots[self.slot]
+    }
+}
+
+impl Drop for Duty {
+    fn drop(&mut self) {
+        self.slot().state().compressing.retain(|key| *key != self.key);
     }
 }
 
@@ -257,18 +371,30 @@ mod tests {
     use http::HeaderValue;
     use rustix::fs::fstat;
 
-    use super::super::entity::Stamp;
+    use super::super::entity::About;
+    use super::super::offers::Offers;
     use super::*;
 
+    fn stamp(len: u64) -> Stamp {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(len).unwrap();
+        Stamp::from(&fstat(file).unwrap())
+    }
+
     fn entity(len: usize) -> Arc<Entity> {
-        let stamp = Stamp::from(&fstat(tempfile::tempfile().unwrap()).unwrap());
         let content = Content::Bytes(vec![0; len].into());
-        Arc::new(Entity::new(stamp, content, HeaderValue::from_static("a/b"), SystemTime::now(), true))
+        let about =
+            About { content_type: HeaderValue::from_static("a/b"), cache_control: None, coding: None };
+        Arc::new(Entity::new(stamp(len as u64), content, about, SystemTime::now(), true))
+    }
+
+    fn found(len: usize) -> Arc<Found> {
+        Arc::new(Found { path: [].into(), entity: entity(len), offers: Offers::NONE })
     }
 
     /// Room for `count` files of `len` bytes with paths of one byte.
     fn slot(count: usize, len: usize) -> Slot {
-        Slot::new(count * (len + 1 + OVERHEAD))
+        Slot::new(count * (len + 2 + OVERHEAD))
     }
 
     fn has(slot: &Slot, path: &[u8], now: Instant) -> bool {
@@ -278,7 +404,7 @@ mod tests {
     #[test]
     fn an_entry_is_fresh_for_a_while_then_one_request_checks_it() {
         let (slot, start) = (slot(1, 4), Instant::now());
-        let file = entity(4);
+        let file = found(4);
         slot.put(b"a", &file, start);
         assert!(has(&slot, b"a", start + FRESH / 2));
         let later = start + FRESH;
@@ -292,7 +418,7 @@ mod tests {
     #[test]
     fn a_cancelled_check_falls_to_the_next_request() {
         let (slot, start) = (slot(1, 4), Instant::now());
-        slot.put(b"a", &entity(4), start);
+        slot.put(b"a", &found(4), start);
         let later = start + FRESH;
         drop(slot.look_up(b"a", later));
         assert!(matches!(slot.look_up(b"a", later), Lookup::Stale(_)));
@@ -301,10 +427,10 @@ mod tests {
     #[test]
     fn a_check_does_not_touch_the_state_that_came_after() {
         let (slot, start) = (slot(1, 4), Instant::now());
-        slot.put(b"a", &entity(4), start);
+        slot.put(b"a", &found(4), start);
         let later = start + FRESH;
         let Lookup::Stale(old) = slot.look_up(b"a", later) else { panic!("still fresh") };
-        slot.put(b"a", &entity(4), later);
+        slot.put(b"a", &found(4), later);
         let Lookup::Stale(new) = slot.look_up(b"a", later + FRESH) else { panic!("still fresh") };
         drop(old);
         assert!(has(&slot, b"a", later + FRESH), "the new check is still under way");
@@ -315,14 +441,14 @@ mod tests {
     fn bytes_are_bounded_and_files_in_use_stay() {
         let (slot, now) = (slot(3, 100), Instant::now());
         for path in [b"a", b"b", b"c"] {
-            slot.put(path, &entity(100), now);
+            slot.put(path, &found(100), now);
         }
         assert!(has(&slot, b"a", now) && has(&slot, b"c", now));
-        slot.put(b"d", &entity(100), now);
+        slot.put(b"d", &found(100), now);
         assert!(!has(&slot, b"b", now), "not asked for since it came");
         assert!(has(&slot, b"a", now) && has(&slot, b"c", now) && has(&slot, b"d", now));
         for n in 0..100_u8 {
-            slot.put(&[n], &entity(usize::from(n)), now);
+            slot.put(&[n], &found(usize::from(n)), now);
             assert!(slot.usage().bytes <= slot.limit as u64);
         }
     }
@@ -330,11 +456,11 @@ mod tests {
     #[test]
     fn what_is_too_large_is_not_kept() {
         let (slot, now) = (slot(1, 100), Instant::now());
-        slot.put(b"a", &entity(100), now);
-        slot.put(b"b", &entity(101), now);
+        slot.put(b"a", &found(100), now);
+        slot.put(b"b", &found(101), now);
         assert!(has(&slot, b"a", now) && !has(&slot, b"b", now));
         let none = Slot::new(0);
-        none.put(b"a", &entity(0), now);
+        none.put(b"a", &found(0), now);
         assert!(!has(&none, b"a", now));
     }
 
@@ -342,7 +468,7 @@ mod tests {
     fn removal_keeps_the_others_in_place() {
         let (slot, now) = (slot(10, 10), Instant::now());
         for n in 0..10_u8 {
-            slot.put(&[n], &entity(usize::from(n)), now);
+            slot.put(&[n], &found(usize::from(n)), now);
         }
         for n in [0_u8, 9, 5] {
             slot.remove(&[n]);
@@ -354,5 +480,33 @@ mod tests {
         }
         let usage = slot.usage();
         assert_eq!((usage.files, usage.bytes), (0, 0));
+    }
+
+    #[test]
+    fn what_was_made_counts_only_for_what_it_was_made_of() {
+        let (slot, key) = (slot(4, 100), key(b"a", Coding::Gzip));
+        let (one, other) = (stamp(1), stamp(2));
+        assert!(slot.coded(&key, &one).is_none());
+        slot.put_coded(&key, one, Form::Encoded(entity(10)));
+        assert!(matches!(slot.coded(&key, &one), Some(Form::Encoded(_))));
+        assert!(slot.coded(&key, &other).is_none());
+        slot.put_coded(&key, other, Form::Plain);
+        assert!(matches!(slot.coded(&key, &other), Some(Form::Plain)));
+        assert!(matches!(slot.look_up(&key, Instant::now()), Lookup::Miss), "it is no file of its own");
+    }
+
+    #[test]
+    fn one_compression_at_a_time_and_few_in_all() {
+        let (cache, made_of) = (Arc::new(Cache::new(1 << 20)), stamp(1));
+        let begin = |path: u8, coding| cache.begin(key(&[path], coding), made_of);
+        let duty = begin(b'a', Coding::Gzip).unwrap();
+        assert!(begin(b'a', Coding::Gzip).is_none());
+        let others: Vec<_> = (1..COMPRESSIONS as u8).map(|n| begin(n, Coding::Zstd).unwrap()).collect();
+        assert!(begin(b'z', Coding::Gzip).is_none());
+        drop(others);
+        duty.done(Form::Encoded(entity(10)));
+        drop(duty);
+        assert!(matches!(cache.slot().coded(&key(b"a", Coding::Gzip), &made_of), Some(Form::Encoded(_))));
+        assert!(begin(b'a', Coding::Gzip).is_some());
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::HeaderValue;
+use medusa_proto::coding::Coding;
 use rustix::fs::Stat;
 
 use crate::body::Body;
@@ -43,6 +44,11 @@ impl Stamp {
         self.size
     }
 
+    /// Whether the file was modified before the one of the `other` stamp.
+    pub(super) fn is_older_than(&self, other: &Self) -> bool {
+        self.modified < other.modified
+    }
+
     /// When the file was last modified; `None` for a time before 1970 or after `now`, which no client must be told
     /// ([RFC 9110 §8.8.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.2.1)).
     fn modified(&self, now: SystemTime) -> Option<SystemTime> {
@@ -71,14 +77,23 @@ pub(super) enum Content {
     File(Arc<File>),
 }
 
-/// One state of one file.
+/// What is said of content beside what its stamp says.
+#[derive(Debug, Clone)]
+pub(super) struct About {
+    pub(super) content_type: HeaderValue,
+    pub(super) cache_control: Option<HeaderValue>,
+    /// How the content is encoded, if it is.
+    pub(super) coding: Option<Coding>,
+}
+
+/// One state of one file, or of what was made of it.
 #[derive(Debug)]
 pub(super) struct Entity {
     /// `None` if the file may have changed without a trace since: then it must be read anew.
     pub(super) stamp: Option<Stamp>,
     pub(super) content: Content,
     pub(super) len: u64,
-    pub(super) content_type: HeaderValue,
+    pub(super) about: About,
     pub(super) content_length: HeaderValue,
     pub(super) etag: HeaderValue,
     /// The date as a field has it, and in seconds since 1970.
@@ -87,13 +102,7 @@ pub(super) struct Entity {
 
 impl Entity {
     /// `now` is the time just before the content was read; `is_whole` tells whether it was read while nothing changed.
-    pub(super) fn new(
-        stamp: Stamp,
-        content: Content,
-        content_type: HeaderValue,
-        now: SystemTime,
-        is_whole: bool,
-    ) -> Self {
+    pub(super) fn new(stamp: Stamp, content: Content, about: About, now: SystemTime, is_whole: bool) -> Self {
         let len = match &content {
             Content::Bytes(bytes) => bytes.len() as u64,
             Content::File(_) => stamp.size,
@@ -103,11 +112,35 @@ impl Entity {
             stamp: stamp_is_sure.then_some(stamp),
             content,
             len,
-            content_type,
+            about,
             content_length: len.into(),
             etag: etag(&stamp, stamp_is_sure),
             last_modified: stamp.modified(now).and_then(last_modified),
         }
+    }
+
+    /// The same, encoded by us. Its tag is weak: the next version of an encoder may make other bytes of the same file, so
+    /// parts of two answers must not be put together ([RFC 9110 §8.8.1](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.1)).
+    pub(super) fn encoded(&self, coding: Coding, content: Bytes) -> Self {
+        let plain = self.etag.as_bytes();
+        let opaque = plain.strip_prefix(b"W/").unwrap_or(plain).strip_suffix(b"\"").unwrap_or(plain);
+        let tag = [b"W/", opaque, b"-", coding.name().as_bytes(), b"\""].concat();
+        let len = content.len() as u64;
+        Self {
+            stamp: None,
+            content: Content::Bytes(content),
+            len,
+            about: About { coding: Some(coding), ..self.about.clone() },
+            content_length: len.into(),
+            etag: HeaderValue::from_bytes(&tag).unwrap_or(const { HeaderValue::from_static("W/\"0\"") }),
+            last_modified: self.last_modified.clone(),
+        }
+    }
+
+    /// Whether parts of it can be asked for. Not of what is encoded and may have other bytes the next time, even though
+    /// its file is the same.
+    pub(super) fn is_exact(&self) -> bool {
+        self.etag.as_bytes().starts_with(b"\"") || self.about.coding.is_none()
     }
 
     /// The content from `start` on, `len` bytes.
@@ -148,7 +181,9 @@ mod tests {
 
     fn entity(stamp: Stamp, now: u64) -> Entity {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(now);
-        Entity::new(stamp, Content::Bytes("four".into()), HeaderValue::from_static("a/b"), now, true)
+        let about =
+            About { content_type: HeaderValue::from_static("a/b"), cache_control: None, coding: None };
+        Entity::new(stamp, Content::Bytes("four".into()), about, now, true)
     }
 
     #[test]
@@ -174,6 +209,15 @@ mod tests {
         assert!(entity(stamp(-5, 50), 100).last_modified.is_none());
         assert!(entity(stamp(i64::MAX, 50), 100).last_modified.is_none());
         assert!(entity(stamp(99, 50), 100).last_modified.is_some());
+    }
+
+    #[test]
+    fn what_is_encoded_has_a_tag_of_its_own() {
+        let plain = entity(stamp(1, 2), 100);
+        let encoded = plain.encoded(Coding::Gzip, "zip".into());
+        assert_eq!(encoded.etag, "W/\"3b9aca05-4-a-gzip\"");
+        assert_eq!((encoded.len, encoded.about.coding), (3, Some(Coding::Gzip)));
+        assert!(plain.is_exact() && !encoded.is_exact());
     }
 
     #[test]

@@ -1,118 +1,307 @@
-//! What a path below the root is, found out with system calls. Runs on the blocking pool.
+//! What a path below the root is, found out with system calls: on the worker as long as the kernel answers from its
+//! caches, else on the blocking pool (see [`Wait`]).
 
 use std::fs::File;
-use std::io;
-use std::os::fd::OwnedFd;
+use std::io::{self, IoSliceMut};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use medusa_proto::coding::Coding;
 use rustix::fs::{Stat, fstat};
+use rustix::io::{ReadWriteFlags, preadv2};
 
-use super::Options;
-use super::cache;
-use super::entity::{Content, Entity, Stamp};
-use super::listing::Listing;
+use super::cache::{self, Form};
+use super::clean;
+use super::entity::{About, Content, Entity, Stamp};
+use super::listing::{self, View};
 use super::mime;
-use super::root::{Opened, Root};
+use super::offers::{Found, LONGEST, Offers};
+use super::options::{FilesError, Options};
+use super::root::{Directory, Opened, Root, Wait};
 use super::target::Target;
+use crate::handlers::compress::{self, types};
 
 /// Where files are, and how they are served.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) root: Root,
     pub(super) options: Options,
+    /// The longest file that is compressed, in bytes.
+    pub(super) longest_live: u64,
 }
 
 /// What a target turned out to be.
 #[derive(Debug)]
 pub(super) enum Loaded {
     /// A file, or a directory's index file.
-    File(Arc<Entity>),
+    File(Arc<Found>),
     /// A directory, but it was asked for as if it were a file.
     Directory,
+    /// A page that has a shorter address: the path below the root.
+    Shorter(Vec<u8>),
     /// A directory without an index file.
-    Listing(Listing),
+    Listing(listing::Page),
     /// Nothing that is served.
     Nothing,
     /// Something that the server's user may not read.
     Denied,
 }
 
-/// Finds out what `target` is. If it is still the file that is `known`, that is given back, and nothing is read.
-pub(super) fn load(place: &Place, target: &Target<'_>, known: Option<Arc<Entity>>) -> io::Result<Loaded> {
-    if target.is_directory() {
-        return load_directory(place, &target.path, known);
-    }
-    Ok(match place.root.look_up(&target.path)? {
-        Opened::File(file, stat) => Loaded::File(read(file, &stat, &target.path, known)?),
-        Opened::Directory(_) => Loaded::Directory,
-        Opened::Nothing => Loaded::Nothing,
-        Opened::Denied => Loaded::Denied,
-    })
+/// A look at what is there.
+#[derive(Debug)]
+pub(super) struct Look<'l> {
+    pub(super) place: &'l Place,
+    pub(super) directory: Directory,
+    known: Option<&'l Arc<Found>>,
+    wait: Wait,
 }
 
-fn load_directory(place: &Place, path: &[u8], known: Option<Arc<Entity>>) -> io::Result<Loaded> {
-    for index in &place.options.index {
-        let index = [path, index.as_bytes()].concat();
-        match place.root.look_up(&index)? {
-            Opened::File(file, stat) => return Ok(Loaded::File(read(file, &stat, &index, known)?)),
-            Opened::Denied => return Ok(Loaded::Denied),
-            Opened::Directory(_) | Opened::Nothing => {}
+impl Place {
+    /// Finds out what `target` is. If it is still what is `known`, that is given back, and nothing is read. `view` is how
+    /// a directory is listed.
+    ///
+    /// # Errors
+    ///
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) with [`Wait::Never`]; else what the system says.
+    pub(super) fn load(
+        &self,
+        target: &Target<'_>,
+        known: Option<&Arc<Found>>,
+        view: Option<&View>,
+        wait: Wait,
+    ) -> io::Result<Loaded> {
+        let look = match self.root.enter(wait)? {
+            Ok(directory) => Look { place: self, directory, known, wait },
+            Err(opened) => return Ok(without_file(&opened)),
+        };
+        if target.is_directory() { look.at_directory(&target.path, view) } else { look.at_file(&target.path) }
+    }
+
+    /// The file of exactly this path, for the page of a 404 answer.
+    pub(super) fn load_exactly(
+        &self,
+        target: &Target<'_>,
+        known: Option<&Arc<Found>>,
+        wait: Wait,
+    ) -> io::Result<Loaded> {
+        match self.root.enter(wait)? {
+            Ok(directory) => Look { place: self, directory, known, wait }.at(&target.path),
+            Err(opened) => Ok(without_file(&opened)),
         }
     }
-    if !place.options.listing {
-        return Ok(Loaded::Nothing);
+
+    /// Whether the page for what is not found is there.
+    pub(super) fn check_not_found(&self) -> Result<(), FilesError> {
+        let Some(target) = self.options.not_found() else { return Ok(()) };
+        match self.load_exactly(&target, None, Wait::ForDisk) {
+            Ok(Loaded::File(_)) => Ok(()),
+            _ => Err(FilesError::NotFoundPage(String::from_utf8_lossy(&target.path).into_owned())),
+        }
     }
-    Ok(match place.root.look_up(path)? {
-        Opened::Directory(directory) => list(place, path, directory)?,
-        Opened::Denied => Loaded::Denied,
-        Opened::File(..) | Opened::Nothing => Loaded::Nothing,
-    })
+
+    /// The sibling of a file in `coding`; `None` if it has gone, or become older than the file, since it was found.
+    pub(super) fn sibling(
+        &self,
+        found: &Found,
+        coding: Coding,
+        wait: Wait,
+    ) -> io::Result<Option<Arc<Entity>>> {
+        let Ok(directory) = self.root.enter(wait)? else { return Ok(None) };
+        let Opened::File(file, stat) = directory.look_up(&sibling_path(&found.path, coding))? else {
+            return Ok(None);
+        };
+        if found.entity.stamp.is_some_and(|plain| Stamp::from(&stat).is_older_than(&plain)) {
+            return Ok(None);
+        }
+        let about = About { coding: Some(coding), ..found.entity.about.clone() };
+        read(file, &stat, about, wait).map(|entity| Some(Arc::new(entity)))
+    }
 }
 
-fn list(place: &Place, path: &[u8], directory: OwnedFd) -> io::Result<Loaded> {
-    Ok(Loaded::Listing(Listing::read(&place.root, path, directory, place.options.dotfiles)?))
+impl Look<'_> {
+    fn at_file(&self, path: &[u8]) -> io::Result<Loaded> {
+        if !self.place.options.clean_urls {
+            return self.at(path);
+        }
+        let opened = self.directory.look_up(path)?;
+        if let Opened::File(..) = opened {
+            return Ok(match clean::shorter(self, path)? {
+                Some(shorter) => Loaded::Shorter(shorter),
+                None => self.loaded(opened, path)?,
+            });
+        }
+        let page = clean::page(path);
+        match self.directory.look_up(&page)? {
+            found @ (Opened::File(..) | Opened::Denied) => self.loaded(found, &page),
+            Opened::Directory(_) | Opened::Nothing => self.loaded(opened, path),
+        }
+    }
+
+    fn at_directory(&self, path: &[u8], view: Option<&View>) -> io::Result<Loaded> {
+        if let Some((index, opened)) = self.index(path)? {
+            return self.loaded(opened, &index);
+        }
+        let Some(view) = view else { return Ok(Loaded::Nothing) };
+        if self.wait == Wait::Never {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(match self.directory.look_up(path)? {
+            Opened::Directory(found) => {
+                let dotfiles = self.place.options.dotfiles;
+                let coding = view.coding.filter(|_| self.place.options.compress);
+                let listing = listing::Listing::read(&self.directory, path, found, dotfiles)?;
+                Loaded::Listing(listing.page(view, coding)?)
+            }
+            Opened::Denied => Loaded::Denied,
+            Opened::File(..) | Opened::Nothing => Loaded::Nothing,
+        })
+    }
+
+    /// The first index file of the directory at `path` (which ends with a slash, or is empty), and its path.
+    pub(super) fn index(&self, path: &[u8]) -> io::Result<Option<(Vec<u8>, Opened)>> {
+        for index in &self.place.options.index {
+            let index = [path, index.as_bytes()].concat();
+            let opened = self.directory.look_up(&index)?;
+            if matches!(opened, Opened::File(..) | Opened::Denied) {
+                return Ok(Some((index, opened)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn at(&self, path: &[u8]) -> io::Result<Loaded> {
+        self.loaded(self.directory.look_up(path)?, path)
+    }
+
+    fn loaded(&self, opened: Opened, path: &[u8]) -> io::Result<Loaded> {
+        match opened {
+            Opened::File(file, stat) => self.found(file, &stat, path).map(Loaded::File),
+            other => Ok(without_file(&other)),
+        }
+    }
+
+    fn found(&self, file: File, stat: &Stat, path: &[u8]) -> io::Result<Arc<Found>> {
+        let stamp = Stamp::from(stat);
+        let known = self.known.filter(|known| known.entity.stamp == Some(stamp) && *known.path == *path);
+        let entity = match known {
+            Some(known) => Arc::clone(&known.entity),
+            None => Arc::new(read(file, stat, self.about(path), self.wait)?),
+        };
+        let offers = self.offers(path, &entity, &stamp)?;
+        match known {
+            Some(known) if known.offers == offers => Ok(Arc::clone(known)),
+            _ => Ok(Arc::new(Found { path: path.into(), entity, offers })),
+        }
+    }
+
+    fn about(&self, path: &[u8]) -> About {
+        let cache_control = self.place.options.cache_control(path).cloned();
+        About { content_type: mime::of(path), cache_control, coding: None }
+    }
+
+    fn offers(&self, path: &[u8], entity: &Entity, stamp: &Stamp) -> io::Result<Offers> {
+        let About { content_type, cache_control, .. } = &entity.about;
+        let is_live = self.place.options.compress
+            && (compress::SHORTEST..=self.place.longest_live.min(LONGEST)).contains(&entity.len)
+            && types::is_compressible(content_type)
+            && !cache_control.as_ref().is_some_and(compress::forbids_transform);
+        let mut offers = if is_live { Offers::live(entity.stamp) } else { Offers::NONE };
+        if !self.place.options.precompressed || types::is_packed(content_type) {
+            return Ok(offers);
+        }
+        for coding in Coding::ALL {
+            if let Some(stat) = self.directory.stat(&sibling_path(path, coding))?
+                && rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file()
+                && !Stamp::from(&stat).is_older_than(stamp)
+            {
+                offers.sibling(coding, Stamp::from(&stat));
+            }
+        }
+        Ok(offers)
+    }
+}
+
+fn without_file(opened: &Opened) -> Loaded {
+    match opened {
+        Opened::Directory(_) => Loaded::Directory,
+        Opened::Denied => Loaded::Denied,
+        Opened::File(..) | Opened::Nothing => Loaded::Nothing,
+    }
+}
+
+fn sibling_path(path: &[u8], coding: Coding) -> Vec<u8> {
+    [path, coding.suffix().as_bytes()].concat()
+}
+
+/// Compresses a file as it was found; to [`Form::Plain`] also if it has changed since. Takes a while: for the blocking
+/// pool.
+pub(super) fn encode(found: &Found, coding: Coding) -> io::Result<Form> {
+    let content = match &found.entity.content {
+        Content::Bytes(bytes) => bytes.clone(),
+        Content::File(file) => {
+            let content = read_some(file, found.entity.len.min(LONGEST), Wait::ForDisk)?;
+            if Some(Stamp::from(&fstat(file)?)) != found.entity.stamp
+                || content.len() as u64 != found.entity.len
+            {
+                return Ok(Form::Plain);
+            }
+            content
+        }
+    };
+    Ok(match compress::encode::whole(coding, &content)? {
+        Some(encoded) => Form::Encoded(Arc::new(found.entity.encoded(coding, encoded))),
+        None => Form::Plain,
+    })
 }
 
 /// How often to read a file again that changes while it is read.
 const ATTEMPTS: usize = 3;
 
-fn read(file: File, stat: &Stat, path: &[u8], known: Option<Arc<Entity>>) -> io::Result<Arc<Entity>> {
+fn read(file: File, stat: &Stat, about: About, wait: Wait) -> io::Result<Entity> {
     let mut stamp = Stamp::from(stat);
-    if let Some(known) = known.filter(|known| known.stamp == Some(stamp)) {
-        return Ok(known);
-    }
-    let content_type = mime::of(path);
     let mut now = SystemTime::now();
     if stamp.size() > cache::LARGEST {
-        return Ok(Arc::new(Entity::new(stamp, Content::File(Arc::new(file)), content_type, now, true)));
+        return Ok(Entity::new(stamp, Content::File(Arc::new(file)), about, now, true));
     }
     let mut attempt = 1;
     loop {
-        let content = read_small(&file, stamp.size())?;
+        // A file that grew meanwhile gives no more: memory is bounded.
+        let content = read_some(&file, stamp.size().min(cache::LARGEST), wait)?;
         let after = Stamp::from(&fstat(&file)?);
         let is_whole = after == stamp && content.len() as u64 == stamp.size();
         if is_whole || attempt == ATTEMPTS {
-            return Ok(Arc::new(Entity::new(stamp, Content::Bytes(content), content_type, now, is_whole)));
+            return Ok(Entity::new(stamp, Content::Bytes(content), about, now, is_whole));
         }
         (stamp, now, attempt) = (after, SystemTime::now(), attempt + 1);
     }
 }
 
-/// Reads `len` bytes, or less if the file ends before. A file that grew meanwhile gives no more: memory is bounded.
-fn read_small(file: &File, len: u64) -> io::Result<Bytes> {
-    let mut content = vec![0; len.min(cache::LARGEST) as usize];
+/// Reads `len` bytes, or less if the file ends before.
+fn read_some(file: &File, len: u64, wait: Wait) -> io::Result<Bytes> {
+    let mut content = vec![0; len as usize];
     let mut filled = 0;
     while filled < content.len() {
-        match file.read_at(&mut content[filled..], filled as u64) {
+        match read_at(file, &mut content[filled..], filled as u64, wait) {
             Ok(0) => break,
             Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted && wait == Wait::ForDisk => {}
             Err(error) => return Err(error),
         }
     }
     content.truncate(filled);
     Ok(content.into())
+}
+
+/// On a worker only from the page cache; whatever keeps the kernel from that, the blocking pool finds out.
+fn read_at(file: &File, content: &mut [u8], offset: u64, wait: Wait) -> io::Result<usize> {
+    match wait {
+        Wait::ForDisk => file.read_at(content, offset),
+        Wait::Never => {
+            let read = preadv2(file.as_fd(), &mut [IoSliceMut::new(content)], offset, ReadWriteFlags::NOWAIT);
+            read.map_err(|_errno| io::ErrorKind::WouldBlock.into())
+        }
+    }
 }

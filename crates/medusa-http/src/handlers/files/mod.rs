@@ -4,96 +4,55 @@
 //!
 //! 1. [`target`]: what is left of the path below the mount becomes a relative path, or nothing at all.
 //! 2. [`cache`]: a small file this worker has looked at lately is answered right away, without a system call.
-//! 3. [`load`], on the blocking pool: the path is opened *below the root* ([`root`]), and becomes a file, a directory's
-//!    index file, a listing ([`listing`]), a redirect to the directory's path with a slash, or nothing.
-//! 4. [`respond`]: preconditions and ranges decide how much of the file is sent.
+//! 3. [`load`]: the path is opened *below the root* ([`root`]), and becomes a file, a directory's index file, a listing
+//!    ([`listing`]), a redirect to another spelling of the path ([`clean`]), or nothing. On the worker, as long as the
+//!    kernel answers from its caches; else on the blocking pool.
+//! 4. [`offers`]: of the forms that the file has (plain, compressed beside it, compressed on demand), the one that the
+//!    client likes best.
+//! 5. [`respond`]: preconditions and ranges decide how much of it is sent.
 //!
 //! **Invariants:** nothing outside of the root is ever opened, whatever the path says and whatever is renamed or linked
 //! meanwhile: the kernel itself resolves every path beneath the root. And no worker ever waits for a disk.
 
 mod cache;
+mod clean;
 mod entity;
 mod listing;
 mod load;
 mod mime;
+mod multipart;
+mod offers;
+mod options;
 mod respond;
 mod root;
 mod target;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use http::{Method, StatusCode};
+use medusa_proto::coding::Coding;
 use medusa_proto::status::{Status, Value};
 use rustix::io::Errno;
 
 use crate::handler::{Handler, HandlerError, HandlerFuture};
 use crate::request::{Head, Request};
-use crate::response::{HTML, Response};
-use crate::router::with_slash;
+use crate::response::Response;
+use crate::router::{encode_segment, with_slash};
 
-use cache::{Cache, Lookup};
+pub use options::{CacheRule, FilesError, Options};
+
+use cache::{Cache, Check, Duty, Form, Lookup};
+use entity::Entity;
+use listing::View;
 use load::{Loaded, Place};
-use root::Root;
+use offers::{Found, Offer};
+use root::{Root, Wait};
 use target::Target;
-
-/// How [`Files`] serves.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Options {
-    /// The names of index files: the first that exists in a directory is its page. Default `index.html`.
-    pub index: Vec<String>,
-    /// Whether a directory without an index file is answered with a list of what is in it. Default no: then it is
-    /// answered 404, so that nothing is shown that nobody meant to show.
-    pub listing: bool,
-    /// Whether files and directories whose names begin with a dot are served and listed. Default no: they hold
-    /// repositories, editors' leftovers, passwords. `/.well-known/` ([RFC 8615](https://www.rfc-editor.org/rfc/rfc8615))
-    /// is always served.
-    pub dotfiles: bool,
-    /// How many bytes of small files are kept in memory, in all workers together. Default 32 MiB. 0 keeps none.
-    pub cache: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            index: vec!["index.html".to_owned()],
-            listing: false,
-            dotfiles: false,
-            cache: 32 * 1024 * 1024,
-        }
-    }
-}
-
-/// Why a directory cannot be served.
-#[derive(Debug, thiserror::Error)]
-pub enum FilesError {
-    /// There is nothing at this path.
-    #[error("there is no directory `{}` to serve files from; create it, or correct the path", .0.display())]
-    Missing(PathBuf),
-    /// There is something, but no directory.
-    #[error("`{}` is not a directory; name the directory that holds the files", .0.display())]
-    NotDirectory(PathBuf),
-    /// The system does not let us in.
-    #[error("cannot serve files from `{}`: {source}; let the server's user read and enter it", .path.display())]
-    Unreadable {
-        /// The directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The kernel cannot keep a path within a directory.
-    #[error(
-        "cannot serve files safely: the system call `openat2` (Linux 5.6 or newer) does not work here: {0}"
-    )]
-    Unsupported(io::Error),
-    /// An index file's name is not one.
-    #[error("`{0}` is not the name of an index file; give a name without `/`, as `index.html`")]
-    Index(String),
-}
 
 /// The handler: GET and HEAD for the files below a directory.
 ///
@@ -102,7 +61,7 @@ pub enum FilesError {
 #[derive(Debug)]
 pub struct Files {
     place: Arc<Place>,
-    cache: Cache,
+    cache: Arc<Cache>,
 }
 
 impl Files {
@@ -112,12 +71,12 @@ impl Files {
     ///
     /// `root` is not a directory that can be entered, or an option makes no sense.
     pub fn open(root: &Path, options: Options) -> Result<Self, FilesError> {
-        if let Some(name) = options.index.iter().find(|name| !is_file_name(name)) {
-            return Err(FilesError::Index(name.clone()));
-        }
+        options.check()?;
         let root = Root::open(root)?;
-        let cache = Cache::new(options.cache);
-        Ok(Self { place: Arc::new(Place { root, options }), cache })
+        let cache = Arc::new(Cache::new(options.cache));
+        let place = Arc::new(Place { root, options, longest_live: cache.capacity() });
+        place.check_not_found()?;
+        Ok(Self { place, cache })
     }
 
     /// The directory that is served, as an absolute path.
@@ -130,40 +89,145 @@ impl Files {
         &self.place.options
     }
 
-    /// What needs no waiting: refusals, and files in the cache.
-    fn at_once(&self, head: &Head) -> Result<Response, Pending<'_>> {
+    /// What needs no waiting: refusals, files in the cache, and what the kernel has in its own.
+    fn at_once(&self, head: &Head) -> Result<Response, Waits<'_>> {
         if !matches!(head.method, Method::GET | Method::HEAD) {
             return Ok(Response::method_not_allowed(["GET", "HEAD"]));
         }
         let Some(target) = Target::parse(head.tail(), self.place.options.dotfiles) else {
-            return Ok(Response::page(StatusCode::NOT_FOUND));
+            return self.nothing(head);
         };
-        match self.cache.slot().look_up(&target.path, Instant::now()) {
-            Lookup::Fresh(entity) => Ok(respond::to(head, &entity)),
-            Lookup::Stale(check) => Err(Pending { target: target.into_owned(), check: Some(check) }),
-            Lookup::Miss => Err(Pending { target: target.into_owned(), check: None }),
+        self.look_up(head, &target, Goal::Asked)
+    }
+
+    /// 404, with the page that there may be for it.
+    fn nothing(&self, head: &Head) -> Result<Response, Waits<'_>> {
+        match self.place.options.not_found() {
+            Some(page) => self.look_up(head, &page, Goal::NotFound),
+            None => Ok(Response::page(StatusCode::NOT_FOUND)),
         }
     }
 
-    async fn load(&self, head: Head, pending: Pending<'_>) -> Result<Response, HandlerError> {
-        let Pending { target, check } = pending;
-        let place = Arc::clone(&self.place);
-        let known = check.as_ref().map(|check| Arc::clone(check.entity()));
-        let task = tokio::task::spawn_blocking(move || (load::load(&place, &target, known), target));
-        let (loaded, target) = task.await.map_err(HandlerError::internal)?;
-        let loaded = loaded.map_err(to_handler_error)?;
+    fn look_up(&self, head: &Head, target: &Target<'_>, goal: Goal) -> Result<Response, Waits<'_>> {
+        let check = match self.cache.slot().look_up(&target.path, Instant::now()) {
+            Lookup::Fresh(found) => return self.answer(head, &found, goal),
+            Lookup::Stale(check) => Some(check),
+            Lookup::Miss => None,
+        };
+        // An error is left to the blocking pool, too: it has it again, and tells.
+        let known = check.as_ref().map(Check::found);
+        match goal.load(&self.place, target, known, self.view(head, target).as_ref(), Wait::Never) {
+            Ok(loaded) => self.loaded(head, target, loaded, goal),
+            Err(_would_block) => Err(Waits::Load { target: target.to_owned(), check, goal }),
+        }
+    }
+
+    /// How the request wants a directory listed, if it may be.
+    fn view(&self, head: &Head, target: &Target<'_>) -> Option<View> {
+        (self.place.options.listing && target.is_directory()).then(|| View::of(head))
+    }
+
+    /// Answers with what was found, and keeps it.
+    fn loaded(
+        &self,
+        head: &Head,
+        target: &Target<'_>,
+        loaded: Loaded,
+        goal: Goal,
+    ) -> Result<Response, Waits<'_>> {
         let slot = self.cache.slot();
-        if let Loaded::File(entity) = loaded {
-            slot.put(&target.path, &entity, Instant::now());
-            return Ok(respond::to(&head, &entity));
+        if let Loaded::File(found) = loaded {
+            slot.put(&target.path, &found, Instant::now());
+            return self.answer(head, &found, goal);
         }
         slot.remove(&target.path);
-        Ok(match loaded {
-            Loaded::Directory => to_directory(&head),
-            Loaded::Listing(listing) => Response::new(HTML, listing.page(head.path(), head.tail())),
-            Loaded::Denied => Response::page(StatusCode::FORBIDDEN),
-            Loaded::Nothing | Loaded::File(_) => Response::page(StatusCode::NOT_FOUND),
-        })
+        match (loaded, goal) {
+            (Loaded::Directory, Goal::Asked) => Ok(to_path(head, with_slash(head.path()))),
+            (Loaded::Shorter(path), _) => Ok(to_path(head, shorter(head.path(), &path))),
+            (Loaded::Listing(page), _) => Ok(respond::listing(page)),
+            (Loaded::Denied, Goal::Asked) => Ok(Response::page(StatusCode::FORBIDDEN)),
+            (_, Goal::Asked) => self.nothing(head),
+            (_, Goal::NotFound) => Ok(Response::page(StatusCode::NOT_FOUND)),
+        }
+    }
+
+    /// Answers with the form of a file that the client likes best.
+    fn answer(&self, head: &Head, found: &Arc<Found>, goal: Goal) -> Result<Response, Waits<'_>> {
+        let Some((coding, offer)) = found.offers.choose(&head.headers) else {
+            return Ok(goal.respond(head, found, &found.entity));
+        };
+        let key = cache::key(&found.path, coding);
+        let plain = || Ok(goal.respond(head, found, &found.entity));
+        match offer {
+            Offer::Nothing => plain(),
+            Offer::Sibling(stamp) | Offer::Live(stamp)
+                if let Some(form) = self.cache.slot().coded(&key, &stamp) =>
+            {
+                Ok(goal.respond_with(head, found, &form))
+            }
+            Offer::Sibling(_) => match self.place.sibling(found, coding, Wait::Never) {
+                Ok(sibling) => Ok(self.with_sibling(head, found, coding, sibling, goal)),
+                Err(_would_block) => Err(Waits::Sibling { found: Arc::clone(found), coding, goal }),
+            },
+            Offer::Live(stamp) => match self.cache.begin(key, stamp) {
+                Some(duty) => Err(Waits::Encode { found: Arc::clone(found), coding, duty, goal }),
+                None => plain(),
+            },
+        }
+    }
+
+    fn with_sibling(
+        &self,
+        head: &Head,
+        found: &Found,
+        coding: Coding,
+        sibling: Option<Arc<Entity>>,
+        goal: Goal,
+    ) -> Response {
+        let Some(sibling) = sibling else { return goal.respond(head, found, &found.entity) };
+        if let Some(stamp) = sibling.stamp {
+            let key = cache::key(&found.path, coding);
+            self.cache.slot().put_coded(&key, stamp, Form::Encoded(Arc::clone(&sibling)));
+        }
+        goal.respond(head, found, &sibling)
+    }
+
+    /// Waits as long as there is something to wait for: a file, then perhaps the page for 404, then perhaps its form.
+    async fn wait(&self, head: Head, mut waits: Waits<'_>) -> Result<Response, HandlerError> {
+        loop {
+            let answer = match waits {
+                Waits::Load { target, check, goal } => {
+                    let (place, view) = (Arc::clone(&self.place), self.view(&head, &target));
+                    let known = check.as_ref().map(|check| Arc::clone(check.found()));
+                    let (loaded, target) = on_pool(move || {
+                        let loaded =
+                            goal.load(&place, &target, known.as_ref(), view.as_ref(), Wait::ForDisk)?;
+                        Ok((loaded, target))
+                    })
+                    .await?;
+                    self.loaded(&head, &target, loaded, goal)
+                }
+                Waits::Sibling { found, coding, goal } => {
+                    let (place, of) = (Arc::clone(&self.place), Arc::clone(&found));
+                    let sibling = on_pool(move || place.sibling(&of, coding, Wait::ForDisk)).await?;
+                    Ok(self.with_sibling(&head, &found, coding, sibling, goal))
+                }
+                Waits::Encode { found, coding, duty, goal } => {
+                    let of = Arc::clone(&found);
+                    let form = on_pool(move || {
+                        let form = load::encode(&of, coding)?;
+                        duty.done(form.clone());
+                        Ok(form)
+                    })
+                    .await?;
+                    Ok(goal.respond_with(&head, &found, &form))
+                }
+            };
+            match answer {
+                Ok(response) => return Ok(response),
+                Err(more) => waits = more,
+            }
+        }
     }
 }
 
@@ -171,7 +235,7 @@ impl Handler for Files {
     fn handle(&self, request: Request) -> HandlerFuture<'_> {
         match self.at_once(&request.head) {
             Ok(response) => Box::pin(std::future::ready(Ok(response))),
-            Err(pending) => Box::pin(self.load(request.head, pending)),
+            Err(waits) => Box::pin(self.wait(request.head, waits)),
         }
     }
 
@@ -185,21 +249,82 @@ impl Handler for Files {
     }
 }
 
-/// A request that the blocking pool must look into.
-struct Pending<'f> {
-    target: Target<'static>,
-    /// Set when the file is in the cache but must be looked at again.
-    check: Option<cache::Check<'f>>,
+/// What a file is loaded for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goal {
+    /// The request asks for it.
+    Asked,
+    /// It is the page of a 404 answer.
+    NotFound,
 }
 
-/// Relative links in an index page only work below a path that ends with a slash.
-fn to_directory(head: &Head) -> Response {
-    let mut location = with_slash(head.path());
+impl Goal {
+    fn load(
+        self,
+        place: &Place,
+        target: &Target<'_>,
+        known: Option<&Arc<Found>>,
+        view: Option<&View>,
+        wait: Wait,
+    ) -> io::Result<Loaded> {
+        match self {
+            Self::Asked => place.load(target, known, view, wait),
+            Self::NotFound => place.load_exactly(target, known, wait),
+        }
+    }
+
+    fn respond(self, head: &Head, found: &Found, entity: &Entity) -> Response {
+        match self {
+            Self::Asked => respond::to(head, entity, found.offers.any()),
+            Self::NotFound => respond::page(StatusCode::NOT_FOUND, entity, found.offers.any()),
+        }
+    }
+
+    fn respond_with(self, head: &Head, found: &Found, form: &Form) -> Response {
+        match form {
+            Form::Encoded(entity) => self.respond(head, found, entity),
+            Form::Plain => self.respond(head, found, &found.entity),
+        }
+    }
+}
+
+/// What a request waits for on the blocking pool.
+enum Waits<'f> {
+    /// What a path leads to.
+    Load {
+        target: Target<'static>,
+        /// Set when the file is in the cache but must be looked at again.
+        check: Option<Check<'f>>,
+        goal: Goal,
+    },
+    /// The compressed file beside a file.
+    Sibling { found: Arc<Found>, coding: Coding, goal: Goal },
+    /// A file's compression, which is this request's to do.
+    Encode { found: Arc<Found>, coding: Coding, duty: Box<Duty>, goal: Goal },
+}
+
+async fn on_pool<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, HandlerError> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(HandlerError::internal)?;
+    done.map_err(to_handler_error)
+}
+
+/// A redirect to another path, with the same query: relative links in an index page only work below a path that ends
+/// with a slash, and a page has one address.
+fn to_path(head: &Head, mut location: String) -> Response {
     if let Some(query) = head.uri.query() {
         location.push('?');
         location.push_str(query);
     }
     Response::redirect(&head.method, &location)
+}
+
+/// The raw path `path` with what is after its last slash replaced by what is there in `short`.
+fn shorter(path: &str, short: &[u8]) -> String {
+    let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+    let name = short.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    format!("{}{}", with_slash(directory), encode_segment(name))
 }
 
 /// Running out of file descriptors or memory passes; anything else, such as a disk that fails, is the server's fault.
@@ -208,8 +333,4 @@ fn to_handler_error(error: io::Error) -> HandlerError {
         Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN) => HandlerError::unavailable(error),
         _ => HandlerError::internal(error),
     }
-}
-
-fn is_file_name(name: &str) -> bool {
-    !matches!(name, "" | "." | "..") && !name.contains(['/', '\0'])
 }

@@ -9,10 +9,13 @@ use medusa_proto::conditional::{self, ETag, Fields, Outcome, Validators};
 use medusa_proto::range::{self, Range, Ranges};
 
 use super::entity::Entity;
+use super::listing::Page;
+use super::multipart::Multipart;
 use crate::request::Head;
 use crate::response::Response;
 
 const BYTES: HeaderValue = HeaderValue::from_static("bytes");
+const ACCEPT_ENCODING: HeaderValue = HeaderValue::from_static("accept-encoding");
 
 /// The fields that make a response depend on more than its file.
 const ASKING: [HeaderName; 5] = [
@@ -23,8 +26,34 @@ const ASKING: [HeaderName; 5] = [
     header::IF_UNMODIFIED_SINCE,
 ];
 
-/// Answers GET or HEAD with a file. HEAD gets the very same response; the server leaves out its content.
-pub(super) fn to(head: &Head, entity: &Entity) -> Response {
+/// Answers GET or HEAD with a file. HEAD gets the very same response; the server leaves out its content. `varies` tells
+/// whether another client might have got another form of the file.
+pub(super) fn to(head: &Head, entity: &Entity, varies: bool) -> Response {
+    let response = answer(head, entity);
+    if varies { response.with(header::VARY, ACCEPT_ENCODING) } else { response }
+}
+
+/// The file as the page of an answer that has no file, such as 404: neither preconditions nor ranges mean it.
+pub(super) fn page(status: StatusCode, entity: &Entity, varies: bool) -> Response {
+    let mut response = Response { status, ..Response::default() }
+        .with(header::CONTENT_TYPE, entity.about.content_type.clone())
+        .with(header::CONTENT_LENGTH, entity.content_length.clone())
+        .body(entity.body(0, entity.len));
+    encoding(&mut response.headers, entity);
+    if varies { response.with(header::VARY, ACCEPT_ENCODING) } else { response }
+}
+
+/// A directory's listing.
+pub(super) fn listing(page: Page) -> Response {
+    const VARY: HeaderValue = HeaderValue::from_static("accept, accept-encoding");
+    let mut response = Response::new(page.content_type, page.content).with(header::VARY, VARY);
+    if let Some(coding) = page.coding {
+        response.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+    }
+    response
+}
+
+fn answer(head: &Head, entity: &Entity) -> Response {
     if !ASKING.iter().any(|name| head.headers.contains_key(name)) {
         return whole(entity);
     }
@@ -32,12 +61,14 @@ pub(super) fn to(head: &Head, entity: &Entity) -> Response {
     let current =
         Validators { etag, last_modified: entity.last_modified.as_ref().map(|(_, seconds)| *seconds) };
     match preconditions(&head.headers, &current) {
-        Outcome::NotModified => validators(Response::status(StatusCode::NOT_MODIFIED), entity),
+        Outcome::NotModified => not_modified(entity),
         Outcome::Failed => Response::page(StatusCode::PRECONDITION_FAILED),
-        Outcome::Proceed => match ranges(head, &current, entity.len) {
-            // Several ranges are answered with the whole, as any server may (RFC 9110 §14.2).
-            Ranges::Whole | Ranges::Many(_) => whole(entity),
+        Outcome::Proceed => match ranges(head, &current, entity) {
+            Ranges::Whole => whole(entity),
+            // `Content-Encoding` would be read as that of the multipart. Any server may answer with the whole (§14.2).
+            Ranges::Many(_) if entity.about.coding.is_some() => whole(entity),
             Ranges::One(range) => part(entity, range),
+            Ranges::Many(ranges) => parts(entity, &ranges),
             Ranges::Unsatisfiable => with_content_range(
                 Response::page(StatusCode::RANGE_NOT_SATISFIABLE),
                 &range::unsatisfied(entity.len),
@@ -57,19 +88,48 @@ fn part(entity: &Entity, range: Range) -> Response {
     with_content_range(response, &range.content_range(entity.len))
 }
 
-fn described(status: StatusCode, entity: &Entity) -> Response {
-    // Room for one field of the server's own, so that the map does not grow.
-    let headers = HeaderMap::with_capacity(6);
-    validators(Response { status, headers, ..Response::default() }, entity)
-        .with(header::CONTENT_TYPE, entity.content_type.clone())
-        .with(header::ACCEPT_RANGES, BYTES)
+/// Several parts. No `Content-Range` of its own: each part has one
+/// ([RFC 9110 §15.3.7.2](https://www.rfc-editor.org/rfc/rfc9110#section-15.3.7.2)).
+fn parts(entity: &Entity, ranges: &[Range]) -> Response {
+    let Multipart { content_type, len, body } = Multipart::new(entity, ranges);
+    described(StatusCode::PARTIAL_CONTENT, entity)
+        .with(header::CONTENT_TYPE, content_type)
+        .with(header::CONTENT_LENGTH, len.into())
+        .body(body)
 }
 
-fn validators(response: Response, entity: &Entity) -> Response {
-    let response = response.with(header::ETAG, entity.etag.clone());
-    match &entity.last_modified {
-        Some((date, _)) => response.with(header::LAST_MODIFIED, date.clone()),
-        None => response,
+fn described(status: StatusCode, entity: &Entity) -> Response {
+    // Room for fields of the server's own, so that the map does not grow: it doubles.
+    let is_plain = entity.about.cache_control.is_none() && entity.about.coding.is_none();
+    let headers = HeaderMap::with_capacity(if is_plain { 6 } else { 12 });
+    let mut response = Response { status, headers, ..Response::default() };
+    validators(&mut response.headers, entity);
+    encoding(&mut response.headers, entity);
+    let response = response.with(header::CONTENT_TYPE, entity.about.content_type.clone());
+    if entity.is_exact() { response.with(header::ACCEPT_RANGES, BYTES) } else { response }
+}
+
+/// 304 with the fields that a 200 would have had, as far as they are about caching
+/// ([RFC 9110 §15.4.5](https://www.rfc-editor.org/rfc/rfc9110#section-15.4.5)).
+fn not_modified(entity: &Entity) -> Response {
+    let mut response = Response::status(StatusCode::NOT_MODIFIED);
+    validators(&mut response.headers, entity);
+    response
+}
+
+fn validators(headers: &mut HeaderMap, entity: &Entity) {
+    headers.insert(header::ETAG, entity.etag.clone());
+    if let Some((date, _)) = &entity.last_modified {
+        headers.insert(header::LAST_MODIFIED, date.clone());
+    }
+    if let Some(value) = &entity.about.cache_control {
+        headers.insert(header::CACHE_CONTROL, value.clone());
+    }
+}
+
+fn encoding(headers: &mut HeaderMap, entity: &Entity) {
+    if let Some(coding) = entity.about.coding {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
     }
 }
 
@@ -92,15 +152,21 @@ fn preconditions(headers: &HeaderMap, current: &Validators<'_>) -> Outcome {
     conditional::evaluate(true, &fields, Some(current))
 }
 
-/// What of a file of `len` bytes is asked for. Ranges are for GET only
+/// What of a file is asked for. Ranges are for GET only
 /// ([RFC 9110 §14.2](https://www.rfc-editor.org/rfc/rfc9110#section-14.2)).
-fn ranges(head: &Head, current: &Validators<'_>, len: u64) -> Ranges {
+fn ranges(head: &Head, current: &Validators<'_>, entity: &Entity) -> Ranges {
     let counts = match head.headers.get(header::IF_RANGE) {
-        Some(field) => conditional::if_range(field.as_bytes(), date(Some(field)), current),
+        // A date is no proof while the file may change without a trace.
+        Some(field) => {
+            let date = date(Some(field)).filter(|_| entity.stamp.is_some());
+            conditional::if_range(field.as_bytes(), date, current)
+        }
         None => true,
     };
     match head.headers.get(header::RANGE) {
-        Some(field) if counts && head.method == Method::GET => range::parse(Some(field.as_bytes()), len),
+        Some(field) if counts && head.method == Method::GET && entity.is_exact() => {
+            range::parse(Some(field.as_bytes()), entity.len)
+        }
         _ => Ranges::Whole,
     }
 }

@@ -37,8 +37,8 @@ impl<'t> Target<'t> {
         self.path.is_empty() || self.path.ends_with(b"/")
     }
 
-    pub(super) fn into_owned(self) -> Target<'static> {
-        Target { path: Cow::Owned(self.path.into_owned()) }
+    pub(super) fn to_owned(&self) -> Target<'static> {
+        Target { path: Cow::Owned(self.path.to_vec()) }
     }
 
     fn is_acceptable(&self, dotfiles: bool) -> bool {

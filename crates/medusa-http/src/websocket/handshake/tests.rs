@@ -1,9 +1,6 @@
 //! Handshakes, good and bad.
 
-use medusa_proto::access::Peer;
-
 use super::*;
-use crate::router::Params;
 use crate::websocket::Origins;
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -25,15 +22,7 @@ fn head(changes: &[(&'static str, &str)]) -> Head {
             headers.insert(*name, HeaderValue::from_str(value).unwrap());
         }
     }
-    Head {
-        method: Method::GET,
-        uri: "/chat".parse().unwrap(),
-        version: Version::HTTP_11,
-        headers,
-        params: Params::default(),
-        tail: 0,
-        peer: Peer::Unix,
-    }
+    Head { headers, ..Head::new(Method::GET, "/chat".parse::<http::Uri>().unwrap()) }
 }
 
 fn refused(head: &Head) -> Refusal {

@@ -57,6 +57,10 @@ impl Server {
         self.eval(source).unwrap_or_else(|error| panic!("{source}: {error}")).value.unwrap_or_default()
     }
 
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
     pub(crate) fn status(&self) -> String {
         self.runtime.block_on(self.engine.status()).to_string()
     }
@@ -86,6 +90,17 @@ impl Server {
         stream.read_to_end(&mut text).unwrap();
         Answer::parse(&String::from_utf8(text).unwrap())
     }
+}
+
+/// A server with one handler twice: at `/inline` as a function of the main VM, at `/file` as a file. `options` are added
+/// to the server's, `body` is the handler's, which has `req`.
+pub(crate) fn in_both(options: &str, body: &str) -> Server {
+    let script = format!(
+        "web = medusa.http.server {{ listen = '127.0.0.1:0' {options} }}
+        web:mount('/inline', function(req) {body} end)
+        web:mount('/file', medusa.handler.script('handler.luau'))"
+    );
+    Server::start(&script, &[("handler.luau", &format!("return function(req) {body} end"))])
 }
 
 impl Drop for Server {

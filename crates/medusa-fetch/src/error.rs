@@ -1,0 +1,186 @@
+//! Why a fetch came to nothing, for the one who wrote the script.
+//!
+//! reqwest's own messages show the whole URL, in whose query many an API wants its key. So nothing of them is passed on but
+//! the innermost cause, which knows of sockets and certificates and not of URLs; the URL is named by [`place`].
+
+use std::error::Error;
+use std::time::Duration;
+
+use reqwest::Url;
+
+use crate::request::MAX_URL;
+use crate::{MEMORY, RUNNING, WAITING};
+
+/// How much of a URL a message shows, in bytes.
+const MAX_PLACE: usize = 200;
+
+/// A fetch that failed: `fetch https://host/path`; its source is a [`Fault`].
+#[derive(Debug, thiserror::Error)]
+#[error("fetch {place}")]
+pub struct FetchError {
+    place: String,
+    #[source]
+    fault: Fault,
+}
+
+impl FetchError {
+    pub(crate) fn new(place: String, fault: Fault) -> Self {
+        Self { place, fault }
+    }
+
+    /// What went wrong.
+    pub fn fault(&self) -> &Fault {
+        &self.fault
+    }
+}
+
+/// What went wrong with a fetch.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// As many as may run and wait do so already.
+    #[error("{RUNNING} fetches are running and {WAITING} are waiting for them; try again later")]
+    Busy,
+    /// The bodies of all fetches together hold as much as they may.
+    #[error(
+        "the bodies of all fetches together would hold more than {MEMORY} bytes; use `stream = true`, or fewer at a time"
+    )]
+    Memory,
+    /// It took longer than `timeout`.
+    #[error("it took longer than {} s {stage}", .after.as_secs_f64())]
+    TimedOut {
+        /// The time it had.
+        after: Duration,
+        /// What it was doing.
+        stage: Stage,
+    },
+    /// There was no connection within `connect_timeout`.
+    #[error("could not connect within {} s", .0.as_secs_f64())]
+    ConnectTimedOut(Duration),
+    /// The name could not be looked up.
+    #[error("could not look up the host's name")]
+    Lookup(#[source] Cause),
+    /// There was no connection: refused, unreachable, or TLS was not agreed upon.
+    #[error("could not connect")]
+    Connect(#[source] Cause),
+    /// The connection ended, or what came over it was not HTTP.
+    #[error("there was no proper answer")]
+    Answer(#[source] Cause),
+    /// The fields of the answer are too long.
+    #[error("the header of the answer is longer than {0} bytes")]
+    HeadTooLarge(usize),
+    /// The body is longer than `max_bytes`.
+    #[error("the body of the answer is longer than {0} bytes; `max_bytes` says how long it may be")]
+    BodyTooLarge(u64),
+    /// The body ended early, or could not be decompressed.
+    #[error("the body of the answer could not be read")]
+    Body(#[source] Cause),
+    /// There were more redirects than `redirects`.
+    #[error("it was redirected more than {0} times")]
+    Redirects(usize),
+    /// A redirect is no URL that can be fetched.
+    #[error("it redirects to what is no http:// or https:// URL of at most {MAX_URL} bytes")]
+    RedirectUrl,
+    /// A redirect leads from https to http.
+    #[error("it redirects from https to {0}, which is not followed: everything would be readable on the way")]
+    RedirectDowngrade(String),
+    /// The certificates of `ca` cannot be used.
+    #[error("the certificates of `ca` cannot be used")]
+    Authority(#[source] Cause),
+    /// The client could not be made: there are no system certificates, most likely.
+    #[error("TLS could not be set up")]
+    Setup(#[source] Cause),
+    /// The client's thread has ended.
+    #[error("the fetch was abandoned")]
+    Gone,
+}
+
+/// What a fetch was doing when its time was over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Waiting for other fetches to end.
+    Turn,
+    /// Connecting, sending, waiting for the answer's header, redirects included.
+    Answer,
+    /// Reading the body, or waiting for the script to take it.
+    Body,
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Turn => "waiting for its turn, as too many fetches are running",
+            Self::Answer => "to get an answer",
+            Self::Body => "to read the body of the answer",
+        })
+    }
+}
+
+/// The innermost cause of a failure, as a message without a URL in it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Cause(String);
+
+impl Cause {
+    /// The last of `error` and its sources.
+    pub(crate) fn innermost(error: &(dyn Error + 'static)) -> Self {
+        let mut innermost = error;
+        while let Some(source) = innermost.source() {
+            innermost = source;
+        }
+        let message = innermost.to_string();
+        // What `openssl req -x509` makes. The verifier's own words are those of its source.
+        if message.contains("CaUsedAsEndEntity") {
+            return Self::new(
+                "the server's certificate is that of an authority (CA:TRUE), which no server may use",
+            );
+        }
+        Self(message)
+    }
+
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
+
+impl Fault {
+    /// What an error of reqwest means.
+    pub(crate) fn of(error: reqwest::Error, connect_timeout: Duration) -> Self {
+        // Its own message is the only one that shows the URL. Should it be the innermost, it shows none any more.
+        let error = error.without_url();
+        let cause = Cause::innermost(&error);
+        if error.is_dns() {
+            Self::Lookup(cause)
+        } else if error.is_connect() && error.is_timeout() {
+            Self::ConnectTimedOut(connect_timeout)
+        } else if error.is_connect() {
+            Self::Connect(cause)
+        } else if error.is_body() || error.is_decode() {
+            Self::Body(cause)
+        } else {
+            Self::Answer(cause)
+        }
+    }
+}
+
+/// What a message shows of a URL: scheme, host, port and path, cut where it gets long. Not who logs in, not the query.
+pub(crate) fn place(url: &Url) -> String {
+    let mut place = format!("{}{}", url.origin().ascii_serialization(), url.path());
+    if place.len() > MAX_PLACE {
+        place.truncate(place.floor_char_boundary(MAX_PLACE));
+        place.push('…');
+    }
+    place
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_shows_no_secrets() {
+        let url = Url::parse("https://user:secret@example.com:8443/a/b?key=secret#secret").unwrap();
+        assert_eq!(place(&url), "https://example.com:8443/a/b");
+        let long = format!("http://example.com/{}", "x".repeat(1000));
+        assert_eq!(place(&Url::parse(&long).unwrap()).chars().count(), MAX_PLACE + 1);
+    }
+}

@@ -1,0 +1,186 @@
+//! A listing for people: on a phone or a wide screen, in light or dark, sorted by links, without a script.
+
+use std::fmt::{self, Display, Formatter, Write as _};
+
+use percent_encoding::percent_decode_str;
+
+use super::view::{Key, Order, View};
+use super::{Civil, Entry, Listing, MOST};
+use crate::router::encode_segment;
+
+const HEAD: &str = "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">\
+    <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">";
+
+/// Rows are tall enough for a thumb, names break before they make the page wider than the screen, and a narrow screen
+/// leaves out the time of day. Columns keep their places whichever is sorted by.
+const STYLE: &str = "<style>:root{color-scheme:light dark;--line:color-mix(in srgb,currentColor 14%,transparent);\
+    --soft:color-mix(in srgb,currentColor 68%,transparent)}\
+    body{font:1rem/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem}\
+    nav{font-size:1.25rem;font-weight:600;overflow-wrap:anywhere;margin-bottom:1rem}\
+    nav i{font-style:normal;font-weight:400;color:var(--soft);padding:0 .3em}\
+    a{color:light-dark(#0b57d0,#a8c7fa);text-decoration:none}a:hover,a:focus{text-decoration:underline}\
+    table{border-collapse:collapse;width:100%}tr{border-top:1px solid var(--line)}thead tr{border-top:0}\
+    th,td{padding:0 0 0 1rem;text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}\
+    th{font-size:.85rem;font-weight:500}td{color:var(--soft);font-size:.9rem}\
+    th:first-child,td:first-child{padding-left:0;text-align:left;white-space:normal;overflow-wrap:anywhere;\
+    font-size:1rem;width:100%}th:first-child{font-size:.85rem}a{display:inline-block;padding:.45rem 0}\
+    td:first-child a{display:block}nav a{padding:.2rem 0}p{color:var(--soft)}\
+    @media(max-width:34rem){body{margin-top:1rem}time span{display:none}th,td{padding-left:.75rem}}</style>\n";
+
+/// The page.
+pub(super) fn page(listing: &Listing, view: &View) -> String {
+    let title = decoded(&view.path);
+    let mut page = format!("{HEAD}<title>{}</title>\n{STYLE}", Escaped(&title));
+    breadcrumb(&mut page, view);
+    page.push_str("<table>\n<thead><tr>");
+    for key in Key::ALL {
+        column(&mut page, key, view.order);
+    }
+    page.push_str("</tr></thead>\n<tbody>\n");
+    for entry in &listing.entries {
+        row(&mut page, entry, view.order);
+    }
+    page.push_str("</tbody>\n</table>\n");
+    if listing.entries.is_empty() {
+        page.push_str("<p>There is nothing here.</p>\n");
+    }
+    if listing.is_cut_off {
+        let _infallible = writeln!(page, "<p>There is more here than the {MOST} names shown.</p>");
+    }
+    page.push_str("</html>\n");
+    page
+}
+
+/// The way from the mount down to here. Above the mount is not ours.
+fn breadcrumb(page: &mut String, view: &View) {
+    let (mount, tail) = view.path.split_at_checked(view.tail).unwrap_or((&view.path, ""));
+    let names: Vec<&str> = tail.split('/').filter(|name| !name.is_empty()).collect();
+    page.push_str("<nav aria-label=\"Path\">");
+    crumb(page, &decoded(mount), names.len(), view.order);
+    for (at, name) in names.iter().enumerate() {
+        page.push_str(if at == 0 { " " } else { "<i>/</i>" });
+        crumb(page, &decoded(name), names.len() - 1 - at, view.order);
+    }
+    page.push_str("</nav>\n");
+}
+
+/// A directory `up` levels above this one.
+fn crumb(page: &mut String, name: &str, up: usize, order: Order) {
+    let (name, query) = (Escaped(name), Query(order));
+    let _infallible = match up {
+        0 => write!(page, "<span aria-current=\"page\">{name}</span>"),
+        up => write!(page, "<a href=\"{}{query}\">{name}</a>", "../".repeat(up)),
+    };
+}
+
+/// The head of a column: a link that sorts by it, or the other way round.
+fn column(page: &mut String, key: Key, now: Order) {
+    let (sorted, arrow, is_descending) = match (now.by == key, now.is_descending) {
+        (false, _) => ("", "", key.starts_descending()),
+        (true, false) => (" aria-sort=\"ascending\"", " \u{2191}", true),
+        (true, true) => (" aria-sort=\"descending\"", " \u{2193}", false),
+    };
+    let title = match key {
+        Key::Name => "Name",
+        Key::Size => "Size",
+        Key::Modified => "Modified",
+    };
+    let (key, order) = (key.name(), if is_descending { "desc" } else { "asc" });
+    let _infallible = write!(
+        page,
+        "<th scope=\"col\"{sorted}><a href=\"?sort={key}&amp;order={order}\">{title}{arrow}</a></th>"
+    );
+}
+
+fn row(page: &mut String, entry: &Entry, order: Order) {
+    // `./` keeps a name such as `a:b` from being read as a scheme.
+    let (link, text) = (encode_segment(&entry.name), String::from_utf8_lossy(&entry.name));
+    let (link, text) = (Escaped(&link.to_string()).to_string(), Escaped(&text));
+    let time = Civil::at(entry.modified);
+    let Civil { year, month, day, hour, minute, .. } = time;
+    let _infallible = match entry.size {
+        None => write!(page, "<tr><td><a href=\"./{link}/{}\">{text}/</a></td><td></td>", Query(order)),
+        Some(size) => write!(page, "<tr><td><a href=\"./{link}\">{text}</a></td><td>{}</td>", Size(size)),
+    };
+    let _infallible = writeln!(
+        page,
+        "<td><time datetime=\"{time}\">{year:04}-{month:02}-{day:02}<span> {hour:02}:{minute:02}</span></time></td></tr>"
+    );
+}
+
+fn decoded(raw: &str) -> String {
+    String::from_utf8_lossy(&percent_decode_str(raw).collect::<Vec<u8>>()).into_owned()
+}
+
+/// The query that keeps the order on the way to another directory.
+struct Query(Order);
+
+impl Display for Query {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.0 == Order::DEFAULT {
+            return Ok(());
+        }
+        let order = if self.0.is_descending { "desc" } else { "asc" };
+        write!(f, "?sort={}&amp;order={order}", self.0.by.name())
+    }
+}
+
+/// Text with what means something in HTML, in an element or in a quoted attribute, replaced.
+struct Escaped<'t>(&'t str);
+
+impl Display for Escaped<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            match c {
+                '&' => f.write_str("&amp;")?,
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '"' => f.write_str("&quot;")?,
+                '\'' => f.write_str("&#39;")?,
+                c => f.write_char(c)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A size for people: three digits are enough.
+struct Size(u64);
+
+impl Display for Size {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+        if self.0 < 1024 {
+            return write!(f, "{} B", self.0);
+        }
+        let mut size = self.0 as f64 / 1024.0;
+        let mut unit = 0;
+        while size >= 1000.0 && unit + 1 < UNITS.len() {
+            (size, unit) = (size / 1024.0, unit + 1);
+        }
+        let precision = usize::from(size < 9.95);
+        write!(f, "{size:.precision$} {}", UNITS[unit])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Size;
+
+    #[test]
+    fn sizes_have_three_digits_at_most() {
+        let table = [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (10_200, "10 KiB"),
+            (1_023_000, "999 KiB"),
+            (1_024_000, "1.0 MiB"),
+            (5_000_000_000, "4.7 GiB"),
+            (u64::MAX, "16 EiB"),
+        ];
+        for (size, shown) in table {
+            assert_eq!(Size(size).to_string(), shown);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Listings of made-up entries.
+
+use super::view::Key;
+use super::*;
+
+fn listing(names: &[(&[u8], Option<u64>, i64)]) -> Listing {
+    let entry = |(name, size, modified): &(&[u8], _, _)| Entry {
+        name: name.to_vec(),
+        size: *size,
+        modified: *modified,
+    };
+    Listing { entries: names.iter().map(entry).collect(), is_cut_off: false }
+}
+
+fn view(order: Order, format: Format) -> View {
+    View { path: "/m%20t/a%20b/%3Cc/".to_owned(), tail: 7, order, format, coding: None }
+}
+
+fn shown(listing: Listing, view: &View) -> String {
+    String::from_utf8(listing.page(view, None).unwrap().content.to_vec()).unwrap()
+}
+
+#[test]
+fn names_are_text_and_links_are_single_segments() {
+    let entries = listing(&[
+        (b"<script>.txt", Some(1), 0),
+        (b"a:b?c#d\"'&%", Some(1), 0),
+        (b"sub", None, 0),
+        (b"\xff\xfe", Some(1), 0),
+    ]);
+    let page = shown(entries, &view(Order::DEFAULT, Format::Html));
+    for expected in [
+        "<title>/m t/a b/&lt;c/</title>",
+        "<a href=\"../../\">/m t/</a> <a href=\"../\">a b</a><i>/</i><span aria-current=\"page\">&lt;c</span>",
+        "<a href=\"./%3Cscript%3E.txt\">&lt;script&gt;.txt</a>",
+        "<a href=\"./a:b%3Fc%23d%22&#39;&amp;%25\">a:b?c#d&quot;&#39;&amp;%</a>",
+        "<a href=\"./sub/\">sub/</a></td><td></td><td><time datetime=\"1970-01-01T00:00:00Z\">1970-01-01",
+        "<a href=\"./%FF%FE\">\u{fffd}\u{fffd}</a>",
+    ] {
+        assert!(page.contains(expected), "{expected}\n{page}");
+    }
+    assert!(!page.contains("<script"));
+}
+
+#[test]
+fn columns_sort_and_directories_stay_first() {
+    let entries = || {
+        listing(&[
+            (b"b", Some(1), 30),
+            (b"z", None, 10),
+            (b"a", Some(3), 20),
+            (b"c", Some(1), 5),
+            (b"y", None, 40),
+        ])
+    };
+    for (by, is_descending, expected) in [
+        (Key::Name, false, "yzabc"),
+        (Key::Name, true, "zycba"),
+        (Key::Size, false, "yzbca"),
+        (Key::Size, true, "yzabc"),
+        (Key::Modified, false, "zycab"),
+        (Key::Modified, true, "yzbac"),
+    ] {
+        let order = Order { by, is_descending };
+        let page = shown(entries(), &view(order, Format::Html));
+        let names: String =
+            page.split("<a href=\"./").skip(1).filter_map(|link| link.chars().next()).collect();
+        assert_eq!(names, expected, "{order:?}");
+        let (sorted, other) = if is_descending { ("descending", "asc") } else { ("ascending", "desc") };
+        let link = format!("aria-sort=\"{sorted}\"><a href=\"?sort={}&amp;order={other}\">", by.name());
+        assert!(page.contains(&link), "{link}\n{page}");
+        assert_eq!(page.matches("aria-sort").count(), 1);
+    }
+}
+
+#[test]
+fn an_order_is_kept_on_the_way_down_and_up() {
+    let order = Order { by: Key::Size, is_descending: true };
+    let page = shown(listing(&[(b"sub", None, 0)]), &view(order, Format::Html));
+    assert!(page.contains("<a href=\"./sub/?sort=size&amp;order=desc\">"), "{page}");
+    assert!(page.contains("<a href=\"../?sort=size&amp;order=desc\">"), "{page}");
+}
+
+#[test]
+fn json_is_for_programs() {
+    let entries =
+        listing(&[(b"say \"hi\"\\\n\x7f", Some(5), 1_772_323_199), (b"\xff", Some(0), -1), (b"d", None, 0)]);
+    assert_eq!(
+        shown(entries, &view(Order::DEFAULT, Format::Json)),
+        "[\n{\"name\":\"d\",\"type\":\"directory\",\"modified\":\"1970-01-01T00:00:00Z\"},\n\
+         {\"name\":\"say \\\"hi\\\"\\\\\\u000a\\u007f\",\"type\":\"file\",\"size\":5,\
+         \"modified\":\"2026-02-28T23:59:59Z\"},\n\
+         {\"name\":\"\u{fffd}\",\"type\":\"file\",\"size\":0,\"modified\":\"1969-12-31T23:59:59Z\"}\n]\n"
+    );
+    assert_eq!(shown(listing(&[]), &view(Order::DEFAULT, Format::Json)), "[\n]\n");
+}
+
+#[test]
+fn times_are_those_of_the_calendar() {
+    for (time, shown) in [
+        (0, "1970-01-01T00:00:00Z"),
+        (-1, "1969-12-31T23:59:59Z"),
+        (951_786_061, "2000-02-29T01:01:01Z"),
+        (1_767_225_599, "2025-12-31T23:59:59Z"),
+        (4_107_542_400, "2100-03-01T00:00:00Z"),
+    ] {
+        assert_eq!(Civil::at(time).to_string(), shown);
+    }
+}

@@ -1,0 +1,164 @@
+//! How a request wants a directory listed: `?sort=size&order=desc`, `?format=json`, `Accept: application/json`.
+//!
+//! What is not understood counts as not said: a listing is never an error because of its query.
+
+use http::HeaderValue;
+use http::header::{self, HeaderMap};
+use medusa_proto::coding::Coding;
+
+use crate::handlers::compress;
+use crate::request::Head;
+
+/// How to list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) struct View {
+    /// The path that was asked for, raw.
+    pub(super) path: String,
+    /// Where in it begins what lies below the mount.
+    pub(super) tail: usize,
+    pub(super) order: Order,
+    pub(super) format: Format,
+    /// How the client likes it compressed.
+    pub(in super::super) coding: Option<Coding>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Html,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Order {
+    pub(super) by: Key,
+    pub(super) is_descending: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Key {
+    Name,
+    Size,
+    Modified,
+}
+
+impl Key {
+    pub(super) const ALL: [Self; 3] = [Self::Name, Self::Size, Self::Modified];
+
+    /// As the query has it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Size => "size",
+            Self::Modified => "modified",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|key| key.name() == name)
+    }
+
+    /// Whether the large and the late come first unless told otherwise: they are what people look for.
+    pub(super) fn starts_descending(self) -> bool {
+        self != Self::Name
+    }
+}
+
+impl Order {
+    pub(super) const DEFAULT: Self = Self { by: Key::Name, is_descending: false };
+}
+
+impl View {
+    /// What the request says.
+    pub(in super::super) fn of(head: &Head) -> Self {
+        let query = head.uri.query().unwrap_or_default();
+        let format = match parameter(query, "format") {
+            Some("json") => Format::Json,
+            Some("html") => Format::Html,
+            _ if likes_json(&head.headers) => Format::Json,
+            _ => Format::Html,
+        };
+        let forbidden = compress::is_transform_forbidden(&head.headers);
+        let coding = compress::live(compress::accepts(&head.headers)).filter(|_| !forbidden);
+        Self { path: head.path().to_owned(), tail: head.tail, order: order(query), format, coding }
+    }
+}
+
+fn order(query: &str) -> Order {
+    let by = parameter(query, "sort").and_then(Key::named).unwrap_or(Order::DEFAULT.by);
+    let is_descending = match parameter(query, "order") {
+        Some("asc") => false,
+        Some("desc") => true,
+        _ => by.starts_descending(),
+    };
+    Order { by, is_descending }
+}
+
+/// The first value of a parameter. All that mean anything here need no escaping.
+fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+/// Whether `Accept` names JSON, and puts it above HTML. Browsers name HTML, and JSON by `*/*` only.
+fn likes_json(headers: &HeaderMap) -> bool {
+    let (mut json, mut html) = (0, 0);
+    let lines = headers.get_all(header::ACCEPT).iter().map(HeaderValue::as_bytes);
+    for range in lines.flat_map(|line| line.split(|&byte| byte == b',')) {
+        let mut parts = range.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+        let weigh = match parts.next() {
+            Some(range) if range.eq_ignore_ascii_case(b"application/json") => &mut json,
+            Some(range) if range.eq_ignore_ascii_case(b"text/html") => &mut html,
+            _ => continue,
+        };
+        *weigh = parts.find_map(weight).unwrap_or(1000);
+    }
+    json > html
+}
+
+/// `q=0.5` in thousandths; `None` for another parameter, or what is no number from 0 to 1.
+fn weight(parameter: &[u8]) -> Option<u16> {
+    let [b'q' | b'Q', b'=', value @ ..] = parameter else { return None };
+    let weight: f32 = std::str::from_utf8(value).ok()?.parse().ok()?;
+    (0.0..=1.0).contains(&weight).then_some((weight * 1000.0) as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries() {
+        let asc = |by| Order { by, is_descending: false };
+        let desc = |by| Order { by, is_descending: true };
+        for (query, expected) in [
+            ("", asc(Key::Name)),
+            ("sort=name", asc(Key::Name)),
+            ("sort=size", desc(Key::Size)),
+            ("sort=size&order=asc", asc(Key::Size)),
+            ("order=desc", desc(Key::Name)),
+            ("a&order=asc&sort=modified", asc(Key::Modified)),
+            ("sort=nonsense&order=nonsense", asc(Key::Name)),
+            ("sort=size&sort=name", desc(Key::Size)),
+        ] {
+            assert_eq!(order(query), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn json_for_those_who_ask_for_it() {
+        for (accept, json) in [
+            ("application/json", true),
+            ("application/json, text/plain, */*", true),
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", false),
+            ("text/html;q=0.5, application/json;q=0.9", true),
+            ("text/html, application/json", false),
+            ("application/json;q=0", false),
+            ("application/json;q=NaN", true),
+            ("*/*", false),
+            ("", false),
+        ] {
+            let headers = [(header::ACCEPT, HeaderValue::from_static(accept))].into_iter().collect();
+            assert_eq!(likes_json(&headers), json, "{accept}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What a [`Files`](super::Files) can be told, and what is wrong with what it was told.
+
+use std::io;
+use std::path::PathBuf;
+
+use http::HeaderValue;
+use medusa_proto::glob::{Glob, GlobError};
+
+use super::target::Target;
+
+/// How [`Files`](super::Files) serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is switched by its own name in a script")]
+pub struct Options {
+    /// The names of index files: the first that exists in a directory is its page. Default `index.html`.
+    pub index: Vec<String>,
+    /// Whether a directory without an index file is answered with a list of what is in it, as HTML or JSON. Default no:
+    /// then it is answered 404, so that nothing is shown that nobody meant to show.
+    pub listing: bool,
+    /// Whether files and directories whose names begin with a dot are served and listed. Default no: they hold
+    /// repositories, editors' leftovers, passwords. `/.well-known/` ([RFC 8615](https://www.rfc-editor.org/rfc/rfc8615))
+    /// is always served.
+    pub dotfiles: bool,
+    /// How many bytes of small files are kept in memory, in all workers together. Default 32 MiB. 0 keeps none, and
+    /// compresses none.
+    pub cache: usize,
+    /// Whether `app.js.br`, `app.js.zst` and `app.js.gz` are sent in place of `app.js` to clients that take them, if they
+    /// are no older. Default yes: who puts them there means it.
+    pub precompressed: bool,
+    /// Whether text and the like of 1 KiB to 1 MiB is compressed (zstd, gzip) when first asked for, and kept so in the
+    /// cache. Default yes.
+    pub compress: bool,
+    /// The value of `Cache-Control`: that of the first rule whose pattern matches the file's path below the root.
+    /// Default none: then a client asks again each time, and gets 304 if the file is as it was.
+    pub cache_control: Vec<CacheRule>,
+    /// Whether `/about` serves `about.html`, and `/about.html` and `/index.html` redirect to `/about` and `/`. Default no.
+    pub clean_urls: bool,
+    /// The file below the root that is the page of a 404 answer. Default none: the server's own page.
+    pub not_found: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            index: vec!["index.html".to_owned()],
+            listing: false,
+            dotfiles: false,
+            cache: 32 * 1024 * 1024,
+            precompressed: true,
+            compress: true,
+            cache_control: Vec::new(),
+            clean_urls: false,
+            not_found: None,
+        }
+    }
+}
+
+impl Options {
+    /// What can be told to be wrong without a look at the disk.
+    pub(super) fn check(&self) -> Result<(), FilesError> {
+        match self.index.iter().find(|name| !is_file_name(name)) {
+            Some(name) => Err(FilesError::Index(name.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// The value of `Cache-Control` for the file at `path`.
+    pub(super) fn cache_control(&self, path: &[u8]) -> Option<&HeaderValue> {
+        self.cache_control.iter().find(|rule| rule.pattern.matches(path)).map(|rule| &rule.value)
+    }
+
+    /// The path of the page of a 404 answer. No rule of names holds for it: it may begin with a dot, to be seen nowhere
+    /// else.
+    pub(super) fn not_found(&self) -> Option<Target<'_>> {
+        Some(Target { path: self.not_found.as_ref()?.as_bytes().into() })
+    }
+}
+
+/// What `Cache-Control` says for some files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheRule {
+    pattern: Glob,
+    value: HeaderValue,
+}
+
+impl CacheRule {
+    /// `value` for the files whose paths below the root match `pattern`, a [`Glob`].
+    ///
+    /// # Errors
+    ///
+    /// The pattern or the value is none.
+    pub fn new(pattern: &str, value: &str) -> Result<Self, FilesError> {
+        let glob = Glob::parse(pattern)
+            .map_err(|source| FilesError::Pattern { pattern: pattern.to_owned(), source })?;
+        match HeaderValue::from_str(value) {
+            Ok(value) if !value.is_empty() => Ok(Self { pattern: glob, value }),
+            _ => Err(FilesError::CacheControl(value.to_owned())),
+        }
+    }
+}
+
+/// Why a directory cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum FilesError {
+    /// There is nothing at this path.
+    #[error("there is no directory `{}` to serve files from; create it, or correct the path", .0.display())]
+    Missing(PathBuf),
+    /// There is something, but no directory.
+    #[error("`{}` is not a directory; name the directory that holds the files", .0.display())]
+    NotDirectory(PathBuf),
+    /// The system does not let us in.
+    #[error("cannot serve files from `{}`: {source}; let the server's user read and enter it", .path.display())]
+    Unreadable {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The kernel cannot keep a path within a directory.
+    #[error(
+        "cannot serve files safely: the system call `openat2` (Linux 5.6 or newer) does not work here: {0}"
+    )]
+    Unsupported(io::Error),
+    /// An index file's name is not one.
+    #[error("`{0}` is not the name of an index file; give a name without `/`, as `index.html`")]
+    Index(String),
+    /// A pattern of `cache_control` is none.
+    #[error("`{pattern}` is not a pattern for paths")]
+    Pattern {
+        /// The text.
+        pattern: String,
+        /// What is wrong with it.
+        source: GlobError,
+    },
+    /// A value of `cache_control` cannot be sent.
+    #[error("{0:?} cannot be a value of Cache-Control; give one line of ASCII, as `public, max-age=3600`")]
+    CacheControl(String),
+    /// The page of 404 answers is not there.
+    #[error("there is no file `{0}` below the directory to be the page for what is not found")]
+    NotFoundPage(String),
+}
+
+fn is_file_name(name: &str) -> bool {
+    !matches!(name, "" | "." | "..") && !name.contains(['/', '\0'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(pattern: &str, value: &str) -> CacheRule {
+        CacheRule::new(pattern, value).unwrap()
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_counts() {
+        let options = Options {
+            cache_control: vec![
+                rule("assets/**", "immutable"),
+                rule("*.css", "max-age=60"),
+                rule("**", "no-cache"),
+            ],
+            ..Options::default()
+        };
+        for (path, expected) in [
+            ("assets/a.css", "immutable"),
+            ("a.css", "max-age=60"),
+            ("sub/a.css", "max-age=60"),
+            ("a", "no-cache"),
+        ] {
+            assert_eq!(options.cache_control(path.as_bytes()).unwrap(), expected, "{path}");
+        }
+        assert_eq!(Options::default().cache_control(b"a"), None);
+    }
+
+    #[test]
+    fn rules_that_make_no_sense_are_told() {
+        assert!(matches!(CacheRule::new("a//b", "x"), Err(FilesError::Pattern { .. })));
+        for value in ["", "a\nb", "\u{7f}"] {
+            assert!(matches!(CacheRule::new("*", value), Err(FilesError::CacheControl(_))), "{value:?}");
+        }
+    }
+}

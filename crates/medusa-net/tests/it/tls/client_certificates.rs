@@ -1,0 +1,134 @@
+//! Clients that say who they are.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use medusa_net::tls::{ClientAuth, HandshakeError, Tls, TlsError, TlsOptions};
+use rcgen::{DnType, SanType};
+use tokio::io::AsyncReadExt;
+
+use super::authority::{Authority, Issued, load, options};
+use super::pair::{client, connected, handshake, in_time, info, with_identity};
+
+/// An authority, and a listener that asks for its certificates.
+fn asking(required: bool) -> (Authority, Arc<Tls>) {
+    let authority = Authority::new();
+    let server = authority.server(&["a.example"]);
+    let tls = load(&TlsOptions { client: Some(authority.auth(required)), ..options(&[&server]) });
+    (authority, tls)
+}
+
+/// What the server says to a client with this certificate.
+async fn verdict(tls: &Tls, authority: &Authority, identity: Option<&Issued>) -> Result<(), HandshakeError> {
+    let config = Arc::new(with_identity(authority, identity));
+    let (server, client) = handshake(tls, &config, "a.example").await;
+    if server.is_err() {
+        // In TLS 1.3 the client is done first, and learns with its first read that it was turned away.
+        let told = match client {
+            Err(error) => error,
+            Ok(mut client) => in_time(client.read_u8()).await.expect_err("no one is there"),
+        };
+        assert!(told.to_string().contains("alert"), "{told}");
+    }
+    server.map(drop)
+}
+
+#[tokio::test]
+async fn a_certificate_is_shown_to_handlers_in_full() {
+    let (authority, tls) = asking(true);
+    let not_after = SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+    let alice = authority.issue(&["alice.example"], |params| {
+        params.distinguished_name.push(DnType::OrganizationName, "Example, Inc.");
+        params.distinguished_name.push(DnType::CommonName, "Alice");
+        params.subject_alt_names.push(SanType::Rfc822Name("a@example".try_into().expect("ASCII")));
+        params.serial_number = Some(vec![0x01, 0xab].into());
+        params.not_after = not_after.into();
+    });
+    let (server, _client) =
+        connected(&tls, &Arc::new(with_identity(&authority, Some(&alice))), "a.example").await;
+    let info = info(&server);
+    let shown = info.client.as_ref().expect("a certificate");
+    assert_eq!(shown.subject, "CN=Alice,O=Example\\, Inc.");
+    assert_eq!(shown.issuer, "CN=Test Authority");
+    assert_eq!(shown.serial, "01AB");
+    assert_eq!(shown.sans, ["DNS:alice.example", "email:a@example"]);
+    assert_eq!(shown.not_after, not_after);
+}
+
+#[tokio::test]
+async fn without_one_a_client_is_served_or_not_as_configured() {
+    let (authority, required) = asking(true);
+    let outcome = verdict(&required, &authority, None).await;
+    assert!(matches!(outcome, Err(HandshakeError::ClientCertificate(_))), "{outcome:?}");
+
+    let (authority, optional) = asking(false);
+    let (server, _client) = connected(&optional, &Arc::new(client(&authority)), "a.example").await;
+    assert_eq!(info(&server).client, None);
+}
+
+#[tokio::test]
+async fn one_that_is_not_valid_is_worse_than_none() {
+    let (authority, tls) = asking(false);
+    // The same name for the authority does not make it the same authority.
+    let forged = Authority::new().client("mallory");
+    let outcome = verdict(&tls, &authority, Some(&forged)).await;
+    assert!(matches!(outcome, Err(HandshakeError::ClientCertificate(_))), "{outcome:?}");
+
+    let expired = authority.issue(&[], |params| {
+        params.distinguished_name.push(DnType::CommonName, "late");
+        params.not_after = (SystemTime::now() - Duration::from_mins(1)).into();
+    });
+    let outcome = verdict(&tls, &authority, Some(&expired)).await;
+    assert!(matches!(outcome, Err(HandshakeError::ClientCertificate(_))), "{outcome:?}");
+
+    let good = authority.client("alice");
+    verdict(&tls, &authority, Some(&good)).await.expect("valid");
+}
+
+#[tokio::test]
+async fn a_resumed_session_remembers_who_and_ends_with_the_certificate() {
+    let (authority, tls) = asking(true);
+    let brief = authority.issue(&[], |params| {
+        params.distinguished_name.push(DnType::CommonName, "brief");
+        params.not_after = (SystemTime::now() + Duration::from_secs(5)).into();
+    });
+    let config = Arc::new(with_identity(&authority, Some(&brief)));
+    let (server, mut client) = connected(&tls, &config, "a.example").await;
+    let first = info(&server).client.clone().expect("a certificate");
+    assert_eq!(first.subject, "CN=brief");
+    // The tickets come with the first read, which ends with the connection.
+    drop(server);
+    let _ = in_time(client.read_u8()).await;
+
+    let (server, _client) = connected(&tls, &config, "a.example").await;
+    assert!(info(&server).resumed);
+    assert_eq!(info(&server).client.as_ref(), Some(&first));
+
+    // No clock can be handed to the TLS library: the certificate's last seconds pass for real.
+    let left = first.not_after.duration_since(SystemTime::now()).unwrap_or_default();
+    tokio::time::sleep(left + Duration::from_millis(10)).await;
+    let (server, _client) = handshake(&tls, &config, "a.example").await;
+    assert!(matches!(server, Err(HandshakeError::ClientCertificate(_))), "{server:?}");
+}
+
+#[test]
+fn an_authority_that_is_none_is_refused() {
+    let authority = Authority::new();
+    let server = authority.server(&["a.example"]);
+    let mut options = options(&[&server]);
+    let mut auth = authority.auth(true);
+    auth.ca = authority.write("empty.pem", "");
+    options.client = Some(auth);
+    let error = Tls::load(&options).expect_err("no authority");
+    assert!(matches!(error, TlsError::NotPem { .. }), "{error}");
+    assert!(
+        error.to_string().contains("client CA file") && error.to_string().contains("empty.pem"),
+        "{error}"
+    );
+
+    let damaged = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+    let ca = authority.write("half.pem", authority.pem.clone() + damaged);
+    options.client = Some(ClientAuth { ca, required: false });
+    let error = Tls::load(&options).expect_err("half of it is no authority");
+    assert!(matches!(error, TlsError::BadCertificate { position: 2, .. }), "{error}");
+}

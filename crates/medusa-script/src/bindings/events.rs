@@ -1,0 +1,65 @@
+//! `medusa.http.events`: an answer that is a stream of server-sent events.
+
+use std::time::Duration;
+
+use medusa_proto::event_stream::CONTENT_TYPE;
+use mlua::{Function, Lua, Table, Value};
+
+use super::fail;
+use super::options::Options;
+use crate::events::EventSource;
+use crate::reference::{Class, Item, item};
+
+const FUNCTION: &str = "medusa.http.events";
+
+pub(crate) const DOCS: Item = item(
+    FUNCTION,
+    "(run: (stream: EventStream) -> (), options: EventsOptions?) -> Response",
+    "An answer that is a stream of server-sent events, which browsers read with `EventSource`: \
+     `return medusa.http.events(function(stream) while true do stream:send(news()) end end)`. The function runs as long as \
+     the client stays and ends the stream by returning; browsers then ask again, and say what they saw last \
+     (`req.last_event_id`). Its CPU budget starts anew with what the client takes; it has no time limit. The result is a \
+     table to which fields may be added.",
+);
+
+pub(crate) const OPTIONS: Class = Class {
+    name: "EventsOptions",
+    doc: "What `medusa.http.events` takes.",
+    fields: &[item(
+        "heartbeat",
+        "number?",
+        "After how many seconds without an event a comment is sent, so that proxies see that the stream lives and the \
+         server that the client left; at least 0.1. Default 15: half of the shortest idle limit that is common.",
+    )],
+    methods: &[],
+};
+
+/// The default heartbeat, in seconds.
+const HEARTBEAT: f64 = 15.0;
+
+/// The shortest one, in seconds: a stream is not a busy loop.
+const SHORTEST: f64 = 0.1;
+
+pub(super) fn install(lua: &Lua, http: &Table) -> mlua::Result<()> {
+    http.set("events", lua.create_function(events)?)
+}
+
+fn events(lua: &Lua, (run, options): (Function, Value)) -> mlua::Result<Table> {
+    let mut options = Options::new(lua, FUNCTION, options)?;
+    let seconds: f64 = options.get("heartbeat", "a number")?.unwrap_or(HEARTBEAT);
+    options.finish()?;
+    let heartbeat = Duration::try_from_secs_f64(seconds).ok().filter(|_| seconds >= SHORTEST);
+    let heartbeat = heartbeat.ok_or_else(|| {
+        fail(lua, format!("{FUNCTION}: `heartbeat` must be at least {SHORTEST} seconds, not {seconds}"))
+    })?;
+    let headers = lua.create_table()?;
+    headers.raw_set("content-type", CONTENT_TYPE)?;
+    // A stream is never the same twice, also not for a cache that would serve a beginning of it.
+    headers.raw_set("cache-control", "no-store")?;
+    // nginx, and proxies that follow it, would otherwise collect what should arrive at once.
+    headers.raw_set("x-accel-buffering", "no")?;
+    let answer = lua.create_table()?;
+    answer.raw_set("headers", headers)?;
+    answer.raw_set("body", EventSource { run, heartbeat })?;
+    Ok(answer)
+}

@@ -1,0 +1,182 @@
+//! `medusa.handler.files`: files below a directory.
+
+use std::sync::Arc;
+
+use medusa_http::Handler;
+use medusa_http::handlers::files::{CacheRule, Files, Options as FilesOptions};
+use medusa_proto::with_causes;
+use mlua::{Lua, Table, Value};
+
+use super::handler::HandlerValue;
+use super::options::Options;
+use super::{Reach, fail};
+use crate::print::show;
+use crate::reference::{self, Class, Item};
+
+const FUNCTION: &str = "medusa.handler.files";
+
+pub(super) const DOC: Item = Item {
+    path: FUNCTION,
+    signature: "(root: string, options: FilesOptions?) -> Handler",
+    reach: reference::Reach::Main,
+    doc: "Serves the files below a directory: index files, types, conditional and range requests (several ranges, too), \
+          compressed forms, HEAD. Nothing outside the directory is reached, symlinks included. The path below the mount \
+          names the file.",
+};
+
+pub(super) const OPTIONS: Class = Class {
+    name: "FilesOptions",
+    doc: "What `medusa.handler.files` takes.",
+    fields: &[
+        option(
+            "index",
+            "string | { string } | nil",
+            "What is served for a directory, the first that exists. Default `\"index.html\"`.",
+        ),
+        option(
+            "listing",
+            "boolean?",
+            "Whether a directory without an index is listed: as a page, sorted by `?sort=name`, `size` or `modified` and \
+             `&order=asc` or `desc`; or as JSON, for `Accept: application/json` or `?format=json`, as a list of \
+             `{ name, type, size, modified }`. Up to 5000 names. Default false: names nobody links to stay unknown.",
+        ),
+        option(
+            "dotfiles",
+            "boolean?",
+            "Whether names that start with a dot are served (`.well-known` always is). Default false: they are more often \
+             secrets (`.git`, `.env`) than content.",
+        ),
+        option(
+            "precompressed",
+            "boolean?",
+            "Whether `app.js.br`, `app.js.zst` or `app.js.gz` is sent in place of `app.js` to clients that take it, unless \
+             it is older than `app.js`. Default true.",
+        ),
+        option(
+            "compress",
+            "boolean?",
+            "Whether text and the like of 1 KiB to 1 MiB is compressed (zstd or gzip, as the client likes) when first asked \
+             for, and kept so in memory; a response or request with `Cache-Control: no-transform` is left as it is, and \
+             so are requests for a part. Larger files take too long while a client waits: compress them ahead, see \
+             `precompressed`. Default true.",
+        ),
+        option(
+            "cache_control",
+            "string | { { string } } | nil",
+            "The value of `Cache-Control` for all files, or a list of `{ pattern, value }`, the first that matches: \
+             `{ { \"assets/**\", \"public, max-age=31536000, immutable\" }, { \"*.html\", \"no-cache\" } }`. A pattern is for \
+             the file's path below `root`; without a `/` it is for the name alone. `*` is anything within a name, `**` \
+             any number of directories, `{css,js}` either. Default nil: clients ask each time whether there is news.",
+        ),
+        option(
+            "clean_urls",
+            "boolean?",
+            "Whether pages have addresses without `.html`: `/about` serves `about.html`, and `/about.html` and \
+             `/index.html` redirect to `/about` and `/`. A file `about` goes before `about.html`, that before a directory \
+             `about/`. Default false.",
+        ),
+        option(
+            "not_found",
+            "string?",
+            "A file below `root` that is the page of 404 answers: `\"404.html\"`. It must be there. Default nil: the \
+             server's own page.",
+        ),
+    ],
+    methods: &[],
+};
+
+const fn option(path: &'static str, signature: &'static str, doc: &'static str) -> Item {
+    Item { path, signature, reach: reference::Reach::Main, doc }
+}
+
+/// `medusa.handler.files(root, options)`
+pub(super) fn files(lua: &Lua, (root, options): (String, Value)) -> mlua::Result<HandlerValue> {
+    let reach = Reach::of(lua)?;
+    let options = read(lua, options)?;
+    let root = reach.path(&root);
+    // By the real path: a symlink that was turned elsewhere makes another handler at the next reload.
+    let real = root.canonicalize().unwrap_or_else(|_missing| root.clone());
+    let key = format!("files\0{}\0{options:?}", real.display());
+    let made = reach
+        .live
+        .parts()
+        .handler(key, || Files::open(&root, options).map(|files| Arc::new(files) as Arc<dyn Handler>));
+    made.map(HandlerValue).map_err(|error| fail(lua, format!("{FUNCTION}: {}", with_causes(&error))))
+}
+
+fn read(lua: &Lua, options: Value) -> mlua::Result<FilesOptions> {
+    let mut given = Options::new(lua, FUNCTION, options)?;
+    let default = FilesOptions::default();
+    // In the order of the reference, in which an unknown option is told which there are.
+    let options = FilesOptions {
+        index: match given.get("index", "a string or a list of strings")? {
+            Some(index) => names(lua, index)?,
+            None => default.index,
+        },
+        listing: given.get("listing", "a boolean")?.unwrap_or(default.listing),
+        dotfiles: given.get("dotfiles", "a boolean")?.unwrap_or(default.dotfiles),
+        precompressed: given.get("precompressed", "a boolean")?.unwrap_or(default.precompressed),
+        compress: given.get("compress", "a boolean")?.unwrap_or(default.compress),
+        cache_control: match given.get("cache_control", "a string or a list")? {
+            Some(rules) => cache_rules(lua, rules)?,
+            None => default.cache_control,
+        },
+        clean_urls: given.get("clean_urls", "a boolean")?.unwrap_or(default.clean_urls),
+        not_found: given.get("not_found", "a string")?,
+        cache: default.cache,
+    };
+    given.finish()?;
+    Ok(options)
+}
+
+fn names(lua: &Lua, index: Value) -> mlua::Result<Vec<String>> {
+    let wrong = |value: &Value| {
+        let value = show(value);
+        fail(lua, format!("{FUNCTION}: `index` must be a string or a list of strings, not {value}"))
+    };
+    match index {
+        Value::String(name) => Ok(vec![name.to_string_lossy()]),
+        Value::Table(list) => (list.sequence_values::<Value>())
+            .map(|name| match name? {
+                Value::String(name) => Ok(name.to_string_lossy()),
+                other => Err(wrong(&other)),
+            })
+            .collect(),
+        other => Err(wrong(&other)),
+    }
+}
+
+fn cache_rules(lua: &Lua, rules: Value) -> mlua::Result<Vec<CacheRule>> {
+    let rule = |pattern: &str, value: &str| {
+        CacheRule::new(pattern, value)
+            .map_err(|error| fail(lua, format!("{FUNCTION}: `cache_control`: {}", with_causes(&error))))
+    };
+    match rules {
+        Value::String(value) => Ok(vec![rule("**", &value.to_string_lossy())?]),
+        Value::Table(list) => (list.sequence_values::<Value>())
+            .map(|pair| {
+                let pair = pair?;
+                let texts = pair.as_table().and_then(pair_of_strings);
+                let (pattern, value) = texts.ok_or_else(|| wrong_rule(lua, &pair))?;
+                rule(&pattern, &value)
+            })
+            .collect(),
+        other => Err(wrong_rule(lua, &other)),
+    }
+}
+
+fn pair_of_strings(pair: &Table) -> Option<(String, String)> {
+    let text = |at: usize| Some(pair.raw_get::<Value>(at).ok()?.as_string()?.to_string_lossy());
+    (pair.raw_len() == 2).then_some((text(1)?, text(2)?))
+}
+
+fn wrong_rule(lua: &Lua, value: &Value) -> mlua::Error {
+    let value = show(value);
+    fail(
+        lua,
+        format!(
+            "{FUNCTION}: `cache_control` must be a string, or a list such as {{ {{ \"*.css\", \"max-age=3600\" }} }}, not \
+             with {value} in it"
+        ),
+    )
+}

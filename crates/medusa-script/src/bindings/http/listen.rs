@@ -1,0 +1,101 @@
+//! `listen`: the addresses of a server, and what is spoken there before HTTP.
+
+use std::sync::Arc;
+
+use medusa_http::Listen;
+use medusa_net::ListenAddr;
+use medusa_net::tls::Tls;
+use mlua::{Lua, Value};
+
+use super::super::options::Options;
+use super::super::{Reach, fail};
+use super::tls;
+use crate::print::show;
+use crate::reference::{self, Class, Item};
+
+const FUNCTION: &str = "medusa.http.server";
+
+pub(crate) const CLASS: Class = Class {
+    name: "ListenOptions",
+    doc: "One address of a server, where it is more than a string.",
+    fields: &[
+        Item {
+            path: "address",
+            signature: "string",
+            reach: reference::Reach::Main,
+            doc: "The address, required; written as in `listen`.",
+        },
+        Item {
+            path: "tls",
+            signature: "TlsOptions | \"self-signed\" | false | nil",
+            reach: reference::Reach::Main,
+            doc: "Certificates for this address; `false` where the others are encrypted and this one is not. Default: as \
+                  the server's `tls`.",
+        },
+        Item {
+            path: "proxy_protocol",
+            signature: "boolean?",
+            reach: reference::Reach::Main,
+            doc: "As for the server, but for this address alone.",
+        },
+    ],
+    methods: &[],
+};
+
+/// What addresses have that say nothing else.
+pub(super) struct Common {
+    pub(super) tls: Option<Arc<Tls>>,
+    pub(super) proxy_protocol: bool,
+}
+
+/// The value of `listen`.
+pub(super) fn list(lua: &Lua, value: Option<Value>, common: &Common) -> mlua::Result<Vec<Listen>> {
+    match value {
+        None => Ok(Vec::new()),
+        Some(Value::Table(list)) if list.raw_len() > 0 => {
+            list.sequence_values::<Value>().map(|item| entry(lua, item?, common)).collect()
+        }
+        Some(value) => Ok(vec![entry(lua, value, common)?]),
+    }
+}
+
+fn entry(lua: &Lua, value: Value, common: &Common) -> mlua::Result<Listen> {
+    match value {
+        Value::String(text) => Ok(Listen {
+            addr: address(lua, &text.to_string_lossy())?,
+            tls: common.tls.clone(),
+            proxy_protocol: common.proxy_protocol,
+        }),
+        table @ Value::Table(_) => {
+            const ENTRY: &str = "medusa.http.server listen";
+            let mut options = Options::new(lua, ENTRY, table)?;
+            let text: Option<String> = options.get("address", "a string")?;
+            let text = text.ok_or_else(|| fail(lua, format!("{ENTRY}: an entry has no `address`")))?;
+            let tls = match options.get::<Value>("tls", "a table, \"self-signed\" or false")? {
+                None => common.tls.clone(),
+                Some(value) => tls::option(lua, ENTRY, Some(value))?,
+            };
+            let proxy_protocol = options.get("proxy_protocol", "a boolean")?.unwrap_or(common.proxy_protocol);
+            options.finish()?;
+            Ok(Listen { addr: address(lua, &text)?, tls, proxy_protocol })
+        }
+        other => {
+            let other = show(&other);
+            Err(fail(
+                lua,
+                format!("{FUNCTION}: `listen` must be a string or a list of strings and tables, not {other}"),
+            ))
+        }
+    }
+}
+
+/// Unix sockets are relative to the script, like every path of it.
+fn address(lua: &Lua, text: &str) -> mlua::Result<ListenAddr> {
+    let reach = Reach::of(lua)?;
+    let addr = text.parse::<ListenAddr>();
+    let addr = addr.map_err(|error| fail(lua, format!("{FUNCTION}: `listen`: {error}")))?;
+    Ok(match addr {
+        ListenAddr::Unix(path) => ListenAddr::Unix(reach.sources.root().join(path)),
+        tcp @ ListenAddr::Tcp(_) => tcp,
+    })
+}

@@ -1,0 +1,318 @@
+//! `medusa.http`: servers and their mounts.
+
+mod limits;
+mod listen;
+mod mount;
+mod tls;
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+use medusa_http::ServerParts;
+use medusa_proto::forwarded::TrustedProxies;
+use medusa_site::{ServerId, ServerSpec};
+use mlua::{Lua, Table, UserData, UserDataFields, UserDataMethods, Value};
+
+use super::log::SinkValue;
+use super::options::Options;
+use super::{Reach, fail, origin};
+use crate::print::{as_number, show};
+use crate::reference::{self, Class, Item};
+use crate::transaction::Transaction;
+
+use listen::Common;
+use mount::MountValue;
+
+pub(crate) use limits::CLASS as LIMITS;
+pub(crate) use listen::CLASS as LISTEN;
+pub(crate) use mount::{CLASS as MOUNT, OPTIONS as MOUNT_OPTIONS};
+pub(crate) use tls::{CERTIFICATE, CLASS as TLS};
+
+pub(crate) const DOCS: Item = Item {
+    path: "medusa.http.server",
+    signature: "(options: HttpServerOptions) -> HttpServer",
+    reach: reference::Reach::Main,
+    doc: "Adds an HTTP server to the site. It listens from the moment the change is published.",
+};
+
+pub(crate) const OPTIONS: Class = Class {
+    name: "HttpServerOptions",
+    doc: "What `medusa.http.server` takes.",
+    fields: &[
+        Item {
+            path: "listen",
+            signature: "string | { string | ListenOptions }",
+            reach: reference::Reach::Main,
+            doc: "Where to listen, required: `\"127.0.0.1:8080\"`, `\"[::1]:8080\"`, `\":8080\"` (every address), \
+                  `\"unix:/run/web.sock\"`, or a list of these and of tables like `{ address = \":443\", tls = ... }`. \
+                  Port 0 takes a free port.",
+        },
+        Item {
+            path: "tls",
+            signature: "TlsOptions | \"self-signed\" | nil",
+            reach: reference::Reach::Main,
+            doc: "Certificates for every address that has none of its own. `\"self-signed\"` makes one in memory, for \
+                  local work. HTTP/2 and HTTP/1.1 are agreed on with the client; TLS 1.2 and 1.3. Default: not encrypted.",
+        },
+        Item {
+            path: "proxy_protocol",
+            signature: "boolean?",
+            reach: reference::Reach::Main,
+            doc: "Whether every connection begins with a header of the PROXY protocol (version 1 or 2), as balancers send \
+                  it to tell whose connection it is. Turn it on only where nobody else can connect. Default false.",
+        },
+        Item {
+            path: "trusted_proxies",
+            signature: "{ string }?",
+            reach: reference::Reach::Main,
+            doc: "Proxies in front whose word about their clients is taken (`X-Forwarded-For`, `X-Forwarded-Proto`, \
+                  `Forwarded`, `X-Request-Id`): addresses, networks like `\"10.0.0.0/8\"`, `\"private\"`, `\"unix\"`. Then \
+                  only they may send headers of the PROXY protocol, too. Default: none, for anybody can write these fields.",
+        },
+        Item {
+            path: "hsts",
+            signature: "boolean | number | HstsOptions | nil",
+            reach: reference::Reach::Main,
+            doc: "Tells browsers to come encrypted only (Strict-Transport-Security, RFC 6797), in every encrypted response. \
+                  `true` is a year; a number is seconds. Default: no, for it cannot be taken back.",
+        },
+        Item {
+            path: "name",
+            signature: "string?",
+            reach: reference::Reach::Main,
+            doc: "What logs and status call it. Default: `http`, then `http-2` and so on.",
+        },
+        Item {
+            path: "log",
+            signature: "LogSink?",
+            reach: reference::Reach::Main,
+            doc: "Where its access records go. Default: nowhere.",
+        },
+        Item {
+            path: "limits",
+            signature: "LimitOptions?",
+            reach: reference::Reach::Main,
+            doc: "What bounds its connections and requests: sizes, counts and times.",
+        },
+    ],
+    methods: &[],
+};
+
+pub(crate) const SERVER: Class = Class {
+    name: "HttpServer",
+    doc: "An HTTP server of the site.",
+    fields: &[
+        Item { path: "name", signature: "string", reach: reference::Reach::Main, doc: "Its name." },
+        Item {
+            path: "listen",
+            signature: "{ string }",
+            reach: reference::Reach::Main,
+            doc: "The addresses it listens on, as the script wrote them.",
+        },
+        Item {
+            path: "mounts",
+            signature: "{ Mount }",
+            reach: reference::Reach::Main,
+            doc: "Its mounts, in the order they were made.",
+        },
+    ],
+    methods: &[
+        Item {
+            path: "mount",
+            signature: "(pattern: string, handler: Handler | (req: Request) -> Answer, options: MountOptions?) -> Mount",
+            reach: reference::Reach::Main,
+            doc: "Mounts a handler. The pattern is `[METHODS ][host]/path`: a path that ends in `/` covers everything \
+                  below it, any other matches exactly; `{name}` is one segment, `{name...}` the rest, `{$}` the very \
+                  end; GET serves HEAD; the most specific pattern wins, whatever the order; two that clash are an error. \
+                  A function runs in the main VM, where every global of the script is at hand; a handler from a file \
+                  (`medusa.handler.script`) runs on every core.",
+        },
+        Item {
+            path: "remove",
+            signature: "() -> ()",
+            reach: reference::Reach::Main,
+            doc: "Removes the server: its listeners close, its connections end after the request they are at.",
+        },
+    ],
+};
+
+pub(crate) const HSTS_OPTIONS: Class = Class {
+    name: "HstsOptions",
+    doc: "What `hsts` takes (RFC 6797).",
+    fields: &[
+        Item {
+            path: "max_age",
+            signature: "number?",
+            reach: reference::Reach::Main,
+            doc: "Seconds that browsers remember it. Default 31536000, a year.",
+        },
+        Item {
+            path: "subdomains",
+            signature: "boolean?",
+            reach: reference::Reach::Main,
+            doc: "Whether it counts for all names below this one, too. Default false.",
+        },
+        Item {
+            path: "preload",
+            signature: "boolean?",
+            reach: reference::Reach::Main,
+            doc: "Whether browser makers may build the name into their browsers. Default false.",
+        },
+    ],
+    methods: &[],
+};
+
+pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
+    let http: Table = medusa.get("http")?;
+    let server = |lua: Lua, value: Value| {
+        let spec = server_spec(&lua, value);
+        async move {
+            let spec = spec?;
+            let at = Arc::clone(&spec.origin);
+            Transaction::edit(|draft| draft.add_server(spec))
+                .await
+                .map(HttpServer)
+                .map_err(|error| at_place(&at, error))
+        }
+    };
+    http.set("server", lua.create_async_function(server)?)
+}
+
+/// Puts the place before an error that has none yet.
+fn at_place(place: &str, error: mlua::Error) -> mlua::Error {
+    match error {
+        mlua::Error::ExternalError(error) => mlua::Error::runtime(format!("{place}: {error}")),
+        error => error,
+    }
+}
+
+fn server_spec(lua: &Lua, value: Value) -> mlua::Result<ServerSpec> {
+    const FUNCTION: &str = "medusa.http.server";
+    let mut options = Options::new(lua, FUNCTION, value)?;
+    let tls = tls::option(lua, FUNCTION, options.get("tls", "a table or \"self-signed\"")?)?;
+    let proxy_protocol = options.get("proxy_protocol", "a boolean")?.unwrap_or(false);
+    let spec = ServerSpec {
+        name: options.get("name", "a string")?,
+        listen: listen::list(
+            lua,
+            options.get("listen", "a string or a list")?,
+            &Common { tls, proxy_protocol },
+        )?,
+        log: options.get::<SinkValue>("log", "a log, from medusa.log")?.map(|sink| sink.0),
+        limits: limits::option(lua, options.get("limits", "a table")?.unwrap_or(Value::Nil))?,
+        trusted_proxies: trusted_proxies(lua, options.get("trusted_proxies", "a list of strings")?)?,
+        hsts: hsts(lua, options.get("hsts", "true, a number of seconds or a table")?)?,
+        origin: origin(lua),
+    };
+    options.finish()?;
+    Ok(spec)
+}
+
+/// A server of the site, by its number.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HttpServer(pub(super) ServerId);
+
+impl HttpServer {
+    fn look<R>(self, lua: &Lua, look: impl FnOnce(&ServerParts) -> R) -> mlua::Result<R> {
+        let find = |servers: &[ServerParts]| servers.iter().find(|server| server.id == self.0).map(look);
+        let found = with_servers(lua, find)?;
+        found.ok_or_else(|| fail(lua, medusa_site::DraftError::NoServer))
+    }
+}
+
+/// The servers, as the running task sees them.
+pub(super) fn with_servers<R>(lua: &Lua, look: impl FnOnce(&[ServerParts]) -> R) -> mlua::Result<R> {
+    if let Some(transaction) = Transaction::current() {
+        Ok(transaction.with_servers(look))
+    } else {
+        let site = Reach::of(lua)?.live.site();
+        let servers: Vec<_> = site.servers.iter().map(|server| server.parts.clone()).collect();
+        Ok(look(&servers))
+    }
+}
+
+impl UserData for HttpServer {
+    fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
+        fields.add_field_method_get("name", |lua, this| this.look(lua, |server| server.name.to_string()));
+        fields.add_field_method_get("listen", |lua, this| {
+            this.look(lua, |server| {
+                server.listen.iter().map(|listen| listen.addr.to_string()).collect::<Vec<_>>()
+            })
+        });
+        fields.add_field_method_get("mounts", |lua, this| {
+            this.look(lua, |server| {
+                server.mounts.iter().map(|mount| MountValue(mount.id)).collect::<Vec<_>>()
+            })
+        });
+    }
+
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_async_method("mount", |lua, this, (pattern, handler, options): (Value, Value, Value)| {
+            let at = origin(&lua);
+            let spec = mount::spec(&lua, &pattern, handler, options, &at);
+            let server = this.0;
+            async move {
+                let spec = spec?;
+                let mount = Transaction::edit(|draft| draft.mount(server, spec)).await;
+                mount.map(MountValue).map_err(|error| at_place(&at, error))
+            }
+        });
+        methods.add_async_method("remove", |lua, this, ()| {
+            let (at, server) = (origin(&lua), this.0);
+            async move {
+                let removed = Transaction::edit(|draft| draft.remove_server(server)).await;
+                removed.map_err(|error| at_place(&at, error))
+            }
+        });
+        methods.add_meta_method("__tostring", |lua, this, ()| {
+            this.look(lua, |server| format!("HttpServer \"{}\", {} mounts", server.name, server.mounts.len()))
+        });
+    }
+}
+
+/// The value of `trusted_proxies`.
+fn trusted_proxies(lua: &Lua, list: Option<Table>) -> mlua::Result<Arc<TrustedProxies>> {
+    let Some(list) = list else { return Ok(Arc::default()) };
+    let entries: mlua::Result<Vec<String>> = list.sequence_values().collect();
+    let wrong =
+        |error: &dyn std::fmt::Display| fail(lua, format!("medusa.http.server: `trusted_proxies`: {error}"));
+    let entries = entries.map_err(|_other| wrong(&"every entry must be a string"))?;
+    TrustedProxies::parse(entries).map(Arc::new).map_err(|error| wrong(&error))
+}
+
+const YEAR: f64 = 31_536_000.0;
+
+/// The value of the field that `hsts` asks for.
+fn hsts(lua: &Lua, value: Option<Value>) -> mlua::Result<Option<HeaderValue>> {
+    const FUNCTION: &str = "medusa.http.server hsts";
+    let (age, subdomains, preload) = match value {
+        None | Some(Value::Boolean(false)) => return Ok(None),
+        Some(Value::Boolean(true)) => (YEAR, false, false),
+        Some(Value::Table(table)) => {
+            let mut options = Options::new(lua, FUNCTION, Value::Table(table))?;
+            let age = options.get("max_age", "a number")?.unwrap_or(YEAR);
+            let subdomains = options.get("subdomains", "a boolean")?.unwrap_or(false);
+            let preload = options.get("preload", "a boolean")?.unwrap_or(false);
+            options.finish()?;
+            (age, subdomains, preload)
+        }
+        Some(value) => match as_number(&value) {
+            Some(age) => (age, false, false),
+            None => {
+                let value = show(&value);
+                return Err(fail(
+                    lua,
+                    format!("{FUNCTION}: must be true, a number of seconds or a table, not {value}"),
+                ));
+            }
+        },
+    };
+    if age < 0.0 || age.fract() != 0.0 || !age.is_finite() {
+        return Err(fail(lua, format!("{FUNCTION}: `max_age` must be a whole number of seconds, not {age}")));
+    }
+    let subdomains = if subdomains { "; includeSubDomains" } else { "" };
+    let preload = if preload { "; preload" } else { "" };
+    HeaderValue::from_str(&format!("max-age={age}{subdomains}{preload}"))
+        .map(Some)
+        .map_err(mlua::Error::external)
+}

@@ -1,0 +1,146 @@
+//! Mounts: a handler under a pattern, and its options.
+
+use std::sync::Arc;
+
+use medusa_http::router::Pattern;
+use medusa_http::{Handler, Mount, ServerParts};
+use medusa_site::{MountId, MountSpec};
+use mlua::{FromLua, Lua, UserData, UserDataFields, UserDataMethods, Value};
+
+use super::super::handler::HandlerValue;
+use super::super::options::Options;
+use super::super::{Reach, fail, origin};
+use super::{at_place, limits, with_servers};
+use crate::print::show;
+use crate::reference::{self, Class, Item};
+use crate::transaction::Transaction;
+
+pub(crate) const CLASS: Class = Class {
+    name: "Mount",
+    doc: "A handler under a pattern.",
+    fields: &[
+        Item { path: "pattern", signature: "string", reach: reference::Reach::Main, doc: "The pattern." },
+        Item {
+            path: "origin",
+            signature: "string",
+            reach: reference::Reach::Main,
+            doc: "The place in the script that mounted it, or gave it its present handler.",
+        },
+    ],
+    methods: &[
+        Item {
+            path: "replace",
+            signature: "(handler: Handler | (req: Request) -> Answer) -> ()",
+            reach: reference::Reach::Main,
+            doc: "Gives it another handler. Requests under way finish with the old one; counters go on.",
+        },
+        Item {
+            path: "remove",
+            signature: "() -> ()",
+            reach: reference::Reach::Main,
+            doc: "Removes it. Requests under way finish.",
+        },
+    ],
+};
+
+pub(crate) const OPTIONS: Class = Class {
+    name: "MountOptions",
+    doc: "What `HttpServer:mount` takes.",
+    fields: &[Item {
+        path: "body",
+        signature: "number?",
+        reach: reference::Reach::Main,
+        doc: "The longest request body here, in bytes, in place of the server's `limits.body`.",
+    }],
+    methods: &[],
+};
+
+/// What `mount` was given.
+pub(super) fn spec(
+    lua: &Lua,
+    pattern: &Value,
+    handler: Value,
+    options: Value,
+    at: &Arc<str>,
+) -> mlua::Result<MountSpec> {
+    let pattern = to_pattern(lua, pattern)?;
+    let handler = to_handler(lua, handler, at)?;
+    let mut options = Options::new(lua, "mount", options)?;
+    let body = limits::whole(lua, "mount", "body", options.get("body", "a number")?)?;
+    options.finish()?;
+    Ok(MountSpec { pattern, handler, body, origin: Arc::clone(at) })
+}
+
+fn to_pattern(lua: &Lua, value: &Value) -> mlua::Result<Pattern> {
+    match value {
+        Value::String(text) => text.to_string_lossy().parse().map_err(|error| fail(lua, error)),
+        other => {
+            let other = show(other);
+            Err(fail(
+                lua,
+                format!("mount: the pattern must be a string like \"/path\" or \"GET /path/\", not {other}"),
+            ))
+        }
+    }
+}
+
+/// A handler given to `mount` or `replace`: a handler value, or a function of the script.
+fn to_handler(lua: &Lua, value: Value, at: &Arc<str>) -> mlua::Result<Arc<dyn Handler>> {
+    match value {
+        Value::Function(function) => {
+            Ok(Arc::new(Reach::of(lua)?.functions.handler(&function, Arc::clone(at))?))
+        }
+        value => {
+            let shown = show(&value);
+            HandlerValue::from_lua(value, lua).map(|handler| handler.0).map_err(|_other| {
+                fail(
+                    lua,
+                    format!("a handler must be a function(req) or come from medusa.handler, not {shown}"),
+                )
+            })
+        }
+    }
+}
+
+/// A mount of the site, by its number.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MountValue(pub(super) MountId);
+
+impl MountValue {
+    fn look<R>(self, lua: &Lua, look: impl FnOnce(&Mount) -> R) -> mlua::Result<R> {
+        let find = |servers: &[ServerParts]| {
+            let mut mounts = servers.iter().flat_map(|server| &server.mounts);
+            mounts.find(|mount| mount.id == self.0).map(|mount| look(mount))
+        };
+        with_servers(lua, find)?.ok_or_else(|| fail(lua, medusa_site::DraftError::NoMount))
+    }
+}
+
+impl UserData for MountValue {
+    fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
+        fields.add_field_method_get("pattern", |lua, this| this.look(lua, |mount| mount.pattern.to_string()));
+        fields.add_field_method_get("origin", |lua, this| this.look(lua, |mount| mount.origin.to_string()));
+    }
+
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_async_method("replace", |lua, this, handler: Value| {
+            let at = origin(&lua);
+            let handler = to_handler(&lua, handler, &at);
+            let mount = this.0;
+            async move {
+                let (handler, place) = (handler?, Arc::clone(&at));
+                let replaced = Transaction::edit(|draft| draft.replace(mount, handler, at)).await;
+                replaced.map_err(|error| at_place(&place, error))
+            }
+        });
+        methods.add_async_method("remove", |lua, this, ()| {
+            let (at, mount) = (origin(&lua), this.0);
+            async move {
+                Transaction::edit(|draft| draft.remove(mount)).await.map_err(|error| at_place(&at, error))
+            }
+        });
+        methods.add_meta_method("__tostring", |lua, this, ()| {
+            this.look(lua, |mount| format!("Mount \"{}\" ({})", mount.pattern, mount.origin))
+        });
+    }
+}

@@ -1,0 +1,141 @@
+//! `tls`: certificates.
+
+use std::sync::Arc;
+
+use medusa_net::tls::{CertificateFiles, ClientAuth, Tls, TlsOptions};
+use medusa_proto::with_causes;
+use mlua::{Lua, Table, Value};
+
+use super::super::options::Options;
+use super::super::{Reach, fail, origin};
+use crate::print::show;
+use crate::reference::{self, Class, Item};
+
+const fn item(path: &'static str, signature: &'static str, doc: &'static str) -> Item {
+    Item { path, signature, reach: reference::Reach::Main, doc }
+}
+
+pub(crate) const CLASS: Class = Class {
+    name: "TlsOptions",
+    doc: "Certificates of a listener. They are read when the script runs: `medusa reload` takes over renewed ones, and no \
+          connection is dropped. Versions, ciphers and curves need no choice.",
+    fields: &[
+        item("cert", "string?", "The certificate and those between it and the root, PEM: `fullchain.pem`."),
+        item("key", "string?", "Its key, PEM, without a passphrase. May be the same file."),
+        item(
+            "certificates",
+            "{ CertificateOptions }?",
+            "Several certificates instead of one: the client's host name (SNI) chooses, the first one is for the rest.",
+        ),
+        item(
+            "client_ca",
+            "string?",
+            "Authorities whose client certificates are accepted, PEM. A handler sees the certificate in `req.tls.client`.",
+        ),
+        item(
+            "client",
+            "\"required\" | \"optional\" | nil",
+            "Whether a client without a certificate is turned away. Default `\"required\"`, where there is a `client_ca`.",
+        ),
+    ],
+    methods: &[],
+};
+
+pub(crate) const CERTIFICATE: Class = Class {
+    name: "CertificateOptions",
+    doc: "One of several certificates.",
+    fields: &[
+        item("cert", "string", "The certificate and those between it and the root, PEM."),
+        item("key", "string", "Its key, PEM, without a passphrase."),
+    ],
+    methods: &[],
+};
+
+/// The value of `tls`: the same files with the same content give the same object, so that its tickets go on.
+pub(super) fn option(
+    lua: &Lua,
+    function: &'static str,
+    value: Option<Value>,
+) -> mlua::Result<Option<Arc<Tls>>> {
+    let parts = || Reach::of(lua).map(|reach| Arc::clone(&reach.live));
+    let failed =
+        |error: &medusa_net::tls::TlsError| fail(lua, format!("{function}: tls: {}", with_causes(error)));
+    let tls = match value {
+        None | Some(Value::Boolean(false)) => return Ok(None),
+        Some(Value::String(text)) if text.as_bytes() == *b"self-signed" => {
+            let made = parts()?.parts().tls("self-signed".to_owned(), || self_signed(lua));
+            return made.map(Some).map_err(|error| failed(&error));
+        }
+        Some(Value::Table(table)) => {
+            Tls::load(&options(lua, function, &table)?).map_err(|error| failed(&error))?
+        }
+        Some(other) => {
+            let other = show(&other);
+            return Err(fail(
+                lua,
+                format!("{function}: `tls` must be a table or \"self-signed\", not {other}"),
+            ));
+        }
+    };
+    for warning in tls.warnings() {
+        tracing::warn!(origin = %origin(lua), "{warning}");
+    }
+    let key = format!("{:?}", tls.digest());
+    let Ok(tls) = parts()?.parts().tls(key, || Ok::<_, std::convert::Infallible>(Arc::new(tls)));
+    Ok(Some(tls))
+}
+
+fn self_signed(lua: &Lua) -> Result<Arc<Tls>, medusa_net::tls::TlsError> {
+    let tls = Tls::self_signed(&[])?;
+    tracing::info!(origin = %origin(lua), fingerprint = %tls.fingerprint(), "made a self-signed certificate");
+    Ok(Arc::new(tls))
+}
+
+fn options(lua: &Lua, function: &'static str, table: &Table) -> mlua::Result<TlsOptions> {
+    let reach = Reach::of(lua)?;
+    let mut options = Options::new(lua, "tls", Value::Table(table.clone()))?;
+    let mut certificates = Vec::new();
+    let cert: Option<String> = options.get("cert", "a string")?;
+    let key: Option<String> = options.get("key", "a string")?;
+    certificates.extend(files(lua, function, &reach, cert, key)?);
+    if let Some(list) = options.get::<Table>("certificates", "a table")? {
+        for item in list.sequence_values::<Value>() {
+            let mut item = Options::new(lua, "tls certificates", item?)?;
+            let (cert, key) = (item.get("cert", "a string")?, item.get("key", "a string")?);
+            item.finish()?;
+            certificates.extend(files(lua, function, &reach, cert, key)?);
+        }
+    }
+    let ca: Option<String> = options.get("client_ca", "a string")?;
+    let required = match options.get::<String>("client", "a string")?.as_deref() {
+        None | Some("required") => true,
+        Some("optional") => false,
+        Some(other) => {
+            let message =
+                format!("{function}: tls: `client` must be \"required\" or \"optional\", not {other:?}");
+            return Err(fail(lua, message));
+        }
+    };
+    options.finish()?;
+    let client = ca.map(|ca| ClientAuth { ca: reach.path(&ca), required });
+    Ok(TlsOptions { certificates, client })
+}
+
+fn files(
+    lua: &Lua,
+    function: &str,
+    reach: &Reach,
+    cert: Option<String>,
+    key: Option<String>,
+) -> mlua::Result<Option<CertificateFiles>> {
+    match (cert, key) {
+        (None, None) => Ok(None),
+        (Some(cert), Some(key)) => {
+            Ok(Some(CertificateFiles { cert: reach.path(&cert), key: reach.path(&key) }))
+        }
+        _ => Err(fail(
+            lua,
+            format!("{function}: tls: `cert` and `key` belong together; one of them is missing"),
+        )),
+    }
+}

@@ -1,0 +1,168 @@
+//! Server-sent events from a script: a producer that is given events to write instead of bytes.
+//!
+//! A stream that is silent still sends a comment from time to time: only writing shows that a client has left, and its
+//! producer must end then.
+
+use std::time::Duration;
+
+use medusa_proto::event_stream::{Event, write_comment};
+use mlua::{Function, LuaString, Table, UserData, UserDataMethods, Value};
+
+use crate::print::{as_number, kind, show};
+use crate::producer::Sink;
+use crate::reference::{Class, item};
+
+pub(crate) const CLASS: Class = Class {
+    name: "EventStream",
+    doc: "A stream of server-sent events, as the function given to `medusa.http.events` gets it.",
+    fields: &[],
+    methods: &[
+        item(
+            "send",
+            "(event: string | { event: string?, data: (string | number)?, id: string?, retry: number? }) -> ()",
+            "Sends an event; a string is its data. `data` may have any number of lines; `event` is what the client listens \
+             for (default `message`); `id` is what a client that reconnects names as the last it saw; `retry` is after how \
+             many milliseconds it should. Line breaks in `event` or `id` are an error. Waits while the client is not \
+             taking what was sent.",
+        ),
+        item("comment", "(text: string) -> ()", "Sends a comment, which clients skip."),
+    ],
+};
+
+/// A body that is a stream of events.
+#[derive(Debug, Clone)]
+pub(crate) struct EventSource {
+    /// `function(stream)`
+    pub(crate) run: Function,
+    /// After how long a silence a comment is sent.
+    pub(crate) heartbeat: Duration,
+}
+
+impl UserData for EventSource {}
+
+/// Where the events of one stream go.
+#[derive(Debug)]
+pub(crate) struct EventStream(pub(crate) Sink);
+
+impl UserData for EventStream {
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_async_method("send", async |_, this, event: Value| {
+            let mut text = Vec::new();
+            write_event(&event, &mut text)?;
+            this.0.write(&text).await;
+            Ok(())
+        });
+        methods.add_async_method("comment", async |_, this, comment: LuaString| {
+            let mut text = Vec::new();
+            write_comment(&comment.as_bytes(), &mut text);
+            this.0.write(&text).await;
+            Ok(())
+        });
+    }
+}
+
+fn wrong(message: impl std::fmt::Display) -> mlua::Error {
+    mlua::Error::runtime(format!("stream:send: {message}"))
+}
+
+fn write_event(event: &Value, out: &mut Vec<u8>) -> mlua::Result<()> {
+    let table = match event {
+        Value::String(data) => {
+            let data = data.as_bytes();
+            return Event { data: Some(&data), ..Event::default() }.write(out).map_err(wrong);
+        }
+        Value::Table(table) => table,
+        other => return Err(wrong(format!("an event is a string or a table, not a {}", kind(other)))),
+    };
+    let fields = Fields::of(table)?;
+    let event = Event {
+        event: fields.event.as_deref(),
+        data: fields.data.as_deref(),
+        id: fields.id.as_deref(),
+        retry: fields.retry,
+    };
+    event.write(out).map_err(wrong)
+}
+
+/// What a script gave as an event.
+#[derive(Default)]
+struct Fields {
+    event: Option<Vec<u8>>,
+    data: Option<Vec<u8>>,
+    id: Option<Vec<u8>>,
+    retry: Option<u64>,
+}
+
+impl Fields {
+    fn of(table: &Table) -> mlua::Result<Self> {
+        let mut fields = Self::default();
+        for pair in table.pairs::<Value, Value>() {
+            let (key, value) = pair?;
+            match key.as_string().map(|key| key.as_bytes().to_vec()).as_deref() {
+                Some(b"event") => fields.event = Some(text("event", &value)?),
+                Some(b"data") => fields.data = Some(text("data", &value)?),
+                Some(b"id") => fields.id = Some(text("id", &value)?),
+                Some(b"retry") => fields.retry = Some(milliseconds(&value)?),
+                _ => {
+                    let key = show(&key);
+                    return Err(wrong(format!(
+                        "there is no {key} in an event; there are event, data, id, retry"
+                    )));
+                }
+            }
+        }
+        Ok(fields)
+    }
+}
+
+fn text(field: &str, value: &Value) -> mlua::Result<Vec<u8>> {
+    match value {
+        Value::String(text) => Ok(text.as_bytes().to_vec()),
+        value => as_number(value)
+            .map(|number| number.to_string().into_bytes())
+            .ok_or_else(|| wrong(format!("`{field}` must be a string, not {}", show(value)))),
+    }
+}
+
+fn milliseconds(value: &Value) -> mlua::Result<u64> {
+    let whole = as_number(value).filter(|n| n.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(n));
+    whole
+        .map(|n| n as u64)
+        .ok_or_else(|| wrong(format!("`retry` must be a whole number of milliseconds, not {}", show(value))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(event: &str) -> Result<String, String> {
+        let lua = mlua::Lua::new();
+        let event = lua.load(format!("return {event}")).eval::<Value>().unwrap();
+        let mut out = Vec::new();
+        let written = write_event(&event, &mut out).map_err(|error| error.to_string());
+        written.map(|()| String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn events_are_strings_or_tables() {
+        assert_eq!(written("'a\\nb'").unwrap(), "data: a\ndata: b\n\n");
+        let event = "{ event = 'add', data = 7, id = 3, retry = 1000 }";
+        assert_eq!(written(event).unwrap(), "event: add\nid: 3\nretry: 1000\ndata: 7\n\n");
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_named() {
+        for (event, part) in [
+            ("nil", "not a nil"),
+            ("{ dta = 'x' }", "there is no \"dta\" in an event"),
+            ("{ data = {} }", "`data` must be a string"),
+            ("{ data = 'x', id = 'a\\nb' }", "must not have line breaks"),
+            ("{ data = 'x', retry = 1.5 }", "`retry` must be a whole number"),
+            ("{ event = 'x' }", "without `data`"),
+            ("{}", "needs `data`"),
+        ] {
+            let error = written(event).unwrap_err();
+            assert!(error.contains(part), "{event}: {error}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Forms: what browsers send for `<form method="post">`, in either of the two formats.
+//!
+//! - `urlencoded` and `multipart`: the formats;
+//! - `upload`: a file of a form, in memory while it is small and in an unnamed file of the disk past that;
+//! - `file`: the same as a script's value; `save`: kept for good, below the script's directory.
+//!
+//! **Invariants:** a form holds at most [`MAX_IN_MEMORY`] bytes of memory, however large it is; what is on disk has no
+//! name and goes with the request. Everything a form says comes from outside: names, types, and file names above all.
+
+mod file;
+mod kind;
+mod multipart;
+mod save;
+mod upload;
+mod urlencoded;
+
+use std::io;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::StatusCode;
+use medusa_http::{RequestBody, RequestBodyError};
+use mlua::{IntoLua, Lua, Table, Value};
+
+pub(crate) use self::file::CLASS as UPLOADED_FILE;
+use self::file::UploadedFile;
+pub(crate) use self::kind::Kind;
+use self::upload::Upload;
+
+/// The most fields of one form. As many as a query may have; a form of a person has some dozens.
+const MAX_FIELDS: usize = medusa_proto::query::MAX_PAIRS;
+
+/// The longest field that is not a file, in bytes: a long article. Files are as long as the server's `limits.body` lets
+/// them be.
+const MAX_FIELD: usize = 1024 * 1024;
+
+/// The most memory that one form takes, its small files included, in bytes. Files past it go to disk, however small;
+/// other fields are refused.
+const MAX_IN_MEMORY: usize = 8 * 1024 * 1024;
+
+/// A form that was read.
+#[derive(Debug, Default)]
+pub(crate) struct Form {
+    fields: Vec<(Bytes, Field)>,
+}
+
+#[derive(Debug)]
+enum Field {
+    Text(Bytes),
+    File(Rc<Upload>),
+}
+
+impl Form {
+    /// A table of the first values by name.
+    pub(crate) fn first_values(&self, lua: &Lua) -> mlua::Result<Table> {
+        let table = lua.create_table_with_capacity(0, self.fields.len())?;
+        for (name, field) in self.fields.iter().rev() {
+            table.raw_set(lua.create_string(name)?, field.value(lua)?)?;
+        }
+        Ok(table)
+    }
+
+    /// The values of one name, in their order.
+    pub(crate) fn values_of(&self, lua: &Lua, name: &[u8]) -> mlua::Result<Table> {
+        let fields = self.fields.iter().filter(|(known, _)| known == name);
+        let values: mlua::Result<Vec<Value>> = fields.map(|(_, field)| field.value(lua)).collect();
+        lua.create_sequence_from(values?)
+    }
+
+    fn push(&mut self, name: Bytes, field: Field) {
+        self.fields.push((name, field));
+    }
+}
+
+impl Field {
+    fn value(&self, lua: &Lua) -> mlua::Result<Value> {
+        match self {
+            Self::Text(text) => lua.create_string(text).map(Value::String),
+            Self::File(upload) => UploadedFile::new(upload).into_lua(lua),
+        }
+    }
+}
+
+/// Reads a form to its end.
+pub(crate) async fn read(kind: &Kind, body: &mut RequestBody) -> Result<Form, FormError> {
+    match kind {
+        Kind::UrlEncoded => urlencoded::read(body).await,
+        Kind::Multipart { boundary } => multipart::read(boundary, body).await,
+    }
+}
+
+/// Why a form could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FormError {
+    /// The body could not be read.
+    #[error(transparent)]
+    Body(#[from] RequestBodyError),
+    /// It is something else: 415.
+    #[error("a form was expected, but the body is {0}")]
+    NotAForm(String),
+    /// It is in another charset: 415. Guessing would make other characters of it.
+    #[error("the form is in the charset {0:?}; only UTF-8 is read")]
+    Charset(String),
+    /// It is not what its type says: 400.
+    #[error("the form is malformed: {0}")]
+    Malformed(String),
+    /// There are too many fields: 413.
+    #[error("the form has more than {MAX_FIELDS} fields")]
+    TooManyFields,
+    /// One field that is not a file is too long: 413.
+    #[error("the form's field {0:?} is longer than {MAX_FIELD} bytes")]
+    FieldTooLong(String),
+    /// The fields that are not files are too long together: 413.
+    #[error("the form's fields are longer than {MAX_IN_MEMORY} bytes together")]
+    TooLong,
+    /// The disk would not take a file.
+    #[error("keeping an uploaded file failed")]
+    Spool(#[from] io::Error),
+}
+
+impl FormError {
+    /// The status of what the client is to blame for.
+    pub(crate) fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Body(error) => Some(error.status()),
+            Self::NotAForm(_) | Self::Charset(_) => Some(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Self::Malformed(_) => Some(StatusCode::BAD_REQUEST),
+            Self::TooManyFields | Self::FieldTooLong(_) | Self::TooLong => {
+                Some(StatusCode::PAYLOAD_TOO_LARGE)
+            }
+            Self::Spool(_) => None,
+        }
+    }
+}
+
+/// A name, short enough for a message.
+fn shown(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).chars().take(64).collect()
+}

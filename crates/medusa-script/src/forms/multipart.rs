@@ -1,0 +1,202 @@
+//! `multipart/form-data` bodies ([RFC 7578](https://www.rfc-editor.org/rfc/rfc7578)).
+//!
+//! multer finds the parts. It is fed by hand, a piece at a time and only when it asks for one: left to pull by itself it
+//! takes everything that is there into memory at once, and has no limit for what stands before a part's data, which it
+//! searches from the start again with every piece that comes.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::Stream;
+use medusa_http::RequestBody;
+use multer::Multipart;
+
+use super::kind::check_charset;
+use super::upload::Spool;
+use super::{Field, Form, FormError, MAX_FIELD, MAX_FIELDS, MAX_IN_MEMORY, shown};
+use crate::request::chunk;
+
+/// The most that may stand before a part's data, in bytes: its fields, or what comes before the first part.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// What is fed at once while a part's head is looked for, in bytes.
+const HEAD_PIECE: usize = 4 * 1024;
+
+/// What is fed at once of a part's data, in bytes.
+const DATA_PIECE: usize = 64 * 1024;
+
+/// Reads a form to its end.
+pub(super) async fn read(boundary: &str, body: &mut RequestBody) -> Result<Form, FormError> {
+    let mut parts = Parts::new(boundary, body);
+    let mut form = Form::default();
+    let mut room = MAX_IN_MEMORY;
+    let mut count = 0;
+    while let Some(mut part) = parts.next().await? {
+        count += 1;
+        if count > MAX_FIELDS {
+            return Err(FormError::TooManyFields);
+        }
+        let Some(name) = part.name().map(|name| Bytes::copy_from_slice(name.as_bytes())) else {
+            return Err(FormError::Malformed("a part has no name in UTF-8".to_owned()));
+        };
+        let field = match part.file_name().map(ToOwned::to_owned) {
+            None => Some(Field::Text(read_text(&mut parts, &mut part, &name, &mut room).await?)),
+            Some(filename) => read_file(&mut parts, &mut part, &filename, &mut room).await?,
+        };
+        if let Some(field) = field {
+            form.push(name, field);
+        }
+    }
+    parts.finish().await?;
+    Ok(form)
+}
+
+async fn read_text(
+    parts: &mut Parts<'_>,
+    part: &mut multer::Field<'static>,
+    name: &[u8],
+    room: &mut usize,
+) -> Result<Bytes, FormError> {
+    if let Some(charset) = part.content_type().and_then(|kind| kind.get_param("charset")) {
+        check_charset(charset.as_str())?;
+    }
+    let mut text = BytesMut::new();
+    while let Some(piece) = parts.data(part).await? {
+        if text.len() + piece.len() > MAX_FIELD {
+            return Err(FormError::FieldTooLong(shown(name)));
+        }
+        *room = room.checked_sub(piece.len()).ok_or(FormError::TooLong)?;
+        text.extend_from_slice(&piece);
+    }
+    Ok(text.freeze())
+}
+
+/// A file; none where no file was chosen, which browsers send as an empty one without a name.
+async fn read_file(
+    parts: &mut Parts<'_>,
+    part: &mut multer::Field<'static>,
+    filename: &str,
+    room: &mut usize,
+) -> Result<Option<Field>, FormError> {
+    let kind = part.headers().get(http::header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).map(ToOwned::to_owned);
+    let mut spool = Spool::default();
+    while let Some(piece) = parts.data(part).await? {
+        spool.push(&piece, room).await?;
+    }
+    if filename.is_empty() && spool.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Field::File(spool.finish(filename, kind).await?)))
+}
+
+/// The parts of a body, one after the other.
+struct Parts<'a> {
+    multipart: Multipart<'static>,
+    feed: Feed,
+    body: &'a mut RequestBody,
+    /// What came and has not been fed.
+    ahead: Bytes,
+}
+
+impl<'a> Parts<'a> {
+    fn new(boundary: &str, body: &'a mut RequestBody) -> Self {
+        let feed = Feed::default();
+        let multipart = Multipart::new(feed.clone(), boundary);
+        Self { multipart, feed, body, ahead: Bytes::new() }
+    }
+
+    /// The next part. The one before must have been read to its end, and be gone.
+    async fn next(&mut self) -> Result<Option<multer::Field<'static>>, FormError> {
+        let mut fed = 0;
+        loop {
+            match self.multipart.poll_next_field(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(part) => return part.map_err(malformed),
+                Poll::Pending if fed > MAX_HEAD => {
+                    let message = format!("a part's fields are longer than {MAX_HEAD} bytes");
+                    return Err(FormError::Malformed(message));
+                }
+                Poll::Pending => fed += self.feed(HEAD_PIECE).await?,
+            }
+        }
+    }
+
+    /// The next piece of a part's data.
+    async fn data(&mut self, part: &mut multer::Field<'static>) -> Result<Option<Bytes>, FormError> {
+        loop {
+            match Pin::new(&mut *part).poll_next(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(piece) => return piece.transpose().map_err(malformed),
+                Poll::Pending => drop(self.feed(DATA_PIECE).await?),
+            }
+        }
+    }
+
+    /// Feeds at most so many bytes, or the end. Returns how many.
+    async fn feed(&mut self, limit: usize) -> Result<usize, FormError> {
+        if self.ahead.is_empty() {
+            match chunk(self.body).await? {
+                Some(piece) => self.ahead = piece,
+                None => return if self.feed.end() { Ok(0) } else { Err(broken_off()) },
+            }
+        }
+        let piece = self.ahead.split_to(self.ahead.len().min(limit));
+        let length = piece.len();
+        self.feed.put(piece);
+        Ok(length)
+    }
+
+    /// Reads what stands behind the last part, which means nothing.
+    async fn finish(self) -> Result<(), FormError> {
+        while chunk(self.body).await?.is_some() {}
+        Ok(())
+    }
+}
+
+fn malformed(error: multer::Error) -> FormError {
+    FormError::Malformed(error.to_string())
+}
+
+fn broken_off() -> FormError {
+    FormError::Malformed("it ends in the middle".to_owned())
+}
+
+/// What multer reads from: one piece at most.
+#[derive(Clone, Default)]
+struct Feed(Arc<Mutex<Slot>>);
+
+#[derive(Default)]
+struct Slot {
+    piece: Option<Bytes>,
+    ended: bool,
+}
+
+impl Feed {
+    fn put(&self, piece: Bytes) {
+        self.lock().piece = Some(piece);
+    }
+
+    /// Says that nothing more will come; false if that was said before.
+    fn end(&self) -> bool {
+        !std::mem::replace(&mut self.lock().ended, true)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Slot> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stream for Feed {
+    type Item = Result<Bytes, std::convert::Infallible>;
+
+    /// No waker is kept: whoever feeds polls again.
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut slot = self.lock();
+        match slot.piece.take() {
+            Some(piece) => Poll::Ready(Some(Ok(piece))),
+            None if slot.ended => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! A request's body, read by a script: whole, as JSON, as a form, or piece by piece.
+//!
+//! **Invariants:** what was read once is gone, and reading it in a second way is an error, not an empty body. One
+//! coroutine reads at a time. What nobody reads is never asked of the client. The time spent here is counted apart: a
+//! client's slowness is bounded by the server's limits for bodies, not by the handler's budget; and each chunk brings a
+//! CPU budget of its own.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use medusa_http::{RequestBody, RequestBodyError};
+use medusa_proto::with_causes;
+
+use super::{ClientFault, Open, with};
+use crate::forms::{self, Form, FormError};
+use crate::preempt::restart_running;
+
+/// How far the body has been read.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// Not at all.
+    Untouched(RequestBody),
+    /// Piece by piece, up to here; with what came with the last piece and was not asked for. Boxed, for the state is
+    /// moved with every request, and most are not read like this.
+    Streamed(Box<(RequestBody, Bytes)>),
+    /// Somebody is at it.
+    Busy(Instant),
+    /// Reading it failed, or was broken off.
+    Failed,
+    /// To its end.
+    Over(Box<Over>),
+}
+
+#[derive(Debug)]
+pub(super) struct Over {
+    /// Piece by piece, so that there is an end to come to.
+    streamed: bool,
+    trailers: Option<HeaderMap>,
+    form: Option<Rc<Form>>,
+}
+
+impl Over {
+    fn new(body: &RequestBody) -> Self {
+        Self { streamed: false, trailers: body.trailers().cloned(), form: None }
+    }
+}
+
+fn misuse(what: &str) -> mlua::Error {
+    mlua::Error::runtime(format!("the request's body {what}"))
+}
+
+impl Body {
+    /// Why it cannot be read in the way that was asked for.
+    fn refuse(&self) -> mlua::Error {
+        misuse(match self {
+            Self::Busy(_) => "is being read already, by another coroutine",
+            Self::Failed => "could not be read to its end",
+            Self::Untouched(_) | Self::Streamed(_) => "has been read in part already",
+            Self::Over(_) => "has been read already",
+        })
+    }
+
+    /// Since when somebody has been reading it.
+    pub(super) fn busy_since(&self) -> Option<Instant> {
+        if let Self::Busy(since) = self { Some(*since) } else { None }
+    }
+}
+
+/// The right to read: there is one at a time. When it is dropped, the body is in the state that it was left in.
+struct Reading<'a> {
+    open: &'a RefCell<Open>,
+    handle: f64,
+    since: Instant,
+    leave: Body,
+}
+
+impl<'a> Reading<'a> {
+    /// Takes the body out of a request. One that has been read in part is given only to who would `go_on` with it.
+    fn begin(open: &'a RefCell<Open>, handle: f64, go_on: bool) -> mlua::Result<(RequestBody, Bytes, Self)> {
+        let since = Instant::now();
+        let (body, ahead) =
+            with(open, handle, |entry| match std::mem::replace(&mut entry.body, Body::Busy(since)) {
+                Body::Untouched(body) => Ok((body, Bytes::new())),
+                Body::Streamed(streamed) if go_on => Ok(*streamed),
+                refused => {
+                    let error = refused.refuse();
+                    entry.body = refused;
+                    Err(error)
+                }
+            })?;
+        Ok((body, ahead, Self { open, handle, since, leave: Body::Failed }))
+    }
+
+    fn leave(mut self, body: Body) {
+        self.leave = body;
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        let leave = std::mem::replace(&mut self.leave, Body::Failed);
+        let back = with(self.open, self.handle, |entry| {
+            entry.body = leave;
+            entry.waited += self.since.elapsed();
+            Ok(())
+        });
+        // An error: the request is over, and its body with it.
+        drop(back);
+    }
+}
+
+fn client_fault(error: RequestBodyError) -> mlua::Error {
+    ClientFault::from(error).raise()
+}
+
+/// The whole body.
+pub(super) async fn whole(open: &RefCell<Open>, handle: f64) -> mlua::Result<Bytes> {
+    let (mut body, _nothing, reading) = Reading::begin(open, handle, false)?;
+    let all = body.collect().await.map_err(client_fault)?;
+    reading.leave(Body::Over(Box::new(Over::new(&body))));
+    Ok(all)
+}
+
+/// The next `wanted` bytes, fewer at the end; without a number, whatever comes next. Nothing at the end.
+pub(super) async fn read(
+    open: &RefCell<Open>,
+    handle: f64,
+    wanted: Option<usize>,
+) -> mlua::Result<Option<Bytes>> {
+    if at_end(open, handle)? {
+        return Ok(None);
+    }
+    let (mut body, mut ahead, reading) = Reading::begin(open, handle, true)?;
+    let piece = next(&mut body, &mut ahead, wanted).await.map_err(client_fault)?;
+    reading.leave(match piece {
+        Some(_) => Body::Streamed(Box::new((body, ahead))),
+        None => Body::Over(Box::new(Over { streamed: true, ..Over::new(&body) })),
+    });
+    Ok(piece)
+}
+
+/// Whether the body was read piece by piece, to its end.
+fn at_end(open: &RefCell<Open>, handle: f64) -> mlua::Result<bool> {
+    with(open, handle, |entry| Ok(matches!(&entry.body, Body::Over(over) if over.streamed)))
+}
+
+/// The next chunk of a body. It comes with a new CPU budget: what it takes to go through a body depends on its length,
+/// which has a limit of its own.
+pub(crate) async fn chunk(body: &mut RequestBody) -> Result<Option<Bytes>, RequestBodyError> {
+    let chunk = body.chunk().await?;
+    if chunk.is_some() {
+        restart_running();
+    }
+    Ok(chunk)
+}
+
+async fn next(
+    body: &mut RequestBody,
+    ahead: &mut Bytes,
+    wanted: Option<usize>,
+) -> Result<Option<Bytes>, RequestBodyError> {
+    while ahead.is_empty() {
+        match chunk(body).await? {
+            Some(piece) => *ahead = piece,
+            None => return Ok(None),
+        }
+    }
+    let Some(wanted) = wanted else { return Ok(Some(std::mem::take(ahead))) };
+    if ahead.len() >= wanted {
+        return Ok(Some(ahead.split_to(wanted)));
+    }
+    let mut piece = BytesMut::from(std::mem::take(ahead));
+    while piece.len() < wanted {
+        let Some(mut more) = chunk(body).await? else { break };
+        piece.extend_from_slice(&more.split_to(more.len().min(wanted - piece.len())));
+        *ahead = more;
+    }
+    Ok(Some(piece.freeze()))
+}
+
+/// The body as a form. It is kept, so that it can be asked for again.
+pub(super) async fn form(open: &RefCell<Open>, handle: f64) -> mlua::Result<Rc<Form>> {
+    let known = with(open, handle, |entry| match &entry.body {
+        Body::Over(over) => Ok(over.form.clone()),
+        _ => Ok(None),
+    })?;
+    if let Some(form) = known {
+        return Ok(form);
+    }
+    let (mut body, _nothing, reading) = Reading::begin(open, handle, false)?;
+    let kind = with(open, handle, |entry| Ok(forms::Kind::of(&entry.head.headers)))?;
+    let kind = match kind {
+        Ok(kind) => kind,
+        Err(error) => {
+            // Nothing has been read: it can still be read as what it is.
+            reading.leave(Body::Untouched(body));
+            return Err(raise(error));
+        }
+    };
+    let form = Rc::new(forms::read(&kind, &mut body).await.map_err(raise)?);
+    reading.leave(Body::Over(Box::new(Over { form: Some(Rc::clone(&form)), ..Over::new(&body) })));
+    Ok(form)
+}
+
+fn raise(error: FormError) -> mlua::Error {
+    match error.status() {
+        Some(status) => ClientFault::new(status, error.to_string()).raise(),
+        None => mlua::Error::runtime(with_causes(&error)),
+    }
+}
+
+/// The fields that came behind the body.
+pub(super) fn trailers(open: &RefCell<Open>, handle: f64) -> mlua::Result<Option<HeaderMap>> {
+    with(open, handle, |entry| match &entry.body {
+        Body::Over(over) => Ok(over.trailers.clone()),
+        _ => Err(misuse("comes before its trailers: read it to its end first")),
+    })
+}

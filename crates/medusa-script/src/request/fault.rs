@@ -1,0 +1,33 @@
+//! Faults of the client that a handler comes across: the answer is a 4xx, unless the script catches the error.
+
+use http::StatusCode;
+use medusa_http::RequestBodyError;
+
+/// What is wrong with a request, and the status that says so.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct ClientFault {
+    status: StatusCode,
+    message: String,
+}
+
+impl ClientFault {
+    pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into() }
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// As the error of a host function.
+    pub(crate) fn raise(self) -> mlua::Error {
+        mlua::Error::external(self)
+    }
+}
+
+impl From<RequestBodyError> for ClientFault {
+    fn from(error: RequestBodyError) -> Self {
+        Self::new(error.status(), error.to_string())
+    }
+}

@@ -1,0 +1,85 @@
+//! The fields of a `req`, each made when a script first asks for it.
+
+use http::{HeaderMap, Version, header};
+use medusa_http::Head;
+use medusa_proto::access::Peer;
+use medusa_proto::{cookie, query};
+use mlua::{IntoLua, Lua, Table, Value};
+
+use super::tls;
+use crate::bindings::url::first_values;
+
+/// The value of the field `key`; nil for what there is not.
+pub(super) fn field(lua: &Lua, head: &Head, key: &[u8]) -> mlua::Result<Value> {
+    let text = |text: &str| lua.create_string(text).map(Value::String);
+    match key {
+        b"method" => text(head.method.as_str()),
+        b"path" => text(head.path()),
+        b"tail" => text(head.tail()),
+        b"query" => head.uri.query().map_or(Ok(Value::Nil), text),
+        b"host" => head.host().map_or(Ok(Value::Nil), text),
+        b"peer" => text(&address(head.peer)),
+        b"client" => text(&address(head.client)),
+        b"id" => text(&head.id.to_string()),
+        b"scheme" => text(head.scheme()),
+        b"secure" => Ok(Value::Boolean(head.secure)),
+        b"tls" => head.tls.as_deref().map_or(Ok(Value::Nil), |info| tls::table(lua, info)?.into_lua(lua)),
+        b"version" => text(match head.version {
+            Version::HTTP_10 => "1.0",
+            Version::HTTP_2 => "2",
+            _ => "1.1",
+        }),
+        b"params" => {
+            let params = lua.create_table()?;
+            for (name, value) in head.params.iter() {
+                params.raw_set(name, lua.create_string(value)?)?;
+            }
+            params.into_lua(lua)
+        }
+        b"headers" => headers(lua, &head.headers)?.into_lua(lua),
+        b"args" => first_values(lua, query::pairs(raw_query(head)).collect())?.into_lua(lua),
+        b"cookies" => cookies(lua, &head.headers)?.into_lua(lua),
+        b"last_event_id" => match head.headers.get("last-event-id") {
+            None => Ok(Value::Nil),
+            Some(id) => lua.create_string(id.as_bytes()).map(Value::String),
+        },
+        _ => Ok(Value::Nil),
+    }
+}
+
+fn address(peer: Peer) -> String {
+    match peer {
+        Peer::Ip(ip) => ip.to_string(),
+        Peer::Unix => "unix".to_owned(),
+    }
+}
+
+/// The query as bytes; empty where there is none.
+pub(super) fn raw_query(head: &Head) -> &[u8] {
+    head.uri.query().unwrap_or_default().as_bytes()
+}
+
+/// The fields by their lower-case names; repeated ones joined as RFC 9110 §5.3 has it (cookies by `; `).
+pub(super) fn headers(lua: &Lua, headers: &HeaderMap) -> mlua::Result<Table> {
+    let fields = lua.create_table_with_capacity(0, headers.keys_len())?;
+    for name in headers.keys() {
+        let separator: &[u8] = if name == header::COOKIE { b"; " } else { b", " };
+        let mut values = headers.get_all(name).iter().map(http::HeaderValue::as_bytes);
+        let first = values.next().unwrap_or_default();
+        let value = match values.next() {
+            None => lua.create_string(first)?,
+            Some(second) => {
+                let all: Vec<&[u8]> = [first, second].into_iter().chain(values).collect();
+                lua.create_string(all.join(separator))?
+            }
+        };
+        fields.raw_set(name.as_str(), value)?;
+    }
+    Ok(fields)
+}
+
+/// HTTP/2 clients may send a field for each cookie ([RFC 9113 §8.2.3](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.3)).
+fn cookies(lua: &Lua, headers: &HeaderMap) -> mlua::Result<Table> {
+    let fields = headers.get_all(header::COOKIE).iter();
+    first_values(lua, fields.flat_map(|field| cookie::pairs(field.as_bytes())).collect())
+}

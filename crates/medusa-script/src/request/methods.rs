@@ -1,0 +1,137 @@
+//! What can be called on a `req`.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::StatusCode;
+use medusa_http::websocket::{self, Options};
+use medusa_proto::query;
+use mlua::{Function, Lua, LuaSerdeExt, LuaString, Table, Value};
+
+use super::fields::{headers, raw_query};
+use super::{ClientFault, Open, body, with};
+use crate::print::{as_number, show};
+
+/// The most that `req:read(n)` reads at once: a piece, not the body.
+const MAX_READ: usize = 16 * 1024 * 1024;
+
+/// The methods, as functions of a `req`. `request.luau` makes `chunks` of `chunk`.
+pub(super) fn methods(lua: &Lua, open: &Rc<RefCell<Open>>) -> mlua::Result<Table> {
+    let methods = lua.create_table()?;
+    install_query(lua, open, &methods)?;
+    install_body(lua, open, &methods)?;
+    install_form(lua, open, &methods)?;
+    install_websocket(lua, open, &methods)?;
+    Ok(methods)
+}
+
+/// The handle of a `req`.
+fn handle(req: &Table) -> mlua::Result<f64> {
+    req.raw_get("handle")
+}
+
+fn install_query(lua: &Lua, open: &Rc<RefCell<Open>>, methods: &Table) -> mlua::Result<()> {
+    let requests = Rc::clone(open);
+    let arg = move |lua: &Lua, (req, name): (Table, LuaString)| {
+        with(&requests, handle(&req)?, |entry| {
+            let value = query::first(raw_query(&entry.head), &name.as_bytes());
+            value.map(|value| lua.create_string(value)).transpose()
+        })
+    };
+    methods.set("arg", lua.create_function(arg)?)?;
+    let requests = Rc::clone(open);
+    let args_all = move |lua: &Lua, (req, name): (Table, LuaString)| {
+        with(&requests, handle(&req)?, |entry| {
+            let name = name.as_bytes();
+            let pairs = query::pairs(raw_query(&entry.head)).filter(|(key, _)| **key == *name);
+            let values: mlua::Result<Vec<LuaString>> =
+                pairs.map(|(_, value)| lua.create_string(value)).collect();
+            lua.create_sequence_from(values?)
+        })
+    };
+    methods.set("args_all", lua.create_function(args_all)?)
+}
+
+fn install_body(lua: &Lua, open: &Rc<RefCell<Open>>, methods: &Table) -> mlua::Result<()> {
+    let whole = waiting(lua, open, async |lua, open, handle, _| {
+        lua.create_string(body::whole(&open, handle).await?).map(Value::String)
+    })?;
+    methods.set("body", whole)?;
+    let json = waiting(lua, open, async |lua, open, handle, _| {
+        let body = body::whole(&open, handle).await?;
+        let value: serde_json::Value = serde_json::from_slice(&body).map_err(|error| {
+            ClientFault::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}")).raise()
+        })?;
+        lua.to_value(&value)
+    })?;
+    methods.set("json", json)?;
+    let read = waiting(lua, open, async |lua, open, handle, wanted| {
+        piece(&lua, body::read(&open, handle, wanted_length(&wanted)?).await?)
+    })?;
+    methods.set("read", read)?;
+    let chunk =
+        waiting(lua, open, async |lua, open, handle, _| piece(&lua, body::read(&open, handle, None).await?))?;
+    methods.set("chunk", chunk)?;
+    let requests = Rc::clone(open);
+    let trailers = move |lua: &Lua, req: Table| {
+        let trailers = body::trailers(&requests, handle(&req)?)?.unwrap_or_default();
+        headers(lua, &trailers)
+    };
+    methods.set("trailers", lua.create_function(trailers)?)
+}
+
+fn install_form(lua: &Lua, open: &Rc<RefCell<Open>>, methods: &Table) -> mlua::Result<()> {
+    let form = waiting(lua, open, async |lua, open, handle, _| {
+        let form = body::form(&open, handle).await?;
+        form.first_values(&lua).map(Value::Table)
+    })?;
+    methods.set("form", form)?;
+    let form_all = waiting(lua, open, async |lua, open, handle, name| {
+        let Value::String(name) = &name else {
+            let message = format!("req:form_all(name): the name must be a string, not {}", show(&name));
+            return Err(mlua::Error::runtime(message));
+        };
+        let form = body::form(&open, handle).await?;
+        form.values_of(&lua, &name.as_bytes()).map(Value::Table)
+    })?;
+    methods.set("form_all", form_all)
+}
+
+fn install_websocket(lua: &Lua, open: &Rc<RefCell<Open>>, methods: &Table) -> mlua::Result<()> {
+    let requests = Rc::clone(open);
+    let accept = move |req: &Table, options: &Options| {
+        with(&requests, handle(req)?, |entry| Ok(websocket::accept(&entry.head, options)))
+    };
+    methods.set("websocket", crate::websocket::method(lua, accept)?)
+}
+
+/// A method that may wait for the client.
+fn waiting(
+    lua: &Lua,
+    open: &Rc<RefCell<Open>>,
+    run: impl AsyncFn(Lua, Rc<RefCell<Open>>, f64, Value) -> mlua::Result<Value> + Clone + 'static,
+) -> mlua::Result<Function> {
+    let open = Rc::clone(open);
+    lua.create_async_function(move |lua, (req, argument): (Table, Value)| {
+        let (open, run) = (Rc::clone(&open), run.clone());
+        async move { run(lua, open, handle(&req)?, argument).await }
+    })
+}
+
+fn piece(lua: &Lua, piece: Option<Bytes>) -> mlua::Result<Value> {
+    piece.map_or(Ok(Value::Nil), |piece| lua.create_string(piece).map(Value::String))
+}
+
+fn wanted_length(value: &Value) -> mlua::Result<Option<usize>> {
+    if value.is_nil() {
+        return Ok(None);
+    }
+    let whole = as_number(value).filter(|n| n.fract() == 0.0 && (1.0..=MAX_READ as f64).contains(n));
+    whole.map(|n| Some(n as usize)).ok_or_else(|| {
+        let value = show(value);
+        mlua::Error::runtime(format!(
+            "req:read(n): n must be a whole number from 1 to {MAX_READ}, not {value}"
+        ))
+    })
+}

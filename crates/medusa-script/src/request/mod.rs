@@ -1,0 +1,235 @@
+//! `req`: one request, as a script sees it.
+//!
+//! The script's table holds only a number, the *handle*; the request itself stays here until it is answered. A handle
+//! whose request is over is recognised, so that a `req` kept too long gives an error, not another client's data.
+//!
+//! - `layout` and `request.luau`: what most handlers ask for (method, path, query, parameters) lies in a Luau buffer, one
+//!   for each place in the slab. A call into the host for each field, with its memory-error guards, took longer than all
+//!   the rest of a small handler.
+//! - `fields`, `tls`, `methods`: what the host is asked for.
+//! - `body`: reading the body, in one way, once.
+
+mod body;
+mod fault;
+mod fields;
+mod layout;
+mod methods;
+mod tls;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use medusa_http::{Head, Request};
+use mlua::{Buffer, Function, Lua, LuaString, Table};
+use slab::Slab;
+
+use self::body::Body;
+pub(crate) use self::body::chunk;
+pub(crate) use self::fault::ClientFault;
+use self::layout::{LAID_OUT, NOBODY, lay_out};
+pub(crate) use self::tls::{CLASS as TLS_INFO, CLIENT as CLIENT_CERTIFICATE};
+use crate::task::Waited;
+use crate::vm::load;
+
+/// Bits of a handle that say where in the slab it is; the rest tells requests at the same place apart. Together they
+/// fit the 53 bits that a Luau number holds exactly.
+const INDEX_BITS: u32 = 21;
+
+/// The requests that one VM is answering.
+#[derive(Debug, Clone)]
+pub(crate) struct Requests {
+    open: Rc<RefCell<Open>>,
+    /// Makes a function of a handle out of a handler of `req`.
+    wrapper: Function,
+}
+
+#[derive(Debug)]
+struct Open {
+    requests: Slab<Entry>,
+    count: u64,
+    buffers: Vec<Buffer>,
+    /// The same, as the script's side knows them.
+    table: Table,
+}
+
+#[derive(Debug)]
+struct Entry {
+    handle: u64,
+    head: Head,
+    body: Body,
+    /// How long the body was waited for, until it was last read.
+    waited: Duration,
+}
+
+/// Keeps a request reachable for the script; dropped when it is answered.
+#[derive(Debug)]
+pub(crate) struct OpenRequest {
+    open: Rc<RefCell<Open>>,
+    handle: u64,
+}
+
+impl OpenRequest {
+    /// What the script's wrapper is called with.
+    pub(crate) fn handle(&self) -> f64 {
+        self.handle as f64
+    }
+
+    /// How long the script has been waiting for the request's body.
+    pub(crate) fn waited(&self) -> Waited {
+        let waited = with(&self.open, self.handle(), |entry| {
+            let now = entry.body.busy_since();
+            let total = entry.waited + now.map_or(Duration::ZERO, |since| since.elapsed());
+            Ok(Waited { total, now: now.is_some() })
+        });
+        waited.unwrap_or_default()
+    }
+}
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        let mut open = self.open.borrow_mut();
+        if let Some(buffer) = open.buffers.get(index(self.handle)) {
+            buffer.write_bytes(0, &NOBODY);
+        }
+        open.requests.try_remove(index(self.handle));
+    }
+}
+
+fn index(handle: u64) -> usize {
+    (handle & ((1 << INDEX_BITS) - 1)) as usize
+}
+
+impl Requests {
+    /// Takes in a request, to be answered by a function of `lua`.
+    pub(crate) fn open(&self, lua: &Lua, request: Request) -> mlua::Result<OpenRequest> {
+        let mut open = self.open.borrow_mut();
+        open.count = (open.count + 1) & ((1 << (53 - INDEX_BITS)) - 1);
+        let (count, place) = (open.count, open.requests.vacant_key());
+        if open.buffers.len() <= place {
+            let buffer = lua.create_buffer_with_capacity(LAID_OUT)?;
+            open.table.raw_set(place + 1, &buffer)?;
+            open.buffers.push(buffer);
+        }
+        let handle = (count << INDEX_BITS) | place as u64;
+        open.buffers[place].write_bytes(0, &lay_out(handle, &request.head));
+        open.requests.insert(Entry {
+            handle,
+            head: request.head,
+            body: Body::Untouched(request.body),
+            waited: Duration::ZERO,
+        });
+        Ok(OpenRequest { open: Rc::clone(&self.open), handle })
+    }
+
+    /// Turns a handler of `req` into a function of a handle.
+    pub(crate) fn wrap(&self, handler: &Function) -> mlua::Result<Function> {
+        self.wrapper.call(handler)
+    }
+
+    /// The requests of a VM; there is one such object for each.
+    pub(crate) fn new(lua: &Lua) -> mlua::Result<Self> {
+        let table = lua.create_table()?;
+        let open = Open { requests: Slab::new(), count: 0, buffers: Vec::new(), table: table.clone() };
+        let open = Rc::new(RefCell::new(open));
+        let get = {
+            let open = Rc::clone(&open);
+            lua.create_function(move |lua, (handle, key): (f64, LuaString)| {
+                with(&open, handle, |entry| fields::field(lua, &entry.head, &key.as_bytes()))
+            })?
+        };
+        let methods = methods::methods(lua, &open)?;
+        let wrapper =
+            load(lua, include_str!("request.luau"), "=request", None)?.call((get, methods, table))?;
+        Ok(Self { open, wrapper })
+    }
+}
+
+fn with<R>(
+    open: &RefCell<Open>,
+    handle: f64,
+    f: impl FnOnce(&mut Entry) -> mlua::Result<R>,
+) -> mlua::Result<R> {
+    let handle = handle as u64;
+    let mut open = open.borrow_mut();
+    match open.requests.get_mut(index(handle)).filter(|entry| entry.handle == handle) {
+        Some(entry) => f(entry),
+        None => Err(mlua::Error::runtime("this request has been answered already")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use medusa_http::RequestBody;
+
+    use super::*;
+
+    fn head(uri: &str, params: &[(&str, &[u8])]) -> Head {
+        let mut head = Head::new(http::Method::GET, uri.parse().unwrap());
+        head.params = params.iter().copied().collect();
+        head
+    }
+
+    /// What fits is read from the buffer, what does not from the host; the script cannot tell.
+    #[test]
+    fn a_request_is_the_same_however_long_it_is() {
+        let lua = Lua::new();
+        let requests = Requests::new(&lua).unwrap();
+        let show = "function(req) local p = {} for k, v in req.params do table.insert(p, k .. '=' .. v) end
+            table.sort(p) return `{req.method} {req.path} {req.query} {table.concat(p, ',')}` end";
+        let show: Function =
+            requests.wrap(&lua.load(format!("return {show}")).eval::<Function>().unwrap()).unwrap();
+        let long = "x".repeat(600);
+        let many: Vec<(String, Vec<u8>)> = (0..20).map(|n| (format!("p{n:02}"), vec![b'a' + n])).collect();
+        let many: Vec<(&str, &[u8])> =
+            many.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+        let long_path = format!("/{long}?q={long}");
+        for (uri, params) in [
+            ("/a?b=c", &[("one", &b"1"[..]), ("two", b"")][..]),
+            ("/a", &[]),
+            (&long_path, &[("one", long.as_bytes())]),
+            ("/a?b", &many),
+        ] {
+            let head = head(uri, params);
+            let mut texts: Vec<String> = params
+                .iter()
+                .map(|(name, value)| format!("{name}={}", String::from_utf8_lossy(value)))
+                .collect();
+            texts.sort();
+            let query = head.uri.query().unwrap_or("nil");
+            let expected = format!("GET {} {query} {}", head.path(), texts.join(","));
+            let body = RequestBody::from_bytes(bytes::Bytes::new());
+            let open = requests.open(&lua, Request { head: head.clone(), body }).unwrap();
+            assert_eq!(show.call::<String>(open.handle()).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_over_is_an_error_not_another_request() {
+        let lua = Lua::new();
+        let requests = Requests::new(&lua).unwrap();
+        let keep: Function = requests
+            .wrap(
+                &lua.load("return function(req) kept = kept or req return kept.path .. kept.host end")
+                    .eval::<Function>()
+                    .unwrap(),
+            )
+            .unwrap();
+        let request =
+            |uri| Request { head: head(uri, &[]), body: RequestBody::from_bytes(bytes::Bytes::new()) };
+        let first = requests.open(&lua, request("http://h/first")).unwrap();
+        assert_eq!(keep.call::<String>(first.handle()).unwrap(), "/firsth");
+        drop(first);
+        lua.load("kept = { handle = kept.handle } kept = setmetatable(kept, nil)").exec().unwrap();
+        let again: Function = requests
+            .wrap(
+                &lua.load("return function(req) req.handle = kept.handle return req.path end")
+                    .eval::<Function>()
+                    .unwrap(),
+            )
+            .unwrap();
+        let second = requests.open(&lua, request("/second")).unwrap();
+        let error = again.call::<String>(second.handle()).unwrap_err().to_string();
+        assert!(error.contains("answered already"), "{error}");
+    }
+}

@@ -1,0 +1,169 @@
+//! Forms as handlers read them, in both kinds of VM.
+
+use std::fs;
+
+use super::support::{Answer, Server, in_both};
+
+fn submit(server: &Server, path: &str, kind: &str, body: &str) -> Answer {
+    let length = body.len();
+    server.send(&format!(
+        "POST {path} HTTP/1.1\r\nHost: t\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    ))
+}
+
+const URLENCODED: &str = "application/x-www-form-urlencoded";
+const MULTIPART: &str = "multipart/form-data; boundary=XX";
+
+/// A part and its fields, as browsers write them.
+fn part(disposition: &str, rest: &str, content: &str) -> String {
+    format!("--XX\r\nContent-Disposition: form-data; {disposition}\r\n{rest}\r\n{content}\r\n")
+}
+
+#[test]
+fn both_formats_give_the_same_table() {
+    let server = in_both(
+        "",
+        "local form = req:form()
+        return medusa.json.encode { form = form, again = req:form().name, all = req:form_all('tag'),
+            none = #req:form_all('x'), extra = form.nothing == nil }",
+    );
+    let expected = r#"{"again":"Jürgen & Söhne","all":["a","b",""],"extra":true,"form":{"name":"Jürgen & Söhne","tag":"a"},"none":0}"#;
+    let parts = ["name=\"name\"", "name=\"tag\"", "name=\"tag\"", "name=tag"];
+    let values = ["Jürgen & Söhne", "a", "b", ""];
+    let multipart: String = parts.iter().zip(values).map(|(name, value)| part(name, "", value)).collect();
+    let multipart = format!("a preamble\r\n{multipart}--XX--\r\nan epilogue");
+    for path in ["/inline", "/file"] {
+        let urlencoded = "name=J%C3%BCrgen+%26+S%C3%B6hne&tag=a&tag=b&tag";
+        assert_eq!(submit(&server, path, URLENCODED, urlencoded).body, expected, "{path}");
+        assert_eq!(submit(&server, path, MULTIPART, &multipart).body, expected, "{path}");
+    }
+}
+
+#[test]
+fn files_are_read_small_and_large() {
+    let server = in_both(
+        ", limits = { body = 1e8 }",
+        "local form = req:form()
+        local file, sum, length = form.file, 0, 0
+        for chunk in file:chunks() do sum += string.byte(chunk, -1) length += #chunk end
+        return medusa.json.encode { filename = file.filename, type = file.content_type, size = file.size,
+            same = #file:read() == length and file:read() == file:read(), length = length, sum = sum > 0,
+            text = form.text, empty = form.empty == nil, count = #req:form_all('file'), shown = tostring(file) }",
+    );
+    for path in ["/inline", "/file"] {
+        for size in [10, 65_536, 65_537, 3_000_000] {
+            let content = "x\r\n--X-\r".repeat(size / 8 + 1)[..size].to_owned();
+            let body = part("name=\"text\"", "", "hello")
+                + &part("name=\"empty\"; filename=\"\"", "Content-Type: application/octet-stream\r\n", "")
+                + &part("name=\"file\"; filename=\"../a b.txt\"", "Content-Type: text/plain\r\n", &content)
+                + &part("name=\"file\"; filename=\"second\"", "", "2")
+                + "--XX--\r\n";
+            let answer = submit(&server, path, MULTIPART, &body);
+            let expected = format!(
+                r#"{{"count":2,"empty":true,"filename":"a b.txt","length":{size},"same":true,"shown":"UploadedFile \"a b.txt\" ({size} bytes)","size":{size},"sum":true,"text":"hello","type":"text/plain"}}"#
+            );
+            assert_eq!(answer.body, expected, "{path} {size}");
+        }
+    }
+}
+
+#[test]
+fn files_are_saved_below_the_scripts_directory() {
+    let server = in_both(
+        ", limits = { body = 1e8 }",
+        "local ok, e = pcall(function() req:form().file:save(req:arg('to')) end) return ok and 'saved' or tostring(e)",
+    );
+    fs::create_dir(server.dir.path().join("uploads")).unwrap();
+    for (path, size) in [("/inline", 100), ("/file", 1_000_000)] {
+        let content = "0123456789".repeat(size / 10);
+        let body = part("name=\"file\"; filename=\"f\"", "", &content) + "--XX--\r\n";
+        let save = |to: &str| submit(&server, &format!("{path}?to={to}"), MULTIPART, &body).body;
+        assert_eq!(save("uploads/f.txt"), "saved", "{path}");
+        assert_eq!(fs::read_to_string(server.dir.path().join("uploads/f.txt")).unwrap(), content);
+        for (to, why) in [
+            ("../f", "leads out"),
+            ("/tmp/f", "leads out"),
+            ("site.luau", "would be a script"),
+            ("uploads", "cannot write"),
+            ("missing/f", "cannot write"),
+            ("", "not the name"),
+        ] {
+            let refused = save(to);
+            assert!(refused.contains(why), "{path} {to:?}: {refused}");
+        }
+    }
+    assert!(server.reload().is_ok(), "the script is what it was");
+}
+
+/// What a request uploaded goes with it, also when the script keeps the value.
+#[test]
+fn a_file_does_not_outlive_its_request() {
+    let server = in_both(
+        ", limits = { body = 1e8 }",
+        "if req.method == 'POST' then kept = req:form().file return 'kept' end
+        local ok, e = pcall(function() return kept:read() end)
+        return `{kept.filename} {kept.size} {e}`",
+    );
+    let body = part("name=\"file\"; filename=\"f\"", "", &"x".repeat(200_000)) + "--XX--\r\n";
+    assert_eq!(submit(&server, "/inline", MULTIPART, &body).body, "kept");
+    let later = server.get("/inline").body;
+    assert!(later.starts_with("f 200000") && later.contains("this file is gone"), "{later}");
+    // Other tests may run in this process, and have their own.
+    let gone = (0..100).any(|_| {
+        let none = unnamed_files() == 0;
+        if !none {
+            server.value("medusa.sleep(0.1)");
+        }
+        none
+    });
+    assert!(gone, "files without a name are still open: {}", unnamed_files());
+}
+
+/// How many files without a name this process, in which the server runs, has open.
+fn unnamed_files() -> usize {
+    let open = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let targets = open.filter_map(|entry| fs::read_link(entry.path()).ok());
+    targets.filter(|target| target.to_string_lossy().contains("/#")).count()
+}
+
+#[test]
+fn what_is_no_form_is_refused_with_its_status() {
+    let server = in_both(", limits = { body = 1e8 }", "req:form() return 'read'");
+    let many = "a=1&".repeat(1001);
+    let many_parts = part("name=\"a\"", "", "1").repeat(1001) + "--XX--\r\n";
+    let long = format!("a={}", "x".repeat(1024 * 1024 + 1));
+    let long_part = part("name=\"a\"", "", &"x".repeat(1024 * 1024 + 1)) + "--XX--\r\n";
+    let long_head = part("name=\"a\"", &format!("X-Long: {}\r\n", "x".repeat(40_000)), "1") + "--XX--\r\n";
+    let long_sum = part("name=\"a\"", "", &"x".repeat(1_000_000)).repeat(9) + "--XX--\r\n";
+    let long_preamble = "x".repeat(100_000) + "\r\n--XX--\r\n";
+    let latin = part("name=\"a\"", "Content-Type: text/plain; charset=iso-8859-1\r\n", "x") + "--XX--\r\n";
+    let nameless = part("filename=\"a\"", "", "x") + "--XX--\r\n";
+    let cut = part("name=\"a\"", "", "x");
+    for (kind, body, status) in [
+        (URLENCODED, "a=1", 200),
+        ("text/plain", "a=1", 415),
+        ("multipart/form-data", "", 400),
+        (URLENCODED, many.as_str(), 413),
+        (URLENCODED, &long, 413),
+        ("application/x-www-form-urlencoded; charset=utf-16", "", 415),
+        (MULTIPART, "--XX--\r\n", 200),
+        (MULTIPART, &many_parts, 413),
+        (MULTIPART, &long_part, 413),
+        (MULTIPART, &long_sum, 413),
+        (MULTIPART, &long_head, 400),
+        (MULTIPART, &long_preamble, 400),
+        (MULTIPART, &latin, 415),
+        (MULTIPART, &nameless, 400),
+        (MULTIPART, &cut, 400),
+        (MULTIPART, "", 400),
+        (MULTIPART, "--XX\r\n\r\n\r\n--XX--", 400),
+        (MULTIPART, "--XX\r\nno field\r\n\r\nx\r\n--XX--", 400),
+        (MULTIPART, "--XXY\r\n", 400),
+    ] {
+        for path in ["/inline", "/file"] {
+            let answer = submit(&server, path, kind, body);
+            let shown: String = body.chars().take(60).collect();
+            assert_eq!(answer.status, status, "{path} {kind}: {shown:?}");
+        }
+    }
+}

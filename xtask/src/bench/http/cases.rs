@@ -1,0 +1,205 @@
+//! What both servers are asked for, case by case.
+
+use crate::bench::compare::{Goal, Unit};
+use crate::bench::load::{H2load, Handshakes, Load, Pipeline, Wrk};
+use crate::bench::tls::Exchange;
+
+/// One thing that is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Case {
+    /// What selects it, with others, on the command line.
+    pub(super) group: &'static str,
+    /// Its name in the report.
+    pub(super) name: &'static str,
+    /// The listener it is asked on.
+    pub(super) listener: Listener,
+    pub(super) path: &'static str,
+    pub(super) load: Load,
+    pub(super) unit: Unit,
+    pub(super) goal: Goal,
+    /// What must come back.
+    pub(super) answer: Answer,
+}
+
+/// The listeners a server can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listener {
+    Plain,
+    H2c,
+    Tls,
+}
+
+/// What must come back, or the comparison means nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// 200 and the same body from both.
+    Same,
+    /// 404 from both.
+    Missing,
+    /// 200 in this content coding from both; the bytes may differ, and are told.
+    Coded(&'static str),
+    /// The same, and the neighbour does not know the coding.
+    OursCoded(&'static str),
+    /// What the load generator counts as success; the neighbour cannot do it.
+    OursAlone,
+    /// What the load generator counts as success: no client at hand speaks the protocol.
+    Counted,
+}
+
+impl Answer {
+    /// Whether the neighbour is asked too.
+    pub(super) fn of_both(self) -> bool {
+        !matches!(self, Self::OursCoded(_) | Self::OursAlone)
+    }
+}
+
+/// The groups, in the order of the report.
+pub(super) const GROUPS: [&str; 9] =
+    ["small", "script", "missing", "files", "pipeline", "tls", "h2", "h2c", "compress"];
+
+/// A small file, and the usual load: what most cases vary.
+const SMALL: Case = Case {
+    group: "small",
+    name: "4 KB file",
+    listener: Listener::Plain,
+    path: "/4k.bin",
+    load: Load::Wrk(Wrk::USUAL),
+    unit: Unit::Request,
+    goal: Goal::AtMost(0.90),
+    answer: Answer::Same,
+};
+
+/// A large file: few connections, so that none starves, and patience for a hundred megabytes.
+const LARGE: Case = Case {
+    group: "files",
+    name: "1 MB file",
+    path: "/1m.bin",
+    load: Load::Wrk(Wrk { connections: 8, patience: 30, ..Wrk::USUAL }),
+    unit: Unit::Gigabyte,
+    goal: Goal::AtMost(1.20),
+    ..SMALL
+};
+
+const ONE_DEEP: &str = "pipeline, 1 deep";
+/// A file so small that heads and system calls are all there is to it.
+const PIPELINE: Case = Case {
+    group: "pipeline",
+    name: ONE_DEEP,
+    path: "/tiny.bin",
+    load: Load::Wrk(Wrk { pipeline: Pipeline::Deep(1), ..Wrk::USUAL }),
+    goal: Goal::Open,
+    ..SMALL
+};
+
+/// A full handshake, then a request for the smallest file.
+const HANDSHAKE: Case = Case {
+    group: "tls",
+    name: "TLS handshake, full",
+    listener: Listener::Tls,
+    path: "/tiny.bin",
+    load: Load::Handshakes(Handshakes { exchange: Exchange::X25519, resumed: false }),
+    unit: Unit::Connection,
+    goal: Goal::AtMost(1.00),
+    ..SMALL
+};
+
+/// Ten streams on each of sixteen connections.
+const H2: Case = Case {
+    group: "h2",
+    name: "h2 4 KB, 10 streams",
+    listener: Listener::Tls,
+    load: Load::H2load(H2load { connections: 16, streams: 10 }),
+    goal: Goal::Open,
+    ..SMALL
+};
+
+/// Text that an answer is made of at each request, coded each time.
+const GZIP: Case = Case {
+    group: "compress",
+    name: "gzip, 100 KB answer",
+    path: "/text",
+    load: Load::Wrk(Wrk { header: Some("Accept-Encoding: gzip"), ..Wrk::USUAL }),
+    goal: Goal::Open,
+    answer: Answer::Coded("gzip"),
+    ..SMALL
+};
+const ZSTD: Load = Load::Wrk(Wrk { header: Some("Accept-Encoding: zstd"), ..Wrk::USUAL });
+
+/// Every case.
+pub(super) const CASES: [Case; 17] = [
+    SMALL,
+    Case { group: "script", name: "script handler", path: "/hello/world", ..SMALL },
+    Case {
+        group: "missing",
+        name: "404",
+        path: "/no-such-file",
+        load: Load::Wrk(Wrk { refused: true, ..Wrk::USUAL }),
+        goal: Goal::Open,
+        answer: Answer::Missing,
+        ..SMALL
+    },
+    LARGE,
+    Case { name: "100 MB file", path: "/100m.bin", ..LARGE },
+    PIPELINE,
+    Case {
+        name: "pipeline, 16 deep",
+        load: Load::Wrk(Wrk { pipeline: Pipeline::Deep(16), ..Wrk::USUAL }),
+        goal: Goal::Gain { over: ONE_DEEP, at_least: 4.0 },
+        ..PIPELINE
+    },
+    Case { group: "tls", name: "TLS 4 KB file", listener: Listener::Tls, goal: Goal::AtMost(1.00), ..SMALL },
+    HANDSHAKE,
+    Case {
+        name: "TLS handshake, resumed",
+        load: Load::Handshakes(Handshakes { exchange: Exchange::X25519, resumed: true }),
+        ..HANDSHAKE
+    },
+    Case {
+        name: "TLS handshake, ML-KEM",
+        load: Load::Handshakes(Handshakes { exchange: Exchange::PostQuantum, resumed: false }),
+        goal: Goal::Open,
+        answer: Answer::OursAlone,
+        ..HANDSHAKE
+    },
+    H2,
+    Case {
+        group: "h2c",
+        name: "h2c 4 KB, 10 streams",
+        listener: Listener::H2c,
+        answer: Answer::Counted,
+        ..H2
+    },
+    GZIP,
+    Case { name: "zstd, 100 KB answer", load: ZSTD, answer: Answer::OursCoded("zstd"), ..GZIP },
+    Case { name: "gzip, 100 KB file", path: "/text.txt", ..GZIP },
+    Case {
+        name: "zstd, 100 KB file",
+        path: "/text.txt",
+        load: ZSTD,
+        answer: Answer::OursCoded("zstd"),
+        ..GZIP
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_case_can_be_chosen_and_told_apart() {
+        for (index, case) in CASES.iter().enumerate() {
+            assert!(GROUPS.contains(&case.group), "{}", case.name);
+            assert!(CASES[..index].iter().all(|other| other.name != case.name), "{}", case.name);
+        }
+        assert!(GROUPS.iter().all(|group| CASES.iter().any(|case| case.group == *group)));
+    }
+
+    #[test]
+    fn a_gain_is_over_a_case_of_the_same_group() {
+        for case in &CASES {
+            if let Goal::Gain { over, .. } = case.goal {
+                assert!(CASES.iter().any(|other| other.name == over && other.group == case.group));
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Many connections that do nothing.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, ipproto, socket_with};
+use rustls::ClientConfig;
+
+use super::{PATH, SIZE};
+use crate::bench::side::Side;
+use crate::bench::tls::{self, Exchange};
+use crate::error::{Error, Result};
+
+/// Threads that open them: enough to keep both cores busy while some wait.
+const THREADS: u32 = 8;
+/// Connections from one source address: what a server allows one client, and far below the ports there are.
+const EACH_SOURCE: u32 = 100;
+/// How long a request may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The largest head of an answer, in bytes.
+const MOST: usize = 4096;
+
+/// The connections.
+#[derive(Debug)]
+pub(super) struct Herd(Vec<TcpStream>);
+
+impl Herd {
+    /// Opens so many. With `asked`, each makes a request and reads the answer.
+    pub(super) fn open(side: &Side, count: u32, asked: bool) -> Result<Self> {
+        let client = match side.identity() {
+            Some(identity) if asked => Some(identity.client(Exchange::X25519, false)?),
+            _ => None,
+        };
+        let address = side.address;
+        let open = |index| one(address, index, asked, client.as_ref());
+        let threads = thread::scope(|scope| {
+            let threads = (0..THREADS).map(|first| {
+                let indices = (first..count).step_by(THREADS as usize);
+                scope.spawn(move || indices.map(open).collect::<io::Result<Vec<TcpStream>>>())
+            });
+            // Collected first: all of them have started before the first is waited for.
+            let threads: Vec<_> = threads.collect();
+            threads.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+        });
+        let mut all = Vec::new();
+        for thread in threads {
+            let opened =
+                thread.map_err(|_panic| Error::Found("a thread of the client panicked".to_owned()))?;
+            all.extend(opened.map_err(|error| {
+                side.fault(&format!("must hold {count} connections, but one could not be made: {error}"))
+            })?);
+        }
+        Ok(Self(all))
+    }
+
+    /// Holds them for so long. The server must neither close one nor send a byte.
+    pub(super) fn hold(&self, side: &Side, time: Duration) -> Result {
+        let deadline = Instant::now() + time;
+        let mut files: Vec<PollFd<'_>> =
+            self.0.iter().map(|socket| PollFd::new(socket, PollFlags::IN | PollFlags::RDHUP)).collect();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = Timespec::try_from(left).ok();
+            match poll(&mut files, timeout.as_ref()) {
+                Ok(0) => return Ok(()),
+                Ok(closed) => {
+                    return Err(side.fault(&format!(
+                        "must leave idle connections alone, but closed or wrote to {closed} of {}",
+                        self.0.len()
+                    )));
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(Error::Io { what: "poll".to_owned(), source: errno.into() }),
+            }
+        }
+    }
+}
+
+fn one(
+    address: SocketAddr,
+    index: u32,
+    asked: bool,
+    client: Option<&Arc<ClientConfig>>,
+) -> io::Result<TcpStream> {
+    let socket =
+        socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, Some(ipproto::TCP))?;
+    bind(&socket, &SocketAddrV4::new(source(index), 0))?;
+    connect(&socket, &address)?;
+    let mut socket = TcpStream::from(socket);
+    if !asked {
+        return Ok(socket);
+    }
+    socket.set_read_timeout(Some(PATIENCE))?;
+    let Some(client) = client else {
+        ask(&mut socket)?;
+        return Ok(socket);
+    };
+    let mut stream = tls::over(socket, client)?;
+    ask(&mut stream)?;
+    // The session is forgotten, the connection stays open.
+    Ok(stream.into_parts().1)
+}
+
+/// Every hundred connections another address of 127.0.0.0/8.
+fn source(index: u32) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 1)) + index / EACH_SOURCE)
+}
+
+/// One request, and the whole of its answer.
+fn ask(stream: &mut (impl Read + Write)) -> io::Result<()> {
+    stream.write_all(format!("GET {PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes())?;
+    let mut answer = Vec::with_capacity(MOST);
+    let mut piece = [0; MOST];
+    while !is_whole(&answer)? {
+        let count = stream.read(&mut piece)?;
+        if count == 0 || answer.len() > MOST {
+            return Err(io::Error::other("it ended or went on in the middle of an answer"));
+        }
+        answer.extend_from_slice(&piece[..count]);
+    }
+    Ok(())
+}
+
+/// Whether head and body are there; another answer than 200 with the file is an error.
+fn is_whole(answer: &[u8]) -> io::Result<bool> {
+    let Some(blank) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(false) };
+    if !answer.starts_with(b"HTTP/1.1 200 ") {
+        let line = String::from_utf8_lossy(&answer[..answer.len().min(40)]).into_owned();
+        return Err(io::Error::other(format!("it answered {line:?}")));
+    }
+    Ok(answer.len() - blank - 4 >= SIZE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::idle::accepted;
+    use crate::bench::nginx;
+    use crate::bench::side::Wire;
+    use crate::bench::tls::Identity;
+
+    #[test]
+    fn no_source_address_has_more_than_its_share() {
+        assert_eq!(source(0), source(99));
+        assert_eq!(source(100), Ipv4Addr::new(127, 1, 0, 2));
+        assert_eq!(source(25_600), Ipv4Addr::new(127, 1, 1, 1));
+    }
+
+    #[test]
+    fn connections_that_asked_or_did_not_are_held_in_the_clear_and_over_tls() {
+        for tls in [false, true] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let wire = if tls {
+                Wire::Tls(Arc::new(Identity::make(folder.path()).expect("TLS")))
+            } else {
+                Wire::Plain
+            };
+            let side = nginx::with_a_file(folder.path(), wire);
+            for asked in [false, true] {
+                let herd = Herd::open(&side, 150, asked).expect("open");
+                accepted::wait(&side, &herd, 150).expect("accepted");
+                herd.hold(&side, Duration::from_millis(1)).expect("left alone");
+            }
+        }
+    }
+
+    #[test]
+    fn a_connection_that_the_server_ends_is_not_idle() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let side = nginx::with_a_file(folder.path(), Wire::Plain);
+        let herd = Herd::open(&side, 2, false).expect("open");
+        (&herd.0[0]).write_all(b"GET /tiny.bin HTTP/1.0\r\n\r\n").expect("write");
+        let error = herd.hold(&side, PATIENCE).expect_err("one is closed").to_string();
+        assert!(error.contains("closed or wrote to 1 of 2"), "{error}");
+    }
+
+    #[test]
+    fn an_answer_is_whole_with_its_body() {
+        let head = b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n".to_vec();
+        assert!(!is_whole(&head[..head.len() - 1]).expect("a part"));
+        assert!(!is_whole(&head).expect("no body"));
+        assert!(is_whole(&[head, vec![b'm'; SIZE]].concat()).expect("whole"));
+        let error = is_whole(b"HTTP/1.1 503 No\r\n\r\n").expect_err("refused").to_string();
+        assert!(error.contains("503"), "{error}");
+    }
+}

@@ -1,0 +1,169 @@
+//! Load of TLS handshakes: each connection is made, asks once, and is closed by the server.
+//!
+//! wrk and h2load cannot do this: neither says whether a handshake was a full one or resumed a session, which differ
+//! several times in cost. This client decides which it wants, and counts a handshake of the other kind as an error.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustls::{ClientConfig, HandshakeKind};
+
+use super::{Counted, Errors, Target};
+use crate::bench::tls::{self, Exchange};
+use crate::error::{Error, Result};
+
+/// Threads, each with one connection at a time: enough that the server always has one to work on.
+const THREADS: usize = 16;
+/// How long a connection may take as a whole, per step.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The most that is read of a response, in bytes.
+const MOST: u64 = 1 << 16;
+
+/// How the handshakes are made.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::bench) struct Handshakes {
+    /// The key exchange.
+    pub(in crate::bench) exchange: Exchange,
+    /// Resume the session of an earlier connection, instead of a full handshake with certificate and signature.
+    pub(in crate::bench) resumed: bool,
+}
+
+/// What one thread saw.
+#[derive(Debug, Default)]
+struct Tally {
+    latencies: Vec<Duration>,
+    bytes: u64,
+    errors: Errors,
+}
+
+impl Handshakes {
+    pub(super) fn press(self, seconds: u32, target: Target<'_>) -> Result<Counted> {
+        let Some(identity) = target.identity else {
+            return Err(Error::Found(format!("{} is not encrypted: no handshake to measure", target.url())));
+        };
+        // Each thread its own client: a session is then resumed by whoever began it, and no thread waits for another.
+        let clients =
+            (0..THREADS).map(|_| identity.client(self.exchange, self.resumed)).collect::<Result<Vec<_>>>()?;
+        let start = Instant::now();
+        let deadline = start + Duration::from_secs(seconds.into());
+        let tallies = thread::scope(|scope| {
+            let threads =
+                clients.iter().map(|client| scope.spawn(move || self.until(deadline, client, target)));
+            // Collected first: all of them have started before the first is waited for.
+            let threads: Vec<_> = threads.collect();
+            threads.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+        });
+        let mut all = Tally::default();
+        for tally in tallies {
+            all.add(tally.map_err(|_panic| Error::Found("a thread of the TLS client panicked".to_owned()))?);
+        }
+        let counted = Counted::of_latencies(all.latencies, start.elapsed(), all.bytes);
+        Ok(Counted { errors: all.errors, ..counted })
+    }
+
+    fn until(self, deadline: Instant, client: &Arc<ClientConfig>, target: Target<'_>) -> Tally {
+        let mut tally = Tally::default();
+        if self.resumed {
+            // The session that the first counted connection resumes.
+            let _seen_by_the_next = connection(client, target);
+        }
+        while Instant::now() < deadline {
+            let began = Instant::now();
+            match connection(client, target) {
+                Ok((kind, answer)) => {
+                    tally.latencies.push(began.elapsed());
+                    tally.bytes += answer.len() as u64;
+                    let wanted = if self.resumed { HandshakeKind::Resumed } else { HandshakeKind::Full };
+                    if kind != Some(wanted) || !answer.starts_with(b"HTTP/1.1 200") {
+                        tally.errors.status += 1;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => tally.errors.timeout += 1,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => tally.errors.connect += 1,
+                Err(_broken) => tally.errors.read += 1,
+            }
+        }
+        tally
+    }
+}
+
+/// One connection from beginning to end: how it began, and the whole answer.
+fn connection(
+    client: &Arc<ClientConfig>,
+    target: Target<'_>,
+) -> io::Result<(Option<HandshakeKind>, Vec<u8>)> {
+    let socket = TcpStream::connect_timeout(&target.address, PATIENCE)?;
+    socket.set_nodelay(true)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    let mut stream = tls::over(socket, client)?;
+    let request = format!("GET {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", target.path);
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    Read::by_ref(&mut stream).take(MOST).read_to_end(&mut answer)?;
+    Ok((stream.conn.handshake_kind(), answer))
+}
+
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.latencies.extend(other.latencies);
+        self.bytes += other.bytes;
+        self.errors.connect += other.errors.connect;
+        self.errors.read += other.errors.read;
+        self.errors.timeout += other.errors.timeout;
+        self.errors.status += other.errors.status;
+    }
+}
+
+/// No command can be typed for it: what it does, in words.
+impl fmt::Display for Handshakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.resumed { "resumed" } else { "full" };
+        let exchange = match self.exchange {
+            Exchange::X25519 => "X25519",
+            Exchange::PostQuantum => "X25519MLKEM768",
+        };
+        write!(f, "{THREADS} threads, {kind} handshakes, {exchange}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::load::Load;
+    use crate::bench::nginx;
+    use crate::bench::side::Wire;
+    use crate::bench::tls::Identity;
+
+    #[test]
+    fn a_handshake_of_the_other_kind_is_an_error() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let identity = Arc::new(Identity::make(folder.path()).expect("an identity"));
+        let side = nginx::with_a_file(folder.path(), Wire::Tls(Arc::clone(&identity)));
+        for resumed in [false, true] {
+            let load = Handshakes { exchange: Exchange::X25519, resumed };
+            let counted = side.press(&Load::Handshakes(load), 1, "/tiny.bin").expect("all of the kind");
+            assert!(counted.requests > 1 && counted.p99 > Duration::ZERO, "{counted:?}");
+        }
+        // A client without memory makes full handshakes, whatever is wanted.
+        let target = Target { address: side.address, path: "/tiny.bin", identity: Some(&identity) };
+        let forgetful = identity.client(Exchange::X25519, false).expect("a client");
+        let deadline = Instant::now() + Duration::from_millis(50);
+        let tally =
+            Handshakes { exchange: Exchange::X25519, resumed: true }.until(deadline, &forgetful, target);
+        assert_eq!(tally.errors.status, tally.latencies.len() as u64);
+        assert!(tally.errors.status > 0);
+    }
+
+    #[test]
+    fn a_plain_target_has_no_handshake_to_measure() {
+        let load = Handshakes { exchange: Exchange::X25519, resumed: false };
+        let target = Target { address: ([127, 0, 0, 1], 9).into(), path: "/", identity: None };
+        let error = load.press(1, target).expect_err("not encrypted").to_string();
+        assert_eq!(error, "http://127.0.0.1:9/ is not encrypted: no handshake to measure");
+    }
+}

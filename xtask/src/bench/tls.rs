@@ -1,0 +1,137 @@
+//! TLS for benches: the certificate both servers show, and a client that says which key exchange it wants.
+//!
+//! Invariant: both servers show the same certificate, and a client accepts no other, so a bench cannot measure a
+//! server that is not the one it started.
+
+use std::fs;
+use std::io;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::Resumption;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::cmd::Cmd;
+use crate::error::{Error, Result};
+
+/// The name in the certificate, which clients ask for.
+const NAME: &str = "localhost";
+
+/// A connection to a server under load.
+pub(super) type TlsStream = StreamOwned<ClientConnection, TcpStream>;
+
+/// A self-signed ECDSA P-256 certificate with its key, as files.
+#[derive(Debug)]
+pub(super) struct Identity {
+    /// The certificate, PEM.
+    pub(super) certificate: PathBuf,
+    /// Its private key, PEM.
+    pub(super) key: PathBuf,
+    /// What a client trusts: this certificate alone.
+    roots: Arc<RootCertStore>,
+}
+
+/// The key exchange a client offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exchange {
+    /// X25519, which every server knows.
+    X25519,
+    /// X25519MLKEM768: what browsers prefer, where the server knows it.
+    PostQuantum,
+}
+
+impl Identity {
+    /// Makes one and writes `cert.pem` and `key.pem` into `folder`.
+    pub(super) fn make(folder: &Path) -> Result<Self> {
+        let made = rcgen::generate_simple_self_signed([NAME.to_owned(), "127.0.0.1".to_owned()]);
+        let made = made.map_err(|error| Error::Found(format!("cannot make a certificate: {error}")))?;
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).map_err(refused)?;
+        let [certificate, key] = ["cert.pem", "key.pem"].map(|name| folder.join(name));
+        fs::write(&certificate, made.cert.pem()).map_err(Error::io("write", &certificate))?;
+        fs::write(&key, made.signing_key.serialize_pem()).map_err(Error::io("write", &key))?;
+        Ok(Self { certificate, key, roots: Arc::new(roots) })
+    }
+
+    /// A client of HTTP/1.1 over TLS 1.3 that expects this identity. With `resume` it remembers its sessions; without,
+    /// every handshake is a full one.
+    pub(super) fn client(&self, exchange: Exchange, resume: bool) -> Result<Arc<ClientConfig>> {
+        let group = match exchange {
+            Exchange::X25519 => aws_lc_rs::kx_group::X25519,
+            Exchange::PostQuantum => aws_lc_rs::kx_group::X25519MLKEM768,
+        };
+        let provider = CryptoProvider { kx_groups: vec![group], ..aws_lc_rs::default_provider() };
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(refused)?;
+        let mut config = builder.with_root_certificates(Arc::clone(&self.roots)).with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.resumption = if resume { Resumption::in_memory_sessions(64) } else { Resumption::disabled() };
+        Ok(Arc::new(config))
+    }
+}
+
+/// Begins TLS; the handshake takes place with the first byte written or read.
+pub(super) fn over(stream: TcpStream, config: &Arc<ClientConfig>) -> io::Result<TlsStream> {
+    let name = ServerName::try_from(NAME).map_err(io::Error::other)?;
+    let connection = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
+    Ok(StreamOwned::new(connection, stream))
+}
+
+/// What a client built on the system's OpenSSL (wrk, h2load) and the server at `address` agree on.
+pub(super) fn agreed_with_openssl(address: std::net::SocketAddr) -> Result<String> {
+    let client = Cmd::new("openssl").args(["s_client", "-brief", "-connect"]).args([address.to_string()]);
+    let output = client.to_command().output();
+    let output = output.map_err(|source| Error::Start { command: client.to_string(), source })?;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    agreement(&told).ok_or_else(|| Error::Found(format!("`{client}` made no connection:\n{told}")))
+}
+
+/// The version of the system's OpenSSL, which nginx, wrk and h2load run on.
+pub(super) fn openssl_version() -> Result<String> {
+    let output = Cmd::new("openssl").args(["version"]).output()?;
+    let text = String::from_utf8_lossy(&output).into_owned();
+    Ok(text.split(" (").next().unwrap_or_default().trim().to_owned())
+}
+
+fn agreement(told: &str) -> Option<String> {
+    let value = |name: &str| told.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    Some(format!(
+        "{}, {}, {}",
+        value("Protocol version:")?,
+        value("Ciphersuite:")?,
+        value("Server Temp Key:").unwrap_or("unknown key exchange")
+    ))
+}
+
+fn refused(error: rustls::Error) -> Error {
+    Error::Found(format!("cannot set up a TLS client: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_openssl_agreed_on_is_read() {
+        let told = "Can't use SSL_get_servername\nProtocol version: TLSv1.3\nCiphersuite: TLS_AES_256_GCM_SHA384\n\
+                    Server Temp Key: X25519, 253 bits\nDONE\n";
+        assert_eq!(agreement(told).as_deref(), Some("TLSv1.3, TLS_AES_256_GCM_SHA384, X25519, 253 bits"));
+        assert_eq!(agreement("connect: Connection refused\n"), None);
+    }
+
+    #[test]
+    fn an_identity_is_made_of_two_files_and_clients() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let identity = Identity::make(folder.path()).expect("an identity");
+        let text = |path: &Path| fs::read_to_string(path).expect("a file");
+        assert!(text(&identity.certificate).contains("BEGIN CERTIFICATE"));
+        assert!(text(&identity.key).contains("PRIVATE KEY"));
+        for exchange in [Exchange::X25519, Exchange::PostQuantum] {
+            identity.client(exchange, true).expect("a client");
+        }
+    }
+}
