@@ -1,10 +1,6 @@
 //! The reference of sessions.
 
-use crate::reference::{Class, Item, Reach};
-
-const fn item(path: &'static str, signature: &'static str, doc: &'static str) -> Item {
-    Item { path, signature, reach: Reach::Everywhere, doc }
-}
+use crate::reference::{Class, item};
 
 pub(crate) const CLASS: Class = Class {
     name: "WebSocket",
