@@ -70,7 +70,8 @@ pub(crate) async fn exchange(
     if let Some(hsts) = server.parts.hsts.as_ref().filter(|_| secure) {
         response.headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
     }
-    if last {
+    // A 101 is the last response anyway, and its `Connection` says something else.
+    if last && response.upgrade.is_none() {
         if version == Version::HTTP_2 {
             exchanged.connection().conn.drain();
         } else {
@@ -357,6 +358,7 @@ fn send(response: Response, version: Version, mut exchanged: Exchanged) -> http:
         None => SentBody::new(body, exchanged),
         Some(upgrade) => {
             let connection = Rc::clone(exchanged.connection());
+            exchanged.let_go();
             connection.upgrade_to(upgrade, exchanged);
             SentBody::none()
         }

@@ -43,6 +43,11 @@ pub trait Handler: fmt::Debug + Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(())))
     }
 
+    /// A Site without this handler has been published. Requests under way finish with it; what would go on for hours (a
+    /// `WebSocket`) is to be ended. A handler that is published again is prepared again first. The default has nothing
+    /// to end.
+    fn retire(&self) {}
+
     /// What this handler is and does, for the operator.
     fn status(&self) -> Status;
 }

@@ -24,6 +24,7 @@ mod response;
 pub mod router;
 mod server;
 mod upgrade;
+pub mod websocket;
 
 pub use admission::Admission;
 pub use body::{Body, BodyError, BodyStream};

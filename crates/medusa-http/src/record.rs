@@ -16,7 +16,7 @@ use medusa_proto::access::{self, Peer, Record};
 
 use crate::body::{Body, BodyError};
 use crate::connection::Connection;
-use crate::server::{PinnedServer, Server};
+use crate::server::{Counters, PinnedServer, Server, ServerCounters};
 
 /// How long a record may wait on its worker before it goes to its sink.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
@@ -32,9 +32,20 @@ pub(crate) struct Exchanged {
     server: Option<PinnedServer>,
     /// Where it stands among the server's mounts.
     mount: Option<usize>,
+    /// In place of the server, once that was let go of.
+    kept: Option<Box<Kept>>,
     pub(crate) status: StatusCode,
     pub(crate) sent: u64,
     record: Option<Box<Pending>>,
+}
+
+/// What the end of an exchange needs of its server.
+#[derive(Debug)]
+struct Kept {
+    mount: Option<Arc<Counters>>,
+    counters: Arc<ServerCounters>,
+    log: Option<Arc<dyn Sink>>,
+    name: Arc<str>,
 }
 
 /// What the record needs of the request. All of it shares the buffer the head was read into: nothing is copied yet.
@@ -65,13 +76,29 @@ impl Exchanged {
     ) -> Self {
         connection.begin();
         let record = server.parts.log.is_some().then(|| Box::new(Pending::new(client, request)));
-        Self { connection, server: Some(server), mount: None, status: client_left(), sent: 0, record }
+        Self {
+            connection,
+            server: Some(server),
+            mount: None,
+            kept: None,
+            status: client_left(),
+            sent: 0,
+            record,
+        }
     }
 
     /// An exchange that no server takes.
     pub(crate) fn unrouted(connection: Rc<Connection>) -> Self {
         connection.begin();
-        Self { connection, server: None, mount: None, status: client_left(), sent: 0, record: None }
+        Self {
+            connection,
+            server: None,
+            mount: None,
+            kept: None,
+            status: client_left(),
+            sent: 0,
+            record: None,
+        }
     }
 
     pub(crate) fn connection(&self) -> &Rc<Connection> {
@@ -81,18 +108,46 @@ impl Exchanged {
     pub(crate) fn mounted(&mut self, mount: usize) {
         self.mount = Some(mount);
     }
+
+    /// Lets go of the server as it was, with all its handlers and what they hold: for an exchange that may last for
+    /// hours.
+    pub(crate) fn let_go(&mut self) {
+        let Some(server) = self.server.take() else { return };
+        let parts = &server.parts;
+        self.kept = Some(Box::new(Kept {
+            mount: self.mount.and_then(|at| parts.mounts.get(at)).map(|mount| Arc::clone(&mount.counters)),
+            counters: Arc::clone(&parts.counters),
+            log: parts.log.clone(),
+            name: Arc::clone(&parts.name),
+        }));
+    }
+
+    fn end(
+        &self,
+        mount: Option<&Counters>,
+        counters: &ServerCounters,
+        log: Option<&Arc<dyn Sink>>,
+        name: &str,
+    ) {
+        if let Some(mount) = mount {
+            mount.count(self.status);
+        }
+        counters.requests.count(self.status);
+        if let (Some(pending), Some(sink)) = (&self.record, log) {
+            write(sink, &pending.record(self.status, self.sent, name));
+        }
+    }
 }
 
 impl Drop for Exchanged {
     fn drop(&mut self) {
         self.connection.end(self.status == client_left());
-        let Some(server) = &self.server else { return };
-        if let Some(mount) = self.mount.and_then(|at| server.parts.mounts.get(at)) {
-            mount.counters.count(self.status);
-        }
-        server.parts.counters.requests.count(self.status);
-        if let (Some(pending), Some(sink)) = (&self.record, &server.parts.log) {
-            write(sink, &pending.record(self.status, self.sent, &server.parts.name));
+        if let Some(server) = &self.server {
+            let parts = &server.parts;
+            let mount = self.mount.and_then(|at| parts.mounts.get(at)).map(|mount| &*mount.counters);
+            self.end(mount, &parts.counters, parts.log.as_ref(), &parts.name);
+        } else if let Some(kept) = &self.kept {
+            self.end(kept.mount.as_deref(), &kept.counters, kept.log.as_ref(), &kept.name);
         }
     }
 }

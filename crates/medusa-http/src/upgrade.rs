@@ -51,7 +51,9 @@ pub(crate) async fn run(
     handle: &CorkHandle<Stream>,
     conn: &Conn,
 ) {
-    let before = conn.sent();
+    // The 101 may still be on its way.
+    let sent = || conn.sent() + handle.buffered() as u64;
+    let before = sent();
     let finish = Rc::new(Notify::new());
     let mut session = (upgrade.0)(Upgraded { io: handle.io(), finish: Rc::clone(&finish) });
     if conn.is_draining() {
@@ -71,5 +73,5 @@ pub(crate) async fn run(
         if ended || matches!(written, Poll::Ready(Err(_))) { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
-    exchanged.sent = conn.sent() - before;
+    exchanged.sent = sent().saturating_sub(before);
 }

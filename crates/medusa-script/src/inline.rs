@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderMap, StatusCode};
-use medusa_http::{Body, BodyError, Handler, HandlerError, HandlerFuture, Request, Response};
+use medusa_http::websocket::{Accepted, Sessions};
+use medusa_http::{Body, BodyError, Handler, HandlerError, HandlerFuture, PrepareFuture, Request, Response};
 use medusa_proto::status::Status;
 use tokio::sync::{mpsc, oneshot};
 
@@ -39,6 +40,7 @@ pub(crate) struct Answer {
 pub(crate) enum AnswerBody {
     Bytes(Bytes),
     Stream(mpsc::Receiver<Result<Bytes, String>>),
+    WebSocket(Accepted),
 }
 
 /// The way to one main VM. The VM ends when it was replaced and no link to it is left.
@@ -54,11 +56,12 @@ pub(crate) struct InlineHandler {
     function: u64,
     link: Link,
     origin: Arc<str>,
+    sessions: Sessions,
 }
 
 impl InlineHandler {
     pub(crate) fn new(function: u64, link: Link, origin: Arc<str>) -> Self {
-        Self { function, link, origin }
+        Self { function, link, origin, sessions: Sessions::default() }
     }
 }
 
@@ -91,6 +94,7 @@ impl Handler for InlineHandler {
                 .map_err(|_gone| HandlerError::internal("the main VM dropped the request"))??;
             let body = match answer.body {
                 AnswerBody::Bytes(bytes) => bytes.into(),
+                AnswerBody::WebSocket(accepted) => return Ok(accepted.into_response(&self.sessions)),
                 AnswerBody::Stream(chunks) => {
                     Body::Stream(Box::pin(stream::unfold(chunks, async |mut chunks| {
                         let chunk = chunks.recv().await?;
@@ -102,7 +106,16 @@ impl Handler for InlineHandler {
         })
     }
 
+    fn prepare(&self) -> PrepareFuture<'_> {
+        self.sessions.resume();
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn retire(&self) {
+        self.sessions.end();
+    }
+
     fn status(&self) -> Status {
-        Status::new("function", self.origin.to_string())
+        Status::new("function", self.origin.to_string()).field("websockets", self.sessions.open())
     }
 }

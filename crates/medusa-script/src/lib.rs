@@ -3,6 +3,7 @@
 //! - [`engine`]: the thread on which the main VM lives, and the [`Engine`] handle;
 //! - `main_vm`, `inline`, `transaction`: scripts, statements, timers, handlers given as functions, and what they change;
 //! - `worker`: handlers given as files, on every worker;
+//! - `websocket`: a session with a client;
 //! - `vm`, `preempt`, `task`: one VM, its sandbox, how it gives way and is stopped;
 //! - `request`, `forms`, `respond`, `producer`, `events`: what a handler is given and gives back;
 //! - `bindings`, [`mod@reference`]: what scripts can reach, and its documentation.
@@ -29,6 +30,7 @@ mod shared;
 mod task;
 mod transaction;
 mod vm;
+mod websocket;
 mod worker;
 
 pub use engine::{Engine, Evaluated, Loaded, Program, ProgramSource, check};

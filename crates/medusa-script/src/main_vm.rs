@@ -25,12 +25,13 @@ use crate::call::{call, vm_error};
 use crate::error::ScriptError;
 use crate::inline::{Answer, AnswerBody, Call, InlineHandler, Link, QUEUED_CALLS, QUEUED_CHUNKS};
 use crate::producer::Producer;
-use crate::request::Requests;
+use crate::request::{OpenRequest, Requests};
 use crate::require::{Modules, Sources};
 use crate::respond::ReplyBody;
 use crate::task::{Budget, TaskError};
 use crate::transaction::Transaction;
 use crate::vm::{Vm, load};
+use crate::websocket::{Session, Start};
 use crate::worker::Scripts;
 
 /// A main VM.
@@ -42,6 +43,14 @@ pub(crate) struct MainVm {
     statement: Function,
     timers: Rc<Timers>,
     requests_running: Cell<usize>,
+    sessions_running: Cell<usize>,
+}
+
+/// What goes on after an answer.
+enum Rest {
+    Nothing,
+    Producer(Producer),
+    Session(Session, OpenRequest),
 }
 
 /// The handler functions of one VM, and the way for others to reach them.
@@ -113,6 +122,7 @@ impl MainVm {
             statement,
             timers: Rc::default(),
             requests_running: Cell::new(0),
+            sessions_running: Cell::new(0),
         });
         spawn_local(Rc::clone(&main).take_calls(requests, incoming));
         Ok((main, calls))
@@ -124,13 +134,19 @@ impl MainVm {
             let (main, requests) = (Rc::clone(&self), requests.clone());
             spawn_local(async move {
                 main.requests_running.set(main.requests_running.get() + 1);
-                main.take_call(&requests, call).await;
+                let session = main.take_call(&requests, call).await;
                 main.requests_running.set(main.requests_running.get() - 1);
+                if let Some((session, open)) = session {
+                    main.sessions_running.set(main.sessions_running.get() + 1);
+                    session.run(Rc::clone(&main.vm), open).await;
+                    main.sessions_running.set(main.sessions_running.get() - 1);
+                }
             });
         }
     }
 
-    async fn take_call(&self, requests: &Requests, call: Call) {
+    /// Answers a call. What is returned begins now that the answer is on its way.
+    async fn take_call(&self, requests: &Requests, call: Call) -> Option<(Session, OpenRequest)> {
         let Call { function, request, mut answer } = call;
         let origin = format!("request {} {}", request.head.method, request.head.path());
         let transaction = Transaction::lazy(Arc::clone(&self.live), origin, None);
@@ -138,27 +154,34 @@ impl MainVm {
         let answered = tokio::select! {
             answered = answering => answered,
             // The client left: nobody waits for the rest.
-            () = answer.closed() => return,
+            () = answer.closed() => return None,
         };
         let answered = match answered {
             Ok(answered) => answered,
-            Err(error) => return drop(answer.send(Err(error))),
+            Err(error) => {
+                drop(answer.send(Err(error)));
+                return None;
+            }
         };
         // A handler may change the site; the change is published with its answer.
         if let Err(error) = self.commit(&transaction).await {
-            return drop(answer.send(Err(HandlerError::internal(error))));
+            drop(answer.send(Err(HandlerError::internal(error))));
+            return None;
         }
-        let (reply, producer) = answered;
-        let chunks = producer.map(|producer| (mpsc::channel(QUEUED_CHUNKS), producer));
-        match chunks {
-            None => drop(answer.send(Ok(reply))),
-            Some(((sender, receiver), producer)) => {
+        match answered {
+            (reply, Rest::Nothing) => drop(answer.send(Ok(reply))),
+            (reply, Rest::Producer(producer)) => {
+                let (sender, receiver) = mpsc::channel(QUEUED_CHUNKS);
                 let reply = Answer { body: AnswerBody::Stream(receiver), ..reply };
                 if answer.send(Ok(reply)).is_ok() {
                     produce(producer, sender).await;
                 }
             }
+            (reply, Rest::Session(session, open)) => {
+                return answer.send(Ok(reply)).is_ok().then_some((session, open));
+            }
         }
+        None
     }
 
     async fn answer(
@@ -166,18 +189,22 @@ impl MainVm {
         requests: &Requests,
         function: u64,
         request: Request,
-    ) -> Result<(Answer, Option<Producer>), HandlerError> {
+    ) -> Result<(Answer, Rest), HandlerError> {
         let handler = self.functions.by_id.borrow().get(&function).cloned();
         let handler = handler.ok_or_else(|| HandlerError::internal("this handler's function is gone"))?;
         let (reply, open) = call(&self.vm, requests, &handler, request).await?;
-        let (body, producer) = match reply.body {
-            ReplyBody::Bytes(bytes) => (bytes, None),
+        let (body, rest) = match reply.body {
+            ReplyBody::Bytes(bytes) => (AnswerBody::Bytes(bytes), Rest::Nothing),
             ReplyBody::Producer(function) => {
                 let producer = Producer::new(&self.vm, function, open).map_err(vm_error)?;
-                (bytes::Bytes::new(), Some(producer))
+                (AnswerBody::Bytes(bytes::Bytes::new()), Rest::Producer(producer))
+            }
+            ReplyBody::WebSocket(start) => {
+                let Start { accepted, session } = *start;
+                (AnswerBody::WebSocket(accepted), Rest::Session(session, open))
             }
         };
-        Ok((Answer { status: reply.status, headers: reply.headers, body: AnswerBody::Bytes(body) }, producer))
+        Ok((Answer { status: reply.status, headers: reply.headers, body }, rest))
     }
 
     /// Publishes what a task changed and starts its timers. Returns the new generation, if there is one.
@@ -249,6 +276,7 @@ impl MainVm {
             .field("memory", Bytes(self.vm.lua().used_memory() as u64))
             .field("handler_functions", self.functions.by_id.borrow().len())
             .field("requests", self.requests_running.get())
+            .field("websockets", self.sessions_running.get())
             .field("timers", self.timers.count())
     }
 }

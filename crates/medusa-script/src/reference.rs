@@ -8,6 +8,7 @@ use crate::bindings::{cookie, events, fetch, handler, http, json, log, shared, s
 use crate::events::CLASS as EVENT_STREAM;
 use crate::forms::UPLOADED_FILE;
 use crate::request::{CLIENT_CERTIFICATE, TLS_INFO};
+use crate::websocket;
 
 /// Where a part of the API can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,6 +157,13 @@ const REQUEST: Class = Class {
             "(name: string) -> { string | UploadedFile }",
             "All values of a name in the form, in their order: several check boxes, several files.",
         ),
+        item(
+            "websocket",
+            "(run: (ws: WebSocket) -> (), options: WebSocketOptions?) -> Answer",
+            "Opens a session with the client, to be returned: `return req:websocket(function(ws) ... end)`. The function \
+             runs once the client has its answer, for as long as it likes. A request that does not open a session is \
+             answered 426 or 400, one from a page of another site 403, and the function is not called.",
+        ),
     ],
 };
 
@@ -225,6 +233,8 @@ const PAGES: &[Page] = &[
             cookie::OPTIONS,
             events::OPTIONS,
             EVENT_STREAM,
+            websocket::CLASS,
+            websocket::OPTIONS,
         ],
     },
     Page {
@@ -472,7 +482,7 @@ mod tests {
     use crate::worker::Scripts;
 
     /// What cannot be had without a request is tested with requests.
-    const OF_REQUESTS: [&str; 4] = ["Request", "UploadedFile", "EventStream", "FetchResponse"];
+    const OF_REQUESTS: [&str; 5] = ["Request", "WebSocket", "UploadedFile", "EventStream", "FetchResponse"];
 
     /// Every function and value below `table`, by path.
     fn paths(table: &Table, prefix: &str, found: &mut BTreeSet<String>) {

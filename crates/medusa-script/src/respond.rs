@@ -3,11 +3,13 @@
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use medusa_http::{Body, Response};
 use mlua::{Table, Value};
 
 use crate::events::EventSource;
 use crate::print::{as_number, kind, show};
 use crate::producer::Source;
+use crate::websocket::{Opening, Outcome, Start};
 
 /// A response, as a script gave it.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub(crate) enum ReplyBody {
     Bytes(Bytes),
     /// Called when the response starts, pulled by the client's speed.
     Producer(Source),
+    /// `req:websocket(function(ws) ... end)`: what goes on after the 101.
+    WebSocket(Box<Start>),
 }
 
 fn wrong(message: impl Into<String>) -> mlua::Error {
@@ -33,6 +37,7 @@ impl Reply {
         match value {
             Value::String(text) => Ok(Self::text(Bytes::copy_from_slice(&text.as_bytes()))),
             Value::Table(table) => Self::from_table(&table),
+            Value::UserData(data) if data.is::<Opening>() => Self::from_opening(&*data.borrow::<Opening>()?),
             Value::Nil => {
                 Err(wrong("nothing was returned; return a string or { status =, headers =, body = }"))
             }
@@ -47,6 +52,22 @@ impl Reply {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, medusa_http::TEXT);
         Self { status: StatusCode::OK, headers, body: ReplyBody::Bytes(body) }
+    }
+
+    fn from_opening(opening: &Opening) -> mlua::Result<Self> {
+        match opening.take() {
+            Some(Outcome::Accepted(start)) => Ok(Self {
+                status: StatusCode::SWITCHING_PROTOCOLS,
+                headers: HeaderMap::new(),
+                body: ReplyBody::WebSocket(start),
+            }),
+            Some(Outcome::Refused(refusal)) => {
+                let Response { status, headers, body, .. } = refusal.response();
+                let body = if let Body::Bytes(page) = body { page } else { Bytes::new() };
+                Ok(Self { status, headers, body: ReplyBody::Bytes(body) })
+            }
+            None => Err(wrong("this websocket has been returned before")),
+        }
     }
 
     fn from_table(table: &Table) -> mlua::Result<Self> {

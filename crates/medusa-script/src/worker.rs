@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use medusa_http::websocket::Sessions;
 use medusa_http::{
     Body, BodyError, Handler, HandlerError, HandlerFuture, PrepareError, PrepareFuture, Request, Response,
 };
@@ -18,6 +19,7 @@ use medusa_net::Workers;
 use medusa_proto::status::Status;
 use medusa_proto::status::Value::Bytes;
 use mlua::{Function, Value};
+use tokio::task::spawn_local;
 
 use futures_util::StreamExt;
 
@@ -31,6 +33,7 @@ use crate::respond::ReplyBody;
 use crate::shared::Dictionaries;
 use crate::task::{Budget, TaskError};
 use crate::vm::Vm;
+use crate::websocket::Start;
 
 /// The VM of this thread, for handler files.
 pub(crate) struct WorkerVm {
@@ -103,7 +106,7 @@ impl WorkerVm {
         }
     }
 
-    async fn answer(&self, id: u64, request: Request) -> Result<Response, HandlerError> {
+    async fn answer(&self, id: u64, request: Request, sessions: &Sessions) -> Result<Response, HandlerError> {
         let handler = self.handlers.borrow().get(&id).map(|loaded| loaded.function.clone());
         let Some(handler) = handler else {
             return Err(HandlerError::internal("this handler is not loaded on this worker"));
@@ -114,6 +117,11 @@ impl WorkerVm {
             ReplyBody::Producer(function) => {
                 let producer = Producer::new(&self.vm, function, open).map_err(vm_error)?;
                 Body::Stream(Box::pin(producer.map(|chunk| chunk.map_err(producer_error))))
+            }
+            ReplyBody::WebSocket(start) => {
+                let Start { accepted, session } = *start;
+                spawn_local(session.run(Rc::clone(&self.vm), open));
+                return Ok(accepted.into_response(sessions));
             }
         };
         Ok(Response { status: reply.status, headers: reply.headers, body, upgrade: None })
@@ -135,6 +143,7 @@ pub(crate) struct ScriptHandler {
     loaded: AtomicBool,
     /// What the workers tell by whether this handler still lives.
     alive: Option<Arc<()>>,
+    sessions: Sessions,
 }
 
 /// What a worker needs to load a handler file. Does not keep the handler alive.
@@ -201,12 +210,13 @@ impl Handler for ScriptHandler {
             let Some(worker) = WORKER.with(|worker| worker.get().cloned()) else {
                 return Err(HandlerError::internal("this thread has no script VM"));
             };
-            worker.answer(self.id, request).await
+            worker.answer(self.id, request, &self.sessions).await
         })
     }
 
     fn prepare(&self) -> PrepareFuture<'_> {
         Box::pin(async move {
+            self.sessions.resume();
             if !self.loaded.load(Relaxed) {
                 self.load().await?;
                 self.loaded.store(true, Relaxed);
@@ -215,8 +225,12 @@ impl Handler for ScriptHandler {
         })
     }
 
+    fn retire(&self) {
+        self.sessions.end();
+    }
+
     fn status(&self) -> Status {
-        Status::new("script", self.path.display().to_string())
+        Status::new("script", self.path.display().to_string()).field("websockets", self.sessions.open())
     }
 }
 
@@ -274,6 +288,7 @@ impl Scripts {
             workers: self.workers.clone(),
             loaded: AtomicBool::new(false),
             alive: Some(Arc::default()),
+            sessions: Sessions::default(),
         });
         known.push(Arc::downgrade(&handler));
         Ok(handler)

@@ -1,13 +1,14 @@
 //! The running Site, and the gate through which it changes: one change at a time.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use medusa_http::{Directory, HttpAccept, Listen, PinnedServer, Server};
+use medusa_http::{Directory, Handler, HttpAccept, Listen, PinnedServer, Server};
 use medusa_net::{ListenAddr, ListenerId, Workers};
 use medusa_proto::status::Status;
 use tokio::sync::OwnedMutexGuard;
@@ -171,7 +172,7 @@ impl Live {
     }
 
     /// Lets go of what `new` no longer uses: listeners close, their connections end with the request they are at.
-    /// Requests under way keep what they started on; a sink that is dropped writes what it holds.
+    /// Requests under way keep what they started on; a sink that is dropped writes what it holds; handlers are told.
     fn retire(&self, old: &Site, new: &Site) {
         for bound in &old.listeners {
             if !new.listeners.iter().any(|kept| Arc::ptr_eq(&kept.listener, &bound.listener)) {
@@ -186,6 +187,9 @@ impl Live {
                 .filter(|server| !new.servers.iter().any(|kept| Arc::ptr_eq(kept, server)))
                 .map(Arc::downgrade),
         );
+        drop(retired);
+        let kept: HashSet<*const ()> = handlers(new).map(identity).collect();
+        handlers(old).filter(|handler| !kept.contains(&identity(handler))).for_each(|gone| gone.retire());
     }
 
     /// The running Site as a document, with how many replaced servers still have requests to finish.
@@ -195,6 +199,16 @@ impl Live {
         let alive = retired.iter().filter(|server| server.strong_count() > 0).count() as u64;
         self.site().status().field("retired_servers_in_use", alive)
     }
+}
+
+fn identity(handler: &Arc<dyn Handler>) -> *const () {
+    Arc::as_ptr(handler).cast()
+}
+
+/// The handlers of a Site; one that is mounted twice comes twice.
+fn handlers(site: &Site) -> impl Iterator<Item = &Arc<dyn Handler>> {
+    let mounts = site.servers.iter().flat_map(|server| &server.parts.mounts);
+    mounts.map(|mount| &mount.handler)
 }
 
 /// Answers for one listener out of the running Site.

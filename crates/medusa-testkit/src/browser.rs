@@ -24,8 +24,24 @@ const FLAGS: [&str; 9] = [
 /// Chromium is not installed (Debian: `apt-get install chromium`), or fails.
 #[track_caller]
 pub fn load(url: &str) -> String {
+    run(&["--dump-dom", url])
+}
+
+/// Loads `url`, lets the page's scripts do what they do for so many seconds of the page's own clock, and returns the
+/// document as it stands then.
+///
+/// # Panics
+///
+/// Chromium is not installed (Debian: `apt-get install chromium`), or fails.
+#[track_caller]
+pub fn load_and_wait(url: &str, seconds: u32) -> String {
+    run(&[&format!("--virtual-time-budget={}", seconds * 1000), "--dump-dom", url])
+}
+
+#[track_caller]
+fn run(args: &[&str]) -> String {
     let profile = tempfile::tempdir().expect("a temporary directory");
     let mut chromium = Command::new("chromium");
     chromium.args(FLAGS).arg(format!("--user-data-dir={}", profile.path().display()));
-    Process::start(chromium.args(["--dump-dom", url])).finish().success()
+    Process::start(chromium.args(args)).finish().success()
 }

@@ -3,6 +3,7 @@
 //! - [`Site`]: a directory of its own for a site under test;
 //! - [`Medusa`] and [`Server`]: the program, run to its end or as a server;
 //! - [`Client`]: HTTP/1 over a raw socket, byte for byte;
+//! - [`websocket`]: the same for `WebSocket`, frame by frame;
 //! - [`Load`]: many connections at once, by `wrk`;
 //! - [`browser`]: a page as a real browser sees it;
 //! - [`memory`]: how much a process holds;
@@ -23,6 +24,7 @@ mod process;
 pub mod server;
 pub mod site;
 pub mod wait;
+pub mod websocket;
 
 use std::time::Duration;
 
@@ -33,6 +35,7 @@ pub use process::{Finished, Process};
 pub use rustix::process::Signal;
 pub use server::{Medusa, Serve, Server};
 pub use site::Site;
+pub use websocket::WebSocket;
 
 /// How long anything that is waited for may take. Nothing needs a tenth of it; on a busy machine nothing fails by it.
 pub const PATIENCE: Duration = Duration::from_secs(20);

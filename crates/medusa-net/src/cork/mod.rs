@@ -81,6 +81,13 @@ impl<S> fmt::Debug for CorkHandle<S> {
     }
 }
 
+impl<S> CorkIo<S> {
+    /// How many bytes were read from the stream.
+    pub fn bytes_read(&self) -> u64 {
+        self.core.borrow().conn.received()
+    }
+}
+
 impl<S> CorkHandle<S> {
     /// How many bytes are collected and not yet written.
     pub fn buffered(&self) -> usize {

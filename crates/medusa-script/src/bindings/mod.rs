@@ -12,7 +12,7 @@ pub(crate) mod handler;
 pub(crate) mod http;
 pub(crate) mod json;
 pub(crate) mod log;
-mod options;
+pub(crate) mod options;
 pub(crate) mod shared;
 pub(crate) mod site;
 pub(crate) mod time;

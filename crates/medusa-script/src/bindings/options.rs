@@ -9,7 +9,7 @@ use crate::print::{kind, show};
 const PLAIN: [&str; 4] = ["string", "number", "boolean", "table"];
 
 /// An option table on its way through a constructor.
-pub(super) struct Options<'a> {
+pub(crate) struct Options<'a> {
     lua: &'a Lua,
     function: &'static str,
     table: Option<Table>,
@@ -18,7 +18,7 @@ pub(super) struct Options<'a> {
 
 impl<'a> Options<'a> {
     /// The options given to `function`, if any were.
-    pub(super) fn new(lua: &'a Lua, function: &'static str, value: Value) -> mlua::Result<Self> {
+    pub(crate) fn new(lua: &'a Lua, function: &'static str, value: Value) -> mlua::Result<Self> {
         let table = match value {
             Value::Nil => None,
             Value::Table(table) => Some(table),
@@ -31,7 +31,7 @@ impl<'a> Options<'a> {
     }
 
     /// The value of `key`, if it is there; `expected` says what it should be, for the error.
-    pub(super) fn get<T: FromLua>(&mut self, key: &'static str, expected: &str) -> mlua::Result<Option<T>> {
+    pub(crate) fn get<T: FromLua>(&mut self, key: &'static str, expected: &str) -> mlua::Result<Option<T>> {
         self.known.push(key);
         let Some(table) = &self.table else { return Ok(None) };
         let value: Value = table.raw_get(key)?;
@@ -48,7 +48,7 @@ impl<'a> Options<'a> {
     }
 
     /// Refuses keys that nobody asked for.
-    pub(super) fn finish(self) -> mlua::Result<()> {
+    pub(crate) fn finish(self) -> mlua::Result<()> {
         let Some(table) = &self.table else { return Ok(()) };
         for pair in table.pairs::<Value, Value>() {
             let (key, _) = pair?;

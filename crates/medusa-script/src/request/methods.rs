@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::StatusCode;
+use medusa_http::websocket::{self, Options};
 use medusa_proto::query;
 use mlua::{Function, Lua, LuaSerdeExt, LuaString, Table, Value};
 
@@ -21,6 +22,7 @@ pub(super) fn methods(lua: &Lua, open: &Rc<RefCell<Open>>) -> mlua::Result<Table
     install_query(lua, open, &methods)?;
     install_body(lua, open, &methods)?;
     install_form(lua, open, &methods)?;
+    install_websocket(lua, open, &methods)?;
     Ok(methods)
 }
 
@@ -94,6 +96,14 @@ fn install_form(lua: &Lua, open: &Rc<RefCell<Open>>, methods: &Table) -> mlua::R
         form.values_of(&lua, &name.as_bytes()).map(Value::Table)
     })?;
     methods.set("form_all", form_all)
+}
+
+fn install_websocket(lua: &Lua, open: &Rc<RefCell<Open>>, methods: &Table) -> mlua::Result<()> {
+    let requests = Rc::clone(open);
+    let accept = move |req: &Table, options: &Options| {
+        with(&requests, handle(req)?, |entry| Ok(websocket::accept(&entry.head, options)))
+    };
+    methods.set("websocket", crate::websocket::method(lua, accept)?)
 }
 
 /// A method that may wait for the client.

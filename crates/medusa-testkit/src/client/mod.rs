@@ -210,6 +210,16 @@ impl Client {
         self.ahead.drain(..self.ahead.len().min(limit)).collect()
     }
 
+    /// The next `length` bytes.
+    ///
+    /// # Panics
+    ///
+    /// They do not come.
+    #[track_caller]
+    pub fn read(&mut self, length: usize) -> Vec<u8> {
+        self.take(length).unwrap_or_else(|error| panic!("{length} bytes were expected: {error}"))
+    }
+
     /// Waits for the server to close the connection with nothing more to say; an error tells what it does instead.
     ///
     /// # Errors

@@ -18,4 +18,6 @@ mod malformed;
 mod reload;
 mod sample_site;
 mod shutdown;
+mod streams;
 mod support;
+mod websocket;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use medusa_testkit::{Server, Site, browser};
+use medusa_testkit::websocket::{BINARY, FIN};
+use medusa_testkit::{Server, Site, WebSocket, browser};
 
 use super::support::MEDUSA;
 
@@ -119,6 +120,23 @@ fn a_browser_shows_it() {
     assert!(document.contains("<title>") && document.contains("</html>"), "{document}");
     let stylesheet = server.stdout().wait_for("/style.css HTTP/1.1");
     assert!(stylesheet.contains("\" 200 "), "the browser got no stylesheet: {stylesheet}");
+}
+
+/// A session from a real browser: its handshake, its masking, its origin.
+#[test]
+fn a_browser_gets_its_echo() {
+    let (_site, server) = sample();
+    let document = browser::load_and_wait(&server.url("/echo/"), 2);
+    assert!(document.contains("<li>Hello, sea! <span>"), "{document}");
+    assert!(document.contains("Connected."), "{document}");
+    // It has left by now, and its session with it: the echo and the close went over the wire.
+    let session = server.stdout().wait_for("GET /echo HTTP/1.1");
+    assert!(session.contains("\" 101 "), "{session}");
+    let mut raw = WebSocket::connect(server.address(), "/echo");
+    raw.send_frame(FIN | BINARY, b"\x00\xff");
+    assert_eq!(raw.message(), (BINARY, b"\x00\xff".to_vec()));
+    raw.send(&"x".repeat(65537));
+    raw.expect_close(1009);
 }
 
 #[test]

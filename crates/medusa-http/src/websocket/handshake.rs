@@ -1,0 +1,202 @@
+//! The opening handshake ([RFC 6455 §4.2](https://www.rfc-editor.org/rfc/rfc6455#section-4.2)).
+
+use std::sync::Arc;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode, Version};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::Options;
+use super::message::Close;
+use super::pump::{self, Settings};
+use super::sessions::Sessions;
+use super::socket::{Link, WebSocket};
+use crate::request::Head;
+use crate::response::Response;
+use crate::upgrade::{Upgrade, Upgraded};
+
+const UPGRADE: HeaderValue = HeaderValue::from_static("upgrade");
+const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
+const VERSION: HeaderValue = HeaderValue::from_static("13");
+
+/// Why a request does not open a session.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Only a GET does: 405.
+    #[error("a WebSocket is opened by GET, not by {0}")]
+    Method(Method),
+    /// It does not ask for one: 426. Over HTTP/2, where nothing can be upgraded, 400.
+    #[error(
+        "the request does not ask for a WebSocket (`Connection: Upgrade`, `Upgrade: websocket`, over HTTP/1.1)"
+    )]
+    NotAsked {
+        /// Whether the client could ask for it on this connection.
+        could: bool,
+    },
+    /// It speaks another version: 426.
+    #[error("the client speaks another version of the WebSocket protocol than 13")]
+    Version,
+    /// The key is not the Base64 of 16 bytes: 400.
+    #[error("`Sec-WebSocket-Key` is not the Base64 of 16 bytes")]
+    Key,
+    /// It has a body, whose bytes could be taken for frames: 400.
+    #[error("the request has a body")]
+    Body,
+    /// It comes from a page that may not: 403.
+    #[error("a page of {0:?} may not open this WebSocket (`origins`)")]
+    Origin(String),
+}
+
+impl Refusal {
+    /// What the client is answered with.
+    pub fn response(&self) -> Response {
+        let page = |status| Response::page(status);
+        let required = || {
+            page(StatusCode::UPGRADE_REQUIRED)
+                .with(header::UPGRADE, WEBSOCKET)
+                .with(header::CONNECTION, UPGRADE)
+        };
+        match self {
+            Self::Method(_) => Response::method_not_allowed(["GET"]),
+            Self::NotAsked { could: true } => required(),
+            Self::Version => required().with(header::SEC_WEBSOCKET_VERSION, VERSION),
+            Self::NotAsked { could: false } | Self::Key | Self::Body => page(StatusCode::BAD_REQUEST),
+            Self::Origin(_) => page(StatusCode::FORBIDDEN),
+        }
+    }
+}
+
+/// A session that is going to be: the connection's side of it. Dropped, the session has ended before it began.
+#[derive(Debug)]
+pub struct Accepted {
+    accept: String,
+    protocol: Option<HeaderValue>,
+    link: Ends,
+    settings: Settings,
+}
+
+impl Accepted {
+    /// The 101; the session counts as one of `sessions`, and ends when they do.
+    pub fn into_response(self, sessions: &Sessions) -> Response {
+        let Self { accept, protocol, link, settings } = self;
+        let mut membership = sessions.join();
+        let mut response = Response::status(StatusCode::SWITCHING_PROTOCOLS)
+            .with(header::UPGRADE, WEBSOCKET)
+            .with(header::CONNECTION, UPGRADE);
+        // The key was made here, of Base64's characters.
+        if let Ok(accept) = HeaderValue::from_str(&accept) {
+            response.headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+        }
+        if let Some(protocol) = protocol {
+            response.headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+        }
+        response.upgrade = Some(Upgrade::new(move |upgraded| {
+            let Upgraded { io, finish } = upgraded;
+            let leave = async move {
+                let reason = tokio::select! {
+                    () = finish.notified() => "the server is going away",
+                    () = membership.ended() => "reloading",
+                };
+                Close::of(Close::GOING_AWAY, reason)
+            };
+            Box::pin(pump::run(io, link, settings, leave))
+        }));
+        response
+    }
+}
+
+/// The connection's side of a link: when it goes, the session has ended.
+#[derive(Debug)]
+pub(super) struct Ends(pub(super) Arc<Link>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.close(&Close::lost());
+        self.0.outbox.clear();
+    }
+}
+
+/// Accepts a session: what becomes the response, and what the handler talks to.
+///
+/// # Errors
+///
+/// The request does not open one, or may not.
+pub fn accept(head: &Head, options: &Options) -> Result<(Accepted, WebSocket), Refusal> {
+    let key = check(head)?;
+    check_origin(head, options)?;
+    let protocol = choose(&head.headers, &options.protocols);
+    let link = Arc::new(Link::default());
+    let accepted = Accepted {
+        accept: derive_accept_key(key),
+        protocol: protocol.and_then(|protocol| HeaderValue::from_str(protocol).ok()),
+        link: Ends(Arc::clone(&link)),
+        settings: Settings { max_message: options.max_message, ping: options.ping, idle: options.idle },
+    };
+    Ok((accepted, WebSocket::new(link, protocol.map(str::to_owned))))
+}
+
+/// Checks everything but who asks; returns the key.
+fn check(head: &Head) -> Result<&[u8], Refusal> {
+    if head.version != Version::HTTP_11 {
+        return Err(Refusal::NotAsked { could: head.version < Version::HTTP_2 });
+    }
+    if !names(&head.headers, &header::UPGRADE, "websocket")
+        || !names(&head.headers, &header::CONNECTION, "upgrade")
+    {
+        return Err(Refusal::NotAsked { could: true });
+    }
+    if head.method != Method::GET {
+        return Err(Refusal::Method(head.method.clone()));
+    }
+    if one(&head.headers, &header::SEC_WEBSOCKET_VERSION) != Some(b"13") {
+        return Err(Refusal::Version);
+    }
+    if head.headers.contains_key(header::TRANSFER_ENCODING)
+        || head.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0")
+    {
+        return Err(Refusal::Body);
+    }
+    one(&head.headers, &header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key)).ok_or(Refusal::Key)
+}
+
+fn check_origin(head: &Head, options: &Options) -> Result<(), Refusal> {
+    let mut given = head.headers.get_all(header::ORIGIN).iter();
+    let Some(origin) = given.next() else { return Ok(()) };
+    let told = || String::from_utf8_lossy(origin.as_bytes()).into_owned();
+    let allowed = origin.to_str().is_ok_and(|origin| options.origins.allow(origin, head.authority()));
+    // Two of them are no browser's, and who knows which the next proxy believes.
+    if allowed && given.next().is_none() { Ok(()) } else { Err(Refusal::Origin(told())) }
+}
+
+/// Whether a list of tokens names one, in whatever case.
+fn names(headers: &HeaderMap, field: &HeaderName, token: &str) -> bool {
+    let lists = headers.get_all(field).iter().filter_map(|list| list.to_str().ok());
+    lists.flat_map(|list| list.split(',')).any(|named| named.trim().eq_ignore_ascii_case(token))
+}
+
+/// The value of a field that must be there once.
+fn one<'a>(headers: &'a HeaderMap, field: &HeaderName) -> Option<&'a [u8]> {
+    let mut values = headers.get_all(field).iter();
+    let value = values.next()?;
+    values.next().is_none().then(|| value.as_bytes().trim_ascii())
+}
+
+/// Whether this is the Base64 of 16 bytes: 22 characters and the padding. Of the last one only two bits count, and not
+/// every client leaves the others zero.
+fn is_key(key: &[u8]) -> bool {
+    let Some(digits) = key.strip_suffix(b"==") else { return false };
+    digits.len() == 22 && digits.iter().all(|digit| digit.is_ascii_alphanumeric() || b"+/".contains(digit))
+}
+
+/// The first of `spoken` that the client offers.
+fn choose<'a>(headers: &HeaderMap, spoken: &'a [String]) -> Option<&'a str> {
+    let offers = |protocol: &str| {
+        let lists =
+            headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|list| list.to_str().ok());
+        lists.flat_map(|list| list.split(',')).any(|offered| offered.trim() == protocol)
+    };
+    spoken.iter().map(String::as_str).find(|protocol| offers(protocol))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! `WebSocket` over HTTP/1.1 ([RFC 6455](https://www.rfc-editor.org/rfc/rfc6455)).
+//!
+//! 1. [`accept`] checks a request's handshake, the page it comes from above all: a browser sends its cookies along with any
+//!    site's handshake, so a session that minded no origin would speak for the victim to whoever asks.
+//! 2. Its [`Accepted`] becomes the 101 and, once that is out, the *pump*: the connection's part of the session, on its
+//!    worker. It turns frames into messages and back, answers pings, minds the clocks and the closing handshake.
+//! 3. The [`WebSocket`] is the handler's part; it may live on another thread. Between the two there is a bounded queue
+//!    each way ([`queue`]).
+//!
+//! Invariant: neither side can make the other hold more than a queue's bound and one message. While the handler's inbox is
+//! full, the pump does not read, so that TCP holds the client back; while its outbox is full, a `send` waits.
+//!
+//! Not implemented: extensions (there is no `permessage-deflate`, whose window would cost more memory per client than all
+//! the rest), and HTTP/2's extended CONNECT (browsers fall back to HTTP/1.1 by themselves).
+
+mod clock;
+mod fragments;
+mod handshake;
+mod message;
+mod origin;
+mod pump;
+mod queue;
+mod sessions;
+mod socket;
+
+use std::time::Duration;
+
+pub use handshake::{Accepted, Refusal, accept};
+pub use message::{Close, InvalidClose, Kind, Message};
+pub use origin::Origins;
+pub use sessions::Sessions;
+pub use socket::{Closed, TrySendError, WebSocket};
+
+/// What a session is to be like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Subprotocols spoken here, the preferred one first. Of those that the client offers, the first is chosen. Default
+    /// none.
+    pub protocols: Vec<String>,
+    /// Which pages may open a session. Default [`Origins::Same`].
+    pub origins: Origins,
+    /// The longest message taken, in bytes. A longer one ends the session with 1009. Default 1 MiB, as a request's body:
+    /// a client can make the server hold so much.
+    pub max_message: usize,
+    /// After so long a silence of the client it is sent a ping, and when that has not been answered after as long again,
+    /// it is gone. Default 30 s: less than NAT routers and proxies forget a connection after. Zero: never.
+    pub ping: Duration,
+    /// How long a session may be without a message, either way, before it is closed with 1001. Zero, the default: for
+    /// ever.
+    pub idle: Duration,
+}
+
+/// The default of [`Options::max_message`].
+pub const MAX_MESSAGE: usize = 1024 * 1024;
+
+/// The default of [`Options::ping`].
+pub const PING: Duration = Duration::from_secs(30);
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            protocols: Vec::new(),
+            origins: Origins::Same,
+            max_message: MAX_MESSAGE,
+            ping: PING,
+            idle: Duration::ZERO,
+        }
+    }
+}

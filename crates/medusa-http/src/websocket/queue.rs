@@ -1,0 +1,242 @@
+//! What waits between the two sides of a session, one queue each way.
+//!
+//! Bounded in number and in bytes: something is let in while there are fewer than [`MESSAGES`] and less than [`BYTES`], so
+//! that at most [`BYTES`] and one message wait. A thousand tiny messages must not cost a thousand allocations, and a few
+//! large ones not more than a client's socket would hold.
+//!
+//! Invariant: nobody has a place in a line. A script's coroutine may be dropped, or kept and never resumed, while it waits
+//! for room; a place held by it would keep everyone else waiting for ever. So whenever something leaves, all who wait are
+//! woken, and the first to come is let in.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use smallvec::SmallVec;
+
+use super::message::{Close, Message};
+
+/// How many messages may wait.
+pub(super) const MESSAGES: usize = 16;
+
+/// With so many bytes waiting, no more are let in.
+pub(super) const BYTES: usize = 64 * 1024;
+
+/// What goes through a queue.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Item {
+    Message(Message),
+    /// A ping the handler asked for.
+    Ping,
+}
+
+impl Item {
+    fn len(&self) -> usize {
+        match self {
+            Self::Message(message) => message.data().len(),
+            Self::Ping => 0,
+        }
+    }
+}
+
+/// Why something was not let in; it is given back.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    Full(Item),
+    Ended,
+}
+
+/// A queue. Shared by both sides, which may be on different threads.
+#[derive(Debug, Default)]
+pub(super) struct Queue(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    items: VecDeque<Item>,
+    bytes: usize,
+    ended: Option<Close>,
+    /// Who waits for something to come in.
+    takers: Wakers,
+    /// Who waits for something to leave.
+    givers: Wakers,
+}
+
+/// Tasks to be woken: each once, and never under the lock, for whoever drops the last waker of a task may drop what
+/// locks the queue in turn.
+#[derive(Debug, Default)]
+struct Wakers(SmallVec<[Waker; 2]>);
+
+impl Wakers {
+    fn add(&mut self, waker: &Waker) {
+        if !self.0.iter().any(|known| known.will_wake(waker)) {
+            self.0.push(waker.clone());
+        }
+    }
+
+    fn take(&mut self) -> Self {
+        std::mem::take(self)
+    }
+
+    fn wake(self) {
+        self.0.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl State {
+    fn is_full(&self) -> bool {
+        self.items.len() >= MESSAGES || self.bytes >= BYTES
+    }
+}
+
+impl Queue {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until there is room. Another may take it first: ask again.
+    pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state();
+        if state.ended.is_none() && state.is_full() {
+            state.givers.add(cx.waker());
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    /// Lets `item` in, if there is room.
+    pub(super) fn push(&self, item: Item) -> Result<(), Refused> {
+        let mut state = self.state();
+        if state.ended.is_some() {
+            return Err(Refused::Ended);
+        }
+        if state.is_full() {
+            return Err(Refused::Full(item));
+        }
+        state.bytes += item.len();
+        state.items.push_back(item);
+        let takers = state.takers.take();
+        drop(state);
+        takers.wake();
+        Ok(())
+    }
+
+    /// Takes out the next item. What was let in before the end comes before the end.
+    pub(super) fn poll_pop(&self, cx: &mut Context<'_>) -> Poll<Result<Item, Close>> {
+        let mut state = self.state();
+        if let Some(item) = state.items.pop_front() {
+            state.bytes -= item.len();
+            let givers = state.givers.take();
+            drop(state);
+            givers.wake();
+            return Poll::Ready(Ok(item));
+        }
+        if let Some(close) = &state.ended {
+            return Poll::Ready(Err(close.clone()));
+        }
+        state.takers.add(cx.waker());
+        Poll::Pending
+    }
+
+    /// Waits for the end, however much is still to be taken out.
+    pub(super) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state();
+        if state.ended.is_some() {
+            return Poll::Ready(());
+        }
+        state.takers.add(cx.waker());
+        Poll::Pending
+    }
+
+    /// Lets nothing more in. The first end counts.
+    pub(super) fn end(&self, close: &Close) {
+        let mut state = self.state();
+        if state.ended.is_none() {
+            state.ended = Some(close.clone());
+            let (takers, givers) = (state.takers.take(), state.givers.take());
+            drop(state);
+            takers.wake();
+            givers.wake();
+        }
+    }
+
+    /// Throws away what waits: nobody will take it.
+    pub(super) fn clear(&self) {
+        let mut state = self.state();
+        state.bytes = 0;
+        let (items, givers) = (std::mem::take(&mut state.items), state.givers.take());
+        drop(state);
+        drop(items);
+        givers.wake();
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.state().ended.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn of(len: usize) -> Item {
+        Item::Message(Message::binary(vec![0; len]))
+    }
+
+    #[test]
+    fn a_queue_is_bounded_in_messages_and_in_bytes() {
+        let queue = Queue::default();
+        for _ in 0..MESSAGES {
+            queue.push(of(0)).unwrap();
+        }
+        assert_eq!(queue.push(of(0)), Err(Refused::Full(of(0))));
+        queue.clear();
+        queue.push(of(BYTES - 1)).unwrap();
+        queue.push(of(1 << 20)).unwrap();
+        assert_eq!(queue.push(of(1)), Err(Refused::Full(of(1))));
+        queue.clear();
+        queue.push(of(1)).unwrap();
+    }
+
+    #[test]
+    fn who_waits_is_woken_once_and_the_first_to_come_is_let_in() {
+        let (queue, wakes) = (Queue::default(), Arc::new(Wakes::default()));
+        let waker = Waker::from(Arc::clone(&wakes));
+        let cx = &mut Context::from_waker(&waker);
+        assert!(queue.poll_pop(cx).is_pending() && queue.poll_pop(cx).is_pending());
+        queue.push(of(BYTES)).unwrap();
+        assert_eq!(wakes.0.load(Relaxed), 1, "the taker");
+        // One waits, and is never heard of again.
+        assert!(queue.poll_room(cx).is_pending());
+        assert!(queue.poll_pop(cx).is_ready());
+        assert_eq!(wakes.0.load(Relaxed), 2, "the giver");
+        queue.push(of(BYTES)).unwrap();
+    }
+
+    #[test]
+    fn the_end_comes_after_what_came_before_it() {
+        let queue = Queue::default();
+        let cx = &mut Context::from_waker(Waker::noop());
+        let (first, second) = (Close::of(1000, "first"), Close::of(1001, "second"));
+        queue.push(of(5)).unwrap();
+        assert!(queue.poll_ended(cx).is_pending());
+        queue.end(&first);
+        queue.end(&second);
+        assert!(queue.poll_ended(cx).is_ready() && queue.poll_room(cx).is_ready());
+        assert_eq!(queue.push(of(1)), Err(Refused::Ended));
+        assert_eq!(queue.poll_pop(cx), Poll::Ready(Ok(of(5))));
+        assert_eq!(queue.poll_pop(cx), Poll::Ready(Err(first)));
+    }
+}

@@ -1,0 +1,31 @@
+//! `req:websocket`.
+
+use medusa_http::websocket::{Accepted, Options, Refusal, WebSocket};
+use mlua::{Function, Lua, Table, Value};
+
+use super::{Opening, Outcome, Session, Start, options, socket};
+use crate::vm::load;
+
+/// What comes of a handshake.
+type Handshake = Result<(Accepted, WebSocket), Refusal>;
+
+/// Makes the method. `accept` is the handshake of a `req`.
+pub(crate) fn method(
+    lua: &Lua,
+    accept: impl Fn(&Table, &Options) -> mlua::Result<Handshake> + 'static,
+) -> mlua::Result<Function> {
+    let (methods, next) = socket::methods(lua)?;
+    let maker: Function =
+        load(lua, include_str!("websocket.luau"), "=websocket", None)?.call((methods, next))?;
+    lua.create_function(move |lua, (request, function, options): (Table, Function, Value)| {
+        let options = options::parse(lua, options)?;
+        let outcome = match accept(&request, &options)? {
+            Err(refusal) => Outcome::Refused(refusal),
+            Ok((accepted, socket)) => {
+                let session = Session { socket: socket.into(), function, request, maker: maker.clone() };
+                Outcome::Accepted(Box::new(Start { accepted, session }))
+            }
+        };
+        lua.create_userdata(Opening::new(outcome))
+    })
+}

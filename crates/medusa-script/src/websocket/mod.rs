@@ -1,0 +1,148 @@
+//! `req:websocket`: a session with a client, as a script has it.
+//!
+//! - [`method`]: the handshake, and what a handler returns in its place ([`Opening`]);
+//! - `socket` and `websocket.luau`: `ws`, what the script talks to;
+//! - [`Session`]: the script's function, run until it ends.
+//!
+//! The function runs in the VM its handler is of, beside the connection and not within it: when the client has left, it
+//! may still put its things in order. It has no limit in time, and its CPU budget starts anew with every message it
+//! receives and whenever it waited to send one.
+//!
+//! Invariant: a session's function never outlives its client by more than [`GRACE`], and a client is never left with a
+//! session whose function has ended.
+
+mod method;
+mod options;
+mod reference;
+mod socket;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use medusa_http::websocket::{Accepted, Close, Closed, Refusal, WebSocket};
+use mlua::{Function, Table, UserData};
+
+pub(crate) use self::method::method;
+pub(crate) use self::reference::{CLASS, OPTIONS};
+use self::socket::Socket;
+use crate::error::ScriptError;
+use crate::preempt::Meter;
+use crate::request::OpenRequest;
+use crate::task::{Budget, TaskError, finished, metered};
+use crate::vm::Vm;
+
+/// How long a function may go on after its client has left. Enough to note it anywhere; the client's memory is freed
+/// before.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// What `req:websocket` gives, to be returned by the handler.
+#[derive(Debug)]
+pub(crate) struct Opening(RefCell<Option<Outcome>>);
+
+impl UserData for Opening {}
+
+/// What came of a handshake.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// There will be a session.
+    Accepted(Box<Start>),
+    /// There will be none.
+    Refused(Refusal),
+}
+
+impl Opening {
+    fn new(outcome: Outcome) -> Self {
+        Self(RefCell::new(Some(outcome)))
+    }
+
+    /// What it came to. It can be answered with once.
+    pub(crate) fn take(&self) -> Option<Outcome> {
+        self.0.take()
+    }
+}
+
+/// A session about to begin.
+#[derive(Debug)]
+pub(crate) struct Start {
+    /// The connection's side of it.
+    pub(crate) accepted: Accepted,
+    /// The script's.
+    pub(crate) session: Session,
+}
+
+/// The script's side of a session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    socket: Rc<WebSocket>,
+    /// `function(ws)`
+    function: Function,
+    request: Table,
+    /// Makes a `ws`.
+    maker: Function,
+}
+
+impl Session {
+    /// Runs the function to its end. `open` keeps the request readable until then.
+    pub(crate) async fn run(self, vm: Rc<Vm>, open: OpenRequest) {
+        let Self { socket, function, request, maker } = self;
+        let _open = open;
+        let _end = EndOnDrop(Rc::clone(&socket));
+        let meter = Rc::new(Meter::new(Budget::REQUEST.cpu));
+        let given = Socket::new(Rc::clone(&socket), Rc::clone(&meter));
+        let protocol = socket.protocol().map(str::to_owned);
+        let running = async {
+            let ws: Table = maker.call((given, request, protocol))?;
+            function.call_async::<()>(ws).await
+        };
+        let result = tokio::select! {
+            result = metered(vm.preemption(), &meter, running) => {
+                vm.after_task(finished(result, &meter, Budget::REQUEST))
+            }
+            // Whatever it still waits for, nobody waits for it.
+            () = left_for(&socket, GRACE) => return,
+        };
+        let code = match &result {
+            Ok(()) => Close::NORMAL,
+            Err(error) => {
+                tell(&function, error);
+                Close::FAILED
+            }
+        };
+        if let Ok(close) = Close::new(code, "") {
+            socket.close(&close);
+        }
+    }
+}
+
+/// Waits until the session has been over for so long.
+async fn left_for(socket: &WebSocket, grace: Duration) {
+    socket.closed().await;
+    tokio::time::sleep(grace).await;
+}
+
+/// Logs why a function failed, unless it was that the client left while it had something to say.
+fn tell(function: &Function, error: &TaskError) {
+    if let TaskError::Script(error) = error
+        && error.downcast_ref::<Closed>().is_some()
+    {
+        return;
+    }
+    let error = ScriptError::from_task(error).with_traceback();
+    let info = function.info();
+    let source = info.source.unwrap_or_default();
+    let origin = format!("{}:{}", source.trim_start_matches('@'), info.line_defined.unwrap_or_default());
+    tracing::warn!(%origin, "a websocket's function failed: {error}");
+}
+
+/// The script may keep a `ws`, but not the session.
+struct EndOnDrop(Rc<WebSocket>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        if let Ok(close) = Close::new(Close::FAILED, "") {
+            self.0.close(&close);
+        }
+        self.0.discard();
+    }
+}
