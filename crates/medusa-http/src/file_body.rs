@@ -86,14 +86,11 @@ impl FileBody {
         Poll::Ready(Ok(connection.handle.stand_in(Arc::clone(&self.file), self.offset, len)))
     }
 
-    /// Whether the page cache holds the first and the last byte of the next `len`, and so most likely all of them: it
-    /// reads ahead and drops in order.
+    /// Whether the page cache holds the last byte of the next `len`, and so most likely all of them: it is filled in
+    /// order.
     fn is_in_cache(&self, len: usize) -> bool {
         let last = self.offset + len.saturating_sub(1) as u64;
-        [last, self.offset].into_iter().all(|at| {
-            let mut byte = [0];
-            !matches!(self.read_now(&mut byte, at), Err(Errno::AGAIN | Errno::INTR))
-        })
+        !matches!(self.read_now(&mut [0], last), Err(Errno::AGAIN | Errno::INTR))
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
