@@ -65,7 +65,6 @@ fn a_handler_that_does_not_read_asks_for_nothing() {
 /// it intends to close the connection [...] or continue reading the request content." Or the client sends its next
 /// request into the void.
 #[test]
-#[ignore = "reason: the connection is closed, and the answer does not say so"]
 fn a_refusal_says_whether_the_connection_ends() {
     let origin = Origin::start();
     for (target, status) in [("/n", 200), ("/gone", 404), ("/some", 405)] {

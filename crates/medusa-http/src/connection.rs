@@ -94,8 +94,8 @@ impl Connection {
     }
 
     /// The bodies that are not at their end.
-    pub(crate) fn unread(&self) -> Arc<Unread> {
-        Arc::clone(&self.unread)
+    pub(crate) fn unread(&self) -> &Arc<Unread> {
+        &self.unread
     }
 
     /// A request begins to be answered.

@@ -71,6 +71,7 @@ pub(crate) async fn exchange(
         response.headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
     }
     // A 101 is the last response anyway, and its `Connection` says something else.
+    let last = last || exchanged.connection().unread().was_refused();
     if last && response.upgrade.is_none() {
         if version == Version::HTTP_2 {
             exchanged.connection().conn.drain();

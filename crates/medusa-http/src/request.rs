@@ -163,7 +163,8 @@ pub struct RequestBody {
 
 enum Source {
     Bytes(Bytes),
-    Wire(Wire),
+    /// Boxed, for most requests have none, and a request is moved more often than read.
+    Wire(Box<Wire>),
 }
 
 /// A body on its way from the client.
@@ -175,23 +176,25 @@ struct Wire {
     counted: Option<Arc<AtomicU64>>,
     /// The client waits for a 100 (Continue), which reading would send.
     expects: bool,
-    /// Whether it is worth reading on for the connection's sake.
-    drains: bool,
-    /// None where there is nothing to read, or requests do not follow one another. The last field: dropped after the body.
+    /// None where requests do not follow one another. The last field: dropped after the body.
     guard: Option<Guard>,
 }
 
 impl RequestBody {
     pub(crate) fn wire(incoming: Incoming, limits: &Limits, headers: &HeaderMap, on: &Connection) -> Self {
-        let wire = Wire {
-            drains: !on.is_multiplexed() && !incoming.is_end_stream(),
-            counted: on.is_multiplexed().then(|| on.toll().read()),
-            expects: headers.contains_key(header::EXPECT),
-            guard: (!on.is_multiplexed() && !incoming.is_end_stream()).then(|| Guard::new(on.unread())),
-            pace: Pace::new(limits),
-            incoming: Some(incoming),
+        let source = if incoming.is_end_stream() {
+            Source::Bytes(Bytes::new())
+        } else {
+            let one_by_one = !on.is_multiplexed();
+            Source::Wire(Box::new(Wire {
+                incoming: Some(incoming),
+                pace: Pace::new(limits),
+                counted: on.is_multiplexed().then(|| on.toll().read()),
+                expects: headers.contains_key(header::EXPECT),
+                guard: one_by_one.then(|| Guard::new(Arc::clone(on.unread()))),
+            }))
         };
-        Self { source: Source::Wire(wire), limit: limits.body, seen: 0, trailers: None }
+        Self { source, limit: limits.body, seen: 0, trailers: None }
     }
 
     /// A body that is in memory already, for requests a handler makes up itself.
@@ -251,8 +254,8 @@ impl RequestBody {
     /// How long the body is at least, as the client says.
     fn announced(&self) -> u64 {
         match &self.source {
-            Source::Wire(Wire { incoming: Some(incoming), .. }) => incoming.size_hint().lower(),
-            Source::Wire(_) | Source::Bytes(_) => 0,
+            Source::Wire(wire) => wire.incoming.as_ref().map_or(0, |incoming| incoming.size_hint().lower()),
+            Source::Bytes(_) => 0,
         }
     }
 }
@@ -344,6 +347,8 @@ impl Pace {
 pub(crate) struct Unread {
     bodies: AtomicUsize,
     ended: AtomicBool,
+    /// A body was not asked for: its client has to be told that the connection ends.
+    refused: AtomicBool,
     connection: AtomicWaker,
 }
 
@@ -351,6 +356,11 @@ impl Unread {
     /// Whether what comes next is a request.
     pub(crate) fn is_none(&self) -> bool {
         self.bodies.load(Acquire) == 0
+    }
+
+    /// Whether a body was not asked for.
+    pub(crate) fn was_refused(&self) -> bool {
+        self.refused.load(Acquire)
     }
 
     /// Whether a body has come to its end since this was asked last. The task is woken when one does: hyper waits for
@@ -386,7 +396,7 @@ const DRAINED: usize = 256 * 1024;
 const DRAINED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Reads on what a handler has left of a body. Given up, the connection ends after the response.
-async fn drain(mut incoming: Incoming, guard: Option<Guard>) {
+async fn drain(mut incoming: Incoming, guard: Guard) {
     let reading = async {
         let incoming = &mut incoming;
         let mut drained = 0;
@@ -404,14 +414,20 @@ async fn drain(mut incoming: Incoming, guard: Option<Guard>) {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        if let Some(incoming) = self.incoming.take()
-            && self.drains
-            && !self.expects
-            && !incoming.is_end_stream()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            runtime.spawn(drain(incoming, self.guard.take()));
+        let Some(incoming) = self.incoming.take().filter(|incoming| !incoming.is_end_stream()) else {
+            return;
+        };
+        let Some(guard) = self.guard.take() else { return };
+        if self.expects {
+            // Reading on would ask for it.
+            guard.0.refused.store(true, Release);
+        } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(drain(incoming, guard));
+            return;
         }
+        // The body first, then its guard.
+        drop(incoming);
+        drop(guard);
     }
 }
 

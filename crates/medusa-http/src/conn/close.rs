@@ -7,9 +7,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
+use http::StatusCode;
 use medusa_net::cork::CorkHandle;
 use medusa_net::{Phase, Signal, Stream};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
 use super::End;
 use crate::connection::Connection;
@@ -17,17 +18,14 @@ use crate::connection::Connection;
 /// How much of what a peer still sends is thrown away before its connection is closed on it.
 const MAX_LINGER: usize = 256 * 1024;
 
-/// What hyper does not send itself.
-fn reply(end: &End) -> Option<String> {
-    let line = match end {
-        End::NotHttp1 => "505 HTTP Version Not Supported",
-        End::HeadTimeout => "408 Request Timeout",
-        _ => return None,
-    };
+/// The answer to a request that never came to be one.
+fn reply(status: StatusCode) -> String {
+    let code = status.as_u16();
+    let reason = status.canonical_reason().unwrap_or_default();
     let date = httpdate::fmt_http_date(SystemTime::now());
-    Some(format!(
-        "HTTP/1.1 {line}\r\nserver: medusa\r\nconnection: close\r\ncontent-length: 0\r\ndate: {date}\r\n\r\n"
-    ))
+    format!(
+        "HTTP/1.1 {code} {reason}\r\nserver: medusa\r\nconnection: close\r\ncontent-length: 0\r\ndate: {date}\r\n\r\n"
+    )
 }
 
 pub(super) async fn close(context: &Connection, end: End) {
@@ -38,7 +36,8 @@ pub(super) async fn close(context: &Connection, end: End) {
     if let Some(status) = end.status() {
         context.record_unread(status);
     }
-    if matches!(end, End::Gone) || reply(&end).is_some_and(|reply| !handle.push_raw(reply.as_bytes())) {
+    let is_full = |status| !handle.push_raw(reply(status).as_bytes());
+    if matches!(end, End::Gone) || end.unanswered().is_some_and(is_full) {
         return;
     }
     conn.enter(Phase::Closing);
@@ -71,7 +70,7 @@ impl Closing {
         let mut io = handle.io();
         if !self.shut {
             // Writes out first.
-            if ready!(Pin::new(&mut io).poll_shutdown(cx)).is_err() {
+            if ready!(handle.poll_shutdown(cx)).is_err() {
                 return Poll::Ready(());
             }
             self.shut = true;

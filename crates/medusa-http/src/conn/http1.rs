@@ -64,13 +64,31 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
         }
     })
     .await;
-    if matches!(end, End::Rest | End::Upgraded) {
-        let parts = http.into_parts();
-        if !parts.read_buf.is_empty() {
-            handle.unread(parts.read_buf);
+    match end {
+        End::Rest | End::Upgraded => {
+            let parts = http.into_parts();
+            if !parts.read_buf.is_empty() {
+                handle.unread(parts.read_buf);
+            }
+            end
         }
+        End::Malformed { status, is_answered: true } => {
+            // hyper's own reply is short of a few things, and a target without end is none of fields without end. It is
+            // the last that hyper has written, and nothing is written out before this poll's end.
+            let is_answered = !handle.take_back(answer_of_hyper(status));
+            let longest_target = context.limits().uri as usize;
+            let left = http.into_parts().read_buf;
+            let status = match status {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE if !left.contains(&b'\n') => {
+                    StatusCode::URI_TOO_LONG
+                }
+                StatusCode::HTTP_VERSION_NOT_SUPPORTED if !names_a_version(&left) => StatusCode::BAD_REQUEST,
+                status => status,
+            };
+            End::Malformed { status, is_answered }
+        }
+        end => end,
     }
-    end
 }
 
 fn builder(limits: &Limits) -> http1::Builder {
@@ -103,12 +121,42 @@ fn end_of(error: &hyper::Error) -> End {
     }
     let text = error.to_string();
     if text.contains("HTTP2 preface") {
-        End::NotHttp1
-    } else if text.contains("URI too long") {
-        End::Malformed(StatusCode::URI_TOO_LONG)
-    } else if error.is_parse_too_large() {
-        End::Malformed(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
-    } else {
-        End::Malformed(StatusCode::BAD_REQUEST)
+        // The one that hyper leaves unanswered.
+        return End::Malformed { status: StatusCode::HTTP_VERSION_NOT_SUPPORTED, is_answered: false };
     }
+    let status = if text.contains("URI too long") {
+        StatusCode::URI_TOO_LONG
+    } else if error.is_parse_too_large() {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+    } else if text.contains("HTTP version") {
+        StatusCode::HTTP_VERSION_NOT_SUPPORTED
+    } else {
+        StatusCode::BAD_REQUEST
+    };
+    End::Malformed { status, is_answered: true }
+}
+
+/// How hyper's answer begins to what we would answer with `status`.
+fn answer_of_hyper(status: StatusCode) -> &'static [u8] {
+    match status {
+        StatusCode::URI_TOO_LONG => b"HTTP/1.1 414 ",
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => b"HTTP/1.1 431 ",
+        _ => b"HTTP/1.1 400 ",
+    }
+}
+
+/// Whether what is there of a head is a line that is longer than `most` and not yet at its end.
+fn is_one_line(head: &[u8], most: usize) -> bool {
+    head.len() > most && !head.contains(&b'\n')
+}
+
+/// Whether the first line of a head is a request line of some version
+/// ([RFC 9112 §2.3](https://www.rfc-editor.org/rfc/rfc9112#section-2.3)).
+fn names_a_version(head: &[u8]) -> bool {
+    let line = head.split(|&b| b == b'\n').next().unwrap_or_default().trim_ascii_end();
+    let mut words = line.split(|&b| b == b' ');
+    let version = (words.next(), words.next(), words.next(), words.next());
+    let (Some(_), Some(_), Some(version), None) = version else { return false };
+    matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+        if major.is_ascii_digit() && minor.is_ascii_digit())
 }

@@ -69,10 +69,13 @@ enum End {
     Rest,
     /// The 101 is out, and another protocol goes on.
     Upgraded,
-    /// The peer sent something that is not HTTP/1. hyper has answered it with this status.
-    Malformed(StatusCode),
-    /// HTTP/2 begins where HTTP/1 was spoken already, which hyper leaves unanswered: 505.
-    NotHttp1,
+    /// The peer sent something that is not HTTP/1.
+    Malformed {
+        /// What it is answered with.
+        status: StatusCode,
+        /// Whether it has been.
+        is_answered: bool,
+    },
     /// A head did not arrive in time: 408.
     HeadTimeout,
     /// A response broke off. What there is of it is still the peer's.
@@ -157,22 +160,28 @@ async fn first_bytes(context: &Connection) -> Result<Speaks, End> {
 impl End {
     /// What is counted.
     fn fault(&self) -> Option<Fault> {
+        match self.status()? {
+            StatusCode::REQUEST_TIMEOUT => Some(Fault::HeadTimeout),
+            StatusCode::URI_TOO_LONG => Some(Fault::UriTooLong),
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Some(Fault::HeadTooLarge),
+            _ => Some(Fault::Malformed),
+        }
+    }
+
+    /// The status of a request that never came to be one.
+    fn status(&self) -> Option<StatusCode> {
         match self {
-            Self::Malformed(StatusCode::URI_TOO_LONG) => Some(Fault::UriTooLong),
-            Self::Malformed(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE) => Some(Fault::HeadTooLarge),
-            Self::Malformed(_) | Self::NotHttp1 => Some(Fault::Malformed),
-            Self::HeadTimeout => Some(Fault::HeadTimeout),
+            Self::Malformed { status, .. } => Some(*status),
+            Self::HeadTimeout => Some(StatusCode::REQUEST_TIMEOUT),
             Self::Done | Self::Rest | Self::Upgraded | Self::BrokeOff | Self::Gone => None,
         }
     }
 
-    /// The status of a request that never came to be one, for its record.
-    fn status(&self) -> Option<StatusCode> {
+    /// The same, if it is still to be answered.
+    fn unanswered(&self) -> Option<StatusCode> {
         match self {
-            Self::Malformed(status) => Some(*status),
-            Self::NotHttp1 => Some(StatusCode::HTTP_VERSION_NOT_SUPPORTED),
-            Self::HeadTimeout => Some(StatusCode::REQUEST_TIMEOUT),
-            Self::Done | Self::Rest | Self::Upgraded | Self::BrokeOff | Self::Gone => None,
+            Self::Malformed { is_answered: true, .. } => None,
+            end => end.status(),
         }
     }
 }

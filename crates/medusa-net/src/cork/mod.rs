@@ -118,6 +118,13 @@ impl<S> CorkHandle<S> {
         fits
     }
 
+    /// Takes back what the protocol has written last, from the last occurrence of `mark` on; false if it is not there, or
+    /// is written out already. For a last word of its own that somebody else has a better one for.
+    #[must_use]
+    pub fn take_back(&self, mark: &[u8]) -> bool {
+        self.core.borrow_mut().out.cut(mark)
+    }
+
     /// Gives back bytes that were read from the stream but are somebody else's: they are read next, before any that may
     /// have been given back earlier.
     pub fn unread(&self, bytes: Bytes) {
@@ -157,6 +164,17 @@ impl<S: AsyncWrite + SendFile + Unpin> CorkHandle<S> {
     /// The stream's. What was collected is then gone, as is the peer.
     pub fn poll_write_out(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.core.borrow_mut().poll_write_out(cx)
+    }
+
+    /// Writes out what is collected, then ends the stream's writing side.
+    ///
+    /// # Errors
+    ///
+    /// The stream's.
+    pub fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut core = self.core.borrow_mut();
+        ready!(core.poll_write_out(cx))?;
+        Pin::new(&mut core.stream).poll_shutdown(cx)
     }
 }
 
@@ -209,11 +227,9 @@ impl<S: AsyncWrite + SendFile + Unpin> AsyncWrite for CorkIo<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes out what is collected, then ends the stream's writing side.
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut core = self.core.borrow_mut();
-        ready!(core.poll_write_out(cx))?;
-        Pin::new(&mut core.stream).poll_shutdown(cx)
+    /// Does nothing: how a connection ends is its driver's business, see [`CorkHandle::poll_shutdown`].
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -49,6 +49,15 @@ impl Outbox {
         }
     }
 
+    /// Takes back what was pushed last, from the last occurrence of `mark` on. False if it is not there.
+    pub(super) fn cut(&mut self, mark: &[u8]) -> bool {
+        let found = self.pending().windows(mark.len()).rposition(|window| window == mark);
+        if let Some(at) = found {
+            self.bytes.truncate(self.written + at);
+        }
+        found.is_some()
+    }
+
     pub(super) fn clear(&mut self) {
         self.written = 0;
         pool::give(std::mem::take(&mut self.bytes));
@@ -79,6 +88,17 @@ mod tests {
         outbox.consume(5);
         assert!(outbox.is_empty());
         assert_eq!(outbox.bytes.capacity(), 0);
+    }
+
+    #[test]
+    fn what_was_pushed_last_can_be_taken_back() {
+        let mut outbox = Outbox::default();
+        outbox.push(b"reply one, reply two");
+        outbox.consume(3);
+        assert!(!outbox.cut(b"nothing"));
+        assert!(outbox.cut(b"reply"));
+        assert_eq!(outbox.pending(), b"ly one, ");
+        assert!(!outbox.cut(b"reply"), "what is written is gone");
     }
 
     #[test]

@@ -233,11 +233,11 @@ fn past_the_high_water_mark_writes_wait_for_the_stream() {
 fn shutdown_writes_out_first() {
     let mut rig = Rig::with_room(1);
     assert_eq!(taken(rig.write(b"bye")), 3);
-    assert!(Pin::new(&mut rig.io).poll_shutdown(&mut cx()).is_pending());
+    assert!(rig.handle.poll_shutdown(&mut cx()).is_pending());
     assert!(!rig.handle.core.borrow().stream.shut);
 
     rig.make_room(usize::MAX);
-    assert!(Pin::new(&mut rig.io).poll_shutdown(&mut cx()).is_ready());
+    assert!(rig.handle.poll_shutdown(&mut cx()).is_ready());
     assert_eq!(rig.output(), b"bye");
     assert!(rig.handle.core.borrow().stream.shut);
 }
@@ -248,7 +248,7 @@ fn the_driver_can_add_a_reply_after_the_protocol_gave_up() {
     assert_eq!(taken(rig.write(b"200 ")), 4);
     assert!(rig.handle.push_raw(b"400"));
     rig.io = rig.handle.io();
-    assert!(Pin::new(&mut rig.io).poll_shutdown(&mut cx()).is_ready());
+    assert!(rig.handle.poll_shutdown(&mut cx()).is_ready());
     assert_eq!(rig.output(), b"200 400");
 }
 
