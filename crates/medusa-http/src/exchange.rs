@@ -3,15 +3,16 @@
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Version};
 use hyper::body::Incoming;
-use medusa_net::Conn;
 use medusa_proto::with_causes;
 
+use crate::body::Body;
 use crate::client::Client;
 use crate::connection::Connection;
 use crate::fault::Fault;
@@ -34,14 +35,15 @@ pub(crate) async fn exchange(
     let (parts, incoming) = request.into_parts();
     let Some(server) = connection.server() else {
         let response = Response::page(StatusCode::SERVICE_UNAVAILABLE).with(header::CONNECTION, CLOSE);
-        return Ok(send(response, parts.version, Exchanged::unrouted(connection)));
+        let asked = (parts.version, parts.method == Method::HEAD);
+        return Ok(send(response, asked, Exchanged::unrouted(connection)));
     };
     let encrypted = connection.tls.is_some();
     let client = Client::of(connection.peer, encrypted, &server.parts.trusted_proxies, &parts.headers);
     let mut exchanged = Exchanged::begin(connection, Rc::clone(&server), client.peer, &parts);
     let connection = exchanged.connection();
     let limits = server.parts.limits;
-    let version = parts.version;
+    let (version, is_head) = (parts.version, parts.method == Method::HEAD);
     let body = RequestBody::wire(incoming, &limits, &parts.headers, connection);
     let head = Head {
         method: parts.method,
@@ -79,7 +81,7 @@ pub(crate) async fn exchange(
             response.headers.insert(header::CONNECTION, CLOSE);
         }
     }
-    Ok(send(response, version, exchanged))
+    Ok(send(response, (version, is_head), exchanged))
 }
 
 /// An answer before anything is routed.
@@ -117,7 +119,8 @@ fn refuse(head: &Head, limits: &Limits) -> Option<Refusal> {
     if passes(target_len(head), limits.uri) {
         return Some(Refusal::close(StatusCode::URI_TOO_LONG, Fault::UriTooLong));
     }
-    if passes(fields_len(&head.headers), limits.head_bytes) {
+    let too_many = passes(head.headers.len() as u64, limits.fields);
+    if too_many || passes(fields_len(&head.headers), limits.head_bytes) {
         return Some(Refusal::close(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Fault::HeadTooLarge));
     }
     let mut expectations = head.headers.get_all(header::EXPECT).iter();
@@ -150,6 +153,10 @@ fn target_len(head: &Head) -> u64 {
 fn has_one_host(head: &Head) -> bool {
     let mut hosts = head.headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
+        (Some(host), None) if head.version == Version::HTTP_2 => {
+            // There, they are the same (RFC 9113 §8.3.1).
+            head.uri.authority().is_none_or(|authority| authority.as_str().as_bytes() == host.as_bytes())
+        }
         (Some(host), None) => is_host(host.as_bytes()),
         // HTTP/2 has a field of its own for it, and HTTP/1.0 none.
         (None, _) => head.version != Version::HTTP_11,
@@ -196,7 +203,9 @@ fn is_host(value: &[u8]) -> bool {
         Some(colon) if !value.ends_with(b"]") => (&value[..colon], &value[colon + 1..]),
         _ => (value, &[][..]),
     };
-    port.iter().all(u8::is_ascii_digit)
+    // RFC 3986 has no limit for a port, but a port has: five digits.
+    port.len() <= 5
+        && port.iter().all(u8::is_ascii_digit)
         && match host.strip_prefix(b"[") {
             Some(address) => is_address(address),
             None => is_name(host),
@@ -240,8 +249,7 @@ async fn answer(server: &Server, mut request: Request, exchanged: &mut Exchanged
             if let Some(limit) = mount.body {
                 request.body.set_limit(limit);
             }
-            let conn = Rc::clone(&exchanged.connection().conn);
-            handle(server, mount, request, &conn).await
+            handle(server, mount, request).await
         }
         Route::Redirect(mut location) => {
             if let Some(query) = head.uri.query() {
@@ -264,10 +272,11 @@ async fn answer(server: &Server, mut request: Request, exchanged: &mut Exchanged
 }
 
 /// Calls the handler. Its errors and panics end here, and so does its time.
-async fn handle(server: &Server, mount: &Mount, request: Request, conn: &Conn) -> Response {
+async fn handle(server: &Server, mount: &Mount, request: Request) -> Response {
+    let progress = request.body.progress();
     let (method, uri) = (request.head.method.clone(), request.head.uri.clone());
     let handled = AssertUnwindSafe(async { mount.handler.handle(request).await }).catch_unwind();
-    let handled = within(handled, time(server.parts.limits.handler), conn).await;
+    let handled = within(handled, time(server.parts.limits.handler), progress.as_deref()).await;
     match handled {
         Some(Ok(Ok(response))) => response,
         Some(Ok(Err(error))) => {
@@ -311,9 +320,13 @@ fn count(server: &Server, error: &HandlerError) {
     server.parts.counters.faults.count(fault);
 }
 
-/// Polls `work` until it is done, or `limit` is over in which the client has sent nothing. Work that never waits needs
-/// no clock.
-async fn within<T>(work: impl Future<Output = T>, limit: Duration, conn: &Conn) -> Option<T> {
+/// Polls `work` until it is done, or `limit` is over in which none of the request's body was read. Work that never waits
+/// needs no clock.
+async fn within<T>(
+    work: impl Future<Output = T>,
+    limit: Duration,
+    progress: Option<&AtomicU64>,
+) -> Option<T> {
     let mut work = std::pin::pin!(work);
     if let Some(done) = std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
         std::task::Poll::Ready(done) => std::task::Poll::Ready(Some(done)),
@@ -327,24 +340,29 @@ async fn within<T>(work: impl Future<Output = T>, limit: Duration, conn: &Conn) 
         return Some(work.await);
     }
     loop {
-        let heard = conn.received();
+        let read = || progress.map_or(0, |progress| progress.load(Relaxed));
+        let before = read();
         match tokio::time::timeout(limit, work.as_mut()).await {
             Ok(done) => return Some(done),
-            Err(_elapsed) if conn.received() == heard => return None,
+            Err(_elapsed) if read() == before => return None,
             Err(_elapsed) => {}
         }
     }
 }
 
 /// Hands the response to hyper, with the fields that are the server's to write.
-fn send(response: Response, version: Version, mut exchanged: Exchanged) -> http::Response<SentBody> {
+fn send(
+    response: Response,
+    (version, is_head): (Version, bool),
+    mut exchanged: Exchanged,
+) -> http::Response<SentBody> {
     let Response { status, mut headers, body, upgrade } = response;
     headers.insert(header::SERVER, SERVER);
     headers.remove(header::TRANSFER_ENCODING);
     if version == Version::HTTP_2 {
         headers.remove(header::CONNECTION);
     }
-    let body = if status == StatusCode::RESET_CONTENT { crate::body::Body::default() } else { body };
+    let body = if status == StatusCode::RESET_CONTENT { Body::Empty } else { body };
     if version == Version::HTTP_10 && body.len().is_none() {
         // Its end is the connection's.
         headers.insert(header::CONNECTION, CLOSE);
@@ -355,6 +373,9 @@ fn send(response: Response, version: Version, mut exchanged: Exchanged) -> http:
         headers.entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(len));
     }
     exchanged.status = status;
+    // hyper leaves content out where none belongs, but with HTTP/2 it does not.
+    let is_bare = version == Version::HTTP_2 && (is_head || !may_have_body(status));
+    let body = if is_bare { Body::Empty } else { body };
     let body = match upgrade {
         None => SentBody::new(body, exchanged),
         Some(upgrade) => {

@@ -23,6 +23,8 @@ use crate::connection::Connection;
 /// How much of a file is read at once: large enough that a system call hardly counts, small enough that many slow
 /// clients hold little.
 const CHUNK: usize = 128 * 1024;
+/// The same where a client may have a hundred responses waiting on one connection: an HTTP/2 frame.
+const LITTLE: usize = 16 * 1024;
 
 /// Part of an open file.
 ///
@@ -38,6 +40,8 @@ pub struct FileBody {
     pending: Option<JoinHandle<io::Result<Bytes>>>,
     /// Set where the kernel sends.
     sender: Option<Rc<Connection>>,
+    /// How much is read at once.
+    chunk: usize,
     /// The page cache holds the next piece, as far as we know.
     is_cached: bool,
 }
@@ -45,12 +49,17 @@ pub struct FileBody {
 impl FileBody {
     /// `len` bytes of `file` from `offset` on. The caller has checked that they are there.
     pub fn new(file: Arc<File>, offset: u64, len: u64) -> Self {
-        Self { file, offset, remaining: len, pending: None, sender: None, is_cached: false }
+        Self { file, offset, remaining: len, pending: None, sender: None, chunk: CHUNK, is_cached: false }
     }
 
     /// How many bytes are still to be sent.
     pub(crate) fn len(&self) -> u64 {
         self.remaining
+    }
+
+    /// Has it read in small chunks, for there are many responses at a time and each may wait with one.
+    pub(crate) fn read_little(&mut self) {
+        self.chunk = LITTLE;
     }
 
     /// Has the kernel send it on a connection's stream, which can do that.
@@ -87,10 +96,10 @@ impl FileBody {
     }
 
     /// Whether the page cache holds the last byte of the next `len`, and so most likely all of them: it is filled in
-    /// order.
+    /// order. A file system that cannot say so is taken to be slow, as those over a network are.
     fn is_in_cache(&self, len: usize) -> bool {
         let last = self.offset + len.saturating_sub(1) as u64;
-        !matches!(self.read_now(&mut [0], last), Err(Errno::AGAIN | Errno::INTR))
+        self.read_now(&mut [0], last).is_ok()
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
@@ -99,7 +108,7 @@ impl FileBody {
             self.pending = None;
             return Poll::Ready(read.unwrap_or_else(|gone| Err(io::Error::other(gone))));
         }
-        let len = self.next_len(CHUNK);
+        let len = self.next_len(self.chunk);
         let mut chunk = vec![0; len];
         match self.read_now(&mut chunk, self.offset) {
             Ok(read) => {

@@ -237,21 +237,34 @@ pub(crate) struct SentBody {
     body: Body,
     /// None for a 101, whose exchange goes on.
     exchanged: Option<Exchanged>,
+    /// Its place among the connection's senders, where there are many.
+    sender: Option<usize>,
 }
 
 impl SentBody {
     pub(crate) fn new(mut body: Body, exchanged: Exchanged) -> Self {
+        let connection = exchanged.connection();
+        let sender = connection.is_multiplexed().then(|| connection.add_sender());
         if let Body::File(file) = &mut body {
-            let connection = exchanged.connection();
-            if !connection.is_multiplexed() && connection.handle.can_send_files() {
+            if sender.is_some() {
+                file.read_little();
+            } else if connection.handle.can_send_files() {
                 file.send_by(Rc::clone(connection));
             }
         }
-        Self { body, exchanged: Some(exchanged) }
+        Self { body, exchanged: Some(exchanged), sender }
     }
 
     pub(crate) fn none() -> Self {
-        Self { body: Body::Empty, exchanged: None }
+        Self { body: Body::Empty, exchanged: None, sender: None }
+    }
+}
+
+impl Drop for SentBody {
+    fn drop(&mut self) {
+        if let (Some(place), Some(exchanged)) = (self.sender, &self.exchanged) {
+            exchanged.connection().remove_sender(place);
+        }
     }
 }
 
@@ -264,7 +277,11 @@ impl http_body::Body for SentBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        this.body.poll_chunk(cx).map(|chunk| {
+        let polled = this.body.poll_chunk(cx);
+        if let (Some(place), Some(exchanged)) = (this.sender, &this.exchanged) {
+            exchanged.connection().asked_sender(place, polled.is_ready());
+        }
+        polled.map(|chunk| {
             let chunk = chunk?;
             Some(match chunk {
                 Ok(chunk) => {

@@ -172,7 +172,9 @@ struct Wire {
     /// None once it was given away to be drained.
     incoming: Option<Incoming>,
     pace: Pace,
-    /// Where its bytes are counted, on a connection with many requests at a time.
+    /// Its bytes that were read.
+    read: Arc<AtomicU64>,
+    /// Where they are counted for the whole connection, if that has many requests at a time.
     counted: Option<Arc<AtomicU64>>,
     /// The client waits for a 100 (Continue), which reading would send.
     expects: bool,
@@ -189,6 +191,7 @@ impl RequestBody {
             Source::Wire(Box::new(Wire {
                 incoming: Some(incoming),
                 pace: Pace::new(limits),
+                read: Arc::default(),
                 counted: on.is_multiplexed().then(|| on.toll().read()),
                 expects: headers.contains_key(header::EXPECT),
                 guard: one_by_one.then(|| Guard::new(Arc::clone(on.unread()))),
@@ -205,6 +208,14 @@ impl RequestBody {
     /// Sets another limit than the server's, in bytes.
     pub fn set_limit(&mut self, bytes: u64) {
         self.limit = bytes;
+    }
+
+    /// Counts the bytes that are read of it, as long as there are some to come.
+    pub(crate) fn progress(&self) -> Option<Arc<AtomicU64>> {
+        match &self.source {
+            Source::Wire(wire) => Some(Arc::clone(&wire.read)),
+            Source::Bytes(_) => None,
+        }
     }
 
     /// The most that may be read, in bytes.
@@ -277,7 +288,8 @@ impl Wire {
                 Some(Err(error)) => return Err(RequestBodyError::Broken(error)),
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
-                        self.pace.seen += data.len() as u64;
+                        self.pace.earn(data.len() as u64);
+                        self.read.fetch_add(data.len() as u64, Relaxed);
                         if let Some(counted) = &self.counted {
                             counted.fetch_add(data.len() as u64, Relaxed);
                         }
@@ -290,23 +302,32 @@ impl Wire {
     }
 }
 
-/// How fast a client has to send its body.
+/// How fast a client has to send its body: it has an account of time, which bytes fill and waiting for them empties.
 #[derive(Debug)]
 struct Pace {
     idle: Duration,
     /// Bytes per second; 0: any.
     rate: u32,
-    /// How long it was waited for: the time that a handler takes for itself does not count.
-    waited: Duration,
-    seen: u64,
+    /// What is left of the account. The time that a handler takes for itself does not count.
+    credit: Duration,
 }
 
-/// Before this, no rate is asked for: connections begin slowly.
+/// What is in the account at first: connections begin slowly.
 const GRACE: Duration = Duration::from_secs(10);
+/// The most that can be in it: a burst at the beginning does not pay for an hour of trickling.
+const MOST_CREDIT: Duration = Duration::from_mins(1);
 
 impl Pace {
     fn new(limits: &Limits) -> Self {
-        Self { idle: time(limits.body_idle), rate: limits.body_rate, waited: Duration::ZERO, seen: 0 }
+        Self { idle: time(limits.body_idle), rate: limits.body_rate, credit: GRACE }
+    }
+
+    /// Bytes have come.
+    fn earn(&mut self, bytes: u64) {
+        if self.rate > 0 {
+            let earned = Duration::from_micros(bytes.saturating_mul(1_000_000) / u64::from(self.rate));
+            self.credit = MOST_CREDIT.min(self.credit.saturating_add(earned));
+        }
     }
 
     /// Waits for `more`, as long as the client keeps the pace. What is there already needs no clock.
@@ -321,7 +342,7 @@ impl Pace {
         }
         let begun = Instant::now();
         let kept = tokio::time::timeout(patience, more).await;
-        self.waited += begun.elapsed();
+        self.credit = self.credit.saturating_sub(begun.elapsed());
         kept.map_err(|_elapsed| {
             if patience < self.idle {
                 RequestBodyError::Slow { rate: self.rate }
@@ -333,11 +354,7 @@ impl Pace {
 
     /// How long to wait for the next bytes.
     fn patience(&self) -> Duration {
-        if self.rate == 0 {
-            return self.idle;
-        }
-        let earned = GRACE + Duration::from_secs(self.seen / u64::from(self.rate));
-        self.idle.min(earned.saturating_sub(self.waited))
+        if self.rate == 0 { self.idle } else { self.idle.min(self.credit) }
     }
 }
 
@@ -448,14 +465,13 @@ mod tests {
     fn a_body_must_keep_its_pace_while_it_is_waited_for() {
         let mut pace = Pace::new(&Limits { body_idle: 30, body_rate: 100, ..Limits::default() });
         assert_eq!(pace.patience(), GRACE, "no faster is asked for than after the grace");
-        pace.waited = Duration::from_secs(9);
-        assert_eq!(pace.patience(), Duration::from_secs(1));
-        pace.seen = 1000;
-        assert_eq!(pace.patience(), Duration::from_secs(11), "what has come earns time");
-        pace.seen = 1_000_000;
+        pace.earn(200);
+        assert_eq!(pace.patience(), GRACE + Duration::from_secs(2), "what has come earns time");
+        pace.earn(1_000_000);
         assert_eq!(pace.patience(), Duration::from_secs(30), "but no longer a pause");
+        assert_eq!(pace.credit, MOST_CREDIT, "nor for ever");
         pace.rate = 0;
-        pace.waited = Duration::from_secs(1_000_000);
+        pace.credit = Duration::ZERO;
         assert_eq!(pace.patience(), Duration::from_secs(30));
     }
 

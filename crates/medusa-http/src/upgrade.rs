@@ -67,7 +67,7 @@ pub(crate) async fn run(
                 finish.notify_one();
                 cx.waker().wake_by_ref();
             }
-            Signal::None | Signal::Rest | Signal::Expired(_) => {}
+            Signal::None | Signal::Rest | Signal::Look | Signal::Expired(_) => {}
         }
         let written = handle.poll_write_out(cx);
         if ended || matches!(written, Poll::Ready(Err(_))) { Poll::Ready(()) } else { Poll::Pending }

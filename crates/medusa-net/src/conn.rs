@@ -103,7 +103,17 @@ pub enum Signal {
     Stalled,
     /// Kept alive, but without a request for [`REST`] seconds: let go of buffers. Told once in a stretch of idleness.
     Rest,
+    /// A request is being answered, for another [`LOOK`] seconds: see whether the peer is still there.
+    Look,
 }
+
+/// Seconds between two looks at a peer whose request is being answered: a peer that has left does not say so to a
+/// protocol that does not read meanwhile.
+pub const LOOK: u32 = 10;
+
+/// Bytes that must have been sent before a connection with many requests at a time counts as taking what is left of its
+/// responses: an answer to a ping has less.
+const PROGRESS: u64 = 1024;
 
 /// Seconds of idleness after which a connection is told to [rest](Signal::Rest). Who clicks on or polls comes back
 /// sooner; who does not pays a few allocations when it does.
@@ -157,6 +167,14 @@ pub struct Conn {
     rest: Cell<bool>,
     /// Was told, in this stretch of idleness.
     rested: Cell<bool>,
+    /// To be told to look.
+    look: Cell<bool>,
+    /// The coarse time of the last look, or of when the request began.
+    looked: Cell<u32>,
+    /// The coarse time at which the kernel last took bytes.
+    spoke: Cell<u32>,
+    /// How many it had taken when the phase was entered, or renewed.
+    spoken: Cell<u64>,
     waker: Cell<Option<Waker>>,
     abort: OnceCell<AbortHandle>,
     aborted: Cell<bool>,
@@ -197,6 +215,10 @@ impl Conn {
             stalled: Cell::new(false),
             rest: Cell::new(false),
             rested: Cell::new(false),
+            look: Cell::new(false),
+            looked: Cell::new(clock::now()),
+            spoke: Cell::new(clock::now()),
+            spoken: Cell::new(0),
             waker: Cell::new(None),
             abort: OnceCell::new(),
             aborted: Cell::new(false),
@@ -246,6 +268,14 @@ impl Conn {
         self.expired.set(false);
         self.rest.set(false);
         self.rested.set(false);
+        self.look.set(false);
+        self.looked.set(clock::now());
+        self.spoken.set(self.sent.get());
+    }
+
+    /// How long ago the kernel last took bytes, in seconds.
+    pub fn silent_for(&self) -> u32 {
+        clock::now().saturating_sub(self.spoke.get())
     }
 
     /// How long it has been in its phase, in seconds.
@@ -306,6 +336,8 @@ impl Conn {
             Signal::Drain
         } else if self.rest.replace(false) {
             Signal::Rest
+        } else if self.look.replace(false) {
+            Signal::Look
         } else {
             Signal::None
         }
@@ -322,7 +354,15 @@ impl Conn {
 
     /// The kernel has taken bytes.
     pub(crate) fn on_sent(&self, bytes: usize) {
-        self.sent.set(self.sent.get() + bytes as u64);
+        let sent = self.sent.get() + bytes as u64;
+        self.sent.set(sent);
+        self.spoke.set(clock::now());
+        // What is left of its responses is on its way yet, in the protocol's buffers.
+        let lingers = self.multiplexed.get() && matches!(self.phase.get(), Phase::Idle | Phase::Closing);
+        if lingers && sent - self.spoken.get() >= PROGRESS {
+            self.since.set(clock::now());
+            self.spoken.set(sent);
+        }
         if self.stalled_since.take().is_some() {
             // The peer has only now been able to hear us: its time starts anew.
             self.since.set(clock::now());
@@ -354,14 +394,19 @@ impl Conn {
         let sending = self.stalled_since.get().is_some();
         self.expired.set(!sending && late);
         self.stalled.set(self.stalled_since.get().is_some_and(|since| passed(since, deadlines.write, now)));
-        let kept_alive = phase == Phase::Idle && self.requests.get() > 0;
+        // A response that the peer has not taken yet is in the protocol's buffers.
+        let kept_alive = phase == Phase::Idle && self.requests.get() > 0 && !sending;
         if kept_alive && now.saturating_sub(since) >= REST && !self.rested.replace(true) {
             self.rest.set(true);
+        }
+        if phase == Phase::Busy && now.saturating_sub(self.looked.get()) >= LOOK {
+            self.looked.set(now);
+            self.look.set(true);
         }
         if passed(self.opened, deadlines.life, now) {
             self.drain();
         }
-        self.expired.get() || self.stalled.get() || self.rest.get()
+        self.expired.get() || self.stalled.get() || self.rest.get() || self.look.get()
     }
 
     /// Polls the driver's task again.
@@ -462,10 +507,36 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_does_not_rest_before_its_peer_has_taken_everything() {
+        let conn = conn();
+        conn.count_request();
+        conn.enter(Phase::Idle);
+        conn.on_send_blocked();
+        assert!(!conn.check(REST + 5));
+        conn.on_sent(1);
+        assert!(conn.check(REST + 5));
+        assert_eq!(signal(&conn), Signal::Rest);
+    }
+
+    #[test]
+    fn a_long_request_is_looked_after() {
+        let conn = conn();
+        conn.enter(Phase::Busy);
+        assert!(!conn.check(LOOK - 1));
+        assert!(conn.check(LOOK));
+        assert_eq!(signal(&conn), Signal::Look);
+        assert!(!conn.check(LOOK + 1));
+        assert!(conn.check(2 * LOOK));
+        conn.enter(Phase::Idle);
+        assert_eq!(signal(&conn), Signal::None, "it has been answered");
+    }
+
+    #[test]
     fn a_long_life_ends_politely() {
         let conn = conn();
         conn.set_deadlines(Deadlines { life: Duration::from_secs(100), ..Deadlines::default() });
-        conn.enter(Phase::Busy);
+        conn.enter(Phase::Closing);
+        conn.set_deadlines(Deadlines { closing: Duration::MAX, ..conn.deadlines.get() });
         conn.check(100);
         assert_eq!(signal(&conn), Signal::None);
         conn.check(101);
@@ -490,7 +561,8 @@ mod tests {
         assert!(conn.check(31), "and take 30 in all");
 
         conn.enter(Phase::Busy);
-        assert!(!conn.check(u32::MAX));
+        conn.check(u32::MAX);
+        assert_eq!(signal(&conn), Signal::Look, "no deadline of ours");
 
         conn.enter(Phase::Closing);
         assert!(conn.check(6));
@@ -520,13 +592,15 @@ mod tests {
         let conn = conn();
         conn.enter(Phase::Busy);
         conn.on_send_blocked();
-        assert!(!conn.check(60));
+        conn.check(60);
+        assert_eq!(signal(&conn), Signal::Look);
         assert!(conn.check(61));
         assert_eq!(signal(&conn), Signal::Stalled);
 
         conn.on_sent(1);
         assert_eq!(signal(&conn), Signal::None);
-        assert!(!conn.check(1000));
+        conn.check(1000);
+        assert_eq!(signal(&conn), Signal::Look);
     }
 
     #[test]

@@ -32,6 +32,6 @@ pub use address::{AddressError, ListenAddr};
 pub use conn::{Conn, Deadlines, Peer, Phase, Signal};
 pub use listener::{Accept, BindError, Listener, ListenerId, ListenerStats, StartError};
 pub use shutdown::Drained;
-pub use stream::Stream;
+pub use stream::{PeerSide, Stream};
 pub use tls::Tls;
 pub use worker::{WorkerGone, Workers};

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -82,6 +83,35 @@ impl Stream {
                 unix.async_io(Interest::READABLE, peek).await
             }
             Self::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+/// What a peer's side of a stream is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerSide {
+    /// It may send.
+    Open,
+    /// It has ended its sending side. It may still read, or have left.
+    Ended,
+    /// It has left for certain.
+    Gone,
+}
+
+impl Stream {
+    /// Looks at the peer's side, without taking anything of what it sent. One system call.
+    pub fn peer_side(&self) -> PeerSide {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let mut byte = [0];
+        let looked = match self {
+            Self::Tcp(tcp) => rustix::net::recv(tcp, &mut byte, flags),
+            Self::Unix(unix) => rustix::net::recv(unix, &mut byte, flags),
+            Self::Tls(tls) => return tls.carrier().peer_side(),
+        };
+        match looked {
+            Ok((0, _)) => PeerSide::Ended,
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => PeerSide::Open,
+            Err(_gone) => PeerSide::Gone,
         }
     }
 }

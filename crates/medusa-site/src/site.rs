@@ -59,6 +59,14 @@ impl Site {
         self.servers.get(bound.server)?.parts.listen.get(bound.listen)
     }
 
+    /// Whether TLS is spoken on a listener of this Site.
+    pub fn is_encrypted(&self, bound: &Bound) -> bool {
+        let server = self.servers.get(bound.server);
+        server
+            .and_then(|server| server.parts.listen.get(bound.listen))
+            .is_some_and(|listen| listen.tls.is_some())
+    }
+
     fn bound(&self, listener: ListenerId) -> Option<&Bound> {
         self.listeners.iter().find(|bound| bound.listener.id() == listener)
     }

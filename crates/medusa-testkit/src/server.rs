@@ -281,9 +281,9 @@ fn collect(status: &Value, kind: &str, found: &mut Vec<Value>) {
     }
 }
 
-/// The address in `ready at http://127.0.0.1:8080/ (...)`.
+/// The address in `ready at http://127.0.0.1:8080/ (...)`, or https.
 fn address_in(ready: &str) -> Option<SocketAddr> {
-    let (_, url) = ready.split_once("http://")?;
+    let (_, url) = ready.split_once("://")?;
     url.split('/').next()?.parse().ok()
 }
 

@@ -9,13 +9,14 @@ use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use medusa_net::{Phase, Signal};
+use medusa_net::cork::CorkHandle;
+use medusa_net::{Conn, PeerSide, Phase, Signal, Stream};
 
 use super::{End, write_out};
 use crate::connection::Connection;
 use crate::exchange::exchange;
 use crate::fault::Fault;
-use crate::limits::Limits;
+use crate::limits::{Limits, passes};
 
 /// The fields that hyper has room for by default; another number costs it an allocation per request.
 const HYPERS_FIELDS: u32 = 100;
@@ -47,9 +48,10 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
             }
             match conn.poll_signal(cx) {
                 Signal::Drain => Pin::new(&mut http).graceful_shutdown(),
-                Signal::Rest if unread.is_none() => return Poll::Ready(End::Rest),
-                // What comes next is content, and the connection is not at rest.
-                Signal::None | Signal::Rest => break,
+                Signal::Rest if unread.is_none() && handle.is_empty() => return Poll::Ready(End::Rest),
+                Signal::Look if has_left(handle, conn, &context.limits()) => return Poll::Ready(End::Gone),
+                // At rest what comes next must be a request, and not content.
+                Signal::None | Signal::Rest | Signal::Look => break,
                 Signal::Expired(Phase::Head) => return Poll::Ready(End::HeadTimeout),
                 Signal::Expired(_) => return Poll::Ready(End::Gone),
                 Signal::Stalled => {
@@ -68,6 +70,10 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
         End::Rest | End::Upgraded => {
             let parts = http.into_parts();
             if !parts.read_buf.is_empty() {
+                if matches!(end, End::Rest) {
+                    // The beginning of a head.
+                    conn.enter(Phase::Head);
+                }
                 handle.unread(parts.read_buf);
             }
             end
@@ -79,7 +85,7 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
             let longest_target = context.limits().uri as usize;
             let left = http.into_parts().read_buf;
             let status = match status {
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE if !left.contains(&b'\n') => {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE if is_one_line(&left, longest_target) => {
                     StatusCode::URI_TOO_LONG
                 }
                 StatusCode::HTTP_VERSION_NOT_SUPPORTED if !names_a_version(&left) => StatusCode::BAD_REQUEST,
@@ -88,6 +94,16 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
             End::Malformed { status, is_answered }
         }
         end => end,
+    }
+}
+
+/// Whether there is nobody to answer any more. A client that has ended its side may be waiting for its answer, but not
+/// for one that does not come.
+fn has_left(handle: &CorkHandle<Stream>, conn: &Conn, limits: &Limits) -> bool {
+    match handle.peer_side() {
+        PeerSide::Open => false,
+        PeerSide::Ended => passes(conn.silent_for().into(), limits.write),
+        PeerSide::Gone => true,
     }
 }
 

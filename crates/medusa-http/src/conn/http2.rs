@@ -4,6 +4,7 @@
 //! pings, settings, heads without end. hyper and h2 bound what each can hold; what they do not bound is how long it goes
 //! on. [`Toll`](crate::connection::Toll) does: a client pays for its frames with requests.
 
+use std::error::Error;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -55,6 +56,9 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
     poll_fn(|cx| {
         loop {
             if let Poll::Ready(result) = Pin::new(&mut http).poll(cx) {
+                if result.as_ref().is_err_and(is_violation) {
+                    context.count(Fault::Malformed);
+                }
                 return Poll::Ready(if result.is_ok() { End::Done } else { End::Gone });
             }
             if context.toll().is_exceeded(conn) {
@@ -62,7 +66,11 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
                 return Poll::Ready(End::Gone);
             }
             match conn.poll_signal(cx) {
-                Signal::None | Signal::Rest => break,
+                Signal::Look if context.is_stalled() => {
+                    context.count(Fault::WriteStall);
+                    return Poll::Ready(End::Gone);
+                }
+                Signal::None | Signal::Rest | Signal::Look => break,
                 Signal::Drain => {
                     Pin::new(&mut http).graceful_shutdown();
                     if conn.phase() == Phase::Idle {
@@ -87,6 +95,18 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
         }
     })
     .await
+}
+
+/// Whether the client broke the protocol, rather than the connection.
+fn is_violation(error: &hyper::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.is::<std::io::Error>() {
+            return false;
+        }
+        cause = error.source();
+    }
+    !error.is_closed() && !error.is_canceled()
 }
 
 fn builder(limits: &Limits) -> http2::Builder<OnThisWorker> {

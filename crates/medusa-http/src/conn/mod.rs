@@ -137,7 +137,7 @@ async fn first_bytes(context: &Connection) -> Result<Speaks, End> {
             match conn.poll_signal(cx) {
                 // Nothing is under way that could be finished first.
                 Signal::Drain if conn.phase() == Phase::Idle => Poll::Ready(Err(End::Done)),
-                Signal::None | Signal::Rest | Signal::Drain => Poll::Pending,
+                Signal::None | Signal::Rest | Signal::Look | Signal::Drain => Poll::Pending,
                 Signal::Expired(Phase::Head) => Poll::Ready(Err(End::HeadTimeout)),
                 Signal::Expired(_) | Signal::Stalled => Poll::Ready(Err(End::Gone)),
             }
@@ -146,7 +146,8 @@ async fn first_bytes(context: &Connection) -> Result<Speaks, End> {
             return Err(End::Done);
         }
         let begins = PREFACE.len().min(said.len());
-        if said[..begins] != PREFACE[..begins] {
+        // Within a connection of HTTP/1 it is none: a proxy that reuses its connections would not know.
+        if !context.may_begin_http2() || said[..begins] != PREFACE[..begins] {
             handle.unread(Bytes::from(said));
             return Ok(Speaks::Http1);
         }

@@ -144,7 +144,7 @@ async fn unless_ended<T>(conn: &Conn, work: impl Future<Output = T>) -> Option<T
             return Poll::Ready(Some(done));
         }
         match conn.poll_signal(cx) {
-            Signal::None | Signal::Rest => Poll::Pending,
+            Signal::None | Signal::Rest | Signal::Look => Poll::Pending,
             Signal::Drain | Signal::Expired(_) | Signal::Stalled => Poll::Ready(None),
         }
     })

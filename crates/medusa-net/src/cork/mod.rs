@@ -30,7 +30,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::conn::Conn;
-use crate::stream::SendFile;
+use crate::stream::{PeerSide, SendFile, Stream};
 use outbox::Outbox;
 use stand_in::Pieces;
 
@@ -94,6 +94,12 @@ impl<S> CorkHandle<S> {
         self.core.borrow().out.len()
     }
 
+    /// Whether nothing is on its way out: no bytes, no piece of a file.
+    pub fn is_empty(&self) -> bool {
+        let core = self.core.borrow();
+        core.out.is_empty() && core.pieces.first().is_none() && !core.held
+    }
+
     /// How many bytes were read from the stream.
     pub fn bytes_read(&self) -> u64 {
         self.core.borrow().conn.received()
@@ -137,6 +143,13 @@ impl<S> CorkHandle<S> {
     #[must_use]
     pub fn io(&self) -> CorkIo<S> {
         CorkIo { core: self.core.clone() }
+    }
+}
+
+impl CorkHandle<Stream> {
+    /// What the peer's side is like. One system call.
+    pub fn peer_side(&self) -> PeerSide {
+        self.core.borrow().stream.peer_side()
     }
 }
 

@@ -6,13 +6,20 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Type};
+use socket2::{Domain, Protocol, TcpKeepalive, Type};
 
 use super::bind::{Bound, Options, Socket};
 use super::error::BindError;
 use crate::address::ListenAddr;
+
+/// Asked after a minute of silence, and given up four unanswered questions later: within two minutes.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_mins(1))
+    .with_interval(Duration::from_secs(15))
+    .with_retries(4);
 
 pub(super) fn bind(addr: SocketAddr, workers: usize, options: &Options) -> Result<Bound, BindError> {
     let first = match bind_first(addr) {
@@ -62,6 +69,8 @@ fn new_socket(addr: SocketAddr) -> io::Result<socket2::Socket> {
     socket.set_reuse_address(true)?;
     // Inherited by accepted sockets on Linux: set here, it costs no system call per connection.
     socket.set_tcp_nodelay(true)?;
+    // A peer whose machine has gone is noticed while a response is waited for. Inherited likewise.
+    socket.set_tcp_keepalive(&KEEPALIVE)?;
     if addr.is_ipv6() {
         // `[::]` serves IPv4 too, whatever the machine's default; for any other address this says nothing.
         socket.set_only_v6(!means_everywhere(addr))?;
