@@ -4,6 +4,7 @@
 //! pings, settings, heads without end. hyper and h2 bound what each can hold; what they do not bound is how long it goes
 //! on. [`Toll`](crate::connection::Toll) does: a client pays for its frames with requests.
 
+use std::error::Error;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -55,7 +56,7 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
     poll_fn(|cx| {
         loop {
             if let Poll::Ready(result) = Pin::new(&mut http).poll(cx) {
-                return Poll::Ready(if result.is_ok() { End::Done } else { End::Gone });
+                return Poll::Ready(result.map_or_else(|error| end_of(&error), |()| End::Done));
             }
             if context.toll().is_exceeded(conn) {
                 context.count(Fault::Flood);
@@ -88,6 +89,22 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
     })
     .await
 }
+
+/// hyper tells its errors apart by their text alone; that of h2 is beneath.
+fn end_of(error: &hyper::Error) -> End {
+    let cause = error.source().map(ToString::to_string).unwrap_or_default();
+    if !cause.starts_with("connection error detected") {
+        // It was the peer who ended it, or the network.
+        End::Gone
+    } else if cause.contains(EXCESSIVE) {
+        End::BadFrames(Fault::Flood)
+    } else {
+        End::BadFrames(Fault::Malformed)
+    }
+}
+
+/// How h2 describes ENHANCE_YOUR_CALM ([RFC 9113 §7](https://www.rfc-editor.org/rfc/rfc9113#section-7)).
+const EXCESSIVE: &str = "excessive load";
 
 fn builder(limits: &Limits) -> http2::Builder<OnThisWorker> {
     let mut builder = http2::Builder::new(OnThisWorker);

@@ -71,6 +71,8 @@ enum End {
     Upgraded,
     /// The peer sent something that is not HTTP/1. hyper has answered it with this status.
     Malformed(StatusCode),
+    /// The peer sent frames that are not HTTP/2, or too many for nothing. It was told by a GOAWAY.
+    BadFrames(Fault),
     /// HTTP/2 begins where HTTP/1 was spoken already, which hyper leaves unanswered: 505.
     NotHttp1,
     /// A head did not arrive in time: 408.
@@ -162,6 +164,7 @@ impl End {
             Self::Malformed(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE) => Some(Fault::HeadTooLarge),
             Self::Malformed(_) | Self::NotHttp1 => Some(Fault::Malformed),
             Self::HeadTimeout => Some(Fault::HeadTimeout),
+            Self::BadFrames(fault) => Some(*fault),
             Self::Done | Self::Rest | Self::Upgraded | Self::BrokeOff | Self::Gone => None,
         }
     }
@@ -172,7 +175,9 @@ impl End {
             Self::Malformed(status) => Some(*status),
             Self::NotHttp1 => Some(StatusCode::HTTP_VERSION_NOT_SUPPORTED),
             Self::HeadTimeout => Some(StatusCode::REQUEST_TIMEOUT),
-            Self::Done | Self::Rest | Self::Upgraded | Self::BrokeOff | Self::Gone => None,
+            Self::BadFrames(_) | Self::Done | Self::Rest | Self::Upgraded | Self::BrokeOff | Self::Gone => {
+                None
+            }
         }
     }
 }
