@@ -292,6 +292,11 @@ impl Conn {
         self.draining.get()
     }
 
+    /// Whether its life is over ([`Deadlines::life`]): the request it is at, or the next one, is its last.
+    pub fn is_old(&self) -> bool {
+        passed(self.opened, self.deadlines.get().life, clock::now())
+    }
+
     /// What has happened since the last call; the task is woken when there is something new.
     ///
     /// Cheap enough for every poll of the connection. Ask *after* polling the protocol: a request that has arrived just in
@@ -358,7 +363,9 @@ impl Conn {
         if kept_alive && now.saturating_sub(since) >= REST && !self.rested.replace(true) {
             self.rest.set(true);
         }
-        if passed(self.opened, deadlines.life, now) {
+        // Between two requests that follow closely, the next one is told that it is the last: none is lost on its way.
+        let between = kept_alive && !self.multiplexed.get() && now.saturating_sub(since) < REST;
+        if passed(self.opened, deadlines.life, now) && !between {
             self.drain();
         }
         self.expired.get() || self.stalled.get() || self.rest.get()
@@ -388,6 +395,23 @@ impl Conn {
     fn remember(&self, waker: &Waker) {
         let known = self.waker.take().filter(|known| known.will_wake(waker));
         self.waker.set(Some(known.unwrap_or_else(|| waker.clone())));
+    }
+}
+
+/// Stands for an answer that waits for the peer to make room: see [`Conn::owe`].
+#[derive(Debug)]
+pub struct Owed(Rc<Conn>);
+
+impl Owed {
+    /// The peer has made room for some of it.
+    pub fn made_room(&self) {
+        self.0.room_made.set(clock::now());
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        self.0.owed.set(self.0.owed.get().saturating_sub(1));
     }
 }
 
