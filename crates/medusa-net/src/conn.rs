@@ -148,6 +148,10 @@ pub struct Conn {
     sent: Cell<u64>,
     /// The coarse time since which the peer has taken nothing of what is to be written.
     stalled_since: Cell<Option<u32>>,
+    /// Answers whose next bytes wait for the peer to make room: see [`owe`](Conn::owe).
+    owed: Cell<u32>,
+    /// The coarse time at which it has last made room for one of them.
+    room_made: Cell<u32>,
     deadlines: Cell<Deadlines>,
     draining: Cell<bool>,
     drain_untold: Cell<bool>,
@@ -190,6 +194,8 @@ impl Conn {
             received: Cell::new(0),
             sent: Cell::new(0),
             stalled_since: Cell::new(None),
+            owed: Cell::new(0),
+            room_made: Cell::new(clock::now()),
             deadlines: Cell::new(Deadlines::default()),
             draining: Cell::new(draining),
             drain_untold: Cell::new(draining),
@@ -342,6 +348,16 @@ impl Conn {
         }
     }
 
+    /// Notes that an answer is ready to go on, and that it is up to the peer to let it. With many requests at a time each
+    /// answer has a window of its own, and one that the peer never opens stops it before the kernel is asked to send
+    /// anything: only this tells that the peer takes nothing.
+    #[must_use]
+    pub fn owe(self: &Rc<Self>) -> Owed {
+        self.owed.set(self.owed.get() + 1);
+        self.room_made.set(clock::now());
+        Owed(Rc::clone(self))
+    }
+
     /// Whether there is something to tell the driver at the coarse time `now`.
     pub(crate) fn check(&self, now: u32) -> bool {
         let deadlines = self.deadlines.get();
@@ -358,7 +374,9 @@ impl Conn {
         // While there are bytes to send and the peer takes none, the deadline for that is the one that counts.
         let sending = self.stalled_since.get().is_some();
         self.expired.set(!sending && late);
-        self.stalled.set(self.stalled_since.get().is_some_and(|since| passed(since, deadlines.write, now)));
+        let owing = (self.owed.get() > 0).then(|| self.room_made.get());
+        let waits = [self.stalled_since.get(), owing];
+        self.stalled.set(waits.into_iter().flatten().any(|since| passed(since, deadlines.write, now)));
         let kept_alive = phase == Phase::Idle && self.requests.get() > 0;
         if kept_alive && now.saturating_sub(since) >= REST && !self.rested.replace(true) {
             self.rest.set(true);
