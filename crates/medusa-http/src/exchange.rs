@@ -264,8 +264,11 @@ async fn answer(server: &Server, mut request: Request, exchanged: &mut Exchanged
 /// Calls the handler. Its errors and panics end here, and so does its time.
 async fn handle(server: &Server, mount: &Mount, request: Request, conn: &Conn) -> Response {
     let (method, uri) = (request.head.method.clone(), request.head.uri.clone());
+    // Without a body, what still comes is not for this handler: frames of other requests, or of none.
+    let has_body = !request.body.is_at_end();
+    let heard = || if has_body { conn.received() } else { 0 };
     let handled = AssertUnwindSafe(async { mount.handler.handle(request).await }).catch_unwind();
-    let handled = within(handled, time(server.parts.limits.handler), conn).await;
+    let handled = within(handled, time(server.parts.limits.handler), heard).await;
     match handled {
         Some(Ok(Ok(response))) => response,
         Some(Ok(Err(error))) => {
@@ -309,9 +312,9 @@ fn count(server: &Server, error: &HandlerError) {
     server.parts.counters.faults.count(fault);
 }
 
-/// Polls `work` until it is done, or `limit` is over in which the client has sent nothing. Work that never waits needs
-/// no clock.
-async fn within<T>(work: impl Future<Output = T>, limit: Duration, conn: &Conn) -> Option<T> {
+/// Polls `work` until it is done, or `limit` is over in which `heard`, the bytes that the client has sent, has not grown.
+/// Work that never waits needs no clock.
+async fn within<T>(work: impl Future<Output = T>, limit: Duration, heard: impl Fn() -> u64) -> Option<T> {
     let mut work = std::pin::pin!(work);
     if let Some(done) = std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
         std::task::Poll::Ready(done) => std::task::Poll::Ready(Some(done)),
@@ -325,10 +328,10 @@ async fn within<T>(work: impl Future<Output = T>, limit: Duration, conn: &Conn) 
         return Some(work.await);
     }
     loop {
-        let heard = conn.received();
+        let before = heard();
         match tokio::time::timeout(limit, work.as_mut()).await {
             Ok(done) => return Some(done),
-            Err(_elapsed) if conn.received() == heard => return None,
+            Err(_elapsed) if heard() == before => return None,
             Err(_elapsed) => {}
         }
     }

@@ -209,6 +209,14 @@ impl RequestBody {
         self.limit
     }
 
+    /// Whether there is nothing more to come, as far as can be told without waiting.
+    pub(crate) fn is_at_end(&self) -> bool {
+        match &self.source {
+            Source::Bytes(bytes) => bytes.is_empty(),
+            Source::Wire(wire) => wire.incoming.as_ref().is_none_or(Incoming::is_end_stream),
+        }
+    }
+
     /// The next chunk; `None` at the end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, RequestBodyError> {
         // A length that is too long is refused before anything is read.
