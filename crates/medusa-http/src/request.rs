@@ -277,10 +277,15 @@ impl Wire {
                 return Ok(None);
             }
             let frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut *incoming).poll_frame(cx));
-            match self.pace.keep(frame).await? {
-                None => return Ok(None),
-                Some(Err(error)) => return Err(RequestBodyError::Broken(error)),
-                Some(Ok(frame)) => match frame.into_data() {
+            match self.pace.keep(frame).await {
+                Err(slow) => {
+                    // Nor is the rest worth waiting for.
+                    self.drains = false;
+                    return Err(slow);
+                }
+                Ok(None) => return Ok(None),
+                Ok(Some(Err(error))) => return Err(RequestBodyError::Broken(error)),
+                Ok(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => {
                         self.pace.seen += data.len() as u64;
                         if let Some(counted) = &self.counted {
