@@ -103,7 +103,7 @@ fn end_of(error: &hyper::Error) -> End {
     }
 }
 
-/// How h2 describes ENHANCE_YOUR_CALM ([RFC 9113 §7](https://www.rfc-editor.org/rfc/rfc9113#section-7)).
+/// How h2 describes `ENHANCE_YOUR_CALM` ([RFC 9113 §7](https://www.rfc-editor.org/rfc/rfc9113#section-7)).
 const EXCESSIVE: &str = "excessive load";
 
 fn builder(limits: &Limits) -> http2::Builder<OnThisWorker> {

@@ -55,7 +55,7 @@ fn connections_per_address_one_client_cannot_have_them_all() {
         "web = medusa.http.server { listen = {
             '127.0.0.1:0', { address = '127.0.0.1:0', proxy_protocol = true },
         }, limits = { connections_per_address = 2 } }
-        web:mount('/ok', function(req) return req.ip end)",
+        web:mount('/ok', function(req) return req.client end)",
     );
     let server = start(&site);
     let from = |address: &str| {

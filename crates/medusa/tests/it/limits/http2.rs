@@ -182,7 +182,8 @@ fn connection_a_life_ends_after_the_request_it_is_at() {
     let goaway = after_a_second(&server, || client.expect(GOAWAY));
     assert_eq!(goaway.payload[4..8], [0; 4], "no error");
     assert_eq!(client.status(1), 200, "what has begun is finished");
-    assert_eq!(client.end(), Some(NO_ERROR));
+    assert_eq!(client.expect(DATA).payload, b"whole");
+    client.end();
     expect_faults(&server, &[]);
 }
 
@@ -232,7 +233,10 @@ fn write_who_takes_something_may_stay() {
     while read < 2000 {
         client.send(WINDOW_UPDATE, 0, 1, &200_u32.to_be_bytes());
         read += client.expect(DATA).payload.len();
-        assert!(!client.is_readable_within(std::time::Duration::from_millis(400)), "it is sent more than it takes");
+        assert!(
+            !client.is_readable_within(std::time::Duration::from_millis(400)),
+            "it is sent more than it takes"
+        );
     }
     let mut client = Http2::connect(&server, &[]);
     client.get(1, "/slow");
@@ -240,6 +244,33 @@ fn write_who_takes_something_may_stay() {
     let mut text = Vec::new();
     while text != b"ab" {
         text.extend(client.expect(DATA).payload);
+    }
+    expect_faults(&server, &[]);
+}
+
+/// A long answer goes out in pieces, and comes whole.
+#[test]
+fn write_a_long_answer_loses_nothing_on_its_way() {
+    const INITIAL_WINDOW_SIZE: u16 = 4;
+    let (_site, server) = limited(
+        "write = 1",
+        "local text = {}
+        for n = 1, 150000 do text[n] = string.format('%06d.', n) end
+        text = table.concat(text)
+        web:mount('/once', function() return text end)
+        web:mount('/twice', function() return { body = function(write) write(text) write(text) end } end)",
+    );
+    let text: String = (1..=150_000).map(|n| format!("{n:06}.")).collect();
+    for (path, times) in [("/once", 1), ("/twice", 2)] {
+        let mut client = Http2::connect(&server, &[(INITIAL_WINDOW_SIZE, 1 << 30)]);
+        client.send(WINDOW_UPDATE, 0, 0, &(1_u32 << 30).to_be_bytes());
+        client.get(1, path);
+        assert_eq!(client.status(1), 200);
+        let mut came = Vec::new();
+        while came.len() < text.len() * times {
+            came.extend(client.expect(DATA).payload);
+        }
+        assert!(came == text.repeat(times).into_bytes(), "{path}: not what was sent");
     }
     expect_faults(&server, &[]);
 }

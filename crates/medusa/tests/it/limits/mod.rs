@@ -73,7 +73,10 @@ fn after_a_second<T>(server: &Server, see: impl FnOnce() -> T) -> T {
 #[track_caller]
 fn expect_end(client: &mut Client) {
     let mut read = 0;
-    while client.try_read_some(1 << 20).is_ok_and(|bytes| { read += bytes.len(); !bytes.is_empty() }) {
+    while client.try_read_some(1 << 20).is_ok_and(|bytes| {
+        read += bytes.len();
+        !bytes.is_empty()
+    }) {
         assert!(read < 64 << 20, "the server goes on and on");
     }
 }

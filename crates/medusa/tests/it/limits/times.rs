@@ -116,10 +116,13 @@ fn handler_one_that_does_not_answer_is_answered_for() {
 
 #[test]
 fn write_a_reader_that_stops_is_left() {
-    let (site, server) = limited("write = 1", "web:mount('/files/', medusa.handler.files('.'))
+    let (site, server) = limited(
+        "write = 1",
+        "web:mount('/files/', medusa.handler.files('.'))
         web:mount('/stream', function()
             return { body = function(write) while true do write(string.rep('x', 65536)) end end }
-        end)");
+        end)",
+    );
     site.write("big.bin", vec![7; 48 << 20]);
     for (path, connection) in
         [("/files/big.bin", "keep-alive"), ("/files/big.bin", "close"), ("/stream", "keep-alive")]
@@ -137,7 +140,8 @@ fn write_a_reader_that_stops_is_left() {
 /// The answer fits into the buffers on the way, all but its end: nothing is left to do but to send.
 #[test]
 fn write_a_reader_that_stops_before_the_last_bytes_is_left_as_well() {
-    let (_site, server) = limited("write = 1", "web:mount('/once', function() return string.rep('x', 8 * 1024 * 1024) end)");
+    let (_site, server) =
+        limited("write = 1", "web:mount('/once', function() return string.rep('x', 8 * 1024 * 1024) end)");
     for connection in ["close", "keep-alive"] {
         let mut client = server.connect();
         client.send(format!("GET /once HTTP/1.1\r\nHost: t\r\nConnection: {connection}\r\n\r\n"));
@@ -194,10 +198,8 @@ pub(super) fn listener(server: &Server, at: usize) -> std::net::SocketAddr {
 
 #[test]
 fn connection_a_life_ends_between_requests_and_not_in_one() {
-    let (_site, server) = limited(
-        "connection = 1",
-        "web:mount('/slow', function() medusa.sleep(4) return 'whole' end)",
-    );
+    let (_site, server) =
+        limited("connection = 1", "web:mount('/slow', function() medusa.sleep(4) return 'whole' end)");
     let mut idle = server.connect();
     assert_eq!(idle.get("/ok").text(), "ok");
     after_a_second(&server, || idle.expect_close());
