@@ -26,8 +26,8 @@ pub struct Limits {
     pub head: u32,
     /// How long a request's head may pause. Default 10. Later is answered 408.
     pub head_read: u32,
-    /// How long a handler may take until it answers, counted anew whenever the client has sent something. Default 60: a
-    /// client has given up by then. Later is answered 503. What it streams after that is its own affair.
+    /// How long a handler may take until it answers, counted anew whenever the client has sent some of a body. Default
+    /// 60: a client has given up by then. Later is answered 503. What it streams after that is its own affair.
     pub handler: u32,
     /// How long a client may take nothing of what is sent. Default 60, as nginx. Then it is closed.
     pub write: u32,

@@ -515,6 +515,36 @@ mod tests {
     }
 
     #[test]
+    fn a_long_life_does_not_end_right_before_the_next_request() {
+        let conn = conn();
+        conn.set_deadlines(Deadlines { life: Duration::ZERO, idle: Duration::MAX, ..Deadlines::default() });
+        conn.count_request();
+        conn.enter(Phase::Idle);
+        conn.check(REST - 1);
+        assert_eq!(signal(&conn), Signal::None, "it was busy a moment ago");
+        conn.check(REST);
+        assert_eq!(signal(&conn), Signal::Drain);
+    }
+
+    #[test]
+    fn a_peer_that_makes_no_room_stalls_whatever_is_sent_meanwhile() {
+        let conn = Rc::new(conn());
+        conn.set_deadlines(Deadlines { write: Duration::from_secs(10), ..Deadlines::default() });
+        conn.enter(Phase::Busy);
+        let (owed, other) = (conn.owe(), conn.owe());
+        conn.on_sent(17);
+        assert!(!conn.check(10));
+        assert!(conn.check(11));
+        assert_eq!(signal(&conn), Signal::Stalled);
+        drop(owed);
+        assert!(conn.check(11), "it has not made room for the other");
+        other.made_room();
+        drop(other);
+        assert!(!conn.check(11));
+        assert_eq!(signal(&conn), Signal::None);
+    }
+
+    #[test]
     fn each_phase_has_its_own_limit() {
         let conn = conn();
         conn.count_request();
