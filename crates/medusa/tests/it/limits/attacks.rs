@@ -138,6 +138,32 @@ fn fields_that_unpack_to_much() {
     assert_eq!(counted(&server, "flood"), 1);
 }
 
+/// As many answers as one may ask for at a time, and no room for any of them. Each waits with what was read of its file,
+/// until `limits.write` ends them all.
+#[test]
+fn answers_that_are_not_taken() {
+    const INITIAL_WINDOW_SIZE: u16 = 4;
+    const STREAMS: u32 = 128;
+    let (site, server) = limited("write = 3", "web:mount('/files/', medusa.handler.files('.'))");
+    site.write("large.bin", vec![7; 8 << 20]);
+    expect_service(&server);
+    let before = memory::resident(server.pid());
+    let mut client = Http2::connect(&server, &[(INITIAL_WINDOW_SIZE, 0)]);
+    for number in 0..STREAMS {
+        client.get(number * 2 + 1, "/files/large.bin");
+    }
+    for _ in 0..STREAMS {
+        client.expect(HEADERS);
+    }
+    expect_service(&server);
+    let grown = memory::resident(server.pid()).saturating_sub(before);
+    eprintln!("{STREAMS} answers that wait hold {grown} bytes");
+    assert!(grown < u64::from(STREAMS) * (256 << 10), "{grown} bytes for {STREAMS} answers");
+    wait::until("they are given up", || (server.number("http", "connections") == 0).then_some(()));
+    assert_eq!(counted(&server, "write_stall"), 1);
+    expect_service(&server);
+}
+
 /// DATA for requests that were refused before their body had come.
 #[test]
 fn data_that_nobody_wants() {
