@@ -9,13 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use http::StatusCode;
 use medusa_net::cork::{CorkHandle, cork};
 use medusa_net::tls::{Alpn, TlsInfo};
-use medusa_net::{Conn, Phase, Stream, clock};
+use medusa_net::{Conn, Phase, Stream};
 use medusa_proto::access::Peer;
-use slab::Slab;
 
 use crate::conn::STREAM_WINDOW;
 use crate::fault::Fault;
-use crate::limits::{Limits, passes};
+use crate::limits::Limits;
 use crate::record::{self, Exchanged};
 use crate::request::Unread;
 use crate::server::{Directory, PinnedServer};
@@ -35,8 +34,6 @@ pub(crate) struct Connection {
     /// HTTP/2: many requests at a time.
     multiplexed: Cell<bool>,
     toll: Toll,
-    /// HTTP/2: when each response that is under way was last asked for more; none while it has nothing to give.
-    senders: RefCell<Slab<Option<u32>>>,
     unread: Arc<Unread>,
     /// What goes on after the 101 that is on its way.
     upgrade: RefCell<Option<(Upgrade, Exchanged)>>,
@@ -60,7 +57,6 @@ impl Connection {
             open: Cell::new(0),
             multiplexed: Cell::new(false),
             toll: Toll::default(),
-            senders: RefCell::default(),
             unread: Arc::default(),
             upgrade: RefCell::default(),
             conn,
@@ -126,34 +122,6 @@ impl Connection {
         }
     }
 
-    /// A response begins to be sent, as one of many. Returns its place.
-    pub(crate) fn add_sender(&self) -> usize {
-        self.senders.borrow_mut().insert(Some(clock::now()))
-    }
-
-    /// A response was asked for more, and had it or not.
-    pub(crate) fn asked_sender(&self, place: usize, had_more: bool) {
-        if let Some(asked) = self.senders.borrow_mut().get_mut(place) {
-            *asked = had_more.then(clock::now);
-        }
-    }
-
-    pub(crate) fn remove_sender(&self, place: usize) {
-        self.senders.borrow_mut().try_remove(place);
-    }
-
-    /// Whether the client makes no room for its responses: for none of them during a write stall, or for one of them
-    /// during many. A stream that is paused, as a film is, does not take the others along at once.
-    pub(crate) fn is_stalled(&self) -> bool {
-        const MANY: u64 = 10;
-        let (senders, limit, now) = (self.senders.borrow(), self.limits.get().write, clock::now());
-        let waits = |asked: &Option<u32>| asked.map_or(0, |asked| u64::from(now.saturating_sub(asked)));
-        let longest = senders.iter().map(|(_, asked)| waits(asked)).max().unwrap_or(0);
-        let all =
-            senders.len() == self.open.get() && senders.iter().all(|(_, asked)| passes(waits(asked), limit));
-        (all && !senders.is_empty()) || passes(longest / MANY, limit)
-    }
-
     pub(crate) fn toll(&self) -> &Toll {
         &self.toll
     }
@@ -204,7 +172,7 @@ pub(crate) struct Toll {
 }
 
 /// Bytes that are free: settings, and a ping now and then for as long as a connection lives.
-const FREE_BYTES: u64 = 256 * 1024;
+const FREE_BYTES: u64 = 1024 * 1024;
 /// Bytes that come with a request: its head, and a body that nobody reads.
 const BYTES_PER_REQUEST: u64 = 64 * 1024 + STREAM_WINDOW as u64;
 /// Cancelled requests that are free: a page full of pictures that is left before it has loaded.

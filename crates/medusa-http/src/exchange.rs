@@ -59,7 +59,7 @@ pub(crate) async fn exchange(
         id: client.id,
     };
     let secure = head.secure;
-    let last = passes(connection.conn.requests() + 1, limits.requests);
+    let last = passes(connection.conn.requests() + 1, limits.requests) || connection.conn.is_old();
     let mut response = match refuse(&head, &limits) {
         Some(refusal) => {
             if let Some(fault) = refusal.fault {

@@ -26,8 +26,8 @@ pub struct Limits {
     pub head: u32,
     /// How long a request's head may pause. Default 10. Later is answered 408.
     pub head_read: u32,
-    /// How long a handler may take until it answers, counted anew whenever the client has sent something. Default 60: a
-    /// client has given up by then. Later is answered 503. What it streams after that is its own affair.
+    /// How long a handler may take until it answers, counted anew whenever the client has sent some of a body. Default
+    /// 60: a client has given up by then. Later is answered 503. What it streams after that is its own affair.
     pub handler: u32,
     /// How long a client may take nothing of what is sent. Default 60, as nginx. Then it is closed.
     pub write: u32,
@@ -43,7 +43,8 @@ pub struct Limits {
     pub head_bytes: u32,
     /// The most fields of a head. Default 100, as Apache. More is 431.
     pub fields: u32,
-    /// The longest target of a request, in bytes. Default 8 KiB, as Apache; RFC 9112 §3 asks for 8000. More is 414.
+    /// The longest target of a request, in bytes. Default 8 KiB, as Apache; RFC 9112 §3 asks for 8000. More is 414; with
+    /// HTTP/1, one that alone is longer than this and `head_bytes` together is not read to its end, and is 431.
     pub uri: u32,
     /// Requests on one connection; then it ends. Default 100,000: costs nothing, and no connection is for ever.
     pub requests: u32,

@@ -4,7 +4,7 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Uri, Version};
 use http_body::{Frame, SizeHint};
 use medusa_log::{Recorder, Sink};
+use medusa_net::Owed;
 use medusa_proto::access::{self, Peer, Record};
 
 use crate::body::{Body, BodyError};
@@ -231,39 +232,66 @@ pub fn flush() {
     RECORDER.with(Recorder::flush);
 }
 
+/// How much of a response is handed over at once where each has a window of its own, in bytes: a frame. It is also what a
+/// client may still have to take when the response counts as sent.
+const PIECE: usize = 16 * 1024;
+
 /// A response's body on its way out, with the exchange it ends.
 #[derive(Debug)]
 pub(crate) struct SentBody {
     body: Body,
     /// None for a 101, whose exchange goes on.
     exchanged: Option<Exchanged>,
-    /// Its place among the connection's senders, where there are many.
-    sender: Option<usize>,
+    /// HTTP/2: what is left of a chunk that is handed over in pieces.
+    rest: Bytes,
+    /// HTTP/2: it is the client that keeps us from going on.
+    owed: Option<Owed>,
 }
 
 impl SentBody {
     pub(crate) fn new(mut body: Body, exchanged: Exchanged) -> Self {
         let connection = exchanged.connection();
-        let sender = connection.is_multiplexed().then(|| connection.add_sender());
         if let Body::File(file) = &mut body {
-            if sender.is_some() {
+            if connection.is_multiplexed() {
                 file.read_little();
             } else if connection.handle.can_send_files() {
                 file.send_by(Rc::clone(connection));
             }
         }
-        Self { body, exchanged: Some(exchanged), sender }
+        let mut sent = Self { body, exchanged: Some(exchanged), rest: Bytes::new(), owed: None };
+        sent.owe();
+        sent
     }
 
     pub(crate) fn none() -> Self {
-        Self { body: Body::Empty, exchanged: None, sender: None }
+        Self { body: Body::Empty, exchanged: None, rest: Bytes::new(), owed: None }
     }
-}
 
-impl Drop for SentBody {
-    fn drop(&mut self) {
-        if let (Some(place), Some(exchanged)) = (self.sender, &self.exchanged) {
-            exchanged.connection().remove_sender(place);
+    /// The next chunk. With HTTP/2 it is no longer than [`PIECE`]: h2 takes a chunk as soon as the client has room for a
+    /// byte of it, and what it has taken is out of our sight.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        let mut chunk = match std::mem::take(&mut self.rest) {
+            rest if rest.is_empty() => match ready!(self.body.poll_chunk(cx)) {
+                Some(Ok(chunk)) => chunk,
+                end => return Poll::Ready(end),
+            },
+            rest => rest,
+        };
+        let multiplexed = self.exchanged.as_ref().is_some_and(|of| of.connection.is_multiplexed());
+        if multiplexed && chunk.len() > PIECE {
+            self.rest = chunk.split_off(PIECE);
+        }
+        Poll::Ready(Some(Ok(chunk)))
+    }
+
+    /// Nothing is missing but room at the client's. An HTTP/1 connection sees that at its socket.
+    fn owe(&mut self) {
+        match (&self.owed, &self.exchanged) {
+            (Some(owed), _) => owed.made_room(),
+            (None, Some(exchanged)) if exchanged.connection.is_multiplexed() => {
+                self.owed = Some(exchanged.connection.conn.owe());
+            }
+            (None, _) => {}
         }
     }
 }
@@ -277,9 +305,10 @@ impl http_body::Body for SentBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        let polled = this.body.poll_chunk(cx);
-        if let (Some(place), Some(exchanged)) = (this.sender, &this.exchanged) {
-            exchanged.connection().asked_sender(place, polled.is_ready());
+        let polled = this.poll_piece(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(_))) => this.owe(),
+            _ => this.owed = None,
         }
         polled.map(|chunk| {
             let chunk = chunk?;
@@ -299,10 +328,11 @@ impl http_body::Body for SentBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_empty()
+        self.rest.is_empty() && self.body.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.len().map_or_else(SizeHint::default, SizeHint::with_exact)
+        let rest = self.rest.len() as u64;
+        self.body.len().map_or_else(SizeHint::default, |len| SizeHint::with_exact(len + rest))
     }
 }

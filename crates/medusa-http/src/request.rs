@@ -283,10 +283,16 @@ impl Wire {
                 return Ok(None);
             }
             let frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut *incoming).poll_frame(cx));
-            match self.pace.keep(frame).await? {
-                None => return Ok(None),
-                Some(Err(error)) => return Err(RequestBodyError::Broken(error)),
-                Some(Ok(frame)) => match frame.into_data() {
+            match self.pace.keep(frame).await {
+                Err(slow) => {
+                    // Nor is the rest worth waiting for. The body first, then its guard.
+                    self.incoming = None;
+                    self.guard = None;
+                    return Err(slow);
+                }
+                Ok(None) => return Ok(None),
+                Ok(Some(Err(error))) => return Err(RequestBodyError::Broken(error)),
+                Ok(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => {
                         self.pace.earn(data.len() as u64);
                         self.read.fetch_add(data.len() as u64, Relaxed);

@@ -111,10 +111,6 @@ pub enum Signal {
 /// protocol that does not read meanwhile.
 pub const LOOK: u32 = 10;
 
-/// Bytes that must have been sent before a connection with many requests at a time counts as taking what is left of its
-/// responses: an answer to a ping has less.
-const PROGRESS: u64 = 1024;
-
 /// Seconds of idleness after which a connection is told to [rest](Signal::Rest). Who clicks on or polls comes back
 /// sooner; who does not pays a few allocations when it does.
 pub const REST: u32 = 2;
@@ -158,6 +154,10 @@ pub struct Conn {
     sent: Cell<u64>,
     /// The coarse time since which the peer has taken nothing of what is to be written.
     stalled_since: Cell<Option<u32>>,
+    /// Answers whose next bytes wait for the peer to make room: see [`owe`](Conn::owe).
+    owed: Cell<u32>,
+    /// The coarse time at which it has last made room for one of them.
+    room_made: Cell<u32>,
     deadlines: Cell<Deadlines>,
     draining: Cell<bool>,
     drain_untold: Cell<bool>,
@@ -173,8 +173,6 @@ pub struct Conn {
     looked: Cell<u32>,
     /// The coarse time at which the kernel last took bytes.
     spoke: Cell<u32>,
-    /// How many it had taken when the phase was entered, or renewed.
-    spoken: Cell<u64>,
     waker: Cell<Option<Waker>>,
     abort: OnceCell<AbortHandle>,
     aborted: Cell<bool>,
@@ -208,6 +206,8 @@ impl Conn {
             received: Cell::new(0),
             sent: Cell::new(0),
             stalled_since: Cell::new(None),
+            owed: Cell::new(0),
+            room_made: Cell::new(clock::now()),
             deadlines: Cell::new(Deadlines::default()),
             draining: Cell::new(draining),
             drain_untold: Cell::new(draining),
@@ -218,7 +218,6 @@ impl Conn {
             look: Cell::new(false),
             looked: Cell::new(clock::now()),
             spoke: Cell::new(clock::now()),
-            spoken: Cell::new(0),
             waker: Cell::new(None),
             abort: OnceCell::new(),
             aborted: Cell::new(false),
@@ -270,7 +269,6 @@ impl Conn {
         self.rested.set(false);
         self.look.set(false);
         self.looked.set(clock::now());
-        self.spoken.set(self.sent.get());
     }
 
     /// How long ago the kernel last took bytes, in seconds.
@@ -322,6 +320,11 @@ impl Conn {
         self.draining.get()
     }
 
+    /// Whether its life is over ([`Deadlines::life`]): the request it is at, or the next one, is its last.
+    pub fn is_old(&self) -> bool {
+        passed(self.opened, self.deadlines.get().life, clock::now())
+    }
+
     /// What has happened since the last call; the task is woken when there is something new.
     ///
     /// Cheap enough for every poll of the connection. Ask *after* polling the protocol: a request that has arrived just in
@@ -354,15 +357,8 @@ impl Conn {
 
     /// The kernel has taken bytes.
     pub(crate) fn on_sent(&self, bytes: usize) {
-        let sent = self.sent.get() + bytes as u64;
-        self.sent.set(sent);
+        self.sent.set(self.sent.get() + bytes as u64);
         self.spoke.set(clock::now());
-        // What is left of its responses is on its way yet, in the protocol's buffers.
-        let lingers = self.multiplexed.get() && matches!(self.phase.get(), Phase::Idle | Phase::Closing);
-        if lingers && sent - self.spoken.get() >= PROGRESS {
-            self.since.set(clock::now());
-            self.spoken.set(sent);
-        }
         if self.stalled_since.take().is_some() {
             // The peer has only now been able to hear us: its time starts anew.
             self.since.set(clock::now());
@@ -375,6 +371,16 @@ impl Conn {
         if self.stalled_since.get().is_none() {
             self.stalled_since.set(Some(clock::now()));
         }
+    }
+
+    /// Notes that an answer is ready to go on, and that it is up to the peer to let it. With many requests at a time each
+    /// answer has a window of its own, and one that the peer never opens stops it before the kernel is asked to send
+    /// anything: only this tells that the peer takes nothing.
+    #[must_use]
+    pub fn owe(self: &Rc<Self>) -> Owed {
+        self.owed.set(self.owed.get() + 1);
+        self.room_made.set(clock::now());
+        Owed(Rc::clone(self))
     }
 
     /// Whether there is something to tell the driver at the coarse time `now`.
@@ -393,17 +399,21 @@ impl Conn {
         // While there are bytes to send and the peer takes none, the deadline for that is the one that counts.
         let sending = self.stalled_since.get().is_some();
         self.expired.set(!sending && late);
-        self.stalled.set(self.stalled_since.get().is_some_and(|since| passed(since, deadlines.write, now)));
+        let owing = (self.owed.get() > 0).then(|| self.room_made.get());
+        let waits = [self.stalled_since.get(), owing];
+        self.stalled.set(waits.into_iter().flatten().any(|since| passed(since, deadlines.write, now)));
         // A response that the peer has not taken yet is in the protocol's buffers.
-        let kept_alive = phase == Phase::Idle && self.requests.get() > 0 && !sending;
-        if kept_alive && now.saturating_sub(since) >= REST && !self.rested.replace(true) {
+        let kept_alive = phase == Phase::Idle && self.requests.get() > 0;
+        if kept_alive && !sending && now.saturating_sub(since) >= REST && !self.rested.replace(true) {
             self.rest.set(true);
         }
         if phase == Phase::Busy && now.saturating_sub(self.looked.get()) >= LOOK {
             self.looked.set(now);
             self.look.set(true);
         }
-        if passed(self.opened, deadlines.life, now) {
+        // Between two requests that follow closely, the next one is told that it is the last: none is lost on its way.
+        let between = kept_alive && !self.multiplexed.get() && now.saturating_sub(since) < REST;
+        if passed(self.opened, deadlines.life, now) && !between {
             self.drain();
         }
         self.expired.get() || self.stalled.get() || self.rest.get() || self.look.get()
@@ -433,6 +443,23 @@ impl Conn {
     fn remember(&self, waker: &Waker) {
         let known = self.waker.take().filter(|known| known.will_wake(waker));
         self.waker.set(Some(known.unwrap_or_else(|| waker.clone())));
+    }
+}
+
+/// Stands for an answer that waits for the peer to make room: see [`Conn::owe`].
+#[derive(Debug)]
+pub struct Owed(Rc<Conn>);
+
+impl Owed {
+    /// The peer has made room for some of it.
+    pub fn made_room(&self) {
+        self.0.room_made.set(clock::now());
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        self.0.owed.set(self.0.owed.get().saturating_sub(1));
     }
 }
 
@@ -541,6 +568,36 @@ mod tests {
         assert_eq!(signal(&conn), Signal::None);
         conn.check(101);
         assert_eq!(signal(&conn), Signal::Drain);
+    }
+
+    #[test]
+    fn a_long_life_does_not_end_right_before_the_next_request() {
+        let conn = conn();
+        conn.set_deadlines(Deadlines { life: Duration::ZERO, idle: Duration::MAX, ..Deadlines::default() });
+        conn.count_request();
+        conn.enter(Phase::Idle);
+        conn.check(REST - 1);
+        assert_eq!(signal(&conn), Signal::None, "it was busy a moment ago");
+        conn.check(REST);
+        assert_eq!(signal(&conn), Signal::Drain);
+    }
+
+    #[test]
+    fn a_peer_that_makes_no_room_stalls_whatever_is_sent_meanwhile() {
+        let conn = Rc::new(conn());
+        conn.set_deadlines(Deadlines { write: Duration::from_secs(5), ..Deadlines::default() });
+        conn.enter(Phase::Busy);
+        let (owed, other) = (conn.owe(), conn.owe());
+        conn.on_sent(17);
+        assert!(!conn.check(5));
+        assert!(conn.check(6));
+        assert_eq!(signal(&conn), Signal::Stalled);
+        drop(owed);
+        assert!(conn.check(6), "it has not made room for the other");
+        other.made_room();
+        drop(other);
+        assert!(!conn.check(6));
+        assert_eq!(signal(&conn), Signal::None);
     }
 
     #[test]

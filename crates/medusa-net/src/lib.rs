@@ -29,7 +29,7 @@ pub mod tls;
 pub mod worker;
 
 pub use address::{AddressError, ListenAddr};
-pub use conn::{Conn, Deadlines, Peer, Phase, Signal};
+pub use conn::{Conn, Deadlines, Owed, Peer, Phase, Signal};
 pub use listener::{Accept, BindError, Listener, ListenerId, ListenerStats, StartError};
 pub use shutdown::Drained;
 pub use stream::{PeerSide, Stream};

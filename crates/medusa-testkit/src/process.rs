@@ -5,7 +5,7 @@
 use std::io::{self, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
@@ -130,6 +130,20 @@ impl Process {
         self.stderr.wait_for_end();
         let (stdout, stderr) = (self.stdout.text(), self.stderr.text());
         Finished { command: std::mem::take(&mut self.command), status, stdout, stderr }
+    }
+
+    /// Waits for its end as [`wait`](Self::wait) does, and calls `meanwhile` every 50 milliseconds until then.
+    ///
+    /// # Panics
+    ///
+    /// It goes on for more than [`PATIENCE`].
+    #[track_caller]
+    pub fn finish_while(mut self, mut meanwhile: impl FnMut()) -> Finished {
+        let deadline = Instant::now() + PATIENCE;
+        while self.wait_within(Duration::from_millis(50)).is_none() && Instant::now() < deadline {
+            meanwhile();
+        }
+        self.finish()
     }
 
     fn poll(&self, limit: Duration) -> io::Result<()> {

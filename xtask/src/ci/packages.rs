@@ -32,6 +32,11 @@ const NEEDS: &[Need] = &[
     Need { package: "curl", brings: Brings::Program("curl"), why: "a client that is not ours, for tests" },
     Need { package: "openssl", brings: Brings::Program("openssl"), why: "TLS that is not ours, for tests" },
     Need { package: "wrk", brings: Brings::Program("wrk"), why: "load, for reload tests and benches" },
+    Need {
+        package: "slowhttptest",
+        brings: Brings::Program("slowhttptest"),
+        why: "clients that are slow on purpose, for tests",
+    },
     Need { package: "nginx", brings: Brings::Program("nginx"), why: "the server benches compare with" },
     Need {
         package: "libnginx-mod-http-lua",

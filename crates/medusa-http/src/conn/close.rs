@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use super::End;
 use crate::connection::Connection;
+use crate::fault::Fault;
 
 /// How much of what a peer still sends is thrown away before its connection is closed on it.
 const MAX_LINGER: usize = 256 * 1024;
@@ -43,8 +44,13 @@ pub(super) async fn close(context: &Connection, end: End) {
     conn.enter(Phase::Closing);
     let mut closing = Closing { shut: false, thrown_away: 0, wait: !conn.is_draining() };
     poll_fn(|cx| {
-        if matches!(conn.poll_signal(cx), Signal::Expired(_) | Signal::Stalled) {
-            return Poll::Ready(());
+        match conn.poll_signal(cx) {
+            Signal::None | Signal::Drain | Signal::Rest | Signal::Look => {}
+            Signal::Expired(_) => return Poll::Ready(()),
+            Signal::Stalled => {
+                context.count(Fault::WriteStall);
+                return Poll::Ready(());
+            }
         }
         if matches!(end, End::BrokeOff) {
             // Not shut down in order: the peer must see that something is missing.

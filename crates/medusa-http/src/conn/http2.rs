@@ -56,20 +56,13 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
     poll_fn(|cx| {
         loop {
             if let Poll::Ready(result) = Pin::new(&mut http).poll(cx) {
-                if result.as_ref().is_err_and(is_violation) {
-                    context.count(Fault::Malformed);
-                }
-                return Poll::Ready(if result.is_ok() { End::Done } else { End::Gone });
+                return Poll::Ready(result.map_or_else(|error| end_of(&error), |()| End::Done));
             }
             if context.toll().is_exceeded(conn) {
                 context.count(Fault::Flood);
                 return Poll::Ready(End::Gone);
             }
             match conn.poll_signal(cx) {
-                Signal::Look if context.is_stalled() => {
-                    context.count(Fault::WriteStall);
-                    return Poll::Ready(End::Gone);
-                }
                 Signal::None | Signal::Rest | Signal::Look => break,
                 Signal::Drain => {
                     Pin::new(&mut http).graceful_shutdown();
@@ -97,17 +90,21 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
     .await
 }
 
-/// Whether the client broke the protocol, rather than the connection.
-fn is_violation(error: &hyper::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if error.is::<std::io::Error>() {
-            return false;
-        }
-        cause = error.source();
+/// hyper tells its errors apart by their text alone; that of h2 is beneath.
+fn end_of(error: &hyper::Error) -> End {
+    let cause = error.source().map(ToString::to_string).unwrap_or_default();
+    if !cause.starts_with("connection error detected") {
+        // It was the peer who ended it, or the network.
+        End::Gone
+    } else if cause.contains(EXCESSIVE) {
+        End::BadFrames(Fault::Flood)
+    } else {
+        End::BadFrames(Fault::Malformed)
     }
-    !error.is_closed() && !error.is_canceled()
 }
+
+/// How h2 describes `ENHANCE_YOUR_CALM` ([RFC 9113 §7](https://www.rfc-editor.org/rfc/rfc9113#section-7)).
+const EXCESSIVE: &str = "excessive load";
 
 fn builder(limits: &Limits) -> http2::Builder<OnThisWorker> {
     let mut builder = http2::Builder::new(OnThisWorker);

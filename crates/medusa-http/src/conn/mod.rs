@@ -76,6 +76,8 @@ enum End {
         /// Whether it has been.
         is_answered: bool,
     },
+    /// The peer sent frames that are not HTTP/2, or too many for nothing. It was told by a GOAWAY.
+    BadFrames(Fault),
     /// A head did not arrive in time: 408.
     HeadTimeout,
     /// A response broke off. What there is of it is still the peer's.
@@ -161,6 +163,9 @@ async fn first_bytes(context: &Connection) -> Result<Speaks, End> {
 impl End {
     /// What is counted.
     fn fault(&self) -> Option<Fault> {
+        if let Self::BadFrames(fault) = self {
+            return Some(*fault);
+        }
         match self.status()? {
             StatusCode::REQUEST_TIMEOUT => Some(Fault::HeadTimeout),
             StatusCode::URI_TOO_LONG => Some(Fault::UriTooLong),
@@ -174,7 +179,9 @@ impl End {
         match self {
             Self::Malformed { status, .. } => Some(*status),
             Self::HeadTimeout => Some(StatusCode::REQUEST_TIMEOUT),
-            Self::Done | Self::Rest | Self::Upgraded | Self::BrokeOff | Self::Gone => None,
+            Self::BadFrames(_) | Self::Done | Self::Rest | Self::Upgraded | Self::BrokeOff | Self::Gone => {
+                None
+            }
         }
     }
 

@@ -13,6 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::set_socket_linger;
 
 use crate::PATIENCE;
@@ -204,10 +205,30 @@ impl Client {
     /// The next bytes as they come, `limit` at most; none when the server has closed the connection.
     #[track_caller]
     pub fn read_some(&mut self, limit: usize) -> Vec<u8> {
+        self.try_read_some(limit).expect("something to read")
+    }
+
+    /// The next bytes as they come, `limit` at most; none when the server has closed the connection.
+    ///
+    /// # Errors
+    ///
+    /// The connection is broken, or nothing comes within [`PATIENCE`].
+    pub fn try_read_some(&mut self, limit: usize) -> io::Result<Vec<u8>> {
         if self.ahead.is_empty() {
-            self.fill().expect("something to read");
+            self.fill()?;
         }
-        self.ahead.drain(..self.ahead.len().min(limit)).collect()
+        Ok(self.ahead.drain(..self.ahead.len().min(limit)).collect())
+    }
+
+    /// Whether there is something to read within `time`, be it the end of the connection.
+    #[track_caller]
+    pub fn is_readable_within(&self, time: Duration) -> bool {
+        let limit = Timespec::try_from(time).expect("a time of a test");
+        let fd = match &self.stream {
+            Stream::Tcp(stream) => PollFd::new(stream, PollFlags::IN),
+            Stream::Unix(stream) => PollFd::new(stream, PollFlags::IN),
+        };
+        !self.ahead.is_empty() || poll(&mut [fd], Some(&limit)).expect("our own socket") > 0
     }
 
     /// The next `length` bytes.

@@ -37,7 +37,7 @@ pub(crate) const CLASS: Class = Class {
         item("head_read", "Seconds a request's head may pause. Default 10; more is answered 408."),
         item(
             "handler",
-            "Seconds a handler may take until it answers, counted anew whenever the client has sent something. Default 60; more is answered 503.",
+            "Seconds a handler may take until it answers, counted anew whenever the client has sent some of a body. Default 60; more is answered 503.",
         ),
         item("write", "Seconds a client may take nothing of what is sent. Default 60; then it is closed."),
         item("idle", "Seconds a connection may idle between requests. Default 75; then it is closed."),
