@@ -52,13 +52,22 @@ pub enum ProgramSource {
     Text(String),
 }
 
+/// A place where the site listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// The real address (port 0 resolved).
+    pub addr: ListenAddr,
+    /// Whether TLS is spoken there.
+    pub encrypted: bool,
+}
+
 /// What a load has published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
     /// The generation.
     pub generation: u64,
-    /// The addresses the site listens on, real ones (port 0 resolved).
-    pub addresses: Vec<ListenAddr>,
+    /// The addresses the site listens on.
+    pub addresses: Vec<Address>,
 }
 
 /// What a statement came to.
@@ -236,7 +245,11 @@ impl Host {
         if let Some(old) = old {
             old.vm.retire();
         }
-        let addresses = site.listeners.iter().map(|bound| bound.listener.local_addr().clone()).collect();
+        let addresses = site.listeners.iter().map(|bound| Address {
+            addr: bound.listener.local_addr().clone(),
+            encrypted: site.spoken_on(bound).is_some_and(|listen| listen.tls.is_some()),
+        });
+        let addresses = addresses.collect();
         Ok(Loaded { generation: site.generation, addresses })
     }
 

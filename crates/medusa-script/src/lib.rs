@@ -31,6 +31,6 @@ mod transaction;
 mod vm;
 mod worker;
 
-pub use engine::{Engine, Evaluated, Loaded, Program, ProgramSource, check};
+pub use engine::{Address, Engine, Evaluated, Loaded, Program, ProgramSource, check};
 pub use error::ScriptError;
 pub use transaction::{Event, Events};

@@ -55,7 +55,11 @@ impl Site {
 
     /// What is spoken on a listener.
     pub(crate) fn listen_on(&self, listener: ListenerId) -> Option<&Listen> {
-        let bound = self.bound(listener)?;
+        self.spoken_on(self.bound(listener)?)
+    }
+
+    /// What is spoken on one of [`listeners`](Self::listeners).
+    pub fn spoken_on(&self, bound: &Bound) -> Option<&Listen> {
         self.servers.get(bound.server)?.parts.listen.get(bound.listen)
     }
 

@@ -24,8 +24,18 @@ const FLAGS: [&str; 9] = [
 /// Chromium is not installed (Debian: `apt-get install chromium`), or fails.
 #[track_caller]
 pub fn load(url: &str) -> String {
+    load_with(url, &[])
+}
+
+/// Does as [`load`], with more flags of Chromium's.
+///
+/// # Panics
+///
+/// As for [`load`].
+#[track_caller]
+pub fn load_with(url: &str, flags: &[&str]) -> String {
     let profile = tempfile::tempdir().expect("a temporary directory");
     let mut chromium = Command::new("chromium");
-    chromium.args(FLAGS).arg(format!("--user-data-dir={}", profile.path().display()));
+    chromium.args(FLAGS).args(flags).arg(format!("--user-data-dir={}", profile.path().display()));
     Process::start(chromium.args(["--dump-dom", url])).finish().success()
 }

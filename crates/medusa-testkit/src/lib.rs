@@ -3,6 +3,8 @@
 //! - [`Site`]: a directory of its own for a site under test;
 //! - [`Medusa`] and [`Server`]: the program, run to its end or as a server;
 //! - [`Client`]: HTTP/1 over a raw socket, byte for byte;
+//! - [`Authority`]: certificates, for servers and clients;
+//! - [`curl`] and [`run`]: clients that are not ours;
 //! - [`Load`]: many connections at once, by `wrk`;
 //! - [`browser`]: a page as a real browser sees it;
 //! - [`memory`]: how much a process holds;
@@ -14,8 +16,10 @@
 //! **Invariant:** nothing started here outlives the test, and nothing waits without a limit. No wait is a guess: each is
 //! for a line, an answer, an exit or a condition.
 
+pub mod authority;
 pub mod browser;
 pub mod client;
+mod curl;
 mod lines;
 pub mod load;
 pub mod memory;
@@ -26,7 +30,9 @@ pub mod wait;
 
 use std::time::Duration;
 
+pub use authority::{Authority, Issued};
 pub use client::{Client, Response};
+pub use curl::{curl, run};
 pub use lines::Lines;
 pub use load::Load;
 pub use process::{Finished, Process};

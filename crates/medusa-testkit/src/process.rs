@@ -124,7 +124,7 @@ impl Process {
 
     /// Waits for its end and for the last of what it says.
     #[track_caller]
-    pub(crate) fn finish(mut self) -> Finished {
+    pub fn finish(mut self) -> Finished {
         let status = self.wait();
         self.stdout.wait_for_end();
         self.stderr.wait_for_end();

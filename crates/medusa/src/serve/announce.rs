@@ -1,7 +1,7 @@
 //! The first words of a running server: where it is, and what to do with it.
 
 use medusa_net::ListenAddr;
-use medusa_script::Loaded;
+use medusa_script::{Address, Loaded};
 
 use super::Options;
 use crate::init::is_sample;
@@ -37,9 +37,10 @@ fn lines(loaded: &Loaded, workers: usize, pid: u32) -> Vec<String> {
 }
 
 /// What to type into a browser or, for a unix socket, where it is.
-fn url(address: &ListenAddr) -> String {
-    match address {
-        ListenAddr::Tcp(address) => format!("http://{address}/"),
+fn url(address: &Address) -> String {
+    let scheme = if address.encrypted { "https" } else { "http" };
+    match &address.addr {
+        ListenAddr::Tcp(address) => format!("{scheme}://{address}/"),
         ListenAddr::Unix(path) => path.display().to_string(),
     }
 }
@@ -67,18 +68,22 @@ mod tests {
     use super::*;
 
     fn loaded(addresses: &[&str]) -> Loaded {
-        let addresses = addresses.iter().map(|address| address.parse().expect("an address")).collect();
-        Loaded { generation: 1, addresses }
+        let address = |text: &&str| {
+            let plain = text.strip_prefix("tls ");
+            let addr = plain.unwrap_or(text).parse().expect("an address");
+            Address { addr, encrypted: plain.is_some() }
+        };
+        Loaded { generation: 1, addresses: addresses.iter().map(address).collect() }
     }
 
     #[test]
     fn each_address_has_a_line() {
-        let lines = lines(&loaded(&["127.0.0.1:8080", "[::]:80", "unix:/run/x.sock"]), 2, 7);
+        let lines = lines(&loaded(&["127.0.0.1:8080", "tls [::]:443", "unix:/run/x.sock"]), 2, 7);
         assert_eq!(
             lines,
             [
                 "ready at http://127.0.0.1:8080/ (generation 1, 2 workers, pid 7)",
-                "ready at http://[::]:80/ (generation 1, 2 workers, pid 7)",
+                "ready at https://[::]:443/ (generation 1, 2 workers, pid 7)",
                 "ready at /run/x.sock (generation 1, 2 workers, pid 7)",
             ]
         );
