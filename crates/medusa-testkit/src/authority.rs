@@ -81,8 +81,8 @@ fn alternative(name: &str) -> SanType {
 }
 
 impl Issued {
-    /// The inside of the key file, without its first and last line: what must not show anywhere.
-    pub fn secret(&self) -> String {
-        self.key.lines().filter(|line| !line.starts_with("-----")).collect()
+    /// Whether a line of the key stands in `text`, which it must nowhere.
+    pub fn leaks_into(&self, text: &str) -> bool {
+        self.key.lines().any(|line| !line.starts_with("-----") && text.contains(line))
     }
 }

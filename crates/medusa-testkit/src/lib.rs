@@ -5,7 +5,7 @@
 //! - [`Client`]: HTTP/1 over a raw socket, byte for byte;
 //! - [`Authority`]: certificates, for servers and clients;
 //! - [`curl`] and [`run`]: clients that are not ours;
-//! - [`Load`]: many connections at once, by `wrk`;
+//! - [`Load`]: many connections at once, by `wrk`; [`H2Load`]: many requests at once on each, by `h2load`;
 //! - [`browser`]: a page as a real browser sees it;
 //! - [`memory`]: how much a process holds;
 //! - [`wait`]: conditions that nobody announces.
@@ -20,6 +20,7 @@ pub mod authority;
 pub mod browser;
 pub mod client;
 mod curl;
+pub mod h2load;
 mod lines;
 pub mod load;
 pub mod memory;
@@ -33,6 +34,7 @@ use std::time::Duration;
 pub use authority::{Authority, Issued};
 pub use client::{Client, Response};
 pub use curl::{curl, run};
+pub use h2load::H2Load;
 pub use lines::Lines;
 pub use load::Load;
 pub use process::{Finished, Process};

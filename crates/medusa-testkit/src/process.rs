@@ -161,6 +161,16 @@ impl Finished {
         self.stdout
     }
 
+    /// Standard output of a command that must have succeeded, without the end of its last line.
+    ///
+    /// # Panics
+    ///
+    /// It did not.
+    #[track_caller]
+    pub fn said(self) -> String {
+        self.success().trim_end_matches('\n').to_owned()
+    }
+
     /// Standard error, of a command that must have failed with the exit code `code`.
     ///
     /// # Panics

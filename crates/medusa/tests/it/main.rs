@@ -19,3 +19,4 @@ mod reload;
 mod sample_site;
 mod shutdown;
 mod support;
+mod tls;
