@@ -42,6 +42,11 @@ const NEEDS: &[Need] = &[
         why: "a proxy in front, for tests; the server benches compare with",
     },
     Need {
+        package: "libnginx-mod-stream",
+        brings: Brings::File("/usr/lib/nginx/modules/ngx_stream_module.so"),
+        why: "a balancer in front, for tests",
+    },
+    Need {
         package: "libnginx-mod-http-lua",
         brings: Brings::File("/usr/lib/nginx/modules/ngx_http_lua_module.so"),
         why: "the script handler benches compare with",

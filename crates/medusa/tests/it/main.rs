@@ -15,6 +15,7 @@ mod listeners;
 mod live;
 mod log;
 mod malformed;
+mod proxies;
 mod reload;
 mod sample_site;
 mod shutdown;
