@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use medusa_net::Conn;
 use medusa_proto::with_causes;
 
+use crate::body::Body;
 use crate::client::Client;
 use crate::connection::Connection;
 use crate::fault::Fault;
@@ -34,14 +35,19 @@ pub(crate) async fn exchange(
     let (parts, incoming) = request.into_parts();
     let Some(server) = connection.server() else {
         let response = Response::page(StatusCode::SERVICE_UNAVAILABLE).with(header::CONNECTION, CLOSE);
-        return Ok(send(response, parts.version, Exchanged::unrouted(connection)));
+        return Ok(send(
+            response,
+            parts.version,
+            parts.method == Method::HEAD,
+            Exchanged::unrouted(connection),
+        ));
     };
     let encrypted = connection.tls.is_some();
     let client = Client::of(connection.peer, encrypted, &server.parts.trusted_proxies, &parts.headers);
     let mut exchanged = Exchanged::begin(connection, Rc::clone(&server), client.peer, &parts);
     let connection = exchanged.connection();
     let limits = server.parts.limits;
-    let version = parts.version;
+    let (version, to_head) = (parts.version, parts.method == Method::HEAD);
     let body = RequestBody::wire(incoming, &limits, &parts.headers, connection);
     let head = Head {
         method: parts.method,
@@ -77,7 +83,7 @@ pub(crate) async fn exchange(
             response.headers.insert(header::CONNECTION, CLOSE);
         }
     }
-    Ok(send(response, version, exchanged))
+    Ok(send(response, version, to_head, exchanged))
 }
 
 /// An answer before anything is routed.
@@ -335,14 +341,19 @@ async fn within<T>(work: impl Future<Output = T>, limit: Duration, conn: &Conn) 
 }
 
 /// Hands the response to hyper, with the fields that are the server's to write.
-fn send(response: Response, version: Version, mut exchanged: Exchanged) -> http::Response<SentBody> {
+fn send(
+    response: Response,
+    version: Version,
+    to_head: bool,
+    mut exchanged: Exchanged,
+) -> http::Response<SentBody> {
     let Response { status, mut headers, body, upgrade } = response;
     headers.insert(header::SERVER, SERVER);
     headers.remove(header::TRANSFER_ENCODING);
     if version == Version::HTTP_2 {
         headers.remove(header::CONNECTION);
     }
-    let body = if status == StatusCode::RESET_CONTENT { crate::body::Body::default() } else { body };
+    let body = if status == StatusCode::RESET_CONTENT { Body::default() } else { body };
     if version == Version::HTTP_10 && body.len().is_none() {
         // Its end is the connection's.
         headers.insert(header::CONNECTION, CLOSE);
@@ -352,6 +363,13 @@ fn send(response: Response, version: Version, mut exchanged: Exchanged) -> http:
     {
         headers.entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(len));
     }
+    // hyper knows that these have no content in HTTP/1 only; in HTTP/2 it would be sent, and clients call it an error
+    // (RFC 9113 §8.1.1).
+    let body = if version == Version::HTTP_2 && (to_head || !may_have_body(status)) {
+        Body::default()
+    } else {
+        body
+    };
     exchanged.status = status;
     let body = match upgrade {
         None => SentBody::new(body, exchanged),
