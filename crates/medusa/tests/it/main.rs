@@ -6,11 +6,13 @@
 mod bad_input;
 mod budgets;
 mod cli;
+mod clients;
 mod fetch;
 mod files;
 mod forms;
 mod framing;
 mod http1;
+mod http2;
 mod listeners;
 mod live;
 mod log;
