@@ -77,7 +77,9 @@ fn curl_asks_and_is_answered() {
     let data = format!("@{}", sent.display());
     for (flag, url, _) in ways(&server, "/echo") {
         let sum = url.replace("/echo", "/sum");
-        assert_eq!(it.curl([flag, "--data-binary", &data, &sum]).said(), LARGE.to_string());
+        let sent = it.curl([flag, "--data-binary", &data, &sum]);
+        assert!(sent.status.success(), "{sent}the server counts {:?}", server.parts("http.faults"));
+        assert_eq!(sent.said(), LARGE.to_string());
         assert_eq!(it.curl([flag, "-d", "some text", &url]).said(), "some text");
         let chunked =
             it.curl([flag, "-H", "Transfer-Encoding: chunked", "-H", "Expect:", "-d", "in chunks", &url]);
