@@ -60,6 +60,8 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
                 return Poll::Ready(if result.is_ok() { End::Done } else { End::Gone });
             }
             if context.toll().is_exceeded(conn) {
+                let (received, requests, sent) = (conn.received(), conn.requests(), conn.sent());
+                tracing::debug!(peer = %conn.peer(), received, requests, sent, toll = ?context.toll(), "a flood of frames");
                 context.count(Fault::Flood);
                 return Poll::Ready(End::Gone);
             }
