@@ -189,11 +189,12 @@ impl Toll {
         Arc::clone(&self.read)
     }
 
-    /// Whether the client has sent more than it may. Bodies that were read, and responses that it makes room for, pay for
-    /// themselves.
+    /// Whether the client has sent more than it may. Bodies that were read, with an eighth for the frames they came in,
+    /// and responses that it makes room for, pay for themselves.
     pub(crate) fn is_exceeded(&self, conn: &Conn) -> bool {
         let (answered, cancelled) = (self.answered.get(), self.cancelled.get());
         let paid = FREE_BYTES + conn.requests() * BYTES_PER_REQUEST + conn.sent() / 8;
-        cancelled > FREE_CANCELLED + answered || conn.received() > paid + self.read.load(Relaxed)
+        let read = self.read.load(Relaxed);
+        cancelled > FREE_CANCELLED + answered || conn.received() > paid + read + read / 8
     }
 }

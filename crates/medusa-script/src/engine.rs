@@ -52,10 +52,10 @@ pub enum ProgramSource {
     Text(String),
 }
 
-/// An address the site listens on.
+/// A place where the site listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listening {
-    /// The address.
+pub struct Address {
+    /// The real address (port 0 resolved).
     pub addr: ListenAddr,
     /// Whether TLS is spoken there.
     pub encrypted: bool,
@@ -66,8 +66,8 @@ pub struct Listening {
 pub struct Loaded {
     /// The generation.
     pub generation: u64,
-    /// The addresses the site listens on, real ones (port 0 resolved).
-    pub addresses: Vec<Listening>,
+    /// The addresses the site listens on.
+    pub addresses: Vec<Address>,
 }
 
 /// What a statement came to.
@@ -245,9 +245,9 @@ impl Host {
         if let Some(old) = old {
             old.vm.retire();
         }
-        let addresses = site.listeners.iter().map(|bound| Listening {
+        let addresses = site.listeners.iter().map(|bound| Address {
             addr: bound.listener.local_addr().clone(),
-            encrypted: site.is_encrypted(bound),
+            encrypted: site.spoken_on(bound).is_some_and(|listen| listen.tls.is_some()),
         });
         let addresses = addresses.collect();
         Ok(Loaded { generation: site.generation, addresses })

@@ -33,6 +33,6 @@ mod vm;
 mod websocket;
 mod worker;
 
-pub use engine::{Engine, Evaluated, Listening, Loaded, Program, ProgramSource, check};
+pub use engine::{Address, Engine, Evaluated, Loaded, Program, ProgramSource, check};
 pub use error::ScriptError;
 pub use transaction::{Event, Events};

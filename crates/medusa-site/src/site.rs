@@ -55,16 +55,12 @@ impl Site {
 
     /// What is spoken on a listener.
     pub(crate) fn listen_on(&self, listener: ListenerId) -> Option<&Listen> {
-        let bound = self.bound(listener)?;
-        self.servers.get(bound.server)?.parts.listen.get(bound.listen)
+        self.spoken_on(self.bound(listener)?)
     }
 
-    /// Whether TLS is spoken on a listener of this Site.
-    pub fn is_encrypted(&self, bound: &Bound) -> bool {
-        let server = self.servers.get(bound.server);
-        server
-            .and_then(|server| server.parts.listen.get(bound.listen))
-            .is_some_and(|listen| listen.tls.is_some())
+    /// What is spoken on one of [`listeners`](Self::listeners).
+    pub fn spoken_on(&self, bound: &Bound) -> Option<&Listen> {
+        self.servers.get(bound.server)?.parts.listen.get(bound.listen)
     }
 
     fn bound(&self, listener: ListenerId) -> Option<&Bound> {

@@ -24,7 +24,7 @@ const FLAGS: [&str; 9] = [
 /// Chromium is not installed (Debian: `apt-get install chromium`), or fails.
 #[track_caller]
 pub fn load(url: &str) -> String {
-    run(&["--dump-dom", url])
+    load_with(url, &[])
 }
 
 /// Loads `url`, lets the page's scripts do what they do for so many seconds of the page's own clock, and returns the
@@ -32,16 +32,21 @@ pub fn load(url: &str) -> String {
 ///
 /// # Panics
 ///
-/// Chromium is not installed (Debian: `apt-get install chromium`), or fails.
+/// As for [`load`].
 #[track_caller]
 pub fn load_and_wait(url: &str, seconds: u32) -> String {
-    run(&[&format!("--virtual-time-budget={}", seconds * 1000), "--dump-dom", url])
+    load_with(url, &[&format!("--virtual-time-budget={}", seconds * 1000)])
 }
 
+/// Does as [`load`], with more flags of Chromium's.
+///
+/// # Panics
+///
+/// As for [`load`].
 #[track_caller]
-fn run(args: &[&str]) -> String {
+pub fn load_with(url: &str, flags: &[&str]) -> String {
     let profile = tempfile::tempdir().expect("a temporary directory");
     let mut chromium = Command::new("chromium");
-    chromium.args(FLAGS).arg(format!("--user-data-dir={}", profile.path().display()));
-    Process::start(chromium.args(args)).finish().success()
+    chromium.args(FLAGS).args(flags).arg(format!("--user-data-dir={}", profile.path().display()));
+    Process::start(chromium.args(["--dump-dom", url])).finish().success()
 }

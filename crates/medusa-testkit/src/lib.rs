@@ -4,7 +4,9 @@
 //! - [`Medusa`] and [`Server`]: the program, run to its end or as a server;
 //! - [`Client`]: HTTP/1 over a raw socket, byte for byte;
 //! - [`websocket`]: the same for `WebSocket`, frame by frame;
-//! - [`Load`]: many connections at once, by `wrk`;
+//! - [`Authority`]: certificates, for servers and clients;
+//! - [`curl`] and [`run`]: clients that are not ours;
+//! - [`Load`]: many connections at once, by `wrk`; [`H2Load`]: many requests at once on each, by `h2load`;
 //! - [`browser`]: a page as a real browser sees it;
 //! - [`memory`]: how much a process holds;
 //! - [`wait`]: conditions that nobody announces.
@@ -15,8 +17,11 @@
 //! **Invariant:** nothing started here outlives the test, and nothing waits without a limit. No wait is a guess: each is
 //! for a line, an answer, an exit or a condition.
 
+pub mod authority;
 pub mod browser;
 pub mod client;
+mod curl;
+pub mod h2load;
 mod lines;
 pub mod load;
 pub mod memory;
@@ -28,7 +33,10 @@ pub mod websocket;
 
 use std::time::Duration;
 
+pub use authority::{Authority, Issued};
 pub use client::{Client, Response};
+pub use curl::{curl, run};
+pub use h2load::H2Load;
 pub use lines::Lines;
 pub use load::Load;
 pub use process::{Finished, Process};

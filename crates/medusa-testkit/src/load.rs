@@ -45,11 +45,21 @@ impl Load {
     /// `wrk` is not installed.
     #[track_caller]
     pub fn start(address: SocketAddr, path: &str, connections: u32) -> Self {
+        Self::on(&format!("http://{address}{path}"), connections)
+    }
+
+    /// Presses on a URL, encrypted or not, as [`start`](Self::start) does. Certificates are not looked at.
+    ///
+    /// # Panics
+    ///
+    /// `wrk` is not installed.
+    #[track_caller]
+    pub fn on(url: &str, connections: u32) -> Self {
         // A failed test that had the lock has left nothing behind.
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let mut wrk = Command::new("wrk");
         wrk.args(["-t2", &format!("-c{connections}"), "-d", FOREVER, "--latency"]);
-        wrk.arg(format!("http://{address}{path}"));
+        wrk.arg(url);
         Self { wrk: Process::start(&mut wrk), _alone: alone }
     }
 

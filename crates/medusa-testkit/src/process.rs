@@ -124,7 +124,7 @@ impl Process {
 
     /// Waits for its end and for the last of what it says.
     #[track_caller]
-    pub(crate) fn finish(mut self) -> Finished {
+    pub fn finish(mut self) -> Finished {
         let status = self.wait();
         self.stdout.wait_for_end();
         self.stderr.wait_for_end();
@@ -173,6 +173,16 @@ impl Finished {
     pub fn success(self) -> String {
         assert_eq!(self.status.code(), Some(0), "{self}");
         self.stdout
+    }
+
+    /// Standard output of a command that must have succeeded, without the end of its last line.
+    ///
+    /// # Panics
+    ///
+    /// It did not.
+    #[track_caller]
+    pub fn said(self) -> String {
+        self.success().trim_end_matches('\n').to_owned()
     }
 
     /// Standard error, of a command that must have failed with the exit code `code`.

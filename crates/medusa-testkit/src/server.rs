@@ -106,6 +106,7 @@ impl Serve {
             medusa: self.medusa,
             process,
             address: address_in(&ready),
+            encrypted: ready.contains("https://"),
             state: self.path,
             _state: self.state,
         }
@@ -124,6 +125,7 @@ pub struct Server {
     medusa: Medusa,
     process: Process,
     address: Option<SocketAddr>,
+    encrypted: bool,
     state: PathBuf,
     _state: TempDir,
 }
@@ -142,7 +144,17 @@ impl Server {
     /// The URL of a path on it.
     #[track_caller]
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address())
+        let scheme = if self.encrypted { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.address())
+    }
+
+    /// The address of its listener number `at`, as the script has them, from 0.
+    #[track_caller]
+    pub fn address_of(&self, at: usize) -> SocketAddr {
+        let listeners = self.parts("listener");
+        let address = listeners.get(at).and_then(|listener| listener["address"].as_str());
+        let address = address.and_then(|address| address.parse().ok());
+        address.unwrap_or_else(|| panic!("no listener number {at} on TCP among {listeners:?}"))
     }
 
     /// Its process.
@@ -306,7 +318,7 @@ mod tests {
         let found = |line| address_in(line).map(|address| address.to_string());
         let line = "medusa: ready at http://127.0.0.1:8080/ (generation 1, 2 workers, pid 7)";
         assert_eq!(found(line).as_deref(), Some("127.0.0.1:8080"));
-        assert_eq!(found("medusa: ready at http://[::1]:80/ (...)").as_deref(), Some("[::1]:80"));
+        assert_eq!(found("medusa: ready at https://[::1]:443/ (...)").as_deref(), Some("[::1]:443"));
         assert_eq!(found("medusa: ready at /run/x.sock (...)"), None);
     }
 }

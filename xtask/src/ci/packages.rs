@@ -30,14 +30,27 @@ enum Brings {
 const NEEDS: &[Need] = &[
     Need { package: "g++", brings: Brings::Program("g++"), why: "Luau is built from C++ source" },
     Need { package: "curl", brings: Brings::Program("curl"), why: "a client that is not ours, for tests" },
-    Need { package: "openssl", brings: Brings::Program("openssl"), why: "TLS that is not ours, for tests" },
+    Need {
+        package: "openssl",
+        brings: Brings::Program("openssl"),
+        why: "TLS that is not ours, for tests and benches",
+    },
     Need { package: "wrk", brings: Brings::Program("wrk"), why: "load, for reload tests and benches" },
     Need {
         package: "slowhttptest",
         brings: Brings::Program("slowhttptest"),
         why: "clients that are slow on purpose, for tests",
     },
-    Need { package: "nginx", brings: Brings::Program("nginx"), why: "the server benches compare with" },
+    Need {
+        package: "nginx",
+        brings: Brings::Program("nginx"),
+        why: "a proxy in front, for tests; the server benches compare with",
+    },
+    Need {
+        package: "libnginx-mod-stream",
+        brings: Brings::File("/usr/lib/nginx/modules/ngx_stream_module.so"),
+        why: "a balancer in front, for tests",
+    },
     Need {
         package: "libnginx-mod-http-lua",
         brings: Brings::File("/usr/lib/nginx/modules/ngx_http_lua_module.so"),
@@ -48,11 +61,15 @@ const NEEDS: &[Need] = &[
         brings: Brings::File("/usr/share/lua/5.1/nginx/websocket/server.lua"),
         why: "the WebSocket benches compare with",
     },
-    Need { package: "nghttp2-client", brings: Brings::Program("h2load"), why: "HTTP/2 load, for benches" },
     Need {
-        package: "openssl",
-        brings: Brings::Program("openssl"),
-        why: "a TLS client that is not ours, for benches",
+        package: "nghttp2-client",
+        brings: Brings::Program("h2load"),
+        why: "HTTP/2 clients, for tests and benches",
+    },
+    Need {
+        package: "python3",
+        brings: Brings::Program("python3"),
+        why: "a client that is not ours, for tests",
     },
     Need { package: "chromium", brings: Brings::Program("chromium"), why: "a real browser, for page tests" },
 ];

@@ -30,8 +30,10 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const SEND_BUFFER: usize = 128 * 1024;
 /// Requests that may be reset before they were looked at, as h2 has it.
 const RESET_BEFORE_SEEN: usize = 20;
-/// Requests that may be refused for errors of the client before it is sent away.
-const REFUSED: usize = 64;
+/// Requests that may be refused, for errors of the client or as too many at a time, before it is sent away. A client that
+/// has not heard yet how many it may have (`limits.streams`) takes it for 100, as browsers, curl and nghttp2 do: that many
+/// at once are no attack.
+const REFUSED: usize = 128;
 
 /// Runs hyper's tasks, one for each request, on the worker.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +61,8 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
                 return Poll::Ready(result.map_or_else(|error| end_of(&error), |()| End::Done));
             }
             if context.toll().is_exceeded(conn) {
+                let (received, requests, sent) = (conn.received(), conn.requests(), conn.sent());
+                tracing::debug!(peer = %conn.peer(), received, requests, sent, toll = ?context.toll(), "a flood of frames");
                 context.count(Fault::Flood);
                 return Poll::Ready(End::Gone);
             }

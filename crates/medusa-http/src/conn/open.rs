@@ -116,23 +116,24 @@ async fn say(mut stream: Stream, what: &[u8]) {
 async fn encrypt(stream: Stream, tls: &Tls, conn: &Conn, server: &Server) -> Option<Stream> {
     let limit = time(server.parts.limits.handshake);
     let handshake = unless_ended(conn, tokio::time::timeout(limit, tls.accept(stream)));
-    let failed = match handshake.await? {
+    let (failed, plain) = match handshake.await? {
         Ok(Ok(stream)) => {
             // From here on it is HTTP's time.
             conn.enter(Phase::Idle);
             return Some(stream);
         }
-        Ok(Err(error)) => {
-            let kind = error.label();
-            if let HandshakeError::PlainHttp(stream) = error {
-                say(stream, NOT_ENCRYPTED).await;
-            }
-            kind
-        }
-        Err(_elapsed) => "timeout",
+        Ok(Err(error)) => match (error.label(), error) {
+            (kind, HandshakeError::PlainHttp(stream)) => (kind, Some(stream)),
+            (kind, _) => (kind, None),
+        },
+        Err(_elapsed) => ("timeout", None),
     };
+    // First of all: who has been told can see it counted.
     server.parts.counters.faults.count(Fault::Tls);
     tracing::debug!(peer = %conn.peer(), listener = %conn.listen_addr(), kind = failed, "no TLS handshake");
+    if let Some(stream) = plain {
+        say(stream, NOT_ENCRYPTED).await;
+    }
     None
 }
 

@@ -63,8 +63,16 @@ pub(super) fn certificates(
     Err(if is_pem(bytes) {
         TlsError::NoCertificate { kind, path: path.into() }
     } else {
-        TlsError::NotPem { kind, path: path.into() }
+        not_pem(kind, path, bytes)
     })
+}
+
+/// A file that a full disk has left without a byte is not told to be converted.
+fn not_pem(kind: FileKind, path: &Path, bytes: &[u8]) -> TlsError {
+    if bytes.is_empty() {
+        return TlsError::BadPem { kind, path: path.into(), reason: "it is empty" };
+    }
+    TlsError::NotPem { kind, path: path.into() }
 }
 
 /// The first private key in a file.
@@ -74,7 +82,7 @@ pub(super) fn key(path: &Path, bytes: &[u8]) -> Result<PrivateKeyDer<'static>, T
     }
     PrivateKeyDer::from_pem_slice(bytes).map_err(|error| match error {
         pem::Error::NoItemsFound if is_pem(bytes) => TlsError::NoKey { path: path.into() },
-        pem::Error::NoItemsFound => TlsError::NotPem { kind: FileKind::Key, path: path.into() },
+        pem::Error::NoItemsFound => not_pem(FileKind::Key, path, bytes),
         error => damaged(FileKind::Key, path, &error),
     })
 }

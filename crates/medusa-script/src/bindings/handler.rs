@@ -7,7 +7,7 @@ use medusa_http::Handler;
 use medusa_http::handlers::compress::Compress;
 use mlua::{FromLua, Lua, Table, UserData, UserDataMethods, Value};
 
-use super::{Reach, fail, files, origin};
+use super::{Reach, fail, files, origin, redirect};
 use crate::print::show;
 use crate::reference::{self, Class, Item};
 
@@ -31,6 +31,8 @@ pub(crate) const DOCS: &[Item] = &[
               the request's own core; what it shares with others goes through `medusa.shared`. At a reload it is loaded \
               anew only if it, or a module it requires, has changed.",
     },
+    redirect::HTTPS_DOC,
+    redirect::DOC,
 ];
 
 pub(crate) const CLASS: Class = Class {
@@ -41,6 +43,8 @@ pub(crate) const CLASS: Class = Class {
 };
 
 pub(crate) const FILES_OPTIONS: Class = files::OPTIONS;
+pub(crate) const HTTPS_OPTIONS: Class = redirect::HTTPS_OPTIONS;
+pub(crate) const REDIRECT_OPTIONS: Class = redirect::OPTIONS;
 
 /// A handler, as a value of the script.
 #[derive(Debug, Clone)]
@@ -69,6 +73,8 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     handler.set("files", lua.create_function(files::files)?)?;
     handler.set("compress", lua.create_function(compress)?)?;
     handler.set("script", lua.create_function(script)?)?;
+    handler.set("https", lua.create_function(redirect::https)?)?;
+    handler.set("redirect", lua.create_function(redirect::redirect)?)?;
     medusa.set("handler", handler)
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod http;
 pub(crate) mod json;
 pub(crate) mod log;
 pub(crate) mod options;
+mod redirect;
 pub(crate) mod shared;
 pub(crate) mod site;
 pub(crate) mod time;

@@ -5,6 +5,7 @@
 
 mod parse;
 mod queue;
+mod stream;
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
@@ -18,6 +19,7 @@ use rustix::net::sockopt::set_socket_linger;
 
 use crate::PATIENCE;
 use parse::{Framing, Head};
+use stream::Stream;
 
 /// The longest response that is read, in bytes.
 const LONGEST: usize = 64 * 1024 * 1024;
@@ -96,6 +98,18 @@ impl Client {
             })
             .unwrap_or_else(|error| panic!("cannot connect to {}: {error}", path.display()));
         Self { stream: Stream::Unix(stream), ahead: Vec::new() }
+    }
+
+    /// Goes on encrypted, over what was sent so far (a header of the PROXY protocol, perhaps), trusting this authority
+    /// alone and asking for `name`. The handshake is made with the first bytes that are sent.
+    ///
+    /// # Panics
+    ///
+    /// This is no TCP connection, `ca` (PEM) is no certificate, or `name` can be none's.
+    #[must_use]
+    #[track_caller]
+    pub fn encrypted(self, ca: &str, name: &str) -> Self {
+        Self { stream: self.stream.encrypted(ca, name), ahead: self.ahead }
     }
 
     /// Sends these bytes.
@@ -227,6 +241,7 @@ impl Client {
         let fd = match &self.stream {
             Stream::Tcp(stream) => PollFd::new(stream, PollFlags::IN),
             Stream::Unix(stream) => PollFd::new(stream, PollFlags::IN),
+            Stream::Tls(stream) => PollFd::new(&stream.sock, PollFlags::IN),
         };
         !self.ahead.is_empty() || poll(&mut [fd], Some(&limit)).expect("our own socket") > 0
     }
@@ -337,43 +352,6 @@ impl Client {
         let read = self.stream.read(&mut buffer)?;
         self.ahead.extend_from_slice(&buffer[..read]);
         Ok(read)
-    }
-}
-
-#[derive(Debug)]
-enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl Stream {
-    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.shutdown(how),
-            Self::Unix(stream) => stream.shutdown(how),
-        }
-    }
-}
-
-impl Read for Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.read(buffer),
-            Self::Unix(stream) => stream.read(buffer),
-        }
-    }
-}
-
-impl Write for Stream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.write(bytes),
-            Self::Unix(stream) => stream.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(()) // neither kind of socket has a buffer of its own
     }
 }
 

@@ -1,7 +1,7 @@
 //! The first words of a running server: where it is, and what to do with it.
 
 use medusa_net::ListenAddr;
-use medusa_script::{Listening, Loaded};
+use medusa_script::{Address, Loaded};
 
 use super::Options;
 use crate::init::is_sample;
@@ -37,10 +37,10 @@ fn lines(loaded: &Loaded, workers: usize, pid: u32) -> Vec<String> {
 }
 
 /// What to type into a browser or, for a unix socket, where it is.
-fn url(listening: &Listening) -> String {
-    match &listening.addr {
-        ListenAddr::Tcp(address) if listening.encrypted => format!("https://{address}/"),
-        ListenAddr::Tcp(address) => format!("http://{address}/"),
+fn url(address: &Address) -> String {
+    let scheme = if address.encrypted { "https" } else { "http" };
+    match &address.addr {
+        ListenAddr::Tcp(address) => format!("{scheme}://{address}/"),
         ListenAddr::Unix(path) => path.display().to_string(),
     }
 }
@@ -68,16 +68,17 @@ mod tests {
     use super::*;
 
     fn loaded(addresses: &[&str]) -> Loaded {
-        let listening = |address: &&str| Listening {
-            encrypted: address.ends_with(":443"),
-            addr: address.parse().expect("an address"),
+        let address = |text: &&str| {
+            let plain = text.strip_prefix("tls ");
+            let addr = plain.unwrap_or(text).parse().expect("an address");
+            Address { addr, encrypted: plain.is_some() }
         };
-        Loaded { generation: 1, addresses: addresses.iter().map(listening).collect() }
+        Loaded { generation: 1, addresses: addresses.iter().map(address).collect() }
     }
 
     #[test]
     fn each_address_has_a_line() {
-        let lines = lines(&loaded(&["127.0.0.1:8080", "[::]:443", "unix:/run/x.sock"]), 2, 7);
+        let lines = lines(&loaded(&["127.0.0.1:8080", "tls [::]:443", "unix:/run/x.sock"]), 2, 7);
         assert_eq!(
             lines,
             [

@@ -1,0 +1,107 @@
+//! `medusa.handler.https` and `medusa.handler.redirect`: clients are sent elsewhere.
+
+use std::convert::Infallible;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use medusa_http::Handler;
+use medusa_http::handlers::redirect::{Https, Redirect, RedirectOptions};
+use mlua::{Lua, Value};
+
+use super::handler::HandlerValue;
+use super::options::Options;
+use super::{Reach, fail};
+use crate::reference::{self, Class, Item};
+
+const HTTPS: &str = "medusa.handler.https";
+const REDIRECT: &str = "medusa.handler.redirect";
+
+const fn item(path: &'static str, signature: &'static str, doc: &'static str) -> Item {
+    Item { path, signature, reach: reference::Reach::Main, doc }
+}
+
+pub(super) const HTTPS_DOC: Item = item(
+    HTTPS,
+    "(options: HttpsOptions?) -> Handler",
+    "Redirects every request to `https://`, the same host, path and query: 301 for GET and HEAD, 308 for others. For a \
+     server that listens on port 80 beside the encrypted one. A request without a host gets 400; one that is encrypted \
+     already gets 404, and the log says once that the handler is mounted in the wrong place.",
+);
+
+pub(super) const DOC: Item = item(
+    REDIRECT,
+    "(to: string, options: RedirectOptions?) -> Handler",
+    "Redirects every request to a path on this server (`\"/new/\"`) or a URL (`\"https://example.com/\"`): 302 for GET and \
+     HEAD, 307 for others, which come again with their body. No link can make it lead to another server than `to` names.",
+);
+
+pub(super) const HTTPS_OPTIONS: Class = Class {
+    name: "HttpsOptions",
+    doc: "What `medusa.handler.https` takes.",
+    fields: &[item("port", "number?", "The port that is encrypted, as clients see it. Default 443.")],
+    methods: &[],
+};
+
+pub(super) const OPTIONS: Class = Class {
+    name: "RedirectOptions",
+    doc: "What `medusa.handler.redirect` takes.",
+    fields: &[
+        item(
+            "permanent",
+            "boolean?",
+            "Whether clients may remember it for good: 301 and 308. Default false, for it cannot be taken back.",
+        ),
+        item(
+            "keep_path",
+            "boolean?",
+            "Whether the path below the mount goes behind `to`, and the query with it: mounted on `/old/`, \
+             `redirect(\"/new/\", { keep_path = true })` sends `/old/a?b` to `/new/a?b`. Default false.",
+        ),
+    ],
+    methods: &[],
+};
+
+/// `medusa.handler.https(options)`
+pub(super) fn https(lua: &Lua, options: Value) -> mlua::Result<HandlerValue> {
+    let mut options = Options::new(lua, HTTPS, options)?;
+    let port: Option<f64> = options.get("port", "a number")?;
+    options.finish()?;
+    let port = port.map(|given| {
+        port_of(given).ok_or_else(|| {
+            fail(lua, format!("{HTTPS}: `port` must be a whole number from 1 to 65535, not {given}"))
+        })
+    });
+    let port = port.transpose()?;
+    let make = || Ok::<_, Infallible>(Arc::new(Https::new(port)) as Arc<dyn Handler>);
+    let Ok(made) = Reach::of(lua)?.live.parts().handler(format!("https\0{port:?}"), make);
+    Ok(HandlerValue(made))
+}
+
+fn port_of(number: f64) -> Option<NonZeroU16> {
+    let is_port = number.fract() == 0.0 && (1.0..=f64::from(u16::MAX)).contains(&number);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a whole number in its range"
+    )]
+    is_port.then(|| NonZeroU16::new(number as u16)).flatten()
+}
+
+/// `medusa.handler.redirect(to, options)`
+pub(super) fn redirect(lua: &Lua, (to, options): (Value, Value)) -> mlua::Result<HandlerValue> {
+    let Value::String(to) = to else {
+        let shown = crate::print::show(&to);
+        return Err(fail(lua, format!("{REDIRECT}: where to must be a string, not {shown}")));
+    };
+    let to = to.to_string_lossy();
+    let mut given = Options::new(lua, REDIRECT, options)?;
+    let options = RedirectOptions {
+        permanent: given.get("permanent", "a boolean")?.unwrap_or(false),
+        keep_path: given.get("keep_path", "a boolean")?.unwrap_or(false),
+    };
+    given.finish()?;
+    let key = format!("redirect\0{to}\0{options:?}");
+    let make = || Redirect::new(&to, options).map(|handler| Arc::new(handler) as Arc<dyn Handler>);
+    let made = Reach::of(lua)?.live.parts().handler(key, make);
+    made.map(HandlerValue).map_err(|error| fail(lua, format!("{REDIRECT}: {error}")))
+}

@@ -1,0 +1,172 @@
+//! HTTP/2: many requests at a time on one connection, and how it ends.
+
+use std::process::Command;
+
+use medusa_testkit::{H2Load, Process, Server, Signal, wait};
+
+use super::support::start;
+use super::tls::Encrypted;
+
+/// Requests for `/wait` are answered when `go` is set: until then all of them are under way.
+const WAIT: &str = "gate = medusa.shared('gate')
+    web:mount('/wait', function()
+        gate:incr('waiting')
+        while not gate:get('go') do medusa.sleep(0.005) end
+        return 'let go'
+    end)
+    web:mount('POST /go', function(req) req:body() gate:set('go', true) return 'go' end)
+    web:mount('/', function() return 'ok' end)";
+
+/// One encrypted address, one that is not, and one of another server.
+#[track_caller]
+fn served() -> (Encrypted, Server) {
+    let it = Encrypted::script(&format!(
+        "web = medusa.http.server {{
+            listen = {{ {{ address = '127.0.0.1:0', tls = {{ cert = 'cert.pem', key = 'key.pem' }} }}, '127.0.0.2:0' }},
+        }}
+        other = medusa.http.server {{ listen = '127.0.0.3:0' }}
+        {WAIT}"
+    ));
+    let server = start(&it.site);
+    (it, server)
+}
+
+fn urls(server: &Server, path: &str) -> [String; 2] {
+    [
+        format!("https://localhost:{}{path}", server.address_of(0).port()),
+        format!("http://{}{path}", server.address_of(1)),
+    ]
+}
+
+/// Waits until so many requests are under way.
+#[track_caller]
+fn until_waiting(server: &Server, count: u32) {
+    wait::until("the requests are under way", || {
+        (server.eval("gate:get('waiting') or 0") == count.to_string()).then_some(())
+    });
+}
+
+#[test]
+fn a_hundred_requests_at_a_time_on_one_connection() {
+    let (_it, server) = served();
+    for url in urls(&server, "/wait") {
+        server.eval("gate:set('go', false) gate:set('waiting', 0)");
+        let accepted = accepted(&server);
+        let load = H2Load::start(&url, 100, 1, 100);
+        // Only if all are under way at once, all are counted before any is answered.
+        until_waiting(&server, 100);
+        server.eval("gate:set('go', true)");
+        load.expect_clean();
+        assert_eq!(accepted + 1, self::accepted(&server), "{url}: one connection");
+    }
+    for url in urls(&server, "/") {
+        H2Load::start(&url, 5_000, 2, 100).expect_clean();
+    }
+}
+
+fn accepted(server: &Server) -> u64 {
+    server.parts("listener").iter().filter_map(|listener| listener["accepted"].as_u64()).sum()
+}
+
+#[test]
+fn more_than_may_be_open_wait_their_turn() {
+    let it = Encrypted::new("limits = { streams = 5 }", "web:mount('/', function() return 'ok' end)");
+    let server = start(&it.site);
+    let url = format!("https://localhost:{}/", server.address().port());
+    // All at once, before it has heard how many it may have: what is too much is refused, so that a client may try again
+    // (RFC 9113 §8.7), and the connection goes on.
+    let told = nghttp(&url, 100).finish().success();
+    let (answered, refused) = (told.matches(":status: 200").count(), told.matches("REFUSED_STREAM").count());
+    assert!(answered >= 5 && answered + refused == 100, "{answered} and {refused} of 100: {told}");
+    assert!(!told.contains("ENHANCE_YOUR_CALM"), "{told}");
+    // Who has heard waits, or asks again.
+    let urls: Vec<String> = (0..60).map(|at| format!("{url}?{at}")).collect();
+    let parallel = ["--http2", "--parallel", "--parallel-max", "60"];
+    let told = it.curl(parallel.into_iter().chain(urls.iter().map(String::as_str))).said();
+    assert_eq!(told, "ok".repeat(60));
+}
+
+/// nghttp with so many requests for `url`, and every frame it sees.
+#[track_caller]
+fn nghttp(url: &str, requests: u32) -> Process {
+    let mut command = Command::new("nghttp");
+    command.args(["-y", "-v", "-n", "--no-dep", "-m", &requests.to_string(), url]);
+    Process::start(&mut command)
+}
+
+/// Asserts that all requests were answered, and that the server said goodbye without blaming anybody.
+#[track_caller]
+fn expect_goodbye(nghttp: Process, requests: usize) {
+    let told = nghttp.finish().success();
+    assert_eq!(told.matches(":status: 200").count(), requests, "{told}");
+    let goodbyes = told.matches("recv GOAWAY frame").count();
+    assert!(goodbyes >= 1, "no GOAWAY: {told}");
+    assert_eq!(told.matches("error_code=NO_ERROR(0x00)").count(), goodbyes, "{told}");
+    assert!(!told.contains("recv RST_STREAM"), "{told}");
+}
+
+#[test]
+fn a_listener_that_goes_lets_its_requests_finish() {
+    for at in [0, 1] {
+        let (_it, server) = served();
+        let url = &urls(&server, "/wait")[at];
+        let address = server.address_of(at);
+        let requests = nghttp(url, 30);
+        until_waiting(&server, 30);
+        server.eval("web:remove()");
+        wait::until("nobody new is let in", || std::net::TcpStream::connect(address).is_err().then_some(()));
+        server.eval("gate:set('go', true)");
+        expect_goodbye(requests, 30);
+    }
+}
+
+#[test]
+fn a_server_that_stops_lets_its_requests_finish() {
+    for (at, stop) in [(0, "command"), (1, "command"), (0, "signal"), (1, "signal")] {
+        let (_it, mut server) = served();
+        let url = &urls(&server, "/wait")[at];
+        let requests = nghttp(url, 30);
+        // A request that is under way when the server stops, and whose end lets the others go.
+        let mut go = medusa_testkit::Client::connect(server.address_of(1));
+        go.send("POST /go HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\n\r\n");
+        until_waiting(&server, 30);
+        wait::until("the last one is under way", || (server.number("vm", "requests") == 31).then_some(()));
+        let stopping = (stop == "command").then(|| {
+            let mut command = super::support::MEDUSA.command(["stop", "--state"]);
+            Process::start(command.arg(server.state()))
+        });
+        if stopping.is_none() {
+            server.signal(Signal::TERM);
+        }
+        server.stderr().wait_for("finishing what is under way");
+        go.send("go");
+        assert_eq!(go.response().text(), "go");
+        drop(go);
+        expect_goodbye(requests, 30);
+        if let Some(stopping) = stopping {
+            stopping.finish().success();
+        }
+        assert_eq!(server.wait().code(), Some(0), "{stop}");
+        let told = server.stderr().wait_for("medusa: stopped: ");
+        assert!(told.ends_with(", 0 cut off"), "{told}");
+    }
+}
+
+#[test]
+fn reloads_are_not_felt() {
+    let (it, server) = served();
+    let before = accepted(&server);
+    let loads = urls(&server, "/").map(|url| H2Load::start(&url, 15_000, 2, 50));
+    let script = it.site.read("site.luau");
+    let mut reloads = 0;
+    while reloads < 3 || !loads.iter().all(H2Load::is_done) {
+        reloads += 1;
+        it.site.write("site.luau", format!("{script}\nweb:mount('/{reloads}', function() return 'new' end)"));
+        server.reload();
+    }
+    for load in loads {
+        load.expect_clean();
+    }
+    assert_eq!(accepted(&server), before + 4, "a connection was closed, and made anew");
+    eprintln!("{reloads} reloads");
+}
