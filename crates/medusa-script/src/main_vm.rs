@@ -74,7 +74,8 @@ impl Functions {
         let requests = self.requests.borrow().clone();
         let requests = requests.ok_or_else(|| mlua::Error::runtime("the VM is not ready"))?;
         let id = self.next.replace(self.next.get() + 1);
-        self.by_id.borrow_mut().insert(id, requests.wrap(function)?);
+        let function = requests.wrap(function)?;
+        self.by_id.borrow_mut().insert(id, function);
         let link = Link { calls, released: Arc::clone(&self.released) };
         Ok(InlineHandler::new(id, link, origin))
     }
