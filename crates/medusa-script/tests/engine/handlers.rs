@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 
-use super::support::{Server, WEB};
+use super::support::{Server, WEB, in_both};
 
 #[test]
 fn a_function_answers_with_a_string_or_a_table() {
@@ -175,4 +175,37 @@ fn modules_are_required_from_below_the_script_only() {
     );
     assert_eq!(server.get("/").body, "true true false");
     assert_eq!(server.value("util.next()"), "1");
+}
+
+/// Over HTTP/2, where the server is told at once: the producer ends though it never writes again.
+#[test]
+fn a_producer_that_is_silent_ends_with_its_client() {
+    let server = in_both(
+        "",
+        "local name = req.path
+        return { body = function(write)
+            write('begun')
+            while true do medusa.sleep(0.02) medusa.shared('turns'):incr(name) end
+        end }",
+    );
+    let port = server.addr().port();
+    for path in ["/inline", "/file"] {
+        let mut curl = std::process::Command::new("curl")
+            .args(["-sSN", "--http2-prior-knowledge", &format!("http://127.0.0.1:{port}{path}")])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("curl, from the Debian package of that name");
+        let mut begun = [0; 5];
+        curl.stdout.take().unwrap().read_exact(&mut begun).unwrap();
+        curl.kill().unwrap();
+        curl.wait().unwrap();
+        let turns = || server.value(&format!("medusa.shared('turns'):get('{path}') or 0"));
+        let mut before = turns();
+        let ended = (0..50).any(|_| {
+            server.value("medusa.sleep(0.2)");
+            let now = turns();
+            std::mem::replace(&mut before, now.clone()) == now
+        });
+        assert!(ended, "{path}: the producer goes on for nobody");
+    }
 }
