@@ -123,7 +123,8 @@ const REQUEST: Class = Class {
         item(
             "json",
             "() -> any",
-            "Reads the body and decodes it as JSON. If it is none, it is an error, and the client gets 400.",
+            "Reads the body and decodes it as `medusa.json.decode` does. If it is no JSON, or has more than 50,000 values \
+             and names, it is an error, and the client gets 400.",
         ),
         item(
             "chunks",

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use http::StatusCode;
 use medusa_http::websocket::{self, Options};
 use medusa_proto::query;
-use mlua::{Function, Lua, LuaSerdeExt, LuaString, Table, Value};
+use mlua::{Function, Lua, LuaString, Table, Value};
 
 use super::fields::{headers, raw_query};
 use super::{ClientFault, Open, body, head};
+use crate::bindings::json;
 use crate::print::{as_number, show};
 
 /// The most that `req:read(n)` reads at once: a piece, not the body.
@@ -57,10 +58,13 @@ fn install_body(lua: &Lua, open: &Rc<RefCell<Open>>, methods: &Table) -> mlua::R
     methods.set("body", whole)?;
     let json = waiting(lua, open, async |lua, open, handle, _| {
         let body = body::whole(&open, handle).await?;
-        let value: serde_json::Value = serde_json::from_slice(&body).map_err(|error| {
-            ClientFault::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}")).raise()
-        })?;
-        lua.to_value(&value)
+        json::parse(&lua, &body).map_err(|error| match error {
+            json::ParseError::Json(error) => {
+                let message = format!("the body cannot be read as JSON: {error}");
+                ClientFault::new(StatusCode::BAD_REQUEST, message).raise()
+            }
+            json::ParseError::Vm(error) => error,
+        })
     })?;
     methods.set("json", json)?;
     let read = waiting(lua, open, async |lua, open, handle, wanted| {

@@ -184,7 +184,7 @@ fn what_the_client_does_wrong_keeps_its_status() {
     let server = in_both("", "local ok, e = pcall(function() return req:json() end) return tostring(e)");
     let caught = post(&server, "/file", "{");
     assert_eq!(caught.status, 200, "a script may have its own answer");
-    assert!(caught.body.contains("the body is not JSON"), "{}", caught.body);
+    assert!(caught.body.contains("the body cannot be read as JSON"), "{}", caught.body);
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn a_request_shows_all_of_itself() {
 #[test]
 fn json_bodies_are_read_and_too_long_ones_refused() {
     let server = Server::start(
-        "web = medusa.http.server { listen = '127.0.0.1:0', limits = { body = 100 } }
+        "web = medusa.http.server { listen = '127.0.0.1:0', limits = { body = 200000 } }
         web:mount('/', medusa.handler.script('api.luau'))",
         &[("api.luau", "return function(req) return tostring(req:json().n + 1) end")],
     );
@@ -71,7 +71,9 @@ fn json_bodies_are_read_and_too_long_ones_refused() {
     };
     assert_eq!(post(r#"{"n": 41}"#).body, "42");
     assert_eq!(post("{").status, 400, "the client is to blame");
-    assert_eq!(post(&" ".repeat(101)).status, 413);
+    assert_eq!(post(&" ".repeat(200_001)).status, 413);
+    let many = post(&format!("[{}0]", "{},".repeat(50_000)));
+    assert_eq!(many.status, 400, "what takes long to decode is refused");
 }
 
 /// A producer's chunks arrive one by one, chunked for HTTP/1.1 and delimited by the close for HTTP/1.0.
