@@ -8,19 +8,23 @@
 //! [`ORIGINS`] of them is replaced by a new one, and its idle connections close; those in use are finished.
 //! At most `CLIENTS * ORIGINS * IDLE` connections are idle, each for [`IDLE_TIMEOUT`] at most.
 //!
+//! **Invariant:** no fetch waits here for another one's lookup: the list is locked only to look at it, and what blocks has
+//! threads of its own ([`aside`]), not those that name servers can hold.
+//!
 //! Nothing here comes from the environment but where the system's certificates are (`SSL_CERT_FILE`, `SSL_CERT_DIR`):
 //! a proxy that someone exported in a shell is not asked.
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Url};
-use tokio::sync::Mutex;
+use tokio::sync::OnceCell;
 
+use crate::aside::Aside;
 use crate::error::{Cause, Fault};
 use crate::request::Request;
 use crate::resolve::{Adapter, Resolve};
@@ -79,7 +83,8 @@ enum Trust {
 
 struct Known {
     way: Way,
-    client: Client,
+    /// Made by the first who needs it, while others wait for that one.
+    client: Arc<OnceCell<Client>>,
     origins: HashSet<String>,
 }
 
@@ -87,11 +92,12 @@ struct Known {
 pub(crate) struct Clients {
     resolver: Option<Arc<dyn Resolve>>,
     known: Mutex<Vec<Known>>,
+    aside: Aside,
 }
 
 impl Clients {
     pub(crate) fn new(resolver: Option<Arc<dyn Resolve>>) -> Self {
-        Self { resolver, known: Mutex::default() }
+        Self { resolver, known: Mutex::default(), aside: Aside::default() }
     }
 
     /// The client for fetching `url` in the way of `request`.
@@ -99,33 +105,43 @@ impl Clients {
         let trust = match (url.scheme(), &request.ca) {
             ("http", _) => Trust::Nobody,
             _ if request.insecure => Trust::Anyone,
-            (_, Some(path)) => Trust::Also(read_ca(path).await?),
+            (_, Some(path)) => Trust::Also(self.read_ca(path).await?),
             _ => Trust::System,
         };
         let way = Way { trust, connect_timeout: request.limits.connect_timeout };
-        let origin = url.origin().ascii_serialization();
-        // Held while a client is made, which takes a few milliseconds, so that two fetches do not make two.
-        let mut known = self.known.lock().await;
-        let found = known.iter().position(|known| known.way == way).map(|at| known.remove(at));
+        let client = self.place(&way, url.origin().ascii_serialization());
+        client.get_or_try_init(|| self.make(way)).await.cloned()
+    }
+
+    /// Where the client of that way is, or will be.
+    fn place(&self, way: &Way, origin: String) -> Arc<OnceCell<Client>> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = known.iter().position(|known| known.way == *way).map(|at| known.remove(at));
         let mut found = match found {
             Some(found) if found.origins.len() < ORIGINS || found.origins.contains(&origin) => found,
-            _ => Known { client: self.make(&way).await?, way, origins: HashSet::new() },
+            _ => Known { client: Arc::default(), way: way.clone(), origins: HashSet::new() },
         };
         found.origins.insert(origin);
-        let client = found.client.clone();
+        let client = Arc::clone(&found.client);
         if known.len() >= CLIENTS {
             known.remove(0);
         }
         known.push(found);
-        Ok(client)
+        client
     }
 
     /// Makes a client, on a thread that may block: the system's certificates are a hundred files to read and parse.
-    async fn make(&self, way: &Way) -> Result<Client, Fault> {
+    async fn make(&self, way: Way) -> Result<Client, Fault> {
         let resolver = self.resolver.clone();
-        let way = way.clone();
-        let made = tokio::task::spawn_blocking(move || make(&way, resolver)).await;
-        made.unwrap_or_else(|gone| Err(Fault::Setup(Cause::innermost(&gone))))
+        let made = self.aside.run(move || make(&way, resolver)).await;
+        made.unwrap_or_else(|error| Err(Fault::Setup(Cause::innermost(&error))))
+    }
+
+    async fn read_ca(&self, path: &Path) -> Result<Bytes, Fault> {
+        let path = path.to_owned();
+        let read = self.aside.run(move || read_ca(&path)).await;
+        let read = read.unwrap_or_else(|error| Err(error.to_string()));
+        read.map_err(|message| Fault::Authority(Cause::new(message)))
     }
 }
 
@@ -169,18 +185,66 @@ fn certificates(pem: &[u8]) -> Result<Vec<Certificate>, Fault> {
     Ok(certificates)
 }
 
-async fn read_ca(path: &Path) -> Result<Bytes, Fault> {
-    let path = path.to_owned();
-    let read = tokio::task::spawn_blocking(move || read_ca_here(&path)).await;
-    let read = read.unwrap_or_else(|gone| Err(gone.to_string()));
-    read.map_err(|message| Fault::Authority(Cause::new(message)))
-}
-
-fn read_ca_here(path: &Path) -> Result<Bytes, String> {
+fn read_ca(path: &Path) -> Result<Bytes, String> {
     let failed = |error| format!("{}: {error}", path.display());
     let metadata = std::fs::metadata(path).map_err(failed)?;
     if !metadata.is_file() || metadata.len() > MAX_CA {
         return Err(format!("{}: it is no file, or longer than {MAX_CA} bytes", path.display()));
     }
     std::fs::read(path).map(Bytes::from).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// The one thread for lookups is held, as a dead name server holds it.
+    #[test]
+    fn clients_are_made_while_all_lookups_hang() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        let (release, held) = mpsc::sync_channel::<()>(1);
+        let (holds, begun) = mpsc::sync_channel(1);
+        let lookup = runtime.spawn_blocking(move || {
+            holds.send(()).unwrap();
+            held.recv().unwrap_err();
+        });
+        begun.recv().unwrap();
+        let ca = tempfile::NamedTempFile::new().unwrap();
+        let key = rcgen::generate_simple_self_signed(["t".to_owned()]).unwrap();
+        std::fs::write(ca.path(), key.cert.pem()).unwrap();
+        let clients = Clients::new(None);
+        let get = async |url: &str, ca: Option<&Path>| {
+            let mut request = Request::new("GET", url).unwrap();
+            request.ca = ca.map(Path::to_owned);
+            clients.get(&request, &request.hop.url).await.map(drop)
+        };
+        let made = runtime.block_on(async {
+            let all = async { tokio::join!(get("http://t/", None), get("https://t/", Some(ca.path()))) };
+            tokio::time::timeout(Duration::from_secs(10), all).await
+        });
+        drop(release);
+        runtime.block_on(lookup).unwrap();
+        assert!(matches!(made, Ok((Ok(()), Ok(())))), "{made:?}");
+    }
+
+    #[test]
+    fn one_client_is_made_for_each_way() {
+        let clients = Clients::new(None);
+        let way = |trust| Way { trust, connect_timeout: Duration::from_secs(1) };
+        let one = clients.place(&way(Trust::Nobody), "http://a".to_owned());
+        assert!(Arc::ptr_eq(&one, &clients.place(&way(Trust::Nobody), "http://b".to_owned())));
+        assert!(!Arc::ptr_eq(&one, &clients.place(&way(Trust::Anyone), "http://b".to_owned())));
+        for origin in 0..ORIGINS - 2 {
+            assert!(Arc::ptr_eq(&one, &clients.place(&way(Trust::Nobody), origin.to_string())));
+        }
+        let next = clients.place(&way(Trust::Nobody), "one too many".to_owned());
+        assert!(!Arc::ptr_eq(&one, &next));
+        assert_eq!(clients.known.lock().unwrap().len(), 2);
+    }
 }

@@ -74,7 +74,8 @@ impl Functions {
         let requests = self.requests.borrow().clone();
         let requests = requests.ok_or_else(|| mlua::Error::runtime("the VM is not ready"))?;
         let id = self.next.replace(self.next.get() + 1);
-        self.by_id.borrow_mut().insert(id, requests.wrap(function)?);
+        let function = requests.wrap(function)?;
+        self.by_id.borrow_mut().insert(id, function);
         let link = Link { calls, released: Arc::clone(&self.released) };
         Ok(InlineHandler::new(id, link, origin))
     }
@@ -296,8 +297,14 @@ fn compile_statement(lua: &Lua, source: &str, environment: &Table) -> mlua::Resu
     }
 }
 
+/// Runs a producer until it ends or its client is known to have left, whether it writes or not.
 async fn produce(mut producer: Producer, chunks: mpsc::Sender<Result<bytes::Bytes, String>>) {
-    while let Some(chunk) = producer.next().await {
+    loop {
+        let chunk = tokio::select! {
+            chunk = producer.next() => chunk,
+            () = chunks.closed() => return,
+        };
+        let Some(chunk) = chunk else { return };
         let chunk = chunk.map_err(|error: TaskError| ScriptError::from_task(&error).with_traceback());
         if chunks.send(chunk).await.is_err() {
             return; // the client left

@@ -123,7 +123,8 @@ const REQUEST: Class = Class {
         item(
             "json",
             "() -> any",
-            "Reads the body and decodes it as JSON. If it is none, it is an error, and the client gets 400.",
+            "Reads the body and decodes it as `medusa.json.decode` does. If it is no JSON, or has more than 50,000 values \
+             and names, it is an error, and the client gets 400.",
         ),
         item(
             "chunks",
@@ -149,7 +150,7 @@ const REQUEST: Class = Class {
              name, so that nobody can make a list of what should be a string by sending it twice; all of them are in \
              `form_all`. May be called again. A file that was not chosen is left out. Anything but a form is answered \
              415, a malformed one 400; more than 1000 fields, a field (not a file) of more than 1 MiB, or fields of more \
-             than 8 MiB together 413. Files are limited by `limits.body` only. Values are bytes as they were sent, which is \
+             than 8 MiB together (names included) 413. Files are limited by `limits.body` only. Values are bytes as they were sent, which is \
              UTF-8 from all browsers; a form that says it is in another charset is answered 415.",
         ),
         item(

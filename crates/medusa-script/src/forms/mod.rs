@@ -4,8 +4,9 @@
 //! - `upload`: a file of a form, in memory while it is small and in an unnamed file of the disk past that;
 //! - `file`: the same as a script's value; `save`: kept for good, below the script's directory.
 //!
-//! **Invariants:** a form holds at most [`MAX_IN_MEMORY`] bytes of memory, however large it is; what is on disk has no
-//! name and goes with the request. Everything a form says comes from outside: names, types, and file names above all.
+//! **Invariants:** a form holds at most [`MAX_IN_MEMORY`] bytes of memory, names included, and one descriptor, however
+//! large it is and however many files it has; beside that there is what is just being read. What is on disk has no name
+//! and goes with the request. Everything a form says comes from outside: names, types, and file names above all.
 
 mod file;
 mod kind;
@@ -34,8 +35,8 @@ const MAX_FIELDS: usize = medusa_proto::query::MAX_PAIRS;
 /// them be.
 const MAX_FIELD: usize = 1024 * 1024;
 
-/// The most memory that one form takes, its small files included, in bytes. Files past it go to disk, however small;
-/// other fields are refused.
+/// The most memory that one form takes, in bytes: the fields, all names and types, and small files. Files past it go to
+/// disk, however small; anything else is refused.
 const MAX_IN_MEMORY: usize = 8 * 1024 * 1024;
 
 /// A form that was read.
@@ -110,8 +111,8 @@ pub(crate) enum FormError {
     /// One field that is not a file is too long: 413.
     #[error("the form's field {0:?} is longer than {MAX_FIELD} bytes")]
     FieldTooLong(String),
-    /// The fields that are not files are too long together: 413.
-    #[error("the form's fields are longer than {MAX_IN_MEMORY} bytes together")]
+    /// The fields that are not files, and all names, are too long together: 413.
+    #[error("the form's fields and names are longer than {MAX_IN_MEMORY} bytes together")]
     TooLong,
     /// The disk would not take a file.
     #[error("keeping an uploaded file failed")]

@@ -14,7 +14,7 @@ use medusa_http::RequestBody;
 use multer::Multipart;
 
 use super::kind::check_charset;
-use super::upload::Spool;
+use super::upload::{Room, Spool};
 use super::{Field, Form, FormError, MAX_FIELD, MAX_FIELDS, MAX_IN_MEMORY, shown};
 use crate::request::chunk;
 
@@ -31,7 +31,7 @@ const DATA_PIECE: usize = 64 * 1024;
 pub(super) async fn read(boundary: &str, body: &mut RequestBody) -> Result<Form, FormError> {
     let mut parts = Parts::new(boundary, body);
     let mut form = Form::default();
-    let mut room = MAX_IN_MEMORY;
+    let mut room = Room::new(MAX_IN_MEMORY);
     let mut count = 0;
     while let Some(mut part) = parts.next().await? {
         count += 1;
@@ -41,6 +41,7 @@ pub(super) async fn read(boundary: &str, body: &mut RequestBody) -> Result<Form,
         let Some(name) = part.name().map(|name| Bytes::copy_from_slice(name.as_bytes())) else {
             return Err(FormError::Malformed("a part has no name in UTF-8".to_owned()));
         };
+        take(&mut room, name.len())?;
         let field = match part.file_name().map(ToOwned::to_owned) {
             None => Some(Field::Text(read_text(&mut parts, &mut part, &name, &mut room).await?)),
             Some(filename) => read_file(&mut parts, &mut part, &filename, &mut room).await?,
@@ -53,11 +54,16 @@ pub(super) async fn read(boundary: &str, body: &mut RequestBody) -> Result<Form,
     Ok(form)
 }
 
+/// Takes memory for what cannot go to disk.
+fn take(room: &mut Room, bytes: usize) -> Result<(), FormError> {
+    if room.take(bytes) { Ok(()) } else { Err(FormError::TooLong) }
+}
+
 async fn read_text(
     parts: &mut Parts<'_>,
     part: &mut multer::Field<'static>,
     name: &[u8],
-    room: &mut usize,
+    room: &mut Room,
 ) -> Result<Bytes, FormError> {
     if let Some(charset) = part.content_type().and_then(|kind| kind.get_param("charset")) {
         check_charset(charset.as_str())?;
@@ -67,10 +73,11 @@ async fn read_text(
         if text.len() + piece.len() > MAX_FIELD {
             return Err(FormError::FieldTooLong(shown(name)));
         }
-        *room = room.checked_sub(piece.len()).ok_or(FormError::TooLong)?;
+        take(room, piece.len())?;
         text.extend_from_slice(&piece);
     }
-    Ok(text.freeze())
+    // Copied, for what it was collected in is up to twice as large.
+    Ok(Bytes::copy_from_slice(&text))
 }
 
 /// A file; none where no file was chosen, which browsers send as an empty one without a name.
@@ -78,10 +85,11 @@ async fn read_file(
     parts: &mut Parts<'_>,
     part: &mut multer::Field<'static>,
     filename: &str,
-    room: &mut usize,
+    room: &mut Room,
 ) -> Result<Option<Field>, FormError> {
     let kind = part.headers().get(http::header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).map(ToOwned::to_owned);
+    take(room, filename.len() + kind.as_ref().map_or(0, String::len))?;
     let mut spool = Spool::default();
     while let Some(piece) = parts.data(part).await? {
         spool.push(&piece, room).await?;
@@ -89,7 +97,7 @@ async fn read_file(
     if filename.is_empty() && spool.is_empty() {
         return Ok(None);
     }
-    Ok(Some(Field::File(spool.finish(filename, kind).await?)))
+    Ok(Some(Field::File(spool.finish(filename, kind, room).await?)))
 }
 
 /// The parts of a body, one after the other.

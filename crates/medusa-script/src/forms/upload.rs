@@ -1,10 +1,11 @@
 //! One uploaded file: in memory while it is small, in a file without a name past that.
 //!
 //! A file without a name (`O_TMPFILE`) cannot be opened by others, and is gone with its last descriptor: with the
-//! request, or with the server, however it ends.
+//! request, or with the server, however it ends. A form has one for all that is on disk, each upload being a range of
+//! it: a form of a thousand files takes one descriptor, of which a process has only so many.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::rc::Rc;
@@ -34,14 +35,15 @@ pub(super) struct Upload {
 #[derive(Debug, Clone)]
 pub(super) enum Content {
     Memory(Bytes),
-    Disk(Arc<File>, u64),
+    /// A part of the form's file: where it begins, and how long it is.
+    Disk(Arc<File>, u64, u64),
 }
 
 impl Content {
     pub(super) fn len(&self) -> u64 {
         match self {
             Self::Memory(bytes) => bytes.len() as u64,
-            Self::Disk(_, length) => *length,
+            Self::Disk(_, _, length) => *length,
         }
     }
 
@@ -54,12 +56,47 @@ impl Content {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
                 Ok(bytes.slice(start..start + length))
             }
-            Self::Disk(file, _) => {
+            Self::Disk(file, begin, _) => {
                 let mut piece = vec![0; length];
-                file.read_exact_at(&mut piece, offset)?;
+                file.read_exact_at(&mut piece, begin.saturating_add(offset))?;
                 Ok(piece.into())
             }
         }
+    }
+}
+
+/// What a form has for its content: so much memory, and a file for what there is no memory for.
+#[derive(Debug)]
+pub(super) struct Room {
+    memory: usize,
+    file: Option<Arc<File>>,
+    on_disk: u64,
+}
+
+impl Room {
+    pub(super) fn new(memory: usize) -> Self {
+        Self { memory, file: None, on_disk: 0 }
+    }
+
+    /// Takes so many bytes of the memory; false if there are not so many.
+    #[must_use]
+    pub(super) fn take(&mut self, bytes: usize) -> bool {
+        let left = self.memory.checked_sub(bytes);
+        self.memory = left.unwrap_or(self.memory);
+        left.is_some()
+    }
+
+    /// Writes behind what is in the file.
+    async fn append(&mut self, bytes: Bytes) -> io::Result<Arc<File>> {
+        let file = match &self.file {
+            Some(file) => Arc::clone(file),
+            None => Arc::clone(self.file.insert(blocking(unnamed_file).await?)),
+        };
+        let (at, length) = (self.on_disk, bytes.len() as u64);
+        let written = Arc::clone(&file);
+        blocking(move || written.write_all_at(&bytes, at)).await?;
+        self.on_disk += length;
+        Ok(file)
     }
 }
 
@@ -68,6 +105,8 @@ impl Content {
 pub(super) struct Spool {
     /// All of it, or what has not been written yet.
     memory: BytesMut,
+    /// Where it begins in the form's file, once it goes there.
+    begin: Option<u64>,
     file: Option<Arc<File>>,
     written: u64,
 }
@@ -77,37 +116,40 @@ impl Spool {
         self.memory.is_empty() && self.written == 0
     }
 
-    /// Adds a piece. `room` is the memory that is left to the whole form.
-    pub(super) async fn push(&mut self, piece: &[u8], room: &mut usize) -> io::Result<()> {
+    /// Adds a piece. The files of a form come one after the other, so that each is in one piece on disk.
+    pub(super) async fn push(&mut self, piece: &[u8], room: &mut Room) -> io::Result<()> {
         self.memory.extend_from_slice(piece);
-        if self.file.is_none() {
-            if self.memory.len() <= MAX_FILE_IN_MEMORY && piece.len() <= *room {
-                *room -= piece.len();
+        if self.begin.is_none() {
+            if self.memory.len() <= MAX_FILE_IN_MEMORY && room.take(piece.len()) {
                 return Ok(());
             }
             // What was kept so far goes to disk and leaves its room to others.
-            *room += self.memory.len() - piece.len();
-            self.file = Some(blocking(unnamed_file).await?);
+            room.memory += self.memory.len() - piece.len();
+            self.begin = Some(room.on_disk);
         }
-        if self.memory.len() >= WRITE { self.write().await } else { Ok(()) }
+        if self.memory.len() >= WRITE { self.write(room).await } else { Ok(()) }
     }
 
-    async fn write(&mut self) -> io::Result<()> {
-        let Some(file) = &self.file else { return Ok(()) };
-        let (file, bytes) = (Arc::clone(file), self.memory.split().freeze());
-        self.written += bytes.len() as u64;
-        blocking(move || (&*file).write_all(&bytes)).await
+    async fn write(&mut self, room: &mut Room) -> io::Result<()> {
+        if self.begin.is_some() && !self.memory.is_empty() {
+            let bytes = self.memory.split().freeze();
+            self.written += bytes.len() as u64;
+            self.file = Some(room.append(bytes).await?);
+        }
+        Ok(())
     }
 
     pub(super) async fn finish(
         mut self,
         filename: &str,
         content_type: Option<String>,
+        room: &mut Room,
     ) -> io::Result<Rc<Upload>> {
-        self.write().await?;
-        let content = match self.file {
-            None => Content::Memory(self.memory.freeze()),
-            Some(file) => Content::Disk(file, self.written),
+        self.write(room).await?;
+        let content = match (self.file, self.begin) {
+            (Some(file), Some(begin)) => Content::Disk(file, begin, self.written),
+            // Copied, for what it was collected in is up to twice as large.
+            _ => Content::Memory(Bytes::copy_from_slice(&self.memory)),
         };
         Ok(Rc::new(Upload { filename: base_name(filename).to_owned(), content_type, content }))
     }
@@ -160,13 +202,14 @@ mod tests {
         }
     }
 
-    async fn spooled(length: usize, room: &mut usize) -> Rc<Upload> {
-        let content: Vec<u8> = (0..length).map(|at| at as u8).collect();
+    async fn spooled(length: usize, room: &mut Room) -> Rc<Upload> {
+        let content: Vec<u8> = (0..length).map(|at| (at + length / 1000) as u8).collect();
         let mut spool = Spool::default();
         for piece in content.chunks(1000) {
             spool.push(piece, room).await.unwrap();
         }
-        let upload = spool.finish("x", None).await.unwrap();
+        let upload = spool.finish("x", None, room).await.unwrap();
+        assert_eq!(upload.content.len(), length as u64);
         let mut read = Vec::new();
         while read.len() < length {
             read.extend(upload.content.read_at(read.len() as u64, 70_000).unwrap());
@@ -178,15 +221,23 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn what_is_small_stays_in_memory_and_what_is_not_goes_to_disk() {
-        let mut room = 100_000;
+        let mut room = Room::new(100_000);
         let small = spooled(MAX_FILE_IN_MEMORY, &mut room).await;
         assert!(matches!(small.content, Content::Memory(_)));
-        assert_eq!(room, 100_000 - MAX_FILE_IN_MEMORY);
+        assert_eq!(room.memory, 100_000 - MAX_FILE_IN_MEMORY);
         let large = spooled(1_000_000, &mut room).await;
         assert!(matches!(large.content, Content::Disk(..)));
-        assert_eq!(room, 100_000 - MAX_FILE_IN_MEMORY, "a file on disk takes no room");
+        assert_eq!(room.memory, 100_000 - MAX_FILE_IN_MEMORY, "a file on disk takes no memory");
         let no_room = spooled(50_000, &mut room).await;
         assert!(matches!(no_room.content, Content::Disk(..)));
+        // Both are in the one file, and neither reads of the other.
+        let (Content::Disk(one, ..), Content::Disk(other, begin, _)) = (&large.content, &no_room.content)
+        else {
+            panic!("they are on disk");
+        };
+        assert!(Arc::ptr_eq(one, other));
+        assert_eq!(*begin, 1_000_000);
+        assert_eq!(large.content.read_at(999_990, 100).unwrap().len(), 10);
         let fits = spooled(30_000, &mut room).await;
         assert!(matches!(fits.content, Content::Memory(_)));
         drop(spooled(0, &mut room).await);

@@ -14,7 +14,7 @@ use http::HeaderMap;
 use medusa_http::{RequestBody, RequestBodyError};
 use medusa_proto::with_causes;
 
-use super::{ClientFault, Open, with};
+use super::{ClientFault, Open, head, with};
 use crate::forms::{self, Form, FormError};
 use crate::preempt::restart_running;
 
@@ -69,7 +69,8 @@ impl Body {
     }
 }
 
-/// The right to read: there is one at a time. When it is dropped, the body is in the state that it was left in.
+/// The right to read: there is one at a time. When it is dropped, the body is in the state that it was left in. The
+/// VM's collector drops it, at any allocation, if its coroutine was abandoned.
 struct Reading<'a> {
     open: &'a RefCell<Open>,
     handle: f64,
@@ -191,8 +192,7 @@ pub(super) async fn form(open: &RefCell<Open>, handle: f64) -> mlua::Result<Rc<F
         return Ok(form);
     }
     let (mut body, _nothing, reading) = Reading::begin(open, handle, false)?;
-    let kind = with(open, handle, |entry| Ok(forms::Kind::of(&entry.head.headers)))?;
-    let kind = match kind {
+    let kind = match forms::Kind::of(&head(open, handle)?.headers) {
         Ok(kind) => kind,
         Err(error) => {
             // Nothing has been read: it can still be read as what it is.

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use http::StatusCode;
 use medusa_http::websocket::{self, Options};
 use medusa_proto::query;
-use mlua::{Function, Lua, LuaSerdeExt, LuaString, Table, Value};
+use mlua::{Function, Lua, LuaString, Table, Value};
 
 use super::fields::{headers, raw_query};
-use super::{ClientFault, Open, body, with};
+use super::{ClientFault, Open, body, head};
+use crate::bindings::json;
 use crate::print::{as_number, show};
 
 /// The most that `req:read(n)` reads at once: a piece, not the body.
@@ -34,21 +35,18 @@ fn handle(req: &Table) -> mlua::Result<f64> {
 fn install_query(lua: &Lua, open: &Rc<RefCell<Open>>, methods: &Table) -> mlua::Result<()> {
     let requests = Rc::clone(open);
     let arg = move |lua: &Lua, (req, name): (Table, LuaString)| {
-        with(&requests, handle(&req)?, |entry| {
-            let value = query::first(raw_query(&entry.head), &name.as_bytes());
-            value.map(|value| lua.create_string(value)).transpose()
-        })
+        let head = head(&requests, handle(&req)?)?;
+        let value = query::first(raw_query(&head), &name.as_bytes());
+        value.map(|value| lua.create_string(value)).transpose()
     };
     methods.set("arg", lua.create_function(arg)?)?;
     let requests = Rc::clone(open);
     let args_all = move |lua: &Lua, (req, name): (Table, LuaString)| {
-        with(&requests, handle(&req)?, |entry| {
-            let name = name.as_bytes();
-            let pairs = query::pairs(raw_query(&entry.head)).filter(|(key, _)| **key == *name);
-            let values: mlua::Result<Vec<LuaString>> =
-                pairs.map(|(_, value)| lua.create_string(value)).collect();
-            lua.create_sequence_from(values?)
-        })
+        let head = head(&requests, handle(&req)?)?;
+        let name = name.as_bytes();
+        let pairs = query::pairs(raw_query(&head)).filter(|(key, _)| **key == *name);
+        let values: mlua::Result<Vec<LuaString>> = pairs.map(|(_, value)| lua.create_string(value)).collect();
+        lua.create_sequence_from(values?)
     };
     methods.set("args_all", lua.create_function(args_all)?)
 }
@@ -60,10 +58,13 @@ fn install_body(lua: &Lua, open: &Rc<RefCell<Open>>, methods: &Table) -> mlua::R
     methods.set("body", whole)?;
     let json = waiting(lua, open, async |lua, open, handle, _| {
         let body = body::whole(&open, handle).await?;
-        let value: serde_json::Value = serde_json::from_slice(&body).map_err(|error| {
-            ClientFault::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}")).raise()
-        })?;
-        lua.to_value(&value)
+        json::parse(&lua, &body).map_err(|error| match error {
+            json::ParseError::Json(error) => {
+                let message = format!("the body cannot be read as JSON: {error}");
+                ClientFault::new(StatusCode::BAD_REQUEST, message).raise()
+            }
+            json::ParseError::Vm(error) => error,
+        })
     })?;
     methods.set("json", json)?;
     let read = waiting(lua, open, async |lua, open, handle, wanted| {
@@ -101,7 +102,7 @@ fn install_form(lua: &Lua, open: &Rc<RefCell<Open>>, methods: &Table) -> mlua::R
 fn install_websocket(lua: &Lua, open: &Rc<RefCell<Open>>, methods: &Table) -> mlua::Result<()> {
     let requests = Rc::clone(open);
     let accept = move |req: &Table, options: &Options| {
-        with(&requests, handle(req)?, |entry| Ok(websocket::accept(&entry.head, options)))
+        Ok(websocket::accept(&*head(&requests, handle(req)?)?, options))
     };
     methods.set("websocket", crate::websocket::method(lua, accept)?)
 }

@@ -3,6 +3,10 @@
 //! The script's table holds only a number, the *handle*; the request itself stays here until it is answered. A handle
 //! whose request is over is recognised, so that a `req` kept too long gives an error, not another client's data.
 //!
+//! **Invariant:** [`Open`] is never borrowed while the VM is called. Whatever allocates in the VM may collect garbage, and
+//! garbage may be a coroutine whose client left while it read a body; dropping that borrows too. A panic there ends the
+//! process, so a client could end it by leaving often enough. What is asked of a request is taken out first.
+//!
 //! - `layout` and `request.luau`: what most handlers ask for (method, path, query, parameters) lies in a Luau buffer, one
 //!   for each place in the slab. A call into the host for each field, with its memory-error guards, took longer than all
 //!   the rest of a small handler.
@@ -56,7 +60,8 @@ struct Open {
 #[derive(Debug)]
 struct Entry {
     handle: u64,
-    head: Head,
+    /// Shared, so that it can be looked at without borrowing.
+    head: Rc<Head>,
     body: Body,
     /// How long the body was waited for, until it was last read.
     waited: Duration,
@@ -88,11 +93,14 @@ impl OpenRequest {
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {
-        let mut open = self.open.borrow_mut();
+        // Never borrowed now (see the module's invariant); were it, keeping the request would be the lesser evil.
+        let Ok(mut open) = self.open.try_borrow_mut() else { return };
         if let Some(buffer) = open.buffers.get(index(self.handle)) {
             buffer.write_bytes(0, &NOBODY);
         }
-        open.requests.try_remove(index(self.handle));
+        let over = open.requests.try_remove(index(self.handle));
+        drop(open);
+        drop(over);
     }
 }
 
@@ -103,23 +111,34 @@ fn index(handle: u64) -> usize {
 impl Requests {
     /// Takes in a request, to be answered by a function of `lua`.
     pub(crate) fn open(&self, lua: &Lua, request: Request) -> mlua::Result<OpenRequest> {
+        self.make_place(lua)?;
         let mut open = self.open.borrow_mut();
         open.count = (open.count + 1) & ((1 << (53 - INDEX_BITS)) - 1);
         let (count, place) = (open.count, open.requests.vacant_key());
-        if open.buffers.len() <= place {
-            let buffer = lua.create_buffer_with_capacity(LAID_OUT)?;
-            open.table.raw_set(place + 1, &buffer)?;
-            open.buffers.push(buffer);
-        }
         let handle = (count << INDEX_BITS) | place as u64;
         open.buffers[place].write_bytes(0, &lay_out(handle, &request.head));
         open.requests.insert(Entry {
             handle,
-            head: request.head,
+            head: Rc::new(request.head),
             body: Body::Untouched(request.body),
             waited: Duration::ZERO,
         });
         Ok(OpenRequest { open: Rc::clone(&self.open), handle })
+    }
+
+    /// Sees to it that the next request has a buffer.
+    fn make_place(&self, lua: &Lua) -> mlua::Result<()> {
+        let (made, table) = {
+            let open = self.open.borrow();
+            if open.requests.vacant_key() < open.buffers.len() {
+                return Ok(());
+            }
+            (open.buffers.len(), open.table.clone())
+        };
+        let buffer = lua.create_buffer_with_capacity(LAID_OUT)?;
+        table.raw_set(made + 1, &buffer)?;
+        self.open.borrow_mut().buffers.push(buffer);
+        Ok(())
     }
 
     /// Turns a handler of `req` into a function of a handle.
@@ -135,7 +154,7 @@ impl Requests {
         let get = {
             let open = Rc::clone(&open);
             lua.create_function(move |lua, (handle, key): (f64, LuaString)| {
-                with(&open, handle, |entry| fields::field(lua, &entry.head, &key.as_bytes()))
+                fields::field(lua, &*head(&open, handle)?, &key.as_bytes())
             })?
         };
         let methods = methods::methods(lua, &open)?;
@@ -145,6 +164,12 @@ impl Requests {
     }
 }
 
+/// What stands at the head of a request.
+fn head(open: &RefCell<Open>, handle: f64) -> mlua::Result<Rc<Head>> {
+    with(open, handle, |entry| Ok(Rc::clone(&entry.head)))
+}
+
+/// Looks at a request. `f` must not call the VM.
 fn with<R>(
     open: &RefCell<Open>,
     handle: f64,

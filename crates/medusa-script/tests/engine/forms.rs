@@ -126,6 +126,37 @@ fn unnamed_files() -> usize {
     targets.filter(|target| target.to_string_lossy().contains("/#")).count()
 }
 
+/// However many files there are: a process has only so many descriptors, and all requests together hold them.
+#[test]
+fn the_large_files_of_a_form_take_one_descriptor() {
+    let handler = "local form = req:form()
+        local told = {}
+        for _, file in req:form_all('file') do table.insert(told, `{file.size}{string.sub(file:read(), -1)}`) end
+        medusa.shared('read'):set(req.path, true)
+        while not medusa.shared('read'):get('go') do medusa.sleep(0.02) end
+        return table.concat(told, ' ')";
+    let server = in_both(", limits = { body = 1e8 }", handler);
+    let file = |last: u8| {
+        let content = "x".repeat(100_000 + usize::from(last)) + char::from(last).encode_utf8(&mut [0; 4]);
+        part("name=file; filename=f", "", &content)
+    };
+    let body: String = (b'a'..=b'z').map(file).chain(["--XX--\r\n".to_owned()]).collect();
+    let expected: Vec<String> =
+        (b'a'..=b'z').map(|last| format!("{}{}", 100_001 + u32::from(last), char::from(last))).collect();
+    for path in ["/inline", "/file"] {
+        server.value("medusa.shared('read'):set('go', false)");
+        let before = unnamed_files();
+        let answer = std::thread::scope(|scope| {
+            let answer = scope.spawn(|| submit(&server, path, MULTIPART, &body));
+            server.value(&format!("while not medusa.shared('read'):get('{path}') do medusa.sleep(0.02) end"));
+            assert_eq!(unnamed_files() - before, 1, "{path}");
+            server.value("medusa.shared('read'):set('go', true)");
+            answer.join().unwrap()
+        });
+        assert_eq!(answer.body, expected.join(" "), "{path}");
+    }
+}
+
 #[test]
 fn what_is_no_form_is_refused_with_its_status() {
     let server = in_both(", limits = { body = 1e8 }", "req:form() return 'read'");
@@ -135,6 +166,12 @@ fn what_is_no_form_is_refused_with_its_status() {
     let long_part = part("name=\"a\"", "", &"x".repeat(1024 * 1024 + 1)) + "--XX--\r\n";
     let long_head = part("name=\"a\"", &format!("X-Long: {}\r\n", "x".repeat(40_000)), "1") + "--XX--\r\n";
     let long_sum = part("name=\"a\"", "", &"x".repeat(1_000_000)).repeat(9) + "--XX--\r\n";
+    let names = part(&format!("name=\"{}\"", "x".repeat(15_000)), "", "").repeat(600) + "--XX--\r\n";
+    let filenames =
+        part(&format!("name=a; filename=\"{}\"", "x".repeat(15_000)), "", "1").repeat(600) + "--XX--\r\n";
+    let types = part("name=a; filename=b", &format!("Content-Type: text/{}\r\n", "x".repeat(15_000)), "1")
+        .repeat(600)
+        + "--XX--\r\n";
     let long_preamble = "x".repeat(100_000) + "\r\n--XX--\r\n";
     let latin = part("name=\"a\"", "Content-Type: text/plain; charset=iso-8859-1\r\n", "x") + "--XX--\r\n";
     let nameless = part("filename=\"a\"", "", "x") + "--XX--\r\n";
@@ -150,6 +187,9 @@ fn what_is_no_form_is_refused_with_its_status() {
         (MULTIPART, &many_parts, 413),
         (MULTIPART, &long_part, 413),
         (MULTIPART, &long_sum, 413),
+        (MULTIPART, &names, 413),
+        (MULTIPART, &filenames, 413),
+        (MULTIPART, &types, 413),
         (MULTIPART, &long_head, 400),
         (MULTIPART, &long_preamble, 400),
         (MULTIPART, &latin, 415),

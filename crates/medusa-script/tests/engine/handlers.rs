@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 
-use super::support::{Server, WEB};
+use super::support::{Server, WEB, in_both};
 
 #[test]
 fn a_function_answers_with_a_string_or_a_table() {
@@ -59,7 +59,7 @@ fn a_request_shows_all_of_itself() {
 #[test]
 fn json_bodies_are_read_and_too_long_ones_refused() {
     let server = Server::start(
-        "web = medusa.http.server { listen = '127.0.0.1:0', limits = { body = 100 } }
+        "web = medusa.http.server { listen = '127.0.0.1:0', limits = { body = 200000 } }
         web:mount('/', medusa.handler.script('api.luau'))",
         &[("api.luau", "return function(req) return tostring(req:json().n + 1) end")],
     );
@@ -71,7 +71,9 @@ fn json_bodies_are_read_and_too_long_ones_refused() {
     };
     assert_eq!(post(r#"{"n": 41}"#).body, "42");
     assert_eq!(post("{").status, 400, "the client is to blame");
-    assert_eq!(post(&" ".repeat(101)).status, 413);
+    assert_eq!(post(&" ".repeat(200_001)).status, 413);
+    let many = post(&format!("[{}0]", "{},".repeat(50_000)));
+    assert_eq!(many.status, 400, "what takes long to decode is refused");
 }
 
 /// A producer's chunks arrive one by one, chunked for HTTP/1.1 and delimited by the close for HTTP/1.0.
@@ -175,4 +177,37 @@ fn modules_are_required_from_below_the_script_only() {
     );
     assert_eq!(server.get("/").body, "true true false");
     assert_eq!(server.value("util.next()"), "1");
+}
+
+/// Over HTTP/2, where the server is told at once: the producer ends though it never writes again.
+#[test]
+fn a_producer_that_is_silent_ends_with_its_client() {
+    let server = in_both(
+        "",
+        "local name = req.path
+        return { body = function(write)
+            write('begun')
+            while true do medusa.sleep(0.02) medusa.shared('turns'):incr(name) end
+        end }",
+    );
+    let port = server.addr().port();
+    for path in ["/inline", "/file"] {
+        let mut curl = std::process::Command::new("curl")
+            .args(["-sSN", "--http2-prior-knowledge", &format!("http://127.0.0.1:{port}{path}")])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("curl, from the Debian package of that name");
+        let mut begun = [0; 5];
+        curl.stdout.take().unwrap().read_exact(&mut begun).unwrap();
+        curl.kill().unwrap();
+        curl.wait().unwrap();
+        let turns = || server.value(&format!("medusa.shared('turns'):get('{path}') or 0"));
+        let mut before = turns();
+        let ended = (0..50).any(|_| {
+            server.value("medusa.sleep(0.2)");
+            let now = turns();
+            std::mem::replace(&mut before, now.clone()) == now
+        });
+        assert!(ended, "{path}: the producer goes on for nobody");
+    }
 }
