@@ -18,6 +18,7 @@ mod listeners;
 mod live;
 mod log;
 mod malformed;
+mod pauses;
 mod proxies;
 mod reload;
 mod sample_site;
