@@ -10,7 +10,6 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http::header::SET_COOKIE;
 use medusa_fetch::request::MAX_REDIRECTS;
 use medusa_fetch::response::Stream;
@@ -23,6 +22,7 @@ use super::options::Options;
 use super::{fail, json, origin};
 use crate::print::{kind, show};
 use crate::reference::{Class, Item, Reach};
+use crate::request::headers;
 use crate::require::ScriptRoot;
 use crate::vm::load;
 
@@ -336,7 +336,10 @@ fn whole(
 fn response_table(lua: &Lua, response: Response) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     table.raw_set("status", response.status.as_u16())?;
-    table.raw_set("headers", headers_table(lua, &response.headers)?)?;
+    let headers = headers(lua, &response.headers)?;
+    // They cannot be joined, and have a field of their own.
+    headers.raw_remove(SET_COOKIE.as_str())?;
+    table.raw_set("headers", headers)?;
     let cookies = response.headers.get_all(SET_COOKIE).iter();
     let cookies = cookies.map(|value| lua.create_string(value)).collect::<mlua::Result<Vec<_>>>()?;
     if !cookies.is_empty() {
@@ -348,15 +351,6 @@ fn response_table(lua: &Lua, response: Response) -> mlua::Result<Table> {
         Body::Stream(stream) => {
             table.raw_set("stream", lua.create_userdata(Pending(RefCell::new(Some(stream))))?)?;
         }
-    }
-    Ok(table)
-}
-
-fn headers_table(lua: &Lua, headers: &HeaderMap) -> mlua::Result<Table> {
-    let table = lua.create_table()?;
-    for name in headers.keys().filter(|name| *name != SET_COOKIE) {
-        let values: Vec<&[u8]> = headers.get_all(name).iter().map(http::HeaderValue::as_bytes).collect();
-        table.raw_set(name.as_str(), lua.create_string(values.join(&b", "[..]))?)?;
     }
     Ok(table)
 }

@@ -60,7 +60,7 @@ pub(super) fn raw_query(head: &Head) -> &[u8] {
 }
 
 /// The fields by their lower-case names; repeated ones joined as RFC 9110 §5.3 has it (cookies by `; `).
-pub(super) fn headers(lua: &Lua, headers: &HeaderMap) -> mlua::Result<Table> {
+pub(crate) fn headers(lua: &Lua, headers: &HeaderMap) -> mlua::Result<Table> {
     let fields = lua.create_table_with_capacity(0, headers.keys_len())?;
     for name in headers.keys() {
         let separator: &[u8] = if name == header::COOKIE { b"; " } else { b", " };

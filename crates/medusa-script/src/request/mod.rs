@@ -31,6 +31,7 @@ use slab::Slab;
 use self::body::Body;
 pub(crate) use self::body::chunk;
 pub(crate) use self::fault::ClientFault;
+pub(crate) use self::fields::headers;
 use self::layout::{LAID_OUT, NOBODY, lay_out};
 pub(crate) use self::tls::{CLASS as TLS_INFO, CLIENT as CLIENT_CERTIFICATE};
 use crate::task::Waited;
