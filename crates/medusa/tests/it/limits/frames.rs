@@ -71,6 +71,8 @@ pub(super) fn request(method: &str, path: &str) -> Vec<u8> {
 pub(super) struct Http2 {
     client: Client,
     came: Vec<u8>,
+    /// Of answers that came before they were asked for.
+    statuses: Vec<(u32, u16)>,
 }
 
 impl Http2 {
@@ -85,7 +87,7 @@ impl Http2 {
         // Without a table (SETTINGS_HEADER_TABLE_SIZE), so that the status of an answer can be read by itself.
         let settings = [&[0, 1, 0, 0, 0, 0], settings.as_slice()].concat();
         client.send([PREFACE, &frame(SETTINGS, 0, 0, &settings)].concat());
-        Self { client, came: Vec::new() }
+        Self { client, came: Vec::new(), statuses: Vec::new() }
     }
 
     #[track_caller]
@@ -156,10 +158,11 @@ impl Http2 {
     #[track_caller]
     pub(super) fn status(&mut self, stream: u32) -> u16 {
         loop {
-            let frame = self.expect(HEADERS);
-            if frame.stream == stream {
-                return status_of(&frame.payload);
+            if let Some(at) = self.statuses.iter().position(|(of, _)| *of == stream) {
+                return self.statuses.swap_remove(at).1;
             }
+            let frame = self.expect(HEADERS);
+            self.statuses.push((frame.stream, status_of(&frame.payload)));
         }
     }
 
