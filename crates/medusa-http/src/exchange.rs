@@ -182,15 +182,14 @@ fn is_target_sound(head: &Head) -> bool {
 
 /// Whether the request's transfer coding is the one there is, and in a version that has it. hyper looks at the last
 /// coding only; an unknown one before it would hide in the body
-/// ([RFC 9112 §6.1](https://www.rfc-editor.org/rfc/rfc9112#section-6.1)).
+/// ([RFC 9112 §6.1](https://www.rfc-editor.org/rfc/rfc9112#section-6.1)). A `Content-Length` beside it is gone by now: hyper
+/// believes the coding, and closes the connection after the answer.
 fn is_framing_known(head: &Head) -> bool {
     let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => true,
         (Some(coding), None) => {
-            coding.as_bytes().eq_ignore_ascii_case(b"chunked")
-                && head.version == Version::HTTP_11
-                && !head.headers.contains_key(header::CONTENT_LENGTH)
+            coding.as_bytes().eq_ignore_ascii_case(b"chunked") && head.version == Version::HTTP_11
         }
         (Some(_), Some(_)) => false,
     }

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use medusa_http::{Listen, Server};
 use medusa_log::Sink;
+use medusa_net::tls::{CertificateSummary, show_fingerprint};
 use medusa_net::{ListenAddr, Listener, ListenerId};
 use medusa_proto::status::Status;
 
@@ -84,12 +85,13 @@ impl Site {
             .field("published_by", self.by.to_string());
         for bound in &self.listeners {
             let stats = bound.listener.stats();
-            status = status.child(
-                Status::new("listener", bound.addr.to_string())
-                    .field("address", bound.listener.local_addr().to_string())
-                    .field("accepted", stats.accepted)
-                    .field("open", stats.open()),
-            );
+            let listener = Status::new("listener", bound.addr.to_string())
+                .field("address", bound.listener.local_addr().to_string())
+                .field("accepted", stats.accepted)
+                .field("open", stats.open());
+            let tls = self.spoken_on(bound).and_then(|listen| listen.tls.as_ref());
+            let certificates = tls.map_or(&[][..], |tls| tls.describe());
+            status = status.child(certificates.iter().map(certificate).fold(listener, Status::child));
         }
         for server in &self.servers {
             status = status.child(server.status());
@@ -99,4 +101,13 @@ impl Site {
         }
         status
     }
+}
+
+/// A certificate, as the operator asks for it: whose, and for how long.
+fn certificate(certificate: &CertificateSummary) -> Status {
+    const DAY: u64 = 24 * 60 * 60;
+    let left = certificate.not_after.duration_since(SystemTime::now()).unwrap_or_default();
+    Status::new("certificate", certificate.names.join(", "))
+        .field("days_left", left.as_secs() / DAY)
+        .field("fingerprint", show_fingerprint(&certificate.fingerprint))
 }

@@ -131,7 +131,14 @@ fn a_self_signed_certificate_is_made_on_request() {
     let after = curl(["-k", "-w", "%{certs}", "-o", "/dev/null", &at(&server, "/")]).said();
     assert!(shown.contains("BEGIN CERTIFICATE"), "{shown}");
     assert_eq!(shown, after, "a reload leaves it as it is");
-    server.stderr().wait_for("made a self-signed certificate");
+    let logged = server.stderr().wait_for("made a self-signed certificate");
+    let [certificate] = server.parts("certificate").try_into().expect("one certificate");
+    assert!(
+        certificate["days_left"].as_u64().is_some_and(|days| (300..=400).contains(&days)),
+        "{certificate}"
+    );
+    let fingerprint = certificate["fingerprint"].as_str().expect("a fingerprint");
+    assert!(logged.contains(fingerprint), "{logged}");
 }
 
 #[test]
