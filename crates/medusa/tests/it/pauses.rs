@@ -13,6 +13,7 @@ const PAUSE: Duration = Duration::from_secs(4);
 const LARGE: usize = 24 * 1024 * 1024;
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a client's pause is what is tested")]
 fn a_response_goes_on_after_a_pause_and_the_next_is_no_other() {
     let first: Vec<u8> = (0..LARGE).map(|n| (n % 251) as u8).collect();
     let second: Vec<u8> = (0..LARGE).map(|n| (n % 241) as u8).collect();
