@@ -9,7 +9,7 @@
 //! At most `CLIENTS * ORIGINS * IDLE` connections are idle, each for [`IDLE_TIMEOUT`] at most.
 //!
 //! **Invariant:** no fetch waits here for another one's lookup: the list is locked only to look at it, and what blocks has
-//! threads of its own ([`aside`]), not those that name servers can hold.
+//! threads of its own ([`aside`](crate::aside)), not those that name servers can hold.
 //!
 //! Nothing here comes from the environment but where the system's certificates are (`SSL_CERT_FILE`, `SSL_CERT_DIR`):
 //! a proxy that someone exported in a shell is not asked.

@@ -5,7 +5,7 @@
 //! - [`Client`]: HTTP/1 over a raw socket, byte for byte;
 //! - [`websocket`]: the same for `WebSocket`, frame by frame;
 //! - [`Authority`]: certificates, for servers and clients;
-//! - [`curl`] and [`run`]: clients that are not ours;
+//! - [`curl`](fn@curl) and [`run`]: clients that are not ours;
 //! - [`Load`]: many connections at once, by `wrk`; [`H2Load`]: many requests at once on each, by `h2load`;
 //! - [`browser`]: a page as a real browser sees it;
 //! - [`memory`]: how much a process holds;

@@ -1,6 +1,6 @@
 //! `req:websocket`: a session with a client, as a script has it.
 //!
-//! - [`method`]: the handshake, and what a handler returns in its place ([`Opening`]);
+//! - [`method`](mod@method): the handshake, and what a handler returns in its place ([`Opening`]);
 //! - `socket` and `websocket.luau`: `ws`, what the script talks to;
 //! - [`Session`]: the script's function, run until it ends.
 //!
