@@ -86,10 +86,11 @@ const FULL: &str = "mb=1024";
 #[track_caller]
 fn while_warming(server: &Server, path: &str) -> u64 {
     let mut client = Client::connect(server.address());
-    client.send(format!("GET {path}?{WARM} HTTP/1.0\r\nHost: t\r\n\r\n"));
+    // Long enough for the allocator to have found its size.
+    client.send(format!("GET {path}?mb=512 HTTP/1.0\r\nHost: t\r\n\r\n"));
     assert_eq!(client.head().status, 200);
     let (mut taken, mut most) = (0, 0);
-    while taken < 64 << 20 {
+    while taken < 512 << 20 {
         taken += client.read(CHUNK).len();
         if taken % (1 << 20) == 0 {
             most = most.max(memory::resident(server.pid()));
