@@ -31,8 +31,6 @@ pub(crate) struct Connection {
     limits: Cell<Limits>,
     /// Requests that are being answered.
     open: Cell<usize>,
-    /// HTTP/2: many requests at a time.
-    multiplexed: Cell<bool>,
     toll: Toll,
     unread: Arc<Unread>,
     /// What goes on after the 101 that is on its way.
@@ -55,7 +53,6 @@ impl Connection {
             handle,
             limits: Cell::new(Limits::default()),
             open: Cell::new(0),
-            multiplexed: Cell::new(false),
             toll: Toll::default(),
             unread: Arc::default(),
             upgrade: RefCell::default(),
@@ -82,8 +79,9 @@ impl Connection {
         self.limits.get()
     }
 
+    /// HTTP/2: many requests at a time.
     pub(crate) fn is_multiplexed(&self) -> bool {
-        self.multiplexed.get()
+        self.conn.is_multiplexed()
     }
 
     /// Whether HTTP/2 may begin: with the connection, and if the client has not agreed to something else.
@@ -93,7 +91,6 @@ impl Connection {
 
     /// From now on there are many requests at a time.
     pub(crate) fn multiplex(&self) {
-        self.multiplexed.set(true);
         self.conn.set_multiplexed();
         self.conn.enter(Phase::Idle);
     }
@@ -117,7 +114,7 @@ impl Connection {
         self.toll.ended(cancelled);
         if open == 0 {
             // An HTTP/1 connection that is to end does so by itself; with HTTP/2 the client has a part in it.
-            let last = self.multiplexed.get() && self.conn.is_draining();
+            let last = self.is_multiplexed() && self.conn.is_draining();
             self.conn.enter(if last { Phase::Closing } else { Phase::Idle });
         }
     }

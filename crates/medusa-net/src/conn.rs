@@ -245,6 +245,11 @@ impl Conn {
         self.multiplexed.set(true);
     }
 
+    /// Whether it has many requests at a time.
+    pub fn is_multiplexed(&self) -> bool {
+        self.multiplexed.get()
+    }
+
     /// The listener it came in by.
     pub fn listener(&self) -> ListenerId {
         self.origin.listener

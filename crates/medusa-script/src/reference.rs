@@ -194,6 +194,11 @@ pub(crate) const fn item(path: &'static str, signature: &'static str, doc: &'sta
     Item { path, signature, reach: Reach::Everywhere, doc }
 }
 
+/// A part that only the main script has.
+pub(crate) const fn main_item(path: &'static str, signature: &'static str, doc: &'static str) -> Item {
+    Item { path, signature, reach: Reach::Main, doc }
+}
+
 const GLOBALS: &[Item] = &[
     item("medusa.version", "string", "The server's version."),
     item(

@@ -11,14 +11,10 @@ use mlua::{Lua, Value};
 use super::handler::HandlerValue;
 use super::options::Options;
 use super::{Reach, fail};
-use crate::reference::{self, Class, Item};
+use crate::reference::{Class, Item, main_item as item};
 
 const HTTPS: &str = "medusa.handler.https";
 const REDIRECT: &str = "medusa.handler.redirect";
-
-const fn item(path: &'static str, signature: &'static str, doc: &'static str) -> Item {
-    Item { path, signature, reach: reference::Reach::Main, doc }
-}
 
 pub(super) const HTTPS_DOC: Item = item(
     HTTPS,

@@ -9,11 +9,7 @@ use mlua::{Lua, Table, Value};
 use super::super::options::Options;
 use super::super::{Reach, fail, origin};
 use crate::print::show;
-use crate::reference::{self, Class, Item};
-
-const fn item(path: &'static str, signature: &'static str, doc: &'static str) -> Item {
-    Item { path, signature, reach: reference::Reach::Main, doc }
-}
+use crate::reference::{Class, main_item as item};
 
 pub(crate) const CLASS: Class = Class {
     name: "TlsOptions",
