@@ -174,6 +174,7 @@ impl Pending {
         Record {
             time: self.time.into(),
             peer: self.peer,
+            name: None,
             user: None,
             method: self.method.as_str(),
             target: self.uri.path_and_query().map_or_else(|| self.uri.path(), |target| target.as_str()),
@@ -189,6 +190,7 @@ impl Pending {
             referer: self.referer.as_ref().map(HeaderValue::as_bytes),
             user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
             server,
+            id: None,
         }
     }
 }
@@ -200,6 +202,7 @@ pub(crate) fn unread(server: &Server, peer: Peer, status: StatusCode) {
         let record = Record {
             time: SystemTime::now().into(),
             peer,
+            name: None,
             user: None,
             method: "",
             target: "",
@@ -211,6 +214,7 @@ pub(crate) fn unread(server: &Server, peer: Peer, status: StatusCode) {
             referer: None,
             user_agent: None,
             server: &server.parts.name,
+            id: None,
         };
         write(sink, &record);
     }

@@ -1,11 +1,13 @@
-//! Many records in three allocations.
+//! Many entries in three allocations.
 //!
-//! A [`Batch`] copies the text of each record behind that of the one before, and remembers lengths only. Text that is
+//! A [`Batch`] copies the text of each entry behind that of the one before, and remembers lengths only. Text that is
 //! known to be UTF-8 and bytes that are not are kept apart, so that reading a record back checks nothing twice.
 
 use std::sync::Arc;
 
 use medusa_proto::access::{Loss, Peer, Record, Timestamp, Version};
+use medusa_proto::entry::Entry;
+use medusa_proto::event::{Event, Level};
 
 /// The most bytes kept of one text field; what is longer is cut. It bounds what a single request can put in a log, and
 /// with it the memory of every queue.
@@ -14,10 +16,10 @@ pub const MAX_FIELD: usize = 16 * 1024;
 /// Stands for a field that is absent.
 const ABSENT: u16 = u16::MAX;
 
-/// Records on their way to a sink, in the order in which they were pushed.
+/// Access records and events on their way to a sink, in the order in which they were pushed. Both count as records.
 #[derive(Debug, Default)]
 pub struct Batch {
-    entries: Vec<Entry>,
+    entries: Vec<Packed>,
     text: String,
     raw: Vec<u8>,
 }
@@ -27,28 +29,42 @@ pub struct Batch {
 pub struct Extent {
     /// Records.
     pub records: usize,
-    /// Bytes of text: user, method, target, host, server.
+    /// Bytes of text: of a record its name, user, method, target, host, server and id, of an event all.
     pub text: usize,
     /// Bytes that need not be text: referer, user agent.
     pub raw: usize,
 }
 
-/// A record without its text. The lengths are in the order in which the text is stored.
+/// An entry without its text.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct Packed {
     time: Timestamp,
-    bytes: u64,
-    duration_us: u64,
     text_at: usize,
     raw_at: usize,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Access(Access),
+    Event { level: Level, part: u16, message: u16 },
+}
+
+/// The lengths are in the order in which the text is stored.
+#[derive(Clone, Copy, Debug)]
+struct Access {
+    bytes: u64,
+    duration_us: u64,
     peer: Peer,
     version: Version,
     status: u16,
+    name: u16,
     user: u16,
     method: u16,
     target: u16,
     host: u16,
     server: u16,
+    id: u16,
     referer: u16,
     user_agent: u16,
 }
@@ -71,29 +87,44 @@ impl Batch {
     /// Copies `record` in. Text fields longer than [`MAX_FIELD`] are cut.
     pub fn push(&mut self, record: &Record<'_>) {
         let (text_at, raw_at) = (self.text.len(), self.raw.len());
-        let entry = Entry {
-            time: record.time,
+        let access = Access {
             bytes: record.bytes,
             duration_us: record.duration_us,
-            text_at,
-            raw_at,
             peer: record.peer,
             version: record.version,
             status: record.status,
+            name: self.push_text(record.name),
             user: self.push_text(record.user),
             method: self.push_text(Some(record.method)),
             target: self.push_text(Some(record.target)),
             host: self.push_text(record.host),
             server: self.push_text(Some(record.server)),
+            id: self.push_text(record.id),
             referer: self.push_raw(record.referer),
             user_agent: self.push_raw(record.user_agent),
         };
-        self.entries.push(entry);
+        self.entries.push(Packed { time: record.time, text_at, raw_at, kind: Kind::Access(access) });
     }
 
-    /// The records, in the order in which they were pushed.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = Record<'_>> {
-        self.entries.iter().map(|entry| self.read(entry))
+    /// Copies `event` in. Text longer than [`MAX_FIELD`] is cut.
+    pub fn push_event(&mut self, event: &Event<'_>) {
+        let (text_at, raw_at) = (self.text.len(), self.raw.len());
+        let (part, message) = (self.push_text(Some(event.part)), self.push_text(Some(event.message)));
+        let kind = Kind::Event { level: event.level, part, message };
+        self.entries.push(Packed { time: event.time, text_at, raw_at, kind });
+    }
+
+    /// Copies `entry` in, whichever it is.
+    pub fn push_entry(&mut self, entry: &Entry<'_>) {
+        match entry {
+            Entry::Access(record) => self.push(record),
+            Entry::Event(event) => self.push_event(event),
+        }
+    }
+
+    /// The entries, in the order in which they were pushed.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Entry<'_>> {
+        self.entries.iter().map(|packed| self.read(packed))
     }
 
     /// The number of records.
@@ -108,12 +139,12 @@ impl Batch {
 
     /// Bytes in use, the fixed part of each record included.
     pub const fn bytes(&self) -> usize {
-        self.entries.len() * size_of::<Entry>() + self.text.len() + self.raw.len()
+        self.entries.len() * size_of::<Packed>() + self.text.len() + self.raw.len()
     }
 
     /// Bytes of memory held, which is what counts against the limit of a queue.
     pub const fn footprint(&self) -> usize {
-        self.entries.capacity() * size_of::<Entry>() + self.text.capacity() + self.raw.capacity()
+        self.entries.capacity() * size_of::<Packed>() + self.text.capacity() + self.raw.capacity()
     }
 
     /// How much it holds: a good size for the next one.
@@ -152,22 +183,32 @@ impl Batch {
     }
 
     /// Takes the fields off the arenas in the order in which `push` put them there.
-    fn read(&self, entry: &Entry) -> Record<'_> {
-        let (mut text, mut raw) = (&self.text[entry.text_at..], &self.raw[entry.raw_at..]);
-        Record {
-            time: entry.time,
-            peer: entry.peer,
-            user: take_text(&mut text, entry.user),
-            method: take_text(&mut text, entry.method).unwrap_or_default(),
-            target: take_text(&mut text, entry.target).unwrap_or_default(),
-            version: entry.version,
-            host: take_text(&mut text, entry.host),
-            status: entry.status,
-            bytes: entry.bytes,
-            duration_us: entry.duration_us,
-            server: take_text(&mut text, entry.server).unwrap_or_default(),
-            referer: take_raw(&mut raw, entry.referer),
-            user_agent: take_raw(&mut raw, entry.user_agent),
+    fn read(&self, packed: &Packed) -> Entry<'_> {
+        let (mut text, mut raw) = (&self.text[packed.text_at..], &self.raw[packed.raw_at..]);
+        match packed.kind {
+            Kind::Access(access) => Entry::Access(Record {
+                time: packed.time,
+                peer: access.peer,
+                name: take_text(&mut text, access.name),
+                user: take_text(&mut text, access.user),
+                method: take_text(&mut text, access.method).unwrap_or_default(),
+                target: take_text(&mut text, access.target).unwrap_or_default(),
+                version: access.version,
+                host: take_text(&mut text, access.host),
+                status: access.status,
+                bytes: access.bytes,
+                duration_us: access.duration_us,
+                server: take_text(&mut text, access.server).unwrap_or_default(),
+                id: take_text(&mut text, access.id),
+                referer: take_raw(&mut raw, access.referer),
+                user_agent: take_raw(&mut raw, access.user_agent),
+            }),
+            Kind::Event { level, part, message } => Entry::Event(Event {
+                time: packed.time,
+                level,
+                part: take_text(&mut text, part).unwrap_or_default(),
+                message: take_text(&mut text, message).unwrap_or_default(),
+            }),
         }
     }
 }
@@ -199,6 +240,7 @@ pub(crate) mod tests {
         Record {
             time: Timestamp::from_micros(at),
             peer: Peer::Ip([127, 0, 0, 1].into()),
+            name: None,
             user: None,
             method: "GET",
             target,
@@ -210,6 +252,15 @@ pub(crate) mod tests {
             referer: None,
             user_agent: Some(b"test"),
             server: "web",
+            id: None,
+        }
+    }
+
+    /// What was asked for in the first record of `batch`.
+    pub(crate) fn first_target(batch: &Batch) -> &str {
+        match batch.iter().next() {
+            Some(Entry::Access(record)) => record.target,
+            other => panic!("a record, not {other:?}"),
         }
     }
 
@@ -227,7 +278,7 @@ pub(crate) mod tests {
         let long = format!("x{}", "ü".repeat(MAX_FIELD));
         let mut batch = Batch::new();
         batch.push(&Record { referer: Some(long.as_bytes()), ..record(&long, 0) });
-        let kept = batch.iter().next().expect("a record");
+        let Some(Entry::Access(kept)) = batch.iter().next() else { panic!("a record") };
         assert_eq!(kept.target, &long[..MAX_FIELD - 1]);
         assert_eq!(kept.referer, Some(&long.as_bytes()[..MAX_FIELD]));
     }
@@ -239,6 +290,19 @@ pub(crate) mod tests {
         let used = batch.bytes();
         assert!(batch.footprint() > 32_768);
         assert!(batch.seal().footprint() < 2 * used);
+    }
+
+    #[test]
+    fn events_and_records_come_out_in_their_order() {
+        let event =
+            Event { time: Timestamp::from_micros(3), level: Level::Warn, part: "http", message: "broke off" };
+        let mut batch = Batch::new();
+        batch.push_entry(&record("/a", 1).into());
+        batch.push_entry(&event.into());
+        batch.push(&record("/b", 5));
+        let out: Vec<_> = batch.iter().collect();
+        assert_eq!(out, [record("/a", 1).into(), event.into(), record("/b", 5).into()]);
+        assert_eq!(batch.loss_after(1).map(|loss| loss.records), Some(2));
     }
 
     #[test]
@@ -282,7 +346,7 @@ pub(crate) mod tests {
             for record in &records {
                 batch.push(record);
             }
-            prop_assert_eq!(batch.iter().collect::<Vec<_>>(), records);
+            prop_assert_eq!(batch.iter().collect::<Vec<_>>(), records.into_iter().map(Entry::Access).collect::<Vec<_>>());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Access records and the sinks they go to.
+//! Access records, events, and the sinks they go to.
 //!
 //! The way of a record: a worker fills a [`Record`](medusa_proto::access::Record) from the request at hand and gives it
 //! to its [`Recorder`], which copies it into an open [`Batch`]. Full batches, and all of them every 100 ms or so, are
@@ -21,5 +21,6 @@ mod sink;
 pub use batch::{Batch, Extent, MAX_FIELD};
 pub use file::{FileSink, Options, Target};
 pub use multi::MultiSink;
+pub use queue::{QueueOptions, SpillOptions, WhenFull};
 pub use recorder::{MAX_BATCH_BYTES, MAX_BATCH_RECORDS, Recorder};
 pub use sink::{Flushed, Sink, SinkError};

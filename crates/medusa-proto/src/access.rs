@@ -14,6 +14,8 @@ pub struct Record<'a> {
     pub time: Timestamp,
     /// Who asked.
     pub peer: Peer,
+    /// The host name of that address, if a resolving sink has found one.
+    pub name: Option<&'a str>,
     /// The name the peer has authenticated as, if it has.
     pub user: Option<&'a str>,
     /// The request method, as sent. Empty if the request line could not be understood.
@@ -36,6 +38,8 @@ pub struct Record<'a> {
     pub user_agent: Option<&'a [u8]>,
     /// The name of the server that answered, as the script calls it.
     pub server: &'a str,
+    /// The request id, if the request was given one.
+    pub id: Option<&'a str>,
 }
 
 /// An instant of wall-clock time, in microseconds since 1970-01-01 00:00 UTC.

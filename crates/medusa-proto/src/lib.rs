@@ -3,7 +3,8 @@
 //! Everything here is a function of its arguments: bytes and times come in, bytes and decisions go out. That makes it
 //! the part of Medusa that can be fuzzed and property-tested whole, and the part an attacker reaches first.
 //!
-//! - [`access`]: the record of one answered request, and [`format`](mod@format), the log lines made of it;
+//! - [`access`]: the record of one answered request, [`event`]: what the server itself has to say; an [`entry`] of a log
+//!   is one or the other, and [`format`](mod@format) has the lines made of it;
 //! - [`forwarded`] and [`proxy_protocol`]: whom a proxy speaks for, said in fields of a request or before a connection;
 //! - [`conditional`] and [`range`]: what the `If-*` and `Range` fields of a request ask for;
 //! - [`coding`]: the compressed form that a client takes; [`glob`]: patterns for paths;
@@ -29,6 +30,8 @@ mod causes;
 pub mod coding;
 pub mod conditional;
 pub mod cookie;
+pub mod entry;
+pub mod event;
 pub mod event_stream;
 pub mod format;
 pub mod forwarded;

@@ -41,6 +41,8 @@ pub struct Program {
     pub source: ProgramSource,
     /// Where to listen instead of where the script says; empty: where the script says.
     pub listen: Vec<ListenAddr>,
+    /// The state directory, for what is to survive a restart; none: it cannot be kept.
+    pub state: Option<PathBuf>,
 }
 
 /// Where a program's text comes from.
@@ -261,7 +263,7 @@ impl Host {
     ) -> Result<((Rc<MainVm>, mpsc::Sender<Call>), Rc<Transaction>), ScriptError> {
         let transaction = Transaction::fresh(Arc::clone(&self.live), by, events).await;
         let sources = Arc::new(Sources::new(self.program.root.clone()));
-        let started = MainVm::start(&self.live, &self.scripts, &sources);
+        let started = MainVm::start(&self.live, &self.scripts, &sources, self.program.state.as_deref());
         let (vm, calls) = started.map_err(|error| ScriptError::from_lua(&error))?;
         let source = match &self.program.source {
             ProgramSource::Text(text) => text.as_str().into(),

@@ -96,6 +96,7 @@ impl MainVm {
         live: &Arc<Live>,
         scripts: &Arc<Scripts>,
         sources: &Arc<Sources>,
+        state: Option<&Path>,
     ) -> mlua::Result<(Rc<Self>, mpsc::Sender<Call>)> {
         let (calls, incoming) = mpsc::channel(QUEUED_CALLS);
         let functions = Rc::new(Functions {
@@ -110,6 +111,7 @@ impl MainVm {
             scripts: Arc::clone(scripts),
             sources: Arc::clone(sources),
             functions: Rc::clone(&functions),
+            state: state.map(Rc::from),
         };
         let vm = Vm::new(|lua, globals| bindings::install_in_main(lua, globals, reach))?;
         let requests = Requests::new(vm.lua())?;

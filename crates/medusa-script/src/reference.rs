@@ -255,7 +255,7 @@ const PAGES: &[Page] = &[
         title: "Logs",
         intro: "Where access records go.",
         items: log::DOCS,
-        classes: &[log::CLASS, log::FILE_OPTIONS],
+        classes: log::CLASSES,
     },
     Page {
         file: "shared.md",
@@ -523,7 +523,7 @@ mod tests {
             let live = Live::rehearsal();
             let scripts = Arc::new(Scripts::new(None, Arc::default()));
             let sources = Arc::new(Sources::new(std::env::temp_dir().canonicalize().unwrap()));
-            let (vm, _calls) = MainVm::start(&live, &scripts, &sources).unwrap();
+            let (vm, _calls) = MainVm::start(&live, &scripts, &sources, None).unwrap();
             let mut found = BTreeSet::new();
             paths(&vm.globals().get::<Table>("medusa").unwrap(), "medusa", &mut found);
             assert_eq!(found, documented(|_| true));

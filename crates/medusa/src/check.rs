@@ -12,7 +12,7 @@ use crate::term;
 /// What a start would fail with, rendered with its source line.
 pub(crate) fn check(target: &Target, json: bool) -> Result<(), String> {
     let render = |error: ScriptError| error.render(target.root());
-    let status = medusa_script::check(target.program(Vec::new())).map_err(render)?;
+    let status = medusa_script::check(target.program(Vec::new(), None)).map_err(render)?;
     if json {
         let text = serde_json::to_string_pretty(&status);
         term::answer(text.map_err(|error| format!("the status has no form in JSON: {error}"))?);

@@ -143,13 +143,14 @@ impl Target {
         self.root.join(STATE)
     }
 
-    /// The program that an engine runs for it; it listens on `listen` unless that is empty.
-    pub fn program(&self, listen: Vec<ListenAddr>) -> Program {
+    /// The program that an engine runs for it; it listens on `listen` unless that is empty, and keeps what is to survive
+    /// in the directory `state`, if there is one.
+    pub fn program(&self, listen: Vec<ListenAddr>, state: Option<PathBuf>) -> Program {
         let (name, source) = match &self.script {
             Some(name) => (name.clone(), ProgramSource::File),
             None => (BUILT_IN.to_owned(), ProgramSource::Text(include_str!("directory.luau").to_owned())),
         };
-        Program { root: self.root.clone(), name, source, listen }
+        Program { root: self.root.clone(), name, source, listen, state }
     }
 }
 
@@ -229,10 +230,10 @@ mod tests {
     #[test]
     fn the_program_of_a_directory_is_built_in() {
         let folder = Folder::with(&["site.luau", "b/x"]);
-        let program = folder.find(Some("site.luau")).expect("a target").program(Vec::new());
+        let program = folder.find(Some("site.luau")).expect("a target").program(Vec::new(), None);
         assert!(matches!(program.source, ProgramSource::File));
         let target = folder.find(Some("b")).expect("a target");
-        let program = target.program(vec!["127.0.0.1:0".parse().expect("an address")]);
+        let program = target.program(vec!["127.0.0.1:0".parse().expect("an address")], None);
         assert!(matches!(program.source, ProgramSource::Text(text) if text.contains("listing = true")));
         assert_eq!((program.root.as_path(), program.listen.len()), (target.root(), 1));
         assert_eq!(target.default_state(), target.root().join(".medusa"));

@@ -72,6 +72,26 @@ const NEEDS: &[Need] = &[
         why: "a client that is not ours, for tests",
     },
     Need { package: "chromium", brings: Brings::Program("chromium"), why: "a real browser, for page tests" },
+    Need {
+        package: "rsyslog",
+        brings: Brings::Program("rsyslogd"),
+        why: "a log server that is not ours, for tests",
+    },
+    Need {
+        package: "rsyslog-gnutls",
+        brings: Brings::File("/usr/share/doc/rsyslog-gnutls/copyright"),
+        why: "that log server, over TLS",
+    },
+    Need {
+        package: "unbound",
+        brings: Brings::Program("unbound"),
+        why: "a name server, for tests and benches",
+    },
+    Need {
+        package: "dnsmasq-base",
+        brings: Brings::Program("dnsmasq"),
+        why: "another name server, for tests",
+    },
 ];
 
 impl Need {

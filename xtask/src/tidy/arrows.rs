@@ -37,8 +37,12 @@ const PLACES: &[(&str, Place)] = &[
 ];
 
 /// Dependencies that one crate fences off from the others.
-const FENCES: &[(&str, &str)] =
-    &[("mlua", "medusa-script"), ("reqwest", "medusa-fetch"), ("russh", "medusa-monitor")];
+const FENCES: &[(&str, &str)] = &[
+    ("mlua", "medusa-script"),
+    ("hickory-resolver", "medusa-dns"),
+    ("reqwest", "medusa-fetch"),
+    ("russh", "medusa-monitor"),
+];
 
 /// Checks one package. `manifest` is the text of its `Cargo.toml`, `file` its path from the root of the repository.
 pub(super) fn check(package: &Package, file: &Path, manifest: &str) -> Vec<Problem> {

@@ -18,10 +18,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use medusa_proto::format::Format;
-use medusa_proto::status::{Status, Value};
+use medusa_proto::status::Status;
 
-use crate::queue::{Limits, Queue};
-use crate::{Batch, Flushed, MAX_BATCH_RECORDS, Sink, SinkError};
+use crate::queue::{Queue, QueueOptions};
+use crate::{Batch, Flushed, Sink, SinkError};
 use open::Opened;
 use writer::Writer;
 
@@ -52,11 +52,8 @@ impl fmt::Display for Target {
 pub struct Options {
     /// How a record is written. Default: Combined.
     pub format: Format,
-    /// Records that may wait to be written; more are lost. Default: 65,536, over half a second of the fastest server we
-    /// have measured. Less than two full batches (512) is taken as that.
-    pub queue: usize,
-    /// Memory that waiting records may take, in bytes; more are lost. Default: 32 MiB, for records of 512 bytes.
-    pub queue_bytes: usize,
+    /// How much may wait to be written.
+    pub queue: QueueOptions,
     /// How long a record may wait for a target that fails (disk full) before it is given up. Default: one minute,
     /// enough for someone to make room; the limits of the queue apply meanwhile.
     pub patience: Duration,
@@ -64,12 +61,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            format: Format::default(),
-            queue: 65_536,
-            queue_bytes: 32 * 1024 * 1024,
-            patience: Duration::from_mins(1),
-        }
+        Self { format: Format::default(), queue: QueueOptions::default(), patience: Duration::from_mins(1) }
     }
 }
 
@@ -91,15 +83,8 @@ pub struct FileSink {
 impl FileSink {
     /// A sink that will write to `target`. Nothing is opened before [`prepare`](Sink::prepare).
     pub fn new(target: Target, options: Options) -> Self {
-        let limits =
-            Limits { records: options.queue.max(2 * MAX_BATCH_RECORDS) as u64, bytes: options.queue_bytes };
-        Self {
-            target,
-            options,
-            queue: Arc::new(Queue::new(limits)),
-            fresh: Arc::default(),
-            started: Mutex::default(),
-        }
+        let queue = Arc::new(Queue::new(options.queue.clone()));
+        Self { target, options, queue, fresh: Arc::default(), started: Mutex::default() }
     }
 
     fn started(&self) -> MutexGuard<'_, bool> {
@@ -152,16 +137,8 @@ impl Sink for FileSink {
     }
 
     fn status(&self) -> Status {
-        let accounts = self.queue.accounts();
-        Status::new("log.file", self.target.to_string())
-            .field("format", self.options.format.name())
-            .field("queue", accounts.pending)
-            .field("queue_bytes", Value::Bytes(accounts.pending_bytes as u64))
-            .field("written", accounts.written)
-            .field("bytes", Value::Bytes(accounts.bytes))
-            .field("lost", accounts.lost)
-            .field("failing", accounts.failing)
-            .maybe("last_error", accounts.last_error)
+        let status = Status::new("log.file", self.target.to_string());
+        self.queue.describe(status.field("format", self.options.format.name()))
     }
 }
 

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use super::*;
 use crate::batch::tests::batch;
+use medusa_proto::status::Value;
 
 fn sink(path: impl Into<PathBuf>) -> FileSink {
     FileSink::new(Target::Path(path.into()), Options { format: Format::Common, ..Options::default() })

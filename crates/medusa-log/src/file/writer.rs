@@ -52,7 +52,7 @@ impl<W: Write> Writer<W> {
             queue,
             fresh,
             to: start_on_a_line(opened),
-            encoder: Encoder::new(options.format),
+            encoder: Encoder::new(options.format.clone()),
             local: LocalOffset::default(),
             pending: Pending::default(),
             loss: None,
@@ -84,9 +84,10 @@ impl<W: Write> Writer<W> {
         let begin = self.begin();
         self.encode_loss();
         let body = self.pending.len();
-        for record in batch.iter() {
-            let offset = self.local.at(record.time);
-            self.encoder.encode(&record, offset, self.pending.lines());
+        for entry in batch.iter() {
+            let offset = self.local.at(entry.time());
+            self.encoder.encode(&entry, offset, self.pending.lines());
+            self.pending.lines().push(b'\n');
         }
         while !self.send() {
             if self.queue.is_closed() || since.elapsed() >= self.patience {
@@ -133,6 +134,7 @@ impl<W: Write> Writer<W> {
         if let Some(loss) = &self.loss {
             let offset = self.local.at(loss.to);
             self.encoder.encode_loss(loss, offset, self.pending.lines());
+            self.pending.lines().push(b'\n');
         }
     }
 

@@ -49,7 +49,7 @@ pub(super) fn loss(loss: &Loss, stamp: &mut Stamp, out: &mut Vec<u8>) {
 }
 
 /// The opening brace and what every event has: `@timestamp` and the schema's version.
-fn start(time: Timestamp, stamp: &mut Stamp, out: &mut Vec<u8>) {
+pub(super) fn start(time: Timestamp, stamp: &mut Stamp, out: &mut Vec<u8>) {
     out.extend_from_slice(br#"{"@timestamp":""#);
     timestamp(time, stamp, out);
     out.extend_from_slice(br#"","ecs":{"version":"8.11.0"}"#);

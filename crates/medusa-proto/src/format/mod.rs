@@ -1,6 +1,6 @@
-//! Access records as lines of a log.
+//! Access records and events as lines of a log.
 //!
-//! **Invariant: one record is one line, whatever the peer sent.** Every field a peer controls passes through
+//! **Invariant: one entry is one line, whatever the peer sent.** Every field a peer controls passes through
 //! [`escape`], so no request can end a line early, forge another, or send control sequences to the terminal of whoever
 //! reads the log. The property tests below hold every format to it.
 //!
@@ -9,6 +9,7 @@
 
 mod addr;
 mod escape;
+mod event;
 mod json;
 mod text;
 mod time;
@@ -16,10 +17,11 @@ mod time;
 use std::str::FromStr;
 
 use crate::access::{Loss, Record};
+use crate::entry::Entry;
 use time::Stamp;
 
-/// How a record is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// How an entry is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Format {
     /// The Common Log Format, as Apache's `%h %l %u %t "%r" %>s %b`.
     Common,
@@ -32,7 +34,7 @@ pub enum Format {
 
 impl Format {
     /// Its name in a script.
-    pub const fn name(self) -> &'static str {
+    pub const fn name(&self) -> &'static str {
         match self {
             Self::Common => "common",
             Self::Combined => "combined",
@@ -57,7 +59,7 @@ impl FromStr for Format {
     }
 }
 
-/// Writes records in one [`Format`].
+/// Writes entries in one [`Format`].
 #[derive(Debug)]
 pub struct Encoder {
     format: Format,
@@ -71,25 +73,34 @@ impl Encoder {
     }
 
     /// The format it writes.
-    pub const fn format(&self) -> Format {
-        self.format
+    pub const fn format(&self) -> &Format {
+        &self.format
     }
 
-    /// Appends `record` to `out` as one line, its newline included.
+    /// Appends `entry` to `out` as one line, without what ends it.
     ///
     /// `utc_offset` is the offset of local time from UTC at the record's time, in seconds (east is positive; more than
     /// a day is taken as a day). The text formats show local time, as Apache does; JSON shows UTC.
-    pub fn encode(&mut self, record: &Record<'_>, utc_offset: i32, out: &mut Vec<u8>) {
+    pub fn encode(&mut self, entry: &Entry<'_>, utc_offset: i32, out: &mut Vec<u8>) {
+        match entry {
+            Entry::Access(record) => self.encode_access(record, utc_offset, out),
+            Entry::Event(event) => match self.format {
+                Format::Common | Format::Combined => event::text(event, &mut self.stamp, utc_offset, out),
+                Format::Json => event::json(event, &mut self.stamp, out),
+            },
+        }
+    }
+
+    fn encode_access(&mut self, record: &Record<'_>, utc_offset: i32, out: &mut Vec<u8>) {
         out.reserve(ROOM + variable_length(record));
         match self.format {
             Format::Common => text::common(record, self.stamp.clf(record.time, utc_offset), out),
             Format::Combined => text::combined(record, self.stamp.clf(record.time, utc_offset), out),
             Format::Json => json::record(record, &mut self.stamp, out),
         }
-        out.push(b'\n');
     }
 
-    /// Appends one line that says which records are missing at this place.
+    /// Appends one line that says which records are missing at this place, without what ends it.
     ///
     /// In the text formats it starts with `# `, which no record does; in JSON it is an object with a `message`, which
     /// no record has. `utc_offset` is as for [`encode`](Self::encode).
@@ -98,7 +109,6 @@ impl Encoder {
             Format::Common | Format::Combined => text::loss(loss, &mut self.stamp, utc_offset, out),
             Format::Json => json::loss(loss, &mut self.stamp, out),
         }
-        out.push(b'\n');
     }
 }
 

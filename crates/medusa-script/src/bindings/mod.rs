@@ -20,7 +20,7 @@ pub(crate) mod time;
 pub(crate) mod timer;
 pub(crate) mod url;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -40,6 +40,8 @@ pub(crate) struct Reach {
     pub(crate) scripts: Arc<Scripts>,
     pub(crate) sources: Arc<Sources>,
     pub(crate) functions: Rc<Functions>,
+    /// The state directory, if there is one.
+    pub(crate) state: Option<Rc<Path>>,
 }
 
 impl Reach {

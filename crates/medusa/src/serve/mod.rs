@@ -2,8 +2,9 @@
 //!
 //! The order of the start, in which what fails for a lasting reason fails before anything shows:
 //!
-//! 1. the limit of open files is raised, the workers and the script's thread start;
-//! 2. the state directory is taken and the control socket bound: a second server for the same script ends here;
+//! 1. the limit of open files is raised, the workers start;
+//! 2. the state directory is taken and the control socket bound: a second server for the same script ends here; the
+//!    script's thread starts;
 //! 3. the script runs, and its site goes live: listeners are bound here and not before;
 //! 4. ready is announced, on standard error and to the service manager.
 //!
@@ -106,10 +107,11 @@ async fn run(options: Options) -> Result<Drained, ServeError> {
     let mut signals = Signals::catch().map_err(ServeError::system("catching signals"))?;
     let count = options.workers.or_else(|| available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
     let workers = Workers::start(count).map_err(ServeError::system("the workers"))?;
-    let program = options.target.program(options.listen.clone());
+    let (state, socket) = take_state(&options)?.unzip();
+    let kept = state.as_ref().map(|state| state.path().to_owned());
+    let program = options.target.program(options.listen.clone(), kept);
     let engine =
         Engine::start(program, workers.clone()).map_err(ServeError::system("the script's thread"))?;
-    let (_state, socket) = take_state(&options)?.unzip();
 
     let controls = Rc::new(Controls::new(engine, workers, options.target.clone()));
     start_and_attend(&controls, &options, socket, &mut signals).await?;

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::batch::tests::batch;
-use crate::queue::Limits;
+use crate::queue::QueueOptions;
 
 /// What the next write does.
 #[derive(Clone, Debug)]
@@ -55,8 +55,8 @@ impl Write for Scripted {
     }
 }
 
-fn queue(records: u64) -> Arc<Queue> {
-    Arc::new(Queue::new(Limits { records, bytes: usize::MAX }))
+fn queue(records: usize) -> Arc<Queue> {
+    Arc::new(Queue::with_limits(QueueOptions { records, bytes: usize::MAX, ..QueueOptions::default() }))
 }
 
 fn options(patience: Duration) -> Options {
@@ -167,7 +167,7 @@ proptest! {
     fn every_record_is_accounted_for(
         script in proptest::collection::vec(step(), 0..30),
         sizes in proptest::collection::vec(1..6_usize, 1..12),
-        limit in 1..40_u64,
+        limit in 1..40_usize,
     ) {
         let queue = queue(limit);
         let mut number = 0..;

@@ -111,6 +111,7 @@ impl Drop for Server {
 
 pub(crate) fn program(dir: &Path) -> Program {
     Program {
+        state: None,
         root: dir.canonicalize().unwrap(),
         name: "site.luau".into(),
         source: ProgramSource::File,

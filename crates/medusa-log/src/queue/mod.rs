@@ -6,24 +6,21 @@
 //!
 //! The lock is held for a few pointer moves, never over a system call.
 
+mod options;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use medusa_proto::access::Loss;
+use medusa_proto::status::{Status, Value};
 
 use crate::{Batch, Flushed};
-
-/// How much may wait. A batch is taken only if both hold afterwards, or if nothing else is pending.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    pub(crate) records: u64,
-    pub(crate) bytes: usize,
-}
+pub use options::{QueueOptions, SpillOptions, WhenFull};
 
 #[derive(Debug)]
 pub(crate) struct Queue {
-    limits: Limits,
+    options: QueueOptions,
     state: Mutex<State>,
     /// Signalled when there may be something for the writer to do.
     work: Condvar,
@@ -56,6 +53,8 @@ pub(crate) struct Accounts {
     pub(crate) pending_bytes: usize,
     pub(crate) written: u64,
     pub(crate) lost: u64,
+    /// Records written again because they may not have arrived.
+    pub(crate) resent: u64,
     /// Bytes handed to the target.
     pub(crate) bytes: u64,
     /// Whether the last attempt to write failed.
@@ -77,15 +76,21 @@ pub(crate) enum Work {
 }
 
 impl Queue {
-    pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, state: Mutex::default(), work: Condvar::new(), settled: Condvar::new() }
+    pub(crate) fn new(options: QueueOptions) -> Self {
+        let options = QueueOptions { records: options.records.max(QueueOptions::MIN_RECORDS), ..options };
+        Self::with_limits(options)
+    }
+
+    /// As [`new`](Self::new), however low the limits.
+    pub(crate) fn with_limits(options: QueueOptions) -> Self {
+        Self { options, state: Mutex::default(), work: Condvar::new(), settled: Condvar::new() }
     }
 
     /// Queues `batch`, or counts its records as lost if there is no room.
     pub(crate) fn submit(&self, batch: &Arc<Batch>) {
         let Some(whole) = batch.loss_after(0) else { return };
         let mut state = self.lock();
-        if state.has_room(&self.limits, batch) {
+        if state.has_room(&self.options, batch) {
             state.accounts.pending += whole.records;
             state.accounts.pending_bytes += batch.footprint();
             state.push(Item::Batch(Arc::clone(batch), Instant::now()));
@@ -137,6 +142,15 @@ impl Queue {
 
     /// For the writer: waits for something to do.
     pub(crate) fn next(&self) -> Work {
+        self.next_until(None)
+    }
+
+    /// For the writer: waits for something to do, but no longer than `time`; then there is [`Work::Nudge`].
+    pub(crate) fn next_within(&self, time: Duration) -> Work {
+        self.next_until(Some(Instant::now() + time))
+    }
+
+    fn next_until(&self, deadline: Option<Instant>) -> Work {
         let mut state = self.lock();
         loop {
             if std::mem::take(&mut state.nudged) {
@@ -146,9 +160,46 @@ impl Queue {
                 Some(Item::Batch(batch, since)) => return Work::Batch(batch, since),
                 Some(Item::Lost(loss)) => return Work::Lost(loss),
                 None if state.closed => return Work::End,
-                None => state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => {}
             }
+            state = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
+                None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => return Work::Nudge,
+                Some(left) => self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+            };
         }
+    }
+
+    /// For the writer: `settled`, in their order, had been settled as written but may not have arrived, and `in_hand`
+    /// behind them has not been settled yet: all come again, before anything else.
+    pub(crate) fn put_back(&self, settled: Vec<Arc<Batch>>, in_hand: Option<Arc<Batch>>) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        if let Some(batch) = in_hand {
+            state.items.push_front(Item::Batch(batch, now));
+        }
+        for batch in settled.into_iter().rev() {
+            let records = batch.len() as u64;
+            state.done -= 1;
+            state.accounts.written -= records;
+            state.accounts.resent += records;
+            state.accounts.pending += records;
+            state.accounts.pending_bytes += batch.footprint();
+            state.items.push_front(Item::Batch(batch, now));
+        }
+    }
+
+    /// What every sink says of its queue.
+    pub(crate) fn describe(&self, status: Status) -> Status {
+        let accounts = self.accounts();
+        status
+            .field("queue", accounts.pending)
+            .field("queue_bytes", Value::Bytes(accounts.pending_bytes as u64))
+            .field("written", accounts.written)
+            .field("bytes", Value::Bytes(accounts.bytes))
+            .field("lost", accounts.lost)
+            .field("failing", accounts.failing)
+            .maybe("last_error", accounts.last_error)
     }
 
     /// For the writer: waits for `time`, less if nudged or closed.
@@ -208,10 +259,11 @@ impl State {
         self.queued += 1;
     }
 
-    fn has_room(&self, limits: &Limits, batch: &Batch) -> bool {
+    /// A batch is taken only if both limits hold afterwards, or if nothing else is pending.
+    fn has_room(&self, limits: &QueueOptions, batch: &Batch) -> bool {
         let Accounts { pending, pending_bytes, .. } = self.accounts;
         pending == 0
-            || (pending + batch.len() as u64 <= limits.records
+            || (pending + batch.len() as u64 <= limits.records as u64
                 && pending_bytes + batch.footprint() <= limits.bytes)
     }
 }
@@ -219,11 +271,11 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::tests::batch;
+    use crate::batch::tests::{batch, first_target};
     use medusa_proto::access::Timestamp;
 
-    fn queue(records: u64, bytes: usize) -> Queue {
-        Queue::new(Limits { records, bytes })
+    fn queue(records: usize, bytes: usize) -> Queue {
+        Queue::with_limits(QueueOptions { records, bytes, ..QueueOptions::default() })
     }
 
     fn take(queue: &Queue) -> Arc<Batch> {
@@ -248,7 +300,7 @@ mod tests {
         let at = |second: i64| Timestamp::from_micros(second * 1_000_000);
         let Work::Lost(loss) = queue.next() else { panic!("the loss stands where it happened") };
         assert_eq!(loss, Loss { records: 3, from: at(0), to: at(1) });
-        assert_eq!(take(&queue).iter().next().expect("a record").target, "h");
+        assert_eq!(first_target(&take(&queue)), "h");
 
         let accounts = queue.accounts();
         assert_eq!((accounts.pending, accounts.written, accounts.lost), (3, 2, 3));
@@ -257,7 +309,7 @@ mod tests {
     #[test]
     fn what_the_writer_holds_counts_against_the_limit() {
         let one = batch(["a"]);
-        let queue = queue(u64::MAX, one.footprint());
+        let queue = queue(usize::MAX, one.footprint());
         queue.submit(&one);
         let held = take(&queue);
         queue.submit(&one);
@@ -297,6 +349,26 @@ mod tests {
             assert!(flushed.is_complete());
             assert_eq!(queue.accounts().written, 3);
         });
+    }
+
+    #[test]
+    fn what_may_not_have_arrived_comes_again_in_order() {
+        let queue = queue(10, usize::MAX);
+        for targets in [["a", "b"], ["c", "d"], ["e", "f"]] {
+            queue.submit(&batch(targets));
+        }
+        let (first, second) = (take(&queue), take(&queue));
+        queue.settle(&first, 2);
+        queue.put_back(vec![first], Some(second));
+        let again: Vec<_> = (0..3).map(|_| take(&queue)).collect();
+        assert_eq!(again.iter().map(|batch| first_target(batch)).collect::<Vec<_>>(), ["a", "c", "e"]);
+        assert!(!queue.flush(Instant::now()).is_complete());
+        for batch in again {
+            queue.settle(&batch, 2);
+        }
+        assert!(queue.flush(Instant::now()).is_complete());
+        let accounts = queue.accounts();
+        assert_eq!((accounts.pending, accounts.written, accounts.resent), (0, 6, 2));
     }
 
     #[test]

@@ -1,0 +1,1 @@
+//! The caching DNS resolver, over a known name server.

@@ -1,0 +1,49 @@
+//! `medusa.log.multi`.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use medusa_log::{MultiSink, Sink};
+use mlua::{FromLua, Lua, Table, Value};
+
+use super::SinkValue;
+use crate::bindings::{Reach, fail};
+use crate::print::show;
+use crate::reference::{self, Item};
+
+pub(crate) const DOCS: Item = Item {
+    path: "medusa.log.multi",
+    signature: "(sinks: { LogSink }) -> LogSink",
+    reach: reference::Reach::Main,
+    doc: "Every record goes to all of these.",
+};
+
+pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {
+    log.set("multi", lua.create_function(multi)?)
+}
+
+fn multi(lua: &Lua, sinks: Table) -> mlua::Result<SinkValue> {
+    let reach = Reach::of(lua)?;
+    let mut all = Vec::new();
+    for value in sinks.sequence_values::<Value>() {
+        let value = value?;
+        let shown = show(&value);
+        let sink = SinkValue::from_lua(value, lua).map_err(|_other| {
+            fail(lua, format!("medusa.log.multi: expected a list of logs, found {shown}"))
+        })?;
+        all.push(sink.0);
+    }
+    if all.is_empty() {
+        return Err(fail(
+            lua,
+            "medusa.log.multi: give it a list of logs: multi { medusa.log.file(\"-\"), ... }",
+        ));
+    }
+    // The sinks are the same objects while they live, so their addresses name them.
+    let key = all.iter().map(|sink| format!("{:p}", Arc::as_ptr(sink))).collect::<Vec<_>>().join(",");
+    let Ok(sink) =
+        reach.live.parts().sink(format!("multi\0{key}"), || -> Result<Arc<dyn Sink>, Infallible> {
+            Ok(Arc::new(MultiSink::new(all)))
+        });
+    Ok(SinkValue(sink))
+}
