@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::side::{Side, Wire};
+use serde_json::Value;
+
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 use crate::server::Server;
@@ -58,6 +60,14 @@ impl Medusa {
     pub(super) fn eval(&self, folder: &Path, statement: &str) -> Result<String> {
         let printed = self.command("eval", folder).args(["--", statement]).output()?;
         Ok(String::from_utf8_lossy(&printed).trim_end().to_owned())
+    }
+
+    /// What the server of `folder` says of itself.
+    pub(super) fn status(&self, folder: &Path) -> Result<Value> {
+        let status = self.command("status", folder).args(["--json"]);
+        let printed = status.output()?;
+        serde_json::from_slice(&printed)
+            .map_err(|error| Error::Found(format!("`{status}` printed no JSON: {error}")))
     }
 
     fn command(&self, name: &str, folder: &Path) -> Cmd {

@@ -10,6 +10,7 @@ mod compare;
 mod http;
 mod idle;
 mod load;
+mod log;
 mod medusa;
 mod nginx;
 mod preempt;
@@ -47,10 +48,11 @@ struct Bench {
 }
 
 /// Every bench, in the order of the help.
-const BENCHES: [Bench; 4] = [
+const BENCHES: [Bench; 5] = [
     Bench { name: "http", run: http::run, rounds: 5, seconds: 5, takes: &["--case"] },
     Bench { name: "websocket", run: websocket::run, rounds: 5, seconds: 5, takes: &[] },
     Bench { name: "idle", run: idle::run, rounds: 1, seconds: 15, takes: &["--case", "--connections"] },
+    Bench { name: "log", run: log::run, rounds: 3, seconds: 5, takes: &["--case"] },
     Bench { name: "preempt", run: preempt::run, rounds: 5, seconds: 5, takes: &[] },
 ];
 
@@ -143,7 +145,10 @@ mod tests {
             assert!(find(Some(bench.name)).is_ok());
         }
         assert!(
-            find(Some("htpt")).expect_err("unknown").to_string().contains("http, websocket, idle, preempt")
+            find(Some("htpt"))
+                .expect_err("unknown")
+                .to_string()
+                .contains("http, websocket, idle, log, preempt")
         );
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Nginx<'a> {
     /// Connections each worker has room for.
     pub(super) connections: u32,
     pub(super) wire: Wire,
+    /// Where its access log goes, if it keeps one: Combined, buffered.
+    pub(super) access_log: Option<&'a Path>,
 }
 
 impl Nginx<'_> {
@@ -55,6 +57,10 @@ impl Nginx<'_> {
         let listen = self.listen(address);
         // What it keeps beside its connections: listeners, logs, files being sent.
         let files = u64::from(*connections) + 2000;
+        let access_log = match self.access_log {
+            None => "access_log off".to_owned(),
+            Some(path) => format!("access_log \"{}\" combined buffer=64k flush=1s", path.display()),
+        };
         format!(
             r#"load_module {MODULES}/ndk_http_module.so;
 load_module {MODULES}/ngx_http_lua_module.so;
@@ -68,7 +74,7 @@ events {{
     worker_connections {connections};
 }}
 http {{
-    access_log off;
+    {access_log};
     sendfile on;
     open_file_cache max=1000;
     keepalive_requests 100000000;
@@ -162,7 +168,7 @@ fn free_address() -> io::Result<SocketAddr> {
 #[cfg(test)]
 pub(super) fn with_a_file(folder: &Path, wire: Wire) -> Side {
     fs::write(folder.join("tiny.bin"), [b'm'; 128]).expect("a file");
-    let nginx = Nginx { public: folder, workers: 1, connections: 1000, wire };
+    let nginx = Nginx { public: folder, workers: 1, connections: 1000, wire, access_log: None };
     nginx.start(&folder.join("nginx")).expect("nginx starts")
 }
 
@@ -174,7 +180,7 @@ mod tests {
     use crate::bench::tls::Identity;
 
     fn nginx(wire: Wire) -> Nginx<'static> {
-        Nginx { public: Path::new("/tmp/a b"), workers: 3, connections: 50, wire }
+        Nginx { public: Path::new("/tmp/a b"), workers: 3, connections: 50, wire, access_log: None }
     }
 
     #[test]
@@ -192,6 +198,10 @@ mod tests {
             assert!(text.contains(line), "{line}");
         }
         assert!(!nginx(Wire::Plain).configuration(address, false).contains("user "));
+        assert!(nginx(Wire::Plain).configuration(address, false).contains("access_log off;"));
+        let logged = Nginx { access_log: Some(Path::new("/tmp/a.log")), ..nginx(Wire::Plain) };
+        let text = logged.configuration(address, false);
+        assert!(text.contains("access_log \"/tmp/a.log\" combined buffer=64k flush=1s;"), "{text}");
     }
 
     #[test]

@@ -80,7 +80,7 @@ fn start(medusa: &Medusa, folder: &Path, workers: usize, cases: &[Case]) -> Resu
         let files = site::files(&public, listener, compress)?;
         let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
         let ours = medusa.start(&folder.join(format!("medusa-{name}")), &files, workers, wire.clone())?;
-        let nginx = Nginx { public: &public, workers, connections: CONNECTIONS, wire };
+        let nginx = Nginx { public: &public, workers, connections: CONNECTIONS, wire, access_log: None };
         let theirs = nginx.start(&folder.join(format!("nginx-{name}")))?;
         pairs.push(Pair { listener, ours, theirs });
     }

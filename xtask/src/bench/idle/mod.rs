@@ -148,6 +148,7 @@ impl Stage<'_> {
             // One worker may accept them all.
             connections: self.connections + 100,
             wire: self.wire(case),
+            access_log: None,
         };
         nginx.start(&folder)
     }

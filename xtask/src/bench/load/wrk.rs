@@ -21,6 +21,9 @@ pub(in crate::bench) struct Wrk {
     pub(in crate::bench) header: Option<&'static str>,
     /// How many requests a connection has in flight.
     pub(in crate::bench) pipeline: Pipeline,
+    /// The requests come from so many addresses, all different, by `X-Forwarded-For`; 0: no such field. Not with a
+    /// pipeline.
+    pub(in crate::bench) clients: u32,
     /// Every answer must be 4xx or 5xx, not 2xx.
     pub(in crate::bench) refused: bool,
 }
@@ -45,10 +48,29 @@ end
 request = function() return batch end
 ";
 
+/// What makes requests come from many addresses of 10.0.0.0/8, each of wrk's threads from every second one.
+const CLIENTS: &str = "\
+local threads = 0
+setup = function(thread) thread:set(\"first\", threads) threads = threads + 1 end
+local most, next
+init = function(args) most = tonumber(args[1]) next = first end
+request = function()
+  next = (next + 2) % most
+  local high, low = math.floor(next / 250) % 250, next % 250
+  return wrk.format(nil, nil, { [\"X-Forwarded-For\"] = \"10.\" .. math.floor(next / 62500) .. \".\" .. high .. \".\" .. low })
+end
+";
+
 impl Wrk {
     /// What every bench presses with unless it says otherwise.
-    pub(in crate::bench) const USUAL: Self =
-        Self { connections: 64, patience: 2, header: None, pipeline: Pipeline::Off, refused: false };
+    pub(in crate::bench) const USUAL: Self = Self {
+        connections: 64,
+        patience: 2,
+        header: None,
+        pipeline: Pipeline::Off,
+        clients: 0,
+        refused: false,
+    };
 
     pub(super) fn press(&self, seconds: u32, target: Target<'_>) -> Result<Counted> {
         let script = self.script()?;
@@ -61,8 +83,8 @@ impl Wrk {
             wrk = wrk.args(["-s".as_ref(), file.path().as_os_str()]);
         }
         wrk = wrk.args([target.url()]);
-        if let Some((_, depth)) = &script {
-            wrk = wrk.args([depth.to_string()]);
+        if let Some((_, argument)) = &script {
+            wrk = wrk.args([argument.to_string()]);
         }
         let output = String::from_utf8_lossy(&wrk.output()?).into_owned();
         let mut counted = parse(&output)
@@ -75,12 +97,16 @@ impl Wrk {
 
     /// The script in a file, and its argument.
     fn script(&self) -> Result<Option<(NamedTempFile, u32)>> {
-        let Pipeline::Deep(depth) = self.pipeline else { return Ok(None) };
+        let (text, argument) = match (self.pipeline, self.clients) {
+            (Pipeline::Deep(depth), _) => (SCRIPT, depth),
+            (Pipeline::Off, 0) => return Ok(None),
+            (Pipeline::Off, clients) => (CLIENTS, clients),
+        };
         let file = NamedTempFile::with_suffix(".lua").and_then(|mut file| {
-            file.write_all(SCRIPT.as_bytes())?;
+            file.write_all(text.as_bytes())?;
             Ok(file)
         });
-        Ok(Some((file.map_err(Error::io("write", "a script for wrk"))?, depth)))
+        Ok(Some((file.map_err(Error::io("write", "a script for wrk"))?, argument)))
     }
 
     fn options(&self) -> [String; 2] {
@@ -96,6 +122,7 @@ impl fmt::Display for Wrk {
             write!(f, " -H '{header}'")?;
         }
         match self.pipeline {
+            Pipeline::Off if self.clients > 0 => write!(f, ", from {} addresses", self.clients),
             Pipeline::Off => Ok(()),
             Pipeline::Deep(depth) => write!(f, ", {depth} in flight each"),
         }

@@ -44,8 +44,13 @@ pub(super) fn run(options: &Options) -> Result {
     let machine = Machine::look();
     let files = [("site.luau", SITE), ("echo.luau", ECHO)];
     let ours = medusa.start(&folder.path().join("medusa"), &files, machine.cores, Wire::Plain)?;
-    let nginx =
-        Nginx { public: folder.path(), workers: machine.cores, connections: CONNECTIONS, wire: Wire::Plain };
+    let nginx = Nginx {
+        public: folder.path(),
+        workers: machine.cores,
+        connections: CONNECTIONS,
+        wire: Wire::Plain,
+        access_log: None,
+    };
     let theirs = nginx.start(&folder.path().join("nginx"))?;
     for side in [&theirs, &ours] {
         client::rehearse(side)?;

@@ -1,0 +1,130 @@
+//! The cases: a log each.
+
+use std::path::Path;
+
+use super::receiver::Receivers;
+
+/// The case that all others are compared with: no log.
+pub(super) const NONE: &str = "none";
+/// The case that those with a log elsewhere are compared with.
+pub(super) const FILE: &str = "file";
+
+/// A server and its log.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Case {
+    /// Its name in the report.
+    pub(super) name: &'static str,
+    /// What it is about, for the report.
+    pub(super) about: &'static str,
+    /// Whether nginx stands beside it, and if so, whether it keeps a log.
+    pub(super) nginx: Option<bool>,
+    /// From how many addresses requests seem to come; 0: from one.
+    pub(super) clients: u32,
+    /// The expression that makes the log.
+    log: Log,
+    /// What is promised.
+    pub(super) goals: Goals,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Log {
+    None,
+    /// An expression in Luau, in which `UDP`, `TCP`, `STALLED` and `DNS` stand for the addresses of the receivers.
+    Is(&'static str),
+}
+
+/// What is promised of a case.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Goals {
+    /// CPU for each request, divided by that of the server without a log.
+    pub(super) cpu: Option<f64>,
+    /// p99, divided by that of the log file.
+    pub(super) p99: Option<f64>,
+}
+
+const OPEN: Goals = Goals { cpu: None, p99: None };
+
+pub(super) const CASES: [Case; 9] = [
+    Case { name: NONE, about: "no access log", nginx: Some(false), clients: 0, log: Log::None, goals: OPEN },
+    Case {
+        name: FILE,
+        about: "a file, Combined; nginx with buffer=64k",
+        nginx: Some(true),
+        clients: 0,
+        log: Log::Is(r#"medusa.log.file("access.log")"#),
+        goals: Goals { cpu: Some(1.05), p99: None },
+    },
+    Case {
+        name: "json",
+        about: "a file, JSON",
+        nginx: None,
+        clients: 0,
+        log: Log::Is(r#"medusa.log.file("access.json", { format = "json" })"#),
+        goals: OPEN,
+    },
+    Case {
+        name: "udp",
+        about: "syslog over UDP, RFC 5424",
+        nginx: None,
+        clients: 0,
+        log: Log::Is(r#"medusa.log.syslog("udp://UDP")"#),
+        goals: OPEN,
+    },
+    Case {
+        name: "tcp",
+        about: "syslog over TCP, RFC 5424",
+        nginx: None,
+        clients: 0,
+        log: Log::Is(r#"medusa.log.syslog("tcp://TCP")"#),
+        goals: OPEN,
+    },
+    Case {
+        name: "stalled",
+        about: "syslog over TCP, nobody reads; drop_new",
+        nginx: None,
+        clients: 0,
+        log: Log::Is(r#"medusa.log.syslog("tcp://STALLED")"#),
+        goals: Goals { cpu: None, p99: Some(1.2) },
+    },
+    Case {
+        name: "spill",
+        about: "syslog over TCP, nobody reads; spill",
+        nginx: None,
+        clients: 0,
+        log: Log::Is(r#"medusa.log.syslog("tcp://STALLED", { when_full = "spill" })"#),
+        goals: Goals { cpu: None, p99: Some(1.2) },
+    },
+    Case {
+        name: "addresses",
+        about: "a file, 100,000 addresses",
+        nginx: None,
+        clients: 100_000,
+        log: Log::Is(r#"medusa.log.file("access.log")"#),
+        goals: OPEN,
+    },
+    Case {
+        name: "names",
+        about: "a file, their host names by PTR from unbound",
+        nginx: None,
+        clients: 100_000,
+        log: Log::Is(r#"medusa.log.resolving(medusa.dns.server("DNS"), medusa.log.file("access.log"))"#),
+        goals: OPEN,
+    },
+];
+
+impl Case {
+    /// The script of its server.
+    pub(super) fn site(&self, public: &Path, receivers: &Receivers) -> String {
+        let log = match self.log {
+            Log::None => String::new(),
+            Log::Is(expression) => format!(", log = {}", receivers.name(expression)),
+        };
+        format!(
+            r#"-- The site of `cargo xtask bench log`.
+web = medusa.http.server {{ listen = "127.0.0.1:0", trusted_proxies = {{ "127.0.0.1" }}{log} }}
+web:mount("/", medusa.handler.files("{}"))
+"#,
+            public.display()
+        )
+    }
+}
