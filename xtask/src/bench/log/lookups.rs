@@ -3,6 +3,9 @@
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 
+/// Its name among the cases.
+pub(super) const NAME: &str = "lookups";
+
 /// Lookups per second of one core, as `crates/medusa-dns/benches/cached.rs` prints them.
 pub(super) fn measure() -> Result<f64> {
     let bench = Cmd::cargo("bench --locked --package medusa-dns --bench cached");

@@ -42,7 +42,7 @@ struct Sample {
 
 /// Runs the bench and prints its table.
 pub(super) fn run(options: &Options) -> Result {
-    let names: Vec<&str> = CASES.iter().map(|case| case.name).collect();
+    let names: Vec<&str> = CASES.iter().map(|case| case.name).chain([lookups::NAME]).collect();
     let chosen = options.chosen(&names)?;
     // Without it there is nothing to compare with.
     let cases = CASES.into_iter().filter(|case| case.name == cases::NONE || chosen.contains(&case.name));
@@ -67,7 +67,7 @@ pub(super) fn run(options: &Options) -> Result {
         finding.records = sides.records(&medusa)?;
         sides.stop()?;
     }
-    let lookups = lookups::measure()?;
+    let lookups = chosen.contains(&lookups::NAME).then(lookups::measure).transpose()?;
     receivers.stop()?;
     report::finish(&Report { machine, nginx: nginx::version()?, findings, lookups }, options)
 }
