@@ -25,15 +25,18 @@ pub(crate) fn word(value: &[u8], out: &mut Vec<u8>) {
 
 /// As [`text`], and escapes `end` as well: the character by which a reader finds where the value ends.
 pub(crate) fn until(value: &[u8], end: Option<char>, out: &mut Vec<u8>) {
-    let byte = end.and_then(|end| u8::try_from(end).ok()).unwrap_or(0); // zero is never plain
-    let rest = copy_while(|b| is_plain(b) && b != byte, value, out);
-    if rest.is_empty() {
-        return;
+    match end {
+        // The usual two go the faster ways, where what is looked for is known beforehand.
+        None | Some('"') => text(value, out),
+        Some(' ') => word(value, out),
+        Some(end) => {
+            let byte = u8::try_from(end).unwrap_or(0); // zero is never plain
+            let rest = copy_while(|b| is_plain(b) && b != byte, value, out);
+            let each =
+                |c, out: &mut Vec<u8>| if c == end { push_hex_char(c, out) } else { text_char(c, out) };
+            text_slow(rest, each, out);
+        }
     }
-    let each = |c, out: &mut Vec<u8>| {
-        if Some(c) == end && c != '"' { push_hex_char(c, out) } else { text_char(c, out) }
-    };
-    text_slow(rest, each, out);
 }
 
 /// Appends `value` as a value of logfmt, with quotes if it needs them.
