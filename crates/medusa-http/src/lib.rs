@@ -17,6 +17,7 @@ mod file_body;
 mod handler;
 pub mod handlers;
 mod limits;
+mod pending;
 mod record;
 mod request;
 mod request_id;

@@ -5,11 +5,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
-use http::{Method, StatusCode, Uri, Version};
+use http::StatusCode;
 use http_body::{Frame, SizeHint};
 use medusa_log::{Recorder, Sink};
 use medusa_net::Owed;
@@ -18,7 +17,8 @@ use medusa_proto::access::{self, Peer, Record};
 use crate::body::{Body, BodyError};
 use crate::client::Client;
 use crate::connection::Connection;
-use crate::request_id::{self, RequestId};
+use crate::pending::Pending;
+use crate::request_id;
 use crate::server::{Counters, PinnedServer, Server, ServerCounters};
 
 /// How long a record may wait on its worker before it goes to its sink.
@@ -39,7 +39,7 @@ pub(crate) struct Exchanged {
     kept: Option<Box<Kept>>,
     pub(crate) status: StatusCode,
     pub(crate) sent: u64,
-    record: Option<Box<Pending>>,
+    record: Option<Pending>,
 }
 
 /// What the end of an exchange needs of its server.
@@ -49,21 +49,6 @@ struct Kept {
     counters: Arc<ServerCounters>,
     log: Option<Arc<dyn Sink>>,
     name: Arc<str>,
-}
-
-/// What the record needs of the request. All of it shares the buffer the head was read into: nothing is copied yet.
-#[derive(Debug)]
-struct Pending {
-    time: SystemTime,
-    started: Instant,
-    peer: Peer,
-    method: Method,
-    uri: Uri,
-    version: Version,
-    host: Option<HeaderValue>,
-    referer: Option<HeaderValue>,
-    user_agent: Option<HeaderValue>,
-    id: RequestId,
 }
 
 /// What an exchange is recorded with when it ends before there is a response: nginx's 499.
@@ -79,7 +64,7 @@ impl Exchanged {
         request: &http::request::Parts,
     ) -> Self {
         connection.begin();
-        let record = server.parts.log.is_some().then(|| Box::new(Pending::new(client, request)));
+        let record = server.parts.log.is_some().then(|| Pending::new(client, request));
         Self {
             connection,
             server: Some(server),
@@ -152,55 +137,6 @@ impl Drop for Exchanged {
             self.end(mount, &parts.counters, parts.log.as_ref(), &parts.name);
         } else if let Some(kept) = &self.kept {
             self.end(kept.mount.as_deref(), &kept.counters, kept.log.as_ref(), &kept.name);
-        }
-    }
-}
-
-impl Pending {
-    fn new(client: &Client, request: &http::request::Parts) -> Self {
-        let field = |name| HeaderMap::get(&request.headers, name).cloned();
-        Self {
-            time: SystemTime::now(),
-            started: Instant::now(),
-            peer: client.peer,
-            method: request.method.clone(),
-            uri: request.uri.clone(),
-            version: request.version,
-            host: field(header::HOST)
-                .or_else(|| HeaderValue::from_str(request.uri.authority()?.as_str()).ok()),
-            referer: field(header::REFERER),
-            user_agent: field(header::USER_AGENT),
-            id: client.id.clone(),
-        }
-    }
-
-    fn record<'a>(
-        &'a self,
-        status: StatusCode,
-        bytes: u64,
-        server: &'a str,
-        id: &'a mut request_id::Buffer,
-    ) -> Record<'a> {
-        Record {
-            time: self.time.into(),
-            peer: self.peer,
-            name: None,
-            user: None,
-            method: self.method.as_str(),
-            target: self.uri.path_and_query().map_or_else(|| self.uri.path(), |target| target.as_str()),
-            version: match self.version {
-                Version::HTTP_10 => access::Version::Http10,
-                Version::HTTP_2 => access::Version::Http2,
-                _ => access::Version::Http11,
-            },
-            host: self.host.as_ref().and_then(|host| host.to_str().ok()),
-            status: status.as_u16(),
-            bytes,
-            duration_us: self.started.elapsed().as_micros().try_into().unwrap_or(u64::MAX),
-            referer: self.referer.as_ref().map(HeaderValue::as_bytes),
-            user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
-            server,
-            id: Some(self.id.text(id)),
         }
     }
 }

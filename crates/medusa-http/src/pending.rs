@@ -1,0 +1,218 @@
+//! What a record needs of its request, from the request's head to the response's last byte.
+//!
+//! The text is copied once, into memory that the worker's next request uses again: to keep the head's fields alive
+//! instead costs a count up and down for each, and an allocation for all.
+//!
+//! **Invariant:** a worker keeps at most [`MOST_KEPT`] buffers of [`LARGEST_KEPT`] bytes for requests to come.
+
+use std::cell::{Cell, RefCell};
+use std::str::Utf8Error;
+use std::time::{Duration, Instant, SystemTime};
+
+use http::header::{self, HeaderMap};
+use http::{HeaderName, StatusCode, Version};
+use medusa_log::MAX_FIELD;
+use medusa_proto::access::{self, Peer, Record};
+
+use crate::client::Client;
+use crate::request_id::{self, RequestId};
+
+/// As many as a busy worker has requests under way.
+const MOST_KEPT: usize = 256;
+/// The usual request has some 200 bytes; a larger buffer was an exception.
+const LARGEST_KEPT: usize = 1024;
+
+thread_local! {
+    static KEPT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static CLOCK: Cell<Option<Clock>> = const { Cell::new(None) };
+}
+
+/// What is known of a request when its head has been read.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    time: SystemTime,
+    started: Instant,
+    peer: Peer,
+    version: Version,
+    id: RequestId,
+    /// Method, target, host, referer and user agent, one behind the other.
+    text: Vec<u8>,
+    method: u16,
+    target: u16,
+    host: Option<u16>,
+    referer: Option<u16>,
+    user_agent: Option<u16>,
+}
+
+impl Pending {
+    pub(crate) fn new(client: &Client, request: &http::request::Parts) -> Self {
+        let (started, time) = now();
+        let mut text = KEPT.with(|kept| kept.borrow_mut().pop()).unwrap_or_default();
+        let uri = &request.uri;
+        let target = uri.path_and_query().map_or_else(|| uri.path(), |target| target.as_str());
+        let host = HeaderMap::get(&request.headers, header::HOST)
+            .map_or_else(|| uri.authority().map(http::uri::Authority::as_str), |host| host.to_str().ok());
+        let field = |name: HeaderName| request.headers.get(name).map(http::HeaderValue::as_bytes);
+        let mut push = |field: &[u8]| {
+            let cut = &field[..field.len().min(MAX_FIELD)];
+            text.extend_from_slice(cut);
+            cut.len() as u16
+        };
+        Self {
+            time,
+            started,
+            peer: client.peer,
+            version: request.version,
+            id: client.id.clone(),
+            method: push(request.method.as_str().as_bytes()),
+            target: push(target.as_bytes()),
+            host: host.map(|host| push(host.as_bytes())),
+            referer: field(header::REFERER).map(&mut push),
+            user_agent: field(header::USER_AGENT).map(&mut push),
+            text,
+        }
+    }
+
+    /// The record of the request, answered with `status` and `bytes` by `server`.
+    pub(crate) fn record<'a>(
+        &'a self,
+        status: StatusCode,
+        bytes: u64,
+        server: &'a str,
+        id: &'a mut request_id::Buffer,
+    ) -> Record<'a> {
+        let mut rest = &self.text[..];
+        let mut take = |length: u16| rest.split_off(..usize::from(length)).unwrap_or_default();
+        Record {
+            time: self.time.into(),
+            peer: self.peer,
+            name: None,
+            user: None,
+            method: text(take(self.method)),
+            target: text(take(self.target)),
+            version: match self.version {
+                Version::HTTP_10 => access::Version::Http10,
+                Version::HTTP_2 => access::Version::Http2,
+                _ => access::Version::Http11,
+            },
+            host: self.host.map(&mut take).map(text),
+            status: status.as_u16(),
+            bytes,
+            duration_us: self.started.elapsed().as_micros().try_into().unwrap_or(u64::MAX),
+            referer: self.referer.map(&mut take),
+            user_agent: self.user_agent.map(&mut take),
+            server,
+            id: Some(self.id.text(id)),
+        }
+    }
+}
+
+/// Text again. What was cut may have been cut within a character.
+fn text(bytes: &[u8]) -> &str {
+    let valid =
+        |error: Utf8Error| bytes.get(..error.valid_up_to()).and_then(|valid| str::from_utf8(valid).ok());
+    str::from_utf8(bytes).unwrap_or_else(|error| valid(error).unwrap_or_default())
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let mut text = std::mem::take(&mut self.text);
+        if text.capacity() > LARGEST_KEPT {
+            return;
+        }
+        text.clear();
+        // Not at the end of the thread, when there is nothing to keep it in.
+        let _gone = KEPT.try_with(|kept| {
+            let mut kept = kept.borrow_mut();
+            if kept.len() < MOST_KEPT {
+                kept.push(text);
+            }
+        });
+    }
+}
+
+/// Wall-clock time by the other clock, which has been asked anyway.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    instant: Instant,
+    time: SystemTime,
+}
+
+/// How long one reading of the wall clock is gone by: how late a change of it is noticed.
+const READ_EVERY: Duration = Duration::from_millis(200);
+
+fn now() -> (Instant, SystemTime) {
+    let now = Instant::now();
+    let read = CLOCK.get().map(|clock| (now.duration_since(clock.instant), clock.time));
+    match read {
+        Some((since, time)) if since < READ_EVERY => (now, time + since),
+        _ => {
+            let time = SystemTime::now();
+            CLOCK.set(Some(Clock { instant: now, time }));
+            (now, time)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn client() -> Client {
+        Client { peer: Peer::Ip(Ipv4Addr::LOCALHOST.into()), secure: false, id: RequestId::next() }
+    }
+
+    fn parts(request: http::request::Builder) -> http::request::Parts {
+        request.body(()).expect("a request").into_parts().0
+    }
+
+    fn read<T>(request: &http::request::Parts, of: impl FnOnce(&Record<'_>) -> T) -> T {
+        let pending = Pending::new(&client(), request);
+        of(&pending.record(StatusCode::OK, 5, "web", &mut request_id::Buffer::default()))
+    }
+
+    #[test]
+    fn fields_come_back_as_they_were_and_the_next_request_has_none_of_them() {
+        let full = http::Request::get("/a?b=c")
+            .header("host", "example.org")
+            .header("referer", "http://r/")
+            .header("user-agent", b"caf\xe9".as_slice());
+        read(&parts(full), |record| {
+            assert_eq!((record.method, record.target, record.host), ("GET", "/a?b=c", Some("example.org")));
+            assert_eq!(record.referer, Some(b"http://r/".as_slice()));
+            assert_eq!(record.user_agent, Some(b"caf\xe9".as_slice()));
+        });
+        read(&parts(http::Request::put("/x").header("user-agent", "")), |record| {
+            assert_eq!((record.method, record.target, record.host), ("PUT", "/x", None));
+            assert_eq!((record.referer, record.user_agent), (None, Some(b"".as_slice())));
+        });
+    }
+
+    #[test]
+    fn the_authority_stands_in_for_a_host() {
+        read(&parts(http::Request::get("http://example.net:81/")), |record| {
+            assert_eq!((record.host, record.target), (Some("example.net:81"), "/"));
+        });
+        let unreadable = http::Request::get("http://example.net/").header("host", b"\xff".as_slice());
+        assert_eq!(read(&parts(unreadable), |record| record.host.map(str::to_owned)), None);
+    }
+
+    #[test]
+    fn long_fields_are_cut_and_their_memory_is_not_kept() {
+        let long = "x".repeat(MAX_FIELD + 10);
+        let request = http::Request::get("/").header("user-agent", &long);
+        assert_eq!(read(&parts(request), |record| record.user_agent.map(<[u8]>::len)), Some(MAX_FIELD));
+        KEPT.with(|kept| assert!(kept.borrow().iter().all(|text| text.capacity() <= LARGEST_KEPT)));
+    }
+
+    #[test]
+    fn the_derived_clock_keeps_to_the_wall_clock() {
+        for _ in 0..3 {
+            let (_, time) = now();
+            let apart = SystemTime::now().duration_since(time).unwrap_or_else(|early| early.duration());
+            assert!(apart < Duration::from_secs(1), "{apart:?}");
+        }
+    }
+}
