@@ -1,5 +1,6 @@
 //! What a user may choose about a sink's queue.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,6 +48,18 @@ pub enum WhenFull {
 impl WhenFull {
     /// The longest a worker may be told to wait.
     pub const MAX_BLOCK: Duration = Duration::from_millis(10);
+}
+
+impl fmt::Display for WhenFull {
+    /// As scripts write it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Block(time) => write!(f, "block <= {time:?}"),
+            Self::DropNew => f.write_str("drop_new"),
+            Self::DropOld => f.write_str("drop_old"),
+            Self::Spill(_) => f.write_str("spill"),
+        }
+    }
 }
 
 /// Where a queue spills to, and how much.
