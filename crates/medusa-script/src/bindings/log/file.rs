@@ -7,7 +7,7 @@ use std::time::Duration;
 use medusa_log::{FileSink, Fsync, Occasion, OptionError, Options as FileOptions, Rotation, Sink, Target};
 use mlua::{Lua, Table, Value};
 
-use super::{SinkValue, format};
+use super::{SinkValue, format, full};
 use crate::bindings::options::Options;
 use crate::bindings::{Reach, fail};
 use crate::print::{as_number, show};
@@ -75,6 +75,10 @@ pub(crate) const OPTIONS: Class = Class {
             "The permissions of a file that is made, in octal: `\"0640\"`, whatever the umask is. Everybody must not write. \
              Default: `\"0640\"` less the umask; after a rotation, as the file before.",
         ),
+        full::WHEN_FULL,
+        full::QUEUE,
+        full::QUEUE_BYTES,
+        full::SPILL_BYTES,
     ],
     methods: &[],
 };
@@ -90,6 +94,7 @@ fn file(lua: &Lua, (path, options): (String, Value)) -> mlua::Result<SinkValue> 
     if let Some(format) = format(lua, &mut given, FUNCTION, "format")? {
         options.format = format;
     }
+    options.queue = full::queue_options(lua, &mut given, FUNCTION, &reach.path(&path).to_string_lossy())?;
     options.rotation = rotation(lua, &mut given)?;
     if let Some(value) = given.get::<Value>("fsync", "true, false or a time")? {
         options.fsync = fsync(&value).map_err(|error| wrong(lua, "fsync", &error))?;
