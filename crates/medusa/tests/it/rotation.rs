@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use medusa_testkit::{H2Load, Signal, Site, wait};
+use medusa_testkit::{H2Load, Process, Signal, Site, wait};
+use tempfile::TempDir;
 
 use super::support::{MEDUSA, start};
 
@@ -227,6 +228,81 @@ fn a_deleted_file_is_made_anew() {
     use std::os::unix::fs::PermissionsExt;
     let meta = fs::metadata(site.at("logs/access.log")).expect("a file");
     assert_eq!(meta.permissions().mode() & 0o777, 0o600);
+}
+
+/// A file system of its own, of so many KiB. Gone with the value.
+struct SmallDisk {
+    /// Holds it: a process that nobody else shares it with.
+    holder: Process,
+    mounted: TempDir,
+}
+
+impl SmallDisk {
+    fn new(kib: u32) -> Self {
+        let mounted = tempfile::tempdir().expect("a directory");
+        let at = mounted.path().display();
+        let mount = format!("mount -t tmpfs -o size={kib}k tmpfs '{at}' && echo mounted && exec sleep 600");
+        let holder = Process::start(Command::new("unshare").args(["-rm", "sh", "-c", &mount]));
+        holder.stdout().wait_for("mounted");
+        Self { holder, mounted }
+    }
+
+    /// Where others find it.
+    fn path(&self) -> PathBuf {
+        let inside = self.mounted.path().strip_prefix("/").expect("an absolute path");
+        Path::new("/proc").join(self.holder.pid().to_string()).join("root").join(inside)
+    }
+}
+
+#[test]
+fn a_disk_that_fills_up_while_files_rotate_loses_nothing_uncounted() {
+    const REQUESTS: u64 = 8_000;
+    let disk = SmallDisk::new(1024);
+    let (logs, filler) = (disk.path().join("logs"), disk.path().join("filler"));
+    fs::create_dir(&logs).expect("made");
+    fs::write(&filler, vec![0; 960 * 1024]).expect("written");
+    let log = logs.join("access.log");
+    let site = Site::script(&format!(
+        "web = medusa.http.server {{ listen = '127.0.0.1:0', log = medusa.log.file('{}', {{
+            format = 'common', rotate = '16KiB', compress = 'gzip', queue = 512 }}) }}
+        web:mount('/', function(req) return 'hello' end)",
+        log.display()
+    ));
+    let server = start(&site);
+    H2Load::start(&server.url("/"), REQUESTS, 4, 10).expect_clean();
+    let full = wait::until("every record is written, waits or is lost", || {
+        let sink = server.parts("log.file").remove(0);
+        let all = ["written", "queue", "lost"].into_iter().filter_map(|count| sink[count].as_u64());
+        (all.sum::<u64>() == REQUESTS).then_some(sink)
+    });
+    assert!(full["failing"] == true && full["lost"].as_u64() > Some(0), "{full}");
+    fs::remove_file(&filler).expect("room is made");
+    wait::until("what waited is written", || (server.number("log.file", "queue") == 0).then_some(()));
+    server.get("/");
+    wait::until("so is one more", || {
+        let sink = server.parts("log.file").remove(0);
+        let all = ["written", "lost"].into_iter().filter_map(|count| sink[count].as_u64());
+        (all.sum::<u64>() == REQUESTS + 1).then_some(())
+    });
+    let sink = server.parts("log.file").remove(0);
+    server.terminate();
+    let (mut records, mut told) = (0, 0);
+    for (name, text) in files(&logs) {
+        assert!(text.ends_with('\n'), "the last line of {name:?} is torn");
+        for line in text.lines() {
+            match line.strip_prefix("# ") {
+                Some(loss) => told += loss.split(' ').next().and_then(|n| n.parse::<u64>().ok()).expect(line),
+                None => {
+                    assert!(
+                        line.starts_with("127.0.0.1 - - [") && line.ends_with("\" 200 5"),
+                        "torn: {line}"
+                    );
+                    records += 1;
+                }
+            }
+        }
+    }
+    assert_eq!((records + told, Some(told)), (REQUESTS + 1, sink["lost"].as_u64()), "{sink}");
 }
 
 #[test]

@@ -21,6 +21,9 @@ const LONGEST_NAME: usize = 255;
 /// More names than that are not tried when one after the other turns out to be taken meanwhile.
 const ATTEMPTS: u32 = 100;
 
+/// As many links in a row as Linux follows.
+const LINKS: usize = 40;
+
 /// Where a log really is: a symbolic link in its place stays, what it leads to is put aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::file) struct Place {
@@ -37,9 +40,11 @@ pub(in crate::file) struct Turn {
 impl Place {
     /// The place of the log `path`, which exists.
     pub(in crate::file) fn of(path: &Path) -> io::Result<Self> {
-        let real = fs::canonicalize(path)?;
+        let real = follow(path)?;
         match (real.parent(), real.file_name()) {
             (Some(directory), Some(base)) if base.len() + LONGEST_SUFFIX <= LONGEST_NAME => {
+                let here = directory.as_os_str().is_empty();
+                let directory = if here { Path::new(".") } else { directory };
                 Ok(Self { directory: directory.to_owned(), base: base.to_owned() })
             }
             _ => Err(io::ErrorKind::InvalidFilename.into()),
@@ -104,6 +109,19 @@ impl Turn {
     pub(in crate::file) fn sync(&self) -> io::Result<()> {
         self.directory.sync_all()
     }
+}
+
+/// Where the links at the end of `path` lead; those on the way there are the system's to follow.
+fn follow(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        if !fs::symlink_metadata(&path)?.is_symlink() {
+            return Ok(path);
+        }
+        let link = fs::read_link(&path)?;
+        path = path.parent().unwrap_or(Path::new("")).join(link);
+    }
+    Err(Errno::LOOP.into())
 }
 
 /// Renames, but never over another file.
@@ -181,11 +199,19 @@ mod tests {
         let (real, link) = (dir.path().join("data/real.log"), dir.path().join("link.log"));
         fs::create_dir(dir.path().join("data")).expect("made");
         fs::write(&real, "line\n").expect("written");
-        symlink("data/real.log", &link).expect("a link");
+        symlink("data/real.log", dir.path().join("between")).expect("a link");
+        symlink("between", &link).expect("a link");
         let place = Place::of(&link).expect("a place");
         place.put_aside(&place.turn().expect("a lock").expect("our turn"), tag()).expect("put aside");
         assert_eq!(names(&dir.path().join("data")), ["real.log.2026-11-23"]);
         assert!(link.is_symlink());
+    }
+
+    #[test]
+    fn links_in_a_circle_are_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        symlink("a.log", dir.path().join("a.log")).expect("a link");
+        Place::of(&dir.path().join("a.log")).expect_err("nowhere");
     }
 
     #[test]
