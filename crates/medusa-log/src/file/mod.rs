@@ -2,7 +2,7 @@
 //!
 //! - `options`: what a user may choose;
 //! - `open`: what can be opened, and whether it could be;
-//! - `output`: the open file, and when it is exchanged for another;
+//! - `output`: the open file, exchanged for another when others have moved it, or as `schedule` says;
 //! - `rotate`: what becomes of a file that is put aside;
 //! - `pending`: bytes on their way, and where their lines begin and end;
 //! - `writer`: the thread that formats and writes, and what it does when it cannot.
@@ -16,6 +16,7 @@ mod options;
 mod output;
 mod pending;
 mod rotate;
+mod schedule;
 mod shared;
 mod writer;
 

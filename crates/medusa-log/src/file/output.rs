@@ -19,13 +19,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
-
 use super::Target;
 use super::clock::Clock;
 use super::open::{self, Make, Opened};
 use super::options::{Fsync, Mode, Options};
-use super::rotate::{Place, Rotation, Span, Tag, Tidy, is_at};
+use super::rotate::{Place, Tag, is_at};
+use super::schedule::Schedule;
 use super::shared::Shared;
 
 /// What a writer writes to.
@@ -44,22 +43,6 @@ pub(super) trait Output: Write {
 /// Between two looks at whether the file is still in its place: a system call for some thousand records at full load.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// After a rotation that failed, or that another writer was at.
-const RETRY: Duration = Duration::from_secs(1);
-
-/// Before another attempt at what could not be compressed because another writer still had it.
-const TIDY_AGAIN: Duration = Duration::from_secs(30);
-
-/// Until its first line, or for so long, a sink may still be one of a draft that is dropped, which must not put aside or
-/// delete anything.
-const DRAFT: Duration = Duration::from_secs(5);
-
-/// The longest sleep towards the end of a period: the clock may be set meanwhile.
-const LONGEST_SLEEP: Duration = Duration::from_mins(15);
-
-/// A clock that is set back by more than this makes the file one of the earlier period.
-const SET_BACK: SignedDuration = SignedDuration::from_mins(5);
-
 /// The file of a sink.
 #[derive(Debug)]
 pub(super) struct LogFile {
@@ -77,21 +60,8 @@ pub(super) struct LogFile {
     looked: Instant,
     /// When the oldest bytes were written that may not be on the disk yet.
     unsynced: Option<Instant>,
-    rotating: Option<Rotating>,
-}
-
-#[derive(Debug)]
-struct Rotating {
-    rotation: Rotation,
-    tidy: Arc<Tidy>,
-    tidied: Instant,
-    /// Nothing happens before, unless there is something to write. None: it has begun.
-    idle_until: Option<Instant>,
-    /// The period that the file belongs to: that of its first line. None: it is empty, or not rotated by time.
-    span: Option<Span>,
-    /// No attempt before.
-    not_before: Option<Instant>,
-    failing: bool,
+    /// Of a file that rotates.
+    schedule: Option<Schedule>,
 }
 
 impl LogFile {
@@ -105,15 +75,8 @@ impl LogFile {
         let now = Instant::now();
         let regular = matches!(target, Target::Path(_)) && opened.meta.is_file();
         let rotation = options.rotation.clone().filter(|_| regular);
-        let rotating = rotation.map(|rotation| Rotating {
-            tidy: Arc::clone(shared.tidy_for(&rotation)),
-            rotation,
-            tidied: now,
-            idle_until: Some(now + DRAFT),
-            span: None,
-            not_before: None,
-            failing: false,
-        });
+        let schedule =
+            rotation.map(|rotation| Schedule::new(Arc::clone(shared.tidy_for(&rotation)), rotation));
         let mut this = Self {
             name: target.to_string(),
             target: target.clone(),
@@ -124,7 +87,7 @@ impl LogFile {
             size: 0,
             looked: now,
             unsynced: None,
-            rotating,
+            schedule,
             file: opened.file,
             meta: opened.meta,
         };
@@ -142,13 +105,8 @@ impl LogFile {
     fn begin(&mut self, torn: bool) {
         self.size = self.meta.len();
         self.looked = Instant::now();
-        if let Some(rotating) = &mut self.rotating {
-            let written = self.meta.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
-            let now = self.clock.now();
-            rotating.span = None;
-            if self.size > 0 {
-                rotating.begin(written.map_or(now, |written| written.min(now)), &self.clock);
-            }
+        if let Some(schedule) = &mut self.schedule {
+            schedule.begin(&self.meta, &self.clock);
         }
         if torn {
             // Ends the line that a killed writer has left unfinished. If that fails, so will what follows, which is told.
@@ -197,29 +155,23 @@ impl LogFile {
         }
     }
 
-    /// Whether the sink is in use. When that is found first, what the server before it has left behind is finished.
-    fn may_rotate(&mut self, coming: usize) -> bool {
-        let Some(rotating) = &mut self.rotating else { return false };
-        if rotating.idle_until.is_some_and(|until| coming == 0 && Instant::now() < until) {
+    /// Puts the file aside if it is time to, and looks after those that have been.
+    fn keep_schedule(&mut self, coming: usize, mid_line: bool) -> bool {
+        let Some(schedule) = &mut self.schedule else { return false };
+        if !schedule.is_begun(coming) {
             return false;
         }
-        if rotating.idle_until.take().is_some() {
-            self.tidy();
-        }
-        true
-    }
-
-    /// Puts the file aside if it is time to.
-    fn rotate_if_due(&mut self, coming: usize) -> bool {
-        let now = self.clock.now();
-        let size = self.size;
-        let Some(rotating) = &mut self.rotating else { return false };
-        rotating.mind_the_clock(now, &self.clock);
-        let not_yet = rotating.not_before.is_some_and(|at| Instant::now() < at);
-        if size == 0 || not_yet || !rotating.is_due(now, size, coming as u64) {
+        let Some(tag) = schedule.is_due(&self.clock, self.size, coming as u64) else {
+            if schedule.is_tidy_due() {
+                self.tidy();
+            }
+            return false;
+        };
+        if mid_line {
+            // A line that has been begun is finished first, in its file.
+            schedule.put_off();
             return false;
         }
-        let tag = rotating.span.map_or_else(|| Tag::day(now, &self.clock.zone()), |span| span.tag);
         match self.rotate(tag) {
             Ok(changed) => {
                 self.rotation_failed(None, !changed);
@@ -234,11 +186,13 @@ impl LogFile {
 
     /// What came of an attempt to rotate. The first failure in a row is told, and so is the recovery.
     fn rotation_failed(&mut self, failed: Option<&io::Error>, again: bool) {
-        let Some(rotating) = &mut self.rotating else { return };
-        rotating.not_before = again.then(|| Instant::now() + RETRY);
-        let before = std::mem::replace(&mut rotating.failing, failed.is_some());
+        let Some(schedule) = &mut self.schedule else { return };
+        if again {
+            schedule.put_off();
+        }
+        let before = std::mem::replace(&mut schedule.failing, failed.is_some());
         if let Some(error) = failed {
-            self.shared.file_failed(error);
+            self.shared.file_failed(error.to_string());
             if !before {
                 tracing::warn!(log = self.name, %error, "cannot rotate the log, will go on trying and writing to it");
             }
@@ -264,27 +218,23 @@ impl LogFile {
         // If there is no new one to be had, lines go on into the file put aside, which nobody compresses while we have
         // it, and `look` tries again.
         let changed = self.open_anew();
-        if self.fsync != Fsync::Never {
-            turn.sync()?;
+        if self.fsync != Fsync::Never
+            && let Err(error) = turn.sync()
+        {
+            self.shared.file_failed(error.to_string());
         }
         drop(turn);
-        self.tidy_at(place);
+        if let Some(schedule) = &mut self.schedule {
+            schedule.tidy(Some(place), &self.name);
+        }
         Ok(changed)
     }
 
     /// Finishes what was interrupted or postponed.
     fn tidy(&mut self) {
-        if let Some(place) = self.path().and_then(|path| Place::of(path).ok()) {
-            self.tidy_at(place);
-        }
-    }
-
-    fn tidy_at(&mut self, place: Place) {
-        if let Some(rotating) = &mut self.rotating {
-            rotating.tidied = Instant::now();
-            if rotating.rotation.keep.is_some() || rotating.rotation.compress.is_some() {
-                rotating.tidy.start(place, &self.name);
-            }
+        let place = self.path().and_then(|path| Place::of(path).ok());
+        if let Some(schedule) = &mut self.schedule {
+            schedule.tidy(place, &self.name);
         }
     }
 
@@ -314,10 +264,8 @@ impl Write for LogFile {
         if self.fsync != Fsync::Never {
             self.unsynced.get_or_insert_with(Instant::now);
         }
-        if let Some(rotating) = &mut self.rotating
-            && rotating.span.is_none()
-        {
-            rotating.begin(self.clock.now(), &self.clock);
+        if let Some(schedule) = &mut self.schedule {
+            schedule.written(&self.clock);
         }
         Ok(count)
     }
@@ -339,13 +287,7 @@ impl Output for LogFile {
             }
         }
         changed |= self.look();
-        if self.may_rotate(coming) {
-            // A line that has been begun is finished first, in its file.
-            changed |= (changed || !mid_line) && self.rotate_if_due(coming);
-            if self.rotating.as_ref().and_then(Rotating::tidy_due_in) == Some(Duration::ZERO) {
-                self.tidy();
-            }
-        }
+        changed |= self.keep_schedule(coming, mid_line && !changed);
         changed
     }
 
@@ -361,51 +303,14 @@ impl Output for LogFile {
     }
 
     fn due_in(&self) -> Option<Duration> {
-        let rotating = self.rotating.as_ref();
-        let begin = rotating.and_then(|rotating| rotating.idle_until);
-        if let Some(begin) = begin {
-            let begin = begin.saturating_duration_since(Instant::now());
-            return Some(self.sync_due_in().map_or(begin, |sync| sync.min(begin)));
-        }
-        let rotation =
-            rotating.filter(|_| self.size > 0).and_then(|rotating| rotating.due_in(self.clock.now()));
-        let tidy = rotating.and_then(Rotating::tidy_due_in);
-        [self.sync_due_in(), rotation, tidy].into_iter().flatten().min()
+        let schedule = self.schedule.as_ref().and_then(|schedule| schedule.due_in(&self.clock, self.size));
+        [self.sync_due_in(), schedule].into_iter().flatten().min()
     }
 }
 
 impl Drop for LogFile {
     fn drop(&mut self) {
         self.sync_now();
-    }
-}
-
-impl Rotating {
-    /// The file's first line is, or was, written at `at`.
-    fn begin(&mut self, at: Timestamp, clock: &Clock) {
-        self.span = self.rotation.every.map(|period| Span::around(period, at, &clock.zone()));
-    }
-
-    /// If the clock was far ahead when the file was begun, its period would end much too late.
-    fn mind_the_clock(&mut self, now: Timestamp, clock: &Clock) {
-        if self.span.is_some_and(|span| span.start.duration_since(now) > SET_BACK) {
-            self.begin(now, clock);
-        }
-    }
-
-    fn is_due(&self, now: Timestamp, size: u64, coming: u64) -> bool {
-        let full = self.rotation.size.is_some_and(|limit| coming > 0 && size + coming > limit);
-        full || self.span.is_some_and(|span| now >= span.end)
-    }
-
-    fn due_in(&self, now: Timestamp) -> Option<Duration> {
-        let left = Duration::try_from(self.span?.end.duration_since(now)).unwrap_or_default();
-        let wait = self.not_before.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
-        Some(left.min(LONGEST_SLEEP).max(wait))
-    }
-
-    fn tidy_due_in(&self) -> Option<Duration> {
-        self.tidy.is_postponed().then(|| TIDY_AGAIN.saturating_sub(self.tidied.elapsed()))
     }
 }
 

@@ -48,10 +48,10 @@ impl Shared {
         state.last_rotation = Some(at.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string());
     }
 
-    pub(super) fn file_failed(&self, error: &dyn std::error::Error) {
+    pub(super) fn file_failed(&self, error: String) {
         let mut state = self.lock();
         state.errors += 1;
-        state.last_error = Some(error.to_string());
+        state.last_error = Some(error);
     }
 
     /// The file is not in its place any more, and no other could be opened; or now one could. The first failure in a row
@@ -61,14 +61,15 @@ impl Shared {
         match error {
             Some(error) => {
                 let why = std::error::Error::source(error).map(|why| format!(": {why}")).unwrap_or_default();
-                self.file_failed(error);
+                let error = format!("{error}{why}");
                 if !before {
                     tracing::warn!(
                         log = name,
-                        error = format!("{error}{why}"),
+                        error,
                         "the log file is not in its place, and no new one can be opened: lines go on into the old one"
                     );
                 }
+                self.file_failed(error);
             }
             None if before => tracing::info!(log = name, "the log file is in its place again"),
             None => {}

@@ -104,9 +104,9 @@ impl<W: Output> Writer<W> {
             self.write_loss();
         } else {
             self.renew();
-            if let Err(error) = self.to.sync() {
-                self.report(0, Err(error));
-            }
+        }
+        if let Err(error) = self.to.sync() {
+            self.report(0, Err(error));
         }
     }
 

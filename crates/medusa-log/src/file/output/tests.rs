@@ -5,10 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tempfile::TempDir;
 
-use super::super::rotate::Period;
+use super::super::rotate::{Period, Rotation};
 use super::*;
 
 struct Bench {
@@ -183,7 +184,9 @@ fn a_begun_line_is_finished_in_its_file() {
     line(&mut file, "begun");
     bench.set("2026-11-24T12:00:00+01:00");
     assert!(!file.renew(3, true));
+    assert!(file.due_in().is_some_and(|due| !due.is_zero()), "it does not spin");
     file.write_all(b" and done\n").expect("written");
+    file.schedule.as_mut().expect("it rotates").try_again();
     assert!(line(&mut file, "next\n"));
     bench.expect(&[("a.log", "next\n"), ("a.log.2026-11-23", "begun and done\n")]);
 }
@@ -228,7 +231,7 @@ fn while_another_has_the_turn_the_old_file_is_written_to() {
     assert!(!line(&mut file, "2\n"));
     assert!(file.due_in().is_some_and(|due| !due.is_zero()), "it does not spin");
     drop(turn);
-    file.rotating.as_mut().expect("it rotates").not_before = None;
+    file.schedule.as_mut().expect("it rotates").try_again();
     assert!(line(&mut file, "3\n"));
     bench.expect(&[("a.log", "3\n"), ("a.log.2026-11-23", "1\n2\n")]);
 }
