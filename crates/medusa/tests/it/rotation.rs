@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, UNIX_EPOCH};
 
 use medusa_testkit::{H2Load, Process, Signal, Site, wait};
 use tempfile::TempDir;
@@ -62,7 +64,7 @@ fn lines(directory: &Path) -> Vec<String> {
 
 #[test]
 fn rotation_by_size_under_load_loses_and_tears_no_line() {
-    const REQUESTS: u64 = 20_000;
+    const REQUESTS: u64 = 10_000;
     for compress in ["", ", compress = 'zstd'", ", compress = 'gzip'"] {
         let site = logging(&format!("{{ format = 'common', rotate = '8KiB'{compress} }}"));
         let server = start(&site);
@@ -70,7 +72,7 @@ fn rotation_by_size_under_load_loses_and_tears_no_line() {
         wait::until("all is written", || (server.number("log.file", "written") == REQUESTS).then_some(()));
         let sink = server.parts("log.file").remove(0);
         server.terminate();
-        assert!(sink["rotations"].as_u64() >= Some(20), "{sink}");
+        assert!(sink["rotations"].as_u64() >= Some(10), "{sink}");
         assert_eq!((&sink["lost"], &sink["file_errors"]), (&0.into(), &0.into()), "{sink}");
         assert_eq!(lines(&site.at("logs")).len() as u64, REQUESTS, "{sink}");
     }
@@ -118,7 +120,9 @@ fn the_newest_are_kept_and_other_files_left_alone() {
     let sink = wait::until("the rest is compressed", || {
         let mut sink = server.parts("log.file").remove(0);
         let names = names(&site.at("logs"));
-        let plain = names.iter().any(|name| name.starts_with("access.log.2") && !name.ends_with(".gz"));
+        let plain = names
+            .iter()
+            .any(|name| name.starts_with("access.log.2") && name.split('.').all(|part| part != "gz"));
         (sink["kept"] == 3 && !plain).then(|| sink.take())
     });
     assert_eq!(sink["rotate"], "monthly, 1000 bytes", "{sink}");
@@ -147,7 +151,7 @@ fn a_file_of_last_month_is_put_aside_and_compressed_at_the_next_start() {
         // A server before this one was killed in the middle of this.
         .file("logs/access.log.2024-01", old)
         .file("logs/access.log.2024-01.zst.part", "half of it");
-    let february = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_707_000_000);
+    let february = UNIX_EPOCH + Duration::from_mins(28_450_000);
     let file = fs::File::options().append(true).open(site.at("logs/access.log")).expect("a file");
     file.set_modified(february).expect("an older file");
     MEDUSA.run(["check".as_ref(), site.path()]).success();
@@ -225,7 +229,6 @@ fn a_deleted_file_is_made_anew() {
     drop(client);
     server.terminate();
     assert!(!lines(&site.at("logs")).is_empty());
-    use std::os::unix::fs::PermissionsExt;
     let meta = fs::metadata(site.at("logs/access.log")).expect("a file");
     assert_eq!(meta.permissions().mode() & 0o777, 0o600);
 }
@@ -290,15 +293,11 @@ fn a_disk_that_fills_up_while_files_rotate_loses_nothing_uncounted() {
     for (name, text) in files(&logs) {
         assert!(text.ends_with('\n'), "the last line of {name:?} is torn");
         for line in text.lines() {
-            match line.strip_prefix("# ") {
-                Some(loss) => told += loss.split(' ').next().and_then(|n| n.parse::<u64>().ok()).expect(line),
-                None => {
-                    assert!(
-                        line.starts_with("127.0.0.1 - - [") && line.ends_with("\" 200 5"),
-                        "torn: {line}"
-                    );
-                    records += 1;
-                }
+            if let Some(loss) = line.strip_prefix("# ") {
+                told += loss.split(' ').next().and_then(|n| n.parse::<u64>().ok()).expect(line);
+            } else {
+                assert!(line.starts_with("127.0.0.1 - - [") && line.ends_with("\" 200 5"), "torn: {line}");
+                records += 1;
             }
         }
     }

@@ -22,9 +22,8 @@ fn log() -> (TempDir, Place) {
 }
 
 fn lines(n: usize) -> String {
-    (0..n)
-        .map(|n| format!("127.0.0.1 - - [23/Nov/2026:12:00:00 +0100] \"GET /{n} HTTP/1.1\" 200 5\n"))
-        .collect()
+    let line = |n| format!("127.0.0.1 - - [23/Nov/2026:12:00:00 +0100] \"GET /{n} HTTP/1.1\" 200 5\n");
+    (0..n).map(line).collect::<Vec<_>>().concat()
 }
 
 /// Runs until there is nothing left to do.
