@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
 
-use medusa_testkit::{H2Load, Process, Signal, Site, wait};
+use medusa_testkit::{H2Load, Load, Process, Signal, Site, wait};
 use tempfile::TempDir;
 
 use super::support::{MEDUSA, start};
@@ -212,6 +212,55 @@ fn two_servers_may_rotate_one_file() {
         server.terminate();
     }
     assert_eq!(lines(&site.at("logs")).len() as u64, sent.iter().sum::<u64>());
+}
+
+#[test]
+fn a_reload_may_change_how_a_file_rotates() {
+    const REQUESTS: u64 = 10_000;
+    let script = |size: u32| {
+        format!(
+            "web = medusa.http.server {{ listen = '127.0.0.1:0', log = medusa.log.file('logs/access.log', {{
+                format = 'common', rotate = {size}, compress = 'zstd' }}) }}
+            web:mount('/', function(req) return 'hello' end)"
+        )
+    };
+    let site = Site::script(&script(10_000));
+    let server = start(&site);
+    let load = H2Load::start(&server.url("/"), REQUESTS, 8, 10);
+    let mut size = 10_000;
+    while !load.is_done() && size < 10_020 {
+        // The old sink may still be writing when the new one puts the file aside.
+        size += 1;
+        site.write("site.luau", script(size));
+        server.reload();
+    }
+    load.expect_clean();
+    server.terminate();
+    assert!(size > 10_001, "there was more than one reload");
+    assert_eq!(lines(&site.at("logs")).len() as u64, REQUESTS);
+}
+
+#[test]
+fn a_kill_in_the_middle_leaves_whole_lines() {
+    let site = logging("{ format = 'common', rotate = '4KiB', compress = 'gzip' }");
+    let mut server = start(&site);
+    let load = Load::start(server.address(), "/", 8);
+    wait::until("it has rotated often", || (server.number("log.file", "rotations") >= 20).then_some(()));
+    let written = server.number("log.file", "written");
+    server.signal(Signal::KILL);
+    server.wait();
+    drop(load);
+    // Those that were in the files are; the next server finishes what this one was at.
+    assert!(lines(&site.at("logs")).len() as u64 >= written);
+    let next = start(&site);
+    next.get("/");
+    wait::until("all is compressed", || {
+        let left = names(&site.at("logs"));
+        let plain = left.iter().filter(|name| name.split('.').all(|part| part != "gz")).count();
+        (plain == 1 && left.iter().all(|name| !name.contains("part"))).then_some(())
+    });
+    next.terminate();
+    assert!(lines(&site.at("logs")).len() as u64 > written);
 }
 
 #[test]

@@ -20,7 +20,7 @@ use super::place::{Place, is_at, rename_new};
 /// How files put aside are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Compression {
-    /// Zstandard: `.zst`. Smaller than gzip and several times as fast.
+    /// Zstandard: `.zst`. Smaller and sooner done than gzip, and much sooner read.
     Zstd,
     /// `.gz`, which everything can read.
     Gzip,
@@ -155,8 +155,9 @@ fn compress(source: &File, meta: &Metadata, to: &Path, kind: Compression) -> io:
     file.sync_all()
 }
 
-/// At some 100 MB per second and core of log text, a fifth smaller than level 3.
-const ZSTD_LEVEL: i32 = 9;
+/// Access logs become a seventh to a sixth of what they were, a little less than with gzip, in two thirds of its time.
+/// Level 9 would take another fifth off, for nine times the work.
+const ZSTD_LEVEL: i32 = 3;
 
 /// Who could read the plain file can read the compressed one, and it is as old.
 fn inherit(file: &File, meta: &Metadata) -> io::Result<()> {

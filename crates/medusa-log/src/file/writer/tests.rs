@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Write};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use medusa_proto::format::Format;
@@ -30,6 +31,10 @@ struct Scripted {
     next: Option<Box<Scripted>>,
     /// Errors of the next attempts to bring it to the disk.
     unsynced: usize,
+    /// Wants to be renewed, although there is nothing to write.
+    due: bool,
+    /// Whether that has happened.
+    renewed: Arc<AtomicBool>,
 }
 
 impl Scripted {
@@ -64,6 +69,7 @@ impl Output for Scripted {
     fn renew(&mut self, _: usize, _: bool) -> bool {
         let next = self.next.take();
         let changed = next.is_some();
+        self.renewed.fetch_or(changed, Ordering::Relaxed);
         if let Some(next) = next {
             *self = *next;
         }
@@ -81,7 +87,7 @@ impl Output for Scripted {
     }
 
     fn due_in(&self) -> Option<Duration> {
-        None
+        self.due.then_some(Duration::ZERO)
     }
 }
 
@@ -171,6 +177,23 @@ fn a_line_begun_in_a_replaced_file_is_whole_in_the_new_one() {
     writer.to.next = Some(Box::new(new.clone()));
     writer.run();
     assert_eq!(read(&new.text()), (vec!["/2".into()], 0));
+}
+
+#[test]
+fn a_file_that_is_due_is_renewed_without_a_record() {
+    let queue = queue(100);
+    let old = Scripted { due: true, next: Some(Box::default()), ..Scripted::default() };
+    let renewed = Arc::clone(&old.renewed);
+    thread::scope(|scope| {
+        let writer = writer(&queue, &old, Duration::ZERO);
+        scope.spawn(move || writer.run());
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while !renewed.load(Ordering::Relaxed) && Instant::now() < deadline {
+            thread::yield_now();
+        }
+        queue.close();
+    });
+    assert!(renewed.load(Ordering::Relaxed));
 }
 
 #[test]
