@@ -79,7 +79,7 @@ impl<W: Write> Writer<W> {
     }
 
     /// Writes `batch`, however many attempts it takes, or gives it up.
-    fn write_batch(&mut self, batch: &Batch, since: Instant) {
+    fn write_batch(&mut self, batch: &Arc<Batch>, since: Instant) {
         self.take_fresh();
         let begin = self.begin();
         self.encode_loss();

@@ -10,7 +10,7 @@
 //! Without spilling, the last two are always empty. Nothing here blocks or looks at a clock.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use medusa_proto::access::Loss;
@@ -27,6 +27,8 @@ pub(super) struct State {
     pub(super) front: VecDeque<Item>,
     pub(super) disk: Index,
     pub(super) back: VecDeque<Item>,
+    /// Batches the writer has settled after they had been put on disk, from where they will come again: it did not count.
+    uncounted: Vec<Weak<Batch>>,
     /// Items ever queued, those of them that were found on disk, and those of all the writer is done with.
     pub(super) queued: u64,
     pub(super) adopted: u64,
@@ -275,16 +277,24 @@ impl State {
         if self.spiller.life == Life::None {
             return (true, None);
         }
-        let Some(at) = self.in_hand.iter().position(|item| item.is(batch)) else { return (false, None) };
-        match self.in_hand.remove(at) {
-            Some(Item::Batch(_, _, origin)) => (true, origin),
-            _ => (true, None),
+        // It is at the front if it was to be put on disk, and could not be.
+        for items in [&mut self.in_hand, &mut self.front] {
+            if let Some(at) = items.iter().position(|item| item.is(batch))
+                && let Some(Item::Batch(_, _, origin)) = items.remove(at)
+            {
+                return (true, origin);
+            }
         }
+        (false, None)
     }
 
     /// `written` records of `batch` are with the target, and the rest is lost.
-    pub(super) fn settle(&mut self, batch: &Batch, written: u64) -> Option<Chore> {
-        let (true, origin) = self.release(batch) else { return None };
+    pub(super) fn settle(&mut self, batch: &Arc<Batch>, written: u64) -> Option<Chore> {
+        let (true, origin) = self.release(batch) else {
+            self.uncounted.retain(|known| known.strong_count() > 0);
+            self.uncounted.push(Arc::downgrade(batch));
+            return None;
+        };
         self.forget(batch);
         self.accounts.written += written;
         self.accounts.lost += batch.len() as u64 - written;
@@ -303,6 +313,11 @@ impl State {
 
     /// `batch`, settled as written, may not have arrived, and comes again before anything else.
     pub(super) fn unsettle(&mut self, batch: Arc<Batch>) {
+        let known = self.uncounted.iter().position(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(&batch)));
+        if let Some(at) = known {
+            self.uncounted.swap_remove(at);
+            return;
+        }
         let records = batch.len() as u64;
         self.done -= 1;
         self.accounts.written -= records;
@@ -352,6 +367,29 @@ impl State {
         }
     }
 
+    /// `items` are on disk: segment `number` has grown to `length` by as many frames.
+    pub(super) fn stored(
+        &mut self,
+        items: &VecDeque<Item>,
+        number: u64,
+        length: u64,
+        frames: u64,
+    ) -> Vec<Chore> {
+        let mut records = 0;
+        let mut chores = Vec::new();
+        for item in items {
+            if let Item::Batch(batch, _, origin) = item {
+                self.forget(batch);
+                records += batch.len() as u64;
+                chores.extend(origin.and_then(|origin| self.disk.release(origin)));
+            }
+        }
+        self.disk.appended(number, length, frames, records);
+        self.queued += frames - items.len() as u64; // a large batch has become several
+        self.spiller.moving = None;
+        chores
+    }
+
     /// A loss has come to light on disk: `records` that are not there.
     pub(super) fn lost_on_disk(&mut self, records: u64) {
         self.accounts.lost += records;
@@ -367,14 +405,18 @@ impl State {
         news
     }
 
-    /// All that is in memory is lost, as there is nobody left to take it. Returns how many records.
+    /// All that is only in memory is lost, as there is nobody left to take it. Returns how many records.
     pub(super) fn lose_all(&mut self) -> u64 {
         let items: Vec<Item> =
             self.in_hand.drain(..).chain(self.front.drain(..)).chain(self.back.drain(..)).collect();
         let mut lost = 0;
         for item in items {
-            if let Item::Batch(batch, ..) = item {
-                self.forget(&batch);
+            if let Item::Batch(batch, _, origin) = &item {
+                self.forget(batch);
+                if let Some(origin) = origin {
+                    self.disk.keep(*origin, batch.len() as u64);
+                    continue;
+                }
                 lost += batch.len() as u64;
             }
             self.done += 1;
