@@ -226,19 +226,19 @@ mod tests {
         for text in ["", "logs.example", "http://x:1", "tcp:x:1", "TCP://x:1", "unixpath:/x"] {
             assert_eq!(parse(text), Err(BadTarget::Scheme(text.to_owned())));
         }
-        for text in
-            ["tcp://", "tcp://:5", "tcp://::1:5", "tcp://a b:5", "tcp://u@x:5", "tcp://[::1", "tcp://[x]:5", "tcp://a/:5"]
-        {
+        for text in [
+            "tcp://",
+            "tcp://:5",
+            "tcp://::1:5",
+            "tcp://a b:5",
+            "tcp://u@x:5",
+            "tcp://[::1",
+            "tcp://[x]:5",
+            "tcp://a/:5",
+        ] {
             assert_eq!(parse(text), Err(BadTarget::Host(text.to_owned())));
         }
-        for text in [
-            "tcp://x",
-            "tcp://x:",
-            "tcp://x:0",
-            "tcp://x:65536",
-            "tcp://x:601/",
-            "tcp://[::1]5",
-        ] {
+        for text in ["tcp://x", "tcp://x:", "tcp://x:0", "tcp://x:65536", "tcp://x:601/", "tcp://[::1]5"] {
             assert_eq!(parse(text), Err(BadTarget::Port(text.to_owned())));
         }
         let long = format!("unix:/{}", "x".repeat(MAX_PATH));
