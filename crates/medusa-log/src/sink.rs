@@ -54,9 +54,16 @@ pub trait Sink: fmt::Debug + Send + Sync + 'static {
 pub struct Flushed {
     /// Records that were still waiting at the deadline.
     pub left: u64,
+    /// Records that were not written, but are kept on disk for the next start.
+    pub spilled: u64,
 }
 
 impl Flushed {
+    /// What two sinks have achieved together.
+    pub const fn and(self, other: Self) -> Self {
+        Self { left: self.left + other.left, spilled: self.spilled + other.spilled }
+    }
+
     /// Whether nothing was left waiting.
     pub const fn is_complete(self) -> bool {
         self.left == 0
@@ -123,6 +130,14 @@ pub enum SinkError {
         /// Why not.
         source: TlsError,
     },
+    /// The directory to spill to cannot be used.
+    #[error("cannot keep spilled log records in {path:?}")]
+    Spill {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The writer's thread could not be started.
     #[error("cannot start the thread that writes the log {target}")]
     Thread {
@@ -180,7 +195,8 @@ pub(crate) mod tests {
         }
 
         fn flush(&self, _deadline: Instant) -> Flushed {
-            Flushed { left: self.batches().iter().map(|batch| batch.len() as u64).sum() }
+            let left = self.batches().iter().map(|batch| batch.len() as u64).sum();
+            Flushed { left, ..Flushed::default() }
         }
 
         fn reopen(&self) -> Result<(), SinkError> {
