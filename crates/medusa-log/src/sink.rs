@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use medusa_proto::status::Status;
 
-use crate::Batch;
+use crate::{Batch, TlsError};
 
 /// Where records go: a file, a socket, several others.
 ///
@@ -109,6 +109,26 @@ pub enum SinkError {
         name: &'static str,
         /// What the system said.
         source: io::Error,
+    },
+    /// The host of a target has no address, or nobody knows it.
+    #[error(
+        "cannot resolve the host {host:?} of the log {target}: name one that has an address, or give the address"
+    )]
+    Resolve {
+        /// Where it would have written.
+        target: String,
+        /// The host.
+        host: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// TLS to a target cannot be set up.
+    #[error("cannot log to {target} by TLS")]
+    Tls {
+        /// Where it would have written.
+        target: String,
+        /// Why not.
+        source: TlsError,
     },
     /// The directory to spill to cannot be used.
     #[error("cannot keep spilled log records in {path:?}")]
