@@ -316,8 +316,9 @@ impl Queue {
     }
 
     /// For the writer: it cannot deliver what is behind the first `written` records of `batch`. If the queue spills they
-    /// will come again, else they are lost; returns what the stream has to be told of.
-    pub(crate) fn give_up(&self, batch: &Arc<Batch>, written: usize) -> Option<Loss> {
+    /// will come again, once it has been closed at the next start; else they are lost. Returns what the stream has to be
+    /// told of.
+    pub(crate) fn give_up(&self, batch: &Batch, written: usize) -> Option<Loss> {
         let rest = batch.behind(written);
         let mut state = self.lock();
         if !state.spills() || written == batch.len() {
@@ -326,6 +327,7 @@ impl Queue {
             return batch.loss_after(written);
         }
         state.split(batch, written, rest);
+        state.ended |= state.closed;
         self.unlock(state);
         None
     }
@@ -359,7 +361,7 @@ impl Queue {
     }
 
     /// For the writer: `written` records of `batch` are with the target; the rest is lost.
-    pub(crate) fn settle(&self, batch: &Arc<Batch>, written: usize) {
+    pub(crate) fn settle(&self, batch: &Batch, written: usize) {
         let mut state = self.lock();
         let chore = state.settle(batch, written as u64);
         let blocked = state.blocked > 0;

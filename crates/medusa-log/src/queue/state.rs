@@ -27,8 +27,9 @@ pub(super) struct State {
     pub(super) front: VecDeque<Item>,
     pub(super) disk: Index,
     pub(super) back: VecDeque<Item>,
-    /// Batches the writer has settled after they had been put on disk, from where they will come again: it did not count.
-    uncounted: Vec<Weak<Batch>>,
+    /// Batches that have been put on disk with all there was. Those the writer holds will come again, and what it does
+    /// with them counts no more.
+    parked: Vec<Weak<Batch>>,
     /// Items ever queued, those of them that were found on disk, and those of all the writer is done with.
     pub(super) queued: u64,
     pub(super) adopted: u64,
@@ -289,12 +290,8 @@ impl State {
     }
 
     /// `written` records of `batch` are with the target, and the rest is lost.
-    pub(super) fn settle(&mut self, batch: &Arc<Batch>, written: u64) -> Option<Chore> {
-        let (true, origin) = self.release(batch) else {
-            self.uncounted.retain(|known| known.strong_count() > 0);
-            self.uncounted.push(Arc::downgrade(batch));
-            return None;
-        };
+    pub(super) fn settle(&mut self, batch: &Batch, written: u64) -> Option<Chore> {
+        let (true, origin) = self.release(batch) else { return None };
         self.forget(batch);
         self.accounts.written += written;
         self.accounts.lost += batch.len() as u64 - written;
@@ -313,9 +310,7 @@ impl State {
 
     /// `batch`, settled as written, may not have arrived, and comes again before anything else.
     pub(super) fn unsettle(&mut self, batch: Arc<Batch>) {
-        let known = self.uncounted.iter().position(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(&batch)));
-        if let Some(at) = known {
-            self.uncounted.swap_remove(at);
+        if self.comes_again(&batch) {
             return;
         }
         let records = batch.len() as u64;
@@ -324,6 +319,17 @@ impl State {
         self.accounts.resent += records;
         self.remember(&batch);
         self.push_front(batch, None);
+    }
+
+    /// Whether that `batch` was settled did not count, as it had been put on disk, or was on its way there.
+    fn comes_again(&mut self, batch: &Arc<Batch>) -> bool {
+        if let Some(at) =
+            self.parked.iter().position(|parked| std::ptr::eq(parked.as_ptr(), Arc::as_ptr(batch)))
+        {
+            self.parked.swap_remove(at);
+            return true;
+        }
+        self.in_hand.iter().chain(&self.front).any(|item| item.is(batch))
     }
 
     /// `batch` comes again before anything else.
@@ -377,10 +383,14 @@ impl State {
     ) -> Vec<Chore> {
         let mut records = 0;
         let mut chores = Vec::new();
+        self.parked.retain(|parked| parked.strong_count() > 0);
         for item in items {
             if let Item::Batch(batch, _, origin) = item {
                 self.forget(batch);
                 records += batch.len() as u64;
+                if self.takes_all() {
+                    self.parked.push(Arc::downgrade(batch));
+                }
                 chores.extend(origin.and_then(|origin| self.disk.release(origin)));
             }
         }
