@@ -110,7 +110,9 @@ impl Sink for FileSink {
         let mut started = self.started();
         if !*started {
             open::check_options(&self.target, &self.options)?;
-            self.start(self.open()?)?;
+            let opened = self.open()?;
+            self.queue.prepare()?;
+            self.start(opened)?;
             *started = true;
         }
         Ok(())
