@@ -209,7 +209,11 @@ impl LogFile {
             return Ok(self.open_anew());
         }
         let place = Place::of(path)?;
-        let Some(turn) = place.turn()? else { return Ok(false) };
+        let anyway = self.schedule.as_ref().is_some_and(Schedule::is_tired_of_waiting);
+        let Some(turn) = place.turn(anyway)? else {
+            self.schedule.iter_mut().for_each(Schedule::wait);
+            return Ok(false);
+        };
         if !is_at(path, &self.meta) {
             return Ok(self.open_anew());
         }

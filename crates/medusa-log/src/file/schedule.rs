@@ -15,6 +15,9 @@ use super::rotate::{Place, Rotation, Span, Tag, Tidy};
 /// After a rotation that failed, or that another writer was at.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// A rotation takes milliseconds: who still has the turn after so many attempts is not one of us.
+const WAITS: u32 = 10;
+
 /// Before another attempt at what could not be compressed because another writer still had it.
 const TIDY_AGAIN: Duration = Duration::from_secs(30);
 
@@ -41,6 +44,8 @@ pub(super) struct Schedule {
     span: Option<Span>,
     /// No attempt before.
     not_before: Option<Instant>,
+    /// Attempts in a row at which another writer, or so it seemed, had the turn.
+    waited: u32,
     /// Whether the last attempt failed.
     pub(super) failing: bool,
 }
@@ -55,6 +60,7 @@ impl Schedule {
             idle_until: Some(now + DRAFT),
             span: None,
             not_before: None,
+            waited: 0,
             failing: false,
         }
     }
@@ -65,6 +71,7 @@ impl Schedule {
         let written = meta.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
         let at = written.map_or(now, |written| written.min(now));
         self.not_before = None;
+        self.waited = 0;
         self.span = None;
         if meta.len() > 0 {
             self.begin_span(at, clock);
@@ -106,6 +113,16 @@ impl Schedule {
     /// It could not be done now.
     pub(super) fn put_off(&mut self) {
         self.not_before = Some(Instant::now() + RETRY);
+    }
+
+    /// Another writer has the turn.
+    pub(super) fn wait(&mut self) {
+        self.waited += 1;
+    }
+
+    /// Whether no other writer can take as long as this one has waited.
+    pub(super) fn is_tired_of_waiting(&self) -> bool {
+        self.waited >= WAITS
     }
 
     /// Whether files put aside are to be looked after although there is no new one.

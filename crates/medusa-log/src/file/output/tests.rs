@@ -227,13 +227,28 @@ fn while_another_has_the_turn_the_old_file_is_written_to() {
     let mut file = bench.open();
     line(&mut file, "1\n");
     bench.set("2026-11-24T12:00:00+01:00");
-    let turn = Place::of(&bench.path()).expect("a place").turn().expect("a lock").expect("a turn");
+    let turn = Place::of(&bench.path()).expect("a place").turn(false).expect("a lock").expect("a turn");
     assert!(!line(&mut file, "2\n"));
     assert!(file.due_in().is_some_and(|due| !due.is_zero()), "it does not spin");
     drop(turn);
     file.schedule.as_mut().expect("it rotates").try_again();
     assert!(line(&mut file, "3\n"));
     bench.expect(&[("a.log", "3\n"), ("a.log.2026-11-23", "1\n2\n")]);
+}
+
+#[test]
+fn a_turn_that_is_never_given_back_is_taken() {
+    let bench = Bench::new(every(Period::Daily));
+    let mut file = bench.open();
+    line(&mut file, "1\n");
+    bench.set("2026-11-24T12:00:00+01:00");
+    let _held = Place::of(&bench.path()).expect("a place").turn(false).expect("a lock").expect("a turn");
+    let waited = (0..100).take_while(|_| {
+        file.schedule.as_mut().expect("it rotates").try_again();
+        !file.renew(0, false)
+    });
+    assert_eq!(waited.count(), 10);
+    bench.expect(&[("a.log", ""), ("a.log.2026-11-23", "1\n")]);
 }
 
 #[test]

@@ -11,7 +11,8 @@
 //! lock (`flock`) on its file, and who compresses needs the exclusive one.
 //!
 //! Someone who can write to the directory of a log can do with it what they like; the server then follows no symbolic
-//! link of theirs when it compresses or deletes.
+//! link of theirs when it compresses or deletes. Someone who can only read a log can hold up its compression (with a lock on
+//! a file put aside), but neither rotation nor deletion.
 
 mod name;
 mod pack;

@@ -55,11 +55,14 @@ impl Place {
         &self.directory
     }
 
-    /// The turn to rotate; `None` if another writer has it.
-    pub(in crate::file) fn turn(&self) -> io::Result<Option<Turn>> {
+    /// The turn to rotate; `None` if another writer has it, unless it is to be taken `anyway`.
+    ///
+    /// Whoever may read the directory can hold its lock, and must not keep logs from rotating for ever. Two writers with a
+    /// turn at once lose nothing: one of them may put aside the new file of the other, who notices within a second.
+    pub(in crate::file) fn turn(&self, anyway: bool) -> io::Result<Option<Turn>> {
         let directory = File::open(&self.directory)?;
         match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(Errno::WOULDBLOCK) if !anyway => Ok(None),
             // A file system that cannot lock has no second writer that could.
             Ok(()) | Err(_) => Ok(Some(Turn { directory })),
         }
@@ -180,7 +183,7 @@ mod tests {
         for _ in 0..2 {
             fs::write(&log, "new").expect("written");
             let place = Place::of(&log).expect("a place");
-            let turn = place.turn().expect("a lock").expect("our turn");
+            let turn = place.turn(false).expect("a lock").expect("our turn");
             place.put_aside(&turn, tag()).expect("put aside");
         }
         let expected = [
@@ -202,7 +205,7 @@ mod tests {
         symlink("data/real.log", dir.path().join("between")).expect("a link");
         symlink("between", &link).expect("a link");
         let place = Place::of(&link).expect("a place");
-        place.put_aside(&place.turn().expect("a lock").expect("our turn"), tag()).expect("put aside");
+        place.put_aside(&place.turn(false).expect("a lock").expect("our turn"), tag()).expect("put aside");
         assert_eq!(names(&dir.path().join("data")), ["real.log.2026-11-23"]);
         assert!(link.is_symlink());
     }
@@ -220,10 +223,11 @@ mod tests {
         let log = dir.path().join("a.log");
         fs::write(&log, "").expect("written");
         let place = Place::of(&log).expect("a place");
-        let turn = place.turn().expect("a lock").expect("our turn");
-        assert!(place.turn().expect("no error").is_none());
+        let turn = place.turn(false).expect("a lock").expect("our turn");
+        assert!(place.turn(false).expect("no error").is_none());
+        assert!(place.turn(true).expect("no error").is_some());
         drop(turn);
-        assert!(place.turn().expect("a lock").is_some());
+        assert!(place.turn(false).expect("a lock").is_some());
     }
 
     #[test]
