@@ -97,6 +97,8 @@ struct State {
     /// Records written that the other end has not acknowledged.
     unacknowledged: u64,
     secured: Option<Secured>,
+    /// Whether the target is to be opened anew.
+    is_reopened: bool,
 }
 
 impl Shared {
@@ -223,11 +225,15 @@ impl Sink for RemoteSink {
         }
     }
 
-    /// Reads the files of TLS anew, for the next connection, and if there is none, tries for one at once.
+    /// Reads the files of TLS anew, for the next connection, and if there is none, tries for one at once. By UDP, where
+    /// connections do not break, the name is resolved anew.
     fn reopen(&self) -> Result<(), SinkError> {
         if *self.started() {
             let secured = self.secure()?;
-            self.shared.lock().secured = secured;
+            let mut state = self.shared.lock();
+            state.secured = secured;
+            state.is_reopened = true;
+            drop(state);
             self.queue.nudge();
         }
         Ok(())
