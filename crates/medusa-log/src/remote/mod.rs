@@ -64,7 +64,8 @@ impl RemoteOptions {
 /// Sends records to a socket by a thread of its own.
 ///
 /// A stream that breaks is connected again, and what may not have arrived is sent again: nothing is lost without being
-/// counted, but up to 8 MiB may come twice. By UDP, nobody knows what arrives.
+/// counted, but up to 8 MiB may come twice, and up to 32 MiB of memory hold what that would be, besides what waits in the
+/// queue. By UDP, nobody knows what arrives.
 ///
 /// Dropping it does not wait: the thread sends what is queued, for 5 seconds at most if the target does not take it, and
 /// ends. Who cannot let that happen in the background (a process about to exit) calls [`flush`](Sink::flush) first.
