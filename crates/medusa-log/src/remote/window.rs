@@ -46,10 +46,21 @@ struct Sent {
     taken: Option<Instant>,
 }
 
+/// What is sent at once.
 #[derive(Debug)]
-enum What {
+pub(super) enum What {
     Batch(Arc<Batch>),
+    /// What is to be told of records that are missing.
     Loss(Loss),
+}
+
+impl What {
+    pub(super) const fn batch(&self) -> Option<&Arc<Batch>> {
+        match self {
+            Self::Batch(batch) => Some(batch),
+            Self::Loss(_) => None,
+        }
+    }
 }
 
 /// What has to be sent again.
@@ -68,16 +79,10 @@ impl Window {
         self.sent.is_empty()
     }
 
-    /// A batch was sent; the connection has taken `end` bytes by now.
-    pub(super) fn push(&mut self, batch: Arc<Batch>, end: u64) {
-        self.memory += batch.footprint();
-        self.sent.push_back(Sent { what: What::Batch(batch), end, taken: None });
-        self.shrink();
-    }
-
-    /// The stream was told of a loss.
-    pub(super) fn push_loss(&mut self, loss: Loss, end: u64) {
-        self.sent.push_back(Sent { what: What::Loss(loss), end, taken: None });
+    /// `what` was sent; the connection has taken `end` bytes by now.
+    pub(super) fn push(&mut self, what: What, end: u64) {
+        self.memory += what.batch().map_or(0, |batch| batch.footprint());
+        self.sent.push_back(Sent { what, end, taken: None });
         self.shrink();
     }
 
@@ -109,7 +114,7 @@ impl Window {
     /// Records that have not been acknowledged.
     pub(super) fn unacknowledged(&self) -> u64 {
         let open = self.sent.iter().filter(|sent| sent.taken.is_none());
-        open.map(|sent| if let What::Batch(batch) = &sent.what { batch.len() as u64 } else { 0 }).sum()
+        open.filter_map(|sent| sent.what.batch()).map(|batch| batch.len() as u64).sum()
     }
 
     /// The connection is gone: all that is left, in order.
@@ -132,8 +137,8 @@ impl Window {
     }
 
     fn pop(&mut self) {
-        if let Some(Sent { what: What::Batch(batch), .. }) = self.sent.pop_front() {
-            self.memory -= batch.footprint();
+        if let Some(sent) = self.sent.pop_front() {
+            self.memory -= sent.what.batch().map_or(0, |batch| batch.footprint());
         }
     }
 }
@@ -143,6 +148,7 @@ mod tests {
     use super::*;
     use crate::batch::tests::{batch, first_target};
     use medusa_proto::access::Timestamp;
+    use proptest::prelude::*;
 
     fn left(window: &mut Window) -> Vec<String> {
         window.take().batches.iter().map(|batch| first_target(batch).to_owned()).collect()
@@ -151,7 +157,7 @@ mod tests {
     fn window(ends: &[u64]) -> Window {
         let mut window = Window::new();
         for end in ends {
-            window.push(batch([end.to_string()]), *end);
+            window.push(What::Batch(batch([end.to_string()])), *end);
         }
         window
     }
@@ -191,17 +197,47 @@ mod tests {
         let mut window = Window::new();
         let large = batch(["x".repeat(16 * 1024)]);
         for end in 0..4096 {
-            window.push(Arc::clone(&large), end);
+            window.push(What::Batch(Arc::clone(&large)), end);
         }
         assert!(window.memory <= MEMORY && window.memory > MEMORY / 2);
+    }
+
+    proptest! {
+        /// Whatever happens: nothing is forgotten that was not acknowledged, unless too much is behind it; in order.
+        #[test]
+        fn only_what_has_arrived_is_forgotten(steps in proptest::collection::vec((0..3_u8, 0..4_000_000_u64, 0..2000_u64), 0..60)) {
+            let (mut window, mut now) = (Window::new(), Instant::now());
+            let (mut ends, mut acknowledged) = (Vec::new(), 0);
+            for (step, bytes, ms) in steps {
+                now += Duration::from_millis(ms);
+                let sent = ends.last().copied().unwrap_or(0);
+                match step {
+                    0 => {
+                        ends.push(sent + bytes);
+                        window.push(What::Batch(batch(["/"])), sent + bytes);
+                    }
+                    1 => {
+                        acknowledged = sent.min(acknowledged + bytes);
+                        window.acknowledged(acknowledged, now);
+                    }
+                    _ => window.held_up(now),
+                }
+                let sent = ends.last().copied().unwrap_or(0);
+                let kept: Vec<u64> = window.sent.iter().map(|sent| sent.end).collect();
+                prop_assert!(kept.iter().all(|end| sent - end <= SENT));
+                let open: Vec<u64> =
+                    ends.iter().copied().filter(|end| *end > acknowledged && sent - end <= SENT).collect();
+                prop_assert!(kept.ends_with(&open), "{kept:?} of {open:?}");
+            }
+        }
     }
 
     #[test]
     fn losses_are_told_again_as_well() {
         let mut window = window(&[10]);
         let loss = Loss { records: 3, from: Timestamp::from_micros(5), to: Timestamp::from_micros(6) };
-        window.push_loss(loss, 20);
-        window.push_loss(loss, 30);
+        window.push(What::Loss(loss), 20);
+        window.push(What::Loss(loss), 30);
         let again = window.take();
         assert_eq!((again.batches.len(), again.loss.map(|loss| loss.records)), (1, Some(6)));
         assert!(window.is_empty());
