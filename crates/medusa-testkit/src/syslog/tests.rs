@@ -1,3 +1,5 @@
+//! Through every door, by clients that are not ours: what comes in is what is read back.
+
 use super::*;
 
 /// What makes trouble: quotes, brackets, a backslash, letters beyond ASCII, and spaces at the end.
