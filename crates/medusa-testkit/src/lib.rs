@@ -11,7 +11,7 @@
 //! - [`browser`]: a page as a real browser sees it;
 //! - [`syslog`]: log servers that are not ours, and `logger`;
 //! - [`OwnAddress`]: a loopback address for a server that comes back;
-//! - [`memory`]: how much a process holds;
+//! - [`memory`]: how much a process holds; [`cpu`]: how long it has run;
 //! - [`wait`]: conditions that nobody announces.
 //!
 //! What does not come within [`PATIENCE`] is a panic that says what was waited for, and a server that is dropped by a
@@ -24,6 +24,7 @@ mod address;
 pub mod authority;
 pub mod browser;
 pub mod client;
+pub mod cpu;
 mod curl;
 pub mod h2load;
 mod lines;

@@ -8,6 +8,7 @@ mod tally;
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -42,6 +43,7 @@ pub struct Made {
 /// What one connection has done.
 #[derive(Debug, Default)]
 struct Connection {
+    number: usize,
     /// Requests sent, perhaps in part.
     sent: u64,
     /// How many answers there were, and since when.
@@ -52,8 +54,13 @@ impl Numbered {
     /// Asks for `/n/<connection>/<number>` on so many connections, as fast as the answers come. All must be the same: 200,
     /// and of one length.
     pub fn start(address: SocketAddr, connections: usize) -> Self {
+        Self::start_as(address, 0..connections)
+    }
+
+    /// Does as [`start`](Self::start), on connections of these numbers: not those of a load before it.
+    pub fn start_as(address: SocketAddr, numbers: Range<usize>) -> Self {
         let shared = Arc::<Shared>::default();
-        let connections = (0..connections).map(|number| {
+        let connections = numbers.map(|number| {
             let shared = Arc::clone(&shared);
             thread::spawn(move || press(&shared, address, number))
         });
@@ -97,16 +104,16 @@ impl Made {
 
     /// Those that were answered and that `tally` has not seen, each with the time at which its answer had come.
     pub fn missing_of(&self, tally: &Tally) -> Vec<Instant> {
-        let of_one = |(number, connection): (usize, &Connection)| {
+        let of_one = |connection: &Connection| {
             let mut from = 0;
             let mut missing = Vec::new();
             for (at, answered) in &connection.answered {
-                missing.extend((from..*answered).filter(|n| !tally.has(number, *n)).map(|_| *at));
+                missing.extend((from..*answered).filter(|n| !tally.has(connection.number, *n)).map(|_| *at));
                 from = *answered;
             }
             missing
         };
-        self.connections.iter().enumerate().flat_map(of_one).collect()
+        self.connections.iter().flat_map(of_one).collect()
     }
 }
 
@@ -132,23 +139,23 @@ const LONGEST: usize = 4096;
 
 /// One connection, to its end.
 fn press(shared: &Shared, address: SocketAddr, number: usize) -> Connection {
-    let mut done = Connection::default();
+    let mut done = Connection { number, ..Connection::default() };
     // A server that goes away ends it; what it owed is then not among the answered.
-    let _broken = press_on(shared, address, number, &mut done);
+    let _broken = press_on(shared, address, &mut done);
     done
 }
 
-fn press_on(shared: &Shared, address: SocketAddr, number: usize, done: &mut Connection) -> io::Result<()> {
+fn press_on(shared: &Shared, address: SocketAddr, done: &mut Connection) -> io::Result<()> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut answers = vec![0; LONGEST];
-    send(&mut stream, number, done, 1)?;
+    send(&mut stream, done, 1)?;
     let length = stream.read(&mut answers)?;
     done.note(shared, &answers[..length], length);
     answers.resize(AT_A_TIME * length, 0);
     while !shared.stop.load(Ordering::Relaxed) {
-        send(&mut stream, number, done, AT_A_TIME)?;
+        send(&mut stream, done, AT_A_TIME)?;
         stream.read_exact(&mut answers)?;
         done.note(shared, &answers, length);
     }
@@ -156,10 +163,10 @@ fn press_on(shared: &Shared, address: SocketAddr, number: usize, done: &mut Conn
 }
 
 /// Sends the next requests of a connection, in one write.
-fn send(stream: &mut TcpStream, number: usize, done: &mut Connection, count: usize) -> io::Result<()> {
+fn send(stream: &mut TcpStream, done: &mut Connection, count: usize) -> io::Result<()> {
     let mut requests = Vec::new();
     for _ in 0..count {
-        write!(requests, "GET /n/{number}/{} HTTP/1.1\r\nHost: t\r\n\r\n", done.sent)?;
+        write!(requests, "GET /n/{}/{} HTTP/1.1\r\nHost: t\r\n\r\n", done.number, done.sent)?;
         done.sent += 1;
     }
     stream.write_all(&requests)

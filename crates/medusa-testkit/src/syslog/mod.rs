@@ -188,7 +188,7 @@ impl LogServer {
         self.place.file("log5424")
     }
 
-    /// A stream socket: a message per line.
+    /// A stream socket that takes a message per line, of either form.
     pub fn unix_stream(&self) -> PathBuf {
         self.place.file("stream")
     }

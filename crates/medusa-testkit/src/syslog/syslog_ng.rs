@@ -39,7 +39,7 @@ options {{
 source received {{
   unix-dgram({log} flags(store-raw-message));
   unix-dgram({log5424} flags(store-raw-message, syslog-protocol));
-  unix-stream({stream} flags(store-raw-message));
+  unix-stream({stream} flags(store-raw-message, syslog-protocol));
   network(transport("udp") ip("{ip}") port({UDP}) flags(store-raw-message, syslog-protocol));
   network(transport("tcp") ip("{ip}") port({TCP_LF}) flags(store-raw-message, syslog-protocol));
   syslog(transport("tcp") ip("{ip}") port({TCP_OCTET}) flags(store-raw-message));

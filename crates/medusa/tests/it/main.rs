@@ -27,5 +27,6 @@ mod shutdown;
 mod slow_attacks;
 mod streams;
 mod support;
+mod syslog;
 mod tls;
 mod websocket;
