@@ -51,7 +51,7 @@ struct Connection {
 }
 
 impl Numbered {
-    /// Asks for `/n/<connection>/<number>` on so many connections, as fast as the answers come. All must be the same: 200,
+    /// Asks for `/number-<connection>-<number>` on so many connections, as fast as the answers come. All must be the same: 200,
     /// and of one length.
     pub fn start(address: SocketAddr, connections: usize) -> Self {
         Self::start_as(address, 0..connections)
@@ -166,7 +166,7 @@ fn press_on(shared: &Shared, address: SocketAddr, done: &mut Connection) -> io::
 fn send(stream: &mut TcpStream, done: &mut Connection, count: usize) -> io::Result<()> {
     let mut requests = Vec::new();
     for _ in 0..count {
-        write!(requests, "GET /n/{}/{} HTTP/1.1\r\nHost: t\r\n\r\n", done.number, done.sent)?;
+        write!(requests, "GET /number-{}-{} HTTP/1.1\r\nHost: t\r\n\r\n", done.number, done.sent)?;
         done.sent += 1;
     }
     stream.write_all(&requests)

@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// What stands before the number of the connection.
-const PREFIX: &str = "/n/";
+/// What stands before the number of the connection. Neither it nor what follows is escaped in any log, as `/` is in the JSON
+/// of some.
+const PREFIX: &str = "number-";
 
 /// The requests seen in some text, line by line.
 #[derive(Debug, Default)]
@@ -90,7 +91,7 @@ impl Tally {
 /// The connection and the number of the first numbered request in a line.
 fn named_in(line: &str) -> Option<(usize, usize)> {
     let (_, rest) = line.split_once(PREFIX)?;
-    let (connection, rest) = rest.split_once('/')?;
+    let (connection, rest) = rest.split_once('-')?;
     let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
     Some((connection.parse().ok()?, rest[..end].parse().ok()?))
 }
@@ -104,8 +105,15 @@ mod tests {
     #[test]
     fn each_is_seen_once_or_more_or_late() {
         let mut tally = Tally::new();
-        for line in ["\"GET /n/0/0 HTTP/1.1\"", "/n/0/2 ", "/n/1/0", "/n/0/1?x", "/n/0/2", "/n/x/1", "lost 7"]
-        {
+        for line in [
+            "\"GET /number-0-0 HTTP/1.1\"",
+            "/number-0-2 ",
+            "/number-1-0",
+            "/number-0-1?x",
+            "/number-0-2",
+            "/number-x-1",
+            "lost 7",
+        ] {
             tally.note(line);
         }
         assert_eq!((tally.distinct(), tally.repeated(), tally.disordered()), (4, 1, 1));
@@ -117,11 +125,11 @@ mod tests {
     fn a_file_is_read_line_by_line_as_it_grows() {
         let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
         let (mut tally, mut lines) = (Tally::new(), Vec::new());
-        for (part, whole) in [("/n/0/0 x\n/n/0/", 1), ("1 y\n", 2), ("/n/0/2", 2)] {
+        for (part, whole) in [("/number-0-0 x\n/number-0-", 1), ("1 y\n", 2), ("/number-0-2", 2)] {
             file.write_all(part.as_bytes()).expect("written");
             tally.read(file.path(), |line| lines.push(line.to_owned()));
             assert_eq!((tally.distinct(), lines.len()), (whole, usize::try_from(whole).expect("small")));
         }
-        assert_eq!(lines[1], "/n/0/1 y");
+        assert_eq!(lines[1], "/number-0-1 y");
     }
 }

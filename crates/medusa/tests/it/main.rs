@@ -18,6 +18,8 @@ mod listeners;
 mod live;
 mod log;
 mod log_loss;
+mod log_restart;
+mod log_stall;
 mod malformed;
 mod pauses;
 mod proxies;
