@@ -278,3 +278,37 @@ fn a_log_server_with_a_certificate_of_somebody_else_is_told_nothing() {
     log.wait_for_text("/told");
     assert!(log.messages().iter().all(|message| !message.text.contains("/untold")));
 }
+
+#[test]
+fn what_is_too_long_for_a_datagram_is_cut_and_said_so() {
+    for kind in Kind::ALL {
+        let log = LogServer::start(kind);
+        let ways = ways(&log);
+        let site = logging(&ways, "");
+        let server = start(&site);
+        // Two bytes a letter, so that a cut may fall into one.
+        let agent = "\u{e9}".repeat(3_000);
+        let answer = server
+            .send(format!("GET / HTTP/1.1\r\nHost: t\r\nUser-Agent: {agent}\r\nConnection: close\r\n\r\n"));
+        assert_eq!(answer.status, 200);
+        let messages = log.wait_for(ways.len());
+        let line = site.read("access.log");
+        let line = line.trim_end();
+        assert!(line.len() > 6_000, "{line}");
+        for (Way { name, target, .. }, sink) in ways.iter().zip(server.parts("log.syslog")) {
+            let text = &of(&messages, name)[0].text;
+            let cut = target.starts_with("udp:");
+            assert_eq!(text == line, !cut, "{kind:?} {name}: {text}");
+            if cut {
+                assert!(line.starts_with(text.as_str()), "{kind:?} {name}: {text}");
+                let length = of(&messages, name)[0].raw.len();
+                assert!((1_000..=2_048).contains(&length), "{kind:?} {name}: {length} bytes");
+            }
+            assert_eq!(
+                sink["truncated"].as_u64().unwrap_or_default(),
+                u64::from(cut),
+                "{kind:?} {name}: {sink}"
+            );
+        }
+    }
+}
