@@ -26,6 +26,8 @@ pub(crate) struct Queue {
     work: Condvar,
     /// Signalled when the writer has settled an item.
     settled: Condvar,
+    /// Signalled when there is room again, if a worker waits for it.
+    room: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +38,12 @@ struct State {
     done: u64,
     nudged: bool,
     closed: bool,
+    /// Whether the writer waits for work. Nobody else is told of it: waking nobody costs a system call, too.
+    idle: bool,
+    /// Workers that wait for room.
+    blocked: usize,
+    /// Whether the last wait for room was in vain; until there has been room, nobody waits again.
+    in_vain: bool,
     accounts: Accounts,
 }
 
@@ -83,14 +91,28 @@ impl Queue {
 
     /// As [`new`](Self::new), however low the limits.
     pub(crate) fn with_limits(options: QueueOptions) -> Self {
-        Self { options, state: Mutex::default(), work: Condvar::new(), settled: Condvar::new() }
+        Self {
+            options,
+            state: Mutex::default(),
+            work: Condvar::new(),
+            settled: Condvar::new(),
+            room: Condvar::new(),
+        }
     }
 
-    /// Queues `batch`, or counts its records as lost if there is no room.
+    /// Queues `batch`. If there is no room, somebody's records are lost: whose, is the user's choice.
     pub(crate) fn submit(&self, batch: &Arc<Batch>) {
         let Some(whole) = batch.loss_after(0) else { return };
         let mut state = self.lock();
+        if !state.has_room(&self.options, batch) {
+            match self.options.when_full {
+                WhenFull::Block(time) => state = self.wait_for_room(state, batch, time),
+                WhenFull::DropOld => state.drop_old(&self.options, batch),
+                WhenFull::DropNew | WhenFull::Spill(_) => {}
+            }
+        }
         if state.has_room(&self.options, batch) {
+            state.in_vain = false;
             state.accounts.pending += whole.records;
             state.accounts.pending_bytes += batch.footprint();
             state.push(Item::Batch(Arc::clone(batch), Instant::now()));
@@ -101,8 +123,33 @@ impl Queue {
                 _ => state.push(Item::Lost(whole)),
             }
         }
+        let idle = state.idle;
         drop(state);
-        self.work.notify_one();
+        if idle {
+            self.work.notify_one();
+        }
+    }
+
+    /// Waits until `batch` fits, for `time` at most. Not at all if the last who waited did so in vain: a target that is
+    /// gone holds up each worker once, not every request.
+    fn wait_for_room<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        batch: &Batch,
+        time: Duration,
+    ) -> MutexGuard<'a, State> {
+        if state.in_vain || state.closed {
+            return state;
+        }
+        state.blocked += 1;
+        let full =
+            |state: &mut State| !state.has_room(&self.options, batch) && !state.in_vain && !state.closed;
+        let time = time.min(WhenFull::MAX_BLOCK);
+        let waited = self.room.wait_timeout_while(state, time, full);
+        let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.blocked -= 1;
+        state.in_vain |= waited.timed_out();
+        state
     }
 
     /// Waits until all that is queued now is settled, or until `deadline`.
@@ -130,6 +177,7 @@ impl Queue {
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.work.notify_one();
+        self.room.notify_all();
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -162,11 +210,16 @@ impl Queue {
                 None if state.closed => return Work::End,
                 None => {}
             }
+            state.idle = true;
             state = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
                 None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(Duration::ZERO) => return Work::Nudge,
+                Some(Duration::ZERO) => {
+                    state.idle = false;
+                    return Work::Nudge;
+                }
                 Some(left) => self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
             };
+            state.idle = false;
         }
     }
 
@@ -198,6 +251,8 @@ impl Queue {
             .field("written", accounts.written)
             .field("bytes", Value::Bytes(accounts.bytes))
             .field("lost", accounts.lost)
+            .maybe("resent", (accounts.resent > 0).then_some(accounts.resent))
+            .field("when_full", self.options.when_full.to_string())
             .field("failing", accounts.failing)
             .maybe("last_error", accounts.last_error)
     }
@@ -221,8 +276,12 @@ impl Queue {
         state.accounts.written += written;
         state.accounts.lost += all - written;
         state.done += 1;
+        let blocked = state.blocked > 0;
         drop(state);
         self.settled.notify_all();
+        if blocked {
+            self.room.notify_all();
+        }
     }
 
     /// For the writer: the loss it was given is written, or kept in mind.
@@ -259,6 +318,37 @@ impl State {
         self.queued += 1;
     }
 
+    /// Loses the oldest that wait until `batch` fits, or nothing waits. What they were is told where they stood: ahead of
+    /// all that is left. What the writer holds is not touched.
+    fn drop_old(&mut self, limits: &QueueOptions, batch: &Batch) {
+        let mut lost: Option<Loss> = None;
+        let mut items = 0;
+        while !self.has_room(limits, batch) {
+            let Some(oldest) = self.items.pop_front() else { break };
+            let loss = match oldest {
+                Item::Lost(loss) => Some(loss),
+                Item::Batch(old, _) => {
+                    self.accounts.pending -= old.len() as u64;
+                    self.accounts.pending_bytes -= old.footprint();
+                    self.accounts.lost += old.len() as u64;
+                    old.loss_after(0)
+                }
+            };
+            lost = lost.into_iter().chain(loss).reduce(Loss::merge);
+            items += 1;
+        }
+        if let Some(Item::Lost(next)) = self.items.front_mut()
+            && let Some(lost) = lost.take()
+        {
+            *next = next.merge(lost);
+            items += 1;
+        } else if let Some(lost) = lost {
+            self.items.push_front(Item::Lost(lost));
+        }
+        // All of these have become one.
+        self.done += u64::saturating_sub(items, 1);
+    }
+
     /// A batch is taken only if both limits hold afterwards, or if nothing else is pending.
     fn has_room(&self, limits: &QueueOptions, batch: &Batch) -> bool {
         let Accounts { pending, pending_bytes, .. } = self.accounts;
@@ -269,115 +359,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::batch::tests::{batch, first_target};
-    use medusa_proto::access::Timestamp;
-
-    fn queue(records: usize, bytes: usize) -> Queue {
-        Queue::with_limits(QueueOptions { records, bytes, ..QueueOptions::default() })
-    }
-
-    fn take(queue: &Queue) -> Arc<Batch> {
-        match queue.next() {
-            Work::Batch(batch, _) => batch,
-            other => panic!("a batch, not {other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_full_queue_drops_counts_and_marks_the_place() {
-        let queue = queue(4, usize::MAX);
-        queue.submit(&batch(["a", "b"]));
-        queue.submit(&batch(["c", "d"]));
-        queue.submit(&batch(["e"]));
-        queue.submit(&batch(["f", "g"]));
-        let first = take(&queue);
-        queue.settle(&first, 2);
-        queue.submit(&batch(["h"]));
-
-        assert_eq!(take(&queue).len(), 2);
-        let at = |second: i64| Timestamp::from_micros(second * 1_000_000);
-        let Work::Lost(loss) = queue.next() else { panic!("the loss stands where it happened") };
-        assert_eq!(loss, Loss { records: 3, from: at(0), to: at(1) });
-        assert_eq!(first_target(&take(&queue)), "h");
-
-        let accounts = queue.accounts();
-        assert_eq!((accounts.pending, accounts.written, accounts.lost), (3, 2, 3));
-    }
-
-    #[test]
-    fn what_the_writer_holds_counts_against_the_limit() {
-        let one = batch(["a"]);
-        let queue = queue(usize::MAX, one.footprint());
-        queue.submit(&one);
-        let held = take(&queue);
-        queue.submit(&one);
-        assert_eq!(queue.accounts().lost, 1, "by bytes");
-        queue.settle(&held, 1);
-        queue.submit(&one);
-        assert_eq!(queue.accounts().pending, 1);
-    }
-
-    #[test]
-    fn a_batch_beyond_the_limit_is_taken_by_an_idle_queue() {
-        let queue = queue(1, 1);
-        queue.submit(&batch(["a", "b", "c"]));
-        assert_eq!(queue.accounts().pending, 3);
-        queue.submit(&batch(Vec::<&str>::new()));
-        assert_eq!(queue.accounts().lost, 0, "an empty batch is nothing");
-    }
-
-    #[test]
-    fn flush_waits_for_what_is_in_hand_and_tells_what_is_left() {
-        let queue = queue(10, usize::MAX);
-        queue.submit(&batch(["a"]));
-        queue.submit(&batch(["b", "c"]));
-        assert_eq!(queue.flush(Instant::now()), Flushed { left: 3 });
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                for _ in 0..2 {
-                    let held = loop {
-                        if let Work::Batch(batch, _) = queue.next() {
-                            break batch;
-                        }
-                    };
-                    queue.settle(&held, held.len());
-                }
-            });
-            let flushed = queue.flush(Instant::now() + Duration::from_mins(1));
-            assert!(flushed.is_complete());
-            assert_eq!(queue.accounts().written, 3);
-        });
-    }
-
-    #[test]
-    fn what_may_not_have_arrived_comes_again_in_order() {
-        let queue = queue(10, usize::MAX);
-        for targets in [["a", "b"], ["c", "d"], ["e", "f"]] {
-            queue.submit(&batch(targets));
-        }
-        let (first, second) = (take(&queue), take(&queue));
-        queue.settle(&first, 2);
-        queue.put_back(vec![first], Some(second));
-        let again: Vec<_> = (0..3).map(|_| take(&queue)).collect();
-        assert_eq!(again.iter().map(|batch| first_target(batch)).collect::<Vec<_>>(), ["a", "c", "e"]);
-        assert!(!queue.flush(Instant::now()).is_complete());
-        for batch in again {
-            queue.settle(&batch, 2);
-        }
-        assert!(queue.flush(Instant::now()).is_complete());
-        let accounts = queue.accounts();
-        assert_eq!((accounts.pending, accounts.written, accounts.resent), (0, 6, 2));
-    }
-
-    #[test]
-    fn a_closed_queue_is_emptied_first() {
-        let queue = queue(10, usize::MAX);
-        queue.submit(&batch(["a"]));
-        queue.close();
-        assert_eq!(take(&queue).len(), 1);
-        assert!(matches!(queue.next(), Work::End));
-        queue.pause(Duration::from_hours(1)); // returns at once
-    }
-}
+mod tests;

@@ -6,8 +6,8 @@
 
 /// Appends `value` as it stands between the quotes of a text format: `\"`, `\\`, and `\xHH` for each byte of a hidden
 /// character or of what is not UTF-8. Readable UTF-8 is kept. No two values give the same text.
-pub(super) fn text(value: &[u8], out: &mut Vec<u8>) {
-    let rest = copy_plain(value, out);
+pub(crate) fn text(value: &[u8], out: &mut Vec<u8>) {
+    let rest = copy_while(is_plain, value, out);
     if !rest.is_empty() {
         text_slow(rest, text_char, out);
     }
@@ -16,13 +16,26 @@ pub(super) fn text(value: &[u8], out: &mut Vec<u8>) {
 /// As [`text`], for a column that has no quotes: a space would start the next column, so it is escaped too.
 ///
 /// Apache leaves it alone, and with it lets a user name add columns of its own.
-pub(super) fn word(value: &[u8], out: &mut Vec<u8>) {
-    text_slow(value, word_char, out);
+pub(crate) fn word(value: &[u8], out: &mut Vec<u8>) {
+    let rest = copy_while(|byte| is_plain(byte) && byte != b' ', value, out);
+    if !rest.is_empty() {
+        text_slow(rest, word_char, out);
+    }
+}
+
+/// Appends `value` as it stands between the quotes of a parameter of structured data
+/// ([RFC 5424 §6.3.3](https://www.rfc-editor.org/rfc/rfc5424#section-6.3.3)): `\"`, `\\`, `\]`, and `\xHH` as in [`text`],
+/// which a receiver reads as those four characters.
+pub(crate) fn param(value: &[u8], out: &mut Vec<u8>) {
+    let rest = copy_while(|byte| is_plain(byte) && byte != b']', value, out);
+    if !rest.is_empty() {
+        text_slow(rest, param_char, out);
+    }
 }
 
 /// Appends `value` as it stands between the quotes of a JSON string. What is not UTF-8 becomes U+FFFD.
-pub(super) fn json(value: &[u8], out: &mut Vec<u8>) {
-    let rest = copy_plain(value, out);
+pub(crate) fn json(value: &[u8], out: &mut Vec<u8>) {
+    let rest = copy_while(is_plain, value, out);
     for chunk in rest.utf8_chunks() {
         for c in chunk.valid().chars() {
             json_char(c, out);
@@ -34,20 +47,22 @@ pub(super) fn json(value: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Copies the longest plain beginning of `value` and returns what is left.
-fn copy_plain<'a>(value: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
-    let (plain, rest) = value.split_at_checked(plain_length(value)).unwrap_or((&[], value));
+#[inline]
+fn copy_while<'a>(plain: impl Fn(u8) -> bool, value: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
+    let (plain, rest) = value.split_at_checked(plain_length(plain, value)).unwrap_or((&[], value));
     out.extend_from_slice(plain);
     rest
 }
 
 /// How many bytes at the start of `value` need no escaping.
-fn plain_length(value: &[u8]) -> usize {
+#[inline]
+fn plain_length(plain: impl Fn(u8) -> bool, value: &[u8]) -> usize {
     let (blocks, _) = value.as_chunks::<16>();
     // Without an early exit inside a block, the compiler tests all 16 bytes at once.
     let whole =
-        blocks.iter().take_while(|block| block.iter().fold(true, |all, &b| all & is_plain(b))).count() * 16;
+        blocks.iter().take_while(|block| block.iter().fold(true, |all, &b| all & plain(b))).count() * 16;
     let rest = value.get(whole..).unwrap_or_default();
-    whole + rest.iter().take_while(|&&b| is_plain(b)).count()
+    whole + rest.iter().take_while(|&&b| plain(b)).count()
 }
 
 const fn is_plain(byte: u8) -> bool {
@@ -81,6 +96,13 @@ fn text_char(c: char, out: &mut Vec<u8>) {
 fn word_char(c: char, out: &mut Vec<u8>) {
     match c {
         ' ' => push_hex_byte(b' ', out),
+        c => text_char(c, out),
+    }
+}
+
+fn param_char(c: char, out: &mut Vec<u8>) {
+    match c {
+        ']' => out.extend_from_slice(br"\]"),
         c => text_char(c, out),
     }
 }
@@ -158,6 +180,11 @@ mod tests {
     }
 
     #[test]
+    fn a_parameter_escapes_the_bracket() {
+        assert_eq!(run(param, b"a\"]\\ \n"), r#"a\"\]\\ \x0a"#);
+    }
+
+    #[test]
     fn json_escapes_with_u_and_replaces_what_is_not_utf8() {
         assert_eq!(run(json, b"a\n\"\\\x1f"), r#"a\u000a\"\\\u001f"#);
         assert_eq!(run(json, b"ok \xff\xfe"), "ok \u{fffd}\u{fffd}");
@@ -187,7 +214,7 @@ mod tests {
     proptest! {
         #[test]
         fn text_can_be_read_back_and_hides_nothing(value: Vec<u8>) {
-            for escape in [text, word] {
+            for escape in [text, word, param] {
                 let escaped = run(escape, &value);
                 prop_assert!(!escaped.chars().any(is_hidden));
                 prop_assert_eq!(unescape(&escaped), value.clone());

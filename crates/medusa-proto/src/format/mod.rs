@@ -7,12 +7,12 @@
 //! An [`Encoder`] allocates nothing per line and keeps the text of the current second, since neighbouring records share
 //! it. It is what a writer thread owns, one per file.
 
-mod addr;
-mod escape;
+pub(crate) mod addr;
+pub(crate) mod escape;
 mod event;
 mod json;
 mod text;
-mod time;
+pub(crate) mod time;
 
 use std::str::FromStr;
 
@@ -127,7 +127,7 @@ fn variable_length(record: &Record<'_>) -> usize {
 }
 
 /// Appends `number` in decimal.
-fn decimal(number: impl itoa::Integer, out: &mut Vec<u8>) {
+pub(crate) fn decimal(number: impl itoa::Integer, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 

@@ -13,14 +13,14 @@ const MONTHS: [&[u8; 3]; 12] =
 
 /// The text of the last second asked for. Records come in order, so most ask for the same one again.
 #[derive(Debug)]
-pub(super) struct Stamp {
+pub(crate) struct Stamp {
     /// Second and UTC offset that `text` shows.
     shown: Option<(i64, i32)>,
     text: Vec<u8>,
 }
 
 impl Stamp {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { shown: None, text: Vec::new() }
     }
 
@@ -32,8 +32,21 @@ impl Stamp {
     }
 
     /// UTC to the second, as [RFC 3339](https://www.rfc-editor.org/rfc/rfc3339) begins: `2000-10-10T20:55:36`.
-    pub(super) fn rfc3339(&mut self, time: Timestamp) -> &[u8] {
+    pub(crate) fn rfc3339(&mut self, time: Timestamp) -> &[u8] {
         self.show(time.seconds(), 0, |second, _, out| write_rfc3339(second, out))
+    }
+
+    /// Local time to the second, as [`rfc3339`](Self::rfc3339); the fraction and [`offset`] are to follow.
+    pub(crate) fn rfc3339_local(&mut self, time: Timestamp, utc_offset: i32) -> &[u8] {
+        self.show(time.seconds(), utc_offset, |second, offset, out| {
+            write_rfc3339(local_second(second, whole_minutes(offset)), out);
+        })
+    }
+
+    /// Local time without a year, as [RFC 3164 §4.1.2](https://www.rfc-editor.org/rfc/rfc3164#section-4.1.2) has it:
+    /// `Oct 10 13:55:36`, and `Oct  1` for the first of a month.
+    pub(crate) fn bsd(&mut self, time: Timestamp, utc_offset: i32) -> &[u8] {
+        self.show(time.seconds(), utc_offset, write_bsd)
     }
 
     fn show(&mut self, second: i64, utc_offset: i32, write: fn(i64, i32, &mut Vec<u8>)) -> &[u8] {
@@ -47,19 +60,54 @@ impl Stamp {
 }
 
 fn write_clf(second: i64, utc_offset: i32, out: &mut Vec<u8>) {
-    let offset = utc_offset.clamp(-86_399, 86_399);
-    let local = Civil::at(second.saturating_add(i64::from(offset)));
+    let local = Civil::at(local_second(second, utc_offset));
     two_digits(local.day, out);
     out.push(b'/');
-    out.extend_from_slice(MONTHS.get(local.month as usize - 1).copied().unwrap_or(b"???"));
+    out.extend_from_slice(local.month_name());
     out.push(b'/');
     four_digits(local.year, out);
     out.push(b':');
     local.time_of_day(out);
-    out.extend_from_slice(if offset < 0 { b" -" } else { b" +" });
+    out.push(b' ');
+    offset(utc_offset, b"", out);
+}
+
+fn write_bsd(second: i64, utc_offset: i32, out: &mut Vec<u8>) {
+    let local = Civil::at(local_second(second, utc_offset));
+    out.extend_from_slice(local.month_name());
+    out.push(b' ');
+    out.push(if local.day < 10 { b' ' } else { b'0' + (local.day / 10) as u8 });
+    out.push(b'0' + (local.day % 10) as u8);
+    out.push(b' ');
+    local.time_of_day(out);
+}
+
+/// `+0545`, or with `between` the hours and the minutes. Less than a minute is left out.
+pub(crate) fn offset(utc_offset: i32, between: &[u8], out: &mut Vec<u8>) {
+    let offset = within_a_day(utc_offset);
+    out.push(if offset < 0 { b'-' } else { b'+' });
     let minutes = offset.unsigned_abs() / 60;
     two_digits(minutes / 60, out);
+    out.extend_from_slice(between);
     two_digits(minutes % 60, out);
+}
+
+fn local_second(second: i64, utc_offset: i32) -> i64 {
+    second.saturating_add(i64::from(within_a_day(utc_offset)))
+}
+
+const fn within_a_day(utc_offset: i32) -> i32 {
+    match utc_offset {
+        ..-86_399 => -86_399,
+        86_400.. => 86_399,
+        offset => offset,
+    }
+}
+
+/// What of an offset can be written, so that time and offset together stay the same instant: the zones of the 19th
+/// century had seconds.
+const fn whole_minutes(utc_offset: i32) -> i32 {
+    utc_offset - utc_offset % 60
 }
 
 fn write_rfc3339(second: i64, out: &mut Vec<u8>) {
@@ -105,6 +153,10 @@ impl Civil {
         }
     }
 
+    fn month_name(&self) -> &'static [u8; 3] {
+        MONTHS.get(self.month as usize - 1).copied().unwrap_or(b"???")
+    }
+
     /// `13:55:36`
     fn time_of_day(&self, out: &mut Vec<u8>) {
         two_digits(self.second / 3600, out);
@@ -125,7 +177,7 @@ fn four_digits(n: u32, out: &mut Vec<u8>) {
 }
 
 /// `.123456`
-pub(super) fn micros(subsec_micros: u32, out: &mut Vec<u8>) {
+pub(crate) fn micros(subsec_micros: u32, out: &mut Vec<u8>) {
     out.push(b'.');
     two_digits(subsec_micros / 10_000, out);
     two_digits(subsec_micros / 100 % 100, out);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use medusa_log::{FileSink, Options as FileOptions, Sink, Target};
 use mlua::{Lua, Table, Value};
 
-use super::{SinkValue, format};
+use super::{SinkValue, format, full};
 use crate::bindings::options::Options;
 use crate::bindings::{Reach, fail};
 use crate::reference::{self, Class, Item};
@@ -23,13 +23,15 @@ pub(crate) const DOCS: Item = Item {
 pub(crate) const OPTIONS: Class = Class {
     name: "LogFileOptions",
     doc: "What `medusa.log.file` takes.",
-    fields: &[Item {
-        path: "format",
-        signature: "\"combined\" | \"common\" | \"json\" | nil",
-        reach: reference::Reach::Main,
-        doc: "How a record is written: Apache's Combined (the default) or Common Log Format, or JSON with ECS field names.",
-    }],
+    fields: &[FORMAT, full::WHEN_FULL, full::QUEUE, full::QUEUE_BYTES, full::SPILL_BYTES],
     methods: &[],
+};
+
+const FORMAT: Item = Item {
+    path: "format",
+    signature: "\"combined\" | \"common\" | \"json\" | nil",
+    reach: reference::Reach::Main,
+    doc: "How a record is written: Apache's Combined (the default) or Common Log Format, or JSON with ECS field names.",
 };
 
 pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {
@@ -44,6 +46,7 @@ fn file(lua: &Lua, (path, options): (String, Value)) -> mlua::Result<SinkValue> 
     if let Some(format) = format(lua, &mut given, FUNCTION, "format")? {
         options.format = format;
     }
+    options.queue = full::queue_options(lua, &mut given, FUNCTION, &reach.path(&path).to_string_lossy())?;
     given.finish()?;
     let target = match path.as_str() {
         "" => return Err(fail(lua, format!("{FUNCTION}: the path is empty; \"-\" is standard output"))),

@@ -3,6 +3,7 @@
 //! A module here is one sink. Each has the same shape: `DOCS`, its options as a class of the reference, and an `install`.
 
 mod file;
+mod full;
 mod multi;
 
 use std::sync::Arc;
