@@ -111,7 +111,9 @@ impl Sink for FileSink {
     fn prepare(&self) -> Result<(), SinkError> {
         let mut started = self.started();
         if !*started {
-            self.start(open::open(&self.target)?)?;
+            let opened = open::open(&self.target)?;
+            self.queue.prepare()?;
+            self.start(opened)?;
             *started = true;
         }
         Ok(())

@@ -55,7 +55,7 @@ fn what_is_queued_before_prepare_is_written_after_it() {
     let path = dir.path().join("access.log");
     let sink = sink(&path);
     sink.submit(&batch(["/1"]));
-    assert_eq!(sink.flush(Instant::now() + Duration::from_hours(1)), Flushed { left: 1 });
+    assert_eq!(sink.flush(Instant::now() + Duration::from_hours(1)), Flushed { left: 1, spilled: 0 });
     sink.prepare().expect("a file");
     flush(&sink);
     assert_eq!(targets(&path), ["/1"]);

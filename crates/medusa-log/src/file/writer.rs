@@ -93,8 +93,8 @@ impl<W: Write> Writer<W> {
             if self.queue.is_closed() || since.elapsed() >= self.patience {
                 self.give_up(begin, body);
                 let written = self.pending.lines_after(body);
-                self.remember(batch.loss_after(written));
-                return self.queue.settle(batch, written);
+                let loss = self.queue.give_up(batch, written);
+                return self.remember(loss);
             }
             self.queue.pause(RETRY);
             self.take_fresh();

@@ -63,7 +63,7 @@ fn flush_waits_for_what_is_in_hand_and_tells_what_is_left() {
     let queue = queue(10, usize::MAX);
     queue.submit(&batch(["a"]));
     queue.submit(&batch(["b", "c"]));
-    assert_eq!(queue.flush(Instant::now()), Flushed { left: 3 });
+    assert_eq!(queue.flush(Instant::now()), Flushed { left: 3, spilled: 0 });
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for _ in 0..2 {

@@ -74,7 +74,9 @@ mod tests {
     fn addresses_need_no_name_server_and_names_are_found() {
         assert_eq!(resolve("192.0.2.1").expect("an address"), ["192.0.2.1:514".parse().expect("an address")]);
         assert_eq!(resolve("::1").expect("an address"), ["[::1]:514".parse().expect("an address")]);
-        assert!(resolve("localhost").expect("every system has one").iter().all(|addr| addr.ip().is_loopback()));
+        assert!(
+            resolve("localhost").expect("every system has one").iter().all(|addr| addr.ip().is_loopback())
+        );
         resolve("no-such-name.invalid").expect_err("RFC 6761 says so");
     }
 

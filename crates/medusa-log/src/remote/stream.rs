@@ -30,9 +30,16 @@ impl Stream {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
-                        return Err(io::Error::new(ErrorKind::TimedOut, "the TLS handshake has taken too long"));
+                        return Err(io::Error::new(
+                            ErrorKind::TimedOut,
+                            "the TLS handshake has taken too long",
+                        ));
                     }
-                    if tls.wants_write() { wire.wait_writable(left)? } else { wire.wait_readable(left)? };
+                    if tls.wants_write() {
+                        wire.wait_writable(left)?
+                    } else {
+                        wire.wait_readable(left)?
+                    };
                 }
                 Err(error) => return Err(error),
             }
@@ -57,6 +64,10 @@ impl Stream {
                     other => other?,
                 },
                 Some(tls) => {
+                    // First what it has already: without room it would take nothing.
+                    if !push(tls, &mut self.wire)? {
+                        return Ok((taken, false));
+                    }
                     let count = tls.writer().write(rest)?;
                     if !push(tls, &mut self.wire)? {
                         return Ok((taken + count, false));
@@ -84,7 +95,8 @@ impl Stream {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
             }
-            let state = tls.process_new_packets().map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+            let state =
+                tls.process_new_packets().map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
             if state.peer_has_closed() {
                 return Err(closed());
             }

@@ -58,16 +58,22 @@ impl DefaultPorts {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadTarget {
     /// It is of no kind we know.
-    #[error("unknown target {0:?}: use tcp://host:port, tls://host:port, udp://host:port, unix:/path or unixgram:/path")]
+    #[error(
+        "unknown target {0:?}: use tcp://host:port, tls://host:port, udp://host:port, unix:/path or unixgram:/path"
+    )]
     Scheme(String),
     /// The host is missing or no host.
-    #[error("the target {0:?} names no host: write it as tcp://logs.example:601, an IPv6 address as tcp://[2001:db8::1]:601")]
+    #[error(
+        "the target {0:?} names no host: write it as tcp://logs.example:601, an IPv6 address as tcp://[2001:db8::1]:601"
+    )]
     Host(String),
     /// The port is missing or no port.
     #[error("the target {0:?} needs a port, from 1 to 65535: tcp://logs.example:601")]
     Port(String),
     /// The path is missing, or has no place in a socket address.
-    #[error("the target {0:?} needs the path of a socket, of at most {MAX_PATH} bytes: unix:/run/collector.sock")]
+    #[error(
+        "the target {0:?} needs the path of a socket, of at most {MAX_PATH} bytes: unix:/run/collector.sock"
+    )]
     Path(String),
 }
 
@@ -157,8 +163,7 @@ impl fmt::Display for Host {
 fn host(text: &str, rest: &str, default: Option<u16>) -> Result<Host, BadTarget> {
     let (name, port) = match rest.strip_prefix('[') {
         Some(bracketed) => {
-            let (name, behind) =
-                bracketed.split_once(']').ok_or_else(|| BadTarget::Host(text.to_owned()))?;
+            let (name, behind) = bracketed.split_once(']').ok_or_else(|| BadTarget::Host(text.to_owned()))?;
             if !matches!(name.parse(), Ok(IpAddr::V6(_))) {
                 return Err(BadTarget::Host(text.to_owned()));
             }
@@ -221,10 +226,19 @@ mod tests {
         for text in ["", "logs.example", "http://x:1", "tcp:x:1", "TCP://x:1", "unixpath:/x"] {
             assert_eq!(parse(text), Err(BadTarget::Scheme(text.to_owned())));
         }
-        for text in ["tcp://", "tcp://:5", "tcp://a b:5", "tcp://u@x:5", "tcp://[::1", "tcp://[x]:5", "tcp://a/:5"] {
+        for text in [
+            "tcp://",
+            "tcp://:5",
+            "tcp://::1:5",
+            "tcp://a b:5",
+            "tcp://u@x:5",
+            "tcp://[::1",
+            "tcp://[x]:5",
+            "tcp://a/:5",
+        ] {
             assert_eq!(parse(text), Err(BadTarget::Host(text.to_owned())));
         }
-        for text in ["tcp://x", "tcp://x:", "tcp://x:0", "tcp://x:65536", "tcp://x:601/", "tcp://::1:5", "tcp://[::1]5"] {
+        for text in ["tcp://x", "tcp://x:", "tcp://x:0", "tcp://x:65536", "tcp://x:601/", "tcp://[::1]5"] {
             assert_eq!(parse(text), Err(BadTarget::Port(text.to_owned())));
         }
         let long = format!("unix:/{}", "x".repeat(MAX_PATH));

@@ -23,6 +23,41 @@ pub(crate) fn word(value: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// As [`text`], and escapes `end` as well: the character by which a reader finds where the value ends.
+pub(crate) fn until(value: &[u8], end: Option<char>, out: &mut Vec<u8>) {
+    let byte = end.and_then(|end| u8::try_from(end).ok()).unwrap_or(0); // zero is never plain
+    let rest = copy_while(|b| is_plain(b) && b != byte, value, out);
+    if rest.is_empty() {
+        return;
+    }
+    let each = |c, out: &mut Vec<u8>| {
+        if Some(c) == end && c != '"' { push_hex_char(c, out) } else { text_char(c, out) }
+    };
+    text_slow(rest, each, out);
+}
+
+/// Appends `value` as a value of logfmt, with quotes if it needs them.
+pub(crate) fn logfmt(value: &[u8], out: &mut Vec<u8>) {
+    if plain_length(is_bare, value) == value.len() && value != b"null" || is_bare_unicode(value) {
+        out.extend_from_slice(value);
+    } else {
+        out.push(b'"');
+        json(value, out);
+        out.push(b'"');
+    }
+}
+
+/// What a value without quotes may have: go-logfmt takes a backslash for a backslash there.
+const fn is_bare(byte: u8) -> bool {
+    matches!(byte, b'!'..=b'~') && byte != b'"' && byte != b'='
+}
+
+/// Whether `value` needs no quotes though not all of it is ASCII.
+fn is_bare_unicode(value: &[u8]) -> bool {
+    let bare = |c: char| u8::try_from(c).map_or(!is_hidden(c) && c != char::REPLACEMENT_CHARACTER, is_bare);
+    !value.is_ascii() && str::from_utf8(value).is_ok_and(|text| text.chars().all(bare))
+}
+
 /// Appends `value` as it stands between the quotes of a parameter of structured data
 /// ([RFC 5424 §6.3.3](https://www.rfc-editor.org/rfc/rfc5424#section-6.3.3)): `\"`, `\\`, `\]`, and `\xHH` as in [`text`],
 /// which a receiver reads as those four characters.
@@ -69,7 +104,7 @@ const fn is_plain(byte: u8) -> bool {
     matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
 }
 
-fn text_slow(value: &[u8], each: fn(char, &mut Vec<u8>), out: &mut Vec<u8>) {
+fn text_slow(value: &[u8], each: impl Fn(char, &mut Vec<u8>), out: &mut Vec<u8>) {
     for chunk in value.utf8_chunks() {
         for c in chunk.valid().chars() {
             each(c, out);
@@ -84,11 +119,7 @@ fn text_char(c: char, out: &mut Vec<u8>) {
     match c {
         '"' => out.extend_from_slice(br#"\""#),
         '\\' => out.extend_from_slice(br"\\"),
-        c if is_hidden(c) => {
-            for &byte in c.encode_utf8(&mut [0; 4]).as_bytes() {
-                push_hex_byte(byte, out);
-            }
-        }
+        c if is_hidden(c) => push_hex_char(c, out),
         c => push_char(c, out),
     }
 }
@@ -124,7 +155,7 @@ fn json_char(c: char, out: &mut Vec<u8>) {
 
 /// Control characters (C0, DEL, C1), line separators, and the marks that reorder the text around them
 /// ([UAX #9](https://www.unicode.org/reports/tr9/)).
-fn is_hidden(c: char) -> bool {
+pub(super) fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(
             c,
@@ -139,6 +170,12 @@ fn is_hidden(c: char) -> bool {
 
 fn push_char(c: char, out: &mut Vec<u8>) {
     out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+}
+
+fn push_hex_char(c: char, out: &mut Vec<u8>) {
+    for &byte in c.encode_utf8(&mut [0; 4]).as_bytes() {
+        push_hex_byte(byte, out);
+    }
 }
 
 fn push_hex_byte(byte: u8, out: &mut Vec<u8>) {

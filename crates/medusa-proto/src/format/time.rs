@@ -60,7 +60,7 @@ impl Stamp {
 }
 
 fn write_clf(second: i64, utc_offset: i32, out: &mut Vec<u8>) {
-    let local = Civil::at(local_second(second, utc_offset));
+    let local = Civil::local(second, utc_offset);
     two_digits(local.day, out);
     out.push(b'/');
     out.extend_from_slice(local.month_name());
@@ -73,11 +73,10 @@ fn write_clf(second: i64, utc_offset: i32, out: &mut Vec<u8>) {
 }
 
 fn write_bsd(second: i64, utc_offset: i32, out: &mut Vec<u8>) {
-    let local = Civil::at(local_second(second, utc_offset));
+    let local = Civil::local(second, utc_offset);
     out.extend_from_slice(local.month_name());
     out.push(b' ');
-    out.push(if local.day < 10 { b' ' } else { b'0' + (local.day / 10) as u8 });
-    out.push(b'0' + (local.day % 10) as u8);
+    padded_day(local.day, out);
     out.push(b' ');
     local.time_of_day(out);
 }
@@ -122,14 +121,17 @@ fn write_rfc3339(second: i64, out: &mut Vec<u8>) {
 }
 
 /// A date of the Gregorian calendar and a time of day.
-struct Civil {
-    year: u32,
+#[derive(Debug)]
+pub(super) struct Civil {
+    pub(super) year: u32,
     /// 1 to 12.
-    month: u32,
+    pub(super) month: u32,
     /// 1 to 31.
-    day: u32,
+    pub(super) day: u32,
     /// Seconds since midnight.
-    second: u32,
+    pub(super) second: u32,
+    /// Days since the epoch.
+    days: u32,
 }
 
 impl Civil {
@@ -150,10 +152,30 @@ impl Civil {
             month: month as u32,
             day: (day_of_year - (153 * month_from_march + 2) / 5 + 1) as u32,
             second: (second % DAY) as u32,
+            days: (second / DAY) as u32,
         }
     }
 
-    fn month_name(&self) -> &'static [u8; 3] {
+    /// The date and time where the clock is `utc_offset` seconds ahead.
+    pub(super) fn local(second: i64, utc_offset: i32) -> Self {
+        Self::at(local_second(second, utc_offset))
+    }
+
+    /// 0 for a Sunday to 6.
+    pub(super) const fn weekday(&self) -> u32 {
+        (self.days + 4) % 7 // the epoch was a Thursday
+    }
+
+    /// 1 to 366.
+    pub(super) fn day_of_year(&self) -> u32 {
+        const BEFORE: [u32; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
+        let leap =
+            self.year.is_multiple_of(4) && (!self.year.is_multiple_of(100) || self.year.is_multiple_of(400));
+        let before = BEFORE.get(self.month as usize - 1).copied().unwrap_or(0);
+        before + u32::from(leap && self.month > 2) + self.day
+    }
+
+    pub(super) fn month_name(&self) -> &'static [u8; 3] {
         MONTHS.get(self.month as usize - 1).copied().unwrap_or(b"???")
     }
 
@@ -167,11 +189,11 @@ impl Civil {
     }
 }
 
-fn two_digits(n: u32, out: &mut Vec<u8>) {
+pub(super) fn two_digits(n: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&[b'0' + (n / 10 % 10) as u8, b'0' + (n % 10) as u8]);
 }
 
-fn four_digits(n: u32, out: &mut Vec<u8>) {
+pub(super) fn four_digits(n: u32, out: &mut Vec<u8>) {
     two_digits(n / 100, out);
     two_digits(n % 100, out);
 }
@@ -179,9 +201,19 @@ fn four_digits(n: u32, out: &mut Vec<u8>) {
 /// `.123456`
 pub(crate) fn micros(subsec_micros: u32, out: &mut Vec<u8>) {
     out.push(b'.');
-    two_digits(subsec_micros / 10_000, out);
-    two_digits(subsec_micros / 100 % 100, out);
-    two_digits(subsec_micros % 100, out);
+    six_digits(subsec_micros, out);
+}
+
+pub(super) fn six_digits(n: u32, out: &mut Vec<u8>) {
+    two_digits(n / 10_000, out);
+    two_digits(n / 100 % 100, out);
+    two_digits(n % 100, out);
+}
+
+/// `10`, ` 1`
+pub(super) fn padded_day(day: u32, out: &mut Vec<u8>) {
+    let tens = if day < 10 { b' ' } else { b'0' + (day / 10) as u8 };
+    out.extend_from_slice(&[tens, b'0' + (day % 10) as u8]);
 }
 
 #[cfg(test)]

@@ -115,10 +115,7 @@ fn start(id: &SdId, out: &mut Vec<u8>) {
 
 fn client(peer: Peer, out: &mut Vec<u8>) {
     name("client", out);
-    match peer {
-        Peer::Ip(ip) => addr::ip(ip, out),
-        Peer::Unix => out.extend_from_slice(b"unix:"),
-    }
+    addr::peer(peer, out);
     out.push(b'"');
 }
 

@@ -5,6 +5,9 @@
 mod file;
 mod full;
 mod multi;
+mod socket;
+mod syslog;
+mod tls;
 
 use std::sync::Arc;
 
@@ -17,10 +20,10 @@ use super::options::Options;
 use crate::reference::{Class, Item};
 
 /// The functions, in the order of the reference.
-pub(crate) const DOCS: &[Item] = &[file::DOCS, multi::DOCS];
+pub(crate) const DOCS: &[Item] = &[file::DOCS, socket::DOCS, syslog::DOCS, multi::DOCS];
 
 /// The classes, in the order of the reference.
-pub(crate) const CLASSES: &[Class] = &[CLASS, file::OPTIONS];
+pub(crate) const CLASSES: &[Class] = &[CLASS, file::OPTIONS, socket::OPTIONS, syslog::OPTIONS, tls::OPTIONS];
 
 const CLASS: Class =
     Class { name: "LogSink", doc: "Where records go: the `log` of a server.", fields: &[], methods: &[] };
@@ -51,6 +54,8 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     let log = lua.create_table()?;
     file::install(lua, &log)?;
     multi::install(lua, &log)?;
+    socket::install(lua, &log)?;
+    syslog::install(lua, &log)?;
     medusa.set("log", log)
 }
 
