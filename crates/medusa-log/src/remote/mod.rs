@@ -217,7 +217,7 @@ impl Sink for RemoteSink {
             let left = self.wait_acknowledged(deadline);
             // A connection that broke meanwhile has put back what had not arrived.
             if left > 0 || self.queue.accounts().pending == 0 {
-                return Flushed { left };
+                return Flushed { left, spilled: 0 };
             }
         }
     }
