@@ -50,7 +50,7 @@ input(type="imtcp" address="{ip}" port="{TLS}" ruleset="received"
     streamDriver.caFile={ca} streamDriver.certFile={cert} streamDriver.keyFile={key})
 action(type="omfile" file={internal})
 "#,
-        directory = file(""),
+        directory = file("."),
         received = file("received"),
         internal = file("internal"),
         log = file("log"),

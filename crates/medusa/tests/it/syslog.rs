@@ -122,7 +122,7 @@ const REQUESTS: [(&[u8], &str); 5] = [
         "warning",
     ),
     (b"GET /?status=500 HTTP/1.1\r\nHost: t\r\nReferer: http://from.example/<13>1\r\n", "err"),
-    (b"GET /a]b HTTP/1.1\r\nHost: t\r\nUser-Agent: tab\there \x1b[31mred\r\n", "info"),
+    (b"GET /a]b%1b HTTP/1.1\r\nHost: t\r\nUser-Agent: tab\there \xc2\x9b31mred\r\n", "info"),
     (b"HEAD /?status=302 HTTP/1.0\r\nUser-Agent: 17 <134>1 - - - - -\r\n", "info"),
 ];
 
@@ -220,7 +220,7 @@ fn structured_data_are_the_fields_of_the_record() {
                 of(&messages, name).iter().map(|message| message.structured_data.as_str()).collect();
             let all = |name| data.iter().map(|data| parameter(data, name)).collect::<Vec<_>>();
             assert_eq!(all("status"), ["200", "404", "500", "200", "302"], "{kind:?} {name}");
-            assert_eq!(all("target")[3], r"/a\]b", "{kind:?} {name}");
+            assert_eq!(all("target")[3], r"/a\]b%1b", "{kind:?} {name}");
             assert_eq!(all("method"), ["GET", "GET", "GET", "GET", "HEAD"], "{kind:?} {name}");
             assert!(all("client").iter().all(|client| *client == "127.0.0.1"), "{kind:?} {name}: {data:?}");
             assert!(data.iter().all(|data| data.starts_with("[medusa@") && data.ends_with(']')), "{data:?}");
@@ -267,11 +267,11 @@ fn a_log_server_with_a_certificate_of_somebody_else_is_told_nothing() {
     let script = Site::script(&site(&other.ca()));
     let server = start(&script);
     assert_eq!(server.get("/untold").status, 200);
-    let sink = wait::until("the sink has tried", || {
-        server.parts("log.syslog").into_iter().find(|sink| sink["failing"] == true)
+    let sink = wait::until("the sink has tried, and the record waits", || {
+        server.parts("log.syslog").into_iter().find(|sink| sink["failing"] == true && sink["queue"] == 1)
     });
     assert!(sink["last_error"].as_str().is_some_and(|error| error.contains("certificate")), "{sink}");
-    assert_eq!((&sink["written"], &sink["queue"]), (&0.into(), &1.into()), "{sink}");
+    assert_eq!(sink["written"], 0, "{sink}");
     script.write("site.luau", site(&log.ca()));
     server.reload();
     assert_eq!(server.get("/told").status, 200);
