@@ -195,6 +195,7 @@ impl Sink for RemoteSink {
             let secured = self.secure()?;
             self.resolve()?;
             self.shared.lock().secured = secured;
+            self.queue.prepare()?;
             self.start()?;
             *started = true;
         }
@@ -217,7 +218,7 @@ impl Sink for RemoteSink {
             let left = self.wait_acknowledged(deadline);
             // A connection that broke meanwhile has put back what had not arrived.
             if left > 0 || self.queue.accounts().pending == 0 {
-                return Flushed { left, spilled: 0 };
+                return Flushed { left, ..flushed };
             }
         }
     }

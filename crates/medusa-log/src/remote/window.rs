@@ -161,7 +161,7 @@ mod tests {
         let (mut window, start) = (window(&[100, 200, 300]), Instant::now());
         window.acknowledged(250, start);
         assert_eq!((window.is_acknowledged(), window.unacknowledged()), (false, 1));
-        window.acknowledged(250, start + GRACE - Duration::from_millis(1));
+        window.acknowledged(250, start + GRACE.mul_f64(0.999));
         assert_eq!(window.sent.len(), 3, "acknowledged, but not for long");
         window.acknowledged(250, start + GRACE);
         assert_eq!(left(&mut window), ["300"]);

@@ -416,18 +416,14 @@ impl Writer {
         true
     }
 
-    /// What could not be sent is lost.
+    /// What could not be sent is lost, unless the queue keeps it on disk.
     fn give_up(mut self) {
         if let Some(Hand { batch, sent }) = self.hand.take() {
-            self.settle(&batch, sent);
-            self.loss = self.loss.into_iter().chain(batch.loss_after(sent)).reduce(Loss::merge);
+            self.abandon(&batch, sent);
         }
         loop {
             match self.queue.next() {
-                Work::Batch(batch, _) => {
-                    self.queue.settle(&batch, 0);
-                    self.loss = self.loss.into_iter().chain(batch.loss_after(0)).reduce(Loss::merge);
-                }
+                Work::Batch(batch, _) => self.abandon(&batch, 0),
                 Work::Lost(loss) => {
                     self.remember(loss);
                     self.queue.settle_loss();
@@ -437,6 +433,14 @@ impl Writer {
             }
         }
         self.tell_unsaid();
+    }
+
+    fn abandon(&mut self, batch: &Batch, sent: usize) {
+        if !batch.is_empty()
+            && let Some(loss) = self.queue.give_up(batch, sent)
+        {
+            self.remember(loss);
+        }
     }
 
     fn tell_unsaid(self) {
