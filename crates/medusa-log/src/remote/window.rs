@@ -46,10 +46,21 @@ struct Sent {
     taken: Option<Instant>,
 }
 
+/// What is sent at once.
 #[derive(Debug)]
-enum What {
+pub(super) enum What {
     Batch(Arc<Batch>),
+    /// What is to be told of records that are missing.
     Loss(Loss),
+}
+
+impl What {
+    pub(super) const fn batch(&self) -> Option<&Arc<Batch>> {
+        match self {
+            Self::Batch(batch) => Some(batch),
+            Self::Loss(_) => None,
+        }
+    }
 }
 
 /// What has to be sent again.
@@ -68,16 +79,10 @@ impl Window {
         self.sent.is_empty()
     }
 
-    /// A batch was sent; the connection has taken `end` bytes by now.
-    pub(super) fn push(&mut self, batch: Arc<Batch>, end: u64) {
-        self.memory += batch.footprint();
-        self.sent.push_back(Sent { what: What::Batch(batch), end, taken: None });
-        self.shrink();
-    }
-
-    /// The stream was told of a loss.
-    pub(super) fn push_loss(&mut self, loss: Loss, end: u64) {
-        self.sent.push_back(Sent { what: What::Loss(loss), end, taken: None });
+    /// `what` was sent; the connection has taken `end` bytes by now.
+    pub(super) fn push(&mut self, what: What, end: u64) {
+        self.memory += what.batch().map_or(0, |batch| batch.footprint());
+        self.sent.push_back(Sent { what, end, taken: None });
         self.shrink();
     }
 
@@ -109,7 +114,7 @@ impl Window {
     /// Records that have not been acknowledged.
     pub(super) fn unacknowledged(&self) -> u64 {
         let open = self.sent.iter().filter(|sent| sent.taken.is_none());
-        open.map(|sent| if let What::Batch(batch) = &sent.what { batch.len() as u64 } else { 0 }).sum()
+        open.filter_map(|sent| sent.what.batch()).map(|batch| batch.len() as u64).sum()
     }
 
     /// The connection is gone: all that is left, in order.
@@ -132,8 +137,8 @@ impl Window {
     }
 
     fn pop(&mut self) {
-        if let Some(Sent { what: What::Batch(batch), .. }) = self.sent.pop_front() {
-            self.memory -= batch.footprint();
+        if let Some(sent) = self.sent.pop_front() {
+            self.memory -= sent.what.batch().map_or(0, |batch| batch.footprint());
         }
     }
 }
@@ -151,7 +156,7 @@ mod tests {
     fn window(ends: &[u64]) -> Window {
         let mut window = Window::new();
         for end in ends {
-            window.push(batch([end.to_string()]), *end);
+            window.push(What::Batch(batch([end.to_string()])), *end);
         }
         window
     }
@@ -191,7 +196,7 @@ mod tests {
         let mut window = Window::new();
         let large = batch(["x".repeat(16 * 1024)]);
         for end in 0..4096 {
-            window.push(Arc::clone(&large), end);
+            window.push(What::Batch(Arc::clone(&large)), end);
         }
         assert!(window.memory <= MEMORY && window.memory > MEMORY / 2);
     }
@@ -200,8 +205,8 @@ mod tests {
     fn losses_are_told_again_as_well() {
         let mut window = window(&[10]);
         let loss = Loss { records: 3, from: Timestamp::from_micros(5), to: Timestamp::from_micros(6) };
-        window.push_loss(loss, 20);
-        window.push_loss(loss, 30);
+        window.push(What::Loss(loss), 20);
+        window.push(What::Loss(loss), 30);
         let again = window.take();
         assert_eq!((again.batches.len(), again.loss.map(|loss| loss.records)), (1, Some(6)));
         assert!(window.is_empty());

@@ -1,0 +1,81 @@
+//! The end of a sink: what is queued is sent, for a while.
+
+use std::time::{Duration, Instant};
+
+use super::super::connect::Connection;
+use super::super::window::What;
+use super::Writer;
+use super::send::Hand;
+use crate::Batch;
+use crate::queue::Work;
+
+/// How long a sink that is gone may take to send what it still has.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// How often a sink that is gone looks whether all has arrived.
+const DRAINING: Duration = Duration::from_millis(10);
+
+impl Writer {
+    /// Whether the sink is gone, with nothing left to send or no time left to do so.
+    pub(super) fn has_ended(&mut self) -> bool {
+        let is_late = self.is_out_of_time();
+        is_late || (self.queue.is_closed() && self.queue.accounts().pending == 0 && self.hand.is_none())
+    }
+
+    pub(super) fn is_out_of_time(&mut self) -> bool {
+        let now = Instant::now();
+        self.queue.is_closed() && now >= *self.deadline.get_or_insert(now + CLOSING)
+    }
+
+    /// All is written: waits until it has arrived. False if the connection breaks meanwhile: then there is work again.
+    pub(super) fn drain(&mut self) -> bool {
+        while !self.is_out_of_time() {
+            self.look();
+            if self.connection.is_none() {
+                return false;
+            }
+            if self.window.is_acknowledged() {
+                break;
+            }
+            std::thread::park_timeout(DRAINING);
+        }
+        if !self.window.is_acknowledged() {
+            let records = self.window.unacknowledged();
+            tracing::warn!(log = self.name, records, "the log is closed before these records have arrived");
+        }
+        if let Some((Connection::Stream(stream), _)) = &mut self.connection {
+            stream.finish();
+        }
+        true
+    }
+
+    /// What could not be sent is lost, unless the queue keeps it on disk.
+    pub(super) fn give_up(mut self) {
+        match self.hand.take() {
+            Some(Hand { what: What::Batch(batch), sent }) => self.abandon(&batch, sent),
+            Some(Hand { what: What::Loss(loss), .. }) => self.remember(loss),
+            None => {}
+        }
+        loop {
+            match self.queue.next() {
+                Work::Batch(batch, _) => self.abandon(&batch, 0),
+                Work::Lost(loss) => {
+                    self.remember(loss);
+                    self.queue.settle_loss();
+                }
+                Work::Nudge => {}
+                Work::End => break,
+            }
+        }
+        if let Some(loss) = self.loss {
+            let records = loss.records;
+            tracing::warn!(log = self.name, records, "records lost, and no way to say so in the log");
+        }
+    }
+
+    fn abandon(&mut self, batch: &Batch, sent: usize) {
+        if let Some(loss) = self.queue.give_up(batch, sent) {
+            self.remember(loss);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The thread of a network sink: connects, takes batches, sends them, and again what may not have arrived.
+//!
+//! Work is taken from the queue only while there is a connection, so what waits for a target waits in the queue, where the
+//! user's choice for a full one applies to it. The server's own log is told when the target fails and when it works again,
+//! and nothing in between: that log may well end up here.
+
+mod close;
+mod send;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use medusa_proto::access::Loss;
+
+use super::backoff::Backoff;
+use super::connect::{Connection, Connector};
+use super::lines::Lines;
+use super::window::{What, Window};
+use super::{RemoteOptions, RemoteTarget, Shared, Wording};
+use crate::queue::{Queue, Work};
+use send::{Buffer, Hand};
+
+/// How often to look after what was sent, while it may not have arrived.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How often to look after a connection that has nothing to do.
+const IDLE: Duration = Duration::from_secs(5);
+
+pub(super) struct Writer {
+    /// How the server's own log calls this sink.
+    name: String,
+    wording: Wording,
+    queue: Arc<Queue>,
+    shared: Arc<Shared>,
+    connector: Connector,
+    backoff: Backoff,
+    /// How long to wait before the next attempt to connect.
+    wait: Duration,
+    connection: Option<(Connection, Lines)>,
+    window: Window,
+    hand: Option<Hand>,
+    /// What the target has yet to be told.
+    loss: Option<Loss>,
+    failing: bool,
+    /// When to give up, once the sink is gone.
+    deadline: Option<Instant>,
+    buffer: Buffer,
+}
+
+impl Writer {
+    pub(super) fn new(
+        target: &RemoteTarget,
+        options: &RemoteOptions,
+        queue: Arc<Queue>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self {
+            name: target.to_string(),
+            wording: options.wording.clone(),
+            connector: Connector::new(target.clone(), options.max_size, Arc::clone(&shared)),
+            queue,
+            shared,
+            backoff: Backoff::default(),
+            wait: Duration::ZERO,
+            connection: None,
+            window: Window::new(),
+            hand: None,
+            loss: None,
+            failing: false,
+            deadline: None,
+            buffer: Buffer::default(),
+        }
+    }
+
+    /// Works until the sink is gone and its queue empty, or its time is up.
+    pub(super) fn run(mut self) {
+        loop {
+            if self.connection.is_none() {
+                if self.has_ended() {
+                    return self.give_up();
+                }
+                self.connect();
+            } else if self.hand.is_some() {
+                self.resume();
+            } else if let Some(loss) = self.loss.take() {
+                self.write(What::Loss(loss));
+            } else if !self.work() {
+                return;
+            }
+        }
+    }
+
+    /// Does what there is to do. False when that was all.
+    fn work(&mut self) -> bool {
+        match self.queue.next_within(if self.window.is_empty() { IDLE } else { LOOK }) {
+            Work::Batch(batch, _) => self.write(What::Batch(batch)),
+            Work::Lost(loss) => {
+                self.remember(loss); // told next
+                self.queue.settle_loss();
+            }
+            Work::Nudge => self.look(),
+            Work::End => return !self.drain(),
+        }
+        true
+    }
+
+    /// Waits out the time between two attempts, then makes one.
+    fn connect(&mut self) {
+        self.rest();
+        match self.connector.connect() {
+            Ok((connection, peer)) => {
+                let lines = match &connection {
+                    Connection::Stream(_) => Lines::stream(&self.wording),
+                    Connection::Datagrams(datagrams) => Lines::datagrams(&self.wording, datagrams.limit()),
+                };
+                self.backoff.connected(Instant::now());
+                self.shared.connections.fetch_add(1, Relaxed);
+                self.shared.lock().peer = Some(peer);
+                self.connection = Some((connection, lines));
+            }
+            Err(error) => {
+                self.failed(&error);
+                self.wait = self.backoff.failed(Instant::now());
+            }
+        }
+    }
+
+    /// Less if nudged, or if the sink is gone and out of time.
+    fn rest(&mut self) {
+        let wait = std::mem::take(&mut self.wait);
+        if wait.is_zero() {
+            return;
+        }
+        if !self.queue.is_closed() {
+            self.queue.pause(wait);
+        } else if let Some(deadline) = self.deadline {
+            std::thread::park_timeout(wait.min(deadline.saturating_duration_since(Instant::now())));
+        }
+    }
+
+    /// The connection is gone: what may not have arrived is sent again by the next one, then `in_hand`.
+    fn broken(&mut self, in_hand: Option<What>, error: &io::Error) {
+        self.connection = None;
+        self.shared.lock().peer = None;
+        let again = self.window.take();
+        let in_hand = match in_hand {
+            Some(What::Loss(loss)) => {
+                self.remember(loss);
+                None
+            }
+            Some(What::Batch(batch)) => Some(batch),
+            None => None,
+        };
+        if let Some(loss) = again.loss {
+            self.remember(loss);
+        }
+        self.queue.put_back(again.batches, in_hand);
+        self.shared.set_unacknowledged(0);
+        self.failed(error);
+        self.wait = self.backoff.failed(Instant::now());
+    }
+
+    fn failed(&mut self, error: &io::Error) {
+        self.queue.attempted(0, Some(error.to_string()));
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::warn!(log = self.name, %error, "cannot send the log, will go on trying");
+        }
+    }
+
+    fn works(&mut self, bytes: u64) {
+        self.queue.attempted(bytes, None);
+        if std::mem::take(&mut self.failing) {
+            tracing::info!(log = self.name, "the log can be sent again");
+        }
+    }
+
+    /// Looks after the connection: whether it still stands, and what has arrived.
+    fn look(&mut self) {
+        let Some((connection, _)) = &mut self.connection else { return };
+        if let Err(error) = look(connection, &mut self.window) {
+            return self.broken(None, &error);
+        }
+        self.shared.set_unacknowledged(self.window.unacknowledged());
+        if self.failing && self.backoff.has_lasted(Instant::now()) {
+            self.works(0);
+        }
+    }
+
+    fn remember(&mut self, loss: Loss) {
+        self.loss = Some(self.loss.map_or(loss, |known| known.merge(loss)));
+    }
+}
+
+/// Whether `connection` stands, and what of `window` has arrived.
+fn look(connection: &mut Connection, window: &mut Window) -> io::Result<()> {
+    match connection {
+        Connection::Stream(stream) => stream.check()?,
+        Connection::Datagrams(datagrams) => datagrams.check()?,
+    }
+    if connection.is_watched() {
+        window.acknowledged(connection.wire().acknowledged()?, Instant::now());
+    }
+    Ok(())
+}
