@@ -20,7 +20,9 @@ mod remote;
 mod sink;
 
 pub use batch::{Batch, Extent, MAX_FIELD};
-pub use file::{FileSink, Options, Target};
+pub use file::{
+    Compression, FileSink, Fsync, Mode, Occasion, OptionError, Options, Period, Rotation, Target,
+};
 pub use multi::MultiSink;
 pub use queue::{QueueOptions, SpillOptions, WhenFull};
 pub use recorder::{MAX_BATCH_BYTES, MAX_BATCH_RECORDS, Recorder};

@@ -102,6 +102,27 @@ pub enum SinkError {
         /// What is in its way.
         parent: PathBuf,
     },
+    /// A log is to be rotated or brought to the disk that is no file.
+    #[error("the log {target} cannot be {action}: it is {what}, not a file of its own")]
+    NotRegular {
+        /// Where records would go.
+        target: String,
+        /// What cannot be done with it.
+        action: &'static str,
+        /// What it is.
+        what: &'static str,
+    },
+    /// Files cannot be put aside beside a log file.
+    #[error(
+        "the log file {path:?} cannot be rotated: its directory must be writable for the server's user, and its name \
+         short enough to have a date added"
+    )]
+    Rotate {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Standard output or standard error is closed.
     #[error("cannot log to {name}: it is closed")]
     Standard {

@@ -4,10 +4,13 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
+
+use medusa_proto::format::Format;
+use medusa_proto::status::Value;
 
 use super::*;
 use crate::batch::tests::batch;
-use medusa_proto::status::Value;
 
 fn sink(path: impl Into<PathBuf>) -> FileSink {
     FileSink::new(Target::Path(path.into()), Options { format: Format::Common, ..Options::default() })

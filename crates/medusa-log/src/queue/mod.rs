@@ -274,31 +274,30 @@ impl Queue {
     fn replay(&self, next: &Next) -> Option<Work> {
         let read = self.spill.get()?.read(next);
         let mut state = self.lock();
-        match read {
+        let (work, chore) = match read {
             Read::Batch(batch, origin) => {
                 let now = Instant::now();
-                state.disk.advance(next.number, origin.end, batch.len() as u64, true);
+                state.disk.hold(origin, batch.len() as u64);
                 state.remember(&batch);
                 state.hold(&Item::Batch(Arc::clone(&batch), now, Some(origin)));
-                Some(Work::Batch(batch, now))
+                (Some(Work::Batch(batch, now)), None)
             }
-            Read::Loss(loss, end) => {
-                state.disk.advance(next.number, end, 0, false);
-                Some(Work::Lost(loss))
-            }
-            Read::Damaged(loss, end) => {
-                state.disk.advance(next.number, end, loss.records, false);
+            Read::Loss(loss, origin) => (Some(Work::Lost(loss)), state.disk.pass(origin, 0)),
+            Read::Damaged(loss, origin) => {
                 state.lost_on_disk(loss.records);
-                Some(Work::Lost(loss))
+                (Some(Work::Lost(loss)), state.disk.pass(origin, loss.records))
             }
             Read::Rest(loss) => {
                 let (items, records) = state.disk.give_up(next.number);
                 state.lost_on_disk(records);
                 // All of these become one loss, if anything.
                 state.done += items.saturating_sub(u64::from(records > 0));
-                (records > 0).then_some(Work::Lost(Loss { records, ..loss }))
+                ((records > 0).then_some(Work::Lost(Loss { records, ..loss })), None)
             }
-        }
+        };
+        drop(state);
+        self.see_to(chore);
+        work
     }
 
     /// For the writer: `settled`, in their order, had been settled as written but may not have arrived, and `in_hand`
@@ -317,7 +316,8 @@ impl Queue {
     }
 
     /// For the writer: it cannot deliver what is behind the first `written` records of `batch`. If the queue spills they
-    /// will come again, else they are lost; returns what the stream has to be told of.
+    /// will come again, once it has been closed at the next start; else they are lost. Returns what the stream has to be
+    /// told of.
     pub(crate) fn give_up(&self, batch: &Batch, written: usize) -> Option<Loss> {
         let rest = batch.behind(written);
         let mut state = self.lock();
@@ -327,6 +327,7 @@ impl Queue {
             return batch.loss_after(written);
         }
         state.split(batch, written, rest);
+        state.ended |= state.closed;
         self.unlock(state);
         None
     }
@@ -447,5 +448,7 @@ fn flushed(state: &State) -> Flushed {
     Flushed { left: pending, spilled }
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

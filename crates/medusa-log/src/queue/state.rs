@@ -10,7 +10,7 @@
 //! Without spilling, the last two are always empty. Nothing here blocks or looks at a clock.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use medusa_proto::access::Loss;
@@ -27,6 +27,9 @@ pub(super) struct State {
     pub(super) front: VecDeque<Item>,
     pub(super) disk: Index,
     pub(super) back: VecDeque<Item>,
+    /// Batches that have been put on disk with all there was. Those the writer holds will come again, and what it does
+    /// with them counts no more.
+    parked: Vec<Weak<Batch>>,
     /// Items ever queued, those of them that were found on disk, and those of all the writer is done with.
     pub(super) queued: u64,
     pub(super) adopted: u64,
@@ -275,11 +278,15 @@ impl State {
         if self.spiller.life == Life::None {
             return (true, None);
         }
-        let Some(at) = self.in_hand.iter().position(|item| item.is(batch)) else { return (false, None) };
-        match self.in_hand.remove(at) {
-            Some(Item::Batch(_, _, origin)) => (true, origin),
-            _ => (true, None),
+        // It is at the front if it was to be put on disk, and could not be.
+        for items in [&mut self.in_hand, &mut self.front] {
+            if let Some(at) = items.iter().position(|item| item.is(batch))
+                && let Some(Item::Batch(_, _, origin)) = items.remove(at)
+            {
+                return (true, origin);
+            }
         }
+        (false, None)
     }
 
     /// `written` records of `batch` are with the target, and the rest is lost.
@@ -303,12 +310,26 @@ impl State {
 
     /// `batch`, settled as written, may not have arrived, and comes again before anything else.
     pub(super) fn unsettle(&mut self, batch: Arc<Batch>) {
+        if self.comes_again(&batch) {
+            return;
+        }
         let records = batch.len() as u64;
         self.done -= 1;
         self.accounts.written -= records;
         self.accounts.resent += records;
         self.remember(&batch);
         self.push_front(batch, None);
+    }
+
+    /// Whether that `batch` was settled did not count, as it had been put on disk, or was on its way there.
+    fn comes_again(&mut self, batch: &Arc<Batch>) -> bool {
+        if let Some(at) =
+            self.parked.iter().position(|parked| std::ptr::eq(parked.as_ptr(), Arc::as_ptr(batch)))
+        {
+            self.parked.swap_remove(at);
+            return true;
+        }
+        self.in_hand.iter().chain(&self.front).any(|item| item.is(batch))
     }
 
     /// `batch` comes again before anything else.
@@ -352,6 +373,33 @@ impl State {
         }
     }
 
+    /// `items` are on disk: segment `number` has grown to `length` by as many frames.
+    pub(super) fn stored(
+        &mut self,
+        items: &VecDeque<Item>,
+        number: u64,
+        length: u64,
+        frames: u64,
+    ) -> Vec<Chore> {
+        let mut records = 0;
+        let mut chores = Vec::new();
+        self.parked.retain(|parked| parked.strong_count() > 0);
+        for item in items {
+            if let Item::Batch(batch, _, origin) = item {
+                self.forget(batch);
+                records += batch.len() as u64;
+                if self.takes_all() {
+                    self.parked.push(Arc::downgrade(batch));
+                }
+                chores.extend(origin.and_then(|origin| self.disk.release(origin)));
+            }
+        }
+        self.disk.appended(number, length, frames, records);
+        self.queued += frames - items.len() as u64; // a large batch has become several
+        self.spiller.moving = None;
+        chores
+    }
+
     /// A loss has come to light on disk: `records` that are not there.
     pub(super) fn lost_on_disk(&mut self, records: u64) {
         self.accounts.lost += records;
@@ -367,14 +415,18 @@ impl State {
         news
     }
 
-    /// All that is in memory is lost, as there is nobody left to take it. Returns how many records.
+    /// All that is only in memory is lost, as there is nobody left to take it. Returns how many records.
     pub(super) fn lose_all(&mut self) -> u64 {
         let items: Vec<Item> =
             self.in_hand.drain(..).chain(self.front.drain(..)).chain(self.back.drain(..)).collect();
         let mut lost = 0;
         for item in items {
-            if let Item::Batch(batch, ..) = item {
-                self.forget(&batch);
+            if let Item::Batch(batch, _, origin) = &item {
+                self.forget(batch);
+                if let Some(origin) = origin {
+                    self.disk.keep(*origin, batch.len() as u64);
+                    continue;
+                }
                 lost += batch.len() as u64;
             }
             self.done += 1;

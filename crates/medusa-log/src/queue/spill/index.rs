@@ -10,7 +10,7 @@ use super::segment::{Found, MARK};
 /// The number of the first segment: there is as much room for older ones as for newer.
 pub(crate) const MIDDLE: u64 = 1 << 63;
 
-/// Where a batch was read from: the segment, and the offset behind it.
+/// Where a frame was read from: the segment, and the offset behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub(crate) segment: u64,
@@ -50,6 +50,13 @@ struct Segment {
     read: bool,
 }
 
+impl Segment {
+    /// All that has been read is settled: so it is noted, if it is so.
+    fn settled(&self, segment: u64) -> Option<Chore> {
+        (self.outstanding == 0).then_some(Chore::Mark(Origin { segment, end: self.at }))
+    }
+}
+
 /// A segment to be read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Next {
@@ -75,8 +82,8 @@ impl Index {
     }
 
     /// Whether more may be appended to segment `number`.
-    pub(crate) fn is_open(&self, number: u64) -> bool {
-        self.segments.get(&number).is_some_and(|segment| !segment.read)
+    pub(crate) fn is_newest_and_open(&self, number: u64) -> bool {
+        self.segments.last_key_value().is_some_and(|(&newest, segment)| newest == number && !segment.read)
     }
 
     /// The number of the oldest segment, or where the first would be.
@@ -116,14 +123,27 @@ impl Index {
         segment.records += records;
     }
 
-    /// A frame of `records` has been read, up to `end`. `held`: its batch will be released.
-    pub(crate) fn advance(&mut self, number: u64, end: u64, records: u64, held: bool) {
-        let Some(segment) = self.segments.get_mut(&number) else { return };
+    /// A batch of `records` has been read, and will be released.
+    pub(crate) fn hold(&mut self, origin: Origin, records: u64) {
+        self.advance(origin, records);
+        if let Some(segment) = self.segments.get_mut(&origin.segment) {
+            segment.outstanding += 1;
+        }
+    }
+
+    /// A frame of `records` has been read that will not come again.
+    pub(crate) fn pass(&mut self, origin: Origin, records: u64) -> Option<Chore> {
+        self.advance(origin, records);
+        self.segments.get(&origin.segment)?.settled(origin.segment)
+    }
+
+    fn advance(&mut self, origin: Origin, records: u64) {
+        let Origin { segment, end } = origin;
+        let Some(segment) = self.segments.get_mut(&segment) else { return };
         segment.at = end;
         segment.frames = segment.frames.saturating_sub(1);
         let records = records.min(segment.records);
         segment.records -= records;
-        segment.outstanding += u64::from(held);
         self.records -= records;
     }
 
@@ -150,7 +170,16 @@ impl Index {
         if segment.read && segment.outstanding == 0 {
             return Some(self.remove(origin.segment));
         }
-        Some(Chore::Mark(origin))
+        segment.settled(origin.segment).or(Some(Chore::Mark(origin)))
+    }
+
+    /// A batch that was read from here is left for the next start, which will find it where it was.
+    pub(crate) fn keep(&mut self, origin: Origin, records: u64) {
+        if let Some(segment) = self.segments.get_mut(&origin.segment) {
+            segment.frames += 1;
+            segment.records += records;
+            self.records += records;
+        }
     }
 
     fn remove(&mut self, number: u64) -> Chore {

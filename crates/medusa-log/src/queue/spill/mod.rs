@@ -43,9 +43,9 @@ pub(super) struct Spill {
 pub(super) enum Read {
     Batch(Arc<Batch>, Origin),
     /// A loss that stood in the stream.
-    Loss(Loss, u64),
+    Loss(Loss, Origin),
     /// A batch that is lost.
-    Damaged(Loss, u64),
+    Damaged(Loss, Origin),
     /// All the rest of the segment is lost; how many records that are, the index knows.
     Rest(Loss),
 }
@@ -73,10 +73,11 @@ impl Spill {
             let now = Timestamp::from(std::time::SystemTime::now());
             return Read::Rest(Loss { records: 0, from: now, to: now });
         };
+        let origin = |end| Origin { segment: next.number, end };
         match reader.read(next.at, next.length) {
-            Frame::Batch(batch, end) => Read::Batch(batch, Origin { segment: next.number, end }),
-            Frame::Loss(loss, end) => Read::Loss(loss, end),
-            Frame::Damaged(loss, end) => Read::Damaged(loss, end),
+            Frame::Batch(batch, end) => Read::Batch(batch, origin(end)),
+            Frame::Loss(loss, end) => Read::Loss(loss, origin(end)),
+            Frame::Damaged(loss, end) => Read::Damaged(loss, origin(end)),
             Frame::Rest(loss) => Read::Rest(loss),
         }
     }

@@ -6,13 +6,12 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Spill;
 use super::directory::{Adopted, Directory};
-use super::frame;
+use super::frame::{self, HEAD};
 use super::index::MIDDLE;
 use super::segment::{Appender, Found, MARK, SEGMENT_BYTES};
 use crate::SinkError;
@@ -28,8 +27,11 @@ const LOOK_AROUND: Duration = Duration::from_secs(5);
 /// References to a queue that has neither sink nor writer, when the spiller looks: a sink that could not be started.
 const ALONE: usize = 2;
 
-/// Memory kept between two batches; a larger one was an exception.
-const KEEP: usize = 256 * 1024;
+/// Bytes that are moved at once, more or less: a segment.
+const CHUNK: usize = SEGMENT_BYTES as usize;
+
+/// Frames that take no more are written whatever the limit: they say what has been lost.
+const SMALL: usize = HEAD;
 
 #[derive(Debug)]
 pub(in crate::queue) struct Thread {
@@ -37,18 +39,12 @@ pub(in crate::queue) struct Thread {
     directory: Directory,
     /// Bytes of disk it may take.
     limit: u64,
-    /// The segment that takes what comes from the back.
+    /// The segment written last, which goes on taking what comes from the back as long as it is the newest.
     newest: Option<Appender>,
     /// Frames on their way.
     bytes: Vec<u8>,
     /// Whether another sink may leave something behind.
     others: bool,
-}
-
-/// Where frames go: a segment, and when that has enough, the one with the next number.
-struct Segments<'a> {
-    current: &'a mut Option<Appender>,
-    next: u64,
 }
 
 impl Thread {
@@ -123,75 +119,91 @@ impl Thread {
         }
     }
 
-    /// Puts on disk all that waits in one place.
+    /// Puts on disk some of what waits in one place: all of these items, or none.
     pub(in crate::queue) fn work(&mut self, job: Job) {
-        let (mut items, next) = self.take(job);
-        let mut swept = None;
-        let current = match job {
-            Job::Front => &mut swept,
-            Job::Back => &mut self.newest,
-        };
-        let mut segments = Segments { current, next };
-        let mut result = Ok(());
-        while let Some(item) = items.front() {
-            result =
-                store(&self.queue, self.directory.path(), self.limit, &mut self.bytes, &mut segments, item);
-            if result.is_err() {
-                break;
-            }
-            items.pop_front();
+        let (items, number) = self.take(job);
+        self.bytes.clear();
+        let frames = items.iter().map(|item| encode(item, &mut self.bytes)).sum();
+        let stored = self.append(number);
+        self.bytes.shrink_to(CHUNK);
+        match stored {
+            Ok(length) => self.arrived(&items, number, length, frames),
+            Err(error) => self.put_back(job, items, &error),
         }
-        self.bytes.shrink_to(KEEP);
-        self.put_back(job, items, result);
+        self.queue.work.notify_one();
+        self.queue.settled.notify_all();
     }
 
-    /// Takes what is to be moved, and the number of the next segment.
+    /// Takes what is to be moved, and says to which segment.
     fn take(&mut self, job: Job) -> (VecDeque<Item>, u64) {
         let mut state = self.queue.lock();
         state.spiller.moving = Some(job);
+        let room = usize::try_from(self.limit.saturating_sub(state.disk.bytes())).unwrap_or(usize::MAX);
         match job {
             Job::Front => {
-                let mut items = VecDeque::new();
-                if state.takes_all() {
-                    items.append(&mut state.in_hand);
-                }
-                items.append(&mut state.front);
-                state.spiller.sweep = false;
-                // At most one segment each.
-                let next = state.disk.oldest().saturating_sub(items.len() as u64);
-                (items, next)
+                self.newest = None; // a segment of its own
+                // The youngest first: what does not fit must be older than what is on disk.
+                let from = if state.front.is_empty() { &mut state.in_hand } else { &mut state.front };
+                let count = chunk(from.iter().rev(), room);
+                let items = from.split_off(from.len() - count);
+                (items, state.disk.oldest().saturating_sub(1))
             }
             Job::Back => {
-                self.newest.take_if(|newest| !state.disk.is_open(newest.number));
-                (std::mem::take(&mut state.back), state.disk.next_number())
+                let goes_on = |newest: &Appender| {
+                    newest.length < SEGMENT_BYTES && state.disk.is_newest_and_open(newest.number)
+                };
+                self.newest.take_if(|newest| !goes_on(newest));
+                let count = chunk(state.back.iter(), room);
+                let items = state.back.drain(..count).collect();
+                (items, self.newest.as_ref().map_or(state.disk.next_number(), |newest| newest.number))
             }
         }
     }
 
-    /// What could not be stored waits where it was. What the writer held goes to the front: it may have been written
-    /// meanwhile, but that was not counted, so it is better written twice.
-    fn put_back(&self, job: Job, mut items: VecDeque<Item>, result: io::Result<()>) {
+    /// Appends the frames to segment `number`, and returns how long that is now.
+    fn append(&mut self, number: u64) -> io::Result<u64> {
+        let used = self.queue.lock().disk.bytes();
+        if self.bytes.len() > SMALL && used + MARK + self.bytes.len() as u64 > self.limit {
+            let problem = format!("all of its {} bytes are in use", self.limit);
+            return Err(io::Error::new(ErrorKind::QuotaExceeded, problem));
+        }
+        let mut appender = match self.newest.take() {
+            Some(newest) => newest,
+            None => Appender::create(self.directory.path(), number)?,
+        };
+        appender.append(&self.bytes)?;
+        let length = appender.length;
+        self.newest = Some(appender);
+        Ok(length)
+    }
+
+    /// `items` are on disk.
+    fn arrived(&self, items: &VecDeque<Item>, number: u64, length: u64, frames: u64) {
+        let mut state = self.queue.lock();
+        let chores = state.stored(items, number, length, frames);
+        drop(state);
+        for chore in chores {
+            self.queue.see_to(Some(chore));
+        }
+    }
+
+    /// What could not be stored waits where it was; what the writer holds, at the front.
+    fn put_back(&self, job: Job, mut items: VecDeque<Item>, error: &io::Error) {
         let mut state = self.queue.lock();
         state.spiller.moving = None;
-        if let Err(error) = result {
-            state.spiller.stuck = true;
-            state.spiller.sweep |= job == Job::Front;
-            state.accounts_mut().last_error = Some(format!("cannot spill: {error}"));
-        }
+        state.spiller.stuck = true;
+        state.accounts_mut().last_error = Some(format!("cannot spill: {error}"));
         match job {
-            Job::Front => state.front.append(&mut items), // what the writer has put back meanwhile is older
+            Job::Front => state.front.append(&mut items), // what is there is older
             Job::Back => {
                 items.append(&mut state.back);
                 state.back = items;
             }
         }
-        drop(state);
-        self.queue.work.notify_one();
-        self.queue.settled.notify_all();
     }
 
     /// Nobody will take what is left: it is put on disk, or lost.
-    fn finish(&mut self) {
+    pub(in crate::queue) fn finish(&mut self) {
         {
             let mut state = self.queue.lock();
             state.ended = true;
@@ -218,56 +230,27 @@ impl Thread {
     }
 }
 
-/// Writes `item`, and lets the queue know that it is on disk.
-fn store(
-    queue: &Queue,
-    directory: &Path,
-    limit: u64,
-    bytes: &mut Vec<u8>,
-    segments: &mut Segments<'_>,
-    item: &Item,
-) -> io::Result<()> {
-    bytes.clear();
-    let (frames, records) = match item {
-        Item::Batch(batch, ..) => (frame::encode_batch(batch, bytes), batch.len() as u64),
+/// Appends `item` as frames, and returns how many.
+fn encode(item: &Item, bytes: &mut Vec<u8>) -> u64 {
+    match item {
+        Item::Batch(batch, ..) => frame::encode_batch(batch, bytes),
         Item::Lost(loss) => {
             frame::encode_loss(loss, bytes);
-            (1, 0)
+            1
         }
-    };
-    // A few bytes that say what is lost always fit.
-    if records > 0 && queue.lock().disk.bytes() + MARK + bytes.len() as u64 > limit {
-        return Err(io::Error::new(ErrorKind::QuotaExceeded, format!("all of its {limit} bytes are in use")));
     }
-    let (number, length) = segments.append(directory, bytes)?;
-    let mut state = queue.lock();
-    state.disk.appended(number, length, frames, records);
-    state.queued += frames - 1;
-    let chore = match item {
-        Item::Batch(batch, _, origin) => {
-            state.forget(batch);
-            origin.and_then(|origin| state.disk.release(origin))
-        }
-        Item::Lost(_) => None,
-    };
-    drop(state);
-    queue.see_to(chore);
-    Ok(())
 }
 
-impl Segments<'_> {
-    /// Appends `frames`, or nothing. Returns the segment they are in, and how long it is now.
-    fn append(&mut self, directory: &Path, frames: &[u8]) -> io::Result<(u64, u64)> {
-        self.current.take_if(|current| current.length >= SEGMENT_BYTES);
-        let current = match &mut *self.current {
-            Some(current) => current,
-            none => {
-                let created = Appender::create(directory, self.next)?;
-                self.next += 1;
-                none.insert(created)
-            }
-        };
-        current.append(frames)?;
-        Ok((current.number, current.length))
-    }
+/// How many of `items` to move at once: at least one, and as many as fit by the memory they take, which is about as much
+/// as they will take on disk.
+fn chunk<'a>(items: impl Iterator<Item = &'a Item>, room: usize) -> usize {
+    let sizes = items.map(|item| match item {
+        Item::Batch(batch, ..) => batch.footprint() + 2 * HEAD,
+        Item::Lost(_) => HEAD,
+    });
+    let ends = sizes.scan(0_usize, |end, size| {
+        *end = end.saturating_add(size);
+        Some(*end)
+    });
+    ends.take_while(|&end| end <= room.min(CHUNK)).count().max(1)
 }

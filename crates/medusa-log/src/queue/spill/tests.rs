@@ -126,12 +126,12 @@ fn replay(directory: &Path) -> (u64, u64) {
         match spill.read(&next) {
             Read::Batch(batch, origin) => {
                 read += batch.len() as u64;
-                index.advance(7, origin.end, batch.len() as u64, false);
+                let _mark = index.pass(origin, batch.len() as u64);
             }
-            Read::Loss(_, end) => index.advance(7, end, 0, false),
-            Read::Damaged(loss, end) => {
+            Read::Loss(_, origin) => drop(index.pass(origin, 0)),
+            Read::Damaged(loss, origin) => {
                 lost += loss.records;
-                index.advance(7, end, loss.records, false);
+                let _mark = index.pass(origin, loss.records);
             }
             Read::Rest(_) => lost += index.give_up(7).1,
         }
