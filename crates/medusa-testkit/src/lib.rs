@@ -7,8 +7,11 @@
 //! - [`Authority`]: certificates, for servers and clients;
 //! - [`curl`](fn@curl) and [`run`]: clients that are not ours;
 //! - [`Load`]: many connections at once, by `wrk`; [`H2Load`]: many requests at once on each, by `h2load`;
+//! - [`Numbered`]: requests that can be told apart, and [`Tally`]: which of them are in a log;
 //! - [`browser`]: a page as a real browser sees it;
-//! - [`memory`]: how much a process holds;
+//! - [`syslog`]: log servers that are not ours, and `logger`;
+//! - [`OwnAddress`]: a loopback address for a server that comes back;
+//! - [`memory`]: how much a process holds; [`cpu`]: how long it has run;
 //! - [`wait`]: conditions that nobody announces.
 //!
 //! What does not come within [`PATIENCE`] is a panic that says what was waited for, and a server that is dropped by a
@@ -17,28 +20,34 @@
 //! **Invariant:** nothing started here outlives the test, and nothing waits without a limit. No wait is a guess: each is
 //! for a line, an answer, an exit or a condition.
 
+mod address;
 pub mod authority;
 pub mod browser;
 pub mod client;
+pub mod cpu;
 mod curl;
 pub mod h2load;
 mod lines;
 pub mod load;
 pub mod memory;
+pub mod numbered;
 mod process;
 pub mod server;
 pub mod site;
+pub mod syslog;
 pub mod wait;
 pub mod websocket;
 
 use std::time::Duration;
 
+pub use address::OwnAddress;
 pub use authority::{Authority, Issued};
 pub use client::{Client, Response};
 pub use curl::{curl, run};
 pub use h2load::H2Load;
 pub use lines::Lines;
 pub use load::Load;
+pub use numbered::{Made, Numbered, Tally};
 pub use process::{Finished, Process};
 pub use rustix::process::Signal;
 pub use server::{Medusa, Serve, Server};

@@ -53,23 +53,30 @@ impl Medusa {
         Process::start_reading(&mut self.command(args), input.as_bytes()).finish()
     }
 
-    /// A server for `path`, to be started.
+    /// A server for `path`, to be started, with a state directory of its own.
     #[track_caller]
     pub fn serve(self, path: impl AsRef<OsStr>) -> Serve {
-        let state = tempfile::tempdir().expect("a temporary directory");
+        let own = tempfile::tempdir().expect("a temporary directory");
+        let serve = self.serve_with_state(path, own.path());
+        Serve { own_state: Some(own), ..serve }
+    }
+
+    /// A server for `path`, to be started, that keeps its state where another may have left its own.
+    pub fn serve_with_state(self, path: impl AsRef<OsStr>, state: &Path) -> Serve {
         let mut command = self.command([OsStr::new("serve"), path.as_ref()]);
-        command.arg("--state").arg(state.path());
-        Serve { medusa: self, command, path: state.path().to_owned(), state }
+        command.arg("--state").arg(state);
+        Serve { medusa: self, command, state: state.to_owned(), own_state: None }
     }
 }
 
-/// A server to be started. It has a state directory of its own.
+/// A server to be started.
 #[derive(Debug)]
 pub struct Serve {
     medusa: Medusa,
     command: Command,
-    state: TempDir,
-    path: PathBuf,
+    state: PathBuf,
+    /// Removed with it.
+    own_state: Option<TempDir>,
 }
 
 impl Serve {
@@ -107,8 +114,8 @@ impl Serve {
             process,
             address: address_in(&ready),
             encrypted: ready.contains("https://"),
-            state: self.path,
-            _state: self.state,
+            state: self.state,
+            _own_state: self.own_state,
         }
     }
 
@@ -127,7 +134,7 @@ pub struct Server {
     address: Option<SocketAddr>,
     encrypted: bool,
     state: PathBuf,
-    _state: TempDir,
+    _own_state: Option<TempDir>,
 }
 
 impl Server {

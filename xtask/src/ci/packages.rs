@@ -1,5 +1,7 @@
 //! The Debian packages that tests and benches need: looked for by what they bring, installed when run as root.
 
+mod unpacked;
+
 use std::path::Path;
 
 use crate::cmd::Cmd;
@@ -24,6 +26,8 @@ enum Brings {
     Program(&'static str),
     /// This file.
     File(&'static str),
+    /// A shared library of this name, wherever the machine's architecture has it.
+    Library(&'static str),
 }
 
 /// All of them.
@@ -84,6 +88,21 @@ const NEEDS: &[Need] = &[
         why: "that log server, over TLS",
     },
     Need {
+        package: "libivykis0",
+        brings: Brings::Library("libivykis.so.0"),
+        why: "another log server needs it (syslog-ng, unpacked below target/)",
+    },
+    Need {
+        package: "libnet1",
+        brings: Brings::Library("libnet.so.1"),
+        why: "another log server needs it (syslog-ng, unpacked below target/)",
+    },
+    Need {
+        package: "libwrap0",
+        brings: Brings::Library("libwrap.so.0"),
+        why: "another log server needs it (syslog-ng, unpacked below target/)",
+    },
+    Need {
         package: "unbound",
         brings: Brings::Program("unbound"),
         why: "a name server, for tests and benches",
@@ -100,6 +119,7 @@ impl Need {
         match self.brings {
             Brings::Program(name) => find_program(name).is_some(),
             Brings::File(path) => Path::new(path).exists(),
+            Brings::Library(name) => has_library(name),
         }
     }
 }
@@ -107,23 +127,37 @@ impl Need {
 /// Installs what is missing, or names it when that is not ours to do.
 pub(super) fn run() -> Result {
     let missing: Vec<&Need> = NEEDS.iter().filter(|need| !need.is_met()).collect();
-    if missing.is_empty() {
-        term::note("packages: all there");
-        return Ok(());
+    if !missing.is_empty() {
+        install(&missing)?;
     }
-    for need in &missing {
+    let unpacked = unpacked::run()?;
+    if missing.is_empty() && unpacked == 0 {
+        term::note("packages: all there");
+    }
+    Ok(())
+}
+
+fn install(missing: &[&Need]) -> Result {
+    for need in missing {
         term::note(&format!("missing: {:<24} {}", need.package, need.why));
     }
     if !rustix::process::geteuid().is_root() {
         return Err(Error::Found(format!(
             "packages are missing and only root may install them; run\n  sudo apt-get install --no-install-recommends {}",
-            names(&missing).join(" ")
+            names(missing).join(" ")
         )));
     }
-    for cmd in installation(&names(&missing)) {
+    for cmd in installation(&names(missing)) {
         cmd.run()?;
     }
-    still_missing(&missing)
+    still_missing(missing)
+}
+
+/// Whether a library lies in `/usr/lib` or in one of its directories, one of which is the architecture's.
+fn has_library(name: &str) -> bool {
+    let root = Path::new("/usr/lib");
+    let below = root.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
+    std::iter::once(root.to_owned()).chain(below).any(|directory| directory.join(name).exists())
 }
 
 fn names(needs: &[&Need]) -> Vec<&'static str> {
@@ -169,6 +203,8 @@ mod tests {
         assert!(need(Brings::Program("sh")).is_met());
         assert!(!need(Brings::Program("no-such-program-here")).is_met());
         assert!(need(Brings::File("/proc/self/stat")).is_met());
+        assert!(need(Brings::Library("libc.so.6")).is_met());
+        assert!(!need(Brings::Library("libno-such.so.1")).is_met());
         let wrong = need(Brings::File("/no/such/file"));
         let error = still_missing(&[&wrong]).expect_err("not there").to_string();
         assert!(error.contains("/no/such/file"), "{error}");

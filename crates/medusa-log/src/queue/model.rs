@@ -266,3 +266,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_comes_again_takes_no_room_from_what_is_new() {
+    let mut rig = Rig::new(8, u64::MAX);
+    for _ in 0..5 {
+        rig.apply(&Step::Submit(4));
+        assert!(rig.take());
+        rig.write();
+    }
+    rig.apply(&Step::Disconnect(5));
+    assert_eq!(rig.queue.accounts().pending, 20, "more than there is room for");
+    for _ in 0..4 {
+        rig.apply(&Step::Submit(1));
+    }
+    assert_eq!(rig.queue.accounts().lost, 0);
+    rig.apply(&Step::Submit(1));
+    assert_eq!(rig.queue.accounts().lost, 1, "half of the room, and no more");
+    rig.spill();
+    rig.apply(&Step::Submit(8));
+    let Accounts { pending, spilled, lost, .. } = rig.queue.accounts();
+    assert_eq!((pending, spilled, lost), (8, 24, 1));
+    rig.check();
+}

@@ -27,6 +27,8 @@ pub(super) struct State {
     pub(super) front: VecDeque<Item>,
     pub(super) disk: Index,
     pub(super) back: VecDeque<Item>,
+    /// What is pending of the back, on its way to disk included.
+    behind: Load,
     /// Batches that have been put on disk with all there was. Those the writer holds will come again, and what it does
     /// with them counts no more.
     parked: Vec<Weak<Batch>>,
@@ -111,6 +113,13 @@ pub(super) enum Take {
     Empty,
 }
 
+/// Records, and the memory they take.
+#[derive(Clone, Copy, Debug, Default)]
+struct Load {
+    records: u64,
+    bytes: usize,
+}
+
 /// Where a batch goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -148,6 +157,10 @@ impl State {
         } else {
             self.accounts.lost += whole.records;
         }
+        if stage == Some(Stage::Back) {
+            self.behind.records += whole.records;
+            self.behind.bytes += batch.footprint();
+        }
         let direct = stage.map_or_else(|| self.is_direct(), |stage| stage == Stage::Front);
         let items = if direct { &mut self.front } else { &mut self.back };
         match (stage, items.back_mut()) {
@@ -177,8 +190,17 @@ impl State {
         {
             return Some(Stage::Front);
         }
-        let room = self.back.is_empty() || self.is_within(limits.records, limits.bytes, batch);
-        room.then_some(Stage::Back)
+        (self.back.is_empty() || self.has_room_behind(limits, batch)).then_some(Stage::Back)
+    }
+
+    /// The back has the room that the front has not taken, and half of all in any case: what a broken connection has put
+    /// back is bounded by who did it, and may be more than there is room for. Losing what comes meanwhile would be no
+    /// help.
+    fn has_room_behind(&self, limits: &QueueOptions, batch: &Batch) -> bool {
+        let Accounts { pending, pending_bytes, .. } = self.accounts;
+        let records = (pending - self.behind.records).min(limits.records as u64 / 2) + self.behind.records;
+        let bytes = (pending_bytes - self.behind.bytes).min(limits.bytes / 2) + self.behind.bytes;
+        records + batch.len() as u64 <= limits.records as u64 && bytes + batch.footprint() <= limits.bytes
     }
 
     /// Whether nothing is between the front and what is submitted now.
@@ -256,6 +278,7 @@ impl State {
             return Take::Later;
         }
         std::mem::swap(&mut self.front, &mut self.back);
+        self.behind = Load::default();
         match self.front.pop_front() {
             Some(item) => {
                 self.hold(&item);
@@ -387,6 +410,10 @@ impl State {
         for item in items {
             if let Item::Batch(batch, _, origin) = item {
                 self.forget(batch);
+                if self.spiller.moving == Some(Job::Back) {
+                    self.behind.records -= batch.len() as u64;
+                    self.behind.bytes -= batch.footprint();
+                }
                 records += batch.len() as u64;
                 if self.takes_all() {
                     self.parked.push(Arc::downgrade(batch));
@@ -419,6 +446,7 @@ impl State {
     pub(super) fn lose_all(&mut self) -> u64 {
         let items: Vec<Item> =
             self.in_hand.drain(..).chain(self.front.drain(..)).chain(self.back.drain(..)).collect();
+        self.behind = Load::default();
         let mut lost = 0;
         for item in items {
             if let Item::Batch(batch, _, origin) = &item {

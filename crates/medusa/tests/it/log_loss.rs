@@ -1,0 +1,102 @@
+//! What an access log may lose, and what not, while the server is under load: when it is killed, when its log is moved.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use medusa_testkit::{Made, Numbered, Server, Signal, Site, Tally, wait};
+
+use super::support::start;
+
+/// How many connections press.
+const CONNECTIONS: usize = 8;
+
+/// How many answers there are before something is done to the server.
+const WARM: u64 = 5_000;
+
+/// Records go to a sink at the latest this long after their request.
+const FLUSH: Duration = Duration::from_millis(100);
+
+/// What a busy machine may add to it.
+const SLACK: Duration = Duration::from_millis(400);
+
+fn logging(options: &str) -> Site {
+    Site::script(&format!(
+        "web = medusa.http.server {{ listen = '127.0.0.1:0', log = medusa.log.file('access.log', {options}) }}
+        web:mount('/', function() return 'x' end)"
+    ))
+}
+
+/// Presses on the server and kills it; returns what was asked of it, and when it was killed.
+#[track_caller]
+fn kill_under_load(server: &mut Server) -> (Made, Instant) {
+    let load = Numbered::start(server.address(), CONNECTIONS);
+    wait::until("the server is busy", || (load.answered() > WARM).then_some(()));
+    let killed = Instant::now();
+    server.signal(Signal::KILL);
+    server.wait();
+    (load.stop(), killed)
+}
+
+/// A whole line in the common format.
+fn is_whole(line: &str) -> bool {
+    line.starts_with("127.0.0.1 - - [") && line.ends_with(" HTTP/1.1\" 200 1")
+}
+
+/// Notes what is in a file, in which every line must be whole.
+#[track_caller]
+fn read(tally: &mut Tally, path: &Path) {
+    let text = fs::read_to_string(path).expect("a log");
+    assert!(text.is_empty() || text.ends_with('\n'), "the last line is torn: {:?}", text.lines().last());
+    for line in text.lines() {
+        assert!(is_whole(line), "a torn line: {line:?}");
+        tally.note(line);
+    }
+}
+
+// The kernel, too, has a part in this: a write of some ten KB that has begun is not given up for a SIGKILL.
+#[test]
+fn of_a_server_that_is_killed_the_last_moment_is_missing_and_no_line_torn_under_load() {
+    for _ in 0..5 {
+        let site = logging("{ format = 'common' }");
+        let mut server = start(&site);
+        let (made, killed) = kill_under_load(&mut server);
+        let mut tally = Tally::new();
+        read(&mut tally, &site.at("access.log"));
+        assert_eq!((tally.repeated(), tally.disordered()), (0, 0));
+        let missing = made.missing_of(&tally);
+        let oldest = missing.iter().map(|answered| killed.saturating_duration_since(*answered)).max();
+        println!(
+            "{} answered, {} of them missing, the oldest for {oldest:?}",
+            made.answered(),
+            missing.len()
+        );
+        assert!(oldest <= Some(FLUSH + SLACK), "{oldest:?} before the end");
+    }
+}
+
+#[test]
+fn a_log_that_is_moved_away_loses_no_line_and_splits_none_under_load() {
+    const MOVES: usize = 10;
+    let site = logging("{ format = 'common' }");
+    let server = start(&site);
+    let load = Numbered::start(server.address(), CONNECTIONS);
+    let old = |at: usize| site.at(&format!("access.log.{at}"));
+    for at in 0..MOVES {
+        let before = load.answered();
+        wait::until("the server is busy", || (load.answered() > before + WARM / 5).then_some(()));
+        fs::rename(site.at("access.log"), old(at)).expect("renamed");
+        server.command(["reopen"]).success();
+        wait::until("the log is opened anew", || site.at("access.log").exists().then_some(()));
+    }
+    let made = load.stop();
+    made.expect_clean();
+    server.terminate();
+    let mut tally = Tally::new();
+    for at in 0..MOVES {
+        read(&mut tally, &old(at));
+    }
+    read(&mut tally, &site.at("access.log"));
+    let seen = (tally.distinct(), tally.repeated(), tally.disordered());
+    assert_eq!(seen, (made.requests(), 0, 0), "every request is in one of them, once, in its order");
+}

@@ -1,0 +1,150 @@
+//! A log server that is stopped and started again, and Medusa stopped while it is gone: with `when_full = "spill"` no
+//! record is lost uncounted.
+
+use std::fs;
+use std::time::Instant;
+
+use medusa_testkit::syslog::{Kind, LogServer};
+use medusa_testkit::{Numbered, PATIENCE, Server, Site, Tally, wait};
+use serde_json::Value;
+
+use super::support::{MEDUSA, start};
+
+const CONNECTIONS: usize = 8;
+
+/// The most records of one batch.
+const BATCH: u64 = 256;
+
+/// How many requests there are between one thing that happens to the log server and the next.
+const BETWEEN: u64 = 8_000;
+
+/// Records that may wait in memory: fewer than there are requests, so that most go to the disk.
+const QUEUE: u64 = 4_096;
+
+fn logging(log: &LogServer) -> Site {
+    Site::script(&format!(
+        "web = medusa.http.server {{ listen = '127.0.0.1:0',
+            log = medusa.log.syslog('tcp://{}', {{ message = 'common', when_full = 'spill', queue = {QUEUE} }}) }}
+        web:mount('/', function() return 'x' end)",
+        log.tcp_octet()
+    ))
+}
+
+#[track_caller]
+fn sink(server: &Server) -> Value {
+    server.parts("log.syslog").remove(0)
+}
+
+fn count(sink: &Value, field: &str) -> u64 {
+    sink[field].as_u64().unwrap_or_default()
+}
+
+#[track_caller]
+fn more(load: &Numbered, requests: u64) {
+    let before = load.answered();
+    wait::until("the load has run", || (load.answered() >= before + requests).then_some(()));
+}
+
+/// Reads what the log server writes until it has all of `requests`, less those counted as lost; goes on as long as
+/// something comes.
+#[track_caller]
+fn read_all(tally: &mut Tally, log: &LogServer, server: &Server, requests: u64) -> Value {
+    let mut last = Instant::now();
+    loop {
+        let before = tally.distinct() + tally.repeated();
+        tally.read(&log.file(), |_| {});
+        let sink = sink(server);
+        if tally.distinct() + count(&sink, "lost") >= requests {
+            return sink;
+        }
+        if tally.distinct() + tally.repeated() > before {
+            last = Instant::now();
+        }
+        assert!(
+            last.elapsed() < PATIENCE,
+            "{} of {requests} have come, and no more come: {sink}",
+            tally.distinct()
+        );
+    }
+}
+
+#[test]
+fn a_log_server_that_is_restarted_five_times_misses_nothing_under_load() {
+    let mut log = LogServer::start(Kind::Rsyslog);
+    let site = logging(&log);
+    let server = start(&site);
+    let load = Numbered::start(server.address(), CONNECTIONS);
+    for _ in 0..5 {
+        more(&load, BETWEEN);
+        log.stop();
+        more(&load, BETWEEN);
+        wait::until("records are on disk", || (count(&sink(&server), "spilled") > 0).then_some(()));
+        let file = log.file();
+        let size = || fs::metadata(&file).expect("it was there before").len();
+        let before = size();
+        log.restart();
+        wait::until("records come again", || (size() > before).then_some(()));
+    }
+    more(&load, BETWEEN);
+    let made = load.stop();
+    made.expect_clean();
+    let mut tally = Tally::new();
+    read_all(&mut tally, &log, &server, made.requests());
+    // Nothing is behind it that would come twice.
+    let sink = wait::until("all is written", || {
+        Some(sink(&server)).filter(|sink| count(sink, "queue") == 0 && count(sink, "spilled") == 0)
+    });
+    server.terminate();
+    tally.read(&log.file(), |_| {});
+    println!(
+        "{} requests, {} distinct records, {} twice; {sink}",
+        made.requests(),
+        tally.distinct(),
+        tally.repeated()
+    );
+    assert_eq!(tally.distinct() + count(&sink, "lost"), made.requests(), "{sink}");
+    assert!(count(&sink, "reconnects") >= 5, "{sink}");
+    // What was being sent when the connection broke is not counted: it had not been sent as a whole.
+    let again = count(&sink, "resent") + 5 * BATCH;
+    assert!(tally.repeated() <= again, "more came twice than was sent again: {sink}");
+    assert_eq!(tally.disordered(), 0, "{sink}");
+}
+
+#[test]
+fn what_is_spilled_comes_in_order_after_a_restart_of_ours_under_load() {
+    let mut log = LogServer::stopped(Kind::Rsyslog);
+    let site = logging(&log);
+    let state = Site::new();
+    let serve = || MEDUSA.serve_with_state(site.path(), state.path()).start();
+    let (mut tally, mut requests) = (Tally::new(), 0);
+    for run in 0..2 {
+        let server = serve();
+        let load = Numbered::start_as(server.address(), run * CONNECTIONS..(run + 1) * CONNECTIONS);
+        more(&load, 3 * BETWEEN);
+        let made = load.stop();
+        made.expect_clean();
+        requests += made.requests();
+        server.terminate();
+    }
+    log.restart();
+    let server = serve();
+    let load = Numbered::start_as(server.address(), 2 * CONNECTIONS..3 * CONNECTIONS);
+    more(&load, BETWEEN);
+    let made = load.stop();
+    made.expect_clean();
+    requests += made.requests();
+    let sink = read_all(&mut tally, &log, &server, requests);
+    println!("{requests} requests, {} distinct records; {sink}", tally.distinct());
+    assert_eq!((tally.distinct(), count(&sink, "lost")), (requests, 0), "{sink}");
+    assert_eq!((tally.repeated(), tally.disordered()), (0, 0), "{sink}");
+    // In the order of the runs, as a connection's number says which run it was of.
+    let text = fs::read_to_string(log.file()).expect("what came");
+    let runs: Vec<usize> = text.lines().filter_map(run_of).collect();
+    assert!(runs.is_sorted(), "a later run came before an earlier one");
+}
+
+/// Which run of the server a record is of.
+fn run_of(line: &str) -> Option<usize> {
+    let (_, rest) = line.split_once("number-")?;
+    Some(rest.split_once('-')?.0.parse::<usize>().ok()? / CONNECTIONS)
+}
