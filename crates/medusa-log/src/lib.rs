@@ -11,16 +11,24 @@
 //! in `queue`.
 
 mod batch;
+pub mod events;
 mod file;
+mod filter;
 mod local;
 mod multi;
 mod queue;
 mod recorder;
+mod sample;
+mod select;
 mod sink;
+mod tail;
 
 pub use batch::{Batch, Extent, MAX_FIELD};
 pub use file::{FileSink, Options, Target};
+pub use filter::{Conditions, FilterSink, Kind, NoStatuses, Statuses, UnknownKind};
 pub use multi::MultiSink;
 pub use queue::{QueueOptions, SpillOptions, WhenFull};
 pub use recorder::{MAX_BATCH_BYTES, MAX_BATCH_RECORDS, Recorder};
+pub use sample::{NoRate, Rate, SampleSink};
 pub use sink::{Flushed, Sink, SinkError};
+pub use tail::{Followed, Follower, Last, Tail};
