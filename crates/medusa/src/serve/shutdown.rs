@@ -73,6 +73,6 @@ async fn write_logs(controls: &Controls, sinks: &[Arc<dyn Sink>]) {
     let events = controls.engine.live().events().flush(deadline).left;
     let left: u64 = events + sinks.iter().map(|sink| sink.flush(deadline).left).sum::<u64>();
     if left > 0 {
-        tracing::error!("{left} records could not be written within {FLUSH:?} and are lost");
+        tracing::error!("{left} access records could not be written within {FLUSH:?} and are lost");
     }
 }
