@@ -81,19 +81,19 @@ fn tail(lua: &Lua, (entries, options): (Value, Value)) -> mlua::Result<SinkValue
     let mut options = Options::new(lua, FUNCTION, options)?;
     let name = options.get::<String>("name", "a string")?;
     options.finish()?;
-    let which = match name {
-        Some(name) => format!("named {name}"),
-        None => {
-            let made = lua.app_data_ref::<Rc<Made>>().map(|made| Rc::clone(&made)).unwrap_or_default();
-            let mut made = made.0.borrow_mut();
-            let count = made.entry(entries).or_default();
-            *count += 1;
-            count.to_string()
-        }
-    };
+    let which = name.map_or_else(|| next(lua, entries).to_string(), |name| format!("named {name}"));
     let make = || -> Result<Arc<dyn Sink>, Infallible> { Ok(Arc::new(Tail::new(entries))) };
     let Ok(sink) = Reach::of(lua)?.live.parts().sink(format!("tail\0{entries}\0{which}"), make);
     Ok(SinkValue(sink))
+}
+
+/// The number of another tail of so many entries that this VM makes.
+fn next(lua: &Lua, entries: usize) -> u64 {
+    let made = lua.app_data_ref::<Rc<Made>>().map(|made| Rc::clone(&made)).unwrap_or_default();
+    let mut made = made.0.borrow_mut();
+    let count = made.entry(entries).or_default();
+    *count += 1;
+    *count
 }
 
 pub(super) fn add_methods<M: UserDataMethods<SinkValue>>(methods: &mut M) {
