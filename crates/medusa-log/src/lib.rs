@@ -11,18 +11,24 @@
 //! in `queue`.
 
 mod batch;
+pub mod events;
 mod file;
+mod filter;
 mod local;
 mod multi;
 mod queue;
 mod recorder;
 mod remote;
+mod sample;
+mod select;
 mod sink;
+mod tail;
 
 pub use batch::{Batch, Extent, MAX_FIELD};
 pub use file::{
     Compression, FileSink, Fsync, Mode, Occasion, OptionError, Options, Period, Rotation, Target,
 };
+pub use filter::{Conditions, FilterSink, Kind, NoStatuses, Statuses, UnknownKind};
 pub use multi::MultiSink;
 pub use queue::{QueueOptions, SpillOptions, WhenFull};
 pub use recorder::{MAX_BATCH_BYTES, MAX_BATCH_RECORDS, Recorder};
@@ -30,4 +36,6 @@ pub use remote::{
     BadTarget, DefaultPorts, Host, LineEnd, RemoteOptions, RemoteSink, RemoteTarget, TlsError, TlsOptions,
     UnixKind, UnknownLineEnd, Wording,
 };
+pub use sample::{NoRate, Rate, SampleSink};
 pub use sink::{Flushed, Sink, SinkError};
+pub use tail::{Followed, Follower, Last, Tail};

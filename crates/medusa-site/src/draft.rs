@@ -10,10 +10,11 @@ use http::HeaderValue;
 use medusa_http::router::Pattern;
 use medusa_http::{Handler, Limits, Listen, Mount, ServerParts};
 use medusa_log::Sink;
+use medusa_log::events::Route;
 use medusa_net::ListenAddr;
 use medusa_proto::forwarded::TrustedProxies;
 
-use crate::site::Site;
+use crate::site::{EventLog, EventLogId, Site};
 
 /// Names a server across generations.
 pub type ServerId = u64;
@@ -61,6 +62,9 @@ pub enum DraftError {
     /// The mount was removed, or belongs to a script that has been replaced.
     #[error("this mount is no longer part of the site (was it removed, or the script reloaded?)")]
     NoMount,
+    /// The events' log was removed, or belongs to a script that has been replaced.
+    #[error("this log of events is no longer part of the site (was it removed, or the script reloaded?)")]
+    NoEventLog,
     /// Two servers would have one name.
     #[error("there is already an HTTP server named \"{0}\"; give this one another `name`")]
     SameName(Arc<str>),
@@ -77,6 +81,7 @@ pub enum DraftError {
 pub struct Draft {
     pub(crate) base: Arc<Site>,
     pub(crate) servers: Vec<ServerParts>,
+    pub(crate) events: Vec<EventLog>,
 }
 
 fn next_id() -> u64 {
@@ -88,13 +93,14 @@ impl Draft {
     /// A draft that starts as a copy of `base`: for a change by hand.
     pub fn edit(base: Arc<Site>) -> Self {
         let servers = base.servers.iter().map(|server| server.parts.clone()).collect();
-        Self { base, servers }
+        let events = base.events.clone();
+        Self { base, servers, events }
     }
 
     /// A draft that starts empty: for a run of the whole script. What comes out equal to a part of `base` becomes
     /// that part.
     pub fn fresh(base: Arc<Site>) -> Self {
-        Self { base, servers: Vec::new() }
+        Self { base, servers: Vec::new(), events: Vec::new() }
     }
 
     /// The servers as they stand now.
@@ -153,6 +159,46 @@ impl Draft {
         let before = self.servers.len();
         self.servers.retain(|server| server.id != id);
         if self.servers.len() == before { Err(DraftError::NoServer) } else { Ok(()) }
+    }
+
+    /// Gives a server another log, or none. The records of requests that have begun go to the log there was then.
+    ///
+    /// # Errors
+    ///
+    /// There is no such server.
+    pub fn set_log(&mut self, id: ServerId, log: Option<Arc<dyn Sink>>) -> Result<(), DraftError> {
+        let server = self.servers.iter_mut().find(|server| server.id == id).ok_or(DraftError::NoServer)?;
+        server.log = log;
+        Ok(())
+    }
+
+    /// Where the server's own events go, as it stands now.
+    pub fn events(&self) -> &[EventLog] {
+        &self.events
+    }
+
+    /// Has the server's own events go to a sink, too. For one they go to already, this changes the level.
+    pub fn log_events(&mut self, route: Route, origin: Arc<str>) -> EventLogId {
+        let same = |known: &&EventLog| Arc::ptr_eq(&known.route.sink, &route.sink);
+        let known = self.events.iter().chain(&self.base.events).find(same);
+        let id = known.map_or_else(next_id, |known| known.id);
+        let events = EventLog { id, route, origin };
+        match self.events.iter_mut().find(|known| known.id == id) {
+            Some(known) => *known = events,
+            None => self.events.push(events),
+        }
+        id
+    }
+
+    /// Has the server's own events no longer go to a sink.
+    ///
+    /// # Errors
+    ///
+    /// They do not.
+    pub fn unlog_events(&mut self, id: EventLogId) -> Result<(), DraftError> {
+        let at = self.events.iter().position(|events| events.id == id).ok_or(DraftError::NoEventLog)?;
+        self.events.remove(at);
+        Ok(())
     }
 
     /// Mounts a handler.

@@ -11,4 +11,5 @@ mod forms;
 mod handlers;
 mod logs;
 mod reload;
+mod remote_logs;
 mod statements;

@@ -17,6 +17,7 @@ mod limits;
 mod listeners;
 mod live;
 mod log;
+mod log_changes;
 mod log_loss;
 mod log_restart;
 mod log_stall;
