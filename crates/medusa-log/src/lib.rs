@@ -16,6 +16,7 @@ mod local;
 mod multi;
 mod queue;
 mod recorder;
+mod resolving;
 mod sink;
 
 pub use batch::{Batch, Extent, MAX_FIELD};
@@ -23,4 +24,5 @@ pub use file::{FileSink, Options, Target};
 pub use multi::MultiSink;
 pub use queue::{QueueOptions, SpillOptions, WhenFull};
 pub use recorder::{MAX_BATCH_BYTES, MAX_BATCH_RECORDS, Recorder};
+pub use resolving::{Answer, Known, Names, NamesError, ResolvingOptions, ResolvingSink};
 pub use sink::{Flushed, Sink, SinkError};
