@@ -93,11 +93,12 @@ impl Clerk {
     /// Works until the sink is gone and nothing waits.
     pub(super) fn run(mut self) {
         while let Some(Round { batches, answers, hurry }) = self.desk.next(self.due()) {
-            for (address, name) in answers {
-                self.take_answer(address, name.as_deref());
-            }
+            // In this order: an answer is also for those who came in the same moment.
             for taken in batches {
                 self.take_batch(taken);
+            }
+            for (address, name) in answers {
+                self.take_answer(address, name.as_deref());
             }
             let now = Instant::now();
             self.expire(now);
