@@ -8,6 +8,8 @@
 //! - [`curl`](fn@curl) and [`run`]: clients that are not ours;
 //! - [`Load`]: many connections at once, by `wrk`; [`H2Load`]: many requests at once on each, by `h2load`;
 //! - [`browser`]: a page as a real browser sees it;
+//! - [`syslog`]: log servers that are not ours, and `logger`;
+//! - [`OwnAddress`]: a loopback address for a server that comes back;
 //! - [`memory`]: how much a process holds;
 //! - [`wait`]: conditions that nobody announces.
 //!
@@ -17,6 +19,7 @@
 //! **Invariant:** nothing started here outlives the test, and nothing waits without a limit. No wait is a guess: each is
 //! for a line, an answer, an exit or a condition.
 
+mod address;
 pub mod authority;
 pub mod browser;
 pub mod client;
@@ -28,11 +31,13 @@ pub mod memory;
 mod process;
 pub mod server;
 pub mod site;
+pub mod syslog;
 pub mod wait;
 pub mod websocket;
 
 use std::time::Duration;
 
+pub use address::OwnAddress;
 pub use authority::{Authority, Issued};
 pub use client::{Client, Response};
 pub use curl::{curl, run};
