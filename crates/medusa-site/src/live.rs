@@ -86,7 +86,7 @@ impl Live {
         self.current.load_full()
     }
 
-    /// Handlers and sinks by their arguments.
+    /// Handlers, sinks and resolvers by their arguments.
     pub fn parts(&self) -> &Parts {
         &self.parts
     }
@@ -133,7 +133,7 @@ impl Live {
     /// See [`PublishError`]. The running Site goes on unchanged.
     pub async fn publish(&self, change: Change) -> Result<Arc<Site>, PublishError> {
         let Some(workers) = &self.workers else { return Ok(self.site()) };
-        let Prepared { servers, listeners, opened } = prepare(&change.draft, workers.len()).await?;
+        let Prepared { servers, listeners, resolver, opened } = prepare(&change.draft, workers.len()).await?;
         for (bound, server) in &opened {
             self.start(bound, server, workers).await?;
         }
@@ -145,6 +145,7 @@ impl Live {
             at: SystemTime::now(),
             servers,
             listeners,
+            resolver,
         });
         self.current.store(Arc::clone(&new));
         self.retire(&old, &new);
@@ -192,12 +193,14 @@ impl Live {
         handlers(old).filter(|handler| !kept.contains(&identity(handler))).for_each(|gone| gone.retire());
     }
 
-    /// The running Site as a document, with how many replaced servers still have requests to finish.
+    /// The running Site as a document, with how many replaced servers still have requests to finish, and with all
+    /// resolvers that somebody holds: the Site, a log, a script.
     pub fn status(&self) -> Status {
         let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
         // `site` itself may be the last to hold what was just replaced.
         let alive = retired.iter().filter(|server| server.strong_count() > 0).count() as u64;
-        self.site().status().field("retired_servers_in_use", alive)
+        let site = self.site().status().field("retired_servers_in_use", alive);
+        site.children(self.parts.resolvers().iter().map(|resolver| resolver.status()))
     }
 }
 

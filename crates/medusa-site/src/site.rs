@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use medusa_dns::Resolver;
 use medusa_http::{Listen, Server};
 use medusa_log::Sink;
 use medusa_net::tls::{CertificateSummary, show_fingerprint};
@@ -35,6 +36,8 @@ pub struct Site {
     pub servers: Vec<Arc<Server>>,
     /// Its listeners.
     pub listeners: Vec<Bound>,
+    /// By what it looks names up; none: by the system's means.
+    pub resolver: Option<Arc<Resolver>>,
 }
 
 impl Site {
@@ -46,6 +49,7 @@ impl Site {
             at: SystemTime::now(),
             servers: Vec::new(),
             listeners: Vec::new(),
+            resolver: None,
         }
     }
 
