@@ -24,5 +24,5 @@ pub use file::{FileSink, Options, Target};
 pub use multi::MultiSink;
 pub use queue::{QueueOptions, SpillOptions, WhenFull};
 pub use recorder::{MAX_BATCH_BYTES, MAX_BATCH_RECORDS, Recorder};
-pub use resolving::{Answer, Known, Names, NamesError, ResolvingOptions, ResolvingSink};
+pub use resolving::{Answer, Known, Names, NamesError, ResolvingOptions, ResolvingSink, hostname};
 pub use sink::{Flushed, Sink, SinkError};

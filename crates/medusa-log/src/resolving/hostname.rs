@@ -13,7 +13,7 @@ const MAX_LABEL: usize = 63;
 ///
 /// A name that ends in a number is none either: `127.0.0.1` is made of good labels, but a reader, and every tool that
 /// reads logs, takes it for an address (the WHATWG URL standard draws the same line, §3.5).
-pub(super) fn hostname(name: &str) -> Option<&str> {
+pub fn hostname(name: &str) -> Option<&str> {
     let name = name.strip_suffix('.').unwrap_or(name);
     let last = name.rsplit('.').next()?;
     let good = name.len() <= MAX_NAME && name.split('.').all(is_label) && !is_number(last);

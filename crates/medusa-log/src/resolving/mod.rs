@@ -30,6 +30,7 @@ use medusa_proto::status::{Status, Value};
 use crate::{Batch, Flushed, Sink, SinkError};
 use clerk::Clerk;
 use desk::Desk;
+pub use hostname::hostname;
 
 /// Memory of records that wait, in bytes: as much as other sinks queue. What does not fit goes on unresolved.
 const MAX_HELD: usize = 32 * 1024 * 1024;

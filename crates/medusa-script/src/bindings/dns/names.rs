@@ -55,7 +55,7 @@ impl Names for LogNames {
                 None => answer.give(Some(name)),
                 Some(resolver) => {
                     let Some(resolver) = resolver.upgrade() else { return };
-                    resolver.ask(&Arc::clone(&name), family(address), move |found| {
+                    resolver.ask_lookup(&Arc::clone(&name), family(address), move |found| {
                         if has(&found, address) {
                             answer.give(Some(name));
                         }

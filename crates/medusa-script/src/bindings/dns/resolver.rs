@@ -40,7 +40,7 @@ pub(super) const CLASS: Class = Class {
         item(
             "cache",
             "(name: string?) -> { DnsCacheEntry }",
-            "What is remembered of a name, or of all: up to 1,000 answers.",
+            "What is remembered of a name, or of all: the 1,000 answers most in use.",
         ),
         item(
             "flush",
@@ -63,17 +63,24 @@ pub(super) const CACHED: Class = Class {
     doc: "An answer that a resolver remembers: a plain table.",
     fields: &[
         item("name", "string", "What was asked for."),
-        item("type", "string", "Of which type."),
+        item("type", "string?", "Of which type; nil if there is no such name, of any type."),
         item("answer", "string", "What the answer was, for people."),
         item("ttl", "number", "For how many more seconds it holds."),
         item("hits", "number", "How often it was used."),
-        item("state", "string", "What kind of answer it is: fresh, stale, negative, a failure."),
+        item(
+            "state",
+            "string",
+            "`fresh`, `stale` (it no longer holds), `negative` (there is no such name or record), or `failure`.",
+        ),
     ],
     methods: &[],
 };
 
 /// How many answers `cache` tells of.
 const SHOWN: usize = 1_000;
+
+/// Among how many it looks for those of a name: as many as there are, unless someone has asked for more.
+const LOOKED_AT: usize = 65_536;
 
 /// The functions of `dns.luau`, in the registry.
 const LOOKUP: &str = "medusa.dns lookup";
@@ -108,7 +115,10 @@ impl UserData for ResolverValue {
 
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_method("cache", |lua, this, name: Option<String>| {
-            let entries = this.0.cache(name.as_deref(), SHOWN);
+            let entries = match name {
+                None => this.0.cache(SHOWN),
+                Some(name) => of_name(this.0.cache(LOOKED_AT), &name),
+            };
             entries.iter().map(|entry| cache_entry(lua, entry)).collect::<mlua::Result<Vec<_>>>()
         });
         methods.add_method("flush", |_, this, name: Option<String>| Ok(this.0.flush(name.as_deref())));
@@ -147,10 +157,17 @@ fn seconds(lua: &Lua, number: f64) -> mlua::Result<Duration> {
     })
 }
 
+/// Those of `entries` that are of this name.
+fn of_name(mut entries: Vec<CacheEntry>, name: &str) -> Vec<CacheEntry> {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    entries.retain(|entry| entry.name.eq_ignore_ascii_case(name));
+    entries
+}
+
 fn cache_entry(lua: &Lua, entry: &CacheEntry) -> mlua::Result<Table> {
     let table = lua.create_table()?;
-    table.raw_set("name", &*entry.name)?;
-    table.raw_set("type", entry.kind.name())?;
+    table.raw_set("name", entry.name.as_str())?;
+    table.raw_set("type", entry.kind.map(RecordType::name))?;
     table.raw_set("answer", entry.answer.as_str())?;
     table.raw_set("ttl", entry.ttl.as_secs_f64())?;
     table.raw_set("hits", entry.hits)?;

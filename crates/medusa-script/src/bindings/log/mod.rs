@@ -4,6 +4,7 @@
 
 mod file;
 mod multi;
+mod resolving;
 
 use std::sync::Arc;
 
@@ -16,10 +17,10 @@ use super::options::Options;
 use crate::reference::{Class, Item};
 
 /// The functions, in the order of the reference.
-pub(crate) const DOCS: &[Item] = &[file::DOCS, multi::DOCS];
+pub(crate) const DOCS: &[Item] = &[file::DOCS, multi::DOCS, resolving::DOCS];
 
 /// The classes, in the order of the reference.
-pub(crate) const CLASSES: &[Class] = &[CLASS, file::OPTIONS];
+pub(crate) const CLASSES: &[Class] = &[CLASS, file::OPTIONS, resolving::OPTIONS];
 
 const CLASS: Class =
     Class { name: "LogSink", doc: "Where records go: the `log` of a server.", fields: &[], methods: &[] };
@@ -50,6 +51,7 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     let log = lua.create_table()?;
     file::install(lua, &log)?;
     multi::install(lua, &log)?;
+    resolving::install(lua, &log)?;
     medusa.set("log", log)
 }
 
