@@ -7,6 +7,7 @@ mod bad_input;
 mod budgets;
 mod cli;
 mod clients;
+mod dns;
 mod fetch;
 mod files;
 mod forms;
