@@ -1,11 +1,12 @@
 //! Resolvers, against name servers that are not ours.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use medusa_testkit::{Dnsmasq, Server, Site, Unbound, Zone, wait};
+use medusa_testkit::{Dnsmasq, OwnAddress, Server, Site, Unbound, Zone, wait};
 
-use super::support::{WEB, start, web};
+use super::support::{MEDUSA, WEB, start, web};
 
 /// A site whose script makes the resolver `dns`.
 fn resolving(constructor: &str) -> (Site, Server) {
@@ -120,7 +121,8 @@ fn what_there_is_not_is_an_answer_for_as_long_as_its_zone_says() {
     let (_site, server) = asking(unbound.address(), "");
     assert_eq!(lookup(&server, "b.example", "A"), "b.example: no such name");
     assert_eq!(lookup(&server, "mail.example", "A"), "mail.example has no record of type A");
-    assert_eq!(lookup(&server, "lost.example", "A"), "lost.example: no such name");
+    // As unbound has it: a name that leads nowhere is there.
+    assert_eq!(lookup(&server, "lost.example", "A"), "lost.example has no record of type A");
     let cached = server.eval("dns:cache('b.example')[1].state");
     assert_eq!(cached, "negative");
     let mut with_b = everything();
@@ -251,20 +253,128 @@ fn a_small_networks_server_will_do() {
 
 #[test]
 fn the_systems_way_is_by_its_files() {
-    let unbound =
-        Unbound::start(&[Zone::new("corp.example", "intra 60 IN A 192.0.2.1\nhidden 60 IN A 192.0.2.2")]);
-    let (ip, port) = (unbound.address().ip(), unbound.address().port());
+    // Nobody is there: what follows comes from the files alone.
+    let nobody = OwnAddress::claim();
     let site = Site::script("dns = medusa.dns.system { resolv_conf = 'resolv.conf', hosts = 'hosts' }")
-        .file("resolv.conf", format!("nameserver {ip}\nsearch nowhere.example corp.example\n"))
+        .file("resolv.conf", format!("nameserver {}\noptions timeout:1 attempts:1\n", nobody.ip()))
         .file("hosts", "192.0.2.50 hidden.corp.example local\n");
     let server = start(&site);
     assert_eq!(server.eval("dns:lookup('local')[1]"), "192.0.2.50");
     assert_eq!(server.eval("dns:lookup('hidden.corp.example')[1]"), "192.0.2.50");
     assert_eq!(server.eval("dns:ptr('192.0.2.50')"), "hidden.corp.example");
     assert_eq!(server.eval("dns:lookup('localhost', 'A')[1]"), "127.0.0.1");
-    let _ = port;
+    let why = error(&server, "dns:lookup('a.example', 'A')");
+    assert!(why.contains("a.example: no name server"), "{why}");
     site.write("hosts", "192.0.2.51 local\n");
     wait::until("the hosts file is read again", || {
         (server.eval("dns:lookup('local')[1]") == "192.0.2.51").then_some(())
     });
+}
+
+#[test]
+fn a_reload_keeps_what_is_known_and_the_status_shows_it() {
+    let unbound = Unbound::start(&[everything()]);
+    let address = unbound.address();
+    let (site, server) = asking(address, "");
+    assert_eq!(source(&server, "a.example"), "server");
+    server.reload();
+    assert_eq!(source(&server, "a.example"), "cache");
+    let resolver = server.parts("dns.server").remove(0);
+    assert_eq!(resolver["name"], address.to_string());
+    assert_eq!((&resolver["entries"], &resolver["hits"]), (&1.into(), &1.into()), "{resolver}");
+    assert!(server.eval("dns:status()").contains(&address.to_string()));
+    let to = &resolver["children"][0];
+    assert!(to["queries"].as_u64() == Some(1) && to["answers"].as_u64() == Some(1), "{to}");
+    // With other arguments it is another one, and the old one is gone with its script.
+    site.write("site.luau", format!("dns = medusa.dns.server('{address}', {{ attempts = 3 }})"));
+    server.reload();
+    assert_eq!(source(&server, "a.example"), "server");
+    wait::until("the old one is gone", || (server.parts("dns.server").len() == 1).then_some(()));
+}
+
+#[test]
+fn fetch_finds_hosts_by_the_sites_resolver() {
+    let origin_site = web("web:mount('/', function(req) return `hello from {req.host}` end)");
+    let origin = start(&origin_site);
+    let port = origin.address().port();
+    let unbound = Unbound::start(&[Zone::new("example", "www 60 IN A 127.0.0.1")]);
+    let resolver = format!("medusa.dns.server('{}')", unbound.address());
+    let script = |using: &str| {
+        format!("{WEB} dns = {resolver} {using} web:mount('/', medusa.handler.script('fetch.luau'))")
+    };
+    let site = Site::script(&script("medusa.dns.use(dns)")).file(
+        "fetch.luau",
+        format!("return function() return medusa.fetch('http://www.example:{port}/').body end"),
+    );
+    let server = start(&site);
+    let url = |host: &str| format!("medusa.fetch('http://{host}:{port}/').body");
+    assert_eq!(server.eval(&url("www.example")), "hello from www.example");
+    assert_eq!(server.get("/").text(), "hello from www.example", "in a handler file, too");
+    let why = error(&server, &url("pinned.example"));
+    assert!(why.contains("pinned.example: no such name"), "{why}");
+
+    server.eval("dns:pin('pinned.example', { '127.0.0.1' })");
+    assert_eq!(server.eval(&url("pinned.example")), "hello from pinned.example");
+    assert_eq!(source(&server, "pinned.example"), "pinned");
+    assert_eq!(server.eval("dns:unpin('pinned.example')"), "true");
+    assert_eq!(server.eval("dns:unpin('pinned.example')"), "false");
+    server.eval("dns:pin('pinned.example', '192.0.2.1', 0.05)");
+    wait::until("the pin is over", || {
+        let found = server.eval("dns:lookup('pinned.example') or 'gone'");
+        (found == "gone").then_some(())
+    });
+
+    // Hosts of their own each, as connections that are open are used again.
+    for host in ["one.example", "two.example", "three.example", "four.example"] {
+        server.eval(&format!("dns:pin('{host}', '127.0.0.1')"));
+    }
+    let why = error(&server, "medusa.dns.use(nil) error('on second thought')");
+    assert!(why.contains("on second thought"), "{why}");
+    assert_eq!(server.eval(&url("one.example")), "hello from one.example", "a change that fails is none");
+    server.eval("medusa.dns.use(nil)");
+    let why = error(&server, &url("two.example"));
+    assert!(why.contains("two.example"), "the system knows no pins: {why}");
+    server.eval("medusa.dns.use(dns)");
+    assert_eq!(server.eval(&url("three.example")), "hello from three.example");
+    // A script that does not ask for it any more has the system's.
+    site.write("site.luau", script(""));
+    server.reload();
+    assert_eq!(server.eval(&url("localhost")), "hello from localhost");
+    error(&server, &url("four.example"));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_its_line() {
+    let refused = |script: &str, why: &str| {
+        let site = Site::script(&format!("\n{script}"));
+        let told = MEDUSA.run([OsStr::new("check"), site.path().as_os_str()]).failure(1);
+        assert!(told.contains("site.luau:2") && told.contains(why), "{script}:\n{told}");
+    };
+    let dns = "medusa.dns.server('192.0.2.1')";
+    refused("medusa.dns.server('dns.example')", "\"dns.example\" is not the address of a name server");
+    refused("medusa.dns.server()", "the address of a name server must be a string, not nil");
+    refused("medusa.dns.server({})", "a resolver needs a name server");
+    let with = |options: &str| format!("medusa.dns.server('192.0.2.1', {{ {options} }})");
+    refused(&with("protocol = 'quic'"), "\"quic\" is not a protocol of name servers");
+    refused(&with("protocol = 'tls', ca = 'none.pem'"), "none.pem");
+    refused(&with("ca = 'ca.pem'"), "`ca` has no meaning for the protocol udp");
+    refused(&with("timeout = -1"), "`timeout` must be a number of seconds, 0 or more, not -1");
+    refused(&with("timeout = 3600"), "`timeout` is 3600s: it must be between");
+    refused(&with("attempts = 1.5"), "`attempts` must be a whole number, not 1.5");
+    refused(&with("cache = { size = 1 }"), "there is no option \"size\"");
+    refused("medusa.dns.system { hosts = 5 }", "`hosts` must be a string");
+    refused("medusa.dns.use('dns')", "expected a resolver, from medusa.dns, found \"dns\"");
+    refused(&format!("{dns}:lookup('a', 'ANY')"), "\"ANY\" is not a type of DNS record");
+    refused(&format!("{dns}:lookup('a..b', 'A')"), "\"a..b\" cannot be looked up");
+    refused(&format!("{dns}:lookup(5)"), "the name must be a string, not 5");
+    refused(&format!("{dns}:ptr('a.example')"), "\"a.example\" is not an address");
+    refused(&format!("{dns}:pin('a', 'b')"), "\"b\" is not an address");
+    refused(&format!("{dns}:pin('a', {{}})"), "cannot pin \"a\" to no address at all");
+    refused(&format!("{dns}:pin('a', '::1', -1)"), "the ttl must be a number of seconds");
+    let resolving = |arguments: &str| format!("medusa.log.resolving({arguments})");
+    refused(&resolving("'dns', medusa.log.file('-')"), "expected a resolver, from medusa.dns, found \"dns\"");
+    refused(&resolving(&format!("{dns}, 'a.log'")), "expected a log, found \"a.log\"");
+    let log = |options: &str| resolving(&format!("{dns}, medusa.log.file('-'), {{ {options} }}"));
+    refused(&log("deadline = 11"), "`deadline` must be a number of seconds from 0 to 10, not 11");
+    refused(&log("verified = true"), "there is no option \"verified\"");
 }
