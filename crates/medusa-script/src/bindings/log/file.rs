@@ -20,15 +20,20 @@ pub(crate) const DOCS: Item = Item {
           and the loss is written into the file when it works again. The directory is made if need be.",
 };
 
+/// The option `format`, of whatever sink.
+pub(super) const FORMAT: &str = "How a record is written: `\"combined\"` (the default) and `\"common\"`, Apache's log \
+     formats; `\"json\"`, with ECS field names; `\"logfmt\"`; or a template in Apache's letters, such as \
+     `'%h %l %u %t \"%r\" %>s %b %D'`. Letters: `%h` client (its name, if one was found), `%a` its address, `%u` user, `%l` \
+     always `-`, `%t` and `%{strftime}t` time, `%r` request line, `%m` method, `%U` path, `%q` query, `%H` protocol, `%s` \
+     status, `%b` and `%B` bytes, `%D` `%{ms}T` `%T` duration in µs, ms, s, `%v` server, `%V` host asked for, `%L` request \
+     id, `%{Referer}i`, `%{User-Agent}i`, `%{Host}i`, `%%`. A value never holds the character that stands behind it in the \
+     template, nor a control character: those are written as `\\xHH`. Events of the server's own start with `# ` in the text \
+     formats.";
+
 pub(crate) const OPTIONS: Class = Class {
     name: "LogFileOptions",
     doc: "What `medusa.log.file` takes.",
-    fields: &[Item {
-        path: "format",
-        signature: "\"combined\" | \"common\" | \"json\" | nil",
-        reach: reference::Reach::Main,
-        doc: "How a record is written: Apache's Combined (the default) or Common Log Format, or JSON with ECS field names.",
-    }],
+    fields: &[Item { path: "format", signature: "string?", reach: reference::Reach::Main, doc: FORMAT }],
     methods: &[],
 };
 
