@@ -75,7 +75,7 @@ impl Cache {
         if matches!(found, Found::Fresh { .. }) {
             return found;
         }
-        let name = key.any_type();
+        let Some(name) = key.any_type() else { return found };
         match self.shard(name.bytes()).get(name.bytes(), now, false) {
             nothing @ Found::Fresh { .. } => nothing,
             _ => found,
@@ -87,11 +87,19 @@ impl Cache {
         let ttl = self.lifetime(lifetime);
         let stale = if value.is_ok() { self.options.stale } else { Duration::ZERO };
         let times = Times::new(now, ttl, stale);
-        let name = key.any_type();
         // What holds for the whole name and what holds for one type of it must not contradict each other.
-        let (keep, drop) = if matches!(lifetime, Lifetime::NoName(_)) { (&name, key) } else { (key, &name) };
-        self.shard(drop.bytes()).remove(drop.bytes());
-        self.shard(keep.bytes()).put(keep.bytes(), value.clone(), times);
+        match key.any_type() {
+            Some(name) if matches!(lifetime, Lifetime::NoName(_)) => {
+                self.shard(key.bytes()).remove(key.bytes());
+                self.shard(name.bytes()).put(name.bytes(), value.clone(), times);
+            }
+            name => {
+                if let Some(name) = name {
+                    self.shard(name.bytes()).remove(name.bytes());
+                }
+                self.shard(key.bytes()).put(key.bytes(), value.clone(), times);
+            }
+        }
         ttl
     }
 

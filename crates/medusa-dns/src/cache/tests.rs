@@ -59,7 +59,7 @@ fn lifetimes_have_a_floor_and_a_ceiling() {
         ..CacheOptions::default()
     };
     let cache = Cache::new(options);
-    let mut seconds = |value: &Value, lifetime| cache.put(&key("a.example"), value, lifetime, 0).as_secs();
+    let seconds = |value: &Value, lifetime| cache.put(&key("a.example"), value, lifetime, 0).as_secs();
     let good: Value = Ok(records(1));
     let bad: Value = Err(nxdomain("a.example"));
     assert_eq!(seconds(&good, Lifetime::Positive(0)), 10);
@@ -137,12 +137,12 @@ fn what_is_in_use_is_asked_for_in_time_and_once() {
     let cache = cache();
     let hot = key("hot.example");
     cache.put(&hot, &Ok(records(1)), Lifetime::Positive(100), 0);
-    let mut asks = |at: u64| matches!(cache.get(&hot, at * SECOND), Found::Fresh { prefetch: true, .. });
+    let asks = |at: u64| matches!(cache.get(&hot, at * SECOND), Found::Fresh { prefetch: true, .. });
     assert!(!asks(1) && !asks(2) && !asks(3) && !asks(89), "it is too early");
     assert!(asks(90), "in its last tenth");
     assert!(!asks(91), "someone is on the way");
     assert_eq!(cache.put_failure(&hot, failed(), 92 * SECOND), Some(records(1)), "it still holds");
-    let mut asks = |at: u64| matches!(cache.get(&hot, at * SECOND), Found::Fresh { prefetch: true, .. });
+    let asks = |at: u64| matches!(cache.get(&hot, at * SECOND), Found::Fresh { prefetch: true, .. });
     assert!(!asks(93), "not right after a failure");
     assert!(asks(97));
 

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use crate::RecordType;
 use crate::name::Key;
+use crate::{RecordType, ServerAddr};
 
 /// The most bytes a `resolv.conf` may have.
 pub(crate) const MAX_BYTES: u64 = 64 * 1024;
@@ -19,7 +19,7 @@ const MAX_SEARCH: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ResolvConf {
     /// The servers, at least one.
-    pub(crate) servers: Vec<IpAddr>,
+    pub(crate) servers: Vec<ServerAddr>,
     /// Domains in which a short name is looked for.
     pub(crate) search: Vec<Box<str>>,
     /// A name with at least this many dots is tried as it is before it is searched.
@@ -66,16 +66,16 @@ impl ResolvConf {
             }
         }
         if conf.servers.is_empty() {
-            conf.servers.push(Ipv4Addr::LOCALHOST.into());
+            conf.servers.push(IpAddr::from(Ipv4Addr::LOCALHOST).into());
         }
         conf
     }
 
     fn nameserver(&mut self, word: &str) {
-        match word.parse() {
-            Ok(ip) if self.servers.len() < MAX_SERVERS => self.servers.push(ip),
-            Ok(_) => {}
-            Err(_) => self.skip(word),
+        match server(word) {
+            Some(server) if self.servers.len() < MAX_SERVERS => self.servers.push(server),
+            Some(_) => {}
+            None => self.skip(word),
         }
     }
 
@@ -109,6 +109,15 @@ impl ResolvConf {
     }
 }
 
+/// An address, or, as OpenBSD has it, one in brackets with a port behind it: `[192.0.2.1]:5353`.
+fn server(word: &str) -> Option<ServerAddr> {
+    let Some((address, port)) = word.strip_prefix('[').and_then(|rest| rest.split_once("]:")) else {
+        return word.parse::<IpAddr>().ok().map(ServerAddr::from);
+    };
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    Some(ServerAddr { ip: address.parse().ok()?, port: Some(port) })
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -118,14 +127,14 @@ mod tests {
     #[test]
     fn everything_in_it() {
         let conf = ResolvConf::parse(
-            "# made by hand\n; really\nnameserver 192.0.2.1\nnameserver 2001:db8::1\n\
+            "# made by hand\n; really\nnameserver 192.0.2.1\nnameserver [2001:db8::1]:5353\n\
              domain old.example\nsearch Corp.Example example.org.\n\
              options ndots:2 timeout:3 attempts:4 rotate edns0 trust-ad\nsortlist 192.0.2.0/24\n",
         );
         let expected = ResolvConf {
             servers: vec![
                 "192.0.2.1".parse().expect("an address"),
-                "2001:db8::1".parse().expect("an address"),
+                "[2001:db8::1]:5353".parse().expect("an address"),
             ],
             search: vec!["corp.example".into(), "example.org".into()],
             ndots: 2,
@@ -140,7 +149,7 @@ mod tests {
     #[test]
     fn nothing_in_it() {
         let conf = ResolvConf::parse("");
-        assert_eq!(conf.servers, [IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+        assert_eq!(conf.servers, [IpAddr::V4(Ipv4Addr::LOCALHOST).into()]);
         assert_eq!((conf.ndots, conf.timeout.as_secs(), conf.attempts, conf.rotate), (1, 5, 2, false));
     }
 

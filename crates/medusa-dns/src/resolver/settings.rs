@@ -1,6 +1,6 @@
 //! Where the servers and local names come from, and that they may change.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::shared::{Search, Shared};
@@ -154,8 +154,8 @@ fn load_hosts(path: std::path::PathBuf) -> Result<(Watched, Hosts), DnsError> {
 fn system_servers(conf: &ResolvConf, before: Option<&Servers>) -> Servers {
     let manner = Manner { timeout: conf.timeout, attempts: conf.attempts, rotate: conf.rotate };
     let transport = Transport::plain(Protocol::Udp);
-    let list = conf.servers.iter().map(|ip| {
-        let address = SocketAddr::new(*ip, Protocol::Udp.port());
+    let list = conf.servers.iter().map(|server| {
+        let address = server.socket(Protocol::Udp);
         let known =
             before.and_then(|servers| servers.list().iter().find(|server| server.address() == address));
         let stats = known.map_or_else(|| Arc::new(Stats::new()), |server| Arc::clone(server.stats()));

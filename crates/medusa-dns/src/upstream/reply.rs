@@ -30,7 +30,7 @@ impl Reply {
         if !is_question {
             return Err(Failure::Malformed("it answers another question"));
         }
-        let (owner, records, ttl) = follow(message, name, key.kind().wire())?;
+        let (records, ttl) = follow(message, name, key.kind().wire())?;
         match message.response_code {
             ResponseCode::NoError if records.is_empty() => {
                 Ok(Self::negative(key, false, negative_ttl(message)))
@@ -38,35 +38,25 @@ impl Reply {
             ResponseCode::NoError => {
                 Ok(Self { value: Ok(records.into()), lifetime: Lifetime::Positive(ttl) })
             }
-            // Of an alias it is the last name that does not exist: the alias itself does.
-            ResponseCode::NXDomain => Ok(Self::no_name(key, owner == name, negative_ttl(message))),
+            ResponseCode::NXDomain => Ok(Self::negative(key, true, negative_ttl(message))),
             code => Err(Failure::Code(Rcode(code.into()))),
         }
     }
 
-    /// There is no such name, or, if not `whole`, the name it is an alias of does not exist.
-    pub(super) fn no_name(key: &Key, whole: bool, ttl: Option<u32>) -> Self {
-        let value = Err(LookupError::NxDomain { name: key.told() });
-        Self { value, lifetime: if whole { Lifetime::NoName(ttl) } else { Lifetime::Negative(ttl) } }
-    }
-
     /// There is no such name, or no such record.
     pub(super) fn negative(key: &Key, is_nxdomain: bool, ttl: Option<u32>) -> Self {
+        let name = key.told();
         if is_nxdomain {
-            return Self::no_name(key, true, ttl);
+            return Self { value: Err(LookupError::NxDomain { name }), lifetime: Lifetime::NoName(ttl) };
         }
-        let value = Err(LookupError::NoData { name: key.told(), kind: key.kind() });
+        let value = Err(LookupError::NoData { name, kind: key.kind() });
         Self { value, lifetime: Lifetime::Negative(ttl) }
     }
 }
 
-/// Follows the aliases from `name` to its records of type `kind`: the last name, its records, and the least TTL of all
-/// that was used. What else the server may have put into its answer is left alone.
-fn follow<'a>(
-    message: &'a Message,
-    name: &'a Name,
-    kind: RecordType,
-) -> Result<(&'a Name, Vec<Data>, u32), Failure> {
+/// Follows the aliases from `name` to its records of type `kind`: these, and the least TTL of all that was used. What else
+/// the server may have put into its answer is left alone.
+fn follow(message: &Message, name: &Name, kind: RecordType) -> Result<(Vec<Data>, u32), Failure> {
     let mut owner = name;
     let mut ttl = u32::MAX >> 1;
     for _ in 0..=MAX_ALIASES {
@@ -85,7 +75,7 @@ fn follow<'a>(
                 ttl = ttl.min(its_ttl);
                 owner = target;
             }
-            _ => return Ok((owner, records, ttl)),
+            _ => return Ok((records, ttl)),
         }
     }
     Err(Failure::Malformed("its aliases lead in a circle, or through too many names"))
