@@ -86,7 +86,8 @@ impl Site {
     /// The Site as a document: what `medusa status` and `medusa check` print.
     pub fn status(&self) -> Status {
         let mut status = Status::new("site", format!("generation {}", self.generation))
-            .field("published_by", self.by.to_string());
+            .field("published_by", self.by.to_string())
+            .maybe("resolver", self.resolver.as_ref().map(|resolver| resolver.status().name));
         for bound in &self.listeners {
             let stats = bound.listener.stats();
             let listener = Status::new("listener", bound.addr.to_string())

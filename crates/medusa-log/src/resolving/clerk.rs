@@ -15,7 +15,8 @@ use medusa_proto::entry::Entry;
 
 use super::desk::{Desk, Due, Round, Taken, Tally};
 use super::hostname::hostname;
-use super::{Answer, Known, MAX_ASKED, Names};
+use super::window::Window;
+use super::{Answer, Known, Names};
 use crate::{Batch, MAX_BATCH_BYTES, MAX_BATCH_RECORDS, Sink};
 
 /// How long records that have been named wait for more, so that answers that come one by one do not become writes of one
@@ -33,6 +34,7 @@ pub(super) struct Clerk {
     /// Addresses that have been asked for and not been answered, with the records that wait for them: often none any
     /// more, as a deadline is shorter than a name server's patience.
     asked: HashMap<IpAddr, VecDeque<Place>>,
+    window: Window,
     out: Batch,
     /// When the first record came into `out`.
     out_since: Option<Instant>,
@@ -82,6 +84,7 @@ impl Clerk {
             held: VecDeque::new(),
             first: 0,
             asked: HashMap::new(),
+            window: Window::new(deadline),
             out: Batch::new(),
             out_since: None,
             done: VecDeque::new(),
@@ -155,7 +158,7 @@ impl Clerk {
         if self.asked.contains_key(&address) {
             return true;
         }
-        if self.asked.len() >= MAX_ASKED {
+        if !self.window.has_room(self.asked.len()) {
             return false;
         }
         self.asked.insert(address, VecDeque::new());
@@ -184,7 +187,11 @@ impl Clerk {
 
     /// Passes on what has waited for this answer.
     fn take_answer(&mut self, address: IpAddr, name: Option<&str>) {
-        for Place { batch: number, at } in self.asked.remove(&address).unwrap_or_default() {
+        let waiting = self.asked.remove(&address).unwrap_or_default();
+        if !waiting.is_empty() {
+            self.window.answered();
+        }
+        for Place { batch: number, at } in waiting {
             let index = number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
             let Some(held) = index.and_then(|index| self.held.get_mut(index)) else { continue };
             held.waits[at] = false;
@@ -213,6 +220,7 @@ impl Clerk {
                     while places.pop_front_if(|place| place.batch <= number).is_some() {}
                 }
                 self.tally.late += 1;
+                self.window.missed(now);
                 self.put(&entry, None);
             }
             self.done.push_back(held.batch);

@@ -64,7 +64,7 @@ pub(super) struct Tally {
     pub(super) nameless: u64,
     /// The answer did not come before the deadline.
     pub(super) late: u64,
-    /// There was no room for them to wait.
+    /// There was no room for them to wait, or too many were being asked for.
     pub(super) not_asked: u64,
 }
 

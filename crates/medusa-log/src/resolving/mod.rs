@@ -2,7 +2,8 @@
 //!
 //! - `hostname`: which names may stand in a log;
 //! - `desk`: where workers leave batches and the resolver leaves answers;
-//! - `clerk`: the thread that puts the two together.
+//! - `clerk`: the thread that puts the two together;
+//! - `window`: how many questions may be open.
 //!
 //! A record whose name is known goes on at once, and so does one that has none. Any other waits for its answer, for as
 //! long as [`ResolvingOptions::deadline`] says and no longer, and then goes on with its address. So lines pass each
@@ -10,7 +11,7 @@
 //!
 //! **Invariants.** No record is lost here: what there is no room for goes on unresolved, and is counted. No record waits
 //! longer than the deadline, whatever a name server does, and none waits for another's answer. Everything is bounded:
-//! memory by [`MAX_HELD`], questions by [`MAX_ASKED`].
+//! memory by [`MAX_HELD`], open questions by the window.
 //!
 //! Whoever owns an address decides what its name is. So a name is written only if it could be a host's and could not be
 //! taken for an address; else a client would choose under which address, or with which control characters, it is logged.
@@ -18,6 +19,7 @@
 mod clerk;
 mod desk;
 mod hostname;
+mod window;
 
 use std::error::Error;
 use std::fmt;
@@ -34,10 +36,6 @@ pub use hostname::hostname;
 
 /// Memory of records that wait, in bytes: as much as other sinks queue. What does not fit goes on unresolved.
 const MAX_HELD: usize = 32 * 1024 * 1024;
-
-/// Addresses whose names are being asked for. Half a second of as many new clients is more than a name server bears; a
-/// record from one more goes on unresolved.
-const MAX_ASKED: usize = 16 * 1024;
 
 /// Who knows the names of addresses. Stands between this crate and a resolver, of which it knows nothing.
 pub trait Names: fmt::Debug + Send + Sync + 'static {

@@ -7,6 +7,7 @@ use medusa_proto::access::{Peer, Record};
 use medusa_proto::entry::Entry;
 use medusa_proto::event::{Event, Level};
 
+use super::window::START;
 use super::*;
 use crate::batch::tests::record;
 use crate::sink::tests::Memory;
@@ -221,15 +222,15 @@ fn so_many_addresses_are_asked_for_and_no_more() {
     let Setup { server, memory, sink } = setup(NEVER);
     let more = 1_000;
     let addresses: Vec<String> =
-        (0..MAX_ASKED + more).map(|n| format!("10.{}.{}.{}", n >> 16, (n >> 8) & 255, n & 255)).collect();
+        (0..START + more).map(|n| format!("10.{}.{}.{}", n >> 16, (n >> 8) & 255, n & 255)).collect();
     for addresses in addresses.chunks(256) {
         sink.submit(&batch(&addresses.iter().map(|address| ("/", address.as_str())).collect::<Vec<_>>()));
     }
     assert_eq!(outcome(&memory, more).len(), more);
-    let questions = server.take_questions(MAX_ASKED);
-    assert_eq!(questions.len(), MAX_ASKED);
+    let questions = server.take_questions(START);
+    assert_eq!(questions.len(), START);
     until(|| (sink.desk.counts().tally.not_asked == more as u64).then_some(()));
-    assert_eq!(sink.desk.counts().asked, MAX_ASKED);
+    assert_eq!(sink.desk.counts().asked, START);
     drop(questions);
     assert_eq!(outcome(&memory, addresses.len()).len(), addresses.len());
     until(|| (sink.desk.counts().asked == 0).then_some(()));

@@ -33,7 +33,8 @@ pub(crate) const DOCS: &[Item] = &[Item {
           answer, not an error; an error is that there was none, or none that could be read whole. Errors name no more of \
           the URL than scheme, host and path. Waiting counts as wall-clock time of the script's budget; a script that is \
           stopped ends its fetches. Connections are kept for later fetches of any script (30 seconds, 8 to an origin); \
-          TLS trusts the system's authorities. Cookies are not kept, and proxies in the environment are not used. 256 \
+          TLS trusts the system's authorities; hosts are found by the site's resolver (see `medusa.dns.use`), else as the \
+          system does. Cookies are not kept, and proxies in the environment are not used. 256 \
           fetches run at once in one process, and 1024 wait. Cannot be called inside a metamethod, `table.sort` or \
           `string.gsub`.",
 }];

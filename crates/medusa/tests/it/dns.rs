@@ -309,6 +309,7 @@ fn fetch_finds_hosts_by_the_sites_resolver() {
     let server = start(&site);
     let url = |host: &str| format!("medusa.fetch('http://{host}:{port}/').body");
     assert_eq!(server.eval(&url("www.example")), "hello from www.example");
+    assert_eq!(server.parts("site")[0]["resolver"], unbound.address().to_string());
     assert_eq!(server.get("/").text(), "hello from www.example", "in a handler file, too");
     let why = error(&server, &url("pinned.example"));
     assert!(why.contains("pinned.example: no such name"), "{why}");

@@ -24,8 +24,8 @@ pub(crate) const DOCS: Item = item(
     "(resolver: DnsResolver, log: LogSink, options: LogResolvingOptions?) -> LogSink",
     "Gives records the host names of their clients, and passes them on to another log. A record whose name is not known yet \
      waits for it, up to a deadline, while others go on; without an answer it goes on with the address. So lines can pass \
-     each other by up to the deadline. A name that is no host's, or looks like an address, is not taken. When more than \
-     16,384 addresses are being asked for, or 32 MiB of records wait, further ones go on with their addresses.",
+     each other by up to the deadline. A name that is no host's, or looks like an address, is not taken. When the \
+     resolver cannot keep up, or 32 MiB of records wait, further ones go on with their addresses at once.",
 );
 
 pub(crate) const OPTIONS: Class = Class {
