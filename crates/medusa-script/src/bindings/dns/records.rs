@@ -9,11 +9,15 @@ use crate::reference::{Class, main_item as item};
 
 pub(super) const ANSWER: Class = Class {
     name: "DnsAnswer",
-    doc: "What `resolver:lookup` found: a list. Addresses, names (`CNAME`, `NS`, `PTR`) and text (`TXT`) are strings. `MX` is \
-          `{ preference, exchange }`, `SRV` is `{ priority, weight, port, target }`, `SOA` is `{ mname, rname, serial, \
-          refresh, retry, expire, minimum }`, `CAA` is `{ critical, tag, value }`; others are strings as in a zone's file. \
-          All of it is what whoever owns the name has written there.",
+    doc: "What `resolver:lookup` found: a list with two fields. All of it is what whoever owns the name has written there.",
     fields: &[
+        item(
+            "[number]",
+            "any",
+            "The records, from 1. Addresses, names (`CNAME`, `NS`, `PTR`) and text (`TXT`) are strings. `MX` is `{ preference, \
+             exchange }`, `SRV` is `{ priority, weight, port, target }`, `SOA` is `{ mname, rname, serial, refresh, retry, \
+             expire, minimum }`, `CAA` is `{ critical, tag, value }`; others are strings as in a zone's file.",
+        ),
         item("ttl", "number", "For how many seconds it holds."),
         item(
             "source",
