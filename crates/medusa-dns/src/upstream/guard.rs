@@ -22,7 +22,7 @@ use hickory_resolver::net::runtime::iocompat::AsyncIoTokioAsStd;
 use hickory_resolver::net::runtime::{
     DnsUdpSocket, RuntimeProvider, TokioHandle, TokioRuntimeProvider, TokioTime,
 };
-use tokio::io::ReadBuf;
+use tokio::io::{Interest, ReadBuf};
 use tokio::net::{TcpStream, UdpSocket};
 
 use super::Stats;
@@ -167,6 +167,49 @@ pub(super) struct GuardedSocket {
     stats: Arc<Stats>,
 }
 
+impl GuardedSocket {
+    /// The answer, or that there will be none: that nobody listens at the server's port. The kernel tells so at once, but
+    /// only who asks for errors, too.
+    async fn hear(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        loop {
+            let ready = self.socket.ready(Interest::READABLE | Interest::ERROR).await?;
+            if ready.is_error() {
+                match self.socket.try_io(Interest::ERROR, || self.pending_error()) {
+                    Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                    _ => {}
+                }
+            }
+            match self.socket.try_recv(buffer) {
+                Ok(length) => {
+                    if let Some(length) = self.answer(&mut buffer[..length])? {
+                        return Ok((length, self.server));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The error that waits at the socket; that it would block, if there is none.
+    fn pending_error(&self) -> io::Result<()> {
+        Err(self.socket.take_error()?.unwrap_or_else(|| io::ErrorKind::WouldBlock.into()))
+    }
+
+    /// How many bytes of `datagram` are the answer; none, if it is not.
+    fn answer(&self, datagram: &mut [u8]) -> io::Result<Option<usize>> {
+        let asked =
+            self.asked.get().ok_or_else(|| io::Error::other("an answer before there was a question"))?;
+        match asked.answer(datagram) {
+            Ok(length) => Ok(Some(length)),
+            Err(why) => {
+                self.stats.stray(why);
+                Ok(None)
+            }
+        }
+    }
+}
+
 impl DnsUdpSocket for GuardedSocket {
     type Time = TokioTime;
 
@@ -175,17 +218,26 @@ impl DnsUdpSocket for GuardedSocket {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<(usize, SocketAddr)>> {
-        let Some(asked) = self.asked.get() else {
-            return Poll::Ready(Err(io::Error::other("an answer before there was a question")));
-        };
         loop {
             let mut datagram = ReadBuf::new(buffer);
             ready!(self.socket.poll_recv(cx, &mut datagram))?;
-            match asked.answer(datagram.filled_mut()) {
-                Ok(length) => return Poll::Ready(Ok((length, self.server))),
-                Err(why) => self.stats.stray(why),
+            if let Some(length) = self.answer(datagram.filled_mut())? {
+                return Poll::Ready(Ok((length, self.server)));
             }
         }
+    }
+
+    /// Unlike the above, hears at once that the server is not there.
+    fn recv_from<'s, 'b, 'f>(
+        &'s self,
+        buffer: &'b mut [u8],
+    ) -> Pin<Box<dyn Future<Output = io::Result<(usize, SocketAddr)>> + Send + 'f>>
+    where
+        's: 'f,
+        'b: 'f,
+        Self: 'f,
+    {
+        Box::pin(self.hear(buffer))
     }
 
     fn poll_send_to(&self, cx: &mut Context<'_>, datagram: &[u8], _: SocketAddr) -> Poll<io::Result<usize>> {

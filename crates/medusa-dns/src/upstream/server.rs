@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::{DnsRequest, DnsRequestOptions, Query, ResponseCode};
+use hickory_proto::rr::Name;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverOpts};
 use hickory_resolver::net::xfer::{DnsHandle as _, FirstAnswer as _};
 use hickory_resolver::net::{DnsError as Said, NetError};
@@ -14,7 +15,7 @@ use hickory_resolver::{NameServerPool, PoolContext, TlsConfig};
 use medusa_proto::status::Status;
 
 use super::guard::Guard;
-use super::{Failure, Reply, Stats};
+use super::{Failure, Reply, Stats, reply};
 use crate::name::Key;
 use crate::{Protocol, Rcode};
 
@@ -121,7 +122,7 @@ impl Server {
         options.use_edns = extensions;
         match self.pool.send(DnsRequest::from_query(query, options)).first_answer().await {
             Ok(message) => Reply::of(&message, key, &name),
-            Err(error) => told(error, key),
+            Err(error) => told(error, key, &name),
         }
     }
 
@@ -133,9 +134,10 @@ impl Server {
 }
 
 /// What hickory calls an error: some are answers.
-fn told(error: NetError, key: &Key) -> Result<Reply, Failure> {
+fn told(error: NetError, key: &Key, name: &Name) -> Result<Reply, Failure> {
     match error {
         NetError::Dns(Said::NoRecordsFound(nothing)) => {
+            reply::check_question(std::slice::from_ref(&nothing.query), key, name)?;
             let is_nxdomain = nothing.response_code == ResponseCode::NXDomain;
             let ttl = nothing.soa.map(|soa| soa.ttl.min(soa.data.minimum));
             Ok(Reply::negative(key, is_nxdomain, ttl))
