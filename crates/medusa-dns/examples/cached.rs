@@ -28,13 +28,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let names: Vec<String> = (0..NAMES).map(|number| format!("host-{number}.clients.example.org")).collect();
     let v4 = (0..NAMES).map(|number| IpAddr::from(Ipv4Addr::from_bits(0x0a00_0000 + number * 37)));
-    let v6 = (0..NAMES).map(|number| IpAddr::from(Ipv6Addr::from_bits((0x2001_0db8 << 96) + u128::from(number))));
+    let v6 =
+        (0..NAMES).map(|number| IpAddr::from(Ipv6Addr::from_bits((0x2001_0db8 << 96) + u128::from(number))));
     let (v4, v6): (Vec<_>, Vec<_>) = (v4.collect(), v6.collect());
 
     let began = Instant::now();
     fill(&resolver, &names, &v4, &v6);
-    println!("asked  {:>12.0} names/s, one server on loopback", 3.0 * f64::from(NAMES) / began.elapsed().as_secs_f64());
-    measure("name", threads, &resolver, &names, |resolver, name| resolver.cached(name, RecordType::A).is_some());
+    println!(
+        "asked  {:>12.0} names/s, one server on loopback",
+        3.0 * f64::from(NAMES) / began.elapsed().as_secs_f64()
+    );
+    measure("name", threads, &resolver, &names, |resolver, name| {
+        resolver.cached(name, RecordType::A).is_some()
+    });
     measure("v4 ptr", threads, &resolver, &v4, |resolver, ip| resolver.cached_ptr(*ip).is_some());
     measure("v6 ptr", threads, &resolver, &v6, |resolver, ip| resolver.cached_ptr(*ip).is_some());
     println!("{}", resolver.status());
@@ -45,7 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn fill(resolver: &Arc<Resolver>, names: &[String], v4: &[IpAddr], v6: &[IpAddr]) {
     let (done, wait) = std::sync::mpsc::sync_channel(100);
     let mut open = 0;
-    let mut settle = |limit: usize, open: &mut usize| {
+    let settle = |limit: usize, open: &mut usize| {
         while *open > limit {
             let known: bool = wait.recv_timeout(Duration::from_secs(10)).unwrap_or(false);
             assert!(known, "a question was not answered");
@@ -54,13 +60,14 @@ fn fill(resolver: &Arc<Resolver>, names: &[String], v4: &[IpAddr], v6: &[IpAddr]
     };
     for name in names {
         let done = done.clone();
-        resolver.ask_lookup(name, RecordType::A, move |outcome| drop(done.send(outcome.is_ok())));
+        resolver
+            .ask_lookup(name, RecordType::A, move |outcome| done.send(outcome.is_ok()).unwrap_or_default());
         open += 1;
         settle(99, &mut open);
     }
     for ip in v4.iter().chain(v6) {
         let done = done.clone();
-        resolver.ask_ptr(*ip, move |outcome| drop(done.send(outcome.is_ok())));
+        resolver.ask_ptr(*ip, move |outcome| done.send(outcome.is_ok()).unwrap_or_default());
         open += 1;
         settle(99, &mut open);
     }
@@ -68,7 +75,13 @@ fn fill(resolver: &Arc<Resolver>, names: &[String], v4: &[IpAddr], v6: &[IpAddr]
 }
 
 /// Looks up `items` in a circle, by `threads` at once, and says how often per second each could.
-fn measure<T: Sync>(what: &str, threads: u32, resolver: &Resolver, items: &[T], look: fn(&Resolver, &T) -> bool) {
+fn measure<T: Sync>(
+    what: &str,
+    threads: u32,
+    resolver: &Resolver,
+    items: &[T],
+    look: fn(&Resolver, &T) -> bool,
+) {
     let (stop, total) = (AtomicBool::new(false), AtomicU64::new(0));
     let began = Instant::now();
     std::thread::scope(|scope| {

@@ -11,17 +11,21 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hickory_proto::op::{Message, MessageType, Query};
+use hickory_resolver::config::ConnectionConfig;
+use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::iocompat::AsyncIoTokioAsStd;
 use hickory_resolver::net::runtime::{
     DnsUdpSocket, RuntimeProvider, TokioHandle, TokioRuntimeProvider, TokioTime,
 };
+use hickory_resolver::net::xfer::DnsExchange;
+use hickory_resolver::{ConnectionProvider, PoolContext};
 use tokio::io::{Interest, ReadBuf};
 use tokio::net::{TcpStream, UdpSocket};
 
@@ -84,7 +88,7 @@ impl Asked {
         } else {
             datagram.len()
         };
-        let message = Message::from_vec(&datagram[..length]).map_err(|_| Stray::Garbage)?;
+        let Ok(message) = Message::from_vec(&datagram[..length]) else { return Err(Stray::Garbage) };
         if message.message_type != MessageType::Response {
             return Err(Stray::Garbage);
         }
@@ -119,12 +123,6 @@ pub(super) struct Guard {
     stats: Arc<Stats>,
 }
 
-impl Guard {
-    pub(super) fn new(stats: Arc<Stats>) -> Self {
-        Self { tokio: TokioRuntimeProvider::new(), stats }
-    }
-}
-
 impl RuntimeProvider for Guard {
     type Handle = TokioHandle;
     type Timer = TokioTime;
@@ -156,6 +154,37 @@ impl RuntimeProvider for Guard {
             socket.connect(server).await?;
             Ok(GuardedSocket { socket, server, asked: OnceLock::new(), stats })
         })
+    }
+}
+
+/// Makes connections, and remembers why one could not be made: hickory forgets that.
+#[derive(Clone)]
+pub(super) struct Connector(Guard);
+
+impl Connector {
+    pub(super) fn new(stats: Arc<Stats>) -> Self {
+        Self(Guard { tokio: TokioRuntimeProvider::new(), stats })
+    }
+}
+
+impl ConnectionProvider for Connector {
+    type Conn = DnsExchange<Guard>;
+    type FutureConn = Pin<Box<dyn Future<Output = Result<Self::Conn, NetError>> + Send>>;
+    type RuntimeProvider = Guard;
+
+    fn new_connection(
+        &self,
+        ip: IpAddr,
+        config: &ConnectionConfig,
+        context: &PoolContext,
+    ) -> Result<Self::FutureConn, NetError> {
+        let stats = Arc::clone(&self.0.stats);
+        let connecting = self.0.new_connection(ip, config, context)?;
+        Ok(Box::pin(async move { connecting.await.inspect_err(|error| stats.note(error)) }))
+    }
+
+    fn runtime_provider(&self) -> &Guard {
+        &self.0
     }
 }
 
@@ -237,7 +266,7 @@ impl DnsUdpSocket for GuardedSocket {
         'b: 'f,
         Self: 'f,
     {
-        Box::pin(self.hear(buffer))
+        Box::pin(async move { self.hear(buffer).await.inspect_err(|error| self.stats.note(error)) })
     }
 
     fn poll_send_to(&self, cx: &mut Context<'_>, datagram: &[u8], _: SocketAddr) -> Poll<io::Result<usize>> {
