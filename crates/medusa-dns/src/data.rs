@@ -233,8 +233,12 @@ impl Data {
     pub(crate) fn weight(&self) -> usize {
         let inside = match self {
             Self::A(_) | Self::Aaaa(_) => 0,
-            Self::Cname(name) | Self::Ns(name) | Self::Ptr(name) | Self::Other(name) => name.len(),
-            Self::Mx { exchange: name, .. } | Self::Srv { target: name, .. } => name.len(),
+            Self::Cname(name)
+            | Self::Ns(name)
+            | Self::Ptr(name)
+            | Self::Mx { exchange: name, .. }
+            | Self::Srv { target: name, .. }
+            | Self::Other(name) => name.len(),
             Self::Soa { mname, rname, .. } => mname.len() + rname.len(),
             Self::Txt(pieces) => pieces.iter().map(|piece| piece.len() + size_of::<Box<[u8]>>()).sum(),
             Self::Caa { tag, value, .. } => tag.len() + value.len(),

@@ -215,7 +215,7 @@ fn problem(bare: &str, whole: &str) -> Option<&'static str> {
 /// (RFC 1035 §5.1), since whoever owns a zone can put any byte in it.
 pub(crate) fn text(name: &Name) -> Box<str> {
     let mut text = String::new();
-    for label in name.iter() {
+    for label in name {
         if !text.is_empty() {
             text.push('.');
         }

@@ -108,16 +108,12 @@ impl Shard {
         }
         self.bytes += weight;
         let key = Arc::clone(&entry.key);
-        let place = match self.free.pop() {
-            Some(place) => {
-                self.slots[place] = Some(entry);
-                place
-            }
-            None => {
-                self.slots.push(Some(entry));
-                self.slots.len() - 1
-            }
-        };
+        let place = self.free.pop().unwrap_or(self.slots.len());
+        if place < self.slots.len() {
+            self.slots[place] = Some(entry);
+        } else {
+            self.slots.push(Some(entry));
+        }
         self.places.insert(key, place);
     }
 

@@ -55,13 +55,15 @@ impl Watched {
     }
 
     /// What is in it, if that may be something else than before. An error is told once: the same file is not read again.
+    ///
+    /// That it is gone changes nothing: it may be about to be written anew.
     pub(crate) fn read_again(&mut self) -> Option<Result<String, DnsError>> {
-        let now = std::fs::metadata(&self.path).ok().map(|metadata| Stamp::of(&metadata));
-        if now == self.seen {
+        let now = Stamp::of(&std::fs::metadata(&self.path).ok()?);
+        if self.seen == Some(now) {
             return None;
         }
-        self.seen = now;
-        Some(self.read())
+        self.seen = Some(now);
+        Some(self.load().map(|(text, _)| text))
     }
 
     fn load(&self) -> Result<(String, Option<Stamp>), DnsError> {
@@ -111,7 +113,9 @@ mod tests {
         assert!(file.read_again().is_none(), "told once");
 
         std::fs::remove_file(&path).expect("removed");
-        assert_eq!(file.read_again().expect("it is gone").expect("no text"), "");
+        assert!(file.read_again().is_none(), "it is gone");
+        std::fs::write(&path, "three").expect("a file");
+        assert_eq!(file.read_again().expect("it is back").expect("text"), "three");
     }
 
     #[test]

@@ -119,10 +119,7 @@ not.an.address name
         #[test]
         fn any_text_can_be_read(text in "([0-9a-f.:%# \t\na-z\u{0}\u{e9}]{0,30}|127.0.0.1 a\n)*") {
             let hosts = Hosts::parse(&text);
-            prop_assert_eq!(hosts.is_empty(), hosts.len() == 0);
-            for families in hosts.names.values() {
-                prop_assert!(!families.v4.is_empty() || !families.v6.is_empty());
-            }
+            prop_assert!(hosts.names.values().all(|families| !families.v4.is_empty() || !families.v6.is_empty()));
         }
     }
 }

@@ -48,8 +48,9 @@ fn candidates(resolver: &Resolver, host: &str) -> Result<Vec<Key>, LookupError> 
         return Ok(vec![as_it_is]);
     }
     // One that becomes too long in a domain is not in that domain.
-    let in_domain = |domain: &Box<str>| Key::new(&format!("{host}.{domain}"), RecordType::A).ok();
-    let searched = search.domains.iter().filter(|domain| !domain.is_empty()).filter_map(in_domain);
+    let in_domain = |domain: &str| Key::new(&format!("{host}.{domain}"), RecordType::A).ok();
+    let searched =
+        search.domains.iter().filter(|domain| !domain.is_empty()).filter_map(|domain| in_domain(domain));
     let mut names: Vec<Key> = searched.collect();
     let dots = host.bytes().filter(|byte| *byte == b'.').count();
     let place = if dots >= search.ndots { 0 } else { names.len() };

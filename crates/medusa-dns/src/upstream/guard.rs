@@ -11,18 +11,22 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hickory_proto::op::{Message, MessageType, Query};
+use hickory_resolver::config::ConnectionConfig;
+use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::iocompat::AsyncIoTokioAsStd;
 use hickory_resolver::net::runtime::{
     DnsUdpSocket, RuntimeProvider, TokioHandle, TokioRuntimeProvider, TokioTime,
 };
-use tokio::io::ReadBuf;
+use hickory_resolver::net::xfer::DnsExchange;
+use hickory_resolver::{ConnectionProvider, PoolContext};
+use tokio::io::{Interest, ReadBuf};
 use tokio::net::{TcpStream, UdpSocket};
 
 use super::Stats;
@@ -84,7 +88,7 @@ impl Asked {
         } else {
             datagram.len()
         };
-        let message = Message::from_vec(&datagram[..length]).map_err(|_| Stray::Garbage)?;
+        let Ok(message) = Message::from_vec(&datagram[..length]) else { return Err(Stray::Garbage) };
         if message.message_type != MessageType::Response {
             return Err(Stray::Garbage);
         }
@@ -117,12 +121,6 @@ fn end_of_question(datagram: &[u8]) -> Option<usize> {
 pub(super) struct Guard {
     tokio: TokioRuntimeProvider,
     stats: Arc<Stats>,
-}
-
-impl Guard {
-    pub(super) fn new(stats: Arc<Stats>) -> Self {
-        Self { tokio: TokioRuntimeProvider::new(), stats }
-    }
 }
 
 impl RuntimeProvider for Guard {
@@ -159,12 +157,86 @@ impl RuntimeProvider for Guard {
     }
 }
 
+/// Makes connections, and remembers why one could not be made: hickory forgets that.
+#[derive(Clone)]
+pub(super) struct Connector(Guard);
+
+impl Connector {
+    pub(super) fn new(stats: Arc<Stats>) -> Self {
+        Self(Guard { tokio: TokioRuntimeProvider::new(), stats })
+    }
+}
+
+impl ConnectionProvider for Connector {
+    type Conn = DnsExchange<Guard>;
+    type FutureConn = Pin<Box<dyn Future<Output = Result<Self::Conn, NetError>> + Send>>;
+    type RuntimeProvider = Guard;
+
+    fn new_connection(
+        &self,
+        ip: IpAddr,
+        config: &ConnectionConfig,
+        context: &PoolContext,
+    ) -> Result<Self::FutureConn, NetError> {
+        let stats = Arc::clone(&self.0.stats);
+        let connecting = self.0.new_connection(ip, config, context)?;
+        Ok(Box::pin(async move { connecting.await.inspect_err(|error| stats.note(error)) }))
+    }
+
+    fn runtime_provider(&self) -> &Guard {
+        &self.0
+    }
+}
+
 /// The socket of one question.
 pub(super) struct GuardedSocket {
     socket: UdpSocket,
     server: SocketAddr,
     asked: OnceLock<Asked>,
     stats: Arc<Stats>,
+}
+
+impl GuardedSocket {
+    /// The answer, or that there will be none: that nobody listens at the server's port. The kernel tells so at once, but
+    /// only who asks for errors, too.
+    async fn hear(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        loop {
+            let ready = self.socket.ready(Interest::READABLE | Interest::ERROR).await?;
+            if ready.is_error() {
+                match self.socket.try_io(Interest::ERROR, || self.pending_error()) {
+                    Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                    _ => {}
+                }
+            }
+            match self.socket.try_recv(buffer) {
+                Ok(length) => {
+                    if let Some(length) = self.answer(&mut buffer[..length])? {
+                        return Ok((length, self.server));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The error that waits at the socket; that it would block, if there is none.
+    fn pending_error(&self) -> io::Result<()> {
+        Err(self.socket.take_error()?.unwrap_or_else(|| io::ErrorKind::WouldBlock.into()))
+    }
+
+    /// How many bytes of `datagram` are the answer; none, if it is not.
+    fn answer(&self, datagram: &mut [u8]) -> io::Result<Option<usize>> {
+        let asked =
+            self.asked.get().ok_or_else(|| io::Error::other("an answer before there was a question"))?;
+        match asked.answer(datagram) {
+            Ok(length) => Ok(Some(length)),
+            Err(why) => {
+                self.stats.stray(why);
+                Ok(None)
+            }
+        }
+    }
 }
 
 impl DnsUdpSocket for GuardedSocket {
@@ -175,17 +247,26 @@ impl DnsUdpSocket for GuardedSocket {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<(usize, SocketAddr)>> {
-        let Some(asked) = self.asked.get() else {
-            return Poll::Ready(Err(io::Error::other("an answer before there was a question")));
-        };
         loop {
             let mut datagram = ReadBuf::new(buffer);
             ready!(self.socket.poll_recv(cx, &mut datagram))?;
-            match asked.answer(datagram.filled_mut()) {
-                Ok(length) => return Poll::Ready(Ok((length, self.server))),
-                Err(why) => self.stats.stray(why),
+            if let Some(length) = self.answer(datagram.filled_mut())? {
+                return Poll::Ready(Ok((length, self.server)));
             }
         }
+    }
+
+    /// Unlike the above, hears at once that the server is not there.
+    fn recv_from<'s, 'b, 'f>(
+        &'s self,
+        buffer: &'b mut [u8],
+    ) -> Pin<Box<dyn Future<Output = io::Result<(usize, SocketAddr)>> + Send + 'f>>
+    where
+        's: 'f,
+        'b: 'f,
+        Self: 'f,
+    {
+        Box::pin(async move { self.hear(buffer).await.inspect_err(|error| self.stats.note(error)) })
     }
 
     fn poll_send_to(&self, cx: &mut Context<'_>, datagram: &[u8], _: SocketAddr) -> Poll<io::Result<usize>> {

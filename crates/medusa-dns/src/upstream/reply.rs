@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 
 use super::Failure;
@@ -23,13 +23,7 @@ pub(crate) struct Reply {
 impl Reply {
     /// What `message` says to the question `key`, whose name is `name`.
     pub(super) fn of(message: &Message, key: &Key, name: &Name) -> Result<Self, Failure> {
-        let is_question = match message.queries.as_slice() {
-            [query] => query.name == *name && query.query_type == key.kind().wire(),
-            _ => false,
-        };
-        if !is_question {
-            return Err(Failure::Malformed("it answers another question"));
-        }
+        check_question(&message.queries, key, name)?;
         let (records, ttl) = follow(message, name, key.kind().wire())?;
         match message.response_code {
             ResponseCode::NoError if records.is_empty() => {
@@ -51,6 +45,14 @@ impl Reply {
         }
         let value = Err(LookupError::NoData { name, kind: key.kind() });
         Self { value, lifetime: Lifetime::Negative(ttl) }
+    }
+}
+
+/// Whether an answer repeats the question `key`, whose name is `name`.
+pub(super) fn check_question(queries: &[Query], key: &Key, name: &Name) -> Result<(), Failure> {
+    match queries {
+        [query] if query.name == *name && query.query_type == key.kind().wire() => Ok(()),
+        _ => Err(Failure::Malformed("it answers another question")),
     }
 }
 

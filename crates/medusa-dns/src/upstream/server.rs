@@ -1,20 +1,22 @@
 //! One server.
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::{DnsRequest, DnsRequestOptions, Query, ResponseCode};
+use hickory_proto::rr::Name;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverOpts};
 use hickory_resolver::net::xfer::{DnsHandle as _, FirstAnswer as _};
 use hickory_resolver::net::{DnsError as Said, NetError};
 use hickory_resolver::{NameServerPool, PoolContext, TlsConfig};
 use medusa_proto::status::Status;
 
-use super::guard::Guard;
-use super::{Failure, Reply, Stats};
+use super::guard::Connector;
+use super::{Failure, Reply, Stats, reply};
 use crate::name::Key;
 use crate::{Protocol, Rcode};
 
@@ -45,7 +47,7 @@ pub(crate) struct Server {
     address: SocketAddr,
     protocol: Protocol,
     stats: Arc<Stats>,
-    pool: NameServerPool<Guard>,
+    pool: NameServerPool<Connector>,
     /// Whether it understands no extensions (RFC 6891 §7): it said so, and answered once they were left out.
     plain: AtomicBool,
 }
@@ -75,7 +77,7 @@ impl Server {
         options.num_concurrent_reqs = 1;
         options.max_active_requests = PER_CONNECTION;
         let context = Arc::new(PoolContext::new(options, TlsConfig { config: transport.tls.clone() }));
-        let pool = NameServerPool::from_config([config], context, Guard::new(Arc::clone(&stats)));
+        let pool = NameServerPool::from_config([config], context, Connector::new(Arc::clone(&stats)));
         Self { address, protocol: transport.protocol, stats, pool, plain: AtomicBool::new(false) }
     }
 
@@ -115,13 +117,37 @@ impl Server {
     }
 
     async fn exchange(&self, key: &Key, extensions: bool) -> Result<Reply, Failure> {
-        let name = key.wire().map_err(|_| Failure::Malformed("the name cannot be sent"))?;
+        let Ok(name) = key.wire() else { return Err(Failure::Malformed("the name cannot be sent")) };
         let query = Query::query(name.clone(), key.kind().wire());
         let mut options = DnsRequestOptions::default();
         options.use_edns = extensions;
         match self.pool.send(DnsRequest::from_query(query, options)).first_answer().await {
             Ok(message) => Reply::of(&message, key, &name),
-            Err(error) => told(error, key),
+            Err(error) => self.told(error, key, &name),
+        }
+    }
+
+    /// What hickory calls an error: some are answers.
+    fn told(&self, error: NetError, key: &Key, name: &Name) -> Result<Reply, Failure> {
+        match error {
+            NetError::Dns(Said::NoRecordsFound(nothing)) => {
+                reply::check_question(std::slice::from_ref(&nothing.query), key, name)?;
+                let is_nxdomain = nothing.response_code == ResponseCode::NXDomain;
+                let ttl = nothing.soa.map(|soa| soa.ttl.min(soa.data.minimum));
+                Ok(Reply::negative(key, is_nxdomain, ttl))
+            }
+            NetError::Dns(Said::ResponseCode(code)) => Err(Failure::Code(Rcode(code.into()))),
+            NetError::Timeout => Err(Failure::Timeout),
+            NetError::Io(error) if error.kind() == io::ErrorKind::TimedOut => Err(Failure::Timeout),
+            NetError::Proto(_) | NetError::ForeignClassRecord { .. } => {
+                Err(Failure::Malformed("it cannot be read"))
+            }
+            NetError::Truncated => Err(Failure::Malformed("it is cut, by TCP too")),
+            other => {
+                let cause =
+                    self.stats.last_error().unwrap_or_else(|| medusa_proto::with_causes(&other).into());
+                Err(Failure::Unreachable(cause))
+            }
         }
     }
 
@@ -129,25 +155,6 @@ impl Server {
         let status =
             Status::new("dns.upstream", self.address.to_string()).field("protocol", self.protocol.name());
         self.stats.describe(status)
-    }
-}
-
-/// What hickory calls an error: some are answers.
-fn told(error: NetError, key: &Key) -> Result<Reply, Failure> {
-    match error {
-        NetError::Dns(Said::NoRecordsFound(nothing)) => {
-            let is_nxdomain = nothing.response_code == ResponseCode::NXDomain;
-            let ttl = nothing.soa.map(|soa| soa.ttl.min(soa.data.minimum));
-            Ok(Reply::negative(key, is_nxdomain, ttl))
-        }
-        NetError::Dns(Said::ResponseCode(code)) => Err(Failure::Code(Rcode(code.into()))),
-        NetError::Timeout => Err(Failure::Timeout),
-        NetError::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => Err(Failure::Timeout),
-        NetError::Proto(_) | NetError::ForeignClassRecord { .. } => {
-            Err(Failure::Malformed("it cannot be read"))
-        }
-        NetError::Truncated => Err(Failure::Malformed("it is cut, by TCP too")),
-        other => Err(Failure::Unreachable(medusa_proto::with_causes(&other).into())),
     }
 }
 

@@ -1,6 +1,7 @@
 //! How a server has served us.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use medusa_proto::status::Status;
@@ -37,6 +38,8 @@ pub(crate) struct Stats {
     silent: AtomicU32,
     /// Milliseconds since `since`.
     down_until: AtomicU64,
+    /// Why it could not be reached the last time.
+    last_error: Mutex<Option<Arc<str>>>,
 }
 
 impl Stats {
@@ -56,6 +59,7 @@ impl Stats {
             last_latency: AtomicU64::new(0),
             silent: AtomicU32::new(0),
             down_until: AtomicU64::new(0),
+            last_error: Mutex::default(),
         }
     }
 
@@ -99,6 +103,17 @@ impl Stats {
         self.strays[why as usize].fetch_add(1, Relaxed);
     }
 
+    /// It could not be reached.
+    pub(super) fn note(&self, error: &dyn std::error::Error) {
+        let error = medusa_proto::with_causes(error);
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.into());
+    }
+
+    /// Why it could not be reached the last time.
+    pub(super) fn last_error(&self) -> Option<Arc<str>> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Whether it has not answered for a while: ask others first.
     pub(super) fn is_down(&self) -> bool {
         self.down_until.load(Relaxed) > self.now()
@@ -125,7 +140,8 @@ impl Stats {
             .maybe("unreachable", some(&self.unreachable))
             .maybe("malformed", some(&self.malformed))
             .maybe("mean_latency", mean)
-            .maybe("last_latency", last);
+            .maybe("last_latency", last)
+            .maybe("last_error", self.last_error().map(|error| error.to_string()));
         for why in Stray::ALL {
             status = status.maybe(why.name(), some(&self.strays[*why as usize]));
         }

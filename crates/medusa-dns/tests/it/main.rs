@@ -2,12 +2,14 @@
 //!
 //! - `server`: the server;
 //! - `answers`: what is asked and what comes back, by UDP and TCP;
+//! - `encrypted`: by TLS;
 //! - `remembered`: the cache, with a server behind it;
 //! - `failures`: servers that are slow, stopped, or say no;
 //! - `hostile`: packets that are no answers;
 //! - `system`: `resolv.conf` and the hosts file.
 
 mod answers;
+mod encrypted;
 mod failures;
 mod hostile;
 mod remembered;

@@ -83,15 +83,12 @@ async fn what_does_not_exist_is_remembered_by_the_soa_record() {
 #[tokio::test]
 async fn an_alias_of_nothing_exists_itself() {
     let server = Server::start(|question| {
-        let mut message = question.reply();
-        message.metadata.response_code = ResponseCode::NXDomain;
-        let alias = hickory_proto::rr::Record::from_rdata(
-            crate::server::name("www.example."),
-            60,
-            cname("gone.example."),
-        );
-        message.add_answer(alias);
-        vec![Step::Send(crate::server::bytes(&message))]
+        let alias = [("www.example.", 60, cname("gone.example."))];
+        let mut answer = question.records(&alias);
+        if question.kind != "CNAME" {
+            answer[3] |= u16::from(ResponseCode::NXDomain) as u8;
+        }
+        vec![Step::Send(answer)]
     });
     let resolver = server.resolver();
     let error = resolver.lookup("www.example", RecordType::A).await.expect_err("no address");

@@ -186,7 +186,7 @@ impl Work {
         let message = Message::from_vec(bytes).expect("the resolver asks properly");
         let query = message.queries.first().expect("a question");
         let (name, kind) = (query.name.to_ascii(), query.query_type.to_string());
-        let question = Question { name, kind, message, tcp, from };
+        let question = Question { message, name, kind, tcp, from };
         self.seen.lock().expect("a lock").push(question.clone());
         (self.script)(&question)
     }

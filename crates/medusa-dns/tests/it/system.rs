@@ -73,7 +73,8 @@ async fn until(what: impl AsyncFn() -> bool) {
 async fn a_short_name_is_searched_for() {
     let server = server_of(&["web.b.example.", "web.dev.", "host.c.example."]);
     let conf = nameserver(&server) + "search a.example b.example\n";
-    let resolver = System::new(&conf, "").resolver();
+    let system = System::new(&conf, "");
+    let resolver = system.resolver();
     let found = resolver.addresses("web").await.expect("addresses");
     assert_eq!(&*found.name, "web.b.example");
     let a_records = || server.asked().into_iter().filter(|asked| asked.ends_with(" A")).collect::<Vec<_>>();
@@ -97,7 +98,8 @@ async fn a_short_name_is_searched_for() {
 async fn ndots_says_what_is_short() {
     let server = server_of(&["web.dev.a.example.", "web.dev."]);
     let conf = nameserver(&server) + "search a.example\noptions ndots:2\n";
-    let resolver = System::new(&conf, "").resolver();
+    let system = System::new(&conf, "");
+    let resolver = system.resolver();
     assert_eq!(&*resolver.addresses("web.dev").await.expect("addresses").name, "web.dev.a.example");
 }
 
@@ -111,7 +113,8 @@ async fn a_failure_ends_the_search() {
         vec![Step::Send(answer)]
     });
     let conf = nameserver(&server) + "search a.example b.example\n";
-    let error = System::new(&conf, "").resolver().addresses("web").await.expect_err("a failure");
+    let system = System::new(&conf, "");
+    let error = system.resolver().addresses("web").await.expect_err("a failure");
     assert!(matches!(error, LookupError::Failed { .. }), "{error:?}");
 }
 
@@ -119,7 +122,8 @@ async fn a_failure_ends_the_search() {
 async fn the_hosts_file_comes_first() {
     let server = server_of(&["other.example."]);
     let hosts = "192.0.2.9 Web.example web\n2001:db8::9 web.example\n";
-    let resolver = System::new(&(nameserver(&server) + "search example\n"), hosts).resolver();
+    let system = System::new(&(nameserver(&server) + "search example\n"), hosts);
+    let resolver = system.resolver();
     let found = resolver.addresses("WEB.example").await.expect("addresses");
     assert_eq!((found.addresses.len(), found.source), (2, Source::Hosts));
     let short = resolver.addresses("web").await.expect("addresses");

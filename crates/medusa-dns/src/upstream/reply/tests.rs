@@ -1,4 +1,4 @@
-use hickory_proto::op::{OpCode, Query};
+use hickory_proto::op::OpCode;
 use hickory_proto::rr::Record;
 use hickory_proto::rr::rdata::{A, CNAME, SOA};
 use proptest::prelude::*;
