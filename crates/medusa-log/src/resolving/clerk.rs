@@ -95,7 +95,7 @@ impl Clerk {
 
     /// Works until the sink is gone and nothing waits.
     pub(super) fn run(mut self) {
-        while let Some(Round { batches, answers, hurry }) = self.desk.next(self.due()) {
+        while let Some(Round { batches, answers, hurry, give_up }) = self.desk.next(self.due()) {
             // In this order: an answer is also for those who came in the same moment.
             for taken in batches {
                 self.take_batch(taken);
@@ -104,7 +104,7 @@ impl Clerk {
                 self.take_answer(address, name.as_deref());
             }
             let now = Instant::now();
-            self.expire(now);
+            self.expire(now, give_up.is_some_and(|by| by <= now));
             if hurry || self.out_since.is_some_and(|since| now >= since + LINGER) {
                 self.send();
             }
@@ -206,9 +206,10 @@ impl Clerk {
         }
     }
 
-    /// Drops batches of which no record waits any more, and passes on what has waited long enough.
-    fn expire(&mut self, now: Instant) {
-        while let Some(held) = self.held.pop_front_if(|held| held.left == 0 || held.until <= now) {
+    /// Drops batches of which no record waits any more, and passes on what has waited long enough: `all`, if nothing is
+    /// to wait any more.
+    fn expire(&mut self, now: Instant, all: bool) {
+        while let Some(held) = self.held.pop_front_if(|held| all || held.left == 0 || held.until <= now) {
             let number = self.first;
             self.first += 1;
             let waiting = held.batch.iter().zip(&held.waits).filter(|(_, waits)| **waits);

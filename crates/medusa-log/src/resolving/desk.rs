@@ -28,8 +28,9 @@ struct State {
     batches: Vec<Taken>,
     /// One for each question that is open, at most.
     answers: Vec<(IpAddr, Option<Arc<str>>)>,
-    /// Who waits in [`Desk::flush`].
+    /// How many wait in [`Desk::flush`], and until when they wait for names.
     flushing: usize,
+    give_up: Option<Instant>,
     closed: bool,
     /// Batches ever taken, and those of them that have been passed on.
     taken: u64,
@@ -84,6 +85,8 @@ pub(super) struct Round {
     pub(super) answers: Vec<(IpAddr, Option<Arc<str>>)>,
     /// Somebody waits, or the sink is gone: nothing should linger.
     pub(super) hurry: bool,
+    /// From then on nothing should wait for a name, whatever its own deadline.
+    pub(super) give_up: Option<Instant>,
 }
 
 /// When the clerk has to go on, though nothing comes.
@@ -125,9 +128,14 @@ impl Desk {
     }
 
     /// Waits until all that is here now has been passed on, or until `deadline`. Returns how many records have not.
+    ///
+    /// Half of that time is for names: the rest must do for passing on and writing.
     pub(super) fn flush(&self, deadline: Instant) -> u64 {
+        let now = Instant::now();
+        let give_up = now + deadline.saturating_duration_since(now) / 2;
         let mut state = self.lock();
         state.flushing += 1;
+        state.give_up = Some(state.give_up.map_or(give_up, |other| other.min(give_up)));
         self.work.notify_one();
         let target = state.taken;
         while state.done < target {
@@ -138,6 +146,9 @@ impl Desk {
             state = self.passed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         state.flushing -= 1;
+        if state.flushing == 0 {
+            state.give_up = None;
+        }
         if state.done < target { state.counts.held } else { 0 }
     }
 
@@ -157,6 +168,8 @@ impl Desk {
         let mut state = self.lock();
         loop {
             let hurry = state.flushing > 0 || state.closed;
+            let give_up = state.give_up;
+            let due = Due { names: due.names.map(|due| give_up.map_or(due, |by| due.min(by))), ..due };
             let now = Instant::now();
             let passed = |due: Option<Instant>| due.is_some_and(|due| due <= now);
             if !state.batches.is_empty()
@@ -167,7 +180,7 @@ impl Desk {
             {
                 let batches = std::mem::take(&mut state.batches);
                 let answers = std::mem::take(&mut state.answers);
-                return Some(Round { batches, answers, hurry });
+                return Some(Round { batches, answers, hurry, give_up });
             }
             let next = due.names.into_iter().chain(due.lingering).min();
             state = match next {

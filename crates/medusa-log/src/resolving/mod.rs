@@ -166,7 +166,7 @@ impl Sink for ResolvingSink {
         }
     }
 
-    /// Waits for names, too, but no longer than for its own deadline.
+    /// Waits for names, too, but no longer than for its own deadline, and for no more than half of the time.
     fn flush(&self, deadline: Instant) -> Flushed {
         let started = *self.started.lock().unwrap_or_else(PoisonError::into_inner);
         let here = if started { self.desk.flush(deadline) } else { 0 };

@@ -253,6 +253,22 @@ fn flush_waits_for_names_up_to_its_deadline() {
 }
 
 #[test]
+fn a_flush_gives_up_names_in_time_to_pass_on_what_waits_for_them() {
+    let Setup { server, memory, sink } = setup(NEVER);
+    sink.submit(&batch(&[("/a", "192.0.2.1"), ("/b", "192.0.2.2")]));
+    let _questions = server.take_questions(2);
+    let begun = Instant::now();
+    assert_eq!(sink.flush(begun + PATIENCE / 40).left, 2, "those that the sink behind it has");
+    assert_eq!(out(&memory), ["/a -", "/b -"]);
+    assert_eq!(sink.desk.counts().held, 0);
+    // What comes later waits again.
+    sink.submit(&batch(&[("/c", "192.0.2.3")]));
+    drop(server.take_questions(1));
+    assert_eq!(outcome(&memory, 3)[2], "/c -");
+    until(|| (sink.desk.counts().tally.nameless == 1).then_some(()));
+}
+
+#[test]
 fn one_that_is_dropped_passes_on_what_it_holds() {
     let Setup { server, memory, sink } = setup(Duration::from_millis(30));
     sink.submit(&batch(&[("/a", "192.0.2.1")]));
