@@ -19,6 +19,7 @@ mod multi;
 mod queue;
 mod recorder;
 mod remote;
+mod resolving;
 mod sample;
 mod select;
 mod sink;
@@ -36,6 +37,7 @@ pub use remote::{
     BadTarget, DefaultPorts, Host, LineEnd, RemoteOptions, RemoteSink, RemoteTarget, TlsError, TlsOptions,
     UnixKind, UnknownLineEnd, Wording,
 };
+pub use resolving::{Answer, Known, Names, NamesError, ResolvingOptions, ResolvingSink, hostname};
 pub use sample::{NoRate, Rate, SampleSink};
 pub use sink::{Flushed, Sink, SinkError};
 pub use tail::{Followed, Follower, Last, Tail};

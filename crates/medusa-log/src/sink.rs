@@ -162,6 +162,12 @@ pub enum SinkError {
         /// What the system said.
         source: io::Error,
     },
+    /// The resolver of a [`ResolvingSink`](crate::ResolvingSink) cannot be used.
+    #[error("names cannot be looked up for the log")]
+    Names {
+        /// What it said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The writer's thread could not be started.
     #[error("cannot start the thread that writes the log {target}")]
     Thread {

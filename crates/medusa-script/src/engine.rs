@@ -17,13 +17,12 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 
-use crate::bindings;
+use crate::commons::Commons;
 use crate::error::ScriptError;
 use crate::inline::Call;
 use crate::main_vm::{Entry, MainVm};
 use crate::print;
 use crate::require::Sources;
-use crate::shared::Dictionaries;
 use crate::transaction::{Events, Transaction};
 use crate::worker::{self, Scripts};
 
@@ -218,7 +217,7 @@ struct Current {
 
 impl Host {
     fn new(program: Program, live: Arc<Live>) -> Rc<Self> {
-        let scripts = Scripts::new(live.workers().cloned(), Arc::new(Dictionaries::default()));
+        let scripts = Scripts::new(live.workers().cloned(), Commons::new(&live));
         Rc::new(Self { program, live, scripts: Arc::new(scripts), current: RefCell::default() })
     }
 
@@ -301,7 +300,7 @@ impl Host {
         if let Some(vm) = vm {
             status = status.child(vm.status());
         }
-        status = status.children(bindings::fetch::status());
+        status = status.children(self.scripts.commons().client.status());
         match self.live.workers() {
             Some(workers) => status.children(worker::status(workers).await),
             None => status,

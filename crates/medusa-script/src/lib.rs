@@ -14,6 +14,7 @@
 
 mod bindings;
 mod call;
+mod commons;
 mod engine;
 mod error;
 mod events;

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use crate::bindings::{cookie, events, fetch, handler, http, json, log, shared, site, time, timer, url};
+use crate::bindings::{cookie, dns, events, fetch, handler, http, json, log, shared, site, time, timer, url};
 use crate::events::CLASS as EVENT_STREAM;
 use crate::forms::UPLOADED_FILE;
 use crate::request::{CLIENT_CERTIFICATE, TLS_INFO};
@@ -258,6 +258,13 @@ const PAGES: &[Page] = &[
         classes: log::CLASSES,
     },
     Page {
+        file: "dns.md",
+        title: "Names",
+        intro: "Resolvers: the addresses of names, and the names of addresses.",
+        items: dns::DOCS,
+        classes: dns::CLASSES,
+    },
+    Page {
         file: "shared.md",
         title: "Shared dictionaries",
         intro: "What scripts on different workers share.",
@@ -480,9 +487,9 @@ mod tests {
 
     use super::*;
     use crate::bindings;
+    use crate::commons::Commons;
     use crate::main_vm::{Entry, MainVm};
     use crate::require::Sources;
-    use crate::shared::Dictionaries;
     use crate::transaction::Transaction;
     use crate::vm::Vm;
     use crate::worker::Scripts;
@@ -509,8 +516,8 @@ mod tests {
 
     #[test]
     fn what_handler_files_have_is_what_is_documented() {
-        let dictionaries = Arc::new(Dictionaries::default());
-        let vm = Vm::new(|lua, globals| bindings::install_in_worker(lua, globals, &dictionaries)).unwrap();
+        let commons = Commons::new(&Live::rehearsal());
+        let vm = Vm::new(|lua, globals| bindings::install_in_worker(lua, globals, &commons)).unwrap();
         let mut found = BTreeSet::new();
         paths(&vm.lua().globals().get::<Table>("medusa").unwrap(), "medusa", &mut found);
         assert_eq!(found, documented(|item| item.reach == Reach::Everywhere));
@@ -521,7 +528,7 @@ mod tests {
         let runtime = crate::engine::runtime().unwrap();
         runtime.block_on(async {
             let live = Live::rehearsal();
-            let scripts = Arc::new(Scripts::new(None, Arc::default()));
+            let scripts = Arc::new(Scripts::new(None, Commons::new(&live)));
             let sources = Arc::new(Sources::new(std::env::temp_dir().canonicalize().unwrap()));
             let (vm, _calls) = MainVm::start(&live, &scripts, &sources, None).unwrap();
             let mut found = BTreeSet::new();
@@ -532,7 +539,7 @@ mod tests {
             let mut source = String::from(
                 "local server = medusa.http.server { listen = '127.0.0.1:0' }
                 local objects = { HttpServer = server, Mount = server:mount('/', function() end), Site = site,
-                    SharedDictionary = medusa.shared('x'), Timer = medusa.every(1, function() end),
+                    SharedDictionary = medusa.shared('x'), DnsResolver = medusa.dns.server('192.0.2.1'), Timer = medusa.every(1, function() end),
                     LogSink = medusa.log.tail(1), EventLog = medusa.log.events(medusa.log.tail(1)) }
                 server:set_log(medusa.log.tail(1))\n",
             );

@@ -25,12 +25,12 @@ use futures_util::StreamExt;
 
 use crate::bindings;
 use crate::call::{call, vm_error};
+use crate::commons::Commons;
 use crate::error::ScriptError;
 use crate::producer::Producer;
 use crate::request::Requests;
 use crate::require::{Modules, ScriptRoot, Sources};
 use crate::respond::ReplyBody;
-use crate::shared::Dictionaries;
 use crate::task::{Budget, TaskError};
 use crate::vm::Vm;
 use crate::websocket::Start;
@@ -54,12 +54,12 @@ thread_local! {
 
 impl WorkerVm {
     /// The VM of this thread; made at first use.
-    fn here(dictionaries: &Arc<Dictionaries>) -> mlua::Result<Rc<Self>> {
+    fn here(commons: &Arc<Commons>) -> mlua::Result<Rc<Self>> {
         WORKER.with(|worker| {
             if let Some(worker) = worker.get() {
                 return Ok(Rc::clone(worker));
             }
-            let vm = Vm::new(|lua, globals| bindings::install_in_worker(lua, globals, dictionaries))?;
+            let vm = Vm::new(|lua, globals| bindings::install_in_worker(lua, globals, commons))?;
             let requests = Requests::new(vm.lua())?;
             let made = Rc::new(Self { vm, requests, handlers: RefCell::default() });
             Ok(Rc::clone(worker.get_or_init(|| made)))
@@ -137,7 +137,7 @@ pub(crate) struct ScriptHandler {
     id: u64,
     path: PathBuf,
     sources: Arc<Sources>,
-    dictionaries: Arc<Dictionaries>,
+    commons: Arc<Commons>,
     /// None where nothing is served, only checked: then the file is loaded on the checking thread.
     workers: Option<Workers>,
     loaded: AtomicBool,
@@ -152,7 +152,7 @@ struct File {
     id: u64,
     path: PathBuf,
     sources: Arc<Sources>,
-    dictionaries: Arc<Dictionaries>,
+    commons: Arc<Commons>,
     alive: Weak<()>,
 }
 
@@ -172,7 +172,7 @@ impl ScriptHandler {
             id: self.id,
             path: self.path.clone(),
             sources: Arc::clone(&self.sources),
-            dictionaries: Arc::clone(&self.dictionaries),
+            commons: Arc::clone(&self.commons),
             alive: self.alive.as_ref().map(Arc::downgrade).unwrap_or_default(),
         };
         let Some(workers) = &self.workers else { return load_here(file).await.map_err(told) };
@@ -184,7 +184,7 @@ impl ScriptHandler {
 }
 
 async fn load_here(file: File) -> Result<(), ScriptError> {
-    let worker = WorkerVm::here(&file.dictionaries).map_err(|error| ScriptError::from_lua(&error))?;
+    let worker = WorkerVm::here(&file.commons).map_err(|error| ScriptError::from_lua(&error))?;
     worker.load(&file).await
 }
 
@@ -250,17 +250,17 @@ impl Drop for ScriptHandler {
 #[derive(Debug)]
 pub(crate) struct Scripts {
     workers: Option<Workers>,
-    dictionaries: Arc<Dictionaries>,
+    commons: Arc<Commons>,
     known: Mutex<Vec<Weak<ScriptHandler>>>,
 }
 
 impl Scripts {
-    pub(crate) fn new(workers: Option<Workers>, dictionaries: Arc<Dictionaries>) -> Self {
-        Self { workers, dictionaries, known: Mutex::default() }
+    pub(crate) fn new(workers: Option<Workers>, commons: Arc<Commons>) -> Self {
+        Self { workers, commons, known: Mutex::default() }
     }
 
-    pub(crate) fn dictionaries(&self) -> &Arc<Dictionaries> {
-        &self.dictionaries
+    pub(crate) fn commons(&self) -> &Arc<Commons> {
+        &self.commons
     }
 
     /// The handler of the file `path` below the root of `sources`; `sources` are those of the running load.
@@ -284,7 +284,7 @@ impl Scripts {
             id: NEXT.fetch_add(1, Relaxed),
             path,
             sources: Arc::new(Sources::new(sources.root().to_owned())),
-            dictionaries: Arc::clone(&self.dictionaries),
+            commons: Arc::clone(&self.commons),
             workers: self.workers.clone(),
             loaded: AtomicBool::new(false),
             alive: Some(Arc::default()),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use http::HeaderValue;
+use medusa_dns::Resolver;
 use medusa_http::router::Pattern;
 use medusa_http::{Handler, Limits, Listen, Mount, ServerParts};
 use medusa_log::Sink;
@@ -82,6 +83,9 @@ pub struct Draft {
     pub(crate) base: Arc<Site>,
     pub(crate) servers: Vec<ServerParts>,
     pub(crate) events: Vec<EventLog>,
+    pub(crate) resolver: Option<Arc<Resolver>>,
+    /// Where the script says so, if it is not the base's.
+    pub(crate) resolver_origin: Arc<str>,
 }
 
 fn next_id() -> u64 {
@@ -93,14 +97,15 @@ impl Draft {
     /// A draft that starts as a copy of `base`: for a change by hand.
     pub fn edit(base: Arc<Site>) -> Self {
         let servers = base.servers.iter().map(|server| server.parts.clone()).collect();
-        let events = base.events.clone();
-        Self { base, servers, events }
+        let (events, resolver) = (base.events.clone(), base.resolver.clone());
+        Self { base, servers, events, resolver, resolver_origin: Arc::default() }
     }
 
     /// A draft that starts empty: for a run of the whole script. What comes out equal to a part of `base` becomes
     /// that part.
     pub fn fresh(base: Arc<Site>) -> Self {
-        Self { base, servers: Vec::new(), events: Vec::new() }
+        let (servers, events) = (Vec::new(), Vec::new());
+        Self { base, servers, events, resolver: None, resolver_origin: Arc::default() }
     }
 
     /// The servers as they stand now.
@@ -277,6 +282,12 @@ impl Draft {
             }
         }
         Err(DraftError::NoMount)
+    }
+
+    /// Has the site look names up by `resolver`; without one, by the system.
+    pub fn use_resolver(&mut self, resolver: Option<Arc<Resolver>>, origin: Arc<str>) {
+        self.resolver = resolver;
+        self.resolver_origin = origin;
     }
 
     /// Makes the only server listen on `addrs` instead of where the script says: what `--listen` asks for.

@@ -90,7 +90,7 @@ impl Live {
         self.current.load_full()
     }
 
-    /// Handlers and sinks by their arguments.
+    /// Handlers, sinks and resolvers by their arguments.
     pub fn parts(&self) -> &Parts {
         &self.parts
     }
@@ -142,7 +142,7 @@ impl Live {
     /// See [`PublishError`]. The running Site goes on unchanged.
     pub async fn publish(&self, change: Change) -> Result<Arc<Site>, PublishError> {
         let Some(workers) = &self.workers else { return Ok(self.site()) };
-        let Prepared { servers, listeners, opened } = prepare(&change.draft, workers.len()).await?;
+        let Prepared { servers, listeners, resolver, opened } = prepare(&change.draft, workers.len()).await?;
         let events = change.draft.events().to_vec();
         if let Some(first) = events.first() {
             let origin = || Arc::clone(&first.origin);
@@ -160,6 +160,7 @@ impl Live {
             servers,
             listeners,
             events,
+            resolver,
         });
         self.current.store(Arc::clone(&new));
         self.events.route(new.events.iter().map(|events| events.route.clone()).collect());
@@ -208,9 +209,11 @@ impl Live {
         handlers(old).filter(|handler| !kept.contains(&identity(handler))).for_each(|gone| gone.retire());
     }
 
-    /// The running Site as a document, with how many replaced servers still have requests to finish.
+    /// The running Site as a document, with how many replaced servers still have requests to finish, and with all
+    /// resolvers that somebody holds: the Site, a log, a script.
     pub fn status(&self) -> Status {
-        self.site().status().field("retired_servers_in_use", self.retired_in_use())
+        let site = self.site().status().field("retired_servers_in_use", self.retired_in_use());
+        site.children(self.parts.resolvers().iter().map(|resolver| resolver.status()))
     }
 
     /// How many replaced servers still have requests to finish.

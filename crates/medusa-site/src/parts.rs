@@ -1,20 +1,22 @@
 //! Objects by what they were made of: the same constructor arguments give the same object, while it lives.
 //!
-//! This is what lets a reload, which runs the whole script anew, leave every unchanged handler, sink and certificate untouched.
+//! This is what lets a reload, which runs the whole script anew, leave every unchanged handler, sink, resolver and certificate untouched.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use medusa_dns::Resolver;
 use medusa_http::Handler;
 use medusa_log::Sink;
 use medusa_net::tls::Tls;
 
-/// The handlers, sinks and certificates in use, by the arguments they were made with. Holds none of them alive.
+/// The handlers, sinks, resolvers and certificates in use, by the arguments they were made with. Holds none of them alive.
 #[derive(Debug, Default)]
 pub struct Parts {
     handlers: Interned<dyn Handler>,
     sinks: Interned<dyn Sink>,
     tls: Interned<Tls>,
+    resolvers: Interned<Resolver>,
 }
 
 impl Parts {
@@ -52,6 +54,24 @@ impl Parts {
     pub fn tls<E>(&self, key: String, make: impl FnOnce() -> Result<Arc<Tls>, E>) -> Result<Arc<Tls>, E> {
         self.tls.get_or_make(key, make)
     }
+
+    /// The resolver made with the arguments that `key` spells out; `make` makes it if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Those of `make`.
+    pub fn resolver<E>(
+        &self,
+        key: String,
+        make: impl FnOnce() -> Result<Arc<Resolver>, E>,
+    ) -> Result<Arc<Resolver>, E> {
+        self.resolvers.get_or_make(key, make)
+    }
+
+    /// All resolvers in use, in an order that stays.
+    pub fn resolvers(&self) -> Vec<Arc<Resolver>> {
+        self.resolvers.all()
+    }
 }
 
 #[derive(Debug)]
@@ -73,6 +93,14 @@ impl<T: ?Sized> Interned<T> {
         all.retain(|_, part| part.strong_count() > 0);
         all.insert(key, Arc::downgrade(&made));
         Ok(made)
+    }
+
+    /// All that live, by their keys.
+    fn all(&self) -> Vec<Arc<T>> {
+        let all = self.lock();
+        let mut alive: Vec<_> = all.iter().filter_map(|(key, part)| Some((key, part.upgrade()?))).collect();
+        alive.sort_unstable_by_key(|(key, _)| *key);
+        alive.into_iter().map(|(_, part)| part).collect()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Weak<T>>> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use medusa_dns::{DnsError, Resolver};
 use medusa_http::{Mount, PrepareError, Server, ServerParts};
 use medusa_log::SinkError;
 use medusa_net::{BindError, Listener, StartError};
@@ -52,6 +53,14 @@ pub enum PublishError {
         /// Why not.
         source: SinkError,
     },
+    /// The resolver cannot be used.
+    #[error("{origin}: {source}")]
+    Resolver {
+        /// Where the script wants it.
+        origin: Arc<str>,
+        /// Why not.
+        source: DnsError,
+    },
     /// A handler could not be prepared.
     #[error("{origin}: {source}")]
     Handler {
@@ -67,6 +76,7 @@ pub enum PublishError {
 pub(crate) struct Prepared {
     pub(crate) servers: Vec<Arc<Server>>,
     pub(crate) listeners: Vec<Bound>,
+    pub(crate) resolver: Option<Arc<Resolver>>,
     /// Those of `listeners` that were opened for this draft, with their servers.
     pub(crate) opened: Vec<(Bound, Arc<Server>)>,
 }
@@ -76,7 +86,9 @@ pub(crate) async fn prepare(draft: &Draft, workers: usize) -> Result<Prepared, P
     let servers = build_servers(draft)?;
     prepare_handlers(&servers).await?;
     open_sinks(draft, &servers, medusa_log::Sink::prepare)?;
-    let mut prepared = Prepared { servers, listeners: Vec::new(), opened: Vec::new() };
+    let resolver = draft.resolver.clone();
+    ready_resolver(draft, Resolver::prepare)?;
+    let mut prepared = Prepared { servers, listeners: Vec::new(), resolver, opened: Vec::new() };
     for (index, server) in draft.servers.iter().enumerate() {
         for (place, listen) in server.listen.iter().enumerate() {
             let addr = &listen.addr;
@@ -103,6 +115,7 @@ pub(crate) async fn rehearse(draft: &Draft) -> Result<Vec<Arc<Server>>, PublishE
     let servers = build_servers(draft)?;
     prepare_handlers(&servers).await?;
     open_sinks(draft, &servers, medusa_log::Sink::check)?;
+    ready_resolver(draft, Resolver::check)?;
     Ok(servers)
 }
 
@@ -136,6 +149,15 @@ async fn prepare_handlers(servers: &[Arc<Server>]) -> Result<(), PublishError> {
         prepared.map_err(|source| PublishError::Handler { origin: Arc::clone(&mount.origin), source })?;
     }
     Ok(())
+}
+
+fn ready_resolver(
+    draft: &Draft,
+    ready: impl FnOnce(&Resolver) -> Result<(), DnsError>,
+) -> Result<(), PublishError> {
+    let Some(resolver) = &draft.resolver else { return Ok(()) };
+    ready(resolver)
+        .map_err(|source| PublishError::Resolver { origin: Arc::clone(&draft.resolver_origin), source })
 }
 
 fn open_sinks(

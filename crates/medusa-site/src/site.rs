@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use medusa_dns::Resolver;
 use medusa_http::{Listen, Server};
 use medusa_log::Sink;
 use medusa_log::events::Route;
@@ -61,6 +62,8 @@ pub struct Site {
     pub listeners: Vec<Bound>,
     /// Where its own events go, besides standard error.
     pub events: Vec<EventLog>,
+    /// By what it looks names up; none: by the system's means.
+    pub resolver: Option<Arc<Resolver>>,
 }
 
 impl Site {
@@ -73,6 +76,7 @@ impl Site {
             servers: Vec::new(),
             listeners: Vec::new(),
             events: Vec::new(),
+            resolver: None,
         }
     }
 
@@ -110,7 +114,8 @@ impl Site {
     /// The Site as a document: what `medusa status` and `medusa check` print.
     pub fn status(&self) -> Status {
         let mut status = Status::new("site", format!("generation {}", self.generation))
-            .field("published_by", self.by.to_string());
+            .field("published_by", self.by.to_string())
+            .maybe("resolver", self.resolver.as_ref().map(|resolver| resolver.status().name));
         for bound in &self.listeners {
             let stats = bound.listener.stats();
             let listener = Status::new("listener", bound.addr.to_string())

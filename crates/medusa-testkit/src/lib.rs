@@ -10,6 +10,7 @@
 //! - [`Numbered`]: requests that can be told apart, and [`Tally`]: which of them are in a log;
 //! - [`browser`]: a page as a real browser sees it;
 //! - [`syslog`]: log servers that are not ours, and `logger`;
+//! - [`Unbound`] and [`Dnsmasq`]: name servers that are not ours;
 //! - [`OwnAddress`]: a loopback address for a server that comes back;
 //! - [`memory`]: how much a process holds; [`cpu`]: how long it has run;
 //! - [`wait`]: conditions that nobody announces.
@@ -26,6 +27,7 @@ pub mod browser;
 pub mod client;
 pub mod cpu;
 mod curl;
+mod dnsmasq;
 pub mod h2load;
 mod lines;
 pub mod load;
@@ -35,6 +37,7 @@ mod process;
 pub mod server;
 pub mod site;
 pub mod syslog;
+mod unbound;
 pub mod wait;
 pub mod websocket;
 
@@ -44,6 +47,7 @@ pub use address::OwnAddress;
 pub use authority::{Authority, Issued};
 pub use client::{Client, Response};
 pub use curl::{curl, run};
+pub use dnsmasq::Dnsmasq;
 pub use h2load::H2Load;
 pub use lines::Lines;
 pub use load::Load;
@@ -52,6 +56,7 @@ pub use process::{Finished, Process};
 pub use rustix::process::Signal;
 pub use server::{Medusa, Serve, Server};
 pub use site::Site;
+pub use unbound::{Unbound, Zone};
 pub use websocket::WebSocket;
 
 /// How long anything that is waited for may take. Nothing needs a tenth of it; on a busy machine nothing fails by it.

@@ -1,25 +1,24 @@
 //! `medusa.fetch`: the HTTP client.
 //!
-//! One [`Fetcher`] serves every VM of the process. What waits here is the script's own future: its wall-clock budget goes
+//! One [`Fetcher`](medusa_fetch::Fetcher) serves every VM of an engine. What waits here is the script's own future: its wall-clock budget goes
 //! on, and when the script is stopped the fetch is, too.
 
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::SET_COOKIE;
 use medusa_fetch::request::MAX_REDIRECTS;
 use medusa_fetch::response::Stream;
-use medusa_fetch::{Body, Fetcher, Limits, MAX_TIMEOUT, Request, RequestError, Response};
-use medusa_proto::status::Status;
+use medusa_fetch::{Body, Limits, MAX_TIMEOUT, Request, RequestError, Response};
 use medusa_proto::with_causes;
 use mlua::{AnyUserData, Function, Lua, LuaString, Table, UserData, Value};
 
 use super::options::Options;
 use super::{fail, json, origin};
+use crate::commons::Commons;
 use crate::print::{kind, show};
 use crate::reference::{Class, Item, Reach};
 use crate::request::headers;
@@ -34,7 +33,8 @@ pub(crate) const DOCS: &[Item] = &[Item {
           answer, not an error; an error is that there was none, or none that could be read whole. Errors name no more of \
           the URL than scheme, host and path. Waiting counts as wall-clock time of the script's budget; a script that is \
           stopped ends its fetches. Connections are kept for later fetches of any script (30 seconds, 8 to an origin); \
-          TLS trusts the system's authorities. Cookies are not kept, and proxies in the environment are not used. 256 \
+          TLS trusts the system's authorities; hosts are found by the site's resolver (see `medusa.dns.use`), else as the \
+          system does. Cookies are not kept, and proxies in the environment are not used. 256 \
           fetches run at once in one process, and 1024 wait. Cannot be called inside a metamethod, `table.sort` or \
           `string.gsub`.",
 }];
@@ -129,23 +129,6 @@ const fn option(path: &'static str, signature: &'static str, doc: &'static str) 
     Item { path, signature, reach: Reach::Everywhere, doc }
 }
 
-/// The client of the process, started with the first fetch: most sites need none.
-static FETCHER: OnceLock<Fetcher> = OnceLock::new();
-
-fn fetcher() -> std::io::Result<&'static Fetcher> {
-    if let Some(fetcher) = FETCHER.get() {
-        return Ok(fetcher);
-    }
-    // Of two that are started at once, one is dropped and ends.
-    let started = Fetcher::start(None)?;
-    Ok(FETCHER.get_or_init(|| started))
-}
-
-/// What the client is doing, if it was ever used.
-pub(crate) fn status() -> Option<Status> {
-    FETCHER.get().map(Fetcher::status)
-}
-
 pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     let meta = lua.create_table()?;
     let (start, next) = (start(lua, meta.clone())?, lua.create_async_function(next_chunk)?);
@@ -180,7 +163,8 @@ fn start(lua: &Lua, meta: Table) -> mlua::Result<Function> {
 
 async fn fetch(lua: &Lua, url: &Value, options: Value, meta: Table) -> mlua::Result<Table> {
     let request = request(lua, url, options)?;
-    let fetcher = fetcher().map_err(|error| wrong(lua, error))?;
+    let commons = Commons::of(lua)?;
+    let fetcher = commons.client.get().map_err(|error| wrong(lua, error))?;
     let response = fetcher.fetch(request).await.map_err(|error| fail(lua, with_causes(&error)))?;
     let table = response_table(lua, response)?;
     table.set_metatable(Some(meta))?;

@@ -5,6 +5,7 @@
 //! two with the VM.
 
 pub(crate) mod cookie;
+pub(crate) mod dns;
 pub(crate) mod events;
 pub(crate) mod fetch;
 mod files;
@@ -27,10 +28,10 @@ use std::sync::Arc;
 use medusa_site::Live;
 use mlua::{Lua, MultiValue, Table, Value};
 
+use crate::commons::Commons;
 use crate::log::LogFunctions;
 use crate::main_vm::Functions;
 use crate::require::{ScriptRoot, Sources};
-use crate::shared::Dictionaries;
 use crate::transaction::Transaction;
 use crate::worker::Scripts;
 
@@ -60,24 +61,21 @@ impl Reach {
 
 /// The bindings of a main VM.
 pub(crate) fn install_in_main(lua: &Lua, globals: &Table, reach: Reach) -> mlua::Result<()> {
-    let medusa = install_everywhere(lua, globals, reach.scripts.dictionaries())?;
+    let medusa = install_everywhere(lua, globals, reach.scripts.commons())?;
     lua.set_app_data(ScriptRoot(reach.sources.root().into()));
     lua.set_app_data(reach);
     http::install(lua, &medusa)?;
     handler::install(lua, &medusa)?;
     log::install(lua, &medusa)?;
+    dns::install(lua, &medusa)?;
     timer::install(lua, &medusa)?;
     site::install(lua, globals)?;
     finish(globals, &medusa)
 }
 
 /// The bindings of a worker's VM: what a handler needs to answer, not what changes the Site.
-pub(crate) fn install_in_worker(
-    lua: &Lua,
-    globals: &Table,
-    dictionaries: &Arc<Dictionaries>,
-) -> mlua::Result<()> {
-    let medusa = install_everywhere(lua, globals, dictionaries)?;
+pub(crate) fn install_in_worker(lua: &Lua, globals: &Table, commons: &Arc<Commons>) -> mlua::Result<()> {
+    let medusa = install_everywhere(lua, globals, commons)?;
     refuse_the_rest(lua, &medusa, "medusa")?;
     refuse_the_rest(lua, &medusa.get("http")?, "medusa.http")?;
     finish(globals, &medusa)
@@ -96,7 +94,8 @@ fn refuse_the_rest(lua: &Lua, table: &Table, name: &'static str) -> mlua::Result
     table.set_metatable(Some(meta))
 }
 
-fn install_everywhere(lua: &Lua, globals: &Table, dictionaries: &Arc<Dictionaries>) -> mlua::Result<Table> {
+fn install_everywhere(lua: &Lua, globals: &Table, commons: &Arc<Commons>) -> mlua::Result<Table> {
+    lua.set_app_data(Arc::clone(commons));
     let medusa = lua.create_table()?;
     medusa.set("version", env!("CARGO_PKG_VERSION"))?;
     let http = lua.create_table()?;
@@ -107,7 +106,7 @@ fn install_everywhere(lua: &Lua, globals: &Table, dictionaries: &Arc<Dictionarie
     url::install(lua, &medusa)?;
     time::install(lua, &medusa)?;
     fetch::install(lua, &medusa)?;
-    shared::install(lua, &medusa, dictionaries)?;
+    shared::install(lua, &medusa, &commons.dictionaries)?;
     globals.set("print", lua.create_function(print)?)?;
     // The script's own is put in its place when it is loaded.
     globals.raw_remove("require")?;

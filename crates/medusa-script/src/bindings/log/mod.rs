@@ -9,6 +9,7 @@ mod full;
 mod luau;
 mod multi;
 mod record;
+mod resolving;
 mod sample;
 mod socket;
 mod syslog;
@@ -32,6 +33,7 @@ pub(crate) const DOCS: &[Item] = &[
     socket::DOCS,
     syslog::DOCS,
     multi::DOCS,
+    resolving::DOCS,
     tail::DOCS,
     filter::DOCS,
     sample::DOCS,
@@ -46,6 +48,7 @@ pub(crate) const CLASSES: &[Class] = &[
     socket::OPTIONS,
     syslog::OPTIONS,
     tls::OPTIONS,
+    resolving::OPTIONS,
     tail::OPTIONS,
     filter::OPTIONS,
     sample::OPTIONS,
@@ -97,6 +100,7 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     sample::install(lua, &log)?;
     luau::install(lua, &log)?;
     events::install(lua, &log)?;
+    resolving::install(lua, &log)?;
     medusa.set("log", log)
 }
 

@@ -1,0 +1,181 @@
+//! What servers have said, for as long as it holds.
+//!
+//! - `entry`: one answer and its times;
+//! - `shard`: a part of the cache with a lock of its own, and who goes when it is full.
+//!
+//! The time is an argument (milliseconds since the resolver was made), so that a day passes in a test as fast as a line.
+//!
+//! **Invariant: an entry is found only under the question it answers, and no longer than it may be.** Who can make the
+//! cache hold more, or for longer, than it should, has a way to fill memory or to keep a lie alive: number, bytes and
+//! times are limited here and nowhere else.
+
+mod entry;
+mod shard;
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::name::Key;
+use crate::{CacheOptions, Data, LookupError};
+use entry::Times;
+use shard::Shard;
+
+pub use entry::State;
+pub(crate) use entry::{Found, Value};
+pub(crate) use shard::{Counts, Listed};
+
+/// Parts with a lock of their own: a power of two, several for each core that may look something up at once.
+const SHARDS: usize = 32;
+
+/// A part with fewer entries would evict what is in use because of where it hashes to.
+const ENTRIES_PER_SHARD: usize = 256;
+
+/// A part with fewer bytes could not hold the largest answers.
+const BYTES_PER_SHARD: usize = 256 * 1024;
+
+/// What is told of an answer that holds no longer, and for how long no one is asked again after a failure (RFC 8767 §5).
+pub(crate) const STALE_TTL: Duration = Duration::from_secs(30);
+
+/// How long an answer holds, as its server said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lifetime {
+    /// A record's own.
+    Positive(u32),
+    /// That of there being no such name at all: it holds for every type. Otherwise as below.
+    NoName(Option<u32>),
+    /// That of a negative answer: the lesser of the SOA record's own and its minimum (RFC 2308 §5). Without an SOA record
+    /// it should not be cached; we do so as shortly as for a failure, so that it is not asked for all the time.
+    Negative(Option<u32>),
+}
+
+/// Answers by name and type.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    options: CacheOptions,
+    hasher: RandomState,
+    shards: Box<[Mutex<Shard>]>,
+}
+
+impl Cache {
+    pub(crate) fn new(options: CacheOptions) -> Self {
+        let wanted =
+            (options.entries / ENTRIES_PER_SHARD).min(options.bytes / BYTES_PER_SHARD).clamp(1, SHARDS);
+        let shards = wanted.next_power_of_two(); // at most `SHARDS`, which is one
+        let entries = options.entries.div_ceil(shards);
+        let bytes = options.bytes / shards;
+        let shards = (0..shards).map(|_| Mutex::new(Shard::new(entries, bytes))).collect();
+        Self { options, hasher: RandomState::new(), shards }
+    }
+
+    /// The answer to a question, if it is known. Counts as a use of it.
+    pub(crate) fn get(&self, key: &Key, now: u64) -> Found {
+        let found = self.shard(key.bytes()).get(key.bytes(), now, self.options.prefetch);
+        if matches!(found, Found::Fresh { .. }) {
+            return found;
+        }
+        let Some(name) = key.any_type() else { return found };
+        match self.shard(name.bytes()).get(name.bytes(), now, false) {
+            nothing @ Found::Fresh { .. } => nothing,
+            _ => found,
+        }
+    }
+
+    /// Keeps what a server said.
+    pub(crate) fn put(&self, key: &Key, value: &Value, lifetime: Lifetime, now: u64) -> Duration {
+        let ttl = self.lifetime(lifetime);
+        let stale = if value.is_ok() { self.options.stale } else { Duration::ZERO };
+        let times = Times::new(now, ttl, stale);
+        // What holds for the whole name and what holds for one type of it must not contradict each other.
+        match key.any_type() {
+            Some(name) if matches!(lifetime, Lifetime::NoName(_)) => {
+                self.shard(key.bytes()).remove(key.bytes());
+                self.shard(name.bytes()).put(name.bytes(), value.clone(), times);
+            }
+            name => {
+                if let Some(name) = name {
+                    self.shard(name.bytes()).remove(name.bytes());
+                }
+                self.shard(key.bytes()).put(key.bytes(), value.clone(), times);
+            }
+        }
+        ttl
+    }
+
+    /// Remembers that there was no answer, or, if there is an older one, that it has to do for now: then it is returned.
+    pub(crate) fn put_failure(&self, key: &Key, error: LookupError, now: u64) -> Option<Arc<[Data]>> {
+        let ttl = self.options.failure_ttl;
+        let mut shard = self.shard(key.bytes());
+        if let Some(records) = shard.keep_stale(key.bytes(), now, millis(STALE_TTL), millis(ttl)) {
+            return Some(records);
+        }
+        shard.put(key.bytes(), Err(error), Times::new(now, ttl, Duration::ZERO));
+        None
+    }
+
+    /// An answer that may be given although it holds no longer.
+    pub(crate) fn stale(&self, key: &Key, now: u64) -> Option<Arc<[Data]>> {
+        self.shard(key.bytes()).stale(key.bytes(), now)
+    }
+
+    /// Forgets a name, or all; tells how many answers that were.
+    pub(crate) fn flush(&self, name: Option<&str>) -> usize {
+        self.shards.iter().map(|shard| lock(shard).flush(name)).sum()
+    }
+
+    /// The entries most in use, at most `limit`.
+    pub(crate) fn list(&self, limit: usize, now: u64) -> Vec<Listed> {
+        let mut keys: Vec<(u32, Arc<[u8]>)> = Vec::new();
+        for shard in &self.shards {
+            lock(shard).keys(&mut keys, now);
+        }
+        keys.sort_unstable_by(|one, other| other.0.cmp(&one.0).then_with(|| one.1[2..].cmp(&other.1[2..])));
+        keys.truncate(limit);
+        keys.iter().filter_map(|(_, key)| self.shard(key).describe(key, now)).collect()
+    }
+
+    /// How it was used, and how much is in it.
+    pub(crate) fn counts(&self) -> Counts {
+        let mut sum = Counts::default();
+        for shard in &self.shards {
+            sum.add(&lock(shard).counts());
+        }
+        sum
+    }
+
+    /// For how long what a server said is taken to hold.
+    pub(crate) fn lifetime(&self, lifetime: Lifetime) -> Duration {
+        let options = &self.options;
+        match lifetime {
+            Lifetime::Positive(seconds) => seconds_of(seconds).clamp(options.min_ttl, options.max_ttl),
+            Lifetime::NoName(Some(seconds)) | Lifetime::Negative(Some(seconds)) => {
+                seconds_of(seconds).min(options.negative_max)
+            }
+            Lifetime::NoName(None) | Lifetime::Negative(None) => {
+                options.failure_ttl.min(options.negative_max)
+            }
+        }
+    }
+
+    fn shard(&self, key: &[u8]) -> MutexGuard<'_, Shard> {
+        let hash = self.hasher.hash_one(key) as usize;
+        lock(&self.shards[hash & (self.shards.len() - 1)]) // their number is a power of two
+    }
+}
+
+/// A TTL is a number of 31 bits; one with the highest bit is to be read as 0 (RFC 2181 §8).
+fn seconds_of(ttl: u32) -> Duration {
+    Duration::from_secs(if ttl > i32::MAX.cast_unsigned() { 0 } else { ttl.into() })
+}
+
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

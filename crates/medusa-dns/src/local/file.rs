@@ -1,0 +1,127 @@
+//! A file that is read again when it has changed.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::DnsError;
+
+/// What tells one state of a file from another: which file it is, its size, and when it was last written or replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+/// A file that is read again when it has changed. It need not exist.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    path: PathBuf,
+    /// The most bytes it may have.
+    limit: u64,
+    seen: Option<Stamp>,
+}
+
+impl Watched {
+    pub(crate) fn new(path: PathBuf, limit: u64) -> Self {
+        Self { path, limit, seen: None }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is in it. Nothing, if there is no such file.
+    pub(crate) fn read(&mut self) -> Result<String, DnsError> {
+        let (text, stamp) = self.load()?;
+        self.seen = stamp;
+        Ok(text)
+    }
+
+    /// What is in it, if that may be something else than before. An error is told once: the same file is not read again.
+    ///
+    /// That it is gone changes nothing: it may be about to be written anew.
+    pub(crate) fn read_again(&mut self) -> Option<Result<String, DnsError>> {
+        let now = Stamp::of(&std::fs::metadata(&self.path).ok()?);
+        if self.seen == Some(now) {
+            return None;
+        }
+        self.seen = Some(now);
+        Some(self.load().map(|(text, _)| text))
+    }
+
+    fn load(&self) -> Result<(String, Option<Stamp>), DnsError> {
+        let failed = |source| DnsError::Read { path: self.path.clone(), source };
+        let file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((String::new(), None)),
+            Err(error) => return Err(failed(error)),
+        };
+        let metadata = file.metadata().map_err(failed)?;
+        if !metadata.is_file() {
+            return Err(failed(io::Error::other("it is not a file")));
+        }
+        let mut bytes = Vec::new();
+        file.take(self.limit + 1).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 > self.limit {
+            return Err(DnsError::TooLarge { path: self.path.clone(), limit: self.limit });
+        }
+        Ok((String::from_utf8_lossy(&bytes).into_owned(), Some(Stamp::of(&metadata))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_again_when_it_has_changed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("hosts");
+        let mut file = Watched::new(path.clone(), 10);
+        assert_eq!(file.read().expect("it need not exist"), "");
+        assert!(file.read_again().is_none());
+
+        std::fs::write(&path, "one").expect("a file");
+        assert_eq!(file.read_again().expect("it is new").expect("text"), "one");
+        assert!(file.read_again().is_none());
+
+        // Replaced by another of the same size, as an editor or an installer does.
+        let other = directory.path().join("new");
+        std::fs::write(&other, "two").expect("a file");
+        std::fs::rename(&other, &path).expect("replaced");
+        assert_eq!(file.read_again().expect("it is another").expect("text"), "two");
+
+        std::fs::write(&path, "0123456789+").expect("a file");
+        assert!(matches!(file.read_again(), Some(Err(DnsError::TooLarge { limit: 10, .. }))));
+        assert!(file.read_again().is_none(), "told once");
+
+        std::fs::remove_file(&path).expect("removed");
+        assert!(file.read_again().is_none(), "it is gone");
+        std::fs::write(&path, "three").expect("a file");
+        assert_eq!(file.read_again().expect("it is back").expect("text"), "three");
+    }
+
+    #[test]
+    fn a_directory_is_no_file() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let error = Watched::new(directory.path().to_owned(), 10).read().expect_err("a directory");
+        assert!(matches!(error, DnsError::Read { .. }), "{error:?}");
+    }
+}

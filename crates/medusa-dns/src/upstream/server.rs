@@ -1,0 +1,169 @@
+//! One server.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use hickory_proto::op::{DnsRequest, DnsRequestOptions, Query, ResponseCode};
+use hickory_proto::rr::Name;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverOpts};
+use hickory_resolver::net::xfer::{DnsHandle as _, FirstAnswer as _};
+use hickory_resolver::net::{DnsError as Said, NetError};
+use hickory_resolver::{NameServerPool, PoolContext, TlsConfig};
+use medusa_proto::status::Status;
+
+use super::guard::Connector;
+use super::{Failure, Reply, Stats, reply};
+use crate::name::Key;
+use crate::{Protocol, Rcode};
+
+/// Questions that may be under way in one connection: as many as the resolver has under way at all.
+const PER_CONNECTION: usize = crate::resolver::MAX_ON_WIRE;
+
+/// How a server is spoken with.
+#[derive(Clone, Debug)]
+pub(crate) struct Transport {
+    pub(crate) protocol: Protocol,
+    /// The name in its certificate.
+    pub(crate) tls_name: Arc<str>,
+    /// Whom to trust; not used without encryption.
+    pub(crate) tls: rustls::ClientConfig,
+    /// Where on an HTTPS server its answers are.
+    pub(crate) path: Arc<str>,
+}
+
+impl Transport {
+    /// Without encryption.
+    pub(crate) fn plain(protocol: Protocol) -> Self {
+        Self { protocol, tls_name: "".into(), tls: super::tls::nobody(), path: "/".into() }
+    }
+}
+
+/// One server: its connections, and how it has served us.
+pub(crate) struct Server {
+    address: SocketAddr,
+    protocol: Protocol,
+    stats: Arc<Stats>,
+    pool: NameServerPool<Connector>,
+    /// Whether it understands no extensions (RFC 6891 §7): it said so, and answered once they were left out.
+    plain: AtomicBool,
+}
+
+impl Server {
+    /// The server at `address`. Sends nothing.
+    pub(crate) fn new(
+        address: SocketAddr,
+        transport: &Transport,
+        timeout: Duration,
+        stats: Arc<Stats>,
+    ) -> Self {
+        let name = || Arc::clone(&transport.tls_name);
+        let connections = match transport.protocol {
+            Protocol::Udp => vec![ConnectionConfig::udp(), ConnectionConfig::tcp()],
+            Protocol::Tcp => vec![ConnectionConfig::tcp()],
+            Protocol::Tls => vec![ConnectionConfig::tls(name())],
+            Protocol::Https => vec![ConnectionConfig::https(name(), Some(Arc::clone(&transport.path)))],
+        };
+        let connections = connections.into_iter().map(|mut connection| {
+            connection.port = address.port();
+            connection
+        });
+        let config = NameServerConfig::new(address.ip(), true, connections.collect());
+        let mut options = ResolverOpts::default();
+        options.timeout = timeout;
+        options.num_concurrent_reqs = 1;
+        options.max_active_requests = PER_CONNECTION;
+        let context = Arc::new(PoolContext::new(options, TlsConfig { config: transport.tls.clone() }));
+        let pool = NameServerPool::from_config([config], context, Connector::new(Arc::clone(&stats)));
+        Self { address, protocol: transport.protocol, stats, pool, plain: AtomicBool::new(false) }
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) const fn stats(&self) -> &Arc<Stats> {
+        &self.stats
+    }
+
+    /// Asks it once. Repeats a datagram that may have been lost, and goes over to TCP for an answer that was cut.
+    pub(super) async fn ask(&self, key: &Key, timeout: Duration) -> Result<Reply, Failure> {
+        let plain = self.plain.load(Relaxed);
+        match self.ask_once(key, timeout, !plain).await {
+            Err(Failure::Code(Rcode::FORMERR | Rcode::NOTIMP)) if !plain => {
+                let reply = self.ask_once(key, timeout, false).await?;
+                self.plain.store(true, Relaxed);
+                Ok(reply)
+            }
+            result => result,
+        }
+    }
+
+    async fn ask_once(&self, key: &Key, timeout: Duration, extensions: bool) -> Result<Reply, Failure> {
+        self.stats.asked();
+        let started = Instant::now();
+        // hickory's own timeouts do not cover the handshake of TLS.
+        let result = match tokio::time::timeout(timeout, self.exchange(key, extensions)).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::Timeout),
+        };
+        if matches!(result, Ok(_) | Err(Failure::Code(_) | Failure::Malformed(_))) {
+            self.stats.answered(started.elapsed());
+        }
+        result.inspect_err(|failure| self.stats.failed(failure))
+    }
+
+    async fn exchange(&self, key: &Key, extensions: bool) -> Result<Reply, Failure> {
+        let Ok(name) = key.wire() else { return Err(Failure::Malformed("the name cannot be sent")) };
+        let query = Query::query(name.clone(), key.kind().wire());
+        let mut options = DnsRequestOptions::default();
+        options.use_edns = extensions;
+        match self.pool.send(DnsRequest::from_query(query, options)).first_answer().await {
+            Ok(message) => Reply::of(&message, key, &name),
+            Err(error) => self.told(error, key, &name),
+        }
+    }
+
+    /// What hickory calls an error: some are answers.
+    fn told(&self, error: NetError, key: &Key, name: &Name) -> Result<Reply, Failure> {
+        match error {
+            NetError::Dns(Said::NoRecordsFound(nothing)) => {
+                reply::check_question(std::slice::from_ref(&nothing.query), key, name)?;
+                let is_nxdomain = nothing.response_code == ResponseCode::NXDomain;
+                let ttl = nothing.soa.map(|soa| soa.ttl.min(soa.data.minimum));
+                Ok(Reply::negative(key, is_nxdomain, ttl))
+            }
+            NetError::Dns(Said::ResponseCode(code)) => Err(Failure::Code(Rcode(code.into()))),
+            NetError::Timeout => Err(Failure::Timeout),
+            NetError::Io(error) if error.kind() == io::ErrorKind::TimedOut => Err(Failure::Timeout),
+            NetError::Proto(_) | NetError::ForeignClassRecord { .. } => {
+                Err(Failure::Malformed("it cannot be read"))
+            }
+            NetError::Truncated => Err(Failure::Malformed("it is cut, by TCP too")),
+            other => {
+                let cause =
+                    self.stats.last_error().unwrap_or_else(|| medusa_proto::with_causes(&other).into());
+                Err(Failure::Unreachable(cause))
+            }
+        }
+    }
+
+    pub(super) fn status(&self) -> Status {
+        let status =
+            Status::new("dns.upstream", self.address.to_string()).field("protocol", self.protocol.name());
+        self.stats.describe(status)
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("address", &self.address)
+            .field("protocol", &self.protocol)
+            .field("stats", &self.stats)
+            .finish_non_exhaustive()
+    }
+}

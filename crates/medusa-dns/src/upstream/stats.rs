@@ -1,0 +1,173 @@
+//! How a server has served us.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use medusa_proto::status::Status;
+
+use super::Failure;
+use super::guard::Stray;
+use crate::Rcode;
+
+/// After so many questions in a row without an answer, a server is taken for down.
+const DOWN_AFTER: u32 = 3;
+
+/// How long a server that is down is asked last.
+const DOWN_FOR: Duration = Duration::from_secs(10);
+
+/// Counters of one server.
+#[derive(Debug)]
+pub(crate) struct Stats {
+    since: Instant,
+    queries: AtomicU64,
+    answers: AtomicU64,
+    servfail: AtomicU64,
+    refused: AtomicU64,
+    other_codes: AtomicU64,
+    timeouts: AtomicU64,
+    unreachable: AtomicU64,
+    malformed: AtomicU64,
+    /// Datagrams that were no answer to a question of ours, by why.
+    strays: [AtomicU64; Stray::ALL.len()],
+    /// Microseconds, of all answers together.
+    latency: AtomicU64,
+    /// Microseconds.
+    last_latency: AtomicU64,
+    /// Questions in a row without an answer.
+    silent: AtomicU32,
+    /// Milliseconds since `since`.
+    down_until: AtomicU64,
+    /// Why it could not be reached the last time.
+    last_error: Mutex<Option<Arc<str>>>,
+}
+
+impl Stats {
+    pub(crate) fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            queries: AtomicU64::new(0),
+            answers: AtomicU64::new(0),
+            servfail: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            other_codes: AtomicU64::new(0),
+            timeouts: AtomicU64::new(0),
+            unreachable: AtomicU64::new(0),
+            malformed: AtomicU64::new(0),
+            strays: Default::default(),
+            latency: AtomicU64::new(0),
+            last_latency: AtomicU64::new(0),
+            silent: AtomicU32::new(0),
+            down_until: AtomicU64::new(0),
+            last_error: Mutex::default(),
+        }
+    }
+
+    pub(super) fn asked(&self) {
+        self.queries.fetch_add(1, Relaxed);
+    }
+
+    /// It has answered, whatever it said.
+    pub(super) fn answered(&self, after: Duration) {
+        let micros = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
+        self.answers.fetch_add(1, Relaxed);
+        self.latency.fetch_add(micros, Relaxed);
+        self.last_latency.store(micros, Relaxed);
+        self.silent.store(0, Relaxed);
+        self.down_until.store(0, Relaxed);
+    }
+
+    pub(super) fn failed(&self, failure: &Failure) {
+        let counter = match failure {
+            Failure::Code(Rcode::SERVFAIL) => &self.servfail,
+            Failure::Code(Rcode::REFUSED) => &self.refused,
+            Failure::Code(_) => &self.other_codes,
+            Failure::Timeout => &self.timeouts,
+            Failure::Unreachable(_) => &self.unreachable,
+            Failure::Malformed(_) => &self.malformed,
+        };
+        counter.fetch_add(1, Relaxed);
+        if matches!(failure, Failure::Timeout | Failure::Unreachable(_)) {
+            self.is_silent();
+        }
+    }
+
+    fn is_silent(&self) {
+        if self.silent.fetch_add(1, Relaxed) + 1 >= DOWN_AFTER {
+            self.down_until.store(self.now() + DOWN_FOR.as_millis() as u64, Relaxed);
+        }
+    }
+
+    /// A datagram came that is not an answer to the question.
+    pub(super) fn stray(&self, why: Stray) {
+        self.strays[why as usize].fetch_add(1, Relaxed);
+    }
+
+    /// It could not be reached.
+    pub(super) fn note(&self, error: &dyn std::error::Error) {
+        let error = medusa_proto::with_causes(error);
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.into());
+    }
+
+    /// Why it could not be reached the last time.
+    pub(super) fn last_error(&self) -> Option<Arc<str>> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether it has not answered for a while: ask others first.
+    pub(super) fn is_down(&self) -> bool {
+        self.down_until.load(Relaxed) > self.now()
+    }
+
+    fn now(&self) -> u64 {
+        self.since.elapsed().as_millis() as u64
+    }
+
+    /// Says what is not zero, and always how many questions and answers there were.
+    pub(super) fn describe(&self, status: Status) -> Status {
+        let some = |counter: &AtomicU64| Some(counter.load(Relaxed)).filter(|count| *count > 0);
+        let answers = self.answers.load(Relaxed);
+        let mean = self.latency.load(Relaxed).checked_div(answers).map(Duration::from_micros);
+        let last = (answers > 0).then(|| Duration::from_micros(self.last_latency.load(Relaxed)));
+        let mut status = status
+            .field("down", self.is_down())
+            .field("queries", self.queries.load(Relaxed))
+            .field("answers", answers)
+            .maybe("servfail", some(&self.servfail))
+            .maybe("refused", some(&self.refused))
+            .maybe("other_errors", some(&self.other_codes))
+            .maybe("timeouts", some(&self.timeouts))
+            .maybe("unreachable", some(&self.unreachable))
+            .maybe("malformed", some(&self.malformed))
+            .maybe("mean_latency", mean)
+            .maybe("last_latency", last)
+            .maybe("last_error", self.last_error().map(|error| error.to_string()));
+        for why in Stray::ALL {
+            status = status.maybe(why.name(), some(&self.strays[*why as usize]));
+        }
+        status
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_silent_is_down_until_it_answers() {
+        let stats = Stats::new();
+        stats.failed(&Failure::Timeout);
+        stats.failed(&Failure::Code(Rcode::SERVFAIL));
+        stats.failed(&Failure::Unreachable("refused".into()));
+        assert!(!stats.is_down());
+        stats.failed(&Failure::Timeout);
+        assert!(stats.is_down());
+        stats.answered(Duration::from_millis(3));
+        assert!(!stats.is_down());
+        let text = stats.describe(Status::new("dns.upstream", "a")).to_string();
+        for line in ["queries", "answers       1", "timeouts      2", "servfail      1", "mean_latency  "] {
+            assert!(text.contains(line), "{line:?} is not in\n{text}");
+        }
+        assert!(!text.contains("refused"), "{text}");
+    }
+}

@@ -1,0 +1,295 @@
+//! The sink, with a stand-in for the name server that answers when the test says so.
+
+use std::collections::HashMap;
+use std::sync::MutexGuard;
+
+use medusa_proto::access::{Peer, Record};
+use medusa_proto::entry::Entry;
+use medusa_proto::event::{Event, Level};
+
+use super::window::START;
+use super::*;
+use crate::batch::tests::record;
+use crate::sink::tests::Memory;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Long enough to be never, in a test.
+const NEVER: Duration = Duration::from_hours(1);
+
+/// Knows what it was told, and answers other questions when told to.
+#[derive(Debug, Default)]
+struct Server {
+    known: Mutex<HashMap<IpAddr, Known>>,
+    questions: Mutex<Vec<(IpAddr, Answer)>>,
+    broken: bool,
+}
+
+impl Server {
+    fn knows(&self, address: &str, name: Known) {
+        self.known.lock().unwrap().insert(ip(address), name);
+    }
+
+    fn questions(&self) -> MutexGuard<'_, Vec<(IpAddr, Answer)>> {
+        self.questions.lock().unwrap()
+    }
+
+    /// Waits for so many questions, and takes them.
+    fn take_questions(&self, count: usize) -> HashMap<IpAddr, Answer> {
+        until(|| (self.questions().len() >= count).then_some(()));
+        self.questions().drain(..).collect()
+    }
+}
+
+impl Names for Server {
+    fn check(&self) -> Result<(), NamesError> {
+        if self.broken { Err("no name server".into()) } else { Ok(()) }
+    }
+
+    fn prepare(&self) -> Result<(), NamesError> {
+        self.check()
+    }
+
+    fn known(&self, address: IpAddr) -> Known {
+        self.known.lock().unwrap().get(&address).cloned().unwrap_or(Known::NotYet)
+    }
+
+    fn ask(&self, address: IpAddr, answer: Answer) {
+        self.questions().push((address, answer));
+    }
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn name(text: &str) -> Known {
+    Known::Name(text.into())
+}
+
+fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(Instant::now() < deadline, "waited in vain");
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+struct Setup {
+    server: Arc<Server>,
+    memory: Arc<Memory>,
+    sink: ResolvingSink,
+}
+
+/// A prepared sink before a sink that keeps what it gets.
+fn setup(deadline: Duration) -> Setup {
+    let (server, memory) = (Arc::new(Server::default()), Arc::new(Memory::default()));
+    let names = Arc::clone(&server) as Arc<dyn Names>;
+    let sink = ResolvingSink::new(names, Arc::clone(&memory) as _, ResolvingOptions { deadline });
+    sink.prepare().unwrap();
+    Setup { server, memory, sink }
+}
+
+/// A batch of records of these targets, by clients with these addresses.
+fn batch(records: &[(&str, &str)]) -> Arc<Batch> {
+    let mut batch = Batch::new();
+    for (at, (target, address)) in (0..).zip(records) {
+        batch.push(&Record { peer: ip(address).into(), ..record(target, at) });
+    }
+    batch.seal()
+}
+
+/// What has come out: targets, or messages, with their names.
+fn out(memory: &Memory) -> Vec<String> {
+    let batches = memory.batches();
+    let show = |entry: Entry<'_>| match entry {
+        Entry::Access(record) => format!("{} {}", record.target, record.name.unwrap_or("-")),
+        Entry::Event(event) => event.message.to_owned(),
+    };
+    batches.iter().flat_map(|batch| batch.iter().map(show).collect::<Vec<_>>()).collect()
+}
+
+/// Waits until so much has come out.
+fn outcome(memory: &Memory, count: usize) -> Vec<String> {
+    until(|| Some(out(memory)).filter(|out| out.len() >= count))
+}
+
+#[test]
+fn what_is_known_goes_on_at_once() {
+    let Setup { server, memory, sink } = setup(NEVER);
+    server.knows("192.0.2.1", name("one.example."));
+    server.knows("192.0.2.2", Known::NoName);
+    sink.submit(&batch(&[("/a", "192.0.2.1"), ("/b", "192.0.2.2"), ("/c", "192.0.2.1")]));
+    assert_eq!(outcome(&memory, 3), ["/a one.example", "/b -", "/c one.example"]);
+    assert!(server.questions().is_empty());
+}
+
+#[test]
+fn what_needs_no_name_is_passed_on_untouched() {
+    let Setup { server, memory, sink } = setup(NEVER);
+    let mut entries = Batch::new();
+    entries.push(&Record { peer: Peer::Unix, ..record("/unix", 0) });
+    entries.push(&Record { name: Some("named.example"), ..record("/named", 0) });
+    let event = Event { time: record("", 0).time, level: Level::Info, part: "test", message: "event" };
+    entries.push_event(&event);
+    let entries = entries.seal();
+    sink.submit(&entries);
+    assert_eq!(outcome(&memory, 3), ["/unix -", "/named named.example", "event"]);
+    assert!(Arc::ptr_eq(&memory.batches()[0], &entries));
+    assert!(server.questions().is_empty());
+}
+
+#[test]
+fn an_answer_names_all_who_wait_for_it_and_nobody_waits_for_another() {
+    let Setup { server, memory, sink } = setup(NEVER);
+    sink.submit(&batch(&[("/a1", "192.0.2.1"), ("/b1", "2001:db8::2")]));
+    sink.submit(&batch(&[("/a2", "192.0.2.1"), ("/b2", "2001:db8::2")]));
+    let mut questions = server.take_questions(2);
+    server.knows("192.0.2.9", Known::NoName);
+    sink.submit(&batch(&[("/passes", "192.0.2.9")]));
+    assert_eq!(outcome(&memory, 1), ["/passes -"]);
+
+    questions.remove(&ip("2001:db8::2")).unwrap().give(Some("b.example".into()));
+    assert_eq!(outcome(&memory, 3)[1..], ["/b1 b.example", "/b2 b.example"]);
+    questions.remove(&ip("192.0.2.1")).unwrap().give(Some("a.example".into()));
+    assert_eq!(outcome(&memory, 5)[3..], ["/a1 a.example", "/a2 a.example"]);
+    until(|| (sink.desk.counts().held == 0).then_some(()));
+    assert!(server.questions().is_empty(), "each address is asked for once");
+    let tally = sink.desk.counts().tally;
+    assert_eq!((tally.named, tally.nameless, tally.late), (4, 1, 0));
+}
+
+#[test]
+fn a_name_that_is_no_hosts_is_not_written() {
+    let Setup { server, memory, sink } = setup(NEVER);
+    server.knows("192.0.2.1", name("127.0.0.1"));
+    sink.submit(&batch(&[("/known", "192.0.2.1"), ("/asked", "192.0.2.2"), ("/none", "192.0.2.3")]));
+    let mut questions = server.take_questions(2);
+    questions.remove(&ip("192.0.2.2")).unwrap().give(Some("x\" 200 5\n".into()));
+    drop(questions.remove(&ip("192.0.2.3")));
+    let mut lines = outcome(&memory, 3);
+    lines.sort();
+    assert_eq!(lines, ["/asked -", "/known -", "/none -"]);
+    until(|| (sink.desk.counts().tally.nameless == 3).then_some(()));
+}
+
+#[test]
+fn at_the_deadline_a_record_goes_on_with_its_address() {
+    let deadline = Duration::from_millis(50);
+    let Setup { server, memory, sink } = setup(deadline);
+    let begun = Instant::now();
+    sink.submit(&batch(&[("/a", "192.0.2.1"), ("/b", "192.0.2.2"), ("/c", "192.0.2.1")]));
+    let mut questions = server.take_questions(2);
+    assert_eq!(outcome(&memory, 3), ["/a -", "/b -", "/c -"]);
+    assert!(begun.elapsed() >= deadline, "{:?}", begun.elapsed());
+    until(|| (sink.desk.counts().tally.late == 3).then_some(()));
+
+    // The question is still open: it is not asked again, and its answer finds those who came later.
+    sink.submit(&batch(&[("/d", "192.0.2.1")]));
+    until(|| (sink.desk.counts().held == 1).then_some(()));
+    questions.remove(&ip("192.0.2.1")).unwrap().give(Some("late.example".into()));
+    let last = outcome(&memory, 4).remove(3);
+    assert!(last == "/d late.example" || last == "/d -", "{last}");
+    assert!(server.questions().is_empty());
+    // What came too late is not written a second time.
+    questions.clear();
+    server.knows("192.0.2.3", Known::NoName);
+    sink.submit(&batch(&[("/e", "192.0.2.3")]));
+    assert_eq!(outcome(&memory, 5).len(), 5);
+}
+
+#[test]
+fn without_room_records_go_on_unresolved() {
+    let (server, memory) = (Arc::new(Server::default()), Arc::new(Memory::default()));
+    let names = Arc::clone(&server) as Arc<dyn Names>;
+    let mut sink = ResolvingSink::new(names, Arc::clone(&memory) as _, ResolvingOptions { deadline: NEVER });
+    let one = batch(&[("/a", "192.0.2.1")]);
+    sink.desk = Arc::new(Desk::new(2 * one.footprint()));
+    sink.prepare().unwrap();
+    for _ in 0..5 {
+        sink.submit(&one);
+    }
+    assert_eq!(outcome(&memory, 3), ["/a -"; 3]);
+    let counts = sink.desk.counts();
+    assert_eq!((counts.held, counts.tally.not_asked), (2, 3));
+}
+
+#[test]
+fn so_many_addresses_are_asked_for_and_no_more() {
+    let Setup { server, memory, sink } = setup(NEVER);
+    let more = 1_000;
+    let addresses: Vec<String> =
+        (0..START + more).map(|n| format!("10.{}.{}.{}", n >> 16, (n >> 8) & 255, n & 255)).collect();
+    for addresses in addresses.chunks(256) {
+        sink.submit(&batch(&addresses.iter().map(|address| ("/", address.as_str())).collect::<Vec<_>>()));
+    }
+    assert_eq!(outcome(&memory, more).len(), more);
+    let questions = server.take_questions(START);
+    assert_eq!(questions.len(), START);
+    until(|| (sink.desk.counts().tally.not_asked == more as u64).then_some(()));
+    assert_eq!(sink.desk.counts().asked, START);
+    drop(questions);
+    assert_eq!(outcome(&memory, addresses.len()).len(), addresses.len());
+    until(|| (sink.desk.counts().asked == 0).then_some(()));
+    assert_eq!(sink.desk.counts().held_bytes, 0);
+}
+
+#[test]
+fn flush_waits_for_names_up_to_its_deadline() {
+    let Setup { server, memory, sink } = setup(NEVER);
+    sink.submit(&batch(&[("/a", "192.0.2.1"), ("/b", "192.0.2.2")]));
+    let questions = server.take_questions(2);
+    assert_eq!(sink.flush(Instant::now()).left, 2);
+    std::thread::scope(|scope| {
+        scope.spawn(|| drop(questions));
+        // The sink behind it says that the two it has now are left.
+        assert_eq!(sink.flush(Instant::now() + PATIENCE).left, 2);
+        assert_eq!(out(&memory).len(), 2);
+    });
+    assert_eq!(sink.desk.counts().held, 0);
+}
+
+#[test]
+fn a_flush_gives_up_names_in_time_to_pass_on_what_waits_for_them() {
+    let Setup { server, memory, sink } = setup(NEVER);
+    sink.submit(&batch(&[("/a", "192.0.2.1"), ("/b", "192.0.2.2")]));
+    let _questions = server.take_questions(2);
+    let begun = Instant::now();
+    assert_eq!(sink.flush(begun + PATIENCE / 40).left, 2, "those that the sink behind it has");
+    assert_eq!(out(&memory), ["/a -", "/b -"]);
+    assert_eq!(sink.desk.counts().held, 0);
+    // What comes later waits again.
+    sink.submit(&batch(&[("/c", "192.0.2.3")]));
+    drop(server.take_questions(1));
+    assert_eq!(outcome(&memory, 3)[2], "/c -");
+    until(|| (sink.desk.counts().tally.nameless == 1).then_some(()));
+}
+
+#[test]
+fn one_that_is_dropped_passes_on_what_it_holds() {
+    let Setup { server, memory, sink } = setup(Duration::from_millis(30));
+    sink.submit(&batch(&[("/a", "192.0.2.1")]));
+    let _questions = server.take_questions(1);
+    drop(sink);
+    assert_eq!(outcome(&memory, 1), ["/a -"]);
+    // The clerk has ended: nobody else holds the sink behind it.
+    until(|| (Arc::strong_count(&memory) == 1).then_some(()));
+}
+
+#[test]
+fn what_cannot_be_prepared_says_why() {
+    let server = Arc::new(Server { broken: true, ..Server::default() });
+    let sink = ResolvingSink::new(server, Arc::new(Memory::default()), ResolvingOptions::default());
+    assert!(matches!(sink.check(), Err(SinkError::Names { .. })));
+    assert!(matches!(sink.prepare(), Err(SinkError::Names { .. })));
+    let sink = ResolvingSink::new(
+        Arc::new(Server::default()),
+        Arc::new(Memory::failing()),
+        ResolvingOptions::default(),
+    );
+    assert!(matches!(sink.prepare(), Err(SinkError::IsDirectory(_))));
+    assert!(matches!(sink.reopen(), Err(SinkError::IsDirectory(_))), "the sink behind it is reopened");
+}

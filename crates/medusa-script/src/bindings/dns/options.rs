@@ -1,0 +1,177 @@
+//! What a resolver is made with.
+
+use std::time::Duration;
+
+use medusa_dns::{CacheOptions, Protocol, ServerOptions, SystemOptions};
+use mlua::{Lua, Value};
+
+use super::super::options::Options;
+use super::super::{Reach, fail};
+use crate::reference::{Class, main_item as item};
+
+pub(super) const SYSTEM: Class = Class {
+    name: "DnsSystemOptions",
+    doc: "What `medusa.dns.system` takes.",
+    fields: &[
+        item("resolv_conf", "string?", "Another file than `/etc/resolv.conf`; relative to the script."),
+        item("hosts", "string?", "Another file than `/etc/hosts`; relative to the script."),
+        item("cache", "DnsCacheOptions?", "What is remembered, and for how long."),
+    ],
+    methods: &[],
+};
+
+pub(super) const SERVER: Class = Class {
+    name: "DnsServerOptions",
+    doc: "What `medusa.dns.server` takes.",
+    fields: &[
+        item(
+            "protocol",
+            "\"udp\" | \"tcp\" | \"tls\" | \"https\" | nil",
+            "How to speak with the servers. Default `\"udp\"`, with TCP for answers that do not fit in a datagram.",
+        ),
+        item(
+            "tls_name",
+            "string?",
+            "The name that must be in the servers' certificate, with `tls` and `https`. Default: their address.",
+        ),
+        item(
+            "ca",
+            "string?",
+            "A PEM file of the certificate authorities to trust, with `tls` and `https`; relative to the script. Default: \
+             the system's.",
+        ),
+        item("path", "string?", "Where on an `https` server its answers are. Default `\"/dns-query\"`."),
+        item("timeout", "number?", "Seconds that a server may take for one answer: 0.01 to 60. Default 2."),
+        item("attempts", "number?", "How often each server is asked before giving up: 1 to 10. Default 2."),
+        item(
+            "rotate",
+            "boolean?",
+            "Whether the servers take turns, instead of the first one for as long as it answers. Default false.",
+        ),
+        item(
+            "hosts",
+            "string?",
+            "A file of names that the servers are not asked for, such as `/etc/hosts`; relative to the script. Default: none.",
+        ),
+        item("cache", "DnsCacheOptions?", "What is remembered, and for how long."),
+    ],
+    methods: &[],
+};
+
+pub(super) const CACHE: Class = Class {
+    name: "DnsCacheOptions",
+    doc: "What a resolver remembers, and for how long. Times are in seconds.",
+    fields: &[
+        item(
+            "entries",
+            "number?",
+            "How many answers. Default 65,536. When there is no room, those not asked for lately go.",
+        ),
+        item("bytes", "number?", "How much memory they may take together. Default 64 MiB."),
+        item("min_ttl", "number?", "Answers hold at least this long, whatever the server says. Default 0."),
+        item("max_ttl", "number?", "Answers hold at most this long. Default 86,400: a day."),
+        item(
+            "negative_max",
+            "number?",
+            "That there is no such name holds at most this long. Default 10,800: three hours.",
+        ),
+        item(
+            "failure_ttl",
+            "number?",
+            "After a failure, how long a name is not asked for again: 1 to 300. Default 5.",
+        ),
+        item(
+            "stale",
+            "number?",
+            "For how long an answer is given beyond its time while no server answers. Default 86,400; 0: never.",
+        ),
+        item(
+            "prefetch",
+            "boolean?",
+            "Whether what is in use is asked for again before its time is over. Default true.",
+        ),
+    ],
+    methods: &[],
+};
+
+pub(super) fn system(lua: &Lua, function: &'static str, given: Value) -> mlua::Result<SystemOptions> {
+    let reach = Reach::of(lua)?;
+    let mut given = Options::new(lua, function, given)?;
+    let default = SystemOptions::default();
+    let path = |given: Option<String>| given.map(|path| reach.path(&path));
+    let options = SystemOptions {
+        resolv_conf: path(given.get("resolv_conf", "a string")?).unwrap_or(default.resolv_conf),
+        hosts: path(given.get("hosts", "a string")?).unwrap_or(default.hosts),
+        cache: cache(lua, function, given.get("cache", "a table")?)?,
+    };
+    given.finish()?;
+    Ok(options)
+}
+
+pub(super) fn server(lua: &Lua, function: &'static str, given: Value) -> mlua::Result<ServerOptions> {
+    let reach = Reach::of(lua)?;
+    let mut given = Options::new(lua, function, given)?;
+    let default = ServerOptions::default();
+    let path = |given: Option<String>| given.map(|path| reach.path(&path));
+    let protocol = given.get::<String>("protocol", "a string")?.map(|protocol| protocol.parse::<Protocol>());
+    let protocol = protocol.transpose().map_err(|error| fail(lua, format!("{function}: {error}")))?;
+    let options = ServerOptions {
+        protocol: protocol.unwrap_or(default.protocol),
+        tls_name: given.get("tls_name", "a string")?,
+        ca: path(given.get("ca", "a string")?),
+        path: given.get("path", "a string")?.unwrap_or(default.path),
+        timeout: seconds(lua, function, &mut given, "timeout")?.unwrap_or(default.timeout),
+        attempts: whole(lua, function, &mut given, "attempts")?.unwrap_or(default.attempts),
+        rotate: given.get("rotate", "a boolean")?.unwrap_or(default.rotate),
+        hosts: path(given.get("hosts", "a string")?),
+        cache: cache(lua, function, given.get("cache", "a table")?)?,
+    };
+    given.finish()?;
+    Ok(options)
+}
+
+fn cache(lua: &Lua, function: &'static str, given: Option<Value>) -> mlua::Result<CacheOptions> {
+    let mut given = Options::new(lua, function, given.unwrap_or(Value::Nil))?;
+    let default = CacheOptions::default();
+    let options = CacheOptions {
+        entries: whole(lua, function, &mut given, "entries")?.unwrap_or(default.entries),
+        bytes: whole(lua, function, &mut given, "bytes")?.unwrap_or(default.bytes),
+        min_ttl: seconds(lua, function, &mut given, "min_ttl")?.unwrap_or(default.min_ttl),
+        max_ttl: seconds(lua, function, &mut given, "max_ttl")?.unwrap_or(default.max_ttl),
+        negative_max: seconds(lua, function, &mut given, "negative_max")?.unwrap_or(default.negative_max),
+        failure_ttl: seconds(lua, function, &mut given, "failure_ttl")?.unwrap_or(default.failure_ttl),
+        stale: seconds(lua, function, &mut given, "stale")?.unwrap_or(default.stale),
+        prefetch: given.get("prefetch", "a boolean")?.unwrap_or(default.prefetch),
+    };
+    given.finish()?;
+    Ok(options)
+}
+
+/// The option `key`, a number of seconds. How many there may be is the resolver's business.
+fn seconds(
+    lua: &Lua,
+    function: &str,
+    given: &mut Options<'_>,
+    key: &'static str,
+) -> mlua::Result<Option<Duration>> {
+    let Some(number) = given.get::<f64>(key, "a number")? else { return Ok(None) };
+    super::duration(number).map(Some).ok_or_else(|| {
+        fail(lua, format!("{function}: `{key}` must be a number of seconds, 0 or more, not {number}"))
+    })
+}
+
+/// The option `key`, a whole number.
+fn whole<T: TryFrom<u64>>(
+    lua: &Lua,
+    function: &str,
+    given: &mut Options<'_>,
+    key: &'static str,
+) -> mlua::Result<Option<T>> {
+    let Some(number) = given.get::<f64>(key, "a number")? else { return Ok(None) };
+    // Up to here a script has every whole number.
+    let whole = number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&number);
+    let number_as = whole.then_some(number as u64).and_then(|number| T::try_from(number).ok());
+    number_as
+        .map(Some)
+        .ok_or_else(|| fail(lua, format!("{function}: `{key}` must be a whole number, not {number}")))
+}

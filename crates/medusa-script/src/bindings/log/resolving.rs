@@ -1,0 +1,91 @@
+//! `medusa.log.resolving`.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use medusa_log::{ResolvingOptions, ResolvingSink, Sink};
+use mlua::{FromLua, Lua, Table, Value};
+
+use super::SinkValue;
+use crate::bindings::dns::{LogNames, ResolverValue};
+use crate::bindings::options::Options;
+use crate::bindings::{Reach, fail};
+use crate::print::show;
+use crate::reference::{Class, Item, main_item as item};
+
+const FUNCTION: &str = "medusa.log.resolving";
+
+/// The longest deadline: what waits holds memory, and is lost when the server is killed.
+const MAX_DEADLINE: Duration = Duration::from_secs(10);
+
+pub(crate) const DOCS: Item = item(
+    FUNCTION,
+    "(resolver: DnsResolver, log: LogSink, options: LogResolvingOptions?) -> LogSink",
+    "Gives records the host names of their clients, and passes them on to another log. A record whose name is not known yet \
+     waits for it, up to a deadline, while others go on; without an answer it goes on with the address. So lines can pass \
+     each other by up to the deadline. A name that is no host's, or looks like an address, is not taken. When the \
+     resolver cannot keep up, or 32 MiB of records wait, further ones go on with their addresses at once.",
+);
+
+pub(crate) const OPTIONS: Class = Class {
+    name: "LogResolvingOptions",
+    doc: "What `medusa.log.resolving` takes.",
+    fields: &[
+        item(
+            "deadline",
+            "number?",
+            "Seconds that a record waits for its name, at most 10. With 0, only names known already are written. Default \
+             0.5.",
+        ),
+        item(
+            "verify",
+            "boolean?",
+            "Whether a name is taken only if it has the address it was found for. Without this, anyone can be called \
+             anything in your log. Default false.",
+        ),
+    ],
+    methods: &[],
+};
+
+pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {
+    log.set("resolving", lua.create_function(resolving)?)
+}
+
+fn resolving(lua: &Lua, (resolver, sink, options): (Value, Value, Value)) -> mlua::Result<SinkValue> {
+    let reach = Reach::of(lua)?;
+    let resolver = of_kind::<ResolverValue>(lua, resolver, "a resolver, from medusa.dns")?.0;
+    let sink = of_kind::<SinkValue>(lua, sink, "a log")?.0;
+    let mut given = Options::new(lua, FUNCTION, options)?;
+    let mut options = ResolvingOptions::default();
+    if let Some(seconds) = given.get::<f64>("deadline", "a number")? {
+        options.deadline = deadline(lua, seconds)?;
+    }
+    let verify = given.get("verify", "a boolean")?.unwrap_or(false);
+    given.finish()?;
+    // Both are the same objects while they live, so their addresses name them.
+    let (resolver_at, sink_at) = (Arc::as_ptr(&resolver), Arc::as_ptr(&sink));
+    let key = format!("resolving\0{resolver_at:p}\0{sink_at:p}\0{options:?}\0{verify}");
+    let Ok(sink) = reach.live.parts().sink(key, || -> Result<Arc<dyn Sink>, Infallible> {
+        let names = Arc::new(LogNames::new(resolver, verify));
+        Ok(Arc::new(ResolvingSink::new(names, sink, options)))
+    });
+    Ok(SinkValue(sink))
+}
+
+fn of_kind<T: FromLua>(lua: &Lua, value: Value, expected: &str) -> mlua::Result<T> {
+    let shown = show(&value);
+    T::from_lua(value, lua)
+        .map_err(|_other| fail(lua, format!("{FUNCTION}: expected {expected}, found {shown}")))
+}
+
+fn deadline(lua: &Lua, seconds: f64) -> mlua::Result<Duration> {
+    let deadline = Duration::try_from_secs_f64(seconds).ok().filter(|deadline| *deadline <= MAX_DEADLINE);
+    deadline.ok_or_else(|| {
+        let most = MAX_DEADLINE.as_secs();
+        fail(
+            lua,
+            format!("{FUNCTION}: `deadline` must be a number of seconds from 0 to {most}, not {seconds}"),
+        )
+    })
+}

@@ -1,0 +1,84 @@
+//! What all VMs of an engine have in common, on whatever thread they run.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock, Weak};
+
+use medusa_fetch::{Addresses, Fetcher, Resolve};
+use medusa_proto::status::Status;
+use medusa_site::Live;
+use mlua::Lua;
+
+use crate::shared::Dictionaries;
+
+/// The dictionaries and the HTTP client of an engine.
+#[derive(Debug)]
+pub(crate) struct Commons {
+    pub(crate) dictionaries: Arc<Dictionaries>,
+    pub(crate) client: Client,
+}
+
+impl Commons {
+    /// Those of an engine that serves `live`.
+    pub(crate) fn new(live: &Arc<Live>) -> Arc<Self> {
+        let names = SiteNames(Arc::downgrade(live));
+        let client = Client { names: Arc::new(names), started: OnceLock::new() };
+        Arc::new(Self { dictionaries: Arc::default(), client })
+    }
+
+    /// Those of the engine whose VM this is.
+    pub(crate) fn of(lua: &Lua) -> mlua::Result<Arc<Self>> {
+        let commons = lua.app_data_ref::<Arc<Self>>().map(|commons| Arc::clone(&commons));
+        commons.ok_or_else(|| mlua::Error::runtime("this VM belongs to no engine"))
+    }
+}
+
+/// The HTTP client, started with the first fetch: most sites need none.
+#[derive(Debug)]
+pub(crate) struct Client {
+    names: Arc<SiteNames>,
+    started: OnceLock<Fetcher>,
+}
+
+impl Client {
+    pub(crate) fn get(&self) -> io::Result<&Fetcher> {
+        if let Some(fetcher) = self.started.get() {
+            return Ok(fetcher);
+        }
+        // Of two that are started at once, one is dropped and ends.
+        let started = Fetcher::start(Some(Arc::clone(&self.names) as _))?;
+        Ok(self.started.get_or_init(|| started))
+    }
+
+    /// What the client is doing, if it was ever used.
+    pub(crate) fn status(&self) -> Option<Status> {
+        self.started.get().map(Fetcher::status)
+    }
+}
+
+/// Names, as the running site looks them up: by its resolver if it has one, else by the system.
+#[derive(Debug)]
+struct SiteNames(Weak<Live>);
+
+impl Resolve for SiteNames {
+    fn resolve(&self, name: &str) -> Addresses {
+        let name = name.to_owned();
+        let resolver = self.0.upgrade().and_then(|live| live.site().resolver.clone());
+        Box::pin(async move {
+            match resolver {
+                Some(resolver) => {
+                    let found = resolver.addresses(&name).await.map_err(io::Error::other)?;
+                    Ok(found.addresses)
+                }
+                None => by_the_system(name).await,
+            }
+        })
+    }
+}
+
+/// As the C library does it, on one of the threads that the client has for that.
+async fn by_the_system(name: String) -> io::Result<Vec<IpAddr>> {
+    // Port 0 stands for any.
+    let found = tokio::net::lookup_host((name, 0)).await?;
+    Ok(found.map(|address| address.ip()).collect())
+}
