@@ -12,12 +12,13 @@
 mod entry;
 mod shard;
 
+use std::cmp::Reverse;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::name::Key;
+use crate::name::{Key, kind_in, name_in};
 use crate::{CacheOptions, Data, LookupError};
 use entry::Times;
 use shard::Shard;
@@ -139,7 +140,8 @@ impl Cache {
         for shard in &self.shards {
             lock(shard).keys(&mut keys, now);
         }
-        keys.sort_unstable_by(|one, other| other.0.cmp(&one.0).then_with(|| one.1[2..].cmp(&other.1[2..])));
+        let by_name = |key: &[u8]| (name_in(key).to_owned(), kind_in(key));
+        keys.sort_by_cached_key(|(hits, key)| (Reverse(*hits), by_name(key)));
         keys.truncate(limit);
         keys.iter().filter_map(|(_, key)| self.shard(key).describe(key, now)).collect()
     }
