@@ -91,13 +91,13 @@ fn measure<T: Sync>(
                 let began = on_core();
                 let mut number = 0;
                 let mut item = first * 1237 % items.len();
-                while number % 4096 != 0 || on_core() - began < TIME {
+                while number % 4096 != 0 || on_core().saturating_sub(began) < TIME {
                     assert!(look(resolver, &items[item]), "it is known");
                     item = if item + 1 < items.len() { item + 1 } else { 0 };
                     number += 1;
                 }
                 total.fetch_add(number, Ordering::Relaxed);
-                time.fetch_add((on_core() - began).as_nanos() as u64, Ordering::Relaxed);
+                time.fetch_add(on_core().saturating_sub(began).as_nanos() as u64, Ordering::Relaxed);
             });
         }
     });
