@@ -12,12 +12,13 @@
 mod entry;
 mod shard;
 
+use std::cmp::Reverse;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::name::Key;
+use crate::name::{Key, kind_in, name_in};
 use crate::{CacheOptions, Data, LookupError};
 use entry::Times;
 use shard::Shard;
@@ -71,7 +72,16 @@ impl Cache {
 
     /// The answer to a question, if it is known. Counts as a use of it.
     pub(crate) fn get(&self, key: &Key, now: u64) -> Found {
-        let found = self.shard(key.bytes()).get(key.bytes(), now, self.options.prefetch);
+        self.find(key, now, self.options.prefetch)
+    }
+
+    /// As [`get`](Self::get), for one who found nothing a moment ago: there is nothing to be fetched before its time.
+    pub(crate) fn get_again(&self, key: &Key, now: u64) -> Found {
+        self.find(key, now, false)
+    }
+
+    fn find(&self, key: &Key, now: u64, prefetch: bool) -> Found {
+        let found = self.shard(key.bytes()).get(key.bytes(), now, prefetch);
         if matches!(found, Found::Fresh { .. }) {
             return found;
         }
@@ -105,18 +115,18 @@ impl Cache {
 
     /// Remembers that there was no answer, or, if there is an older one, that it has to do for now: then it is returned.
     pub(crate) fn put_failure(&self, key: &Key, error: LookupError, now: u64) -> Option<Arc<[Data]>> {
-        let ttl = self.options.failure_ttl;
-        let mut shard = self.shard(key.bytes());
-        if let Some(records) = shard.keep_stale(key.bytes(), now, millis(STALE_TTL), millis(ttl)) {
-            return Some(records);
+        let kept = self.keep_stale(key, now);
+        if kept.is_none() {
+            let times = Times::new(now, self.options.failure_ttl, Duration::ZERO);
+            self.shard(key.bytes()).put(key.bytes(), Err(error), times);
         }
-        shard.put(key.bytes(), Err(error), Times::new(now, ttl, Duration::ZERO));
-        None
+        kept
     }
 
-    /// An answer that may be given although it holds no longer.
-    pub(crate) fn stale(&self, key: &Key, now: u64) -> Option<Arc<[Data]>> {
-        self.shard(key.bytes()).stale(key.bytes(), now)
+    /// An older answer that has to do for now, if there is one. It is not asked for again for a while.
+    pub(crate) fn keep_stale(&self, key: &Key, now: u64) -> Option<Arc<[Data]>> {
+        let failure = millis(self.options.failure_ttl);
+        self.shard(key.bytes()).keep_stale(key.bytes(), now, millis(STALE_TTL), failure)
     }
 
     /// Forgets a name, or all; tells how many answers that were.
@@ -130,7 +140,8 @@ impl Cache {
         for shard in &self.shards {
             lock(shard).keys(&mut keys, now);
         }
-        keys.sort_unstable_by(|one, other| other.0.cmp(&one.0).then_with(|| one.1[2..].cmp(&other.1[2..])));
+        let by_name = |key: &[u8]| (name_in(key).to_owned(), kind_in(key));
+        keys.sort_by_cached_key(|(hits, key)| (Reverse(*hits), by_name(key)));
         keys.truncate(limit);
         keys.iter().filter_map(|(_, key)| self.shard(key).describe(key, now)).collect()
     }

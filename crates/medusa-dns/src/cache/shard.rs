@@ -81,10 +81,6 @@ impl Shard {
         found
     }
 
-    pub(super) fn stale(&mut self, key: &[u8], now: u64) -> Option<Arc<[Data]>> {
-        self.entry(key)?.stale(now)
-    }
-
     /// Keeps an old answer because there is no new one, and returns it.
     pub(super) fn keep_stale(&mut self, key: &[u8], now: u64, stale: u64, fresh: u64) -> Option<Arc<[Data]>> {
         let entry = self.entry(key)?;

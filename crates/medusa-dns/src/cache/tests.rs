@@ -1,3 +1,5 @@
+//! Times, limits, and who goes when it is full.
+
 use std::net::Ipv4Addr;
 
 use proptest::prelude::*;

@@ -156,11 +156,18 @@ impl Shared {
         if waits {
             self.counters.misses.fetch_add(1, Relaxed);
         }
-        self.flights.join(
-            key,
-            waiter,
-            || if waits { self.known(key).map(|(outcome, _)| outcome) } else { None },
-        )
+        self.flights.join(key, waiter, || if waits { self.landed(key) } else { None })
+    }
+
+    /// The answer, if it has come since it was found to be missing.
+    fn landed(&self, key: &Key) -> Option<Outcome> {
+        match self.cache.get_again(key, self.now()) {
+            Found::Fresh { value, ttl, .. } => {
+                Some(value.map(|records| Answer { records, ttl, source: Source::Cache }))
+            }
+            Found::Stale { records, ask: false } => Some(Ok(self.stale(records))),
+            Found::Stale { ask: true, .. } | Found::Miss => None,
+        }
     }
 
     /// Ends a flight.
@@ -199,9 +206,10 @@ impl Shared {
         }
     }
 
-    /// Answers everyone who waits with what holds no longer, because the servers take their time.
+    /// Answers everyone who waits with what holds no longer, because the servers take their time; and so everyone who
+    /// comes after them, until the servers answer.
     pub(super) fn relieve(&self, key: &Key) {
-        if let Some(records) = self.cache.stale(key, self.now()) {
+        if let Some(records) = self.cache.keep_stale(key, self.now()) {
             self.flights.relieve(key, &Ok(self.stale(records)));
         }
     }

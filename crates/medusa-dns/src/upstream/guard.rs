@@ -180,11 +180,18 @@ impl ConnectionProvider for Connector {
     ) -> Result<Self::FutureConn, NetError> {
         let stats = Arc::clone(&self.0.stats);
         let connecting = self.0.new_connection(ip, config, context)?;
-        Ok(Box::pin(async move { connecting.await.inspect_err(|error| stats.note(error)) }))
+        Ok(Box::pin(async move { connecting.await.inspect_err(|error| note(&stats, error)) }))
     }
 
     fn runtime_provider(&self) -> &Guard {
         &self.0
+    }
+}
+
+fn note(stats: &Stats, error: &NetError) {
+    match error {
+        NetError::Io(error) => stats.note(&**error),
+        error => stats.note(error),
     }
 }
 

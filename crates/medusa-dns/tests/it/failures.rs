@@ -128,10 +128,13 @@ async fn an_old_answer_serves_while_the_server_is_slow() {
     is_slow.store(true, Ordering::Relaxed);
     let stale = resolver.lookup("www.example", RecordType::A).await.expect("an answer");
     assert_eq!((stale.source, &stale.records), (Source::Stale, &first.records));
-    // The question is still open: its answer is not lost.
+    // The question is still open. Who comes now does not wait as long; and its answer is not lost.
+    assert_eq!(resolver.status().get("in_flight"), Some(&Value::Count(1)));
+    let known = resolver.cached("www.example", RecordType::A).expect("known").expect("an answer");
+    assert_eq!(known.source, Source::Stale);
     gate.open();
     while resolver.status().get("in_flight") != Some(&Value::Count(0)) {
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let fresh = resolver.cached("www.example", RecordType::A).expect("known").expect("an answer");
     assert_eq!((fresh.source, fresh.records[0].to_string()), (Source::Cache, "192.0.2.2".to_owned()));
@@ -180,4 +183,37 @@ async fn who_waits_for_a_resolver_that_ends_is_told() {
     drop(resolver);
     let outcome = wait.recv_timeout(Duration::from_secs(10)).expect("called back");
     assert_eq!(outcome, Err(LookupError::Closed));
+}
+
+#[tokio::test]
+async fn the_wire_takes_so_many_at_once() {
+    const ON_WIRE: usize = 256;
+    let (gate, server) = {
+        let is_open = Arc::new(AtomicBool::new(false));
+        let door = Arc::clone(&is_open);
+        let server = Server::start(move |question| {
+            let answer = door.load(Ordering::Relaxed).then(|| question.answer(60, &[a("192.0.2.1")]));
+            answer.map(Step::Send).into_iter().collect()
+        });
+        (is_open, server)
+    };
+    let resolver =
+        server.resolver_with(ServerOptions { timeout: Duration::from_secs(20), ..ServerOptions::default() });
+    let (answer, answers) = std::sync::mpsc::sync_channel(2 * ON_WIRE);
+    for number in 0..2 * ON_WIRE {
+        let answer = answer.clone();
+        let name = format!("{number}.example");
+        resolver
+            .ask_lookup(&name, RecordType::A, move |outcome| answer.send(outcome).expect("there is room"));
+    }
+    assert_eq!(resolver.status().get("in_flight"), Some(&Value::from(2 * ON_WIRE)));
+    // All that may be on the wire are, and have been long enough to be repeated.
+    while server.seen().len() < 2 * ON_WIRE {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(server.asked().len(), ON_WIRE);
+    gate.store(true, Ordering::Relaxed);
+    for _ in 0..2 * ON_WIRE {
+        answers.recv_timeout(Duration::from_secs(20)).expect("called back").expect("an answer");
+    }
 }

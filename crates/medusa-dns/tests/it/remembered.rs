@@ -24,7 +24,7 @@ async fn many_who_ask_are_one_question() {
         waiting.spawn(async move { resolver.lookup("www.example", RecordType::A).await });
     }
     while resolver.status().get("waiting") != Some(&200_u64.into()) {
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     gate.open();
     while let Some(outcome) = waiting.join_next().await {
@@ -146,7 +146,7 @@ async fn what_was_asked_before_a_flush_is_not_kept() {
     let resolver = server.resolver();
     let (answer, ()) = tokio::join!(resolver.lookup("www.example", RecordType::A), async {
         while server.seen().is_empty() {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
         resolver.flush(None);
         gate.open();

@@ -1,3 +1,5 @@
+//! What counts as an answer, and that nothing else does.
+
 use hickory_proto::rr::rdata::{A, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use proptest::prelude::*;

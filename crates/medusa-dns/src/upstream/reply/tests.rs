@@ -1,3 +1,5 @@
+//! What an answer says, and that any message is survived.
+
 use hickory_proto::op::OpCode;
 use hickory_proto::rr::Record;
 use hickory_proto::rr::rdata::{A, CNAME, SOA};
