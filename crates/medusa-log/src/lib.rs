@@ -27,7 +27,7 @@ mod tail;
 
 pub use batch::{Batch, Extent, MAX_FIELD};
 pub use file::{
-    Compression, FileSink, Fsync, Mode, Occasion, OptionError, Options, Period, Rotation, Target,
+    Compression, FileSink, Fsync, Mode, Occasion, OptionError, Options, Period, Rotation, Target, size,
 };
 pub use filter::{Conditions, FilterSink, Kind, NoStatuses, Statuses, UnknownKind};
 pub use multi::MultiSink;
