@@ -451,4 +451,6 @@ fn flushed(state: &State) -> Flushed {
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod spilling;
+#[cfg(test)]
 mod tests;

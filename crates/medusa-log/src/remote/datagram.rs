@@ -2,6 +2,9 @@
 //!
 //! A unix socket says when its reader is full or gone, so nothing need be lost there. UDP says next to nothing: at best,
 //! some time later, that nobody listens at the port.
+//!
+//! Each goes out by a call of its own. `sendmmsg` would take a sixth off the CPU time of a datagram (2.4 µs for 2.9 over
+//! loopback), but it keeps the error of all but the first to itself, and with it what little UDP says.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};

@@ -64,7 +64,8 @@ impl RemoteOptions {
 /// Sends records to a socket by a thread of its own.
 ///
 /// A stream that breaks is connected again, and what may not have arrived is sent again: nothing is lost without being
-/// counted, but up to 8 MiB may come twice. By UDP, nobody knows what arrives.
+/// counted, but up to 8 MiB may come twice, and up to 32 MiB of memory hold what that would be, besides what waits in the
+/// queue. By UDP, nobody knows what arrives.
 ///
 /// Dropping it does not wait: the thread sends what is queued, for 5 seconds at most if the target does not take it, and
 /// ends. Who cannot let that happen in the background (a process about to exit) calls [`flush`](Sink::flush) first.
@@ -97,6 +98,8 @@ struct State {
     /// Records written that the other end has not acknowledged.
     unacknowledged: u64,
     secured: Option<Secured>,
+    /// Whether the target is to be opened anew.
+    is_reopened: bool,
 }
 
 impl Shared {
@@ -223,11 +226,15 @@ impl Sink for RemoteSink {
         }
     }
 
-    /// Reads the files of TLS anew, for the next connection, and if there is none, tries for one at once.
+    /// Reads the files of TLS anew, for the next connection, and if there is none, tries for one at once. By UDP, where
+    /// connections do not break, the name is resolved anew.
     fn reopen(&self) -> Result<(), SinkError> {
         if *self.started() {
             let secured = self.secure()?;
-            self.shared.lock().secured = secured;
+            let mut state = self.shared.lock();
+            state.secured = secured;
+            state.is_reopened = true;
+            drop(state);
             self.queue.nudge();
         }
         Ok(())

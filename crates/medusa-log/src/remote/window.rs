@@ -148,6 +148,7 @@ mod tests {
     use super::*;
     use crate::batch::tests::{batch, first_target};
     use medusa_proto::access::Timestamp;
+    use proptest::prelude::*;
 
     fn left(window: &mut Window) -> Vec<String> {
         window.take().batches.iter().map(|batch| first_target(batch).to_owned()).collect()
@@ -199,6 +200,36 @@ mod tests {
             window.push(What::Batch(Arc::clone(&large)), end);
         }
         assert!(window.memory <= MEMORY && window.memory > MEMORY / 2);
+    }
+
+    proptest! {
+        /// Whatever happens: nothing is forgotten that was not acknowledged, unless too much is behind it; in order.
+        #[test]
+        fn only_what_has_arrived_is_forgotten(steps in proptest::collection::vec((0..3_u8, 0..4_000_000_u64, 0..2000_u64), 0..60)) {
+            let (mut window, mut now) = (Window::new(), Instant::now());
+            let (mut ends, mut acknowledged) = (Vec::new(), 0);
+            for (step, bytes, ms) in steps {
+                now += Duration::from_millis(ms);
+                let sent = ends.last().copied().unwrap_or(0);
+                match step {
+                    0 => {
+                        ends.push(sent + bytes);
+                        window.push(What::Batch(batch(["/"])), sent + bytes);
+                    }
+                    1 => {
+                        acknowledged = sent.min(acknowledged + bytes);
+                        window.acknowledged(acknowledged, now);
+                    }
+                    _ => window.held_up(now),
+                }
+                let sent = ends.last().copied().unwrap_or(0);
+                let kept: Vec<u64> = window.sent.iter().map(|sent| sent.end).collect();
+                prop_assert!(kept.iter().all(|end| sent - end <= SENT));
+                let open: Vec<u64> =
+                    ends.iter().copied().filter(|end| *end > acknowledged && sent - end <= SENT).collect();
+                prop_assert!(kept.ends_with(&open), "{kept:?} of {open:?}");
+            }
+        }
     }
 
     #[test]

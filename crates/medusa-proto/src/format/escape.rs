@@ -25,15 +25,18 @@ pub(crate) fn word(value: &[u8], out: &mut Vec<u8>) {
 
 /// As [`text`], and escapes `end` as well: the character by which a reader finds where the value ends.
 pub(crate) fn until(value: &[u8], end: Option<char>, out: &mut Vec<u8>) {
-    let byte = end.and_then(|end| u8::try_from(end).ok()).unwrap_or(0); // zero is never plain
-    let rest = copy_while(|b| is_plain(b) && b != byte, value, out);
-    if rest.is_empty() {
-        return;
+    match end {
+        // The usual two go the faster ways, where what is looked for is known beforehand.
+        None | Some('"') => text(value, out),
+        Some(' ') => word(value, out),
+        Some(end) => {
+            let byte = u8::try_from(end).unwrap_or(0); // only printable ASCII is plain
+            let rest = copy_while(|b| is_plain(b) && b != byte, value, out);
+            let each =
+                |c, out: &mut Vec<u8>| if c == end { push_hex_char(c, out) } else { text_char(c, out) };
+            text_slow(rest, each, out);
+        }
     }
-    let each = |c, out: &mut Vec<u8>| {
-        if Some(c) == end && c != '"' { push_hex_char(c, out) } else { text_char(c, out) }
-    };
-    text_slow(rest, each, out);
 }
 
 /// Appends `value` as a value of logfmt, with quotes if it needs them.
@@ -54,7 +57,8 @@ const fn is_bare(byte: u8) -> bool {
 
 /// Whether `value` needs no quotes though not all of it is ASCII.
 fn is_bare_unicode(value: &[u8]) -> bool {
-    let bare = |c: char| u8::try_from(c).map_or(!is_hidden(c) && c != char::REPLACEMENT_CHARACTER, is_bare);
+    let shown = |c| !is_hidden(c) && c != char::REPLACEMENT_CHARACTER;
+    let bare = |c: char| if c.is_ascii() { is_bare(c as u8) } else { shown(c) };
     !value.is_ascii() && str::from_utf8(value).is_ok_and(|text| text.chars().all(bare))
 }
 
@@ -219,6 +223,26 @@ mod tests {
     #[test]
     fn a_parameter_escapes_the_bracket() {
         assert_eq!(run(param, b"a\"]\\ \n"), r#"a\"\]\\ \x0a"#);
+    }
+
+    #[test]
+    fn a_value_of_logfmt_has_quotes_if_it_needs_them() {
+        for bare in ["", "plain", "a\\b", "/a?b", "jürgen"] {
+            assert_eq!(run(logfmt, bare.as_bytes()), bare);
+        }
+        for (value, quoted) in [
+            (&b"a b"[..], r#""a b""#),
+            (b"a=b", r#""a=b""#),
+            (b"\"", r#""\"""#),
+            (b"null", r#""null""#),
+            (b"a\nb", r#""a\u000ab""#),
+            ("ü\u{202e}".as_bytes(), r#""ü\u202e""#),
+            ("ü b".as_bytes(), r#""ü b""#),
+            (b"\xff", "\"\u{fffd}\""),
+            ("\u{fffd}".as_bytes(), "\"\u{fffd}\""),
+        ] {
+            assert_eq!(run(logfmt, value), quoted);
+        }
     }
 
     #[test]

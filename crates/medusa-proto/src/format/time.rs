@@ -83,7 +83,7 @@ fn write_bsd(second: i64, utc_offset: i32, out: &mut Vec<u8>) {
 
 /// `+0545`, or with `between` the hours and the minutes. Less than a minute is left out.
 pub(crate) fn offset(utc_offset: i32, between: &[u8], out: &mut Vec<u8>) {
-    let offset = within_a_day(utc_offset);
+    let offset = whole_minutes(utc_offset);
     out.push(if offset < 0 { b'-' } else { b'+' });
     let minutes = offset.unsigned_abs() / 60;
     two_digits(minutes / 60, out);
@@ -106,7 +106,8 @@ const fn within_a_day(utc_offset: i32) -> i32 {
 /// What of an offset can be written, so that time and offset together stay the same instant: the zones of the 19th
 /// century had seconds.
 const fn whole_minutes(utc_offset: i32) -> i32 {
-    utc_offset - utc_offset % 60
+    let offset = within_a_day(utc_offset);
+    offset - offset % 60
 }
 
 fn write_rfc3339(second: i64, out: &mut Vec<u8>) {
@@ -237,6 +238,19 @@ mod tests {
     fn the_ends_of_time_are_written() {
         assert_eq!(clf(0, -3600), "01/Jan/1970:00:00:00 -0100");
         assert_eq!(clf(Timestamp::MAX.seconds(), i32::MAX), "31/Dec/9999:23:59:59 +2359");
+    }
+
+    #[test]
+    fn seconds_of_an_offset_do_not_move_the_instant() {
+        let time = Timestamp::from_micros(971_211_336_000_042);
+        for utc_offset in [-17_762, 561, -30, i32::MIN, i32::MAX] {
+            let mut text = Stamp::new().rfc3339_local(time, utc_offset).to_vec();
+            micros(time.subsec_micros(), &mut text);
+            offset(utc_offset, b":", &mut text);
+            let read: jiff::Timestamp = str::from_utf8(&text).expect("ASCII").parse().expect("a time");
+            assert_eq!(read.as_microsecond(), time.micros(), "{utc_offset}");
+            assert!(!text.ends_with(b"-00:00"), "that is no offset in RFC 3339");
+        }
     }
 
     #[test]

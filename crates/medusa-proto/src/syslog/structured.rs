@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::access::{Loss, Peer, Record, Timestamp};
+use crate::access::{Loss, Record, Timestamp};
 use crate::event::Event;
 use crate::format::time::{self, Stamp};
 use crate::format::{addr, decimal, escape};
@@ -72,39 +72,38 @@ fn is_number(number: &str) -> bool {
 /// `[medusa@32473 client="127.0.0.1" method="GET" ...]`
 pub(super) fn record(id: &SdId, record: &Record<'_>, out: &mut Vec<u8>) {
     start(id, out);
-    client(record.peer, out);
-    let text = [
-        ("name", record.name),
-        ("user", record.user),
-        ("method", Some(record.method).filter(|method| !method.is_empty())),
-        ("target", Some(record.target).filter(|target| !target.is_empty())),
-        ("host", record.host),
-    ];
-    for (name, value) in text {
-        optional(name, value, out);
+    out.extend_from_slice(b" client=\"");
+    addr::peer(record.peer, out);
+    out.push(b'"');
+    optional(b" name=\"", record.name, out);
+    optional(b" user=\"", record.user, out);
+    if !(record.method.is_empty() && record.target.is_empty()) {
+        text(b" method=\"", record.method, out);
+        text(b" target=\"", record.target, out);
     }
-    number("status", record.status.into(), out);
-    number("bytes", record.bytes, out);
-    number("duration_us", record.duration_us, out);
-    optional("server", Some(record.server), out);
-    optional("id", record.id, out);
+    optional(b" host=\"", record.host, out);
+    number(b" status=\"", record.status.into(), out);
+    number(b" bytes=\"", record.bytes, out);
+    number(b" duration_us=\"", record.duration_us, out);
+    text(b" server=\"", record.server, out);
+    optional(b" id=\"", record.id, out);
     out.push(b']');
 }
 
 /// `[medusa@32473 level="warn" part="http"]`
 pub(super) fn event(id: &SdId, event: &Event<'_>, out: &mut Vec<u8>) {
     start(id, out);
-    optional("level", Some(event.level.name()), out);
-    optional("part", Some(event.part), out);
+    text(b" level=\"", event.level.name(), out);
+    text(b" part=\"", event.part, out);
     out.push(b']');
 }
 
 /// `[medusa@32473 records="3" from="2000-10-10T20:55:36.000042Z" to="2000-10-10T20:55:38.000042Z"]`
 pub(super) fn loss(id: &SdId, loss: &Loss, out: &mut Vec<u8>) {
     start(id, out);
-    number("records", loss.records, out);
-    instant("from", loss.from, out);
-    instant("to", loss.to, out);
+    number(b" records=\"", loss.records, out);
+    instant(b" from=\"", loss.from, out);
+    instant(b" to=\"", loss.to, out);
     out.push(b']');
 }
 
@@ -113,37 +112,30 @@ fn start(id: &SdId, out: &mut Vec<u8>) {
     out.extend_from_slice(id.as_str().as_bytes());
 }
 
-fn client(peer: Peer, out: &mut Vec<u8>) {
-    name("client", out);
-    addr::peer(peer, out);
-    out.push(b'"');
+fn optional(name: &[u8], value: Option<&str>, out: &mut Vec<u8>) {
+    if let Some(value) = value {
+        text(name, value, out);
+    }
 }
 
-fn optional(parameter: &str, value: Option<&str>, out: &mut Vec<u8>) {
-    let Some(value) = value else { return };
-    name(parameter, out);
+/// `name` is all that stands before the value: a space, the parameter's name and `="`.
+fn text(name: &[u8], value: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(name);
     escape::param(value.as_bytes(), out);
     out.push(b'"');
 }
 
-fn number(parameter: &str, value: u64, out: &mut Vec<u8>) {
-    name(parameter, out);
+fn number(name: &[u8], value: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(name);
     decimal(value, out);
     out.push(b'"');
 }
 
-fn instant(parameter: &str, value: Timestamp, out: &mut Vec<u8>) {
-    name(parameter, out);
+fn instant(name: &[u8], value: Timestamp, out: &mut Vec<u8>) {
+    out.extend_from_slice(name);
     out.extend_from_slice(Stamp::new().rfc3339(value));
     time::micros(value.subsec_micros(), out);
     out.extend_from_slice(b"Z\"");
-}
-
-/// ` name="`
-fn name(parameter: &str, out: &mut Vec<u8>) {
-    out.push(b' ');
-    out.extend_from_slice(parameter.as_bytes());
-    out.extend_from_slice(b"=\"");
 }
 
 #[cfg(test)]

@@ -78,6 +78,36 @@ fn a_record_in_rfc3164() {
 }
 
 #[test]
+fn names_that_would_end_a_field_are_made_harmless() {
+    let odd = |style| Header { hostname: "a b[ü]".to_owned(), procid: "4]: 2".to_owned(), ..header(style) };
+    let rest = message(odd(Style::Rfc3164), &sample().into());
+    assert_eq!(rest[20..].split_once(COMMON), Some((" a?b??? medusa[4?:?2]: ", "")));
+    let rest = message(odd(Style::Rfc5424), &sample().into());
+    assert!(rest.contains(" a?b??? medusa 4?:?2 access ["), "{rest}");
+    let long = Header { hostname: "h".repeat(300), procid: "p".repeat(300), ..header(Style::Rfc5424) };
+    let fields = message(long, &sample().into());
+    let lengths: Vec<usize> = fields.split(' ').skip(2).take(3).map(str::len).collect();
+    assert_eq!(lengths, [255, 6, 128]);
+    let none = Header { hostname: String::new(), procid: String::new(), ..header(Style::Rfc5424) };
+    assert!(message(none, &sample().into()).contains("-07:00 - medusa - access ["));
+}
+
+#[test]
+fn app_names_are_what_both_protocols_can_carry() {
+    for good in ["medusa", "web-1", "a/b_c.d+e@f", &"x".repeat(48)] {
+        assert_eq!(good.parse::<AppName>().expect("a name").as_str(), good);
+    }
+    for bad in ["", "a b", "a:", "a[1]", "ü", "a\n", &"x".repeat(49)] {
+        assert_eq!(bad.parse::<AppName>(), Err(BadAppName(bad.to_owned())));
+    }
+    let error = "a b".parse::<AppName>().expect_err("no name").to_string();
+    assert_eq!(error, "bad syslog app name \"a b\": use 1 to 48 letters, digits and \"-_./+@\"");
+    assert_eq!("rfc3164".parse(), Ok(Style::Rfc3164));
+    assert_eq!("rfc5424".parse(), Ok(Style::Rfc5424));
+    assert_eq!("bsd".parse::<Style>(), Err(UnknownStyle("bsd".to_owned())));
+}
+
+#[test]
 fn events_and_losses_are_messages() {
     let time = Timestamp::from_micros(970_387_200_000_042);
     let event = Event { time, level: Level::Error, part: "http", message: "broke\noff" };
@@ -237,6 +267,28 @@ fn shown(value: &str) -> String {
 }
 
 proptest! {
+    #[test]
+    fn no_number_is_too_much(
+        (micros, offset, status, bytes, duration_us) in any::<(i64, i32, u16, u64, u64)>(),
+        limit in 0..600_usize,
+    ) {
+        let time = Timestamp::from_micros(micros);
+        let record = Record { time, status, bytes, duration_us, ..sample() };
+        let loss = Loss { records: bytes, from: time, to: time };
+        let template = "%t %{end}t %{end:%F %j %A}t %{usec}t %T %D %s %B";
+        for format in ["combined", "json", "logfmt", template] {
+            for style in [Style::Rfc5424, Style::Rfc3164] {
+                let format: Format = format.parse().expect("a format");
+                let mut encoder = SyslogEncoder::new(header(style), format).with_limit(limit);
+                let mut out = Vec::new();
+                encoder.encode(&record.into(), offset, &mut out);
+                prop_assert!(out.len() <= limit);
+                encoder.encode_loss(&loss, offset, &mut out);
+                prop_assert!(out.len() <= 2 * limit);
+            }
+        }
+    }
+
     #[test]
     fn every_message_parses_back(
         micros in 0..4_102_444_800_000_000_i64,

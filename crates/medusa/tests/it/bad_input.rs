@@ -125,6 +125,11 @@ const WRONG: &[Wrong] = &[
         told: &["fancy", "combined"],
     },
     Wrong {
+        script: "medusa.log.file('x', { format = '%h %Z' })",
+        place: "site.luau:2:",
+        told: &["character 4", "\"%Z\"", "%{User-Agent}i"],
+    },
+    Wrong {
         script: "medusa.http.server { listen = 'nowhere' }",
         place: "site.luau:2:",
         told: &["listen", "nowhere"],

@@ -87,6 +87,53 @@ fn json() {
     assert!(lines[0].contains("http://from.example/"));
 }
 
+#[test]
+fn logfmt() {
+    let lines = five_lines("{ format = 'logfmt' }");
+    let first = r#" host=t proto=HTTP/1.1 status=200 bytes=5 duration_us="#;
+    assert!(
+        lines[0].contains(&format!(" client=127.0.0.1 method=GET target=\"/?status=200\"{first}")),
+        "{}",
+        lines[0]
+    );
+    assert!(
+        lines[0].contains(r#" referer=http://from.example/ user_agent="test \"quoted\"" id="#),
+        "{}",
+        lines[0]
+    );
+    let levels: Vec<&str> = lines.iter().filter_map(|line| line.split(' ').nth(1)).collect();
+    assert_eq!(levels, ["level=info", "level=warn", "level=error", "level=info", "level=info"]);
+    assert!(lines.iter().all(|line| !line.chars().any(char::is_control)), "{lines:?}");
+}
+
+#[test]
+fn a_template() {
+    let lines = five_lines(r#"{ format = '%a|%m %U%q %H|%>s|%b|%{User-Agent}i|%{%Y}t' }"#);
+    assert!(
+        lines[0].starts_with(r#"127.0.0.1|GET /?status=200 HTTP/1.1|200|5|test \"quoted\"|20"#),
+        "{}",
+        lines[0]
+    );
+    assert!(lines[1].starts_with("127.0.0.1|HEAD /?status=404 HTTP/1.1|404|-|-|20"), "{}", lines[1]);
+    assert!(lines.iter().all(|line| line.split('|').count() == 6), "{lines:?}");
+}
+
+#[test]
+fn a_record_has_the_id_that_the_script_sees() {
+    let site = Site::script(
+        "web = medusa.http.server { listen = '127.0.0.1:0', log = medusa.log.file('access.log', { format = '%L' }) }
+        web:mount('/', function(req) return req.id end)",
+    );
+    let server = start(&site);
+    let mut ids: Vec<String> = (0..5).map(|_| server.get("/").text()).collect();
+    server.terminate();
+    let text = site.read("access.log");
+    let mut logged: Vec<&str> = text.lines().collect();
+    ids.sort_unstable();
+    logged.sort_unstable();
+    assert_eq!(logged, ids);
+}
+
 /// The value of the member `name`, or of one whose dotted name ends so, at any depth.
 fn find<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     let object = value.as_object()?;

@@ -109,7 +109,7 @@ impl Thread {
     }
 
     /// Takes over what other sinks of the same target have left, as the oldest there is.
-    fn adopt(&mut self) {
+    pub(in crate::queue) fn adopt(&mut self) {
         let oldest = self.queue.lock().disk.oldest();
         let adopted = self.directory.adopt(oldest);
         self.others = adopted.others;

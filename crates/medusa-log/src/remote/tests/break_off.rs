@@ -5,6 +5,8 @@ use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::thread;
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// Reads `count` lines, and hangs up with whatever else has come unread.
@@ -41,6 +43,55 @@ fn every_record_arrives_at_one_of_two_receivers() {
         assert_eq!(seen_by_all([first, second.clone()]).len(), 20_000);
         assert!(second.is_sorted(), "in order");
     });
+}
+
+/// What a restless receiver does with its next connection.
+#[derive(Clone, Copy, Debug)]
+struct Visit {
+    /// Lines to read.
+    lines: usize,
+    /// Whether to say goodbye before hanging up, which does not reset the connection.
+    polite: bool,
+}
+
+fn visits() -> impl Strategy<Value = Vec<Visit>> {
+    let visit = (0..3000_usize, any::<bool>()).prop_map(|(lines, polite)| Visit { lines, polite });
+    proptest::collection::vec(visit, 1..8)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 0, ..ProptestConfig::default() })]
+
+    #[test]
+    fn however_often_a_receiver_hangs_up_it_is_told_everything(visits in visits()) {
+        const RECORDS: usize = 10_000;
+        let (listener, target) = tcp();
+        let sink = sink(target, lines());
+        let hang_ups = visits.len() as u64;
+        let seen = thread::scope(|scope| {
+            let receiver = scope.spawn(|| {
+                let mut seen = HashSet::new();
+                for visit in visits {
+                    let (peer, _) = listener.accept().expect("a connection");
+                    seen.extend(read_some(&peer, visit.lines));
+                    if visit.polite {
+                        peer.shutdown(std::net::Shutdown::Write).expect("a connection");
+                    }
+                }
+                let (last, _) = listener.accept().expect("a connection");
+                seen.extend(numbers(&rest(last)));
+                seen
+            });
+            for start in (0..RECORDS).step_by(50) {
+                submit(&sink, start..start + 50);
+            }
+            until(&sink, "reconnects", hang_ups);
+            assert!(flush(&sink).is_complete());
+            drop(sink);
+            receiver.join().expect("no panic")
+        });
+        prop_assert_eq!(seen.len(), RECORDS);
+    }
 }
 
 #[test]

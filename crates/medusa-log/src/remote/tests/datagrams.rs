@@ -62,6 +62,18 @@ fn while_nobody_listens_records_wait() {
 }
 
 #[test]
+fn a_reopen_looks_for_the_target_anew() {
+    let (socket, target) = udp();
+    let sink = sink(target, lines());
+    submit(&sink, 0..1);
+    assert_eq!(number(&receive(&socket)), 0);
+    sink.reopen().expect("it resolves");
+    until(&sink, "reconnects", 1_u64);
+    submit(&sink, 1..2);
+    assert_eq!(number(&receive(&socket)), 1);
+}
+
+#[test]
 fn a_unix_reader_that_is_slow_or_replaced_loses_nothing() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("log");

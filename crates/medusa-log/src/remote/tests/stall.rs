@@ -39,11 +39,41 @@ fn what_does_not_fit_is_counted_and_told_when_the_target_reads_on() {
     assert_eq!(count(&sink, "written") + count(&sink, "lost"), submitted);
     let lost = count(&sink, "lost");
     drop(sink);
-    let text = reader.join().expect("no panic");
+    let (records, told) = read(&reader.join().expect("no panic"));
+    assert_eq!((told, records.len() + lost), (lost, submitted));
+}
+
+/// The numbers of the records in `text`, and how many it tells as lost.
+fn read(text: &str) -> (Vec<usize>, usize) {
     let (told, records): (Vec<_>, Vec<_>) = text.lines().partition(|line| line.starts_with("# "));
     let told = told.iter().map(|line| line.split(' ').nth(1).and_then(|word| word.parse::<usize>().ok()));
-    assert_eq!(told.map(|number| number.expect("a number")).sum::<usize>(), lost);
-    assert_eq!(records.len() + lost, submitted);
+    (records.into_iter().map(number).collect(), told.map(|number| number.expect("a number")).sum())
+}
+
+#[test]
+fn what_was_told_of_a_loss_is_told_again_if_nobody_has_read_it() {
+    let (listener, mut peer, sink, submitted) = stalled();
+    let mut first = Vec::new();
+    let mut buffer = vec![0; 16 * 1024];
+    while count(&sink, "queue") > 0 {
+        let length = peer.read(&mut buffer).expect("a connection");
+        first.extend_from_slice(&buffer[..length]);
+    }
+    drop(peer); // with all that stands behind what it has read, the loss as well
+    let (second, _) = listener.accept().expect("another connection");
+    let reader = std::thread::spawn(move || rest(second));
+    assert!(flush(&sink).is_complete());
+    let lost = count(&sink, "lost");
+    drop(sink);
+    let first = String::from_utf8(first).expect("text");
+    let (first, told) = read(first.rsplit_once('\n').expect("a line").0);
+    assert_eq!(told, 0);
+    let (second, told) = read(&reader.join().expect("no panic"));
+    assert_eq!(told, lost);
+    let mut all = [first, second].concat();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len() + lost, submitted);
 }
 
 #[test]

@@ -100,10 +100,17 @@ impl Writer {
                 self.remember(loss); // told next
                 self.queue.settle_loss();
             }
+            Work::Nudge if self.is_to_reopen() => self.connection = None,
             Work::Nudge => self.look(),
             Work::End => return !self.drain(),
         }
         true
+    }
+
+    /// Whether the target is to be opened anew, and no record would be lost by it.
+    fn is_to_reopen(&self) -> bool {
+        let is_reopened = std::mem::take(&mut self.shared.lock().is_reopened);
+        is_reopened && self.connection.as_ref().is_some_and(|(connection, _)| !connection.is_watched())
     }
 
     /// Waits out the time between two attempts, then makes one.

@@ -43,8 +43,12 @@ pub(crate) const OPTIONS: Class = Class {
     methods: &[],
 };
 
-const FORMAT: Item =
-    Item { path: "format", signature: "string?", reach: reference::Reach::Main, doc: super::file::FORMAT };
+const FORMAT: Item = Item {
+    path: "format",
+    signature: "string?",
+    reach: reference::Reach::Main,
+    doc: "How a record is written, as in `medusa.log.file`. Default `\"combined\"`.",
+};
 
 const FRAMING: Item = Item {
     path: "framing",
