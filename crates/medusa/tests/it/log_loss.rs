@@ -66,7 +66,7 @@ fn of_a_server_that_is_killed_the_last_moment_is_missing_and_no_line_torn_under_
         assert_eq!((tally.repeated(), tally.disordered()), (0, 0));
         let missing = made.missing_of(&tally);
         let oldest = missing.iter().map(|answered| killed.saturating_duration_since(*answered)).max();
-        println!(
+        eprintln!(
             "{} answered, {} of them missing, the oldest for {oldest:?}",
             made.answered(),
             missing.len()

@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Instant;
 
 use medusa_testkit::syslog::{Kind, LogServer};
-use medusa_testkit::{Numbered, PATIENCE, Server, Site, Tally, wait};
+use medusa_testkit::{Numbered, PATIENCE, Server, Signal, Site, Tally, wait};
 use serde_json::Value;
 
 use super::support::{MEDUSA, start};
@@ -21,13 +21,17 @@ const BETWEEN: u64 = 8_000;
 /// Records that may wait in memory: fewer than there are requests, so that most go to the disk.
 const QUEUE: u64 = 4_096;
 
-fn logging(log: &LogServer) -> Site {
+/// A site that logs there, with these options besides.
+fn logging(target: &str, options: &str) -> Site {
     Site::script(&format!(
-        "web = medusa.http.server {{ listen = '127.0.0.1:0',
-            log = medusa.log.syslog('tcp://{}', {{ message = 'common', when_full = 'spill', queue = {QUEUE} }}) }}
-        web:mount('/', function() return 'x' end)",
-        log.tcp_octet()
+        "web = medusa.http.server {{ listen = '127.0.0.1:0', log = medusa.log.syslog('{target}',
+            {{ message = 'common', when_full = 'spill', queue = {QUEUE}, {options} }}) }}
+        web:mount('/', function() return 'x' end)"
     ))
+}
+
+fn tcp(log: &LogServer) -> Site {
+    logging(&format!("tcp://{}", log.tcp_octet()), "")
 }
 
 #[track_caller]
@@ -68,13 +72,13 @@ fn read_all(tally: &mut Tally, log: &LogServer, server: &Server, requests: u64) 
     }
 }
 
-#[test]
-fn a_log_server_that_is_restarted_five_times_misses_nothing_under_load() {
-    let mut log = LogServer::start(Kind::Rsyslog);
-    let site = logging(&log);
-    let server = start(&site);
+/// Stops the log server and starts it again, so many times, while requests are made as fast as can be: every record has
+/// come in the end, or is counted as lost.
+#[track_caller]
+fn expect_all_through_restarts(mut log: LogServer, site: &Site, times: u64) {
+    let server = start(site);
     let load = Numbered::start(server.address(), CONNECTIONS);
-    for _ in 0..5 {
+    for _ in 0..times {
         more(&load, BETWEEN);
         log.stop();
         more(&load, BETWEEN);
@@ -96,24 +100,53 @@ fn a_log_server_that_is_restarted_five_times_misses_nothing_under_load() {
     });
     server.terminate();
     tally.read(&log.file(), |_| {});
-    println!(
+    eprintln!(
         "{} requests, {} distinct records, {} twice; {sink}",
         made.requests(),
         tally.distinct(),
         tally.repeated()
     );
     assert_eq!(tally.distinct() + count(&sink, "lost"), made.requests(), "{sink}");
-    assert!(count(&sink, "reconnects") >= 5, "{sink}");
+    assert!(count(&sink, "reconnects") >= times, "{sink}");
     // What was being sent when the connection broke is not counted: it had not been sent as a whole.
-    let again = count(&sink, "resent") + 5 * BATCH;
+    let again = count(&sink, "resent") + times * BATCH;
     assert!(tally.repeated() <= again, "more came twice than was sent again: {sink}");
     assert_eq!(tally.disordered(), 0, "{sink}");
 }
 
 #[test]
+fn a_log_server_that_is_restarted_five_times_misses_nothing_under_load() {
+    let log = LogServer::start(Kind::Rsyslog);
+    let site = tcp(&log);
+    expect_all_through_restarts(log, &site, 5);
+}
+
+#[test]
+fn nor_does_one_that_is_spoken_to_over_tls_under_load() {
+    let log = LogServer::start(Kind::Rsyslog);
+    let tls = format!("tls = {{ ca = '{}' }}", log.ca().display());
+    let site = logging(&format!("tls://{}", log.tls()), &tls);
+    expect_all_through_restarts(log, &site, 1);
+}
+
+#[test]
+fn nor_does_one_that_is_spoken_to_by_a_unix_stream_under_load() {
+    let log = LogServer::start(Kind::SyslogNg);
+    let site = logging(&format!("unix:{}", log.unix_stream().display()), "format = 'rfc5424'");
+    expect_all_through_restarts(log, &site, 1);
+}
+
+#[test]
+fn nor_does_one_that_is_spoken_to_by_unix_datagrams_under_load() {
+    let log = LogServer::start(Kind::SyslogNg);
+    let site = logging(&format!("unix:{}", log.unix_datagram().display()), "");
+    expect_all_through_restarts(log, &site, 1);
+}
+
+#[test]
 fn what_is_spilled_comes_in_order_after_a_restart_of_ours_under_load() {
     let mut log = LogServer::stopped(Kind::Rsyslog);
-    let site = logging(&log);
+    let site = tcp(&log);
     let state = Site::new();
     let serve = || MEDUSA.serve_with_state(site.path(), state.path()).start();
     let (mut tally, mut requests) = (Tally::new(), 0);
@@ -134,13 +167,35 @@ fn what_is_spilled_comes_in_order_after_a_restart_of_ours_under_load() {
     made.expect_clean();
     requests += made.requests();
     let sink = read_all(&mut tally, &log, &server, requests);
-    println!("{requests} requests, {} distinct records; {sink}", tally.distinct());
+    eprintln!("{requests} requests, {} distinct records; {sink}", tally.distinct());
     assert_eq!((tally.distinct(), count(&sink, "lost")), (requests, 0), "{sink}");
     assert_eq!((tally.repeated(), tally.disordered()), (0, 0), "{sink}");
     // In the order of the runs, as a connection's number says which run it was of.
     let text = fs::read_to_string(log.file()).expect("what came");
     let runs: Vec<usize> = text.lines().filter_map(run_of).collect();
     assert!(runs.is_sorted(), "a later run came before an earlier one");
+}
+
+#[test]
+fn what_is_on_disk_outlives_a_kill_under_load() {
+    let mut log = LogServer::stopped(Kind::Rsyslog);
+    let site = tcp(&log);
+    let state = Site::new();
+    let serve = || MEDUSA.serve_with_state(site.path(), state.path()).start();
+    let mut server = serve();
+    let load = Numbered::start(server.address(), CONNECTIONS);
+    more(&load, 3 * BETWEEN);
+    let spilled = count(&sink(&server), "spilled");
+    server.signal(Signal::KILL);
+    server.wait();
+    let made = load.stop();
+    log.restart();
+    let server = serve();
+    let mut tally = Tally::new();
+    let sink = read_all(&mut tally, &log, &server, spilled);
+    eprintln!("{} answered, {spilled} on disk, {} have come; {sink}", made.answered(), tally.distinct());
+    assert!(spilled > BETWEEN, "{sink}");
+    assert_eq!(count(&sink, "lost"), 0, "{sink}");
 }
 
 /// Which run of the server a record is of.

@@ -121,7 +121,7 @@ fn expect_all_known(server: &Server) -> Value {
 fn a_target_that_never_reads_costs_requests_nothing_under_load() {
     let site = site("medusa.log.file('access.log')");
     let to_file = press(&start(&site));
-    println!("file: {to_file:?}");
+    eprintln!("file: {to_file:?}");
     for when_full in ["drop_new", "drop_old", "spill"] {
         let deaf = Deaf::listen();
         let site = syslog(deaf.address(), when_full);
@@ -129,7 +129,7 @@ fn a_target_that_never_reads_costs_requests_nothing_under_load() {
         let _held = deaf.accept();
         let stalled = press(&server);
         let sink = expect_all_known(&server);
-        println!("{when_full}: {stalled:?}, {sink}");
+        eprintln!("{when_full}: {stalled:?}, {sink}");
         let limit = 3 * to_file.p99 + Duration::from_millis(5);
         assert!(
             stalled.p99 <= limit,
@@ -164,7 +164,7 @@ fn a_target_that_reads_at_last_is_told_what_is_missing_under_load() {
         made.expect_clean();
         let sink = expect_all_known(&server);
         assert_eq!(known(&sink), made.requests());
-        println!("{when_full}: {} requests, {sink}", made.requests());
+        eprintln!("{when_full}: {} requests, {sink}", made.requests());
 
         let (mut tally, mut told) = (Tally::new(), 0);
         let mut lines = BufReader::new(stream).lines();

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use medusa_testkit::syslog::{Kind, LogServer, Message, logger};
-use medusa_testkit::{Server, Site, wait};
+use medusa_testkit::{Numbered, Server, Site, wait};
 
 use super::support::start;
 
@@ -94,23 +94,21 @@ fn to_socket(path: &Path, form: Form) -> Vec<String> {
     words
 }
 
-/// A site that logs by all these ways, with these options, and to `access.log` for comparison.
-fn logging(ways: &[Way], options: &str) -> Site {
-    let sinks: Vec<String> = ways
-        .iter()
-        .map(|Way { name, target, form, options: own, .. }| {
-            let form = form.name();
-            format!(
-                "medusa.log.syslog('{target}', {{ app_name = '{name}', facility = 'local3', format = '{form}', {options} {own} }}),\n"
-            )
-        })
-        .collect();
+/// A site that logs by all these ways, and to `access.log` for comparison, in one format; with these options besides.
+fn logging(ways: &[Way], format: &str, options: &str) -> Site {
+    let sink = |Way { name, target, form, options: own, .. }: &Way| {
+        let form = form.name();
+        format!(
+            "medusa.log.syslog('{target}', {{ app_name = '{name}', facility = 'local3', format = '{form}',
+                message = '{format}', {options} {own} }}),\n"
+        )
+    };
     Site::script(&format!(
         "web = medusa.http.server {{ listen = '127.0.0.1:0', log = medusa.log.multi {{
-            medusa.log.file('access.log'),
+            medusa.log.file('access.log', {{ format = '{format}' }}),
             {} }} }}
         web:mount('/', function(req) return {{ status = tonumber(req:arg('status') or '200'), body = 'hello' }} end)",
-        sinks.concat()
+        ways.iter().map(sink).collect::<Vec<_>>().concat()
     ))
 }
 
@@ -154,7 +152,7 @@ fn understood(message: &Message) -> Message {
 fn compare_with_logger(kind: Kind) {
     let log = LogServer::start(kind);
     let ways = ways(&log);
-    let site = logging(&ways, "");
+    let site = logging(&ways, "combined", "");
     let server = start(&site);
     let pid = server.pid();
     send_all(&server);
@@ -200,6 +198,64 @@ fn syslog_ng_understands_us_as_it_understands_logger() {
     compare_with_logger(Kind::SyslogNg);
 }
 
+#[test]
+fn every_format_arrives_as_it_is_in_a_file() {
+    for kind in Kind::ALL {
+        for format in ["common", "json", "logfmt", r#"%h [%{%FT%T}t] "%r" %>s %b "%{User-Agent}i" %D"#] {
+            let log = LogServer::start(kind);
+            let ways = ways(&log);
+            let site = logging(&ways, format, "");
+            let server = start(&site);
+            send_all(&server);
+            let messages = log.wait_for(ways.len() * REQUESTS.len());
+            for Way { name, .. } in &ways {
+                let lines: Vec<String> =
+                    of(&messages, name).iter().map(|message| format!("{}\n", message.text)).collect();
+                assert_eq!(lines.concat(), site.read("access.log"), "{kind:?} {name} {format}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_loss_is_a_message_like_any_other() {
+    for kind in Kind::ALL {
+        let mut log = LogServer::stopped(kind);
+        let way: Vec<Way> = ways(&log).into_iter().filter(|way| way.name == "tcp-octet-5424").collect();
+        // The least there is.
+        let site = logging(&way, "common", "structured = true, queue = 512,");
+        let server = start(&site);
+        let load = Numbered::start(server.address(), 2);
+        wait::until("more is asked for than there is room for", || (load.answered() > 4_000).then_some(()));
+        let made = load.stop();
+        log.restart();
+        let sink = wait::until("all is written or lost", || {
+            let sink = server.parts("log.syslog").remove(0);
+            let count = |place: &str| sink[place].as_u64().expect("a number");
+            (count("written") + count("lost") == made.requests()).then_some(sink)
+        });
+        let lost = sink["lost"].as_u64().expect("a number");
+        assert!(lost > 2_000, "{sink}");
+        // A smaller batch may have found room behind a larger one that had not, so there may be several.
+        let told: u64 = wait::until("all of the loss is told", || {
+            let messages = log.messages();
+            let losses: Vec<&Message> = messages.iter().filter(|message| message.msgid == "loss").collect();
+            let told = losses.iter().map(|message| records_lost(message)).sum();
+            (told >= lost).then_some(told)
+        });
+        assert_eq!(told, lost, "{kind:?} {sink}");
+    }
+}
+
+/// What a message of a loss says, in its text and in its structured data.
+#[track_caller]
+fn records_lost(message: &Message) -> u64 {
+    let number = parameter(&message.structured_data, "records");
+    assert!(message.text.starts_with(&format!("# {number} record")), "{message:?}");
+    assert_eq!((message.severity.as_str(), message.facility.as_str()), ("warning", "local3"), "{message:?}");
+    number.parse().expect("a number")
+}
+
 /// The value of a parameter of structured data, as it stands there.
 fn parameter<'a>(data: &'a str, name: &str) -> &'a str {
     let (_, rest) = data.split_once(&format!(" {name}=\"")).unwrap_or_else(|| panic!("no {name} in {data}"));
@@ -211,7 +267,7 @@ fn structured_data_are_the_fields_of_the_record() {
     for kind in Kind::ALL {
         let log = LogServer::start(kind);
         let ways: Vec<Way> = ways(&log).into_iter().filter(|way| way.form == Form::Rfc5424).collect();
-        let site = logging(&ways, "structured = true, message = 'common',");
+        let site = logging(&ways, "common", "structured = true,");
         let server = start(&site);
         send_all(&server);
         let messages = log.wait_for(ways.len() * REQUESTS.len());
@@ -235,7 +291,7 @@ fn a_log_server_that_comes_late_is_told_everything() {
         let mut log = LogServer::stopped(kind);
         // A datagram of UDP is gone when nobody takes it.
         let ways: Vec<Way> = ways(&log).into_iter().filter(|way| !way.target.starts_with("udp:")).collect();
-        let site = logging(&ways, "");
+        let site = logging(&ways, "combined", "");
         let server = start(&site);
         send_all(&server);
         wait::until("every sink has tried", || {
@@ -284,7 +340,7 @@ fn what_is_too_long_for_a_datagram_is_cut_and_said_so() {
     for kind in Kind::ALL {
         let log = LogServer::start(kind);
         let ways = ways(&log);
-        let site = logging(&ways, "");
+        let site = logging(&ways, "combined", "");
         let server = start(&site);
         // Two bytes a letter, so that a cut may fall into one.
         let agent = "\u{e9}".repeat(3_000);
