@@ -29,7 +29,7 @@ fn until(server: &Server, statement: &str, expected: &str) {
             return;
         }
         assert!(started.elapsed() < Duration::from_secs(20), "{statement}: {value}, not {expected}");
-        std::thread::sleep(Duration::from_millis(10));
+        server.value("medusa.sleep(0.01)");
     }
 }
 
@@ -47,7 +47,7 @@ fn a_tail_is_looked_at_and_kept_by_a_reload() {
     for path in ["/a?q=1", "/404", "/b", "/c"] {
         server.get(path);
         // One after the other, for several workers write them.
-        until(&server, &format!("log:records(1)[1] and log:records(1)[1].target or ''"), path);
+        until(&server, "log:records(1)[1] and log:records(1)[1].target or ''", path);
     }
     assert_eq!(server.value("#log:records()"), "3");
     assert_eq!(server.value("#log:lines(2)"), "2");
