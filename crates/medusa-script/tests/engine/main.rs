@@ -9,6 +9,6 @@ mod events;
 mod fetch;
 mod forms;
 mod handlers;
-mod logs;
+mod log_parts;
 mod reload;
 mod statements;
