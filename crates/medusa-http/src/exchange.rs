@@ -40,7 +40,7 @@ pub(crate) async fn exchange(
     };
     let encrypted = connection.tls.is_some();
     let client = Client::of(connection.peer, encrypted, &server.parts.trusted_proxies, &parts.headers);
-    let mut exchanged = Exchanged::begin(connection, Rc::clone(&server), client.peer, &parts);
+    let mut exchanged = Exchanged::begin(connection, Rc::clone(&server), &client, &parts);
     let connection = exchanged.connection();
     let limits = server.parts.limits;
     let (version, is_head) = (parts.version, parts.method == Method::HEAD);

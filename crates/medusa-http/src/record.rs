@@ -16,7 +16,9 @@ use medusa_net::Owed;
 use medusa_proto::access::{self, Peer, Record};
 
 use crate::body::{Body, BodyError};
+use crate::client::Client;
 use crate::connection::Connection;
+use crate::request_id::{self, RequestId};
 use crate::server::{Counters, PinnedServer, Server, ServerCounters};
 
 /// How long a record may wait on its worker before it goes to its sink.
@@ -61,6 +63,7 @@ struct Pending {
     host: Option<HeaderValue>,
     referer: Option<HeaderValue>,
     user_agent: Option<HeaderValue>,
+    id: RequestId,
 }
 
 /// What an exchange is recorded with when it ends before there is a response: nginx's 499.
@@ -72,7 +75,7 @@ impl Exchanged {
     pub(crate) fn begin(
         connection: Rc<Connection>,
         server: PinnedServer,
-        client: Peer,
+        client: &Client,
         request: &http::request::Parts,
     ) -> Self {
         connection.begin();
@@ -135,7 +138,7 @@ impl Exchanged {
         }
         counters.requests.count(self.status);
         if let (Some(pending), Some(sink)) = (&self.record, log) {
-            write(sink, &pending.record(self.status, self.sent, name));
+            write(sink, &pending.record(self.status, self.sent, name, &mut request_id::Buffer::default()));
         }
     }
 }
@@ -154,12 +157,12 @@ impl Drop for Exchanged {
 }
 
 impl Pending {
-    fn new(peer: Peer, request: &http::request::Parts) -> Self {
+    fn new(client: &Client, request: &http::request::Parts) -> Self {
         let field = |name| HeaderMap::get(&request.headers, name).cloned();
         Self {
             time: SystemTime::now(),
             started: Instant::now(),
-            peer,
+            peer: client.peer,
             method: request.method.clone(),
             uri: request.uri.clone(),
             version: request.version,
@@ -167,10 +170,17 @@ impl Pending {
                 .or_else(|| HeaderValue::from_str(request.uri.authority()?.as_str()).ok()),
             referer: field(header::REFERER),
             user_agent: field(header::USER_AGENT),
+            id: client.id.clone(),
         }
     }
 
-    fn record<'a>(&'a self, status: StatusCode, bytes: u64, server: &'a str) -> Record<'a> {
+    fn record<'a>(
+        &'a self,
+        status: StatusCode,
+        bytes: u64,
+        server: &'a str,
+        id: &'a mut request_id::Buffer,
+    ) -> Record<'a> {
         Record {
             time: self.time.into(),
             peer: self.peer,
@@ -190,7 +200,7 @@ impl Pending {
             referer: self.referer.as_ref().map(HeaderValue::as_bytes),
             user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
             server,
-            id: None,
+            id: Some(self.id.text(id)),
         }
     }
 }

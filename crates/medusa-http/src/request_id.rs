@@ -42,21 +42,47 @@ impl RequestId {
     }
 }
 
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// Crockford's base 32: no letter that looks like a digit.
-        const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+/// Room for a name made here, so that [`RequestId::text`] allocates nothing.
+pub(crate) type Buffer = [u8; LENGTH];
+
+/// The characters of a name made here: 128 bits, 5 to a character.
+const LENGTH: usize = 26;
+
+impl RequestId {
+    /// The name, written into `buffer` if it is not at hand: every record has one.
+    pub(crate) fn text<'a>(&'a self, buffer: &'a mut Buffer) -> &'a str {
         match self {
-            Self::Given(value) => f.write_str(value.to_str().unwrap_or_default()),
+            Self::Given(value) => value.to_str().unwrap_or_default(),
             Self::Own(process, serial) => {
-                let number = (u128::from(*process) << 64) | u128::from(*serial);
-                (0..26).rev().try_for_each(|place| {
-                    let digit = (number >> (5 * place)) as usize & 31;
-                    write!(f, "{}", DIGITS[digit] as char)
-                })
+                *buffer = digits(*process, *serial);
+                str::from_utf8(buffer).unwrap_or_default()
             }
         }
     }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text(&mut [0; LENGTH]))
+    }
+}
+
+/// Both numbers as one, in base 32.
+///
+/// Two characters, then two times twelve: what fits a register, since shifting 128 bits takes several times as long.
+fn digits(process: u64, serial: u64) -> Buffer {
+    /// Crockford's base 32: no letter that looks like a digit.
+    const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    let mut buffer = [0; LENGTH];
+    let (top, rest) = buffer.split_at_mut(2);
+    let (middle, low) = rest.split_at_mut(12);
+    for (part, mut bits) in [(top, process >> 56), (middle, process << 4 | serial >> 60), (low, serial)] {
+        for digit in part.iter_mut().rev() {
+            *digit = DIGITS[(bits & 31) as usize];
+            bits >>= 5;
+        }
+    }
+    buffer
 }
 
 /// A number that no other process has, as far as chance goes: what the standard library keys its hash tables with.
@@ -74,6 +100,19 @@ mod tests {
         let names: Vec<String> = (0..100).map(|_| RequestId::next().to_string()).collect();
         assert!(names.iter().all(|name| name.len() == 26), "{names:?}");
         assert!(names.windows(2).all(|pair| pair[0] < pair[1]), "{names:?}");
+    }
+
+    #[test]
+    fn a_name_has_all_bits_of_its_numbers() {
+        for (process, serial) in
+            [(0, 0), (u64::MAX, u64::MAX), (0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210)]
+        {
+            let name = RequestId::Own(process, serial).to_string();
+            let value = |c: char| "0123456789abcdefghjkmnpqrstvwxyz".find(c).expect("a digit") as u128;
+            let number = name.chars().fold(0, |number, c| number << 5 | value(c));
+            assert_eq!(number, u128::from(process) << 64 | u128::from(serial), "{name}");
+        }
+        assert_eq!(RequestId::Own(0, 33).to_string(), format!("{}11", "0".repeat(24)));
     }
 
     #[test]

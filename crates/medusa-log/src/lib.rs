@@ -18,17 +18,24 @@ mod local;
 mod multi;
 mod queue;
 mod recorder;
+mod remote;
 mod sample;
 mod select;
 mod sink;
 mod tail;
 
 pub use batch::{Batch, Extent, MAX_FIELD};
-pub use file::{FileSink, Options, Target};
+pub use file::{
+    Compression, FileSink, Fsync, Mode, Occasion, OptionError, Options, Period, Rotation, Target, size,
+};
 pub use filter::{Conditions, FilterSink, Kind, NoStatuses, Statuses, UnknownKind};
 pub use multi::MultiSink;
 pub use queue::{QueueOptions, SpillOptions, WhenFull};
 pub use recorder::{MAX_BATCH_BYTES, MAX_BATCH_RECORDS, Recorder};
+pub use remote::{
+    BadTarget, DefaultPorts, Host, LineEnd, RemoteOptions, RemoteSink, RemoteTarget, TlsError, TlsOptions,
+    UnixKind, UnknownLineEnd, Wording,
+};
 pub use sample::{NoRate, Rate, SampleSink};
 pub use sink::{Flushed, Sink, SinkError};
 pub use tail::{Followed, Follower, Last, Tail};

@@ -173,7 +173,7 @@ impl Sink for Tail {
     }
 
     fn flush(&self, _deadline: Instant) -> Flushed {
-        Flushed { left: 0 } // it is where it should be
+        Flushed::default() // it is where it should be
     }
 
     fn status(&self) -> Status {

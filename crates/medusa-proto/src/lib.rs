@@ -4,7 +4,7 @@
 //! the part of Medusa that can be fuzzed and property-tested whole, and the part an attacker reaches first.
 //!
 //! - [`access`]: the record of one answered request, [`event`]: what the server itself has to say; an [`entry`] of a log
-//!   is one or the other, and [`format`](mod@format) has the lines made of it;
+//!   is one or the other, [`format`](mod@format) has the lines made of it, and [`syslog`] the messages;
 //! - [`forwarded`] and [`proxy_protocol`]: whom a proxy speaks for, said in fields of a request or before a connection;
 //! - [`conditional`] and [`range`]: what the `If-*` and `Range` fields of a request ask for;
 //! - [`coding`]: the compressed form that a client takes; [`glob`]: patterns for paths;
@@ -40,5 +40,6 @@ pub mod proxy_protocol;
 pub mod query;
 pub mod range;
 pub mod status;
+pub mod syslog;
 
 pub use causes::with_causes;

@@ -3,9 +3,18 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::decimal;
+use crate::access::Peer;
+
+/// Appends the address of `peer`; `unix:` for one on a unix socket, as nginx has it.
+pub(crate) fn peer(peer: Peer, out: &mut Vec<u8>) {
+    match peer {
+        Peer::Ip(address) => ip(address, out),
+        Peer::Unix => out.extend_from_slice(b"unix:"),
+    }
+}
 
 /// Appends `ip`: dotted quad, or the canonical text of [RFC 5952](https://www.rfc-editor.org/rfc/rfc5952).
-pub(super) fn ip(ip: IpAddr, out: &mut Vec<u8>) {
+pub(crate) fn ip(ip: IpAddr, out: &mut Vec<u8>) {
     match ip {
         IpAddr::V4(ip) => v4(ip, out),
         IpAddr::V6(ip) => v6(ip, out),

@@ -6,8 +6,8 @@
 
 /// Appends `value` as it stands between the quotes of a text format: `\"`, `\\`, and `\xHH` for each byte of a hidden
 /// character or of what is not UTF-8. Readable UTF-8 is kept. No two values give the same text.
-pub(super) fn text(value: &[u8], out: &mut Vec<u8>) {
-    let rest = copy_plain(value, out);
+pub(crate) fn text(value: &[u8], out: &mut Vec<u8>) {
+    let rest = copy_while(is_plain, value, out);
     if !rest.is_empty() {
         text_slow(rest, text_char, out);
     }
@@ -16,13 +16,61 @@ pub(super) fn text(value: &[u8], out: &mut Vec<u8>) {
 /// As [`text`], for a column that has no quotes: a space would start the next column, so it is escaped too.
 ///
 /// Apache leaves it alone, and with it lets a user name add columns of its own.
-pub(super) fn word(value: &[u8], out: &mut Vec<u8>) {
-    text_slow(value, word_char, out);
+pub(crate) fn word(value: &[u8], out: &mut Vec<u8>) {
+    let rest = copy_while(|byte| is_plain(byte) && byte != b' ', value, out);
+    if !rest.is_empty() {
+        text_slow(rest, word_char, out);
+    }
+}
+
+/// As [`text`], and escapes `end` as well: the character by which a reader finds where the value ends.
+pub(crate) fn until(value: &[u8], end: Option<char>, out: &mut Vec<u8>) {
+    let byte = end.and_then(|end| u8::try_from(end).ok()).unwrap_or(0); // zero is never plain
+    let rest = copy_while(|b| is_plain(b) && b != byte, value, out);
+    if rest.is_empty() {
+        return;
+    }
+    let each = |c, out: &mut Vec<u8>| {
+        if Some(c) == end && c != '"' { push_hex_char(c, out) } else { text_char(c, out) }
+    };
+    text_slow(rest, each, out);
+}
+
+/// Appends `value` as a value of logfmt, with quotes if it needs them.
+pub(crate) fn logfmt(value: &[u8], out: &mut Vec<u8>) {
+    if plain_length(is_bare, value) == value.len() && value != b"null" || is_bare_unicode(value) {
+        out.extend_from_slice(value);
+    } else {
+        out.push(b'"');
+        json(value, out);
+        out.push(b'"');
+    }
+}
+
+/// What a value without quotes may have: go-logfmt takes a backslash for a backslash there.
+const fn is_bare(byte: u8) -> bool {
+    matches!(byte, b'!'..=b'~') && byte != b'"' && byte != b'='
+}
+
+/// Whether `value` needs no quotes though not all of it is ASCII.
+fn is_bare_unicode(value: &[u8]) -> bool {
+    let bare = |c: char| u8::try_from(c).map_or(!is_hidden(c) && c != char::REPLACEMENT_CHARACTER, is_bare);
+    !value.is_ascii() && str::from_utf8(value).is_ok_and(|text| text.chars().all(bare))
+}
+
+/// Appends `value` as it stands between the quotes of a parameter of structured data
+/// ([RFC 5424 §6.3.3](https://www.rfc-editor.org/rfc/rfc5424#section-6.3.3)): `\"`, `\\`, `\]`, and `\xHH` as in [`text`],
+/// which a receiver reads as those four characters.
+pub(crate) fn param(value: &[u8], out: &mut Vec<u8>) {
+    let rest = copy_while(|byte| is_plain(byte) && byte != b']', value, out);
+    if !rest.is_empty() {
+        text_slow(rest, param_char, out);
+    }
 }
 
 /// Appends `value` as it stands between the quotes of a JSON string. What is not UTF-8 becomes U+FFFD.
-pub(super) fn json(value: &[u8], out: &mut Vec<u8>) {
-    let rest = copy_plain(value, out);
+pub(crate) fn json(value: &[u8], out: &mut Vec<u8>) {
+    let rest = copy_while(is_plain, value, out);
     for chunk in rest.utf8_chunks() {
         for c in chunk.valid().chars() {
             json_char(c, out);
@@ -34,27 +82,29 @@ pub(super) fn json(value: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Copies the longest plain beginning of `value` and returns what is left.
-fn copy_plain<'a>(value: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
-    let (plain, rest) = value.split_at_checked(plain_length(value)).unwrap_or((&[], value));
+#[inline]
+fn copy_while<'a>(plain: impl Fn(u8) -> bool, value: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
+    let (plain, rest) = value.split_at_checked(plain_length(plain, value)).unwrap_or((&[], value));
     out.extend_from_slice(plain);
     rest
 }
 
 /// How many bytes at the start of `value` need no escaping.
-fn plain_length(value: &[u8]) -> usize {
+#[inline]
+fn plain_length(plain: impl Fn(u8) -> bool, value: &[u8]) -> usize {
     let (blocks, _) = value.as_chunks::<16>();
     // Without an early exit inside a block, the compiler tests all 16 bytes at once.
     let whole =
-        blocks.iter().take_while(|block| block.iter().fold(true, |all, &b| all & is_plain(b))).count() * 16;
+        blocks.iter().take_while(|block| block.iter().fold(true, |all, &b| all & plain(b))).count() * 16;
     let rest = value.get(whole..).unwrap_or_default();
-    whole + rest.iter().take_while(|&&b| is_plain(b)).count()
+    whole + rest.iter().take_while(|&&b| plain(b)).count()
 }
 
 const fn is_plain(byte: u8) -> bool {
     matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
 }
 
-fn text_slow(value: &[u8], each: fn(char, &mut Vec<u8>), out: &mut Vec<u8>) {
+fn text_slow(value: &[u8], each: impl Fn(char, &mut Vec<u8>), out: &mut Vec<u8>) {
     for chunk in value.utf8_chunks() {
         for c in chunk.valid().chars() {
             each(c, out);
@@ -69,11 +119,7 @@ fn text_char(c: char, out: &mut Vec<u8>) {
     match c {
         '"' => out.extend_from_slice(br#"\""#),
         '\\' => out.extend_from_slice(br"\\"),
-        c if is_hidden(c) => {
-            for &byte in c.encode_utf8(&mut [0; 4]).as_bytes() {
-                push_hex_byte(byte, out);
-            }
-        }
+        c if is_hidden(c) => push_hex_char(c, out),
         c => push_char(c, out),
     }
 }
@@ -81,6 +127,13 @@ fn text_char(c: char, out: &mut Vec<u8>) {
 fn word_char(c: char, out: &mut Vec<u8>) {
     match c {
         ' ' => push_hex_byte(b' ', out),
+        c => text_char(c, out),
+    }
+}
+
+fn param_char(c: char, out: &mut Vec<u8>) {
+    match c {
+        ']' => out.extend_from_slice(br"\]"),
         c => text_char(c, out),
     }
 }
@@ -102,7 +155,7 @@ fn json_char(c: char, out: &mut Vec<u8>) {
 
 /// Control characters (C0, DEL, C1), line separators, and the marks that reorder the text around them
 /// ([UAX #9](https://www.unicode.org/reports/tr9/)).
-fn is_hidden(c: char) -> bool {
+pub(super) fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(
             c,
@@ -117,6 +170,12 @@ fn is_hidden(c: char) -> bool {
 
 fn push_char(c: char, out: &mut Vec<u8>) {
     out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+}
+
+fn push_hex_char(c: char, out: &mut Vec<u8>) {
+    for &byte in c.encode_utf8(&mut [0; 4]).as_bytes() {
+        push_hex_byte(byte, out);
+    }
 }
 
 fn push_hex_byte(byte: u8, out: &mut Vec<u8>) {
@@ -158,6 +217,11 @@ mod tests {
     }
 
     #[test]
+    fn a_parameter_escapes_the_bracket() {
+        assert_eq!(run(param, b"a\"]\\ \n"), r#"a\"\]\\ \x0a"#);
+    }
+
+    #[test]
     fn json_escapes_with_u_and_replaces_what_is_not_utf8() {
         assert_eq!(run(json, b"a\n\"\\\x1f"), r#"a\u000a\"\\\u001f"#);
         assert_eq!(run(json, b"ok \xff\xfe"), "ok \u{fffd}\u{fffd}");
@@ -187,7 +251,7 @@ mod tests {
     proptest! {
         #[test]
         fn text_can_be_read_back_and_hides_nothing(value: Vec<u8>) {
-            for escape in [text, word] {
+            for escape in [text, word, param] {
                 let escaped = run(escape, &value);
                 prop_assert!(!escaped.chars().any(is_hidden));
                 prop_assert_eq!(unescape(&escaped), value.clone());

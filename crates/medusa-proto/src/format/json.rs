@@ -15,7 +15,7 @@ pub(super) fn record(record: &Record<'_>, stamp: &mut Stamp, out: &mut Vec<u8>) 
     out.extend_from_slice(br#","service":{"name":""#);
     escape::json(record.server.as_bytes(), out);
     out.extend_from_slice(br#""},"source":{"#);
-    source(record.peer, out);
+    source(record, out);
     if let Some(user) = record.user {
         out.extend_from_slice(br#"},"user":{"name":""#);
         escape::json(user.as_bytes(), out);
@@ -62,13 +62,15 @@ fn timestamp(time: Timestamp, stamp: &mut Stamp, out: &mut Vec<u8>) {
     out.push(b'Z');
 }
 
-fn source(peer: Peer, out: &mut Vec<u8>) {
-    match peer {
-        Peer::Ip(ip) => {
-            out.extend_from_slice(br#""ip":""#);
-            addr::ip(ip, out);
-        }
-        Peer::Unix => out.extend_from_slice(br#""address":"unix:"#),
+fn source(record: &Record<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(match record.peer {
+        Peer::Ip(_) => &br#""ip":""#[..],
+        Peer::Unix => &br#""address":""#[..],
+    });
+    addr::peer(record.peer, out);
+    if let Some(name) = record.name {
+        out.extend_from_slice(br#"","domain":""#);
+        escape::json(name.as_bytes(), out);
     }
     out.push(b'"');
 }
@@ -78,6 +80,10 @@ fn http(record: &Record<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(record.version.number().as_bytes());
     out.extend_from_slice(br#"","request":{"method":""#);
     escape::json(record.method.as_bytes(), out);
+    if let Some(id) = record.id {
+        out.extend_from_slice(br#"","id":""#);
+        escape::json(id.as_bytes(), out);
+    }
     if let Some(referer) = record.referer {
         out.extend_from_slice(br#"","referrer":""#);
         escape::json(referer, out);
@@ -106,7 +112,7 @@ fn url(record: &Record<'_>, out: &mut Vec<u8>) {
 
 /// Splits `example.org:8080` and `[::1]:8080`. What does not look like either is all name; the schema wants the
 /// brackets of an IPv6 address kept.
-fn split_port(host: &str) -> (&str, Option<u16>) {
+pub(super) fn split_port(host: &str) -> (&str, Option<u16>) {
     match host.rsplit_once(':') {
         Some((name, port)) if !name.contains(':') || name.ends_with(']') => match port.parse() {
             Ok(number) if port.bytes().all(|b| b.is_ascii_digit()) => (name, Some(number)),

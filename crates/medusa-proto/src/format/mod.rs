@@ -7,17 +7,22 @@
 //! An [`Encoder`] allocates nothing per line and keeps the text of the current second, since neighbouring records share
 //! it. It is what a writer thread owns, one per file.
 
-mod addr;
-mod escape;
+pub(crate) mod addr;
+pub(crate) mod escape;
 mod event;
 mod json;
+mod logfmt;
+mod template;
 mod text;
-mod time;
+pub(crate) mod time;
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::access::{Loss, Record};
 use crate::entry::Entry;
+use crate::event::Event;
+pub use template::{Template, TemplateError};
 use time::Stamp;
 
 /// How an entry is written.
@@ -30,32 +35,51 @@ pub enum Format {
     Combined,
     /// One JSON object per line with the field names of the Elastic Common Schema.
     Json,
+    /// `key=value`, with spaces between.
+    Logfmt,
+    /// What the user wants, in Apache's letters. Shared, since a format is cloned with the options it stands in.
+    Template(Arc<Template>),
 }
 
 impl Format {
-    /// Its name in a script.
-    pub const fn name(&self) -> &'static str {
+    /// Its name in a script; a template itself.
+    pub fn name(&self) -> &str {
         match self {
             Self::Common => "common",
             Self::Combined => "combined",
             Self::Json => "json",
+            Self::Logfmt => "logfmt",
+            Self::Template(template) => template.source(),
         }
     }
 }
 
-/// A format's name that is none.
+/// Why a text is no format.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown log format {0:?}: use \"common\", \"combined\" or \"json\"")]
-pub struct UnknownFormat(pub String);
+pub enum FormatError {
+    /// No format has that name.
+    #[error(
+        "unknown log format {0:?}: use \"common\", \"combined\", \"json\", \"logfmt\", or a template in Apache's letters \
+         such as '%h %l %u %t \"%r\" %>s %b'"
+    )]
+    Unknown(String),
+    /// It has a percent sign, so it is a template, but one that means nothing.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+}
 
 impl FromStr for Format {
-    type Err = UnknownFormat;
+    type Err = FormatError;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        [Self::Common, Self::Combined, Self::Json]
-            .into_iter()
-            .find(|format| format.name() == name)
-            .ok_or_else(|| UnknownFormat(name.to_owned()))
+        match name {
+            "common" => Ok(Self::Common),
+            "combined" => Ok(Self::Combined),
+            "json" => Ok(Self::Json),
+            "logfmt" => Ok(Self::Logfmt),
+            template if template.contains('%') => Ok(Self::Template(Arc::new(template.parse()?))),
+            _ => Err(FormatError::Unknown(name.to_owned())),
+        }
     }
 }
 
@@ -79,55 +103,74 @@ impl Encoder {
 
     /// Appends `entry` to `out` as one line, without what ends it.
     ///
-    /// `utc_offset` is the offset of local time from UTC at the record's time, in seconds (east is positive; more than
-    /// a day is taken as a day). The text formats show local time, as Apache does; JSON shows UTC.
+    /// `utc_offset` is the offset of local time from UTC at the entry's time, in seconds (east is positive; more than
+    /// a day is taken as a day). The text formats show local time, as Apache does; JSON and logfmt show UTC.
+    ///
+    /// In the text formats an event starts with `# `, which a record does only if a template says so.
     pub fn encode(&mut self, entry: &Entry<'_>, utc_offset: i32, out: &mut Vec<u8>) {
         match entry {
             Entry::Access(record) => self.encode_access(record, utc_offset, out),
-            Entry::Event(event) => match self.format {
-                Format::Common | Format::Combined => event::text(event, &mut self.stamp, utc_offset, out),
-                Format::Json => event::json(event, &mut self.stamp, out),
-            },
+            Entry::Event(event) => self.encode_event(event, utc_offset, out),
         }
     }
 
     fn encode_access(&mut self, record: &Record<'_>, utc_offset: i32, out: &mut Vec<u8>) {
         out.reserve(ROOM + variable_length(record));
+        let stamp = &mut self.stamp;
+        match &self.format {
+            Format::Common => text::common(record, stamp.clf(record.time, utc_offset), out),
+            Format::Combined => text::combined(record, stamp.clf(record.time, utc_offset), out),
+            Format::Json => json::record(record, stamp, out),
+            Format::Logfmt => logfmt::record(record, stamp, out),
+            Format::Template(template) => template.record(record, stamp, utc_offset, out),
+        }
+    }
+
+    fn encode_event(&mut self, event: &Event<'_>, utc_offset: i32, out: &mut Vec<u8>) {
+        let stamp = &mut self.stamp;
         match self.format {
-            Format::Common => text::common(record, self.stamp.clf(record.time, utc_offset), out),
-            Format::Combined => text::combined(record, self.stamp.clf(record.time, utc_offset), out),
-            Format::Json => json::record(record, &mut self.stamp, out),
+            Format::Common | Format::Combined | Format::Template(_) => {
+                event::text(event, stamp, utc_offset, out);
+            }
+            Format::Json => event::json(event, stamp, out),
+            Format::Logfmt => logfmt::event(event, stamp, out),
         }
     }
 
     /// Appends one line that says which records are missing at this place, without what ends it.
     ///
-    /// In the text formats it starts with `# `, which no record does; in JSON it is an object with a `message`, which
-    /// no record has. `utc_offset` is as for [`encode`](Self::encode).
+    /// In the text formats it starts with `# `, as an event does; in JSON and logfmt it is a warning.
+    /// `utc_offset` is as for [`encode`](Self::encode).
     pub fn encode_loss(&mut self, loss: &Loss, utc_offset: i32, out: &mut Vec<u8>) {
+        let stamp = &mut self.stamp;
         match self.format {
-            Format::Common | Format::Combined => text::loss(loss, &mut self.stamp, utc_offset, out),
-            Format::Json => json::loss(loss, &mut self.stamp, out),
+            Format::Common | Format::Combined | Format::Template(_) => {
+                text::loss(loss, stamp, utc_offset, out);
+            }
+            Format::Json => json::loss(loss, stamp, out),
+            Format::Logfmt => logfmt::loss(loss, stamp, out),
         }
     }
 }
 
-/// Room for all of a line that does not depend on the record's text: the longest, JSON, takes about 440 bytes.
+/// Room for all of a line that does not depend on the record's text: the longest, JSON, takes about 480 bytes.
 const ROOM: usize = 512;
 
 /// The length of the record's text before escaping.
 fn variable_length(record: &Record<'_>) -> usize {
-    record.user.map_or(0, str::len)
+    record.name.map_or(0, str::len)
+        + record.user.map_or(0, str::len)
         + record.method.len()
         + record.target.len()
         + record.host.map_or(0, str::len)
         + record.referer.map_or(0, <[u8]>::len)
         + record.user_agent.map_or(0, <[u8]>::len)
         + record.server.len()
+        + record.id.map_or(0, str::len)
 }
 
 /// Appends `number` in decimal.
-fn decimal(number: impl itoa::Integer, out: &mut Vec<u8>) {
+pub(crate) fn decimal(number: impl itoa::Integer, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 

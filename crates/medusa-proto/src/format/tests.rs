@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::access::{Peer, Timestamp, Version};
+use crate::event::Level;
 
 fn sample() -> Record<'static> {
     Record {
@@ -117,12 +118,19 @@ fn lost_records_are_told_in_the_stream() {
     let from = Timestamp::from_micros(971_211_336_000_042);
     let loss = Loss { records: 1532, from, to: Timestamp::from_micros(from.micros() + 2_000_000) };
     let mut out = Vec::new();
+    Encoder::new("%h".parse().expect("a template")).encode_loss(&loss, -7 * 3600, &mut out);
+    out.push(b'\n');
+    Encoder::new(Format::Logfmt).encode_loss(&loss, 0, &mut out);
+    out.push(b'\n');
     Encoder::new(Format::Combined).encode_loss(&loss, -7 * 3600, &mut out);
     out.push(b'\n');
     Encoder::new(Format::Json).encode_loss(&Loss { records: 1, ..loss }, 0, &mut out);
     assert_eq!(
         String::from_utf8(out).expect("UTF-8"),
         concat!(
+            "# 1532 records lost between 10/Oct/2000:13:55:36 -0700 and 10/Oct/2000:13:55:38 -0700\n",
+            "time=2000-10-10T20:55:38.000042Z level=warn msg=\"records lost\" records=1532 ",
+            "from=2000-10-10T20:55:36.000042Z to=2000-10-10T20:55:38.000042Z\n",
             "# 1532 records lost between 10/Oct/2000:13:55:36 -0700 and 10/Oct/2000:13:55:38 -0700\n",
             r#"{"@timestamp":"2000-10-10T20:55:38.000042Z","ecs":{"version":"8.11.0"},"log":{"level":"warn"},"#,
             r#""message":"1 record lost between 2000-10-10T20:55:36.000042Z and 2000-10-10T20:55:38.000042Z"}"#,
@@ -132,11 +140,107 @@ fn lost_records_are_told_in_the_stream() {
 
 #[test]
 fn a_format_is_found_by_name() {
-    for format in [Format::Common, Format::Combined, Format::Json] {
+    for format in [Format::Common, Format::Combined, Format::Json, Format::Logfmt] {
         assert_eq!(format.name().parse(), Ok(format));
     }
+    let template: Format = "%h 100%%".parse().expect("a template");
+    assert!(matches!(template, Format::Template(_)));
+    assert_eq!(template.name(), "%h 100%%");
     let error = "clf".parse::<Format>().expect_err("no such format");
-    assert_eq!(error.to_string(), r#"unknown log format "clf": use "common", "combined" or "json""#);
+    assert_eq!(
+        error.to_string(),
+        "unknown log format \"clf\": use \"common\", \"combined\", \"json\", \"logfmt\", or a template in Apache's \
+         letters such as '%h %l %u %t \"%r\" %>s %b'"
+    );
+    let error = "%h %Z".parse::<Format>().expect_err("no such letter");
+    assert!(
+        error.to_string().starts_with("log format, character 4: there is no \"%Z\"; there are %h "),
+        "{error}"
+    );
+}
+
+#[test]
+fn logfmt_names_every_field() {
+    let full = Record { name: Some("localhost"), id: Some("0191"), ..sample() };
+    assert_eq!(
+        line(Format::Logfmt, &full),
+        "time=2000-10-10T20:55:36.000042Z level=info server=web client=127.0.0.1 name=localhost user=frank method=GET \
+         target=/apache_pb.gif host=example.org:8080 proto=HTTP/1.0 status=200 bytes=2326 duration_us=1500 \
+         referer=http://www.example.com/start.html user_agent=\"Mozilla/4.08 [en] (Win98; I ;Nav)\" id=0191\n"
+    );
+    let odd = Record {
+        user: Some(""),
+        method: "",
+        target: "",
+        host: None,
+        status: 400,
+        referer: Some(b"null"),
+        user_agent: Some(b"a=\"b\"\n"),
+        ..sample()
+    };
+    assert_eq!(
+        line(Format::Logfmt, &odd),
+        "time=2000-10-10T20:55:36.000042Z level=warn server=web client=127.0.0.1 user= proto=HTTP/1.0 status=400 \
+         bytes=2326 duration_us=1500 referer=\"null\" user_agent=\"a=\\\"b\\\"\\u000a\"\n"
+    );
+}
+
+#[test]
+fn the_clients_name_and_the_id_are_shown() {
+    let named = Record { name: Some("www.example.com"), id: Some("0191"), ..sample() };
+    for format in [Format::Common, Format::Combined] {
+        assert!(line(format, &named).starts_with("www.example.com - frank ["));
+    }
+    let json: serde_json::Value = serde_json::from_str(&line(Format::Json, &named)).expect("JSON");
+    assert_eq!(json["source"], serde_json::json!({ "ip": "127.0.0.1", "domain": "www.example.com" }));
+    assert_eq!(json["http"]["request"]["id"], "0191");
+}
+
+#[test]
+fn events_are_lines_in_every_format() {
+    let event =
+        Event { time: sample().time, level: Level::Warn, part: "http", message: "a response\nbroke \"off\"" };
+    let lines = ["common", "%h %U", "json", "logfmt"].map(|format| {
+        let mut out = Vec::new();
+        Encoder::new(format.parse().expect("a format")).encode(&event.into(), -7 * 3600, &mut out);
+        String::from_utf8(out).expect("UTF-8")
+    });
+    let text = r#"# 10/Oct/2000:13:55:36 -0700 warn http: a response\x0abroke \"off\""#;
+    let json = concat!(
+        r#"{"@timestamp":"2000-10-10T20:55:36.000042Z","ecs":{"version":"8.11.0"},"#,
+        r#""log":{"level":"warn","logger":"http"},"message":"a response\u000abroke \"off\""}"#
+    );
+    let logfmt =
+        r#"time=2000-10-10T20:55:36.000042Z level=warn part=http msg="a response\u000abroke \"off\"""#;
+    assert_eq!(lines, [text, text, json, logfmt]);
+}
+
+/// The pairs of a line of logfmt, as go-logfmt reads them.
+fn pairs(line: &str) -> Vec<(String, String)> {
+    let (mut pairs, mut rest) = (Vec::new(), line);
+    while !rest.is_empty() {
+        let (key, value) = rest.split_once('=').expect("a key");
+        assert!(key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{line}");
+        let (value, after) = match value.strip_prefix('"') {
+            None => value.split_at(value.find(' ').unwrap_or(value.len())),
+            Some(quoted) => {
+                let (_, after) = quoted.split_at(closing_quote(quoted) + 1);
+                value.split_at(value.len() - after.len())
+            }
+        };
+        let value = if value.starts_with('"') {
+            serde_json::from_str(value).expect("escapes as in JSON")
+        } else {
+            assert!(!value.contains(['"', '=']), "{line}");
+            value.to_owned()
+        };
+        pairs.push((key.to_owned(), value));
+        rest = after.strip_prefix(' ').unwrap_or_else(|| {
+            assert_eq!(after, "", "{line}");
+            after
+        });
+    }
+    pairs
 }
 
 /// The columns of a text line, as log analysers read them: three words, a bracketed time, then words and quoted text.
@@ -171,7 +275,7 @@ proptest! {
     #[test]
     fn no_record_breaks_a_line(
         (micros, address, offset) in any::<(i64, std::net::IpAddr, i32)>(),
-        (user, host) in (option::of(".*"), option::of(".*")),
+        (user, host, name, id) in (option::of(".*"), option::of(".*"), option::of(".+"), option::of(".*")),
         (method, target, server) in (".*", ".*", ".*"),
         (status, bytes, duration_us) in any::<(u16, u64, u64)>(),
         (referer, user_agent) in any::<(Option<Vec<u8>>, Option<Vec<u8>>)>(),
@@ -179,7 +283,7 @@ proptest! {
         let record = Record {
             time: Timestamp::from_micros(micros),
             peer: Peer::Ip(address),
-            name: None,
+            name: name.as_deref(),
             user: user.as_deref(),
             method: &method,
             target: &target,
@@ -191,7 +295,7 @@ proptest! {
             referer: referer.as_deref(),
             user_agent: user_agent.as_deref(),
             server: &server,
-            id: None,
+            id: id.as_deref(),
         };
         for (format, expected) in [(Format::Common, 7), (Format::Combined, 9)] {
             let mut out = Vec::new();
@@ -208,5 +312,29 @@ proptest! {
         prop_assert_eq!(value["http"]["response"]["status_code"].as_u64(), Some(u64::from(status)));
         let agent = user_agent.as_deref().map(String::from_utf8_lossy);
         prop_assert_eq!(value["user_agent"]["original"].as_str(), agent.as_deref());
+        prop_assert_eq!(value["source"]["domain"].as_str(), name.as_deref());
+        prop_assert_eq!(value["http"]["request"]["id"].as_str(), id.as_deref());
+
+        let logfmt = line(Format::Logfmt, &record);
+        let logfmt = logfmt.strip_suffix('\n').expect("a line");
+        prop_assert!(!logfmt.chars().any(char::is_control), "{logfmt:?}");
+        let pairs = pairs(logfmt);
+        let find = |key: &str| pairs.iter().find(|(found, _)| found == key).map(|(_, value)| value.as_str());
+        prop_assert_eq!(find("user"), user.as_deref());
+        prop_assert_eq!(find("user_agent"), agent.as_deref());
+        prop_assert_eq!(find("server"), Some(server.as_str()));
+        prop_assert_eq!(find("id"), id.as_deref());
+        let optional = [user.is_some(), host.is_some(), name.is_some(), id.is_some(), referer.is_some(), agent.is_some()];
+        let line_read = if method.is_empty() && target.is_empty() { 0 } else { 2 };
+        prop_assert_eq!(pairs.len(), 8 + line_read + optional.into_iter().filter(|there| *there).count());
+
+        for (format, template) in
+            [(Format::Common, r#"%h %l %u %t "%r" %>s %b"#), (Format::Combined, r#"%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i""#)]
+        {
+            let (mut named, mut lettered) = (Vec::new(), Vec::new());
+            Encoder::new(format).encode(&record.into(), offset, &mut named);
+            Encoder::new(template.parse().expect("a template")).encode(&record.into(), offset, &mut lettered);
+            prop_assert_eq!(String::from_utf8(lettered), String::from_utf8(named));
+        }
     }
 }

@@ -7,28 +7,24 @@
 
 use super::time::Stamp;
 use super::{addr, decimal, escape};
-use crate::access::{Loss, Peer, Record};
+use crate::access::{Loss, Record};
 
-/// `%h %l %u %t "%r" %>s %b`
+/// `%h %l %u %t "%r" %>s %b`, where the name stands for the address as with Apache's `HostnameLookups`.
 pub(super) fn common(record: &Record<'_>, time: &[u8], out: &mut Vec<u8>) {
-    match record.peer {
-        Peer::Ip(ip) => addr::ip(ip, out),
-        Peer::Unix => out.extend_from_slice(b"unix:"), // as nginx has it; Apache serves no unix sockets
+    match record.name {
+        Some(name) => escape::word(name.as_bytes(), out),
+        None => addr::peer(record.peer, out),
     }
     out.extend_from_slice(b" - ");
     user(record.user, out);
     out.extend_from_slice(b" [");
     out.extend_from_slice(time);
-    out.extend_from_slice(b"] ");
-    request_line(record, out);
-    out.push(b' ');
+    out.extend_from_slice(b"] \"");
+    request_line(record, None, out);
+    out.extend_from_slice(b"\" ");
     decimal(record.status, out);
     out.push(b' ');
-    if record.bytes == 0 {
-        out.push(b'-');
-    } else {
-        decimal(record.bytes, out);
-    }
+    bytes(record.bytes, out);
 }
 
 /// Common, then `"%{Referer}i" "%{User-agent}i"`.
@@ -60,17 +56,24 @@ fn user(user: Option<&str>, out: &mut Vec<u8>) {
     }
 }
 
-/// The quoted request line, or `"-"` where there was none.
-fn request_line(record: &Record<'_>, out: &mut Vec<u8>) {
-    out.push(b'"');
+/// The request line, or `-` where there was none; no part of it has the character `end`.
+pub(super) fn request_line(record: &Record<'_>, end: Option<char>, out: &mut Vec<u8>) {
     if record.method.is_empty() && record.target.is_empty() {
         out.push(b'-');
     } else {
-        escape::text(record.method.as_bytes(), out);
+        escape::until(record.method.as_bytes(), end, out);
         out.push(b' ');
-        escape::text(record.target.as_bytes(), out);
+        escape::until(record.target.as_bytes(), end, out);
         out.push(b' ');
         out.extend_from_slice(record.version.name().as_bytes());
     }
-    out.push(b'"');
+}
+
+/// `%b`
+pub(super) fn bytes(bytes: u64, out: &mut Vec<u8>) {
+    if bytes == 0 {
+        out.push(b'-');
+    } else {
+        decimal(bytes, out);
+    }
 }

@@ -13,14 +13,14 @@ const MONTHS: [&[u8; 3]; 12] =
 
 /// The text of the last second asked for. Records come in order, so most ask for the same one again.
 #[derive(Debug)]
-pub(super) struct Stamp {
+pub(crate) struct Stamp {
     /// Second and UTC offset that `text` shows.
     shown: Option<(i64, i32)>,
     text: Vec<u8>,
 }
 
 impl Stamp {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { shown: None, text: Vec::new() }
     }
 
@@ -32,8 +32,21 @@ impl Stamp {
     }
 
     /// UTC to the second, as [RFC 3339](https://www.rfc-editor.org/rfc/rfc3339) begins: `2000-10-10T20:55:36`.
-    pub(super) fn rfc3339(&mut self, time: Timestamp) -> &[u8] {
+    pub(crate) fn rfc3339(&mut self, time: Timestamp) -> &[u8] {
         self.show(time.seconds(), 0, |second, _, out| write_rfc3339(second, out))
+    }
+
+    /// Local time to the second, as [`rfc3339`](Self::rfc3339); the fraction and [`offset`] are to follow.
+    pub(crate) fn rfc3339_local(&mut self, time: Timestamp, utc_offset: i32) -> &[u8] {
+        self.show(time.seconds(), utc_offset, |second, offset, out| {
+            write_rfc3339(local_second(second, whole_minutes(offset)), out);
+        })
+    }
+
+    /// Local time without a year, as [RFC 3164 §4.1.2](https://www.rfc-editor.org/rfc/rfc3164#section-4.1.2) has it:
+    /// `Oct 10 13:55:36`, and `Oct  1` for the first of a month.
+    pub(crate) fn bsd(&mut self, time: Timestamp, utc_offset: i32) -> &[u8] {
+        self.show(time.seconds(), utc_offset, write_bsd)
     }
 
     fn show(&mut self, second: i64, utc_offset: i32, write: fn(i64, i32, &mut Vec<u8>)) -> &[u8] {
@@ -47,19 +60,53 @@ impl Stamp {
 }
 
 fn write_clf(second: i64, utc_offset: i32, out: &mut Vec<u8>) {
-    let offset = utc_offset.clamp(-86_399, 86_399);
-    let local = Civil::at(second.saturating_add(i64::from(offset)));
+    let local = Civil::local(second, utc_offset);
     two_digits(local.day, out);
     out.push(b'/');
-    out.extend_from_slice(MONTHS.get(local.month as usize - 1).copied().unwrap_or(b"???"));
+    out.extend_from_slice(local.month_name());
     out.push(b'/');
     four_digits(local.year, out);
     out.push(b':');
     local.time_of_day(out);
-    out.extend_from_slice(if offset < 0 { b" -" } else { b" +" });
+    out.push(b' ');
+    offset(utc_offset, b"", out);
+}
+
+fn write_bsd(second: i64, utc_offset: i32, out: &mut Vec<u8>) {
+    let local = Civil::local(second, utc_offset);
+    out.extend_from_slice(local.month_name());
+    out.push(b' ');
+    padded_day(local.day, out);
+    out.push(b' ');
+    local.time_of_day(out);
+}
+
+/// `+0545`, or with `between` the hours and the minutes. Less than a minute is left out.
+pub(crate) fn offset(utc_offset: i32, between: &[u8], out: &mut Vec<u8>) {
+    let offset = within_a_day(utc_offset);
+    out.push(if offset < 0 { b'-' } else { b'+' });
     let minutes = offset.unsigned_abs() / 60;
     two_digits(minutes / 60, out);
+    out.extend_from_slice(between);
     two_digits(minutes % 60, out);
+}
+
+fn local_second(second: i64, utc_offset: i32) -> i64 {
+    second.saturating_add(i64::from(within_a_day(utc_offset)))
+}
+
+const fn within_a_day(utc_offset: i32) -> i32 {
+    match utc_offset {
+        ..-86_399 => -86_399,
+        86_400.. => 86_399,
+        offset => offset,
+    }
+}
+
+/// What of an offset can be written, so that time and offset together stay the same instant: the zones of the 19th
+/// century had seconds.
+const fn whole_minutes(utc_offset: i32) -> i32 {
+    utc_offset - utc_offset % 60
 }
 
 fn write_rfc3339(second: i64, out: &mut Vec<u8>) {
@@ -74,14 +121,17 @@ fn write_rfc3339(second: i64, out: &mut Vec<u8>) {
 }
 
 /// A date of the Gregorian calendar and a time of day.
-struct Civil {
-    year: u32,
+#[derive(Debug)]
+pub(super) struct Civil {
+    pub(super) year: u32,
     /// 1 to 12.
-    month: u32,
+    pub(super) month: u32,
     /// 1 to 31.
-    day: u32,
+    pub(super) day: u32,
     /// Seconds since midnight.
-    second: u32,
+    pub(super) second: u32,
+    /// Days since the epoch.
+    days: u32,
 }
 
 impl Civil {
@@ -102,7 +152,31 @@ impl Civil {
             month: month as u32,
             day: (day_of_year - (153 * month_from_march + 2) / 5 + 1) as u32,
             second: (second % DAY) as u32,
+            days: (second / DAY) as u32,
         }
+    }
+
+    /// The date and time where the clock is `utc_offset` seconds ahead.
+    pub(super) fn local(second: i64, utc_offset: i32) -> Self {
+        Self::at(local_second(second, utc_offset))
+    }
+
+    /// 0 for a Sunday to 6.
+    pub(super) const fn weekday(&self) -> u32 {
+        (self.days + 4) % 7 // the epoch was a Thursday
+    }
+
+    /// 1 to 366.
+    pub(super) fn day_of_year(&self) -> u32 {
+        const BEFORE: [u32; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
+        let leap =
+            self.year.is_multiple_of(4) && (!self.year.is_multiple_of(100) || self.year.is_multiple_of(400));
+        let before = BEFORE.get(self.month as usize - 1).copied().unwrap_or(0);
+        before + u32::from(leap && self.month > 2) + self.day
+    }
+
+    pub(super) fn month_name(&self) -> &'static [u8; 3] {
+        MONTHS.get(self.month as usize - 1).copied().unwrap_or(b"???")
     }
 
     /// `13:55:36`
@@ -115,21 +189,31 @@ impl Civil {
     }
 }
 
-fn two_digits(n: u32, out: &mut Vec<u8>) {
+pub(super) fn two_digits(n: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&[b'0' + (n / 10 % 10) as u8, b'0' + (n % 10) as u8]);
 }
 
-fn four_digits(n: u32, out: &mut Vec<u8>) {
+pub(super) fn four_digits(n: u32, out: &mut Vec<u8>) {
     two_digits(n / 100, out);
     two_digits(n % 100, out);
 }
 
 /// `.123456`
-pub(super) fn micros(subsec_micros: u32, out: &mut Vec<u8>) {
+pub(crate) fn micros(subsec_micros: u32, out: &mut Vec<u8>) {
     out.push(b'.');
-    two_digits(subsec_micros / 10_000, out);
-    two_digits(subsec_micros / 100 % 100, out);
-    two_digits(subsec_micros % 100, out);
+    six_digits(subsec_micros, out);
+}
+
+pub(super) fn six_digits(n: u32, out: &mut Vec<u8>) {
+    two_digits(n / 10_000, out);
+    two_digits(n / 100 % 100, out);
+    two_digits(n % 100, out);
+}
+
+/// `10`, ` 1`
+pub(super) fn padded_day(day: u32, out: &mut Vec<u8>) {
+    let tens = if day < 10 { b' ' } else { b'0' + (day / 10) as u8 };
+    out.extend_from_slice(&[tens, b'0' + (day % 10) as u8]);
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use medusa_log::Sink;
+use medusa_log::{Flushed, Sink};
 use medusa_net::{Drained, Workers, limits, shutdown::drain};
 use medusa_site::Site;
 use tokio::time::timeout;
@@ -70,8 +70,11 @@ async fn write_logs(controls: &Controls, sinks: &[Arc<dyn Sink>]) {
     if timeout(FLUSH, handed_over).await.is_err() {
         tracing::warn!("a worker is too busy to hand over its last access records");
     }
-    let events = controls.engine.live().events().flush(deadline).left;
-    let left: u64 = events + sinks.iter().map(|sink| sink.flush(deadline).left).sum::<u64>();
+    let events = controls.engine.live().events().flush(deadline);
+    let Flushed { left, spilled } = sinks.iter().map(|sink| sink.flush(deadline)).fold(events, Flushed::and);
+    if spilled > 0 {
+        tracing::warn!("{spilled} access records could not be written yet, and are kept for the next start");
+    }
     if left > 0 {
         tracing::error!("{left} access records could not be written within {FLUSH:?} and are lost");
     }

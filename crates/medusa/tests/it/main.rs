@@ -22,6 +22,7 @@ mod malformed;
 mod pauses;
 mod proxies;
 mod reload;
+mod rotation;
 mod sample_site;
 mod shutdown;
 mod slow_attacks;

@@ -5,11 +5,15 @@
 pub(crate) mod events;
 mod file;
 mod filter;
+mod full;
 mod luau;
 mod multi;
 mod record;
 mod sample;
+mod socket;
+mod syslog;
 mod tail;
+mod tls;
 
 use std::sync::Arc;
 
@@ -23,13 +27,25 @@ use crate::print::show;
 use crate::reference::{Class, Item};
 
 /// The functions, in the order of the reference.
-pub(crate) const DOCS: &[Item] =
-    &[file::DOCS, multi::DOCS, tail::DOCS, filter::DOCS, sample::DOCS, luau::DOCS, events::DOCS];
+pub(crate) const DOCS: &[Item] = &[
+    file::DOCS,
+    socket::DOCS,
+    syslog::DOCS,
+    multi::DOCS,
+    tail::DOCS,
+    filter::DOCS,
+    sample::DOCS,
+    luau::DOCS,
+    events::DOCS,
+];
 
 /// The classes, in the order of the reference.
 pub(crate) const CLASSES: &[Class] = &[
     CLASS,
     file::OPTIONS,
+    socket::OPTIONS,
+    syslog::OPTIONS,
+    tls::OPTIONS,
     tail::OPTIONS,
     filter::OPTIONS,
     sample::OPTIONS,
@@ -79,6 +95,8 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     sample::install(lua, &log)?;
     luau::install(lua, &log)?;
     events::install(lua, &log)?;
+    socket::install(lua, &log)?;
+    syslog::install(lua, &log)?;
     medusa.set("log", log)
 }
 
