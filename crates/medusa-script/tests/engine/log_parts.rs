@@ -178,7 +178,9 @@ fn a_function_gets_batches_and_may_change_the_site() {
     }
     until(&server, "seen", "10");
     server.get("/fail");
-    until(&server, "seen", "10");
+    // What comes in one batch with it fails with it.
+    until(&server, "site:status():match('failed%s+(%d+)')", "1");
+    assert_eq!(server.value("seen"), "10");
     server.get("/mount");
     until(&server, "seen, #web.mounts", "11\t2");
     assert_eq!(server.get("/new").body, "new");
