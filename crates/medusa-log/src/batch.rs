@@ -173,6 +173,13 @@ impl Batch {
         times.map(|time| Loss { records: 1, from: time, to: time }).reduce(Loss::merge)
     }
 
+    /// The records behind the first `kept`, as a batch of their own.
+    pub fn behind(&self, kept: usize) -> Arc<Self> {
+        let mut rest = Self::new();
+        self.iter().skip(kept).for_each(|entry| rest.push_entry(&entry));
+        rest.seal()
+    }
+
     fn push_text(&mut self, field: Option<&str>) -> u16 {
         let Some(field) = field else { return ABSENT };
         let cut = &field[..field.floor_char_boundary(MAX_FIELD)];

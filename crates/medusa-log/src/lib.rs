@@ -16,13 +16,20 @@ mod local;
 mod multi;
 mod queue;
 mod recorder;
+mod remote;
 mod resolving;
 mod sink;
 
 pub use batch::{Batch, Extent, MAX_FIELD};
-pub use file::{FileSink, Options, Target};
+pub use file::{
+    Compression, FileSink, Fsync, Mode, Occasion, OptionError, Options, Period, Rotation, Target, size,
+};
 pub use multi::MultiSink;
 pub use queue::{QueueOptions, SpillOptions, WhenFull};
 pub use recorder::{MAX_BATCH_BYTES, MAX_BATCH_RECORDS, Recorder};
+pub use remote::{
+    BadTarget, DefaultPorts, Host, LineEnd, RemoteOptions, RemoteSink, RemoteTarget, TlsError, TlsOptions,
+    UnixKind, UnknownLineEnd, Wording,
+};
 pub use resolving::{Answer, Known, Names, NamesError, ResolvingOptions, ResolvingSink, hostname};
 pub use sink::{Flushed, Sink, SinkError};

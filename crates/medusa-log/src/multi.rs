@@ -38,7 +38,7 @@ impl Sink for MultiSink {
     /// One after the other: their writers work meanwhile, so that waiting for one is waiting for all. A record left in
     /// two sinks counts twice.
     fn flush(&self, deadline: Instant) -> Flushed {
-        Flushed { left: self.sinks.iter().map(|sink| sink.flush(deadline).left).sum() }
+        self.sinks.iter().map(|sink| sink.flush(deadline)).fold(Flushed::default(), Flushed::and)
     }
 
     /// Reopens all, and returns the first error.
@@ -66,7 +66,7 @@ mod tests {
         for sink in &sinks {
             assert!(Arc::ptr_eq(&sink.batches()[0], &batch));
         }
-        assert_eq!(multi.flush(Instant::now()), Flushed { left: 4 }, "both have two left");
+        assert_eq!(multi.flush(Instant::now()), Flushed { left: 4, spilled: 0 }, "both have two left");
         assert_eq!(multi.status().children.len(), 2);
     }
 

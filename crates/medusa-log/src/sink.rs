@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use medusa_proto::status::Status;
 
-use crate::Batch;
+use crate::{Batch, TlsError};
 
 /// Where records go: a file, a socket, several others.
 ///
@@ -54,9 +54,16 @@ pub trait Sink: fmt::Debug + Send + Sync + 'static {
 pub struct Flushed {
     /// Records that were still waiting at the deadline.
     pub left: u64,
+    /// Records that were not written, but are kept on disk for the next start.
+    pub spilled: u64,
 }
 
 impl Flushed {
+    /// What two sinks have achieved together.
+    pub const fn and(self, other: Self) -> Self {
+        Self { left: self.left + other.left, spilled: self.spilled + other.spilled }
+    }
+
     /// Whether nothing was left waiting.
     pub const fn is_complete(self) -> bool {
         self.left == 0
@@ -95,6 +102,27 @@ pub enum SinkError {
         /// What is in its way.
         parent: PathBuf,
     },
+    /// A log is to be rotated or brought to the disk that is no file.
+    #[error("the log {target} cannot be {action}: it is {what}, not a file of its own")]
+    NotRegular {
+        /// Where records would go.
+        target: String,
+        /// What cannot be done with it.
+        action: &'static str,
+        /// What it is.
+        what: &'static str,
+    },
+    /// Files cannot be put aside beside a log file.
+    #[error(
+        "the log file {path:?} cannot be rotated: its directory must be writable for the server's user, and its name \
+         short enough to have a date added"
+    )]
+    Rotate {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Standard output or standard error is closed.
     #[error("cannot log to {name}: it is closed")]
     Standard {
@@ -108,6 +136,34 @@ pub enum SinkError {
     Names {
         /// What it said.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The host of a target has no address, or nobody knows it.
+    #[error(
+        "cannot resolve the host {host:?} of the log {target}: name one that has an address, or give the address"
+    )]
+    Resolve {
+        /// Where it would have written.
+        target: String,
+        /// The host.
+        host: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// TLS to a target cannot be set up.
+    #[error("cannot log to {target} by TLS")]
+    Tls {
+        /// Where it would have written.
+        target: String,
+        /// Why not.
+        source: TlsError,
+    },
+    /// The directory to spill to cannot be used.
+    #[error("cannot keep spilled log records in {path:?}")]
+    Spill {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
     },
     /// The writer's thread could not be started.
     #[error("cannot start the thread that writes the log {target}")]
@@ -166,7 +222,8 @@ pub(crate) mod tests {
         }
 
         fn flush(&self, _deadline: Instant) -> Flushed {
-            Flushed { left: self.batches().iter().map(|batch| batch.len() as u64).sum() }
+            let left = self.batches().iter().map(|batch| batch.len() as u64).sum();
+            Flushed { left, ..Flushed::default() }
         }
 
         fn reopen(&self) -> Result<(), SinkError> {

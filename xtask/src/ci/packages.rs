@@ -30,6 +30,7 @@ enum Brings {
 const NEEDS: &[Need] = &[
     Need { package: "g++", brings: Brings::Program("g++"), why: "Luau is built from C++ source" },
     Need { package: "curl", brings: Brings::Program("curl"), why: "a client that is not ours, for tests" },
+    Need { package: "zstd", brings: Brings::Program("zstd"), why: "reads what we compress, for tests" },
     Need {
         package: "openssl",
         brings: Brings::Program("openssl"),

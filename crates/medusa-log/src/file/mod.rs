@@ -1,28 +1,40 @@
 //! Records in a file, or on standard output.
 //!
+//! - `options`: what a user may choose;
 //! - `open`: what can be opened, and whether it could be;
+//! - `output`: the open file, exchanged for another when others have moved it, or as `schedule` says;
+//! - `rotate`: what becomes of a file that is put aside;
 //! - `pending`: bytes on their way, and where their lines begin and end;
 //! - `writer`: the thread that formats and writes, and what it does when it cannot.
 //!
 //! **Invariant: what others read in the file is whole lines.** A batch goes out in one append, and if the disk fills up
 //! in the middle of a line, the rest of that line is the first thing written when there is room again.
 
+mod clock;
 mod open;
+mod options;
+mod output;
 mod pending;
+mod rotate;
+mod schedule;
+mod shared;
 mod writer;
 
 use std::fmt;
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use medusa_proto::format::Format;
 use medusa_proto::status::Status;
 
-use crate::queue::{Queue, QueueOptions};
+use crate::queue::Queue;
 use crate::{Batch, Flushed, Sink, SinkError};
-use open::Opened;
+use clock::Clock;
+use open::{Make, Opened};
+pub use options::{Fsync, Mode, OptionError, Options, size};
+use output::LogFile;
+pub use rotate::{Compression, Occasion, Period, Rotation};
+use shared::Shared;
 use writer::Writer;
 
 /// Where a [`FileSink`] writes.
@@ -47,24 +59,6 @@ impl fmt::Display for Target {
     }
 }
 
-/// What a user may choose about a [`FileSink`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// How a record is written. Default: Combined.
-    pub format: Format,
-    /// How much may wait to be written.
-    pub queue: QueueOptions,
-    /// How long a record may wait for a target that fails (disk full) before it is given up. Default: one minute,
-    /// enough for someone to make room; the limits of the queue apply meanwhile.
-    pub patience: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { format: Format::default(), queue: QueueOptions::default(), patience: Duration::from_mins(1) }
-    }
-}
-
 /// Writes records to a file by a thread of its own.
 ///
 /// Dropping it does not wait: the thread writes what is queued, with one attempt per batch if the target fails, and
@@ -74,8 +68,7 @@ pub struct FileSink {
     target: Target,
     options: Options,
     queue: Arc<Queue>,
-    /// The file a [`reopen`](Sink::reopen) has opened, until the writer takes it.
-    fresh: Arc<Mutex<Option<Opened<File>>>>,
+    shared: Arc<Shared>,
     /// Whether the writer runs.
     started: Mutex<bool>,
 }
@@ -84,17 +77,21 @@ impl FileSink {
     /// A sink that will write to `target`. Nothing is opened before [`prepare`](Sink::prepare).
     pub fn new(target: Target, options: Options) -> Self {
         let queue = Arc::new(Queue::new(options.queue.clone()));
-        Self { target, options, queue, fresh: Arc::default(), started: Mutex::default() }
+        Self { target, options, queue, shared: Arc::default(), started: Mutex::default() }
     }
 
     fn started(&self) -> MutexGuard<'_, bool> {
         self.started.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start(&self, opened: Opened<File>) -> Result<(), SinkError> {
+    fn open(&self) -> Result<Opened, SinkError> {
+        open::open(&self.target, Make { mode: self.options.mode, like: None })
+    }
+
+    fn start(&self, opened: Opened) -> Result<(), SinkError> {
         let target = self.target.to_string();
-        let writer =
-            Writer::new(&target, &self.options, Arc::clone(&self.queue), Arc::clone(&self.fresh), opened);
+        let file = LogFile::new(&self.target, &self.options, Clock::System, Arc::clone(&self.shared), opened);
+        let writer = Writer::new(&target, &self.options, Arc::clone(&self.queue), file);
         std::thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || writer.run())
@@ -105,13 +102,17 @@ impl FileSink {
 
 impl Sink for FileSink {
     fn check(&self) -> Result<(), SinkError> {
+        open::check_options(&self.target, &self.options)?;
         open::check(&self.target)
     }
 
     fn prepare(&self) -> Result<(), SinkError> {
         let mut started = self.started();
         if !*started {
-            self.start(open::open(&self.target)?)?;
+            open::check_options(&self.target, &self.options)?;
+            let opened = self.open()?;
+            self.queue.prepare()?;
+            self.start(opened)?;
             *started = true;
         }
         Ok(())
@@ -129,8 +130,7 @@ impl Sink for FileSink {
     /// The writer goes over to the new file between two batches.
     fn reopen(&self) -> Result<(), SinkError> {
         if *self.started() && matches!(self.target, Target::Path(_)) {
-            let opened = open::open(&self.target)?;
-            *self.fresh.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened);
+            self.shared.put_fresh(self.open()?);
             self.queue.nudge();
         }
         Ok(())
@@ -138,7 +138,8 @@ impl Sink for FileSink {
 
     fn status(&self) -> Status {
         let status = Status::new("log.file", self.target.to_string());
-        self.queue.describe(status.field("format", self.options.format.name()))
+        let status = self.queue.describe(status.field("format", self.options.format.name()));
+        self.shared.describe(status, self.options.rotation.as_ref())
     }
 }
 

@@ -1,31 +1,47 @@
 //! Opens the target of a file sink, or says whether it could be opened.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
-use rustix::fs::{Access, AtFlags, CWD, OFlags, accessat, fcntl_getfl, fcntl_setfl};
+use rustix::fs::{Access, AtFlags, CWD, FlockOperation, OFlags, accessat, fcntl_getfl, fcntl_setfl, flock};
 
-use super::Target;
+use super::options::{Fsync, Options};
+use super::rotate::{Place, is_at};
+use super::{Mode, Target};
 use crate::SinkError;
 
 /// Log files name who visited what: for owner and group.
 const FILE_MODE: u32 = 0o640;
 const DIRECTORY_MODE: u32 = 0o750;
 
+/// Someone who replaces the file again and again while it is opened gets his way after so many times.
+const ATTEMPTS: u32 = 8;
+
 /// A target that has been opened for appending.
 #[derive(Debug)]
-pub(super) struct Opened<W> {
-    pub(super) to: W,
+pub(super) struct Opened {
+    pub(super) file: File,
+    /// What it was when it was opened.
+    pub(super) meta: Metadata,
     /// Whether it ends in the middle of a line: its last writer was killed.
     pub(super) torn: bool,
 }
 
-pub(super) fn open(target: &Target) -> Result<Opened<File>, SinkError> {
+/// What a file is like that has to be made.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Make<'a> {
+    /// What the user says of its permissions.
+    pub(super) mode: Option<Mode>,
+    /// The file it follows: it gets its permissions, unless the user says something else, and its owners.
+    pub(super) like: Option<&'a Metadata>,
+}
+
+pub(super) fn open(target: &Target, make: Make<'_>) -> Result<Opened, SinkError> {
     match target {
-        Target::Path(path) => open_path(path),
+        Target::Path(path) => open_path(path, make),
         Target::Stdout => standard("stdout", io::stdout().as_fd().try_clone_to_owned()),
         Target::Stderr => standard("stderr", io::stderr().as_fd().try_clone_to_owned()),
     }
@@ -33,14 +49,58 @@ pub(super) fn open(target: &Target) -> Result<Opened<File>, SinkError> {
 
 /// Whether [`open`] would succeed. Creates nothing, and does not open what others could notice being opened (a pipe).
 pub(super) fn check(target: &Target) -> Result<(), SinkError> {
-    let Target::Path(path) = target else { return open(target).map(drop) };
+    let Target::Path(path) = target else { return open(target, Make::default()).map(drop) };
     let failed = |source| SinkError::Open { path: path.clone(), source };
     match path.metadata() {
         Ok(meta) if meta.is_dir() => Err(SinkError::IsDirectory(path.clone())),
         Ok(_) => may(path, Access::WRITE_OK).map_err(failed),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => check_parent(path),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => check_parent(path),
+        Err(error) if error.kind() == ErrorKind::NotFound => check_parent(path),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => check_parent(path),
         Err(error) => Err(failed(error)),
+    }
+}
+
+/// Whether the target can do what `options` ask of it. Creates nothing.
+pub(super) fn check_options(target: &Target, options: &Options) -> Result<(), SinkError> {
+    if options.rotation.is_none() && options.fsync == Fsync::Never {
+        return Ok(());
+    }
+    let meta = match target {
+        Target::Path(path) => path.metadata(),
+        Target::Stdout | Target::Stderr => open(target, Make::default())?.file.metadata(),
+    };
+    // What is not there yet will be a file; what cannot be looked at is refused when it is opened.
+    let Ok(meta) = meta else { return Ok(()) };
+    let refused = |action, what| Err(SinkError::NotRegular { target: target.to_string(), action, what });
+    let what = kind(&meta);
+    if options.fsync != Fsync::Never && !meta.is_file() {
+        return refused("brought to the disk (`fsync`)", what);
+    }
+    match target {
+        _ if options.rotation.is_none() => Ok(()),
+        Target::Stdout | Target::Stderr => refused("rotated", "the process's own output"),
+        Target::Path(_) if !meta.is_file() && !meta.is_dir() => refused("rotated", what),
+        Target::Path(path) => check_place(path),
+    }
+}
+
+/// Whether files can be put aside beside `path`, which exists.
+fn check_place(path: &Path) -> Result<(), SinkError> {
+    let failed = |source| SinkError::Rotate { path: path.to_owned(), source };
+    let place = Place::of(path).map_err(failed)?;
+    may(place.directory(), Access::WRITE_OK | Access::EXEC_OK).map_err(failed)
+}
+
+fn kind(meta: &Metadata) -> &'static str {
+    let kind = meta.file_type();
+    if kind.is_fifo() {
+        "a pipe"
+    } else if kind.is_char_device() {
+        "a terminal or another device"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "something else than a file"
     }
 }
 
@@ -66,7 +126,7 @@ fn check_parent(path: &Path) -> Result<(), SinkError> {
             Err(_) => {} // does not exist either, or is below a file: the next one says
         }
     }
-    Err(SinkError::Open { path: path.to_owned(), source: io::ErrorKind::NotFound.into() })
+    Err(SinkError::Open { path: path.to_owned(), source: ErrorKind::NotFound.into() })
 }
 
 /// As the user the server runs as, which need not be the one who started it.
@@ -74,27 +134,68 @@ fn may(path: &Path, access: Access) -> io::Result<()> {
     Ok(accessat(CWD, path, access, AtFlags::EACCESS)?)
 }
 
-fn open_path(path: &Path) -> Result<Opened<File>, SinkError> {
-    let failed = |source| SinkError::Open { path: path.to_owned(), source };
+fn open_path(path: &Path, make: Make<'_>) -> Result<Opened, SinkError> {
     if ends_in_slash(path) || path.is_dir() {
         return Err(SinkError::IsDirectory(path.to_owned()));
     }
     create_parent(path)?;
+    open_file(path, make).map_err(|source| SinkError::Open { path: path.to_owned(), source })
+}
+
+/// A regular file is opened under a shared lock, which keeps it from being compressed, and is in its place then: it was
+/// not put aside before we had the lock.
+fn open_file(path: &Path, make: Make<'_>) -> io::Result<Opened> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let mut file = open_or_make(path, make)?;
+        let meta = file.metadata()?;
+        if !meta.is_file() {
+            block_on_write(&mut file)?;
+            return Ok(Opened { file, meta, torn: false });
+        }
+        // Not every file system can lock. And a lock of somebody else's is none of our business.
+        let _: rustix::io::Result<()> = flock(&file, FlockOperation::NonBlockingLockShared);
+        if attempt == ATTEMPTS || is_at(path, &meta) {
+            let torn = meta.len() > 0 && !ends_in_newline(path);
+            return Ok(Opened { file, meta, torn });
+        }
+    }
+}
+
+fn open_or_make(path: &Path, make: Make<'_>) -> io::Result<File> {
     // Without NONBLOCK, opening a pipe would wait for its reader.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    let mut to = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(FILE_MODE)
-        .custom_flags(flags.bits() as i32)
-        .open(path)
-        .map_err(failed)?;
-    let meta = to.metadata().map_err(failed)?;
-    if !meta.is_file() {
-        block_on_write(&mut to).map_err(failed)?;
+    let mut options = OpenOptions::new();
+    options.append(true).custom_flags(flags.bits() as i32);
+    match options.open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        opened => return opened,
     }
-    let torn = meta.is_file() && meta.len() > 0 && !ends_in_newline(path);
-    Ok(Opened { to, torn })
+    // What was made a moment ago by another writer, or through a link that led nowhere, gets the same permissions.
+    let file = options.create(true).mode(make.mode().unwrap_or(FILE_MODE)).open(path)?;
+    let meta = file.metadata()?;
+    if meta.is_file() && meta.len() == 0 {
+        make.apply(&file)?;
+    }
+    Ok(file)
+}
+
+impl Make<'_> {
+    fn mode(&self) -> Option<u32> {
+        self.mode.map(Mode::bits).or_else(|| self.like.map(|like| like.mode() & 0o777))
+    }
+
+    /// Whatever the process's umask says.
+    fn apply(&self, file: &File) -> io::Result<()> {
+        if let Some(like) = self.like {
+            // Only the superuser can give files away, and anybody else has them anyway.
+            let _: io::Result<()> = fchown(file, Some(like.uid()), Some(like.gid()));
+        }
+        let set = self.mode().map_or(Ok(()), |mode| file.set_permissions(Permissions::from_mode(mode)));
+        // Not every file system has permissions; it matters if they were asked for.
+        if self.mode.is_some() { set } else { Ok(()) }
+    }
 }
 
 fn create_parent(path: &Path) -> Result<(), SinkError> {
@@ -128,9 +229,10 @@ fn ends_in_slash(path: &Path) -> bool {
     path.as_os_str().as_encoded_bytes().ends_with(b"/")
 }
 
-fn standard(name: &'static str, fd: io::Result<OwnedFd>) -> Result<Opened<File>, SinkError> {
-    match fd {
-        Ok(fd) => Ok(Opened { to: File::from(fd), torn: false }),
-        Err(source) => Err(SinkError::Standard { name, source }),
-    }
+fn standard(name: &'static str, fd: io::Result<OwnedFd>) -> Result<Opened, SinkError> {
+    let opened = fd.and_then(|fd| {
+        let file = File::from(fd);
+        Ok(Opened { meta: file.metadata()?, file, torn: false })
+    });
+    opened.map_err(|source| SinkError::Standard { name, source })
 }

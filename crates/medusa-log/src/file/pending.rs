@@ -84,7 +84,7 @@ impl Pending {
     }
 
     /// Whether a line has been begun and not finished.
-    fn is_mid_line(&self) -> bool {
+    pub(super) fn is_mid_line(&self) -> bool {
         self.at > 0 && self.bytes[self.at - 1] != b'\n'
     }
 

@@ -4,10 +4,13 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
+
+use medusa_proto::format::Format;
+use medusa_proto::status::Value;
 
 use super::*;
 use crate::batch::tests::batch;
-use medusa_proto::status::Value;
 
 fn sink(path: impl Into<PathBuf>) -> FileSink {
     FileSink::new(Target::Path(path.into()), Options { format: Format::Common, ..Options::default() })
@@ -55,7 +58,7 @@ fn what_is_queued_before_prepare_is_written_after_it() {
     let path = dir.path().join("access.log");
     let sink = sink(&path);
     sink.submit(&batch(["/1"]));
-    assert_eq!(sink.flush(Instant::now() + Duration::from_hours(1)), Flushed { left: 1 });
+    assert_eq!(sink.flush(Instant::now() + Duration::from_hours(1)), Flushed { left: 1, spilled: 0 });
     sink.prepare().expect("a file");
     flush(&sink);
     assert_eq!(targets(&path), ["/1"]);

@@ -4,15 +4,15 @@
 //! the sink is gone; then what is not written of it is lost. Records lost here or in the queue become one line in the
 //! stream, ahead of the next record that can be written.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use medusa_proto::access::Loss;
 use medusa_proto::format::Encoder;
 
 use super::Options;
-use super::open::Opened;
+use super::output::Output;
 use super::pending::Pending;
 use crate::Batch;
 use crate::local::LocalOffset;
@@ -26,7 +26,6 @@ pub(super) struct Writer<W> {
     name: String,
     patience: Duration,
     queue: Arc<Queue>,
-    fresh: Arc<Mutex<Option<Opened<W>>>>,
     to: W,
     encoder: Encoder,
     local: LocalOffset,
@@ -38,20 +37,13 @@ pub(super) struct Writer<W> {
     failing: bool,
 }
 
-impl<W: Write> Writer<W> {
-    pub(super) fn new(
-        name: &str,
-        options: &Options,
-        queue: Arc<Queue>,
-        fresh: Arc<Mutex<Option<Opened<W>>>>,
-        opened: Opened<W>,
-    ) -> Self {
+impl<W: Output> Writer<W> {
+    pub(super) fn new(name: &str, options: &Options, queue: Arc<Queue>, to: W) -> Self {
         Self {
             name: name.to_owned(),
             patience: options.patience,
             queue,
-            fresh,
-            to: start_on_a_line(opened),
+            to,
             encoder: Encoder::new(options.format.clone()),
             local: LocalOffset::default(),
             pending: Pending::default(),
@@ -64,7 +56,11 @@ impl<W: Write> Writer<W> {
     /// Works until the sink is gone and its queue empty.
     pub(super) fn run(mut self) {
         loop {
-            match self.queue.next() {
+            let work = match self.to.due_in() {
+                Some(time) => self.queue.next_within(time),
+                None => self.queue.next(),
+            };
+            match work {
                 Work::Batch(batch, since) => self.write_batch(&batch, since),
                 Work::Lost(loss) => {
                     self.remember(Some(loss));
@@ -80,7 +76,6 @@ impl<W: Write> Writer<W> {
 
     /// Writes `batch`, however many attempts it takes, or gives it up.
     fn write_batch(&mut self, batch: &Batch, since: Instant) {
-        self.take_fresh();
         let begin = self.begin();
         self.encode_loss();
         let body = self.pending.len();
@@ -93,27 +88,30 @@ impl<W: Write> Writer<W> {
             if self.queue.is_closed() || since.elapsed() >= self.patience {
                 self.give_up(begin, body);
                 let written = self.pending.lines_after(body);
-                self.remember(batch.loss_after(written));
-                return self.queue.settle(batch, written);
+                let loss = self.queue.give_up(batch, written);
+                return self.remember(loss);
             }
             self.queue.pause(RETRY);
-            self.take_fresh();
         }
         self.loss = None;
         self.queue.settle(batch, batch.len());
     }
 
-    /// Writes what is left over and tells of a loss, if there is either: a file just reopened may take them.
+    /// Writes what is left over and tells of a loss, if there is either: a file just reopened may take them. And looks
+    /// whether the file is due for something although there is nothing to write.
     fn catch_up(&mut self) {
-        self.take_fresh();
         if self.loss.is_some() || !self.pending.is_done() {
             self.write_loss();
+        } else {
+            self.renew();
+        }
+        if let Err(error) = self.to.sync() {
+            self.report(0, Err(error));
         }
     }
 
     /// Tells the stream what it has lost, if that can be done at once.
     fn write_loss(&mut self) {
-        self.take_fresh();
         let begin = self.begin();
         self.encode_loss();
         let body = self.pending.len();
@@ -154,33 +152,41 @@ impl<W: Write> Writer<W> {
         };
     }
 
-    /// Goes over to the file that a reopening has opened.
-    fn take_fresh(&mut self) {
-        let fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(opened) = fresh {
-            self.to = start_on_a_line(opened);
+    /// Lets the output go over to another file. A line begun in the old one is begun again there.
+    fn renew(&mut self) {
+        let coming = self.pending.len() - self.pending.written();
+        if self.to.renew(coming, self.pending.is_mid_line()) {
             self.pending.restart_line();
         }
     }
 
-    /// One attempt to write all that is pending. The first failure in a row is reported, and so is the recovery.
+    /// One attempt to write all that is pending.
     fn send(&mut self) -> bool {
+        self.renew();
         let (before, total) = (self.pending.written(), self.pending.len());
         match self.pending.send(&mut self.to) {
             Ok(()) => {
-                self.queue.attempted((total - before) as u64, None);
-                if std::mem::take(&mut self.failing) {
-                    tracing::info!(log = self.name, "the log can be written again");
-                }
+                let synced = self.to.sync();
+                self.report(total - before, synced);
                 true
             }
             Err(error) => {
-                self.queue.attempted((self.pending.written() - before) as u64, Some(error.to_string()));
-                if !std::mem::replace(&mut self.failing, true) {
-                    tracing::warn!(log = self.name, %error, "cannot write the log, will go on trying");
-                }
+                self.report(self.pending.written() - before, Err(error));
                 false
             }
+        }
+    }
+
+    /// An attempt wrote so many `bytes`. The first failure in a row is told, and so is the recovery.
+    fn report(&mut self, bytes: usize, attempt: io::Result<()>) {
+        let failed = attempt.err();
+        self.queue.attempted(bytes as u64, failed.as_ref().map(ToString::to_string));
+        match (std::mem::replace(&mut self.failing, failed.is_some()), failed) {
+            (true, None) => tracing::info!(log = self.name, "the log can be written again"),
+            (false, Some(error)) => {
+                tracing::warn!(log = self.name, %error, "cannot write the log, will go on trying");
+            }
+            _ => {}
         }
     }
 
@@ -198,15 +204,6 @@ impl<W: Write> Writer<W> {
             );
         }
     }
-}
-
-/// Ends the line that a killed writer has left unfinished. If that fails, so will what follows, which is reported.
-fn start_on_a_line<W: Write>(opened: Opened<W>) -> W {
-    let Opened { mut to, torn } = opened;
-    if torn {
-        let _: io::Result<()> = to.write_all(b"\n");
-    }
-    to
 }
 
 #[cfg(test)]

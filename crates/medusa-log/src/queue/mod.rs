@@ -1,22 +1,36 @@
 //! The bounded queue between the workers and the thread of one sink, and its accounts.
 //!
-//! **Invariant: every record submitted is in exactly one of three places**: still pending (queued, or in the writer's
-//! hand), written, or lost. Losses take their place in the queue like a batch would, merged with a loss right before
+//! **Invariant: every record submitted is in exactly one of four places**: still pending (queued, or in the writer's
+//! hand), on disk, written, or lost. Losses take their place in the queue like a batch would, merged with a loss right before
 //! them, so the writer meets each where it happened, and there are never more of them than batches, plus one.
 //!
 //! The lock is held for a few pointer moves, never over a system call.
+//!
+//! - `options`: what a user may choose;
+//! - `state`: what the lock protects, and the rules by which records move;
+//! - `accounts`: what there is to say;
+//! - `spill`: records on disk.
 
+mod accounts;
 mod options;
+mod spill;
+mod state;
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use medusa_proto::access::Loss;
 use medusa_proto::status::{Status, Value};
 
-use crate::{Batch, Flushed};
+use crate::{Batch, Flushed, SinkError};
+pub(crate) use accounts::Accounts;
 pub use options::{QueueOptions, SpillOptions, WhenFull};
+use spill::{Chore, Found, Next, Read, Spill};
+use state::{Item, Life, State, Take};
+
+/// How long a flush waits beyond its deadline for what is in memory to be put on disk: enough for the default 32 MiB and
+/// a slow disk.
+const PARK: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -24,42 +38,14 @@ pub(crate) struct Queue {
     state: Mutex<State>,
     /// Signalled when there may be something for the writer to do.
     work: Condvar,
-    /// Signalled when the writer has settled an item.
+    /// Signalled when the writer has settled an item, or something else a flush waits for has happened.
     settled: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    items: VecDeque<Item>,
-    /// Items ever queued, and those of them the writer is done with.
-    queued: u64,
-    done: u64,
-    nudged: bool,
-    closed: bool,
-    accounts: Accounts,
-}
-
-#[derive(Debug)]
-enum Item {
-    Batch(Arc<Batch>, Instant),
-    Lost(Loss),
-}
-
-/// What a sink has to say of its past and its present.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Accounts {
-    /// Records queued or in the writer's hand, and the memory they take.
-    pub(crate) pending: u64,
-    pub(crate) pending_bytes: usize,
-    pub(crate) written: u64,
-    pub(crate) lost: u64,
-    /// Records written again because they may not have arrived.
-    pub(crate) resent: u64,
-    /// Bytes handed to the target.
-    pub(crate) bytes: u64,
-    /// Whether the last attempt to write failed.
-    pub(crate) failing: bool,
-    pub(crate) last_error: Option<String>,
+    /// Signalled when there is room again, if a worker waits for it.
+    room: Condvar,
+    /// Signalled when there may be something to be put on disk.
+    spilling: Condvar,
+    /// The records on disk, once they are prepared for.
+    spill: OnceLock<Spill>,
 }
 
 /// What the writer should do next.
@@ -83,41 +69,116 @@ impl Queue {
 
     /// As [`new`](Self::new), however low the limits.
     pub(crate) fn with_limits(options: QueueOptions) -> Self {
-        Self { options, state: Mutex::default(), work: Condvar::new(), settled: Condvar::new() }
+        Self {
+            options,
+            state: Mutex::default(),
+            work: Condvar::new(),
+            settled: Condvar::new(),
+            room: Condvar::new(),
+            spilling: Condvar::new(),
+            spill: OnceLock::new(),
+        }
     }
 
-    /// Queues `batch`, or counts its records as lost if there is no room.
+    /// For a sink's `prepare`, once its target is open and before its writer starts: if it is to spill, takes possession
+    /// of a directory, finds what earlier runs have left there, and starts the thread that puts records on disk. Until
+    /// then what does not fit is lost. Once it has succeeded, calling it again does nothing.
+    pub(crate) fn prepare(self: &Arc<Self>) -> Result<(), SinkError> {
+        let WhenFull::Spill(options) = &self.options.when_full else { return Ok(()) };
+        if self.spill.get().is_some() {
+            return Ok(());
+        }
+        let (thread, found) = spill::Thread::new(self, options)?;
+        let spill = thread.spill();
+        let started = std::thread::Builder::new().name("spill".to_owned()).spawn(move || thread.run());
+        started.map_err(|source| SinkError::Thread {
+            target: options.directory.display().to_string(),
+            source,
+        })?;
+        self.begin_to_spill(spill, &found);
+        Ok(())
+    }
+
+    fn begin_to_spill(&self, spill: Spill, found: &[(u64, Found)]) {
+        if self.spill.set(spill).is_ok() {
+            let mut state = self.lock();
+            state.adopt(found);
+            state.spiller.life = Life::Running;
+            self.unlock(state);
+        }
+    }
+
+    /// Queues `batch`. If there is no room, somebody's records are lost: whose, is the user's choice.
     pub(crate) fn submit(&self, batch: &Arc<Batch>) {
         let Some(whole) = batch.loss_after(0) else { return };
         let mut state = self.lock();
-        if state.has_room(&self.options, batch) {
-            state.accounts.pending += whole.records;
-            state.accounts.pending_bytes += batch.footprint();
-            state.push(Item::Batch(Arc::clone(batch), Instant::now()));
-        } else {
-            state.accounts.lost += whole.records;
-            match state.items.back_mut() {
-                Some(Item::Lost(loss)) => *loss = loss.merge(whole),
-                _ => state.push(Item::Lost(whole)),
+        if !state.fits(&self.options, batch) {
+            match self.options.when_full {
+                WhenFull::Block(time) => state = self.wait_for_room(state, batch, time),
+                WhenFull::DropOld => state.drop_old(&self.options, batch),
+                WhenFull::DropNew | WhenFull::Spill(_) => {}
             }
         }
+        state.push(&self.options, batch, whole);
+        let (idle, spill) = (state.idle, state.wants_spiller(&self.options));
         drop(state);
-        self.work.notify_one();
+        if idle {
+            self.work.notify_one();
+        }
+        if spill {
+            self.spilling.notify_one();
+        }
     }
 
-    /// Waits until all that is queued now is settled, or until `deadline`.
+    /// Waits until `batch` fits, for `time` at most. Not at all if the last who waited did so in vain: a target that is
+    /// gone holds up each worker once, not every request.
+    fn wait_for_room<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        batch: &Batch,
+        time: Duration,
+    ) -> MutexGuard<'a, State> {
+        if state.in_vain || state.closed {
+            return state;
+        }
+        state.blocked += 1;
+        let full = |state: &mut State| !state.fits(&self.options, batch) && !state.in_vain && !state.closed;
+        let time = time.min(WhenFull::MAX_BLOCK);
+        let waited = self.room.wait_timeout_while(state, time, full);
+        let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.blocked -= 1;
+        state.in_vain |= waited.timed_out();
+        state
+    }
+
+    /// Waits until all that is queued now is settled, or until `deadline`. A queue that spills waits no longer than its
+    /// target works, and then puts on disk what is left.
     pub(crate) fn flush(&self, deadline: Instant) -> Flushed {
         self.nudge(); // a writer that waits before it tries again should try now
         let mut state = self.lock();
-        let target = state.queued;
-        while state.done < target {
+        let (queued, adopted) = (state.queued, state.adopted);
+        // What has been adopted since is older.
+        while state.done < queued + (state.adopted - adopted) {
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Flushed { left: state.accounts.pending };
+            if state.spills() && (left.is_zero() || state.is_failing()) {
+                return flushed(&self.park(state));
+            }
+            if left.is_zero() || state.spiller.life == Life::Ended {
+                return flushed(&state);
             }
             state = self.settled.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        Flushed { left: 0 }
+        Flushed::default()
+    }
+
+    /// Has all that is in memory put on disk, as there may be no time left for anything else.
+    fn park<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.spiller.park = true;
+        state.spiller.stuck = false;
+        self.spilling.notify_one();
+        let parked =
+            self.settled.wait_timeout_while(state, PARK, |state| state.spiller.park && state.spills());
+        parked.unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Makes the writer look around.
@@ -130,6 +191,8 @@ impl Queue {
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.work.notify_one();
+        self.room.notify_all();
+        self.spilling.notify_one();
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -137,7 +200,7 @@ impl Queue {
     }
 
     pub(crate) fn accounts(&self) -> Accounts {
-        self.lock().accounts.clone()
+        self.lock().accounts()
     }
 
     /// For the writer: waits for something to do.
@@ -156,48 +219,133 @@ impl Queue {
             if std::mem::take(&mut state.nudged) {
                 return Work::Nudge;
             }
-            match state.items.pop_front() {
-                Some(Item::Batch(batch, since)) => return Work::Batch(batch, since),
-                Some(Item::Lost(loss)) => return Work::Lost(loss),
-                None if state.closed => return Work::End,
-                None => {}
+            // With the target gone, what is left is for the disk.
+            if state.ended || (state.closed && state.spills() && state.is_failing()) {
+                return self.end(state);
             }
-            state = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
-                None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(Duration::ZERO) => return Work::Nudge,
-                Some(left) => self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
-            };
+            match state.take() {
+                Take::Item(Item::Batch(batch, since, _)) => return Work::Batch(batch, since),
+                Take::Item(Item::Lost(loss)) => return Work::Lost(loss),
+                Take::Disk(next) => {
+                    drop(state);
+                    if let Some(work) = self.replay(&next) {
+                        return work;
+                    }
+                    state = self.lock();
+                }
+                Take::Drained(chore) => {
+                    drop(state);
+                    self.see_to(chore);
+                    state = self.lock();
+                }
+                Take::Empty if state.closed => return self.end(state),
+                Take::Empty | Take::Later => match self.wait_for_work(state, deadline) {
+                    Some(guard) => state = guard,
+                    None => return Work::Nudge,
+                },
+            }
         }
+    }
+
+    /// Waits until there may be work; `None` at the deadline.
+    fn wait_for_work<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        deadline: Option<Instant>,
+    ) -> Option<MutexGuard<'a, State>> {
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        state.idle = true;
+        let mut state = match left {
+            None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(left) => self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+        };
+        state.idle = false;
+        (left != Some(Duration::ZERO)).then_some(state)
+    }
+
+    fn end(&self, mut state: MutexGuard<'_, State>) -> Work {
+        state.ended = true;
+        drop(state);
+        self.spilling.notify_one();
+        Work::End
+    }
+
+    /// Takes what is next from disk. `None` if there was nothing after all.
+    fn replay(&self, next: &Next) -> Option<Work> {
+        let read = self.spill.get()?.read(next);
+        let mut state = self.lock();
+        let (work, chore) = match read {
+            Read::Batch(batch, origin) => {
+                let now = Instant::now();
+                state.disk.hold(origin, batch.len() as u64);
+                state.remember(&batch);
+                state.hold(&Item::Batch(Arc::clone(&batch), now, Some(origin)));
+                (Some(Work::Batch(batch, now)), None)
+            }
+            Read::Loss(loss, origin) => (Some(Work::Lost(loss)), state.disk.pass(origin, 0)),
+            Read::Damaged(loss, origin) => {
+                state.lost_on_disk(loss.records);
+                (Some(Work::Lost(loss)), state.disk.pass(origin, loss.records))
+            }
+            Read::Rest(loss) => {
+                let (items, records) = state.disk.give_up(next.number);
+                state.lost_on_disk(records);
+                // All of these become one loss, if anything.
+                state.done += items.saturating_sub(u64::from(records > 0));
+                ((records > 0).then_some(Work::Lost(Loss { records, ..loss })), None)
+            }
+        };
+        drop(state);
+        self.see_to(chore);
+        work
     }
 
     /// For the writer: `settled`, in their order, had been settled as written but may not have arrived, and `in_hand`
     /// behind them has not been settled yet: all come again, before anything else.
     pub(crate) fn put_back(&self, settled: Vec<Arc<Batch>>, in_hand: Option<Arc<Batch>>) {
-        let now = Instant::now();
         let mut state = self.lock();
-        if let Some(batch) = in_hand {
-            state.items.push_front(Item::Batch(batch, now));
+        if let Some(batch) = in_hand
+            && let (true, origin) = state.release(&batch)
+        {
+            state.push_front(batch, origin);
         }
         for batch in settled.into_iter().rev() {
-            let records = batch.len() as u64;
-            state.done -= 1;
-            state.accounts.written -= records;
-            state.accounts.resent += records;
-            state.accounts.pending += records;
-            state.accounts.pending_bytes += batch.footprint();
-            state.items.push_front(Item::Batch(batch, now));
+            state.unsettle(batch);
         }
+        self.unlock(state);
+    }
+
+    /// For the writer: it cannot deliver what is behind the first `written` records of `batch`. If the queue spills they
+    /// will come again, once it has been closed at the next start; else they are lost. Returns what the stream has to be
+    /// told of.
+    pub(crate) fn give_up(&self, batch: &Batch, written: usize) -> Option<Loss> {
+        let rest = batch.behind(written);
+        let mut state = self.lock();
+        if !state.spills() || written == batch.len() {
+            drop(state);
+            self.settle(batch, written);
+            return batch.loss_after(written);
+        }
+        state.split(batch, written, rest);
+        state.ended |= state.closed;
+        self.unlock(state);
+        None
     }
 
     /// What every sink says of its queue.
     pub(crate) fn describe(&self, status: Status) -> Status {
         let accounts = self.accounts();
+        let spills = matches!(self.options.when_full, WhenFull::Spill(_));
         status
             .field("queue", accounts.pending)
             .field("queue_bytes", Value::Bytes(accounts.pending_bytes as u64))
             .field("written", accounts.written)
             .field("bytes", Value::Bytes(accounts.bytes))
             .field("lost", accounts.lost)
+            .maybe("spilled", spills.then_some(accounts.spilled))
+            .maybe("spilled_bytes", spills.then_some(Value::Bytes(accounts.spilled_bytes)))
+            .maybe("resent", (accounts.resent > 0).then_some(accounts.resent))
+            .field("when_full", self.options.when_full.to_string())
             .field("failing", accounts.failing)
             .maybe("last_error", accounts.last_error)
     }
@@ -215,14 +363,14 @@ impl Queue {
     /// For the writer: `written` records of `batch` are with the target; the rest is lost.
     pub(crate) fn settle(&self, batch: &Batch, written: usize) {
         let mut state = self.lock();
-        let (all, written) = (batch.len() as u64, written as u64);
-        state.accounts.pending -= all;
-        state.accounts.pending_bytes -= batch.footprint();
-        state.accounts.written += written;
-        state.accounts.lost += all - written;
-        state.done += 1;
+        let chore = state.settle(batch, written as u64);
+        let blocked = state.blocked > 0;
         drop(state);
         self.settled.notify_all();
+        if blocked {
+            self.room.notify_all();
+        }
+        self.see_to(chore);
     }
 
     /// For the writer: the loss it was given is written, or kept in mind.
@@ -233,18 +381,60 @@ impl Queue {
 
     /// For the writer: a record counted as written turns out to be incomplete for good.
     pub(crate) fn tear(&self) {
-        let accounts = &mut self.lock().accounts;
+        let mut state = self.lock();
+        let accounts = state.accounts_mut();
         accounts.written = accounts.written.saturating_sub(1);
         accounts.lost += 1;
     }
 
     /// For the writer: an attempt to write moved `bytes`, and ended with `error` if it failed.
     pub(crate) fn attempted(&self, bytes: u64, error: Option<String>) {
-        let accounts = &mut self.lock().accounts;
+        let mut state = self.lock();
+        let failed = error.is_some();
+        let accounts = state.accounts_mut();
         accounts.bytes += bytes;
-        accounts.failing = error.is_some();
-        if error.is_some() {
+        if failed {
             accounts.last_error = error;
+        }
+        if state.set_failing(failed) {
+            self.settled.notify_all(); // a flush need not wait for a target that fails
+            self.unlock(state);
+        }
+    }
+
+    /// Does what is to be done to a file of the spill.
+    fn see_to(&self, chore: Option<Chore>) {
+        let (Some(spill), Some(chore)) = (self.spill.get(), chore) else { return };
+        spill.see_to(chore);
+        if matches!(chore, Chore::Remove(_)) {
+            let mut state = self.lock();
+            state.spiller.stuck = false; // there is room again
+            self.unlock(state);
+        }
+    }
+
+    /// For the spiller: waits until it is told something, or for `timeout`. Whether that is over.
+    fn wait_for_spiller<'a>(
+        &'a self,
+        state: MutexGuard<'a, State>,
+        timeout: Option<Duration>,
+    ) -> (MutexGuard<'a, State>, bool) {
+        match timeout {
+            None => (self.spilling.wait(state).unwrap_or_else(PoisonError::into_inner), false),
+            Some(timeout) => {
+                let waited = self.spilling.wait_timeout(state, timeout);
+                let (state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+                (state, waited.timed_out())
+            }
+        }
+    }
+
+    /// Lets go of the lock, and wakes the spiller if there is now something for it to do.
+    fn unlock(&self, state: MutexGuard<'_, State>) {
+        let wake = state.wants_spiller(&self.options);
+        drop(state);
+        if wake {
+            self.spilling.notify_one();
         }
     }
 
@@ -253,131 +443,14 @@ impl Queue {
     }
 }
 
-impl State {
-    fn push(&mut self, item: Item) {
-        self.items.push_back(item);
-        self.queued += 1;
-    }
-
-    /// A batch is taken only if both limits hold afterwards, or if nothing else is pending.
-    fn has_room(&self, limits: &QueueOptions, batch: &Batch) -> bool {
-        let Accounts { pending, pending_bytes, .. } = self.accounts;
-        pending == 0
-            || (pending + batch.len() as u64 <= limits.records as u64
-                && pending_bytes + batch.footprint() <= limits.bytes)
-    }
+fn flushed(state: &State) -> Flushed {
+    let Accounts { pending, spilled, .. } = state.accounts();
+    Flushed { left: pending, spilled }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::batch::tests::{batch, first_target};
-    use medusa_proto::access::Timestamp;
-
-    fn queue(records: usize, bytes: usize) -> Queue {
-        Queue::with_limits(QueueOptions { records, bytes, ..QueueOptions::default() })
-    }
-
-    fn take(queue: &Queue) -> Arc<Batch> {
-        match queue.next() {
-            Work::Batch(batch, _) => batch,
-            other => panic!("a batch, not {other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_full_queue_drops_counts_and_marks_the_place() {
-        let queue = queue(4, usize::MAX);
-        queue.submit(&batch(["a", "b"]));
-        queue.submit(&batch(["c", "d"]));
-        queue.submit(&batch(["e"]));
-        queue.submit(&batch(["f", "g"]));
-        let first = take(&queue);
-        queue.settle(&first, 2);
-        queue.submit(&batch(["h"]));
-
-        assert_eq!(take(&queue).len(), 2);
-        let at = |second: i64| Timestamp::from_micros(second * 1_000_000);
-        let Work::Lost(loss) = queue.next() else { panic!("the loss stands where it happened") };
-        assert_eq!(loss, Loss { records: 3, from: at(0), to: at(1) });
-        assert_eq!(first_target(&take(&queue)), "h");
-
-        let accounts = queue.accounts();
-        assert_eq!((accounts.pending, accounts.written, accounts.lost), (3, 2, 3));
-    }
-
-    #[test]
-    fn what_the_writer_holds_counts_against_the_limit() {
-        let one = batch(["a"]);
-        let queue = queue(usize::MAX, one.footprint());
-        queue.submit(&one);
-        let held = take(&queue);
-        queue.submit(&one);
-        assert_eq!(queue.accounts().lost, 1, "by bytes");
-        queue.settle(&held, 1);
-        queue.submit(&one);
-        assert_eq!(queue.accounts().pending, 1);
-    }
-
-    #[test]
-    fn a_batch_beyond_the_limit_is_taken_by_an_idle_queue() {
-        let queue = queue(1, 1);
-        queue.submit(&batch(["a", "b", "c"]));
-        assert_eq!(queue.accounts().pending, 3);
-        queue.submit(&batch(Vec::<&str>::new()));
-        assert_eq!(queue.accounts().lost, 0, "an empty batch is nothing");
-    }
-
-    #[test]
-    fn flush_waits_for_what_is_in_hand_and_tells_what_is_left() {
-        let queue = queue(10, usize::MAX);
-        queue.submit(&batch(["a"]));
-        queue.submit(&batch(["b", "c"]));
-        assert_eq!(queue.flush(Instant::now()), Flushed { left: 3 });
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                for _ in 0..2 {
-                    let held = loop {
-                        if let Work::Batch(batch, _) = queue.next() {
-                            break batch;
-                        }
-                    };
-                    queue.settle(&held, held.len());
-                }
-            });
-            let flushed = queue.flush(Instant::now() + Duration::from_mins(1));
-            assert!(flushed.is_complete());
-            assert_eq!(queue.accounts().written, 3);
-        });
-    }
-
-    #[test]
-    fn what_may_not_have_arrived_comes_again_in_order() {
-        let queue = queue(10, usize::MAX);
-        for targets in [["a", "b"], ["c", "d"], ["e", "f"]] {
-            queue.submit(&batch(targets));
-        }
-        let (first, second) = (take(&queue), take(&queue));
-        queue.settle(&first, 2);
-        queue.put_back(vec![first], Some(second));
-        let again: Vec<_> = (0..3).map(|_| take(&queue)).collect();
-        assert_eq!(again.iter().map(|batch| first_target(batch)).collect::<Vec<_>>(), ["a", "c", "e"]);
-        assert!(!queue.flush(Instant::now()).is_complete());
-        for batch in again {
-            queue.settle(&batch, 2);
-        }
-        assert!(queue.flush(Instant::now()).is_complete());
-        let accounts = queue.accounts();
-        assert_eq!((accounts.pending, accounts.written, accounts.resent), (0, 6, 2));
-    }
-
-    #[test]
-    fn a_closed_queue_is_emptied_first() {
-        let queue = queue(10, usize::MAX);
-        queue.submit(&batch(["a"]));
-        queue.close();
-        assert_eq!(take(&queue).len(), 1);
-        assert!(matches!(queue.next(), Work::End));
-        queue.pause(Duration::from_hours(1)); // returns at once
-    }
-}
+mod model;
+#[cfg(test)]
+mod spilling;
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! What a user may choose about a sink's queue.
 
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::MAX_BATCH_RECORDS;
@@ -40,13 +41,26 @@ pub enum WhenFull {
     /// The oldest records that wait are lost.
     DropOld,
     /// The new records are put in files of the state directory, and replayed in their order when the target takes them:
-    /// also after a restart.
+    /// also after a restart. That begins when the queue is half full, so that its way to the disk has room, too, or when
+    /// the target fails; then all that waits goes to disk. What does not fit there waits in memory, then is lost.
     Spill(SpillOptions),
 }
 
 impl WhenFull {
     /// The longest a worker may be told to wait.
     pub const MAX_BLOCK: Duration = Duration::from_millis(10);
+}
+
+impl fmt::Display for WhenFull {
+    /// As scripts write it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Block(time) => write!(f, "block <= {time:?}"),
+            Self::DropNew => f.write_str("drop_new"),
+            Self::DropOld => f.write_str("drop_old"),
+            Self::Spill(_) => f.write_str("spill"),
+        }
+    }
 }
 
 /// Where a queue spills to, and how much.
@@ -62,4 +76,62 @@ pub struct SpillOptions {
 impl SpillOptions {
     /// [`bytes`](Self::bytes) unless a script says otherwise.
     pub const DEFAULT_BYTES: u64 = 256 * 1024 * 1024;
+
+    /// The least disk that is of use: it is written and freed in files of up to this size.
+    pub const MIN_BYTES: u64 = 1024 * 1024;
+
+    /// The spill of the sink whose target is called `target`, in a directory of its own below `root`.
+    ///
+    /// The directory's name can be read by people and is the same in every run: letters and digits of the target, then
+    /// a hash of it, so that targets that look alike do not meet.
+    pub fn for_target(root: &Path, target: &str, bytes: u64) -> Self {
+        Self { directory: root.join(directory_name(target)), bytes }
+    }
+}
+
+fn directory_name(target: &str) -> String {
+    /// Longer names add nothing that the hash does not say.
+    const MOST: usize = 48;
+    let mut name = String::new();
+    for c in target.chars() {
+        match c {
+            _ if name.len() == MOST => break,
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '.' if !name.is_empty() || c != '.' => name.push(c),
+            _ if name.is_empty() || name.ends_with('-') => {}
+            _ => name.push('-'),
+        }
+    }
+    let name = name.trim_end_matches('-');
+    format!("{name}{}{:016x}", if name.is_empty() { "" } else { "-" }, fnv1a(target.as_bytes()))
+}
+
+/// FNV-1a: short, and the same wherever and whenever it is computed, which the standard library's hashes do not promise.
+/// Targets are written by the server's owner, so nobody looks for collisions.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_are_named_after_their_target() {
+        for (target, name) in [
+            ("/var/log/medusa/access.log", "var-log-medusa-access.log-"),
+            ("tcp://logs.example:514", "tcp-logs.example-514-"),
+            ("../..", ""),
+            ("", ""),
+            ("ü", ""),
+        ] {
+            let found = directory_name(target);
+            let hash = found.strip_prefix(name).expect(&found);
+            assert!(hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()), "{found}");
+        }
+        assert_ne!(directory_name("a/b"), directory_name("a-b"));
+        assert!(directory_name(&"x".repeat(5000)).len() < 80);
+        assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8, "as published with the algorithm");
+    }
 }

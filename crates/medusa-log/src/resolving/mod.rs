@@ -169,8 +169,8 @@ impl Sink for ResolvingSink {
     /// Waits for names, too, but no longer than for its own deadline, and for no more than half of the time.
     fn flush(&self, deadline: Instant) -> Flushed {
         let started = *self.started.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = if started { self.desk.flush(deadline) } else { 0 };
-        Flushed { left: here + self.sink.flush(deadline).left }
+        let left = if started { self.desk.flush(deadline) } else { 0 };
+        Flushed { left, ..Flushed::default() }.and(self.sink.flush(deadline))
     }
 
     fn reopen(&self) -> Result<(), SinkError> {

@@ -52,7 +52,7 @@ impl Reach {
     }
 
     /// A path of the script: relative to the script's directory.
-    fn path(&self, path: &str) -> PathBuf {
+    fn path(&self, path: impl AsRef<Path>) -> PathBuf {
         self.sources.root().join(path)
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use medusa_log::Sink;
+use medusa_log::{Flushed, Sink};
 use medusa_net::{Drained, Workers, limits, shutdown::drain};
 use medusa_site::Site;
 use tokio::time::timeout;
@@ -70,7 +70,11 @@ async fn write_logs(workers: &Workers, sinks: &[Arc<dyn Sink>]) {
     if timeout(FLUSH, handed_over).await.is_err() {
         tracing::warn!("a worker is too busy to hand over its last access records");
     }
-    let left: u64 = sinks.iter().map(|sink| sink.flush(deadline).left).sum();
+    let Flushed { left, spilled } =
+        sinks.iter().map(|sink| sink.flush(deadline)).fold(Flushed::default(), Flushed::and);
+    if spilled > 0 {
+        tracing::warn!("{spilled} access records could not be written yet, and are kept for the next start");
+    }
     if left > 0 {
         tracing::error!("{left} access records could not be written within {FLUSH:?} and are lost");
     }

@@ -23,6 +23,7 @@ mod pauses;
 mod proxies;
 mod reload;
 mod resolving;
+mod rotation;
 mod sample_site;
 mod shutdown;
 mod slow_attacks;

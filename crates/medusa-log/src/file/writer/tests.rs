@@ -1,7 +1,8 @@
 //! The writer against targets that fail in every way.
 
 use std::collections::VecDeque;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
+use std::sync::Mutex;
 use std::thread;
 
 use medusa_proto::format::Format;
@@ -25,11 +26,15 @@ enum Step {
 struct Scripted {
     script: Arc<Mutex<VecDeque<Step>>>,
     out: Arc<Mutex<Vec<u8>>>,
+    /// Takes its place at the next occasion.
+    next: Option<Box<Scripted>>,
+    /// Errors of the next attempts to bring it to the disk.
+    unsynced: usize,
 }
 
 impl Scripted {
     fn new(script: impl IntoIterator<Item = Step>) -> Self {
-        Self { script: Arc::new(Mutex::new(script.into_iter().collect())), out: Arc::default() }
+        Self { script: Arc::new(Mutex::new(script.into_iter().collect())), ..Self::default() }
     }
 
     fn text(&self) -> String {
@@ -55,6 +60,31 @@ impl Write for Scripted {
     }
 }
 
+impl Output for Scripted {
+    fn renew(&mut self, _: usize, _: bool) -> bool {
+        let next = self.next.take();
+        let changed = next.is_some();
+        if let Some(next) = next {
+            *self = *next;
+        }
+        changed
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        match self.unsynced.checked_sub(1) {
+            None => Ok(()),
+            Some(left) => {
+                self.unsynced = left;
+                Err(io::Error::other("not on the disk"))
+            }
+        }
+    }
+
+    fn due_in(&self) -> Option<Duration> {
+        None
+    }
+}
+
 fn queue(records: usize) -> Arc<Queue> {
     Arc::new(Queue::with_limits(QueueOptions { records, bytes: usize::MAX, ..QueueOptions::default() }))
 }
@@ -64,8 +94,7 @@ fn options(patience: Duration) -> Options {
 }
 
 fn writer(queue: &Arc<Queue>, to: &Scripted, patience: Duration) -> Writer<Scripted> {
-    let opened = Opened { to: to.clone(), torn: false };
-    Writer::new("test", &options(patience), Arc::clone(queue), Arc::default(), opened)
+    Writer::new("test", &options(patience), Arc::clone(queue), to.clone())
 }
 
 /// The targets of the records in a log, and the number of records its lines tell as lost. Every line must be whole.
@@ -139,9 +168,22 @@ fn a_line_begun_in_a_replaced_file_is_whole_in_the_new_one() {
     let mut writer = writer(&queue, &old, Duration::ZERO);
     let Work::Batch(first, since) = queue.next() else { panic!("a batch") };
     writer.write_batch(&first, since);
-    *writer.fresh.lock().expect("a lock") = Some(Opened { to: new.clone(), torn: true });
+    writer.to.next = Some(Box::new(new.clone()));
     writer.run();
-    assert_eq!(new.text().strip_prefix('\n').map(read), Some((vec!["/2".into()], 0)));
+    assert_eq!(read(&new.text()), (vec!["/2".into()], 0));
+}
+
+#[test]
+fn what_may_not_be_on_the_disk_is_told_but_not_written_again() {
+    let queue = queue(100);
+    queue.submit(&batch(["/1"]));
+    queue.close();
+    let to = Scripted { unsynced: 1, ..Scripted::default() };
+    writer(&queue, &to, Duration::from_hours(1)).run();
+    assert_eq!(read(&to.text()), (vec!["/1".into()], 0));
+    let accounts = queue.accounts();
+    assert_eq!((accounts.written, accounts.lost, accounts.failing), (1, 0, true));
+    assert_eq!(accounts.last_error.as_deref(), Some("not on the disk"));
 }
 
 #[test]

@@ -2,14 +2,18 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
-use medusa_log::{FileSink, Options as FileOptions, Sink, Target};
+use medusa_log::{FileSink, Fsync, Occasion, OptionError, Options as FileOptions, Rotation, Sink, Target};
 use mlua::{Lua, Table, Value};
 
-use super::{SinkValue, format};
+use super::{SinkValue, format, full};
 use crate::bindings::options::Options;
 use crate::bindings::{Reach, fail};
+use crate::print::{as_number, show};
 use crate::reference::{self, Class, Item};
+
+const FUNCTION: &str = "medusa.log.file";
 
 pub(crate) const DOCS: Item = Item {
     path: "medusa.log.file",
@@ -17,7 +21,8 @@ pub(crate) const DOCS: Item = Item {
     reach: reference::Reach::Main,
     doc: "Appends a line per request to a file (`\"-\"`: standard output, `\"stderr\"`: standard error). A request never \
           waits for it: records go through a bounded queue to a thread of the sink's own; what does not fit is counted, \
-          and the loss is written into the file when it works again. The directory is made if need be.",
+          and the loss is written into the file when it works again. The directory is made if need be. A file that others \
+          have renamed or deleted is made anew within a second, or at once by `medusa reopen` and SIGUSR1.",
 };
 
 /// The option `format`, of whatever sink.
@@ -30,10 +35,57 @@ pub(super) const FORMAT: &str = "How a record is written: `\"combined\"` (the de
      template, nor a control character: those are written as `\\xHH`. Events of the server's own start with `# ` in the text \
      formats.";
 
+const fn item(path: &'static str, signature: &'static str, doc: &'static str) -> Item {
+    Item { path, signature, reach: reference::Reach::Main, doc }
+}
+
 pub(crate) const OPTIONS: Class = Class {
     name: "LogFileOptions",
     doc: "What `medusa.log.file` takes.",
-    fields: &[Item { path: "format", signature: "string?", reach: reference::Reach::Main, doc: FORMAT }],
+    fields: &[
+        Item { path: "format", signature: "string?", reach: reference::Reach::Main, doc: FORMAT },
+        item(
+            "rotate",
+            "(string | number | { string | number })?",
+            "When the file is put aside for a new one: `\"hourly\"`, `\"daily\"`, `\"weekly\"` (on Mondays) or `\"monthly\"`, \
+             at the end of the hour, day, week, month of local time; or before it would grow beyond a size, `\"100MB\"`, \
+             `\"64KiB\"` or a number of bytes, at least 1000; or both: `{ \"daily\", \"100MB\" }`. Default: never. \
+             `access.log` becomes `access.log.2026-11-23` by the day (for a week its Monday) of its lines, \
+             `access.log.2026-11-23-14` by the hour, `access.log.2026-11` by the month, and the next of the same time \
+             `access.log.2026-11-23.1`; no file is overwritten. A line belongs to the time at which it is written, up to \
+             100 ms after its request, and no line is divided. A file left from an earlier time is put aside before the \
+             first line. An empty file stays.",
+        ),
+        item(
+            "keep",
+            "number?",
+            "With `rotate`: how many of the files put aside are kept; older ones are deleted. Default: all. No file is \
+             deleted that is not named as above.",
+        ),
+        item(
+            "compress",
+            "\"zstd\" | \"gzip\" | nil",
+            "With `rotate`: files put aside are compressed in the background, to `.zst` or `.gz`. What a stop of the \
+             server interrupts is done after the next start. Default: not compressed.",
+        ),
+        item(
+            "fsync",
+            "(boolean | string | number)?",
+            "When lines must have reached the disk, so that no crash of the machine can lose them: `true` after each \
+             batch, or at the latest after a time, `\"1s\"`, `\"200ms\"` or a number of seconds, from 10 ms to an hour. \
+             Default: `false`, when the system finds the time. A crash of the server alone loses nothing written.",
+        ),
+        item(
+            "mode",
+            "string?",
+            "The permissions of a file that is made, in octal: `\"0640\"`, whatever the umask is. Everybody must not write. \
+             Default: `\"0640\"` less the umask; after a rotation, as the file before.",
+        ),
+        full::WHEN_FULL,
+        full::QUEUE,
+        full::QUEUE_BYTES,
+        full::SPILL_BYTES,
+    ],
     methods: &[],
 };
 
@@ -42,12 +94,19 @@ pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {
 }
 
 fn file(lua: &Lua, (path, options): (String, Value)) -> mlua::Result<SinkValue> {
-    const FUNCTION: &str = "medusa.log.file";
     let reach = Reach::of(lua)?;
     let mut given = Options::new(lua, FUNCTION, options)?;
     let mut options = FileOptions::default();
     if let Some(format) = format(lua, &mut given, FUNCTION, "format")? {
         options.format = format;
+    }
+    options.queue = full::queue_options(lua, &mut given, FUNCTION, &reach.path(&path).to_string_lossy())?;
+    options.rotation = rotation(lua, &mut given)?;
+    if let Some(value) = given.get::<Value>("fsync", "true, false or a time")? {
+        options.fsync = fsync(&value).map_err(|error| wrong(lua, "fsync", &error))?;
+    }
+    if let Some(mode) = given.get::<String>("mode", "a string")? {
+        options.mode = Some(mode.parse().map_err(|error| wrong(lua, "mode", &error))?);
     }
     given.finish()?;
     let target = match path.as_str() {
@@ -62,4 +121,70 @@ fn file(lua: &Lua, (path, options): (String, Value)) -> mlua::Result<SinkValue> 
         .parts()
         .sink(key, || -> Result<Arc<dyn Sink>, Infallible> { Ok(Arc::new(FileSink::new(target, options))) });
     Ok(SinkValue(sink))
+}
+
+/// `rotate`, and what only makes sense with it.
+fn rotation(lua: &Lua, given: &mut Options<'_>) -> mlua::Result<Option<Rotation>> {
+    let rotate = given.get::<Value>("rotate", "a period, a size or a list of both")?;
+    let keep = given.get::<f64>("keep", "a number")?;
+    let compress = given.get::<String>("compress", "a string")?;
+    let Some(rotate) = rotate else {
+        return match (keep, compress) {
+            (None, None) => Ok(None),
+            (Some(_), _) => Err(fail(lua, format!("{FUNCTION}: `keep` needs `rotate`"))),
+            (None, Some(_)) => Err(fail(lua, format!("{FUNCTION}: `compress` needs `rotate`"))),
+        };
+    };
+    let mut rotation = occasions(&rotate)?.map_err(|error| wrong(lua, "rotate", &error))?;
+    rotation.keep = keep.map(|keep| whole(lua, keep)).transpose()?;
+    rotation.compress = match compress {
+        Some(compress) => Some(compress.parse().map_err(|error| wrong(lua, "compress", &error))?),
+        None => None,
+    };
+    Ok(Some(rotation))
+}
+
+/// One occasion to rotate, or a list of them.
+fn occasions(rotate: &Value) -> mlua::Result<Result<Rotation, OptionError>> {
+    let list = match rotate {
+        Value::Table(list) => list.sequence_values::<Value>().collect::<mlua::Result<Vec<_>>>()?,
+        one => vec![one.clone()],
+    };
+    // A table with nothing to count says no occasion, whatever else it says.
+    if list.is_empty() {
+        return Ok("".parse::<Occasion>().map(|_| Rotation::default()));
+    }
+    let mut rotation = Rotation::default();
+    let added = list.iter().try_for_each(|value| rotation.add(occasion(value)?));
+    Ok(added.map(|()| rotation))
+}
+
+fn occasion(value: &Value) -> Result<Occasion, OptionError> {
+    match (value, as_number(value)) {
+        (Value::String(text), _) => text.to_string_lossy().parse(),
+        (_, Some(bytes)) if bytes >= 0.0 && bytes.fract() == 0.0 => Occasion::size(bytes as u64),
+        _ => show(value).parse(),
+    }
+}
+
+fn fsync(value: &Value) -> Result<Fsync, OptionError> {
+    match (value, as_number(value)) {
+        (Value::Boolean(true), _) => Ok(Fsync::Always),
+        (Value::Boolean(false), _) => Ok(Fsync::Never),
+        (Value::String(text), _) => text.to_string_lossy().parse(),
+        (_, Some(seconds)) => Fsync::every(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)),
+        _ => show(value).parse(),
+    }
+}
+
+/// How many files to keep.
+fn whole(lua: &Lua, keep: f64) -> mlua::Result<u32> {
+    if keep >= 1.0 && keep <= f64::from(u32::MAX) && keep.fract() == 0.0 {
+        return Ok(keep as u32);
+    }
+    Err(fail(lua, format!("{FUNCTION}: `keep` must be a whole number of at least 1, not {keep}")))
+}
+
+fn wrong(lua: &Lua, option: &str, error: &OptionError) -> mlua::Error {
+    fail(lua, format!("{FUNCTION}: `{option}`: {error}"))
 }

@@ -3,8 +3,12 @@
 //! A module here is one sink. Each has the same shape: `DOCS`, its options as a class of the reference, and an `install`.
 
 mod file;
+mod full;
 mod multi;
 mod resolving;
+mod socket;
+mod syslog;
+mod tls;
 
 use std::sync::Arc;
 
@@ -17,10 +21,11 @@ use super::options::Options;
 use crate::reference::{Class, Item};
 
 /// The functions, in the order of the reference.
-pub(crate) const DOCS: &[Item] = &[file::DOCS, multi::DOCS, resolving::DOCS];
+pub(crate) const DOCS: &[Item] = &[file::DOCS, socket::DOCS, syslog::DOCS, multi::DOCS, resolving::DOCS];
 
 /// The classes, in the order of the reference.
-pub(crate) const CLASSES: &[Class] = &[CLASS, file::OPTIONS, resolving::OPTIONS];
+pub(crate) const CLASSES: &[Class] =
+    &[CLASS, file::OPTIONS, socket::OPTIONS, syslog::OPTIONS, tls::OPTIONS, resolving::OPTIONS];
 
 const CLASS: Class =
     Class { name: "LogSink", doc: "Where records go: the `log` of a server.", fields: &[], methods: &[] };
@@ -52,6 +57,8 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     file::install(lua, &log)?;
     multi::install(lua, &log)?;
     resolving::install(lua, &log)?;
+    socket::install(lua, &log)?;
+    syslog::install(lua, &log)?;
     medusa.set("log", log)
 }
 

@@ -1,0 +1,110 @@
+//! Rotation: when a file is put aside for a new one, what it is called then, and what becomes of it.
+//!
+//! - `period`: hours, days, weeks, months of local time, and where they end;
+//! - `name`: what a file is called once it is put aside, and which files are ours by their name;
+//! - `place`: the directory: who may rotate, and the renaming;
+//! - `pack`: one file compressed;
+//! - `tidy`: the thread that compresses, and deletes what is too old.
+//!
+//! **Invariant: rotation never overwrites a file, and deletes none but those it has put aside itself**, which it knows by
+//! the whole of their name. Nor does it compress a file that a writer may still append to: each writer holds a shared
+//! lock (`flock`) on its file, and who compresses needs the exclusive one.
+//!
+//! Someone who can write to the directory of a log can do with it what they like; the server then follows no symbolic
+//! link of theirs when it compresses or deletes.
+
+mod name;
+mod pack;
+mod period;
+mod place;
+mod tidy;
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::options::{OptionError, size};
+pub use pack::Compression;
+pub use period::Period;
+pub(super) use period::{Span, Tag};
+pub(super) use place::{Place, is_at};
+pub(super) use tidy::Tidy;
+
+/// When a file is put aside, and what becomes of it then.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rotation {
+    /// At the end of each of these. Default: not by time.
+    pub every: Option<Period>,
+    /// Before it would grow beyond so many bytes (a single batch may be larger). Default: not by size.
+    pub size: Option<u64>,
+    /// The number of files put aside that are kept; older ones are deleted. Default: all.
+    pub keep: Option<u32>,
+    /// How files put aside are compressed. Default: not at all.
+    pub compress: Option<Compression>,
+}
+
+impl Rotation {
+    /// The least [`size`](Self::size): a handful of lines.
+    pub const MIN_SIZE: u64 = 1000;
+
+    /// Adds another occasion: there can be one period and one size.
+    pub fn add(&mut self, occasion: Occasion) -> Result<(), OptionError> {
+        let twice = match occasion {
+            Occasion::Every(period) => self.every.replace(period).is_some(),
+            Occasion::Size(size) => self.size.replace(size).is_some(),
+        };
+        if twice {
+            return Err(OptionError("one period and one size at most are expected".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// As a script has it: `daily, 100000000 bytes`.
+impl fmt::Display for Rotation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.every, self.size) {
+            (Some(period), Some(size)) => write!(f, "{period}, {size} bytes"),
+            (Some(period), None) => period.fmt(f),
+            (None, Some(size)) => write!(f, "{size} bytes"),
+            (None, None) => f.write_str("never"),
+        }
+    }
+}
+
+/// One occasion to rotate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// The end of a period.
+    Every(Period),
+    /// A file of so many bytes.
+    Size(u64),
+}
+
+impl Occasion {
+    /// A file of `bytes`, if that is enough for some lines.
+    pub fn size(bytes: u64) -> Result<Self, OptionError> {
+        if bytes < Rotation::MIN_SIZE {
+            let least = Rotation::MIN_SIZE;
+            return Err(OptionError(format!("a size of at least {least} bytes is expected, not {bytes}")));
+        }
+        Ok(Self::Size(bytes))
+    }
+}
+
+/// `"hourly"`, `"daily"`, `"weekly"`, `"monthly"`, or a size such as `"100MB"`.
+impl FromStr for Occasion {
+    type Err = OptionError;
+
+    fn from_str(text: &str) -> Result<Self, OptionError> {
+        match (Period::named(text), size(text)) {
+            (Some(period), _) => Ok(Self::Every(period)),
+            (None, Some(bytes)) => Self::size(bytes),
+            (None, None) => Err(OptionError(format!(
+                "\"hourly\", \"daily\", \"weekly\", \"monthly\" or a size such as \"100MB\" is expected, not {text:?}"
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

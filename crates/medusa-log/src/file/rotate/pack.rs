@@ -1,0 +1,206 @@
+//! One file put aside, compressed.
+//!
+//! **Invariant: at every moment, killed or not, the lines are whole in one file that has its final name.** The compressed
+//! file is made under another name, brought to the disk, and renamed; only then is the plain one deleted. If both are
+//! there, that was interrupted in between, and they are compared before one goes.
+
+use std::fs::{self, File, FileTimes, Metadata, OpenOptions, Permissions};
+use std::io::{self, BufReader, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
+use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
+
+use super::name::{Form, Suffix};
+use super::place::{Place, is_at, rename_new};
+
+/// How files put aside are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Compression {
+    /// Zstandard: `.zst`. Smaller than gzip and several times as fast.
+    Zstd,
+    /// `.gz`, which everything can read.
+    Gzip,
+}
+
+impl Compression {
+    pub(super) const ALL: [Self; 2] = [Self::Zstd, Self::Gzip];
+
+    /// What files compressed so end in.
+    pub(super) const fn suffix(self) -> &'static str {
+        match self {
+            Self::Zstd => ".zst",
+            Self::Gzip => ".gz",
+        }
+    }
+
+    /// Its name in a script.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Zstd => "zstd",
+            Self::Gzip => "gzip",
+        }
+    }
+}
+
+/// `"zstd"`, `"gzip"`.
+impl std::str::FromStr for Compression {
+    type Err = super::OptionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.name() == text)
+            .ok_or_else(|| super::OptionError(format!("\"zstd\" or \"gzip\" is expected, not {text:?}")))
+    }
+}
+
+/// Copied at a time.
+const CHUNK: usize = 128 * 1024;
+
+/// What came of one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Packed {
+    Done,
+    /// Someone still writes to it, or compresses it: later.
+    Busy,
+    /// It is not there any more.
+    Gone,
+}
+
+/// Compresses the plain file `which` of `place`.
+pub(super) fn pack(place: &Place, which: Suffix, kind: Compression) -> io::Result<Packed> {
+    let plain = place.at(which.as_form(Form::Plain));
+    let source = match open_own(&plain) {
+        Ok(source) => source,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Packed::Gone),
+        Err(error) => return Err(error),
+    };
+    if !lock(&source) {
+        return Ok(Packed::Busy);
+    }
+    let meta = source.metadata()?;
+    if !is_at(&plain, &meta) {
+        return Ok(Packed::Gone); // compressed by another process before we had the lock
+    }
+    let target = place.at(which.as_form(Form::Packed(kind)));
+    if !target.try_exists()? {
+        let unfinished = place.at(which.as_form(Form::Unfinished(kind)));
+        let made =
+            compress(&source, &meta, &unfinished, kind).and_then(|()| rename_new(&unfinished, &target));
+        if let Err(error) = made {
+            let _: io::Result<()> = fs::remove_file(&unfinished);
+            return if error.kind() == io::ErrorKind::ResourceBusy { Ok(Packed::Busy) } else { Err(error) };
+        }
+        place.sync()?;
+    } else if !is_same(&source, &target, kind)? {
+        return Err(io::Error::other(format!(
+            "{} is there already, and holds something else",
+            target.display()
+        )));
+    }
+    fs::remove_file(&plain)?;
+    Ok(Packed::Done)
+}
+
+/// Removes what an interrupted compression has left, unless it is under way in another process.
+pub(super) fn clean(place: &Place, unfinished: Suffix) -> io::Result<()> {
+    match open_own(&place.at(unfinished.as_form(Form::Plain))) {
+        Ok(source) if !lock(&source) => Ok(()),
+        _ => fs::remove_file(place.at(unfinished)),
+    }
+}
+
+/// Opens a regular file, not what a link leads to.
+fn open_own(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
+}
+
+/// Whether nobody else of us has it open. Where locks are not supported nobody could have one.
+fn lock(source: &File) -> bool {
+    !matches!(flock(source, FlockOperation::NonBlockingLockExclusive), Err(Errno::WOULDBLOCK))
+}
+
+fn compress(source: &File, meta: &Metadata, to: &Path, kind: Compression) -> io::Result<()> {
+    match fs::remove_file(to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+    let copied = match kind {
+        Compression::Zstd => {
+            let mut encoder = zstd::stream::write::Encoder::new(&file, ZSTD_LEVEL)?;
+            encoder.include_checksum(true)?;
+            let copied = copy(source, &mut encoder)?;
+            encoder.finish()?;
+            copied
+        }
+        Compression::Gzip => {
+            let mut encoder = GzEncoder::new(&file, flate2::Compression::default());
+            let copied = copy(source, &mut encoder)?;
+            encoder.finish()?;
+            copied
+        }
+    };
+    // Written to meanwhile, by a program that knows nothing of our lock.
+    if copied != source.metadata()?.len() {
+        return Err(io::ErrorKind::ResourceBusy.into());
+    }
+    inherit(&file, meta)?;
+    file.sync_all()
+}
+
+/// At some 100 MB per second and core of log text, a fifth smaller than level 3.
+const ZSTD_LEVEL: i32 = 9;
+
+/// Who could read the plain file can read the compressed one, and it is as old.
+fn inherit(file: &File, meta: &Metadata) -> io::Result<()> {
+    // Only the superuser can give files away; anybody else has them anyway.
+    let _: io::Result<()> = fchown(file, Some(meta.uid()), Some(meta.gid()));
+    file.set_permissions(Permissions::from_mode(meta.mode() & 0o777))?;
+    file.set_times(FileTimes::new().set_modified(meta.modified()?))
+}
+
+fn copy(mut from: &File, to: &mut impl Write) -> io::Result<u64> {
+    let mut chunk = vec![0; CHUNK];
+    let mut copied = 0;
+    loop {
+        match from.read(&mut chunk) {
+            Ok(0) => return Ok(copied),
+            Ok(count) => {
+                to.write_all(&chunk[..count])?;
+                copied += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whether `packed` holds what `plain` does, and nothing more.
+fn is_same(plain: &File, packed: &Path, kind: Compression) -> io::Result<bool> {
+    let packed = open_own(packed)?;
+    let mut unpacked: Box<dyn Read> = match kind {
+        Compression::Zstd => Box::new(zstd::stream::read::Decoder::new(packed)?),
+        Compression::Gzip => Box::new(MultiGzDecoder::new(BufReader::new(packed))),
+    };
+    let mut plain = plain;
+    let (mut left, mut right) = (Vec::new(), Vec::new());
+    loop {
+        for (from, chunk) in [(&mut plain as &mut dyn Read, &mut left), (&mut unpacked, &mut right)] {
+            chunk.clear();
+            from.take(CHUNK as u64).read_to_end(chunk)?;
+        }
+        if left != right {
+            return Ok(false);
+        }
+        if left.is_empty() {
+            return Ok(true);
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The directory that a log and the files put aside are in.
+//!
+//! Two writers of one file, in this process or in two, may both find that it is time to rotate. The one that has the lock
+//! of the directory and finds its file still in its place does it; the other goes over to the new file.
+
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use rustix::io::Errno;
+
+use super::Tag;
+use super::name::{Form, LONGEST_SUFFIX, Suffix};
+
+/// The longest name a file can have on any usual file system.
+const LONGEST_NAME: usize = 255;
+
+/// More names than that are not tried when one after the other turns out to be taken meanwhile.
+const ATTEMPTS: u32 = 100;
+
+/// As many links in a row as Linux follows.
+const LINKS: usize = 40;
+
+/// Where a log really is: a symbolic link in its place stays, what it leads to is put aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::file) struct Place {
+    directory: PathBuf,
+    base: OsString,
+}
+
+/// Held while a file is put aside. Gone with the value, and with the process.
+#[derive(Debug)]
+pub(in crate::file) struct Turn {
+    directory: File,
+}
+
+impl Place {
+    /// The place of the log `path`, which exists.
+    pub(in crate::file) fn of(path: &Path) -> io::Result<Self> {
+        let real = follow(path)?;
+        match (real.parent(), real.file_name()) {
+            (Some(directory), Some(base)) if base.len() + LONGEST_SUFFIX <= LONGEST_NAME => {
+                let here = directory.as_os_str().is_empty();
+                let directory = if here { Path::new(".") } else { directory };
+                Ok(Self { directory: directory.to_owned(), base: base.to_owned() })
+            }
+            _ => Err(io::ErrorKind::InvalidFilename.into()),
+        }
+    }
+
+    pub(in crate::file) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The turn to rotate; `None` if another writer has it.
+    pub(in crate::file) fn turn(&self) -> io::Result<Option<Turn>> {
+        let directory = File::open(&self.directory)?;
+        match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            // A file system that cannot lock has no second writer that could.
+            Ok(()) | Err(_) => Ok(Some(Turn { directory })),
+        }
+    }
+
+    /// Puts the log aside as a file of the period `tag`. In its place is nothing then.
+    pub(in crate::file) fn put_aside(&self, _: &Turn, tag: Tag) -> io::Result<()> {
+        let from = self.directory.join(&self.base);
+        let last = self.files()?.into_iter().filter(|file| file.tag == tag).map(|file| file.number).max();
+        let first = last.map_or(0, |last| last.saturating_add(1));
+        for number in first..first.saturating_add(ATTEMPTS) {
+            match rename_new(&from, &self.at(Suffix { tag, number, form: Form::Plain })) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                renamed => return renamed,
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// The files put aside, the oldest first.
+    pub(super) fn files(&self) -> io::Result<Vec<Suffix>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            if let Some(suffix) = Suffix::of(&entry.file_name(), &self.base)
+                && entry.file_type()?.is_file()
+            {
+                files.push(suffix);
+            }
+        }
+        files.sort_unstable();
+        Ok(files)
+    }
+
+    pub(super) fn at(&self, suffix: Suffix) -> PathBuf {
+        self.directory.join(suffix.name(&self.base))
+    }
+
+    /// Makes renamings and deletions outlive a crash of the machine.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        File::open(&self.directory)?.sync_all()
+    }
+}
+
+impl Turn {
+    /// Makes the renaming outlive a crash of the machine.
+    pub(in crate::file) fn sync(&self) -> io::Result<()> {
+        self.directory.sync_all()
+    }
+}
+
+/// Where the links at the end of `path` lead; those on the way there are the system's to follow.
+fn follow(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        if !fs::symlink_metadata(&path)?.is_symlink() {
+            return Ok(path);
+        }
+        let link = fs::read_link(&path)?;
+        path = path.parent().unwrap_or(Path::new("")).join(link);
+    }
+    Err(Errno::LOOP.into())
+}
+
+/// Renames, but never over another file.
+pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Not every file system can; then only another program could come between the two steps.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            if fs::symlink_metadata(to).is_ok() {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            fs::rename(from, to)
+        }
+        renamed => Ok(renamed?),
+    }
+}
+
+/// Whether the open file that `meta` describes is what `path` leads to. An error other than that nothing is there leaves
+/// it as it is: true.
+pub(in crate::file) fn is_at(path: &Path, meta: &Metadata) -> bool {
+    match path.metadata() {
+        Ok(there) => (there.dev(), there.ino()) == (meta.dev(), meta.ino()),
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use jiff::Timestamp;
+    use jiff::tz::TimeZone;
+
+    use super::*;
+
+    fn tag() -> Tag {
+        Tag::day("2026-11-23T12:00:00Z".parse::<Timestamp>().expect("a time"), &TimeZone::UTC)
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).expect("a directory");
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8")).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn names_go_on_behind_the_last_and_nothing_is_overwritten() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let log = dir.path().join("a.log");
+        for taken in ["a.log.2026-11-23.3.zst", "a.log.2026-11-22.9"] {
+            fs::write(dir.path().join(taken), "old").expect("written");
+        }
+        // Not a file of ours, but its name is taken all the same.
+        fs::create_dir(dir.path().join("a.log.2026-11-23.4")).expect("made");
+        for _ in 0..2 {
+            fs::write(&log, "new").expect("written");
+            let place = Place::of(&log).expect("a place");
+            let turn = place.turn().expect("a lock").expect("our turn");
+            place.put_aside(&turn, tag()).expect("put aside");
+        }
+        let expected = [
+            "a.log.2026-11-22.9",
+            "a.log.2026-11-23.3.zst",
+            "a.log.2026-11-23.4",
+            "a.log.2026-11-23.5",
+            "a.log.2026-11-23.6",
+        ];
+        assert_eq!(names(dir.path()), expected);
+    }
+
+    #[test]
+    fn a_link_stays_and_its_file_is_put_aside() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (real, link) = (dir.path().join("data/real.log"), dir.path().join("link.log"));
+        fs::create_dir(dir.path().join("data")).expect("made");
+        fs::write(&real, "line\n").expect("written");
+        symlink("data/real.log", dir.path().join("between")).expect("a link");
+        symlink("between", &link).expect("a link");
+        let place = Place::of(&link).expect("a place");
+        place.put_aside(&place.turn().expect("a lock").expect("our turn"), tag()).expect("put aside");
+        assert_eq!(names(&dir.path().join("data")), ["real.log.2026-11-23"]);
+        assert!(link.is_symlink());
+    }
+
+    #[test]
+    fn links_in_a_circle_are_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        symlink("a.log", dir.path().join("a.log")).expect("a link");
+        Place::of(&dir.path().join("a.log")).expect_err("nowhere");
+    }
+
+    #[test]
+    fn one_at_a_time_has_the_turn() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let log = dir.path().join("a.log");
+        fs::write(&log, "").expect("written");
+        let place = Place::of(&log).expect("a place");
+        let turn = place.turn().expect("a lock").expect("our turn");
+        assert!(place.turn().expect("no error").is_none());
+        drop(turn);
+        assert!(place.turn().expect("a lock").is_some());
+    }
+
+    #[test]
+    fn a_name_that_could_not_grow_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let log = dir.path().join("x".repeat(230));
+        fs::write(&log, "").expect("written");
+        Place::of(&log).expect_err("too long");
+    }
+}

@@ -1,0 +1,197 @@
+//! The binary form of entries, in version 1.
+//!
+//! Integers are little-endian; a field is its length in two bytes, then its bytes; the length `0xffff` stands for a field
+//! that is absent. Nothing here trusts what it reads: whatever the bytes, decoding ends with a batch or with nothing, and
+//! takes no more memory than they do.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use medusa_proto::access::{Peer, Record, Timestamp, Version};
+use medusa_proto::entry::Entry;
+use medusa_proto::event::{Event, Level};
+
+use crate::{Batch, MAX_FIELD};
+
+/// What a payload begins with. Another form gets another number; what has an unknown one is lost, and counted.
+pub(super) const VERSION: u8 = 1;
+
+const ACCESS: u8 = 0;
+const EVENT: u8 = 1;
+
+/// Stands for a field that is absent.
+const ABSENT: u16 = u16::MAX;
+
+const UNIX: u8 = 0;
+const IPV4: u8 = 4;
+const IPV6: u8 = 6;
+
+/// Appends `entry`.
+pub(super) fn encode(entry: &Entry<'_>, out: &mut Vec<u8>) {
+    match entry {
+        Entry::Access(record) => encode_record(record, out),
+        Entry::Event(event) => {
+            out.push(EVENT);
+            out.extend_from_slice(&event.time.micros().to_le_bytes());
+            out.push(Level::ALL.iter().position(|&level| level == event.level).unwrap_or_default() as u8);
+            encode_field(Some(event.part.as_bytes()), out);
+            encode_field(Some(event.message.as_bytes()), out);
+        }
+    }
+}
+
+fn encode_record(record: &Record<'_>, out: &mut Vec<u8>) {
+    out.push(ACCESS);
+    out.extend_from_slice(&record.time.micros().to_le_bytes());
+    out.extend_from_slice(&record.bytes.to_le_bytes());
+    out.extend_from_slice(&record.duration_us.to_le_bytes());
+    out.extend_from_slice(&record.status.to_le_bytes());
+    out.push(match record.version {
+        Version::Http10 => 10,
+        Version::Http11 => 11,
+        Version::Http2 => 20,
+    });
+    match record.peer {
+        Peer::Unix => out.push(UNIX),
+        Peer::Ip(IpAddr::V4(ip)) => {
+            out.push(IPV4);
+            out.extend_from_slice(&ip.octets());
+        }
+        Peer::Ip(IpAddr::V6(ip)) => {
+            out.push(IPV6);
+            out.extend_from_slice(&ip.octets());
+        }
+    }
+    for field in [
+        record.name,
+        record.user,
+        Some(record.method),
+        Some(record.target),
+        record.host,
+        Some(record.server),
+        record.id,
+    ] {
+        encode_field(field.map(str::as_bytes), out);
+    }
+    encode_field(record.referer, out);
+    encode_field(record.user_agent, out);
+}
+
+/// A batch has cut its fields to [`MAX_FIELD`] already; were it not so, the length would lie.
+fn encode_field(field: Option<&[u8]>, out: &mut Vec<u8>) {
+    const { assert!(MAX_FIELD < ABSENT as usize) };
+    match field {
+        None => out.extend_from_slice(&ABSENT.to_le_bytes()),
+        Some(field) => {
+            let field = &field[..field.len().min(MAX_FIELD)];
+            out.extend_from_slice(&(field.len() as u16).to_le_bytes());
+            out.extend_from_slice(field);
+        }
+    }
+}
+
+/// The batch of a payload: [`VERSION`], then entries up to its end. `None` if that is not what it holds.
+pub(super) fn decode(payload: &[u8]) -> Option<Batch> {
+    let mut input = Input(payload);
+    input.batch().ok()
+}
+
+/// What is left to be read.
+struct Input<'a>(&'a [u8]);
+
+/// It is not what [`encode`] writes.
+struct Malformed;
+
+impl<'a> Input<'a> {
+    fn batch(&mut self) -> Result<Batch, Malformed> {
+        if self.byte()? != VERSION {
+            return Err(Malformed);
+        }
+        let mut batch = Batch::new();
+        while !self.0.is_empty() {
+            match self.byte()? {
+                ACCESS => batch.push(&self.record()?),
+                EVENT => batch.push_event(&self.event()?),
+                _ => return Err(Malformed),
+            }
+        }
+        Ok(batch)
+    }
+
+    fn record(&mut self) -> Result<Record<'a>, Malformed> {
+        let time = self.time()?;
+        let bytes = u64::from_le_bytes(self.array()?);
+        let duration_us = u64::from_le_bytes(self.array()?);
+        let status = u16::from_le_bytes(self.array()?);
+        let version = match self.byte()? {
+            10 => Version::Http10,
+            11 => Version::Http11,
+            20 => Version::Http2,
+            _ => return Err(Malformed),
+        };
+        let peer = match self.byte()? {
+            UNIX => Peer::Unix,
+            IPV4 => Peer::Ip(Ipv4Addr::from(self.array::<4>()?).into()),
+            IPV6 => Peer::Ip(Ipv6Addr::from(self.array::<16>()?).into()),
+            _ => return Err(Malformed),
+        };
+        Ok(Record {
+            time,
+            peer,
+            name: self.text()?,
+            user: self.text()?,
+            method: self.required()?,
+            target: self.required()?,
+            version,
+            host: self.text()?,
+            status,
+            bytes,
+            duration_us,
+            server: self.required()?,
+            id: self.text()?,
+            referer: self.field()?,
+            user_agent: self.field()?,
+        })
+    }
+
+    fn event(&mut self) -> Result<Event<'a>, Malformed> {
+        let time = self.time()?;
+        let level = *Level::ALL.get(usize::from(self.byte()?)).ok_or(Malformed)?;
+        Ok(Event { time, level, part: self.required()?, message: self.required()? })
+    }
+
+    fn time(&mut self) -> Result<Timestamp, Malformed> {
+        self.array().map(|bytes| Timestamp::from_micros(i64::from_le_bytes(bytes)))
+    }
+
+    fn required(&mut self) -> Result<&'a str, Malformed> {
+        self.text()?.ok_or(Malformed)
+    }
+
+    fn text(&mut self) -> Result<Option<&'a str>, Malformed> {
+        match self.field()? {
+            None => Ok(None),
+            Some(bytes) => std::str::from_utf8(bytes).map(Some).map_err(|_invalid| Malformed),
+        }
+    }
+
+    fn field(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
+        match u16::from_le_bytes(self.array()?) {
+            ABSENT => Ok(None),
+            length => {
+                let (field, rest) = self.0.split_at_checked(usize::from(length)).ok_or(Malformed)?;
+                self.0 = rest;
+                Ok(Some(field))
+            }
+        }
+    }
+
+    fn byte(&mut self) -> Result<u8, Malformed> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (array, rest) = self.0.split_first_chunk::<N>().ok_or(Malformed)?;
+        self.0 = rest;
+        Ok(*array)
+    }
+}

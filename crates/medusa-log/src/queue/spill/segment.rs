@@ -1,0 +1,200 @@
+//! Segments: the files of a spill.
+//!
+//! A segment begins with a mark of 20 bytes: `MDSPILL1`, the offset of the first frame that is still to be replayed, and
+//! the CRC-32 of both. Frames follow, up to the end of the file. A process that is killed while it appends leaves a frame
+//! that breaks off; one that is killed while it replays leaves the mark where the last settled batch ended.
+//!
+//! **Invariant: whatever is in the file, reading it ends, and takes no more memory than one frame may have.** Someone who
+//! can write to the spill directory can forge records, no more.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use medusa_proto::access::{Loss, Timestamp};
+use rustix::fs::OFlags;
+
+use super::frame::{HEAD, Head, Kind};
+use crate::Batch;
+
+/// Bytes of the mark, and the offset of the first frame.
+pub(super) const MARK: u64 = 20;
+
+/// Once it has as many bytes, a segment is followed by another. What it takes on disk is free again when all of it has
+/// been replayed.
+pub(super) const SEGMENT_BYTES: u64 = 1024 * 1024;
+
+const MAGIC: &[u8; 8] = b"MDSPILL1";
+
+/// Spilled records name who visited what: for nobody but the server.
+pub(super) const FILE_MODE: u32 = 0o600;
+
+/// The file of segment `number`: names sort like numbers.
+pub(super) fn path(directory: &Path, number: u64) -> PathBuf {
+    directory.join(format!("{number:016x}.spill"))
+}
+
+/// The number of the segment called `name`, if it is one.
+pub(super) fn number(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(".spill").filter(|digits| digits.len() == 16)?;
+    digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')).then_some(())?;
+    u64::from_str_radix(digits, 16).ok()
+}
+
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(FILE_MODE).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32);
+    options
+}
+
+fn mark_bytes(first: u64) -> [u8; MARK as usize] {
+    let mut mark = [0; MARK as usize];
+    mark[..8].copy_from_slice(MAGIC);
+    mark[8..16].copy_from_slice(&first.to_le_bytes());
+    let checksum = crc32fast::hash(&mark[..16]);
+    mark[16..].copy_from_slice(&checksum.to_le_bytes());
+    mark
+}
+
+/// Remembers in the file that what is before `first` need not be replayed.
+pub(super) fn set_mark(path: &Path, first: u64) -> io::Result<()> {
+    options().write(true).open(path)?.write_all_at(&mark_bytes(first), 0)
+}
+
+/// A segment that is being written.
+#[derive(Debug)]
+pub(super) struct Appender {
+    file: File,
+    pub(super) number: u64,
+    pub(super) length: u64,
+}
+
+impl Appender {
+    /// A new segment. A file that is there already is one that could not be removed, or that nothing was appended to.
+    pub(super) fn create(directory: &Path, number: u64) -> io::Result<Self> {
+        let file = options().write(true).create(true).truncate(true).open(path(directory, number))?;
+        file.write_all_at(&mark_bytes(MARK), 0)?;
+        Ok(Self { file, number, length: MARK })
+    }
+
+    /// Appends whole frames, or nothing.
+    pub(super) fn append(&mut self, frames: &[u8]) -> io::Result<()> {
+        if let Err(error) = self.file.write_all_at(frames, self.length) {
+            let _: io::Result<()> = self.file.set_len(self.length);
+            return Err(error);
+        }
+        self.length += frames.len() as u64;
+        Ok(())
+    }
+}
+
+/// What a segment of an earlier run has to offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Offset of the first frame to be replayed.
+    pub(crate) first: u64,
+    /// Bytes of the file.
+    pub(crate) length: u64,
+    /// Frames, and the records of those that are batches. An end that cannot be read counts as a frame of one record.
+    pub(crate) frames: u64,
+    pub(crate) records: u64,
+}
+
+/// Looks through the heads of a segment.
+pub(super) fn survey(path: &Path) -> io::Result<Found> {
+    let file = options().read(true).open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(ErrorKind::InvalidData.into());
+    }
+    let length = meta.len();
+    let first = read_mark(&file).filter(|&first| first >= MARK).unwrap_or(MARK).min(length);
+    let mut found = Found { first, length, frames: 0, records: 0 };
+    let mut at = first;
+    while at < length {
+        let head = read_head(&file, at, length);
+        found.frames += 1;
+        found.records = found.records.saturating_add(head.map_or(1, |head| head.records()));
+        let Some(head) = head else { break };
+        at += head.frame();
+    }
+    Ok(found)
+}
+
+fn read_mark(file: &File) -> Option<u64> {
+    let mut mark = [0; MARK as usize];
+    file.read_exact_at(&mut mark, 0).ok()?;
+    let first = u64::from_le_bytes(*mark.get(8..)?.first_chunk()?);
+    (mark == mark_bytes(first)).then_some(first)
+}
+
+/// The head at `at`. `None` if it is damaged, or not all of it is there.
+fn read_head(file: &File, at: u64, end: u64) -> Option<Head> {
+    let mut head = [0; HEAD];
+    if end.checked_sub(at)? < HEAD as u64 {
+        return None;
+    }
+    file.read_exact_at(&mut head, at).ok()?;
+    Head::read(&head)
+}
+
+/// A segment that is being replayed.
+#[derive(Debug)]
+pub(super) struct Reader {
+    file: File,
+    pub(super) number: u64,
+    /// The latest time that has been read: of what cannot be read, no more is known than that it came later.
+    last: Timestamp,
+    modified: Timestamp,
+    payload: Vec<u8>,
+}
+
+/// What stands at some offset of a segment.
+#[derive(Debug)]
+pub(super) enum Frame {
+    /// A batch, and the offset behind it.
+    Batch(Arc<Batch>, u64),
+    /// A loss that was told here.
+    Loss(Loss, u64),
+    /// A batch that cannot be read.
+    Damaged(Loss, u64),
+    /// Nothing from here on can be read; `records` means nothing.
+    Rest(Loss),
+}
+
+impl Reader {
+    pub(super) fn open(directory: &Path, number: u64) -> io::Result<Self> {
+        let file = options().read(true).open(path(directory, number))?;
+        let modified = file.metadata()?.modified().map(Timestamp::from).unwrap_or_default();
+        Ok(Self { file, number, last: modified, modified, payload: Vec::new() })
+    }
+
+    /// Reads the frame at `at`, of a segment that goes up to `end`.
+    pub(super) fn read(&mut self, at: u64, end: u64) -> Frame {
+        let rest = Loss { records: 0, from: self.last.min(self.modified), to: self.modified.max(self.last) };
+        let Some(head) = read_head(&self.file, at, end) else { return Frame::Rest(rest) };
+        self.last = head.span.to;
+        let after = at + head.frame();
+        if after > end {
+            return match head.kind {
+                Kind::Batch => Frame::Damaged(head.span, end),
+                Kind::Loss => Frame::Rest(rest),
+            };
+        }
+        match head.kind {
+            Kind::Loss => Frame::Loss(head.span, after),
+            Kind::Batch => match self.batch(&head, at) {
+                Some(batch) => Frame::Batch(batch.seal(), after),
+                None => Frame::Damaged(head.span, after),
+            },
+        }
+    }
+
+    fn batch(&mut self, head: &Head, at: u64) -> Option<Batch> {
+        self.payload.resize(head.length, 0);
+        self.file.read_exact_at(&mut self.payload, at + HEAD as u64).ok()?;
+        head.decode(&self.payload)
+    }
+}

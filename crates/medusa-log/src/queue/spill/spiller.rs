@@ -1,0 +1,261 @@
+//! The thread that puts records on disk.
+//!
+//! It is one of its own, so that a writer stuck with its target cannot keep it from working. It takes what it moves out
+//! of the queue, writes it without holding the lock, and says batch by batch what has arrived; what cannot be written
+//! goes back to where it was.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Spill;
+use super::directory::{Adopted, Directory};
+use super::frame::{self, HEAD};
+use super::index::MIDDLE;
+use super::segment::{Appender, Found, MARK, SEGMENT_BYTES};
+use crate::SinkError;
+use crate::queue::state::{Item, Job, Life};
+use crate::queue::{Queue, SpillOptions};
+
+/// Until a disk that was full is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Until it is looked again whether another sink of the same target has left something. Only while there is one.
+const LOOK_AROUND: Duration = Duration::from_secs(5);
+
+/// References to a queue that has neither sink nor writer, when the spiller looks: a sink that could not be started.
+const ALONE: usize = 2;
+
+/// Bytes that are moved at once, more or less: a segment.
+const CHUNK: usize = SEGMENT_BYTES as usize;
+
+/// Frames that take no more are written whatever the limit: they say what has been lost.
+const SMALL: usize = HEAD;
+
+#[derive(Debug)]
+pub(in crate::queue) struct Thread {
+    queue: Arc<Queue>,
+    directory: Directory,
+    /// Bytes of disk it may take.
+    limit: u64,
+    /// The segment written last, which goes on taking what comes from the back as long as it is the newest.
+    newest: Option<Appender>,
+    /// Frames on their way.
+    bytes: Vec<u8>,
+    /// Whether another sink may leave something behind.
+    others: bool,
+}
+
+impl Thread {
+    /// Takes possession of a directory. Also returns what is to be replayed from there.
+    pub(in crate::queue) fn new(
+        queue: &Arc<Queue>,
+        options: &SpillOptions,
+    ) -> Result<(Self, Vec<(u64, Found)>), SinkError> {
+        let failed = |source| SinkError::Spill { path: options.directory.clone(), source };
+        let directory = Directory::open(&options.directory).map_err(failed)?;
+        let own = directory.segments().map_err(failed)?;
+        let Adopted { mut segments, others } =
+            directory.adopt(own.first().map_or(MIDDLE, |(number, _)| *number));
+        segments.extend(own);
+        let queue = Arc::clone(queue);
+        let limit = options.bytes;
+        Ok((Self { queue, directory, limit, newest: None, bytes: Vec::new(), others }, segments))
+    }
+
+    /// The side that reads.
+    pub(in crate::queue) fn spill(&self) -> Spill {
+        Spill::new(self.directory.path())
+    }
+
+    /// Works until the sink is gone and all is on disk.
+    pub(in crate::queue) fn run(mut self) {
+        while let Some(job) = self.wait() {
+            self.work(job);
+        }
+        self.finish();
+    }
+
+    /// Waits for something to do; `None` once there will be nothing more.
+    fn wait(&mut self) -> Option<Job> {
+        let queue = Arc::clone(&self.queue);
+        let mut state = queue.lock();
+        loop {
+            if let Some(job) = state.job(&queue.options) {
+                return Some(job);
+            }
+            if std::mem::take(&mut state.spiller.park) {
+                queue.settled.notify_all();
+            }
+            if state.ended || (state.closed && Arc::strong_count(&queue) == ALONE) {
+                return None;
+            }
+            let (closed, stuck) = (state.closed, state.spiller.stuck);
+            state.spiller.idle = true;
+            let timeout = if closed || stuck { Some(RETRY) } else { self.others.then_some(LOOK_AROUND) };
+            let (guard, timed_out) = queue.wait_for_spiller(state, timeout);
+            state = guard;
+            state.spiller.idle = false;
+            if timed_out {
+                state.spiller.stuck = false;
+            }
+            if timed_out && self.others {
+                drop(state);
+                self.adopt();
+                state = queue.lock();
+            }
+        }
+    }
+
+    /// Takes over what other sinks of the same target have left, as the oldest there is.
+    pub(in crate::queue) fn adopt(&mut self) {
+        let oldest = self.queue.lock().disk.oldest();
+        let adopted = self.directory.adopt(oldest);
+        self.others = adopted.others;
+        if !adopted.segments.is_empty() {
+            self.queue.lock().adopt(&adopted.segments);
+            self.queue.work.notify_one();
+        }
+    }
+
+    /// Puts on disk some of what waits in one place: all of these items, or none.
+    pub(in crate::queue) fn work(&mut self, job: Job) {
+        let (items, number) = self.take(job);
+        self.bytes.clear();
+        let frames = items.iter().map(|item| encode(item, &mut self.bytes)).sum();
+        let stored = self.append(number);
+        self.bytes.shrink_to(CHUNK);
+        match stored {
+            Ok(length) => self.arrived(&items, number, length, frames),
+            Err(error) => self.put_back(job, items, &error),
+        }
+        self.queue.work.notify_one();
+        self.queue.settled.notify_all();
+    }
+
+    /// Takes what is to be moved, and says to which segment.
+    fn take(&mut self, job: Job) -> (VecDeque<Item>, u64) {
+        let mut state = self.queue.lock();
+        state.spiller.moving = Some(job);
+        let room = usize::try_from(self.limit.saturating_sub(state.disk.bytes())).unwrap_or(usize::MAX);
+        match job {
+            Job::Front => {
+                self.newest = None; // a segment of its own
+                // The youngest first: what does not fit must be older than what is on disk.
+                let from = if state.front.is_empty() {
+                    state.spiller.has_parked = true;
+                    &mut state.in_hand
+                } else {
+                    &mut state.front
+                };
+                let count = chunk(from.iter().rev(), room);
+                let items = from.split_off(from.len() - count);
+                (items, state.disk.oldest().saturating_sub(1))
+            }
+            Job::Back => {
+                let goes_on = |newest: &Appender| {
+                    newest.length < SEGMENT_BYTES && state.disk.is_newest_and_open(newest.number)
+                };
+                self.newest.take_if(|newest| !goes_on(newest));
+                let count = chunk(state.back.iter(), room);
+                let items = state.back.drain(..count).collect();
+                (items, self.newest.as_ref().map_or(state.disk.next_number(), |newest| newest.number))
+            }
+        }
+    }
+
+    /// Appends the frames to segment `number`, and returns how long that is now.
+    fn append(&mut self, number: u64) -> io::Result<u64> {
+        let used = self.queue.lock().disk.bytes();
+        if self.bytes.len() > SMALL && used + MARK + self.bytes.len() as u64 > self.limit {
+            let problem = format!("all of its {} bytes are in use", self.limit);
+            return Err(io::Error::new(ErrorKind::QuotaExceeded, problem));
+        }
+        let mut appender = match self.newest.take() {
+            Some(newest) => newest,
+            None => Appender::create(self.directory.path(), number)?,
+        };
+        appender.append(&self.bytes)?;
+        let length = appender.length;
+        self.newest = Some(appender);
+        Ok(length)
+    }
+
+    /// `items` are on disk.
+    fn arrived(&self, items: &VecDeque<Item>, number: u64, length: u64, frames: u64) {
+        let mut state = self.queue.lock();
+        let chores = state.stored(items, number, length, frames);
+        drop(state);
+        for chore in chores {
+            self.queue.see_to(Some(chore));
+        }
+    }
+
+    /// What could not be stored waits where it was; what the writer holds, at the front.
+    fn put_back(&self, job: Job, mut items: VecDeque<Item>, error: &io::Error) {
+        let mut state = self.queue.lock();
+        state.spiller.moving = None;
+        state.spiller.stuck = true;
+        state.accounts_mut().last_error = Some(format!("cannot spill: {error}"));
+        match job {
+            Job::Front => state.front.append(&mut items), // what is there is older
+            Job::Back => {
+                items.append(&mut state.back);
+                state.back = items;
+            }
+        }
+    }
+
+    /// Nobody will take what is left: it is put on disk, or lost.
+    pub(in crate::queue) fn finish(&mut self) {
+        {
+            let mut state = self.queue.lock();
+            state.ended = true;
+            state.spiller.stuck = false;
+        }
+        loop {
+            let job = self.queue.lock().job(&self.queue.options);
+            let Some(job) = job else { break };
+            self.work(job);
+        }
+        let mut state = self.queue.lock();
+        state.spiller.life = Life::Ended;
+        let lost = state.lose_all();
+        drop(state);
+        self.queue.settled.notify_all();
+        if lost > 0 {
+            let directory = self.directory.path();
+            tracing::warn!(
+                ?directory,
+                records = lost,
+                "records lost: neither their log nor the disk takes them"
+            );
+        }
+    }
+}
+
+/// Appends `item` as frames, and returns how many.
+fn encode(item: &Item, bytes: &mut Vec<u8>) -> u64 {
+    match item {
+        Item::Batch(batch, ..) => frame::encode_batch(batch, bytes),
+        Item::Lost(loss) => {
+            frame::encode_loss(loss, bytes);
+            1
+        }
+    }
+}
+
+/// How many of `items` to move at once: at least one, and as many as fit by the memory they take, which is about as much
+/// as they will take on disk.
+fn chunk<'a>(items: impl Iterator<Item = &'a Item>, room: usize) -> usize {
+    let sizes = items.map(|item| match item {
+        Item::Batch(batch, ..) => batch.footprint() + 2 * HEAD,
+        Item::Lost(_) => HEAD,
+    });
+    let ends = sizes.scan(0_usize, |end, size| {
+        *end = end.saturating_add(size);
+        Some(*end)
+    });
+    ends.take_while(|&end| end <= room.min(CHUNK)).count().max(1)
+}

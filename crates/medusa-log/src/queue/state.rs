@@ -1,0 +1,439 @@
+//! What the lock of a queue protects: the records in memory, what is known of those on disk, and the accounts.
+//!
+//! Four stages, in the order of age:
+//!
+//! 1. *in hand*: given to the writer, and not settled;
+//! 2. *front*: what the writer takes next;
+//! 3. on disk: see [`Index`];
+//! 4. *back*: younger than what is on disk, and on its way there, or waiting until all of that has been replayed.
+//!
+//! Without spilling, the last two are always empty. Nothing here blocks or looks at a clock.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use medusa_proto::access::Loss;
+
+use super::QueueOptions;
+use super::accounts::Accounts;
+use super::spill::{Chore, Found, Index, Next, Origin};
+use crate::Batch;
+
+#[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, all combinations occur")]
+pub(super) struct State {
+    pub(super) in_hand: VecDeque<Item>,
+    pub(super) front: VecDeque<Item>,
+    pub(super) disk: Index,
+    pub(super) back: VecDeque<Item>,
+    /// Batches that have been put on disk with all there was. Those the writer holds will come again, and what it does
+    /// with them counts no more.
+    parked: Vec<Weak<Batch>>,
+    /// Items ever queued, those of them that were found on disk, and those of all the writer is done with.
+    pub(super) queued: u64,
+    pub(super) adopted: u64,
+    pub(super) done: u64,
+    pub(super) nudged: bool,
+    pub(super) closed: bool,
+    /// Whether the writer has been told to end.
+    pub(super) ended: bool,
+    /// Whether the writer waits for work. Nobody else is told of it: waking nobody costs a system call, too.
+    pub(super) idle: bool,
+    /// Workers that wait for room.
+    pub(super) blocked: usize,
+    /// Whether the last wait for room was in vain; until there has been room, nobody waits again.
+    pub(super) in_vain: bool,
+    pub(super) spiller: Spiller,
+    accounts: Accounts,
+}
+
+/// The state of the thread that puts records on disk.
+#[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, all combinations occur")]
+pub(super) struct Spiller {
+    pub(super) life: Life,
+    /// Whether it waits for something to do.
+    pub(super) idle: bool,
+    /// What it is moving; its records count as pending until they are on disk.
+    pub(super) moving: Option<Job>,
+    /// The front is to be put on disk.
+    pub(super) sweep: bool,
+    /// All is to be put on disk, even what the writer holds: the process is about to end.
+    pub(super) park: bool,
+    /// What the writer holds has been on its way to the disk before.
+    pub(super) has_parked: bool,
+    /// The last attempt to put something on disk failed. It tries again when there is room, or after a while.
+    pub(super) stuck: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Life {
+    /// There is none: nothing is spilled.
+    #[default]
+    None,
+    Running,
+    /// It has put on disk what was left, and is gone.
+    Ended,
+}
+
+/// What there is to be put on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Job {
+    /// The front, ahead of what is there.
+    Front,
+    /// The back, behind what is there.
+    Back,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Item {
+    /// Records, since when they wait, and where they were read from.
+    Batch(Arc<Batch>, Instant, Option<Origin>),
+    Lost(Loss),
+}
+
+impl Item {
+    fn is(&self, batch: &Batch) -> bool {
+        matches!(self, Self::Batch(own, ..) if std::ptr::eq(Arc::as_ptr(own), batch))
+    }
+}
+
+/// What the writer gets.
+#[derive(Debug)]
+pub(super) enum Take {
+    Item(Item),
+    /// What is next is on disk.
+    Disk(Next),
+    /// A segment has been read to its end.
+    Drained(Option<Chore>),
+    /// What is next is being moved.
+    Later,
+    /// There is nothing.
+    Empty,
+}
+
+/// Where a batch goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Front,
+    Back,
+}
+
+impl State {
+    pub(super) fn accounts(&self) -> Accounts {
+        let (spilled, spilled_bytes) = (self.disk.records(), self.disk.bytes());
+        Accounts { spilled, spilled_bytes, ..self.accounts.clone() }
+    }
+
+    /// For what only the writer knows: bytes, errors.
+    pub(super) fn accounts_mut(&mut self) -> &mut Accounts {
+        &mut self.accounts
+    }
+
+    pub(super) fn is_failing(&self) -> bool {
+        self.accounts.failing
+    }
+
+    /// Whether there is someone to put records on disk.
+    pub(super) fn spills(&self) -> bool {
+        self.spiller.life == Life::Running
+    }
+
+    /// Queues `batch`, whose records are `whole`, or counts them as lost. Whether it was queued.
+    pub(super) fn push(&mut self, limits: &QueueOptions, batch: &Arc<Batch>, whole: Loss) -> bool {
+        let stage = self.stage_for(limits, batch);
+        if stage.is_some() {
+            self.in_vain = false;
+            self.accounts.pending += whole.records;
+            self.accounts.pending_bytes += batch.footprint();
+        } else {
+            self.accounts.lost += whole.records;
+        }
+        let direct = stage.map_or_else(|| self.is_direct(), |stage| stage == Stage::Front);
+        let items = if direct { &mut self.front } else { &mut self.back };
+        match (stage, items.back_mut()) {
+            (None, Some(Item::Lost(loss))) => {
+                *loss = loss.merge(whole);
+                return false;
+            }
+            (None, _) => items.push_back(Item::Lost(whole)),
+            (Some(_), _) => items.push_back(Item::Batch(Arc::clone(batch), Instant::now(), None)),
+        }
+        self.queued += 1;
+        stage.is_some()
+    }
+
+    pub(super) fn fits(&self, limits: &QueueOptions, batch: &Batch) -> bool {
+        self.stage_for(limits, batch).is_some()
+    }
+
+    /// With spilling, the front has half of the room, so that the way to the disk has some, too.
+    fn stage_for(&self, limits: &QueueOptions, batch: &Batch) -> Option<Stage> {
+        if !self.spills() {
+            return self.is_within(limits.records, limits.bytes, batch).then_some(Stage::Front);
+        }
+        if self.is_direct()
+            && !self.is_failing()
+            && self.is_within(limits.records / 2, limits.bytes / 2, batch)
+        {
+            return Some(Stage::Front);
+        }
+        let room = self.back.is_empty() || self.is_within(limits.records, limits.bytes, batch);
+        room.then_some(Stage::Back)
+    }
+
+    /// Whether nothing is between the front and what is submitted now.
+    fn is_direct(&self) -> bool {
+        self.back.is_empty() && self.spiller.moving.is_none() && self.disk.is_read()
+    }
+
+    /// A batch is taken only if both limits hold afterwards, or if nothing else is pending.
+    fn is_within(&self, records: usize, bytes: usize, batch: &Batch) -> bool {
+        let Accounts { pending, pending_bytes, .. } = self.accounts;
+        pending == 0
+            || (pending + batch.len() as u64 <= records as u64 && pending_bytes + batch.footprint() <= bytes)
+    }
+
+    /// Loses the oldest that wait until `batch` fits, or nothing waits. What they were is told where they stood: ahead of
+    /// all that is left. What the writer holds is not touched.
+    pub(super) fn drop_old(&mut self, limits: &QueueOptions, batch: &Batch) {
+        let mut lost: Option<Loss> = None;
+        let mut items = 0;
+        while !self.fits(limits, batch) {
+            let Some(oldest) = self.front.pop_front() else { break };
+            let loss = match &oldest {
+                Item::Lost(loss) => Some(*loss),
+                Item::Batch(old, ..) => {
+                    self.forget(old);
+                    self.accounts.lost += old.len() as u64;
+                    old.loss_after(0)
+                }
+            };
+            lost = lost.into_iter().chain(loss).reduce(Loss::merge);
+            items += 1;
+        }
+        let Some(lost) = lost else { return };
+        if let Some(Item::Lost(next)) = self.front.front_mut() {
+            *next = next.merge(lost);
+            items += 1;
+        } else {
+            self.front.push_front(Item::Lost(lost));
+        }
+        // All of these have become one.
+        self.done += u64::saturating_sub(items, 1);
+    }
+
+    /// `batch` is no longer in memory.
+    pub(super) fn forget(&mut self, batch: &Batch) {
+        self.accounts.pending -= batch.len() as u64;
+        self.accounts.pending_bytes -= batch.footprint();
+    }
+
+    /// `batch` is in memory, again or for the first time.
+    pub(super) fn remember(&mut self, batch: &Batch) {
+        self.accounts.pending += batch.len() as u64;
+        self.accounts.pending_bytes += batch.footprint();
+    }
+
+    /// What is next for the writer. What it is given is in its hand.
+    pub(super) fn take(&mut self) -> Take {
+        if let Some(item) = self.front.pop_front() {
+            self.hold(&item);
+            return Take::Item(item);
+        }
+        if self.spiller.moving == Some(Job::Front) {
+            return Take::Later;
+        }
+        if let Some(next) = self.disk.next() {
+            if next.at < next.length {
+                return Take::Disk(next);
+            }
+            if next.newest && self.spiller.moving.is_some() {
+                return Take::Later;
+            }
+            return Take::Drained(self.disk.finish(next.number));
+        }
+        if self.spiller.moving.is_some() {
+            return Take::Later;
+        }
+        std::mem::swap(&mut self.front, &mut self.back);
+        match self.front.pop_front() {
+            Some(item) => {
+                self.hold(&item);
+                Take::Item(item)
+            }
+            None => Take::Empty,
+        }
+    }
+
+    /// Only who may park asks what is in the writer's hand.
+    pub(super) fn hold(&mut self, item: &Item) {
+        if self.spills() && matches!(item, Item::Batch(..)) {
+            self.in_hand.push_back(item.clone());
+        }
+    }
+
+    /// The writer lets go of `batch`. False if it has been put on disk meanwhile, from where it will come again, or be
+    /// counted, so that what the writer did counts no more.
+    pub(super) fn release(&mut self, batch: &Batch) -> (bool, Option<Origin>) {
+        if self.spiller.life == Life::None {
+            return (true, None);
+        }
+        // It is at the front if it was to be put on disk, and could not be.
+        for items in [&mut self.in_hand, &mut self.front] {
+            if let Some(at) = items.iter().position(|item| item.is(batch))
+                && let Some(Item::Batch(_, _, origin)) = items.remove(at)
+            {
+                return (true, origin);
+            }
+        }
+        (false, None)
+    }
+
+    /// `written` records of `batch` are with the target, and the rest is lost.
+    pub(super) fn settle(&mut self, batch: &Batch, written: u64) -> Option<Chore> {
+        let (true, origin) = self.release(batch) else { return None };
+        self.forget(batch);
+        self.accounts.written += written;
+        self.accounts.lost += batch.len() as u64 - written;
+        self.done += 1;
+        origin.and_then(|origin| self.disk.release(origin))
+    }
+
+    /// `written` records of `batch` are with the target, and `rest`, all that is behind them, comes again.
+    pub(super) fn split(&mut self, batch: &Batch, written: usize, rest: Arc<Batch>) {
+        let (true, origin) = self.release(batch) else { return };
+        self.forget(batch);
+        self.accounts.written += written as u64;
+        self.remember(&rest);
+        self.push_front(rest, origin);
+    }
+
+    /// `batch`, settled as written, may not have arrived, and comes again before anything else.
+    pub(super) fn unsettle(&mut self, batch: Arc<Batch>) {
+        if self.comes_again(&batch) {
+            return;
+        }
+        let records = batch.len() as u64;
+        self.done -= 1;
+        self.accounts.written -= records;
+        self.accounts.resent += records;
+        self.remember(&batch);
+        self.push_front(batch, None);
+    }
+
+    /// Whether that `batch` was settled did not count, as it had been put on disk, or was on its way there.
+    fn comes_again(&mut self, batch: &Arc<Batch>) -> bool {
+        if let Some(at) =
+            self.parked.iter().position(|parked| std::ptr::eq(parked.as_ptr(), Arc::as_ptr(batch)))
+        {
+            self.parked.swap_remove(at);
+            return true;
+        }
+        self.spiller.has_parked && self.in_hand.iter().chain(&self.front).any(|item| item.is(batch))
+    }
+
+    /// `batch` comes again before anything else.
+    pub(super) fn push_front(&mut self, batch: Arc<Batch>, origin: Option<Origin>) {
+        self.front.push_front(Item::Batch(batch, Instant::now(), origin));
+        self.spiller.sweep |= self.is_failing();
+    }
+
+    /// Whether there is something for the spiller to do.
+    pub(super) fn job(&self, limits: &QueueOptions) -> Option<Job> {
+        let Spiller { stuck, sweep, .. } = self.spiller;
+        if !self.spills() || stuck {
+            return None;
+        }
+        let all = self.takes_all();
+        if (sweep || all) && (!self.front.is_empty() || (all && !self.in_hand.is_empty())) {
+            return Some(Job::Front);
+        }
+        let Accounts { pending, pending_bytes, .. } = self.accounts;
+        let pressed = pending > limits.records as u64 / 2 || pending_bytes > limits.bytes / 2;
+        (!self.back.is_empty() && (all || pressed || self.is_failing())).then_some(Job::Back)
+    }
+
+    /// Whether even what the writer holds goes to disk.
+    pub(super) fn takes_all(&self) -> bool {
+        self.spiller.park || self.ended
+    }
+
+    /// Whether to wake the spiller.
+    pub(super) fn wants_spiller(&self, limits: &QueueOptions) -> bool {
+        self.spiller.idle && self.job(limits).is_some()
+    }
+
+    /// Segments have been found on disk.
+    pub(super) fn adopt(&mut self, segments: &[(u64, Found)]) {
+        for (number, found) in segments {
+            self.disk.found(*number, found);
+            self.accounts.adopted += found.records;
+            self.adopted += found.frames;
+            self.queued += found.frames;
+        }
+    }
+
+    /// `items` are on disk: segment `number` has grown to `length` by as many frames.
+    pub(super) fn stored(
+        &mut self,
+        items: &VecDeque<Item>,
+        number: u64,
+        length: u64,
+        frames: u64,
+    ) -> Vec<Chore> {
+        let mut records = 0;
+        let mut chores = Vec::new();
+        self.parked.retain(|parked| parked.strong_count() > 0);
+        for item in items {
+            if let Item::Batch(batch, _, origin) = item {
+                self.forget(batch);
+                records += batch.len() as u64;
+                if self.takes_all() {
+                    self.parked.push(Arc::downgrade(batch));
+                }
+                chores.extend(origin.and_then(|origin| self.disk.release(origin)));
+            }
+        }
+        self.disk.appended(number, length, frames, records);
+        self.queued += frames - items.len() as u64; // a large batch has become several
+        self.spiller.moving = None;
+        chores
+    }
+
+    /// A loss has come to light on disk: `records` that are not there.
+    pub(super) fn lost_on_disk(&mut self, records: u64) {
+        self.accounts.lost += records;
+    }
+
+    /// The target can be written to, or not. Whether that is news.
+    pub(super) fn set_failing(&mut self, failing: bool) -> bool {
+        let news = self.accounts.failing != failing;
+        self.accounts.failing = failing;
+        if news {
+            self.spiller.sweep = failing;
+        }
+        news
+    }
+
+    /// All that is only in memory is lost, as there is nobody left to take it. Returns how many records.
+    pub(super) fn lose_all(&mut self) -> u64 {
+        let items: Vec<Item> =
+            self.in_hand.drain(..).chain(self.front.drain(..)).chain(self.back.drain(..)).collect();
+        let mut lost = 0;
+        for item in items {
+            if let Item::Batch(batch, _, origin) = &item {
+                self.forget(batch);
+                if let Some(origin) = origin {
+                    self.disk.keep(*origin, batch.len() as u64);
+                    continue;
+                }
+                lost += batch.len() as u64;
+            }
+            self.done += 1;
+        }
+        self.accounts.lost += lost;
+        lost
+    }
+}

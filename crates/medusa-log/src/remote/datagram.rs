@@ -1,0 +1,176 @@
+//! A socket that takes one record per datagram: UDP or unix.
+//!
+//! A unix socket says when its reader is full or gone, so nothing need be lost there. UDP says next to nothing: at best,
+//! some time later, that nobody listens at the port.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use medusa_proto::syslog::truncate;
+use rustix::io::Errno;
+use rustix::net::{SocketType, sockopt};
+
+use super::wire::{Wire, closed};
+
+/// What a receiver of syslog by UDP must take ([RFC 5426 §3.2]), and the least anyone could want.
+///
+/// [RFC 5426 §3.2]: https://www.rfc-editor.org/rfc/rfc5426#section-3.2
+pub(super) const LEAST: usize = 480;
+
+/// What a receiver should take (also there), so no more is sent by default even if the network would carry it.
+const USUAL: usize = 2048;
+
+/// The largest datagram of UDP over IPv4.
+pub(super) const MOST: usize = 65_507;
+
+/// IP header without options, and UDP header.
+const HEADERS_V4: usize = 20 + 8;
+const HEADERS_V6: usize = 40 + 8;
+
+#[derive(Debug)]
+pub(super) struct Datagrams {
+    wire: Wire,
+    /// Of a unix socket, who it leads to.
+    reader: Option<(PathBuf, Identity)>,
+    limit: usize,
+    /// Whether there was no room on the way, rather than at the other end.
+    is_congested: bool,
+}
+
+/// Tells a unix socket from another that was made in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    /// The number of an inode is soon used again.
+    changed: (i64, i64),
+}
+
+impl Identity {
+    fn of(path: &Path) -> io::Result<Self> {
+        let meta = path.metadata()?;
+        Ok(Self { device: meta.dev(), inode: meta.ino(), changed: (meta.ctime(), meta.ctime_nsec()) })
+    }
+}
+
+/// What became of a datagram.
+#[derive(Debug)]
+pub(super) enum Sent {
+    /// It is sent.
+    Done,
+    /// It is sent, with its end cut off.
+    Cut,
+    /// There is no room for it now.
+    Full,
+    /// The one before was refused: nobody listens. This one is not sent.
+    Refused,
+}
+
+impl Datagrams {
+    /// A socket for sending to `addr`, in datagrams of at most `limit` bytes. Unless told, no more than the network carries
+    /// in one piece (a datagram in pieces is lost with any of them), nor than 2048.
+    pub(super) fn udp(addr: SocketAddr, limit: Option<usize>) -> io::Result<Self> {
+        let any = match addr {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        let socket = UdpSocket::bind::<SocketAddr>(any)?;
+        socket.connect(addr)?;
+        socket.set_nonblocking(true)?;
+        let (mtu, headers) = match addr {
+            SocketAddr::V4(_) => (sockopt::ip_mtu(&socket), HEADERS_V4),
+            SocketAddr::V6(_) => (sockopt::ipv6_mtu(&socket), HEADERS_V6),
+        };
+        let fits = mtu.map_or(USUAL, |mtu| (mtu as usize).saturating_sub(headers));
+        let limit = limit.unwrap_or_else(|| fits.clamp(LEAST, USUAL));
+        Ok(Self { wire: Wire::of(socket.into()), reader: None, limit, is_congested: false })
+    }
+
+    /// Connects to the unix socket at `path`. Unless told, the limit is what the kernel takes.
+    pub(super) fn unix(path: &Path, limit: Option<usize>) -> io::Result<Self> {
+        let identity = Identity::of(path)?;
+        let wire = Wire::unix(path, SocketType::DGRAM)?;
+        let reader = Some((path.to_owned(), identity));
+        Ok(Self { wire, reader, limit: limit.unwrap_or(usize::MAX), is_congested: false })
+    }
+
+    pub(super) const fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Whether what the other end has not taken is known, so that it can be sent again.
+    pub(super) const fn is_watched(&self) -> bool {
+        self.reader.is_some()
+    }
+
+    /// Whether the reader of a unix socket is still there. It takes what it has not read with it, and unlike the end of a
+    /// stream nobody is told.
+    pub(super) fn check(&self) -> io::Result<()> {
+        let Some((path, identity)) = &self.reader else { return Ok(()) };
+        if Identity::of(path)? != *identity {
+            return Err(closed());
+        }
+        Wire::unix(path, SocketType::DGRAM).map(drop)
+    }
+
+    /// Waits until there may be room again, for `time` at most.
+    pub(super) fn wait(&mut self, time: Duration) -> io::Result<()> {
+        /// A network interface without room does not say when it has some.
+        const PAUSE: Duration = Duration::from_millis(2);
+        if std::mem::take(&mut self.is_congested) {
+            std::thread::park_timeout(PAUSE);
+        } else {
+            self.wire.wait_writable(time)?;
+        }
+        Ok(())
+    }
+
+    pub(super) const fn wire(&self) -> &Wire {
+        &self.wire
+    }
+
+    /// Sends `message`, without waiting. One that the kernel finds too long is cut until it does not.
+    pub(super) fn send(&mut self, message: &[u8]) -> io::Result<Sent> {
+        match self.attempt(message)? {
+            Some(sent) => Ok(sent),
+            None => self.send_cut(message.to_vec()),
+        }
+    }
+
+    fn send_cut(&mut self, mut message: Vec<u8>) -> io::Result<Sent> {
+        loop {
+            let half = message.len() / 2;
+            if half < LEAST {
+                return Err(Errno::MSGSIZE.into());
+            }
+            truncate(&mut message, 0, half);
+            match self.attempt(&message)? {
+                Some(Sent::Done) => return Ok(Sent::Cut),
+                Some(sent) => return Ok(sent),
+                None => {}
+            }
+        }
+    }
+
+    /// `None`: it is too long.
+    fn attempt(&mut self, message: &[u8]) -> io::Result<Option<Sent>> {
+        match self.wire.send(message) {
+            Ok(()) => Ok(Some(Sent::Done)),
+            Err(Errno::MSGSIZE) => Ok(None),
+            Err(error @ (Errno::AGAIN | Errno::NOBUFS)) => {
+                self.is_congested = error == Errno::NOBUFS;
+                Ok(Some(Sent::Full))
+            }
+            Err(Errno::CONNREFUSED) if !self.is_watched() => Ok(Some(Sent::Refused)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether the last datagram was refused, as far as is known already.
+    pub(super) fn was_refused(&self) -> bool {
+        !self.is_watched() && self.wire.pending_error() == Err(Errno::CONNREFUSED)
+    }
+}

@@ -1,0 +1,188 @@
+//! Entries as what goes over the wire: a line or a message each, with what tells it from the next.
+
+use medusa_proto::access::Loss;
+use medusa_proto::entry::Entry;
+use medusa_proto::format::{Encoder, Format};
+use medusa_proto::syslog::{self, Header, SyslogEncoder};
+
+use crate::local::LocalOffset;
+
+/// How entries are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wording {
+    /// As lines.
+    Lines(Format, LineEnd),
+    /// As syslog messages whose text is in this format.
+    Syslog(Box<Header>, Format, syslog::Framing),
+}
+
+/// What ends a line on a stream. In a datagram nothing does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum LineEnd {
+    /// A line feed.
+    #[default]
+    Newline,
+    /// A zero byte.
+    Nul,
+}
+
+/// The name of a line's end that is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown framing {0:?}: use \"newline\" or \"nul\"")]
+pub struct UnknownLineEnd(pub String);
+
+impl std::str::FromStr for LineEnd {
+    type Err = UnknownLineEnd;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "newline" => Ok(Self::Newline),
+            "nul" => Ok(Self::Nul),
+            _ => Err(UnknownLineEnd(name.to_owned())),
+        }
+    }
+}
+
+/// Writes entries for one connection.
+#[derive(Debug)]
+pub(super) struct Lines {
+    encoder: Kind,
+    local: LocalOffset,
+    ends: Ends,
+    truncated: u64,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Plain(Encoder),
+    Syslog(SyslogEncoder),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Ends {
+    Byte(u8),
+    Syslog(syslog::Framing),
+    /// Each entry is a datagram of at most so many bytes.
+    Datagram(usize),
+}
+
+impl Lines {
+    /// For a stream.
+    pub(super) fn stream(wording: &Wording) -> Self {
+        let ends = match wording {
+            Wording::Lines(_, LineEnd::Newline) => Ends::Byte(b'\n'),
+            Wording::Lines(_, LineEnd::Nul) => Ends::Byte(b'\0'),
+            Wording::Syslog(_, _, framing) => Ends::Syslog(*framing),
+        };
+        Self::new(wording, ends)
+    }
+
+    /// For datagrams of at most `limit` bytes.
+    pub(super) fn datagrams(wording: &Wording, limit: usize) -> Self {
+        Self::new(wording, Ends::Datagram(limit))
+    }
+
+    fn new(wording: &Wording, ends: Ends) -> Self {
+        let encoder = match (wording, ends) {
+            (Wording::Lines(format, _), _) => Kind::Plain(Encoder::new(format.clone())),
+            (Wording::Syslog(header, format, _), Ends::Datagram(limit)) => {
+                Kind::Syslog(SyslogEncoder::new(Header::clone(header), format.clone()).with_limit(limit))
+            }
+            (Wording::Syslog(header, format, _), _) => {
+                Kind::Syslog(SyslogEncoder::new(Header::clone(header), format.clone()))
+            }
+        };
+        Self { encoder, local: LocalOffset::default(), ends, truncated: 0 }
+    }
+
+    /// Appends `entry`.
+    pub(super) fn entry(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>) {
+        let (start, offset) = (out.len(), self.local.at(entry.time()));
+        match &mut self.encoder {
+            Kind::Plain(encoder) => encoder.encode(entry, offset, out),
+            Kind::Syslog(encoder) => encoder.encode(entry, offset, out),
+        }
+        self.end(start, out);
+    }
+
+    /// Appends what says that records are missing.
+    pub(super) fn loss(&mut self, loss: &Loss, out: &mut Vec<u8>) {
+        let (start, offset) = (out.len(), self.local.at(loss.to));
+        match &mut self.encoder {
+            Kind::Plain(encoder) => encoder.encode_loss(loss, offset, out),
+            Kind::Syslog(encoder) => encoder.encode_loss(loss, offset, out),
+        }
+        self.end(start, out);
+    }
+
+    /// How many were cut to fit into a datagram since this was asked last. A syslog message counts if it is within a
+    /// character of the limit, since it comes here cut already.
+    pub(super) fn take_truncated(&mut self) -> u64 {
+        std::mem::take(&mut self.truncated)
+    }
+
+    fn end(&mut self, start: usize, out: &mut Vec<u8>) {
+        match self.ends {
+            Ends::Byte(byte) => out.push(byte),
+            Ends::Syslog(framing) => framing.frame(start, out),
+            Ends::Datagram(limit) => {
+                let is_cut = match self.encoder {
+                    Kind::Plain(_) => syslog::truncate(out, start, limit),
+                    Kind::Syslog(_) => out.len() - start > limit.saturating_sub(char::MAX.len_utf8()),
+                };
+                self.truncated += u64::from(is_cut);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::tests::record;
+    use medusa_proto::syslog::{AppName, Facility, Framing, Style};
+
+    fn written(mut lines: Lines) -> (String, u64) {
+        let mut out = Vec::new();
+        for target in ["/a", &"/ü".repeat(400)] {
+            lines.entry(&record(target, 0).into(), &mut out);
+        }
+        (String::from_utf8(out).expect("UTF-8"), lines.take_truncated())
+    }
+
+    #[test]
+    fn lines_end_as_they_should() {
+        for (end, byte) in [(LineEnd::Newline, '\n'), (LineEnd::Nul, '\0')] {
+            let (out, cut) = written(Lines::stream(&Wording::Lines(Format::Common, end)));
+            assert_eq!((out.matches(byte).count(), cut), (2, 0));
+            assert!(out.ends_with(byte) && out.starts_with("127.0.0.1 "));
+        }
+        assert_eq!("nul".parse(), Ok(LineEnd::Nul));
+        assert_eq!("lf".parse::<LineEnd>(), Err(UnknownLineEnd("lf".to_owned())));
+    }
+
+    #[test]
+    fn datagrams_have_no_end_and_a_limit() {
+        let wording = Wording::Lines(Format::Common, LineEnd::Newline);
+        let (out, cut) = written(Lines::datagrams(&wording, 200));
+        assert!(!out.contains('\n') && cut == 1 && out.len() < 400, "{out}");
+    }
+
+    #[test]
+    fn messages_are_framed_on_streams_only() {
+        let header = Header {
+            style: Style::Rfc3164,
+            facility: Facility::default(),
+            app_name: AppName::default(),
+            hostname: String::new(),
+            procid: "1".to_owned(),
+            structured: None,
+        };
+        let wording = Wording::Syslog(Box::new(header), Format::Common, Framing::Octet);
+        let (out, _) = written(Lines::stream(&wording));
+        let (length, rest) = out.split_once(' ').expect("a length");
+        assert!(rest[length.parse::<usize>().expect("a number")..].contains(" <"), "{out}");
+        let (out, cut) = written(Lines::datagrams(&wording, 480));
+        assert!(out.starts_with('<') && cut == 1, "{out}");
+    }
+}

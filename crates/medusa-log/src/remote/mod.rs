@@ -1,0 +1,261 @@
+//! Records over a socket: TCP, TLS, UDP, unix.
+//!
+//! - `target`: where to, `resolve` and `connect`: how to get there, `backoff`: when to try again;
+//! - `wire`, `stream`, `datagram`, `tls`: what a connection is;
+//! - `lines`: what goes over it;
+//! - `window`, `outq`: what may not have arrived, and is sent again when a connection breaks;
+//! - `writer`: the thread that does all this.
+//!
+//! **Invariant: a target can hold up its own thread, and nothing else.** All that is written waits in a bounded queue; a
+//! target that is gone, or takes connections and never reads, fills that, and then the user's choice says what happens.
+//!
+//! What peers of the server send reaches the wire only through the encoders of `medusa-proto`, which let none of it end a
+//! line or a message.
+
+mod backoff;
+mod connect;
+mod datagram;
+mod lines;
+mod outq;
+mod resolve;
+mod stream;
+mod target;
+mod tls;
+mod window;
+mod wire;
+mod writer;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use medusa_proto::status::Status;
+
+use crate::queue::{Queue, QueueOptions};
+use crate::{Batch, Flushed, Sink, SinkError};
+pub use lines::{LineEnd, UnknownLineEnd, Wording};
+use resolve::{PATIENCE, Resolver};
+pub use target::{BadTarget, DefaultPorts, Host, RemoteTarget, UnixKind};
+use tls::Secured;
+pub use tls::{TlsError, TlsOptions};
+use writer::Writer;
+
+/// What a user may choose about a [`RemoteSink`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteOptions {
+    /// How a record is written.
+    pub wording: Wording,
+    /// How a receiver at a `tls://` target is recognised. Of no meaning to others.
+    pub tls: TlsOptions,
+    /// The most bytes of a datagram; what is longer is cut. Default: for UDP what the network carries in one piece, but not
+    /// more than 2048; for a unix socket what the kernel takes.
+    pub max_size: Option<usize>,
+    /// How much may wait to be sent.
+    pub queue: QueueOptions,
+}
+
+impl RemoteOptions {
+    /// The least [`max_size`](Self::max_size): what RFC 5426 makes every receiver take.
+    pub const LEAST_SIZE: usize = datagram::LEAST;
+    /// The greatest [`max_size`](Self::max_size): UDP has no larger datagrams.
+    pub const GREATEST_SIZE: usize = datagram::MOST;
+}
+
+/// Sends records to a socket by a thread of its own.
+///
+/// A stream that breaks is connected again, and what may not have arrived is sent again: nothing is lost without being
+/// counted, but up to 8 MiB may come twice. By UDP, nobody knows what arrives.
+///
+/// Dropping it does not wait: the thread sends what is queued, for 5 seconds at most if the target does not take it, and
+/// ends. Who cannot let that happen in the background (a process about to exit) calls [`flush`](Sink::flush) first.
+#[derive(Debug)]
+pub struct RemoteSink {
+    kind: &'static str,
+    target: RemoteTarget,
+    options: RemoteOptions,
+    queue: Arc<Queue>,
+    shared: Arc<Shared>,
+    /// Whether the writer runs.
+    started: Mutex<bool>,
+}
+
+/// What the writer and its sink tell each other.
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// Signalled when `unacknowledged` has changed.
+    changed: Condvar,
+    connections: AtomicU64,
+    truncated: AtomicU64,
+    refused: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The address that the connection leads to.
+    peer: Option<String>,
+    /// Records written that the other end has not acknowledged.
+    unacknowledged: u64,
+    secured: Option<Secured>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn secured(&self) -> Option<Secured> {
+        self.lock().secured.clone()
+    }
+
+    fn set_unacknowledged(&self, records: u64) {
+        let mut state = self.lock();
+        if std::mem::replace(&mut state.unacknowledged, records) != records {
+            self.changed.notify_all();
+        }
+    }
+}
+
+impl RemoteSink {
+    /// A sink of lines to `target`: `log.socket` in the status. Nothing is opened before [`prepare`](Sink::prepare).
+    pub fn socket(target: RemoteTarget, options: RemoteOptions) -> Self {
+        Self::new("log.socket", target, options)
+    }
+
+    /// A sink of syslog messages to `target`: `log.syslog` in the status.
+    pub fn syslog(target: RemoteTarget, options: RemoteOptions) -> Self {
+        Self::new("log.syslog", target, options)
+    }
+
+    fn new(kind: &'static str, target: RemoteTarget, options: RemoteOptions) -> Self {
+        let queue = Arc::new(Queue::new(options.queue.clone()));
+        Self { kind, target, options, queue, shared: Arc::default(), started: Mutex::default() }
+    }
+
+    fn started(&self) -> MutexGuard<'_, bool> {
+        self.started.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn secure(&self) -> Result<Option<Secured>, SinkError> {
+        match &self.target {
+            RemoteTarget::Tls(host) => {
+                let secured = Secured::load(&self.options.tls, &host.name);
+                secured.map(Some).map_err(|source| SinkError::Tls { target: self.target.to_string(), source })
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether the target's name has an address; that something answers there is not asked for.
+    fn resolve(&self) -> Result<(), SinkError> {
+        let Some(host) = self.target.host() else { return Ok(()) };
+        match Resolver::new(host).resolve(PATIENCE) {
+            Ok(_) => Ok(()),
+            Err(source) => {
+                Err(SinkError::Resolve { target: self.target.to_string(), host: host.name.clone(), source })
+            }
+        }
+    }
+
+    fn start(&self) -> Result<(), SinkError> {
+        let writer =
+            Writer::new(&self.target, &self.options, Arc::clone(&self.queue), Arc::clone(&self.shared));
+        std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || writer.run())
+            .map(drop)
+            .map_err(|source| SinkError::Thread { target: self.target.to_string(), source })
+    }
+
+    /// Waits until the other end has acknowledged all that was written, or until `deadline`: a process that exits loses
+    /// nothing then. Returns the records it has not.
+    fn wait_acknowledged(&self, deadline: Instant) -> u64 {
+        /// How long between two looks at what is acknowledged: the kernel tells nobody.
+        const LOOK: Duration = Duration::from_millis(20);
+        let mut state = self.shared.lock();
+        while state.unacknowledged > 0 && Instant::now() < deadline {
+            self.queue.nudge();
+            let left = deadline.saturating_duration_since(Instant::now()).min(LOOK);
+            state = self.shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.unacknowledged
+    }
+}
+
+impl Sink for RemoteSink {
+    fn check(&self) -> Result<(), SinkError> {
+        self.secure()?;
+        self.resolve()
+    }
+
+    /// A target that does not answer is no error: it may do so later, and meanwhile its records wait.
+    fn prepare(&self) -> Result<(), SinkError> {
+        let mut started = self.started();
+        if !*started {
+            let secured = self.secure()?;
+            self.resolve()?;
+            self.shared.lock().secured = secured;
+            self.queue.prepare()?;
+            self.start()?;
+            *started = true;
+        }
+        Ok(())
+    }
+
+    fn submit(&self, batch: &Arc<Batch>) {
+        self.queue.submit(batch);
+    }
+
+    fn flush(&self, deadline: Instant) -> Flushed {
+        if !*self.started() {
+            return self.queue.flush(Instant::now()); // without a writer, waiting changes nothing
+        }
+        loop {
+            let flushed = self.queue.flush(deadline);
+            if !flushed.is_complete() || self.target.is_local() {
+                return flushed; // what is in a unix socket is with its reader, whatever becomes of us
+            }
+            let left = self.wait_acknowledged(deadline);
+            // A connection that broke meanwhile has put back what had not arrived.
+            if left > 0 || self.queue.accounts().pending == 0 {
+                return Flushed { left, ..flushed };
+            }
+        }
+    }
+
+    /// Reads the files of TLS anew, for the next connection, and if there is none, tries for one at once.
+    fn reopen(&self) -> Result<(), SinkError> {
+        if *self.started() {
+            let secured = self.secure()?;
+            self.shared.lock().secured = secured;
+            self.queue.nudge();
+        }
+        Ok(())
+    }
+
+    fn status(&self) -> Status {
+        let format = match &self.options.wording {
+            Wording::Lines(format, _) | Wording::Syslog(_, format, _) => format.name(),
+        };
+        let peer = self.shared.lock().peer.clone();
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let some = |count: u64| (count > 0).then_some(count);
+        let status = Status::new(self.kind, self.target.to_string())
+            .field("format", format)
+            .field("connected", peer.is_some())
+            .maybe("peer", peer)
+            .field("reconnects", count(&self.shared.connections).saturating_sub(1))
+            .maybe("truncated", some(count(&self.shared.truncated)))
+            .maybe("refused", some(count(&self.shared.refused)));
+        self.queue.describe(status)
+    }
+}
+
+impl Drop for RemoteSink {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+#[cfg(test)]
+mod tests;

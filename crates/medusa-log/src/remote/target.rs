@@ -1,0 +1,267 @@
+//! Where a network sink writes, as its user spells it: `tcp://logs.example:601`, `unix:/run/log`.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+/// Where a [`RemoteSink`](crate::RemoteSink) writes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum RemoteTarget {
+    /// `tcp://host:port`: a stream.
+    Tcp(Host),
+    /// `tls://host:port`: a stream under TLS.
+    Tls(Host),
+    /// `udp://host:port`: one record per datagram, and nobody who says whether it has arrived.
+    Udp(Host),
+    /// A unix socket.
+    Unix(PathBuf, UnixKind),
+}
+
+/// What kind of socket a path is expected to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UnixKind {
+    /// `unix:/path`: a stream.
+    Stream,
+    /// `unixgram:/path`: one record per datagram. Unlike UDP it loses none: a full receiver makes the sink wait.
+    Datagram,
+    /// Whichever the socket turns out to be, datagrams tried first: what `/dev/log` is differs between systems.
+    Either,
+}
+
+/// A name, or an address, and a port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Host {
+    /// The name or address, an IPv6 address without its brackets.
+    pub name: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// The ports of targets that name none; `None` where there must be one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DefaultPorts {
+    /// Of `tcp://`.
+    pub tcp: Option<u16>,
+    /// Of `tls://`.
+    pub tls: Option<u16>,
+    /// Of `udp://`.
+    pub udp: Option<u16>,
+}
+
+impl DefaultPorts {
+    /// Those of syslog: RFC 6587 has none for TCP, 514 is what its daemons listen on; 6514 is of RFC 5425, 514 of
+    /// RFC 5426.
+    pub const SYSLOG: Self = Self { tcp: Some(514), tls: Some(6514), udp: Some(514) };
+}
+
+/// A target that cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadTarget {
+    /// It is of no kind we know.
+    #[error(
+        "unknown target {0:?}: use tcp://host:port, tls://host:port, udp://host:port, unix:/path or unixgram:/path"
+    )]
+    Scheme(String),
+    /// The host is missing or no host.
+    #[error(
+        "the target {0:?} names no host: write it as tcp://logs.example:601, an IPv6 address as tcp://[2001:db8::1]:601"
+    )]
+    Host(String),
+    /// The port is missing or no port.
+    #[error("the target {0:?} needs a port, from 1 to 65535: tcp://logs.example:601")]
+    Port(String),
+    /// The path is missing, or has no place in a socket address.
+    #[error(
+        "the target {0:?} needs the path of a socket, of at most {MAX_PATH} bytes: unix:/run/collector.sock"
+    )]
+    Path(String),
+}
+
+/// The longest path of a unix socket (`sun_path` less its end).
+const MAX_PATH: usize = 107;
+
+impl RemoteTarget {
+    /// The socket that a system's own syslog listens on.
+    pub const DEV_LOG: &str = "/dev/log";
+
+    /// Reads a target. `ports` are those of hosts that come without.
+    ///
+    /// # Errors
+    ///
+    /// If it is no target.
+    pub fn parse(text: &str, ports: DefaultPorts) -> Result<Self, BadTarget> {
+        if let Some((scheme, rest)) = text.split_once("://") {
+            return match scheme {
+                "tcp" => host(text, rest, ports.tcp).map(Self::Tcp),
+                "tls" => host(text, rest, ports.tls).map(Self::Tls),
+                "udp" => host(text, rest, ports.udp).map(Self::Udp),
+                "unix" => path(text, rest, UnixKind::Stream),
+                "unixgram" => path(text, rest, UnixKind::Datagram),
+                _ => Err(BadTarget::Scheme(text.to_owned())),
+            };
+        }
+        match text.split_once(':') {
+            Some(("unix", rest)) => path(text, rest, UnixKind::Stream),
+            Some(("unixgram", rest)) => path(text, rest, UnixKind::Datagram),
+            _ => Err(BadTarget::Scheme(text.to_owned())),
+        }
+    }
+
+    /// The same target with its path, if it has one, made another: absolute, for instance.
+    #[must_use]
+    pub fn map_path(self, map: impl FnOnce(&Path) -> PathBuf) -> Self {
+        match self {
+            Self::Unix(path, kind) => Self::Unix(map(&path), kind),
+            other => other,
+        }
+    }
+
+    /// The same target, but where it is a unix stream it may be datagrams as well.
+    #[must_use]
+    pub fn of_either_kind(self) -> Self {
+        match self {
+            Self::Unix(path, UnixKind::Stream) => Self::Unix(path, UnixKind::Either),
+            other => other,
+        }
+    }
+
+    /// Whether it is on this machine.
+    pub const fn is_local(&self) -> bool {
+        matches!(self, Self::Unix(..))
+    }
+
+    pub(super) const fn host(&self) -> Option<&Host> {
+        match self {
+            Self::Tcp(host) | Self::Tls(host) | Self::Udp(host) => Some(host),
+            Self::Unix(..) => None,
+        }
+    }
+}
+
+impl fmt::Display for RemoteTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(host) => write!(f, "tcp://{host}"),
+            Self::Tls(host) => write!(f, "tls://{host}"),
+            Self::Udp(host) => write!(f, "udp://{host}"),
+            Self::Unix(path, UnixKind::Datagram) => write!(f, "unixgram:{}", path.display()),
+            Self::Unix(path, _) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.name.contains(':') {
+            write!(f, "[{}]:{}", self.name, self.port)
+        } else {
+            write!(f, "{}:{}", self.name, self.port)
+        }
+    }
+}
+
+fn host(text: &str, rest: &str, default: Option<u16>) -> Result<Host, BadTarget> {
+    let (name, port) = match rest.strip_prefix('[') {
+        Some(bracketed) => {
+            let (name, behind) = bracketed.split_once(']').ok_or_else(|| BadTarget::Host(text.to_owned()))?;
+            if !matches!(name.parse(), Ok(IpAddr::V6(_))) {
+                return Err(BadTarget::Host(text.to_owned()));
+            }
+            match behind.strip_prefix(':') {
+                Some(port) => (name, Some(port)),
+                None if behind.is_empty() => (name, None),
+                None => return Err(BadTarget::Port(text.to_owned())),
+            }
+        }
+        None => match rest.split_once(':') {
+            Some((name, port)) => (name, Some(port)),
+            None => (rest, None),
+        },
+    };
+    let is_name = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    if name.is_empty() || name.len() > 253 || !name.chars().all(is_name) {
+        return Err(BadTarget::Host(text.to_owned()));
+    }
+    let port = match port {
+        Some(port) => port.parse().ok().filter(|port| *port != 0),
+        None => default,
+    };
+    let port = port.ok_or_else(|| BadTarget::Port(text.to_owned()))?;
+    Ok(Host { name: name.to_owned(), port })
+}
+
+fn path(text: &str, path: &str, kind: UnixKind) -> Result<RemoteTarget, BadTarget> {
+    if path.is_empty() || path.len() > MAX_PATH || path.contains('\0') {
+        return Err(BadTarget::Path(text.to_owned()));
+    }
+    Ok(RemoteTarget::Unix(path.into(), kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(text: &str) -> Result<RemoteTarget, BadTarget> {
+        RemoteTarget::parse(text, DefaultPorts::default())
+    }
+
+    #[test]
+    fn targets_are_shown_as_they_are_read() {
+        for text in [
+            "tcp://logs.example:601",
+            "tls://[2001:db8::1]:6514",
+            "udp://192.0.2.1:514",
+            "unix:/run/log",
+            "unix:relative",
+            "unixgram:/run/log",
+        ] {
+            assert_eq!(parse(text).expect(text).to_string(), text);
+        }
+        assert_eq!(parse("unix:///run/log"), parse("unix:/run/log"));
+    }
+
+    #[test]
+    fn what_is_no_target_is_told_why() {
+        for text in ["", "logs.example", "http://x:1", "tcp:x:1", "TCP://x:1", "unixpath:/x"] {
+            assert_eq!(parse(text), Err(BadTarget::Scheme(text.to_owned())));
+        }
+        for text in [
+            "tcp://",
+            "tcp://:5",
+            "tcp://::1:5",
+            "tcp://a b:5",
+            "tcp://u@x:5",
+            "tcp://[::1",
+            "tcp://[x]:5",
+            "tcp://a/:5",
+        ] {
+            assert_eq!(parse(text), Err(BadTarget::Host(text.to_owned())));
+        }
+        for text in ["tcp://x", "tcp://x:", "tcp://x:0", "tcp://x:65536", "tcp://x:601/", "tcp://[::1]5"] {
+            assert_eq!(parse(text), Err(BadTarget::Port(text.to_owned())));
+        }
+        let long = format!("unix:/{}", "x".repeat(MAX_PATH));
+        assert_eq!(parse(&long), Err(BadTarget::Path(long.clone())));
+        assert_eq!(parse("unixgram:"), Err(BadTarget::Path("unixgram:".to_owned())));
+    }
+
+    #[test]
+    fn syslog_has_ports_of_its_own() {
+        for (text, whole) in
+            [("udp://x", "udp://x:514"), ("tls://x", "tls://x:6514"), ("tcp://[::1]", "tcp://[::1]:514")]
+        {
+            let target = RemoteTarget::parse(text, DefaultPorts::SYSLOG).expect(text);
+            assert_eq!(target.to_string(), whole);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_is_read_back(text in ".{0,40}|(tcp|udp|unix)://?[a-z\\[\\]:0-9]{0,20}") {
+            if let Ok(target) = parse(&text) {
+                prop_assert_eq!(parse(&target.to_string()), Ok(target));
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! `medusa.log.socket`, and what it shares with `medusa.log.syslog`.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use medusa_log::{
+    DefaultPorts, LineEnd, RemoteOptions, RemoteSink, RemoteTarget, Sink, TlsOptions, UnixKind, Wording,
+};
+use mlua::{Lua, Table, Value};
+
+use super::tls::{self, TLS};
+use super::{SinkValue, format, full};
+use crate::bindings::options::Options;
+use crate::bindings::{Reach, fail};
+use crate::reference::{self, Class, Item};
+
+const FUNCTION: &str = "medusa.log.socket";
+
+pub(crate) const DOCS: Item = Item {
+    path: FUNCTION,
+    signature: "(target: string, options: LogSocketOptions?) -> LogSink",
+    reach: reference::Reach::Main,
+    doc: "Sends a line per request to a socket: `tcp://host:port`, `tls://host:port`, `unix:/path` (streams), \
+          `udp://host:port`, `unixgram:/path` (one line per datagram). A name that has no address is an error at once; a \
+          target that does not answer is none: records wait for it. A stream that breaks is connected again, at once, then \
+          after 0.1 s up to 10 s, and what may not have arrived is sent again: a receiver may see up to 8 MiB twice. By UDP, \
+          nobody knows what arrives.",
+};
+
+pub(crate) const OPTIONS: Class = Class {
+    name: "LogSocketOptions",
+    doc: "What `medusa.log.socket` takes.",
+    fields: &[
+        FORMAT,
+        FRAMING,
+        TLS,
+        MAX_SIZE,
+        full::WHEN_FULL,
+        full::QUEUE,
+        full::QUEUE_BYTES,
+        full::SPILL_BYTES,
+    ],
+    methods: &[],
+};
+
+const FORMAT: Item =
+    Item { path: "format", signature: "string?", reach: reference::Reach::Main, doc: super::file::FORMAT };
+
+const FRAMING: Item = Item {
+    path: "framing",
+    signature: "\"newline\" | \"nul\" | nil",
+    reach: reference::Reach::Main,
+    doc: "What ends a line on a stream: a line feed (the default) or a zero byte.",
+};
+
+pub(super) const MAX_SIZE: Item = Item {
+    path: "max_size",
+    signature: "number?",
+    reach: reference::Reach::Main,
+    doc: "The most bytes of a datagram, 480 to 65507; what is longer is cut. Default: for UDP what the network carries in \
+          one piece, but not more than 2048, which is what every receiver should take; for `unixgram:` what the kernel takes.",
+};
+
+pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {
+    log.set("socket", lua.create_function(socket)?)
+}
+
+fn socket(lua: &Lua, (target, options): (String, Value)) -> mlua::Result<SinkValue> {
+    let reach = Reach::of(lua)?;
+    let mut given = Options::new(lua, FUNCTION, options)?;
+    let target = RemoteTarget::parse(&target, DefaultPorts::default())
+        .map_err(|error| fail(lua, format!("{FUNCTION}: {error}")))?
+        .map_path(|path| reach.path(path));
+    let format = format(lua, &mut given, FUNCTION, "format")?.unwrap_or_default();
+    let end = framing::<LineEnd>(lua, &mut given, FUNCTION, &target)?.unwrap_or_default();
+    let common = Common::read(lua, &reach, &mut given, FUNCTION, &target)?;
+    given.finish()?;
+    let options = common.with(Wording::Lines(format, end));
+    Ok(intern(&reach, FUNCTION, target, options, RemoteSink::socket))
+}
+
+/// Reads `framing`, which only streams have.
+pub(super) fn framing<T: std::str::FromStr<Err: std::fmt::Display>>(
+    lua: &Lua,
+    given: &mut Options<'_>,
+    function: &str,
+    target: &RemoteTarget,
+) -> mlua::Result<Option<T>> {
+    let Some(name) = given.get::<String>("framing", "a string")? else { return Ok(None) };
+    if is_datagrams(target) {
+        return Err(fail(lua, format!("{function}: `framing` is for streams; {target} takes datagrams")));
+    }
+    name.parse().map(Some).map_err(|error| fail(lua, format!("{function}: {error}")))
+}
+
+const fn is_datagrams(target: &RemoteTarget) -> bool {
+    matches!(target, RemoteTarget::Udp(_) | RemoteTarget::Unix(_, UnixKind::Datagram))
+}
+
+/// The options that all network sinks have.
+pub(super) struct Common {
+    tls: TlsOptions,
+    max_size: Option<usize>,
+    queue: medusa_log::QueueOptions,
+}
+
+impl Common {
+    pub(super) fn read(
+        lua: &Lua,
+        reach: &Reach,
+        given: &mut Options<'_>,
+        function: &'static str,
+        target: &RemoteTarget,
+    ) -> mlua::Result<Self> {
+        let tls = tls::tls(lua, reach, given, function)?;
+        if tls.is_some() && !matches!(target, RemoteTarget::Tls(_)) {
+            return Err(fail(lua, format!("{function}: `tls` is for tls:// targets, and this is {target}")));
+        }
+        Ok(Self {
+            tls: tls.unwrap_or_default(),
+            max_size: max_size(lua, given, function, target)?,
+            queue: full::queue_options(lua, given, function, &target.to_string())?,
+        })
+    }
+
+    pub(super) fn with(self, wording: Wording) -> RemoteOptions {
+        RemoteOptions { wording, tls: self.tls, max_size: self.max_size, queue: self.queue }
+    }
+}
+
+fn max_size(
+    lua: &Lua,
+    given: &mut Options<'_>,
+    function: &str,
+    target: &RemoteTarget,
+) -> mlua::Result<Option<usize>> {
+    const LEAST: usize = RemoteOptions::LEAST_SIZE;
+    const GREATEST: usize = RemoteOptions::GREATEST_SIZE;
+    let Some(size) = given.get::<f64>("max_size", "a number")? else { return Ok(None) };
+    let is_stream = matches!(
+        target,
+        RemoteTarget::Tcp(_) | RemoteTarget::Tls(_) | RemoteTarget::Unix(_, UnixKind::Stream)
+    );
+    if is_stream {
+        return Err(fail(lua, format!("{function}: `max_size` is for datagrams; {target} is a stream")));
+    }
+    if size.fract() != 0.0 || !(LEAST as f64..=GREATEST as f64).contains(&size) {
+        return Err(fail(
+            lua,
+            format!("{function}: `max_size` must be {LEAST} to {GREATEST} bytes, not {size}"),
+        ));
+    }
+    Ok(Some(size as usize))
+}
+
+/// The sink of these arguments: the one there is, or a new one.
+pub(super) fn intern(
+    reach: &Reach,
+    function: &str,
+    target: RemoteTarget,
+    options: RemoteOptions,
+    make: fn(RemoteTarget, RemoteOptions) -> RemoteSink,
+) -> SinkValue {
+    let key = format!("{function}\0{target:?}\0{options:?}");
+    let Ok(sink) = reach
+        .live
+        .parts()
+        .sink(key, || -> Result<Arc<dyn Sink>, Infallible> { Ok(Arc::new(make(target, options))) });
+    SinkValue(sink)
+}

@@ -1,0 +1,172 @@
+//! `medusa.log.syslog`.
+
+use std::path::PathBuf;
+
+use medusa_log::{DefaultPorts, RemoteSink, RemoteTarget, UnixKind, Wording};
+use medusa_proto::syslog::{Framing, Header, SdId, Style};
+use mlua::{Lua, Table, Value};
+
+use super::socket::{Common, MAX_SIZE, framing, intern};
+use super::tls::TLS;
+use super::{SinkValue, format, full};
+use crate::bindings::options::Options;
+use crate::bindings::{Reach, fail};
+use crate::reference::{self, Class, Item};
+
+const FUNCTION: &str = "medusa.log.syslog";
+
+pub(crate) const DOCS: Item = Item {
+    path: FUNCTION,
+    signature: "(target: string?, options: LogSyslogOptions?) -> LogSink",
+    reach: reference::Reach::Main,
+    doc: "Sends a message per request to syslog. Without a target, or with nil, to that of this machine: `/dev/log`, be it \
+          made for datagrams or for streams; on a system without one, records wait until there is. Or to `unix:/path`, \
+          `unixgram:/path`, `udp://host` (port 514 unless it is given), `tcp://host` (514), `tls://host` (6514). The severity \
+          is that of the status: 5xx `err`, 4xx `warning`, else `info`. Connections are as in `medusa.log.socket`; plain TCP \
+          syslog acknowledges nothing, so a receiver that is restarted may see up to 8 MiB twice, and by UDP nobody knows \
+          what arrives.",
+};
+
+pub(crate) const OPTIONS: Class = Class {
+    name: "LogSyslogOptions",
+    doc: "What `medusa.log.syslog` takes.",
+    fields: &[
+        Item {
+            path: "facility",
+            signature: "string?",
+            reach: reference::Reach::Main,
+            doc: "What part of the system the messages come from: `kern`, `user`, `mail`, `daemon` (the default), `auth`, \
+                  `syslog`, ... `local0` to `local7`.",
+        },
+        Item {
+            path: "app_name",
+            signature: "string?",
+            reach: reference::Reach::Main,
+            doc: "The program's name in each message. Default `\"medusa\"`; 1 to 48 letters, digits and `-_./+@`.",
+        },
+        Item {
+            path: "hostname",
+            signature: "string?",
+            reach: reference::Reach::Main,
+            doc: "The machine's name in each message. Default: its host name, and none in the rfc3164 of a local target, \
+                  whose readers expect none.",
+        },
+        Item {
+            path: "format",
+            signature: "\"rfc5424\" | \"rfc3164\" | nil",
+            reach: reference::Reach::Main,
+            doc: "The protocol. Default: rfc5424 over a network; rfc3164 for a unix socket, since not every `/dev/log` \
+                  understands more.",
+        },
+        Item {
+            path: "message",
+            signature: "string?",
+            reach: reference::Reach::Main,
+            doc: "How a record is written in a message, as `format` in `medusa.log.file`. Default `\"combined\"`.",
+        },
+        Item {
+            path: "structured",
+            signature: "boolean | string | nil",
+            reach: reference::Reach::Main,
+            doc: "With `true`, a message of rfc5424 has the fields of the record as structured data as well, named \
+                  `medusa@32473`, or as you say: `\"name@<your private enterprise number>\"`. Default `false`.",
+        },
+        Item {
+            path: "framing",
+            signature: "\"octet\" | \"lf\" | nil",
+            reach: reference::Reach::Main,
+            doc: "What tells a message from the next on a stream: its length before it (the default over a network, and the \
+                  only one that TLS allows), or a line feed behind it (the default on a unix socket).",
+        },
+        TLS,
+        MAX_SIZE,
+        full::WHEN_FULL,
+        full::QUEUE,
+        full::QUEUE_BYTES,
+        full::SPILL_BYTES,
+    ],
+    methods: &[],
+};
+
+pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {
+    log.set("syslog", lua.create_function(syslog)?)
+}
+
+fn syslog(lua: &Lua, (target, options): (Option<String>, Value)) -> mlua::Result<SinkValue> {
+    let reach = Reach::of(lua)?;
+    let mut given = Options::new(lua, FUNCTION, options)?;
+    let target = match target {
+        None => RemoteTarget::Unix(PathBuf::from(RemoteTarget::DEV_LOG), UnixKind::Either),
+        Some(text) => RemoteTarget::parse(&text, DefaultPorts::SYSLOG)
+            .map_err(|error| fail(lua, format!("{FUNCTION}: {error}")))?
+            .map_path(|path| reach.path(path))
+            .of_either_kind(),
+    };
+    let header = header(lua, &mut given, &target)?;
+    let message = format(lua, &mut given, FUNCTION, "message")?.unwrap_or_default();
+    let framing = framing::<Framing>(lua, &mut given, FUNCTION, &target)?;
+    if framing == Some(Framing::Lf) && matches!(target, RemoteTarget::Tls(_)) {
+        return Err(fail(
+            lua,
+            format!("{FUNCTION}: syslog over TLS has framing = \"octet\" only (RFC 5425)"),
+        ));
+    }
+    let framing = framing.unwrap_or(if target.is_local() { Framing::Lf } else { Framing::Octet });
+    let common = Common::read(lua, &reach, &mut given, FUNCTION, &target)?;
+    given.finish()?;
+    let options = common.with(Wording::Syslog(Box::new(header), message, framing));
+    Ok(intern(&reach, FUNCTION, target, options, RemoteSink::syslog))
+}
+
+fn header(lua: &Lua, given: &mut Options<'_>, target: &RemoteTarget) -> mlua::Result<Header> {
+    let usual = if target.is_local() { Style::Rfc3164 } else { Style::Rfc5424 };
+    let style = parsed(lua, given, "format")?.unwrap_or(usual);
+    let structured = structured(lua, given)?;
+    if structured.is_some() && style == Style::Rfc3164 {
+        return Err(fail(
+            lua,
+            format!("{FUNCTION}: `structured` needs format = \"rfc5424\": rfc3164 has no such data"),
+        ));
+    }
+    let hostname = match given.get::<String>("hostname", "a string")? {
+        Some(name) => name,
+        None if target.is_local() && style == Style::Rfc3164 => String::new(),
+        None => this_host(),
+    };
+    Ok(Header {
+        style,
+        facility: parsed(lua, given, "facility")?.unwrap_or_default(),
+        app_name: parsed(lua, given, "app_name")?.unwrap_or_default(),
+        hostname,
+        procid: std::process::id().to_string(),
+        structured,
+    })
+}
+
+fn structured(lua: &Lua, given: &mut Options<'_>) -> mlua::Result<Option<SdId>> {
+    match given.get::<Value>("structured", "true, false or a name")? {
+        None | Some(Value::Boolean(false)) => Ok(None),
+        Some(Value::Boolean(true)) => Ok(Some(SdId::default())),
+        Some(Value::String(name)) => {
+            let name = name.to_string_lossy();
+            name.parse().map(Some).map_err(|error| fail(lua, format!("{FUNCTION}: {error}")))
+        }
+        Some(_) => Err(fail(lua, format!("{FUNCTION}: `structured` must be true, false or a name"))),
+    }
+}
+
+/// The option `key`, which is one of a set of names.
+fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
+    lua: &Lua,
+    given: &mut Options<'_>,
+    key: &'static str,
+) -> mlua::Result<Option<T>> {
+    let Some(text) = given.get::<String>(key, "a string")? else { return Ok(None) };
+    text.parse().map(Some).map_err(|error| fail(lua, format!("{FUNCTION}: {error}")))
+}
+
+/// What this machine is called; nothing if it does not say.
+fn this_host() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| String::new(), |name| name.trim().to_owned())
+}
