@@ -11,19 +11,25 @@
 //! in `queue`.
 
 mod batch;
+pub mod events;
 mod file;
+mod filter;
 mod local;
 mod multi;
 mod queue;
 mod recorder;
 mod remote;
 mod resolving;
+mod sample;
+mod select;
 mod sink;
+mod tail;
 
 pub use batch::{Batch, Extent, MAX_FIELD};
 pub use file::{
     Compression, FileSink, Fsync, Mode, Occasion, OptionError, Options, Period, Rotation, Target, size,
 };
+pub use filter::{Conditions, FilterSink, Kind, NoStatuses, Statuses, UnknownKind};
 pub use multi::MultiSink;
 pub use queue::{QueueOptions, SpillOptions, WhenFull};
 pub use recorder::{MAX_BATCH_BYTES, MAX_BATCH_RECORDS, Recorder};
@@ -32,4 +38,6 @@ pub use remote::{
     UnixKind, UnknownLineEnd, Wording,
 };
 pub use resolving::{Answer, Known, Names, NamesError, ResolvingOptions, ResolvingSink, hostname};
+pub use sample::{NoRate, Rate, SampleSink};
 pub use sink::{Flushed, Sink, SinkError};
+pub use tail::{Followed, Follower, Last, Tail};

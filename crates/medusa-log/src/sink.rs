@@ -1,5 +1,6 @@
 //! The sink: where records go.
 
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -20,7 +21,9 @@ use crate::{Batch, TlsError};
 /// 3. [`submit`](Self::submit), from every worker at once, for as long as a published site refers to the sink.
 /// 4. [`flush`](Self::flush) at shutdown. Nothing to be called when the sink is replaced: dropping the last reference
 ///    lets it finish, in its own time, what it was given.
-pub trait Sink: fmt::Debug + Send + Sync + 'static {
+///
+/// It is [`Any`], so that who holds a sink can ask whether it is a [`Tail`](crate::Tail).
+pub trait Sink: Any + fmt::Debug + Send + Sync {
     /// Whether [`prepare`](Self::prepare) would succeed, as far as can be told without leaving a trace: nothing is
     /// created, opened for others to see, or started.
     fn check(&self) -> Result<(), SinkError>;

@@ -2,6 +2,7 @@
 //!
 //! - [`engine`]: the thread on which the main VM lives, and the [`Engine`] handle;
 //! - `main_vm`, `inline`, `transaction`: scripts, statements, timers, handlers given as functions, and what they change;
+//! - `log`: functions in the way of log records;
 //! - `worker`: handlers given as files, on every worker;
 //! - `websocket`: a session with a client;
 //! - `vm`, `preempt`, `task`: one VM, its sandbox, how it gives way and is stopped;
@@ -19,6 +20,7 @@ mod error;
 mod events;
 mod forms;
 mod inline;
+mod log;
 mod main_vm;
 mod preempt;
 mod print;

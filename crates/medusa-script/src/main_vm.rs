@@ -24,6 +24,7 @@ use crate::bindings::{self, Reach};
 use crate::call::{call, vm_error};
 use crate::error::ScriptError;
 use crate::inline::{Answer, AnswerBody, Call, InlineHandler, Link, QUEUED_CALLS, QUEUED_CHUNKS};
+use crate::log::LogFunctions;
 use crate::producer::Producer;
 use crate::request::{OpenRequest, Requests};
 use crate::require::{Modules, Sources};
@@ -42,6 +43,7 @@ pub(crate) struct MainVm {
     functions: Rc<Functions>,
     statement: Function,
     timers: Rc<Timers>,
+    logs: Rc<LogFunctions>,
     requests_running: Cell<usize>,
     sessions_running: Cell<usize>,
 }
@@ -106,14 +108,18 @@ impl MainVm {
             released: Arc::default(),
             requests: RefCell::default(),
         });
+        let timers = Rc::default();
+        let logs = LogFunctions::new(live, &timers);
         let reach = Reach {
             live: Arc::clone(live),
             scripts: Arc::clone(scripts),
             sources: Arc::clone(sources),
             functions: Rc::clone(&functions),
+            logs: Rc::clone(&logs),
             state: state.map(Rc::from),
         };
         let vm = Vm::new(|lua, globals| bindings::install_in_main(lua, globals, reach))?;
+        logs.set_vm(&vm);
         let requests = Requests::new(vm.lua())?;
         *functions.requests.borrow_mut() = Some(requests.clone());
         let statement = load(vm.lua(), include_str!("statement.luau"), "=statement", None)?;
@@ -123,7 +129,8 @@ impl MainVm {
             live: Arc::clone(live),
             functions,
             statement,
-            timers: Rc::default(),
+            timers,
+            logs,
             requests_running: Cell::new(0),
             sessions_running: Cell::new(0),
         });
@@ -265,6 +272,12 @@ impl MainVm {
     /// Stops what must not outlive the VM's replacement.
     pub(crate) fn retire(&self) {
         self.timers.stop();
+        self.logs.retire();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn vm(&self) -> std::rc::Weak<Vm> {
+        Rc::downgrade(&self.vm)
     }
 
     #[cfg(test)]
@@ -281,6 +294,13 @@ impl MainVm {
             .field("requests", self.requests_running.get())
             .field("websockets", self.sessions_running.get())
             .field("timers", self.timers.count())
+    }
+}
+
+impl Drop for MainVm {
+    /// Also that of a script that has failed to load.
+    fn drop(&mut self) {
+        self.retire();
     }
 }
 

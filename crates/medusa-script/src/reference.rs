@@ -539,7 +539,10 @@ mod tests {
             let mut source = String::from(
                 "local server = medusa.http.server { listen = '127.0.0.1:0' }
                 local objects = { HttpServer = server, Mount = server:mount('/', function() end), Site = site,
-                    SharedDictionary = medusa.shared('x'), DnsResolver = medusa.dns.server('192.0.2.1'), Timer = medusa.every(1, function() end) }\n",
+                    SharedDictionary = medusa.shared('x'), Timer = medusa.every(1, function() end),
+                    LogSink = medusa.log.tail(1), EventLog = medusa.log.events(medusa.log.tail(1)),
+                    DnsResolver = medusa.dns.server('192.0.2.1') }
+                server:set_log(medusa.log.tail(1))\n",
             );
             for class in PAGES.iter().flat_map(|page| page.classes) {
                 if OF_REQUESTS.contains(&class.name) {

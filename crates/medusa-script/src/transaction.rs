@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use medusa_site::{Change, Draft, DraftError, Live, PublishError, Site};
+use medusa_site::{Change, Draft, DraftError, EventLog, Live, PublishError, Site};
 use tokio::sync::mpsc;
 
 use crate::bindings::timer::PendingTimer;
@@ -148,6 +148,14 @@ impl Transaction {
             let site = self.live.site();
             let servers: Vec<_> = site.servers.iter().map(|server| server.parts.clone()).collect();
             look(&servers)
+        }
+    }
+
+    /// Where the server's own events go, as this task sees it.
+    pub(crate) fn with_event_logs<R>(&self, look: impl FnOnce(&[EventLog]) -> R) -> R {
+        match &*self.change.borrow() {
+            Some(change) => look(change.draft.events()),
+            None => look(&self.live.site().events),
         }
     }
 

@@ -11,10 +11,11 @@ use medusa_dns::Resolver;
 use medusa_http::router::Pattern;
 use medusa_http::{Handler, Limits, Listen, Mount, ServerParts};
 use medusa_log::Sink;
+use medusa_log::events::Route;
 use medusa_net::ListenAddr;
 use medusa_proto::forwarded::TrustedProxies;
 
-use crate::site::Site;
+use crate::site::{EventLog, EventLogId, Site};
 
 /// Names a server across generations.
 pub type ServerId = u64;
@@ -62,6 +63,9 @@ pub enum DraftError {
     /// The mount was removed, or belongs to a script that has been replaced.
     #[error("this mount is no longer part of the site (was it removed, or the script reloaded?)")]
     NoMount,
+    /// The events' log was removed, or belongs to a script that has been replaced.
+    #[error("this log of events is no longer part of the site (was it removed, or the script reloaded?)")]
+    NoEventLog,
     /// Two servers would have one name.
     #[error("there is already an HTTP server named \"{0}\"; give this one another `name`")]
     SameName(Arc<str>),
@@ -81,6 +85,7 @@ pub struct Draft {
     pub(crate) resolver: Option<Arc<Resolver>>,
     /// Where the script says so, if it is not the base's.
     pub(crate) resolver_origin: Arc<str>,
+    pub(crate) events: Vec<EventLog>,
 }
 
 fn next_id() -> u64 {
@@ -92,14 +97,15 @@ impl Draft {
     /// A draft that starts as a copy of `base`: for a change by hand.
     pub fn edit(base: Arc<Site>) -> Self {
         let servers = base.servers.iter().map(|server| server.parts.clone()).collect();
-        let resolver = base.resolver.clone();
-        Self { base, servers, resolver, resolver_origin: Arc::default() }
+        let (events, resolver) = (base.events.clone(), base.resolver.clone());
+        Self { base, servers, events, resolver, resolver_origin: Arc::default() }
     }
 
     /// A draft that starts empty: for a run of the whole script. What comes out equal to a part of `base` becomes
     /// that part.
     pub fn fresh(base: Arc<Site>) -> Self {
-        Self { base, servers: Vec::new(), resolver: None, resolver_origin: Arc::default() }
+        let (servers, events) = (Vec::new(), Vec::new());
+        Self { base, servers, events, resolver: None, resolver_origin: Arc::default() }
     }
 
     /// The servers as they stand now.
@@ -158,6 +164,46 @@ impl Draft {
         let before = self.servers.len();
         self.servers.retain(|server| server.id != id);
         if self.servers.len() == before { Err(DraftError::NoServer) } else { Ok(()) }
+    }
+
+    /// Gives a server another log, or none. The records of requests that have begun go to the log there was then.
+    ///
+    /// # Errors
+    ///
+    /// There is no such server.
+    pub fn set_log(&mut self, id: ServerId, log: Option<Arc<dyn Sink>>) -> Result<(), DraftError> {
+        let server = self.servers.iter_mut().find(|server| server.id == id).ok_or(DraftError::NoServer)?;
+        server.log = log;
+        Ok(())
+    }
+
+    /// Where the server's own events go, as it stands now.
+    pub fn events(&self) -> &[EventLog] {
+        &self.events
+    }
+
+    /// Has the server's own events go to a sink, too. For one they go to already, this changes the level.
+    pub fn log_events(&mut self, route: Route, origin: Arc<str>) -> EventLogId {
+        let same = |known: &&EventLog| Arc::ptr_eq(&known.route.sink, &route.sink);
+        let known = self.events.iter().chain(&self.base.events).find(same);
+        let id = known.map_or_else(next_id, |known| known.id);
+        let events = EventLog { id, route, origin };
+        match self.events.iter_mut().find(|known| known.id == id) {
+            Some(known) => *known = events,
+            None => self.events.push(events),
+        }
+        id
+    }
+
+    /// Has the server's own events no longer go to a sink.
+    ///
+    /// # Errors
+    ///
+    /// They do not.
+    pub fn unlog_events(&mut self, id: EventLogId) -> Result<(), DraftError> {
+        let at = self.events.iter().position(|events| events.id == id).ok_or(DraftError::NoEventLog)?;
+        self.events.remove(at);
+        Ok(())
     }
 
     /// Mounts a handler.

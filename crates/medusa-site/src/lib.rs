@@ -18,4 +18,4 @@ pub use draft::{Draft, DraftError, MountId, MountSpec, ServerId, ServerSpec};
 pub use live::{Busy, Change, Live};
 pub use parts::Parts;
 pub use prepare::PublishError;
-pub use site::{Bound, Site};
+pub use site::{Bound, EventLog, EventLogId, Site};

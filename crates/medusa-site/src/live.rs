@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use medusa_http::{Directory, Handler, HttpAccept, Listen, PinnedServer, Server};
+use medusa_log::events::EventSinks;
 use medusa_net::{ListenAddr, ListenerId, Workers};
 use medusa_proto::status::Status;
 use tokio::sync::OwnedMutexGuard;
@@ -23,6 +24,8 @@ use crate::site::{Bound, Site};
 pub struct Live {
     current: Arc<ArcSwap<Site>>,
     parts: Parts,
+    /// What passes the server's own events on.
+    events: Arc<EventSinks>,
     /// None where nothing is served, only checked.
     workers: Option<Workers>,
     gate: Arc<tokio::sync::Mutex<()>>,
@@ -74,6 +77,7 @@ impl Live {
         Arc::new(Self {
             current: Arc::new(ArcSwap::from_pointee(Site::empty())),
             parts: Parts::default(),
+            events: Arc::default(),
             workers,
             gate: Arc::default(),
             holder: Arc::default(),
@@ -89,6 +93,11 @@ impl Live {
     /// Handlers, sinks and resolvers by their arguments.
     pub fn parts(&self) -> &Parts {
         &self.parts
+    }
+
+    /// What passes the server's own events on, to the sinks of the running Site.
+    pub fn events(&self) -> &Arc<EventSinks> {
+        &self.events
     }
 
     /// The workers, unless this is only a rehearsal.
@@ -134,6 +143,11 @@ impl Live {
     pub async fn publish(&self, change: Change) -> Result<Arc<Site>, PublishError> {
         let Some(workers) = &self.workers else { return Ok(self.site()) };
         let Prepared { servers, listeners, resolver, opened } = prepare(&change.draft, workers.len()).await?;
+        let events = change.draft.events().to_vec();
+        if let Some(first) = events.first() {
+            let origin = || Arc::clone(&first.origin);
+            self.events.start().map_err(|source| PublishError::Sink { origin: origin(), source })?;
+        }
         for (bound, server) in &opened {
             self.start(bound, server, workers).await?;
         }
@@ -146,8 +160,10 @@ impl Live {
             servers,
             listeners,
             resolver,
+            events,
         });
         self.current.store(Arc::clone(&new));
+        self.events.route(new.events.iter().map(|events| events.route.clone()).collect());
         self.retire(&old, &new);
         workers.post_each(|| PINNED.with_borrow_mut(Vec::clear));
         Ok(new)
@@ -196,11 +212,14 @@ impl Live {
     /// The running Site as a document, with how many replaced servers still have requests to finish, and with all
     /// resolvers that somebody holds: the Site, a log, a script.
     pub fn status(&self) -> Status {
-        let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
-        // `site` itself may be the last to hold what was just replaced.
-        let alive = retired.iter().filter(|server| server.strong_count() > 0).count() as u64;
-        let site = self.site().status().field("retired_servers_in_use", alive);
+        let site = self.site().status().field("retired_servers_in_use", self.retired_in_use());
         site.children(self.parts.resolvers().iter().map(|resolver| resolver.status()))
+    }
+
+    /// How many replaced servers still have requests to finish.
+    pub fn retired_in_use(&self) -> usize {
+        let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        retired.iter().filter(|server| server.strong_count() > 0).count()
     }
 }
 

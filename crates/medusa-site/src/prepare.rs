@@ -48,7 +48,7 @@ pub enum PublishError {
     /// A log sink could not be opened.
     #[error("{origin}: {source}")]
     Sink {
-        /// The server that logs to it.
+        /// Where the script has the server, or the events, that go to it.
         origin: Arc<str>,
         /// Why not.
         source: SinkError,
@@ -85,9 +85,7 @@ pub(crate) struct Prepared {
 pub(crate) async fn prepare(draft: &Draft, workers: usize) -> Result<Prepared, PublishError> {
     let servers = build_servers(draft)?;
     prepare_handlers(&servers).await?;
-    for server in &servers {
-        open_sink(server, medusa_log::Sink::prepare)?;
-    }
+    open_sinks(draft, &servers, medusa_log::Sink::prepare)?;
     let resolver = draft.resolver.clone();
     ready_resolver(draft, Resolver::prepare)?;
     let mut prepared = Prepared { servers, listeners: Vec::new(), resolver, opened: Vec::new() };
@@ -116,9 +114,7 @@ pub(crate) async fn prepare(draft: &Draft, workers: usize) -> Result<Prepared, P
 pub(crate) async fn rehearse(draft: &Draft) -> Result<Vec<Arc<Server>>, PublishError> {
     let servers = build_servers(draft)?;
     prepare_handlers(&servers).await?;
-    for server in &servers {
-        open_sink(server, medusa_log::Sink::check)?;
-    }
+    open_sinks(draft, &servers, medusa_log::Sink::check)?;
     ready_resolver(draft, Resolver::check)?;
     Ok(servers)
 }
@@ -164,11 +160,15 @@ fn ready_resolver(
         .map_err(|source| PublishError::Resolver { origin: Arc::clone(&draft.resolver_origin), source })
 }
 
-fn open_sink(
-    server: &Server,
-    open: impl FnOnce(&dyn medusa_log::Sink) -> Result<(), SinkError>,
+fn open_sinks(
+    draft: &Draft,
+    servers: &[Arc<Server>],
+    open: impl Fn(&dyn medusa_log::Sink) -> Result<(), SinkError>,
 ) -> Result<(), PublishError> {
-    let Some(sink) = &server.parts.log else { return Ok(()) };
-    open(sink.as_ref())
-        .map_err(|source| PublishError::Sink { origin: Arc::clone(&server.parts.origin), source })
+    let access = servers.iter().filter_map(|server| Some((server.parts.log.as_ref()?, &server.parts.origin)));
+    let events = draft.events.iter().map(|events| (&events.route.sink, &events.origin));
+    for (sink, origin) in access.chain(events) {
+        open(sink.as_ref()).map_err(|source| PublishError::Sink { origin: Arc::clone(origin), source })?;
+    }
+    Ok(())
 }

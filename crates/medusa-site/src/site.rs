@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use medusa_dns::Resolver;
 use medusa_http::{Listen, Server};
 use medusa_log::Sink;
+use medusa_log::events::Route;
 use medusa_net::tls::{CertificateSummary, show_fingerprint};
 use medusa_net::{ListenAddr, Listener, ListenerId};
 use medusa_proto::status::Status;
@@ -23,6 +24,29 @@ pub struct Bound {
     pub listen: usize,
 }
 
+/// Names an [`EventLog`] across generations.
+pub type EventLogId = u64;
+
+/// A sink that the server's own events go to.
+#[derive(Debug, Clone)]
+pub struct EventLog {
+    /// Stays the same as long as the sink does.
+    pub id: EventLogId,
+    /// Where they go, and how much those matter that do.
+    pub route: Route,
+    /// Where the script says so.
+    pub origin: Arc<str>,
+}
+
+impl EventLog {
+    fn status(&self) -> Status {
+        let sink = self.route.sink.status();
+        Status::new("log.events", format!("{} {}", sink.kind, sink.name).trim_end())
+            .field("level", self.route.level.name())
+            .field("origin", self.origin.to_string())
+    }
+}
+
 /// All a server is at one instant.
 #[derive(Debug)]
 pub struct Site {
@@ -38,6 +62,8 @@ pub struct Site {
     pub listeners: Vec<Bound>,
     /// By what it looks names up; none: by the system's means.
     pub resolver: Option<Arc<Resolver>>,
+    /// Where its own events go, besides standard error.
+    pub events: Vec<EventLog>,
 }
 
 impl Site {
@@ -50,6 +76,7 @@ impl Site {
             servers: Vec::new(),
             listeners: Vec::new(),
             resolver: None,
+            events: Vec::new(),
         }
     }
 
@@ -75,7 +102,8 @@ impl Site {
     /// Every sink in use, once.
     pub fn sinks(&self) -> Vec<Arc<dyn Sink>> {
         let mut sinks: Vec<Arc<dyn Sink>> = Vec::new();
-        for sink in self.servers.iter().filter_map(|server| server.parts.log.as_ref()) {
+        let access = self.servers.iter().filter_map(|server| server.parts.log.as_ref());
+        for sink in access.chain(self.events.iter().map(|events| &events.route.sink)) {
             if !sinks.iter().any(|known| Arc::ptr_eq(known, sink)) {
                 sinks.push(Arc::clone(sink));
             }
@@ -101,6 +129,7 @@ impl Site {
         for server in &self.servers {
             status = status.child(server.status());
         }
+        status = status.children(self.events.iter().map(EventLog::status));
         for sink in self.sinks() {
             status = status.child(sink.status());
         }

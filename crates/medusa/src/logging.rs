@@ -1,4 +1,4 @@
-//! The server's own log, on standard error, and panics in it.
+//! The server's own log, on standard error, and panics in it; and the same to the sinks a script asked for.
 //!
 //! **Invariant:** no thread waits for standard error. Lines go through a bounded queue to a thread of their own; when
 //! nobody reads them they are lost, counted, and the count is told at the end.
@@ -11,14 +11,19 @@ use std::thread;
 
 use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::{DefaultFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::term;
+pub(crate) use to_sinks::hand_to;
+
+mod to_sinks;
 
 /// Lines that may wait; 8,192 of them are a megabyte or so.
 const QUEUED_LINES: usize = 8192;
@@ -39,11 +44,14 @@ impl Logging {
             .thread_name("medusa-log");
         let (writer, guard) = writer.finish(io::stderr());
         let lost = writer.error_counter();
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
+        let lines = tracing_subscriber::fmt::layer()
             .with_ansi(term::stderr_has_colour())
             .event_format(Line)
             .with_writer(writer)
+            .with_filter(filter);
+        tracing_subscriber::registry()
+            .with(lines)
+            .with(to_sinks::layer())
             .try_init()
             .map_err(|error| format!("the log cannot be started: {error}"))?;
         panic::set_hook(Box::new(log_panic));

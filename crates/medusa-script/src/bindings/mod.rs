@@ -29,6 +29,7 @@ use medusa_site::Live;
 use mlua::{Lua, MultiValue, Table, Value};
 
 use crate::commons::Commons;
+use crate::log::LogFunctions;
 use crate::main_vm::Functions;
 use crate::require::{ScriptRoot, Sources};
 use crate::transaction::Transaction;
@@ -41,6 +42,7 @@ pub(crate) struct Reach {
     pub(crate) scripts: Arc<Scripts>,
     pub(crate) sources: Arc<Sources>,
     pub(crate) functions: Rc<Functions>,
+    pub(crate) logs: Rc<LogFunctions>,
     /// The state directory, if there is one.
     pub(crate) state: Option<Rc<Path>>,
 }

@@ -1,9 +1,12 @@
 //! `site`: the live objects, so that even what a script kept `local` can be found.
 
+use std::sync::Arc;
+
 use mlua::{Lua, Table, UserData, UserDataFields, UserDataMethods};
 
 use super::Reach;
 use super::http::{HttpServer, with_servers};
+use super::log::{SinkValue, events};
 use crate::reference::{self, Class, Item};
 
 pub(crate) const DOCS: &[Item] =
@@ -24,6 +27,18 @@ pub(crate) const CLASS: Class = Class {
             signature: "{ HttpServer }",
             reach: reference::Reach::Main,
             doc: "The HTTP servers.",
+        },
+        Item {
+            path: "logs",
+            signature: "{ LogSink }",
+            reach: reference::Reach::Main,
+            doc: "The logs in use, of servers and of events, each once.",
+        },
+        Item {
+            path: "events",
+            signature: "{ EventLog }",
+            reach: reference::Reach::Main,
+            doc: "Where the server's own events go, besides standard error.",
         },
     ],
     methods: &[Item {
@@ -48,6 +63,8 @@ impl UserData for SiteValue {
                 servers.iter().map(|server| HttpServer(server.id)).collect::<Vec<_>>()
             })
         });
+        fields.add_field_method_get("logs", |lua, _| logs(lua));
+        fields.add_field_method_get("events", |lua, _| events::event_logs(lua));
     }
 
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
@@ -57,4 +74,17 @@ impl UserData for SiteValue {
             Ok(format!("Site, generation {}, published by {}", site.generation, site.by))
         });
     }
+}
+
+fn logs(lua: &Lua) -> mlua::Result<Vec<SinkValue>> {
+    let access = with_servers(lua, |servers| {
+        servers.iter().filter_map(|server| server.log.clone()).map(SinkValue).collect::<Vec<_>>()
+    })?;
+    let mut logs: Vec<SinkValue> = Vec::new();
+    for log in access.into_iter().chain(events::sinks(lua)?) {
+        if !logs.iter().any(|known| Arc::ptr_eq(&known.0, &log.0)) {
+            logs.push(log);
+        }
+    }
+    Ok(logs)
 }

@@ -9,5 +9,6 @@ mod events;
 mod fetch;
 mod forms;
 mod handlers;
+mod log_parts;
 mod reload;
 mod statements;

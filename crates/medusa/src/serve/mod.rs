@@ -34,6 +34,7 @@ use medusa_script::Engine;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::spawn_local;
 
+use crate::logging;
 use crate::target::Target;
 use control::Controls;
 use signals::{Signal, Signals};
@@ -112,6 +113,8 @@ async fn run(options: Options) -> Result<Drained, ServeError> {
     let program = options.target.program(options.listen.clone(), kept);
     let engine =
         Engine::start(program, workers.clone()).map_err(ServeError::system("the script's thread"))?;
+
+    logging::hand_to(engine.live().events());
 
     let controls = Rc::new(Controls::new(engine, workers, options.target.clone()));
     start_and_attend(&controls, &options, socket, &mut signals).await?;

@@ -33,7 +33,7 @@ pub(super) async fn shutdown(controls: &Controls, signals: &mut Signals) -> Drai
     if !Arc::ptr_eq(&before, &after) {
         sinks.extend(after.sinks());
     }
-    write_logs(&controls.workers, &sinks).await;
+    write_logs(controls, &sinks).await;
     controls.workers.stop();
     drained
 }
@@ -63,15 +63,16 @@ async fn finish(workers: &Workers, signals: &mut Signals) -> Drained {
     }
 }
 
-/// Hands every record to its log, and waits until the logs have written them.
-async fn write_logs(workers: &Workers, sinks: &[Arc<dyn Sink>]) {
+/// Hands every record and event to its log, and waits until the logs have written them.
+async fn write_logs(controls: &Controls, sinks: &[Arc<dyn Sink>]) {
     let deadline = Instant::now() + FLUSH;
-    let handed_over = workers.run_on_each(|_| async { medusa_http::flush_records() });
+    let handed_over = controls.workers.run_on_each(|_| async { medusa_http::flush_records() });
     if timeout(FLUSH, handed_over).await.is_err() {
         tracing::warn!("a worker is too busy to hand over its last access records");
     }
-    let Flushed { left, spilled } =
-        sinks.iter().map(|sink| sink.flush(deadline)).fold(Flushed::default(), Flushed::and);
+    let events = controls.engine.live().events().flush(deadline);
+    let flushed = sinks.iter().map(|sink| sink.flush(deadline)).fold(events, Flushed::and);
+    let Flushed { left, spilled } = flushed;
     if spilled > 0 {
         tracing::warn!("{spilled} access records could not be written yet, and are kept for the next start");
     }

@@ -18,6 +18,7 @@ mod limits;
 mod listeners;
 mod live;
 mod log;
+mod log_changes;
 mod malformed;
 mod pauses;
 mod proxies;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use medusa_http::ServerParts;
+use medusa_log::Sink;
 use medusa_proto::forwarded::TrustedProxies;
 use medusa_site::{ServerId, ServerSpec};
 use mlua::{Lua, Table, UserData, UserDataFields, UserDataMethods, Value};
@@ -115,6 +116,12 @@ pub(crate) const SERVER: Class = Class {
             reach: reference::Reach::Main,
             doc: "Its mounts, in the order they were made.",
         },
+        Item {
+            path: "log",
+            signature: "LogSink?",
+            reach: reference::Reach::Main,
+            doc: "Where its access records go. Changed with `set_log`.",
+        },
     ],
     methods: &[
         Item {
@@ -126,6 +133,13 @@ pub(crate) const SERVER: Class = Class {
                   end; GET serves HEAD; the most specific pattern wins, whatever the order; two that clash are an error. \
                   A function runs in the main VM, where every global of the script is at hand; a handler from a file \
                   (`medusa.handler.script`) runs on every core.",
+        },
+        Item {
+            path: "set_log",
+            signature: "(log: LogSink?) -> ()",
+            reach: reference::Reach::Main,
+            doc: "Gives it another log, or none. Every record is in one of the two: a request that began before the change is in the \
+                  old one, which writes what it was given to the end.",
         },
         Item {
             path: "remove",
@@ -244,9 +258,21 @@ impl UserData for HttpServer {
                 server.mounts.iter().map(|mount| MountValue(mount.id)).collect::<Vec<_>>()
             })
         });
+        fields.add_field_method_get("log", |lua, this| {
+            this.look(lua, |server| server.log.clone().map(SinkValue))
+        });
     }
 
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_async_method("set_log", |lua, this, log: Value| {
+            let (at, server) = (origin(&lua), this.0);
+            let log = set_log(&lua, log);
+            async move {
+                let log = log?;
+                let set = Transaction::edit(|draft| draft.set_log(server, log)).await;
+                set.map_err(|error| at_place(&at, error))
+            }
+        });
         methods.add_async_method("mount", |lua, this, (pattern, handler, options): (Value, Value, Value)| {
             let at = origin(&lua);
             let spec = mount::spec(&lua, &pattern, handler, options, &at);
@@ -268,6 +294,14 @@ impl UserData for HttpServer {
             this.look(lua, |server| format!("HttpServer \"{}\", {} mounts", server.name, server.mounts.len()))
         });
     }
+}
+
+/// What `set_log` is given.
+fn set_log(lua: &Lua, log: Value) -> mlua::Result<Option<Arc<dyn Sink>>> {
+    if log.is_nil() {
+        return Ok(None);
+    }
+    super::log::inner(lua, "set_log", log).map(Some)
 }
 
 /// The value of `trusted_proxies`.

@@ -2,12 +2,18 @@
 //!
 //! A module here is one sink. Each has the same shape: `DOCS`, its options as a class of the reference, and an `install`.
 
+pub(crate) mod events;
 mod file;
+mod filter;
 mod full;
+mod luau;
 mod multi;
+mod record;
 mod resolving;
+mod sample;
 mod socket;
 mod syslog;
+mod tail;
 mod tls;
 
 use std::sync::Arc;
@@ -18,17 +24,46 @@ use mlua::{FromLua, Lua, Table, UserData, UserDataMethods, Value};
 
 use super::fail;
 use super::options::Options;
+use crate::print::show;
 use crate::reference::{Class, Item};
 
 /// The functions, in the order of the reference.
-pub(crate) const DOCS: &[Item] = &[file::DOCS, socket::DOCS, syslog::DOCS, multi::DOCS, resolving::DOCS];
+pub(crate) const DOCS: &[Item] = &[
+    file::DOCS,
+    socket::DOCS,
+    syslog::DOCS,
+    multi::DOCS,
+    tail::DOCS,
+    filter::DOCS,
+    sample::DOCS,
+    resolving::DOCS,
+    luau::DOCS,
+    events::DOCS,
+];
 
 /// The classes, in the order of the reference.
-pub(crate) const CLASSES: &[Class] =
-    &[CLASS, file::OPTIONS, socket::OPTIONS, syslog::OPTIONS, tls::OPTIONS, resolving::OPTIONS];
+pub(crate) const CLASSES: &[Class] = &[
+    CLASS,
+    file::OPTIONS,
+    socket::OPTIONS,
+    syslog::OPTIONS,
+    tls::OPTIONS,
+    tail::OPTIONS,
+    filter::OPTIONS,
+    sample::OPTIONS,
+    resolving::OPTIONS,
+    events::OPTIONS,
+    events::CLASS,
+    record::CLASS,
+    record::LOSS,
+];
 
-const CLASS: Class =
-    Class { name: "LogSink", doc: "Where records go: the `log` of a server.", fields: &[], methods: &[] };
+const CLASS: Class = Class {
+    name: "LogSink",
+    doc: "Where records go: the `log` of a server. Two values are equal if they are the same log.",
+    fields: &[],
+    methods: tail::METHODS,
+};
 
 /// A sink, as a value of the script.
 #[derive(Debug, Clone)]
@@ -36,6 +71,8 @@ pub(crate) struct SinkValue(pub(crate) Arc<dyn Sink>);
 
 impl UserData for SinkValue {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        tail::add_methods(methods);
+        methods.add_meta_method("__eq", |_, this, other: Self| Ok(Arc::ptr_eq(&this.0, &other.0)));
         methods.add_meta_method("__tostring", |_, this, ()| {
             let status = this.0.status();
             Ok(format!("LogSink {} {}", status.kind, status.name))
@@ -59,7 +96,20 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     resolving::install(lua, &log)?;
     socket::install(lua, &log)?;
     syslog::install(lua, &log)?;
+    tail::install(lua, &log)?;
+    filter::install(lua, &log)?;
+    sample::install(lua, &log)?;
+    luau::install(lua, &log)?;
+    events::install(lua, &log)?;
     medusa.set("log", log)
+}
+
+/// The argument of `function` that is the sink it puts something in front of.
+pub(super) fn inner(lua: &Lua, function: &str, value: Value) -> mlua::Result<Arc<dyn Sink>> {
+    let shown = show(&value);
+    SinkValue::from_lua(value, lua)
+        .map(|sink| sink.0)
+        .map_err(|_other| fail(lua, format!("{function}: expected a log, from medusa.log, found {shown}")))
 }
 
 /// The option `key` that says how a record is written.

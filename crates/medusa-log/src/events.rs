@@ -1,0 +1,381 @@
+//! The server's own events on their way to the sinks that are to have them.
+//!
+//! An event may happen on any thread, with any lock held, within a sink itself. So whoever it happens to only puts it down
+//! here; a thread of its own passes what was put down on, at once if it is the first in a while, else every
+//! [`EVERY`].
+//!
+//! **Invariants:** putting an event down takes a short lock that nobody holds while he calls anybody else, so it never
+//! blocks and never deadlocks. What waits is bounded; more is lost, counted, and told as an event. What passing events on
+//! causes is not passed on itself ([`Aside`]), so there is no circle.
+
+use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use medusa_proto::access::Loss;
+use medusa_proto::entry::Entry;
+use medusa_proto::event::{Event, Level};
+
+use crate::{Batch, Flushed, Sink, SinkError};
+
+/// How long the passing on rests: as long as access records may wait on their worker.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// Events that may wait meanwhile: 10,000 in a second, more than anybody reads.
+const MAX_EVENTS: usize = 1024;
+
+/// Bytes of them.
+const MAX_BYTES: usize = 1024 * 1024;
+
+/// A sink that is to have events.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Where they go.
+    pub sink: Arc<dyn Sink>,
+    /// Those that matter at least as much as this.
+    pub level: Level,
+}
+
+/// Passes events on to the sinks that are to have them: to none before [`route`](Self::route).
+///
+/// Dropping it does not wait: what is waiting is passed on, and the thread ends.
+pub struct EventSinks(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    /// How many of [`Level::ALL`] somebody wants.
+    levels: AtomicU8,
+    state: Mutex<State>,
+    /// Signalled when there is something for the thread to do.
+    work: Condvar,
+    /// Signalled when the thread has passed on what it took.
+    done: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    routes: Arc<[Route]>,
+    /// What waits, with the routes there were when it happened.
+    waiting: Vec<(Arc<[Route]>, Batch)>,
+    /// Events in `waiting`, and their bytes.
+    events: usize,
+    bytes: usize,
+    lost: Option<Loss>,
+    /// Events the thread has in hand.
+    in_hand: usize,
+    hurry: bool,
+    started: bool,
+    closed: bool,
+}
+
+thread_local! {
+    static ASIDE: Cell<u32> = const { Cell::new(0) };
+}
+
+/// As long as this is held, events of this thread are not passed on: it passes events on itself.
+#[derive(Debug)]
+#[must_use]
+pub struct Aside(PhantomData<*const ()>);
+
+impl Aside {
+    /// From now on.
+    pub fn step() -> Self {
+        ASIDE.set(ASIDE.get() + 1);
+        Self(PhantomData)
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        ASIDE.set(ASIDE.get() - 1);
+    }
+}
+
+impl EventSinks {
+    /// Without a sink.
+    pub fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    /// Starts the thread, which there must be before the first [`route`](Self::route). Doing it again does nothing.
+    ///
+    /// # Errors
+    ///
+    /// The system refused the thread.
+    pub fn start(&self) -> Result<(), SinkError> {
+        let mut state = self.0.lock();
+        if !state.started {
+            let shared = Arc::clone(&self.0);
+            let thread = std::thread::Builder::new().name("log-events".to_owned());
+            let spawned = thread.spawn(move || shared.pass_on());
+            spawned.map_err(|source| SinkError::Thread { target: "of events".to_owned(), source })?;
+            state.started = true;
+        }
+        Ok(())
+    }
+
+    /// From now on events go to `routes`. What happened before goes where it would have gone.
+    pub fn route(&self, routes: Vec<Route>) {
+        let levels = routes.iter().map(|route| route.level as u8 + 1).max().unwrap_or(0);
+        self.0.lock().routes = routes.into();
+        if self.0.levels.swap(levels, Relaxed) != levels {
+            // Who decided that nobody wants its events, or that somebody does, must decide anew.
+            tracing::callsite::rebuild_interest_cache();
+        }
+    }
+
+    /// The least important level that a sink is to have; `None` if there is no sink.
+    pub fn level(&self) -> Option<Level> {
+        let levels = usize::from(self.0.levels.load(Relaxed));
+        levels.checked_sub(1).and_then(|at| Level::ALL.get(at)).copied()
+    }
+
+    /// Puts an event down, if a sink is to have it. Never blocks beyond a short lock.
+    pub fn put(&self, event: &Event<'_>) {
+        if self.level().is_none_or(|level| event.level > level) || ASIDE.get() > 0 {
+            return;
+        }
+        self.0.lock().put(event);
+        self.0.work.notify_one();
+    }
+
+    /// Waits until what was put down before is with its sinks (which may then have to be flushed), or until `deadline`.
+    pub fn flush(&self, deadline: Instant) -> Flushed {
+        let mut state = self.0.lock();
+        state.hurry = true;
+        self.0.work.notify_one();
+        while state.left() > 0 {
+            let time = deadline.saturating_duration_since(Instant::now());
+            if time.is_zero() {
+                return Flushed { left: state.left(), spilled: 0 };
+            }
+            state = self.0.done.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Flushed::default()
+    }
+}
+
+impl Default for EventSinks {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for EventSinks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventSinks").field("level", &self.level()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for EventSinks {
+    fn drop(&mut self) {
+        self.0.lock().closed = true;
+        self.0.work.notify_one();
+    }
+}
+
+impl State {
+    fn put(&mut self, event: &Event<'_>) {
+        if self.events >= MAX_EVENTS || self.bytes >= MAX_BYTES {
+            let loss = Loss { records: 1, from: event.time, to: event.time };
+            self.lost = Some(self.lost.map_or(loss, |lost| lost.merge(loss)));
+            return;
+        }
+        match self.waiting.last() {
+            Some((routes, _)) if Arc::ptr_eq(routes, &self.routes) => {}
+            _ => self.waiting.push((Arc::clone(&self.routes), Batch::new())),
+        }
+        if let Some((_, batch)) = self.waiting.last_mut() {
+            let before = batch.bytes();
+            batch.push_event(event);
+            self.events += 1;
+            self.bytes += batch.bytes() - before;
+        }
+    }
+
+    const fn left(&self) -> u64 {
+        (self.events + self.in_hand) as u64
+    }
+
+    /// Takes what waits, with a word on what was lost.
+    fn take(&mut self) -> Vec<(Arc<[Route]>, Batch)> {
+        let mut taken = std::mem::take(&mut self.waiting);
+        self.in_hand = std::mem::take(&mut self.events);
+        self.bytes = 0;
+        if let (Some(lost), Some((_, batch))) = (self.lost.take(), taken.last_mut()) {
+            let message =
+                format!("{} events were lost: they came faster than they can be logged", lost.records);
+            // An error, so that every sink is told.
+            batch.push_event(&Event { time: lost.to, level: Level::Error, part: "log", message: &message });
+        }
+        taken
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The thread.
+    fn pass_on(&self) {
+        let _aside = Aside::step();
+        let mut state = self.lock();
+        loop {
+            let idle = |state: &mut State| state.waiting.is_empty() && !state.closed;
+            state = self.work.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
+            if state.waiting.is_empty() {
+                return;
+            }
+            let taken = state.take();
+            drop(state);
+            for (routes, batch) in taken {
+                submit(&routes, batch);
+            }
+            state = self.lock();
+            state.in_hand = 0;
+            self.done.notify_all();
+            let rest = |state: &mut State| !state.hurry && !state.closed;
+            let rested = self.work.wait_timeout_while(state, EVERY, rest);
+            state = rested.unwrap_or_else(PoisonError::into_inner).0;
+            state.hurry = false;
+        }
+    }
+}
+
+fn submit(routes: &[Route], batch: Batch) {
+    let batch = batch.seal();
+    for Route { sink, level } in routes {
+        if let Some(part) = Batch::select(&batch, |entry: &Entry<'_>| entry.level() <= *level) {
+            sink.submit(&part);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use medusa_proto::access::Timestamp;
+
+    use super::*;
+    use crate::sink::tests::Memory;
+
+    fn event(level: Level, message: &str) -> Event<'_> {
+        Event { time: Timestamp::from_micros(1), level, part: "test", message }
+    }
+
+    fn messages(memory: &Memory) -> Vec<String> {
+        let batches = memory.batches();
+        let entries = batches.iter().flat_map(|batch| batch.iter());
+        entries
+            .map(|entry| match entry {
+                Entry::Event(event) => event.message.to_owned(),
+                Entry::Access(record) => panic!("an event, not {record:?}"),
+            })
+            .collect()
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(20)
+    }
+
+    fn started() -> EventSinks {
+        let events = EventSinks::new();
+        events.start().expect("a thread");
+        events
+    }
+
+    fn route(sink: &Arc<Memory>, level: Level) -> Route {
+        Route { sink: Arc::clone(sink) as _, level }
+    }
+
+    #[test]
+    fn each_sink_gets_its_level_and_nobody_what_happened_before() {
+        let (all, grave) = (Arc::new(Memory::default()), Arc::new(Memory::default()));
+        let events = started();
+        assert_eq!(events.level(), None);
+        events.put(&event(Level::Error, "before"));
+        events.route(vec![route(&all, Level::Info), route(&grave, Level::Error)]);
+        assert_eq!(events.level(), Some(Level::Info));
+        events.put(&event(Level::Info, "one"));
+        events.put(&event(Level::Debug, "too fine"));
+        events.put(&event(Level::Error, "two"));
+        events.route(vec![route(&grave, Level::Info)]);
+        events.put(&event(Level::Info, "three"));
+        assert_eq!(events.flush(soon()), Flushed { left: 0 });
+        assert_eq!(
+            messages(&all),
+            ["one", "two"],
+            "what happened before the change goes where it would have"
+        );
+        assert_eq!(messages(&grave), ["two", "three"]);
+    }
+
+    #[test]
+    fn too_many_are_lost_and_told() {
+        let memory = Arc::new(Memory::default());
+        let events = EventSinks::new();
+        events.route(vec![route(&memory, Level::Error)]);
+        for _ in 0..MAX_EVENTS + 7 {
+            events.put(&event(Level::Error, "again"));
+        }
+        assert_eq!(
+            events.flush(Instant::now()),
+            Flushed { left: MAX_EVENTS as u64 },
+            "nobody passes them on"
+        );
+        events.start().expect("a thread");
+        assert_eq!(events.flush(soon()), Flushed { left: 0 });
+        let messages = messages(&memory);
+        assert_eq!(messages.len(), MAX_EVENTS + 1);
+        assert_eq!(messages[MAX_EVENTS], "7 events were lost: they came faster than they can be logged");
+    }
+
+    /// A sink that complains whenever it is given something.
+    #[derive(Debug, Default)]
+    struct Complains(Memory, Mutex<Option<Arc<EventSinks>>>);
+
+    impl Sink for Complains {
+        fn check(&self) -> Result<(), SinkError> {
+            self.0.check()
+        }
+
+        fn prepare(&self) -> Result<(), SinkError> {
+            self.0.prepare()
+        }
+
+        fn submit(&self, batch: &Arc<Batch>) {
+            if let Some(events) = &*self.1.lock().expect("no test panics with it") {
+                events.put(&event(Level::Error, "complaint"));
+            }
+            self.0.submit(batch);
+        }
+
+        fn flush(&self, deadline: Instant) -> Flushed {
+            self.0.flush(deadline)
+        }
+
+        fn status(&self) -> medusa_proto::status::Status {
+            self.0.status()
+        }
+    }
+
+    #[test]
+    fn an_event_of_passing_on_is_not_passed_on() {
+        let (sink, events) = (Arc::new(Complains::default()), Arc::new(started()));
+        *sink.1.lock().expect("no test panics with it") = Some(Arc::clone(&events));
+        events.route(vec![Route { sink: Arc::clone(&sink) as _, level: Level::Info }]);
+        events.put(&event(Level::Info, "one"));
+        let _ = events.flush(soon());
+        {
+            let _aside = Aside::step();
+            events.put(&event(Level::Info, "from aside"));
+        }
+        events.put(&event(Level::Info, "two"));
+        let _ = events.flush(soon());
+        assert_eq!(messages(&sink.0), ["one", "two"]);
+        *sink.1.lock().expect("no test panics with it") = None;
+    }
+}

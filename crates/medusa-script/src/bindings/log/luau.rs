@@ -1,0 +1,30 @@
+//! `medusa.log.luau`.
+
+use std::sync::Arc;
+
+use mlua::{Function, Lua, Table};
+
+use super::SinkValue;
+use crate::bindings::{Reach, origin};
+use crate::log::FunctionSink;
+use crate::reference::{Item, main_item};
+
+pub(crate) const DOCS: Item = main_item(
+    "medusa.log.luau",
+    "(run: (records: { LogRecord }, lost: LogLoss?) -> ()) -> LogSink",
+    "Hands records to a function, in the main VM: some at a time, up to a few hundred, at most 100 ms after they happened, \
+     and the next when it has returned. It has a timer's budget (a second of CPU time, a minute in all) and may change the \
+     site as a timer may. 65,536 records or 16 MiB of them may wait; what has no room is lost, and `lost` says how much, \
+     with the next call. An error is logged, at most once a minute; its records count as failed. What the function \
+     prints or has the server log goes to standard error, not to `medusa.log.events`. With a reload comes a new sink; the \
+     old one still gets what it was given before, and the records of requests that began before.",
+);
+
+pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {
+    log.set("luau", lua.create_function(luau)?)
+}
+
+fn luau(lua: &Lua, function: Function) -> mlua::Result<SinkValue> {
+    let sink = FunctionSink::new(&Reach::of(lua)?.logs, function, origin(lua))?;
+    Ok(SinkValue(Arc::new(sink)))
+}

@@ -1,0 +1,141 @@
+//! `medusa.log.luau`: a sink that is a function of the script.
+//!
+//! What it does not take in time is lost, counted, and told to it.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+use medusa_log::{Batch, Flushed, Sink, SinkError};
+use medusa_proto::access::Loss;
+use medusa_proto::status::Status;
+use medusa_proto::with_causes;
+use mlua::{Function, Lua, Table};
+use tokio::task::spawn_local;
+
+use super::handoff::{Handoff, Work};
+use super::record::seconds;
+use super::{LogFunctions, Runner, aside, record};
+use crate::error::ScriptError;
+use crate::task::Budget;
+use crate::transaction::Transaction;
+
+/// Hands batches to a function.
+#[derive(Debug)]
+pub(crate) struct FunctionSink {
+    origin: Arc<str>,
+    handoff: Arc<Handoff>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// Records the function has taken.
+    taken: AtomicU64,
+    /// Records of calls that failed.
+    failed: AtomicU64,
+}
+
+impl FunctionSink {
+    /// A sink that is `function`, of the VM that `functions` are of.
+    pub(crate) fn new(
+        functions: &Rc<LogFunctions>,
+        function: Function,
+        origin: Arc<str>,
+    ) -> mlua::Result<Self> {
+        let sink = Self { origin: Arc::clone(&origin), handoff: Arc::default(), counts: Arc::default() };
+        let runner = functions.runner(function, origin, &sink.handoff)?;
+        let (handoff, counts) = (Arc::clone(&sink.handoff), Arc::clone(&sink.counts));
+        spawn_local(aside(runner.take_batches(handoff, counts)));
+        Ok(sink)
+    }
+}
+
+impl Drop for FunctionSink {
+    fn drop(&mut self) {
+        self.handoff.close();
+    }
+}
+
+impl Sink for FunctionSink {
+    fn check(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn prepare(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn submit(&self, batch: &Arc<Batch>) {
+        if !self.handoff.offer(batch) {
+            self.handoff.lose(batch);
+        }
+    }
+
+    fn flush(&self, deadline: Instant) -> Flushed {
+        self.handoff.flush(deadline)
+    }
+
+    fn status(&self) -> Status {
+        let status = self.handoff.describe(Status::new("log.luau", self.origin.to_string()));
+        status
+            .field("taken", self.counts.taken.load(Relaxed))
+            .field("failed", self.counts.failed.load(Relaxed))
+            .field("lost", self.handoff.lost())
+    }
+}
+
+impl Runner {
+    async fn take_batches(mut self, handoff: Arc<Handoff>, counts: Arc<Counts>) {
+        while let Some(work) = handoff.next().await {
+            let count = match self.call(&work).await {
+                Ok(()) => &counts.taken,
+                Err(error) => {
+                    if let Some(times) = self.complaints.another(Instant::now()) {
+                        tracing::warn!(log = %self.origin, times, "a log's function failed: {error}");
+                    }
+                    &counts.failed
+                }
+            };
+            count.fetch_add(work.batch.len() as u64, Relaxed);
+            handoff.settle(&work.batch);
+        }
+    }
+
+    /// One call, with what it changes: as a timer's.
+    async fn call(&self, work: &Work) -> Result<(), String> {
+        let transaction =
+            Transaction::lazy(Arc::clone(&self.live), format!("log function at {}", self.origin), None);
+        let lua = self.vm.lua();
+        let calling = async {
+            let lost = work.lost.map(|lost| loss(lua, lost)).transpose()?;
+            self.function.call_async::<()>((records(lua, &work.batch)?, lost)).await
+        };
+        let run = transaction.scope(self.vm.run(Budget::TIMER, calling)).await;
+        run.map_err(|error| ScriptError::from_task(&error).with_traceback())?;
+        if self.timers.stopped() && transaction.has_edits() {
+            transaction.abandon();
+            return Err("the script was reloaded meanwhile, so this has changed nothing".to_owned());
+        }
+        let (_, made) = transaction.commit().await.map_err(|error| with_causes(&error))?;
+        self.timers.start(made, &self.vm, &self.live);
+        Ok(())
+    }
+}
+
+fn records(lua: &Lua, batch: &Batch) -> mlua::Result<Table> {
+    let records = lua.create_table_with_capacity(batch.len(), 0)?;
+    for entry in batch.iter() {
+        records.raw_push(record(lua, &entry)?)?;
+    }
+    Ok(records)
+}
+
+fn loss(lua: &Lua, loss: Loss) -> mlua::Result<Table> {
+    let table = lua.create_table()?;
+    table.raw_set("records", loss.records as f64)?;
+    table.raw_set("from", seconds(loss.from))?;
+    table.raw_set("to", seconds(loss.to))?;
+    Ok(table)
+}

@@ -1,0 +1,195 @@
+//! Functions of the script in the way of log records: filters, and sinks that are functions.
+//!
+//! A worker submits a batch to a sink; the function is in the main VM. Between them is a [`Handoff`], and behind it one
+//! task of the VM's thread for each function, which takes batch after batch, each under a budget like a timer's.
+//!
+//! **Life.** The task ends when its sink is dropped and its batches are done. But a replaced VM's sinks are held by the
+//! VM's own globals, and the VM by its tasks: so when a VM has been replaced, its sinks are closed as soon as no request
+//! is left that began before. What a request that lasts longer (a stream, a WebSocket) leaves in such a sink is as if
+//! the function were not there: a filter lets it pass, a function that is a sink loses it, counted.
+//!
+//! **Invariant:** nothing a function does holds up a worker, a request or another log; what it causes in the server's own
+//! log does not come back to it.
+
+mod batches;
+mod filter;
+mod handoff;
+mod record;
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::sync::{Arc, Weak as SharedWeak};
+use std::time::{Duration, Instant};
+
+use medusa_log::events::Aside;
+use medusa_site::Live;
+use mlua::Function;
+use tokio::sync::Notify;
+use tokio::task::spawn_local;
+
+use crate::bindings::timer::Timers;
+use crate::vm::Vm;
+pub(crate) use batches::FunctionSink;
+pub(crate) use filter::FunctionFilter;
+use handoff::Handoff;
+pub(crate) use record::record;
+
+/// How often a replaced VM looks whether a request is left that began before. Longer than a record waits on its worker.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The functions of one VM that log records go to.
+#[derive(Debug)]
+pub(crate) struct LogFunctions {
+    live: Arc<Live>,
+    timers: Rc<Timers>,
+    /// Set as soon as the VM is made, which its bindings are part of. Weak, for the VM has this.
+    vm: RefCell<Weak<Vm>>,
+    handoffs: RefCell<Vec<SharedWeak<Handoff>>>,
+    watched: Cell<bool>,
+    retired: Notify,
+}
+
+/// What a task needs to run a function.
+struct Runner {
+    function: Function,
+    vm: Rc<Vm>,
+    live: Arc<Live>,
+    timers: Rc<Timers>,
+    origin: Arc<str>,
+    complaints: Complaints,
+}
+
+impl LogFunctions {
+    pub(crate) fn new(live: &Arc<Live>, timers: &Rc<Timers>) -> Rc<Self> {
+        Rc::new(Self {
+            live: Arc::clone(live),
+            timers: Rc::clone(timers),
+            vm: RefCell::default(),
+            handoffs: RefCell::default(),
+            watched: Cell::new(false),
+            retired: Notify::new(),
+        })
+    }
+
+    pub(crate) fn set_vm(&self, vm: &Rc<Vm>) {
+        *self.vm.borrow_mut() = Rc::downgrade(vm);
+    }
+
+    /// The VM has been replaced, or was never used: its sinks are closed once nothing comes any more.
+    pub(crate) fn retire(&self) {
+        self.retired.notify_one();
+    }
+
+    /// What a new function runs with; `handoff` is where its batches come from.
+    fn runner(
+        self: &Rc<Self>,
+        function: Function,
+        origin: Arc<str>,
+        handoff: &Arc<Handoff>,
+    ) -> mlua::Result<Runner> {
+        let vm = self.vm.borrow().upgrade();
+        let vm = vm.ok_or_else(|| mlua::Error::runtime("this script has been replaced"))?;
+        let mut handoffs = self.handoffs.borrow_mut();
+        handoffs.retain(|handoff| handoff.strong_count() > 0);
+        handoffs.push(Arc::downgrade(handoff));
+        if !self.watched.replace(true) {
+            spawn_local(Rc::clone(self).close_when_retired());
+        }
+        let (live, timers) = (Arc::clone(&self.live), Rc::clone(&self.timers));
+        Ok(Runner { function, vm, live, timers, origin, complaints: Complaints::default() })
+    }
+
+    async fn close_when_retired(self: Rc<Self>) {
+        self.retired.notified().await;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            if self.live.retired_in_use() == 0 {
+                break;
+            }
+        }
+        for handoff in self.handoffs.take().iter().filter_map(SharedWeak::upgrade) {
+            handoff.close();
+        }
+    }
+}
+
+/// Runs `task`, and keeps what it causes in the server's own log from the sinks of that: they may end here.
+async fn aside<T>(task: impl Future<Output = T>) -> T {
+    let mut task = std::pin::pin!(task);
+    std::future::poll_fn(move |context| {
+        let _aside = Aside::step();
+        task.as_mut().poll(context)
+    })
+    .await
+}
+
+/// Errors of one function: the first is told at once, then once a minute how many there were.
+#[derive(Debug, Default)]
+struct Complaints {
+    told: Option<Instant>,
+    since: u64,
+}
+
+impl Complaints {
+    const EVERY: Duration = Duration::from_mins(1);
+
+    /// Another error: of how many to tell, if it is time to.
+    fn another(&mut self, now: Instant) -> Option<u64> {
+        self.since += 1;
+        if self.told.is_some_and(|told| now.duration_since(told) < Self::EVERY) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.since))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::main_vm::{Entry, MainVm};
+    use crate::require::Sources;
+    use crate::transaction::Transaction;
+    use crate::worker::Scripts;
+
+    /// The VM's globals hold the sink, and the sink's task holds the VM: that must come to an end, also if the script has
+    /// failed.
+    #[test]
+    fn a_replaced_vm_with_functions_of_logs_is_freed() {
+        crate::engine::runtime().unwrap().block_on(async {
+            for end in ["", "error('fails')"] {
+                let live = Live::rehearsal();
+                let sources = Arc::new(Sources::new(std::env::temp_dir().canonicalize().unwrap()));
+                let scripts = Arc::new(Scripts::new(None, Arc::default()));
+                let (main, calls) = MainVm::start(&live, &scripts, &sources, None::<&Path>).unwrap();
+                let vm = main.vm();
+                let source = format!(
+                    "one = medusa.log.luau(function() return two end)
+                    two = medusa.log.multi {{ medusa.log.filter(function() return one end, one) }} {end}"
+                );
+                let entry = Entry { name: "test.luau", source: &source };
+                let transaction = Transaction::fresh(live, "test", None).await;
+                let run = main.run_script(&transaction, sources, &entry).await;
+                assert_eq!(run.is_ok(), end.is_empty());
+                drop((main, calls));
+                let started = Instant::now();
+                while vm.strong_count() > 0 {
+                    assert!(started.elapsed() < Duration::from_secs(20), "something holds it");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn errors_are_told_once_a_minute_with_their_count() {
+        let (mut complaints, start) = (Complaints::default(), Instant::now());
+        assert_eq!(complaints.another(start), Some(1));
+        for second in 1..60 {
+            assert_eq!(complaints.another(start + Duration::from_secs(second)), None);
+        }
+        assert_eq!(complaints.another(start + Complaints::EVERY), Some(60));
+    }
+}

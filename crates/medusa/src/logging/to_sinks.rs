@@ -1,0 +1,174 @@
+//! The same events to the sinks that a script asked for (`medusa.log.events`).
+//!
+//! An event goes to a sink as standard error has it: its part and its message, fields behind it, no more. Of libraries,
+//! nothing finer than `info` goes there, whatever the level: their steps are nothing an operator asks for, and there are
+//! thousands in each request.
+//!
+//! **Invariant:** an event that happens while another is being written (in a field's `Display`) is not passed on, and so
+//! no thread comes in here twice.
+
+use std::cell::Cell;
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::SystemTime;
+
+use medusa_log::events::EventSinks;
+use medusa_proto::event;
+use tracing::level_filters::LevelFilter;
+use tracing::subscriber::Interest;
+use tracing::{Event, Metadata, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::layer::{Context, Filter};
+use tracing_subscriber::{Layer, registry::LookupSpan};
+
+use super::{part, write_fields};
+
+/// Where events go. The subscriber is there before the site, and one for the whole process.
+static SINKS: RwLock<Weak<EventSinks>> = RwLock::new(Weak::new());
+
+thread_local! {
+    static WRITING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on events go to these sinks, too, in place of those before.
+pub(crate) fn hand_to(sinks: &Arc<EventSinks>) {
+    *SINKS.write().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(sinks);
+    tracing::callsite::rebuild_interest_cache();
+}
+
+fn sinks() -> Option<Arc<EventSinks>> {
+    SINKS.read().unwrap_or_else(PoisonError::into_inner).upgrade()
+}
+
+/// The layer of the subscriber that hands events over.
+pub(super) fn layer<S>() -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    ToSinks.with_filter(Wanted)
+}
+
+struct ToSinks;
+
+impl<S: Subscriber> Layer<S> for ToSinks {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let Some(sinks) = sinks() else { return };
+        if WRITING.replace(true) {
+            return;
+        }
+        let mut message = String::new();
+        let written = write_fields(&mut Writer::new(&mut message), event);
+        WRITING.set(false);
+        if written.is_ok() {
+            let metadata = event.metadata();
+            sinks.put(&event::Event {
+                time: SystemTime::now().into(),
+                level: level(*metadata.level()),
+                part: part(metadata.target()),
+                message: &message,
+            });
+        }
+    }
+}
+
+/// What some sink is to have, as of now. The answer is kept by each place an event can come from, until the sinks' levels
+/// change: what nobody wants costs nothing.
+struct Wanted;
+
+impl Wanted {
+    fn wants(metadata: &Metadata<'_>) -> bool {
+        let ours = metadata.target().starts_with("medusa") || metadata.target() == "script";
+        let level = level(*metadata.level());
+        (ours || level <= event::Level::Info)
+            && sinks().and_then(|sinks| sinks.level()).is_some_and(|wanted| level <= wanted)
+    }
+}
+
+impl<S> Filter<S> for Wanted {
+    fn enabled(&self, metadata: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+        Self::wants(metadata)
+    }
+
+    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if Self::wants(metadata) { Interest::always() } else { Interest::never() }
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(match sinks().and_then(|sinks| sinks.level()) {
+            None => LevelFilter::OFF,
+            Some(event::Level::Error) => LevelFilter::ERROR,
+            Some(event::Level::Warn) => LevelFilter::WARN,
+            Some(event::Level::Info) => LevelFilter::INFO,
+            Some(event::Level::Debug) => LevelFilter::DEBUG,
+            Some(event::Level::Trace) => LevelFilter::TRACE,
+        })
+    }
+}
+
+const fn level(level: tracing::Level) -> event::Level {
+    match level {
+        tracing::Level::ERROR => event::Level::Error,
+        tracing::Level::WARN => event::Level::Warn,
+        tracing::Level::INFO => event::Level::Info,
+        tracing::Level::DEBUG => event::Level::Debug,
+        tracing::Level::TRACE => event::Level::Trace,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+    use std::time::{Duration, Instant};
+
+    use medusa_log::Tail;
+    use medusa_log::events::Route;
+    use medusa_proto::entry::Entry;
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+
+    struct Talks;
+
+    impl fmt::Display for Talks {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            tracing::warn!(target: "medusa_http", "within");
+            f.write_str("talk")
+        }
+    }
+
+    /// One test, for the sinks are those of the process.
+    #[test]
+    fn sinks_get_what_standard_error_has_as_far_as_they_want_it() {
+        let (tail, sinks) = (Arc::new(Tail::new(100)), Arc::new(EventSinks::new()));
+        sinks.start().expect("a thread");
+        let route = |level| vec![Route { sink: Arc::clone(&tail) as _, level }];
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer()), || {
+            tracing::error!(target: "medusa_http", "nobody is there yet");
+            hand_to(&sinks);
+            for level in [event::Level::Warn, event::Level::Debug] {
+                sinks.route(route(level));
+                tracing::warn!(target: "medusa_http::conn", worker = 1, "hello {}", "you");
+                tracing::debug!(target: "medusa_http::conn", "a detail");
+                tracing::debug!(target: "h2::proto", "a detail of a library");
+                tracing::info!(target: "script", "{}", Talks);
+            }
+            sinks.route(Vec::new());
+            tracing::error!(target: "medusa_http", "nobody is there any more");
+        });
+        assert_eq!(sinks.flush(Instant::now() + Duration::from_secs(20)).left, 0);
+        let told: Vec<String> = (tail.last(100).iter())
+            .map(|entry| match entry {
+                Entry::Event(event) => format!("{} {}: {}", event.level, event.part, event.message),
+                Entry::Access(record) => panic!("an event, not {record:?}"),
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "warn http: hello you worker=1",
+                "warn http: hello you worker=1",
+                "debug http: a detail",
+                "info script: talk",
+            ]
+        );
+    }
+}
