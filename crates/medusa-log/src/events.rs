@@ -304,7 +304,7 @@ mod tests {
         events.put(&event(Level::Error, "two"));
         events.route(vec![route(&grave, Level::Info)]);
         events.put(&event(Level::Info, "three"));
-        assert_eq!(events.flush(soon()), Flushed { left: 0 });
+        assert_eq!(events.flush(soon()), Flushed::default());
         assert_eq!(
             messages(&all),
             ["one", "two"],
@@ -323,11 +323,11 @@ mod tests {
         }
         assert_eq!(
             events.flush(Instant::now()),
-            Flushed { left: MAX_EVENTS as u64 },
+            Flushed { left: MAX_EVENTS as u64, spilled: 0 },
             "nobody passes them on"
         );
         events.start().expect("a thread");
-        assert_eq!(events.flush(soon()), Flushed { left: 0 });
+        assert_eq!(events.flush(soon()), Flushed::default());
         let messages = messages(&memory);
         assert_eq!(messages.len(), MAX_EVENTS + 1);
         assert_eq!(messages[MAX_EVENTS], "7 events were lost: they came faster than they can be logged");
