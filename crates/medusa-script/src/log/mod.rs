@@ -149,6 +149,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::commons::Commons;
     use crate::main_vm::{Entry, MainVm};
     use crate::require::Sources;
     use crate::transaction::Transaction;
@@ -162,7 +163,7 @@ mod tests {
             for end in ["", "error('fails')"] {
                 let live = Live::rehearsal();
                 let sources = Arc::new(Sources::new(std::env::temp_dir().canonicalize().unwrap()));
-                let scripts = Arc::new(Scripts::new(None, Arc::default()));
+                let scripts = Arc::new(Scripts::new(None, Commons::new(&live)));
                 let (main, calls) = MainVm::start(&live, &scripts, &sources, None::<&Path>).unwrap();
                 let vm = main.vm();
                 let source = format!(
