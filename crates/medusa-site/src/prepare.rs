@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use medusa_dns::{DnsError, Resolver};
 use medusa_http::{Mount, PrepareError, Server, ServerParts};
-use medusa_log::SinkError;
+use medusa_log::{Sink, SinkError};
 use medusa_net::{BindError, Listener, StartError};
 
 use crate::draft::Draft;
-use crate::site::{Bound, Site};
+use crate::site::{Bound, Site, sinks_of};
 
 /// Why a draft could not be published. Nothing has changed.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +71,15 @@ pub enum PublishError {
     },
 }
 
+/// What a draft would make.
+#[derive(Debug)]
+pub struct Rehearsed {
+    /// Its servers.
+    pub servers: Vec<Arc<Server>>,
+    /// Where their records and the server's own events would go, each once.
+    pub sinks: Vec<Arc<dyn Sink>>,
+}
+
 /// A draft that passed: only the swap is left.
 #[derive(Debug)]
 pub(crate) struct Prepared {
@@ -85,7 +94,7 @@ pub(crate) struct Prepared {
 pub(crate) async fn prepare(draft: &Draft, workers: usize) -> Result<Prepared, PublishError> {
     let servers = build_servers(draft)?;
     prepare_handlers(&servers).await?;
-    open_sinks(draft, &servers, medusa_log::Sink::prepare)?;
+    open_sinks(draft, &servers, Sink::prepare)?;
     let resolver = draft.resolver.clone();
     ready_resolver(draft, Resolver::prepare)?;
     let mut prepared = Prepared { servers, listeners: Vec::new(), resolver, opened: Vec::new() };
@@ -111,12 +120,13 @@ pub(crate) async fn prepare(draft: &Draft, workers: usize) -> Result<Prepared, P
 }
 
 /// Does as [`prepare`], but binds nothing and leaves no trace: what `medusa check` does.
-pub(crate) async fn rehearse(draft: &Draft) -> Result<Vec<Arc<Server>>, PublishError> {
+pub(crate) async fn rehearse(draft: &Draft) -> Result<Rehearsed, PublishError> {
     let servers = build_servers(draft)?;
     prepare_handlers(&servers).await?;
-    open_sinks(draft, &servers, medusa_log::Sink::check)?;
+    open_sinks(draft, &servers, Sink::check)?;
     ready_resolver(draft, Resolver::check)?;
-    Ok(servers)
+    let sinks = sinks_of(&servers, &draft.events);
+    Ok(Rehearsed { servers, sinks })
 }
 
 /// Builds each server's router; one that did not change stays the same object.
@@ -163,7 +173,7 @@ fn ready_resolver(
 fn open_sinks(
     draft: &Draft,
     servers: &[Arc<Server>],
-    open: impl Fn(&dyn medusa_log::Sink) -> Result<(), SinkError>,
+    open: impl Fn(&dyn Sink) -> Result<(), SinkError>,
 ) -> Result<(), PublishError> {
     let access = servers.iter().filter_map(|server| Some((server.parts.log.as_ref()?, &server.parts.origin)));
     let events = draft.events.iter().map(|events| (&events.route.sink, &events.origin));
