@@ -77,6 +77,25 @@ fn what_was_told_of_a_loss_is_told_again_if_nobody_has_read_it() {
 }
 
 #[test]
+fn a_flush_waits_until_the_other_end_has_it() {
+    let (listener, target) = tcp();
+    // A peer with little room, so that most of it stays with our kernel.
+    socket2::SockRef::from(&listener).set_recv_buffer_size(4096).expect("a socket");
+    let sink = sink(target, lines());
+    for start in (0..5000).step_by(250) {
+        submit(&sink, start..start + 250);
+    }
+    let (peer, _) = listener.accept().expect("a connection");
+    until(&sink, "written", 5000_u64);
+    let left = sink.flush(Instant::now() + Duration::from_millis(50)).left;
+    assert!((1..=5000).contains(&left), "{left} records");
+    let reader = std::thread::spawn(move || rest(peer));
+    assert!(flush(&sink).is_complete());
+    drop(sink);
+    assert_eq!(numbers(&reader.join().expect("no panic")).len(), 5000);
+}
+
+#[test]
 fn a_stalled_target_counts_as_failing_and_ends_with_its_sink() {
     let (_listener, _peer, sink, submitted) = stalled();
     until(&sink, "failing", true);
