@@ -21,7 +21,7 @@ mod sink;
 
 pub use batch::{Batch, Extent, MAX_FIELD};
 pub use file::{
-    Compression, FileSink, Fsync, Mode, Occasion, OptionError, Options, Period, Rotation, Target,
+    Compression, FileSink, Fsync, Mode, Occasion, OptionError, Options, Period, Rotation, Target, size,
 };
 pub use multi::MultiSink;
 pub use queue::{QueueOptions, SpillOptions, WhenFull};

@@ -31,7 +31,7 @@ use crate::queue::Queue;
 use crate::{Batch, Flushed, Sink, SinkError};
 use clock::Clock;
 use open::{Make, Opened};
-pub use options::{Fsync, Mode, OptionError, Options};
+pub use options::{Fsync, Mode, OptionError, Options, size};
 use output::LogFile;
 pub use rotate::{Compression, Occasion, Period, Rotation};
 use shared::Shared;

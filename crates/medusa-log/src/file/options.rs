@@ -133,7 +133,7 @@ impl FromStr for Mode {
 
 /// A size in bytes: `"100MB"`, `"64KiB"`, `"2 GB"`, `"5000"`. `kB`, `MB`, `GB` count in thousands, `KiB`, `MiB`, `GiB` in
 /// 1024s.
-pub(super) fn size(text: &str) -> Option<u64> {
+pub fn size(text: &str) -> Option<u64> {
     let (number, unit) = split_number(text);
     let factor: u64 = match unit {
         "" | "B" => 1,

@@ -232,7 +232,7 @@ fn disk() -> impl Strategy<Value = u64> {
 proptest! {
     #[test]
     fn nothing_vanishes_and_the_order_stays(
-        steps in proptest::collection::vec(step(), 1..80),
+        steps in proptest::collection::vec(step(), 1..60),
         records in 1..20_usize,
         disk in disk(),
     ) {

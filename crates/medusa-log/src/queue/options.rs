@@ -41,7 +41,8 @@ pub enum WhenFull {
     /// The oldest records that wait are lost.
     DropOld,
     /// The new records are put in files of the state directory, and replayed in their order when the target takes them:
-    /// also after a restart.
+    /// also after a restart. That begins when the queue is half full, so that its way to the disk has room, too, or when
+    /// the target fails; then all that waits goes to disk. What does not fit there waits in memory, then is lost.
     Spill(SpillOptions),
 }
 

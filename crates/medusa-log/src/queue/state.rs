@@ -63,6 +63,8 @@ pub(super) struct Spiller {
     pub(super) sweep: bool,
     /// All is to be put on disk, even what the writer holds: the process is about to end.
     pub(super) park: bool,
+    /// What the writer holds has been on its way to the disk before.
+    pub(super) has_parked: bool,
     /// The last attempt to put something on disk failed. It tries again when there is room, or after a while.
     pub(super) stuck: bool,
 }
@@ -352,7 +354,7 @@ impl State {
             self.parked.swap_remove(at);
             return true;
         }
-        self.in_hand.iter().chain(&self.front).any(|item| item.is(batch))
+        self.spiller.has_parked && self.in_hand.iter().chain(&self.front).any(|item| item.is(batch))
     }
 
     /// `batch` comes again before anything else.

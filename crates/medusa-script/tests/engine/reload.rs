@@ -99,6 +99,48 @@ fn a_script_with_an_error_leaves_the_old_site_serving() {
 }
 
 #[test]
+fn what_a_log_may_not_do_when_it_is_full_is_refused() {
+    let server = Server::start(WEB, &[]);
+    let refused: &[(&str, &str, &str)] = &[
+        (
+            "an unknown way out of a full queue",
+            "medusa.log.file('-', { when_full = 'wait' })",
+            "site.luau:1: medusa.log.file: unknown when_full \"wait\": use \"block <= 10ms\", \"drop_new\", ",
+        ),
+        (
+            "too long a wait",
+            "medusa.log.file('-', { when_full = 'block <= 1000ms' })",
+            "site.luau:1: medusa.log.file: when_full \"block <= 1000ms\": a request may be made to wait for up to 10ms",
+        ),
+        (
+            "too small a queue",
+            "medusa.log.file('-', { queue = 1 })",
+            "site.luau:1: medusa.log.file: `queue` must be a whole number, at least 512, not 1",
+        ),
+        (
+            "a size that is none",
+            "medusa.log.file('-', { queue_bytes = 'much' })",
+            "`queue_bytes` must be a size such as \"64MiB\", at least 1 bytes, not \"much\"",
+        ),
+        (
+            "a size without use",
+            "medusa.log.file('-', { spill_bytes = '64MiB' })",
+            "site.luau:1: medusa.log.file: `spill_bytes` is for when_full = \"spill\"",
+        ),
+        (
+            "a spill without a place",
+            "medusa.log.file('-', { when_full = 'spill' })",
+            "this server has no state directory: start it with --state <directory>",
+        ),
+    ];
+    for (what, script, expected) in refused {
+        server.write("site.luau", script);
+        let error = server.reload().unwrap_err().to_string();
+        assert!(error.contains(expected), "{what}: {error:?} does not say {expected:?}");
+    }
+}
+
+#[test]
 fn a_port_in_use_is_named_with_the_scripts_line() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap();
@@ -169,12 +211,15 @@ fn check_does_everything_but_bind() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap();
     let script = format!(
-        "web = medusa.http.server {{ listen = '{addr}', log = medusa.log.file('logs/access.log') }}
+        "local options = {{ when_full = 'spill', spill_bytes = '64MiB', queue = 1000, queue_bytes = 1e6 }}
+        web = medusa.http.server {{ listen = '{addr}', log = medusa.log.file('logs/access.log', options) }}
         web:mount('/', medusa.handler.script('h.luau'))"
     );
     write_files(dir.path(), &[("site.luau", &script), ("h.luau", "return function() end")]);
     let tree = medusa_script::check(program(dir.path())).unwrap().to_string();
     assert!(tree.contains("h.luau"), "{tree}");
+    let spills = tree.lines().any(|line| line.contains("when_full") && line.ends_with(" spill"));
+    assert!(spills, "a log may spill once there is a place for it: {tree}");
     assert!(!dir.path().join("logs").exists(), "check leaves no trace");
     write_files(dir.path(), &[("h.luau", "return 1")]);
     assert!(medusa_script::check(program(dir.path())).unwrap_err().to_string().contains("h.luau:1:"));

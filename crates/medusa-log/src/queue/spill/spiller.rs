@@ -143,7 +143,12 @@ impl Thread {
             Job::Front => {
                 self.newest = None; // a segment of its own
                 // The youngest first: what does not fit must be older than what is on disk.
-                let from = if state.front.is_empty() { &mut state.in_hand } else { &mut state.front };
+                let from = if state.front.is_empty() {
+                    state.spiller.has_parked = true;
+                    &mut state.in_hand
+                } else {
+                    &mut state.front
+                };
                 let count = chunk(from.iter().rev(), room);
                 let items = from.split_off(from.len() - count);
                 (items, state.disk.oldest().saturating_sub(1))

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use medusa_log::{QueueOptions, SpillOptions, WhenFull};
-use mlua::Lua;
+use mlua::{Lua, Value};
 
 use crate::bindings::options::Options;
 use crate::bindings::{Reach, fail};
+use crate::print::{as_number, show};
 use crate::reference::{self, Item};
 
 pub(super) const WHEN_FULL: Item = Item {
@@ -34,16 +35,17 @@ pub(super) const QUEUE: Item = Item {
 
 pub(super) const QUEUE_BYTES: Item = Item {
     path: "queue_bytes",
-    signature: "number?",
+    signature: "(string | number)?",
     reach: reference::Reach::Main,
-    doc: "Bytes of memory that waiting records may take. Default 32 MiB.",
+    doc: "Memory that waiting records may take: `\"32MiB\"` (the default), or a number of bytes.",
 };
 
 pub(super) const SPILL_BYTES: Item = Item {
     path: "spill_bytes",
-    signature: "number?",
+    signature: "(string | number)?",
     reach: reference::Reach::Main,
-    doc: "Bytes of disk for `when_full = \"spill\"`; what does not fit is lost. Default 256 MiB, at least 1 MiB.",
+    doc: "Disk for `when_full = \"spill\"`: `\"256MiB\"` (the default), or a number of bytes, at least 1 MiB. What does \
+          not fit waits in memory as far as there is room, then is lost.",
 };
 
 /// Where a rehearsal would spill: nothing is ever made there, as what it is below is no directory.
@@ -59,8 +61,8 @@ pub(super) fn queue_options(
     let default = QueueOptions::default();
     let choice = given.get::<String>("when_full", "a string")?;
     let records = count(lua, given, function, "queue", QueueOptions::MIN_RECORDS as u64)?;
-    let bytes = count(lua, given, function, "queue_bytes", 1)?;
-    let spill_bytes = count(lua, given, function, "spill_bytes", SpillOptions::MIN_BYTES)?;
+    let bytes = size(lua, given, function, "queue_bytes", 1)?;
+    let spill_bytes = size(lua, given, function, "spill_bytes", SpillOptions::MIN_BYTES)?;
     let choice = choice.map_or(Ok(Choice::DropNew), |text| choice_of(&text));
     let choice = choice.map_err(|problem| fail(lua, format!("{function}: {problem}")))?;
     if spill_bytes.is_some() && choice != Choice::Spill {
@@ -148,13 +150,41 @@ fn count(
     key: &'static str,
     least: u64,
 ) -> mlua::Result<Option<u64>> {
+    let Some(number) = given.get::<f64>(key, "a number")? else { return Ok(None) };
+    let problem =
+        || fail(lua, format!("{function}: `{key}` must be a whole number, at least {least}, not {number}"));
+    whole(number).filter(|&number| number >= least).map(Some).ok_or_else(problem)
+}
+
+/// A number of bytes, or a text like `"64MiB"`.
+fn size(
+    lua: &Lua,
+    given: &mut Options<'_>,
+    function: &str,
+    key: &'static str,
+    least: u64,
+) -> mlua::Result<Option<u64>> {
+    let Some(value) = given.get::<Value>(key, "a size")? else { return Ok(None) };
+    let bytes = match &value {
+        Value::String(text) => medusa_log::size(&text.to_string_lossy()),
+        other => as_number(other).and_then(whole),
+    };
+    let problem = || {
+        let shown = show(&value);
+        fail(
+            lua,
+            format!(
+                "{function}: `{key}` must be a size such as \"64MiB\", at least {least} bytes, not {shown}"
+            ),
+        )
+    };
+    bytes.filter(|&bytes| bytes >= least).map(Some).ok_or_else(problem)
+}
+
+fn whole(number: f64) -> Option<u64> {
     /// Up to here, doubles count in ones.
     const MOST: f64 = 9_007_199_254_740_992.0;
-    let Some(number) = given.get::<f64>(key, "a number")? else { return Ok(None) };
-    if number.fract() == 0.0 && (least as f64..=MOST).contains(&number) {
-        return Ok(Some(number as u64));
-    }
-    Err(fail(lua, format!("{function}: `{key}` must be a whole number, at least {least}, not {number}")))
+    ((0.0..=MOST).contains(&number) && number.fract() == 0.0).then_some(number as u64)
 }
 
 #[cfg(test)]
