@@ -90,7 +90,7 @@ fn json() {
 #[test]
 fn logfmt() {
     let lines = five_lines("{ format = 'logfmt' }");
-    let first = r#" host=t proto=HTTP/1.1 status=200 bytes=5 duration_us="#;
+    let first = r" host=t proto=HTTP/1.1 status=200 bytes=5 duration_us=";
     assert!(
         lines[0].contains(&format!(" client=127.0.0.1 method=GET target=\"/?status=200\"{first}")),
         "{}",
@@ -108,7 +108,7 @@ fn logfmt() {
 
 #[test]
 fn a_template() {
-    let lines = five_lines(r#"{ format = '%a|%m %U%q %H|%>s|%b|%{User-Agent}i|%{%Y}t' }"#);
+    let lines = five_lines(r"{ format = '%a|%m %U%q %H|%>s|%b|%{User-Agent}i|%{%Y}t' }");
     assert!(
         lines[0].starts_with(r#"127.0.0.1|GET /?status=200 HTTP/1.1|200|5|test \"quoted\"|20"#),
         "{}",
