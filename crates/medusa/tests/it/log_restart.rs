@@ -23,7 +23,7 @@ const QUEUE: u64 = 4_096;
 /// A site that logs there, with these options besides.
 fn logging(target: &str, options: &str) -> Site {
     Site::script(&format!(
-        "web = medusa.http.server {{ listen = '127.0.0.1:0', log = medusa.log.syslog('{target}',
+        "web = medusa.http.server {{ listen = '127.0.0.1:0', limits = {{ requests = 0 }}, log = medusa.log.syslog('{target}',
             {{ message = 'common', when_full = 'spill', queue = {QUEUE}, {options} }}) }}
         web:mount('/', function() return 'x' end)"
     ))
