@@ -293,6 +293,30 @@ fn structured_data_are_the_fields_of_the_record() {
 }
 
 #[test]
+fn events_of_the_server_are_messages_of_their_own_severity() {
+    for kind in Kind::ALL {
+        let log = LogServer::start(kind);
+        let site = Site::script(&format!(
+            "web = medusa.http.server {{ listen = '127.0.0.1:0' }}
+            web:mount('/', function() error('broken\\27 on purpose') end)
+            medusa.log.events(medusa.log.syslog('tcp://{}', {{ facility = 'local3' }}), {{ level = 'warn' }})",
+            log.tcp_octet()
+        ));
+        let server = start(&site);
+        assert_eq!(server.get("/").status, 500);
+        let message = log.wait_for_text("on purpose");
+        assert_eq!(
+            (message.severity.as_str(), message.facility.as_str()),
+            ("warning", "local3"),
+            "{message:?}"
+        );
+        assert_eq!((message.msgid.as_str(), message.app_name.as_str()), ("event", "medusa"), "{message:?}");
+        assert!(message.text.contains(r"broken\x1b on purpose"), "{kind:?} {message:?}");
+        assert_eq!(log.messages().len(), 1, "nothing of a lower level");
+    }
+}
+
+#[test]
 fn a_log_server_that_comes_late_is_told_everything() {
     for kind in Kind::ALL {
         let mut log = LogServer::stopped(kind);
