@@ -1,6 +1,6 @@
 //! The same events to the sinks that a script asked for (`medusa.log.events`).
 //!
-//! An event goes to a sink as standard error has it: its part and its message, fields behind it, no more. Of libraries,
+//! An event goes to a sink with what standard error has: its part and its message, fields behind it, no more. Of libraries,
 //! nothing finer than `info` goes there, whatever the level: their steps are nothing an operator asks for, and there are
 //! thousands in each request.
 //!
@@ -8,19 +8,21 @@
 //! no thread comes in here twice.
 
 use std::cell::Cell;
+use std::error::Error;
+use std::fmt::{self, Write as _};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::SystemTime;
 
 use medusa_log::events::EventSinks;
-use medusa_proto::event;
+use medusa_proto::{event, with_causes};
+use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
-use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::layer::{Context, Filter};
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
-use super::{part, write_fields};
+use super::part;
 
 /// Where events go. The subscriber is there before the site, and one for the whole process.
 static SINKS: RwLock<Weak<EventSinks>> = RwLock::new(Weak::new());
@@ -55,18 +57,49 @@ impl<S: Subscriber> Layer<S> for ToSinks {
         if WRITING.replace(true) {
             return;
         }
-        let mut message = String::new();
-        let written = write_fields(&mut Writer::new(&mut message), event);
+        let mut message = Message(String::new());
+        event.record(&mut message);
         WRITING.set(false);
-        if written.is_ok() {
-            let metadata = event.metadata();
-            sinks.put(&event::Event {
-                time: SystemTime::now().into(),
-                level: level(*metadata.level()),
-                part: part(metadata.target()),
-                message: &message,
-            });
+        let metadata = event.metadata();
+        sinks.put(&event::Event {
+            time: SystemTime::now().into(),
+            level: level(*metadata.level()),
+            part: part(metadata.target()),
+            message: &message.0,
+        });
+    }
+}
+
+/// An event's message, and its fields behind it. Nothing is escaped here: each sink does that in its own way.
+struct Message(String);
+
+impl Message {
+    fn push(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+        if !self.0.is_empty() {
+            self.0.push(' ');
         }
+        // Memory cannot fail; a `Display` that does has said what it could.
+        let _ = match field.name() {
+            "message" => self.0.write_fmt(value),
+            name => write!(self.0, "{name}={value}"),
+        };
+    }
+}
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.push(field, format_args!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "message" => self.push(field, format_args!("{value}")),
+            _ => self.push(field, format_args!("\"{value}\"")),
+        }
+    }
+
+    fn record_error(&mut self, field: &Field, error: &(dyn Error + 'static)) {
+        self.push(field, format_args!("{}", with_causes(error)));
     }
 }
 
@@ -116,7 +149,6 @@ const fn level(level: tracing::Level) -> event::Level {
 
 #[cfg(test)]
 mod tests {
-    use std::fmt;
     use std::time::{Duration, Instant};
 
     use medusa_log::Tail;
