@@ -114,7 +114,20 @@ impl Stats {
         self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether it has not answered for a while: ask others first.
+    /// Whether others are to be asked first: it is down, or was and is being asked whether it is back.
+    ///
+    /// The first to come when it has been down for long enough is told that it is not: a server that is still down costs
+    /// only one question its timeout, not all that come in that time.
+    pub(super) fn is_to_be_spared(&self) -> bool {
+        let (until, now) = (self.down_until.load(Relaxed), self.now());
+        if until == 0 || now < until {
+            return until != 0;
+        }
+        let again = now + DOWN_FOR.as_millis() as u64;
+        self.down_until.compare_exchange(until, again, Relaxed, Relaxed).is_err()
+    }
+
+    /// Whether it has not answered for a while.
     pub(super) fn is_down(&self) -> bool {
         self.down_until.load(Relaxed) > self.now()
     }
@@ -155,15 +168,19 @@ mod tests {
 
     #[test]
     fn a_server_that_is_silent_is_down_until_it_answers() {
-        let stats = Stats::new();
+        let since = Instant::now().checked_sub(Duration::from_secs(1)).expect("the machine is up for longer");
+        let stats = Stats { since, ..Stats::new() };
         stats.failed(&Failure::Timeout);
         stats.failed(&Failure::Code(Rcode::SERVFAIL));
         stats.failed(&Failure::Unreachable("refused".into()));
         assert!(!stats.is_down());
         stats.failed(&Failure::Timeout);
-        assert!(stats.is_down());
+        assert!(stats.is_down() && stats.is_to_be_spared());
+        stats.down_until.store(1, Relaxed);
+        assert!(!stats.is_to_be_spared(), "the time is over: one may ask");
+        assert!(stats.is_to_be_spared(), "and no other");
         stats.answered(Duration::from_millis(3));
-        assert!(!stats.is_down());
+        assert!(!stats.is_down() && !stats.is_to_be_spared());
         let text = stats.describe(Status::new("dns.upstream", "a")).to_string();
         for line in ["queries", "answers       1", "timeouts      2", "servfail      1", "mean_latency  "] {
             assert!(text.contains(line), "{line:?} is not in\n{text}");
