@@ -1,5 +1,6 @@
 //! A name server that does what it is told.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -106,12 +107,10 @@ impl Server {
 
     /// The questions so far, without those that were repeated because no answer came in time.
     pub(crate) fn asked(&self) -> Vec<String> {
-        let mut ids = Vec::new();
+        let mut ids = HashSet::new();
         let seen = self.seen();
         let first = seen.iter().filter(|question| {
-            let is_new = !ids.contains(&question.message.id);
-            ids.push(question.message.id);
-            is_new
+            ids.insert((question.message.id, question.to_string())) // of some hundred ids, two are likely to be the same
         });
         first.map(ToString::to_string).collect()
     }
