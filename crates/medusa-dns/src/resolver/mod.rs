@@ -178,6 +178,12 @@ impl Resolver {
         view::cache(&self.shared, limit)
     }
 
+    /// The answers remembered of `name`, of all types; none of what is no name.
+    pub fn cache_of(&self, name: &str) -> Vec<CacheEntry> {
+        let key = Key::new(name, RecordType::A);
+        key.map(|key| view::cache_of(&self.shared, &key)).unwrap_or_default()
+    }
+
     /// Forgets what servers have said of `name`, or of all names; tells how many answers that were. Pins stay.
     ///
     /// What is being asked right now is given to those who wait, but not remembered.

@@ -233,8 +233,8 @@ impl Shared {
     pub(super) fn flush(&self, name: Option<&str>) -> usize {
         self.flushes.fetch_add(1, Relaxed);
         match name.map(|name| Key::new(name, RecordType::A)) {
-            None => self.cache.flush(None),
-            Some(Ok(key)) => self.cache.flush(Some(key.name())),
+            None => self.cache.flush(),
+            Some(Ok(key)) => self.cache.flush_name(&key),
             Some(Err(_)) => 0, // nothing is remembered of what is no name
         }
     }

@@ -280,7 +280,8 @@ fn a_flush_waits_for_what_others_have_passed() {
     held(1);
     std::thread::scope(|scope| {
         let flush = scope.spawn(|| {
-            drop(sink.flush(Instant::now() + PATIENCE));
+            let flushed = sink.flush(Instant::now() + PATIENCE);
+            assert_eq!(flushed.left, 3, "the sink behind it has all");
             assert!(out(&memory).contains(&"/slow -".to_owned()));
         });
         until(|| sink.desk.is_flushing().then_some(()));
