@@ -106,3 +106,20 @@ async fn a_resolver_ends_at_once_whatever_it_has_to_do() {
         assert_eq!(answers.recv_timeout(left).expect("called back"), Err(LookupError::Closed));
     }
 }
+
+#[tokio::test]
+async fn resolvers_that_are_replaced_leave_nothing_behind() {
+    let server = server();
+    let count = |directory: &str| std::fs::read_dir(directory).expect("a directory").count();
+    let before = (count("/proc/self/task"), count("/proc/self/fd"));
+    for _ in 0..50 {
+        let resolver = server.resolver_with(patient());
+        let _answers = crowd(&resolver, CROWD);
+        resolver.lookup("www.example", RecordType::A).await.expect("an answer");
+    }
+    let began = Instant::now();
+    while (count("/proc/self/task"), count("/proc/self/fd")) != before {
+        assert!(began.elapsed() < SOON, "threads or descriptors are left");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
