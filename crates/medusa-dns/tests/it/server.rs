@@ -1,6 +1,5 @@
 //! A name server that does what it is told.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -107,10 +106,13 @@ impl Server {
 
     /// The questions so far, without those that were repeated because no answer came in time.
     pub(crate) fn asked(&self) -> Vec<String> {
-        let mut ids = HashSet::new();
+        let mut ids = Vec::new();
         let seen = self.seen();
         let first = seen.iter().filter(|question| {
-            ids.insert((question.message.id, question.to_string())) // of some hundred ids, two are likely to be the same
+            let id = (question.message.id, question.to_string()); // of two hundred, some have the same number
+            let is_new = !ids.contains(&id);
+            ids.push(id);
+            is_new
         });
         first.map(ToString::to_string).collect()
     }
