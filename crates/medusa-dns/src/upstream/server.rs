@@ -17,7 +17,7 @@ use medusa_proto::status::Status;
 
 use super::guard::Connector;
 use super::stream::Stream;
-use super::{Failure, Reply, Stats, reply};
+use super::{Failure, Reply, Stats, reply, stats};
 use crate::name::Key;
 use crate::{Protocol, Rcode};
 
@@ -171,11 +171,12 @@ impl Server {
             NetError::Proto(_) | NetError::ForeignClassRecord { .. } => {
                 Err(Failure::Malformed("it cannot be read"))
             }
-            other => {
-                let cause =
-                    self.stats.last_error().unwrap_or_else(|| medusa_proto::with_causes(&other).into());
-                Err(Failure::Unreachable(cause))
+            // hickory forgets why.
+            NetError::NoConnections => {
+                let cause = self.stats.last_error();
+                Err(Failure::Unreachable(cause.unwrap_or_else(|| "no connection could be made".into())))
             }
+            other => Err(Failure::Unreachable(stats::cause(&other))),
         }
     }
 

@@ -16,6 +16,9 @@ const DOWN_AFTER: u32 = 3;
 /// How long a server that is down is asked last.
 const DOWN_FOR: Duration = Duration::from_secs(10);
 
+/// How many characters of an error are told.
+const MAX_CAUSE: usize = 200;
+
 /// Counters of one server.
 #[derive(Debug)]
 pub(crate) struct Stats {
@@ -105,8 +108,7 @@ impl Stats {
 
     /// It could not be reached.
     pub(super) fn note(&self, error: &dyn std::error::Error) {
-        let error = medusa_proto::with_causes(error);
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.into());
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause(error));
     }
 
     /// Why it could not be reached the last time.
@@ -162,9 +164,29 @@ impl Stats {
     }
 }
 
+/// What went wrong, on one line that is not long: an HTTPS server's page about an error is a part of it, whatever is on
+/// that, and it is remembered for every name, and told in logs.
+pub(super) fn cause(error: &dyn std::error::Error) -> Arc<str> {
+    let whole = medusa_proto::with_causes(error);
+    let mut told: String =
+        whole.chars().take(MAX_CAUSE).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if told.len() < whole.len() {
+        told.push('…');
+    }
+    told.into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_is_not_told_whole() {
+        let page = format!("<html>\r\n\u{1b}[2J{}", "a".repeat(1_000_000));
+        let told = cause(&std::io::Error::other(page));
+        assert!(told.starts_with("<html>   [2Jaaa") && told.chars().count() == MAX_CAUSE + 1, "{told}");
+        assert_eq!(&*cause(&std::io::Error::other("connection refused")), "connection refused");
+    }
 
     #[test]
     fn a_server_that_is_silent_is_down_until_it_answers() {
