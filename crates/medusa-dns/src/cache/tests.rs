@@ -184,6 +184,15 @@ fn bytes_are_limited_too() {
 }
 
 #[test]
+fn what_there_is_not_takes_memory_too() {
+    let cache = cache();
+    let name = [&*"a".repeat(60); 4].join(".");
+    let value = Err(LookupError::NxDomain { name: name.as_str().into() });
+    cache.put(&key(&name), &value, Lifetime::NoName(Some(60)), 0);
+    assert!(cache.counts().bytes as usize > 2 * name.len(), "once in the key, once in the error");
+}
+
+#[test]
 fn a_name_is_forgotten_with_all_its_types() {
     let cache = cache();
     let txt = Key::new("a.example", RecordType::Txt).expect("a name");
