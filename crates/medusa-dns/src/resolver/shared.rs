@@ -203,7 +203,11 @@ impl Shared {
         match reply {
             Ok(Reply { value, lifetime }) => {
                 let ttl = if keep {
-                    self.cache.put(key, &value, lifetime, self.now())
+                    let ttl = self.cache.put(key, &value, lifetime, self.now());
+                    if flushes != self.flushes() {
+                        self.cache.flush_name(key); // the flush may have passed its part of the cache already
+                    }
+                    ttl
                 } else {
                     self.cache.lifetime(lifetime)
                 };
