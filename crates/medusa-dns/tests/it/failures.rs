@@ -258,3 +258,29 @@ async fn many_questions_share_one_connection() {
     let connections: HashSet<_> = server.seen().iter().map(|question| question.from).collect();
     assert_eq!(connections.len(), 1);
 }
+
+#[tokio::test]
+async fn a_question_without_an_answer_does_not_cost_the_connection() {
+    let server = Server::start(|question| match &*question.name {
+        "slow.example." => vec![],
+        _ => vec![Step::Send(question.answer(60, &[a("192.0.2.1")]))],
+    });
+    let options = ServerOptions { protocol: Protocol::Tcp, ..impatient() };
+    let resolver = server.resolver_with(options);
+    resolver.lookup("first.example", RecordType::A).await.expect("an answer");
+    let slow = resolver.lookup("slow.example", RecordType::A);
+    let others = async {
+        // Until the other has run out of time, and one more.
+        for number in 0.. {
+            let is_over = resolver.status().get("failures") == Some(&Value::Count(1));
+            resolver.lookup(&format!("{number}.example"), RecordType::A).await.expect("an answer");
+            if is_over {
+                break;
+            }
+        }
+    };
+    let (outcome, ()) = tokio::join!(slow, others);
+    assert!(matches!(outcome, Err(LookupError::Timeout { .. })), "{outcome:?}");
+    let connections: HashSet<_> = server.seen().iter().map(|question| question.from).collect();
+    assert_eq!(connections.len(), 1);
+}
