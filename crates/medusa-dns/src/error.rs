@@ -168,6 +168,20 @@ impl LookupError {
         matches!(self, Self::NxDomain { .. } | Self::NoData { .. })
     }
 
+    /// About how many bytes it takes beside itself.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Self::Unreachable { name, cause } => name.len() + cause.len(),
+            Self::NxDomain { name }
+            | Self::NoData { name, .. }
+            | Self::Failed { name, .. }
+            | Self::Timeout { name }
+            | Self::Malformed { name, .. }
+            | Self::BadName { name, .. } => name.len(),
+            Self::Busy | Self::NotPrepared | Self::Closed => 0,
+        }
+    }
+
     /// One word for it, as in logs and counters: `nxdomain`, `nodata`, `failed`, `timeout`, `unreachable`, `malformed`,
     /// `bad name`, `busy`, `not prepared`, `closed`.
     pub const fn name(&self) -> &'static str {

@@ -114,6 +114,16 @@ impl Key {
         Some(key)
     }
 
+    /// The same name with every type, and as [`any_type`](Self::any_type): all that the cache may have of it.
+    pub(crate) fn all_types(&self) -> impl Iterator<Item = Self> + '_ {
+        let codes = RecordType::ALL.iter().map(|kind| kind.code()).chain([NO_TYPE]);
+        codes.map(|code| {
+            let mut key = self.clone();
+            key.bytes[..2].copy_from_slice(&code.to_be_bytes());
+            key
+        })
+    }
+
     /// What the cache compares.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes[..self.length]

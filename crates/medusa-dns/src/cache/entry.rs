@@ -170,7 +170,10 @@ impl Entry {
 
     /// About how many bytes it takes.
     pub(super) fn weight(&self) -> usize {
-        let inside = self.value.as_ref().map_or(0, |records| records.iter().map(Data::weight).sum());
+        let inside = match &self.value {
+            Ok(records) => records.iter().map(Data::weight).sum(),
+            Err(error) => error.weight(),
+        };
         size_of::<Self>() + 2 * size_of::<usize>() + self.key.len() + inside
     }
 }

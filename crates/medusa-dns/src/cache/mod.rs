@@ -12,7 +12,7 @@
 mod entry;
 mod shard;
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -129,9 +129,14 @@ impl Cache {
         self.shard(key.bytes()).keep_stale(key.bytes(), now, millis(STALE_TTL), failure)
     }
 
-    /// Forgets a name, or all; tells how many answers that were.
-    pub(crate) fn flush(&self, name: Option<&str>) -> usize {
-        self.shards.iter().map(|shard| lock(shard).flush(name)).sum()
+    /// Forgets all; tells how many answers that were.
+    pub(crate) fn flush(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).flush()).sum()
+    }
+
+    /// Forgets the name of `key`, with all its types; tells how many answers that were.
+    pub(crate) fn flush_name(&self, key: &Key) -> usize {
+        key.all_types().filter(|key| self.shard(key.bytes()).remove(key.bytes()).is_some()).count()
     }
 
     /// The entries most in use, at most `limit`.
@@ -139,11 +144,19 @@ impl Cache {
         let mut keys: Vec<(u32, Arc<[u8]>)> = Vec::new();
         for shard in &self.shards {
             lock(shard).keys(&mut keys, now);
+            // Not all of them at once: there may be millions.
+            if keys.len() > limit {
+                keys.select_nth_unstable_by(limit, more_in_use);
+                keys.truncate(limit);
+            }
         }
-        let by_name = |key: &[u8]| (name_in(key).to_owned(), kind_in(key));
-        keys.sort_by_cached_key(|(hits, key)| (Reverse(*hits), by_name(key)));
-        keys.truncate(limit);
+        keys.sort_unstable_by(more_in_use);
         keys.iter().filter_map(|(_, key)| self.shard(key).describe(key, now)).collect()
+    }
+
+    /// The entries of the name of `key`, of all types.
+    pub(crate) fn list_name(&self, key: &Key, now: u64) -> Vec<Listed> {
+        key.all_types().filter_map(|key| self.shard(key.bytes()).describe(key.bytes(), now)).collect()
     }
 
     /// How it was used, and how much is in it.
@@ -173,6 +186,12 @@ impl Cache {
         let hash = self.hasher.hash_one(key) as usize;
         lock(&self.shards[hash & (self.shards.len() - 1)]) // their number is a power of two
     }
+}
+
+/// The order of a list: the most hits first, then by name, then by type.
+fn more_in_use((hits, key): &(u32, Arc<[u8]>), (other_hits, other): &(u32, Arc<[u8]>)) -> Ordering {
+    let by_name = || (name_in(key), kind_in(key)).cmp(&(name_in(other), kind_in(other)));
+    other_hits.cmp(hits).then_with(by_name)
 }
 
 /// A TTL is a number of 31 bits; one with the highest bit is to be read as 0 (RFC 2181 §8).

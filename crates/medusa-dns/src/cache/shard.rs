@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use super::entry::{Entry, Found, State, Times, Value};
 use crate::Data;
-use crate::name::name_in;
 
 /// How a part of the cache was used, and how much is in it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -136,23 +135,11 @@ impl Shard {
         false
     }
 
-    pub(super) fn flush(&mut self, name: Option<&str>) -> usize {
-        let before = self.places.len();
-        match name {
-            None => {
-                self.places.clear();
-                self.slots.clear();
-                self.free.clear();
-                self.bytes = 0;
-            }
-            Some(name) => {
-                let keys: Vec<_> = self.places.keys().filter(|key| name_in(key) == name).cloned().collect();
-                for key in keys {
-                    self.remove(&key);
-                }
-            }
-        }
-        before - self.places.len()
+    pub(super) fn flush(&mut self) -> usize {
+        self.slots.clear();
+        self.free.clear();
+        self.bytes = 0;
+        self.places.drain().count()
     }
 
     /// Appends the keys of all that is still worth something, with how often they were used.
@@ -162,7 +149,7 @@ impl Shard {
     }
 
     pub(super) fn describe(&mut self, key: &[u8], now: u64) -> Option<Listed> {
-        let entry = self.entry(key)?;
+        let entry = self.entry(key).filter(|entry| !entry.is_over(now))?;
         Some(Listed {
             key: Arc::clone(&entry.key),
             value: entry.value.clone(),

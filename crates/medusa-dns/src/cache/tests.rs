@@ -179,8 +179,17 @@ fn bytes_are_limited_too() {
     }
     let counts = cache.counts();
     assert!(counts.entries > 0 && counts.entries <= 3, "{counts:?}");
-    cache.flush(None);
+    cache.flush();
     assert_eq!((cache.counts().entries, cache.counts().bytes), (0, 0));
+}
+
+#[test]
+fn what_there_is_not_takes_memory_too() {
+    let cache = cache();
+    let name = [&*"a".repeat(60); 4].join(".");
+    let value = Err(LookupError::NxDomain { name: name.as_str().into() });
+    cache.put(&key(&name), &value, Lifetime::NoName(Some(60)), 0);
+    assert!(cache.counts().bytes as usize > 2 * name.len(), "once in the key, once in the error");
 }
 
 #[test]
@@ -190,9 +199,9 @@ fn a_name_is_forgotten_with_all_its_types() {
     cache.put(&key("a.example"), &Ok(records(1)), Lifetime::Positive(60), 0);
     cache.put(&txt, &Ok(records(1)), Lifetime::Positive(60), 0);
     cache.put(&key("b.example"), &Ok(records(1)), Lifetime::Positive(60), 0);
-    assert_eq!(cache.flush(Some("a.example")), 2);
+    assert_eq!(cache.flush_name(&key("a.example")), 2);
     assert_eq!(cache.get(&txt, 0), Found::Miss);
-    assert_eq!(cache.flush(None), 1);
+    assert_eq!(cache.flush(), 1);
 }
 
 #[test]
@@ -226,7 +235,7 @@ proptest! {
             match what {
                 0 => drop(cache.get(&key, now)),
                 1 => drop(cache.put_failure(&key, failed(), now)),
-                2 if size % 7 == 0 => drop(cache.flush(Some(key.name()))),
+                2 if size % 7 == 0 => drop(cache.flush_name(&key)),
                 _ => {
                     let value = Ok([Data::Txt([vec![0; size].into()].into())].into());
                     cache.put(&key, &value, Lifetime::Positive(size as u32 % 100), now);
@@ -237,6 +246,6 @@ proptest! {
             prop_assert_eq!(counts.entries == 0, counts.bytes == 0);
         }
         let left = cache.counts().entries;
-        prop_assert_eq!(cache.flush(None) as u64, left);
+        prop_assert_eq!(cache.flush() as u64, left);
     }
 }

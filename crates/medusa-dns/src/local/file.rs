@@ -35,12 +35,15 @@ pub(crate) struct Watched {
     path: PathBuf,
     /// The most bytes it may have.
     limit: u64,
+    /// What was read.
     seen: Option<Stamp>,
+    /// What was there when it was looked at last.
+    noticed: Option<Stamp>,
 }
 
 impl Watched {
     pub(crate) fn new(path: PathBuf, limit: u64) -> Self {
-        Self { path, limit, seen: None }
+        Self { path, limit, seen: None, noticed: None }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -56,10 +59,13 @@ impl Watched {
 
     /// What is in it, if that may be something else than before. An error is told once: the same file is not read again.
     ///
-    /// That it is gone changes nothing: it may be about to be written anew.
+    /// That it is gone changes nothing: it may be about to be written anew. So may one that has just changed: it is read
+    /// when it is the same at the next look. Else a `resolv.conf` that is written in place would have no servers for a
+    /// moment, and take with it what the old ones said.
     pub(crate) fn read_again(&mut self) -> Option<Result<String, DnsError>> {
         let now = Stamp::of(&std::fs::metadata(&self.path).ok()?);
-        if self.seen == Some(now) {
+        let is_settled = self.noticed.replace(now) == Some(now);
+        if self.seen == Some(now) || !is_settled {
             return None;
         }
         self.seen = Some(now);
@@ -68,15 +74,17 @@ impl Watched {
 
     fn load(&self) -> Result<(String, Option<Stamp>), DnsError> {
         let failed = |source| DnsError::Read { path: self.path.clone(), source };
-        let file = match File::open(&self.path) {
-            Ok(file) => file,
+        // Before it is opened, which would wait for whoever writes into a pipe.
+        let metadata = match std::fs::metadata(&self.path) {
+            Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((String::new(), None)),
             Err(error) => return Err(failed(error)),
         };
-        let metadata = file.metadata().map_err(failed)?;
         if !metadata.is_file() {
             return Err(failed(io::Error::other("it is not a file")));
         }
+        let file = File::open(&self.path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
         let mut bytes = Vec::new();
         file.take(self.limit + 1).read_to_end(&mut bytes).map_err(failed)?;
         if bytes.len() as u64 > self.limit {
@@ -99,6 +107,7 @@ mod tests {
         assert!(file.read_again().is_none());
 
         std::fs::write(&path, "one").expect("a file");
+        assert!(file.read_again().is_none(), "it may not be whole");
         assert_eq!(file.read_again().expect("it is new").expect("text"), "one");
         assert!(file.read_again().is_none());
 
@@ -106,15 +115,18 @@ mod tests {
         let other = directory.path().join("new");
         std::fs::write(&other, "two").expect("a file");
         std::fs::rename(&other, &path).expect("replaced");
+        assert!(file.read_again().is_none());
         assert_eq!(file.read_again().expect("it is another").expect("text"), "two");
 
         std::fs::write(&path, "0123456789+").expect("a file");
+        assert!(file.read_again().is_none());
         assert!(matches!(file.read_again(), Some(Err(DnsError::TooLarge { limit: 10, .. }))));
         assert!(file.read_again().is_none(), "told once");
 
         std::fs::remove_file(&path).expect("removed");
         assert!(file.read_again().is_none(), "it is gone");
         std::fs::write(&path, "three").expect("a file");
+        assert!(file.read_again().is_none());
         assert_eq!(file.read_again().expect("it is back").expect("text"), "three");
     }
 
@@ -122,6 +134,16 @@ mod tests {
     fn a_directory_is_no_file() {
         let directory = tempfile::tempdir().expect("a directory");
         let error = Watched::new(directory.path().to_owned(), 10).read().expect_err("a directory");
+        assert!(matches!(error, DnsError::Read { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn a_pipe_is_not_waited_for() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo");
+        assert!(made.success());
+        let error = Watched::new(path, 10).read().expect_err("a pipe");
         assert!(matches!(error, DnsError::Read { .. }), "{error:?}");
     }
 }

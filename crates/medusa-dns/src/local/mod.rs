@@ -16,6 +16,7 @@ mod pins;
 mod resolv_conf;
 mod special;
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -37,13 +38,13 @@ pub(crate) struct Families {
 impl Families {
     /// `addresses`, without repetitions, in their order.
     pub(crate) fn of(addresses: &[IpAddr]) -> Self {
-        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        let (mut v4, mut v6, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
         for address in addresses {
             let (list, data) = match address {
                 IpAddr::V4(address) => (&mut v4, Data::A(*address)),
                 IpAddr::V6(address) => (&mut v6, Data::Aaaa(*address)),
             };
-            if !list.contains(&data) {
+            if seen.insert(address) {
                 list.push(data);
             }
         }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Families;
@@ -12,16 +13,16 @@ use crate::name::Key;
 const MAX_PINS: usize = 10_000;
 
 /// One of them.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Pin {
     families: Families,
     until: Option<Instant>,
 }
 
-/// All of them.
+/// All of them. A copy is made for each change, so that nobody who looks waits.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pins {
-    names: HashMap<Box<str>, Pin>,
+    names: HashMap<Arc<str>, Arc<Pin>>,
 }
 
 impl Pins {
@@ -35,7 +36,8 @@ impl Pins {
         let mut pins = self.clone();
         let now = Instant::now();
         pins.names.retain(|_, pin| pin.until.is_none_or(|until| now < until));
-        pins.names.insert(key.name().into(), Pin { families: Families::of(addresses), until });
+        let pin = Pin { families: Families::of(addresses), until };
+        pins.names.insert(key.name().into(), Arc::new(pin));
         if pins.names.len() > MAX_PINS {
             return Err(DnsError::TooManyPins(MAX_PINS));
         }

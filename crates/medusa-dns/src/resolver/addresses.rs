@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use super::{Outcome, Resolver};
-use crate::local::Families;
+use crate::local::{Families, special};
 use crate::name::{Key, bad_name};
 use crate::{Addresses, Answer, Data, LookupError, RecordType, Source};
 
@@ -40,10 +40,14 @@ fn literal(host: &str) -> Option<IpAddr> {
 }
 
 /// The names to try, in this order: with enough dots as it is first, and then in the domains of the search list.
+///
+/// One that must not be told to a server is not told to it in a domain either (RFC 7686 §2): whoever has the domain would
+/// learn which hidden service somebody looks for.
 fn candidates(resolver: &Resolver, host: &str) -> Result<Vec<Key>, LookupError> {
     let as_it_is = Key::new(host, RecordType::A)?;
     let search = resolver.shared.search.load();
-    let is_local = || resolver.shared.local_addresses(&as_it_is).is_some();
+    let is_local =
+        || special(as_it_is.name()).is_some() || resolver.shared.local_addresses(&as_it_is).is_some();
     if host.ends_with('.') || search.domains.is_empty() || is_local() {
         return Ok(vec![as_it_is]);
     }

@@ -1,6 +1,9 @@
 //! Questions under way, and who waits for them.
 //!
 //! **Invariant: whoever joins a flight is called exactly once**, with the answer or with why there is none.
+//!
+//! Clients decide which addresses a log asks the names of, and whoever owns these decides that no server answers. So what
+//! is asked for a log never has all the room: else a client could keep everyone else from asking anything.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,19 +17,32 @@ use crate::name::Key;
 /// refused; each takes some 300 bytes.
 pub(crate) const MAX_FLIGHTS: usize = 8192;
 
+/// How many of these may be for logs before no more are begun for one.
+const MAX_FOR_LOGS: usize = MAX_FLIGHTS / 4 * 3;
+
 /// Callers that wait. Each takes some 100 bytes here, and whatever it is itself.
 pub(crate) const MAX_WAITERS: usize = 65_536;
 
 /// What is called with the answer.
 pub(crate) type Waiter = Box<dyn FnOnce(Outcome) + Send>;
 
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    /// Someone whose work waits for the answer.
+    Waits,
+    /// A log, which does without a name; or no one yet.
+    ForLogs,
+}
+
 /// What has become of who wanted to join.
-#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Joined {
-    /// The flight is new: someone has to ask.
+    /// The flight is new, or has only become urgent and has not begun: someone has to ask.
     First,
     /// It waits, or has its answer already.
     Done,
+    /// There is no room, or will be no answer. Who wanted to join has not been told.
+    Refused(Option<Waiter>, LookupError),
 }
 
 /// Questions under way.
@@ -35,9 +51,17 @@ pub(crate) struct Flights {
     inner: Mutex<Inner>,
 }
 
+/// A question under way.
+struct Flight {
+    waiters: Vec<Waiter>,
+    urgency: Urgency,
+    /// Whether it is being asked; until then it waits for its place on the wire.
+    departed: bool,
+}
+
 #[derive(Default)]
 struct Inner {
-    flights: HashMap<Box<[u8]>, Vec<Waiter>>,
+    flights: HashMap<Box<[u8]>, Flight>,
     waiting: usize,
     closed: bool,
 }
@@ -50,34 +74,42 @@ impl Flights {
         &self,
         key: &Key,
         waiter: Option<Waiter>,
+        urgency: Urgency,
         known: impl FnOnce() -> Option<Outcome>,
     ) -> Joined {
         let mut inner = self.lock();
-        let refusal = inner.refusal(key, waiter.is_some());
-        if let Some(error) = refusal {
-            drop(inner);
-            refuse(waiter, error);
-            return Joined::Done;
+        if let Some(error) = inner.refusal(key, waiter.is_some(), urgency) {
+            return Joined::Refused(waiter, error);
         }
-        let joined = if inner.flights.contains_key(key.bytes()) {
-            Joined::Done
-        } else if let Some(outcome) = known() {
+        let waits = usize::from(waiter.is_some());
+        if let Some(flight) = inner.flights.get_mut(key.bytes()) {
+            let joined = flight.join(waiter, urgency);
+            inner.waiting += waits;
+            return joined;
+        }
+        if let Some(outcome) = known() {
             drop(inner);
             call(waiter, outcome);
             return Joined::Done;
-        } else {
-            Joined::First
-        };
-        inner.waiting += usize::from(waiter.is_some());
-        inner.flights.entry(key.bytes().into()).or_default().extend(waiter);
-        joined
+        }
+        inner.waiting += waits;
+        let flight = Flight { waiters: waiter.into_iter().collect(), urgency, departed: false };
+        inner.flights.insert(key.bytes().into(), flight);
+        Joined::First
+    }
+
+    /// Whether the flight for `key` is to be asked now: not if it is being asked already, or has ended.
+    pub(crate) fn depart(&self, key: &Key) -> bool {
+        let mut inner = self.lock();
+        let flight = inner.flights.get_mut(key.bytes());
+        flight.is_some_and(|flight| !std::mem::replace(&mut flight.departed, true))
     }
 
     /// Ends a flight: gives everyone who waits the answer.
     pub(crate) fn land(&self, key: &Key, outcome: &Outcome) {
         let waiters = {
             let mut inner = self.lock();
-            let waiters = inner.flights.remove(key.bytes()).unwrap_or_default();
+            let waiters = inner.flights.remove(key.bytes()).map(|flight| flight.waiters).unwrap_or_default();
             inner.waiting -= waiters.len();
             waiters
         };
@@ -90,7 +122,8 @@ impl Flights {
     pub(crate) fn relieve(&self, key: &Key, outcome: &Outcome) {
         let waiters = {
             let mut inner = self.lock();
-            let waiters = inner.flights.get_mut(key.bytes()).map(std::mem::take).unwrap_or_default();
+            let flight = inner.flights.get_mut(key.bytes());
+            let waiters = flight.map(|flight| std::mem::take(&mut flight.waiters)).unwrap_or_default();
             inner.waiting -= waiters.len();
             waiters
         };
@@ -107,7 +140,7 @@ impl Flights {
             inner.waiting = 0;
             std::mem::take(&mut inner.flights)
         };
-        for waiter in flights.into_values().flatten() {
+        for waiter in flights.into_values().flat_map(|flight| flight.waiters) {
             waiter(Err(LookupError::Closed));
         }
     }
@@ -123,23 +156,34 @@ impl Flights {
     }
 }
 
+impl Flight {
+    fn join(&mut self, waiter: Option<Waiter>, urgency: Urgency) -> Joined {
+        self.waiters.extend(waiter);
+        if urgency == Urgency::ForLogs || self.urgency == Urgency::Waits || self.departed {
+            return Joined::Done;
+        }
+        self.urgency = Urgency::Waits;
+        Joined::First
+    }
+}
+
 impl Inner {
-    fn refusal(&self, key: &Key, waits: bool) -> Option<LookupError> {
+    fn refusal(&self, key: &Key, waits: bool, urgency: Urgency) -> Option<LookupError> {
         if self.closed {
             return Some(LookupError::Closed);
         }
-        let too_many_flights = self.flights.len() >= MAX_FLIGHTS && !self.flights.contains_key(key.bytes());
+        let most = match urgency {
+            Urgency::Waits => MAX_FLIGHTS,
+            Urgency::ForLogs => MAX_FOR_LOGS,
+        };
+        let too_many_flights = self.flights.len() >= most && !self.flights.contains_key(key.bytes());
         let too_many_waiters = waits && self.waiting >= MAX_WAITERS;
         (too_many_flights || too_many_waiters).then_some(LookupError::Busy)
     }
 }
 
-/// Tells who waits, if anyone does.
-pub(crate) fn refuse(waiter: Option<Waiter>, error: LookupError) {
-    call(waiter, Err(error));
-}
-
-fn call(waiter: Option<Waiter>, outcome: Outcome) {
+/// Gives the answer to who waits, if anyone does.
+pub(crate) fn call(waiter: Option<Waiter>, outcome: Outcome) {
     if let Some(waiter) = waiter {
         waiter(outcome);
     }
@@ -178,8 +222,8 @@ mod tests {
         let waits: Vec<_> = (0..10)
             .map(|number| {
                 let (waiter, wait) = waiter();
-                let joined = flights.join(&key("a"), waiter, || None);
-                assert_eq!(joined == Joined::First, number == 0);
+                let joined = flights.join(&key("a"), waiter, Urgency::Waits, || None);
+                assert_eq!(matches!(joined, Joined::First), number == 0);
                 wait
             })
             .collect();
@@ -195,7 +239,7 @@ mod tests {
     fn who_comes_late_finds_the_answer() {
         let flights = Flights::default();
         let (late, wait) = waiter();
-        assert_eq!(flights.join(&key("a"), late, || Some(timeout())), Joined::Done);
+        assert!(matches!(flights.join(&key("a"), late, Urgency::Waits, || Some(timeout())), Joined::Done));
         assert_eq!(wait.try_recv(), Ok(timeout()));
         assert_eq!(flights.counts(), (0, 0));
     }
@@ -204,12 +248,15 @@ mod tests {
     fn who_is_relieved_is_not_called_again() {
         let flights = Flights::default();
         let (early, wait) = waiter();
-        flights.join(&key("a"), early, || None);
+        flights.join(&key("a"), early, Urgency::Waits, || None);
         flights.relieve(&key("a"), &timeout());
         assert_eq!(wait.try_recv(), Ok(timeout()));
         assert_eq!(flights.counts(), (1, 0));
         let (late, wait) = waiter();
-        assert_eq!(flights.join(&key("a"), late, || None), Joined::Done, "it still flies");
+        assert!(
+            matches!(flights.join(&key("a"), late, Urgency::Waits, || None), Joined::Done),
+            "it still flies"
+        );
         flights.land(&key("a"), &timeout());
         assert_eq!(wait.try_recv(), Ok(timeout()));
     }
@@ -218,19 +265,53 @@ mod tests {
     fn too_many_are_refused() {
         let flights = Flights::default();
         for number in 0..MAX_FLIGHTS {
-            assert_eq!(flights.join(&key(&number.to_string()), None, || None), Joined::First);
+            assert!(matches!(
+                flights.join(&key(&number.to_string()), None, Urgency::Waits, || None),
+                Joined::First
+            ));
         }
         let (one_more, wait) = waiter();
-        assert_eq!(flights.join(&key("more"), one_more, || None), Joined::Done);
-        assert_eq!(wait.try_recv(), Ok(Err(LookupError::Busy)));
+        let joined = flights.join(&key("more"), one_more, Urgency::Waits, || None);
+        assert!(matches!(joined, Joined::Refused(Some(_), LookupError::Busy)));
+        drop(joined);
+        assert!(wait.try_recv().is_err(), "it has not been told");
         let (passenger, wait) = waiter();
-        flights.join(&key("7"), passenger, || None);
+        flights.join(&key("7"), passenger, Urgency::Waits, || None);
         assert!(wait.try_recv().is_err(), "a flight that is under way takes more");
 
         flights.close();
         assert_eq!(wait.try_recv(), Ok(Err(LookupError::Closed)));
-        let (after, wait) = waiter();
-        assert_eq!(flights.join(&key("a"), after, || None), Joined::Done);
-        assert_eq!(wait.try_recv(), Ok(Err(LookupError::Closed)));
+        let joined = flights.join(&key("a"), None, Urgency::Waits, || None);
+        assert!(matches!(joined, Joined::Refused(None, LookupError::Closed)));
+    }
+
+    #[test]
+    fn logs_do_not_have_all_the_room() {
+        let flights = Flights::default();
+        let join = |name: &str, urgency| flights.join(&key(name), None, urgency, || None);
+        for number in 0..MAX_FOR_LOGS {
+            assert!(matches!(join(&number.to_string(), Urgency::ForLogs), Joined::First));
+        }
+        assert!(matches!(join("more", Urgency::ForLogs), Joined::Refused(None, LookupError::Busy)));
+        assert!(matches!(join("more", Urgency::Waits), Joined::First));
+        assert!(matches!(join("more", Urgency::ForLogs), Joined::Done), "it is under way");
+    }
+
+    #[test]
+    fn a_flight_becomes_urgent_once_and_departs_once() {
+        let flights = Flights::default();
+        let join = |urgency| flights.join(&key("a"), None, urgency, || None);
+        assert!(matches!(join(Urgency::ForLogs), Joined::First));
+        assert!(matches!(join(Urgency::ForLogs), Joined::Done));
+        assert!(matches!(join(Urgency::Waits), Joined::First));
+        assert!(matches!(join(Urgency::Waits), Joined::Done));
+        assert!(flights.depart(&key("a")));
+        assert!(!flights.depart(&key("a")), "it has already");
+        flights.land(&key("a"), &timeout());
+        assert!(!flights.depart(&key("a")), "it has ended");
+
+        assert!(matches!(join(Urgency::ForLogs), Joined::First));
+        assert!(flights.depart(&key("a")));
+        assert!(matches!(join(Urgency::Waits), Joined::Done), "it is being asked");
     }
 }

@@ -20,14 +20,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use medusa_proto::status::Status;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::name::Key;
 use crate::{Addresses, Answer, DnsError, LookupError, RecordType, ServerAddr, ServerOptions, SystemOptions};
-use flights::{Joined, MAX_FLIGHTS, Waiter};
+use flights::{Urgency, Waiter};
 use settings::Settings;
 use shared::Shared;
-use thread::Job;
+use thread::Jobs;
 
 pub(crate) use thread::MAX_ON_WIRE;
 pub use view::{CacheEntry, EntryState};
@@ -54,12 +54,12 @@ pub(crate) type Outcome = Result<Answer, LookupError>;
 /// # Limits
 ///
 /// 256 questions are on the wire at once, 8,192 under way in all, and 65,536 callers may wait: beyond that, a lookup is
-/// [`LookupError::Busy`].
+/// [`LookupError::Busy`]. Of the first two, what is asked by callback (by logs, for clients) has at most three quarters.
 pub struct Resolver {
     shared: Arc<Shared>,
     settings: Settings,
     /// Where the thread takes its jobs from, once it runs.
-    jobs: OnceLock<mpsc::Sender<Job>>,
+    jobs: OnceLock<Jobs>,
     /// Held while the thread is started.
     starting: Mutex<()>,
 }
@@ -104,8 +104,7 @@ impl Resolver {
         }
         let loaded = self.settings.load()?;
         let files = loaded.enter(&self.shared);
-        let (jobs, queue) = mpsc::channel(MAX_FLIGHTS);
-        thread::start(Arc::clone(&self.shared), files, queue).map_err(DnsError::Thread)?;
+        let jobs = thread::start(Arc::clone(&self.shared), files).map_err(DnsError::Thread)?;
         self.jobs.get_or_init(|| jobs);
         Ok(())
     }
@@ -145,7 +144,8 @@ impl Resolver {
         self.known(&Key::reverse(ip))
     }
 
-    /// [`ptr`](Self::ptr) for a thread without a runtime: calls `then` with the answer.
+    /// [`ptr`](Self::ptr) for a log, on a thread without a runtime: calls `then` with the answer. What waits for an
+    /// answer ([`ptr`](Self::ptr), [`lookup`](Self::lookup)) goes first, and has room where this has none any more.
     ///
     /// At once, on this thread, if the answer is known or the question refused; otherwise later, on the resolver's
     /// thread. It must not block there.
@@ -153,7 +153,7 @@ impl Resolver {
         self.ask(&Key::reverse(ip), then);
     }
 
-    /// [`lookup`](Self::lookup) for a thread without a runtime, as [`ask_ptr`](Self::ask_ptr).
+    /// [`lookup`](Self::lookup) for a log, as [`ask_ptr`](Self::ask_ptr).
     pub fn ask_lookup(
         &self,
         name: &str,
@@ -169,13 +169,19 @@ impl Resolver {
     fn ask(&self, key: &Key, then: impl FnOnce(Outcome) + Send + 'static) {
         match self.known(key) {
             Some(outcome) => then(outcome),
-            None => self.begin(key, Some(Box::new(then))),
+            None => self.begin(key, Some(Box::new(then)), Urgency::ForLogs),
         }
     }
 
     /// The answers remembered, those most in use first, at most `limit`.
     pub fn cache(&self, limit: usize) -> Vec<CacheEntry> {
         view::cache(&self.shared, limit)
+    }
+
+    /// The answers remembered of `name`, of all types; none of what is no name.
+    pub fn cache_of(&self, name: &str) -> Vec<CacheEntry> {
+        let key = Key::new(name, RecordType::A);
+        key.map(|key| view::cache_of(&self.shared, &key)).unwrap_or_default()
     }
 
     /// Forgets what servers have said of `name`, or of all names; tells how many answers that were. Pins stay.
@@ -212,7 +218,8 @@ impl Resolver {
             return outcome;
         }
         let (answer, wait) = oneshot::channel();
-        self.begin(&key, Some(Box::new(move |outcome| drop(answer.send(outcome))))); // who has gone needs no answer
+        let waiter = Box::new(move |outcome| drop(answer.send(outcome))); // who has gone needs no answer
+        self.begin(&key, Some(waiter), Urgency::Waits);
         wait.await.unwrap_or(Err(LookupError::Closed))
     }
 
@@ -221,24 +228,18 @@ impl Resolver {
         self.jobs.get()?;
         let (outcome, refresh) = self.shared.known(key)?;
         if refresh {
-            self.begin(key, None);
+            self.begin(key, None, Urgency::ForLogs);
         }
         Some(outcome)
     }
 
     /// Has a server asked, unless one is being asked already.
-    fn begin(&self, key: &Key, waiter: Option<Waiter>) {
+    fn begin(&self, key: &Key, waiter: Option<Waiter>, urgency: Urgency) {
         let Some(jobs) = self.jobs.get() else {
-            return flights::refuse(waiter, LookupError::NotPrepared);
+            return flights::call(waiter, Err(LookupError::NotPrepared));
         };
-        match self.shared.join(key, waiter) {
-            Joined::Done => {}
-            Joined::First => {
-                // There is room for every flight; what cannot be sent has no thread to go to.
-                if jobs.try_send(Job::new(key.clone())).is_err() {
-                    self.shared.land(key, &Err(LookupError::Closed));
-                }
-            }
+        if self.shared.join(key, waiter, urgency) && !jobs.send(key.clone(), urgency) {
+            self.shared.land(key, &Err(LookupError::Closed));
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 
 use super::Outcome;
-use super::flights::{Flights, Joined, Waiter};
+use super::flights::{self, Flights, Joined, Urgency, Waiter};
 use crate::cache::{Cache, Found, STALE_TTL};
 use crate::local::{Families, Hosts, Pins, ResolvConf, Special, special};
 use crate::name::Key;
@@ -150,13 +150,23 @@ impl Shared {
         (special(name)? == Special::Loopback).then(|| (Special::loopback().clone(), HOSTS_TTL, Source::Hosts))
     }
 
-    /// Joins the flight for a question, or begins one.
-    pub(super) fn join(&self, key: &Key, waiter: Option<Waiter>) -> Joined {
+    /// Joins the flight for a question, or begins one; then true: someone has to ask. Where there is no room, an answer
+    /// that holds no longer has to do.
+    pub(super) fn join(&self, key: &Key, waiter: Option<Waiter>, urgency: Urgency) -> bool {
         let waits = waiter.is_some();
         if waits {
             self.counters.misses.fetch_add(1, Relaxed);
         }
-        self.flights.join(key, waiter, || if waits { self.landed(key) } else { None })
+        let known = || if waits { self.landed(key) } else { None };
+        match self.flights.join(key, waiter, urgency, known) {
+            Joined::First => true,
+            Joined::Done => false,
+            Joined::Refused(waiter, error) => {
+                let outcome = self.without_asking(key, error);
+                flights::call(waiter, outcome);
+                false
+            }
+        }
     }
 
     /// The answer, if it has come since it was found to be missing.
@@ -168,6 +178,12 @@ impl Shared {
             Found::Stale { records, ask: false } => Some(Ok(self.stale(records))),
             Found::Stale { ask: true, .. } | Found::Miss => None,
         }
+    }
+
+    /// What there is instead of an answer that there was no time to ask for.
+    pub(super) fn without_asking(&self, key: &Key, error: LookupError) -> Outcome {
+        let old = self.cache.keep_stale(key, self.now());
+        old.map_or(Err(error), |records| Ok(self.stale(records)))
     }
 
     /// Ends a flight.
@@ -187,7 +203,11 @@ impl Shared {
         match reply {
             Ok(Reply { value, lifetime }) => {
                 let ttl = if keep {
-                    self.cache.put(key, &value, lifetime, self.now())
+                    let ttl = self.cache.put(key, &value, lifetime, self.now());
+                    if flushes != self.flushes() {
+                        self.cache.flush_name(key); // the flush may have passed its part of the cache already
+                    }
+                    ttl
                 } else {
                     self.cache.lifetime(lifetime)
                 };
@@ -217,8 +237,8 @@ impl Shared {
     pub(super) fn flush(&self, name: Option<&str>) -> usize {
         self.flushes.fetch_add(1, Relaxed);
         match name.map(|name| Key::new(name, RecordType::A)) {
-            None => self.cache.flush(None),
-            Some(Ok(key)) => self.cache.flush(Some(key.name())),
+            None => self.cache.flush(),
+            Some(Ok(key)) => self.cache.flush_name(&key),
             Some(Err(_)) => 0, // nothing is remembered of what is no name
         }
     }

@@ -1,14 +1,18 @@
 //! The resolver's thread: it owns all sockets, and looks whether the files have changed.
+//!
+//! **Invariant: it ends when the resolver does**, whatever it is doing: a server that does not answer would else keep the
+//! thread and its sockets of every resolver that a reload has replaced.
 
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc::Receiver;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::Outcome;
+use super::flights::{MAX_FLIGHTS, Urgency};
 use super::settings::Files;
 use super::shared::Shared;
 use crate::LookupError;
@@ -17,6 +21,9 @@ use crate::name::Key;
 /// Questions on the wire at once. Each over UDP has one socket, or up to three while it is repeated.
 pub(crate) const MAX_ON_WIRE: usize = 256;
 
+/// How many of these may be for logs (see `flights`).
+const MAX_FOR_LOGS: usize = MAX_ON_WIRE / 4 * 3;
+
 /// How long someone waits for a fresh answer when there is an old one (RFC 8767 §5).
 const STALE_AFTER: Duration = Duration::from_millis(1800);
 
@@ -24,27 +31,56 @@ const STALE_AFTER: Duration = Duration::from_millis(1800);
 const LOOK: Duration = Duration::from_secs(1);
 
 /// A question to be asked.
-pub(super) struct Job {
+struct Job {
     key: Key,
     since: Instant,
 }
 
-impl Job {
-    pub(super) fn new(key: Key) -> Self {
-        Self { key, since: Instant::now() }
+/// Where the thread takes its jobs from. Dropping it ends the thread.
+pub(super) struct Jobs {
+    urgent: mpsc::Sender<Job>,
+    for_logs: mpsc::Sender<Job>,
+    /// Never sent: that it is gone says that the resolver is.
+    _life: oneshot::Sender<()>,
+}
+
+impl Jobs {
+    /// Has a question asked; false if there is no thread any more. There is room for every flight.
+    pub(super) fn send(&self, key: Key, urgency: Urgency) -> bool {
+        let queue = match urgency {
+            Urgency::Waits => &self.urgent,
+            Urgency::ForLogs => &self.for_logs,
+        };
+        queue.try_send(Job { key, since: Instant::now() }).is_ok()
     }
 }
 
-/// Starts the thread. It ends when there can be no more jobs.
-pub(super) fn start(shared: Arc<Shared>, files: Files, jobs: Receiver<Job>) -> io::Result<()> {
+/// The thread's side of [`Jobs`].
+struct Inbox {
+    urgent: mpsc::Receiver<Job>,
+    for_logs: mpsc::Receiver<Job>,
+    life: oneshot::Receiver<()>,
+}
+
+fn jobs() -> (Jobs, Inbox) {
+    let (urgent, urgent_inbox) = mpsc::channel(MAX_FLIGHTS);
+    let (for_logs, for_logs_inbox) = mpsc::channel(MAX_FLIGHTS);
+    let (life, life_inbox) = oneshot::channel();
+    let jobs = Jobs { urgent, for_logs, _life: life };
+    (jobs, Inbox { urgent: urgent_inbox, for_logs: for_logs_inbox, life: life_inbox })
+}
+
+/// Starts the thread. It ends when the jobs are dropped.
+pub(super) fn start(shared: Arc<Shared>, files: Files) -> io::Result<Jobs> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (jobs, inbox) = jobs();
     let run = move || {
         let end = End(Arc::clone(&shared));
-        runtime.block_on(serve(&shared, files, jobs));
+        runtime.block_on(serve(&shared, files, inbox));
         drop(runtime); // with it end the tasks that still ask
         drop(end);
     };
-    std::thread::Builder::new().name("medusa-dns".to_owned()).spawn(run).map(drop)
+    std::thread::Builder::new().name("medusa-dns".to_owned()).spawn(run).map(|_detached| jobs)
 }
 
 /// Tells everyone who waits that there will be no answer, however the thread ends.
@@ -56,33 +92,43 @@ impl Drop for End {
     }
 }
 
-async fn serve(shared: &Arc<Shared>, mut files: Files, mut jobs: Receiver<Job>) {
+async fn serve(shared: &Arc<Shared>, mut files: Files, mut inbox: Inbox) {
     let mut on_wire = JoinSet::new();
+    let for_logs = Arc::new(Semaphore::new(MAX_FOR_LOGS));
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        let has_room = on_wire.len() < MAX_ON_WIRE;
         tokio::select! {
-            job = jobs.recv(), if on_wire.len() < MAX_ON_WIRE => match job {
-                Some(job) => drop(on_wire.spawn(fly(Arc::clone(shared), job))),
-                None => return,
-            },
+            biased;
+            _ = &mut inbox.life => return,
             Some(_) = on_wire.join_next() => {}
             _ = look.tick(), if !files.is_empty() => files.look(shared),
+            Some(job) = inbox.urgent.recv(), if has_room => {
+                on_wire.spawn(fly(Arc::clone(shared), job, None));
+            }
+            Some(job) = inbox.for_logs.recv(), if has_room && for_logs.available_permits() > 0 => {
+                let place = Arc::clone(&for_logs).try_acquire_owned().ok();
+                on_wire.spawn(fly(Arc::clone(shared), job, place));
+            }
         }
     }
 }
 
-/// One flight: asks, and gives everyone the answer.
-async fn fly(shared: Arc<Shared>, job: Job) {
-    let mut flight = Flight { shared: &shared, key: &job.key, outcome: Err(LookupError::Closed) };
-    flight.outcome = ask(&shared, &job).await;
+/// One flight: asks, and gives everyone the answer; unless it has become urgent, and is under way from the other queue.
+async fn fly(shared: Arc<Shared>, job: Job, _place: Option<OwnedSemaphorePermit>) {
+    if shared.flights.depart(&job.key) {
+        let mut flight = Flight { shared: &shared, key: &job.key, outcome: Err(LookupError::Closed) };
+        flight.outcome = ask(&shared, &job).await;
+    }
 }
 
 async fn ask(shared: &Shared, job: &Job) -> Outcome {
     let key = &job.key;
     let servers = shared.servers.load_full();
     if job.since.elapsed() > servers.patience() {
-        return Err(LookupError::Busy); // it has waited for its place on the wire for so long that no one needs it
+        // It has waited for its place on the wire for so long that no one needs it.
+        return shared.without_asking(key, LookupError::Busy);
     }
     let flushes = shared.flushes();
     let mut asking = std::pin::pin!(servers.ask(key));

@@ -10,7 +10,7 @@ use super::settings::Settings;
 use super::shared::Shared;
 use crate::RecordType;
 use crate::cache::Listed;
-use crate::name::{kind_in, told};
+use crate::name::{Key, kind_in, told};
 
 pub use crate::cache::State as EntryState;
 
@@ -68,6 +68,10 @@ fn shown(listed: &Listed) -> String {
 
 pub(super) fn cache(shared: &Shared, limit: usize) -> Vec<CacheEntry> {
     shared.cache.list(limit, shared.now()).into_iter().map(CacheEntry::of).collect()
+}
+
+pub(super) fn cache_of(shared: &Shared, name: &Key) -> Vec<CacheEntry> {
+    shared.cache.list_name(name, shared.now()).into_iter().map(CacheEntry::of).collect()
 }
 
 pub(super) fn status(settings: &Settings, shared: &Shared) -> Status {

@@ -3,6 +3,7 @@
 //! - `server`: one of them;
 //! - `guard`: which datagrams count as its answers;
 //! - `reply`: what an answer says;
+//! - `stream`: the connection to it, if it needs one;
 //! - `stats`: how it has served us;
 //! - `tls`: whom to trust that it is the one.
 //!
@@ -13,6 +14,7 @@ mod guard;
 mod reply;
 mod server;
 mod stats;
+mod stream;
 mod tls;
 
 use std::sync::Arc;
@@ -95,7 +97,7 @@ impl Servers {
         let first = if self.manner.rotate { self.next.fetch_add(1, Ordering::Relaxed) } else { 0 };
         let turn =
             move || (0..self.list.len()).map(move |place| &self.list[(first + place) % self.list.len()]);
-        let down: Vec<bool> = turn().map(|server| server.stats().is_down()).collect();
+        let down: Vec<bool> = turn().map(|server| server.stats().is_to_be_spared()).collect();
         let up = down.clone();
         let first = turn().zip(up).filter(|(_, down)| !down);
         let last = turn().zip(down).filter(|(_, down)| *down);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hickory_proto::op::{Message, Query, ResponseCode};
-use hickory_proto::rr::{Name, RData, RecordType};
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 use super::Failure;
 use crate::cache::Lifetime;
@@ -62,7 +62,8 @@ fn follow(message: &Message, name: &Name, kind: RecordType) -> Result<(Vec<Data>
     let mut owner = name;
     let mut ttl = u32::MAX >> 1;
     for _ in 0..=MAX_ALIASES {
-        let own = || message.answers.iter().filter(|record| record.name == *owner);
+        let is_own = |record: &&Record| record.dns_class == DNSClass::IN && record.name == *owner;
+        let own = || message.answers.iter().filter(is_own);
         let mut records = Vec::new();
         for record in own().filter(|record| record.record_type() == kind) {
             ttl = ttl.min(record.ttl);

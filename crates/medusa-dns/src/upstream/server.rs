@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use hickory_proto::op::{DnsRequest, DnsRequestOptions, Query, ResponseCode};
+use hickory_proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Query, ResponseCode};
 use hickory_proto::rr::Name;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverOpts};
 use hickory_resolver::net::xfer::{DnsHandle as _, FirstAnswer as _};
@@ -16,12 +16,17 @@ use hickory_resolver::{NameServerPool, PoolContext, TlsConfig};
 use medusa_proto::status::Status;
 
 use super::guard::Connector;
-use super::{Failure, Reply, Stats, reply};
+use super::stream::Stream;
+use super::{Failure, Reply, Stats, reply, stats};
 use crate::name::Key;
 use crate::{Protocol, Rcode};
 
-/// Questions that may be under way in one connection: as many as the resolver has under way at all.
-const PER_CONNECTION: usize = crate::resolver::MAX_ON_WIRE;
+/// Questions that may be under way in one connection: twice as many as the resolver has on the wire at all, since one
+/// that nobody waits for any more still counts for a moment.
+const PER_CONNECTION: usize = 2 * crate::resolver::MAX_ON_WIRE;
+
+/// How much longer hickory may wait for an answer than we do. The timeout that counts is that of [`Server::ask`].
+const LONGER: Duration = Duration::from_secs(1);
 
 /// How a server is spoken with.
 #[derive(Clone, Debug)]
@@ -47,7 +52,10 @@ pub(crate) struct Server {
     address: SocketAddr,
     protocol: Protocol,
     stats: Arc<Stats>,
-    pool: NameServerPool<Connector>,
+    /// By UDP.
+    datagrams: Option<NameServerPool<Connector>>,
+    /// By any other protocol, and by TCP what does not fit in a datagram.
+    stream: Stream,
     /// Whether it understands no extensions (RFC 6891 §7): it said so, and answered once they were left out.
     plain: AtomicBool,
 }
@@ -61,24 +69,33 @@ impl Server {
         stats: Arc<Stats>,
     ) -> Self {
         let name = || Arc::clone(&transport.tls_name);
-        let connections = match transport.protocol {
-            Protocol::Udp => vec![ConnectionConfig::udp(), ConnectionConfig::tcp()],
-            Protocol::Tcp => vec![ConnectionConfig::tcp()],
-            Protocol::Tls => vec![ConnectionConfig::tls(name())],
-            Protocol::Https => vec![ConnectionConfig::https(name(), Some(Arc::clone(&transport.path)))],
+        let mut stream = match transport.protocol {
+            Protocol::Udp | Protocol::Tcp => ConnectionConfig::tcp(),
+            Protocol::Tls => ConnectionConfig::tls(name()),
+            Protocol::Https => ConnectionConfig::https(name(), Some(Arc::clone(&transport.path))),
         };
-        let connections = connections.into_iter().map(|mut connection| {
-            connection.port = address.port();
-            connection
-        });
-        let config = NameServerConfig::new(address.ip(), true, connections.collect());
+        stream.port = address.port();
         let mut options = ResolverOpts::default();
-        options.timeout = timeout;
+        options.timeout = timeout + LONGER;
         options.num_concurrent_reqs = 1;
         options.max_active_requests = PER_CONNECTION;
         let context = Arc::new(PoolContext::new(options, TlsConfig { config: transport.tls.clone() }));
-        let pool = NameServerPool::from_config([config], context, Connector::new(Arc::clone(&stats)));
-        Self { address, protocol: transport.protocol, stats, pool, plain: AtomicBool::new(false) }
+        let connector = Connector::new(Arc::clone(&stats));
+        let datagrams = (transport.protocol == Protocol::Udp).then(|| {
+            let mut config = ConnectionConfig::udp();
+            config.port = address.port();
+            let config = NameServerConfig::new(address.ip(), true, vec![config]);
+            NameServerPool::from_config([config], Arc::clone(&context), connector.clone())
+        });
+        let stream = Stream::new(address.ip(), stream, context, connector);
+        Self {
+            address,
+            protocol: transport.protocol,
+            stats,
+            datagrams,
+            stream,
+            plain: AtomicBool::new(false),
+        }
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {
@@ -104,12 +121,13 @@ impl Server {
 
     async fn ask_once(&self, key: &Key, timeout: Duration, extensions: bool) -> Result<Reply, Failure> {
         self.stats.asked();
-        let started = Instant::now();
+        let (started, mark) = (Instant::now(), self.stream.mark());
         // hickory's own timeouts do not cover the handshake of TLS.
-        let result = match tokio::time::timeout(timeout, self.exchange(key, extensions)).await {
-            Ok(result) => result,
-            Err(_) => Err(Failure::Timeout),
-        };
+        let in_time = tokio::time::timeout(timeout, self.exchange(key, extensions)).await;
+        let result = in_time.unwrap_or_else(|_elapsed| {
+            self.stream.suspect(mark);
+            Err(Failure::Timeout)
+        });
         if matches!(result, Ok(_) | Err(Failure::Code(_) | Failure::Malformed(_))) {
             self.stats.answered(started.elapsed());
         }
@@ -121,10 +139,21 @@ impl Server {
         let query = Query::query(name.clone(), key.kind().wire());
         let mut options = DnsRequestOptions::default();
         options.use_edns = extensions;
-        match self.pool.send(DnsRequest::from_query(query, options)).first_answer().await {
+        match self.send(DnsRequest::from_query(query, options)).await {
+            Ok(message) if message.truncation => Err(Failure::Malformed("it is cut, by TCP too")),
             Ok(message) => Reply::of(&message, key, &name),
             Err(error) => self.told(error, key, &name),
         }
+    }
+
+    async fn send(&self, request: DnsRequest) -> Result<DnsResponse, NetError> {
+        if let Some(pool) = &self.datagrams {
+            match pool.send(request.clone()).first_answer().await {
+                Err(NetError::Truncated) => {}
+                result => return result,
+            }
+        }
+        self.stream.send(request).await
     }
 
     /// What hickory calls an error: some are answers.
@@ -142,12 +171,12 @@ impl Server {
             NetError::Proto(_) | NetError::ForeignClassRecord { .. } => {
                 Err(Failure::Malformed("it cannot be read"))
             }
-            NetError::Truncated => Err(Failure::Malformed("it is cut, by TCP too")),
-            other => {
-                let cause =
-                    self.stats.last_error().unwrap_or_else(|| medusa_proto::with_causes(&other).into());
-                Err(Failure::Unreachable(cause))
+            // hickory forgets why.
+            NetError::NoConnections => {
+                let cause = self.stats.last_error();
+                Err(Failure::Unreachable(cause.unwrap_or_else(|| "no connection could be made".into())))
             }
+            other => Err(Failure::Unreachable(stats::cause(&other))),
         }
     }
 

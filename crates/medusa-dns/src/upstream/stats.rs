@@ -16,6 +16,9 @@ const DOWN_AFTER: u32 = 3;
 /// How long a server that is down is asked last.
 const DOWN_FOR: Duration = Duration::from_secs(10);
 
+/// How many characters of an error are told.
+const MAX_CAUSE: usize = 200;
+
 /// Counters of one server.
 #[derive(Debug)]
 pub(crate) struct Stats {
@@ -105,8 +108,7 @@ impl Stats {
 
     /// It could not be reached.
     pub(super) fn note(&self, error: &dyn std::error::Error) {
-        let error = medusa_proto::with_causes(error);
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.into());
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause(error));
     }
 
     /// Why it could not be reached the last time.
@@ -114,7 +116,20 @@ impl Stats {
         self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether it has not answered for a while: ask others first.
+    /// Whether others are to be asked first: it is down, or was and is being asked whether it is back.
+    ///
+    /// The first to come when it has been down for long enough is told that it is not: a server that is still down costs
+    /// only one question its timeout, not all that come in that time.
+    pub(super) fn is_to_be_spared(&self) -> bool {
+        let (until, now) = (self.down_until.load(Relaxed), self.now());
+        if until == 0 || now < until {
+            return until != 0;
+        }
+        let again = now + DOWN_FOR.as_millis() as u64;
+        self.down_until.compare_exchange(until, again, Relaxed, Relaxed).is_err()
+    }
+
+    /// Whether it has not answered for a while.
     pub(super) fn is_down(&self) -> bool {
         self.down_until.load(Relaxed) > self.now()
     }
@@ -149,21 +164,45 @@ impl Stats {
     }
 }
 
+/// What went wrong, on one line that is not long: an HTTPS server's page about an error is a part of it, whatever is on
+/// that, and it is remembered for every name, and told in logs.
+pub(super) fn cause(error: &dyn std::error::Error) -> Arc<str> {
+    let whole = medusa_proto::with_causes(error);
+    let mut told: String =
+        whole.chars().take(MAX_CAUSE).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if told.len() < whole.len() {
+        told.push('…');
+    }
+    told.into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn a_page_is_not_told_whole() {
+        let page = format!("<html>\r\n\u{1b}[2J{}", "a".repeat(1_000_000));
+        let told = cause(&std::io::Error::other(page));
+        assert!(told.starts_with("<html>   [2Jaaa") && told.chars().count() == MAX_CAUSE + 1, "{told}");
+        assert_eq!(&*cause(&std::io::Error::other("connection refused")), "connection refused");
+    }
+
+    #[test]
     fn a_server_that_is_silent_is_down_until_it_answers() {
-        let stats = Stats::new();
+        let since = Instant::now().checked_sub(Duration::from_secs(1)).expect("the machine is up for longer");
+        let stats = Stats { since, ..Stats::new() };
         stats.failed(&Failure::Timeout);
         stats.failed(&Failure::Code(Rcode::SERVFAIL));
         stats.failed(&Failure::Unreachable("refused".into()));
         assert!(!stats.is_down());
         stats.failed(&Failure::Timeout);
-        assert!(stats.is_down());
+        assert!(stats.is_down() && stats.is_to_be_spared());
+        stats.down_until.store(1, Relaxed);
+        assert!(!stats.is_to_be_spared(), "the time is over: one may ask");
+        assert!(stats.is_to_be_spared(), "and no other");
         stats.answered(Duration::from_millis(3));
-        assert!(!stats.is_down());
+        assert!(!stats.is_down() && !stats.is_to_be_spared());
         let text = stats.describe(Status::new("dns.upstream", "a")).to_string();
         for line in ["queries", "answers       1", "timeouts      2", "servfail      1", "mean_latency  "] {
             assert!(text.contains(line), "{line:?} is not in\n{text}");

@@ -1,5 +1,6 @@
 //! Servers that are slow, stopped, or say no.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -187,7 +188,7 @@ async fn who_waits_for_a_resolver_that_ends_is_told() {
 
 #[tokio::test]
 async fn the_wire_takes_so_many_at_once() {
-    const ON_WIRE: usize = 256;
+    const ON_WIRE: usize = 192; // by callback, as a log asks: three quarters of 256
     let (gate, server) = {
         let is_open = Arc::new(AtomicBool::new(false));
         let door = Arc::clone(&is_open);
@@ -216,4 +217,70 @@ async fn the_wire_takes_so_many_at_once() {
     for _ in 0..2 * ON_WIRE {
         answers.recv_timeout(Duration::from_secs(20)).expect("called back").expect("an answer");
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_has_died_without_a_word_is_made_again() {
+    let first = std::sync::Mutex::new(None);
+    // The first connection answers once, and is dead from then on, as when a firewall has forgotten it.
+    let server = Server::start(move |question| {
+        let mut first = first.lock().expect("a lock");
+        let is_dead = *first == Some(question.from);
+        first.get_or_insert(question.from);
+        if is_dead { vec![] } else { vec![Step::Send(question.answer(60, &[a("192.0.2.1")]))] }
+    });
+    let options = ServerOptions {
+        protocol: Protocol::Tcp,
+        attempts: 1,
+        timeout: Duration::from_millis(200),
+        ..ServerOptions::default()
+    };
+    let resolver = server.resolver_with(options);
+    resolver.lookup("a.example", RecordType::A).await.expect("an answer");
+    let error = resolver.lookup("c.example", RecordType::A).await.expect_err("it was asked by the dead one");
+    assert!(matches!(error, LookupError::Timeout { .. }), "{error:?}");
+    resolver.lookup("b.example", RecordType::A).await.expect("by another connection");
+}
+
+#[tokio::test]
+async fn many_questions_share_one_connection() {
+    let server = Server::of_one_address(60);
+    let options = ServerOptions { protocol: Protocol::Tcp, ..ServerOptions::default() };
+    let resolver = server.resolver_with(options);
+    let mut lookups = tokio::task::JoinSet::new();
+    for number in 0..200 {
+        let resolver = Arc::clone(&resolver);
+        lookups.spawn(async move { resolver.lookup(&format!("{number}.example"), RecordType::A).await });
+    }
+    for answer in lookups.join_all().await {
+        answer.expect("an answer");
+    }
+    let connections: HashSet<_> = server.seen().iter().map(|question| question.from).collect();
+    assert_eq!(connections.len(), 1);
+}
+
+#[tokio::test]
+async fn a_question_without_an_answer_does_not_cost_the_connection() {
+    let server = Server::start(|question| match &*question.name {
+        "slow.example." => vec![],
+        _ => vec![Step::Send(question.answer(60, &[a("192.0.2.1")]))],
+    });
+    let options = ServerOptions { protocol: Protocol::Tcp, ..impatient() };
+    let resolver = server.resolver_with(options);
+    resolver.lookup("first.example", RecordType::A).await.expect("an answer");
+    let slow = resolver.lookup("slow.example", RecordType::A);
+    let others = async {
+        // Until the other has run out of time, and one more.
+        for number in 0.. {
+            let is_over = resolver.status().get("failures") == Some(&Value::Count(1));
+            resolver.lookup(&format!("{number}.example"), RecordType::A).await.expect("an answer");
+            if is_over {
+                break;
+            }
+        }
+    };
+    let (outcome, ()) = tokio::join!(slow, others);
+    assert!(matches!(outcome, Err(LookupError::Timeout { .. })), "{outcome:?}");
+    let connections: HashSet<_> = server.seen().iter().map(|question| question.from).collect();
+    assert_eq!(connections.len(), 1);
 }

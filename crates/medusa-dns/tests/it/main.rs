@@ -2,6 +2,7 @@
 //!
 //! - `server`: the server;
 //! - `answers`: what is asked and what comes back, by UDP and TCP;
+//! - `crowded`: more questions than can be asked;
 //! - `encrypted`: by TLS;
 //! - `remembered`: the cache, with a server behind it;
 //! - `failures`: servers that are slow, stopped, or say no;
@@ -9,6 +10,7 @@
 //! - `system`: `resolv.conf` and the hosts file.
 
 mod answers;
+mod crowded;
 mod encrypted;
 mod failures;
 mod hostile;

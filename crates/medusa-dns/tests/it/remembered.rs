@@ -129,6 +129,10 @@ async fn what_is_flushed_is_asked_for_again() {
     for name in ["a.example", "b.example"] {
         records.push(resolver.lookup(name, RecordType::A).await.expect("an answer").records);
     }
+    let remembered =
+        |name: &str| resolver.cache_of(name).into_iter().map(|entry| entry.name).collect::<Vec<_>>();
+    assert_eq!(remembered("A.example."), ["a.example"]);
+    assert!(remembered("c.example").is_empty() && remembered("a..example").is_empty());
     assert_eq!(resolver.flush(Some("A.example.")), 1);
     assert_ne!(resolver.lookup("a.example", RecordType::A).await.expect("an answer").records, records[0]);
     assert_eq!(resolver.lookup("b.example", RecordType::A).await.expect("an answer").records, records[1]);

@@ -109,8 +109,9 @@ impl Server {
         let mut ids = Vec::new();
         let seen = self.seen();
         let first = seen.iter().filter(|question| {
-            let is_new = !ids.contains(&question.message.id);
-            ids.push(question.message.id);
+            let id = (question.message.id, question.to_string()); // of two hundred, some have the same number
+            let is_new = !ids.contains(&id);
+            ids.push(id);
             is_new
         });
         first.map(ToString::to_string).collect()

@@ -1,7 +1,8 @@
 //! `resolv.conf` and the hosts file.
 
+use std::fmt::Write as _;
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -177,7 +178,7 @@ async fn a_new_option_keeps_what_is_remembered() {
     until(async || resolver.addresses("web").await.is_ok()).await;
     let status = resolver.status();
     let Some(Value::Count(queries)) = status.children[0].get("queries") else { panic!("{status}") };
-    assert!(*queries >= 3, "it is the server it was: {status}");
+    assert!(*queries >= 2, "it is the server it was: {status}");
     assert_eq!(server.asked().iter().filter(|asked| *asked == "web.example. A").count(), 1);
 }
 
@@ -203,4 +204,49 @@ fn what_cannot_be_read_is_refused() {
     system.write("resolv.conf", &"#".repeat(70_000));
     let error = Resolver::system(system.options()).expect("not read yet").prepare().expect_err("too large");
     assert!(matches!(error, DnsError::TooLarge { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_name_that_must_not_be_told_is_not_told_with_a_domain_either() {
+    let server = server_of(&[]);
+    let system = System::new(&(nameserver(&server) + "search corp.example\n"), "");
+    let resolver = system.resolver();
+    for name in ["hidden.onion", "onion", "nothing.invalid"] {
+        let error = resolver.addresses(name).await.expect_err("no such name");
+        assert!(matches!(error, LookupError::NxDomain { .. }), "{error:?}");
+    }
+    assert_eq!(server.asked(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_file_that_is_being_written_is_not_read_yet() {
+    let server = server_of(&["web.example."]);
+    let conf = nameserver(&server);
+    let system = System::new(&conf, "192.0.2.9 host\n");
+    let resolver = system.resolver();
+    resolver.lookup("web.example", RecordType::A).await.expect("an answer");
+    // Written in place, as `cat >` does, over and over, with moments in which there is nothing in it.
+    let path = system.0.path().join("resolv.conf");
+    let began = Instant::now();
+    let mut written = 0;
+    while began.elapsed() < Duration::from_millis(3500) {
+        fs::write(&path, format!("# {written}\n")).expect("written");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        written += 1;
+        assert_eq!(resolver.status().children[0].name, server.address().to_string());
+    }
+    fs::write(&path, &conf).expect("written");
+    assert_eq!(resolver.lookup("web.example", RecordType::A).await.expect("kept").source, Source::Cache);
+}
+
+#[test]
+fn a_name_with_very_many_addresses_does_no_harm() {
+    let mut hosts = String::new();
+    for number in 0..400_000_u32 {
+        writeln!(hosts, "{} host", Ipv4Addr::from(0x0a00_0000 + number)).expect("written");
+    }
+    let system = System::new("", &hosts);
+    let began = Instant::now();
+    system.resolver();
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }

@@ -39,7 +39,7 @@ pub(super) struct Clerk {
     /// When the first record came into `out`.
     out_since: Option<Instant>,
     /// Batches all of whose records are in `out` or further.
-    done: VecDeque<Arc<Batch>>,
+    done: VecDeque<Taken>,
     tally: Tally,
     /// Kept for its memory.
     fates: Vec<Fate>,
@@ -47,7 +47,7 @@ pub(super) struct Clerk {
 
 /// A batch with records that wait.
 struct Held {
-    batch: Arc<Batch>,
+    taken: Taken,
     until: Instant,
     /// Which records wait, and how many.
     waits: Vec<bool>,
@@ -120,15 +120,15 @@ impl Clerk {
     }
 
     /// Sorts the entries of a batch into those that go on now and those that wait.
-    fn take_batch(&mut self, Taken { batch, since }: Taken) {
+    fn take_batch(&mut self, taken: Taken) {
         let mut fates = std::mem::take(&mut self.fates);
-        fates.extend(batch.iter().map(|entry| self.fate(&entry)));
+        fates.extend(taken.batch.iter().map(|entry| self.fate(&entry)));
         if fates.iter().all(|fate| matches!(fate, Fate::AsItIs)) {
             self.send();
-            self.sink.submit(&batch);
-            self.done.push_back(batch);
+            self.sink.submit(&taken.batch);
+            self.done.push_back(taken);
         } else {
-            self.split(batch, since, &fates);
+            self.split(taken, &fates);
         }
         fates.clear();
         self.fates = fates;
@@ -166,7 +166,8 @@ impl Clerk {
         true
     }
 
-    fn split(&mut self, batch: Arc<Batch>, since: Instant, fates: &[Fate]) {
+    fn split(&mut self, taken: Taken, fates: &[Fate]) {
+        let batch = &taken.batch;
         let number = self.first + self.held.len() as u64;
         let mut waits = vec![false; batch.len()];
         for (at, (entry, fate)) in batch.iter().zip(fates).enumerate() {
@@ -180,8 +181,11 @@ impl Clerk {
             }
         }
         match waits.iter().filter(|waits| **waits).count() {
-            0 => self.done.push_back(batch),
-            left => self.held.push_back(Held { batch, until: since + self.deadline, waits, left }),
+            0 => self.done.push_back(taken),
+            left => {
+                let until = taken.since + self.deadline;
+                self.held.push_back(Held { taken, until, waits, left });
+            }
         }
     }
 
@@ -196,7 +200,7 @@ impl Clerk {
             let Some(held) = index.and_then(|index| self.held.get_mut(index)) else { continue };
             held.waits[at] = false;
             held.left -= 1;
-            let batch = Arc::clone(&held.batch);
+            let batch = Arc::clone(&held.taken.batch);
             if let Some(entry) = batch.get(at) {
                 if name.and_then(hostname).is_none() {
                     self.tally.nameless += 1;
@@ -212,7 +216,7 @@ impl Clerk {
         while let Some(held) = self.held.pop_front_if(|held| all || held.left == 0 || held.until <= now) {
             let number = self.first;
             self.first += 1;
-            let waiting = held.batch.iter().zip(&held.waits).filter(|(_, waits)| **waits);
+            let waiting = held.taken.batch.iter().zip(&held.waits).filter(|(_, waits)| **waits);
             for (entry, _) in waiting {
                 if let Entry::Access(Record { peer: Peer::Ip(address), .. }) = entry
                     && let Some(places) = self.asked.get_mut(&address)
@@ -224,7 +228,7 @@ impl Clerk {
                 self.window.missed(now);
                 self.put(&entry, None);
             }
-            self.done.push_back(held.batch);
+            self.done.push_back(held.taken);
         }
     }
 

@@ -3,7 +3,7 @@
 //! **Invariant:** a record that was taken counts as held until the clerk has passed it on. The lock is held for a few
 //! pointer moves.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -32,15 +32,17 @@ struct State {
     flushing: usize,
     give_up: Option<Instant>,
     closed: bool,
-    /// Batches ever taken, and those of them that have been passed on.
+    /// Batches ever taken, and the numbers of those that have not been passed on: they pass each other.
     taken: u64,
-    done: u64,
+    open: BTreeSet<u64>,
     counts: Counts,
 }
 
 /// A batch, and since when it is here.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Taken {
+    /// How many were taken before.
+    pub(super) number: u64,
     pub(super) batch: Arc<Batch>,
     pub(super) since: Instant,
 }
@@ -114,8 +116,10 @@ impl Desk {
         }
         state.counts.held += batch.len() as u64;
         state.counts.held_bytes += batch.footprint();
+        let number = state.taken;
         state.taken += 1;
-        state.batches.push(Taken { batch: Arc::clone(batch), since: Instant::now() });
+        state.open.insert(number);
+        state.batches.push(Taken { number, batch: Arc::clone(batch), since: Instant::now() });
         drop(state);
         self.work.notify_one();
         true
@@ -138,7 +142,8 @@ impl Desk {
         state.give_up = Some(state.give_up.map_or(give_up, |other| other.min(give_up)));
         self.work.notify_one();
         let target = state.taken;
-        while state.done < target {
+        let is_done = |state: &State| state.open.first().is_none_or(|oldest| *oldest >= target);
+        while !is_done(&state) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
@@ -149,7 +154,12 @@ impl Desk {
         if state.flushing == 0 {
             state.give_up = None;
         }
-        if state.done < target { state.counts.held } else { 0 }
+        if is_done(&state) { 0 } else { state.counts.held }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_flushing(&self) -> bool {
+        self.lock().flushing > 0
     }
 
     /// Lets the clerk end once all has been passed on.
@@ -196,12 +206,12 @@ impl Desk {
 
     /// For the clerk: these batches have been passed on whole, `asked` questions are open, and that is what became of
     /// some records.
-    pub(super) fn pass(&self, batches: &mut VecDeque<Arc<Batch>>, asked: usize, tally: Tally) {
+    pub(super) fn pass(&self, batches: &mut VecDeque<Taken>, asked: usize, tally: Tally) {
         let mut state = self.lock();
-        for batch in batches.drain(..) {
+        for Taken { number, batch, .. } in batches.drain(..) {
             state.counts.held -= batch.len() as u64;
             state.counts.held_bytes -= batch.footprint();
-            state.done += 1;
+            state.open.remove(&number);
         }
         state.counts.asked = asked;
         state.counts.tally.add(tally);

@@ -269,6 +269,32 @@ fn a_flush_gives_up_names_in_time_to_pass_on_what_waits_for_them() {
 }
 
 #[test]
+fn a_flush_waits_for_what_others_have_passed() {
+    let Setup { server, memory, sink } = setup(NEVER);
+    server.knows("192.0.2.9", Known::NoName);
+    let known = || sink.submit(&batch(&[("/known", "192.0.2.9")]));
+    sink.submit(&batch(&[("/slow", "192.0.2.1")]));
+    known();
+    let questions = server.take_questions(1);
+    let held = |count| until(|| (sink.desk.counts().held == count).then_some(()));
+    held(1);
+    std::thread::scope(|scope| {
+        let flush = scope.spawn(|| {
+            let flushed = sink.flush(Instant::now() + PATIENCE);
+            assert_eq!(flushed.left, 3, "the sink behind it has all");
+            assert!(out(&memory).contains(&"/slow -".to_owned()));
+        });
+        until(|| sink.desk.is_flushing().then_some(()));
+        known();
+        outcome(&memory, 2);
+        held(1);
+        std::thread::park_timeout(Duration::from_millis(50)); // in which it would end too early
+        assert!(!flush.is_finished());
+        drop(questions);
+    });
+}
+
+#[test]
 fn one_that_is_dropped_passes_on_what_it_holds() {
     let Setup { server, memory, sink } = setup(Duration::from_millis(30));
     sink.submit(&batch(&[("/a", "192.0.2.1")]));

@@ -79,9 +79,6 @@ pub(super) const CACHED: Class = Class {
 /// How many answers `cache` tells of.
 const SHOWN: usize = 1_000;
 
-/// Among how many it looks for those of a name: as many as there are, unless someone has asked for more.
-const LOOKED_AT: usize = 65_536;
-
 /// The functions of `dns.luau`, in the registry.
 const LOOKUP: &str = "medusa.dns lookup";
 const PTR: &str = "medusa.dns ptr";
@@ -117,7 +114,7 @@ impl UserData for ResolverValue {
         methods.add_method("cache", |lua, this, name: Option<String>| {
             let entries = match name {
                 None => this.0.cache(SHOWN),
-                Some(name) => of_name(this.0.cache(LOOKED_AT), &name),
+                Some(name) => this.0.cache_of(&name),
             };
             entries.iter().map(|entry| cache_entry(lua, entry)).collect::<mlua::Result<Vec<_>>>()
         });
@@ -155,13 +152,6 @@ fn seconds(lua: &Lua, number: f64) -> mlua::Result<Duration> {
     super::duration(number).ok_or_else(|| {
         fail(lua, format!("resolver:pin: the ttl must be a number of seconds, 0 or more, not {number}"))
     })
-}
-
-/// Those of `entries` that are of this name.
-fn of_name(mut entries: Vec<CacheEntry>, name: &str) -> Vec<CacheEntry> {
-    let name = name.strip_suffix('.').unwrap_or(name);
-    entries.retain(|entry| entry.name.eq_ignore_ascii_case(name));
-    entries
 }
 
 fn cache_entry(lua: &Lua, entry: &CacheEntry) -> mlua::Result<Table> {
