@@ -88,7 +88,7 @@ impl Thread {
             if std::mem::take(&mut state.spiller.park) {
                 queue.settled.notify_all();
             }
-            if state.ended || (state.closed && Arc::strong_count(&queue) == ALONE) {
+            if state.left || (state.closed && Arc::strong_count(&queue) == ALONE) {
                 return None;
             }
             let (closed, stuck) = (state.closed, state.spiller.stuck);
