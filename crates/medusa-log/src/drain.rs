@@ -40,3 +40,31 @@ pub fn drain_all(deadline: Instant) -> Flushed {
     let parts = all.iter().rev().filter_map(Weak::upgrade);
     parts.map(|part| part.drain(deadline)).fold(Flushed::default(), Flushed::and)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Notes that it was drained.
+    struct Noted(&'static str, Arc<Mutex<Vec<&'static str>>>);
+
+    impl Drain for Noted {
+        fn drain(&self, _deadline: Instant) -> Flushed {
+            self.1.lock().expect("no test panics with it").push(self.0);
+            Flushed::default()
+        }
+    }
+
+    #[test]
+    fn who_passes_on_is_drained_first_and_once_and_who_is_gone_not_at_all() {
+        let notes = Arc::default();
+        let part = |name| Arc::new(Noted(name, Arc::clone(&notes)));
+        let (last, gone, first) = (part("last"), part("gone"), part("first"));
+        for part in [&last, &gone, &first, &last] {
+            enter(part);
+        }
+        drop(gone);
+        let _ = drain_all(Instant::now());
+        assert_eq!(*notes.lock().expect("no test panics with it"), ["first", "last"]);
+    }
+}
