@@ -182,7 +182,7 @@ async fn open_sinks(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
     use std::sync::{Mutex, PoisonError};
     use std::time::{Duration, Instant};
 
@@ -198,8 +198,8 @@ mod tests {
     struct Slow(Mutex<Receiver<()>>);
 
     impl Slow {
-        fn new() -> (Arc<dyn Sink>, Sender<()>) {
-            let (sender, receiver) = channel();
+        fn make() -> (Arc<dyn Sink>, SyncSender<()>) {
+            let (sender, receiver) = sync_channel(1);
             (Arc::new(Self(Mutex::new(receiver))), sender)
         }
     }
@@ -228,7 +228,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_sink_does_not_hold_up_what_else_the_thread_does() {
-        let (sink, ready) = Slow::new();
+        let (sink, ready) = Slow::make();
         let mut draft = Draft::fresh(Arc::new(Site::empty()));
         draft.log_events(Route { sink, level: Level::Info }, "site.luau:1".into());
         for _ in 0..2 {
