@@ -151,7 +151,7 @@ impl EventSinks {
         while state.left() > 0 {
             let time = deadline.saturating_duration_since(Instant::now());
             if time.is_zero() {
-                return Flushed { left: state.left(), spilled: 0 };
+                return Flushed { left: state.left(), ..Flushed::default() };
             }
             state = self.0.done.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -324,7 +324,7 @@ mod tests {
         }
         assert_eq!(
             events.flush(Instant::now()),
-            Flushed { left: MAX_EVENTS as u64, spilled: 0 },
+            Flushed { left: MAX_EVENTS as u64, ..Flushed::default() },
             "nobody passes them on"
         );
         events.start().expect("a thread");

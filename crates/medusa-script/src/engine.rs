@@ -187,12 +187,10 @@ pub fn check(program: Program) -> Result<Status, ScriptError> {
         let rehearsal = transaction
             .take_change()
             .ok_or_else(|| ScriptError::new("the script's change was taken by someone else"))?;
-        let servers = host.live.rehearse(&rehearsal).await.map_err(|error| publish_error(&error))?;
+        let made = host.live.rehearse(&rehearsal).await.map_err(|error| publish_error(&error))?;
         let site = Status::new("site", host.program.name.clone());
-        Ok(servers.iter().fold(site, |site, server| {
-            let log = server.parts.log.as_ref().map(|log| log.status());
-            site.child(server.status()).children(log)
-        }))
+        let site = site.children(made.servers.iter().map(|server| server.status()));
+        Ok(site.children(made.sinks.iter().map(|sink| sink.status())))
     })
 }
 

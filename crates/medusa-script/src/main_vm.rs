@@ -276,6 +276,11 @@ impl MainVm {
     }
 
     #[cfg(test)]
+    pub(crate) fn vm(&self) -> std::rc::Weak<Vm> {
+        Rc::downgrade(&self.vm)
+    }
+
+    #[cfg(test)]
     pub(crate) fn globals(&self) -> Table {
         self.vm.lua().globals()
     }

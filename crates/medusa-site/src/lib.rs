@@ -17,5 +17,5 @@ mod site;
 pub use draft::{Draft, DraftError, MountId, MountSpec, ServerId, ServerSpec};
 pub use live::{Busy, Change, Live};
 pub use parts::Parts;
-pub use prepare::PublishError;
+pub use prepare::{PublishError, Rehearsed};
 pub use site::{Bound, EventLog, EventLogId, Site};

@@ -16,7 +16,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::draft::Draft;
 use crate::parts::Parts;
-use crate::prepare::{Prepared, PublishError, prepare, rehearse};
+use crate::prepare::{Prepared, PublishError, Rehearsed, prepare, rehearse};
 use crate::site::{Bound, Site};
 
 /// The running Site.
@@ -131,7 +131,7 @@ impl Live {
     /// # Errors
     ///
     /// See [`PublishError`].
-    pub async fn rehearse(&self, change: &Change) -> Result<Vec<Arc<Server>>, PublishError> {
+    pub async fn rehearse(&self, change: &Change) -> Result<Rehearsed, PublishError> {
         rehearse(&change.draft).await
     }
 

@@ -9,7 +9,7 @@ use medusa_net::{BindError, Listener, StartError};
 use tokio::task::spawn_blocking;
 
 use crate::draft::Draft;
-use crate::site::{Bound, Site};
+use crate::site::{Bound, Site, sinks_of};
 
 /// Why a draft could not be published. Nothing has changed.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +72,15 @@ pub enum PublishError {
     },
 }
 
+/// What a draft would make.
+#[derive(Debug)]
+pub struct Rehearsed {
+    /// Its servers.
+    pub servers: Vec<Arc<Server>>,
+    /// Where their records and the server's own events would go, each once.
+    pub sinks: Vec<Arc<dyn Sink>>,
+}
+
 /// A draft that passed: only the swap is left.
 #[derive(Debug)]
 pub(crate) struct Prepared {
@@ -112,12 +121,13 @@ pub(crate) async fn prepare(draft: &Draft, workers: usize) -> Result<Prepared, P
 }
 
 /// Does as [`prepare`], but binds nothing and leaves no trace: what `medusa check` does.
-pub(crate) async fn rehearse(draft: &Draft) -> Result<Vec<Arc<Server>>, PublishError> {
+pub(crate) async fn rehearse(draft: &Draft) -> Result<Rehearsed, PublishError> {
     let servers = build_servers(draft)?;
     prepare_handlers(&servers).await?;
     open_sinks(draft, &servers, Sink::check).await?;
     ready_resolver(draft, Resolver::check)?;
-    Ok(servers)
+    let sinks = sinks_of(&servers, &draft.events);
+    Ok(Rehearsed { servers, sinks })
 }
 
 /// Builds each server's router; one that did not change stays the same object.

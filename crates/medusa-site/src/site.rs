@@ -101,14 +101,7 @@ impl Site {
 
     /// Every sink in use, once.
     pub fn sinks(&self) -> Vec<Arc<dyn Sink>> {
-        let mut sinks: Vec<Arc<dyn Sink>> = Vec::new();
-        let access = self.servers.iter().filter_map(|server| server.parts.log.as_ref());
-        for sink in access.chain(self.events.iter().map(|events| &events.route.sink)) {
-            if !sinks.iter().any(|known| Arc::ptr_eq(known, sink)) {
-                sinks.push(Arc::clone(sink));
-            }
-        }
-        sinks
+        sinks_of(&self.servers, &self.events)
     }
 
     /// The Site as a document: what `medusa status` and `medusa check` print.
@@ -135,6 +128,18 @@ impl Site {
         }
         status
     }
+}
+
+/// The sinks of these servers, and those of the server's own events, each once.
+pub(crate) fn sinks_of(servers: &[Arc<Server>], events: &[EventLog]) -> Vec<Arc<dyn Sink>> {
+    let mut sinks: Vec<Arc<dyn Sink>> = Vec::new();
+    let access = servers.iter().filter_map(|server| server.parts.log.as_ref());
+    for sink in access.chain(events.iter().map(|events| &events.route.sink)) {
+        if !sinks.iter().any(|known| Arc::ptr_eq(known, sink)) {
+            sinks.push(Arc::clone(sink));
+        }
+    }
+    sinks
 }
 
 /// A certificate, as the operator asks for it: whose, and for how long.

@@ -1,7 +1,7 @@
 //! `unbound`: a name server that is not ours, for zones that a test writes.
 //!
-//! It answers for these zones itself and asks nobody, over UDP, TCP, TLS and HTTPS, on an address of its own, so that it
-//! comes back where it was.
+//! It answers for these zones itself and asks nobody, over UDP (1,232 bytes at most), TCP, TLS and HTTPS, on an
+//! address of its own, so that it comes back where it was.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -165,6 +165,7 @@ impl Unbound {
   interface: {ip}@{TLS}
   interface: {ip}@{HTTPS}
   port: {PORT}
+  max-udp-size: 1232
   tls-port: {TLS}
   https-port: {HTTPS}
   tls-service-pem: "cert.pem"

@@ -91,7 +91,7 @@ impl Queue {
         }
         let (thread, found) = spill::Thread::new(self, options)?;
         let spill = thread.spill();
-        let started = std::thread::Builder::new().name("spill".to_owned()).spawn(move || thread.run());
+        let started = std::thread::Builder::new().name("log-spill".to_owned()).spawn(move || thread.run());
         started.map_err(|source| SinkError::Thread {
             target: options.directory.display().to_string(),
             source,

@@ -79,8 +79,7 @@ impl Sink for FunctionFilter {
 
     /// One after the other: what the function lets pass is then what the inner sink has to write.
     fn flush(&self, deadline: Instant) -> Flushed {
-        let waiting = self.handoff.flush(deadline).left;
-        Flushed { left: waiting, spilled: 0 }.and(self.inner.flush(deadline))
+        self.handoff.flush(deadline).and(self.inner.flush(deadline))
     }
 
     fn reopen(&self) -> Result<(), SinkError> {

@@ -110,7 +110,7 @@ impl Handoff {
             }
             state = self.settled.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        Flushed { left: state.pending, spilled: 0 }
+        Flushed { left: state.pending, ..Flushed::default() }
     }
 
     pub(super) fn lost(&self) -> u64 {

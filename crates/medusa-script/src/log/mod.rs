@@ -146,7 +146,43 @@ impl Complaints {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::commons::Commons;
+    use crate::main_vm::{Entry, MainVm};
+    use crate::require::Sources;
+    use crate::transaction::Transaction;
+    use crate::worker::Scripts;
+
+    /// The VM's globals hold the sink, and the sink's task holds the VM: that must come to an end, also if the script has
+    /// failed.
+    #[test]
+    fn a_replaced_vm_with_functions_of_logs_is_freed() {
+        crate::engine::runtime().unwrap().block_on(async {
+            for end in ["", "error('fails')"] {
+                let live = Live::rehearsal();
+                let sources = Arc::new(Sources::new(std::env::temp_dir().canonicalize().unwrap()));
+                let scripts = Arc::new(Scripts::new(None, Commons::new(&live)));
+                let (main, calls) = MainVm::start(&live, &scripts, &sources, None::<&Path>).unwrap();
+                let vm = main.vm();
+                let source = format!(
+                    "one = medusa.log.luau(function() return two end)
+                    two = medusa.log.multi {{ medusa.log.filter(function() return one end, one) }} {end}"
+                );
+                let entry = Entry { name: "test.luau", source: &source };
+                let transaction = Transaction::fresh(live, "test", None).await;
+                let run = main.run_script(&transaction, sources, &entry).await;
+                assert_eq!(run.is_ok(), end.is_empty());
+                drop((main, calls));
+                let started = Instant::now();
+                while vm.strong_count() > 0 {
+                    assert!(started.elapsed() < Duration::from_secs(20), "something holds it");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        });
+    }
 
     #[test]
     fn errors_are_told_once_a_minute_with_their_count() {

@@ -9,7 +9,7 @@ mod events;
 mod fetch;
 mod forms;
 mod handlers;
-mod logs;
+mod log_parts;
 mod reload;
 mod remote_logs;
 mod statements;

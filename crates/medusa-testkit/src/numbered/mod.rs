@@ -48,11 +48,13 @@ struct Connection {
     sent: u64,
     /// How many answers there were, and since when.
     answered: Vec<(Instant, u64)>,
+    /// Why it ended before it was told to.
+    broken: Option<io::Error>,
 }
 
 impl Numbered {
     /// Asks for `/number-<connection>-<number>` on so many connections, as fast as the answers come. All must be the same: 200,
-    /// and of one length.
+    /// and of one length, and the server must let a connection make as many requests as it comes to.
     pub fn start(address: SocketAddr, connections: usize) -> Self {
         Self::start_as(address, 0..connections)
     }
@@ -99,7 +101,14 @@ impl Made {
     /// Asserts that every request had its answer.
     #[track_caller]
     pub fn expect_clean(&self) {
-        assert_eq!(self.requests(), self.answered(), "requests without an answer");
+        let broken: Vec<&Connection> =
+            self.connections.iter().filter(|one| one.sent > one.answers()).collect();
+        let told = |one: &&Connection| format!("{} of {}: {:?}", one.answers(), one.sent, one.broken);
+        assert!(
+            broken.is_empty(),
+            "requests without an answer: {:?}",
+            broken.iter().map(told).collect::<Vec<_>>()
+        );
     }
 
     /// Those that were answered and that `tally` has not seen, each with the time at which its answer had come.
@@ -141,7 +150,7 @@ const LONGEST: usize = 4096;
 fn press(shared: &Shared, address: SocketAddr, number: usize) -> Connection {
     let mut done = Connection { number, ..Connection::default() };
     // A server that goes away ends it; what it owed is then not among the answered.
-    let _broken = press_on(shared, address, &mut done);
+    done.broken = press_on(shared, address, &mut done).err();
     done
 }
 

@@ -151,13 +151,14 @@ impl LogServer {
         wait::until("the log server listens", || self.listens(pid).then_some(()));
     }
 
-    /// Stops it by SIGTERM and waits for its end. What it had not read from its sockets by then is gone.
+    /// Stops it by SIGTERM and waits for its end; returns what it has said of its clients and itself. What it had not read
+    /// from its sockets by then is gone.
     ///
     /// # Panics
     ///
     /// It does not run, or does not end within [`PATIENCE`](crate::PATIENCE).
     #[track_caller]
-    pub fn stop(&mut self) {
+    pub fn stop(&mut self) -> String {
         let mut process = self.process.take().expect("a log server that runs");
         process.signal(Signal::TERM);
         let status = process.wait();
@@ -166,6 +167,7 @@ impl LogServer {
             // Those that it leaves behind would refuse its next run, and tell clients another story than a missing file.
             let _gone = fs::remove_file(socket);
         }
+        process.finish().stderr
     }
 
     /// Its process.

@@ -62,14 +62,14 @@ async fn write_logs(controls: &Controls) {
     let deadline = Instant::now() + FLUSH;
     let handed_over = controls.workers.run_on_each(|_| async { medusa_http::flush_records() });
     if timeout(FLUSH, handed_over).await.is_err() {
-        tracing::warn!("a worker is too busy to hand over its last access records");
+        tracing::warn!("a worker is too busy to hand over its last records");
     }
     let events = controls.engine.live().events().flush(deadline);
     let Flushed { left, spilled } = events.and(drain_all(deadline));
     if spilled > 0 {
-        tracing::warn!("{spilled} access records could not be written yet, and are kept for the next start");
+        tracing::warn!("{spilled} log records could not be written yet, and are kept for the next start");
     }
     if left > 0 {
-        tracing::error!("{left} access records could not be written within {FLUSH:?} and are lost");
+        tracing::error!("{left} log records could not be written within {FLUSH:?} and are lost");
     }
 }

@@ -90,9 +90,9 @@ const WRONG: &[Wrong] = &[
         told: &["there is no option \"lists\"", "listing"],
     },
     Wrong {
-        script: "medusa.log.file('x', { rotate = 1 })",
+        script: "medusa.log.file('x', { colour = 1 })",
         place: "site.luau:2:",
-        told: &["there is no option \"rotate\"", "format"],
+        told: &["there is no option \"colour\"", "format"],
     },
     Wrong {
         script: "medusa.http.server { listen = 8080 }",

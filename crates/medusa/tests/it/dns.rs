@@ -285,6 +285,7 @@ fn a_reload_keeps_what_is_known_and_the_status_shows_it() {
     assert!(server.eval("dns:status()").contains(&address.to_string()));
     let to = &resolver["children"][0];
     assert!(to["queries"].as_u64() == Some(1) && to["answers"].as_u64() == Some(1), "{to}");
+    assert!(to["mean_latency"].as_f64() > Some(0.0), "{to}");
     // With other arguments it is another one, and the old one is gone with its script.
     site.write("site.luau", format!("dns = medusa.dns.server('{address}', {{ attempts = 3 }})"));
     server.reload();

@@ -90,7 +90,7 @@ fn json() {
 #[test]
 fn logfmt() {
     let lines = five_lines("{ format = 'logfmt' }");
-    let first = r#" host=t proto=HTTP/1.1 status=200 bytes=5 duration_us="#;
+    let first = r" host=t proto=HTTP/1.1 status=200 bytes=5 duration_us=";
     assert!(
         lines[0].contains(&format!(" client=127.0.0.1 method=GET target=\"/?status=200\"{first}")),
         "{}",
@@ -108,7 +108,7 @@ fn logfmt() {
 
 #[test]
 fn a_template() {
-    let lines = five_lines(r#"{ format = '%a|%m %U%q %H|%>s|%b|%{User-Agent}i|%{%Y}t' }"#);
+    let lines = five_lines(r"{ format = '%a|%m %U%q %H|%>s|%b|%{User-Agent}i|%{%Y}t' }");
     assert!(
         lines[0].starts_with(r#"127.0.0.1|GET /?status=200 HTTP/1.1|200|5|test \"quoted\"|20"#),
         "{}",
@@ -200,7 +200,7 @@ fn a_full_disk_is_counted_and_the_server_lives_on() {
     }
     server.signal(Signal::TERM);
     assert_eq!(server.wait().code(), Some(0));
-    server.stderr().wait_for("1001 access records could not be written");
+    server.stderr().wait_for("1001 log records could not be written");
 }
 
 #[test]

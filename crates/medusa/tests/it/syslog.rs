@@ -150,7 +150,7 @@ fn understood(message: &Message) -> Message {
 /// What comes by each way is what logger would have said; returns when all is compared.
 #[track_caller]
 fn compare_with_logger(kind: Kind) {
-    let log = LogServer::start(kind);
+    let mut log = LogServer::start(kind);
     let ways = ways(&log);
     let site = logging(&ways, "combined", "");
     let server = start(&site);
@@ -186,6 +186,13 @@ fn compare_with_logger(kind: Kind) {
         assert_eq!(sink["written"], REQUESTS.len(), "{sink}");
         assert_eq!((&sink["lost"], &sink["failing"]), (&0.into(), &false.into()), "{sink}");
     }
+    server.terminate();
+    // It would complain of messages that it cannot read. That a process ends without a goodbye on its encrypted
+    // connections costs no message.
+    let said = log.stop();
+    let is_goodbye =
+        |line: &str| line.contains("non-properly terminated") || line.contains("netstream session");
+    assert!(said.lines().all(is_goodbye), "{kind:?}: {said}");
 }
 
 #[test]
@@ -282,6 +289,30 @@ fn structured_data_are_the_fields_of_the_record() {
             assert!(data.iter().all(|data| data.starts_with("[medusa@") && data.ends_with(']')), "{data:?}");
             assert!(of(&messages, name).iter().all(|message| message.text.starts_with("127.0.0.1 - - [")));
         }
+    }
+}
+
+#[test]
+fn events_of_the_server_are_messages_of_their_own_severity() {
+    for kind in Kind::ALL {
+        let log = LogServer::start(kind);
+        let site = Site::script(&format!(
+            "web = medusa.http.server {{ listen = '127.0.0.1:0' }}
+            web:mount('/', function() error('broken\\27 on purpose') end)
+            medusa.log.events(medusa.log.syslog('tcp://{}', {{ facility = 'local3' }}), {{ level = 'warn' }})",
+            log.tcp_octet()
+        ));
+        let server = start(&site);
+        assert_eq!(server.get("/").status, 500);
+        let message = log.wait_for_text("on purpose");
+        assert_eq!(
+            (message.severity.as_str(), message.facility.as_str()),
+            ("warning", "local3"),
+            "{message:?}"
+        );
+        assert_eq!((message.msgid.as_str(), message.app_name.as_str()), ("event", "medusa"), "{message:?}");
+        assert!(message.text.contains(r"broken\x1b on purpose"), "{kind:?} {message:?}");
+        assert_eq!(log.messages().len(), 1, "nothing of a lower level");
     }
 }
 

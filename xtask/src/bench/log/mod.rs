@@ -67,7 +67,7 @@ pub(super) fn run(options: &Options) -> Result {
         finding.records = sides.records(&medusa)?;
         sides.stop()?;
     }
-    let lookups = chosen.contains(&lookups::NAME).then(lookups::measure).transpose()?;
+    let lookups = chosen.contains(&lookups::NAME).then(lookups::measure).transpose()?.unwrap_or_default();
     receivers.stop()?;
     report::finish(&Report { machine, nginx: nginx::version()?, findings, lookups }, options)
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::Sample;
 use super::cases::{self, Case};
+use super::lookups::Lookups;
 use crate::bench::Options;
 use crate::bench::report::{Machine, bar, median, write_json};
 use crate::error::Result;
@@ -20,6 +21,16 @@ pub(super) struct Records {
     written: u64,
     lost: u64,
     spilled: u64,
+    names: Names,
+}
+
+/// What a resolving log has found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Names {
+    named: u64,
+    nameless: u64,
+    late: u64,
+    not_asked: u64,
 }
 
 impl Records {
@@ -30,9 +41,17 @@ impl Records {
             written: a.written + b.written,
             lost: a.lost + b.lost,
             spilled: a.spilled + b.spilled,
+            names: if a.names == Names::default() { b.names } else { a.names },
         });
-        if status["kind"].as_str().is_some_and(|kind| kind.starts_with("log.")) {
-            let field = |name: &str| status[name].as_u64().unwrap_or(0);
+        let field = |name: &str| status[name].as_u64().unwrap_or(0);
+        if status["kind"] == "log.resolving" {
+            sum.names = Names {
+                named: field("named"),
+                nameless: field("nameless"),
+                late: field("late"),
+                not_asked: field("not_asked"),
+            };
+        } else if status["kind"].as_str().is_some_and(|kind| kind.starts_with("log.")) {
             sum.written += field("written");
             sum.lost += field("lost");
             sum.spilled += field("spilled");
@@ -84,8 +103,8 @@ pub(super) struct Report {
     pub(super) machine: Machine,
     pub(super) nginx: String,
     pub(super) findings: Vec<Finding>,
-    /// Cached lookups per second of one core, if they were measured.
-    pub(super) lookups: Option<f64>,
+    /// Cached lookups, if they were measured.
+    pub(super) lookups: Vec<Lookups>,
 }
 
 /// Prints the table, and writes the file of `--json`.
@@ -124,12 +143,15 @@ fn table(report: &Report, options: &Options) -> String {
     for finding in findings {
         picture(&mut text, finding, findings);
     }
-    if let Some(lookups) = lookups {
-        let verdict = if *lookups >= LOOKUPS { "met" } else { "missed" };
+    for finding in findings {
+        names(&mut text, finding);
+    }
+    for Lookups { what, per_second } in lookups {
+        let verdict = if *per_second >= LOOKUPS { "met" } else { "missed" };
         let _infallible = writeln!(
             text,
-            "\ncached lookups: {:.2} million per second of a core; target 1 {verdict}",
-            lookups / 1e6
+            "cached lookups, {what}: {:.2} million per second of a core; target 1 {verdict}",
+            per_second / 1e6
         );
     }
     text
@@ -164,6 +186,25 @@ fn rows(text: &mut String, finding: &Finding, all: &[Finding]) {
         records.spilled,
         case.about
     );
+}
+
+/// What the log of names found, its warm-up included.
+fn names(text: &mut String, finding: &Finding) {
+    let Names { named, nameless, late, not_asked } = finding.records.names;
+    let all = named + nameless + late + not_asked;
+    if all > 0 {
+        let share = |of: u64| of as f64 * 100.0 / all as f64;
+        let _infallible = writeln!(
+            text,
+            "\n{}: {all} records, {:.0} % with a name; {:.1} % had to go before it came, {:.1} % were not asked for, \
+             {:.1} % had none",
+            finding.case.name,
+            share(named),
+            share(late),
+            share(not_asked),
+            share(nameless)
+        );
+    }
 }
 
 /// How many records a second of CPU makes and sends, if a request without one takes `base`; a dash if that is in the
@@ -225,7 +266,7 @@ fn as_json(report: &Report, options: &Options) -> Value {
         "rounds": options.rounds,
         "seconds": options.seconds,
         "cases": report.findings.iter().map(finding).collect::<Vec<_>>(),
-        "cached_lookups_per_second": report.lookups,
+        "cached_lookups_per_second": report.lookups.iter().map(|of| json!({ &of.what: of.per_second })).collect::<Vec<_>>(),
     })
 }
 
@@ -237,12 +278,20 @@ mod tests {
     fn records_of_all_sinks_are_added_up() {
         let status = json!({ "kind": "site", "children": [
             { "kind": "http.server", "requests": 7 },
-            { "kind": "log.multi", "children": [
+            { "kind": "log.resolving", "named": 4, "late": 1, "lost": 0, "children": [
                 { "kind": "log.file", "written": 5, "lost": 2 },
                 { "kind": "log.syslog", "written": 1, "lost": 0, "spilled": 6 },
             ] },
         ] });
-        assert_eq!(Records::in_status(&status), Records { written: 6, lost: 2, spilled: 6 });
+        assert_eq!(
+            Records::in_status(&status),
+            Records {
+                written: 6,
+                lost: 2,
+                spilled: 6,
+                names: Names { named: 4, late: 1, ..Names::default() }
+            }
+        );
     }
 
     #[test]
