@@ -41,7 +41,8 @@ use writer::Writer;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
     /// Appends to this file. It is made if need be, readable by owner and group, and so is the directory it is in. Any
-    /// path that can be written to will do: a named pipe (with a reader), a terminal.
+    /// path that can be written to will do: a named pipe (with a reader), a terminal. One that is full for 5 seconds counts
+    /// as failing until somebody reads it.
     Path(PathBuf),
     /// Standard output.
     Stdout,
