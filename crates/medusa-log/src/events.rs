@@ -120,7 +120,8 @@ impl EventSinks {
     /// From now on events go to `routes`. What happened before goes where it would have gone.
     pub fn route(&self, routes: Vec<Route>) {
         let levels = routes.iter().map(|route| route.level as u8 + 1).max().unwrap_or(0);
-        self.0.lock().routes = routes.into();
+        let before = std::mem::replace(&mut self.0.lock().routes, routes.into());
+        drop(before); // without the lock: the end of a sink may be an event
         if self.0.levels.swap(levels, Relaxed) != levels {
             // Who decided that nobody wants its events, or that somebody does, must decide anew.
             tracing::callsite::rebuild_interest_cache();

@@ -11,6 +11,7 @@
 //! in `queue`.
 
 mod batch;
+pub mod drain;
 pub mod events;
 mod file;
 mod filter;

@@ -6,6 +6,7 @@ use medusa_dns::{DnsError, Resolver};
 use medusa_http::{Mount, PrepareError, Server, ServerParts};
 use medusa_log::{Sink, SinkError};
 use medusa_net::{BindError, Listener, StartError};
+use tokio::task::spawn_blocking;
 
 use crate::draft::Draft;
 use crate::site::{Bound, Site, sinks_of};
@@ -94,7 +95,7 @@ pub(crate) struct Prepared {
 pub(crate) async fn prepare(draft: &Draft, workers: usize) -> Result<Prepared, PublishError> {
     let servers = build_servers(draft)?;
     prepare_handlers(&servers).await?;
-    open_sinks(draft, &servers, Sink::prepare)?;
+    open_sinks(draft, &servers, Sink::prepare).await?;
     let resolver = draft.resolver.clone();
     ready_resolver(draft, Resolver::prepare)?;
     let mut prepared = Prepared { servers, listeners: Vec::new(), resolver, opened: Vec::new() };
@@ -123,7 +124,7 @@ pub(crate) async fn prepare(draft: &Draft, workers: usize) -> Result<Prepared, P
 pub(crate) async fn rehearse(draft: &Draft) -> Result<Rehearsed, PublishError> {
     let servers = build_servers(draft)?;
     prepare_handlers(&servers).await?;
-    open_sinks(draft, &servers, Sink::check)?;
+    open_sinks(draft, &servers, Sink::check).await?;
     ready_resolver(draft, Resolver::check)?;
     let sinks = sinks_of(&servers, &draft.events);
     Ok(Rehearsed { servers, sinks })
@@ -170,15 +171,85 @@ fn ready_resolver(
         .map_err(|source| PublishError::Resolver { origin: Arc::clone(&draft.resolver_origin), source })
 }
 
-fn open_sinks(
+/// On a thread of the runtime's for what blocks: a name may have to be resolved, and what was spilled to be looked through.
+/// Meanwhile this thread, which is the script's, goes on.
+async fn open_sinks(
     draft: &Draft,
     servers: &[Arc<Server>],
-    open: impl Fn(&dyn Sink) -> Result<(), SinkError>,
+    open: fn(&dyn Sink) -> Result<(), SinkError>,
 ) -> Result<(), PublishError> {
     let access = servers.iter().filter_map(|server| Some((server.parts.log.as_ref()?, &server.parts.origin)));
     let events = draft.events.iter().map(|events| (&events.route.sink, &events.origin));
     for (sink, origin) in access.chain(events) {
-        open(sink.as_ref()).map_err(|source| PublishError::Sink { origin: Arc::clone(origin), source })?;
+        let sink = Arc::clone(sink);
+        let opened = spawn_blocking(move || open(&*sink)).await.unwrap_or_else(|panic| {
+            Err(SinkError::Thread { target: "that is being opened".to_owned(), source: panic.into() })
+        });
+        opened.map_err(|source| PublishError::Sink { origin: Arc::clone(origin), source })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+    use std::sync::{Mutex, PoisonError};
+    use std::time::{Duration, Instant};
+
+    use medusa_log::events::Route;
+    use medusa_log::{Batch, Flushed};
+    use medusa_proto::event::Level;
+    use medusa_proto::status::Status;
+
+    use super::*;
+
+    /// A sink that is ready when it is told so.
+    #[derive(Debug)]
+    struct Slow(Mutex<Receiver<()>>);
+
+    impl Slow {
+        fn make() -> (Arc<dyn Sink>, SyncSender<()>) {
+            let (sender, receiver) = sync_channel(1);
+            (Arc::new(Self(Mutex::new(receiver))), sender)
+        }
+    }
+
+    impl Sink for Slow {
+        fn check(&self) -> Result<(), SinkError> {
+            let receiver = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let told = receiver.recv_timeout(Duration::from_secs(20));
+            told.map_err(|_late| SinkError::IsDirectory("told nothing".into()))
+        }
+
+        fn prepare(&self) -> Result<(), SinkError> {
+            self.check()
+        }
+
+        fn submit(&self, _: &Arc<Batch>) {}
+
+        fn flush(&self, _: Instant) -> Flushed {
+            Flushed::default()
+        }
+
+        fn status(&self) -> Status {
+            Status::new("log.slow", "")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_slow_sink_does_not_hold_up_what_else_the_thread_does() {
+        let (sink, ready) = Slow::make();
+        let mut draft = Draft::fresh(Arc::new(Site::empty()));
+        draft.log_events(Route { sink, level: Level::Info }, "site.luau:1".into());
+        for _ in 0..2 {
+            let ready = ready.clone();
+            let else_done = async move { ready.send(()).is_ok() };
+            let (prepared, done) = tokio::join!(prepare(&draft, 1), else_done);
+            prepared.expect("it was told");
+            assert!(done);
+        }
+        let (rehearsed, done) = tokio::join!(rehearse(&draft), async { ready.send(()).is_ok() });
+        rehearsed.expect("it was told");
+        assert!(done);
+    }
 }

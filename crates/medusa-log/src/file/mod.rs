@@ -28,7 +28,7 @@ use std::time::Instant;
 use medusa_proto::status::Status;
 
 use crate::queue::Queue;
-use crate::{Batch, Flushed, Sink, SinkError};
+use crate::{Batch, Flushed, Sink, SinkError, drain};
 use clock::Clock;
 use open::{Make, Opened};
 pub use options::{Fsync, Mode, OptionError, Options, size};
@@ -41,7 +41,8 @@ use writer::Writer;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
     /// Appends to this file. It is made if need be, readable by owner and group, and so is the directory it is in. Any
-    /// path that can be written to will do: a named pipe (with a reader), a terminal.
+    /// path that can be written to will do: a named pipe (with a reader), a terminal. One that is full for 5 seconds counts
+    /// as failing until somebody reads it.
     Path(PathBuf),
     /// Standard output.
     Stdout,
@@ -62,7 +63,7 @@ impl fmt::Display for Target {
 /// Writes records to a file by a thread of its own.
 ///
 /// Dropping it does not wait: the thread writes what is queued, with one attempt per batch if the target fails, and
-/// ends. Who cannot let that happen in the background (a process about to exit) calls [`flush`](Sink::flush) first.
+/// ends. Who cannot let that happen in the background (a process about to exit) calls [`drain_all`](drain::drain_all).
 #[derive(Debug)]
 pub struct FileSink {
     target: Target,
@@ -92,11 +93,14 @@ impl FileSink {
         let target = self.target.to_string();
         let file = LogFile::new(&self.target, &self.options, Clock::System, Arc::clone(&self.shared), opened);
         let writer = Writer::new(&target, &self.options, Arc::clone(&self.queue), file);
-        std::thread::Builder::new()
-            .name("log".to_owned())
-            .spawn(move || writer.run())
-            .map(drop)
-            .map_err(|source| SinkError::Thread { target, source })
+        let queue = Arc::clone(&self.queue);
+        let started = std::thread::Builder::new().name("log".to_owned()).spawn(move || {
+            writer.run();
+            queue.leave();
+        });
+        started.map_err(|source| SinkError::Thread { target, source })?;
+        drain::enter(&self.queue);
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
-use rustix::fs::{Access, AtFlags, CWD, FlockOperation, OFlags, accessat, fcntl_getfl, fcntl_setfl, flock};
+use rustix::fs::{Access, AtFlags, CWD, FlockOperation, OFlags, accessat, flock};
 
 use super::options::{Fsync, Options};
 use super::rotate::{Place, is_at};
@@ -148,10 +148,9 @@ fn open_file(path: &Path, make: Make<'_>) -> io::Result<Opened> {
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let mut file = open_or_make(path, make)?;
+        let file = open_or_make(path, make)?;
         let meta = file.metadata()?;
         if !meta.is_file() {
-            block_on_write(&mut file)?;
             return Ok(Opened { file, meta, torn: false });
         }
         // Not every file system can lock. And a lock of somebody else's is none of our business.
@@ -164,7 +163,7 @@ fn open_file(path: &Path, make: Make<'_>) -> io::Result<Opened> {
 }
 
 fn open_or_make(path: &Path, make: Make<'_>) -> io::Result<File> {
-    // Without NONBLOCK, opening a pipe would wait for its reader.
+    // Without NONBLOCK, opening a pipe would wait for its reader, and writing to it might do so for ever.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let mut options = OpenOptions::new();
     options.append(true).custom_flags(flags.bits() as i32);
@@ -205,12 +204,6 @@ fn create_parent(path: &Path) -> Result<(), SinkError> {
         .mode(DIRECTORY_MODE)
         .create(parent)
         .map_err(|source| SinkError::CreateDirectory { path: parent.to_owned(), source })
-}
-
-/// A pipe or terminal that is full makes the writer wait, which is what it is for, rather than fail.
-fn block_on_write(file: &mut File) -> io::Result<()> {
-    let flags = fcntl_getfl(&*file)?;
-    Ok(fcntl_setfl(&*file, flags - OFlags::NONBLOCK)?)
 }
 
 /// True too if nobody may look: a log may well be write-only.

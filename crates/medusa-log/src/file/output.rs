@@ -8,16 +8,20 @@
 //! | its period ends, or it would become too large | put aside; the next batch goes to a new file |
 //! | `medusa reopen`, SIGUSR1 | opened anew between two batches |
 //! | renamed, replaced or deleted by others | noticed within a second of writing, opened anew |
+//! | a pipe that nobody reads | waited for a while, then one that fails until somebody does |
 //! | truncated by others (`copytruncate`) | every write goes to the end, wherever that is |
 //! | its directory is gone | made anew |
 //!
 //! **Invariant: the file changes between two lines only**, and if another cannot be had, the old one is written to.
 
 use std::fs::{File, Metadata};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use super::Target;
 use super::clock::Clock;
@@ -43,6 +47,10 @@ pub(super) trait Output: Write {
 /// Between two looks at whether the file is still in its place: a system call for some thousand records at full load.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long a pipe or a terminal that is full may stay so before it counts as one that fails. It is also how long it may
+/// keep its writer when the sink is gone.
+const STALLED: Duration = Duration::from_secs(5);
+
 /// The file of a sink.
 #[derive(Debug)]
 pub(super) struct LogFile {
@@ -60,6 +68,8 @@ pub(super) struct LogFile {
     looked: Instant,
     /// When the oldest bytes were written that may not be on the disk yet.
     unsynced: Option<Instant>,
+    /// Whether it was waited for room in vain.
+    stalled: bool,
     /// Of a file that rotates.
     schedule: Option<Schedule>,
 }
@@ -87,6 +97,7 @@ impl LogFile {
             size: 0,
             looked: now,
             unsynced: None,
+            stalled: false,
             schedule,
             file: opened.file,
             meta: opened.meta,
@@ -242,6 +253,19 @@ impl LogFile {
         }
     }
 
+    /// Waits until a pipe or a terminal has room; not at all if that was in vain before.
+    fn wait_for_room(&mut self) -> io::Result<()> {
+        let wait = if self.stalled { Duration::ZERO } else { STALLED };
+        let wait = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() };
+        let ready = match poll(&mut [PollFd::new(&self.file, PollFlags::OUT)], Some(&wait)) {
+            Err(Errno::INTR) => return Err(ErrorKind::Interrupted.into()),
+            ready => ready? > 0,
+        };
+        self.stalled = !ready;
+        let told = || io::Error::new(ErrorKind::TimedOut, "nobody reads it");
+        if ready { Ok(()) } else { Err(told()) }
+    }
+
     /// The old file is about to be let go of.
     fn sync_now(&mut self) {
         if self.unsynced.take().is_some()
@@ -263,7 +287,12 @@ impl LogFile {
 
 impl Write for LogFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes)?;
+        let count = loop {
+            match self.file.write(bytes) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait_for_room()?,
+                other => break other?,
+            }
+        };
         self.size += count as u64;
         if self.fsync != Fsync::Never {
             self.unsynced.get_or_insert_with(Instant::now);

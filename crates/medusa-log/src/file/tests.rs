@@ -11,6 +11,7 @@ use medusa_proto::status::Value;
 
 use super::*;
 use crate::batch::tests::batch;
+use crate::drain::Drain;
 
 fn sink(path: impl Into<PathBuf>) -> FileSink {
     FileSink::new(Target::Path(path.into()), Options { format: Format::Common, ..Options::default() })
@@ -200,4 +201,23 @@ fn standard_streams_are_open() {
         sink.prepare().expect("open");
         sink.reopen().expect("nothing to do");
     }
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_does_not_outlive_its_sink() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let pipe = dir.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    let _reader = fs::OpenOptions::new().read(true).write(true).open(&pipe).expect("a pipe");
+    let sink = sink(&pipe);
+    sink.prepare().expect("it has a reader");
+    for _ in 0..20 {
+        sink.submit(&batch(["/".repeat(10_000)]));
+    }
+    let queue = Arc::clone(&sink.queue);
+    drop(sink);
+    assert!(queue.drain(Instant::now() + Duration::from_secs(20)).is_complete(), "its thread is gone");
+    let accounts = queue.accounts();
+    assert_eq!((accounts.written + accounts.lost, accounts.pending), (20, 0), "{accounts:?}");
+    assert!(accounts.written > 0 && accounts.lost > 0, "{accounts:?}");
 }

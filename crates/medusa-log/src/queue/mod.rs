@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use medusa_proto::access::Loss;
 use medusa_proto::status::{Status, Value};
 
+use crate::drain::Drain;
 use crate::{Batch, Flushed, SinkError};
 pub(crate) use accounts::Accounts;
 pub use options::{QueueOptions, SpillOptions, WhenFull};
@@ -265,9 +266,18 @@ impl Queue {
 
     fn end(&self, mut state: MutexGuard<'_, State>) -> Work {
         state.ended = true;
+        self.unlock(state);
+        Work::End
+    }
+
+    /// For the writer's thread, as the last thing it does: nothing will be put back any more.
+    pub(crate) fn leave(&self) {
+        let mut state = self.lock();
+        state.ended = true;
+        state.left = true;
         drop(state);
         self.spilling.notify_one();
-        Work::End
+        self.settled.notify_all();
     }
 
     /// Takes what is next from disk. `None` if there was nothing after all.
@@ -302,8 +312,12 @@ impl Queue {
 
     /// For the writer: `settled`, in their order, had been settled as written but may not have arrived, and `in_hand`
     /// behind them has not been settled yet: all come again, before anything else.
+    ///
+    /// Also after it has been told to [end](Work::End): a queue that spills then keeps them, any other hands them out
+    /// again.
     pub(crate) fn put_back(&self, settled: Vec<Arc<Batch>>, in_hand: Option<Arc<Batch>>) {
         let mut state = self.lock();
+        state.ended &= state.spills();
         if let Some(batch) = in_hand
             && let (true, origin) = state.release(&batch)
         {
@@ -440,6 +454,28 @@ impl Queue {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drain for Queue {
+    /// As [`flush`](Queue::flush); of a queue that has been closed, waits until its writer and its spiller are gone, which
+    /// may have more to do than to settle.
+    fn drain(&self, deadline: Instant) -> Flushed {
+        let mut state = self.lock();
+        if !state.closed {
+            drop(state);
+            return self.flush(deadline);
+        }
+        while !state.left || state.spills() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let state = if state.spills() { self.park(state) } else { state };
+                return flushed(&state);
+            }
+            state = self.settled.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        // What is on disk now may already be another sink's, and what was lost has been told.
+        Flushed::default()
     }
 }
 

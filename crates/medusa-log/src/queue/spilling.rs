@@ -61,6 +61,7 @@ fn end(queue: Arc<Queue>) {
     queue.attempted(0, Some("gone".into()));
     queue.close();
     while !matches!(queue.next(), Work::End) {}
+    queue.leave();
     until(|| Arc::strong_count(&queue) == 1);
 }
 

@@ -38,8 +38,9 @@ pub(super) struct State {
     pub(super) done: u64,
     pub(super) nudged: bool,
     pub(super) closed: bool,
-    /// Whether the writer has been told to end.
+    /// Whether the writer has been told to end, and whether it has ended.
     pub(super) ended: bool,
+    pub(super) left: bool,
     /// Whether the writer waits for work. Nobody else is told of it: waking nobody costs a system call, too.
     pub(super) idle: bool,
     /// Workers that wait for room.

@@ -31,6 +31,7 @@ use std::time::{Duration, Instant};
 
 use medusa_proto::status::Status;
 
+use crate::drain::{self, Drain};
 use crate::queue::{Queue, QueueOptions};
 use crate::{Batch, Flushed, Sink, SinkError};
 pub use lines::{LineEnd, UnknownLineEnd, Wording};
@@ -68,7 +69,7 @@ impl RemoteOptions {
 /// queue. By UDP, nobody knows what arrives.
 ///
 /// Dropping it does not wait: the thread sends what is queued, for 5 seconds at most if the target does not take it, and
-/// ends. Who cannot let that happen in the background (a process about to exit) calls [`flush`](Sink::flush) first.
+/// ends. Who cannot let that happen in the background (a process about to exit) calls [`drain_all`](drain::drain_all).
 #[derive(Debug)]
 pub struct RemoteSink {
     kind: &'static str,
@@ -76,6 +77,7 @@ pub struct RemoteSink {
     options: RemoteOptions,
     queue: Arc<Queue>,
     shared: Arc<Shared>,
+    remains: Arc<Remains>,
     /// Whether the writer runs.
     started: Mutex<bool>,
 }
@@ -132,7 +134,9 @@ impl RemoteSink {
 
     fn new(kind: &'static str, target: RemoteTarget, options: RemoteOptions) -> Self {
         let queue = Arc::new(Queue::new(options.queue.clone()));
-        Self { kind, target, options, queue, shared: Arc::default(), started: Mutex::default() }
+        let (shared, is_local) = (Arc::<Shared>::default(), target.is_local());
+        let remains = Arc::new(Remains { queue: Arc::clone(&queue), shared: Arc::clone(&shared), is_local });
+        Self { kind, target, options, queue, shared, remains, started: Mutex::default() }
     }
 
     fn started(&self) -> MutexGuard<'_, bool> {
@@ -163,11 +167,38 @@ impl RemoteSink {
     fn start(&self) -> Result<(), SinkError> {
         let writer =
             Writer::new(&self.target, &self.options, Arc::clone(&self.queue), Arc::clone(&self.shared));
-        std::thread::Builder::new()
-            .name("log".to_owned())
-            .spawn(move || writer.run())
-            .map(drop)
-            .map_err(|source| SinkError::Thread { target: self.target.to_string(), source })
+        let remains = Arc::clone(&self.remains);
+        let started = std::thread::Builder::new().name("log".to_owned()).spawn(move || {
+            writer.run();
+            remains.queue.leave();
+        });
+        started.map_err(|source| SinkError::Thread { target: self.target.to_string(), source })?;
+        drain::enter(&self.remains);
+        Ok(())
+    }
+}
+
+/// What there is of a sink as long as its writer works.
+#[derive(Debug)]
+struct Remains {
+    queue: Arc<Queue>,
+    shared: Arc<Shared>,
+    is_local: bool,
+}
+
+impl Remains {
+    fn flush(&self, deadline: Instant) -> Flushed {
+        loop {
+            let flushed = self.queue.flush(deadline);
+            if !flushed.is_complete() || self.is_local {
+                return flushed; // what is in a unix socket is with its reader, whatever becomes of us
+            }
+            let left = self.wait_acknowledged(deadline);
+            // A connection that broke meanwhile has put back what had not arrived.
+            if left > 0 || self.queue.accounts().pending == 0 {
+                return Flushed { left, ..flushed };
+            }
+        }
     }
 
     /// Waits until the other end has acknowledged all that was written, or until `deadline`: a process that exits loses
@@ -182,6 +213,13 @@ impl RemoteSink {
             state = self.shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         state.unacknowledged
+    }
+}
+
+impl Drain for Remains {
+    fn drain(&self, deadline: Instant) -> Flushed {
+        // The end of a writer includes that all has arrived.
+        if self.queue.is_closed() { self.queue.drain(deadline) } else { self.flush(deadline) }
     }
 }
 
@@ -213,17 +251,7 @@ impl Sink for RemoteSink {
         if !*self.started() {
             return self.queue.flush(Instant::now()); // without a writer, waiting changes nothing
         }
-        loop {
-            let flushed = self.queue.flush(deadline);
-            if !flushed.is_complete() || self.target.is_local() {
-                return flushed; // what is in a unix socket is with its reader, whatever becomes of us
-            }
-            let left = self.wait_acknowledged(deadline);
-            // A connection that broke meanwhile has put back what had not arrived.
-            if left > 0 || self.queue.accounts().pending == 0 {
-                return Flushed { left, ..flushed };
-            }
-        }
+        self.remains.flush(deadline)
     }
 
     /// Reads the files of TLS anew, for the next connection, and if there is none, tries for one at once. By UDP, where

@@ -32,6 +32,10 @@ const MEMORY: usize = 32 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Window {
     sent: VecDeque<Sent>,
+    /// How many of them are acknowledged, the oldest ones, and the records of the others. Kept, as there may be thousands
+    /// of small ones, and it is asked after each.
+    taken: usize,
+    open: u64,
     memory: usize,
     /// When the connection was last held up.
     held_up: Option<Instant>,
@@ -61,6 +65,10 @@ impl What {
             Self::Loss(_) => None,
         }
     }
+
+    fn records(&self) -> u64 {
+        self.batch().map_or(0, |batch| batch.len() as u64)
+    }
 }
 
 /// What has to be sent again.
@@ -72,7 +80,7 @@ pub(super) struct Again {
 
 impl Window {
     pub(super) const fn new() -> Self {
-        Self { sent: VecDeque::new(), memory: 0, held_up: None }
+        Self { sent: VecDeque::new(), taken: 0, open: 0, memory: 0, held_up: None }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -82,6 +90,7 @@ impl Window {
     /// `what` was sent; the connection has taken `end` bytes by now.
     pub(super) fn push(&mut self, what: What, end: u64) {
         self.memory += what.batch().map_or(0, |batch| batch.footprint());
+        self.open += what.records();
         self.sent.push_back(Sent { what, end, taken: None });
         self.shrink();
     }
@@ -93,8 +102,10 @@ impl Window {
 
     /// The other end has acknowledged `acknowledged` bytes of the connection: forgets what is certainly there.
     pub(super) fn acknowledged(&mut self, acknowledged: u64, now: Instant) {
-        for sent in self.sent.iter_mut().take_while(|sent| sent.end <= acknowledged) {
-            sent.taken.get_or_insert(now);
+        while let Some(sent) = self.sent.get_mut(self.taken).filter(|sent| sent.end <= acknowledged) {
+            sent.taken = Some(now);
+            self.open -= sent.what.records();
+            self.taken += 1;
         }
         let held_up = self.held_up;
         while let Some(taken) = self.sent.front().and_then(|sent| sent.taken) {
@@ -112,9 +123,8 @@ impl Window {
     }
 
     /// Records that have not been acknowledged.
-    pub(super) fn unacknowledged(&self) -> u64 {
-        let open = self.sent.iter().filter(|sent| sent.taken.is_none());
-        open.filter_map(|sent| sent.what.batch()).map(|batch| batch.len() as u64).sum()
+    pub(super) const fn unacknowledged(&self) -> u64 {
+        self.open
     }
 
     /// The connection is gone: all that is left, in order.
@@ -139,6 +149,10 @@ impl Window {
     fn pop(&mut self) {
         if let Some(sent) = self.sent.pop_front() {
             self.memory -= sent.what.batch().map_or(0, |batch| batch.footprint());
+            match self.taken.checked_sub(1) {
+                Some(taken) => self.taken = taken,
+                None => self.open -= sent.what.records(),
+            }
         }
     }
 }
@@ -228,6 +242,7 @@ mod tests {
                 let open: Vec<u64> =
                     ends.iter().copied().filter(|end| *end > acknowledged && sent - end <= SENT).collect();
                 prop_assert!(kept.ends_with(&open), "{kept:?} of {open:?}");
+                prop_assert_eq!(window.unacknowledged(), open.len() as u64);
             }
         }
     }

@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 
 use medusa_proto::status::{Status, Value};
 
+use crate::drain::{self, Drain};
 use crate::{Batch, Flushed, Sink, SinkError};
 use clerk::Clerk;
 use desk::Desk;
@@ -138,8 +139,9 @@ impl ResolvingSink {
         std::thread::Builder::new()
             .name("log-names".to_owned())
             .spawn(move || clerk.run())
-            .map(drop)
-            .map_err(|source| SinkError::Thread { target: "with names".to_owned(), source })
+            .map_err(|source| SinkError::Thread { target: "with names".to_owned(), source })?;
+        drain::enter(&self.desk);
+        Ok(())
     }
 }
 
@@ -189,6 +191,12 @@ impl Sink for ResolvingSink {
             .field("late", counts.tally.late)
             .field("not_asked", counts.tally.not_asked)
             .child(self.sink.status())
+    }
+}
+
+impl Drain for Desk {
+    fn drain(&self, deadline: Instant) -> Flushed {
+        Flushed { left: self.flush(deadline), spilled: 0 }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-use medusa_log::{Batch, Flushed, Sink, SinkError};
+use medusa_log::{Batch, Flushed, Sink, SinkError, drain};
 use medusa_proto::access::Loss;
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
@@ -64,6 +64,7 @@ impl Sink for FunctionSink {
     }
 
     fn prepare(&self) -> Result<(), SinkError> {
+        drain::enter(&self.handoff);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-use medusa_log::{Batch, Flushed, Sink, SinkError};
+use medusa_log::{Batch, Flushed, Sink, SinkError, drain};
 use medusa_proto::status::Status;
 use mlua::{Function, Value};
 use tokio::task::spawn_local;
@@ -65,7 +65,9 @@ impl Sink for FunctionFilter {
     }
 
     fn prepare(&self) -> Result<(), SinkError> {
-        self.inner.prepare()
+        self.inner.prepare()?;
+        drain::enter(&self.handoff);
+        Ok(())
     }
 
     fn submit(&self, batch: &Arc<Batch>) {

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use medusa_log::drain::Drain;
 use medusa_log::{Batch, Flushed};
 use medusa_proto::access::Loss;
 use medusa_proto::status::{Status, Value};
@@ -123,6 +124,12 @@ impl Handoff {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drain for Handoff {
+    fn drain(&self, deadline: Instant) -> Flushed {
+        self.flush(deadline)
     }
 }
 

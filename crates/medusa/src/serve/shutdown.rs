@@ -3,12 +3,11 @@
 //! **Invariant:** it ends within a bounded time: [`GRACE`] for requests, less if a second signal says so, and [`FLUSH`]
 //! for logs.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use medusa_log::{Flushed, Sink};
+use medusa_log::Flushed;
+use medusa_log::drain::drain_all;
 use medusa_net::{Drained, Workers, limits, shutdown::drain};
-use medusa_site::Site;
 use tokio::time::timeout;
 
 use super::control::Controls;
@@ -25,26 +24,20 @@ const FLUSH: Duration = Duration::from_secs(5);
 /// Ends the server. Blocks the thread at the end, when nothing else is left to be done on it.
 pub(super) async fn shutdown(controls: &Controls, signals: &mut Signals) -> Drained {
     manager::stopping();
-    let before = close_listeners(controls);
+    close_listeners(controls);
     let drained = finish(&controls.workers, signals).await;
     // A statement or a handler that was under way may have published since.
-    let after = close_listeners(controls);
-    let mut sinks = before.sinks();
-    if !Arc::ptr_eq(&before, &after) {
-        sinks.extend(after.sinks());
-    }
-    write_logs(controls, &sinks).await;
+    close_listeners(controls);
+    write_logs(controls).await;
     controls.workers.stop();
     drained
 }
 
-/// Closes the listeners of the running site, and returns it.
-fn close_listeners(controls: &Controls) -> Arc<Site> {
-    let site = controls.engine.live().site();
-    for bound in &site.listeners {
+/// Closes the listeners of the running site.
+fn close_listeners(controls: &Controls) {
+    for bound in &controls.engine.live().site().listeners {
         bound.listener.close();
     }
-    site
 }
 
 /// Lets connections finish, until a second signal.
@@ -63,15 +56,16 @@ async fn finish(workers: &Workers, signals: &mut Signals) -> Drained {
     }
 }
 
-/// Hands every record and event to its log, and waits until the logs have written them.
-async fn write_logs(controls: &Controls, sinks: &[Arc<dyn Sink>]) {
+/// Hands every record and event to its log, and waits until the logs have written them: also those that were replaced a
+/// moment ago, and still write.
+async fn write_logs(controls: &Controls) {
     let deadline = Instant::now() + FLUSH;
     let handed_over = controls.workers.run_on_each(|_| async { medusa_http::flush_records() });
     if timeout(FLUSH, handed_over).await.is_err() {
         tracing::warn!("a worker is too busy to hand over its last records");
     }
     let events = controls.engine.live().events().flush(deadline);
-    let Flushed { left, spilled } = sinks.iter().map(|sink| sink.flush(deadline)).fold(events, Flushed::and);
+    let Flushed { left, spilled } = events.and(drain_all(deadline));
     if spilled > 0 {
         tracing::warn!("{spilled} log records could not be written yet, and are kept for the next start");
     }

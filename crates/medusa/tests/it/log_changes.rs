@@ -1,8 +1,12 @@
 //! Logs that are replaced while requests come in, and the server's own events in them.
 
 use std::collections::BTreeSet;
+use std::io::Read;
+use std::net::TcpStream;
+use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use medusa_testkit::{Site, wait};
 
@@ -133,4 +137,35 @@ fn a_function_that_gets_events_does_not_get_its_own() {
     let log = server.stderr().text();
     assert!(!log.contains("heard heard"), "{log}");
     server.terminate();
+}
+
+/// Its receiver is not there until the server has begun to end.
+#[test]
+fn what_a_replaced_log_still_holds_is_written_before_the_end() {
+    const RECORDS: usize = 20;
+    let site = Site::script(
+        "web = medusa.http.server { listen = '127.0.0.1:0', log = medusa.log.socket('unix:log') }
+        web:mount('/', function() return 'hello' end)",
+    );
+    let server = start(&site);
+    for number in 0..RECORDS {
+        server.get(&format!("/{number}"));
+    }
+    server.eval("web:set_log(medusa.log.file('other.log'))");
+    let (address, path) = (server.address(), site.at("log"));
+    let receiver = thread::spawn(move || {
+        wait::until("the server ends", || TcpStream::connect(address).is_err().then_some(()));
+        // Long enough for a server that does not wait for it.
+        let ends = Instant::now();
+        wait::until("some time has passed", || (ends.elapsed() > Duration::from_millis(500)).then_some(()));
+        let listener = UnixListener::bind(path).expect("a socket");
+        listener.set_nonblocking(true).expect("a socket");
+        let (mut peer, _) = wait::until("the log is sent", || listener.accept().ok());
+        peer.set_nonblocking(false).expect("a socket");
+        let mut text = String::new();
+        peer.read_to_string(&mut text).expect("text");
+        text.lines().count()
+    });
+    server.terminate();
+    assert_eq!(receiver.join().expect("no panic"), RECORDS);
 }

@@ -88,7 +88,7 @@ impl Thread {
             if std::mem::take(&mut state.spiller.park) {
                 queue.settled.notify_all();
             }
-            if state.ended || (state.closed && Arc::strong_count(&queue) == ALONE) {
+            if state.left || (state.closed && Arc::strong_count(&queue) == ALONE) {
                 return None;
             }
             let (closed, stuck) = (state.closed, state.spiller.stuck);
@@ -222,8 +222,17 @@ impl Thread {
         let mut state = self.queue.lock();
         state.spiller.life = Life::Ended;
         let lost = state.lose_all();
+        let kept = state.disk.records();
         drop(state);
         self.queue.settled.notify_all();
+        if kept > 0 {
+            let directory = self.directory.path();
+            tracing::info!(
+                ?directory,
+                records = kept,
+                "records are kept on disk for the next log of this target"
+            );
+        }
         if lost > 0 {
             let directory = self.directory.path();
             tracing::warn!(

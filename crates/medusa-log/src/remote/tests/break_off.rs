@@ -8,6 +8,8 @@ use std::thread;
 use proptest::prelude::*;
 
 use super::*;
+use crate::drain::drain_all;
+use crate::queue::{SpillOptions, WhenFull};
 
 /// Reads `count` lines, and hangs up with whatever else has come unread.
 fn read_some(peer: impl Read, count: usize) -> Vec<usize> {
@@ -172,4 +174,67 @@ fn a_sink_that_is_dropped_while_its_target_is_gone_ends_in_time() {
     let flushed = queue.flush(Instant::now() + PATIENCE);
     assert!(flushed.is_complete(), "given up within 5 seconds");
     assert_eq!((queue.accounts().written, queue.accounts().lost), (0, 10));
+}
+
+/// Submits ten records by a sink that is then dropped, and returns its queue and the connection once they are written.
+fn dropped_before_it_is_read(listener: &UnixListener, sink: RemoteSink) -> (Arc<Queue>, UnixStream) {
+    submit(&sink, 0..10);
+    let queue = Arc::clone(&sink.queue);
+    let (first, _) = listener.accept().expect("a connection");
+    drop(sink);
+    let deadline = Instant::now() + PATIENCE;
+    while queue.accounts().written < 10 {
+        assert!(Instant::now() < deadline, "it is not written");
+        thread::yield_now();
+    }
+    (queue, first)
+}
+
+#[test]
+fn what_a_receiver_leaves_unread_when_the_sink_is_gone_already_comes_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("log");
+    let listener = UnixListener::bind(&path).expect("a socket");
+    let sink = sink(unix(&path, UnixKind::Stream), lines());
+    let (queue, first) = dropped_before_it_is_read(&listener, sink);
+    drop(first);
+    let (second, _) = listener.accept().expect("another connection");
+    assert_eq!(numbers(&rest(second)), (0..10).collect::<Vec<_>>());
+    assert!(queue.drain(Instant::now() + PATIENCE).is_complete());
+    let accounts = queue.accounts();
+    assert_eq!((accounts.written, accounts.pending, accounts.lost), (10, 0, 0), "{accounts:?}");
+}
+
+#[test]
+fn what_a_receiver_leaves_unread_when_the_sink_is_gone_already_is_spilled() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("log");
+    let listener = UnixListener::bind(&path).expect("a socket");
+    let spill = SpillOptions { directory: dir.path().join("spill"), bytes: u64::MAX };
+    let mut options = lines();
+    options.queue.when_full = WhenFull::Spill(spill);
+    let sink = sink(unix(&path, UnixKind::Stream), options);
+    let (queue, first) = dropped_before_it_is_read(&listener, sink);
+    drop((first, listener));
+    let _ = queue.drain(Instant::now() + PATIENCE);
+    let accounts = queue.accounts();
+    assert_eq!((accounts.written, accounts.pending, accounts.lost), (0, 0, 0), "{accounts:?}");
+    assert_eq!(accounts.spilled, 10);
+}
+
+#[test]
+fn the_end_of_the_process_waits_for_sinks_that_are_gone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("log");
+    let sink = sink(unix(&path, UnixKind::Stream), lines());
+    submit(&sink, 0..10);
+    drop(sink);
+    thread::scope(|scope| {
+        let receiver = scope.spawn(|| {
+            let (peer, _) = UnixListener::bind(&path).expect("a socket").accept().expect("a connection");
+            numbers(&rest(peer))
+        });
+        assert_eq!(drain_all(Instant::now() + PATIENCE), Flushed::default());
+        assert_eq!(receiver.join().expect("no panic"), (0..10).collect::<Vec<_>>());
+    });
 }
