@@ -210,6 +210,10 @@ impl Sink for FilterSink {
         self.inner.flush(deadline)
     }
 
+    fn close(&self) {
+        self.inner.close();
+    }
+
     fn reopen(&self) -> Result<(), SinkError> {
         self.inner.reopen()
     }

@@ -41,6 +41,10 @@ impl Sink for MultiSink {
         self.sinks.iter().map(|sink| sink.flush(deadline)).fold(Flushed::default(), Flushed::and)
     }
 
+    fn close(&self) {
+        self.sinks.iter().for_each(|sink| sink.close());
+    }
+
     /// Reopens all, and returns the first error.
     fn reopen(&self) -> Result<(), SinkError> {
         self.sinks.iter().map(|sink| sink.reopen()).fold(Ok(()), Result::and)

@@ -112,6 +112,10 @@ impl Sink for SampleSink {
         self.inner.flush(deadline)
     }
 
+    fn close(&self) {
+        self.inner.close();
+    }
+
     fn reopen(&self) -> Result<(), SinkError> {
         self.inner.reopen()
     }

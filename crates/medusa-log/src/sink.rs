@@ -19,7 +19,7 @@ use crate::{Batch, TlsError};
 /// 2. [`prepare`](Self::prepare) before the first batch. All that can fail, fails here, while the draft that wants this
 ///    sink can still be dropped.
 /// 3. [`submit`](Self::submit), from every worker at once, for as long as a published site refers to the sink.
-/// 4. [`flush`](Self::flush) at shutdown. Nothing to be called when the sink is replaced: dropping the last reference
+/// 4. [`flush`](Self::flush) at shutdown, then [`close`](Self::close). Nothing to be called when the sink is replaced: dropping the last reference
 ///    lets it finish, in its own time, what it was given.
 ///
 /// It is [`Any`], so that who holds a sink can ask whether it is a [`Tail`](crate::Tail).
@@ -40,6 +40,11 @@ pub trait Sink: Any + fmt::Debug + Send + Sync {
     ///
     /// Blocks: not for a worker's thread.
     fn flush(&self, deadline: Instant) -> Flushed;
+
+    /// Takes its leave, at the end of the process and after a last [`flush`](Self::flush): a peer wants to be told that
+    /// no more will come (TLS says so with `close_notify`). Does not wait for that: [`drain_all`](crate::drain::drain_all)
+    /// does. What is submitted afterwards may be lost. Nothing by default.
+    fn close(&self) {}
 
     /// Opens its target anew, because someone moved the old one away (logrotate). A sink that has nothing to reopen, or
     /// is not prepared, does nothing, which is the default. On an error it goes on with what it has.

@@ -254,6 +254,10 @@ impl Sink for RemoteSink {
         self.remains.flush(deadline)
     }
 
+    fn close(&self) {
+        self.queue.close();
+    }
+
     /// Reads the files of TLS anew, for the next connection, and if there is none, tries for one at once. By UDP, where
     /// connections do not break, the name is resolved anew.
     fn reopen(&self) -> Result<(), SinkError> {

@@ -175,6 +175,10 @@ impl Sink for ResolvingSink {
         Flushed { left: here, spilled: 0 }.and(self.sink.flush(deadline))
     }
 
+    fn close(&self) {
+        self.sink.close();
+    }
+
     fn reopen(&self) -> Result<(), SinkError> {
         self.sink.reopen()
     }

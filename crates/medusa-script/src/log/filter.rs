@@ -82,6 +82,10 @@ impl Sink for FunctionFilter {
         self.handoff.flush(deadline).and(self.inner.flush(deadline))
     }
 
+    fn close(&self) {
+        self.inner.close();
+    }
+
     fn reopen(&self) -> Result<(), SinkError> {
         self.inner.reopen()
     }

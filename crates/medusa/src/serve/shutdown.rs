@@ -1,7 +1,7 @@
 //! The end of a server: nothing new, what is under way finishes, what was recorded is written.
 //!
 //! **Invariant:** it ends within a bounded time: [`GRACE`] for requests, less if a second signal says so, and [`FLUSH`]
-//! for logs.
+//! and [`FAREWELL`] for logs.
 
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,9 @@ const GRACE: Duration = Duration::from_secs(30);
 
 /// How long logs may take to write what they hold.
 const FLUSH: Duration = Duration::from_secs(5);
+
+/// How long logs may take to say goodbye to whom they speak to.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// Ends the server. Blocks the thread at the end, when nothing else is left to be done on it.
 pub(super) async fn shutdown(controls: &Controls, signals: &mut Signals) -> Drained {
@@ -72,4 +75,9 @@ async fn write_logs(controls: &Controls) {
     if left > 0 {
         tracing::error!("{left} log records could not be written within {FLUSH:?} and are lost");
     }
+    for sink in controls.engine.live().site().sinks() {
+        sink.close();
+    }
+    // What is left has been told of above.
+    let _: Flushed = drain_all(Instant::now() + FAREWELL);
 }
