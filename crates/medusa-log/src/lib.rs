@@ -4,11 +4,13 @@
 //! to its [`Recorder`], which copies it into an open [`Batch`]. Full batches, and all of them every 100 ms or so, are
 //! submitted to their [`Sink`]: a pointer into a bounded queue. The sink's own thread formats them and writes them out.
 //!
-//! **Invariant: a request never waits for a log.** Submitting cannot block and cannot fail. What a sink cannot take is
+//! **Invariant: a request never waits for a log**, unless its user says so, and then 10 ms at most
+//! ([`WhenFull::Block`]). Submitting cannot fail. What a sink cannot take is kept on disk if that was asked for, else
 //! dropped, counted, and told in the stream itself once it works again; no record is lost in silence.
 //!
-//! A sink is one module: its options, its writer, its [`Status`](medusa_proto::status::Status). The queue they share is
-//! in `queue`.
+//! A sink is one module, with its options and its [`Status`](medusa_proto::status::Status). Some have a target and a
+//! thread (`file`, `remote`); they share `queue`, which also spills. The others stand before another sink (`multi`,
+//! `filter`, `sample`, `resolving`) or are its end (`tail`).
 
 mod batch;
 pub mod drain;
