@@ -7,9 +7,6 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
 
 use medusa_proto::access::Record;
 use medusa_proto::entry::Entry;
@@ -18,7 +15,7 @@ use medusa_proto::glob::Glob;
 use medusa_proto::query::decode;
 use medusa_proto::status::Status;
 
-use crate::{Batch, Flushed, Sink, SinkError};
+use crate::{Choice, Sieve};
 
 /// Conditions on an entry. It meets them if it meets every one that is there; none are there by default.
 ///
@@ -172,68 +169,29 @@ impl fmt::Display for Conditions {
 }
 
 /// Passes on what meets its conditions.
-#[derive(Debug)]
-pub struct FilterSink {
-    conditions: Conditions,
-    inner: Arc<dyn Sink>,
-    passed_on: AtomicU64,
-    passed_over: AtomicU64,
-}
+pub type FilterSink = Sieve<Conditions>;
 
-impl FilterSink {
-    /// Only what meets `conditions` goes to `inner`.
-    pub fn new(conditions: Conditions, inner: Arc<dyn Sink>) -> Self {
-        Self { conditions, inner, passed_on: AtomicU64::new(0), passed_over: AtomicU64::new(0) }
-    }
-}
-
-impl Sink for FilterSink {
-    fn check(&self) -> Result<(), SinkError> {
-        self.inner.check()
-    }
-
-    fn prepare(&self) -> Result<(), SinkError> {
-        self.inner.prepare()
-    }
-
-    fn submit(&self, batch: &Arc<Batch>) {
-        let kept = Batch::select(batch, |entry| self.conditions.hold(entry));
-        let on = kept.as_ref().map_or(0, |kept| kept.len());
-        self.passed_on.fetch_add(on as u64, Relaxed);
-        self.passed_over.fetch_add((batch.len() - on) as u64, Relaxed);
-        if let Some(kept) = kept {
-            self.inner.submit(&kept);
-        }
-    }
-
-    fn flush(&self, deadline: Instant) -> Flushed {
-        self.inner.flush(deadline)
-    }
-
-    fn close(&self) {
-        self.inner.close();
-    }
-
-    fn reopen(&self) -> Result<(), SinkError> {
-        self.inner.reopen()
+impl Choice for Conditions {
+    fn keeps(&self, entry: &Entry<'_>) -> bool {
+        self.hold(entry)
     }
 
     fn status(&self) -> Status {
-        Status::new("log.filter", self.conditions.to_string())
-            .field("passed_on", self.passed_on.load(Relaxed))
-            .field("passed_over", self.passed_over.load(Relaxed))
-            .child(self.inner.status())
+        Status::new("log.filter", self.to_string())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use medusa_proto::access::Timestamp;
     use medusa_proto::event::Event;
 
     use super::*;
     use crate::batch::tests::record;
     use crate::sink::tests::Memory;
+    use crate::{Batch, Sink};
 
     fn statuses(texts: &[&str]) -> Vec<Statuses> {
         texts.iter().map(|text| text.parse().expect("statuses")).collect()

@@ -41,6 +41,7 @@ pub use remote::{
     UnixKind, UnknownLineEnd, Wording,
 };
 pub use resolving::{Answer, Known, Names, NamesError, ResolvingOptions, ResolvingSink, hostname};
-pub use sample::{NoRate, Rate, SampleSink};
+pub use sample::{NoRate, Rate, SampleSink, Sampling};
+pub use select::{Choice, Sieve};
 pub use sink::{Flushed, Sink, SinkError};
 pub use tail::{Followed, Follower, Last, Tail};

@@ -9,26 +9,24 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
 
 use medusa_proto::entry::Entry;
 use medusa_proto::event::Level;
 use medusa_proto::status::Status;
 
-use crate::{Batch, Flushed, Sink, SinkError};
+use crate::{Choice, Sieve};
 
 /// Passes on a share of what it is given.
+pub type SampleSink = Sieve<Sampling>;
+
+/// Which share, and what besides.
 #[derive(Debug)]
-pub struct SampleSink {
+pub struct Sampling {
     rate: Rate,
     always: Option<Level>,
-    inner: Arc<dyn Sink>,
     /// The state of the generator: a Weyl sequence, of which each draw mixes one step.
     dice: AtomicU64,
-    passed_on: AtomicU64,
-    passed_over: AtomicU64,
 }
 
 /// A probability above 0, up to 1.
@@ -56,20 +54,25 @@ impl Rate {
     }
 }
 
-impl SampleSink {
-    /// A sink that keeps each record with the probability `rate`. Those whose level is `always` or more important (a
-    /// response of 5xx is an error, of 4xx a warning) are kept in any case; by default, none.
-    pub fn new(rate: Rate, always: Option<Level>, inner: Arc<dyn Sink>) -> Self {
-        let dice = AtomicU64::new(RandomState::new().hash_one(0));
-        Self { rate, always, inner, dice, passed_on: AtomicU64::new(0), passed_over: AtomicU64::new(0) }
+impl Sampling {
+    /// Keeps each record with the probability `rate`. Those whose level is `always` or more important (a response of
+    /// 5xx is an error, of 4xx a warning) are kept in any case; by default, none.
+    pub fn new(rate: Rate, always: Option<Level>) -> Self {
+        Self { rate, always, dice: AtomicU64::new(RandomState::new().hash_one(0)) }
     }
+}
 
+impl Choice for Sampling {
     fn keeps(&self, entry: &Entry<'_>) -> bool {
         let Entry::Access(record) = entry else { return true };
         if self.always.is_some_and(|level| entry.level() <= level) {
             return true;
         }
         self.rate.keeps(record.id.map_or_else(|| mix(self.dice.fetch_add(WEYL, Relaxed)), of_id))
+    }
+
+    fn status(&self) -> Status {
+        Status::new("log.sample", self.rate.0.to_string()).maybe("always", self.always.map(Level::name))
     }
 }
 
@@ -89,58 +92,24 @@ fn of_id(id: &str) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)))
 }
 
-impl Sink for SampleSink {
-    fn check(&self) -> Result<(), SinkError> {
-        self.inner.check()
-    }
-
-    fn prepare(&self) -> Result<(), SinkError> {
-        self.inner.prepare()
-    }
-
-    fn submit(&self, batch: &Arc<Batch>) {
-        let kept = Batch::select(batch, |entry| self.keeps(entry));
-        let on = kept.as_ref().map_or(0, |kept| kept.len());
-        self.passed_on.fetch_add(on as u64, Relaxed);
-        self.passed_over.fetch_add((batch.len() - on) as u64, Relaxed);
-        if let Some(kept) = kept {
-            self.inner.submit(&kept);
-        }
-    }
-
-    fn flush(&self, deadline: Instant) -> Flushed {
-        self.inner.flush(deadline)
-    }
-
-    fn close(&self) {
-        self.inner.close();
-    }
-
-    fn reopen(&self) -> Result<(), SinkError> {
-        self.inner.reopen()
-    }
-
-    fn status(&self) -> Status {
-        Status::new("log.sample", self.rate.0.to_string())
-            .maybe("always", self.always.map(Level::name))
-            .field("passed_on", self.passed_on.load(Relaxed))
-            .field("passed_over", self.passed_over.load(Relaxed))
-            .child(self.inner.status())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use medusa_proto::access::{Record, Timestamp};
     use medusa_proto::event::Event;
 
     use super::*;
     use crate::batch::tests::record;
     use crate::sink::tests::Memory;
+    use crate::{Batch, Sink};
 
     fn sampler(rate: f64, always: Option<Level>) -> (Arc<Memory>, SampleSink) {
         let memory = Arc::new(Memory::default());
-        let sink = SampleSink::new(Rate::try_from(rate).expect("a rate"), always, Arc::clone(&memory) as _);
+        let sink = SampleSink::new(
+            Sampling::new(Rate::try_from(rate).expect("a rate"), always),
+            Arc::clone(&memory) as _,
+        );
         (memory, sink)
     }
 
@@ -176,7 +145,7 @@ mod tests {
         let ids: Vec<String> = (0..2000).map(|n| format!("01J{n:05}")).collect();
         let keeps = |rate| {
             let (_, sink) = sampler(rate, None);
-            let keep = |id: &String| sink.keeps(&Record { id: Some(id), ..record("/", 0) }.into());
+            let keep = |id: &String| sink.choice.keeps(&Record { id: Some(id), ..record("/", 0) }.into());
             ids.iter().map(keep).collect::<Vec<_>>()
         };
         let (low, again, high) = (keeps(0.1), keeps(0.1), keeps(0.4));

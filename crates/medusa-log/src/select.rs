@@ -1,10 +1,79 @@
-//! A part of a batch: what filters and samples pass on.
+//! A part of what a sink is given: what filters and samples pass on.
 
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 
 use medusa_proto::entry::Entry;
+use medusa_proto::status::Status;
 
-use crate::Batch;
+use crate::{Batch, Flushed, Sink, SinkError};
+
+/// How entries are chosen.
+pub trait Choice: fmt::Debug + Send + Sync + 'static {
+    /// Whether `entry` is passed on. On a worker's thread: no I/O, and bounded, whatever the entry.
+    fn keeps(&self, entry: &Entry<'_>) -> bool;
+
+    /// What it is and what it looks for.
+    fn status(&self) -> Status;
+}
+
+/// Passes on what is chosen, and counts the rest apart from what is lost: the user asked for it.
+#[derive(Debug)]
+pub struct Sieve<C> {
+    pub(crate) choice: C,
+    inner: Arc<dyn Sink>,
+    passed_on: AtomicU64,
+    passed_over: AtomicU64,
+}
+
+impl<C: Choice> Sieve<C> {
+    /// Only what `choice` keeps goes to `inner`.
+    pub fn new(choice: C, inner: Arc<dyn Sink>) -> Self {
+        Self { choice, inner, passed_on: AtomicU64::new(0), passed_over: AtomicU64::new(0) }
+    }
+}
+
+impl<C: Choice> Sink for Sieve<C> {
+    fn check(&self) -> Result<(), SinkError> {
+        self.inner.check()
+    }
+
+    fn prepare(&self) -> Result<(), SinkError> {
+        self.inner.prepare()
+    }
+
+    fn submit(&self, batch: &Arc<Batch>) {
+        let kept = Batch::select(batch, |entry| self.choice.keeps(entry));
+        let on = kept.as_ref().map_or(0, |kept| kept.len());
+        self.passed_on.fetch_add(on as u64, Relaxed);
+        self.passed_over.fetch_add((batch.len() - on) as u64, Relaxed);
+        if let Some(kept) = kept {
+            self.inner.submit(&kept);
+        }
+    }
+
+    fn flush(&self, deadline: Instant) -> Flushed {
+        self.inner.flush(deadline)
+    }
+
+    fn close(&self) {
+        self.inner.close();
+    }
+
+    fn reopen(&self) -> Result<(), SinkError> {
+        self.inner.reopen()
+    }
+
+    fn status(&self) -> Status {
+        self.choice
+            .status()
+            .field("passed_on", self.passed_on.load(Relaxed))
+            .field("passed_over", self.passed_over.load(Relaxed))
+            .child(self.inner.status())
+    }
+}
 
 impl Batch {
     /// The entries of `batch` that `keep` says yes to, in their order; `None` if there are none. If it is all of them,

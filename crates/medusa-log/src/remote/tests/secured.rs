@@ -82,6 +82,18 @@ fn accept(listener: &TcpListener, config: &Arc<ServerConfig>) -> StreamOwned<Ser
     StreamOwned::new(ServerConnection::new(Arc::clone(config)).expect("a connection"), peer)
 }
 
+/// All that comes over the first connection that is encrypted as it should be and ends in order.
+fn first_whole(listener: TcpListener, config: Arc<ServerConfig>) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        loop {
+            let mut text = String::new();
+            if accept(&listener, &config).read_to_string(&mut text).is_ok() {
+                return text;
+            }
+        }
+    })
+}
+
 fn last_error(sink: &RemoteSink) -> String {
     match field(sink, "last_error") {
         Value::Text(error) => error,
@@ -122,14 +134,7 @@ fn a_stranger_gets_nothing_until_a_reopen_trusts_him() {
     ours.file("ca.pem", theirs.issuer.pem());
     sink.reopen().expect("a good file");
     // The attempt that was under way may still have the old file.
-    let reader = std::thread::spawn(move || {
-        loop {
-            let mut text = String::new();
-            if accept(&listener, &server).read_to_string(&mut text).is_ok() {
-                return text;
-            }
-        }
-    });
+    let reader = first_whole(listener, server);
     assert!(flush(&sink).is_complete());
     drop(sink);
     assert_eq!(numbers(&reader.join().expect("no panic")), [0, 1, 2]);
@@ -151,15 +156,8 @@ fn the_name_must_be_the_one_asked_for() {
     options.tls.name = Some("log.example".to_owned());
     let sink = self::sink(target, options);
     submit(&sink, 7..8);
-    let reader = std::thread::spawn(move || {
-        loop {
-            // The first sink may still be trying.
-            let mut text = String::new();
-            if accept(&listener, &server).read_to_string(&mut text).is_ok() {
-                return text;
-            }
-        }
-    });
+    // The first sink may still be trying.
+    let reader = first_whole(listener, server);
     assert!(flush(&sink).is_complete());
     drop(sink);
     assert_eq!(numbers(&reader.join().expect("no panic")), [7]);

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use medusa_log::{Rate, SampleSink, Sink};
+use medusa_log::{Rate, SampleSink, Sampling, Sink};
 use medusa_proto::event::Level;
 use mlua::{Lua, Table, Value};
 
@@ -49,8 +49,9 @@ fn sample(lua: &Lua, (rate, sink, options): (f64, Value, Value)) -> mlua::Result
     let always = always.map_err(|error| told(&format!("`always`: {error}")))?;
     // It keeps its inner sink alive, so nothing else can come to be at that address.
     let key = format!("sample\0{rate}\0{always:?}\0{:p}", Arc::as_ptr(&inner));
-    let make =
-        || -> Result<Arc<dyn Sink>, Infallible> { Ok(Arc::new(SampleSink::new(probability, always, inner))) };
+    let make = || -> Result<Arc<dyn Sink>, Infallible> {
+        Ok(Arc::new(SampleSink::new(Sampling::new(probability, always), inner)))
+    };
     let Ok(sink) = Reach::of(lua)?.live.parts().sink(key, make);
     Ok(SinkValue(sink))
 }
