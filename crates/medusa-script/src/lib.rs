@@ -21,6 +21,7 @@ mod events;
 mod forms;
 mod inline;
 mod log;
+mod luau;
 mod main_vm;
 mod preempt;
 mod print;

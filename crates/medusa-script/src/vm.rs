@@ -10,6 +10,7 @@ use std::rc::Rc;
 use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
 
+use crate::luau;
 use crate::preempt::{self, Preemption};
 use crate::task::{Budget, TaskError, Waited, run};
 
@@ -41,6 +42,7 @@ impl Vm {
         // With `catch_rust_panics(false)` mlua would put its own `pcall` in place, in which nothing can give way.
         let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new().thread_pool_size(COROUTINES))?;
         lua.set_memory_limit(MEMORY_LIMIT)?;
+        luau::check(&lua, MEMORY_LIMIT)?;
         let globals = lua.globals();
         for name in REMOVED {
             globals.raw_remove(name)?;
