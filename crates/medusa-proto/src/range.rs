@@ -81,7 +81,7 @@ fn parse_field(field: &[u8], total: u64) -> Option<Ranges> {
         }
         match parse_spec(spec)?.resolve(total) {
             Resolved::Part(range) => {
-                sum = sum.saturating_add(range.len);
+                sum = sum.checked_add(range.len)?;
                 ranges.push(range);
             }
             Resolved::Nothing => {}
@@ -198,6 +198,11 @@ mod tests {
         }
         assert_eq!(read("bytes=0-", 0), Ranges::Unsatisfiable);
         assert_eq!(read("bytes=200-,5-5", 100), one(5, 1), "one satisfiable range is enough");
+    }
+
+    #[test]
+    fn a_sum_beyond_all_numbers_is_more_than_the_whole() {
+        assert_eq!(read("bytes=2-9,20-29,1-", u64::MAX), Ranges::Whole);
     }
 
     #[test]
