@@ -13,6 +13,7 @@ mod docs;
 mod environment;
 mod error;
 mod fetch;
+mod fuzz;
 mod process_tree;
 mod server;
 mod term;

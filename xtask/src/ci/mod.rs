@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::cli::{Arguments, Command};
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
-use crate::{docs, environment, term, tidy};
+use crate::{docs, environment, fuzz, term, tidy};
 
 /// The command.
 pub(crate) const COMMAND: Command = Command {
@@ -28,6 +28,7 @@ With STEP, runs that one alone.
   doc       the documentation builds, no broken link in it
   docs      the generated documents are current (`cargo xtask help docs`)
   doctest   the examples in the documentation run
+  fuzz      the parsers stand some seconds of fuzzing (`cargo xtask help fuzz`)
   smoke     the program starts on the sample site, answers, and ends well on SIGTERM
   test      all unit and integration tests",
     run,
@@ -90,6 +91,7 @@ fn steps() -> Vec<Step> {
             "examples in the documentation",
             Cmd::cargo("test --doc --workspace --locked"),
         ),
+        Step::own("fuzz", "coverage-guided fuzzing of the parsers", fuzz::check),
         Step::own("smoke", "start, answer, end", smoke::run),
         Step::program("test", "unit and integration tests", tests()),
     ]

@@ -22,8 +22,8 @@ pub(crate) const COMMAND: Command = Command {
     usage: "",
     summary: "Check the rules of the tree: arrows between crates, module headers",
     help: "\
-Reads `cargo metadata` and every .rs file below crates/ and xtask/; builds nothing, takes a
-moment. Each problem is printed as FILE:LINE: RULE: what is wrong; what to do.
+Reads `cargo metadata` and every .rs file below crates/, fuzz/ and xtask/; builds nothing, takes
+a moment. Each problem is printed as FILE:LINE: RULE: what is wrong; what to do.
 
 Between crates:
   arrow     a crate depends only on crates of lower levels (levels: xtask/src/tidy/arrows.rs)
@@ -92,10 +92,10 @@ fn crates() -> Result<Vec<Problem>> {
     Ok(problems)
 }
 
-/// Every `.rs` file below `crates/` and `xtask/`, sorted.
+/// Every `.rs` file below `crates/`, `fuzz/` and `xtask/`, sorted.
 fn rust_files() -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    let mut folders = vec![workspace::root().join("crates"), workspace::root().join("xtask")];
+    let mut folders = ["crates", "fuzz", "xtask"].map(|folder| workspace::root().join(folder)).to_vec();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).map_err(Error::io("list", &folder))? {
             let entry = entry.map_err(Error::io("list", &folder))?;

@@ -1,0 +1,138 @@
+//! `cargo xtask fuzz`: coverage-guided fuzzing of whatever reads bytes that others wrote, on stable Rust.
+//!
+//! The targets are the programs of `fuzz/`, a workspace of its own. [`build`] compiles them with the counters libFuzzer
+//! looks at, [`campaign`] runs one and reads what it says. The kept corpus in `fuzz/corpus` is only read: what a run adds
+//! lies below `target/fuzz`, until `--keep` merges it.
+
+mod build;
+mod campaign;
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+
+use campaign::{Campaign, Outcome};
+
+use crate::cli::{Arguments, Command};
+use crate::cmd::Cmd;
+use crate::error::{Error, Result};
+use crate::term;
+
+/// The command.
+pub(crate) const COMMAND: Command = Command {
+    name: "fuzz",
+    usage: "[TARGET] [OPTIONS]",
+    summary: "Fuzz the parsers (all, or one), from the kept corpus",
+    help: "\
+Builds the targets of fuzz/ with coverage counters and runs each from its corpus in
+fuzz/corpus, two at a time. What makes a target fail is kept below target/fuzz and printed
+with the command that repeats it; the fault's fix brings a test in the crate it lies in.
+
+  --seconds N    how long each target runs; 10 when not given, as in CI
+  --input FILE   runs the TARGET on this one input: repeats a failure
+  --keep         afterwards merges what was found new into fuzz/corpus, as few and as
+                 short inputs as reach the same code
+
+A new target is a file in fuzz/targets, its [[bin]] in fuzz/Cargo.toml, and a corpus of a
+few inputs that a person wrote.",
+    run,
+};
+
+/// How long each target runs unless the user says otherwise: enough to run into what a change has broken.
+const SECONDS: u32 = 10;
+/// How many run at once: a target has one thread.
+const AT_ONCE: usize = 2;
+
+fn run(mut arguments: Arguments) -> Result {
+    let seconds = arguments.count("--seconds", 86_400)?.unwrap_or(SECONDS);
+    let input = arguments.value("--input")?.map(PathBuf::from);
+    let keep = arguments.flag("--keep");
+    let only = arguments.word();
+    arguments.finish()?;
+    let names = chosen(&build::targets()?, only.as_deref())?;
+    if let Some(input) = input {
+        let [name] = names.as_slice() else {
+            return Err(Error::Usage("`fuzz`: --input needs the TARGET that reads it".to_owned()));
+        };
+        return Campaign::new(&build::build()?, name).repeat(&input);
+    }
+    let programs = build::build()?;
+    let campaigns: Vec<Campaign> = names.iter().map(|name| Campaign::new(&programs, name)).collect();
+    let outcomes = run_all(&campaigns, Duration::from_secs(seconds.into()))?;
+    report(&outcomes)?;
+    if keep {
+        campaigns.iter().try_for_each(Campaign::keep)?;
+    }
+    Ok(())
+}
+
+/// What CI runs: every target, for a short time. Formatting too, for no command looks at two workspaces.
+pub(crate) fn check() -> Result {
+    Cmd::cargo("fmt --check --manifest-path fuzz/Cargo.toml").run()?;
+    let programs = build::build()?;
+    let campaigns: Vec<Campaign> =
+        build::targets()?.iter().map(|name| Campaign::new(&programs, name)).collect();
+    report(&run_all(&campaigns, Duration::from_secs(SECONDS.into()))?)
+}
+
+fn chosen(targets: &[String], only: Option<&str>) -> Result<Vec<String>> {
+    let Some(only) = only else { return Ok(targets.to_vec()) };
+    match targets.iter().find(|name| *name == only) {
+        Some(name) => Ok(vec![name.clone()]),
+        None => Err(Error::Usage(format!(
+            "`fuzz` has no target `{only}`; the targets are {}",
+            targets.join(", ")
+        ))),
+    }
+}
+
+/// Runs all, [`AT_ONCE`] at a time; the outcomes are in the order of the campaigns.
+fn run_all(campaigns: &[Campaign], time: Duration) -> Result<Vec<Outcome>> {
+    let waiting = Mutex::new(campaigns.iter().enumerate());
+    let work = || {
+        let mut done = Vec::new();
+        while let Some((place, campaign)) = waiting.lock().ok().and_then(|mut waiting| waiting.next()) {
+            let outcome = campaign.run(time);
+            if let Ok(outcome) = &outcome {
+                term::note(&outcome.line());
+            }
+            done.push((place, outcome));
+        }
+        done
+    };
+    let mut done = thread::scope(|scope| {
+        let threads: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect::<Vec<_>>()
+    });
+    done.sort_by_key(|(place, _)| *place);
+    if done.len() < campaigns.len() {
+        return Err(Error::Found("a thread that runs fuzz targets ended early".to_owned()));
+    }
+    done.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+/// Fails when a target has failed, with what it said and how to repeat it.
+fn report(outcomes: &[Outcome]) -> Result {
+    let failures: Vec<String> = outcomes.iter().filter_map(Outcome::failure).collect();
+    if failures.is_empty() {
+        let executed: u64 = outcomes.iter().map(|outcome| outcome.executed).sum();
+        term::note(&format!("fuzz: {} targets, {executed} inputs, nothing found", outcomes.len()));
+        return Ok(());
+    }
+    Err(Error::Found(failures.join("\n\n")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_target_is_chosen_by_name_and_an_unknown_one_lists_all() {
+        let targets = ["range".to_owned(), "router".to_owned()];
+        assert_eq!(chosen(&targets, None).expect("all"), targets);
+        assert_eq!(chosen(&targets, Some("router")).expect("one"), ["router"]);
+        let error = chosen(&targets, Some("ranges")).expect_err("unknown").to_string();
+        assert!(error.contains("the targets are range, router"), "{error}");
+    }
+}
