@@ -114,7 +114,7 @@ fn innermost(error: &mlua::Error) -> &mlua::Error {
 }
 
 /// Luau code of the server's own.
-const HOST_CHUNKS: [&str; 4] = ["prelude", "request", "fetch", "websocket"];
+const HOST_CHUNKS: [&str; 5] = ["prelude", "request", "fetch", "json", "websocket"];
 
 /// Splits an error's text from the traceback Luau puts behind it, whose frames of the host are of no use to anyone.
 fn split_traceback(text: &str) -> (&str, Vec<String>) {

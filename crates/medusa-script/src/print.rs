@@ -112,7 +112,8 @@ fn show_table(table: &Table, depth: usize, out: &mut String) {
     }
 }
 
-fn is_name(text: &str) -> bool {
+/// Whether a table's key can be written as it is: `value.name`.
+pub(crate) fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }

@@ -132,10 +132,13 @@ const fn option(path: &'static str, signature: &'static str, doc: &'static str) 
 pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     let meta = lua.create_table()?;
     let (start, next) = (start(lua, meta.clone())?, lua.create_async_function(next_chunk)?);
-    let (fetch, chunks) = load(lua, include_str!("../fetch.luau"), "=fetch", None)?
-        .call::<(Function, Function)>((start, next))?;
+    let encode = json::encoder(lua, "medusa.fetch: json")?;
+    let decode = json::decoder(lua, "response:json()")?;
+    let (fetch, chunks, json) =
+        load(lua, include_str!("../fetch.luau"), "=fetch", None)?
+            .call::<(Function, Function, Function)>((start, next, encode, decode))?;
     let methods = lua.create_table()?;
-    methods.set("json", lua.create_function(decode_body)?)?;
+    methods.set("json", json)?;
     methods.set("chunks", chunks)?;
     meta.set("__index", methods)?;
     medusa.set("fetch", fetch)
@@ -155,14 +158,21 @@ fn told<T>(result: mlua::Result<T>) -> mlua::Result<Told<T>> {
 
 /// The function that fetches; `meta` is the metatable of responses.
 fn start(lua: &Lua, meta: Table) -> mlua::Result<Function> {
-    lua.create_async_function(move |lua, (url, options): (Value, Value)| {
+    lua.create_async_function(move |lua, (url, options, json): (Value, Value, Option<LuaString>)| {
         let meta = meta.clone();
-        async move { told(fetch(&lua, &url, options, meta).await) }
+        async move { told(fetch(&lua, &url, options, json, meta).await) }
     })
 }
 
-async fn fetch(lua: &Lua, url: &Value, options: Value, meta: Table) -> mlua::Result<Table> {
-    let request = request(lua, url, options)?;
+/// `json` is the option of that name, encoded.
+async fn fetch(
+    lua: &Lua,
+    url: &Value,
+    options: Value,
+    json: Option<LuaString>,
+    meta: Table,
+) -> mlua::Result<Table> {
+    let request = request(lua, url, options, json)?;
     let commons = Commons::of(lua)?;
     let fetcher = commons.client.get().map_err(|error| wrong(lua, error))?;
     let response = fetcher.fetch(request).await.map_err(|error| fail(lua, with_causes(&error)))?;
@@ -175,7 +185,7 @@ fn wrong(lua: &Lua, message: impl Display) -> mlua::Error {
     fail(lua, format!("medusa.fetch: {message}"))
 }
 
-fn request(lua: &Lua, url: &Value, options: Value) -> mlua::Result<Request> {
+fn request(lua: &Lua, url: &Value, options: Value, json: Option<LuaString>) -> mlua::Result<Request> {
     let refused = |error: RequestError| wrong(lua, error);
     let mut options = Options::new(lua, "medusa.fetch", options)?;
     let method = options.get::<String>("method", "a string")?;
@@ -189,7 +199,7 @@ fn request(lua: &Lua, url: &Value, options: Value) -> mlua::Result<Request> {
         Some(Value::Table(headers)) => set_headers(lua, &mut request, &headers)?,
         Some(other) => return Err(wrong_kind(lua, "headers", "a table", &other)),
     }
-    set_body(lua, &mut request, &mut options)?;
+    set_body(lua, &mut request, &mut options, json)?;
     if let Some(login) = options.get::<Value>("basic", "a login")? {
         let mut login = Options::new(lua, "medusa.fetch: basic", login)?;
         let user = secret(lua, &mut login, "user")?.unwrap_or_default();
@@ -258,17 +268,22 @@ fn set_field(lua: &Lua, request: &mut Request, name: &str, value: &Value) -> mlu
     set.map_err(|error| wrong(lua, error))
 }
 
-fn set_body(lua: &Lua, request: &mut Request, options: &mut Options<'_>) -> mlua::Result<()> {
+fn set_body(
+    lua: &Lua,
+    request: &mut Request,
+    options: &mut Options<'_>,
+    json: Option<LuaString>,
+) -> mlua::Result<()> {
     let body = options.get::<LuaString>("body", "a string")?;
-    let value = options.get::<Value>("json", "a value")?;
-    match (body, value) {
+    options.get::<Value>("json", "a value")?;
+    match (body, json) {
         (Some(_), Some(_)) => Err(wrong(lua, "give either `body` or `json`")),
         (Some(body), None) => {
             request.body(body.as_bytes().to_vec());
             Ok(())
         }
-        (None, Some(value)) => {
-            request.body(json::encode(lua, "medusa.fetch: json", value)?);
+        (None, Some(json)) => {
+            request.body(json.as_bytes().to_vec());
             if request.has_field("content-type") {
                 return Ok(());
             }
@@ -337,16 +352,6 @@ fn response_table(lua: &Lua, response: Response) -> mlua::Result<Table> {
         }
     }
     Ok(table)
-}
-
-fn decode_body(lua: &Lua, response: Table) -> mlua::Result<Value> {
-    match response.raw_get("body")? {
-        Value::String(body) => json::decode(lua, "response:json()", &body.as_bytes()),
-        _ => Err(fail(
-            lua,
-            "response:json(): there is no body here; with `stream = true` read response:chunks()",
-        )),
-    }
 }
 
 /// A body that is on its way; empty while somebody waits for its next piece.

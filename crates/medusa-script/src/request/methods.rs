@@ -7,17 +7,17 @@ use bytes::Bytes;
 use http::StatusCode;
 use medusa_http::websocket::{self, Options};
 use medusa_proto::query;
-use mlua::{Function, Lua, LuaString, Table, Value};
+use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, LuaString, Table, Value};
 
 use super::fields::{headers, raw_query};
 use super::{ClientFault, Open, body, head};
-use crate::bindings::json;
+use crate::bindings::json::{DecodeError, Decoder, MAX_FROM_CLIENT, Text};
 use crate::print::{as_number, show};
 
 /// The most that `req:read(n)` reads at once: a piece, not the body.
 const MAX_READ: usize = 16 * 1024 * 1024;
 
-/// The methods, as functions of a `req`. `request.luau` makes `chunks` of `chunk`.
+/// The methods, as functions of a `req`. `request.luau` makes `chunks` of `chunk`, and `json` of two.
 pub(super) fn methods(lua: &Lua, open: &Rc<RefCell<Open>>) -> mlua::Result<Table> {
     let methods = lua.create_table()?;
     install_query(lua, open, &methods)?;
@@ -56,17 +56,13 @@ fn install_body(lua: &Lua, open: &Rc<RefCell<Open>>, methods: &Table) -> mlua::R
         lua.create_string(body::whole(&open, handle).await?).map(Value::String)
     })?;
     methods.set("body", whole)?;
-    let json = waiting(lua, open, async |lua, open, handle, _| {
+    let begin_json = waiting(lua, open, async |lua, open, handle, _| {
         let body = body::whole(&open, handle).await?;
-        json::parse(&lua, &body).map_err(|error| match error {
-            json::ParseError::Json(error) => {
-                let message = format!("the body cannot be read as JSON: {error}");
-                ClientFault::new(StatusCode::BAD_REQUEST, message).raise()
-            }
-            json::ParseError::Vm(error) => error,
-        })
+        decode_on(&lua, Decoder::new(&lua, Text::Client(body), MAX_FROM_CLIENT))
     })?;
-    methods.set("json", json)?;
+    methods.set("begin_json", begin_json)?;
+    let json_on = |lua: &Lua, work: AnyUserData| decode_on(lua, work.take()?);
+    methods.set("json_on", lua.create_function(json_on)?)?;
     let read = waiting(lua, open, async |lua, open, handle, wanted| {
         piece(&lua, body::read(&open, handle, wanted_length(&wanted)?).await?)
     })?;
@@ -107,11 +103,24 @@ fn install_websocket(lua: &Lua, open: &Rc<RefCell<Open>>, methods: &Table) -> ml
     methods.set("websocket", crate::websocket::method(lua, accept)?)
 }
 
+/// Reads on in a body that is JSON: the value, or what is still to do.
+fn decode_on(lua: &Lua, mut decoder: Decoder) -> mlua::Result<(Option<Value>, Option<AnyUserData>)> {
+    match decoder.step(lua) {
+        Ok(Some(value)) => Ok((Some(value), None)),
+        Ok(None) => Ok((None, Some(lua.create_userdata(decoder)?))),
+        Err(DecodeError::Json(error)) => {
+            let message = format!("the body cannot be read as JSON: {error}");
+            Err(ClientFault::new(StatusCode::BAD_REQUEST, message).raise())
+        }
+        Err(DecodeError::Vm(error)) => Err(error),
+    }
+}
+
 /// A method that may wait for the client.
-fn waiting(
+fn waiting<R: IntoLuaMulti>(
     lua: &Lua,
     open: &Rc<RefCell<Open>>,
-    run: impl AsyncFn(Lua, Rc<RefCell<Open>>, f64, Value) -> mlua::Result<Value> + Clone + 'static,
+    run: impl AsyncFn(Lua, Rc<RefCell<Open>>, f64, Value) -> mlua::Result<R> + Clone + 'static,
 ) -> mlua::Result<Function> {
     let open = Rc::clone(open);
     lua.create_async_function(move |lua, (req, argument): (Table, Value)| {

@@ -1,0 +1,525 @@
+//! JSON of a value, by walking its tables.
+//!
+//! A value may be far longer as text than it is in the VM: thirty tables that each hold the next one twice are a
+//! thousand million values. So it is written once, counted while it is written, and in steps: between two of them
+//! others have their turn, and who asked may be stopped. What was written lies in the VM, whose limit it counts
+//! against; here is one step of it.
+//!
+//! **Invariant:** what is being walked lies on the stack of a coroutine that never runs, the *store*. It is alive
+//! between steps whatever the script does to its tables meanwhile. Nothing here calls what can throw: room on that
+//! stack is asked for beforehand.
+#![expect(unsafe_code, reason = "tables are walked by Luau's own iterator, which mlua does not wrap")]
+
+use std::cell::Cell;
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+use std::ffi::{c_int, c_void};
+use std::rc::Rc;
+use std::{fmt, ptr, slice};
+
+use mlua::{Function, Lua, LuaSerdeExt, Thread, UserData, Value, ffi};
+
+use super::MAX_DEPTH;
+use super::refused::{Refused, place};
+
+/// The most values and names of one text: some 0.2 s of work.
+pub(super) const MAX_VALUES: usize = 1_000_000;
+
+/// The longest text, in bytes. The VM has it twice while its pieces are joined: an eighth of what it may hold.
+pub(super) const MAX_TEXT: usize = 16 * 1024 * 1024;
+
+/// The most names that wait to be written in alphabetical order. They are sorted in 24 bytes each that are not the VM's.
+pub(super) const MAX_NAMES: usize = 100_000;
+
+/// What one step does at most: so many entries looked at or written, and when its text is so long, no more. 0.2 ms.
+const STEP: usize = 1000;
+const STEP_TEXT: usize = 64 * 1024;
+
+/// A store with more names than this is not kept for the next value: its stack stays as long as it was.
+const MAX_KEPT: usize = 1000;
+
+/// Where stores come from.
+pub(super) struct Stores {
+    /// One that is not in use: making one takes longer than writing a small value.
+    spare: Cell<Option<Thread>>,
+    /// What a coroutine is made of.
+    nothing: Function,
+    /// The metatable that marks arrays.
+    arrays: *const c_void,
+}
+
+impl Stores {
+    pub(super) fn new(lua: &Lua) -> mlua::Result<Rc<Self>> {
+        let nothing = lua.create_function(|_, (): ()| Ok(()))?;
+        Ok(Rc::new(Self { spare: Cell::new(None), nothing, arrays: lua.array_metatable().to_pointer() }))
+    }
+}
+
+/// A value on its way to be text.
+pub(super) struct Encoder {
+    stores: Rc<Stores>,
+    store: Thread,
+    path: Vec<Level>,
+    /// The string that is being written, on top of the store, and how much of it was.
+    text: Option<(Text, usize)>,
+    values: usize,
+    /// How many names wait in all levels, and the most that did.
+    names: usize,
+    most_names: usize,
+    /// How long the text of earlier steps is.
+    earlier: usize,
+    out: Vec<u8>,
+}
+
+impl UserData for Encoder {}
+
+impl fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encoder").field("values", &self.values).finish_non_exhaustive()
+    }
+}
+
+/// A table that is being written.
+pub(super) struct Level {
+    /// Where on the store it lies. What its level needs of the store lies above, up to the next level's.
+    slot: c_int,
+    table: *const c_void,
+    state: State,
+    /// How many items or names were begun.
+    pub(super) begun: usize,
+    /// Those that are still to be written.
+    names: BinaryHeap<Reverse<Text>>,
+    /// The one whose value is being written.
+    pub(super) name: Option<Text>,
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    /// It is looked at from end to end, to learn whether it is an array or an object.
+    Looking {
+        marked: bool,
+        iter: c_int,
+        items: usize,
+    },
+    Array {
+        length: usize,
+    },
+    Object,
+}
+
+/// A string on the store.
+#[derive(Clone, Copy)]
+pub(super) struct Text {
+    at: *const u8,
+    length: usize,
+    slot: c_int,
+}
+
+impl Text {
+    /// The string on top of the store.
+    ///
+    /// # Safety
+    ///
+    /// There is one.
+    unsafe fn top(store: *mut ffi::lua_State) -> Self {
+        let mut length = 0;
+        // SAFETY: the caller's promise; of a string, this neither allocates nor throws.
+        let at = unsafe { ffi::lua_tolstring(store, -1, &raw mut length) };
+        // SAFETY: any state of the VM may be asked.
+        Self { at: at.cast(), length, slot: unsafe { ffi::lua_gettop(store) } }
+    }
+
+    /// Its bytes; Luau does not move strings.
+    pub(super) fn bytes(&self) -> &[u8] {
+        // SAFETY: a `Text` is kept only as long as its string lies on the store: a name until its level ends, a value
+        // until it is written.
+        unsafe { slice::from_raw_parts(self.at, self.length) }
+    }
+}
+
+impl Ord for Text {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.bytes().cmp(other.bytes())
+    }
+}
+
+impl PartialOrd for Text {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Text {}
+
+/// Why a step failed.
+#[derive(Debug)]
+pub(super) enum StepError {
+    Refused(Refused),
+    /// The VM has no memory for it.
+    Vm(mlua::Error),
+}
+
+impl From<mlua::Error> for StepError {
+    fn from(error: mlua::Error) -> Self {
+        Self::Vm(error)
+    }
+}
+
+impl Encoder {
+    /// Takes up a value.
+    pub(super) fn new(lua: &Lua, stores: &Rc<Stores>, value: Value) -> Result<Self, StepError> {
+        let store = stores.spare.take().map_or_else(|| lua.create_thread(stores.nothing.clone()), Ok)?;
+        let (path, text, out) = Default::default();
+        let (values, names, most_names, earlier) = Default::default();
+        let stores = Rc::clone(stores);
+        let mut encoder = Self { stores, store, path, text, values, names, most_names, earlier, out };
+        encoder.on_store(lua, value, |encoder, store, caller| {
+            // SAFETY: both are threads of one VM; the value is on top of the caller's stack.
+            unsafe {
+                ffi::lua_settop(store, 0);
+                encoder.reserve(store)?;
+                ffi::lua_xmove(caller, store, 1);
+                encoder.value(store)
+            }
+        })?;
+        Ok(encoder)
+    }
+
+    /// Writes on. Returns what was written, and whether that was the end.
+    pub(super) fn step(&mut self, lua: &Lua) -> Result<(Vec<u8>, bool), StepError> {
+        // SAFETY: the store is as `new` and the steps before left it.
+        let done = self.on_store(lua, Value::Nil, |encoder, store, _| unsafe { encoder.write(store) })?;
+        if done && self.most_names <= MAX_KEPT {
+            self.stores.spare.set(Some(self.store.clone()));
+        }
+        self.earlier += self.out.len();
+        Ok((std::mem::take(&mut self.out), done))
+    }
+
+    /// Does something with the store, and a state that has `value` on top.
+    fn on_store<T>(
+        &mut self,
+        lua: &Lua,
+        value: Value,
+        work: impl FnOnce(&mut Self, *mut ffi::lua_State, *mut ffi::lua_State) -> Result<T, Refused>,
+    ) -> Result<T, StepError> {
+        let mut result = None;
+        let arguments = (self.store.clone(), value);
+        // SAFETY: `work` takes from the caller's stack no more than `value`; what is left is dropped.
+        unsafe {
+            lua.exec_raw::<()>(arguments, |caller| {
+                let store = ffi::lua_tothread(caller, 1);
+                result = Some(work(self, store, caller));
+                ffi::lua_settop(caller, 0);
+            })?;
+        }
+        let result = result.unwrap_or_else(|| Err(self.too_many_names()));
+        result.map_err(StepError::Refused)
+    }
+
+    fn place(&self) -> String {
+        place(&self.path)
+    }
+
+    fn wrong(&self, refused: fn(String, &'static str) -> Refused, kind: c_int) -> Refused {
+        refused(self.place(), type_name(kind))
+    }
+
+    fn too_many_names(&self) -> Refused {
+        Refused::TooManyNames(self.place())
+    }
+
+    /// Sees to it that what is pushed next has room.
+    unsafe fn reserve(&self, store: *mut ffi::lua_State) -> Result<(), Refused> {
+        // SAFETY: this grows the stack under protection, and says so if it cannot.
+        if unsafe { ffi::lua_checkstack(store, 4) } == 0 { Err(self.too_many_names()) } else { Ok(()) }
+    }
+
+    /// Goes on until the step is over; whether everything is written.
+    unsafe fn write(&mut self, store: *mut ffi::lua_State) -> Result<bool, Refused> {
+        for _ in 0..STEP {
+            if self.out.len() >= STEP_TEXT {
+                return Ok(false);
+            }
+            // SAFETY: the caller's promise, to each of these.
+            unsafe {
+                match self.path.last().map(|level| level.state) {
+                    _ if self.text.is_some() => self.more_text(store)?,
+                    None => return Ok(true),
+                    Some(State::Looking { .. }) => self.look(store)?,
+                    Some(State::Array { length }) => self.item(store, length)?,
+                    Some(State::Object) => self.member(store)?,
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Looks at the next entry of the innermost table.
+    unsafe fn look(&mut self, store: *mut ffi::lua_State) -> Result<(), Refused> {
+        // SAFETY: the caller's promise.
+        unsafe { self.reserve(store)? };
+        let Some(level) = self.path.last_mut() else { return Ok(()) };
+        let State::Looking { marked, iter, items } = &mut level.state else { return Ok(()) };
+        // SAFETY: a table lies in the level's slot, and there is room for a key and its value.
+        unsafe {
+            *iter = ffi::lua_rawiter(store, level.slot, *iter);
+            if *iter < 0 {
+                let (is_array, length) = (*marked || *items > 0, *items);
+                return self.looked(is_array, length);
+            }
+            ffi::lua_settop(store, -2); // only the key is left
+            match ffi::lua_type(store, -1) {
+                ffi::LUA_TSTRING => level.names.push(Reverse(Text::top(store))),
+                ffi::LUA_TNUMBER if is_index(ffi::lua_tonumber(store, -1)) => {
+                    *items += 1;
+                    ffi::lua_settop(store, -2);
+                    return Ok(());
+                }
+                kind => return Err(self.wrong(Refused::Key, kind)),
+            }
+        }
+        self.names += 1;
+        self.most_names = self.most_names.max(self.names);
+        if self.names > MAX_NAMES { Err(self.too_many_names()) } else { Ok(()) }
+    }
+
+    /// The innermost table has been looked at: begins to write it.
+    fn looked(&mut self, is_array: bool, length: usize) -> Result<(), Refused> {
+        let Some(level) = self.path.last_mut() else { return Ok(()) };
+        if is_array && let Some(Reverse(name)) = level.names.peek() {
+            let name = String::from_utf8_lossy(name.bytes()).chars().take(64).collect();
+            return Err(Refused::Mixed(self.place(), name));
+        }
+        level.state = if is_array { State::Array { length } } else { State::Object };
+        self.put(if is_array { b"[" } else { b"{" })
+    }
+
+    /// Writes the next item of an array, or its end.
+    unsafe fn item(&mut self, store: *mut ffi::lua_State, length: usize) -> Result<(), Refused> {
+        let Some(level) = self.path.last_mut() else { return Ok(()) };
+        if level.begun == length {
+            // SAFETY: the caller's promise.
+            return unsafe { self.close(store, b"]") };
+        }
+        level.begun += 1;
+        let (slot, number) = (level.slot, level.begun);
+        if number > 1 {
+            self.put(b",")?;
+        }
+        // SAFETY: a table lies in the level's slot, and there is room for its item.
+        unsafe {
+            self.reserve(store)?;
+            if ffi::lua_rawgeti(store, slot, number as i64) == ffi::LUA_TNIL {
+                self.path.pop();
+                return Err(Refused::Hole(self.place(), number));
+            }
+            self.value(store)
+        }
+    }
+
+    /// Writes the next name of an object and takes up its value, or writes its end.
+    unsafe fn member(&mut self, store: *mut ffi::lua_State) -> Result<(), Refused> {
+        // SAFETY: the caller's promise.
+        unsafe { self.reserve(store)? };
+        let Some(level) = self.path.last_mut() else { return Ok(()) };
+        let Some(Reverse(name)) = level.names.pop() else {
+            // SAFETY: the caller's promise.
+            return unsafe { self.close(store, b"}") };
+        };
+        self.names -= 1;
+        level.name = Some(name);
+        // SAFETY: the table and the name lie in their slots, and there is room.
+        unsafe {
+            ffi::lua_pushvalue(store, name.slot);
+            if ffi::lua_rawget(store, level.slot) == ffi::LUA_TNIL {
+                ffi::lua_settop(store, -2); // taken out since it was looked at
+                return Ok(());
+            }
+        }
+        let first = level.begun == 0;
+        level.begun += 1;
+        if !first {
+            self.put(b",")?;
+        }
+        self.count()?;
+        let text = str::from_utf8(name.bytes()).map_err(|_binary| Refused::NotUtf8(self.place()))?;
+        self.put(b"\"")?;
+        self.escape(text)?;
+        self.put(b"\":")?;
+        // SAFETY: the value is on top.
+        unsafe { self.value(store) }
+    }
+
+    unsafe fn close(&mut self, store: *mut ffi::lua_State, end: &[u8]) -> Result<(), Refused> {
+        if let Some(level) = self.path.pop() {
+            // SAFETY: takes off the level's table and what lies above it.
+            unsafe { ffi::lua_settop(store, level.slot - 1) };
+        }
+        self.put(end)
+    }
+
+    /// Writes the value on top of the store, and takes it off; or begins with it.
+    unsafe fn value(&mut self, store: *mut ffi::lua_State) -> Result<(), Refused> {
+        self.count()?;
+        // SAFETY: there is a value on top, and none of these throws or allocates.
+        unsafe {
+            match ffi::lua_type(store, -1) {
+                ffi::LUA_TTABLE => return self.begin(store),
+                ffi::LUA_TSTRING => {
+                    let text = Text::top(store);
+                    return self.begin_text(store, text);
+                }
+                ffi::LUA_TNIL => self.put(b"null")?,
+                ffi::LUA_TLIGHTUSERDATA if ffi::lua_touserdata(store, -1).is_null() => self.put(b"null")?,
+                ffi::LUA_TBOOLEAN if ffi::lua_toboolean(store, -1) != 0 => self.put(b"true")?,
+                ffi::LUA_TBOOLEAN => self.put(b"false")?,
+                ffi::LUA_TNUMBER => self.number(ffi::lua_tonumber(store, -1))?,
+                ffi::LUA_TINTEGER => {
+                    self.put(ffi::lua_tointeger64(store, -1, ptr::null_mut()).to_string().as_bytes())?;
+                }
+                ffi::LUA_TVECTOR => self.vector(slice::from_raw_parts(ffi::lua_tovector(store, -1), 3))?,
+                kind => return Err(self.wrong(Refused::Kind, kind)),
+            }
+            ffi::lua_settop(store, -2);
+        }
+        Ok(())
+    }
+
+    /// Goes into the table on top of the store.
+    unsafe fn begin(&mut self, store: *mut ffi::lua_State) -> Result<(), Refused> {
+        // SAFETY: a table is on top, and there is room for its metatable.
+        let (slot, table, marked) = unsafe {
+            self.reserve(store)?;
+            let marked = ffi::lua_getmetatable(store, -1) != 0 && {
+                let meta = ffi::lua_topointer(store, -1);
+                ffi::lua_settop(store, -2);
+                meta == self.stores.arrays
+            };
+            (ffi::lua_gettop(store), ffi::lua_topointer(store, -1), marked)
+        };
+        if self.path.iter().any(|level| level.table == table) {
+            return Err(Refused::Cycle(self.place()));
+        }
+        if self.path.len() == MAX_DEPTH {
+            return Err(Refused::Deep(self.place()));
+        }
+        let state = State::Looking { marked, iter: 0, items: 0 };
+        self.path.push(Level { slot, table, state, begun: 0, names: BinaryHeap::new(), name: None });
+        Ok(())
+    }
+
+    /// Begins with the string on top of the store. A short one is written at once.
+    unsafe fn begin_text(&mut self, store: *mut ffi::lua_State, text: Text) -> Result<(), Refused> {
+        self.check(text.length)?;
+        if str::from_utf8(text.bytes()).is_err() {
+            return Err(Refused::NotUtf8(self.place()));
+        }
+        self.put(b"\"")?;
+        self.text = Some((text, 0));
+        // SAFETY: the string is on top.
+        unsafe { self.more_text(store) }
+    }
+
+    /// Writes on at the string on top of the store, a step's worth of it.
+    unsafe fn more_text(&mut self, store: *mut ffi::lua_State) -> Result<(), Refused> {
+        let Some((text, from)) = self.text else { return Ok(()) };
+        // It was checked when it was begun.
+        let rest = str::from_utf8(text.bytes().get(from..).unwrap_or_default()).unwrap_or_default();
+        let piece = &rest[..rest.floor_char_boundary(STEP_TEXT)];
+        self.escape(piece)?;
+        self.text = Some((text, from + piece.len()));
+        if piece.len() == rest.len() {
+            self.text = None;
+            self.put(b"\"")?;
+            // SAFETY: takes the string off.
+            unsafe { ffi::lua_settop(store, -2) };
+        }
+        Ok(())
+    }
+
+    fn count(&mut self) -> Result<(), Refused> {
+        self.values += 1;
+        if self.values > MAX_VALUES { Err(Refused::TooMany) } else { Ok(()) }
+    }
+
+    /// Whether there is room for so many bytes.
+    fn check(&self, length: usize) -> Result<(), Refused> {
+        let long = self.earlier + self.out.len() + length > MAX_TEXT;
+        if long { Err(Refused::TooLong) } else { Ok(()) }
+    }
+
+    fn put(&mut self, text: &[u8]) -> Result<(), Refused> {
+        self.check(text.len())?;
+        self.out.extend_from_slice(text);
+        Ok(())
+    }
+
+    /// A whole number is written as one; what is none at all (NaN, infinity) as null.
+    fn number(&mut self, number: f64) -> Result<(), Refused> {
+        /// 2^63: from here on they do not fit.
+        const END: f64 = 9_223_372_036_854_775_808.0;
+        let whole = number as i64;
+        if number.abs() < END && (whole as f64).to_bits() == number.to_bits() {
+            return self.put(whole.to_string().as_bytes());
+        }
+        self.put(serde_json::Value::from(number).to_string().as_bytes())
+    }
+
+    fn vector(&mut self, numbers: &[f32]) -> Result<(), Refused> {
+        for (at, number) in numbers.iter().enumerate() {
+            self.put(if at == 0 { b"[" } else { b"," })?;
+            self.number(f64::from(*number))?;
+        }
+        self.put(b"]")
+    }
+
+    /// What stands between the quotes.
+    fn escape(&mut self, text: &str) -> Result<(), Refused> {
+        let text = text.as_bytes();
+        let mut copied = 0;
+        for (at, byte) in text.iter().enumerate() {
+            if !matches!(byte, b'"' | b'\\' | 0..0x20) {
+                continue;
+            }
+            self.put(text.get(copied..at).unwrap_or_default())?;
+            copied = at + 1;
+            match byte {
+                b'\n' => self.put(b"\\n")?,
+                b'\r' => self.put(b"\\r")?,
+                b'\t' => self.put(b"\\t")?,
+                b'\x08' => self.put(b"\\b")?,
+                b'\x0c' => self.put(b"\\f")?,
+                b'"' | b'\\' => self.put(&[b'\\', *byte])?,
+                byte => self.put(format!("\\u{byte:04x}").as_bytes())?,
+            }
+        }
+        self.put(text.get(copied..).unwrap_or_default())
+    }
+}
+
+/// Whether a key counts an item of an array.
+fn is_index(key: f64) -> bool {
+    key >= 1.0 && key.fract() == 0.0
+}
+
+/// What kind of value it is, in the script's words.
+fn type_name(kind: c_int) -> &'static str {
+    match kind {
+        ffi::LUA_TBOOLEAN => "boolean",
+        ffi::LUA_TNUMBER => "number",
+        ffi::LUA_TTABLE => "table",
+        ffi::LUA_TFUNCTION => "function",
+        ffi::LUA_TTHREAD => "thread",
+        ffi::LUA_TBUFFER => "buffer",
+        ffi::LUA_TVECTOR => "vector",
+        ffi::LUA_TINTEGER => "integer",
+        _ => "userdata",
+    }
+}
