@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::error::{Error, Result};
-use crate::{bench, check, ci, docs, fuzz, term, tidy};
+use crate::{bench, check, ci, docs, fuzz, soak, term, tidy};
 
 /// One command. `help` is shown under the usage line; newlines at its end are left out.
 #[derive(Debug)]
@@ -21,8 +21,15 @@ pub(crate) struct Command {
 }
 
 /// Every command, in the order of the help.
-const COMMANDS: &[&Command] =
-    &[&check::COMMAND, &tidy::COMMAND, &docs::COMMAND, &bench::COMMAND, &fuzz::COMMAND, &ci::COMMAND];
+const COMMANDS: &[&Command] = &[
+    &check::COMMAND,
+    &tidy::COMMAND,
+    &docs::COMMAND,
+    &bench::COMMAND,
+    &fuzz::COMMAND,
+    &soak::COMMAND,
+    &ci::COMMAND,
+];
 
 /// Does what the command line says.
 pub(crate) fn run(words: Vec<String>) -> Result {
@@ -191,6 +198,9 @@ mod tests {
     #[test]
     fn an_unknown_command_lists_the_known_ones() {
         let error = run(vec!["tydi".to_owned()]).expect_err("unknown");
-        assert!(error.to_string().contains("check, tidy, docs, bench, fuzz, ci"), "{error}");
+        assert!(
+            error.to_string().contains("check, tidy, docs, bench, fuzz, soak, ci"),
+            "{error}"
+        );
     }
 }

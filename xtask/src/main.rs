@@ -16,6 +16,7 @@ mod fetch;
 mod fuzz;
 mod process_tree;
 mod server;
+mod soak;
 mod term;
 mod tidy;
 mod workspace;

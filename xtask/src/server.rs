@@ -217,7 +217,7 @@ impl Said {
 }
 
 /// The address in the first `http://ADDRESS:PORT` or `https://ADDRESS:PORT` of a line.
-fn address_in(line: &str) -> Option<SocketAddr> {
+pub(crate) fn address_in(line: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once("http://").or_else(|| line.split_once("https://"))?;
     let end = rest.find(|c: char| !(c.is_ascii_hexdigit() || "[].:".contains(c))).unwrap_or(rest.len());
     rest[..end].trim_end_matches(['.', ':']).parse().ok()

@@ -1,0 +1,133 @@
+//! Bodies that are more than they look: forms, JSON, keys that collide, uploads.
+
+use std::io::{self, Write};
+
+use super::{Attack, Kind, MOST_CONNECTIONS};
+
+pub(super) const KINDS: &[Kind] = &[
+    Kind::new("form bombs", form_bombs),
+    Kind::new("multipart bombs", multipart_bombs),
+    Kind::new("JSON bombs", json_bombs),
+    Kind::new("colliding keys", colliding_keys),
+    Kind::new("upload floods", upload_floods),
+    Kind::new("uploads held", uploads_held),
+];
+
+/// The longest body that the server takes when it is not told otherwise, in bytes.
+const BODY: usize = 1 << 20;
+
+fn post(as_what: &str, kind: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head = format!(
+        "POST /takes?as={as_what} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
+    );
+    [head.as_bytes(), body].concat()
+}
+
+fn form_bombs(attack: &mut Attack<'_>) -> io::Result<()> {
+    attack.repeat(|rng| {
+        let body = match rng.below(4) {
+            0 => b"a=1&".repeat(BODY / 4),
+            1 => b"&".repeat(BODY),
+            2 => [&b"a="[..], &b"%41".repeat(BODY / 3 - 1)].concat(),
+            _ => (0..900)
+                .flat_map(|number| format!("field{number}={}&", "x".repeat(1_000)).into_bytes())
+                .collect(),
+        };
+        post("form", "application/x-www-form-urlencoded", &body)
+    })
+}
+
+fn multipart_bombs(attack: &mut Attack<'_>) -> io::Result<()> {
+    const PART: &str = "--b\r\nContent-Disposition: form-data; name=\"f\"";
+    attack.repeat(|rng| {
+        let body = match rng.below(5) {
+            0 => format!("{PART}\r\n\r\nx\r\n").repeat(BODY / 60),
+            1 => format!("{PART}\r\n{}", "X-Field: x\r\n".repeat(BODY / 20)),
+            2 => format!("{PART}; filename=\"f\"\r\n\r\nx\r\n").repeat(900) + "--b--",
+            3 => format!("{PART}\r\n\r\n{}", "\r\n--".repeat(BODY / 5)),
+            _ => "-".repeat(BODY),
+        };
+        post("form", "multipart/form-data; boundary=b", body.as_bytes())
+    })
+}
+
+fn json_bombs(attack: &mut Attack<'_>) -> io::Result<()> {
+    attack.repeat(|rng| {
+        let body = match rng.below(6) {
+            0 => format!("[{}{{}}]", "{},".repeat(BODY / 3 - 2)),
+            1 => "[".repeat(BODY),
+            2 => "{\"a\":".repeat(BODY / 5),
+            3 => format!("[{}1]", "1e308,".repeat(BODY / 6 - 1)),
+            4 => format!("\"{}\"", "\\ud83d\\ude00".repeat(BODY / 12 - 1)),
+            _ => format!(
+                "{{{}\"z\":1}}",
+                (0..60_000).map(|n| format!("\"k{n}\":{n},")).collect::<Vec<_>>().concat()
+            ),
+        };
+        post("json", "application/json", body.as_bytes())
+    })
+}
+
+/// Keys whose hash is equal in its low bits, by Luau's function without a seed.
+fn colliding_keys(attack: &mut Attack<'_>) -> io::Result<()> {
+    let keys = collisions(20_000);
+    let fields: Vec<String> = keys.iter().map(|key| format!("\"{key}\":1")).collect();
+    let body = post("json", "application/json", format!("{{{}}}", fields.join(",")).as_bytes());
+    attack.repeat(|_| body.clone())
+}
+
+/// Texts of eight characters that collide in a table of up to 2^12 places.
+fn collisions(count: usize) -> Vec<String> {
+    const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    const MASK: u32 = (1 << 12) - 1;
+    let step = |hash: u32, byte: u8| hash ^ (hash << 5).wrapping_add(hash >> 2).wrapping_add(u32::from(byte));
+    let mut found = Vec::new();
+    for number in 0_usize.. {
+        let mut text = [b'A'; 8];
+        let mut rest = number;
+        for place in &mut text[1..] {
+            *place = LETTERS[rest % LETTERS.len()];
+            rest /= LETTERS.len();
+        }
+        let hash = text[1..].iter().rev().fold(8, |hash, &byte| step(hash, byte));
+        for &letter in LETTERS.iter().filter(|&&letter| step(hash, letter) & MASK == 0) {
+            text[0] = letter;
+            found.push(text.iter().copied().map(char::from).collect());
+            if found.len() == count {
+                return found;
+            }
+        }
+    }
+    found
+}
+
+fn upload_floods(attack: &mut Attack<'_>) -> io::Result<()> {
+    let body = post("body", "application/octet-stream", &vec![7; BODY]);
+    attack.repeat(|_| body.clone())
+}
+
+/// All but the last byte.
+fn uploads_held(attack: &mut Attack<'_>) -> io::Result<()> {
+    let body = post("body", "application/octet-stream", &vec![7; BODY]);
+    let held = attack.gather(MOST_CONNECTIONS, |attack| {
+        let mut stream = attack.dial()?;
+        stream.write_all(&body[..body.len() - 1])?;
+        Ok(stream)
+    })?;
+    attack.hold(held);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keys_that_collide_are_as_many_as_were_asked_for_and_differ() {
+        let mut keys = collisions(500);
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), 500);
+    }
+}

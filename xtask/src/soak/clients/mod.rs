@@ -1,0 +1,192 @@
+//! The hostile clients: each kind does one thing that a server must stand, for a few seconds, and then lets go.
+//!
+//! Invariant: every attack is bounded, in connections ([`MOST_CONNECTIONS`] of a kind at a time) and in time
+//! ([`Attack::over`]); what it holds is closed when it returns. That the server ends a connection is what an attack
+//! expects: an error ends it early and means nothing.
+
+mod bodies;
+mod http1;
+mod http2;
+mod others;
+mod websocket;
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::rng::Rng;
+use super::wire;
+
+/// How many connections one attack holds at a time.
+const MOST_CONNECTIONS: usize = 100;
+/// How long one attack goes on.
+const LASTS: Duration = Duration::from_secs(3);
+/// How long a read or a write may take: an attack that waits longer is over anyway.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Where the server is to be reached.
+#[derive(Debug, Clone)]
+pub(super) struct Targets {
+    /// HTTP in the clear.
+    pub(super) plain: SocketAddr,
+    /// HTTPS.
+    pub(super) tls: SocketAddr,
+    /// HTTP after a header of the PROXY protocol.
+    pub(super) proxied: SocketAddr,
+    /// The control socket.
+    pub(super) control: PathBuf,
+}
+
+/// A kind of hostile client.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kind {
+    /// Its name in the report.
+    pub(super) name: &'static str,
+    run: fn(&mut Attack<'_>) -> io::Result<()>,
+}
+
+impl Kind {
+    const fn new(name: &'static str, run: fn(&mut Attack<'_>) -> io::Result<()>) -> Self {
+        Self { name, run }
+    }
+
+    /// Attacks once, until `end` at the latest. Returns how many connections were made.
+    pub(super) fn attack(&self, targets: &Targets, rng: &mut Rng, end: Instant) -> u64 {
+        // An address of its own for each attack: what one may do is limited by address, and tried elsewhere.
+        let from = Ipv4Addr::new(127, 1, rng.below(256) as u8, 1 + rng.below(254) as u8);
+        let until = end.min(Instant::now() + LASTS);
+        let mut attack = Attack { targets, rng, from, until, made: 0 };
+        let _ended_by_the_server = (self.run)(&mut attack);
+        attack.made
+    }
+}
+
+/// Every kind.
+pub(super) fn all() -> Vec<Kind> {
+    [http1::KINDS, http2::KINDS, websocket::KINDS, bodies::KINDS, others::KINDS].concat()
+}
+
+/// One attack under way.
+struct Attack<'a> {
+    targets: &'a Targets,
+    rng: &'a mut Rng,
+    from: Ipv4Addr,
+    until: Instant,
+    made: u64,
+}
+
+impl Attack<'_> {
+    fn over(&self) -> bool {
+        Instant::now() >= self.until
+    }
+
+    /// A connection to the server in the clear.
+    fn dial(&mut self) -> io::Result<TcpStream> {
+        self.dial_to(self.targets.plain)
+    }
+
+    fn dial_to(&mut self, to: SocketAddr) -> io::Result<TcpStream> {
+        self.made += 1;
+        wire::dial(self.from, to, PATIENCE, None)
+    }
+
+    /// One that takes little: its answers stay with the server.
+    fn dial_narrow(&mut self) -> io::Result<TcpStream> {
+        self.made += 1;
+        wire::dial(self.from, self.targets.plain, PATIENCE, Some(4096))
+    }
+
+    /// As many as `open` makes of what there may be, up to `most`. An error if there is none.
+    fn gather<T>(
+        &mut self,
+        most: usize,
+        mut open: impl FnMut(&mut Self) -> io::Result<T>,
+    ) -> io::Result<Vec<T>> {
+        let mut held = Vec::new();
+        while held.len() < most && !self.over() {
+            match open(self) {
+                Ok(one) => held.push(one),
+                Err(error) if held.is_empty() => return Err(error),
+                Err(_refused) => break,
+            }
+        }
+        Ok(held)
+    }
+
+    /// As many connections to `to` as there may be, after `head` was said over each.
+    fn herd(&mut self, to: SocketAddr, head: &[u8]) -> io::Result<Vec<TcpStream>> {
+        self.gather(MOST_CONNECTIONS, |attack| {
+            let mut stream = attack.dial_to(to)?;
+            stream.write_all(head)?;
+            Ok(stream)
+        })
+    }
+
+    /// Says `next` over each of `herd` in turn, with a pause after each turn, until the attack is over. Those whose
+    /// server has gone are let go.
+    fn trickle(&mut self, mut herd: Vec<TcpStream>, next: &[u8], pause: Duration) {
+        while !self.over() && !herd.is_empty() {
+            herd.retain_mut(|stream| stream.write_all(next).is_ok());
+            thread::park_timeout(pause); // the pace of the attack
+        }
+    }
+
+    /// Holds on to `held` until the attack is over.
+    fn hold<T>(&self, held: T) {
+        thread::park_timeout(self.until.saturating_duration_since(Instant::now()));
+        drop(held);
+    }
+
+    /// Writes `bytes` over and over until the attack is over or the server has enough.
+    fn flood(&self, stream: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+        while !self.over() {
+            stream.write_all(bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Requests one after the other, each over a connection of its own, until the attack is over.
+    fn repeat(&mut self, mut request: impl FnMut(&mut Rng) -> Vec<u8>) -> io::Result<()> {
+        while !self.over() {
+            let mut stream = self.dial()?;
+            let bytes = request(self.rng);
+            // Answered before all was taken, or not: either way the next one.
+            let _cut_off = stream.write_all(&bytes).and_then(|()| wire::answer(&mut stream, 1 << 20));
+        }
+        Ok(())
+    }
+}
+
+/// Reads and forgets until nothing comes.
+fn drain(stream: &mut impl Read) {
+    let mut piece = [0; 16384];
+    while matches!(stream.read(&mut piece), Ok(1..)) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_many_kinds_and_each_has_its_name() {
+        let mut names: Vec<&str> = all().iter().map(|kind| kind.name).collect();
+        assert!(names.len() >= 20, "{}", names.len());
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count, "two have one name");
+    }
+
+    #[test]
+    fn an_attack_on_nobody_ends_at_once() {
+        let nobody = "127.0.0.1:1".parse().expect("an address");
+        let targets =
+            Targets { plain: nobody, tls: nobody, proxied: nobody, control: PathBuf::from("/nonexistent") };
+        let end = Instant::now() + Duration::from_millis(50);
+        for kind in all() {
+            kind.attack(&targets, &mut Rng::new(1, 1), end);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Those who make trouble: threads that ask for scripts that misbehave, and threads that attack.
+//!
+//! What is tried is drawn by chance from the seed, each once before any comes again. When the server dies, what was
+//! under way is the first thing to know: [`Hostile::under_way`].
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::clients::{self, Kind, Targets};
+use super::rng::{Deck, Rng};
+use super::{site, wire};
+
+/// Threads that ask for scripts.
+const ASKING: u64 = 3;
+/// Threads that attack.
+const ATTACKING: u64 = 3;
+/// How long a script's answer is waited for: its budget of CPU and then some. It goes on without its client.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Between two requests of one thread.
+const PAUSE: Duration = Duration::from_millis(20);
+/// The most that is read of an answer.
+const MOST: u64 = 1 << 20;
+
+/// How often one thing was tried, and what came of it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tried {
+    pub(super) times: u64,
+    /// Of a script, the answers by status, 0 for none; of a client, the connections it made, as 1.
+    pub(super) came: BTreeMap<u16, u64>,
+}
+
+/// What was tried, and what is being tried.
+#[derive(Debug, Default)]
+pub(super) struct Hostile {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    scripts: BTreeMap<&'static str, Tried>,
+    clients: BTreeMap<&'static str, Tried>,
+    under_way: Vec<String>,
+}
+
+impl Hostile {
+    /// Makes trouble until `end`, or until `over` is set.
+    pub(super) fn run(&self, targets: &Targets, seed: u64, end: Instant, over: &AtomicBool) {
+        let going = || !over.load(Ordering::Relaxed) && Instant::now() < end;
+        thread::scope(|scope| {
+            for thread in 0..ASKING {
+                scope.spawn(move || self.ask(targets, Rng::new(seed, thread), &going));
+            }
+            for thread in 0..ATTACKING {
+                let rng = Rng::new(seed, 100 + thread);
+                scope.spawn(move || self.attack(targets, rng, end, &going));
+            }
+        });
+    }
+
+    fn ask(&self, targets: &Targets, mut rng: Rng, going: &impl Fn() -> bool) {
+        let ways = site::ways();
+        let mut deck = Deck::new(rng.clone(), ways.len());
+        while going() {
+            let way = ways[deck.draw()];
+            let place = if rng.below(2) == 0 { "bad" } else { "main" };
+            let path = format!("/{place}/{way}");
+            let status = self.while_under_way(&path, || request(targets, &path)).unwrap_or(0);
+            let mut state = self.lock();
+            let tried = state.scripts.entry(way).or_default();
+            tried.times += 1;
+            *tried.came.entry(status).or_default() += 1;
+            drop(state);
+            thread::park_timeout(PAUSE); // the pace of a client
+        }
+    }
+
+    fn attack(&self, targets: &Targets, mut rng: Rng, end: Instant, going: &impl Fn() -> bool) {
+        let kinds: Vec<Kind> = clients::all();
+        let mut deck = Deck::new(rng.clone(), kinds.len());
+        while going() {
+            let kind = kinds[deck.draw()];
+            let made = self.while_under_way(kind.name, || kind.attack(targets, &mut rng, end));
+            let mut state = self.lock();
+            let tried = state.clients.entry(kind.name).or_default();
+            tried.times += 1;
+            *tried.came.entry(1).or_default() += made;
+            drop(state);
+            thread::park_timeout(PAUSE); // a server that refuses is not asked in a busy loop
+        }
+    }
+
+    fn while_under_way<T>(&self, what: &str, run: impl FnOnce() -> T) -> T {
+        self.lock().under_way.push(what.to_owned());
+        let result = run();
+        let mut state = self.lock();
+        if let Some(place) = state.under_way.iter().position(|known| known == what) {
+            state.under_way.swap_remove(place);
+        }
+        result
+    }
+
+    /// What is being tried just now.
+    pub(super) fn under_way(&self) -> Vec<String> {
+        self.lock().under_way.clone()
+    }
+
+    /// What was tried of scripts, by name.
+    pub(super) fn scripts(&self) -> BTreeMap<&'static str, Tried> {
+        self.lock().scripts.clone()
+    }
+
+    /// What was tried of clients, by name.
+    pub(super) fn clients(&self) -> BTreeMap<&'static str, Tried> {
+        self.lock().clients.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The status of one request for a script.
+fn request(targets: &Targets, path: &str) -> io::Result<u16> {
+    let mut stream = wire::dial(Ipv4Addr::new(127, 2, 0, 1), targets.plain, PATIENCE, None)?;
+    wire::get(&mut stream, path)?;
+    wire::answer(&mut stream, MOST).map(|answer| answer.status)
+}

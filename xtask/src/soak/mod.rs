@@ -1,0 +1,192 @@
+//! `cargo xtask soak`: the real program under scripts that misbehave and clients that attack, while others use it.
+//!
+//! First the server is used by normal clients alone, which is what *quiet* means; then [`hostile`] makes trouble beside
+//! them; then the trouble ends and what the server holds must come back to what it held. [`site`] is what is served,
+//! [`normal`] the clients that must not suffer, [`watch`] looks on from outside, [`report`] has the table and the verdict.
+
+mod clients;
+mod hostile;
+mod normal;
+mod report;
+mod rng;
+mod site;
+mod watch;
+mod wire;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tempfile::TempDir;
+
+use self::clients::Targets;
+use self::hostile::Hostile;
+use self::normal::Tally;
+use self::report::Report;
+use self::watch::{Held, Watch, Watched};
+use crate::cli::{Arguments, Command};
+use crate::cmd::Cmd;
+use crate::error::{Error, Result};
+use crate::server::{Server, spoken_status};
+use crate::term;
+use crate::workspace::Workspace;
+
+/// The command.
+pub(crate) const COMMAND: Command = Command {
+    name: "soak",
+    usage: "[OPTIONS]",
+    summary: "Serve normal clients while scripts misbehave and others attack",
+    help: "\
+Starts the program on a site whose scripts misbehave in every way we know, and attacks it by
+every kind of hostile client we know, by chance, while normal clients use other mounts. All
+on 127.0.0.0/8. It fails when the server ends, when a request of a normal client is lost,
+when their p99 is more than three times that of the quiet before (and more than 100 ms),
+when its operator is not heard, or when memory, descriptors and threads do not come back.
+
+  --minutes N   how long the trouble lasts; 10 when not given
+  --seed N      repeats the choices of a run, which says its seed; not their timing
+  --dev         the dev profile instead of a release build
+
+New ways to misbehave belong into xtask/src/soak/site/bad.luau, new kinds of clients below
+xtask/src/soak/clients.",
+    run,
+};
+
+/// A build without optimisation takes its time on a busy machine.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+/// How long normal clients are alone, of ten parts of the trouble that follows; and the bounds of that.
+const QUIET: (u32, Duration, Duration) = (6, Duration::from_secs(5), Duration::from_mins(1));
+/// How long what is held may take to come back: the longest of the server's deadlines for what a client left behind, and
+/// the collections of the VMs.
+const DRAINS_WITHIN: Duration = Duration::from_secs(90);
+/// How long the server may take to end.
+const ENDS_WITHIN: Duration = Duration::from_secs(40);
+/// The longest line of the server's that is shown, in characters.
+const LONGEST_LINE: usize = 200;
+/// How long CI gives it.
+const IN_CI: Duration = Duration::from_mins(1);
+
+fn run(mut arguments: Arguments) -> Result {
+    let minutes = arguments.count("--minutes", 24 * 60)?.unwrap_or(10);
+    let seed = match arguments.value("--seed")? {
+        None => seed_of_now(),
+        Some(text) => text
+            .parse()
+            .map_err(|_not_one| Error::Usage(format!("`soak`: --seed takes a number, not `{text}`")))?,
+    };
+    let profile = if arguments.flag("--dev") { "debug" } else { "release" };
+    arguments.finish()?;
+    soak(profile, seed, Duration::from_secs(u64::from(minutes) * 60))
+}
+
+/// What CI runs: a minute, with the binary of the dev profile.
+pub(crate) fn check() -> Result {
+    soak("debug", seed_of_now(), IN_CI)
+}
+
+fn seed_of_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn soak(profile: &'static str, seed: u64, lasts: Duration) -> Result {
+    let build = Cmd::cargo("build --locked --package medusa");
+    if profile == "release" { build.args(["--release"]) } else { build }.run()?;
+    let program = Workspace::read()?.binary(profile, "medusa");
+    let stage = Stage::set(&program)?;
+    term::note(&format!("soak: seed {seed}, {} of trouble, after the quiet", term::spoken(lasts)));
+    let (share, least, most) = QUIET;
+    let quiet = stage.quiet((lasts / share).clamp(least, most));
+    let before = Held::by(stage.server.pid());
+    let hostile = Hostile::default();
+    let (tally, watched, log) = stage.trouble(&hostile, seed, lasts);
+    let after = stage.watch.until_at_most(report::limit(before), DRAINS_WITHIN);
+    let report = Report { seed, quiet, tally, before, after, watched, hostile };
+    term::answer(&report.table());
+    let ended = stage.end();
+    let mut faults = report.faults();
+    faults.extend(ended.err().map(|error| error.to_string()));
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Found(format!(
+        "soak: {}\nTo repeat it: cargo xtask soak --seed {seed}\nThe server's last lines:\n{log}",
+        faults.join("\n      ")
+    )))
+}
+
+/// The server and its surroundings.
+struct Stage {
+    _folder: TempDir,
+    server: Server,
+    targets: Targets,
+    watch: Watch,
+}
+
+impl Stage {
+    fn set(program: &Path) -> Result<Self> {
+        let folder = tempfile::tempdir().map_err(Error::io("create", "a temporary folder"))?;
+        site::write(folder.path())?;
+        let state = folder.path().join("state");
+        let serve = Cmd::new(program).args(["serve".into(), folder.path().as_os_str().to_owned()]).args([
+            "--state".into(),
+            state.as_os_str().to_owned(),
+            "--workers".into(),
+            "2".into(),
+        ]);
+        let server = Server::start("medusa", &serve)?;
+        // The three servers of the site are told apart by their addresses.
+        let at = |last| {
+            let ip = IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
+            server.wait_for(READY_WITHIN, |line| {
+                crate::server::address_in(line).filter(|found| found.ip() == ip)
+            })
+        };
+        let targets = Targets { plain: at(1)?, tls: at(2)?, proxied: at(3)?, control: state.join("control") };
+        let watch = Watch { pid: server.pid(), program: program.to_owned(), state };
+        Ok(Self { _folder: folder, server, targets, watch })
+    }
+
+    /// The normal clients alone.
+    fn quiet(&self, lasts: Duration) -> Tally {
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let clients = scope.spawn(|| normal::run(self.targets.plain, &over));
+            thread::park_timeout(lasts);
+            over.store(true, Ordering::Relaxed);
+            clients.join().unwrap_or_default()
+        })
+    }
+
+    /// The normal clients, and trouble. Returns also the server's last lines, as they were when it died, if it did.
+    fn trouble(&self, hostile: &Hostile, seed: u64, lasts: Duration) -> (Tally, Watched, String) {
+        let over = AtomicBool::new(false);
+        let end = Instant::now() + lasts;
+        let (tally, watched) = thread::scope(|scope| {
+            let clients = scope.spawn(|| normal::run(self.targets.plain, &over));
+            let watched = scope.spawn(|| self.watch.run(&over, || note_death(hostile)));
+            hostile.run(&self.targets, seed, end, &over);
+            over.store(true, Ordering::Relaxed);
+            (clients.join().unwrap_or_default(), watched.join().unwrap_or_default())
+        });
+        (tally, watched, cut(&self.server.last_lines()))
+    }
+
+    fn end(mut self) -> Result {
+        let status = self.server.stop(ENDS_WITHIN)?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(Error::Found(format!("the server ended with {}", spoken_status(status))))
+    }
+}
+
+/// Each line of a text, no longer than fits a terminal twice.
+fn cut(text: &str) -> String {
+    text.lines().map(|line| line.chars().take(LONGEST_LINE).collect::<String>() + "\n").collect()
+}
+
+fn note_death(hostile: &Hostile) {
+    term::note(&format!("soak: the server has ended; under way: {}", hostile.under_way().join(", ")));
+}

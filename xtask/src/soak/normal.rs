@@ -1,0 +1,147 @@
+//! The clients that must not suffer: they ask for a page and for a handler, one request after the other, and mind how
+//! long each takes.
+
+use std::io::{self, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::wire::{self, Answer};
+
+/// How many there are.
+const CLIENTS: usize = 4;
+/// Where they come from: no address of a hostile client.
+const FROM: Ipv4Addr = Ipv4Addr::LOCALHOST;
+/// Between two requests of one client.
+const PAUSE: Duration = Duration::from_millis(10);
+/// A request is lost if its answer takes longer. What people wait for a page; the server's own deadlines are longer.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The most that is read of an answer.
+const MOST: u64 = 1 << 20;
+
+/// What is asked for.
+const PATHS: [&str; 2] = ["/", "/ok"];
+
+/// What was seen of one path.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Seen {
+    /// How long each answer took.
+    pub(super) times: Vec<Duration>,
+    /// 503: the server said that it is full.
+    pub(super) refused: u64,
+    /// Requests without a whole answer, or with another than 200 and 503: why, the first of them.
+    pub(super) lost: Vec<String>,
+}
+
+/// What was seen, of the page and of the handler.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tally {
+    pub(super) page: Seen,
+    pub(super) handler: Seen,
+}
+
+/// Runs all clients until `over`.
+pub(super) fn run(server: SocketAddr, over: &AtomicBool) -> Tally {
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| Client::new(server).run(over))).collect();
+        let tallies = clients.into_iter().filter_map(|client| client.join().ok());
+        tallies.fold(Tally::default(), Tally::add)
+    })
+}
+
+struct Client {
+    server: SocketAddr,
+    kept: Option<TcpStream>,
+    tally: Tally,
+}
+
+impl Client {
+    fn new(server: SocketAddr) -> Self {
+        Self { server, kept: None, tally: Tally::default() }
+    }
+
+    fn run(mut self, over: &AtomicBool) -> Tally {
+        while !over.load(Ordering::Relaxed) {
+            for path in PATHS {
+                let begun = Instant::now();
+                let answer = self.ask(path);
+                let seen = if path == "/" { &mut self.tally.page } else { &mut self.tally.handler };
+                match answer {
+                    Ok(Answer { status: 200, .. }) => seen.times.push(begun.elapsed()),
+                    Ok(Answer { status: 503, .. }) => seen.refused += 1,
+                    Ok(Answer { status, .. }) => seen.lost.push(format!("{path}: status {status}")),
+                    Err(error) => {
+                        let after = begun.elapsed();
+                        seen.lost.push(format!("{path}: {error} after {after:.1?}"));
+                    }
+                }
+            }
+            thread::park_timeout(PAUSE); // a client's pace, not a wait for something
+        }
+        self.tally
+    }
+
+    /// One request. A kept connection may have ended between two, as its server may end it: then a new one is made.
+    fn ask(&mut self, path: &str) -> io::Result<Answer> {
+        if let Some(kept) = self.kept.take() {
+            match self.ask_over(kept, path) {
+                Err(error) if is_end(&error) => {}
+                answer => return answer,
+            }
+        }
+        let fresh = wire::dial(FROM, self.server, PATIENCE, None)?;
+        self.ask_over(fresh, path)
+    }
+
+    fn ask_over(&mut self, mut stream: TcpStream, path: &str) -> io::Result<Answer> {
+        wire::get(&mut stream, path)?;
+        stream.flush()?;
+        let answer = wire::answer(&mut stream, MOST)?;
+        self.kept = answer.keeps.then_some(stream);
+        Ok(answer)
+    }
+}
+
+fn is_end(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+}
+
+impl Tally {
+    fn add(self, other: Self) -> Self {
+        Self { page: self.page.add(other.page), handler: self.handler.add(other.handler) }
+    }
+}
+
+impl Seen {
+    fn add(mut self, other: Self) -> Self {
+        self.times.extend(other.times);
+        self.lost.extend(other.lost);
+        self.refused += other.refused;
+        self
+    }
+
+    /// The time that `share` of all answers took at most; zero without any.
+    pub(super) fn quantile(&self, share: f64) -> Duration {
+        let mut times = self.times.clone();
+        times.sort_unstable();
+        let place = (times.len() as f64 * share) as usize;
+        times.get(place.min(times.len().saturating_sub(1))).copied().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_is_one_of_the_times() {
+        let times = (1..=100).rev().map(Duration::from_millis).collect();
+        let seen = Seen { times, ..Seen::default() };
+        assert_eq!(seen.quantile(0.5), Duration::from_millis(51));
+        assert_eq!(seen.quantile(0.99), Duration::from_millis(100));
+        assert_eq!(seen.quantile(1.0), Duration::from_millis(100));
+        assert_eq!(Seen::default().quantile(0.5), Duration::ZERO);
+    }
+}

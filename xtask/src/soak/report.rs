@@ -1,0 +1,204 @@
+//! The table of a soak, and the verdict.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::hostile::{Hostile, Tried};
+use super::normal::{Seen, Tally};
+use super::watch::{Held, Watched};
+
+/// How many times its quiet value the p99 may be.
+const SLOWER: u32 = 3;
+/// A p99 below this is no fault, whatever the quiet one was: those who attack share the cores with the server.
+const NO_FAULT_BELOW: Duration = Duration::from_millis(100);
+/// What a server may hold more than before, once all is over: VMs keep what they may need again.
+const KEEPS: Held = Held { memory: 96 << 20, descriptors: 16, threads: 8 };
+/// How many of the lost requests are told.
+const TOLD: usize = 5;
+
+/// Everything that was seen.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) seed: u64,
+    pub(super) quiet: Tally,
+    pub(super) tally: Tally,
+    pub(super) before: Held,
+    pub(super) after: Held,
+    pub(super) watched: Watched,
+    pub(super) hostile: Hostile,
+}
+
+/// The most that may be held after all is over.
+pub(super) fn limit(before: Held) -> Held {
+    Held {
+        memory: before.memory + KEEPS.memory,
+        descriptors: before.descriptors + KEEPS.descriptors,
+        threads: before.threads + KEEPS.threads,
+    }
+}
+
+impl Report {
+    /// The table.
+    pub(super) fn table(&self) -> String {
+        let mut text = format!("soak, seed {}\n\n", self.seed);
+        text += "normal clients     requests  refused  lost       p50       p99       max\n";
+        for (name, seen) in [
+            ("page, quiet", &self.quiet.page),
+            ("page, trouble", &self.tally.page),
+            ("handler, quiet", &self.quiet.handler),
+            ("handler, trouble", &self.tally.handler),
+        ] {
+            text += &line(name, seen);
+        }
+        text += "\nthe server            before      most     after\n";
+        let (before, peak, after) = (self.before, self.watched.peak, self.after);
+        let mib = |held: Held| held.memory >> 20;
+        let _infallible = write!(
+            text,
+            "  memory, MiB      {:>9} {:>9} {:>9}\n  descriptors      {:>9} {:>9} {:>9}\n  threads          {:>9} {:>9} {:>9}\n",
+            mib(before),
+            mib(peak),
+            mib(after),
+            before.descriptors,
+            peak.descriptors,
+            after.descriptors,
+            before.threads,
+            peak.threads,
+            after.threads
+        );
+        let Watched { asked, unheard, slowest, .. } = &self.watched;
+        let _infallible = writeln!(
+            text,
+            "  status           {asked} times asked, {unheard} unheard, {slowest:.1?} at most"
+        );
+        text += &tried("scripts (times; answers by status)", &self.hostile.scripts(), by_status);
+        text += &tried("clients (times; connections)", &self.hostile.clients(), |came| {
+            came.values().sum::<u64>().to_string()
+        });
+        text
+    }
+
+    /// What is wrong; nothing, if all is well.
+    pub(super) fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.watched.gone {
+            faults.push("the server ended".to_owned());
+        }
+        for (name, quiet, seen) in [
+            ("page", &self.quiet.page, &self.tally.page),
+            ("handler", &self.quiet.handler, &self.tally.handler),
+        ] {
+            if !seen.lost.is_empty() {
+                let first = seen.lost.iter().take(TOLD).cloned().collect::<Vec<_>>().join("; ");
+                faults.push(format!("{} requests of the {name} were lost: {first}", seen.lost.len()));
+            }
+            let (was, is) = (quiet.quantile(0.99), seen.quantile(0.99));
+            if is > (was * SLOWER).max(NO_FAULT_BELOW) {
+                faults.push(format!("the p99 of the {name} was {is:.1?}, and {was:.1?} in the quiet"));
+            }
+        }
+        if self.tally.page.refused > 0 {
+            faults.push(format!("{} requests of the page were refused", self.tally.page.refused));
+        }
+        if self.watched.unheard > 0 {
+            faults.push(format!("{} times the operator got no status", self.watched.unheard));
+        }
+        if !self.watched.gone && !self.after.is_within(limit(self.before)) {
+            faults
+                .push(format!("what is held did not come back: {:?}, {:?} before", self.after, self.before));
+        }
+        faults
+    }
+}
+
+fn line(name: &str, seen: &Seen) -> String {
+    let millis = |share| format!("{:.1} ms", seen.quantile(share).as_secs_f64() * 1e3);
+    format!(
+        "  {name:<16} {:>9} {:>8} {:>5} {:>9} {:>9} {:>9}\n",
+        seen.times.len(),
+        seen.refused,
+        seen.lost.len(),
+        millis(0.5),
+        millis(0.99),
+        millis(1.0)
+    )
+}
+
+fn tried(
+    headline: &str,
+    all: &BTreeMap<&'static str, Tried>,
+    came: impl Fn(&BTreeMap<u16, u64>) -> String,
+) -> String {
+    let times: u64 = all.values().map(|tried| tried.times).sum();
+    let mut text = format!("\n{} {headline}, {times} in all\n", all.len());
+    for (name, tried) in all {
+        let _infallible = writeln!(text, "  {name:<28} {:>5}  {}", tried.times, came(&tried.came));
+    }
+    text
+}
+
+fn by_status(came: &BTreeMap<u16, u64>) -> String {
+    let each = came.iter().map(|(status, times)| match status {
+        0 => format!("none {times}"),
+        status => format!("{status} {times}"),
+    });
+    each.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let seen = |millis| Seen { times: vec![Duration::from_millis(millis)], ..Seen::default() };
+        let tally = Tally { page: seen(50), handler: seen(50) };
+        let held = Held { memory: 100 << 20, descriptors: 50, threads: 10 };
+        Report {
+            seed: 7,
+            quiet: tally.clone(),
+            tally,
+            before: held,
+            after: held,
+            watched: Watched::default(),
+            hostile: Hostile::default(),
+        }
+    }
+
+    #[test]
+    fn a_quiet_run_has_no_fault() {
+        assert_eq!(report().faults(), Vec::<String>::new());
+        assert!(report().table().contains("page, trouble"), "{}", report().table());
+    }
+
+    #[test]
+    fn each_fault_is_told() {
+        type Break = fn(&mut Report);
+        let breaks: [(Break, &str); 8] = [
+            (|report| report.watched.gone = true, "the server ended"),
+            (|report| report.watched.unheard = 2, "2 times the operator got no status"),
+            (|report| report.tally.page.lost.push("why".to_owned()), "1 requests of the page were lost: why"),
+            (|report| report.tally.handler.lost.push("why".to_owned()), "of the handler were lost"),
+            (|report| report.tally.page.refused = 1, "1 requests of the page were refused"),
+            (
+                |report| report.tally.page.times = vec![Duration::from_millis(151)],
+                "the p99 of the page was 151",
+            ),
+            (|report| report.after.memory += 97 << 20, "did not come back"),
+            (|report| report.after.descriptors += 17, "did not come back"),
+        ];
+        for (damage, told) in breaks {
+            let mut report = report();
+            damage(&mut report);
+            let faults = report.faults();
+            assert!(faults.len() == 1 && faults[0].contains(told), "{faults:?}, not {told}");
+        }
+    }
+
+    #[test]
+    fn a_handler_that_is_refused_is_no_fault() {
+        let mut report = report();
+        report.tally.handler.refused = 3;
+        assert_eq!(report.faults(), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,157 @@
+//! What the server holds, looked at from outside: memory, descriptors, threads; and whether its operator is still heard.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::cmd::Cmd;
+use crate::process_tree;
+
+/// Between two looks.
+const EVERY: Duration = Duration::from_millis(500);
+/// Between two questions of an operator.
+const ASKED_EVERY: Duration = Duration::from_secs(5);
+/// How long an operator waits for an answer, in seconds.
+const OPERATOR_WAITS: &str = "20";
+
+/// What a process holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Held {
+    /// Bytes of memory.
+    pub(super) memory: u64,
+    /// Descriptors.
+    pub(super) descriptors: usize,
+    /// Threads.
+    pub(super) threads: usize,
+}
+
+impl Held {
+    /// Looks at a process; all is 0 when it has gone.
+    pub(super) fn by(pid: u32) -> Self {
+        let entries = |of: &str| fs::read_dir(format!("/proc/{pid}/{of}")).map_or(0, Iterator::count);
+        Self { memory: process_tree::resident(pid), descriptors: entries("fd"), threads: entries("task") }
+    }
+
+    fn most(self, other: Self) -> Self {
+        Self {
+            memory: self.memory.max(other.memory),
+            descriptors: self.descriptors.max(other.descriptors),
+            threads: self.threads.max(other.threads),
+        }
+    }
+}
+
+/// What was seen during the soak.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Watched {
+    /// The most it held of each.
+    pub(super) peak: Held,
+    /// How often an operator asked for the status.
+    pub(super) asked: u32,
+    /// How often he got none.
+    pub(super) unheard: u32,
+    /// The longest he waited.
+    pub(super) slowest: Duration,
+    /// Since when the server was gone, if it was.
+    pub(super) gone: bool,
+}
+
+/// Who watches.
+#[derive(Debug)]
+pub(super) struct Watch {
+    pub(super) pid: u32,
+    pub(super) program: PathBuf,
+    pub(super) state: PathBuf,
+}
+
+impl Watch {
+    /// Looks until `over` is set. Sets `over` and calls `dead` as soon as the process has ended.
+    pub(super) fn run(&self, over: &AtomicBool, dead: impl Fn()) -> Watched {
+        let mut watched = Watched::default();
+        let mut asked = Instant::now();
+        while !over.load(Ordering::Relaxed) {
+            if is_dead(self.pid) {
+                watched.gone = true;
+                dead();
+                over.store(true, Ordering::Relaxed);
+                break;
+            }
+            watched.peak = watched.peak.most(Held::by(self.pid));
+            if asked.elapsed() > ASKED_EVERY {
+                self.ask(&mut watched);
+                asked = Instant::now();
+            }
+            thread::park_timeout(EVERY);
+        }
+        watched
+    }
+
+    fn ask(&self, watched: &mut Watched) {
+        let begun = Instant::now();
+        let answer = status(&self.program, &self.state).output();
+        watched.asked += 1;
+        watched.unheard += u32::from(answer.is_err() && !is_dead(self.pid));
+        watched.slowest = watched.slowest.max(begun.elapsed());
+    }
+
+    /// Waits until the process holds no more than `most`, for `within` at most. Returns what it holds then.
+    pub(super) fn until_at_most(&self, most: Held, within: Duration) -> Held {
+        let deadline = Instant::now() + within;
+        loop {
+            let held = Held::by(self.pid);
+            if held.is_within(most) || Instant::now() > deadline || is_dead(self.pid) {
+                return held;
+            }
+            thread::park_timeout(EVERY);
+        }
+    }
+}
+
+impl Held {
+    /// Whether it is at most `most` of each.
+    pub(super) fn is_within(self, most: Self) -> bool {
+        self.most(most) == most
+    }
+}
+
+/// The command that asks, by `timeout` of coreutils: it must end also when the server does not answer.
+fn status(program: &Path, state: &Path) -> Cmd {
+    Cmd::new("timeout").args([OPERATOR_WAITS.into(), program.as_os_str().to_owned()]).args([
+        "status".into(),
+        "--state".into(),
+        state.as_os_str().to_owned(),
+    ])
+}
+
+/// Whether a process has ended: gone, or waiting for its parent to look.
+fn is_dead(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_holds_something_and_one_that_has_gone_nothing() {
+        let held = Held::by(std::process::id());
+        assert!(held.memory > 100_000 && held.descriptors >= 3 && held.threads >= 1, "{held:?}");
+        assert!(!is_dead(std::process::id()));
+        assert_eq!(Held::by(u32::MAX), Held::default());
+        assert!(is_dead(u32::MAX));
+    }
+
+    #[test]
+    fn each_number_counts_by_itself() {
+        let most = Held { memory: 10, descriptors: 10, threads: 10 };
+        assert!(most.is_within(most));
+        for more in
+            [Held { memory: 11, ..most }, Held { descriptors: 11, ..most }, Held { threads: 11, ..most }]
+        {
+            assert!(!more.is_within(most), "{more:?}");
+        }
+    }
+}
