@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::error::{Error, Result};
-use crate::{bench, check, ci, docs, fuzz, soak, term, tidy};
+use crate::{bench, check, ci, deny, docs, fuzz, soak, term, tidy};
 
 /// One command. `help` is shown under the usage line; newlines at its end are left out.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ const COMMANDS: &[&Command] = &[
     &check::COMMAND,
     &tidy::COMMAND,
     &docs::COMMAND,
+    &deny::COMMAND,
+    &deny::ADVISORIES,
     &bench::COMMAND,
     &fuzz::COMMAND,
     &soak::COMMAND,
@@ -199,7 +201,7 @@ mod tests {
     fn an_unknown_command_lists_the_known_ones() {
         let error = run(vec!["tydi".to_owned()]).expect_err("unknown");
         assert!(
-            error.to_string().contains("check, tidy, docs, bench, fuzz, soak, ci"),
+            error.to_string().contains("check, tidy, docs, deny, advisories, bench, fuzz, soak, ci"),
             "{error}"
         );
     }

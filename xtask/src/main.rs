@@ -9,6 +9,7 @@ mod check;
 mod ci;
 mod cli;
 mod cmd;
+mod deny;
 mod docs;
 mod environment;
 mod error;

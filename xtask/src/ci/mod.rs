@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::cli::{Arguments, Command};
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
-use crate::{docs, environment, fuzz, soak, term, tidy};
+use crate::{deny, docs, environment, fuzz, soak, term, tidy};
 
 /// The command.
 pub(crate) const COMMAND: Command = Command {
@@ -27,6 +27,7 @@ With STEP, runs that one alone.
   clippy    the lints of the workspace, warnings are errors
   doc       the documentation builds, no broken link in it
   docs      the generated documents are current (`cargo xtask help docs`)
+  deny      what is depended on: advisories, licences, sources (`cargo xtask help deny`)
   doctest   the examples in the documentation run
   fuzz      the parsers stand some seconds of fuzzing (`cargo xtask help fuzz`)
   smoke     the program starts on the sample site, answers, and ends well on SIGTERM
@@ -87,6 +88,7 @@ fn steps() -> Vec<Step> {
         ),
         Step::program("doc", "documentation", doc.env("RUSTDOCFLAGS", "-D warnings")),
         Step::own("docs", "generated documents are current", docs::check),
+        Step::own("deny", "what is depended on", deny::run),
         Step::program(
             "doctest",
             "examples in the documentation",

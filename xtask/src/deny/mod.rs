@@ -1,0 +1,118 @@
+//! `cargo xtask deny`: `Cargo.lock` held against `deny.toml` and the advisories kept in the tree, by cargo-deny.
+//!
+//! Without a network, so that the answer changes with the tree alone: the advisories are a snapshot, laid out below
+//! `target/` as cargo-deny expects a checkout of the database. [`renew`] makes a new snapshot.
+
+mod renew;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::cli::{Arguments, Command};
+use crate::cmd::Cmd;
+use crate::environment;
+use crate::error::{Error, Result};
+use crate::workspace;
+
+pub(crate) use renew::COMMAND as ADVISORIES;
+
+/// The command.
+pub(crate) const COMMAND: Command = Command {
+    name: "deny",
+    usage: "",
+    summary: "Check dependencies: advisories, licences, sources, duplicates",
+    help: "\
+Runs cargo-deny by deny.toml, which has a reason for every exception, on the advisories in
+xtask/advisories (`cargo xtask help advisories`). Uses no network, but the first time: where
+cargo-deny is not installed, it is built into target/tools, which takes about a minute on
+two cores.",
+    run: |arguments: Arguments| {
+        arguments.finish()?;
+        run()
+    },
+};
+
+/// What is built where it is not installed. A newer one may know other lints: read its changes first.
+const VERSION: &str = "0.20.2";
+/// Where cargo-deny looks for its database below `db-path`: the name and a hash of the database's usual address.
+const CHECKOUT: &str = "advisory-db-3157b0e258782691";
+
+/// Runs it.
+pub(crate) fn run() -> Result {
+    lay_out(&snapshot(), &workspace::root().join("target/deny").join(CHECKOUT))?;
+    Cmd::new(program()?).args(["--offline", "--locked", "--log-level", "warn", "check"]).run()
+}
+
+/// Where the advisories are kept.
+fn snapshot() -> PathBuf {
+    workspace::root().join("xtask/advisories")
+}
+
+/// The program: built here, or installed, or else built now.
+fn program() -> Result<PathBuf> {
+    let root = workspace::root().join("target/tools");
+    let own = root.join("bin/cargo-deny");
+    if own.is_file() {
+        return Ok(own);
+    }
+    if let Some(installed) = environment::find_program("cargo-deny") {
+        return Ok(installed);
+    }
+    // Built fast instead of fast when run: it takes two seconds as it is.
+    Cmd::cargo("install cargo-deny --locked --debug --quiet --version")
+        .args([VERSION.into(), "--root".into(), root.into_os_string()])
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
+        .run()?;
+    Ok(own)
+}
+
+/// Copies the advisories to where cargo-deny looks for a checkout. When that was fetched is the time of a file of git's.
+fn lay_out(snapshot: &Path, checkout: &Path) -> Result {
+    let crates = checkout.join("crates");
+    if crates.exists() {
+        fs::remove_dir_all(&crates).map_err(Error::io("remove", &crates))?;
+    }
+    for package in list(&snapshot.join("crates"))? {
+        let folder = crates.join(package.file_name().unwrap_or_default());
+        copy_into(&list(&package)?, &folder)?;
+    }
+    let git = checkout.join(".git");
+    fs::create_dir_all(&git).map_err(Error::io("create", &git))?;
+    let fetched = git.join("FETCH_HEAD");
+    fs::write(&fetched, "").map_err(Error::io("write", &fetched))
+}
+
+/// What is in a folder, sorted.
+fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
+    let mut paths: Vec<PathBuf> =
+        entries.map_err(Error::io("list", folder))?.into_iter().map(|entry| entry.path()).collect();
+    paths.sort();
+    Ok(paths)
+}
+
+/// Copies `files` into `folder`, which is made.
+fn copy_into(files: &[PathBuf], folder: &Path) -> Result {
+    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    files.iter().try_for_each(|file| {
+        let to = folder.join(file.file_name().unwrap_or_default());
+        fs::copy(file, &to).map(|_| ()).map_err(Error::io("write", &to))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_snapshot_is_laid_out_as_a_checkout_and_old_advisories_go() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let checkout = folder.path().join("checkout");
+        let old = checkout.join("crates/gone");
+        copy_into(&[], &old).expect("made");
+        lay_out(&snapshot(), &checkout).expect("laid out");
+        assert!(checkout.join("crates/h2/RUSTSEC-2026-0258.md").is_file());
+        assert!(checkout.join(".git/FETCH_HEAD").is_file());
+        assert!(!old.exists());
+    }
+}

@@ -1,0 +1,143 @@
+//! `cargo xtask advisories`: a new snapshot of what is known against the packages in `Cargo.lock`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{copy_into, list, snapshot};
+use crate::cli::{Arguments, Command};
+use crate::cmd::Cmd;
+use crate::error::{Error, Result};
+use crate::term;
+use crate::workspace;
+
+/// The command.
+pub(crate) const COMMAND: Command = Command {
+    name: "advisories",
+    usage: "CHECKOUT|URL",
+    summary: "Renew the advisories that `deny` checks against",
+    help: "\
+Makes xtask/advisories anew from the database of RustSec: of the packages in Cargo.lock, all
+advisories. CHECKOUT is a folder with a checkout of it; a URL is cloned by git, the last
+commit alone. Advisories under other numbers (GHSA-...), which the database does not have,
+stay.
+
+Read the difference before handing it in, and run `cargo xtask deny`.",
+    run,
+};
+
+/// The numbers of the database. What has a zero for its year has no number yet.
+const NUMBERED: &str = "RUSTSEC-";
+const UNNUMBERED: &str = "RUSTSEC-0000";
+
+fn run(mut arguments: Arguments) -> Result {
+    let source = arguments.word();
+    arguments.finish()?;
+    let Some(source) = source else {
+        return Err(Error::Usage("`advisories` needs a CHECKOUT of the database, or its URL".to_owned()));
+    };
+    let cloned = tempfile::tempdir().map_err(Error::io("create", "a temporary folder"))?;
+    let checkout = if source.contains("://") {
+        Cmd::new("git").args(["clone", "--quiet", "--depth", "1", &source]).args([cloned.path()]).run()?;
+        cloned.path().to_owned()
+    } else {
+        PathBuf::from(&source)
+    };
+    let lock = workspace::root().join("Cargo.lock");
+    let lock = fs::read_to_string(&lock).map_err(Error::io("read", &lock))?;
+    let count = renew(&checkout, &snapshot(), &packages(&lock))?;
+    term::note(&format!("advisories: {count} for the packages in Cargo.lock"));
+    Ok(())
+}
+
+/// Replaces what is numbered in `snapshot` by what `checkout` has of `packages`. Returns how many there are.
+fn renew(checkout: &Path, snapshot: &Path, packages: &BTreeSet<&str>) -> Result<usize> {
+    let database = checkout.join("crates");
+    if !database.is_dir() {
+        return Err(Error::Usage(format!(
+            "`advisories`: {} is no checkout of the database: it has no folder `crates`",
+            checkout.display()
+        )));
+    }
+    let crates = snapshot.join("crates");
+    for package in list(&crates)? {
+        for old in list(&package)?.iter().filter(|path| is_numbered(path)) {
+            fs::remove_file(old).map_err(Error::io("remove", old))?;
+        }
+        // Not empty where something else is kept.
+        let _kept = fs::remove_dir(&package);
+    }
+    let mut count = 0;
+    for package in packages {
+        let known = database.join(package);
+        if known.is_dir() {
+            let advisories: Vec<PathBuf> =
+                list(&known)?.into_iter().filter(|path| is_numbered(path)).collect();
+            count += advisories.len();
+            copy_into(&advisories, &crates.join(package))?;
+        }
+    }
+    Ok(count)
+}
+
+fn is_numbered(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with(NUMBERED) && !name.starts_with(UNNUMBERED) && name.ends_with(".md")
+}
+
+/// The names in a `Cargo.lock`.
+fn packages(lock: &str) -> BTreeSet<&str> {
+    lock.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"')).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(root: &Path, path: &str) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, "").expect("written");
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names = Vec::new();
+        for package in list(folder).expect("a folder") {
+            let files = list(&package).expect("a folder");
+            names.extend(
+                files.iter().map(|path| path.strip_prefix(folder).expect("below").display().to_string()),
+            );
+        }
+        names
+    }
+
+    #[test]
+    fn what_is_locked_is_taken_and_what_has_another_number_stays() {
+        let (old, new) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        for path in
+            ["crates/h2/RUSTSEC-2020-0001.md", "crates/h2/GHSA-a.md", "crates/gone/RUSTSEC-2020-0002.md"]
+        {
+            file(old.path(), path);
+        }
+        for path in [
+            "crates/h2/RUSTSEC-2026-0258.md",
+            "crates/h2/RUSTSEC-0000-0000.md",
+            "crates/other/RUSTSEC-2026-0001.md",
+        ] {
+            file(new.path(), path);
+        }
+        let locked =
+            packages("[[package]]\nname = \"h2\"\nversion = \"1\"\n\n[[package]]\nname = \"gone\"\n");
+        assert_eq!(renew(new.path(), old.path(), &locked).expect("renewed"), 1);
+        assert_eq!(names(&old.path().join("crates")), ["h2/GHSA-a.md", "h2/RUSTSEC-2026-0258.md"]);
+    }
+
+    #[test]
+    fn a_folder_that_is_no_checkout_is_refused_before_anything_goes() {
+        let (old, new) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        file(old.path(), "crates/h2/RUSTSEC-2020-0001.md");
+        let error = renew(new.path(), old.path(), &BTreeSet::new()).expect_err("no checkout").to_string();
+        assert!(error.contains("has no folder `crates`"), "{error}");
+        assert_eq!(names(&old.path().join("crates")), ["h2/RUSTSEC-2020-0001.md"]);
+    }
+}
