@@ -14,6 +14,7 @@ use medusa_net::cork::{CorkHandle, CorkIo};
 use medusa_net::{Conn, Signal, Stream};
 use tokio::sync::Notify;
 
+use crate::fault::Fault;
 use crate::record::Exchanged;
 
 /// What takes a connection over. Not `Send`: it lives and dies on its worker.
@@ -62,7 +63,10 @@ pub(crate) async fn run(
     poll_fn(|cx| {
         let ended = session.as_mut().poll(cx).is_ready();
         match conn.poll_signal(cx) {
-            Signal::Stalled => return Poll::Ready(()),
+            Signal::Stalled => {
+                exchanged.connection().count(Fault::WriteStall);
+                return Poll::Ready(());
+            }
             Signal::Drain => {
                 finish.notify_one();
                 cx.waker().wake_by_ref();

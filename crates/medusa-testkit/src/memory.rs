@@ -9,13 +9,40 @@ use std::fs;
 /// There is no such process.
 #[track_caller]
 pub fn resident(pid: u32) -> u64 {
-    let path = format!("/proc/{pid}/status");
-    let status = fs::read_to_string(&path).unwrap_or_else(|error| panic!("cannot read {path}: {error}"));
-    resident_of(&status).unwrap_or_else(|| panic!("there is no VmRSS in {path}: has the process ended?"))
+    read(pid, "VmRSS")
 }
 
-fn resident_of(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+/// The most that has been resident of a process, in bytes, since it began or [`forget_peak`]: `VmHWM`. What is held for
+/// a moment between two looks is seen in it.
+///
+/// # Panics
+///
+/// There is no such process.
+#[track_caller]
+pub fn peak(pid: u32) -> u64 {
+    read(pid, "VmHWM")
+}
+
+/// Has [`peak`] begin anew, with what is resident now.
+///
+/// # Panics
+///
+/// There is no such process, or it is not ours.
+#[track_caller]
+pub fn forget_peak(pid: u32) {
+    let path = format!("/proc/{pid}/clear_refs");
+    fs::write(&path, "5").unwrap_or_else(|error| panic!("cannot write {path}: {error}"));
+}
+
+#[track_caller]
+fn read(pid: u32, name: &str) -> u64 {
+    let path = format!("/proc/{pid}/status");
+    let status = fs::read_to_string(&path).unwrap_or_else(|error| panic!("cannot read {path}: {error}"));
+    field_of(&status, name).unwrap_or_else(|| panic!("there is no {name} in {path}: has the process ended?"))
+}
+
+fn field_of(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
 }
 
@@ -25,8 +52,10 @@ mod tests {
 
     #[test]
     fn the_kernels_kilobytes_are_kibibytes() {
-        assert_eq!(resident_of("Name:\tx\nVmRSS:\t   12 kB\nVmData:\t 9 kB\n"), Some(12 * 1024));
-        assert_eq!(resident_of("Name:\tzombie\n"), None);
+        let status = "Name:\tx\nVmHWM:\t 13 kB\nVmRSS:\t   12 kB\nVmData:\t 9 kB\n";
+        assert_eq!(field_of(status, "VmRSS"), Some(12 * 1024));
+        assert_eq!(field_of(status, "VmHWM"), Some(13 * 1024));
+        assert_eq!(field_of("Name:\tzombie\n", "VmRSS"), None);
     }
 
     #[test]
@@ -35,5 +64,9 @@ mod tests {
         let held = vec![1_u8; 64 << 20];
         let after = resident(std::process::id());
         assert!(after >= before + (32 << 20), "{before} bytes, then {after} with {} more", held.len());
+        drop(held);
+        assert!(peak(std::process::id()) >= after);
+        forget_peak(std::process::id());
+        assert!(peak(std::process::id()) < after);
     }
 }

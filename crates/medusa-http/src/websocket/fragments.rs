@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use super::message::{Kind, Message};
 
 /// The longest frame that is sent: so much of a message is copied at a time, however long it is.
-const LONGEST: usize = 64 * 1024;
+pub(super) const LONGEST: usize = 64 * 1024;
 
 /// The frames that are left of a message. There is one at least, also of an empty message.
 #[derive(Debug)]

@@ -82,6 +82,8 @@ impl Close {
     pub const LOST: u16 = 1006;
     /// The peer sent a text that is none.
     pub const NOT_UTF8: u16 = 1007;
+    /// The peer did what is not forbidden, and too much of it.
+    pub const POLICY: u16 = 1008;
     /// The peer sent too long a message.
     pub const TOO_LONG: u16 = 1009;
     /// The handler failed.

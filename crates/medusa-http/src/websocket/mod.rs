@@ -8,7 +8,8 @@
 //!    each way ([`queue`]).
 //!
 //! Invariant: neither side can make the other hold more than a queue's bound and one message. While the handler's inbox is
-//! full, the pump does not read, so that TCP holds the client back; while its outbox is full, a `send` waits.
+//! full, or the client does not take what is sent, the pump does not read, so that TCP holds the client back; while its
+//! outbox is full, a `send` waits. What is read and is no message (pings, empty fragments) has a price: [`toll`].
 //!
 //! Not implemented: extensions (there is no `permessage-deflate`, whose window would cost more memory per client than all
 //! the rest), and HTTP/2's extended CONNECT (browsers fall back to HTTP/1.1 by themselves).
@@ -22,6 +23,7 @@ mod pump;
 mod queue;
 mod sessions;
 mod socket;
+mod toll;
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! The connection's side of a session: frames in, frames out, the clocks, the closing handshake.
 //!
-//! Reading and writing do not wait for each other: a client that sends while it does not read is answered as far as it
-//! reads, and no further.
+//! Writing does not wait for reading, but reading for writing: a client is read no further than it takes its answers, for
+//! its pings are answered here, and what it does not take would pile up.
 //!
 //! Invariant: whatever the client does, the pump ends: a client that takes nothing is cut off by the connection's write
 //! deadline, one that says nothing and one that does not answer a close by the [`Clock`].
@@ -22,10 +22,11 @@ use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::clock::{Clock, Due};
-use super::fragments::Fragments;
+use super::fragments::{Fragments, LONGEST};
 use super::handshake::Ends;
 use super::message::{Close, Message};
 use super::queue::Item;
+use super::toll::Toll;
 
 /// What is read at a time. A longer frame makes the buffer grow, and takes it along.
 const READ: usize = 4 * 1024;
@@ -56,6 +57,7 @@ struct Pump {
     ping_due: bool,
     /// What was read so far: a long frame on a slow line is a sign of life, too.
     read: u64,
+    toll: Toll,
     state: State,
 }
 
@@ -80,9 +82,11 @@ pub(super) async fn run(
     let config = WebSocketConfig::default()
         .read_buffer_size(READ)
         .write_buffer_size(0) // it is the cork that collects
+        .max_write_buffer_size(2 * LONGEST) // a frame that the cork has no room for, and a pong
         .max_message_size(Some(settings.max_message))
         .max_frame_size(Some(settings.max_message));
     let now = Instant::now();
+    let read = io.bytes_read();
     let mut pump = Pump {
         socket: WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await,
         link,
@@ -91,7 +95,8 @@ pub(super) async fn run(
         leave: Some(Box::pin(leave)),
         outgoing: None,
         ping_due: false,
-        read: 0,
+        read,
+        toll: Toll::new(settings.max_message, now),
         state: State::Open,
     };
     poll_fn(|cx| pump.poll(cx)).await;
@@ -109,17 +114,34 @@ impl Pump {
         if self.poll_read(cx, now).is_ready() {
             return Poll::Ready(());
         }
-        let read = self.socket.get_ref().bytes_read();
-        if std::mem::replace(&mut self.read, read) != read {
-            self.clock.heard(now);
+        if self.account(now).is_ready() {
+            return Poll::Ready(());
         }
         // After reading, for what has been heard just now counts; before writing, for it may ask for a ping.
         if self.poll_clock(cx, now).is_ready() { Poll::Ready(()) } else { self.poll_write(cx, now) }
     }
 
-    /// Reads as far as the handler takes it. Ready: the session has ended.
+    /// Takes note of what was read. Ready: the session has ended.
+    fn account(&mut self, now: Instant) -> Poll<()> {
+        let read = self.socket.get_ref().bytes_read();
+        let came = read - std::mem::replace(&mut self.read, read);
+        if came == 0 {
+            return Poll::Pending;
+        }
+        self.clock.heard(now);
+        self.toll.received(came, now);
+        if self.state == State::Open && self.toll.is_exceeded() {
+            return self.fail(&Close::of(Close::POLICY, "too many frames that are no message"), now);
+        }
+        Poll::Pending
+    }
+
+    /// Reads as far as the handler takes it, and the client its answers. Ready: the session has ended.
     fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         loop {
+            if ready!(self.poll_sent(cx, now)).is_err() {
+                return Poll::Ready(());
+            }
             match self.state {
                 State::Open => {
                     let room = self.link.0.inbox.poll_room(cx);
@@ -159,6 +181,7 @@ impl Pump {
             Frames::Ping(_) | Frames::Pong(_) | Frames::Frame(_) => return,
         };
         self.clock.message(now);
+        self.toll.message(message.data().len());
         // There was room. Refused where the handler has ended the session: it does not want to hear it.
         let _ended = self.link.0.inbox.push(Item::Message(message));
     }
@@ -198,12 +221,17 @@ impl Pump {
         }
     }
 
+    /// Waits until the cork has taken everything, pongs included. An error: nobody is there any more.
+    fn poll_sent(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Result<(), Error>> {
+        let sent = Pin::new(&mut self.socket).poll_flush(cx);
+        self.clock.blocked(sent.is_pending(), now);
+        sent
+    }
+
     /// Writes as far as the client takes it. Ready: the session has ended.
     fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         loop {
-            let ready = Pin::new(&mut self.socket).poll_ready(cx);
-            self.clock.blocked(ready.is_pending(), now);
-            if ready!(ready).is_err() {
+            if ready!(self.poll_sent(cx, now)).is_err() {
                 return Poll::Ready(());
             }
             let frame = match self.state {

@@ -112,6 +112,13 @@ impl Client {
         Self { stream: self.stream.encrypted(ca, name), ahead: self.ahead }
     }
 
+    /// Takes the server for stuck when it does not read, or says nothing, for this long; [`PATIENCE`] by default. For one
+    /// that is meant to.
+    #[track_caller]
+    pub fn give_up_after(&mut self, time: Duration) {
+        self.stream.give_up_after(time).expect("our own socket");
+    }
+
     /// Sends these bytes.
     ///
     /// # Panics

@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -27,6 +28,18 @@ impl Stream {
         let name = ServerName::try_from(name.to_owned()).expect("a host name or address");
         let client = ClientConnection::new(Arc::new(trusting(ca)), name).expect("a client");
         Self::Tls(Box::new(StreamOwned::new(client, stream)))
+    }
+
+    pub(super) fn give_up_after(&self, time: Duration) -> io::Result<()> {
+        let time = Some(time);
+        match self {
+            Self::Unix(stream) => stream.set_read_timeout(time).and_then(|()| stream.set_write_timeout(time)),
+            Self::Tcp(stream) => stream.set_read_timeout(time).and_then(|()| stream.set_write_timeout(time)),
+            Self::Tls(stream) => {
+                let stream = &stream.sock;
+                stream.set_read_timeout(time).and_then(|()| stream.set_write_timeout(time))
+            }
+        }
     }
 
     pub(super) fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {

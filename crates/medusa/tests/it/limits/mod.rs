@@ -6,6 +6,7 @@ mod frames;
 mod http2;
 mod sizes;
 mod times;
+mod websocket;
 
 use std::time::{Duration, Instant};
 
