@@ -9,7 +9,7 @@
 //! - [`conditional`] and [`range`]: what the `If-*` and `Range` fields of a request ask for;
 //! - [`coding`]: the compressed form that a client takes; [`glob`]: patterns for paths;
 //! - [`query`] and [`cookie`]: what queries, forms and cookies say; [`event_stream`]: server-sent events as written;
-//! - [`status`]: the document by which a long-lived object describes itself.
+//! - [`shown`]: text from outside for a person's eyes; [`status`]: the document by which a long-lived object describes itself.
 //!
 //! **Invariant: nothing here panics, whatever the input.** The lints below keep the usual ways to do so out.
 
@@ -39,6 +39,7 @@ pub mod glob;
 pub mod proxy_protocol;
 pub mod query;
 pub mod range;
+pub mod shown;
 pub mod status;
 pub mod syslog;
 

@@ -1,10 +1,11 @@
 //! A [`Status`] as a tree for a terminal.
 //!
-//! Names and texts may come from outside: control characters in them are shown escaped.
+//! Names and texts may come from outside: what is hidden in them is shown escaped.
 
 use std::fmt::{self, Display, Formatter, Write};
 
 use super::{Status, Value};
+use crate::shown::Harmless;
 
 impl Display for Status {
     /// Ends with a newline.
@@ -17,7 +18,7 @@ impl Display for Status {
 fn write_node(node: &Status, margin: &mut String, f: &mut Formatter<'_>) -> fmt::Result {
     f.write_str(node.kind)?;
     if !node.name.is_empty() {
-        write!(f, " {}", Harmless(&node.name))?;
+        write!(f, " {}", Harmless::line(&node.name))?;
     }
     f.write_char('\n')?;
 
@@ -43,7 +44,7 @@ impl Display for Value {
     /// For people: `1.5 KiB`, `2 h 05 min`, `yes`.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Text(text) => Harmless(text).fmt(f),
+            Self::Text(text) => Harmless::line(text).fmt(f),
             Self::Count(count) => count.fmt(f),
             Self::Bytes(bytes) => write_bytes(*bytes, f),
             Self::Seconds(seconds) => write_seconds(*seconds, f),
@@ -88,22 +89,6 @@ fn write_seconds(seconds: f64, f: &mut Formatter<'_>) -> fmt::Result {
         (0, 0) => write!(f, "{minutes} min {:02} s", whole % 60),
         (0, _) => write!(f, "{hours} h {:02} min", minutes % 60),
         _ => write!(f, "{days} d {:02} h", hours % 24),
-    }
-}
-
-/// Text with its control characters escaped.
-struct Harmless<'a>(&'a str);
-
-impl Display for Harmless<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            if c.is_control() {
-                write!(f, "{}", c.escape_default())?;
-            } else {
-                f.write_char(c)?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -1,0 +1,120 @@
+//! Text from outside, for the eyes of a person: [harmless](Harmless) on a terminal, and [cut](push_cut) to a length.
+
+use std::fmt::{self, Display, Formatter, Write};
+
+use crate::format::escape::is_hidden;
+
+/// Shows text with everything escaped that could end a line, steer a terminal, or show the eye a different text from the
+/// one that is there: control characters (C0, DEL, C1), line separators, marks that reorder. They are shown as Rust
+/// writes them: `\n`, `\u{1b}`.
+#[derive(Clone, Copy, Debug)]
+pub struct Harmless<'a> {
+    text: &'a str,
+    margin: Option<&'a str>,
+}
+
+impl<'a> Harmless<'a> {
+    /// In one line, whatever is in it.
+    pub const fn line(text: &'a str) -> Self {
+        Self { text, margin: None }
+    }
+
+    /// In its own lines, each but the first behind `margin`. Tabs stay.
+    pub const fn lines(text: &'a str, margin: &'a str) -> Self {
+        Self { text, margin: Some(margin) }
+    }
+}
+
+impl Display for Harmless<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let stays = |c| self.margin.is_some() && matches!(c, '\n' | '\t');
+        for part in self.text.split_inclusive(|c| c == '\n' || is_hidden(c)) {
+            let last = part.chars().next_back().filter(|&c| is_hidden(c) && !stays(c));
+            f.write_str(last.map_or(part, |last| part.strip_suffix(last).unwrap_or(part)))?;
+            if let Some(last) = last {
+                write!(f, "{}", last.escape_default())?;
+            } else if let Some(margin) = self.margin.filter(|_| part.ends_with('\n')) {
+                f.write_str(margin)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Appends `text` to `to`, at most `limit` bytes of it. What is left out is counted and told: `… (1048576 bytes more)`.
+/// It costs no memory, so the text may be as long as it likes.
+pub fn push_cut(to: &mut String, limit: usize, text: fmt::Arguments<'_>) {
+    let mut cut = Cut { to, room: limit, more: 0 };
+    // Memory cannot fail; a `Display` that does has said what it could.
+    let _ = cut.write_fmt(text);
+    let more = cut.more;
+    if more > 0 {
+        let _ = write!(to, "… ({more} bytes more)");
+    }
+}
+
+struct Cut<'a> {
+    to: &'a mut String,
+    room: usize,
+    more: usize,
+}
+
+impl Write for Cut<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = if self.more > 0 { 0 } else { text.floor_char_boundary(self.room) };
+        let (kept, rest) = text.split_at_checked(room).unwrap_or(("", text));
+        self.to.push_str(kept);
+        self.room -= kept.len();
+        self.more += rest.len();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_hidden_is_shown() {
+        let text = "jürgen\tsays\r\n\x1b[2J\u{9b}31m\u{7f}\u{2028}\u{202e}";
+        let escaped = r"\u{1b}[2J\u{9b}31m\u{7f}\u{2028}\u{202e}";
+        assert_eq!(Harmless::line(text).to_string(), format!(r"jürgen\tsays\r\n{escaped}"));
+        assert_eq!(Harmless::lines(text, "  | ").to_string(), format!("jürgen\tsays\\r\n  | {escaped}"));
+        assert_eq!(Harmless::lines("a\n\nb\n", "> ").to_string(), "a\n> \n> b\n> ");
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_and_counted() {
+        let cut = |limit, text: &str| {
+            let mut to = "> ".to_owned();
+            push_cut(&mut to, limit, format_args!("{text}{}", "!"));
+            to
+        };
+        assert_eq!(cut(4, "abc"), "> abc!");
+        assert_eq!(cut(3, "abc"), "> abc… (1 bytes more)");
+        assert_eq!(cut(2, "aßc"), "> a… (4 bytes more)");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_hidden_is_left(text in any::<String>()) {
+            let line = Harmless::line(&text).to_string();
+            prop_assert!(!line.contains(is_hidden));
+            let lines = Harmless::lines(&text, "| ").to_string();
+            prop_assert!(!lines.contains(|c| is_hidden(c) && c != '\n' && c != '\t'));
+            prop_assert!(lines.lines().skip(1).all(|line| line.starts_with("| ")));
+        }
+
+        #[test]
+        fn a_cut_is_no_longer_than_it_may_be(text in any::<String>(), limit in 0_usize..40) {
+            let mut to = String::new();
+            push_cut(&mut to, limit, format_args!("{text}"));
+            if text.len() <= limit {
+                prop_assert_eq!(to, text);
+            } else {
+                prop_assert!(to.find("… (").is_some_and(|at| at <= limit));
+            }
+        }
+    }
+}
