@@ -93,7 +93,6 @@ enum Job {
 pub struct Engine {
     jobs: mpsc::Sender<Job>,
     live: Arc<Live>,
-    root: Arc<Path>,
 }
 
 impl Engine {
@@ -105,7 +104,6 @@ impl Engine {
     pub fn start(program: Program, workers: Workers) -> io::Result<Self> {
         let live = Live::new(workers);
         let (jobs, incoming) = mpsc::channel(QUEUED_JOBS);
-        let root: Arc<Path> = program.root.as_path().into();
         let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
         let host_live = Arc::clone(&live);
         std::thread::Builder::new().name("medusa-script".into()).spawn(move || match runtime() {
@@ -118,7 +116,7 @@ impl Engine {
         is_ready
             .recv()
             .unwrap_or_else(|_gone| Err(io::Error::other("the script thread ended before it was ready")))?;
-        Ok(Self { jobs, live, root })
+        Ok(Self { jobs, live })
     }
 
     /// Runs the script in a fresh VM and publishes what it makes: start-up and reload. If anything fails, what is
@@ -156,11 +154,6 @@ impl Engine {
         &self.live
     }
 
-    /// The script's directory.
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
     async fn ask<T>(&self, job: impl FnOnce(Answer<T>) -> Job) -> Result<T, ScriptError> {
         let gone = || ScriptError::new("the script thread has ended");
         let (answer, answered) = oneshot::channel();
@@ -183,11 +176,12 @@ pub fn check(program: Program) -> Result<Status, ScriptError> {
     let runtime = runtime().map_err(|error| ScriptError::new(error.to_string()))?;
     runtime.block_on(async move {
         let host = Host::new(program, Live::rehearsal());
-        let (_vm, transaction) = host.run("check", None).await?;
+        let ((vm, _calls), transaction) = host.run("check", None).await?;
         let rehearsal = transaction
             .take_change()
             .ok_or_else(|| ScriptError::new("the script's change was taken by someone else"))?;
-        let made = host.live.rehearse(&rehearsal).await.map_err(|error| publish_error(&error))?;
+        let made = host.live.rehearse(&rehearsal).await;
+        let made = made.map_err(|error| publish_error(&error).showing(vm.sources()))?;
         let site = Status::new("site", host.program.name.clone());
         let site = site.children(made.servers.iter().map(|server| server.status()));
         Ok(site.children(made.sinks.iter().map(|sink| sink.status())))
@@ -237,7 +231,8 @@ impl Host {
     async fn load(&self, by: String, events: Option<Events>) -> Result<Loaded, ScriptError> {
         let ((vm, calls), transaction) = self.run(&by, events).await?;
         self.listen_elsewhere(&transaction)?;
-        let (site, timers) = transaction.commit().await.map_err(|error| publish_error(&error))?;
+        let committed = transaction.commit().await;
+        let (site, timers) = committed.map_err(|error| publish_error(&error).showing(vm.sources()))?;
         let site = site.unwrap_or_else(|| self.live.site());
         vm.start_timers(timers);
         let old = self.current.replace(Some(Current { vm, _calls: calls }));
@@ -267,7 +262,7 @@ impl Host {
             ProgramSource::File => sources.read(Path::new(&self.program.name)).map_err(ScriptError::new)?,
         };
         let entry = Entry { name: &self.program.name, source: &source };
-        vm.run_script(&transaction, sources, &entry).await?;
+        vm.run_script(&transaction, &entry).await.map_err(|error| error.showing(&sources))?;
         Ok(((vm, calls), transaction))
     }
 
@@ -288,7 +283,8 @@ impl Host {
         let vm = self.current.borrow().as_ref().map(|current| Rc::clone(&current.vm));
         let vm = vm.ok_or_else(|| ScriptError::new("the script is not loaded yet"))?;
         let transaction = Transaction::lazy(Arc::clone(&self.live), by, events);
-        let (values, generation) = vm.run_statement(&transaction, source).await?;
+        let run = vm.run_statement(&transaction, source).await;
+        let (values, generation) = run.map_err(|error| error.showing(vm.sources()))?;
         Ok(Evaluated { value: print::values(&values), generation })
     }
 

@@ -1,15 +1,36 @@
 //! What went wrong in a script, for a person: the place first, the source line under it, the traceback last.
+//!
+//! **Invariant:** a message is text, whatever it looks like. The source line is that of the text which was compiled
+//! ([`Sources`]): no file is opened because a message names it.
 
+use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use medusa_proto::shown::push_cut;
+
+use crate::require::Sources;
 use crate::task::TaskError;
+
+/// The most that is kept of a message, in bytes: as much as is shown of a value.
+const MAX_MESSAGE: usize = 64 * 1024;
+
+/// The most of it in the log, in bytes, so that there is room for the traceback, too.
+const MAX_LOGGED: usize = 2 * 1024;
+
+/// Frames at each end of a traceback. What is between them, in a recursion without an end, is more of the same.
+const FRAMES: usize = 10;
+
+/// The most of a frame, in bytes, and of a message in which its place is looked for. Luau cuts names of files at 256.
+const MAX_FRAME: usize = 320;
 
 /// An error of a script, or of what it asked for.
 #[derive(Debug, Clone, thiserror::Error)]
 pub struct ScriptError {
     message: String,
     place: Option<Place>,
+    excerpt: Option<String>,
     traceback: Vec<String>,
     incomplete: bool,
 }
@@ -24,19 +45,30 @@ impl ScriptError {
     /// An error that names its place itself, or has none.
     pub fn new(message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { place: leading_place(&message), message, traceback: Vec::new(), incomplete: false }
+        let place = leading_place(&message);
+        Self {
+            message: cut(&message, MAX_MESSAGE),
+            place,
+            excerpt: None,
+            traceback: Vec::new(),
+            incomplete: false,
+        }
     }
 
     pub(crate) fn from_lua(error: &mlua::Error) -> Self {
         let incomplete = matches!(error, mlua::Error::SyntaxError { incomplete_input: true, .. });
-        let text = innermost(error).to_string();
+        let text = match innermost(error) {
+            mlua::Error::RuntimeError(text) => Cow::Borrowed(text.as_str()),
+            other => Cow::Owned(other.to_string()),
+        };
         let (message, own_traceback) = split_traceback(&text);
         let traceback = match error {
             mlua::Error::CallbackError { traceback, .. } => split_traceback(traceback).1,
             _ => own_traceback,
         };
         let message = message.strip_prefix("runtime error: ").unwrap_or(message);
-        let message = message.strip_prefix("syntax error: ").unwrap_or(message).to_owned();
+        let message = message.strip_prefix("syntax error: ").unwrap_or(message);
+        let message = cut(message, MAX_MESSAGE);
         let place =
             leading_place(&message).or_else(|| traceback.iter().find_map(|frame| leading_place(frame)));
         let message = match &place {
@@ -45,7 +77,7 @@ impl ScriptError {
             }
             _ => message,
         };
-        Self { message, place, traceback, incomplete }
+        Self { message, place, excerpt: None, traceback, incomplete }
     }
 
     pub(crate) fn from_task(error: &TaskError) -> Self {
@@ -68,12 +100,20 @@ impl ScriptError {
         self.incomplete
     }
 
-    /// The whole message: the error, the source line it points at (looked up below `base`), the traceback.
-    pub fn render(&self, base: &Path) -> String {
+    /// The same with the source line it points at, if that is one of `sources`.
+    #[must_use]
+    pub(crate) fn showing(mut self, sources: &Sources) -> Self {
+        let place = self.place.as_ref();
+        self.excerpt = place.and_then(|place| excerpt(&sources.known(Path::new(&place.file))?, place.line));
+        self
+    }
+
+    /// The whole message: the error, the source line it points at, the traceback.
+    pub fn render(&self) -> String {
         let mut text = self.message.clone();
-        if let Some(excerpt) = self.place.as_ref().and_then(|place| excerpt(base, place)) {
+        if let Some(excerpt) = &self.excerpt {
             text.push('\n');
-            text.push_str(&excerpt);
+            text.push_str(excerpt);
         }
         if self.traceback.len() > 1 {
             text.push_str("\ntraceback, innermost first:");
@@ -87,9 +127,10 @@ impl ScriptError {
 
     /// Message and traceback, for the log.
     pub(crate) fn with_traceback(&self) -> String {
+        let message = cut(&self.message, MAX_LOGGED);
         match self.traceback.as_slice() {
-            [] => self.message.clone(),
-            frames => format!("{}\n    {}", self.message, frames.join("\n    ")),
+            [] => message,
+            frames => format!("{message}\n    {}", frames.join("\n    ")),
         }
     }
 }
@@ -116,9 +157,18 @@ fn innermost(error: &mlua::Error) -> &mlua::Error {
 /// Luau code of the server's own.
 const HOST_CHUNKS: [&str; 5] = ["prelude", "request", "fetch", "json", "websocket"];
 
-/// Splits an error's text from the traceback Luau puts behind it, whose frames of the host are of no use to anyone.
+/// At most `limit` bytes of `text`.
+fn cut(text: &str, limit: usize) -> String {
+    let mut cut = String::new();
+    push_cut(&mut cut, limit, format_args!("{text}"));
+    cut
+}
+
+/// Splits an error's text from the traceback Luau puts behind it, whose frames of the host are of no use to anyone, nor
+/// are all of a recursion's.
 fn split_traceback(text: &str) -> (&str, Vec<String>) {
-    let (message, frames) = match text.split_once("\nstack traceback:") {
+    // From behind: a message may hold the same words.
+    let (message, frames) = match text.rsplit_once("\nstack traceback:") {
         Some(split) => split,
         None if text.starts_with("stack traceback:") => ("", text),
         None => return (text.trim_end(), Vec::new()),
@@ -128,39 +178,57 @@ fn split_traceback(text: &str) -> (&str, Vec<String>) {
             !HOST_CHUNKS.contains(&place.file.as_str()) && !place.file.starts_with("__mlua")
         })
     };
-    let frames = frames.lines().map(str::trim).filter(is_scripts);
-    (message.trim_end(), frames.map(str::to_owned).collect())
+    (message.trim_end(), ends(frames.lines().map(str::trim).filter(is_scripts)))
+}
+
+/// The first and the last [`FRAMES`], and how many there are between.
+fn ends<'a>(mut frames: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut ends: Vec<String> = frames.by_ref().take(FRAMES).map(|frame| cut(frame, MAX_FRAME)).collect();
+    let (mut last, mut between) = (VecDeque::with_capacity(FRAMES), 0_usize);
+    for frame in frames {
+        if last.len() == FRAMES {
+            last.pop_front();
+            between += 1;
+        }
+        last.push_back(frame);
+    }
+    if between > 0 {
+        ends.push(format!("… {between} more frames"));
+    }
+    ends.extend(last.into_iter().map(|frame| cut(frame, MAX_FRAME)));
+    ends
 }
 
 /// `file:12: ...` or `file:12 function f`.
 fn leading_place(text: &str) -> Option<Place> {
-    let line = text.lines().next()?;
-    for (at, _) in line.match_indices(':') {
-        let digits: String = line[at + 1..].chars().take_while(char::is_ascii_digit).collect();
-        let after = line[at + 1 + digits.len()..].chars().next();
-        let file = &line[..at];
-        let is_file = !file.is_empty() && !file.contains(char::is_whitespace) && !file.starts_with('[');
-        if is_file && !digits.is_empty() && matches!(after, None | Some(':' | ' ')) {
+    let start = &text[..text.floor_char_boundary(MAX_FRAME)];
+    let word = start.split(char::is_whitespace).next()?;
+    for (at, _) in word.match_indices(':') {
+        let (file, behind) = (&word[..at], &word[at + 1..]);
+        let digits = behind.len() - behind.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (digits, after) = behind.split_at(digits);
+        let is_file = !file.is_empty() && !file.starts_with('[');
+        if is_file && !digits.is_empty() && (after.is_empty() || after.starts_with(':')) {
             return Some(Place { file: file.to_owned(), line: digits.parse().ok()? });
         }
     }
     None
 }
 
-/// The line the place names, with its neighbours, as compilers show it.
-fn excerpt(base: &Path, place: &Place) -> Option<String> {
-    let path: PathBuf = base.join(&place.file);
-    let source = std::fs::read_to_string(path).ok()?;
-    let first = place.line.saturating_sub(1);
-    let width = (place.line + 1).to_string().len();
+/// The line with its neighbours, as compilers show it.
+fn excerpt(source: &str, at: usize) -> Option<String> {
+    let first = at.saturating_sub(1);
+    let after = at.saturating_add(1);
+    let width = after.to_string().len();
     let mut text = String::new();
-    for (number, line) in source.lines().enumerate().map(|(at, line)| (at + 1, line)) {
-        if (first..=place.line + 1).contains(&number) {
-            let mark = if number == place.line { '>' } else { ' ' };
-            let line: String = line.replace('\t', "    ").chars().take(160).collect();
-            text.push_str(format!("  {mark} {number:>width$} | {line}").trim_end());
-            text.push('\n');
+    for (number, line) in (1..).zip(source.lines()).skip_while(|(number, _)| *number < first) {
+        if number > after {
+            break;
         }
+        let mark = if number == at { '>' } else { ' ' };
+        let line: String = line.replace('\t', "    ").chars().take(160).collect();
+        text.push_str(format!("  {mark} {number:>width$} | {line}").trim_end());
+        text.push('\n');
     }
     (!text.is_empty()).then(|| text.trim_end().to_owned())
 }
@@ -178,12 +246,38 @@ mod tests {
         assert_eq!(leading_place("[C] in ?"), None);
     }
 
+    /// Each colon of a message was the end of a path once, and the whole path looked at for spaces.
+    #[test]
+    fn a_place_is_not_looked_for_without_end() {
+        assert_eq!(leading_place(&":".repeat(10_000_000)), None);
+        assert_eq!(leading_place(&format!("{}:1: x", "a".repeat(10_000_000))), None);
+        assert_eq!(leading_place("a.luau:99999999999999999999999: x"), None);
+    }
+
     #[test]
     fn an_excerpt_shows_the_line_and_its_neighbours() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("a.luau"), "one\ntwo\n\tthree\nfour\nfive\n").unwrap();
-        let rendered = ScriptError::new("a.luau:3: bad").render(dir.path());
-        assert_eq!(rendered, "a.luau:3: bad\n    2 | two\n  > 3 |     three\n    4 | four");
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::write(root.join("a.luau"), "one\ntwo\n\tthree\nfour\nfive\n").unwrap();
+        let sources = Sources::new(root);
+        let rendered = || ScriptError::new("a.luau:3: bad").showing(&sources).render();
+        assert_eq!(rendered(), "a.luau:3: bad", "it was never compiled");
+        sources.read(Path::new("a.luau")).unwrap();
+        std::fs::write(dir.path().join("a.luau"), "other text").unwrap();
+        assert_eq!(rendered(), "a.luau:3: bad\n    2 | two\n  > 3 |     three\n    4 | four");
+        let far = ScriptError::new(format!("a.luau:{}: bad", usize::MAX)).showing(&sources);
+        assert_eq!(far.render(), far.to_string());
+    }
+
+    #[test]
+    fn a_traceback_has_two_ends() {
+        let frames: Vec<String> = (1..=50).map(|line| format!("x.luau:{line} function f")).collect();
+        let text = format!("deep\nstack traceback:\nforged\nstack traceback:\n{}", frames.join("\n"));
+        let (message, ends) = split_traceback(&text);
+        assert_eq!(message, "deep\nstack traceback:\nforged");
+        assert_eq!(ends.len(), 2 * FRAMES + 1);
+        assert_eq!(ends[FRAMES], "… 30 more frames");
+        assert_eq!((&ends[FRAMES - 1], &ends[FRAMES + 1]), (&frames[9], &frames[40]));
     }
 
     #[test]

@@ -40,6 +40,7 @@ use crate::worker::Scripts;
 pub(crate) struct MainVm {
     vm: Rc<Vm>,
     live: Arc<Live>,
+    sources: Arc<Sources>,
     functions: Rc<Functions>,
     statement: Function,
     timers: Rc<Timers>,
@@ -127,6 +128,7 @@ impl MainVm {
         let main = Rc::new(Self {
             vm,
             live: Arc::clone(live),
+            sources: Arc::clone(sources),
             functions,
             statement,
             timers,
@@ -229,16 +231,20 @@ impl MainVm {
         Ok(site.map(|site| site.generation))
     }
 
+    /// The text of what was compiled: for errors to show.
+    pub(crate) fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
     /// Runs the script itself.
     pub(crate) async fn run_script(
         &self,
         transaction: &Rc<Transaction>,
-        sources: Arc<Sources>,
         entry: &Entry<'_>,
     ) -> Result<(), ScriptError> {
         let lua = self.vm.lua();
         let globals = lua.globals();
-        let modules = Modules::new(sources, globals.clone());
+        let modules = Modules::new(Arc::clone(&self.sources), globals.clone());
         let running = async {
             globals.raw_set("require", modules.require(lua, Path::new(entry.name).to_owned())?)?;
             load(lua, entry.source, &format!("@{}", entry.name), None)?.call_async::<()>(()).await

@@ -564,7 +564,7 @@ mod tests {
             }
             let transaction: Rc<Transaction> = Transaction::fresh(live, "test", None).await;
             let entry = Entry { name: "test.luau", source: &source };
-            vm.run_script(&transaction, sources, &entry).await.unwrap();
+            vm.run_script(&transaction, &entry).await.unwrap();
         });
     }
 

@@ -6,16 +6,23 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mlua::{Function, Lua, Table, Value};
+use rustix::fs::OFlags;
 
 use crate::vm::load;
 
 /// The largest source file that is loaded, in bytes: a bound on accidents.
 const MAX_SOURCE: u64 = 4 * 1024 * 1024;
+
+/// All source files of one load together, in bytes: they are kept, for messages to show, as long as its VM lives.
+const MAX_SOURCES: usize = 32 * 1024 * 1024;
 
 /// The script's directory, as data of a VM: where the relative paths of its handlers begin.
 #[derive(Debug, Clone)]
@@ -44,8 +51,20 @@ impl Sources {
             return Ok(Arc::clone(known));
         }
         let text: Arc<str> = read_below(&self.root, relative)?.into();
-        self.lock().insert(relative.to_owned(), Arc::clone(&text));
+        let mut files = self.lock();
+        if files.values().map(|text| text.len()).sum::<usize>() + text.len() > MAX_SOURCES {
+            let shown = relative.display();
+            return Err(format!(
+                "cannot load {shown}: the script's files together have more than {MAX_SOURCES} bytes"
+            ));
+        }
+        files.insert(relative.to_owned(), Arc::clone(&text));
         Ok(text)
+    }
+
+    /// The text of a file that was read before.
+    pub(crate) fn known(&self, relative: &Path) -> Option<Arc<str>> {
+        self.lock().get(relative).map(Arc::clone)
     }
 
     /// Whether every file that was read still has the text it had.
@@ -66,11 +85,17 @@ fn read_below(root: &Path, relative: &Path) -> Result<String, String> {
     if !real.starts_with(root) {
         return Err(format!("cannot load {shown}: it leads out of {}", root.display()));
     }
-    let size = std::fs::metadata(&real).map_err(|error| format!("cannot load {shown}: {error}"))?;
-    if !size.is_file() || size.len() > MAX_SOURCE {
+    let failed = |error: io::Error| format!("cannot load {shown}: {error}");
+    // Without NONBLOCK, opening a pipe would wait for its writer.
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = File::options().read(true).custom_flags(flags.bits() as i32).open(&real).map_err(failed)?;
+    let is_file = file.metadata().map_err(failed)?.is_file();
+    let mut text = String::new();
+    // Not by the length in the metadata: the file may grow meanwhile.
+    if !is_file || file.take(MAX_SOURCE + 1).read_to_string(&mut text).map_err(failed)? as u64 > MAX_SOURCE {
         return Err(format!("cannot load {shown}: it is no file, or larger than {MAX_SOURCE} bytes"));
     }
-    std::fs::read_to_string(&real).map_err(|error| format!("cannot load {shown}: {error}"))
+    Ok(text)
 }
 
 /// Where `name`, required by the file `from` (relative to the root), is; relative to the root too.

@@ -167,7 +167,7 @@ impl fmt::Debug for ScriptHandler {
 
 impl ScriptHandler {
     async fn load(&self) -> Result<(), PrepareError> {
-        let told = |error: ScriptError| PrepareError(error.render(self.sources.root()));
+        let told = |error: ScriptError| PrepareError(error.showing(&self.sources).render());
         let file = File {
             id: self.id,
             path: self.path.clone(),

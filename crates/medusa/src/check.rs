@@ -11,7 +11,7 @@ use crate::term;
 ///
 /// What a start would fail with, rendered with its source line.
 pub(crate) fn check(target: &Target, json: bool) -> Result<(), String> {
-    let render = |error: ScriptError| error.render(target.root());
+    let render = |error: ScriptError| error.render();
     let status = medusa_script::check(target.program(Vec::new(), None)).map_err(render)?;
     if json {
         let text = serde_json::to_string_pretty(&status);

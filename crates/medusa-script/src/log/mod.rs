@@ -172,7 +172,7 @@ mod tests {
                 );
                 let entry = Entry { name: "test.luau", source: &source };
                 let transaction = Transaction::fresh(live, "test", None).await;
-                let run = main.run_script(&transaction, sources, &entry).await;
+                let run = main.run_script(&transaction, &entry).await;
                 assert_eq!(run.is_ok(), end.is_empty());
                 drop((main, calls));
                 let started = Instant::now();

@@ -34,7 +34,7 @@ impl Controls {
 
     /// Runs the script for the first time.
     pub(super) async fn first_load(&self) -> Result<Loaded, Failure> {
-        self.engine.load("start".to_owned(), None).await.map_err(|error| self.failure(&error))
+        self.engine.load("start".to_owned(), None).await.map_err(|error| failure(&error))
     }
 
     /// Says that the server is to stop; `by` for the log.
@@ -73,7 +73,7 @@ impl Controls {
                 Ok(loaded)
             }
             Err(error) => {
-                let failure = self.failure(&error);
+                let failure = failure(&error);
                 tracing::error!("{by} failed, and the old site goes on: {failure}");
                 Err(failure)
             }
@@ -100,17 +100,17 @@ impl Controls {
     fn refuse_while_stopping(&self) -> Result<(), Failure> {
         if *self.stopping.borrow() { Err(Failure::new("the server is stopping")) } else { Ok(()) }
     }
+}
 
-    fn failure(&self, error: &ScriptError) -> Failure {
-        Failure { message: error.render(self.engine.root()), incomplete: error.is_incomplete() }
-    }
+fn failure(error: &ScriptError) -> Failure {
+    Failure { message: error.render(), incomplete: error.is_incomplete() }
 }
 
 impl Control for Controls {
     async fn eval(&self, source: String, by: String, events: Events) -> Result<Done, Failure> {
         self.refuse_while_stopping()?;
         let evaluated = self.engine.eval(source, by.clone(), Some(events)).await;
-        let evaluated = evaluated.map_err(|error| self.failure(&error))?;
+        let evaluated = evaluated.map_err(|error| failure(&error))?;
         if let Some(generation) = evaluated.generation {
             tracing::info!(generation, by, "changed by a statement");
         }

@@ -19,8 +19,9 @@ pub(crate) const DOCS: Item = main_item(
     FUNCTION,
     "(log: LogSink, options: LogEventsOptions?) -> EventLog",
     "Has the server's own events, what it writes to standard error, go to this log, too; from when the change is \
-     published. The same log may be that of a server, or several: in a text format an event's line begins with `# `. Of \
-     more than 10,000 in a second, some are lost, counted, and told as an event.",
+     published. The same log may be that of a server, or several: in a text format an event's line begins with `# `. \
+     What repeats is counted and told a second later, as on standard error, and what is long is cut. Of more than 10,000 \
+     in a second, some are lost, counted, and told as an event.",
 );
 
 pub(crate) const OPTIONS: Class = Class {

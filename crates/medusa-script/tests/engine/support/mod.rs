@@ -25,7 +25,7 @@ impl Server {
     /// Starts a server with `site.luau` and other files; panics if the script fails.
     pub(crate) fn start(script: &str, files: &[(&str, &str)]) -> Self {
         let (server, loaded) = Self::try_start(script, files);
-        loaded.unwrap_or_else(|error| panic!("{}", error.render(server.dir.path())));
+        loaded.unwrap_or_else(|error| panic!("{}", error.render()));
         server
     }
 
