@@ -273,7 +273,8 @@ async fn answer(server: &Server, mut request: Request, exchanged: &mut Exchanged
 /// Calls the handler. Its errors and panics end here, and so does its time.
 async fn handle(server: &Server, mount: &Mount, request: Request) -> Response {
     let progress = request.body.progress();
-    let (method, uri) = (request.head.method.clone(), request.head.uri.clone());
+    let head = &request.head;
+    let (id, method, uri) = (head.id.clone(), head.method.clone(), head.uri.clone());
     let handled = AssertUnwindSafe(async { mount.handler.handle(request).await }).catch_unwind();
     let handled = within(handled, time(server.parts.limits.handler), progress.as_deref()).await;
     match handled {
@@ -283,7 +284,7 @@ async fn handle(server: &Server, mount: &Mount, request: Request) -> Response {
             let status = error.status();
             if status.is_server_error() {
                 let error = with_causes(&error);
-                tracing::warn!(%method, %uri, mount = %mount.pattern, origin = %mount.origin, status = status.as_u16(), "{error}");
+                tracing::warn!(request = %id, %method, path = %uri.path(), mount = %mount.pattern, origin = %mount.origin, status = status.as_u16(), "{error}");
             }
             let response = Response::page(status);
             // What is left of a body that broke off, or came too slowly, is not to be told from a request.
@@ -297,13 +298,13 @@ async fn handle(server: &Server, mount: &Mount, request: Request) -> Response {
         }
         Some(Err(_panic)) => {
             // Its message is in the log already, from the panic hook.
-            tracing::error!(%method, %uri, mount = %mount.pattern, origin = %mount.origin, "the handler panicked");
+            tracing::error!(request = %id, %method, path = %uri.path(), mount = %mount.pattern, origin = %mount.origin, "the handler panicked");
             Response::page(StatusCode::INTERNAL_SERVER_ERROR)
         }
         None => {
             server.parts.counters.faults.count(Fault::HandlerTimeout);
             let limit = server.parts.limits.handler;
-            tracing::warn!(%method, %uri, mount = %mount.pattern, origin = %mount.origin, "the handler took longer than {limit} s (`limits.handler`)");
+            tracing::warn!(request = %id, %method, path = %uri.path(), mount = %mount.pattern, origin = %mount.origin, "the handler took longer than {limit} s (`limits.handler`)");
             Response::page(StatusCode::SERVICE_UNAVAILABLE)
         }
     }

@@ -110,7 +110,7 @@ impl Lines {
 
     /// Waits until whoever writes has closed the pipe. Others may have inherited it, so not for longer than
     /// [`PATIENCE`].
-    pub(crate) fn wait_for_end(&self) {
+    pub fn wait_for_end(&self) {
         drop(self.wait_while(|said| !said.ended));
     }
 

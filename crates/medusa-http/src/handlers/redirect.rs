@@ -42,7 +42,7 @@ impl Https {
         if head.secure {
             if !self.warned.swap(true, Relaxed) {
                 tracing::warn!(
-                    uri = %head.uri,
+                    path = %head.uri.path(),
                     "a request for medusa.handler.https is encrypted already and gets 404: mount it on a server that \
                      listens without TLS"
                 );

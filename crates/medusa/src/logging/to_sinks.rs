@@ -1,35 +1,22 @@
 //! The same events to the sinks that a script asked for (`medusa.log.events`).
 //!
-//! An event goes to a sink with what standard error has: its part and its message, fields behind it, no more. Of libraries,
-//! nothing finer than `info` goes there, whatever the level: their steps are nothing an operator asks for, and there are
-//! thousands in each request.
-//!
-//! **Invariant:** an event that happens while another is being written (in a field's `Display`) is not passed on, and so
-//! no thread comes in here twice.
+//! An event goes to a sink with what standard error has: its part and its message, fields behind it, no more. Nothing is
+//! escaped here: each sink does that in its own way. Of libraries, nothing finer than `info` goes there, whatever the
+//! level: their steps are nothing an operator asks for, and there are thousands in each request.
 
-use std::cell::Cell;
-use std::error::Error;
-use std::fmt::{self, Write as _};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
-use std::time::SystemTime;
 
 use medusa_log::events::EventSinks;
-use medusa_proto::{event, with_causes};
-use tracing::field::{Field, Visit};
+use medusa_proto::event;
+use tracing::Metadata;
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
-use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Filter};
-use tracing_subscriber::{Layer, registry::LookupSpan};
 
-use super::part;
+use super::events::{Output, level};
 
 /// Where events go. The subscriber is there before the site, and one for the whole process.
 static SINKS: RwLock<Weak<EventSinks>> = RwLock::new(Weak::new());
-
-thread_local! {
-    static WRITING: Cell<bool> = const { Cell::new(false) };
-}
 
 /// From now on events go to these sinks, too, in place of those before.
 pub(crate) fn hand_to(sinks: &Arc<EventSinks>) {
@@ -41,71 +28,21 @@ fn sinks() -> Option<Arc<EventSinks>> {
     SINKS.read().unwrap_or_else(PoisonError::into_inner).upgrade()
 }
 
-/// The layer of the subscriber that hands events over.
-pub(super) fn layer<S>() -> impl Layer<S>
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-{
-    ToSinks.with_filter(Wanted)
-}
+/// The sinks, whichever they are by then.
+#[derive(Debug)]
+pub(super) struct ToSinks;
 
-struct ToSinks;
-
-impl<S: Subscriber> Layer<S> for ToSinks {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let Some(sinks) = sinks() else { return };
-        if WRITING.replace(true) {
-            return;
+impl Output for ToSinks {
+    fn put(&self, event: &event::Event<'_>) {
+        if let Some(sinks) = sinks() {
+            sinks.put(event);
         }
-        let mut message = Message(String::new());
-        event.record(&mut message);
-        WRITING.set(false);
-        let metadata = event.metadata();
-        sinks.put(&event::Event {
-            time: SystemTime::now().into(),
-            level: level(*metadata.level()),
-            part: part(metadata.target()),
-            message: &message.0,
-        });
-    }
-}
-
-/// An event's message, and its fields behind it. Nothing is escaped here: each sink does that in its own way.
-struct Message(String);
-
-impl Message {
-    fn push(&mut self, field: &Field, value: fmt::Arguments<'_>) {
-        if !self.0.is_empty() {
-            self.0.push(' ');
-        }
-        // Memory cannot fail; a `Display` that does has said what it could.
-        let _ = match field.name() {
-            "message" => self.0.write_fmt(value),
-            name => write!(self.0, "{name}={value}"),
-        };
-    }
-}
-
-impl Visit for Message {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.push(field, format_args!("{value:?}"));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        match field.name() {
-            "message" => self.push(field, format_args!("{value}")),
-            _ => self.push(field, format_args!("\"{value}\"")),
-        }
-    }
-
-    fn record_error(&mut self, field: &Field, error: &(dyn Error + 'static)) {
-        self.push(field, format_args!("{}", with_causes(error)));
     }
 }
 
 /// What some sink is to have, as of now. The answer is kept by each place an event can come from, until the sinks' levels
 /// change: what nobody wants costs nothing.
-struct Wanted;
+pub(super) struct Wanted;
 
 impl Wanted {
     fn wants(metadata: &Metadata<'_>) -> bool {
@@ -137,26 +74,19 @@ impl<S> Filter<S> for Wanted {
     }
 }
 
-const fn level(level: tracing::Level) -> event::Level {
-    match level {
-        tracing::Level::ERROR => event::Level::Error,
-        tracing::Level::WARN => event::Level::Warn,
-        tracing::Level::INFO => event::Level::Info,
-        tracing::Level::DEBUG => event::Level::Debug,
-        tracing::Level::TRACE => event::Level::Trace,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fmt;
     use std::time::{Duration, Instant};
 
     use medusa_log::Tail;
     use medusa_log::events::Route;
     use medusa_proto::entry::Entry;
+    use tracing_subscriber::Layer as _;
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
+    use crate::logging::events::{Events, Teller};
 
     struct Talks;
 
@@ -173,12 +103,13 @@ mod tests {
         let (tail, sinks) = (Arc::new(Tail::new(100)), Arc::new(EventSinks::new()));
         sinks.start().expect("a thread");
         let route = |level| vec![Route { sink: Arc::clone(&tail) as _, level }];
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer()), || {
+        let layer = Events::new(ToSinks, Teller::new().0).with_filter(Wanted);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             tracing::error!(target: "medusa_http", "nobody is there yet");
             hand_to(&sinks);
             for level in [event::Level::Warn, event::Level::Debug] {
                 sinks.route(route(level));
-                tracing::warn!(target: "medusa_http::conn", worker = 1, "hello {}", "you");
+                tracing::warn!(target: "medusa_http::conn", worker = 1, "hello {level}");
                 tracing::debug!(target: "medusa_http::conn", "a detail");
                 tracing::debug!(target: "h2::proto", "a detail of a library");
                 tracing::info!(target: "script", "{}", Talks);
@@ -196,8 +127,8 @@ mod tests {
         assert_eq!(
             told,
             [
-                "warn http: hello you worker=1",
-                "warn http: hello you worker=1",
+                "warn http: hello warn worker=1",
+                "warn http: hello debug worker=1",
                 "debug http: a detail",
                 "info script: talk",
             ]

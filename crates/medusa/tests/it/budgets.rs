@@ -33,7 +33,7 @@ fn an_endless_handler_gets_503_and_its_place_is_in_the_log() {
         assert!(told.contains("WARN"), "{told}");
         let traceback = server.stderr().wait_for_from(mark, &format!("    {place}"));
         assert!(traceback.contains("in function"), "a line of the traceback was expected: {traceback}");
-        server.stderr().wait_for_from(mark, &format!("uri={path} "));
+        server.stderr().wait_for_from(mark, &format!("path={path} "));
     }
     assert_eq!(server.get("/ok").text(), "ok");
 }

@@ -8,6 +8,7 @@ mod budgets;
 mod cli;
 mod clients;
 mod dns;
+mod events;
 mod fetch;
 mod files;
 mod forms;

@@ -1,0 +1,139 @@
+//! Events of the whole program on their way to an output: turned into words, and as often as their [`Rate`] lets them.
+//!
+//! Standard error and the sinks of scripts each have a rate of their own, for each is to have other levels.
+//!
+//! **Invariant:** no lock is held while an event becomes text, for that runs code of others, in which more may happen.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Instant, SystemTime};
+use std::{io, thread};
+
+use medusa_proto::event::{self, Level};
+use tracing::Subscriber;
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
+
+use super::rate::{EVERY, Rate, Said, Verdict};
+use super::words::Words;
+
+/// Where events go in the end. Escaping them is its own affair: a line needs it, a JSON string has its own.
+pub(super) trait Output: Send + Sync + 'static {
+    fn put(&self, event: &event::Event<'_>);
+}
+
+/// The layer of a subscriber that hands events to an output.
+#[derive(Debug)]
+pub(super) struct Events<O>(Arc<Inner<O>>);
+
+#[derive(Debug)]
+struct Inner<O> {
+    output: O,
+    rate: Mutex<Rate>,
+    teller: Teller,
+}
+
+impl<O: Output> Events<O> {
+    pub(super) fn new(output: O, teller: Teller) -> Self {
+        Self(Arc::new(Inner { output, rate: Mutex::new(Rate::new(Instant::now())), teller }))
+    }
+
+    pub(super) fn counts(&self) -> Arc<dyn Counts> {
+        Arc::clone(&self.0) as Arc<dyn Counts>
+    }
+}
+
+impl<O> Inner<O> {
+    fn rate(&self) -> MutexGuard<'_, Rate> {
+        self.rate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Subscriber, O: Output> Layer<S> for Events<O> {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let words = Words::of(event);
+        let metadata = event.metadata();
+        let (level, part) = (level(*metadata.level()), part(metadata.target()));
+        let callsite = &metadata.callsite();
+        let said = Said { callsite, place: &words.place, message: &words.message, level, part };
+        let verdict = self.0.rate().judge(&said, Instant::now());
+        match verdict {
+            Verdict::Count => self.0.teller.wake(),
+            Verdict::Write => {
+                let message = &words.whole();
+                self.0.output.put(&event::Event { time: SystemTime::now().into(), level, part, message });
+            }
+        }
+    }
+}
+
+/// Something that counts what it does not write.
+pub(super) trait Counts: Send + Sync {
+    /// Tells what is due; everything, if it is the last time. Returns whether more will be.
+    fn tell(&self, is_last: bool) -> bool;
+}
+
+impl<O: Output> Counts for Inner<O> {
+    fn tell(&self, is_last: bool) -> bool {
+        let (told, owes) = {
+            let mut rate = self.rate();
+            (rate.tell(Instant::now(), is_last), rate.owes())
+        };
+        for told in told {
+            let (level, part, message) = (told.level, &*told.part, &*told.message);
+            self.output.put(&event::Event { time: SystemTime::now().into(), level, part, message });
+        }
+        owes
+    }
+}
+
+/// Has counts told when they are due, on a thread that sleeps while there are none.
+#[derive(Clone, Debug)]
+pub(super) struct Teller(mpsc::SyncSender<()>);
+
+impl Teller {
+    /// And what wakes its thread, once [started](start_telling).
+    pub(super) fn new() -> (Self, mpsc::Receiver<()>) {
+        let (wake, woken) = mpsc::sync_channel(1);
+        (Self(wake), woken)
+    }
+
+    fn wake(&self) {
+        // Full: it is awake already.
+        let _ = self.0.try_send(());
+    }
+}
+
+/// Starts the thread that tells the counts of `all`.
+///
+/// # Errors
+///
+/// The system refused the thread.
+pub(super) fn start_telling(woken: mpsc::Receiver<()>, all: Vec<Arc<dyn Counts>>) -> io::Result<()> {
+    let tell = move || {
+        while woken.recv().is_ok() {
+            loop {
+                thread::park_timeout(EVERY); // nobody unparks it
+                if all.iter().filter(|counts| counts.tell(false)).count() == 0 {
+                    break;
+                }
+            }
+        }
+    };
+    thread::Builder::new().name("medusa-log-counts".to_owned()).spawn(tell).map(drop)
+}
+
+/// `medusa_http::conn` is `http` for those who read the log: which part, not which module.
+fn part(target: &str) -> &str {
+    let part = target.split("::").next().unwrap_or(target);
+    part.strip_prefix("medusa_").unwrap_or(part)
+}
+
+pub(super) const fn level(level: tracing::Level) -> Level {
+    match level {
+        tracing::Level::ERROR => Level::Error,
+        tracing::Level::WARN => Level::Warn,
+        tracing::Level::INFO => Level::Info,
+        tracing::Level::DEBUG => Level::Debug,
+        tracing::Level::TRACE => Level::Trace,
+    }
+}
