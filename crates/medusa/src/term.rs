@@ -1,11 +1,15 @@
 //! Writing to people: answers to stdout, notes to stderr, colour only where somebody sees it.
 //!
-//! **Invariant:** writing never fails for the caller. A closed pipe (`medusa status | head -1`) is nobody listening any
-//! more, not an error.
+//! **Invariants:** writing never fails for the caller. A closed pipe (`medusa status | head -1`) is nobody listening any
+//! more, not an error. And nothing but our own colours steers a terminal, whatever a server or a script has to say: what
+//! is hidden in a text is escaped in notes and errors, and in answers where a person sees them; a program gets them as
+//! they are.
 
 use std::fmt::{self, Display};
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use medusa_proto::shown::Harmless;
 
 /// Whether colour is wanted where there is a terminal. On until [`no_colour`].
 static COLOUR: AtomicBool = AtomicBool::new(true);
@@ -32,17 +36,31 @@ pub(crate) fn stdout_has_colour() -> bool {
 
 /// Writes a line to standard output.
 pub(crate) fn answer(line: impl Display) {
-    let _closed = writeln!(io::stdout().lock(), "{line}");
+    answer_text(&format!("{line}\n"));
 }
 
 /// Writes text that has its own newlines to standard output.
 pub(crate) fn answer_text(text: &str) {
+    if io::stdout().is_terminal() { write_answer(&harmless(text).to_string()) } else { write_answer(text) }
+}
+
+fn write_answer(text: &str) {
     let mut stdout = io::stdout().lock();
     let _closed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
 /// Writes a line to standard error, as this program's: `medusa: ...`.
 pub(crate) fn note(line: impl Display) {
+    write_note(harmless(&line.to_string()));
+}
+
+/// The same with `painted` standing out in it.
+pub(crate) fn note_bold(before: &str, painted: &str, after: &str) {
+    let painted = Paint { code: "1", text: painted, on: stderr_has_colour() };
+    write_note(format_args!("{}{painted}{}", harmless(before), harmless(after)));
+}
+
+fn write_note(line: impl Display) {
     let name = Paint { code: "2", text: "medusa:", on: stderr_has_colour() };
     // In one piece: the log writes there, too.
     let _closed = io::stderr().lock().write_all(format!("{name} {line}\n").as_bytes());
@@ -52,17 +70,12 @@ pub(crate) fn note(line: impl Display) {
 pub(crate) fn error(message: impl Display) {
     let message = message.to_string();
     let (first, rest) = message.split_at(message.find('\n').unwrap_or(message.len()));
-    note(format!("{}{rest}", red(first)));
+    let first = Paint { code: "1;31", text: first, on: stderr_has_colour() };
+    write_note(format_args!("{first}{}", harmless(rest)));
 }
 
-/// What has gone wrong, on standard error.
-pub(crate) fn red(text: &str) -> impl Display {
-    Paint { code: "1;31", text, on: stderr_has_colour() }
-}
-
-/// What to look at, on standard error.
-pub(crate) fn bold(text: &str) -> impl Display {
-    Paint { code: "1", text, on: stderr_has_colour() }
+const fn harmless(text: &str) -> Harmless<'_> {
+    Harmless::lines(text, "")
 }
 
 struct Paint<'a> {
@@ -73,13 +86,14 @@ struct Paint<'a> {
 
 impl Display for Paint<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.on { write!(f, "\x1b[{}m{}\x1b[0m", self.code, self.text) } else { f.write_str(self.text) }
+        let text = harmless(self.text);
+        if self.on { write!(f, "\x1b[{}m{text}\x1b[0m", self.code) } else { text.fmt(f) }
     }
 }
 
 /// Writes a status, shown as a tree, to standard output.
 pub(crate) fn answer_tree(tree: &str) {
-    if stdout_has_colour() { answer_text(&coloured_tree(tree)) } else { answer_text(tree) }
+    if stdout_has_colour() { write_answer(&coloured_tree(tree)) } else { answer_text(tree) }
 }
 
 /// The tree with its branches faint and the kinds of its objects bold.
@@ -94,7 +108,7 @@ fn coloured_tree(tree: &str) -> String {
             text.push_str(&Paint { code: "2", text: branches, on: true }.to_string());
         }
         text.push_str(&Paint { code, text: word, on: true }.to_string());
-        text.push_str(value);
+        text.push_str(&harmless(value).to_string());
         text.push('\n');
     }
     text
@@ -103,6 +117,17 @@ fn coloured_tree(tree: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_our_own_colours_reach_a_terminal() {
+        let tree = "site\u{1b}[2J a\u{1b}b\n\u{9b}31m c\n";
+        let coloured = coloured_tree(tree);
+        for code in ["\x1b[1;36m", "\x1b[2m", "\x1b[0m"] {
+            assert!(!coloured.replace(code, "").contains("\x1b[2J"), "{coloured:?}");
+        }
+        assert!(coloured.contains(r"\u{1b}[2J") && coloured.contains(r" a\u{1b}b"), "{coloured:?}");
+        assert!(!coloured.contains('\u{9b}'));
+    }
 
     #[test]
     fn a_coloured_tree_is_the_same_text() {

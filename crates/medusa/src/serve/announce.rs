@@ -10,8 +10,8 @@ use crate::term;
 
 /// Says that the site is live, with one line per address, and where somebody seems to be new here, what to do next.
 pub(super) fn ready(options: &Options, loaded: &Loaded, workers: usize) {
-    for line in lines(loaded, workers, std::process::id()) {
-        term::note(line);
+    for [before, address, after] in lines(loaded, workers, std::process::id()) {
+        term::note_bold(&before, &address, &after);
     }
     let sample = options.target.is_script() && is_sample(&options.target.path());
     if let Some(command) = &options.command
@@ -23,16 +23,21 @@ pub(super) fn ready(options: &Options, loaded: &Loaded, workers: usize) {
     }
 }
 
-fn lines(loaded: &Loaded, workers: usize, pid: u32) -> Vec<String> {
+/// What there is to say, the address in its middle.
+fn lines(loaded: &Loaded, workers: usize, pid: u32) -> Vec<[String; 3]> {
     let workers = if workers == 1 { "1 worker".to_owned() } else { format!("{workers} workers") };
     let details = format!("(generation {}, {workers}, pid {pid})", loaded.generation);
     if loaded.addresses.is_empty() {
-        return vec![format!("ready, but the script listens nowhere {details}")];
+        return vec![[
+            format!("ready, but the script listens nowhere {details}"),
+            String::new(),
+            String::new(),
+        ]];
     }
     loaded
         .addresses
         .iter()
-        .map(|address| format!("ready at {} {details}", term::bold(&url(address))))
+        .map(|address| ["ready at ".to_owned(), url(address), format!(" {details}")])
         .collect()
 }
 
@@ -79,6 +84,7 @@ mod tests {
     #[test]
     fn each_address_has_a_line() {
         let lines = lines(&loaded(&["127.0.0.1:8080", "tls [::]:443", "unix:/run/x.sock"]), 2, 7);
+        let lines: Vec<String> = lines.iter().map(|line| line.concat()).collect();
         assert_eq!(
             lines,
             [
@@ -92,8 +98,8 @@ mod tests {
     #[test]
     fn a_site_that_listens_nowhere_says_so() {
         assert_eq!(
-            lines(&loaded(&[]), 1, 7),
-            ["ready, but the script listens nowhere (generation 1, 1 worker, pid 7)"]
+            lines(&loaded(&[]), 1, 7).concat().concat(),
+            "ready, but the script listens nowhere (generation 1, 1 worker, pid 7)"
         );
     }
 }
