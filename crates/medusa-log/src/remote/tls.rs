@@ -6,9 +6,11 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
@@ -182,7 +184,13 @@ fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
     /// Ten times the authorities of a system.
     const LIMIT: u64 = 4 * 1024 * 1024;
     let failed = |source| TlsError::Read { what, path: path.to_owned(), source };
+    // Without NONBLOCK, opening a pipe would wait for its writer.
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = File::options().read(true).custom_flags(flags.bits() as i32).open(path).map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
+    }
     let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(LIMIT).read_to_end(&mut bytes)).map_err(failed)?;
+    file.take(LIMIT).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
 }
