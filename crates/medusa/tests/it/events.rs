@@ -1,8 +1,9 @@
 //! The server's own log as a target: what clients and scripts can have it say, how much of it, and how often.
 
+use std::process::Command;
 use std::thread;
 
-use medusa_testkit::{Client, Server, Site};
+use medusa_testkit::{Client, Process, Server, Site};
 
 use super::support::{start, web};
 
@@ -181,4 +182,37 @@ fn what_a_library_says_is_bounded_too_under_load() {
     assert!(said.len() < 16 * 1024, "{} bytes", said.len());
     let log = site.read("events.log");
     assert!(log.contains("more like this") && log.len() < 16 * 1024, "{} bytes", log.len());
+}
+
+/// What a person at a terminal sees of `medusa WORDS` (a shell's), and what a program gets.
+#[track_caller]
+fn shown(server: &Server, words: &str) -> String {
+    let command =
+        format!("'{}' {words} --state '{}'", env!("CARGO_BIN_EXE_medusa"), server.state().display());
+    let mut terminal = Command::new("script");
+    terminal.args(["-qec", &command, "/dev/null"]).env("NO_COLOR", "1");
+    Process::start(&mut terminal).finish().stdout
+}
+
+#[test]
+fn no_value_and_no_error_steers_a_terminal() {
+    let server = start(&Site::script("medusa.http.server { name = 'a\\27[2Jb', listen = '127.0.0.1:0' }"));
+    let evil = r"\27[2J\27]0;title\7\u{9b}31m\u{202e}";
+    for (words, then) in [
+        (format!("eval 'return \"a{evil}b\"'"), "a"),
+        (format!("eval 'return {{ \"a{evil}b\" }}'"), "a"),
+        (format!("eval 'print(\"a{evil}b\")'"), "a"),
+        (format!("eval 'error(\"a{evil}b\", 0)'"), "a"),
+        ("status".to_owned(), "a"),
+        ("status --json".to_owned(), "a"),
+    ] {
+        let shown = shown(&server, &words);
+        assert!(shown.contains(then), "{words}: {shown:?}");
+        assert!(!shown.contains(['\u{1b}', '\u{7}', '\u{9b}', '\u{202e}']), "{words}: {shown:?}");
+    }
+    assert_eq!(
+        server.eval(&format!("return 'a{evil}b'")),
+        "a\u{1b}[2J\u{1b}]0;title\u{7}\u{9b}31m\u{202e}b",
+        "a program gets it as it is"
+    );
 }

@@ -9,6 +9,7 @@ mod cli;
 mod clients;
 mod dns;
 mod events;
+mod excerpts;
 mod fetch;
 mod files;
 mod forms;
