@@ -45,6 +45,10 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
+    pub(crate) fn id(&self) -> &RequestId {
+        &self.id
+    }
+
     pub(crate) fn new(client: &Client, request: &http::request::Parts) -> Self {
         let (started, time) = now();
         let mut text = KEPT.with(|kept| kept.borrow_mut().pop()).unwrap_or_default();

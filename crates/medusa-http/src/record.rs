@@ -13,6 +13,8 @@ use http_body::{Frame, SizeHint};
 use medusa_log::{Recorder, Sink};
 use medusa_net::Owed;
 use medusa_proto::access::{self, Peer, Record};
+use medusa_proto::with_causes;
+use tracing::field;
 
 use crate::body::{Body, BodyError};
 use crate::client::Client;
@@ -109,6 +111,14 @@ impl Exchanged {
             log: parts.log.clone(),
             name: Arc::clone(&parts.name),
         }));
+    }
+
+    /// Says so, and of which request.
+    fn broke_off(&self, error: &BodyError) {
+        let request = self.record.as_ref().map(|pending| field::display(pending.id()));
+        let mounts = self.server.as_ref().map(|server| &server.parts.mounts);
+        let mount = self.mount.and_then(|at| mounts?.get(at)).map(|mount| field::display(&mount.pattern));
+        tracing::warn!(request, mount, "a response broke off: {}", with_causes(error));
     }
 
     fn end(
@@ -270,7 +280,9 @@ impl http_body::Body for SentBody {
                     Ok(Frame::data(chunk))
                 }
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "a response broke off");
+                    if let Some(exchanged) = &this.exchanged {
+                        exchanged.broke_off(&error);
+                    }
                     Err(error)
                 }
             })

@@ -5,7 +5,7 @@
 
 use std::backtrace::Backtrace;
 use std::panic::{self, PanicHookInfo};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -28,10 +28,19 @@ mod words;
 /// How long the end of the process waits for somebody to read standard error.
 const LAST: Duration = Duration::from_secs(1);
 
+/// What is counted and not written: one for standard error and one for the sinks. There is one subscriber in a process.
+static COUNTS: OnceLock<[Arc<dyn Counts>; 2]> = OnceLock::new();
+
 /// The running log. Dropping it writes what is queued and tells what was counted, for at most [`LAST`].
 pub(crate) struct Logging {
     stderr: Stderr,
-    counts: Arc<dyn Counts>,
+}
+
+/// Tells at once what was counted and would be told soon: before logs are closed.
+pub(crate) fn tell_counts() {
+    for counts in COUNTS.get().into_iter().flatten() {
+        counts.tell(true);
+    }
 }
 
 impl Logging {
@@ -43,21 +52,21 @@ impl Logging {
         let (teller, woken) = Teller::new();
         let lines = Events::new(stderr.clone(), teller.clone());
         let sinks = Events::new(to_sinks::ToSinks, teller);
-        let counts = lines.counts();
-        events::start_telling(woken, vec![lines.counts(), sinks.counts()]).map_err(|error| failed(&error))?;
+        let counts = COUNTS.get_or_init(|| [lines.counts(), sinks.counts()]);
+        events::start_telling(woken, counts).map_err(|error| failed(&error))?;
         tracing_subscriber::registry()
             .with(lines.with_filter(filter))
             .with(sinks.with_filter(to_sinks::Wanted))
             .try_init()
             .map_err(|error| failed(&error))?;
         panic::set_hook(Box::new(log_panic));
-        Ok(Self { stderr, counts })
+        Ok(Self { stderr })
     }
 }
 
 impl Drop for Logging {
     fn drop(&mut self) {
-        self.counts.tell(true);
+        tell_counts();
         let lost = self.stderr.close(LAST);
         if lost > 0 {
             term::note(format_args!(

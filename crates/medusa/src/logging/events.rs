@@ -108,7 +108,7 @@ impl Teller {
 /// # Errors
 ///
 /// The system refused the thread.
-pub(super) fn start_telling(woken: mpsc::Receiver<()>, all: Vec<Arc<dyn Counts>>) -> io::Result<()> {
+pub(super) fn start_telling(woken: mpsc::Receiver<()>, all: &'static [Arc<dyn Counts>]) -> io::Result<()> {
     let tell = move || {
         while woken.recv().is_ok() {
             loop {

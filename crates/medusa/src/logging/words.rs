@@ -18,7 +18,7 @@ const MAX_FIELD: usize = 512;
 const MAX_FIELDS: usize = 4 * 1024;
 
 /// Fields that say where in the site an event belongs. No client has a say in them, so there are only so many.
-const PLACES: [&str; 5] = ["mount", "origin", "listener", "log", "file"];
+const PLACES: [&str; 7] = ["mount", "origin", "timer", "listener", "log", "file", "place"];
 
 /// The words of one event.
 #[derive(Debug, Default)]

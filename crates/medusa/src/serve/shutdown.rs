@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::control::Controls;
 use super::manager;
 use super::signals::Signals;
+use crate::logging::tell_counts;
 
 /// How long requests under way may take. As long as the script's budget for one, and less than the 90 seconds after
 /// which systemd kills.
@@ -67,6 +68,7 @@ async fn write_logs(controls: &Controls) {
     if timeout(FLUSH, handed_over).await.is_err() {
         tracing::warn!("a worker is too busy to hand over its last records");
     }
+    tell_counts();
     let events = controls.engine.live().events().flush(deadline);
     let Flushed { left, spilled } = events.and(drain_all(deadline));
     if spilled > 0 {
