@@ -25,6 +25,8 @@ use crate::router::{Params, Route};
 use crate::server::{Mount, Server};
 
 const SERVER: HeaderValue = HeaderValue::from_static("medusa");
+/// What a client is told that asks for what there is no room for now: in seconds, long enough for others to be done.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("10");
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// Answers one request. Never fails: whatever goes wrong becomes a response.
@@ -71,6 +73,11 @@ pub(crate) async fn exchange(
     };
     if let Some(hsts) = server.parts.hsts.as_ref().filter(|_| secure) {
         response.headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
+    for (name, value) in &*server.parts.security_headers {
+        if !response.headers.contains_key(name) {
+            response.headers.insert(name.clone(), value.clone());
+        }
     }
     // A 101 is the last response anyway, and its `Connection` says something else.
     let last = last || exchanged.connection().unread().was_refused();
@@ -286,7 +293,10 @@ async fn handle(server: &Server, mount: &Mount, request: Request) -> Response {
                 let error = with_causes(&error);
                 tracing::warn!(request = %id, %method, path = %uri.path(), mount = %mount.pattern, origin = %mount.origin, status = status.as_u16(), "{error}");
             }
-            let response = Response::page(status);
+            let mut response = Response::page(status);
+            if status == StatusCode::SERVICE_UNAVAILABLE {
+                response.headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+            }
             // What is left of a body that broke off, or came too slowly, is not to be told from a request.
             if matches!(
                 status,

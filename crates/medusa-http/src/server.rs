@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use medusa_log::Sink;
 use medusa_net::tls::Tls;
 use medusa_net::{ListenAddr, worker};
@@ -151,6 +151,8 @@ pub struct ServerParts {
     /// The value of `Strict-Transport-Security` in encrypted responses
     /// ([RFC 6797](https://www.rfc-editor.org/rfc/rfc6797)).
     pub hsts: Option<HeaderValue>,
+    /// Fields of every response that does not have them yet, such as `Content-Security-Policy`.
+    pub security_headers: Arc<[(HeaderName, HeaderValue)]>,
     /// Carried over across changes.
     pub counters: Arc<ServerCounters>,
     /// Where the script says so.
@@ -167,6 +169,7 @@ impl ServerParts {
         };
         same_log
             && self.trusted_proxies == other.trusted_proxies
+            && self.security_headers == other.security_headers
             && (self.id, &self.name, &self.listen, self.limits, &self.hsts, &self.origin)
                 == (other.id, &other.name, &other.listen, other.limits, &other.hsts, &other.origin)
             && self.mounts.len() == other.mounts.len()

@@ -65,6 +65,7 @@ fn a_panic_is_answered_500_and_the_connection_goes_on() -> Result<(), Box<dyn st
         limits: Limits::default(),
         trusted_proxies: Arc::default(),
         hsts: None,
+        security_headers: Arc::new([]),
         counters: Arc::default(),
         origin: "test".into(),
     };

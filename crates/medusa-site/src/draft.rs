@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use medusa_dns::Resolver;
 use medusa_http::router::Pattern;
 use medusa_http::{Handler, Limits, Listen, Mount, ServerParts};
@@ -37,6 +37,8 @@ pub struct ServerSpec {
     pub trusted_proxies: Arc<TrustedProxies>,
     /// The field that has browsers come encrypted only.
     pub hsts: Option<HeaderValue>,
+    /// Fields of every response that does not have them yet.
+    pub security_headers: Arc<[(HeaderName, HeaderValue)]>,
     /// Where the script says so.
     pub origin: Arc<str>,
 }
@@ -143,6 +145,7 @@ impl Draft {
             limits: spec.limits,
             trusted_proxies: spec.trusted_proxies,
             hsts: spec.hsts,
+            security_headers: spec.security_headers,
             counters: known.map(|known| Arc::clone(&known.counters)).unwrap_or_default(),
             origin: spec.origin,
         });

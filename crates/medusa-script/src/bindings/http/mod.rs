@@ -3,6 +3,7 @@
 mod limits;
 mod listen;
 mod mount;
+mod security;
 mod tls;
 
 use std::sync::Arc;
@@ -77,6 +78,7 @@ pub(crate) const OPTIONS: Class = Class {
             doc: "Tells browsers to come encrypted only (Strict-Transport-Security, RFC 6797), in every encrypted response. \
                   `true` is a year; a number is seconds. Default: no, for it cannot be taken back.",
         },
+        security::DOC,
         Item {
             path: "name",
             signature: "string?",
@@ -216,6 +218,10 @@ fn server_spec(lua: &Lua, value: Value) -> mlua::Result<ServerSpec> {
         limits: limits::option(lua, options.get("limits", "a table")?.unwrap_or(Value::Nil))?,
         trusted_proxies: trusted_proxies(lua, options.get("trusted_proxies", "a list of strings")?)?,
         hsts: hsts(lua, options.get("hsts", "true, a number of seconds or a table")?)?,
+        security_headers: security::option(
+            lua,
+            options.get("security_headers", "true or a table of fields")?,
+        )?,
         origin: origin(lua),
     };
     options.finish()?;
