@@ -40,6 +40,9 @@ pub enum Fault {
     /// As many as may run and wait do so already.
     #[error("{RUNNING} fetches are running and {WAITING} are waiting for them; try again later")]
     Busy,
+    /// The process has as few descriptors left as the server needs for itself.
+    #[error("too many descriptors are open in this process; try again later, or raise `ulimit -n`")]
+    Descriptors,
     /// The bodies of all fetches together hold as much as they may.
     #[error(
         "the bodies of all fetches together would hold more than {MEMORY} bytes; use `stream = true`, or fewer at a time"

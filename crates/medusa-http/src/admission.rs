@@ -9,6 +9,10 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use medusa_net::descriptors;
+use medusa_proto::access::Peer;
+
+use crate::client::address;
 use crate::limits::{Limits, passes};
 
 /// A server's connections. Looked at once per connection, not per request, so one lock does.
@@ -34,7 +38,7 @@ impl Admission {
     /// Admits a connection, unless there are as many as there may be. `address` is counted against its own limit;
     /// without one (a unix socket, a trusted proxy) only the whole is.
     pub(crate) fn admit(self: &Arc<Self>, address: Option<IpAddr>, limits: &Limits) -> Option<Ticket> {
-        let address = address.map(block).filter(|address| !address.is_loopback());
+        let address = address.map(Peer::Ip).and_then(holder);
         let ticket = Ticket { admission: Arc::clone(self), address };
         let open = self.open.fetch_add(1, Relaxed) + 1;
         let here = address.map_or(0, |address| {
@@ -44,8 +48,9 @@ impl Admission {
             *here
         });
         // Dropped, a ticket that is too many is taken back.
-        let too_many =
-            passes(open.into(), limits.connections) || passes(here.into(), limits.connections_per_address);
+        let too_many = passes(open.into(), limits.connections)
+            || passes(here.into(), limits.connections_per_address)
+            || (limits.connections_per_address != 0 && descriptors::is_too_many_of_address(here.into()));
         (!too_many).then_some(ticket)
     }
 
@@ -65,6 +70,12 @@ impl Drop for Ticket {
             }
         }
     }
+}
+
+/// On whose account something is kept that clients cause: what [`block`] says, and nobody for this machine's own
+/// addresses and unix sockets, which speak for others.
+pub fn holder(client: Peer) -> Option<IpAddr> {
+    address(client).map(block).filter(|address| !address.is_loopback())
 }
 
 /// What one client has at least: an IPv4 address, or an IPv6 network of 64 bits.

@@ -109,8 +109,9 @@ impl From<&'static str> for Body {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
     use std::sync::Arc;
+
+    use medusa_net::descriptors::{OpenFile, SharedFile};
 
     use super::*;
     use std::io::Write;
@@ -123,10 +124,10 @@ mod tests {
         Ok(all)
     }
 
-    fn file_of(content: &[u8]) -> Arc<File> {
+    fn file_of(content: &[u8]) -> SharedFile {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(content).unwrap();
-        Arc::new(file)
+        Arc::new(OpenFile::new(file, None).unwrap())
     }
 
     #[tokio::test(flavor = "current_thread")]

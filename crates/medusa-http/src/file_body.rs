@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use medusa_net::cork::LONGEST_PIECE;
+use medusa_net::descriptors::SharedFile;
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use tokio::task::JoinHandle;
 
@@ -33,7 +34,7 @@ const LITTLE: usize = 16 * 1024;
 /// page cache holds right on the worker (`RWF_NOWAIT` promises not to wait for a disk), the rest on the blocking pool.
 #[derive(Debug)]
 pub struct FileBody {
-    file: Arc<File>,
+    file: SharedFile,
     offset: u64,
     remaining: u64,
     /// Work on the blocking pool: what it read, or nothing where it only brought a piece into the page cache.
@@ -48,7 +49,7 @@ pub struct FileBody {
 
 impl FileBody {
     /// `len` bytes of `file` from `offset` on. The caller has checked that they are there.
-    pub fn new(file: Arc<File>, offset: u64, len: u64) -> Self {
+    pub fn new(file: SharedFile, offset: u64, len: u64) -> Self {
         Self { file, offset, remaining: len, pending: None, sender: None, chunk: CHUNK, is_cached: false }
     }
 

@@ -27,7 +27,7 @@ mod server;
 mod upgrade;
 pub mod websocket;
 
-pub use admission::Admission;
+pub use admission::{Admission, holder};
 pub use body::{Body, BodyError, BodyStream};
 pub use conn::HttpAccept;
 pub use fault::{Fault, Faults};

@@ -53,7 +53,8 @@ pub struct Limits {
     /// Connections at a time. Default 50,000: half of what the process may have in all. More are answered 503.
     pub connections: u32,
     /// Connections at a time from one address (for IPv6, one /64). Default 1,024: an office behind one address has less,
-    /// and a single machine cannot take the server for itself. More are answered 503. Not for this machine's own
+    /// and a single machine cannot take the server for itself. Never more than an eighth of the descriptors that the
+    /// process may have. More are answered 503. Not for this machine's own
     /// addresses, unix sockets and trusted proxies, which speak for others.
     pub connections_per_address: u32,
 }

@@ -18,6 +18,7 @@ pub mod address;
 pub mod clock;
 pub mod conn;
 pub mod cork;
+pub mod descriptors;
 pub mod limits;
 pub mod listener;
 mod panic;

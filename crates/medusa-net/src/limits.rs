@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::descriptors;
+
 /// The default of [`max_connections`].
 ///
 /// An idle connection holds of the order of 10 KiB (the kernel's socket, the protocol's task and read buffer), so 100,000
@@ -73,6 +75,7 @@ pub fn raise_nofile() -> io::Result<OpenFiles> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+        descriptors::limit();
     }
     Ok(OpenFiles { before: limit.current, now: limit.maximum })
 }

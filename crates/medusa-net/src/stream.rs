@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -116,6 +117,16 @@ impl Stream {
     }
 }
 
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(tcp) => tcp.as_fd(),
+            Self::Unix(unix) => unix.as_fd(),
+            Self::Tls(tls) => tls.carrier().as_fd(),
+        }
+    }
+}
+
 impl SendFile for Stream {
     fn can_send_files(&self) -> bool {
         match self {
@@ -152,7 +163,7 @@ impl SendFile for Stream {
     }
 }
 
-fn send_file(socket: impl std::os::fd::AsFd, file: &File, mut at: u64, len: usize) -> io::Result<usize> {
+fn send_file(socket: impl AsFd, file: &File, mut at: u64, len: usize) -> io::Result<usize> {
     Ok(rustix::fs::sendfile(socket, file, Some(&mut at), len)?)
 }
 

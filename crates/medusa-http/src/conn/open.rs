@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use medusa_net::descriptors::Share;
 use medusa_net::proxy::read_header;
 use medusa_net::tls::{HandshakeError, Tls};
 use medusa_net::{Conn, Peer, Phase, Signal, Stream};
@@ -42,7 +43,8 @@ pub(super) async fn open(
     }
     let parts = &server.parts;
     let address = address(peer(conn)).filter(|ip| !parts.trusted_proxies.trusts(Some(*ip)));
-    let ticket = parts.counters.admission.admit(address, &parts.limits);
+    let has_room = !Share::Connections.is_passed_by(&stream);
+    let ticket = parts.counters.admission.admit(address, &parts.limits).filter(|_| has_room);
     if ticket.is_none() {
         parts.counters.faults.count(Fault::TooManyConnections);
         // With TLS there is nobody to say it to yet.

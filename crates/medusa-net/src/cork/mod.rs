@@ -19,17 +19,16 @@ mod stand_in;
 
 use std::cell::RefCell;
 use std::fmt;
-use std::fs::File;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::conn::Conn;
+use crate::descriptors::SharedFile;
 use crate::stream::{PeerSide, SendFile, Stream};
 use outbox::Outbox;
 use stand_in::Pieces;
@@ -164,7 +163,7 @@ impl<S: AsyncWrite + SendFile + Unpin> CorkHandle<S> {
     ///
     /// They must be written as they are, in the order in which they were made, and on a stream that
     /// [can send files](Self::can_send_files).
-    pub fn stand_in(&self, file: Arc<File>, at: u64, len: usize) -> Bytes {
+    pub fn stand_in(&self, file: SharedFile, at: u64, len: usize) -> Bytes {
         self.core.borrow_mut().pieces.add(file, at, len)
     }
 

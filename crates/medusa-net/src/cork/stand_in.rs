@@ -9,10 +9,10 @@
 //! sent as the zeros it is made of). Both are the protocol's doing, and tested with the one that is used.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::sync::Arc;
 
 use bytes::Bytes;
+
+use crate::descriptors::SharedFile;
 
 /// The longest piece, in bytes: long enough that the system calls of one do not count, short enough that a connection
 /// that takes everything at once (in a fraction of a millisecond) gives the others their turn. As nginx has it.
@@ -29,14 +29,14 @@ pub(super) struct Pieces(VecDeque<Piece>);
 
 #[derive(Debug)]
 pub(super) struct Piece {
-    pub(super) file: Arc<File>,
+    pub(super) file: SharedFile,
     pub(super) at: u64,
     pub(super) len: usize,
 }
 
 impl Pieces {
     /// Notes a piece of at most [`LONGEST`] bytes, and returns its stand-in.
-    pub(super) fn add(&mut self, file: Arc<File>, at: u64, len: usize) -> Bytes {
+    pub(super) fn add(&mut self, file: SharedFile, at: u64, len: usize) -> Bytes {
         let len = len.min(LONGEST);
         self.0.push_back(Piece { file, at, len });
         REGION.with(|region| region.slice(..len))

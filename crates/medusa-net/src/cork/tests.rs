@@ -1,11 +1,14 @@
 //! The cork on a stream that records each write it gets and takes only as much as the test allows.
 
+use std::fs::File;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
 use super::*;
 use crate::address::ListenAddr;
 use crate::conn::{Origin, Peer, Phase, Signal};
+use crate::descriptors::OpenFile;
 use crate::listener::ListenerId;
 
 impl SendFile for Recorder {
@@ -291,11 +294,11 @@ fn a_stream_that_takes_nothing_is_noticed() {
     assert_eq!(rig.conn.poll_signal(&mut cx()), Signal::None);
 }
 
-fn a_file(content: &[u8]) -> Arc<File> {
+fn a_file(content: &[u8]) -> SharedFile {
     use std::io::Write;
     let mut file = tempfile::tempfile().expect("works");
     file.write_all(content).expect("works");
-    Arc::new(file)
+    Arc::new(OpenFile::new(file, None).expect("there is room"))
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The accept loop of one worker on one socket.
 //!
-//! Invariant: the loop ends only when its listener is closed. Running out of file descriptors or memory is logged (at most
-//! once a second) and waited out; a connection that failed before it was accepted is the peer's affair; a panic in a
+//! Invariant: the loop ends only when its listener is closed. Connections beyond what descriptors there are for clients
+//! ([`Share`]) are closed at once, so that the last ones are never taken. Running out of file descriptors or memory
+//! nevertheless is logged (at most once a second) and waited out; a connection that failed before it was accepted is the peer's affair; a panic in a
 //! connection's task ends that connection.
 
 use std::convert::Infallible;
@@ -22,6 +23,7 @@ use tokio::time::{Instant, sleep};
 use super::Shared;
 use super::bind::{Registered, Socket};
 use crate::conn::{Conn, Origin, Peer};
+use crate::descriptors::{self, Share};
 use crate::limits::Permit;
 use crate::panic;
 use crate::registry;
@@ -52,6 +54,10 @@ pub trait Accept: Send + Sync + 'static {
     /// shuts down, at the deadline.
     fn accept(&self, stream: Stream, conn: Rc<Conn>) -> Pin<Box<dyn Future<Output = ()>>>;
 }
+
+/// What to do about it.
+const OUT_OF_DESCRIPTORS: &str =
+    "out of resources (for more file descriptors raise `ulimit -n`, or LimitNOFILE= in a systemd unit)";
 
 /// Why accepting has paused.
 enum Interrupted {
@@ -104,6 +110,9 @@ impl Loop {
                 let Some(permit) = Permit::take() else { return Poll::Ready(Interrupted::Full) };
                 match self.socket.poll_accept(cx) {
                     Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok((stream, _))) if Share::Told.is_passed_by(&stream) => {
+                        self.refuse(stream);
+                    }
                     Poll::Ready(Ok((stream, peer))) => {
                         self.errors_in_a_row = 0;
                         self.server.serve(stream, peer, permit);
@@ -115,6 +124,14 @@ impl Loop {
             Poll::Pending
         })
         .await
+    }
+
+    /// Closes what there is no descriptor to spare for. Before it comes to that, connections were told so by what is
+    /// spoken on them.
+    fn refuse(&mut self, stream: Stream) {
+        drop(stream);
+        self.server.shared.errors.fetch_add(1, Ordering::Relaxed);
+        self.log(format_args!("new connections are closed: {OUT_OF_DESCRIPTORS}"));
     }
 
     /// Counts and logs what is in the way of accepting. Returns how long to wait, if at all.
@@ -129,10 +146,9 @@ impl Loop {
                 self.server.shared.errors.fetch_add(1, Ordering::Relaxed);
                 self.errors_in_a_row += 1;
                 if is_exhaustion(error) {
-                    self.log(format_args!(
-                        "out of resources: {error}; new connections wait (for more file descriptors raise \
-                         `ulimit -n`, or LimitNOFILE= in a systemd unit)"
-                    ));
+                    // Somebody may have lowered it.
+                    descriptors::limit();
+                    self.log(format_args!("new connections wait: {error}: {OUT_OF_DESCRIPTORS}"));
                     Some(PAUSE)
                 } else if self.errors_in_a_row >= ERRORS_IN_A_ROW {
                     self.log(format_args!("accepting keeps failing: {error}; trying on"));

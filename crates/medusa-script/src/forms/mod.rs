@@ -16,11 +16,13 @@ mod upload;
 mod urlencoded;
 
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use http::StatusCode;
 use medusa_http::{RequestBody, RequestBodyError};
+use medusa_net::descriptors::Scarce;
 use mlua::{IntoLua, Lua, Table, Value};
 
 pub(crate) use self::file::CLASS as UPLOADED_FILE;
@@ -82,11 +84,15 @@ impl Field {
     }
 }
 
-/// Reads a form to its end.
-pub(crate) async fn read(kind: &Kind, body: &mut RequestBody) -> Result<Form, FormError> {
+/// Reads a form to its end. What goes to disk is kept on `holder`'s account.
+pub(crate) async fn read(
+    kind: &Kind,
+    body: &mut RequestBody,
+    holder: Option<IpAddr>,
+) -> Result<Form, FormError> {
     match kind {
         Kind::UrlEncoded => urlencoded::read(body).await,
-        Kind::Multipart { boundary } => multipart::read(boundary, body).await,
+        Kind::Multipart { boundary } => multipart::read(boundary, body, holder).await,
     }
 }
 
@@ -114,13 +120,13 @@ pub(crate) enum FormError {
     /// The fields that are not files, and all names, are too long together: 413.
     #[error("the form's fields and names are longer than {MAX_IN_MEMORY} bytes together")]
     TooLong,
-    /// The disk would not take a file.
+    /// The disk would not take a file; or there are too many of them: 503.
     #[error("keeping an uploaded file failed")]
     Spool(#[from] io::Error),
 }
 
 impl FormError {
-    /// The status of what the client is to blame for.
+    /// The status of what is not the script's affair.
     pub(crate) fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Body(error) => Some(error.status()),
@@ -129,7 +135,7 @@ impl FormError {
             Self::TooManyFields | Self::FieldTooLong(_) | Self::TooLong => {
                 Some(StatusCode::PAYLOAD_TOO_LARGE)
             }
-            Self::Spool(_) => None,
+            Self::Spool(error) => Scarce::is(error).then_some(StatusCode::SERVICE_UNAVAILABLE),
         }
     }
 }

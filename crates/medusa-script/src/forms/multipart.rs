@@ -4,6 +4,7 @@
 //! takes everything that is there into memory at once, and has no limit for what stands before a part's data, which it
 //! searches from the start again with every piece that comes.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -28,10 +29,14 @@ const HEAD_PIECE: usize = 4 * 1024;
 const DATA_PIECE: usize = 64 * 1024;
 
 /// Reads a form to its end.
-pub(super) async fn read(boundary: &str, body: &mut RequestBody) -> Result<Form, FormError> {
+pub(super) async fn read(
+    boundary: &str,
+    body: &mut RequestBody,
+    holder: Option<IpAddr>,
+) -> Result<Form, FormError> {
     let mut parts = Parts::new(boundary, body);
     let mut form = Form::default();
-    let mut room = Room::new(MAX_IN_MEMORY);
+    let mut room = Room::new(MAX_IN_MEMORY, holder);
     let mut count = 0;
     while let Some(mut part) = parts.next().await? {
         count += 1;

@@ -2,16 +2,18 @@
 //!
 //! A file without a name (`O_TMPFILE`) cannot be opened by others, and is gone with its last descriptor: with the
 //! request, or with the server, however it ends. A form has one for all that is on disk, each upload being a range of
-//! it: a form of a thousand files takes one descriptor, of which a process has only so many.
+//! it: a form of a thousand files takes one descriptor, of which a process, and each address, has only so many.
 
 use std::fs::File;
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use medusa_net::descriptors::OpenFile;
 use rustix::fs::{Mode, OFlags};
 use tokio::task::spawn_blocking;
 
@@ -36,7 +38,7 @@ pub(super) struct Upload {
 pub(super) enum Content {
     Memory(Bytes),
     /// A part of the form's file: where it begins, and how long it is.
-    Disk(Arc<File>, u64, u64),
+    Disk(Arc<OpenFile>, u64, u64),
 }
 
 impl Content {
@@ -69,13 +71,15 @@ impl Content {
 #[derive(Debug)]
 pub(super) struct Room {
     memory: usize,
-    file: Option<Arc<File>>,
+    /// On whose account the file is kept.
+    holder: Option<IpAddr>,
+    file: Option<Arc<OpenFile>>,
     on_disk: u64,
 }
 
 impl Room {
-    pub(super) fn new(memory: usize) -> Self {
-        Self { memory, file: None, on_disk: 0 }
+    pub(super) fn new(memory: usize, holder: Option<IpAddr>) -> Self {
+        Self { memory, holder, file: None, on_disk: 0 }
     }
 
     /// Takes so many bytes of the memory; false if there are not so many.
@@ -87,10 +91,13 @@ impl Room {
     }
 
     /// Writes behind what is in the file.
-    async fn append(&mut self, bytes: Bytes) -> io::Result<Arc<File>> {
+    async fn append(&mut self, bytes: Bytes) -> io::Result<Arc<OpenFile>> {
         let file = match &self.file {
             Some(file) => Arc::clone(file),
-            None => Arc::clone(self.file.insert(blocking(unnamed_file).await?)),
+            None => {
+                let file = OpenFile::new(blocking(unnamed_file).await?, self.holder)?;
+                Arc::clone(self.file.insert(Arc::new(file)))
+            }
         };
         let (at, length) = (self.on_disk, bytes.len() as u64);
         let written = Arc::clone(&file);
@@ -107,7 +114,7 @@ pub(super) struct Spool {
     memory: BytesMut,
     /// Where it begins in the form's file, once it goes there.
     begin: Option<u64>,
-    file: Option<Arc<File>>,
+    file: Option<Arc<OpenFile>>,
     written: u64,
 }
 
@@ -163,13 +170,12 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 /// Where large files belong: `TMPDIR` if it is set, else `/var/tmp`, as `/tmp` is memory on many systems.
-fn unnamed_file() -> io::Result<Arc<File>> {
+fn unnamed_file() -> io::Result<File> {
     let chosen = std::env::temp_dir();
     let usual = chosen == Path::new("/tmp");
     let first = if usual { Path::new("/var/tmp") } else { chosen.as_path() };
     let opened = open_unnamed(first);
-    let opened = if usual { opened.or_else(|_error| open_unnamed(&chosen)) } else { opened };
-    opened.map(Arc::new)
+    if usual { opened.or_else(|_error| open_unnamed(&chosen)) } else { opened }
 }
 
 fn open_unnamed(directory: &Path) -> io::Result<File> {
@@ -221,7 +227,7 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn what_is_small_stays_in_memory_and_what_is_not_goes_to_disk() {
-        let mut room = Room::new(100_000);
+        let mut room = Room::new(100_000, None);
         let small = spooled(MAX_FILE_IN_MEMORY, &mut room).await;
         assert!(matches!(small.content, Content::Memory(_)));
         assert_eq!(room.memory, 100_000 - MAX_FILE_IN_MEMORY);

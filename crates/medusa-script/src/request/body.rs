@@ -192,6 +192,7 @@ pub(super) async fn form(open: &RefCell<Open>, handle: f64) -> mlua::Result<Rc<F
         return Ok(form);
     }
     let (mut body, _nothing, reading) = Reading::begin(open, handle, false)?;
+    let holder = medusa_http::holder(head(open, handle)?.client);
     let kind = match forms::Kind::of(&head(open, handle)?.headers) {
         Ok(kind) => kind,
         Err(error) => {
@@ -200,7 +201,7 @@ pub(super) async fn form(open: &RefCell<Open>, handle: f64) -> mlua::Result<Rc<F
             return Err(raise(error));
         }
     };
-    let form = Rc::new(forms::read(&kind, &mut body).await.map_err(raise)?);
+    let form = Rc::new(forms::read(&kind, &mut body, holder).await.map_err(raise)?);
     reading.leave(Body::Over(Box::new(Over { form: Some(Rc::clone(&form)), ..Over::new(&body) })));
     Ok(form)
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use medusa_monitor::{Control, Done, Failure};
-use medusa_net::{Workers, limits};
+use medusa_net::{Workers, descriptors, limits};
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
 use medusa_script::{Engine, Events, Loaded, ScriptError};
@@ -123,12 +123,25 @@ impl Control for Controls {
     }
 
     async fn status(&self) -> Status {
-        Status::new("medusa", env!("CARGO_PKG_VERSION"))
+        // Unknown only where `/proc` is hidden.
+        let open = descriptors::open().unwrap_or(0);
+        let status = Status::new("medusa", env!("CARGO_PKG_VERSION"));
+        // Whoever looks because something is wrong sees it first.
+        let status = if descriptors::is_scarce(open) {
+            let limit = descriptors::limit();
+            status.field("trouble", format!("{open} of {limit} descriptors are open: new connections are refused; raise `ulimit -n` or LimitNOFILE="))
+        } else {
+            status
+        };
+        status
             .field("script", self.target.path().display().to_string())
             .field("pid", std::process::id())
             .field("uptime", self.started.elapsed())
             .field("workers", self.workers.len())
             .field("connections", limits::open())
+            .field("descriptors", open)
+            .field("descriptors_limit", descriptors::limit())
+            .field("descriptors_of_files", descriptors::files())
             .child(self.engine.status().await)
     }
 

@@ -3,12 +3,12 @@
 //! **Invariant:** an [`Entity`] never changes. What a file becomes later is another entity with another entity tag, so a
 //! response never mixes the fields of one state with the content of another.
 
-use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::HeaderValue;
+use medusa_net::descriptors::SharedFile;
 use medusa_proto::coding::Coding;
 use rustix::fs::Stat;
 
@@ -16,7 +16,7 @@ use crate::body::Body;
 use crate::file_body::FileBody;
 
 /// What tells one state of a file from another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Stamp {
     device: u64,
     inode: u64,
@@ -74,7 +74,7 @@ pub(super) enum Content {
     /// In memory.
     Bytes(Bytes),
     /// In an open file.
-    File(Arc<File>),
+    File(SharedFile),
 }
 
 /// What is said of content beside what its stamp says.

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use super::mime;
 use super::offers::{Found, LONGEST, Offers};
 use super::options::{FilesError, Options};
 use super::root::{Directory, Opened, Root, Wait};
+use super::shared;
 use super::target::Target;
 use crate::handlers::compress::{self, types};
 
@@ -31,6 +33,19 @@ pub(super) struct Place {
     pub(super) options: Options,
     /// The longest file that is compressed, in bytes.
     pub(super) longest_live: u64,
+}
+
+/// For whom something is looked up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct By {
+    /// On whose account files are kept open.
+    pub(super) holder: Option<IpAddr>,
+    pub(super) wait: Wait,
+}
+
+impl By {
+    /// For the server itself.
+    const US: Self = Self { holder: None, wait: Wait::ForDisk };
 }
 
 /// What a target turned out to be.
@@ -56,7 +71,7 @@ pub(super) struct Look<'l> {
     pub(super) place: &'l Place,
     pub(super) directory: Directory,
     known: Option<&'l Arc<Found>>,
-    wait: Wait,
+    by: By,
 }
 
 impl Place {
@@ -65,16 +80,17 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) with [`Wait::Never`]; else what the system says.
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) with [`Wait::Never`]; [`Scarce`](medusa_net::descriptors::Scarce); else
+    /// what the system says.
     pub(super) fn load(
         &self,
         target: &Target<'_>,
         known: Option<&Arc<Found>>,
         view: Option<&View>,
-        wait: Wait,
+        by: By,
     ) -> io::Result<Loaded> {
-        let look = match self.root.enter(wait)? {
-            Ok(directory) => Look { place: self, directory, known, wait },
+        let look = match self.root.enter(by.wait)? {
+            Ok(directory) => Look { place: self, directory, known, by },
             Err(opened) => return Ok(without_file(&opened)),
         };
         if target.is_directory() { look.at_directory(&target.path, view) } else { look.at_file(&target.path) }
@@ -85,10 +101,10 @@ impl Place {
         &self,
         target: &Target<'_>,
         known: Option<&Arc<Found>>,
-        wait: Wait,
+        by: By,
     ) -> io::Result<Loaded> {
-        match self.root.enter(wait)? {
-            Ok(directory) => Look { place: self, directory, known, wait }.at(&target.path),
+        match self.root.enter(by.wait)? {
+            Ok(directory) => Look { place: self, directory, known, by }.at(&target.path),
             Err(opened) => Ok(without_file(&opened)),
         }
     }
@@ -96,20 +112,15 @@ impl Place {
     /// Whether the page for what is not found is there.
     pub(super) fn check_not_found(&self) -> Result<(), FilesError> {
         let Some(target) = self.options.not_found() else { return Ok(()) };
-        match self.load_exactly(&target, None, Wait::ForDisk) {
+        match self.load_exactly(&target, None, By::US) {
             Ok(Loaded::File(_)) => Ok(()),
             _ => Err(FilesError::NotFoundPage(String::from_utf8_lossy(&target.path).into_owned())),
         }
     }
 
     /// The sibling of a file in `coding`; `None` if it has gone, or become older than the file, since it was found.
-    pub(super) fn sibling(
-        &self,
-        found: &Found,
-        coding: Coding,
-        wait: Wait,
-    ) -> io::Result<Option<Arc<Entity>>> {
-        let Ok(directory) = self.root.enter(wait)? else { return Ok(None) };
+    pub(super) fn sibling(&self, found: &Found, coding: Coding, by: By) -> io::Result<Option<Arc<Entity>>> {
+        let Ok(directory) = self.root.enter(by.wait)? else { return Ok(None) };
         let Opened::File(file, stat) = directory.look_up(&sibling_path(&found.path, coding))? else {
             return Ok(None);
         };
@@ -117,7 +128,7 @@ impl Place {
             return Ok(None);
         }
         let about = About { coding: Some(coding), ..found.entity.about.clone() };
-        read(file, &stat, about, wait).map(|entity| Some(Arc::new(entity)))
+        read(file, &stat, about, by).map(|entity| Some(Arc::new(entity)))
     }
 }
 
@@ -145,7 +156,7 @@ impl Look<'_> {
             return self.loaded(opened, &index);
         }
         let Some(view) = view else { return Ok(Loaded::Nothing) };
-        if self.wait == Wait::Never {
+        if self.by.wait == Wait::Never {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         Ok(match self.directory.look_up(path)? {
@@ -188,7 +199,7 @@ impl Look<'_> {
         let known = self.known.filter(|known| known.entity.stamp == Some(stamp) && *known.path == *path);
         let entity = match known {
             Some(known) => Arc::clone(&known.entity),
-            None => Arc::new(read(file, stat, self.about(path), self.wait)?),
+            None => Arc::new(read(file, stat, self.about(path), self.by)?),
         };
         let offers = self.offers(path, &entity, &stamp)?;
         match known {
@@ -260,16 +271,22 @@ pub(super) fn encode(found: &Found, coding: Coding) -> io::Result<Form> {
 /// How often to read a file again that changes while it is read.
 const ATTEMPTS: usize = 3;
 
-fn read(file: File, stat: &Stat, about: About, wait: Wait) -> io::Result<Entity> {
+fn read(file: File, stat: &Stat, about: About, by: By) -> io::Result<Entity> {
     let mut stamp = Stamp::from(stat);
     let mut now = SystemTime::now();
     if stamp.size() > cache::LARGEST {
-        return Ok(Entity::new(stamp, Content::File(Arc::new(file)), about, now, true));
+        return Ok(Entity::new(
+            stamp,
+            Content::File(shared::share(file, &stamp, by.holder)?),
+            about,
+            now,
+            true,
+        ));
     }
     let mut attempt = 1;
     loop {
         // A file that grew meanwhile gives no more: memory is bounded.
-        let content = read_some(&file, stamp.size().min(cache::LARGEST), wait)?;
+        let content = read_some(&file, stamp.size().min(cache::LARGEST), by.wait)?;
         let after = Stamp::from(&fstat(&file)?);
         let is_whole = after == stamp && content.len() as u64 == stamp.size();
         if is_whole || attempt == ATTEMPTS {

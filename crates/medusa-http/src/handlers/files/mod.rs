@@ -6,7 +6,8 @@
 //! 2. [`cache`]: a small file this worker has looked at lately is answered right away, without a system call.
 //! 3. [`load`]: the path is opened *below the root* ([`root`]), and becomes a file, a directory's index file, a listing
 //!    ([`listing`]), a redirect to another spelling of the path ([`clean`]), or nothing. On the worker, as long as the
-//!    kernel answers from its caches; else on the blocking pool.
+//!    kernel answers from its caches; else on the blocking pool. What is too large to be read at once stays open while
+//!    it is sent, once for all who want it ([`shared`]).
 //! 4. [`offers`]: of the forms that the file has (plain, compressed beside it, compressed on demand), the one that the
 //!    client likes best.
 //! 5. [`respond`]: preconditions and ranges decide how much of it is sent.
@@ -25,6 +26,7 @@ mod offers;
 mod options;
 mod respond;
 mod root;
+mod shared;
 mod target;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -35,10 +37,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::{Method, StatusCode};
+use medusa_net::descriptors::Scarce;
 use medusa_proto::coding::Coding;
 use medusa_proto::status::{Status, Value};
 use rustix::io::Errno;
 
+use crate::admission;
 use crate::handler::{Handler, HandlerError, HandlerFuture};
 use crate::request::{Head, Request};
 use crate::response::Response;
@@ -49,7 +53,7 @@ pub use options::{CacheRule, FilesError, Options};
 use cache::{Cache, Check, Duty, Form, Lookup};
 use entity::Entity;
 use listing::View;
-use load::{Loaded, Place};
+use load::{By, Loaded, Place};
 use offers::{Found, Offer};
 use root::{Root, Wait};
 use target::Target;
@@ -116,7 +120,7 @@ impl Files {
         };
         // An error is left to the blocking pool, too: it has it again, and tells.
         let known = check.as_ref().map(Check::found);
-        match goal.load(&self.place, target, known, self.view(head, target).as_ref(), Wait::Never) {
+        match goal.load(&self.place, target, known, self.view(head, target).as_ref(), by(head, Wait::Never)) {
             Ok(loaded) => self.loaded(head, target, loaded, goal),
             Err(_would_block) => Err(Waits::Load { target: target.to_owned(), check, goal }),
         }
@@ -165,7 +169,7 @@ impl Files {
             {
                 Ok(goal.respond_with(head, found, &form))
             }
-            Offer::Sibling(_) => match self.place.sibling(found, coding, Wait::Never) {
+            Offer::Sibling(_) => match self.place.sibling(found, coding, by(head, Wait::Never)) {
                 Ok(sibling) => Ok(self.with_sibling(head, found, coding, sibling, goal)),
                 Err(_would_block) => Err(Waits::Sibling { found: Arc::clone(found), coding, goal }),
             },
@@ -199,9 +203,10 @@ impl Files {
                 Waits::Load { target, check, goal } => {
                     let (place, view) = (Arc::clone(&self.place), self.view(&head, &target));
                     let known = check.as_ref().map(|check| Arc::clone(check.found()));
+                    let by = by(&head, Wait::ForDisk);
                     let (loaded, target) = on_pool(move || {
                         let loaded =
-                            goal.load(&place, &target, known.as_ref(), view.as_ref(), Wait::ForDisk)?;
+                            goal.load(&place, &target, known.as_ref(), view.as_ref(), by)?;
                         Ok((loaded, target))
                     })
                     .await?;
@@ -209,7 +214,8 @@ impl Files {
                 }
                 Waits::Sibling { found, coding, goal } => {
                     let (place, of) = (Arc::clone(&self.place), Arc::clone(&found));
-                    let sibling = on_pool(move || place.sibling(&of, coding, Wait::ForDisk)).await?;
+                    let by = by(&head, Wait::ForDisk);
+                    let sibling = on_pool(move || place.sibling(&of, coding, by)).await?;
                     Ok(self.with_sibling(&head, &found, coding, sibling, goal))
                 }
                 Waits::Encode { found, coding, duty, goal } => {
@@ -265,11 +271,11 @@ impl Goal {
         target: &Target<'_>,
         known: Option<&Arc<Found>>,
         view: Option<&View>,
-        wait: Wait,
+        by: By,
     ) -> io::Result<Loaded> {
         match self {
-            Self::Asked => place.load(target, known, view, wait),
-            Self::NotFound => place.load_exactly(target, known, wait),
+            Self::Asked => place.load(target, known, view, by),
+            Self::NotFound => place.load_exactly(target, known, by),
         }
     }
 
@@ -303,6 +309,10 @@ enum Waits<'f> {
     Encode { found: Arc<Found>, coding: Coding, duty: Box<Duty>, goal: Goal },
 }
 
+fn by(head: &Head, wait: Wait) -> By {
+    By { holder: admission::holder(head.client), wait }
+}
+
 async fn on_pool<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, HandlerError> {
@@ -329,6 +339,9 @@ fn shorter(path: &str, short: &[u8]) -> String {
 
 /// Running out of file descriptors or memory passes; anything else, such as a disk that fails, is the server's fault.
 fn to_handler_error(error: io::Error) -> HandlerError {
+    if Scarce::is(&error) {
+        return HandlerError::unavailable(error);
+    }
     match Errno::from_io_error(&error) {
         Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN) => HandlerError::unavailable(error),
         _ => HandlerError::internal(error),

@@ -60,7 +60,7 @@ pub(crate) const CLASS: Class = Class {
         item("connections", "Connections at a time. Default 50000; more are answered 503."),
         item(
             "connections_per_address",
-            "Connections at a time from one address (for IPv6, one /64), this machine's own and trusted proxies excepted. Default 1024; more are answered 503.",
+            "Connections at a time from one address (for IPv6, one /64), this machine's own and trusted proxies excepted. Default 1024, and never more than an eighth of the process's file descriptors; more are answered 503.",
         ),
     ],
     methods: &[],

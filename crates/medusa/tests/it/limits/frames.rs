@@ -79,7 +79,12 @@ impl Http2 {
     /// Connects, and sends the preface and these settings.
     #[track_caller]
     pub(super) fn connect(server: &Server, settings: &[(u16, u32)]) -> Self {
-        let mut client = server.connect();
+        Self::begin(server.connect(), settings)
+    }
+
+    /// Begins on a connection, with the preface and these settings.
+    #[track_caller]
+    pub(super) fn begin(mut client: Client, settings: &[(u16, u32)]) -> Self {
         let settings: Vec<u8> = settings
             .iter()
             .flat_map(|(name, value)| name.to_be_bytes().into_iter().chain(value.to_be_bytes()))

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod counts;
+mod descriptors;
 mod frames;
 mod http2;
 mod sizes;
