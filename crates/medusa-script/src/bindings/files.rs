@@ -38,7 +38,9 @@ pub(super) const OPTIONS: Class = Class {
             "boolean?",
             "Whether a directory without an index is listed: as a page, sorted by `?sort=name`, `size` or `modified` and \
              `&order=asc` or `desc`; or as JSON, for `Accept: application/json` or `?format=json`, as a list of \
-             `{ name, type, size, modified }`. Up to 5000 names. Default false: names nobody links to stay unknown.",
+             `{ name, type, size, modified }`. 1000 names a page, `?page=2` is the next, and `Link` says where it is; \
+             up to 100,000 names in all, the rest is not listed. Names that come or go show at once, a size within 2 \
+             seconds. Default false: names nobody links to stay unknown.",
         ),
         option(
             "dotfiles",
@@ -76,6 +78,15 @@ pub(super) const OPTIONS: Class = Class {
              `about/`. Default false.",
         ),
         option(
+            "untrusted",
+            "boolean?",
+            "Whether the files come from strangers, as uploads do. Pictures, sound, video and plain text are shown, \
+             anything else (HTML, SVG, PDF, scripts) is offered for saving, without its type; all of it with a \
+             `Content-Security-Policy` that makes it no part of the site. Then `index` is none and `precompressed` is \
+             false unless they are given: what a stranger names `index.html` is no page, and `a.png.gz` not a form of \
+             `a.png`. Default false.",
+        ),
+        option(
             "not_found",
             "string?",
             "A file below `root` that is the page of 404 answers: `\"404.html\"`. It must be there. Default nil: the \
@@ -108,20 +119,30 @@ fn read(lua: &Lua, options: Value) -> mlua::Result<FilesOptions> {
     let mut given = Options::new(lua, FUNCTION, options)?;
     let default = FilesOptions::default();
     // In the order of the reference, in which an unknown option is told which there are.
+    let index = match given.get("index", "a string or a list of strings")? {
+        Some(index) => Some(names(lua, index)?),
+        None => None,
+    };
+    let listing = given.get("listing", "a boolean")?.unwrap_or(default.listing);
+    let dotfiles = given.get("dotfiles", "a boolean")?.unwrap_or(default.dotfiles);
+    let precompressed = given.get("precompressed", "a boolean")?;
+    let compress = given.get("compress", "a boolean")?.unwrap_or(default.compress);
+    let cache_control = match given.get("cache_control", "a string or a list")? {
+        Some(rules) => cache_rules(lua, rules)?,
+        None => default.cache_control,
+    };
+    let clean_urls = given.get("clean_urls", "a boolean")?.unwrap_or(default.clean_urls);
+    let untrusted = given.get("untrusted", "a boolean")?.unwrap_or(default.untrusted);
+    let usual_index = if untrusted { Vec::new() } else { default.index };
     let options = FilesOptions {
-        index: match given.get("index", "a string or a list of strings")? {
-            Some(index) => names(lua, index)?,
-            None => default.index,
-        },
-        listing: given.get("listing", "a boolean")?.unwrap_or(default.listing),
-        dotfiles: given.get("dotfiles", "a boolean")?.unwrap_or(default.dotfiles),
-        precompressed: given.get("precompressed", "a boolean")?.unwrap_or(default.precompressed),
-        compress: given.get("compress", "a boolean")?.unwrap_or(default.compress),
-        cache_control: match given.get("cache_control", "a string or a list")? {
-            Some(rules) => cache_rules(lua, rules)?,
-            None => default.cache_control,
-        },
-        clean_urls: given.get("clean_urls", "a boolean")?.unwrap_or(default.clean_urls),
+        index: index.unwrap_or(usual_index),
+        listing,
+        dotfiles,
+        precompressed: precompressed.unwrap_or(default.precompressed && !untrusted),
+        compress,
+        cache_control,
+        clean_urls,
+        untrusted,
         not_found: given.get("not_found", "a string")?,
         cache: default.cache,
     };

@@ -1,9 +1,11 @@
 //! The `files` handler over the wire.
 
 mod forms;
+mod listings;
 mod options;
 mod pages;
 mod parts;
+mod security;
 
 use std::os::unix::fs::symlink;
 

@@ -371,7 +371,7 @@ mod tests {
     use http::HeaderValue;
     use rustix::fs::fstat;
 
-    use super::super::entity::About;
+    use super::super::entity::{About, Trust};
     use super::super::offers::Offers;
     use super::*;
 
@@ -383,8 +383,12 @@ mod tests {
 
     fn entity(len: usize) -> Arc<Entity> {
         let content = Content::Bytes(vec![0; len].into());
-        let about =
-            About { content_type: HeaderValue::from_static("a/b"), cache_control: None, coding: None };
+        let about = About {
+            content_type: HeaderValue::from_static("a/b"),
+            cache_control: None,
+            coding: None,
+            trust: Trust::Ours,
+        };
         Arc::new(Entity::new(stamp(len as u64), content, about, SystemTime::now(), true))
     }
 

@@ -58,7 +58,7 @@ impl Stamp {
 
     /// Whether a later change is sure to give another stamp. Kernels note times in ticks of up to 10 ms, so a file that
     /// changed just now may change again and show the same time.
-    fn is_settled(&self, now: SystemTime) -> bool {
+    pub(super) fn is_settled(&self, now: SystemTime) -> bool {
         const TICK: Duration = Duration::from_millis(20);
         let (Ok(seconds), Ok(nanos)) = (self.changed.0.try_into(), self.changed.1.try_into()) else {
             return true;
@@ -84,6 +84,18 @@ pub(super) struct About {
     pub(super) cache_control: Option<HeaderValue>,
     /// How the content is encoded, if it is.
     pub(super) coding: Option<Coding>,
+    pub(super) trust: Trust,
+}
+
+/// Whose content it is, and what a browser may do with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// The site's own.
+    Ours,
+    /// A stranger's, of a type that can be shown and does nothing.
+    Shown,
+    /// A stranger's: to be saved, never to be a page, a script or a style of the site.
+    Saved,
 }
 
 /// One state of one file, or of what was made of it.
@@ -181,8 +193,12 @@ mod tests {
 
     fn entity(stamp: Stamp, now: u64) -> Entity {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(now);
-        let about =
-            About { content_type: HeaderValue::from_static("a/b"), cache_control: None, coding: None };
+        let about = About {
+            content_type: HeaderValue::from_static("a/b"),
+            cache_control: None,
+            coding: None,
+            trust: Trust::Ours,
+        };
         Entity::new(stamp, Content::Bytes("four".into()), about, now, true)
     }
 

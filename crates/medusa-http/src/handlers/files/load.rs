@@ -16,8 +16,8 @@ use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::cache::{self, Form};
 use super::clean;
-use super::entity::{About, Content, Entity, Stamp};
-use super::listing::{self, View};
+use super::entity::{About, Content, Entity, Stamp, Trust};
+use super::listing::{self, Listings, View};
 use super::mime;
 use super::offers::{Found, LONGEST, Offers};
 use super::options::{FilesError, Options};
@@ -31,6 +31,7 @@ use crate::handlers::compress::{self, types};
 pub(super) struct Place {
     pub(super) root: Root,
     pub(super) options: Options,
+    pub(super) listings: Listings,
     /// The longest file that is compressed, in bytes.
     pub(super) longest_live: u64,
 }
@@ -57,7 +58,9 @@ pub(super) enum Loaded {
     Directory,
     /// A page that has a shorter address: the path below the root.
     Shorter(Vec<u8>),
-    /// A directory without an index file.
+    /// A directory without an index file, which may be listed.
+    ToList,
+    /// The same, listed.
     Listing(listing::Page),
     /// Nothing that is served.
     Nothing,
@@ -75,25 +78,26 @@ pub(super) struct Look<'l> {
 }
 
 impl Place {
-    /// Finds out what `target` is. If it is still what is `known`, that is given back, and nothing is read. `view` is how
-    /// a directory is listed.
+    /// Finds out what `target` is. If it is still what is `known`, that is given back, and nothing is read.
     ///
     /// # Errors
     ///
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) with [`Wait::Never`]; [`Scarce`](medusa_net::descriptors::Scarce); else
     /// what the system says.
-    pub(super) fn load(
-        &self,
-        target: &Target<'_>,
-        known: Option<&Arc<Found>>,
-        view: Option<&View>,
-        by: By,
-    ) -> io::Result<Loaded> {
+    pub(super) fn load(&self, target: &Target<'_>, known: Option<&Arc<Found>>, by: By) -> io::Result<Loaded> {
         let look = match self.root.enter(by.wait)? {
             Ok(directory) => Look { place: self, directory, known, by },
             Err(opened) => return Ok(without_file(&opened)),
         };
-        if target.is_directory() { look.at_directory(&target.path, view) } else { look.at_file(&target.path) }
+        if target.is_directory() { look.at_directory(&target.path) } else { look.at_file(&target.path) }
+    }
+
+    /// The directory at `target`, which has no index file, as `view` wants it listed. Blocks.
+    pub(super) fn list(&self, target: &Target<'_>, view: &View) -> io::Result<Loaded> {
+        match self.root.enter(Wait::ForDisk)? {
+            Ok(directory) => self.listings.load(&directory, &target.path, view, &self.options),
+            Err(opened) => Ok(without_file(&opened)),
+        }
     }
 
     /// The file of exactly this path, for the page of a 404 answer.
@@ -151,24 +155,11 @@ impl Look<'_> {
         }
     }
 
-    fn at_directory(&self, path: &[u8], view: Option<&View>) -> io::Result<Loaded> {
+    fn at_directory(&self, path: &[u8]) -> io::Result<Loaded> {
         if let Some((index, opened)) = self.index(path)? {
             return self.loaded(opened, &index);
         }
-        let Some(view) = view else { return Ok(Loaded::Nothing) };
-        if self.by.wait == Wait::Never {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        Ok(match self.directory.look_up(path)? {
-            Opened::Directory(found) => {
-                let dotfiles = self.place.options.dotfiles;
-                let coding = view.coding.filter(|_| self.place.options.compress);
-                let listing = listing::Listing::read(&self.directory, path, found, dotfiles)?;
-                Loaded::Listing(listing.page(view, coding)?)
-            }
-            Opened::Denied => Loaded::Denied,
-            Opened::File(..) | Opened::Nothing => Loaded::Nothing,
-        })
+        Ok(if self.place.options.listing { Loaded::ToList } else { Loaded::Nothing })
     }
 
     /// The first index file of the directory at `path` (which ends with a slash, or is empty), and its path.
@@ -210,7 +201,12 @@ impl Look<'_> {
 
     fn about(&self, path: &[u8]) -> About {
         let cache_control = self.place.options.cache_control(path).cloned();
-        About { content_type: mime::of(path), cache_control, coding: None }
+        let (content_type, trust) = match mime::of(path) {
+            known if !self.place.options.untrusted => (known, Trust::Ours),
+            known if mime::does_nothing(&known) => (known, Trust::Shown),
+            _other => (mime::UNKNOWN, Trust::Saved),
+        };
+        About { content_type, cache_control, coding: None, trust }
     }
 
     fn offers(&self, path: &[u8], entity: &Entity, stamp: &Stamp) -> io::Result<Offers> {
@@ -235,7 +231,7 @@ impl Look<'_> {
     }
 }
 
-fn without_file(opened: &Opened) -> Loaded {
+pub(super) fn without_file(opened: &Opened) -> Loaded {
     match opened {
         Opened::Directory(_) => Loaded::Directory,
         Opened::Denied => Loaded::Denied,

@@ -16,7 +16,7 @@ const OURS: &[(&str, &str)] = &[
 ];
 
 /// For a name that tells nothing: the client saves it.
-const UNKNOWN: HeaderValue = HeaderValue::from_static("application/octet-stream");
+pub(super) const UNKNOWN: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// The value of `Content-Type` for a file of this name. Text is taken to be UTF-8.
 pub(super) fn of(name: &[u8]) -> HeaderValue {
@@ -34,9 +34,37 @@ pub(super) fn of(name: &[u8]) -> HeaderValue {
     }
 }
 
+/// Types of images that are pixels and nothing else.
+const PIXELS: [&str; 7] = ["avif", "bmp", "gif", "jpeg", "png", "webp", "x-icon"];
+
+/// Whether content of this type can be shown by a browser, and cannot do anything there: neither run, nor load, nor be
+/// taken for a script or a style.
+pub(super) fn does_nothing(content_type: &HeaderValue) -> bool {
+    let content_type = content_type.to_str().unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default();
+    match essence.split_once('/') {
+        Some(("image", kind)) => PIXELS.contains(&kind),
+        Some(("audio" | "video", _)) => true,
+        _ => essence == "text/plain",
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::of;
+    use super::{does_nothing, of};
+
+    #[test]
+    fn what_strangers_may_show() {
+        for name in ["a.png", "a.JPG", "a.webp", "a.mp4", "a.mp3", "a.txt", "a.log"] {
+            assert!(does_nothing(&of(name.as_bytes())), "{name}");
+        }
+        for name in [
+            "a.html", "a.svg", "a.xml", "a.xhtml", "a.js", "a.css", "a.pdf", "a.json", "a", "a.swf", "a.mht",
+            "a.htc",
+        ] {
+            assert!(!does_nothing(&of(name.as_bytes())), "{name}");
+        }
+    }
 
     #[test]
     fn types_by_extension() {

@@ -52,7 +52,7 @@ pub use options::{CacheRule, FilesError, Options};
 
 use cache::{Cache, Check, Duty, Form, Lookup};
 use entity::Entity;
-use listing::View;
+use listing::{AT_ONCE, Listings, Page, View};
 use load::{By, Loaded, Place};
 use offers::{Found, Offer};
 use root::{Root, Wait};
@@ -78,7 +78,8 @@ impl Files {
         options.check()?;
         let root = Root::open(root)?;
         let cache = Arc::new(Cache::new(options.cache));
-        let place = Arc::new(Place { root, options, longest_live: cache.capacity() });
+        let listings = Listings::default();
+        let place = Arc::new(Place { root, options, listings, longest_live: cache.capacity() });
         place.check_not_found()?;
         Ok(Self { place, cache })
     }
@@ -118,17 +119,22 @@ impl Files {
             Lookup::Stale(check) => Some(check),
             Lookup::Miss => None,
         };
+        if let Some(page) = self.listed(head, target) {
+            return Ok(respond::listing(page));
+        }
         // An error is left to the blocking pool, too: it has it again, and tells.
         let known = check.as_ref().map(Check::found);
-        match goal.load(&self.place, target, known, self.view(head, target).as_ref(), by(head, Wait::Never)) {
+        match goal.load(&self.place, target, known, by(head, Wait::Never)) {
             Ok(loaded) => self.loaded(head, target, loaded, goal),
             Err(_would_block) => Err(Waits::Load { target: target.to_owned(), check, goal }),
         }
     }
 
-    /// How the request wants a directory listed, if it may be.
-    fn view(&self, head: &Head, target: &Target<'_>) -> Option<View> {
-        (self.place.options.listing && target.is_directory()).then(|| View::of(head))
+    /// The page of a directory, if it was made a moment ago.
+    fn listed(&self, head: &Head, target: &Target<'_>) -> Option<Page> {
+        let may_be = self.place.options.listing && target.is_directory();
+        let page = |view| self.place.listings.page(&target.path, &view, Instant::now());
+        may_be.then(|| View::of(head)).and_then(page)
     }
 
     /// Answers with what was found, and keeps it.
@@ -148,6 +154,9 @@ impl Files {
         match (loaded, goal) {
             (Loaded::Directory, Goal::Asked) => Ok(to_path(head, with_slash(head.path()))),
             (Loaded::Shorter(path), _) => Ok(to_path(head, shorter(head.path(), &path))),
+            (Loaded::ToList, _) => {
+                Err(Waits::List { target: target.to_owned(), view: Box::new(View::of(head)) })
+            }
             (Loaded::Listing(page), _) => Ok(respond::listing(page)),
             (Loaded::Denied, Goal::Asked) => Ok(Response::page(StatusCode::FORBIDDEN)),
             (_, Goal::Asked) => self.nothing(head),
@@ -201,16 +210,26 @@ impl Files {
         loop {
             let answer = match waits {
                 Waits::Load { target, check, goal } => {
-                    let (place, view) = (Arc::clone(&self.place), self.view(&head, &target));
+                    let place = Arc::clone(&self.place);
                     let known = check.as_ref().map(|check| Arc::clone(check.found()));
                     let by = by(&head, Wait::ForDisk);
                     let (loaded, target) = on_pool(move || {
-                        let loaded =
-                            goal.load(&place, &target, known.as_ref(), view.as_ref(), by)?;
+                        let loaded = goal.load(&place, &target, known.as_ref(), by)?;
                         Ok((loaded, target))
                     })
                     .await?;
                     self.loaded(&head, &target, loaded, goal)
+                }
+                Waits::List { target, view } => {
+                    // Never closed.
+                    let _permit = AT_ONCE.acquire().await;
+                    // Whoever had it before may have made the very same.
+                    if let Some(page) = self.listed(&head, &target) {
+                        return Ok(respond::listing(page));
+                    }
+                    let place = Arc::clone(&self.place);
+                    let (loaded, target) = on_pool(move || Ok((place.list(&target, &view)?, target))).await?;
+                    self.loaded(&head, &target, loaded, Goal::Asked)
                 }
                 Waits::Sibling { found, coding, goal } => {
                     let (place, of) = (Arc::clone(&self.place), Arc::clone(&found));
@@ -252,6 +271,7 @@ impl Handler for Files {
             .field("cached", Value::Bytes(cached.bytes))
             .field("cache_hits", cached.hits)
             .field("loads", cached.loads)
+            .field("listings_read", self.place.listings.read())
     }
 }
 
@@ -270,11 +290,10 @@ impl Goal {
         place: &Place,
         target: &Target<'_>,
         known: Option<&Arc<Found>>,
-        view: Option<&View>,
         by: By,
     ) -> io::Result<Loaded> {
         match self {
-            Self::Asked => place.load(target, known, view, by),
+            Self::Asked => place.load(target, known, by),
             Self::NotFound => place.load_exactly(target, known, by),
         }
     }
@@ -303,6 +322,8 @@ enum Waits<'f> {
         check: Option<Check<'f>>,
         goal: Goal,
     },
+    /// A directory's listing.
+    List { target: Target<'static>, view: Box<View> },
     /// The compressed file beside a file.
     Sibling { found: Arc<Found>, coding: Coding, goal: Goal },
     /// A file's compression, which is this request's to do.

@@ -35,6 +35,9 @@ pub struct Options {
     pub cache_control: Vec<CacheRule>,
     /// Whether `/about` serves `about.html`, and `/about.html` and `/index.html` redirect to `/about` and `/`. Default no.
     pub clean_urls: bool,
+    /// Whether the files are strangers', such as uploads: only pictures, sound, video and plain text are shown, anything
+    /// else is saved, and nothing becomes a page, a script or a style of the site. Default no.
+    pub untrusted: bool,
     /// The file below the root that is the page of a 404 answer. Default none: the server's own page.
     pub not_found: Option<String>,
 }
@@ -50,6 +53,7 @@ impl Default for Options {
             compress: true,
             cache_control: Vec::new(),
             clean_urls: false,
+            untrusted: false,
             not_found: None,
         }
     }

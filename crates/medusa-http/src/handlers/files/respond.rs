@@ -8,11 +8,22 @@ use http::{Method, StatusCode};
 use medusa_proto::conditional::{self, ETag, Fields, Outcome, Validators};
 use medusa_proto::range::{self, Range, Ranges};
 
-use super::entity::Entity;
+use super::entity::{Entity, Trust};
 use super::listing::Page;
 use super::multipart::Multipart;
 use crate::request::Head;
 use crate::response::Response;
+
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+const ATTACHMENT: HeaderValue = HeaderValue::from_static("attachment");
+/// A stranger's file has an origin of its own, runs nothing and loads nothing.
+const SANDBOX: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'self'; sandbox",
+);
+/// A listing is text and links: whatever the names in it are, it runs and loads nothing.
+const TEXT_AND_LINKS: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
+);
 
 const BYTES: HeaderValue = HeaderValue::from_static("bytes");
 const ACCEPT_ENCODING: HeaderValue = HeaderValue::from_static("accept-encoding");
@@ -40,15 +51,22 @@ pub(super) fn page(status: StatusCode, entity: &Entity, varies: bool) -> Respons
         .with(header::CONTENT_LENGTH, entity.content_length.clone())
         .body(entity.body(0, entity.len));
     encoding(&mut response.headers, entity);
+    guard(&mut response.headers, entity);
     if varies { response.with(header::VARY, ACCEPT_ENCODING) } else { response }
 }
 
 /// A directory's listing.
 pub(super) fn listing(page: Page) -> Response {
     const VARY: HeaderValue = HeaderValue::from_static("accept, accept-encoding");
-    let mut response = Response::new(page.content_type, page.content).with(header::VARY, VARY);
+    let mut response = Response::new(page.content_type, page.content)
+        .with(header::VARY, VARY)
+        .with(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF)
+        .with(header::CONTENT_SECURITY_POLICY, TEXT_AND_LINKS);
     if let Some(coding) = page.coding {
         response.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+    }
+    if let Some(link) = page.link {
+        response.headers.insert(header::LINK, link);
     }
     response
 }
@@ -101,10 +119,11 @@ fn parts(entity: &Entity, ranges: &[Range]) -> Response {
 fn described(status: StatusCode, entity: &Entity) -> Response {
     // Room for fields of the server's own, so that the map does not grow: it doubles.
     let is_plain = entity.about.cache_control.is_none() && entity.about.coding.is_none();
-    let headers = HeaderMap::with_capacity(if is_plain { 6 } else { 12 });
+    let headers = HeaderMap::with_capacity(if is_plain { 7 } else { 12 });
     let mut response = Response { status, headers, ..Response::default() };
     validators(&mut response.headers, entity);
     encoding(&mut response.headers, entity);
+    guard(&mut response.headers, entity);
     let response = response.with(header::CONTENT_TYPE, entity.about.content_type.clone());
     if entity.is_exact() { response.with(header::ACCEPT_RANGES, BYTES) } else { response }
 }
@@ -130,6 +149,17 @@ fn validators(headers: &mut HeaderMap, entity: &Entity) {
 fn encoding(headers: &mut HeaderMap, entity: &Entity) {
     if let Some(coding) = entity.about.coding {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+    }
+}
+
+/// What keeps a browser from taking the content for something else than it is said to be.
+fn guard(headers: &mut HeaderMap, entity: &Entity) {
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    if entity.about.trust != Trust::Ours {
+        headers.insert(header::CONTENT_SECURITY_POLICY, SANDBOX);
+    }
+    if entity.about.trust == Trust::Saved {
+        headers.insert(header::CONTENT_DISPOSITION, ATTACHMENT);
     }
 }
 

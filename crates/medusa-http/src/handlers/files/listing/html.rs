@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter, Write as _};
 use percent_encoding::percent_decode_str;
 
 use super::view::{Key, Order, View};
-use super::{Civil, Entry, Listing, MOST};
+use super::{Civil, Entry, Shown};
 use crate::router::encode_segment;
 
 const HEAD: &str = "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">\
@@ -17,6 +17,8 @@ const STYLE: &str = "<style>:root{color-scheme:light dark;--line:color-mix(in sr
     --soft:color-mix(in srgb,currentColor 68%,transparent)}\
     body{font:1rem/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem}\
     nav{font-size:1.25rem;font-weight:600;overflow-wrap:anywhere;margin-bottom:1rem}\
+    .pages{display:flex;justify-content:space-between;gap:1rem;font-size:1rem;font-weight:400;margin:1rem 0;\
+    border-top:1px solid var(--line);padding-top:.5rem}.pages span{color:var(--soft);padding:.45rem 0}\
     nav i{font-style:normal;font-weight:400;color:var(--soft);padding:0 .3em}\
     a{color:light-dark(#0b57d0,#a8c7fa);text-decoration:none}a:hover,a:focus{text-decoration:underline}\
     table{border-collapse:collapse;width:100%}tr{border-top:1px solid var(--line)}thead tr{border-top:0}\
@@ -24,11 +26,11 @@ const STYLE: &str = "<style>:root{color-scheme:light dark;--line:color-mix(in sr
     th{font-size:.85rem;font-weight:500}td{color:var(--soft);font-size:.9rem}\
     th:first-child,td:first-child{padding-left:0;text-align:left;white-space:normal;overflow-wrap:anywhere;\
     font-size:1rem;width:100%}th:first-child{font-size:.85rem}a{display:inline-block;padding:.45rem 0}\
-    td:first-child a{display:block}nav a{padding:.2rem 0}p{color:var(--soft)}\
+    td:first-child a{display:block}nav a{padding:.2rem 0}nav.pages a{padding:.45rem 0}p{color:var(--soft)}\
     @media(max-width:34rem){body{margin-top:1rem}time span{display:none}th,td{padding-left:.75rem}}</style>\n";
 
 /// The page.
-pub(super) fn page(listing: &Listing, view: &View) -> String {
+pub(super) fn page(listing: &Shown<'_>, view: &View) -> String {
     let title = decoded(&view.path);
     let mut page = format!("{HEAD}<title>{}</title>\n{STYLE}", Escaped(&title));
     breadcrumb(&mut page, view);
@@ -44,8 +46,9 @@ pub(super) fn page(listing: &Listing, view: &View) -> String {
     if listing.entries.is_empty() {
         page.push_str("<p>There is nothing here.</p>\n");
     }
+    pages(&mut page, listing, view);
     if listing.is_cut_off {
-        let _infallible = writeln!(page, "<p>There is more here than the {MOST} names shown.</p>");
+        page.push_str("<p>There is more here than can be listed.</p>\n");
     }
     page.push_str("</html>\n");
     page
@@ -70,6 +73,25 @@ fn crumb(page: &mut String, name: &str, up: usize, order: Order) {
     let _infallible = match up {
         0 => write!(page, "<span aria-current=\"page\">{name}</span>"),
         up => write!(page, "<a href=\"{}{query}\">{name}</a>", "../".repeat(up)),
+    };
+}
+
+/// The ways to the other pages, if there are any.
+fn pages(page: &mut String, listing: &Shown<'_>, view: &View) {
+    if listing.pages == 1 {
+        return;
+    }
+    page.push_str("<nav class=\"pages\" aria-label=\"Pages\">");
+    turn(page, listing.before(), "prev", "\u{2190} Previous", view);
+    let _infallible = write!(page, "<span>Page {} of {}</span>", listing.page, listing.pages);
+    turn(page, listing.after(), "next", "Next \u{2192}", view);
+    page.push_str("</nav>\n");
+}
+
+fn turn(page: &mut String, to: Option<usize>, relation: &str, text: &str, view: &View) {
+    let _infallible = match to {
+        Some(to) => write!(page, "<a rel=\"{relation}\" href=\"{}\">{text}</a>", Escaped(&view.query(to))),
+        None => write!(page, "<span></span>"),
     };
 }
 
@@ -99,8 +121,12 @@ fn row(page: &mut String, entry: &Entry, order: Order) {
     let time = Civil::at(entry.modified);
     let Civil { year, month, day, hour, minute, .. } = time;
     let _infallible = match entry.size {
-        None => write!(page, "<tr><td><a href=\"./{link}/{}\">{text}/</a></td><td></td>", Query(order)),
-        Some(size) => write!(page, "<tr><td><a href=\"./{link}\">{text}</a></td><td>{}</td>", Size(size)),
+        None => {
+            write!(page, "<tr><td><a href=\"./{link}/{}\"><bdi>{text}</bdi>/</a></td><td></td>", Query(order))
+        }
+        Some(size) => {
+            write!(page, "<tr><td><a href=\"./{link}\"><bdi>{text}</bdi></a></td><td>{}</td>", Size(size))
+        }
     };
     let _infallible = writeln!(
         page,
@@ -137,11 +163,19 @@ impl Display for Escaped<'_> {
                 '>' => f.write_str("&gt;")?,
                 '"' => f.write_str("&quot;")?,
                 '\'' => f.write_str("&#39;")?,
+                // What turns the direction of text would show a name as another.
+                c if turns(c) || c.is_control() => f.write_char(char::REPLACEMENT_CHARACTER)?,
                 c => f.write_char(c)?,
             }
         }
         Ok(())
     }
+}
+
+/// Whether a character has no look of its own, and changes that of others: the marks, embeddings, overrides and isolates
+/// of the bidirectional algorithm (UAX #9).
+fn turns(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A size for people: three digits are enough.

@@ -7,7 +7,7 @@ use super::{Civil, Entry};
 /// `[{"name":"a.txt","type":"file","size":5,"modified":"2026-11-22T09:30:00Z"}, ...]`. Directories have no size.
 ///
 /// JSON is Unicode: what is not UTF-8 in a name is replaced, as on the page.
-pub(super) fn list(entries: &[Entry]) -> String {
+pub(super) fn list(entries: &[&Entry]) -> String {
     let mut json = String::from("[");
     for (at, entry) in entries.iter().enumerate() {
         json.push_str(if at > 0 { ",\n{\"name\":\"" } else { "\n{\"name\":\"" });

@@ -5,18 +5,22 @@ use super::*;
 
 fn listing(names: &[(&[u8], Option<u64>, i64)]) -> Listing {
     let entry = |(name, size, modified): &(&[u8], _, _)| Entry {
-        name: name.to_vec(),
+        name: (*name).into(),
         size: *size,
         modified: *modified,
     };
-    Listing { entries: names.iter().map(entry).collect(), is_cut_off: false }
+    of(names.iter().map(entry).collect())
 }
 
-fn view(order: Order, format: Format) -> View {
-    View { path: "/m%20t/a%20b/%3Cc/".to_owned(), tail: 7, order, format, coding: None }
+pub(super) fn of(entries: Vec<Entry>) -> Listing {
+    Listing { entries, is_cut_off: false, stamp: None, read: Instant::now(), took: Duration::ZERO }
 }
 
-fn shown(listing: Listing, view: &View) -> String {
+pub(super) fn view(order: Order, format: Format) -> View {
+    View { path: "/m%20t/a%20b/%3Cc/".to_owned(), tail: 7, order, format, page: 1, coding: None }
+}
+
+fn shown(listing: &Listing, view: &View) -> String {
     String::from_utf8(listing.page(view, None).unwrap().content.to_vec()).unwrap()
 }
 
@@ -27,15 +31,17 @@ fn names_are_text_and_links_are_single_segments() {
         (b"a:b?c#d\"'&%", Some(1), 0),
         (b"sub", None, 0),
         (b"\xff\xfe", Some(1), 0),
+        ("exe.\u{202e}gpj".as_bytes(), Some(1), 0),
     ]);
-    let page = shown(entries, &view(Order::DEFAULT, Format::Html));
+    let page = shown(&entries, &view(Order::DEFAULT, Format::Html));
     for expected in [
         "<title>/m t/a b/&lt;c/</title>",
         "<a href=\"../../\">/m t/</a> <a href=\"../\">a b</a><i>/</i><span aria-current=\"page\">&lt;c</span>",
-        "<a href=\"./%3Cscript%3E.txt\">&lt;script&gt;.txt</a>",
-        "<a href=\"./a:b%3Fc%23d%22&#39;&amp;%25\">a:b?c#d&quot;&#39;&amp;%</a>",
-        "<a href=\"./sub/\">sub/</a></td><td></td><td><time datetime=\"1970-01-01T00:00:00Z\">1970-01-01",
-        "<a href=\"./%FF%FE\">\u{fffd}\u{fffd}</a>",
+        "<a href=\"./%3Cscript%3E.txt\"><bdi>&lt;script&gt;.txt</bdi></a>",
+        "<a href=\"./a:b%3Fc%23d%22&#39;&amp;%25\"><bdi>a:b?c#d&quot;&#39;&amp;%</bdi></a>",
+        "<a href=\"./sub/\"><bdi>sub</bdi>/</a></td><td></td><td><time datetime=\"1970-01-01T00:00:00Z\">1970-01-01",
+        "<a href=\"./%FF%FE\"><bdi>\u{fffd}\u{fffd}</bdi></a>",
+        "<bdi>exe.\u{fffd}gpj</bdi>",
     ] {
         assert!(page.contains(expected), "{expected}\n{page}");
     }
@@ -62,7 +68,7 @@ fn columns_sort_and_directories_stay_first() {
         (Key::Modified, true, "yzbac"),
     ] {
         let order = Order { by, is_descending };
-        let page = shown(entries(), &view(order, Format::Html));
+        let page = shown(&entries(), &view(order, Format::Html));
         let names: String =
             page.split("<a href=\"./").skip(1).filter_map(|link| link.chars().next()).collect();
         assert_eq!(names, expected, "{order:?}");
@@ -76,7 +82,7 @@ fn columns_sort_and_directories_stay_first() {
 #[test]
 fn an_order_is_kept_on_the_way_down_and_up() {
     let order = Order { by: Key::Size, is_descending: true };
-    let page = shown(listing(&[(b"sub", None, 0)]), &view(order, Format::Html));
+    let page = shown(&listing(&[(b"sub", None, 0)]), &view(order, Format::Html));
     assert!(page.contains("<a href=\"./sub/?sort=size&amp;order=desc\">"), "{page}");
     assert!(page.contains("<a href=\"../?sort=size&amp;order=desc\">"), "{page}");
 }
@@ -86,13 +92,45 @@ fn json_is_for_programs() {
     let entries =
         listing(&[(b"say \"hi\"\\\n\x7f", Some(5), 1_772_323_199), (b"\xff", Some(0), -1), (b"d", None, 0)]);
     assert_eq!(
-        shown(entries, &view(Order::DEFAULT, Format::Json)),
+        shown(&entries, &view(Order::DEFAULT, Format::Json)),
         "[\n{\"name\":\"d\",\"type\":\"directory\",\"modified\":\"1970-01-01T00:00:00Z\"},\n\
          {\"name\":\"say \\\"hi\\\"\\\\\\u000a\\u007f\",\"type\":\"file\",\"size\":5,\
          \"modified\":\"2026-02-28T23:59:59Z\"},\n\
          {\"name\":\"\u{fffd}\",\"type\":\"file\",\"size\":0,\"modified\":\"1969-12-31T23:59:59Z\"}\n]\n"
     );
-    assert_eq!(shown(listing(&[]), &view(Order::DEFAULT, Format::Json)), "[\n]\n");
+    assert_eq!(shown(&listing(&[]), &view(Order::DEFAULT, Format::Json)), "[\n]\n");
+}
+
+#[test]
+fn many_names_are_on_pages() {
+    let name =
+        |n: usize| Entry { name: format!("{n:04}").into_bytes().into(), size: Some(n as u64), modified: 0 };
+    let listing = of((0..2 * ON_A_PAGE + 5).rev().map(name).collect());
+    for (format, page, first, count, link) in [
+        (Format::Html, 1, "0000", ON_A_PAGE, "<?sort=name&order=asc&page=2>; rel=\"next\""),
+        (
+            Format::Json,
+            2,
+            "1000",
+            ON_A_PAGE,
+            "<?sort=name&order=asc&format=json&page=1>; rel=\"prev\", \
+             <?sort=name&order=asc&format=json&page=3>; rel=\"next\"",
+        ),
+        (Format::Html, 9, "2000", 5, "<?sort=name&order=asc&page=2>; rel=\"prev\""),
+    ] {
+        let made = listing.page(&View { page, ..view(Order::DEFAULT, format) }, None).unwrap();
+        let text = String::from_utf8(made.content.to_vec()).unwrap();
+        let (row, name) = match format {
+            Format::Html => ("<tr><td>", format!("<bdi>{first}</bdi>")),
+            Format::Json => ("{\"name\"", format!("\"{first}\"")),
+        };
+        assert_eq!(text.matches(row).count(), count, "page {page}");
+        let first_row = text.split(row).nth(1).unwrap();
+        assert!(first_row.contains(&name), "{first_row}");
+        assert_eq!(made.link.unwrap(), link);
+    }
+    let few = of(vec![name(1)]).page(&view(Order::DEFAULT, Format::Html), None).unwrap();
+    assert!(few.link.is_none() && !String::from_utf8_lossy(&few.content).contains("Pages"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! How a request wants a directory listed: `?sort=size&order=desc`, `?format=json`, `Accept: application/json`.
+//! How a request wants a directory listed: `?sort=size&order=desc`, `?page=2`, `?format=json`, `Accept: application/json`.
 //!
 //! What is not understood counts as not said: a listing is never an error because of its query.
 
@@ -18,6 +18,8 @@ pub(in super::super) struct View {
     pub(super) tail: usize,
     pub(super) order: Order,
     pub(super) format: Format,
+    /// Which page, from 1 on; the last if there are not so many.
+    pub(super) page: usize,
     /// How the client likes it compressed.
     pub(in super::super) coding: Option<Coding>,
 }
@@ -79,8 +81,34 @@ impl View {
         };
         let forbidden = compress::is_transform_forbidden(&head.headers);
         let coding = compress::live(compress::accepts(&head.headers)).filter(|_| !forbidden);
-        Self { path: head.path().to_owned(), tail: head.tail, order: order(query), format, coding }
+        Self {
+            path: head.path().to_owned(),
+            tail: head.tail,
+            order: order(query),
+            format,
+            page: page(query),
+            coding,
+        }
     }
+
+    /// The query that asks for another page of the same.
+    pub(super) fn query(&self, page: usize) -> String {
+        let order = if self.order.is_descending { "desc" } else { "asc" };
+        let format = match self.format {
+            Format::Html => "",
+            Format::Json => "&format=json",
+        };
+        format!("?sort={}&order={order}{format}&page={page}", self.order.by.name())
+    }
+
+    /// What it takes beside its own fields, in bytes.
+    pub(super) fn cost(&self) -> usize {
+        self.path.len()
+    }
+}
+
+fn page(query: &str) -> usize {
+    parameter(query, "page").and_then(|page| page.parse().ok()).unwrap_or(1).max(1)
 }
 
 fn order(query: &str) -> Order {
@@ -141,6 +169,20 @@ mod tests {
             ("sort=size&sort=name", desc(Key::Size)),
         ] {
             assert_eq!(order(query), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn pages() {
+        for (query, expected) in [
+            ("", 1),
+            ("page=7", 7),
+            ("page=0", 1),
+            ("page=-1", 1),
+            ("page=99999999999999999999", 1),
+            ("page=", 1),
+        ] {
+            assert_eq!(page(query), expected, "{query}");
         }
     }
 

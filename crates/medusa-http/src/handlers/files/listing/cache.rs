@@ -1,0 +1,224 @@
+//! Directories that were read lately, and the pages that were made of them.
+//!
+//! To read a directory of many names takes so long that it is not done for each request. What was read counts without a
+//! look at the disk for a moment, longer the longer it took; then for as long as the directory's stamp is the same, which
+//! tells names that come and go, and at most [`OLDEST`], for it does not tell that a file in it has grown.
+//!
+//! **Invariants:** no more than [`BYTES`] are kept. No more directories are read at a time than [`AT_ONCE`] says: reading
+//! files, on the same pool, does not wait for them.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+
+use super::super::cache::FRESH;
+use super::super::entity::Stamp;
+use super::{Listing, Page, View};
+
+/// The most memory that one handler keeps listings in, in bytes: one directory of as many names as are ever listed, or
+/// hundreds of usual ones.
+const BYTES: usize = 24 * 1024 * 1024;
+/// The most pages of one directory that are kept: some orders, or some pages, in some forms.
+const PAGES: usize = 16;
+/// How old sizes and dates may be.
+const OLDEST: Duration = Duration::from_secs(2);
+/// So many times as long as it took to read a directory it is not read again, lest one that changes all the time keeps a
+/// thread busy.
+const REST: u32 = 10;
+
+/// The right to read a directory or to make a page of it, for all handlers together: a quarter of the processors.
+pub(in super::super) static AT_ONCE: LazyLock<Semaphore> = LazyLock::new(|| {
+    let processors = available_parallelism().map_or(1, usize::from);
+    Semaphore::new((processors / 4).clamp(1, 8))
+});
+
+/// What one handler keeps.
+#[derive(Debug, Default)]
+pub(in super::super) struct Listings {
+    /// Those used last come last.
+    kept: Mutex<Vec<Kept>>,
+    read: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Kept {
+    path: Box<[u8]>,
+    listing: Arc<Listing>,
+    checked: Instant,
+    pages: Vec<(View, Page)>,
+    bytes: usize,
+}
+
+impl Listings {
+    /// The page of the directory at `path`, if it is there and counts without a look at the disk.
+    pub(in super::super) fn page(&self, path: &[u8], view: &View, now: Instant) -> Option<Page> {
+        let mut kept = self.kept();
+        let found = touch(&mut kept, path).filter(|kept| kept.is_fresh(now))?;
+        found.pages.iter().find(|(known, _)| known == view).map(|(_, page)| page.clone())
+    }
+
+    /// What the directory at `path` was when it was read: if that counts for a directory of the stamp that `look` finds,
+    /// which is asked only if it must be.
+    pub(super) fn known(
+        &self,
+        path: &[u8],
+        now: Instant,
+        look: impl FnOnce() -> Option<Stamp>,
+    ) -> Option<Arc<Listing>> {
+        let known = {
+            let mut kept = self.kept();
+            let found = touch(&mut kept, path)?;
+            if found.is_fresh(now) {
+                return Some(Arc::clone(&found.listing));
+            }
+            Arc::clone(&found.listing)
+        };
+        let counts = known.stamp.is_some() && now.saturating_duration_since(known.read) < OLDEST;
+        if !counts || known.stamp != look() {
+            return None;
+        }
+        if let Some(found) = touch(&mut self.kept(), path).filter(|kept| Arc::ptr_eq(&kept.listing, &known)) {
+            found.checked = now;
+        }
+        Some(known)
+    }
+
+    /// Keeps a page that was made of `listing`, the directory at `path`, and that in place of what was known of it.
+    pub(super) fn put(&self, path: &[u8], listing: &Arc<Listing>, view: &View, page: &Page) {
+        let mut kept = self.kept();
+        let place = kept.iter().position(|kept| *kept.path == *path);
+        let mut it = match place.map(|at| kept.remove(at)) {
+            Some(known) if Arc::ptr_eq(&known.listing, listing) => known,
+            _ => Kept::new(path, listing),
+        };
+        it.add(view, page);
+        let mut bytes = it.bytes + kept.iter().map(|kept| kept.bytes).sum::<usize>();
+        while bytes > BYTES && !kept.is_empty() {
+            bytes -= kept.remove(0).bytes;
+        }
+        if bytes <= BYTES {
+            kept.push(it);
+        }
+    }
+
+    /// Notes that a directory was read.
+    pub(super) fn count(&self) {
+        self.read.fetch_add(1, Relaxed);
+    }
+
+    /// How often a directory was read.
+    pub(in super::super) fn read(&self) -> u64 {
+        self.read.load(Relaxed)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn touch<'k>(kept: &'k mut Vec<Kept>, path: &[u8]) -> Option<&'k mut Kept> {
+    let at = kept.iter().rposition(|kept| *kept.path == *path)?;
+    kept[at..].rotate_left(1);
+    kept.last_mut()
+}
+
+impl Kept {
+    fn new(path: &[u8], listing: &Arc<Listing>) -> Self {
+        let bytes = size_of::<Self>() + path.len() + listing.cost();
+        Self {
+            path: path.into(),
+            listing: Arc::clone(listing),
+            checked: listing.read,
+            pages: Vec::new(),
+            bytes,
+        }
+    }
+
+    fn is_fresh(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.checked) < FRESH
+            || now.saturating_duration_since(self.listing.read) < self.listing.took * REST
+    }
+
+    fn add(&mut self, view: &View, page: &Page) {
+        let cost = |view: &View, page: &Page| size_of::<(View, Page)>() + view.cost() + page.content.len();
+        if self.pages.len() >= PAGES {
+            let (view, page) = self.pages.remove(0);
+            self.bytes -= cost(&view, &page);
+        }
+        self.bytes += cost(view, page);
+        self.pages.push((view.clone(), page.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{of, view};
+    use super::super::view::{Format, Order};
+    use super::*;
+
+    fn page(bytes: usize) -> Page {
+        let content = vec![b'x'; bytes].into();
+        Page { content_type: http::HeaderValue::from_static("a/b"), content, coding: None, link: None }
+    }
+
+    fn view_of(page: usize) -> View {
+        View { page, ..view(Order::DEFAULT, Format::Html) }
+    }
+
+    #[test]
+    fn a_page_counts_for_a_moment_and_longer_the_longer_it_took() {
+        let listings = Listings::default();
+        let quick = Arc::new(of(Vec::new()));
+        listings.put(b"quick/", &quick, &view_of(1), &page(1));
+        let slow = Arc::new(Listing { took: Duration::from_millis(40), ..of(Vec::new()) });
+        listings.put(b"slow/", &slow, &view_of(1), &page(1));
+        let there = |path: &[u8], after| listings.page(path, &view_of(1), quick.read + after).is_some();
+        assert!(there(b"quick/", FRESH / 2) && !there(b"quick/", FRESH));
+        assert!(there(b"slow/", FRESH * 5) && !there(b"slow/", FRESH * 20));
+        assert!(listings.page(b"quick/", &view_of(2), quick.read).is_none(), "another page");
+        assert!(!there(b"other/", Duration::ZERO));
+    }
+
+    #[test]
+    fn what_was_read_counts_as_long_as_the_stamp_but_not_for_ever() {
+        let stamp = || Some(Stamp::from(&rustix::fs::stat("/").unwrap()));
+        let other = || Some(Stamp::from(&rustix::fs::stat("/proc").unwrap()));
+        let listings = Listings::default();
+        let sure = Arc::new(Listing { stamp: stamp(), ..of(Vec::new()) });
+        listings.put(b"sure/", &sure, &view_of(1), &page(1));
+        let unsure = Arc::new(of(Vec::new()));
+        listings.put(b"unsure/", &unsure, &view_of(1), &page(1));
+        let later = sure.read + FRESH * 2;
+        assert!(listings.known(b"sure/", later, other).is_none());
+        assert!(listings.known(b"sure/", later, stamp).is_some());
+        assert!(listings.page(b"sure/", &view_of(1), later).is_some(), "it was looked at");
+        assert!(listings.known(b"sure/", sure.read + OLDEST, stamp).is_none(), "sizes may have changed");
+        assert!(listings.known(b"unsure/", later, || None).is_none(), "it may have changed within its time");
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let listings = Listings::default();
+        let bytes = || listings.kept().iter().map(|kept| kept.bytes).sum::<usize>();
+        let one = Arc::new(of(Vec::new()));
+        for n in 0..2 * PAGES {
+            listings.put(b"a/", &one, &view_of(n), &page(1000));
+        }
+        assert_eq!(listings.kept()[0].pages.len(), PAGES);
+        assert!((PAGES * 1000..PAGES * 2000).contains(&bytes()), "{}", bytes());
+        for n in 0..40_u8 {
+            listings.put(&[b'b', n, b'/'], &Arc::new(of(Vec::new())), &view_of(1), &page(BYTES / 20));
+        }
+        assert!(bytes() <= BYTES && listings.kept().len() >= 15, "{} bytes", bytes());
+        let now = Instant::now();
+        assert!(
+            listings.page(b"a/", &view_of(2 * PAGES - 1), now).is_none(),
+            "the one used longest ago went"
+        );
+        listings.put(b"huge/", &one, &view_of(1), &page(BYTES));
+        assert!(bytes() <= BYTES && listings.page(b"huge/", &view_of(1), now).is_none());
+    }
+}
