@@ -1,7 +1,8 @@
 //! The servers: in which order they are asked, and what becomes of a question that one of them does not answer.
 //!
 //! - `server`: one of them;
-//! - `guard`: which datagrams count as its answers;
+//! - `asked`: which datagrams count as its answers, `guard`: the sockets that hear no others;
+//! - `failure`: why it has none;
 //! - `reply`: what an answer says;
 //! - `stream`: the connection to it, if it needs one;
 //! - `stats`: how it has served us;
@@ -10,6 +11,8 @@
 //! hickory-resolver does the protocols, for one server at a time; its own cache, order and repetition are not used, since
 //! they tell neither which server was slow nor why one failed.
 
+mod asked;
+mod failure;
 mod guard;
 mod reply;
 mod server;
@@ -17,15 +20,15 @@ mod stats;
 mod stream;
 mod tls;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use medusa_proto::status::Status;
 
+use crate::LookupError;
 use crate::name::Key;
-use crate::{LookupError, Rcode};
 
+pub(crate) use failure::Failure;
 pub(crate) use reply::Reply;
 pub(crate) use server::{Server, Transport};
 pub(crate) use stats::Stats;
@@ -49,19 +52,6 @@ pub(crate) struct Servers {
     manner: Manner,
     /// Where the next question begins, if they are taken in turn.
     next: AtomicUsize,
-}
-
-/// Why one server has no answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// It says so.
-    Code(Rcode),
-    /// Its answer is none.
-    Malformed(&'static str),
-    /// It said nothing.
-    Timeout,
-    /// It could not be asked.
-    Unreachable(Arc<str>),
 }
 
 impl Servers {

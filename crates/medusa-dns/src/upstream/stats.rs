@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use medusa_proto::status::Status;
 
 use super::Failure;
-use super::guard::Stray;
+use super::asked::Stray;
 use crate::Rcode;
 
 /// After so many questions in a row without an answer, a server is taken for down.

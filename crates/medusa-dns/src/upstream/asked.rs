@@ -1,0 +1,91 @@
+//! A question, and whether a datagram is its answer.
+
+use hickory_proto::op::{Message, MessageType, Query};
+
+/// Length of a message's header.
+const HEADER: usize = 12;
+
+/// Why a datagram is not the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stray {
+    /// It answers another question, or none: its id is not ours.
+    WrongId,
+    /// It is about another name or type.
+    WrongQuestion,
+    /// It is no answer, or cannot be read; or it is larger than we said we take.
+    Garbage,
+}
+
+impl Stray {
+    pub(super) const ALL: &[Self; 3] = &[Self::WrongId, Self::WrongQuestion, Self::Garbage];
+
+    /// Its name in the status.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::WrongId => "wrong_id",
+            Self::WrongQuestion => "wrong_question",
+            Self::Garbage => "garbage",
+        }
+    }
+}
+
+/// What was asked.
+#[derive(Debug)]
+pub(super) struct Asked {
+    id: u16,
+    queries: Vec<Query>,
+}
+
+impl Asked {
+    /// The question in a datagram of ours.
+    pub(super) fn of(datagram: &[u8]) -> Option<Self> {
+        let message = Message::from_vec(datagram).ok()?;
+        Some(Self { id: message.id, queries: message.queries })
+    }
+
+    /// How many bytes of `datagram` are the answer.
+    ///
+    /// Of a truncated one only header and question count: what follows may be cut in the middle of a record, and is asked
+    /// for again by TCP (RFC 2181 §9).
+    pub(super) fn answer(&self, datagram: &mut [u8]) -> Result<usize, Stray> {
+        let Some(header) = datagram.first_chunk_mut::<HEADER>() else { return Err(Stray::Garbage) };
+        if u16::from_be_bytes([header[0], header[1]]) != self.id {
+            return Err(Stray::WrongId);
+        }
+        let is_truncated = header[2] & 0b10 != 0;
+        let length = if is_truncated {
+            header[6..].fill(0); // no records
+            end_of_question(datagram).ok_or(Stray::Garbage)?
+        } else {
+            datagram.len()
+        };
+        let Ok(message) = Message::from_vec(&datagram[..length]) else { return Err(Stray::Garbage) };
+        if message.message_type != MessageType::Response {
+            return Err(Stray::Garbage);
+        }
+        if message.queries != self.queries {
+            return Err(Stray::WrongQuestion);
+        }
+        Ok(length)
+    }
+}
+
+/// Where the one question of a message ends.
+fn end_of_question(datagram: &[u8]) -> Option<usize> {
+    if datagram.get(4..6)? != [0, 1] {
+        return None;
+    }
+    let mut at = HEADER;
+    loop {
+        match *datagram.get(at)? {
+            0 => break,
+            length @ 1..=63 => at += 1 + usize::from(length),
+            _ => return None, // a pointer has nothing to point to yet
+        }
+    }
+    let end = at + 1 + 4; // type and class
+    (end <= datagram.len()).then_some(end)
+}
+
+#[cfg(test)]
+mod tests;
