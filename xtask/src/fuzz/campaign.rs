@@ -76,23 +76,24 @@ impl Campaign {
         self.libfuzzer().args([input]).run()
     }
 
-    /// Makes the kept corpus of itself and of what runs have found: the fewest and shortest inputs that reach as much.
+    /// Makes the kept corpus of itself and of what runs have found: the fewest and shortest inputs that reach as much
+    /// code. Those that a person wrote stay: their names are not made of a hash.
     pub(super) fn keep(&self) -> Result {
         let merged = self.work.join("merged");
-        match fs::remove_dir_all(&merged) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::io("remove", &merged)(error));
-            }
-            _ => fs::create_dir_all(&merged).map_err(Error::io("create", &merged))?,
+        if merged.exists() {
+            fs::remove_dir_all(&merged).map_err(Error::io("remove", &merged))?;
         }
+        fs::create_dir_all(&merged).map_err(Error::io("create", &merged))?;
         let found = self.work.join("corpus");
-        self.libfuzzer().args(["-merge=1"]).args([&merged, &self.kept, &found]).run()?;
-        for old in fs::read_dir(&self.kept).map_err(Error::io("list", &self.kept))?.flatten() {
-            fs::remove_file(old.path()).map_err(Error::io("remove", old.path()))?;
+        // Code that is reached counts, not how often: a tenth of the inputs.
+        let merge = self.libfuzzer().args(["-set_cover_merge=1", "-use_counters=0"]);
+        merge.args([&merged, &self.kept, &found]).run()?;
+        for old in files(&self.kept)?.iter().filter(|path| is_hashed(path)) {
+            fs::remove_file(old).map_err(Error::io("remove", old))?;
         }
-        for new in fs::read_dir(&merged).map_err(Error::io("list", &merged))?.flatten() {
-            let to = self.kept.join(new.file_name());
-            fs::copy(new.path(), &to).map_err(Error::io("write", &to))?;
+        for new in files(&merged)? {
+            let to = self.kept.join(new.file_name().unwrap_or_default());
+            fs::copy(&new, &to).map_err(Error::io("write", &to))?;
         }
         Ok(())
     }
@@ -107,6 +108,17 @@ impl Campaign {
             ])
             .env("RUST_BACKTRACE", "0") // the message and the input say more, and in fewer lines
     }
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).map_err(Error::io("list", folder))?;
+    Ok(entries.flatten().map(|entry| entry.path()).collect())
+}
+
+/// Whether the fuzzer has named it: 40 digits of a hash.
+fn is_hashed(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 impl Outcome {
@@ -181,6 +193,12 @@ mod tests {
         assert!(failure.contains("panicked at targets/range.rs:20"), "{failure}");
         let repeat = "To repeat it: cargo xtask fuzz range --input target/fuzz/work/range/crash-1";
         assert!(failure.ends_with(repeat), "{failure}");
+    }
+
+    #[test]
+    fn what_a_person_wrote_is_told_by_its_name() {
+        assert!(is_hashed(Path::new("corpus/range/0123456789abcdef0123456789abcdef01234567")));
+        assert!(!is_hashed(Path::new("corpus/range/many")));
     }
 
     #[test]
