@@ -26,6 +26,12 @@ pub const MAX_URL: usize = 16 * 1024;
 /// The most fields of a request. Servers take a hundred or so.
 pub const MAX_FIELDS: usize = 100;
 
+/// The most bytes of their names and values, and of a login. Servers take 8 to 32 KiB.
+pub const MAX_FIELD_BYTES: usize = 64 * 1024;
+
+/// How much of a name an error shows, in characters.
+const SHOWN: usize = 64;
+
 /// The most redirects that can be asked for.
 pub const MAX_REDIRECTS: usize = 20;
 
@@ -115,6 +121,9 @@ pub enum RequestError {
     /// There are too many fields.
     #[error("there are more than {MAX_FIELDS} fields")]
     TooManyFields,
+    /// The fields, or a login, are too long.
+    #[error("the fields are longer than {} KiB together", MAX_FIELD_BYTES >> 10)]
+    FieldsTooLong,
     /// There are several ways to log in.
     #[error("give only one of `basic`, `bearer` and the field \"authorization\"")]
     TwoLogins,
@@ -147,10 +156,13 @@ impl Request {
     /// The name or the value is none, or the field cannot be set.
     pub fn field(&mut self, name: &str, value: &[u8]) -> Result<(), RequestError> {
         let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
-            return Err(RequestError::FieldName(name.to_owned()));
+            return Err(RequestError::FieldName(name.chars().take(SHOWN).collect()));
         };
         if OURS.contains(&parsed.as_str()) {
             return Err(RequestError::OurField(parsed.to_string()));
+        }
+        if self.field_bytes() + name.len() + value.len() > MAX_FIELD_BYTES {
+            return Err(RequestError::FieldsTooLong);
         }
         let Ok(value) = HeaderValue::from_bytes(value) else {
             return Err(RequestError::FieldValue(parsed.to_string()));
@@ -161,8 +173,13 @@ impl Request {
         if parsed == header::AUTHORIZATION && !matches!(self.hop.auth, Auth::None) {
             return Err(RequestError::TwoLogins);
         }
-        self.hop.headers.append(parsed, value);
+        // It is full long after there are too many.
+        self.hop.headers.try_append(parsed, value).map_err(|_full| RequestError::TooManyFields)?;
         Ok(())
+    }
+
+    fn field_bytes(&self) -> usize {
+        self.hop.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
     }
 
     /// Whether it has the field `name`.
@@ -181,6 +198,9 @@ impl Request {
     ///
     /// They cannot be sent, or there is another login.
     pub fn basic(&mut self, user: String, pass: String) -> Result<(), RequestError> {
+        if user.len() + pass.len() > MAX_FIELD_BYTES {
+            return Err(RequestError::FieldsTooLong);
+        }
         if user.contains(':') || user.chars().chain(pass.chars()).any(char::is_control) {
             return Err(RequestError::Credentials);
         }
@@ -193,6 +213,9 @@ impl Request {
     ///
     /// It cannot be sent, or there is another login.
     pub fn bearer(&mut self, token: String) -> Result<(), RequestError> {
+        if token.len() > MAX_FIELD_BYTES {
+            return Err(RequestError::FieldsTooLong);
+        }
         if HeaderValue::from_str(&token).is_err() {
             return Err(RequestError::FieldValue("bearer".to_owned()));
         }
@@ -303,6 +326,16 @@ mod tests {
             request.field(&format!("x-{number}"), b"v").unwrap();
         }
         assert_eq!(request.field("x-more", b"v"), Err(RequestError::TooManyFields));
+        let mut request = get();
+        let kib = [b'v'; 1024];
+        for number in 0..63 {
+            request.field(&format!("x-{number}"), &kib).unwrap();
+        }
+        assert_eq!(request.field("x-more", &kib), Err(RequestError::FieldsTooLong));
+        assert_eq!(request.basic("u".into(), "p".repeat(MAX_FIELD_BYTES)), Err(RequestError::FieldsTooLong));
+        assert_eq!(request.bearer("p".repeat(MAX_FIELD_BYTES + 1)), Err(RequestError::FieldsTooLong));
+        let Err(RequestError::FieldName(shown)) = request.field(&"a b".repeat(1000), b"v") else { panic!() };
+        assert_eq!(shown.len(), SHOWN);
     }
 
     #[test]

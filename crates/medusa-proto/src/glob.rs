@@ -13,6 +13,9 @@
 
 use std::fmt::{self, Display, Formatter};
 
+/// The longest pattern, in bytes: each group repeats all of it. Paths are at most four times as long.
+const LONGEST: usize = 1024;
+
 /// The most patterns that the groups of one may stand for.
 const MOST_ALTERNATIVES: usize = 64;
 
@@ -49,6 +52,9 @@ pub enum GlobError {
     /// A group is not closed, not opened, or nested.
     #[error("`{{` and `}}` must come in pairs, not one within another, as in `*.{{css,js}}`")]
     Group,
+    /// It is too long.
+    #[error("a pattern has at most {LONGEST} bytes")]
+    TooLong,
     /// The groups multiply to too much.
     #[error("the groups stand for more than {MOST_ALTERNATIVES} patterns; use several")]
     TooMany,
@@ -61,6 +67,9 @@ impl Glob {
     ///
     /// See [`GlobError`].
     pub fn parse(text: &str) -> Result<Self, GlobError> {
+        if text.len() > LONGEST {
+            return Err(GlobError::TooLong);
+        }
         let alternatives = expand(text)?.iter().map(|text| segments(text)).collect::<Result<_, _>>()?;
         Ok(Self { text: text.to_owned(), alternatives })
     }
@@ -212,6 +221,7 @@ mod tests {
     #[test]
     fn what_is_no_pattern_is_told() {
         for (text, error) in [
+            ("x".repeat(LONGEST + 1).as_str(), GlobError::TooLong),
             ("", GlobError::Segment),
             ("/", GlobError::Segment),
             ("a//b", GlobError::Segment),

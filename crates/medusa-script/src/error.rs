@@ -155,7 +155,7 @@ fn innermost(error: &mlua::Error) -> &mlua::Error {
 }
 
 /// Luau code of the server's own.
-const HOST_CHUNKS: [&str; 5] = ["prelude", "request", "fetch", "json", "websocket"];
+const HOST_CHUNKS: [&str; 6] = ["prelude", "request", "fetch", "json", "print", "websocket"];
 
 /// At most `limit` bytes of `text`.
 fn cut(text: &str, limit: usize) -> String {

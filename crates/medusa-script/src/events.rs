@@ -8,7 +8,8 @@ use std::time::Duration;
 use medusa_proto::event_stream::{Event, write_comment};
 use mlua::{Function, LuaString, Table, UserData, UserDataMethods, Value};
 
-use crate::print::{as_number, kind, show};
+use crate::counted::shown;
+use crate::print::{MAX_SHOWN, as_number, kind, show};
 use crate::producer::Sink;
 use crate::reference::{Class, item};
 
@@ -22,8 +23,8 @@ pub(crate) const CLASS: Class = Class {
             "(event: string | { event: string?, data: (string | number)?, id: string?, retry: number? }) -> ()",
             "Sends an event; a string is its data. `data` may have any number of lines; `event` is what the client listens \
              for (default `message`); `id` is what a client that reconnects names as the last it saw; `retry` is after how \
-             many milliseconds it should. Line breaks in `event` or `id` are an error. Waits while the client is not \
-             taking what was sent.",
+             many milliseconds it should. Line breaks in `event` or `id` are an error. An event may have \
+             1 MiB. Waits while the client is not taking what was sent.",
         ),
         item("comment", "(text: string) -> ()", "Sends a comment, which clients skip."),
     ],
@@ -54,6 +55,8 @@ impl UserData for EventStream {
         });
         methods.add_async_method("comment", async |_, this, comment: LuaString| {
             let mut text = Vec::new();
+            let mut room = Room::new("stream:comment");
+            room.take(comment.as_bytes().len())?;
             write_comment(&comment.as_bytes(), &mut text);
             this.0.write(&text).await;
             Ok(())
@@ -62,13 +65,38 @@ impl UserData for EventStream {
 }
 
 fn wrong(message: impl std::fmt::Display) -> mlua::Error {
-    mlua::Error::runtime(format!("stream:send: {message}"))
+    mlua::Error::runtime(format!("stream:send: {}", shown(message, MAX_SHOWN)))
+}
+
+/// The longest event or comment, in bytes. It is written in one piece; what is longer is better fetched than pushed.
+const MAX_EVENT: usize = 1024 * 1024;
+
+/// How much longer an event may get.
+struct Room {
+    function: &'static str,
+    left: usize,
+}
+
+impl Room {
+    fn new(function: &'static str) -> Self {
+        Self { function, left: MAX_EVENT }
+    }
+
+    fn take(&mut self, length: usize) -> mlua::Result<()> {
+        let left = self.left.checked_sub(length).ok_or_else(|| {
+            let function = self.function;
+            mlua::Error::runtime(format!("{function}: more than {} MiB at once", MAX_EVENT >> 20))
+        })?;
+        self.left = left;
+        Ok(())
+    }
 }
 
 fn write_event(event: &Value, out: &mut Vec<u8>) -> mlua::Result<()> {
     let table = match event {
         Value::String(data) => {
             let data = data.as_bytes();
+            Room::new("stream:send").take(data.len())?;
             return Event { data: Some(&data), ..Event::default() }.write(out).map_err(wrong);
         }
         Value::Table(table) => table,
@@ -96,9 +124,11 @@ struct Fields {
 impl Fields {
     fn of(table: &Table) -> mlua::Result<Self> {
         let mut fields = Self::default();
+        let mut room = Room::new("stream:send");
         for pair in table.pairs::<Value, Value>() {
             let (key, value) = pair?;
-            match key.as_string().map(|key| key.as_bytes().to_vec()).as_deref() {
+            room.take(value.as_string().map_or(0, |text| text.as_bytes().len()))?;
+            match key.as_string().map(LuaString::as_bytes).as_deref() {
                 Some(b"event") => fields.event = Some(text("event", &value)?),
                 Some(b"data") => fields.data = Some(text("data", &value)?),
                 Some(b"id") => fields.id = Some(text("id", &value)?),
@@ -160,9 +190,12 @@ mod tests {
             ("{ data = 'x', retry = 1.5 }", "`retry` must be a whole number"),
             ("{ event = 'x' }", "without `data`"),
             ("{}", "needs `data`"),
+            ("string.rep('\\n', 2^20 + 1)", "more than 1 MiB at once"),
+            ("{ data = string.rep('x', 2^20), id = 'x' }", "more than 1 MiB at once"),
+            ("{ [string.rep('x', 1e6)] = 'x' }", "there is no \"x"),
         ] {
             let error = written(event).unwrap_err();
-            assert!(error.contains(part), "{event}: {error}");
+            assert!(error.contains(part) && error.len() < 1000, "{event}: {error}");
         }
     }
 }

@@ -15,6 +15,7 @@
 mod bindings;
 mod call;
 mod commons;
+mod counted;
 mod engine;
 mod error;
 mod events;

@@ -25,6 +25,7 @@ use crate::call::{call, vm_error};
 use crate::error::ScriptError;
 use crate::inline::{Answer, AnswerBody, Call, InlineHandler, Link, QUEUED_CALLS, QUEUED_CHUNKS};
 use crate::log::LogFunctions;
+use crate::print::first_values;
 use crate::producer::Producer;
 use crate::request::{OpenRequest, Requests};
 use crate::require::{Modules, Sources};
@@ -43,6 +44,8 @@ pub(crate) struct MainVm {
     sources: Arc<Sources>,
     functions: Rc<Functions>,
     statement: Function,
+    /// Calls a function, for as many of its values as are shown.
+    run: Function,
     timers: Rc<Timers>,
     logs: Rc<LogFunctions>,
     requests_running: Cell<usize>,
@@ -125,12 +128,14 @@ impl MainVm {
         *functions.requests.borrow_mut() = Some(requests.clone());
         let statement = load(vm.lua(), include_str!("statement.luau"), "=statement", None)?;
         let statement = statement.call::<Function>(vm.lua().globals())?;
+        let (_, run) = first_values(vm.lua(), None)?;
         let main = Rc::new(Self {
             vm,
             live: Arc::clone(live),
             sources: Arc::clone(sources),
             functions,
             statement,
+            run,
             timers,
             logs,
             requests_running: Cell::new(0),
@@ -253,7 +258,7 @@ impl MainVm {
         result.map_err(|error| ScriptError::from_task(&error))
     }
 
-    /// Runs one statement: its values, and what it changed. Neither names nor the site change if it fails.
+    /// Runs one statement: its values (see [`crate::print::values`]), and what it changed. Neither names nor the site change if it fails.
     pub(crate) async fn run_statement(
         &self,
         transaction: &Rc<Transaction>,
@@ -263,7 +268,7 @@ impl MainVm {
         let told = |error: mlua::Error| ScriptError::from_lua(&error);
         let (environment, keep) = self.statement.call::<(Table, Function)>(()).map_err(told)?;
         let function = compile_statement(lua, source, &environment).map_err(told)?;
-        let running = self.vm.run(Budget::STATEMENT, function.call_async::<MultiValue>(()));
+        let running = self.vm.run(Budget::STATEMENT, self.run.call_async::<MultiValue>(function));
         let result = transaction.scope(running).await;
         let values = result.map_err(|error| ScriptError::from_task(&error))?;
         let generation = self.commit(transaction).await?;

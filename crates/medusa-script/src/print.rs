@@ -1,8 +1,9 @@
 //! A statement's value, for a person: tables are shown with their contents, strings quoted inside them, everything bounded.
 
-use std::fmt::Write as _;
+use mlua::{Function, Lua, MultiValue, Table, Value};
 
-use mlua::{MultiValue, Table, Value};
+use crate::counted::{Counted, shown_bytes};
+use crate::vm::load;
 
 /// A number, however the VM holds it.
 pub(crate) fn as_number(value: &Value) -> Option<f64> {
@@ -21,10 +22,13 @@ pub(crate) fn kind(value: &Value) -> &'static str {
     }
 }
 
+/// How much of a string an error message shows, in bytes.
+pub(crate) const MAX_SHOWN: usize = 200;
+
 /// A value, short, for an error message.
 pub(crate) fn show(value: &Value) -> String {
     match value {
-        Value::String(text) => format!("\"{}\"", text.to_string_lossy()),
+        Value::String(text) => format!("\"{}\"", shown_bytes(&text.as_bytes(), MAX_SHOWN)),
         Value::Boolean(_) | Value::Integer(_) | Value::Number(_) => value.to_string().unwrap_or_default(),
         Value::Nil => "nil".to_owned(),
         other => format!("a {}", kind(other)),
@@ -33,82 +37,86 @@ pub(crate) fn show(value: &Value) -> String {
 
 const MAX_DEPTH: usize = 4;
 const MAX_ITEMS: usize = 100;
+
+/// The longest text that is shown for a statement, in bytes.
 const MAX_TEXT: usize = 64 * 1024;
 
-/// The values a statement is worth; nothing for none.
+/// How many values one line or one statement shows. There may be a million, and each that the host takes it has to hold.
+const MAX_VALUES: usize = 100;
+
+/// Two functions of the VM, which see to it that no more than [`MAX_VALUES`] reach the host: one calls `host`, the other
+/// a function given to it. What comes first is whether there were more.
+pub(crate) fn first_values(lua: &Lua, host: Option<Function>) -> mlua::Result<(Function, Function)> {
+    load(lua, include_str!("print.luau"), "=print", None)?.call((host, MAX_VALUES))
+}
+
+/// The values a statement is worth, the first of them whether there are more; nothing for none.
 pub(crate) fn values(values: &MultiValue) -> Option<String> {
-    if values.is_empty() {
-        return None;
+    let mut values = values.iter();
+    let more = values.next().is_some_and(|more| more.as_boolean() == Some(true));
+    let mut text = Counted::new(MAX_TEXT);
+    for (at, value) in values.clone().enumerate() {
+        if at > 0 {
+            text.push_str("\t");
+        }
+        match value {
+            Value::String(value) => drop(text.push(&value.as_bytes())),
+            value => text.push_str(&nested(value, 0, text.room())),
+        }
     }
-    let shown: Vec<String> = values
-        .iter()
-        .map(|value| match value {
-            Value::String(text) => text.to_string_lossy(),
-            value => {
-                let mut text = String::new();
-                show_nested(value, 0, &mut text);
-                text
-            }
-        })
-        .collect();
-    let mut text = shown.join("\t");
-    if text.len() > MAX_TEXT {
-        text.truncate(text.floor_char_boundary(MAX_TEXT));
-        text.push_str(" …");
+    if more {
+        text.push_str("\t…");
     }
-    Some(text)
+    (values.len() > 0).then(|| text.finish())
 }
 
-fn show_nested(value: &Value, depth: usize, out: &mut String) {
+/// A value within a table; of a longer text, so many bytes.
+fn nested(value: &Value, depth: usize, room: usize) -> String {
     match value {
-        Value::String(text) => drop(write!(out, "{:?}", text.to_string_lossy())),
+        Value::String(text) => format!("{:?}", shown_bytes(&text.as_bytes(), room)),
         // As it is, whatever its metatable says: no code of the script runs here, outside of any budget.
-        Value::Table(table) => show_table(table, depth, out),
-        value => out.push_str(&value.to_string().unwrap_or_else(|error| format!("<{error}>"))),
+        Value::Table(table) => show_table(table, depth, room),
+        value => value.to_string().unwrap_or_else(|error| format!("<{error}>")),
     }
 }
 
-fn show_table(table: &Table, depth: usize, out: &mut String) {
-    if depth >= MAX_DEPTH || out.len() > MAX_TEXT {
-        out.push_str("{…}");
-        return;
+fn show_table(table: &Table, depth: usize, mut room: usize) -> String {
+    if depth >= MAX_DEPTH {
+        return "{…}".to_owned();
     }
     let length = table.raw_len();
     let mut items: Vec<String> = Vec::new();
-    let mut more = false;
     for (key, value) in table.pairs::<Value, Value>().flatten() {
-        if items.len() == MAX_ITEMS {
-            more = true;
+        if items.len() == MAX_ITEMS || room == 0 {
+            items.push("…".to_owned());
             break;
         }
-        let mut item = String::new();
-        match &key {
+        let mut item = match &key {
             key if as_number(key)
-                .is_some_and(|at| at.fract() == 0.0 && (1.0..=length as f64).contains(&at)) => {}
-            Value::String(name) if is_name(&name.to_string_lossy()) => {
-                let _ = write!(item, "{} = ", name.to_string_lossy());
+                .is_some_and(|at| at.fract() == 0.0 && (1.0..=length as f64).contains(&at)) =>
+            {
+                String::new()
             }
-            key => {
-                item.push('[');
-                show_nested(key, depth + 1, &mut item);
-                item.push_str("] = ");
+            Value::String(name) if is_name(&shown_bytes(&name.as_bytes(), MAX_SHOWN)) => {
+                format!("{} = ", shown_bytes(&name.as_bytes(), MAX_SHOWN))
             }
-        }
-        show_nested(&value, depth + 1, &mut item);
+            key => format!("[{}] = ", nested(key, depth + 1, room)),
+        };
+        room = room.saturating_sub(item.len());
+        let value = nested(&value, depth + 1, room);
+        room = room.saturating_sub(value.len() + 1);
+        item.push_str(&value);
         items.push(item);
-    }
-    if more {
-        items.push("…".to_owned());
     }
     let one_line = items.join(", ");
     if items.is_empty() {
-        out.push_str("{}");
+        "{}".to_owned()
     } else if one_line.len() <= 80 && !one_line.contains('\n') {
-        let _ = write!(out, "{{ {one_line} }}");
+        format!("{{ {one_line} }}")
     } else {
         let indent = "    ".repeat(depth + 1);
         let items = items.join(&format!(",\n{indent}"));
-        let _ = write!(out, "{{\n{indent}{items}\n{}}}", "    ".repeat(depth));
+        format!("{{\n{indent}{items}\n{}}}", "    ".repeat(depth))
     }
 }
 
@@ -124,7 +132,9 @@ mod tests {
 
     fn shown(source: &str) -> String {
         let lua = mlua::Lua::new();
-        values(&lua.load(source).eval().unwrap()).unwrap_or_default()
+        let (_, run) = first_values(&lua, None).unwrap();
+        let source: Function = lua.load(source).into_function().unwrap();
+        values(&run.call::<MultiValue>(source).unwrap()).unwrap_or_default()
     }
 
     #[test]
@@ -139,5 +149,24 @@ mod tests {
     fn a_table_in_itself_ends() {
         assert!(shown("local t = {} t.t = t return t").contains('…'));
         assert!(shown("local t = {} for i = 1, 1e5 do t[i] = i end return t").len() < 2000);
+    }
+
+    #[test]
+    fn however_much_there_is_it_ends() {
+        let million = "local s = string.rep('x', 1000000) ";
+        for (source, most) in [
+            ("return table.create(100, table.create(100, s))", MAX_TEXT * 2),
+            ("local t = s for i = 1, 30 do t = { t, t } end return t", MAX_TEXT * 2),
+            ("return { [s] = { [s] = s } }", MAX_TEXT * 4),
+            ("return s, s, s", MAX_TEXT + 3),
+            ("return string.rep('\\1', 1000000), { string.rep('\\1', 1000000) }", MAX_TEXT + 3),
+            ("return table.unpack(table.create(100000, s))", MAX_TEXT + 3),
+            ("local t = {} for i = 1, 1e5 do t[i] = t end return t", MAX_TEXT * 2),
+        ] {
+            let text = shown(&format!("{million}{source}"));
+            assert!(text.len() <= most && text.contains('…'), "{source}: {}", text.len());
+        }
+        assert!(shown("return table.unpack(table.create(101, 1))").ends_with("1\t…"));
+        assert!(shown("return table.unpack(table.create(100, 1))").ends_with("1\t1"));
     }
 }

@@ -42,13 +42,16 @@ pub(crate) enum Source {
 pub(crate) struct Sink(Rc<RefCell<BytesMut>>);
 
 impl Sink {
-    /// Adds a chunk, as soon as little is waiting to be sent.
+    /// Adds a chunk, as soon as little is waiting to be sent; a long one piece by piece, so that never more than twice
+    /// [`AHEAD`] lies here.
     ///
     /// Whoever waits here goes on only when the stream is polled again, once what was written has been taken: no waker
     /// needed.
     pub(crate) async fn write(&self, chunk: &[u8]) {
-        poll_fn(|_| if self.0.borrow().len() < AHEAD { Poll::Ready(()) } else { Poll::Pending }).await;
-        self.0.borrow_mut().extend_from_slice(chunk);
+        for piece in chunk.chunks(AHEAD) {
+            poll_fn(|_| if self.0.borrow().len() < AHEAD { Poll::Ready(()) } else { Poll::Pending }).await;
+            self.0.borrow_mut().extend_from_slice(piece);
+        }
     }
 }
 

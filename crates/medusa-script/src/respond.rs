@@ -4,10 +4,11 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use medusa_http::{Body, Response};
-use mlua::{Table, Value};
+use mlua::{LuaString, Table, Value};
 
+use crate::counted::shown_bytes;
 use crate::events::EventSource;
-use crate::print::{as_number, kind, show};
+use crate::print::{MAX_SHOWN, as_number, kind, show};
 use crate::producer::Source;
 use crate::websocket::{Opening, Outcome, Start};
 
@@ -75,12 +76,12 @@ impl Reply {
             Self { status: StatusCode::OK, headers: HeaderMap::new(), body: ReplyBody::Bytes(Bytes::new()) };
         for pair in table.pairs::<Value, Value>() {
             let (key, value) = pair?;
-            match key.as_string().map(|key| key.as_bytes().to_vec()).as_deref() {
+            match key.as_string().map(LuaString::as_bytes).as_deref() {
                 Some(b"status") => reply.status = status(&value)?,
                 Some(b"headers") => reply.headers = headers(&value)?,
                 Some(b"body") => reply.body = body(value)?,
                 _ => {
-                    let key = key.to_string().unwrap_or_default();
+                    let key = shown_key(&key);
                     return Err(wrong(format!("unknown key `{key}`; there are status, headers and body")));
                 }
             }
@@ -90,6 +91,14 @@ impl Reply {
             reply.headers.entry(header::CONTENT_TYPE).or_insert(medusa_http::TEXT);
         }
         Ok(reply)
+    }
+}
+
+/// A key as it stands in a message.
+fn shown_key(key: &Value) -> String {
+    match key {
+        Value::String(text) => shown_bytes(&text.as_bytes(), MAX_SHOWN),
+        other => show(other),
     }
 }
 
@@ -112,6 +121,11 @@ fn body(value: Value) -> mlua::Result<ReplyBody> {
     }
 }
 
+/// The most fields of an answer, and the most bytes of their names and values together: what browsers and proxies in
+/// between still take. A client's own may be 200 and 32 KiB.
+const MAX_FIELDS: usize = 256;
+const MAX_FIELD_BYTES: usize = 64 * 1024;
+
 /// Framing is the server's business: what a script says of it is left out.
 const FRAMING: [HeaderName; 3] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION];
 
@@ -119,27 +133,52 @@ fn headers(value: &Value) -> mlua::Result<HeaderMap> {
     let Value::Table(table) = value else {
         return Err(wrong(format!("headers must be a table, not a {}", kind(value))));
     };
-    let mut headers = HeaderMap::new();
-    for pair in table.pairs::<String, Value>() {
+    let mut fields = Fields::default();
+    for pair in table.pairs::<Value, Value>() {
         let (name, value) = pair?;
-        let Ok(parsed) = name.parse::<HeaderName>() else {
-            return Err(wrong(format!("\"{name}\" is no field name")));
+        let Value::String(name) = &name else {
+            return Err(wrong(format!("{} is no field name", show(&name))));
         };
-        if FRAMING.contains(&parsed) {
-            continue;
-        }
         match value {
             Value::Table(values) => {
                 for value in values.sequence_values::<Value>() {
-                    headers.append(parsed.clone(), field_value(&name, &value?)?);
+                    fields.add(&name.as_bytes(), &value?)?;
                 }
             }
-            value => {
-                headers.append(parsed, field_value(&name, &value)?);
-            }
+            value => fields.add(&name.as_bytes(), &value)?,
         }
     }
-    Ok(headers)
+    Ok(fields.headers)
+}
+
+/// The fields of an answer, counted.
+#[derive(Default)]
+struct Fields {
+    headers: HeaderMap,
+    count: usize,
+    bytes: usize,
+}
+
+impl Fields {
+    fn add(&mut self, name: &[u8], value: &Value) -> mlua::Result<()> {
+        self.count += 1;
+        self.bytes += name.len() + value.as_string().map_or(0, |text| text.as_bytes().len());
+        if self.count > MAX_FIELDS {
+            return Err(wrong(format!("there are more than {MAX_FIELDS} fields")));
+        }
+        if self.bytes > MAX_FIELD_BYTES {
+            return Err(wrong(format!("the fields are longer than {} KiB together", MAX_FIELD_BYTES >> 10)));
+        }
+        let Ok(parsed) = HeaderName::from_bytes(name) else {
+            return Err(wrong(format!("\"{}\" is no field name", shown_bytes(name, MAX_SHOWN))));
+        };
+        if FRAMING.contains(&parsed) {
+            return Ok(());
+        }
+        let value = field_value(parsed.as_str(), value)?;
+        // It is full long after there are too many.
+        self.headers.try_append(parsed, value).map(drop).map_err(|full| wrong(full.to_string()))
+    }
 }
 
 fn field_value(name: &str, value: &Value) -> mlua::Result<HeaderValue> {
@@ -191,11 +230,25 @@ mod tests {
             ("return { status = 99 }", "status must be"),
             ("return { status = '200' }", "status must be"),
             ("return { headers = { ['x y'] = 'v' } }", "no field name"),
+            ("return { headers = { 'x: y' } }", "1 is no field name"),
+            ("return { headers = { ['set-cookie'] = table.create(40000, 'a=b') } }", "more than 256 fields"),
+            (
+                "local h = {} for i = 1, 40000 do h['x' .. i] = 'v' end return { headers = h }",
+                "more than 256 fields",
+            ),
+            (
+                "return { headers = { ['content-length'] = table.create(40000, '1') } }",
+                "more than 256 fields",
+            ),
+            ("return { headers = { x = string.rep('v', 70000) } }", "longer than 64 KiB"),
+            ("return { headers = { x = table.create(200, string.rep('v', 1000)) } }", "longer than 64 KiB"),
+            ("return { headers = { [string.rep('x y', 10000)] = 'v' } }", "…\" is no field name"),
+            ("return { [string.rep('x', 1000000)] = 1 }", "x…`; there are"),
             ("return { headers = { x = 'a\\r\\nb: c' } }", "without line breaks"),
             ("return { body = {} }", "body must be"),
         ] {
             let message = reply(source).unwrap_err().to_string();
-            assert!(message.contains(part), "{source}: {message}");
+            assert!(message.contains(part) && message.len() < 1000, "{source}: {message}");
         }
     }
 }

@@ -6,7 +6,8 @@ use mlua::{Lua, LuaString, Table, Value};
 use super::fail;
 use super::options::Options;
 use super::time::moment;
-use crate::print::show;
+use crate::counted::shown;
+use crate::print::{MAX_SHOWN, show};
 use crate::reference::{Class, Item, item};
 
 const FUNCTION: &str = "medusa.http.cookie";
@@ -93,9 +94,10 @@ fn cookie(lua: &Lua, (name, value, options): (LuaString, LuaString, Value)) -> m
         ..SetCookie::new(&name, &value)
     };
     options.finish()?;
-    cookie
-        .field()
-        .map_err(|error| fail(lua, format!("{FUNCTION}: the cookie {name:?} cannot be set: {error}")))
+    cookie.field().map_err(|error| {
+        let name = shown(&name, MAX_SHOWN);
+        fail(lua, format!("{FUNCTION}: the cookie {name:?} cannot be set: {error}"))
+    })
 }
 
 fn whole_seconds(lua: &Lua, seconds: f64) -> mlua::Result<i64> {

@@ -48,7 +48,7 @@ pub(crate) const OPTIONS: Class = Class {
             "headers",
             "{ [string]: string | number | { string } }?",
             "Fields; a list gives a field several times. `Host` and what frames the message are the client's business \
-             and are errors, as are line ends in a value.",
+             and are errors, as are line ends in a value. At most 100 fields, and 64 KiB.",
         ),
         option("body", "string?", "The body. Its type is for `headers` to say."),
         option(

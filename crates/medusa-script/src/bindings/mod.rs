@@ -26,11 +26,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use medusa_site::Live;
-use mlua::{Lua, MultiValue, Table, Value};
+use mlua::{Function, Lua, LuaString, MultiValue, Table, Value};
 
 use crate::commons::Commons;
+use crate::counted::{Counted, shown};
 use crate::log::LogFunctions;
 use crate::main_vm::Functions;
+use crate::print::first_values;
 use crate::require::{ScriptRoot, Sources};
 use crate::transaction::Transaction;
 use crate::worker::Scripts;
@@ -107,7 +109,7 @@ fn install_everywhere(lua: &Lua, globals: &Table, commons: &Arc<Commons>) -> mlu
     time::install(lua, &medusa)?;
     fetch::install(lua, &medusa)?;
     shared::install(lua, &medusa, &commons.dictionaries)?;
-    globals.set("print", lua.create_function(print)?)?;
+    globals.set("print", print_function(lua, globals)?)?;
     // The script's own is put in its place when it is loaded.
     globals.raw_remove("require")?;
     Ok(medusa)
@@ -127,18 +129,34 @@ fn finish(globals: &Table, medusa: &Table) -> mlua::Result<()> {
 const MAX_LINE: usize = 16 * 1024;
 
 /// `print`: to whoever runs the statement, else to the server's log.
-fn print(lua: &Lua, values: MultiValue) -> mlua::Result<()> {
-    let mut line = String::new();
-    for (at, value) in values.iter().enumerate() {
+fn print_function(lua: &Lua, globals: &Table) -> mlua::Result<Function> {
+    let tostring: Function = globals.get("tostring")?;
+    let host = lua.create_function(move |lua, values: MultiValue| print(lua, &tostring, &values))?;
+    first_values(lua, Some(host)).map(|(print, _)| print)
+}
+
+/// What comes first of the values is whether there are more than these.
+fn print(lua: &Lua, tostring: &Function, values: &MultiValue) -> mlua::Result<()> {
+    let mut line = Counted::new(MAX_LINE);
+    let mut values = values.iter();
+    let more = values.next().is_some_and(|more| more.as_boolean() == Some(true));
+    for (at, value) in values.enumerate() {
         if at > 0 {
-            line.push('\t');
+            line.push_str("\t");
         }
-        line.push_str(&value.to_string()?);
+        match value {
+            Value::String(text) => drop(line.push(&text.as_bytes())),
+            // Its metatable may have something to say, of any length.
+            Value::Table(_) | Value::UserData(_) => {
+                line.push(&tostring.call::<LuaString>(value)?.as_bytes());
+            }
+            value => line.push_str(&value.to_string()?),
+        }
     }
-    if line.len() > MAX_LINE {
-        line.truncate(line.floor_char_boundary(MAX_LINE));
-        line.push('…');
+    if more {
+        line.push_str("\t…");
     }
+    let line = line.finish();
     let taken = Transaction::current().is_some_and(|transaction| transaction.print(&line));
     if !taken {
         tracing::info!(target: "script", origin = %origin(lua), "{line}");
@@ -164,7 +182,10 @@ pub(crate) fn origin(lua: &Lua) -> Arc<str> {
     "script".into()
 }
 
+/// The longest message of an error of a host function. It may quote what the script gave.
+const MAX_MESSAGE: usize = 4096;
+
 /// An error of a host function, with the place it was called from.
 pub(crate) fn fail(lua: &Lua, message: impl std::fmt::Display) -> mlua::Error {
-    mlua::Error::runtime(format!("{}: {message}", origin(lua)))
+    mlua::Error::runtime(format!("{}: {}", origin(lua), shown(message, MAX_MESSAGE)))
 }

@@ -1,6 +1,6 @@
 //! Option tables: every key is asked for by its type; what nobody asked for is an error that lists what there is.
 
-use mlua::{FromLua, Lua, Table, Value};
+use mlua::{FromLua, Lua, LuaString, Table, Value};
 
 use super::fail;
 use crate::print::{kind, show};
@@ -38,12 +38,12 @@ impl<'a> Options<'a> {
         if value.is_nil() {
             return Ok(None);
         }
-        let shown = show(&value);
+        let shown = value.clone();
         // Luau's conversions are generous (a number is taken for a string); options are not.
         let right =
             expected.strip_prefix("a ").is_none_or(|want| !PLAIN.contains(&want) || want == kind(&value));
         T::from_lua(value, self.lua).ok().filter(|_| right).map(Some).ok_or_else(|| {
-            fail(self.lua, format!("{}: `{key}` must be {expected}, not {shown}", self.function))
+            fail(self.lua, format!("{}: `{key}` must be {expected}, not {}", self.function, show(&shown)))
         })
     }
 
@@ -52,8 +52,8 @@ impl<'a> Options<'a> {
         let Some(table) = &self.table else { return Ok(()) };
         for pair in table.pairs::<Value, Value>() {
             let (key, _) = pair?;
-            let name = key.as_string().map(|key| key.to_string_lossy().clone());
-            if !name.as_deref().is_some_and(|name| self.known.contains(&name)) {
+            let known = |key: &LuaString| self.known.iter().any(|name| *key == *name);
+            if !key.as_string().is_some_and(known) {
                 let key = show(&key);
                 let known = self.known.join(", ");
                 return Err(fail(

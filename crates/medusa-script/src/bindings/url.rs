@@ -4,7 +4,8 @@ use medusa_proto::query;
 use mlua::{Lua, LuaString, Table, Value};
 
 use super::fail;
-use crate::print::{as_number, show};
+use crate::counted::shown_bytes;
+use crate::print::{MAX_SHOWN, as_number, show};
 use crate::reference::{Item, item};
 
 pub(crate) const DOCS: &[Item] = &[
@@ -12,7 +13,7 @@ pub(crate) const DOCS: &[Item] = &[
         "medusa.url.encode",
         "(text: string) -> string",
         "Percent-encodes everything but letters, digits and `-._~` (RFC 3986 §2.3): the result can stand anywhere in a \
-         URL, and in a cookie.",
+         URL, and in a cookie. Texts given to this and the other functions here may have 1 MiB.",
     ),
     item(
         "medusa.url.decode",
@@ -23,7 +24,7 @@ pub(crate) const DOCS: &[Item] = &[
         "medusa.url.query",
         "(values: { [string]: string | number | boolean | { string } }) -> string",
         "Makes a query, or the body of a form, of names and values: `medusa.url.query { q = \"a b\", page = 2 }` is \
-         `page=2&q=a%20b`. A list gives a name several times. Names are in alphabetical order.",
+         `page=2&q=a%20b`. A list gives a name several times. Names are in alphabetical order. At most 10,000 values, and 1 MiB.",
     ),
     item(
         "medusa.url.parse_query",
@@ -32,16 +33,37 @@ pub(crate) const DOCS: &[Item] = &[
     ),
 ];
 
+/// The longest text that is encoded or decoded, and the longest query that is made, in bytes: done in one go, in a few
+/// milliseconds. Addresses have a few thousand, a long article in a form fits.
+const MAX_TEXT: usize = 1024 * 1024;
+
+/// The most values of a query that is made. As many as ten forms of the longest that are read.
+const MAX_MADE: usize = 10 * query::MAX_PAIRS;
+
 pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     let url = lua.create_table()?;
-    url.set("encode", lua.create_function(|_, text: LuaString| Ok(query::encode(&text.as_bytes())))?)?;
-    let decode = |lua: &Lua, text: LuaString| lua.create_string(query::decode(&text.as_bytes()));
+    let encode =
+        |lua: &Lua, text: LuaString| Ok(query::encode(fits(lua, "medusa.url.encode", &text.as_bytes())?));
+    url.set("encode", lua.create_function(encode)?)?;
+    let decode = |lua: &Lua, text: LuaString| {
+        lua.create_string(query::decode(fits(lua, "medusa.url.decode", &text.as_bytes())?))
+    };
     url.set("decode", lua.create_function(decode)?)?;
     url.set("query", lua.create_function(make_query)?)?;
-    let parse =
-        |lua: &Lua, text: LuaString| first_values(lua, query::pairs(&text.as_bytes()).collect::<Vec<_>>());
+    let parse = |lua: &Lua, text: LuaString| {
+        let text = text.as_bytes();
+        first_values(lua, query::pairs(fits(lua, "medusa.url.parse_query", &text)?).collect::<Vec<_>>())
+    };
     url.set("parse_query", lua.create_function(parse)?)?;
     medusa.set("url", url)
+}
+
+/// The text, if it is not too long.
+fn fits<'t>(lua: &Lua, function: &str, text: &'t [u8]) -> mlua::Result<&'t [u8]> {
+    if text.len() <= MAX_TEXT {
+        return Ok(text);
+    }
+    Err(fail(lua, format!("{function}: the text is longer than {} MiB", MAX_TEXT >> 20)))
 }
 
 /// A table of names and values in which the first value of a name counts.
@@ -54,32 +76,111 @@ pub(crate) fn first_values<T: AsRef<[u8]>>(lua: &Lua, pairs: Vec<(T, T)>) -> mlu
 }
 
 fn make_query(lua: &Lua, values: Table) -> mlua::Result<String> {
-    let mut pairs = Vec::new();
+    let mut made = Made { pairs: Vec::new(), length: 0 };
     for pair in values.pairs::<LuaString, Value>() {
         let (name, value) = pair?;
-        let name = query::encode(&name.as_bytes());
         match value {
             Value::Table(list) => {
                 for value in list.sequence_values::<Value>() {
-                    pairs.push((name.clone(), text(lua, &name, &value?)?));
+                    made.add(lua, &name.as_bytes(), &value?)?;
                 }
             }
-            value => pairs.push((name.clone(), text(lua, &name, &value)?)),
+            value => made.add(lua, &name.as_bytes(), &value)?,
         }
     }
     // Stable: the values of one name stay in their order.
-    pairs.sort_by(|(one, _), (other, _)| one.cmp(other));
-    let pairs: Vec<String> = pairs.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
-    Ok(pairs.join("&"))
+    made.pairs.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let mut text = String::with_capacity(made.length);
+    for (at, (name, value)) in made.pairs.iter().enumerate() {
+        text.extend([if at > 0 { "&" } else { "" }, name, "=", value]);
+    }
+    Ok(text)
 }
 
-fn text(lua: &Lua, name: &str, value: &Value) -> mlua::Result<String> {
-    match value {
-        Value::String(text) => Ok(query::encode(&text.as_bytes())),
-        Value::Boolean(flag) => Ok(flag.to_string()),
-        value => as_number(value).map(|number| query::encode(number.to_string().as_bytes())).ok_or_else(|| {
-            let value = show(value);
-            fail(lua, format!("medusa.url.query: the value of {name} must be a string, number or boolean, not {value}"))
-        }),
+/// What a query is made of, encoded and counted.
+struct Made {
+    pairs: Vec<(String, String)>,
+    length: usize,
+}
+
+impl Made {
+    fn add(&mut self, lua: &Lua, name: &[u8], value: &Value) -> mlua::Result<()> {
+        let wrong = |what: String| fail(lua, format!("medusa.url.query: {what}"));
+        if self.pairs.len() == MAX_MADE {
+            return Err(wrong(format!("there are more than {MAX_MADE} values")));
+        }
+        // Before it is encoded, it is no longer than after.
+        let given = name.len() + value.as_string().map_or(0, |text| text.as_bytes().len());
+        let too_long = || wrong(format!("the query is longer than {} MiB", MAX_TEXT >> 20));
+        if self.length + given > MAX_TEXT {
+            return Err(too_long());
+        }
+        let value = match value {
+            Value::String(text) => query::encode(&text.as_bytes()),
+            Value::Boolean(flag) => flag.to_string(),
+            value => {
+                let Some(number) = as_number(value) else {
+                    let (name, value) = (shown_bytes(name, MAX_SHOWN), show(value));
+                    return Err(wrong(format!(
+                        "the value of {name} must be a string, number or boolean, not {value}"
+                    )));
+                };
+                query::encode(number.to_string().as_bytes())
+            }
+        };
+        let name = query::encode(name);
+        self.length += name.len() + value.len() + 2;
+        if self.length > MAX_TEXT {
+            return Err(too_long());
+        }
+        self.pairs.push((name, value));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(source: &str) -> String {
+        let lua = Lua::new();
+        let medusa = lua.create_table().unwrap();
+        install(&lua, &medusa).unwrap();
+        lua.globals().set("url", medusa.get::<Table>("url").unwrap()).unwrap();
+        let ran = lua.load(source).set_name("@test.luau").eval::<Value>();
+        ran.map_or_else(|error| error.to_string(), |value| value.to_string().unwrap())
+    }
+
+    #[test]
+    fn queries_are_made_of_names_and_values() {
+        assert_eq!(told("return url.query { q = 'a b', page = 2, on = true }"), "on=true&page=2&q=a%20b");
+        assert_eq!(told("return url.query { a = { 'y', 'x' }, ['&'] = '=' }"), "%26=%3D&a=y&a=x");
+        assert_eq!(told("return url.query {}"), "");
+    }
+
+    #[test]
+    fn what_is_too_much_is_an_error_that_names_the_limit() {
+        let long = "local s = string.rep('%', 1e6) ";
+        for (source, part) in [
+            (
+                "return url.query(table.create(300000, 'x'))",
+                "medusa.url.query: there are more than 10000 values",
+            ),
+            ("return url.query { a = table.create(300000, 'x') }", "there are more than 10000 values"),
+            ("return url.query { a = s }", "the query is longer than 1 MiB"),
+            ("return url.query { a = s .. s }", "the query is longer than 1 MiB"),
+            ("return url.query { [s] = table.create(9999, '') }", "the query is longer than 1 MiB"),
+            ("return url.query { [s] = {} }", ""),
+            (
+                "return url.query { [string.rep('x', 1e6)] = { print } }",
+                "x… must be a string, number or boolean, not a function",
+            ),
+            ("return url.encode(s .. s)", "medusa.url.encode: the text is longer than 1 MiB"),
+            ("return url.decode(s .. s)", "medusa.url.decode: the text is longer than 1 MiB"),
+            ("return url.parse_query(s .. s)", "medusa.url.parse_query: the text is longer than 1 MiB"),
+        ] {
+            let said = told(&format!("{long}{source}"));
+            assert!(said.contains(part) && said.len() < 4000, "{source}: {said}");
+        }
     }
 }

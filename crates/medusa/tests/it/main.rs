@@ -14,6 +14,7 @@ mod fetch;
 mod files;
 mod forms;
 mod framing;
+mod host_memory;
 mod http1;
 mod http2;
 mod limits;

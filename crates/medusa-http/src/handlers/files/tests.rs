@@ -91,7 +91,7 @@ impl Fixture {
 pub(crate) fn request(method: Method, target: &str, headers: &[(HeaderName, &str)]) -> Request {
     let mut fields = HeaderMap::new();
     for (name, value) in headers {
-        fields.append(name, HeaderValue::from_str(value).unwrap());
+        fields.try_append(name, HeaderValue::from_str(value).unwrap()).unwrap();
     }
     let head = Head { headers: fields, tail: 1, ..Head::new(method, target.parse::<Uri>().unwrap()) };
     Request { head, body: RequestBody::from_bytes(bytes::Bytes::new()) }

@@ -89,10 +89,10 @@ fn what_is_no_handshake_is_told_so() {
         assert_eq!(refused(&other).response().status, status);
     }
     let mut twice = head(&[]);
-    twice.headers.append("sec-websocket-key", HeaderValue::from_static(KEY));
+    twice.headers.try_append("sec-websocket-key", HeaderValue::from_static(KEY)).unwrap();
     assert_eq!(refused(&twice), Refusal::Key);
     let mut two = head(&[]);
-    two.headers.append("origin", HeaderValue::from_static("http://server.example.com"));
+    two.headers.try_append("origin", HeaderValue::from_static("http://server.example.com")).unwrap();
     assert!(matches!(refused(&two), Refusal::Origin(_)));
 }
 

@@ -15,7 +15,8 @@ use mlua::{AnyUserData, Function, Lua, LuaString, Table, Value};
 
 pub(crate) use self::decode::{DecodeError, Decoder, Text};
 use self::encode::{Encoder, StepError, Stores};
-use super::origin;
+use super::{MAX_MESSAGE, origin};
+use crate::counted::shown;
 use crate::reference::{Item, Reach};
 use crate::vm::load;
 
@@ -121,7 +122,7 @@ fn decode_on(lua: &Lua, who: &str, mut decoder: Decoder) -> mlua::Result<Told<Va
 
 /// An error as the script gets it: with the place it was called from.
 fn told(lua: &Lua, who: &str, error: impl std::fmt::Display) -> String {
-    format!("{}: {who}: {error}", origin(lua))
+    format!("{}: {who}: {}", origin(lua), shown(error, MAX_MESSAGE))
 }
 
 #[cfg(test)]

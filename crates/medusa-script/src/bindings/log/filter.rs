@@ -132,6 +132,12 @@ fn glob(lua: &Lua, text: &str) -> mlua::Result<Glob> {
     Glob::parse(text).map_err(|error| wrong(lua, "path", format!("{text:?}: {error}")))
 }
 
+/// The most texts of one condition: each is looked at with each record.
+const MOST_TEXTS: usize = 100;
+
+/// The longest of them, in bytes.
+const LONGEST_TEXT: usize = 1024;
+
 /// The option `key`: a text, which may be several with `between`, or a list of texts.
 fn texts(
     lua: &Lua,
@@ -141,18 +147,25 @@ fn texts(
 ) -> mlua::Result<Option<Vec<String>>> {
     let Some(value) = options.get::<Value>(key, "a string or a list of strings")? else { return Ok(None) };
     let text = |value: &Value| match value {
+        Value::String(text) if text.as_bytes().len() > LONGEST_TEXT => {
+            Err(wrong(lua, key, format!("a text has at most {LONGEST_TEXT} bytes")))
+        }
         Value::String(text) => text.to_str().map(|text| text.to_owned()),
         other => Err(wrong(lua, key, format!("expected a string, found {}", show(other)))),
     };
     let texts = match &value {
         Value::Table(list) => {
-            list.sequence_values::<Value>().map(|value| text(&value?)).collect::<mlua::Result<Vec<_>>>()?
+            let first = list.sequence_values::<Value>().take(MOST_TEXTS + 1);
+            first.map(|value| text(&value?)).collect::<mlua::Result<Vec<_>>>()?
         }
         value => match (text(value)?, between) {
             (text, Some(between)) => text.split(between).map(|text| text.trim().to_owned()).collect(),
             (text, None) => vec![text],
         },
     };
+    if texts.len() > MOST_TEXTS {
+        return Err(wrong(lua, key, format!("there are more than {MOST_TEXTS} texts")));
+    }
     if texts.is_empty() {
         return Err(wrong(lua, key, "the list is empty"));
     }
@@ -162,8 +175,14 @@ fn texts(
 fn statuses(lua: &Lua, value: Value) -> mlua::Result<Vec<Statuses>> {
     let Value::Table(table) = value else { return some_statuses(lua, &value) };
     if table.raw_len() > 0 {
-        let each = table.sequence_values::<Value>().map(|value| some_statuses(lua, &value?));
-        return Ok(each.collect::<mlua::Result<Vec<_>>>()?.concat());
+        let each = table.sequence_values::<Value>().take(MOST_TEXTS).map(|value| some_statuses(lua, &value?));
+        let all = each.collect::<mlua::Result<Vec<_>>>()?.concat();
+        let few = table.raw_len() <= MOST_TEXTS && all.len() <= MOST_TEXTS;
+        return if few {
+            Ok(all)
+        } else {
+            Err(wrong(lua, "status", format!("there are more than {MOST_TEXTS}")))
+        };
     }
     let mut range = Options::new(lua, "medusa.log.filter status", Value::Table(table))?;
     let first = range.get("min", "a whole number")?.unwrap_or(100);
@@ -175,6 +194,9 @@ fn statuses(lua: &Lua, value: Value) -> mlua::Result<Vec<Statuses>> {
 /// A number, or a text of one or more.
 fn some_statuses(lua: &Lua, value: &Value) -> mlua::Result<Vec<Statuses>> {
     let text = match value {
+        Value::String(text) if text.as_bytes().len() > LONGEST_TEXT => {
+            return Err(wrong(lua, "status", format!("a text has at most {LONGEST_TEXT} bytes")));
+        }
         Value::String(text) => text.to_str()?.to_owned(),
         value => match as_number(value) {
             Some(number) => number.to_string(),
