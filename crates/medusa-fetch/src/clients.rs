@@ -15,6 +15,8 @@
 //! a proxy that someone exported in a shell is not asked.
 
 use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -191,7 +193,10 @@ fn read_ca(path: &Path) -> Result<Bytes, String> {
     if !metadata.is_file() || metadata.len() > MAX_CA {
         return Err(format!("{}: it is no file, or longer than {MAX_CA} bytes", path.display()));
     }
-    std::fs::read(path).map(Bytes::from).map_err(failed)
+    let mut bytes = Vec::new();
+    // It may grow meanwhile, so not by its length.
+    File::open(path).and_then(|file| file.take(MAX_CA).read_to_end(&mut bytes)).map_err(failed)?;
+    Ok(bytes.into())
 }
 
 #[cfg(test)]

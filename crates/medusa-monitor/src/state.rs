@@ -216,7 +216,9 @@ fn read_pid(mut lock: &File) -> Option<u32> {
 
 /// Who holds the state directory `path`, if anyone does, as its `pid` file says.
 pub(crate) fn pid_in(path: &Path) -> Option<u32> {
-    read_pid(&fs::File::open(path.join(LOCK)).ok()?)
+    // Without NONBLOCK, opening a pipe would wait for its writer.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    read_pid(&rustix::fs::open(path.join(LOCK), flags, Mode::empty()).ok()?.into())
 }
 
 #[cfg(test)]

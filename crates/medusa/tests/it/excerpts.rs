@@ -88,3 +88,12 @@ fn a_pipe_in_place_of_a_file_is_refused() {
         assert!(!refused.status.success() && refused.stderr.contains("pipe"), "{script}: {refused}");
     }
 }
+
+#[test]
+fn a_pipe_in_place_of_the_pid_is_not_waited_for() {
+    let server = start(&web(""));
+    let pid = server.state().join("pid");
+    std::fs::remove_file(&pid).expect("it is there");
+    assert!(Command::new("mkfifo").arg(&pid).status().expect("mkfifo").success());
+    assert_eq!(server.eval("1 + 1"), "2");
+}
