@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use mlua::{Function, Lua, Table, Value};
 use rustix::fs::OFlags;
 
-use crate::vm::load;
+use crate::vm::{load, seal};
 
 /// The largest source file that is loaded, in bytes: a bound on accidents.
 const MAX_SOURCE: u64 = 4 * 1024 * 1024;
@@ -157,6 +157,7 @@ impl Modules {
         let environment = lua.create_table()?;
         let meta = lua.create_table()?;
         meta.set("__index", &self.shared_globals)?;
+        seal(&meta, "globals")?;
         environment.set_metatable(Some(meta))?;
         environment.raw_set("require", self.require(lua, relative.to_owned())?)?;
         environment.set_safeenv(true);

@@ -105,6 +105,14 @@ impl Vm {
     }
 }
 
+/// Makes a metatable the host's alone: no script can get hold of it, change it or put another in its place. `name` is what
+/// `getmetatable` gives instead.
+pub(crate) fn seal(metatable: &Table, name: &str) -> mlua::Result<()> {
+    metatable.raw_set("__metatable", name)?;
+    metatable.set_readonly(true);
+    Ok(())
+}
+
 /// Compiles `source`, as text only, under a name that tracebacks show (`@file` or `=name`).
 pub(crate) fn load(
     lua: &Lua,

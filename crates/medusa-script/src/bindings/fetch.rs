@@ -23,7 +23,7 @@ use crate::print::{kind, show};
 use crate::reference::{Class, Item, Reach};
 use crate::request::headers;
 use crate::require::ScriptRoot;
-use crate::vm::load;
+use crate::vm::{load, seal};
 
 pub(crate) const DOCS: &[Item] = &[Item {
     path: "medusa.fetch",
@@ -141,6 +141,7 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     methods.set("json", json)?;
     methods.set("chunks", chunks)?;
     meta.set("__index", methods)?;
+    seal(&meta, "response")?;
     medusa.set("fetch", fetch)
 }
 

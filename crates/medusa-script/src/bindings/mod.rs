@@ -36,6 +36,7 @@ use crate::print::first_values;
 use crate::require::{ScriptRoot, Sources};
 use crate::transaction::Transaction;
 use crate::worker::Scripts;
+use crate::vm::seal;
 
 /// What the bindings of a main VM work on.
 #[derive(Debug, Clone)]
@@ -95,6 +96,7 @@ fn refuse_the_rest(lua: &Lua, table: &Table, name: &'static str) -> mlua::Result
     meta.set("__index", refuse)?;
     table.set_metatable(Some(meta))
 }
+    seal(&meta, name)?;
 
 fn install_everywhere(lua: &Lua, globals: &Table, commons: &Arc<Commons>) -> mlua::Result<Table> {
     lua.set_app_data(Arc::clone(commons));
