@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
 
 use medusa_fetch::{Addresses, Fetcher, Resolve};
@@ -16,14 +17,16 @@ use crate::shared::Dictionaries;
 pub(crate) struct Commons {
     pub(crate) dictionaries: Arc<Dictionaries>,
     pub(crate) client: Client,
+    /// The state directory, if there is one.
+    pub(crate) state: Option<Arc<Path>>,
 }
 
 impl Commons {
-    /// Those of an engine that serves `live`.
-    pub(crate) fn new(live: &Arc<Live>) -> Arc<Self> {
+    /// Those of an engine that serves `live` and keeps its state in `state`.
+    pub(crate) fn new(live: &Arc<Live>, state: Option<&Path>) -> Arc<Self> {
         let names = SiteNames(Arc::downgrade(live));
         let client = Client { names: Arc::new(names), started: OnceLock::new() };
-        Arc::new(Self { dictionaries: Arc::default(), client })
+        Arc::new(Self { dictionaries: Arc::default(), client, state: state.map(Into::into) })
     }
 
     /// Those of the engine whose VM this is.

@@ -209,7 +209,8 @@ struct Current {
 
 impl Host {
     fn new(program: Program, live: Arc<Live>) -> Rc<Self> {
-        let scripts = Scripts::new(live.workers().cloned(), Commons::new(&live));
+        let commons = Commons::new(&live, program.state.as_deref());
+        let scripts = Scripts::new(live.workers().cloned(), commons);
         Rc::new(Self { program, live, scripts: Arc::new(scripts), current: RefCell::default() })
     }
 

@@ -65,7 +65,12 @@ const REQUEST: Class = Class {
         item("tail", "string", "The part of the path below the mount's pattern, not decoded."),
         item("query", "string?", "The query, without its `?`, not decoded. See `req:arg`."),
         item("host", "string?", "The host asked for, without its port."),
-        item("params", "{ [string]: string }", "What the pattern's `{name}`s matched, decoded."),
+        item(
+            "params",
+            "{ [string]: string }",
+            "What the pattern's `{name}`s matched, decoded. The value of a `{name}` never holds a slash, and no value a `..` \
+             segment.",
+        ),
         item(
             "headers",
             "{ [string]: string }",
@@ -517,7 +522,7 @@ mod tests {
 
     #[test]
     fn what_handler_files_have_is_what_is_documented() {
-        let commons = Commons::new(&Live::rehearsal());
+        let commons = Commons::new(&Live::rehearsal(), None);
         let vm = Vm::new(|lua, globals| bindings::install_in_worker(lua, globals, &commons)).unwrap();
         let mut found = BTreeSet::new();
         paths(&vm.lua().globals().get::<Table>("medusa").unwrap(), "medusa", &mut found);
@@ -529,7 +534,7 @@ mod tests {
         let runtime = crate::engine::runtime().unwrap();
         runtime.block_on(async {
             let live = Live::rehearsal();
-            let scripts = Arc::new(Scripts::new(None, Commons::new(&live)));
+            let scripts = Arc::new(Scripts::new(None, Commons::new(&live, None)));
             let sources = Arc::new(Sources::new(std::env::temp_dir().canonicalize().unwrap()));
             let (vm, _calls) = MainVm::start(&live, &scripts, &sources, None).unwrap();
             let mut found = BTreeSet::new();

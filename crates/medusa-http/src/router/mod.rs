@@ -96,7 +96,9 @@ impl<T> Router<T> {
         }
         let mut exists_with_slash = false;
         let found = self.walk(host, path, |leaf, matched| {
-            let Some(entry) = self.takers(leaf, method).next() else { return ControlFlow::Continue(()) };
+            let Some(entry) = self.takers(leaf, matched, method).next() else {
+                return ControlFlow::Continue(());
+            };
             match matched.reach {
                 Reach::WithSlash => {
                     exists_with_slash = true;
@@ -124,7 +126,7 @@ impl<T> Router<T> {
         if path::shape(path) == Shape::Clean {
             self.walk(host, path, |leaf, matched| {
                 if matched.reach != Reach::WithSlash {
-                    matching.extend(self.takers(leaf, method));
+                    matching.extend(self.takers(leaf, matched, method));
                 }
                 ControlFlow::<()>::Continue(())
             });
@@ -142,9 +144,19 @@ impl<T> Router<T> {
         (pattern, value)
     }
 
-    /// The mounts of a leaf that take the method, the most specific first.
-    fn takers(&self, leaf: &Leaf, method: &Method) -> impl Iterator<Item = (&Pattern, &T)> {
-        leaf.iter().map(|&index| self.entry(index)).filter(|(pattern, _)| pattern.0.methods.contains(method))
+    /// The mounts of a leaf that take the path, whatever the method.
+    fn matching(&self, leaf: &Leaf, matched: &Match<'_>) -> impl Iterator<Item = (&Pattern, &T)> {
+        leaf.iter().map(|&index| self.entry(index)).filter(|(pattern, _)| matched.is_taken_by(pattern))
+    }
+
+    /// Those that take the method, too, the most specific first.
+    fn takers(
+        &self,
+        leaf: &Leaf,
+        matched: &Match<'_>,
+        method: &Method,
+    ) -> impl Iterator<Item = (&Pattern, &T)> {
+        self.matching(leaf, matched).filter(|(pattern, _)| pattern.0.methods.contains(method))
     }
 
     fn found<'r>((pattern, value): (&'r Pattern, &'r T), matched: &Match<'_>) -> Route<'r, T> {
@@ -157,9 +169,9 @@ impl<T> Router<T> {
     /// No mount takes the request: tells whether one would with another method.
     fn refuse(&self, host: Option<&str>, path: &str) -> Route<'_, T> {
         let mut allowed = Methods::default();
-        self.walk(host, path, |leaf, _| {
-            for &index in leaf {
-                allowed.extend(self.entry(index).0.methods());
+        self.walk(host, path, |leaf, matched| {
+            for (pattern, _) in self.matching(leaf, matched) {
+                allowed.extend(pattern.methods());
             }
             ControlFlow::<()>::Continue(())
         });

@@ -16,8 +16,8 @@ pub(super) type Names = Arc<[Box<str>]>;
 
 /// The values of a pattern's wildcards, by name.
 ///
-/// A value is bytes: percent-encoding can spell any byte. It may hold `/` (from `%2F`), so it is not a file name
-/// before it has been checked to be one.
+/// A value is bytes: percent-encoding can spell any byte but NUL. That of one segment holds no `/` and is neither `.`
+/// nor `..`; that of a rest is a path without such segments.
 #[derive(Clone, Default)]
 pub struct Params {
     names: Option<Names>,

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr_iter, memchr2};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_encode, utf8_percent_encode};
 
 /// What a path is fit for.
@@ -144,6 +144,12 @@ pub(super) fn is_well_formed(segment: &[u8]) -> bool {
         }
     }
     true
+}
+
+/// Whether a raw path, which is well formed, holds a slash that is part of a segment.
+pub(super) fn has_escaped_slash(path: &str) -> bool {
+    memchr_iter(b'%', path.as_bytes())
+        .any(|at| matches!(path.as_bytes().get(at + 1..at + 3), Some([b'2', b'F' | b'f'])))
 }
 
 fn escaped_byte(high: u8, low: u8) -> Option<u8> {

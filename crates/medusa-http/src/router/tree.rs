@@ -75,13 +75,15 @@ impl Node {
         self.prefixes.iter().find(|(len, _)| *len == literal.len())?.1.get(literal)
     }
 
-    /// Children with a wildcard that take `segment`, the most specific first, each with the length of its literal.
+    /// Children with a wildcard that take `segment`, the most specific first, each with the length of its literal. No
+    /// wildcard takes a slash: one in a segment was escaped, and its value would be taken for two segments.
     pub(super) fn covering(&self, segment: &[u8]) -> impl Iterator<Item = (usize, NodeId)> {
         let prefixes = self.prefixes.iter().filter_map(|(len, children)| {
             let literal = segment.get(..*len).filter(|literal| literal.len() < segment.len())?;
             Some((*len, children.get(literal)?))
         });
-        prefixes.chain(self.wild.map(|id| (0, id)))
+        let all = prefixes.chain(self.wild.map(|id| (0, id)));
+        all.filter(|(literal, _)| memchr(b'/', &segment[*literal..]).is_none())
     }
 
     fn child(&self, segment: &Segment) -> Option<NodeId> {
@@ -216,6 +218,14 @@ pub(super) struct Match<'m> {
 }
 
 impl Match<'_> {
+    /// Whether a pattern of the leaf takes the request, its method apart. A rest with a name takes no escaped slash, as no
+    /// wildcard does: decoded, nobody could tell it from others, and `..%2F` would climb.
+    pub(super) fn is_taken_by(&self, pattern: &Pattern) -> bool {
+        // What the rest took is the last capture.
+        let has_named_rest = pattern.0.end == End::Rest && pattern.0.names.len() == self.captures.len();
+        !has_named_rest || !path::has_escaped_slash(&self.path[self.tail..])
+    }
+
     /// Decodes the values of the first `count` wildcards, from left to right. A rest without a name is the last one.
     pub(super) fn for_each_value(&self, count: usize, mut take: impl FnMut(&[u8])) {
         for capture in self.captures.iter().take(count) {

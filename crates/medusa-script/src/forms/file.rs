@@ -10,8 +10,9 @@ use bytes::{Bytes, BytesMut};
 use medusa_proto::with_causes;
 use mlua::{Function, Lua, LuaString, UserData, UserDataFields, UserDataMethods};
 
-use super::save::save;
+use super::save::{Root, save};
 use super::upload::{Content, Upload, blocking};
+use crate::commons::Commons;
 use crate::reference::{Class, item};
 use crate::require::ScriptRoot;
 
@@ -45,8 +46,9 @@ pub(crate) const CLASS: Class = Class {
             "save",
             "(path: string) -> ()",
             "Writes it to a file, relative to the script's directory, whose directory must be there. A file of that name \
-             is replaced, in one step when the new one is whole and on disk. A path that leads out of the script's \
-             directory, or ends in `.luau`, is an error.",
+             is replaced, in one step when the new one is whole and on disk. An error is a path that leads out of the \
+             script's directory or into the server's state, one with `..` or a name that begins with a dot in it, and \
+             one that ends in `.luau` or `.lua`: nothing that a client sends can become part of the server.",
         ),
     ],
 };
@@ -97,11 +99,12 @@ impl UserData for UploadedFile {
         methods.add_method("chunks", |lua, this, ()| chunks(lua, Weak::clone(&this.upload)));
         methods.add_async_method("save", async |lua: Lua, this, path: LuaString| {
             let content = this.content()?;
-            let root = lua.app_data_ref::<ScriptRoot>().map(|root| root.clone());
-            let root =
-                root.ok_or_else(|| mlua::Error::runtime("file:save: there is no directory to save to"))?;
+            let directory = lua.app_data_ref::<ScriptRoot>().map(|root| root.0.clone());
+            let directory = directory
+                .ok_or_else(|| mlua::Error::runtime("file:save: there is no directory to save to"))?;
+            let root = Root { directory, state: Commons::of(&lua)?.state.clone() };
             let path = PathBuf::from(path.to_str()?.to_owned());
-            let saved = blocking(move || Ok(save(&root.0, &path, &content))).await;
+            let saved = blocking(move || Ok(save(&root, &path, &content))).await;
             saved?.map_err(|error| mlua::Error::runtime(format!("file:save: {}", with_causes(&error))))
         });
         methods.add_meta_method("__tostring", |_, this, ()| {

@@ -163,7 +163,7 @@ mod tests {
             for end in ["", "error('fails')"] {
                 let live = Live::rehearsal();
                 let sources = Arc::new(Sources::new(std::env::temp_dir().canonicalize().unwrap()));
-                let scripts = Arc::new(Scripts::new(None, Commons::new(&live)));
+                let scripts = Arc::new(Scripts::new(None, Commons::new(&live, None)));
                 let (main, calls) = MainVm::start(&live, &scripts, &sources, None::<&Path>).unwrap();
                 let vm = main.vm();
                 let source = format!(

@@ -81,7 +81,7 @@ fn files_are_saved_below_the_scripts_directory() {
         assert_eq!(save("uploads/f.txt"), "saved", "{path}");
         assert_eq!(fs::read_to_string(server.dir.path().join("uploads/f.txt")).unwrap(), content);
         for (to, why) in [
-            ("../f", "leads out"),
+            ("../f", "climbs"),
             ("/tmp/f", "leads out"),
             ("site.luau", "would be a script"),
             ("uploads", "cannot write"),

@@ -32,6 +32,7 @@ mod reload;
 mod resolving;
 mod rotation;
 mod sample_site;
+mod saved;
 mod sealed;
 mod shutdown;
 mod slow_attacks;
