@@ -37,10 +37,9 @@ impl Socket {
 
     /// The next message and its kind, or nil and how the session ended.
     async fn receive(&self, lua: &Lua) -> mlua::Result<MultiValue> {
-        let received = self.socket.recv().await;
-        self.meter.restart();
-        match received {
+        match self.socket.recv().await {
             Ok(message) => {
+                self.meter.restart();
                 let kind = match message.kind() {
                     Kind::Text => "text",
                     Kind::Binary => "binary",
