@@ -12,7 +12,7 @@ use std::sync::Arc;
 use medusa_net::{ListenAddr, Workers};
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
-use medusa_site::{Live, PublishError};
+use medusa_site::{Hand, Live, PublishError};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
@@ -283,7 +283,7 @@ impl Host {
     async fn eval(&self, source: &str, by: String, events: Option<Events>) -> Result<Evaluated, ScriptError> {
         let vm = self.current.borrow().as_ref().map(|current| Rc::clone(&current.vm));
         let vm = vm.ok_or_else(|| ScriptError::new("the script is not loaded yet"))?;
-        let transaction = Transaction::lazy(Arc::clone(&self.live), by, events);
+        let transaction = Transaction::lazy(Arc::clone(&self.live), by, Hand::Operator, events);
         let run = vm.run_statement(&transaction, source).await;
         let (values, generation) = run.map_err(|error| error.showing(vm.sources()))?;
         Ok(Evaluated { value: print::values(&values), generation })

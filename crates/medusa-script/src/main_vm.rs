@@ -14,7 +14,7 @@ use medusa_http::{HandlerError, Request};
 use medusa_proto::status::Status;
 use medusa_proto::status::Value::Bytes;
 use medusa_proto::with_causes;
-use medusa_site::Live;
+use medusa_site::{Hand, Live};
 use mlua::{Function, Lua, MultiValue, Table};
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
@@ -166,7 +166,7 @@ impl MainVm {
     async fn take_call(&self, requests: &Requests, call: Call) -> Option<(Session, OpenRequest)> {
         let Call { function, request, mut answer } = call;
         let origin = format!("request {} {}", request.head.method, request.head.path());
-        let transaction = Transaction::lazy(Arc::clone(&self.live), origin, None);
+        let transaction = Transaction::lazy(Arc::clone(&self.live), origin, Hand::Script, None);
         let answering = transaction.scope(self.answer(requests, function, request));
         let answered = tokio::select! {
             answered = answering => answered,

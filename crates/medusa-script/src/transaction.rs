@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use medusa_site::{Change, Draft, DraftError, EventLog, Live, PublishError, Site};
+use medusa_site::{Busy, Change, Draft, DraftError, EventLog, GivenUp, Hand, Live, PublishError, Site};
 use tokio::sync::mpsc;
 
 use crate::bindings::timer::PendingTimer;
@@ -42,6 +42,7 @@ type Waiting = Pin<Box<dyn Future<Output = Change>>>;
 pub(crate) struct Transaction {
     live: Arc<Live>,
     by: Arc<str>,
+    hand: Hand,
     change: RefCell<Option<Change>>,
     /// The wait for the right to change the Site. Kept here and not in the script's future, which Luau may hold on to long
     /// after its task was dropped.
@@ -53,23 +54,34 @@ pub(crate) struct Transaction {
 
 impl Transaction {
     /// A transaction that begins with the first edit.
-    pub(crate) fn lazy(live: Arc<Live>, by: impl Into<Arc<str>>, events: Option<Events>) -> Rc<Self> {
-        Self::with(live, by.into(), None, events)
+    pub(crate) fn lazy(
+        live: Arc<Live>,
+        by: impl Into<Arc<str>>,
+        hand: Hand,
+        events: Option<Events>,
+    ) -> Rc<Self> {
+        Self::with(live, by.into(), hand, None, events)
     }
 
     /// A transaction that makes the Site anew.
     pub(crate) async fn fresh(live: Arc<Live>, by: impl Into<Arc<str>>, events: Option<Events>) -> Rc<Self> {
         let by = by.into();
-        tell_if_busy(&live, events.as_ref());
-        let change = live.begin_fresh(Arc::clone(&by)).await;
-        Self::with(live, by, Some(change), events)
+        let change = live.begin_fresh(Arc::clone(&by), tells(events.clone())).await;
+        Self::with(live, by, Hand::Operator, Some(change), events)
     }
 
-    fn with(live: Arc<Live>, by: Arc<str>, change: Option<Change>, events: Option<Events>) -> Rc<Self> {
+    fn with(
+        live: Arc<Live>,
+        by: Arc<str>,
+        hand: Hand,
+        change: Option<Change>,
+        events: Option<Events>,
+    ) -> Rc<Self> {
         let (timers, printed) = (RefCell::default(), RefCell::default());
         Rc::new(Self {
             live,
             by,
+            hand,
             change: RefCell::new(change),
             waiting: RefCell::default(),
             timers,
@@ -117,6 +129,7 @@ impl Transaction {
         transaction.begin().await;
         let mut change = transaction.change.borrow_mut();
         match change.as_mut() {
+            Some(change) if change.is_given_up() => Err(mlua::Error::external(GivenUp)),
             Some(change) => edit(&mut change.draft).map_err(mlua::Error::external),
             None => Err(mlua::Error::runtime("this change has ended already")),
         }
@@ -124,10 +137,10 @@ impl Transaction {
 
     async fn begin(&self) {
         if self.change.borrow().is_none() {
-            tell_if_busy(&self.live, self.events.as_ref());
             self.waiting.borrow_mut().get_or_insert_with(|| {
-                let (live, by) = (Arc::clone(&self.live), Arc::clone(&self.by));
-                Box::pin(async move { live.begin(by).await })
+                let (live, by, hand) = (Arc::clone(&self.live), Arc::clone(&self.by), self.hand);
+                let told = tells(self.events.clone());
+                Box::pin(async move { live.begin(by, hand, told).await })
             });
             let change = poll_fn(|cx| match self.waiting.borrow_mut().as_mut() {
                 Some(waiting) => waiting.as_mut().poll(cx).map(Some),
@@ -216,8 +229,11 @@ impl fmt::Debug for Transaction {
     }
 }
 
-fn tell_if_busy(live: &Live, events: Option<&Events>) {
-    if let (Some(busy), Some(events)) = (live.busy(), events) {
-        let _full = events.try_send(Event::Waiting(busy.to_string()));
+/// Tells whoever asked for a change whom it waits for.
+fn tells(events: Option<Events>) -> impl FnMut(Busy) {
+    move |busy| {
+        if let Some(events) = &events {
+            let _full = events.try_send(Event::Waiting(busy.to_string()));
+        }
     }
 }

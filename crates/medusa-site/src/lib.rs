@@ -9,13 +9,15 @@
 //! connections, caches and counters never notice.
 
 mod draft;
+mod gate;
 mod live;
 mod parts;
 mod prepare;
 mod site;
 
 pub use draft::{Draft, DraftError, MountId, MountSpec, ServerId, ServerSpec};
-pub use live::{Busy, Change, Live};
+pub use gate::{Busy, GivenUp, Hand, MOST_HELD};
+pub use live::{Change, Live};
 pub use parts::Parts;
 pub use prepare::{PublishError, Rehearsed};
 pub use site::{Bound, EventLog, EventLogId, Site};

@@ -1,4 +1,4 @@
-//! The running Site, and the gate through which it changes: one change at a time.
+//! The running Site, and how a change of it is published.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -12,9 +12,9 @@ use medusa_http::{Directory, Handler, HttpAccept, Listen, PinnedServer, Server};
 use medusa_log::events::EventSinks;
 use medusa_net::{ListenAddr, ListenerId, Workers};
 use medusa_proto::status::Status;
-use tokio::sync::OwnedMutexGuard;
 
 use crate::draft::Draft;
+use crate::gate::{Busy, Gate, Hand, Pass};
 use crate::parts::Parts;
 use crate::prepare::{Prepared, PublishError, Rehearsed, prepare, rehearse};
 use crate::site::{Bound, Site};
@@ -28,17 +28,8 @@ pub struct Live {
     events: Arc<EventSinks>,
     /// None where nothing is served, only checked.
     workers: Option<Workers>,
-    gate: Arc<tokio::sync::Mutex<()>>,
-    holder: Arc<Mutex<Option<Arc<str>>>>,
+    gate: Arc<Gate>,
     retired: Mutex<Vec<Weak<Server>>>,
-}
-
-/// Somebody else's change is under way.
-#[derive(Debug, thiserror::Error)]
-#[error("waiting for the change by {holder}")]
-pub struct Busy {
-    /// Whose.
-    pub holder: Arc<str>,
 }
 
 /// The right to change the Site, and the draft of the change. Dropping it abandons the change.
@@ -46,13 +37,20 @@ pub struct Change {
     /// What the Site is to become.
     pub draft: Draft,
     by: Arc<str>,
-    holder: Arc<Mutex<Option<Arc<str>>>>,
-    _gate: OwnedMutexGuard<()>,
+    pass: Arc<Pass>,
+}
+
+impl Change {
+    /// Whether it was given up meanwhile, because others had waited for too long: then it cannot be published.
+    pub fn is_given_up(&self) -> bool {
+        !self.pass.is_held()
+    }
 }
 
 impl Drop for Change {
     fn drop(&mut self) {
-        *self.holder.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        // Who waits may be looking at the pass just now, and must not be who frees the gate.
+        drop(self.pass.take());
     }
 }
 
@@ -80,7 +78,6 @@ impl Live {
             events: Arc::default(),
             workers,
             gate: Arc::default(),
-            holder: Arc::default(),
             retired: Mutex::default(),
         })
     }
@@ -105,25 +102,18 @@ impl Live {
         self.workers.as_ref()
     }
 
-    /// Whose change is under way, if any.
-    pub fn busy(&self) -> Option<Busy> {
-        self.holder.lock().unwrap_or_else(PoisonError::into_inner).clone().map(|holder| Busy { holder })
+    /// Begins a change that edits the Site, once those before it are done. `told` hears whose they are.
+    pub async fn begin(&self, by: impl Into<Arc<str>>, hand: Hand, told: impl FnMut(Busy)) -> Change {
+        let by = by.into();
+        let pass = self.gate.enter(&by, hand, true, told).await;
+        Change { draft: Draft::edit(self.site()), by, pass }
     }
 
-    /// Begins a change that edits the Site, once those before it are done.
-    pub async fn begin(&self, by: impl Into<Arc<str>>) -> Change {
-        self.enter(by.into(), Draft::edit).await
-    }
-
-    /// Begins a change that makes the Site anew, once those before it are done.
-    pub async fn begin_fresh(&self, by: impl Into<Arc<str>>) -> Change {
-        self.enter(by.into(), Draft::fresh).await
-    }
-
-    async fn enter(&self, by: Arc<str>, draft: impl FnOnce(Arc<Site>) -> Draft) -> Change {
-        let gate = Arc::clone(&self.gate).lock_owned().await;
-        *self.holder.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&by));
-        Change { draft: draft(self.site()), by, holder: Arc::clone(&self.holder), _gate: gate }
+    /// Begins a change that makes the Site anew, once those before it are done. `told` hears whose they are.
+    pub async fn begin_fresh(&self, by: impl Into<Arc<str>>, told: impl FnMut(Busy)) -> Change {
+        let by = by.into();
+        let pass = self.gate.enter(&by, Hand::Operator, false, told).await;
+        Change { draft: Draft::fresh(self.site()), by, pass }
     }
 
     /// Prepares a draft as far as that leaves no trace, and returns what the Site would be.
@@ -142,6 +132,7 @@ impl Live {
     /// See [`PublishError`]. The running Site goes on unchanged.
     pub async fn publish(&self, change: Change) -> Result<Arc<Site>, PublishError> {
         let Some(workers) = &self.workers else { return Ok(self.site()) };
+        let _held = change.pass.take()?;
         let Prepared { servers, listeners, resolver, opened } = prepare(&change.draft, workers.len()).await?;
         let events = change.draft.events().to_vec();
         if let Some(first) = events.first() {
@@ -213,6 +204,7 @@ impl Live {
     /// resolvers that somebody holds: the Site, a log, a script.
     pub fn status(&self) -> Status {
         let site = self.site().status().field("retired_servers_in_use", self.retired_in_use());
+        let site = site.children(self.gate.status());
         site.children(self.parts.resolvers().iter().map(|resolver| resolver.status()))
     }
 

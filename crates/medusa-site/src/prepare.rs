@@ -9,11 +9,15 @@ use medusa_net::{BindError, Listener, StartError};
 use tokio::task::spawn_blocking;
 
 use crate::draft::Draft;
+use crate::gate::GivenUp;
 use crate::site::{Bound, Site, sinks_of};
 
 /// Why a draft could not be published. Nothing has changed.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
+    /// It took too long while others waited.
+    #[error(transparent)]
+    GivenUp(#[from] GivenUp),
     /// Two mounts clash.
     #[error(
         "{second_origin}: the mount \"{second}\" clashes with \"{first}\" ({first_origin}): both match {sample}, and neither is more specific"

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medusa_proto::with_causes;
-use medusa_site::Live;
+use medusa_site::{Hand, Live};
 use mlua::{Function, Lua, Table, UserData, UserDataMethods};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, spawn_local};
@@ -140,7 +140,8 @@ impl PendingTimer {
                 _ = interval.tick() => {}
                 () = self.state.wake.notified() => continue,
             }
-            let transaction = Transaction::lazy(Arc::clone(&live), format!("timer at {}", self.origin), None);
+            let by = format!("timer at {}", self.origin);
+            let transaction = Transaction::lazy(Arc::clone(&live), by, Hand::Script, None);
             let run = transaction.scope(vm.run(Budget::TIMER, self.function.call_async::<()>(()))).await;
             let done = match run {
                 Ok(()) => transaction.commit().await.map_err(|error| with_causes(&error)),

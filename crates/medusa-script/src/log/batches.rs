@@ -11,6 +11,7 @@ use medusa_log::{Batch, Flushed, Sink, SinkError, drain};
 use medusa_proto::access::Loss;
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
+use medusa_site::Hand;
 use mlua::{Function, Lua, Table};
 use tokio::task::spawn_local;
 
@@ -106,8 +107,8 @@ impl Runner {
 
     /// One call, with what it changes: as a timer's.
     async fn call(&self, work: &Work) -> Result<(), String> {
-        let transaction =
-            Transaction::lazy(Arc::clone(&self.live), format!("log function at {}", self.origin), None);
+        let by = format!("log function at {}", self.origin);
+        let transaction = Transaction::lazy(Arc::clone(&self.live), by, Hand::Script, None);
         let lua = self.vm.lua();
         let calling = async {
             let lost = work.lost.map(|lost| loss(lua, lost)).transpose()?;

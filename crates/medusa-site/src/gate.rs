@@ -1,0 +1,291 @@
+//! The gate through which the Site changes: one change at a time.
+//!
+//! Whoever passes holds the gate until the change is published or dropped. Others wait, and are told for whom; an edit
+//! that has been held for longer than [`MOST_HELD`] is then given up, for a handler may wait for its client between its
+//! first edit and its end, and the client decides how long that is. A script that is being loaded is not given up: it has
+//! a time limit of its own, and neither is a change that is being published.
+//!
+//! **Invariant:** who changes the Site by hand waits for one change of a handler or timer at most, and never behind a
+//! queue of them: those stand in a line of their own, and only its first waits at the gate.
+
+use std::fmt;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use medusa_proto::status::{Status, Value};
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::{Instant, timeout};
+
+/// How long an edit may hold the gate while others wait. An edit takes microseconds; who must wait for something does so
+/// before the first one.
+pub const MOST_HELD: Duration = Duration::from_secs(5);
+
+/// How often who waits looks again: whose change it is by now, and since when.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Who changes the Site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hand {
+    /// A person: a load, a statement.
+    Operator,
+    /// The script by itself: a request, a timer.
+    Script,
+}
+
+/// Somebody else's change is under way.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("waiting for the change by {holder}, which has been under way for {} s", held.as_secs())]
+pub struct Busy {
+    /// Whose.
+    pub holder: Arc<str>,
+    /// For how long.
+    pub held: Duration,
+}
+
+/// The change was given up, since others waited for too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this change was given up: it had held up others for {} s. Do what takes long (a body, a fetch, a sleep) before the \
+     first edit of the site, not after it",
+    MOST_HELD.as_secs()
+)]
+pub struct GivenUp;
+
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// Where [`Hand::Script`] waits for its chance to wait for the turn.
+    line: Arc<tokio::sync::Mutex<()>>,
+    holder: Mutex<Option<Holder>>,
+    waiting: AtomicUsize,
+}
+
+/// Who holds the gate.
+#[derive(Debug)]
+struct Holder {
+    by: Arc<str>,
+    since: Instant,
+    pass: Weak<Pass>,
+    may_be_given_up: bool,
+}
+
+/// The right to change the Site.
+#[derive(Debug)]
+pub(crate) struct Pass(Mutex<Option<Held>>);
+
+/// Frees the gate when it is dropped.
+pub(crate) struct Held {
+    gate: Arc<Gate>,
+    _turn: OwnedMutexGuard<()>,
+    _line: Option<OwnedMutexGuard<()>>,
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Held")
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        *lock(&self.gate.holder) = None;
+    }
+}
+
+impl Pass {
+    /// Takes the right, so that it cannot be given up any more.
+    pub(crate) fn take(&self) -> Result<Held, GivenUp> {
+        lock(&self.0).take().ok_or(GivenUp)
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        lock(&self.0).is_some()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Gate {
+    /// Waits for the right to change the Site; `told` hears for whom, at first and whenever that is someone else.
+    pub(crate) async fn enter(
+        self: &Arc<Self>,
+        by: &Arc<str>,
+        hand: Hand,
+        may_be_given_up: bool,
+        mut told: impl FnMut(Busy),
+    ) -> Arc<Pass> {
+        let turn = async {
+            let line = match hand {
+                Hand::Script => Some(Arc::clone(&self.line).lock_owned().await),
+                Hand::Operator => None,
+            };
+            (Arc::clone(&self.turn).lock_owned().await, line)
+        };
+        let mut turn = pin!(turn);
+        let _waiting = Waiting::new(&self.waiting);
+        let mut known: Option<Arc<str>> = None;
+        // Not told before it is known that there is anything to wait for.
+        let mut patience = Duration::ZERO;
+        let (turn, line) = loop {
+            if let Ok(passed) = timeout(patience, turn.as_mut()).await {
+                break passed;
+            }
+            patience = LOOK;
+            if let Some(busy) = self.busy()
+                && known.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &busy.holder))
+            {
+                known = Some(Arc::clone(&busy.holder));
+                told(busy);
+            }
+            self.give_up_overdue();
+        };
+        let held = Held { gate: Arc::clone(self), _turn: turn, _line: line };
+        let pass = Arc::new(Pass(Mutex::new(Some(held))));
+        let holder = Holder {
+            by: Arc::clone(by),
+            since: Instant::now(),
+            pass: Arc::downgrade(&pass),
+            may_be_given_up,
+        };
+        *lock(&self.holder) = Some(holder);
+        pass
+    }
+
+    /// Takes the right from who has held it for too long.
+    fn give_up_overdue(&self) {
+        let overdue = {
+            let holder = lock(&self.holder);
+            let overdue = |holder: &&Holder| holder.may_be_given_up && holder.since.elapsed() >= MOST_HELD;
+            holder.as_ref().filter(overdue).and_then(|holder| holder.pass.upgrade())
+        };
+        // Dropped without the holder's lock, which it takes.
+        drop(overdue.and_then(|pass| lock(&pass.0).take()));
+    }
+
+    /// Whose change is under way, if any.
+    pub(crate) fn busy(&self) -> Option<Busy> {
+        let holder = lock(&self.holder);
+        holder.as_ref().map(|holder| Busy { holder: Arc::clone(&holder.by), held: holder.since.elapsed() })
+    }
+
+    /// The change under way, and how many wait for it.
+    pub(crate) fn status(&self) -> Option<Status> {
+        let Busy { holder, held } = self.busy()?;
+        let status = Status::new("change", holder.to_string())
+            .field("under_way", Value::Seconds(held.as_secs_f64()))
+            .field("waiting", self.waiting.load(Relaxed));
+        Some(status)
+    }
+}
+
+/// Counts who waits.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn by(name: &str) -> Arc<str> {
+        name.into()
+    }
+
+    /// Lets all that wait go on, as far as that goes without more time.
+    async fn settle() {
+        for _ in 0..32 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    type Order = Arc<Mutex<Vec<String>>>;
+
+    /// Waits at the gate; notes its name when it has passed, and frees the gate.
+    #[expect(clippy::disallowed_methods, reason = "the test's runtime ends with it")]
+    fn waits(gate: &Arc<Gate>, name: &str, hand: Hand, order: &Order) {
+        let (gate, name, order) = (Arc::clone(gate), by(name), Arc::clone(order));
+        tokio::spawn(async move {
+            let pass = gate.enter(&name, hand, true, |_| {}).await;
+            lock(&order).push(name.to_string());
+            assert!(pass.take().is_ok());
+        });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_held_for_too_long_is_given_up_only_if_somebody_waits() {
+        let gate = Arc::new(Gate::default());
+        let held = gate.enter(&by("request GET /"), Hand::Script, true, |_| {}).await;
+        advance(MOST_HELD * 10).await;
+        assert!(held.is_held(), "nobody waits");
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let tells = Arc::clone(&told);
+        let pass =
+            gate.enter(&by("reload"), Hand::Operator, false, move |busy| lock(&tells).push(busy)).await;
+        assert!(pass.is_held() && !held.is_held());
+        assert!(held.take().unwrap_err().to_string().contains("held up others for 5 s"));
+        assert_eq!(lock(&told).len(), 1, "one holder, told once");
+        let text = lock(&told)[0].to_string();
+        assert!(
+            text.starts_with("waiting for the change by request GET /, which has been under way for 5"),
+            "{text}"
+        );
+        drop(held);
+        assert_eq!(gate.busy().map(|busy| busy.holder), Some(by("reload")), "who was given up frees nothing");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_load_and_a_publication_are_not_given_up() {
+        let gate = Arc::new(Gate::default());
+        let order = Order::default();
+        let load = gate.enter(&by("reload"), Hand::Operator, false, |_| {}).await;
+        waits(&gate, "statement", Hand::Operator, &order);
+        settle().await;
+        advance(MOST_HELD * 10).await;
+        settle().await;
+        assert!(load.is_held() && lock(&order).is_empty());
+        let publishing = load.take().unwrap();
+        advance(MOST_HELD * 10).await;
+        settle().await;
+        assert!(lock(&order).is_empty());
+        let status = gate.status().unwrap().to_string();
+        assert!(status.contains("reload") && status.contains("waiting"), "{status}");
+        drop(publishing);
+        settle().await;
+        assert_eq!(*lock(&order), ["statement"]);
+        assert!(gate.status().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operator_waits_behind_no_queue_of_requests() {
+        let gate = Arc::new(Gate::default());
+        let order = Order::default();
+        let held = gate.enter(&by("request 0"), Hand::Script, true, |_| {}).await;
+        for n in 1..=5 {
+            waits(&gate, &format!("request {n}"), Hand::Script, &order);
+        }
+        settle().await;
+        waits(&gate, "reload", Hand::Operator, &order);
+        settle().await;
+        drop(held.take());
+        settle().await;
+        let expected = ["reload", "request 1", "request 2", "request 3", "request 4", "request 5"];
+        assert_eq!(*lock(&order), expected);
+    }
+}
