@@ -5,7 +5,7 @@ use medusa_http::{HandlerError, Request};
 use mlua::{Function, Value};
 
 use crate::error::ScriptError;
-use crate::request::{ClientFault, OpenRequest, Requests};
+use crate::request::{ClientFault, MAX_OPEN, OpenRequest, Requests};
 use crate::respond::Reply;
 use crate::task::{Budget, TaskError};
 use crate::transaction::Transaction;
@@ -23,6 +23,11 @@ pub(crate) async fn call(
     request: Request,
 ) -> Result<(Reply, OpenRequest), HandlerError> {
     let safe = matches!(request.head.method, Method::GET | Method::HEAD);
+    if requests.count() >= MAX_OPEN {
+        return Err(HandlerError::unavailable(format!(
+            "this VM is at {MAX_OPEN} requests, streams and sessions already"
+        )));
+    }
     let open = requests.open(vm.lua(), request).map_err(vm_error)?;
     let mut reply = once(vm, handler, &open).await;
     let unchanged = || Transaction::current().is_none_or(|transaction| !transaction.has_edits());

@@ -295,6 +295,7 @@ impl Host {
         if let Some(vm) = vm {
             status = status.child(vm.status());
         }
+        status = status.children(self.scripts.commons().dictionaries.status());
         status = status.children(self.scripts.commons().client.status());
         match self.live.workers() {
             Some(workers) => status.children(worker::status(workers).await),

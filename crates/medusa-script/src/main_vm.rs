@@ -112,7 +112,7 @@ impl MainVm {
             released: Arc::default(),
             requests: RefCell::default(),
         });
-        let timers = Rc::default();
+        let timers: Rc<Timers> = Rc::default();
         let logs = LogFunctions::new(live, &timers);
         let reach = Reach {
             live: Arc::clone(live),
@@ -120,7 +120,9 @@ impl MainVm {
             sources: Arc::clone(sources),
             functions: Rc::clone(&functions),
             logs: Rc::clone(&logs),
+            timers: Rc::clone(&timers),
             state: state.map(Rc::from),
+            collected: Rc::default(),
         };
         let vm = Vm::new(|lua, globals| bindings::install_in_main(lua, globals, reach))?;
         logs.set_vm(&vm);

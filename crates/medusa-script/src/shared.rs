@@ -5,21 +5,34 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use medusa_proto::status::{Status, Value};
 
 /// What all keys and values of one dictionary may take together, in bytes.
 const LIMIT: usize = 64 * 1024 * 1024;
 
-/// How many dictionaries there may be.
+/// What those of all dictionaries may take together, in bytes: as much as one VM may hold. They are in no VM's limit, and
+/// a script may make as many as it likes.
+const ALL: usize = 256 * 1024 * 1024;
+
+/// How many dictionaries there may be. Their names are chosen by the script; one for each client would never go again.
 const MAX_DICTIONARIES: usize = 1024;
+
+/// The longest name of a dictionary, in bytes: names are kept beside what [`ALL`] counts.
+const MAX_NAME: usize = 256;
 
 /// What an entry costs beside its key and value.
 const OVERHEAD: usize = 96;
 
 const SHARDS: usize = 32;
+
+/// What one shard may hold, and so the largest entry.
+const LARGEST: usize = LIMIT / SHARDS;
 
 /// A value that may cross between VMs: anything without identity.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,29 +56,69 @@ impl Shared {
 pub(crate) enum SharedError {
     #[error("the shared dictionary is full ({} MiB): remove keys, or give them a time to live", LIMIT >> 20)]
     Full,
+    #[error("all shared dictionaries together are full ({} MiB): remove keys, or give them a time to live", ALL >> 20)]
+    AllFull,
+    #[error("a key and its value may have {} MiB together, not {size} bytes", LARGEST >> 20)]
+    TooLarge { size: usize },
     #[error("there are {MAX_DICTIONARIES} shared dictionaries already")]
     TooMany,
+    #[error("the name of a shared dictionary may have {MAX_NAME} bytes, not {0}")]
+    Name(usize),
     #[error("the key \"{0}\" does not hold a number")]
     NotANumber(String),
 }
 
 /// All dictionaries of the process, by name.
 #[derive(Debug, Default)]
-pub(crate) struct Dictionaries(Mutex<HashMap<String, Arc<Dictionary>>>);
+pub(crate) struct Dictionaries {
+    by_name: Mutex<HashMap<String, Arc<Dictionary>>>,
+    held: Arc<Held>,
+}
+
+/// What all dictionaries hold together, in bytes.
+#[derive(Debug, Default)]
+struct Held(AtomicUsize);
+
+impl Held {
+    /// Takes room, if there is that much.
+    fn take(&self, more: usize) -> bool {
+        let room = |held: usize| held.checked_add(more).filter(|held| *held <= ALL);
+        self.0.fetch_update(Relaxed, Relaxed, room).is_ok()
+    }
+
+    fn give_back(&self, less: usize) {
+        self.0.fetch_sub(less, Relaxed);
+    }
+}
 
 impl Dictionaries {
     /// The dictionary of that name, made when it is first asked for.
     pub(crate) fn open(&self, name: &str) -> Result<Arc<Dictionary>, SharedError> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if name.len() > MAX_NAME {
+            return Err(SharedError::Name(name.len()));
+        }
+        let mut all = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = all.get(name) {
             return Ok(Arc::clone(known));
         }
         if all.len() >= MAX_DICTIONARIES {
             return Err(SharedError::TooMany);
         }
-        let made = Arc::new(Dictionary::default());
+        let made = Arc::new(Dictionary::new(&self.held));
         all.insert(name.to_owned(), Arc::clone(&made));
         Ok(made)
+    }
+
+    /// How many there are and what they hold, once there are any.
+    pub(crate) fn status(&self) -> Option<Status> {
+        let count = self.by_name.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let status = || {
+            Status::new("shared", "dictionaries")
+                .field("dictionaries", count)
+                .field("memory", Value::Bytes(self.held.0.load(Relaxed) as u64))
+                .field("memory_limit", Value::Bytes(ALL as u64))
+        };
+        (count > 0).then(status)
     }
 }
 
@@ -76,16 +129,18 @@ pub(crate) struct Dictionary {
     shards: Box<[Mutex<Shard>]>,
 }
 
-impl Default for Dictionary {
-    fn default() -> Self {
-        Self { hasher: RandomState::new(), shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
+impl Dictionary {
+    fn new(held: &Arc<Held>) -> Self {
+        let shard = |_| Mutex::new(Shard { entries: HashMap::new(), size: 0, held: Arc::clone(held) });
+        Self { hasher: RandomState::new(), shards: (0..SHARDS).map(shard).collect() }
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shard {
     entries: HashMap<Bytes, Entry>,
     size: usize,
+    held: Arc<Held>,
 }
 
 #[derive(Debug)]
@@ -95,6 +150,11 @@ struct Entry {
 }
 
 impl Entry {
+    /// What it takes, with its key.
+    fn size(&self, key: &[u8]) -> usize {
+        key.len() + self.value.size() + OVERHEAD
+    }
+
     fn alive(&self, now: Instant) -> bool {
         self.expires.is_none_or(|expires| now < expires)
     }
@@ -108,10 +168,15 @@ impl Shard {
         self.entries.get(key)
     }
 
-    fn remove(&mut self, key: &[u8]) -> Option<Shared> {
-        let (key, entry) = self.entries.remove_entry(key)?;
-        self.size -= key.len() + entry.value.size() + OVERHEAD;
-        Some(entry.value)
+    fn remove(&mut self, key: &[u8]) {
+        if let Some((key, entry)) = self.entries.remove_entry(key) {
+            self.shrink(entry.size(&key));
+        }
+    }
+
+    fn shrink(&mut self, less: usize) {
+        self.size -= less;
+        self.held.give_back(less);
     }
 
     fn put(
@@ -121,30 +186,48 @@ impl Shard {
         expires: Option<Instant>,
         now: Instant,
     ) -> Result<(), SharedError> {
-        let old = self.entries.get(key).map_or(0, |old| key.len() + old.value.size() + OVERHEAD);
-        let new = key.len() + value.size() + OVERHEAD;
-        if self.size - old + new > LIMIT / SHARDS {
-            self.sweep(now);
-            let old = self.entries.get(key).map_or(0, |old| key.len() + old.value.size() + OVERHEAD);
-            if self.size - old + new > LIMIT / SHARDS {
-                return Err(SharedError::Full);
-            }
+        let entry = Entry { value, expires };
+        let size = entry.size(key);
+        if size > LARGEST {
+            return Err(SharedError::TooLarge { size });
         }
-        self.remove(key);
-        self.size += new;
-        self.entries.insert(Bytes::copy_from_slice(key), Entry { value, expires });
+        if self.make_room(key, size).is_err() {
+            self.sweep(now);
+            self.make_room(key, size)?;
+        }
+        match self.entries.get_mut(key) {
+            Some(known) => *known = entry,
+            None => drop(self.entries.insert(Bytes::copy_from_slice(key), entry)),
+        }
+        Ok(())
+    }
+
+    /// Counts an entry of `size` in place of the one under its key, if there is room.
+    fn make_room(&mut self, key: &[u8], size: usize) -> Result<(), SharedError> {
+        let old = self.entries.get(key).map_or(0, |old| old.size(key));
+        if self.size - old + size > LARGEST {
+            return Err(SharedError::Full);
+        }
+        match size.checked_sub(old) {
+            // Most are counters, which stay as large as they are: nothing that all share is touched.
+            Some(0) => {}
+            Some(more) if self.held.take(more) => self.size += more,
+            Some(_) => return Err(SharedError::AllFull),
+            None => self.shrink(old - size),
+        }
         Ok(())
     }
 
     fn sweep(&mut self, now: Instant) {
-        let size = &mut self.size;
+        let mut gone = 0;
         self.entries.retain(|key, entry| {
             let alive = entry.alive(now);
             if !alive {
-                *size -= key.len() + entry.value.size() + OVERHEAD;
+                gone += entry.size(key);
             }
             alive
         });
+        self.shrink(gone);
     }
 }
 
@@ -184,7 +267,7 @@ impl Dictionary {
         let (sum, expires) = match shard.get(key, now) {
             None => (by, ttl.and_then(|ttl| now.checked_add(ttl))),
             Some(Entry { value: Shared::Number(number), expires }) => (number + by, *expires),
-            Some(_) => return Err(SharedError::NotANumber(String::from_utf8_lossy(key).into_owned())),
+            Some(_) => return Err(SharedError::NotANumber(shown(key))),
         };
         shard.put(key, Shared::Number(sum), expires, now)?;
         Ok(sum)
@@ -226,6 +309,11 @@ impl Dictionary {
     }
 }
 
+/// A key, short enough for a message.
+fn shown(key: &[u8]) -> String {
+    String::from_utf8_lossy(key).chars().take(64).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,7 +324,7 @@ mod tests {
 
     #[test]
     fn set_get_remove() {
-        let dictionary = Dictionary::default();
+        let dictionary = Dictionary::new(&Arc::default());
         dictionary.set(b"k", Some(text("v")), None).unwrap();
         assert_eq!(dictionary.get(b"k"), Some(text("v")));
         dictionary.set(b"k", None, None).unwrap();
@@ -245,7 +333,7 @@ mod tests {
 
     #[test]
     fn what_has_expired_is_gone() {
-        let dictionary = Dictionary::default();
+        let dictionary = Dictionary::new(&Arc::default());
         dictionary.set(b"k", Some(text("v")), Some(Duration::ZERO)).unwrap();
         assert_eq!(dictionary.get(b"k"), None);
         assert!(dictionary.keys(b"", 10).is_empty());
@@ -254,7 +342,7 @@ mod tests {
 
     #[test]
     fn counting_is_atomic_over_threads() {
-        let dictionary = Dictionary::default();
+        let dictionary = Dictionary::new(&Arc::default());
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| (0..10_000).for_each(|_| drop(dictionary.incr(b"n", 1.0, None))));
@@ -267,7 +355,7 @@ mod tests {
 
     #[test]
     fn compare_and_set() {
-        let dictionary = Dictionary::default();
+        let dictionary = Dictionary::new(&Arc::default());
         assert_eq!(dictionary.cas(b"k", None, Some(text("a")), None), Ok(true));
         assert_eq!(dictionary.cas(b"k", None, Some(text("b")), None), Ok(false));
         assert_eq!(dictionary.cas(b"k", Some(&text("a")), Some(text("b")), None), Ok(true));
@@ -276,9 +364,38 @@ mod tests {
     }
 
     #[test]
+    fn all_together_never_hold_more_than_their_limit() {
+        let all = Dictionaries::default();
+        let fill = |name: &str| {
+            let dictionary = all.open(name).unwrap();
+            let big = Bytes::from(vec![b'x'; 1 << 20]);
+            let set = |n: u32| dictionary.set(&n.to_ne_bytes(), Some(Shared::Text(big.clone())), None);
+            let refused: Vec<_> = (0..200).filter_map(|n| set(n).err()).collect();
+            assert!(all.held.0.load(Relaxed) <= ALL);
+            refused
+        };
+        let names: Vec<String> = (0..10).map(|n| format!("d{n}")).collect();
+        let is_full = |refused: &[SharedError]| refused.iter().all(|error| *error == SharedError::Full);
+        assert!(is_full(&fill(&names[0])), "one by itself");
+        for name in &names {
+            fill(name);
+        }
+        assert!(fill("more").contains(&SharedError::AllFull));
+        for name in &names {
+            let dictionary = all.open(name).unwrap();
+            (0..200_u32).for_each(|n| dictionary.set(&n.to_ne_bytes(), None, None).unwrap());
+        }
+        assert!(is_full(&fill("more")), "there is room again");
+        let large = Shared::Text(Bytes::from(vec![0; LARGEST]));
+        let refused = all.open("more").unwrap().set(b"k", Some(large), None).unwrap_err();
+        assert!(matches!(refused, SharedError::TooLarge { .. }), "{refused}");
+        assert_eq!(all.open(&"n".repeat(257)).unwrap_err(), SharedError::Name(257));
+    }
+
+    #[test]
     fn it_never_holds_more_than_its_limit_and_makes_room_of_what_expired() {
-        let dictionary = Dictionary::default();
-        let big = Bytes::from(vec![b'x'; LIMIT / SHARDS / 2]);
+        let dictionary = Dictionary::new(&Arc::default());
+        let big = Bytes::from(vec![b'x'; LARGEST / 2]);
         let mut stored = 0;
         for n in 0..SHARDS * 4 {
             let key = format!("k{n}");
@@ -291,7 +408,7 @@ mod tests {
         assert!(stored <= SHARDS * 2 && stored > 0, "{stored}");
         for shard in &dictionary.shards {
             let mut shard = shard.lock().unwrap();
-            assert!(shard.size <= LIMIT / SHARDS);
+            assert!(shard.size <= LARGEST);
             shard.entries.values_mut().for_each(|entry| entry.expires = Some(Instant::now()));
         }
         assert_eq!(dictionary.set(b"k0", Some(Shared::Text(big)), None), Ok(()));

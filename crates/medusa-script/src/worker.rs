@@ -198,7 +198,8 @@ pub(crate) async fn status(workers: &Workers) -> Vec<Status> {
         let worker = WORKER.with(|worker| worker.get().cloned())?;
         let status = Status::new("vm.worker", index.to_string())
             .field("memory", Bytes(worker.vm.lua().used_memory() as u64))
-            .field("handler_files", worker.handlers.borrow().len());
+            .field("handler_files", worker.handlers.borrow().len())
+            .field("requests", worker.requests.count());
         Some(status)
     });
     described.await.into_iter().filter_map(|described| described.ok().flatten()).collect()

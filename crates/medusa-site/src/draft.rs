@@ -17,6 +17,16 @@ use medusa_proto::forwarded::TrustedProxies;
 
 use crate::site::{EventLog, EventLogId, Site};
 
+/// How many mounts a site may have. A router of ten thousand is built within a second; each keeps a pattern, a place and
+/// counters, outside of any VM.
+const MAX_MOUNTS: usize = 10_000;
+
+/// How many addresses all servers may listen on together: each is a socket for every worker.
+const MAX_ADDRESSES: usize = 256;
+
+/// How many logs the server's own events may go to: each of them is given every event.
+const MAX_EVENT_LOGS: usize = 32;
+
 /// Names a server across generations.
 pub type ServerId = u64;
 /// Names a mount across generations, whatever its handler.
@@ -74,6 +84,14 @@ pub enum DraftError {
     /// Two servers would listen on one address.
     #[error("the HTTP server \"{1}\" already listens on {0}")]
     SameAddress(ListenAddr, Arc<str>),
+    /// There are as many as there may be.
+    #[error("the site has {most} {what} already, which is the most")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there may be.
+        most: usize,
+    },
     /// A server without an address.
     #[error("an HTTP server needs an address: listen = \"127.0.0.1:8080\"")]
     NoAddress,
@@ -88,6 +106,11 @@ pub struct Draft {
     pub(crate) resolver: Option<Arc<Resolver>>,
     /// Where the script says so, if it is not the base's.
     pub(crate) resolver_origin: Arc<str>,
+}
+
+/// Whether there is room for `more` beside those there are.
+fn room(there: usize, more: usize, most: usize, what: &'static str) -> Result<(), DraftError> {
+    if there + more > most { Err(DraftError::TooMany { what, most }) } else { Ok(()) }
 }
 
 fn next_id() -> u64 {
@@ -124,6 +147,8 @@ impl Draft {
         if spec.listen.is_empty() {
             return Err(DraftError::NoAddress);
         }
+        let addresses = self.servers.iter().map(|server| server.listen.len()).sum();
+        room(addresses, spec.listen.len(), MAX_ADDRESSES, "addresses to listen on")?;
         let name: Arc<str> = spec.name.unwrap_or_else(|| self.free_name()).into();
         for server in &self.servers {
             if server.name == name {
@@ -186,16 +211,22 @@ impl Draft {
     }
 
     /// Has the server's own events go to a sink, too. For one they go to already, this changes the level.
-    pub fn log_events(&mut self, route: Route, origin: Arc<str>) -> EventLogId {
+    ///
+    /// # Errors
+    ///
+    /// There are too many.
+    pub fn log_events(&mut self, route: Route, origin: Arc<str>) -> Result<EventLogId, DraftError> {
         let same = |known: &&EventLog| Arc::ptr_eq(&known.route.sink, &route.sink);
         let known = self.events.iter().chain(&self.base.events).find(same);
         let id = known.map_or_else(next_id, |known| known.id);
         let events = EventLog { id, route, origin };
-        match self.events.iter_mut().find(|known| known.id == id) {
-            Some(known) => *known = events,
-            None => self.events.push(events),
+        if let Some(known) = self.events.iter_mut().find(|known| known.id == id) {
+            *known = events;
+        } else {
+            room(self.events.len(), 1, MAX_EVENT_LOGS, "logs of its events")?;
+            self.events.push(events);
         }
-        id
+        Ok(id)
     }
 
     /// Has the server's own events no longer go to a sink.
@@ -213,9 +244,11 @@ impl Draft {
     ///
     /// # Errors
     ///
-    /// There is no such server.
+    /// There is no such server, or there are too many mounts.
     pub fn mount(&mut self, server: ServerId, spec: MountSpec) -> Result<MountId, DraftError> {
         let MountSpec { pattern, handler, body, origin } = spec;
+        let mounts = self.servers.iter().map(|server| server.mounts.len()).sum();
+        room(mounts, 1, MAX_MOUNTS, "mounts")?;
         let taken: Vec<MountId> =
             self.servers.iter().flat_map(|server| &server.mounts).map(|mount| mount.id).collect();
         let known = (self.base.servers.iter())

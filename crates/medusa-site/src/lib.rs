@@ -18,6 +18,6 @@ mod site;
 pub use draft::{Draft, DraftError, MountId, MountSpec, ServerId, ServerSpec};
 pub use gate::{Busy, GivenUp, Hand, MOST_HELD};
 pub use live::{Change, Live};
-pub use parts::Parts;
+pub use parts::{MAX_HANDLERS, MAX_RESOLVERS, MAX_SINKS, MAX_TLS, Parts, Unmade};
 pub use prepare::{PublishError, Rehearsed};
 pub use site::{Bound, EventLog, EventLogId, Site};

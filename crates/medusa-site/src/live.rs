@@ -204,7 +204,9 @@ impl Live {
     /// resolvers that somebody holds: the Site, a log, a script.
     pub fn status(&self) -> Status {
         let site = self.site().status().field("retired_servers_in_use", self.retired_in_use());
-        let site = site.children(self.gate.status());
+        let counts = self.parts.counts().into_iter();
+        let site =
+            counts.fold(site, |site, (what, count)| site.field(what, count)).children(self.gate.status());
         site.children(self.parts.resolvers().iter().map(|resolver| resolver.status()))
     }
 

@@ -10,8 +10,39 @@ use medusa_http::Handler;
 use medusa_log::Sink;
 use medusa_net::tls::Tls;
 
+/// How many handlers there may be: each may hold a directory open and files in memory. Functions are not counted here,
+/// and handlers that several mounts use are one.
+pub const MAX_HANDLERS: usize = 4096;
+
+/// How many logs, those within others included: most have a thread, a file or connection, and a queue.
+pub const MAX_SINKS: usize = 256;
+
+/// How many sets of certificates. One may hold those of many hosts.
+pub const MAX_TLS: usize = 1024;
+
+/// How many resolvers: each has a cache, and connections to its name servers.
+pub const MAX_RESOLVERS: usize = 64;
+
+/// Why a part was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum Unmade<E> {
+    /// There are as many as there may be.
+    #[error(
+        "there are {most} {what} in use already, which is the most; use one in several places, or let go of some"
+    )]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there may be.
+        most: usize,
+    },
+    /// Making it failed.
+    #[error(transparent)]
+    Failed(E),
+}
+
 /// The handlers, sinks, resolvers and certificates in use, by the arguments they were made with. Holds none of them alive.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Parts {
     handlers: Interned<dyn Handler>,
     sinks: Interned<dyn Sink>,
@@ -19,17 +50,28 @@ pub struct Parts {
     resolvers: Interned<Resolver>,
 }
 
+impl Default for Parts {
+    fn default() -> Self {
+        Self {
+            handlers: Interned::new("handlers", MAX_HANDLERS),
+            sinks: Interned::new("logs", MAX_SINKS),
+            tls: Interned::new("sets of certificates", MAX_TLS),
+            resolvers: Interned::new("resolvers", MAX_RESOLVERS),
+        }
+    }
+}
+
 impl Parts {
     /// The handler made with the arguments that `key` spells out; `make` makes it if there is none.
     ///
     /// # Errors
     ///
-    /// Those of `make`.
+    /// Those of `make`, and that there are too many.
     pub fn handler<E>(
         &self,
         key: String,
         make: impl FnOnce() -> Result<Arc<dyn Handler>, E>,
-    ) -> Result<Arc<dyn Handler>, E> {
+    ) -> Result<Arc<dyn Handler>, Unmade<E>> {
         self.handlers.get_or_make(key, make)
     }
 
@@ -37,12 +79,12 @@ impl Parts {
     ///
     /// # Errors
     ///
-    /// Those of `make`.
+    /// Those of `make`, and that there are too many.
     pub fn sink<E>(
         &self,
         key: String,
         make: impl FnOnce() -> Result<Arc<dyn Sink>, E>,
-    ) -> Result<Arc<dyn Sink>, E> {
+    ) -> Result<Arc<dyn Sink>, Unmade<E>> {
         self.sinks.get_or_make(key, make)
     }
 
@@ -50,8 +92,12 @@ impl Parts {
     ///
     /// # Errors
     ///
-    /// Those of `make`.
-    pub fn tls<E>(&self, key: String, make: impl FnOnce() -> Result<Arc<Tls>, E>) -> Result<Arc<Tls>, E> {
+    /// Those of `make`, and that there are too many.
+    pub fn tls<E>(
+        &self,
+        key: String,
+        make: impl FnOnce() -> Result<Arc<Tls>, E>,
+    ) -> Result<Arc<Tls>, Unmade<E>> {
         self.tls.get_or_make(key, make)
     }
 
@@ -59,13 +105,28 @@ impl Parts {
     ///
     /// # Errors
     ///
-    /// Those of `make`.
+    /// Those of `make`, and that there are too many.
     pub fn resolver<E>(
         &self,
         key: String,
         make: impl FnOnce() -> Result<Arc<Resolver>, E>,
-    ) -> Result<Arc<Resolver>, E> {
+    ) -> Result<Arc<Resolver>, Unmade<E>> {
         self.resolvers.get_or_make(key, make)
+    }
+
+    /// Whether of some kind there are as many as there may be. Of those that nobody needs any more, a script's VM may hold
+    /// some until it collects its memory.
+    pub fn is_full(&self) -> bool {
+        self.handlers.is_full() || self.sinks.is_full() || self.tls.is_full() || self.resolvers.is_full()
+    }
+
+    /// How many handlers, logs and resolvers are in use, by what they are called.
+    pub fn counts(&self) -> [(&'static str, usize); 3] {
+        [
+            ("handlers", self.handlers.count()),
+            ("logs", self.sinks.count()),
+            ("resolvers", self.resolvers.count()),
+        ]
     }
 
     /// All resolvers in use, in an order that stays.
@@ -75,24 +136,42 @@ impl Parts {
 }
 
 #[derive(Debug)]
-struct Interned<T: ?Sized>(Mutex<HashMap<String, Weak<T>>>);
-
-impl<T: ?Sized> Default for Interned<T> {
-    fn default() -> Self {
-        Self(Mutex::new(HashMap::new()))
-    }
+struct Interned<T: ?Sized> {
+    what: &'static str,
+    most: usize,
+    known: Mutex<HashMap<String, Weak<T>>>,
 }
 
 impl<T: ?Sized> Interned<T> {
-    fn get_or_make<E>(&self, key: String, make: impl FnOnce() -> Result<Arc<T>, E>) -> Result<Arc<T>, E> {
+    fn new(what: &'static str, most: usize) -> Self {
+        Self { what, most, known: Mutex::default() }
+    }
+
+    fn get_or_make<E>(
+        &self,
+        key: String,
+        make: impl FnOnce() -> Result<Arc<T>, E>,
+    ) -> Result<Arc<T>, Unmade<E>> {
         if let Some(known) = self.lock().get(&key).and_then(Weak::upgrade) {
             return Ok(known);
         }
-        let made = make()?;
+        if self.is_full() {
+            return Err(Unmade::TooMany { what: self.what, most: self.most });
+        }
+        let made = make().map_err(Unmade::Failed)?;
         let mut all = self.lock();
         all.retain(|_, part| part.strong_count() > 0);
         all.insert(key, Arc::downgrade(&made));
         Ok(made)
+    }
+
+    fn is_full(&self) -> bool {
+        self.lock().len() >= self.most && self.count() >= self.most
+    }
+
+    /// How many live.
+    fn count(&self) -> usize {
+        self.lock().values().filter(|part| part.strong_count() > 0).count()
     }
 
     /// All that live, by their keys.
@@ -104,6 +183,6 @@ impl<T: ?Sized> Interned<T> {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Weak<T>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -244,7 +244,7 @@ mod tests {
     async fn a_slow_sink_does_not_hold_up_what_else_the_thread_does() {
         let (sink, ready) = Slow::make();
         let mut draft = Draft::fresh(Arc::new(Site::empty()));
-        draft.log_events(Route { sink, level: Level::Info }, "site.luau:1".into());
+        draft.log_events(Route { sink, level: Level::Info }, "site.luau:1".into()).expect("the first");
         for _ in 0..2 {
             let ready = ready.clone();
             let else_done = async move { ready.send(()).is_ok() };

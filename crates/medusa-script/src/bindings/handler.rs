@@ -1,5 +1,6 @@
 //! `medusa.handler`: the handlers that come with the server.
 
+use std::convert::Infallible;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -92,12 +93,16 @@ fn to_handler(lua: &Lua, value: Value) -> mlua::Result<Arc<dyn Handler>> {
 /// `medusa.handler.compress(handler)`
 fn compress(lua: &Lua, inner: Value) -> mlua::Result<HandlerValue> {
     let inner = to_handler(lua, inner)?;
+    if inner.status().kind == "handler.compress" {
+        // Once is enough; wrapped a thousand times, a request would go through all of them.
+        return Ok(HandlerValue(inner));
+    }
     // The wrapper of a handler is the same as long as the handler is: it keeps it alive, so that nothing else can come
     // to be at its address.
     let key = format!("compress\0{:p}", Arc::as_ptr(&inner));
     let made =
-        Reach::of(lua)?.live.parts().handler(key, || Ok(Arc::new(Compress::new(inner)) as Arc<dyn Handler>));
-    made.map(HandlerValue).map_err(|never: std::convert::Infallible| match never {})
+        Reach::of(lua)?.parts(lua).handler(key, || Ok::<_, Infallible>(Arc::new(Compress::new(inner)) as _));
+    made.map(HandlerValue).map_err(|error| fail(lua, error))
 }
 
 fn script(lua: &Lua, file: String) -> mlua::Result<HandlerValue> {

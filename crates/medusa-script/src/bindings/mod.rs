@@ -21,13 +21,16 @@ pub(crate) mod time;
 pub(crate) mod timer;
 pub(crate) mod url;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use medusa_site::Live;
+use medusa_site::{Live, Parts};
 use mlua::{Function, Lua, LuaString, MultiValue, Table, Value};
 
+use self::timer::Timers;
 use crate::commons::Commons;
 use crate::counted::{Counted, shown};
 use crate::log::LogFunctions;
@@ -35,8 +38,8 @@ use crate::main_vm::Functions;
 use crate::print::first_values;
 use crate::require::{ScriptRoot, Sources};
 use crate::transaction::Transaction;
-use crate::worker::Scripts;
 use crate::vm::seal;
+use crate::worker::Scripts;
 
 /// What the bindings of a main VM work on.
 #[derive(Debug, Clone)]
@@ -46,14 +49,32 @@ pub(crate) struct Reach {
     pub(crate) sources: Arc<Sources>,
     pub(crate) functions: Rc<Functions>,
     pub(crate) logs: Rc<LogFunctions>,
+    pub(crate) timers: Rc<Timers>,
     /// The state directory, if there is one.
     pub(crate) state: Option<Rc<Path>>,
+    /// When memory was last collected to make room for parts.
+    pub(crate) collected: Rc<Cell<Option<Instant>>>,
 }
+
+/// How long until memory is collected anew to make room for parts.
+const COLLECT_AGAIN: Duration = Duration::from_secs(1);
 
 impl Reach {
     fn of(lua: &Lua) -> mlua::Result<Self> {
         let reach = lua.app_data_ref::<Self>().map(|reach| reach.clone());
         reach.ok_or_else(|| mlua::Error::runtime("only the main script can do this"))
+    }
+
+    /// The parts that there are, with room for another if that can be had: a script's own memory may hold what it does
+    /// not need any more. It is collected for that once in a second at the most.
+    fn parts(&self, lua: &Lua) -> &Parts {
+        let parts = self.live.parts();
+        if parts.is_full() && self.collected.get().is_none_or(|last| last.elapsed() > COLLECT_AGAIN) {
+            self.collected.set(Some(Instant::now()));
+            // Twice: what the first cycle finalises, the second frees. An error is one of memory, which the script meets.
+            let _ = lua.gc_collect().and_then(|()| lua.gc_collect());
+        }
+        parts
     }
 
     /// A path of the script: relative to the script's directory.
@@ -94,9 +115,9 @@ fn refuse_the_rest(lua: &Lua, table: &Table, name: &'static str) -> mlua::Result
         )))
     })?;
     meta.set("__index", refuse)?;
+    seal(&meta, name)?;
     table.set_metatable(Some(meta))
 }
-    seal(&meta, name)?;
 
 fn install_everywhere(lua: &Lua, globals: &Table, commons: &Arc<Commons>) -> mlua::Result<Table> {
     lua.set_app_data(Arc::clone(commons));

@@ -15,9 +15,10 @@ pub(crate) const DOCS: &[Item] = &[Item {
     path: "medusa.shared",
     signature: "(name: string) -> SharedDictionary",
     reach: Reach::Everywhere,
-    doc: "The dictionary of that name (at most 256 bytes), made when first asked for. Every VM sees the same: this is what handler files on \
-          different workers share. It lives as long as the process, across reloads, and holds up to 64 MiB; when it is \
-          full, `set` and `incr` are errors.",
+    doc: "The dictionary of that name, made when first asked for. Every VM sees the same: this is what handler files on \
+          different workers share. It lives as long as the process, across reloads, and holds up to 64 MiB, all of \
+          them together 256 MiB, one entry 2 MiB; when it is full, `set`, `incr` and `cas` are errors. There may be 1024, \
+          with names of up to 256 bytes.",
 }];
 
 pub(crate) const CLASS: Class = Class {
@@ -61,15 +62,9 @@ pub(crate) const CLASS: Class = Class {
     ],
 };
 
-/// The longest name of a dictionary, in bytes. It is kept as long as the process lives.
-const MAX_NAME: usize = 256;
-
 pub(super) fn install(lua: &Lua, medusa: &Table, dictionaries: &Arc<Dictionaries>) -> mlua::Result<()> {
     let dictionaries = Arc::clone(dictionaries);
     let open = move |lua: &Lua, name: String| {
-        if name.len() > MAX_NAME {
-            return Err(fail(lua, format!("medusa.shared: a name has at most {MAX_NAME} bytes")));
-        }
         let dictionary =
             dictionaries.open(&name).map_err(|error| fail(lua, format!("medusa.shared: {error}")))?;
         Ok(SharedDictionary(dictionary))

@@ -1,20 +1,23 @@
 //! `medusa.every`: timers.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use medusa_proto::with_causes;
 use medusa_site::{Hand, Live};
 use mlua::{Function, Lua, Table, UserData, UserDataMethods};
-use tokio::sync::Notify;
+use tokio::sync::{AcquireError, Notify, Semaphore, SemaphorePermit};
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::MissedTickBehavior;
 
-use super::{fail, origin};
+use super::{Reach, fail, origin};
 use crate::error::ScriptError;
-use crate::reference::{Class, Item, Reach};
+use crate::reference::{self, Class, Item};
 use crate::task::Budget;
 use crate::transaction::Transaction;
 use crate::vm::Vm;
@@ -22,10 +25,11 @@ use crate::vm::Vm;
 pub(crate) const DOCS: &[Item] = &[Item {
     path: "medusa.every",
     signature: "(seconds: number, run: () -> ()) -> Timer",
-    reach: Reach::Main,
+    reach: reference::Reach::Main,
     doc: "Calls a function every so many seconds (at least 0.01), from when the change that made the timer is published \
-          until the script is replaced. A run that takes longer delays the next; one that fails is logged, and the timer \
-          goes on.",
+          until the script is replaced. The times are multiples of `seconds` from then, and do not drift; a run that takes \
+          longer has those pass that fall into it. A run that fails is logged, and the timer goes on. A script may have \
+          1024 timers.",
 }];
 
 pub(crate) const CLASS: Class = Class {
@@ -35,13 +39,17 @@ pub(crate) const CLASS: Class = Class {
     methods: &[Item {
         path: "cancel",
         signature: "() -> ()",
-        reach: Reach::Main,
+        reach: reference::Reach::Main,
         doc: "Stops the timer; a run under way finishes.",
     }],
 };
 
 /// The shortest interval: a timer is not a busy loop.
 const SHORTEST: f64 = 0.01;
+
+/// How many timers a VM may have. A site has some dozens; what is due for ten thousand things is the work of one timer
+/// that goes through a list.
+const MAX_TIMERS: usize = 1024;
 
 pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     let every = |lua: &Lua, (seconds, function): (f64, Function)| {
@@ -54,12 +62,17 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
         })?;
         let transaction = Transaction::current()
             .ok_or_else(|| fail(lua, "medusa.every: timers are made by the script or a statement"))?;
+        let place = Reach::of(lua)?.timers.place();
+        let place = place.ok_or_else(|| {
+            fail(lua, format!("medusa.every: the script has {MAX_TIMERS} timers already, which is the most"))
+        })?;
         let timer = Rc::new(State::default());
         transaction.add_timer(PendingTimer {
             interval,
             function,
             origin: origin(lua),
             state: Rc::clone(&timer),
+            _place: place,
         });
         Ok(Timer(timer))
     };
@@ -84,14 +97,53 @@ impl UserData for Timer {
     }
 }
 
-/// The running timers of one VM: none is started once they have been stopped.
-#[derive(Debug, Default)]
+/// The timers of one VM: none is started once they have been stopped.
+///
+/// All may be due at once, and each may keep the thread for a slice: they begin one by one, with a turn of the event loop
+/// between them, so that requests and whoever is at the control socket have theirs.
+#[derive(Debug)]
 pub(crate) struct Timers {
     stopped: Cell<bool>,
     running: RefCell<Vec<AbortHandle>>,
+    /// Those made by changes that are not published yet included.
+    places: Rc<Cell<usize>>,
+    turn: Semaphore,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        let (stopped, running, places) = Default::default();
+        Self { stopped, running, places, turn: Semaphore::new(1) }
+    }
+}
+
+/// One of the [`MAX_TIMERS`], for as long as it lives.
+#[derive(Debug)]
+struct Place(Rc<Cell<usize>>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 impl Timers {
+    /// Room for one more, if there is any.
+    fn place(&self) -> Option<Place> {
+        let taken = self.places.get();
+        (taken < MAX_TIMERS).then(|| {
+            self.places.set(taken + 1);
+            Place(Rc::clone(&self.places))
+        })
+    }
+
+    /// Waits for a timer's turn to begin a run, and has others go first.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
+        let turn = self.turn.acquire().await;
+        tokio::task::yield_now().await;
+        turn
+    }
+
     pub(crate) fn start(self: &Rc<Self>, timers: Vec<PendingTimer>, vm: &Rc<Vm>, live: &Arc<Live>) {
         if self.stopped.get() {
             return;
@@ -128,12 +180,13 @@ pub(crate) struct PendingTimer {
     function: Function,
     origin: Arc<str>,
     state: Rc<State>,
+    _place: Place,
 }
 
 impl PendingTimer {
     async fn run(self, timers: Rc<Timers>, vm: Rc<Vm>, live: Arc<Live>) {
         let mut interval = tokio::time::interval(self.interval);
-        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
         interval.tick().await; // the first is at once
         while !self.state.cancelled.get() {
             tokio::select! {
@@ -142,8 +195,17 @@ impl PendingTimer {
             }
             let by = format!("timer at {}", self.origin);
             let transaction = Transaction::lazy(Arc::clone(&live), by, Hand::Script, None);
-            let run = transaction.scope(vm.run(Budget::TIMER, self.function.call_async::<()>(()))).await;
-            let done = match run {
+            let run = transaction.scope(vm.run(Budget::TIMER, self.function.call_async::<()>(())));
+            let mut run = pin!(run);
+            let begun = {
+                let _turn = timers.turn().await;
+                poll_fn(|cx| Poll::Ready(run.as_mut().poll(cx))).await
+            };
+            let done = match begun {
+                Poll::Ready(done) => done,
+                Poll::Pending => run.await,
+            };
+            let done = match done {
                 Ok(()) => transaction.commit().await.map_err(|error| with_causes(&error)),
                 Err(error) => Err(ScriptError::from_task(&error).with_traceback()),
             };

@@ -41,6 +41,10 @@ use crate::vm::load;
 /// fit the 53 bits that a Luau number holds exactly.
 const INDEX_BITS: u32 = 21;
 
+/// How many requests a VM may be at, with all whose answer is a stream or a session under way: some KiB of the VM's memory
+/// for each, which at this number is the most it may hold.
+pub(crate) const MAX_OPEN: usize = 16 * 1024;
+
 /// The requests that one VM is answering.
 #[derive(Debug, Clone)]
 pub(crate) struct Requests {
@@ -125,6 +129,11 @@ impl Requests {
             waited: Duration::ZERO,
         });
         Ok(OpenRequest { open: Rc::clone(&self.open), handle })
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.open.borrow().requests.len()
     }
 
     /// Sees to it that the next request has a buffer.

@@ -4,6 +4,7 @@
 //! alone (`.config/nextest.toml`).
 
 mod bad_input;
+mod bounds;
 mod budgets;
 mod cli;
 mod clients;

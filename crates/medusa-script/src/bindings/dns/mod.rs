@@ -87,14 +87,13 @@ fn resolver(
     key: String,
     make: impl FnOnce() -> Result<Arc<Resolver>, DnsError>,
 ) -> mlua::Result<ResolverValue> {
-    let make = || {
+    let make = || -> Result<_, DnsError> {
         let made = make()?;
         made.check()?;
         Ok(made)
     };
-    let made = Reach::of(lua)?.live.parts().resolver(key, make);
-    made.map(ResolverValue)
-        .map_err(|error: DnsError| fail(lua, format!("{function}: {}", with_causes(&error))))
+    let made = Reach::of(lua)?.parts(lua).resolver(key, make);
+    made.map(ResolverValue).map_err(|error| fail(lua, format!("{function}: {}", with_causes(&error))))
 }
 
 /// A string that says one address, or a list of some; `what` they are is for errors.

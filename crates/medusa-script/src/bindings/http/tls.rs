@@ -1,5 +1,7 @@
 //! `tls`: certificates.
 
+use std::convert::Infallible;
+use std::error::Error;
 use std::sync::Arc;
 
 use medusa_net::tls::{CertificateFiles, ClientAuth, Tls, TlsOptions};
@@ -53,13 +55,12 @@ pub(super) fn option(
     function: &'static str,
     value: Option<Value>,
 ) -> mlua::Result<Option<Arc<Tls>>> {
-    let parts = || Reach::of(lua).map(|reach| Arc::clone(&reach.live));
-    let failed =
-        |error: &medusa_net::tls::TlsError| fail(lua, format!("{function}: tls: {}", with_causes(error)));
+    let reach = Reach::of(lua)?;
+    let failed = |error: &dyn Error| fail(lua, format!("{function}: tls: {}", with_causes(error)));
     let tls = match value {
         None | Some(Value::Boolean(false)) => return Ok(None),
         Some(Value::String(text)) if text.as_bytes() == *b"self-signed" => {
-            let made = parts()?.parts().tls("self-signed".to_owned(), || self_signed(lua));
+            let made = reach.parts(lua).tls("self-signed".to_owned(), || self_signed(lua));
             return made.map(Some).map_err(|error| failed(&error));
         }
         Some(Value::Table(table)) => {
@@ -77,8 +78,8 @@ pub(super) fn option(
         tracing::warn!(origin = %origin(lua), "{warning}");
     }
     let key = format!("{:?}", tls.digest());
-    let Ok(tls) = parts()?.parts().tls(key, || Ok::<_, std::convert::Infallible>(Arc::new(tls)));
-    Ok(Some(tls))
+    let made = reach.parts(lua).tls(key, || Ok::<_, Infallible>(Arc::new(tls)));
+    made.map(Some).map_err(|error| failed(&error))
 }
 
 fn self_signed(lua: &Lua) -> Result<Arc<Tls>, medusa_net::tls::TlsError> {

@@ -51,7 +51,7 @@ pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {
         let route = route(&lua, sink, options);
         async move {
             let route = route?;
-            Transaction::edit(|draft| Ok(draft.log_events(route, origin))).await.map(EventLogValue)
+            Transaction::edit(|draft| draft.log_events(route, origin)).await.map(EventLogValue)
         }
     };
     log.set("events", lua.create_async_function(events)?)

@@ -1,13 +1,12 @@
 //! `medusa.log.file`.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use medusa_log::{FileSink, Fsync, Occasion, OptionError, Options as FileOptions, Rotation, Sink, Target};
+use medusa_log::{FileSink, Fsync, Occasion, OptionError, Options as FileOptions, Rotation, Target};
 use mlua::{Lua, Table, Value};
 
-use super::{SinkValue, format, full};
+use super::{SinkValue, format, full, intern};
 use crate::bindings::options::Options;
 use crate::bindings::{Reach, fail};
 use crate::print::{as_number, show};
@@ -116,11 +115,7 @@ fn file(lua: &Lua, (path, options): (String, Value)) -> mlua::Result<SinkValue> 
         path => Target::Path(reach.path(path)),
     };
     let key = format!("file\0{target:?}\0{options:?}");
-    let Ok(sink) = reach
-        .live
-        .parts()
-        .sink(key, || -> Result<Arc<dyn Sink>, Infallible> { Ok(Arc::new(FileSink::new(target, options))) });
-    Ok(SinkValue(sink))
+    intern(lua, key, || Arc::new(FileSink::new(target, options)))
 }
 
 /// `rotate`, and what only makes sense with it.

@@ -1,14 +1,13 @@
 //! `medusa.log.filter`.
 
-use std::convert::Infallible;
 use std::fmt::Display;
 use std::sync::Arc;
 
-use medusa_log::{Conditions, FilterSink, Sink, Statuses};
+use medusa_log::{Conditions, FilterSink, Statuses};
 use medusa_proto::glob::Glob;
 use mlua::{Lua, Table, Value};
 
-use super::{SinkValue, inner};
+use super::{SinkValue, inner, intern};
 use crate::bindings::options::Options;
 use crate::bindings::{Reach, fail, origin};
 use crate::log::FunctionFilter;
@@ -86,9 +85,7 @@ fn filter(lua: &Lua, (what, sink): (Value, Value)) -> mlua::Result<SinkValue> {
     };
     // It keeps its inner sink alive, so nothing else can come to be at that address.
     let key = format!("filter\0{conditions:?}\0{:p}", Arc::as_ptr(&inner));
-    let make = || -> Result<Arc<dyn Sink>, Infallible> { Ok(Arc::new(FilterSink::new(conditions, inner))) };
-    let Ok(sink) = reach.live.parts().sink(key, make);
-    Ok(SinkValue(sink))
+    intern(lua, key, || Arc::new(FilterSink::new(conditions, inner)))
 }
 
 fn conditions(lua: &Lua, what: Value) -> mlua::Result<Conditions> {

@@ -16,14 +16,15 @@ mod syslog;
 mod tail;
 mod tls;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use medusa_log::Sink;
 use medusa_proto::format::Format;
 use mlua::{FromLua, Lua, Table, UserData, UserDataMethods, Value};
 
-use super::fail;
 use super::options::Options;
+use super::{Reach, fail};
 use crate::print::show;
 use crate::reference::{Class, Item};
 
@@ -102,6 +103,12 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     events::install(lua, &log)?;
     resolving::install(lua, &log)?;
     medusa.set("log", log)
+}
+
+/// The log of the arguments that `key` spells out: the one there is, or a new one.
+fn intern(lua: &Lua, key: String, make: impl FnOnce() -> Arc<dyn Sink>) -> mlua::Result<SinkValue> {
+    let made = Reach::of(lua)?.parts(lua).sink(key, || Ok::<_, Infallible>(make()));
+    made.map(SinkValue).map_err(|error| fail(lua, error))
 }
 
 /// The argument of `function` that is the sink it puts something in front of.

@@ -1,13 +1,12 @@
 //! `medusa.log.multi`.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
-use medusa_log::{MultiSink, Sink};
+use medusa_log::MultiSink;
 use mlua::{FromLua, Lua, Table, Value};
 
-use super::SinkValue;
-use crate::bindings::{Reach, fail};
+use super::{SinkValue, intern};
+use crate::bindings::fail;
 use crate::print::show;
 use crate::reference::{self, Item};
 
@@ -23,7 +22,6 @@ pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {
 }
 
 fn multi(lua: &Lua, sinks: Table) -> mlua::Result<SinkValue> {
-    let reach = Reach::of(lua)?;
     let mut all = Vec::new();
     for value in sinks.sequence_values::<Value>() {
         let value = value?;
@@ -41,9 +39,5 @@ fn multi(lua: &Lua, sinks: Table) -> mlua::Result<SinkValue> {
     }
     // The sinks are the same objects while they live, so their addresses name them.
     let key = all.iter().map(|sink| format!("{:p}", Arc::as_ptr(sink))).collect::<Vec<_>>().join(",");
-    let Ok(sink) =
-        reach.live.parts().sink(format!("multi\0{key}"), || -> Result<Arc<dyn Sink>, Infallible> {
-            Ok(Arc::new(MultiSink::new(all)))
-        });
-    Ok(SinkValue(sink))
+    intern(lua, format!("multi\0{key}"), || Arc::new(MultiSink::new(all)))
 }

@@ -1,16 +1,15 @@
 //! `medusa.log.resolving`.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use medusa_log::{ResolvingOptions, ResolvingSink, Sink};
+use medusa_log::{ResolvingOptions, ResolvingSink};
 use mlua::{FromLua, Lua, Table, Value};
 
-use super::SinkValue;
+use super::{SinkValue, intern};
 use crate::bindings::dns::{LogNames, ResolverValue};
+use crate::bindings::fail;
 use crate::bindings::options::Options;
-use crate::bindings::{Reach, fail};
 use crate::print::show;
 use crate::reference::{Class, Item, main_item as item};
 
@@ -53,7 +52,6 @@ pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {
 }
 
 fn resolving(lua: &Lua, (resolver, sink, options): (Value, Value, Value)) -> mlua::Result<SinkValue> {
-    let reach = Reach::of(lua)?;
     let resolver = of_kind::<ResolverValue>(lua, resolver, "a resolver, from medusa.dns")?.0;
     let sink = of_kind::<SinkValue>(lua, sink, "a log")?.0;
     let mut given = Options::new(lua, FUNCTION, options)?;
@@ -66,11 +64,10 @@ fn resolving(lua: &Lua, (resolver, sink, options): (Value, Value, Value)) -> mlu
     // Both are the same objects while they live, so their addresses name them.
     let (resolver_at, sink_at) = (Arc::as_ptr(&resolver), Arc::as_ptr(&sink));
     let key = format!("resolving\0{resolver_at:p}\0{sink_at:p}\0{options:?}\0{verify}");
-    let Ok(sink) = reach.live.parts().sink(key, || -> Result<Arc<dyn Sink>, Infallible> {
+    intern(lua, key, || {
         let names = Arc::new(LogNames::new(resolver, verify));
-        Ok(Arc::new(ResolvingSink::new(names, sink, options)))
-    });
-    Ok(SinkValue(sink))
+        Arc::new(ResolvingSink::new(names, sink, options))
+    })
 }
 
 fn of_kind<T: FromLua>(lua: &Lua, value: Value, expected: &str) -> mlua::Result<T> {

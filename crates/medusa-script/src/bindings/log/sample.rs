@@ -1,15 +1,14 @@
 //! `medusa.log.sample`.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
-use medusa_log::{Rate, SampleSink, Sampling, Sink};
+use medusa_log::{Rate, SampleSink, Sampling};
 use medusa_proto::event::Level;
 use mlua::{Lua, Table, Value};
 
-use super::{SinkValue, inner};
+use super::{SinkValue, inner, intern};
+use crate::bindings::fail;
 use crate::bindings::options::Options;
-use crate::bindings::{Reach, fail};
 use crate::reference::{Class, Item, main_item};
 
 const FUNCTION: &str = "medusa.log.sample";
@@ -49,9 +48,5 @@ fn sample(lua: &Lua, (rate, sink, options): (f64, Value, Value)) -> mlua::Result
     let always = always.map_err(|error| told(&format!("`always`: {error}")))?;
     // It keeps its inner sink alive, so nothing else can come to be at that address.
     let key = format!("sample\0{rate}\0{always:?}\0{:p}", Arc::as_ptr(&inner));
-    let make = || -> Result<Arc<dyn Sink>, Infallible> {
-        Ok(Arc::new(SampleSink::new(Sampling::new(probability, always), inner)))
-    };
-    let Ok(sink) = Reach::of(lua)?.live.parts().sink(key, make);
-    Ok(SinkValue(sink))
+    intern(lua, key, || Arc::new(SampleSink::new(Sampling::new(probability, always), inner)))
 }

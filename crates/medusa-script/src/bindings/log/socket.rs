@@ -1,15 +1,14 @@
 //! `medusa.log.socket`, and what it shares with `medusa.log.syslog`.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use medusa_log::{
-    DefaultPorts, LineEnd, RemoteOptions, RemoteSink, RemoteTarget, Sink, TlsOptions, UnixKind, Wording,
+    DefaultPorts, LineEnd, RemoteOptions, RemoteSink, RemoteTarget, TlsOptions, UnixKind, Wording,
 };
 use mlua::{Lua, Table, Value};
 
 use super::tls::{self, TLS};
-use super::{SinkValue, format, full};
+use super::{SinkValue, format, full, intern};
 use crate::bindings::options::Options;
 use crate::bindings::{Reach, fail};
 use crate::reference::{self, Class, Item};
@@ -80,7 +79,7 @@ fn socket(lua: &Lua, (target, options): (String, Value)) -> mlua::Result<SinkVal
     let common = Common::read(lua, &reach, &mut given, FUNCTION, &target)?;
     given.finish()?;
     let options = common.with(Wording::Lines(format, end));
-    Ok(intern(&reach, FUNCTION, target, options, RemoteSink::socket))
+    remote(lua, FUNCTION, target, options, RemoteSink::socket)
 }
 
 /// Reads `framing`, which only streams have.
@@ -158,17 +157,13 @@ fn max_size(
 }
 
 /// The sink of these arguments: the one there is, or a new one.
-pub(super) fn intern(
-    reach: &Reach,
+pub(super) fn remote(
+    lua: &Lua,
     function: &str,
     target: RemoteTarget,
     options: RemoteOptions,
     make: fn(RemoteTarget, RemoteOptions) -> RemoteSink,
-) -> SinkValue {
+) -> mlua::Result<SinkValue> {
     let key = format!("{function}\0{target:?}\0{options:?}");
-    let Ok(sink) = reach
-        .live
-        .parts()
-        .sink(key, || -> Result<Arc<dyn Sink>, Infallible> { Ok(Arc::new(make(target, options))) });
-    SinkValue(sink)
+    intern(lua, key, || Arc::new(make(target, options)))
 }

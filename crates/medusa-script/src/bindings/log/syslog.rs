@@ -6,7 +6,7 @@ use medusa_log::{DefaultPorts, RemoteSink, RemoteTarget, UnixKind, Wording};
 use medusa_proto::syslog::{Framing, Header, SdId, Style};
 use mlua::{Lua, Table, Value};
 
-use super::socket::{Common, MAX_SIZE, framing, intern};
+use super::socket::{Common, MAX_SIZE, framing, remote};
 use super::tls::TLS;
 use super::{SinkValue, format, full};
 use crate::bindings::options::Options;
@@ -115,7 +115,7 @@ fn syslog(lua: &Lua, (target, options): (Option<String>, Value)) -> mlua::Result
     let common = Common::read(lua, &reach, &mut given, FUNCTION, &target)?;
     given.finish()?;
     let options = common.with(Wording::Syslog(Box::new(header), message, framing));
-    Ok(intern(&reach, FUNCTION, target, options, RemoteSink::syslog))
+    remote(lua, FUNCTION, target, options, RemoteSink::syslog)
 }
 
 fn header(lua: &Lua, given: &mut Options<'_>, target: &RemoteTarget) -> mlua::Result<Header> {

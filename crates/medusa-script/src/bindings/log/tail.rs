@@ -3,19 +3,18 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use medusa_log::{Follower, Sink, Tail};
+use medusa_log::{Follower, Tail};
 use medusa_proto::format::Format;
 use mlua::{Function, Lua, LuaString, Table, UserDataMethods, Value};
 
-use super::SinkValue;
+use super::{SinkValue, intern};
+use crate::bindings::fail;
 use crate::bindings::options::Options;
-use crate::bindings::{Reach, fail};
 use crate::log::record;
 use crate::print::{as_number, show};
 use crate::reference::{Class, Item, main_item};
@@ -82,9 +81,7 @@ fn tail(lua: &Lua, (entries, options): (Value, Value)) -> mlua::Result<SinkValue
     let name = options.get::<String>("name", "a string")?;
     options.finish()?;
     let which = name.map_or_else(|| next(lua, entries).to_string(), |name| format!("named {name}"));
-    let make = || -> Result<Arc<dyn Sink>, Infallible> { Ok(Arc::new(Tail::new(entries))) };
-    let Ok(sink) = Reach::of(lua)?.live.parts().sink(format!("tail\0{entries}\0{which}"), make);
-    Ok(SinkValue(sink))
+    intern(lua, format!("tail\0{entries}\0{which}"), || Arc::new(Tail::new(entries)))
 }
 
 /// The number of another tail of so many entries that this VM makes.
