@@ -1,10 +1,9 @@
-//! Who may connect: how many connections a server has, in all and from each address.
+//! Who may connect: how many connections a server has, in all, from each address and from each network.
 //!
 //! Invariant: a [`Ticket`] is counted from its making to its dropping, and an address without connections takes no
-//! memory, so the table is never larger than the number of connections.
+//! memory, so the table is never larger than twice the number of connections.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use medusa_net::descriptors;
 use medusa_proto::access::Peer;
 
+use crate::budget::{Account, Share, Size};
 use crate::client::address;
 use crate::limits::{Limits, passes};
 
@@ -19,14 +19,25 @@ use crate::limits::{Limits, passes};
 #[derive(Debug, Default)]
 pub struct Admission {
     open: AtomicU32,
-    by_address: Mutex<HashMap<IpAddr, u32>>,
+    shares: Mutex<HashMap<Block, Arc<Share>>>,
 }
+
+/// Addresses that count as one.
+type Block = (IpAddr, Size);
 
 /// One admitted connection.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     admission: Arc<Admission>,
     address: Option<IpAddr>,
+    account: Account,
+}
+
+impl Ticket {
+    /// Whose it is.
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
+    }
 }
 
 impl Admission {
@@ -35,27 +46,42 @@ impl Admission {
         self.open.load(Relaxed)
     }
 
-    /// Admits a connection, unless there are as many as there may be. `address` is counted against its own limit;
+    /// Admits a connection, unless there are as many as there may be. `address` is counted against its own limits;
     /// without one (a unix socket, a trusted proxy) only the whole is.
     pub(crate) fn admit(self: &Arc<Self>, address: Option<IpAddr>, limits: &Limits) -> Option<Ticket> {
-        let address = address.map(Peer::Ip).and_then(holder);
-        let ticket = Ticket { admission: Arc::clone(self), address };
+        let address = address.map(Peer::Ip).and_then(canonical);
+        let account = address.map(|address| self.account(address)).unwrap_or_default();
         let open = self.open.fetch_add(1, Relaxed) + 1;
-        let here = address.map_or(0, |address| {
-            let mut by_address = self.by_address();
-            let here = by_address.entry(address).or_default();
-            *here += 1;
-            *here
-        });
         // Dropped, a ticket that is too many is taken back.
+        let ticket = Ticket { admission: Arc::clone(self), address, account };
+        let crowded = |share: &Share| {
+            let (open, times) = (share.connections.load(Relaxed), share.size.times());
+            passes(open.into(), limits.connections_per_address.saturating_mul(times))
+                || (limits.connections_per_address != 0
+                    && share.size == Size::Address
+                    && descriptors::is_too_many_of_address(open.into()))
+        };
         let too_many = passes(open.into(), limits.connections)
-            || passes(here.into(), limits.connections_per_address)
-            || (limits.connections_per_address != 0 && descriptors::is_too_many_of_address(here.into()));
+            || ticket.account.shares().iter().any(|share| crowded(share));
         (!too_many).then_some(ticket)
     }
 
-    fn by_address(&self) -> MutexGuard<'_, HashMap<IpAddr, u32>> {
-        self.by_address.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The account of an address, with one connection more.
+    fn account(&self, address: IpAddr) -> Account {
+        let mut shares = self.shares();
+        let mut count = |block: Block| {
+            let share = shares.entry(block).or_insert_with(|| Arc::new(Share::new(block.1)));
+            share.connections.fetch_add(1, Relaxed);
+            Arc::clone(share)
+        };
+        match blocks(address) {
+            (block, None) => Account::of([count(block)]),
+            (block, Some(network)) => Account::of([count(block), count(network)]),
+        }
+    }
+
+    fn shares(&self) -> MutexGuard<'_, HashMap<Block, Arc<Share>>> {
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -63,29 +89,32 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         self.admission.open.fetch_sub(1, Relaxed);
         let Some(address) = self.address else { return };
-        if let Entry::Occupied(mut here) = self.admission.by_address().entry(address) {
-            *here.get_mut() -= 1;
-            if *here.get() == 0 {
-                here.remove();
+        let (block, network) = blocks(address);
+        let mut shares = self.admission.shares();
+        for block in [Some(block), network].into_iter().flatten() {
+            if shares.get(&block).is_some_and(|share| share.connections.fetch_sub(1, Relaxed) == 1) {
+                shares.remove(&block);
             }
         }
     }
 }
 
-/// On whose account something is kept that clients cause: what [`block`] says, and nobody for this machine's own
-/// addresses and unix sockets, which speak for others.
+/// On whose account something is kept that clients cause: the least that one client has, and nobody for this machine's
+/// own addresses and unix sockets, which speak for others.
 pub fn holder(client: Peer) -> Option<IpAddr> {
-    address(client).map(block).filter(|address| !address.is_loopback())
+    canonical(client).map(|address| blocks(address).0.0)
 }
 
-/// What one client has at least: an IPv4 address, or an IPv6 network of 64 bits.
-fn block(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) if !v6.is_loopback() => {
-            IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)))
-        }
-        address => address,
-    }
+/// The address of a client, if it has one of its own.
+fn canonical(client: Peer) -> Option<IpAddr> {
+    address(client).map(|address| address.to_canonical()).filter(|address| !address.is_loopback())
+}
+
+/// What one client has at least: an IPv4 address, or an IPv6 network of 64 bits, and the one of 48 bits that is in.
+fn blocks(address: IpAddr) -> (Block, Option<Block>) {
+    let IpAddr::V6(v6) = address else { return ((address, Size::Address), None) };
+    let first = |bits: u32| IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> (128 - bits) << (128 - bits)));
+    ((first(64), Size::Address), Some((first(48), Size::Network)))
 }
 
 #[cfg(test)]
@@ -113,7 +142,23 @@ mod tests {
         assert!(fifth.is_some());
         drop((first, second, third, fifth));
         assert_eq!(admission.open(), 0);
-        assert!(admission.by_address().is_empty());
+        assert!(admission.shares().is_empty());
+    }
+
+    #[test]
+    fn a_network_has_a_limit_too_however_many_addresses_it_has() {
+        let admission = Arc::new(Admission::default());
+        let limits = Limits { connections_per_address: 1, ..Limits::default() };
+        let from = |network: u16, host: u16| {
+            admission.admit(Some(ip(&format!("2001:db8:{network:x}:{host:x}::1"))), &limits)
+        };
+        let tickets: Vec<_> = (0..8).map(|host| from(1, host)).collect();
+        assert!(tickets.iter().all(Option::is_some));
+        assert!(from(1, 8).is_none());
+        assert!(from(2, 8).is_some(), "another network");
+        drop(tickets);
+        assert!(from(1, 8).is_some());
+        assert!(admission.shares().is_empty());
     }
 
     #[test]

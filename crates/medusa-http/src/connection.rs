@@ -12,6 +12,7 @@ use medusa_net::tls::{Alpn, TlsInfo};
 use medusa_net::{Conn, Phase, Stream};
 use medusa_proto::access::Peer;
 
+use crate::budget::Account;
 use crate::conn::STREAM_WINDOW;
 use crate::fault::Fault;
 use crate::limits::Limits;
@@ -27,6 +28,8 @@ pub(crate) struct Connection {
     pub(crate) peer: Peer,
     /// What was agreed on, on an encrypted connection.
     pub(crate) tls: Option<Arc<TlsInfo>>,
+    /// Whose requests and answers these are.
+    pub(crate) account: Account,
     directory: Arc<dyn Directory>,
     limits: Cell<Limits>,
     /// Requests that are being answered.
@@ -44,13 +47,19 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(conn: Rc<Conn>, directory: Arc<dyn Directory>, stream: Stream) -> Self {
+    pub(crate) fn new(
+        conn: Rc<Conn>,
+        directory: Arc<dyn Directory>,
+        stream: Stream,
+        account: Account,
+    ) -> Self {
         let tls = stream.tls();
         let (_, handle) = cork(stream, Rc::clone(&conn));
         let connection = Self {
             peer: peer(&conn),
             tls,
             handle,
+            account,
             limits: Cell::new(Limits::default()),
             open: Cell::new(0),
             toll: Toll::default(),
@@ -105,6 +114,7 @@ impl Connection {
         self.open.set(self.open.get() + 1);
         self.conn.enter(Phase::Busy);
         self.conn.count_request();
+        self.account.begin();
     }
 
     /// A request has been answered, or was cancelled by its client.
@@ -112,6 +122,7 @@ impl Connection {
         let open = self.open.get().saturating_sub(1);
         self.open.set(open);
         self.toll.ended(cancelled);
+        self.account.end();
         if open == 0 {
             // An HTTP/1 connection that is to end does so by itself; with HTTP/2 the client has a part in it.
             let last = self.is_multiplexed() && self.conn.is_draining();

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use medusa_proto::with_causes;
 
 use crate::body::Body;
+use crate::budget::{Kind, LEAST};
 use crate::client::Client;
 use crate::connection::Connection;
 use crate::fault::Fault;
@@ -62,7 +63,10 @@ pub(crate) async fn exchange(
     };
     let secure = head.secure;
     let last = passes(connection.conn.requests() + 1, limits.requests) || connection.conn.is_old();
-    let mut response = match refuse(&head, &limits) {
+    let fields = fields_len(&head.headers);
+    let refusal =
+        refuse(&head, fields, &limits).or_else(|| make_room(fields, &body, &limits, &mut exchanged));
+    let mut response = match refusal {
         Some(refusal) => {
             if let Some(fault) = refusal.fault {
                 server.parts.counters.faults.count(fault);
@@ -109,8 +113,25 @@ impl Refusal {
     }
 }
 
+/// Makes room for a request of so many bytes of fields, or refuses what there is no room for: more requests than an
+/// address may have, or more bytes.
+fn make_room(fields: u64, body: &RequestBody, limits: &Limits, exchanged: &mut Exchanged) -> Option<Refusal> {
+    let account = &exchanged.connection().account;
+    if account.is_crowded(limits.requests_per_address) {
+        return Some(Refusal { response: Response::busy(), fault: Some(Fault::TooManyRequests) });
+    }
+    let no_memory = || Some(Refusal { response: Response::busy(), fault: Some(Fault::NoMemory) });
+    if fields >= LEAST {
+        match account.take(Kind::Requests, fields, limits.request_bytes) {
+            Some(held) => exchanged.head = Some(held),
+            None => return no_memory(),
+        }
+    }
+    if body.has_room() { None } else { no_memory() }
+}
+
 /// What must be refused before anything is routed, or has an answer that no handler gives.
-fn refuse(head: &Head, limits: &Limits) -> Option<Refusal> {
+fn refuse(head: &Head, fields: u64, limits: &Limits) -> Option<Refusal> {
     if !is_framing_known(head) {
         return Some(Refusal::close(StatusCode::BAD_REQUEST, Fault::Malformed));
     }
@@ -127,7 +148,7 @@ fn refuse(head: &Head, limits: &Limits) -> Option<Refusal> {
         return Some(Refusal::close(StatusCode::URI_TOO_LONG, Fault::UriTooLong));
     }
     let too_many = passes(head.headers.len() as u64, limits.fields);
-    if too_many || passes(fields_len(&head.headers), limits.head_bytes) {
+    if too_many || passes(fields, limits.head_bytes) {
         return Some(Refusal::close(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Fault::HeadTooLarge));
     }
     let mut expectations = head.headers.get_all(header::EXPECT).iter();
@@ -289,6 +310,9 @@ async fn handle(server: &Server, mount: &Mount, request: Request) -> Response {
         Some(Ok(Err(error))) => {
             count(server, &error);
             let status = error.status();
+            if error.blames_client() && status == StatusCode::SERVICE_UNAVAILABLE {
+                return Response::busy();
+            }
             if status.is_server_error() {
                 let error = with_causes(&error);
                 tracing::warn!(request = %id, %method, path = %uri.path(), mount = %mount.pattern, origin = %mount.origin, status = status.as_u16(), "{error}");
@@ -325,6 +349,7 @@ fn count(server: &Server, error: &HandlerError) {
     let fault = match error.status() {
         StatusCode::REQUEST_TIMEOUT => Fault::BodyTimeout,
         StatusCode::PAYLOAD_TOO_LARGE => Fault::BodyTooLarge,
+        StatusCode::SERVICE_UNAVAILABLE if error.blames_client() => Fault::NoMemory,
         _ => return,
     };
     server.parts.counters.faults.count(fault);
@@ -366,7 +391,7 @@ fn send(
     (version, is_head): (Version, bool),
     mut exchanged: Exchanged,
 ) -> http::Response<SentBody> {
-    let Response { status, mut headers, body, upgrade } = response;
+    let Response { status, mut headers, body, upgrade } = exchanged.afford(response);
     headers.insert(header::SERVER, SERVER);
     headers.remove(header::TRANSFER_ENCODING);
     if version == Version::HTTP_2 {

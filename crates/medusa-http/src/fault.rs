@@ -29,6 +29,10 @@ pub enum Fault {
     Flood,
     /// More connections than the server takes, in all or from one address.
     TooManyConnections,
+    /// More requests under way than one address may have.
+    TooManyRequests,
+    /// More bytes in memory than there may be, in all or for one address.
+    NoMemory,
     /// A TLS handshake that failed.
     Tls,
     /// A header of the PROXY protocol that is missing or malformed.
@@ -36,7 +40,7 @@ pub enum Fault {
 }
 
 /// All of them, with their names in the status, in the order of the enum.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 15] = [
     "malformed",
     "bad_host",
     "uri_too_long",
@@ -48,6 +52,8 @@ const NAMES: [&str; 13] = [
     "write_stall",
     "flood",
     "too_many_connections",
+    "too_many_requests",
+    "no_memory",
     "tls_handshake",
     "proxy_header",
 ];

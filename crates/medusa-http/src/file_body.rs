@@ -58,6 +58,11 @@ impl FileBody {
         self.remaining
     }
 
+    /// Whether its bytes come by here, and not from the kernel to the client.
+    pub(crate) fn is_read(&self) -> bool {
+        self.sender.is_none()
+    }
+
     /// Has it read in small chunks, for there are many responses at a time and each may wait with one.
     pub(crate) fn read_little(&mut self) {
         self.chunk = LITTLE;

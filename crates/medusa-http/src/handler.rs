@@ -61,23 +61,29 @@ pub struct PrepareError(pub String);
 #[derive(Debug)]
 pub struct HandlerError {
     status: StatusCode,
+    blames_client: bool,
     source: Box<dyn StdError + Send + Sync>,
 }
 
 impl HandlerError {
     /// The handler itself failed: 500.
     pub fn internal(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { status: StatusCode::INTERNAL_SERVER_ERROR, source: source.into() }
+        Self { status: StatusCode::INTERNAL_SERVER_ERROR, blames_client: false, source: source.into() }
     }
 
     /// The handler was stopped, or could not take the request now: 503.
     pub fn unavailable(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { status: StatusCode::SERVICE_UNAVAILABLE, source: source.into() }
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, blames_client: false, source: source.into() }
     }
 
-    /// The client is to blame: a 4xx of the caller's choice.
+    /// The client is to blame: a 4xx of the caller's choice, or a 503 where it asks for more than there is.
     pub fn client(status: StatusCode, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { status, source: source.into() }
+        Self { status, blames_client: true, source: source.into() }
+    }
+
+    /// Whether the client is to blame: that is counted, and nothing the operator has to hear of each time.
+    pub(crate) fn blames_client(&self) -> bool {
+        self.blames_client
     }
 
     /// The status the client is answered with.
@@ -100,6 +106,6 @@ impl StdError for HandlerError {
 
 impl From<RequestBodyError> for HandlerError {
     fn from(error: RequestBodyError) -> Self {
-        Self { status: error.status(), source: error.into() }
+        Self::client(error.status(), error)
     }
 }

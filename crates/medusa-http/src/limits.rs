@@ -29,7 +29,8 @@ pub struct Limits {
     /// How long a handler may take until it answers, counted anew whenever the client has sent some of a body. Default
     /// 60: a client has given up by then. Later is answered 503. What it streams after that is its own affair.
     pub handler: u32,
-    /// How long a client may take nothing of what is sent. Default 60, as nginx. Then it is closed.
+    /// How long a client may take less than 16 KiB of what is sent, if there is so much. Default 60, as nginx. Then it is
+    /// closed, or with HTTP/2 the one request is.
     pub write: u32,
     /// How long a connection may idle between requests. Default 75, as nginx: browsers reuse a connection within a
     /// minute. Then it is closed.
@@ -52,11 +53,22 @@ pub struct Limits {
     pub streams: u32,
     /// Connections at a time. Default 50,000: half of what the process may have in all. More are answered 503.
     pub connections: u32,
-    /// Connections at a time from one address (for IPv6, one /64). Default 1,024: an office behind one address has less,
-    /// and a single machine cannot take the server for itself. Never more than an eighth of the descriptors that the
-    /// process may have. More are answered 503. Not for this machine's own
-    /// addresses, unix sockets and trusted proxies, which speak for others.
+    /// Connections at a time from one address (for IPv6, one /64; eight times as many from one /48). Default 1,024: an
+    /// office behind one address has less, and a single machine cannot take the server for itself. Never more than an
+    /// eighth of the descriptors that the process may have. More are answered 503. Not for this machine's own addresses,
+    /// unix sockets and trusted proxies, which speak for others.
     pub connections_per_address: u32,
+    /// Requests under way at a time from one address, counted as its connections are. Default 2,048: twice as many as
+    /// it may have connections; many that wait on each of them would cost some 10 KiB apiece. More are answered 503.
+    pub requests_per_address: u32,
+    /// Bytes of requests in memory at a time, of all servers of the process together: long heads, bodies that are read
+    /// into memory, what comes before it is read. Default 256 MiB: what a small machine can spare, and more than a
+    /// thousand uploads need that are read piece by piece. An address has a quarter of it, an IPv6 /48 half, and all
+    /// strangers seven eighths. Who passes it is answered 503.
+    pub request_bytes: u64,
+    /// The same of answers: what was made and is not taken yet. Default 256 MiB. Who passes it is answered 503, and a
+    /// stream waits until there is room.
+    pub answer_bytes: u64,
 }
 
 impl Default for Limits {
@@ -80,6 +92,9 @@ impl Default for Limits {
             streams: 128,
             connections: 50_000,
             connections_per_address: 1024,
+            requests_per_address: 2048,
+            request_bytes: 256 * 1024 * 1024,
+            answer_bytes: 256 * 1024 * 1024,
         }
     }
 }

@@ -14,13 +14,17 @@ use medusa_log::{Recorder, Sink};
 use medusa_net::Owed;
 use medusa_proto::access::{self, Peer, Record};
 use medusa_proto::with_causes;
+use tokio::time::{Sleep, sleep};
 use tracing::field;
 
 use crate::body::{Body, BodyError};
+use crate::budget::{Held, Kind, LEAST};
 use crate::client::Client;
 use crate::connection::Connection;
+use crate::fault::Fault;
 use crate::pending::Pending;
 use crate::request_id;
+use crate::response::Response;
 use crate::server::{Counters, PinnedServer, Server, ServerCounters};
 
 /// How long a record may wait on its worker before it goes to its sink.
@@ -39,6 +43,8 @@ pub(crate) struct Exchanged {
     mount: Option<usize>,
     /// In place of the server, once that was let go of.
     kept: Option<Box<Kept>>,
+    /// Of a long head, which a handler may need until the end.
+    pub(crate) head: Option<Held>,
     pub(crate) status: StatusCode,
     pub(crate) sent: u64,
     record: Option<Pending>,
@@ -72,6 +78,7 @@ impl Exchanged {
             server: Some(server),
             mount: None,
             kept: None,
+            head: None,
             status: client_left(),
             sent: 0,
             record,
@@ -86,6 +93,7 @@ impl Exchanged {
             server: None,
             mount: None,
             kept: None,
+            head: None,
             status: client_left(),
             sent: 0,
             record: None,
@@ -98,6 +106,23 @@ impl Exchanged {
 
     pub(crate) fn mounted(&mut self, mount: usize) {
         self.mount = Some(mount);
+    }
+
+    /// The response, if there is memory for its body until the client has taken it.
+    pub(crate) fn afford(&self, mut response: Response) -> Response {
+        let Body::Bytes(bytes) = &mut response.body else { return response };
+        let length = bytes.len() as u64;
+        // What others have, too, is there anyway.
+        if length < LEAST || !bytes.is_unique() {
+            return response;
+        }
+        let limit = self.connection.limits().answer_bytes;
+        let Some(held) = self.connection.account.take(Kind::Answers, length, limit) else {
+            self.connection.count(Fault::NoMemory);
+            return Response::busy();
+        };
+        *bytes = held.keep(std::mem::take(bytes));
+        response
     }
 
     /// Lets go of the server as it was, with all its handlers and what they hold: for an exchange that may last for
@@ -206,7 +231,13 @@ pub(crate) struct SentBody {
     rest: Bytes,
     /// HTTP/2: it is the client that keeps us from going on.
     owed: Option<Owed>,
+    /// There is no memory for the next chunk: asked again then.
+    no_room: Option<Pin<Box<Sleep>>>,
 }
+
+/// How long a body waits for memory before it looks again: long enough to cost nothing, and a client that waits for its
+/// next chunk hardly notices.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 impl SentBody {
     pub(crate) fn new(mut body: Body, exchanged: Exchanged) -> Self {
@@ -218,23 +249,27 @@ impl SentBody {
                 file.send_by(Rc::clone(connection));
             }
         }
-        let mut sent = Self { body, exchanged: Some(exchanged), rest: Bytes::new(), owed: None };
+        let mut sent =
+            Self { body, exchanged: Some(exchanged), rest: Bytes::new(), owed: None, no_room: None };
         sent.owe();
         sent
     }
 
     pub(crate) fn none() -> Self {
-        Self { body: Body::Empty, exchanged: None, rest: Bytes::new(), owed: None }
+        Self { body: Body::Empty, exchanged: None, rest: Bytes::new(), owed: None, no_room: None }
     }
 
     /// The next chunk. With HTTP/2 it is no longer than [`PIECE`]: h2 takes a chunk as soon as the client has room for a
     /// byte of it, and what it has taken is out of our sight.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         let mut chunk = match std::mem::take(&mut self.rest) {
-            rest if rest.is_empty() => match ready!(self.body.poll_chunk(cx)) {
-                Some(Ok(chunk)) => chunk,
-                end => return Poll::Ready(end),
-            },
+            rest if rest.is_empty() => {
+                ready!(self.poll_room(cx));
+                match ready!(self.body.poll_chunk(cx)) {
+                    Some(Ok(chunk)) => self.keep(chunk),
+                    end => return Poll::Ready(end),
+                }
+            }
             rest => rest,
         };
         let multiplexed = self.exchanged.as_ref().is_some_and(|of| of.connection.is_multiplexed());
@@ -242,6 +277,30 @@ impl SentBody {
             self.rest = chunk.split_off(PIECE);
         }
         Poll::Ready(Some(Ok(chunk)))
+    }
+
+    /// Waits until there is memory for a chunk that is yet to be made.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(Exchanged { connection, .. }) = &self.exchanged else { return Poll::Ready(()) };
+        let takes_memory = match &self.body {
+            Body::Empty | Body::Bytes(_) => false,
+            Body::File(file) => file.is_read(),
+            Body::Stream(_) => true,
+        };
+        while takes_memory && connection.account.is_full(Kind::Answers, connection.limits().answer_bytes) {
+            let wait = self.no_room.get_or_insert_with(|| Box::pin(sleep(LOOK_AGAIN)));
+            ready!(wait.as_mut().poll(cx));
+            self.no_room = None;
+        }
+        Poll::Ready(())
+    }
+
+    /// Counts a chunk that was made for this client, as long as it is there.
+    fn keep(&self, chunk: Bytes) -> Bytes {
+        match &self.exchanged {
+            Some(exchanged) => exchanged.connection.account.keep(Kind::Answers, chunk),
+            None => chunk,
+        }
     }
 
     /// Nothing is missing but room at the client's. An HTTP/1 connection sees that at its socket.

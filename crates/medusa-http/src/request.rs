@@ -18,6 +18,8 @@ use hyper::body::Incoming;
 use medusa_net::tls::TlsInfo;
 use medusa_proto::access::Peer;
 
+use crate::budget::{Account, Held, Kind, LEAST};
+use crate::conn::STREAM_WINDOW;
 use crate::connection::Connection;
 use crate::limits::{Limits, time};
 use crate::request_id::RequestId;
@@ -131,6 +133,9 @@ pub enum RequestBodyError {
     /// The client sent nothing for too long: 408.
     #[error("the client sent nothing of its request body for {0:?} (`limits.body_idle`)")]
     Stalled(Duration),
+    /// There is no memory for more of it: 503.
+    #[error("there is no memory for more of this request body now (`limits.request_bytes`)")]
+    NoMemory,
     /// The client sends too slowly: 408.
     #[error("the client sent its request body at less than {rate} bytes per second (`limits.body_rate`)")]
     Slow {
@@ -145,6 +150,7 @@ impl RequestBodyError {
         match self {
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Broken(_) => StatusCode::BAD_REQUEST,
+            Self::NoMemory => StatusCode::SERVICE_UNAVAILABLE,
             Self::Stalled(_) | Self::Slow { .. } => StatusCode::REQUEST_TIMEOUT,
         }
     }
@@ -176,6 +182,7 @@ struct Wire {
     read: Arc<AtomicU64>,
     /// Where they are counted for the whole connection, if that has many requests at a time.
     counted: Option<Arc<AtomicU64>>,
+    memory: Memory,
     /// The client waits for a 100 (Continue), which reading would send.
     expects: bool,
     /// None where requests do not follow one another. The last field: dropped after the body.
@@ -188,9 +195,12 @@ impl RequestBody {
             Source::Bytes(Bytes::new())
         } else {
             let one_by_one = !on.is_multiplexed();
+            let window = if one_by_one { READ_AHEAD } else { STREAM_WINDOW };
+            let ahead = incoming.size_hint().upper().unwrap_or(u64::MAX).min(window.into());
             Source::Wire(Box::new(Wire {
                 incoming: Some(incoming),
                 pace: Pace::new(limits),
+                memory: Memory::new(ahead, limits, on),
                 read: Arc::default(),
                 counted: on.is_multiplexed().then(|| on.toll().read()),
                 expects: headers.contains_key(header::EXPECT),
@@ -214,6 +224,34 @@ impl RequestBody {
     pub(crate) fn progress(&self) -> Option<Arc<AtomicU64>> {
         match &self.source {
             Source::Wire(wire) => Some(Arc::clone(&wire.read)),
+            Source::Bytes(_) => None,
+        }
+    }
+
+    /// Whether there is memory for what comes before it is read.
+    pub(crate) fn has_room(&self) -> bool {
+        match &self.source {
+            Source::Wire(wire) => !wire.memory.is_refused,
+            Source::Bytes(_) => true,
+        }
+    }
+
+    /// Counts bytes that were read and stay in memory, until what [`take_held`](Self::take_held) gives is dropped.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for them.
+    pub fn hold(&mut self, bytes: usize) -> Result<(), RequestBodyError> {
+        match &mut self.source {
+            Source::Wire(wire) => wire.memory.hold(bytes as u64),
+            Source::Bytes(_) => Ok(()),
+        }
+    }
+
+    /// What counts the bytes that stay in memory: to be kept as long as they are. None where they are few.
+    pub fn take_held(&mut self) -> Option<Held> {
+        match &mut self.source {
+            Source::Wire(wire) => wire.memory.held.take(),
             Source::Bytes(_) => None,
         }
     }
@@ -247,10 +285,13 @@ impl RequestBody {
     /// The whole body.
     pub async fn collect(&mut self) -> Result<Bytes, RequestBodyError> {
         let Some(first) = self.chunk().await? else { return Ok(Bytes::new()) };
+        self.hold(first.len())?;
         let Some(second) = self.chunk().await? else { return Ok(first) };
+        self.hold(second.len())?;
         let mut all = BytesMut::from(first);
         all.extend_from_slice(&second);
         while let Some(chunk) = self.chunk().await? {
+            self.hold(chunk.len())?;
             all.extend_from_slice(&chunk);
         }
         Ok(all.freeze())
@@ -290,7 +331,10 @@ impl Wire {
                     self.guard = None;
                     return Err(slow);
                 }
-                Ok(None) => return Ok(None),
+                Ok(None) => {
+                    self.memory.end();
+                    return Ok(None);
+                }
                 Ok(Some(Err(error))) => return Err(RequestBodyError::Broken(error)),
                 Ok(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => {
@@ -304,6 +348,56 @@ impl Wire {
                     Err(frame) => *trailers = frame.into_trailers().ok().map(Box::new),
                 },
             }
+        }
+    }
+}
+
+/// How much of a body hyper reads from an HTTP/1 connection before it is asked for, in bytes: its buffer.
+const READ_AHEAD: u32 = 64 * 1024;
+
+/// What a body takes of the memory that there is for requests.
+struct Memory {
+    held: Option<Held>,
+    /// Of what is held, for what comes before it is read.
+    ahead: u64,
+    /// Bytes that stay in memory. As long as they are few, they are not counted.
+    kept: u64,
+    /// See [`Limits::request_bytes`].
+    limit: u64,
+    is_refused: bool,
+    account: Account,
+}
+
+impl Memory {
+    fn new(ahead: u64, limits: &Limits, on: &Connection) -> Self {
+        let (limit, account) = (limits.request_bytes, on.account.clone());
+        let ahead = if ahead < LEAST { 0 } else { ahead };
+        let held = (ahead > 0).then(|| account.take(Kind::Requests, ahead, limit));
+        let is_refused = matches!(held, Some(None));
+        Self { held: held.flatten(), ahead, kept: 0, limit, is_refused, account }
+    }
+
+    fn hold(&mut self, bytes: u64) -> Result<(), RequestBodyError> {
+        self.kept += bytes;
+        let held = self.held.as_ref().map_or(0, Held::bytes);
+        // What it is collected in grows by half as much again, and more.
+        let more = (self.ahead + self.kept + self.kept / 2).saturating_sub(held);
+        if more < LEAST {
+            return Ok(());
+        }
+        let has_room = if let Some(held) = &mut self.held {
+            held.grow(more, self.limit)
+        } else {
+            self.held = self.account.take(Kind::Requests, more, self.limit);
+            self.held.is_some()
+        };
+        if has_room { Ok(()) } else { Err(RequestBodyError::NoMemory) }
+    }
+
+    /// Nothing more comes.
+    fn end(&mut self) {
+        if let Some(held) = &mut self.held {
+            held.shrink(held.bytes().saturating_sub(std::mem::take(&mut self.ahead)));
         }
     }
 }

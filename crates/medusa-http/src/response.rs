@@ -29,6 +29,9 @@ pub struct Response {
     pub upgrade: Option<Upgrade>,
 }
 
+/// In seconds: what holds the memory is given up within a minute, and most of it sooner.
+const BUSY_FOR: HeaderValue = HeaderValue::from_static("10");
+
 impl Response {
     /// 200 with a body and its type.
     pub fn new(content_type: HeaderValue, body: impl Into<Body>) -> Self {
@@ -68,6 +71,12 @@ impl Response {
             response.body = page(status).into();
         }
         response
+    }
+
+    /// 503 for one who asks for more than there is at the moment, with the time after which there may be more. Without a
+    /// page: an HTTP/2 client that takes none of it would hold the request open.
+    pub(crate) fn busy() -> Self {
+        Self::status(StatusCode::SERVICE_UNAVAILABLE).with(header::RETRY_AFTER, BUSY_FOR)
     }
 
     /// A redirect to `location` that keeps links and bookmarks right: 301 for GET and HEAD, 308 for methods whose

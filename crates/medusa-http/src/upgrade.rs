@@ -14,7 +14,9 @@ use medusa_net::cork::{CorkHandle, CorkIo};
 use medusa_net::{Conn, Signal, Stream};
 use tokio::sync::Notify;
 
+use crate::budget::Account;
 use crate::fault::Fault;
+use crate::limits::Limits;
 use crate::record::Exchanged;
 
 /// What takes a connection over. Not `Send`: it lives and dies on its worker.
@@ -41,6 +43,9 @@ impl fmt::Debug for Upgrade {
 pub struct Upgraded {
     /// The byte stream. What is written to it goes out when the session waits; flushing does nothing.
     pub io: CorkIo<Stream>,
+    /// Whose memory it takes, and the limits of that.
+    pub(crate) account: Account,
+    pub(crate) limits: Limits,
     /// Told when the connection should end soon: the server is going, or its listener was removed.
     pub finish: Rc<Notify>,
 }
@@ -56,7 +61,10 @@ pub(crate) async fn run(
     let sent = || conn.sent() + handle.buffered() as u64;
     let before = sent();
     let finish = Rc::new(Notify::new());
-    let mut session = (upgrade.0)(Upgraded { io: handle.io(), finish: Rc::clone(&finish) });
+    let connection = exchanged.connection();
+    let (account, limits) = (connection.account.clone(), connection.limits());
+    let upgraded = Upgraded { io: handle.io(), account, limits, finish: Rc::clone(&finish) };
+    let mut session = (upgrade.0)(upgraded);
     if conn.is_draining() {
         finish.notify_one();
     }

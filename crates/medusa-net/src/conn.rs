@@ -4,13 +4,14 @@
 //! request: the driver notes the phase it enters and the coarse time, and the registry looks once a second whether
 //! anyone has been in a phase for too long.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use slab::Slab;
 use tokio::task::AbortHandle;
 
 use crate::address::ListenAddr;
@@ -68,7 +69,7 @@ pub struct Deadlines {
     pub head: Duration,
     /// Between two reads of a head. Default 10 s: TCP sends a lost packet again within a few.
     pub head_read: Duration,
-    /// While there is something to write and the peer takes none of it. Default 60 s.
+    /// While there is something to write and the peer takes none of it, or less than [`LEAST_TAKEN`]. Default 60 s.
     pub write: Duration,
     /// In [`Phase::Closing`]. Default 5 s.
     pub closing: Duration,
@@ -110,6 +111,10 @@ pub enum Signal {
 /// Seconds between two looks at a peer whose request is being answered: a peer that has left does not say so to a
 /// protocol that does not read meanwhile.
 pub const LOOK: u32 = 10;
+
+/// What a peer must take within [`Deadlines::write`], in bytes, if there is so much for it: with its default some 270
+/// bytes a second, which a client that trickles to hold a connection falls short of and a modem does not.
+pub const LEAST_TAKEN: usize = 16 * 1024;
 
 /// Seconds of idleness after which a connection is told to [rest](Signal::Rest). Who clicks on or polls comes back
 /// sooner; who does not pays a few allocations when it does.
@@ -154,10 +159,12 @@ pub struct Conn {
     sent: Cell<u64>,
     /// The coarse time since which the peer has taken nothing of what is to be written.
     stalled_since: Cell<Option<u32>>,
+    /// What it has taken since then.
+    taken: Cell<usize>,
     /// Answers whose next bytes wait for the peer to make room: see [`owe`](Conn::owe).
-    owed: Cell<u32>,
-    /// The coarse time at which it has last made room for one of them.
-    room_made: Cell<u32>,
+    owing: RefCell<Slab<Owing>>,
+    /// The one of the task that is polled: see [`poll_owing`](Conn::poll_owing).
+    polled: Cell<Option<usize>>,
     deadlines: Cell<Deadlines>,
     draining: Cell<bool>,
     drain_untold: Cell<bool>,
@@ -206,8 +213,9 @@ impl Conn {
             received: Cell::new(0),
             sent: Cell::new(0),
             stalled_since: Cell::new(None),
-            owed: Cell::new(0),
-            room_made: Cell::new(clock::now()),
+            taken: Cell::new(0),
+            owing: RefCell::default(),
+            polled: Cell::new(None),
             deadlines: Cell::new(Deadlines::default()),
             draining: Cell::new(draining),
             drain_untold: Cell::new(draining),
@@ -360,21 +368,28 @@ impl Conn {
         }
     }
 
-    /// The kernel has taken bytes.
-    pub(crate) fn on_sent(&self, bytes: usize) {
+    /// The kernel has taken bytes: of what there is, `all`. A peer that takes a few at a time is no better than one that
+    /// takes none.
+    pub(crate) fn on_sent(&self, bytes: usize, all: bool) {
         self.sent.set(self.sent.get() + bytes as u64);
         self.spoke.set(clock::now());
-        if self.stalled_since.take().is_some() {
+        if self.stalled_since.get().is_none() {
+            return;
+        }
+        self.taken.set(self.taken.get() + bytes);
+        if all || self.taken.get() >= LEAST_TAKEN {
+            self.stalled_since.set(None);
+            self.stalled.set(false);
             // The peer has only now been able to hear us: its time starts anew.
             self.since.set(clock::now());
         }
-        self.stalled.set(false);
     }
 
     /// There are bytes to send, and the kernel takes none.
     pub(crate) fn on_send_blocked(&self) {
         if self.stalled_since.get().is_none() {
             self.stalled_since.set(Some(clock::now()));
+            self.taken.set(0);
         }
     }
 
@@ -383,9 +398,51 @@ impl Conn {
     /// anything: only this tells that the peer takes nothing.
     #[must_use]
     pub fn owe(self: &Rc<Self>) -> Owed {
-        self.owed.set(self.owed.get() + 1);
-        self.room_made.set(clock::now());
-        Owed(Rc::clone(self))
+        let owing = Owing { since: clock::now(), given_up: false, waker: None };
+        let key = self.owing.borrow_mut().insert(owing);
+        self.polled.set(Some(key));
+        Owed { conn: Rc::clone(self), key }
+    }
+
+    /// Polls the task of one of many answers by `poll`; ready with nothing when the answer [is owed](Self::owe) and the
+    /// peer has made no room for it for [`Deadlines::write`], while it has for others. `owing` is the task's own: none at
+    /// first.
+    pub fn poll_owing<T>(
+        &self,
+        owing: &mut Option<usize>,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<Option<T>> {
+        if owing.is_some_and(|key| self.owing.borrow().get(key).is_some_and(|owing| owing.given_up)) {
+            return Poll::Ready(None);
+        }
+        self.polled.set(*owing);
+        let polled = poll(cx);
+        *owing = self.polled.take();
+        if let Some(key) = *owing
+            && let Some(owing) = self.owing.borrow_mut().get_mut(key)
+            && !owing.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker()))
+        {
+            owing.waker = Some(cx.waker().clone());
+        }
+        polled.map(Some)
+    }
+
+    /// When the peer has last made room for an answer, if it owes that to any. While it does for some, those that it leaves
+    /// alone are given up.
+    fn check_owing(&self, limit: Duration, now: u32) -> Option<u32> {
+        let mut owing = self.owing.borrow_mut();
+        let last = owing.iter().map(|(_, owing)| owing.since).max()?;
+        if passed(last, limit, now) {
+            return Some(last);
+        }
+        for (_, owing) in owing.iter_mut().filter(|(_, owing)| passed(owing.since, limit, now)) {
+            owing.given_up = true;
+            if let Some(waker) = owing.waker.take() {
+                waker.wake();
+            }
+        }
+        Some(last)
     }
 
     /// Whether there is something to tell the driver at the coarse time `now`.
@@ -404,7 +461,7 @@ impl Conn {
         // While there are bytes to send and the peer takes none, the deadline for that is the one that counts.
         let sending = self.stalled_since.get().is_some();
         self.expired.set(!sending && late);
-        let owing = (self.owed.get() > 0).then(|| self.room_made.get());
+        let owing = self.check_owing(deadlines.write, now);
         let waits = [self.stalled_since.get(), owing];
         self.stalled.set(waits.into_iter().flatten().any(|since| passed(since, deadlines.write, now)));
         // A response that the peer has not taken yet is in the protocol's buffers.
@@ -453,18 +510,37 @@ impl Conn {
 
 /// Stands for an answer that waits for the peer to make room: see [`Conn::owe`].
 #[derive(Debug)]
-pub struct Owed(Rc<Conn>);
+pub struct Owed {
+    conn: Rc<Conn>,
+    key: usize,
+}
+
+/// What is known of such an answer.
+#[derive(Debug)]
+struct Owing {
+    /// The coarse time at which the peer has last made room for it.
+    since: u32,
+    given_up: bool,
+    /// The answer's task.
+    waker: Option<Waker>,
+}
 
 impl Owed {
     /// The peer has made room for some of it.
     pub fn made_room(&self) {
-        self.0.room_made.set(clock::now());
+        if let Some(owing) = self.conn.owing.borrow_mut().get_mut(self.key) {
+            owing.since = clock::now();
+        }
     }
 }
 
 impl Drop for Owed {
     fn drop(&mut self) {
-        self.0.owed.set(self.0.owed.get().saturating_sub(1));
+        let gone = self.conn.owing.borrow_mut().try_remove(self.key);
+        if self.conn.polled.get() == Some(self.key) {
+            self.conn.polled.set(None);
+        }
+        drop(gone);
     }
 }
 
@@ -545,7 +621,7 @@ mod tests {
         conn.enter(Phase::Idle);
         conn.on_send_blocked();
         assert!(!conn.check(REST + 5));
-        conn.on_sent(1);
+        conn.on_sent(1, true);
         assert!(conn.check(REST + 5));
         assert_eq!(signal(&conn), Signal::Rest);
     }
@@ -593,7 +669,7 @@ mod tests {
         conn.set_deadlines(Deadlines { write: Duration::from_secs(5), ..Deadlines::default() });
         conn.enter(Phase::Busy);
         let (owed, other) = (conn.owe(), conn.owe());
-        conn.on_sent(17);
+        conn.on_sent(17, true);
         assert!(!conn.check(5));
         assert!(conn.check(6));
         assert_eq!(signal(&conn), Signal::Stalled);
@@ -603,6 +679,48 @@ mod tests {
         drop(other);
         assert!(!conn.check(6));
         assert_eq!(signal(&conn), Signal::None);
+    }
+
+    #[test]
+    fn an_answer_that_the_peer_leaves_alone_is_given_up_alone() {
+        let conn = Rc::new(conn());
+        conn.set_deadlines(Deadlines { write: Duration::from_secs(5), ..Deadlines::default() });
+        conn.enter(Phase::Busy);
+        let (mut owed, mut keys) = (Vec::new(), [None, None]);
+        let cx = &mut Context::from_waker(Waker::noop());
+        for key in &mut keys {
+            let polled = conn.poll_owing(key, cx, |_| {
+                owed.push(conn.owe());
+                Poll::<()>::Pending
+            });
+            assert!(polled.is_pending());
+        }
+        conn.owing.borrow_mut()[1].since = 3;
+        assert!(!conn.check(6), "the connection goes on");
+        let [left, right] = &mut keys;
+        assert_eq!(conn.poll_owing(left, cx, |_| Poll::Ready(())), Poll::Ready(None));
+        assert!(conn.poll_owing(right, cx, |_| Poll::<()>::Pending).is_pending());
+        assert!(conn.check(9), "until it makes room for none");
+        assert_eq!(signal(&conn), Signal::Stalled);
+        drop(owed);
+        assert!(conn.owing.borrow().is_empty());
+    }
+
+    #[test]
+    fn a_peer_that_trickles_is_stalled_and_one_that_takes_all_is_not() {
+        let conn = conn();
+        conn.enter(Phase::Busy);
+        conn.on_send_blocked();
+        conn.on_sent(LEAST_TAKEN - 1, false);
+        assert!(conn.check(61));
+        assert_eq!(signal(&conn), Signal::Stalled);
+        conn.on_sent(1, false);
+        assert_ne!(signal(&conn), Signal::Stalled, "that is enough");
+        conn.on_send_blocked();
+        conn.on_sent(1, false);
+        conn.on_sent(1, true);
+        conn.check(1000);
+        assert_ne!(signal(&conn), Signal::Stalled);
     }
 
     #[test]
@@ -659,7 +777,7 @@ mod tests {
         assert!(conn.check(61));
         assert_eq!(signal(&conn), Signal::Stalled);
 
-        conn.on_sent(1);
+        conn.on_sent(1, true);
         assert_eq!(signal(&conn), Signal::None);
         conn.check(1000);
         assert_eq!(signal(&conn), Signal::Look);

@@ -17,9 +17,6 @@ use tokio::sync::{mpsc, oneshot};
 /// How many calls may wait for the main VM's thread. More are answered 503: they would wait longer than any client.
 pub(crate) const QUEUED_CALLS: usize = 1024;
 
-/// How many chunks of a produced body may be on their way between the threads.
-pub(crate) const QUEUED_CHUNKS: usize = 4;
-
 /// A request for the main VM.
 #[derive(Debug)]
 pub(crate) struct Call {
@@ -39,8 +36,42 @@ pub(crate) struct Answer {
 #[derive(Debug)]
 pub(crate) enum AnswerBody {
     Bytes(Bytes),
-    Stream(mpsc::Receiver<Result<Bytes, String>>),
+    Stream(Chunks),
     WebSocket(Accepted),
+}
+
+type Chunk = Result<Bytes, String>;
+
+/// The worker's end of a produced body. A chunk is asked for when the client can take it, and not made before: what
+/// waited between the threads would be in nobody's count.
+#[derive(Debug)]
+pub(crate) struct Chunks {
+    ask: mpsc::Sender<oneshot::Sender<Chunk>>,
+}
+
+impl Chunks {
+    pub(crate) fn new() -> (Self, Asked) {
+        let (ask, asked) = mpsc::channel(1);
+        (Self { ask }, Asked(asked))
+    }
+
+    /// The next chunk; none at the end.
+    async fn next(&mut self) -> Option<Chunk> {
+        let (sender, chunk) = oneshot::channel();
+        self.ask.send(sender).await.ok()?;
+        chunk.await.ok()
+    }
+}
+
+/// The main VM's end.
+#[derive(Debug)]
+pub(crate) struct Asked(mpsc::Receiver<oneshot::Sender<Chunk>>);
+
+impl Asked {
+    /// Where the next chunk is to go; none when the client has left.
+    pub(crate) async fn next(&mut self) -> Option<oneshot::Sender<Chunk>> {
+        self.0.recv().await
+    }
 }
 
 /// The way to one main VM. The VM ends when it was replaced and no link to it is left.
@@ -97,7 +128,7 @@ impl Handler for InlineHandler {
                 AnswerBody::WebSocket(accepted) => return Ok(accepted.into_response(&self.sessions)),
                 AnswerBody::Stream(chunks) => {
                     Body::Stream(Box::pin(stream::unfold(chunks, async |mut chunks| {
-                        let chunk = chunks.recv().await?;
+                        let chunk = chunks.next().await?;
                         Some((chunk.map_err(|error| BodyError::Producer(error.into())), chunks))
                     })))
                 }

@@ -23,7 +23,7 @@ use crate::bindings::timer::{PendingTimer, Timers};
 use crate::bindings::{self, Reach};
 use crate::call::{call, vm_error};
 use crate::error::ScriptError;
-use crate::inline::{Answer, AnswerBody, Call, InlineHandler, Link, QUEUED_CALLS, QUEUED_CHUNKS};
+use crate::inline::{Answer, AnswerBody, Asked, Call, Chunks, InlineHandler, Link, QUEUED_CALLS};
 use crate::log::LogFunctions;
 use crate::print::first_values;
 use crate::producer::Producer;
@@ -190,10 +190,10 @@ impl MainVm {
         match answered {
             (reply, Rest::Nothing) => drop(answer.send(Ok(reply))),
             (reply, Rest::Producer(producer)) => {
-                let (sender, receiver) = mpsc::channel(QUEUED_CHUNKS);
-                let reply = Answer { body: AnswerBody::Stream(receiver), ..reply };
+                let (chunks, asked) = Chunks::new();
+                let reply = Answer { body: AnswerBody::Stream(chunks), ..reply };
                 if answer.send(Ok(reply)).is_ok() {
-                    produce(producer, sender).await;
+                    produce(producer, asked).await;
                 }
             }
             (reply, Rest::Session(session, open)) => {
@@ -333,16 +333,15 @@ fn compile_statement(lua: &Lua, source: &str, environment: &Table) -> mlua::Resu
 }
 
 /// Runs a producer until it ends or its client is known to have left, whether it writes or not.
-async fn produce(mut producer: Producer, chunks: mpsc::Sender<Result<bytes::Bytes, String>>) {
-    loop {
+async fn produce(mut producer: Producer, mut asked: Asked) {
+    while let Some(mut sender) = asked.next().await {
         let chunk = tokio::select! {
             chunk = producer.next() => chunk,
-            () = chunks.closed() => return,
+            () = sender.closed() => return,
         };
         let Some(chunk) = chunk else { return };
         let chunk = chunk.map_err(|error: TaskError| ScriptError::from_task(&error).with_traceback());
-        if chunks.send(chunk).await.is_err() {
-            return; // the client left
-        }
+        // An error: the client left.
+        drop(sender.send(chunk));
     }
 }

@@ -20,7 +20,6 @@ use super::{End, write_out};
 use crate::connection::Connection;
 use crate::exchange::exchange;
 use crate::fault::Fault;
-use crate::limits::Limits;
 
 /// How much of one request's body may be on its way before it is read, in bytes.
 pub(crate) const STREAM_WINDOW: u32 = 256 * 1024;
@@ -35,13 +34,26 @@ const RESET_BEFORE_SEEN: usize = 20;
 /// at once are no attack.
 const REFUSED: usize = 128;
 
-/// Runs hyper's tasks, one for each request, on the worker.
-#[derive(Debug, Clone, Copy)]
-struct OnThisWorker;
+/// Runs hyper's tasks, one for each request, on the worker. One whose client takes nothing of its answer is given up by
+/// itself, for the client may be at another: hyper does not look at a body while there is no room for it.
+#[derive(Debug, Clone)]
+struct OnThisWorker(Rc<Connection>);
 
 impl<F: Future<Output = ()> + 'static> Executor<F> for OnThisWorker {
     fn execute(&self, task: F) {
-        tokio::task::spawn_local(task);
+        let connection = Rc::clone(&self.0);
+        tokio::task::spawn_local(async move {
+            let mut task = std::pin::pin!(task);
+            let mut owing = None;
+            poll_fn(|cx| {
+                let polled = connection.conn.poll_owing(&mut owing, cx, |cx| task.as_mut().poll(cx));
+                if polled == Poll::Ready(None) {
+                    connection.count(Fault::WriteStall);
+                }
+                polled.map(drop)
+            })
+            .await;
+        });
     }
 }
 
@@ -51,7 +63,7 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
     context.multiplex();
     let owned = Rc::clone(context);
     let service = service_fn(move |request| exchange(request, Rc::clone(&owned)));
-    let mut http = builder(&context.limits()).serve_connection(TokioIo::new(handle.io()), service);
+    let mut http = builder(context).serve_connection(TokioIo::new(handle.io()), service);
     if conn.is_draining() {
         Pin::new(&mut http).graceful_shutdown();
     }
@@ -110,8 +122,9 @@ fn end_of(error: &hyper::Error) -> End {
 /// How h2 describes `ENHANCE_YOUR_CALM` ([RFC 9113 §7](https://www.rfc-editor.org/rfc/rfc9113#section-7)).
 const EXCESSIVE: &str = "excessive load";
 
-fn builder(limits: &Limits) -> http2::Builder<OnThisWorker> {
-    let mut builder = http2::Builder::new(OnThisWorker);
+fn builder(context: &Rc<Connection>) -> http2::Builder<OnThisWorker> {
+    let limits = context.limits();
+    let mut builder = http2::Builder::new(OnThisWorker(Rc::clone(context)));
     builder
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(limits.head_bytes)

@@ -88,8 +88,9 @@ enum End {
 
 async fn serve(stream: Stream, conn: Rc<Conn>, directory: Arc<dyn Directory>) {
     let Some(opened) = open::open(stream, &conn, &directory).await else { return };
-    let _ticket = opened.ticket;
-    let context = Rc::new(Connection::new(Rc::clone(&conn), directory, opened.stream));
+    let ticket = opened.ticket;
+    let account = ticket.as_ref().map(|ticket| ticket.account().clone()).unwrap_or_default();
+    let context = Rc::new(Connection::new(Rc::clone(&conn), directory, opened.stream, account));
     let end = loop {
         let end = match first_bytes(&context).await {
             Ok(Speaks::Http1) => Box::pin(http1::drive(&context)).await,
@@ -108,6 +109,7 @@ async fn serve(stream: Stream, conn: Rc<Conn>, directory: Arc<dyn Directory>) {
         }
     };
     close::close(&context, end).await;
+    drop(ticket);
 }
 
 /// What a client speaks.

@@ -39,14 +39,17 @@ pub(super) async fn open(
     let (tls, proxied) =
         directory.listen().map_or((None, false), |listen| (listen.tls, listen.proxy_protocol));
     if proxied {
+        // Until it has said whose it is, it is its own.
+        let Some(_until_then) = admit(conn, &server) else {
+            server.parts.counters.faults.count(Fault::TooManyConnections);
+            return None;
+        };
         introduce(&mut stream, conn, &server).await?;
     }
-    let parts = &server.parts;
-    let address = address(peer(conn)).filter(|ip| !parts.trusted_proxies.trusts(Some(*ip)));
     let has_room = !Share::Connections.is_passed_by(&stream);
-    let ticket = parts.counters.admission.admit(address, &parts.limits).filter(|_| has_room);
+    let ticket = admit(conn, &server).filter(|_| has_room);
     if ticket.is_none() {
-        parts.counters.faults.count(Fault::TooManyConnections);
+        server.parts.counters.faults.count(Fault::TooManyConnections);
         // With TLS there is nobody to say it to yet.
         if tls.is_none() {
             say(stream, TOO_MANY).await;
@@ -58,6 +61,12 @@ pub(super) async fn open(
         Some(tls) => encrypt(stream, &tls, conn, &server).await?,
     };
     Some(Opened { stream, ticket })
+}
+
+fn admit(conn: &Conn, server: &Server) -> Option<Ticket> {
+    let parts = &server.parts;
+    let address = address(peer(conn)).filter(|ip| !parts.trusted_proxies.trusts(Some(*ip)));
+    parts.counters.admission.admit(address, &parts.limits)
 }
 
 /// Reads whose connection it is, within the time of a handshake.

@@ -1,5 +1,6 @@
 //! The opening handshake ([RFC 6455 §4.2](https://www.rfc-editor.org/rfc/rfc6455#section-4.2)).
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -13,7 +14,7 @@ use super::sessions::Sessions;
 use super::socket::{Link, WebSocket};
 use crate::request::Head;
 use crate::response::Response;
-use crate::upgrade::{Upgrade, Upgraded};
+use crate::upgrade::Upgrade;
 
 const UPGRADE: HeaderValue = HeaderValue::from_static("upgrade");
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
@@ -91,7 +92,7 @@ impl Accepted {
             response.headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
         }
         response.upgrade = Some(Upgrade::new(move |upgraded| {
-            let Upgraded { io, finish } = upgraded;
+            let finish = Rc::clone(&upgraded.finish);
             let leave = async move {
                 let reason = tokio::select! {
                     () = finish.notified() => "the server is going away",
@@ -99,7 +100,7 @@ impl Accepted {
                 };
                 Close::of(Close::GOING_AWAY, reason)
             };
-            Box::pin(pump::run(io, link, settings, leave))
+            Box::pin(pump::run(upgraded, link, settings, leave))
         }));
         response
     }

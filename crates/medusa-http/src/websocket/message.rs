@@ -40,6 +40,11 @@ impl Message {
         self.kind
     }
 
+    /// The same message, with its bytes made anew from what they were.
+    pub(super) fn map(self, of: impl FnOnce(Bytes) -> Bytes) -> Self {
+        Self { kind: self.kind, data: of(self.data) }
+    }
+
     /// Its bytes.
     pub fn data(&self) -> &Bytes {
         &self.data
@@ -88,6 +93,8 @@ impl Close {
     pub const TOO_LONG: u16 = 1009;
     /// The handler failed.
     pub const FAILED: u16 = 1011;
+    /// There is no room for it now.
+    pub const TRY_AGAIN: u16 = 1013;
 
     /// A close to be sent.
     ///

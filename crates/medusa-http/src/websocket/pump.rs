@@ -27,9 +27,17 @@ use super::handshake::Ends;
 use super::message::{Close, Message};
 use super::queue::Item;
 use super::toll::Toll;
+use crate::budget::{Account, Held, Kind};
+use crate::upgrade::Upgraded;
 
 /// What is read at a time. A longer frame makes the buffer grow, and takes it along.
 const READ: usize = 4 * 1024;
+
+/// How much more of a message must have come to be counted, in bytes.
+const STEP: u64 = 16 * 1024;
+
+/// How long the head of a client's control frame is, in bytes.
+const CONTROL_HEAD: u64 = 6;
 
 /// What bounds a session.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +66,14 @@ struct Pump {
     /// What was read so far: a long frame on a slow line is a sign of life, too.
     read: u64,
     toll: Toll,
+    /// Whose messages these are.
+    account: Account,
+    /// Counts what there is of a message that is on its way.
+    held: Held,
+    /// See [`Limits::request_bytes`](crate::Limits).
+    limit: u64,
+    /// How much had been read when the last frame was complete that is not part of a message on its way.
+    complete: u64,
     state: State,
 }
 
@@ -74,11 +90,12 @@ enum State {
 
 /// Runs the session on a connection that is a `WebSocket` from now on, to its end.
 pub(super) async fn run(
-    io: CorkIo<Stream>,
+    Upgraded { io, account, limits, .. }: Upgraded,
     link: Ends,
     settings: Settings,
     leave: impl Future<Output = Close> + 'static,
 ) {
+    link.0.begin(account.clone(), &limits);
     let config = WebSocketConfig::default()
         .read_buffer_size(READ)
         .write_buffer_size(0) // it is the cork that collects
@@ -96,6 +113,10 @@ pub(super) async fn run(
         outgoing: None,
         ping_due: false,
         read,
+        held: account.hold(Kind::Requests, 0),
+        account,
+        limit: limits.request_bytes,
+        complete: read,
         toll: Toll::new(settings.max_message, now),
         state: State::Open,
     };
@@ -132,6 +153,13 @@ impl Pump {
         self.toll.received(came, now);
         if self.state == State::Open && self.toll.is_exceeded() {
             return self.fail(&Close::of(Close::POLICY, "too many frames that are no message"), now);
+        }
+        let (unfinished, held) = (read.saturating_sub(self.complete), self.held.bytes());
+        if self.state == State::Open
+            && unfinished >= held + STEP
+            && !self.held.grow(unfinished - held, self.limit)
+        {
+            return self.fail(&Close::of(Close::TRY_AGAIN, "there is no memory for this message"), now);
         }
         Poll::Pending
     }
@@ -177,11 +205,18 @@ impl Pump {
                 }
                 return;
             }
-            // Pings are answered by tungstenite itself.
-            Frames::Ping(_) | Frames::Pong(_) | Frames::Frame(_) => return,
+            // Pings are answered by tungstenite itself. They may come within a message.
+            Frames::Ping(data) | Frames::Pong(data) => {
+                self.complete += CONTROL_HEAD + data.len() as u64;
+                return;
+            }
+            Frames::Frame(_) => return,
         };
+        self.complete = self.socket.get_ref().bytes_read();
+        self.held.shrink(0);
         self.clock.message(now);
         self.toll.message(message.data().len());
+        let message = message.map(|data| self.account.count(Kind::Requests, data));
         // There was room. Refused where the handler has ended the session: it does not want to hear it.
         let _ended = self.link.0.inbox.push(Item::Message(message));
     }

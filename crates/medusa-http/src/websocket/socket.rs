@@ -3,9 +3,12 @@
 use std::future::poll_fn;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use super::message::{Close, Message};
 use super::queue::{Item, Queue, Refused};
+use crate::budget::{Account, Kind, LEAST};
+use crate::limits::Limits;
 
 /// What both sides share.
 #[derive(Debug, Default)]
@@ -16,7 +19,12 @@ pub(super) struct Link {
     pub(super) outbox: Queue,
     /// How it ended: both queues tell the same, though others may close it while one is told.
     closed: OnceLock<Close>,
+    /// Whose memory the messages are, and the server's limit of that for answers. Known once the session has begun.
+    account: OnceLock<(Account, u64)>,
 }
+
+/// How long a message waits for memory before it is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 impl Link {
     /// Ends the session: what was sent before still goes out, then the close does. The first close counts.
@@ -24,6 +32,33 @@ impl Link {
         let close = self.closed.get_or_init(|| close.clone());
         self.inbox.end(close);
         self.outbox.end(close);
+    }
+
+    /// The session begins, on a connection of this account.
+    pub(super) fn begin(&self, account: Account, limits: &Limits) {
+        // It begins once.
+        let _again = self.account.set((account, limits.answer_bytes));
+    }
+
+    /// Lets `item` into the outbox, if there is room in it, and memory.
+    fn send(&self, item: Item) -> Result<(), Refused> {
+        match (item, self.account.get()) {
+            (Item::Message(message), Some((account, limit))) if message.data().len() as u64 >= LEAST => {
+                if account.is_full(Kind::Answers, *limit) && !self.outbox.has_ended() {
+                    return Err(Refused::Full(Item::Message(message)));
+                }
+                self.outbox.push(Item::Message(message.map(|data| account.keep(Kind::Answers, data))))
+            }
+            (item, _) => self.outbox.push(item),
+        }
+    }
+
+    /// Waits until there may be room in the outbox, and memory.
+    async fn room(&self) {
+        poll_fn(|cx| self.outbox.poll_room(cx)).await;
+        if self.account.get().is_some_and(|(account, limit)| account.is_full(Kind::Answers, *limit)) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 }
 
@@ -83,13 +118,13 @@ impl WebSocket {
         let mut item = Item::Message(message);
         let mut waited = false;
         loop {
-            match self.link.outbox.push(item) {
+            match self.link.send(item) {
                 Ok(()) => return Ok(waited),
                 Err(Refused::Ended) => return Err(Closed),
                 Err(Refused::Full(back)) => item = back,
             }
             waited = true;
-            poll_fn(|cx| self.link.outbox.poll_room(cx)).await;
+            self.link.room().await;
         }
     }
 
@@ -105,7 +140,7 @@ impl WebSocket {
     }
 
     fn push(&self, item: Item) -> Result<(), TrySendError> {
-        self.link.outbox.push(item).map_err(|refused| match refused {
+        self.link.send(item).map_err(|refused| match refused {
             Refused::Full(_) => TrySendError::Full,
             Refused::Ended => Closed.into(),
         })

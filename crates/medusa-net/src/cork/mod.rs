@@ -282,7 +282,7 @@ impl<S: AsyncWrite + SendFile + Unpin> Core<S> {
                 Poll::Ready(Err(shrank))
             }
             Poll::Ready(Ok(sent)) => {
-                conn.on_sent(sent);
+                conn.on_sent(sent, sent == len);
                 pieces.sent(sent);
                 Poll::Ready(Ok(sent))
             }
@@ -334,7 +334,7 @@ impl<S: AsyncWrite + SendFile + Unpin> Core<S> {
         if self.held {
             self.conn.on_send_blocked();
         } else if was_held {
-            self.conn.on_sent(0);
+            self.conn.on_sent(0, true);
         }
         flushed
     }
@@ -342,6 +342,7 @@ impl<S: AsyncWrite + SendFile + Unpin> Core<S> {
     /// One write to the stream of what is collected and `bufs`.
     fn poll_write_with(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let Self { stream, conn, out, .. } = self;
+        let total = out.len() + bufs.iter().map(|buf| buf.len()).sum::<usize>();
         let stream = Pin::new(stream);
         let poll = if bufs.is_empty() {
             stream.poll_write(cx, out.pending())
@@ -356,7 +357,7 @@ impl<S: AsyncWrite + SendFile + Unpin> Core<S> {
                 out.clear();
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            Poll::Ready(Ok(written)) => conn.on_sent(*written),
+            Poll::Ready(Ok(written)) => conn.on_sent(*written, *written == total),
             Poll::Ready(Err(_)) => out.clear(),
         }
         poll

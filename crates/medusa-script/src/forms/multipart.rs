@@ -40,6 +40,7 @@ pub(super) async fn read(
     let mut count = 0;
     while let Some(mut part) = parts.next().await? {
         count += 1;
+        parts.hold(&room)?;
         if count > MAX_FIELDS {
             return Err(FormError::TooManyFields);
         }
@@ -55,6 +56,7 @@ pub(super) async fn read(
             form.push(name, field);
         }
     }
+    parts.hold(&room)?;
     parts.finish().await?;
     Ok(form)
 }
@@ -112,13 +114,23 @@ struct Parts<'a> {
     body: &'a mut RequestBody,
     /// What came and has not been fed.
     ahead: Bytes,
+    /// Bytes of the form that are counted as the client's memory.
+    held: usize,
 }
 
 impl<'a> Parts<'a> {
     fn new(boundary: &str, body: &'a mut RequestBody) -> Self {
         let feed = Feed::default();
         let multipart = Multipart::new(feed.clone(), boundary);
-        Self { multipart, feed, body, ahead: Bytes::new() }
+        Self { multipart, feed, body, ahead: Bytes::new(), held: 0 }
+    }
+
+    /// Counts what the form keeps in memory.
+    fn hold(&mut self, room: &Room) -> Result<(), FormError> {
+        let kept = MAX_IN_MEMORY - room.left();
+        self.body.hold(kept.saturating_sub(self.held))?;
+        self.held = self.held.max(kept);
+        Ok(())
     }
 
     /// The next part. The one before must have been read to its end, and be gone.

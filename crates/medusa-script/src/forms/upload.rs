@@ -82,6 +82,11 @@ impl Room {
         Self { memory, holder, file: None, on_disk: 0 }
     }
 
+    /// How much of the memory is left.
+    pub(super) fn left(&self) -> usize {
+        self.memory
+    }
+
     /// Takes so many bytes of the memory; false if there are not so many.
     #[must_use]
     pub(super) fn take(&mut self, bytes: usize) -> bool {

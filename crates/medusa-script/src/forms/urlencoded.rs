@@ -19,6 +19,7 @@ const MAX_PAIR: usize = 4 * MAX_FIELD;
 pub(super) async fn read(body: &mut RequestBody) -> Result<Form, FormError> {
     let mut decoder = Decoder { form: Form::default(), pair: Vec::new(), room: MAX_IN_MEMORY };
     while let Some(piece) = chunk(body).await? {
+        body.hold(piece.len())?;
         decoder.push(&piece)?;
     }
     decoder.finish()

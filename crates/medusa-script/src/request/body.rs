@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
-use medusa_http::{RequestBody, RequestBodyError};
+use medusa_http::{Held, RequestBody, RequestBodyError};
 use medusa_proto::with_causes;
 
 use super::{ClientFault, Open, head, with};
@@ -40,11 +40,13 @@ pub(super) struct Over {
     streamed: bool,
     trailers: Option<HeaderMap>,
     form: Option<Rc<Form>>,
+    /// Counts what was read of it as the client's memory, for the script has it as long as the request.
+    _held: Option<Held>,
 }
 
 impl Over {
-    fn new(body: &RequestBody) -> Self {
-        Self { streamed: false, trailers: body.trailers().cloned(), form: None }
+    fn new(body: &mut RequestBody) -> Self {
+        Self { streamed: false, trailers: body.trailers().cloned(), form: None, _held: body.take_held() }
     }
 }
 
@@ -121,7 +123,7 @@ fn client_fault(error: RequestBodyError) -> mlua::Error {
 pub(super) async fn whole(open: &RefCell<Open>, handle: f64) -> mlua::Result<Bytes> {
     let (mut body, _nothing, reading) = Reading::begin(open, handle, false)?;
     let all = body.collect().await.map_err(client_fault)?;
-    reading.leave(Body::Over(Box::new(Over::new(&body))));
+    reading.leave(Body::Over(Box::new(Over::new(&mut body))));
     Ok(all)
 }
 
@@ -138,7 +140,7 @@ pub(super) async fn read(
     let piece = next(&mut body, &mut ahead, wanted).await.map_err(client_fault)?;
     reading.leave(match piece {
         Some(_) => Body::Streamed(Box::new((body, ahead))),
-        None => Body::Over(Box::new(Over { streamed: true, ..Over::new(&body) })),
+        None => Body::Over(Box::new(Over { streamed: true, ..Over::new(&mut body) })),
     });
     Ok(piece)
 }
@@ -203,7 +205,7 @@ pub(super) async fn form(open: &RefCell<Open>, handle: f64) -> mlua::Result<Rc<F
         }
     };
     let form = Rc::new(forms::read(&kind, &mut body, holder).await.map_err(raise)?);
-    reading.leave(Body::Over(Box::new(Over { form: Some(Rc::clone(&form)), ..Over::new(&body) })));
+    reading.leave(Body::Over(Box::new(Over { form: Some(Rc::clone(&form)), ..Over::new(&mut body) })));
     Ok(form)
 }
 

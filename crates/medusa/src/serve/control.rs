@@ -142,6 +142,7 @@ impl Control for Controls {
             .field("descriptors", open)
             .field("descriptors_limit", descriptors::limit())
             .field("descriptors_of_files", descriptors::files())
+            .child(medusa_http::memory())
             .child(self.engine.status().await)
     }
 

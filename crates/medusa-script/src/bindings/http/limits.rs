@@ -39,7 +39,10 @@ pub(crate) const CLASS: Class = Class {
             "handler",
             "Seconds a handler may take until it answers, counted anew whenever the client has sent some of a body. Default 60; more is answered 503.",
         ),
-        item("write", "Seconds a client may take nothing of what is sent. Default 60; then it is closed."),
+        item(
+            "write",
+            "Seconds a client may take nothing of what is sent, or less than 16 KiB. Default 60; then it is closed, or with HTTP/2 the one request is.",
+        ),
         item("idle", "Seconds a connection may idle between requests. Default 75; then it is closed."),
         item(
             "handshake",
@@ -60,7 +63,19 @@ pub(crate) const CLASS: Class = Class {
         item("connections", "Connections at a time. Default 50000; more are answered 503."),
         item(
             "connections_per_address",
-            "Connections at a time from one address (for IPv6, one /64), this machine's own and trusted proxies excepted. Default 1024, and never more than an eighth of the process's file descriptors; more are answered 503.",
+            "Connections at a time from one address (for IPv6, one /64; eight times as many from one /48), this machine's own and trusted proxies excepted. Default 1024, and never more than an eighth of the process's file descriptors; more are answered 503.",
+        ),
+        item(
+            "requests_per_address",
+            "Requests under way at a time from one address, counted as its connections are. Default 2048; more are answered 503.",
+        ),
+        item(
+            "request_bytes",
+            "Bytes of requests in memory at a time, of all servers of the process together: long heads, bodies that are read into memory, what comes before it is read. Default 256 MiB, of which one address has a quarter, an IPv6 /48 half, and all strangers seven eighths; more is answered 503.",
+        ),
+        item(
+            "answer_bytes",
+            "Bytes of answers in memory that clients have not taken, counted in the same way. Default 256 MiB; more is answered 503, and a stream waits.",
         ),
     ],
     methods: &[],
@@ -71,6 +86,8 @@ pub(super) fn option(lua: &Lua, value: Value) -> mlua::Result<Limits> {
     let mut options = Options::new(lua, FUNCTION, value)?;
     let default = Limits::default();
     let body = whole(lua, FUNCTION, "body", options.get("body", "a number")?)?;
+    let request_bytes = whole(lua, FUNCTION, "request_bytes", options.get("request_bytes", "a number")?)?;
+    let answer_bytes = whole(lua, FUNCTION, "answer_bytes", options.get("answer_bytes", "a number")?)?;
     let mut count = |name: &'static str, least: u32| -> mlua::Result<Option<u32>> {
         let given = whole(lua, FUNCTION, name, options.get(name, "a number")?)?;
         let given = given.map(|given| u32::try_from(given).unwrap_or(u32::MAX));
@@ -101,6 +118,9 @@ pub(super) fn option(lua: &Lua, value: Value) -> mlua::Result<Limits> {
         connections: count("connections", 0)?.unwrap_or(default.connections),
         connections_per_address: count("connections_per_address", 0)?
             .unwrap_or(default.connections_per_address),
+        requests_per_address: count("requests_per_address", 0)?.unwrap_or(default.requests_per_address),
+        request_bytes: request_bytes.unwrap_or(default.request_bytes),
+        answer_bytes: answer_bytes.unwrap_or(default.answer_bytes),
     };
     options.finish()?;
     Ok(limits)

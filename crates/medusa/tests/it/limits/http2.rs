@@ -218,6 +218,35 @@ fn write_a_reader_that_makes_no_room_is_left() {
     expect_faults(&server, &[("write_stall", cases.len() as u64)]);
 }
 
+/// One that makes room for some of its answers loses the others, and those alone.
+#[test]
+fn write_an_answer_that_is_left_alone_is_ended_alone() {
+    const INITIAL_WINDOW_SIZE: u16 = 4;
+    let (_site, server) = limited(
+        "write = 1",
+        "web:mount('/stream', function()
+            return { body = function(write) while true do write(string.rep('x', 65536)) end end }
+        end)",
+    );
+    let mut client = Http2::connect(&server, &[(INITIAL_WINDOW_SIZE, 0)]);
+    client.send(WINDOW_UPDATE, 0, 0, &(1_u32 << 30).to_be_bytes());
+    client.get(1, "/stream");
+    client.get(3, "/stream");
+    let ended = loop {
+        client.send(WINDOW_UPDATE, 0, 3, &40_000_u32.to_be_bytes());
+        let mut frames = std::iter::from_fn(|| {
+            client.is_readable_within(std::time::Duration::from_millis(100)).then(|| client.next()).flatten()
+        });
+        if let Some(frame) = frames.find(|frame| frame.kind == RST_STREAM || frame.kind == GOAWAY) {
+            break frame;
+        }
+    };
+    assert_eq!((ended.kind, ended.stream), (RST_STREAM, 1));
+    client.get(5, "/ok");
+    assert_eq!(client.status(5), 200);
+    expect_faults(&server, &[("write_stall", 1)]);
+}
+
 /// A slow reader is none that has stopped, and a slow producer is not the reader's fault.
 #[test]
 fn write_who_takes_something_may_stay() {

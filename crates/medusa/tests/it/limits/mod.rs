@@ -5,9 +5,11 @@ mod counts;
 mod descriptors;
 mod frames;
 mod http2;
+mod memory;
 mod sizes;
 mod times;
 mod websocket;
+mod worst;
 
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,327 @@
+//! How many bytes clients may have the process hold: of what they send, and of what they do not take.
+//!
+//! Limits for a request, for a connection and for an address multiply; this is the sum. There is one count for the whole
+//! process of each [`Kind`], whichever server, worker or protocol the bytes are of, and each server's limits say at how
+//! much of it that server takes no more: who comes then is told to come again, and nobody who is being served notices.
+//!
+//! - One address has no more than a part of it ([`Size`]): the greediest is refused first.
+//! - What strangers cannot have is kept for those without an address of their own: this machine, unix sockets, and
+//!   trusted proxies ([`RESERVE`]).
+//!
+//! Pieces below [`LEAST`] are not counted: their number is bounded by that of the requests, and the small requests that
+//! most are shall not share a count with other cores.
+//!
+//! Invariant: what a [`Held`] stands for is counted from its making to its dropping, wherever it is dropped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use bytes::Bytes;
+use medusa_proto::status::{Status, Value};
+
+use crate::limits::passes;
+
+/// Pieces shorter than this are not counted, in bytes.
+pub(crate) const LEAST: u64 = 8 * 1024;
+
+/// The part of a limit that no stranger can have: an eighth.
+const RESERVE: u64 = 8;
+
+/// What bytes are held for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Requests: long heads, windows of bodies that are not read yet, bodies in memory, messages.
+    Requests,
+    /// Answers: what clients have not taken yet.
+    Answers,
+}
+
+/// The process's count of each kind.
+static HELD: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+/// How often something was refused.
+static REFUSED: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+
+/// What a share is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Size {
+    /// An address: of IPv6, the 64 bits that one host can choose the rest of.
+    Address,
+    /// An IPv6 network of 48 bits: what one site is commonly given, and anybody can rent.
+    Network,
+}
+
+impl Size {
+    /// How many times the connections and requests of an address it may have. A network may be a company, or the
+    /// telephones of a city.
+    pub(crate) fn times(self) -> u32 {
+        match self {
+            Self::Address => 1,
+            Self::Network => 8,
+        }
+    }
+
+    /// How much of a limit it may have.
+    fn part_of(self, limit: u64) -> u64 {
+        match self {
+            Self::Address => limit / 4,
+            Self::Network => limit / 2,
+        }
+    }
+}
+
+/// What one address, or one network of them, has under way.
+#[derive(Debug)]
+pub(crate) struct Share {
+    pub(crate) size: Size,
+    pub(crate) connections: AtomicU32,
+    pub(crate) requests: AtomicU32,
+    held: [AtomicU64; 2],
+}
+
+impl Share {
+    pub(crate) fn new(size: Size) -> Self {
+        Self { size, connections: AtomicU32::new(0), requests: AtomicU32::new(0), held: Default::default() }
+    }
+}
+
+/// Whose bytes they are: an address and the networks it is in; none for those who speak for others.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Account(Option<Arc<[Arc<Share>]>>);
+
+impl Account {
+    /// One that takes part in these shares.
+    pub(crate) fn of<const N: usize>(shares: [Arc<Share>; N]) -> Self {
+        Self((N > 0).then(|| Arc::from(shares)))
+    }
+
+    /// A request begins.
+    pub(crate) fn begin(&self) {
+        for share in self.shares() {
+            share.requests.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// A request has ended.
+    pub(crate) fn end(&self) {
+        for share in self.shares() {
+            share.requests.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// Whether more than `limit` (0: none) requests are under way for each address that it may be.
+    pub(crate) fn is_crowded(&self, limit: u32) -> bool {
+        let crowded = |share: &Share| {
+            passes(share.requests.load(Relaxed).into(), limit.saturating_mul(share.size.times()))
+        };
+        self.shares().iter().any(|share| crowded(share))
+    }
+
+    pub(crate) fn shares(&self) -> &[Arc<Share>] {
+        self.0.as_deref().unwrap_or_default()
+    }
+
+    /// Whether there is room for nothing more below `limit` (0: none).
+    pub(crate) fn is_full(&self, kind: Kind, limit: u64) -> bool {
+        let full = |held: &AtomicU64, limit| held.load(Relaxed) >= limit;
+        let spent = |share: &Share| full(&share.held[kind as usize], share.size.part_of(limit));
+        limit != 0
+            && (full(&HELD[kind as usize], self.part_of(limit))
+                || self.shares().iter().any(|share| spent(share)))
+    }
+
+    /// Counts `bytes`, whether there is room or not.
+    pub(crate) fn hold(&self, kind: Kind, bytes: u64) -> Held {
+        let mut held = Held { account: self.clone(), kind, bytes: 0 };
+        held.add(bytes);
+        held
+    }
+
+    /// Counts `bytes`, if that does not pass `limit` (0: none).
+    pub(crate) fn take(&self, kind: Kind, bytes: u64, limit: u64) -> Option<Held> {
+        let mut held = Held { account: self.clone(), kind, bytes: 0 };
+        held.grow(bytes, limit).then_some(held)
+    }
+
+    /// The same bytes, counted as long as there is one of them. What others hold, too, costs nothing.
+    pub(crate) fn keep(&self, kind: Kind, bytes: Bytes) -> Bytes {
+        if bytes.is_unique() { self.count(kind, bytes) } else { bytes }
+    }
+
+    /// The same bytes, counted as long as there is one of them.
+    pub(crate) fn count(&self, kind: Kind, bytes: Bytes) -> Bytes {
+        if (bytes.len() as u64) < LEAST {
+            return bytes;
+        }
+        self.hold(kind, bytes.len() as u64).keep(bytes)
+    }
+
+    /// How much of a limit this account can have at all.
+    fn part_of(&self, limit: u64) -> u64 {
+        if self.0.is_some() { limit - limit / RESERVE } else { limit }
+    }
+}
+
+/// Bytes that are counted.
+struct Kept {
+    bytes: Bytes,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Bytes of memory that are counted for a client, until this is dropped.
+#[derive(Debug)]
+pub struct Held {
+    account: Account,
+    kind: Kind,
+    bytes: u64,
+}
+
+impl Held {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The bytes it counts, for as long as there is one of them.
+    pub(crate) fn keep(self, bytes: Bytes) -> Bytes {
+        Bytes::from_owner(Kept { bytes, _held: self })
+    }
+
+    /// Counts `more`, if that does not pass `limit` (0: none).
+    #[must_use]
+    pub(crate) fn grow(&mut self, more: u64, limit: u64) -> bool {
+        let before = self.bytes;
+        let held = self.add(more);
+        // One piece an address may have in any case, or nobody could send it.
+        let spent = |share: &Share| {
+            let held = share.held[self.kind as usize].load(Relaxed);
+            held > self.bytes && held > share.size.part_of(limit)
+        };
+        let exceeded = limit != 0
+            && (held > self.account.part_of(limit) || self.account.shares().iter().any(|share| spent(share)));
+        if exceeded {
+            self.shrink(before);
+            REFUSED[self.kind as usize].fetch_add(1, Relaxed);
+        }
+        !exceeded
+    }
+
+    /// Counts no more than `bytes` from now on.
+    pub(crate) fn shrink(&mut self, bytes: u64) {
+        let less = self.bytes.saturating_sub(bytes);
+        self.bytes -= less;
+        HELD[self.kind as usize].fetch_sub(less, Relaxed);
+        for share in self.account.shares() {
+            share.held[self.kind as usize].fetch_sub(less, Relaxed);
+        }
+    }
+
+    /// Returns what the process holds then.
+    fn add(&mut self, more: u64) -> u64 {
+        self.bytes += more;
+        for share in self.account.shares() {
+            share.held[self.kind as usize].fetch_add(more, Relaxed);
+        }
+        HELD[self.kind as usize].fetch_add(more, Relaxed) + more
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.shrink(0);
+    }
+}
+
+/// How many bytes the process holds for clients, and how often something was refused.
+pub fn memory() -> Status {
+    let of = |counts: &[AtomicU64; 2], kind| counts[kind as usize].load(Relaxed);
+    Status::new("http.memory", "")
+        .field("requests", Value::Bytes(of(&HELD, Kind::Requests)))
+        .field("answers", Value::Bytes(of(&HELD, Kind::Answers)))
+        .field("requests_refused", of(&REFUSED, Kind::Requests))
+        .field("answers_refused", of(&REFUSED, Kind::Answers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // The count is the process's: nextest gives each test a process of its own.
+
+    const LIMIT: u64 = 800_000;
+
+    fn stranger() -> Account {
+        Account::of([Arc::new(Share::new(Size::Address)), Arc::new(Share::new(Size::Network))])
+    }
+
+    fn held(kind: Kind) -> u64 {
+        HELD[kind as usize].load(Relaxed)
+    }
+
+    #[test]
+    fn an_address_has_its_share_and_all_together_have_no_more_than_there_is() {
+        let greedy = stranger();
+        let first = greedy.take(Kind::Requests, 150_000, LIMIT).unwrap();
+        assert!(greedy.take(Kind::Requests, 100_000, LIMIT).is_none(), "more than a quarter");
+        assert!(greedy.take(Kind::Answers, 100_000, LIMIT).is_some(), "that is another count");
+        let others: Vec<_> = (0..4).map(|_| stranger().take(Kind::Requests, 150_000, LIMIT)).collect();
+        assert_eq!(others.iter().flatten().count(), 3, "the rest is kept");
+        assert!(Account::default().take(Kind::Requests, 150_000, LIMIT).is_some(), "for whom it is kept for");
+        assert!(!Account::default().is_full(Kind::Requests, LIMIT));
+        drop((first, others));
+        assert_eq!(held(Kind::Requests), 0);
+    }
+
+    #[test]
+    fn a_network_has_more_than_an_address_in_it() {
+        let network = Arc::new(Share::new(Size::Network));
+        let address = || Account::of([Arc::new(Share::new(Size::Address)), Arc::clone(&network)]);
+        let addresses: Vec<_> = (0..3).map(|_| address()).collect();
+        let held: Vec<_> = addresses.iter().map(|of| of.take(Kind::Answers, 190_000, LIMIT)).collect();
+        assert_eq!(held.iter().flatten().count(), 2);
+    }
+
+    #[test]
+    fn one_piece_may_be_larger_than_a_share() {
+        let alone = stranger();
+        let held = alone.take(Kind::Requests, 500_000, LIMIT).unwrap();
+        assert!(alone.is_full(Kind::Requests, LIMIT));
+        assert!(alone.take(Kind::Requests, 1, LIMIT).is_none());
+        assert!(alone.take(Kind::Requests, 1, 0).is_some(), "without a limit");
+        drop(held);
+        assert!(alone.take(Kind::Requests, LIMIT, LIMIT).is_none(), "nor than all there is for strangers");
+    }
+
+    #[test]
+    fn bytes_are_counted_as_long_as_there_is_one_of_them() {
+        let account = stranger();
+        let bytes = account.keep(Kind::Answers, Bytes::from(vec![7; 10_000]));
+        let part = bytes.slice(9_000..);
+        drop(bytes);
+        assert_eq!((part.len(), held(Kind::Answers)), (1_000, 10_000));
+        drop(part);
+        assert_eq!(held(Kind::Answers), 0);
+        let shared = Bytes::from(vec![7; 10_000]);
+        let _other = account.keep(Kind::Answers, shared.clone());
+        let _small = account.keep(Kind::Answers, Bytes::from(vec![7; 1_000]));
+        assert_eq!(held(Kind::Answers), 0, "it costs nothing that is not there anyway, or next to nothing");
+        drop(shared);
+    }
+
+    #[test]
+    fn what_is_refused_is_not_counted() {
+        let account = stranger();
+        let mut held = account.take(Kind::Requests, 100_000, LIMIT).unwrap();
+        assert!(held.grow(50_000, LIMIT));
+        let other = account.take(Kind::Requests, 20_000, LIMIT).unwrap();
+        assert!(!held.grow(50_000, LIMIT));
+        assert_eq!(held.bytes(), 150_000);
+        held.shrink(10_000);
+        drop(other);
+        assert_eq!(super::HELD[0].load(Relaxed), 10_000);
+    }
+}

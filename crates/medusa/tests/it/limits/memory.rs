@@ -1,0 +1,167 @@
+//! `request_bytes` and `answer_bytes`: who asks for more than there is comes again later, and nobody else notices.
+
+use medusa_testkit::{Client, Server, wait};
+
+use super::frames::{DATA, Http2, WINDOW_UPDATE};
+use super::{expect_faults, expect_service, limited};
+
+const SCRIPT: &str = "
+let = medusa.shared('let')
+web:mount('/keep', function(req)
+    local body = req:body()
+    while not let:get('go') do medusa.sleep(0.01) end
+    return tostring(#body)
+end)
+web:mount('/form', function(req)
+    local form = req:form()
+    while not let:get('go') do medusa.sleep(0.01) end
+    return tostring(#form.a)
+end)
+web:mount('/go', function() let:set('go', true) return 'went' end)
+web:mount('/big', function() return string.rep('x', 600000) end)
+web:mount('/stream', function()
+    return { body = function(write) for _ = 1, 100 do write(string.rep('x', 32768)) end end }
+end)
+";
+
+/// Sends a body of so many bytes, whose answer is to come.
+#[track_caller]
+fn post(server: &Server, path: &str, kind: &str, length: usize) -> Client {
+    let mut client = server.connect();
+    let body = [b"a=".to_vec(), vec![b'x'; length - 2]].concat();
+    client.send(format!(
+        "POST {path} HTTP/1.1\r\nHost: t\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
+    ));
+    // One that is refused need not be read to its end.
+    let _refused = client.try_send(body);
+    client
+}
+
+#[track_caller]
+fn held(server: &Server, what: &str) -> u64 {
+    server.number("http.memory", what)
+}
+
+#[test]
+fn request_bytes_a_body_that_there_is_no_memory_for_is_answered_503() {
+    for (path, kind) in [("/keep", "text/plain"), ("/form", "application/x-www-form-urlencoded")] {
+        let (_site, server) = limited("request_bytes = 1500000", SCRIPT);
+        let mut first = post(&server, path, kind, 700_000);
+        wait::until("the body is held", || (held(&server, "requests") > 700_000).then_some(()));
+        let answer = post(&server, path, kind, 700_000).response();
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("10")));
+        expect_service(&server);
+        // What comes piece by piece and is small needs no room.
+        assert_eq!(
+            server.send("POST /read HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\n\r\nfour").text(),
+            "4"
+        );
+        assert_eq!(server.get("/go").text(), "went");
+        let length = if path == "/keep" { "700000" } else { "699998" };
+        assert_eq!(first.response().text(), length);
+        wait::until("nothing is held", || (held(&server, "requests") == 0).then_some(()));
+        assert_eq!(post(&server, path, kind, 700_000).response().text(), length);
+        expect_faults(&server, &[("no_memory", 1)]);
+        assert_eq!(held(&server, "requests_refused"), 1);
+    }
+}
+
+/// A body that nobody has read yet takes what may come of it before it is read.
+#[test]
+fn request_bytes_what_comes_before_it_is_read_counts() {
+    let (_site, server) = limited("request_bytes = 600000", SCRIPT);
+    let mut client = Http2::connect(&server, &[]);
+    for stream in [1, 3, 5] {
+        client.post(stream, "/sleep");
+    }
+    assert_eq!(client.status(5), 503);
+    assert_eq!(held(&server, "requests"), 2 * 256 * 1024);
+    drop(client);
+    wait::until("nothing is held", || (held(&server, "requests") == 0).then_some(()));
+}
+
+#[test]
+fn answer_bytes_an_answer_that_there_is_no_memory_for_is_503() {
+    const INITIAL_WINDOW_SIZE: u16 = 4;
+    let (_site, server) = limited("answer_bytes = 1000000", SCRIPT);
+    let mut client = Http2::connect(&server, &[(INITIAL_WINDOW_SIZE, 0)]);
+    client.get(1, "/big");
+    assert_eq!(client.status(1), 200);
+    client.get(3, "/big");
+    assert_eq!(client.status(3), 503);
+    assert!(held(&server, "answers") >= 600_000);
+    client.send(WINDOW_UPDATE, 0, 0, &1_000_000_u32.to_be_bytes());
+    client.send(WINDOW_UPDATE, 0, 1, &1_000_000_u32.to_be_bytes());
+    let mut read = 0;
+    while read < 600_000 {
+        read += client.expect(DATA).payload.len();
+    }
+    wait::until("nothing is held", || (held(&server, "answers") == 0).then_some(()));
+    expect_service(&server);
+    expect_faults(&server, &[("no_memory", 1)]);
+}
+
+/// A stream has begun: it waits, and goes on.
+#[test]
+fn answer_bytes_a_stream_waits_for_memory() {
+    const INITIAL_WINDOW_SIZE: u16 = 4;
+    let (_site, server) = limited("answer_bytes = 600000", SCRIPT);
+    let mut holder = Http2::connect(&server, &[(INITIAL_WINDOW_SIZE, 0)]);
+    holder.get(1, "/big");
+    assert_eq!(holder.status(1), 200);
+    let mut waiter = server.connect();
+    waiter.send("GET /stream HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
+    assert_eq!(waiter.head().status, 200);
+    assert!(!waiter.is_readable_within(std::time::Duration::from_millis(300)), "there is no memory for it");
+    drop(holder);
+    let mut read = 0;
+    loop {
+        match waiter.read_some(1 << 20).len() {
+            0 => break,
+            more => read += more,
+        }
+    }
+    assert!(read > 100 * 32_768, "{read} bytes");
+    expect_faults(&server, &[]);
+}
+
+#[test]
+fn requests_per_address_one_too_many_is_answered_503() {
+    let (_site, server) = limited(
+        "requests_per_address = 2",
+        "proxied = medusa.http.server {
+            name = 'proxied', listen = '127.0.0.2:0', proxy_protocol = true, limits = { requests_per_address = 2 }
+        }
+        let = medusa.shared('let')
+        proxied:mount('/wait', function()
+            while not let:get('go') do medusa.sleep(0.01) end
+            return 'waited'
+        end)
+        proxied:mount('/ok', function() return 'ok' end)
+        web:mount('/go', function() let:set('go', true) return 'went' end)",
+    );
+    let address = server.address_of(1);
+    let ask = |from: &str, path: &str| {
+        let mut client = Client::connect(address);
+        client.send(format!("PROXY TCP4 {from} 192.0.2.9 5555 80\r\nGET {path} HTTP/1.1\r\nHost: t\r\n\r\n"));
+        client
+    };
+    let waiting = [ask("192.0.2.1", "/wait"), ask("192.0.2.1", "/wait")];
+    wait::until("both are under way", || (server.number("vm", "requests") == 2).then_some(()));
+    let answer = ask("192.0.2.1", "/ok").response();
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("10")));
+    assert_eq!(ask("192.0.2.2", "/ok").response().text(), "ok", "for another address");
+    // This machine's own have no such limit.
+    let _sleeping: Vec<_> = (0..3)
+        .map(|_| {
+            let mut client = server.connect();
+            client.send("GET /sleep HTTP/1.1\r\nHost: t\r\n\r\n");
+            client
+        })
+        .collect();
+    assert_eq!(server.get("/go").text(), "went");
+    for mut client in waiting {
+        assert_eq!(client.response().text(), "waited");
+    }
+    assert_eq!(ask("192.0.2.1", "/ok").response().text(), "ok");
+}
