@@ -8,6 +8,22 @@ use crate::print::{kind, show};
 /// Kinds that are asked for by their own name.
 const PLAIN: [&str; 4] = ["string", "number", "boolean", "table"];
 
+/// The most bytes of a list of strings, each with one more: names, addresses, protocols of one object.
+const TEXTS: usize = 64 * 1024;
+
+/// The strings of a list, none of which is copied once they are too many.
+pub(crate) fn texts(list: &Table) -> mlua::Result<Vec<String>> {
+    let (mut room, mut texts) = (TEXTS, Vec::new());
+    for text in list.sequence_values::<LuaString>() {
+        let text = text?;
+        let left = room.checked_sub(text.as_bytes().len() + 1);
+        room =
+            left.ok_or_else(|| mlua::Error::runtime(format!("the list is longer than {} KiB", TEXTS >> 10)))?;
+        texts.push(text.to_str()?.to_owned());
+    }
+    Ok(texts)
+}
+
 /// An option table on its way through a constructor.
 pub(crate) struct Options<'a> {
     lua: &'a Lua,

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use medusa_http::websocket::{Options, Origins};
-use mlua::{Lua, Value};
+use mlua::{Lua, Table, Value};
 
 use crate::bindings::fail;
-use crate::bindings::options::Options as Given;
+use crate::bindings::options::{Options as Given, texts};
 
 const FUNCTION: &str = "req:websocket";
 
@@ -19,7 +19,9 @@ const DAY: f64 = 86400.0;
 pub(super) fn parse(lua: &Lua, given: Value) -> mlua::Result<Options> {
     let mut given = Given::new(lua, FUNCTION, given)?;
     let mut options = Options::default();
-    if let Some(protocols) = given.get::<Vec<String>>("protocols", "a list of strings")? {
+    if let Some(protocols) = given.get::<Table>("protocols", "a list of strings")? {
+        let protocols =
+            texts(&protocols).map_err(|error| fail(lua, format!("{FUNCTION}: `protocols`: {error}")))?;
         if let Some(wrong) = protocols.iter().find(|protocol| !is_token(protocol)) {
             return Err(fail(lua, format!("{FUNCTION}: {wrong:?} is no name of a protocol")));
         }
@@ -29,8 +31,10 @@ pub(super) fn parse(lua: &Lua, given: Value) -> mlua::Result<Options> {
         None => {}
         Some(Value::String(all)) if all == "*" => options.origins = Origins::Any,
         Some(Value::Table(list)) => {
-            let list: mlua::Result<Vec<String>> = list.sequence_values().collect();
-            options.origins = Origins::Only(list.map_err(|_other| origins(lua))?);
+            options.origins = Origins::Only(texts(&list).map_err(|error| match error {
+                mlua::Error::RuntimeError(why) => fail(lua, format!("{FUNCTION}: `origins`: {why}")),
+                _other => origins(lua),
+            })?);
         }
         Some(_) => return Err(origins(lua)),
     }

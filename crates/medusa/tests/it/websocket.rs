@@ -285,6 +285,8 @@ fn options_that_make_no_sense_are_named() {
         ("{ origin = '*' }", "there is no option"),
         ("{ origins = 'http://x' }", "`origins` must be"),
         ("{ protocols = { 'a b' } }", "no name of a protocol"),
+        ("{ protocols = table.create(100, string.rep('x', 1000)) }", "longer than 64 KiB"),
+        ("{ origins = table.create(100, string.rep('x', 1000)) }", "longer than 64 KiB"),
         ("{ max_message = 0 }", "`max_message` must be"),
         ("{ ping = -1 }", "`ping` must be"),
         ("{ idle = 1e9 }", "`idle` must be"),

@@ -16,7 +16,7 @@ use medusa_site::{ServerId, ServerSpec};
 use mlua::{Lua, Table, UserData, UserDataFields, UserDataMethods, Value};
 
 use super::log::SinkValue;
-use super::options::Options;
+use super::options::{Options, texts};
 use super::{Reach, fail, origin};
 use crate::print::{as_number, show};
 use crate::reference::{self, Class, Item};
@@ -313,10 +313,12 @@ fn set_log(lua: &Lua, log: Value) -> mlua::Result<Option<Arc<dyn Sink>>> {
 /// The value of `trusted_proxies`.
 fn trusted_proxies(lua: &Lua, list: Option<Table>) -> mlua::Result<Arc<TrustedProxies>> {
     let Some(list) = list else { return Ok(Arc::default()) };
-    let entries: mlua::Result<Vec<String>> = list.sequence_values().collect();
     let wrong =
         |error: &dyn std::fmt::Display| fail(lua, format!("medusa.http.server: `trusted_proxies`: {error}"));
-    let entries = entries.map_err(|_other| wrong(&"every entry must be a string"))?;
+    let entries = texts(&list).map_err(|error| match error {
+        mlua::Error::RuntimeError(why) => wrong(&why),
+        _other => wrong(&"every entry must be a string"),
+    })?;
     TrustedProxies::parse(entries).map(Arc::new).map_err(|error| wrong(&error))
 }
 
