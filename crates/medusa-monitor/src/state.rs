@@ -5,7 +5,7 @@
 //! **Invariant:** one server at a time has the lock, and only who has it touches the socket's file. The lock is the
 //! kernel's and ends with the process however that ends, so a socket file found under it is a dead server's.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
@@ -223,6 +223,7 @@ pub(crate) fn pid_in(path: &Path) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 
     use super::*;

@@ -129,7 +129,7 @@ impl From<Scarce> for io::Error {
 impl Scarce {
     /// Whether this is what stands behind an error.
     pub fn is(error: &io::Error) -> bool {
-        error.get_ref().is_some_and(|source| source.is::<Self>())
+        error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
     }
 }
 

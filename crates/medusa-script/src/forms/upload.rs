@@ -97,12 +97,11 @@ impl Room {
 
     /// Writes behind what is in the file.
     async fn append(&mut self, bytes: Bytes) -> io::Result<Arc<OpenFile>> {
-        let file = match &self.file {
-            Some(file) => Arc::clone(file),
-            None => {
-                let file = OpenFile::new(blocking(unnamed_file).await?, self.holder)?;
-                Arc::clone(self.file.insert(Arc::new(file)))
-            }
+        let file = if let Some(file) = &self.file {
+            Arc::clone(file)
+        } else {
+            let file = OpenFile::new(blocking(unnamed_file).await?, self.holder)?;
+            Arc::clone(self.file.insert(Arc::new(file)))
         };
         let (at, length) = (self.on_disk, bytes.len() as u64);
         let written = Arc::clone(&file);

@@ -66,7 +66,7 @@ fn usual() -> Fields {
 fn change(lua: &Lua, fields: &mut Fields, table: &Table) -> mlua::Result<()> {
     for pair in table.pairs::<Value, Value>() {
         let (key, value) = pair?;
-        let text = key.as_string().map(|key| key.to_string_lossy()).unwrap_or_else(|| show(&key));
+        let text = key.as_string().map_or_else(|| show(&key), mlua::LuaString::to_string_lossy);
         let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
             return Err(fail(lua, format!("{OPTION}: {text:?} is not the name of a field")));
         };

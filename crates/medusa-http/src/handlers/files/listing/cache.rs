@@ -119,7 +119,7 @@ impl Listings {
     }
 }
 
-fn touch<'k>(kept: &'k mut Vec<Kept>, path: &[u8]) -> Option<&'k mut Kept> {
+fn touch<'k>(kept: &'k mut [Kept], path: &[u8]) -> Option<&'k mut Kept> {
     let at = kept.iter().rposition(|kept| *kept.path == *path)?;
     kept[at..].rotate_left(1);
     kept.last_mut()
