@@ -215,6 +215,11 @@ impl RequestBody {
         Self { limit: bytes.len() as u64, source: Source::Bytes(bytes), seen: 0, trailers: None }
     }
 
+    /// Whether the client said that there is none.
+    pub fn is_empty(&self) -> bool {
+        matches!(&self.source, Source::Bytes(bytes) if bytes.is_empty())
+    }
+
     /// Sets another limit than the server's, in bytes.
     pub fn set_limit(&mut self, bytes: u64) {
         self.limit = bytes;

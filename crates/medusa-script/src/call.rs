@@ -1,5 +1,9 @@
 //! One call of a handler: the same for the main VM and a worker's.
 
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
 use http::Method;
 use medusa_http::{HandlerError, Request};
 use mlua::{Function, Value};
@@ -14,33 +18,54 @@ use crate::vm::Vm;
 /// Calls `handler` (as wrapped by [`Requests::wrap`]) with a request. The request stays open as long as the second value
 /// is held: a producer still reads from it.
 ///
-/// Where the VM was out of memory, another request may have been to blame: it has been collected by now, and a safe
-/// request is tried a second time.
+/// While the VM is nearly full, nothing that would fill it further is taken in. Where it was full for a request that is not
+/// to blame and safe to repeat, that is tried a second time once memory has been collected.
 pub(crate) async fn call(
-    vm: &Vm,
+    vm: &Rc<Vm>,
     requests: &Requests,
-    handler: &Function,
+    handler: &Handler<'_>,
     request: Request,
 ) -> Result<(Reply, OpenRequest), HandlerError> {
-    let safe = matches!(request.head.method, Method::GET | Method::HEAD);
     if requests.count() >= MAX_OPEN {
         return Err(HandlerError::unavailable(format!(
             "this VM is at {MAX_OPEN} requests, streams and sessions already"
         )));
     }
+    if !request.body.is_empty() && vm.memory().refuses(vm.heap()) {
+        vm.collect();
+        let error =
+            "its VM is nearly full: no request with a body is taken (`medusa status` has the VM's `memory`)";
+        return Err(HandlerError::unavailable(error));
+    }
+    let method = request.head.method.clone();
     let open = requests.open(vm.lua(), request).map_err(vm_error)?;
-    let mut reply = once(vm, handler, &open).await;
+    let mut reply = once(vm, handler.function, &open).await;
     let unchanged = || Transaction::current().is_none_or(|transaction| !transaction.has_edits());
-    if safe && matches!(reply, Err(TaskError::Memory(_))) && unchanged() {
-        reply = once(vm, handler, &open).await;
+    let safe = matches!(method, Method::GET | Method::HEAD);
+    if safe && matches!(reply, Err(TaskError::Crowded(_))) && unchanged() {
+        drop(tokio::time::timeout(COLLECTION, vm.memory().collected()).await);
+        reply = once(vm, handler.function, &open).await;
     }
     match reply {
         Ok(reply) => Ok((reply, open)),
-        Err(error) => Err(handler_error(&error)),
+        Err(error) => {
+            vm.memory().note(&error, || format!("{method} request to {}", handler.place));
+            Err(handler_error(&error))
+        }
     }
 }
 
-async fn once(vm: &Vm, handler: &Function, open: &OpenRequest) -> Result<Reply, TaskError> {
+/// A handler as a request finds it.
+pub(crate) struct Handler<'a> {
+    pub(crate) function: &'a Function,
+    /// The script's place where it is from.
+    pub(crate) place: &'a dyn fmt::Display,
+}
+
+/// A collection takes less than this; then there is room, or whoever fills the VM has been stopped.
+const COLLECTION: Duration = Duration::from_secs(1);
+
+async fn once(vm: &Rc<Vm>, handler: &Function, open: &OpenRequest) -> Result<Reply, TaskError> {
     let answering = async { Reply::from_lua(handler.call_async::<Value>(open.handle()).await?) };
     vm.run_excusing(Budget::REQUEST, || open.waited(), answering).await
 }
@@ -54,7 +79,10 @@ fn handler_error(error: &TaskError) -> HandlerError {
         return HandlerError::client(fault.status(), fault.to_string());
     }
     let told = ScriptError::from_task(error).with_traceback();
-    if error.is_overrun() { HandlerError::unavailable(told) } else { HandlerError::internal(told) }
+    match error {
+        TaskError::Script(_) => HandlerError::internal(told),
+        _ => HandlerError::unavailable(told),
+    }
 }
 
 /// An error of the VM itself, outside of any script.

@@ -83,7 +83,7 @@ impl ScriptError {
     pub(crate) fn from_task(error: &TaskError) -> Self {
         match error {
             TaskError::Script(error) => Self::from_lua(error),
-            TaskError::Cpu(_, error) | TaskError::Memory(error) => {
+            TaskError::Cpu(_, error) | TaskError::Memory(error) | TaskError::Crowded(error) => {
                 let inner = Self::from_lua(error);
                 let what = match error_kind(error) {
                     Some(kind) => kind.to_owned(),

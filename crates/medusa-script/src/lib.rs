@@ -24,6 +24,7 @@ mod inline;
 mod log;
 mod luau;
 mod main_vm;
+mod memory;
 mod preempt;
 mod print;
 mod producer;

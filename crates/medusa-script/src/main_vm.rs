@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::StreamExt;
 use medusa_http::{HandlerError, Request};
 use medusa_proto::status::Status;
-use medusa_proto::status::Value::Bytes;
 use medusa_proto::with_causes;
 use medusa_site::{Hand, Live};
 use mlua::{Function, Lua, MultiValue, Table};
@@ -21,7 +20,7 @@ use tokio::task::spawn_local;
 
 use crate::bindings::timer::{PendingTimer, Timers};
 use crate::bindings::{self, Reach};
-use crate::call::{call, vm_error};
+use crate::call::{Handler, call, vm_error};
 use crate::error::ScriptError;
 use crate::inline::{Answer, AnswerBody, Asked, Call, Chunks, InlineHandler, Link, QUEUED_CALLS};
 use crate::log::LogFunctions;
@@ -62,7 +61,7 @@ enum Rest {
 /// The handler functions of one VM, and the way for others to reach them.
 #[derive(Debug)]
 pub(crate) struct Functions {
-    by_id: RefCell<HashMap<u64, Function>>,
+    by_id: RefCell<HashMap<u64, (Function, Arc<str>)>>,
     next: Cell<u64>,
     /// Weak, so that only handlers keep a replaced VM alive.
     calls: mpsc::WeakSender<Call>,
@@ -81,7 +80,7 @@ impl Functions {
         let requests = requests.ok_or_else(|| mlua::Error::runtime("the VM is not ready"))?;
         let id = self.next.replace(self.next.get() + 1);
         let function = requests.wrap(function)?;
-        self.by_id.borrow_mut().insert(id, function);
+        self.by_id.borrow_mut().insert(id, (function, Arc::clone(&origin)));
         let link = Link { calls, released: Arc::clone(&self.released) };
         Ok(InlineHandler::new(id, link, origin))
     }
@@ -210,7 +209,9 @@ impl MainVm {
         request: Request,
     ) -> Result<(Answer, Rest), HandlerError> {
         let handler = self.functions.by_id.borrow().get(&function).cloned();
-        let handler = handler.ok_or_else(|| HandlerError::internal("this handler's function is gone"))?;
+        let (function, place) =
+            handler.ok_or_else(|| HandlerError::internal("this handler's function is gone"))?;
+        let handler = Handler { function: &function, place: &place };
         let (reply, open) = call(&self.vm, requests, &handler, request).await?;
         let (body, rest) = match reply.body {
             ReplyBody::Bytes(bytes) => (AnswerBody::Bytes(bytes), Rest::Nothing),
@@ -272,7 +273,10 @@ impl MainVm {
         let function = compile_statement(lua, source, &environment).map_err(told)?;
         let running = self.vm.run(Budget::STATEMENT, self.run.call_async::<MultiValue>(function));
         let result = transaction.scope(running).await;
-        let values = result.map_err(|error| ScriptError::from_task(&error))?;
+        let values = result.map_err(|error| {
+            self.vm.memory().note(&error, || "a statement".to_owned());
+            ScriptError::from_task(&error)
+        })?;
         let generation = self.commit(transaction).await?;
         keep.call::<()>(()).map_err(told)?;
         Ok((values, generation))
@@ -301,8 +305,8 @@ impl MainVm {
     /// What the VM holds.
     pub(crate) fn status(&self) -> Status {
         self.functions.forget_released();
-        Status::new("vm", "main")
-            .field("memory", Bytes(self.vm.lua().used_memory() as u64))
+        let status = self.vm.describe(Status::new("vm", "main"));
+        status
             .field("handler_functions", self.functions.by_id.borrow().len())
             .field("requests", self.requests_running.get())
             .field("websockets", self.sessions_running.get())

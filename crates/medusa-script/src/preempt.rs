@@ -13,7 +13,7 @@
 #![expect(unsafe_code, reason = "the one place: arming Luau's interrupt pointer from the watchdog thread")]
 
 use std::cell::{Cell, RefCell};
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -24,6 +24,9 @@ use std::time::Duration;
 
 use mlua::{LightUserData, Lua, ffi};
 use rustix::time::{ClockId, clock_gettime};
+
+use crate::luau::{self, Heap};
+use crate::memory::Account;
 
 /// How long a slice may be, once the watchdog has seen it.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
@@ -49,12 +52,18 @@ pub(crate) struct Meter {
     counted: Cell<Option<Duration>>,
     overrun: Cell<bool>,
     in_lane: Cell<bool>,
+    account: Account,
 }
 
 impl Meter {
-    pub(crate) fn new(limit: Duration) -> Self {
+    pub(crate) fn new(account: Account, limit: Duration) -> Self {
         let (used, counted, overrun, in_lane) = Default::default();
-        Self { used, limit, counted, overrun, in_lane }
+        Self { used, limit, counted, overrun, in_lane, account }
+    }
+
+    /// The task's memory.
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
     }
 
     /// Whether the task waits for its next slice in the slow lane, or has it: then it must go on being polled.
@@ -89,13 +98,16 @@ impl Meter {
         }
     }
 
-    fn tick(&self) -> Verdict {
+    fn tick(&self, heap: Heap) -> Verdict {
         let now = thread_cpu_time();
         // Of the slice that is preempted first, nobody knows when it began.
         self.add(self.counted.replace(Some(now)).map_or(TICK, |counted| now.saturating_sub(counted)));
         if self.used.get() > self.limit {
             self.overrun.set(true);
-            return Verdict::Stop;
+            return Verdict::Stop(c"stopped: its CPU budget is used up");
+        }
+        if self.account.press(heap) {
+            return Verdict::Stop(c"stopped: its VM is at its memory limit, and it held the most");
         }
         Verdict::GiveWay
     }
@@ -113,7 +125,7 @@ pub(crate) fn thread_cpu_time() -> Duration {
 
 enum Verdict {
     GiveWay,
-    Stop,
+    Stop(&'static CStr),
     /// No task runs: the interrupt was armed in the last moment of one.
     Nothing,
 }
@@ -199,10 +211,11 @@ impl Preemption {
 
     /// Runs `slice` (one poll of a script's future) under `meter`.
     pub(crate) fn slice<R>(&self, meter: &Rc<Meter>, slice: impl FnOnce() -> R) -> R {
+        let category = luau::set_category(meter.account.category());
         let outer = RUNNING.replace(Some(Rc::clone(meter)));
         self.slot.sequence.fetch_add(1, SeqCst);
         watchdog().wake_if_parked();
-        let guard = SliceEnd { slot: &self.slot, outer };
+        let guard = SliceEnd { slot: &self.slot, outer, category };
         let result = slice();
         drop(guard);
         result
@@ -213,6 +226,7 @@ impl Preemption {
 struct SliceEnd<'a> {
     slot: &'a Slot,
     outer: Option<Rc<Meter>>,
+    category: u8,
 }
 
 impl Drop for SliceEnd<'_> {
@@ -221,6 +235,7 @@ impl Drop for SliceEnd<'_> {
         if self.slot.armed.load(Relaxed) {
             self.slot.set_interrupt(std::ptr::null_mut());
         }
+        luau::set_category(self.category);
         RUNNING.replace(self.outer.take());
     }
 }
@@ -237,16 +252,19 @@ unsafe extern "C-unwind" fn interrupt(state: *mut ffi::lua_State, gc: c_int) {
     if gc >= 0 {
         return; // a step of the collector: no place to raise or yield
     }
-    let verdict = RUNNING.with_borrow(|meter| meter.as_ref().map_or(Verdict::Nothing, |meter| meter.tick()));
+    // SAFETY: the VM is mlua's and running.
+    let heap = unsafe { Heap::of(state) };
+    let verdict =
+        RUNNING.with_borrow(|meter| meter.as_ref().map_or(Verdict::Nothing, |meter| meter.tick(heap)));
     // SAFETY: Luau calls this with the running state, at a safepoint where its manual allows raising and, if
     // `lua_isyieldable`, yielding. No value with a destructor is alive here when `lua_error` unwinds.
     unsafe {
         match verdict {
             // Stays armed: a `pcall` that swallows the error meets the next one at the next safepoint.
-            Verdict::Stop => {
+            Verdict::Stop(why) => {
                 ffi::lua_rawcheckstack(state, 3);
                 ffi::luaL_where(state, 0); // here, not where this was called from
-                ffi::lua_pushstring(state, c"stopped: its CPU budget is used up".as_ptr());
+                ffi::lua_pushstring(state, why.as_ptr());
                 ffi::lua_concat(state, 2);
                 ffi::lua_error(state);
             }

@@ -111,13 +111,13 @@ impl Producer {
         heartbeat: Option<Heartbeat>,
         keep: impl Sized + 'static,
     ) -> Self {
-        let meter = Rc::new(Meter::new(Budget::REQUEST.cpu));
+        let meter = vm.meter(Budget::REQUEST);
         let run = {
             let (vm, meter) = (Rc::clone(vm), Rc::clone(&meter));
             Box::pin(async move {
                 let _keep = keep;
-                let result = metered(vm.preemption(), &meter, function.call_async::<()>(argument)).await;
-                vm.after_task(finished(result, &meter, Budget::REQUEST))
+                let result = metered(&vm, &meter, function.call_async::<()>(argument)).await;
+                finished(&vm, result, &meter, Budget::REQUEST)
             })
         };
         Self { run: Some(run), written, meter, heartbeat }

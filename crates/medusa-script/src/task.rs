@@ -19,7 +19,8 @@ use medusa_net::worker;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 
-use crate::preempt::{Meter, Preemption, TICK, take_preempted};
+use crate::preempt::{Meter, TICK, take_preempted};
+use crate::vm::Vm;
 
 /// What a script may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,19 +58,15 @@ pub(crate) enum TaskError {
     /// It took longer than it may.
     #[error("took longer than {0:?}")]
     Wall(Duration),
-    /// Its VM is at its memory limit.
+    /// Its VM is at its memory limit, and it is to blame.
     #[error("the VM is at its memory limit: {0}")]
     Memory(mlua::Error),
+    /// Its VM is at its memory limit, for which others are to blame.
+    #[error("others had filled the VM to its memory limit: {0}")]
+    Crowded(mlua::Error),
     /// An error of its own.
     #[error("{0}")]
     Script(mlua::Error),
-}
-
-impl TaskError {
-    /// Whether the script was stopped, rather than failed by itself.
-    pub(crate) fn is_overrun(&self) -> bool {
-        !matches!(self, Self::Script(_))
-    }
 }
 
 thread_local! {
@@ -83,22 +80,22 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Runs `script` to its end, or to the end of its budget. `waited` is asked only when its time seems to be up.
 pub(crate) async fn run<T>(
-    preemption: &Preemption,
+    vm: &Rc<Vm>,
     budget: Budget,
     waited: impl Fn() -> Waited,
     script: impl Future<Output = mlua::Result<T>>,
 ) -> Result<T, TaskError> {
-    let meter = Rc::new(Meter::new(budget.cpu));
-    let mut metered = std::pin::pin!(metered(preemption, &meter, script));
+    let meter = vm.meter(budget);
+    let mut metered = std::pin::pin!(metered(vm, &meter, script));
     // Most scripts never wait: only one that does needs a clock.
     if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(metered.as_mut().poll(cx))).await {
-        return finished(result, &meter, budget);
+        return finished(vm, result, &meter, budget);
     }
     let started = Instant::now();
     let mut left = budget.wall;
     loop {
         if let Ok(result) = tokio::time::timeout(left, metered.as_mut()).await {
-            return finished(result, &meter, budget);
+            return finished(vm, result, &meter, budget);
         }
         left = wall_left(budget.wall, started.elapsed(), waited()).ok_or(TaskError::Wall(budget.wall))?;
     }
@@ -113,12 +110,20 @@ fn wall_left(wall: Duration, elapsed: Duration, waited: Waited) -> Option<Durati
 }
 
 /// Tells why a script failed, if it did.
-pub(crate) fn finished<T>(result: mlua::Result<T>, meter: &Meter, budget: Budget) -> Result<T, TaskError> {
+pub(crate) fn finished<T>(
+    vm: &Vm,
+    result: mlua::Result<T>,
+    meter: &Meter,
+    budget: Budget,
+) -> Result<T, TaskError> {
     result.map_err(|error| {
         if meter.overrun() {
             TaskError::Cpu(budget.cpu, error)
-        } else if is_memory(&error) {
+        } else if meter.account().stopped().is_some() {
             TaskError::Memory(error)
+        } else if is_memory(&error) {
+            let innocent = meter.account().is_innocent(vm.heap());
+            if innocent { TaskError::Crowded(error) } else { TaskError::Memory(error) }
         } else {
             TaskError::Script(error)
         }
@@ -137,16 +142,26 @@ fn is_memory(error: &mlua::Error) -> bool {
 
 /// Polls `script` slice by slice, counting in `meter`.
 pub(crate) async fn metered<T>(
-    preemption: &Preemption,
+    vm: &Rc<Vm>,
     meter: &Rc<Meter>,
-    script: impl Future<Output = T>,
-) -> T {
+    script: impl Future<Output = mlua::Result<T>>,
+) -> mlua::Result<T> {
+    let _end = End { vm, meter };
     let mut script = std::pin::pin!(script);
     let mut slow: Option<Slow> = None;
     poll_fn(move |cx| {
+        if let Some(held) = meter.account().stopped() {
+            return Poll::Ready(Err(stopped_for_memory(held)));
+        }
         if let Some(slow) = &mut slow
             && slow.poll_turn(cx).is_pending()
         {
+            meter.account().wait(cx);
+            return Poll::Pending;
+        }
+        if slow.is_some() && vm.memory().holds_back(vm.heap()) {
+            meter.account().wait(cx);
+            defer(cx);
             return Poll::Pending;
         }
         let waker = slow.as_ref().map(|slow| Waker::from(Arc::clone(&slow.waker)));
@@ -154,7 +169,7 @@ pub(crate) async fn metered<T>(
         if slow.is_some() {
             meter.begin_slice();
         }
-        let polled = preemption.slice(meter, || match &waker {
+        let polled = vm.slice(meter, || match &waker {
             None => script.as_mut().poll(cx),
             Some(quiet) => script.as_mut().poll(&mut Context::from_waker(quiet)),
         });
@@ -164,6 +179,10 @@ pub(crate) async fn metered<T>(
         if polled.is_ready() {
             return polled;
         }
+        if let Some(held) = meter.account().stopped() {
+            return Poll::Ready(Err(stopped_for_memory(held)));
+        }
+        meter.account().wait(cx);
         match &mut slow {
             Some(slow) => slow.after(preempted, cx),
             None if preempted => slow = Some(Slow::enter(cx)),
@@ -172,6 +191,25 @@ pub(crate) async fn metered<T>(
         Poll::Pending
     })
     .await
+}
+
+/// Tells the VM's memory that a task has ended, or was given up.
+struct End<'a> {
+    vm: &'a Vm,
+    meter: &'a Meter,
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.vm.memory().end(self.meter.account(), self.vm.heap());
+    }
+}
+
+fn stopped_for_memory(held: usize) -> mlua::Error {
+    mlua::Error::runtime(format!(
+        "stopped: its VM is at its memory limit, and it held the most, some {} KiB",
+        held / 1024
+    ))
 }
 
 /// The state of a task that had to give way at least once.

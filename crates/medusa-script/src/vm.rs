@@ -4,22 +4,19 @@
 //! `os.execute`, no bytecode (every chunk is loaded as text), no `getfenv`; libraries and the `medusa` table are
 //! read-only.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
+use medusa_proto::status::Status;
 use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
 
-use crate::luau;
-use crate::preempt::{self, Preemption};
+use crate::luau::{self, Heap};
+use crate::memory::Memory;
+use crate::preempt::{self, Meter, Preemption};
 use crate::task::{Budget, TaskError, Waited, run};
 
 /// The most one VM may hold. A typical site's live heap is a few MiB; this is a bound on accidents.
 const MEMORY_LIMIT: usize = 256 * 1024 * 1024;
-
-/// Above this, memory is collected between tasks, for Luau has no emergency collection of its own. What is still alive
-/// then is left alone until half of the rest has been used as well.
-const COLLECT_ABOVE: usize = MEMORY_LIMIT / 2;
 
 /// How many coroutines are kept for the next requests: making one anew costs more than a small handler does.
 const COROUTINES: usize = 64;
@@ -33,16 +30,29 @@ pub(crate) struct Vm {
     // Before `lua`, so that the watchdog lets go of the VM before it is freed.
     preemption: Preemption,
     lua: Lua,
-    collect_above: Cell<usize>,
+    heap: Heap,
+    memory: Rc<Memory>,
 }
 
 impl Vm {
     /// Makes a VM. `install` adds the bindings; what it sets in the globals is read-only afterwards.
     pub(crate) fn new(install: impl FnOnce(&Lua, &Table) -> mlua::Result<()>) -> mlua::Result<Rc<Self>> {
+        Self::with_limit(MEMORY_LIMIT, install)
+    }
+
+    /// As [`new`](Self::new), with room for `limit` bytes.
+    pub(crate) fn with_limit(
+        limit: usize,
+        install: impl FnOnce(&Lua, &Table) -> mlua::Result<()>,
+    ) -> mlua::Result<Rc<Self>> {
+        luau::set_flags()?;
         // With `catch_rust_panics(false)` mlua would put its own `pcall` in place, in which nothing can give way.
         let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new().thread_pool_size(COROUTINES))?;
-        lua.set_memory_limit(MEMORY_LIMIT)?;
-        luau::check(&lua, MEMORY_LIMIT)?;
+        lua.set_memory_limit(limit)?;
+        let (heap, memory) = (Heap::new(&lua, limit)?, Memory::new(limit));
+        heap.set_limit(memory.host_limit());
+        luau::categorize(&lua)?;
+        luau::reserve_references(&lua)?;
         let globals = lua.globals();
         for name in REMOVED {
             globals.raw_remove(name)?;
@@ -53,7 +63,7 @@ impl Vm {
         install(&lua, &globals)?;
         lua.sandbox(true)?;
         let preemption = Preemption::install(&lua)?;
-        Ok(Rc::new(Self { preemption, lua, collect_above: Cell::new(COLLECT_ABOVE) }))
+        Ok(Rc::new(Self { preemption, lua, heap, memory }))
     }
 
     pub(crate) fn lua(&self) -> &Lua {
@@ -62,7 +72,7 @@ impl Vm {
 
     /// Runs a script's future to its end, or to the end of its budget.
     pub(crate) async fn run<T>(
-        &self,
+        self: &Rc<Self>,
         budget: Budget,
         script: impl Future<Output = mlua::Result<T>>,
     ) -> Result<T, TaskError> {
@@ -71,37 +81,93 @@ impl Vm {
 
     /// As [`run`](Self::run); of the wall-clock time, what `waited` tells does not count.
     pub(crate) async fn run_excusing<T>(
-        &self,
+        self: &Rc<Self>,
         budget: Budget,
         waited: impl Fn() -> Waited,
         script: impl Future<Output = mlua::Result<T>>,
     ) -> Result<T, TaskError> {
-        self.after_task(run(&self.preemption, budget, waited, script).await)
+        run(self, budget, waited, script).await
     }
 
-    /// Collects memory if a task left the VM in need of it.
-    pub(crate) fn after_task<T>(&self, result: Result<T, TaskError>) -> Result<T, TaskError> {
-        if matches!(result, Err(TaskError::Memory(_))) || self.lua.used_memory() > self.collect_above.get() {
+    /// A meter for a new task.
+    pub(crate) fn meter(&self, budget: Budget) -> Rc<Meter> {
+        Rc::new(Meter::new(self.memory.open(self.heap), budget.cpu))
+    }
+
+    /// Runs one poll of a task's future. Only in here does the limit hold for scripts; the host has a reserve beyond it.
+    pub(crate) fn slice<R>(self: &Rc<Self>, meter: &Rc<Meter>, slice: impl FnOnce() -> R) -> R {
+        let limit = LimitedTo { heap: self.heap, before: self.heap.set_limit(self.memory.limit()) };
+        let result = self.preemption.slice(meter, slice);
+        drop(limit);
+        if self.memory.wants_collection(self.heap) {
             self.collect();
         }
         result
     }
 
-    pub(crate) fn preemption(&self) -> &Preemption {
-        &self.preemption
+    pub(crate) fn heap(&self) -> Heap {
+        self.heap
     }
 
-    /// Frees what can be freed. After an out-of-memory error a VM goes on failing until this is done.
-    pub(crate) fn collect(&self) {
-        // Twice: the first cycle runs finalisers, the second frees what they held.
-        for _ in 0..2 {
-            if let Err(error) = self.lua.gc_collect() {
-                tracing::warn!(%error, "collecting a script VM's memory failed");
-            }
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Adds what the VM holds to a status.
+    pub(crate) fn describe(&self, status: Status) -> Status {
+        self.memory.describe(status, self.heap)
+    }
+
+    /// Has memory collected, between tasks; nothing if that is under way.
+    pub(crate) fn collect(self: &Rc<Self>) {
+        self.memory.press(self.heap);
+        // Without an event loop the VM is about to go.
+        if tokio::runtime::Handle::try_current().is_ok() && self.memory.begin_collecting() {
+            tokio::task::spawn_local(Rc::clone(self).collect_in_steps());
         }
-        let alive = self.lua.used_memory();
-        let half_of_the_rest = alive + MEMORY_LIMIT.saturating_sub(alive) / 2;
-        self.collect_above.set(half_of_the_rest.max(COLLECT_ABOVE));
+    }
+
+    /// Each step is about a millisecond's work. Others have their turn after each.
+    async fn collect_in_steps(self: Rc<Self>) {
+        self.heap.hurry(true);
+        let mut found_before = false;
+        loop {
+            tokio::task::yield_now().await; // in which those who were stopped let go of what they held
+            // What has become garbage during a cycle is freed by the next.
+            let cycles = if self.heap.is_at_rest() { 1 } else { 2 };
+            for _ in 0..cycles {
+                self.memory.begin_cycle();
+                while !self.step() {
+                    tokio::task::yield_now().await;
+                }
+            }
+            if !self.memory.settle(self.heap, found_before) {
+                break;
+            }
+            found_before = true;
+        }
+        self.heap.hurry(false);
+        self.memory.end_collecting();
+    }
+
+    /// Whether a cycle has ended.
+    fn step(&self) -> bool {
+        self.lua.gc_step().unwrap_or_else(|error| {
+            tracing::warn!(%error, "collecting a script VM's memory failed");
+            true
+        })
+    }
+}
+
+/// Until this is dropped, the VM has a lower limit.
+struct LimitedTo {
+    heap: Heap,
+    before: usize,
+}
+
+impl Drop for LimitedTo {
+    fn drop(&mut self) {
+        self.heap.set_limit(self.before);
     }
 }
 
@@ -354,6 +420,7 @@ mod tests {
             let result = vm.run(budget, hog.call_async::<Value>(())).await;
             assert!(matches!(result, Err(TaskError::Memory(_))), "{result:?}");
             drop(result);
+            vm.memory.collected().await;
             let fine = load(vm.lua(), "return #string.rep('y', 1e6)", "@fine.luau", None).unwrap();
             assert_eq!(vm.run(budget, fine.call_async::<usize>(())).await.unwrap(), 1_000_000);
             assert!(vm.lua().used_memory() < 16 * 1024 * 1024);
@@ -370,10 +437,12 @@ mod tests {
                 vm.run(Budget::STATEMENT, function.call_async::<Value>(())).await.unwrap();
             };
             run("keep = {} for i = 1, 150 do keep[i] = string.rep('x', 1e6) .. i end").await;
-            let threshold = vm.collect_above.get();
-            assert!(threshold > vm.lua().used_memory() && threshold < MEMORY_LIMIT, "{threshold}");
+            vm.memory.collected().await;
+            assert!(vm.lua().used_memory() > 150_000_000);
+            assert!(!vm.memory.wants_collection(vm.heap), "it would be collected once more");
             run("keep.more = 1").await;
-            assert_eq!(vm.collect_above.get(), threshold, "collected once more");
+            assert!(vm.memory.begin_collecting(), "it is collected once more");
+            vm.memory.end_collecting();
             run("keep = nil for i = 1, 80 do local s = string.rep('y', 1e6) .. i end").await;
             assert!(vm.lua().used_memory() < MEMORY_LIMIT, "garbage is collected before the limit");
         });

@@ -17,14 +17,13 @@ use medusa_http::{
 };
 use medusa_net::Workers;
 use medusa_proto::status::Status;
-use medusa_proto::status::Value::Bytes;
 use mlua::{Function, Value};
 use tokio::task::spawn_local;
 
 use futures_util::StreamExt;
 
 use crate::bindings;
-use crate::call::{call, vm_error};
+use crate::call::{self, call, vm_error};
 use crate::commons::Commons;
 use crate::error::ScriptError;
 use crate::producer::Producer;
@@ -106,11 +105,16 @@ impl WorkerVm {
         }
     }
 
-    async fn answer(&self, id: u64, request: Request, sessions: &Sessions) -> Result<Response, HandlerError> {
-        let handler = self.handlers.borrow().get(&id).map(|loaded| loaded.function.clone());
-        let Some(handler) = handler else {
+    async fn answer(
+        &self,
+        ScriptHandler { id, path, sessions, .. }: &ScriptHandler,
+        request: Request,
+    ) -> Result<Response, HandlerError> {
+        let function = self.handlers.borrow().get(id).map(|loaded| loaded.function.clone());
+        let Some(function) = function else {
             return Err(HandlerError::internal("this handler is not loaded on this worker"));
         };
+        let handler = call::Handler { function: &function, place: &path.display() };
         let (reply, open) = call(&self.vm, &self.requests, &handler, request).await?;
         let body = match reply.body {
             ReplyBody::Bytes(bytes) => bytes.into(),
@@ -196,8 +200,8 @@ fn sweep_here() {
 pub(crate) async fn status(workers: &Workers) -> Vec<Status> {
     let described = workers.run_on_each(async |index| {
         let worker = WORKER.with(|worker| worker.get().cloned())?;
-        let status = Status::new("vm.worker", index.to_string())
-            .field("memory", Bytes(worker.vm.lua().used_memory() as u64))
+        let status = worker.vm.describe(Status::new("vm.worker", index.to_string()));
+        let status = status
             .field("handler_files", worker.handlers.borrow().len())
             .field("requests", worker.requests.count());
         Some(status)
@@ -211,7 +215,7 @@ impl Handler for ScriptHandler {
             let Some(worker) = WORKER.with(|worker| worker.get().cloned()) else {
                 return Err(HandlerError::internal("this thread has no script VM"));
             };
-            worker.answer(self.id, request, &self.sessions).await
+            worker.answer(self, request).await
         })
     }
 

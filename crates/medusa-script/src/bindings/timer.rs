@@ -207,7 +207,10 @@ impl PendingTimer {
             };
             let done = match done {
                 Ok(()) => transaction.commit().await.map_err(|error| with_causes(&error)),
-                Err(error) => Err(ScriptError::from_task(&error).with_traceback()),
+                Err(error) => {
+                    vm.memory().note(&error, || format!("timer at {}", self.origin));
+                    Err(ScriptError::from_task(&error).with_traceback())
+                }
             };
             match done {
                 Ok((_, made)) => timers.start(made, &vm, &live),

@@ -27,7 +27,6 @@ pub(crate) use self::method::method;
 pub(crate) use self::reference::{CLASS, OPTIONS};
 use self::socket::Socket;
 use crate::error::ScriptError;
-use crate::preempt::Meter;
 use crate::request::OpenRequest;
 use crate::task::{Budget, TaskError, finished, metered};
 use crate::vm::Vm;
@@ -88,7 +87,7 @@ impl Session {
         let Self { socket, function, request, maker } = self;
         let _open = open;
         let _end = EndOnDrop(Rc::clone(&socket));
-        let meter = Rc::new(Meter::new(Budget::REQUEST.cpu));
+        let meter = vm.meter(Budget::REQUEST);
         let given = Socket::new(Rc::clone(&socket), Rc::clone(&meter));
         let protocol = socket.protocol().map(str::to_owned);
         let running = async {
@@ -96,16 +95,14 @@ impl Session {
             function.call_async::<()>(ws).await
         };
         let result = tokio::select! {
-            result = metered(vm.preemption(), &meter, running) => {
-                vm.after_task(finished(result, &meter, Budget::REQUEST))
-            }
+            result = metered(&vm, &meter, running) => finished(&vm, result, &meter, Budget::REQUEST),
             // Whatever it still waits for, nobody waits for it.
             () = left_for(&socket, GRACE) => return,
         };
         let code = match &result {
             Ok(()) => Close::NORMAL,
             Err(error) => {
-                tell(&function, error);
+                tell(&vm, &function, error);
                 Close::FAILED
             }
         };
@@ -122,17 +119,18 @@ async fn left_for(socket: &WebSocket, grace: Duration) {
 }
 
 /// Logs why a function failed, unless it was that the client left while it had something to say.
-fn tell(function: &Function, error: &TaskError) {
+fn tell(vm: &Vm, function: &Function, error: &TaskError) {
     if let TaskError::Script(error) = error
         && error.downcast_ref::<Closed>().is_some()
     {
         return;
     }
-    let error = ScriptError::from_task(error).with_traceback();
+    let told = ScriptError::from_task(error).with_traceback();
     let info = function.info();
     let source = info.source.unwrap_or_default();
     let origin = format!("{}:{}", source.trim_start_matches('@'), info.line_defined.unwrap_or_default());
-    tracing::warn!(%origin, "a websocket's function failed: {error}");
+    vm.memory().note(error, || format!("websocket of {origin}"));
+    tracing::warn!(%origin, "a websocket's function failed: {told}");
 }
 
 /// The script may keep a `ws`, but not the session.

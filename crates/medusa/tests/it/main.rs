@@ -15,6 +15,7 @@ mod fetch;
 mod files;
 mod forms;
 mod framing;
+mod full_vm;
 mod host_memory;
 mod http1;
 mod http2;
