@@ -43,7 +43,8 @@ Starts the program on a site whose scripts misbehave in every way we know, and a
 every kind of hostile client we know, by chance, while normal clients use other mounts. All
 on 127.0.0.0/8. It fails when the server ends, when a request of a normal client is lost,
 when their p99 is more than three times that of the quiet before (and more than 100 ms),
-when its operator is not heard, or when memory, descriptors and threads do not come back.
+when its operator is not heard, when it holds 2 GiB more than before, or when memory,
+descriptors and threads do not come back.
 
   --minutes N   how long the trouble lasts; 10 when not given
   --seed N      repeats the choices of a run, which says its seed; not their timing
@@ -101,7 +102,7 @@ fn soak(profile: &'static str, seed: u64, lasts: Duration) -> Result {
     let before = Held::by(stage.server.pid());
     let hostile = Hostile::default();
     let (tally, watched, log) = stage.trouble(&hostile, seed, lasts);
-    let after = stage.watch.until_at_most(report::limit(before), DRAINS_WITHIN);
+    let after = stage.drain(report::limit(before));
     let report = Report { seed, quiet, tally, before, after, watched, hostile };
     term::answer(&report.table());
     let ended = stage.end();
@@ -171,6 +172,17 @@ impl Stage {
             (clients.join().unwrap_or_default(), watched.join().unwrap_or_default())
         });
         (tally, watched, cut(&self.server.last_lines()))
+    }
+
+    /// The normal clients alone, until the server holds no more than `most`, or time is up.
+    fn drain(&self, most: Held) -> Held {
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| normal::run(self.targets.plain, &over));
+            let held = self.watch.until_at_most(most, DRAINS_WITHIN);
+            over.store(true, Ordering::Relaxed);
+            held
+        })
     }
 
     fn end(mut self) -> Result {

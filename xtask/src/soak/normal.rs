@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::wire::{self, Answer};
 
-/// How many there are.
-const CLIENTS: usize = 4;
+/// How many there are of each path.
+const CLIENTS: usize = 2;
 /// Where they come from: no address of a hostile client.
 const FROM: Ipv4Addr = Ipv4Addr::LOCALHOST;
 /// Between two requests of one client.
@@ -20,8 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The most that is read of an answer.
 const MOST: u64 = 1 << 20;
 
-/// What is asked for.
-const PATHS: [&str; 2] = ["/", "/ok"];
+/// What is asked for: a file, a handler in the workers' VMs, and one in the main VM. The first takes no script.
+pub(super) const PATHS: [(&str, &str); 3] = [("page", "/"), ("handler", "/ok"), ("inline", "/inline")];
 
 /// What was seen of one path.
 #[derive(Debug, Clone, Default)]
@@ -34,52 +34,37 @@ pub(super) struct Seen {
     pub(super) lost: Vec<String>,
 }
 
-/// What was seen, of the page and of the handler.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Tally {
-    pub(super) page: Seen,
-    pub(super) handler: Seen,
-}
+/// What was seen, of each of [`PATHS`].
+pub(super) type Tally = [Seen; PATHS.len()];
 
-/// Runs all clients until `over`.
+/// Runs all clients until `over`: of each path some, so that one that waits keeps no other waiting.
 pub(super) fn run(server: SocketAddr, over: &AtomicBool) -> Tally {
     thread::scope(|scope| {
-        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| Client::new(server).run(over))).collect();
-        let tallies = clients.into_iter().filter_map(|client| client.join().ok());
-        tallies.fold(Tally::default(), Tally::add)
+        let start = |path| -> Vec<_> {
+            (0..CLIENTS).map(|_| scope.spawn(move || Client { server, kept: None }.run(path, over))).collect()
+        };
+        let clients = PATHS.map(|(_, path)| start(path));
+        clients.map(|of_one| {
+            of_one.into_iter().filter_map(|client| client.join().ok()).fold(Seen::default(), Seen::add)
+        })
     })
 }
 
 struct Client {
     server: SocketAddr,
     kept: Option<TcpStream>,
-    tally: Tally,
 }
 
 impl Client {
-    fn new(server: SocketAddr) -> Self {
-        Self { server, kept: None, tally: Tally::default() }
-    }
-
-    fn run(mut self, over: &AtomicBool) -> Tally {
+    fn run(mut self, path: &str, over: &AtomicBool) -> Seen {
+        let mut seen = Seen::default();
         while !over.load(Ordering::Relaxed) {
-            for path in PATHS {
-                let begun = Instant::now();
-                let answer = self.ask(path);
-                let seen = if path == "/" { &mut self.tally.page } else { &mut self.tally.handler };
-                match answer {
-                    Ok(Answer { status: 200, .. }) => seen.times.push(begun.elapsed()),
-                    Ok(Answer { status: 503, .. }) => seen.refused += 1,
-                    Ok(Answer { status, .. }) => seen.lost.push(format!("{path}: status {status}")),
-                    Err(error) => {
-                        let after = begun.elapsed();
-                        seen.lost.push(format!("{path}: {error} after {after:.1?}"));
-                    }
-                }
-            }
+            let begun = Instant::now();
+            let answer = self.ask(path);
+            seen.count(path, answer, begun.elapsed());
             thread::park_timeout(PAUSE); // a client's pace, not a wait for something
         }
-        self.tally
+        seen
     }
 
     /// One request. A kept connection may have ended between two, as its server may end it: then a new one is made.
@@ -108,13 +93,16 @@ fn is_end(error: &io::Error) -> bool {
     matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
-impl Tally {
-    fn add(self, other: Self) -> Self {
-        Self { page: self.page.add(other.page), handler: self.handler.add(other.handler) }
-    }
-}
-
 impl Seen {
+    fn count(&mut self, path: &str, answer: io::Result<Answer>, after: Duration) {
+        match answer {
+            Ok(Answer { status: 200, .. }) => self.times.push(after),
+            Ok(Answer { status: 503, .. }) => self.refused += 1,
+            Ok(Answer { status, .. }) => self.lost.push(format!("{path}: status {status}")),
+            Err(error) => self.lost.push(format!("{path}: {error} after {after:.1?}")),
+        }
+    }
+
     fn add(mut self, other: Self) -> Self {
         self.times.extend(other.times);
         self.lost.extend(other.lost);

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::hostile::{Hostile, Tried};
-use super::normal::{Seen, Tally};
+use super::normal::{PATHS, Seen, Tally};
 use super::watch::{Held, Watched};
 
 /// How many times its quiet value the p99 may be.
@@ -14,6 +14,9 @@ const SLOWER: u32 = 3;
 const NO_FAULT_BELOW: Duration = Duration::from_millis(100);
 /// What a server may hold more than before, once all is over: VMs keep what they may need again.
 const KEEPS: Held = Held { memory: 96 << 20, descriptors: 16, threads: 8 };
+/// What it may hold more than before at the worst moment: three VMs of 256 MiB, as much in the host on their behalf, and the
+/// budgets for bodies and answers.
+const MOST_MEMORY: u64 = 2 << 30;
 /// How many of the lost requests are told.
 const TOLD: usize = 5;
 
@@ -43,13 +46,9 @@ impl Report {
     pub(super) fn table(&self) -> String {
         let mut text = format!("soak, seed {}\n\n", self.seed);
         text += "normal clients     requests  refused  lost       p50       p99       max\n";
-        for (name, seen) in [
-            ("page, quiet", &self.quiet.page),
-            ("page, trouble", &self.tally.page),
-            ("handler, quiet", &self.quiet.handler),
-            ("handler, trouble", &self.tally.handler),
-        ] {
-            text += &line(name, seen);
+        for (place, (name, _)) in PATHS.into_iter().enumerate() {
+            text += &line(&format!("{name}, quiet"), &self.quiet[place]);
+            text += &line(&format!("{name}, trouble"), &self.tally[place]);
         }
         text += "\nthe server            before      most     after\n";
         let (before, peak, after) = (self.before, self.watched.peak, self.after);
@@ -85,10 +84,8 @@ impl Report {
         if self.watched.gone {
             faults.push("the server ended".to_owned());
         }
-        for (name, quiet, seen) in [
-            ("page", &self.quiet.page, &self.tally.page),
-            ("handler", &self.quiet.handler, &self.tally.handler),
-        ] {
+        for (place, (name, _)) in PATHS.into_iter().enumerate() {
+            let (quiet, seen) = (&self.quiet[place], &self.tally[place]);
             if !seen.lost.is_empty() {
                 let first = seen.lost.iter().take(TOLD).cloned().collect::<Vec<_>>().join("; ");
                 faults.push(format!("{} requests of the {name} were lost: {first}", seen.lost.len()));
@@ -98,11 +95,21 @@ impl Report {
                 faults.push(format!("the p99 of the {name} was {is:.1?}, and {was:.1?} in the quiet"));
             }
         }
-        if self.tally.page.refused > 0 {
-            faults.push(format!("{} requests of the page were refused", self.tally.page.refused));
+        // A VM that is full may refuse; a page takes none.
+        let [page, ..] = &self.tally;
+        if page.refused > 0 {
+            faults.push(format!("{} requests of the page were refused", page.refused));
         }
         if self.watched.unheard > 0 {
             faults.push(format!("{} times the operator got no status", self.watched.unheard));
+        }
+        let most = self.before.memory + MOST_MEMORY;
+        if self.watched.peak.memory > most {
+            faults.push(format!(
+                "it held {} MiB, and {} are allowed",
+                self.watched.peak.memory >> 20,
+                most >> 20
+            ));
         }
         if !self.watched.gone && !self.after.is_within(limit(self.before)) {
             faults
@@ -152,7 +159,7 @@ mod tests {
 
     fn report() -> Report {
         let seen = |millis| Seen { times: vec![Duration::from_millis(millis)], ..Seen::default() };
-        let tally = Tally { page: seen(50), handler: seen(50) };
+        let tally = [seen(50), seen(50), seen(50)];
         let held = Held { memory: 100 << 20, descriptors: 50, threads: 10 };
         Report {
             seed: 7,
@@ -174,16 +181,17 @@ mod tests {
     #[test]
     fn each_fault_is_told() {
         type Break = fn(&mut Report);
-        let breaks: [(Break, &str); 8] = [
+        let breaks: [(Break, &str); 9] = [
             (|report| report.watched.gone = true, "the server ended"),
             (|report| report.watched.unheard = 2, "2 times the operator got no status"),
-            (|report| report.tally.page.lost.push("why".to_owned()), "1 requests of the page were lost: why"),
-            (|report| report.tally.handler.lost.push("why".to_owned()), "of the handler were lost"),
-            (|report| report.tally.page.refused = 1, "1 requests of the page were refused"),
+            (|report| report.tally[0].lost.push("why".to_owned()), "1 requests of the page were lost: why"),
+            (|report| report.tally[1].lost.push("why".to_owned()), "of the handler were lost"),
+            (|report| report.tally[0].refused = 1, "1 requests of the page were refused"),
             (
-                |report| report.tally.page.times = vec![Duration::from_millis(151)],
+                |report| report.tally[0].times = vec![Duration::from_millis(151)],
                 "the p99 of the page was 151",
             ),
+            (|report| report.watched.peak.memory = 3 << 30, "it held 3072 MiB, and 2148 are allowed"),
             (|report| report.after.memory += 97 << 20, "did not come back"),
             (|report| report.after.descriptors += 17, "did not come back"),
         ];
@@ -198,7 +206,7 @@ mod tests {
     #[test]
     fn a_handler_that_is_refused_is_no_fault() {
         let mut report = report();
-        report.tally.handler.refused = 3;
+        report.tally[1].refused = 3;
         assert_eq!(report.faults(), Vec::<String>::new());
     }
 }
