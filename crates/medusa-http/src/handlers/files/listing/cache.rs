@@ -26,8 +26,9 @@ const PAGES: usize = 16;
 /// How old sizes and dates may be.
 const OLDEST: Duration = Duration::from_secs(2);
 /// So many times as long as it took to read a directory it is not read again, lest one that changes all the time keeps a
-/// thread busy.
+/// thread busy; but for no longer than [`LONGEST_REST`], for somebody waits to see the change.
 const REST: u32 = 10;
+const LONGEST_REST: Duration = Duration::from_secs(1);
 
 /// The right to read a directory or to make a page of it, for all handlers together: a quarter of the processors.
 pub(in super::super) static AT_ONCE: LazyLock<Semaphore> = LazyLock::new(|| {
@@ -139,7 +140,7 @@ impl Kept {
 
     fn is_fresh(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.checked) < FRESH
-            || now.saturating_duration_since(self.listing.read) < self.listing.took * REST
+            || now.saturating_duration_since(self.listing.read) < (self.listing.took * REST).min(LONGEST_REST)
     }
 
     fn add(&mut self, view: &View, page: &Page) {
@@ -178,6 +179,9 @@ mod tests {
         let there = |path: &[u8], after| listings.page(path, &view_of(1), quick.read + after).is_some();
         assert!(there(b"quick/", FRESH / 2) && !there(b"quick/", FRESH));
         assert!(there(b"slow/", FRESH * 5) && !there(b"slow/", FRESH * 20));
+        let endless = Arc::new(Listing { took: Duration::from_secs(5), ..of(Vec::new()) });
+        listings.put(b"endless/", &endless, &view_of(1), &page(1));
+        assert!(!there(b"endless/", LONGEST_REST * 2));
         assert!(listings.page(b"quick/", &view_of(2), quick.read).is_none(), "another page");
         assert!(!there(b"other/", Duration::ZERO));
     }
