@@ -46,7 +46,7 @@ fn a_statement_asks_for_more_than_there_is() {
             "return medusa.http.server { listen = '127.0.0.1:0', trusted_proxies = list }",
             "`trusted_proxies`: the list is longer than 64 KiB",
         ),
-        (LONG.into(), "return medusa.shared(s)", "at most 256 bytes"),
+        (LONG.into(), "return medusa.shared(s)", "may have 256 bytes"),
         (LONG.into(), "return medusa.log.filter({ path = list }, medusa.log.tail(1))", "at most 1024 bytes"),
         (LONG.into(), "return medusa.http.cookie(s, s)", "cannot be set"),
     ] {
