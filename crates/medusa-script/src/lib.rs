@@ -5,7 +5,7 @@
 //! - `log`: functions in the way of log records;
 //! - `worker`: handlers given as files, on every worker;
 //! - `websocket`: a session with a client;
-//! - `vm`, `preempt`, `task`: one VM, its sandbox, how it gives way and is stopped;
+//! - `vm`, `preempt`, `task`, `natives`, `overrun`: one VM, its sandbox, how it gives way and is stopped;
 //! - `request`, `forms`, `respond`, `producer`, `events`: what a handler is given and gives back;
 //! - `bindings`, [`mod@reference`]: what scripts can reach, and its documentation.
 //!
@@ -25,6 +25,8 @@ mod log;
 mod luau;
 mod main_vm;
 mod memory;
+mod natives;
+mod overrun;
 mod preempt;
 mod print;
 mod producer;

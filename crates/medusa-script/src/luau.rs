@@ -13,8 +13,15 @@ use std::{mem, ptr, slice};
 
 use mlua::{Lua, ffi};
 
+/// The longest string of which all is hashed, in bytes. Of strings longer than this, a VM at its limit holds 4,096: as
+/// many comparisons, of a client's strings some dozens.
+const HASHED: usize = 64 * 1024;
+
 /// Luau's hash of a string, with a seed: without one, a client that sends keys which collide (they are quickly found)
 /// makes each look-up a walk through all of them. SipHash-1-3, as fast as Luau's own on strings of all lengths.
+///
+/// Of a string longer than [`HASHED`] the length and both ends count: hashing a long one would hold its thread for longer
+/// than copying it does. Such strings can be made to collide, and cannot hurt by it: the VM has no room for many.
 ///
 /// # Safety
 ///
@@ -24,7 +31,14 @@ unsafe extern "C" fn medusa_luau_hash(text: *const u8, length: usize) -> u32 {
     static SEED: OnceLock<RandomState> = OnceLock::new();
     let mut hasher = SEED.get_or_init(RandomState::new).build_hasher();
     // SAFETY: the caller's promise; an empty string's pointer is not null in Luau.
-    hasher.write(unsafe { slice::from_raw_parts(text, length) });
+    let text = unsafe { slice::from_raw_parts(text, length) };
+    if length <= HASHED {
+        hasher.write(text);
+    } else {
+        hasher.write_usize(length);
+        hasher.write(&text[..HASHED / 2]);
+        hasher.write(&text[length - HASHED / 2..]);
+    }
     hasher.finish() as u32
 }
 
@@ -188,5 +202,7 @@ pub(crate) fn reserve_references(lua: &Lua) -> mlua::Result<()> {
     Ok(())
 }
 
+#[cfg(test)]
+mod hash_tests;
 #[cfg(test)]
 mod tests;

@@ -8,31 +8,44 @@
 //! raises an error when the task has had its budget. Luau documents that pointer as settable from any thread
 //! (`lua.h`: "it is safe to set from an arbitrary thread"), which is all that the `unsafe` here rests on.
 //!
-//! Yielding is not possible everywhere (inside a metamethod, `table.sort`, `string.gsub`); there the script goes on,
-//! the watchdog arms again a tick later, and the error at the end of the budget still stops it.
+//! Yielding is not possible everywhere (inside a metamethod, a short `table.sort`, a pattern); there the script goes on, the
+//! interrupt stays armed so that the next place where it can give way is not missed, and the error at the end of the
+//! budget still stops it. A pattern is a native function, which can go on for ever over one text: it is stopped once it has
+//! held its thread for [`MAX_HOLD`].
 #![expect(unsafe_code, reason = "the one place: arming Luau's interrupt pointer from the watchdog thread")]
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_int};
 use std::fmt;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use std::{ptr, slice};
 
 use mlua::{LightUserData, Lua, ffi};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::luau::{self, Heap};
 use crate::memory::Account;
+use crate::overrun;
 
 /// How long a slice may be, once the watchdog has seen it.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
 
 /// How often the watchdog looks while it sees no slice: the longest a slice may go unseen.
 const LOOK: Duration = Duration::from_millis(4);
+
+/// How long one native function may hold its thread, in CPU time, where it can be stopped: a pattern that goes over a MiB
+/// once takes less.
+const MAX_HOLD: Duration = Duration::from_millis(10);
+
+/// How many safepoints that cannot yield there are to a look at the clock.
+const UNTIMED: u32 = 32;
 
 /// How many looks are a tick apart after a slice was ended: who needed that once needs it again, and may rest between.
 const ALERT: u32 = 20;
@@ -50,6 +63,12 @@ pub(crate) struct Meter {
     limit: Duration,
     /// The thread's CPU time up to which the running slice has been counted.
     counted: Cell<Option<Duration>>,
+    /// Since when host code has been at work in the running slice, as far as it has told ([`look`]).
+    at_work: Cell<Option<Instant>>,
+    /// Safepoints at which the task could not give way.
+    stuck: Cell<u32>,
+    /// The thread's CPU time when the native function that runs was first met.
+    held_since: Cell<Option<Duration>>,
     overrun: Cell<bool>,
     in_lane: Cell<bool>,
     account: Account,
@@ -57,8 +76,17 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub(crate) fn new(account: Account, limit: Duration) -> Self {
-        let (used, counted, overrun, in_lane) = Default::default();
-        Self { used, limit, counted, overrun, in_lane, account }
+        Self {
+            used: Cell::default(),
+            limit,
+            counted: Cell::default(),
+            at_work: Cell::default(),
+            stuck: Cell::default(),
+            held_since: Cell::default(),
+            overrun: Cell::default(),
+            in_lane: Cell::default(),
+            account,
+        }
     }
 
     /// The task's memory.
@@ -99,14 +127,37 @@ impl Meter {
     }
 
     fn tick(&self, heap: Heap) -> Verdict {
+        self.held_since.set(None);
+        self.tick_at(thread_cpu_time(), Some(heap))
+    }
+
+    /// At a safepoint that cannot yield, of a script or in a `native` function.
+    fn tick_stuck(&self, native: bool, heap: Heap) -> Verdict {
+        if !native {
+            self.held_since.set(None);
+        }
+        let stuck = self.stuck.get();
+        self.stuck.set(stuck.wrapping_add(1));
+        if !stuck.is_multiple_of(UNTIMED) {
+            return Verdict::Nothing;
+        }
         let now = thread_cpu_time();
+        if let Verdict::Stop(why) = self.tick_at(now, Some(heap)) {
+            return Verdict::Stop(why);
+        }
+        let since = self.held_since.get().unwrap_or(now);
+        self.held_since.set(native.then_some(since));
+        if now.saturating_sub(since) > MAX_HOLD { Verdict::Stop(HELD) } else { Verdict::Nothing }
+    }
+
+    fn tick_at(&self, now: Duration, heap: Option<Heap>) -> Verdict {
         // Of the slice that is preempted first, nobody knows when it began.
         self.add(self.counted.replace(Some(now)).map_or(TICK, |counted| now.saturating_sub(counted)));
         if self.used.get() > self.limit {
             self.overrun.set(true);
-            return Verdict::Stop(c"stopped: its CPU budget is used up");
+            return Verdict::Stop(STOPPED);
         }
-        if self.account.press(heap) {
+        if heap.is_some_and(|heap| self.account.press(heap)) {
             return Verdict::Stop(c"stopped: its VM is at its memory limit, and it held the most");
         }
         Verdict::GiveWay
@@ -117,27 +168,53 @@ impl Meter {
     }
 }
 
+/// What a script is told that is stopped.
+const STOPPED: &CStr = c"stopped: its CPU budget is used up";
+
 /// What the running thread has used of its core.
 pub(crate) fn thread_cpu_time() -> Duration {
     // Fails only for clocks that do not exist.
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
-enum Verdict {
+/// What a task that has had its slice is to do.
+pub(crate) enum Verdict {
+    /// Let others have their turn.
     GiveWay,
+    /// End, with this error: a budget is used up, or the native function it is in takes too long at a stretch.
     Stop(&'static CStr),
-    /// No task runs: the interrupt was armed in the last moment of one.
+    /// Go on. Or no task runs: the interrupt was armed in the last moment of one.
     Nothing,
 }
 
 thread_local! {
     static RUNNING: RefCell<Option<Rc<Meter>>> = const { RefCell::new(None) };
     static PREEMPTED: Cell<bool> = const { Cell::new(false) };
+    /// The slot of the VM whose slice runs.
+    static SLOT: Cell<*const Slot> = const { Cell::new(ptr::null()) };
 }
 
 /// Whether the watchdog made the running coroutine yield since this was last asked.
 pub(crate) fn take_preempted() -> bool {
     PREEMPTED.replace(false)
+}
+
+/// What the interrupt is to scripts, for host code that works for one: called between two pieces of the work, each far
+/// below a [`TICK`]. The clock runs from the first call in a slice; [`Verdict::Nothing`] until a tick is over. After
+/// [`Verdict::GiveWay`] the caller returns to the event loop, and the task waits in the slow lane.
+pub(crate) fn look() -> Verdict {
+    RUNNING.with_borrow(|running| {
+        let Some(meter) = running else { return Verdict::Nothing };
+        let now = Instant::now();
+        let since = meter.at_work.get().unwrap_or(now);
+        meter.at_work.set(Some(since));
+        if now.duration_since(since) < TICK {
+            return Verdict::Nothing;
+        }
+        let verdict = meter.tick_at(thread_cpu_time(), None);
+        PREEMPTED.set(matches!(verdict, Verdict::GiveWay));
+        verdict
+    })
 }
 
 /// Gives the running task its CPU budget anew, as [`Meter::restart`] does.
@@ -157,6 +234,12 @@ pub(crate) struct Slot {
     /// Odd while a slice runs; another value at every slice.
     sequence: AtomicU64,
     armed: AtomicBool,
+    /// The thread's CPU time when it was armed, in nanoseconds; [`UNKNOWN`] where nobody knows, and once it was told.
+    armed_at: AtomicU64,
+    /// How often a slice went on for [`MAX_HOLD`] after that.
+    overruns: AtomicU64,
+    /// What the kernel tells of the VM's thread.
+    clock: Option<File>,
     /// The VM's interrupt pointer, reinterpreted as data; gone once the VM is.
     target: Mutex<Option<Target>>,
 }
@@ -167,7 +250,28 @@ struct Target(*const AtomicPtr<()>);
 // goes; what it points to is accessed atomically.
 unsafe impl Send for Target {}
 
+/// No time.
+const UNKNOWN: u64 = u64::MAX;
+
 impl Slot {
+    /// Arms the interrupt, if it is not.
+    fn arm(&self) {
+        if !self.armed.load(Relaxed) {
+            self.armed_at.store(self.clock.as_ref().and_then(cpu_time_of).unwrap_or(UNKNOWN), Relaxed);
+        }
+        self.set_interrupt(interrupt as *mut ());
+    }
+
+    /// Where a slice ends, or could: counts it, and tells of it, if that comes too late. `place` is where in the script.
+    fn late(&self, place: impl FnOnce() -> String) {
+        let armed_at = self.armed_at.swap(UNKNOWN, Relaxed);
+        let held = thread_cpu_time().saturating_sub(Duration::from_nanos(armed_at));
+        if held > MAX_HOLD {
+            self.overruns.fetch_add(1, Relaxed);
+            overrun::tell(held, place);
+        }
+    }
+
     fn set_interrupt(&self, interrupt: *mut ()) {
         let target = self.target.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Target(pointer)) = *target {
@@ -176,6 +280,13 @@ impl Slot {
             self.armed.store(!interrupt.is_null(), Relaxed);
         }
     }
+}
+
+/// The CPU time of another thread, in nanoseconds: the first number of its `schedstat`.
+fn cpu_time_of(schedstat: &File) -> Option<u64> {
+    let mut text = [0; 64];
+    let length = schedstat.read_at(&mut text, 0).ok()?;
+    std::str::from_utf8(text.get(..length)?).ok()?.split_whitespace().next()?.parse().ok()
 }
 
 impl fmt::Debug for Slot {
@@ -192,7 +303,7 @@ pub(crate) struct Preemption {
 
 impl Preemption {
     pub(crate) fn install(lua: &Lua) -> mlua::Result<Self> {
-        let mut pointer: *const AtomicPtr<()> = std::ptr::null();
+        let mut pointer: *const AtomicPtr<()> = ptr::null();
         // SAFETY: `lua_callbacks` returns the VM's own callbacks struct, valid as long as the VM. An
         // `Option<extern fn>` has the size and null niche of a pointer, and so of an `AtomicPtr`.
         unsafe {
@@ -203,19 +314,30 @@ impl Preemption {
         let slot = Arc::new(Slot {
             sequence: AtomicU64::new(0),
             armed: AtomicBool::new(false),
+            armed_at: AtomicU64::new(UNKNOWN),
+            overruns: AtomicU64::new(0),
+            // Without it (no `/proc`) nothing is told of who overran.
+            clock: File::open("/proc/thread-self/schedstat").ok(),
             target: Mutex::new(Some(Target(pointer))),
         });
         watchdog().watch(&slot);
         Ok(Self { slot })
     }
 
+    /// How often this VM held its thread for more than [`MAX_HOLD`] when it should have given way.
+    pub(crate) fn overruns(&self) -> u64 {
+        self.slot.overruns.load(Relaxed)
+    }
+
     /// Runs `slice` (one poll of a script's future) under `meter`.
     pub(crate) fn slice<R>(&self, meter: &Rc<Meter>, slice: impl FnOnce() -> R) -> R {
         let category = luau::set_category(meter.account.category());
+        meter.at_work.set(None);
         let outer = RUNNING.replace(Some(Rc::clone(meter)));
+        let outer_slot = SLOT.replace(&raw const *self.slot);
         self.slot.sequence.fetch_add(1, SeqCst);
         watchdog().wake_if_parked();
-        let guard = SliceEnd { slot: &self.slot, outer, category };
+        let guard = SliceEnd { slot: &self.slot, outer, outer_slot, category };
         let result = slice();
         drop(guard);
         result
@@ -227,22 +349,25 @@ struct SliceEnd<'a> {
     slot: &'a Slot,
     outer: Option<Rc<Meter>>,
     category: u8,
+    outer_slot: *const Slot,
 }
 
 impl Drop for SliceEnd<'_> {
     fn drop(&mut self) {
         self.slot.sequence.fetch_add(1, Relaxed);
         if self.slot.armed.load(Relaxed) {
-            self.slot.set_interrupt(std::ptr::null_mut());
+            self.slot.set_interrupt(ptr::null_mut());
+            self.slot.late(|| "a script".to_owned());
         }
         luau::set_category(self.category);
+        SLOT.set(self.outer_slot);
         RUNNING.replace(self.outer.take());
     }
 }
 
 impl Drop for Preemption {
     fn drop(&mut self) {
-        self.slot.set_interrupt(std::ptr::null_mut());
+        self.slot.set_interrupt(ptr::null_mut());
         *self.slot.target.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
@@ -254,31 +379,77 @@ unsafe extern "C-unwind" fn interrupt(state: *mut ffi::lua_State, gc: c_int) {
     }
     // SAFETY: the VM is mlua's and running.
     let heap = unsafe { Heap::of(state) };
-    let verdict =
-        RUNNING.with_borrow(|meter| meter.as_ref().map_or(Verdict::Nothing, |meter| meter.tick(heap)));
     // SAFETY: Luau calls this with the running state, at a safepoint where its manual allows raising and, if
     // `lua_isyieldable`, yielding. No value with a destructor is alive here when `lua_error` unwinds.
     unsafe {
+        let can_yield = ffi::lua_isyieldable(state) != 0;
+        let verdict = RUNNING.with_borrow(|running| match running {
+            None => None,
+            Some(meter) if can_yield => Some(meter.tick(heap)),
+            Some(meter) => Some(meter.tick_stuck(is_native(state), heap)),
+        });
+        let slot = SLOT.get();
+        if matches!(verdict, Some(Verdict::GiveWay | Verdict::Stop(_))) && !slot.is_null() {
+            (*slot).late(|| place(state));
+        }
         match verdict {
             // Stays armed: a `pcall` that swallows the error meets the next one at the next safepoint.
-            Verdict::Stop(why) => {
-                ffi::lua_rawcheckstack(state, 3);
-                ffi::luaL_where(state, 0); // here, not where this was called from
-                ffi::lua_pushstring(state, why.as_ptr());
-                ffi::lua_concat(state, 2);
-                ffi::lua_error(state);
-            }
-            Verdict::GiveWay | Verdict::Nothing => {
+            Some(Verdict::Stop(why)) => raise(state, why),
+            // Stays armed, for the first safepoint that can yield.
+            Some(Verdict::Nothing) => {}
+            Some(Verdict::GiveWay) => {
                 (*ffi::lua_callbacks(state)).interrupt = None;
+                PREEMPTED.set(true);
+                // The resumer takes the marker off again, so the interrupted frame is as it was.
+                ffi::lua_rawcheckstack(state, 1);
+                ffi::lua_pushlightuserdata(state, marker().0);
+                ffi::lua_yield(state, 1);
             }
+            None => (*ffi::lua_callbacks(state)).interrupt = None,
         }
-        if matches!(verdict, Verdict::GiveWay) && ffi::lua_isyieldable(state) != 0 {
-            PREEMPTED.set(true);
-            // The resumer takes the marker off again, so the interrupted frame is as it was.
-            ffi::lua_rawcheckstack(state, 1);
-            ffi::lua_pushlightuserdata(state, marker().0);
-            ffi::lua_yield(state, 1);
-        }
+    }
+}
+
+/// What a script is told whose pattern took too long.
+const HELD: &CStr = c"stopped: this pattern takes more than 10 ms over this text; search a shorter text, or one literally (`find(text, from, true)`)";
+
+/// Where the script is: `site.luau:12`.
+unsafe fn place(state: *mut ffi::lua_State) -> String {
+    // SAFETY: as `interrupt`; what is pushed is taken off again.
+    unsafe {
+        ffi::lua_rawcheckstack(state, 1);
+        ffi::luaL_where(state, c_int::from(is_native(state)));
+        let mut length = 0;
+        let text: *const u8 = ffi::lua_tolstring(state, -1, &raw mut length).cast();
+        let place = String::from_utf8_lossy(slice::from_raw_parts(text, length))
+            .trim_end_matches([':', ' '])
+            .to_owned();
+        ffi::lua_settop(state, -2);
+        place
+    }
+}
+
+/// Raises an error with the place that runs.
+unsafe fn raise(state: *mut ffi::lua_State, message: &CStr) {
+    // SAFETY: as `interrupt`.
+    unsafe {
+        ffi::lua_rawcheckstack(state, 3);
+        // Of a native function, the place it was called from.
+        ffi::luaL_where(state, c_int::from(is_native(state)));
+        ffi::lua_pushstring(state, message.as_ptr());
+        ffi::lua_concat(state, 2);
+        ffi::lua_error(state);
+    }
+}
+
+/// Whether it is a native function that runs.
+unsafe fn is_native(state: *mut ffi::lua_State) -> bool {
+    // SAFETY: level 0 is what runs; `lua_getinfo` fills what "s" asks for.
+    unsafe {
+        let mut frame: ffi::lua_Debug = std::mem::zeroed();
+        ffi::lua_getinfo(state, 0, c"s".as_ptr(), &raw mut frame) != 0
+            && !frame.what.is_null()
+            && *frame.what == b'C' as std::ffi::c_char
     }
 }
 
@@ -331,7 +502,7 @@ impl Watchdog {
                     running = true;
                     alert = alert.max(1);
                     if now == *last {
-                        slot.set_interrupt(interrupt as *mut ());
+                        slot.arm();
                         alert = ALERT;
                     }
                 }

@@ -574,6 +574,48 @@ mod tests {
         });
     }
 
+    /// What a script of a handler file reaches of Luau's own, by path.
+    fn functions(table: &Table, prefix: &str, found: &mut BTreeSet<String>) {
+        for pair in table.pairs::<String, Value>() {
+            let (name, value) = pair.unwrap();
+            match value {
+                Value::Table(library) if prefix.is_empty() && name != "medusa" && name != "_G" => {
+                    functions(&library, &format!("{name}."), found);
+                }
+                Value::Function(_) => drop(found.insert(format!("{prefix}{name}"))),
+                _ => {}
+            }
+        }
+    }
+
+    /// Each function of the VM, and each that is documented, has a row in `docs/natives.md`, which says how long it may
+    /// hold its thread; and there is no row of what there is not.
+    #[test]
+    fn every_native_function_is_in_the_table() {
+        let commons = Commons::new(&Live::rehearsal(), None);
+        let mut found = BTreeSet::new();
+        let made = Vm::new(|lua, globals| {
+            functions(globals, "", &mut found);
+            bindings::install_in_worker(lua, globals, &commons)
+        });
+        drop(made.unwrap());
+        found.remove("require");
+        let items = PAGES.iter().flat_map(|page| page.items).filter(|item| item.signature.starts_with('('));
+        found.extend(items.map(|item| item.path.to_owned()));
+        for class in PAGES.iter().flat_map(|page| page.classes).filter(|class| !class.is_options()) {
+            found.extend(class.methods.iter().map(|method| format!("{}:{}", class.name, method.path)));
+        }
+        let rows =
+            include_str!("../../../docs/natives.md").lines().filter_map(|line| line.strip_prefix("| `"));
+        let cells = rows.filter_map(|row| row.split(" | ").next());
+        let told: BTreeSet<String> =
+            cells.flat_map(|cell| cell.split('`').step_by(2)).map(str::to_owned).collect();
+        let missing: Vec<_> = found.difference(&told).collect();
+        assert!(missing.is_empty(), "not in docs/natives.md: {missing:?}");
+        let stale: Vec<_> = told.difference(&found).filter(|name| !name.is_empty()).collect();
+        assert!(stale.is_empty(), "docs/natives.md tells of what there is not: {stale:?}");
+    }
+
     #[test]
     fn the_type_definitions_hold_every_name() {
         let types = types();

@@ -18,8 +18,8 @@ use rustix::fs::OFlags;
 
 use crate::vm::{load, seal};
 
-/// The largest source file that is loaded, in bytes: a bound on accidents.
-const MAX_SOURCE: u64 = 4 * 1024 * 1024;
+/// The largest source file that is loaded, in bytes: it is compiled in one go, while everything else on its thread waits.
+const MAX_SOURCE: u64 = 1024 * 1024;
 
 /// All source files of one load together, in bytes: they are kept, for messages to show, as long as its VM lives.
 const MAX_SOURCES: usize = 32 * 1024 * 1024;

@@ -29,7 +29,7 @@ const MAX_NAME: usize = 256;
 /// What an entry costs beside its key and value.
 const OVERHEAD: usize = 96;
 
-const SHARDS: usize = 32;
+pub(crate) const SHARDS: usize = 32;
 
 /// What one shard may hold, and so the largest entry.
 const LARGEST: usize = LIMIT / SHARDS;
@@ -295,17 +295,12 @@ impl Dictionary {
         Ok(true)
     }
 
-    /// Up to `max` keys that start with `prefix`, in no order.
-    pub(crate) fn keys(&self, prefix: &[u8], max: usize) -> Vec<Bytes> {
+    /// Up to `max` keys of one shard that start with `prefix`, in no order.
+    pub(crate) fn keys(&self, shard: usize, prefix: &[u8], max: usize) -> Vec<Bytes> {
         let now = Instant::now();
-        let mut keys = Vec::new();
-        for shard in &self.shards {
-            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            let alive =
-                shard.entries.iter().filter(|(key, entry)| key.starts_with(prefix) && entry.alive(now));
-            keys.extend(alive.map(|(key, _)| key.clone()).take(max - keys.len()));
-        }
-        keys
+        let shard = self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner);
+        let alive = shard.entries.iter().filter(|(key, entry)| key.starts_with(prefix) && entry.alive(now));
+        alive.map(|(key, _)| key.clone()).take(max).collect()
     }
 }
 
@@ -336,7 +331,7 @@ mod tests {
         let dictionary = Dictionary::new(&Arc::default());
         dictionary.set(b"k", Some(text("v")), Some(Duration::ZERO)).unwrap();
         assert_eq!(dictionary.get(b"k"), None);
-        assert!(dictionary.keys(b"", 10).is_empty());
+        assert!((0..SHARDS).all(|shard| dictionary.keys(shard, b"", 10).is_empty()));
         assert_eq!(dictionary.incr(b"k", 2.0, None), Ok(2.0));
     }
 

@@ -19,7 +19,7 @@ use medusa_net::worker;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 
-use crate::preempt::{Meter, TICK, take_preempted};
+use crate::preempt::{self, Meter, TICK, Verdict, take_preempted};
 use crate::vm::Vm;
 
 /// What a script may use.
@@ -210,6 +210,28 @@ fn stopped_for_memory(held: usize) -> mlua::Error {
         "stopped: its VM is at its memory limit, and it held the most, some {} KiB",
         held / 1024
     ))
+}
+
+/// Where host code that works long for a script lets others have their turn: between two pieces of the work, each far
+/// below a [`TICK`] (some hundred values, some 64 KiB). Most calls cost a look at the clock; once a slice is over the task waits
+/// in the slow lane as if the watchdog had preempted it, and what it used counts. Outside of any task nothing happens.
+///
+/// For asynchronous host functions. What a script may call where it cannot wait (`json.decode` in a metamethod) is cut
+/// into steps instead, which Luau calls in a loop: the loop is where the watchdog stops it.
+///
+/// # Errors
+///
+/// The task's CPU budget is used up: the work ends here.
+pub(crate) async fn give_way() -> mlua::Result<()> {
+    match preempt::look() {
+        Verdict::Nothing => return Ok(()),
+        Verdict::Stop(why) => return Err(mlua::Error::runtime(why.to_string_lossy())),
+        Verdict::GiveWay => {}
+    }
+    let mut gave_way = false;
+    // No waker: the lane polls again.
+    poll_fn(|_| if std::mem::replace(&mut gave_way, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+    Ok(())
 }
 
 /// The state of a task that had to give way at least once.

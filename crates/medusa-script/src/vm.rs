@@ -12,6 +12,7 @@ use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
 
 use crate::luau::{self, Heap};
 use crate::memory::Memory;
+use crate::natives;
 use crate::preempt::{self, Meter, Preemption};
 use crate::task::{Budget, TaskError, Waited, run};
 
@@ -60,6 +61,7 @@ impl Vm {
         let (pending, preempted) = (Lua::poll_pending(), preempt::marker());
         load(&lua, include_str!("prelude.luau"), "=prelude", None)?
             .call::<()>((Value::LightUserData(pending), Value::LightUserData(preempted)))?;
+        natives::install(&lua, &globals)?;
         install(&lua, &globals)?;
         lua.sandbox(true)?;
         let preemption = Preemption::install(&lua)?;
@@ -109,13 +111,18 @@ impl Vm {
         self.heap
     }
 
+    /// How often a script of this VM held its thread for too long.
+    pub(crate) fn overruns(&self) -> u64 {
+        self.preemption.overruns()
+    }
+
     pub(crate) fn memory(&self) -> &Memory {
         &self.memory
     }
 
     /// Adds what the VM holds to a status.
     pub(crate) fn describe(&self, status: Status) -> Status {
-        self.memory.describe(status, self.heap)
+        self.memory.describe(status, self.heap).field("overruns", self.overruns())
     }
 
     /// Has memory collected, between tasks; nothing if that is under way.
@@ -218,7 +225,25 @@ mod tests {
                 }
                 Ok(ms)
             })?;
-            globals.set("think_and_sleep", think_and_sleep)
+            globals.set("think_and_sleep", think_and_sleep)?;
+            // Host code that works in pieces.
+            let work = lua.create_async_function(|_, ms: u64| async move {
+                let end = preempt::thread_cpu_time() + Duration::from_millis(ms);
+                let mut pieces = 0;
+                while preempt::thread_cpu_time() < end {
+                    crate::task::give_way().await?;
+                    pieces += 1;
+                }
+                Ok(pieces > 0)
+            })?;
+            globals.set("work", work)?;
+            // Host code that does not.
+            let hold = lua.create_function(|_, ms: u64| {
+                let end = preempt::thread_cpu_time() + Duration::from_millis(ms);
+                while preempt::thread_cpu_time() < end {}
+                Ok(())
+            })?;
+            globals.set("hold", hold)
         })
         .unwrap()
     }
@@ -271,6 +296,47 @@ mod tests {
         );
         assert_stopped("while true do pcall(error, 'x') end", true);
         assert_stopped("local function endless() endless() end while true do pcall(endless) end", true);
+    }
+
+    #[test]
+    fn who_holds_a_thread_is_counted() {
+        let runtime = crate::engine::runtime().unwrap();
+        runtime.block_on(async {
+            let vm = vm();
+            for (source, overruns) in [
+                ("for i = 1, 1e6 do end", 0),
+                ("hold(60)", 1),
+                ("hold(60) for i = 1, 1e6 do end hold(60)", 3),
+            ] {
+                let function = load(vm.lua(), source, "@hold.luau", None).unwrap();
+                vm.run(Budget::STATEMENT, function.call_async::<()>(())).await.unwrap();
+                assert_eq!(vm.overruns(), overruns, "{source}");
+            }
+        });
+    }
+
+    /// It is a C function, in which nothing can give way: it ends long before the budget does.
+    #[test]
+    fn a_pattern_that_goes_on_and_on_is_stopped() {
+        let source =
+            "local ok, error = pcall(string.find, ('a'):rep(50000), '.-.-.-b') assert(not ok) return error";
+        let (result, _, _) = race(source);
+        let told = result.unwrap();
+        assert!(told.contains("this pattern takes more than 10 ms"), "{told}");
+        let (result, ticks, _) =
+            race("for i = 1, 12000 do local s = ('a'):rep(200):gsub('a', 'b') end return 'done'");
+        assert_eq!(result.unwrap(), "done");
+        assert!(ticks >= 3, "many that are short: only {ticks} turns for others");
+    }
+
+    #[test]
+    fn work_of_the_host_gives_way_and_is_stopped() {
+        assert_stopped("work(5000)", true);
+        assert_stopped("pcall(work, 5000) while true do end", true);
+        assert_stopped("coroutine.wrap(function() work(5000) end)()", true);
+        let (result, ticks, _) = race("return work(60)");
+        assert_eq!(result.unwrap(), "true");
+        assert!(ticks >= 10, "only {ticks} turns for others");
     }
 
     /// The budget is CPU time as the kernel counts it, not so many slices.

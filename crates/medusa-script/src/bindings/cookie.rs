@@ -69,7 +69,15 @@ pub(super) fn install(lua: &Lua, http: &Table) -> mlua::Result<()> {
     http.set("cookie", lua.create_function(cookie)?)
 }
 
+/// The longest name and value together, in bytes ([RFC 6265 §6.1](https://www.rfc-editor.org/rfc/rfc6265#section-6.1)).
+const MAX_PAIR: usize = 4096;
+
 fn cookie(lua: &Lua, (name, value, options): (LuaString, LuaString, Value)) -> mlua::Result<String> {
+    let length = name.as_bytes().len() + value.as_bytes().len();
+    if length > MAX_PAIR {
+        let message = format!("{FUNCTION}: name and value are {length} bytes long; browsers keep {MAX_PAIR}");
+        return Err(fail(lua, message));
+    }
     let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
     let mut options = Options::new(lua, FUNCTION, options)?;
     let path = options.get::<String>("path", "a string")?;

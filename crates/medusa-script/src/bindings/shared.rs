@@ -9,7 +9,8 @@ use mlua::{IntoLua, Lua, LuaString, Table, UserData, UserDataMethods, Value};
 use super::fail;
 use crate::print::show;
 use crate::reference::{Class, Item, Reach};
-use crate::shared::{Dictionaries, Dictionary, Shared};
+use crate::shared::{Dictionaries, Dictionary, SHARDS, Shared};
+use crate::task::give_way;
 
 pub(crate) const DOCS: &[Item] = &[Item {
     path: "medusa.shared",
@@ -131,12 +132,23 @@ impl UserData for SharedDictionary {
                 set.map_err(|error| fail(lua, error))
             },
         );
-        methods.add_method("keys", |lua, this, (prefix, max): (Option<LuaString>, Option<usize>)| {
-            let prefix = prefix.map(|prefix| prefix.as_bytes().to_vec()).unwrap_or_default();
-            let keys = this.0.keys(&prefix, max.unwrap_or(1000));
-            let keys: mlua::Result<Vec<LuaString>> =
-                keys.into_iter().map(|key| lua.create_string(key)).collect();
-            keys
-        });
+        methods.add_async_method(
+            "keys",
+            async |lua: Lua, this, (prefix, max): (Option<LuaString>, Option<usize>)| {
+                let prefix = prefix.map(|prefix| prefix.as_bytes().to_vec()).unwrap_or_default();
+                let (keys, mut left) = (lua.create_table()?, max.unwrap_or(1000));
+                for shard in 0..SHARDS {
+                    give_way().await?;
+                    for (at, key) in this.0.keys(shard, &prefix, left).into_iter().enumerate() {
+                        keys.raw_push(lua.create_string(key)?)?;
+                        left -= 1;
+                        if at % 256 == 255 {
+                            give_way().await?;
+                        }
+                    }
+                }
+                Ok(keys)
+            },
+        );
     }
 }

@@ -29,6 +29,7 @@ pub(crate) use self::file::CLASS as UPLOADED_FILE;
 use self::file::UploadedFile;
 pub(crate) use self::kind::Kind;
 use self::upload::Upload;
+use crate::task::give_way;
 
 /// The most fields of one form. As many as a query may have; a form of a person has some dozens.
 const MAX_FIELDS: usize = medusa_proto::query::MAX_PAIRS;
@@ -55,19 +56,25 @@ enum Field {
 
 impl Form {
     /// A table of the first values by name.
-    pub(crate) fn first_values(&self, lua: &Lua) -> mlua::Result<Table> {
+    pub(crate) async fn first_values(&self, lua: &Lua) -> mlua::Result<Table> {
         let table = lua.create_table_with_capacity(0, self.fields.len())?;
         for (name, field) in self.fields.iter().rev() {
             table.raw_set(lua.create_string(name)?, field.value(lua)?)?;
+            give_way().await?;
         }
         Ok(table)
     }
 
     /// The values of one name, in their order.
-    pub(crate) fn values_of(&self, lua: &Lua, name: &[u8]) -> mlua::Result<Table> {
-        let fields = self.fields.iter().filter(|(known, _)| known == name);
-        let values: mlua::Result<Vec<Value>> = fields.map(|(_, field)| field.value(lua)).collect();
-        lua.create_sequence_from(values?)
+    pub(crate) async fn values_of(&self, lua: &Lua, name: &[u8]) -> mlua::Result<Table> {
+        let values = lua.create_table()?;
+        for (known, field) in &self.fields {
+            if known == name {
+                values.raw_push(field.value(lua)?)?;
+                give_way().await?;
+            }
+        }
+        Ok(values)
     }
 
     fn push(&mut self, name: Bytes, field: Field) {

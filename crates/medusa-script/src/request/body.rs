@@ -17,6 +17,7 @@ use medusa_proto::with_causes;
 use super::{ClientFault, Open, head, with};
 use crate::forms::{self, Form, FormError};
 use crate::preempt::restart_running;
+use crate::task::give_way;
 
 /// How far the body has been read.
 #[derive(Debug)]
@@ -151,12 +152,14 @@ fn at_end(open: &RefCell<Open>, handle: f64) -> mlua::Result<bool> {
 }
 
 /// The next chunk of a body. It comes with a new CPU budget: what it takes to go through a body depends on its length,
-/// which has a limit of its own.
+/// which has a limit of its own. Others have their turn before it: a body may be there faster than it is gone through.
 pub(crate) async fn chunk(body: &mut RequestBody) -> Result<Option<Bytes>, RequestBodyError> {
     let chunk = body.chunk().await?;
     // A client may send as many empty pieces as it likes, at next to no cost of its own.
     if chunk.as_ref().is_some_and(|chunk| !chunk.is_empty()) {
         restart_running();
+        // Of a budget that has just begun nothing is used up.
+        let _goes_on = give_way().await;
     }
     Ok(chunk)
 }

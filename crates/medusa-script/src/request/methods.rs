@@ -81,7 +81,7 @@ fn install_body(lua: &Lua, open: &Rc<RefCell<Open>>, methods: &Table) -> mlua::R
 fn install_form(lua: &Lua, open: &Rc<RefCell<Open>>, methods: &Table) -> mlua::Result<()> {
     let form = waiting(lua, open, async |lua, open, handle, _| {
         let form = body::form(&open, handle).await?;
-        form.first_values(&lua).map(Value::Table)
+        form.first_values(&lua).await.map(Value::Table)
     })?;
     methods.set("form", form)?;
     let form_all = waiting(lua, open, async |lua, open, handle, name| {
@@ -90,7 +90,7 @@ fn install_form(lua: &Lua, open: &Rc<RefCell<Open>>, methods: &Table) -> mlua::R
             return Err(mlua::Error::runtime(message));
         };
         let form = body::form(&open, handle).await?;
-        form.values_of(&lua, &name.as_bytes()).map(Value::Table)
+        form.values_of(&lua, &name.as_bytes()).await.map(Value::Table)
     })?;
     methods.set("form_all", form_all)
 }
