@@ -222,13 +222,18 @@ impl Files {
                 }
                 Waits::List { target, view } => {
                     // Never closed.
-                    let _permit = AT_ONCE.acquire().await;
+                    let permit = AT_ONCE.acquire().await;
                     // Whoever had it before may have made the very same.
                     if let Some(page) = self.listed(&head, &target) {
                         return Ok(respond::listing(page));
                     }
                     let place = Arc::clone(&self.place);
-                    let (loaded, target) = on_pool(move || Ok((place.list(&target, &view)?, target))).await?;
+                    let (loaded, target) = on_pool(move || {
+                        // It is read to its end, though nobody may wait for it any more.
+                        let _permit = permit;
+                        Ok((place.list(&target, &view)?, target))
+                    })
+                    .await?;
                     self.loaded(&head, &target, loaded, Goal::Asked)
                 }
                 Waits::Sibling { found, coding, goal } => {

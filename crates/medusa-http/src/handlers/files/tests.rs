@@ -1,9 +1,11 @@
 //! The handler on real directories: what is served, and above all what is not.
 
 use std::fs::{self, File};
+use std::future::poll_fn;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::Uri;
@@ -379,6 +381,29 @@ async fn a_listing_is_json_for_programs() {
             .starts_with("[\n{\"name\":\"b.txt\",\"type\":\"file\",\"size\":5,\"modified\":\"20");
         assert_eq!(is_json, content_type == "application/json", "{}", answer.text());
     }
+}
+
+#[test]
+fn a_directory_counts_as_being_read_when_its_client_has_left() {
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let site = Fixture::new(Options { listing: true, ..Options::default() });
+        let (go, gate) = std::sync::mpsc::sync_channel::<()>(0);
+        let busy = tokio::task::spawn_blocking(move || gate.recv());
+        let head = request(Method::GET, "/", &[]).head;
+        let view = Box::new(View::of(&head));
+        let waits = Waits::List { target: Target::parse("", false).unwrap(), view };
+        let mut leaves = Box::pin(site.files.wait(head, waits));
+        let waits = poll_fn(|cx| Poll::Ready(leaves.as_mut().poll(cx).is_pending())).await;
+        assert!(waits, "the only thread is busy");
+        drop(leaves);
+        let all = u32::try_from(listing::at_once()).unwrap();
+        assert!(AT_ONCE.try_acquire_many(all).is_err(), "it is still to be read");
+        drop(go);
+        busy.await.unwrap().unwrap_err();
+        let _all = AT_ONCE.acquire_many(all).await.unwrap();
+        assert_eq!(site.files.place.listings.read(), 1);
+    });
 }
 
 #[tokio::test(flavor = "current_thread")]

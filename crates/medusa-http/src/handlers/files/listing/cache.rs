@@ -31,10 +31,12 @@ const REST: u32 = 10;
 const LONGEST_REST: Duration = Duration::from_secs(1);
 
 /// The right to read a directory or to make a page of it, for all handlers together: a quarter of the processors.
-pub(in super::super) static AT_ONCE: LazyLock<Semaphore> = LazyLock::new(|| {
+pub(in super::super) static AT_ONCE: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(at_once()));
+
+pub(in super::super) fn at_once() -> usize {
     let processors = available_parallelism().map_or(1, usize::from);
-    Semaphore::new((processors / 4).clamp(1, 8))
-});
+    (processors / 4).clamp(1, 8)
+}
 
 /// What one handler keeps.
 #[derive(Debug, Default)]

@@ -27,6 +27,8 @@ use super::target::Target;
 use crate::handlers::compress::encode;
 use crate::response::HTML;
 
+#[cfg(test)]
+pub(super) use cache::at_once;
 pub(super) use cache::{AT_ONCE, Listings};
 pub(super) use view::View;
 use view::{Format, Order};
