@@ -93,7 +93,7 @@ impl Place {
     }
 
     /// The directory at `target`, which has no index file, as `view` wants it listed. Blocks.
-    pub(super) fn list(&self, target: &Target<'_>, view: &View) -> io::Result<Loaded> {
+    pub(super) fn list(&self, target: &Target<'_>, view: View) -> io::Result<Loaded> {
         match self.root.enter(Wait::ForDisk)? {
             Ok(directory) => self.listings.load(&directory, &target.path, view, &self.options),
             Err(opened) => Ok(without_file(&opened)),

@@ -133,8 +133,8 @@ impl Files {
     /// The page of a directory, if it was made a moment ago.
     fn listed(&self, head: &Head, target: &Target<'_>) -> Option<Page> {
         let may_be = self.place.options.listing && target.is_directory();
-        let page = |view| self.place.listings.page(&target.path, &view, Instant::now());
-        may_be.then(|| View::of(head)).and_then(page)
+        let page = |view| self.place.listings.page(&target.path, view, Instant::now());
+        may_be.then(|| View::of(head, &self.place.options)).and_then(page)
     }
 
     /// Answers with what was found, and keeps it.
@@ -155,7 +155,8 @@ impl Files {
             (Loaded::Directory, Goal::Asked) => Ok(to_path(head, with_slash(head.path()))),
             (Loaded::Shorter(path), _) => Ok(to_path(head, shorter(head.path(), &path))),
             (Loaded::ToList, _) => {
-                Err(Waits::List { target: target.to_owned(), view: Box::new(View::of(head)) })
+                let view = Box::new(View::of(head, &self.place.options));
+                Err(Waits::List { target: target.to_owned(), view })
             }
             (Loaded::Listing(page), _) => Ok(respond::listing(page)),
             (Loaded::Denied, Goal::Asked) => Ok(Response::page(StatusCode::FORBIDDEN)),
@@ -231,7 +232,7 @@ impl Files {
                     let (loaded, target) = on_pool(move || {
                         // It is read to its end, though nobody may wait for it any more.
                         let _permit = permit;
-                        Ok((place.list(&target, &view)?, target))
+                        Ok((place.list(&target, *view)?, target))
                     })
                     .await?;
                     self.loaded(&head, &target, loaded, Goal::Asked)

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use medusa_proto::conditional::{self, ETag, Fields, Outcome, Validators};
@@ -11,6 +12,7 @@ use medusa_proto::range::{self, Range, Ranges};
 use super::entity::{Entity, Trust};
 use super::listing::Page;
 use super::multipart::Multipart;
+use crate::budget::LEAST;
 use crate::request::Head;
 use crate::response::Response;
 
@@ -55,9 +57,13 @@ pub(super) fn page(status: StatusCode, entity: &Entity, varies: bool) -> Respons
     if varies { response.with(header::VARY, ACCEPT_ENCODING) } else { response }
 }
 
-/// A directory's listing.
-pub(super) fn listing(page: Page) -> Response {
+/// A directory's listing. One that is large is a copy: only what nobody else holds is counted for the client, and the
+/// cache may forget the page long before a slow client has taken it.
+pub(super) fn listing(mut page: Page) -> Response {
     const VARY: HeaderValue = HeaderValue::from_static("accept, accept-encoding");
+    if page.content.len() as u64 >= LEAST {
+        page.content = Bytes::copy_from_slice(&page.content);
+    }
     let mut response = Response::new(page.content_type, page.content)
         .with(header::VARY, VARY)
         .with(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF)

@@ -17,7 +17,8 @@ mod forms;
 mod parts;
 
 use super::*;
-use crate::body::BodyError;
+use crate::body::{Body, BodyError};
+use crate::budget::LEAST;
 use crate::request::RequestBody;
 
 /// A root with a neighbour that must not be reached.
@@ -383,6 +384,21 @@ async fn a_listing_is_json_for_programs() {
     }
 }
 
+#[tokio::test(flavor = "current_thread")]
+async fn what_is_sent_of_a_large_listing_is_the_clients() {
+    let site = Fixture::new(Options { listing: true, ..Options::default() });
+    for n in 0..100 {
+        site.write(&format!("{n}.txt"), "");
+    }
+    // Made, then from the cache.
+    for _ in 0..2 {
+        let response = site.files.handle(request(Method::GET, "/", &[])).await.unwrap();
+        let Body::Bytes(bytes) = response.body else { panic!("a listing is in memory") };
+        assert!(bytes.len() as u64 >= LEAST, "{} bytes are not counted anyway", bytes.len());
+        assert!(bytes.is_unique(), "what the cache has, too, is not counted");
+    }
+}
+
 #[test]
 fn a_directory_counts_as_being_read_when_its_client_has_left() {
     let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
@@ -391,7 +407,7 @@ fn a_directory_counts_as_being_read_when_its_client_has_left() {
         let (go, gate) = std::sync::mpsc::sync_channel::<()>(0);
         let busy = tokio::task::spawn_blocking(move || gate.recv());
         let head = request(Method::GET, "/", &[]).head;
-        let view = Box::new(View::of(&head));
+        let view = Box::new(View::of(&head, site.files.options()));
         let waits = Waits::List { target: Target::parse("", false).unwrap(), view };
         let mut leaves = Box::pin(site.files.wait(head, waits));
         let waits = poll_fn(|cx| Poll::Ready(leaves.as_mut().poll(cx).is_pending())).await;

@@ -57,10 +57,11 @@ struct Kept {
 
 impl Listings {
     /// The page of the directory at `path`, if it is there and counts without a look at the disk.
-    pub(in super::super) fn page(&self, path: &[u8], view: &View, now: Instant) -> Option<Page> {
+    pub(in super::super) fn page(&self, path: &[u8], mut view: View, now: Instant) -> Option<Page> {
         let mut kept = self.kept();
         let found = touch(&mut kept, path).filter(|kept| kept.is_fresh(now))?;
-        found.pages.iter().find(|(known, _)| known == view).map(|(_, page)| page.clone())
+        view.page = view.page.min(found.listing.pages());
+        found.pages.iter().find(|(known, _)| *known == view).map(|(_, page)| page.clone())
     }
 
     /// What the directory at `path` was when it was read: if that counts for a directory of the stamp that `look` finds,
@@ -90,7 +91,8 @@ impl Listings {
     }
 
     /// Keeps a page that was made of `listing`, the directory at `path`, and that in place of what was known of it.
-    pub(super) fn put(&self, path: &[u8], listing: &Arc<Listing>, view: &View, page: &Page) {
+    /// `view` names a page that there is.
+    pub(super) fn put(&self, path: &[u8], listing: &Arc<Listing>, view: View, page: &Page) {
         let mut kept = self.kept();
         let place = kept.iter().position(|kept| *kept.path == *path);
         let mut it = match place.map(|at| kept.remove(at)) {
@@ -145,19 +147,29 @@ impl Kept {
             || now.saturating_duration_since(self.listing.read) < (self.listing.took * REST).min(LONGEST_REST)
     }
 
-    fn add(&mut self, view: &View, page: &Page) {
+    fn add(&mut self, view: View, page: &Page) {
+        // Two may have made it at the same time.
+        if self.pages.iter().any(|(known, _)| *known == view) {
+            return;
+        }
         let cost = |view: &View, page: &Page| size_of::<(View, Page)>() + view.cost() + page.content.len();
         if self.pages.len() >= PAGES {
             let (view, page) = self.pages.remove(0);
             self.bytes -= cost(&view, &page);
         }
-        self.bytes += cost(view, page);
-        self.pages.push((view.clone(), page.clone()));
+        self.bytes += cost(&view, page);
+        self.pages.push((view, page.clone()));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::Method;
+
+    use super::super::super::load::Loaded;
+    use super::super::super::target::Target;
+    use super::super::super::tests::request;
+    use super::super::super::{Files, Options};
     use super::super::tests::{of, view};
     use super::super::view::{Format, Order};
     use super::*;
@@ -165,6 +177,10 @@ mod tests {
     fn page(bytes: usize) -> Page {
         let content = vec![b'x'; bytes].into();
         Page { content_type: http::HeaderValue::from_static("a/b"), content, coding: None, link: None }
+    }
+
+    fn kept_pages(listings: &Listings, path: &[u8]) -> usize {
+        touch(&mut listings.kept(), path).map_or(0, |kept| kept.pages.len())
     }
 
     fn view_of(page: usize) -> View {
@@ -175,16 +191,19 @@ mod tests {
     fn a_page_counts_for_a_moment_and_longer_the_longer_it_took() {
         let listings = Listings::default();
         let quick = Arc::new(of(Vec::new()));
-        listings.put(b"quick/", &quick, &view_of(1), &page(1));
+        listings.put(b"quick/", &quick, view_of(1), &page(1));
         let slow = Arc::new(Listing { took: Duration::from_millis(40), ..of(Vec::new()) });
-        listings.put(b"slow/", &slow, &view_of(1), &page(1));
-        let there = |path: &[u8], after| listings.page(path, &view_of(1), quick.read + after).is_some();
+        listings.put(b"slow/", &slow, view_of(1), &page(1));
+        let there = |path: &[u8], after| listings.page(path, view_of(1), quick.read + after).is_some();
         assert!(there(b"quick/", FRESH / 2) && !there(b"quick/", FRESH));
         assert!(there(b"slow/", FRESH * 5) && !there(b"slow/", FRESH * 20));
         let endless = Arc::new(Listing { took: Duration::from_secs(5), ..of(Vec::new()) });
-        listings.put(b"endless/", &endless, &view_of(1), &page(1));
+        listings.put(b"endless/", &endless, view_of(1), &page(1));
         assert!(!there(b"endless/", LONGEST_REST * 2));
-        assert!(listings.page(b"quick/", &view_of(2), quick.read).is_none(), "another page");
+        let past = listings.page(b"quick/", view_of(1_000_000_000_000_000), quick.read);
+        assert!(past.is_some(), "one past the last is the last");
+        let other = View { format: Format::Json, ..view_of(1) };
+        assert!(listings.page(b"quick/", other, quick.read).is_none(), "another page");
         assert!(!there(b"other/", Duration::ZERO));
     }
 
@@ -194,37 +213,64 @@ mod tests {
         let other = || Some(Stamp::from(&rustix::fs::stat("/proc").unwrap()));
         let listings = Listings::default();
         let sure = Arc::new(Listing { stamp: stamp(), ..of(Vec::new()) });
-        listings.put(b"sure/", &sure, &view_of(1), &page(1));
+        listings.put(b"sure/", &sure, view_of(1), &page(1));
         let unsure = Arc::new(of(Vec::new()));
-        listings.put(b"unsure/", &unsure, &view_of(1), &page(1));
+        listings.put(b"unsure/", &unsure, view_of(1), &page(1));
         let later = sure.read + FRESH * 2;
         assert!(listings.known(b"sure/", later, other).is_none());
         assert!(listings.known(b"sure/", later, stamp).is_some());
-        assert!(listings.page(b"sure/", &view_of(1), later).is_some(), "it was looked at");
+        assert!(listings.page(b"sure/", view_of(1), later).is_some(), "it was looked at");
         assert!(listings.known(b"sure/", sure.read + OLDEST, stamp).is_none(), "sizes may have changed");
         assert!(listings.known(b"unsure/", later, || None).is_none(), "it may have changed within its time");
+    }
+
+    #[test]
+    fn a_page_is_made_and_kept_once_however_it_is_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("a b")).unwrap();
+        let files = Files::open(dir.path(), Options { listing: true, ..Options::default() }).unwrap();
+        let ask = |target: &str| {
+            let head = request(Method::GET, target, &[]).head;
+            let loaded = files
+                .place
+                .list(&Target::parse(head.tail(), false).unwrap(), View::of(&head, files.options()))
+                .unwrap();
+            let Loaded::Listing(page) = loaded else { panic!("{target} is a directory") };
+            page
+        };
+        // It stays fresh, however slow the machine is.
+        let read = Instant::now() + Duration::from_hours(1);
+        let listing = Arc::new(Listing { read, ..of(Vec::new()) });
+        let head = request(Method::GET, "/a%20b/", &[]).head;
+        files.place.listings.put(b"a b/", &listing, View::of(&head, files.options()), &page(1));
+        for target in
+            ["/a%20b/", "/%61%20b/", "/a%20%62/?page=1", "/a%20b/?page=0", "/a%20b/?page=1000000000000000"]
+        {
+            assert_eq!(ask(target).content, "x", "{target} was made again");
+        }
+        ask("/a%20b/?sort=size");
+        ask("/a%20b/?sort=size&page=7");
+        assert_eq!(kept_pages(&files.place.listings, b"a b/"), 2);
     }
 
     #[test]
     fn what_is_kept_is_bounded() {
         let listings = Listings::default();
         let bytes = || listings.kept().iter().map(|kept| kept.bytes).sum::<usize>();
+        let below = |mount: usize| View { path: format!("/{mount}/"), ..view_of(1) };
         let one = Arc::new(of(Vec::new()));
         for n in 0..2 * PAGES {
-            listings.put(b"a/", &one, &view_of(n), &page(1000));
+            listings.put(b"a/", &one, below(n), &page(1000));
         }
         assert_eq!(listings.kept()[0].pages.len(), PAGES);
         assert!((PAGES * 1000..PAGES * 2000).contains(&bytes()), "{}", bytes());
         for n in 0..40_u8 {
-            listings.put(&[b'b', n, b'/'], &Arc::new(of(Vec::new())), &view_of(1), &page(BYTES / 20));
+            listings.put(&[b'b', n, b'/'], &Arc::new(of(Vec::new())), view_of(1), &page(BYTES / 20));
         }
         assert!(bytes() <= BYTES && listings.kept().len() >= 15, "{} bytes", bytes());
         let now = Instant::now();
-        assert!(
-            listings.page(b"a/", &view_of(2 * PAGES - 1), now).is_none(),
-            "the one used longest ago went"
-        );
-        listings.put(b"huge/", &one, &view_of(1), &page(BYTES));
-        assert!(bytes() <= BYTES && listings.page(b"huge/", &view_of(1), now).is_none());
+        assert!(listings.page(b"a/", below(2 * PAGES - 1), now).is_none(), "the one used longest ago went");
+        listings.put(b"huge/", &one, view_of(1), &page(BYTES));
+        assert!(bytes() <= BYTES && listings.page(b"huge/", view_of(1), now).is_none());
     }
 }

@@ -2,8 +2,6 @@
 
 use std::fmt::{self, Display, Formatter, Write as _};
 
-use percent_encoding::percent_decode_str;
-
 use super::view::{Key, Order, View};
 use super::{Civil, Entry, Shown};
 use crate::router::encode_segment;
@@ -31,8 +29,7 @@ const STYLE: &str = "<style>:root{color-scheme:light dark;--line:color-mix(in sr
 
 /// The page.
 pub(super) fn page(listing: &Shown<'_>, view: &View) -> String {
-    let title = decoded(&view.path);
-    let mut page = format!("{HEAD}<title>{}</title>\n{STYLE}", Escaped(&title));
+    let mut page = format!("{HEAD}<title>{}</title>\n{STYLE}", Escaped(&view.path));
     breadcrumb(&mut page, view);
     page.push_str("<table>\n<thead><tr>");
     for key in Key::ALL {
@@ -59,10 +56,10 @@ fn breadcrumb(page: &mut String, view: &View) {
     let (mount, tail) = view.path.split_at_checked(view.tail).unwrap_or((&view.path, ""));
     let names: Vec<&str> = tail.split('/').filter(|name| !name.is_empty()).collect();
     page.push_str("<nav aria-label=\"Path\">");
-    crumb(page, &decoded(mount), names.len(), view.order);
+    crumb(page, mount, names.len(), view.order);
     for (at, name) in names.iter().enumerate() {
         page.push_str(if at == 0 { " " } else { "<i>/</i>" });
-        crumb(page, &decoded(name), names.len() - 1 - at, view.order);
+        crumb(page, name, names.len() - 1 - at, view.order);
     }
     page.push_str("</nav>\n");
 }
@@ -132,10 +129,6 @@ fn row(page: &mut String, entry: &Entry, order: Order) {
         page,
         "<td><time datetime=\"{time}\">{year:04}-{month:02}-{day:02}<span> {hour:02}:{minute:02}</span></time></td></tr>"
     );
-}
-
-fn decoded(raw: &str) -> String {
-    String::from_utf8_lossy(&percent_decode_str(raw).collect::<Vec<u8>>()).into_owned()
 }
 
 /// The query that keeps the order on the way to another directory.

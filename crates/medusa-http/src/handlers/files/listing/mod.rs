@@ -119,30 +119,35 @@ impl Listing {
         names + self.entries.capacity() * size_of::<Entry>()
     }
 
+    /// How many pages it has.
+    fn pages(&self) -> usize {
+        self.entries.len().div_ceil(ON_A_PAGE).max(1)
+    }
+
     /// What is on the page that `view` wants.
     fn shown(&self, view: &View) -> Shown<'_> {
         let mut entries: Vec<&Entry> = self.entries.iter().collect();
         entries.sort_unstable_by(|a, b| a.compare(b, view.order));
-        let pages = entries.len().div_ceil(ON_A_PAGE).max(1);
+        let pages = self.pages();
         let page = view.page.min(pages);
         let entries = entries.chunks(ON_A_PAGE).nth(page - 1).map(<[_]>::to_vec).unwrap_or_default();
         Shown { entries, page, pages, is_cut_off: self.is_cut_off }
     }
 
-    /// A page as `view` wants it, compressed if `coding` says so and that makes it smaller. Takes a while.
-    fn page(&self, view: &View, coding: Option<Coding>) -> io::Result<Page> {
+    /// A page as `view` wants it, compressed if that makes it smaller. Takes a while.
+    fn page(&self, view: &View) -> io::Result<Page> {
         let shown = self.shown(view);
         let link = shown.link(view);
         let (content_type, content) = match view.format {
             Format::Html => (HTML, html::page(&shown, view)),
             Format::Json => (JSON, json::list(&shown.entries)),
         };
-        let encoded = match coding {
+        let encoded = match view.coding {
             Some(coding) => encode::whole(coding, content.as_bytes())?,
             None => None,
         };
         Ok(match encoded {
-            Some(encoded) => Page { content_type, content: encoded, coding, link },
+            Some(encoded) => Page { content_type, content: encoded, coding: view.coding, link },
             None => Page { content_type, content: content.into(), coding: None, link },
         })
     }
@@ -174,7 +179,7 @@ impl Listings {
         &self,
         root: &Directory,
         path: &[u8],
-        view: &View,
+        mut view: View,
         options: &Options,
     ) -> io::Result<Loaded> {
         let now = Instant::now();
@@ -191,7 +196,12 @@ impl Listings {
                 other => return Ok(without_file(&other)),
             },
         };
-        let page = listing.page(view, view.coding.filter(|_| options.compress))?;
+        // The page may count again now that the stamp was looked at.
+        if let Some(page) = self.page(path, view.clone(), now) {
+            return Ok(Loaded::Listing(page));
+        }
+        view.page = view.page.min(listing.pages());
+        let page = listing.page(&view)?;
         self.put(path, &listing, view, &page);
         Ok(Loaded::Listing(page))
     }

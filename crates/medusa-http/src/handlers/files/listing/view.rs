@@ -5,14 +5,16 @@
 use http::HeaderValue;
 use http::header::{self, HeaderMap};
 use medusa_proto::coding::Coding;
+use percent_encoding::percent_decode_str;
 
+use super::super::options::Options;
 use crate::handlers::compress;
 use crate::request::Head;
 
 /// How to list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in super::super) struct View {
-    /// The path that was asked for, raw.
+    /// The path that was asked for, decoded: however it was spelled, it is the same page.
     pub(super) path: String,
     /// Where in it begins what lies below the mount.
     pub(super) tail: usize,
@@ -70,8 +72,8 @@ impl Order {
 }
 
 impl View {
-    /// What the request says.
-    pub(in super::super) fn of(head: &Head) -> Self {
+    /// What the request says, as far as `options` allow it.
+    pub(in super::super) fn of(head: &Head, options: &Options) -> Self {
         let query = head.uri.query().unwrap_or_default();
         let format = match parameter(query, "format") {
             Some("json") => Format::Json,
@@ -80,10 +82,12 @@ impl View {
             _ => Format::Html,
         };
         let forbidden = compress::is_transform_forbidden(&head.headers);
-        let coding = compress::live(compress::accepts(&head.headers)).filter(|_| !forbidden);
+        let coding =
+            compress::live(compress::accepts(&head.headers)).filter(|_| options.compress && !forbidden);
+        let mount = decoded(head.path().strip_suffix(head.tail()).unwrap_or_default());
         Self {
-            path: head.path().to_owned(),
-            tail: head.tail,
+            tail: mount.len(),
+            path: mount + &decoded(head.tail()),
             order: order(query),
             format,
             page: page(query),
@@ -105,6 +109,10 @@ impl View {
     pub(super) fn cost(&self) -> usize {
         self.path.len()
     }
+}
+
+fn decoded(raw: &str) -> String {
+    String::from_utf8_lossy(&percent_decode_str(raw).collect::<Vec<u8>>()).into_owned()
 }
 
 fn page(query: &str) -> usize {
