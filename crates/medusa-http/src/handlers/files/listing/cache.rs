@@ -4,8 +4,8 @@
 //! look at the disk for a moment, longer the longer it took; then for as long as the directory's stamp is the same, which
 //! tells names that come and go, and at most [`OLDEST`], for it does not tell that a file in it has grown.
 //!
-//! **Invariants:** no more than [`BYTES`] are kept. No more directories are read at a time than [`AT_ONCE`] says: reading
-//! files, on the same pool, does not wait for them.
+//! **Invariants:** no more than [`BYTES`] and no more than [`DIRECTORIES`] are kept, of all handlers together. No more
+//! directories are read at a time than [`AT_ONCE`] says: reading files, on the same pool, does not wait for them.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -18,9 +18,11 @@ use super::super::cache::FRESH;
 use super::super::entity::Stamp;
 use super::{Listing, Page, View};
 
-/// The most memory that one handler keeps listings in, in bytes: one directory of as many names as are ever listed, or
-/// hundreds of usual ones.
+/// The most memory that listings are kept in, in bytes: one directory of as many names as are ever listed, or hundreds of
+/// usual ones.
 const BYTES: usize = 24 * 1024 * 1024;
+/// The most directories that are kept: they are looked through from end to end, which then takes about a microsecond.
+const DIRECTORIES: usize = 256;
 /// The most pages of one directory that are kept: some orders, or some pages, in some forms.
 const PAGES: usize = 16;
 /// How old sizes and dates may be.
@@ -38,16 +40,21 @@ pub(in super::super) fn at_once() -> usize {
     (processors / 4).clamp(1, 8)
 }
 
+/// What all handlers keep: one that nobody asks any more gives way to the others. Those used last come last.
+static KEPT: Mutex<Vec<Kept>> = Mutex::new(Vec::new());
+
 /// What one handler keeps.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in super::super) struct Listings {
-    /// Those used last come last.
-    kept: Mutex<Vec<Kept>>,
+    /// Tells it from the others.
+    id: u64,
     read: AtomicU64,
 }
 
 #[derive(Debug)]
 struct Kept {
+    /// Whose it is.
+    id: u64,
     path: Box<[u8]>,
     listing: Arc<Listing>,
     checked: Instant,
@@ -55,11 +62,24 @@ struct Kept {
     bytes: usize,
 }
 
+impl Default for Listings {
+    fn default() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self { id: NEXT.fetch_add(1, Relaxed), read: AtomicU64::new(0) }
+    }
+}
+
+impl Drop for Listings {
+    fn drop(&mut self) {
+        let _gone: Vec<Kept> = kept().extract_if(.., |kept| kept.id == self.id).collect();
+    }
+}
+
 impl Listings {
     /// The page of the directory at `path`, if it is there and counts without a look at the disk.
     pub(in super::super) fn page(&self, path: &[u8], mut view: View, now: Instant) -> Option<Page> {
-        let mut kept = self.kept();
-        let found = touch(&mut kept, path).filter(|kept| kept.is_fresh(now))?;
+        let mut kept = kept();
+        let found = self.touch(&mut kept, path).filter(|kept| kept.is_fresh(now))?;
         view.page = view.page.min(found.listing.pages());
         found.pages.iter().find(|(known, _)| *known == view).map(|(_, page)| page.clone())
     }
@@ -73,8 +93,8 @@ impl Listings {
         look: impl FnOnce() -> Option<Stamp>,
     ) -> Option<Arc<Listing>> {
         let known = {
-            let mut kept = self.kept();
-            let found = touch(&mut kept, path)?;
+            let mut kept = kept();
+            let found = self.touch(&mut kept, path)?;
             if found.is_fresh(now) {
                 return Some(Arc::clone(&found.listing));
             }
@@ -84,7 +104,7 @@ impl Listings {
         if !counts || known.stamp != look() {
             return None;
         }
-        if let Some(found) = touch(&mut self.kept(), path).filter(|kept| Arc::ptr_eq(&kept.listing, &known)) {
+        if let Some(found) = self.touch(&mut kept(), path).filter(|kept| Arc::ptr_eq(&kept.listing, &known)) {
             found.checked = now;
         }
         Some(known)
@@ -93,16 +113,22 @@ impl Listings {
     /// Keeps a page that was made of `listing`, the directory at `path`, and that in place of what was known of it.
     /// `view` names a page that there is.
     pub(super) fn put(&self, path: &[u8], listing: &Arc<Listing>, view: View, page: &Page) {
-        let mut kept = self.kept();
-        let place = kept.iter().position(|kept| *kept.path == *path);
-        let mut it = match place.map(|at| kept.remove(at)) {
+        // Many names take long to free: that is done when others may look again.
+        let mut gone = Vec::new();
+        let mut kept = kept();
+        let mut it = match self.find(&kept, path).map(|at| kept.remove(at)) {
             Some(known) if Arc::ptr_eq(&known.listing, listing) => known,
-            _ => Kept::new(path, listing),
+            other => {
+                gone.extend(other);
+                Kept::new(self.id, path, listing)
+            }
         };
         it.add(view, page);
         let mut bytes = it.bytes + kept.iter().map(|kept| kept.bytes).sum::<usize>();
-        while bytes > BYTES && !kept.is_empty() {
-            bytes -= kept.remove(0).bytes;
+        while (bytes > BYTES || kept.len() >= DIRECTORIES) && !kept.is_empty() {
+            let oldest = kept.remove(0);
+            bytes -= oldest.bytes;
+            gone.push(oldest);
         }
         if bytes <= BYTES {
             kept.push(it);
@@ -119,21 +145,26 @@ impl Listings {
         self.read.load(Relaxed)
     }
 
-    fn kept(&self) -> MutexGuard<'_, Vec<Kept>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn find(&self, kept: &[Kept], path: &[u8]) -> Option<usize> {
+        kept.iter().rposition(|kept| kept.id == self.id && *kept.path == *path)
+    }
+
+    fn touch<'k>(&self, kept: &'k mut [Kept], path: &[u8]) -> Option<&'k mut Kept> {
+        let at = self.find(kept, path)?;
+        kept[at..].rotate_left(1);
+        kept.last_mut()
     }
 }
 
-fn touch<'k>(kept: &'k mut [Kept], path: &[u8]) -> Option<&'k mut Kept> {
-    let at = kept.iter().rposition(|kept| *kept.path == *path)?;
-    kept[at..].rotate_left(1);
-    kept.last_mut()
+fn kept() -> MutexGuard<'static, Vec<Kept>> {
+    KEPT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Kept {
-    fn new(path: &[u8], listing: &Arc<Listing>) -> Self {
+    fn new(id: u64, path: &[u8], listing: &Arc<Listing>) -> Self {
         let bytes = size_of::<Self>() + path.len() + listing.cost();
         Self {
+            id,
             path: path.into(),
             listing: Arc::clone(listing),
             checked: listing.read,
@@ -180,7 +211,7 @@ mod tests {
     }
 
     fn kept_pages(listings: &Listings, path: &[u8]) -> usize {
-        touch(&mut listings.kept(), path).map_or(0, |kept| kept.pages.len())
+        listings.touch(&mut kept(), path).map_or(0, |kept| kept.pages.len())
     }
 
     fn view_of(page: usize) -> View {
@@ -256,21 +287,39 @@ mod tests {
     #[test]
     fn what_is_kept_is_bounded() {
         let listings = Listings::default();
-        let bytes = || listings.kept().iter().map(|kept| kept.bytes).sum::<usize>();
+        let others = Listings::default();
+        let bytes = || kept().iter().map(|kept| kept.bytes).sum::<usize>();
         let below = |mount: usize| View { path: format!("/{mount}/"), ..view_of(1) };
         let one = Arc::new(of(Vec::new()));
         for n in 0..2 * PAGES {
             listings.put(b"a/", &one, below(n), &page(1000));
         }
-        assert_eq!(listings.kept()[0].pages.len(), PAGES);
+        assert_eq!(kept_pages(&listings, b"a/"), PAGES);
         assert!((PAGES * 1000..PAGES * 2000).contains(&bytes()), "{}", bytes());
         for n in 0..40_u8 {
-            listings.put(&[b'b', n, b'/'], &Arc::new(of(Vec::new())), view_of(1), &page(BYTES / 20));
+            let handler = if n % 2 == 0 { &listings } else { &others };
+            handler.put(&[b'b', n, b'/'], &Arc::new(of(Vec::new())), view_of(1), &page(BYTES / 20));
         }
-        assert!(bytes() <= BYTES && listings.kept().len() >= 15, "{} bytes", bytes());
-        let now = Instant::now();
-        assert!(listings.page(b"a/", below(2 * PAGES - 1), now).is_none(), "the one used longest ago went");
+        assert!(bytes() <= BYTES && kept().len() >= 15, "{} bytes", bytes());
+        assert_eq!(kept_pages(&listings, b"a/"), 0, "the one used longest ago went");
         listings.put(b"huge/", &one, view_of(1), &page(BYTES));
-        assert!(bytes() <= BYTES && listings.page(b"huge/", view_of(1), now).is_none());
+        assert!(bytes() <= BYTES && kept_pages(&listings, b"huge/") == 0);
+        for n in 0..2 * DIRECTORIES {
+            others.put(n.to_string().as_bytes(), &one, view_of(1), &page(1));
+        }
+        assert_eq!(kept().len(), DIRECTORIES);
+    }
+
+    #[test]
+    fn handlers_do_not_share_pages_and_leave_none() {
+        let (one, other) = (Listings::default(), Listings::default());
+        let listing = Arc::new(of(Vec::new()));
+        one.put(b"a/", &listing, view_of(1), &page(1));
+        assert_eq!((kept_pages(&one, b"a/"), kept_pages(&other, b"a/")), (1, 0));
+        other.put(b"a/", &listing, view_of(1), &page(1));
+        let id = one.id;
+        drop(one);
+        assert!(kept().iter().all(|kept| kept.id != id));
+        assert_eq!(kept_pages(&other, b"a/"), 1);
     }
 }
