@@ -155,7 +155,8 @@ fn innermost(error: &mlua::Error) -> &mlua::Error {
 }
 
 /// Luau code of the server's own.
-const HOST_CHUNKS: [&str; 6] = ["prelude", "request", "fetch", "json", "print", "websocket"];
+const HOST_CHUNKS: [&str; 8] =
+    ["prelude", "natives", "request", "fetch", "dns", "json", "print", "websocket"];
 
 /// At most `limit` bytes of `text`.
 fn cut(text: &str, limit: usize) -> String {

@@ -44,7 +44,8 @@ const LOOK: Duration = Duration::from_millis(4);
 /// once takes less.
 const MAX_HOLD: Duration = Duration::from_millis(10);
 
-/// How many safepoints that cannot yield there are to a look at the clock.
+/// How many safepoints of a script that cannot yield there are to a look at the clock. A native function is looked at each
+/// time: between two of its safepoints it may compare megabytes.
 const UNTIMED: u32 = 32;
 
 /// How many looks are a tick apart after a slice was ended: who needed that once needs it again, and may rest between.
@@ -138,7 +139,7 @@ impl Meter {
         }
         let stuck = self.stuck.get();
         self.stuck.set(stuck.wrapping_add(1));
-        if !stuck.is_multiple_of(UNTIMED) {
+        if !native && !stuck.is_multiple_of(UNTIMED) {
             return Verdict::Nothing;
         }
         let now = thread_cpu_time();
@@ -418,7 +419,7 @@ unsafe fn place(state: *mut ffi::lua_State) -> String {
     // SAFETY: as `interrupt`; what is pushed is taken off again.
     unsafe {
         ffi::lua_rawcheckstack(state, 1);
-        ffi::luaL_where(state, c_int::from(is_native(state)));
+        ffi::luaL_where(state, scripts_level(state));
         let mut length = 0;
         let text: *const u8 = ffi::lua_tolstring(state, -1, &raw mut length).cast();
         let place = String::from_utf8_lossy(slice::from_raw_parts(text, length))
@@ -429,17 +430,38 @@ unsafe fn place(state: *mut ffi::lua_State) -> String {
     }
 }
 
-/// Raises an error with the place that runs.
+/// Raises an error with the place in the script that runs.
 unsafe fn raise(state: *mut ffi::lua_State, message: &CStr) {
     // SAFETY: as `interrupt`.
     unsafe {
         ffi::lua_rawcheckstack(state, 3);
-        // Of a native function, the place it was called from.
-        ffi::luaL_where(state, c_int::from(is_native(state)));
+        ffi::luaL_where(state, scripts_level(state));
         ffi::lua_pushstring(state, message.as_ptr());
         ffi::lua_concat(state, 2);
         ffi::lua_error(state);
     }
+}
+
+/// How many frames of the host's own a script's is looked for behind.
+const LEVELS: c_int = 16;
+
+/// The innermost frame that is a script's: not a native function's, nor of the host's Luau (`=natives`).
+unsafe fn scripts_level(state: *mut ffi::lua_State) -> c_int {
+    for level in 0..LEVELS {
+        // SAFETY: `lua_getinfo` fills what "s" asks for, if there is such a level.
+        unsafe {
+            let mut frame: ffi::lua_Debug = std::mem::zeroed();
+            if ffi::lua_getinfo(state, level, c"s".as_ptr(), &raw mut frame) == 0 || frame.source.is_null() {
+                break;
+            }
+            let source = CStr::from_ptr(frame.source);
+            if source.to_bytes().starts_with(b"@") || source == c"=statement" {
+                return level;
+            }
+        }
+    }
+    // SAFETY: as `interrupt`.
+    c_int::from(unsafe { is_native(state) })
 }
 
 /// Whether it is a native function that runs.
