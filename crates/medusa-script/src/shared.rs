@@ -32,7 +32,7 @@ const OVERHEAD: usize = 96;
 pub(crate) const SHARDS: usize = 32;
 
 /// What one shard may hold, and so the largest entry.
-const LARGEST: usize = LIMIT / SHARDS;
+pub(crate) const LARGEST: usize = LIMIT / SHARDS;
 
 /// A value that may cross between VMs: anything without identity.
 #[derive(Debug, Clone, PartialEq)]

@@ -9,7 +9,7 @@ use mlua::{IntoLua, Lua, LuaString, Table, UserData, UserDataMethods, Value};
 use super::fail;
 use crate::print::show;
 use crate::reference::{Class, Item, Reach};
-use crate::shared::{Dictionaries, Dictionary, SHARDS, Shared};
+use crate::shared::{Dictionaries, Dictionary, LARGEST, SHARDS, Shared, SharedError};
 use crate::task::give_way;
 
 pub(crate) const DOCS: &[Item] = &[Item {
@@ -81,7 +81,13 @@ fn to_shared(lua: &Lua, value: &Value) -> mlua::Result<Option<Shared>> {
         Value::Boolean(flag) => Shared::Bool(*flag),
         Value::Integer(number) => Shared::Number(*number as f64),
         Value::Number(number) => Shared::Number(*number),
-        Value::String(text) => Shared::Text(Bytes::copy_from_slice(&text.as_bytes())),
+        Value::String(text) => {
+            let text = text.as_bytes();
+            if text.len() > LARGEST {
+                return Err(fail(lua, SharedError::TooLarge { size: text.len() }));
+            }
+            Shared::Text(Bytes::copy_from_slice(&text))
+        }
         other => {
             let other = show(other);
             return Err(fail(

@@ -12,6 +12,7 @@ use mlua::{IntoLua, Lua, LuaSerdeExt, LuaString, Table, UserData, Value};
 use serde::de::{Deserialize, Deserializer, Visitor};
 
 use super::MAX_DEPTH;
+use super::encode::MAX_TEXT;
 
 /// How many values and names one step takes, and after how much text it ends: 0.3 ms, but for a single longer string.
 const STEP: usize = 500;
@@ -107,6 +108,9 @@ enum Next {
 
 impl Reader {
     fn step(&mut self, lua: &Lua, text: &[u8]) -> Result<Option<Value>, DecodeError> {
+        if text.len() > MAX_TEXT {
+            return Err(DecodeError::Json(format!("the text is longer than {} MiB", MAX_TEXT >> 20)));
+        }
         let begin = self.at;
         for _ in 0..STEP {
             if self.at - begin > STEP_TEXT {

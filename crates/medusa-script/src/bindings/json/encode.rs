@@ -351,7 +351,7 @@ impl Encoder {
         self.count()?;
         let text = str::from_utf8(name.bytes()).map_err(|_binary| Refused::NotUtf8(self.place()))?;
         self.put(b"\"")?;
-        self.escape(text)?;
+        self.escape(text.as_bytes())?;
         self.put(b"\":")?;
         // SAFETY: the value is on top.
         unsafe { self.value(store) }
@@ -431,8 +431,8 @@ impl Encoder {
     unsafe fn more_text(&mut self, store: *mut ffi::lua_State) -> Result<(), Refused> {
         let Some((text, from)) = self.text else { return Ok(()) };
         // It was checked when it was begun.
-        let rest = str::from_utf8(text.bytes().get(from..).unwrap_or_default()).unwrap_or_default();
-        let piece = &rest[..rest.floor_char_boundary(STEP_TEXT)];
+        let rest = text.bytes().get(from..).unwrap_or_default();
+        let piece = &rest[..rest.len().min(STEP_TEXT)];
         self.escape(piece)?;
         self.text = Some((text, from + piece.len()));
         if piece.len() == rest.len() {
@@ -481,8 +481,7 @@ impl Encoder {
     }
 
     /// What stands between the quotes.
-    fn escape(&mut self, text: &str) -> Result<(), Refused> {
-        let text = text.as_bytes();
+    fn escape(&mut self, text: &[u8]) -> Result<(), Refused> {
         let mut copied = 0;
         for (at, byte) in text.iter().enumerate() {
             if !matches!(byte, b'"' | b'\\' | 0..0x20) {
