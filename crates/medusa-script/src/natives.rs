@@ -59,9 +59,16 @@ const COMPARISONS: usize = 1024 * 1024;
 /// The longest format of `os.date`, `string.format`, `string.pack` and the like: each byte may stand for work.
 const FORMAT: usize = 4096;
 
+/// The longest pattern. No person writes longer ones, and each byte of it may be compared with each of the text.
+const MAX_PATTERN: usize = 4096;
+
+/// How many comparisons a class of characters (`[a-z_]*`) may take over a text: some 10 ms, which nothing interrupts.
+const CLASS_COMPARISONS: usize = 16 * 1024 * 1024;
+
 /// The most that `%q` quotes, in bytes.
 const MAX_QUOTED: usize = 512 * 1024;
 
+const TEXT_TOO_LONG: &CStr = c"the text would be longer than 16 MiB";
 const FORMAT_TOO_LONG: &CStr = c"the format is longer than 4096 bytes";
 
 macro_rules! natives {
@@ -82,7 +89,7 @@ static NATIVES: [Native; 21] = natives! {
     "string" c"reverse" |state| unsafe { pieces(text(state, 1).is_some_and(|text| text.len() > TEXT)) };
     "string" c"rep" rep;
     "string" c"format" format;
-    "string" c"pack" |state| unsafe { bounded_format(state) };
+    "string" c"pack" pack;
     "string" c"packsize" |state| unsafe { bounded_format(state) };
     "string" c"unpack" |state| unsafe { bounded_format(state) };
     "table" c"concat" |state| unsafe { pieces(values(state, 1) > VALUES || ffi::lua_type(state, 3) == ffi::LUA_TNUMBER) };
@@ -115,6 +122,8 @@ fn in_pieces(lua: &Lua, values: usize, text: usize) -> mlua::Result<Table> {
 
 /// The closure of a native. Its upvalues are the function that does it in pieces, `native`, and the builtin.
 fn replaced(lua: &Lua, native: &'static Native, builtin: Function, pieces: Value) -> mlua::Result<Function> {
+    // Only of what is done in pieces: Luau takes a frame with a continuation for one in which the script may give way.
+    let after: Option<ffi::lua_Continuation> = if pieces.is_nil() { None } else { Some(came_back) };
     // SAFETY: `exec_raw` checks the stack for the arguments and some more; `native` lives for ever.
     unsafe {
         lua.exec_raw((pieces, builtin), |state| {
@@ -123,7 +132,7 @@ fn replaced(lua: &Lua, native: &'static Native, builtin: Function, pieces: Value
             }
             ffi::lua_pushlightuserdata(state, (&raw const *native).cast_mut().cast::<c_void>());
             ffi::lua_insert(state, -2);
-            ffi::lua_pushcclosurek(state, called, native.name.as_ptr(), 3, Some(came_back));
+            ffi::lua_pushcclosurek(state, called, native.name.as_ptr(), 3, after);
         })
     }
 }
@@ -216,9 +225,14 @@ unsafe fn bounded_number(state: *mut lua_State, most: f64, why: &'static CStr) -
 /// `string.rep`: says what is too long before it is tried.
 unsafe fn rep(state: *mut lua_State) -> Choice {
     // SAFETY: as `text`.
-    let (text, times) = unsafe { (text(state, 1), ffi::lua_tonumber(state, 2)) };
+    let (text, times) = unsafe {
+        if ffi::lua_type(state, 1) == ffi::LUA_TNUMBER {
+            ffi::lua_tolstring(state, 1, std::ptr::null_mut()); // becomes its text, as the builtin has it
+        }
+        (text(state, 1), ffi::lua_tonumber(state, 2))
+    };
     if text.is_some_and(|text| text.len() as f64 * times > MAX_TEXT) {
-        return Choice::TooMuch(c"the text would be longer than 16 MiB");
+        return Choice::TooMuch(TEXT_TOO_LONG);
     }
     Choice::Builtin
 }
@@ -236,29 +250,63 @@ unsafe fn format(state: *mut lua_State) -> Choice {
             all += text(state, index).map_or(0, <[u8]>::len);
             calls |= may_call(ffi::lua_type(state, index));
         }
-        if all > MAX_QUOTED && format.windows(2).any(|pair| pair == b"%q") {
+        if all as f64 > MAX_TEXT {
+            return Choice::TooMuch(TEXT_TOO_LONG);
+        }
+        if all > MAX_QUOTED && quotes(format) {
             return Choice::TooMuch(c"more than 512 KiB to quote with %q");
         }
         if calls { Choice::Called } else { Choice::Builtin }
     }
 }
 
+/// Whether a conversion of the format is a `%q`, with or without a width.
+fn quotes(format: &[u8]) -> bool {
+    let conversion = |item: &[u8]| item.iter().copied().find(|byte| !b"-+ #.0123456789".contains(byte));
+    format.split(|&byte| byte == b'%').skip(1).any(|item| conversion(item) == Some(b'q'))
+}
+
+/// `string.pack`: its texts, and what `c` pads, are as long as other texts.
+unsafe fn pack(state: *mut lua_State) -> Choice {
+    // SAFETY: as `text`.
+    unsafe {
+        let Some(format) = text(state, 1) else { return Choice::Builtin };
+        if format.len() > FORMAT {
+            return Choice::TooMuch(FORMAT_TOO_LONG);
+        }
+        let mut length = padded(format);
+        for index in 2..=ffi::lua_gettop(state) {
+            length += text(state, index).map_or(0.0, |text| text.len() as f64);
+        }
+        if length > MAX_TEXT { Choice::TooMuch(TEXT_TOO_LONG) } else { Choice::Builtin }
+    }
+}
+
+/// The sum of the sizes behind each `c` of a format of `string.pack`.
+fn padded(format: &[u8]) -> f64 {
+    let size = |rest: &[u8]| {
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit());
+        digits.fold(0.0, |size, digit| size * 10.0 + f64::from(digit - b'0'))
+    };
+    format.split(|&byte| byte == b'c').skip(1).map(size).sum()
+}
+
 /// `string.find` of a plain text: the builtin's search compares everything with everything.
 unsafe fn find(state: *mut lua_State) -> Choice {
     // SAFETY: as `text`.
     unsafe {
-        let (Some(text), Some(wanted)) = (text(state, 1), text(state, 2)) else { return Choice::Builtin };
-        let is_plain =
-            || ffi::lua_toboolean(state, 4) != 0 || !wanted.iter().any(|byte| MAGIC.contains(byte));
-        if text.len().saturating_mul(wanted.len()) <= COMPARISONS {
+        let (text, Some(wanted)) = (text(state, 1), text(state, 2)) else { return Choice::Builtin };
+        let length = text.map_or(0, <[u8]>::len);
+        if wanted.len() <= MAX_PATTERN && length.saturating_mul(wanted.len()) <= COMPARISONS {
             return Choice::Builtin;
         }
-        if !is_plain() || wanted.len() > TEXT {
+        if ffi::lua_toboolean(state, 4) == 0 && wanted.iter().any(|byte| MAGIC.contains(byte)) {
             return pattern(state);
         }
+        let Some(text) = text else { return Choice::Builtin };
         let start = match ffi::lua_type(state, 3) {
             ffi::LUA_TNONE | ffi::LUA_TNIL => 1.0,
-            ffi::LUA_TNUMBER => ffi::lua_tonumber(state, 3).trunc(),
+            _ if ffi::lua_isnumber(state, 3) != 0 => ffi::lua_tonumber(state, 3).trunc(),
             _ => return Choice::Builtin,
         };
         let length = text.len() as f64;
@@ -287,10 +335,53 @@ const MAX_SEARCHED: usize = 4 * 1024 * 1024;
 /// `string.match` and the like.
 unsafe fn pattern(state: *mut lua_State) -> Choice {
     // SAFETY: as `text`.
-    if unsafe { text(state, 1) }.is_some_and(|text| text.len() > MAX_SEARCHED) {
-        Choice::TooMuch(c"more than 4 MiB to search; search it in pieces, or for a short text literally")
-    } else {
-        Choice::Builtin
+    unsafe { too_much(state) }.map_or(Choice::Builtin, Choice::TooMuch)
+}
+
+/// Why the text at 1 is not searched for the pattern at 2.
+unsafe fn too_much(state: *mut lua_State) -> Option<&'static CStr> {
+    // SAFETY: as `text`. A number is a short text.
+    let (text, pattern) = unsafe { (text(state, 1).unwrap_or_default(), text(state, 2).unwrap_or_default()) };
+    if text.len() > MAX_SEARCHED {
+        return Some(c"more than 4 MiB to search; search it in pieces, or for a text literally");
+    }
+    if pattern.len() > MAX_PATTERN {
+        return Some(
+            c"the pattern is longer than 4096 bytes; `find(text, from, true)` searches for a text literally",
+        );
+    }
+    // A shorter text is not worth the look: the longest pattern over it is within the bound.
+    let is_long = text.len() * pattern.len() > CLASS_COMPARISONS;
+    (is_long && text.len() * longest_class(pattern) > CLASS_COMPARISONS)
+        .then_some(c"a class (`[...]`) as long as this takes too long over this text; search it in pieces")
+}
+
+/// How long the longest class of a pattern is, in bytes.
+fn longest_class(pattern: &[u8]) -> usize {
+    let (mut longest, mut rest) = (0, pattern);
+    while let [first, behind @ ..] = rest {
+        let length = match (first, behind.first()) {
+            (b'%', Some(b'b')) => 4,
+            (b'%', _) => 2,
+            (b'[', _) => class_length(rest),
+            _ => 1,
+        };
+        if *first == b'[' {
+            longest = longest.max(length);
+        }
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    longest
+}
+
+/// How long the class is with which the pattern begins. A `]` that comes first is one of its characters.
+fn class_length(pattern: &[u8]) -> usize {
+    let mut at = if pattern.get(1) == Some(&b'^') { 2 } else { 1 };
+    loop {
+        at += if pattern.get(at) == Some(&b'%') { 2 } else { 1 };
+        if matches!(pattern.get(at), None | Some(b']')) {
+            return at + 1;
+        }
     }
 }
 
@@ -298,12 +389,15 @@ unsafe fn pattern(state: *mut lua_State) -> Choice {
 unsafe fn gsub(state: *mut lua_State) -> Choice {
     // SAFETY: as `text`.
     unsafe {
-        let length = text(state, 1).map_or(0, <[u8]>::len);
-        if length > MAX_SEARCHED {
-            return pattern(state);
+        if let Some(why) = too_much(state) {
+            return Choice::TooMuch(why);
         }
         let calls = ffi::lua_type(state, 3) == ffi::LUA_TFUNCTION || has_metatable(state, 3);
-        pieces(text(state, 1).is_some() && (calls || length > TEXT))
+        match text(state, 1) {
+            Some(text) => pieces(calls || text.len() > TEXT),
+            None if calls => Choice::Called,
+            None => Choice::Builtin,
+        }
     }
 }
 
@@ -425,6 +519,9 @@ mod tests {
             assert(('abc'):gsub('.', function(c) return busy(c .. c) end) == 'aabbcc')
             local lazy = setmetatable({}, { __index = function(_, key) return busy(key .. key) end })
             assert(('abc'):gsub('.', lazy) == 'aabbcc')
+            assert(string.gsub(123, '.', function(c) return busy(c .. c) end) == '112233')
+            assert(string.gsub(123, '.', lazy) == '112233')
+            assert(string.gsub(123, '2', '') == '13')
             local list = { 3, 1, 2 }
             table.sort(list, function(a, b) return busy(a > b) end)
             assert(table.concat(list) == '321')
@@ -464,7 +561,12 @@ mod tests {
             end
             assert(text:find(wanted) == text:find(wanted, 1, true))
             assert(text:find(text .. 'x', nil, true) == nil)
-            assert(#text:split(wanted) == 2)",
+            assert(#text:split(wanted) == 2)
+            assert(text:find(wanted, '2', true) == text:find(wanted, 2, true))
+            local needle = ('a'):rep(100000) .. 'b'
+            assert((('a'):rep(200000) .. 'b'):find(needle) == 100001)
+            assert(string.find(12, needle) == nil)
+            assert((('a'):rep(200000)):gsub(('a'):rep(3000) .. 'b', '') == ('a'):rep(200000))",
         )
         .unwrap();
     }
@@ -482,6 +584,23 @@ mod tests {
             ("string.pack(('x'):rep(1e4))", "test.luau:1: pack: the format"),
             ("string.unpack(('x'):rep(1e4), 'x')", "test.luau:1: unpack: the format"),
             ("('x'):rep(5e6):match('y')", "test.luau:1: match: more than 4 MiB to search"),
+            (
+                "('a'):rep(4194304):match('^[' .. ('b'):rep(1000000) .. 'a]*$')",
+                "test.luau:1: match: the pattern is longer than 4096 bytes",
+            ),
+            (
+                "string.find(1, '^[' .. ('b'):rep(1000000) .. ']*')",
+                "test.luau:1: find: the pattern is longer",
+            ),
+            ("('a'):rep(1e5):gsub('[' .. ('b'):rep(4000) .. ']', '')", "test.luau:1: gsub: a class"),
+            ("('a'):rep(1e5):gmatch('%b[][]' .. ('b'):rep(4000) .. ']*')", "test.luau:1: gmatch: a class"),
+            ("string.pack('c250000000', '')", "test.luau:1: pack: the text would be longer than 16 MiB"),
+            ("string.format('%1q', ('x'):rep(2e6))", "test.luau:1: format: more than 512 KiB to quote"),
+            ("string.rep(1111111111, 2e7)", "test.luau:1: rep: the text would be longer than 16 MiB"),
+            (
+                "local s = ('x'):rep(9e6) string.format('%s%s', s, s)",
+                "test.luau:1: format: the text would be longer than 16 MiB",
+            ),
             ("os.date(('%c'):rep(1e4))", "test.luau:1: date: the format"),
             ("table.create(1e7, 1)", "test.luau:1: create: more than 1,048,576 values at once"),
             ("buffer.create(1e8)", "test.luau:1: create: more than 16 MiB"),
