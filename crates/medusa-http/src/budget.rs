@@ -161,6 +161,32 @@ impl Account {
     }
 }
 
+/// What the answer to one request may take of the memory that there is for answers.
+#[derive(Debug, Clone, Default)]
+pub struct Allowance {
+    account: Account,
+    /// 0: none.
+    limit: u64,
+}
+
+impl Allowance {
+    pub(crate) fn new(account: &Account, limit: u64) -> Self {
+        Self { account: account.clone(), limit }
+    }
+
+    /// The same bytes, counted as long as there is one of them; nothing if there is no memory for them. To be asked where
+    /// they are made: until then they are in nobody's count.
+    #[must_use]
+    pub fn afford(&self, bytes: Bytes) -> Option<Bytes> {
+        // What others have, too, is there anyway, as is what has been counted.
+        if (bytes.len() as u64) < LEAST || !bytes.is_unique() {
+            return Some(bytes);
+        }
+        let held = self.account.take(Kind::Answers, bytes.len() as u64, self.limit)?;
+        Some(held.keep(bytes))
+    }
+}
+
 /// Bytes that are counted.
 struct Kept {
     bytes: Bytes,

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use medusa_proto::with_causes;
 
 use crate::body::Body;
-use crate::budget::{Kind, LEAST};
+use crate::budget::{Allowance, Kind, LEAST};
 use crate::client::Client;
 use crate::connection::Connection;
 use crate::fault::Fault;
@@ -60,6 +60,7 @@ pub(crate) async fn exchange(
         secure: client.secure,
         tls: connection.tls.clone(),
         id: client.id,
+        allowance: Allowance::new(&connection.account, limits.answer_bytes),
     };
     let secure = head.secure;
     let last = passes(connection.conn.requests() + 1, limits.requests) || connection.conn.is_old();

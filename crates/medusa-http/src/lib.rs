@@ -30,7 +30,7 @@ pub mod websocket;
 
 pub use admission::{Admission, holder};
 pub use body::{Body, BodyError, BodyStream};
-pub use budget::{Held, memory};
+pub use budget::{Allowance, Held, memory};
 pub use conn::HttpAccept;
 pub use fault::{Fault, Faults};
 pub use file_body::FileBody;

@@ -58,15 +58,15 @@ pub struct Limits {
     /// eighth of the descriptors that the process may have. More are answered 503. Not for this machine's own addresses,
     /// unix sockets and trusted proxies, which speak for others.
     pub connections_per_address: u32,
-    /// Requests under way at a time from one address, counted as its connections are. Default 2,048: twice as many as
-    /// it may have connections; many that wait on each of them would cost some 10 KiB apiece. More are answered 503.
+    /// Requests under way at a time from one address, counted as its connections are. Default 1,024: as many as it
+    /// may have connections, for each request that waits costs some 10 KiB. More are answered 503.
     pub requests_per_address: u32,
     /// Bytes of requests in memory at a time, of all servers of the process together: long heads, bodies that are read
-    /// into memory, what comes before it is read. Default 256 MiB: what a small machine can spare, and more than a
+    /// into memory, what comes before it is read. Default 128 MiB: what a small machine can spare, and more than a
     /// thousand uploads need that are read piece by piece. An address has a quarter of it, an IPv6 /48 half, and all
     /// strangers seven eighths. Who passes it is answered 503.
     pub request_bytes: u64,
-    /// The same of answers: what was made and is not taken yet. Default 256 MiB. Who passes it is answered 503, and a
+    /// The same of answers: what was made and is not taken yet. Default 128 MiB. Who passes it is answered 503, and a
     /// stream waits until there is room.
     pub answer_bytes: u64,
 }
@@ -92,9 +92,9 @@ impl Default for Limits {
             streams: 128,
             connections: 50_000,
             connections_per_address: 1024,
-            requests_per_address: 2048,
-            request_bytes: 256 * 1024 * 1024,
-            answer_bytes: 256 * 1024 * 1024,
+            requests_per_address: 1024,
+            request_bytes: 128 * 1024 * 1024,
+            answer_bytes: 128 * 1024 * 1024,
         }
     }
 }

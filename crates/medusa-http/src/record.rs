@@ -18,7 +18,7 @@ use tokio::time::{Sleep, sleep};
 use tracing::field;
 
 use crate::body::{Body, BodyError};
-use crate::budget::{Held, Kind, LEAST};
+use crate::budget::{Allowance, Held, Kind};
 use crate::client::Client;
 use crate::connection::Connection;
 use crate::fault::Fault;
@@ -111,18 +111,13 @@ impl Exchanged {
     /// The response, if there is memory for its body until the client has taken it.
     pub(crate) fn afford(&self, mut response: Response) -> Response {
         let Body::Bytes(bytes) = &mut response.body else { return response };
-        let length = bytes.len() as u64;
-        // What others have, too, is there anyway.
-        if length < LEAST || !bytes.is_unique() {
+        let limit = self.connection.limits().answer_bytes;
+        if let Some(counted) = Allowance::new(&self.connection.account, limit).afford(std::mem::take(bytes)) {
+            *bytes = counted;
             return response;
         }
-        let limit = self.connection.limits().answer_bytes;
-        let Some(held) = self.connection.account.take(Kind::Answers, length, limit) else {
-            self.connection.count(Fault::NoMemory);
-            return Response::busy();
-        };
-        *bytes = held.keep(std::mem::take(bytes));
-        response
+        self.connection.count(Fault::NoMemory);
+        Response::busy()
     }
 
     /// Lets go of the server as it was, with all its handlers and what they hold: for an exchange that may last for

@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use medusa_net::tls::TlsInfo;
 use medusa_proto::access::Peer;
 
-use crate::budget::{Account, Held, Kind, LEAST};
+use crate::budget::{Account, Allowance, Held, Kind, LEAST};
 use crate::conn::STREAM_WINDOW;
 use crate::connection::Connection;
 use crate::limits::{Limits, time};
@@ -59,6 +59,8 @@ pub struct Head {
     pub tls: Option<Arc<TlsInfo>>,
     /// Tells this request from all others, in logs and across servers.
     pub id: RequestId,
+    /// What its answer may take of the memory there is.
+    pub allowance: Allowance,
 }
 
 impl Head {
@@ -76,6 +78,7 @@ impl Head {
             secure: false,
             tls: None,
             id: RequestId::next(),
+            allowance: Allowance::default(),
         }
     }
 

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt;
+use http::StatusCode;
 use medusa_http::{HandlerError, Request};
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
@@ -212,9 +213,17 @@ impl MainVm {
         let (function, place) =
             handler.ok_or_else(|| HandlerError::internal("this handler's function is gone"))?;
         let handler = Handler { function: &function, place: &place };
+        let allowance = request.head.allowance.clone();
         let (reply, open) = call(&self.vm, requests, &handler, request).await?;
         let (body, rest) = match reply.body {
-            ReplyBody::Bytes(bytes) => (AnswerBody::Bytes(bytes), Rest::Nothing),
+            ReplyBody::Bytes(bytes) => {
+                // Here, for it may be a while until its worker can.
+                let counted = allowance.afford(bytes).ok_or_else(|| {
+                    let busy = "there is no memory for this answer now (`limits.answer_bytes`)";
+                    HandlerError::client(StatusCode::SERVICE_UNAVAILABLE, busy)
+                })?;
+                (AnswerBody::Bytes(counted), Rest::Nothing)
+            }
             ReplyBody::Producer(function) => {
                 let producer = Producer::new(&self.vm, function, open).map_err(vm_error)?;
                 (AnswerBody::Bytes(bytes::Bytes::new()), Rest::Producer(producer))

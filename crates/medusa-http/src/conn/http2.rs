@@ -42,7 +42,9 @@ struct OnThisWorker(Rc<Connection>);
 impl<F: Future<Output = ()> + 'static> Executor<F> for OnThisWorker {
     fn execute(&self, task: F) {
         let connection = Rc::clone(&self.0);
+        let unseen = Unseen::new(&connection);
         tokio::task::spawn_local(async move {
+            drop(unseen);
             let mut task = std::pin::pin!(task);
             let mut owing = None;
             poll_fn(|cx| {
@@ -57,6 +59,22 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for OnThisWorker {
     }
 }
 
+/// A request whose task has not begun, or never will.
+struct Unseen(Rc<Connection>);
+
+impl Unseen {
+    fn new(connection: &Rc<Connection>) -> Self {
+        connection.conn.unseen();
+        Self(Rc::clone(connection))
+    }
+}
+
+impl Drop for Unseen {
+    fn drop(&mut self) {
+        self.0.conn.seen();
+    }
+}
+
 /// Answers requests until the connection ends.
 pub(super) async fn drive(context: &Rc<Connection>) -> End {
     let (conn, handle) = (&context.conn, &context.handle);
@@ -68,6 +86,7 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
         Pin::new(&mut http).graceful_shutdown();
     }
     poll_fn(|cx| {
+        conn.begin_turn();
         loop {
             if let Poll::Ready(result) = Pin::new(&mut http).poll(cx) {
                 return Poll::Ready(result.map_or_else(|error| end_of(&error), |()| End::Done));

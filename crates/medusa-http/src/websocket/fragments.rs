@@ -6,8 +6,9 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use super::message::{Kind, Message};
 
-/// The longest frame that is sent: so much of a message is copied at a time, however long it is.
-pub(super) const LONGEST: usize = 64 * 1024;
+/// The longest frame that is sent: so much of a message is copied at a time, however long it is, and the memory for it is
+/// kept as long as the session.
+pub(super) const LONGEST: usize = 16 * 1024;
 
 /// The frames that are left of a message. There is one at least, also of an empty message.
 #[derive(Debug)]

@@ -198,6 +198,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for CorkIo<S> {
             buf.put_slice(&given);
             return Poll::Ready(Ok(()));
         }
+        if conn.has_read_enough() {
+            // The turns of what was read come before the next of this task.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         ready!(Pin::new(stream).poll_read(cx, buf))?;
         conn.on_received(buf.filled().len() - before);

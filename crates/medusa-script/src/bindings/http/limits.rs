@@ -67,15 +67,15 @@ pub(crate) const CLASS: Class = Class {
         ),
         item(
             "requests_per_address",
-            "Requests under way at a time from one address, counted as its connections are. Default 2048; more are answered 503.",
+            "Requests under way at a time from one address, counted as its connections are. Default 1024; more are answered 503.",
         ),
         item(
             "request_bytes",
-            "Bytes of requests in memory at a time, of all servers of the process together: long heads, bodies that are read into memory, what comes before it is read. Default 256 MiB, of which one address has a quarter, an IPv6 /48 half, and all strangers seven eighths; more is answered 503.",
+            "Bytes of requests in memory at a time, of all servers of the process together: long heads, bodies that are read into memory, what comes before it is read. Default 128 MiB, of which one address has a quarter, an IPv6 /48 half, and all strangers seven eighths; more is answered 503.",
         ),
         item(
             "answer_bytes",
-            "Bytes of answers in memory that clients have not taken, counted in the same way. Default 256 MiB; more is answered 503, and a stream waits.",
+            "Bytes of answers in memory that clients have not taken, counted in the same way. Default 128 MiB; more is answered 503, and a stream waits.",
         ),
     ],
     methods: &[],

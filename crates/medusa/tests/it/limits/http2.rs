@@ -223,7 +223,7 @@ fn write_a_reader_that_makes_no_room_is_left() {
 fn write_an_answer_that_is_left_alone_is_ended_alone() {
     const INITIAL_WINDOW_SIZE: u16 = 4;
     let (_site, server) = limited(
-        "write = 1",
+        "write = 3",
         "web:mount('/stream', function()
             return { body = function(write) while true do write(string.rep('x', 65536)) end end }
         end)",

@@ -8,6 +8,7 @@ mod http2;
 mod memory;
 mod sizes;
 mod times;
+mod unread;
 mod websocket;
 mod worst;
 
@@ -83,4 +84,31 @@ fn expect_end(client: &mut Client) {
     }) {
         assert!(read < 64 << 20, "the server goes on and on");
     }
+}
+
+/// What one connection may cost whose client reads nothing, in bytes: its queues and buffers, many times over.
+const MEMORY: u64 = 16 << 20;
+
+/// How much of an attack is sent, in bytes, before the server must have had enough or stopped reading.
+const MOST: usize = 512 << 20;
+
+/// How long a client that is not read goes on trying.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Sends `bytes` again and again, reading nothing, until the server reads no more or has ended the session. Returns how
+/// much was sent.
+#[track_caller]
+fn press(server: &Server, client: &mut Client, bytes: &[u8]) -> usize {
+    medusa_testkit::memory::forget_peak(server.pid());
+    let before = medusa_testkit::memory::resident(server.pid());
+    client.give_up_after(PATIENCE);
+    let mut sent = 0;
+    while sent < MOST && client.try_send(bytes).is_ok() {
+        sent += bytes.len();
+    }
+    expect_service(server);
+    let grown = medusa_testkit::memory::peak(server.pid()).saturating_sub(before);
+    eprintln!("{sent} bytes were sent for {grown} bytes of memory");
+    assert!(grown < MEMORY, "{grown} bytes more for {sent} that were sent");
+    sent
 }

@@ -4,18 +4,9 @@
 use std::time::{Duration, Instant};
 
 use medusa_testkit::websocket::{BINARY, CLOSE, CONTINUE, FIN, PING, PONG, TEXT, close, frame};
-use medusa_testkit::{Client, Server, Site, WebSocket, memory, wait};
+use medusa_testkit::{Server, Site, WebSocket, wait};
 
-use super::{expect_service, limited};
-
-/// What one session may cost, in bytes: its queues and buffers, many times over.
-const MEMORY: u64 = 16 << 20;
-
-/// How much of an attack is sent, in bytes, before the server must have had enough or stopped reading.
-const MOST: usize = 512 << 20;
-
-/// How long a client that is not read goes on trying.
-const PATIENCE: Duration = Duration::from_millis(500);
+use super::{MOST, expect_service, limited, press};
 
 /// A server with an echo at `/ws`, and a session that says much to whoever says something at `/much`.
 fn target(limits: &str) -> (Site, Server) {
@@ -36,24 +27,6 @@ fn target(limits: &str) -> (Site, Server) {
         expect_service(&server);
     }
     (site, server)
-}
-
-/// Sends `bytes` again and again, reading nothing, until the server reads no more or has ended the session. Returns how
-/// much was sent.
-#[track_caller]
-fn press(server: &Server, client: &mut Client, bytes: &[u8]) -> usize {
-    memory::forget_peak(server.pid());
-    let before = memory::resident(server.pid());
-    client.give_up_after(PATIENCE);
-    let mut sent = 0;
-    while sent < MOST && client.try_send(bytes).is_ok() {
-        sent += bytes.len();
-    }
-    expect_service(server);
-    let grown = memory::peak(server.pid()).saturating_sub(before);
-    eprintln!("{sent} bytes were sent for {grown} bytes of memory");
-    assert!(grown < MEMORY, "{grown} bytes more for {sent} that were sent");
-    sent
 }
 
 /// One that pings and does not read its pongs is not read either.

@@ -1,0 +1,238 @@
+//! A connection's deadlines, by the coarse times that the registry looks at.
+
+use super::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Wake;
+
+fn conn() -> Conn {
+    Conn::new(1, Origin::new(ListenerId::next(), ListenAddr::Unix("x".into())), Peer::Unix)
+}
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn signal(conn: &Conn) -> Signal {
+    conn.poll_signal(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn drain_is_told_once_and_wakes() {
+    let (conn, wakes) = (conn(), Arc::new(Wakes::default()));
+    let waker = Waker::from(wakes.clone());
+    assert_eq!(conn.poll_signal(&mut Context::from_waker(&waker)), Signal::None);
+
+    conn.drain();
+    conn.drain();
+    assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+    assert_eq!(signal(&conn), Signal::Drain);
+    assert_eq!(signal(&conn), Signal::None);
+    assert!(conn.is_draining());
+}
+
+#[test]
+fn a_deadline_never_passes_early() {
+    let conn = conn();
+    assert!(!conn.check(30));
+    assert!(conn.check(31));
+    assert_eq!(signal(&conn), Signal::Expired(Phase::Idle));
+    assert_eq!(signal(&conn), Signal::Expired(Phase::Idle));
+}
+
+#[test]
+fn a_connection_rests_once_when_it_is_kept_alive_for_nothing() {
+    let conn = conn();
+    assert!(!conn.check(REST), "before its first request it holds no buffers");
+    conn.count_request();
+    conn.enter(Phase::Idle);
+    assert!(!conn.check(REST - 1));
+    assert!(conn.check(REST));
+    assert_eq!(signal(&conn), Signal::Rest);
+    assert!(!conn.check(REST + 1));
+    assert_eq!(signal(&conn), Signal::None);
+    conn.enter(Phase::Idle);
+    conn.check(REST + 1);
+    conn.on_received(1);
+    assert_eq!(signal(&conn), Signal::None, "a request that arrives takes it back");
+}
+
+#[test]
+fn a_connection_does_not_rest_before_its_peer_has_taken_everything() {
+    let conn = conn();
+    conn.count_request();
+    conn.enter(Phase::Idle);
+    conn.on_send_blocked();
+    assert!(!conn.check(REST + 5));
+    conn.on_sent(1, true);
+    assert!(conn.check(REST + 5));
+    assert_eq!(signal(&conn), Signal::Rest);
+}
+
+#[test]
+fn a_long_request_is_looked_after() {
+    let conn = conn();
+    conn.enter(Phase::Busy);
+    assert!(!conn.check(LOOK - 1));
+    assert!(conn.check(LOOK));
+    assert_eq!(signal(&conn), Signal::Look);
+    assert!(!conn.check(LOOK + 1));
+    assert!(conn.check(2 * LOOK));
+    conn.enter(Phase::Idle);
+    assert_eq!(signal(&conn), Signal::None, "it has been answered");
+}
+
+#[test]
+fn a_long_life_ends_politely() {
+    let conn = conn();
+    conn.set_deadlines(Deadlines { life: Duration::from_secs(100), ..Deadlines::default() });
+    conn.enter(Phase::Closing);
+    conn.set_deadlines(Deadlines { closing: Duration::MAX, ..conn.deadlines.get() });
+    conn.check(100);
+    assert_eq!(signal(&conn), Signal::None);
+    conn.check(101);
+    assert_eq!(signal(&conn), Signal::Drain);
+}
+
+#[test]
+fn a_long_life_does_not_end_right_before_the_next_request() {
+    let conn = conn();
+    conn.set_deadlines(Deadlines { life: Duration::ZERO, idle: Duration::MAX, ..Deadlines::default() });
+    conn.count_request();
+    conn.enter(Phase::Idle);
+    conn.check(REST - 1);
+    assert_eq!(signal(&conn), Signal::None, "it was busy a moment ago");
+    conn.check(REST);
+    assert_eq!(signal(&conn), Signal::Drain);
+}
+
+#[test]
+fn a_peer_that_makes_no_room_stalls_whatever_is_sent_meanwhile() {
+    let conn = Rc::new(conn());
+    conn.set_deadlines(Deadlines { write: Duration::from_secs(5), ..Deadlines::default() });
+    conn.enter(Phase::Busy);
+    let (owed, other) = (conn.owe(), conn.owe());
+    conn.on_sent(17, true);
+    assert!(!conn.check(5));
+    assert!(conn.check(6));
+    assert_eq!(signal(&conn), Signal::Stalled);
+    drop(owed);
+    assert!(conn.check(6), "it has not made room for the other");
+    other.made_room();
+    drop(other);
+    assert!(!conn.check(6));
+    assert_eq!(signal(&conn), Signal::None);
+}
+
+#[test]
+fn an_answer_that_the_peer_leaves_alone_is_given_up_alone() {
+    let conn = Rc::new(conn());
+    conn.set_deadlines(Deadlines { write: Duration::from_secs(5), ..Deadlines::default() });
+    conn.enter(Phase::Busy);
+    let (mut owed, mut keys) = (Vec::new(), [None, None]);
+    let cx = &mut Context::from_waker(Waker::noop());
+    for key in &mut keys {
+        let polled = conn.poll_owing(key, cx, |_| {
+            owed.push(conn.owe());
+            Poll::<()>::Pending
+        });
+        assert!(polled.is_pending());
+    }
+    conn.owing.borrow_mut()[1].since = 3;
+    assert!(!conn.check(6), "the connection goes on");
+    let [left, right] = &mut keys;
+    assert_eq!(conn.poll_owing(left, cx, |_| Poll::Ready(())), Poll::Ready(None));
+    assert!(conn.poll_owing(right, cx, |_| Poll::<()>::Pending).is_pending());
+    assert!(conn.check(9), "until it makes room for none");
+    assert_eq!(signal(&conn), Signal::Stalled);
+    drop(owed);
+    assert!(conn.owing.borrow().is_empty());
+}
+
+#[test]
+fn a_peer_that_trickles_is_stalled_and_one_that_takes_all_is_not() {
+    let conn = conn();
+    conn.enter(Phase::Busy);
+    conn.on_send_blocked();
+    conn.on_sent(LEAST_TAKEN - 1, false);
+    assert!(conn.check(61));
+    assert_eq!(signal(&conn), Signal::Stalled);
+    conn.on_sent(1, false);
+    assert_ne!(signal(&conn), Signal::Stalled, "that is enough");
+    conn.on_send_blocked();
+    conn.on_sent(1, false);
+    conn.on_sent(1, true);
+    conn.check(1000);
+    assert_ne!(signal(&conn), Signal::Stalled);
+}
+
+#[test]
+fn each_phase_has_its_own_limit() {
+    let conn = conn();
+    conn.count_request();
+    assert!(conn.check(75));
+    assert_eq!(signal(&conn), Signal::Rest, "kept alive, it may be idle for longer");
+    assert!(conn.check(76));
+    assert_eq!(signal(&conn), Signal::Expired(Phase::Idle));
+
+    conn.enter(Phase::Head);
+    assert_eq!(signal(&conn), Signal::None, "a new phase takes back an expired deadline");
+    assert!(!conn.check(10));
+    assert!(conn.check(11), "a head may pause for 10 seconds");
+    conn.set_deadlines(Deadlines { head_read: Duration::MAX, ..Deadlines::default() });
+    assert!(!conn.check(30));
+    assert!(conn.check(31), "and take 30 in all");
+
+    conn.enter(Phase::Busy);
+    conn.check(u32::MAX);
+    assert_eq!(signal(&conn), Signal::Look, "no deadline of ours");
+
+    conn.enter(Phase::Closing);
+    assert!(conn.check(6));
+
+    conn.set_deadlines(Deadlines { closing: Duration::MAX, ..Deadlines::default() });
+    assert!(!conn.check(u32::MAX));
+}
+
+#[test]
+fn the_first_bytes_begin_a_head_and_later_ones_do_not_restart_it() {
+    let many = self::conn();
+    many.set_multiplexed();
+    many.on_received(9);
+    assert_eq!(many.phase(), Phase::Idle, "frames are not yet a request");
+    let conn = conn();
+    conn.on_received(0);
+    assert_eq!(conn.phase(), Phase::Idle);
+    conn.on_received(1);
+    assert_eq!(conn.phase(), Phase::Head);
+    conn.enter(Phase::Busy);
+    conn.on_received(9);
+    assert_eq!((conn.phase(), conn.received()), (Phase::Busy, 10));
+}
+
+#[test]
+fn a_peer_that_takes_nothing_is_stalled_until_it_does() {
+    let conn = conn();
+    conn.enter(Phase::Busy);
+    conn.on_send_blocked();
+    conn.check(60);
+    assert_eq!(signal(&conn), Signal::Look);
+    assert!(conn.check(61));
+    assert_eq!(signal(&conn), Signal::Stalled);
+
+    conn.on_sent(1, true);
+    assert_eq!(signal(&conn), Signal::None);
+    conn.check(1000);
+    assert_eq!(signal(&conn), Signal::Look);
+}
+
+#[test]
+fn an_ipv4_peer_of_a_dual_stack_listener_is_ipv4() {
+    let mapped: SocketAddr = "[::ffff:192.0.2.1]:7".parse().expect("an address");
+    assert_eq!(Peer::from(mapped).to_string(), "192.0.2.1:7");
+}
