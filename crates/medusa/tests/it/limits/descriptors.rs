@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use medusa_testkit::{Client, Server, Site, wait};
 
 use super::super::support::start;
-use super::expect_end;
 use super::frames::Http2;
 
 /// `SETTINGS_INITIAL_WINDOW_SIZE`: how much of an answer may be sent unasked.
@@ -149,9 +149,14 @@ fn connections_leave_the_last_descriptors_alone() {
     let mut clients: Vec<Client> = (0..LIMIT + 64).map(|_| server.connect()).collect();
     assert_eq!(clients[0].get("/ok").text(), "ok", "who is in is served");
     assert_eq!(clients[0].get("/0").body.len(), 1 << 20, "files included");
-    let told = clients[LIMIT * 3 / 4].response();
+    assert!(descriptors(&server) <= LIMIT * 15 / 16, "the last are kept");
+    // Whom it is told makes room for another a second later: which ones they are depends on how fast all came.
+    let answer = |client: &mut Client| {
+        let is_told = client.is_readable_within(Duration::from_millis(20));
+        if is_told { client.try_response("GET").ok().flatten() } else { None }
+    };
+    let told = clients[LIMIT / 2..].iter_mut().find_map(answer).expect("somebody is told");
     assert_eq!((told.status, told.header("retry-after")), (503, Some("10")));
-    expect_end(clients.last_mut().expect("the last"));
     assert_eq!(server.eval("'heard'"), "heard", "the control socket has a descriptor");
     let trouble = server.status()["trouble"].as_str().expect("it is told").to_owned();
     assert!(trouble.contains("descriptors are open"), "{trouble}");
