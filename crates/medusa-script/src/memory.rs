@@ -49,6 +49,8 @@ pub(crate) struct Memory {
     /// Of that, what the cycle under way may not free: it was given up in the middle of it.
     doomed_late: Cell<usize>,
     collecting: Cell<bool>,
+    /// A collection is to come after a while.
+    expected: Cell<bool>,
     collected: Notify,
     stopped: Cell<u64>,
     refused: Cell<u64>,
@@ -93,6 +95,7 @@ impl Memory {
             doomed: Cell::default(),
             doomed_late: Cell::default(),
             collecting: Cell::default(),
+            expected: Cell::default(),
             collected: Notify::new(),
             stopped: Cell::default(),
             refused: Cell::default(),
@@ -212,13 +215,25 @@ impl Memory {
         }
     }
 
-    /// A task ends, and lets go of what it held. What little ones held may just as well be the script's now.
-    pub(crate) fn end(&self, account: &Account, heap: Heap) {
+    /// A task ends, and lets go of what it held. What little ones held may just as well be the script's now. Whether it was
+    /// so much that it should not lie there until somebody else allocates.
+    pub(crate) fn end(&self, account: &Account, heap: Heap) -> bool {
+        let own = account.own(heap);
         let matters = self.collecting.get() || self.wants_collection(heap);
         if matters && account.stopped().is_none() {
-            let own = account.own(heap);
             self.doom(if own > self.limit / LARGE_PART { own } else { 0 });
         }
+        own > self.limit / SMALL_PART
+    }
+
+    /// Says that a collection is to come; false: one is to come already.
+    pub(crate) fn expect_collection(&self) -> bool {
+        !self.expected.replace(true)
+    }
+
+    /// Says that it comes now.
+    pub(crate) fn meet_collection(&self) {
+        self.expected.set(false);
     }
 
     /// Whether a request with a body must be refused; counts it.

@@ -195,13 +195,16 @@ pub(crate) async fn metered<T>(
 
 /// Tells the VM's memory that a task has ended, or was given up.
 struct End<'a> {
-    vm: &'a Vm,
+    vm: &'a Rc<Vm>,
     meter: &'a Meter,
 }
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        self.vm.memory().end(self.meter.account(), self.vm.heap());
+        let is_large = self.vm.memory().end(self.meter.account(), self.vm.heap());
+        if is_large {
+            self.vm.collect_later();
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! read-only.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use medusa_proto::status::Status;
 use mlua::chunk::ChunkMode;
@@ -21,6 +22,9 @@ const MEMORY_LIMIT: usize = 256 * 1024 * 1024;
 
 /// How many coroutines are kept for the next requests: making one anew costs more than a small handler does.
 const COROUTINES: usize = 64;
+
+/// How long after a large task its VM's memory is collected: long enough for one collection to serve a row of them.
+const LATER: Duration = Duration::from_secs(2);
 
 /// What scripts must not have.
 const REMOVED: [&str; 4] = ["loadstring", "getfenv", "setfenv", "newproxy"];
@@ -134,6 +138,21 @@ impl Vm {
         }
     }
 
+    /// Has memory collected in a while, once for all that ends until then: a task that held much is over. Luau paces its
+    /// collector by what was alive then, so where little happens, what is left of it would stay.
+    pub(crate) fn collect_later(self: &Rc<Self>) {
+        if tokio::runtime::Handle::try_current().is_ok() && self.memory.expect_collection() {
+            let vm = Rc::downgrade(self);
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep(LATER).await;
+                if let Some(vm) = vm.upgrade() {
+                    vm.memory.meet_collection();
+                    vm.collect();
+                }
+            });
+        }
+    }
+
     /// Each step is about a millisecond's work. Others have their turn after each.
     async fn collect_in_steps(self: Rc<Self>) {
         self.heap.hurry(true);
@@ -202,7 +221,7 @@ pub(crate) fn load(
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use super::*;
 
@@ -284,6 +303,24 @@ mod tests {
         if fair {
             assert!(ticks >= 20, "{source}: only {ticks} turns for others");
         }
+    }
+
+    #[test]
+    fn what_a_large_task_leaves_is_freed_though_nothing_else_happens() {
+        let runtime = crate::engine::runtime().unwrap();
+        runtime.block_on(async {
+            let vm = vm();
+            let source = "local t = {} for i = 1, 2000 do t[i] = buffer.create(32 * 1024) end return #t";
+            let function = load(vm.lua(), source, "@large.luau", None).unwrap();
+            vm.run(Budget::STATEMENT, function.call_async::<Value>(())).await.unwrap();
+            let left = vm.heap().used();
+            assert!(left > 32 << 20, "{left} bytes are left of it");
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while vm.heap().used() > 8 << 20 {
+                assert!(Instant::now() < deadline, "{} bytes stay", vm.heap().used());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
     }
 
     #[test]
