@@ -154,7 +154,11 @@ impl Stage {
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
             let clients = scope.spawn(|| normal::run(self.targets.plain, &over));
-            thread::park_timeout(lasts);
+            // An old permission to go on may be left from elsewhere: it would end this at once.
+            let end = Instant::now() + lasts;
+            while let Some(left) = end.checked_duration_since(Instant::now()) {
+                thread::park_timeout(left);
+            }
             over.store(true, Ordering::Relaxed);
             clients.join().unwrap_or_default()
         })

@@ -15,6 +15,10 @@ const EVERY: Duration = Duration::from_millis(500);
 const ASKED_EVERY: Duration = Duration::from_secs(5);
 /// How long an operator waits for an answer, in seconds.
 const OPERATOR_WAITS: &str = "20";
+/// How long an operator goes on who is refused: hostile clients may have all the seats of the control socket.
+const HEARD_WITHIN: Duration = Duration::from_secs(20);
+/// How long until such an operator tries again.
+const TRIES_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a process holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -90,9 +94,15 @@ impl Watch {
 
     fn ask(&self, watched: &mut Watched) {
         let begun = Instant::now();
-        let answer = status(&self.program, &self.state).output();
         watched.asked += 1;
-        watched.unheard += u32::from(answer.is_err() && !is_dead(self.pid));
+        // Who is told to try again later does.
+        while status(&self.program, &self.state).output().is_err() && !is_dead(self.pid) {
+            if begun.elapsed() > HEARD_WITHIN {
+                watched.unheard += 1;
+                break;
+            }
+            thread::park_timeout(TRIES_AGAIN);
+        }
         watched.slowest = watched.slowest.max(begun.elapsed());
     }
 
