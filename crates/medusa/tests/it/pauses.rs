@@ -20,10 +20,13 @@ fn a_response_goes_on_after_a_pause_and_the_next_is_no_other() {
     let site = Site::script(
         "web = medusa.http.server { listen = '127.0.0.1:0' }
          web:mount('/', medusa.handler.files('public'))
-         web:mount('/text', function(req) return string.rep('text', 6000000) end)
+         web:mount('/text', function(req) local half = string.rep('text', 3000000) return half .. half end)
          web:mount('/more', medusa.handler.script('more.luau'))",
     )
-    .file("more.luau", "return function(req) return string.rep('more', 6000000) end")
+    .file(
+        "more.luau",
+        "return function(req) local half = string.rep('more', 3000000) return half .. half end",
+    )
     .file("public/first", &first)
     .file("public/second", &second);
     let server = start(&site);
