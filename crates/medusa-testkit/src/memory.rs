@@ -65,7 +65,8 @@ mod tests {
         let after = resident(std::process::id());
         assert!(after >= before + (32 << 20), "{before} bytes, then {after} with {} more", held.len());
         drop(held);
-        assert!(peak(std::process::id()) >= after);
+        // The kernel adds up its counters of pages only now and then.
+        assert!(peak(std::process::id()) + (1 << 20) >= after);
         forget_peak(std::process::id());
         assert!(peak(std::process::id()) < after);
     }
