@@ -35,8 +35,7 @@ pub(crate) const DOCS: &[Item] = &[Item {
           stopped ends its fetches. Connections are kept for later fetches of any script (30 seconds, 8 to an origin); \
           TLS trusts the system's authorities; hosts are found by the site's resolver (see `medusa.dns.use`), else as the \
           system does. Cookies are not kept, and proxies in the environment are not used. 256 \
-          fetches run at once in one process, and 1024 wait. Cannot be called inside a metamethod, `table.sort` or \
-          `string.gsub`.",
+          fetches run at once in one process, and 1024 wait. Cannot be called inside a metamethod.",
 }];
 
 pub(crate) const OPTIONS: Class = Class {

@@ -39,7 +39,7 @@ pub(crate) const DOCS: &[Item] = &[
         signature: "(seconds: number) -> ()",
         reach: Reach::Everywhere,
         doc: "Waits; everything else goes on meanwhile. Counts as wall-clock time, not CPU time, of the script's budget. \
-              Cannot be called inside a metamethod, `table.sort` or `string.gsub`.",
+              Cannot be called inside a metamethod.",
     },
 ];
 

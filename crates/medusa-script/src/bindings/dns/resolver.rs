@@ -28,8 +28,7 @@ pub(super) const CLASS: Class = Class {
              a host, IPv6 and IPv4, as `medusa.fetch` would find them, with the search list of the system's resolver. With \
              one: the records of that type (`A`, `AAAA`, `CAA`, `CNAME`, `HTTPS`, `MX`, `NAPTR`, `NS`, `PTR`, `SOA`, `SRV`, `SVCB`, \
              `TLSA`, `TXT`) of that very name. If there is no such name, or it has no such record, the answer is nil and \
-             a text that says so. That no server answers is an error. Cannot be called inside a metamethod, \
-             `table.sort` or `string.gsub`.",
+             a text that says so. That no server answers is an error. Cannot be called inside a metamethod.",
         ),
         item(
             "ptr",
