@@ -152,14 +152,18 @@ impl Rate {
         Verdict::Write
     }
 
-    /// The counts that are due; all there are, if it is the last time.
+    /// The counts that are due, those that wait longest first; all there are, if it is the last time.
     pub(super) fn tell(&mut self, now: Instant, is_last: bool) -> Vec<Told> {
-        let due = |counted: &mut Counted| is_last || now.duration_since(counted.since) >= EVERY;
-        let most = if is_last { MAX_KINDS } else { MAX_TOLD };
-        let kinds = self.kinds.values_mut();
+        let since = |kind: &&mut Kind| kind.counted.as_ref().map(|counted| counted.since);
+        let due = |since: Instant| is_last || now.duration_since(since) >= EVERY;
+        let mut kinds: Vec<&mut Kind> =
+            self.kinds.values_mut().filter(|kind| since(kind).is_some_and(due)).collect();
+        kinds.sort_unstable_by_key(since);
+        let most = if is_last { usize::MAX } else { MAX_TOLD };
         kinds
-            .filter_map(|kind| kind.counted.take_if(due))
+            .into_iter()
             .take(most)
+            .filter_map(|kind| kind.counted.take())
             .map(|counted| counted.told(now))
             .collect()
     }
@@ -314,6 +318,26 @@ mod tests {
             let _ = rate.judge(&said(level, &place, &message), start);
         }
         assert_eq!(rate.judge(&said(Level::Error, " log=a", "disk full"), start), Verdict::Write);
+    }
+
+    #[test]
+    fn under_a_flood_of_many_kinds_each_is_told_in_its_turn() {
+        let start = Instant::now();
+        let mut rate = Rate::new(start);
+        let mut heard = std::collections::BTreeSet::new();
+        for second in 0..20 {
+            let now = start + Duration::from_secs(second);
+            for n in 0..4000 {
+                let place = format!(" mount={}", n % 40);
+                let _ = rate.judge(&said(Level::Warn, &place, "x"), now);
+            }
+            heard.extend(
+                rate.tell(now, false)
+                    .into_iter()
+                    .map(|told| told.message.split(" s: ").nth(1).map(str::to_owned)),
+            );
+        }
+        assert_eq!(heard.len(), 40, "{heard:?}");
     }
 
     #[test]
