@@ -5,6 +5,7 @@
 
 mod renew;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -23,24 +24,52 @@ pub(crate) const COMMAND: Command = Command {
     summary: "Check dependencies: advisories, licences, sources, duplicates",
     help: "\
 Runs cargo-deny by deny.toml, which has a reason for every exception, on the advisories in
-xtask/advisories (`cargo xtask help advisories`). Uses no network, but the first time: where
-cargo-deny is not installed, it is built into target/tools, which takes about a minute on
-two cores.",
+xtask/advisories (`cargo xtask help advisories`), and fails when a package in Cargo.lock is new
+since those were looked up. Uses no network, but the first time: what is in Cargo.lock is
+fetched, and cargo-deny, where this version of it is not installed, is built into target/tools,
+which takes about a minute on two cores.",
     run: |arguments: Arguments| {
         arguments.finish()?;
         run()
     },
 };
 
-/// What is built where it is not installed. A newer one may know other lints: read its changes first.
+/// The version that is run. A newer one may know other lints: read its changes first.
 const VERSION: &str = "0.20.2";
 /// Where cargo-deny looks for its database below `db-path`: the name and a hash of the database's usual address.
 const CHECKOUT: &str = "advisory-db-3157b0e258782691";
 
+/// In the snapshot: the day it was made as `# YYYY-MM-DD`, then the packages it was made for, one a line.
+const PACKAGES: &str = "packages";
+
 /// Runs it.
 pub(crate) fn run() -> Result {
     lay_out(&snapshot(), &workspace::root().join("target/deny").join(CHECKOUT))?;
+    let known = read(&snapshot().join(PACKAGES))?;
+    let lock = read(&workspace::root().join("Cargo.lock"))?;
+    let unknown: Vec<&str> = locked(&lock).difference(&known.lines().collect()).copied().collect();
+    if !unknown.is_empty() {
+        return Err(Error::Found(format!(
+            "new in Cargo.lock, and not looked up in the advisories: {}\n{LOOK_UP}",
+            unknown.join(", ")
+        )));
+    }
+    // All platforms' packages are looked at, of which a build here has fetched some.
+    Cmd::cargo("fetch --locked --quiet").run()?;
     Cmd::new(program()?).args(["--offline", "--locked", "--log-level", "warn", "check"]).run()
+}
+
+/// What to do about a new package.
+const LOOK_UP: &str = "Run `cargo xtask advisories`; without a network to it, look them up by hand, add what is known \
+    against them to xtask/advisories/crates, and their names to xtask/advisories/packages.";
+
+/// The names in a `Cargo.lock`.
+fn locked(lock: &str) -> BTreeSet<&str> {
+    lock.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"')).collect()
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).map_err(Error::io("read", path))
 }
 
 /// Where the advisories are kept.
@@ -55,7 +84,9 @@ fn program() -> Result<PathBuf> {
     if own.is_file() {
         return Ok(own);
     }
-    if let Some(installed) = environment::find_program("cargo-deny") {
+    if let Some(installed) = environment::find_program("cargo-deny")
+        && Cmd::new(&installed).args(["--version"]).output()?.trim_ascii().ends_with(VERSION.as_bytes())
+    {
         return Ok(installed);
     }
     // Built fast instead of fast when run: it takes two seconds as it is.
@@ -66,7 +97,8 @@ fn program() -> Result<PathBuf> {
     Ok(own)
 }
 
-/// Copies the advisories to where cargo-deny looks for a checkout. When that was fetched is the time of a file of git's.
+/// Copies the advisories to where cargo-deny looks for a checkout. When that was fetched is the time of a file of git's:
+/// it refuses what is older than deny.toml says.
 fn lay_out(snapshot: &Path, checkout: &Path) -> Result {
     let crates = checkout.join("crates");
     if crates.exists() {
@@ -79,7 +111,10 @@ fn lay_out(snapshot: &Path, checkout: &Path) -> Result {
     let git = checkout.join(".git");
     fs::create_dir_all(&git).map_err(Error::io("create", &git))?;
     let fetched = git.join("FETCH_HEAD");
-    fs::write(&fetched, "").map_err(Error::io("write", &fetched))
+    fs::write(&fetched, "").map_err(Error::io("write", &fetched))?;
+    let packages = read(&snapshot.join(PACKAGES))?;
+    let day = packages.lines().find_map(|line| line.strip_prefix("# ")).unwrap_or("1970-01-01");
+    Cmd::new("touch").args(["--date".as_ref(), day.as_ref(), fetched.as_os_str()]).run()
 }
 
 /// What is in a folder, sorted.
@@ -112,7 +147,9 @@ mod tests {
         copy_into(&[], &old).expect("made");
         lay_out(&snapshot(), &checkout).expect("laid out");
         assert!(checkout.join("crates/h2/RUSTSEC-2026-0258.md").is_file());
-        assert!(checkout.join(".git/FETCH_HEAD").is_file());
         assert!(!old.exists());
+        let fetched = fs::metadata(checkout.join(".git/FETCH_HEAD")).and_then(|file| file.modified());
+        let age = fetched.expect("a time").elapsed().expect("in the past");
+        assert!(age.as_secs() < 3 * 365 * 86_400, "the day of the snapshot, not 1970: {age:?}");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{copy_into, list, snapshot};
+use super::{PACKAGES, copy_into, list, locked, read, snapshot};
 use crate::cli::{Arguments, Command};
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
@@ -43,9 +43,13 @@ fn run(mut arguments: Arguments) -> Result {
     } else {
         PathBuf::from(&source)
     };
-    let lock = workspace::root().join("Cargo.lock");
-    let lock = fs::read_to_string(&lock).map_err(Error::io("read", &lock))?;
-    let count = renew(&checkout, &snapshot(), &packages(&lock))?;
+    let lock = read(&workspace::root().join("Cargo.lock"))?;
+    let packages = locked(&lock);
+    let count = renew(&checkout, &snapshot(), &packages)?;
+    let today = Cmd::new("date").args(["--utc", "+# %Y-%m-%d"]).output()?;
+    let names: String = packages.iter().map(|name| format!("{name}\n")).collect();
+    let list = snapshot().join(PACKAGES);
+    fs::write(&list, [&*today, names.as_bytes()].concat()).map_err(Error::io("write", &list))?;
     term::note(&format!("advisories: {count} for the packages in Cargo.lock"));
     Ok(())
 }
@@ -85,11 +89,6 @@ fn is_numbered(path: &Path) -> bool {
     name.starts_with(NUMBERED) && !name.starts_with(UNNUMBERED) && name.ends_with(".md")
 }
 
-/// The names in a `Cargo.lock`.
-fn packages(lock: &str) -> BTreeSet<&str> {
-    lock.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"')).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,8 +125,7 @@ mod tests {
         ] {
             file(new.path(), path);
         }
-        let locked =
-            packages("[[package]]\nname = \"h2\"\nversion = \"1\"\n\n[[package]]\nname = \"gone\"\n");
+        let locked = locked("[[package]]\nname = \"h2\"\nversion = \"1\"\n\n[[package]]\nname = \"gone\"\n");
         assert_eq!(renew(new.path(), old.path(), &locked).expect("renewed"), 1);
         assert_eq!(names(&old.path().join("crates")), ["h2/GHSA-a.md", "h2/RUSTSEC-2026-0258.md"]);
     }

@@ -16,7 +16,9 @@ const COUNTERS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-l
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing";
 
 /// Given, so that build scripts and macros, which run on this machine all the same, are built without the counters.
-const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+fn triple() -> String {
+    format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
+}
 
 /// What `cargo metadata` says of `fuzz/`, as far as we ask.
 #[derive(Deserialize)]
@@ -59,10 +61,10 @@ pub(super) fn build() -> Result<PathBuf> {
     let output = output()?;
     follow_the_lock(&workspace::root().join("Cargo.lock"), &folder().join("Cargo.lock"))?;
     Cmd::cargo("build --bins --manifest-path fuzz/Cargo.toml --target")
-        .args([TRIPLE.into(), "--target-dir".into(), output.clone().into_os_string()])
+        .args([triple().into(), "--target-dir".into(), output.clone().into_os_string()])
         .env("RUSTFLAGS", COUNTERS)
         .run()?;
-    Ok(output.join(TRIPLE).join("debug"))
+    Ok(output.join(triple()).join("debug"))
 }
 
 /// Makes `lock` of the workspace's, if that is newer: Cargo adds what only the targets need, pinned in their manifest,
