@@ -3,25 +3,73 @@
 //! The request crosses to that thread and its answer back; everything between is the main VM's. A function lives as
 //! long as its handler: when the last mount (and request) lets go of it, the VM drops it.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderMap, StatusCode};
 use medusa_http::websocket::{Accepted, Sessions};
-use medusa_http::{Body, BodyError, Handler, HandlerError, HandlerFuture, PrepareFuture, Request, Response};
+use medusa_http::{
+    Body, BodyError, Handler, HandlerError, HandlerFuture, PrepareFuture, Request, Response, holder,
+};
 use medusa_proto::status::Status;
 use tokio::sync::{mpsc, oneshot};
 
 /// How many calls may wait for the main VM's thread. More are answered 503: they would wait longer than any client.
 pub(crate) const QUEUED_CALLS: usize = 1024;
 
+/// Whose calls wait. A client may have as many waiting as there are places left: half of them if it is alone, and however
+/// many it has, others find room.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting(Mutex<HashMap<IpAddr, usize>>);
+
+impl Waiting {
+    /// A place for one of `holder`'s, where `left` are free.
+    fn place(self: &Arc<Self>, holder: Option<IpAddr>, left: usize) -> Option<Place> {
+        if let Some(holder) = holder {
+            let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = waiting.entry(holder).or_default();
+            // Who has none gets one, or hears that the queue is full.
+            if *count > 0 && *count >= left {
+                return None;
+            }
+            *count += 1;
+        }
+        Some(Place { waiting: Arc::clone(self), holder })
+    }
+}
+
+/// A place in the queue.
+#[derive(Debug)]
+pub(crate) struct Place {
+    waiting: Arc<Waiting>,
+    holder: Option<IpAddr>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some(holder) = self.holder else { return };
+        let mut waiting = self.waiting.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut count) = waiting.entry(holder) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
 /// A request for the main VM.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) function: u64,
     pub(crate) request: Request,
+    /// Held while the call waits.
+    pub(crate) place: Place,
     pub(crate) answer: oneshot::Sender<Result<Answer, HandlerError>>,
 }
 
@@ -78,6 +126,7 @@ impl Asked {
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) calls: mpsc::Sender<Call>,
+    pub(crate) waiting: Arc<Waiting>,
     /// Functions whose handlers are gone.
     pub(crate) released: Arc<Mutex<Vec<u64>>>,
 }
@@ -112,7 +161,12 @@ impl Handler for InlineHandler {
     fn handle(&self, request: Request) -> HandlerFuture<'_> {
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
-            self.link.calls.try_send(Call { function: self.function, request, answer }).map_err(|refused| {
+            let Link { calls, waiting, .. } = &self.link;
+            let place = waiting.place(holder(request.head.client), calls.capacity()).ok_or_else(|| {
+                HandlerError::unavailable("too many requests of this client wait for the main VM already")
+            })?;
+            let call = Call { function: self.function, request, place, answer };
+            calls.try_send(call).map_err(|refused| {
                 match refused {
                     mpsc::error::TrySendError::Full(_) => HandlerError::unavailable(format!(
                         "{QUEUED_CALLS} requests wait for the main VM already; give this handler a file of its own (medusa.handler.script)"
@@ -148,5 +202,37 @@ impl Handler for InlineHandler {
 
     fn status(&self) -> Status {
         Status::new("function", self.origin.to_string()).field("websockets", self.sessions.open())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+
+    use http::Method;
+    use medusa_http::{Head, RequestBody};
+    use medusa_proto::access::Peer;
+
+    use super::*;
+
+    #[test]
+    fn one_client_cannot_fill_the_queue() {
+        let (calls, mut incoming) = mpsc::channel(8);
+        let link = Link { calls, waiting: Arc::default(), released: Arc::default() };
+        let handler = InlineHandler::new(1, link, "site.luau:1".into());
+        let ask = |client: &str| {
+            let mut head = Head::new(Method::GET, "/".parse().unwrap());
+            head.client = Peer::Ip(client.parse().unwrap());
+            let mut answer = handler.handle(Request { head, body: RequestBody::from_bytes(Bytes::new()) });
+            answer.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending()
+        };
+        let ask_often = |client: &str| (0..10).filter(|_| ask(client)).count();
+        assert_eq!(ask_often("192.0.2.1"), 4, "half of all");
+        assert_eq!(ask_often("2001:db8::1"), 2, "half of the rest");
+        assert!(!ask("2001:db8::2"), "the same network");
+        assert!(ask("192.0.2.2"));
+        while incoming.try_recv().is_ok() {}
+        assert_eq!(ask_often("192.0.2.1"), 4, "they wait no longer");
+        assert_eq!(ask_often("127.0.0.1"), 4, "this machine speaks for others: all that is left");
     }
 }

@@ -23,7 +23,7 @@ use crate::bindings::timer::{PendingTimer, Timers};
 use crate::bindings::{self, Reach};
 use crate::call::{Handler, call, vm_error};
 use crate::error::ScriptError;
-use crate::inline::{Answer, AnswerBody, Asked, Call, Chunks, InlineHandler, Link, QUEUED_CALLS};
+use crate::inline::{Answer, AnswerBody, Asked, Call, Chunks, InlineHandler, Link, QUEUED_CALLS, Waiting};
 use crate::log::LogFunctions;
 use crate::print::first_values;
 use crate::producer::Producer;
@@ -66,6 +66,7 @@ pub(crate) struct Functions {
     next: Cell<u64>,
     /// Weak, so that only handlers keep a replaced VM alive.
     calls: mpsc::WeakSender<Call>,
+    waiting: Arc<Waiting>,
     released: Arc<Mutex<Vec<u64>>>,
     /// Set as soon as the VM is made, which its bindings are part of.
     requests: RefCell<Option<Requests>>,
@@ -82,7 +83,8 @@ impl Functions {
         let id = self.next.replace(self.next.get() + 1);
         let function = requests.wrap(function)?;
         self.by_id.borrow_mut().insert(id, (function, Arc::clone(&origin)));
-        let link = Link { calls, released: Arc::clone(&self.released) };
+        let (waiting, released) = (Arc::clone(&self.waiting), Arc::clone(&self.released));
+        let link = Link { calls, waiting, released };
         Ok(InlineHandler::new(id, link, origin))
     }
 
@@ -109,6 +111,7 @@ impl MainVm {
             by_id: RefCell::default(),
             next: Cell::new(0),
             calls: calls.downgrade(),
+            waiting: Arc::default(),
             released: Arc::default(),
             requests: RefCell::default(),
         });
@@ -166,7 +169,8 @@ impl MainVm {
 
     /// Answers a call. What is returned begins now that the answer is on its way.
     async fn take_call(&self, requests: &Requests, call: Call) -> Option<(Session, OpenRequest)> {
-        let Call { function, request, mut answer } = call;
+        let Call { function, request, mut answer, place } = call;
+        drop(place);
         let origin = format!("request {} {}", request.head.method, request.head.path());
         let transaction = Transaction::lazy(Arc::clone(&self.live), origin, Hand::Script, None);
         let answering = transaction.scope(self.answer(requests, function, request));
