@@ -191,15 +191,11 @@ pub(crate) fn categorize(lua: &Lua) -> mlua::Result<()> {
     unsafe { lua.exec_raw::<()>((), |state| (*ffi::lua_callbacks(state)).preresume = Some(resumed)) }
 }
 
-/// How many references to values of a VM the host may hold without asking Luau for memory: mlua keeps them on a stack, and
-/// panics in places where that cannot grow. 16 bytes each; a request has some five.
-const REFERENCES: usize = 16 * 1024;
-
-/// Makes room for [`REFERENCES`].
-pub(crate) fn reserve_references(lua: &Lua) -> mlua::Result<()> {
-    let one = lua.create_table()?;
-    drop(vec![one; REFERENCES]);
-    Ok(())
+/// Makes room for so many references to values of the VM beside those there are: mlua keeps them on a stack, 16 bytes each.
+/// At the memory limit that cannot grow, and mlua fails, in a few places with a panic.
+pub(crate) fn reserve_references(lua: &Lua, references: usize) -> mlua::Result<()> {
+    // Clones share a reference; of one string there may be many.
+    (0..references).map(|_| lua.create_string("")).collect::<mlua::Result<Vec<_>>>().map(drop)
 }
 
 #[cfg(test)]

@@ -57,7 +57,6 @@ impl Vm {
         let (heap, memory) = (Heap::new(&lua, limit)?, Memory::new(limit));
         heap.set_limit(memory.host_limit());
         luau::categorize(&lua)?;
-        luau::reserve_references(&lua)?;
         let globals = lua.globals();
         for name in REMOVED {
             globals.raw_remove(name)?;

@@ -3,8 +3,11 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use http::Method;
+use medusa_http::{Head, Request, RequestBody};
 use mlua::{Function, Value};
 
+use crate::request::Requests;
 use crate::task::{Budget, TaskError};
 use crate::vm::{Vm, load};
 
@@ -97,4 +100,21 @@ fn a_vm_filled_in_any_way_ends_no_process() {
             fill_in_every_way(limit).await;
         }
     });
+}
+
+/// The host holds references for each request it is at; where they had no room at the limit, mlua would panic.
+#[test]
+fn at_the_limit_there_is_room_for_references() {
+    const OPEN: usize = 4096;
+    let request = || Request {
+        head: Head::new(Method::GET, "/".parse().unwrap()),
+        body: RequestBody::from_bytes(bytes::Bytes::new()),
+    };
+    let vm = vm(64 * 1024 * 1024);
+    let requests = Requests::new(vm.lua()).unwrap();
+    let open: Vec<_> = (0..OPEN).map(|_| requests.open(vm.lua(), request()).unwrap()).collect();
+    vm.heap().set_limit(vm.lua().used_memory());
+    let held: Vec<_> = (0..OPEN * 6).map(|_| vm.lua().create_string("")).collect();
+    assert!(held.iter().all(Result::is_ok), "{} of {}", held.iter().flatten().count(), held.len());
+    drop(open);
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use medusa_http::websocket::{self, Options};
 use medusa_proto::query;
-use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, LuaString, Table, Value};
+use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, LuaSerdeExt, LuaString, Table, Value};
 
 use super::fields::{headers, raw_query};
 use super::{ClientFault, Open, body, head};
@@ -56,9 +56,10 @@ fn install_body(lua: &Lua, open: &Rc<RefCell<Open>>, methods: &Table) -> mlua::R
         lua.create_string(body::whole(&open, handle).await?).map(Value::String)
     })?;
     methods.set("body", whole)?;
-    let begin_json = waiting(lua, open, async |lua, open, handle, _| {
+    let arrays = lua.array_metatable();
+    let begin_json = waiting(lua, open, async move |lua, open, handle, _| {
         let body = body::whole(&open, handle).await?;
-        decode_on(&lua, Decoder::new(&lua, Text::Client(body), MAX_FROM_CLIENT))
+        decode_on(&lua, Decoder::new(&arrays, Text::Client(body), MAX_FROM_CLIENT))
     })?;
     methods.set("begin_json", begin_json)?;
     let json_on = |lua: &Lua, work: AnyUserData| decode_on(lua, work.take()?);

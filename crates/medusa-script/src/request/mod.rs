@@ -34,6 +34,7 @@ pub(crate) use self::fault::ClientFault;
 pub(crate) use self::fields::headers;
 use self::layout::{LAID_OUT, NOBODY, lay_out};
 pub(crate) use self::tls::{CLASS as TLS_INFO, CLIENT as CLIENT_CERTIFICATE};
+use crate::luau::reserve_references;
 use crate::task::Waited;
 use crate::vm::load;
 
@@ -44,6 +45,13 @@ const INDEX_BITS: u32 = 21;
 /// How many requests a VM may be at, with all whose answer is a stream or a session under way: some KiB of the VM's memory
 /// for each, which at this number is the most it may hold.
 pub(crate) const MAX_OPEN: usize = 16 * 1024;
+
+/// How many references to values of the VM the host holds for a request, at the most but for its coroutine's arguments and
+/// what lies around JSON that is being read.
+const REFERENCES: usize = 8;
+
+/// For so many requests there is room for references from the beginning; for twice as many, and so on, once there are as many.
+const FIRST: usize = 512;
 
 /// The requests that one VM is answering.
 #[derive(Debug, Clone)]
@@ -145,6 +153,10 @@ impl Requests {
             }
             (open.buffers.len(), open.table.clone())
         };
+        // Here, where the host has its reserve of memory.
+        if made >= FIRST && made.is_power_of_two() {
+            reserve_references(lua, made * 2 * REFERENCES)?;
+        }
         let buffer = lua.create_buffer_with_capacity(LAID_OUT)?;
         table.raw_set(made + 1, &buffer)?;
         self.open.borrow_mut().buffers.push(buffer);
@@ -158,6 +170,7 @@ impl Requests {
 
     /// The requests of a VM; there is one such object for each.
     pub(crate) fn new(lua: &Lua) -> mlua::Result<Self> {
+        reserve_references(lua, FIRST * REFERENCES)?;
         let table = lua.create_table()?;
         let open = Open { requests: Slab::new(), count: 0, buffers: Vec::new(), table: table.clone() };
         let open = Rc::new(RefCell::new(open));

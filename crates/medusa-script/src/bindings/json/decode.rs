@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
-use mlua::{IntoLua, Lua, LuaSerdeExt, LuaString, Table, UserData, Value};
+use mlua::{IntoLua, Lua, LuaString, Table, UserData, Value};
 use serde::de::{Deserialize, Deserializer, Visitor};
 
 use super::MAX_DEPTH;
@@ -50,16 +50,10 @@ impl From<mlua::Error> for DecodeError {
 }
 
 impl Decoder {
-    /// Takes up a text of at most so many values and names.
-    pub(crate) fn new(lua: &Lua, text: Text, most: usize) -> Self {
-        let reader = Reader {
-            at: 0,
-            path: Vec::new(),
-            next: Next::Value,
-            left: most,
-            most,
-            arrays: lua.array_metatable(),
-        };
+    /// Takes up a text of at most so many values and names. `arrays` is the VM's metatable of arrays.
+    pub(crate) fn new(arrays: &Table, text: Text, most: usize) -> Self {
+        let reader =
+            Reader { at: 0, path: Vec::new(), next: Next::Value, left: most, most, arrays: arrays.clone() };
         Self { text, reader }
     }
 

@@ -11,7 +11,7 @@ mod decode;
 mod encode;
 mod refused;
 
-use mlua::{AnyUserData, Function, Lua, LuaString, Table, Value};
+use mlua::{AnyUserData, Function, Lua, LuaSerdeExt, LuaString, Table, Value};
 
 pub(crate) use self::decode::{DecodeError, Decoder, Text};
 use self::encode::{Encoder, StepError, Stores};
@@ -84,8 +84,10 @@ fn functions(lua: &Lua, who: &'static str) -> mlua::Result<(Function, Function)>
         Err(error) => refused(lua, who, error),
     };
     let go_on_encoding = move |lua: &Lua, work: AnyUserData| encode_on(lua, who, work.take()?);
+    // Once: where there is no room for one reference more, mlua panics over this one.
+    let arrays = lua.array_metatable();
     let begin_decoding = move |lua: &Lua, text: LuaString| {
-        decode_on(lua, who, Decoder::new(lua, Text::Script(text), MAX_DECODED))
+        decode_on(lua, who, Decoder::new(&arrays, Text::Script(text), MAX_DECODED))
     };
     let go_on_decoding = move |lua: &Lua, work: AnyUserData| decode_on(lua, who, work.take()?);
     load(lua, include_str!("json.luau"), "=json", None)?.call((
