@@ -47,7 +47,7 @@ fn run(mut arguments: Arguments) -> Result {
     let packages = locked(&lock);
     let count = renew(&checkout, &snapshot(), &packages)?;
     let today = Cmd::new("date").args(["--utc", "+# %Y-%m-%d"]).output()?;
-    let names: String = packages.iter().map(|name| format!("{name}\n")).collect();
+    let names: String = packages.iter().flat_map(|name| [*name, "\n"]).collect();
     let list = snapshot().join(PACKAGES);
     fs::write(&list, [&*today, names.as_bytes()].concat()).map_err(Error::io("write", &list))?;
     term::note(&format!("advisories: {count} for the packages in Cargo.lock"));
