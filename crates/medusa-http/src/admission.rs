@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use medusa_net::descriptors;
 use medusa_proto::access::Peer;
 
-use crate::budget::{Account, Share, Size};
+use crate::budget::{Account, Block, Share, Size};
 use crate::client::address;
 use crate::limits::{Limits, passes};
 
@@ -21,9 +21,6 @@ pub struct Admission {
     open: AtomicU32,
     shares: Mutex<HashMap<Block, Arc<Share>>>,
 }
-
-/// Addresses that count as one.
-type Block = (IpAddr, Size);
 
 /// One admitted connection.
 #[derive(Debug)]
@@ -55,11 +52,12 @@ impl Admission {
         // Dropped, a ticket that is too many is taken back.
         let ticket = Ticket { admission: Arc::clone(self), address, account };
         let crowded = |share: &Share| {
-            let (open, times) = (share.connections.load(Relaxed), share.size.times());
-            passes(open.into(), limits.connections_per_address.saturating_mul(times))
+            let (open, size) = (share.connections.load(Relaxed), share.size);
+            // Descriptors are the process's.
+            let descriptors = share.holding.connections.load(Relaxed) / size.parts();
+            passes(open.into(), limits.connections_per_address.saturating_mul(size.times()))
                 || (limits.connections_per_address != 0
-                    && share.size == Size::Address
-                    && descriptors::is_too_many_of_address(open.into()))
+                    && descriptors::is_too_many_of_address(descriptors.into()))
         };
         let too_many = passes(open.into(), limits.connections)
             || ticket.account.shares().iter().any(|share| crowded(share));
@@ -70,8 +68,9 @@ impl Admission {
     fn account(&self, address: IpAddr) -> Account {
         let mut shares = self.shares();
         let mut count = |block: Block| {
-            let share = shares.entry(block).or_insert_with(|| Arc::new(Share::new(block.1)));
+            let share = shares.entry(block).or_insert_with(|| Arc::new(Share::new(block)));
             share.connections.fetch_add(1, Relaxed);
+            share.holding.connections.fetch_add(1, Relaxed);
             Arc::clone(share)
         };
         match blocks(address) {
@@ -92,7 +91,9 @@ impl Drop for Ticket {
         let (block, network) = blocks(address);
         let mut shares = self.admission.shares();
         for block in [Some(block), network].into_iter().flatten() {
-            if shares.get(&block).is_some_and(|share| share.connections.fetch_sub(1, Relaxed) == 1) {
+            let Some(share) = shares.get(&block) else { continue };
+            share.holding.connections.fetch_sub(1, Relaxed);
+            if share.connections.fetch_sub(1, Relaxed) == 1 {
                 shares.remove(&block);
             }
         }

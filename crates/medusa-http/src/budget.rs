@@ -4,17 +4,22 @@
 //! process of each [`Kind`], whichever server, worker or protocol the bytes are of, and each server's limits say at how
 //! much of it that server takes no more: who comes then is told to come again, and nobody who is being served notices.
 //!
-//! - One address has no more than a part of it ([`Size`]): the greediest is refused first.
+//! - One address has no more than a part of what it leaves free ([`Size`]), at whichever servers it has it: the greediest
+//!   is refused first, and however much a few of them take, others have room. Beside that it may have one piece as large
+//!   as what it leaves free, or nobody could have a large one.
 //! - What strangers cannot have is kept for those without an address of their own: this machine, unix sockets, and
 //!   trusted proxies ([`RESERVE`]).
 //!
 //! Pieces below [`LEAST`] are not counted: their number is bounded by that of the requests, and the small requests that
 //! most are shall not share a count with other cores.
 //!
-//! Invariant: what a [`Held`] stands for is counted from its making to its dropping, wherever it is dropped.
+//! Invariant: what a [`Held`] stands for is counted from its making to its dropping, wherever it is dropped, and for its
+//! address even when that has no connection any more.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use medusa_proto::status::{Status, Value};
@@ -60,27 +65,78 @@ impl Size {
         }
     }
 
-    /// How much of a limit it may have.
-    fn part_of(self, limit: u64) -> u64 {
+    /// The same of what the process has.
+    pub(crate) fn parts(self) -> u32 {
         match self {
-            Self::Address => limit / 4,
-            Self::Network => limit / 2,
+            Self::Address => 1,
+            Self::Network => 2,
+        }
+    }
+
+    /// How much it may have for so much that it leaves free: an address a quarter, so that alone it has a fifth of all.
+    fn part_of(self, free: u64) -> u64 {
+        free / 4 * u64::from(self.parts())
+    }
+}
+
+/// Addresses that count as one.
+pub(crate) type Block = (IpAddr, Size);
+
+/// What one address, or one network of them, has of the process, as long as there is any of it.
+#[derive(Debug)]
+pub(crate) struct Holding {
+    block: Block,
+    pub(crate) connections: AtomicU32,
+    held: [AtomicU64; 2],
+}
+
+/// Those of all addresses. Looked at once per connection.
+static HOLDINGS: LazyLock<Mutex<HashMap<Block, Weak<Holding>>>> = LazyLock::new(Mutex::default);
+
+fn holdings() -> MutexGuard<'static, HashMap<Block, Weak<Holding>>> {
+    HOLDINGS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Holding {
+    fn of(block: Block) -> Arc<Self> {
+        let mut holdings = holdings();
+        if let Some(known) = holdings.get(&block).and_then(Weak::upgrade) {
+            return known;
+        }
+        let new = Arc::new(Self { block, connections: AtomicU32::new(0), held: Default::default() });
+        holdings.insert(block, Arc::downgrade(&new));
+        new
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        let mut holdings = holdings();
+        // Unless it has come again meanwhile.
+        if holdings.get(&self.block).is_some_and(|known| known.strong_count() == 0) {
+            holdings.remove(&self.block);
         }
     }
 }
 
-/// What one address, or one network of them, has under way.
+/// What one address, or one network of them, has under way at one server.
 #[derive(Debug)]
 pub(crate) struct Share {
     pub(crate) size: Size,
     pub(crate) connections: AtomicU32,
     pub(crate) requests: AtomicU32,
-    held: [AtomicU64; 2],
+    /// What it has at all servers.
+    pub(crate) holding: Arc<Holding>,
 }
 
 impl Share {
-    pub(crate) fn new(size: Size) -> Self {
-        Self { size, connections: AtomicU32::new(0), requests: AtomicU32::new(0), held: Default::default() }
+    pub(crate) fn new(block: Block) -> Self {
+        let (connections, requests) = (AtomicU32::new(0), AtomicU32::new(0));
+        Self { size: block.1, connections, requests, holding: Holding::of(block) }
+    }
+
+    fn held(&self, kind: Kind) -> &AtomicU64 {
+        &self.holding.held[kind as usize]
     }
 }
 
@@ -122,11 +178,21 @@ impl Account {
 
     /// Whether there is room for nothing more below `limit` (0: none).
     pub(crate) fn is_full(&self, kind: Kind, limit: u64) -> bool {
-        let full = |held: &AtomicU64, limit| held.load(Relaxed) >= limit;
-        let spent = |share: &Share| full(&share.held[kind as usize], share.size.part_of(limit));
-        limit != 0
-            && (full(&HELD[kind as usize], self.part_of(limit))
-                || self.shares().iter().any(|share| spent(share)))
+        self.is_passed(kind, HELD[kind as usize].load(Relaxed) + 1, 0, limit)
+    }
+
+    /// Whether the process holds too much for `limit` (0: none) when it holds so much, or one of the shares does. A piece
+    /// of so many bytes is beside what they may hold.
+    fn is_passed(&self, kind: Kind, held: u64, piece: u64, limit: u64) -> bool {
+        if limit == 0 {
+            return false;
+        }
+        let Some(free) = self.part_of(limit).checked_sub(held) else { return true };
+        let spent = |share: &Share| {
+            let others = share.held(kind).load(Relaxed).saturating_sub(piece);
+            others > share.size.part_of(free)
+        };
+        self.shares().iter().any(|share| piece > free || spent(share))
     }
 
     /// Counts `bytes`, whether there is room or not.
@@ -222,13 +288,7 @@ impl Held {
     pub(crate) fn grow(&mut self, more: u64, limit: u64) -> bool {
         let before = self.bytes;
         let held = self.add(more);
-        // One piece an address may have in any case, or nobody could send it.
-        let spent = |share: &Share| {
-            let held = share.held[self.kind as usize].load(Relaxed);
-            held > self.bytes && held > share.size.part_of(limit)
-        };
-        let exceeded = limit != 0
-            && (held > self.account.part_of(limit) || self.account.shares().iter().any(|share| spent(share)));
+        let exceeded = self.account.is_passed(self.kind, held, self.bytes, limit);
         if exceeded {
             self.shrink(before);
             REFUSED[self.kind as usize].fetch_add(1, Relaxed);
@@ -242,7 +302,7 @@ impl Held {
         self.bytes -= less;
         HELD[self.kind as usize].fetch_sub(less, Relaxed);
         for share in self.account.shares() {
-            share.held[self.kind as usize].fetch_sub(less, Relaxed);
+            share.held(self.kind).fetch_sub(less, Relaxed);
         }
     }
 
@@ -250,7 +310,7 @@ impl Held {
     fn add(&mut self, more: u64) -> u64 {
         self.bytes += more;
         for share in self.account.shares() {
-            share.held[self.kind as usize].fetch_add(more, Relaxed);
+            share.held(self.kind).fetch_add(more, Relaxed);
         }
         HELD[self.kind as usize].fetch_add(more, Relaxed) + more
     }
@@ -280,46 +340,87 @@ mod tests {
 
     const LIMIT: u64 = 800_000;
 
+    /// An address, the given one of a network.
+    fn address(network: u16, number: u16) -> Account {
+        let of =
+            |number| std::net::Ipv6Addr::from_segments([0x2001, 0xdb8, network, number, 0, 0, 0, 0]).into();
+        let share = |number, size| Arc::new(Share::new((of(number), size)));
+        Account::of([share(number, Size::Address), share(0, Size::Network)])
+    }
+
     fn stranger() -> Account {
-        Account::of([Arc::new(Share::new(Size::Address)), Arc::new(Share::new(Size::Network))])
+        address(1, 1)
     }
 
     fn held(kind: Kind) -> u64 {
         HELD[kind as usize].load(Relaxed)
     }
 
+    /// All that an account is given, in small pieces.
+    fn fill(account: &Account, kind: Kind) -> Vec<Held> {
+        std::iter::from_fn(|| account.take(kind, 1000, LIMIT)).collect()
+    }
+
     #[test]
-    fn an_address_has_its_share_and_all_together_have_no_more_than_there_is() {
-        let greedy = stranger();
-        let first = greedy.take(Kind::Requests, 150_000, LIMIT).unwrap();
-        assert!(greedy.take(Kind::Requests, 100_000, LIMIT).is_none(), "more than a quarter");
-        assert!(greedy.take(Kind::Answers, 100_000, LIMIT).is_some(), "that is another count");
-        let others: Vec<_> = (0..4).map(|_| stranger().take(Kind::Requests, 150_000, LIMIT)).collect();
-        assert_eq!(others.iter().flatten().count(), 3, "the rest is kept");
-        assert!(Account::default().take(Kind::Requests, 150_000, LIMIT).is_some(), "for whom it is kept for");
+    fn an_address_has_its_share_and_a_reserve_is_kept_from_all() {
+        let greedy = fill(&stranger(), Kind::Requests);
+        assert_eq!(greedy.len(), 140, "a fifth of what strangers may have");
+        assert!(stranger().is_full(Kind::Requests, LIMIT));
+        assert!(stranger().take(Kind::Answers, 100_000, LIMIT).is_some(), "that is another count");
+        let others: Vec<_> = (2..500).map(|of| fill(&address(of, 1), Kind::Requests)).collect();
+        assert!(held(Kind::Requests) <= LIMIT - LIMIT / RESERVE, "the rest is kept");
+        assert!(Account::default().take(Kind::Requests, 90_000, LIMIT).is_some(), "for whom it is kept for");
         assert!(!Account::default().is_full(Kind::Requests, LIMIT));
-        drop((first, others));
+        drop((greedy, others));
         assert_eq!(held(Kind::Requests), 0);
+        assert!(holdings().is_empty(), "an address that has nothing takes no memory");
+    }
+
+    #[test]
+    fn a_few_addresses_or_networks_leave_room_for_others() {
+        for (size, blocks) in [(Size::Address, 10), (Size::Network, 5)] {
+            let greedy = |number| match size {
+                Size::Address => fill(&address(number, 1), Kind::Requests),
+                Size::Network => (0..99).flat_map(|of| fill(&address(number, of), Kind::Requests)).collect(),
+            };
+            let all: Vec<_> = (0..blocks).map(greedy).collect();
+            let modest = address(1000, 1);
+            let first = modest.take(Kind::Requests, 12_000, LIMIT);
+            assert!(first.is_some() && modest.take(Kind::Requests, 1_000, LIMIT).is_some(), "{size:?}");
+            drop(all);
+        }
     }
 
     #[test]
     fn a_network_has_more_than_an_address_in_it() {
-        let network = Arc::new(Share::new(Size::Network));
-        let address = || Account::of([Arc::new(Share::new(Size::Address)), Arc::clone(&network)]);
-        let addresses: Vec<_> = (0..3).map(|_| address()).collect();
-        let held: Vec<_> = addresses.iter().map(|of| of.take(Kind::Answers, 190_000, LIMIT)).collect();
-        assert_eq!(held.iter().flatten().count(), 2);
+        let of = |addresses: u16| {
+            let all: Vec<_> = (0..addresses).flat_map(|of| fill(&address(1, of), Kind::Answers)).collect();
+            all.len()
+        };
+        assert_eq!((of(1), of(2), of(100)), (140, 234, 234));
     }
 
     #[test]
     fn one_piece_may_be_larger_than_a_share() {
         let alone = stranger();
-        let held = alone.take(Kind::Requests, 500_000, LIMIT).unwrap();
+        let held = alone.take(Kind::Requests, 350_000, LIMIT).unwrap();
         assert!(alone.is_full(Kind::Requests, LIMIT));
         assert!(alone.take(Kind::Requests, 1, LIMIT).is_none());
         assert!(alone.take(Kind::Requests, 1, 0).is_some(), "without a limit");
         drop(held);
-        assert!(alone.take(Kind::Requests, LIMIT, LIMIT).is_none(), "nor than all there is for strangers");
+        let mut held = alone.take(Kind::Requests, 100, LIMIT).unwrap();
+        assert!(!held.grow(350_000, LIMIT), "but no larger than what it leaves free");
+    }
+
+    #[test]
+    fn what_an_address_holds_is_counted_whoever_serves_it_and_after_it_has_left() {
+        let (here, elsewhere) = (stranger(), stranger());
+        let held = fill(&here, Kind::Requests);
+        assert!(elsewhere.is_full(Kind::Requests, LIMIT));
+        drop((here, elsewhere));
+        assert!(stranger().is_full(Kind::Requests, LIMIT), "it has come again");
+        drop(held);
+        assert!(!stranger().is_full(Kind::Requests, LIMIT));
     }
 
     #[test]
@@ -342,10 +443,10 @@ mod tests {
     fn what_is_refused_is_not_counted() {
         let account = stranger();
         let mut held = account.take(Kind::Requests, 100_000, LIMIT).unwrap();
-        assert!(held.grow(50_000, LIMIT));
-        let other = account.take(Kind::Requests, 20_000, LIMIT).unwrap();
-        assert!(!held.grow(50_000, LIMIT));
-        assert_eq!(held.bytes(), 150_000);
+        assert!(held.grow(20_000, LIMIT));
+        let other = account.take(Kind::Requests, 10_000, LIMIT).unwrap();
+        assert!(!held.grow(400_000, LIMIT));
+        assert_eq!(held.bytes(), 120_000);
         held.shrink(10_000);
         drop(other);
         assert_eq!(super::HELD[0].load(Relaxed), 10_000);

@@ -54,17 +54,17 @@ pub struct Limits {
     /// Connections at a time. Default 50,000: half of what the process may have in all. More are answered 503.
     pub connections: u32,
     /// Connections at a time from one address (for IPv6, one /64; eight times as many from one /48). Default 1,024: an
-    /// office behind one address has less, and a single machine cannot take the server for itself. Never more than an
-    /// eighth of the descriptors that the process may have. More are answered 503. Not for this machine's own addresses,
-    /// unix sockets and trusted proxies, which speak for others.
+    /// office behind one address has less, and a single machine cannot take the server for itself. Never more, at all
+    /// servers together, than an eighth of the descriptors that the process may have, or a quarter from one /48. More are
+    /// answered 503. Not for this machine's own addresses, unix sockets and trusted proxies, which speak for others.
     pub connections_per_address: u32,
     /// Requests under way at a time from one address, counted as its connections are. Default 1,024: as many as it
     /// may have connections, for each request that waits costs some 10 KiB. More are answered 503.
     pub requests_per_address: u32,
     /// Bytes of requests in memory at a time, of all servers of the process together: long heads, bodies that are read
     /// into memory, what comes before it is read. Default 128 MiB: what a small machine can spare, and more than a
-    /// thousand uploads need that are read piece by piece. An address has a quarter of it, an IPv6 /48 half, and all
-    /// strangers seven eighths. Who passes it is answered 503.
+    /// thousand uploads need that are read piece by piece. All strangers have seven eighths of it, one address a quarter
+    /// as much as is left free of that, an IPv6 /48 half as much, each beside one piece. Who passes it is answered 503.
     pub request_bytes: u64,
     /// The same of answers: what was made and is not taken yet. Default 128 MiB. Who passes it is answered 503, and a
     /// stream waits until there is room.

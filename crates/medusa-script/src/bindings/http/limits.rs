@@ -63,7 +63,7 @@ pub(crate) const CLASS: Class = Class {
         item("connections", "Connections at a time. Default 50000; more are answered 503."),
         item(
             "connections_per_address",
-            "Connections at a time from one address (for IPv6, one /64; eight times as many from one /48), this machine's own and trusted proxies excepted. Default 1024, and never more than an eighth of the process's file descriptors; more are answered 503.",
+            "Connections at a time from one address (for IPv6, one /64; eight times as many from one /48), this machine's own and trusted proxies excepted. Default 1024, and never more than an eighth of the process's file descriptors at all servers together (from one /48, a quarter); more are answered 503.",
         ),
         item(
             "requests_per_address",
@@ -71,7 +71,7 @@ pub(crate) const CLASS: Class = Class {
         ),
         item(
             "request_bytes",
-            "Bytes of requests in memory at a time, of all servers of the process together: long heads, bodies that are read into memory, what comes before it is read. Default 128 MiB, of which one address has a quarter, an IPv6 /48 half, and all strangers seven eighths; more is answered 503.",
+            "Bytes of requests in memory at a time, of all servers of the process together: long heads, bodies that are read into memory, what comes before it is read. Default 128 MiB. All strangers have seven eighths of it, one address a quarter as much as is left free of that (22 MiB, if nobody else has any), an IPv6 /48 half as much, each beside one piece; more is answered 503.",
         ),
         item(
             "answer_bytes",
