@@ -119,6 +119,13 @@ const MOST_READ: usize = 64 * 1024;
 /// bytes a second, which a client that trickles to hold a connection falls short of and a modem does not.
 pub const LEAST_TAKEN: usize = 16 * 1024;
 
+/// What a peer may take for others, for each of its answers, before the turn of one comes that it has made room for: more
+/// than the protocol buffers for one, in bytes. A peer that takes more leaves that one alone.
+const TURN: u64 = 256 * 1024;
+
+/// For how many times [`Deadlines::write`] an answer may wait for its turn, however slow the peer is.
+const SLOWEST: u32 = 10;
+
 /// Seconds of idleness after which a connection is told to [rest](Signal::Rest). Who clicks on or polls comes back
 /// sooner; who does not pays a few allocations when it does.
 pub const REST: u32 = 2;
@@ -408,7 +415,7 @@ impl Conn {
     /// anything: only this tells that the peer takes nothing.
     #[must_use]
     pub fn owe(self: &Rc<Self>) -> Owed {
-        let owing = Owing { since: clock::now(), given_up: false, waker: None };
+        let owing = Owing { since: clock::now(), sent: self.sent.get(), given_up: false, waker: None };
         let key = self.owing.borrow_mut().insert(owing);
         self.polled.set(Some(key));
         Owed { conn: Rc::clone(self), key }
@@ -436,7 +443,7 @@ impl Conn {
     }
 
     /// Polls the task of one of many answers by `poll`; ready with nothing when the answer [is owed](Self::owe) and the
-    /// peer has made no room for it for [`Deadlines::write`], while it has for others. `owing` is the task's own: none at
+    /// peer has left it alone for [`Deadlines::write`] while it went on with others. `owing` is the task's own: none at
     /// first.
     pub fn poll_owing<T>(
         &self,
@@ -444,30 +451,37 @@ impl Conn {
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<Option<T>> {
-        if owing.is_some_and(|key| self.owing.borrow().get(key).is_some_and(|owing| owing.given_up)) {
-            return Poll::Ready(None);
-        }
         self.polled.set(*owing);
         let polled = poll(cx);
         *owing = self.polled.take();
         if let Some(key) = *owing
             && let Some(owing) = self.owing.borrow_mut().get_mut(key)
-            && !owing.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker()))
         {
-            owing.waker = Some(cx.waker().clone());
+            if polled.is_pending() && owing.given_up {
+                return Poll::Ready(None);
+            }
+            if !owing.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+                owing.waker = Some(cx.waker().clone());
+            }
         }
         polled.map(Some)
     }
 
     /// When the peer has last made room for an answer, if it owes that to any. While it does for some, those that it leaves
-    /// alone are given up.
+    /// alone are given up: it has taken so much for others that their turn must have come. One that is slow with all of
+    /// them has longer, but not for ever.
     fn check_owing(&self, limit: Duration, now: u32) -> Option<u32> {
         let mut owing = self.owing.borrow_mut();
         let last = owing.iter().map(|(_, owing)| owing.since).max()?;
         if passed(last, limit, now) {
             return Some(last);
         }
-        for (_, owing) in owing.iter_mut().filter(|(_, owing)| passed(owing.since, limit, now)) {
+        let (sent, turns) = (self.sent.get(), owing.len() as u64 * TURN);
+        let is_left_alone = |owing: &Owing| {
+            passed(owing.since, limit, now) && sent - owing.sent >= turns
+                || passed(owing.since, limit.saturating_mul(SLOWEST), now)
+        };
+        for (_, owing) in owing.iter_mut().filter(|(_, owing)| is_left_alone(owing)) {
             owing.given_up = true;
             if let Some(waker) = owing.waker.take() {
                 waker.wake();
@@ -551,6 +565,8 @@ pub struct Owed {
 struct Owing {
     /// The coarse time at which the peer has last made room for it.
     since: u32,
+    /// What the connection had sent then.
+    sent: u64,
     given_up: bool,
     /// The answer's task.
     waker: Option<Waker>,
@@ -561,6 +577,8 @@ impl Owed {
     pub fn made_room(&self) {
         if let Some(owing) = self.conn.owing.borrow_mut().get_mut(self.key) {
             owing.since = clock::now();
+            owing.sent = self.conn.sent.get();
+            owing.given_up = false;
         }
     }
 }

@@ -146,12 +146,42 @@ fn an_answer_that_the_peer_leaves_alone_is_given_up_alone() {
     conn.owing.borrow_mut()[1].since = 3;
     assert!(!conn.check(6), "the connection goes on");
     let [left, right] = &mut keys;
-    assert_eq!(conn.poll_owing(left, cx, |_| Poll::Ready(())), Poll::Ready(None));
+    assert!(conn.poll_owing(left, cx, |_| Poll::<()>::Pending).is_pending(), "its turn may come");
+    conn.on_sent(2 * TURN as usize, true);
+    assert!(!conn.check(6));
+    assert_eq!(conn.poll_owing(left, cx, |_| Poll::<()>::Pending), Poll::Ready(None));
+    owed[0].made_room();
+    assert!(conn.poll_owing(left, cx, |_| Poll::<()>::Pending).is_pending(), "it came at the last moment");
+    conn.owing.borrow_mut()[0].since = 3;
     assert!(conn.poll_owing(right, cx, |_| Poll::<()>::Pending).is_pending());
     assert!(conn.check(9), "until it makes room for none");
     assert_eq!(signal(&conn), Signal::Stalled);
     drop(owed);
     assert!(conn.owing.borrow().is_empty());
+}
+
+#[test]
+fn a_peer_that_is_slow_with_many_answers_is_not_slow_for_ever() {
+    let conn = Rc::new(conn());
+    conn.set_deadlines(Deadlines { write: Duration::from_secs(5), ..Deadlines::default() });
+    conn.enter(Phase::Busy);
+    let owed: Vec<_> = (0..50).map(|_| conn.owe()).collect();
+    let given_up = || conn.owing.borrow().iter().filter(|(_, owing)| owing.given_up).count();
+    // Each has its turn, one in a second.
+    for (key, now) in (0..50).zip(1..) {
+        conn.on_sent(64 * 1024, false);
+        conn.check(now);
+        conn.owing.borrow_mut()[key].since = now;
+    }
+    assert_eq!((signal(&conn), given_up()), (Signal::Look, 0));
+    // From now on, only the last.
+    conn.owing.borrow_mut()[49].since = 100;
+    conn.check(80);
+    assert_eq!(given_up(), 29);
+    conn.check(100);
+    assert_eq!(given_up(), 49);
+    assert_ne!(signal(&conn), Signal::Stalled, "the connection goes on");
+    drop(owed);
 }
 
 #[test]
