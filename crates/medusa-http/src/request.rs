@@ -4,9 +4,9 @@
 //! connection but its addresses.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use medusa_net::tls::TlsInfo;
 use medusa_proto::access::Peer;
 
 use crate::budget::{Account, Allowance, Held, Kind, LEAST};
-use crate::conn::STREAM_WINDOW;
+use crate::conn::{CONNECTION_WINDOW, STREAM_WINDOW};
 use crate::connection::Connection;
 use crate::limits::{Limits, time};
 use crate::request_id::RequestId;
@@ -365,9 +365,10 @@ const READ_AHEAD: u32 = 64 * 1024;
 
 /// What a body takes of the memory that there is for requests.
 struct Memory {
+    /// Of what stays in memory.
     held: Option<Held>,
-    /// Of what is held, for what comes before it is read.
-    ahead: u64,
+    /// For what comes before it is read.
+    ahead: Option<Ahead>,
     /// Bytes that stay in memory. As long as they are few, they are not counted.
     kept: u64,
     /// See [`Limits::request_bytes`].
@@ -379,17 +380,16 @@ struct Memory {
 impl Memory {
     fn new(ahead: u64, limits: &Limits, on: &Connection) -> Self {
         let (limit, account) = (limits.request_bytes, on.account.clone());
-        let ahead = if ahead < LEAST { 0 } else { ahead };
-        let held = (ahead > 0).then(|| account.take(Kind::Requests, ahead, limit));
-        let is_refused = matches!(held, Some(None));
-        Self { held: held.flatten(), ahead, kept: 0, limit, is_refused, account }
+        let ahead = (ahead >= LEAST).then(|| Ahead::reserve(ahead, limit, on));
+        let is_refused = matches!(ahead, Some(None));
+        Self { held: None, ahead: ahead.flatten(), kept: 0, limit, is_refused, account }
     }
 
     fn hold(&mut self, bytes: u64) -> Result<(), RequestBodyError> {
         self.kept += bytes;
         let held = self.held.as_ref().map_or(0, Held::bytes);
         // What it is collected in grows by half as much again, and more.
-        let more = (self.ahead + self.kept + self.kept / 2).saturating_sub(held);
+        let more = (self.kept + self.kept / 2).saturating_sub(held);
         if more < LEAST {
             return Ok(());
         }
@@ -404,8 +404,52 @@ impl Memory {
 
     /// Nothing more comes.
     fn end(&mut self) {
-        if let Some(held) = &mut self.held {
-            held.shrink(held.bytes().saturating_sub(std::mem::take(&mut self.ahead)));
+        self.ahead = None;
+    }
+}
+
+/// What is reserved for the bodies of a connection: for all together no more than the window that they share.
+#[derive(Debug, Default)]
+struct Reserve {
+    /// What each of them may need, together.
+    wanted: u64,
+    held: Option<Held>,
+}
+
+impl Reserve {
+    fn needed(wanted: u64) -> u64 {
+        wanted.min(CONNECTION_WINDOW.into())
+    }
+}
+
+/// The part of it that one body wants.
+struct Ahead {
+    unread: Arc<Unread>,
+    bytes: u64,
+}
+
+impl Ahead {
+    /// None: there is no memory for it.
+    fn reserve(bytes: u64, limit: u64, on: &Connection) -> Option<Self> {
+        let mut reserve = on.unread().reserve();
+        let wanted = reserve.wanted + bytes;
+        let held = reserve.held.get_or_insert_with(|| on.account.hold(Kind::Requests, 0));
+        let more = Reserve::needed(wanted).saturating_sub(held.bytes());
+        if more > 0 && !held.grow(more, limit) {
+            return None;
+        }
+        reserve.wanted = wanted;
+        Some(Self { unread: Arc::clone(on.unread()), bytes })
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        let mut reserve = self.unread.reserve();
+        reserve.wanted -= self.bytes;
+        let needed = Reserve::needed(reserve.wanted);
+        if let Some(held) = &mut reserve.held {
+            held.shrink(needed);
         }
     }
 }
@@ -475,9 +519,14 @@ pub(crate) struct Unread {
     /// A body was not asked for: its client has to be told that the connection ends.
     refused: AtomicBool,
     connection: AtomicWaker,
+    reserve: Mutex<Reserve>,
 }
 
 impl Unread {
+    fn reserve(&self) -> MutexGuard<'_, Reserve> {
+        self.reserve.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether what comes next is a request.
     pub(crate) fn is_none(&self) -> bool {
         self.bodies.load(Acquire) == 0

@@ -24,7 +24,7 @@ use crate::fault::Fault;
 /// How much of one request's body may be on its way before it is read, in bytes.
 pub(crate) const STREAM_WINDOW: u32 = 256 * 1024;
 /// The same for all of a connection's requests together.
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+pub(crate) const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// How much of one response may wait to be sent, in bytes.
 const SEND_BUFFER: usize = 128 * 1024;
 /// Requests that may be reset before they were looked at, as h2 has it.

@@ -15,7 +15,7 @@ mod http1;
 mod http2;
 mod open;
 
-pub(crate) use http2::STREAM_WINDOW;
+pub(crate) use http2::{CONNECTION_WINDOW, STREAM_WINDOW};
 
 use std::fmt;
 use std::future::poll_fn;
