@@ -76,6 +76,10 @@ pub(crate) async fn exchange(
         }
         None => answer(&server, Request { head, body }, &mut exchanged).await,
     };
+    // Before the fields of every response, for this may be another then.
+    if !is_head && may_have_body(response.status) {
+        response = exchanged.afford(response);
+    }
     if let Some(hsts) = server.parts.hsts.as_ref().filter(|_| secure) {
         response.headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
     }
@@ -392,7 +396,7 @@ fn send(
     (version, is_head): (Version, bool),
     mut exchanged: Exchanged,
 ) -> http::Response<SentBody> {
-    let Response { status, mut headers, body, upgrade } = exchanged.afford(response);
+    let Response { status, mut headers, body, upgrade } = response;
     headers.insert(header::SERVER, SERVER);
     headers.remove(header::TRANSFER_ENCODING);
     if version == Version::HTTP_2 {
