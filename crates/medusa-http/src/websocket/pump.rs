@@ -25,7 +25,7 @@ use super::clock::{Clock, Due};
 use super::fragments::{Fragments, LONGEST};
 use super::handshake::Ends;
 use super::message::{Close, Message};
-use super::queue::Item;
+use super::queue::{Item, Refused};
 use super::toll::Toll;
 use crate::budget::{Account, Held, Kind};
 use crate::upgrade::Upgraded;
@@ -159,7 +159,7 @@ impl Pump {
             && unfinished >= held + STEP
             && !self.held.grow(unfinished - held, self.limit)
         {
-            return self.fail(&Close::of(Close::TRY_AGAIN, "there is no memory for this message"), now);
+            return self.fail(&no_memory(), now);
         }
         Poll::Pending
     }
@@ -184,7 +184,11 @@ impl Pump {
             }
             match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
                 None => return Poll::Ready(()),
-                Some(Ok(received)) => self.take(received, now),
+                Some(Ok(received)) => {
+                    if !self.take(received, now) {
+                        ready!(self.fail(&no_memory(), now));
+                    }
+                }
                 Some(Err(error)) => match failure(&error) {
                     Some(close) if self.state == State::Open => ready!(self.fail(&close, now)),
                     _ => return Poll::Ready(()),
@@ -193,7 +197,8 @@ impl Pump {
         }
     }
 
-    fn take(&mut self, received: Frames, now: Instant) {
+    /// False: there is no memory for it.
+    fn take(&mut self, received: Frames, now: Instant) -> bool {
         let message = match received {
             Frames::Text(text) => Message::checked_text(text.into()),
             Frames::Binary(data) => Message::binary(data),
@@ -203,14 +208,14 @@ impl Pump {
                     self.clock.closing(now);
                     self.forget(&Close::received(frame));
                 }
-                return;
+                return true;
             }
             // Pings are answered by tungstenite itself. They may come within a message.
             Frames::Ping(data) | Frames::Pong(data) => {
                 self.complete += CONTROL_HEAD + data.len() as u64;
-                return;
+                return true;
             }
-            Frames::Frame(_) => return,
+            Frames::Frame(_) => return true,
         };
         self.complete = self.socket.get_ref().bytes_read();
         self.held.shrink(0);
@@ -218,7 +223,7 @@ impl Pump {
         self.toll.message(message.data().len());
         let message = message.map(|data| self.account.count(Kind::Requests, data));
         // There was room. Refused where the handler has ended the session: it does not want to hear it.
-        let _ended = self.link.0.inbox.push(Item::Message(message));
+        !matches!(self.link.0.inbox.push(Item::Message(message)), Err(Refused::NoMemory(_)))
     }
 
     /// The client broke the protocol ([RFC 6455 §7.1.7](https://www.rfc-editor.org/rfc/rfc6455#section-7.1.7)).
@@ -311,6 +316,11 @@ impl Pump {
     fn start(&mut self, frame: Frames) -> bool {
         Pin::new(&mut self.socket).start_send(frame).is_ok()
     }
+}
+
+/// What a client is told whose message there is no memory for.
+fn no_memory() -> Close {
+    Close::of(Close::TRY_AGAIN, "there is no memory for this message")
 }
 
 /// What a client is told that did something wrong; none for one that is gone.

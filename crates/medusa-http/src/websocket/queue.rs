@@ -4,17 +4,21 @@
 //! that at most [`BYTES`] and one message wait. A thousand tiny messages must not cost a thousand allocations, and a few
 //! large ones not more than a client's socket would hold.
 //!
+//! Small messages are in nobody's count of memory, but many of them wait here: once it is not little any more, what waits
+//! of them is counted.
+//!
 //! Invariant: nobody has a place in a line. A script's coroutine may be dropped, or kept and never resumed, while it waits
 //! for room; a place held by it would keep everyone else waiting for ever. So whenever something leaves, all who wait are
 //! woken, and the first to come is let in.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use smallvec::SmallVec;
 
 use super::message::{Close, Message};
+use crate::budget::{Account, Held, Kind, LEAST};
 
 /// How many messages may wait.
 pub(super) const MESSAGES: usize = 16;
@@ -43,17 +47,49 @@ impl Item {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refused {
     Full(Item),
+    /// There is no memory for more that waits.
+    NoMemory(Item),
     Ended,
 }
 
 /// A queue. Shared by both sides, which may be on different threads.
 #[derive(Debug, Default)]
-pub(super) struct Queue(Mutex<State>);
+pub(super) struct Queue {
+    state: Mutex<State>,
+    /// Whose memory it takes: known once the session has begun.
+    payer: OnceLock<Payer>,
+}
+
+/// See [`Queue::charge`].
+#[derive(Debug)]
+struct Payer {
+    account: Account,
+    kind: Kind,
+    limit: u64,
+}
+
+impl Payer {
+    /// How much of its memory an item costs that is not counted for itself. A message that many are sent is there once, but
+    /// every one of a client's is a part of something larger.
+    fn costs(&self, item: &Item) -> usize {
+        match item {
+            Item::Message(message) if self.kind == Kind::Requests || message.data().is_unique() => {
+                Some(item.len()).filter(|&len| (len as u64) < LEAST).unwrap_or(0)
+            }
+            _ => 0,
+        }
+    }
+}
 
 #[derive(Debug, Default)]
 struct State {
-    items: VecDeque<Item>,
+    /// Each with what it is counted for in `small`.
+    items: VecDeque<(Item, usize)>,
     bytes: usize,
+    /// What waits of messages that are in no count of their own.
+    small: usize,
+    /// What counts them.
+    held: Option<Held>,
     ended: Option<Close>,
     /// Who waits for something to come in.
     takers: Wakers,
@@ -86,11 +122,40 @@ impl State {
     fn is_full(&self) -> bool {
         self.items.len() >= MESSAGES || self.bytes >= BYTES
     }
+
+    /// Lets `more` bytes be counted; false if there is no memory. Few messages at a time cost no count at all.
+    fn hold(&mut self, more: usize, payer: &Payer) -> bool {
+        let small = (self.small + more) as u64;
+        let counted = self.held.as_ref().map_or(0, Held::bytes);
+        if small >= counted + LEAST {
+            if payer.account.is_full(payer.kind, payer.limit) {
+                return false;
+            }
+            self.held = None;
+            self.held = Some(payer.account.hold(payer.kind, small));
+        }
+        self.small += more;
+        true
+    }
+
+    /// So much less waits.
+    fn release(&mut self, less: usize) {
+        self.small -= less;
+        if self.small == 0 {
+            self.held = None;
+        }
+    }
 }
 
 impl Queue {
+    /// From now on what waits is on somebody's account.
+    pub(super) fn charge(&self, account: Account, kind: Kind, limit: u64) {
+        // A session begins once.
+        let _again = self.payer.set(Payer { account, kind, limit });
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until there is room. Another may take it first: ask again.
@@ -112,8 +177,13 @@ impl Queue {
         if state.is_full() {
             return Err(Refused::Full(item));
         }
+        let payer = self.payer.get();
+        let costs = payer.map_or(0, |payer| payer.costs(&item));
+        if payer.is_some_and(|payer| costs > 0 && !state.hold(costs, payer)) {
+            return Err(Refused::NoMemory(item));
+        }
         state.bytes += item.len();
-        state.items.push_back(item);
+        state.items.push_back((item, costs));
         let takers = state.takers.take();
         drop(state);
         takers.wake();
@@ -123,8 +193,9 @@ impl Queue {
     /// Takes out the next item. What was let in before the end comes before the end.
     pub(super) fn poll_pop(&self, cx: &mut Context<'_>) -> Poll<Result<Item, Close>> {
         let mut state = self.state();
-        if let Some(item) = state.items.pop_front() {
+        if let Some((item, costs)) = state.items.pop_front() {
             state.bytes -= item.len();
+            state.release(costs);
             let givers = state.givers.take();
             drop(state);
             givers.wake();
@@ -163,6 +234,8 @@ impl Queue {
     pub(super) fn clear(&self) {
         let mut state = self.state();
         state.bytes = 0;
+        let small = state.small;
+        state.release(small);
         let (items, givers) = (std::mem::take(&mut state.items), state.givers.take());
         drop(state);
         drop(items);
@@ -208,6 +281,24 @@ mod tests {
         assert_eq!(queue.push(of(1)), Err(Refused::Full(of(1))));
         queue.clear();
         queue.push(of(1)).unwrap();
+    }
+
+    #[test]
+    fn small_messages_are_counted_once_many_of_them_wait() {
+        const LIMIT: u64 = 30_000;
+        let (queue, account) = (Queue::default(), Account::default());
+        queue.charge(account.clone(), Kind::Answers, LIMIT);
+        let shared = Message::binary(vec![0; 7000]);
+        while queue.push(Item::Message(shared.clone())).is_ok() {}
+        assert!(!account.is_full(Kind::Answers, 1), "they are there once");
+        queue.clear();
+        queue.push(of(7000)).unwrap();
+        assert!(!account.is_full(Kind::Answers, 1), "one is not worth a count");
+        while queue.push(of(7000)).is_ok() {}
+        assert!(account.is_full(Kind::Answers, LIMIT));
+        assert_eq!(queue.push(of(7000)), Err(Refused::NoMemory(of(7000))));
+        while queue.poll_pop(&mut Context::from_waker(Waker::noop())).is_ready() {}
+        assert!(!account.is_full(Kind::Answers, 1));
     }
 
     #[test]

@@ -36,6 +36,8 @@ impl Link {
 
     /// The session begins, on a connection of this account.
     pub(super) fn begin(&self, account: Account, limits: &Limits) {
+        self.inbox.charge(account.clone(), Kind::Requests, limits.request_bytes);
+        self.outbox.charge(account.clone(), Kind::Answers, limits.answer_bytes);
         // It begins once.
         let _again = self.account.set((account, limits.answer_bytes));
     }
@@ -45,19 +47,11 @@ impl Link {
         match (item, self.account.get()) {
             (Item::Message(message), Some((account, limit))) if message.data().len() as u64 >= LEAST => {
                 if account.is_full(Kind::Answers, *limit) && !self.outbox.has_ended() {
-                    return Err(Refused::Full(Item::Message(message)));
+                    return Err(Refused::NoMemory(Item::Message(message)));
                 }
                 self.outbox.push(Item::Message(message.map(|data| account.keep(Kind::Answers, data))))
             }
             (item, _) => self.outbox.push(item),
-        }
-    }
-
-    /// Waits until there may be room in the outbox, and memory.
-    async fn room(&self) {
-        poll_fn(|cx| self.outbox.poll_room(cx)).await;
-        if self.account.get().is_some_and(|(account, limit)| account.is_full(Kind::Answers, *limit)) {
-            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 }
@@ -121,10 +115,16 @@ impl WebSocket {
             match self.link.send(item) {
                 Ok(()) => return Ok(waited),
                 Err(Refused::Ended) => return Err(Closed),
-                Err(Refused::Full(back)) => item = back,
+                Err(Refused::Full(back)) => {
+                    item = back;
+                    poll_fn(|cx| self.link.outbox.poll_room(cx)).await;
+                }
+                Err(Refused::NoMemory(back)) => {
+                    item = back;
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
             }
             waited = true;
-            self.link.room().await;
         }
     }
 
@@ -141,7 +141,7 @@ impl WebSocket {
 
     fn push(&self, item: Item) -> Result<(), TrySendError> {
         self.link.send(item).map_err(|refused| match refused {
-            Refused::Full(_) => TrySendError::Full,
+            Refused::Full(_) | Refused::NoMemory(_) => TrySendError::Full,
             Refused::Ended => Closed.into(),
         })
     }

@@ -49,6 +49,25 @@ fn connections_one_too_many_is_answered_503() {
     expect_service(&server);
 }
 
+/// Who does not say whose connection it is has it counted all the same.
+#[test]
+fn connections_count_before_a_balancer_has_said_whose_they_are() {
+    let site = Site::script(
+        "web = medusa.http.server { listen = {
+            '127.0.0.1:0', { address = '127.0.0.1:0', proxy_protocol = true },
+        }, limits = { connections = 2 } }
+        web:mount('/ok', function(req) return req.client end)",
+    );
+    let server = start(&site);
+    let connect = || Client::connect(listener(&server, 1));
+    let mut silent = [connect(), connect()];
+    wait::until("both are counted", || (server.number("http", "connections") == 2).then_some(()));
+    connect().expect_close();
+    expect_faults(&server, &[("too_many_connections", 1)]);
+    silent[0].send("PROXY TCP4 192.0.2.1 192.0.2.255 1234 80\r\n");
+    assert_eq!(silent[0].get("/ok").text(), "192.0.2.1", "and not twice");
+}
+
 #[test]
 fn connections_per_address_one_client_cannot_have_them_all() {
     let site = Site::script(
@@ -86,6 +105,13 @@ fn connections_per_address_one_client_cannot_have_them_all() {
         assert_eq!(client.get("/ok").text(), "127.0.0.1");
     }
     expect_faults(&server, &[("too_many_connections", 2)]);
+    // A network of networks has eight times as many.
+    let mut site: Vec<Client> = (0..16).map(|of| from(&format!("2001:db8:1:{:x}::1", of / 2))).collect();
+    for client in &mut site {
+        assert_eq!(client.get("/ok").status, 200);
+    }
+    assert_eq!(from("2001:db8:1:ff::1").response().status, 503);
+    assert_eq!(from("2001:db8:2:ff::1").get("/ok").status, 200, "another one");
     drop(greedy);
     wait::until("there is room", || {
         let mut client = from("192.0.2.1");

@@ -1,7 +1,8 @@
 //! `request_bytes` and `answer_bytes`: who asks for more than there is comes again later, and nobody else notices.
 
-use medusa_testkit::{Client, Server, wait};
+use medusa_testkit::{Client, Server, Site, WebSocket, wait};
 
+use super::super::support::start;
 use super::frames::{DATA, Http2, WINDOW_UPDATE};
 use super::{expect_faults, expect_service, limited};
 
@@ -77,6 +78,63 @@ fn request_bytes_what_comes_before_it_is_read_counts() {
     assert_eq!(client.status(5), 503);
     assert_eq!(held(&server, "requests"), 2 * 256 * 1024);
     drop(client);
+    wait::until("nothing is held", || (held(&server, "requests") == 0).then_some(()));
+}
+
+/// However many bodies a connection has under way, no more of them can come before they are read than its window.
+#[test]
+fn request_bytes_the_bodies_of_a_connection_share_its_window() {
+    let (_site, server) = limited("request_bytes = 2000000", SCRIPT);
+    let mut client = Http2::connect(&server, &[]);
+    for stream in (0..50).map(|number| 2 * number + 1) {
+        client.post(stream, "/sleep");
+    }
+    client.get(101, "/ok");
+    assert_eq!(client.status(101), 200);
+    assert_eq!(held(&server, "requests"), 1024 * 1024);
+    expect_faults(&server, &[]);
+    drop(client);
+    wait::until("nothing is held", || (held(&server, "requests") == 0).then_some(()));
+}
+
+/// The answer that there is no memory for is a response like any other; one without content needs none.
+#[test]
+fn answer_bytes_who_is_refused_hears_all_the_same() {
+    const INITIAL_WINDOW_SIZE: u16 = 4;
+    let site = Site::script(
+        "web = medusa.http.server {
+            listen = '127.0.0.1:0', limits = { answer_bytes = 1000000, requests = 2 }, security_headers = true,
+        }
+        web:mount('/big', medusa.handler.script('big.luau'))",
+    )
+    .file("big.luau", "return function() return string.rep('x', 600000) end");
+    let server = start(&site);
+    let mut holder = Http2::connect(&server, &[(INITIAL_WINDOW_SIZE, 0)]);
+    holder.get(1, "/big");
+    assert_eq!(holder.status(1), 200);
+    let mut client = server.connect();
+    client.send("HEAD /big HTTP/1.1\r\nHost: t\r\n\r\n");
+    let head = client.head();
+    assert_eq!((head.status, head.header("content-length")), (200, Some("600000")));
+    let last = client.get("/big");
+    assert_eq!(last.status, 503);
+    assert!(last.says_close() && last.header("x-content-type-options").is_some(), "{last:?}");
+    client.expect_close();
+}
+
+/// Small messages that a handler does not take are in no count of their own, but all of them together are.
+#[test]
+fn request_bytes_many_small_messages_count() {
+    let (_site, server) = limited(
+        "request_bytes = 100000",
+        "web:mount('/late', function(req) return req:websocket(function(ws) medusa.sleep(1) end) end)",
+    );
+    let mut socket = WebSocket::connect(server.address(), "/late");
+    for _ in 0..10 {
+        socket.send(&"x".repeat(4000));
+    }
+    wait::until("they are held", || (held(&server, "requests") > 20_000).then_some(()));
+    drop(socket);
     wait::until("nothing is held", || (held(&server, "requests") == 0).then_some(()));
 }
 
