@@ -18,6 +18,8 @@ const READY_WITHIN: Duration = Duration::from_secs(20);
 /// The program as users run it.
 #[derive(Debug)]
 pub(super) struct Medusa {
+    /// What it is called in messages.
+    name: &'static str,
     program: PathBuf,
 }
 
@@ -25,7 +27,13 @@ impl Medusa {
     /// Builds it.
     pub(super) fn build() -> Result<Self> {
         Cmd::cargo("build --release --locked --package medusa").run()?;
-        Ok(Self { program: Workspace::read()?.binary("release", "medusa") })
+        Ok(Self { name: "medusa", program: Workspace::read()?.binary("release", "medusa") })
+    }
+
+    /// Another build of it, to compare with.
+    pub(super) fn other(program: &Path) -> Result<Self> {
+        let program = fs::canonicalize(program).map_err(Error::io("find", program))?;
+        Ok(Self { name: "other", program })
     }
 
     /// Writes `files` (name, text), of which one is `site.luau`, into `folder` and serves them. `wire` says what the
@@ -51,9 +59,9 @@ impl Medusa {
             .command("serve", folder)
             .args(["--workers".to_owned(), workers.to_string()])
             .args([folder.join("site.luau")]);
-        let server = Server::start("medusa", &serve)?;
+        let server = Server::start(self.name, &serve)?;
         let address = server.wait_for_address(READY_WITHIN)?;
-        Ok(Side::new("medusa", server, address, wire))
+        Ok(Side::new(self.name, server, address, wire))
     }
 
     /// Runs a statement in the server of `folder` and returns what it printed, less the last line's end.

@@ -49,7 +49,7 @@ struct Bench {
 
 /// Every bench, in the order of the help.
 const BENCHES: [Bench; 5] = [
-    Bench { name: "http", run: http::run, rounds: 5, seconds: 5, takes: &["--case"] },
+    Bench { name: "http", run: http::run, rounds: 5, seconds: 5, takes: &["--case", "--against"] },
     Bench { name: "websocket", run: websocket::run, rounds: 5, seconds: 5, takes: &[] },
     Bench { name: "idle", run: idle::run, rounds: 1, seconds: 15, takes: &["--case", "--connections"] },
     Bench { name: "log", run: log::run, rounds: 3, seconds: 5, takes: &["--case"] },
@@ -69,6 +69,8 @@ struct Options {
     cases: Option<Vec<String>>,
     /// How many connections are held.
     connections: Option<u32>,
+    /// Another build of the program, which takes nginx's place.
+    against: Option<PathBuf>,
 }
 
 impl Options {
@@ -94,10 +96,15 @@ fn run(mut arguments: Arguments) -> Result {
     let json = arguments.value("--json")?.map(Into::into);
     let cases = arguments.value("--case")?;
     let connections = arguments.count("--connections", 1_000_000)?;
+    let against = arguments.value("--against")?.map(PathBuf::from);
     let name = arguments.word();
     arguments.finish()?;
     let bench = find(name.as_deref())?;
-    for (option, given) in [("--case", cases.is_some()), ("--connections", connections.is_some())] {
+    for (option, given) in [
+        ("--case", cases.is_some()),
+        ("--connections", connections.is_some()),
+        ("--against", against.is_some()),
+    ] {
         if given && !bench.takes.contains(&option) {
             return Err(Error::Usage(format!("`bench {}` does not take {option}", bench.name)));
         }
@@ -108,6 +115,7 @@ fn run(mut arguments: Arguments) -> Result {
         json,
         cases: cases.map(|cases| cases.split(',').map(str::to_owned).collect()),
         connections,
+        against,
     })
 }
 
@@ -126,7 +134,7 @@ mod tests {
 
     fn options(cases: Option<&[&str]>) -> Options {
         let cases = cases.map(|cases| cases.iter().map(|&case| case.to_owned()).collect());
-        Options { rounds: 1, seconds: 1, json: None, cases, connections: None }
+        Options { rounds: 1, seconds: 1, json: None, cases, connections: None, against: None }
     }
 
     #[test]

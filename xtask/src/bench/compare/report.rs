@@ -193,7 +193,8 @@ mod tests {
     }
 
     fn told(findings: Vec<Finding>) -> (String, Value) {
-        let options = Options { rounds: 3, seconds: 5, json: None, cases: None, connections: None };
+        let options =
+            Options { rounds: 3, seconds: 5, json: None, cases: None, connections: None, against: None };
         let report = Report {
             machine: Machine::look(),
             neighbour: "nginx/1".to_owned(),

@@ -53,6 +53,21 @@ impl Answer {
     }
 }
 
+impl Case {
+    /// The same against another build of the program, which can do all that this one can.
+    pub(super) fn against_another_build(&mut self) {
+        self.goal = Goal::AtMost(NO_WORSE);
+        self.answer = match self.answer {
+            Answer::OursCoded(coding) => Answer::Coded(coding),
+            Answer::OursAlone => Answer::Same,
+            answer @ (Answer::Same | Answer::Missing | Answer::Coded(_) | Answer::Counted) => answer,
+        };
+    }
+}
+
+/// How many times the cost of another build is no worse.
+const NO_WORSE: f64 = 1.03;
+
 /// The groups, in the order of the report.
 pub(super) const GROUPS: [&str; 9] =
     ["small", "script", "missing", "files", "pipeline", "tls", "h2", "h2c", "compress"];

@@ -40,11 +40,15 @@ struct Pair {
 /// Runs the bench and prints its table.
 pub(super) fn run(options: &Options) -> Result {
     let groups = options.chosen(&GROUPS)?;
-    let cases: Vec<Case> = CASES.into_iter().filter(|case| groups.contains(&case.group)).collect();
+    let mut cases: Vec<Case> = CASES.into_iter().filter(|case| groups.contains(&case.group)).collect();
+    let other = options.against.as_deref().map(Medusa::other).transpose()?;
+    if other.is_some() {
+        cases.iter_mut().for_each(Case::against_another_build);
+    }
     let medusa = Medusa::build()?;
     let folder = tempfile::tempdir().map_err(Error::io("create", "a temporary folder"))?;
     let machine = Machine::look();
-    let pairs = start(&medusa, folder.path(), machine.cores, &cases)?;
+    let pairs = start(&medusa, other.as_ref(), folder.path(), machine.cores, &cases)?;
     let mut notes = Vec::new();
     for case in &cases {
         notes.extend(rehearse(case, pair_of(&pairs, case)?)?);
@@ -58,12 +62,22 @@ pub(super) fn run(options: &Options) -> Result {
         pair.theirs.stop()?;
         pair.ours.stop()?;
     }
-    let report = Report { machine, neighbour: nginx::version()?, notes, findings };
+    let neighbour = match &options.against {
+        Some(program) => format!("another build, {}", program.display()),
+        None => nginx::version()?,
+    };
+    let report = Report { machine, neighbour, notes, findings };
     compare::finish(&report, options)
 }
 
 /// Starts both servers with every listener that a case needs.
-fn start(medusa: &Medusa, folder: &Path, workers: usize, cases: &[Case]) -> Result<Vec<Pair>> {
+fn start(
+    medusa: &Medusa,
+    other: Option<&Medusa>,
+    folder: &Path,
+    workers: usize,
+    cases: &[Case],
+) -> Result<Vec<Pair>> {
     let public = folder.join("public");
     site::write_documents(&public)?;
     let mut pairs = Vec::new();
@@ -80,8 +94,12 @@ fn start(medusa: &Medusa, folder: &Path, workers: usize, cases: &[Case]) -> Resu
         let files = site::files(&public, listener, compress)?;
         let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
         let ours = medusa.start(&folder.join(format!("medusa-{name}")), &files, workers, wire.clone())?;
-        let nginx = Nginx { public: &public, workers, connections: CONNECTIONS, wire, access_log: None };
-        let theirs = nginx.start(&folder.join(format!("nginx-{name}")))?;
+        let theirs = if let Some(other) = other {
+            other.start(&folder.join(format!("other-{name}")), &files, workers, wire)?
+        } else {
+            let nginx = Nginx { public: &public, workers, connections: CONNECTIONS, wire, access_log: None };
+            nginx.start(&folder.join(format!("nginx-{name}")))?
+        };
         pairs.push(Pair { listener, ours, theirs });
     }
     Ok(pairs)
@@ -120,7 +138,7 @@ fn rehearse(case: &Case, pair: &Pair) -> Result<Option<String>> {
         }
         Answer::Coded(coding) => {
             let [theirs, ours] = [coded(theirs, case.path, coding)?, coded(ours, case.path, coding)?];
-            Ok(Some(format!("{}: nginx sends {theirs} bytes, medusa {ours}", case.name)))
+            Ok(Some(format!("{}: {} sends {theirs} bytes, medusa {ours}", case.name, pair.theirs.name)))
         }
         Answer::OursCoded(coding) => {
             let ours = coded(ours, case.path, coding)?;
@@ -144,8 +162,9 @@ fn same(case: &Case, theirs: &Side, ours: &Side) -> Result<Option<String>> {
         return Ok(None);
     }
     Err(Error::Found(format!(
-        "for {}, nginx answered {} with {} bytes and medusa {} with {} bytes; both must answer 200 with the same body",
+        "for {}, {} answered {} with {} bytes and medusa {} with {} bytes; both must answer 200 with the same body",
         case.path,
+        theirs.name,
         expected.status,
         expected.body.len(),
         got.status,
@@ -184,9 +203,13 @@ fn tls_notes(pairs: &[Pair]) -> Result<Vec<String>> {
     };
     let agreed = |side: &Side| tls::agreed_with_openssl(side.address);
     Ok(vec![
-        format!("TLS: ECDSA P-256 certificate; nginx and the load generators on {}", tls::openssl_version()?),
         format!(
-            "TLS of wrk and h2load with nginx: {}; with medusa: {}",
+            "TLS: ECDSA P-256 certificate; the load generators, and nginx, on {}",
+            tls::openssl_version()?
+        ),
+        format!(
+            "TLS of wrk and h2load with {}: {}; with medusa: {}",
+            pair.theirs.name,
             agreed(&pair.theirs)?,
             agreed(&pair.ours)?
         ),
