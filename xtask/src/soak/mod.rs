@@ -103,7 +103,8 @@ fn soak(profile: &'static str, seed: u64, lasts: Duration) -> Result {
     let hostile = Hostile::default();
     let (tally, watched, log) = stage.trouble(&hostile, seed, lasts);
     let after = stage.drain(report::limit(before));
-    let report = Report { seed, quiet, tally, before, after, watched, hostile };
+    let named = stage.watch.named();
+    let report = Report { seed, quiet, tally, before, after, named, watched, hostile };
     term::answer(&report.table());
     let ended = stage.end();
     let mut faults = report.faults(profile == "release");

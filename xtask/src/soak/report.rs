@@ -29,6 +29,8 @@ pub(super) struct Report {
     pub(super) tally: Tally,
     pub(super) before: Held,
     pub(super) after: Held,
+    /// How much of the memory the status names in the end.
+    pub(super) named: u64,
     pub(super) watched: Watched,
     pub(super) hostile: Hostile,
 }
@@ -67,6 +69,7 @@ impl Report {
             peak.threads,
             after.threads
         );
+        let _infallible = writeln!(text, "  of which in caches, queues and VMs  {:>15}", self.named >> 20);
         let Watched { asked, unheard, slowest, .. } = &self.watched;
         let _infallible = writeln!(
             text,
@@ -169,6 +172,7 @@ mod tests {
             tally,
             before: held,
             after: held,
+            named: 0,
             watched: Watched::default(),
             hostile: Hostile::default(),
         }

@@ -1,10 +1,12 @@
 //! What the server holds, looked at from outside: memory, descriptors, threads; and whether its operator is still heard.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use crate::cmd::Cmd;
 use crate::process_tree;
@@ -96,7 +98,7 @@ impl Watch {
         let begun = Instant::now();
         watched.asked += 1;
         // Who is told to try again later does.
-        while status(&self.program, &self.state).output().is_err() && !is_dead(self.pid) {
+        while self.status(&[]).output().is_err() && !is_dead(self.pid) {
             if begun.elapsed() > HEARD_WITHIN {
                 watched.unheard += 1;
                 break;
@@ -104,6 +106,18 @@ impl Watch {
             thread::park_timeout(TRIES_AGAIN);
         }
         watched.slowest = watched.slowest.max(begun.elapsed());
+    }
+
+    /// How many bytes of memory the status names, of VMs, caches and queues.
+    pub(super) fn named(&self) -> u64 {
+        let status = self.status(&["--json"]).output().unwrap_or_default();
+        serde_json::from_slice(&status).map_or(0, |status| named(&status))
+    }
+
+    /// The command that asks, by `timeout` of coreutils: it must end also when the server does not answer.
+    fn status(&self, options: &[&str]) -> Cmd {
+        let asks = [OPERATOR_WAITS.as_ref(), self.program.as_os_str(), "status".as_ref(), "--state".as_ref()];
+        Cmd::new("timeout").args(asks).args([&self.state]).args(options.iter().copied())
     }
 
     /// Waits until the process holds no more than `most`, for `within` at most. Returns what it holds then.
@@ -126,13 +140,14 @@ impl Held {
     }
 }
 
-/// The command that asks, by `timeout` of coreutils: it must end also when the server does not answer.
-fn status(program: &Path, state: &Path) -> Cmd {
-    Cmd::new("timeout").args([OPERATOR_WAITS.into(), program.as_os_str().to_owned()]).args([
-        "status".into(),
-        "--state".into(),
-        state.as_os_str().to_owned(),
-    ])
+/// The bytes that a part of the status and its children name.
+fn named(part: &Value) -> u64 {
+    let own = match part["kind"].as_str() {
+        Some("http.memory") => &["requests", "answers"][..],
+        _ => &["memory", "cached", "queue_bytes", "held_bytes", "size"],
+    };
+    let own: u64 = own.iter().filter_map(|name| part[name].as_u64()).sum();
+    own + part["children"].as_array().into_iter().flatten().map(named).sum::<u64>()
 }
 
 /// Whether a process has ended: gone, or waiting for its parent to look.
