@@ -43,9 +43,13 @@ impl Admission {
         self.open.load(Relaxed)
     }
 
-    /// Admits a connection, unless there are as many as there may be. `address` is counted against its own limits;
-    /// without one (a unix socket, a trusted proxy) only the whole is.
-    pub(crate) fn admit(self: &Arc<Self>, address: Option<IpAddr>, limits: &Limits) -> Option<Ticket> {
+    /// Admits a connection, unless there are as many as there may be: an error says whose it is then. `address` is counted
+    /// against its own limits; without one (a unix socket, a trusted proxy) only the whole is.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        address: Option<IpAddr>,
+        limits: &Limits,
+    ) -> Result<Ticket, Account> {
         let address = address.map(Peer::Ip).and_then(canonical);
         let account = address.map(|address| self.account(address)).unwrap_or_default();
         let open = self.open.fetch_add(1, Relaxed) + 1;
@@ -61,7 +65,7 @@ impl Admission {
         };
         let too_many = passes(open.into(), limits.connections)
             || ticket.account.shares().iter().any(|share| crowded(share));
-        (!too_many).then_some(ticket)
+        if too_many { Err(ticket.account.clone()) } else { Ok(ticket) }
     }
 
     /// The account of an address, with one connection more.
@@ -132,15 +136,15 @@ mod tests {
         let limits = Limits { connections: 4, connections_per_address: 2, ..Limits::default() };
         let first = admission.admit(Some(ip("192.0.2.1")), &limits);
         let second = admission.admit(Some(ip("::ffff:192.0.2.1")), &limits);
-        assert!(first.is_some() && second.is_some());
-        assert!(admission.admit(Some(ip("192.0.2.1")), &limits).is_none());
+        assert!(first.is_ok() && second.is_ok());
+        assert!(admission.admit(Some(ip("192.0.2.1")), &limits).is_err());
         let third = admission.admit(Some(ip("2001:db8::1")), &limits);
         let fourth = admission.admit(Some(ip("2001:db8::2:1")), &limits);
-        assert!(third.is_some() && fourth.is_some());
-        assert!(admission.admit(Some(ip("192.0.2.2")), &limits).is_none(), "full");
+        assert!(third.is_ok() && fourth.is_ok());
+        assert!(admission.admit(Some(ip("192.0.2.2")), &limits).is_err(), "full");
         drop(fourth);
         let fifth = admission.admit(Some(ip("2001:db8:0:0:1::")), &limits);
-        assert!(fifth.is_some());
+        assert!(fifth.is_ok());
         drop((first, second, third, fifth));
         assert_eq!(admission.open(), 0);
         assert!(admission.shares().is_empty());
@@ -154,11 +158,11 @@ mod tests {
             admission.admit(Some(ip(&format!("2001:db8:{network:x}:{host:x}::1"))), &limits)
         };
         let tickets: Vec<_> = (0..8).map(|host| from(1, host)).collect();
-        assert!(tickets.iter().all(Option::is_some));
-        assert!(from(1, 8).is_none());
-        assert!(from(2, 8).is_some(), "another network");
+        assert!(tickets.iter().all(Result::is_ok));
+        assert!(from(1, 8).is_err());
+        assert!(from(2, 8).is_ok(), "another network");
         drop(tickets);
-        assert!(from(1, 8).is_some());
+        assert!(from(1, 8).is_ok());
         assert!(admission.shares().is_empty());
     }
 
@@ -168,7 +172,7 @@ mod tests {
         let limits = Limits { connections: 3, connections_per_address: 1, ..Limits::default() };
         let tickets = [Some(ip("127.0.0.1")), Some(ip("127.0.0.1")), None]
             .map(|address| admission.admit(address, &limits));
-        assert!(tickets.iter().all(Option::is_some));
-        assert!(admission.admit(Some(ip("::1")), &limits).is_none());
+        assert!(tickets.iter().all(Result::is_ok));
+        assert!(admission.admit(Some(ip("::1")), &limits).is_err());
     }
 }

@@ -32,6 +32,10 @@ pub(crate) const LEAST: u64 = 8 * 1024;
 /// The part of a limit that no stranger can have: an eighth.
 const RESERVE: u64 = 8;
 
+/// How many refused connections of an address are told so at a time. Each takes a descriptor meanwhile, and who goes on
+/// connecting hears it often enough.
+const TOLD: u32 = 16;
+
 /// What bytes are held for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -87,6 +91,8 @@ pub(crate) type Block = (IpAddr, Size);
 pub(crate) struct Holding {
     block: Block,
     pub(crate) connections: AtomicU32,
+    /// Connections that are refused, and being told so.
+    told: AtomicU32,
     held: [AtomicU64; 2],
 }
 
@@ -103,7 +109,8 @@ impl Holding {
         if let Some(known) = holdings.get(&block).and_then(Weak::upgrade) {
             return known;
         }
-        let new = Arc::new(Self { block, connections: AtomicU32::new(0), held: Default::default() });
+        let (connections, told) = (AtomicU32::new(0), AtomicU32::new(0));
+        let new = Arc::new(Self { block, connections, told, held: Default::default() });
         holdings.insert(block, Arc::downgrade(&new));
         new
     }
@@ -148,6 +155,17 @@ impl Account {
     /// One that takes part in these shares.
     pub(crate) fn of<const N: usize>(shares: [Arc<Share>; N]) -> Self {
         Self((N > 0).then(|| Arc::from(shares)))
+    }
+
+    /// The right to be told why a connection is refused, which keeps it open for a moment; none for an address that is
+    /// being told often.
+    pub(crate) fn tell(&self) -> Option<Telling> {
+        for share in self.shares() {
+            share.holding.told.fetch_add(1, Relaxed);
+        }
+        let telling = Telling(self.clone());
+        let often = |share: &Share| share.holding.told.load(Relaxed) > TOLD * share.size.parts();
+        (!self.shares().iter().any(|share| often(share))).then_some(telling)
     }
 
     /// A request begins.
@@ -224,6 +242,18 @@ impl Account {
     /// How much of a limit this account can have at all.
     fn part_of(&self, limit: u64) -> u64 {
         if self.0.is_some() { limit - limit / RESERVE } else { limit }
+    }
+}
+
+/// A refused connection of an account that is being told so.
+#[derive(Debug)]
+pub(crate) struct Telling(Account);
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        for share in self.0.shares() {
+            share.holding.told.fetch_sub(1, Relaxed);
+        }
     }
 }
 
@@ -389,6 +419,15 @@ mod tests {
             assert!(first.is_some() && modest.take(Kind::Requests, 1_000, LIMIT).is_some(), "{size:?}");
             drop(all);
         }
+    }
+
+    #[test]
+    fn an_address_is_not_told_without_end_that_it_is_refused() {
+        let told: Vec<_> = (0..100).map_while(|_| stranger().tell()).collect();
+        assert_eq!(told.len(), 16);
+        assert!(address(2, 1).tell().is_some() && Account::default().tell().is_some());
+        drop(told);
+        assert!(stranger().tell().is_some());
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! keep. What clients can have kept open beside their connections is counted besides ([`OpenFile`]), so that neither
 //! takes the room of the other.
 //!
-//! Invariant: an [`OpenFile`] is counted, and held against its holder, from its making until its descriptor is closed.
+//! Invariant: an [`OpenFile`] is counted, and held against its holder, from its making until its descriptor is closed; against
+//! its holder only as long as nobody else has it.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -14,7 +15,7 @@ use std::io;
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Resource, getrlimit};
@@ -138,7 +139,7 @@ impl Scarce {
 pub struct OpenFile {
     // Closed before it is given back.
     file: File,
-    _lease: Lease,
+    lease: Lease,
 }
 
 impl OpenFile {
@@ -152,7 +153,14 @@ impl OpenFile {
         if Share::Files.is_passed_by(&file) {
             return Err(Scarce::Process { limit: limit() });
         }
-        Ok(Self { _lease: Lease::take(holder, limit())?, file })
+        Ok(Self { lease: Lease::take(holder, limit())?, file })
+    }
+
+    /// Says that `holder` has it, too. What several have is nobody's any more: whoever was the first may long be gone.
+    pub fn share_with(&self, holder: Option<IpAddr>) {
+        if self.lease.holder.is_some_and(|first| Some(first) != holder) {
+            self.lease.let_go();
+        }
     }
 }
 
@@ -190,7 +198,11 @@ pub fn files() -> u64 {
 
 /// The right to keep one file open.
 #[derive(Debug)]
-struct Lease(Option<IpAddr>);
+struct Lease {
+    holder: Option<IpAddr>,
+    /// It is on nobody's account any more.
+    free: AtomicBool,
+}
 
 impl Lease {
     fn take(holder: Option<IpAddr>, limit: u64) -> Result<Self, Scarce> {
@@ -206,21 +218,24 @@ impl Lease {
             leases.by_address.insert(address, here + 1);
         }
         leases.all += 1;
-        Ok(Self(holder))
+        Ok(Self { holder, free: AtomicBool::new(false) })
     }
-}
 
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let mut leases = leases();
-        leases.all -= 1;
-        let Some(address) = self.0 else { return };
-        if let Entry::Occupied(mut here) = leases.by_address.entry(address) {
+    fn let_go(&self) {
+        let Some(address) = self.holder.filter(|_| !self.free.swap(true, Relaxed)) else { return };
+        if let Entry::Occupied(mut here) = leases().by_address.entry(address) {
             *here.get_mut() -= 1;
             if *here.get() == 0 {
                 here.remove();
             }
         }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.let_go();
+        leases().all -= 1;
     }
 }
 
@@ -247,6 +262,19 @@ mod tests {
         assert_eq!(files(), 8);
         drop((of_one, others));
         assert_eq!((files(), leases().by_address.len()), (0, 0), "an address without files takes no memory");
+    }
+
+    #[test]
+    fn a_file_that_others_have_too_is_not_the_first_ones() {
+        let file = |holder| OpenFile::new(File::open("/dev/null").expect("opened"), holder).expect("counted");
+        let [own, common] = [file(Some(ip(1))), file(Some(ip(1)))];
+        own.share_with(Some(ip(1)));
+        assert_eq!(leases().by_address[&ip(1)], 2);
+        common.share_with(Some(ip(2)));
+        common.share_with(None);
+        assert_eq!((files(), leases().by_address[&ip(1)]), (2, 1));
+        drop((own, common));
+        assert_eq!((files(), leases().by_address.len()), (0, 0));
     }
 
     #[test]

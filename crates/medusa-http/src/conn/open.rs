@@ -15,6 +15,7 @@ use medusa_proto::proxy_protocol::Header;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::admission::Ticket;
+use crate::budget::Account;
 use crate::client::address;
 use crate::connection::peer;
 use crate::fault::Fault;
@@ -40,30 +41,35 @@ pub(super) async fn open(
         directory.listen().map_or((None, false), |listen| (listen.tls, listen.proxy_protocol));
     if proxied {
         // Until it has said whose it is, it is its own.
-        let Some(_until_then) = admit(conn, &server) else {
+        let Ok(_until_then) = admit(conn, &server) else {
             server.parts.counters.faults.count(Fault::TooManyConnections);
             return None;
         };
         introduce(&mut stream, conn, &server).await?;
     }
     let has_room = !Share::Connections.is_passed_by(&stream);
-    let ticket = admit(conn, &server).filter(|_| has_room);
-    if ticket.is_none() {
-        server.parts.counters.faults.count(Fault::TooManyConnections);
-        // With TLS there is nobody to say it to yet.
-        if tls.is_none() {
-            say(stream, TOO_MANY).await;
+    let admitted = admit(conn, &server);
+    let ticket = match admitted.and_then(|it| if has_room { Ok(it) } else { Err(it.account().clone()) }) {
+        Ok(ticket) => ticket,
+        Err(account) => {
+            server.parts.counters.faults.count(Fault::TooManyConnections);
+            // With TLS there is nobody to say it to yet.
+            if tls.is_none()
+                && let Some(_telling) = account.tell()
+            {
+                say(stream, TOO_MANY).await;
+            }
+            return None;
         }
-        return None;
-    }
+    };
     let stream = match tls {
         None => stream,
         Some(tls) => encrypt(stream, &tls, conn, &server).await?,
     };
-    Some(Opened { stream, ticket })
+    Some(Opened { stream, ticket: Some(ticket) })
 }
 
-fn admit(conn: &Conn, server: &Server) -> Option<Ticket> {
+fn admit(conn: &Conn, server: &Server) -> Result<Ticket, Account> {
     let parts = &server.parts;
     let address = address(peer(conn)).filter(|ip| !parts.trusted_proxies.trusts(Some(*ip)));
     parts.counters.admission.admit(address, &parts.limits)

@@ -29,10 +29,12 @@ struct Shared {
     room: usize,
 }
 
-/// The open file of this stamp: `file`, which was just opened, if there is none yet, kept on `holder`'s account.
+/// The open file of this stamp: `file`, which was just opened, if there is none yet, kept on `holder`'s account
+/// until another shares it.
 pub(super) fn share(file: File, stamp: &Stamp, holder: Option<IpAddr>) -> Result<SharedFile, Scarce> {
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(open) = shared.open.get(stamp).and_then(Weak::upgrade) {
+        open.share_with(holder);
         return Ok(open);
     }
     let open = Arc::new(OpenFile::new(file, holder)?);
