@@ -166,7 +166,8 @@ impl Producer {
         if let Some(heartbeat) = &mut self.heartbeat {
             heartbeat.restart();
         }
-        Some(written.split().freeze())
+        // All of it, and not a part of what more is written to: only what is nobody else's is counted for the client.
+        Some(std::mem::take(&mut *written).freeze())
     }
 
     /// What is sent in place of silence. It is not the producer's doing, and gives it no new budget.

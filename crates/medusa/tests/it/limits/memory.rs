@@ -159,6 +159,28 @@ fn answer_bytes_an_answer_that_there_is_no_memory_for_is_503() {
     expect_faults(&server, &[("no_memory", 1)]);
 }
 
+/// What a script streams is counted as soon as it is made, whichever VM makes it.
+#[test]
+fn answer_bytes_a_chunk_that_is_not_taken_counts() {
+    const INITIAL_WINDOW_SIZE: u16 = 4;
+    let stream = "return { body = function(write) while true do write(string.rep('x', 32768)) end end }";
+    let site = Site::script(&format!(
+        "web = medusa.http.server {{ listen = '127.0.0.1:0' }}
+        web:mount('/main', function() {stream} end)
+        web:mount('/worker', medusa.handler.script('stream.luau'))",
+    ))
+    .file("stream.luau", format!("return function() {stream} end"));
+    let server = start(&site);
+    for path in ["/main", "/worker"] {
+        let mut client = Http2::connect(&server, &[(INITIAL_WINDOW_SIZE, 1000)]);
+        client.get(1, path);
+        assert_eq!(client.status(1), 200);
+        wait::until("a chunk is held", || (held(&server, "answers") >= 32_768).then_some(()));
+        drop(client);
+        wait::until("nothing is held", || (held(&server, "answers") == 0).then_some(()));
+    }
+}
+
 /// A stream has begun: it waits, and goes on.
 #[test]
 fn answer_bytes_a_stream_waits_for_memory() {
