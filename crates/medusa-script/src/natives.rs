@@ -12,9 +12,11 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::slice;
 use std::sync::OnceLock;
 
+use memchr::memmem;
 use mlua::ffi::{self, lua_CFunction, lua_State};
 use mlua::{Function, Lua, Table, Value};
 
+use crate::preempt::{MAX_HOLD, thread_cpu_time};
 use crate::vm::load;
 
 /// What an entry decides about a call.
@@ -53,6 +55,12 @@ const MAX_TEXT: f64 = 16.0 * 1024.0 * 1024.0;
 /// The longest table that is made in one go: as many bytes.
 const MAX_VALUES: f64 = 1024.0 * 1024.0;
 
+/// The most values that one call returns: they are copied from table to stack to table.
+const MAX_RETURNED: f64 = 256.0 * 1024.0;
+
+/// How many bytes of texts are sorted in one go: each is compared some twenty times.
+const SORTED: usize = 1024 * 1024;
+
 /// How many comparisons of bytes a search may take.
 const COMPARISONS: usize = 1024 * 1024;
 
@@ -68,6 +76,7 @@ const CLASS_COMPARISONS: usize = 16 * 1024 * 1024;
 /// The most that `%q` quotes, in bytes.
 const MAX_QUOTED: usize = 512 * 1024;
 
+const TOO_MANY_RETURNED: &CStr = c"more than 262,144 values at once";
 const TEXT_TOO_LONG: &CStr = c"the text would be longer than 16 MiB";
 const FORMAT_TOO_LONG: &CStr = c"the format is longer than 4096 bytes";
 
@@ -78,7 +87,7 @@ macro_rules! natives {
 }
 
 /// All that are replaced.
-static NATIVES: [Native; 21] = natives! {
+static NATIVES: [Native; 28] = natives! {
     "string" c"find" find;
     "string" c"match" pattern;
     "string" c"gmatch" pattern;
@@ -92,14 +101,21 @@ static NATIVES: [Native; 21] = natives! {
     "string" c"pack" pack;
     "string" c"packsize" |state| unsafe { bounded_format(state) };
     "string" c"unpack" |state| unsafe { bounded_format(state) };
-    "table" c"concat" |state| unsafe { pieces(values(state, 1) > VALUES || ffi::lua_type(state, 3) == ffi::LUA_TNUMBER) };
+    "string" c"byte" bytes;
+    "table" c"concat" concat;
+    "table" c"foreach" |_| Choice::Pieces;
+    "table" c"foreachi" |_| Choice::Pieces;
+    "table" c"unpack" unpack;
     "table" c"sort" sort;
     "table" c"move" |state| unsafe { pieces(span(state, 2, 3) > VALUES as f64) };
     "table" c"create" |state| unsafe { bounded_number(state, MAX_VALUES, c"more than 1,048,576 values at once") };
     "buffer" c"create" |state| unsafe { bounded_number(state, MAX_TEXT, c"more than 16 MiB") };
+    "utf8" c"codepoint" bytes;
     "utf8" c"len" |state| unsafe { pieces(text(state, 1).is_some_and(|text| text.len() > TEXT)) };
     "utf8" c"offset" |state| unsafe { pieces(ffi::lua_tonumber(state, 2).abs() > TEXT as f64) };
     "os" c"date" |state| unsafe { bounded_format(state) };
+    "_G" c"tonumber" tonumber;
+    "_G" c"unpack" unpack;
 };
 
 /// Puts the closures in the place of the builtins. Before the VM is sandboxed.
@@ -304,6 +320,9 @@ unsafe fn find(state: *mut lua_State) -> Choice {
             return pattern(state);
         }
         let Some(text) = text else { return Choice::Builtin };
+        if wanted.len() > MAX_WANTED {
+            return Choice::TooMuch(c"more than 1 MiB to search for");
+        }
         let start = match ffi::lua_type(state, 3) {
             ffi::LUA_TNONE | ffi::LUA_TNIL => 1.0,
             _ if ffi::lua_isnumber(state, 3) != 0 => ffi::lua_tonumber(state, 3).trunc(),
@@ -311,15 +330,14 @@ unsafe fn find(state: *mut lua_State) -> Choice {
         };
         let length = text.len() as f64;
         let start = if start < 0.0 { (start + length + 1.0).max(1.0) } else { start.max(1.0) };
-        let found = (start <= length + 1.0)
-            .then(|| memchr::memmem::find(&text[start as usize - 1..], wanted))
-            .flatten();
-        match found {
-            None => {
+        let rest = if start <= length + 1.0 { text.get(start as usize - 1..) } else { None };
+        match rest.map_or(Ok(None), |rest| search(rest, wanted)) {
+            Err(why) => Choice::TooMuch(why),
+            Ok(None) => {
                 ffi::lua_pushnil(state);
                 Choice::Done(1)
             }
-            Some(at) => {
+            Ok(Some(at)) => {
                 let from = start + at as f64;
                 ffi::lua_pushnumber(state, from);
                 ffi::lua_pushnumber(state, from + wanted.len() as f64 - 1.0);
@@ -327,6 +345,25 @@ unsafe fn find(state: *mut lua_State) -> Choice {
             }
         }
     }
+}
+
+/// The longest text that is searched for literally: what is known of it beforehand is found out in one go.
+const MAX_WANTED: usize = 1024 * 1024;
+
+/// Where `wanted` is in `text`: in linear time, a fraction of a millisecond for a MiB, but for texts that are made to take ten
+/// times as long.
+fn search(text: &[u8], wanted: &[u8]) -> Result<Option<usize>, &'static CStr> {
+    let (finder, begun) = (memmem::Finder::new(wanted), thread_cpu_time());
+    for from in (0..=text.len()).step_by(MAX_WANTED) {
+        let piece = &text[from..text.len().min(from + MAX_WANTED + wanted.len())];
+        if let Some(at) = finder.find(piece) {
+            return Ok(Some(from + at));
+        }
+        if thread_cpu_time().saturating_sub(begun) > MAX_HOLD {
+            return Err(c"it takes more than 10 ms over this text; search it in pieces");
+        }
+    }
+    Ok(None)
 }
 
 /// The longest text that a pattern goes over: a class of characters is searched without a look at the clock.
@@ -393,15 +430,35 @@ unsafe fn gsub(state: *mut lua_State) -> Choice {
             return Choice::TooMuch(why);
         }
         let calls = ffi::lua_type(state, 3) == ffi::LUA_TFUNCTION || has_metatable(state, 3);
-        match text(state, 1) {
-            Some(text) => pieces(calls || text.len() > TEXT),
-            None if calls => Choice::Called,
-            None => Choice::Builtin,
-        }
+        pieces(calls || text(state, 1).is_some_and(|text| text.len() > TEXT))
     }
 }
 
-/// `table.sort`: as `gsub` if there is a function that compares.
+/// `table.concat`: many values, or long ones.
+unsafe fn concat(state: *mut lua_State) -> Choice {
+    // SAFETY: as `values`; what is pushed is taken off again.
+    unsafe {
+        let count = values(state, 1);
+        if count > VALUES || ffi::lua_isnumber(state, 3) != 0 {
+            return Choice::Pieces;
+        }
+        let mut bytes = text(state, 2).map_or(0, <[u8]>::len) * count;
+        let (given, mut at) = (ffi::lua_gettop(state), 0);
+        while at < count {
+            // As many at a time as there are places for.
+            for _ in 0..ffi::LUA_MINSTACK.min((count - at) as c_int) {
+                at += 1;
+                if ffi::lua_rawgeti(state, 1, at as ffi::lua_Integer) == ffi::LUA_TSTRING {
+                    bytes += ffi::lua_objlen(state, -1);
+                }
+            }
+            ffi::lua_settop(state, given);
+        }
+        pieces(bytes > TEXT)
+    }
+}
+
+/// `table.sort`: as `gsub` if the script is called to compare, and in pieces if that takes long.
 unsafe fn sort(state: *mut lua_State) -> Choice {
     // SAFETY: as `values`; what is pushed is taken off again.
     unsafe {
@@ -409,14 +466,53 @@ unsafe fn sort(state: *mut lua_State) -> Choice {
         if count > VALUES || (count > 1 && ffi::lua_type(state, 2) == ffi::LUA_TFUNCTION) {
             return Choice::Pieces;
         }
+        let (mut calls, mut bytes) = (false, 0);
         for at in 1..=count {
             let kind = ffi::lua_rawgeti(state, 1, at as ffi::lua_Integer);
-            ffi::lua_settop(state, -2);
-            if may_call(kind) {
-                return Choice::Called;
+            calls |= may_call(kind);
+            if kind == ffi::LUA_TSTRING {
+                bytes += ffi::lua_objlen(state, -1);
             }
+            ffi::lua_settop(state, -2);
         }
-        Choice::Builtin
+        pieces(calls || bytes > SORTED)
+    }
+}
+
+/// `table.unpack`.
+unsafe fn unpack(state: *mut lua_State) -> Choice {
+    // SAFETY: what is no number is 0.
+    unsafe {
+        let first = if ffi::lua_isnoneornil(state, 2) != 0 { 1.0 } else { ffi::lua_tonumber(state, 2) };
+        let all = ffi::lua_isnoneornil(state, 3) != 0;
+        let last = if all { values(state, 1) as f64 } else { ffi::lua_tonumber(state, 3) };
+        returned(last - first)
+    }
+}
+
+/// `string.byte` and the like.
+unsafe fn bytes(state: *mut lua_State) -> Choice {
+    // SAFETY: as `text`; what is no number is 0.
+    unsafe {
+        let (length, last) = (text(state, 1).map_or(0, <[u8]>::len) as f64, ffi::lua_tonumber(state, 3));
+        let at = |place: f64| if place < 0.0 { place + length + 1.0 } else { place.min(length) };
+        returned(at(last) - at(ffi::lua_tonumber(state, 2)).max(1.0))
+    }
+}
+
+fn returned(count: f64) -> Choice {
+    if count >= MAX_RETURNED { Choice::TooMuch(TOO_MANY_RETURNED) } else { Choice::Builtin }
+}
+
+/// `tonumber`: no number is as long as a text may be.
+unsafe fn tonumber(state: *mut lua_State) -> Choice {
+    // SAFETY: as `text`.
+    unsafe {
+        if text(state, 1).is_none_or(|text| text.len() <= TEXT) {
+            return Choice::Builtin;
+        }
+        ffi::lua_pushnil(state);
+        Choice::Done(1)
     }
 }
 
@@ -455,7 +551,6 @@ mod tests {
     use mlua::thread::ThreadStatus;
 
     use super::*;
-    use crate::preempt::thread_cpu_time;
 
     /// With the closures in place, and scripts that give way wherever they can.
     fn lua() -> Lua {
@@ -498,11 +593,19 @@ mod tests {
             ("assert(table.move(list, 1, 20000, 2, {})[20001] == list[20000])", 15),
             ("local last = list[20000] table.move(list, 1, 20000, 3) assert(list[20002] == last)", 15),
             ("table.move(list, 1, 2147483645, 2)", 20_000),
+            ("table.sort({ text .. 'c', text .. 'b', text:rep(20) .. 'a' })", 3),
+            ("table.sort({ lazy(1), lazy(2), lazy(3), lazy(4) })", 6),
+            ("assert(#table.concat({ text, text, text }, ',') == 600002)", 3),
+            ("table.foreach(list, function() end)", 20_000),
+            ("assert(table.foreachi(list, function(at) return if at == 9 then at else nil end) == 9)", 9),
             ("assert(utf8.len(text) == 200000)", 3),
             ("assert(utf8.offset(text, 200000) == 200000)", 3),
         ] {
             let lua = lua();
-            let setup = "text = (','):rep(2e5) list = {} for i = 1, 20000 do list[i] = i * 7 % 20001 end";
+            let setup = "text = (','):rep(2e5)
+                local class = { __lt = function(a, b) return a.n > b.n end }
+                function lazy(n) return setmetatable({ n = n }, class) end
+                list = {} for i = 1, 20000 do list[i] = i * 7 % 20001 end";
             times_given_way(&lua, setup).unwrap();
             let times = times_given_way(&lua, source).unwrap();
             assert!(times >= least, "{source}: gave way {times} times");
@@ -522,6 +625,12 @@ mod tests {
             assert(string.gsub(123, '.', function(c) return busy(c .. c) end) == '112233')
             assert(string.gsub(123, '.', lazy) == '112233')
             assert(string.gsub(123, '2', '') == '13')
+            assert(tonumber((' '):rep(1e5) .. '1') == nil and tonumber((' '):rep(1e4) .. '1') == 1)
+            assert(#{ unpack(table.create(262144, 1)) } == 262144)
+            local long = setmetatable({ 3, 1, 2 }, { __len = function() return 1e9 end })
+            assert(table.concat(long, ',', '2') == '1,2')
+            table.sort(long, function(a, b) return a < b end)
+            assert(table.concat(long, ',', 1, '3') == '1,2,3')
             local list = { 3, 1, 2 }
             table.sort(list, function(a, b) return busy(a > b) end)
             assert(table.concat(list) == '321')
@@ -561,6 +670,9 @@ mod tests {
             end
             assert(text:find(wanted) == text:find(wanted, 1, true))
             assert(text:find(text .. 'x', nil, true) == nil)
+            local far = ('a'):rep(1048574) .. 'bcde' .. ('a'):rep(1048576)
+            assert(far:find('bcd', 1, true) == 1048575 and far:find('bcf', 1, true) == nil)
+            assert(far:find('bcde' .. ('a'):rep(1048000), 1, true) == 1048575)
             assert(#text:split(wanted) == 2)
             assert(text:find(wanted, '2', true) == text:find(wanted, 2, true))
             local needle = ('a'):rep(100000) .. 'b'
@@ -602,6 +714,24 @@ mod tests {
                 "test.luau:1: format: the text would be longer than 16 MiB",
             ),
             ("os.date(('%c'):rep(1e4))", "test.luau:1: date: the format"),
+            ("unpack(table.create(300000, 1))", "test.luau:1: unpack: more than 262,144 values at once"),
+            ("table.unpack({}, -1, 300000)", "test.luau:1: unpack: more than 262,144 values at once"),
+            ("('x'):rep(1e6):byte(2, -2)", "test.luau:1: byte: more than 262,144 values at once"),
+            ("utf8.codepoint(('x'):rep(1e6), '1', 3e5)", "test.luau:1: codepoint: more than 262,144 values"),
+            ("local s = ('x'):rep(5e6) s:find(s)", "test.luau:1: find: more than 1 MiB to search for"),
+            (
+                "table.concat(table.create(3, ('x'):rep(6e6)))",
+                "test.luau:1: the text would be longer than 16 MiB",
+            ),
+            (
+                "table.concat(table.create(1000, 1), ('x'):rep(1e5))",
+                "test.luau:1: the text would be longer than 16 MiB",
+            ),
+            ("local t = table.create(5000, 1) t[3000] = {} table.sort(t)", "test.luau:1: attempt to compare"),
+            ("table.sort({ {}, {} })", "test.luau:1: attempt to compare table < table"),
+            ("('x'):gsub('%', function() end)", "test.luau:1: malformed pattern (ends with '%')"),
+            ("('x'):rep(1e5):gsub('x', print, {})", "test.luau:1: invalid argument #4 to 'gsub'"),
+            ("utf8.offset(('ä'):rep(1e5), 7e4, 2)", "test.luau:1: initial position is a continuation byte"),
             ("table.create(1e7, 1)", "test.luau:1: create: more than 1,048,576 values at once"),
             ("buffer.create(1e8)", "test.luau:1: create: more than 16 MiB"),
             (
