@@ -8,9 +8,8 @@
 //! raises an error when the task has had its budget. Luau documents that pointer as settable from any thread
 //! (`lua.h`: "it is safe to set from an arbitrary thread"), which is all that the `unsafe` here rests on.
 //!
-//! Yielding is not possible everywhere (inside a metamethod, a short `table.sort`, a pattern); there the script goes on, the
-//! interrupt stays armed so that the next place where it can give way is not missed, and the error at the end of the
-//! budget still stops it. A pattern is a native function, which can go on for ever over one text: it is stopped once it has
+//! Yielding is not possible everywhere (inside a metamethod, a pattern); there the script goes on, and the interrupt stays
+//! armed so that the next place where it can give way is not missed. If none comes for [`MAX_STUCK`], it is stopped. A pattern is a native function, which can go on for ever over one text: it is stopped once it has
 //! held its thread for [`MAX_HOLD`].
 #![expect(unsafe_code, reason = "the one place: arming Luau's interrupt pointer from the watchdog thread")]
 
@@ -42,7 +41,10 @@ const LOOK: Duration = Duration::from_millis(4);
 
 /// How long one native function may hold its thread, in CPU time, where it can be stopped: a pattern that goes over a MiB
 /// once takes less.
-const MAX_HOLD: Duration = Duration::from_millis(10);
+pub(crate) const MAX_HOLD: Duration = Duration::from_millis(10);
+
+/// How long a script may hold its thread, in CPU time, where it cannot give way: in a metamethod, and all that one calls.
+const MAX_STUCK: Duration = Duration::from_millis(50);
 
 /// How many safepoints of a script that cannot yield there are to a look at the clock. A native function is looked at each
 /// time: between two of its safepoints it may compare megabytes.
@@ -70,7 +72,10 @@ pub(crate) struct Meter {
     stuck: Cell<u32>,
     /// The thread's CPU time when the native function that runs was first met.
     held_since: Cell<Option<Duration>>,
-    overrun: Cell<bool>,
+    /// That when the script was first met where it cannot give way, and has not been able to since.
+    stuck_since: Cell<Option<Duration>>,
+    /// The limit for which it was stopped.
+    overrun: Cell<Option<Duration>>,
     in_lane: Cell<bool>,
     account: Account,
 }
@@ -84,6 +89,7 @@ impl Meter {
             at_work: Cell::default(),
             stuck: Cell::default(),
             held_since: Cell::default(),
+            stuck_since: Cell::default(),
             overrun: Cell::default(),
             in_lane: Cell::default(),
             account,
@@ -104,8 +110,8 @@ impl Meter {
         self.in_lane.set(in_lane);
     }
 
-    /// Whether the task was stopped for using more than its budget.
-    pub(crate) fn overrun(&self) -> bool {
+    /// The CPU time that it used more of, where it was stopped for that: its budget, or what it may take at a stretch.
+    pub(crate) fn overrun(&self) -> Option<Duration> {
         self.overrun.get()
     }
 
@@ -127,8 +133,16 @@ impl Meter {
         }
     }
 
-    fn tick(&self, heap: Heap) -> Verdict {
+    /// Where it stands now, it can give way.
+    fn come_loose(&self) {
         self.held_since.set(None);
+        if self.stuck_since.take().is_some() {
+            self.overrun.set(None); // it caught the error
+        }
+    }
+
+    fn tick(&self, heap: Heap) -> Verdict {
+        self.come_loose();
         self.tick_at(thread_cpu_time(), Some(heap))
     }
 
@@ -148,14 +162,23 @@ impl Meter {
         }
         let since = self.held_since.get().unwrap_or(now);
         self.held_since.set(native.then_some(since));
-        if now.saturating_sub(since) > MAX_HOLD { Verdict::Stop(HELD) } else { Verdict::Nothing }
+        let stuck_since = self.stuck_since.get().unwrap_or(now);
+        self.stuck_since.set(Some(stuck_since));
+        if now.saturating_sub(since) > MAX_HOLD {
+            Verdict::Stop(HELD)
+        } else if now.saturating_sub(stuck_since) > MAX_STUCK {
+            self.overrun.set(Some(MAX_STUCK));
+            Verdict::Stop(STUCK)
+        } else {
+            Verdict::Nothing
+        }
     }
 
     fn tick_at(&self, now: Duration, heap: Option<Heap>) -> Verdict {
         // Of the slice that is preempted first, nobody knows when it began.
         self.add(self.counted.replace(Some(now)).map_or(TICK, |counted| now.saturating_sub(counted)));
         if self.used.get() > self.limit {
-            self.overrun.set(true);
+            self.overrun.set(Some(self.limit));
             return Verdict::Stop(STOPPED);
         }
         if heap.is_some_and(|heap| self.account.press(heap)) {
@@ -235,6 +258,8 @@ pub(crate) struct Slot {
     /// Odd while a slice runs; another value at every slice.
     sequence: AtomicU64,
     armed: AtomicBool,
+    /// The sequence of the slice it was armed for. That may be over: then nothing happens to the one that runs.
+    armed_for: AtomicU64,
     /// The thread's CPU time when it was armed, in nanoseconds; [`UNKNOWN`] where nobody knows, and once it was told.
     armed_at: AtomicU64,
     /// How often a slice went on for [`MAX_HOLD`] after that.
@@ -255,17 +280,26 @@ unsafe impl Send for Target {}
 const UNKNOWN: u64 = u64::MAX;
 
 impl Slot {
-    /// Arms the interrupt, if it is not.
-    fn arm(&self) {
-        if !self.armed.load(Relaxed) {
-            self.armed_at.store(self.clock.as_ref().and_then(cpu_time_of).unwrap_or(UNKNOWN), Relaxed);
+    /// Arms the interrupt for the slice of that sequence, if it is not.
+    fn arm(&self, slice: u64) {
+        if self.armed_for.load(Relaxed) != slice {
+            self.armed_at.store(self.clock.as_ref().and_then(cpu_time_of).unwrap_or(UNKNOWN), SeqCst);
+            self.armed_for.store(slice, SeqCst);
         }
         self.set_interrupt(interrupt as *mut ());
     }
 
-    /// Where a slice ends, or could: counts it, and tells of it, if that comes too late. `place` is where in the script.
-    fn late(&self, place: impl FnOnce() -> String) {
-        let armed_at = self.armed_at.swap(UNKNOWN, Relaxed);
+    /// Whether it was armed for the slice of that sequence.
+    fn is_for(&self, slice: u64) -> bool {
+        self.armed_for.load(SeqCst) == slice
+    }
+
+    /// Where that slice ends, or could: counts it, and tells of it, if that comes too late. `place` is where in the script.
+    fn late(&self, slice: u64, place: impl FnOnce() -> String) {
+        if !self.is_for(slice) {
+            return;
+        }
+        let armed_at = self.armed_at.swap(UNKNOWN, SeqCst);
         let held = thread_cpu_time().saturating_sub(Duration::from_nanos(armed_at));
         if held > MAX_HOLD {
             self.overruns.fetch_add(1, Relaxed);
@@ -315,6 +349,7 @@ impl Preemption {
         let slot = Arc::new(Slot {
             sequence: AtomicU64::new(0),
             armed: AtomicBool::new(false),
+            armed_for: AtomicU64::new(0),
             armed_at: AtomicU64::new(UNKNOWN),
             overruns: AtomicU64::new(0),
             // Without it (no `/proc`) nothing is told of who overran.
@@ -334,6 +369,7 @@ impl Preemption {
     pub(crate) fn slice<R>(&self, meter: &Rc<Meter>, slice: impl FnOnce() -> R) -> R {
         let category = luau::set_category(meter.account.category());
         meter.at_work.set(None);
+        meter.come_loose();
         let outer = RUNNING.replace(Some(Rc::clone(meter)));
         let outer_slot = SLOT.replace(&raw const *self.slot);
         self.slot.sequence.fetch_add(1, SeqCst);
@@ -355,10 +391,10 @@ struct SliceEnd<'a> {
 
 impl Drop for SliceEnd<'_> {
     fn drop(&mut self) {
-        self.slot.sequence.fetch_add(1, Relaxed);
+        let slice = self.slot.sequence.fetch_add(1, Relaxed);
         if self.slot.armed.load(Relaxed) {
             self.slot.set_interrupt(ptr::null_mut());
-            self.slot.late(|| "a script".to_owned());
+            self.slot.late(slice, || "a script".to_owned());
         }
         luau::set_category(self.category);
         SLOT.set(self.outer_slot);
@@ -383,15 +419,20 @@ unsafe extern "C-unwind" fn interrupt(state: *mut ffi::lua_State, gc: c_int) {
     // SAFETY: Luau calls this with the running state, at a safepoint where its manual allows raising and, if
     // `lua_isyieldable`, yielding. No value with a destructor is alive here when `lua_error` unwinds.
     unsafe {
+        let slot = SLOT.get().as_ref();
+        let slice = slot.map_or(0, |slot| slot.sequence.load(Relaxed));
+        if slot.is_some_and(|slot| !slot.is_for(slice)) {
+            (*ffi::lua_callbacks(state)).interrupt = None; // it came too late for another slice
+            return;
+        }
         let can_yield = ffi::lua_isyieldable(state) != 0;
         let verdict = RUNNING.with_borrow(|running| match running {
             None => None,
             Some(meter) if can_yield => Some(meter.tick(heap)),
             Some(meter) => Some(meter.tick_stuck(is_native(state), heap)),
         });
-        let slot = SLOT.get();
-        if matches!(verdict, Some(Verdict::GiveWay | Verdict::Stop(_))) && !slot.is_null() {
-            (*slot).late(|| place(state));
+        if let (Some(Verdict::GiveWay | Verdict::Stop(_)), Some(slot)) = (&verdict, slot) {
+            slot.late(slice, || place(state));
         }
         match verdict {
             // Stays armed: a `pcall` that swallows the error meets the next one at the next safepoint.
@@ -413,6 +454,9 @@ unsafe extern "C-unwind" fn interrupt(state: *mut ffi::lua_State, gc: c_int) {
 
 /// What a script is told whose pattern took too long.
 const HELD: &CStr = c"stopped: this pattern takes more than 10 ms over this text; search a shorter text, or one literally (`find(text, from, true)`)";
+
+/// What a script is told that was stuck.
+const STUCK: &CStr = c"stopped: this holds its thread for more than 50 ms where it cannot give way, in a metamethod; do it in a function";
 
 /// Where the script is: `site.luau:12`.
 unsafe fn place(state: *mut ffi::lua_State) -> String {
@@ -524,7 +568,7 @@ impl Watchdog {
                     running = true;
                     alert = alert.max(1);
                     if now == *last {
-                        slot.arm();
+                        slot.arm(now);
                         alert = ALERT;
                     }
                 }
@@ -561,5 +605,35 @@ impl Watchdog {
             thread::park_timeout(Duration::from_secs(1));
         }
         self.parked.store(false, SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mlua::{Thread, Value};
+
+    use super::*;
+    use crate::memory::Memory;
+
+    /// The watchdog may take so long over arming that the slice is over.
+    #[test]
+    fn what_was_armed_for_one_slice_does_nothing_to_the_next() {
+        const LIMIT: usize = 16 * 1024 * 1024;
+        let lua = Lua::new();
+        lua.set_memory_limit(LIMIT).unwrap();
+        let account = Memory::new(LIMIT).open(Heap::new(&lua, LIMIT).unwrap());
+        let meter = Rc::new(Meter::new(account, Duration::from_secs(1)));
+        let preemption = Preemption::install(&lua).unwrap();
+        let next: Thread =
+            lua.load("return coroutine.create(function() for _ = 1, 100 do end end)").eval().unwrap();
+        let slice = preemption.slot.sequence.load(SeqCst) + 1;
+        preemption.slice(&meter, || ());
+        preemption.slot.arm(slice);
+        let begun = thread_cpu_time();
+        while thread_cpu_time().saturating_sub(begun) < 2 * MAX_HOLD {}
+        take_preempted();
+        let yielded: Value = preemption.slice(&meter, || next.resume(())).unwrap();
+        assert!(!take_preempted() && yielded.is_nil(), "{yielded:?}");
+        assert_eq!(preemption.overruns(), 0);
     }
 }

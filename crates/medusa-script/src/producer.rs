@@ -117,7 +117,7 @@ impl Producer {
             Box::pin(async move {
                 let _keep = keep;
                 let result = metered(&vm, &meter, function.call_async::<()>(argument)).await;
-                finished(&vm, result, &meter, Budget::REQUEST)
+                finished(&vm, result, &meter)
             })
         };
         Self { run: Some(run), written, meter, heartbeat }

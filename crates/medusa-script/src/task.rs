@@ -89,13 +89,13 @@ pub(crate) async fn run<T>(
     let mut metered = std::pin::pin!(metered(vm, &meter, script));
     // Most scripts never wait: only one that does needs a clock.
     if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(metered.as_mut().poll(cx))).await {
-        return finished(vm, result, &meter, budget);
+        return finished(vm, result, &meter);
     }
     let started = Instant::now();
     let mut left = budget.wall;
     loop {
         if let Ok(result) = tokio::time::timeout(left, metered.as_mut()).await {
-            return finished(vm, result, &meter, budget);
+            return finished(vm, result, &meter);
         }
         left = wall_left(budget.wall, started.elapsed(), waited()).ok_or(TaskError::Wall(budget.wall))?;
     }
@@ -110,15 +110,10 @@ fn wall_left(wall: Duration, elapsed: Duration, waited: Waited) -> Option<Durati
 }
 
 /// Tells why a script failed, if it did.
-pub(crate) fn finished<T>(
-    vm: &Vm,
-    result: mlua::Result<T>,
-    meter: &Meter,
-    budget: Budget,
-) -> Result<T, TaskError> {
+pub(crate) fn finished<T>(vm: &Vm, result: mlua::Result<T>, meter: &Meter) -> Result<T, TaskError> {
     result.map_err(|error| {
-        if meter.overrun() {
-            TaskError::Cpu(budget.cpu, error)
+        if let Some(limit) = meter.overrun() {
+            TaskError::Cpu(limit, error)
         } else if meter.account().stopped().is_some() {
             TaskError::Memory(error)
         } else if is_memory(&error) {

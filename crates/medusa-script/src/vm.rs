@@ -424,13 +424,28 @@ mod tests {
         assert_stopped("table.sort({ 3, 1, 2 }, function(a, b) while true do end end)", false);
         assert_stopped("string.gsub('aaaa', 'a', function() while true do end end)", false);
         assert_stopped(
-            "local t = setmetatable({}, { __index = function() while true do end end }) print(t.x)",
-            false,
-        );
-        assert_stopped(
             "local s = coroutine.wrap(function() table.sort({ 3, 1, 2 }, function() while true do end end) end) s()",
             false,
         );
+    }
+
+    #[test]
+    fn what_cannot_give_way_is_stopped_long_before_its_budget() {
+        let ran = |body: &str| {
+            race(&format!(
+                "local function busy(ms) local from = os.clock() while os.clock() - from < ms / 1000 do end return ms end
+                 local t = setmetatable({{}}, {{ __index = function(_, ms) return busy(ms) end }})
+                 {body}"
+            ))
+        };
+        let (result, ..) = ran("return t[800]");
+        assert!(matches!(result, Err(TaskError::Cpu(..))), "{result:?}");
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains("where it cannot give way"), "{error}");
+        let (result, ..) = ran("local sum = 0 for _ = 1, 8 do sum += t[10] end return sum");
+        assert_eq!(result.unwrap(), "80", "each by itself is short");
+        let (result, ..) = ran("pcall(function() return t[800] end) return busy(40)");
+        assert_eq!(result.unwrap(), "40", "it can give way again");
     }
 
     #[test]

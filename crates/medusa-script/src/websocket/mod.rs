@@ -95,7 +95,7 @@ impl Session {
             function.call_async::<()>(ws).await
         };
         let result = tokio::select! {
-            result = metered(&vm, &meter, running) => finished(&vm, result, &meter, Budget::REQUEST),
+            result = metered(&vm, &meter, running) => finished(&vm, result, &meter),
             // Whatever it still waits for, nobody waits for it.
             () = left_for(&socket, GRACE) => return,
         };

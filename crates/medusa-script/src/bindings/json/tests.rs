@@ -240,5 +240,5 @@ fn it_gives_way_and_is_stopped() {
     let endless =
         unable.replace("return #", "while true do local _ = #").replace("(t) end })", "(t) end end })");
     let (result, _) = run(&format!("{big} {endless}"), 100);
-    assert!(matches!(result, Err(TaskError::Cpu(..))), "{result:?}");
+    assert!(format!("{result:?}").contains("where it cannot give way"), "{result:?}");
 }
