@@ -83,6 +83,11 @@ pub(crate) fn shown_bytes(bytes: &[u8], most: usize) -> String {
     text.finish()
 }
 
+/// A name or key from outside, short enough for a message.
+pub(crate) fn shown_name(name: &[u8]) -> String {
+    shown_bytes(name, 64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use medusa_proto::status::{Status, Value};
 
+use crate::counted::shown_name;
+
 /// What all keys and values of one dictionary may take together, in bytes.
 const LIMIT: usize = 64 * 1024 * 1024;
 
@@ -71,7 +73,7 @@ pub(crate) enum SharedError {
 /// All dictionaries of the process, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Dictionaries {
-    by_name: Mutex<HashMap<String, Arc<Dictionary>>>,
+    by_name: Mutex<HashMap<Box<[u8]>, Arc<Dictionary>>>,
     held: Arc<Held>,
 }
 
@@ -93,7 +95,7 @@ impl Held {
 
 impl Dictionaries {
     /// The dictionary of that name, made when it is first asked for.
-    pub(crate) fn open(&self, name: &str) -> Result<Arc<Dictionary>, SharedError> {
+    pub(crate) fn open(&self, name: &[u8]) -> Result<Arc<Dictionary>, SharedError> {
         if name.len() > MAX_NAME {
             return Err(SharedError::Name(name.len()));
         }
@@ -105,7 +107,7 @@ impl Dictionaries {
             return Err(SharedError::TooMany);
         }
         let made = Arc::new(Dictionary::new(&self.held));
-        all.insert(name.to_owned(), Arc::clone(&made));
+        all.insert(name.into(), Arc::clone(&made));
         Ok(made)
     }
 
@@ -232,13 +234,17 @@ impl Shard {
 }
 
 impl Dictionary {
-    fn shard(&self, key: &[u8]) -> MutexGuard<'_, Shard> {
+    /// Where a key is. One that is longer than any may be is nowhere: it is not even hashed.
+    fn shard(&self, key: &[u8]) -> Result<MutexGuard<'_, Shard>, SharedError> {
+        if key.len() > LARGEST {
+            return Err(SharedError::TooLarge { size: key.len() });
+        }
         let at = self.hasher.hash_one(key) as usize % SHARDS;
-        self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(self.shards[at].lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Option<Shared> {
-        self.shard(key).get(key, Instant::now()).map(|entry| entry.value.clone())
+        self.shard(key).ok()?.get(key, Instant::now()).map(|entry| entry.value.clone())
     }
 
     /// Sets or, with `None`, removes. Without `ttl` the entry stays.
@@ -249,7 +255,7 @@ impl Dictionary {
         ttl: Option<Duration>,
     ) -> Result<(), SharedError> {
         let now = Instant::now();
-        let mut shard = self.shard(key);
+        let mut shard = self.shard(key)?;
         match value {
             None => {
                 shard.remove(key);
@@ -263,11 +269,11 @@ impl Dictionary {
     /// `ttl`.
     pub(crate) fn incr(&self, key: &[u8], by: f64, ttl: Option<Duration>) -> Result<f64, SharedError> {
         let now = Instant::now();
-        let mut shard = self.shard(key);
+        let mut shard = self.shard(key)?;
         let (sum, expires) = match shard.get(key, now) {
             None => (by, ttl.and_then(|ttl| now.checked_add(ttl))),
             Some(Entry { value: Shared::Number(number), expires }) => (number + by, *expires),
-            Some(_) => return Err(SharedError::NotANumber(shown(key))),
+            Some(_) => return Err(SharedError::NotANumber(shown_name(key))),
         };
         shard.put(key, Shared::Number(sum), expires, now)?;
         Ok(sum)
@@ -282,7 +288,7 @@ impl Dictionary {
         ttl: Option<Duration>,
     ) -> Result<bool, SharedError> {
         let now = Instant::now();
-        let mut shard = self.shard(key);
+        let mut shard = self.shard(key)?;
         if shard.get(key, now).map(|entry| &entry.value) != old {
             return Ok(false);
         }
@@ -302,11 +308,6 @@ impl Dictionary {
         let alive = shard.entries.iter().filter(|(key, entry)| key.starts_with(prefix) && entry.alive(now));
         alive.map(|(key, _)| key.clone()).take(max).collect()
     }
-}
-
-/// A key, short enough for a message.
-fn shown(key: &[u8]) -> String {
-    String::from_utf8_lossy(key).chars().take(64).collect()
 }
 
 #[cfg(test)]
@@ -362,7 +363,7 @@ mod tests {
     fn all_together_never_hold_more_than_their_limit() {
         let all = Dictionaries::default();
         let fill = |name: &str| {
-            let dictionary = all.open(name).unwrap();
+            let dictionary = all.open(name.as_bytes()).unwrap();
             let big = Bytes::from(vec![b'x'; 1 << 20]);
             let set = |n: u32| dictionary.set(&n.to_ne_bytes(), Some(Shared::Text(big.clone())), None);
             let refused: Vec<_> = (0..200).filter_map(|n| set(n).err()).collect();
@@ -377,14 +378,17 @@ mod tests {
         }
         assert!(fill("more").contains(&SharedError::AllFull));
         for name in &names {
-            let dictionary = all.open(name).unwrap();
+            let dictionary = all.open(name.as_bytes()).unwrap();
             (0..200_u32).for_each(|n| dictionary.set(&n.to_ne_bytes(), None, None).unwrap());
         }
         assert!(is_full(&fill("more")), "there is room again");
         let large = Shared::Text(Bytes::from(vec![0; LARGEST]));
-        let refused = all.open("more").unwrap().set(b"k", Some(large), None).unwrap_err();
+        let refused = all.open(b"more").unwrap().set(b"k", Some(large), None).unwrap_err();
         assert!(matches!(refused, SharedError::TooLarge { .. }), "{refused}");
-        assert_eq!(all.open(&"n".repeat(257)).unwrap_err(), SharedError::Name(257));
+        let (key, more) = (vec![0; LARGEST + 1], all.open(b"more").unwrap());
+        assert_eq!(more.incr(&key, 1.0, None), Err(SharedError::TooLarge { size: LARGEST + 1 }));
+        assert_eq!(more.get(&key), None);
+        assert_eq!(all.open(&[b'n'; 257]).unwrap_err(), SharedError::Name(257));
     }
 
     #[test]

@@ -65,9 +65,10 @@ pub(crate) const CLASS: Class = Class {
 
 pub(super) fn install(lua: &Lua, medusa: &Table, dictionaries: &Arc<Dictionaries>) -> mlua::Result<()> {
     let dictionaries = Arc::clone(dictionaries);
-    let open = move |lua: &Lua, name: String| {
-        let dictionary =
-            dictionaries.open(&name).map_err(|error| fail(lua, format!("medusa.shared: {error}")))?;
+    let open = move |lua: &Lua, name: LuaString| {
+        let dictionary = dictionaries
+            .open(&name.as_bytes())
+            .map_err(|error| fail(lua, format!("medusa.shared: {error}")))?;
         Ok(SharedDictionary(dictionary))
     };
     medusa.set("shared", lua.create_function(open)?)
@@ -141,11 +142,12 @@ impl UserData for SharedDictionary {
         methods.add_async_method(
             "keys",
             async |lua: Lua, this, (prefix, max): (Option<LuaString>, Option<usize>)| {
-                let prefix = prefix.map(|prefix| prefix.as_bytes().to_vec()).unwrap_or_default();
+                let prefix = prefix.as_ref().map(LuaString::as_bytes);
+                let prefix = prefix.as_deref().unwrap_or_default();
                 let (keys, mut left) = (lua.create_table()?, max.unwrap_or(1000));
                 for shard in 0..SHARDS {
                     give_way().await?;
-                    for (at, key) in this.0.keys(shard, &prefix, left).into_iter().enumerate() {
+                    for (at, key) in this.0.keys(shard, prefix, left).into_iter().enumerate() {
                         keys.raw_push(lua.create_string(key)?)?;
                         left -= 1;
                         if at % 256 == 255 {

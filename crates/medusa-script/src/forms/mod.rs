@@ -29,6 +29,7 @@ pub(crate) use self::file::CLASS as UPLOADED_FILE;
 use self::file::UploadedFile;
 pub(crate) use self::kind::Kind;
 use self::upload::Upload;
+use crate::counted::shown_name as shown;
 use crate::task::give_way;
 
 /// The most fields of one form. As many as a query may have; a form of a person has some dozens.
@@ -145,9 +146,4 @@ impl FormError {
             Self::Spool(error) => Scarce::is(error).then_some(StatusCode::SERVICE_UNAVAILABLE),
         }
     }
-}
-
-/// A name, short enough for a message.
-fn shown(name: &[u8]) -> String {
-    String::from_utf8_lossy(name).chars().take(64).collect()
 }
