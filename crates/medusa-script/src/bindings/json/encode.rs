@@ -21,6 +21,7 @@ use mlua::{Function, Lua, LuaSerdeExt, Thread, UserData, Value, ffi};
 
 use super::MAX_DEPTH;
 use super::refused::{Refused, place};
+use crate::counted::shown_name;
 
 /// The most values and names of one text: some 0.2 s of work.
 pub(super) const MAX_VALUES: usize = 1_000_000;
@@ -34,6 +35,9 @@ pub(super) const MAX_NAMES: usize = 100_000;
 /// What one step does at most: so many entries looked at or written, and when its text is so long, no more. 0.2 ms.
 const STEP: usize = 1000;
 const STEP_TEXT: usize = 64 * 1024;
+
+/// How long the names are that one step puts in order, in bytes: each is compared with some others.
+const STEP_NAMES: usize = 256 * 1024;
 
 /// A store with more names than this is not kept for the next value: its stack stays as long as it was.
 const MAX_KEPT: usize = 1000;
@@ -60,8 +64,11 @@ pub(super) struct Encoder {
     stores: Rc<Stores>,
     store: Thread,
     path: Vec<Level>,
-    /// The string that is being written, on top of the store, and how much of it was.
-    text: Option<(Text, usize)>,
+    /// The string that is being written: a value on top of the store, or the innermost level's name, whose value is on
+    /// top.
+    text: Option<Writing>,
+    /// How long the names are that this step put in order.
+    ordered: usize,
     values: usize,
     /// How many names wait in all levels, and the most that did.
     names: usize,
@@ -157,6 +164,15 @@ impl PartialEq for Text {
 
 impl Eq for Text {}
 
+/// A string that is being written.
+#[derive(Clone, Copy)]
+struct Writing {
+    text: Text,
+    /// How much of it was.
+    written: usize,
+    is_name: bool,
+}
+
 /// Why a step failed.
 #[derive(Debug)]
 pub(super) enum StepError {
@@ -176,9 +192,10 @@ impl Encoder {
     pub(super) fn new(lua: &Lua, stores: &Rc<Stores>, value: Value) -> Result<Self, StepError> {
         let store = stores.spare.take().map_or_else(|| lua.create_thread(stores.nothing.clone()), Ok)?;
         let (path, text, out) = Default::default();
-        let (values, names, most_names, earlier) = Default::default();
+        let (ordered, values, names, most_names, earlier) = Default::default();
         let stores = Rc::clone(stores);
-        let mut encoder = Self { stores, store, path, text, values, names, most_names, earlier, out };
+        let mut encoder =
+            Self { stores, store, path, text, ordered, values, names, most_names, earlier, out };
         encoder.on_store(lua, value, |encoder, store, caller| {
             // SAFETY: both are threads of one VM; the value is on top of the caller's stack.
             unsafe {
@@ -243,8 +260,9 @@ impl Encoder {
 
     /// Goes on until the step is over; whether everything is written.
     unsafe fn write(&mut self, store: *mut ffi::lua_State) -> Result<bool, Refused> {
+        self.ordered = 0;
         for _ in 0..STEP {
-            if self.out.len() >= STEP_TEXT {
+            if self.out.len() >= STEP_TEXT || self.ordered >= STEP_NAMES {
                 return Ok(false);
             }
             // SAFETY: the caller's promise, to each of these.
@@ -276,7 +294,11 @@ impl Encoder {
             }
             ffi::lua_settop(store, -2); // only the key is left
             match ffi::lua_type(store, -1) {
-                ffi::LUA_TSTRING => level.names.push(Reverse(Text::top(store))),
+                ffi::LUA_TSTRING => {
+                    let name = Text::top(store);
+                    self.ordered += name.length;
+                    level.names.push(Reverse(name));
+                }
                 ffi::LUA_TNUMBER if is_index(ffi::lua_tonumber(store, -1)) => {
                     *items += 1;
                     ffi::lua_settop(store, -2);
@@ -294,7 +316,7 @@ impl Encoder {
     fn looked(&mut self, is_array: bool, length: usize) -> Result<(), Refused> {
         let Some(level) = self.path.last_mut() else { return Ok(()) };
         if is_array && let Some(Reverse(name)) = level.names.peek() {
-            let name = String::from_utf8_lossy(name.bytes()).chars().take(64).collect();
+            let name = shown_name(name.bytes());
             return Err(Refused::Mixed(self.place(), name));
         }
         level.state = if is_array { State::Array { length } } else { State::Object };
@@ -334,6 +356,7 @@ impl Encoder {
             return unsafe { self.close(store, b"}") };
         };
         self.names -= 1;
+        self.ordered += name.length;
         level.name = Some(name);
         // SAFETY: the table and the name lie in their slots, and there is room.
         unsafe {
@@ -349,12 +372,8 @@ impl Encoder {
             self.put(b",")?;
         }
         self.count()?;
-        let text = str::from_utf8(name.bytes()).map_err(|_binary| Refused::NotUtf8(self.place()))?;
-        self.put(b"\"")?;
-        self.escape(text.as_bytes())?;
-        self.put(b"\":")?;
-        // SAFETY: the value is on top.
-        unsafe { self.value(store) }
+        // SAFETY: the value is on top, and the name in its slot.
+        unsafe { self.begin_text(store, name, true) }
     }
 
     unsafe fn close(&mut self, store: *mut ffi::lua_State, end: &[u8]) -> Result<(), Refused> {
@@ -374,7 +393,7 @@ impl Encoder {
                 ffi::LUA_TTABLE => return self.begin(store),
                 ffi::LUA_TSTRING => {
                     let text = Text::top(store);
-                    return self.begin_text(store, text);
+                    return self.begin_text(store, text, false);
                 }
                 ffi::LUA_TNIL => self.put(b"null")?,
                 ffi::LUA_TLIGHTUSERDATA if ffi::lua_touserdata(store, -1).is_null() => self.put(b"null")?,
@@ -415,31 +434,45 @@ impl Encoder {
         Ok(())
     }
 
-    /// Begins with the string on top of the store. A short one is written at once.
-    unsafe fn begin_text(&mut self, store: *mut ffi::lua_State, text: Text) -> Result<(), Refused> {
+    /// Begins with a string. A short one is written at once.
+    unsafe fn begin_text(
+        &mut self,
+        store: *mut ffi::lua_State,
+        text: Text,
+        is_name: bool,
+    ) -> Result<(), Refused> {
         self.check(text.length)?;
-        if str::from_utf8(text.bytes()).is_err() {
-            return Err(Refused::NotUtf8(self.place()));
-        }
         self.put(b"\"")?;
-        self.text = Some((text, 0));
-        // SAFETY: the string is on top.
+        self.text = Some(Writing { text, written: 0, is_name });
+        // SAFETY: the caller's promise.
         unsafe { self.more_text(store) }
     }
 
-    /// Writes on at the string on top of the store, a step's worth of it.
+    /// Writes on at a string, a step's worth of it; behind a name, its value.
     unsafe fn more_text(&mut self, store: *mut ffi::lua_State) -> Result<(), Refused> {
-        let Some((text, from)) = self.text else { return Ok(()) };
-        // It was checked when it was begun.
-        let rest = text.bytes().get(from..).unwrap_or_default();
-        let piece = &rest[..rest.len().min(STEP_TEXT)];
+        let Some(Writing { text, written, is_name }) = self.text else { return Ok(()) };
+        let rest = text.bytes().get(written..).unwrap_or_default();
+        let mut piece = &rest[..rest.len().min(STEP_TEXT)];
+        if let Err(error) = str::from_utf8(piece) {
+            // At the end of a piece a character may be cut in two.
+            if error.error_len().is_some() || piece.len() == rest.len() {
+                return Err(Refused::NotUtf8(self.place()));
+            }
+            piece = &piece[..error.valid_up_to()];
+        }
         self.escape(piece)?;
-        self.text = Some((text, from + piece.len()));
-        if piece.len() == rest.len() {
-            self.text = None;
-            self.put(b"\"")?;
-            // SAFETY: takes the string off.
-            unsafe { ffi::lua_settop(store, -2) };
+        if piece.len() < rest.len() {
+            self.text = Some(Writing { text, written: written + piece.len(), is_name });
+            return Ok(());
+        }
+        self.text = None;
+        self.put(if is_name { b"\":" } else { b"\"" })?;
+        // SAFETY: a name's value is on top of the store; or the string is, which is taken off.
+        unsafe {
+            if is_name {
+                return self.value(store);
+            }
+            ffi::lua_settop(store, -2);
         }
         Ok(())
     }

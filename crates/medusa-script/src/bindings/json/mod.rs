@@ -36,7 +36,7 @@ pub(crate) const DOCS: &[Item] = &[
         signature: "(text: string) -> any",
         reach: Reach::Everywhere,
         doc: "Decodes JSON. null becomes `medusa.json.null`, so that an array keeps its length. Errors name line and column. More than 200,000 \
-              values and names, or more than 127 levels, are an error.",
+              values and names, 127 levels, or 16 MiB are an error.",
     },
     Item {
         path: "medusa.json.null",

@@ -2,6 +2,7 @@
 
 use super::MAX_DEPTH;
 use super::encode::{Level, MAX_NAMES, MAX_TEXT, MAX_VALUES};
+use crate::counted::shown_name;
 use crate::print::is_name;
 
 /// Why a value cannot be written. What comes first is the place: `value.items[3]`.
@@ -29,9 +30,8 @@ pub(super) enum Refused {
     TooLong,
 }
 
-/// How many levels are named at each end of a place, and how many characters of a name.
+/// How many levels are named at each end of a place.
 const SHOWN_LEVELS: usize = 8;
-const SHOWN_NAME: usize = 64;
 
 /// Where in a value the last level is, or what it is at.
 pub(super) fn place(path: &[Level]) -> String {
@@ -50,7 +50,7 @@ pub(super) fn place(path: &[Level]) -> String {
 fn step(level: &Level) -> String {
     match &level.name {
         Some(name) => {
-            let name: String = String::from_utf8_lossy(name.bytes()).chars().take(SHOWN_NAME).collect();
+            let name = shown_name(name.bytes());
             if is_name(&name) { format!(".{name}") } else { format!("[{name:?}]") }
         }
         None if level.begun > 0 => format!("[{}]", level.begun),

@@ -242,3 +242,35 @@ fn it_gives_way_and_is_stopped() {
     let (result, _) = run(&format!("{big} {endless}"), 100);
     assert!(format!("{result:?}").contains("where it cannot give way"), "{result:?}");
 }
+
+#[test]
+fn long_names_and_texts_are_written_in_pieces() {
+    let lua = lua();
+    let steps = |value: &str| -> (usize, String) {
+        let stores = Stores::new(&lua).unwrap();
+        let value = lua.load(format!("return {value}")).eval().unwrap();
+        let mut encoder = Encoder::new(&lua, &stores, value).unwrap();
+        let (mut steps, mut all) = (0, Vec::new());
+        loop {
+            let (text, done) = encoder.step(&lua).unwrap();
+            steps += 1;
+            assert!(text.len() < 200 * 1024, "{} bytes at once", text.len());
+            all.extend(text);
+            if done {
+                return (steps, String::from_utf8(all).unwrap());
+            }
+        }
+    };
+    let long = "ä".repeat(500_000);
+    let (_, text) = steps("{ ['x' .. string.rep('ä', 500000)] = string.rep('ä', 500000) }");
+    assert!(text == format!("{{\"x{long}\":\"{long}\"}}"));
+    let many = "(function() local t, n = {}, string.rep('n', 1e5) for i = 1, 50 do t[n .. i] = i end return t end)()";
+    let (count, text) = steps(many);
+    assert!(count > 50 * 2 / 3 && text.len() > 5_000_000, "{count} steps");
+    for cut in
+        ["string.rep('ä', 100000) .. '\\xC3'", "string.rep('a', 65535) .. '\\xC3' .. string.rep('a', 9)"]
+    {
+        assert!(encoded(cut).contains("value is not UTF-8"));
+        assert!(encoded(&format!("{{ [{cut}] = 1 }}")).contains("is not UTF-8"));
+    }
+}
