@@ -12,6 +12,7 @@
 //! fails.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BinaryHeap;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
@@ -151,7 +152,7 @@ impl Memory {
             heap.hurry(true);
             self.collect_above.set(0); // so that a collection follows the slice, and ends the hurry
         }
-        while heap.used().saturating_sub(self.doomed.get()) > self.full() && self.stop_largest(heap) {}
+        self.stop_largest(heap, self.full());
     }
 
     /// Says that a collection begins, unless one has.
@@ -169,9 +170,8 @@ impl Memory {
     pub(crate) fn settle(&self, heap: Heap, found_before: bool) -> bool {
         // Who was stopped before that cycle and has not let go (its client does not read) is alive after all.
         self.doomed.set(self.doomed_late.get());
-        let alive = || heap.used().saturating_sub(self.doomed.get());
-        if alive() > self.nearly_full() && found_before {
-            while alive() > self.limit / 4 * 3 && self.stop_largest(heap) {}
+        if self.alive(heap) > self.nearly_full() && found_before {
+            self.stop_largest(heap, self.limit / 4 * 3);
         }
         // What is alive is left alone until half of the rest has been used as well.
         let half_of_the_rest = heap.used() + self.limit.saturating_sub(heap.used()) / 2;
@@ -192,21 +192,32 @@ impl Memory {
         }
     }
 
-    /// Stops the task that holds the most. False: there is none worth it.
-    fn stop_largest(&self, heap: Heap) -> bool {
+    /// What is in use and not known to go.
+    fn alive(&self, heap: Heap) -> usize {
+        heap.used().saturating_sub(self.doomed.get())
+    }
+
+    /// Stops the tasks that hold the most, until no more than `enough` is alive, or none is left worth it. Looks at each once,
+    /// however many have to go.
+    fn stop_largest(&self, heap: Heap, enough: usize) {
+        if self.alive(heap) <= enough {
+            return;
+        }
         let mut tasks = self.tasks.borrow_mut();
         let running = tasks.running.iter().filter(|(_, task)| task.stopped.is_none());
         let sizes = running.map(|(key, _)| (tasks.own(key, heap), key));
-        let Some((own, key)) = sizes.max().filter(|(own, _)| *own > self.limit / LEAST_PART) else {
-            return false;
-        };
-        let Some(task) = tasks.running.get_mut(key) else { return false };
-        task.stopped = Some(own);
-        let waker = task.waker.take();
+        let mut largest: BinaryHeap<_> = sizes.filter(|(own, _)| *own > self.limit / LEAST_PART).collect();
+        let mut wakers = Vec::new();
+        while self.alive(heap) > enough
+            && let Some((own, key)) = largest.pop()
+        {
+            let Some(task) = tasks.running.get_mut(key) else { continue };
+            task.stopped = Some(own);
+            wakers.extend(task.waker.take());
+            self.doom(own);
+        }
         drop(tasks);
-        self.doom(own);
-        waker.inspect(Waker::wake_by_ref);
-        true
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     fn doom(&self, bytes: usize) {
