@@ -50,6 +50,10 @@ impl Sink for MultiSink {
         self.sinks.iter().map(|sink| sink.reopen()).fold(Ok(()), Result::and)
     }
 
+    fn width(&self) -> usize {
+        self.sinks.iter().map(|sink| sink.width()).fold(0, usize::saturating_add)
+    }
+
     fn status(&self) -> Status {
         Status::new("log.multi", "").children(self.sinks.iter().map(|sink| sink.status()))
     }
@@ -72,6 +76,8 @@ mod tests {
         }
         assert_eq!(multi.flush(Instant::now()), Flushed { left: 4, spilled: 0 }, "both have two left");
         assert_eq!(multi.status().children.len(), 2);
+        let multi: Arc<dyn Sink> = Arc::new(multi);
+        assert_eq!(MultiSink::new(vec![Arc::clone(&multi), multi]).width(), 4);
     }
 
     #[test]

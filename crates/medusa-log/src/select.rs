@@ -66,6 +66,10 @@ impl<C: Choice> Sink for Sieve<C> {
         self.inner.reopen()
     }
 
+    fn width(&self) -> usize {
+        self.inner.width()
+    }
+
     fn status(&self) -> Status {
         self.choice
             .status()

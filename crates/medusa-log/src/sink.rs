@@ -52,6 +52,12 @@ pub trait Sink: Any + fmt::Debug + Send + Sync {
         Ok(())
     }
 
+    /// How many times a record that is given to it is written: of a sink that stands before others, as often as those do
+    /// together.
+    fn width(&self) -> usize {
+        1
+    }
+
     /// Describes itself: its queue, what it has written and lost, its last error.
     fn status(&self) -> Status;
 }

@@ -162,6 +162,10 @@ impl Sink for ResolvingSink {
         Ok(())
     }
 
+    fn width(&self) -> usize {
+        self.sink.width()
+    }
+
     fn submit(&self, batch: &Arc<Batch>) {
         if !self.desk.submit(batch) {
             self.sink.submit(batch);

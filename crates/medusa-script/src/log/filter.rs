@@ -70,6 +70,10 @@ impl Sink for FunctionFilter {
         Ok(())
     }
 
+    fn width(&self) -> usize {
+        self.inner.width()
+    }
+
     fn submit(&self, batch: &Arc<Batch>) {
         if !self.handoff.offer(batch) {
             self.counts.count(batch.len(), 0, batch.len());

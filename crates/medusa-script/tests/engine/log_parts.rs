@@ -97,6 +97,10 @@ fn what_makes_no_sense_is_named() {
         ("medusa.log.events(medusa.log.tail(1), { level = 'warning' })", "unknown level \"warning\""),
         ("medusa.log.events(1)", "expected a log"),
         ("web:set_log('access.log')", "expected a log"),
+        (
+            "local log = medusa.log.tail(1) for _ = 1, 7 do log = medusa.log.multi { log, medusa.log.sample(1, log) } end",
+            "each record would be written 128 times; 64 are allowed",
+        ),
     ] {
         let error = server.eval(statement).unwrap_err().to_string();
         assert!(error.contains(part) && error.contains("statement:1"), "{statement}: {error}");

@@ -14,8 +14,12 @@ pub(crate) const DOCS: Item = Item {
     path: "medusa.log.multi",
     signature: "(sinks: { LogSink }) -> LogSink",
     reach: reference::Reach::Main,
-    doc: "Every record goes to all of these.",
+    doc: "Every record goes to all of these. One that would be written more than 64 times is an error: each `multi` \
+          within another multiplies.",
 };
+
+/// How many times a record may be written.
+const MAX_WIDTH: usize = 64;
 
 pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {
     log.set("multi", lua.create_function(multi)?)
@@ -35,6 +39,13 @@ fn multi(lua: &Lua, sinks: Table) -> mlua::Result<SinkValue> {
         return Err(fail(
             lua,
             "medusa.log.multi: give it a list of logs: multi { medusa.log.file(\"-\"), ... }",
+        ));
+    }
+    let width = all.iter().map(|sink| sink.width()).fold(0, usize::saturating_add);
+    if width > MAX_WIDTH {
+        return Err(fail(
+            lua,
+            format!("medusa.log.multi: each record would be written {width} times; {MAX_WIDTH} are allowed"),
         ));
     }
     // The sinks are the same objects while they live, so their addresses name them.
