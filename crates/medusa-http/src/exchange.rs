@@ -128,7 +128,7 @@ fn make_room(fields: u64, body: &RequestBody, limits: &Limits, exchanged: &mut E
     let no_memory = || Some(Refusal { response: Response::busy(), fault: Some(Fault::NoMemory) });
     if fields >= LEAST {
         match account.take(Kind::Requests, fields, limits.request_bytes) {
-            Some(held) => exchanged.head = Some(held),
+            Some(held) => exchanged.head = Some(Box::new(held)),
             None => return no_memory(),
         }
     }

@@ -18,7 +18,7 @@ use tokio::time::{Sleep, sleep};
 use tracing::field;
 
 use crate::body::{Body, BodyError};
-use crate::budget::{Allowance, Held, Kind};
+use crate::budget::{Allowance, Held, Kind, LEAST};
 use crate::client::Client;
 use crate::connection::Connection;
 use crate::fault::Fault;
@@ -44,7 +44,7 @@ pub(crate) struct Exchanged {
     /// In place of the server, once that was let go of.
     kept: Option<Box<Kept>>,
     /// Of a long head, which a handler may need until the end.
-    pub(crate) head: Option<Held>,
+    pub(crate) head: Option<Box<Held>>,
     pub(crate) status: StatusCode,
     pub(crate) sent: u64,
     record: Option<Pending>,
@@ -111,6 +111,9 @@ impl Exchanged {
     /// The response, if there is memory for its body until the client has taken it.
     pub(crate) fn afford(&self, mut response: Response) -> Response {
         let Body::Bytes(bytes) = &mut response.body else { return response };
+        if (bytes.len() as u64) < LEAST {
+            return response;
+        }
         let limit = self.connection.limits().answer_bytes;
         if let Some(counted) = Allowance::new(&self.connection.account, limit).afford(std::mem::take(bytes)) {
             *bytes = counted;

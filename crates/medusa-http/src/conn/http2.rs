@@ -8,13 +8,14 @@ use std::error::Error;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use medusa_net::{Phase, Signal};
+use pin_project_lite::pin_project;
 
 use super::{End, write_out};
 use crate::connection::Connection;
@@ -41,21 +42,35 @@ struct OnThisWorker(Rc<Connection>);
 
 impl<F: Future<Output = ()> + 'static> Executor<F> for OnThisWorker {
     fn execute(&self, task: F) {
-        let connection = Rc::clone(&self.0);
-        let unseen = Unseen::new(&connection);
-        tokio::task::spawn_local(async move {
-            drop(unseen);
-            let mut task = std::pin::pin!(task);
-            let mut owing = None;
-            poll_fn(|cx| {
-                let polled = connection.conn.poll_owing(&mut owing, cx, |cx| task.as_mut().poll(cx));
-                if polled == Poll::Ready(None) {
-                    connection.count(Fault::WriteStall);
-                }
-                polled.map(drop)
-            })
-            .await;
-        });
+        let (connection, unseen) = (Rc::clone(&self.0), Some(Unseen::new(&self.0)));
+        tokio::task::spawn_local(Answering { task, owing: None, connection, unseen });
+    }
+}
+
+pin_project! {
+    /// The task of one request. A type of its own: an `async` block would hold the task, some kilobytes, twice and move it.
+    struct Answering<F> {
+        #[pin]
+        task: F,
+        // See `Conn::poll_owing`.
+        owing: Option<usize>,
+        connection: Rc<Connection>,
+        // Until it is polled for the first time.
+        unseen: Option<Unseen>,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Answering<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        *this.unseen = None;
+        let polled = this.connection.conn.poll_owing(this.owing, cx, |cx| this.task.poll(cx));
+        if polled == Poll::Ready(None) {
+            this.connection.count(Fault::WriteStall);
+        }
+        polled.map(drop)
     }
 }
 
