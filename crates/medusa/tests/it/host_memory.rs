@@ -64,11 +64,11 @@ fn what_a_statement_shows_and_prints_is_cut() {
     for (begin, statement) in [
         (LONG, "return table.create(100, list)"),
         (LONG, "return table.unpack(list)"),
-        (LONG, "return table.unpack(table.create(500000, s))"),
+        (LONG, "return table.unpack(table.create(250000, s))"),
         (LONG, "return { [s] = s }, list"),
         (PAIRS, "return t"),
         (LONG, "print(table.unpack(list))"),
-        (LONG, "print(table.unpack(table.create(500000, s)))"),
+        (LONG, "print(table.unpack(table.create(250000, s)))"),
         (LONG, "for _ = 1, 1000 do print(s) end"),
         (LONG, "print(setmetatable({}, { __tostring = function() return s .. s end }))"),
     ] {
