@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -11,6 +11,7 @@ use medusa_net::cork::{CorkHandle, cork};
 use medusa_net::tls::{Alpn, TlsInfo};
 use medusa_net::{Conn, Phase, Stream};
 use medusa_proto::access::Peer;
+use tokio::sync::Notify;
 
 use crate::budget::Account;
 use crate::conn::STREAM_WINDOW;
@@ -36,6 +37,8 @@ pub(crate) struct Connection {
     open: Cell<usize>,
     toll: Toll,
     unread: Arc<Unread>,
+    /// To be told when the connection is to end: bodies that would go on.
+    finishing: RefCell<Vec<Weak<Notify>>>,
     /// What goes on after the 101 that is on its way.
     upgrade: RefCell<Option<(Upgrade, Exchanged)>>,
 }
@@ -64,6 +67,7 @@ impl Connection {
             open: Cell::new(0),
             toll: Toll::default(),
             unread: Arc::default(),
+            finishing: RefCell::default(),
             upgrade: RefCell::default(),
             conn,
             directory,
@@ -146,6 +150,22 @@ impl Connection {
         if let Some(server) = self.directory.current() {
             record::unread(&server, self.peer, status);
         }
+    }
+
+    /// Has `finish` told when the connection is to end.
+    pub(crate) fn finish_early(&self, finish: &Rc<Notify>) {
+        if self.conn.is_draining() {
+            finish.notify_one();
+            return;
+        }
+        let mut finishing = self.finishing.borrow_mut();
+        finishing.retain(|other| other.strong_count() > 0);
+        finishing.push(Rc::downgrade(finish));
+    }
+
+    /// The connection is to end: so is what would go on.
+    pub(crate) fn finish(&self) {
+        self.finishing.take().iter().filter_map(Weak::upgrade).for_each(|finish| finish.notify_one());
     }
 
     /// Notes what is to go on when the 101 is out.

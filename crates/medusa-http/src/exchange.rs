@@ -396,7 +396,7 @@ fn send(
     (version, is_head): (Version, bool),
     mut exchanged: Exchanged,
 ) -> http::Response<SentBody> {
-    let Response { status, mut headers, body, upgrade } = response;
+    let Response { status, mut headers, body, upgrade, finish } = response;
     headers.insert(header::SERVER, SERVER);
     headers.remove(header::TRANSFER_ENCODING);
     if version == Version::HTTP_2 {
@@ -416,6 +416,10 @@ fn send(
     // hyper leaves content out where none belongs, but with HTTP/2 it does not.
     let is_bare = version == Version::HTTP_2 && (is_head || !may_have_body(status));
     let body = if is_bare { Body::Empty } else { body };
+    if let Some(finish) = finish {
+        exchanged.connection().finish_early(&finish);
+        exchanged.let_go();
+    }
     let body = match upgrade {
         None => SentBody::new(body, exchanged),
         Some(upgrade) => {

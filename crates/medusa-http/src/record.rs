@@ -53,7 +53,7 @@ pub(crate) struct Exchanged {
 /// What the end of an exchange needs of its server.
 #[derive(Debug)]
 struct Kept {
-    mount: Option<Arc<Counters>>,
+    mount: Option<(String, Arc<Counters>)>,
     counters: Arc<ServerCounters>,
     log: Option<Arc<dyn Sink>>,
     name: Arc<str>,
@@ -128,8 +128,9 @@ impl Exchanged {
     pub(crate) fn let_go(&mut self) {
         let Some(server) = self.server.take() else { return };
         let parts = &server.parts;
+        let mount = self.mount.and_then(|at| parts.mounts.get(at));
         self.kept = Some(Box::new(Kept {
-            mount: self.mount.and_then(|at| parts.mounts.get(at)).map(|mount| Arc::clone(&mount.counters)),
+            mount: mount.map(|mount| (mount.pattern.to_string(), Arc::clone(&mount.counters))),
             counters: Arc::clone(&parts.counters),
             log: parts.log.clone(),
             name: Arc::clone(&parts.name),
@@ -140,7 +141,8 @@ impl Exchanged {
     fn broke_off(&self, error: &BodyError) {
         let request = self.record.as_ref().map(|pending| field::display(pending.id()));
         let mounts = self.server.as_ref().map(|server| &server.parts.mounts);
-        let mount = self.mount.and_then(|at| mounts?.get(at)).map(|mount| field::display(&mount.pattern));
+        let mount = self.mount.and_then(|at| mounts?.get(at)).map(|mount| mount.pattern.to_string());
+        let mount = mount.or_else(|| Some(self.kept.as_ref()?.mount.as_ref()?.0.clone()));
         tracing::warn!(request, mount, "a response broke off: {}", with_causes(error));
     }
 
@@ -169,7 +171,12 @@ impl Drop for Exchanged {
             let mount = self.mount.and_then(|at| parts.mounts.get(at)).map(|mount| &*mount.counters);
             self.end(mount, &parts.counters, parts.log.as_ref(), &parts.name);
         } else if let Some(kept) = &self.kept {
-            self.end(kept.mount.as_deref(), &kept.counters, kept.log.as_ref(), &kept.name);
+            self.end(
+                kept.mount.as_ref().map(|(_, counters)| &**counters),
+                &kept.counters,
+                kept.log.as_ref(),
+                &kept.name,
+            );
         }
     }
 }

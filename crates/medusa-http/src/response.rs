@@ -1,11 +1,15 @@
 //! What a handler gives back, and the pages the server answers with on its own account.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
+use tokio::sync::Notify;
 
-use crate::body::Body;
+use crate::body::{Body, BodyStream};
+use crate::event_stream::{self, EventStream};
+use crate::sessions::Sessions;
 use crate::upgrade::Upgrade;
 
 /// `text/plain; charset=utf-8`
@@ -27,6 +31,8 @@ pub struct Response {
     pub body: Body,
     /// What goes on after a 101 (Switching Protocols); nothing for any other status.
     pub upgrade: Option<Upgrade>,
+    /// Told when the connection should end soon, where the body would not otherwise: see [`Self::stream`].
+    pub finish: Option<Rc<Notify>>,
 }
 
 /// In seconds: what holds the memory is given up within a minute, and most of it sooner.
@@ -59,6 +65,19 @@ impl Response {
     #[must_use]
     pub fn body(mut self, body: impl Into<Body>) -> Self {
         self.body = body.into();
+        self
+    }
+
+    /// Sets a body that is sent as it comes. A stream of server-sent events is one of `sessions`: it ends, between two
+    /// events if it can, when they do and when its connection should.
+    #[must_use]
+    pub fn stream(mut self, stream: BodyStream, sessions: &Sessions) -> Self {
+        self.body = Body::Stream(if event_stream::is_one(&self.headers) {
+            let finish = Rc::clone(self.finish.insert(Rc::default()));
+            Box::pin(EventStream::new(stream, &self.headers, sessions, finish))
+        } else {
+            stream
+        });
         self
     }
 

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use medusa_net::{ListenAddr, Workers};
@@ -198,6 +198,8 @@ struct Host {
     live: Arc<Live>,
     scripts: Arc<Scripts>,
     current: RefCell<Option<Current>>,
+    /// Replaced, and not yet gone.
+    replaced: RefCell<Vec<Weak<MainVm>>>,
 }
 
 /// The VM that statements run in.
@@ -211,7 +213,13 @@ impl Host {
     fn new(program: Program, live: Arc<Live>) -> Rc<Self> {
         let commons = Commons::new(&live, program.state.as_deref());
         let scripts = Scripts::new(live.workers().cloned(), commons);
-        Rc::new(Self { program, live, scripts: Arc::new(scripts), current: RefCell::default() })
+        Rc::new(Self {
+            program,
+            live,
+            scripts: Arc::new(scripts),
+            current: RefCell::default(),
+            replaced: RefCell::default(),
+        })
     }
 
     async fn take_jobs(self: Rc<Self>, mut jobs: mpsc::Receiver<Job>) {
@@ -239,6 +247,9 @@ impl Host {
         let old = self.current.replace(Some(Current { vm, _calls: calls }));
         if let Some(old) = old {
             old.vm.retire();
+            let mut replaced = self.replaced.borrow_mut();
+            replaced.retain(|vm| vm.strong_count() > 0);
+            replaced.push(Rc::downgrade(&old.vm));
         }
         let addresses = site.listeners.iter().map(|bound| Address {
             addr: bound.listener.local_addr().clone(),
@@ -295,6 +306,8 @@ impl Host {
         if let Some(vm) = vm {
             status = status.child(vm.status());
         }
+        let replaced: Vec<_> = self.replaced.borrow().iter().filter_map(Weak::upgrade).collect();
+        status = status.children(replaced.iter().map(|vm| vm.status_replaced()));
         status = status.children(self.scripts.commons().dictionaries.status());
         status = status.children(self.scripts.commons().client.status());
         match self.live.workers() {

@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderMap, StatusCode};
-use medusa_http::websocket::{Accepted, Sessions};
+use medusa_http::websocket::Accepted;
 use medusa_http::{
-    Body, BodyError, Handler, HandlerError, HandlerFuture, PrepareFuture, Request, Response, holder,
+    BodyError, Handler, HandlerError, HandlerFuture, PrepareFuture, Request, Response, Sessions, holder,
 };
 use medusa_proto::status::Status;
 use tokio::sync::{mpsc, oneshot};
@@ -177,17 +177,18 @@ impl Handler for InlineHandler {
             let answer = answered
                 .await
                 .map_err(|_gone| HandlerError::internal("the main VM dropped the request"))??;
-            let body = match answer.body {
-                AnswerBody::Bytes(bytes) => bytes.into(),
-                AnswerBody::WebSocket(accepted) => return Ok(accepted.into_response(&self.sessions)),
+            let response = Response { status: answer.status, headers: answer.headers, ..Response::default() };
+            Ok(match answer.body {
+                AnswerBody::Bytes(bytes) => response.body(bytes),
+                AnswerBody::WebSocket(accepted) => accepted.into_response(&self.sessions),
                 AnswerBody::Stream(chunks) => {
-                    Body::Stream(Box::pin(stream::unfold(chunks, async |mut chunks| {
+                    let chunks = stream::unfold(chunks, async |mut chunks| {
                         let chunk = chunks.next().await?;
                         Some((chunk.map_err(|error| BodyError::Producer(error.into())), chunks))
-                    })))
+                    });
+                    response.stream(Box::pin(chunks), &self.sessions)
                 }
-            };
-            Ok(Response { status: answer.status, headers: answer.headers, body, upgrade: None })
+            })
         })
     }
 
@@ -201,7 +202,7 @@ impl Handler for InlineHandler {
     }
 
     fn status(&self) -> Status {
-        Status::new("function", self.origin.to_string()).field("websockets", self.sessions.open())
+        self.sessions.describe(Status::new("function", self.origin.to_string()))
     }
 }
 

@@ -317,8 +317,19 @@ impl MainVm {
 
     /// What the VM holds.
     pub(crate) fn status(&self) -> Status {
+        self.describe(Status::new("vm", "main"))
+    }
+
+    /// The same of one that was replaced, and what holds it.
+    pub(crate) fn status_replaced(&self) -> Status {
+        let requests = self.functions.requests.borrow();
+        let held_by = requests.as_ref().map(Requests::shown).filter(|shown| !shown.is_empty());
+        self.describe(Status::new("vm.replaced", "main")).maybe("held_by", held_by)
+    }
+
+    fn describe(&self, status: Status) -> Status {
         self.functions.forget_released();
-        let status = self.vm.describe(Status::new("vm", "main"));
+        let status = self.vm.describe(status);
         status
             .field("handler_functions", self.functions.by_id.borrow().len())
             .field("requests", self.requests_running.get())

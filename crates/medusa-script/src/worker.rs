@@ -11,9 +11,8 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use medusa_http::websocket::Sessions;
 use medusa_http::{
-    Body, BodyError, Handler, HandlerError, HandlerFuture, PrepareError, PrepareFuture, Request, Response,
+    BodyError, Handler, HandlerError, HandlerFuture, PrepareError, PrepareFuture, Request, Response, Sessions,
 };
 use medusa_net::Workers;
 use medusa_proto::status::Status;
@@ -116,19 +115,19 @@ impl WorkerVm {
         };
         let handler = call::Handler { function: &function, place: &path.display() };
         let (reply, open) = call(&self.vm, &self.requests, &handler, request).await?;
-        let body = match reply.body {
-            ReplyBody::Bytes(bytes) => bytes.into(),
+        let response = Response { status: reply.status, headers: reply.headers, ..Response::default() };
+        Ok(match reply.body {
+            ReplyBody::Bytes(bytes) => response.body(bytes),
             ReplyBody::Producer(function) => {
                 let producer = Producer::new(&self.vm, function, open).map_err(vm_error)?;
-                Body::Stream(Box::pin(producer.map(|chunk| chunk.map_err(producer_error))))
+                response.stream(Box::pin(producer.map(|chunk| chunk.map_err(producer_error))), sessions)
             }
             ReplyBody::WebSocket(start) => {
                 let Start { accepted, session } = *start;
                 spawn_local(session.run(Rc::clone(&self.vm), open));
-                return Ok(accepted.into_response(sessions));
+                accepted.into_response(sessions)
             }
-        };
-        Ok(Response { status: reply.status, headers: reply.headers, body, upgrade: None })
+        })
     }
 }
 
@@ -235,7 +234,7 @@ impl Handler for ScriptHandler {
     }
 
     fn status(&self) -> Status {
-        Status::new("script", self.path.display().to_string()).field("websockets", self.sessions.open())
+        self.sessions.describe(Status::new("script", self.path.display().to_string()))
     }
 }
 

@@ -47,7 +47,10 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
                 });
             }
             match conn.poll_signal(cx) {
-                Signal::Drain => Pin::new(&mut http).graceful_shutdown(),
+                Signal::Drain => {
+                    Pin::new(&mut http).graceful_shutdown();
+                    context.finish();
+                }
                 Signal::Rest if unread.is_none() && handle.is_empty() => return Poll::Ready(End::Rest),
                 Signal::Look if has_left(handle, conn, &context.limits()) => return Poll::Ready(End::Gone),
                 // At rest what comes next must be a request, and not content.

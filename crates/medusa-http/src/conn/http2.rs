@@ -116,6 +116,7 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
                 Signal::None | Signal::Rest | Signal::Look => break,
                 Signal::Drain => {
                     Pin::new(&mut http).graceful_shutdown();
+                    context.finish();
                     if conn.phase() == Phase::Idle {
                         conn.enter(Phase::Closing);
                     }

@@ -10,10 +10,10 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::Options;
 use super::message::Close;
 use super::pump::{self, Settings};
-use super::sessions::Sessions;
 use super::socket::{Link, WebSocket};
 use crate::request::Head;
 use crate::response::Response;
+use crate::sessions::Sessions;
 use crate::upgrade::Upgrade;
 
 const UPGRADE: HeaderValue = HeaderValue::from_static("upgrade");
@@ -80,7 +80,7 @@ impl Accepted {
     /// The 101; the session counts as one of `sessions`, and ends when they do.
     pub fn into_response(self, sessions: &Sessions) -> Response {
         let Self { accept, protocol, link, settings } = self;
-        let mut membership = sessions.join();
+        let mut membership = sessions.join_websocket();
         let mut response = Response::status(StatusCode::SWITCHING_PROTOCOLS)
             .with(header::UPGRADE, WEBSOCKET)
             .with(header::CONNECTION, UPGRADE);

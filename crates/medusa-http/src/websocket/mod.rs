@@ -21,7 +21,6 @@ mod message;
 mod origin;
 mod pump;
 mod queue;
-mod sessions;
 mod socket;
 mod toll;
 
@@ -30,7 +29,6 @@ use std::time::Duration;
 pub use handshake::{Accepted, Refusal, accept};
 pub use message::{Close, InvalidClose, Kind, Message};
 pub use origin::Origins;
-pub use sessions::Sessions;
 pub use socket::{Closed, TrySendError, WebSocket};
 
 /// What a session is to be like.

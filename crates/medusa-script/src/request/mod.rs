@@ -53,6 +53,14 @@ const REFERENCES: usize = 8;
 /// For so many requests there is room for references from the beginning; for twice as many, and so on, once there are as many.
 const FIRST: usize = 512;
 
+/// How many requests are named where a person is told what is held, and how long a method or a path may be there, in bytes.
+const SHOWN: usize = 5;
+const LONGEST_SHOWN: usize = 100;
+
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(LONGEST_SHOWN)]
+}
+
 /// The requests that one VM is answering.
 #[derive(Debug, Clone)]
 pub(crate) struct Requests {
@@ -142,6 +150,20 @@ impl Requests {
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
         self.open.borrow().requests.len()
+    }
+
+    /// Which they are, some of them: methods and paths.
+    pub(crate) fn shown(&self) -> String {
+        let open = self.open.borrow();
+        let shown = open.requests.iter().take(SHOWN).map(|(_, entry)| {
+            let (method, path) = (&entry.head.method, entry.head.path());
+            format!("{} {}", cut(method.as_str()), cut(path))
+        });
+        let mut shown: Vec<String> = shown.collect();
+        if let Some(more) = open.requests.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+            shown.push(format!("{more} more"));
+        }
+        shown.join(", ")
     }
 
     /// Sees to it that the next request has a buffer.
