@@ -213,14 +213,18 @@ pub(crate) enum Verdict {
 
 thread_local! {
     static RUNNING: RefCell<Option<Rc<Meter>>> = const { RefCell::new(None) };
-    static PREEMPTED: Cell<bool> = const { Cell::new(false) };
+    static PREEMPTED: Cell<u32> = const { Cell::new(0) };
     /// The slot of the VM whose slice runs.
     static SLOT: Cell<*const Slot> = const { Cell::new(ptr::null()) };
 }
 
-/// Whether the watchdog made the running coroutine yield since this was last asked.
-pub(crate) fn take_preempted() -> bool {
-    PREEMPTED.replace(false)
+/// How often the watchdog made the running coroutine yield since this was last asked, or one around it.
+pub(crate) fn take_preempted() -> u32 {
+    PREEMPTED.take()
+}
+
+fn preempted() {
+    PREEMPTED.set(PREEMPTED.get().saturating_add(1));
 }
 
 /// What the interrupt is to scripts, for host code that works for one: called between two pieces of the work, each far
@@ -236,7 +240,9 @@ pub(crate) fn look() -> Verdict {
             return Verdict::Nothing;
         }
         let verdict = meter.tick_at(thread_cpu_time(), None);
-        PREEMPTED.set(matches!(verdict, Verdict::GiveWay));
+        if matches!(verdict, Verdict::GiveWay) {
+            preempted();
+        }
         verdict
     })
 }
@@ -441,7 +447,7 @@ unsafe extern "C-unwind" fn interrupt(state: *mut ffi::lua_State, gc: c_int) {
             Some(Verdict::Nothing) => {}
             Some(Verdict::GiveWay) => {
                 (*ffi::lua_callbacks(state)).interrupt = None;
-                PREEMPTED.set(true);
+                preempted();
                 // The resumer takes the marker off again, so the interrupted frame is as it was.
                 ffi::lua_rawcheckstack(state, 1);
                 ffi::lua_pushlightuserdata(state, marker().0);
@@ -633,7 +639,7 @@ mod tests {
         while thread_cpu_time().saturating_sub(begun) < 2 * MAX_HOLD {}
         take_preempted();
         let yielded: Value = preemption.slice(&meter, || next.resume(())).unwrap();
-        assert!(!take_preempted() && yielded.is_nil(), "{yielded:?}");
+        assert!(take_preempted() == 0 && yielded.is_nil(), "{yielded:?}");
         assert_eq!(preemption.overruns(), 0);
     }
 }

@@ -170,7 +170,7 @@ pub(crate) async fn metered<T>(
         });
         meter.end_slice();
         let preempted = take_preempted();
-        meter.set_in_lane(preempted && polled.is_pending());
+        meter.set_in_lane(preempted > 0 && polled.is_pending());
         if polled.is_ready() {
             return polled;
         }
@@ -180,7 +180,7 @@ pub(crate) async fn metered<T>(
         meter.account().wait(cx);
         match &mut slow {
             Some(slow) => slow.after(preempted, cx),
-            None if preempted => slow = Some(Slow::enter(cx)),
+            None if preempted > 0 => slow = Some(Slow::enter(preempted, cx)),
             None => {}
         }
         Poll::Pending
@@ -236,9 +236,10 @@ pub(crate) async fn give_way() -> mlua::Result<()> {
 struct Slow {
     turn: Turn,
     waker: Arc<QuietWaker>,
-    /// The last slice was preempted. It may have been on its way to wait: then what it waits for may have come before
-    /// the next slice, which only goes as far as to say that it waits.
-    look_again: bool,
+    /// How many slices may still only go as far as to say that it waits, though what it waits for has come: one for each
+    /// preemption on its way there. Of nested coroutines each may be preempted, while it passes on that the one inside
+    /// was, or waits.
+    looks: u32,
 }
 
 enum Turn {
@@ -256,8 +257,8 @@ enum Turn {
 }
 
 impl Slow {
-    fn enter(cx: &mut Context<'_>) -> Self {
-        let mut slow = Self { turn: Turn::Out, waker: QuietWaker::new(cx), look_again: true };
+    fn enter(preempted: u32, cx: &mut Context<'_>) -> Self {
+        let mut slow = Self { turn: Turn::Out, waker: QuietWaker::new(cx), looks: preempted };
         slow.queue(cx);
         slow
     }
@@ -301,19 +302,24 @@ impl Slow {
     }
 
     /// After a slice: back into the lane if it was preempted, out of it if it waits for something else.
-    fn after(&mut self, preempted: bool, cx: &mut Context<'_>) {
-        if preempted {
+    fn after(&mut self, preempted: u32, cx: &mut Context<'_>) {
+        let left = self.looks.saturating_sub(1);
+        if preempted > 0 {
+            self.looks = left.saturating_add(preempted).min(MOST_NESTED);
             self.queue(cx);
-        } else {
-            self.turn = Turn::Out;
-            self.waker.speak();
-            if self.look_again {
-                cx.waker().wake_by_ref();
-            }
+            return;
         }
-        self.look_again = preempted;
+        self.turn = Turn::Out;
+        self.waker.speak();
+        if self.looks > 0 {
+            cx.waker().wake_by_ref();
+        }
+        self.looks = left;
     }
 }
+
+/// How deep coroutines nest: Luau's own limit for calls of C.
+const MOST_NESTED: u32 = 200;
 
 /// Whether requests have begun on this thread since the lane's last slice.
 fn had_company() -> bool {

@@ -370,6 +370,11 @@ mod tests {
         assert_stopped("work(5000)", true);
         assert_stopped("pcall(work, 5000) while true do end", true);
         assert_stopped("coroutine.wrap(function() work(5000) end)()", true);
+        // Each level may be preempted on its way to say that the one inside waits.
+        assert_stopped(
+            "local function nest(n) if n == 0 then work(5000) end coroutine.wrap(nest)(n - 1) end nest(30)",
+            true,
+        );
         let (result, ticks, _) = race("return work(60)");
         assert_eq!(result.unwrap(), "true");
         assert!(ticks >= 10, "only {ticks} turns for others");
