@@ -102,8 +102,7 @@ fn soak(profile: &'static str, seed: u64, lasts: Duration) -> Result {
     let before = Held::by(stage.server.pid());
     let hostile = Hostile::default();
     let (tally, watched, log) = stage.trouble(&hostile, seed, lasts);
-    let after = stage.drain(report::limit(before));
-    let named = stage.watch.named();
+    let (after, named) = stage.drain(before);
     let report = Report { seed, quiet, tally, before, after, named, watched, hostile };
     term::answer(&report.table());
     let ended = stage.end();
@@ -179,12 +178,12 @@ impl Stage {
         (tally, watched, cut(&self.server.last_lines()))
     }
 
-    /// The normal clients alone, until the server holds no more than `most`, or time is up.
-    fn drain(&self, most: Held) -> Held {
+    /// The normal clients alone, until the server holds no more than it may, or time is up.
+    fn drain(&self, before: Held) -> (Held, u64) {
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| normal::run(self.targets.plain, &over));
-            let held = self.watch.until_at_most(most, DRAINS_WITHIN);
+            let held = self.watch.until_at_most(|named| report::limit(before, named), DRAINS_WITHIN);
             over.store(true, Ordering::Relaxed);
             held
         })

@@ -109,7 +109,7 @@ impl Watch {
     }
 
     /// How many bytes of memory the status names, of VMs, caches and queues.
-    pub(super) fn named(&self) -> u64 {
+    fn named(&self) -> u64 {
         let status = self.status(&["--json"]).output().unwrap_or_default();
         serde_json::from_slice(&status).map_or(0, |status| named(&status))
     }
@@ -120,13 +120,14 @@ impl Watch {
         Cmd::new("timeout").args(asks).args([&self.state]).args(options.iter().copied())
     }
 
-    /// Waits until the process holds no more than `most`, for `within` at most. Returns what it holds then.
-    pub(super) fn until_at_most(&self, most: Held, within: Duration) -> Held {
+    /// Waits until the process holds no more than `most` says, of the bytes that its status names, for `within` at most.
+    /// Returns what it holds then, and how much of that the status names.
+    pub(super) fn until_at_most(&self, most: impl Fn(u64) -> Held, within: Duration) -> (Held, u64) {
         let deadline = Instant::now() + within;
         loop {
-            let held = Held::by(self.pid);
-            if held.is_within(most) || Instant::now() > deadline || is_dead(self.pid) {
-                return held;
+            let (held, named) = (Held::by(self.pid), self.named());
+            if held.is_within(most(named)) || Instant::now() > deadline || is_dead(self.pid) {
+                return (held, named);
             }
             thread::park_timeout(EVERY);
         }
