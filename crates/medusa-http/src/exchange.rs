@@ -47,7 +47,7 @@ pub(crate) async fn exchange(
     let connection = exchanged.connection();
     let limits = server.parts.limits;
     let (version, is_head) = (parts.version, parts.method == Method::HEAD);
-    let body = RequestBody::wire(incoming, &limits, &parts.headers, connection);
+    let mut body = RequestBody::wire(incoming, &limits, &parts.headers, connection);
     let head = Head {
         method: parts.method,
         uri: parts.uri,
@@ -69,6 +69,9 @@ pub(crate) async fn exchange(
         refuse(&head, fields, &limits).or_else(|| make_room(fields, &body, &limits, &mut exchanged));
     let mut response = match refusal {
         Some(refusal) => {
+            if matches!(refusal.fault, Some(Fault::TooManyRequests | Fault::NoMemory)) {
+                body.refuse();
+            }
             if let Some(fault) = refusal.fault {
                 server.parts.counters.faults.count(fault);
             }

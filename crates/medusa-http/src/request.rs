@@ -161,7 +161,8 @@ impl RequestBodyError {
 
 /// The body of a request: read by the handler, never before it asks, never past its limits.
 ///
-/// Dropped before its end, an HTTP/1 body is read on for a moment ([`drain`]), so that the connection can be kept.
+/// Dropped before its end, a body is read on for a moment ([`drain`]): so that an HTTP/1 connection can be kept, and that a
+/// client of HTTP/2 reads the answer before its stream is reset.
 pub struct RequestBody {
     source: Source,
     limit: u64,
@@ -241,6 +242,13 @@ impl RequestBody {
         match &self.source {
             Source::Wire(wire) => !wire.memory.is_refused,
             Source::Bytes(_) => true,
+        }
+    }
+
+    /// Has it not be read on when it is dropped, where that would take what there is too little of.
+    pub(crate) fn refuse(&mut self) {
+        if let Source::Wire(wire) = &mut self.source {
+            wire.memory.is_refused = true;
         }
     }
 
@@ -568,22 +576,42 @@ impl Drop for Guard {
 const DRAINED: usize = 256 * 1024;
 /// For how long.
 const DRAINED_WITHIN: Duration = Duration::from_secs(5);
+/// For how long a client of HTTP/2 may read the answer when its body is not read any further: the stream is reset then, and
+/// some take that for a failure as long as they have not come to the answer's end.
+const HEARD_WITHIN: Duration = Duration::from_secs(1);
 
-/// Reads on what a handler has left of a body. Given up, the connection ends after the response.
-async fn drain(mut incoming: Incoming, guard: Guard) {
+/// What a handler has left of a body.
+struct Rest {
+    incoming: Incoming,
+    /// See [`Wire::counted`].
+    counted: Option<Arc<AtomicU64>>,
+    _ahead: Option<Ahead>,
+    /// None with HTTP/2. After the body.
+    guard: Option<Guard>,
+}
+
+/// Reads it on. Given up, the connection, or with HTTP/2 the stream, ends after the response.
+async fn drain(mut rest: Rest) {
+    let counted = rest.counted.as_deref();
+    let incoming = &mut rest.incoming;
     let reading = async {
-        let incoming = &mut incoming;
         let mut drained = 0;
         while drained < DRAINED && !incoming.is_end_stream() {
             let frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut *incoming).poll_frame(cx)).await;
-            let Some(Ok(frame)) = frame else { return };
-            drained += frame.data_ref().map_or(0, Bytes::len);
+            let Some(Ok(frame)) = frame else { return true };
+            let read = frame.data_ref().map_or(0, Bytes::len);
+            if let Some(counted) = counted {
+                counted.fetch_add(read as u64, Relaxed);
+            }
+            drained += read;
         }
+        incoming.is_end_stream()
     };
     // Either way the body is dropped, which tells hyper.
-    let _given_up = tokio::time::timeout(DRAINED_WITHIN, reading).await;
-    drop(incoming);
-    drop(guard);
+    let is_whole = tokio::time::timeout(DRAINED_WITHIN, reading).await;
+    if rest.guard.is_none() && matches!(is_whole, Ok(false)) {
+        tokio::time::sleep(HEARD_WITHIN).await;
+    }
 }
 
 impl Drop for Wire {
@@ -591,12 +619,15 @@ impl Drop for Wire {
         let Some(incoming) = self.incoming.take().filter(|incoming| !incoming.is_end_stream()) else {
             return;
         };
-        let Some(guard) = self.guard.take() else { return };
-        if self.expects {
+        let guard = self.guard.take();
+        if let Some(guard) = guard.as_ref().filter(|_| self.expects) {
             // Reading on would ask for it.
             guard.0.refused.store(true, Release);
+        } else if guard.is_none() && self.memory.is_refused {
+            // There is no memory for it, and what comes meanwhile would take some.
         } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(drain(incoming, guard));
+            let (counted, ahead) = (self.counted.take(), self.memory.ahead.take());
+            runtime.spawn(drain(Rest { incoming, counted, _ahead: ahead, guard }));
             return;
         }
         // The body first, then its guard.

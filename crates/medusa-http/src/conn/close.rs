@@ -3,21 +3,54 @@
 //! ([RFC 9112 §9.6](https://www.rfc-editor.org/rfc/rfc9112#section-9.6)).
 
 use std::future::poll_fn;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use http::StatusCode;
-use medusa_net::cork::CorkHandle;
-use medusa_net::{Phase, Signal, Stream};
+use medusa_net::{Phase, Signal};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::End;
+use crate::budget::{Account, Telling};
 use crate::connection::Connection;
 use crate::fault::Fault;
 
-/// How much of what a peer still sends is thrown away before its connection is closed on it.
-const MAX_LINGER: usize = 256 * 1024;
+/// How much of what a peer still sends is thrown away, in bytes, of whoever it is.
+const FREE: usize = 256 * 1024;
+/// For how long more than that is: most clients send all they have before they read an answer, even one that refuses it.
+/// As nginx has it.
+const LONGEST: Duration = Duration::from_secs(30);
+/// What must come within [`Deadlines::closing`](medusa_net::Deadlines::closing) for a peer to be waited for any longer, in
+/// bytes: slower ones have had the time to look up.
+const LEAST: usize = 64 * 1024;
+/// For how many at a time, beside the bound of each address.
+const MOST: usize = 512;
+
+static WAITED_FOR: AtomicUsize = AtomicUsize::new(0);
+
+/// The right of a peer to have more than [`FREE`] thrown away.
+struct Right {
+    until: Instant,
+    _address: Telling,
+}
+
+impl Right {
+    fn take(account: &Account) -> Option<Self> {
+        let address = account.tell()?;
+        let right = (WAITED_FOR.fetch_add(1, Relaxed) < MOST).then_some(());
+        let taken = Self { until: Instant::now() + LONGEST, _address: address };
+        right.map(|()| taken)
+    }
+}
+
+impl Drop for Right {
+    fn drop(&mut self) {
+        WAITED_FOR.fetch_sub(1, Relaxed);
+    }
+}
 
 /// The answer to a request that never came to be one.
 fn reply(status: StatusCode) -> String {
@@ -42,7 +75,13 @@ pub(super) async fn close(context: &Connection, end: End) {
         return;
     }
     conn.enter(Phase::Closing);
-    let mut closing = Closing { shut: false, thrown_away: 0, wait: !conn.is_draining() };
+    let mut closing = Closing {
+        shut: false,
+        thrown_away: 0,
+        wait: !conn.is_draining(),
+        may_be_sending: end.may_be_amid_a_body(),
+        right: None,
+    };
     poll_fn(|cx| {
         match conn.poll_signal(cx) {
             Signal::None | Signal::Drain | Signal::Rest | Signal::Look => {}
@@ -56,7 +95,7 @@ pub(super) async fn close(context: &Connection, end: End) {
             // Not shut down in order: the peer must see that something is missing.
             return handle.poll_write_out(cx).map(drop);
         }
-        closing.poll(handle, cx)
+        closing.poll(context, cx)
     })
     .await;
 }
@@ -65,14 +104,19 @@ pub(super) async fn close(context: &Connection, end: End) {
 struct Closing {
     /// Our side has said that it is done.
     shut: bool,
+    /// Since its time began.
     thrown_away: usize,
+    /// Whether the peer may be sending a body, and not look up before its end.
+    may_be_sending: bool,
+    right: Option<Right>,
     /// Whether to wait for the peer's end. Not when the server is on its way out: clients that keep a connection in
     /// reserve would hold it up.
     wait: bool,
 }
 
 impl Closing {
-    fn poll(&mut self, handle: &CorkHandle<Stream>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(&mut self, context: &Connection, cx: &mut Context<'_>) -> Poll<()> {
+        let (conn, handle) = (&context.conn, &context.handle);
         let mut io = handle.io();
         if !self.shut {
             // Writes out first.
@@ -81,9 +125,22 @@ impl Closing {
             }
             self.shut = true;
         }
-        let mut bin = [0; 4096];
-        while self.thrown_away < MAX_LINGER {
-            let mut bin = ReadBuf::new(&mut bin);
+        let mut bin = [MaybeUninit::uninit(); 16 * 1024];
+        loop {
+            match &self.right {
+                None if self.thrown_away >= FREE && !self.may_be_sending => break,
+                None if self.thrown_away >= FREE => match Right::take(&context.account) {
+                    None => break,
+                    right => self.right = right,
+                },
+                Some(right) if Instant::now() >= right.until => break,
+                _ => {}
+            }
+            if self.right.is_some() && self.thrown_away >= LEAST {
+                self.thrown_away = 0;
+                conn.enter(Phase::Closing);
+            }
+            let mut bin = ReadBuf::uninit(&mut bin);
             match Pin::new(&mut io).poll_read(cx, &mut bin) {
                 Poll::Ready(Ok(())) if !bin.filled().is_empty() => self.thrown_away += bin.filled().len(),
                 Poll::Pending if self.wait => return Poll::Pending,
@@ -91,5 +148,31 @@ impl Closing {
             }
         }
         Poll::Ready(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::budget::{Share, Size};
+
+    #[test]
+    fn neither_an_address_nor_all_together_are_waited_for_without_limit() {
+        let of = |last: u8| Account::of([Arc::new(Share::new(([192, 0, 2, last].into(), Size::Address)))]);
+        let one = of(1);
+        let mut rights: Vec<_> = std::iter::from_fn(|| Right::take(&one)).take(MOST).collect();
+        assert!(rights.len() < MOST / 4, "one address has {}", rights.len());
+        let other = of(2);
+        drop(Right::take(&other).expect("another one has its own"));
+        rights.pop();
+        rights.push(Right::take(&one).expect("it was given back"));
+        // This machine, and proxies.
+        rights.extend(std::iter::from_fn(|| Right::take(&Account::default())).take(2 * MOST));
+        assert_eq!(rights.len(), MOST);
+        assert!(Right::take(&other).is_none(), "there is none left");
+        drop(rights);
+        assert!(Right::take(&other).is_some());
     }
 }

@@ -104,7 +104,7 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
         conn.begin_turn();
         loop {
             if let Poll::Ready(result) = Pin::new(&mut http).poll(cx) {
-                return Poll::Ready(result.map_or_else(|error| end_of(&error), |()| End::Done));
+                return Poll::Ready(result.map_or_else(|error| end_of(&error), |()| End::Parted));
             }
             if context.toll().is_exceeded(conn) {
                 let (received, requests, sent) = (conn.received(), conn.requests(), conn.sent());

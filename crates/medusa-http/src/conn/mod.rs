@@ -65,6 +65,8 @@ impl Accept for HttpAccept {
 enum End {
     /// As agreed: the peer left, or a response said that it is the last.
     Done,
+    /// The same, with a protocol in which nothing is sent at the end that the peer could miss.
+    Parted,
     /// Nothing has happened for a while: go on without buffers.
     Rest,
     /// The 101 is out, and another protocol goes on.
@@ -103,7 +105,7 @@ async fn serve(stream: Stream, conn: Rc<Conn>, directory: Arc<dyn Directory>) {
                 if let Some((upgrade, exchanged)) = context.take_upgrade() {
                     upgrade::run(upgrade, exchanged, &context.handle, &conn).await;
                 }
-                break End::Done;
+                break End::Parted;
             }
             end => break end,
         }
@@ -176,14 +178,23 @@ impl End {
         }
     }
 
+    /// Whether it came with an answer that a peer may miss which is still sending what it answers.
+    fn may_be_amid_a_body(&self) -> bool {
+        matches!(self, Self::Done | Self::Malformed { .. })
+    }
+
     /// The status of a request that never came to be one.
     fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Malformed { status, .. } => Some(*status),
             Self::HeadTimeout => Some(StatusCode::REQUEST_TIMEOUT),
-            Self::BadFrames(_) | Self::Done | Self::Rest | Self::Upgraded | Self::BrokeOff | Self::Gone => {
-                None
-            }
+            Self::BadFrames(_)
+            | Self::Done
+            | Self::Parted
+            | Self::Rest
+            | Self::Upgraded
+            | Self::BrokeOff
+            | Self::Gone => None,
         }
     }
 

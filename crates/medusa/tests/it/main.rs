@@ -9,6 +9,7 @@ mod budgets;
 mod cli;
 mod clients;
 mod dns;
+mod early_answers;
 mod event_streams;
 mod events;
 mod excerpts;
