@@ -76,6 +76,8 @@ pub(crate) struct Meter {
     stuck_since: Cell<Option<Duration>>,
     /// The limit for which it was stopped.
     overrun: Cell<Option<Duration>>,
+    /// How often it was told to stop: it may have caught the error.
+    stops: Cell<u64>,
     in_lane: Cell<bool>,
     account: Account,
 }
@@ -91,6 +93,7 @@ impl Meter {
             held_since: Cell::default(),
             stuck_since: Cell::default(),
             overrun: Cell::default(),
+            stops: Cell::default(),
             in_lane: Cell::default(),
             account,
         }
@@ -108,6 +111,11 @@ impl Meter {
 
     pub(crate) fn set_in_lane(&self, in_lane: bool) {
         self.in_lane.set(in_lane);
+    }
+
+    /// What it has used of its budget.
+    pub(crate) fn used(&self) -> Duration {
+        self.used.get()
     }
 
     /// The CPU time that it used more of, where it was stopped for that: its budget, or what it may take at a stretch.
@@ -165,10 +173,10 @@ impl Meter {
         let stuck_since = self.stuck_since.get().unwrap_or(now);
         self.stuck_since.set(Some(stuck_since));
         if now.saturating_sub(since) > MAX_HOLD {
-            Verdict::Stop(HELD)
+            self.stop(HELD)
         } else if now.saturating_sub(stuck_since) > MAX_STUCK {
             self.overrun.set(Some(MAX_STUCK));
-            Verdict::Stop(STUCK)
+            self.stop(STUCK)
         } else {
             Verdict::Nothing
         }
@@ -179,12 +187,17 @@ impl Meter {
         self.add(self.counted.replace(Some(now)).map_or(TICK, |counted| now.saturating_sub(counted)));
         if self.used.get() > self.limit {
             self.overrun.set(Some(self.limit));
-            return Verdict::Stop(STOPPED);
+            return self.stop(STOPPED);
         }
         if heap.is_some_and(|heap| self.account.press(heap)) {
-            return Verdict::Stop(c"stopped: its VM is at its memory limit, and it held the most");
+            return self.stop(c"stopped: its VM is at its memory limit, and it held the most");
         }
         Verdict::GiveWay
+    }
+
+    fn stop(&self, why: &'static CStr) -> Verdict {
+        self.stops.set(self.stops.get() + 1);
+        Verdict::Stop(why)
     }
 
     fn add(&self, used: Duration) {
@@ -245,6 +258,16 @@ pub(crate) fn look() -> Verdict {
         }
         verdict
     })
+}
+
+/// How often the running task has been told to stop, whether it caught the error or not.
+pub(crate) fn stops_of_running() -> u64 {
+    RUNNING.with_borrow(|running| running.as_ref().map_or(0, |meter| meter.stops.get()))
+}
+
+/// Whether the running task has used up its budget: whatever it does next is stopped, too.
+pub(crate) fn is_running_spent() -> bool {
+    RUNNING.with_borrow(|running| running.as_ref().is_some_and(|meter| meter.used.get() > meter.limit))
 }
 
 /// Gives the running task its CPU budget anew, as [`Meter::restart`] does.

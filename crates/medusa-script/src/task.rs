@@ -4,7 +4,8 @@
 //! watchdog ([`crate::preempt`]) and wall-clock time by tokio; both end in an ordinary error with a traceback. What
 //! was preempted waits in the *slow lane* of its thread: of all scripts that had to give way, one runs per turn of
 //! the event loop, so that a hundred runaway scripts cost everyone else no more than one does; and while there are
-//! others, the lane rests after each slice as long as a slice may be, so that one costs them half a core at most.
+//! others, the lane rests after each slice as long as a slice may be, so that one costs them half a core at most. After a slice that
+//! was longer, for it could not give way, it rests as long as that was, whoever else there is.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -19,7 +20,7 @@ use medusa_net::worker;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 
-use crate::preempt::{self, Meter, TICK, Verdict, take_preempted};
+use crate::preempt::{self, MAX_HOLD, Meter, TICK, Verdict, take_preempted, thread_cpu_time};
 use crate::vm::Vm;
 
 /// What a script may use.
@@ -73,6 +74,8 @@ thread_local! {
     static SLOW_LANE: Arc<Semaphore> = Arc::new(Semaphore::new(1));
     /// The requests begun at the lane's last slice.
     static SEEN: Cell<u64> = const { Cell::new(0) };
+    /// How long the lane's last slice was.
+    static HELD: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
 /// How long until a script that waits for a request's body is asked again, at the least.
@@ -164,6 +167,7 @@ pub(crate) async fn metered<T>(
         if slow.is_some() {
             meter.begin_slice();
         }
+        let before = meter.used();
         let polled = vm.slice(meter, || match &waker {
             None => script.as_mut().poll(cx),
             Some(quiet) => script.as_mut().poll(&mut Context::from_waker(quiet)),
@@ -178,6 +182,9 @@ pub(crate) async fn metered<T>(
             return Poll::Ready(Err(stopped_for_memory(held)));
         }
         meter.account().wait(cx);
+        if preempted > 0 {
+            HELD.set(meter.used().saturating_sub(before));
+        }
         match &mut slow {
             Some(slow) => slow.after(preempted, cx),
             None if preempted > 0 => slow = Some(Slow::enter(preempted, cx)),
@@ -232,6 +239,26 @@ pub(crate) async fn give_way() -> mlua::Result<()> {
     Ok(())
 }
 
+/// Runs `task`, and then has others go first: for who starts one script after the other. If one poll of it held the thread
+/// for long, as what cannot give way does, for as long as that.
+pub(crate) async fn in_turn<T>(task: impl Future<Output = T>) -> T {
+    let mut task = std::pin::pin!(task);
+    let mut longest = Duration::ZERO;
+    let done = poll_fn(|cx| {
+        let begun = thread_cpu_time();
+        let polled = task.as_mut().poll(cx);
+        longest = longest.max(thread_cpu_time().saturating_sub(begun));
+        polled
+    });
+    let done = done.await;
+    if longest > MAX_HOLD {
+        tokio::time::sleep(longest).await;
+    } else {
+        tokio::task::yield_now().await;
+    }
+    done
+}
+
 /// The state of a task that had to give way at least once.
 struct Slow {
     turn: Turn,
@@ -282,7 +309,9 @@ impl Slow {
             self.turn = Turn::Out;
             return Poll::Ready(());
         };
-        let mut rest = had_company().then(|| Box::pin(tokio::time::sleep(TICK)));
+        let held = HELD.replace(TICK);
+        let rests = had_company() || held > MAX_HOLD;
+        let mut rest = rests.then(|| Box::pin(tokio::time::sleep(held.max(TICK))));
         match &mut rest {
             Some(rest) => drop(rest.as_mut().poll(cx)),
             None => defer(cx),

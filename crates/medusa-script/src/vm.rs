@@ -454,6 +454,48 @@ mod tests {
     }
 
     #[test]
+    fn wherever_it_cannot_give_way_it_is_stopped_soon() {
+        let meta = |event: &str, body: &str| {
+            format!("local t = setmetatable({{}}, {{ {event} = function() while true do end end }}) {body}")
+        };
+        for source in [
+            meta("__index", "local _ = t.x"),
+            meta("__newindex", "t.x = 1"),
+            meta("__eq", "local _ = t == setmetatable({}, getmetatable(t))"),
+            meta("__lt", "local _ = t < t"),
+            meta("__le", "local _ = t <= t"),
+            meta("__add", "local _ = t + 1"),
+            meta("__unm", "local _ = -t"),
+            meta("__concat", "local _ = t .. 'x'"),
+            meta("__len", "local _ = #t"),
+            meta("__iter", "for _ in t do end"),
+            meta("__tostring", "tostring(t)"),
+            meta("__tostring", "print(t)"),
+            meta("__tostring", "error(t)"),
+        ] {
+            let (result, ..) = race(&source);
+            let Err(TaskError::Cpu(limit, error)) = result else { panic!("{source}: {result:?}") };
+            assert!(
+                limit < SHORT.cpu && error.to_string().contains("where it cannot give way"),
+                "{source}: {error}"
+            );
+        }
+        for handler in
+            ["while true do end", "return setmetatable({}, { __index = function() while true do end end }).x"]
+        {
+            let (result, ..) = race(&format!("return (xpcall(error, function() {handler} end))"));
+            assert_eq!(
+                result.unwrap(),
+                "false",
+                "the script goes on without what its handler would have said"
+            );
+        }
+        // These can.
+        assert_stopped("table.foreach({ 1 }, function() while true do end end)", true);
+        assert_stopped("setmetatable({}, { __call = function() while true do end end })()", true);
+    }
+
+    #[test]
     fn preemption_does_not_disturb_generators() {
         let (result, _, _) = race(
             "local function numbers(n) return coroutine.wrap(function()

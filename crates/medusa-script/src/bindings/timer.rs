@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -11,14 +11,14 @@ use std::time::Duration;
 use medusa_proto::with_causes;
 use medusa_site::{Hand, Live};
 use mlua::{Function, Lua, Table, UserData, UserDataMethods};
-use tokio::sync::{AcquireError, Notify, Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::MissedTickBehavior;
 
 use super::{Reach, fail, origin};
 use crate::error::ScriptError;
 use crate::reference::{self, Class, Item};
-use crate::task::Budget;
+use crate::task::{Budget, in_turn};
 use crate::transaction::Transaction;
 use crate::vm::Vm;
 
@@ -137,11 +137,10 @@ impl Timers {
         })
     }
 
-    /// Waits for a timer's turn to begin a run, and has others go first.
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
-        let turn = self.turn.acquire().await;
-        tokio::task::yield_now().await;
-        turn
+    /// Begins a run when it is its turn, and has others go first before the next.
+    async fn begin<T>(&self, mut run: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
+        let _turn = self.turn.acquire().await;
+        in_turn(poll_fn(|cx| Poll::Ready(run.as_mut().poll(cx)))).await
     }
 
     pub(crate) fn start(self: &Rc<Self>, timers: Vec<PendingTimer>, vm: &Rc<Vm>, live: &Arc<Live>) {
@@ -197,11 +196,7 @@ impl PendingTimer {
             let transaction = Transaction::lazy(Arc::clone(&live), by, Hand::Script, None);
             let run = transaction.scope(vm.run(Budget::TIMER, self.function.call_async::<()>(())));
             let mut run = pin!(run);
-            let begun = {
-                let _turn = timers.turn().await;
-                poll_fn(|cx| Poll::Ready(run.as_mut().poll(cx))).await
-            };
-            let done = match begun {
+            let done = match timers.begin(run.as_mut()).await {
                 Poll::Ready(done) => done,
                 Poll::Pending => run.await,
             };

@@ -17,9 +17,9 @@ use tokio::task::spawn_local;
 
 use super::handoff::{Handoff, Work};
 use super::record::seconds;
-use super::{LogFunctions, Runner, aside, record};
+use super::{LogFunctions, MAX_STOPS, Runner, aside, record};
 use crate::error::ScriptError;
-use crate::task::Budget;
+use crate::task::{Budget, TaskError, in_turn};
 use crate::transaction::Transaction;
 
 /// Hands batches to a function.
@@ -91,11 +91,21 @@ impl Sink for FunctionSink {
 impl Runner {
     async fn take_batches(mut self, handoff: Arc<Handoff>, counts: Arc<Counts>) {
         while let Some(work) = handoff.next().await {
-            let count = match self.call(&work).await {
-                Ok(()) => &counts.taken,
-                Err(error) => {
+            let called = if self.stops.are_too_many() { None } else { Some(in_turn(self.call(&work)).await) };
+            let count = match called {
+                Some(Ok(())) => &counts.taken,
+                None => &counts.failed,
+                Some(Err(error)) => {
                     if let Some(times) = self.complaints.another(Instant::now()) {
                         tracing::warn!(log = %self.origin, times, "a log's function failed: {error}");
+                    }
+                    if self.stops.are_too_many() {
+                        handoff.switch_off();
+                        tracing::error!(
+                            log = %self.origin,
+                            "a log's function was stopped {MAX_STOPS} times in a row, and is not called any more: its records are \
+                             lost until a reload"
+                        );
                     }
                     &counts.failed
                 }
@@ -115,6 +125,7 @@ impl Runner {
             self.function.call_async::<()>((records(lua, &work.batch)?, lost)).await
         };
         let run = transaction.scope(self.vm.run(Budget::TIMER, calling)).await;
+        self.stops.count(matches!(run, Err(TaskError::Cpu(..))));
         run.map_err(|error| ScriptError::from_task(&error).with_traceback())?;
         if self.timers.stopped() && transaction.has_edits() {
             transaction.abandon();

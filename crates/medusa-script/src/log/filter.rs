@@ -1,7 +1,7 @@
 //! `medusa.log.filter` with a function.
 //!
 //! **Invariant: it fails open.** A record about which the function fails, which it has no time for, or which finds its
-//! queue full, passes: a filter that breaks must not cost the log.
+//! queue full, passes: a filter that breaks must not cost the log. So does everything once it is switched off.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,9 +15,10 @@ use mlua::{Function, Value};
 use tokio::task::spawn_local;
 
 use super::handoff::Handoff;
-use super::{LogFunctions, Runner, aside, record};
+use super::{LogFunctions, MAX_STOPS, Runner, aside, record};
 use crate::error::ScriptError;
-use crate::task::Budget;
+use crate::preempt::{is_running_spent, stops_of_running};
+use crate::task::{Budget, in_turn};
 
 /// Passes on what a function says yes to.
 #[derive(Debug)]
@@ -113,6 +114,7 @@ impl Counts {
 }
 
 /// What the function has said of a batch so far.
+#[derive(Default)]
 struct Verdicts {
     keep: Vec<bool>,
     undecided: usize,
@@ -122,7 +124,11 @@ struct Verdicts {
 impl Runner {
     async fn sift(mut self, handoff: Arc<Handoff>, inner: Arc<dyn Sink>, counts: Arc<Counts>) {
         while let Some(work) = handoff.next().await {
-            let verdicts = self.judge(&work.batch).await;
+            let verdicts = if self.stops.are_too_many() {
+                Verdicts { undecided: work.batch.len(), ..Verdicts::default() }
+            } else {
+                in_turn(self.judge(&work.batch, &handoff)).await
+            };
             let mut keep = verdicts.keep.into_iter();
             let kept = Batch::select(&work.batch, |_| keep.next().unwrap_or(true));
             let on = kept.as_ref().map_or(0, |kept| kept.len());
@@ -135,15 +141,20 @@ impl Runner {
     }
 
     /// Asks the function about each record: one budget for all of a batch, and no right to change anything.
-    async fn judge(&mut self, batch: &Batch) -> Verdicts {
+    async fn judge(&mut self, batch: &Batch, handoff: &Handoff) -> Verdicts {
         let lua = self.vm.lua();
-        let verdicts = RefCell::new(Verdicts { keep: Vec::new(), undecided: 0, error: None });
+        let verdicts = RefCell::<Verdicts>::default();
         let asking = async {
             for entry in batch.iter() {
+                if self.stops.are_too_many() || is_running_spent() {
+                    break;
+                }
+                let stops = stops_of_running();
                 let asked = match record(lua, &entry) {
                     Ok(table) => self.function.call_async::<Value>(table).await,
                     Err(error) => Err(error),
                 };
+                self.stops.count(stops_of_running() > stops);
                 let mut verdicts = verdicts.borrow_mut();
                 verdicts.keep.push(match &asked {
                     Ok(Value::Nil | Value::Boolean(false)) => false,
@@ -159,6 +170,13 @@ impl Runner {
         let run = self.vm.run(Budget::TIMER, asking).await;
         let mut verdicts = verdicts.into_inner();
         verdicts.undecided += batch.len() - verdicts.keep.len();
+        if self.stops.are_too_many() {
+            handoff.switch_off();
+            tracing::error!(
+                log = %self.origin,
+                "a log's filter was stopped {MAX_STOPS} times in a row, and is not asked any more: all records pass until a reload"
+            );
+        }
         let error = match (run, verdicts.error.take()) {
             (Err(error), _) => Some(ScriptError::from_task(&error)),
             (Ok(()), error) => error.map(|error| ScriptError::from_lua(&error)),

@@ -36,6 +36,7 @@ struct State {
     /// Of those, what the function has not been told.
     untold: Option<Loss>,
     closed: bool,
+    switched_off: bool,
 }
 
 /// What a function gets at once.
@@ -100,6 +101,12 @@ impl Handoff {
         self.work.notify_one();
     }
 
+    /// The function is not called any more, and the status says so.
+    pub(super) fn switch_off(&self) {
+        self.lock().switched_off = true;
+        self.close();
+    }
+
     /// Waits until nothing is pending, or until `deadline`. Blocks, and so must not be called on the VM's own thread.
     pub(super) fn flush(&self, deadline: Instant) -> Flushed {
         let mut state = self.lock();
@@ -119,7 +126,9 @@ impl Handoff {
 
     pub(super) fn describe(&self, status: Status) -> Status {
         let state = self.lock();
-        status.field("queue", state.pending).field("queue_bytes", Value::Bytes(state.bytes as u64))
+        let status =
+            status.field("queue", state.pending).field("queue_bytes", Value::Bytes(state.bytes as u64));
+        if state.switched_off { status.field("switched_off", true) } else { status }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

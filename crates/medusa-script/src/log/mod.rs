@@ -8,6 +8,9 @@
 //! is left that began before. What a request that lasts longer (a stream, a WebSocket) leaves in such a sink is as if
 //! the function were not there: a filter lets it pass, a function that is a sink loses it, counted.
 //!
+//! **Others' turn.** Batches may wait all the time, so others go first between two of them ([`in_turn`](crate::task::in_turn)).
+//! A function that is stopped for its CPU time [`MAX_STOPS`] times in a row is switched off, until a reload makes it anew.
+//!
 //! **Invariant:** nothing a function does holds up a worker, a request or another log; what it causes in the server's own
 //! log does not come back to it.
 
@@ -57,6 +60,25 @@ struct Runner {
     timers: Rc<Timers>,
     origin: Arc<str>,
     complaints: Complaints,
+    stops: Stops,
+}
+
+/// How often in a row a function may be stopped for its CPU time until it is not called any more. Only the script's author
+/// can mend it, and until then all it does is to use up the main VM's time.
+const MAX_STOPS: u64 = 10;
+
+/// How often a function has been stopped in a row.
+#[derive(Debug, Default)]
+struct Stops(Cell<u64>);
+
+impl Stops {
+    fn count(&self, stopped: bool) {
+        self.0.set(if stopped { self.0.get() + 1 } else { 0 });
+    }
+
+    fn are_too_many(&self) -> bool {
+        self.0.get() >= MAX_STOPS
+    }
 }
 
 impl LogFunctions {
@@ -96,7 +118,15 @@ impl LogFunctions {
             spawn_local(Rc::clone(self).close_when_retired());
         }
         let (live, timers) = (Arc::clone(&self.live), Rc::clone(&self.timers));
-        Ok(Runner { function, vm, live, timers, origin, complaints: Complaints::default() })
+        Ok(Runner {
+            function,
+            vm,
+            live,
+            timers,
+            origin,
+            complaints: Complaints::default(),
+            stops: Stops::default(),
+        })
     }
 
     async fn close_when_retired(self: Rc<Self>) {
@@ -182,6 +212,17 @@ mod tests {
                 }
             }
         });
+    }
+
+    #[test]
+    fn only_stops_in_a_row_are_too_many() {
+        let stops = Stops::default();
+        let count = |stopped| {
+            stops.count(stopped);
+            stops.are_too_many()
+        };
+        assert!((1..MAX_STOPS).all(|_| !count(true)) && !count(false));
+        assert!((1..MAX_STOPS).all(|_| !count(true)) && count(true));
     }
 
     #[test]

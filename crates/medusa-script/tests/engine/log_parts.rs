@@ -1,6 +1,8 @@
 //! Logs in the script's hands: tails, filters, samples, functions, and replacing them while requests come in.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::support::{Server, WEB};
@@ -191,6 +193,95 @@ fn a_function_gets_batches_and_may_change_the_site() {
     until(&server, "seen", "12");
     assert_eq!(field(&server, "log.luau", "taken").as_deref(), Some("12"), "{}", server.status());
     assert_eq!(field(&server, "log.luau", "failed").as_deref(), Some("1"), "{}", server.status());
+}
+
+/// Runs `done` while two clients ask a hundred times a second at the most.
+fn under_load(server: &Server, done: impl FnOnce()) {
+    const PACE: Duration = Duration::from_millis(10);
+    let addr = server.addr();
+    std::thread::scope(|scope| {
+        let _go_on = [(), ()].map(|()| {
+            let (go_on, over) = mpsc::sync_channel::<()>(1);
+            scope.spawn(move || {
+                while over.recv_timeout(PACE) == Err(RecvTimeoutError::Timeout) {
+                    let mut client = TcpStream::connect(addr).unwrap();
+                    client.write_all(b"GET /f HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n").unwrap();
+                    client.read_to_end(&mut Vec::new()).unwrap();
+                }
+            });
+            go_on
+        });
+        done();
+    });
+}
+
+/// Scripts that hold the thread where they cannot give way: for as long as they may, for a little less, and for ever where
+/// they can.
+const HOLDS: [&str; 3] = [
+    "setmetatable({}, { __index = function() while true do end end }).x",
+    "setmetatable({}, { __index = function() local from = os.clock() while os.clock() - from < 0.04 do end end }).x",
+    "(function() while true do end end)()",
+];
+
+fn holding(log: &str) -> Server {
+    let web = "web = medusa.http.server { listen = '127.0.0.1:0', log = log }";
+    let mount = "web:mount('/f', medusa.handler.script('f.luau'))";
+    Server::start(
+        &format!("all = medusa.log.tail(10) log = {log} {web} {mount}"),
+        &[("f.luau", "return function() return 'x' end")],
+    )
+}
+
+#[test]
+fn the_operator_is_heard_beside_functions_of_logs_that_hold_the_thread() {
+    for hold in HOLDS {
+        for log in [
+            format!("medusa.log.filter(function() return {hold} end, all)"),
+            format!("medusa.log.luau(function(records) for _ in records do local _ = {hold} end end)"),
+        ] {
+            let server = holding(&log);
+            under_load(&server, || {
+                until(&server, "site:status():match('queue%s+[1-9]') ~= nil", "true");
+                for turn in 0..5 {
+                    assert_eq!(server.value(&format!("{turn}")), turn.to_string(), "{log}");
+                }
+                server.value("web:set_log(nil)");
+                server.reload().unwrap();
+            });
+        }
+    }
+}
+
+#[test]
+fn a_filter_that_is_stopped_again_and_again_is_switched_off_and_all_passes() {
+    let server = holding(&format!("medusa.log.filter(function() return {} end, all)", HOLDS[0]));
+    under_load(&server, || {
+        until(&server, "site:status():match('switched_off%s+(%a+)')", "yes");
+    });
+    server.get("/f?last");
+    until(&server, "(all:records(1)[1] or {}).target", "/f?last");
+    // As soon as it works again, it is asked.
+    server.write(
+        "site.luau",
+        &script(
+            "all = medusa.log.tail(10)",
+            "medusa.log.filter(function(r) return r.target == '/kept' end, all)",
+        ),
+    );
+    server.reload().unwrap();
+    server.get("/over");
+    server.get("/kept");
+    until(&server, "(all:records(1)[1] or {}).target", "/kept");
+    assert_eq!(server.value("all:records()[#all:records() - 1].target"), "/f?last");
+}
+
+#[test]
+fn a_function_that_is_stopped_again_and_again_is_not_called_any_more() {
+    let server = holding(&format!("medusa.log.luau(function() local _ = {} end)", HOLDS[0]));
+    under_load(&server, || {
+        until(&server, "site:status():match('switched_off%s+(%a+)')", "yes");
+        until(&server, "tonumber(site:status():match('lost%s+(%d+)')) > 0", "true");
+    });
 }
 
 /// Records of requests that began under the old script go to the old function, and then its VM is freed.

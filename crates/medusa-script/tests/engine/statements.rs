@@ -214,3 +214,24 @@ fn a_dropped_wait_in_a_coroutine_leaves_the_gate_free() {
     assert_eq!(server.get("/c").body, "c");
     assert_eq!(server.get("/b").status, 404);
 }
+
+#[test]
+fn statements_have_their_turn_beside_timers_that_hold_the_thread() {
+    let stuck = "setmetatable({}, { __index = function() while true do end end }).x";
+    for body in [format!("local _ = {stuck}"), format!("xpcall(error, function() return {stuck} end)")] {
+        let server = Server::start(
+            &format!(
+                "{WEB} begun = 0 for _ = 1, 20 do medusa.every(0.01, function() begun += 1 {body} end) end"
+            ),
+            &[],
+        );
+        let begun = |more: u32| server.value("begun").parse::<u32>().unwrap() + more;
+        let enough = begun(10);
+        let mut statements = 0;
+        while begun(0) < enough {
+            statements += 1;
+        }
+        assert!(statements >= 5, "{statements} while 10 timers ran: {body}");
+        server.reload().unwrap();
+    }
+}

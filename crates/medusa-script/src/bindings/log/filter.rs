@@ -21,8 +21,9 @@ pub(crate) const DOCS: Item = main_item(
     "(what: LogFilterOptions | (record: LogRecord) -> boolean?, log: LogSink) -> LogSink",
     "Passes on the records that meet all of these conditions: cheap, and on the request's own core. Or those a function \
      says yes to, which runs in the main VM like that of `medusa.log.luau`, and may not change the site: a record about \
-     which it fails or for which it has no time passes, and the status counts those as undecided. The rest is passed over, \
-     and counted.",
+     which it fails or for which it has no time passes, and the status counts those as undecided. A function that is \
+     stopped for its CPU time 10 times in a row is not asked any more until a reload: all records pass, the server's log \
+     and the status (`switched_off`) say so. The rest is passed over, and counted.",
 );
 
 pub(crate) const OPTIONS: Class = Class {

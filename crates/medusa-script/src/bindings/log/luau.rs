@@ -15,7 +15,9 @@ pub(crate) const DOCS: Item = main_item(
     "Hands records to a function, in the main VM: some at a time, up to a few hundred, at most 100 ms after they happened, \
      and the next when it has returned. It has a timer's budget (a second of CPU time, a minute in all) and may change the \
      site as a timer may. 65,536 records or 16 MiB of them may wait; what has no room is lost, and `lost` says how much, \
-     with the next call. An error is logged, at most once a minute; its records count as failed. What the function \
+     with the next call. An error is logged, at most once a minute; its records count as failed. One that is stopped for its CPU time 10 times \
+     in a row is not called any more until a reload: what comes is lost, the server's log and the status (`switched_off`) say \
+     so. What the function \
      prints or has the server log goes to standard error, not to `medusa.log.events`. With a reload comes a new sink; the \
      old one still gets what it was given before, and the records of requests that began before.",
 );
