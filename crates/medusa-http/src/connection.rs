@@ -102,6 +102,11 @@ impl Connection {
         self.conn.requests() == 0 && self.tls.as_ref().is_none_or(|tls| tls.alpn != Alpn::Http1)
     }
 
+    /// Whether client and server have agreed on HTTP/2: then nothing else is spoken.
+    pub(crate) fn has_agreed_on_http2(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.alpn == Alpn::H2)
+    }
+
     /// From now on there are many requests at a time.
     pub(crate) fn multiplex(&self) {
         self.conn.set_multiplexed();

@@ -140,16 +140,13 @@ fn make_room(fields: u64, body: &RequestBody, limits: &Limits, exchanged: &mut E
 
 /// What must be refused before anything is routed, or has an answer that no handler gives.
 fn refuse(head: &Head, fields: u64, limits: &Limits) -> Option<Refusal> {
-    if !is_framing_known(head) {
-        return Some(Refusal::close(StatusCode::BAD_REQUEST, Fault::Malformed));
+    if let Some(status) = misframed(head) {
+        return Some(Refusal::close(status, Fault::Malformed));
     }
     if !has_one_host(head) || !is_target_sound(head) {
         return Some(Refusal::close(StatusCode::BAD_REQUEST, Fault::Host));
     }
-    // "a request for an "https" resource MUST be rejected unless it has been received over a connection that has been
-    // secured" (RFC 9110 §7.4).
-    if !head.secure && head.version < Version::HTTP_2 && head.uri.scheme() == Some(&http::uri::Scheme::HTTPS)
-    {
+    if !is_scheme_served(head) {
         return Some(Refusal::close(StatusCode::MISDIRECTED_REQUEST, Fault::Host));
     }
     if passes(target_len(head), limits.uri) {
@@ -188,15 +185,28 @@ fn target_len(head: &Head) -> u64 {
 /// ([RFC 9112 §3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)).
 fn has_one_host(head: &Head) -> bool {
     let mut hosts = head.headers.get_all(header::HOST).iter();
+    let authority = head.uri.authority().map(http::uri::Authority::as_str);
     match (hosts.next(), hosts.next()) {
         (Some(host), None) if head.version == Version::HTTP_2 => {
-            // There, they are the same (RFC 9113 §8.3.1).
-            head.uri.authority().is_none_or(|authority| authority.as_str().as_bytes() == host.as_bytes())
+            // There, they are the same (RFC 9113 §8.3.1), and neither is empty (§8.3.1, RFC 9110 §4.2.1).
+            let host = host.as_bytes();
+            let is_same = |authority: &str| authority.as_bytes().eq_ignore_ascii_case(host);
+            !host.is_empty() && is_host(host) && authority.is_none_or(is_same)
         }
         (Some(host), None) => is_host(host.as_bytes()),
-        // HTTP/2 has a field of its own for it, and HTTP/1.0 none.
+        (None, _) if head.version == Version::HTTP_2 => authority.is_some(),
         (None, _) => head.version != Version::HTTP_11,
         (Some(_), Some(_)) => false,
+    }
+}
+
+/// Whether a target's scheme is one of ours, and "a request for an "https" resource MUST be rejected unless it has been
+/// received over a connection that has been secured" ([RFC 9110 §7.4](https://www.rfc-editor.org/rfc/rfc9110#section-7.4)).
+fn is_scheme_served(head: &Head) -> bool {
+    match head.uri.scheme() {
+        None => true,
+        Some(scheme) if *scheme == http::uri::Scheme::HTTP => true,
+        Some(scheme) => head.secure && *scheme == http::uri::Scheme::HTTPS,
     }
 }
 
@@ -211,23 +221,31 @@ fn fields_len(headers: &HeaderMap) -> u64 {
 fn is_target_sound(head: &Head) -> bool {
     let uri = &head.uri;
     let Some(authority) = uri.authority() else { return head.method != Method::CONNECT };
-    let is_host = !authority.host().is_empty() && !authority.as_str().contains('@');
+    let is_sound = !authority.host().is_empty() && is_host(authority.as_str().as_bytes());
     let is_tunnel = uri.scheme().is_none() && authority.port_u16().is_some_and(|port| port != 0);
-    is_host && (head.method != Method::CONNECT || is_tunnel)
+    is_sound && (head.method != Method::CONNECT || is_tunnel)
 }
 
-/// Whether the request's transfer coding is the one there is, and in a version that has it. hyper looks at the last
-/// coding only; an unknown one before it would hide in the body
+/// What a request is answered with whose transfer coding is not the one there is, or in a version that has none. hyper
+/// looks at the last coding only; an unknown one before it would hide in the body
 /// ([RFC 9112 §6.1](https://www.rfc-editor.org/rfc/rfc9112#section-6.1)). A `Content-Length` beside it is gone by now: hyper
 /// believes the coding, and closes the connection after the answer.
-fn is_framing_known(head: &Head) -> bool {
+fn misframed(head: &Head) -> Option<StatusCode> {
     let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => true,
-        (Some(coding), None) => {
-            coding.as_bytes().eq_ignore_ascii_case(b"chunked") && head.version == Version::HTTP_11
+    let coding = codings.next()?.as_bytes();
+    if head.version != Version::HTTP_11 || codings.next().is_some() {
+        return Some(StatusCode::BAD_REQUEST);
+    }
+    let mut names = coding.split(|&b| b == b',').map(<[u8]>::trim_ascii);
+    let is_chunked = |name: &[u8]| name.eq_ignore_ascii_case(b"chunked");
+    let last = names.next_back();
+    match names.next() {
+        None if last.is_some_and(is_chunked) => None,
+        // One that there may be, but not here: "SHOULD respond with 501".
+        Some(first) if !first.is_empty() && !is_chunked(first) && !names.any(is_chunked) => {
+            Some(StatusCode::NOT_IMPLEMENTED)
         }
-        (Some(_), Some(_)) => false,
+        _ => Some(StatusCode::BAD_REQUEST),
     }
 }
 
@@ -434,6 +452,10 @@ fn send(
     };
     let mut sent = http::Response::new(body);
     *sent.status_mut() = status;
+    if version == Version::HTTP_10 && headers.get(header::CONNECTION) == Some(&CLOSE) {
+        // Or hyper would say the opposite, too, to a client that asks to go on.
+        *sent.version_mut() = version;
+    }
     *sent.headers_mut() = headers;
     sent
 }

@@ -151,6 +151,11 @@ async fn first_bytes(context: &Connection) -> Result<Speaks, End> {
         if !read.await? {
             return Err(End::Done);
         }
+        if context.has_agreed_on_http2() {
+            // What begins in any other way is an error of that protocol (RFC 9113 §3.4).
+            handle.unread(Bytes::from(said));
+            return Ok(Speaks::Http2);
+        }
         let begins = PREFACE.len().min(said.len());
         // Within a connection of HTTP/1 it is none: a proxy that reuses its connections would not know.
         if !context.may_begin_http2() || said[..begins] != PREFACE[..begins] {

@@ -22,6 +22,19 @@ fn ten_thousand_requests_use_one_connection() {
 }
 
 #[test]
+fn http_1_0_is_not_told_two_things_about_the_connection() {
+    let site = web("web:mount('/stream', function() return { body = function(write) write('x') end } end)");
+    let server = start(&site);
+    for path in ["/stream", "/%00"] {
+        let mut client = server.connect();
+        client.send(format!("GET {path} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"));
+        let answer = client.response();
+        assert_eq!(answer.header("connection"), Some("close"), "{path}");
+        client.expect_close();
+    }
+}
+
+#[test]
 fn http_1_0_closes_unless_asked_not_to() {
     let site = web(OK);
     let server = start(&site);

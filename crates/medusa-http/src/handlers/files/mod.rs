@@ -96,6 +96,9 @@ impl Files {
 
     /// What needs no waiting: refusals, files in the cache, and what the kernel has in its own.
     fn at_once(&self, head: &Head) -> Result<Response, Waits<'_>> {
+        if head.method == Method::OPTIONS {
+            return Ok(Response::status(StatusCode::NO_CONTENT).allow(["GET", "HEAD", "OPTIONS"]));
+        }
         if !matches!(head.method, Method::GET | Method::HEAD) {
             return Ok(Response::method_not_allowed(["GET", "HEAD"]));
         }

@@ -7,6 +7,7 @@ mod frames;
 mod http2;
 mod memory;
 mod sizes;
+mod targets;
 mod times;
 mod unread;
 mod websocket;
