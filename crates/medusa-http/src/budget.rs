@@ -10,8 +10,8 @@
 //! - What strangers cannot have is kept for those without an address of their own: this machine, unix sockets, and
 //!   trusted proxies ([`RESERVE`]).
 //!
-//! Pieces below [`LEAST`] are not counted: their number is bounded by that of the requests, and the small requests that
-//! most are shall not share a count with other cores.
+//! Pieces below [`LEAST`] are in a [`Tally`] of their connection, or their session: small requests, one at a time as most
+//! are, shall not share a count with other cores. Once a tally is not little any more, it is counted like a piece.
 //!
 //! Invariant: what a [`Held`] stands for is counted from its making to its dropping, wherever it is dropped, and for its
 //! address even when that has no connection any more.
@@ -26,7 +26,7 @@ use medusa_proto::status::{Status, Value};
 
 use crate::limits::passes;
 
-/// Pieces shorter than this are not counted, in bytes.
+/// Pieces shorter than this are not counted by themselves, nor a tally that is shorter, in bytes.
 pub(crate) const LEAST: u64 = 8 * 1024;
 
 /// The part of a limit that no stranger can have: an eighth.
@@ -39,7 +39,8 @@ const TOLD: u32 = 16;
 /// What bytes are held for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Requests: long heads, windows of bodies that are not read yet, bodies in memory, messages.
+    /// Requests: what each takes that is under way, heads, windows of bodies that are not read yet, bodies in memory,
+    /// messages.
     Requests,
     /// Answers: what clients have not taken yet.
     Answers,
@@ -313,12 +314,17 @@ impl Held {
         Bytes::from_owner(Kept { bytes, _held: self })
     }
 
-    /// Counts `more`, if that does not pass `limit` (0: none).
+    /// Counts `more` of the same piece, if that does not pass `limit` (0: none).
     #[must_use]
     pub(crate) fn grow(&mut self, more: u64, limit: u64) -> bool {
+        self.grow_by(more, self.bytes + more, limit)
+    }
+
+    /// The same, where only so many bytes of it are one piece.
+    fn grow_by(&mut self, more: u64, piece: u64, limit: u64) -> bool {
         let before = self.bytes;
         let held = self.add(more);
-        let exceeded = self.account.is_passed(self.kind, held, self.bytes, limit);
+        let exceeded = self.account.is_passed(self.kind, held, piece, limit);
         if exceeded {
             self.shrink(before);
             REFUSED[self.kind as usize].fetch_add(1, Relaxed);
@@ -349,6 +355,59 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.shrink(0);
+    }
+}
+
+/// What is small of one connection, or one session, all together.
+///
+/// Counted in steps: it costs no count at all while it is less than [`LEAST`], and little when it grows and shrinks.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    bytes: u64,
+    /// No less than that by [`LEAST`], and no more than twice that.
+    held: Held,
+}
+
+impl Tally {
+    pub(crate) fn new(account: &Account, kind: Kind) -> Self {
+        Self { bytes: 0, held: account.hold(kind, 0) }
+    }
+
+    /// Adds `more`, if that does not pass `limit` (0: none).
+    #[must_use]
+    pub(crate) fn add(&mut self, more: u64, limit: u64) -> bool {
+        self.grow(more, more, limit)
+    }
+
+    fn grow(&mut self, more: u64, piece: u64, limit: u64) -> bool {
+        let bytes = self.bytes + more;
+        let uncounted = bytes.saturating_sub(self.held.bytes);
+        if uncounted >= LEAST && !self.held.grow_by(uncounted, piece, limit) {
+            return false;
+        }
+        self.bytes = bytes;
+        true
+    }
+
+    /// Takes off what was added.
+    pub(crate) fn take_off(&mut self, less: u64) {
+        self.bytes = self.bytes.saturating_sub(less);
+        if self.held.bytes > 2 * self.bytes {
+            self.held.shrink(self.bytes);
+        }
+    }
+
+    /// Has a piece be of `now` that was of `before`; false, and nothing has changed, if that is more and passes `limit`.
+    #[must_use]
+    pub(crate) fn change(&mut self, before: u64, now: u64, limit: u64) -> bool {
+        match now.checked_sub(before) {
+            Some(0) => true,
+            Some(more) => self.grow(more, now, limit),
+            None => {
+                self.take_off(before - now);
+                true
+            }
+        }
     }
 }
 
@@ -449,6 +508,31 @@ mod tests {
         drop(held);
         let mut held = alone.take(Kind::Requests, 100, LIMIT).unwrap();
         assert!(!held.grow(350_000, LIMIT), "but no larger than what it leaves free");
+    }
+
+    #[test]
+    fn small_things_are_counted_together() {
+        let mut tally = Tally::new(&stranger(), Kind::Requests);
+        assert!(tally.add(1000, LIMIT));
+        assert_eq!(held(Kind::Requests), 0, "one is not worth a count");
+        assert!((0..99).all(|_| tally.add(1000, LIMIT)));
+        assert!((92_000..=100_000).contains(&held(Kind::Requests)), "{}", held(Kind::Requests));
+        let before = held(Kind::Requests);
+        for _ in 0..100 {
+            tally.take_off(5000);
+            assert!(tally.change(0, 5000, LIMIT));
+        }
+        assert_eq!(held(Kind::Requests), before, "coming and going costs no count");
+        assert!(
+            (0..100).any(|_| !tally.add(1000, LIMIT)),
+            "an address has its share, on one connection, too"
+        );
+        assert!(held(Kind::Requests) <= 141_000, "{}", held(Kind::Requests));
+        tally.take_off(70_000);
+        assert!(held(Kind::Requests) < 141_000);
+        assert!(tally.change(60_000, 0, LIMIT));
+        tally.take_off(tally.bytes);
+        assert_eq!(held(Kind::Requests), 0);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use medusa_net::{Conn, Phase, Stream};
 use medusa_proto::access::Peer;
 use tokio::sync::Notify;
 
-use crate::budget::Account;
+use crate::budget::{Account, Kind, Tally};
 use crate::conn::STREAM_WINDOW;
 use crate::fault::Fault;
 use crate::limits::Limits;
@@ -36,6 +36,12 @@ pub(crate) struct Connection {
     /// Requests that are being answered.
     open: Cell<usize>,
     toll: Toll,
+    /// What is small of its requests and of its answers.
+    tallies: [RefCell<Tally>; 2],
+    /// What there is of a head that is not complete, and of answers that the peer does not take.
+    waiting: [Cell<u64>; 2],
+    /// HTTP/1: how much had been received when the last request had been answered.
+    complete: Cell<u64>,
     unread: Arc<Unread>,
     /// To be told when the connection is to end: bodies that would go on.
     finishing: RefCell<Vec<Weak<Notify>>>,
@@ -62,6 +68,9 @@ impl Connection {
             peer: peer(&conn),
             tls,
             handle,
+            tallies: [Kind::Requests, Kind::Answers].map(|kind| RefCell::new(Tally::new(&account, kind))),
+            waiting: Default::default(),
+            complete: Cell::new(conn.received()),
             account,
             limits: Cell::new(Limits::default()),
             open: Cell::new(0),
@@ -133,9 +142,60 @@ impl Connection {
         self.toll.ended(cancelled);
         self.account.end();
         if open == 0 {
+            self.complete.set(self.conn.received());
             // An HTTP/1 connection that is to end does so by itself; with HTTP/2 the client has a part in it.
             let last = self.is_multiplexed() && self.conn.is_draining();
             self.conn.enter(if last { Phase::Closing } else { Phase::Idle });
+        }
+    }
+
+    /// Whether more than the request that asks is under way.
+    pub(crate) fn has_others(&self) -> bool {
+        self.open.get() > 1
+    }
+
+    /// Counts something small, if there is memory for it. To be [taken off](Self::take_off) at its end.
+    #[must_use]
+    pub(crate) fn add(&self, kind: Kind, bytes: u64) -> bool {
+        self.tallies[kind as usize].borrow_mut().add(bytes, self.limit(kind))
+    }
+
+    pub(crate) fn take_off(&self, kind: Kind, bytes: u64) {
+        if bytes > 0 {
+            self.tallies[kind as usize].borrow_mut().take_off(bytes);
+        }
+    }
+
+    /// Counts what waits at the end of a turn: of a head, for its rest, and of answers, for the peer. False, and a fault is
+    /// counted, if there is no memory for it.
+    pub(crate) fn has_room_to_wait(&self) -> bool {
+        let received = self.conn.received();
+        if self.conn.phase() != Phase::Head || !self.unread.is_none() {
+            self.complete.set(received);
+        }
+        let head = received - self.complete.get();
+        let waits = [(Kind::Requests, head), (Kind::Answers, self.handle.buffered() as u64)];
+        let has_room = waits.into_iter().all(|(kind, now)| {
+            let before = self.waiting[kind as usize].get();
+            let has_room = now == before
+                || self.tallies[kind as usize].borrow_mut().change(before, now, self.limit(kind));
+            if has_room {
+                self.waiting[kind as usize].set(now);
+            }
+            has_room
+        });
+        if !has_room {
+            self.count(Fault::NoMemory);
+        }
+        has_room
+    }
+
+    /// How much there may be of a kind.
+    fn limit(&self, kind: Kind) -> u64 {
+        let limits = self.limits();
+        match kind {
+            Kind::Requests => limits.request_bytes,
+            Kind::Answers => limits.answer_bytes,
         }
     }
 

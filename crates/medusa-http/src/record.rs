@@ -18,7 +18,7 @@ use tokio::time::{Sleep, sleep};
 use tracing::field;
 
 use crate::body::{Body, BodyError};
-use crate::budget::{Allowance, Held, Kind, LEAST};
+use crate::budget::{Allowance, Kind, LEAST};
 use crate::client::Client;
 use crate::connection::Connection;
 use crate::fault::Fault;
@@ -43,8 +43,8 @@ pub(crate) struct Exchanged {
     mount: Option<usize>,
     /// In place of the server, once that was let go of.
     kept: Option<Box<Kept>>,
-    /// Of a long head, which a handler may need until the end.
-    pub(crate) head: Option<Box<Held>>,
+    /// What it is counted for among what is small of its connection.
+    counted: [u64; 2],
     pub(crate) status: StatusCode,
     pub(crate) sent: u64,
     record: Option<Pending>,
@@ -78,7 +78,7 @@ impl Exchanged {
             server: Some(server),
             mount: None,
             kept: None,
-            head: None,
+            counted: [0; 2],
             status: client_left(),
             sent: 0,
             record,
@@ -93,7 +93,7 @@ impl Exchanged {
             server: None,
             mount: None,
             kept: None,
-            head: None,
+            counted: [0; 2],
             status: client_left(),
             sent: 0,
             record: None,
@@ -108,14 +108,29 @@ impl Exchanged {
         self.mount = Some(mount);
     }
 
-    /// The response, if there is memory for its body until the client has taken it.
-    pub(crate) fn afford(&self, mut response: Response) -> Response {
-        let Body::Bytes(bytes) = &mut response.body else { return response };
-        if (bytes.len() as u64) < LEAST {
-            return response;
+    /// Counts something small until its end, if there is memory for it.
+    #[must_use]
+    pub(crate) fn add(&mut self, kind: Kind, bytes: u64) -> bool {
+        let has_room = self.connection.add(kind, bytes);
+        if has_room {
+            self.counted[kind as usize] += bytes;
         }
+        has_room
+    }
+
+    /// The response, if there is memory for its body until the client has taken it.
+    pub(crate) fn afford(&mut self, mut response: Response) -> Response {
+        let Body::Bytes(bytes) = &mut response.body else { return response };
+        let len = bytes.len() as u64;
         let limit = self.connection.limits().answer_bytes;
-        if let Some(counted) = Allowance::new(&self.connection.account, limit).afford(std::mem::take(bytes)) {
+        if len < LEAST {
+            // What others have, too, costs nothing.
+            if len == 0 || !bytes.is_unique() || self.add(Kind::Answers, len) {
+                return response;
+            }
+        } else if let Some(counted) =
+            Allowance::new(&self.connection.account, limit).afford(std::mem::take(bytes))
+        {
             *bytes = counted;
             return response;
         }
@@ -165,6 +180,9 @@ impl Exchanged {
 
 impl Drop for Exchanged {
     fn drop(&mut self) {
+        for kind in [Kind::Requests, Kind::Answers] {
+            self.connection.take_off(kind, self.counted[kind as usize]);
+        }
         self.connection.end(self.status == client_left());
         if let Some(server) = &self.server {
             let parts = &server.parts;

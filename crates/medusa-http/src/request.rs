@@ -237,6 +237,14 @@ impl RequestBody {
         }
     }
 
+    /// How much of it may be in memory and in no count of its own, in bytes.
+    pub(crate) fn least(&self) -> u64 {
+        match &self.source {
+            Source::Wire(wire) => wire.memory.least,
+            Source::Bytes(_) => 0,
+        }
+    }
+
     /// Whether there is memory for what comes before it is read.
     pub(crate) fn has_room(&self) -> bool {
         match &self.source {
@@ -377,8 +385,10 @@ struct Memory {
     held: Option<Held>,
     /// For what comes before it is read.
     ahead: Option<Ahead>,
-    /// Bytes that stay in memory. As long as they are few, they are not counted.
+    /// Bytes that stay in memory. As long as they are few, they are not counted here.
     kept: u64,
+    /// What there may be of these: counted with the request.
+    least: u64,
     /// See [`Limits::request_bytes`].
     limit: u64,
     is_refused: bool,
@@ -388,9 +398,10 @@ struct Memory {
 impl Memory {
     fn new(ahead: u64, limits: &Limits, on: &Connection) -> Self {
         let (limit, account) = (limits.request_bytes, on.account.clone());
+        let least = ahead.min(LEAST);
         let ahead = (ahead >= LEAST).then(|| Ahead::reserve(ahead, limit, on));
         let is_refused = matches!(ahead, Some(None));
-        Self { held: None, ahead: ahead.flatten(), kept: 0, limit, is_refused, account }
+        Self { held: None, ahead: ahead.flatten(), kept: 0, least, limit, is_refused, account }
     }
 
     fn hold(&mut self, bytes: u64) -> Result<(), RequestBodyError> {

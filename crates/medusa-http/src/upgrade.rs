@@ -15,6 +15,7 @@ use medusa_net::{Conn, Signal, Stream};
 use tokio::sync::Notify;
 
 use crate::budget::Account;
+use crate::conn::end_turn;
 use crate::fault::Fault;
 use crate::limits::Limits;
 use crate::record::Exchanged;
@@ -81,8 +82,8 @@ pub(crate) async fn run(
             }
             Signal::None | Signal::Rest | Signal::Look | Signal::Expired(_) => {}
         }
-        let written = handle.poll_write_out(cx);
-        if ended || matches!(written, Poll::Ready(Err(_))) { Poll::Ready(()) } else { Poll::Pending }
+        let may_go_on = end_turn(exchanged.connection(), cx).is_some();
+        if ended || !may_go_on { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
     exchanged.sent = sent().saturating_sub(before);

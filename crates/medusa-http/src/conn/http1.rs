@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use medusa_net::cork::CorkHandle;
 use medusa_net::{Conn, PeerSide, Phase, Signal, Stream};
 
-use super::{End, write_out};
+use super::{End, end_turn};
 use crate::connection::Connection;
 use crate::exchange::exchange;
 use crate::fault::Fault;
@@ -63,9 +63,9 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
                 }
             }
         }
-        match write_out(handle, cx) {
-            Ok(()) => Poll::Pending,
-            Err(_gone) => Poll::Ready(End::Gone),
+        match end_turn(context, cx) {
+            Some(()) => Poll::Pending,
+            None => Poll::Ready(End::Gone),
         }
     })
     .await;

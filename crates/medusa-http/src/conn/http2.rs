@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use medusa_net::{Phase, Signal};
 use pin_project_lite::pin_project;
 
-use super::{End, write_out};
+use super::{End, end_turn};
 use crate::connection::Connection;
 use crate::exchange::exchange;
 use crate::fault::Fault;
@@ -133,9 +133,9 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
                 }
             }
         }
-        match write_out(handle, cx) {
-            Ok(()) => Poll::Pending,
-            Err(_gone) => Poll::Ready(End::Gone),
+        match end_turn(context, cx) {
+            Some(()) => Poll::Pending,
+            None => Poll::Ready(End::Gone),
         }
     })
     .await

@@ -19,7 +19,6 @@ pub(crate) use http2::{CONNECTION_WINDOW, STREAM_WINDOW};
 
 use std::fmt;
 use std::future::poll_fn;
-use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,7 +26,6 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use http::StatusCode;
-use medusa_net::cork::CorkHandle;
 use medusa_net::{Accept, Conn, Phase, Signal, Stream};
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -212,10 +210,10 @@ impl End {
     }
 }
 
-/// Polls `write_out` at the end of a driver's poll: an error means that the peer is gone.
-fn write_out(handle: &CorkHandle<Stream>, cx: &mut std::task::Context<'_>) -> io::Result<()> {
-    match handle.poll_write_out(cx) {
-        Poll::Ready(written) => written,
-        Poll::Pending => Ok(()),
+/// Ends a driver's poll: writes out, and counts what waits. None: the peer is gone, or there is no memory for it.
+pub(crate) fn end_turn(context: &Connection, cx: &mut std::task::Context<'_>) -> Option<()> {
+    if let Poll::Ready(Err(_gone)) = context.handle.poll_write_out(cx) {
+        return None;
     }
+    context.has_room_to_wait().then_some(())
 }

@@ -27,14 +27,11 @@ use super::handshake::Ends;
 use super::message::{Close, Message};
 use super::queue::{Item, Refused};
 use super::toll::Toll;
-use crate::budget::{Account, Held, Kind};
+use crate::budget::{Account, Kind};
 use crate::upgrade::Upgraded;
 
 /// What is read at a time. A longer frame makes the buffer grow, and takes it along.
 const READ: usize = 4 * 1024;
-
-/// How much more of a message must have come to be counted, in bytes.
-const STEP: u64 = 16 * 1024;
 
 /// How long the head of a client's control frame is, in bytes.
 const CONTROL_HEAD: u64 = 6;
@@ -68,10 +65,6 @@ struct Pump {
     toll: Toll,
     /// Whose messages these are.
     account: Account,
-    /// Counts what there is of a message that is on its way.
-    held: Held,
-    /// See [`Limits::request_bytes`](crate::Limits).
-    limit: u64,
     /// How much had been read when the last frame was complete that is not part of a message on its way.
     complete: u64,
     state: State,
@@ -95,7 +88,7 @@ pub(super) async fn run(
     settings: Settings,
     leave: impl Future<Output = Close> + 'static,
 ) {
-    link.0.begin(account.clone(), &limits);
+    link.0.begin(&account, &limits);
     let config = WebSocketConfig::default()
         .read_buffer_size(READ)
         .write_buffer_size(0) // it is the cork that collects
@@ -113,9 +106,7 @@ pub(super) async fn run(
         outgoing: None,
         ping_due: false,
         read,
-        held: account.hold(Kind::Requests, 0),
         account,
-        limit: limits.request_bytes,
         complete: read,
         toll: Toll::new(settings.max_message, now),
         state: State::Open,
@@ -154,11 +145,8 @@ impl Pump {
         if self.state == State::Open && self.toll.is_exceeded() {
             return self.fail(&Close::of(Close::POLICY, "too many frames that are no message"), now);
         }
-        let (unfinished, held) = (read.saturating_sub(self.complete), self.held.bytes());
-        if self.state == State::Open
-            && unfinished >= held + STEP
-            && !self.held.grow(unfinished - held, self.limit)
-        {
+        let unfinished = read.saturating_sub(self.complete);
+        if self.state == State::Open && !self.link.0.inbox.set_unfinished(unfinished) {
             return self.fail(&no_memory(), now);
         }
         Poll::Pending
@@ -218,7 +206,8 @@ impl Pump {
             Frames::Frame(_) => return true,
         };
         self.complete = self.socket.get_ref().bytes_read();
-        self.held.shrink(0);
+        // That is less.
+        let _has_room = self.link.0.inbox.set_unfinished(0);
         self.clock.message(now);
         self.toll.message(message.data().len());
         let message = message.map(|data| self.account.count(Kind::Requests, data));

@@ -4,21 +4,20 @@
 //! that at most [`BYTES`] and one message wait. A thousand tiny messages must not cost a thousand allocations, and a few
 //! large ones not more than a client's socket would hold.
 //!
-//! Small messages are in nobody's count of memory, but many of them wait here: once it is not little any more, what waits
-//! of them is counted.
+//! What waits of small messages, and what there is of one that is on its way, is in a tally.
 //!
 //! Invariant: nobody has a place in a line. A script's coroutine may be dropped, or kept and never resumed, while it waits
 //! for room; a place held by it would keep everyone else waiting for ever. So whenever something leaves, all who wait are
 //! woken, and the first to come is let in.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use smallvec::SmallVec;
 
 use super::message::{Close, Message};
-use crate::budget::{Account, Held, Kind, LEAST};
+use crate::budget::{Account, Kind, LEAST, Tally};
 
 /// How many messages may wait.
 pub(super) const MESSAGES: usize = 16;
@@ -56,25 +55,25 @@ pub(super) enum Refused {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     state: Mutex<State>,
-    /// Whose memory it takes: known once the session has begun.
-    payer: OnceLock<Payer>,
 }
 
 /// See [`Queue::charge`].
 #[derive(Debug)]
 struct Payer {
-    account: Account,
     kind: Kind,
     limit: u64,
+    tally: Tally,
+    /// What there is of a message that is on its way.
+    unfinished: u64,
 }
 
 impl Payer {
     /// How much of its memory an item costs that is not counted for itself. A message that many are sent is there once, but
     /// every one of a client's is a part of something larger.
-    fn costs(&self, item: &Item) -> usize {
+    fn costs(&self, item: &Item) -> u64 {
         match item {
             Item::Message(message) if self.kind == Kind::Requests || message.data().is_unique() => {
-                Some(item.len()).filter(|&len| (len as u64) < LEAST).unwrap_or(0)
+                Some(item.len() as u64).filter(|&len| len < LEAST).unwrap_or(0)
             }
             _ => 0,
         }
@@ -83,13 +82,11 @@ impl Payer {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Each with what it is counted for in `small`.
-    items: VecDeque<(Item, usize)>,
+    /// Each with what it is counted for in the tally.
+    items: VecDeque<(Item, u64)>,
     bytes: usize,
-    /// What waits of messages that are in no count of their own.
-    small: usize,
-    /// What counts them.
-    held: Option<Held>,
+    /// Whose memory it takes: known once the session has begun.
+    payer: Option<Payer>,
     ended: Option<Close>,
     /// Who waits for something to come in.
     takers: Wakers,
@@ -123,35 +120,30 @@ impl State {
         self.items.len() >= MESSAGES || self.bytes >= BYTES
     }
 
-    /// Lets `more` bytes be counted; false if there is no memory. Few messages at a time cost no count at all.
-    fn hold(&mut self, more: usize, payer: &Payer) -> bool {
-        let small = (self.small + more) as u64;
-        let counted = self.held.as_ref().map_or(0, Held::bytes);
-        if small >= counted + LEAST {
-            if payer.account.is_full(payer.kind, payer.limit) {
-                return false;
-            }
-            self.held = None;
-            self.held = Some(payer.account.hold(payer.kind, small));
-        }
-        self.small += more;
-        true
-    }
-
     /// So much less waits.
-    fn release(&mut self, less: usize) {
-        self.small -= less;
-        if self.small == 0 {
-            self.held = None;
+    fn release(&mut self, less: u64) {
+        if let Some(payer) = &mut self.payer {
+            payer.tally.take_off(less);
         }
     }
 }
 
 impl Queue {
     /// From now on what waits is on somebody's account.
-    pub(super) fn charge(&self, account: Account, kind: Kind, limit: u64) {
-        // A session begins once.
-        let _again = self.payer.set(Payer { account, kind, limit });
+    pub(super) fn charge(&self, account: &Account, kind: Kind, limit: u64) {
+        let tally = Tally::new(account, kind);
+        self.state().payer = Some(Payer { kind, limit, tally, unfinished: 0 });
+    }
+
+    /// Counts what there is of a message that is on its way; false if there is no memory for it.
+    pub(super) fn set_unfinished(&self, bytes: u64) -> bool {
+        let mut state = self.state();
+        let Some(payer) = &mut state.payer else { return true };
+        let has_room = payer.tally.change(payer.unfinished, bytes, payer.limit);
+        if has_room {
+            payer.unfinished = bytes;
+        }
+        has_room
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -177,10 +169,12 @@ impl Queue {
         if state.is_full() {
             return Err(Refused::Full(item));
         }
-        let payer = self.payer.get();
-        let costs = payer.map_or(0, |payer| payer.costs(&item));
-        if payer.is_some_and(|payer| costs > 0 && !state.hold(costs, payer)) {
-            return Err(Refused::NoMemory(item));
+        let mut costs = 0;
+        if let Some(payer) = &mut state.payer {
+            costs = payer.costs(&item);
+            if costs > 0 && !payer.tally.add(costs, payer.limit) {
+                return Err(Refused::NoMemory(item));
+            }
         }
         state.bytes += item.len();
         state.items.push_back((item, costs));
@@ -234,7 +228,7 @@ impl Queue {
     pub(super) fn clear(&self) {
         let mut state = self.state();
         state.bytes = 0;
-        let small = state.small;
+        let small = state.items.iter().map(|(_, costs)| costs).sum();
         state.release(small);
         let (items, givers) = (std::mem::take(&mut state.items), state.givers.take());
         drop(state);
@@ -287,7 +281,7 @@ mod tests {
     fn small_messages_are_counted_once_many_of_them_wait() {
         const LIMIT: u64 = 30_000;
         let (queue, account) = (Queue::default(), Account::default());
-        queue.charge(account.clone(), Kind::Answers, LIMIT);
+        queue.charge(&account, Kind::Answers, LIMIT);
         let shared = Message::binary(vec![0; 7000]);
         while queue.push(Item::Message(shared.clone())).is_ok() {}
         assert!(!account.is_full(Kind::Answers, 1), "they are there once");
@@ -295,10 +289,17 @@ mod tests {
         queue.push(of(7000)).unwrap();
         assert!(!account.is_full(Kind::Answers, 1), "one is not worth a count");
         while queue.push(of(7000)).is_ok() {}
-        assert!(account.is_full(Kind::Answers, LIMIT));
+        assert!(account.is_full(Kind::Answers, 28_000));
         assert_eq!(queue.push(of(7000)), Err(Refused::NoMemory(of(7000))));
         while queue.poll_pop(&mut Context::from_waker(Waker::noop())).is_ready() {}
         assert!(!account.is_full(Kind::Answers, 1));
+        assert!(queue.set_unfinished(20_000) && !queue.set_unfinished(40_000));
+        assert_eq!(
+            queue.push(of(7000)).and_then(|()| queue.push(of(7000))),
+            Err(Refused::NoMemory(of(7000)))
+        );
+        queue.clear();
+        assert!(queue.set_unfinished(0) && !account.is_full(Kind::Answers, 1));
     }
 
     #[test]

@@ -35,11 +35,11 @@ impl Link {
     }
 
     /// The session begins, on a connection of this account.
-    pub(super) fn begin(&self, account: Account, limits: &Limits) {
-        self.inbox.charge(account.clone(), Kind::Requests, limits.request_bytes);
-        self.outbox.charge(account.clone(), Kind::Answers, limits.answer_bytes);
+    pub(super) fn begin(&self, account: &Account, limits: &Limits) {
+        self.inbox.charge(account, Kind::Requests, limits.request_bytes);
+        self.outbox.charge(account, Kind::Answers, limits.answer_bytes);
         // It begins once.
-        let _again = self.account.set((account, limits.answer_bytes));
+        let _again = self.account.set((account.clone(), limits.answer_bytes));
     }
 
     /// Lets `item` into the outbox, if there is room in it, and memory.

@@ -71,7 +71,7 @@ pub(crate) const CLASS: Class = Class {
         ),
         item(
             "request_bytes",
-            "Bytes of requests in memory at a time, of all servers of the process together: long heads, bodies that are read into memory, what comes before it is read. Default 128 MiB. All strangers have seven eighths of it, one address a quarter as much as is left free of that (22 MiB, if nobody else has any), an IPv6 /48 half as much, each beside one piece; more is answered 503.",
+            "Bytes of requests in memory at a time, of all servers of the process together: heads, bodies that are read into memory, what comes before it is read, and what a request takes that others are under way beside on its connection (16 KiB). Default 128 MiB. All strangers have seven eighths of it, one address a quarter as much as is left free of that (22 MiB, if nobody else has any), an IPv6 /48 half as much, each beside one piece; more is answered 503.",
         ),
         item(
             "answer_bytes",

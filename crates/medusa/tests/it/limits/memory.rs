@@ -3,8 +3,8 @@
 use medusa_testkit::{Client, Server, Site, WebSocket, wait};
 
 use super::super::support::start;
-use super::frames::{DATA, Http2, WINDOW_UPDATE};
-use super::{expect_faults, expect_service, limited};
+use super::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, Http2, WINDOW_UPDATE, field, request};
+use super::{expect_end, expect_faults, expect_service, limited};
 
 const SCRIPT: &str = "
 let = medusa.shared('let')
@@ -43,6 +43,13 @@ fn held(server: &Server, what: &str) -> u64 {
     server.number("http.memory", what)
 }
 
+/// Asserts that so many bytes are held of requests, beside what so many take that are under way.
+#[track_caller]
+fn expect_held(server: &Server, bytes: u64, requests: u64) {
+    let held = held(server, "requests");
+    assert!((bytes..bytes + requests * 32 * 1024).contains(&held), "{held} bytes are held");
+}
+
 #[test]
 fn request_bytes_a_body_that_there_is_no_memory_for_is_answered_503() {
     for (path, kind) in [("/keep", "text/plain"), ("/form", "application/x-www-form-urlencoded")] {
@@ -76,7 +83,7 @@ fn request_bytes_what_comes_before_it_is_read_counts() {
         client.post(stream, "/sleep");
     }
     assert_eq!(client.status(5), 503);
-    assert_eq!(held(&server, "requests"), 2 * 256 * 1024);
+    expect_held(&server, 2 * 256 * 1024, 3);
     drop(client);
     wait::until("nothing is held", || (held(&server, "requests") == 0).then_some(()));
 }
@@ -84,17 +91,71 @@ fn request_bytes_what_comes_before_it_is_read_counts() {
 /// However many bodies a connection has under way, no more of them can come before they are read than its window.
 #[test]
 fn request_bytes_the_bodies_of_a_connection_share_its_window() {
-    let (_site, server) = limited("request_bytes = 2000000", SCRIPT);
+    let (_site, server) = limited("request_bytes = 3000000", SCRIPT);
     let mut client = Http2::connect(&server, &[]);
     for stream in (0..50).map(|number| 2 * number + 1) {
         client.post(stream, "/sleep");
     }
     client.get(101, "/ok");
     assert_eq!(client.status(101), 200);
-    assert_eq!(held(&server, "requests"), 1024 * 1024);
+    expect_held(&server, 1024 * 1024, 51);
     expect_faults(&server, &[]);
     drop(client);
     wait::until("nothing is held", || (held(&server, "requests") == 0).then_some(()));
+}
+
+/// A request takes something, however small it is, and so do its fields: many of one client are counted.
+#[test]
+fn request_bytes_many_small_requests_count() {
+    for (path, fields) in [("/sleep", 0), ("/sleep", 7500)] {
+        let (_site, server) = limited("request_bytes = 800000", SCRIPT);
+        let head = [request("GET", path), field("x", &"x".repeat(fields))].concat();
+        let mut client = Http2::connect(&server, &[]);
+        for stream in (0..60).map(|number| 2 * number + 1) {
+            client.send(HEADERS, END_HEADERS | END_STREAM, stream, &head);
+        }
+        assert_eq!(client.status(119), 503);
+        assert!((600_000..800_000).contains(&held(&server, "requests")), "{}", held(&server, "requests"));
+        expect_service(&server);
+        drop(client);
+        wait::until("nothing is held", || (held(&server, "requests") == 0).then_some(()));
+    }
+}
+
+/// What there is of a head counts before it is complete.
+#[test]
+fn request_bytes_a_head_that_is_not_complete_counts() {
+    let (_site, server) = limited("request_bytes = 150000", SCRIPT);
+    let half = format!("GET /ok HTTP/1.1\r\nHost: t\r\nX: {}", "x".repeat(60_000));
+    let mut halves: Vec<_> = (0..2).map(|_| server.connect()).collect();
+    for (at, client) in halves.iter_mut().enumerate() {
+        client.send(&half);
+        wait::until("it is held", || (held(&server, "requests") > 55_000 * (at as u64 + 1)).then_some(()));
+    }
+    let mut refused = server.connect();
+    let _ended = refused.try_send(&half);
+    expect_end(&mut refused);
+    expect_faults(&server, &[("no_memory", 1)]);
+    expect_service(&server);
+    drop(halves);
+    wait::until("nothing is held", || (held(&server, "requests") == 0).then_some(()));
+}
+
+/// Small answers that a client does not take are in no count of their own, but all of them together are.
+#[test]
+fn answer_bytes_many_small_answers_count() {
+    const INITIAL_WINDOW_SIZE: u16 = 4;
+    let (_site, server) =
+        limited("answer_bytes = 100000", "web:mount('/small', function() return string.rep('x', 8000) end)");
+    let mut client = Http2::connect(&server, &[(INITIAL_WINDOW_SIZE, 0)]);
+    for stream in (0..30).map(|number| 2 * number + 1) {
+        client.get(stream, "/small");
+    }
+    assert_eq!(client.status(59), 503);
+    assert!((80_000..=100_000).contains(&held(&server, "answers")), "{}", held(&server, "answers"));
+    expect_service(&server);
+    drop(client);
+    wait::until("nothing is held", || (held(&server, "answers") == 0).then_some(()));
 }
 
 /// The answer that there is no memory for is a response like any other; one without content needs none.
