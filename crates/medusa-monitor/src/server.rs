@@ -4,7 +4,7 @@
 //! does cannot hold up a request.
 //!
 //! **Invariant:** a session is bounded in everything its client decides: a request in its length, a reply in how long
-//! the client may take to read it, and all sessions in their number.
+//! the client may take to read it, and all sessions in their number. However many statements hang, the operator is heard.
 
 mod session;
 
@@ -17,7 +17,7 @@ use std::time::Duration;
 use medusa_proto::status::Status;
 use medusa_script::Events;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_local;
 
 use crate::protocol::{Done, Failure, Reply};
@@ -26,6 +26,10 @@ use session::Session;
 
 /// How many sessions may be open at a time. People and their scripts need a handful; each may hold a statement of 1 MiB.
 pub const MAX_SESSIONS: usize = 16;
+
+/// How many more may come while all of those are taken, so that the operator is heard: for what ends by itself, which is
+/// everything but a statement.
+const RESERVE: usize = 4;
 
 /// How long to wait when the system cannot give us a connection, which mostly means that descriptors have run out.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -91,7 +95,7 @@ impl ControlSocket {
     pub async fn serve<C: Control>(self, control: Rc<C>) -> io::Result<Infallible> {
         let listener = UnixListener::from_std(self.listener.try_clone()?)?;
         let owner = rustix::process::geteuid().as_raw();
-        let seats = Arc::new(Semaphore::new(MAX_SESSIONS));
+        let seats = Seats::default();
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => admit(stream, owner, &seats, &control),
@@ -104,8 +108,43 @@ impl ControlSocket {
     }
 }
 
+/// Places for sessions.
+struct Seats {
+    all: Arc<Semaphore>,
+    reserve: Arc<Semaphore>,
+}
+
+/// What a session may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seat {
+    /// Anything, one thing after the other.
+    Any,
+    /// Of the reserve: nothing that may go on, and soon.
+    Short,
+}
+
+impl Default for Seats {
+    fn default() -> Self {
+        Self { all: Arc::new(Semaphore::new(MAX_SESSIONS)), reserve: Arc::new(Semaphore::new(RESERVE)) }
+    }
+}
+
+impl Seats {
+    fn take(&self) -> Option<(OwnedSemaphorePermit, Seat)> {
+        let one_of = |seats: &Arc<Semaphore>, seat| {
+            Arc::clone(seats).try_acquire_owned().ok().map(|permit| (permit, seat))
+        };
+        one_of(&self.all, Seat::Any).or_else(|| one_of(&self.reserve, Seat::Short))
+    }
+}
+
+/// What whoever finds no place is told.
+fn full() -> String {
+    format!("{MAX_SESSIONS} sessions are open already: close one, or try again later")
+}
+
 /// Starts a session, or says why not.
-fn admit<C: Control>(stream: UnixStream, owner: u32, seats: &Arc<Semaphore>, control: &Rc<C>) {
+fn admit<C: Control>(stream: UnixStream, owner: u32, seats: &Seats, control: &Rc<C>) {
     let peer = match Peer::of(&stream) {
         Ok(peer) => peer,
         Err(error) => return tracing::warn!(%error, "a control session was refused: its user cannot be told"),
@@ -119,18 +158,15 @@ fn admit<C: Control>(stream: UnixStream, owner: u32, seats: &Arc<Semaphore>, con
         let told = format!("this server belongs to uid {owner} and you are uid {}: use `sudo`", peer.uid);
         return refuse(&stream, &told);
     }
-    let Ok(seat) = Arc::clone(seats).try_acquire_owned() else {
+    let Some((seat, kind)) = seats.take() else {
         tracing::warn!(
             uid = peer.uid,
             pid = peer.pid,
             "a control session was refused: {MAX_SESSIONS} are open"
         );
-        return refuse(
-            &stream,
-            &format!("{MAX_SESSIONS} sessions are open already: close one, or try again later"),
-        );
+        return refuse(&stream, &full());
     };
-    let session = Session::new(stream, peer, Rc::clone(control));
+    let session = Session::new(stream, peer, kind, Rc::clone(control));
     spawn_local(async move {
         let _seat = seat;
         if let Err(error) = session.run().await {

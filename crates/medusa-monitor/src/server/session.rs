@@ -12,7 +12,7 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::{Control, Peer};
+use super::{Control, Peer, Seat, full};
 use crate::protocol::{self, Done, Failure, MAX_REQUEST, Op, Reply, Report, RequestError};
 
 /// Lines of output that may wait for the client. Enough for all that a statement may print, 256 KiB, if every line is
@@ -22,10 +22,14 @@ const QUEUED_EVENTS: usize = 256 * 1024;
 /// How long a client may take to read a reply.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long one of the reserve may take to ask for something: others need it, too.
+const SHORT: Duration = Duration::from_secs(10);
+
 /// A session.
 pub(super) struct Session<C> {
     stream: UnixStream,
     peer: Peer,
+    seat: Seat,
     control: Rc<C>,
 }
 
@@ -36,16 +40,19 @@ enum Next {
 }
 
 impl<C: Control> Session<C> {
-    pub(super) fn new(stream: UnixStream, peer: Peer, control: Rc<C>) -> Self {
-        Self { stream, peer, control }
+    pub(super) fn new(stream: UnixStream, peer: Peer, seat: Seat, control: Rc<C>) -> Self {
+        Self { stream, peer, seat, control }
     }
 
     /// Answers until the client leaves. An error means that it left in the middle, or does not read.
     pub(super) async fn run(mut self) -> io::Result<()> {
         let (reader, writer) = self.stream.split();
+        let mut waits = self.seat == Seat::Any;
         let mut wire = Wire { reader: BufReader::new(reader), writer };
         loop {
-            let (op, next) = match wire.request().await? {
+            let request = wire.request();
+            let request = if waits { request.await? } else { timeout(SHORT, request).await?? };
+            let (op, next) = match request {
                 None => return Ok(()),
                 Some(Ok(op)) => (Ok(op), Next::Request),
                 // What follows a line without an end cannot be told from its rest.
@@ -53,7 +60,13 @@ impl<C: Control> Session<C> {
                 Some(Err(error)) => (Err(error), Next::Request),
             };
             match op {
-                Ok(op) => answer(&mut wire, &*self.control, self.peer, op).await?,
+                Ok(Op::Eval { .. }) if self.seat == Seat::Short => {
+                    return wire.send(&Reply::Failed(Failure::new(full()))).await;
+                }
+                Ok(op) => {
+                    waits |= op == Op::Stop; // for the server's end
+                    answer(&mut wire, &*self.control, self.peer, op).await?;
+                }
                 Err(error) => wire.send(&Reply::Failed(Failure::new(error.to_string()))).await?,
             }
             if matches!(next, Next::Close) {

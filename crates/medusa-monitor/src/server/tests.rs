@@ -203,8 +203,20 @@ fn one_session_too_many_is_told_so() {
         for client in &mut clients {
             client.call(&Op::Ping, drop).expect("a seat");
         }
-        let error = Client::connect(&path).expect("accepted").call(&Op::Ping, drop).expect_err("no seat");
+        // The operator is heard all the same, if not with a statement.
+        let operator = || Client::connect(&path).expect("accepted");
+        let error = operator().call(&eval("return 1"), drop).expect_err("no seat");
         assert!(error.to_string().contains("16 sessions"), "{error}");
+        operator().call(&Op::Reload, drop).expect("reloaded");
+        // Those before are over as soon as the server has seen it.
+        let heard = || {
+            std::iter::repeat_with(operator)
+                .find_map(|mut client| client.call(&Op::Status, drop).ok().map(|_| client))
+        };
+        let short: Vec<_> = (0..RESERVE).map(|_| heard()).collect();
+        let error = operator().call(&Op::Ping, drop).expect_err("no seat");
+        assert!(error.to_string().contains("16 sessions"), "{error}");
+        drop(short);
     };
     beside(client, |_, ()| async {});
 }
