@@ -54,6 +54,10 @@ impl Sink for MultiSink {
         self.sinks.iter().map(|sink| sink.width()).fold(0, usize::saturating_add)
     }
 
+    fn depth(&self) -> usize {
+        1 + self.sinks.iter().map(|sink| sink.depth()).max().unwrap_or(0)
+    }
+
     fn status(&self) -> Status {
         Status::new("log.multi", "").children(self.sinks.iter().map(|sink| sink.status()))
     }

@@ -70,6 +70,10 @@ impl<C: Choice> Sink for Sieve<C> {
         self.inner.width()
     }
 
+    fn depth(&self) -> usize {
+        1 + self.inner.depth()
+    }
+
     fn status(&self) -> Status {
         self.choice
             .status()

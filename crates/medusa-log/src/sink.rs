@@ -58,6 +58,12 @@ pub trait Sink: Any + fmt::Debug + Send + Sync {
         1
     }
 
+    /// How many sinks stand one behind the other, this one included. Whatever is done with one is done with the next, each on
+    /// the stack of the one before; so who makes them must have a bound, below which all of this is cheap.
+    fn depth(&self) -> usize {
+        1
+    }
+
     /// Describes itself: its queue, what it has written and lost, its last error.
     fn status(&self) -> Status;
 }

@@ -166,6 +166,10 @@ impl Sink for ResolvingSink {
         self.sink.width()
     }
 
+    fn depth(&self) -> usize {
+        1 + self.sink.depth()
+    }
+
     fn submit(&self, batch: &Arc<Batch>) {
         if !self.desk.submit(batch) {
             self.sink.submit(batch);

@@ -8,7 +8,7 @@ use medusa_proto::with_causes;
 use mlua::{Lua, Table, Value};
 
 use super::handler::HandlerValue;
-use super::options::Options;
+use super::options::{Options, list};
 use super::{Reach, fail};
 use crate::print::show;
 use crate::reference::{self, Class, Item};
@@ -149,6 +149,12 @@ fn read(lua: &Lua, options: Value) -> mlua::Result<FilesOptions> {
     Ok(options)
 }
 
+/// The most names of an index: each is looked for on disk, in each folder that is asked for.
+const MAX_NAMES: usize = 16;
+
+/// The most rules for `Cache-Control`: each file that is looked up is held against them.
+const MAX_RULES: usize = 256;
+
 fn names(lua: &Lua, index: Value) -> mlua::Result<Vec<String>> {
     let wrong = |value: &Value| {
         let value = show(value);
@@ -156,8 +162,8 @@ fn names(lua: &Lua, index: Value) -> mlua::Result<Vec<String>> {
     };
     match index {
         Value::String(name) => Ok(vec![name.to_string_lossy()]),
-        Value::Table(list) => (list.sequence_values::<Value>())
-            .map(|name| match name? {
+        Value::Table(names) => (list(lua, format!("{FUNCTION}: `index`"), &names, MAX_NAMES)?.into_iter())
+            .map(|name| match name {
                 Value::String(name) => Ok(name.to_string_lossy()),
                 other => Err(wrong(&other)),
             })
@@ -173,14 +179,14 @@ fn cache_rules(lua: &Lua, rules: Value) -> mlua::Result<Vec<CacheRule>> {
     };
     match rules {
         Value::String(value) => Ok(vec![rule("**", &value.to_string_lossy())?]),
-        Value::Table(list) => (list.sequence_values::<Value>())
-            .map(|pair| {
-                let pair = pair?;
-                let texts = pair.as_table().and_then(pair_of_strings);
-                let (pattern, value) = texts.ok_or_else(|| wrong_rule(lua, &pair))?;
-                rule(&pattern, &value)
-            })
-            .collect(),
+        Value::Table(rules) => (list(lua, format!("{FUNCTION}: `cache_control`"), &rules, MAX_RULES)?
+            .into_iter())
+        .map(|pair| {
+            let texts = pair.as_table().and_then(pair_of_strings);
+            let (pattern, value) = texts.ok_or_else(|| wrong_rule(lua, &pair))?;
+            rule(&pattern, &value)
+        })
+        .collect(),
         other => Err(wrong_rule(lua, &other)),
     }
 }

@@ -1,5 +1,7 @@
 //! Option tables: every key is asked for by its type; what nobody asked for is an error that lists what there is.
 
+use std::fmt;
+
 use mlua::{FromLua, Lua, LuaString, Table, Value};
 
 use super::fail;
@@ -22,6 +24,23 @@ pub(crate) fn texts(list: &Table) -> mlua::Result<Vec<String>> {
         texts.push(text.to_str()?.to_owned());
     }
     Ok(texts)
+}
+
+/// The values of a list, of which an option takes `most`: a longer one is refused before it is looked at.
+pub(crate) fn list(
+    lua: &Lua,
+    option: impl fmt::Display,
+    list: &Table,
+    most: usize,
+) -> mlua::Result<Vec<Value>> {
+    let length = list.raw_len();
+    if length > most {
+        return Err(fail(
+            lua,
+            format!("{option}: the list has {length} entries; at most {most} are allowed"),
+        ));
+    }
+    list.sequence_values().collect()
 }
 
 /// An option table on its way through a constructor.

@@ -235,3 +235,55 @@ fn statements_have_their_turn_beside_timers_that_hold_the_thread() {
         server.reload().unwrap();
     }
 }
+
+/// None of them is looked at before it is known to be short.
+#[test]
+fn what_takes_a_list_says_how_many_it_takes() {
+    let server = Server::start(WEB, &[]);
+    let thousands = "local many = table.create(1e6, 'x') ";
+    for (statement, part) in [
+        (
+            "medusa.handler.files('.', { index = many })",
+            "medusa.handler.files: `index`: the list has 1000000 entries; at most 16",
+        ),
+        (
+            "medusa.handler.files('.', { cache_control = many })",
+            "`cache_control`: the list has 1000000 entries; at most 256",
+        ),
+        ("medusa.log.multi(many)", "medusa.log.multi: the list has 1000000 entries; at most 64"),
+        (
+            "medusa.log.filter({ method = many }, medusa.log.tail(1))",
+            "medusa.log.filter: `method`: there are more than 100 texts",
+        ),
+        ("medusa.log.filter({ status = many }, medusa.log.tail(1))", "status"),
+        (
+            "medusa.log.file('x', { rotate = many })",
+            "medusa.log.file: `rotate`: the list has 1000000 entries; at most 8",
+        ),
+        (
+            "medusa.http.server { listen = many }",
+            "medusa.http.server: `listen`: the list has 1000000 entries; at most 256",
+        ),
+        (
+            "medusa.http.server { listen = '127.0.0.1:0', tls = { certificates = many } }",
+            "tls: `certificates`: the list has 1000000 entries; at most 1024",
+        ),
+        (
+            "medusa.http.server { listen = '127.0.0.1:0', trusted_proxies = many }",
+            "the list is longer than 64 KiB",
+        ),
+        ("medusa.dns.server(many)", "the list has 1000000 entries; at most 64"),
+        ("medusa.dns.system():pin('a.test', many)", "the list has 1000000 entries; at most 64"),
+        (
+            "local t = {} for i = 1, 1e5 do t['x-' .. i] = 'v' end medusa.http.server { security_headers = t }",
+            "medusa.http.server: `security_headers`: there are more than 64 fields in the table",
+        ),
+        (
+            "local t = {} for i = 1, 40 do t['x-' .. i] = 'v' end medusa.http.server { security_headers = t }",
+            "medusa.http.server: `security_headers`: there are 47 fields, more than 32",
+        ),
+    ] {
+        let error = server.eval(&format!("{thousands} {statement}")).unwrap_err().to_string();
+        assert!(error.contains(part) && error.contains("statement:1"), "{statement}: {error}");
+    }
+}

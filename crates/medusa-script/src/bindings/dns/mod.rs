@@ -18,6 +18,7 @@ use medusa_dns::{DnsError, Resolver, ServerAddr};
 use medusa_proto::with_causes;
 use mlua::{FromLua, Lua, Table, Value};
 
+use super::options::list;
 use super::{Reach, fail, origin};
 use crate::print::show;
 use crate::reference::{Class, Item, main_item as item};
@@ -96,6 +97,9 @@ fn resolver(
     made.map(ResolverValue).map_err(|error| fail(lua, format!("{function}: {}", with_causes(&error))))
 }
 
+/// The most addresses in a list: servers that are asked, or pins of one name.
+const MAX_ADDRESSES: usize = 64;
+
 /// A string that says one address, or a list of some; `what` they are is for errors.
 fn addresses<T: std::str::FromStr<Err: std::fmt::Display>>(
     lua: &Lua,
@@ -104,7 +108,7 @@ fn addresses<T: std::str::FromStr<Err: std::fmt::Display>>(
     what: &str,
 ) -> mlua::Result<Vec<T>> {
     let values = match given {
-        Value::Table(list) => list.sequence_values().collect::<mlua::Result<Vec<Value>>>()?,
+        Value::Table(given) => list(lua, format!("{function}: {what}"), &given, MAX_ADDRESSES)?,
         one => vec![one],
     };
     let parse = |value: Value| {

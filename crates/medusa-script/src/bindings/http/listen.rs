@@ -7,7 +7,7 @@ use medusa_net::ListenAddr;
 use medusa_net::tls::Tls;
 use mlua::{Lua, Value};
 
-use super::super::options::Options;
+use super::super::options::{self, Options};
 use super::super::{Reach, fail};
 use super::tls;
 use crate::print::show;
@@ -48,12 +48,16 @@ pub(super) struct Common {
     pub(super) proxy_protocol: bool,
 }
 
+/// The most addresses of one server: as many as the site may have.
+const MAX_ADDRESSES: usize = 256;
+
 /// The value of `listen`.
 pub(super) fn list(lua: &Lua, value: Option<Value>, common: &Common) -> mlua::Result<Vec<Listen>> {
     match value {
         None => Ok(Vec::new()),
-        Some(Value::Table(list)) if list.raw_len() > 0 => {
-            list.sequence_values::<Value>().map(|item| entry(lua, item?, common)).collect()
+        Some(Value::Table(items)) if items.raw_len() > 0 => {
+            let items = options::list(lua, format!("{FUNCTION}: `listen`"), &items, MAX_ADDRESSES)?;
+            items.into_iter().map(|item| entry(lua, item, common)).collect()
         }
         Some(value) => Ok(vec![entry(lua, value, common)?]),
     }

@@ -64,8 +64,11 @@ fn usual() -> Fields {
 }
 
 fn change(lua: &Lua, fields: &mut Fields, table: &Table) -> mlua::Result<()> {
-    for pair in table.pairs::<Value, Value>() {
+    for (given, pair) in table.pairs::<Value, Value>().enumerate() {
         let (key, value) = pair?;
+        if given == MOST_GIVEN {
+            return Err(fail(lua, format!("{OPTION}: there are more than {MOST_GIVEN} fields in the table")));
+        }
         let text = key.as_string().map_or_else(|| show(&key), mlua::LuaString::to_string_lossy);
         let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
             return Err(fail(lua, format!("{OPTION}: {text:?} is not the name of a field")));
@@ -110,6 +113,9 @@ fn change(lua: &Lua, fields: &mut Fields, table: &Table) -> mlua::Result<()> {
 
 /// The most fields. They are in every response.
 const MOST: usize = 32;
+
+/// The most that a table may say: so many fields, and which of the usual ones are left out, in whatever case.
+const MOST_GIVEN: usize = 2 * MOST;
 
 /// Fields that frame the response, or are said elsewhere.
 const OURS: [&str; 8] = [

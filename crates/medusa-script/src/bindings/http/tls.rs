@@ -8,7 +8,7 @@ use medusa_net::tls::{CertificateFiles, ClientAuth, Tls, TlsOptions};
 use medusa_proto::with_causes;
 use mlua::{Lua, Table, Value};
 
-use super::super::options::Options;
+use super::super::options::{self, Options};
 use super::super::{Reach, fail, origin};
 use crate::print::show;
 use crate::reference::{Class, main_item as item};
@@ -88,6 +88,9 @@ fn self_signed(lua: &Lua) -> Result<Arc<Tls>, medusa_net::tls::TlsError> {
     Ok(Arc::new(tls))
 }
 
+/// The most certificates of one `tls`: a host has one or two, and what has thousands is not kept in a script.
+const MAX_CERTIFICATES: usize = 1024;
+
 fn options(lua: &Lua, function: &'static str, table: &Table) -> mlua::Result<TlsOptions> {
     let reach = Reach::of(lua)?;
     let mut options = Options::new(lua, "tls", Value::Table(table.clone()))?;
@@ -96,8 +99,9 @@ fn options(lua: &Lua, function: &'static str, table: &Table) -> mlua::Result<Tls
     let key: Option<String> = options.get("key", "a string")?;
     certificates.extend(files(lua, function, &reach, cert, key)?);
     if let Some(list) = options.get::<Table>("certificates", "a table")? {
-        for item in list.sequence_values::<Value>() {
-            let mut item = Options::new(lua, "tls certificates", item?)?;
+        let option = format!("{function}: tls: `certificates`");
+        for item in options::list(lua, option, &list, MAX_CERTIFICATES)? {
+            let mut item = Options::new(lua, "tls certificates", item)?;
             let (cert, key) = (item.get("cert", "a string")?, item.get("key", "a string")?);
             item.finish()?;
             certificates.extend(files(lua, function, &reach, cert, key)?);

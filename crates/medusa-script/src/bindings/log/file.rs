@@ -7,7 +7,7 @@ use medusa_log::{FileSink, Fsync, Occasion, OptionError, Options as FileOptions,
 use mlua::{Lua, Table, Value};
 
 use super::{SinkValue, format, full, intern};
-use crate::bindings::options::Options;
+use crate::bindings::options::{Options, list};
 use crate::bindings::{Reach, fail};
 use crate::print::{as_number, show};
 use crate::reference::{self, Class, Item};
@@ -130,7 +130,7 @@ fn rotation(lua: &Lua, given: &mut Options<'_>) -> mlua::Result<Option<Rotation>
             (None, Some(_)) => Err(fail(lua, format!("{FUNCTION}: `compress` needs `rotate`"))),
         };
     };
-    let mut rotation = occasions(&rotate)?.map_err(|error| wrong(lua, "rotate", &error))?;
+    let mut rotation = occasions(lua, &rotate)?.map_err(|error| wrong(lua, "rotate", &error))?;
     rotation.keep = keep.map(|keep| whole(lua, keep)).transpose()?;
     rotation.compress = match compress {
         Some(compress) => Some(compress.parse().map_err(|error| wrong(lua, "compress", &error))?),
@@ -139,10 +139,13 @@ fn rotation(lua: &Lua, given: &mut Options<'_>) -> mlua::Result<Option<Rotation>
     Ok(Some(rotation))
 }
 
+/// The most occasions in a list: there is a time and a size.
+const MAX_OCCASIONS: usize = 8;
+
 /// One occasion to rotate, or a list of them.
-fn occasions(rotate: &Value) -> mlua::Result<Result<Rotation, OptionError>> {
+fn occasions(lua: &Lua, rotate: &Value) -> mlua::Result<Result<Rotation, OptionError>> {
     let list = match rotate {
-        Value::Table(list) => list.sequence_values::<Value>().collect::<mlua::Result<Vec<_>>>()?,
+        Value::Table(occasions) => list(lua, format!("{FUNCTION}: `rotate`"), occasions, MAX_OCCASIONS)?,
         one => vec![one.clone()],
     };
     // A table with nothing to count says no occasion, whatever else it says.

@@ -114,9 +114,25 @@ fn intern(lua: &Lua, key: String, make: impl FnOnce() -> Arc<dyn Sink>) -> mlua:
 /// The argument of `function` that is the sink it puts something in front of.
 pub(super) fn inner(lua: &Lua, function: &str, value: Value) -> mlua::Result<Arc<dyn Sink>> {
     let shown = show(&value);
-    SinkValue::from_lua(value, lua)
-        .map(|sink| sink.0)
-        .map_err(|_other| fail(lua, format!("{function}: expected a log, from medusa.log, found {shown}")))
+    let sink = SinkValue::from_lua(value, lua)
+        .map_err(|_other| fail(lua, format!("{function}: expected a log, from medusa.log, found {shown}")))?;
+    not_too_deep(lua, function, &sink.0)?;
+    Ok(sink.0)
+}
+
+/// The most logs one behind the other. A site has two or three; each is a step deeper on the stack of whoever writes a record,
+/// asks for the status or frees them.
+const MAX_DEPTH: usize = 16;
+
+/// Whether `function` may put something in front of this sink.
+fn not_too_deep(lua: &Lua, function: &str, sink: &Arc<dyn Sink>) -> mlua::Result<()> {
+    if sink.depth() < MAX_DEPTH {
+        return Ok(());
+    }
+    Err(fail(
+        lua,
+        format!("{function}: {MAX_DEPTH} logs stand one behind the other already, which is the most"),
+    ))
 }
 
 /// The option `key` that says how a record is written.

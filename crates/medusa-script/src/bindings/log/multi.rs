@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use medusa_log::MultiSink;
-use mlua::{FromLua, Lua, Table, Value};
+use mlua::{FromLua, Lua, Table};
 
-use super::{SinkValue, intern};
+use super::{SinkValue, intern, not_too_deep};
 use crate::bindings::fail;
+use crate::bindings::options::list;
 use crate::print::show;
 use crate::reference::{self, Item};
 
@@ -27,12 +28,12 @@ pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {
 
 fn multi(lua: &Lua, sinks: Table) -> mlua::Result<SinkValue> {
     let mut all = Vec::new();
-    for value in sinks.sequence_values::<Value>() {
-        let value = value?;
+    for value in list(lua, "medusa.log.multi", &sinks, MAX_WIDTH)? {
         let shown = show(&value);
         let sink = SinkValue::from_lua(value, lua).map_err(|_other| {
             fail(lua, format!("medusa.log.multi: expected a list of logs, found {shown}"))
         })?;
+        not_too_deep(lua, "medusa.log.multi", &sink.0)?;
         all.push(sink.0);
     }
     if all.is_empty() {

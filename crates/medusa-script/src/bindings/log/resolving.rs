@@ -6,7 +6,7 @@ use std::time::Duration;
 use medusa_log::{ResolvingOptions, ResolvingSink};
 use mlua::{FromLua, Lua, Table, Value};
 
-use super::{SinkValue, intern};
+use super::{SinkValue, inner, intern};
 use crate::bindings::dns::{LogNames, ResolverValue};
 use crate::bindings::fail;
 use crate::bindings::options::Options;
@@ -53,7 +53,7 @@ pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {
 
 fn resolving(lua: &Lua, (resolver, sink, options): (Value, Value, Value)) -> mlua::Result<SinkValue> {
     let resolver = of_kind::<ResolverValue>(lua, resolver, "a resolver, from medusa.dns")?.0;
-    let sink = of_kind::<SinkValue>(lua, sink, "a log")?.0;
+    let sink = inner(lua, FUNCTION, sink)?;
     let mut given = Options::new(lua, FUNCTION, options)?;
     let mut options = ResolvingOptions::default();
     if let Some(seconds) = given.get::<f64>("deadline", "a number")? {
