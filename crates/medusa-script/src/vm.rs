@@ -11,6 +11,7 @@ use medusa_proto::status::Status;
 use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
 
+use crate::error::ScriptError;
 use crate::luau::{self, Heap};
 use crate::memory::Memory;
 use crate::natives;
@@ -62,8 +63,12 @@ impl Vm {
             globals.raw_remove(name)?;
         }
         let (pending, preempted) = (Lua::poll_pending(), preempt::marker());
-        load(&lua, include_str!("prelude.luau"), "=prelude", None)?
-            .call::<()>((Value::LightUserData(pending), Value::LightUserData(preempted)))?;
+        let (pending, preempted) = (Value::LightUserData(pending), Value::LightUserData(preempted));
+        let prelude = load(&lua, include_str!("prelude.luau"), "=prelude", None)?;
+        let text_of = lua.create_function(text_of)?;
+        let (pcall, xpcall) = prelude.call::<(Function, Function)>((pending, preempted, text_of))?;
+        globals.raw_set("pcall", pcall)?;
+        globals.raw_set("xpcall", xpcall)?;
         natives::install(&lua, &globals)?;
         install(&lua, &globals)?;
         lua.sandbox(true)?;
@@ -193,6 +198,16 @@ struct LimitedTo {
 impl Drop for LimitedTo {
     fn drop(&mut self) {
         self.heap.set_limit(self.before);
+    }
+}
+
+/// What a script that catches an error of the host sees of it: a string with the script's place. Any other value is as it is.
+fn text_of(lua: &Lua, value: Value) -> mlua::Result<Value> {
+    match value {
+        Value::Error(error) => {
+            lua.create_string(ScriptError::from_lua(&error).to_string()).map(Value::String)
+        }
+        other => Ok(other),
     }
 }
 
