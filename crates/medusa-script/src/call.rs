@@ -72,7 +72,7 @@ async fn once(vm: &Rc<Vm>, handler: &Function, open: &OpenRequest) -> Result<Rep
 
 /// An error of a script as one of its handler: 503 for what was stopped, 500 for what failed, 4xx where the client
 /// was to blame.
-fn handler_error(error: &TaskError) -> HandlerError {
+pub(crate) fn handler_error(error: &TaskError) -> HandlerError {
     if let TaskError::Script(error) = error
         && let Some(fault) = error.downcast_ref::<ClientFault>()
     {

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use medusa_http::{HandlerError, Request};
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
@@ -21,7 +21,7 @@ use tokio::task::spawn_local;
 
 use crate::bindings::timer::{PendingTimer, Timers};
 use crate::bindings::{self, Reach};
-use crate::call::{Handler, call, vm_error};
+use crate::call::{Handler, call, handler_error, vm_error};
 use crate::error::ScriptError;
 use crate::inline::{Answer, AnswerBody, Asked, Call, Chunks, InlineHandler, Link, QUEUED_CALLS, Waiting};
 use crate::log::LogFunctions;
@@ -171,6 +171,7 @@ impl MainVm {
     async fn take_call(&self, requests: &Requests, call: Call) -> Option<(Session, OpenRequest)> {
         let Call { function, request, mut answer, place } = call;
         drop(place);
+        let wants_body = request.head.method != Method::HEAD;
         let origin = format!("request {} {}", request.head.method, request.head.path());
         let transaction = Transaction::lazy(Arc::clone(&self.live), origin, Hand::Script, None);
         let answering = transaction.scope(self.answer(requests, function, request));
@@ -193,7 +194,16 @@ impl MainVm {
         }
         match answered {
             (reply, Rest::Nothing) => drop(answer.send(Ok(reply))),
-            (reply, Rest::Producer(producer)) => {
+            (reply, Rest::Producer(mut producer)) => {
+                if wants_body {
+                    producer = match producer.begin().await {
+                        Ok(producer) => producer,
+                        Err(error) => {
+                            drop(answer.send(Err(handler_error(&error))));
+                            return None;
+                        }
+                    };
+                }
                 let (chunks, asked) = Chunks::new();
                 let reply = Answer { body: AnswerBody::Stream(chunks), ..reply };
                 if answer.send(Ok(reply)).is_ok() {

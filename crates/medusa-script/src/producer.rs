@@ -61,6 +61,8 @@ pub(crate) struct Producer {
     written: Sink,
     meter: Rc<Meter>,
     heartbeat: Option<Heartbeat>,
+    /// What it has written while it [began](Self::begin).
+    first: Option<Bytes>,
 }
 
 /// Goes off when nothing has been sent for so long.
@@ -120,7 +122,7 @@ impl Producer {
                 finished(&vm, result, &meter)
             })
         };
-        Self { run: Some(run), written, meter, heartbeat }
+        Self { run: Some(run), written, meter, heartbeat, first: None }
     }
 }
 
@@ -129,6 +131,9 @@ impl Stream for Producer {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
+        if let Some(first) = this.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
         // One in the slow lane is driven on before anything is handed out: a client that stops reading would keep the
         // lane from everyone else.
         if !this.meter.in_lane()
@@ -157,6 +162,16 @@ impl Stream for Producer {
 }
 
 impl Producer {
+    /// Runs it until it waits, ends or has had its slice, before anything is sent: what fails by then is answered as any handler
+    /// that fails, whatever it has written.
+    pub(crate) async fn begin(mut self) -> Result<Self, TaskError> {
+        let begun = poll_fn(|cx| Poll::Ready(Pin::new(&mut self).poll_next(cx))).await;
+        if let Poll::Ready(Some(chunk)) = begun {
+            self.first = Some(chunk?);
+        }
+        Ok(self)
+    }
+
     fn take(&mut self) -> Option<Bytes> {
         let mut written = self.written.0.borrow_mut();
         if written.is_empty() {

@@ -20,9 +20,10 @@ use mlua::{Function, Value};
 use tokio::task::spawn_local;
 
 use futures_util::StreamExt;
+use http::Method;
 
 use crate::bindings;
-use crate::call::{self, call, vm_error};
+use crate::call::{self, call, handler_error, vm_error};
 use crate::commons::Commons;
 use crate::error::ScriptError;
 use crate::producer::Producer;
@@ -114,12 +115,16 @@ impl WorkerVm {
             return Err(HandlerError::internal("this handler is not loaded on this worker"));
         };
         let handler = call::Handler { function: &function, place: &path.display() };
+        let wants_body = request.head.method != Method::HEAD;
         let (reply, open) = call(&self.vm, &self.requests, &handler, request).await?;
         let response = Response { status: reply.status, headers: reply.headers, ..Response::default() };
         Ok(match reply.body {
             ReplyBody::Bytes(bytes) => response.body(bytes),
             ReplyBody::Producer(function) => {
-                let producer = Producer::new(&self.vm, function, open).map_err(vm_error)?;
+                let mut producer = Producer::new(&self.vm, function, open).map_err(vm_error)?;
+                if wants_body {
+                    producer = producer.begin().await.map_err(|error| handler_error(&error))?;
+                }
                 response.stream(Box::pin(producer.map(|chunk| chunk.map_err(producer_error))), sessions)
             }
             ReplyBody::WebSocket(start) => {

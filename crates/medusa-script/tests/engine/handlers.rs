@@ -211,3 +211,77 @@ fn a_producer_that_is_silent_ends_with_its_client() {
         assert!(ended, "{path}: the producer goes on for nobody");
     }
 }
+
+/// Whatever of the host fails, however it is called: what a script catches is a string that begins with its own place, and
+/// says nothing of ours.
+#[test]
+fn what_a_script_catches_is_a_string() {
+    for call in [
+        "req.json, req",
+        "req.read, req, -1",
+        "req.form, req",
+        "medusa.json.decode, '{'",
+        "medusa.json.encode, function() end",
+        "medusa.fetch, 'http://127.0.0.1:1/'",
+        "medusa.url.decode, {}",
+        "medusa.shared, {}",
+        "medusa.http.cookie, 'a b', 'c'",
+        "medusa.sleep, 'x'",
+        "req.websocket, req",
+        "error, 'test.luau:1: own', 0",
+    ] {
+        let caught = format!(
+            "local all = {{}}
+            local function keep(_, e) all[#all + 1] = `{{type(e)}} {{e}}` end
+            keep(pcall({call}))
+            keep(xpcall(function(...) local t = {{ ... }} return t[1](table.unpack(t, 2)) end, function(e) return e end, {call}))
+            keep(coroutine.resume(coroutine.create(function(...) local t = {{ ... }} return t[1](table.unpack(t, 2)) end), {call}))
+            return table.concat(all, '\\n')"
+        );
+        let server = in_both("", &caught);
+        for path in ["/inline", "/file"] {
+            let answer = server.send(&format!(
+                "POST {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Length: 1\r\n\r\n{{"
+            ));
+            let lines: Vec<&str> = answer.body.lines().collect();
+            assert_eq!(lines.len(), 3, "{call} {path}: {answer:?}");
+            for line in lines {
+                let Some(("string", error)) = line.split_once(' ') else { panic!("{call} {path}: {line}") };
+                let place = error.split_once(".luau:").map_or("", |(file, _)| file);
+                assert!(["site", "handler", "test"].contains(&place), "{call} {path}: {error}");
+            }
+        }
+    }
+}
+
+/// What a client is to blame for stays that as long as nobody catches it.
+#[test]
+fn what_nobody_catches_is_answered_as_what_it_is() {
+    for body in ["req:json()", "coroutine.wrap(function() req:json() end)()", "pcall(error, 'x') req:json()"]
+    {
+        let server = in_both("", body);
+        for path in ["/inline", "/file"] {
+            let answer = server.send(&format!(
+                "POST {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Length: 1\r\n\r\n{{"
+            ));
+            assert_eq!(answer.status, 400, "{body} {path}: {answer:?}");
+        }
+    }
+}
+
+/// Nothing has been sent until it waits, so that the client can still be told.
+#[test]
+fn a_producer_that_fails_before_anything_is_sent_is_a_500() {
+    for (produce, status) in [
+        ("error('early')", 500),
+        ("write('part1\\n') error('late')", 500),
+        ("write('part1\\n') medusa.sleep(0.01) write('part2\\n')", 200),
+    ] {
+        let server = in_both("", &format!("return {{ body = function(write) {produce} end }}"));
+        for path in ["/inline", "/file"] {
+            let answer = server.get(path);
+            assert_eq!(answer.status, status, "{produce} {path}: {answer:?}");
+            assert_eq!(answer.body.contains("part"), status == 200, "{produce} {path}: {answer:?}");
+        }
+    }
+}
