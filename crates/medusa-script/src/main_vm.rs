@@ -294,7 +294,8 @@ impl MainVm {
         let told = |error: mlua::Error| ScriptError::from_lua(&error);
         let (environment, keep) = self.statement.call::<(Table, Function)>(()).map_err(told)?;
         let function = compile_statement(lua, source, &environment).map_err(told)?;
-        let running = self.vm.run(Budget::STATEMENT, self.run.call_async::<MultiValue>(function));
+        let running = self.run.call_async::<MultiValue>(function);
+        let running = self.vm.run_excusing(Budget::STATEMENT, || transaction.excused(), running);
         let result = transaction.scope(running).await;
         let values = result.map_err(|error| {
             self.vm.memory().note(&error, || "a statement".to_owned());

@@ -4,18 +4,20 @@
 //! The task a host function is called from is found through a task-local, so that scripts which run interleaved in one
 //! VM never see each other's drafts.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Instant;
 
 use medusa_site::{Busy, Change, Draft, DraftError, EventLog, GivenUp, Hand, Live, PublishError, Site};
 use tokio::sync::mpsc;
 
 use crate::bindings::timer::PendingTimer;
+use crate::task::Waited;
 
 tokio::task_local! {
     static CURRENT: Rc<Transaction>;
@@ -50,6 +52,7 @@ pub(crate) struct Transaction {
     timers: RefCell<Vec<PendingTimer>>,
     events: Option<Events>,
     printed: RefCell<usize>,
+    excused: Cell<Waited>,
 }
 
 impl Transaction {
@@ -87,6 +90,7 @@ impl Transaction {
             timers,
             events,
             printed,
+            excused: Cell::default(),
         })
     }
 
@@ -119,6 +123,17 @@ impl Transaction {
     /// The transaction of the running task, if it is one that may change the Site.
     pub(crate) fn current() -> Option<Rc<Self>> {
         CURRENT.try_with(Rc::clone).ok()
+    }
+
+    /// Waits for what comes when it comes, and may be long in coming: of a statement, this does not count against its time.
+    pub(crate) async fn excuse<T>(coming: impl Future<Output = T>) -> T {
+        let _excused = Self::current().map(Excused::begin);
+        coming.await
+    }
+
+    /// How long the task has waited so.
+    pub(crate) fn excused(&self) -> Waited {
+        self.excused.get()
     }
 
     /// Edits the draft of the running task.
@@ -212,6 +227,26 @@ impl Transaction {
     }
 }
 
+/// A wait that does not count, until it is dropped.
+struct Excused {
+    transaction: Rc<Transaction>,
+    since: Instant,
+}
+
+impl Excused {
+    fn begin(transaction: Rc<Transaction>) -> Self {
+        transaction.excused.set(Waited { now: true, ..transaction.excused.get() });
+        Self { transaction, since: Instant::now() }
+    }
+}
+
+impl Drop for Excused {
+    fn drop(&mut self) {
+        let total = self.transaction.excused.get().total + self.since.elapsed();
+        self.transaction.excused.set(Waited { total, now: false });
+    }
+}
+
 struct AbandonOnDrop<'a>(&'a Transaction);
 
 impl Drop for AbandonOnDrop<'_> {
@@ -235,5 +270,41 @@ fn tells(events: Option<Events>) -> impl FnMut(Busy) {
         if let Some(events) = &events {
             let _full = events.try_send(Event::Waiting(busy.to_string()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::task::{Budget, TaskError};
+    use crate::vm::Vm;
+
+    #[test]
+    fn only_what_is_excused_does_not_count() {
+        const SHORT: Budget = Budget { cpu: Duration::from_secs(1), wall: Duration::from_millis(50) };
+        let sleep = || tokio::time::sleep(Duration::from_millis(100));
+        crate::engine::runtime().unwrap().block_on(async {
+            let vm = Vm::new(|_, _| Ok(())).unwrap();
+            for (excused, counts, passes) in [(true, false, true), (false, true, false), (true, true, false)]
+            {
+                let transaction = Transaction::lazy(Live::rehearsal(), "test", Hand::Operator, None);
+                let task = async {
+                    if excused {
+                        Transaction::excuse(sleep()).await;
+                    }
+                    if counts {
+                        // Who waits for what counts is asked again after a second.
+                        tokio::time::sleep(Duration::from_secs(20)).await;
+                    }
+                    Ok(())
+                };
+                let run = vm.run_excusing(SHORT, || transaction.excused(), task);
+                let result = transaction.scope(run).await;
+                assert!(result.is_ok() == passes, "{excused} {counts}: {result:?}");
+                assert!(passes || matches!(result, Err(TaskError::Wall(_))), "{result:?}");
+            }
+        });
     }
 }

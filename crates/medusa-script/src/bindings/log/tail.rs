@@ -18,6 +18,7 @@ use crate::bindings::options::Options;
 use crate::log::record;
 use crate::print::{as_number, show};
 use crate::reference::{Class, Item, main_item};
+use crate::transaction::Transaction;
 
 const FUNCTION: &str = "medusa.log.tail";
 
@@ -58,7 +59,7 @@ pub(crate) const METHODS: &[Item] = &[
         "Of a `medusa.log.tail`: goes through the records as they come, `for record, missed in tail:follow() do`, for as \
          long as the loop runs; first through the last `back` (default: none). A loop that is slower than the records come \
          misses some: `missed` says how many before this one, usually 0. It works in what may wait: a statement, or a stream \
-         of `medusa.http.events`.",
+         of `medusa.http.events`. A statement's minute does not go by while it waits for the next record.",
     ),
 ];
 
@@ -145,7 +146,7 @@ fn follow(lua: &Lua, follower: Follower) -> mlua::Result<Function> {
     lua.create_async_function(move |lua, (): ()| {
         let following = Rc::clone(&following);
         async move {
-            poll_fn(|context| {
+            let next = poll_fn(|context| {
                 let Following { follower, next } = &mut *following.borrow_mut();
                 if next.is_empty() {
                     let Poll::Ready(followed) = follower.poll_next(context) else { return Poll::Pending };
@@ -156,8 +157,8 @@ fn follow(lua: &Lua, follower: Follower) -> mlua::Result<Function> {
                     next.reverse();
                 }
                 Poll::Ready(next.pop().ok_or_else(|| mlua::Error::runtime("the log has ended")))
-            })
-            .await
+            });
+            Transaction::excuse(next).await
         }
     })
 }
