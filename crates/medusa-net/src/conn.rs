@@ -5,11 +5,12 @@
 //! anyone has been in a phase for too long.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use slab::Slab;
 use tokio::task::AbortHandle;
@@ -115,6 +116,13 @@ pub const LOOK: u32 = 10;
 /// What is read in one turn where many requests are at a time, in bytes, before those that came are looked at.
 const MOST_READ: usize = 64 * 1024;
 
+/// For how long the tasks of one connection go on in one turn of its driver, before they let others on: little more than
+/// what one of them takes that answers by a script.
+const TASKS_TURN: Duration = Duration::from_millis(1);
+
+/// How many of those that wait for the next turn are woken for it: as many as are done in one, if they are quick.
+const TASKS_WOKEN: usize = 16;
+
 /// What a peer must take within [`Deadlines::write`], in bytes, if there is so much for it: with its default some 270
 /// bytes a second, which a client that trickles to hold a connection falls short of and a modem does not.
 pub const LEAST_TAKEN: usize = 16 * 1024;
@@ -179,6 +187,9 @@ pub struct Conn {
     unseen: Cell<usize>,
     /// What was read in this turn of the driver.
     read: Cell<usize>,
+    /// For how long its tasks have gone on in this turn of the driver.
+    spent: Cell<Duration>,
+    turns: RefCell<Turns>,
     deadlines: Cell<Deadlines>,
     draining: Cell<bool>,
     drain_untold: Cell<bool>,
@@ -232,6 +243,8 @@ impl Conn {
             polled: Cell::new(None),
             unseen: Cell::new(0),
             read: Cell::new(0),
+            spent: Cell::new(Duration::ZERO),
+            turns: RefCell::default(),
             deadlines: Cell::new(Deadlines::default()),
             draining: Cell::new(draining),
             drain_untold: Cell::new(draining),
@@ -433,8 +446,62 @@ impl Conn {
     }
 
     /// A turn of a driver begins that has many requests at a time.
-    pub fn begin_turn(&self) {
+    pub fn begin_turn(&self, cx: &Context<'_>) {
         self.read.set(0);
+        self.spent.set(Duration::ZERO);
+        let mut turns = self.turns.borrow_mut();
+        if turns.waiting.is_empty() {
+            return;
+        }
+        let woken = turns.waiting.len().min(TASKS_WOKEN);
+        turns.called += woken as u64;
+        let woken: Vec<Waker> = turns.waiting.drain(..woken).collect();
+        if !turns.waiting.is_empty() {
+            cx.waker().wake_by_ref();
+        }
+        drop(turns);
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// Polls one of the tasks that a driver has many of by `poll`, unless they have had their time in this turn: then it
+    /// is woken in a later one. All of them together are one connection, and others are to come in between. `ticket` is
+    /// the task's own: none at first.
+    pub fn poll_in_turn<T>(
+        &self,
+        ticket: &mut Option<u64>,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        if let Some(number) = *ticket {
+            if self.turns.borrow().called <= number {
+                return Poll::Pending;
+            }
+            *ticket = None;
+        }
+        if self.spent.get() >= TASKS_TURN {
+            let mut turns = self.turns.borrow_mut();
+            if !turns.over {
+                *ticket = Some(turns.called + turns.waiting.len() as u64);
+                turns.waiting.push_back(cx.waker().clone());
+                drop(turns);
+                self.wake();
+                return Poll::Pending;
+            }
+        }
+        let begun = Instant::now();
+        let polled = poll(cx);
+        self.spent.set(self.spent.get() + begun.elapsed());
+        polled
+    }
+
+    /// The driver is gone: its tasks go on without turns.
+    pub fn end_turns(&self) {
+        let mut turns = self.turns.borrow_mut();
+        turns.over = true;
+        turns.called = u64::MAX;
+        let woken = std::mem::take(&mut turns.waiting);
+        drop(turns);
+        woken.into_iter().for_each(Waker::wake);
     }
 
     /// Whether nothing more is read in this turn: what was, is to be looked at first.
@@ -551,6 +618,15 @@ impl Conn {
         let known = self.waker.take().filter(|known| known.will_wake(waker));
         self.waker.set(Some(known.unwrap_or_else(|| waker.clone())));
     }
+}
+
+/// Tasks that wait for the driver's next turn: see [`Conn::poll_in_turn`].
+#[derive(Debug, Default)]
+struct Turns {
+    /// The first has the number `called`.
+    waiting: VecDeque<Waker>,
+    called: u64,
+    over: bool,
 }
 
 /// Stands for an answer that waits for the peer to make room: see [`Conn::owe`].

@@ -14,7 +14,7 @@ use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use medusa_net::{Phase, Signal};
+use medusa_net::{Conn, Phase, Signal};
 use pin_project_lite::pin_project;
 
 use super::{End, end_turn};
@@ -43,7 +43,7 @@ struct OnThisWorker(Rc<Connection>);
 impl<F: Future<Output = ()> + 'static> Executor<F> for OnThisWorker {
     fn execute(&self, task: F) {
         let (connection, unseen) = (Rc::clone(&self.0), Some(Unseen::new(&self.0)));
-        tokio::task::spawn_local(Answering { task, owing: None, connection, unseen });
+        tokio::task::spawn_local(Answering { task, owing: None, ticket: None, connection, unseen });
     }
 }
 
@@ -54,6 +54,8 @@ pin_project! {
         task: F,
         // See `Conn::poll_owing`.
         owing: Option<usize>,
+        // See `Conn::poll_in_turn`.
+        ticket: Option<u64>,
         connection: Rc<Connection>,
         // Until it is polled for the first time.
         unseen: Option<Unseen>,
@@ -65,8 +67,11 @@ impl<F: Future<Output = ()>> Future for Answering<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
-        *this.unseen = None;
-        let polled = this.connection.conn.poll_owing(this.owing, cx, |cx| this.task.poll(cx));
+        let (conn, owing, unseen) = (&this.connection.conn, this.owing, this.unseen);
+        let polled = conn.poll_in_turn(this.ticket, cx, |cx| {
+            *unseen = None;
+            conn.poll_owing(owing, cx, |cx| this.task.poll(cx))
+        });
         if polled == Poll::Ready(None) {
             this.connection.count(Fault::WriteStall);
         }
@@ -90,10 +95,20 @@ impl Drop for Unseen {
     }
 }
 
+/// A driver that gives its tasks their turns.
+struct Turns<'a>(&'a Conn);
+
+impl Drop for Turns<'_> {
+    fn drop(&mut self) {
+        self.0.end_turns();
+    }
+}
+
 /// Answers requests until the connection ends.
 pub(super) async fn drive(context: &Rc<Connection>) -> End {
     let (conn, handle) = (&context.conn, &context.handle);
     context.multiplex();
+    let _turns = Turns(conn);
     let owned = Rc::clone(context);
     let service = service_fn(move |request| exchange(request, Rc::clone(&owned)));
     let mut http = builder(context).serve_connection(TokioIo::new(handle.io()), service);
@@ -101,7 +116,7 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
         Pin::new(&mut http).graceful_shutdown();
     }
     poll_fn(|cx| {
-        conn.begin_turn();
+        conn.begin_turn(cx);
         loop {
             if let Poll::Ready(result) = Pin::new(&mut http).poll(cx) {
                 return Poll::Ready(result.map_or_else(|error| end_of(&error), |()| End::Parted));

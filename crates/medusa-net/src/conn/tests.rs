@@ -36,6 +36,49 @@ fn drain_is_told_once_and_wakes() {
     assert!(conn.is_draining());
 }
 
+/// Polls a task of this connection that takes as long.
+fn task(conn: &Conn, ticket: &mut Option<u64>, takes: Duration, wakes: &Arc<Wakes>) -> bool {
+    let waker = Waker::from(Arc::clone(wakes));
+    let done = conn.poll_in_turn(ticket, &mut Context::from_waker(&waker), |_| {
+        let begun = Instant::now();
+        while begun.elapsed() < takes {}
+        Poll::Ready(())
+    });
+    done.is_ready()
+}
+
+#[test]
+fn tasks_that_take_long_wait_for_the_next_turn_of_their_driver() {
+    let (conn, driver, wakes) = (conn(), Arc::new(Wakes::default()), Arc::new(Wakes::default()));
+    let waker = Waker::from(Arc::clone(&driver));
+    let mut cx = Context::from_waker(&waker);
+    let turn = |conn: &Conn, cx: &mut Context<'_>| {
+        conn.begin_turn(cx);
+        assert_eq!(conn.poll_signal(cx), Signal::None);
+    };
+    turn(&conn, &mut cx);
+    assert!(task(&conn, &mut None, TASKS_TURN, &wakes));
+    let mut tickets = [None; TASKS_WOKEN + 1];
+    let poll = |conn: &Conn, tickets: &mut [Option<u64>]| {
+        let done = tickets.iter_mut().map(|ticket| task(conn, ticket, Duration::ZERO, &Arc::default()));
+        done.filter(|done| *done).count()
+    };
+    for ticket in &mut tickets {
+        assert!(!task(&conn, ticket, Duration::ZERO, &wakes));
+    }
+    assert_eq!(driver.0.load(Ordering::Relaxed), 1, "it is to have a turn");
+    assert_eq!(poll(&conn, &mut tickets), 0, "who is polled for something else goes on waiting");
+    turn(&conn, &mut cx);
+    assert_eq!(wakes.0.load(Ordering::Relaxed), TASKS_WOKEN);
+    assert_eq!(driver.0.load(Ordering::Relaxed), 2, "and another");
+    let [called @ .., last] = &mut tickets;
+    assert!(!task(&conn, last, Duration::ZERO, &wakes));
+    assert!(task(&conn, &mut called[0], TASKS_TURN, &wakes));
+    assert_eq!(poll(&conn, &mut called[1..]), 0, "the turn is over again");
+    conn.end_turns();
+    assert_eq!(poll(&conn, &mut tickets[1..]), TASKS_WOKEN, "nobody is left behind");
+}
+
 #[test]
 fn a_deadline_never_passes_early() {
     let conn = conn();
