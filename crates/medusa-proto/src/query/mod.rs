@@ -75,8 +75,8 @@ fn split(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
     Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
-/// [`decode`], where `+` is a space besides.
-fn form_decode(text: &[u8]) -> Cow<'_, [u8]> {
+/// [`decode`] for a name or a value of a form or a query, where `+` is a space besides.
+pub fn form_decode(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.contains(&b'+') {
         return decode(text);
     }

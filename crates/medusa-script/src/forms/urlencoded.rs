@@ -10,6 +10,7 @@ use medusa_proto::query;
 
 use super::{Field, Form, FormError, MAX_FIELD, MAX_FIELDS, MAX_IN_MEMORY, shown};
 use crate::request::chunk;
+use crate::task::give_way;
 
 /// The longest pair before it is decoded, in bytes: a value of [`MAX_FIELD`] in which each byte is written as three, and
 /// a long name.
@@ -20,9 +21,9 @@ pub(super) async fn read(body: &mut RequestBody) -> Result<Form, FormError> {
     let mut decoder = Decoder { form: Form::default(), pair: Vec::new(), room: MAX_IN_MEMORY };
     while let Some(piece) = chunk(body).await? {
         body.hold(piece.len())?;
-        decoder.push(&piece)?;
+        decoder.push(&piece).await?;
     }
-    decoder.finish()
+    decoder.finish().await
 }
 
 struct Decoder {
@@ -34,16 +35,16 @@ struct Decoder {
 }
 
 impl Decoder {
-    fn push(&mut self, piece: &[u8]) -> Result<(), FormError> {
+    async fn push(&mut self, piece: &[u8]) -> Result<(), FormError> {
         self.room = self.room.checked_sub(piece.len()).ok_or(FormError::TooLong)?;
         let mut rest = piece;
         while let Some(end) = rest.iter().position(|&byte| byte == b'&') {
             if self.pair.is_empty() {
-                self.decode(&rest[..end])?;
+                self.decode(&rest[..end]).await?;
             } else {
                 self.add(&rest[..end])?;
                 let pair = std::mem::take(&mut self.pair);
-                self.decode(&pair)?;
+                self.decode(&pair).await?;
             }
             rest = &rest[end + 1..];
         }
@@ -59,41 +60,98 @@ impl Decoder {
         Ok(())
     }
 
-    fn decode(&mut self, pair: &[u8]) -> Result<(), FormError> {
-        let Some((name, value)) = query::pairs(pair).next() else { return Ok(()) };
+    async fn decode(&mut self, pair: &[u8]) -> Result<(), FormError> {
+        if pair.is_empty() {
+            return Ok(());
+        }
         if self.form.fields.len() == MAX_FIELDS {
             return Err(FormError::TooManyFields);
         }
+        let (name, value) = match pair.iter().position(|&byte| byte == b'=') {
+            Some(at) => (&pair[..at], &pair[at + 1..]),
+            None => (pair, &pair[pair.len()..]),
+        };
+        let (name, value) = (decoded(name, PIECE).await, decoded(value, PIECE).await);
         if value.len() > MAX_FIELD {
             return Err(FormError::FieldTooLong(shown(&name)));
         }
-        self.form.push(exact(name), Field::Text(exact(value)));
+        self.form.push(name, Field::Text(value));
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Form, FormError> {
+    async fn finish(mut self) -> Result<Form, FormError> {
         let pair = std::mem::take(&mut self.pair);
-        self.decode(&pair)?;
+        self.decode(&pair).await?;
         Ok(self.form)
     }
 }
 
-/// Without what was reserved for a longer text.
-fn exact(text: Cow<'_, [u8]>) -> Bytes {
-    match text {
-        Cow::Borrowed(text) => Bytes::copy_from_slice(text),
-        Cow::Owned(text) => Bytes::from(text.into_boxed_slice()),
+/// How much is decoded at a stretch, in bytes: a millisecond's work at the most.
+const PIECE: usize = 32 * 1024;
+
+/// The bytes that `text` stands for, without what is reserved for a longer text. Others have their turn after each `piece`.
+async fn decoded(mut text: &[u8], piece: usize) -> Bytes {
+    let mut decoded = Vec::new();
+    while text.len() > piece {
+        let (first, rest) = text.split_at(boundary(text, piece));
+        decoded.extend_from_slice(&query::form_decode(first));
+        text = rest;
+        // What a form costs depends on its length, which has a limit of its own.
+        let _goes_on = give_way().await;
+    }
+    if decoded.is_empty() {
+        return match query::form_decode(text) {
+            Cow::Borrowed(text) => Bytes::copy_from_slice(text),
+            Cow::Owned(text) => Bytes::from(text.into_boxed_slice()),
+        };
+    }
+    decoded.extend_from_slice(&query::form_decode(text));
+    Bytes::from(decoded.into_boxed_slice())
+}
+
+/// Where to cut `text`, at `at` or a little before: not within a byte's three.
+fn boundary(text: &[u8], at: usize) -> usize {
+    let begins = |back: usize| at > back && text[at - back] == b'%';
+    match (begins(1), begins(2)) {
+        (true, _) => at - 1,
+        (_, true) => at - 2,
+        _ => at,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
     use super::*;
+
+    /// Outside of any task nothing gives way.
+    fn now<T>(future: impl Future<Output = T>) -> T {
+        let polled = pin!(future).poll(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(value) = polled else { panic!("it waits") };
+        value
+    }
+
+    #[test]
+    fn a_long_text_means_the_same_in_pieces() {
+        for text in ["%41%42+c%4", "%%%%%%%%", "%4%41%%4141%zz+", "a%2", "%", "aaaa%41"] {
+            for piece in 3..=text.len() {
+                let whole = query::form_decode(text.as_bytes());
+                assert_eq!(now(super::decoded(text.as_bytes(), piece)), *whole, "{text} by {piece}");
+            }
+        }
+    }
 
     fn decoded(pieces: &[&[u8]]) -> Result<Vec<[Vec<u8>; 2]>, FormError> {
         let mut decoder = Decoder { form: Form::default(), pair: Vec::new(), room: MAX_IN_MEMORY };
-        pieces.iter().try_for_each(|piece| decoder.push(piece))?;
-        let fields = decoder.finish()?.fields.into_iter();
+        let form = now(async {
+            for piece in pieces {
+                decoder.push(piece).await?;
+            }
+            decoder.finish().await
+        });
+        let fields = form?.fields.into_iter();
         let fields = fields.map(|(name, field)| match field {
             Field::Text(text) => [name.to_vec(), text.to_vec()],
             Field::File(_) => unreachable!(),
