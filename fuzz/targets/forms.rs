@@ -123,6 +123,12 @@ mod request {
     }
 }
 
+mod task {
+    //! Others' turns: there are none.
+
+    pub(crate) async fn give_way() {}
+}
+
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
