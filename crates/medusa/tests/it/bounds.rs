@@ -32,7 +32,8 @@ fn each_thing_a_script_makes_has_a_number_it_ends_at() {
             "64 resolvers in use already",
         ),
         (
-            "l = {} for n = 1, 300 do l[n] = '127.0.0.1:' .. 20000 + n end medusa.http.server { listen = l }",
+            "for s = 1, 2 do l = {} for n = 1, 200 do l[n] = '127.0.0.1:' .. 20000 + 1000 * s + n end \
+             medusa.http.server { name = 's' .. s, listen = l } end",
             "256 addresses to listen on already",
         ),
     ] {

@@ -375,7 +375,7 @@ fn what_makes_no_sense_is_refused_with_its_line() {
     refused(&format!("{dns}:pin('a', '::1', -1)"), "the ttl must be a number of seconds");
     let resolving = |arguments: &str| format!("medusa.log.resolving({arguments})");
     refused(&resolving("'dns', medusa.log.file('-')"), "expected a resolver, from medusa.dns, found \"dns\"");
-    refused(&resolving(&format!("{dns}, 'a.log'")), "expected a log, found \"a.log\"");
+    refused(&resolving(&format!("{dns}, 'a.log'")), "expected a log, from medusa.log, found \"a.log\"");
     let log = |options: &str| resolving(&format!("{dns}, medusa.log.file('-'), {{ {options} }}"));
     refused(&log("deadline = 11"), "`deadline` must be a number of seconds from 0 to 10, not 11");
     refused(&log("verified = true"), "there is no option \"verified\"");
