@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::rc::Rc;
+use std::sync::OnceLock;
 
+use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use tokio::sync::Notify;
@@ -87,7 +89,7 @@ impl Response {
         let mut response = Self::status(status);
         if may_have_body(status) {
             response.headers.insert(header::CONTENT_TYPE, HTML);
-            response.body = page(status).into();
+            response.body = Body::Bytes(ready_page(status));
         }
         response
     }
@@ -132,6 +134,15 @@ pub(crate) fn may_have_body(status: StatusCode) -> bool {
     !(status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED))
 }
 
+/// The page of a status, made when it is first asked for.
+fn ready_page(status: StatusCode) -> Bytes {
+    static PAGES: [OnceLock<String>; 500] = [const { OnceLock::new() }; 500];
+    match PAGES.get(usize::from(status.as_u16() - 100)) {
+        Some(ready) => Bytes::from_static(ready.get_or_init(|| page(status)).as_bytes()),
+        None => page(status).into(),
+    }
+}
+
 fn page(status: StatusCode) -> String {
     let code = status.as_u16();
     let reason = status.canonical_reason().unwrap_or("Unknown status");
@@ -160,6 +171,10 @@ mod tests {
     #[test]
     fn pages_have_bodies_only_where_a_status_allows_one() {
         assert!(!Response::page(StatusCode::NOT_FOUND).body.is_empty());
+        for code in [100, 200, 599, 600, 999] {
+            let page = ready_page(StatusCode::from_u16(code).unwrap());
+            assert!(page.starts_with(b"<!doctype html>"), "{code}");
+        }
         assert!(Response::page(StatusCode::NOT_MODIFIED).body.is_empty());
         assert!(Response::page(StatusCode::NO_CONTENT).headers.is_empty());
     }
