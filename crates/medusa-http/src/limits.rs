@@ -63,9 +63,9 @@ pub struct Limits {
     pub requests_per_address: u32,
     /// Bytes of requests in memory at a time, of all servers of the process together: heads, bodies that are read into
     /// memory, what comes before it is read, and 16 KiB for a request that others are under way beside on its connection.
-    /// Default 128 MiB: what a small machine can spare, and more than a
-    /// thousand uploads need that are read piece by piece. All strangers have seven eighths of it, one address a quarter
-    /// as much as is left free of that, an IPv6 /48 half as much, each beside one piece. Who passes it is answered 503.
+    /// Default 128 MiB: what a small machine can spare, and more than a thousand uploads need that are read piece by piece.
+    /// All strangers have seven eighths of it, one address a quarter as much as is left free of that, an IPv6 /48 half as
+    /// much, each beside one piece. Who passes it is answered 503.
     pub request_bytes: u64,
     /// The same of answers: what was made and is not taken yet. Default 128 MiB. Who passes it is answered 503, and a
     /// stream waits until there is room.

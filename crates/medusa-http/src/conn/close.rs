@@ -40,9 +40,10 @@ struct Right {
 impl Right {
     fn take(account: &Account) -> Option<Self> {
         let address = account.tell()?;
-        let right = (WAITED_FOR.fetch_add(1, Relaxed) < MOST).then_some(());
-        let taken = Self { until: Instant::now() + LONGEST, _address: address };
-        right.map(|()| taken)
+        let before = WAITED_FOR.fetch_add(1, Relaxed);
+        // Dropped, one that is too many is given back.
+        let right = Self { until: Instant::now() + LONGEST, _address: address };
+        (before < MOST).then_some(right)
     }
 }
 

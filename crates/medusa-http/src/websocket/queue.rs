@@ -53,9 +53,7 @@ pub(super) enum Refused {
 
 /// A queue. Shared by both sides, which may be on different threads.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
-    state: Mutex<State>,
-}
+pub(super) struct Queue(Mutex<State>);
 
 /// See [`Queue::charge`].
 #[derive(Debug)]
@@ -147,7 +145,7 @@ impl Queue {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until there is room. Another may take it first: ask again.
