@@ -25,6 +25,7 @@ use crate::fault::Fault;
 use crate::pending::Pending;
 use crate::request_id;
 use crate::response::Response;
+use crate::router::Pattern;
 use crate::server::{Counters, PinnedServer, Server, ServerCounters};
 
 /// How long a record may wait on its worker before it goes to its sink.
@@ -53,7 +54,7 @@ pub(crate) struct Exchanged {
 /// What the end of an exchange needs of its server.
 #[derive(Debug)]
 struct Kept {
-    mount: Option<(String, Arc<Counters>)>,
+    mount: Option<(Pattern, Arc<Counters>)>,
     counters: Arc<ServerCounters>,
     log: Option<Arc<dyn Sink>>,
     name: Arc<str>,
@@ -145,7 +146,7 @@ impl Exchanged {
         let parts = &server.parts;
         let mount = self.mount.and_then(|at| parts.mounts.get(at));
         self.kept = Some(Box::new(Kept {
-            mount: mount.map(|mount| (mount.pattern.to_string(), Arc::clone(&mount.counters))),
+            mount: mount.map(|mount| (mount.pattern.clone(), Arc::clone(&mount.counters))),
             counters: Arc::clone(&parts.counters),
             log: parts.log.clone(),
             name: Arc::clone(&parts.name),
@@ -155,9 +156,9 @@ impl Exchanged {
     /// Says so, and of which request.
     fn broke_off(&self, error: &BodyError) {
         let request = self.record.as_ref().map(|pending| field::display(pending.id()));
-        let mounts = self.server.as_ref().map(|server| &server.parts.mounts);
-        let mount = self.mount.and_then(|at| mounts?.get(at)).map(|mount| mount.pattern.to_string());
-        let mount = mount.or_else(|| Some(self.kept.as_ref()?.mount.as_ref()?.0.clone()));
+        let here = self.server.as_ref().and_then(|server| server.parts.mounts.get(self.mount?));
+        let kept = || Some(&self.kept.as_ref()?.mount.as_ref()?.0);
+        let mount = here.map(|mount| &mount.pattern).or_else(kept).map(field::display);
         tracing::warn!(request, mount, "a response broke off: {}", with_causes(error));
     }
 
