@@ -33,6 +33,7 @@ pub use file::{
     Compression, FileSink, Fsync, Mode, Occasion, OptionError, Options, Period, Rotation, Target, size,
 };
 pub use filter::{Conditions, FilterSink, Kind, NoStatuses, Statuses, UnknownKind};
+pub use local::zone_trouble;
 pub use multi::MultiSink;
 pub use queue::{QueueOptions, SpillOptions, WhenFull};
 pub use recorder::{MAX_BATCH_BYTES, MAX_BATCH_RECORDS, Recorder};

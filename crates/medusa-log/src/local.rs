@@ -1,7 +1,10 @@
-//! What local time is, asked once per quarter of an hour.
+//! What local time is: `TZ`, else `/etc/localtime`, asked once per quarter of an hour.
 //!
 //! No zone changes its offset within a quarter. Asking again for each also notices when the machine's zone is changed
 //! while the server runs.
+
+use std::ffi::OsStr;
+use std::path::Path;
 
 use jiff::tz::TimeZone;
 use medusa_proto::access::Timestamp;
@@ -35,6 +38,26 @@ fn ask(time: Timestamp) -> i32 {
         Ok(time) => TimeZone::system().to_offset(time).seconds(),
         Err(_) => 0, // the last days of the year 9999 are beyond jiff
     }
+}
+
+/// Why lines have UTC though the machine is set up for another zone: a `TZ` or an `/etc/localtime` that cannot be
+/// understood. `None` where neither is set, which is UTC everywhere. `tz` is what the environment has for `TZ`.
+pub fn zone_trouble(tz: Option<&OsStr>) -> Option<String> {
+    const LOCALTIME: &str = "/etc/localtime";
+    let source = TimeZone::try_system().err()?;
+    let what = match tz {
+        Some(zone) => format!("TZ={}", zone.display()),
+        None if Path::new(LOCALTIME).is_symlink() || Path::new(LOCALTIME).exists() => LOCALTIME.to_owned(),
+        None => return None,
+    };
+    let data = if jiff::tz::db().is_definitively_empty() {
+        "this machine has no time zone data: install tzdata, or set TZ to"
+    } else {
+        "set TZ to a name such as Europe/Berlin, or to"
+    };
+    Some(format!(
+        "the time zone {what} is not known, so logs have UTC: {data} a rule such as CET-1CEST,M3.5.0,M10.5.0/3 ({source})"
+    ))
 }
 
 #[cfg(test)]

@@ -76,6 +76,11 @@ const NEEDS: &[Need] = &[
         brings: Brings::Program("python3"),
         why: "a client that is not ours, for tests",
     },
+    Need {
+        package: "tzdata",
+        brings: Brings::File("/usr/share/zoneinfo/Asia/Kolkata"),
+        why: "time zones, for tests of local time",
+    },
     Need { package: "chromium", brings: Brings::Program("chromium"), why: "a real browser, for page tests" },
     Need {
         package: "rsyslog",

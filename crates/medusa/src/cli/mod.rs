@@ -81,6 +81,9 @@ fn start(args: ServeArgs, command: String) -> Result<(), String> {
         ..Options::new(target)
     };
     let logging = Logging::start(&args.log_level)?;
+    if let Some(trouble) = medusa_log::zone_trouble(environment("TZ").as_deref()) {
+        tracing::warn!("{trouble}");
+    }
     let stopped = serve(options);
     drop(logging); // so that what follows is the last line
     let stopped = stopped.map_err(|error| error.to_string())?;

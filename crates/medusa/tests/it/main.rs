@@ -45,3 +45,4 @@ mod support;
 mod syslog;
 mod tls;
 mod websocket;
+mod zones;

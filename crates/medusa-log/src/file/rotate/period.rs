@@ -206,7 +206,7 @@ mod tests {
         let havana = TimeZone::posix("CST5CDT,M3.2.0/0,M11.1.0/1").expect("a zone");
         let span = Span::around(Period::Daily, at("2026-03-08T12:00:00Z"), &havana);
         assert_eq!((span.start, span.end), (at("2026-03-08T05:00:00Z"), at("2026-03-09T04:00:00Z")));
-        let Ok(samoa) = TimeZone::get("Pacific/Apia") else { return }; // a machine without the zone database
+        let samoa = TimeZone::get("Pacific/Apia").expect("tzdata");
         let span = Span::around(Period::Daily, at("2011-12-30T09:00:00Z"), &samoa);
         assert_eq!((span.tag.to_string().as_str(), span.end), ("2011-12-29", at("2011-12-30T10:00:00Z")));
     }
