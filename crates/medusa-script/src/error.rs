@@ -61,11 +61,9 @@ impl ScriptError {
             mlua::Error::RuntimeError(text) => Cow::Borrowed(text.as_str()),
             other => Cow::Owned(other.to_string()),
         };
-        let (message, own_traceback) = split_traceback(&text);
-        let traceback = match error {
-            mlua::Error::CallbackError { traceback, .. } => split_traceback(traceback).1,
-            _ => own_traceback,
-        };
+        let (message, mut frames) = split_traceback(&text);
+        add_frames(error, &mut frames);
+        let traceback = ends(frames.into_iter());
         let message = message.strip_prefix("runtime error: ").unwrap_or(message);
         let message = message.strip_prefix("syntax error: ").unwrap_or(message);
         let message = cut(message, MAX_MESSAGE);
@@ -154,6 +152,22 @@ fn innermost(error: &mlua::Error) -> &mlua::Error {
     }
 }
 
+/// Adds the frames of an error that has come through several coroutines (a module is loaded in one of its own), those of
+/// the innermost first. Where two of them are of one coroutine, the inner has the outer's frames, too.
+fn add_frames<'a>(error: &'a mlua::Error, frames: &mut Vec<&'a str>) {
+    match error {
+        mlua::Error::CallbackError { traceback, cause } => {
+            add_frames(cause, frames);
+            let outer = split_traceback(traceback).1;
+            if !frames.ends_with(&outer) {
+                frames.extend(outer);
+            }
+        }
+        mlua::Error::WithContext { cause, .. } => add_frames(cause, frames),
+        _ => {}
+    }
+}
+
 /// Luau code of the server's own.
 const HOST_CHUNKS: [&str; 8] =
     ["prelude", "natives", "request", "fetch", "dns", "json", "print", "websocket"];
@@ -165,9 +179,8 @@ fn cut(text: &str, limit: usize) -> String {
     cut
 }
 
-/// Splits an error's text from the traceback Luau puts behind it, whose frames of the host are of no use to anyone, nor
-/// are all of a recursion's.
-fn split_traceback(text: &str) -> (&str, Vec<String>) {
+/// Splits an error's text from the traceback Luau puts behind it, whose frames of the host are of no use to anyone.
+fn split_traceback(text: &str) -> (&str, Vec<&str>) {
     // From behind: a message may hold the same words.
     let (message, frames) = match text.rsplit_once("\nstack traceback:") {
         Some(split) => split,
@@ -179,10 +192,10 @@ fn split_traceback(text: &str) -> (&str, Vec<String>) {
             !HOST_CHUNKS.contains(&place.file.as_str()) && !place.file.starts_with("__mlua")
         })
     };
-    (message.trim_end(), ends(frames.lines().map(str::trim).filter(is_scripts)))
+    (message.trim_end(), frames.lines().map(str::trim).filter(is_scripts).collect())
 }
 
-/// The first and the last [`FRAMES`], and how many there are between.
+/// The first and the last [`FRAMES`], and how many there are between: all of a recursion's are of no use to anyone.
 fn ends<'a>(mut frames: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut ends: Vec<String> = frames.by_ref().take(FRAMES).map(|frame| cut(frame, MAX_FRAME)).collect();
     let (mut last, mut between) = (VecDeque::with_capacity(FRAMES), 0_usize);
@@ -274,7 +287,8 @@ mod tests {
     fn a_traceback_has_two_ends() {
         let frames: Vec<String> = (1..=50).map(|line| format!("x.luau:{line} function f")).collect();
         let text = format!("deep\nstack traceback:\nforged\nstack traceback:\n{}", frames.join("\n"));
-        let (message, ends) = split_traceback(&text);
+        let (message, split) = split_traceback(&text);
+        let ends = ends(split.into_iter());
         assert_eq!(message, "deep\nstack traceback:\nforged");
         assert_eq!(ends.len(), 2 * FRAMES + 1);
         assert_eq!(ends[FRAMES], "… 30 more frames");

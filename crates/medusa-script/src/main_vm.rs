@@ -28,7 +28,7 @@ use crate::log::LogFunctions;
 use crate::print::first_values;
 use crate::producer::Producer;
 use crate::request::{OpenRequest, Requests};
-use crate::require::{Modules, Sources};
+use crate::require::{Modules, Sources, names_over};
 use crate::respond::ReplyBody;
 use crate::task::{Budget, TaskError};
 use crate::transaction::Transaction;
@@ -43,6 +43,8 @@ pub(crate) struct MainVm {
     live: Arc<Live>,
     sources: Arc<Sources>,
     functions: Rc<Functions>,
+    /// What the script and its statements assign.
+    names: Table,
     statement: Function,
     /// Calls a function, for as many of its values as are shown.
     run: Function,
@@ -132,13 +134,16 @@ impl MainVm {
         let requests = Requests::new(vm.lua())?;
         *functions.requests.borrow_mut() = Some(requests.clone());
         let statement = load(vm.lua(), include_str!("statement.luau"), "=statement", None)?;
-        let statement = statement.call::<Function>(vm.lua().globals())?;
+        let names = names_over(vm.lua(), &vm.lua().globals())?;
+        bindings::install_in_script(&names)?;
+        let statement = statement.call::<Function>(&names)?;
         let (_, run) = first_values(vm.lua(), None)?;
         let main = Rc::new(Self {
             vm,
             live: Arc::clone(live),
             sources: Arc::clone(sources),
             functions,
+            names,
             statement,
             run,
             timers,
@@ -274,11 +279,11 @@ impl MainVm {
         entry: &Entry<'_>,
     ) -> Result<(), ScriptError> {
         let lua = self.vm.lua();
-        let globals = lua.globals();
-        let modules = Modules::new(Arc::clone(&self.sources), globals.clone());
+        let names = self.names.clone();
+        let modules = Modules::new(Arc::clone(&self.sources), names.clone());
         let running = async {
-            globals.raw_set("require", modules.require(lua, Path::new(entry.name).to_owned())?)?;
-            load(lua, entry.source, &format!("@{}", entry.name), None)?.call_async::<()>(()).await
+            names.raw_set("require", modules.require(lua, Path::new(entry.name).to_owned())?)?;
+            load(lua, entry.source, &format!("@{}", entry.name), Some(names))?.call_async::<()>(()).await
         };
         let result = transaction.scope(self.vm.run(Budget::STATEMENT, running)).await;
         result.map_err(|error| ScriptError::from_task(&error))
@@ -322,8 +327,8 @@ impl MainVm {
     }
 
     #[cfg(test)]
-    pub(crate) fn globals(&self) -> Table {
-        self.vm.lua().globals()
+    pub(crate) fn names(&self) -> &Table {
+        &self.names
     }
 
     /// What the VM holds.

@@ -538,7 +538,7 @@ mod tests {
             let sources = Arc::new(Sources::new(std::env::temp_dir().canonicalize().unwrap()));
             let (vm, _calls) = MainVm::start(&live, &scripts, &sources, None).unwrap();
             let mut found = BTreeSet::new();
-            paths(&vm.globals().get::<Table>("medusa").unwrap(), "medusa", &mut found);
+            paths(&vm.names().get::<Table>("medusa").unwrap(), "medusa", &mut found);
             assert_eq!(found, documented(|_| true));
 
             // One object of each class, asked for everything that is documented of it.

@@ -126,13 +126,27 @@ fn resolve(from: &Path, name: &str) -> Result<PathBuf, String> {
     Ok(path)
 }
 
+/// A table of names that are looked up in `below` where it has none itself.
+///
+/// **Invariant:** the VM's own globals hold only what never changes, since Luau looks their names up, and fields of theirs
+/// like `medusa.json.encode`, once: when it loads a file. The names of a script and its files are in tables of this kind.
+pub(crate) fn names_over(lua: &Lua, below: &Table) -> mlua::Result<Table> {
+    let names = lua.create_table()?;
+    let meta = lua.create_table()?;
+    meta.set("__index", below)?;
+    seal(&meta, "globals")?;
+    names.set_metatable(Some(meta))?;
+    names.set_safeenv(true);
+    Ok(names)
+}
+
 /// The modules of one load in one VM.
 #[derive(Debug, Clone)]
 pub(crate) struct Modules {
     sources: Arc<Sources>,
     loaded: Rc<RefCell<HashMap<PathBuf, Module>>>,
-    /// Globals that modules see; each file has its own on top.
-    shared_globals: Table,
+    /// The names that modules see; each file has its own on top.
+    shared_names: Table,
 }
 
 #[derive(Debug, Clone)]
@@ -142,26 +156,16 @@ enum Module {
 }
 
 impl Modules {
-    pub(crate) fn new(sources: Arc<Sources>, shared_globals: Table) -> Self {
-        Self { sources, loaded: Rc::default(), shared_globals }
+    pub(crate) fn new(sources: Arc<Sources>, shared_names: Table) -> Self {
+        Self { sources, loaded: Rc::default(), shared_names }
     }
 
-    /// Compiles the file `relative`, with globals of its own and a `require` that knows where it stands.
+    /// Compiles the file `relative`, with names of its own and a `require` that knows where it stands.
     pub(crate) fn compile(&self, lua: &Lua, relative: &Path) -> mlua::Result<Function> {
         let source = self.sources.read(relative).map_err(mlua::Error::runtime)?;
-        let environment = self.environment(lua, relative)?;
-        load(lua, &source, &format!("@{}", relative.display()), Some(environment))
-    }
-
-    fn environment(&self, lua: &Lua, relative: &Path) -> mlua::Result<Table> {
-        let environment = lua.create_table()?;
-        let meta = lua.create_table()?;
-        meta.set("__index", &self.shared_globals)?;
-        seal(&meta, "globals")?;
-        environment.set_metatable(Some(meta))?;
-        environment.raw_set("require", self.require(lua, relative.to_owned())?)?;
-        environment.set_safeenv(true);
-        Ok(environment)
+        let names = names_over(lua, &self.shared_names)?;
+        names.raw_set("require", self.require(lua, relative.to_owned())?)?;
+        load(lua, &source, &format!("@{}", relative.display()), Some(names))
     }
 
     /// The `require` of the file `from`.

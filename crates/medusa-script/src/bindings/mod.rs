@@ -93,8 +93,12 @@ pub(crate) fn install_in_main(lua: &Lua, globals: &Table, reach: Reach) -> mlua:
     log::install(lua, &medusa)?;
     dns::install(lua, &medusa)?;
     timer::install(lua, &medusa)?;
-    site::install(lua, globals)?;
     finish(globals, &medusa)
+}
+
+/// Adds to the names of the main script what changes: the VM's own globals hold only what does not.
+pub(crate) fn install_in_script(names: &Table) -> mlua::Result<()> {
+    names.raw_set("site", site::SiteValue)
 }
 
 /// The bindings of a worker's VM: what a handler needs to answer, not what changes the Site.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mlua::{Lua, Table, UserData, UserDataFields, UserDataMethods};
+use mlua::{Lua, UserData, UserDataFields, UserDataMethods};
 
 use super::Reach;
 use super::http::{HttpServer, with_servers};
@@ -49,11 +49,7 @@ pub(crate) const CLASS: Class = Class {
     }],
 };
 
-pub(super) fn install(_: &Lua, globals: &Table) -> mlua::Result<()> {
-    globals.set("site", SiteValue)
-}
-
-struct SiteValue;
+pub(super) struct SiteValue;
 
 impl UserData for SiteValue {
     fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {

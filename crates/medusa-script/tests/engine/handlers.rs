@@ -162,23 +162,6 @@ fn handler_files_cannot_change_the_site() {
     assert!(server.get("/").body.contains("only the main script changes the site"));
 }
 
-#[test]
-fn modules_are_required_from_below_the_script_only() {
-    let server = Server::start(
-        &format!("util = require('lib/util') {WEB} web:mount('/', medusa.handler.script('handlers/h.luau'))"),
-        &[
-            ("lib/util.luau", "local count = 0 return { next = function() count += 1 return count end }"),
-            (
-                "handlers/h.luau",
-                "local a, b = require('lib/util'), require('../lib/util.luau')
-                return function() return `{a == b} {a.next() == b.next() - 1} {(pcall(require, '../../x'))}` end",
-            ),
-        ],
-    );
-    assert_eq!(server.get("/").body, "true true false");
-    assert_eq!(server.value("util.next()"), "1");
-}
-
 /// Over HTTP/2, where the server is told at once: the producer ends though it never writes again.
 #[test]
 fn a_producer_that_is_silent_ends_with_its_client() {

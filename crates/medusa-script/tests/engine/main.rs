@@ -10,6 +10,7 @@ mod fetch;
 mod forms;
 mod handlers;
 mod log_parts;
+mod modules;
 mod reload;
 mod remote_logs;
 mod statements;

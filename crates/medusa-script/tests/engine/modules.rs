@@ -1,0 +1,130 @@
+//! Modules: where `require` looks, whom its errors name, and what names mean in them.
+
+use super::support::{Server, WEB};
+
+#[test]
+fn modules_are_required_from_below_the_script_only() {
+    let server = Server::start(
+        &format!("util = require('lib/util') {WEB} web:mount('/', medusa.handler.script('handlers/h.luau'))"),
+        &[
+            ("lib/util.luau", "local count = 0 return { next = function() count += 1 return count end }"),
+            (
+                "handlers/h.luau",
+                "local a, b = require('lib/util'), require('../lib/util.luau')
+                return function() return `{a == b} {a.next() == b.next() - 1} {(pcall(require, '../../x'))}` end",
+            ),
+        ],
+    );
+    assert_eq!(server.get("/").body, "true true false");
+    assert_eq!(server.value("util.next()"), "1");
+}
+
+/// Also later, by a function of the module, and by the script and a statement, whose place is the script's.
+#[test]
+fn a_module_requires_from_where_it_stands() {
+    let server = Server::start(
+        &format!(
+            "a = require('lib/a') {WEB}
+            web:mount('/', function() return `{{require('./a')}} {{a.near}} {{a.far}} {{a.later()}}` end)
+            web:mount('/file', medusa.handler.script('lib/h.luau'))"
+        ),
+        &[
+            ("a.luau", "return 'a of the root'"),
+            ("b.luau", "return 'b of the root'"),
+            ("c.luau", "return 'c of the root'"),
+            ("lib/b.luau", "return 'b of lib'"),
+            ("lib/c.luau", "return 'c of lib'"),
+            (
+                "lib/a.luau",
+                "return { near = require('./b'), far = require('../b'), later = function() return require('./c') end }",
+            ),
+            (
+                "lib/h.luau",
+                "local a = require('./a') return function() return `{a.near} {a.far} {a.later()}` end",
+            ),
+        ],
+    );
+    assert_eq!(server.get("/").body, "a of the root b of lib b of the root c of lib");
+    assert_eq!(server.get("/file").body, "b of lib b of the root c of lib");
+    assert_eq!(server.value("require('./b')"), "b of the root");
+    assert_eq!(server.value("a.later()"), "c of lib");
+}
+
+/// Whatever fails in a module, the module and its line are named, and the line is shown.
+#[test]
+fn an_error_in_a_module_names_the_module() {
+    for (place, line) in [
+        ("lib/a.luau:3:", "local x = require('./none')"),
+        ("lib/a.luau:3:", "local x = require('../../out')"),
+        ("lib/a.luau:3:", "local x = require('./nothing')"),
+        ("lib/a.luau:3:", "local x = require('./a')"),
+        ("lib/a.luau:3:", "local x = = 1"),
+        ("lib/a.luau:3:", "local x = nil + 1"),
+        ("lib/a.luau:3:", "medusa.json.decode('[')"),
+        ("lib/bad.luau:2:", "local x = require('./bad')"),
+        ("lib/wrong.luau:2:", "local x = require('./wrong')"),
+    ] {
+        let module = format!("-- one\n-- two\n{line}\nreturn 1");
+        let files = [
+            ("lib/a.luau", module.as_str()),
+            ("lib/nothing.luau", "local x"),
+            ("lib/bad.luau", "\nerror('bad')"),
+            ("lib/wrong.luau", "\nlocal = 1"),
+            ("h.luau", "\n\n\n\nlocal a = require('./lib/a') return function() end"),
+        ];
+        for script in
+            ["\n\n\n\n\nlocal a = require('lib/a')", "web:mount('/', medusa.handler.script('h.luau'))"]
+        {
+            let (_server, loaded) = Server::try_start(&format!("{WEB} {script}"), &files);
+            let error = loaded.expect_err(line).render();
+            assert!(error.contains(place), "{line}: {error}");
+            let first = error.lines().find(|text| text.contains("luau:")).unwrap();
+            assert!(first.contains(place), "{line}: {error}");
+        }
+    }
+}
+
+/// What a name holds is looked up when it is used, and not when the file that uses it was loaded.
+#[test]
+fn names_hold_what_they_hold_now() {
+    let server = Server::start(
+        &format!(
+            "{WEB} count = 1
+            m = require('m')
+            count = 2
+            function of_script() return site.generation, #site.servers, #site.logs end
+            web:mount('/', function() return tostring(site.generation) end)"
+        ),
+        &[(
+            "m.luau",
+            "return { count = function() return count end, generation = function() return site.generation end }",
+        )],
+    );
+    assert_eq!(server.value("m.count()"), "2");
+    server.eval("count = 3").unwrap();
+    assert_eq!(server.value("m.count()"), "3");
+    for generation in ["1", "2", "3"] {
+        assert_eq!(server.get("/").body, generation);
+        assert_eq!(server.value("m.generation()"), generation);
+        assert_eq!(server.value("(of_script())"), generation);
+        server.eval(&format!("web:mount('/{generation}', function() end)")).unwrap();
+    }
+    assert_eq!(server.value("of_script()"), "4\t1\t0");
+    server.eval("web:set_log(medusa.log.tail(1))").unwrap();
+    assert_eq!(server.value("of_script()"), "5\t1\t1");
+}
+
+/// As in any file: a name the module assigns is its own, one it only reads is the script's.
+#[test]
+fn what_a_module_assigns_is_its_own() {
+    let server = Server::start(
+        &format!("{WEB} name = 'script' m = require('m') seen = name function shared() return 'shared' end"),
+        &[(
+            "m.luau",
+            "local before = name name = 'module' return { name = function() return before .. ' ' .. name end, shared = function() return shared() end }",
+        )],
+    );
+    assert_eq!(server.value("m.name()"), "script module");
+    assert_eq!(server.value("seen .. name"), "scriptscript");
+    assert_eq!(server.value("m.shared()"), "shared");
+}
