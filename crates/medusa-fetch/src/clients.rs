@@ -14,17 +14,21 @@
 //! Nothing here comes from the environment but where the system's certificates are (`SSL_CERT_FILE`, `SSL_CERT_DIR`):
 //! a proxy that someone exported in a shell is not asked.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Url};
 use tokio::sync::OnceCell;
+use tower_layer::layer_fn;
+use tower_service::Service;
 
 use crate::aside::Aside;
 use crate::error::{Cause, Fault};
@@ -39,6 +43,9 @@ const ORIGINS: usize = 16;
 
 /// Idle connections to one origin.
 const IDLE: usize = 8;
+
+/// How many connections one fetch may find closed by their server, one after the other: more than there are idle ones.
+pub(crate) const MAX_STALE: usize = 2 * IDLE;
 
 /// How long a connection stays idle. Most servers close theirs after 5 to 75 seconds.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -157,6 +164,9 @@ fn make(way: &Way, resolver: Option<Arc<dyn Resolve>>) -> Result<Client, Fault> 
         .connect_timeout(way.connect_timeout)
         .pool_idle_timeout(IDLE_TIMEOUT)
         .pool_max_idle_per_host(IDLE)
+        .connector_layer(layer_fn(Opening))
+        // Each line end with what follows it becomes spaces (RFC 9112 §5.2).
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
         .http1_max_headers(MAX_FIELDS)
         .http2_max_header_list_size(MAX_HEAD as u32)
         .http2_initial_stream_window_size(STREAM_WINDOW)
@@ -176,6 +186,37 @@ fn make(way: &Way, resolver: Option<Arc<dyn Resolve>>) -> Result<Client, Fault> 
         let cause = Cause::innermost(&error);
         if matches!(way.trust, Trust::Also(_)) { Fault::Authority(cause) } else { Fault::Setup(cause) }
     })
+}
+
+tokio::task_local! {
+    /// Whether a connection was opened for what runs in here.
+    static OPENED: Cell<bool>;
+}
+
+/// Sends a request, and tells whether it went over a connection that was there.
+pub(crate) async fn is_reused<T>(sending: impl Future<Output = T>) -> (T, bool) {
+    let sending = async { (sending.await, !OPENED.with(Cell::get)) };
+    OPENED.scope(Cell::new(false), sending).await
+}
+
+/// Notes that a connection is opened: reqwest does not tell.
+#[derive(Debug, Clone)]
+struct Opening<S>(S);
+
+impl<S: Service<R>, R> Service<R> for Opening<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, target: R) -> S::Future {
+        // An error: it is opened in the background, for whoever comes.
+        let _noted = OPENED.try_with(|opened| opened.set(true));
+        self.0.call(target)
+    }
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<Certificate>, Fault> {

@@ -4,6 +4,7 @@
 //! the innermost cause, which knows of sockets and certificates and not of URLs; the URL is named by [`place`].
 
 use std::error::Error;
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use reqwest::Url;
@@ -163,6 +164,29 @@ impl Fault {
             Self::Answer(cause)
         }
     }
+}
+
+/// Whether the connection went, without a whole answer having come.
+pub(crate) fn is_lost(error: &reqwest::Error) -> bool {
+    let mut next = error.source();
+    while let Some(source) = next {
+        if let Some(error) = source.downcast_ref::<hyper::Error>()
+            && (error.is_incomplete_message() || error.is_closed() || error.is_canceled())
+        {
+            return true;
+        }
+        if let Some(error) = source.downcast_ref::<io::Error>() {
+            let kinds = [
+                ErrorKind::ConnectionReset,
+                ErrorKind::ConnectionAborted,
+                ErrorKind::BrokenPipe,
+                ErrorKind::NotConnected,
+            ];
+            return kinds.contains(&error.kind());
+        }
+        next = source.source();
+    }
+    false
 }
 
 /// What a message shows of a URL: scheme, host, port and path, cut where it gets long. Not who logs in, not the query.

@@ -6,15 +6,17 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
 use http::header::{self, HeaderValue};
+use http::{HeaderMap, StatusCode};
 use reqwest::{Client, RequestBuilder};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, timeout_at};
 
 use crate::Shared;
-use crate::clients::MAX_HEAD;
-use crate::error::{Fault, FetchError, Stage, place};
+use crate::clients::{self, MAX_HEAD, MAX_STALE};
+use crate::decode::{self, Decoder, Piece};
+use crate::error::{Cause, Fault, FetchError, Stage, is_lost, place};
 use crate::redirect::{self, Auth, Hop};
 use crate::request::{Limits, Request};
 use crate::response::{MAX_CHUNK, Reply, ReplyBody, Whole};
@@ -92,8 +94,20 @@ impl Exchange {
 
     async fn send(&self, hop: &Hop) -> Result<reqwest::Response, Fault> {
         let client = self.shared.clients.get(&self.request, &hop.url).await?;
-        let sent = build(client, hop).send().await;
-        let response = sent.map_err(|error| Fault::of(error, self.limits().connect_timeout))?;
+        let mut stale = 0;
+        let response = loop {
+            let (sent, reused) = clients::is_reused(build(client.clone(), hop).send()).await;
+            match sent {
+                // The server has closed it while nothing was asked, as it may. What does no more when it comes twice is
+                // sent again (RFC 9110 §9.2.2); the rest may have been carried out.
+                Err(error)
+                    if reused && stale < MAX_STALE && hop.method.is_idempotent() && is_lost(&error) =>
+                {
+                    stale += 1;
+                }
+                sent => break sent.map_err(|error| Fault::of(error, self.limits().connect_timeout))?,
+            }
+        };
         if head_length(response.headers()) > MAX_HEAD {
             return Err(Fault::HeadTooLarge(MAX_HEAD));
         }
@@ -101,19 +115,32 @@ impl Exchange {
     }
 
     async fn whole(&self, response: reqwest::Response, hop: &Hop) -> Result<Reply, FetchError> {
-        let (reply, response) = reply_head(response);
-        let collected = self.within(Stage::Body, self.collect(response)).await;
-        match collected.and_then(|collected| collected) {
-            Ok(whole) => Ok(reply(ReplyBody::Whole(whole))),
-            Err(fault) => Err(FetchError::new(place(&hop.url), fault)),
-        }
+        let failed = |fault| FetchError::new(place(&hop.url), fault);
+        let (reply, body) = self.open(response, hop).map_err(failed)?;
+        let collected = self.within(Stage::Body, self.collect(body)).await;
+        let whole = collected.and_then(|collected| collected).map_err(failed)?;
+        Ok(reply.with(ReplyBody::Whole(whole)))
     }
 
-    async fn collect(&self, mut response: reqwest::Response) -> Result<Whole, Fault> {
-        let mut body = Measured::new(self.limits().max_bytes, response.content_length())?;
+    /// The head of an answer, and its body, as it is to be read.
+    fn open(&self, mut response: reqwest::Response, hop: &Hop) -> Result<(Head, Incoming), Fault> {
+        let (status, url) = (response.status(), response.url().to_string());
+        let mut headers = std::mem::take(response.headers_mut());
+        let decoder = Decoder::take(&hop.method, status, &mut headers);
+        let decoder = decoder.map_err(|error| Fault::Body(Cause::innermost(&error)))?;
+        // Of a coded body the length says nothing.
+        let length = response.content_length().filter(|_| decoder.is_none());
+        let limits = *self.limits();
+        if length.is_some_and(|length| length > limits.max_bytes) {
+            return Err(Fault::BodyTooLarge(limits.max_bytes));
+        }
+        Ok((Head { status, headers, url }, Incoming { response, decoder, limits, seen: 0 }))
+    }
+
+    async fn collect(&self, mut body: Incoming) -> Result<Whole, Fault> {
         let mut bytes = BytesMut::new();
         let mut held: Option<OwnedSemaphorePermit> = None;
-        while let Some(chunk) = body.next(&mut response, self.limits()).await? {
+        while let Some(chunk) = body.next().await? {
             if let Some(more) = hold(&self.shared.memory, chunk.len())? {
                 match &mut held {
                     Some(held) => held.merge(more),
@@ -135,27 +162,29 @@ impl Exchange {
     ) {
         let (chunks, taken) = mpsc::channel(1);
         let (ended, end) = oneshot::channel();
-        let (reply, response) = reply_head(response);
-        let body = ReplyBody::Stream { place: place(&hop.url), chunks: taken, end };
-        if answer.send(Ok(reply(body))).is_err() {
+        let (reply, body) = match self.open(response, hop) {
+            Ok(opened) => opened,
+            Err(fault) => return drop(answer.send(Err(FetchError::new(place(&hop.url), fault)))),
+        };
+        let stream = ReplyBody::Stream { place: place(&hop.url), chunks: taken, end };
+        if answer.send(Ok(reply.with(stream))).is_err() {
             return;
         }
-        let result = self.within(Stage::Body, self.pump(response, &chunks)).await;
+        let result = self.within(Stage::Body, pump(body, &chunks)).await;
         let result = result.and_then(|result| result);
         drop((running, chunks));
         drop(ended.send(result.map_err(|fault| FetchError::new(place(&hop.url), fault))));
     }
+}
 
-    async fn pump(&self, mut response: reqwest::Response, chunks: &mpsc::Sender<Bytes>) -> Result<(), Fault> {
-        let mut body = Measured::new(self.limits().max_bytes, response.content_length())?;
-        while let Some(mut chunk) = body.next(&mut response, self.limits()).await? {
-            while !chunk.is_empty() {
-                let piece = chunk.split_to(chunk.len().min(MAX_CHUNK));
-                chunks.send(piece).await.map_err(|_nobody| Fault::Gone)?;
-            }
+async fn pump(mut body: Incoming, chunks: &mpsc::Sender<Bytes>) -> Result<(), Fault> {
+    while let Some(mut chunk) = body.next().await? {
+        while !chunk.is_empty() {
+            let piece = chunk.split_to(chunk.len().min(MAX_CHUNK));
+            chunks.send(piece).await.map_err(|_nobody| Fault::Gone)?;
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// Counts `bytes` of bodies in; none to count, none held.
@@ -168,39 +197,47 @@ pub(crate) fn hold(memory: &Arc<Semaphore>, bytes: usize) -> Result<Option<Owned
     Arc::clone(memory).try_acquire_many_owned(bytes).map(Some).map_err(|_none_left| Fault::Memory)
 }
 
-/// A body that may be only so long.
-struct Measured {
-    limit: u64,
+/// A body on its way, decoded, which may be only so long.
+struct Incoming {
+    response: reqwest::Response,
+    decoder: Option<Decoder>,
+    limits: Limits,
     seen: u64,
 }
 
-impl Measured {
-    /// `length` is what the header says of it.
-    fn new(limit: u64, length: Option<u64>) -> Result<Self, Fault> {
-        if length.is_some_and(|length| length > limit) {
-            return Err(Fault::BodyTooLarge(limit));
+impl Incoming {
+    async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        let chunk = self.decoded().await?;
+        self.seen += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        if self.seen > self.limits.max_bytes {
+            return Err(Fault::BodyTooLarge(self.limits.max_bytes));
         }
-        Ok(Self { limit, seen: 0 })
+        Ok(chunk)
     }
 
-    async fn next(
-        &mut self,
-        response: &mut reqwest::Response,
-        limits: &Limits,
-    ) -> Result<Option<Bytes>, Fault> {
-        let chunk = response.chunk().await.map_err(|error| Fault::of(error, limits.connect_timeout))?;
-        self.seen += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
-        if self.seen > self.limit { Err(Fault::BodyTooLarge(self.limit)) } else { Ok(chunk) }
+    async fn decoded(&mut self) -> Result<Option<Bytes>, Fault> {
+        let (response, connect_timeout) = (&mut self.response, self.limits.connect_timeout);
+        let mut chunk = async || response.chunk().await.map_err(|error| Fault::of(error, connect_timeout));
+        let Some(decoder) = &mut self.decoder else { return chunk().await };
+        loop {
+            // A short body can be a long one when it is decoded, and there are others on this thread.
+            consume_budget().await;
+            match decoder.next().map_err(|error| Fault::Body(Cause::innermost(&error)))? {
+                Piece::Decoded(piece) => return Ok(Some(piece)),
+                Piece::Hungry => decoder.feed(chunk().await?),
+                Piece::End => return Ok(None),
+            }
+        }
     }
 }
 
 fn build(client: Client, hop: &Hop) -> RequestBuilder {
     let mut request = reqwest::Request::new(hop.method.clone(), hop.url.clone());
     *request.headers_mut() = hop.headers.clone();
-    if hop.headers.contains_key(header::RANGE) {
-        // A part of a compressed body cannot be decompressed.
-        request.headers_mut().entry(header::ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity"));
-    }
+    // A part of a compressed body cannot be decompressed.
+    let ranged = hop.headers.contains_key(header::RANGE);
+    let accepted = if ranged { HeaderValue::from_static("identity") } else { decode::ACCEPTED };
+    request.headers_mut().entry(header::ACCEPT_ENCODING).or_insert(accepted);
     if !hop.body.is_empty() {
         *request.body_mut() = Some(hop.body.clone().into());
     }
@@ -217,9 +254,14 @@ fn head_length(headers: &HeaderMap) -> usize {
 }
 
 /// The head of an answer, which waits for a body.
-fn reply_head(mut response: reqwest::Response) -> (impl FnOnce(ReplyBody) -> Reply, reqwest::Response) {
-    let status = response.status();
-    let headers = std::mem::take(response.headers_mut());
-    let url = response.url().to_string();
-    (move |body| Reply { status, headers, url, body }, response)
+struct Head {
+    status: StatusCode,
+    headers: HeaderMap,
+    url: String,
+}
+
+impl Head {
+    fn with(self, body: ReplyBody) -> Reply {
+        Reply { status: self.status, headers: self.headers, url: self.url, body }
+    }
 }

@@ -12,7 +12,7 @@
 //!
 //! The parts, in the order in which a fetch meets them: [`request`] is what is asked for, checked; `exchange` runs it
 //! under its deadline; `clients` holds the connections, and `aside` runs what making them takes; `redirect` decides
-//! where it goes next; [`response`] is what comes of it, and [`error`] what goes wrong.
+//! where it goes next; `decode` decompresses; [`response`] is what comes of it, and [`error`] what goes wrong.
 //!
 //! **Invariants:** this is the only crate that knows reqwest, and nothing of reqwest is polled outside its thread.
 //! Everything is bounded: fetches at once and waiting, bytes of all bodies together, time, redirects, connections.
@@ -21,6 +21,7 @@
 
 mod aside;
 mod clients;
+mod decode;
 pub mod error;
 mod exchange;
 mod redirect;

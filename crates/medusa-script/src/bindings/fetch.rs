@@ -106,7 +106,9 @@ pub(crate) const CLASS: Class = Class {
             "headers",
             "{ [string]: string }",
             "The fields by their lower-case names; repeated ones are joined with commas, `Set-Cookie` is in `cookies`. \
-             A compressed body (gzip, zstd) comes decompressed, without `content-encoding` and `content-length`.",
+             A compressed body (gzip with all its members, zstd, one over the other) comes decompressed, without \
+             `content-encoding` and `content-length`. With a coding that is not known, a body that is a part (206) and \
+             the answer to `HEAD` come as they are, with both. A field on several lines is put on one.",
         ),
         option("cookies", "{ string }?", "The values of the `Set-Cookie` fields, if there are any."),
         option("url", "string", "Where the answer came from, after redirects."),

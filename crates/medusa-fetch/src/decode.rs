@@ -1,0 +1,159 @@
+//! Undoes the content codings of an answer's body (RFC 9110 §8.4): gzip with all of its members (RFC 1952 §2.2) and zstd with all
+//! of its frames (RFC 8878 §3), or several of these one over the other.
+//!
+//! A body of which a coding is not known is left as it is, with the field that says so. So is one that is a part of a
+//! whole, which cannot be decoded, and what is told of a body that is not there.
+
+use std::io::{self, BufReader, Read};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{Buf as _, Bytes};
+use flate2::bufread::MultiGzDecoder;
+use http::header::{self, HeaderValue};
+use http::{HeaderMap, Method, StatusCode};
+use zstd::stream::read::Decoder as ZstdDecoder;
+
+/// What is asked for.
+pub(crate) const ACCEPTED: HeaderValue = HeaderValue::from_static("zstd,gzip");
+
+/// Codings one over the other. Two are a curiosity already.
+const MAX_CODINGS: usize = 4;
+
+/// The longest piece that is decoded at once, in bytes.
+const PIECE: usize = 32 * 1024;
+
+/// How far back a frame of zstd may refer, as a power of two: 8 MiB, the most there may be in HTTP (RFC 9659 §3).
+const MAX_WINDOW_LOG: u32 = 23;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    Gzip,
+    Zstd,
+}
+
+/// The codings of a body in the order in which they were applied; none if one is not known. Their names are
+/// case-insensitive, and `x-gzip` is gzip (RFC 9110 §8.4.1).
+fn codings(headers: &HeaderMap) -> Option<Vec<Coding>> {
+    let mut codings = Vec::new();
+    for value in headers.get_all(header::CONTENT_ENCODING) {
+        for name in value.to_str().ok()?.split(',').map(|name| name.trim().to_ascii_lowercase()) {
+            match name.as_str() {
+                "" | "identity" => {}
+                "gzip" | "x-gzip" => codings.push(Coding::Gzip),
+                "zstd" => codings.push(Coding::Zstd),
+                _ => return None,
+            }
+        }
+    }
+    (codings.len() <= MAX_CODINGS).then_some(codings)
+}
+
+/// A body on its way through its decoders.
+pub(crate) struct Decoder {
+    fed: Arc<Mutex<Fed>>,
+    reader: Box<dyn Read + Send>,
+}
+
+/// What has come and was not decoded.
+#[derive(Default)]
+struct Fed {
+    bytes: Bytes,
+    begun: bool,
+    ended: bool,
+}
+
+/// What there is to hand on.
+pub(crate) enum Piece {
+    Decoded(Bytes),
+    /// More of the body has to come first.
+    Hungry,
+    End,
+}
+
+impl Decoder {
+    /// The decoder for the body that `headers` are of, if it needs one; it takes the fields that are not true of what is
+    /// decoded.
+    pub(crate) fn take(
+        method: &Method,
+        status: StatusCode,
+        headers: &mut HeaderMap,
+    ) -> io::Result<Option<Self>> {
+        let absent = method == Method::HEAD
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+            || status == StatusCode::PARTIAL_CONTENT;
+        let Some(codings) = codings(headers).filter(|codings| !absent && !codings.is_empty()) else {
+            return Ok(None);
+        };
+        headers.remove(header::CONTENT_ENCODING);
+        headers.remove(header::CONTENT_LENGTH);
+        let fed: Arc<Mutex<Fed>> = Arc::default();
+        let mut reader: Box<dyn Read + Send> = Box::new(Feed(Arc::clone(&fed)));
+        for coding in codings.into_iter().rev() {
+            let coded = BufReader::new(reader);
+            reader = match coding {
+                Coding::Gzip => Box::new(MultiGzDecoder::new(coded)),
+                Coding::Zstd => {
+                    let mut decoder = ZstdDecoder::with_buffer(coded)?;
+                    decoder.window_log_max(MAX_WINDOW_LOG)?;
+                    Box::new(decoder)
+                }
+            };
+        }
+        Ok(Some(Self { fed, reader }))
+    }
+
+    /// What comes next of the body; `None`: there is no more. Only when it is [`Hungry`](Piece::Hungry).
+    pub(crate) fn feed(&mut self, bytes: Option<Bytes>) {
+        let mut fed = lock(&self.fed);
+        match bytes {
+            Some(bytes) => {
+                fed.begun |= !bytes.is_empty();
+                fed.bytes = bytes;
+            }
+            None => fed.ended = true,
+        }
+    }
+
+    /// The next piece. An error: the body is damaged, or is not whole.
+    pub(crate) fn next(&mut self) -> io::Result<Piece> {
+        {
+            let fed = lock(&self.fed);
+            // Nothing at all is an empty body, and not one that is cut off.
+            if !fed.begun {
+                return Ok(if fed.ended { Piece::End } else { Piece::Hungry });
+            }
+        }
+        let mut piece = vec![0; PIECE];
+        loop {
+            match self.reader.read(&mut piece) {
+                Ok(0) => return Ok(Piece::End),
+                Ok(length) => {
+                    piece.truncate(length);
+                    return Ok(Piece::Decoded(piece.into()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Piece::Hungry),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// The decoders' end of what is fed.
+struct Feed(Arc<Mutex<Fed>>);
+
+impl Read for Feed {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let mut fed = lock(&self.0);
+        if fed.bytes.is_empty() && !fed.ended {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let length = fed.bytes.len().min(into.len());
+        fed.bytes.copy_to_slice(&mut into[..length]);
+        Ok(length)
+    }
+}
+
+fn lock(fed: &Mutex<Fed>) -> std::sync::MutexGuard<'_, Fed> {
+    fed.lock().unwrap_or_else(PoisonError::into_inner)
+}
