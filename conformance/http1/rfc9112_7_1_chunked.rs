@@ -111,7 +111,6 @@ fn extensions_are_ignored() {
         "; a=b",
         " ; a = b",
         "\t;a",
-        ";a=",
         ";A=\"\u{fc}\"",
         ";5",
         ";a=\"0\"",
@@ -119,6 +118,43 @@ fn extensions_are_ignored() {
         let chunks = format!("5{extension}\r\nhello\r\n0{extension}\r\n\r\n");
         assert_eq!(origin.answers(chunked(&chunks), 200).text(), "hello", "{extension:?}");
     }
+}
+
+/// §7.1.1: "chunk-ext = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )": what nobody takes for one,
+/// somebody takes for a part of the line's end.
+#[test]
+fn an_extension_that_is_none_is_refused() {
+    let origin = Origin::start();
+    let extensions = [
+        " ",
+        "\t",
+        ";",
+        "; ",
+        ";;a",
+        ";a;",
+        ";a=",
+        ";a= ;b",
+        ";=b",
+        ";a ",
+        ";a=b ",
+        ";a b",
+        ";bad[=x",
+        ";a=[",
+        ";a\0",
+        ";a=\"b",
+        ";a=\"b\"c",
+        ";a=\"\0\"",
+        ";\"a\"",
+        ";\u{fc}",
+    ];
+    origin.refuses_content_all(
+        extensions.map(|extension| chunked(&format!("5{extension}\r\nhello\r\n0\r\n\r\n"))),
+        &[400],
+    );
+    origin.refuses_content_all(
+        extensions.map(|extension| chunked(&format!("5\r\nhello\r\n0{extension}\r\n\r\n"))),
+        &[400],
+    );
 }
 
 /// Whatever an extension holds, the line ends with CRLF, also within quotes.
@@ -184,7 +220,20 @@ fn trailers_are_no_header_fields() {
 #[test]
 fn a_trailer_that_is_no_field_is_refused() {
     let origin = Origin::start();
-    let trailers = ["A : b", "no colon", " A: b", ": b", "A: b\r\n c", "A: b\0", "A b: c", "A: b\rC: d"];
+    let trailers = [
+        "A : b",
+        "no colon",
+        " A: b",
+        ": b",
+        "A: b\r\n c",
+        "A: b\0",
+        "A b: c",
+        "A: b\rC: d",
+        "A: b\nC: d",
+        "A: b\n",
+        "\n",
+        "A",
+    ];
     origin.refuses_content_all(
         trailers.map(|trailer| chunked(&format!("5\r\nhello\r\n0\r\n{trailer}\r\n\r\n"))),
         &[400],

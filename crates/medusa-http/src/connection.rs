@@ -43,6 +43,8 @@ pub(crate) struct Connection {
     /// HTTP/1: how much had been received when the last request had been answered.
     complete: Cell<u64>,
     unread: Arc<Unread>,
+    /// Which of its requests has a body that is not right, if it is known to.
+    misframed: Cell<Option<u64>>,
     /// To be told when the connection is to end: bodies that would go on.
     finishing: RefCell<Vec<Weak<Notify>>>,
     /// What goes on after the 101 that is on its way.
@@ -76,6 +78,7 @@ impl Connection {
             open: Cell::new(0),
             toll: Toll::default(),
             unread: Arc::default(),
+            misframed: Cell::new(None),
             finishing: RefCell::default(),
             upgrade: RefCell::default(),
             conn,
@@ -125,6 +128,16 @@ impl Connection {
     /// The bodies that are not at their end.
     pub(crate) fn unread(&self) -> &Arc<Unread> {
         &self.unread
+    }
+
+    /// Of its requests, the body of the one of that number is not right.
+    pub(crate) fn misframed(&self, request: u64) {
+        self.misframed.set(Some(request));
+    }
+
+    /// Whether that is the one that has begun last.
+    pub(crate) fn is_misframed(&self) -> bool {
+        self.misframed.get() == Some(self.conn.requests())
     }
 
     /// A request begins to be answered.

@@ -65,8 +65,10 @@ pub(crate) async fn exchange(
     let secure = head.secure;
     let last = passes(connection.conn.requests() + 1, limits.requests) || connection.conn.is_old();
     let fields = fields_len(&head.headers);
-    let refusal =
-        refuse(&head, fields, &limits).or_else(|| make_room(fields, &body, &limits, &mut exchanged));
+    let refusal = misframed(&head, connection)
+        .map(|status| Refusal::close(status, Fault::Malformed))
+        .or_else(|| refuse(&head, fields, &limits))
+        .or_else(|| make_room(fields, &body, &limits, &mut exchanged));
     let mut response = match refusal {
         Some(refusal) => {
             if matches!(refusal.fault, Some(Fault::TooManyRequests | Fault::NoMemory)) {
@@ -143,9 +145,6 @@ fn make_room(fields: u64, body: &RequestBody, limits: &Limits, exchanged: &mut E
 
 /// What must be refused before anything is routed, or has an answer that no handler gives.
 fn refuse(head: &Head, fields: u64, limits: &Limits) -> Option<Refusal> {
-    if let Some(status) = misframed(head) {
-        return Some(Refusal::close(status, Fault::Malformed));
-    }
     if !has_one_host(head) || !is_target_sound(head) {
         return Some(Refusal::close(StatusCode::BAD_REQUEST, Fault::Host));
     }
@@ -229,11 +228,13 @@ fn is_target_sound(head: &Head) -> bool {
     is_sound && (head.method != Method::CONNECT || is_tunnel)
 }
 
-/// What a request is answered with whose transfer coding is not the one there is, or in a version that has none. hyper
-/// looks at the last coding only; an unknown one before it would hide in the body
-/// ([RFC 9112 §6.1](https://www.rfc-editor.org/rfc/rfc9112#section-6.1)). A `Content-Length` beside it is gone by now: hyper
-/// believes the coding, and closes the connection after the answer.
-fn misframed(head: &Head) -> Option<StatusCode> {
+/// What a request is answered with whose body is known to be not right, or in a transfer coding that is not the one there
+/// is, or in a version that has none. hyper looks at the last coding only; an unknown one before it would hide in the body
+/// ([RFC 9112 §6.1](https://www.rfc-editor.org/rfc/rfc9112#section-6.1)).
+fn misframed(head: &Head, connection: &Connection) -> Option<StatusCode> {
+    if connection.is_misframed() {
+        return Some(StatusCode::BAD_REQUEST);
+    }
     let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
     let coding = codings.next()?.as_bytes();
     if head.version != Version::HTTP_11 || codings.next().is_some() {

@@ -6,6 +6,7 @@
 //! - [`access`]: the record of one answered request, [`event`]: what the server itself has to say; an [`entry`] of a log
 //!   is one or the other, [`format`](mod@format) has the lines made of it, and [`syslog`] the messages;
 //! - [`forwarded`] and [`proxy_protocol`]: whom a proxy speaks for, said in fields of a request or before a connection;
+//! - [`framing`]: where the requests of an HTTP/1 connection begin and end;
 //! - [`conditional`] and [`range`]: what the `If-*` and `Range` fields of a request ask for;
 //! - [`coding`]: the compressed form that a client takes; [`glob`]: patterns for paths;
 //! - [`query`] and [`cookie`]: what queries, forms and cookies say; [`event_stream`]: server-sent events as written;
@@ -35,6 +36,7 @@ pub mod event;
 pub mod event_stream;
 pub mod format;
 pub mod forwarded;
+pub mod framing;
 pub mod glob;
 pub mod proxy_protocol;
 pub mod query;

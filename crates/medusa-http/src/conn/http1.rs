@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use medusa_net::cork::CorkHandle;
 use medusa_net::{Conn, PeerSide, Phase, Signal, Stream};
 
+use super::strict::Strict;
 use super::{End, end_turn};
 use crate::connection::Connection;
 use crate::exchange::exchange;
@@ -29,7 +30,7 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
     let (conn, handle) = (&context.conn, &context.handle);
     let unread = context.unread();
     let service = service_fn(|request| exchange(request, Rc::clone(context)));
-    let mut http = builder(&context.limits()).serve_connection(TokioIo::new(handle.io()), service);
+    let mut http = builder(&context.limits()).serve_connection(TokioIo::new(Strict::new(context)), service);
     if conn.is_draining() {
         Pin::new(&mut http).graceful_shutdown();
     }
@@ -69,9 +70,12 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
         }
     })
     .await;
+    let parts = http.into_parts();
     match end {
+        End::Done if parts.io.inner().has_stopped_in_head() => {
+            End::Malformed { status: StatusCode::BAD_REQUEST, is_answered: false }
+        }
         End::Rest | End::Upgraded => {
-            let parts = http.into_parts();
             if !parts.read_buf.is_empty() {
                 if matches!(end, End::Rest) {
                     // The beginning of a head.
@@ -86,7 +90,7 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
             // the last that hyper has written, and nothing is written out before this poll's end.
             let is_answered = !handle.take_back(answer_of_hyper(status));
             let longest_target = context.limits().uri as usize;
-            let left = http.into_parts().read_buf;
+            let left = parts.read_buf;
             let status = match status {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE if is_one_line(&left, longest_target) => {
                     StatusCode::URI_TOO_LONG
@@ -110,7 +114,7 @@ fn has_left(handle: &CorkHandle<Stream>, conn: &Conn, limits: &Limits) -> bool {
     }
 }
 
-fn builder(limits: &Limits) -> http1::Builder {
+pub(super) fn builder(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     // The target has a limit of its own, which is told by a status of its own.
     let head = limits.head_bytes.saturating_add(limits.uri) as usize;
