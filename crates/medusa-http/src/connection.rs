@@ -187,7 +187,7 @@ impl Connection {
             self.complete.set(received);
         }
         let head = received - self.complete.get();
-        let waits = [(Kind::Requests, head), (Kind::Answers, self.handle.buffered() as u64)];
+        let waits = [(Kind::Requests, head), (Kind::Answers, self.handle.untaken() as u64)];
         let has_room = waits.into_iter().all(|(kind, now)| {
             let before = self.waiting[kind as usize].get();
             let has_room = now == before

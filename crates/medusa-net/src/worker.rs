@@ -15,6 +15,7 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_local;
 
+use crate::cork::turn;
 use crate::panic::{self, Panicked};
 
 /// Runs on the worker's thread, inside its runtime.
@@ -276,6 +277,7 @@ fn build_runtime() -> io::Result<LocalRuntime> {
 
 /// Takes jobs until the worker is stopped or the last handle to it is gone.
 async fn work(mut jobs: mpsc::Receiver<Job>, mut stopped: watch::Receiver<bool>) {
+    spawn_local(turn::at_ends());
     loop {
         tokio::select! {
             biased;

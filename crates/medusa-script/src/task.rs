@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::{Duration, Instant};
 
+use medusa_net::cork::turn;
 use medusa_net::worker;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
@@ -326,6 +327,7 @@ impl Slow {
             self.waker = QuietWaker::new(cx);
         }
         ready!(self.poll_lane(cx));
+        turn::write_out();
         self.waker.hush();
         Poll::Ready(())
     }

@@ -213,7 +213,7 @@ impl End {
 
 /// Ends a driver's poll: writes out, and counts what waits. None: the peer is gone, or there is no memory for it.
 pub(crate) fn end_turn(context: &Connection, cx: &mut std::task::Context<'_>) -> Option<()> {
-    if let Poll::Ready(Err(_gone)) = context.handle.poll_write_out(cx) {
+    if let Poll::Ready(Err(_gone)) = context.handle.poll_end_turn(cx) {
         return None;
     }
     context.has_room_to_wait().then_some(())

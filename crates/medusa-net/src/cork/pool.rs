@@ -5,14 +5,14 @@
 
 use std::cell::RefCell;
 
-/// Buffers kept for reuse. Mostly one is in use at a time: it is taken and given back within one poll.
-const KEPT: usize = 16;
+/// Buffers kept for reuse. Mostly one [turn](super::turn) of small answers is in use at a time.
+const KEPT: usize = super::turn::MOST;
 
 /// The capacity of a new buffer, in bytes: a common response.
 const SMALLEST: usize = 4 * 1024;
 
 /// A buffer larger than this, in bytes, is not kept.
-const LARGEST: usize = 128 * 1024;
+const LARGEST: usize = 64 * 1024;
 
 thread_local! {
     static POOL: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };

@@ -11,6 +11,8 @@ use crate::conn::{Origin, Peer, Phase, Signal};
 use crate::descriptors::OpenFile;
 use crate::listener::ListenerId;
 
+mod turns;
+
 impl SendFile for Recorder {
     fn can_send_files(&self) -> bool {
         true
