@@ -8,6 +8,8 @@
 //! coding, together with the stamp of what it was made of. It is never looked at for itself: it counts as long as the
 //! plain file, which is looked at, says that this stamp is the one.
 //!
+//! That nothing is at a path is kept, too, and counts as long; whoever asks then looks at the disk again.
+//!
 //! **Invariant:** a part never holds more than its share of bytes, what an entry costs beside its content included.
 
 use std::collections::HashMap;
@@ -117,6 +119,8 @@ pub(super) enum Lookup<'c> {
     Fresh(Arc<Found>),
     /// It is time to look at the disk, and it falls to this request.
     Stale(Check<'c>),
+    /// There is no such file.
+    Nothing,
     /// Not here.
     Miss,
 }
@@ -139,6 +143,8 @@ enum Held {
     Found(Arc<Found>),
     /// What there is in a coding, made of a file of this stamp.
     Coded(Stamp, Form),
+    /// Nothing is there.
+    Nothing,
 }
 
 /// What a file is in a coding.
@@ -155,7 +161,7 @@ impl Held {
         match self {
             Self::Found(found) => Some(&found.entity),
             Self::Coded(_, Form::Encoded(entity)) => Some(entity),
-            Self::Coded(_, Form::Plain) => None,
+            Self::Coded(_, Form::Plain) | Self::Nothing => None,
         }
     }
 }
@@ -200,22 +206,26 @@ impl Slot {
 
     pub(super) fn look_up(&self, path: &[u8], now: Instant) -> Lookup<'_> {
         let mut state = self.state();
-        let Some(Entry { held: Held::Found(found), checked, is_being_checked, is_used, path }) =
-            state.find(path)
-        else {
-            state.loads += 1;
-            return Lookup::Miss;
+        let (lookup, is_hit) = match state.find(path) {
+            None => (Lookup::Miss, false),
+            Some(entry) => {
+                entry.is_used = true;
+                let is_fresh = entry.is_being_checked || now.saturating_duration_since(entry.checked) < FRESH;
+                match &entry.held {
+                    Held::Found(found) if is_fresh => (Lookup::Fresh(Arc::clone(found)), true),
+                    Held::Found(found) => {
+                        entry.is_being_checked = true;
+                        let (path, found) = (Arc::clone(&entry.path), Arc::clone(found));
+                        (Lookup::Stale(Check { slot: self, path, found }), false)
+                    }
+                    Held::Nothing if is_fresh => (Lookup::Nothing, true),
+                    Held::Nothing | Held::Coded(..) => (Lookup::Miss, false),
+                }
+            }
         };
-        *is_used = true;
-        let found = Arc::clone(found);
-        if *is_being_checked || now.saturating_duration_since(*checked) < FRESH {
-            state.hits += 1;
-            return Lookup::Fresh(found);
-        }
-        *is_being_checked = true;
-        let path = Arc::clone(path);
-        state.loads += 1;
-        Lookup::Stale(Check { slot: self, path, found })
+        let count = if is_hit { &mut state.hits } else { &mut state.loads };
+        *count += 1;
+        lookup
     }
 
     /// What is kept under `key`, if it was made of a file of the stamp `made_of`.
@@ -240,6 +250,11 @@ impl Slot {
             return;
         }
         self.replace(&mut state, path, Held::Found(Arc::clone(found)), now);
+    }
+
+    /// Keeps that nothing was there at `now`.
+    pub(super) fn put_nothing(&self, path: &[u8], now: Instant) {
+        self.replace(&mut self.state(), path, Held::Nothing, now);
     }
 
     /// Keeps what was made of a file of the stamp `made_of`.
@@ -417,6 +432,21 @@ mod tests {
         slot.put(b"a", &file, later);
         drop(check);
         assert!(has(&slot, b"a", later + FRESH / 2), "the check has renewed it");
+    }
+
+    #[test]
+    fn that_nothing_is_there_is_known_for_a_while_and_bounded() {
+        let (slot, start) = (slot(3, 100), Instant::now());
+        slot.put_nothing(b"a", start);
+        assert!(matches!(slot.look_up(b"a", start + FRESH / 2), Lookup::Nothing));
+        assert!(matches!(slot.look_up(b"a", start + FRESH), Lookup::Miss));
+        slot.put(b"a", &found(4), start + FRESH);
+        assert!(has(&slot, b"a", start + FRESH), "it has come");
+        for n in 0..100_u8 {
+            slot.put_nothing(&[n, n], start);
+            assert!(has(&slot, b"a", start), "what is asked for stays");
+            assert!(slot.usage().bytes <= slot.limit as u64);
+        }
     }
 
     #[test]

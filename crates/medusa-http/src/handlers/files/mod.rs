@@ -3,7 +3,8 @@
 //! A request passes these steps:
 //!
 //! 1. [`target`]: what is left of the path below the mount becomes a relative path, or nothing at all.
-//! 2. [`cache`]: a small file this worker has looked at lately is answered right away, without a system call.
+//! 2. [`cache`]: a small file this worker has looked at lately is answered right away, without a system call; so is a path
+//!    where nothing was.
 //! 3. [`load`]: the path is opened *below the root* ([`root`]), and becomes a file, a directory's index file, a listing
 //!    ([`listing`]), a redirect to another spelling of the path ([`clean`]), or nothing. On the worker, as long as the
 //!    kernel answers from its caches; else on the blocking pool. What is too large to be read at once stays open while
@@ -61,7 +62,8 @@ use target::Target;
 /// The handler: GET and HEAD for the files below a directory.
 ///
 /// The directory is looked up anew for every file that is opened, so that it can be replaced as a whole (`mv`, or a
-/// symbolic link that is switched) while the server runs. Changes to small files are seen within 50 ms.
+/// symbolic link that is switched) while the server runs. Changes to small files are seen within 50 ms, and so are files
+/// that were asked for before they were there.
 #[derive(Debug)]
 pub struct Files {
     place: Arc<Place>,
@@ -120,7 +122,8 @@ impl Files {
         let check = match self.cache.slot().look_up(&target.path, Instant::now()) {
             Lookup::Fresh(found) => return self.answer(head, &found, goal),
             Lookup::Stale(check) => Some(check),
-            Lookup::Miss => None,
+            Lookup::Nothing if goal == Goal::Asked => return self.nothing(head),
+            Lookup::Nothing | Lookup::Miss => None,
         };
         if let Some(page) = self.listed(head, target) {
             return Ok(respond::listing(page));
@@ -153,7 +156,10 @@ impl Files {
             slot.put(&target.path, &found, Instant::now());
             return self.answer(head, &found, goal);
         }
-        slot.remove(&target.path);
+        match (&loaded, goal) {
+            (Loaded::Nothing, Goal::Asked) => slot.put_nothing(&target.path, Instant::now()),
+            _ => slot.remove(&target.path),
+        }
         match (loaded, goal) {
             (Loaded::Directory, Goal::Asked) => Ok(to_path(head, with_slash(head.path()))),
             (Loaded::Shorter(path), _) => Ok(to_path(head, shorter(head.path(), &path))),
