@@ -23,6 +23,7 @@ use std::path::PathBuf;
 
 use crate::cli::{Arguments, Command};
 use crate::error::{Error, Result};
+use crate::term;
 
 /// The command.
 pub(crate) const COMMAND: Command = Command {
@@ -38,7 +39,7 @@ pub(crate) const COMMAND: Command = Command {
 struct Bench {
     /// The word that selects it.
     name: &'static str,
-    run: fn(&Options) -> Result,
+    run: fn(&Options) -> Result<Vec<report::Line>>,
     /// Rounds, unless the user says otherwise.
     rounds: u32,
     /// Seconds, unless the user says otherwise.
@@ -99,6 +100,12 @@ fn run(mut arguments: Arguments) -> Result {
     let against = arguments.value("--against")?.map(PathBuf::from);
     let name = arguments.word();
     arguments.finish()?;
+    if name.as_deref() == Some(ALL) {
+        if cases.is_some() || connections.is_some() || against.is_some() || json.is_some() {
+            return Err(Error::Usage(format!("`bench {ALL}` takes --rounds and --seconds only")));
+        }
+        return run_all(rounds, seconds);
+    }
     let bench = find(name.as_deref())?;
     for (option, given) in [
         ("--case", cases.is_some()),
@@ -117,10 +124,33 @@ fn run(mut arguments: Arguments) -> Result {
         connections,
         against,
     })
+    .map(drop)
+}
+
+/// The word for every bench, one after the other.
+const ALL: &str = "all";
+
+/// Runs every bench, and prints one table of what they found. What holds still and does not press keeps its own time.
+fn run_all(rounds: Option<u32>, seconds: Option<u32>) -> Result {
+    let mut lines = Vec::new();
+    for bench in &BENCHES {
+        let presses = bench.name != "idle";
+        let options = Options {
+            rounds: rounds.filter(|_| presses).unwrap_or(bench.rounds),
+            seconds: seconds.filter(|_| presses).unwrap_or(bench.seconds),
+            json: None,
+            cases: None,
+            connections: None,
+            against: None,
+        };
+        lines.extend((bench.run)(&options)?);
+    }
+    term::answer(&format!("\n{}\n\n{}", report::Machine::look(), report::markdown(&lines)));
+    Ok(())
 }
 
 fn find(name: Option<&str>) -> Result<&'static Bench> {
-    let names = BENCHES.iter().map(|bench| bench.name).collect::<Vec<_>>().join(", ");
+    let names = BENCHES.iter().map(|bench| bench.name).chain([ALL]).collect::<Vec<_>>().join(", ");
     let Some(name) = name else {
         return Err(Error::Usage(format!("name a bench; the benches are {names}")));
     };
@@ -156,7 +186,7 @@ mod tests {
             find(Some("htpt"))
                 .expect_err("unknown")
                 .to_string()
-                .contains("http, websocket, idle, log, preempt")
+                .contains("http, websocket, idle, log, preempt, all")
         );
     }
 }

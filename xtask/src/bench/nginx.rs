@@ -87,6 +87,13 @@ http {{
     fastcgi_temp_path fastcgi;
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
+    gzip_http_version 1.0;
+    gzip_comp_level 5;
+    gzip_types text/plain;
+    init_by_lua_block {{
+        local file = io.open("{public}/text.txt")
+        text = file and file:read("*a")
+    }}
     server {{
         {listen}
         location / {{
@@ -96,9 +103,11 @@ http {{
         location = /text.txt {{
             root "{public}";
             gzip on;
-            gzip_http_version 1.0;
-            gzip_comp_level 5;
-            gzip_types text/plain;
+        }}
+        location = /text {{
+            gzip on;
+            default_type text/plain;
+            content_by_lua_block {{ ngx.print(text) }}
         }}
         location ~ ^/hello/(.*)$ {{
             default_type text/plain;

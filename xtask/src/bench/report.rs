@@ -48,6 +48,32 @@ impl fmt::Display for Machine {
     }
 }
 
+/// What a bench found of one thing, for the table of `bench all`.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Line {
+    /// What was measured.
+    pub(super) what: String,
+    pub(super) ours: String,
+    /// What it is compared with, and its figure; empty where there is nothing to compare.
+    pub(super) theirs: String,
+    /// Ours divided by theirs, and how far to trust it.
+    pub(super) ratio: String,
+    /// What was promised, and whether it holds.
+    pub(super) target: Option<(String, bool)>,
+}
+
+/// The lines as a table in Markdown.
+pub(super) fn markdown(lines: &[Line]) -> String {
+    let row = |Line { what, ours, theirs, ratio, target }: &Line| {
+        let target = target.as_ref().map_or_else(String::new, |(target, met)| {
+            if *met { target.clone() } else { format!("**{target}, missed**") }
+        });
+        format!("| {what} | {ours} | {theirs} | {ratio} | {target} |\n")
+    };
+    let head = "| | Medusa | beside | ratio | target |\n|---|---|---|---|---|\n".to_owned();
+    lines.iter().map(row).fold(head, |text, row| text + &row)
+}
+
 /// The middle one; of an even number, the mean of the two in the middle. NaN for none.
 pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
@@ -84,6 +110,24 @@ mod tests {
         assert!((median(vec![9.0, 1.0, 5.0]) - 5.0).abs() < 1e-9);
         assert!((median(vec![4.0, 1.0, 100.0, 2.0]) - 3.0).abs() < 1e-9);
         assert!(median(Vec::new()).is_nan());
+    }
+
+    #[test]
+    fn the_table_of_all_shows_what_is_missed() {
+        let line = |what: &str, target| Line {
+            what: what.to_owned(),
+            ours: "1".to_owned(),
+            target,
+            ..Line::default()
+        };
+        let table = markdown(&[
+            line("a", Some(("at most 0.9".to_owned(), true))),
+            line("b", Some(("at most 0.9".to_owned(), false))),
+            line("c", None),
+        ]);
+        assert!(table.ends_with(
+            "| a | 1 |  |  | at most 0.9 |\n| b | 1 |  |  | **at most 0.9, missed** |\n| c | 1 |  |  |  |\n"
+        ));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Finding, Goal, Series, Unit};
 use crate::bench::Options;
 use crate::bench::load::Counted;
-use crate::bench::report::{Machine, bar, write_json};
+use crate::bench::report::{Line, Machine, bar, write_json};
 use crate::error::Result;
 use crate::term;
 
@@ -23,10 +23,36 @@ pub(in crate::bench) struct Report {
     pub(in crate::bench) findings: Vec<Finding>,
 }
 
-/// Prints the table, and writes the file of `--json`.
-pub(in crate::bench) fn finish(report: &Report, options: &Options) -> Result {
+/// Prints the table, writes the file of `--json`, and returns the lines for the table of all benches.
+pub(in crate::bench) fn finish(report: &Report, options: &Options) -> Result<Vec<Line>> {
     term::answer(&table(report, options));
-    write_json(options, &as_json(report, options))
+    write_json(options, &as_json(report, options))?;
+    Ok(report.findings.iter().map(|finding| line(finding, &report.findings)).collect())
+}
+
+fn line(finding: &Finding, all: &[Finding]) -> Line {
+    let Finding { name, unit, ours, theirs, goal, .. } = finding;
+    let (low, high) = finding.spread();
+    let target = match *goal {
+        Goal::Open => None,
+        Goal::AtMost(most) => finding.ratio().map(|ratio| (format!("at most {most:.2}"), ratio <= most)),
+        Goal::Gain { over, at_least } => {
+            let gain = all.iter().find(|finding| finding.name == over).map(|base| gain_of(finding, base));
+            gain.map(|gain| {
+                (format!("{at_least:.1} times the work of \"{over}\": {gain:.1}"), gain >= at_least)
+            })
+        }
+    };
+    Line {
+        what: (*name).to_owned(),
+        ours: unit.spoken(ours.cpu(*unit)),
+        theirs: theirs
+            .as_ref()
+            .map(|(name, series)| format!("{name} {}", unit.spoken(series.cpu(*unit))))
+            .unwrap_or_default(),
+        ratio: finding.ratio().map(|ratio| format!("{ratio:.2} ({low:.2} to {high:.2})")).unwrap_or_default(),
+        target,
+    }
 }
 
 /// The table, with a picture of each ratio.

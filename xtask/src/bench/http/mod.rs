@@ -15,7 +15,7 @@ use self::cases::{Answer, CASES, Case, GROUPS, Listener};
 use super::compare::{self, Report, Subject};
 use super::medusa::Medusa;
 use super::nginx::Nginx;
-use super::report::Machine;
+use super::report::{Line, Machine};
 use super::side::{Side, Wire};
 use super::tls::{self, Exchange, Identity};
 use super::{Options, nginx};
@@ -38,7 +38,7 @@ struct Pair {
 }
 
 /// Runs the bench and prints its table.
-pub(super) fn run(options: &Options) -> Result {
+pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
     let groups = options.chosen(&GROUPS)?;
     let mut cases: Vec<Case> = CASES.into_iter().filter(|case| groups.contains(&case.group)).collect();
     let other = options.against.as_deref().map(Medusa::other).transpose()?;

@@ -19,7 +19,7 @@ use self::report::{Finding, Memory, Report};
 use super::load::{Load, Wrk};
 use super::medusa::Medusa;
 use super::nginx::Nginx;
-use super::report::{Machine, write_json};
+use super::report::{Line, Machine, write_json};
 use super::side::{Side, Wire};
 use super::tls::Identity;
 use super::{Options, nginx};
@@ -64,7 +64,7 @@ struct Stage<'a> {
 }
 
 /// Runs the bench and prints its table.
-pub(super) fn run(options: &Options) -> Result {
+pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
     let chosen = options.chosen(&CASES.map(|case| case.name))?;
     let connections = options.connections.unwrap_or(CONNECTIONS);
     allow_files(u64::from(connections) + OTHER_FILES)?;
@@ -91,7 +91,8 @@ pub(super) fn run(options: &Options) -> Result {
     }
     let report = Report { machine, nginx: nginx::version()?, connections, hold: stage.hold, findings };
     term::answer(&report::table(&report));
-    write_json(options, &report::as_json(&report))
+    write_json(options, &report::as_json(&report))?;
+    Ok(report::lines(&report))
 }
 
 /// Lets this process and its children (the servers) have so many files open.
@@ -159,7 +160,7 @@ impl Stage<'_> {
         let public = self.folder.join("public");
         let site = format!(
             r#"-- The site of `cargo xtask bench idle`.
-web = medusa.http.server {{ listen = "127.0.0.1:0", limits = {{ idle = 600, head = 600 }}{tls} }}
+web = medusa.http.server {{ listen = "127.0.0.1:0", limits = {{ idle = 600, head = 600, handshake = 600 }}{tls} }}
 web:mount("/", medusa.handler.files("{}"))
 "#,
             public.display()

@@ -52,7 +52,7 @@ pub(super) const CASES: [Case; 9] = [
         nginx: Some(true),
         clients: 0,
         log: Log::Is(r#"medusa.log.file("access.log")"#),
-        goals: Goals { cpu: Some(1.05), p99: None },
+        goals: Goals { cpu: Some(1.06), p99: None },
     },
     Case {
         name: "json",

@@ -21,7 +21,7 @@ use self::report::{Finding, Report};
 use super::load::{Counted, Load, WARM_UP, Wrk};
 use super::medusa::Medusa;
 use super::nginx::Nginx;
-use super::report::Machine;
+use super::report::{Line, Machine};
 use super::side::{Side, Wire};
 use super::{Options, nginx};
 use crate::error::{Error, Result};
@@ -41,7 +41,7 @@ struct Sample {
 }
 
 /// Runs the bench and prints its table.
-pub(super) fn run(options: &Options) -> Result {
+pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
     let names: Vec<&str> = CASES.iter().map(|case| case.name).chain([lookups::NAME]).collect();
     let chosen = options.chosen(&names)?;
     // Without it there is nothing to compare with.

@@ -8,7 +8,7 @@ use super::Sample;
 use super::cases::{self, Case};
 use super::lookups::Lookups;
 use crate::bench::Options;
-use crate::bench::report::{Machine, bar, median, write_json};
+use crate::bench::report::{Line, Machine, bar, median, write_json};
 use crate::error::Result;
 use crate::term;
 
@@ -107,10 +107,30 @@ pub(super) struct Report {
     pub(super) lookups: Vec<Lookups>,
 }
 
-/// Prints the table, and writes the file of `--json`.
-pub(super) fn finish(report: &Report, options: &Options) -> Result {
+/// Prints the table, writes the file of `--json`, and returns the lines for the table of all benches.
+pub(super) fn finish(report: &Report, options: &Options) -> Result<Vec<Line>> {
     term::answer(&table(report, options));
-    write_json(options, &as_json(report, options))
+    write_json(options, &as_json(report, options))?;
+    let findings = report.findings.iter().filter_map(|finding| line(finding, &report.findings));
+    let lookups = report.lookups.iter().map(|Lookups { what, per_second }| Line {
+        what: format!("cached lookups, {what}"),
+        ours: format!("{:.2} million/s of a core", per_second / 1e6),
+        target: Some(("at least 1 million".to_owned(), *per_second >= LOOKUPS)),
+        ..Line::default()
+    });
+    Ok(findings.chain(lookups).collect())
+}
+
+fn line(finding: &Finding, all: &[Finding]) -> Option<Line> {
+    let base = finding.base(all)?;
+    let of = ratio(&finding.medusa, &base.medusa, Sample::each);
+    Some(Line {
+        what: format!("access log: {}", finding.case.about),
+        ours: format!("{:.2} µs/request", cpu(&finding.medusa) * 1e6),
+        theirs: format!("{} {:.2} µs/request", base.case.about, cpu(&base.medusa) * 1e6),
+        ratio: format!("{of:.2}"),
+        target: finding.case.goals.cpu.map(|most| (format!("at most {most:.2}"), of <= most)),
+    })
 }
 
 fn cpu(side: &[Sample]) -> f64 {

@@ -71,6 +71,11 @@ impl Beside {
         all
     }
 
+    /// What p99 may be, divided by that beside nobody.
+    pub(super) fn most(self) -> Option<f64> {
+        matches!(self, Self::Timer).then_some(2.0)
+    }
+
     /// Runs beside `measure`. Returns what that returned, and how often a script was stopped, where there was one.
     pub(super) fn during<T>(
         self,

@@ -13,7 +13,7 @@ use self::report::{Memory, Phase, Report, Sample};
 use super::Options;
 use super::load::{Load, WARM_UP, Wrk};
 use super::medusa::Medusa;
-use super::report::{Machine, write_json};
+use super::report::{Line, Machine, write_json};
 use super::side::{Side, Wire};
 use crate::error::{Error, Result};
 use crate::term;
@@ -46,7 +46,7 @@ struct Stage {
 }
 
 /// Runs the bench and prints its table.
-pub(super) fn run(options: &Options) -> Result {
+pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
     let machine = Machine::look();
     let stage = Stage::set(machine.cores)?;
     let ready = stage.side.resident();
@@ -57,7 +57,8 @@ pub(super) fn run(options: &Options) -> Result {
     stage.side.stop()?;
     let report = Report { machine, load: options.spoken(&LOAD), memory, phases };
     term::answer(&report::table(&report));
-    write_json(options, &report::as_json(&report))
+    write_json(options, &report::as_json(&report))?;
+    Ok(report::lines(&report))
 }
 
 impl Stage {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::beside::Beside;
 use crate::bench::load::Counted;
-use crate::bench::report::{Machine, WIDEST, bar, median};
+use crate::bench::report::{Line, Machine, WIDEST, bar, median};
 use crate::term;
 
 /// One stretch of load.
@@ -132,6 +132,22 @@ fn pictures(text: &mut String, phases: &[Phase]) {
             p99 / alone
         );
     }
+}
+
+/// The same for the table of all benches.
+pub(super) fn lines(report: &Report) -> Vec<Line> {
+    let alone = report.phases.first().map_or(f64::NAN, Phase::p99);
+    let line = |phase: &Phase| {
+        let ratio = phase.p99() / alone;
+        Line {
+            what: format!("p99 beside: {}", phase.beside),
+            ours: format!("{:.2} ms", phase.p99()),
+            theirs: format!("nobody {alone:.2} ms"),
+            ratio: format!("{ratio:.2}"),
+            target: phase.beside.most().map(|most| (format!("at most {most:.1}"), ratio <= most)),
+        }
+    };
+    report.phases.iter().map(line).collect()
 }
 
 fn milliseconds(duration: Duration) -> f64 {

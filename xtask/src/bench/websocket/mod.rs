@@ -9,7 +9,7 @@ use self::client::Echo;
 use super::compare::{self, Goal, Report, Subject, Unit};
 use super::medusa::Medusa;
 use super::nginx::Nginx;
-use super::report::Machine;
+use super::report::{Line, Machine};
 use super::side::{Side, Wire};
 use super::{Options, nginx};
 use crate::error::{Error, Result};
@@ -38,7 +38,7 @@ const CASES: [(&str, Echo); 3] = [
 ];
 
 /// Runs the bench and prints its table.
-pub(super) fn run(options: &Options) -> Result {
+pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
     let medusa = Medusa::build()?;
     let folder = tempfile::tempdir().map_err(Error::io("create", "a temporary folder"))?;
     let machine = Machine::look();
