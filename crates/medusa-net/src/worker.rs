@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -33,18 +34,29 @@ const BLOCKING_GRACE: Duration = Duration::from_secs(1);
 
 thread_local! {
     static INDEX: Cell<Option<usize>> = const { Cell::new(None) };
-    static REQUESTS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// How many requests have begun on this thread, ever. For work that gives way to them: it can tell whether it had company
-/// since it last looked.
+/// Requests that have begun, of each worker; should there be more workers than counts, some share one.
+static REQUESTS: [Count; 64] = [const { Count(AtomicU64::new(0)) }; 64];
+
+/// On a cache line of its own.
+#[repr(align(128))]
+struct Count(AtomicU64);
+
+/// How many requests have begun on this worker, ever; on any other thread, on all workers. For work that gives way to them:
+/// it can tell whether it had company since it last looked.
 #[must_use]
 pub fn requests() -> u64 {
-    REQUESTS.get()
+    match current() {
+        Some(worker) => REQUESTS[worker % REQUESTS.len()].0.load(Relaxed),
+        None => REQUESTS.iter().map(|count| count.0.load(Relaxed)).fold(0, u64::wrapping_add),
+    }
 }
 
 pub(crate) fn count_request() {
-    REQUESTS.set(REQUESTS.get().wrapping_add(1));
+    let count = &REQUESTS[index() % REQUESTS.len()].0;
+    // No one else writes it but a worker that shares it, and nobody needs to know exactly.
+    count.store(count.load(Relaxed).wrapping_add(1), Relaxed);
 }
 
 /// The number of the worker this thread is, from 0; `None` on any other thread.

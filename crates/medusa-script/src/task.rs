@@ -352,7 +352,8 @@ impl Slow {
 /// How deep coroutines nest: Luau's own limit for calls of C.
 const MOST_NESTED: u32 = 200;
 
-/// Whether requests have begun on this thread since the lane's last slice.
+/// Whether requests have begun since the lane's last slice: on this worker, or for the main VM, whose thread takes the core of
+/// any, on all.
 fn had_company() -> bool {
     let requests = worker::requests();
     SEEN.replace(requests) != requests

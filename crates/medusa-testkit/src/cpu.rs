@@ -1,6 +1,7 @@
 //! How long a process has run.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::param::clock_ticks_per_second;
@@ -16,6 +17,36 @@ pub fn time(pid: u32) -> Duration {
     let stat = fs::read_to_string(&path).unwrap_or_else(|error| panic!("cannot read {path}: {error}"));
     let ticks = ticks_in(&stat).unwrap_or_else(|| panic!("no times are in {path}: {stat}"));
     Duration::from_secs_f64(ticks as f64 / clock_ticks_per_second() as f64)
+}
+
+/// What a thread has had of CPUs.
+#[derive(Debug, Clone, Copy)]
+pub struct Share {
+    /// For how long it ran.
+    pub ran: Duration,
+    /// For how long it could have run, but others did.
+    pub waited: Duration,
+}
+
+/// What the thread of this name, of which a process has one, has had: the first two fields of its `schedstat`
+/// (`Documentation/scheduler/sched-stats.rst` of the kernel).
+///
+/// # Panics
+///
+/// There is no such process, or no such thread.
+#[track_caller]
+pub fn share_of_thread(pid: u32, name: &str) -> Share {
+    let threads = format!("/proc/{pid}/task");
+    let threads = fs::read_dir(&threads).unwrap_or_else(|error| panic!("cannot read {threads}: {error}"));
+    let mut threads = threads.map(|thread| thread.expect("a thread").path());
+    let is_it =
+        |thread: &PathBuf| fs::read_to_string(thread.join("comm")).is_ok_and(|comm| comm.trim_end() == name);
+    let thread = threads.find(is_it).unwrap_or_else(|| panic!("{pid} has no thread {name}"));
+    let stat = fs::read_to_string(thread.join("schedstat")).expect("its schedstat");
+    let mut fields =
+        stat.split(' ').map(|field| Duration::from_nanos(field.trim().parse().expect("nanoseconds")));
+    let mut next = || fields.next().expect("a field");
+    Share { ran: next(), waited: next() }
 }
 
 /// `utime` and `stime` of `proc_pid_stat(5)`: the 14th and 15th field. The second is the name, in which anything may be.

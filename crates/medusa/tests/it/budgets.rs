@@ -1,6 +1,8 @@
 //! Scripts that would hurt the server: they are stopped, and nobody else notices.
 
-use medusa_testkit::{Client, Load, Server, Site, memory, wait};
+use std::time::{Duration, Instant};
+
+use medusa_testkit::{Client, Load, Server, Site, cpu, memory, wait};
 
 use super::live::established;
 use super::support::{start, web};
@@ -107,6 +109,25 @@ fn others_keep_their_latency_under_load() {
         server.stderr().wait_for_from(mark, "a timer failed");
         server.eval("timer:cancel()");
     });
+}
+
+#[test]
+fn an_endless_timer_rests_while_there_are_requests_under_load() {
+    let site = site();
+    let server = start(&site);
+    server.eval("timer = medusa.every(0.01, function() while true do end end)");
+    let load = Load::start(server.address(), "/ok", 8);
+    let had = || cpu::share_of_thread(server.pid(), "medusa-script");
+    let (before, begun) = (had(), Instant::now());
+    let now = wait::until("it has gone on for a while", || {
+        Some(had()).filter(|now| now.ran > before.ran + Duration::from_millis(400))
+    });
+    // What others keep it from does not count as rest.
+    let (ran, waited) = (now.ran.saturating_sub(before.ran), now.waited.saturating_sub(before.waited));
+    let share = ran.as_secs_f64() / begun.elapsed().saturating_sub(waited).as_secs_f64();
+    load.stop().expect_clean();
+    // It rests for as long as it has run.
+    assert!(share < 0.75, "{share:.2} of a core");
 }
 
 #[test]
