@@ -12,10 +12,14 @@ extern crate self as medusa_net;
 mod forms {
     //! What the formats need of the forms around them.
 
+    #[path = "../../crates/medusa-script/src/forms/charset.rs"]
+    mod charset;
     #[path = "../../crates/medusa-script/src/forms/kind.rs"]
     mod kind;
     #[path = "../../crates/medusa-script/src/forms/multipart.rs"]
     mod multipart;
+    #[path = "../../crates/medusa-script/src/forms/params.rs"]
+    mod params;
     #[expect(dead_code, reason = "nobody reads or saves the files here")]
     #[path = "../../crates/medusa-script/src/forms/upload.rs"]
     mod upload;
@@ -83,7 +87,7 @@ mod forms {
         let mut body = RequestBody::of(body, size);
         let form = now(async {
             match kind {
-                Kind::UrlEncoded => urlencoded::read(&mut body).await,
+                Kind::UrlEncoded(charset) => urlencoded::read(*charset, &mut body).await,
                 Kind::Multipart { boundary } => multipart::read(boundary, &mut body, None).await,
             }
         });

@@ -347,7 +347,12 @@ async fn handle(server: &Server, mount: &Mount, request: Request) -> Response {
                 let error = with_causes(&error);
                 tracing::warn!(request = %id, %method, path = %uri.path(), mount = %mount.pattern, origin = %mount.origin, status = status.as_u16(), "{error}");
             }
-            let mut response = Response::page(status);
+            let mut response = if status.is_client_error() && error.blames_client() {
+                tracing::info!(request = %id, %method, path = %uri.path(), mount = %mount.pattern, status = status.as_u16(), "refused: {error}");
+                Response::refusal(status, &error.to_string())
+            } else {
+                Response::page(status)
+            };
             if status == StatusCode::SERVICE_UNAVAILABLE {
                 response.headers.insert(header::RETRY_AFTER, RETRY_AFTER);
             }

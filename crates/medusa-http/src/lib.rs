@@ -12,6 +12,7 @@ mod budget;
 mod client;
 mod conn;
 mod connection;
+mod escaped;
 mod event_stream;
 mod exchange;
 mod fault;

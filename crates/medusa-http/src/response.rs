@@ -1,15 +1,17 @@
 //! What a handler gives back, and the pages the server answers with on its own account.
 
-use std::borrow::Cow;
+use std::fmt;
 use std::rc::Rc;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
+use medusa_proto::shown::push_cut;
 use tokio::sync::Notify;
 
 use crate::body::{Body, BodyStream};
+use crate::escaped::Escaped;
 use crate::event_stream::{self, EventStream};
 use crate::sessions::Sessions;
 use crate::upgrade::Upgrade;
@@ -94,6 +96,15 @@ impl Response {
         response
     }
 
+    /// The page for a status with the reason why this client, who is to blame, got it.
+    pub(crate) fn refusal(status: StatusCode, reason: &str) -> Self {
+        let mut shown = String::new();
+        push_cut(&mut shown, MAX_REASON, format_args!("{reason}"));
+        let mut response = Self::page(status);
+        response.body = Body::Bytes(page(status, Escaped(&shown)).into());
+        response
+    }
+
     /// 503 for one who asks for more than there is at the moment, with the time after which there may be more. Without a
     /// page: an HTTP/2 client that takes none of it would hold the request open.
     pub(crate) fn busy() -> Self {
@@ -138,21 +149,28 @@ pub(crate) fn may_have_body(status: StatusCode) -> bool {
 fn ready_page(status: StatusCode) -> Bytes {
     static PAGES: [OnceLock<String>; 500] = [const { OnceLock::new() }; 500];
     match PAGES.get(usize::from(status.as_u16() - 100)) {
-        Some(ready) => Bytes::from_static(ready.get_or_init(|| page(status)).as_bytes()),
-        None => page(status).into(),
+        Some(ready) => Bytes::from_static(ready.get_or_init(|| page(status, hint(status))).as_bytes()),
+        None => page(status, hint(status)).into(),
     }
 }
 
-fn page(status: StatusCode) -> String {
+fn hint(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::NOT_FOUND => "There is nothing at this address.",
+        StatusCode::INTERNAL_SERVER_ERROR => "The server failed to answer. Its log says why.",
+        StatusCode::URI_TOO_LONG => "The address is too long.",
+        StatusCode::SERVICE_UNAVAILABLE => "The server could not answer in time. Try again later.",
+        _ => "",
+    }
+}
+
+/// The most of a reason that a client is told, in bytes.
+const MAX_REASON: usize = 300;
+
+/// `hint` is HTML.
+fn page(status: StatusCode, hint: impl fmt::Display) -> String {
     let code = status.as_u16();
     let reason = status.canonical_reason().unwrap_or("Unknown status");
-    let hint: Cow<'_, str> = match status {
-        StatusCode::NOT_FOUND => "There is nothing at this address.".into(),
-        StatusCode::INTERNAL_SERVER_ERROR => "The server failed to answer. Its log says why.".into(),
-        StatusCode::URI_TOO_LONG => "The address is too long.".into(),
-        StatusCode::SERVICE_UNAVAILABLE => "The server could not answer in time. Try again later.".into(),
-        _ => "".into(),
-    };
     format!(
         "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\

@@ -129,7 +129,7 @@ const REQUEST: Class = Class {
             "json",
             "() -> any",
             "Reads the body and decodes it as `medusa.json.decode` does. If it is no JSON, or has more than 50,000 values \
-             and names, it is an error, and the client gets 400.",
+             and names, it is an error, and the client gets 400; if it is compressed (`Content-Encoding`), 415.",
         ),
         item(
             "chunks",
@@ -155,8 +155,10 @@ const REQUEST: Class = Class {
              name, so that nobody can make a list of what should be a string by sending it twice; all of them are in \
              `form_all`. May be called again. A file that was not chosen is left out. Anything but a form is answered \
              415, a malformed one 400; more than 1000 fields, a field (not a file) of more than 1 MiB, or fields of more \
-             than 8 MiB together (names included) 413. Files are limited by `limits.body` only. Values are bytes as they were sent, which is \
-             UTF-8 from all browsers; a form that says it is in another charset is answered 415.",
+             than 8 MiB together (names included) 413. Files are limited by `limits.body` only. What has a file name, however it is \
+             written (`filename*`, too), is a file. Values are bytes as they were sent, which is UTF-8 from all browsers; \
+             what says that it is in ISO-8859-1 becomes UTF-8, what says that it is in another charset, or compressed, is \
+             answered 415. The answer and the server's log say why.",
         ),
         item(
             "form_all",

@@ -3,6 +3,8 @@
 //! The value does not keep the content: that goes with the request, and a value kept longer gives an error.
 
 use std::cell::Cell;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 
@@ -30,7 +32,8 @@ pub(crate) const CLASS: Class = Class {
         item(
             "filename",
             "string",
-            "What the client calls it, without directories. Anything else may stand in it; it may be empty.",
+            "What the client calls it, without directories: the bytes it sent, with what browsers escape (`%22`, `%0D`, `%0A`) \
+             undone. Anything else may stand in it, it need not be UTF-8, and it may be empty.",
         ),
         item("content_type", "string?", "The type the client claims it has. Nobody has checked it."),
         item("size", "number", "Its length in bytes."),
@@ -56,7 +59,7 @@ pub(crate) const CLASS: Class = Class {
 /// The value.
 #[derive(Debug)]
 pub(super) struct UploadedFile {
-    filename: String,
+    filename: Vec<u8>,
     content_type: Option<String>,
     size: u64,
     upload: Weak<Upload>,
@@ -103,12 +106,12 @@ impl UserData for UploadedFile {
             let directory = directory
                 .ok_or_else(|| mlua::Error::runtime("file:save: there is no directory to save to"))?;
             let root = Root { directory, state: Commons::of(&lua)?.state.clone() };
-            let path = PathBuf::from(path.to_str()?.to_owned());
+            let path = PathBuf::from(OsStr::from_bytes(&path.as_bytes()));
             let saved = blocking(move || Ok(save(&root, &path, &content))).await;
             saved?.map_err(|error| mlua::Error::runtime(format!("file:save: {}", with_causes(&error))))
         });
         methods.add_meta_method("__tostring", |_, this, ()| {
-            Ok(format!("UploadedFile {:?} ({} bytes)", this.filename, this.size))
+            Ok(format!("UploadedFile {:?} ({} bytes)", String::from_utf8_lossy(&this.filename), this.size))
         });
     }
 }

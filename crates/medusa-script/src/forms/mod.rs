@@ -1,6 +1,6 @@
 //! Forms: what browsers send for `<form method="post">`, in either of the two formats.
 //!
-//! - `urlencoded` and `multipart`: the formats;
+//! - `urlencoded` and `multipart`: the formats; `kind`, `params` and `charset`: what is said of them and their parts;
 //! - `upload`: a file of a form, in memory while it is small and in an unnamed file of the disk past that;
 //! - `file`: the same as a script's value; `save`: kept for good, below the script's directory.
 //!
@@ -8,9 +8,11 @@
 //! large it is and however many files it has; beside that there is what is just being read. What is on disk has no name
 //! and goes with the request. Everything a form says comes from outside: names, types, and file names above all.
 
+mod charset;
 mod file;
 mod kind;
 mod multipart;
+mod params;
 mod save;
 mod upload;
 mod urlencoded;
@@ -99,7 +101,7 @@ pub(crate) async fn read(
     holder: Option<IpAddr>,
 ) -> Result<Form, FormError> {
     match kind {
-        Kind::UrlEncoded => urlencoded::read(body).await,
+        Kind::UrlEncoded(charset) => urlencoded::read(*charset, body).await,
         Kind::Multipart { boundary } => multipart::read(boundary, body, holder).await,
     }
 }
@@ -114,7 +116,7 @@ pub(crate) enum FormError {
     #[error("a form was expected, but the body is {0}")]
     NotAForm(String),
     /// It is in another charset: 415. Guessing would make other characters of it.
-    #[error("the form is in the charset {0:?}; only UTF-8 is read")]
+    #[error("the form is in the charset {0:?}; only UTF-8 and ISO-8859-1 are read")]
     Charset(String),
     /// It is not what its type says: 400.
     #[error("the form is malformed: {0}")]

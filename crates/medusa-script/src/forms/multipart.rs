@@ -14,7 +14,8 @@ use futures_util::Stream;
 use medusa_http::RequestBody;
 use multer::Multipart;
 
-use super::kind::check_charset;
+use super::charset::Charset;
+use super::params::Disposition;
 use super::upload::{Room, Spool};
 use super::{Field, Form, FormError, MAX_FIELD, MAX_FIELDS, MAX_IN_MEMORY, shown};
 use crate::request::chunk;
@@ -44,11 +45,13 @@ pub(super) async fn read(
         if count > MAX_FIELDS {
             return Err(FormError::TooManyFields);
         }
-        let Some(name) = part.name().map(|name| Bytes::copy_from_slice(name.as_bytes())) else {
-            return Err(FormError::Malformed("a part has no name in UTF-8".to_owned()));
+        let disposition = part.headers().get(http::header::CONTENT_DISPOSITION);
+        let disposition = disposition.map(|value| Disposition::of(value.as_bytes())).unwrap_or_default();
+        let Some(name) = disposition.name.map(Bytes::from) else {
+            return Err(FormError::Malformed("a part has no name".to_owned()));
         };
         take(&mut room, name.len())?;
-        let field = match part.file_name().map(ToOwned::to_owned) {
+        let field = match disposition.filename {
             None => Some(Field::Text(read_text(&mut parts, &mut part, &name, &mut room).await?)),
             Some(filename) => read_file(&mut parts, &mut part, &filename, &mut room).await?,
         };
@@ -72,11 +75,11 @@ async fn read_text(
     name: &[u8],
     room: &mut Room,
 ) -> Result<Bytes, FormError> {
-    if let Some(charset) = part.content_type().and_then(|kind| kind.get_param("charset")) {
-        check_charset(charset.as_str())?;
-    }
+    let kind = part.headers().get(http::header::CONTENT_TYPE);
+    let charset = Charset::of(kind.map_or(b"", |kind| kind.as_bytes()))?;
     let mut text = BytesMut::new();
     while let Some(piece) = parts.data(part).await? {
+        let piece = charset.to_utf8(&piece);
         if text.len() + piece.len() > MAX_FIELD {
             return Err(FormError::FieldTooLong(shown(name)));
         }
@@ -91,7 +94,7 @@ async fn read_text(
 async fn read_file(
     parts: &mut Parts<'_>,
     part: &mut multer::Field<'static>,
-    filename: &str,
+    filename: &[u8],
     room: &mut Room,
 ) -> Result<Option<Field>, FormError> {
     let kind = part.headers().get(http::header::CONTENT_TYPE);

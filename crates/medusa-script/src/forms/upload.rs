@@ -28,7 +28,7 @@ const WRITE: usize = 256 * 1024;
 #[derive(Debug)]
 pub(super) struct Upload {
     /// The last part of the name the client gave, which may be anything but a path.
-    pub(super) filename: String,
+    pub(super) filename: Vec<u8>,
     pub(super) content_type: Option<String>,
     pub(super) content: Content,
 }
@@ -152,7 +152,7 @@ impl Spool {
 
     pub(super) async fn finish(
         mut self,
-        filename: &str,
+        filename: &[u8],
         content_type: Option<String>,
         room: &mut Room,
     ) -> io::Result<Rc<Upload>> {
@@ -162,7 +162,7 @@ impl Spool {
             // Copied, for what it was collected in is up to twice as large.
             _ => Content::Memory(Bytes::copy_from_slice(&self.memory)),
         };
-        Ok(Rc::new(Upload { filename: base_name(filename).to_owned(), content_type, content }))
+        Ok(Rc::new(Upload { filename: base_name(filename).to_vec(), content_type, content }))
     }
 }
 
@@ -189,9 +189,9 @@ fn open_unnamed(directory: &Path) -> io::Result<File> {
 }
 
 /// A file name without directories, whichever system it comes from. Old browsers sent whole paths, and attackers do.
-fn base_name(filename: &str) -> &str {
-    let name = filename.rsplit(['/', '\\']).next().unwrap_or_default();
-    if matches!(name, "." | "..") { "" } else { name }
+fn base_name(filename: &[u8]) -> &[u8] {
+    let name = filename.rsplit(|byte| matches!(byte, b'/' | b'\\')).next().unwrap_or_default();
+    if matches!(name, b"." | b"..") { b"" } else { name }
 }
 
 #[cfg(test)]
@@ -208,7 +208,7 @@ mod tests {
             ("a/..", ""),
             ("dir/", ""),
         ] {
-            assert_eq!(base_name(sent), name);
+            assert_eq!(base_name(sent.as_bytes()), name.as_bytes());
         }
     }
 
@@ -218,7 +218,7 @@ mod tests {
         for piece in content.chunks(1000) {
             spool.push(piece, room).await.unwrap();
         }
-        let upload = spool.finish("x", None, room).await.unwrap();
+        let upload = spool.finish(b"x", None, room).await.unwrap();
         assert_eq!(upload.content.len(), length as u64);
         let mut read = Vec::new();
         while read.len() < length {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use medusa_http::RequestBody;
 use medusa_proto::query;
 
+use super::charset::Charset;
 use super::{Field, Form, FormError, MAX_FIELD, MAX_FIELDS, MAX_IN_MEMORY, shown};
 use crate::request::chunk;
 use crate::task::give_way;
@@ -17,8 +18,8 @@ use crate::task::give_way;
 const MAX_PAIR: usize = 4 * MAX_FIELD;
 
 /// Reads a form to its end.
-pub(super) async fn read(body: &mut RequestBody) -> Result<Form, FormError> {
-    let mut decoder = Decoder { form: Form::default(), pair: Vec::new(), room: MAX_IN_MEMORY };
+pub(super) async fn read(charset: Charset, body: &mut RequestBody) -> Result<Form, FormError> {
+    let mut decoder = Decoder { charset, form: Form::default(), pair: Vec::new(), room: MAX_IN_MEMORY };
     while let Some(piece) = chunk(body).await? {
         body.hold(piece.len())?;
         decoder.push(&piece).await?;
@@ -27,10 +28,11 @@ pub(super) async fn read(body: &mut RequestBody) -> Result<Form, FormError> {
 }
 
 struct Decoder {
+    charset: Charset,
     form: Form,
     /// The beginning of a pair.
     pair: Vec<u8>,
-    /// How much more may come. What is decoded is never longer than it was.
+    /// How much more may come. What is decoded is longer than it was only where it becomes UTF-8, which is counted then.
     room: usize,
 }
 
@@ -71,7 +73,13 @@ impl Decoder {
             Some(at) => (&pair[..at], &pair[at + 1..]),
             None => (pair, &pair[pair.len()..]),
         };
-        let (name, value) = (decoded(name, PIECE).await, decoded(value, PIECE).await);
+        let text = async |text| match (decoded(text, PIECE).await, self.charset) {
+            (text, Charset::Utf8) => text,
+            (text, charset) => Bytes::from(charset.to_utf8(&text).into_owned()),
+        };
+        let (length, name, value) = (name.len() + value.len(), text(name).await, text(value).await);
+        let grown = (name.len() + value.len()).saturating_sub(length);
+        self.room = self.room.checked_sub(grown).ok_or(FormError::TooLong)?;
         if value.len() > MAX_FIELD {
             return Err(FormError::FieldTooLong(shown(&name)));
         }
@@ -144,7 +152,8 @@ mod tests {
     }
 
     fn decoded(pieces: &[&[u8]]) -> Result<Vec<[Vec<u8>; 2]>, FormError> {
-        let mut decoder = Decoder { form: Form::default(), pair: Vec::new(), room: MAX_IN_MEMORY };
+        let mut decoder =
+            Decoder { charset: Charset::Utf8, form: Form::default(), pair: Vec::new(), room: MAX_IN_MEMORY };
         let form = now(async {
             for piece in pieces {
                 decoder.push(piece).await?;

@@ -10,11 +10,13 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
+use http::StatusCode;
+use http::header::{self, HeaderMap, HeaderValue};
 use medusa_http::{Held, RequestBody, RequestBodyError};
 use medusa_proto::with_causes;
 
 use super::{ClientFault, Open, head, with};
+use crate::counted::shown_name;
 use crate::forms::{self, Form, FormError};
 use crate::preempt::restart_running;
 use crate::task::give_way;
@@ -188,6 +190,16 @@ async fn next(
     Ok(Some(piece.freeze()))
 }
 
+/// Refuses a body that is compressed: what `Content-Type` says is of what it was before (RFC 9110 §8.4, §15.5.16).
+pub(super) fn not_coded(headers: &HeaderMap) -> mlua::Result<()> {
+    let coding = headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes).unwrap_or_default();
+    if coding.is_empty() || coding.eq_ignore_ascii_case(b"identity") {
+        return Ok(());
+    }
+    let message = format!("the body is compressed ({}), which is not read", shown_name(coding));
+    Err(ClientFault::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message).raise())
+}
+
 /// The body as a form. It is kept, so that it can be asked for again.
 pub(super) async fn form(open: &RefCell<Open>, handle: f64) -> mlua::Result<Rc<Form>> {
     let known = with(open, handle, |entry| match &entry.body {
@@ -197,6 +209,7 @@ pub(super) async fn form(open: &RefCell<Open>, handle: f64) -> mlua::Result<Rc<F
     if let Some(form) = known {
         return Ok(form);
     }
+    not_coded(&head(open, handle)?.headers)?;
     let (mut body, _nothing, reading) = Reading::begin(open, handle, false)?;
     let holder = medusa_http::holder(head(open, handle)?.client);
     let kind = match forms::Kind::of(&head(open, handle)?.headers) {

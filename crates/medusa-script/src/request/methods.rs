@@ -58,6 +58,7 @@ fn install_body(lua: &Lua, open: &Rc<RefCell<Open>>, methods: &Table) -> mlua::R
     methods.set("body", whole)?;
     let arrays = lua.array_metatable();
     let begin_json = waiting(lua, open, async move |lua, open, handle, _| {
+        body::not_coded(&head(&open, handle)?.headers)?;
         let body = body::whole(&open, handle).await?;
         decode_on(&lua, Decoder::new(&arrays, Text::Client(body), MAX_FROM_CLIENT))
     })?;

@@ -173,7 +173,7 @@ fn what_is_no_form_is_refused_with_its_status() {
         .repeat(600)
         + "--XX--\r\n";
     let long_preamble = "x".repeat(100_000) + "\r\n--XX--\r\n";
-    let latin = part("name=\"a\"", "Content-Type: text/plain; charset=iso-8859-1\r\n", "x") + "--XX--\r\n";
+    let wide = part("name=\"a\"", "Content-Type: text/plain; charset=utf-16\r\n", "x") + "--XX--\r\n";
     let nameless = part("filename=\"a\"", "", "x") + "--XX--\r\n";
     let cut = part("name=\"a\"", "", "x");
     for (kind, body, status) in [
@@ -192,7 +192,7 @@ fn what_is_no_form_is_refused_with_its_status() {
         (MULTIPART, &types, 413),
         (MULTIPART, &long_head, 400),
         (MULTIPART, &long_preamble, 400),
-        (MULTIPART, &latin, 415),
+        (MULTIPART, &wide, 415),
         (MULTIPART, &nameless, 400),
         (MULTIPART, &cut, 400),
         (MULTIPART, "", 400),
@@ -204,6 +204,120 @@ fn what_is_no_form_is_refused_with_its_status() {
             let answer = submit(&server, path, kind, body);
             let shown: String = body.chars().take(60).collect();
             assert_eq!(answer.status, status, "{path} {kind}: {shown:?}");
+        }
+    }
+}
+
+/// Sends a form of one part, of which any byte may be written as `<ef>`.
+fn submit_part(server: &Server, path: &str, disposition: &str, rest: &str, content: &str) -> Answer {
+    let mut body = Vec::new();
+    let text = part(disposition, rest, content) + "--XX--\r\n";
+    let mut pieces = text.split('<');
+    body.extend_from_slice(pieces.next().unwrap().as_bytes());
+    for piece in pieces {
+        body.push(u8::from_str_radix(&piece[..2], 16).unwrap());
+        body.extend_from_slice(&piece.as_bytes()[3..]);
+    }
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: t\r\nContent-Type: {MULTIPART}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    server.send_bytes(&[head.as_bytes(), &body].concat())
+}
+
+/// Bytes that are not ASCII are shown as numbers.
+const TELL: &str = "local told = {}
+    local function shown(text) return (string.gsub(text, '[^ -~]', function(byte) return `<{string.byte(byte)}>` end)) end
+    for name, value in req:form() do
+        if type(value) == 'string' then table.insert(told, `text {shown(name)}={shown(value)}`)
+        else table.insert(told, `file {shown(name)}={shown(value.filename)}:{value:read()}`) end
+    end
+    return table.concat(told, ' ')";
+
+#[test]
+fn what_has_a_file_name_in_any_form_is_a_file() {
+    let server = in_both("", TELL);
+    for (disposition, expected) in [
+        ("name=\"f\"; filename=\"a%22b%0D%0A.txt\"", "file f=a\"b<13><10>.txt:data"),
+        ("name=\"f\"; filename*=utf-8''na%C3%AFve.txt", "file f=na<195><175>ve.txt:data"),
+        (
+            "name=f; filename=\"=?utf-8?B?bmHDr3ZlLnR4dA==?=\"; filename*=utf-8''na%C3%AFve.txt",
+            "file f=na<195><175>ve.txt:data",
+        ),
+        ("name=\"f\"; filename=\"na<ef>ve.txt\"", "file f=na<239>ve.txt:data"),
+        ("name=\"f\"; filename=\"ends with \\\"", "file f=:data"),
+        ("name=\"f\"; filename=\"not closed", "file f=not closed:data"),
+        ("NAME=\"f\"; FILENAME=\"x.txt\"", "file f=x.txt:data"),
+        ("filename=x.txt; name=f", "file f=x.txt:data"),
+        ("name=\"f\"; filename=\"\"", "file f=:data"),
+        ("name=\"say %22hi%22\"", "text say \"hi\"=data"),
+        ("name=\"a%20b%\"", "text a%20b%=data"),
+        ("name=\"n<ef>\"", "text n<239>=data"),
+    ] {
+        for path in ["/inline", "/file"] {
+            assert_eq!(
+                submit_part(&server, path, disposition, "", "data").body,
+                expected,
+                "{path} {disposition}"
+            );
+        }
+    }
+}
+
+#[test]
+fn text_in_latin_1_is_read() {
+    let server = in_both("", TELL);
+    let latin = "Content-Type: text/plain; CharSet=ISO-8859-1\r\n";
+    let utf8 = "Content-Type: text/plain; charset=\"utf-8\"\r\n";
+    for path in ["/inline", "/file"] {
+        let read = |kind, content| submit_part(&server, path, "name=a", kind, content).body;
+        assert_eq!(read(latin, "na<ef>ve"), "text a=na<195><175>ve");
+        assert_eq!(read(utf8, "na<c3><af>ve"), "text a=na<195><175>ve");
+        assert_eq!(read("", "na<ef>ve"), "text a=na<239>ve", "as it was sent");
+        let kind = "application/x-www-form-urlencoded; charset=ISO-8859-1";
+        assert_eq!(submit(&server, path, kind, "a%EF=b%80+c").body, "text a<195><175>=b<226><130><172> c");
+    }
+}
+
+/// The client learns why, and the script, if it asks.
+#[test]
+fn what_is_refused_is_refused_with_a_reason() {
+    let server = in_both("", "if req:arg('json') then return req:json() end return tostring(req:form())");
+    let coded = "Content-Encoding: gzip\r\nContent-Type";
+    for (query, kind, body, status, reason) in [
+        ("", "Content-Type: text/plain", "a=1", 415, "a form was expected, but the body is text/plain"),
+        ("", "Content-Type: multipart/form-data", "", 400, "its type names no boundary"),
+        (
+            "",
+            "Content-Type: multipart/form-data; boundary=XX",
+            "--XX\r\n\r\n\r\n--XX--",
+            400,
+            "a part has no name",
+        ),
+        (
+            "",
+            "Content-Type: application/x-www-form-urlencoded; charset=<b>",
+            "",
+            415,
+            "&quot;&lt;b&gt;&quot;",
+        ),
+        (
+            "",
+            &format!("{coded}: application/x-www-form-urlencoded"),
+            "a",
+            415,
+            "the body is compressed (gzip)",
+        ),
+        ("?json=1", "Content-Type: application/json", "{", 400, "the body cannot be read as JSON: "),
+        ("?json=1", &format!("{coded}: application/json"), "{}", 415, "the body is compressed (gzip)"),
+    ] {
+        for path in ["/inline", "/file"] {
+            let answer = server.send(&format!(
+                "POST {path}{query} HTTP/1.1\r\nHost: t\r\n{kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            ));
+            assert_eq!(answer.status, status, "{path} {kind}");
+            assert!(answer.body.contains(reason), "{path} {kind}: {}", answer.body);
         }
     }
 }

@@ -117,6 +117,21 @@ fn a_browser_submits_a_form_and_reads_events() {
     let server = start(&site);
     let document = browser::load(&server.url("/"));
     let expected = "1: one\ntwo 1\n2: one\ntwo 2\n3: one\ntwo 3\n\
-        größer &amp; \"so\" on nil näme %22x%22.txt text/plain 14\n";
+        größer &amp; \"so\" on nil näme \"x\".txt text/plain 14\n";
     assert!(document.contains(expected), "{document}");
+}
+
+/// Each reason once: what repeats within a second is counted.
+#[test]
+fn why_a_body_was_refused_is_in_the_log() {
+    let server = start(&site("return tostring(req:form())"));
+    for path in ["/inline", "/file"] {
+        let url = server.url(path);
+        let refused = Command::new("curl").args(["--silent", "--json", "{}", &url]).output().expect("curl");
+        let page = String::from_utf8_lossy(&refused.stdout).into_owned();
+        assert!(page.contains("a form was expected, but the body is application/json"), "{page}");
+        let told = server.stderr().wait_for(&format!("path={path}"));
+        assert!(told.contains("refused: a form was expected"), "{told}");
+        assert!(told.contains("status=415") && told.contains("INFO"), "{told}");
+    }
 }

@@ -84,8 +84,12 @@ impl Server {
 
     /// Sends a request that ends the connection, and reads the answer.
     pub(crate) fn send(&self, request: &str) -> Answer {
+        self.send_bytes(request.as_bytes())
+    }
+
+    pub(crate) fn send_bytes(&self, request: &[u8]) -> Answer {
         let mut stream = self.connect();
-        stream.write_all(request.as_bytes()).unwrap();
+        stream.write_all(request).unwrap();
         let mut text = Vec::new();
         stream.read_to_end(&mut text).unwrap();
         Answer::parse(&String::from_utf8(text).unwrap())
