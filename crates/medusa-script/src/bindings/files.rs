@@ -20,7 +20,8 @@ pub(super) const DOC: Item = Item {
     signature: "(root: string, options: FilesOptions?) -> Handler",
     reach: reference::Reach::Main,
     doc: "Serves the files below a directory: index files, types, conditional and range requests (several ranges, too), \
-          compressed forms, HEAD. Nothing outside the directory is reached, symlinks included. The path below the mount \
+          compressed forms, HEAD. The `ETag` of a file of at most 16 MiB is made of its content, of a larger one of its length and \
+          times. Nothing outside the directory is reached, symlinks included. The path below the mount \
           names the file.",
 };
 

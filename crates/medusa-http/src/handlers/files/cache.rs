@@ -397,7 +397,7 @@ mod tests {
     }
 
     fn entity(len: usize) -> Arc<Entity> {
-        let content = Content::Bytes(vec![0; len].into());
+        let content = (Content::Bytes(vec![0; len].into()), HeaderValue::from_static("\"tag\""));
         let about = About {
             content_type: HeaderValue::from_static("a/b"),
             cache_control: None,

@@ -23,6 +23,7 @@ use super::offers::{Found, LONGEST, Offers};
 use super::options::{FilesError, Options};
 use super::root::{Directory, Opened, Root, Wait};
 use super::shared;
+use super::tag;
 use super::target::Target;
 use crate::handlers::compress::{self, types};
 
@@ -271,13 +272,9 @@ fn read(file: File, stat: &Stat, about: About, by: By) -> io::Result<Entity> {
     let mut stamp = Stamp::from(stat);
     let mut now = SystemTime::now();
     if stamp.size() > cache::LARGEST {
-        return Ok(Entity::new(
-            stamp,
-            Content::File(shared::share(file, &stamp, by.holder)?),
-            about,
-            now,
-            true,
-        ));
+        let tag = tag::of_file(&file, &stamp, stamp.is_settled(now), by.wait)?;
+        let content = Content::File(shared::share(file, &stamp, by.holder)?);
+        return Ok(Entity::new(stamp, (content, tag), about, now, true));
     }
     let mut attempt = 1;
     loop {
@@ -286,7 +283,8 @@ fn read(file: File, stat: &Stat, about: About, by: By) -> io::Result<Entity> {
         let after = Stamp::from(&fstat(&file)?);
         let is_whole = after == stamp && content.len() as u64 == stamp.size();
         if is_whole || attempt == ATTEMPTS {
-            return Ok(Entity::new(stamp, Content::Bytes(content), about, now, is_whole));
+            let tag = tag::of_bytes(&content);
+            return Ok(Entity::new(stamp, (Content::Bytes(content), tag), about, now, is_whole));
         }
         (stamp, now, attempt) = (after, SystemTime::now(), attempt + 1);
     }

@@ -28,6 +28,7 @@ mod options;
 mod respond;
 mod root;
 mod shared;
+mod tag;
 mod target;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -2,11 +2,12 @@
 
 use std::fs::{self, File};
 use std::future::poll_fn;
-use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::Uri;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -85,10 +86,31 @@ impl Fixture {
         tokio::time::timeout(Duration::from_secs(20), asking).await.expect("the answer never came")
     }
 
-    /// Asks until the file is old enough to have a strong entity tag.
+    /// Asks once all files are old enough for a change to show, and what is known of them was read since.
     async fn get_settled(&self, target: &str) -> Answer {
-        self.get_until(target, |answer| answer.field(header::ETAG).starts_with('"')).await
+        let newest = || newest_change(&self.dir.path().join("root"));
+        while newest().elapsed().is_ok_and(|age| age < SETTLED) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.get_until(target, |answer| !answer.field(header::ETAG).starts_with("W/")).await
     }
+}
+
+/// A tick of the kernel's clock, and as long as what was read in it is used.
+const SETTLED: Duration = Duration::from_millis(20 + 50 + 5);
+
+fn newest_change(directory: &Path) -> SystemTime {
+    let mut newest = SystemTime::UNIX_EPOCH;
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let Ok(metadata) = fs::metadata(&path) else { continue };
+        let changed = Duration::new(metadata.ctime() as u64, metadata.ctime_nsec() as u32);
+        newest = newest.max(SystemTime::UNIX_EPOCH + changed);
+        if metadata.is_dir() && !path.is_symlink() {
+            newest = newest.max(newest_change(&path));
+        }
+    }
+    newest
 }
 
 pub(crate) fn request(method: Method, target: &str, headers: &[(HeaderName, &str)]) -> Request {
@@ -455,6 +477,61 @@ async fn a_change_is_seen_with_a_new_tag() {
     site.get_until("/a", |answer| answer.status == 404).await;
     site.write("a", "again");
     site.get_until("/a", |answer| answer.text() == "again").await;
+}
+
+/// In memory, hashed on disk, and too long to be hashed.
+const LENGTHS: [u64; 3] = [10, 1_000_000, super::tag::HASHED + 1];
+
+/// A file of that length, most of it a hole, which begins with `text`; last modified long ago, as copies are.
+fn write_dated(path: &Path, text: &str, len: u64) {
+    let mut file = File::options().write(true).create(true).truncate(false).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file.set_len(len).unwrap();
+    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)).unwrap();
+}
+
+/// With the same length and date, in the same inode: for another content there is another tag, and neither a 304 nor a part.
+#[tokio::test(flavor = "current_thread")]
+async fn a_tag_is_of_the_content_whatever_the_date_says() {
+    for len in LENGTHS {
+        let site = Fixture::new(Options::default());
+        write_dated(&site.path("a"), "version 1", len);
+        let first = site.get_settled("/a").await;
+        let tag = first.field(header::ETAG).to_owned();
+        let known = [(header::IF_NONE_MATCH, tag.as_str())];
+        let part = [(header::RANGE, "bytes=5-8"), (header::IF_RANGE, tag.as_str())];
+        assert_eq!(site.send(Method::GET, "/a", &known).await.status, 304, "{len}");
+        assert_eq!(site.send(Method::GET, "/a", &part).await.status, 206, "{len}");
+        write_dated(&site.path("a"), "version 2", len);
+        let second =
+            site.get_until("/a", |answer| answer.body.as_ref().unwrap().starts_with(b"version 2")).await;
+        assert_ne!(second.field(header::ETAG), tag, "{len}");
+        assert_eq!(second.field(header::LAST_MODIFIED), first.field(header::LAST_MODIFIED), "{len}");
+        let settled = site.get_settled("/a").await;
+        assert_ne!(settled.field(header::ETAG), tag, "{len}");
+        assert_eq!(site.send(Method::GET, "/a", &known).await.status, 200, "{len}");
+        assert_eq!(site.send(Method::GET, "/a", &part).await.status, 200, "{len}");
+    }
+}
+
+/// Two machines: other inodes, and other times at which the copies were made.
+#[tokio::test(flavor = "current_thread")]
+async fn the_same_file_has_the_same_tag_elsewhere() {
+    for len in LENGTHS {
+        let (here, there) = (Fixture::new(Options::default()), Fixture::new(Options::default()));
+        write_dated(&here.path("a"), "the same", len);
+        let tag = here.get_settled("/a").await.field(header::ETAG).to_owned();
+        here.write("a.gz", "a sibling is another content");
+        write_dated(&there.path("a"), "the same", len);
+        let other = there.get_settled("/a").await;
+        // What is too long to be hashed has a tag of its machine: safe, and not shared.
+        assert_eq!(other.field(header::ETAG) == tag, len <= super::tag::HASHED, "{len}");
+        // Touched, renamed: it is what it was.
+        fs::rename(there.path("a"), there.path("b")).unwrap();
+        File::open(there.path("b")).unwrap().set_modified(SystemTime::now()).unwrap();
+        let moved = there.get_settled("/b").await;
+        assert_eq!(moved.field(header::ETAG) == tag, len <= super::tag::HASHED, "{len}");
+    }
 }
 
 #[tokio::test(flavor = "current_thread")]
