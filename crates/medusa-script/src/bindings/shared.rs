@@ -80,6 +80,11 @@ fn to_shared(lua: &Lua, value: &Value) -> mlua::Result<Option<Shared>> {
     Ok(Some(match value {
         Value::Nil => return Ok(None),
         Value::Boolean(flag) => Shared::Bool(*flag),
+        Value::Integer(number) if (*number as f64) as i128 != i128::from(*number) => {
+            let message =
+                format!("a shared dictionary holds numbers, and {number} is none: keep it as a string");
+            return Err(fail(lua, message));
+        }
         Value::Integer(number) => Shared::Number(*number as f64),
         Value::Number(number) => Shared::Number(*number),
         Value::String(text) => {

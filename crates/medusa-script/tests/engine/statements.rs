@@ -287,3 +287,16 @@ fn what_takes_a_list_says_how_many_it_takes() {
         assert!(error.contains(part) && error.contains("statement:1"), "{statement}: {error}");
     }
 }
+
+#[test]
+fn a_64_bit_integer_is_not_rounded_in_silence() {
+    let server = Server::start(WEB, &[]);
+    server.eval("big = integer.fromstring('9007199254740993') shared = medusa.shared('x')").unwrap();
+    assert_eq!(server.value("medusa.json.encode(big)"), "9007199254740993");
+    assert_eq!(server.value("big"), "9007199254740993");
+    let error = server.eval("shared:set('a', big)").unwrap_err().to_string();
+    assert!(error.contains("9007199254740993 is none"), "{error}");
+    server.eval("shared:set('a', integer.fromstring('5')) shared:set('b', 2^60)").unwrap();
+    assert_eq!(server.value("shared:get('a') + 1"), "6");
+    assert_eq!(server.value("shared:get('b') == 2^60"), "true");
+}

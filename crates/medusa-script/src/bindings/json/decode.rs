@@ -8,11 +8,12 @@ use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
-use mlua::{IntoLua, Lua, LuaString, Table, UserData, Value};
+use mlua::{Lua, LuaString, Table, UserData, Value};
 use serde::de::{Deserialize, Deserializer, Visitor};
 
 use super::MAX_DEPTH;
 use super::encode::MAX_TEXT;
+use crate::counted::{shown_bytes, shown_name};
 
 /// How many values and names one step takes, and after how much text it ends: 0.3 ms, but for a single longer string.
 const STEP: usize = 500;
@@ -110,6 +111,9 @@ impl Reader {
             if self.at - begin > STEP_TEXT {
                 break;
             }
+            if self.at == 0 {
+                self.skip_mark(text)?;
+            }
             if let Some(value) = self.token(lua, text)? {
                 self.skip_space(text);
                 self.next = Next::Nothing;
@@ -121,6 +125,16 @@ impl Reader {
             }
         }
         Ok(None)
+    }
+
+    /// A byte order mark of UTF-8 may be ignored (RFC 8259 §8.1); Windows' programs write one. Those of others are told.
+    fn skip_mark(&mut self, text: &[u8]) -> Result<(), DecodeError> {
+        if text.starts_with(b"\xEF\xBB\xBF") {
+            self.at = 3;
+        } else if text.starts_with(b"\xFE\xFF") || text.starts_with(b"\xFF\xFE") {
+            return Err(self.wrong(text, "it is UTF-16, and JSON is UTF-8"));
+        }
+        Ok(())
     }
 
     /// Reads the next token; the whole value, once it is complete.
@@ -142,8 +156,7 @@ impl Reader {
                 let value = match self.scalar(text)? {
                     Scalar::Null => Value::NULL,
                     Scalar::Flag(flag) => Value::Boolean(flag),
-                    Scalar::Whole(number) => number.into_lua(lua)?,
-                    Scalar::Number(number) => number.into_lua(lua)?,
+                    Scalar::Number(number) => Value::Number(number),
                     Scalar::Text(text) => Value::String(lua.create_string(&*text)?),
                 };
                 self.complete(value)
@@ -188,6 +201,13 @@ impl Reader {
             return Err(self.wrong(text, "a name must be a string"));
         };
         let name = lua.create_string(&*name)?;
+        if let Some(open) = self.path.last()
+            && open.table.raw_get::<Value>(&name)? != Value::Nil
+        {
+            return Err(
+                self.wrong(text, format_args!("the name {:?} comes twice", shown_name(&name.as_bytes())))
+            );
+        }
         self.skip_space(text);
         match text.get(self.at) {
             Some(b':') => self.at += 1,
@@ -209,7 +229,7 @@ impl Reader {
         }
     }
 
-    /// Puts a value where it belongs. Of a name that comes twice, the last one counts.
+    /// Puts a value where it belongs.
     fn complete(&mut self, value: Value) -> Result<Option<Value>, DecodeError> {
         let Some(open) = self.path.last_mut() else { return Ok(Some(value)) };
         match open.name.take() {
@@ -225,7 +245,17 @@ impl Reader {
         let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<Scalar<'t>>();
         match values.next() {
             Some(Ok(scalar)) => {
-                self.at += values.byte_offset();
+                let read = &rest[..values.byte_offset()];
+                if let Scalar::Number(number) = scalar
+                    && !is_exact(read, number)
+                {
+                    let told = shown_bytes(read, 40);
+                    let what = format!(
+                        "{told} is a whole number that a script's number cannot hold: it must come as a string"
+                    );
+                    return Err(self.wrong(text, what));
+                }
+                self.at += read.len();
                 Ok(scalar)
             }
             // It begins with something, so there is a value or an error; no scalar has a line end in it.
@@ -269,12 +299,19 @@ impl Reader {
     }
 }
 
+/// Whether a number is what is written, where that is a whole number. Fractions and powers of ten are rounded, as is usual.
+fn is_exact(written: &[u8], number: f64) -> bool {
+    // Less than 2^53.
+    written.len() <= 15
+        || written.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'))
+        || format!("{number:.0}").as_bytes() == written
+}
+
 /// A value that holds no others.
 #[derive(Debug)]
 enum Scalar<'t> {
     Null,
     Flag(bool),
-    Whole(i64),
     Number(f64),
     Text(Cow<'t, str>),
 }
@@ -303,11 +340,11 @@ impl<'t> Visitor<'t> for Scalars {
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<Scalar<'t>, E> {
-        Ok(Scalar::Whole(number))
+        Ok(Scalar::Number(number as f64))
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<Scalar<'t>, E> {
-        Ok(i64::try_from(number).map_or(Scalar::Number(number as f64), Scalar::Whole))
+        Ok(Scalar::Number(number as f64))
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<Scalar<'t>, E> {

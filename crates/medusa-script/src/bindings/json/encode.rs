@@ -39,6 +39,9 @@ const STEP_TEXT: usize = 64 * 1024;
 /// How long the names are that one step puts in order, in bytes: each is compared with some others.
 const STEP_NAMES: usize = 256 * 1024;
 
+/// Up to here each whole number is a Luau number.
+pub(super) const MAX_EXACT: u64 = 1 << 53;
+
 /// A store with more names than this is not kept for the next value: its stack stays as long as it was.
 const MAX_KEPT: usize = 1000;
 
@@ -196,6 +199,16 @@ impl Encoder {
         let stores = Rc::clone(stores);
         let mut encoder =
             Self { stores, store, path, text, ordered, values, names, most_names, earlier, out };
+        // Given to Luau again it would be a number, which does not hold it.
+        if let Value::Integer(number) = value
+            && number.unsigned_abs() > MAX_EXACT
+        {
+            encoder
+                .count()
+                .and_then(|()| encoder.put(number.to_string().as_bytes()))
+                .map_err(StepError::Refused)?;
+            return Ok(encoder);
+        }
         encoder.on_store(lua, value, |encoder, store, caller| {
             // SAFETY: both are threads of one VM; the value is on top of the caller's stack.
             unsafe {
@@ -494,10 +507,14 @@ impl Encoder {
         Ok(())
     }
 
-    /// A whole number is written as one; what is none at all (NaN, infinity) as null.
+    /// A whole number is written as one, and all of its digits are what it is.
     fn number(&mut self, number: f64) -> Result<(), Refused> {
         /// 2^63: from here on they do not fit.
         const END: f64 = 9_223_372_036_854_775_808.0;
+        if !number.is_finite() {
+            let what = if number.is_nan() { "not a number (NaN)" } else { "infinite" };
+            return Err(Refused::NotANumber(self.place(), what));
+        }
         let whole = number as i64;
         if number.abs() < END && (whole as f64).to_bits() == number.to_bits() {
             return self.put(whole.to_string().as_bytes());

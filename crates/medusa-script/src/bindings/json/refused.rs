@@ -10,6 +10,8 @@ use crate::print::is_name;
 pub(super) enum Refused {
     #[error("{0} is a {1}, which JSON does not have")]
     Kind(String, &'static str),
+    #[error("{0} is {1}, which JSON does not have: `medusa.json.null` can stand for it")]
+    NotANumber(String, &'static str),
     #[error("{0} is not UTF-8: JSON is text; bytes must be encoded first")]
     NotUtf8(String),
     #[error("{0} has items, as an array has, and the name {1:?}, as an object has: make it either of them")]

@@ -53,7 +53,8 @@ fn what_is_decoded_is_encoded_as_it_was() {
             serde_json::from_str(&said).unwrap_or_else(|_| panic!("{text}: {said}"));
         assert_eq!(said, text);
     }
-    assert_eq!(again(&lua, r#"{"a":1,"a":2}"#), r#"{"a":2}"#, "the last one counts");
+    assert_eq!(again(&lua, "\u{feff}[1]"), "[1]", "a byte order mark is no value");
+    assert_eq!(again(&lua, r#"{"1":"a","2":"b"}"#), r#"{"1":"a","2":"b"}"#);
 }
 
 #[test]
@@ -78,6 +79,11 @@ fn what_is_no_json_is_told_with_its_place() {
         ("nuls", "expected ident at line 1 column 4"),
         ("[1}", "expected `,` or `]`"),
         (r#"["\ud800"]"#, "at line 1"),
+        (r#"{"a":1,"b":{"a":2},"a":null}"#, "the name \"a\" comes twice at line 1 column 23"),
+        (r#"{"a":null,"\u0061":1}"#, "the name \"a\" comes twice"),
+        ("[\u{feff}1]", "expected value"),
+        ("NaN", "expected value"),
+        ("[-Infinity]", "at line 1"),
     ] {
         let said = again(&lua, wrong);
         assert!(
@@ -85,6 +91,65 @@ fn what_is_no_json_is_told_with_its_place() {
             "{wrong:?}: {said}"
         );
     }
+}
+
+/// Whole numbers are what they were, or an error; the rest is the nearest number.
+#[test]
+fn a_whole_number_is_held_or_refused() {
+    let lua = lua();
+    for held in [
+        "9007199254740991",
+        "-9007199254740992",
+        "9007199254740994",
+        "1152921504606846976",
+        "-9223372036854775808",
+        "0",
+    ] {
+        assert_eq!(again(&lua, held), held);
+    }
+    assert_eq!(again(&lua, "18446744073709551616"), "1.8446744073709552e+19", "2^64, as it is");
+    for refused in [
+        "9007199254740993",
+        "-9007199254740993",
+        "9223372036854775807",
+        "18446744073709551615",
+        &"9".repeat(300),
+    ] {
+        let said = again(&lua, &format!("[1,{refused}]"));
+        let begin = &refused[..refused.len().min(40)];
+        assert!(said.contains(begin) && said.contains("cannot hold"), "{said}");
+        assert!(said.contains("at line 1 column 4") && said.len() < 400, "{said}");
+    }
+    for rounded in ["0.1", "9007199254740993.0", "1e22"] {
+        assert!(!again(&lua, rounded).contains("error"), "{rounded}");
+    }
+}
+
+#[test]
+fn what_is_not_utf_8_is_no_json() {
+    let lua = lua();
+    for (text, what) in [
+        ("'[\"\\255\"]'", "at line 1 column"),
+        ("'{\"\\255\":1}'", "at line 1 column"),
+        ("'\\255\\254[\\0]\\0'", "it is UTF-16"),
+        ("'\\254\\255\\0[\\0]'", "it is UTF-16"),
+    ] {
+        let said = told(&lua, &format!("return medusa.json.decode({text})"));
+        assert!(said.contains("test.luau:1: medusa.json.decode: ") && said.contains(what), "{text}: {said}");
+    }
+}
+
+#[test]
+fn an_array_is_marked_where_that_can_be_seen() {
+    let lua = lua();
+    for (call, what) in [
+        ("medusa.json.array(setmetatable({}, {}))", "a metatable of its own"),
+        ("medusa.json.array(table.freeze({}))", "read-only"),
+        ("medusa.json.array(5)", "table"),
+    ] {
+        assert!(told(&lua, &format!("return {call}")).contains(what), "{call}");
+    }
+    assert_eq!(told(&lua, "local t = {} return tostring(medusa.json.array(t) == t)"), "true");
 }
 
 #[test]
@@ -111,7 +176,12 @@ fn values_are_written_as_they_are() {
     for (value, text) in [
         ("nil", "null"),
         ("{ 1, -2.5, 1e15, 1e300, -0, 2^53 }", "[1,-2.5,1000000000000000,1e+300,-0.0,9007199254740992]"),
-        ("{ 0/0, 1/0 }", "[null,null]"),
+        ("medusa.json.array()", "[]"),
+        ("{ a = medusa.json.array {}, b = medusa.json.array { 1 } }", r#"{"a":[],"b":[1]}"#),
+        ("medusa.json.array(medusa.json.decode('[]'))", "[]"),
+        ("integer.fromstring('9007199254740993')", "9007199254740993"),
+        ("{ integer.fromstring('-9223372036854775807') }", "[-9223372036854775807]"),
+        ("2^60 + 2^10", "1152921504606848000"),
         ("{ b = 1, a = { true, medusa.json.null }, [''] = 'x' }", r#"{"":"x","a":[true,null],"b":1}"#),
         ("{ {}, { {} } }", "[{},[{}]]"),
         ("'\"\\\\\\n\\1\u{e9}/'", "\"\\\"\\\\\\n\\u0001\u{e9}/\""),
@@ -145,6 +215,10 @@ fn what_json_does_not_have_is_an_error_that_names_the_place() {
         ("{ [1.5] = 1 }", "value has a number as a key"),
         ("{ [true] = 1 }", "value has a boolean as a key"),
         ("{ ['1'] = 'x', 'b' }", "value has items"),
+        ("0/0", "value is not a number (NaN)"),
+        ("{ a = { 1, -1/0 } }", "value.a[2] is infinite"),
+        ("vector.create(1, 0/0, 2)", "value is not a number"),
+        ("(function() local t = medusa.json.array() t.a = 1 return t end)()", "value has items"),
         ("{ 1, { f = print } }", "value[2].f is a function"),
         ("coroutine.create(print)", "value is a thread"),
         ("{ ['a b'] = '\\255' }", "value[\"a b\"] is not UTF-8"),
