@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use http::StatusCode;
+use medusa_log::MAX_FIELD;
 use medusa_net::cork::{CorkHandle, cork};
 use medusa_net::tls::{Alpn, TlsInfo};
 use medusa_net::{Conn, Phase, Stream};
@@ -45,6 +46,8 @@ pub(crate) struct Connection {
     unread: Arc<Unread>,
     /// Which of its requests has a body that is not right, if it is known to.
     misframed: Cell<Option<u64>>,
+    /// The first line of a head that could not be read.
+    unread_line: Cell<Option<Box<str>>>,
     /// To be told when the connection is to end: bodies that would go on.
     finishing: RefCell<Vec<Weak<Notify>>>,
     /// What goes on after the 101 that is on its way.
@@ -79,6 +82,7 @@ impl Connection {
             toll: Toll::default(),
             unread: Arc::default(),
             misframed: Cell::new(None),
+            unread_line: Cell::default(),
             finishing: RefCell::default(),
             upgrade: RefCell::default(),
             conn,
@@ -223,10 +227,18 @@ impl Connection {
         }
     }
 
+    /// This is what came of a head that could not be read.
+    pub(crate) fn note_unread(&self, head: &[u8]) {
+        let line = head.split(|&b| b == b'\n').next().unwrap_or_default();
+        let line = &line[..line.len().min(MAX_FIELD)];
+        self.unread_line.set(Some(String::from_utf8_lossy(line).trim_end().into()));
+    }
+
     /// Records a request that could not be read, so that it was never exchanged.
     pub(crate) fn record_unread(&self, status: StatusCode) {
         if let Some(server) = self.directory.current() {
-            record::unread(&server, self.peer, status);
+            let line = self.unread_line.take().unwrap_or_default();
+            record::unread(&server, self.peer, status, &line);
         }
     }
 

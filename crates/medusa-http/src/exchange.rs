@@ -19,7 +19,7 @@ use crate::connection::Connection;
 use crate::fault::Fault;
 use crate::handler::HandlerError;
 use crate::limits::{Limits, passes, time};
-use crate::record::{Exchanged, SentBody};
+use crate::record::{Asked, Exchanged, SentBody};
 use crate::request::{Head, Request, RequestBody, without_port};
 use crate::response::{Response, may_have_body};
 use crate::router::{Params, Route};
@@ -306,7 +306,7 @@ async fn answer(server: &Server, mut request: Request, exchanged: &mut Exchanged
             if let Some(limit) = mount.body {
                 request.body.set_limit(limit);
             }
-            handle(server, mount, request).await
+            handle(server, mount, request, exchanged).await
         }
         Route::Redirect(mut location) => {
             if let Some(query) = head.uri.query() {
@@ -329,14 +329,19 @@ async fn answer(server: &Server, mut request: Request, exchanged: &mut Exchanged
 }
 
 /// Calls the handler. Its errors and panics end here, and so does its time.
-async fn handle(server: &Server, mount: &Mount, request: Request) -> Response {
+async fn handle(server: &Server, mount: &Mount, request: Request, exchanged: &mut Exchanged) -> Response {
     let progress = request.body.progress();
     let head = &request.head;
     let (id, method, uri) = (head.id.clone(), head.method.clone(), head.uri.clone());
     let handled = AssertUnwindSafe(async { mount.handler.handle(request).await }).catch_unwind();
     let handled = within(handled, time(server.parts.limits.handler), progress.as_deref()).await;
     match handled {
-        Some(Ok(Ok(response))) => response,
+        Some(Ok(Ok(response))) => {
+            if matches!(response.body, Body::Stream(_) | Body::File(_)) {
+                exchanged.may_break_off(Asked { id, method, uri });
+            }
+            response
+        }
         Some(Ok(Err(error))) => {
             count(server, &error);
             let status = error.status();

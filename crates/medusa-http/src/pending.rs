@@ -5,12 +5,13 @@
 //!
 //! **Invariant:** a worker keeps at most [`MOST_KEPT`] buffers of [`LARGEST_KEPT`] bytes for requests to come.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::str::Utf8Error;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{self, HeaderMap};
-use http::{HeaderName, StatusCode, Version};
+use http::{HeaderName, StatusCode, Uri, Version};
 use medusa_log::MAX_FIELD;
 use medusa_proto::access::{self, Peer, Record};
 
@@ -45,17 +46,14 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    pub(crate) fn id(&self) -> &RequestId {
-        &self.id
-    }
-
     pub(crate) fn new(client: &Client, request: &http::request::Parts) -> Self {
         let (started, time) = now();
         let mut text = KEPT.with(|kept| kept.borrow_mut().pop()).unwrap_or_default();
         let uri = &request.uri;
-        let target = uri.path_and_query().map_or_else(|| uri.path(), |target| target.as_str());
-        let host = HeaderMap::get(&request.headers, header::HOST)
-            .map_or_else(|| uri.authority().map(http::uri::Authority::as_str), |host| host.to_str().ok());
+        let target = target(uri);
+        // "MUST ignore the received Host header field" (RFC 9112 §3.2.2)
+        let host = uri.authority().map(|authority| without_user(authority.as_str()));
+        let host = host.or_else(|| HeaderMap::get(&request.headers, header::HOST)?.to_str().ok());
         let field = |name: HeaderName| request.headers.get(name).map(http::HeaderValue::as_bytes);
         let mut push = |field: &[u8]| {
             let cut = &field[..field.len().min(MAX_FIELD)];
@@ -109,6 +107,26 @@ impl Pending {
             id: Some(self.id.text(id)),
         }
     }
+}
+
+/// What was asked for: path and query, or what stands in their place. Of what is refused for its target it is all of that,
+/// but for what may be a password.
+fn target(uri: &Uri) -> Cow<'_, str> {
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let host = without_user(authority);
+    let is_usual = matches!(uri.scheme_str(), None | Some("http" | "https")) && host.len() == authority.len();
+    match uri.path_and_query() {
+        Some(target) if is_usual => target.as_str().into(),
+        target => {
+            let scheme = uri.scheme_str().map(|scheme| [scheme, "://"].concat()).unwrap_or_default();
+            let user = if host.len() < authority.len() { "***@" } else { "" };
+            [scheme.as_str(), user, host, target.map_or("", |target| target.as_str())].concat().into()
+        }
+    }
+}
+
+fn without_user(authority: &str) -> &str {
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
 }
 
 /// Text again. What was cut may have been cut within a character.
@@ -195,12 +213,28 @@ mod tests {
     }
 
     #[test]
-    fn the_authority_stands_in_for_a_host() {
-        read(&parts(http::Request::get("http://example.net:81/")), |record| {
-            assert_eq!((record.host, record.target), (Some("example.net:81"), "/"));
+    fn the_authority_of_a_target_is_the_host() {
+        let absolute = http::Request::get("http://example.net:81/a?b").header("host", "other.example");
+        read(&parts(absolute), |record| {
+            assert_eq!((record.host, record.target), (Some("example.net:81"), "/a?b"));
         });
-        let unreadable = http::Request::get("http://example.net/").header("host", b"\xff".as_slice());
+        let unreadable = http::Request::get("/").header("host", b"\xff".as_slice());
         assert_eq!(read(&parts(unreadable), |record| record.host.map(str::to_owned)), None);
+    }
+
+    #[test]
+    fn a_target_that_will_be_refused_is_there_as_a_whole() {
+        for (target, host, shown) in [
+            ("ftp://example.net/a?b", "example.net", "ftp://example.net/a?b"),
+            ("http://user:secret@example.net/a", "example.net", "http://***@example.net/a"),
+            ("example.net:443", "example.net:443", "example.net:443"),
+            ("*", "own.example", "*"),
+        ] {
+            let request = http::Request::options(target).header("host", "own.example");
+            read(&parts(request), |record| {
+                assert_eq!((record.host, record.target), (Some(host), shown), "{target}");
+            });
+        }
     }
 
     #[test]

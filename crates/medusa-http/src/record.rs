@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{Method, StatusCode, Uri};
 use http_body::{Frame, SizeHint};
 use medusa_log::{Recorder, Sink};
 use medusa_net::Owed;
@@ -23,7 +23,7 @@ use crate::client::Client;
 use crate::connection::Connection;
 use crate::fault::Fault;
 use crate::pending::Pending;
-use crate::request_id;
+use crate::request_id::{self, RequestId};
 use crate::response::Response;
 use crate::router::Pattern;
 use crate::server::{Counters, PinnedServer, Server, ServerCounters};
@@ -49,6 +49,16 @@ pub(crate) struct Exchanged {
     pub(crate) status: StatusCode,
     pub(crate) sent: u64,
     record: Option<Pending>,
+    /// What is told of the request if its response breaks off: of those that may.
+    asked: Option<Box<Asked>>,
+}
+
+/// A request, for the server's own log.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) id: RequestId,
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
 }
 
 /// What the end of an exchange needs of its server.
@@ -83,6 +93,7 @@ impl Exchanged {
             status: client_left(),
             sent: 0,
             record,
+            asked: None,
         }
     }
 
@@ -98,6 +109,7 @@ impl Exchanged {
             status: client_left(),
             sent: 0,
             record: None,
+            asked: None,
         }
     }
 
@@ -107,6 +119,11 @@ impl Exchanged {
 
     pub(crate) fn mounted(&mut self, mount: usize) {
         self.mount = Some(mount);
+    }
+
+    /// The response may break off, which is told of this request then.
+    pub(crate) fn may_break_off(&mut self, asked: Asked) {
+        self.asked = Some(Box::new(asked));
     }
 
     /// Counts something small until its end, if there is memory for it.
@@ -155,11 +172,14 @@ impl Exchanged {
 
     /// Says so, and of which request.
     fn broke_off(&self, error: &BodyError) {
-        let request = self.record.as_ref().map(|pending| field::display(pending.id()));
+        let asked = self.asked.as_deref();
+        let request = asked.map(|asked| field::display(&asked.id));
+        let method = asked.map(|asked| field::display(&asked.method));
+        let path = asked.map(|asked| field::display(asked.uri.path()));
         let here = self.server.as_ref().and_then(|server| server.parts.mounts.get(self.mount?));
         let kept = || Some(&self.kept.as_ref()?.mount.as_ref()?.0);
         let mount = here.map(|mount| &mount.pattern).or_else(kept).map(field::display);
-        tracing::warn!(request, mount, "a response broke off: {}", with_causes(error));
+        tracing::warn!(request, method, path, mount, "a response broke off: {}", with_causes(error));
     }
 
     fn end(
@@ -200,17 +220,18 @@ impl Drop for Exchanged {
     }
 }
 
-/// Counts and records a request whose head could not be read: nothing is known of it but who sent it.
-pub(crate) fn unread(server: &Server, peer: Peer, status: StatusCode) {
+/// Counts and records a request whose head could not be read: nothing is known of it but who sent it, and its first line.
+pub(crate) fn unread(server: &Server, peer: Peer, status: StatusCode, line: &str) {
     server.parts.counters.requests.count(status);
     if let Some(sink) = &server.parts.log {
+        let (method, target) = words_of(line);
         let record = Record {
             time: SystemTime::now().into(),
             peer,
             name: None,
             user: None,
-            method: "",
-            target: "",
+            method,
+            target,
             version: access::Version::Http11,
             host: None,
             status: status.as_u16(),
@@ -222,6 +243,18 @@ pub(crate) fn unread(server: &Server, peer: Peer, status: StatusCode) {
             id: None,
         };
         write(sink, &record);
+    }
+}
+
+/// The method and the target of a request line, as far as it looks like one: what is no method may be anything.
+fn words_of(line: &str) -> (&str, &str) {
+    let is_method = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_uppercase());
+    match line.split_once(' ') {
+        Some((method, rest)) if is_method(method) => {
+            let end = rest.rfind(" HTTP/").unwrap_or(rest.len());
+            (method, &rest[..end])
+        }
+        _ => ("", ""),
     }
 }
 

@@ -47,7 +47,7 @@ struct Packed {
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Access(Access),
-    Event { level: Level, part: u16, message: u16 },
+    Event { level: Level, part: u16, message: u16, request: u16 },
 }
 
 /// The lengths are in the order in which the text is stored.
@@ -110,7 +110,8 @@ impl Batch {
     pub fn push_event(&mut self, event: &Event<'_>) {
         let (text_at, raw_at) = (self.text.len(), self.raw.len());
         let (part, message) = (self.push_text(Some(event.part)), self.push_text(Some(event.message)));
-        let kind = Kind::Event { level: event.level, part, message };
+        let request = self.push_text(event.request);
+        let kind = Kind::Event { level: event.level, part, message, request };
         self.entries.push(Packed { time: event.time, text_at, raw_at, kind });
     }
 
@@ -215,11 +216,12 @@ impl Batch {
                 referer: take_raw(&mut raw, access.referer),
                 user_agent: take_raw(&mut raw, access.user_agent),
             }),
-            Kind::Event { level, part, message } => Entry::Event(Event {
+            Kind::Event { level, part, message, request } => Entry::Event(Event {
                 time: packed.time,
                 level,
                 part: take_text(&mut text, part).unwrap_or_default(),
                 message: take_text(&mut text, message).unwrap_or_default(),
+                request: take_text(&mut text, request),
             }),
         }
     }
@@ -306,8 +308,13 @@ pub(crate) mod tests {
 
     #[test]
     fn events_and_records_come_out_in_their_order() {
-        let event =
-            Event { time: Timestamp::from_micros(3), level: Level::Warn, part: "http", message: "broke off" };
+        let event = Event {
+            time: Timestamp::from_micros(3),
+            level: Level::Warn,
+            part: "http",
+            message: "broke off",
+            request: Some("0191"),
+        };
         let mut batch = Batch::new();
         batch.push_entry(&record("/a", 1).into());
         batch.push_entry(&event.into());

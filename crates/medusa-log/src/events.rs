@@ -210,7 +210,13 @@ impl State {
             let message =
                 format!("{} events were lost: they came faster than they can be logged", lost.records);
             // An error, so that every sink is told.
-            batch.push_event(&Event { time: lost.to, level: Level::Error, part: "log", message: &message });
+            batch.push_event(&Event {
+                time: lost.to,
+                level: Level::Error,
+                part: "log",
+                message: &message,
+                request: None,
+            });
         }
         taken
     }
@@ -264,7 +270,7 @@ mod tests {
     use crate::sink::tests::Memory;
 
     fn event(level: Level, message: &str) -> Event<'_> {
-        Event { time: Timestamp::from_micros(1), level, part: "test", message }
+        Event { time: Timestamp::from_micros(1), level, part: "test", message, request: None }
     }
 
     fn messages(memory: &Memory) -> Vec<String> {

@@ -198,7 +198,7 @@ mod tests {
     }
 
     fn event(level: Level) -> Entry<'static> {
-        Event { time: Timestamp::default(), level, part: "http", message: "m" }.into()
+        Event { time: Timestamp::default(), level, part: "http", message: "m", request: None }.into()
     }
 
     #[test]
@@ -262,6 +262,7 @@ mod tests {
         let status = sink.status();
         assert_eq!(status.get("passed_on"), Some(&2_u64.into()));
         assert_eq!(status.get("passed_over"), Some(&2_u64.into()));
-        assert_eq!(status.children[0].kind, "log.memory");
+        let described = crate::describe(&[Arc::new(sink) as _]);
+        assert_eq!(described[0].children[0].kind, "log.memory");
     }
 }

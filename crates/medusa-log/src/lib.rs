@@ -44,5 +44,5 @@ pub use remote::{
 pub use resolving::{Answer, Known, Names, NamesError, ResolvingOptions, ResolvingSink, hostname};
 pub use sample::{NoRate, Rate, SampleSink, Sampling};
 pub use select::{Choice, Sieve};
-pub use sink::{Flushed, Sink, SinkError};
+pub use sink::{Flushed, Sink, SinkError, describe};
 pub use tail::{Followed, Follower, Last, Tail};

@@ -5,6 +5,7 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
+use std::time::SystemTime;
 
 use jiff::tz::TimeZone;
 use medusa_proto::access::Timestamp;
@@ -31,6 +32,17 @@ impl LocalOffset {
             }
         }
     }
+}
+
+/// The time it is, for a person: `2026-11-29T06:12:41+01:00`.
+pub(crate) fn now_shown() -> String {
+    let now = jiff::Timestamp::try_from(SystemTime::now()).unwrap_or(jiff::Timestamp::MAX);
+    shown(now, TimeZone::system())
+}
+
+/// The same of any time.
+pub(crate) fn shown(time: jiff::Timestamp, zone: TimeZone) -> String {
+    time.to_zoned(zone).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
 
 fn ask(time: Timestamp) -> i32 {

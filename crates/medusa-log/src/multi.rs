@@ -14,9 +14,15 @@ pub struct MultiSink {
 }
 
 impl MultiSink {
-    /// One sink made of `sinks`. Of none, it forgets all it is given.
+    /// One sink made of `sinks`. One that is there twice counts once. Of none, it forgets all it is given.
     pub fn new(sinks: Vec<Arc<dyn Sink>>) -> Self {
-        Self { sinks }
+        let mut own: Vec<Arc<dyn Sink>> = Vec::with_capacity(sinks.len());
+        for sink in sinks {
+            if !own.iter().any(|known| Arc::ptr_eq(known, &sink)) {
+                own.push(sink);
+            }
+        }
+        Self { sinks: own }
     }
 }
 
@@ -58,8 +64,12 @@ impl Sink for MultiSink {
         1 + self.sinks.iter().map(|sink| sink.depth()).max().unwrap_or(0)
     }
 
+    fn inner(&self) -> &[Arc<dyn Sink>] {
+        &self.sinks
+    }
+
     fn status(&self) -> Status {
-        Status::new("log.multi", "").children(self.sinks.iter().map(|sink| sink.status()))
+        Status::new("log.multi", "")
     }
 }
 
@@ -79,9 +89,23 @@ mod tests {
             assert!(Arc::ptr_eq(&sink.batches()[0], &batch));
         }
         assert_eq!(multi.flush(Instant::now()), Flushed { left: 4, spilled: 0 }, "both have two left");
-        assert_eq!(multi.status().children.len(), 2);
         let multi: Arc<dyn Sink> = Arc::new(multi);
-        assert_eq!(MultiSink::new(vec![Arc::clone(&multi), multi]).width(), 4);
+        let other: Arc<dyn Sink> = Arc::new(MultiSink::new(vec![Arc::clone(&sinks[0]) as _]));
+        assert_eq!(MultiSink::new(vec![Arc::clone(&multi), other]).width(), 3);
+        assert_eq!(crate::describe(&[multi])[0].children.len(), 2);
+    }
+
+    #[test]
+    fn one_that_stands_in_several_places_is_described_once() {
+        let file: Arc<dyn Sink> = Arc::new(Memory::default());
+        let twice: Arc<dyn Sink> = Arc::new(MultiSink::new(vec![Arc::clone(&file), Arc::clone(&file)]));
+        twice.submit(&batch(["/a"]));
+        assert_eq!((twice.width(), file.flush(Instant::now()).left), (1, 1), "written once");
+        let statuses = crate::describe(&[Arc::clone(&twice), file, twice]);
+        let kinds: Vec<_> = statuses.iter().map(|status| status.kind).collect();
+        assert_eq!(kinds[0], "log.multi");
+        assert_eq!((&kinds[1..], statuses[0].children.len()), (&["see", "see"][..], 1));
+        assert!(statuses[1].name.starts_with(statuses[0].children[0].kind));
     }
 
     #[test]

@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(kept(&memory), 100);
         let mut batch = Batch::new();
         let time = Timestamp::default();
-        batch.push_event(&Event { time, level: Level::Debug, part: "http", message: "m" });
+        batch.push_event(&Event { time, level: Level::Debug, part: "http", message: "m", request: None });
         sink.submit(&batch.seal());
         assert_eq!(kept(&memory), 101);
     }

@@ -74,12 +74,15 @@ impl<C: Choice> Sink for Sieve<C> {
         1 + self.inner.depth()
     }
 
+    fn inner(&self) -> &[Arc<dyn Sink>] {
+        std::slice::from_ref(&self.inner)
+    }
+
     fn status(&self) -> Status {
         self.choice
             .status()
             .field("passed_on", self.passed_on.load(Relaxed))
             .field("passed_over", self.passed_over.load(Relaxed))
-            .child(self.inner.status())
     }
 }
 

@@ -64,8 +64,32 @@ pub trait Sink: Any + fmt::Debug + Send + Sync {
         1
     }
 
-    /// Describes itself: its queue, what it has written and lost, its last error.
+    /// The sinks it stands before.
+    fn inner(&self) -> &[Arc<dyn Sink>] {
+        &[]
+    }
+
+    /// Describes itself, and not those it stands before ([`describe`] does): its queue, what it has written and lost, its
+    /// last error.
     fn status(&self) -> Status;
+}
+
+/// What sinks say of themselves, each with those it stands before. One that stands in several places is described at the
+/// first, and named at the others.
+pub fn describe(sinks: &[Arc<dyn Sink>]) -> Vec<Status> {
+    fn walk(sinks: &[Arc<dyn Sink>], seen: &mut Vec<*const ()>) -> Vec<Status> {
+        let one = |sink: &Arc<dyn Sink>| {
+            let (address, status) = (Arc::as_ptr(sink).cast::<()>(), sink.status());
+            if seen.contains(&address) {
+                return Status::new("see", format!("{} {}", status.kind, status.name).trim_end());
+            }
+            seen.push(address);
+            let inner = walk(sink.inner(), seen);
+            status.children(inner)
+        };
+        sinks.iter().map(one).collect()
+    }
+    walk(sinks, &mut Vec::new())
 }
 
 /// What a [`Sink::flush`] has achieved.

@@ -19,6 +19,8 @@ pub struct Event<'a> {
     pub part: &'a str,
     /// What happened, for a person; its details behind it as `name=value`.
     pub message: &'a str,
+    /// The id of the request it happened to, if it was one.
+    pub request: Option<&'a str>,
 }
 
 /// How much an event matters, the most important first.

@@ -184,7 +184,7 @@ pub fn check(program: Program) -> Result<Status, ScriptError> {
         let made = made.map_err(|error| publish_error(&error).showing(vm.sources()))?;
         let site = Status::new("site", host.program.name.clone());
         let site = site.children(made.servers.iter().map(|server| server.status()));
-        Ok(site.children(made.sinks.iter().map(|sink| sink.status())))
+        Ok(site.children(medusa_log::describe(&made.sinks)))
     })
 }
 

@@ -123,10 +123,7 @@ impl Site {
             status = status.child(server.status());
         }
         status = status.children(self.events.iter().map(EventLog::status));
-        for sink in self.sinks() {
-            status = status.child(sink.status());
-        }
-        status
+        status.children(medusa_log::describe(&self.sinks()))
     }
 }
 

@@ -93,6 +93,11 @@ const NEEDS: &[Need] = &[
         why: "that log server, over TLS",
     },
     Need {
+        package: "rsyslog-relp",
+        brings: Brings::File("/usr/share/doc/rsyslog-relp/copyright"),
+        why: "that log server, by RELP",
+    },
+    Need {
         package: "libivykis0",
         brings: Brings::Library("libivykis.so.0"),
         why: "another log server needs it (syslog-ng, unpacked below target/)",

@@ -42,7 +42,7 @@ pub(crate) struct Stats {
     /// Milliseconds since `since`.
     down_until: AtomicU64,
     /// Why it could not be reached the last time.
-    last_error: Mutex<Option<Arc<str>>>,
+    last_error: Mutex<Option<(Arc<str>, Instant)>>,
 }
 
 impl Stats {
@@ -108,12 +108,19 @@ impl Stats {
 
     /// It could not be reached.
     pub(super) fn note(&self, error: &dyn std::error::Error) {
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause(error));
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((cause(error), Instant::now()));
     }
 
     /// Why it could not be reached the last time.
     pub(super) fn last_error(&self) -> Option<Arc<str>> {
-        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().map(|(error, _)| Arc::clone(error))
+    }
+
+    fn last_error_ago(&self) -> Option<Duration> {
+        let last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().map(|(_, at)| at.elapsed())
     }
 
     /// Whether others are to be asked first: it is down, or was and is being asked whether it is back.
@@ -156,7 +163,8 @@ impl Stats {
             .maybe("malformed", some(&self.malformed))
             .maybe("mean_latency", mean)
             .maybe("last_latency", last)
-            .maybe("last_error", self.last_error().map(|error| error.to_string()));
+            .maybe("last_error", self.last_error().map(|error| error.to_string()))
+            .maybe("last_error_ago", self.last_error_ago());
         for why in Stray::ALL {
             status = status.maybe(why.name(), some(&self.strays[*why as usize]));
         }

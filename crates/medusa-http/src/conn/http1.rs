@@ -73,6 +73,7 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
     let parts = http.into_parts();
     match end {
         End::Done if parts.io.inner().has_stopped_in_head() => {
+            context.note_unread(&[&parts.read_buf[..], parts.io.inner().rest()].concat());
             End::Malformed { status: StatusCode::BAD_REQUEST, is_answered: false }
         }
         End::Rest | End::Upgraded => {
@@ -91,6 +92,7 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
             let is_answered = !handle.take_back(answer_of_hyper(status));
             let longest_target = context.limits().uri as usize;
             let left = parts.read_buf;
+            context.note_unread(&left);
             let status = match status {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE if is_one_line(&left, longest_target) => {
                     StatusCode::URI_TOO_LONG

@@ -20,6 +20,8 @@ pub(super) struct Strict<'a> {
     /// Requests before those that are read here.
     before: u64,
     refused: Option<Violation>,
+    /// What came with that, from there on.
+    rest: Bytes,
     /// hyper has been told that nothing more comes.
     is_at_end: bool,
 }
@@ -32,6 +34,7 @@ impl<'a> Strict<'a> {
             context,
             before: context.conn.requests(),
             refused: None,
+            rest: Bytes::new(),
             is_at_end: false,
         }
     }
@@ -39,6 +42,11 @@ impl<'a> Strict<'a> {
     /// Whether hyper has come to a head that it must not see the end of: all before it is answered.
     pub(super) fn has_stopped_in_head(&self) -> bool {
         self.is_at_end && self.refused.is_some_and(|violation| !violation.in_body)
+    }
+
+    /// What hyper has not seen of what was read last.
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.rest
     }
 }
 
@@ -58,7 +66,8 @@ impl AsyncRead for Strict<'_> {
         let read = &buf.filled()[before..];
         if let Err(violation) = this.framing.read(read) {
             // Another protocol may go on here, whose business it is.
-            this.context.handle.unread(Bytes::copy_from_slice(&read[violation.allowed..]));
+            this.rest = Bytes::copy_from_slice(&read[violation.allowed..]);
+            this.context.handle.unread(this.rest.clone());
             buf.set_filled(before + violation.allowed);
             this.is_at_end = violation.allowed == 0;
             this.refused = Some(violation);

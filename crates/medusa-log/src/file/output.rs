@@ -37,6 +37,11 @@ pub(super) trait Output: Write {
     /// says that the lines to come begin with the rest of one. True if what is written from now on goes to another file.
     fn renew(&mut self, coming: usize, mid_line: bool) -> bool;
 
+    /// How many bytes there is room for before [`renew`](Self::renew) should be called again; `None` if for any number.
+    fn room(&self) -> Option<usize> {
+        None
+    }
+
     /// Brings what is written to the disk, if that is due. An error is told once: what it was about is given up.
     fn sync(&mut self) -> io::Result<()>;
 
@@ -322,6 +327,10 @@ impl Output for LogFile {
         changed |= self.look();
         changed |= self.keep_schedule(coming, mid_line && !changed);
         changed
+    }
+
+    fn room(&self) -> Option<usize> {
+        self.schedule.as_ref()?.room(self.size)
     }
 
     fn sync(&mut self) -> io::Result<()> {

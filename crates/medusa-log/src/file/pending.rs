@@ -27,9 +27,22 @@ impl Pending {
         self.bytes.len()
     }
 
-    /// Bytes of these that are written.
-    pub(super) fn written(&self) -> usize {
-        self.at
+    /// Bytes of these that are yet to be written.
+    pub(super) fn left(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
+    /// Bytes of the next line, or of what is left of one that has been begun; 0 if there is none.
+    pub(super) fn next_line(&self) -> usize {
+        let rest = &self.bytes[self.at..];
+        rest.iter().position(|&b| b == b'\n').map_or(rest.len(), |end| end + 1)
+    }
+
+    /// Where the last line ends that there is room for, and at least the next one.
+    fn piece(&self, room: Option<usize>) -> usize {
+        let Some(room) = room.filter(|room| *room < self.left()) else { return self.bytes.len() };
+        let fits = self.bytes[self.at..self.at + room].iter().rposition(|&b| b == b'\n');
+        self.at + fits.map_or_else(|| self.next_line(), |end| end + 1)
     }
 
     /// Whether nothing is left to be written.
@@ -37,9 +50,10 @@ impl Pending {
         self.at == self.bytes.len()
     }
 
-    /// Writes until all is written, and forgets it, or until an error.
-    pub(super) fn send(&mut self, to: &mut impl Write) -> io::Result<()> {
-        while let Some(rest) = self.bytes.get(self.at..).filter(|rest| !rest.is_empty()) {
+    /// Writes as many whole lines as there is room for, or the next one, until an error. Forgets all once it is written.
+    pub(super) fn send(&mut self, room: Option<usize>, to: &mut impl Write) -> io::Result<()> {
+        let end = self.piece(room);
+        while let Some(rest) = self.bytes.get(self.at..end).filter(|rest| !rest.is_empty()) {
             match to.write(rest) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) => self.at += count,
@@ -47,9 +61,11 @@ impl Pending {
                 Err(error) => return Err(error),
             }
         }
-        self.bytes.clear();
-        self.bytes.shrink_to(KEEP);
-        self.at = 0;
+        if self.is_done() {
+            self.bytes.clear();
+            self.bytes.shrink_to(KEEP);
+            self.at = 0;
+        }
         Ok(())
     }
 
@@ -122,7 +138,7 @@ mod tests {
         let mut pending = Pending::default();
         pending.lines().extend_from_slice(b"one\ntwo\nthree\n");
         let mut room = Room(Vec::new(), sent);
-        pending.send(&mut room).expect_err("no room for all");
+        pending.send(None, &mut room).expect_err("no room for all");
         (pending, room)
     }
 
@@ -133,9 +149,9 @@ mod tests {
         assert_eq!(pending.drop_unbegun(0), 8);
         assert_eq!(pending.lines_after(0), 2);
         pending.forget_written();
-        assert_eq!((pending.len(), pending.written()), (4, 1));
+        assert_eq!((pending.len(), pending.left()), (4, 3));
         room.1 = 100;
-        pending.send(&mut room).expect("room");
+        pending.send(None, &mut room).expect("room");
         assert_eq!(room.0, b"one\ntwo\n");
         assert!(pending.is_done());
     }
@@ -157,7 +173,20 @@ mod tests {
         assert_eq!(pending.drop_unbegun(8), 8, "a line owed from before is not dropped");
         pending.lines().extend_from_slice(b"three\n");
         let mut other = Room(Vec::new(), 100);
-        pending.send(&mut other).expect("room");
+        pending.send(None, &mut other).expect("room");
         assert_eq!(other.0, b"two\nthree\n");
+    }
+
+    #[test]
+    fn a_piece_is_whole_lines_or_one() {
+        let (mut pending, mut room) = (Pending::default(), Room(Vec::new(), 100));
+        pending.lines().extend_from_slice(b"one\ntwo\nthree\nfour\n");
+        for (bytes, sent) in [(0, "one\n"), (11, "two\nthree\n"), (3, "four\n")] {
+            room.0.clear();
+            assert!(!pending.is_done());
+            pending.send(Some(bytes), &mut room).expect("room");
+            assert_eq!(String::from_utf8_lossy(&room.0), sent);
+        }
+        assert!(pending.is_done() && pending.len() == 0);
     }
 }

@@ -110,6 +110,14 @@ impl Schedule {
         (size > 0 && !not_yet && (full || over)).then(tag)
     }
 
+    /// How many bytes a file of `size` may take before it is put aside; `None` if any number, also because it cannot be
+    /// put aside now.
+    pub(super) fn room(&self, size: u64) -> Option<usize> {
+        let not_yet = self.not_before.is_some_and(|at| Instant::now() < at);
+        let limit = self.rotation.size.filter(|_| !not_yet)?;
+        usize::try_from(limit.saturating_sub(size)).ok()
+    }
+
     /// It could not be done now.
     pub(super) fn put_off(&mut self) {
         self.not_before = Some(Instant::now() + RETRY);

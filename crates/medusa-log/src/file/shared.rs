@@ -8,7 +8,7 @@ use medusa_proto::status::Status;
 use super::clock::Clock;
 use super::open::Opened;
 use super::rotate::{Rotation, Tidy};
-use crate::SinkError;
+use crate::{SinkError, local};
 
 #[derive(Debug, Default)]
 pub(super) struct Shared {
@@ -24,6 +24,7 @@ struct State {
     rotations: u64,
     last_rotation: Option<String>,
     errors: u64,
+    /// With its time before it.
     last_error: Option<String>,
     missing: bool,
 }
@@ -42,16 +43,16 @@ impl Shared {
     }
 
     pub(super) fn rotated(&self, at: Timestamp, clock: &Clock) {
-        let at = at.to_zoned(clock.zone());
+        let at = local::shown(at, clock.zone());
         let mut state = self.lock();
         state.rotations += 1;
-        state.last_rotation = Some(at.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string());
+        state.last_rotation = Some(at);
     }
 
     pub(super) fn file_failed(&self, error: String) {
         let mut state = self.lock();
         state.errors += 1;
-        state.last_error = Some(error);
+        state.last_error = Some(format!("{} {error}", local::now_shown()));
     }
 
     /// The file is not in its place any more, and no other could be opened; or now one could. The first failure in a row

@@ -221,3 +221,25 @@ fn a_pipe_that_nobody_reads_does_not_outlive_its_sink() {
     assert_eq!((accounts.written + accounts.lost, accounts.pending), (20, 0), "{accounts:?}");
     assert!(accounts.written > 0 && accounts.lost > 0, "{accounts:?}");
 }
+
+#[test]
+fn no_file_is_longer_than_it_may_be() {
+    const LIMIT: u64 = 5000;
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("access.log");
+    let rotation = Rotation { size: Some(LIMIT), ..Rotation::default() };
+    let options = Options { format: Format::Common, rotation: Some(rotation), ..Options::default() };
+    let sink = FileSink::new(Target::Path(path), options);
+    sink.prepare().expect("a file");
+    // As many as a worker hands on at once.
+    sink.submit(&batch((0..256).map(|number| format!("/{number}"))));
+    flush(&sink);
+    let mut all = 0;
+    for entry in fs::read_dir(dir.path()).expect("a directory") {
+        let file = entry.expect("an entry").path();
+        let length = file.metadata().expect("a file").len();
+        assert!(length <= LIMIT, "{file:?} has {length} bytes");
+        all += targets(&file).len();
+    }
+    assert_eq!(all, 256);
+}

@@ -154,25 +154,30 @@ impl<W: Output> Writer<W> {
 
     /// Lets the output go over to another file. A line begun in the old one is begun again there.
     fn renew(&mut self) {
-        let coming = self.pending.len() - self.pending.written();
-        if self.to.renew(coming, self.pending.is_mid_line()) {
+        if self.to.renew(self.pending.next_line(), self.pending.is_mid_line()) {
             self.pending.restart_line();
         }
     }
 
-    /// One attempt to write all that is pending.
+    /// One attempt to write all that is pending: as many lines at a time as there is room for in one file.
     fn send(&mut self) -> bool {
-        self.renew();
-        let (before, total) = (self.pending.written(), self.pending.len());
-        match self.pending.send(&mut self.to) {
-            Ok(()) => {
-                let synced = self.to.sync();
-                self.report(total - before, synced);
-                true
-            }
-            Err(error) => {
-                self.report(self.pending.written() - before, Err(error));
-                false
+        let mut bytes = 0;
+        loop {
+            self.renew();
+            let before = self.pending.left();
+            let sent = self.pending.send(self.to.room(), &mut self.to);
+            bytes += before - self.pending.left();
+            match sent {
+                Ok(()) if !self.pending.is_done() => {}
+                Ok(()) => {
+                    let synced = self.to.sync();
+                    self.report(bytes, synced);
+                    return true;
+                }
+                Err(error) => {
+                    self.report(bytes, Err(error));
+                    return false;
+                }
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What a sink has to say of its past and its present.
 
+use crate::local;
+
 /// **Invariant: submitted + adopted = written + lost + pending + spilled**, at any time, in records.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Accounts {
@@ -21,4 +23,20 @@ pub(crate) struct Accounts {
     /// Whether the last attempt to write failed.
     pub(crate) failing: bool,
     pub(crate) last_error: Option<String>,
+    /// When that was, and since when all is well again, as they are shown.
+    pub(crate) last_error_at: Option<String>,
+    pub(crate) recovered_at: Option<String>,
+}
+
+impl Accounts {
+    /// An error, which goes on until [`recovered`](Self::recovered).
+    pub(crate) fn erred(&mut self, error: String) {
+        self.last_error = Some(error);
+        self.last_error_at = Some(local::now_shown());
+        self.recovered_at = None;
+    }
+
+    pub(crate) fn recovered(&mut self) {
+        self.recovered_at = Some(local::now_shown());
+    }
 }

@@ -310,12 +310,12 @@ impl Queue {
         work
     }
 
-    /// For the writer: `settled`, in their order, had been settled as written but may not have arrived, and `in_hand`
-    /// behind them has not been settled yet: all come again, before anything else.
+    /// For the writer: `settled`, in their order, had been settled as written but may not have arrived, except for so many
+    /// of each one's first records, and `in_hand` behind them has not been settled yet: all come again, before anything else.
     ///
     /// Also after it has been told to [end](Work::End): a queue that spills then keeps them, any other hands them out
     /// again.
-    pub(crate) fn put_back(&self, settled: Vec<Arc<Batch>>, in_hand: Option<Arc<Batch>>) {
+    pub(crate) fn put_back(&self, settled: Vec<(Arc<Batch>, usize)>, in_hand: Option<Arc<Batch>>) {
         let mut state = self.lock();
         state.ended &= state.spills();
         if let Some(batch) = in_hand
@@ -323,8 +323,8 @@ impl Queue {
         {
             state.push_front(batch, origin);
         }
-        for batch in settled.into_iter().rev() {
-            state.unsettle(batch);
+        for (batch, arrived) in settled.into_iter().rev() {
+            state.unsettle(batch, arrived);
         }
         self.unlock(state);
     }
@@ -362,6 +362,8 @@ impl Queue {
             .field("when_full", self.options.when_full.to_string())
             .field("failing", accounts.failing)
             .maybe("last_error", accounts.last_error)
+            .maybe("last_error_at", accounts.last_error_at)
+            .maybe("recovered_at", accounts.recovered_at)
     }
 
     /// For the writer: waits for `time`, less if nudged or closed.
@@ -407,8 +409,10 @@ impl Queue {
         let failed = error.is_some();
         let accounts = state.accounts_mut();
         accounts.bytes += bytes;
-        if failed {
-            accounts.last_error = error;
+        match error {
+            Some(error) => accounts.erred(error),
+            None if accounts.last_error.is_some() && accounts.recovered_at.is_none() => accounts.recovered(),
+            None => {}
         }
         if state.set_failing(failed) {
             self.settled.notify_all(); // a flush need not wait for a target that fails

@@ -108,6 +108,12 @@ impl Rig {
                 self.queue.attempted(0, Some("gone".into()));
                 let settled = self.window.split_off(self.window.len().saturating_sub(*count));
                 self.window.clear();
+                // Of the oldest of them some may have arrived for certain.
+                let arrived = |(at, batch): (usize, Arc<Batch>)| {
+                    let arrived = usize::from(at == 0 && count % 2 == 0 && batch.len() > 1);
+                    (batch, arrived)
+                };
+                let settled = settled.into_iter().enumerate().map(arrived).collect();
                 self.queue.put_back(settled, self.in_hand.take());
             }
             Step::Recover => self.queue.attempted(0, None),

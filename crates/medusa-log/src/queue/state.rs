@@ -334,11 +334,12 @@ impl State {
         self.push_front(rest, origin);
     }
 
-    /// `batch`, settled as written, may not have arrived, and comes again before anything else.
-    pub(super) fn unsettle(&mut self, batch: Arc<Batch>) {
+    /// `batch`, settled as written, may not have arrived but for its first records, and comes again before anything else.
+    pub(super) fn unsettle(&mut self, batch: Arc<Batch>, arrived: usize) {
         if self.comes_again(&batch) {
             return;
         }
+        let batch = if arrived == 0 { batch } else { batch.behind(arrived) };
         let records = batch.len() as u64;
         self.done -= 1;
         self.accounts.written -= records;

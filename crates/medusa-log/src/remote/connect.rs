@@ -72,12 +72,14 @@ impl Connector {
     fn reach(&self, target: &RemoteTarget, addr: SocketAddr) -> io::Result<Connection> {
         match target {
             RemoteTarget::Udp(_) => Datagrams::udp(addr, self.max_size).map(Connection::Datagrams),
-            RemoteTarget::Tls(_) => {
+            RemoteTarget::Tls(_) | RemoteTarget::RelpTls(_) => {
                 let Some(secured) = self.shared.secured() else {
                     return Err(io::Error::other("TLS is not set up"));
                 };
-                Stream::tls(Wire::tcp(addr)?, secured.connection()?).map(Connection::Stream)
+                let stream = Stream::tls(Wire::tcp(addr)?, secured.connection()?)?;
+                if target.is_relp() { stream.open_relp() } else { Ok(stream) }.map(Connection::Stream)
             }
+            RemoteTarget::Relp(_) => Stream::bare(Wire::tcp(addr)?).open_relp().map(Connection::Stream),
             RemoteTarget::Tcp(_) | RemoteTarget::Unix(..) => {
                 Ok(Connection::Stream(Stream::bare(Wire::tcp(addr)?)))
             }

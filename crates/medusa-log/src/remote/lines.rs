@@ -5,6 +5,7 @@ use medusa_proto::entry::Entry;
 use medusa_proto::format::{Encoder, Format};
 use medusa_proto::syslog::{self, Header, SyslogEncoder};
 
+use super::relp;
 use crate::local::LocalOffset;
 
 /// How entries are written.
@@ -64,6 +65,8 @@ enum Ends {
     Syslog(syslog::Framing),
     /// Each entry is a datagram of at most so many bytes.
     Datagram(usize),
+    /// Each entry is a frame of RELP, at this position.
+    Relp(u64),
 }
 
 impl Lines {
@@ -82,14 +85,28 @@ impl Lines {
         Self::new(wording, Ends::Datagram(limit))
     }
 
+    /// For RELP.
+    pub(super) fn relp(wording: &Wording) -> Self {
+        Self::new(wording, Ends::Relp(1))
+    }
+
+    /// How many entries have been written as frames of RELP.
+    pub(super) const fn frames(&self) -> u64 {
+        match self.ends {
+            Ends::Relp(next) => next - 1,
+            _ => 0,
+        }
+    }
+
     fn new(wording: &Wording, ends: Ends) -> Self {
         let encoder = match (wording, ends) {
             (Wording::Lines(format, _), _) => Kind::Plain(Encoder::new(format.clone())),
-            (Wording::Syslog(header, format, _), Ends::Datagram(limit)) => {
-                Kind::Syslog(SyslogEncoder::new(Header::clone(header), format.clone()).with_limit(limit))
-            }
             (Wording::Syslog(header, format, _), _) => {
-                Kind::Syslog(SyslogEncoder::new(Header::clone(header), format.clone()))
+                let encoder = SyslogEncoder::new(Header::clone(header), format.clone());
+                Kind::Syslog(match ends.limit() {
+                    Some(limit) => encoder.with_limit(limit),
+                    None => encoder,
+                })
             }
         };
         Self { encoder, local: LocalOffset::default(), ends, truncated: 0 }
@@ -125,13 +142,31 @@ impl Lines {
         match self.ends {
             Ends::Byte(byte) => out.push(byte),
             Ends::Syslog(framing) => framing.frame(start, out),
-            Ends::Datagram(limit) => {
-                let is_cut = match self.encoder {
-                    Kind::Plain(_) => syslog::truncate(out, start, limit),
-                    Kind::Syslog(_) => out.len() - start > limit.saturating_sub(char::MAX.len_utf8()),
-                };
-                self.truncated += u64::from(is_cut);
+            Ends::Datagram(limit) => self.cut(start, limit, out),
+            Ends::Relp(position) => {
+                self.cut(start, relp::MAX_MESSAGE, out);
+                relp::frame(position, "syslog", start, out);
+                self.ends = Ends::Relp(position + 1);
             }
+        }
+    }
+
+    fn cut(&mut self, start: usize, limit: usize, out: &mut Vec<u8>) {
+        let is_cut = match self.encoder {
+            Kind::Plain(_) => syslog::truncate(out, start, limit),
+            Kind::Syslog(_) => out.len() - start > limit.saturating_sub(char::MAX.len_utf8()),
+        };
+        self.truncated += u64::from(is_cut);
+    }
+}
+
+impl Ends {
+    /// The most bytes of an entry.
+    const fn limit(self) -> Option<usize> {
+        match self {
+            Self::Datagram(limit) => Some(limit),
+            Self::Relp(_) => Some(relp::MAX_MESSAGE),
+            Self::Byte(_) | Self::Syslog(_) => None,
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Records over a socket: TCP, TLS, UDP, unix.
+//! Records over a socket: TCP, TLS, RELP, UDP, unix.
 //!
 //! - `target`: where to, `resolve` and `connect`: how to get there, `backoff`: when to try again;
-//! - `wire`, `stream`, `datagram`, `tls`: what a connection is;
+//! - `wire`, `stream`, `datagram`, `tls`, `relp`: what a connection is;
 //! - `lines`: what goes over it;
 //! - `window`, `outq`: what may not have arrived, and is sent again when a connection breaks;
 //! - `writer`: the thread that does all this.
@@ -17,6 +17,7 @@ mod connect;
 mod datagram;
 mod lines;
 mod outq;
+mod relp;
 mod resolve;
 mod stream;
 mod target;
@@ -46,7 +47,7 @@ use writer::Writer;
 pub struct RemoteOptions {
     /// How a record is written.
     pub wording: Wording,
-    /// How a receiver at a `tls://` target is recognised. Of no meaning to others.
+    /// How a receiver at a `tls://` or `relp+tls://` target is recognised. Of no meaning to others.
     pub tls: TlsOptions,
     /// The most bytes of a datagram; what is longer is cut. Default: for UDP what the network carries in one piece, but not
     /// more than 2048; for a unix socket what the kernel takes.
@@ -66,7 +67,7 @@ impl RemoteOptions {
 ///
 /// A stream that breaks is connected again, and what may not have arrived is sent again: nothing is lost without being
 /// counted, but up to 8 MiB may come twice, and up to 32 MiB of memory hold what that would be, besides what waits in the
-/// queue. By UDP, nobody knows what arrives.
+/// queue. By RELP the receiver says what it has, and nothing else is sent again. By UDP, nobody knows what arrives.
 ///
 /// Dropping it does not wait: the thread sends what is queued, for 5 seconds at most if the target does not take it, and
 /// ends. Who cannot let that happen in the background (a process about to exit) calls [`drain_all`](drain::drain_all).
@@ -145,7 +146,7 @@ impl RemoteSink {
 
     fn secure(&self) -> Result<Option<Secured>, SinkError> {
         match &self.target {
-            RemoteTarget::Tls(host) => {
+            RemoteTarget::Tls(host) | RemoteTarget::RelpTls(host) => {
                 let secured = Secured::load(&self.options.tls, &host.name);
                 secured.map(Some).map_err(|source| SinkError::Tls { target: self.target.to_string(), source })
             }
@@ -276,7 +277,10 @@ impl Sink for RemoteSink {
         let format = match &self.options.wording {
             Wording::Lines(format, _) | Wording::Syslog(_, format, _) => format.name(),
         };
-        let peer = self.shared.lock().peer.clone();
+        let (peer, unacknowledged) = {
+            let state = self.shared.lock();
+            (state.peer.clone(), self.target.is_relp().then_some(state.unacknowledged))
+        };
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let some = |count: u64| (count > 0).then_some(count);
         let status = Status::new(self.kind, self.target.to_string())
@@ -285,7 +289,8 @@ impl Sink for RemoteSink {
             .maybe("peer", peer)
             .field("reconnects", count(&self.shared.connections).saturating_sub(1))
             .maybe("truncated", some(count(&self.shared.truncated)))
-            .maybe("refused", some(count(&self.shared.refused)));
+            .maybe("refused", some(count(&self.shared.refused)))
+            .maybe("unacknowledged", unacknowledged);
         self.queue.describe(status)
     }
 }

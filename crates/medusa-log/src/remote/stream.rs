@@ -1,24 +1,27 @@
-//! A connection that is a stream of bytes: TCP or unix, bare or under TLS.
+//! A connection that is a stream of bytes: TCP or unix, bare or under TLS; with RELP on it or nothing.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::time::{Duration, Instant};
 
 use rustls::ClientConnection;
 
+use super::relp::{self, Refused, Session};
 use super::wire::{Wire, closed};
 
-/// How long a TLS handshake may take.
+/// How long a TLS handshake may take, and the opening of RELP.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Stream {
     wire: Wire,
     tls: Option<Box<ClientConnection>>,
+    /// Of RELP: what the other end has acknowledged.
+    session: Option<Box<Session>>,
 }
 
 impl Stream {
     pub(super) fn bare(wire: Wire) -> Self {
-        Self { wire, tls: None }
+        Self { wire, tls: None, session: None }
     }
 
     /// Shakes hands, within [`HANDSHAKE`].
@@ -44,7 +47,38 @@ impl Stream {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Self { wire, tls: Some(Box::new(tls)) })
+        Ok(Self { wire, tls: Some(Box::new(tls)), session: None })
+    }
+
+    /// Opens a session of RELP on it, within [`HANDSHAKE`].
+    pub(super) fn open_relp(mut self) -> io::Result<Self> {
+        let deadline = Instant::now() + HANDSHAKE;
+        let too_long =
+            || io::Error::new(ErrorKind::TimedOut, "the receiver has not answered as one of RELP does");
+        // A new connection has room for so little.
+        if !self.offer(&relp::open())?.1 {
+            return Err(too_long());
+        }
+        self.session = Some(Box::default());
+        while !self.session.as_ref().is_some_and(|session| session.is_open()) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(too_long());
+            }
+            self.wire.wait_readable(left)?;
+            self.check()?;
+        }
+        Ok(self)
+    }
+
+    /// Of RELP: how many records, from the first on, the other end has acknowledged.
+    pub(super) fn delivered(&self) -> Option<u64> {
+        self.session.as_ref().map(|session| session.delivered())
+    }
+
+    /// Of RELP: the records that the other end would not have, since this was asked last.
+    pub(super) fn take_refused(&mut self) -> Refused {
+        self.session.as_mut().map(|session| session.take_refused()).unwrap_or_default()
     }
 
     pub(super) const fn wire(&self) -> &Wire {
@@ -85,33 +119,46 @@ impl Stream {
         }
     }
 
-    /// Whether the other end is still there, as far as is known.
+    /// Whether the other end is still there, as far as is known. What it says is taken in, or without RELP forgotten: but
+    /// for that nobody expects anything.
     pub(super) fn check(&mut self) -> io::Result<()> {
-        /// One that talks without end is heard no longer than this at once: of some KB each.
+        /// One that talks without end is heard no longer than this at once.
         const READS: usize = 16;
-        let Some(tls) = &mut self.tls else { return self.wire.check() };
+        let mut scratch = [0; 8 * 1024];
         for _ in 0..READS {
-            match tls.read_tls(&mut self.wire) {
+            let count = match self.read(&mut scratch) {
                 Ok(0) => return Err(closed()),
-                Ok(_) => {}
+                Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
-            }
-            let state =
-                tls.process_new_packets().map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
-            if state.peer_has_closed() {
-                return Err(closed());
-            }
-            let mut heard = state.plaintext_bytes_to_read();
-            while heard > 0 {
-                heard -= tls.reader().read(&mut [0; 1024])?.clamp(1, heard);
+            };
+            if let Some(session) = &mut self.session {
+                session.hear(&scratch[..count])?;
             }
         }
         Ok(())
     }
 
-    /// Says goodbye: nothing will follow.
-    pub(super) fn finish(&mut self) {
+    fn read(&mut self, scratch: &mut [u8]) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else { return self.wire.read(scratch) };
+        loop {
+            match tls.reader().read(scratch) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                other => return other,
+            }
+            if tls.read_tls(&mut self.wire)? == 0 {
+                return Err(closed());
+            }
+            tls.process_new_packets().map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+        }
+    }
+
+    /// Says goodbye: nothing will follow these `frames` of RELP, or whatever it was.
+    pub(super) fn finish(&mut self, frames: u64) {
+        if self.session.is_some() {
+            // The other end would report a session that ends without; one that takes nothing now must do so.
+            let _unsent = self.offer(&relp::close(frames));
+        }
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
             // All before it is with the kernel; a goodbye that does not fit is done without.

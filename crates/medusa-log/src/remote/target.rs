@@ -11,6 +11,10 @@ pub enum RemoteTarget {
     Tcp(Host),
     /// `tls://host:port`: a stream under TLS.
     Tls(Host),
+    /// `relp://host:port`: a stream whose receiver acknowledges every record.
+    Relp(Host),
+    /// `relp+tls://host:port`: the same, under TLS.
+    RelpTls(Host),
     /// `udp://host:port`: one record per datagram, and nobody who says whether it has arrived.
     Udp(Host),
     /// A unix socket.
@@ -59,7 +63,8 @@ impl DefaultPorts {
 pub enum BadTarget {
     /// It is of no kind we know.
     #[error(
-        "unknown target {0:?}: use tcp://host:port, tls://host:port, udp://host:port, unix:/path or unixgram:/path"
+        "unknown target {0:?}: use tcp://host:port, tls://host:port, udp://host:port, unix:/path or unixgram:/path, and for \
+         syslog also relp://host:port or relp+tls://host:port"
     )]
     Scheme(String),
     /// The host is missing or no host.
@@ -95,6 +100,9 @@ impl RemoteTarget {
                 "tcp" => host(text, rest, ports.tcp).map(Self::Tcp),
                 "tls" => host(text, rest, ports.tls).map(Self::Tls),
                 "udp" => host(text, rest, ports.udp).map(Self::Udp),
+                // No port is registered for it, and receivers have none of their own.
+                "relp" => host(text, rest, None).map(Self::Relp),
+                "relp+tls" => host(text, rest, None).map(Self::RelpTls),
                 "unix" => path(text, rest, UnixKind::Stream),
                 "unixgram" => path(text, rest, UnixKind::Datagram),
                 _ => Err(BadTarget::Scheme(text.to_owned())),
@@ -130,9 +138,26 @@ impl RemoteTarget {
         matches!(self, Self::Unix(..))
     }
 
+    /// Whether its receiver acknowledges every record.
+    pub const fn is_relp(&self) -> bool {
+        matches!(self, Self::Relp(_) | Self::RelpTls(_))
+    }
+
+    /// Whether it is spoken to under TLS.
+    pub const fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_) | Self::RelpTls(_))
+    }
+
+    /// Whether it takes a record per datagram, or may do so.
+    pub const fn may_take_datagrams(&self) -> bool {
+        matches!(self, Self::Udp(_) | Self::Unix(_, UnixKind::Datagram | UnixKind::Either))
+    }
+
     pub(super) const fn host(&self) -> Option<&Host> {
         match self {
-            Self::Tcp(host) | Self::Tls(host) | Self::Udp(host) => Some(host),
+            Self::Tcp(host) | Self::Tls(host) | Self::Udp(host) | Self::Relp(host) | Self::RelpTls(host) => {
+                Some(host)
+            }
             Self::Unix(..) => None,
         }
     }
@@ -144,6 +169,8 @@ impl fmt::Display for RemoteTarget {
             Self::Tcp(host) => write!(f, "tcp://{host}"),
             Self::Tls(host) => write!(f, "tls://{host}"),
             Self::Udp(host) => write!(f, "udp://{host}"),
+            Self::Relp(host) => write!(f, "relp://{host}"),
+            Self::RelpTls(host) => write!(f, "relp+tls://{host}"),
             Self::Unix(path, UnixKind::Datagram) => write!(f, "unixgram:{}", path.display()),
             Self::Unix(path, _) => write!(f, "unix:{}", path.display()),
         }
@@ -212,6 +239,8 @@ mod tests {
             "tcp://logs.example:601",
             "tls://[2001:db8::1]:6514",
             "udp://192.0.2.1:514",
+            "relp://[::1]:2514",
+            "relp+tls://logs.example:2514",
             "unix:/run/log",
             "unix:relative",
             "unixgram:/run/log",
@@ -238,7 +267,9 @@ mod tests {
         ] {
             assert_eq!(parse(text), Err(BadTarget::Host(text.to_owned())));
         }
-        for text in ["tcp://x", "tcp://x:", "tcp://x:0", "tcp://x:65536", "tcp://x:601/", "tcp://[::1]5"] {
+        for text in
+            ["relp://x", "tcp://x", "tcp://x:", "tcp://x:0", "tcp://x:65536", "tcp://x:601/", "tcp://[::1]5"]
+        {
             assert_eq!(parse(text), Err(BadTarget::Port(text.to_owned())));
         }
         let long = format!("unix:/{}", "x".repeat(MAX_PATH));

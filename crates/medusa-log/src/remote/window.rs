@@ -8,8 +8,11 @@
 //! - for that long the connection has not been held up, which would mean that the receiver does not read, or
 //! - more than [`SENT`] bytes were taken behind them: no receive buffer is that large.
 //!
+//! With acknowledgements (RELP) a record is kept until the receiver has said that it has it; no more of them are on their way
+//! than [`Window::has_room`] allows.
+//!
 //! On a broken connection all that is kept is sent again. **Invariant: what is sent twice is at most [`SENT`] bytes and
-//! the batch in hand**; and no more than [`MEMORY`] is held, whatever the records look like.
+//! the batch in hand, or with RELP [`WINDOW`] records**; and no more than [`MEMORY`] is held, whatever the records look like.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use medusa_proto::access::Loss;
 
+use super::relp::WINDOW;
 use crate::Batch;
 
 /// How long a receiver may take to read what its kernel has acknowledged.
@@ -39,12 +43,14 @@ pub(super) struct Window {
     memory: usize,
     /// When the connection was last held up.
     held_up: Option<Instant>,
+    /// How many records the receiver has acknowledged, where it does.
+    delivered: Option<u64>,
 }
 
 #[derive(Debug)]
 struct Sent {
     what: What,
-    /// Bytes sent on the connection when this was the last of them.
+    /// What was sent on the connection when this was the last of it: bytes, or records where those are acknowledged.
     end: u64,
     /// When it was first seen acknowledged.
     taken: Option<Instant>,
@@ -69,27 +75,41 @@ impl What {
     fn records(&self) -> u64 {
         self.batch().map_or(0, |batch| batch.len() as u64)
     }
+
+    fn footprint(&self) -> usize {
+        self.batch().map_or(0, |batch| batch.footprint())
+    }
 }
 
 /// What has to be sent again.
 #[derive(Debug, Default)]
 pub(super) struct Again {
-    pub(super) batches: Vec<Arc<Batch>>,
+    /// Each with how many of its first records need not.
+    pub(super) batches: Vec<(Arc<Batch>, usize)>,
     pub(super) loss: Option<Loss>,
 }
 
 impl Window {
-    pub(super) const fn new() -> Self {
-        Self { sent: VecDeque::new(), taken: 0, open: 0, memory: 0, held_up: None }
+    /// Of a connection whose receiver acknowledges records, or does not.
+    pub(super) fn new(acknowledges: bool) -> Self {
+        let delivered = acknowledges.then_some(0);
+        Self { sent: VecDeque::new(), taken: 0, open: 0, memory: 0, held_up: None, delivered }
+    }
+
+    /// Whether `what` may be sent. Where the receiver acknowledges, it has to do so first if too much is on its way.
+    pub(super) fn has_room(&self, what: &What) -> bool {
+        self.delivered.is_none()
+            || self.is_empty()
+            || (self.open + what.records() <= WINDOW && self.memory + what.footprint() <= MEMORY)
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.sent.is_empty()
     }
 
-    /// `what` was sent; the connection has taken `end` bytes by now.
+    /// `what` was sent; the connection has taken `end` bytes by now, or records where those are acknowledged.
     pub(super) fn push(&mut self, what: What, end: u64) {
-        self.memory += what.batch().map_or(0, |batch| batch.footprint());
+        self.memory += what.footprint();
         self.open += what.records();
         self.sent.push_back(Sent { what, end, taken: None });
         self.shrink();
@@ -117,6 +137,19 @@ impl Window {
         }
     }
 
+    /// The receiver has acknowledged `records` of the connection: forgets them.
+    pub(super) fn delivered(&mut self, records: u64) {
+        self.delivered = Some(records);
+        while self.sent.front().is_some_and(|sent| sent.end <= records) {
+            self.pop();
+        }
+    }
+
+    /// Whether the receiver acknowledges records, so that it is known which it has.
+    pub(super) const fn knows(&self) -> bool {
+        self.delivered.is_some()
+    }
+
     /// Whether all was acknowledged when it was last looked at.
     pub(super) fn is_acknowledged(&self) -> bool {
         self.sent.back().is_none_or(|sent| sent.taken.is_some())
@@ -130,9 +163,14 @@ impl Window {
     /// The connection is gone: all that is left, in order.
     pub(super) fn take(&mut self) -> Again {
         let mut again = Again::default();
-        for sent in std::mem::replace(self, Self::new()).sent {
+        let delivered = self.delivered;
+        for sent in std::mem::replace(self, Self::new(delivered.is_some())).sent {
             match sent.what {
-                What::Batch(batch) => again.batches.push(batch),
+                What::Batch(batch) => {
+                    let left = delivered.map_or(u64::MAX, |delivered| sent.end - delivered);
+                    let done = batch.len().saturating_sub(usize::try_from(left).unwrap_or(usize::MAX));
+                    again.batches.push((batch, done));
+                }
                 What::Loss(loss) => again.loss = Some(again.loss.map_or(loss, |known| known.merge(loss))),
             }
         }
@@ -140,6 +178,9 @@ impl Window {
     }
 
     fn shrink(&mut self) {
+        if self.delivered.is_some() {
+            return;
+        }
         let end = self.sent.back().map_or(0, |sent| sent.end);
         while self.sent.front().is_some_and(|sent| end - sent.end > SENT) || self.memory > MEMORY {
             self.pop();
@@ -148,7 +189,7 @@ impl Window {
 
     fn pop(&mut self) {
         if let Some(sent) = self.sent.pop_front() {
-            self.memory -= sent.what.batch().map_or(0, |batch| batch.footprint());
+            self.memory -= sent.what.footprint();
             match self.taken.checked_sub(1) {
                 Some(taken) => self.taken = taken,
                 None => self.open -= sent.what.records(),
@@ -165,11 +206,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn left(window: &mut Window) -> Vec<String> {
-        window.take().batches.iter().map(|batch| first_target(batch).to_owned()).collect()
+        window.take().batches.iter().map(|(batch, _)| first_target(batch).to_owned()).collect()
     }
 
     fn window(ends: &[u64]) -> Window {
-        let mut window = Window::new();
+        let mut window = Window::new(false);
         for end in ends {
             window.push(What::Batch(batch([end.to_string()])), *end);
         }
@@ -208,7 +249,7 @@ mod tests {
 
     #[test]
     fn memory_has_a_limit_of_its_own() {
-        let mut window = Window::new();
+        let mut window = Window::new(false);
         let large = batch(["x".repeat(16 * 1024)]);
         for end in 0..4096 {
             window.push(What::Batch(Arc::clone(&large)), end);
@@ -220,7 +261,7 @@ mod tests {
         /// Whatever happens: nothing is forgotten that was not acknowledged, unless too much is behind it; in order.
         #[test]
         fn only_what_has_arrived_is_forgotten(steps in proptest::collection::vec((0..3_u8, 0..4_000_000_u64, 0..2000_u64), 0..60)) {
-            let (mut window, mut now) = (Window::new(), Instant::now());
+            let (mut window, mut now) = (Window::new(false), Instant::now());
             let (mut ends, mut acknowledged) = (Vec::new(), 0);
             for (step, bytes, ms) in steps {
                 now += Duration::from_millis(ms);
@@ -245,6 +286,40 @@ mod tests {
                 prop_assert_eq!(window.unacknowledged(), open.len() as u64);
             }
         }
+    }
+
+    #[test]
+    fn what_the_receiver_has_acknowledged_is_not_sent_again() {
+        let mut window = Window::new(true);
+        for first in [0, 3, 6] {
+            let batch = batch((first..first + 3).map(|number| number.to_string()));
+            window.push(What::Batch(batch), first + 3);
+        }
+        window.delivered(4);
+        assert_eq!((window.unacknowledged(), window.is_acknowledged()), (6, false));
+        let again = window.take();
+        let done: Vec<usize> = again.batches.iter().map(|(_, done)| *done).collect();
+        assert_eq!(done, [1, 0]);
+        // The next connection counts from its own beginning.
+        window.push(What::Batch(batch(["x"])), 1);
+        window.delivered(1);
+        assert!(window.is_empty() && window.is_acknowledged() && window.memory == 0);
+    }
+
+    #[test]
+    fn no_more_is_on_its_way_than_the_window_allows() {
+        let what = || What::Batch(batch((0..200).map(|number| number.to_string())));
+        let (mut acknowledged, mut plain) = (Window::new(true), Window::new(false));
+        let mut end = 0;
+        while acknowledged.has_room(&what()) {
+            end += 200;
+            acknowledged.push(what(), end);
+            plain.push(what(), end);
+            assert!(end <= WINDOW);
+        }
+        assert!(end + 200 > WINDOW && plain.has_room(&what()));
+        acknowledged.delivered(200);
+        assert!(acknowledged.has_room(&what()));
     }
 
     #[test]

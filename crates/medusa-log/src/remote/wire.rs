@@ -105,23 +105,6 @@ impl Wire {
         }
     }
 
-    /// Whether the other end is still there, as far as is known. What it says meanwhile is read and forgotten: nobody
-    /// expects anything, but unread bytes would make the kernel reset the connection when we close it.
-    pub(super) fn check(&mut self) -> io::Result<()> {
-        /// Of [`SCRATCH`] bytes each; a peer that talks without end is heard no longer than this at once.
-        const READS: usize = 16;
-        const SCRATCH: usize = 1024;
-        for _ in 0..READS {
-            match self.read(&mut [0; SCRATCH]) {
-                Ok(0) => return Err(closed()),
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
     /// The error the kernel keeps for this socket, if there is one: what became of an earlier datagram.
     pub(super) fn pending_error(&self) -> Result<(), Errno> {
         sockopt::socket_error(&self.fd)?

@@ -191,6 +191,10 @@ impl Sink for ResolvingSink {
         self.sink.reopen()
     }
 
+    fn inner(&self) -> &[Arc<dyn Sink>] {
+        std::slice::from_ref(&self.sink)
+    }
+
     fn status(&self) -> Status {
         let counts = self.desk.counts();
         Status::new("log.resolving", "")
@@ -202,7 +206,6 @@ impl Sink for ResolvingSink {
             .field("nameless", counts.tally.nameless)
             .field("late", counts.tally.late)
             .field("not_asked", counts.tally.not_asked)
-            .child(self.sink.status())
     }
 }
 

@@ -133,7 +133,8 @@ fn what_needs_no_name_is_passed_on_untouched() {
     let mut entries = Batch::new();
     entries.push(&Record { peer: Peer::Unix, ..record("/unix", 0) });
     entries.push(&Record { name: Some("named.example"), ..record("/named", 0) });
-    let event = Event { time: record("", 0).time, level: Level::Info, part: "test", message: "event" };
+    let event =
+        Event { time: record("", 0).time, level: Level::Info, part: "test", message: "event", request: None };
     entries.push_event(&event);
     let entries = entries.seal();
     sink.submit(&entries);

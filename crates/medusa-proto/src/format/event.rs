@@ -17,14 +17,21 @@ pub(super) fn text(event: &Event<'_>, stamp: &mut Stamp, utc_offset: i32, out: &
     escape::text(event.message.as_bytes(), out);
 }
 
-/// An object with a level, a logger and a message.
+/// An object with a level, a logger, a message, and the id of the request.
 pub(super) fn json(event: &Event<'_>, stamp: &mut Stamp, out: &mut Vec<u8>) {
     json::start(event.time, stamp, out);
     out.extend_from_slice(br#","log":{"level":""#);
     out.extend_from_slice(event.level.name().as_bytes());
     out.extend_from_slice(br#"","logger":""#);
     escape::json(event.part.as_bytes(), out);
-    out.extend_from_slice(br#""},"message":""#);
+    if let Some(id) = event.request {
+        out.extend_from_slice(br#""},"http":{"request":{"id":""#);
+        escape::json(id.as_bytes(), out);
+        out.extend_from_slice(br#""}"#);
+    } else {
+        out.push(b'"');
+    }
+    out.extend_from_slice(br#"},"message":""#);
     escape::json(event.message.as_bytes(), out);
     out.extend_from_slice(br#""}"#);
 }

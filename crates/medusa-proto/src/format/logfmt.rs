@@ -36,6 +36,7 @@ pub(super) fn event(event: &Event<'_>, stamp: &mut Stamp, out: &mut Vec<u8>) {
     start(event.time, event.level, stamp, out);
     text(b" part=", event.part.as_bytes(), out);
     text(b" msg=", event.message.as_bytes(), out);
+    optional(b" id=", event.request, out);
 }
 
 /// `time=2000-10-10T20:55:38.000042Z level=warn msg="records lost" records=3 from=2000-10-10T20:55:36.000042Z to=...`

@@ -198,8 +198,13 @@ fn the_clients_name_and_the_id_are_shown() {
 
 #[test]
 fn events_are_lines_in_every_format() {
-    let event =
-        Event { time: sample().time, level: Level::Warn, part: "http", message: "a response\nbroke \"off\"" };
+    let event = Event {
+        time: sample().time,
+        level: Level::Warn,
+        part: "http",
+        message: "a response\nbroke \"off\"",
+        request: Some("0191"),
+    };
     let lines = ["common", "%h %U", "json", "logfmt"].map(|format| {
         let mut out = Vec::new();
         Encoder::new(format.parse().expect("a format")).encode(&event.into(), -7 * 3600, &mut out);
@@ -208,10 +213,9 @@ fn events_are_lines_in_every_format() {
     let text = r#"# 10/Oct/2000:13:55:36 -0700 warn http: a response\x0abroke \"off\""#;
     let json = concat!(
         r#"{"@timestamp":"2000-10-10T20:55:36.000042Z","ecs":{"version":"8.11.0"},"#,
-        r#""log":{"level":"warn","logger":"http"},"message":"a response\u000abroke \"off\""}"#
+        r#""log":{"level":"warn","logger":"http"},"http":{"request":{"id":"0191"}},"message":"a response\u000abroke \"off\""}"#
     );
-    let logfmt =
-        r#"time=2000-10-10T20:55:36.000042Z level=warn part=http msg="a response\u000abroke \"off\"""#;
+    let logfmt = r#"time=2000-10-10T20:55:36.000042Z level=warn part=http msg="a response\u000abroke \"off\"" id=0191"#;
     assert_eq!(lines, [text, text, json, logfmt]);
 }
 

@@ -95,6 +95,9 @@ pub(super) fn event(id: &SdId, event: &Event<'_>, out: &mut Vec<u8>) {
     start(id, out);
     text(b" level=\"", event.level.name(), out);
     text(b" part=\"", event.part, out);
+    if let Some(id) = event.request {
+        text(b" id=\"", id, out);
+    }
     out.push(b']');
 }
 

@@ -110,7 +110,7 @@ fn app_names_are_what_both_protocols_can_carry() {
 #[test]
 fn events_and_losses_are_messages() {
     let time = Timestamp::from_micros(970_387_200_000_042);
-    let event = Event { time, level: Level::Error, part: "http", message: "broke\noff" };
+    let event = Event { time, level: Level::Error, part: "http", message: "broke\noff", request: None };
     assert_eq!(
         message(header(Style::Rfc5424), &event.into()),
         "<131>1 2000-10-01T01:00:00.000042-07:00 www.example.org medusa 42 event \
@@ -163,7 +163,7 @@ fn logger(style: &str, more: &[&str], text: &str) -> String {
 #[test]
 fn logger_writes_the_same() {
     let record = Record { target: r#"/"\]"#, id: Some(r#"a"\]"#), ..sample() };
-    let event = Event { time: record.time, level: Level::Warn, part: "http", message: "hi" };
+    let event = Event { time: record.time, level: Level::Warn, part: "http", message: "hi", request: None };
     // What logger has to say, less the machine's name and the time, which it does not let us choose.
     let fields = |message: &str| {
         let (priority, rest) = message.split_once(' ').expect("a space after the version");

@@ -99,13 +99,16 @@ impl Sink for FunctionFilter {
         self.inner.reopen()
     }
 
+    fn inner(&self) -> &[Arc<dyn Sink>] {
+        std::slice::from_ref(&self.inner)
+    }
+
     fn status(&self) -> Status {
         let status = self.handoff.describe(Status::new("log.filter", self.origin.to_string()));
         status
             .field("passed_on", self.counts.passed_on.load(Relaxed))
             .field("passed_over", self.counts.passed_over.load(Relaxed))
             .field("undecided", self.counts.undecided.load(Relaxed))
-            .child(self.inner.status())
     }
 }
 

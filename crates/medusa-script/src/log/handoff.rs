@@ -152,8 +152,9 @@ mod tests {
     fn batch(records: usize, at: i64) -> Arc<Batch> {
         let mut batch = Batch::new();
         let time = Timestamp::from_micros(at);
-        (0..records)
-            .for_each(|_| batch.push_event(&Event { time, level: Level::Info, part: "a", message: "b" }));
+        (0..records).for_each(|_| {
+            batch.push_event(&Event { time, level: Level::Info, part: "a", message: "b", request: None });
+        });
         batch.seal()
     }
 

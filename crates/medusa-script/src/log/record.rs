@@ -18,6 +18,7 @@ pub(crate) fn record(lua: &Lua, entry: &Entry<'_>) -> mlua::Result<Table> {
         Entry::Event(event) => {
             table.raw_set("part", event.part)?;
             table.raw_set("message", event.message)?;
+            table.raw_set("id", event.request)?;
         }
     }
     Ok(table)

@@ -101,6 +101,11 @@ impl OpenRequest {
         self.handle as f64
     }
 
+    /// Its head.
+    pub(crate) fn head(&self) -> Option<Rc<Head>> {
+        with(&self.open, self.handle(), |entry| Ok(Rc::clone(&entry.head))).ok()
+    }
+
     /// How long the script has been waiting for the request's body.
     pub(crate) fn waited(&self) -> Waited {
         let waited = with(&self.open, self.handle(), |entry| {

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use medusa_http::websocket::{Accepted, Close, Closed, Refusal, WebSocket};
 use mlua::{Function, Table, UserData};
+use tracing::field;
 
 pub(crate) use self::method::method;
 pub(crate) use self::reference::{CLASS, OPTIONS};
@@ -85,7 +86,6 @@ impl Session {
     /// Runs the function to its end. `open` keeps the request readable until then.
     pub(crate) async fn run(self, vm: Rc<Vm>, open: OpenRequest) {
         let Self { socket, function, request, maker } = self;
-        let _open = open;
         let _end = EndOnDrop(Rc::clone(&socket));
         let meter = vm.meter(Budget::REQUEST);
         let given = Socket::new(Rc::clone(&socket), Rc::clone(&meter));
@@ -102,7 +102,7 @@ impl Session {
         let code = match &result {
             Ok(()) => Close::NORMAL,
             Err(error) => {
-                tell(&vm, &function, error);
+                tell(&vm, &function, &open, error);
                 Close::FAILED
             }
         };
@@ -119,7 +119,7 @@ async fn left_for(socket: &WebSocket, grace: Duration) {
 }
 
 /// Logs why a function failed, unless it was that the client left while it had something to say.
-fn tell(vm: &Vm, function: &Function, error: &TaskError) {
+fn tell(vm: &Vm, function: &Function, open: &OpenRequest, error: &TaskError) {
     if let TaskError::Script(error) = error
         && error.downcast_ref::<Closed>().is_some()
     {
@@ -130,7 +130,10 @@ fn tell(vm: &Vm, function: &Function, error: &TaskError) {
     let source = info.source.unwrap_or_default();
     let origin = format!("{}:{}", source.trim_start_matches('@'), info.line_defined.unwrap_or_default());
     vm.memory().note(error, || format!("websocket of {origin}"));
-    tracing::warn!(%origin, "a websocket's function failed: {told}");
+    let head = open.head();
+    let request = head.as_ref().map(|head| field::display(&head.id));
+    let path = head.as_ref().map(|head| field::display(head.uri.path()));
+    tracing::warn!(request, path, %origin, "a websocket's function failed: {told}");
 }
 
 /// The script may keep a `ws`, but not the session.

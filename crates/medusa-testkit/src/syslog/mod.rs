@@ -32,6 +32,9 @@ const UDP: u16 = 1514;
 const TCP_LF: u16 = 1514;
 const TCP_OCTET: u16 = 1601;
 const TLS: u16 = 6514;
+/// Only rsyslog has it.
+const RELP: u16 = 2514;
+const RELP_TLS: u16 = 2515;
 
 /// How many of the last messages a failing test shows.
 const SHOWN: usize = 20;
@@ -39,7 +42,7 @@ const SHOWN: usize = 20;
 /// Which log server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// `rsyslogd`, of the Debian packages rsyslog and rsyslog-gnutls.
+    /// `rsyslogd`, of the Debian packages rsyslog, rsyslog-gnutls and rsyslog-relp.
     Rsyslog,
     /// `syslog-ng`, of the Debian package syslog-ng-core, which cannot be installed beside rsyslog:
     /// `cargo xtask ci packages` unpacks it below `target/`.
@@ -170,6 +173,11 @@ impl LogServer {
         process.finish().stderr
     }
 
+    /// Which it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// Its process.
     ///
     /// # Panics
@@ -215,9 +223,24 @@ impl LogServer {
         self.place.address.port(TLS)
     }
 
+    /// Where rsyslog takes messages by RELP, of either form.
+    pub fn relp(&self) -> SocketAddr {
+        self.place.address.port(RELP)
+    }
+
+    /// The same, encrypted.
+    pub fn relp_tls(&self) -> SocketAddr {
+        self.place.address.port(RELP_TLS)
+    }
+
     /// The certificate of the authority behind its own, PEM.
     pub fn ca(&self) -> PathBuf {
         self.place.file("ca.pem")
+    }
+
+    /// Its certificate and its key, PEM: rsyslog asks the clients of its RELP for one of the same authority.
+    pub fn identity(&self) -> [PathBuf; 2] {
+        ["cert.pem", "key.pem"].map(|name| self.place.file(name))
     }
 
     /// Where it writes what it receives, a JSON object per line.
@@ -262,6 +285,7 @@ impl LogServer {
         let paths = [self.unix_datagram(), self.unix_datagram_rfc5424(), self.unix_stream()];
         paths.iter().all(|path| path.exists())
             && bound(pid, "tcp", &[self.tcp_lf(), self.tcp_octet(), self.tls()])
+            && (self.kind != Kind::Rsyslog || bound(pid, "tcp", &[self.relp(), self.relp_tls()]))
             && bound(pid, "udp", &[self.udp()])
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{Place, TCP_LF, TCP_OCTET, TLS, UDP};
+use super::{Place, RELP, RELP_TLS, TCP_LF, TCP_OCTET, TLS, UDP};
 
 /// The fields of [`Message`](super::Message), and rsyslog's properties for them.
 const FIELDS: [(&str, &str); 9] = [
@@ -32,6 +32,7 @@ module(load="imuxsock" sysSock.use="off")
 module(load="imudp")
 module(load="imtcp")
 module(load="imptcp")
+module(load="imrelp" ruleset="received")
 template(name="fields" type="list" option.jsonf="on") {{
 {fields}  property(outname="time" name="timereported" dateFormat="rfc3339" format="jsonf")
 }}
@@ -48,6 +49,10 @@ input(type="imtcp" address="{ip}" port="{TCP_OCTET}" ruleset="received")
 input(type="imtcp" address="{ip}" port="{TLS}" ruleset="received"
     streamDriver.name="gtls" streamDriver.mode="1" streamDriver.authMode="anon"
     streamDriver.caFile={ca} streamDriver.certFile={cert} streamDriver.keyFile={key})
+input(type="imrelp" address="{ip}" port="{RELP}" maxDataSize="64k")
+input(type="imrelp" address="{ip}" port="{RELP_TLS}" maxDataSize="64k" tls="on"
+    tls.caCert={ca} tls.myCert={cert} tls.myPrivKey={key}
+    tls.authMode="certvalid")
 action(type="omfile" file={internal})
 "#,
         directory = file("."),

@@ -60,7 +60,9 @@ impl<S: Subscriber, O: Output> Layer<S> for Events<O> {
             Verdict::Count => self.0.teller.wake(),
             Verdict::Write => {
                 let message = &words.whole();
-                self.0.output.put(&event::Event { time: SystemTime::now().into(), level, part, message });
+                let request = words.request.as_deref();
+                let time = SystemTime::now().into();
+                self.0.output.put(&event::Event { time, level, part, message, request });
             }
         }
     }
@@ -80,7 +82,8 @@ impl<O: Output> Counts for Inner<O> {
         };
         for told in told {
             let (level, part, message) = (told.level, &*told.part, &*told.message);
-            self.output.put(&event::Event { time: SystemTime::now().into(), level, part, message });
+            let time = SystemTime::now().into();
+            self.output.put(&event::Event { time, level, part, message, request: None });
         }
         owes
     }

@@ -128,7 +128,13 @@ impl Queue {
 fn lost(events: u64) -> String {
     let message = format!("{events} events of this log were lost: they came faster than they were read");
     line(
-        &Event { time: time::SystemTime::now().into(), level: Level::Error, part: "log", message: &message },
+        &Event {
+            time: time::SystemTime::now().into(),
+            level: Level::Error,
+            part: "log",
+            message: &message,
+            request: None,
+        },
         false,
     )
 }
@@ -162,7 +168,13 @@ mod tests {
     use super::*;
 
     fn event(message: &str) -> Event<'_> {
-        Event { time: time::SystemTime::UNIX_EPOCH.into(), level: Level::Warn, part: "http", message }
+        Event {
+            time: time::SystemTime::UNIX_EPOCH.into(),
+            level: Level::Warn,
+            part: "http",
+            message,
+            request: None,
+        }
     }
 
     #[test]

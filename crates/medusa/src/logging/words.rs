@@ -27,6 +27,8 @@ pub(super) struct Words {
     fields: String,
     /// Those of the fields that are [`PLACES`].
     pub(super) place: String,
+    /// The field `request`: the id of one.
+    pub(super) request: Option<String>,
 }
 
 impl Words {
@@ -51,6 +53,9 @@ impl Words {
                 let start = self.fields.len();
                 self.fields.extend([" ", name, "="]);
                 push_cut(&mut self.fields, MAX_FIELD, value);
+                if name == "request" {
+                    self.request = Some(self.fields[start + " request=".len()..].to_owned());
+                }
                 if PLACES.contains(&name) {
                     self.place.push_str(&self.fields[start..]);
                 }

@@ -70,7 +70,7 @@ fn read_all(tally: &mut Tally, log: &LogServer, server: &Server, requests: u64) 
 /// Stops the log server and starts it again, so many times, while requests are made as fast as can be: every record has
 /// come in the end, or is counted as lost.
 #[track_caller]
-fn expect_all_through_restarts(mut log: LogServer, site: &Site, times: u64) {
+fn expect_all_through_restarts(mut log: LogServer, site: &Site, times: u64) -> (Tally, Value) {
     let server = start(site);
     let load = Numbered::start(server.address(), CONNECTIONS);
     for _ in 0..times {
@@ -107,6 +107,26 @@ fn expect_all_through_restarts(mut log: LogServer, site: &Site, times: u64) {
     let again = count(&sink, "resent") + times * BATCH;
     assert!(tally.repeated() <= again, "more came twice than was sent again: {sink}");
     assert_eq!(tally.disordered(), 0, "{sink}");
+    (tally, sink)
+}
+
+#[test]
+fn what_is_acknowledged_comes_once_through_restarts_under_load() {
+    let log = LogServer::start(Kind::Rsyslog);
+    let site = logging(&format!("relp://{}", log.relp()), "");
+    let (tally, sink) = expect_all_through_restarts(log, &site, 3);
+    assert_eq!((tally.repeated(), count(&sink, "lost")), (0, 0), "{sink}");
+}
+
+#[test]
+fn nor_does_it_come_twice_over_tls_under_load() {
+    let log = LogServer::start(Kind::Rsyslog);
+    let [cert, key] = log.identity();
+    let (ca, cert, key) = (log.ca(), cert.display(), key.display());
+    let tls = format!("tls = {{ ca = '{}', cert = '{cert}', key = '{key}' }}", ca.display());
+    let site = logging(&format!("relp+tls://{}", log.relp_tls()), &tls);
+    let (tally, sink) = expect_all_through_restarts(log, &site, 1);
+    assert_eq!((tally.repeated(), count(&sink, "lost")), (0, 0), "{sink}");
 }
 
 #[test]

@@ -44,5 +44,6 @@ mod streams;
 mod support;
 mod syslog;
 mod tls;
+mod told;
 mod websocket;
 mod zones;

@@ -60,7 +60,7 @@ fn ways(server: &LogServer) -> Vec<Way> {
         options: options.to_owned(),
         logger,
     };
-    vec![
+    let mut ways = vec![
         way("unix-dgram-3164", unix(&dgram[0]), Rfc3164, "", to_socket(&dgram[0], Rfc3164)),
         way("unix-dgram-5424", unix(&dgram[1]), Rfc5424, "", to_socket(&dgram[1], Rfc5424)),
         way("unix-stream-3164", unix(&stream), Rfc3164, "", to_socket(&stream, Rfc3164)),
@@ -74,7 +74,24 @@ fn ways(server: &LogServer) -> Vec<Way> {
         // logger cannot encrypt: what arrives must be what arrives in the clear.
         way("tls-3164", url("tls", tls), Rfc3164, &ca, to_port(octet, "-T", Rfc3164)),
         way("tls-5424", url("tls", tls), Rfc5424, &ca, to_port(octet, "-T", Rfc5424)),
-    ]
+    ];
+    if server.kind() == Kind::Rsyslog {
+        // Nor does it know RELP.
+        let [cert, key] = server.identity();
+        let both = format!(
+            "tls = {{ ca = '{}', cert = '{}', key = '{}' }}",
+            server.ca().display(),
+            cert.display(),
+            key.display()
+        );
+        let (relp, relp_tls) = (url("relp", server.relp()), url("relp+tls", server.relp_tls()));
+        ways.extend([
+            way("relp-3164", relp.clone(), Rfc3164, "", to_port(octet, "-T", Rfc3164)),
+            way("relp-5424", relp, Rfc5424, "", to_port(octet, "-T", Rfc5424)),
+            way("relp-tls-5424", relp_tls, Rfc5424, &both, to_port(octet, "-T", Rfc5424)),
+        ]);
+    }
+    ways
 }
 
 fn to_port(address: SocketAddr, protocol: &str, form: Form) -> Vec<String> {

@@ -35,7 +35,7 @@ pub(super) use tidy::Tidy;
 pub struct Rotation {
     /// At the end of each of these. Default: not by time.
     pub every: Option<Period>,
-    /// Before it would grow beyond so many bytes (a single batch may be larger). Default: not by size.
+    /// Before it would grow beyond so many bytes (a single line may be longer). Default: not by size.
     pub size: Option<u64>,
     /// The number of files put aside that are kept; older ones are deleted. Default: all.
     pub keep: Option<u32>,

@@ -15,6 +15,7 @@ use super::name::{Form, Suffix};
 use super::pack::{self, Packed};
 use super::place::Place;
 use super::{Compression, Rotation};
+use crate::local;
 
 /// Yields to whatever else wants the processor.
 const NICEST: i32 = 19;
@@ -47,6 +48,7 @@ pub(in crate::file) struct Done {
     pub(in crate::file) kept: Option<u64>,
     postponed: bool,
     pub(in crate::file) errors: u64,
+    /// With its time before it.
     pub(in crate::file) last_error: Option<String>,
 }
 
@@ -165,6 +167,6 @@ impl Tidy {
 impl Done {
     fn failed(&mut self, what: &str, error: &io::Error) {
         self.errors += 1;
-        self.last_error = Some(format!("{what}: {error}"));
+        self.last_error = Some(format!("{} {what}: {error}", local::now_shown()));
     }
 }

@@ -146,6 +146,10 @@ fn a_failed_batch_is_tried_again_and_nothing_is_lost() {
     let accounts = queue.accounts();
     assert_eq!((accounts.written, accounts.lost, accounts.failing), (2, 0, false));
     assert!(accounts.last_error.is_some(), "the last error stays to be seen");
+    assert!(
+        accounts.last_error_at.is_some() && accounts.recovered_at.is_some(),
+        "and when, and that it is over"
+    );
 }
 
 #[test]
@@ -207,6 +211,7 @@ fn what_may_not_be_on_the_disk_is_told_but_not_written_again() {
     let accounts = queue.accounts();
     assert_eq!((accounts.written, accounts.lost, accounts.failing), (1, 0, true));
     assert_eq!(accounts.last_error.as_deref(), Some("not on the disk"));
+    assert!(accounts.last_error_at.is_some() && accounts.recovered_at.is_none(), "it goes on");
 }
 
 #[test]

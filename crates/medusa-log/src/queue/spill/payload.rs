@@ -17,6 +17,7 @@ pub(super) const VERSION: u8 = 1;
 
 const ACCESS: u8 = 0;
 const EVENT: u8 = 1;
+const EVENT_OF_REQUEST: u8 = 2;
 
 /// Stands for a field that is absent.
 const ABSENT: u16 = u16::MAX;
@@ -30,11 +31,14 @@ pub(super) fn encode(entry: &Entry<'_>, out: &mut Vec<u8>) {
     match entry {
         Entry::Access(record) => encode_record(record, out),
         Entry::Event(event) => {
-            out.push(EVENT);
+            out.push(if event.request.is_some() { EVENT_OF_REQUEST } else { EVENT });
             out.extend_from_slice(&event.time.micros().to_le_bytes());
             out.push(Level::ALL.iter().position(|&level| level == event.level).unwrap_or_default() as u8);
             encode_field(Some(event.part.as_bytes()), out);
             encode_field(Some(event.message.as_bytes()), out);
+            if let Some(request) = event.request {
+                encode_field(Some(request.as_bytes()), out);
+            }
         }
     }
 }
@@ -111,6 +115,10 @@ impl<'a> Input<'a> {
             match self.byte()? {
                 ACCESS => batch.push(&self.record()?),
                 EVENT => batch.push_event(&self.event()?),
+                EVENT_OF_REQUEST => {
+                    let event = self.event()?;
+                    batch.push_event(&Event { request: self.text()?, ..event });
+                }
                 _ => return Err(Malformed),
             }
         }
@@ -156,7 +164,7 @@ impl<'a> Input<'a> {
     fn event(&mut self) -> Result<Event<'a>, Malformed> {
         let time = self.time()?;
         let level = *Level::ALL.get(usize::from(self.byte()?)).ok_or(Malformed)?;
-        Ok(Event { time, level, part: self.required()?, message: self.required()? })
+        Ok(Event { time, level, part: self.required()?, message: self.required()?, request: None })
     }
 
     fn time(&mut self) -> Result<Timestamp, Malformed> {

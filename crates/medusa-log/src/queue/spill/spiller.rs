@@ -197,7 +197,7 @@ impl Thread {
         let mut state = self.queue.lock();
         state.spiller.moving = None;
         state.spiller.stuck = true;
-        state.accounts_mut().last_error = Some(format!("cannot spill: {error}"));
+        state.accounts_mut().erred(format!("cannot spill: {error}"));
         match job {
             Job::Front => state.front.append(&mut items), // what is there is older
             Job::Back => {

@@ -18,7 +18,6 @@ use crate::batch::tests::{batch, record};
 
 /// All that is owned by an entry.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a handful of them, in a test")]
 enum Owned {
     Access {
         time: i64,
@@ -33,14 +32,16 @@ enum Owned {
         level: Level,
         part: String,
         message: String,
+        request: Option<String>,
     },
 }
 
 impl Owned {
     fn entry(&self) -> Entry<'_> {
         match self {
-            Self::Event { time, level, part, message } => {
-                Event { time: Timestamp::from_micros(*time), level: *level, part, message }.into()
+            Self::Event { time, level, part, message, request } => {
+                let (time, request) = (Timestamp::from_micros(*time), request.as_deref());
+                Event { time, level: *level, part, message, request }.into()
             }
             Self::Access { time, peer, version, numbers, texts, raw } => {
                 let [name, user, method, target, host, server, id] = texts.each_ref().map(Option::as_deref);
@@ -88,8 +89,9 @@ fn owned() -> impl Strategy<Value = Owned> {
         },
     );
     let level = proptest::sample::select(&Level::ALL[..]);
-    let event = (any::<i64>(), level, ".{0,20}", ".{0,40}")
-        .prop_map(|(time, level, part, message)| Owned::Event { time, level, part, message });
+    let event = (any::<i64>(), level, ".{0,20}", ".{0,40}", option::of(".{0,20}")).prop_map(
+        |(time, level, part, message, request)| Owned::Event { time, level, part, message, request },
+    );
     prop_oneof![access, event]
 }
 

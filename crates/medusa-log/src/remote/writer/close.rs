@@ -1,5 +1,6 @@
 //! The end of a sink: what is queued is sent, for a while.
 
+use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
 use super::super::connect::Connection;
@@ -14,6 +15,9 @@ const CLOSING: Duration = Duration::from_secs(5);
 
 /// How often a sink that is gone looks whether all has arrived.
 const DRAINING: Duration = Duration::from_millis(10);
+
+/// How long the other end of RELP may take to say goodbye.
+const GOODBYE: Duration = Duration::from_millis(500);
 
 impl Writer {
     /// Whether the sink is gone, with nothing left to send or no time left to do so.
@@ -40,11 +44,24 @@ impl Writer {
             std::thread::park_timeout(DRAINING);
         }
         if !self.window.is_acknowledged() {
+            if self.window.knows() {
+                // The receiver does not have them: they are kept on disk, or counted as lost.
+                self.broken(
+                    None,
+                    &io::Error::new(ErrorKind::TimedOut, "the receiver has not acknowledged all"),
+                );
+                return false;
+            }
             let records = self.window.unacknowledged();
             tracing::warn!(log = self.name, records, "the log is closed before these records have arrived");
         }
-        if let Some((Connection::Stream(stream), _)) = &mut self.connection {
-            stream.finish();
+        if let Some((Connection::Stream(stream), lines)) = &mut self.connection {
+            stream.finish(lines.frames());
+            // The other end of RELP answers, and would find the connection reset.
+            let until = Instant::now() + GOODBYE;
+            while stream.delivered().is_some() && stream.check().is_ok() && Instant::now() < until {
+                std::thread::park_timeout(DRAINING);
+            }
         }
         true
     }

@@ -17,6 +17,7 @@ use medusa_proto::access::Loss;
 use super::backoff::Backoff;
 use super::connect::{Connection, Connector};
 use super::lines::Lines;
+use super::relp::Refused;
 use super::window::{What, Window};
 use super::{RemoteOptions, RemoteTarget, Shared, Wording};
 use crate::queue::{Queue, Work};
@@ -65,7 +66,7 @@ impl Writer {
             backoff: Backoff::default(),
             wait: Duration::ZERO,
             connection: None,
-            window: Window::new(),
+            window: Window::new(target.is_relp()),
             hand: None,
             loss: None,
             failing: false,
@@ -119,6 +120,7 @@ impl Writer {
         match self.connector.connect() {
             Ok((connection, peer)) => {
                 let lines = match &connection {
+                    Connection::Stream(_) if self.window.knows() => Lines::relp(&self.wording),
                     Connection::Stream(_) => Lines::stream(&self.wording),
                     Connection::Datagrams(datagrams) => Lines::datagrams(&self.wording, datagrams.limit()),
                 };
@@ -149,6 +151,7 @@ impl Writer {
 
     /// The connection is gone: what may not have arrived is sent again by the next one, then `in_hand`.
     fn broken(&mut self, in_hand: Option<What>, error: &io::Error) {
+        self.hear();
         self.connection = None;
         self.shared.lock().peer = None;
         let again = self.window.take();
@@ -167,6 +170,44 @@ impl Writer {
         self.shared.set_unacknowledged(0);
         self.failed(error);
         self.wait = self.backoff.failed(Instant::now());
+    }
+
+    /// Takes in what the receiver has acknowledged, as far as it does. What it has said comes before the end of a connection.
+    fn hear(&mut self) -> Option<u64> {
+        let Some((Connection::Stream(stream), _)) = &mut self.connection else { return None };
+        stream.delivered()?;
+        let _broken = stream.check();
+        let (delivered, refused) = (stream.delivered()?, stream.take_refused());
+        self.window.delivered(delivered);
+        self.refuse(refused);
+        Some(delivered)
+    }
+
+    /// `what` was being sent when the connection broke, and would have been all of it after `end` records. If some of it is
+    /// with the receiver, it counts as sent, and the rest of it comes again with all else.
+    fn begun(&mut self, what: What, end: u64) -> Option<What> {
+        let delivered = self.hear().unwrap_or_default();
+        let What::Batch(batch) = what else { return Some(what) };
+        if delivered + batch.len() as u64 <= end {
+            return Some(What::Batch(batch));
+        }
+        self.window.push(What::Batch(Arc::clone(&batch)), end);
+        self.window.delivered(delivered);
+        self.queue.settle(&batch, batch.len());
+        None
+    }
+
+    /// Records that the receiver would not have are lost; it would refuse them again.
+    fn refuse(&mut self, refused: Refused) {
+        if refused.count == 0 {
+            return;
+        }
+        self.shared.refused.fetch_add(refused.count, Relaxed);
+        for _ in 0..refused.count {
+            self.queue.tear();
+        }
+        let Refused { count, reason } = refused;
+        tracing::warn!(log = self.name, records = count, reason, "records lost: the receiver refuses them");
     }
 
     fn failed(&mut self, error: &io::Error) {
@@ -189,6 +230,10 @@ impl Writer {
         if let Err(error) = look(connection, &mut self.window) {
             return self.broken(None, &error);
         }
+        if let Connection::Stream(stream) = connection {
+            let refused = stream.take_refused();
+            self.refuse(refused);
+        }
         self.shared.set_unacknowledged(self.window.unacknowledged());
         if self.failing && self.backoff.has_lasted(Instant::now()) {
             self.works(0);
@@ -203,7 +248,13 @@ impl Writer {
 /// Whether `connection` stands, and what of `window` has arrived.
 fn look(connection: &mut Connection, window: &mut Window) -> io::Result<()> {
     match connection {
-        Connection::Stream(stream) => stream.check()?,
+        Connection::Stream(stream) => {
+            stream.check()?;
+            if let Some(delivered) = stream.delivered() {
+                window.delivered(delivered);
+                return Ok(());
+            }
+        }
         Connection::Datagrams(datagrams) => datagrams.check()?,
     }
     if connection.is_watched() {

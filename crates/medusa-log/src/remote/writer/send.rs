@@ -82,6 +82,12 @@ impl Writer {
             self.hand = Some(Hand { what, sent });
             return;
         };
+        if let Connection::Stream(stream) = &mut connection
+            && let Err(error) = self.wait_for_room(stream, &what)
+        {
+            self.connection = Some((connection, lines));
+            return self.broken(Some(what), &error);
+        }
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.fill(&what, sent, &mut lines);
         self.shared.truncated.fetch_add(lines.take_truncated(), Relaxed);
@@ -91,11 +97,16 @@ impl Writer {
         };
         let bytes = buffer.bytes.len() as u64;
         self.buffer = buffer;
-        let (is_watched, end) = (connection.is_watched(), connection.wire().sent());
+        let acknowledges = self.window.knows();
+        let end = if acknowledges { lines.frames() } else { connection.wire().sent() };
+        let is_watched = connection.is_watched();
         self.connection = Some((connection, lines));
         match result {
             Ok(()) => self.written(what, bytes, is_watched.then_some(end)),
-            Err(error) if is_watched => self.broken(Some(what), &error),
+            Err(error) if is_watched => {
+                let what = if acknowledges { self.begun(what, end) } else { Some(what) };
+                self.broken(what, &error);
+            }
             Err(error) => {
                 self.hand = Some(Hand { what, sent });
                 self.broken(None, &error);
@@ -103,7 +114,24 @@ impl Writer {
         }
     }
 
-    /// `what` is with the kernel. On a connection that is watched, which has taken `end` bytes by now, it may still have to
+    /// Waits until the receiver has acknowledged so much that `what` may follow.
+    fn wait_for_room(&mut self, stream: &mut Stream, what: &What) -> io::Result<()> {
+        let (mut known, mut moved) = (stream.delivered(), Instant::now());
+        while !self.window.has_room(what) {
+            stream.check()?;
+            let Some(delivered) = stream.delivered() else { break };
+            self.window.delivered(delivered);
+            if Some(delivered) != known {
+                (known, moved) = (Some(delivered), Instant::now());
+                continue;
+            }
+            self.held_up(moved)?;
+            stream.wire().wait_readable(SLICE)?;
+        }
+        Ok(())
+    }
+
+    /// `what` is with the kernel. On a connection that is watched, which has taken `end` bytes or records by now, it may still have to
     /// come again.
     fn written(&mut self, what: What, bytes: u64, end: Option<u64>) {
         self.works(bytes);

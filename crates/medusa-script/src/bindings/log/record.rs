@@ -35,7 +35,11 @@ pub(crate) const CLASS: Class = Class {
         main_item("referer", "string?", "The field `Referer`."),
         main_item("user_agent", "string?", "The field `User-Agent`."),
         main_item("server", "string?", "Of a request: the name of the server that answered."),
-        main_item("id", "string?", "The request's id, if the record has it."),
+        main_item(
+            "id",
+            "string?",
+            "The request's id, if the record has it; of an event, that of the request it happened to.",
+        ),
         main_item("version", "string?", "Of a request: `1.0`, `1.1` or `2`."),
         main_item("part", "string?", "Of an event: the part of the server, `http`."),
         main_item("message", "string?", "Of an event: what happened."),

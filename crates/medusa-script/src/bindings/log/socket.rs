@@ -74,6 +74,12 @@ fn socket(lua: &Lua, (target, options): (String, Value)) -> mlua::Result<SinkVal
     let target = RemoteTarget::parse(&target, DefaultPorts::default())
         .map_err(|error| fail(lua, format!("{FUNCTION}: {error}")))?
         .map_path(|path| reach.path(path));
+    if target.is_relp() {
+        return Err(fail(
+            lua,
+            format!("{FUNCTION}: {target} takes syslog messages: use medusa.log.syslog(\"{target}\")"),
+        ));
+    }
     let format = format(lua, &mut given, FUNCTION, "format")?.unwrap_or_default();
     let end = framing::<LineEnd>(lua, &mut given, FUNCTION, &target)?.unwrap_or_default();
     let common = Common::read(lua, &reach, &mut given, FUNCTION, &target)?;
@@ -90,6 +96,9 @@ pub(super) fn framing<T: std::str::FromStr<Err: std::fmt::Display>>(
     target: &RemoteTarget,
 ) -> mlua::Result<Option<T>> {
     let Some(name) = given.get::<String>("framing", "a string")? else { return Ok(None) };
+    if target.is_relp() {
+        return Err(fail(lua, format!("{function}: RELP has a framing of its own: leave `framing` out")));
+    }
     if is_datagrams(target) {
         return Err(fail(lua, format!("{function}: `framing` is for streams; {target} takes datagrams")));
     }
@@ -116,8 +125,11 @@ impl Common {
         target: &RemoteTarget,
     ) -> mlua::Result<Self> {
         let tls = tls::tls(lua, reach, given, function)?;
-        if tls.is_some() && !matches!(target, RemoteTarget::Tls(_)) {
-            return Err(fail(lua, format!("{function}: `tls` is for tls:// targets, and this is {target}")));
+        if tls.is_some() && !target.is_tls() {
+            return Err(fail(
+                lua,
+                format!("{function}: `tls` is for tls:// and relp+tls:// targets, and this is {target}"),
+            ));
         }
         Ok(Self {
             tls: tls.unwrap_or_default(),
@@ -140,11 +152,7 @@ fn max_size(
     const LEAST: usize = RemoteOptions::LEAST_SIZE;
     const GREATEST: usize = RemoteOptions::GREATEST_SIZE;
     let Some(size) = given.get::<f64>("max_size", "a number")? else { return Ok(None) };
-    let is_stream = matches!(
-        target,
-        RemoteTarget::Tcp(_) | RemoteTarget::Tls(_) | RemoteTarget::Unix(_, UnixKind::Stream)
-    );
-    if is_stream {
+    if !target.may_take_datagrams() {
         return Err(fail(lua, format!("{function}: `max_size` is for datagrams; {target} is a stream")));
     }
     if size.fract() != 0.0 || !(LEAST as f64..=GREATEST as f64).contains(&size) {

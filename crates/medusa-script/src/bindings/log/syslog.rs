@@ -21,10 +21,13 @@ pub(crate) const DOCS: Item = Item {
     reach: reference::Reach::Main,
     doc: "Sends a message per request to syslog. Without a target, or with nil, to that of this machine: `/dev/log`, be it \
           made for datagrams or for streams; on a system without one, records wait until there is. Or to `unix:/path`, \
-          `unixgram:/path`, `udp://host` (port 514 unless it is given), `tcp://host` (514), `tls://host` (6514). The severity \
-          is that of the status: 5xx `err`, 4xx `warning`, else `info`. Connections are as in `medusa.log.socket`; plain TCP \
+          `unixgram:/path`, `udp://host` (port 514 unless it is given), `tcp://host` (514), `tls://host` (6514), \
+          `relp://host:port`, `relp+tls://host:port` (RELP has no port of its own). The severity is that of the status: 5xx \
+          `err`, 4xx `warning`, else `info`. Connections are as in `medusa.log.socket`; plain TCP \
           syslog acknowledges nothing, so a receiver that is restarted may see up to 8 MiB twice, and by UDP nobody knows \
-          what arrives.",
+          what arrives. A receiver of RELP acknowledges each message: what it has is not sent again, and what it has not is; \
+          only of one that is killed between writing a message and saying so, at most 1024 may come twice. Messages of more \
+          than 128 KiB are cut for it, and those that it refuses count as `refused` and lost.",
 };
 
 pub(crate) const OPTIONS: Class = Class {

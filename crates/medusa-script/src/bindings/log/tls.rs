@@ -46,7 +46,7 @@ pub(super) const TLS: Item = Item {
     path: "tls",
     signature: "LogTlsOptions?",
     reach: reference::Reach::Main,
-    doc: "For `tls://` targets: whom to trust, and who we are.",
+    doc: "For `tls://` and `relp+tls://` targets: whom to trust, and who we are.",
 };
 
 /// Reads `tls`, if it is given.
