@@ -1,15 +1,22 @@
 //! The addresses of a host, with the search list.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::pin::pin;
 use std::time::Duration;
 
 use super::{Outcome, Resolver};
 use crate::local::{Families, special};
 use crate::name::{Key, bad_name};
-use crate::{Addresses, Answer, Data, LookupError, RecordType, Source};
+use crate::{Addresses, Answer, Data, LookupError, Rcode, RecordType, Source};
 
 /// What an address holds for that is its own name: for ever, as far as anyone can tell.
 const LITERAL_TTL: Duration = Duration::from_hours(24);
+
+/// How long the addresses of one family wait for those of the other ([RFC 8305 §3]'s Resolution Delay): there are servers
+/// that never answer a question for AAAA.
+///
+/// [RFC 8305 §3]: https://www.rfc-editor.org/rfc/rfc8305#section-3
+const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 
 /// The addresses of `host`.
 pub(super) async fn find(resolver: &Resolver, host: &str) -> Result<Addresses, LookupError> {
@@ -24,7 +31,7 @@ pub(super) async fn find(resolver: &Resolver, host: &str) -> Result<Addresses, L
     let mut nothing: Option<LookupError> = None;
     for name in candidates(resolver, host)? {
         match of_name(resolver, &name).await {
-            Err(error) if error.is_negative() => nothing = Some(less_absolute(nothing, error)),
+            Err(error) if goes_on(&error) => nothing = Some(less_absolute(nothing, error)),
             result => return result,
         }
     }
@@ -62,10 +69,20 @@ fn candidates(resolver: &Resolver, host: &str) -> Result<Vec<Key>, LookupError> 
     Ok(names)
 }
 
-/// Of two negative answers, the one that leaves more open: the name exists, but has no addresses.
+/// Whether the search goes on behind it: as in the C library, where the name is not, and where its domain's servers fail.
+fn goes_on(error: &LookupError) -> bool {
+    error.is_negative() || matches!(error, LookupError::Failed { code: Rcode::SERVFAIL, .. })
+}
+
+/// Of two errors, the one that leaves more open: that a domain's servers failed, or that the name exists, but has no addresses.
 fn less_absolute(one: Option<LookupError>, other: LookupError) -> LookupError {
+    let openness = |error: &LookupError| match error {
+        LookupError::NxDomain { .. } => 0,
+        LookupError::NoData { .. } => 1,
+        _ => 2,
+    };
     match one {
-        Some(one @ LookupError::NoData { .. }) => one,
+        Some(one) if openness(&one) > openness(&other) => one,
         _ => other,
     }
 }
@@ -76,15 +93,34 @@ async fn of_name(resolver: &Resolver, key: &Key) -> Result<Addresses, LookupErro
         return Ok(Addresses { name: key.told(), addresses: ordered(&families), ttl, source });
     }
     let v6 = Key::new(key.name(), RecordType::Aaaa)?;
-    let (v4, v6) = tokio::join!(resolver.resolve(key.clone()), resolver.resolve(v6));
-    both(key, v4, v6)
+    let (mut v4, mut v6) = (pin!(resolver.resolve(key.clone())), pin!(resolver.resolve(v6)));
+    tokio::select! {
+        biased;
+        first = &mut v4 => {
+            let second = for_a_while(v6, &first).await;
+            both(key, Some(first), second)
+        }
+        first = &mut v6 => {
+            let second = for_a_while(v4, &first).await;
+            both(key, second, Some(first))
+        }
+    }
+}
+
+/// The answer of the family that is slower: waited for as long as it takes if `first` has no addresses, else for
+/// [`RESOLUTION_DELAY`]. It is still remembered when it comes.
+async fn for_a_while(slower: impl Future<Output = Outcome>, first: &Outcome) -> Option<Outcome> {
+    if first.is_err() {
+        return Some(slower.await);
+    }
+    tokio::time::timeout(RESOLUTION_DELAY, slower).await.ok()
 }
 
 /// Makes one answer of two. One family is enough; a failure of the other is not told, since it is not asked for.
-fn both(key: &Key, v4: Outcome, v6: Outcome) -> Result<Addresses, LookupError> {
+fn both(key: &Key, v4: Option<Outcome>, v6: Option<Outcome>) -> Result<Addresses, LookupError> {
     let (v4, v6) = match (v4, v6) {
-        (Err(one), Err(other)) => return Err(more_telling(one, other)),
-        (v4, v6) => (v4.ok(), v6.ok()),
+        (Some(Err(one)), Some(Err(other))) => return Err(more_telling(one, other)),
+        (v4, v6) => (v4.and_then(Outcome::ok), v6.and_then(Outcome::ok)),
     };
     let answers = || [&v4, &v6].into_iter().flatten();
     let records =

@@ -120,8 +120,11 @@ impl Resolver {
     /// others. Any other is asked for in both families; a short one, with fewer dots than `ndots` in `resolv.conf`, in
     /// the domains of the search list first, and as it is at the end. A dot at its end says that it is complete.
     ///
-    /// The search goes on only after a name that does not exist or has no addresses. After a failure it ends, unlike in
-    /// the C library: whether a short name is found in this domain or the next must not depend on a lost packet.
+    /// The search goes on after a name that does not exist or has no addresses, and after a domain whose servers say that
+    /// they failed (SERVFAIL), as in the C library. After any other failure it ends: whether a short name is found in this
+    /// domain or the next must not depend on a lost packet.
+    ///
+    /// Once one family is known, the other is waited for no longer than 50 ms (RFC 8305 §3). Needs a runtime with a clock.
     pub async fn addresses(&self, host: &str) -> Result<Addresses, LookupError> {
         addresses::find(self, host).await
     }

@@ -201,3 +201,22 @@ async fn before_it_is_prepared_it_says_so() {
     resolver.prepare().expect("started already");
     resolver.lookup("a.example", RecordType::A).await.expect("an answer");
 }
+
+#[tokio::test]
+async fn one_family_that_is_never_answered_does_not_hold_up_the_other() {
+    for (answered, address) in [("A", a("192.0.2.1")), ("AAAA", aaaa("2001:db8::1"))] {
+        let address = address.clone();
+        let (shown, known) = (address.to_string(), address);
+        let server = Server::start(move |question| {
+            let answer = || Step::Send(question.answer(60, std::slice::from_ref(&known)));
+            (question.kind == answered).then(answer).into_iter().collect()
+        });
+        let options = ServerOptions { timeout: Duration::from_secs(30), ..ServerOptions::default() };
+        let resolver = server.resolver_with(options);
+        let found = resolver.addresses("www.example").await.expect("what is known");
+        assert_eq!(found.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(), [shown]);
+        // It is still being asked for, and will be for half a minute.
+        let other = if answered == "A" { RecordType::Aaaa } else { RecordType::A };
+        assert_eq!(resolver.cached("www.example", other), None);
+    }
+}

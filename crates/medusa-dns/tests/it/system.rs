@@ -104,18 +104,35 @@ async fn ndots_says_what_is_short() {
     assert_eq!(&*resolver.addresses("web.dev").await.expect("addresses").name, "web.dev.a.example");
 }
 
-#[tokio::test]
-async fn a_failure_ends_the_search() {
-    let server = Server::start(|question| {
+/// A server that says `code` of all names in `a.example`, and knows all others if `knows`.
+fn failing(code: ResponseCode, knows: bool) -> Server {
+    Server::start(move |question| {
         let answer = match &*question.name {
-            "web.a.example." => question.code(ResponseCode::ServFail),
-            _ => question.answer(60, &[a("192.0.2.1")]),
+            "web.a.example." => question.code(code),
+            _ if knows => question.answer(60, &[a("192.0.2.1")]),
+            _ => question.negative(ResponseCode::NXDomain, 60, 60),
         };
         vec![Step::Send(answer)]
-    });
-    let conf = nameserver(&server) + "search a.example b.example\n";
+    })
+}
+
+async fn searched(server: &Server) -> Result<String, LookupError> {
+    let conf = nameserver(server) + "search a.example b.example\n";
     let system = System::new(&conf, "");
-    let error = system.resolver().addresses("web").await.expect_err("a failure");
+    system.resolver().addresses("web").await.map(|found| found.name.to_string())
+}
+
+#[tokio::test]
+async fn the_search_goes_on_behind_a_domain_whose_servers_fail() {
+    assert_eq!(searched(&failing(ResponseCode::ServFail, true)).await, Ok("web.b.example".to_owned()));
+    // Found nowhere: that it is not there is not known.
+    let error = searched(&failing(ResponseCode::ServFail, false)).await.expect_err("a failure");
+    assert!(matches!(error, LookupError::Failed { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn any_other_failure_ends_the_search() {
+    let error = searched(&failing(ResponseCode::Refused, true)).await.expect_err("a failure");
     assert!(matches!(error, LookupError::Failed { .. }), "{error:?}");
 }
 
