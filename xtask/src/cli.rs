@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::error::{Error, Result};
-use crate::{bench, check, ci, deny, docs, fuzz, soak, term, tidy};
+use crate::{bench, check, ci, deny, dist, docs, fuzz, soak, term, tidy};
 
 /// One command. `help` is shown under the usage line; newlines at its end are left out.
 #[derive(Debug)]
@@ -30,6 +30,7 @@ const COMMANDS: &[&Command] = &[
     &bench::COMMAND,
     &fuzz::COMMAND,
     &soak::COMMAND,
+    &dist::COMMAND,
     &ci::COMMAND,
 ];
 
@@ -201,7 +202,7 @@ mod tests {
     fn an_unknown_command_lists_the_known_ones() {
         let error = run(vec!["tydi".to_owned()]).expect_err("unknown");
         assert!(
-            error.to_string().contains("check, tidy, docs, deny, advisories, bench, fuzz, soak, ci"),
+            error.to_string().contains("check, tidy, docs, deny, advisories, bench, fuzz, soak, dist, ci"),
             "{error}"
         );
     }

@@ -10,6 +10,7 @@ mod ci;
 mod cli;
 mod cmd;
 mod deny;
+mod dist;
 mod docs;
 mod environment;
 mod error;
