@@ -106,6 +106,8 @@ pub struct Draft {
     pub(crate) resolver: Option<Arc<Resolver>>,
     /// Where the script says so, if it is not the base's.
     pub(crate) resolver_origin: Arc<str>,
+    /// What says where the servers listen, if it is not the script.
+    pub(crate) listen_origin: Option<Arc<str>>,
 }
 
 /// Whether there is room for `more` beside those there are.
@@ -123,14 +125,14 @@ impl Draft {
     pub fn edit(base: Arc<Site>) -> Self {
         let servers = base.servers.iter().map(|server| server.parts.clone()).collect();
         let (events, resolver) = (base.events.clone(), base.resolver.clone());
-        Self { base, servers, events, resolver, resolver_origin: Arc::default() }
+        Self { base, servers, events, resolver, resolver_origin: Arc::default(), listen_origin: None }
     }
 
     /// A draft that starts empty: for a run of the whole script. What comes out equal to a part of `base` becomes
     /// that part.
     pub fn fresh(base: Arc<Site>) -> Self {
         let (servers, events) = (Vec::new(), Vec::new());
-        Self { base, servers, events, resolver: None, resolver_origin: Arc::default() }
+        Self { base, servers, events, resolver: None, resolver_origin: Arc::default(), listen_origin: None }
     }
 
     /// The servers as they stand now.
@@ -337,6 +339,7 @@ impl Draft {
                 None => Listen::plain(addr.clone()),
             };
             only.listen = addrs.iter().map(listen).collect();
+            self.listen_origin = Some("--listen".into());
         }
         self.servers.len()
     }

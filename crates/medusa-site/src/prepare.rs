@@ -110,7 +110,7 @@ pub(crate) async fn prepare(draft: &Draft, workers: usize) -> Result<Prepared, P
             let listener = match known {
                 Some(bound) => Arc::clone(&bound.listener),
                 None => Listener::bind(addr, workers).map_err(|source| {
-                    let origin = Arc::clone(&server.origin);
+                    let origin = Arc::clone(draft.listen_origin.as_ref().unwrap_or(&server.origin));
                     PublishError::Bind { origin, source }
                 })?,
             };

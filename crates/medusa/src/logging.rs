@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use tracing::Level;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
@@ -78,11 +79,14 @@ impl Drop for Logging {
 
 /// Reads a level or a list of directives, such as `info` or `warn,medusa_net=debug`.
 pub(crate) fn parse_level(level: &str) -> Result<EnvFilter, String> {
-    EnvFilter::builder().parse(level).map_err(|error| {
-        format!(
-            "{error}; use `error`, `warn`, `info`, `debug` or `trace`, or a list like `warn,medusa_net=debug`"
-        )
-    })
+    const USE: &str =
+        "use `error`, `warn`, `info`, `debug`, `trace` or `off`, or a list like `warn,medusa_net=debug`";
+    // To the filter, any other word would be a part of the program, at its most talkative.
+    let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
+    if let Some(word) = level.split(',').find(|word| !word.contains(['=', '[']) && !is_level(word)) {
+        return Err(format!("{word:?} is no level; {USE}"));
+    }
+    EnvFilter::builder().parse(level).map_err(|error| format!("{error}; {USE}"))
 }
 
 /// A panic is an error of ours. Its task ends, the server goes on, and this line is all that is seen of it.
@@ -105,6 +109,9 @@ mod tests {
     fn a_level_that_is_none_is_told_with_those_that_are() {
         assert!(parse_level("info").is_ok());
         assert!(parse_level("warn,medusa_net=debug").is_ok());
-        assert!(parse_level("medusa_net=loud").expect_err("not a level").contains("`debug`"));
+        assert!(parse_level("off").is_ok() && parse_level("WARN,medusa_net=debug").is_ok());
+        for level in ["medusa_net=loud", "loud", "", "info,loud", "medusa_net", "warning"] {
+            assert!(parse_level(level).expect_err(level).contains("`debug`"), "{level}");
+        }
     }
 }

@@ -5,13 +5,14 @@
 //! | a file `*.luau` | that script |
 //! | a directory with a `site.luau` | that script |
 //! | any other directory | served as it is, with lists of its files |
-//! | none | `site.luau`, or else `site/site.luau`, below the current directory; without either, that directory |
+//! | none | `site.luau`, or else `site/site.luau`, below the current directory; without either, that directory, to be served only if named |
 //!
 //! **Invariant:** every command finds the same script, and so the same state directory, by the same path.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use medusa_net::ListenAddr;
@@ -28,6 +29,9 @@ const STATE: &str = ".medusa";
 
 /// The name that the script for a mere directory has in messages.
 const BUILT_IN: &str = "built-in.luau";
+
+/// Where a mere directory is served: to this machine alone.
+const DIRECTORY_AT: ListenAddr = ListenAddr::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080));
 
 /// What to serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +61,15 @@ pub enum TargetError {
     /// It is neither a script nor a directory.
     #[error("{0:?} is not a script: give a file that ends in .luau, or a directory")]
     NotAScript(PathBuf),
+    /// No path was given, and there is no script.
+    #[error(
+        "there is no site.luau here, and no site/site.luau: `{command} init .` writes a sample site, `{command} serve .` serves the \
+         files of this directory as they are, and `{command} serve PATH` what is elsewhere"
+    )]
+    NoScript {
+        /// How this program is called.
+        command: String,
+    },
     /// A script whose name is not UTF-8, so that no message could show it.
     #[error("the script's name {0:?} is not UTF-8: rename it")]
     NotUtf8(PathBuf),
@@ -85,6 +98,19 @@ impl Target {
             return Err(TargetError::NotAScript(path.to_owned()));
         }
         Self::file(&whole, path)
+    }
+
+    /// The same, but without a path there must be a script: nobody means to show a directory to others by saying nothing.
+    ///
+    /// # Errors
+    ///
+    /// See [`TargetError`].
+    pub(crate) fn find_script(path: Option<&Path>, here: &Path, command: &str) -> Result<Self, TargetError> {
+        let target = Self::find(path, here)?;
+        if path.is_none() && !target.is_script() {
+            return Err(TargetError::NoScript { command: command.to_owned() });
+        }
+        Ok(target)
     }
 
     /// What is meant where no path is given.
@@ -150,6 +176,8 @@ impl Target {
             Some(name) => (name.clone(), ProgramSource::File),
             None => (BUILT_IN.to_owned(), ProgramSource::Text(include_str!("directory.luau").to_owned())),
         };
+        // So that whoever finds the port taken is told of the flag, and not of a script that is not theirs.
+        let listen = if self.is_script() || !listen.is_empty() { listen } else { vec![DIRECTORY_AT] };
         Program { root: self.root.clone(), name, source, listen, state }
     }
 }
@@ -208,7 +236,11 @@ mod tests {
     fn without_a_path_the_nearest_site_is_meant() {
         assert_eq!(Folder::with(&["site.luau", "site/site.luau"]).found(None), Path::new("site.luau"));
         assert_eq!(Folder::with(&["site/site.luau"]).found(None), Path::new("site/site.luau"));
-        assert_eq!(Folder::with(&["site/index.html"]).found(None), Path::new(""));
+        let without = Folder::with(&["site/index.html"]);
+        assert_eq!(without.found(None), Path::new(""));
+        let told = Target::find_script(None, without.0.path(), "medusa").expect_err("nobody has said so");
+        assert!(told.to_string().contains("`medusa serve .`"), "{told}");
+        Target::find_script(Some(Path::new(".")), without.0.path(), "medusa").expect("it was named");
     }
 
     #[test]

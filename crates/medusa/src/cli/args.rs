@@ -56,7 +56,8 @@ pub(super) enum Command {
     /// not wait for requests. SIGHUP reloads the script. SIGUSR1 opens log files anew, after logrotate has moved them.
     #[command(after_long_help = "\
 Examples:
-  medusa                                    the site at hand, or the files of this directory
+  medusa                                    the site at hand: site.luau, or site/site.luau
+  medusa serve .                            the files of this directory, as they are
   medusa serve mysite --listen :80          on port 80 of every address, whatever the script says
   medusa serve ~/Downloads --listen 127.0.0.1:0    any directory, on a free port")]
     Serve(ServeArgs),
@@ -180,7 +181,7 @@ pub(super) struct ServeArgs {
 
     /// How much to log on standard error
     ///
-    /// `error`, `warn`, `info`, `debug`, `trace`, or a list that sets parts of the program apart, such as
+    /// `error`, `warn`, `info`, `debug`, `trace`, `off`, or a list that sets parts of the program apart, such as
     /// `warn,medusa_net=debug`. The access log is the script's to say.
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = checked_level)]
     pub(super) log_level: String,
@@ -189,10 +190,10 @@ pub(super) struct ServeArgs {
 /// Which server is meant.
 #[derive(Debug, Args)]
 pub(super) struct Place {
-    /// Script or directory [default: site.luau, site/site.luau, or .]
+    /// Script or directory [default: site.luau or site/site.luau]
     ///
     /// A script (`*.luau`), a directory that holds a `site.luau`, or any other directory, which is served as it is. Without
-    /// it: `site.luau`, or else `site/site.luau`, or else the current directory.
+    /// it: `site.luau`, or else `site/site.luau`.
     pub(super) path: Option<PathBuf>,
 
     /// State directory [default: .medusa beside the script]
@@ -271,6 +272,7 @@ mod tests {
             ("medusa --workers 5000", "from 1 to 1024"),
             ("medusa --listen 8080", "only a port"),
             ("medusa --log-level medusa_net=loud", "`debug`"),
+            ("medusa --log-level loud", "`debug`"),
         ] {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), 2);

@@ -49,7 +49,7 @@ fn dispatch(cli: Cli, command: String) -> Result<(), String> {
         None => start(cli.serve, command),
         Some(Command::Serve(args)) => start(args, command),
         Some(Command::Check { path, json }) => {
-            let target = find(path.as_deref())?;
+            let target = find_script(path.as_deref(), &command)?;
             let _logging = Logging::start(CHECK_LEVEL)?;
             check::check(&target, json)
         }
@@ -72,7 +72,7 @@ fn dispatch(cli: Cli, command: String) -> Result<(), String> {
 }
 
 fn start(args: ServeArgs, command: String) -> Result<(), String> {
-    let target = find(args.place.path.as_deref())?;
+    let target = find_script(args.place.path.as_deref(), &command)?;
     let options = Options {
         listen: args.listen,
         workers: args.workers,
@@ -115,9 +115,15 @@ fn remote(place: Place, command: String) -> Result<Remote, String> {
 }
 
 fn find(path: Option<&Path>) -> Result<Target, String> {
-    let here =
-        std::env::current_dir().map_err(|error| format!("the current directory cannot be told: {error}"))?;
-    Target::find(path, &here).map_err(|error| error.to_string())
+    Target::find(path, &here()?).map_err(|error| error.to_string())
+}
+
+fn find_script(path: Option<&Path>, command: &str) -> Result<Target, String> {
+    Target::find_script(path, &here()?, command).map_err(|error| error.to_string())
+}
+
+fn here() -> Result<PathBuf, String> {
+    std::env::current_dir().map_err(|error| format!("the current directory cannot be told: {error}"))
 }
 
 /// The state directory that was named, here or by systemd (`StateDirectory=`), which may give several.

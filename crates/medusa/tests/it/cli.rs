@@ -16,14 +16,95 @@ fn init_writes_a_site_that_check_is_content_with() {
     let wrote = MEDUSA.run(["init".as_ref(), site.as_os_str()]).success();
     assert!(wrote.lines().all(|line| line.starts_with("wrote ")) && wrote.contains("site.luau"), "{wrote}");
     let tree = MEDUSA.run(["check".as_ref(), site.as_os_str()]).success();
-    for part in ["site site.luau", "127.0.0.1:8080", "mount /hello/{name}", "site.luau:", "handlers/api.luau"]
-    {
+    for part in [
+        "site site.luau",
+        "127.0.0.1:8080",
+        "mount /hello/{name}: function site.luau:",
+        "mount /api/: script handlers/api.luau (site.luau:",
+        "log.file",
+    ] {
         assert!(tree.contains(part), "{part} was expected in:\n{tree}");
     }
+    // A line for each thing that the script says, and one to tell it by.
+    assert_eq!(tree.lines().last(), Some("ok: 1 server, 7 mounts, 3 logs"));
+    assert!(tree.lines().count() < 30 && !tree.contains("requests"), "{tree}");
     assert!(!site.join("logs").exists() && !site.join(".medusa").exists(), "a check leaves no trace");
     let json = MEDUSA.run(["check".as_ref(), "--json".as_ref(), site.as_os_str()]).success();
     let json: Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(json["children"][0]["kind"], "http");
+}
+
+#[test]
+fn a_check_that_fails_ends_with_a_verdict() {
+    let site = web("web:mount('/', 5)");
+    let told = MEDUSA.run(["check".as_ref(), site.path()]).failure(1);
+    assert!(told.contains("site.luau:2"), "{told}");
+    let last = told.lines().last().expect("a verdict");
+    assert!(last.starts_with("1 error in ") && last.ends_with("site.luau"), "{told}");
+}
+
+#[test]
+fn a_level_that_is_none_is_refused_with_those_that_are() {
+    for level in ["loud", "info,loud", "medusa_net=loud", ""] {
+        let told = MEDUSA.run(["serve", "--log-level", level]).failure(2);
+        assert!(told.contains("`warn`") && told.contains("`debug`"), "{told}");
+    }
+}
+
+#[test]
+fn without_a_script_nothing_is_served_that_was_not_named() {
+    let site = Site::new().file("secret.txt", "secret");
+    for words in [&[][..], &["serve"], &["--listen", "127.0.0.1:0"], &["check"]] {
+        let told = MEDUSA.run_in(site.path(), words.iter().copied()).failure(1);
+        assert!(told.contains("no site.luau here") && told.contains("serve .`"), "{words:?}: {told}");
+        assert_eq!(told.lines().count(), 1, "{told}");
+    }
+    assert!(!site.at(".medusa").exists());
+}
+
+#[test]
+fn a_port_in_use_is_told_by_where_it_was_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let directory = Site::new().file("file.txt", "file");
+    let script = web("");
+    for site in [&directory, &script] {
+        let told = MEDUSA.serve(site.path()).listen(&address).fail().failure(1);
+        assert!(told.contains(&format!("--listen: cannot listen on {address}")), "{told}");
+        assert!(!told.contains("built-in") && !told.contains("site.luau"), "{told}");
+    }
+    script.write("site.luau", format!("medusa.http.server {{ listen = '{address}' }}"));
+    let told = MEDUSA.serve(script.path()).fail().failure(1);
+    assert!(told.contains("site.luau:1: cannot listen"), "{told}");
+}
+
+#[test]
+fn no_script_is_ever_served() {
+    let scripts = ["site.luau", "handler.luau", "sub/module.luau", "sub/LOUD.LUAU"];
+    let fill = |site: Site| {
+        scripts.iter().fold(site.file("file.txt", "file"), |site, name| site.file(name, "-- secret"))
+    };
+    let plain = fill(Site::new());
+    std::fs::remove_file(plain.at("site.luau")).expect("removed");
+    let scripted = fill(Site::new());
+    scripted.write(
+        "site.luau",
+        "medusa.http.server { listen = '127.0.0.1:0' }:mount('/', medusa.handler.files('.', { listing = true, dotfiles = true }))",
+    );
+    for (site, listen) in [(&plain, true), (&scripted, false)] {
+        let serve = MEDUSA.serve(site.path());
+        let server = if listen { serve.listen("127.0.0.1:0") } else { serve }.start();
+        assert_eq!(server.get("/file.txt").text(), "file");
+        for name in scripts {
+            for path in [format!("/{name}"), format!("/{}", name.replace(".luau", "%2eluau"))] {
+                assert_eq!(server.get(&path).status, 404, "{path}");
+            }
+        }
+        for list in ["/", "/sub/"] {
+            let page = server.get(list).text().to_lowercase();
+            assert!(!page.contains(".luau"), "{page}");
+        }
+    }
 }
 
 #[test]
@@ -233,7 +314,8 @@ fn a_mere_directory_is_served_with_lists() {
 #[test]
 fn a_directory_does_not_show_its_servers_state() {
     let site = Site::new().file("file.txt", "file");
-    let mut server = Process::start(MEDUSA.command(["--listen", "127.0.0.1:0"]).current_dir(site.path()));
+    let mut server =
+        Process::start(MEDUSA.command([".", "--listen", "127.0.0.1:0"]).current_dir(site.path()));
     let ready = server.stderr().wait_for("medusa: ready at http://");
     assert!(site.at(".medusa/pid").exists(), "the state directory is in what is served");
     let address =

@@ -17,7 +17,7 @@ pub(super) struct Target<'t> {
 impl<'t> Target<'t> {
     /// Reads the raw rest of a path. `None` for what no request may name: then nothing is there (404).
     ///
-    /// Names that begin with a dot are refused unless `dotfiles`, but for a first segment `.well-known`.
+    /// Names that begin with a dot are refused unless `dotfiles`, but for a first segment `.well-known`; scripts always.
     pub(super) fn parse(tail: &'t str, dotfiles: bool) -> Option<Self> {
         let path = match memchr(b'%', tail.as_bytes()) {
             None => tail.as_bytes().into(),
@@ -27,9 +27,11 @@ impl<'t> Target<'t> {
         target.is_acceptable(dotfiles).then_some(target)
     }
 
-    /// Whether a name may be asked for, as far as dots tell. `is_first`: it lies directly below the root.
+    /// Whether a name may be asked for, as far as it tells. `is_first`: it lies directly below the root. A script of the
+    /// site may lie in what is served, and hold passwords: none is ever shown.
     pub(super) fn is_served(name: &[u8], is_first: bool, dotfiles: bool) -> bool {
-        dotfiles || !name.starts_with(b".") || (is_first && name == b".well-known")
+        let is_dotfile = name.starts_with(b".") && !(is_first && name == b".well-known");
+        (dotfiles || !is_dotfile) && !is_script(name)
     }
 
     /// Whether a directory is asked for: the path ends with a slash, or is the root.
@@ -55,6 +57,12 @@ impl<'t> Target<'t> {
         }
         memchr(0, &self.path).is_none()
     }
+}
+
+fn is_script(name: &[u8]) -> bool {
+    const SUFFIX: &[u8] = b".luau";
+    let start = name.len().checked_sub(SUFFIX.len());
+    start.is_some_and(|start| name[start..].eq_ignore_ascii_case(SUFFIX))
 }
 
 /// Decodes segment by segment: an escaped slash is part of a name, and no name holds one.
