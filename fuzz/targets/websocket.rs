@@ -2,29 +2,31 @@
 
 #![no_main]
 
-extern crate self as tokio_tungstenite;
-
-#[expect(dead_code, unreachable_pub, reason = "the module as it is, without those that use it")]
+#[expect(dead_code, reason = "the module as it is, without those that use it")]
 #[path = "."]
 mod websocket {
-    //! Of sessions, the messages and how they are cut.
+    //! Of sessions, the messages, how they are cut, and how they are read.
 
+    #[path = "../../crates/medusa-http/src/websocket/deflate/mod.rs"]
+    mod deflate;
     #[path = "../../crates/medusa-http/src/websocket/fragments.rs"]
     mod fragments;
+    #[path = "../../crates/medusa-http/src/websocket/frames/mod.rs"]
+    mod frames;
     #[path = "../../crates/medusa-http/src/websocket/message.rs"]
     mod message;
 
     use std::io::{self, Cursor, Read, Write};
 
-    use tungstenite::Message as Frames;
-    use tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
+    use tungstenite::protocol::{Role, WebSocket};
 
-    use message::{Close, Kind, Message};
+    use frames::{Failure, Next, Reader, Received};
+    use message::Message;
 
     /// The longest message that is taken, in bytes.
     const LONGEST: usize = 1024;
 
-    /// A client that has said all it says, and hears nothing.
+    /// A server that has said all it says, and hears nothing.
     struct Said<'a>(Cursor<&'a [u8]>);
 
     impl Read for Said<'_> {
@@ -43,24 +45,32 @@ mod websocket {
         }
     }
 
-    /// Reads what a client sends. Its end is an error sooner or later.
-    pub(crate) fn read(bytes: &[u8]) {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(4096)
-            .write_buffer_size(0)
-            .max_message_size(Some(LONGEST))
-            .max_frame_size(Some(LONGEST));
-        let mut socket = WebSocket::from_raw_socket(Said(Cursor::new(bytes)), Role::Server, Some(config));
-        while let Ok(frames) = socket.read() {
-            match frames {
-                Frames::Text(text) => assert!(text.len() <= LONGEST),
-                Frames::Binary(data) => assert!(data.len() <= LONGEST),
-                Frames::Ping(data) | Frames::Pong(data) => assert!(data.len() <= 125),
-                Frames::Close(frame) => {
-                    let close = Close::received(frame);
-                    assert!(close.reason().len() <= 123, "{close:?}");
+    /// Reads what a client sends, in pieces of a length.
+    fn received(bytes: &[u8], pieces: usize) -> Result<Vec<Received>, Failure> {
+        let (mut reader, mut all) = (Reader::new(LONGEST, true), Vec::new());
+        for piece in bytes.chunks(pieces) {
+            reader.push(piece);
+            loop {
+                match reader.next()? {
+                    Next::Received(received) => all.push(received),
+                    Next::Busy => {}
+                    Next::Wait => break,
                 }
-                Frames::Frame(_) => panic!("a frame by itself is not read"),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Reads what a client sends, which comes to the same in any pieces.
+    pub(crate) fn read(bytes: &[u8]) {
+        let whole = received(bytes, usize::MAX);
+        assert_eq!(whole, received(bytes, 1));
+        for received in whole.into_iter().flatten() {
+            match received {
+                Received::Message { message, .. } => assert!(message.data().len() <= LONGEST),
+                Received::Ping(data) => assert!(data.len() <= 125),
+                Received::Close(close) => assert!(close.reason().len() <= 123, "{close:?}"),
+                Received::Pong => {}
             }
         }
     }
@@ -69,23 +79,13 @@ mod websocket {
     pub(crate) fn write(bytes: &[u8]) {
         // Longer than a frame may be: the input over and over.
         let whole = bytes.repeat(70_000 / bytes.len().max(1));
-        let message = Message::binary(whole.clone());
-        let mut fragments = fragments::Fragments::of(&message);
+        let mut fragments = fragments::Fragments::of(&Message::binary(whole.clone()), None);
         let mut wire = Vec::new();
-        loop {
-            let (frame, last) = fragments.next();
-            frame.format(&mut wire).expect("memory takes everything");
-            if last {
-                break;
-            }
-        }
+        while !fragments.next(&mut wire) {}
         let mut client = WebSocket::from_raw_socket(Said(Cursor::new(&wire)), Role::Client, None);
-        assert_eq!(message.kind(), Kind::Binary);
         assert_eq!(client.read().expect("a message").into_data(), whole);
     }
 }
-
-pub use tungstenite;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     websocket::read(bytes);

@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Version};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use medusa_proto::with_causes;
 
 use crate::body::Body;
@@ -24,6 +25,7 @@ use crate::request::{Head, Request, RequestBody, without_port};
 use crate::response::{Response, may_have_body};
 use crate::router::{Params, Route};
 use crate::server::{Mount, Server};
+use crate::upgrade;
 
 const SERVER: HeaderValue = HeaderValue::from_static("medusa");
 /// What a client is told that asks for what there is no room for now: in seconds, long enough for others to be done.
@@ -32,18 +34,22 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// Answers one request. Never fails: whatever goes wrong becomes a response.
 pub(crate) async fn exchange(
-    request: http::Request<Incoming>,
+    mut request: http::Request<Incoming>,
     connection: Rc<Connection>,
 ) -> Result<http::Response<SentBody>, Infallible> {
-    let (parts, incoming) = request.into_parts();
+    let tunnel = asks_for_websocket(&request).then(|| hyper::upgrade::on(&mut request));
+    let (mut parts, incoming) = request.into_parts();
     let Some(server) = connection.server() else {
         let response = Response::page(StatusCode::SERVICE_UNAVAILABLE).with(header::CONNECTION, CLOSE);
         let asked = (parts.version, parts.method == Method::HEAD);
-        return Ok(send(response, asked, Exchanged::unrouted(connection)));
+        return Ok(send(response, asked, None, Exchanged::unrouted(connection)));
     };
     let encrypted = connection.tls.is_some();
     let client = Client::of(connection.peer, encrypted, &server.parts.trusted_proxies, &parts.headers);
     let mut exchanged = Exchanged::begin(connection, Rc::clone(&server), &client, &parts);
+    if tunnel.is_some() {
+        parts.method = Method::GET;
+    }
     let connection = exchanged.connection();
     let limits = server.parts.limits;
     let (version, is_head) = (parts.version, parts.method == Method::HEAD);
@@ -60,6 +66,7 @@ pub(crate) async fn exchange(
         secure: client.secure,
         tls: connection.tls.clone(),
         id: client.id,
+        websocket: tunnel.is_some(),
         allowance: Allowance::new(&connection.account, limits.answer_bytes),
     };
     let secure = head.secure;
@@ -81,6 +88,10 @@ pub(crate) async fn exchange(
         }
         None => answer(&server, Request { head, body }, &mut exchanged).await,
     };
+    if tunnel.is_some() && response.upgrade.is_none() && response.status.is_success() {
+        // It would begin a session.
+        response = Response::page(StatusCode::BAD_REQUEST);
+    }
     // Before the fields of every response, for this may be another then.
     if !is_head && may_have_body(response.status) {
         response = exchanged.afford(response);
@@ -102,7 +113,13 @@ pub(crate) async fn exchange(
             response.headers.insert(header::CONNECTION, CLOSE);
         }
     }
-    Ok(send(response, (version, is_head), exchanged))
+    Ok(send(response, (version, is_head), tunnel, exchanged))
+}
+
+/// Whether a client of HTTP/2 asks for a WebSocket ([RFC 8441 §4](https://www.rfc-editor.org/rfc/rfc8441#section-4)).
+fn asks_for_websocket(request: &http::Request<Incoming>) -> bool {
+    let protocol = request.extensions().get::<hyper::ext::Protocol>();
+    *request.method() == Method::CONNECT && protocol.is_some_and(|protocol| protocol.as_str() == "websocket")
 }
 
 /// An answer before anything is routed.
@@ -429,6 +446,7 @@ async fn within<T>(
 fn send(
     response: Response,
     (version, is_head): (Version, bool),
+    tunnel: Option<OnUpgrade>,
     mut exchanged: Exchanged,
 ) -> http::Response<SentBody> {
     let Response { status, mut headers, body, upgrade, finish } = response;
@@ -444,6 +462,7 @@ fn send(
     }
     if let Some(len) = body.len()
         && may_have_body(status)
+        && upgrade.is_none()
     {
         headers.entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(len));
     }
@@ -460,7 +479,12 @@ fn send(
         Some(upgrade) => {
             let connection = Rc::clone(exchanged.connection());
             exchanged.let_go();
-            connection.upgrade_to(upgrade, exchanged);
+            match tunnel {
+                None => connection.upgrade_to(upgrade, exchanged),
+                Some(tunnel) => {
+                    tokio::task::spawn_local(upgrade::run_on_stream(upgrade, exchanged, tunnel));
+                }
+            }
             SentBody::none()
         }
     };

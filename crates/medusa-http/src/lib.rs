@@ -45,4 +45,4 @@ pub use request_id::RequestId;
 pub use response::{HTML, Response, TEXT};
 pub use server::{Counters, Directory, Listen, Mount, PinnedServer, Server, ServerCounters, ServerParts};
 pub use sessions::Sessions;
-pub use upgrade::{Session, Upgrade, Upgraded};
+pub use upgrade::{Io, Session, StreamIo, Upgrade, Upgraded};

@@ -59,6 +59,9 @@ pub struct Head {
     pub tls: Option<Arc<TlsInfo>>,
     /// Tells this request from all others, in logs and across servers.
     pub id: RequestId,
+    /// Whether a WebSocket is asked for on a stream of HTTP/2: by CONNECT, which is a GET in every other respect
+    /// ([RFC 8441 §4](https://www.rfc-editor.org/rfc/rfc8441#section-4)).
+    pub websocket: bool,
     /// What its answer may take of the memory there is.
     pub allowance: Allowance,
 }
@@ -78,6 +81,7 @@ impl Head {
             secure: false,
             tls: None,
             id: RequestId::next(),
+            websocket: false,
             allowance: Allowance::default(),
         }
     }

@@ -1,17 +1,23 @@
-//! From HTTP to another protocol on the same connection ([RFC 9110 §7.8](https://www.rfc-editor.org/rfc/rfc9110#section-7.8)).
+//! From HTTP to another protocol on the same connection ([RFC 9110 §7.8](https://www.rfc-editor.org/rfc/rfc9110#section-7.8)),
+//! or on a stream of HTTP/2 ([RFC 8441](https://www.rfc-editor.org/rfc/rfc8441)).
 //!
 //! A handler that answers 101 gives its response an [`Upgrade`]: what is to happen with the byte stream once the 101 is
 //! out. It runs as part of the connection's task, so that it ends with it, and everything it writes during one poll goes
-//! out in one write, as HTTP's does.
+//! out in one write, as HTTP's does. On a stream it is a task of its own, and ends with its stream.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
 use medusa_net::cork::{CorkHandle, CorkIo};
 use medusa_net::{Conn, Signal, Stream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
 use crate::budget::Account;
@@ -39,16 +45,97 @@ impl fmt::Debug for Upgrade {
     }
 }
 
-/// A connection that no longer speaks HTTP.
+/// A connection, or a stream of one, that no longer speaks HTTP.
 #[derive(Debug)]
 pub struct Upgraded {
     /// The byte stream. What is written to it goes out when the session waits; flushing does nothing.
-    pub io: CorkIo<Stream>,
+    pub io: Io,
     /// Whose memory it takes, and the limits of that.
     pub(crate) account: Account,
     pub(crate) limits: Limits,
     /// Told when the connection should end soon: the server is going, or its listener was removed.
     pub finish: Rc<Notify>,
+}
+
+/// A byte stream.
+#[derive(Debug)]
+pub enum Io {
+    /// A whole connection.
+    Connection(CorkIo<Stream>),
+    /// A stream of HTTP/2.
+    Stream(StreamIo),
+}
+
+/// A stream of HTTP/2, and what went over it.
+#[derive(Debug)]
+pub struct StreamIo {
+    io: TokioIo<hyper::upgrade::Upgraded>,
+    read: u64,
+    written: Rc<Cell<u64>>,
+}
+
+impl Io {
+    /// How many bytes were read.
+    pub fn bytes_read(&self) -> u64 {
+        match self {
+            Self::Connection(io) => io.bytes_read(),
+            Self::Stream(stream) => stream.read,
+        }
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Connection(io) => Pin::new(io).poll_read(cx, buf),
+            Self::Stream(StreamIo { io, read, .. }) => {
+                let before = buf.filled().len();
+                ready!(Pin::new(io).poll_read(cx, buf))?;
+                *read += (buf.filled().len() - before) as u64;
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Connection(io) => Pin::new(io).poll_write(cx, buf),
+            Self::Stream(StreamIo { io, written, .. }) => {
+                let wrote = ready!(Pin::new(io).poll_write(cx, buf))?;
+                written.set(written.get() + wrote as u64);
+                Poll::Ready(Ok(wrote))
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Connection(io) => Pin::new(io).poll_flush(cx),
+            Self::Stream(StreamIo { io, .. }) => Pin::new(io).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Connection(io) => Pin::new(io).poll_shutdown(cx),
+            Self::Stream(StreamIo { io, .. }) => Pin::new(io).poll_shutdown(cx),
+        }
+    }
+}
+
+/// Runs a session to its end, or its stream's.
+pub(crate) async fn run_on_stream(upgrade: Upgrade, mut exchanged: Exchanged, stream: OnUpgrade) {
+    let Ok(io) = stream.await else { return };
+    let written = Rc::new(Cell::new(0));
+    let io = Io::Stream(StreamIo { io: TokioIo::new(io), read: 0, written: Rc::clone(&written) });
+    let finish = Rc::new(Notify::new());
+    let connection = exchanged.connection();
+    connection.finish_early(&finish);
+    let (account, limits) = (connection.account.clone(), connection.limits());
+    (upgrade.0)(Upgraded { io, account, limits, finish }).await;
+    exchanged.sent = written.get();
 }
 
 /// Runs a session to its end, or the connection's.
@@ -64,7 +151,7 @@ pub(crate) async fn run(
     let finish = Rc::new(Notify::new());
     let connection = exchanged.connection();
     let (account, limits) = (connection.account.clone(), connection.limits());
-    let upgraded = Upgraded { io: handle.io(), account, limits, finish: Rc::clone(&finish) };
+    let upgraded = Upgraded { io: Io::Connection(handle.io()), account, limits, finish: Rc::clone(&finish) };
     let mut session = (upgrade.0)(upgraded);
     if conn.is_draining() {
         finish.notify_one();

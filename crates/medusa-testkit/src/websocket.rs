@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use tungstenite::handshake::client::generate_key;
 use tungstenite::handshake::derive_accept_key;
 
@@ -10,6 +11,8 @@ use crate::Client;
 
 /// The bit of a frame's first byte that says it is a message's last.
 pub const FIN: u8 = 0x80;
+/// The bit of a message that is compressed ([RFC 7692 §6](https://www.rfc-editor.org/rfc/rfc7692#section-6)).
+pub const COMPRESSED: u8 = 0x40;
 /// The code of a frame that goes on with a message.
 pub const CONTINUE: u8 = 0;
 /// The code of a text.
@@ -30,6 +33,7 @@ const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 #[derive(Debug)]
 pub struct WebSocket {
     client: Client,
+    extensions: Option<String>,
 }
 
 /// A frame from the server.
@@ -37,6 +41,8 @@ pub struct WebSocket {
 pub struct Frame {
     /// Whether it is the last of its message.
     pub fin: bool,
+    /// Whether it begins a message that is compressed.
+    pub compressed: bool,
     /// What it is.
     pub code: u8,
     /// What is in it.
@@ -75,8 +81,15 @@ impl WebSocket {
         assert_eq!(head.header("sec-websocket-accept"), Some(derive_accept_key(key.as_bytes()).as_str()));
         assert_eq!(head.header("upgrade").map(str::to_lowercase).as_deref(), Some("websocket"));
         assert_eq!(head.header("connection").map(str::to_lowercase).as_deref(), Some("upgrade"));
-        assert_eq!(head.header("sec-websocket-extensions"), None, "nobody asked for one");
-        Self { client }
+        let extensions = head.header("sec-websocket-extensions").map(str::to_owned);
+        let asked = headers.iter().any(|(name, _)| *name == "Sec-WebSocket-Extensions");
+        assert!(asked || extensions.is_none(), "nobody asked for {extensions:?}");
+        Self { client, extensions }
+    }
+
+    /// What the server says about extensions.
+    pub fn extensions(&self) -> Option<&str> {
+        self.extensions.as_deref()
     }
 
     /// The connection.
@@ -104,7 +117,9 @@ impl WebSocket {
     #[track_caller]
     pub fn frame(&mut self) -> Frame {
         let head = self.client.read(2);
-        assert_eq!(head[0] & 0x70, 0, "a reserved bit is set: {head:x?}");
+        assert_eq!(head[0] & 0x30, 0, "a reserved bit is set: {head:x?}");
+        let compressed = head[0] & COMPRESSED != 0;
+        assert!(!compressed || self.extensions.is_some(), "that was not agreed on: {head:x?}");
         assert_eq!(head[1] & 0x80, 0, "a server's frame is masked: {head:x?}");
         let length = match head[1] {
             126 => self.number(2),
@@ -114,7 +129,8 @@ impl WebSocket {
         let (fin, code) = (head[0] & FIN != 0, head[0] & 0x0f);
         let length = usize::try_from(length).expect("a length that fits");
         assert!(code < CLOSE || (fin && length <= 125), "no control frame: {head:x?}");
-        Frame { fin, code, payload: self.client.read(length) }
+        assert!(!compressed || matches!(code, TEXT | BINARY), "it cannot be compressed: {head:x?}");
+        Frame { fin, compressed, code, payload: self.client.read(length) }
     }
 
     #[track_caller]
@@ -129,7 +145,7 @@ impl WebSocket {
     /// Something else comes.
     #[track_caller]
     pub fn message(&mut self) -> (u8, Vec<u8>) {
-        let Frame { mut fin, code, mut payload } = self.frame();
+        let Frame { mut fin, compressed, code, mut payload } = self.frame();
         assert!(matches!(code, TEXT | BINARY), "a message was expected, not {code} {payload:?}");
         while !fin {
             let more = self.frame();
@@ -137,7 +153,7 @@ impl WebSocket {
             payload.extend(more.payload);
             fin = more.fin;
         }
-        (code, payload)
+        if compressed { (code, inflated(&payload)) } else { (code, payload) }
     }
 
     /// The next message, which must be a text.
@@ -171,6 +187,31 @@ impl WebSocket {
         self.client.expect_close();
         reason
     }
+}
+
+/// What is in a message that was compressed.
+fn inflated(payload: &[u8]) -> Vec<u8> {
+    let whole = [payload, &[0, 0, 0xff, 0xff]].concat();
+    let (mut inflate, mut out) = (Decompress::new(false), Vec::new());
+    loop {
+        out.reserve(64 * 1024);
+        let rest = &whole[inflate.total_in() as usize..];
+        inflate.decompress_vec(rest, &mut out, FlushDecompress::Sync).expect("what was agreed on");
+        if out.len() < out.capacity() {
+            assert_eq!(inflate.total_in(), whole.len() as u64, "nothing comes of {rest:x?}");
+            return out;
+        }
+    }
+}
+
+/// A message, compressed.
+pub fn deflated(message: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(message.len() + message.len() / 100 + 100);
+    let mut compress = Compress::new(Compression::best(), false);
+    compress.compress_vec(message, &mut out, FlushCompress::Sync).expect("there is room");
+    assert_eq!(compress.total_in(), message.len() as u64);
+    out.truncate(out.len() - 4);
+    out
 }
 
 /// What is in a close.

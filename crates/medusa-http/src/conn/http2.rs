@@ -176,6 +176,7 @@ fn builder(context: &Rc<Connection>) -> http2::Builder<OnThisWorker> {
     let limits = context.limits();
     let mut builder = http2::Builder::new(OnThisWorker(Rc::clone(context)));
     builder
+        .enable_connect_protocol()
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(limits.head_bytes)
         .initial_stream_window_size(STREAM_WINDOW)

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version};
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tungstenite::handshake::derive_accept_key;
 
 use super::Options;
+use super::deflate::Agreed;
 use super::message::Close;
 use super::pump::{self, Settings};
 use super::socket::{Link, WebSocket};
@@ -28,7 +29,7 @@ pub enum Refusal {
     Method(Method),
     /// It does not ask for one: 426. Over HTTP/2, where nothing can be upgraded, 400.
     #[error(
-        "the request does not ask for a WebSocket (`Connection: Upgrade`, `Upgrade: websocket`, over HTTP/1.1)"
+        "the request does not ask for a WebSocket (`Connection: Upgrade`, `Upgrade: websocket` over HTTP/1.1, `:protocol` over HTTP/2)"
     )]
     NotAsked {
         /// Whether the client could ask for it on this connection.
@@ -70,23 +71,34 @@ impl Refusal {
 /// A session that is going to be: the connection's side of it. Dropped, the session has ended before it began.
 #[derive(Debug)]
 pub struct Accepted {
-    accept: String,
+    /// None over HTTP/2.
+    accept: Option<String>,
     protocol: Option<HeaderValue>,
+    extension: Option<HeaderValue>,
     link: Ends,
     settings: Settings,
 }
 
 impl Accepted {
-    /// The 101; the session counts as one of `sessions`, and ends when they do.
+    /// The 101, or over HTTP/2 the 200; the session counts as one of `sessions`, and ends when they do.
     pub fn into_response(self, sessions: &Sessions) -> Response {
-        let Self { accept, protocol, link, settings } = self;
+        let Self { accept, protocol, extension, link, settings } = self;
         let mut membership = sessions.join_websocket();
-        let mut response = Response::status(StatusCode::SWITCHING_PROTOCOLS)
-            .with(header::UPGRADE, WEBSOCKET)
-            .with(header::CONNECTION, UPGRADE);
-        // The key was made here, of Base64's characters.
-        if let Ok(accept) = HeaderValue::from_str(&accept) {
-            response.headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+        let mut response = match accept {
+            None => Response::status(StatusCode::OK),
+            Some(accept) => {
+                let response = Response::status(StatusCode::SWITCHING_PROTOCOLS)
+                    .with(header::UPGRADE, WEBSOCKET)
+                    .with(header::CONNECTION, UPGRADE);
+                // The key was made here, of Base64's characters.
+                match HeaderValue::from_str(&accept) {
+                    Ok(accept) => response.with(header::SEC_WEBSOCKET_ACCEPT, accept),
+                    Err(_) => response,
+                }
+            }
+        };
+        if let Some(extension) = extension {
+            response.headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, extension);
         }
         if let Some(protocol) = protocol {
             response.headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
@@ -126,18 +138,30 @@ pub fn accept(head: &Head, options: &Options) -> Result<(Accepted, WebSocket), R
     let key = check(head)?;
     check_origin(head, options)?;
     let protocol = choose(&head.headers, &options.protocols);
+    let agreed = if options.compress { Agreed::of(&head.headers) } else { None };
     let link = Arc::new(Link::default());
     let accepted = Accepted {
-        accept: derive_accept_key(key),
+        accept: key.map(derive_accept_key),
         protocol: protocol.and_then(|protocol| HeaderValue::from_str(protocol).ok()),
+        extension: agreed.map(Agreed::field),
         link: Ends(Arc::clone(&link)),
-        settings: Settings { max_message: options.max_message, ping: options.ping, idle: options.idle },
+        settings: Settings {
+            max_message: options.max_message,
+            ping: options.ping,
+            idle: options.idle,
+            window: agreed.map(|agreed| agreed.window),
+        },
     };
     Ok((accepted, WebSocket::new(link, protocol.map(str::to_owned))))
 }
 
-/// Checks everything but who asks; returns the key.
-fn check(head: &Head) -> Result<&[u8], Refusal> {
+/// Checks everything but who asks; returns the key, which there is over HTTP/1.1.
+fn check(head: &Head) -> Result<Option<&[u8]>, Refusal> {
+    let is_version = || one(&head.headers, &header::SEC_WEBSOCKET_VERSION) == Some(b"13");
+    if head.websocket {
+        // Whoever sends content sends frames (RFC 8441 §5).
+        return if is_version() { Ok(None) } else { Err(Refusal::Version) };
+    }
     if head.version != Version::HTTP_11 {
         return Err(Refusal::NotAsked { could: head.version < Version::HTTP_2 });
     }
@@ -149,7 +173,7 @@ fn check(head: &Head) -> Result<&[u8], Refusal> {
     if head.method != Method::GET {
         return Err(Refusal::Method(head.method.clone()));
     }
-    if one(&head.headers, &header::SEC_WEBSOCKET_VERSION) != Some(b"13") {
+    if !is_version() {
         return Err(Refusal::Version);
     }
     if head.headers.contains_key(header::TRANSFER_ENCODING)
@@ -157,7 +181,8 @@ fn check(head: &Head) -> Result<&[u8], Refusal> {
     {
         return Err(Refusal::Body);
     }
-    one(&head.headers, &header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key)).ok_or(Refusal::Key)
+    let key = one(&head.headers, &header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key));
+    key.map(Some).ok_or(Refusal::Key)
 }
 
 fn check_origin(head: &Head, options: &Options) -> Result<(), Refusal> {

@@ -1,7 +1,6 @@
 //! Messages, and how a session ends.
 
 use bytes::Bytes;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 /// What a message holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +84,7 @@ impl Close {
     pub const NO_CODE: u16 = 1005;
     /// The connection was lost without a close. Never sent itself.
     pub const LOST: u16 = 1006;
-    /// The peer sent a text that is none.
+    /// The peer sent a text that is none, or something compressed that is not.
     pub const NOT_UTF8: u16 = 1007;
     /// The peer did what is not forbidden, and too much of it.
     pub const POLICY: u16 = 1008;
@@ -117,14 +116,6 @@ impl Close {
         Self { code, reason: reason.to_owned() }
     }
 
-    /// As it came from the peer.
-    pub(super) fn received(frame: Option<CloseFrame>) -> Self {
-        match frame {
-            Some(frame) => Self { code: frame.code.into(), reason: frame.reason.as_str().to_owned() },
-            None => Self::of(Self::NO_CODE, ""),
-        }
-    }
-
     /// The connection was lost.
     pub(super) fn lost() -> Self {
         Self::of(Self::LOST, "")
@@ -138,10 +129,6 @@ impl Close {
     /// The text, for people.
     pub fn reason(&self) -> &str {
         &self.reason
-    }
-
-    pub(super) fn frame(&self) -> CloseFrame {
-        CloseFrame { code: self.code.into(), reason: self.reason.as_str().into() }
     }
 }
 

@@ -1,4 +1,5 @@
-//! `WebSocket` over HTTP/1.1 ([RFC 6455](https://www.rfc-editor.org/rfc/rfc6455)).
+//! `WebSocket` ([RFC 6455](https://www.rfc-editor.org/rfc/rfc6455)): over HTTP/1.1, where a session takes the connection, and
+//! over HTTP/2, where it takes a stream ([RFC 8441](https://www.rfc-editor.org/rfc/rfc8441)).
 //!
 //! 1. [`accept`] checks a request's handshake, the page it comes from above all: a browser sends its cookies along with any
 //!    site's handshake, so a session that minded no origin would speak for the victim to whoever asks.
@@ -11,11 +12,12 @@
 //! full, or the client does not take what is sent, the pump does not read, so that TCP holds the client back; while its
 //! outbox is full, a `send` waits. What is read and is no message (pings, empty fragments) has a price: [`toll`].
 //!
-//! Not implemented: extensions (there is no `permessage-deflate`, whose window would cost more memory per client than all
-//! the rest), and HTTP/2's extended CONNECT (browsers fall back to HTTP/1.1 by themselves).
+//! [`frames`] reads and writes what goes over the wire, [`deflate`] is the one extension: `permessage-deflate`.
 
 mod clock;
+mod deflate;
 mod fragments;
+mod frames;
 mod handshake;
 mod message;
 mod origin;
@@ -48,6 +50,10 @@ pub struct Options {
     /// How long a session may be without a message, either way, before it is closed with 1001. Zero, the default: for
     /// ever.
     pub idle: Duration,
+    /// Whether messages are compressed where the client can do so
+    /// ([RFC 7692](https://www.rfc-editor.org/rfc/rfc7692)): no session holds any memory for it between messages. Default
+    /// true; false for what is compressed already, or where processor time counts more.
+    pub compress: bool,
 }
 
 /// The default of [`Options::max_message`].
@@ -64,6 +70,7 @@ impl Default for Options {
             max_message: MAX_MESSAGE,
             ping: PING,
             idle: Duration::ZERO,
+            compress: true,
         }
     }
 }

@@ -7,34 +7,32 @@
 //! deadline, one that says nothing and one that does not answer a close by the [`Clock`].
 
 use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{Sink, Stream as _};
-use medusa_net::Stream;
-use medusa_net::cork::CorkIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message as Frames;
-use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::clock::{Clock, Due};
-use super::fragments::{Fragments, LONGEST};
+use super::deflate::COMPRESSOR;
+use super::fragments::Fragments;
+use super::frames::{self, Failure, Next, Reader, Received, code};
 use super::handshake::Ends;
-use super::message::{Close, Message};
+use super::message::Close;
 use super::queue::{Item, Refused};
 use super::toll::Toll;
-use crate::budget::{Account, Kind};
-use crate::upgrade::Upgraded;
+use crate::budget::{Account, Held, Kind};
+use crate::upgrade::{Io, Upgraded};
 
-/// What is read at a time. A longer frame makes the buffer grow, and takes it along.
-const READ: usize = 4 * 1024;
+/// What is read at a time.
+const READ: usize = 16 * 1024;
 
-/// How long the head of a client's control frame is, in bytes.
-const CONTROL_HEAD: u64 = 6;
+/// How many frames of compressed messages are made before others have their turn.
+const MOST_COMPRESSED: usize = 4;
 
 /// What bounds a session.
 #[derive(Debug, Clone, Copy)]
@@ -42,32 +40,45 @@ pub(super) struct Settings {
     pub(super) max_message: usize,
     pub(super) ping: Duration,
     pub(super) idle: Duration,
+    /// How messages are compressed: the client's window.
+    pub(super) window: Option<u8>,
 }
-
-type Socket = WebSocketStream<CorkIo<Stream>>;
 
 /// Resolves when the server wants the session to end.
 type Leave = Pin<Box<dyn Future<Output = Close>>>;
 
 /// The connection's side of a session.
 struct Pump {
-    socket: Socket,
+    io: Io,
+    reader: Reader,
+    /// Frames on their way to the cork.
+    out: Vec<u8>,
+    written: usize,
+    /// The answer to the client's last ping, which is the only one that it waits for.
+    pong: Option<Bytes>,
+    window: Option<u8>,
     link: Ends,
     clock: Clock,
     sleep: Pin<Box<Sleep>>,
     /// None once it was obeyed.
     leave: Option<Leave>,
     /// What is left of the message that is being sent.
-    outgoing: Option<Fragments>,
+    outgoing: Option<Outgoing>,
     ping_due: bool,
     /// What was read so far: a long frame on a slow line is a sign of life, too.
     read: u64,
     toll: Toll,
-    /// Whose messages these are.
+    /// Whose messages these are, and the limit for answers.
     account: Account,
-    /// How much had been read when the last frame was complete that is not part of a message on its way.
-    complete: u64,
+    answers: u64,
     state: State,
+}
+
+/// A message that is being sent.
+struct Outgoing {
+    fragments: Fragments,
+    /// What counts its compressor.
+    _held: Option<Held>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,16 +100,15 @@ pub(super) async fn run(
     leave: impl Future<Output = Close> + 'static,
 ) {
     link.0.begin(&account, &limits);
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ)
-        .write_buffer_size(0) // it is the cork that collects
-        .max_write_buffer_size(2 * LONGEST) // a frame that the cork has no room for, and a pong
-        .max_message_size(Some(settings.max_message))
-        .max_frame_size(Some(settings.max_message));
     let now = Instant::now();
     let read = io.bytes_read();
     let mut pump = Pump {
-        socket: WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await,
+        io,
+        reader: Reader::new(settings.max_message, settings.window.is_some()),
+        out: Vec::new(),
+        written: 0,
+        pong: None,
+        window: settings.window,
         link,
         clock: Clock::new(settings.ping, settings.idle, now),
         sleep: Box::pin(tokio::time::sleep_until(now)),
@@ -107,7 +117,7 @@ pub(super) async fn run(
         ping_due: false,
         read,
         account,
-        complete: read,
+        answers: limits.answer_bytes,
         toll: Toll::new(settings.max_message, now),
         state: State::Open,
     };
@@ -126,30 +136,25 @@ impl Pump {
         if self.poll_read(cx, now).is_ready() {
             return Poll::Ready(());
         }
-        if self.account(now).is_ready() {
-            return Poll::Ready(());
-        }
+        self.account(now);
         // After reading, for what has been heard just now counts; before writing, for it may ask for a ping.
         if self.poll_clock(cx, now).is_ready() { Poll::Ready(()) } else { self.poll_write(cx, now) }
     }
 
-    /// Takes note of what was read. Ready: the session has ended.
-    fn account(&mut self, now: Instant) -> Poll<()> {
-        let read = self.socket.get_ref().bytes_read();
+    /// Takes note of what was read.
+    fn account(&mut self, now: Instant) {
+        let read = self.io.bytes_read();
         let came = read - std::mem::replace(&mut self.read, read);
-        if came == 0 {
-            return Poll::Pending;
+        if came > 0 {
+            self.clock.heard(now);
+            self.toll.received(came, now);
         }
-        self.clock.heard(now);
-        self.toll.received(came, now);
         if self.state == State::Open && self.toll.is_exceeded() {
-            return self.fail(&Close::of(Close::POLICY, "too many frames that are no message"), now);
+            self.fail(&Close::of(Close::POLICY, "too many frames that are no message"), now);
         }
-        let unfinished = read.saturating_sub(self.complete);
-        if self.state == State::Open && !self.link.0.inbox.set_unfinished(unfinished) {
-            return self.fail(&no_memory(), now);
+        if self.state == State::Open && !self.link.0.inbox.set_unfinished(self.reader.held()) {
+            self.fail(&no_memory(), now);
         }
-        Poll::Pending
     }
 
     /// Reads as far as the handler takes it, and the client its answers. Ready: the session has ended.
@@ -167,60 +172,72 @@ impl Pump {
                         return Poll::Pending;
                     }
                 }
-                State::Closing | State::Answering => {}
-                State::Failing => return Poll::Pending,
+                State::Closing => {}
+                State::Answering | State::Failing => return Poll::Pending,
             }
-            match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
-                None => return Poll::Ready(()),
-                Some(Ok(received)) => {
-                    if !self.take(received, now) {
-                        ready!(self.fail(&no_memory(), now));
+            match self.reader.next() {
+                Ok(Next::Received(received)) => {
+                    if self.state == State::Closing {
+                        if matches!(received, Received::Close(_)) {
+                            return Poll::Ready(());
+                        }
+                    } else if !self.take(received, now) {
+                        self.fail(&no_memory(), now);
                     }
                 }
-                Some(Err(error)) => match failure(&error) {
-                    Some(close) if self.state == State::Open => ready!(self.fail(&close, now)),
-                    _ => return Poll::Ready(()),
-                },
+                Ok(Next::Busy) => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Ok(Next::Wait) => {
+                    let mut buf = [MaybeUninit::uninit(); READ];
+                    let mut buf = ReadBuf::uninit(&mut buf);
+                    let read = ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf));
+                    if read.is_err() || buf.filled().is_empty() {
+                        return Poll::Ready(());
+                    }
+                    self.reader.push(buf.filled());
+                }
+                Err(failure) if self.state == State::Open => self.fail(&told(failure), now),
+                Err(_) => return Poll::Ready(()),
             }
         }
     }
 
     /// False: there is no memory for it.
-    fn take(&mut self, received: Frames, now: Instant) -> bool {
-        let message = match received {
-            Frames::Text(text) => Message::checked_text(text.into()),
-            Frames::Binary(data) => Message::binary(data),
-            Frames::Close(frame) => {
-                if self.state == State::Open {
-                    self.state = State::Answering;
-                    self.clock.closing(now);
-                    self.forget(&Close::received(frame));
-                }
+    fn take(&mut self, received: Received, now: Instant) -> bool {
+        let (message, came) = match received {
+            Received::Message { message, came } => (message, came),
+            Received::Close(close) => {
+                self.state = State::Answering;
+                self.clock.closing(now);
+                self.forget(&close);
+                frames::write_close(&close, &mut self.out);
                 return true;
             }
-            // Pings are answered by tungstenite itself. They may come within a message.
-            Frames::Ping(data) | Frames::Pong(data) => {
-                self.complete += CONTROL_HEAD + data.len() as u64;
+            // They may come within a message.
+            Received::Ping(data) => {
+                self.pong = Some(data);
                 return true;
             }
-            Frames::Frame(_) => return true,
+            Received::Pong => return true,
         };
-        self.complete = self.socket.get_ref().bytes_read();
         // That is less.
-        let _has_room = self.link.0.inbox.set_unfinished(0);
+        let _has_room = self.link.0.inbox.set_unfinished(self.reader.held());
         self.clock.message(now);
-        self.toll.message(message.data().len());
+        // As much as it took to send: a compressed one is no more.
+        self.toll.message(came);
         let message = message.map(|data| self.account.count(Kind::Requests, data));
         // There was room. Refused where the handler has ended the session: it does not want to hear it.
         !matches!(self.link.0.inbox.push(Item::Message(message)), Err(Refused::NoMemory(_)))
     }
 
     /// The client broke the protocol ([RFC 6455 §7.1.7](https://www.rfc-editor.org/rfc/rfc6455#section-7.1.7)).
-    fn fail(&mut self, close: &Close, now: Instant) -> Poll<()> {
+    fn fail(&mut self, close: &Close, now: Instant) {
         self.state = State::Failing;
         self.clock.closing(now);
         self.forget(close);
-        if self.start(Frames::Close(Some(close.frame()))) { Poll::Pending } else { Poll::Ready(()) }
+        frames::write_close(close, &mut self.out);
     }
 
     /// The session is over for the handler, and what it wanted to say will not be heard.
@@ -251,59 +268,90 @@ impl Pump {
     }
 
     /// Waits until the cork has taken everything, pongs included. An error: nobody is there any more.
-    fn poll_sent(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Result<(), Error>> {
-        let sent = Pin::new(&mut self.socket).poll_flush(cx);
+    fn poll_sent(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<io::Result<()>> {
+        if let Some(data) = self.pong.take_if(|_| self.state == State::Open) {
+            frames::write(code::PONG, true, false, &data, &mut self.out);
+        }
+        let sent = self.poll_write_out(cx);
         self.clock.blocked(sent.is_pending(), now);
         sent
     }
 
+    fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest) = self.out.get(self.written..).filter(|rest| !rest.is_empty()) {
+            match ready!(Pin::new(&mut self.io).poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.written += written,
+            }
+        }
+        // Nothing is kept between messages.
+        self.out = Vec::new();
+        self.written = 0;
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
     /// Writes as far as the client takes it. Ready: the session has ended.
     fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+        let mut compressed = 0;
         loop {
             if ready!(self.poll_sent(cx, now)).is_err() {
                 return Poll::Ready(());
             }
-            let frame = match self.state {
+            match self.state {
+                State::Open if compressed == MOST_COMPRESSED => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 State::Open => ready!(self.poll_frame(cx, now)),
-                State::Closing | State::Answering => return Poll::Pending,
-                State::Failing => return Poll::Ready(()),
-            };
-            if !self.start(frame) {
-                return Poll::Ready(());
+                State::Closing => return Poll::Pending,
+                // It is out.
+                State::Answering | State::Failing => return Poll::Ready(()),
             }
+            compressed += usize::from(self.window.is_some());
         }
     }
 
-    /// What is to be sent next. A ping may come between the frames of a message.
-    fn poll_frame(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Frames> {
+    /// Writes what is to be sent next. A ping may come between the frames of a message.
+    fn poll_frame(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         if std::mem::take(&mut self.ping_due) {
-            return Poll::Ready(Frames::Ping(Bytes::new()));
+            frames::write(code::PING, true, false, &[], &mut self.out);
+            return Poll::Ready(());
         }
-        let mut fragments = match self.outgoing.take() {
-            Some(fragments) => fragments,
+        let mut outgoing = match self.outgoing.take() {
+            Some(outgoing) => outgoing,
             None => match ready!(self.link.0.outbox.poll_pop(cx)) {
                 Ok(Item::Message(message)) => {
                     self.clock.message(now);
-                    Fragments::of(&message)
+                    self.begin(Fragments::of(&message, self.window))
                 }
-                Ok(Item::Ping) => return Poll::Ready(Frames::Ping(Bytes::new())),
+                Ok(Item::Ping) => {
+                    frames::write(code::PING, true, false, &[], &mut self.out);
+                    return Poll::Ready(());
+                }
                 Err(close) => {
                     self.state = State::Closing;
                     self.clock.closing(now);
-                    return Poll::Ready(Frames::Close(Some(close.frame())));
+                    frames::write_close(&close, &mut self.out);
+                    return Poll::Ready(());
                 }
             },
         };
-        let (frame, last) = fragments.next();
-        if !last {
-            self.outgoing = Some(fragments);
+        if !outgoing.fragments.next(&mut self.out) {
+            self.outgoing = Some(outgoing);
         }
-        Poll::Ready(Frames::Frame(frame))
+        Poll::Ready(())
     }
 
-    /// Hands something over to be sent; false if nobody is there any more.
-    fn start(&mut self, frame: Frames) -> bool {
-        Pin::new(&mut self.socket).start_send(frame).is_ok()
+    /// Begins to send a message. One whose compressor would stay, and for which there is no memory, goes as it is.
+    fn begin(&self, mut fragments: Fragments) -> Outgoing {
+        let mut held = None;
+        if fragments.is_long_work() {
+            held = self.account.take(Kind::Answers, COMPRESSOR, self.answers);
+            if held.is_none() {
+                fragments.leave_plain();
+            }
+        }
+        Outgoing { fragments, _held: held }
     }
 }
 
@@ -312,18 +360,11 @@ fn no_memory() -> Close {
     Close::of(Close::TRY_AGAIN, "there is no memory for this message")
 }
 
-/// What a client is told that did something wrong; none for one that is gone.
-fn failure(error: &Error) -> Option<Close> {
-    match error {
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
-        Error::Protocol(violation) => Some(Close::of(Close::PROTOCOL, &short(&violation.to_string()))),
-        Error::Utf8(_) => Some(Close::of(Close::NOT_UTF8, "not UTF-8")),
-        Error::Capacity(_) => Some(Close::of(Close::TOO_LONG, "the message is too long")),
-        _ => None,
+/// What a client is told that did something wrong.
+fn told(failure: Failure) -> Close {
+    match failure {
+        Failure::Protocol(what) => Close::of(Close::PROTOCOL, what),
+        Failure::Content(what) => Close::of(Close::NOT_UTF8, what),
+        Failure::TooLong => Close::of(Close::TOO_LONG, "the message is too long"),
     }
-}
-
-/// As much of a text as a close may carry.
-fn short(text: &str) -> String {
-    text[..text.floor_char_boundary(120)].to_owned()
 }

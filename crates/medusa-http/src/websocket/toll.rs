@@ -35,8 +35,8 @@ impl Toll {
     }
 
     /// A message of so many bytes has come.
-    pub(super) fn message(&mut self, length: usize) {
-        self.paid += paid_by(length as u64);
+    pub(super) fn message(&mut self, length: u64) {
+        self.paid += paid_by(length);
     }
 
     /// So many bytes were read, messages included.

@@ -53,6 +53,9 @@ pub(super) fn parse(lua: &Lua, given: Value) -> mlua::Result<Options> {
     if let Some(idle) = given.get::<f64>("idle", "a number")? {
         options.idle = seconds(lua, "idle", idle)?;
     }
+    if let Some(compress) = given.get::<bool>("compress", "true or false")? {
+        options.compress = compress;
+    }
     given.finish()?;
     Ok(options)
 }

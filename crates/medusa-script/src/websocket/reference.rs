@@ -79,6 +79,13 @@ pub(crate) const OPTIONS: Class = Class {
             "number?",
             "After so many seconds without a message, either way, the session is closed with 1001. Default 0: never.",
         ),
+        item(
+            "compress",
+            "boolean?",
+            "Whether messages are compressed where the client can do so (`permessage-deflate`, RFC 7692): those of 128 bytes \
+             and more, each by itself, so that a session that waits holds no memory for it. Default true; false for what is \
+             compressed already.",
+        ),
     ],
     methods: &[],
 };

@@ -4,9 +4,12 @@
 use std::thread;
 use std::time::Duration;
 
-use medusa_testkit::websocket::{BINARY, CLOSE, CONTINUE, FIN, PING, PONG, TEXT, close, frame, header};
+use medusa_testkit::websocket::{
+    BINARY, CLOSE, COMPRESSED, CONTINUE, FIN, PING, PONG, TEXT, close, deflated, frame, header,
+};
 use medusa_testkit::{Client, Server, Signal, Site, WebSocket, wait};
 
+use super::limits::frames::{DATA, END_HEADERS, Http2, RST_STREAM, SETTINGS, field};
 use super::support::{WEB, start, web};
 
 /// Mounts the same function twice: at `/main` in the main VM, and at `/file` in the workers'.
@@ -111,6 +114,7 @@ fn who_breaks_the_protocol_is_told_and_closed() {
         ("a close with a code that is none", frame(FIN | CLOSE, &close(999, "")), 1002),
         ("a close with 1005", frame(FIN | CLOSE, &close(1005, "")), 1002),
         ("a close with 1006", frame(FIN | CLOSE, &close(1006, "")), 1002),
+        ("a close with 1015", frame(FIN | CLOSE, &close(1015, "")), 1002),
         ("a close with 5000", frame(FIN | CLOSE, &close(5000, "")), 1002),
         ("text that is none", frame(FIN | TEXT, b"\xce\xba\xe1\xbd\xb9\xcf\x83\xed\xa0\x80"), 1007),
         ("half a character", [frame(TEXT, b"\xe2"), frame(FIN | CONTINUE, b"\x82")].concat(), 1007),
@@ -131,7 +135,9 @@ fn who_breaks_the_protocol_is_told_and_closed() {
 #[test]
 fn a_session_can_be_closed_in_every_way_that_is_allowed() {
     let (_site, server) = echo();
-    for code in [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999] {
+    for code in
+        [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999]
+    {
         WebSocket::connect(server.address(), "/file").close(code, "because");
     }
     let mut ws = WebSocket::connect(server.address(), "/file");
@@ -542,4 +548,226 @@ fn a_ws_that_is_kept_is_of_no_use_after_its_end() {
     WebSocket::connect(server.address(), "/").expect_close(1000);
     let _other = WebSocket::connect(server.address(), "/");
     assert_eq!(server.get("/kept").text(), "false false false this websocket is closed nil 1000");
+}
+
+/// A session whose client offers to compress.
+#[track_caller]
+fn compressing(server: &Server, path: &str, offer: &str) -> WebSocket {
+    WebSocket::open(server.connect(), path, &[("Sec-WebSocket-Extensions", offer)])
+}
+
+/// What is agreed on but for the windows.
+const AGREED: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+
+#[test]
+fn messages_are_compressed_where_that_was_agreed_on() {
+    let (_site, server) = echo();
+    let mut state = 1_u32;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    })
+    .take(131_072)
+    .collect();
+    let text: Vec<u8> = (0..131_072).map(|at: u32| b"a word, and another"[(at % 19) as usize]).collect();
+    let offers = [
+        "permessage-deflate".to_owned(),
+        "permessage-deflate; client_max_window_bits; client_no_context_takeover".to_owned(),
+    ];
+    let windows = (9..=15).map(|bits| {
+        format!("permessage-deflate; server_max_window_bits={bits}; client_max_window_bits={bits}")
+    });
+    for offer in offers.into_iter().chain(windows) {
+        let mut ws = compressing(&server, "/file", &offer);
+        assert!(ws.extensions().is_some_and(|agreed| agreed.starts_with(AGREED)), "{:?}", ws.extensions());
+        for length in [0, 16, 64, 256, 1024, 4096, 8192, 16_384, 32_768, 65_536, 131_072] {
+            for data in [&noise[..length], &text[..length], &vec![0; length]] {
+                ws.send_frame(FIN | COMPRESSED | BINARY, &deflated(data));
+                assert!(ws.message() == (BINARY, data.to_vec()), "{length} bytes, {offer}");
+                // Uncompressed ones may come between them.
+                ws.send_frame(FIN | BINARY, data);
+                assert!(ws.message() == (BINARY, data.to_vec()), "{length} bytes, {offer}");
+            }
+        }
+        ws.close(1000, "");
+    }
+    let mut ws = compressing(&server, "/main", "permessage-deflate");
+    ws.send_frame(FIN | COMPRESSED | TEXT, &deflated(&text));
+    let first = ws.frame();
+    assert!(first.compressed && first.payload.len() < text.len() / 50, "{}", first.payload.len());
+}
+
+#[test]
+fn a_compressed_message_may_come_in_fragments() {
+    let (_site, server) = echo();
+    let mut ws = compressing(&server, "/file", "permessage-deflate");
+    let text = "over and over; ".repeat(10_000);
+    for length in [1, 7, 64] {
+        let whole = deflated(text.as_bytes());
+        let pieces: Vec<&[u8]> = whole.chunks(length).collect();
+        for (at, piece) in pieces.iter().enumerate() {
+            let begins = if at == 0 { COMPRESSED | TEXT } else { CONTINUE };
+            let ends = if at + 1 == pieces.len() { FIN } else { 0 };
+            ws.send_frame(begins | ends, piece);
+            if at == 1 {
+                ws.send_frame(FIN | PING, b"between");
+                assert_eq!(ws.frame().code, PONG);
+            }
+        }
+        assert_eq!(ws.text(), text);
+    }
+    // The last frame may be empty, and so may all of them.
+    ws.send_frame(COMPRESSED | TEXT, &deflated(b"whole"));
+    ws.send_frame(FIN | CONTINUE, b"");
+    assert_eq!(ws.text(), "whole");
+    ws.send_frame(FIN | COMPRESSED | TEXT, &deflated(b""));
+    assert_eq!(ws.text(), "");
+    ws.close(1000, "");
+}
+
+#[test]
+fn who_compresses_wrongly_is_told_and_closed() {
+    let (_site, server) = echo();
+    let bomb = deflated(&vec![0; 8 << 20]);
+    assert!(bomb.len() < 16_384);
+    let wrong: [(&str, Vec<u8>, u16); 9] = [
+        ("a compressed ping", frame(FIN | COMPRESSED | PING, b""), 1002),
+        ("a compressed close", frame(FIN | COMPRESSED | CLOSE, b""), 1002),
+        (
+            "a compressed continuation",
+            [frame(TEXT, b"a"), frame(FIN | COMPRESSED | CONTINUE, b"")].concat(),
+            1002,
+        ),
+        ("a reserved bit beside it", frame(FIN | COMPRESSED | 0x20 | TEXT, &deflated(b"x")), 1002),
+        ("nothing that is compressed", frame(FIN | COMPRESSED | TEXT, &[0xff; 20]), 1007),
+        ("text that is none", frame(FIN | COMPRESSED | TEXT, &deflated(b"\xff")), 1007),
+        ("a bomb", frame(FIN | COMPRESSED | BINARY, &bomb), 1009),
+        ("a byte too many", frame(FIN | COMPRESSED | BINARY, &deflated(&vec![7; (1 << 20) + 1])), 1009),
+        ("too long a frame", header(FIN | COMPRESSED | BINARY, 2 << 20), 1009),
+    ];
+    for (what, mut bytes, code) in wrong {
+        if what == "too long a frame" {
+            bytes[1] |= 0x80;
+            bytes.extend([0; 4]);
+        }
+        for path in KINDS {
+            let mut ws = compressing(&server, path, "permessage-deflate");
+            ws.client().send(&bytes);
+            println!("{what}");
+            ws.expect_close(code);
+        }
+    }
+    assert_eq!(server.get("/").status, 404);
+}
+
+#[test]
+fn an_offer_that_cannot_be_met_is_declined() {
+    let site = both(ECHO);
+    let server = start(&site);
+    for offer in [
+        "permessage-deflate; server_max_window_bits=8",
+        "permessage-deflate; server_max_window_bits=16",
+        "permessage-deflate; client_max_window_bits=07",
+        "permessage-deflate; unknown=1",
+        "permessage-deflate; server_no_context_takeover; server_no_context_takeover",
+        "x-other",
+    ] {
+        let mut ws = compressing(&server, "/file", offer);
+        assert_eq!(ws.extensions(), None, "{offer}");
+        ws.send("plain");
+        assert_eq!(ws.text(), "plain");
+        let ws = compressing(&server, "/main", &format!("{offer}, permessage-deflate"));
+        assert_eq!(ws.extensions(), Some(AGREED), "the second of {offer}");
+    }
+}
+
+#[test]
+fn a_script_may_have_nothing_compressed() {
+    let site = both(
+        "function(req) return req:websocket(function(ws) ws:send(('x'):rep(1000)) end, { compress = false }) end",
+    );
+    let server = start(&site);
+    for path in KINDS {
+        let mut ws = compressing(&server, path, "permessage-deflate");
+        assert_eq!(ws.extensions(), None);
+        assert_eq!(ws.text(), "x".repeat(1000));
+    }
+}
+
+/// The head of a session on a stream of HTTP/2 ([RFC 8441 §5.1](https://www.rfc-editor.org/rfc/rfc8441#section-5.1)).
+fn extended(protocol: &str, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
+    let pseudo = [
+        (":method", "CONNECT"),
+        (":protocol", protocol),
+        (":scheme", "http"),
+        (":path", path),
+        (":authority", "test"),
+    ];
+    pseudo.iter().chain(more).flat_map(|(name, value)| field(name, value)).collect()
+}
+
+/// The next bytes on a stream.
+#[track_caller]
+fn data(http: &mut Http2) -> Vec<u8> {
+    http.expect(DATA).payload
+}
+
+#[test]
+fn a_session_may_take_a_stream_of_http2() {
+    let (_site, server) = echo();
+    let mut http = Http2::connect(&server, &[]);
+    let settings = http.expect(SETTINGS).payload;
+    assert!(settings.chunks(6).any(|setting| setting == [0, 8, 0, 0, 0, 1]), "{settings:x?}");
+    for (stream, path) in [(1, "/main"), (3, "/file")] {
+        let version = ("sec-websocket-version", "13");
+        let offer = ("sec-websocket-extensions", "permessage-deflate");
+        http.send(1, END_HEADERS, stream, &extended("websocket", path, &[version, offer]));
+        assert_eq!(http.status(stream), 200, "{path}");
+        http.send(DATA, 0, stream, &frame(FIN | TEXT, b"over HTTP/2"));
+        assert_eq!(data(&mut http), [&[0x81, 11], &b"over HTTP/2"[..]].concat());
+        http.send(DATA, 0, stream, &frame(FIN | COMPRESSED | TEXT, &deflated(&[b'x'; 1000])));
+        assert_eq!(data(&mut http)[0], FIN | COMPRESSED | TEXT, "agreed on");
+        // Longer than the windows of a stream and of a connection, in both directions.
+        http.send(DATA, 0, stream, &frame(FIN | CLOSE, &close(1000, "done")));
+        assert_eq!(data(&mut http), [&[0x88, 6, 3, 0xe8], &b"done"[..]].concat());
+    }
+    // Others are served beside it.
+    http.get(5, "/none");
+    assert_eq!(http.status(5), 404);
+}
+
+#[test]
+fn what_is_no_handshake_on_a_stream_opens_no_session() {
+    let (_site, server) = echo();
+    server.eval("web:mount('/page', function() return 'a page' end)");
+    let version = ("sec-websocket-version", "13");
+    let mut http = Http2::connect(&server, &[]);
+    for (stream, (head, status)) in (1..).step_by(2).zip([
+        (extended("websocket", "/file", &[]), 426),
+        (extended("websocket", "/file", &[("sec-websocket-version", "8")]), 426),
+        (extended("websocket", "/file", &[version, ("origin", "http://elsewhere.example")]), 403),
+        (extended("websocket", "/page", &[version]), 400),
+        (extended("websocket", "/none", &[version]), 404),
+        (extended("other", "/file", &[version]), 400),
+    ]) {
+        http.send(1, END_HEADERS, stream, &head);
+        assert_eq!(http.status(stream), status, "stream {stream}");
+    }
+    // A protocol is for CONNECT alone.
+    let odd = [field(":method", "GET"), field(":protocol", "websocket"), field(":scheme", "http")].concat();
+    http.send(1, END_HEADERS, 21, &[odd, field(":path", "/file"), field(":authority", "test")].concat());
+    // The others were reset behind their answers: nothing was to come of them.
+    while http.expect(RST_STREAM).stream != 21 {}
+}
+
+#[test]
+fn a_server_that_stops_tells_the_sessions_on_streams() {
+    let (_site, mut server) = echo();
+    let mut http = Http2::connect(&server, &[]);
+    http.send(1, END_HEADERS, 1, &extended("websocket", "/file", &[("sec-websocket-version", "13")]));
+    assert_eq!(http.status(1), 200);
+    server.signal(Signal::TERM);
+    let told = data(&mut http);
+    assert_eq!(told[..1], [FIN | CLOSE]);
+    assert_eq!(told[2..4], 1001_u16.to_be_bytes());
 }

@@ -5,38 +5,38 @@ use std::time::Duration;
 
 use medusa_testkit::{Client, Server};
 
-pub(super) const DATA: u8 = 0;
-pub(super) const HEADERS: u8 = 1;
-pub(super) const RST_STREAM: u8 = 3;
-pub(super) const SETTINGS: u8 = 4;
-pub(super) const PING: u8 = 6;
-pub(super) const GOAWAY: u8 = 7;
-pub(super) const WINDOW_UPDATE: u8 = 8;
-pub(super) const CONTINUATION: u8 = 9;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PING: u8 = 6;
+pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
+pub(crate) const CONTINUATION: u8 = 9;
 
 const ACK: u8 = 1;
-pub(super) const END_STREAM: u8 = 1;
-pub(super) const END_HEADERS: u8 = 4;
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
 
-pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A frame.
 #[derive(Debug)]
-pub(super) struct Frame {
-    pub(super) kind: u8,
-    pub(super) stream: u32,
-    pub(super) payload: Vec<u8>,
+pub(crate) struct Frame {
+    pub(crate) kind: u8,
+    pub(crate) stream: u32,
+    pub(crate) payload: Vec<u8>,
 }
 
 /// A frame as it is sent.
-pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("a short payload").to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
 /// A field that no table remembers, by its name and value
 /// ([RFC 7541 §6.2.2](https://www.rfc-editor.org/rfc/rfc7541#section-6.2.2)).
-pub(super) fn field(name: &str, value: &str) -> Vec<u8> {
+pub(crate) fn field(name: &str, value: &str) -> Vec<u8> {
     let mut block = vec![0];
     for text in [name, value] {
         integer(&mut block, text.len());
@@ -46,7 +46,7 @@ pub(super) fn field(name: &str, value: &str) -> Vec<u8> {
 }
 
 /// A number behind one free bit ([RFC 7541 §5.1](https://www.rfc-editor.org/rfc/rfc7541#section-5.1)).
-pub(super) fn integer(block: &mut Vec<u8>, number: usize) {
+pub(crate) fn integer(block: &mut Vec<u8>, number: usize) {
     if number < 127 {
         block.push(u8::try_from(number).expect("it is less"));
         return;
@@ -61,14 +61,14 @@ pub(super) fn integer(block: &mut Vec<u8>, number: usize) {
 }
 
 /// The head of a request, as a block of fields.
-pub(super) fn request(method: &str, path: &str) -> Vec<u8> {
+pub(crate) fn request(method: &str, path: &str) -> Vec<u8> {
     [field(":method", method), field(":scheme", "http"), field(":path", path), field(":authority", "t")]
         .concat()
 }
 
 /// A connection that speaks HTTP/2 as far as a test wants it to.
 #[derive(Debug)]
-pub(super) struct Http2 {
+pub(crate) struct Http2 {
     client: Client,
     came: Vec<u8>,
     /// Of answers that came before they were asked for.
@@ -78,13 +78,13 @@ pub(super) struct Http2 {
 impl Http2 {
     /// Connects, and sends the preface and these settings.
     #[track_caller]
-    pub(super) fn connect(server: &Server, settings: &[(u16, u32)]) -> Self {
+    pub(crate) fn connect(server: &Server, settings: &[(u16, u32)]) -> Self {
         Self::begin(server.connect(), settings)
     }
 
     /// Begins on a connection, with the preface and these settings.
     #[track_caller]
-    pub(super) fn begin(mut client: Client, settings: &[(u16, u32)]) -> Self {
+    pub(crate) fn begin(mut client: Client, settings: &[(u16, u32)]) -> Self {
         let settings: Vec<u8> = settings
             .iter()
             .flat_map(|(name, value)| name.to_be_bytes().into_iter().chain(value.to_be_bytes()))
@@ -96,35 +96,35 @@ impl Http2 {
     }
 
     #[track_caller]
-    pub(super) fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    pub(crate) fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         self.client.send(frame(kind, flags, stream, payload));
     }
 
     /// Whether the server says something within `time`.
     #[track_caller]
-    pub(super) fn is_readable_within(&self, time: Duration) -> bool {
+    pub(crate) fn is_readable_within(&self, time: Duration) -> bool {
         !self.came.is_empty() || self.client.is_readable_within(time)
     }
 
     /// Sends bytes as far as the server takes them.
-    pub(super) fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.client.try_send(bytes)
     }
 
     /// Sends a whole request.
     #[track_caller]
-    pub(super) fn get(&mut self, stream: u32, path: &str) {
+    pub(crate) fn get(&mut self, stream: u32, path: &str) {
         self.send(HEADERS, END_HEADERS | END_STREAM, stream, &request("GET", path));
     }
 
     /// Sends the head of a request whose body is to come.
     #[track_caller]
-    pub(super) fn post(&mut self, stream: u32, path: &str) {
+    pub(crate) fn post(&mut self, stream: u32, path: &str) {
         self.send(HEADERS, END_HEADERS, stream, &request("POST", path));
     }
 
     /// The next frame; `None` at the end of the connection, however it ends.
-    pub(super) fn next(&mut self) -> Option<Frame> {
+    pub(crate) fn next(&mut self) -> Option<Frame> {
         let head = self.take(9)?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
@@ -150,7 +150,7 @@ impl Http2 {
 
     /// The next frame of this kind; those before it are passed over.
     #[track_caller]
-    pub(super) fn expect(&mut self, kind: u8) -> Frame {
+    pub(crate) fn expect(&mut self, kind: u8) -> Frame {
         while let Some(frame) = self.next() {
             if frame.kind == kind {
                 return frame;
@@ -161,7 +161,7 @@ impl Http2 {
 
     /// The status of the answer on `stream`.
     #[track_caller]
-    pub(super) fn status(&mut self, stream: u32) -> u16 {
+    pub(crate) fn status(&mut self, stream: u32) -> u16 {
         loop {
             if let Some(at) = self.statuses.iter().position(|(of, _)| *of == stream) {
                 return self.statuses.swap_remove(at).1;
@@ -172,7 +172,7 @@ impl Http2 {
     }
 
     /// Reads to the end of the connection; the reason of the GOAWAY, if one came.
-    pub(super) fn end(&mut self) -> Option<u32> {
+    pub(crate) fn end(&mut self) -> Option<u32> {
         let mut reason = None;
         while let Some(frame) = self.next() {
             if frame.kind == GOAWAY {

@@ -3,7 +3,7 @@
 mod attacks;
 mod counts;
 mod descriptors;
-mod frames;
+pub(crate) mod frames;
 mod http2;
 mod memory;
 mod sizes;
