@@ -79,7 +79,8 @@ const REQUEST: Class = Class {
         item(
             "args",
             "{ [string]: string }",
-            "The query's parameters, decoded: the first value of each, up to 1000.",
+            "The query's parameters, decoded: the first value of each. A query of more than 1000 is an error, and the client gets \
+             400.",
         ),
         item(
             "cookies",

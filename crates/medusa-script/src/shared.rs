@@ -53,6 +53,9 @@ impl Shared {
     }
 }
 
+/// Up to here each whole number has a next one: 2^53 - 1.
+const LAST_WHOLE: f64 = 9_007_199_254_740_991.0;
+
 /// Why an operation is refused.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub(crate) enum SharedError {
@@ -68,6 +71,8 @@ pub(crate) enum SharedError {
     Name(usize),
     #[error("the key \"{0}\" does not hold a number")]
     NotANumber(String),
+    #[error("the key \"{0}\" would hold a number beyond 2^53 - 1, where adding one may change nothing")]
+    TooFar(String),
 }
 
 /// All dictionaries of the process, by name.
@@ -272,7 +277,13 @@ impl Dictionary {
         let mut shard = self.shard(key)?;
         let (sum, expires) = match shard.get(key, now) {
             None => (by, ttl.and_then(|ttl| now.checked_add(ttl))),
-            Some(Entry { value: Shared::Number(number), expires }) => (number + by, *expires),
+            Some(Entry { value: Shared::Number(number), expires }) => {
+                let sum = number + by;
+                if number.fract() == 0.0 && by.fract() == 0.0 && sum.abs() > LAST_WHOLE {
+                    return Err(SharedError::TooFar(shown_name(key)));
+                }
+                (sum, *expires)
+            }
             Some(_) => return Err(SharedError::NotANumber(shown_name(key))),
         };
         shard.put(key, Shared::Number(sum), expires, now)?;
@@ -347,6 +358,10 @@ mod tests {
         assert_eq!(dictionary.get(b"n"), Some(Shared::Number(40_000.0)));
         dictionary.set(b"s", Some(text("x")), None).unwrap();
         assert_eq!(dictionary.incr(b"s", 1.0, None), Err(SharedError::NotANumber("s".into())));
+        assert_eq!(dictionary.incr(b"far", LAST_WHOLE - 1.0, None), Ok(LAST_WHOLE - 1.0));
+        assert_eq!(dictionary.incr(b"far", 1.0, None), Ok(LAST_WHOLE));
+        assert_eq!(dictionary.incr(b"far", 1.0, None), Err(SharedError::TooFar("far".into())));
+        assert_eq!(dictionary.incr(b"far", -1.0, None), Ok(LAST_WHOLE - 1.0), "it is what it was");
     }
 
     #[test]

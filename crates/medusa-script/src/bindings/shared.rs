@@ -45,7 +45,7 @@ pub(crate) const CLASS: Class = Class {
             signature: "(key: string, by: number?, ttl: number?) -> number",
             reach: Reach::Everywhere,
             doc: "Adds `by` (default 1) to a number, which starts at 0, and returns the sum. `ttl` is for a new entry; \
-                  an old one keeps its own.",
+                  an old one keeps its own. Counting beyond 2^53 - 1 is an error: adding one might change nothing there.",
         },
         Item {
             path: "cas",

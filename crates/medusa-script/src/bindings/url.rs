@@ -29,7 +29,7 @@ pub(crate) const DOCS: &[Item] = &[
     item(
         "medusa.url.parse_query",
         "(text: string) -> { [string]: string }",
-        "The first value of each name in a query, decoded as `req.args` is.",
+        "The first value of each name in a query, decoded as `req.args` is. More than 1000 values are an error.",
     ),
 ];
 
@@ -52,7 +52,13 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     url.set("query", lua.create_function(make_query)?)?;
     let parse = |lua: &Lua, text: LuaString| {
         let text = text.as_bytes();
-        first_values(lua, query::pairs(fits(lua, "medusa.url.parse_query", &text)?).collect::<Vec<_>>())
+        let mut pairs = query::pairs(fits(lua, "medusa.url.parse_query", &text)?);
+        let all: Vec<_> = pairs.by_ref().collect();
+        if pairs.is_cut_off() {
+            let most = query::MAX_PAIRS;
+            return Err(fail(lua, format!("medusa.url.parse_query: there are more than {most} values")));
+        }
+        first_values(lua, all)
     };
     url.set("parse_query", lua.create_function(parse)?)?;
     medusa.set("url", url)
@@ -81,8 +87,16 @@ fn make_query(lua: &Lua, values: Table) -> mlua::Result<String> {
         let (name, value) = pair?;
         match value {
             Value::Table(list) => {
+                let mut values = 0;
                 for value in list.sequence_values::<Value>() {
                     made.add(lua, &name.as_bytes(), &value?)?;
+                    values += 1;
+                }
+                if list.pairs::<Value, Value>().take(values + 1).count() > values {
+                    let name = shown_bytes(&name.as_bytes(), MAX_SHOWN);
+                    let what =
+                        format!("medusa.url.query: the values of {name} are no list, or one with holes");
+                    return Err(fail(lua, what));
                 }
             }
             value => made.add(lua, &name.as_bytes(), &value)?,
@@ -118,6 +132,8 @@ impl Made {
         let value = match value {
             Value::String(text) => query::encode(&text.as_bytes()),
             Value::Boolean(flag) => flag.to_string(),
+            // All of its digits, also where it is an integer of 64 bits.
+            Value::Integer(number) => number.to_string(),
             value => {
                 let Some(number) = as_number(value) else {
                     let (name, value) = (shown_bytes(name, MAX_SHOWN), show(value));
@@ -156,6 +172,20 @@ mod tests {
         assert_eq!(told("return url.query { q = 'a b', page = 2, on = true }"), "on=true&page=2&q=a%20b");
         assert_eq!(told("return url.query { a = { 'y', 'x' }, ['&'] = '=' }"), "%26=%3D&a=y&a=x");
         assert_eq!(told("return url.query {}"), "");
+        let big = "return url.query { a = integer.fromstring('9007199254740993'), b = 2^53 + 2, c = -5 }";
+        assert_eq!(told(big), "a=9007199254740993&b=9007199254740994&c=-5");
+    }
+
+    #[test]
+    fn what_would_be_lost_is_an_error() {
+        for list in ["{ 1, nil, 3 }", "{ [2] = 1 }", "{ b = 1 }", "{ 1, b = 2 }"] {
+            let said = told(&format!("return url.query {{ a = {list} }}"));
+            assert!(said.contains("medusa.url.query: the values of a are no list"), "{list}: {said}");
+        }
+        let parse =
+            |count: usize| told(&format!("return url.parse_query(string.rep('a&', {count}) .. '&b=x').b"));
+        assert_eq!(parse(999), "x");
+        assert!(parse(1000).contains("medusa.url.parse_query: there are more than 1000 values"));
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! The fields of a `req`, each made when a script first asks for it.
 
-use http::{HeaderMap, Version, header};
+use http::{HeaderMap, StatusCode, Version, header};
 use medusa_http::Head;
 use medusa_proto::access::Peer;
 use medusa_proto::{cookie, query};
 use mlua::{IntoLua, Lua, Table, Value};
 
-use super::tls;
+use super::{ClientFault, tls};
 use crate::bindings::url::first_values;
 
 /// The value of the field `key`; nil for what there is not.
@@ -37,7 +37,12 @@ pub(super) fn field(lua: &Lua, head: &Head, key: &[u8]) -> mlua::Result<Value> {
             params.into_lua(lua)
         }
         b"headers" => headers(lua, &head.headers)?.into_lua(lua),
-        b"args" => first_values(lua, query::pairs(raw_query(head)).collect())?.into_lua(lua),
+        b"args" => {
+            let mut pairs = query::pairs(raw_query(head));
+            let all = pairs.by_ref().collect();
+            whole_query(&pairs)?;
+            first_values(lua, all)?.into_lua(lua)
+        }
         b"cookies" => cookies(lua, &head.headers)?.into_lua(lua),
         b"last_event_id" => match head.headers.get("last-event-id") {
             None => Ok(Value::Nil),
@@ -52,6 +57,15 @@ fn address(peer: Peer) -> String {
         Peer::Ip(ip) => ip.to_string(),
         Peer::Unix => "unix".to_owned(),
     }
+}
+
+/// Refuses a query of which not all is read: what is behind the last of `pairs` would be lost.
+pub(super) fn whole_query(pairs: &query::Pairs<'_>) -> mlua::Result<()> {
+    if !pairs.is_cut_off() {
+        return Ok(());
+    }
+    let message = format!("the query has more than {} values", query::MAX_PAIRS);
+    Err(ClientFault::new(StatusCode::BAD_REQUEST, message).raise())
 }
 
 /// The query as bytes; empty where there is none.

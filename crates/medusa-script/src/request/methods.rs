@@ -9,7 +9,7 @@ use medusa_http::websocket::{self, Options};
 use medusa_proto::query;
 use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, LuaSerdeExt, LuaString, Table, Value};
 
-use super::fields::{headers, raw_query};
+use super::fields::{headers, raw_query, whole_query};
 use super::{ClientFault, Open, body, head};
 use crate::bindings::json::{DecodeError, Decoder, MAX_FROM_CLIENT, Text};
 use crate::print::{as_number, show};
@@ -36,16 +36,21 @@ fn install_query(lua: &Lua, open: &Rc<RefCell<Open>>, methods: &Table) -> mlua::
     let requests = Rc::clone(open);
     let arg = move |lua: &Lua, (req, name): (Table, LuaString)| {
         let head = head(&requests, handle(&req)?)?;
-        let value = query::first(raw_query(&head), &name.as_bytes());
-        value.map(|value| lua.create_string(value)).transpose()
+        let (name, mut pairs) = (name.as_bytes(), query::pairs(raw_query(&head)));
+        match pairs.find(|(key, _)| **key == *name) {
+            Some((_, value)) => lua.create_string(value).map(Some),
+            None => whole_query(&pairs).map(|()| None),
+        }
     };
     methods.set("arg", lua.create_function(arg)?)?;
     let requests = Rc::clone(open);
     let args_all = move |lua: &Lua, (req, name): (Table, LuaString)| {
         let head = head(&requests, handle(&req)?)?;
         let name = name.as_bytes();
-        let pairs = query::pairs(raw_query(&head)).filter(|(key, _)| **key == *name);
-        let values: mlua::Result<Vec<LuaString>> = pairs.map(|(_, value)| lua.create_string(value)).collect();
+        let mut pairs = query::pairs(raw_query(&head));
+        let named = pairs.by_ref().filter(|(key, _)| **key == *name);
+        let values: mlua::Result<Vec<LuaString>> = named.map(|(_, value)| lua.create_string(value)).collect();
+        whole_query(&pairs)?;
         lua.create_sequence_from(values?)
     };
     methods.set("args_all", lua.create_function(args_all)?)

@@ -275,3 +275,36 @@ fn coroutines_that_were_left_while_they_read_are_collected() {
         }
     }
 }
+
+/// What cannot be had as it was sent is the client's fault, and says so.
+#[test]
+fn what_would_be_changed_in_silence_is_400() {
+    let server = in_both(
+        "",
+        "if req.method == 'GET' then return tostring(req.args.a or req:arg('b') or #req:args_all('c')) end return type(req:json())",
+    );
+    for path in ["/inline", "/file"] {
+        for (body, reason) in [
+            (&b"{\"a\":\"\xff\"}"[..], "invalid unicode code point"),
+            (b"{\"a\":1,\"a\":2}", "the name &quot;a&quot; comes twice at line 1 column 11"),
+            (
+                b"[9007199254740993]",
+                "9007199254740993 is a whole number that a script&#39;s number cannot hold",
+            ),
+            (b"\xff\xfe[\0]\0", "it is UTF-16"),
+        ] {
+            let length = body.len();
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+            );
+            let answer = server.send_bytes(&[head.as_bytes(), body].concat());
+            assert_eq!(answer.status, 400, "{path} {reason}: {}", answer.body);
+            assert!(answer.body.contains(reason), "{path} {reason}: {}", answer.body);
+        }
+        assert_eq!(post(&server, path, "\u{feff}{}").body, "table", "{path}");
+        assert_eq!(server.get(&format!("{path}?{}a=1", "x&".repeat(999))).body, "1", "{path}");
+        let long = server.get(&format!("{path}?{}a=1", "x&".repeat(1000)));
+        assert_eq!(long.status, 400, "{path}");
+        assert!(long.body.contains("the query has more than 1000 values"), "{path}: {}", long.body);
+    }
+}
