@@ -165,7 +165,10 @@ fn refuse(head: &Head, fields: u64, limits: &Limits) -> Option<Refusal> {
     if !has_one_host(head) || !is_target_sound(head) {
         return Some(Refusal::close(StatusCode::BAD_REQUEST, Fault::Host));
     }
-    if !is_scheme_served(head) {
+    if has_loose_values(head) {
+        return Some(Refusal::close(StatusCode::BAD_REQUEST, Fault::Malformed));
+    }
+    if !is_scheme_served(head) || !is_certified(head) {
         return Some(Refusal::close(StatusCode::MISDIRECTED_REQUEST, Fault::Host));
     }
     if passes(target_len(head), limits.uri) {
@@ -227,6 +230,27 @@ fn is_scheme_served(head: &Head) -> bool {
         Some(scheme) if *scheme == http::uri::Scheme::HTTP => true,
         Some(scheme) => head.secure && *scheme == http::uri::Scheme::HTTPS,
     }
+}
+
+/// Whether the client was shown a certificate for whom it asks. Over HTTP/2 a client may use a connection for several
+/// hosts, and asks anew elsewhere where it is told 421 ([RFC 9110 §15.5.20](https://www.rfc-editor.org/rfc/rfc9110#section-15.5.20));
+/// proxies that speak HTTP/1.1 ask for one host by the name of another.
+fn is_certified(head: &Head) -> bool {
+    let (Version::HTTP_2, Some(tls), Some(host)) = (head.version, &head.tls, head.host()) else {
+        return true;
+    };
+    tls.covers(host)
+}
+
+/// Whether a value begins or ends with white space, which HTTP/2 has none of
+/// ([RFC 9113 §8.2.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.1)). Of HTTP/1, hyper takes it off.
+fn has_loose_values(head: &Head) -> bool {
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    head.version == Version::HTTP_2
+        && head.headers.values().any(|value| {
+            let value = value.as_bytes();
+            is_space(value.first()) || is_space(value.last())
+        })
 }
 
 /// How long the fields are, as `limits.head_bytes` counts them: with the colon, the space and the line's end.

@@ -94,7 +94,7 @@ impl Tls {
         let handshake = Box::pin(acceptor.accept_with(stream, limited));
         let encrypted = handshake.await.map_err(HandshakeError::of)?;
         let connection = encrypted.get_ref().1;
-        let info = TlsInfo::new(connection, client_certificate(connection)?);
+        let info = TlsInfo::new(connection, client_certificate(connection)?, Arc::clone(&self.names));
         Ok(Stream::Tls(Box::new(TlsStream::new(encrypted, Arc::new(info)))))
     }
 }

@@ -3,6 +3,7 @@
 //! Invariant: it is made once, when the handshake is over, and never changes; what is in a [`ClientCert`] has been checked
 //! against the listener's authorities, this time or when the session it resumes began.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::pki_types::CertificateDer;
@@ -28,6 +29,8 @@ pub struct TlsInfo {
     pub resumed: bool,
     /// The client's certificate, if it was asked for one and has one.
     pub client: Option<ClientCert>,
+    /// What each of the listener's certificates is for.
+    pub(super) names: Arc<[Vec<String>]>,
 }
 
 /// The protocol that client and server agreed on ([RFC 7301]).
@@ -77,7 +80,11 @@ impl ClientCert {
 }
 
 impl TlsInfo {
-    pub(super) fn new(connection: &ServerConnection, client: Option<ClientCert>) -> Self {
+    pub(super) fn new(
+        connection: &ServerConnection,
+        client: Option<ClientCert>,
+        names: Arc<[Vec<String>]>,
+    ) -> Self {
         let version = match connection.protocol_version() {
             Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
             // There is no other.
@@ -99,6 +106,30 @@ impl TlsInfo {
             },
             resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
             client,
+            names,
         }
     }
+
+    /// Whether the certificate that the client was shown is for `host`: it may use a connection for all that its
+    /// certificate is for ([RFC 9113 §9.1.1](https://www.rfc-editor.org/rfc/rfc9113#section-9.1.1)). Of several for the
+    /// name that it asked for, it may have been shown any; without such a name there is no telling.
+    pub fn covers(&self, host: &str) -> bool {
+        let Some(sni) = &self.sni else { return true };
+        let mut asked_for = self.names.iter().filter(|names| are_for(names, sni)).peekable();
+        if asked_for.peek().is_none() {
+            return self.names.iter().any(|names| are_for(names, host));
+        }
+        sni.eq_ignore_ascii_case(host) || asked_for.any(|names| are_for(names, host))
+    }
+}
+
+/// Whether one of a certificate's names is `host`, or stands for it: a wildcard for exactly one label
+/// ([RFC 9525 §6.3](https://www.rfc-editor.org/rfc/rfc9525#section-6.3)).
+fn are_for(names: &[String], host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let parent = host.split_once('.').map(|(_label, parent)| parent);
+    names.iter().any(|name| match name.strip_prefix("*.") {
+        Some(of) => parent.is_some_and(|parent| parent.eq_ignore_ascii_case(of)),
+        None => name.eq_ignore_ascii_case(host),
+    })
 }

@@ -43,6 +43,8 @@ use resolver::Certificates;
 pub struct Tls {
     config: Arc<ServerConfig>,
     certificates: Vec<CertificateSummary>,
+    /// What each is for.
+    names: Arc<[Vec<String>]>,
     warnings: Vec<TlsWarning>,
     digest: [u8; 32],
 }
@@ -109,7 +111,8 @@ impl Tls {
         let clients = authorities.map(|authorities| authorities.verifier(provider.clone())).transpose()?;
         let config = config::server(provider, Arc::new(by_name), clients);
         let config = config.map_err(|source| TlsError::Setup { source })?;
-        Ok(Self { config, certificates: summaries, warnings, digest: x509::sha256(&[digests]) })
+        let names = summaries.iter().map(|summary| summary.names.clone()).collect();
+        Ok(Self { config, certificates: summaries, names, warnings, digest: x509::sha256(&[digests]) })
     }
 
     /// What should be looked at, as of when it was loaded.

@@ -4,7 +4,8 @@ use std::process::Command;
 
 use medusa_testkit::{H2Load, Process, Server, Signal, wait};
 
-use super::support::start;
+use super::limits::frames::{END_HEADERS, END_STREAM, HEADERS, Http2, field, request};
+use super::support::{start, web};
 use super::tls::Encrypted;
 
 /// Requests for `/wait` are answered when `go` is set: until then all of them are under way.
@@ -171,4 +172,35 @@ fn reloads_are_not_felt() {
     }
     assert_eq!(accepted(&server), before + 4, "a connection was closed, and made anew");
     eprintln!("{reloads} reloads");
+}
+
+#[test]
+fn a_value_has_no_white_space_around_it() {
+    let site = web("web:mount('/', function(req) return req.headers.name end)");
+    let server = start(&site);
+    let mut http = Http2::connect(&server, &[]);
+    for (stream, (value, status)) in
+        (1..).step_by(2).zip([("in side", 200), ("", 200), (" before", 400), ("behind\t", 400), (" ", 400)])
+    {
+        let head = [request("GET", "/"), field("name", value)].concat();
+        http.send(HEADERS, END_HEADERS | END_STREAM, stream, &head);
+        assert_eq!(http.status(stream), status, "{value:?}");
+    }
+}
+
+#[test]
+fn a_client_that_waits_for_100_is_answered_all_the_same() {
+    // hyper has no way to send one over HTTP/2; nobody may wait for the other without end.
+    let site = medusa_testkit::Site::script(
+        "web = medusa.http.server { listen = '127.0.0.1:0', limits = { body_idle = 1 } }
+        web:mount('POST /reads', function(req) return req:body() end)
+        web:mount('POST /answers', function() return 'answered' end)",
+    );
+    let server = start(&site);
+    let mut http = Http2::connect(&server, &[]);
+    for (stream, path, status) in [(1, "/reads", 408), (3, "/answers", 200), (5, "/none", 404)] {
+        let head = [request("POST", path), field("expect", "100-continue")].concat();
+        http.send(HEADERS, END_HEADERS, stream, &head);
+        assert_eq!(http.status(stream), status, "{path}");
+    }
 }

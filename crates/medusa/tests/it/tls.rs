@@ -117,6 +117,41 @@ fn the_name_that_is_asked_for_chooses_the_certificate() {
 }
 
 #[test]
+fn over_http2_only_hosts_of_the_certificate_are_served() {
+    let it = Encrypted::script(
+        "web = medusa.http.server { listen = '127.0.0.1:0', tls = { certificates = {
+            { cert = 'cert.pem', key = 'key.pem' }, { cert = 'a-cert.pem', key = 'a-key.pem' } } } }
+        web:mount('/', function(req) return req.host end)",
+    );
+    install(&it.site, "a-", &it.authority.server(&["a.example", "*.b.example"]));
+    let server = start(&it.site);
+    let port = server.address().port();
+    let status = |version: &str, sni: &str, host: &str| {
+        let url = format!("https://{sni}:{port}/");
+        let (resolve, host) = (format!("{sni}:{port}:127.0.0.1"), format!("Host: {host}"));
+        let rest = ["--resolve", &resolve, "-H", &host, "-o", "/dev/null", "-w", "%{http_code}", &url];
+        it.curl([version].into_iter().chain(rest)).said()
+    };
+    for (sni, host, expected) in [
+        ("a.example", "a.example", "200"),
+        ("a.example", "A.Example:443", "200"),
+        ("a.example", "x.b.example", "200"),
+        ("x.b.example", "y.b.example", "200"),
+        ("x.b.example", "x.y.b.example", "421"),
+        ("x.b.example", "b.example", "421"),
+        ("a.example", "localhost", "421"),
+        ("localhost", "a.example", "421"),
+        ("localhost", "127.0.0.1", "200"),
+        ("localhost", "elsewhere.example", "421"),
+        // Whoever did not say whom it asks for was not shown a certificate for it.
+        ("127.0.0.1", "elsewhere.example", "200"),
+    ] {
+        assert_eq!(status("--http2", sni, host), expected, "{host} on a connection to {sni}");
+        assert_eq!(status("--http1.1", sni, host), "200", "{host} on a connection to {sni}");
+    }
+}
+
+#[test]
 fn a_self_signed_certificate_is_made_on_request() {
     let site = Site::script(
         "web = medusa.http.server { listen = '127.0.0.1:0', tls = 'self-signed' }
