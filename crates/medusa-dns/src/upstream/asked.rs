@@ -1,6 +1,6 @@
 //! A question, and whether a datagram is its answer.
 
-use hickory_proto::op::{Message, MessageType, Query};
+use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
 
 /// Length of a message's header.
 const HEADER: usize = 12;
@@ -34,20 +34,27 @@ impl Stray {
 pub(super) struct Asked {
     id: u16,
     queries: Vec<Query>,
+    /// The same, as it was sent.
+    question: Vec<u8>,
 }
 
 impl Asked {
     /// The question in a datagram of ours.
     pub(super) fn of(datagram: &[u8]) -> Option<Self> {
         let message = Message::from_vec(datagram).ok()?;
-        Some(Self { id: message.id, queries: message.queries })
+        let question = datagram[HEADER..end_of_question(datagram)?].to_vec();
+        Some(Self { id: message.id, queries: message.queries, question })
     }
 
-    /// How many bytes of `datagram` are the answer.
+    /// How many bytes of `buffer` are the answer, of which `length` have been received.
+    ///
+    /// A server that does not understand the extensions may say so by a header alone (RFC 6891 §7); it gets its question
+    /// back, without which hickory would not listen to it.
     ///
     /// Of a truncated one only header and question count: what follows may be cut in the middle of a record, and is asked
     /// for again by TCP (RFC 2181 §9).
-    pub(super) fn answer(&self, datagram: &mut [u8]) -> Result<usize, Stray> {
+    pub(super) fn answer(&self, buffer: &mut [u8], length: usize) -> Result<usize, Stray> {
+        let datagram = &mut buffer[..length];
         let Some(header) = datagram.first_chunk_mut::<HEADER>() else { return Err(Stray::Garbage) };
         if u16::from_be_bytes([header[0], header[1]]) != self.id {
             return Err(Stray::WrongId);
@@ -63,10 +70,19 @@ impl Asked {
         if message.message_type != MessageType::Response {
             return Err(Stray::Garbage);
         }
-        if message.queries != self.queries {
-            return Err(Stray::WrongQuestion);
+        if message.queries == self.queries {
+            return Ok(length);
         }
-        Ok(length)
+        let refuses = matches!(message.response_code, ResponseCode::FormErr | ResponseCode::NotImp);
+        let whole = HEADER + self.question.len();
+        match buffer.get_mut(HEADER..whole) {
+            Some(place) if refuses && length == HEADER => {
+                place.copy_from_slice(&self.question);
+                buffer[4..HEADER].copy_from_slice(&[0, 1, 0, 0, 0, 0, 0, 0]);
+                Ok(whole)
+            }
+            _ => Err(Stray::WrongQuestion),
+        }
     }
 }
 

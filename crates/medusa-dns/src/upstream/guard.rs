@@ -132,7 +132,7 @@ impl GuardedSocket {
             }
             match self.socket.try_recv(buffer) {
                 Ok(length) => {
-                    if let Some(length) = self.answer(&mut buffer[..length])? {
+                    if let Some(length) = self.answer(buffer, length)? {
                         return Ok((length, self.server));
                     }
                 }
@@ -147,11 +147,11 @@ impl GuardedSocket {
         Err(self.socket.take_error()?.unwrap_or_else(|| io::ErrorKind::WouldBlock.into()))
     }
 
-    /// How many bytes of `datagram` are the answer; none, if it is not.
-    fn answer(&self, datagram: &mut [u8]) -> io::Result<Option<usize>> {
+    /// How many bytes of `buffer`, of which `length` have been received, are the answer; none, if it is not.
+    fn answer(&self, buffer: &mut [u8], length: usize) -> io::Result<Option<usize>> {
         let asked =
             self.asked.get().ok_or_else(|| io::Error::other("an answer before there was a question"))?;
-        match asked.answer(datagram) {
+        match asked.answer(buffer, length) {
             Ok(length) => Ok(Some(length)),
             Err(why) => {
                 self.stats.stray(why);
@@ -172,7 +172,8 @@ impl DnsUdpSocket for GuardedSocket {
         loop {
             let mut datagram = ReadBuf::new(buffer);
             ready!(self.socket.poll_recv(cx, &mut datagram))?;
-            if let Some(length) = self.answer(datagram.filled_mut())? {
+            let length = datagram.filled().len();
+            if let Some(length) = self.answer(buffer, length)? {
                 return Poll::Ready(Ok((length, self.server)));
             }
         }

@@ -159,6 +159,22 @@ async fn a_server_without_extensions_is_asked_without() {
 }
 
 #[tokio::test]
+async fn a_server_that_refuses_extensions_by_a_header_alone_is_asked_without() {
+    let server = Server::start(|question| {
+        let mut answer = question.answer(60, &[a("192.0.2.1")]);
+        if question.message.edns.is_some() {
+            // An answer, FORMERR, and no sections.
+            answer.truncate(12);
+            answer[3] = 1;
+            answer[4..].fill(0);
+        }
+        vec![Step::Send(answer)]
+    });
+    server.resolver().lookup("www.example", RecordType::A).await.expect("an answer");
+    assert_eq!(server.seen().len(), 2);
+}
+
+#[tokio::test]
 async fn a_connection_that_was_closed_is_made_again() {
     let server = Server::of_one_address(60);
     let address = server.address();

@@ -6,6 +6,10 @@ use proptest::prelude::*;
 
 use super::*;
 
+fn taken(asked: &Asked, datagram: &mut [u8]) -> Result<usize, Stray> {
+    asked.answer(datagram, datagram.len())
+}
+
 fn question() -> Message {
     let mut message = Message::query();
     message.add_query(Query::query(Name::from_ascii("www.example.org.").expect("a name"), RecordType::A));
@@ -34,7 +38,7 @@ fn an_answer_is_taken_as_it_is() {
     let question = question();
     let mut datagram = bytes(&answer_to(&question));
     let before = datagram.clone();
-    assert_eq!(asked(&question).answer(&mut datagram), Ok(before.len()));
+    assert_eq!(taken(&asked(&question), &mut datagram), Ok(before.len()));
     assert_eq!(datagram, before);
 }
 
@@ -43,7 +47,7 @@ fn an_answer_that_repeats_the_name_in_other_letters_is_one() {
     let question = question();
     let mut answer = answer_to(&question);
     answer.queries[0].name = Name::from_ascii("WWW.Example.ORG.").expect("a name");
-    assert!(asked(&question).answer(&mut bytes(&answer)).is_ok());
+    assert!(taken(&asked(&question), &mut bytes(&answer)).is_ok());
 }
 
 #[test]
@@ -53,9 +57,9 @@ fn of_a_truncated_answer_the_question_is_left() {
     let length = whole.len() - 2 * (12 + 4); // both records are longer than that
     for cut in length..whole.len() {
         let mut datagram = whole[..cut].to_vec();
-        assert_eq!(asked(&question).answer(&mut datagram.clone()), Err(Stray::Garbage));
+        assert_eq!(taken(&asked(&question), &mut datagram.clone()), Err(Stray::Garbage));
         datagram[2] |= 0b10;
-        let length = asked(&question).answer(&mut datagram).expect("a truncated answer");
+        let length = taken(&asked(&question), &mut datagram).expect("a truncated answer");
         let message = Message::from_vec(&datagram[..length]).expect("a message");
         assert!(message.truncation && message.answers.is_empty());
         assert_eq!(message.queries, question.queries);
@@ -69,7 +73,29 @@ fn every_other_id_is_wrong() {
     for id in (0..=u16::MAX).filter(|id| *id != question.id) {
         let mut datagram = answer.clone();
         datagram[..2].copy_from_slice(&id.to_be_bytes());
-        assert_eq!(asked(&question).answer(&mut datagram), Err(Stray::WrongId));
+        assert_eq!(taken(&asked(&question), &mut datagram), Err(Stray::WrongId));
+    }
+}
+
+#[test]
+fn a_header_alone_may_say_that_the_question_is_not_understood() {
+    let question = question();
+    for (code, is_answer) in
+        [(ResponseCode::FormErr, true), (ResponseCode::NotImp, true), (ResponseCode::ServFail, false)]
+    {
+        let mut refusal = Message::response(question.id, question.op_code);
+        refusal.metadata.response_code = code;
+        let mut buffer = bytes(&refusal);
+        assert_eq!(buffer.len(), HEADER);
+        buffer.resize(512, 0xff);
+        let length = asked(&question).answer(&mut buffer, HEADER);
+        assert_eq!(length.is_ok(), is_answer, "{code}");
+        if let Ok(length) = length {
+            let message = Message::from_vec(&buffer[..length]).expect("a message");
+            assert_eq!((message.response_code, message.queries), (code, question.queries.clone()));
+        }
+        let mut no_room = bytes(&refusal);
+        assert_eq!(taken(&asked(&question), &mut no_room), Err(Stray::WrongQuestion));
     }
 }
 
@@ -82,7 +108,7 @@ proptest! {
         if ours && datagram.len() >= 2 {
             datagram[..2].copy_from_slice(&question.id.to_be_bytes());
         }
-        prop_assert!(asked(&question).answer(&mut datagram).is_err());
+        prop_assert!(taken(&asked(&question), &mut datagram).is_err());
     }
 
     /// Bytes of an answer are changed, left out, put in. Whatever is taken still answers the question, and nothing panics,
@@ -103,7 +129,7 @@ proptest! {
                 _ => datagram.insert(at, byte),
             }
         }
-        if let Ok(length) = asked(&question).answer(&mut datagram) {
+        if let Ok(length) = taken(&asked(&question), &mut datagram) {
             prop_assert!(length <= datagram.len());
             let message = Message::from_vec(&datagram[..length]).expect("it was read before");
             prop_assert_eq!(&message.queries, &question.queries);
