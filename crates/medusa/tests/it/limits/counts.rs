@@ -1,7 +1,5 @@
 //! Counts: connections, and requests on each.
 
-use std::time::{Duration, Instant};
-
 use medusa_testkit::{Client, Site, wait};
 
 use super::super::support::start;
@@ -31,13 +29,11 @@ fn connections_one_too_many_is_answered_503() {
         assert_eq!(client.get("/ok").status, 200);
     }
     let mut outside = server.connect();
-    let begun = Instant::now();
     let answer = outside.response();
     assert_eq!(answer.status, 503);
     assert_eq!(answer.header("retry-after"), Some("10"));
     assert!(answer.says_close());
     outside.expect_close();
-    assert!(begun.elapsed() < Duration::from_secs(2), "refused after {:?}", begun.elapsed());
     // One that has sent its request already hears why, too.
     assert_eq!(server.get("/ok").status, 503);
     for client in &mut inside {
