@@ -64,7 +64,8 @@ mod websocket {
     /// Reads what a client sends, which comes to the same in any pieces.
     pub(crate) fn read(bytes: &[u8]) {
         let whole = received(bytes, usize::MAX);
-        assert_eq!(whole, received(bytes, 1));
+        // Of two things that are wrong, pieces may show the other first.
+        assert_eq!(whole.as_ref().ok(), received(bytes, 1).as_ref().ok());
         for received in whole.into_iter().flatten() {
             match received {
                 Received::Message { message, .. } => assert!(message.data().len() <= LONGEST),

@@ -168,7 +168,8 @@ impl Reader {
                 Some(inflater) => inflater.push(piece.freeze(), message.ended),
                 None => message.data.extend_from_slice(&piece),
             }
-            if !is_over {
+            // What has come of a compressed one is looked at before more is asked for.
+            if !is_over && here == 0 {
                 break;
             }
         }

@@ -133,6 +133,11 @@ fn what_is_wrong_is_told_apart() {
         let failure = read(&bytes, usize::MAX, true).unwrap_err();
         assert!(matches!(failure, Failure::Content(_)), "{bytes:x?}: {failure:?}");
     }
+    // As soon as it has come, though more of its frame is announced.
+    let cut = &frame(0x41, &[0x17, 0x83, 0xc5, 0, 0, 0, 0, 0])[..9];
+    for pieces in [1, 9] {
+        assert!(matches!(read(cut, pieces, true), Err(Failure::Content(_))), "in pieces of {pieces}");
+    }
     // Before any of it has come.
     let announced = &frame(0x82, &vec![0; MAX + 1])[..14];
     assert_eq!(read(announced, usize::MAX, true), Err(Failure::TooLong));
