@@ -51,7 +51,7 @@ pub(crate) struct Connection {
     /// To be told when the connection is to end: bodies that would go on.
     finishing: RefCell<Vec<Weak<Notify>>>,
     /// What goes on after the 101 that is on its way.
-    upgrade: RefCell<Option<(Upgrade, Exchanged)>>,
+    upgrade: RefCell<Option<Box<(Upgrade, Exchanged)>>>,
 }
 
 impl fmt::Debug for Connection {
@@ -260,7 +260,7 @@ impl Connection {
 
     /// Notes what is to go on when the 101 is out.
     pub(crate) fn upgrade_to(&self, upgrade: Upgrade, exchanged: Exchanged) {
-        *self.upgrade.borrow_mut() = Some((upgrade, exchanged));
+        *self.upgrade.borrow_mut() = Some(Box::new((upgrade, exchanged)));
     }
 
     pub(crate) fn is_upgrading(&self) -> bool {
@@ -268,7 +268,7 @@ impl Connection {
     }
 
     pub(crate) fn take_upgrade(&self) -> Option<(Upgrade, Exchanged)> {
-        self.upgrade.borrow_mut().take()
+        self.upgrade.borrow_mut().take().map(|upgrade| *upgrade)
     }
 }
 

