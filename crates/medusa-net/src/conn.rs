@@ -179,18 +179,8 @@ pub struct Conn {
     stalled_since: Cell<Option<u32>>,
     /// What it has taken since then.
     taken: Cell<usize>,
-    /// Answers whose next bytes wait for the peer to make room: see [`owe`](Conn::owe).
-    owing: RefCell<Slab<Owing>>,
-    /// The one of the task that is polled: see [`poll_owing`](Conn::poll_owing).
-    polled: Cell<Option<usize>>,
-    /// Requests that were read and are not looked at yet.
-    unseen: Cell<usize>,
-    /// What was read in this turn of the driver.
-    read: Cell<usize>,
-    /// For how long its tasks have gone on in this turn of the driver.
-    spent: Cell<Duration>,
-    turns: RefCell<Turns>,
-    deadlines: Cell<Deadlines>,
+    many: OnceCell<Box<Many>>,
+    deadlines: Cell<Seconds>,
     draining: Cell<bool>,
     drain_untold: Cell<bool>,
     expired: Cell<bool>,
@@ -208,6 +198,50 @@ pub struct Conn {
     waker: Cell<Option<Waker>>,
     abort: OnceCell<AbortHandle>,
     aborted: Cell<bool>,
+}
+
+/// What only a connection has that has many requests at a time.
+#[derive(Debug, Default)]
+struct Many {
+    /// Answers whose next bytes wait for the peer to make room: see [`Conn::owe`].
+    owing: RefCell<Slab<Owing>>,
+    /// The one of the task that is polled: see [`Conn::poll_owing`].
+    polled: Cell<Option<usize>>,
+    /// Requests that were read and are not looked at yet.
+    unseen: Cell<usize>,
+    /// What was read in this turn of the driver.
+    read: Cell<usize>,
+    /// For how long its tasks have gone on in this turn of the driver.
+    spent: Cell<Duration>,
+    turns: RefCell<Turns>,
+}
+
+/// [`Deadlines`] as a connection keeps them: the largest number means no limit.
+#[derive(Debug, Clone, Copy)]
+struct Seconds {
+    first_byte: u32,
+    idle: u32,
+    head: u32,
+    head_read: u32,
+    write: u32,
+    closing: u32,
+    life: u32,
+}
+
+impl From<Deadlines> for Seconds {
+    fn from(deadlines: Deadlines) -> Self {
+        let seconds = |limit: Duration| u32::try_from(limit.as_secs()).unwrap_or(u32::MAX);
+        let Deadlines { first_byte, idle, head, head_read, write, closing, life } = deadlines;
+        Self {
+            first_byte: seconds(first_byte),
+            idle: seconds(idle),
+            head: seconds(head),
+            head_read: seconds(head_read),
+            write: seconds(write),
+            closing: seconds(closing),
+            life: seconds(life),
+        }
+    }
 }
 
 impl fmt::Debug for Conn {
@@ -239,13 +273,8 @@ impl Conn {
             sent: Cell::new(0),
             stalled_since: Cell::new(None),
             taken: Cell::new(0),
-            owing: RefCell::default(),
-            polled: Cell::new(None),
-            unseen: Cell::new(0),
-            read: Cell::new(0),
-            spent: Cell::new(Duration::ZERO),
-            turns: RefCell::default(),
-            deadlines: Cell::new(Deadlines::default()),
+            many: OnceCell::new(),
+            deadlines: Cell::new(Deadlines::default().into()),
             draining: Cell::new(draining),
             drain_untold: Cell::new(draining),
             expired: Cell::new(false),
@@ -280,6 +309,10 @@ impl Conn {
     /// only [`enter`](Self::enter) ends [`Phase::Idle`].
     pub fn set_multiplexed(&self) {
         self.multiplexed.set(true);
+    }
+
+    fn many(&self) -> &Many {
+        self.many.get_or_init(Box::default)
     }
 
     /// Whether it has many requests at a time.
@@ -325,7 +358,7 @@ impl Conn {
 
     /// Sets the time limits. New connections have [`Deadlines::default`].
     pub fn set_deadlines(&self, deadlines: Deadlines) {
-        self.deadlines.set(deadlines);
+        self.deadlines.set(deadlines.into());
     }
 
     /// Counts one request, here and for [`worker::requests`].
@@ -391,7 +424,10 @@ impl Conn {
     /// Bytes have arrived. The first ones end [`Phase::Idle`].
     pub(crate) fn on_received(&self, bytes: usize) {
         self.received.set(self.received.get() + bytes as u64);
-        self.read.set(self.read.get().saturating_add(bytes));
+        if self.multiplexed.get() {
+            let read = &self.many().read;
+            read.set(read.get().saturating_add(bytes));
+        }
         self.heard.set(clock::now());
         if self.phase.get() == Phase::Idle && bytes > 0 && !self.multiplexed.get() {
             self.enter(Phase::Head);
@@ -429,27 +465,27 @@ impl Conn {
     #[must_use]
     pub fn owe(self: &Rc<Self>) -> Owed {
         let owing = Owing { since: clock::now(), sent: self.sent.get(), given_up: false, waker: None };
-        let key = self.owing.borrow_mut().insert(owing);
-        self.polled.set(Some(key));
+        let key = self.many().owing.borrow_mut().insert(owing);
+        self.many().polled.set(Some(key));
         Owed { conn: Rc::clone(self), key }
     }
 
     /// One of many requests was read, and is looked at in a turn of its own. Until [`seen`](Self::seen), no more is read: a
     /// hundred connections that each read a hundred heads first would hold what nobody has had a chance to refuse.
     pub fn unseen(&self) {
-        self.unseen.set(self.unseen.get() + 1);
+        self.many().unseen.set(self.many().unseen.get() + 1);
     }
 
     /// See [`unseen`](Self::unseen).
     pub fn seen(&self) {
-        self.unseen.set(self.unseen.get().saturating_sub(1));
+        self.many().unseen.set(self.many().unseen.get().saturating_sub(1));
     }
 
     /// A turn of a driver begins that has many requests at a time.
     pub fn begin_turn(&self, cx: &Context<'_>) {
-        self.read.set(0);
-        self.spent.set(Duration::ZERO);
-        let mut turns = self.turns.borrow_mut();
+        self.many().read.set(0);
+        self.many().spent.set(Duration::ZERO);
+        let mut turns = self.many().turns.borrow_mut();
         if turns.waiting.is_empty() {
             return;
         }
@@ -473,13 +509,13 @@ impl Conn {
         poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         if let Some(number) = *ticket {
-            if self.turns.borrow().called <= number {
+            if self.many().turns.borrow().called <= number {
                 return Poll::Pending;
             }
             *ticket = None;
         }
-        if self.spent.get() >= TASKS_TURN {
-            let mut turns = self.turns.borrow_mut();
+        if self.many().spent.get() >= TASKS_TURN {
+            let mut turns = self.many().turns.borrow_mut();
             if !turns.over {
                 *ticket = Some(turns.called + turns.waiting.len() as u64);
                 turns.waiting.push_back(cx.waker().clone());
@@ -490,13 +526,13 @@ impl Conn {
         }
         let begun = Instant::now();
         let polled = poll(cx);
-        self.spent.set(self.spent.get() + begun.elapsed());
+        self.many().spent.set(self.many().spent.get() + begun.elapsed());
         polled
     }
 
     /// The driver is gone: its tasks go on without turns.
     pub fn end_turns(&self) {
-        let mut turns = self.turns.borrow_mut();
+        let mut turns = self.many().turns.borrow_mut();
         turns.over = true;
         turns.called = u64::MAX;
         let woken = std::mem::take(&mut turns.waiting);
@@ -506,7 +542,7 @@ impl Conn {
 
     /// Whether nothing more is read in this turn: what was, is to be looked at first.
     pub(crate) fn has_read_enough(&self) -> bool {
-        self.multiplexed.get() && (self.unseen.get() > 0 || self.read.get() >= MOST_READ)
+        self.multiplexed.get() && (self.many().unseen.get() > 0 || self.many().read.get() >= MOST_READ)
     }
 
     /// Polls the task of one of many answers by `poll`; ready with nothing when the answer [is owed](Self::owe) and the
@@ -518,11 +554,11 @@ impl Conn {
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<Option<T>> {
-        self.polled.set(*owing);
+        self.many().polled.set(*owing);
         let polled = poll(cx);
-        *owing = self.polled.take();
+        *owing = self.many().polled.take();
         if let Some(key) = *owing
-            && let Some(owing) = self.owing.borrow_mut().get_mut(key)
+            && let Some(owing) = self.many().owing.borrow_mut().get_mut(key)
         {
             if polled.is_pending() && owing.given_up {
                 return Poll::Ready(None);
@@ -537,8 +573,8 @@ impl Conn {
     /// When the peer has last made room for an answer, if it owes that to any. While it does for some, those that it leaves
     /// alone are given up: it has taken so much for others that their turn must have come. One that is slow with all of
     /// them has longer, but not for ever.
-    fn check_owing(&self, limit: Duration, now: u32) -> Option<u32> {
-        let mut owing = self.owing.borrow_mut();
+    fn check_owing(&self, limit: u32, now: u32) -> Option<u32> {
+        let mut owing = self.many.get()?.owing.borrow_mut();
         let last = owing.iter().map(|(_, owing)| owing.since).max()?;
         if passed(last, limit, now) {
             return Some(last);
@@ -651,7 +687,7 @@ struct Owing {
 impl Owed {
     /// The peer has made room for some of it.
     pub fn made_room(&self) {
-        if let Some(owing) = self.conn.owing.borrow_mut().get_mut(self.key) {
+        if let Some(owing) = self.conn.many().owing.borrow_mut().get_mut(self.key) {
             owing.since = clock::now();
             owing.sent = self.conn.sent.get();
             owing.given_up = false;
@@ -661,9 +697,9 @@ impl Owed {
 
 impl Drop for Owed {
     fn drop(&mut self) {
-        let gone = self.conn.owing.borrow_mut().try_remove(self.key);
-        if self.conn.polled.get() == Some(self.key) {
-            self.conn.polled.set(None);
+        let gone = self.conn.many().owing.borrow_mut().try_remove(self.key);
+        if self.conn.many().polled.get() == Some(self.key) {
+            self.conn.many().polled.set(None);
         }
         drop(gone);
     }
@@ -671,8 +707,8 @@ impl Drop for Owed {
 
 /// Whether more than `limit` lies between two coarse times. `since` may be a second older than the event it stands for,
 /// hence `>`.
-fn passed(since: u32, limit: Duration, now: u32) -> bool {
-    u64::from(now.saturating_sub(since)) > limit.as_secs()
+fn passed(since: u32, limit: u32, now: u32) -> bool {
+    now.saturating_sub(since) > limit
 }
 
 #[cfg(test)]

@@ -20,6 +20,13 @@ impl fmt::Display for Panicked {
     }
 }
 
+/// Calls `function`, whose panic ends here.
+///
+/// `AssertUnwindSafe` holds because whatever it was given is gone after a panic.
+pub(crate) fn catch_call<T>(function: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(function)).map_err(|payload| Panicked(message(&*payload)))
+}
+
 /// Runs `future` to its end or to its first panic, whichever comes first.
 ///
 /// `AssertUnwindSafe` holds because the future is never polled again after a panic, only dropped.

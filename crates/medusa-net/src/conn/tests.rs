@@ -135,7 +135,11 @@ fn a_long_life_ends_politely() {
     let conn = conn();
     conn.set_deadlines(Deadlines { life: Duration::from_secs(100), ..Deadlines::default() });
     conn.enter(Phase::Closing);
-    conn.set_deadlines(Deadlines { closing: Duration::MAX, ..conn.deadlines.get() });
+    conn.set_deadlines(Deadlines {
+        closing: Duration::MAX,
+        life: Duration::from_secs(100),
+        ..Deadlines::default()
+    });
     conn.check(100);
     assert_eq!(signal(&conn), Signal::None);
     conn.check(101);
@@ -186,7 +190,7 @@ fn an_answer_that_the_peer_leaves_alone_is_given_up_alone() {
         });
         assert!(polled.is_pending());
     }
-    conn.owing.borrow_mut()[1].since = 3;
+    conn.many().owing.borrow_mut()[1].since = 3;
     assert!(!conn.check(6), "the connection goes on");
     let [left, right] = &mut keys;
     assert!(conn.poll_owing(left, cx, |_| Poll::<()>::Pending).is_pending(), "its turn may come");
@@ -195,12 +199,12 @@ fn an_answer_that_the_peer_leaves_alone_is_given_up_alone() {
     assert_eq!(conn.poll_owing(left, cx, |_| Poll::<()>::Pending), Poll::Ready(None));
     owed[0].made_room();
     assert!(conn.poll_owing(left, cx, |_| Poll::<()>::Pending).is_pending(), "it came at the last moment");
-    conn.owing.borrow_mut()[0].since = 3;
+    conn.many().owing.borrow_mut()[0].since = 3;
     assert!(conn.poll_owing(right, cx, |_| Poll::<()>::Pending).is_pending());
     assert!(conn.check(9), "until it makes room for none");
     assert_eq!(signal(&conn), Signal::Stalled);
     drop(owed);
-    assert!(conn.owing.borrow().is_empty());
+    assert!(conn.many().owing.borrow().is_empty());
 }
 
 #[test]
@@ -209,16 +213,16 @@ fn a_peer_that_is_slow_with_many_answers_is_not_slow_for_ever() {
     conn.set_deadlines(Deadlines { write: Duration::from_secs(5), ..Deadlines::default() });
     conn.enter(Phase::Busy);
     let owed: Vec<_> = (0..50).map(|_| conn.owe()).collect();
-    let given_up = || conn.owing.borrow().iter().filter(|(_, owing)| owing.given_up).count();
+    let given_up = || conn.many().owing.borrow().iter().filter(|(_, owing)| owing.given_up).count();
     // Each has its turn, one in a second.
     for (key, now) in (0..50).zip(1..) {
         conn.on_sent(64 * 1024, false);
         conn.check(now);
-        conn.owing.borrow_mut()[key].since = now;
+        conn.many().owing.borrow_mut()[key].since = now;
     }
     assert_eq!((signal(&conn), given_up()), (Signal::Look, 0));
     // From now on, only the last.
-    conn.owing.borrow_mut()[49].since = 100;
+    conn.many().owing.borrow_mut()[49].since = 100;
     conn.check(80);
     assert_eq!(given_up(), 29);
     conn.check(100);

@@ -203,13 +203,18 @@ impl Server {
         self.shared.accepted.fetch_add(1, Ordering::Relaxed);
         let entry = registry::open(&self.origin, peer, permit);
         let conn = Rc::clone(&entry);
-        let (accept, ended) = (self.accept.clone(), Ended(self.shared.clone()));
+        // Made here, so that the task holds nothing but this: what it was made of would have its room in it for ever.
+        let served = panic::catch_call(|| self.accept.accept(stream, Rc::clone(&entry)));
+        let ended = Ended(self.shared.clone());
         let task = spawn_local(async move {
-            let served = panic::catch(async { accept.accept(stream, Rc::clone(&entry)).await }).await;
+            let served = match served {
+                Ok(served) => panic::catch(served).await,
+                Err(panicked) => Err(panicked),
+            };
             if let Err(panicked) = served {
                 let shared = &ended.0;
                 shared.panicked.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(listener = %shared.addr, %peer, "the task of a connection panicked: {panicked}");
+                tracing::error!(listener = %shared.addr, peer = %entry.peer(), "the task of a connection panicked: {panicked}");
             }
             // The protocol's part is gone by now; only then does the connection leave the registry.
             drop((entry, ended));
