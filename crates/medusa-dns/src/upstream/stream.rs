@@ -16,9 +16,14 @@ use hickory_resolver::config::ConnectionConfig;
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::xfer::{DnsExchange, DnsHandle as _, FirstAnswer as _};
 use hickory_resolver::{ConnectionProvider as _, PoolContext};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::guard::{Connector, Guard};
+
+/// How many questions may be handed to the connection's task before it has run again. It has room for 33 that are not
+/// written yet, and refuses what is more; and it writes nothing while it has had its share of the thread, as when many
+/// answers have come at once.
+const BURST: usize = 32;
 
 /// The connection to a server.
 pub(super) struct Stream {
@@ -28,6 +33,8 @@ pub(super) struct Stream {
     connector: Connector,
     /// Held while one is made: others wait for that one.
     current: Mutex<Option<Connection>>,
+    /// Whose question may be handed on.
+    turns: Semaphore,
     made: AtomicU64,
     heard: AtomicU64,
 }
@@ -57,7 +64,8 @@ impl Stream {
         connector: Connector,
     ) -> Self {
         let [made, heard] = [const { AtomicU64::new(0) }; 2];
-        Self { ip, config, context, connector, current: Mutex::default(), made, heard }
+        let (current, turns) = (Mutex::default(), Semaphore::new(BURST));
+        Self { ip, config, context, connector, current, turns, made, heard }
     }
 
     /// Asks. On a connection that was closed meanwhile, as servers do with those not in use, asks by a new one.
@@ -73,7 +81,12 @@ impl Stream {
     }
 
     async fn send_by(&self, connection: &Connection, request: DnsRequest) -> Result<DnsResponse, NetError> {
-        let result = connection.exchange.send(request).first_answer().await;
+        let turn = self.turns.acquire().await;
+        let answer = connection.exchange.send(request).first_answer();
+        // The connection's task, which this woke, is before us in the thread's queue.
+        tokio::task::yield_now().await;
+        drop(turn);
+        let result = answer.await;
         match &result {
             Ok(_) => drop(self.heard.fetch_add(1, Relaxed)),
             Err(_) => self.forget(connection.number).await,

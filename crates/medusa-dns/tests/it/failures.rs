@@ -262,7 +262,8 @@ async fn a_connection_that_has_died_without_a_word_is_made_again() {
 #[tokio::test]
 async fn many_questions_share_one_connection() {
     let server = Server::of_one_address(60);
-    let options = ServerOptions { protocol: Protocol::Tcp, ..ServerOptions::default() };
+    let timeout = Duration::from_secs(20);
+    let options = ServerOptions { protocol: Protocol::Tcp, timeout, ..ServerOptions::default() };
     let resolver = server.resolver_with(options);
     let mut lookups = tokio::task::JoinSet::new();
     for number in 0..200 {
@@ -271,6 +272,68 @@ async fn many_questions_share_one_connection() {
     }
     for answer in lookups.join_all().await {
         answer.expect("an answer");
+    }
+    let connections: HashSet<_> = server.seen().iter().map(|question| question.from).collect();
+    assert_eq!(connections.len(), 1);
+}
+
+/// A burst of questions that meets a burst of answers: both lie ready when the resolver's thread goes on.
+#[tokio::test]
+async fn a_burst_of_questions_loses_none_when_many_answers_have_come() {
+    const BURST: usize = 100;
+    let [held, answered, ready] = std::array::from_fn(|_| Arc::new(Gate::default()));
+    let server = {
+        let (held, answered) = (Arc::clone(&held), Arc::clone(&answered));
+        let kept = std::sync::Mutex::new(Vec::new());
+        Server::start(move |question| {
+            let answer = Step::Send(question.answer(60, &[a("192.0.2.1")]));
+            let mut kept = kept.lock().expect("a lock");
+            match question.name.split_once('.') {
+                Some(("first", _)) if kept.len() < BURST => {
+                    kept.push(answer);
+                    vec![]
+                }
+                Some(("hold", _)) => {
+                    let mut steps = vec![answer, Step::Wait(Arc::clone(&held))];
+                    steps.append(&mut kept);
+                    steps.push(Step::Open(Arc::clone(&answered)));
+                    steps
+                }
+                _ => vec![answer],
+            }
+        })
+    };
+    let options = ServerOptions {
+        protocol: Protocol::Tcp,
+        attempts: 1,
+        timeout: Duration::from_secs(20),
+        ..ServerOptions::default()
+    };
+    let resolver = server.resolver_with(options);
+    let (answer, answers) = std::sync::mpsc::sync_channel(2 * BURST);
+    let burst = |kind: &str| {
+        for number in 0..BURST {
+            let answer = answer.clone();
+            resolver.ask_lookup(&format!("{kind}.{number}.example"), RecordType::A, move |outcome| {
+                answer.send(outcome).expect("there is room");
+            });
+        }
+    };
+    burst("first");
+    while server.seen().len() < BURST {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // Its caller holds up the resolver's thread until all is ready.
+    let go_on = Arc::clone(&ready);
+    resolver.ask_lookup("hold.example", RecordType::A, move |_| {
+        held.open();
+        go_on.wait();
+    });
+    answered.wait();
+    burst("second");
+    ready.open();
+    for _ in 0..2 * BURST {
+        answers.recv_timeout(Duration::from_secs(30)).expect("called back").expect("an answer");
     }
     let connections: HashSet<_> = server.seen().iter().map(|question| question.from).collect();
     assert_eq!(connections.len(), 1);

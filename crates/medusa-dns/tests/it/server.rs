@@ -31,6 +31,8 @@ pub(crate) enum Step {
     SendFromElsewhere(Vec<u8>),
     /// Does nothing until the gate opens.
     Wait(Arc<Gate>),
+    /// Opens the gate.
+    Open(Arc<Gate>),
 }
 
 /// Something a server waits for.
@@ -46,7 +48,7 @@ impl Gate {
         self.opened.notify_all();
     }
 
-    fn wait(&self) {
+    pub(crate) fn wait(&self) {
         let open = self.open.lock().expect("a lock");
         let limit = Duration::from_secs(20);
         drop(self.opened.wait_timeout_while(open, limit, |open| !*open).expect("a lock"));
@@ -213,6 +215,7 @@ impl Work {
                         elsewhere.send_to(&bytes, from).expect("sent");
                     }
                     Step::Wait(gate) => gate.wait(),
+                    Step::Open(gate) => gate.open(),
                 }
             }
         }
@@ -257,6 +260,7 @@ impl Work {
                     }
                     Step::SendFromElsewhere(_) => panic!("a connection is from one place"),
                     Step::Wait(gate) => gate.wait(),
+                    Step::Open(gate) => gate.open(),
                 }
             }
         }
