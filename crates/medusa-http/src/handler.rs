@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use http::StatusCode;
 use medusa_proto::status::Status;
@@ -43,9 +44,15 @@ pub trait Handler: fmt::Debug + Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(())))
     }
 
+    /// The handler that this one wraps: it is in each Site that this one is in, and retired when it is in none. The
+    /// default wraps none.
+    fn wrapped(&self) -> Option<&Arc<dyn Handler>> {
+        None
+    }
+
     /// A Site without this handler has been published. Requests under way finish with it; what would go on for hours (a
-    /// `WebSocket`) is to be ended. A handler that is published again is prepared again first. The default has nothing
-    /// to end.
+    /// `WebSocket`) is to be ended. A handler that is published again is prepared again first. What it
+    /// wraps is told by itself ([`wrapped`](Self::wrapped)). The default has nothing to end.
     fn retire(&self) {}
 
     /// What this handler is and does, for the operator.

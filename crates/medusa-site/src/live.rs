@@ -221,10 +221,10 @@ fn identity(handler: &Arc<dyn Handler>) -> *const () {
     Arc::as_ptr(handler).cast()
 }
 
-/// The handlers of a Site; one that is mounted twice comes twice.
+/// The handlers of a Site, and those they wrap; one that is mounted twice comes twice.
 fn handlers(site: &Site) -> impl Iterator<Item = &Arc<dyn Handler>> {
     let mounts = site.servers.iter().flat_map(|server| &server.parts.mounts);
-    mounts.map(|mount| &mount.handler)
+    mounts.flat_map(|mount| std::iter::successors(Some(&mount.handler), |handler| handler.wrapped()))
 }
 
 /// Answers for one listener out of the running Site.

@@ -147,6 +147,26 @@ fn a_reload_ends_the_event_streams_of_what_has_changed_and_keeps_the_others() {
 }
 
 #[test]
+fn what_a_wrapped_handler_streams_ends_with_its_last_mount() {
+    let site = web(&format!(
+        "web:mount('/inline', medusa.handler.compress({EVENTS}))
+        plain = web:mount('/file', medusa.handler.script('kept.luau'))
+        wrapped = web:mount('/packed', medusa.handler.compress(medusa.handler.script('kept.luau')))"
+    ))
+    .file("kept.luau", format!("return {EVENTS}"));
+    let server = start(&site);
+    for (first, last) in [("plain", "wrapped"), ("wrapped", "plain")] {
+        let [mut inline, mut file] = ["/inline", "/packed"].map(|path| listen(&server, path));
+        server.eval(&format!("{first}:remove()"));
+        assert!(!file.is_readable_within(Duration::from_millis(10)), "its handler has a mount yet");
+        server.eval(&format!("{last}:remove()"));
+        expect_end(&mut file);
+        server.reload();
+        expect_end(&mut inline);
+    }
+}
+
+#[test]
 fn other_streams_are_let_finish_and_the_status_says_what_they_hold() {
     let site = web(
         "web:mount('POST /go', function(req) req:body() medusa.shared('go'):set('on', true) return 'go' end)

@@ -98,6 +98,10 @@ impl Handler for Compress {
         self.inner.prepare()
     }
 
+    fn wrapped(&self) -> Option<&Arc<dyn Handler>> {
+        Some(&self.inner)
+    }
+
     fn status(&self) -> Status {
         let inner = self.inner.status();
         Status::new("handler.compress", inner.name.clone())
