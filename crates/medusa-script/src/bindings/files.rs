@@ -112,7 +112,7 @@ pub(super) fn files(lua: &Lua, (root, options): (String, Value)) -> mlua::Result
     let made = reach
         .parts(lua)
         .handler(key, || Files::open(&root, options).map(|files| Arc::new(files) as Arc<dyn Handler>));
-    made.map(HandlerValue).map_err(|error| fail(lua, format!("{FUNCTION}: {}", with_causes(&error))))
+    made.map(HandlerValue::Made).map_err(|error| fail(lua, format!("{FUNCTION}: {}", with_causes(&error))))
 }
 
 fn read(lua: &Lua, options: Value) -> mlua::Result<FilesOptions> {

@@ -1,16 +1,20 @@
 //! `medusa.handler`: the handlers that come with the server.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use medusa_http::Handler;
 use medusa_http::handlers::compress::Compress;
-use mlua::{FromLua, Lua, Table, UserData, UserDataMethods, Value};
+use mlua::{AnyUserData, Function, Lua, Table, UserData, UserDataMethods, Value};
 
 use super::{Reach, fail, files, origin, redirect};
 use crate::print::show;
 use crate::reference::{self, Class, Item};
+
+/// What a handler that compresses is called in the status.
+const COMPRESS: &str = "handler.compress";
 
 pub(crate) const DOCS: &[Item] = &[
     files::DOC,
@@ -48,24 +52,47 @@ pub(crate) const HTTPS_OPTIONS: Class = redirect::HTTPS_OPTIONS;
 pub(crate) const REDIRECT_OPTIONS: Class = redirect::OPTIONS;
 
 /// A handler, as a value of the script.
-#[derive(Debug, Clone)]
-pub(super) struct HandlerValue(pub(super) Arc<dyn Handler>);
+#[derive(Debug)]
+pub(super) enum HandlerValue {
+    /// One that has nothing of this VM.
+    Made(Arc<dyn Handler>),
+    /// One that is made when it is mounted.
+    Compressed(CompressedFunction),
+}
+
+/// A compressed function. Its handler keeps this VM alive, and this VM its values: so the value has the function, and
+/// only mounts (and requests) have the handler.
+#[derive(Debug)]
+pub(super) struct CompressedFunction {
+    function: Function,
+    origin: Arc<str>,
+    /// The same as long as it is mounted.
+    made: RefCell<Weak<Compress>>,
+}
+
+impl CompressedFunction {
+    fn handler(&self, lua: &Lua) -> mlua::Result<Arc<dyn Handler>> {
+        if let Some(made) = self.made.borrow().upgrade() {
+            return Ok(made);
+        }
+        let inner = Reach::of(lua)?.functions.handler(&self.function, Arc::clone(&self.origin))?;
+        let made = Arc::new(Compress::new(Arc::new(inner)));
+        self.made.replace(Arc::downgrade(&made));
+        Ok(made)
+    }
+}
 
 impl UserData for HandlerValue {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_meta_method("__tostring", |_, this, ()| {
-            let status = this.0.status();
-            Ok(format!("Handler {} {}", status.kind, status.name))
+            Ok(match this {
+                Self::Made(handler) => {
+                    let status = handler.status();
+                    format!("Handler {} {}", status.kind, status.name)
+                }
+                Self::Compressed(function) => format!("Handler {COMPRESS} {}", function.origin),
+            })
         });
-    }
-}
-
-impl FromLua for HandlerValue {
-    fn from_lua(value: Value, _: &Lua) -> mlua::Result<Self> {
-        match value {
-            Value::UserData(data) => data.borrow::<Self>().map(|handler| handler.clone()),
-            _ => Err(mlua::Error::runtime("not a handler")),
-        }
     }
 }
 
@@ -79,30 +106,46 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     medusa.set("handler", handler)
 }
 
-/// A handler to be wrapped: a handler value, or a function of the script.
-fn to_handler(lua: &Lua, value: Value) -> mlua::Result<Arc<dyn Handler>> {
+/// A handler to be mounted or wrapped: a handler value, or a function of the script, given at `at`.
+pub(super) fn to_handler(lua: &Lua, value: &Value, at: &Arc<str>) -> mlua::Result<Arc<dyn Handler>> {
     if let Value::Function(function) = value {
-        return Ok(Arc::new(Reach::of(lua)?.functions.handler(&function, origin(lua))?));
+        return Ok(Arc::new(Reach::of(lua)?.functions.handler(function, Arc::clone(at))?));
     }
-    let shown = show(&value);
-    HandlerValue::from_lua(value, lua).map(|handler| handler.0).map_err(|_other| {
-        fail(lua, format!("a handler must be a function(req) or come from medusa.handler, not {shown}"))
-    })
+    let handler = value.as_userdata().and_then(|data| data.borrow::<HandlerValue>().ok());
+    match handler.as_deref() {
+        Some(HandlerValue::Made(handler)) => Ok(Arc::clone(handler)),
+        Some(HandlerValue::Compressed(function)) => function.handler(lua),
+        None => Err(fail(
+            lua,
+            format!("a handler must be a function(req) or come from medusa.handler, not {}", show(value)),
+        )),
+    }
 }
 
 /// `medusa.handler.compress(handler)`
-fn compress(lua: &Lua, inner: Value) -> mlua::Result<HandlerValue> {
-    let inner = to_handler(lua, inner)?;
-    if inner.status().kind == "handler.compress" {
-        // Once is enough; wrapped a thousand times, a request would go through all of them.
-        return Ok(HandlerValue(inner));
+fn compress(lua: &Lua, inner: Value) -> mlua::Result<Value> {
+    let value = |value: HandlerValue| lua.create_userdata(value).map(Value::UserData);
+    if let Value::Function(function) = inner {
+        let made = RefCell::default();
+        return value(HandlerValue::Compressed(CompressedFunction { function, origin: origin(lua), made }));
     }
+    let is_compressed = |data: &AnyUserData| {
+        data.borrow::<HandlerValue>().is_ok_and(|handler| match &*handler {
+            HandlerValue::Made(handler) => handler.status().kind == COMPRESS,
+            HandlerValue::Compressed(_) => true,
+        })
+    };
+    if inner.as_userdata().is_some_and(is_compressed) {
+        // Once is enough; wrapped a thousand times, a request would go through all of them.
+        return Ok(inner);
+    }
+    let inner = to_handler(lua, &inner, &origin(lua))?;
     // The wrapper of a handler is the same as long as the handler is: it keeps it alive, so that nothing else can come
     // to be at its address.
     let key = format!("compress\0{:p}", Arc::as_ptr(&inner));
     let made =
         Reach::of(lua)?.parts(lua).handler(key, || Ok::<_, Infallible>(Arc::new(Compress::new(inner)) as _));
-    made.map(HandlerValue).map_err(|error| fail(lua, error))
+    value(HandlerValue::Made(made.map_err(|error| fail(lua, error))?))
 }
 
 fn script(lua: &Lua, file: String) -> mlua::Result<HandlerValue> {
@@ -112,7 +155,7 @@ fn script(lua: &Lua, file: String) -> mlua::Result<HandlerValue> {
     })?;
     let handler = reach.scripts.handler(&reach.sources, path);
     let handler = handler.map_err(|error| fail(lua, format!("medusa.handler.script: {error}")))?;
-    Ok(HandlerValue(handler))
+    Ok(HandlerValue::Made(handler))
 }
 
 /// `path` without detours, if it stays below where it starts.

@@ -171,3 +171,37 @@ fn a_reload_forgets_what_was_changed_by_hand() {
     assert_eq!(server.get("/by-hand").status, 404);
     assert_eq!(server.get("/script").text(), "script");
 }
+
+#[test]
+fn a_compressed_function_goes_with_its_mounts_and_holds_no_replaced_vm() {
+    let site = web("packed = medusa.handler.compress(function() return 'packed' end)
+        mount = web:mount('/a', packed)
+        web:mount('/b', medusa.handler.compress(packed))");
+    let server = start(&site);
+    let functions = |wanted: u64| {
+        wait::until("the functions without a mount are let go", || {
+            (server.number("vm", "handler_functions") == wanted).then_some(())
+        });
+    };
+    let vms = || {
+        wait::until("no replaced VM is kept", || server.parts("vm.replaced").is_empty().then_some(()));
+    };
+    server.reload();
+    server.reload();
+    vms();
+    functions(1);
+    for _ in 0..3 {
+        server.eval("mount:replace(medusa.handler.compress(function() return 'other' end))");
+    }
+    functions(2);
+    let mut client = server.connect();
+    assert_eq!(client.get("/a").text(), "other");
+    assert_eq!(client.get("/b").text(), "packed");
+    server.eval("web:remove()");
+    functions(0);
+    // A handler that was let go can be mounted again.
+    server.eval("web = medusa.http.server { listen = '127.0.0.1:0' } web:mount('/', packed)");
+    functions(1);
+    server.reload();
+    vms();
+}

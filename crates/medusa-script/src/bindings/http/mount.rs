@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use medusa_http::router::Pattern;
-use medusa_http::{Handler, Mount, ServerParts};
+use medusa_http::{Mount, ServerParts};
 use medusa_site::{MountId, MountSpec};
-use mlua::{FromLua, Lua, UserData, UserDataFields, UserDataMethods, Value};
+use mlua::{Lua, UserData, UserDataFields, UserDataMethods, Value};
 
-use super::super::handler::HandlerValue;
+use super::super::handler::to_handler;
 use super::super::options::Options;
-use super::super::{Reach, fail, origin};
+use super::super::{fail, origin};
 use super::{at_place, limits, with_servers};
 use crate::print::show;
 use crate::reference::{self, Class, Item};
@@ -64,7 +64,7 @@ pub(super) fn spec(
     at: &Arc<str>,
 ) -> mlua::Result<MountSpec> {
     let pattern = to_pattern(lua, pattern)?;
-    let handler = to_handler(lua, handler, at)?;
+    let handler = to_handler(lua, &handler, at)?;
     let mut options = Options::new(lua, "mount", options)?;
     let body = limits::whole(lua, "mount", "body", options.get("body", "a number")?)?;
     options.finish()?;
@@ -80,24 +80,6 @@ fn to_pattern(lua: &Lua, value: &Value) -> mlua::Result<Pattern> {
                 lua,
                 format!("mount: the pattern must be a string like \"/path\" or \"GET /path/\", not {other}"),
             ))
-        }
-    }
-}
-
-/// A handler given to `mount` or `replace`: a handler value, or a function of the script.
-fn to_handler(lua: &Lua, value: Value, at: &Arc<str>) -> mlua::Result<Arc<dyn Handler>> {
-    match value {
-        Value::Function(function) => {
-            Ok(Arc::new(Reach::of(lua)?.functions.handler(&function, Arc::clone(at))?))
-        }
-        value => {
-            let shown = show(&value);
-            HandlerValue::from_lua(value, lua).map(|handler| handler.0).map_err(|_other| {
-                fail(
-                    lua,
-                    format!("a handler must be a function(req) or come from medusa.handler, not {shown}"),
-                )
-            })
         }
     }
 }
@@ -125,7 +107,7 @@ impl UserData for MountValue {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_async_method("replace", |lua, this, handler: Value| {
             let at = origin(&lua);
-            let handler = to_handler(&lua, handler, &at);
+            let handler = to_handler(&lua, &handler, &at);
             let mount = this.0;
             async move {
                 let (handler, place) = (handler?, Arc::clone(&at));
