@@ -205,7 +205,11 @@ impl Counted {
     fn told(self, now: Instant) -> Told {
         let Self { since, times, level, part, reminder } = self;
         let seconds = now.duration_since(since).as_secs_f64();
-        Told { level, part, message: format!("{times} more like this in {seconds:.1} s: {reminder}") }
+        Told {
+            level,
+            part,
+            message: format!("{times} more of this kind in {seconds:.1} s, one of them: {reminder}"),
+        }
     }
 }
 

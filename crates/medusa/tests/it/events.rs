@@ -132,7 +132,7 @@ fn what_repeats_is_said_once_and_counted_under_load() {
             scope.spawn(|| ask(&server, 500, |_| "/fail".to_owned()));
         }
     });
-    server.stderr().wait_for_from(mark, "more like this");
+    server.stderr().wait_for_from(mark, "more of this kind");
     let said = said(server, mark);
     let counted: u64 = said.lines().filter_map(more).sum();
     let whole = said.lines().filter(|line| line.contains("path=/fail ")).count() as u64;
@@ -141,9 +141,9 @@ fn what_repeats_is_said_once_and_counted_under_load() {
     expect_honest(&said);
 }
 
-/// `... 7 more like this ...`: 7.
+/// `... 7 more of this kind ...`: 7.
 fn more(line: &str) -> Option<u64> {
-    let (before, _) = line.split_once(" more like this")?;
+    let (before, _) = line.split_once(" more of this kind")?;
     before.rsplit(' ').next()?.parse().ok()
 }
 
@@ -175,13 +175,13 @@ fn what_a_library_says_is_bounded_too_under_load() {
         client.send(ack.repeat(100));
     }
     client.until_read();
-    server.stderr().wait_for_from(mark, "more like this");
+    server.stderr().wait_for_from(mark, "more of this kind");
     client.reset();
     let said = said(server, mark);
     assert!(said.contains("h2: "), "{said}");
     assert!(said.len() < 16 * 1024, "{} bytes", said.len());
     let log = site.read("events.log");
-    assert!(log.contains("more like this") && log.len() < 16 * 1024, "{} bytes", log.len());
+    assert!(log.contains("more of this kind") && log.len() < 16 * 1024, "{} bytes", log.len());
 }
 
 /// What a person at a terminal sees of `medusa WORDS` (a shell's), and what a program gets.
