@@ -139,6 +139,9 @@ fn headers(value: &Value) -> mlua::Result<HeaderMap> {
         let Value::String(name) = &name else {
             return Err(wrong(format!("{} is no field name", show(&name))));
         };
+        if HeaderName::from_bytes(&name.as_bytes()).is_ok_and(|parsed| fields.headers.contains_key(parsed)) {
+            return Err(twice(table, &name.as_bytes())?);
+        }
         match value {
             Value::Table(values) => {
                 for value in values.sequence_values::<Value>() {
@@ -149,6 +152,20 @@ fn headers(value: &Value) -> mlua::Result<HeaderMap> {
         }
     }
     Ok(fields.headers)
+}
+
+/// That a field is there under two names, which differ in case only.
+fn twice(table: &Table, name: &[u8]) -> mlua::Result<mlua::Error> {
+    let mut names = Vec::new();
+    for pair in table.pairs::<Value, Value>() {
+        let (Value::String(other), _) = pair? else { continue };
+        if other.as_bytes().eq_ignore_ascii_case(name) {
+            names.push(format!("\"{}\"", shown_bytes(&other.as_bytes(), MAX_SHOWN)));
+        }
+    }
+    names.sort_unstable();
+    names.truncate(2);
+    Ok(wrong(format!("{} are the same field; values of one field are a list", names.join(" and "))))
 }
 
 /// The fields of an answer, counted.
@@ -231,6 +248,14 @@ mod tests {
             ("return { status = '200' }", "status must be"),
             ("return { headers = { ['x y'] = 'v' } }", "no field name"),
             ("return { headers = { 'x: y' } }", "1 is no field name"),
+            (
+                "return { headers = { ['X-a'] = {'1', '2'}, ['x-A'] = '3' } }",
+                "\"X-a\" and \"x-A\" are the same field",
+            ),
+            (
+                "return { headers = { ['Content-Type'] = 'text/html', ['content-type'] = 'text/plain' } }",
+                "\"Content-Type\" and \"content-type\" are the same field",
+            ),
             ("return { headers = { ['set-cookie'] = table.create(40000, 'a=b') } }", "more than 256 fields"),
             (
                 "local h = {} for i = 1, 40000 do h['x' .. i] = 'v' end return { headers = h }",
