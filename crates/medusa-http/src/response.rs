@@ -120,9 +120,20 @@ impl Response {
             StatusCode::PERMANENT_REDIRECT
         };
         match HeaderValue::from_str(location) {
-            Ok(location) => Self::page(status).with(header::LOCATION, location),
+            Ok(location) => Self::redirect_page(status, location),
             Err(_invalid) => Self::page(StatusCode::BAD_REQUEST),
         }
+    }
+
+    /// A redirect of this status, whose page links to where it leads. `location` is a path, or a URL of `http` or `https`.
+    pub(crate) fn redirect_page(status: StatusCode, location: HeaderValue) -> Self {
+        let mut response = Self::page(status);
+        if let Ok(target) = std::str::from_utf8(location.as_bytes()) {
+            let target = Escaped(target);
+            let link = format!("<a href=\"{target}\">{target}</a>");
+            response.body = Body::Bytes(page(status, link).into());
+        }
+        response.with(header::LOCATION, location)
     }
 
     /// 405 with its `Allow` field ([RFC 9110 §15.5.6](https://www.rfc-editor.org/rfc/rfc9110#section-15.5.6)).
@@ -171,6 +182,8 @@ const MAX_REASON: usize = 300;
 fn page(status: StatusCode, hint: impl fmt::Display) -> String {
     let code = status.as_u16();
     let reason = status.canonical_reason().unwrap_or("Unknown status");
+    let hint = hint.to_string();
+    let hint = if hint.is_empty() { hint } else { format!("<p>{hint}</p>\n") };
     format!(
         "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
@@ -178,7 +191,7 @@ fn page(status: StatusCode, hint: impl fmt::Display) -> String {
          <style>:root{{color-scheme:light dark}}body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;\
          margin:18vh auto;padding:0 1.5rem}}h1{{font-size:1.6rem;margin:0 0 .5rem}}\
          h1 span{{opacity:.55;font-weight:400}}</style>\n\
-         <h1><span>{code}</span> {reason}</h1>\n<p>{hint}</p>\n</html>\n"
+         <h1><span>{code}</span> {reason}</h1>\n{hint}</html>\n"
     )
 }
 
@@ -195,6 +208,18 @@ mod tests {
         }
         assert!(Response::page(StatusCode::NOT_MODIFIED).body.is_empty());
         assert!(Response::page(StatusCode::NO_CONTENT).headers.is_empty());
+    }
+
+    #[test]
+    fn a_redirects_page_links_to_where_it_leads() {
+        let text = |method, location| match Response::redirect(&method, location).body {
+            Body::Bytes(page) => String::from_utf8(page.into()).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        assert!(text(Method::GET, "/a/?b&c").contains("<p><a href=\"/a/?b&amp;c\">/a/?b&amp;c</a></p>"));
+        let page = text(Method::POST, "/\"><script>'");
+        assert!(page.contains("<a href=\"/&quot;&gt;&lt;script&gt;&#39;\">"), "{page}");
+        assert!(!text(Method::GET, "/a\r\nx").contains("<p></p>"));
     }
 
     #[test]

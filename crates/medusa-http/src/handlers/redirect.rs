@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use http::header::{self, HeaderValue};
+use http::header::HeaderValue;
 use http::{Method, StatusCode, Uri};
 use medusa_proto::status::Status;
 
@@ -131,7 +131,7 @@ impl Redirect {
     fn answer(&self, head: &Head) -> Response {
         let location = if self.options.keep_path { self.below(head) } else { Some(self.to.clone()) };
         match location {
-            Some(location) => Response::page(self.status_for(&head.method)).with(header::LOCATION, location),
+            Some(location) => Response::redirect_page(self.status_for(&head.method), location),
             None => Response::page(StatusCode::BAD_REQUEST),
         }
     }
@@ -189,6 +189,7 @@ fn is_web(uri: &Uri) -> bool {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
+    use http::header;
     use proptest::prelude::*;
 
     use super::*;
