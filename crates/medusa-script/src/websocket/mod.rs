@@ -128,7 +128,8 @@ fn tell(vm: &Vm, function: &Function, open: &OpenRequest, error: &TaskError) {
     let told = ScriptError::from_task(error).with_traceback();
     let info = function.info();
     let source = info.source.unwrap_or_default();
-    let origin = format!("{}:{}", source.trim_start_matches('@'), info.line_defined.unwrap_or_default());
+    let origin =
+        format!("{}:{}", source.trim_start_matches(['@', '=']), info.line_defined.unwrap_or_default());
     vm.memory().note(error, || format!("websocket of {origin}"));
     let head = open.head();
     let request = head.as_ref().map(|head| field::display(&head.id));

@@ -214,6 +214,18 @@ fn the_function_ends_the_session() {
     }
 }
 
+#[test]
+fn a_function_of_a_statement_is_told_as_such() {
+    let site = web("");
+    let server = start(&site);
+    let mount =
+        "web:mount('/made', function(req) return req:websocket(function() error('on purpose') end) end)";
+    server.command(["eval", mount]).success();
+    WebSocket::connect(server.address(), "/made").expect_close(1011);
+    let told = server.stderr().wait_for("a websocket's function failed");
+    assert!(told.contains("origin=statement:1"), "{told}");
+}
+
 /// The example of the guide that follows this text.
 fn guide_example(before: &str) -> &'static str {
     let guide = include_str!("../../../../docs/scripting.md");
