@@ -18,6 +18,7 @@ mod files;
 mod forms;
 mod framing;
 mod full_vm;
+mod guide;
 mod host_memory;
 mod http1;
 mod http2;
