@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 /// How wrk presses.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::bench) struct Wrk {
-    /// Keep-alive connections. wrk has two threads for them.
+    /// Keep-alive connections. wrk has two threads for them, or one for one.
     pub(in crate::bench) connections: u32,
     /// Seconds a response may take.
     pub(in crate::bench) patience: u32,
@@ -110,7 +110,8 @@ impl Wrk {
     }
 
     fn options(&self) -> [String; 2] {
-        ["-t2".to_owned(), format!("-c{}", self.connections)]
+        // wrk wants a connection for each of its threads.
+        [format!("-t{}", self.connections.min(2)), format!("-c{}", self.connections)]
     }
 }
 
@@ -235,6 +236,7 @@ Transfer/sec:     18.48MB
     #[test]
     fn a_load_reads_as_it_is_typed() {
         assert_eq!(Wrk::USUAL.to_string(), "wrk -t2 -c64");
+        assert_eq!(Wrk { connections: 1, ..Wrk::USUAL }.to_string(), "wrk -t1 -c1");
         let deep = Wrk { header: Some("A: b"), pipeline: Pipeline::Deep(16), ..Wrk::USUAL };
         assert_eq!(deep.to_string(), "wrk -t2 -c64 -H 'A: b', 16 in flight each");
     }
