@@ -26,6 +26,10 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(read(&[&bytes[..at], &bytes[at..]]), whole, "in halves");
     if let Some(violation) = whole.1 {
         assert!(violation.allowed < bytes.len(), "nothing is refused");
-        assert_eq!(read(&[&bytes[..violation.allowed]]), (whole.0, None), "what is allowed is right by itself");
+        assert_eq!(
+            read(&[&bytes[..violation.allowed]]),
+            (whole.0, None),
+            "what is allowed is right by itself"
+        );
     }
 });

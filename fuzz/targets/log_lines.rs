@@ -44,7 +44,8 @@ fuzz_target!(|input: Input<'_>| {
         server,
         id: given(3, id),
     };
-    let event = Event { time: record.time, level: Level::Warn, part: name, message: target, request: Some(target) };
+    let event =
+        Event { time: record.time, level: Level::Warn, part: name, message: target, request: Some(target) };
     let loss = Loss { records: input.numbers[0], from: record.time, to: record.time };
     let format = input.format.parse().unwrap_or(Format::Json);
     lines(&format, input.offset, &record, &event, &loss);
