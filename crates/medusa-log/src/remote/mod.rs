@@ -191,8 +191,11 @@ impl Remains {
     fn flush(&self, deadline: Instant) -> Flushed {
         loop {
             let flushed = self.queue.flush(deadline);
-            if !flushed.is_complete() || self.is_local {
+            if self.is_local {
                 return flushed; // what is in a unix socket is with its reader, whatever becomes of us
+            }
+            if !flushed.is_complete() {
+                return Flushed { left: flushed.left + self.shared.lock().unacknowledged, ..flushed };
             }
             let left = self.wait_acknowledged(deadline);
             // A connection that broke meanwhile has put back what had not arrived.
