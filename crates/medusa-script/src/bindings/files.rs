@@ -21,7 +21,8 @@ pub(super) const DOC: Item = Item {
     reach: reference::Reach::Main,
     doc: "Serves the files below a directory: index files, types, conditional and range requests (several ranges, too), \
           compressed forms, HEAD. The `ETag` of a file of at most 16 MiB is made of its content, of a larger one of its length and \
-          times. Nothing outside the directory is reached, symlinks included, and no `*.luau` file: a script is not content. \
+          times. Nothing outside the directory is reached, symlinks included, and no `*.luau` file, compressed or an editor's copy \
+          (`a.luau.gz`, `a.luau~`): a script is not content. \
           The path below the mount names the file.",
 };
 

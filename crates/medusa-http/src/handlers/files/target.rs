@@ -59,10 +59,12 @@ impl<'t> Target<'t> {
     }
 }
 
+/// Whether it is a script, or what is left of one: compressed (`a.luau.gz`), or an editor's copy (`a.luau~`, `a.luau.bak`).
 fn is_script(name: &[u8]) -> bool {
     const SUFFIX: &[u8] = b".luau";
-    let start = name.len().checked_sub(SUFFIX.len());
-    start.is_some_and(|start| name[start..].eq_ignore_ascii_case(SUFFIX))
+    let found = name.windows(SUFFIX.len()).rposition(|part| part.eq_ignore_ascii_case(SUFFIX));
+    let behind = found.and_then(|at| name.get(at + SUFFIX.len()..));
+    behind.is_some_and(|behind| !behind.first().is_some_and(u8::is_ascii_alphanumeric))
 }
 
 /// Decodes segment by segment: an escaped slash is part of a name, and no name holds one.
@@ -116,6 +118,16 @@ mod tests {
             assert!(Target::parse(tail, true).is_some(), "{tail:?}");
         }
         assert!(parse(".well-known/acme-challenge/x").is_some());
+    }
+
+    #[test]
+    fn a_script_is_no_content_nor_is_its_copy() {
+        for name in ["a.luau", "b/A.LuaU", "a.luau.gz", "a.luau~", "a.luau.bak", "a.luau%20", ".luau"] {
+            assert!(Target::parse(name, true).is_none(), "{name}");
+        }
+        for name in ["luau", "a.luau2", "about-luau.html", "x.luaux.txt"] {
+            assert!(Target::parse(name, true).is_some(), "{name}");
+        }
     }
 
     #[test]
