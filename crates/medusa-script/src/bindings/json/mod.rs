@@ -67,6 +67,11 @@ const MAX_DECODED: usize = 200_000;
 pub(crate) const MAX_FROM_CLIENT: usize = 50_000;
 
 pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
+    // What marks arrays goes along when one is cloned or frozen, which Luau refuses where it is hidden. Nobody can change it.
+    let arrays = lua.array_metatable();
+    arrays.set_readonly(false);
+    arrays.raw_remove("__metatable")?;
+    arrays.set_readonly(true);
     let json = lua.create_table()?;
     json.set("null", Value::NULL)?;
     json.set("encode", encoder(lua, "medusa.json.encode")?)?;

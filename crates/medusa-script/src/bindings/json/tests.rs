@@ -125,6 +125,42 @@ fn a_whole_number_is_held_or_refused() {
     }
 }
 
+/// Of all numbers that a script can have, the nearest; what is encoded is decoded as it was.
+#[test]
+fn a_fraction_is_the_nearest_number() {
+    let lua = lua();
+    for held in [
+        "944.2485072455235",
+        "0.1",
+        "2.2250738585072014e-308",
+        "1.7976931348623157e+308",
+        "123.45600000000002",
+    ] {
+        assert_eq!(again(&lua, held), held);
+    }
+    let mut state = 1_u64;
+    for _ in 0..2000 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let number = (state >> 11) as f64 / (1_u64 << 43) as f64;
+        let text = format!("{number:?}");
+        let equal = told(&lua, &format!("medusa.json.decode('{text}') == {text}"));
+        assert_eq!(equal, "true", "{text}");
+    }
+}
+
+#[test]
+fn an_array_can_be_cloned_and_frozen() {
+    let lua = lua();
+    for (source, expected) in [
+        ("medusa.json.encode(table.clone(medusa.json.decode('[1,2]')))", "[1,2]"),
+        ("medusa.json.encode(table.clone(medusa.json.decode('[]')))", "[]"),
+        ("medusa.json.encode(table.freeze(medusa.json.decode('[1]')))", "[1]"),
+        ("pcall(rawset, getmetatable(medusa.json.array()), 'a', 1)", "false"),
+    ] {
+        assert_eq!(told(&lua, source), expected, "{source}");
+    }
+}
+
 #[test]
 fn what_is_not_utf_8_is_no_json() {
     let lua = lua();
