@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use mlua::{Function, Lua, Table, Value};
 use rustix::fs::OFlags;
+use tokio::sync::Notify;
 
 use crate::vm::{load, seal};
 
@@ -33,12 +34,17 @@ pub(crate) struct ScriptRoot(pub(crate) Arc<Path>);
 pub(crate) struct Sources {
     root: PathBuf,
     files: Mutex<HashMap<PathBuf, Arc<str>>>,
+    /// Files that were wanted and could not be read: the first [`MAX_MISSING`].
+    missing: Mutex<Vec<PathBuf>>,
 }
+
+/// A script asks for a few modules that need not be there. One that asks for whatever a client names has no end.
+const MAX_MISSING: usize = 64;
 
 impl Sources {
     /// Sources below `root`, which must be a real path.
     pub(crate) fn new(root: PathBuf) -> Self {
-        Self { root, files: Mutex::default() }
+        Self { root, files: Mutex::default(), missing: Mutex::default() }
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -50,7 +56,8 @@ impl Sources {
         if let Some(known) = self.lock().get(relative) {
             return Ok(Arc::clone(known));
         }
-        let text: Arc<str> = read_below(&self.root, relative)?.into();
+        let text: Arc<str> =
+            read_below(&self.root, relative).inspect_err(|_| self.note_missing(relative))?.into();
         let mut files = self.lock();
         if files.values().map(|text| text.len()).sum::<usize>() + text.len() > MAX_SOURCES {
             let shown = relative.display();
@@ -67,8 +74,19 @@ impl Sources {
         self.lock().get(relative).map(Arc::clone)
     }
 
-    /// Whether every file that was read still has the text it had.
+    fn note_missing(&self, relative: &Path) {
+        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        if missing.len() < MAX_MISSING && !missing.iter().any(|known| known == relative) {
+            missing.push(relative.to_owned());
+        }
+    }
+
+    /// Whether every file that was read still has the text it had, and none has come that was missed.
     pub(crate) fn unchanged(&self) -> bool {
+        let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if missing.iter().any(|path| read_below(&self.root, path).is_ok()) {
+            return false;
+        }
         let files: Vec<_> = self.lock().iter().map(|(path, text)| (path.clone(), Arc::clone(text))).collect();
         files.iter().all(|(path, text)| read_below(&self.root, path).is_ok_and(|now| now == **text))
     }
@@ -145,19 +163,72 @@ pub(crate) fn names_over(lua: &Lua, below: &Table) -> mlua::Result<Table> {
 pub(crate) struct Modules {
     sources: Arc<Sources>,
     loaded: Rc<RefCell<HashMap<PathBuf, Module>>>,
+    /// Which files wait for which: what requires, and what it requires.
+    waits: Rc<RefCell<Vec<(PathBuf, PathBuf)>>>,
     /// The names that modules see; each file has its own on top.
     shared_names: Table,
 }
 
 #[derive(Debug, Clone)]
 enum Module {
-    Loading,
+    /// Somebody loads it; those who wait are told at the end, however it ends.
+    Loading(Rc<Notify>),
     Loaded(Value),
+}
+
+/// A module that is being loaded. Dropped before it [is](Self::done), also with a task that is given up, it leaves the module
+/// to the next one that requires it.
+struct Loading<'m> {
+    modules: &'m Modules,
+    path: &'m Path,
+    over: Rc<Notify>,
+}
+
+impl<'m> Loading<'m> {
+    fn begin(modules: &'m Modules, path: &'m Path) -> Self {
+        let over = Rc::new(Notify::new());
+        modules.loaded.borrow_mut().insert(path.to_owned(), Module::Loading(Rc::clone(&over)));
+        Self { modules, path, over }
+    }
+
+    fn done(self, value: Value) {
+        self.modules.loaded.borrow_mut().insert(self.path.to_owned(), Module::Loaded(value));
+    }
+}
+
+impl Drop for Loading<'_> {
+    fn drop(&mut self) {
+        let mut loaded = self.modules.loaded.borrow_mut();
+        if matches!(loaded.get(self.path), Some(Module::Loading(_))) {
+            loaded.remove(self.path);
+        }
+        self.over.notify_waiters();
+    }
+}
+
+/// One file that waits for another.
+struct Waits<'m>(&'m Modules, (PathBuf, PathBuf));
+
+impl<'m> Waits<'m> {
+    fn begin(modules: &'m Modules, from: &Path, path: &Path) -> Self {
+        let pair = (from.to_owned(), path.to_owned());
+        modules.waits.borrow_mut().push(pair.clone());
+        Self(modules, pair)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        let mut waits = self.0.waits.borrow_mut();
+        if let Some(at) = waits.iter().position(|pair| *pair == self.1) {
+            waits.swap_remove(at);
+        }
+    }
 }
 
 impl Modules {
     pub(crate) fn new(sources: Arc<Sources>, shared_names: Table) -> Self {
-        Self { sources, loaded: Rc::default(), shared_names }
+        Self { sources, loaded: Rc::default(), waits: Rc::default(), shared_names }
     }
 
     /// Compiles the file `relative`, with names of its own and a `require` that knows where it stands.
@@ -179,34 +250,49 @@ impl Modules {
 
     async fn load(&self, lua: &Lua, from: &Path, name: &str) -> mlua::Result<Value> {
         let path = resolve(from, name).map_err(mlua::Error::runtime)?;
-        let known = self.loaded.borrow().get(&path).cloned();
-        match known {
-            Some(Module::Loaded(value)) => return Ok(value),
-            Some(Module::Loading) => {
-                let path = path.display();
-                return Err(mlua::Error::runtime(format!(
-                    "require(\"{name}\"): {path} is being loaded already: modules must not require each other in a circle"
-                )));
-            }
-            None => {}
+        let known = || self.loaded.borrow().get(&path).cloned();
+        if let Some(Module::Loaded(value)) = known() {
+            return Ok(value);
         }
-        self.loaded.borrow_mut().insert(path.clone(), Module::Loading);
-        let result = async { self.compile(lua, &path)?.call_async::<Value>(()).await }.await;
-        let mut loaded = self.loaded.borrow_mut();
-        match result {
-            Ok(Value::Nil) => {
-                loaded.remove(&path);
-                Err(mlua::Error::runtime(format!("require(\"{name}\"): {} returned nothing", path.display())))
-            }
-            Ok(value) => {
-                loaded.insert(path, Module::Loaded(value.clone()));
-                Ok(value)
-            }
-            Err(error) => {
-                loaded.remove(&path);
-                Err(error)
+        let _waits = Waits::begin(self, from, &path);
+        loop {
+            match known() {
+                Some(Module::Loaded(value)) => return Ok(value),
+                Some(Module::Loading(_)) if self.is_waited_for(from, &path) => {
+                    let path = path.display();
+                    return Err(mlua::Error::runtime(format!(
+                        "require(\"{name}\"): {path} is being loaded already: modules must not require each other in a circle"
+                    )));
+                }
+                // Another task loads it, and may fail, or be given up.
+                Some(Module::Loading(over)) => over.notified().await,
+                None => break,
             }
         }
+        let loading = Loading::begin(self, &path);
+        let value = self.compile(lua, &path)?.call_async::<Value>(()).await?;
+        if value.is_nil() {
+            let path = path.display();
+            return Err(mlua::Error::runtime(format!("require(\"{name}\"): {path} returned nothing")));
+        }
+        loading.done(value.clone());
+        Ok(value)
+    }
+
+    /// Whether the loading of `path` waits for `file`, perhaps by way of others: then `file` cannot wait for that.
+    fn is_waited_for(&self, file: &Path, path: &Path) -> bool {
+        let waits = self.waits.borrow();
+        let (mut seen, mut next) = (Vec::new(), vec![path]);
+        while let Some(at) = next.pop() {
+            if at == file {
+                return true;
+            }
+            if !seen.contains(&at) {
+                seen.push(at);
+                next.extend(waits.iter().filter(|(from, _)| from == at).map(|(_, to)| to.as_path()));
+            }
+        }
+        false
     }
 }
 
@@ -239,6 +325,10 @@ mod tests {
         assert!(sources.read(Path::new("link.luau")).unwrap_err().contains("leads out"));
         assert_eq!(&*sources.read(Path::new("fine.luau")).unwrap(), "return 2");
         assert!(sources.unchanged());
+        assert!(sources.read(Path::new("later.luau")).is_err() && sources.unchanged());
+        std::fs::write(root.join("later.luau"), "return 4").unwrap();
+        assert!(!sources.unchanged(), "it was missed");
+        std::fs::remove_file(root.join("later.luau")).unwrap();
         std::fs::write(root.join("fine.luau"), "return 3").unwrap();
         assert!(!sources.unchanged());
         assert_eq!(&*sources.read(Path::new("fine.luau")).unwrap(), "return 2", "one load, one text");

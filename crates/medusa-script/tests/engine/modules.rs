@@ -128,3 +128,60 @@ fn what_a_module_assigns_is_its_own() {
     assert_eq!(server.value("seen .. name"), "scriptscript");
     assert_eq!(server.value("m.shared()"), "shared");
 }
+
+/// Whoever requires a module that another task loads waits for that, and for no circle.
+#[test]
+fn a_module_that_waits_while_it_loads_is_waited_for() {
+    let files = [
+        (
+            "lib/slow.luau",
+            "medusa.sleep(0.2) local shared = medusa.shared('loads') shared:incr('n') return { v = 1 }",
+        ),
+        (
+            "lib/once.luau",
+            "local s = medusa.shared('once') if s:incr('n') == 1 then medusa.sleep(0.2) error('not yet') end return 2",
+        ),
+        ("lib/a.luau", "medusa.sleep(0.1) return require('./b')"),
+        ("lib/b.luau", "medusa.sleep(0.1) return require('./a')"),
+    ];
+    let server = Server::start(WEB, &files);
+    let both = |one: &str, other: &str| {
+        let made = server.eval(&format!(
+            "local told = {{}}
+            local function run(name) local _, what = pcall(require, name) table.insert(told, tostring(what)) end
+            local tasks = 2
+            for _, name in {{ '{one}', '{other}' }} do
+                local timer
+                timer = medusa.every(0.01, function() timer:cancel() run(name) tasks -= 1 end)
+            end
+            waiting = function() while tasks > 0 do medusa.sleep(0.01) end return table.concat(told, ' | ') end"
+        ));
+        made.expect("two timers");
+        server.value("waiting()")
+    };
+    let slow = both("lib/slow", "lib/slow");
+    assert!(!slow.contains("circle"), "{slow}");
+    assert_eq!(server.value("medusa.shared('loads'):get('n')"), "1", "it was loaded once");
+    let once = both("lib/once", "lib/once");
+    assert!(once.contains("not yet") && once.ends_with("| 2"), "who waited loads it: {once}");
+    let circle = both("lib/a", "lib/b");
+    assert_eq!(circle.matches("in a circle").count(), 2, "{circle}");
+}
+
+/// A load that is given up leaves nothing behind.
+#[test]
+fn a_module_whose_load_was_given_up_is_loaded_by_the_next() {
+    let server = Server::start(
+        "web = medusa.http.server { listen = '127.0.0.1:0', limits = { handler = 1 } }
+        web:mount('/', medusa.handler.script('h.luau'))",
+        &[
+            ("h.luau", "return function() return tostring(require('lib/slow')) end"),
+            (
+                "lib/slow.luau",
+                "if medusa.shared('s'):incr('n') == 1 then medusa.sleep(100) end return 'loaded'",
+            ),
+        ],
+    );
+    assert_eq!(server.get("/").status, 503);
+    assert_eq!(server.get("/").body, "loaded");
+}
