@@ -79,7 +79,7 @@ fn steps() -> Vec<Step> {
     let doc = Cmd::cargo("doc --workspace --no-deps --document-private-items --locked");
     vec![
         Step::own("packages", "Debian packages the tests need", packages::run),
-        Step::program("fmt", "formatting", Cmd::cargo("fmt --all --check")),
+        Step::own("fmt", "formatting", format),
         Step::own("tidy", "the rules of the tree", tidy::run),
         Step::program(
             "clippy",
@@ -99,6 +99,12 @@ fn steps() -> Vec<Step> {
         Step::own("soak", "normal clients beside hostile ones", soak::check),
         Step::program("test", "unit and integration tests", tests()),
     ]
+}
+
+/// Of both workspaces.
+fn format() -> Result {
+    Cmd::cargo("fmt --all --check").run()?;
+    fuzz::check_format()
 }
 
 /// The test runner: cargo-nextest, or Cargo's own where that is not installed.
