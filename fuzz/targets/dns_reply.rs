@@ -56,9 +56,11 @@ mod upstream {
         let Some(id) = datagram.first_chunk().copied().map(u16::from_be_bytes) else { return };
         let question = question(kind, id);
         let asked = asked::Asked::of(&question.to_vec().expect("a message")).expect("a question");
+        // With room behind it, as a receive buffer has.
         let mut heard = datagram.to_vec();
-        let Ok(length) = asked.answer(&mut heard) else { return };
-        assert!(length <= datagram.len(), "more than there was");
+        heard.resize(datagram.len() + 64, 0xff);
+        let Ok(length) = asked.answer(&mut heard, datagram.len()) else { return };
+        assert!(length <= heard.len(), "more than there is room for");
         let message = Message::from_vec(&heard[..length]).expect("it was read before");
         assert_eq!(message.queries, question.queries, "an answer to another question");
         let key = Key::new("www.example.org", kind).expect("a name");
