@@ -296,7 +296,7 @@ mod tests {
         let (written, told) = run(3, 1000, |_| (Level::Warn, " mount=/x".into(), "it failed\nhere".into()));
         assert_eq!((written, counted(&told)), (3, 2997));
         assert!(told.len() <= 4, "{told:?}");
-        assert!(told[0].message.ends_with(" s: it failed mount=/x"), "{told:?}");
+        assert!(told[0].message.ends_with(" s, one of them: it failed mount=/x"), "{told:?}");
         assert_eq!((told[0].level, &*told[0].part), (Level::Warn, "http"));
     }
 
@@ -338,7 +338,7 @@ mod tests {
             heard.extend(
                 rate.tell(now, false)
                     .into_iter()
-                    .map(|told| told.message.split(" s: ").nth(1).map(str::to_owned)),
+                    .map(|told| told.message.split(" one of them: ").nth(1).map(str::to_owned)),
             );
         }
         assert_eq!(heard.len(), 40, "{heard:?}");
