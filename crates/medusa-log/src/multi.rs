@@ -56,14 +56,6 @@ impl Sink for MultiSink {
         self.sinks.iter().map(|sink| sink.reopen()).fold(Ok(()), Result::and)
     }
 
-    fn width(&self) -> usize {
-        self.sinks.iter().map(|sink| sink.width()).fold(0, usize::saturating_add)
-    }
-
-    fn depth(&self) -> usize {
-        1 + self.sinks.iter().map(|sink| sink.depth()).max().unwrap_or(0)
-    }
-
     fn inner(&self) -> &[Arc<dyn Sink>] {
         &self.sinks
     }

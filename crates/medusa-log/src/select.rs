@@ -66,14 +66,6 @@ impl<C: Choice> Sink for Sieve<C> {
         self.inner.reopen()
     }
 
-    fn width(&self) -> usize {
-        self.inner.width()
-    }
-
-    fn depth(&self) -> usize {
-        1 + self.inner.depth()
-    }
-
     fn inner(&self) -> &[Arc<dyn Sink>] {
         std::slice::from_ref(&self.inner)
     }

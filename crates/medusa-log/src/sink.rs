@@ -55,13 +55,16 @@ pub trait Sink: Any + fmt::Debug + Send + Sync {
     /// How many times a record that is given to it is written: of a sink that stands before others, as often as those do
     /// together.
     fn width(&self) -> usize {
-        1
+        match self.inner() {
+            [] => 1,
+            inner => inner.iter().map(|sink| sink.width()).fold(0, usize::saturating_add),
+        }
     }
 
     /// How many sinks stand one behind the other, this one included. Whatever is done with one is done with the next, each on
     /// the stack of the one before; so who makes them must have a bound, below which all of this is cheap.
     fn depth(&self) -> usize {
-        1
+        1 + self.inner().iter().map(|sink| sink.depth()).max().unwrap_or(0)
     }
 
     /// The sinks it stands before.

@@ -162,14 +162,6 @@ impl Sink for ResolvingSink {
         Ok(())
     }
 
-    fn width(&self) -> usize {
-        self.sink.width()
-    }
-
-    fn depth(&self) -> usize {
-        1 + self.sink.depth()
-    }
-
     fn submit(&self, batch: &Arc<Batch>) {
         if !self.desk.submit(batch) {
             self.sink.submit(batch);

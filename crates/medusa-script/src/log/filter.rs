@@ -71,14 +71,6 @@ impl Sink for FunctionFilter {
         Ok(())
     }
 
-    fn width(&self) -> usize {
-        self.inner.width()
-    }
-
-    fn depth(&self) -> usize {
-        1 + self.inner.depth()
-    }
-
     fn submit(&self, batch: &Arc<Batch>) {
         if !self.handoff.offer(batch) {
             self.counts.count(batch.len(), 0, batch.len());
