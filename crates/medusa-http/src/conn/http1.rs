@@ -30,7 +30,8 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
     let (conn, handle) = (&context.conn, &context.handle);
     let unread = context.unread();
     let service = service_fn(|request| exchange(request, Rc::clone(context)));
-    let mut http = builder(&context.limits()).serve_connection(TokioIo::new(Strict::new(context)), service);
+    let io = TokioIo::new(tokio::io::join(Strict::new(context), handle.io()));
+    let mut http = builder(&context.limits()).serve_connection(io, service);
     if conn.is_draining() {
         Pin::new(&mut http).graceful_shutdown();
     }
@@ -72,8 +73,8 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
     .await;
     let parts = http.into_parts();
     match end {
-        End::Done if parts.io.inner().has_stopped_in_head() => {
-            context.note_unread(&[&parts.read_buf[..], parts.io.inner().rest()].concat());
+        End::Done if parts.io.inner().reader().has_stopped_in_head() => {
+            context.note_unread(&[&parts.read_buf[..], parts.io.inner().reader().rest()].concat());
             End::Malformed { status: StatusCode::BAD_REQUEST, is_answered: false }
         }
         End::Rest | End::Upgraded => {

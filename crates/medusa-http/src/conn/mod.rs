@@ -4,7 +4,8 @@
 //! 2. [`first_bytes`]: what the client says first tells HTTP/1 from HTTP/2. Until then, and whenever a kept connection
 //!    rests, there are no buffers.
 //! 3. [`http1`] or [`http2`] drive hyper over a *cork* ([`medusa_net::cork`]): what is written during one poll of this task
-//!    goes out in one write at its end. Of HTTP/1, hyper reads what is [`strict`]ly right. [`upgrade`] takes over where a handler wants another protocol.
+//!    goes out in one write at its end. Of HTTP/1, hyper reads what is [`strict`]ly right. [`upgrade`] takes over where a
+//!    handler wants another protocol.
 //! 4. [`close`]: so that the client gets every byte.
 //!
 //! Invariant: whatever a client sends or does not send, its task ends: each stage ends by itself, by a deadline, or by the
