@@ -17,20 +17,24 @@ const BATCH: u64 = 256;
 /// How many requests there are between one thing that happens to the log server and the next.
 const BETWEEN: u64 = 8_000;
 
-/// Records that may wait in memory: fewer than there are requests, so that most go to the disk.
-const QUEUE: u64 = 4_096;
+/// Fewer records than there are requests: they go to the disk even while the log server works. If that is slow some are
+/// lost, and counted.
+const SCARCE: &str = "queue = 4096";
+
+/// More than are ever waiting, however slow the disk is: none is lost. They go there when the log server fails.
+const AMPLE: &str = "queue = 4000000, queue_bytes = '1 GiB'";
 
 /// A site that logs there, with these options besides.
 fn logging(target: &str, options: &str) -> Site {
     Site::script(&format!(
         "web = medusa.http.server {{ listen = '127.0.0.1:0', limits = {{ requests = 0 }}, log = medusa.log.syslog('{target}',
-            {{ message = 'common', when_full = 'spill', queue = {QUEUE}, {options} }}) }}
+            {{ message = 'common', when_full = 'spill', {options} }}) }}
         web:mount('/', function() return 'x' end)"
     ))
 }
 
-fn tcp(log: &LogServer) -> Site {
-    logging(&format!("tcp://{}", log.tcp_octet()), "")
+fn tcp(log: &LogServer, options: &str) -> Site {
+    logging(&format!("tcp://{}", log.tcp_octet()), options)
 }
 
 #[track_caller]
@@ -113,7 +117,7 @@ fn expect_all_through_restarts(mut log: LogServer, site: &Site, times: u64) -> (
 #[test]
 fn what_is_acknowledged_comes_once_through_restarts_under_load() {
     let log = LogServer::start(Kind::Rsyslog);
-    let site = logging(&format!("relp://{}", log.relp()), "");
+    let site = logging(&format!("relp://{}", log.relp()), AMPLE);
     let (tally, sink) = expect_all_through_restarts(log, &site, 3);
     assert_eq!((tally.repeated(), count(&sink, "lost")), (0, 0), "{sink}");
 }
@@ -123,7 +127,7 @@ fn nor_does_it_come_twice_over_tls_under_load() {
     let log = LogServer::start(Kind::Rsyslog);
     let [cert, key] = log.identity();
     let (ca, cert, key) = (log.ca(), cert.display(), key.display());
-    let tls = format!("tls = {{ ca = '{}', cert = '{cert}', key = '{key}' }}", ca.display());
+    let tls = format!("{AMPLE}, tls = {{ ca = '{}', cert = '{cert}', key = '{key}' }}", ca.display());
     let site = logging(&format!("relp+tls://{}", log.relp_tls()), &tls);
     let (tally, sink) = expect_all_through_restarts(log, &site, 1);
     assert_eq!((tally.repeated(), count(&sink, "lost")), (0, 0), "{sink}");
@@ -132,14 +136,14 @@ fn nor_does_it_come_twice_over_tls_under_load() {
 #[test]
 fn a_log_server_that_is_restarted_five_times_misses_nothing_under_load() {
     let log = LogServer::start(Kind::Rsyslog);
-    let site = tcp(&log);
+    let site = tcp(&log, SCARCE);
     expect_all_through_restarts(log, &site, 5);
 }
 
 #[test]
 fn nor_does_one_that_is_spoken_to_over_tls_under_load() {
     let log = LogServer::start(Kind::Rsyslog);
-    let tls = format!("tls = {{ ca = '{}' }}", log.ca().display());
+    let tls = format!("{SCARCE}, tls = {{ ca = '{}' }}", log.ca().display());
     let site = logging(&format!("tls://{}", log.tls()), &tls);
     expect_all_through_restarts(log, &site, 1);
 }
@@ -147,21 +151,22 @@ fn nor_does_one_that_is_spoken_to_over_tls_under_load() {
 #[test]
 fn nor_does_one_that_is_spoken_to_by_a_unix_stream_under_load() {
     let log = LogServer::start(Kind::SyslogNg);
-    let site = logging(&format!("unix:{}", log.unix_stream().display()), "format = 'rfc5424'");
+    let site =
+        logging(&format!("unix:{}", log.unix_stream().display()), &format!("{SCARCE}, format = 'rfc5424'"));
     expect_all_through_restarts(log, &site, 1);
 }
 
 #[test]
 fn nor_does_one_that_is_spoken_to_by_unix_datagrams_under_load() {
     let log = LogServer::start(Kind::SyslogNg);
-    let site = logging(&format!("unix:{}", log.unix_datagram().display()), "");
+    let site = logging(&format!("unix:{}", log.unix_datagram().display()), SCARCE);
     expect_all_through_restarts(log, &site, 1);
 }
 
 #[test]
 fn what_is_spilled_comes_in_order_after_a_restart_of_ours_under_load() {
     let mut log = LogServer::stopped(Kind::Rsyslog);
-    let site = tcp(&log);
+    let site = tcp(&log, AMPLE);
     let state = Site::new();
     let serve = || MEDUSA.serve_with_state(site.path(), state.path()).start();
     let (mut tally, mut requests) = (Tally::new(), 0);
@@ -194,7 +199,7 @@ fn what_is_spilled_comes_in_order_after_a_restart_of_ours_under_load() {
 #[test]
 fn what_is_on_disk_outlives_a_kill_under_load() {
     let mut log = LogServer::stopped(Kind::Rsyslog);
-    let site = tcp(&log);
+    let site = tcp(&log, AMPLE);
     let state = Site::new();
     let serve = || MEDUSA.serve_with_state(site.path(), state.path()).start();
     let mut server = serve();
