@@ -200,6 +200,11 @@ impl Queue {
         self.spilling.notify_one();
     }
 
+    /// Whether what the writer does not get rid of is kept on disk.
+    pub(crate) fn spills(&self) -> bool {
+        self.lock().spills()
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.lock().closed
     }

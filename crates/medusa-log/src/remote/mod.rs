@@ -103,6 +103,8 @@ struct State {
     secured: Option<Secured>,
     /// Whether the target is to be opened anew.
     is_reopened: bool,
+    /// Whether the process is about to end: what is on its way is waited for no longer.
+    is_over: bool,
 }
 
 impl Shared {
@@ -187,6 +189,10 @@ struct Remains {
     is_local: bool,
 }
 
+/// How long the writer may take to give back what has not arrived: it looks up from a target that takes nothing four times a
+/// second.
+const HAND_BACK: Duration = Duration::from_secs(2);
+
 impl Remains {
     fn flush(&self, deadline: Instant) -> Flushed {
         loop {
@@ -223,7 +229,15 @@ impl Remains {
 impl Drain for Remains {
     fn drain(&self, deadline: Instant) -> Flushed {
         // The end of a writer includes that all has arrived.
-        if self.queue.is_closed() { self.queue.drain(deadline) } else { self.flush(deadline) }
+        let flushed = if self.queue.is_closed() { self.queue.drain(deadline) } else { self.flush(deadline) };
+        let is_all = self.is_local || self.shared.lock().unacknowledged == 0;
+        if (flushed.is_complete() && is_all) || !self.queue.spills() {
+            return flushed;
+        }
+        // What is on its way is in the writer's hands: it has to give it back, for the disk.
+        self.shared.lock().is_over = true;
+        self.queue.close();
+        self.queue.drain(deadline.max(Instant::now()) + HAND_BACK)
     }
 }
 

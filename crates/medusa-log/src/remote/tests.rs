@@ -2,6 +2,7 @@
 
 mod break_off;
 mod datagrams;
+mod end;
 mod secured;
 mod stall;
 

@@ -28,7 +28,8 @@ impl Writer {
 
     pub(super) fn is_out_of_time(&mut self) -> bool {
         let now = Instant::now();
-        self.queue.is_closed() && now >= *self.deadline.get_or_insert(now + CLOSING)
+        self.queue.is_closed()
+            && (now >= *self.deadline.get_or_insert(now + CLOSING) || self.shared.lock().is_over)
     }
 
     /// All is written: waits until it has arrived. False if the connection breaks meanwhile: then there is work again.
@@ -44,11 +45,11 @@ impl Writer {
             std::thread::park_timeout(DRAINING);
         }
         if !self.window.is_acknowledged() {
-            if self.window.knows() {
-                // The receiver does not have them: they are kept on disk, or counted as lost.
+            if self.window.knows() || self.queue.spills() {
+                // The other end does not have them: they are kept on disk, or counted as lost.
                 self.broken(
                     None,
-                    &io::Error::new(ErrorKind::TimedOut, "the receiver has not acknowledged all"),
+                    &io::Error::new(ErrorKind::TimedOut, "the other end has not acknowledged all"),
                 );
                 return false;
             }
