@@ -246,13 +246,7 @@ async fn a_connection_that_has_died_without_a_word_is_made_again() {
         first.get_or_insert(question.from);
         if is_dead { vec![] } else { vec![Step::Send(question.answer(60, &[a("192.0.2.1")]))] }
     });
-    let options = ServerOptions {
-        protocol: Protocol::Tcp,
-        attempts: 1,
-        timeout: Duration::from_millis(200),
-        ..ServerOptions::default()
-    };
-    let resolver = server.resolver_with(options);
+    let resolver = server.resolver_with(ServerOptions { protocol: Protocol::Tcp, ..impatient() });
     resolver.lookup("a.example", RecordType::A).await.expect("an answer");
     let error = resolver.lookup("c.example", RecordType::A).await.expect_err("it was asked by the dead one");
     assert!(matches!(error, LookupError::Timeout { .. }), "{error:?}");

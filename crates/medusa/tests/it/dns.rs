@@ -184,7 +184,7 @@ fn every_protocol_gets_the_same_answers() {
 fn while_its_server_is_away_it_says_what_it_knows_and_fails_fast_otherwise() {
     let zone = Zone::new("example", "a 1 IN A 192.0.2.1\nb 60 IN A 192.0.2.2\nc 60 IN A 192.0.2.3");
     let mut unbound = Unbound::start(&[zone]);
-    let options = "timeout = 0.2, attempts = 1, cache = { prefetch = false, failure_ttl = 1 }";
+    let options = "timeout = 1, attempts = 1, cache = { prefetch = false, failure_ttl = 1 }";
     let (_site, server) = asking(unbound.address(), options);
     assert_eq!(lookup(&server, "a.example", "A"), "192.0.2.1");
 
