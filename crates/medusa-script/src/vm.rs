@@ -283,7 +283,7 @@ mod tests {
 
     const SHORT: Budget = Budget { cpu: Duration::from_millis(150), wall: Duration::from_secs(20) };
 
-    /// Runs `source` while a ticker on the same thread counts how often it gets a turn.
+    /// Runs `source` while a ticker on the same thread counts how often it gets a turn. Returns the CPU time it took, too.
     fn race(source: &str) -> (Result<String, TaskError>, u32, Duration) {
         let runtime = crate::engine::runtime().unwrap();
         let vm = vm();
@@ -300,20 +300,21 @@ mod tests {
                 }
             });
             let function = load(vm.lua(), &source, "@test.luau", None).unwrap();
-            let started = Instant::now();
+            let before = preempt::thread_cpu_time();
             let result = vm.run(SHORT, function.call_async::<Value>(())).await;
+            let used = preempt::thread_cpu_time().saturating_sub(before);
             ticker.abort();
-            (result.map(|value| value.to_string().unwrap()), ticks.get(), started.elapsed())
+            (result.map(|value| value.to_string().unwrap()), ticks.get(), used)
         })
     }
 
     /// Stopped at its budget; others had their turns meanwhile.
     fn assert_stopped(source: &str, fair: bool) {
-        let (result, ticks, took) = race(source);
+        let (result, ticks, used) = race(source);
         assert!(matches!(result, Err(TaskError::Cpu(..))), "{source}: {result:?}");
         let message = result.unwrap_err().to_string();
         assert!(message.contains("test.luau:"), "no place in: {message}");
-        assert!(took < Duration::from_secs(5), "{source}: took {took:?}");
+        assert!(used < Duration::from_secs(5), "{source}: used {used:?}");
         if fair {
             assert!(ticks >= 20, "{source}: only {ticks} turns for others");
         }
@@ -548,11 +549,12 @@ mod tests {
     /// may come before its next turn.
     #[test]
     fn what_a_preempted_script_waits_for_is_not_missed() {
-        let (result, _, took) = race(
+        let started = Instant::now();
+        let (result, _, _) = race(
             "local n = 0 for _ = 1, 10 do n += think_and_sleep(4, 1) + think_and_sleep(4, 10) end return n",
         );
         assert_eq!(result.unwrap(), "110");
-        assert!(took < Duration::from_secs(5), "{took:?}");
+        assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
     }
 
     #[test]

@@ -85,7 +85,7 @@ async fn fill_in_every_way(limit: usize) {
             let used = vm.lua().used_memory();
             assert!(used < limit / 2, "{used} bytes are left of {fill} in {shape}");
             let fine = load(vm.lua(), "return #string.rep('y', 100000)", "@fine.luau", None).unwrap();
-            let fine = vm.run(budget, fine.call_async::<usize>(())).await;
+            let fine = vm.run(Budget::STATEMENT, fine.call_async::<usize>(())).await;
             assert_eq!(fine.unwrap(), 100_000, "after {fill} in {shape}");
         }
     }

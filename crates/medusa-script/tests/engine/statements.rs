@@ -64,6 +64,11 @@ fn values_and_errors_are_for_people() {
     assert!(server.value("site.servers[1]").contains("HttpServer"));
 }
 
+/// A change that is under way until somebody says [`GO`].
+const HELD: &str = "web:mount('/a', function() end) print('begun')
+    while not medusa.shared('gate'):get('open') do medusa.sleep(0.02) end";
+const GO: &str = "medusa.shared('gate'):set('open', true)";
+
 #[test]
 fn a_change_that_waits_is_told_whose_it_waits_for() {
     let server = Server::start(WEB, &[]);
@@ -71,21 +76,22 @@ fn a_change_that_waits_is_told_whose_it_waits_for() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (events, mut seen) = tokio::sync::mpsc::channel(8);
-        let slow = engine.eval(
-            "web:mount('/a', function() end) print('begun') medusa.sleep(0.3)".into(),
-            "ann".into(),
-            Some(events),
-        );
+        let slow = engine.eval(HELD.into(), "ann".into(), Some(events));
         let second = async {
             assert_eq!(seen.recv().await, Some(medusa_script::Event::Output("begun".into())));
             let (events, mut seen) = tokio::sync::mpsc::channel(8);
-            engine.eval("web:mount('/b', function() end)".into(), "bob".into(), Some(events)).await.unwrap();
-            let told = seen.recv().await;
-            let Some(medusa_script::Event::Waiting(told)) = told else { panic!("{told:?}") };
-            assert!(
-                told.starts_with("waiting for the change by ann, which has been under way for "),
-                "{told}"
-            );
+            let change = engine.eval("web:mount('/b', function() end)".into(), "bob".into(), Some(events));
+            let told = async {
+                let told = seen.recv().await;
+                let Some(medusa_script::Event::Waiting(told)) = told else { panic!("{told:?}") };
+                assert!(
+                    told.starts_with("waiting for the change by ann, which has been under way for "),
+                    "{told}"
+                );
+                engine.eval(GO.into(), "cyd".into(), None).await.unwrap();
+            };
+            let (change, ()) = tokio::join!(change, told);
+            change.unwrap();
         };
         let (slow, ()) = tokio::join!(slow, second);
         slow.unwrap();
@@ -192,11 +198,7 @@ fn a_dropped_wait_in_a_coroutine_leaves_the_gate_free() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (events, mut seen) = tokio::sync::mpsc::channel(8);
-        let slow = engine.eval(
-            "web:mount('/a', function() end) print('begun') medusa.sleep(0.3)".into(),
-            "ann".into(),
-            Some(events),
-        );
+        let slow = engine.eval(HELD.into(), "ann".into(), Some(events));
         let others = async {
             assert!(seen.recv().await.is_some());
             let (events, mut waits) = tokio::sync::mpsc::channel(8);
@@ -205,6 +207,7 @@ fn a_dropped_wait_in_a_coroutine_leaves_the_gate_free() {
                 result = engine.eval(wait.into(), "bob".into(), Some(events)) => panic!("{result:?}"),
                 told = waits.recv() => assert!(told.is_some()),
             }
+            engine.eval(GO.into(), "cyd".into(), None).await.unwrap();
         };
         let (slow, ()) = tokio::join!(slow, others);
         slow.unwrap();
