@@ -27,17 +27,6 @@ pub fn load(url: &str) -> String {
     load_with(url, &[])
 }
 
-/// Loads `url`, lets the page's scripts do what they do for so many seconds of the page's own clock, and returns the
-/// document as it stands then.
-///
-/// # Panics
-///
-/// As for [`load`].
-#[track_caller]
-pub fn load_and_wait(url: &str, seconds: u32) -> String {
-    load_with(url, &[&format!("--virtual-time-budget={}", seconds * 1000)])
-}
-
 /// Does as [`load`], with more flags of Chromium's.
 ///
 /// # Panics

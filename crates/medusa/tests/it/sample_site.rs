@@ -122,11 +122,32 @@ fn a_browser_shows_it() {
     assert!(stylesheet.contains("\" 200 "), "the browser got no stylesheet: {stylesheet}");
 }
 
+/// A page that holds /echo/ and has not loaded before that shows an echo: a browser does not count a session as loading.
+const UNTIL_IT_ECHOES: &str =
+    "<!DOCTYPE html><title>waits</title><iframe src='/echo/'></iframe><img src='/held'>
+<script>
+  const frame = document.querySelector('iframe')
+  const look = () => {
+    if (frame.contentDocument.querySelector('#echoes > li') === null) return
+    document.body.append(frame.contentDocument.querySelector('main').cloneNode(true))
+    fetch('/echoed')
+  }
+  frame.onload = () => {
+    new MutationObserver(look).observe(frame.contentDocument, { childList: true, subtree: true })
+    look()
+  }
+</script>";
+
 /// A session from a real browser: its handshake, its masking, its origin.
 #[test]
 fn a_browser_gets_its_echo() {
-    let (_site, server) = sample();
-    let document = browser::load_and_wait(&server.url("/echo/"), 2);
+    let (site, server) = sample();
+    site.write("public/wait.html", UNTIL_IT_ECHOES);
+    server.eval(
+        "web:mount('/held', function() while not hits:get('echoed') do medusa.sleep(0.01) end return '' end)
+        web:mount('/echoed', function() hits:set('echoed', 1) return '' end)",
+    );
+    let document = browser::load(&server.url("/wait.html"));
     assert!(document.contains("<li>Hello, sea! <span>"), "{document}");
     assert!(document.contains("Connected."), "{document}");
     // It has left by now, and its session with it: the echo and the close went over the wire.
