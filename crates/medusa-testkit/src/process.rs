@@ -102,9 +102,14 @@ impl Process {
     /// It goes on for more than [`PATIENCE`].
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
-        self.wait_within(PATIENCE).unwrap_or_else(|| {
+        self.expect_end(PATIENCE)
+    }
+
+    #[track_caller]
+    fn expect_end(&mut self, limit: Duration) -> ExitStatus {
+        self.wait_within(limit).unwrap_or_else(|| {
             panic!(
-                "`{}` did not end within {PATIENCE:?}; it said:\n{}{}",
+                "`{}` did not end within {limit:?}; it said:\n{}{}",
                 self.command,
                 self.stdout.text(),
                 self.stderr.text()
@@ -123,9 +128,14 @@ impl Process {
     }
 
     /// Waits for its end and for the last of what it says.
+    ///
+    /// # Panics
+    ///
+    /// It goes on for more than three times [`PATIENCE`]: what runs to its end has work to do, or a server for it, such as
+    /// a script that uses up its budget of CPU time.
     #[track_caller]
     pub fn finish(mut self) -> Finished {
-        let status = self.wait();
+        let status = self.expect_end(3 * PATIENCE);
         self.stdout.wait_for_end();
         self.stderr.wait_for_end();
         let (stdout, stderr) = (self.stdout.text(), self.stderr.text());
