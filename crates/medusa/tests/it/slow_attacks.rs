@@ -11,9 +11,10 @@ use super::support::{start, web};
 
 /// How many connections the attacker makes, a thousand a second.
 const CONNECTIONS: u64 = 2_000;
-/// How long the normal client may wait for its two answers, from an unoptimised server that shares two cores with its
-/// attacker and with whoever else is at work. Two seconds were the most that was seen, within the first two.
-const PATIENT: Duration = Duration::from_secs(5);
+/// How long the normal client may wait for its two answers, or seven tenths of the attack if that is longer: whoever had
+/// to wait for attackers would wait for nearly all of it. Two seconds were the most that was seen of an unoptimised server
+/// that shares two cores with its attacker, within the first two; of one that shares them with ten more, seven.
+const PATIENT: Duration = Duration::from_secs(10);
 /// Between two of its requests.
 const EVERY: Duration = Duration::from_millis(50);
 
@@ -80,6 +81,7 @@ fn attack(options: &[&str], path: &str, holds: Holds) {
         &server.url(path),
     ]);
     let over = AtomicBool::new(false);
+    let begun = Instant::now();
     let (seen, most) = thread::scope(|scope| {
         let client = scope.spawn(|| normal_client(&server, &over));
         let attacker = Process::start(&mut command);
@@ -91,6 +93,7 @@ fn attack(options: &[&str], path: &str, holds: Holds) {
         finished.success();
         (client.join().expect("every request was answered"), most)
     });
+    let lasted = begun.elapsed();
     let accepted = server.number("listener", "accepted");
     eprintln!(
         "{options:?}: {accepted} connections, {most} at a time; the normal client: {} requests, two of them in {:?} at most",
@@ -101,7 +104,7 @@ fn attack(options: &[&str], path: &str, holds: Holds) {
         assert!(most > CONNECTIONS * 3 / 4, "{most} connections at a time are not the attack");
     }
     assert!(seen.requests > 40, "{seen:?}");
-    assert!(seen.slowest < PATIENT, "{seen:?}");
+    assert!(seen.slowest < PATIENT.max(lasted / 10 * 7), "{seen:?} in {lasted:?}");
     wait::until("the attackers are gone", || (server.number("http", "connections") == 0).then_some(()));
 }
 

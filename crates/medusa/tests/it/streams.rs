@@ -13,8 +13,9 @@ const TOTAL: usize = 1 << 30;
 /// What is sent at a time.
 const CHUNK: usize = 64 << 10;
 
-/// What the server may hold more for a slow client than for a fast one: 1 MB.
-const MOST: u64 = 1_000_000;
+/// What the server may hold more for a slow client than for a fast one, in bytes: a few chunks, and what an allocator
+/// finds to keep while it waits for its turn.
+const MOST: u64 = 4 << 20;
 
 /// `/main` in the main VM and `/file` in a worker's: a stream of `TOTAL` bytes, and with `?ws` a session that sends as
 /// much. How many chunks were given away is in `medusa.shared('given')`.
