@@ -35,12 +35,13 @@ const REFERENCE: &str = "reference";
 fn run(mut arguments: Arguments) -> Result {
     let only_check = arguments.flag("--check");
     arguments.finish()?;
-    if only_check { check() } else { refresh() }
+    let product = Cmd::cargo("run --quiet --locked --package medusa --");
+    if only_check { check(&product) } else { refresh(&product) }
 }
 
-/// Fails when a committed document is not what the code says now.
-pub(crate) fn check() -> Result {
-    let problems = differences(&generate()?, &read_documents(&committed())?);
+/// Fails when a committed document is not what the `product` says now.
+pub(crate) fn check(product: &Cmd) -> Result {
+    let problems = differences(&generate(product)?, &read_documents(&committed())?);
     if problems.is_empty() {
         term::note("docs: current");
         return Ok(());
@@ -51,8 +52,8 @@ pub(crate) fn check() -> Result {
     )))
 }
 
-fn refresh() -> Result {
-    let fresh = generate()?;
+fn refresh(product: &Cmd) -> Result {
+    let fresh = generate(product)?;
     let old = read_documents(&committed())?;
     for stale in old.keys().filter(|name| !fresh.contains_key(*name)) {
         let path = committed().join(stale);
@@ -76,15 +77,14 @@ fn committed() -> PathBuf {
 type Documents = BTreeMap<String, Vec<u8>>;
 
 /// What the product writes now.
-fn generate() -> Result<Documents> {
+fn generate(product: &Cmd) -> Result<Documents> {
     let folder = tempfile::tempdir().map_err(Error::io("create", "a temporary folder"))?;
-    let product = Cmd::cargo("run --quiet --locked --package medusa --");
     let types = product.clone().args(["types"]).output()?;
     let path = folder.path().join(TYPES);
     fs::write(&path, types).map_err(Error::io("write", &path))?;
     let reference = folder.path().join(REFERENCE);
     fs::create_dir(&reference).map_err(Error::io("create", &reference))?;
-    product.args(["reference".into(), reference.into_os_string()]).run()?;
+    product.clone().args(["reference".into(), reference.into_os_string()]).run()?;
     read_documents(folder.path())
 }
 

@@ -3,6 +3,7 @@
 //! Cheap steps first. The tests are last, so that what the output ends with is their summary.
 
 mod packages;
+mod program;
 mod smoke;
 
 use std::time::{Duration, Instant};
@@ -26,6 +27,7 @@ With STEP, runs that one alone.
   tidy      the rules of the tree (`cargo xtask help tidy`)
   clippy    the lints of the workspace, warnings are errors
   doc       the documentation builds, no broken link in it
+  build     the program and all tests, once for what follows
   docs      the generated documents are current (`cargo xtask help docs`)
   deny      what is depended on: advisories, licences, sources (`cargo xtask help deny`)
   doctest   the examples in the documentation run
@@ -87,7 +89,8 @@ fn steps() -> Vec<Step> {
             Cmd::cargo("clippy --workspace --all-targets --locked -- -D warnings"),
         ),
         Step::program("doc", "documentation", doc.env("RUSTDOCFLAGS", "-D warnings")),
-        Step::own("docs", "generated documents are current", docs::check),
+        Step::program("build", "the program and its tests", program::build()),
+        Step::own("docs", "generated documents are current", generated),
         Step::own("deny", "what is depended on", deny::run),
         Step::program(
             "doctest",
@@ -96,7 +99,7 @@ fn steps() -> Vec<Step> {
         ),
         Step::own("fuzz", "coverage-guided fuzzing of the parsers", fuzz::check),
         Step::own("smoke", "start, answer, end", smoke::run),
-        Step::own("soak", "normal clients beside hostile ones", soak::check),
+        Step::own("soak", "normal clients beside hostile ones", soaked),
         Step::program("test", "unit and integration tests", tests()),
     ]
 }
@@ -105,6 +108,14 @@ fn steps() -> Vec<Step> {
 fn format() -> Result {
     Cmd::cargo("fmt --all --check").run()?;
     fuzz::check_format()
+}
+
+fn generated() -> Result {
+    docs::check(&Cmd::new(program::built()?))
+}
+
+fn soaked() -> Result {
+    soak::check(&program::built()?)
 }
 
 /// The test runner: cargo-nextest, or Cargo's own where that is not installed.

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use super::program;
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 use crate::fetch;
 use crate::server::{Server, spoken_status};
 use crate::term;
-use crate::workspace::{self, Workspace};
+use crate::workspace;
 
 /// How long an unoptimised build may take to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -16,9 +17,9 @@ const ENDS_WITHIN: Duration = Duration::from_secs(15);
 
 /// Runs it with the binary of the dev profile.
 pub(super) fn run() -> Result {
-    Cmd::cargo("build --locked --package medusa").run()?;
+    let program = program::built()?;
     let state = tempfile::tempdir().map_err(Error::io("create", "a temporary folder"))?;
-    let medusa = Cmd::new(Workspace::read()?.binary("debug", "medusa"))
+    let medusa = Cmd::new(program)
         .args(["serve".into(), workspace::root().join("site").into_os_string()])
         .args(["--listen", "127.0.0.1:0", "--state"])
         .args([state.path()]);

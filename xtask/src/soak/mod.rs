@@ -77,25 +77,25 @@ fn run(mut arguments: Arguments) -> Result {
             .parse()
             .map_err(|_not_one| Error::Usage(format!("`soak`: --seed takes a number, not `{text}`")))?,
     };
-    let profile = if arguments.flag("--dev") { "debug" } else { "release" };
+    let is_dev = arguments.flag("--dev");
     arguments.finish()?;
-    soak(profile, seed, Duration::from_secs(u64::from(minutes) * 60))
+    let build = Cmd::cargo("build --locked --package medusa");
+    if is_dev { build } else { build.args(["--release"]) }.run()?;
+    let program = Workspace::read()?.binary(if is_dev { "debug" } else { "release" }, "medusa");
+    soak(&program, !is_dev, seed, Duration::from_secs(u64::from(minutes) * 60))
 }
 
-/// What CI runs: a minute, with the binary of the dev profile.
-pub(crate) fn check() -> Result {
-    soak("debug", seed_of_now(), IN_CI)
+/// What CI runs: a minute, with a `program` of the dev profile.
+pub(crate) fn check(program: &Path) -> Result {
+    soak(program, false, seed_of_now(), IN_CI)
 }
 
 fn seed_of_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-fn soak(profile: &'static str, seed: u64, lasts: Duration) -> Result {
-    let build = Cmd::cargo("build --locked --package medusa");
-    if profile == "release" { build.args(["--release"]) } else { build }.run()?;
-    let program = Workspace::read()?.binary(profile, "medusa");
-    let stage = Stage::set(&program)?;
+fn soak(program: &Path, is_release: bool, seed: u64, lasts: Duration) -> Result {
+    let stage = Stage::set(program)?;
     term::note(&format!("soak: seed {seed}, {} of trouble, after the quiet", term::spoken(lasts)));
     let (share, least, most) = QUIET;
     let quiet = stage.quiet((lasts / share).clamp(least, most));
@@ -106,7 +106,7 @@ fn soak(profile: &'static str, seed: u64, lasts: Duration) -> Result {
     let report = Report { seed, quiet, tally, before, after, named, watched, hostile };
     term::answer(&report.table());
     let ended = stage.end();
-    let mut faults = report.faults(profile == "release");
+    let mut faults = report.faults(is_release);
     faults.extend(ended.err().map(|error| error.to_string()));
     if faults.is_empty() {
         return Ok(());
