@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -54,7 +55,7 @@ pub(crate) async fn exchange(
     let limits = server.parts.limits;
     let (version, is_head) = (parts.version, parts.method == Method::HEAD);
     let mut body = RequestBody::wire(incoming, &limits, &parts.headers, connection);
-    let head = Head {
+    let head = Arc::new(Head {
         method: parts.method,
         uri: parts.uri,
         version,
@@ -68,7 +69,7 @@ pub(crate) async fn exchange(
         id: client.id,
         websocket: tunnel.is_some(),
         allowance: Allowance::new(&connection.account, limits.answer_bytes),
-    };
+    });
     let secure = head.secure;
     let last = passes(connection.conn.requests() + 1, limits.requests) || connection.conn.is_old();
     let fields = fields_len(&head.headers);
@@ -331,7 +332,7 @@ fn is_name(name: &[u8]) -> bool {
 }
 
 async fn answer(server: &Server, mut request: Request, exchanged: &mut Exchanged) -> Response {
-    let head = &mut request.head;
+    let head = Arc::make_mut(&mut request.head); // nobody else has it yet
     let host = head.uri.authority().map(http::uri::Authority::as_str);
     let host = host.or_else(|| head.headers.get(header::HOST).and_then(|host| host.to_str().ok()));
     match server.router.route(&head.method, host.map(without_port), head.uri.path()) {
@@ -372,14 +373,14 @@ async fn answer(server: &Server, mut request: Request, exchanged: &mut Exchanged
 /// Calls the handler. Its errors and panics end here, and so does its time.
 async fn handle(server: &Server, mount: &Mount, request: Request, exchanged: &mut Exchanged) -> Response {
     let progress = request.body.progress();
-    let head = &request.head;
-    let (id, method, uri) = (head.id.clone(), head.method.clone(), head.uri.clone());
+    let head = Arc::clone(&request.head);
     let handled = AssertUnwindSafe(async { mount.handler.handle(request).await }).catch_unwind();
     let handled = within(handled, time(server.parts.limits.handler), progress.as_deref()).await;
     match handled {
         Some(Ok(Ok(response))) => {
             if matches!(response.body, Body::Stream(_) | Body::File(_)) {
-                exchanged.may_break_off(Asked { id, method, uri });
+                let Head { id, method, uri, .. } = &*head;
+                exchanged.may_break_off(Asked { id: id.clone(), method: method.clone(), uri: uri.clone() });
             }
             response
         }
@@ -391,10 +392,10 @@ async fn handle(server: &Server, mount: &Mount, request: Request, exchanged: &mu
             }
             if status.is_server_error() {
                 let error = with_causes(&error);
-                tracing::warn!(request = %id, %method, path = %uri.path(), mount = %mount.pattern, origin = %mount.origin, status = status.as_u16(), "{error}");
+                tracing::warn!(request = %head.id, method = %head.method, path = %head.path(), mount = %mount.pattern, origin = %mount.origin, status = status.as_u16(), "{error}");
             }
             let mut response = if status.is_client_error() && error.blames_client() {
-                tracing::info!(request = %id, %method, path = %uri.path(), mount = %mount.pattern, status = status.as_u16(), "refused: {error}");
+                tracing::info!(request = %head.id, method = %head.method, path = %head.path(), mount = %mount.pattern, status = status.as_u16(), "refused: {error}");
                 Response::refusal(status, &error.to_string())
             } else {
                 Response::page(status)
@@ -413,13 +414,13 @@ async fn handle(server: &Server, mount: &Mount, request: Request, exchanged: &mu
         }
         Some(Err(_panic)) => {
             // Its message is in the log already, from the panic hook.
-            tracing::error!(request = %id, %method, path = %uri.path(), mount = %mount.pattern, origin = %mount.origin, "the handler panicked");
+            tracing::error!(request = %head.id, method = %head.method, path = %head.path(), mount = %mount.pattern, origin = %mount.origin, "the handler panicked");
             Response::page(StatusCode::INTERNAL_SERVER_ERROR)
         }
         None => {
             server.parts.counters.faults.count(Fault::HandlerTimeout);
             let limit = server.parts.limits.handler;
-            tracing::warn!(request = %id, %method, path = %uri.path(), mount = %mount.pattern, origin = %mount.origin, "the handler took longer than {limit} s (`limits.handler`)");
+            tracing::warn!(request = %head.id, method = %head.method, path = %head.path(), mount = %mount.pattern, origin = %mount.origin, "the handler took longer than {limit} s (`limits.handler`)");
             Response::page(StatusCode::SERVICE_UNAVAILABLE)
         }
     }

@@ -28,8 +28,8 @@ use crate::router::Params;
 /// One HTTP request, on its way to a handler.
 #[derive(Debug)]
 pub struct Request {
-    /// Everything but the body.
-    pub head: Head,
+    /// Everything but the body. Shared: it goes through many hands, and some look at it when the handler has it.
+    pub head: Arc<Head>,
     /// The body, read only as far as the handler asks for it.
     pub body: RequestBody,
 }

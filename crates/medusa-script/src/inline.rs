@@ -224,7 +224,8 @@ mod tests {
         let ask = |client: &str| {
             let mut head = Head::new(Method::GET, "/".parse().unwrap());
             head.client = Peer::Ip(client.parse().unwrap());
-            let mut answer = handler.handle(Request { head, body: RequestBody::from_bytes(Bytes::new()) });
+            let mut answer =
+                handler.handle(Request { head: head.into(), body: RequestBody::from_bytes(Bytes::new()) });
             answer.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending()
         };
         let ask_often = |client: &str| (0..10).filter(|_| ask(client)).count();

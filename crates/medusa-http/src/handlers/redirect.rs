@@ -197,7 +197,7 @@ mod tests {
 
     /// The status and the place that a request is sent to, if it is sent anywhere.
     fn answer(handler: &dyn Handler, head: Head) -> (u16, String) {
-        let request = Request { head, body: RequestBody::from_bytes(bytes::Bytes::new()) };
+        let request = Request { head: head.into(), body: RequestBody::from_bytes(bytes::Bytes::new()) };
         let answered = handler.handle(request).now_or_never().expect("it waits for nothing");
         let response = answered.expect("it never fails");
         let location = response.headers.get(header::LOCATION);

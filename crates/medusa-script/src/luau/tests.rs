@@ -107,7 +107,7 @@ fn a_vm_filled_in_any_way_ends_no_process() {
 fn at_the_limit_there_is_room_for_references() {
     const OPEN: usize = 4096;
     let request = || Request {
-        head: Head::new(Method::GET, "/".parse().unwrap()),
+        head: Head::new(Method::GET, "/".parse().unwrap()).into(),
         body: RequestBody::from_bytes(bytes::Bytes::new()),
     };
     let vm = vm(64 * 1024 * 1024);

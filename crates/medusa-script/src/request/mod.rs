@@ -22,6 +22,7 @@ mod tls;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use medusa_http::{Head, Request};
@@ -82,7 +83,7 @@ struct Open {
 struct Entry {
     handle: u64,
     /// Shared, so that it can be looked at without borrowing.
-    head: Rc<Head>,
+    head: Arc<Head>,
     body: Body,
     /// How long the body was waited for, until it was last read.
     waited: Duration,
@@ -102,8 +103,8 @@ impl OpenRequest {
     }
 
     /// Its head.
-    pub(crate) fn head(&self) -> Option<Rc<Head>> {
-        with(&self.open, self.handle(), |entry| Ok(Rc::clone(&entry.head))).ok()
+    pub(crate) fn head(&self) -> Option<Arc<Head>> {
+        with(&self.open, self.handle(), |entry| Ok(Arc::clone(&entry.head))).ok()
     }
 
     /// How long the script has been waiting for the request's body.
@@ -145,7 +146,7 @@ impl Requests {
         open.buffers[place].write_bytes(0, &lay_out(handle, &request.head));
         open.requests.insert(Entry {
             handle,
-            head: Rc::new(request.head),
+            head: request.head,
             body: Body::Untouched(request.body),
             waited: Duration::ZERO,
         });
@@ -215,8 +216,8 @@ impl Requests {
 }
 
 /// What stands at the head of a request.
-fn head(open: &RefCell<Open>, handle: f64) -> mlua::Result<Rc<Head>> {
-    with(open, handle, |entry| Ok(Rc::clone(&entry.head)))
+fn head(open: &RefCell<Open>, handle: f64) -> mlua::Result<Arc<Head>> {
+    with(open, handle, |entry| Ok(Arc::clone(&entry.head)))
 }
 
 /// Looks at a request. `f` must not call the VM.
@@ -274,7 +275,7 @@ mod tests {
             let query = head.uri.query().unwrap_or("nil");
             let expected = format!("GET {} {query} {}", head.path(), texts.join(","));
             let body = RequestBody::from_bytes(bytes::Bytes::new());
-            let open = requests.open(&lua, Request { head: head.clone(), body }).unwrap();
+            let open = requests.open(&lua, Request { head: head.clone().into(), body }).unwrap();
             assert_eq!(show.call::<String>(open.handle()).unwrap(), expected);
         }
     }
@@ -291,7 +292,7 @@ mod tests {
             )
             .unwrap();
         let request =
-            |uri| Request { head: head(uri, &[]), body: RequestBody::from_bytes(bytes::Bytes::new()) };
+            |uri| Request { head: head(uri, &[]).into(), body: RequestBody::from_bytes(bytes::Bytes::new()) };
         let first = requests.open(&lua, request("http://h/first")).unwrap();
         assert_eq!(keep.call::<String>(first.handle()).unwrap(), "/firsth");
         drop(first);

@@ -217,7 +217,7 @@ impl Files {
     }
 
     /// Waits as long as there is something to wait for: a file, then perhaps the page for 404, then perhaps its form.
-    async fn wait(&self, head: Head, mut waits: Waits<'_>) -> Result<Response, HandlerError> {
+    async fn wait(&self, head: Arc<Head>, mut waits: Waits<'_>) -> Result<Response, HandlerError> {
         loop {
             let answer = match waits {
                 Waits::Load { target, check, goal } => {

@@ -119,7 +119,7 @@ pub(crate) fn request(method: Method, target: &str, headers: &[(HeaderName, &str
         fields.try_append(name, HeaderValue::from_str(value).unwrap()).unwrap();
     }
     let head = Head { headers: fields, tail: 1, ..Head::new(method, target.parse::<Uri>().unwrap()) };
-    Request { head, body: RequestBody::from_bytes(bytes::Bytes::new()) }
+    Request { head: head.into(), body: RequestBody::from_bytes(bytes::Bytes::new()) }
 }
 
 pub(crate) async fn collect(mut body: crate::body::Body) -> Result<Vec<u8>, BodyError> {
