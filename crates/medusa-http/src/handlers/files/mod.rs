@@ -62,9 +62,9 @@ use target::Target;
 
 /// The handler: GET and HEAD for the files below a directory.
 ///
-/// The directory is looked up anew for every file that is opened, so that it can be replaced as a whole (`mv`, or a
-/// symbolic link that is switched) while the server runs. Changes to small files are seen within 50 ms, and so are files
-/// that were asked for before they were there.
+/// The directory can be replaced as a whole (`mv`, or a symbolic link that is switched) while the server runs. That is seen
+/// within 50 ms, and so are changes to small files, and files that were asked for before they were there; without a cache, at
+/// once.
 #[derive(Debug)]
 pub struct Files {
     place: Arc<Place>,
@@ -79,7 +79,7 @@ impl Files {
     /// `root` is not a directory that can be entered, or an option makes no sense.
     pub fn open(root: &Path, options: Options) -> Result<Self, FilesError> {
         options.check()?;
-        let root = Root::open(root)?;
+        let root = Root::open(root, options.cache > 0)?;
         let cache = Arc::new(Cache::new(options.cache));
         let listings = Listings::default();
         let place = Arc::new(Place { root, options, listings, longest_live: cache.capacity() });

@@ -12,10 +12,14 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, fstatfs, openat2};
 use rustix::io::Errno;
+use tokio::runtime::Handle;
+use tokio::time::sleep;
 
+use super::cache::FRESH;
 use super::options::FilesError;
 
 /// What is opened for reading. `NONBLOCK`: opening a FIFO must not wait for a writer; it means nothing for files.
@@ -40,16 +44,20 @@ pub(super) enum Wait {
     ForDisk,
 }
 
-/// The directory by its path, not by a descriptor, so that it can be replaced as a whole while the server runs.
+/// The directory by its path, not by a descriptor, so that it can be replaced as a whole while the server runs. A worker that
+/// opens it keeps it for [`FRESH`], for all, and no longer: a descriptor would hold what is mounted there.
 #[derive(Debug)]
 pub(super) struct Root {
     path: PathBuf,
+    /// Whether it is kept at all.
+    keeps: bool,
+    kept: Arc<Mutex<Option<Arc<OwnedFd>>>>,
 }
 
 /// The directory as it is now.
 #[derive(Debug)]
 pub(super) struct Directory {
-    fd: OwnedFd,
+    fd: Arc<OwnedFd>,
     wait: Wait,
 }
 
@@ -68,9 +76,10 @@ pub(super) enum Opened {
 
 impl Root {
     /// Checks that the directory can be served from.
-    pub(super) fn open(path: &Path) -> Result<Self, FilesError> {
+    pub(super) fn open(path: &Path, keeps: bool) -> Result<Self, FilesError> {
         let unreadable = |source| FilesError::Unreadable { path: path.to_owned(), source };
-        let root = Self { path: std::path::absolute(path).map_err(unreadable)? };
+        let path = std::path::absolute(path).map_err(unreadable)?;
+        let root = Self { path, keeps, kept: Arc::default() };
         let directory = root.directory(ResolveFlags::empty()).map_err(|error| match error {
             Errno::NOENT => FilesError::Missing(root.path.clone()),
             Errno::NOTDIR => FilesError::NotDirectory(root.path.clone()),
@@ -90,15 +99,35 @@ impl Root {
 
     /// The directory that is at the root's path now; `Err` with what to answer if there is none.
     pub(super) fn enter(&self, wait: Wait) -> io::Result<Result<Directory, Opened>> {
+        let kept = lock(&self.kept).clone();
+        if let Some(fd) = kept {
+            return Ok(Ok(Directory { fd, wait }));
+        }
         let resolve = match wait {
             Wait::Never => ResolveFlags::CACHED,
             Wait::ForDisk => ResolveFlags::empty(),
         };
         match self.directory(resolve) {
             Ok(fd) if wait == Wait::Never && !is_local(&fd) => Err(io::ErrorKind::WouldBlock.into()),
-            Ok(fd) => Ok(Ok(Directory { fd, wait })),
+            Ok(fd) => {
+                let fd = Arc::new(fd);
+                if self.keeps && wait == Wait::Never {
+                    self.keep(Arc::clone(&fd));
+                }
+                Ok(Ok(Directory { fd, wait }))
+            }
             Err(error) => refusal(error, wait).map(Err),
         }
+    }
+
+    fn keep(&self, fd: Arc<OwnedFd>) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        *lock(&self.kept) = Some(fd);
+        let kept = Arc::clone(&self.kept);
+        runtime.spawn(async move {
+            sleep(FRESH).await;
+            lock(&kept).take();
+        });
     }
 
     fn directory(&self, resolve: ResolveFlags) -> rustix::io::Result<OwnedFd> {
@@ -151,6 +180,10 @@ impl Directory {
     }
 }
 
+fn lock(kept: &Mutex<Option<Arc<OwnedFd>>>) -> MutexGuard<'_, Option<Arc<OwnedFd>>> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn is_local(fd: &OwnedFd) -> bool {
     fstatfs(fd).is_ok_and(|system| LOCAL.contains(&(system.f_type as u64)))
 }
@@ -175,5 +208,39 @@ fn refusal(error: Errno, wait: Wait) -> io::Result<Opened> {
         | Errno::NODEV => Ok(Opened::Nothing),
         Errno::ACCESS | Errno::PERM => Ok(Opened::Denied),
         error => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_directory_is_kept_for_a_moment_and_then_let_go() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("public");
+        let put = |content: &str| {
+            std::fs::create_dir(&path).unwrap();
+            std::fs::write(path.join("a"), content).unwrap();
+        };
+        let content = |root: &Root| {
+            let Ok(Directory { fd, .. }) = root.enter(Wait::ForDisk).unwrap() else { panic!("it is there") };
+            let Ok(Opened::File(file, _)) = (Directory { fd, wait: Wait::ForDisk }).look_up(b"a") else {
+                panic!("a file")
+            };
+            io::read_to_string(file).unwrap()
+        };
+        put("old");
+        let root = Root::open(&path, true).unwrap();
+        assert!(root.enter(Wait::ForDisk).is_ok_and(|entered| entered.is_ok()));
+        assert!(lock(&root.kept).is_none(), "only a worker keeps it");
+        let Ok(Ok(Directory { fd, .. })) = root.enter(Wait::Never) else { return }; // not on this file system
+        let kept = Arc::downgrade(&fd);
+        drop(fd);
+        std::fs::rename(&path, parent.path().join("before")).unwrap();
+        put("new");
+        assert_eq!(content(&root), "old");
+        sleep(FRESH * 2).await;
+        assert_eq!((content(&root).as_str(), kept.strong_count()), ("new", 0));
     }
 }
