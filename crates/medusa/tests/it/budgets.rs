@@ -1,5 +1,6 @@
 //! Scripts that would hurt the server: they are stopped, and nobody else notices.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use medusa_testkit::{Client, Load, Server, Site, cpu, memory, wait};
@@ -57,9 +58,9 @@ fn an_endless_timer_is_stopped_logged_and_goes_on() {
     wait::until("the timer has run again", || (server.eval("runs").parse::<u32>().ok()? >= 2).then_some(()));
 }
 
-/// The latency of others, with and without offenders, measured in one run.
+/// The latency of others, with and without so many offences, one after the other, measured in one run.
 #[track_caller]
-fn expect_latency_to_hold(server: &Server, path: &str, offend: impl Fn(&Server) + Sync) {
+fn expect_latency_to_hold(server: &Server, path: &str, offences: u32, offend: impl Fn(&Server)) {
     let measure = |during: &dyn Fn()| {
         let load = Load::start(server.address(), path, 16);
         established(server, 16);
@@ -75,35 +76,36 @@ fn expect_latency_to_hold(server: &Server, path: &str, offend: impl Fn(&Server) 
         });
     };
     let alone = measure(&|| requests(5_000));
-    let beside = measure(&|| offend(server));
-    eprintln!(
-        "{path}: p99 {:?} alone, {:?} beside an endless script ({} requests)",
-        alone.p99, beside.p99, beside.requests
-    );
+    let lasted = Cell::new(Duration::ZERO);
+    let beside = measure(&|| {
+        let begun = Instant::now();
+        offend(server);
+        lasted.set(begun.elapsed() / offences);
+    });
+    let (alone_p99, beside_p99, lasted) = (alone.p99, beside.p99, lasted.get());
+    let told =
+        format!("{path}: p99 {alone_p99:?} alone, {beside_p99:?} beside endless scripts of {lasted:?} each");
+    eprintln!("{told}, {} requests", beside.requests);
     alone.expect_clean();
     assert_eq!(beside.socket_errors, 0, "{beside:?}");
     assert_eq!(beside.failed, 0, "{beside:?}");
-    // The budget is a second: whoever had to wait for an offender would wait that long. What is left is a slice here and
-    // there, and the core that the offender takes from a machine that may have two.
-    assert!(
-        beside.p99.as_millis() < 200,
-        "p99 {:?} alone, {:?} beside an endless script",
-        alone.p99,
-        beside.p99
-    );
+    // Whoever had to wait for an offender would wait for as long as it lasts: a second, which is its budget, or longer on
+    // a busy machine. What is left is a slice here and there, and the core that the offender takes from a machine that may
+    // have two.
+    assert!(beside_p99 < lasted / 10, "{told}");
 }
 
 #[test]
 fn others_keep_their_latency_under_load() {
     let site = site();
     let server = start(&site);
-    expect_latency_to_hold(&server, "/ok", |server| {
+    expect_latency_to_hold(&server, "/ok", 2, |server| {
         assert_eq!(server.get("/endless-file").status, 503);
         assert_eq!(server.get("/endless").status, 503);
     });
-    expect_latency_to_hold(&server, "/inline", |server| assert_eq!(server.get("/endless").status, 503));
+    expect_latency_to_hold(&server, "/inline", 1, |server| assert_eq!(server.get("/endless").status, 503));
     let timer = "timer = medusa.every(0.01, function() while true do end end)";
-    expect_latency_to_hold(&server, "/inline", |server| {
+    expect_latency_to_hold(&server, "/inline", 1, |server| {
         let mark = server.stderr().count();
         server.eval(timer);
         server.stderr().wait_for_from(mark, "a timer failed");

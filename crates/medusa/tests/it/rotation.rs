@@ -91,8 +91,11 @@ fn lines_stay_in_their_order_from_file_to_file() {
         }
     }
     drop(client);
-    let rotations = server.number("log.file", "rotations");
-    wait::until("all is compressed", || (server.number("log.file", "compressed") == rotations).then_some(()));
+    let rotations = wait::until("all is written and compressed", || {
+        let sink = server.parts("log.file").remove(0);
+        let rotations = sink["rotations"].as_u64()?;
+        (sink["written"] == 300 && sink["compressed"] == rotations).then_some(rotations)
+    });
     server.terminate();
     assert!(rotations >= 10, "{rotations}");
     let targets: Vec<String> =
