@@ -78,7 +78,9 @@ impl Scope {
 
     fn tests(&self) -> Cmd {
         if environment::find_program("cargo-nextest").is_some() {
-            self.select(Cmd::cargo("nextest run --no-tests pass"))
+            self.select(
+                Cmd::cargo("nextest run --no-tests pass --test-threads").args([environment::test_threads()]),
+            )
         } else {
             self.select(Cmd::cargo("test"))
         }

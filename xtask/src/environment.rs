@@ -2,6 +2,7 @@
 //!
 //! The only module that reads them, so that everything else takes what it needs as arguments.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// The command line without the program's name. Text that is not UTF-8 is shown with replacement characters: no
@@ -28,6 +29,13 @@ pub(crate) fn no_colour() -> bool {
 /// The directory the command was given in, if it still exists.
 pub(crate) fn current_directory() -> Option<PathBuf> {
     std::env::current_dir().ok()
+}
+
+/// How many tests run at a time, as the test runner is told: three for each core, for most of them wait for seconds to
+/// pass, such as those of a limit, and compute little.
+pub(crate) fn test_threads() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    (3 * cores).to_string()
 }
 
 /// The file that running `name` would run, or `None` when it is not installed.
