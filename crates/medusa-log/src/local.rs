@@ -5,12 +5,24 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use jiff::tz::TimeZone;
 use medusa_proto::access::Timestamp;
 
 const QUARTER: i64 = 15 * 60;
+
+/// The longest file of a zone, in bytes. Those of tzdata have some 4 KiB.
+const LONGEST: u64 = 1024 * 1024;
+
+/// Set if the machine's zone would be read from what is no short file: then it is not asked for.
+static UNREADABLE: OnceLock<()> = OnceLock::new();
+
+/// The machine's time zone; UTC if it does not say.
+pub(crate) fn zone() -> TimeZone {
+    if UNREADABLE.get().is_some() { TimeZone::UTC } else { TimeZone::system() }
+}
 
 /// The UTC offset of the machine's time zone.
 #[derive(Debug, Default)]
@@ -37,7 +49,7 @@ impl LocalOffset {
 /// The time it is, for a person: `2026-11-29T06:12:41+01:00`.
 pub(crate) fn now_shown() -> String {
     let now = jiff::Timestamp::try_from(SystemTime::now()).unwrap_or(jiff::Timestamp::MAX);
-    shown(now, TimeZone::system())
+    shown(now, zone())
 }
 
 /// The same of any time.
@@ -47,16 +59,24 @@ pub(crate) fn shown(time: jiff::Timestamp, zone: TimeZone) -> String {
 
 fn ask(time: Timestamp) -> i32 {
     match jiff::Timestamp::from_second(time.seconds()) {
-        Ok(time) => TimeZone::system().to_offset(time).seconds(),
+        Ok(time) => zone().to_offset(time).seconds(),
         Err(_) => 0, // the last days of the year 9999 are beyond jiff
     }
 }
 
 /// Why lines have UTC though the machine is set up for another zone: a `TZ` or an `/etc/localtime` that cannot be
 /// understood. `None` where neither is set, which is UTC everywhere. `tz` is what the environment has for `TZ`.
+///
+/// To be asked before anything is logged: from then on, a zone that is no short file is left alone. It would be read to its
+/// end, which a device has none of, and a pipe none before somebody writes to it.
 pub fn zone_trouble(tz: Option<&OsStr>) -> Option<String> {
     const LOCALTIME: &str = "/etc/localtime";
-    let source = TimeZone::try_system().err()?;
+    let source = if is_short_file(tz.unwrap_or(OsStr::new(LOCALTIME))) {
+        TimeZone::try_system().err()?.to_string()
+    } else {
+        UNREADABLE.get_or_init(|| ());
+        format!("it is no file of at most {LONGEST} bytes")
+    };
     let what = match tz {
         Some(zone) => format!("TZ={}", zone.display()),
         None if Path::new(LOCALTIME).is_symlink() || Path::new(LOCALTIME).exists() => LOCALTIME.to_owned(),
@@ -70,6 +90,14 @@ pub fn zone_trouble(tz: Option<&OsStr>) -> Option<String> {
     Some(format!(
         "the time zone {what} is not known, so logs have UTC: {data} a rule such as CET-1CEST,M3.5.0,M10.5.0/3 ({source})"
     ))
+}
+
+/// Whether what is read for `zone`, if it is anything, has an end near its beginning. A name and a rule have, whatever is
+/// called like that where the server was started.
+fn is_short_file(zone: &OsStr) -> bool {
+    let Some(name) = zone.to_str().map(|zone| zone.strip_prefix(':').unwrap_or(zone)) else { return true };
+    let is_short = |path: &Path| path.metadata().map_or(true, |meta| meta.is_file() && meta.len() <= LONGEST);
+    is_short(Path::new(name)) || jiff::tz::db().get(name).is_ok() || TimeZone::posix(name).is_ok()
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::local;
+
 /// A clock on the wall.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Clock {
@@ -28,7 +30,7 @@ impl Clock {
 
     pub(super) fn zone(&self) -> TimeZone {
         match self {
-            Self::System => TimeZone::system(),
+            Self::System => local::zone(),
             #[cfg(test)]
             Self::Manual(_, zone) => zone.clone(),
         }

@@ -1,5 +1,9 @@
 //! The time zone of lines, by the variable `TZ`: as every other program on the machine has it.
 
+use std::fs::File;
+use std::path::Path;
+use std::process::Command;
+
 use medusa_testkit::{Site, wait};
 
 use super::support::MEDUSA;
@@ -37,9 +41,25 @@ fn tz_is_a_name_a_file_or_a_rule() {
 #[test]
 fn a_tz_that_nobody_knows_is_told_and_is_utc() {
     for zone in ["Mars/Olympus", "/nowhere/Kolkata", "+0530"] {
-        let (offset, warnings) = logged(zone);
-        assert_eq!(offset, "+0000", "TZ={zone}");
-        let [warning] = warnings.as_slice() else { panic!("TZ={zone}: one warning in {warnings:?}") };
-        assert!(warning.contains(zone) && warning.contains("UTC"), "{warning}");
+        is_told_and_utc(zone);
+    }
+}
+
+fn is_told_and_utc(zone: &str) {
+    let (offset, warnings) = logged(zone);
+    assert_eq!(offset, "+0000", "TZ={zone}");
+    let [warning] = warnings.as_slice() else { panic!("TZ={zone}: one warning in {warnings:?}") };
+    assert!(warning.contains(zone) && warning.contains("UTC"), "{warning}");
+}
+
+/// What has no end, or none before somebody writes to it, would be read for ever.
+#[test]
+fn a_tz_that_is_no_short_file_is_not_read() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (pipe, long) = (dir.path().join("pipe"), dir.path().join("long"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    File::create(&long).and_then(|file| file.set_len(1 << 40)).expect("a file");
+    for zone in [pipe.as_path(), &long, dir.path(), Path::new("/dev/zero")] {
+        is_told_and_utc(zone.to_str().expect("ASCII"));
     }
 }
