@@ -212,7 +212,7 @@ impl RequestBody {
                 read: Arc::default(),
                 counted: on.is_multiplexed().then(|| on.toll().read()),
                 expects: headers.contains_key(header::EXPECT),
-                guard: one_by_one.then(|| Guard::new(Arc::clone(on.unread()))),
+                guard: one_by_one.then(|| Guard::new(on)),
             }))
         };
         Self { source, limit: limits.body, seen: 0, trailers: None }
@@ -292,13 +292,13 @@ impl RequestBody {
     /// The next chunk; `None` at the end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, RequestBodyError> {
         // A length that is too long is refused before anything is read.
-        if self.seen == 0 && self.announced() > self.limit {
+        if self.seen == 0 && self.known() > self.limit {
             return Err(RequestBodyError::TooLarge { limit: self.limit });
         }
         let chunk = match &mut self.source {
             Source::Bytes(bytes) if bytes.is_empty() => return Ok(None),
             Source::Bytes(bytes) => std::mem::take(bytes),
-            Source::Wire(wire) => match wire.next(&mut self.trailers).await? {
+            Source::Wire(wire) => match wire.next(self.limit, &mut self.trailers).await? {
                 Some(chunk) => chunk,
                 None => return Ok(None),
             },
@@ -331,8 +331,8 @@ impl RequestBody {
         self.trailers.as_deref()
     }
 
-    /// How long the body is at least, as the client says.
-    fn announced(&self) -> u64 {
+    /// How long the body is at least, as its head says.
+    fn known(&self) -> u64 {
         match &self.source {
             Source::Wire(wire) => wire.incoming.as_ref().map_or(0, |incoming| incoming.size_hint().lower()),
             Source::Bytes(_) => 0,
@@ -341,18 +341,31 @@ impl RequestBody {
 }
 
 impl Wire {
+    /// The next piece, unless a chunk begins that is longer than what `limit` leaves: its rest may never come.
     async fn next(
         &mut self,
+        limit: u64,
         trailers: &mut Option<Box<HeaderMap>>,
     ) -> Result<Option<Bytes>, RequestBodyError> {
         let Some(incoming) = &mut self.incoming else { return Ok(None) };
+        let guard = self.guard.as_ref();
         self.expects = false;
         loop {
             if incoming.is_end_stream() {
                 return Ok(None);
             }
-            let frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut *incoming).poll_frame(cx));
-            match self.pace.keep(frame).await {
+            let frame = std::future::poll_fn(|cx| {
+                if guard.is_some_and(|guard| guard.poll_announced(cx) > limit) {
+                    return Poll::Ready(Err(RequestBodyError::TooLarge { limit }));
+                }
+                std::pin::Pin::new(&mut *incoming).poll_frame(cx).map(Ok)
+            });
+            let frame = match self.pace.keep(frame).await {
+                Ok(Err(too_large)) => return Err(too_large),
+                Ok(Ok(frame)) => Ok(frame),
+                Err(slow) => Err(slow),
+            };
+            match frame {
                 Err(slow) => {
                     // Nor is the rest worth waiting for. The body first, then its guard.
                     self.incoming = None;
@@ -542,6 +555,10 @@ pub(crate) struct Unread {
     /// A body was not asked for: its client has to be told that the connection ends.
     refused: AtomicBool,
     connection: AtomicWaker,
+    /// The request that has come last, and how long its body is at least by the sizes of its chunks.
+    announced: Mutex<(u64, u64)>,
+    /// Who waits for more of that body.
+    reader: AtomicWaker,
     reserve: Mutex<Reserve>,
 }
 
@@ -560,6 +577,16 @@ impl Unread {
         self.refused.load(Acquire)
     }
 
+    /// The chunked body of that request, by its number on the connection, is at least this long.
+    pub(crate) fn announce(&self, request: u64, bytes: u64) {
+        *self.announced() = (request, bytes);
+        self.reader.wake();
+    }
+
+    fn announced(&self) -> MutexGuard<'_, (u64, u64)> {
+        self.announced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether a body has come to its end since this was asked last. The task is woken when one does: hyper waits for
     /// bytes, and does not notice a body that is dropped.
     pub(crate) fn poll_ended(&self, cx: &std::task::Context<'_>) -> bool {
@@ -569,20 +596,33 @@ impl Unread {
 }
 
 /// Stands for one of them. Dropped after the body itself.
-struct Guard(Arc<Unread>);
+struct Guard {
+    unread: Arc<Unread>,
+    /// The number of its request on the connection.
+    request: u64,
+}
 
 impl Guard {
-    fn new(unread: Arc<Unread>) -> Self {
+    fn new(on: &Connection) -> Self {
+        let unread = Arc::clone(on.unread());
         unread.bodies.fetch_add(1, AcqRel);
-        Self(unread)
+        Self { unread, request: on.conn.requests() }
+    }
+
+    /// How long the body is at least by the sizes of its chunks. The task is woken when one begins: hyper tells of a chunk
+    /// only what has come of it.
+    fn poll_announced(&self, cx: &std::task::Context<'_>) -> u64 {
+        self.unread.reader.register(cx.waker());
+        let (request, bytes) = *self.unread.announced();
+        if request == self.request { bytes } else { 0 }
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.0.bodies.fetch_sub(1, AcqRel);
-        self.0.ended.store(true, Release);
-        self.0.connection.wake();
+        self.unread.bodies.fetch_sub(1, AcqRel);
+        self.unread.ended.store(true, Release);
+        self.unread.connection.wake();
     }
 }
 
@@ -637,7 +677,7 @@ impl Drop for Wire {
         let guard = self.guard.take();
         if let Some(guard) = guard.as_ref().filter(|_| self.expects) {
             // Reading on would ask for it.
-            guard.0.refused.store(true, Release);
+            guard.unread.refused.store(true, Release);
         } else if guard.is_none() && self.memory.is_refused {
             // There is no memory for it, and what comes meanwhile would take some.
         } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {

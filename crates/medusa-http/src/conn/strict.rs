@@ -64,6 +64,7 @@ impl AsyncRead for Strict<'_> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
         let read = &buf.filled()[before..];
+        let announced = (this.framing.heads(), this.framing.announced());
         if let Err(violation) = this.framing.read(read) {
             // Another protocol may go on here, whose business it is.
             this.rest = Bytes::copy_from_slice(&read[violation.allowed..]);
@@ -74,6 +75,8 @@ impl AsyncRead for Strict<'_> {
             if violation.in_body {
                 this.context.misframed(this.before + this.framing.heads());
             }
+        } else if announced != (this.framing.heads(), this.framing.announced()) {
+            this.context.unread().announce(this.before + this.framing.heads(), this.framing.announced());
         }
         Poll::Ready(Ok(()))
     }

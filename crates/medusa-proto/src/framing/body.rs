@@ -79,6 +79,14 @@ impl Body {
         Self::Chunk(Chunk::FIRST)
     }
 
+    /// How long the chunk is that begins with `next`, if one does.
+    pub(super) fn announces(self, next: Self) -> u64 {
+        match (self, next) {
+            (Self::Chunk(Chunk::SizeLf { .. }), Self::Chunk(Chunk::Data { left })) => left,
+            _ => 0,
+        }
+    }
+
     /// Goes on with `bytes`, of which there is one at least. Returns what is left of them.
     pub(super) fn step(self, bytes: &[u8]) -> (Step, &[u8]) {
         match self {

@@ -38,6 +38,7 @@ pub struct Framing {
     said: Said,
     /// Heads that were read to their end.
     heads: u64,
+    announced: u64,
 }
 
 /// What comes next.
@@ -147,6 +148,12 @@ impl Framing {
         self.heads
     }
 
+    /// How long the chunked body behind the last of them is at least: its chunks as far as their sizes are known, the one
+    /// that is to come included.
+    pub fn announced(&self) -> u64 {
+        self.announced
+    }
+
     /// Goes on behind `found`, if there is one: with the fields if it is a line's end, else with `next`.
     fn skip<'a>(&mut self, bytes: &'a [u8], found: Option<usize>, next: At) -> &'a [u8] {
         let rest = found.and_then(|at| bytes.get(at..)).unwrap_or_default();
@@ -236,6 +243,7 @@ impl Framing {
 
     fn end_head(&mut self) -> At {
         self.heads += 1;
+        self.announced = 0;
         let Said { length, coding } = std::mem::take(&mut self.said);
         match (coding, length) {
             (Some(Coding::Chunked), _) => At::Body(Body::chunked()),
@@ -248,7 +256,10 @@ impl Framing {
     fn body<'a>(&mut self, body: Body, bytes: &'a [u8]) -> Result<&'a [u8], Refused> {
         let (step, left) = body.step(bytes);
         self.at = match step {
-            Step::On(body) => At::Body(body),
+            Step::On(next) => {
+                self.announced = self.announced.saturating_add(body.announces(next));
+                At::Body(next)
+            }
             Step::End => At::Request,
             Step::Refused => return Err(Refused),
         };

@@ -80,6 +80,24 @@ fn a_chunked_body_that_is_right_is_gone_through() {
 }
 
 #[test]
+fn what_is_announced_of_a_chunked_body_is_the_sizes_of_its_chunks() {
+    for (body, announced) in [
+        ("", 0),
+        ("5", 0),
+        ("5;a=b\r", 0),
+        ("5;a=b\r\n", 5),
+        ("5\r\nhello\r\na\r\n", 15),
+        ("5\r\nhello\r\n0\r\n\r\n", 5),
+        ("5\r\nhello\r\nffffffffffffffff\r\n", u64::MAX),
+        ("5\r\nhello\r\n0\r\n\r\nPOST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 0),
+    ] {
+        let mut framing = Framing::default();
+        assert_eq!(framing.read(format!("{CHUNKED}{body}").as_bytes()), Ok(()), "{body:?}");
+        assert_eq!(framing.announced(), announced, "{body:?}");
+    }
+}
+
+#[test]
 fn a_line_of_a_chunked_body_is_what_the_grammar_says() {
     for (body, allowed) in [
         ("5 \r\nhello", 2),

@@ -1,7 +1,8 @@
 //! Sizes: what is longer than its limit is refused as what it is.
 
-use medusa_testkit::{Response, Server};
+use medusa_testkit::{Response, Server, Site, wait};
 
+use super::super::support::start;
 use super::{expect_faults, expect_service, limited};
 
 /// Sends `request` as the first and as the second of a connection, while another client is served.
@@ -87,4 +88,38 @@ fn body_a_longer_one_is_answered_413() {
     }
     // Four for each: two framings, each as the first and as the second request of a connection.
     expect_faults(&server, &[("body_too_large", 12)]);
+}
+
+/// Nothing of the chunk comes, and nobody waits for it: not if its handler is on this thread, nor on the script's.
+#[test]
+fn body_a_chunk_that_cannot_fit_is_answered_413_before_it_comes() {
+    const READ: &str = "function(req) medusa.shared('at'):incr('reading') return tostring(#req:body()) end";
+    let site = Site::script(&format!(
+        "web = medusa.http.server {{ listen = '127.0.0.1:0', limits = {{ body = 100 }} }}
+        web:mount('/script', {READ})
+        web:mount('/worker', medusa.handler.script('worker.luau'))"
+    ));
+    let site = site.file("worker.luau", format!("return {READ}"));
+    let server = start(&site);
+    let mut reading = 0;
+    for path in ["/script", "/worker"] {
+        for (before, size) in [("", "65"), ("5\r\nhello\r\n", "60"), ("", "ffffffffffffffff")] {
+            for is_late in [false, true] {
+                let mut client = server.connect();
+                let head = "HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n";
+                client.send(format!("POST {path} {head}{before}{}", if is_late { "" } else { size }));
+                reading += 1;
+                if is_late {
+                    wait::until("its handler waits for it", || {
+                        let begun = server.eval("medusa.shared('at'):get('reading') or 0");
+                        (begun == reading.to_string()).then_some(())
+                    });
+                    client.send(size);
+                }
+                client.send("\r\n");
+                let status = client.response().status;
+                assert_eq!(status, 413, "{path}: {before:?} and {size}, late: {is_late}");
+            }
+        }
+    }
 }
