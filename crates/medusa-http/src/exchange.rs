@@ -187,7 +187,8 @@ fn refuse(head: &Head, fields: u64, limits: &Limits) -> Option<Refusal> {
         Method::OPTIONS if head.uri.path() == "*" => {
             Response::status(StatusCode::NO_CONTENT).with(header::ALLOW, ALLOW)
         }
-        // Only a proxy is asked for a tunnel.
+        // Only a proxy is asked for a tunnel, and of the protocols there may be in one we know WebSocket alone: "SHOULD
+        // respond to the request with a 501" (RFC 9220 §3).
         Method::CONNECT => Response::page(StatusCode::NOT_IMPLEMENTED).with(header::CONNECTION, CLOSE),
         _ => return None,
     };
@@ -261,13 +262,15 @@ fn fields_len(headers: &HeaderMap) -> u64 {
 
 /// Whether a target with an authority has one that can be asked for: a host and nobody's name
 /// ([RFC 9110 §4.2](https://www.rfc-editor.org/rfc/rfc9110#section-4.2)), and for CONNECT nothing but a host and a port
-/// ([§9.3.6](https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6)).
+/// ([§9.3.6](https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6)). Over HTTP/2 it has a scheme where it is for a protocol, and
+/// only there ([RFC 8441 §4](https://www.rfc-editor.org/rfc/rfc8441#section-4)).
 fn is_target_sound(head: &Head) -> bool {
     let uri = &head.uri;
     let Some(authority) = uri.authority() else { return head.method != Method::CONNECT };
     let is_sound = !authority.host().is_empty() && is_host(authority.as_str().as_bytes());
     let is_tunnel = uri.scheme().is_none() && authority.port_u16().is_some_and(|port| port != 0);
-    is_sound && (head.method != Method::CONNECT || is_tunnel)
+    let is_extended = head.version == Version::HTTP_2 && uri.scheme().is_some();
+    is_sound && (head.method != Method::CONNECT || is_tunnel || is_extended)
 }
 
 /// What a request is answered with whose body is known to be not right, or in a transfer coding that is not the one there

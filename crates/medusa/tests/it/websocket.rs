@@ -760,7 +760,8 @@ fn what_is_no_handshake_on_a_stream_opens_no_session() {
         (extended("websocket", "/file", &[version, ("origin", "http://elsewhere.example")]), 403),
         (extended("websocket", "/page", &[version]), 400),
         (extended("websocket", "/none", &[version]), 404),
-        (extended("other", "/file", &[version]), 400),
+        (extended("other", "/file", &[version]), 501),
+        (extended("connect-udp", "/none", &[("host", "t t")]), 400),
     ]) {
         http.send(1, END_HEADERS, stream, &head);
         assert_eq!(http.status(stream), status, "stream {stream}");
