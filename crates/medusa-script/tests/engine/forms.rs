@@ -39,6 +39,25 @@ fn both_formats_give_the_same_table() {
     }
 }
 
+/// The field `_charset_` is for browsers that send no UTF-8 ([RFC 7578 §4.6](https://www.rfc-editor.org/rfc/rfc7578#section-4.6)),
+/// of which there are none any more.
+#[test]
+fn a_field_that_names_a_charset_is_one_like_any_other() {
+    let server =
+        in_both("", "local form = req:form() return form._charset_ .. ' ' .. form.name .. ' ' .. #form.name");
+    for charset in ["iso-8859-1", "UTF-8", "none"] {
+        let multipart = part("name=\"_charset_\"", "", charset)
+            + &part("name=\"name\"", "", "J\u{fc}rgen")
+            + "--XX--\r\n";
+        let urlencoded = format!("_charset_={charset}&name=J%C3%BCrgen");
+        for path in ["/inline", "/file"] {
+            let expected = format!("{charset} J\u{fc}rgen 7");
+            assert_eq!(submit(&server, path, MULTIPART, &multipart).body, expected, "{path}");
+            assert_eq!(submit(&server, path, URLENCODED, &urlencoded).body, expected, "{path}");
+        }
+    }
+}
+
 #[test]
 fn files_are_read_small_and_large() {
     let server = in_both(
