@@ -85,6 +85,26 @@ pub enum AddressError {
     NulInPath(String),
 }
 
+impl ListenAddr {
+    /// Whether some connections would be for both, so that only one of them can be listened on. Port 0 is a free one for
+    /// each.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Unix(path), Self::Unix(other)) => path == other,
+            (Self::Tcp(addr), Self::Tcp(other)) => {
+                let (one, two) = (addr.ip(), other.ip());
+                addr.port() == other.port() && addr.port() != 0 && (covers(one, two) || covers(two, one))
+            }
+            (Self::Unix(_), Self::Tcp(_)) | (Self::Tcp(_), Self::Unix(_)) => false,
+        }
+    }
+}
+
+/// Whether who listens on `listened` gets what is for `asked`: `[::]` is for IPv4, too.
+fn covers(listened: IpAddr, asked: IpAddr) -> bool {
+    listened == asked || listened.is_unspecified() && (listened.is_ipv6() || asked.is_ipv4())
+}
+
 impl FromStr for ListenAddr {
     type Err = AddressError;
 
@@ -187,6 +207,29 @@ mod tests {
         ] {
             assert_eq!(parsed(input).as_deref(), Ok(shown), "{input}");
             assert_eq!(parsed(shown).as_deref(), Ok(shown), "{shown} does not survive a round trip");
+        }
+    }
+
+    #[test]
+    fn what_takes_the_same_connections_overlaps() {
+        for (one, other, overlaps) in [
+            ("127.0.0.1:80", "localhost:80", true),
+            ("127.0.0.1:80", "127.0.0.1:81", false),
+            ("127.0.0.1:80", "127.0.0.2:80", false),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+            (":0", ":0", false),
+            (":80", "127.0.0.1:80", true),
+            (":80", "0.0.0.0:80", true),
+            (":80", "[::1]:80", true),
+            ("0.0.0.0:80", "127.0.0.1:80", true),
+            ("0.0.0.0:80", "[::1]:80", false),
+            ("unix:a", "unix:a", true),
+            ("unix:a", "unix:b", false),
+            ("unix:a", ":80", false),
+        ] {
+            let [one, other] = [one, other].map(|addr| addr.parse::<ListenAddr>().expect("an address"));
+            assert_eq!(one.overlaps(&other), overlaps, "{one} {other}");
+            assert_eq!(other.overlaps(&one), overlaps, "{other} {one}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use medusa_dns::{DnsError, Resolver};
 use medusa_http::{Mount, PrepareError, Server, ServerParts};
 use medusa_log::{Sink, SinkError};
-use medusa_net::{BindError, Listener, StartError};
+use medusa_net::{BindError, ListenAddr, Listener, StartError};
 use tokio::task::spawn_blocking;
 
 use crate::draft::Draft;
@@ -33,6 +33,23 @@ pub enum PublishError {
         second_origin: Arc<str>,
         /// A request that both match.
         sample: String,
+    },
+    /// Of two addresses, one has connections that are the other's, too.
+    #[error(
+        "{origin}: cannot listen on {addr}: the HTTP server \"{server}\" ({server_origin}) listens on {taken} already, \
+         where the same connections come"
+    )]
+    Overlap {
+        /// Where the script asks for the second.
+        origin: Arc<str>,
+        /// The second.
+        addr: ListenAddr,
+        /// The server that listens on the first.
+        server: Arc<str>,
+        /// Where the script asks for that.
+        server_origin: Arc<str>,
+        /// The first.
+        taken: ListenAddr,
     },
     /// A listener could not be opened.
     #[error("{origin}: {source}")]
@@ -97,6 +114,7 @@ pub(crate) struct Prepared {
 
 /// Prepares `draft` for `workers` workers.
 pub(crate) async fn prepare(draft: &Draft, workers: usize) -> Result<Prepared, PublishError> {
+    check_addresses(draft)?;
     let servers = build_servers(draft)?;
     prepare_handlers(&servers).await?;
     open_sinks(draft, &servers, Sink::prepare).await?;
@@ -109,10 +127,8 @@ pub(crate) async fn prepare(draft: &Draft, workers: usize) -> Result<Prepared, P
             let known = draft.base.listeners.iter().find(|bound| bound.addr == *addr);
             let listener = match known {
                 Some(bound) => Arc::clone(&bound.listener),
-                None => Listener::bind(addr, workers).map_err(|source| {
-                    let origin = Arc::clone(draft.listen_origin.as_ref().unwrap_or(&server.origin));
-                    PublishError::Bind { origin, source }
-                })?,
+                None => Listener::bind(addr, workers)
+                    .map_err(|source| PublishError::Bind { origin: listen_origin(draft, server), source })?,
             };
             let bound = Bound { addr: addr.clone(), listener, server: index, listen: place };
             if known.is_none() {
@@ -126,12 +142,38 @@ pub(crate) async fn prepare(draft: &Draft, workers: usize) -> Result<Prepared, P
 
 /// Does as [`prepare`], but binds nothing and leaves no trace: what `medusa check` does.
 pub(crate) async fn rehearse(draft: &Draft) -> Result<Rehearsed, PublishError> {
+    check_addresses(draft)?;
     let servers = build_servers(draft)?;
     prepare_handlers(&servers).await?;
     open_sinks(draft, &servers, Sink::check).await?;
     ready_resolver(draft, Resolver::check)?;
     let sinks = sinks_of(&servers, &draft.events);
     Ok(Rehearsed { servers, sinks })
+}
+
+/// What says where a server listens.
+fn listen_origin(draft: &Draft, server: &ServerParts) -> Arc<str> {
+    Arc::clone(draft.listen_origin.as_ref().unwrap_or(&server.origin))
+}
+
+/// Whether all addresses of the draft can be listened on at a time, as far as they are in each other's way.
+fn check_addresses(draft: &Draft) -> Result<(), PublishError> {
+    let mut known: Vec<(&ServerParts, &ListenAddr)> = Vec::new();
+    for server in &draft.servers {
+        for addr in server.listen.iter().map(|listen| &listen.addr) {
+            if let Some((first, taken)) = known.iter().find(|(_, taken)| taken.overlaps(addr)) {
+                return Err(PublishError::Overlap {
+                    origin: listen_origin(draft, server),
+                    addr: addr.clone(),
+                    server: Arc::clone(&first.name),
+                    server_origin: listen_origin(draft, first),
+                    taken: (*taken).clone(),
+                });
+            }
+            known.push((server, addr));
+        }
+    }
+    Ok(())
 }
 
 /// Builds each server's router; one that did not change stays the same object.

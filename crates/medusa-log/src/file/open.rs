@@ -6,7 +6,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
-use rustix::fs::{Access, AtFlags, CWD, FlockOperation, OFlags, accessat, flock};
+use rustix::fs::{
+    Access, AtFlags, CWD, FlockOperation, FsWord, OFlags, PROC_SUPER_MAGIC, accessat, flock, statfs,
+};
+use rustix::io::Errno;
 
 use super::options::{Fsync, Options};
 use super::rotate::{Place, is_at};
@@ -110,15 +113,20 @@ fn check_parent(path: &Path) -> Result<(), SinkError> {
     if ends_in_slash(path) {
         return Err(SinkError::IsDirectory(path.to_owned()));
     }
+    let failed =
+        |source| match path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists()) {
+            Some(parent) => SinkError::CreateDirectory { path: parent.to_owned(), source },
+            None => SinkError::Open { path: path.to_owned(), source },
+        };
     let above = path
         .ancestors()
         .skip(1)
         .map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
     for parent in above {
         match parent.metadata() {
+            Ok(meta) if meta.is_dir() && is_made_up(parent) => return Err(failed(Errno::NOENT.into())),
             Ok(meta) if meta.is_dir() => {
-                return may(parent, Access::WRITE_OK | Access::EXEC_OK)
-                    .map_err(|source| SinkError::CreateDirectory { path: parent.to_owned(), source });
+                return may(parent, Access::WRITE_OK | Access::EXEC_OK).map_err(failed);
             }
             Ok(_) => {
                 return Err(SinkError::NotADirectory { file: path.to_owned(), parent: parent.to_owned() });
@@ -127,6 +135,14 @@ fn check_parent(path: &Path) -> Result<(), SinkError> {
         }
     }
     Err(SinkError::Open { path: path.to_owned(), source: ErrorKind::NotFound.into() })
+}
+
+/// Whether what is in a directory is the kernel's to say, and no file can be made there, whatever its permissions are:
+/// `/proc`, `/sys`.
+fn is_made_up(directory: &Path) -> bool {
+    /// <https://man7.org/linux/man-pages/man2/statfs.2.html>
+    const SYSFS_MAGIC: FsWord = 0x6265_6572;
+    statfs(directory).is_ok_and(|system| [PROC_SUPER_MAGIC, SYSFS_MAGIC].contains(&system.f_type))
 }
 
 /// As the user the server runs as, which need not be the one who started it.

@@ -176,6 +176,16 @@ fn what_cannot_be_a_log_is_refused_alike_by_check_and_prepare() {
     let (check, prepare) = refused(&file.join("below/access.log"));
     assert!(matches!(&check, SinkError::NotADirectory { parent, .. } if *parent == file), "{check:?}");
     assert!(matches!(prepare, SinkError::CreateDirectory { .. }), "{prepare:?}");
+    // What the kernel makes up: whoever may write there, nobody can make a file.
+    let errors = refused(Path::new("/proc/nope/access.log"));
+    assert!(
+        matches!(errors, (SinkError::CreateDirectory { .. }, SinkError::CreateDirectory { .. })),
+        "{errors:?}"
+    );
+    for path in ["/proc/access.log", "/sys/access.log"] {
+        let errors = refused(Path::new(path));
+        assert!(matches!(errors, (SinkError::Open { .. }, SinkError::Open { .. })), "{errors:?}");
+    }
 
     let pipe = dir.path().join("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());

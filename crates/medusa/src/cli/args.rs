@@ -65,7 +65,7 @@ Examples:
     /// Say what a script would make, or what is wrong with it
     ///
     /// Does all that `serve` does before it opens anything for others to see: runs the script, loads its handlers, looks
-    /// for mounts that clash. Prints the site as a tree and exits with 0, or the error with file, line and excerpt and
+    /// for mounts and addresses that clash. Prints the site as a tree and exits with 0, or the error with file, line and excerpt and
     /// exits with 1.
     #[command(after_long_help = "\
 Examples:

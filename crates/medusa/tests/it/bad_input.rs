@@ -143,6 +143,29 @@ const WRONG: &[Wrong] = &[
         place: "site.luau:2",
         told: &["file.txt/access.log"],
     },
+    Wrong {
+        script: "medusa.http.server { listen = '127.0.0.2:0', log = medusa.log.file('/proc/nope/access.log') }",
+        place: "site.luau:2",
+        told: &["/proc/nope"],
+    },
+    // Addresses.
+    Wrong {
+        script: "medusa.http.server { name = 'one', listen = { '127.0.0.1:8080', '127.0.0.1:8080' } }",
+        place: "site.luau:2",
+        told: &["127.0.0.1:8080", "\"one\"", "already"],
+    },
+    Wrong {
+        script: "medusa.http.server { name = 'one', listen = ':8080' }
+            medusa.http.server { name = 'two', listen = '127.0.0.1:8080' }",
+        place: "site.luau:3",
+        told: &["127.0.0.1:8080", "[::]:8080", "\"one\"", "site.luau:2"],
+    },
+    Wrong {
+        script: "medusa.http.server { name = 'one', listen = '0.0.0.0:8080' }
+            medusa.http.server { name = 'two', listen = { '127.0.0.2:0', ':8080' } }",
+        place: "site.luau:3",
+        told: &["0.0.0.0:8080", "[::]:8080", "\"one\"", "site.luau:2"],
+    },
     // Luau itself.
     Wrong { script: "local function x(\nend", place: "site.luau:3:", told: &["> 3 | end"] },
     Wrong {
