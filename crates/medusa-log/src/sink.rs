@@ -72,6 +72,12 @@ pub trait Sink: Any + fmt::Debug + Send + Sync {
         &[]
     }
 
+    /// The regular file that it writes, by the one name that all names of it lead to; two sinks of one site must not have
+    /// the same. Blocks. None by default.
+    fn file(&self) -> Option<PathBuf> {
+        None
+    }
+
     /// Describes itself, and not those it stands before ([`describe`] does): its queue, what it has written and lost, its
     /// last error.
     fn status(&self) -> Status;

@@ -1,5 +1,6 @@
 //! Prepare: everything about a draft that can fail, done before anything of it shows.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use medusa_dns::{DnsError, Resolver};
@@ -74,6 +75,19 @@ pub enum PublishError {
         origin: Arc<str>,
         /// Why not.
         source: SinkError,
+    },
+    /// Two log sinks would write one file.
+    #[error(
+        "{origin}: the log file {path:?} is written with other options already ({first_origin}); give it the same options \
+         in both places, or name another file"
+    )]
+    SameFile {
+        /// Where the script has the server, or the events, that go to the second.
+        origin: Arc<str>,
+        /// The file.
+        path: PathBuf,
+        /// Where the script has the server, or the events, that go to the first.
+        first_origin: Arc<str>,
     },
     /// The resolver cannot be used.
     #[error("{origin}: {source}")]
@@ -226,14 +240,42 @@ async fn open_sinks(
 ) -> Result<(), PublishError> {
     let access = servers.iter().filter_map(|server| Some((server.parts.log.as_ref()?, &server.parts.origin)));
     let events = draft.events.iter().map(|events| (&events.route.sink, &events.origin));
+    let mut files = Vec::new();
     for (sink, origin) in access.chain(events) {
-        let sink = Arc::clone(sink);
-        let opened = spawn_blocking(move || open(&*sink)).await.unwrap_or_else(|panic| {
-            Err(SinkError::Thread { target: "that is being opened".to_owned(), source: panic.into() })
+        let (sink, at) = (Arc::clone(sink), Arc::clone(origin));
+        let opening = spawn_blocking(move || {
+            enter_files(&sink, &at, &mut files)?;
+            let opened = open(&*sink).map_err(|source| PublishError::Sink { origin: at, source });
+            opened.map(|()| files)
         });
-        opened.map_err(|source| PublishError::Sink { origin: Arc::clone(origin), source })?;
+        files = opening.await.unwrap_or_else(|panic| {
+            let source =
+                SinkError::Thread { target: "that is being opened".to_owned(), source: panic.into() };
+            Err(PublishError::Sink { origin: Arc::clone(origin), source })
+        })?;
     }
     Ok(())
+}
+
+/// A file, the sink that writes it, and where the script has what goes there.
+type Written = (PathBuf, Arc<dyn Sink>, Arc<str>);
+
+/// Enters the files that `sink`, and those it stands before, write into `files`: each is one sink's.
+fn enter_files(
+    sink: &Arc<dyn Sink>,
+    origin: &Arc<str>,
+    files: &mut Vec<Written>,
+) -> Result<(), PublishError> {
+    if let Some(path) = sink.file()
+        && !files.iter().any(|(_, known, _)| Arc::ptr_eq(known, sink))
+    {
+        if let Some((_, _, first)) = files.iter().find(|(known, ..)| *known == path) {
+            let (origin, first_origin) = (Arc::clone(origin), Arc::clone(first));
+            return Err(PublishError::SameFile { origin, path, first_origin });
+        }
+        files.push((path, Arc::clone(sink), Arc::clone(origin)));
+    }
+    sink.inner().iter().try_for_each(|sink| enter_files(sink, origin, files))
 }
 
 #[cfg(test)]

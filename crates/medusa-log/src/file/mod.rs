@@ -140,6 +140,13 @@ impl Sink for FileSink {
         Ok(())
     }
 
+    fn file(&self) -> Option<PathBuf> {
+        match &self.target {
+            Target::Path(path) => open::regular(path),
+            Target::Stdout | Target::Stderr => None,
+        }
+    }
+
     fn status(&self) -> Status {
         let status = Status::new("log.file", self.target.to_string());
         let status = self.queue.describe(status.field("format", self.options.format.name()));

@@ -4,7 +4,7 @@ use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{
     Access, AtFlags, CWD, FlockOperation, FsWord, OFlags, PROC_SUPER_MAGIC, accessat, flock, statfs,
@@ -105,6 +105,16 @@ fn kind(meta: &Metadata) -> &'static str {
     } else {
         "something else than a file"
     }
+}
+
+/// The one name of the regular file that `path` leads to, or will once it is made.
+pub(super) fn regular(path: &Path) -> Option<PathBuf> {
+    if let Ok(real) = path.canonicalize() {
+        return real.is_file().then_some(real);
+    }
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new(".")).canonicalize();
+    Some(directory.ok().zip(path.file_name()).map_or(path.to_owned(), |(real, name)| real.join(name)))
 }
 
 /// Whether `path`, which does not exist, could be made: the nearest thing above it that exists must be a directory to

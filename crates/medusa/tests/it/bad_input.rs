@@ -148,6 +148,12 @@ const WRONG: &[Wrong] = &[
         place: "site.luau:2",
         told: &["/proc/nope"],
     },
+    Wrong {
+        script: "local log = medusa.log.file('a.log')\nmedusa.http.server { name = 'one', listen = '127.0.0.2:0', log = log }
+            medusa.log.events(medusa.log.multi { log, medusa.log.file('./bad/../a.log', { format = 'json' }) })",
+        place: "site.luau:4",
+        told: &["a.log", "site.luau:3", "other options"],
+    },
     // Addresses.
     Wrong {
         script: "medusa.http.server { name = 'one', listen = { '127.0.0.1:8080', '127.0.0.1:8080' } }",
