@@ -1,9 +1,9 @@
 //! `req.tls`: what was agreed on, on the client's encrypted connection to this server.
 
-use std::fmt::Write as _;
 use std::time::UNIX_EPOCH;
 
 use medusa_net::tls::{Alpn, ClientCert, TlsInfo};
+use medusa_proto::hex;
 use mlua::{Lua, Table};
 
 use crate::reference::{Class, item};
@@ -80,11 +80,6 @@ fn certificate(lua: &Lua, client: &ClientCert) -> mlua::Result<Table> {
     table.raw_set("sans", client.sans.as_slice())?;
     let end = client.not_after.duration_since(UNIX_EPOCH).map_or(0.0, |end| end.as_secs_f64());
     table.raw_set("not_after", end)?;
-    let mut fingerprint = String::with_capacity(64);
-    for byte in client.fingerprint {
-        // Writing to a string cannot fail.
-        let _infallible = write!(fingerprint, "{byte:02x}");
-    }
-    table.raw_set("fingerprint", fingerprint)?;
+    table.raw_set("fingerprint", hex::lower(&client.fingerprint))?;
     Ok(table)
 }

@@ -9,13 +9,13 @@
 //! **Invariant:** a strong tag is never given to two contents, whatever anyone does to the dates of a file.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use http::HeaderValue;
+use medusa_proto::hex;
 use rustix::fs::fstat;
 use sha1::{Digest as _, Sha1};
 
@@ -95,12 +95,7 @@ fn first_bytes(digest: &[u8]) -> Hash {
 }
 
 fn strong(hash: &Hash) -> HeaderValue {
-    let mut opaque = String::with_capacity(2 * hash.len());
-    for byte in hash {
-        // Memory cannot fail.
-        let _ = write!(opaque, "{byte:02x}");
-    }
-    tag("", &opaque)
+    tag("", &hex::lower(hash))
 }
 
 fn tag(weak: &str, opaque: &str) -> HeaderValue {
