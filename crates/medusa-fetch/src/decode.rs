@@ -11,6 +11,7 @@ use bytes::{Buf as _, Bytes};
 use flate2::bufread::MultiGzDecoder;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
+use medusa_proto::coding::Coding;
 use zstd::stream::read::Decoder as ZstdDecoder;
 
 /// What is asked for.
@@ -25,23 +26,29 @@ const PIECE: usize = 32 * 1024;
 /// How far back a frame of zstd may refer, as a power of two: 8 MiB, the most there may be in HTTP (RFC 9659 §3).
 const MAX_WINDOW_LOG: u32 = 23;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Coding {
-    Gzip,
-    Zstd,
+/// Undoes a coding of what it is given.
+type Undo = fn(Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>>;
+
+/// What undoes a coding, of those that are [asked for](ACCEPTED).
+fn undoer(coding: Coding) -> Option<Undo> {
+    match coding {
+        Coding::Gzip => Some(|coded| Ok(Box::new(MultiGzDecoder::new(BufReader::new(coded))))),
+        Coding::Zstd => Some(|coded| {
+            let mut decoder = ZstdDecoder::new(coded)?;
+            decoder.window_log_max(MAX_WINDOW_LOG)?;
+            Ok(Box::new(decoder))
+        }),
+        Coding::Brotli => None,
+    }
 }
 
-/// The codings of a body in the order in which they were applied; none if one is not known. Their names are
-/// case-insensitive, and `x-gzip` is gzip (RFC 9110 §8.4.1).
-fn codings(headers: &HeaderMap) -> Option<Vec<Coding>> {
+/// What undoes the codings of a body, in the order in which they were applied; none if one is not known.
+fn codings(headers: &HeaderMap) -> Option<Vec<Undo>> {
     let mut codings = Vec::new();
     for value in headers.get_all(header::CONTENT_ENCODING) {
-        for name in value.to_str().ok()?.split(',').map(|name| name.trim().to_ascii_lowercase()) {
-            match name.as_str() {
-                "" | "identity" => {}
-                "gzip" | "x-gzip" => codings.push(Coding::Gzip),
-                "zstd" => codings.push(Coding::Zstd),
-                _ => return None,
+        for name in value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+            if !name.is_empty() && !name.eq_ignore_ascii_case(b"identity") {
+                codings.push(undoer(Coding::named(name)?)?);
             }
         }
     }
@@ -88,16 +95,8 @@ impl Decoder {
         headers.remove(header::CONTENT_LENGTH);
         let fed: Arc<Mutex<Fed>> = Arc::default();
         let mut reader: Box<dyn Read + Send> = Box::new(Feed(Arc::clone(&fed)));
-        for coding in codings.into_iter().rev() {
-            let coded = BufReader::new(reader);
-            reader = match coding {
-                Coding::Gzip => Box::new(MultiGzDecoder::new(coded)),
-                Coding::Zstd => {
-                    let mut decoder = ZstdDecoder::with_buffer(coded)?;
-                    decoder.window_log_max(MAX_WINDOW_LOG)?;
-                    Box::new(decoder)
-                }
-            };
+        for undo in codings.into_iter().rev() {
+            reader = undo(reader)?;
         }
         Ok(Some(Self { fed, reader }))
     }

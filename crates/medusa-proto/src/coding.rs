@@ -44,8 +44,9 @@ impl Coding {
     }
 
     /// Names have no case, and `x-gzip` is gzip ([RFC 9110 §8.4.1](https://www.rfc-editor.org/rfc/rfc9110#section-8.4.1)).
-    fn named(name: &[u8]) -> Option<Self> {
-        let name = name.strip_prefix(b"x-").filter(|rest| rest.eq_ignore_ascii_case(b"gzip")).unwrap_or(name);
+    #[must_use]
+    pub fn named(name: &[u8]) -> Option<Self> {
+        let name = if name.eq_ignore_ascii_case(b"x-gzip") { b"gzip" } else { name };
         Self::ALL.into_iter().find(|coding| coding.name().as_bytes().eq_ignore_ascii_case(name))
     }
 }
@@ -162,6 +163,7 @@ mod tests {
             ("gzip", Some(Gzip)),
             ("GZIP", Some(Gzip)),
             ("x-gzip", Some(Gzip)),
+            ("X-GZIP", Some(Gzip)),
             ("br;q=0.8, gzip;q=0.9", Some(Gzip)),
             ("gzip;q=1.0, br;q=0.001", Some(Gzip)),
             ("br;q=0, gzip", Some(Gzip)),
