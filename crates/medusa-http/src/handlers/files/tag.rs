@@ -2,17 +2,17 @@
 //!
 //! - Up to [`HASHED`] bytes a tag is a hash of the content. It is strong, says the same on every machine, and changes exactly
 //!   when the content does. What is kept in memory is hashed when it is read; of a larger file the hash is remembered under
-//!   the stamp it had, so that it is made once.
+//!   the stamp it had, so that it is made once: by who asks first, while others wait for it.
 //! - Of a larger file it is made of its length and times: when it was modified, and when the system last saw it change, which
 //!   also moves when a file is written and its date set back, and when it is copied with its date.
 //!
 //! **Invariant:** a strong tag is never given to two contents, whatever anyone does to the dates of a file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use http::HeaderValue;
 use medusa_proto::hex;
@@ -35,7 +35,7 @@ const PIECE: usize = 128 * 1024;
 /// 96 bits: two contents with the same will not be met by accident.
 type Hash = [u8; 12];
 
-static KNOWN: LazyLock<Mutex<HashMap<Stamp, Hash>>> = LazyLock::new(Mutex::default);
+static HASHES: LazyLock<Hashes> = LazyLock::new(Hashes::default);
 
 /// The tag of content that is all there.
 pub(super) fn of_bytes(content: &[u8]) -> HeaderValue {
@@ -51,23 +51,82 @@ pub(super) fn of_file(file: &File, stamp: &Stamp, is_settled: bool, wait: Wait) 
     if !is_settled || stamp.size() > HASHED {
         return Ok(tag(if is_settled { "" } else { "W/" }, &stamp.shown()));
     }
-    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(hash) = known().get(stamp).copied() {
-        return Ok(strong(&hash));
-    }
     if wait == Wait::Never {
-        return Err(io::ErrorKind::WouldBlock.into());
+        return HASHES.known(stamp).map_or(Err(io::ErrorKind::WouldBlock.into()), |hash| Ok(strong(&hash)));
     }
-    let hash = hash(file, stamp.size())?;
-    if Stamp::from(&fstat(file)?) != *stamp {
-        return Ok(tag("W/", &stamp.shown()));
+    let hash = HASHES.get(stamp, || {
+        let hash = hash(file, stamp.size())?;
+        Ok((Stamp::from(&fstat(file)?) == *stamp).then_some(hash))
+    })?;
+    Ok(hash.map_or_else(|| tag("W/", &stamp.shown()), |hash| strong(&hash)))
+}
+
+/// Hashes by the stamps of files.
+#[derive(Debug, Default)]
+struct Hashes {
+    state: Mutex<State>,
+    /// One that was being made no longer is.
+    made: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    known: HashMap<Stamp, Hash>,
+    being_made: HashSet<Stamp>,
+}
+
+impl Hashes {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    let mut known = known();
-    if known.len() >= REMEMBERED {
-        known.clear();
+
+    fn known(&self, stamp: &Stamp) -> Option<Hash> {
+        self.state().known.get(stamp).copied()
     }
-    known.insert(*stamp, hash);
-    Ok(strong(&hash))
+
+    /// The hash of the file of this stamp, which `make` makes, unless the file has another by then. Who finds that somebody
+    /// is making it waits, and makes it only if that one fails.
+    fn get(
+        &self,
+        stamp: &Stamp,
+        make: impl FnOnce() -> io::Result<Option<Hash>>,
+    ) -> io::Result<Option<Hash>> {
+        let mut state = self.state();
+        loop {
+            if let Some(hash) = state.known.get(stamp) {
+                return Ok(Some(*hash));
+            }
+            if state.being_made.insert(*stamp) {
+                break;
+            }
+            state = self.made.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(state);
+        let making = Making { hashes: self, stamp };
+        let made = make();
+        if let Ok(Some(hash)) = made {
+            let mut state = self.state();
+            if state.known.len() >= REMEMBERED {
+                state.known.clear();
+            }
+            state.known.insert(*stamp, hash);
+        }
+        drop(making);
+        made
+    }
+}
+
+/// A hash that is being made; dropped, it no longer is.
+struct Making<'h> {
+    hashes: &'h Hashes,
+    stamp: &'h Stamp,
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        self.hashes.state().being_made.remove(self.stamp);
+        self.hashes.made.notify_all();
+    }
 }
 
 fn hash(file: &File, len: u64) -> io::Result<Hash> {
@@ -101,4 +160,58 @@ fn strong(hash: &Hash) -> HeaderValue {
 fn tag(weak: &str, opaque: &str) -> HeaderValue {
     HeaderValue::from_str(&format!("{weak}\"{opaque}\""))
         .unwrap_or(const { HeaderValue::from_static("W/\"0\"") })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::sync::mpsc::sync_channel;
+    use std::thread;
+
+    use super::*;
+
+    fn stamp() -> Stamp {
+        Stamp::from(&fstat(File::open("/dev/null").unwrap()).unwrap())
+    }
+
+    #[test]
+    fn who_comes_while_a_hash_is_made_waits_for_it() {
+        let (hashes, stamp, made) = (Hashes::default(), stamp(), AtomicUsize::new(0));
+        let make = || {
+            made.fetch_add(1, Relaxed);
+            Ok(Some([7; 12]))
+        };
+        let (begun, begins) = sync_channel(0);
+        let (go, goes) = sync_channel::<()>(0);
+        let hashes = &hashes;
+        thread::scope(|scope| {
+            let first = scope.spawn(move || {
+                hashes.get(&stamp, || {
+                    begun.send(()).unwrap();
+                    goes.recv().unwrap();
+                    make()
+                })
+            });
+            begins.recv().unwrap();
+            let others: Vec<_> = (0..4).map(|_| scope.spawn(|| hashes.get(&stamp, make))).collect();
+            assert_eq!(hashes.known(&stamp), None);
+            go.send(()).unwrap();
+            for thread in others.into_iter().chain([first]) {
+                assert_eq!(thread.join().unwrap().unwrap(), Some([7; 12]));
+            }
+        });
+        assert_eq!(made.load(Relaxed), 1);
+    }
+
+    #[test]
+    fn a_hash_that_could_not_be_made_is_made_by_the_next() {
+        let (hashes, stamp) = (Hashes::default(), stamp());
+        assert!(hashes.get(&stamp, || Err(io::ErrorKind::NotFound.into())).is_err());
+        assert_eq!(hashes.get(&stamp, || Ok(None)).unwrap(), None, "it has changed meanwhile");
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            hashes.get(&stamp, || panic!("by design"))
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(hashes.get(&stamp, || Ok(Some([1; 12]))).unwrap(), Some([1; 12]));
+    }
 }
