@@ -81,10 +81,24 @@ impl Drop for Logging {
 pub(crate) fn parse_level(level: &str) -> Result<EnvFilter, String> {
     const USE: &str =
         "use `error`, `warn`, `info`, `debug`, `trace` or `off`, or a list like `warn,medusa_net=debug`";
-    // To the filter, any other word would be a part of the program, at its most talkative.
     let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
-    if let Some(word) = level.split(',').find(|word| !word.contains(['=', '[']) && !is_level(word)) {
-        return Err(format!("{word:?} is no level; {USE}"));
+    let is_part = |name: &str| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-:".contains(&byte))
+    };
+    let mut parts = Vec::new();
+    for word in level.split(',').filter(|word| !word.contains('[')) {
+        let part = word.split_once('=').map(|(part, _)| part);
+        match part {
+            // To the filter, any other word would be a part of the program, at its most talkative.
+            None if !is_level(word) => return Err(format!("{word:?} is no level; {USE}")),
+            Some(part) if !is_part(part) => return Err(format!("{part:?} is no part of a program; {USE}")),
+            // The last one would hold.
+            None if parts.contains(&None) => return Err(format!("{word:?} is a second level; {USE}")),
+            Some(part) if parts.contains(&Some(part)) => {
+                return Err(format!("{word:?} is a second level of {part:?}; {USE}"));
+            }
+            part => parts.push(part),
+        }
     }
     EnvFilter::builder().parse(level).map_err(|error| format!("{error}; {USE}"))
 }
@@ -110,7 +124,10 @@ mod tests {
         assert!(parse_level("info").is_ok());
         assert!(parse_level("warn,medusa_net=debug").is_ok());
         assert!(parse_level("off").is_ok() && parse_level("WARN,medusa_net=debug").is_ok());
-        for level in ["medusa_net=loud", "loud", "", "info,loud", "medusa_net", "warning"] {
+        assert!(parse_level("medusa_net[span]=debug,medusa_net=warn,info").is_ok());
+        for level in
+            ["medusa_net=loud", "loud", "", "info,loud", "medusa_net", "warning", "=info", "info,,warn"]
+        {
             assert!(parse_level(level).expect_err(level).contains("`debug`"), "{level}");
         }
     }

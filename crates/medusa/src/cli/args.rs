@@ -5,6 +5,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use medusa_net::ListenAddr;
@@ -73,6 +74,7 @@ Examples:
   medusa check --json mysite | jq '.children[].listen'")]
     Check {
         /// Script or directory; see `medusa serve --help`
+        #[arg(value_parser = named("a file or a directory"))]
         path: Option<PathBuf>,
         /// As JSON
         #[arg(long)]
@@ -84,6 +86,7 @@ Examples:
     /// The directory is made if it does not exist. If one of the files exists already, nothing is written.
     Init {
         /// Where to write it
+        #[arg(value_parser = named("a directory"))]
         dir: PathBuf,
     },
 
@@ -159,6 +162,7 @@ Example:
     #[command(hide = true)]
     Reference {
         /// Where to write them
+        #[arg(value_parser = named("a directory"))]
         dir: PathBuf,
     },
 }
@@ -194,14 +198,22 @@ pub(super) struct Place {
     ///
     /// A script (`*.luau`), a directory that holds a `site.luau`, or any other directory, which is served as it is. Without
     /// it: `site.luau`, or else `site/site.luau`.
+    #[arg(value_parser = named("a file or a directory"))]
     pub(super) path: Option<PathBuf>,
 
     /// State directory [default: .medusa beside the script]
     ///
     /// Where a running server keeps its control socket, for its own user and root alone. One server at a time can have it.
     /// Under systemd the default is its `StateDirectory=`.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = named("a directory"))]
     pub(super) state: Option<PathBuf>,
+}
+
+/// A path, of what is meant to be there. clap's own parser takes an empty one for none.
+fn named(what: &'static str) -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().try_map(move |path| {
+        if path.is_empty() { Err(format!("it is empty; name {what}")) } else { Ok(PathBuf::from(path)) }
+    })
 }
 
 /// A socket's path is relative to where this is typed, unlike one in a script.
@@ -277,6 +289,39 @@ mod tests {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), 2);
             assert!(error.to_string().contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_bad_value_is_told_with_its_flag_and_what_may_be_there() {
+        for (words, told) in [
+            (&["--log-level", ""][..], &["--log-level", "\"\" is no level", "`debug`"][..]),
+            (&["--log-level", "LOUD"], &["--log-level", "\"LOUD\" is no level", "`debug`"]),
+            (
+                &["--log-level", "info,debug"],
+                &["--log-level", "\"debug\" is a second level", "`warn,medusa_net=debug`"],
+            ),
+            (
+                &["--log-level", "a=warn,info,a=debug"],
+                &["--log-level", "\"a=debug\" is a second level of \"a\"", "`warn,medusa_net=debug`"],
+            ),
+            (&["--log-level", "a b=debug"], &["--log-level", "\"a b\" is no part of a program", "`debug`"]),
+            (&["--log-level", "info", "--log-level", "warn"], &["--log-level", "multiple times"]),
+            (&["--workers", ""], &["--workers", "from 1 to 1024"]),
+            (&["--workers", "1", "--workers", "2"], &["--workers", "multiple times"]),
+            (&["--listen", ""], &["--listen", "127.0.0.1:8080"]),
+            (&["--state", ""], &["--state", "it is empty; name a directory"]),
+            (&["--state", "a", "--state", "b"], &["--state", "multiple times"]),
+            (&[""], &["PATH", "it is empty; name a file or a directory"]),
+            (&["check", ""], &["PATH", "it is empty; name a file or a directory"]),
+            (&["reload", ""], &["PATH", "it is empty; name a file or a directory"]),
+            (&["init", ""], &["DIR", "it is empty; name a directory"]),
+            (&["completions", ""], &["SHELL", "bash"]),
+            (&["completions", "sh"], &["SHELL", "'sh'", "bash"]),
+        ] {
+            let error = Cli::try_parse_from([&["medusa"], words].concat()).expect_err("it is wrong");
+            let error = error.to_string();
+            assert!(told.iter().all(|part| error.contains(part)), "{words:?}: {error}");
         }
     }
 
