@@ -19,6 +19,7 @@ mod counted;
 mod engine;
 mod error;
 mod events;
+mod fields;
 mod forms;
 mod inline;
 mod log;

@@ -8,6 +8,7 @@ use mlua::{LuaString, Table, Value};
 
 use crate::counted::shown_bytes;
 use crate::events::EventSource;
+use crate::fields::same_field;
 use crate::print::{MAX_SHOWN, as_number, kind, show};
 use crate::producer::Source;
 use crate::websocket::{Opening, Outcome, Start};
@@ -140,7 +141,7 @@ fn headers(value: &Value) -> mlua::Result<HeaderMap> {
             return Err(wrong(format!("{} is no field name", show(&name))));
         };
         if HeaderName::from_bytes(&name.as_bytes()).is_ok_and(|parsed| fields.headers.contains_key(parsed)) {
-            return Err(twice(table, &name.as_bytes())?);
+            return Err(wrong(same_field(table, &name.as_bytes())?));
         }
         match value {
             Value::Table(values) => {
@@ -152,20 +153,6 @@ fn headers(value: &Value) -> mlua::Result<HeaderMap> {
         }
     }
     Ok(fields.headers)
-}
-
-/// That a field is there under two names, which differ in case only.
-fn twice(table: &Table, name: &[u8]) -> mlua::Result<mlua::Error> {
-    let mut names = Vec::new();
-    for pair in table.pairs::<Value, Value>() {
-        let (Value::String(other), _) = pair? else { continue };
-        if other.as_bytes().eq_ignore_ascii_case(name) {
-            names.push(format!("\"{}\"", shown_bytes(&other.as_bytes(), MAX_SHOWN)));
-        }
-    }
-    names.sort_unstable();
-    names.truncate(2);
-    Ok(wrong(format!("{} are the same field; values of one field are a list", names.join(" and "))))
 }
 
 /// The fields of an answer, counted.

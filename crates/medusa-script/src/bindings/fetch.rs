@@ -19,6 +19,7 @@ use mlua::{AnyUserData, Function, Lua, LuaString, Table, UserData, Value};
 use super::options::Options;
 use super::{fail, json, origin};
 use crate::commons::Commons;
+use crate::fields::same_field;
 use crate::print::{kind, show};
 use crate::reference::{Class, Item, Reach};
 use crate::request::headers;
@@ -242,6 +243,10 @@ fn set_headers(lua: &Lua, request: &mut Request, headers: &Table) -> mlua::Resul
         let Some(name) = name.as_string().map(LuaString::to_string_lossy) else {
             return Err(wrong(lua, format!("headers: {} is no field name", show(&name))));
         };
+        // There are only those of this table yet.
+        if request.has_field(&name) {
+            return Err(wrong(lua, format!("headers: {}", same_field(headers, name.as_bytes())?)));
+        }
         match value {
             Value::Table(values) => {
                 for value in values.sequence_values::<Value>() {

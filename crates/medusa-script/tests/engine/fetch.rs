@@ -45,6 +45,10 @@ fn what_cannot_be_sent_is_an_error_that_says_why() {
         ("fetch('http://h/', { headers = { ['x-a'] = true } })", "not a boolean"),
         ("fetch('http://h/', { headers = { 'x' } })", "1 is no field name"),
         (
+            "fetch('http://h/', { headers = { ['X-a'] = {'1', '2'}, ['x-A'] = 'secret' } })",
+            "headers: \"X-a\" and \"x-A\" are the same field",
+        ),
+        (
             "fetch('http://h/', { timeout = 301 })",
             "`timeout` must be a number of seconds above 0, at most 300",
         ),
