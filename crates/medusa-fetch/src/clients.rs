@@ -1,6 +1,6 @@
-//! The connections: one reqwest client for each way to connect, and so many idle connections and no more.
+//! The connections: one pool of hyper-util's for each way to connect, and so many idle connections and no more.
 //!
-//! What a connection trusts and how long it may take to open is fixed when a reqwest client is made, so fetches that
+//! What a connection trusts and how long it may take to open is fixed when a pool is made, so fetches that
 //! differ in these have different clients. Plain http has one of its own that trusts nothing, so that it also works where
 //! there are no certificates.
 //!
@@ -14,26 +14,32 @@
 //! Nothing here comes from the environment but where the system's certificates are (`SSL_CERT_FILE`, `SSL_CERT_DIR`):
 //! a proxy that someone exported in a shell is not asked.
 
-use std::cell::Cell;
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Url};
+use http_body::{Body, Frame, SizeHint};
+use hyper_util::client::legacy;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::OnceCell;
-use tower_layer::layer_fn;
-use tower_service::Service;
+use url::Url;
 
 use crate::aside::Aside;
+use crate::connect::Connector;
 use crate::error::{Cause, Fault};
 use crate::request::Request;
-use crate::resolve::{Adapter, Resolve};
+use crate::resolve::{Names, Resolve};
+use crate::tls;
+
+/// Sends requests over the connections of one pool.
+pub(crate) type Client = legacy::Client<Connector, Sent>;
 
 /// Ways to connect that are kept. A script has two or three: plain, TLS, and TLS with an authority of its own.
 const CLIENTS: usize = 8;
@@ -79,7 +85,7 @@ struct Way {
 
 /// Whose certificates are taken.
 #[derive(Clone, PartialEq, Eq)]
-enum Trust {
+pub(crate) enum Trust {
     /// Nobody's: there is no TLS.
     Nobody,
     /// Those of the system's authorities.
@@ -155,16 +161,13 @@ impl Clients {
 }
 
 fn make(way: &Way, resolver: Option<Arc<dyn Resolve>>) -> Result<Client, Fault> {
-    let mut builder = Client::builder()
-        .user_agent(concat!("medusa/", env!("CARGO_PKG_VERSION")))
-        .no_proxy()
-        .referer(false)
-        // Ours are followed in `redirect`.
-        .redirect(Policy::none())
-        .connect_timeout(way.connect_timeout)
+    let connector = Connector::new(Names(resolver), tls::config(&way.trust)?, way.connect_timeout);
+    let mut builder = legacy::Client::builder(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE_TIMEOUT)
         .pool_max_idle_per_host(IDLE)
-        .connector_layer(layer_fn(Opening))
         // Each line end with what follows it becomes spaces (RFC 9112 §5.2).
         .http1_allow_obsolete_multiline_headers_in_responses(true)
         .http1_max_headers(MAX_FIELDS)
@@ -173,59 +176,32 @@ fn make(way: &Way, resolver: Option<Arc<dyn Resolve>>) -> Result<Client, Fault> 
         .http2_initial_connection_window_size(CONNECTION_WINDOW)
         .http2_keep_alive_interval(PING_INTERVAL)
         .http2_keep_alive_timeout(PING_TIMEOUT);
-    if let Some(resolver) = resolver {
-        builder = builder.dns_resolver(Adapter(resolver));
-    }
-    let builder = match &way.trust {
-        Trust::Nobody => builder.tls_certs_only([]),
-        Trust::System => builder,
-        Trust::Also(pem) => builder.tls_certs_merge(certificates(pem)?),
-        Trust::Anyone => builder.tls_danger_accept_invalid_certs(true),
-    };
-    builder.build().map_err(|error| {
-        let cause = Cause::innermost(&error);
-        if matches!(way.trust, Trust::Also(_)) { Fault::Authority(cause) } else { Fault::Setup(cause) }
-    })
+    Ok(builder.build(connector))
 }
 
-tokio::task_local! {
-    /// Whether a connection was opened for what runs in here.
-    static OPENED: Cell<bool>;
-}
+/// The body of a request.
+#[derive(Debug, Default)]
+pub(crate) struct Sent(pub(crate) Bytes);
 
-/// Sends a request, and tells whether it went over a connection that was there.
-pub(crate) async fn is_reused<T>(sending: impl Future<Output = T>) -> (T, bool) {
-    let sending = async { (sending.await, !OPENED.with(Cell::get)) };
-    OPENED.scope(Cell::new(false), sending).await
-}
+impl Body for Sent {
+    type Data = Bytes;
+    type Error = Infallible;
 
-/// Notes that a connection is opened: reqwest does not tell.
-#[derive(Debug, Clone)]
-struct Opening<S>(S);
-
-impl<S: Service<R>, R> Service<R> for Opening<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.0.poll_ready(cx)
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let bytes = std::mem::take(&mut self.0);
+        Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
     }
 
-    fn call(&mut self, target: R) -> S::Future {
-        // An error: it is opened in the background, for whoever comes.
-        let _noted = OPENED.try_with(|opened| opened.set(true));
-        self.0.call(target)
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
     }
-}
 
-fn certificates(pem: &[u8]) -> Result<Vec<Certificate>, Fault> {
-    let certificates =
-        Certificate::from_pem_bundle(pem).map_err(|error| Fault::Authority(Cause::innermost(&error)))?;
-    if certificates.is_empty() {
-        return Err(Fault::Authority(Cause::new("the file holds no certificate in PEM form")));
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.len() as u64)
     }
-    Ok(certificates)
 }
 
 fn read_ca(path: &Path) -> Result<Bytes, String> {

@@ -1,15 +1,20 @@
 //! Why a fetch came to nothing, for the one who wrote the script.
 //!
-//! reqwest's own messages show the whole URL, in whose query many an API wants its key. So nothing of them is passed on but
-//! the innermost cause, which knows of sockets and certificates and not of URLs; the URL is named by [`place`].
+//! Nothing of the client's own messages is passed on but the innermost cause, which knows of sockets and certificates and not
+//! of URLs, in whose query many an API wants its key; the URL is named by [`place`].
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use reqwest::Url;
+use hyper_util::client::legacy;
+use url::Url;
 
+use crate::clients::MAX_HEAD;
+use crate::connect::TooSlow;
+use crate::interim::MAX_INTERIM;
 use crate::request::MAX_URL;
+use crate::resolve::NotFound;
 use crate::{MEMORY, RUNNING, WAITING};
 
 /// How much of a URL a message shows, in bytes.
@@ -69,6 +74,11 @@ pub enum Fault {
     /// The connection ended, or what came over it was not HTTP.
     #[error("there was no proper answer")]
     Answer(#[source] Cause),
+    /// Too many informational answers (1xx) came before the answer.
+    #[error(
+        "more than {MAX_INTERIM} informational answers (1xx), or {MAX_HEAD} bytes of them, came before the answer"
+    )]
+    Interim,
     /// The fields of the answer are too long.
     #[error("the header of the answer is longer than {0} bytes")]
     HeadTooLarge(usize),
@@ -147,46 +157,59 @@ impl Cause {
 }
 
 impl Fault {
-    /// What an error of reqwest means.
-    pub(crate) fn of(error: reqwest::Error, connect_timeout: Duration) -> Self {
-        // Its own message is the only one that shows the URL. Should it be the innermost, it shows none any more.
-        let error = error.without_url();
-        let cause = Cause::innermost(&error);
-        if error.is_dns() {
+    /// What an error of the client means that came instead of an answer.
+    pub(crate) fn of(error: &legacy::Error, connect_timeout: Duration) -> Self {
+        let cause = Cause::innermost(error);
+        let is_late = |error: &(dyn Error + 'static)| {
+            let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+            error.is::<TooSlow>() || kind == Some(ErrorKind::TimedOut)
+        };
+        if sources(error).any(<dyn Error>::is::<NotFound>) {
             Self::Lookup(cause)
-        } else if error.is_connect() && error.is_timeout() {
+        } else if error.is_connect() && sources(error).any(is_late) {
             Self::ConnectTimedOut(connect_timeout)
         } else if error.is_connect() {
             Self::Connect(cause)
-        } else if error.is_body() || error.is_decode() {
-            Self::Body(cause)
         } else {
             Self::Answer(cause)
         }
     }
+
+    /// What an error means that came instead of a part of the body.
+    pub(crate) fn of_body(error: &(dyn Error + 'static)) -> Self {
+        Self::Body(Cause::innermost(error))
+    }
+}
+
+/// What has led to an error, the last first.
+fn sources<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(error.source(), |&error| error.source())
 }
 
 /// Whether the connection went, without a whole answer having come.
-pub(crate) fn is_lost(error: &reqwest::Error) -> bool {
-    let mut next = error.source();
-    while let Some(source) = next {
-        if let Some(error) = source.downcast_ref::<hyper::Error>()
-            && (error.is_incomplete_message() || error.is_closed() || error.is_canceled())
-        {
-            return true;
-        }
-        if let Some(error) = source.downcast_ref::<io::Error>() {
-            let kinds = [
-                ErrorKind::ConnectionReset,
-                ErrorKind::ConnectionAborted,
-                ErrorKind::BrokenPipe,
-                ErrorKind::NotConnected,
-            ];
-            return kinds.contains(&error.kind());
-        }
-        next = source.source();
-    }
-    false
+pub(crate) fn is_lost(error: &legacy::Error) -> bool {
+    const KINDS: [ErrorKind; 4] = [
+        ErrorKind::ConnectionReset,
+        ErrorKind::ConnectionAborted,
+        ErrorKind::BrokenPipe,
+        ErrorKind::NotConnected,
+    ];
+    sources(error).any(|source| {
+        let by_hyper = source.downcast_ref::<hyper::Error>();
+        by_hyper
+            .is_some_and(|error| error.is_incomplete_message() || error.is_closed() || error.is_canceled())
+            || source.downcast_ref::<io::Error>().is_some_and(|error| KINDS.contains(&error.kind()))
+    })
+}
+
+/// Whether the server says that it has done nothing about the request, whatever it is: its stream was refused, or the
+/// connection had ended before it ([RFC 9113 §8.7](https://www.rfc-editor.org/rfc/rfc9113#section-8.7)).
+pub(crate) fn is_unprocessed(error: &legacy::Error) -> bool {
+    sources(error).filter_map(|source| source.downcast_ref::<h2::Error>()).any(|error| {
+        let is_refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        let is_over = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+        error.is_remote() && (is_refused || is_over)
+    })
 }
 
 /// What a message shows of a URL: scheme, host, port and path, cut where it gets long. Not who logs in, not the query.

@@ -5,18 +5,23 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderValue};
-use http::{HeaderMap, StatusCode};
-use reqwest::{Client, RequestBuilder};
+use http::{HeaderMap, StatusCode, Uri};
+use http_body::Body as _;
+use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, timeout_at};
 
 use crate::Shared;
-use crate::clients::{self, MAX_HEAD, MAX_STALE};
+use crate::clients::{MAX_HEAD, MAX_STALE, Sent};
+use crate::connect::is_reused;
 use crate::decode::{self, Decoder, Piece};
-use crate::error::{Cause, Fault, FetchError, Stage, is_lost, place};
+use crate::error::{Cause, Fault, FetchError, Stage, is_lost, is_unprocessed, place};
+use crate::interim::Interim;
 use crate::redirect::{self, Auth, Hop};
 use crate::request::{Limits, Request};
 use crate::response::{MAX_CHUNK, Reply, ReplyBody, Whole};
@@ -31,6 +36,7 @@ pub(crate) struct Exchange {
     pub(crate) deadline: Instant,
 }
 
+type Response = http::Response<Incoming>;
 type Answer = oneshot::Sender<Result<Reply, FetchError>>;
 
 impl Exchange {
@@ -66,14 +72,14 @@ impl Exchange {
     }
 
     /// The answer at the end of all redirects, which `hop` then has led to, and the permit to run.
-    async fn head(&self, hop: &mut Hop) -> Result<(reqwest::Response, OwnedSemaphorePermit), Fault> {
+    async fn head(&self, hop: &mut Hop) -> Result<(Response, OwnedSemaphorePermit), Fault> {
         let turn = Arc::clone(&self.shared.running).acquire_owned();
         let turn = self.within(Stage::Turn, turn).await?.map_err(|_closed| Fault::Gone)?;
         let response = self.within(Stage::Answer, self.follow(hop)).await??;
         Ok((response, turn))
     }
 
-    async fn follow(&self, hop: &mut Hop) -> Result<reqwest::Response, Fault> {
+    async fn follow(&self, hop: &mut Hop) -> Result<Response, Fault> {
         let mut redirects = 0;
         loop {
             let response = self.send(hop).await?;
@@ -92,20 +98,31 @@ impl Exchange {
         }
     }
 
-    async fn send(&self, hop: &Hop) -> Result<reqwest::Response, Fault> {
+    async fn send(&self, hop: &Hop) -> Result<Response, Fault> {
         let client = self.shared.clients.get(&self.request, &hop.url).await?;
         let mut stale = 0;
         let response = loop {
-            let (sent, reused) = clients::is_reused(build(client.clone(), hop).send()).await;
-            match sent {
+            let mut request = build(hop)?;
+            let interim = Interim::watch(&mut request);
+            let sending = async {
+                tokio::select! {
+                    biased;
+                    () = interim.exceeded() => Err(Fault::Interim),
+                    sent = client.request(request) => Ok(sent),
+                }
+            };
+            let (sent, reused) = is_reused(sending).await;
+            match sent? {
                 // The server has closed it while nothing was asked, as it may. What does no more when it comes twice is
-                // sent again (RFC 9110 §9.2.2); the rest may have been carried out.
+                // sent again (RFC 9110 §9.2.2); the rest may have been carried out, unless the server says otherwise.
                 Err(error)
-                    if reused && stale < MAX_STALE && hop.method.is_idempotent() && is_lost(&error) =>
+                    if stale < MAX_STALE
+                        && (is_unprocessed(&error)
+                            || reused && hop.method.is_idempotent() && is_lost(&error)) =>
                 {
                     stale += 1;
                 }
-                sent => break sent.map_err(|error| Fault::of(error, self.limits().connect_timeout))?,
+                sent => break sent.map_err(|error| Fault::of(&error, self.limits().connect_timeout))?,
             }
         };
         if head_length(response.headers()) > MAX_HEAD {
@@ -114,7 +131,7 @@ impl Exchange {
         Ok(response)
     }
 
-    async fn whole(&self, response: reqwest::Response, hop: &Hop) -> Result<Reply, FetchError> {
+    async fn whole(&self, response: Response, hop: &Hop) -> Result<Reply, FetchError> {
         let failed = |fault| FetchError::new(place(&hop.url), fault);
         let (reply, body) = self.open(response, hop).map_err(failed)?;
         let collected = self.within(Stage::Body, self.collect(body)).await;
@@ -123,21 +140,21 @@ impl Exchange {
     }
 
     /// The head of an answer, and its body, as it is to be read.
-    fn open(&self, mut response: reqwest::Response, hop: &Hop) -> Result<(Head, Incoming), Fault> {
-        let (status, url) = (response.status(), response.url().to_string());
-        let mut headers = std::mem::take(response.headers_mut());
+    fn open(&self, response: Response, hop: &Hop) -> Result<(Head, Coming), Fault> {
+        let (parts, body) = response.into_parts();
+        let (status, mut headers, url) = (parts.status, parts.headers, hop.url.to_string());
         let decoder = Decoder::take(&hop.method, status, &mut headers);
         let decoder = decoder.map_err(|error| Fault::Body(Cause::innermost(&error)))?;
         // Of a coded body the length says nothing.
-        let length = response.content_length().filter(|_| decoder.is_none());
+        let length = body.size_hint().exact().filter(|_| decoder.is_none());
         let limits = *self.limits();
         if length.is_some_and(|length| length > limits.max_bytes) {
             return Err(Fault::BodyTooLarge(limits.max_bytes));
         }
-        Ok((Head { status, headers, url }, Incoming { response, decoder, limits, seen: 0 }))
+        Ok((Head { status, headers, url }, Coming { body, decoder, limits, seen: 0 }))
     }
 
-    async fn collect(&self, mut body: Incoming) -> Result<Whole, Fault> {
+    async fn collect(&self, mut body: Coming) -> Result<Whole, Fault> {
         let mut bytes = BytesMut::new();
         let mut held: Option<OwnedSemaphorePermit> = None;
         while let Some(chunk) = body.next().await? {
@@ -153,13 +170,7 @@ impl Exchange {
     }
 
     /// Answers with the head, then hands the body out as it is taken.
-    async fn stream(
-        &self,
-        response: reqwest::Response,
-        hop: &Hop,
-        running: OwnedSemaphorePermit,
-        answer: Answer,
-    ) {
+    async fn stream(&self, response: Response, hop: &Hop, running: OwnedSemaphorePermit, answer: Answer) {
         let (chunks, taken) = mpsc::channel(1);
         let (ended, end) = oneshot::channel();
         let (reply, body) = match self.open(response, hop) {
@@ -177,7 +188,7 @@ impl Exchange {
     }
 }
 
-async fn pump(mut body: Incoming, chunks: &mpsc::Sender<Bytes>) -> Result<(), Fault> {
+async fn pump(mut body: Coming, chunks: &mpsc::Sender<Bytes>) -> Result<(), Fault> {
     while let Some(mut chunk) = body.next().await? {
         while !chunk.is_empty() {
             let piece = chunk.split_to(chunk.len().min(MAX_CHUNK));
@@ -198,14 +209,14 @@ pub(crate) fn hold(memory: &Arc<Semaphore>, bytes: usize) -> Result<Option<Owned
 }
 
 /// A body on its way, decoded, which may be only so long.
-struct Incoming {
-    response: reqwest::Response,
+struct Coming {
+    body: Incoming,
     decoder: Option<Decoder>,
     limits: Limits,
     seen: u64,
 }
 
-impl Incoming {
+impl Coming {
     async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
         let chunk = self.decoded().await?;
         self.seen += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
@@ -216,8 +227,8 @@ impl Incoming {
     }
 
     async fn decoded(&mut self) -> Result<Option<Bytes>, Fault> {
-        let (response, connect_timeout) = (&mut self.response, self.limits.connect_timeout);
-        let mut chunk = async || response.chunk().await.map_err(|error| Fault::of(error, connect_timeout));
+        let body = &mut self.body;
+        let mut chunk = async || chunk(body).await.map_err(|error| Fault::of_body(&error));
         let Some(decoder) = &mut self.decoder else { return chunk().await };
         loop {
             // A short body can be a long one when it is decoded, and there are others on this thread.
@@ -231,25 +242,48 @@ impl Incoming {
     }
 }
 
-fn build(client: Client, hop: &Hop) -> RequestBuilder {
-    let mut request = reqwest::Request::new(hop.method.clone(), hop.url.clone());
-    *request.headers_mut() = hop.headers.clone();
-    // A part of a compressed body cannot be decompressed.
-    let ranged = hop.headers.contains_key(header::RANGE);
-    let accepted = if ranged { HeaderValue::from_static("identity") } else { decode::ACCEPTED };
-    request.headers_mut().entry(header::ACCEPT_ENCODING).or_insert(accepted);
-    if !hop.body.is_empty() {
-        *request.body_mut() = Some(hop.body.clone().into());
-    }
-    let request = RequestBuilder::from_parts(client, request);
-    match &hop.auth {
-        Auth::None => request,
-        Auth::Basic { user, pass } => request.basic_auth(user, Some(pass)),
-        Auth::Bearer(token) => request.bearer_auth(token),
+/// What comes next of a body, fields behind it left out.
+async fn chunk(body: &mut Incoming) -> Result<Option<Bytes>, hyper::Error> {
+    loop {
+        let frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut *body).poll_frame(cx)).await;
+        match frame.transpose()?.map(http_body::Frame::into_data) {
+            Some(Ok(data)) => return Ok(Some(data)),
+            Some(Err(_fields)) => {}
+            None => return Ok(None),
+        }
     }
 }
 
-fn head_length(headers: &HeaderMap) -> usize {
+/// Who we are.
+const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("medusa/", env!("CARGO_PKG_VERSION")));
+
+fn build(hop: &Hop) -> Result<http::Request<Sent>, Fault> {
+    let uri = Uri::try_from(hop.url.as_str()).map_err(|error| Fault::Answer(Cause::innermost(&error)))?;
+    let mut request = http::Request::new(Sent(hop.body.clone()));
+    *request.method_mut() = hop.method.clone();
+    *request.uri_mut() = uri;
+    let headers = request.headers_mut();
+    headers.clone_from(&hop.headers);
+    // A part of a compressed body cannot be decompressed.
+    let ranged = headers.contains_key(header::RANGE);
+    let accepted = if ranged { HeaderValue::from_static("identity") } else { decode::ACCEPTED };
+    headers.entry(header::ACCEPT_ENCODING).or_insert(accepted);
+    headers.entry(header::ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+    headers.entry(header::USER_AGENT).or_insert(USER_AGENT);
+    let login = match &hop.auth {
+        Auth::None => return Ok(request),
+        Auth::Basic { user, pass } => format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{pass}"))),
+        Auth::Bearer(token) => format!("Bearer {token}"),
+    };
+    let mut login = HeaderValue::try_from(login).map_err(|error| Fault::Answer(Cause::innermost(&error)))?;
+    // Not to be remembered by HTTP/2's compression.
+    login.set_sensitive(true);
+    headers.insert(header::AUTHORIZATION, login);
+    Ok(request)
+}
+
+/// How long fields are, with the colon, the space and the line's end.
+pub(crate) fn head_length(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 

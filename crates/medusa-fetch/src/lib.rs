@@ -11,23 +11,26 @@
 //! The price is two hops between threads for each fetch, and two more for each piece of a body that is streamed.
 //!
 //! The parts, in the order in which a fetch meets them: [`request`] is what is asked for, checked; `exchange` runs it
-//! under its deadline; `clients` holds the connections, and `aside` runs what making them takes; `redirect` decides
-//! where it goes next; `decode` decompresses; [`response`] is what comes of it, and [`error`] what goes wrong.
+//! under its deadline; `clients` holds the connections, which `connect` opens and `tls` secures, and `aside` runs what making
+//! them takes; `interim` bounds what comes before the answer; `redirect` decides where it goes next; `decode` decompresses; [`response`] is what comes of it, and [`error`] what goes wrong.
 //!
-//! **Invariants:** this is the only crate that knows reqwest, and nothing of reqwest is polled outside its thread.
+//! **Invariants:** this is the only crate that knows hyper's client, and nothing of that is polled outside its thread.
 //! Everything is bounded: fetches at once and waiting, bytes of all bodies together, time, redirects, connections.
 //! What a peer says never decides where a script's secrets go: a redirect to another origin leaves them behind.
 //! Errors and `Debug` name no more of a URL than scheme, host and path, and no value of a field.
 
 mod aside;
 mod clients;
+mod connect;
 mod decode;
 pub mod error;
 mod exchange;
+mod interim;
 mod redirect;
 pub mod request;
 mod resolve;
 pub mod response;
+mod tls;
 
 use std::fmt;
 use std::io;

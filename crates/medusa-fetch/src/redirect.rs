@@ -11,7 +11,7 @@
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
-use reqwest::Url;
+use url::Url;
 
 use crate::error::{Fault, place};
 use crate::request::MAX_URL;

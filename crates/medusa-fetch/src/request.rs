@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use reqwest::Url;
+use url::Url;
 
 use crate::error::place;
 use crate::redirect::{Auth, Hop};

@@ -1,14 +1,13 @@
-//! How names are looked up, for those who do not leave it to the system.
-//!
-//! This stands between [`Fetcher::start`](crate::Fetcher::start) and reqwest's trait of the same name, so that a resolver
-//! needs to know nothing of reqwest.
+//! How names are looked up: by whom the program says, or by the system.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use reqwest::dns::{Addrs, Name, Resolving};
+use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
+use tower_service::Service;
 
 /// The addresses of a name, in the order in which they are to be tried.
 pub type Addresses = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
@@ -22,17 +21,36 @@ pub trait Resolve: Send + Sync + 'static {
     fn resolve(&self, name: &str) -> Addresses;
 }
 
-/// A resolver, as reqwest wants it.
-pub(crate) struct Adapter(pub(crate) Arc<dyn Resolve>);
+/// A name could not be looked up.
+#[derive(Debug, thiserror::Error)]
+#[error("the name was not found")]
+pub(crate) struct NotFound(#[from] io::Error);
 
-impl reqwest::dns::Resolve for Adapter {
-    fn resolve(&self, name: Name) -> Resolving {
-        let addresses = self.0.resolve(name.as_str());
+/// Looks names up for connections.
+#[derive(Clone)]
+pub(crate) struct Names(pub(crate) Option<Arc<dyn Resolve>>);
+
+impl Service<Name> for Names {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = NotFound;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, NotFound>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), NotFound>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let resolver = self.0.clone();
         Box::pin(async move {
-            let addresses = addresses.await?;
-            // Port 0 stands for the URL's.
-            let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, 0));
-            Ok(Box::new(addresses) as Addrs)
+            let addresses: Vec<SocketAddr> = match resolver {
+                // Port 0 stands for the URL's.
+                Some(resolver) => {
+                    let addresses = resolver.resolve(name.as_str()).await?;
+                    addresses.into_iter().map(|address| SocketAddr::new(address, 0)).collect()
+                }
+                None => GaiResolver::new().call(name).await?.collect(),
+            };
+            Ok(addresses.into_iter())
         })
     }
 }

@@ -40,7 +40,8 @@ const PLACES: &[(&str, Place)] = &[
 const FENCES: &[(&str, &str)] = &[
     ("mlua", "medusa-script"),
     ("hickory-resolver", "medusa-dns"),
-    ("reqwest", "medusa-fetch"),
+    ("h2", "medusa-fetch"),
+    ("url", "medusa-fetch"),
     ("russh", "medusa-monitor"),
 ];
 

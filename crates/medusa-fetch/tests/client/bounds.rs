@@ -1,8 +1,11 @@
 //! What is full is said to be full, and is not kept full by those who left.
 
 use std::future::poll_fn;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::task::Poll;
+use std::thread;
 use std::time::Duration;
 
 use medusa_fetch::{Body, Fault, FetchError, Fetcher, RUNNING, Request, Response, WAITING};
@@ -96,6 +99,56 @@ async fn bodies_share_one_bound() {
     assert!(matches!(refused.fault(), Fault::Memory), "{refused:?}");
     drop(kept);
     assert_eq!(count(&fetcher, "memory"), 0);
+}
+
+/// A server that answers each request with `answer`, over and over.
+fn endless(answer: &str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let answers = answer.repeat(1 + 65_536 / answer.len());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, answers) = (stream.unwrap(), answers.clone());
+            thread::spawn(move || {
+                let mut head = [0; 4096];
+                let _head = stream.read(&mut head).unwrap();
+                while stream.write_all(answers.as_bytes()).is_ok() {}
+            });
+        }
+    });
+    addr
+}
+
+#[tokio::test]
+async fn a_server_that_never_comes_to_its_answer_is_left_and_holds_up_nobody() {
+    let fetcher = Fetcher::start(None).unwrap();
+    let good = Origin::start(Some(OK), None);
+    let long = format!("HTTP/1.1 103 Early Hints\r\nLink: <{}>\r\n\r\n", "x".repeat(1000));
+    for answer in ["HTTP/1.1 102 Processing\r\n\r\n", "HTTP/1.1 100 Continue\r\nA: b\r\n\r\n", &long] {
+        let addr = endless(answer);
+        let endless = || Request::new("POST", &format!("http://{addr}/")).unwrap();
+        let fetching = async { tokio::join!(fetcher.fetch(endless()), fetcher.fetch(endless())) };
+        let ((one, other), served) = tokio::join!(fetching, fetcher.fetch(get(&good)));
+        for left in [one, other] {
+            let left = left.unwrap_err();
+            assert!(matches!(left.fault(), Fault::Interim), "{left:?}");
+        }
+        assert!(served.is_ok(), "{served:?}");
+    }
+    wait_until(&fetcher, "running", 0).await;
+}
+
+#[tokio::test]
+async fn some_informational_answers_are_passed_over() {
+    let some = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n\
+                HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let origin = Origin::start(Some(some), None);
+    let fetcher = Fetcher::start(None).unwrap();
+    // Each request has its own.
+    for _ in 0..60 {
+        assert_eq!(fetcher.fetch(get(&origin)).await.unwrap().status, 200);
+    }
+    assert_eq!(origin.accepted(), 1);
 }
 
 /// A client that has seen many origins lets go of their connections.
