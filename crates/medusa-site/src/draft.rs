@@ -3,6 +3,7 @@
 //! Editing checks only what can be told from the draft itself (is there such a mount?); whatever needs the outside
 //! world, or all of the draft, is checked when it is prepared.
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -102,6 +103,8 @@ pub enum DraftError {
 pub struct Draft {
     pub(crate) base: Arc<Site>,
     pub(crate) servers: Vec<ServerParts>,
+    /// Mounts there were that nobody has taken over: who mounts the same pattern there again gets the identity of the first.
+    left: HashMap<(ServerId, Pattern), VecDeque<Arc<Mount>>>,
     pub(crate) events: Vec<EventLog>,
     pub(crate) resolver: Option<Arc<Resolver>>,
     /// Where the script says so, if it is not the base's.
@@ -125,14 +128,31 @@ impl Draft {
     pub fn edit(base: Arc<Site>) -> Self {
         let servers = base.servers.iter().map(|server| server.parts.clone()).collect();
         let (events, resolver) = (base.events.clone(), base.resolver.clone());
-        Self { base, servers, events, resolver, resolver_origin: Arc::default(), listen_origin: None }
+        let left = HashMap::new();
+        Self { base, servers, left, events, resolver, resolver_origin: Arc::default(), listen_origin: None }
     }
 
     /// A draft that starts empty: for a run of the whole script. What comes out equal to a part of `base` becomes
     /// that part.
     pub fn fresh(base: Arc<Site>) -> Self {
-        let (servers, events) = (Vec::new(), Vec::new());
-        Self { base, servers, events, resolver: None, resolver_origin: Arc::default(), listen_origin: None }
+        let mut draft = Self {
+            base: Arc::clone(&base),
+            servers: Vec::new(),
+            left: HashMap::new(),
+            events: Vec::new(),
+            resolver: None,
+            resolver_origin: Arc::default(),
+            listen_origin: None,
+        };
+        for server in &base.servers {
+            server.parts.mounts.iter().for_each(|mount| draft.leave(server.parts.id, Arc::clone(mount)));
+        }
+        draft
+    }
+
+    /// A mount of `server` is nobody's now.
+    fn leave(&mut self, server: ServerId, mount: Arc<Mount>) {
+        self.left.entry((server, mount.pattern.clone())).or_default().push_back(mount);
     }
 
     /// The servers as they stand now.
@@ -191,9 +211,10 @@ impl Draft {
     ///
     /// There is no such server.
     pub fn remove_server(&mut self, id: ServerId) -> Result<(), DraftError> {
-        let before = self.servers.len();
-        self.servers.retain(|server| server.id != id);
-        if self.servers.len() == before { Err(DraftError::NoServer) } else { Ok(()) }
+        let at = self.servers.iter().position(|server| server.id == id).ok_or(DraftError::NoServer)?;
+        let gone = self.servers.remove(at);
+        gone.mounts.into_iter().for_each(|mount| self.leave(id, mount));
+        Ok(())
     }
 
     /// Gives a server another log, or none. The records of requests that have begun go to the log there was then.
@@ -251,17 +272,13 @@ impl Draft {
         let MountSpec { pattern, handler, body, origin } = spec;
         let mounts = self.servers.iter().map(|server| server.mounts.len()).sum();
         room(mounts, 1, MAX_MOUNTS, "mounts")?;
-        let taken: Vec<MountId> =
-            self.servers.iter().flat_map(|server| &server.mounts).map(|mount| mount.id).collect();
-        let known = (self.base.servers.iter())
-            .filter(|known| known.parts.id == server)
-            .flat_map(|known| &known.parts.mounts)
-            .find(|mount| mount.pattern.as_str() == pattern.as_str() && !taken.contains(&mount.id));
+        let to = self.servers.iter_mut().find(|known| known.id == server).ok_or(DraftError::NoServer)?;
+        let known = self.left.get_mut(&(server, pattern.clone())).and_then(VecDeque::pop_front);
         let mount = match known {
             Some(known)
                 if Arc::ptr_eq(&known.handler, &handler) && known.origin == origin && known.body == body =>
             {
-                Arc::clone(known)
+                known
             }
             Some(known) => Arc::new(Mount {
                 id: known.id,
@@ -276,8 +293,7 @@ impl Draft {
             }
         };
         let id = mount.id;
-        let server = self.servers.iter_mut().find(|known| known.id == server).ok_or(DraftError::NoServer)?;
-        server.mounts.push(mount);
+        to.mounts.push(mount);
         Ok(id)
     }
 
@@ -315,7 +331,8 @@ impl Draft {
     pub fn remove(&mut self, id: MountId) -> Result<(), DraftError> {
         for server in &mut self.servers {
             if let Some(at) = server.mounts.iter().position(|mount| mount.id == id) {
-                server.mounts.remove(at);
+                let (server, gone) = (server.id, server.mounts.remove(at));
+                self.leave(server, gone);
                 return Ok(());
             }
         }
@@ -342,5 +359,84 @@ impl Draft {
             self.listen_origin = Some("--listen".into());
         }
         self.servers.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use medusa_http::{HandlerFuture, Request, Response, Server};
+    use medusa_proto::status::Status;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl Handler for Nothing {
+        fn handle(&self, _: Request) -> HandlerFuture<'_> {
+            Box::pin(std::future::ready(Ok(Response::default())))
+        }
+
+        fn status(&self) -> Status {
+            Status::new("nothing", "")
+        }
+    }
+
+    fn server(draft: &mut Draft) -> ServerId {
+        let spec = ServerSpec {
+            name: None,
+            listen: vec![Listen::plain("127.0.0.1:0".parse().expect("an address"))],
+            log: None,
+            limits: Limits::default(),
+            trusted_proxies: Arc::default(),
+            hsts: None,
+            security_headers: Arc::default(),
+            origin: "site.luau:1".into(),
+        };
+        draft.add_server(spec).expect("the first")
+    }
+
+    fn mount(draft: &mut Draft, server: ServerId, pattern: &str, handler: &Arc<dyn Handler>) -> MountId {
+        let (pattern, handler) = (pattern.parse().expect("a pattern"), Arc::clone(handler));
+        let spec = MountSpec { pattern, handler, body: None, origin: "site.luau:2".into() };
+        draft.mount(server, spec).expect("the server is there")
+    }
+
+    /// The Site that `draft` makes.
+    fn site(draft: &Draft) -> Arc<Site> {
+        let build = |parts: &ServerParts| Arc::new(Server::build(parts.clone()).expect("nothing clashes"));
+        Arc::new(Site { servers: draft.servers.iter().map(build).collect(), ..Site::empty() })
+    }
+
+    #[test]
+    fn who_mounts_a_pattern_again_takes_its_mount_over() {
+        let same: Arc<dyn Handler> = Arc::new(Nothing);
+        let mut first = Draft::fresh(Arc::new(Site::empty()));
+        let web = server(&mut first);
+        let ids = ["/a", "/b"].map(|pattern| mount(&mut first, web, pattern, &same));
+        let base = site(&first);
+
+        let mut reload = Draft::fresh(Arc::clone(&base));
+        assert_eq!(server(&mut reload), web);
+        let other: Arc<dyn Handler> = Arc::new(Nothing);
+        assert_eq!(
+            [("/b", &same), ("/a", &other)].map(|(at, to)| mount(&mut reload, web, at, to)),
+            [ids[1], ids[0]]
+        );
+        let mounts = |draft: &Draft, at: usize| Arc::clone(&draft.servers[0].mounts[at]);
+        assert!(
+            Arc::ptr_eq(&mounts(&reload, 0), &base.servers[0].parts.mounts[1]),
+            "nothing about it has changed"
+        );
+        assert!(Arc::ptr_eq(&mounts(&reload, 1).counters, &base.servers[0].parts.mounts[0].counters));
+        assert!(!ids.contains(&mount(&mut reload, web, "/a", &same)), "it has been taken over already");
+
+        let mut edit = Draft::edit(base);
+        assert!(!ids.contains(&mount(&mut edit, web, "/a", &same)), "it is there");
+        edit.remove(ids[0]).expect("it is there");
+        assert_eq!(mount(&mut edit, web, "/a", &other), ids[0]);
+        edit.remove_server(web).expect("it is there");
+        assert_eq!(server(&mut edit), web);
+        assert_eq!(mount(&mut edit, web, "/b", &other), ids[1]);
     }
 }

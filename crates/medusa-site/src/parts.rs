@@ -160,7 +160,10 @@ impl<T: ?Sized> Interned<T> {
         }
         let made = make().map_err(Unmade::Failed)?;
         let mut all = self.lock();
-        all.retain(|_, part| part.strong_count() > 0);
+        // Before it would grow, so that each costs the same however many there are.
+        if all.len() == all.capacity() {
+            all.retain(|_, part| part.strong_count() > 0);
+        }
         all.insert(key, Arc::downgrade(&made));
         Ok(made)
     }

@@ -7,6 +7,7 @@ mod error;
 mod parse;
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -123,3 +124,10 @@ impl PartialEq for Pattern {
 }
 
 impl Eq for Pattern {}
+
+/// By its text, as it is compared.
+impl Hash for Pattern {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.text.hash(state);
+    }
+}
