@@ -70,6 +70,11 @@ impl Medusa {
         Ok(String::from_utf8_lossy(&printed).trim_end().to_owned())
     }
 
+    /// Has the server of `folder` run its script anew.
+    pub(super) fn reload(&self, folder: &Path) -> Result {
+        self.command("reload", folder).output().map(drop)
+    }
+
     /// What the server of `folder` says of itself.
     pub(super) fn status(&self, folder: &Path) -> Result<Value> {
         let status = self.command("status", folder).args(["--json"]);

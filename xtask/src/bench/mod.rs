@@ -16,6 +16,7 @@ mod nginx;
 mod preempt;
 mod report;
 mod side;
+mod site;
 mod tls;
 mod websocket;
 
@@ -49,12 +50,13 @@ struct Bench {
 }
 
 /// Every bench, in the order of the help.
-const BENCHES: [Bench; 5] = [
+const BENCHES: [Bench; 6] = [
     Bench { name: "http", run: http::run, rounds: 5, seconds: 5, takes: &["--case", "--against"] },
     Bench { name: "websocket", run: websocket::run, rounds: 5, seconds: 5, takes: &[] },
     Bench { name: "idle", run: idle::run, rounds: 1, seconds: 15, takes: &["--case", "--connections"] },
     Bench { name: "log", run: log::run, rounds: 3, seconds: 5, takes: &["--case"] },
     Bench { name: "preempt", run: preempt::run, rounds: 5, seconds: 5, takes: &[] },
+    Bench { name: "site", run: site::run, rounds: 3, seconds: 3, takes: &[] },
 ];
 
 /// What may be chosen.
@@ -186,7 +188,7 @@ mod tests {
             find(Some("htpt"))
                 .expect_err("unknown")
                 .to_string()
-                .contains("http, websocket, idle, log, preempt, all")
+                .contains("http, websocket, idle, log, preempt, site, all")
         );
     }
 }
