@@ -72,7 +72,12 @@ impl Medusa {
 
     /// Has the server of `folder` run its script anew.
     pub(super) fn reload(&self, folder: &Path) -> Result {
-        self.command("reload", folder).output().map(drop)
+        let reload = self.command("reload", folder);
+        let done = reload.to_command().output().map_err(Error::io("start", &self.program))?;
+        if done.status.success() {
+            return Ok(());
+        }
+        Err(Error::Found(format!("`{reload}` failed: {}", String::from_utf8_lossy(&done.stderr).trim_end())))
     }
 
     /// What the server of `folder` says of itself.

@@ -132,10 +132,11 @@ fn run(mut arguments: Arguments) -> Result {
 /// The word for every bench, one after the other.
 const ALL: &str = "all";
 
-/// Runs every bench, and prints one table of what they found. What holds still and does not press keeps its own time.
+/// Runs every bench, and prints one table of what they found, also of those before one that fails. What holds still and does
+/// not press keeps its own time.
 fn run_all(rounds: Option<u32>, seconds: Option<u32>) -> Result {
     let mut lines = Vec::new();
-    for bench in &BENCHES {
+    let found = BENCHES.iter().try_for_each(|bench| {
         let presses = bench.name != "idle";
         let options = Options {
             rounds: rounds.filter(|_| presses).unwrap_or(bench.rounds),
@@ -146,9 +147,10 @@ fn run_all(rounds: Option<u32>, seconds: Option<u32>) -> Result {
             against: None,
         };
         lines.extend((bench.run)(&options)?);
-    }
+        Ok(())
+    });
     term::answer(&format!("\n{}\n\n{}", report::Machine::look(), report::markdown(&lines)));
-    Ok(())
+    found
 }
 
 fn find(name: Option<&str>) -> Result<&'static Bench> {
