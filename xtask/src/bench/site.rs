@@ -4,7 +4,7 @@
 //! (`medusa eval`). Beside the reloads, a handler from a file is pressed on: its clients must not notice.
 
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -21,6 +21,8 @@ use crate::term;
 const SIZES: [u32; 4] = [10, 100, 1_000, 10_000];
 /// How often a change is made in a round.
 const CHANGES: u32 = 5;
+/// How long between two reloads beside the load.
+const BETWEEN: Duration = Duration::from_millis(100);
 const OK: &str = "return function() return \"ok\" end\n";
 const PATH: &str = "/ok";
 const LOAD: Load = Load::Wrk(Wrk { connections: 8, ..Wrk::USUAL });
@@ -101,17 +103,18 @@ fn during_reloads(
     folder: &std::path::Path,
     load: impl FnOnce() -> Result<Counted>,
 ) -> Result<Counted> {
-    let over = AtomicBool::new(false);
+    let (over, is_over) = mpsc::sync_channel::<()>(0);
     std::thread::scope(|scope| {
-        let reloads = scope.spawn(|| {
-            while !over.load(Relaxed) {
+        let reloads = scope.spawn(move || {
+            loop {
                 medusa.reload(folder)?;
-                std::thread::sleep(Duration::from_millis(100));
+                if is_over.recv_timeout(BETWEEN) != Err(RecvTimeoutError::Timeout) {
+                    return Ok(());
+                }
             }
-            Ok(())
         });
         let counted = load();
-        over.store(true, Relaxed);
+        drop(over);
         reloads
             .join()
             .unwrap_or_else(|_panic| Err(Error::Found("the thread that reloads panicked".to_owned())))?;
