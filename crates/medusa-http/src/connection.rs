@@ -1,6 +1,6 @@
 //! What the requests of one connection have in common.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(crate) struct Connection {
     /// Whose requests and answers these are.
     pub(crate) account: Account,
     directory: Arc<dyn Directory>,
-    limits: Cell<Limits>,
+    limits: RefCell<Arc<Limits>>,
     /// Requests that are being answered.
     open: Cell<usize>,
     toll: Toll,
@@ -69,7 +69,9 @@ impl Connection {
     ) -> Self {
         let tls = stream.tls();
         let (_, handle) = cork(stream, Rc::clone(&conn));
-        let connection = Self {
+        let limits = directory.current().map_or_else(Arc::default, |server| Arc::clone(&server.parts.limits));
+        conn.set_deadlines(limits.deadlines());
+        Self {
             peer: peer(&conn),
             tls,
             handle,
@@ -77,7 +79,7 @@ impl Connection {
             waiting: Default::default(),
             complete: Cell::new(conn.received()),
             account,
-            limits: Cell::new(Limits::default()),
+            limits: RefCell::new(limits),
             open: Cell::new(0),
             toll: Toll::default(),
             unread: Arc::default(),
@@ -87,25 +89,24 @@ impl Connection {
             upgrade: RefCell::default(),
             conn,
             directory,
-        };
-        connection.conn.set_deadlines(connection.limits.get().deadlines());
-        connection.server();
-        connection
+        }
     }
 
     /// The server of this instant; its deadlines are taken over, should they be others than before.
     pub(crate) fn server(&self) -> Option<PinnedServer> {
         let server = self.directory.current()?;
-        let limits = server.parts.limits;
-        if self.limits.replace(limits) != limits {
+        let mut limits = self.limits.borrow_mut();
+        if !Arc::ptr_eq(&limits, &server.parts.limits) {
+            *limits = Arc::clone(&server.parts.limits);
             self.conn.set_deadlines(limits.deadlines());
         }
+        drop(limits);
         Some(server)
     }
 
     /// Those of the server that was asked last.
     pub(crate) fn limits(&self) -> Limits {
-        self.limits.get()
+        **self.limits.borrow()
     }
 
     /// HTTP/2: many requests at a time.
@@ -286,7 +287,7 @@ pub(crate) struct Toll {
     answered: Cell<u64>,
     cancelled: Cell<u64>,
     /// Bytes of bodies that handlers have read; they may do so on another thread.
-    read: Arc<AtomicU64>,
+    read: OnceCell<Arc<AtomicU64>>,
 }
 
 /// Bytes that are free: settings, and a ping now and then for as long as a connection lives.
@@ -304,7 +305,7 @@ impl Toll {
 
     /// Where bytes of bodies are counted that handlers have read.
     pub(crate) fn read(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.read)
+        Arc::clone(self.read.get_or_init(Arc::default))
     }
 
     /// Whether the client has sent more than it may. Bodies that were read, with an eighth for the frames they came in,
@@ -312,7 +313,7 @@ impl Toll {
     pub(crate) fn is_exceeded(&self, conn: &Conn) -> bool {
         let (answered, cancelled) = (self.answered.get(), self.cancelled.get());
         let paid = FREE_BYTES + conn.requests() * BYTES_PER_REQUEST + conn.sent() / 8;
-        let read = self.read.load(Relaxed);
+        let read = self.read.get().map_or(0, |read| read.load(Relaxed));
         cancelled > FREE_CANCELLED + answered || conn.received() > paid + read + read / 8
     }
 }

@@ -52,7 +52,7 @@ pub(crate) async fn exchange(
         parts.method = Method::GET;
     }
     let connection = exchanged.connection();
-    let limits = server.parts.limits;
+    let limits = *server.parts.limits;
     let (version, is_head) = (parts.version, parts.method == Method::HEAD);
     let mut body = RequestBody::wire(incoming, &limits, &parts.headers, connection);
     let head = Arc::new(Head {

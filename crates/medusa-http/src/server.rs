@@ -144,8 +144,8 @@ pub struct ServerParts {
     pub mounts: Vec<Arc<Mount>>,
     /// Where its access records go; none: nowhere.
     pub log: Option<Arc<dyn Sink>>,
-    /// What bounds its connections and requests.
-    pub limits: Limits,
+    /// What bounds its connections and requests. Shared by its connections.
+    pub limits: Arc<Limits>,
     /// The proxies whose word about their clients is taken. None by default.
     pub trusted_proxies: Arc<TrustedProxies>,
     /// The value of `Strict-Transport-Security` in encrypted responses
@@ -170,8 +170,8 @@ impl ServerParts {
         same_log
             && self.trusted_proxies == other.trusted_proxies
             && self.security_headers == other.security_headers
-            && (self.id, &self.name, &self.listen, self.limits, &self.hsts, &self.origin)
-                == (other.id, &other.name, &other.listen, other.limits, &other.hsts, &other.origin)
+            && (self.id, &self.name, &self.listen, &self.limits, &self.hsts, &self.origin)
+                == (other.id, &other.name, &other.listen, &other.limits, &other.hsts, &other.origin)
             && self.mounts.len() == other.mounts.len()
             && self.mounts.iter().zip(&other.mounts).all(|(a, b)| Arc::ptr_eq(a, b))
     }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medusa_http::{
-    Directory, Handler, HandlerFuture, HttpAccept, Limits, Listen, Mount, PinnedServer, Request, Response,
-    Server, ServerParts,
+    Directory, Handler, HandlerFuture, HttpAccept, Listen, Mount, PinnedServer, Request, Response, Server,
+    ServerParts,
 };
 use medusa_net::{ListenAddr, Listener, Workers};
 use medusa_proto::status::Status;
@@ -62,7 +62,7 @@ fn a_panic_is_answered_500_and_the_connection_goes_on() -> Result<(), Box<dyn st
         listen: Vec::new(),
         mounts: vec![Arc::new(mount)],
         log: None,
-        limits: Limits::default(),
+        limits: Arc::default(),
         trusted_proxies: Arc::default(),
         hsts: None,
         security_headers: Arc::new([]),

@@ -178,7 +178,7 @@ pub struct Conn {
     /// The coarse time since which the peer has taken nothing of what is to be written.
     stalled_since: Cell<Option<u32>>,
     /// What it has taken since then.
-    taken: Cell<usize>,
+    taken: Cell<u32>,
     many: OnceCell<Box<Many>>,
     deadlines: Cell<Seconds>,
     draining: Cell<bool>,
@@ -442,8 +442,9 @@ impl Conn {
         if self.stalled_since.get().is_none() {
             return;
         }
-        self.taken.set(self.taken.get() + bytes);
-        if all || self.taken.get() >= LEAST_TAKEN {
+        // What is more than enough is not counted.
+        self.taken.set(self.taken.get().saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX)));
+        if all || self.taken.get() as usize >= LEAST_TAKEN {
             self.stalled_since.set(None);
             self.stalled.set(false);
             // The peer has only now been able to hear us: its time starts anew.

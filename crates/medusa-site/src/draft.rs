@@ -189,7 +189,7 @@ impl Draft {
             listen: spec.listen,
             mounts: Vec::new(),
             log: spec.log,
-            limits: spec.limits,
+            limits: spec.limits.into(),
             trusted_proxies: spec.trusted_proxies,
             hsts: spec.hsts,
             security_headers: spec.security_headers,

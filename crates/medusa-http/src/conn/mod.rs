@@ -112,8 +112,8 @@ async fn serve(beginning: Pin<Box<impl Future<Output = Option<(Rc<Connection>, O
         match end {
             End::Rest => {}
             End::Upgraded => {
-                if let Some((upgrade, exchanged)) = context.take_upgrade() {
-                    Box::pin(upgrade::run(upgrade, exchanged, &context.handle, &context.conn)).await;
+                if let Some(upgraded) = upgraded(&context) {
+                    upgraded.await;
                 }
                 break End::Parted;
             }
@@ -122,6 +122,12 @@ async fn serve(beginning: Pin<Box<impl Future<Output = Option<(Rc<Connection>, O
     };
     Box::pin(close::close(&context, end)).await;
     drop(ticket);
+}
+
+/// What goes on after a 101. Not in [`serve`], in which the parts of it would have their room for ever.
+fn upgraded(context: &Connection) -> Option<Pin<Box<impl Future<Output = ()>>>> {
+    let (upgrade, exchanged) = context.take_upgrade()?;
+    Some(Box::pin(upgrade::run(upgrade, exchanged, &context.handle, &context.conn)))
 }
 
 /// What a client speaks.
