@@ -347,7 +347,7 @@ async fn answer(server: &Server, mut request: Request, exchanged: &mut Exchanged
             head.params = params;
             head.tail = tail;
             exchanged.mounted(at);
-            let mount = &server.parts.mounts[at];
+            let mount = &server.parts.mounts[at as usize];
             if let Some(limit) = mount.body {
                 request.body.set_limit(limit);
             }

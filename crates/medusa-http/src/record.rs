@@ -41,7 +41,7 @@ pub(crate) struct Exchanged {
     connection: Rc<Connection>,
     server: Option<PinnedServer>,
     /// Where it stands among the server's mounts.
-    mount: Option<usize>,
+    mount: Option<u32>,
     /// In place of the server, once that was let go of.
     kept: Option<Box<Kept>>,
     /// What it is counted for among what is small of its connection.
@@ -117,7 +117,7 @@ impl Exchanged {
         &self.connection
     }
 
-    pub(crate) fn mounted(&mut self, mount: usize) {
+    pub(crate) fn mounted(&mut self, mount: u32) {
         self.mount = Some(mount);
     }
 
@@ -161,7 +161,7 @@ impl Exchanged {
     pub(crate) fn let_go(&mut self) {
         let Some(server) = self.server.take() else { return };
         let parts = &server.parts;
-        let mount = self.mount.and_then(|at| parts.mounts.get(at));
+        let mount = self.mount.and_then(|at| parts.mounts.get(at as usize));
         self.kept = Some(Box::new(Kept {
             mount: mount.map(|mount| (mount.pattern.clone(), Arc::clone(&mount.counters))),
             counters: Arc::clone(&parts.counters),
@@ -176,7 +176,7 @@ impl Exchanged {
         let request = asked.map(|asked| field::display(&asked.id));
         let method = asked.map(|asked| field::display(&asked.method));
         let path = asked.map(|asked| field::display(asked.uri.path()));
-        let here = self.server.as_ref().and_then(|server| server.parts.mounts.get(self.mount?));
+        let here = self.server.as_ref().and_then(|server| server.parts.mounts.get(self.mount? as usize));
         let kept = || Some(&self.kept.as_ref()?.mount.as_ref()?.0);
         let mount = here.map(|mount| &mount.pattern).or_else(kept).map(field::display);
         tracing::warn!(request, method, path, mount, "a response broke off: {}", with_causes(error));
@@ -207,7 +207,7 @@ impl Drop for Exchanged {
         self.connection.end(self.status == client_left());
         if let Some(server) = &self.server {
             let parts = &server.parts;
-            let mount = self.mount.and_then(|at| parts.mounts.get(at)).map(|mount| &*mount.counters);
+            let mount = self.mount.and_then(|at| parts.mounts.get(at as usize)).map(|mount| &*mount.counters);
             self.end(mount, &parts.counters, parts.log.as_ref(), &parts.name);
         } else if let Some(kept) = &self.kept {
             self.end(

@@ -182,7 +182,7 @@ pub struct Server {
     /// What it was built of.
     pub parts: ServerParts,
     /// To places in `parts.mounts`.
-    pub(crate) router: Router<usize>,
+    pub(crate) router: Router<u32>,
 }
 
 impl Server {
