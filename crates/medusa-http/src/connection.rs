@@ -5,6 +5,7 @@ use std::fmt;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use http::StatusCode;
 use medusa_log::MAX_FIELD;
@@ -254,9 +255,14 @@ impl Connection {
         finishing.push(Rc::downgrade(finish));
     }
 
-    /// The connection is to end: so is what would go on.
+    /// The connection is to end: so is what would go on. A client that has nothing else under way and does not take the end
+    /// of it holds nobody up.
     pub(crate) fn finish(&self) {
-        self.finishing.take().iter().filter_map(Weak::upgrade).for_each(|finish| finish.notify_one());
+        let finishing: Vec<_> = self.finishing.take().iter().filter_map(Weak::upgrade).collect();
+        if !finishing.is_empty() && finishing.len() == self.open.get() {
+            self.conn.limit_write(LEAVING);
+        }
+        finishing.iter().for_each(|finish| finish.notify_one());
     }
 
     /// Notes what is to go on when the 101 is out.
@@ -280,6 +286,9 @@ pub(crate) fn peer(conn: &Conn) -> Peer {
         medusa_net::Peer::Unix => Peer::Unix,
     }
 }
+
+/// How long a client may take nothing of a stream that is to end, as with WebSockets.
+const LEAVING: Duration = Duration::from_secs(5);
 
 /// What an HTTP/2 client may send before it has paid for it with requests that it let be answered.
 #[derive(Debug, Default)]

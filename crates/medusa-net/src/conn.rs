@@ -361,6 +361,13 @@ impl Conn {
         self.deadlines.set(deadlines.into());
     }
 
+    /// From now on a peer that takes nothing is waited for no longer than this.
+    pub fn limit_write(&self, write: Duration) {
+        let Seconds { write: most, .. } = self.deadlines.get();
+        let seconds = u32::try_from(write.as_secs()).unwrap_or(u32::MAX);
+        self.deadlines.set(Seconds { write: most.min(seconds), ..self.deadlines.get() });
+    }
+
     /// Counts one request, here and for [`worker::requests`].
     pub fn count_request(&self) {
         self.requests.set(self.requests.get() + 1);

@@ -95,6 +95,32 @@ fn a_server_that_stops_ends_event_streams_and_waits_for_none() {
 }
 
 #[test]
+fn a_client_that_does_not_read_its_events_holds_no_stop_up() {
+    let site = web("sent = 0
+        web:mount('/flood', function()
+            return medusa.http.events(function(stream)
+                while true do stream:send(('x'):rep(60000)) sent += 1 end
+            end)
+        end)");
+    let mut server = start(&site);
+    let mut one = server.connect();
+    one.send("GET /flood HTTP/1.1\r\nHost: t\r\n\r\n");
+    let mut curl = Command::new("curl");
+    curl.args(["-sSN", "--http2-prior-knowledge", "--limit-rate", "1", &server.url("/flood")]);
+    let _curl = Process::start(&mut curl);
+    let mut before = String::new();
+    wait::until("nothing more is taken", || {
+        let sent = server.eval("return sent");
+        let is_full = sent == before && sent != "0";
+        before = sent;
+        is_full.then_some(())
+    });
+    server.signal(Signal::TERM);
+    // Half a minute is longer than this waits.
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
 fn a_failing_event_stream_says_of_which_mount() {
     let site = web("web:mount('/fails', function()
         return medusa.http.events(function(stream) stream:send('first') medusa.sleep(0.05) error('it failed') end)
