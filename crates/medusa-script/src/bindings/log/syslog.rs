@@ -26,8 +26,9 @@ pub(crate) const DOCS: Item = Item {
           `err`, 4xx `warning`, else `info`. Connections are as in `medusa.log.socket`; plain TCP \
           syslog acknowledges nothing, so a receiver that is restarted may see up to 8 MiB twice, and by UDP nobody knows \
           what arrives. A receiver of RELP acknowledges each message: what it has is not sent again, and what it has not is; \
-          only of one that is killed between writing a message and saying so, at most 1024 may come twice. Messages of more \
-          than 128 KiB are cut for it, and those that it refuses count as `refused` and lost.",
+          only of one that is killed between writing a message and saying so, or stands still while Medusa is stopped and \
+          started, at most 1024 may come twice. Messages of more than 128 KiB are cut for it, and those that it refuses count \
+          as `refused` and lost.",
 };
 
 pub(crate) const OPTIONS: Class = Class {
