@@ -21,6 +21,7 @@ mod error;
 mod events;
 mod fields;
 mod forms;
+mod hidden;
 mod inline;
 mod log;
 mod luau;

@@ -92,6 +92,8 @@ fn show_table(table: &Table, depth: usize, mut room: usize) -> String {
             break;
         }
         let mut item = match &key {
+            // The host's own.
+            Value::LightUserData(_) => continue,
             key if as_number(key)
                 .is_some_and(|at| at.fract() == 0.0 && (1.0..=length as f64).contains(&at)) =>
             {

@@ -12,6 +12,7 @@ use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, LuaSerdeExt, LuaString, Tab
 use super::fields::{headers, raw_query, whole_query};
 use super::{ClientFault, Open, body, head};
 use crate::bindings::json::{DecodeError, Decoder, MAX_FROM_CLIENT, Text};
+use crate::hidden;
 use crate::print::{as_number, show};
 
 /// The most that `req:read(n)` reads at once: a piece, not the body.
@@ -29,7 +30,8 @@ pub(super) fn methods(lua: &Lua, open: &Rc<RefCell<Open>>) -> mlua::Result<Table
 
 /// The handle of a `req`.
 fn handle(req: &Table) -> mlua::Result<f64> {
-    req.raw_get("handle")
+    let handle: Option<f64> = req.raw_get(hidden::key())?;
+    handle.ok_or_else(|| mlua::Error::runtime("this is not a request: call its methods with a colon"))
 }
 
 fn install_query(lua: &Lua, open: &Rc<RefCell<Open>>, methods: &Table) -> mlua::Result<()> {

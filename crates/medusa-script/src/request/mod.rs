@@ -35,6 +35,7 @@ pub(crate) use self::fault::ClientFault;
 pub(crate) use self::fields::headers;
 use self::layout::{LAID_OUT, NOBODY, lay_out};
 pub(crate) use self::tls::{CLASS as TLS_INFO, CLIENT as CLIENT_CERTIFICATE};
+use crate::hidden;
 use crate::luau::reserve_references;
 use crate::task::Waited;
 use crate::vm::load;
@@ -209,8 +210,12 @@ impl Requests {
             })?
         };
         let methods = methods::methods(lua, &open)?;
-        let wrapper =
-            load(lua, include_str!("request.luau"), "=request", None)?.call((get, methods, table))?;
+        let wrapper = load(lua, include_str!("request.luau"), "=request", None)?.call((
+            get,
+            methods,
+            table,
+            hidden::key(),
+        ))?;
         Ok(Self { open, wrapper })
     }
 }
@@ -296,10 +301,14 @@ mod tests {
         let first = requests.open(&lua, request("http://h/first")).unwrap();
         assert_eq!(keep.call::<String>(first.handle()).unwrap(), "/firsth");
         drop(first);
-        lua.load("kept = { handle = kept.handle } kept = setmetatable(kept, nil)").exec().unwrap();
+        lua.load(
+            "for key, value in kept do if type(key) == 'userdata' then hidden, handle = key, value end end",
+        )
+        .exec()
+        .unwrap();
         let again: Function = requests
             .wrap(
-                &lua.load("return function(req) req.handle = kept.handle return req.path end")
+                &lua.load("return function(req) req[hidden] = handle return req.path end")
                     .eval::<Function>()
                     .unwrap(),
             )

@@ -4,6 +4,7 @@ use medusa_http::websocket::{Accepted, Options, Refusal, WebSocket};
 use mlua::{Function, Lua, Table, Value};
 
 use super::{Opening, Outcome, Session, Start, options, socket};
+use crate::hidden;
 use crate::vm::load;
 
 /// What comes of a handshake.
@@ -15,8 +16,11 @@ pub(crate) fn method(
     accept: impl Fn(&Table, &Options) -> mlua::Result<Handshake> + 'static,
 ) -> mlua::Result<Function> {
     let (methods, next) = socket::methods(lua)?;
-    let maker: Function =
-        load(lua, include_str!("websocket.luau"), "=websocket", None)?.call((methods, next))?;
+    let maker: Function = load(lua, include_str!("websocket.luau"), "=websocket", None)?.call((
+        methods,
+        next,
+        hidden::key(),
+    ))?;
     lua.create_function(move |lua, (request, function, options): (Table, Function, Value)| {
         let options = options::parse(lua, options)?;
         let outcome = match accept(&request, &options)? {

@@ -11,6 +11,7 @@ use medusa_http::websocket::{Close, Kind, Message, WebSocket};
 use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData};
 
 use crate::bindings::fail;
+use crate::hidden;
 use crate::preempt::Meter;
 
 /// What a `ws` has in it.
@@ -29,8 +30,8 @@ impl Socket {
     }
 
     fn of(ws: &Table) -> mlua::Result<Self> {
-        let socket =
-            ws.raw_get::<AnyUserData>("socket").and_then(|data| data.borrow::<Self>().map(|s| s.clone()));
+        let socket = ws.raw_get::<AnyUserData>(hidden::key());
+        let socket = socket.and_then(|data| data.borrow::<Self>().map(|socket| socket.clone()));
         socket
             .map_err(|_other| mlua::Error::runtime("this is not a websocket: call its methods with a colon"))
     }

@@ -56,6 +56,29 @@ fn a_request_shows_all_of_itself() {
     );
 }
 
+/// A request and a session are tables: whatever a script calls its own fields, and whatever it takes away.
+#[test]
+fn no_field_of_a_script_is_in_the_way_of_a_request() {
+    let server = in_both(
+        "",
+        "last = req
+        if req.query then table.clear(req) return pcall(function() return req.path end) and 'read' or 'cleared' end
+        req.handle = '@fred' req.socket = 1 req[1] = 2 req[0] = 3
+        return `{req.path} {req:arg('none')} {req:body()} {req.handle}`",
+    );
+    for path in ["/inline", "/file"] {
+        let answer = server.send(&format!(
+            "POST {path} HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbody"
+        ));
+        assert_eq!(answer.body, format!("{path} nil body @fred"));
+        assert_eq!(server.get(&format!("{path}?clear")).body, "cleared");
+    }
+    let server =
+        Server::start(&format!("{WEB} web:mount('/', function(req) last = req return req.path end)"), &[]);
+    server.get("/");
+    assert_eq!(server.value("last"), "{ path = \"/\" }");
+}
+
 #[test]
 fn json_bodies_are_read_and_too_long_ones_refused() {
     let server = Server::start(

@@ -25,6 +25,7 @@ const KINDS: [&str; 2] = ["/main", "/file"];
 
 const ECHO: &str = "function(req)
     return req:websocket(function(ws)
+        ws.socket, ws.handle = 1, 2 -- a script's own fields, whatever their names
         for message, kind in ws do
             if kind == 'text' then ws:send(message) else ws:send_binary(message) end
         end
