@@ -1,8 +1,9 @@
-//! Option tables: every key is asked for by its type; what nobody asked for is an error that lists what there is.
+//! Option tables: every key is asked for by its type; what nobody asked for is an error that lists what there is. And
+//! arguments: one that nobody asked for is an error, too, where something would be changed.
 
 use std::fmt;
 
-use mlua::{FromLua, Lua, LuaString, Table, Value};
+use mlua::{FromLua, Lua, LuaString, MultiValue, Table, Value};
 
 use super::fail;
 use crate::print::{kind, show};
@@ -41,6 +42,17 @@ pub(crate) fn list(
         ));
     }
     list.sequence_values().collect()
+}
+
+/// Refuses arguments behind those that `function` takes: whoever gives them means something else. nil is one, too: it is
+/// a name that was mistyped.
+pub(crate) fn no_more(lua: &Lua, function: &str, rest: &MultiValue) -> mlua::Result<()> {
+    match rest.front() {
+        None => Ok(()),
+        Some(first) => {
+            Err(fail(lua, format!("{function} takes no more arguments, but was given {}", show(first))))
+        }
+    }
 }
 
 /// An option table on its way through a constructor.

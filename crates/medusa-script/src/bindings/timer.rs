@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use medusa_proto::with_causes;
 use medusa_site::{Hand, Live};
-use mlua::{Function, Lua, Table, UserData, UserDataMethods};
+use mlua::{Function, Lua, MultiValue, Table, UserData, UserDataMethods};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::MissedTickBehavior;
 
+use super::options::no_more;
 use super::{Reach, fail, origin};
 use crate::error::ScriptError;
 use crate::reference::{self, Class, Item};
@@ -52,7 +53,8 @@ const SHORTEST: f64 = 0.01;
 const MAX_TIMERS: usize = 1024;
 
 pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
-    let every = |lua: &Lua, (seconds, function): (f64, Function)| {
+    let every = |lua: &Lua, (seconds, function, rest): (f64, Function, MultiValue)| {
+        no_more(lua, "medusa.every(seconds, function)", &rest)?;
         let interval = Duration::try_from_secs_f64(seconds).ok().filter(|_| seconds >= SHORTEST);
         let interval = interval.ok_or_else(|| {
             fail(
@@ -89,7 +91,8 @@ struct Timer(Rc<State>);
 
 impl UserData for Timer {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_method("cancel", |_, this, ()| {
+        methods.add_method("cancel", |lua, this, rest: MultiValue| {
+            no_more(lua, "timer:cancel()", &rest)?;
             this.0.cancelled.set(true);
             this.0.wake.notify_one();
             Ok(())

@@ -35,6 +35,36 @@ fn a_statement_that_fails_changes_nothing() {
 }
 
 #[test]
+fn what_is_one_argument_too_many_changes_nothing() {
+    let server = Server::start(
+        &format!(
+            "{WEB} m = web:mount('/x', function() return 'x' end) log = medusa.log.tail(1)
+            told = medusa.log.events(log) t = medusa.every(3600, function() end)"
+        ),
+        &[],
+    );
+    for (statement, part) in [
+        ("web:remove('/x')", "to take a mount away call `remove` of what `mount` returned"),
+        ("web:remove(nil)", "server:remove() takes no more arguments, but was given nil"),
+        ("m:remove('/x')", "mount:remove() takes no more arguments, but was given \"/x\""),
+        ("m:replace(function() end, 5)", "mount:replace(handler) takes no more arguments, but was given 5"),
+        ("web:set_log(nil, 5)", "server:set_log(log) takes"),
+        ("web:mount('/y', function() end, {}, 5)", "server:mount(pattern, handler, options) takes"),
+        ("medusa.http.server({ listen = '127.0.0.1:0' }, 5)", "medusa.http.server(options) takes"),
+        ("medusa.log.events(log, {}, 5)", "medusa.log.events(log, options) takes"),
+        ("told:remove(5)", "events:remove() takes"),
+        ("t:cancel(5)", "timer:cancel() takes"),
+        ("medusa.every(1, function() end, 5)", "medusa.every(seconds, function) takes"),
+        ("medusa.dns.use(medusa.dns.system(), 5)", "medusa.dns.use(resolver) takes"),
+    ] {
+        let error = server.eval(statement).expect_err(statement).to_string();
+        assert!(error.starts_with("statement:1: ") && error.contains(part), "{statement}: {error}");
+        assert_eq!(server.value("site.generation"), "1", "{statement}");
+    }
+    assert_eq!(server.get("/x").body, "x");
+}
+
+#[test]
 fn names_are_shared_between_script_statements_and_handlers() {
     let server = Server::start(
         &format!("{WEB} greeting = 'hello' web:mount('/', function() return greeting end)"),

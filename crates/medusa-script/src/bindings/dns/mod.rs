@@ -16,9 +16,9 @@ use std::sync::Arc;
 
 use medusa_dns::{DnsError, Resolver, ServerAddr};
 use medusa_proto::with_causes;
-use mlua::{FromLua, Lua, Table, Value};
+use mlua::{FromLua, Lua, MultiValue, Table, Value};
 
-use super::options::list;
+use super::options::{list, no_more};
 use super::{Reach, fail, origin};
 use crate::print::show;
 use crate::reference::{Class, Item, main_item as item};
@@ -121,8 +121,9 @@ fn addresses<T: std::str::FromStr<Err: std::fmt::Display>>(
     values.into_iter().map(parse).collect()
 }
 
-async fn use_resolver(lua: Lua, given: Value) -> mlua::Result<()> {
+async fn use_resolver(lua: Lua, (given, rest): (Value, MultiValue)) -> mlua::Result<()> {
     let at = origin(&lua);
+    no_more(&lua, "medusa.dns.use(resolver)", &rest)?;
     let resolver = match given {
         Value::Nil => None,
         given => {

@@ -13,10 +13,10 @@ use medusa_http::ServerParts;
 use medusa_log::Sink;
 use medusa_proto::forwarded::TrustedProxies;
 use medusa_site::{ServerId, ServerSpec};
-use mlua::{Lua, Table, UserData, UserDataFields, UserDataMethods, Value};
+use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value};
 
 use super::log::SinkValue;
-use super::options::{Options, texts};
+use super::options::{Options, no_more, texts};
 use super::{Reach, fail, origin};
 use crate::print::{as_number, show};
 use crate::reference::{self, Class, Item};
@@ -180,8 +180,9 @@ pub(crate) const HSTS_OPTIONS: Class = Class {
 
 pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     let http: Table = medusa.get("http")?;
-    let server = |lua: Lua, value: Value| {
-        let spec = server_spec(&lua, value);
+    let server = |lua: Lua, (value, rest): (Value, MultiValue)| {
+        let alone = no_more(&lua, "medusa.http.server(options)", &rest);
+        let spec = alone.and_then(|()| server_spec(&lua, value));
         async move {
             let spec = spec?;
             let at = Arc::clone(&spec.origin);
@@ -270,18 +271,18 @@ impl UserData for HttpServer {
     }
 
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_async_method("set_log", |lua, this, log: Value| {
+        methods.add_async_method("set_log", |lua, this, (log, rest): (Value, MultiValue)| {
             let (at, server) = (origin(&lua), this.0);
-            let log = set_log(&lua, log);
+            let log = no_more(&lua, "server:set_log(log)", &rest).and_then(|()| set_log(&lua, log));
             async move {
                 let log = log?;
                 let set = Transaction::edit(|draft| draft.set_log(server, log)).await;
                 set.map_err(|error| at_place(&at, error))
             }
         });
-        methods.add_async_method("mount", |lua, this, (pattern, handler, options): (Value, Value, Value)| {
+        methods.add_async_method("mount", |lua, this, given: mount::Given| {
             let at = origin(&lua);
-            let spec = mount::spec(&lua, &pattern, handler, options, &at);
+            let spec = mount::spec(&lua, given, &at);
             let server = this.0;
             async move {
                 let spec = spec?;
@@ -289,9 +290,11 @@ impl UserData for HttpServer {
                 mount.map(MountValue).map_err(|error| at_place(&at, error))
             }
         });
-        methods.add_async_method("remove", |lua, this, ()| {
+        methods.add_async_method("remove", |lua, this, rest: MultiValue| {
             let (at, server) = (origin(&lua), this.0);
+            let alone = no_more(&lua, REMOVE_SERVER, &rest);
             async move {
+                alone?;
                 let removed = Transaction::edit(|draft| draft.remove_server(server)).await;
                 removed.map_err(|error| at_place(&at, error))
             }
@@ -301,6 +304,9 @@ impl UserData for HttpServer {
         });
     }
 }
+
+/// What is said of arguments to a server's `remove`.
+const REMOVE_SERVER: &str = "to take a mount away call `remove` of what `mount` returned; server:remove()";
 
 /// What `set_log` is given.
 fn set_log(lua: &Lua, log: Value) -> mlua::Result<Option<Arc<dyn Sink>>> {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use medusa_http::router::Pattern;
 use medusa_http::{Mount, ServerParts};
 use medusa_site::{MountId, MountSpec};
-use mlua::{Lua, UserData, UserDataFields, UserDataMethods, Value};
+use mlua::{Lua, MultiValue, UserData, UserDataFields, UserDataMethods, Value};
 
 use super::super::handler::to_handler;
-use super::super::options::Options;
+use super::super::options::{Options, no_more};
 use super::super::{fail, origin};
 use super::{at_place, limits, with_servers};
 use crate::print::show;
@@ -55,15 +55,17 @@ pub(crate) const OPTIONS: Class = Class {
     methods: &[],
 };
 
-/// What `mount` was given.
+/// What `mount` is given: pattern, handler, options, and what is too much.
+pub(super) type Given = (Value, Value, Value, MultiValue);
+
+/// What was given to `mount`, checked.
 pub(super) fn spec(
     lua: &Lua,
-    pattern: &Value,
-    handler: Value,
-    options: Value,
+    (pattern, handler, options, rest): Given,
     at: &Arc<str>,
 ) -> mlua::Result<MountSpec> {
-    let pattern = to_pattern(lua, pattern)?;
+    no_more(lua, "server:mount(pattern, handler, options)", &rest)?;
+    let pattern = to_pattern(lua, &pattern)?;
     let handler = to_handler(lua, &handler, at)?;
     let mut options = Options::new(lua, "mount", options)?;
     let body = limits::whole(lua, "mount", "body", options.get("body", "a number")?)?;
@@ -105,9 +107,10 @@ impl UserData for MountValue {
     }
 
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_async_method("replace", |lua, this, handler: Value| {
+        methods.add_async_method("replace", |lua, this, (handler, rest): (Value, MultiValue)| {
             let at = origin(&lua);
-            let handler = to_handler(&lua, &handler, &at);
+            let alone = no_more(&lua, "mount:replace(handler)", &rest);
+            let handler = alone.and_then(|()| to_handler(&lua, &handler, &at));
             let mount = this.0;
             async move {
                 let (handler, place) = (handler?, Arc::clone(&at));
@@ -115,9 +118,11 @@ impl UserData for MountValue {
                 replaced.map_err(|error| at_place(&place, error))
             }
         });
-        methods.add_async_method("remove", |lua, this, ()| {
+        methods.add_async_method("remove", |lua, this, rest: MultiValue| {
             let (at, mount) = (origin(&lua), this.0);
+            let alone = no_more(&lua, "mount:remove()", &rest);
             async move {
+                alone?;
                 Transaction::edit(|draft| draft.remove(mount)).await.map_err(|error| at_place(&at, error))
             }
         });

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use medusa_log::events::Route;
 use medusa_proto::event::Level;
 use medusa_site::{EventLog, EventLogId};
-use mlua::{Lua, Table, UserData, UserDataFields, UserDataMethods, Value};
+use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value};
 
 use super::{SinkValue, inner};
-use crate::bindings::options::Options;
+use crate::bindings::options::{Options, no_more};
 use crate::bindings::{Reach, fail, origin};
 use crate::reference::{Class, Item, main_item};
 use crate::transaction::Transaction;
@@ -46,9 +46,10 @@ pub(crate) const CLASS: Class = Class {
 };
 
 pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {
-    let events = |lua: Lua, (sink, options): (Value, Value)| {
+    let events = |lua: Lua, (sink, options, rest): (Value, Value, MultiValue)| {
         let origin = origin(&lua);
-        let route = route(&lua, sink, options);
+        let alone = no_more(&lua, "medusa.log.events(log, options)", &rest);
+        let route = alone.and_then(|()| route(&lua, sink, options));
         async move {
             let route = route?;
             Transaction::edit(|draft| draft.log_events(route, origin)).await.map(EventLogValue)
@@ -104,9 +105,11 @@ impl UserData for EventLogValue {
     }
 
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_async_method("remove", |lua, this, ()| {
+        methods.add_async_method("remove", |lua, this, rest: MultiValue| {
             let (at, id) = (origin(&lua), this.0);
+            let alone = no_more(&lua, "events:remove()", &rest);
             async move {
+                alone?;
                 let removed = Transaction::edit(|draft| draft.unlog_events(id)).await;
                 removed.map_err(|error| mlua::Error::runtime(format!("{at}: {error}")))
             }
