@@ -144,6 +144,8 @@ pub struct ServerParts {
     pub mounts: Vec<Arc<Mount>>,
     /// Where its access records go; none: nowhere.
     pub log: Option<Arc<dyn Sink>>,
+    /// Where the script gives it that log: its own origin, until it gets another.
+    pub log_origin: Arc<str>,
     /// What bounds its connections and requests. Shared by its connections.
     pub limits: Arc<Limits>,
     /// The proxies whose word about their clients is taken. None by default.

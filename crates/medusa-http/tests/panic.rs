@@ -62,6 +62,7 @@ fn a_panic_is_answered_500_and_the_connection_goes_on() -> Result<(), Box<dyn st
         listen: Vec::new(),
         mounts: vec![Arc::new(mount)],
         log: None,
+        log_origin: "test".into(),
         limits: Arc::default(),
         trusted_proxies: Arc::default(),
         hsts: None,

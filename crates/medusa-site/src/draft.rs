@@ -189,6 +189,7 @@ impl Draft {
             listen: spec.listen,
             mounts: Vec::new(),
             log: spec.log,
+            log_origin: Arc::clone(&spec.origin),
             limits: spec.limits.into(),
             trusted_proxies: spec.trusted_proxies,
             hsts: spec.hsts,
@@ -222,9 +223,15 @@ impl Draft {
     /// # Errors
     ///
     /// There is no such server.
-    pub fn set_log(&mut self, id: ServerId, log: Option<Arc<dyn Sink>>) -> Result<(), DraftError> {
+    pub fn set_log(
+        &mut self,
+        id: ServerId,
+        log: Option<Arc<dyn Sink>>,
+        origin: Arc<str>,
+    ) -> Result<(), DraftError> {
         let server = self.servers.iter_mut().find(|server| server.id == id).ok_or(DraftError::NoServer)?;
         server.log = log;
+        server.log_origin = origin;
         Ok(())
     }
 

@@ -238,7 +238,8 @@ async fn open_sinks(
     servers: &[Arc<Server>],
     open: fn(&dyn Sink) -> Result<(), SinkError>,
 ) -> Result<(), PublishError> {
-    let access = servers.iter().filter_map(|server| Some((server.parts.log.as_ref()?, &server.parts.origin)));
+    let access = servers.iter().map(|server| &server.parts);
+    let access = access.filter_map(|parts| Some((parts.log.as_ref()?, &parts.log_origin)));
     let events = draft.events.iter().map(|events| (&events.route.sink, &events.origin));
     let mut files = Vec::new();
     for (sink, origin) in access.chain(events) {

@@ -65,6 +65,18 @@ fn what_is_one_argument_too_many_changes_nothing() {
 }
 
 #[test]
+fn a_log_that_cannot_be_opened_is_blamed_on_who_set_it() {
+    let server = Server::start(WEB, &[]);
+    for statement in [
+        "web:set_log(medusa.log.file('/proc/nope/x.log'))",
+        "medusa.log.events(medusa.log.file('/proc/nope/x.log'))",
+    ] {
+        let error = server.eval(statement).expect_err(statement).render();
+        assert!(error.starts_with("statement:1: ") && !error.contains("site.luau"), "{error}");
+    }
+}
+
+#[test]
 fn names_are_shared_between_script_statements_and_handlers() {
     let server = Server::start(
         &format!("{WEB} greeting = 'hello' web:mount('/', function() return greeting end)"),

@@ -276,7 +276,8 @@ impl UserData for HttpServer {
             let log = no_more(&lua, "server:set_log(log)", &rest).and_then(|()| set_log(&lua, log));
             async move {
                 let log = log?;
-                let set = Transaction::edit(|draft| draft.set_log(server, log)).await;
+                let place = Arc::clone(&at);
+                let set = Transaction::edit(|draft| draft.set_log(server, log, place)).await;
                 set.map_err(|error| at_place(&at, error))
             }
         });
