@@ -398,7 +398,7 @@ async fn handle(server: &Server, mount: &Mount, request: Request, exchanged: &mu
                 tracing::warn!(request = %head.id, method = %head.method, path = %head.path(), mount = %mount.pattern, origin = %mount.origin, status = status.as_u16(), "{error}");
             }
             let mut response = if status.is_client_error() && error.blames_client() {
-                tracing::info!(request = %head.id, method = %head.method, path = %head.path(), mount = %mount.pattern, status = status.as_u16(), "refused: {error}");
+                tracing::info!(request = %head.id, method = %head.method, path = %head.path(), mount = %mount.pattern, status = status.as_u16(), "refused: {}", error.logged());
                 Response::refusal(status, &error.to_string())
             } else {
                 Response::page(status)

@@ -69,23 +69,48 @@ pub struct PrepareError(pub String);
 pub struct HandlerError {
     status: StatusCode,
     blames_client: bool,
+    option: Option<&'static str>,
     source: Box<dyn StdError + Send + Sync>,
 }
 
 impl HandlerError {
     /// The handler itself failed: 500.
     pub fn internal(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { status: StatusCode::INTERNAL_SERVER_ERROR, blames_client: false, source: source.into() }
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            blames_client: false,
+            option: None,
+            source: source.into(),
+        }
     }
 
     /// The handler was stopped, or could not take the request now: 503.
     pub fn unavailable(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { status: StatusCode::SERVICE_UNAVAILABLE, blames_client: false, source: source.into() }
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            blames_client: false,
+            option: None,
+            source: source.into(),
+        }
     }
 
     /// The client is to blame: a 4xx of the caller's choice, or a 503 where it asks for more than there is.
     pub fn client(status: StatusCode, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { status, blames_client: true, source: source.into() }
+        Self { status, blames_client: true, option: None, source: source.into() }
+    }
+
+    /// The same with the option that would have it otherwise: for the log, not for the client.
+    #[must_use]
+    pub fn by_option(self, option: Option<&'static str>) -> Self {
+        Self { option, ..self }
+    }
+
+    /// The reason with the option, for the log.
+    pub(crate) fn logged(&self) -> String {
+        match self.option {
+            Some(option) => format!("{self} (`{option}`)"),
+            None => self.to_string(),
+        }
     }
 
     /// Whether the client is to blame: that is counted, and nothing the operator has to hear of each time.
@@ -113,6 +138,7 @@ impl StdError for HandlerError {
 
 impl From<RequestBodyError> for HandlerError {
     fn from(error: RequestBodyError) -> Self {
-        Self::client(error.status(), error)
+        let (status, option) = (error.status(), error.option());
+        Self::client(status, error).by_option(option)
     }
 }

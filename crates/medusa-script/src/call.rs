@@ -76,7 +76,7 @@ pub(crate) fn handler_error(error: &TaskError) -> HandlerError {
     if let TaskError::Script(error) = error
         && let Some(fault) = error.downcast_ref::<ClientFault>()
     {
-        return HandlerError::client(fault.status(), fault.to_string());
+        return HandlerError::client(fault.status(), fault.to_string()).by_option(fault.option());
     }
     let told = ScriptError::from_task(error).with_traceback();
     match error {

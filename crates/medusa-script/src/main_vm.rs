@@ -238,8 +238,9 @@ impl MainVm {
             ReplyBody::Bytes(bytes) => {
                 // Here, for it may be a while until its worker can.
                 let counted = allowance.afford(bytes).ok_or_else(|| {
-                    let busy = "there is no memory for this answer now (`limits.answer_bytes`)";
+                    let busy = "there is no memory for this answer now";
                     HandlerError::client(StatusCode::SERVICE_UNAVAILABLE, busy)
+                        .by_option(Some("limits.answer_bytes"))
                 })?;
                 (AnswerBody::Bytes(counted), Rest::Nothing)
             }

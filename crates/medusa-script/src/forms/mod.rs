@@ -136,6 +136,11 @@ pub(crate) enum FormError {
 }
 
 impl FormError {
+    /// The option of the server that sets the limit.
+    pub(crate) fn option(&self) -> Option<&'static str> {
+        if let Self::Body(error) = self { error.option() } else { None }
+    }
+
     /// The status of what is not the script's affair.
     pub(crate) fn status(&self) -> Option<StatusCode> {
         match self {

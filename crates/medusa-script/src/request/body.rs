@@ -227,7 +227,7 @@ pub(super) async fn form(open: &RefCell<Open>, handle: f64) -> mlua::Result<Rc<F
 
 fn raise(error: FormError) -> mlua::Error {
     match error.status() {
-        Some(status) => ClientFault::new(status, error.to_string()).raise(),
+        Some(status) => ClientFault::new(status, error.to_string()).by_option(error.option()).raise(),
         None => mlua::Error::runtime(with_causes(&error)),
     }
 }

@@ -9,11 +9,22 @@ use medusa_http::RequestBodyError;
 pub(crate) struct ClientFault {
     status: StatusCode,
     message: String,
+    /// What the operator may change: not for the client.
+    option: Option<&'static str>,
 }
 
 impl ClientFault {
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
+        Self { status, message: message.into(), option: None }
+    }
+
+    /// The same with the option that sets the limit.
+    pub(crate) fn by_option(self, option: Option<&'static str>) -> Self {
+        Self { option, ..self }
+    }
+
+    pub(crate) fn option(&self) -> Option<&'static str> {
+        self.option
     }
 
     pub(crate) fn status(&self) -> StatusCode {
@@ -28,6 +39,6 @@ impl ClientFault {
 
 impl From<RequestBodyError> for ClientFault {
     fn from(error: RequestBodyError) -> Self {
-        Self::new(error.status(), error.to_string())
+        Self::new(error.status(), error.to_string()).by_option(error.option())
     }
 }

@@ -67,6 +67,29 @@ fn a_request_is_logged_by_its_target_also_one_that_is_refused() {
     assert!(!site.read("a.log").contains("secret"));
 }
 
+/// What the operator may change is the operator's to read.
+#[test]
+fn a_client_is_not_told_the_names_of_options() {
+    let site = site(
+        "web:mount('/body', function(req) return req:body() end, { body = 10 })
+        web:mount('/form', function(req) return req:form().a end, { body = 10 })
+        web:mount('/file', medusa.handler.script('reads.luau'), { body = 10 })",
+    )
+    .file("reads.luau", "return function(req) return req:body() end");
+    let server = start(&site);
+    for path in ["/body", "/form", "/file"] {
+        let answer = server.send(format!(
+            "POST {path} HTTP/1.1\r\nHost: t\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+             Content-Length: 20\r\nConnection: close\r\n\r\na=234567890123456789"
+        ));
+        assert_eq!(answer.status, 413, "{path}");
+        let page = answer.text();
+        assert!(page.contains("the limit of 10 bytes") && !page.contains("limits"), "{path}: {page}");
+        let told = server.stderr().wait_for(&format!("path={path}"));
+        assert!(told.contains("refused: ") && told.contains("(`limits.body`)"), "{told}");
+    }
+}
+
 #[test]
 fn what_fails_is_told_with_its_request() {
     let site = site(
