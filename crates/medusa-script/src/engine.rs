@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ use crate::inline::Call;
 use crate::main_vm::{Entry, MainVm};
 use crate::print;
 use crate::require::Sources;
-use crate::transaction::{Events, Transaction};
+use crate::transaction::{Event, Events, MAX_OUTPUT, Transaction};
 use crate::worker::{self, Scripts};
 
 /// How many requests to the engine may wait.
@@ -167,25 +168,48 @@ pub(crate) fn runtime() -> io::Result<LocalRuntime> {
     Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
 }
 
-/// Does everything a load does up to *prepare*: binds nothing, leaves no trace. Blocks.
+/// Does everything a load does up to *prepare*: binds nothing, leaves no trace. Blocks. What the script prints is given to
+/// `print`, line by line.
 ///
 /// # Errors
 ///
 /// What a load would fail with.
-pub fn check(program: Program) -> Result<Status, ScriptError> {
+pub fn check(program: Program, mut print: impl FnMut(&str)) -> Result<Status, ScriptError> {
     let runtime = runtime().map_err(|error| ScriptError::new(error.to_string()))?;
     runtime.block_on(async move {
-        let host = Host::new(program, Live::rehearsal());
-        let ((vm, _calls), transaction) = host.run("check", None).await?;
-        let rehearsal = transaction
-            .take_change()
-            .ok_or_else(|| ScriptError::new("the script's change was taken by someone else"))?;
-        let made = host.live.rehearse(&rehearsal).await;
-        let made = made.map_err(|error| publish_error(&error).showing(vm.sources()))?;
-        let site = Status::new("site", host.program.name.clone());
-        let site = site.children(made.servers.iter().map(|server| server.status()));
-        Ok(site.children(medusa_log::describe(&made.sinks)))
+        // Room for every line there may be: a script prints many before anyone else has a turn.
+        let (events, mut told) = mpsc::channel(MAX_OUTPUT + 1);
+        let mut told_line = |event| {
+            if let Event::Output(line) = event {
+                print(&line);
+            }
+        };
+        let mut rehearsed = pin!(rehearse(program, events));
+        let status = loop {
+            tokio::select! {
+                biased;
+                Some(event) = told.recv() => told_line(event),
+                status = &mut rehearsed => break status,
+            }
+        };
+        while let Ok(event) = told.try_recv() {
+            told_line(event);
+        }
+        status
     })
+}
+
+async fn rehearse(program: Program, events: Events) -> Result<Status, ScriptError> {
+    let host = Host::new(program, Live::rehearsal());
+    let ((vm, _calls), transaction) = host.run("check", Some(events)).await?;
+    let rehearsal = transaction
+        .take_change()
+        .ok_or_else(|| ScriptError::new("the script's change was taken by someone else"))?;
+    let made = host.live.rehearse(&rehearsal).await;
+    let made = made.map_err(|error| publish_error(&error).showing(vm.sources()))?;
+    let site = Status::new("site", host.program.name.clone());
+    let site = site.children(made.servers.iter().map(|server| server.status()));
+    Ok(site.children(medusa_log::describe(&made.sinks)))
 }
 
 fn publish_error(error: &PublishError) -> ScriptError {

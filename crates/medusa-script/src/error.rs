@@ -93,6 +93,11 @@ impl ScriptError {
         }
     }
 
+    /// The file and the line where it happened, if that is known.
+    pub fn place(&self) -> Option<(&str, usize)> {
+        self.place.as_ref().map(|place| (place.file.as_str(), place.line))
+    }
+
     /// Whether the statement could become complete with more input: a prompt then asks for another line.
     pub fn is_incomplete(&self) -> bool {
         self.incomplete

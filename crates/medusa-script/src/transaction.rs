@@ -24,7 +24,7 @@ tokio::task_local! {
 }
 
 /// How much a statement may print, in bytes.
-const MAX_OUTPUT: usize = 256 * 1024;
+pub(crate) const MAX_OUTPUT: usize = 256 * 1024;
 
 /// What happens while a statement runs, for whoever asked for it.
 #[derive(Debug, Clone, PartialEq, Eq)]

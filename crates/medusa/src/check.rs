@@ -7,16 +7,24 @@ use crate::target::Target;
 use crate::term;
 
 /// Prints the site that the script describes, as a tree of what the script says, and a verdict behind it; or all of it as
-/// JSON.
+/// JSON, and an error, too. What the script itself prints goes to standard error, beside that.
 ///
 /// # Errors
 ///
 /// What a start would fail with, rendered with its source line, and the verdict.
 pub(crate) fn check(target: &Target, json: bool) -> Result<(), String> {
-    // A script ends at its first error.
-    let render =
-        |error: ScriptError| format!("{}\n1 error in {}", error.render().trim_end(), target.path().display());
-    let status = medusa_script::check(target.program(Vec::new(), None)).map_err(render)?;
+    let checked = medusa_script::check(target.program(Vec::new(), None), term::aside);
+    let status = match checked {
+        Ok(status) => status,
+        Err(error) => {
+            if json {
+                term::answer(format_args!("{:#}", described(&error)));
+            }
+            // A script ends at its first error.
+            let verdict = format!("1 error in {}", target.path().display());
+            return Err(format!("{}\n{verdict}", error.render().trim_end()));
+        }
+    };
     if json {
         let text = serde_json::to_string_pretty(&status);
         term::answer(text.map_err(|error| format!("the status has no form in JSON: {error}"))?);
@@ -25,6 +33,12 @@ pub(crate) fn check(target: &Target, json: bool) -> Result<(), String> {
         term::answer(format_args!("ok: {}", verdict(&status)));
     }
     Ok(())
+}
+
+/// An error, for a program.
+fn described(error: &ScriptError) -> serde_json::Value {
+    let (file, line) = error.place().unzip();
+    serde_json::json!({ "error": { "message": error.to_string(), "file": file, "line": line } })
 }
 
 /// Without what only a running server has to say: counts, sizes, whether it fails. A mount is one line with its handler, and

@@ -49,6 +49,12 @@ fn write_answer(text: &str) {
     let _closed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
+/// Writes a line to standard error, as a script's: what it prints beside an answer.
+pub(crate) fn aside(line: &str) {
+    let line = format!("{}\n", harmless(line));
+    let _closed = io::stderr().lock().write_all(line.as_bytes());
+}
+
 /// Writes a line to standard error, as this program's: `medusa: ...`.
 pub(crate) fn note(line: impl Display) {
     write_note(harmless(&line.to_string()));

@@ -216,13 +216,15 @@ fn check_does_everything_but_bind() {
         web:mount('/', medusa.handler.script('h.luau'))"
     );
     write_files(dir.path(), &[("site.luau", &script), ("h.luau", "return function() end")]);
-    let tree = medusa_script::check(program(dir.path())).unwrap().to_string();
+    let tree = medusa_script::check(program(dir.path()), |_line| ()).unwrap().to_string();
     assert!(tree.contains("h.luau"), "{tree}");
     let spills = tree.lines().any(|line| line.contains("when_full") && line.ends_with(" spill"));
     assert!(spills, "a log may spill once there is a place for it: {tree}");
     assert!(!dir.path().join("logs").exists(), "check leaves no trace");
     write_files(dir.path(), &[("h.luau", "return 1")]);
-    assert!(medusa_script::check(program(dir.path())).unwrap_err().to_string().contains("h.luau:1:"));
+    assert!(
+        medusa_script::check(program(dir.path()), |_line| ()).unwrap_err().to_string().contains("h.luau:1:")
+    );
 }
 
 /// Timers that a timer has made belong to the script as well.

@@ -67,16 +67,17 @@ Examples:
     ///
     /// Does all that `serve` does before it opens anything for others to see: runs the script, loads its handlers, looks
     /// for mounts and addresses that clash. Prints the site as a tree and exits with 0, or the error with file, line and excerpt and
-    /// exits with 1.
+    /// exits with 1. What the script prints goes to standard error.
     #[command(after_long_help = "\
 Examples:
   medusa check mysite && medusa reload mysite
-  medusa check --json mysite | jq '.children[].listen'")]
+  medusa check --json mysite | jq '.children[].listen'
+  medusa check --json mysite | jq -r .error.message")]
     Check {
         /// Script or directory; see `medusa serve --help`
         #[arg(value_parser = named("a file or a directory"))]
         path: Option<PathBuf>,
-        /// As JSON
+        /// As JSON, an error, too
         #[arg(long)]
         json: bool,
     },

@@ -44,6 +44,42 @@ fn a_check_that_fails_ends_with_a_verdict() {
 }
 
 #[test]
+fn a_check_prints_what_the_script_prints() {
+    let site = web("for i = 1, 1000 do print('line', i) end medusa.sleep(0.01) print('last')");
+    for flags in [&["check"][..], &["check", "--json"]] {
+        let words = flags.iter().map(AsRef::as_ref).chain([site.path().as_os_str()]);
+        let done = MEDUSA.run(words);
+        assert_eq!(done.status.code(), Some(0), "{done}");
+        let lines: Vec<&str> = done.stderr.lines().collect();
+        assert_eq!((lines.len(), lines[0], lines[1000]), (1001, "line\t1", "last"), "{done}");
+        assert!(!done.stdout.contains("line\t"), "{done}");
+    }
+    // Also of a script that fails afterwards, whose error comes last.
+    let site = web("print('so far') error('no further')");
+    let told = MEDUSA.run(["check".as_ref(), site.path()]).failure(1);
+    assert!(told.starts_with("so far\n") && told.contains("no further"), "{told}");
+}
+
+#[test]
+fn a_check_for_programs_tells_errors_to_programs() {
+    for (script, line) in [("web:mount('/', 5)", 2), ("web = = 5", 2), ("\nerror('a\\nb')", 3)] {
+        let site = web(script);
+        let done = MEDUSA.run(["check".as_ref(), "--json".as_ref(), site.path().as_os_str()]);
+        assert_eq!(done.status.code(), Some(1), "{done}");
+        let json: Value = serde_json::from_str(&done.stdout).expect("JSON");
+        let error = &json["error"];
+        assert_eq!(
+            (error["file"].as_str(), error["line"].as_u64()),
+            (Some("site.luau"), Some(line)),
+            "{done}"
+        );
+        let message = error["message"].as_str().expect("a message");
+        assert!(message.starts_with(&format!("site.luau:{line}: ")), "{done}");
+        assert!(done.stderr.contains("1 error in "), "{done}");
+    }
+}
+
+#[test]
 fn a_level_that_is_none_is_refused_with_those_that_are() {
     for level in ["loud", "info,loud", "medusa_net=loud", ""] {
         let told = MEDUSA.run(["serve", "--log-level", level]).failure(2);
