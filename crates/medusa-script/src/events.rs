@@ -20,13 +20,19 @@ pub(crate) const CLASS: Class = Class {
     methods: &[
         item(
             "send",
-            "(event: string | { event: string?, data: (string | number)?, id: string?, retry: number? }) -> ()",
+            "(event: string | { event: string?, data: (string | number)?, id: string?, retry: number? }) -> boolean",
             "Sends an event; a string is its data. `data` may have any number of lines; `event` is what the client listens \
              for (default `message`); `id` is what a client that reconnects names as the last it saw; `retry` is after how \
              many milliseconds it should. Line breaks in `event` or `id` are an error. An event may have \
-             1 MiB. Waits while the client is not taking what was sent.",
+             1 MiB. Waits while the client is not taking what was sent. Other tasks of the same VM (a timer, another handler) \
+             may send, too; it goes out at once. False if the stream is over: the client has left, or the function has \
+             ended.",
         ),
-        item("comment", "(text: string) -> ()", "Sends a comment, which clients skip."),
+        item(
+            "comment",
+            "(text: string) -> boolean",
+            "Sends a comment, which clients skip. False if the stream is over.",
+        ),
     ],
 };
 
@@ -50,16 +56,14 @@ impl UserData for EventStream {
         methods.add_async_method("send", async |_, this, event: Value| {
             let mut text = Vec::new();
             write_event(&event, &mut text)?;
-            this.0.write(&text).await;
-            Ok(())
+            Ok(this.0.write_whole(&text).await)
         });
         methods.add_async_method("comment", async |_, this, comment: LuaString| {
             let mut text = Vec::new();
             let mut room = Room::new("stream:comment");
             room.take(comment.as_bytes().len())?;
             write_comment(&comment.as_bytes(), &mut text);
-            this.0.write(&text).await;
-            Ok(())
+            Ok(this.0.write_whole(&text).await)
         });
     }
 }

@@ -9,7 +9,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -37,21 +37,88 @@ pub(crate) enum Source {
     Events(EventSource),
 }
 
-/// Where a producer writes to.
+/// Where a producer writes to. It may be kept, and written to by other tasks of the VM, also when the stream is over.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Sink(Rc<RefCell<BytesMut>>);
+pub(crate) struct Sink(Rc<RefCell<Written>>);
+
+#[derive(Debug, Default)]
+struct Written {
+    waiting: BytesMut,
+    /// Who sends it, while that waits for what others write.
+    reader: Option<Waker>,
+    /// Others who wait for room.
+    writers: Vec<Waker>,
+    /// The producer itself is running. What it writes is looked at once it waits, and it goes on only when the stream is
+    /// polled again, once what was written has been taken: no waker needed.
+    own: bool,
+    over: bool,
+}
 
 impl Sink {
     /// Adds a chunk, as soon as little is waiting to be sent; a long one piece by piece, so that never more than twice
-    /// [`AHEAD`] lies here.
-    ///
-    /// Whoever waits here goes on only when the stream is polled again, once what was written has been taken: no waker
-    /// needed.
-    pub(crate) async fn write(&self, chunk: &[u8]) {
+    /// [`AHEAD`] lies here. False if the stream is over.
+    pub(crate) async fn write(&self, chunk: &[u8]) -> bool {
         for piece in chunk.chunks(AHEAD) {
-            poll_fn(|_| if self.0.borrow().len() < AHEAD { Poll::Ready(()) } else { Poll::Pending }).await;
-            self.0.borrow_mut().extend_from_slice(piece);
+            if !self.write_whole(piece).await {
+                return false;
+            }
         }
+        !self.0.borrow().over
+    }
+
+    /// Adds a chunk in one piece: between two of them others might write.
+    pub(crate) async fn write_whole(&self, chunk: &[u8]) -> bool {
+        poll_fn(|cx| {
+            let mut written = self.0.borrow_mut();
+            if written.over {
+                return Poll::Ready(false);
+            }
+            if written.waiting.len() < AHEAD {
+                written.waiting.extend_from_slice(chunk);
+                let reader = if written.own { None } else { written.reader.take() };
+                drop(written);
+                reader.into_iter().for_each(Waker::wake);
+                return Poll::Ready(true);
+            }
+            if !written.own && !written.writers.iter().any(|waker| waker.will_wake(cx.waker())) {
+                written.writers.push(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Takes what is waiting.
+    fn take(&self) -> Bytes {
+        let mut written = self.0.borrow_mut();
+        // All of it, and not a part of what more is written to: only what is nobody else's is counted for the client.
+        let taken = std::mem::take(&mut written.waiting).freeze();
+        let writers = std::mem::take(&mut written.writers);
+        drop(written);
+        writers.into_iter().for_each(Waker::wake);
+        taken
+    }
+
+    /// Says that nothing more is taken in.
+    fn end(&self) {
+        let mut written = self.0.borrow_mut();
+        written.over = true;
+        let writers = std::mem::take(&mut written.writers);
+        drop(written);
+        writers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Has others who write wake whoever waits for that.
+    fn wake_for_others(&self, cx: &Context<'_>) {
+        let reader = &mut self.0.borrow_mut().reader;
+        match reader {
+            Some(reader) => reader.clone_from(cx.waker()),
+            None => *reader = Some(cx.waker().clone()),
+        }
+    }
+
+    fn is_own(&self, own: bool) {
+        self.0.borrow_mut().own = own;
     }
 }
 
@@ -90,10 +157,7 @@ impl Producer {
                 let sink = written.clone();
                 let write = vm.lua().create_async_function(move |_, chunk: LuaString| {
                     let sink = sink.clone();
-                    async move {
-                        sink.write(&chunk.as_bytes()).await;
-                        Ok(())
-                    }
+                    async move { Ok(sink.write(&chunk.as_bytes()).await) }
                 })?;
                 Ok(Self::start(vm, function, write, written, None, keep))
             }
@@ -143,10 +207,16 @@ impl Stream for Producer {
         }
         let polled = match &mut this.run {
             None => return Poll::Ready(None),
-            Some(run) => run.as_mut().poll(cx),
+            Some(run) => {
+                this.written.is_own(true);
+                let polled = run.as_mut().poll(cx);
+                this.written.is_own(false);
+                polled
+            }
         };
         if let Poll::Ready(result) = polled {
             this.run = None;
+            this.written.end();
             if let Err(error) = result {
                 return Poll::Ready(Some(Err(error)));
             }
@@ -156,7 +226,10 @@ impl Stream for Producer {
         match this.take() {
             Some(chunk) => Poll::Ready(Some(Ok(chunk))),
             None if this.run.is_none() => Poll::Ready(None),
-            None => this.poll_heartbeat(cx),
+            None => {
+                this.written.wake_for_others(cx);
+                this.poll_heartbeat(cx)
+            }
         }
     }
 }
@@ -173,16 +246,14 @@ impl Producer {
     }
 
     fn take(&mut self) -> Option<Bytes> {
-        let mut written = self.written.0.borrow_mut();
-        if written.is_empty() {
+        if self.written.0.borrow().waiting.is_empty() {
             return None;
         }
         self.meter.restart();
         if let Some(heartbeat) = &mut self.heartbeat {
             heartbeat.restart();
         }
-        // All of it, and not a part of what more is written to: only what is nobody else's is counted for the client.
-        Some(std::mem::take(&mut *written).freeze())
+        Some(self.written.take())
     }
 
     /// What is sent in place of silence. It is not the producer's doing, and gives it no new budget.
@@ -194,8 +265,18 @@ impl Producer {
     }
 }
 
+/// The client has left, or has all there is.
+impl Drop for Producer {
+    fn drop(&mut self) {
+        self.written.end();
+        drop(self.written.take());
+    }
+}
+
 impl fmt::Debug for Producer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Producer").field("waiting", &self.written.0.borrow().len()).finish_non_exhaustive()
+        f.debug_struct("Producer")
+            .field("waiting", &self.written.0.borrow().waiting.len())
+            .finish_non_exhaustive()
     }
 }

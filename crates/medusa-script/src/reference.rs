@@ -190,9 +190,9 @@ const RESPONSE: Class = Class {
         ),
         item(
             "body",
-            "string | ((write: (chunk: string) -> ()) -> ()) | nil",
+            "string | ((write: (chunk: string) -> boolean) -> ()) | nil",
             "The body, or a *producer*: it is called when the response starts and writes chunks; `write` waits while \
-             the client is not taking them.",
+             the client is not taking them, and returns false once the response is over.",
         ),
     ],
     methods: &[],

@@ -225,3 +225,57 @@ fn other_streams_are_let_finish_and_the_status_says_what_they_hold() {
     drop((client, go));
     assert_eq!(server.wait().code(), Some(0));
 }
+
+/// The text that is the next thing in a stream, in however many chunks.
+#[track_caller]
+fn expect(client: &mut Client, text: &str) {
+    let mut got = String::new();
+    while got.len() < text.len() {
+        got += &chunk(client);
+    }
+    assert!(got == text, "{} bytes, {} expected", got.len(), text.len());
+}
+
+#[test]
+fn what_another_task_writes_goes_out_at_once_and_nothing_after_the_end() {
+    let site = web("web:mount('/events', function()
+            return medusa.http.events(function(stream)
+                kept = stream
+                stream:send('first')
+                medusa.sleep(3600)
+            end, { heartbeat = 3600 })
+        end)
+        web:mount('/write', function()
+            return { body = function(write)
+                kept = { send = function(_, text) return write(`data: {text}\\n\\n`) end }
+                kept:send('first')
+                medusa.sleep(3600)
+            end }
+        end)
+        web:mount('/short', function()
+            return medusa.http.events(function(stream) kept = stream stream:send('first') end)
+        end)
+        web:mount('/send', function(req) return tostring(kept:send(req:arg('text') or 'later')) end)
+        web:mount('/many', function(req)
+            for i = 1, 5 do
+                if not kept:send(string.rep(tostring(i), 100000)) then return 'false' end
+            end
+            return 'true'
+        end)");
+    let server = start(&site);
+    for path in ["/events", "/write"] {
+        let mut client = listen(&server, path);
+        assert_eq!(server.get("/send").text(), "true");
+        expect(&mut client, "data: later\n\n");
+        // More than may wait: who writes it waits for the client, and is woken.
+        let mut many = server.connect();
+        many.send("GET /many HTTP/1.1\r\nHost: t\r\n\r\n");
+        let event = |i: u32| format!("data: {}\n\n", i.to_string().repeat(100_000));
+        expect(&mut client, &(1..=5).map(event).collect::<Vec<_>>().concat());
+        assert_eq!(many.response().text(), "true");
+        drop(client);
+        wait::until("the stream has ended", || (server.get("/send").text() == "false").then_some(()));
+    }
+    assert_eq!(server.get("/short").text(), "data: first\n\n");
+    assert_eq!(server.get("/send").text(), "false");
+}
