@@ -262,7 +262,9 @@ impl Connection {
         if !finishing.is_empty() && finishing.len() == self.open.get() {
             self.conn.limit_write(LEAVING);
         }
-        finishing.iter().for_each(|finish| finish.notify_one());
+        for finish in &finishing {
+            finish.notify_one();
+        }
     }
 
     /// Notes what is to go on when the 101 is out.
@@ -287,7 +289,7 @@ pub(crate) fn peer(conn: &Conn) -> Peer {
     }
 }
 
-/// How long a client may take nothing of a stream that is to end, as with WebSockets.
+/// How long a client may take nothing of a stream that is to end, as with `WebSockets`.
 const LEAVING: Duration = Duration::from_secs(5);
 
 /// What an HTTP/2 client may send before it has paid for it with requests that it let be answered.
