@@ -17,15 +17,17 @@ fn others_are_served(server: &Server, during: impl FnOnce() + Send) {
     std::thread::scope(|scope| {
         let begun = Instant::now();
         let offender = scope.spawn(during);
-        let mut slowest = Duration::ZERO;
+        let (mut slowest, mut served) = (Duration::ZERO, 0);
         while !offender.is_finished() {
             let started = Instant::now();
             assert_eq!(server.get("/ok").body, "ok");
             slowest = slowest.max(started.elapsed());
+            served += 1;
         }
-        // Without preemption another request would have waited for all of the budget.
+        // Without preemption another request would have waited for all of the budget, the first or one soon after. A busy
+        // machine may hold one up for as long, but not all of them.
         let all = begun.elapsed();
-        assert!(slowest < all / 10 * 7, "a request took {slowest:?} of {all:?}");
+        assert!(served > 5 || slowest < all / 10 * 7, "one of {served} took {slowest:?} of {all:?}");
     });
 }
 
