@@ -75,7 +75,9 @@ impl AsyncRead for Strict<'_> {
             if violation.in_body {
                 this.context.misframed(this.before + this.framing.heads());
             }
-        } else if announced != (this.framing.heads(), this.framing.announced()) {
+        } else if this.framing.announced() > 0
+            && announced != (this.framing.heads(), this.framing.announced())
+        {
             this.context.unread().announce(this.before + this.framing.heads(), this.framing.announced());
         }
         Poll::Ready(Ok(()))
