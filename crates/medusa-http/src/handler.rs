@@ -76,27 +76,21 @@ pub struct HandlerError {
 impl HandlerError {
     /// The handler itself failed: 500.
     pub fn internal(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self {
-            status: StatusCode::INTERNAL_SERVER_ERROR,
-            blames_client: false,
-            option: None,
-            source: source.into(),
-        }
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, false, source.into())
     }
 
     /// The handler was stopped, or could not take the request now: 503.
     pub fn unavailable(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            blames_client: false,
-            option: None,
-            source: source.into(),
-        }
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, false, source.into())
     }
 
     /// The client is to blame: a 4xx of the caller's choice, or a 503 where it asks for more than there is.
     pub fn client(status: StatusCode, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { status, blames_client: true, option: None, source: source.into() }
+        Self::new(status, true, source.into())
+    }
+
+    fn new(status: StatusCode, blames_client: bool, source: Box<dyn StdError + Send + Sync>) -> Self {
+        Self { status, blames_client, option: None, source }
     }
 
     /// The same with the option that would have it otherwise: for the log, not for the client.
