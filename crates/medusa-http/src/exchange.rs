@@ -52,9 +52,9 @@ pub(crate) async fn exchange(
         parts.method = Method::GET;
     }
     let connection = exchanged.connection();
-    let limits = *server.parts.limits;
+    let limits = &server.parts.limits;
     let (version, is_head) = (parts.version, parts.method == Method::HEAD);
-    let mut body = RequestBody::wire(incoming, &limits, &parts.headers, connection);
+    let mut body = RequestBody::wire(incoming, limits, &parts.headers, connection);
     let head = Arc::new(Head {
         method: parts.method,
         uri: parts.uri,
@@ -75,8 +75,8 @@ pub(crate) async fn exchange(
     let fields = fields_len(&head.headers);
     let refusal = misframed(&head, connection)
         .map(|status| Refusal::close(status, Fault::Malformed))
-        .or_else(|| refuse(&head, fields, &limits))
-        .or_else(|| make_room(fields, &body, &limits, &mut exchanged));
+        .or_else(|| refuse(&head, fields, limits))
+        .or_else(|| make_room(fields, &body, limits, &mut exchanged));
     let mut response = match refusal {
         Some(refusal) => {
             if matches!(refusal.fault, Some(Fault::TooManyRequests | Fault::NoMemory)) {

@@ -228,9 +228,12 @@ struct Seconds {
     life: u32,
 }
 
+fn seconds(limit: Duration) -> u32 {
+    u32::try_from(limit.as_secs()).unwrap_or(u32::MAX)
+}
+
 impl From<Deadlines> for Seconds {
     fn from(deadlines: Deadlines) -> Self {
-        let seconds = |limit: Duration| u32::try_from(limit.as_secs()).unwrap_or(u32::MAX);
         let Deadlines { first_byte, idle, head, head_read, write, closing, life } = deadlines;
         Self {
             first_byte: seconds(first_byte),
@@ -363,9 +366,8 @@ impl Conn {
 
     /// From now on a peer that takes nothing is waited for no longer than this.
     pub fn limit_write(&self, write: Duration) {
-        let Seconds { write: most, .. } = self.deadlines.get();
-        let seconds = u32::try_from(write.as_secs()).unwrap_or(u32::MAX);
-        self.deadlines.set(Seconds { write: most.min(seconds), ..self.deadlines.get() });
+        let deadlines = self.deadlines.get();
+        self.deadlines.set(Seconds { write: deadlines.write.min(seconds(write)), ..deadlines });
     }
 
     /// Counts one request, here and for [`worker::requests`].
