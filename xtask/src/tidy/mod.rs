@@ -1,10 +1,14 @@
 //! `cargo xtask tidy`: the rules of the tree that no compiler checks.
 //!
-//! [`arrows`] holds the rules between crates, [`sources`] the rules inside a file. Both are pure: they take what was
-//! read and return [`Problem`]s, so that every rule is tested on a text in memory.
+//! [`arrows`] holds the rules between crates, [`circles`] and [`names`] those inside a crate, [`sources`] those inside a
+//! file. All are pure: they take what was read and return [`Problem`]s, so that every rule is tested on a text in memory.
 
 mod arrows;
+mod circles;
+mod crates;
+mod items;
 mod mask;
+mod names;
 mod sources;
 
 use std::fmt;
@@ -20,7 +24,7 @@ use crate::workspace::{self, Workspace};
 pub(crate) const COMMAND: Command = Command {
     name: "tidy",
     usage: "",
-    summary: "Check the rules of the tree: arrows between crates, module headers",
+    summary: "Check the rules of the tree: arrows between crates, circles, names, headers",
     help: "\
 Reads `cargo metadata` and every .rs file below crates/, fuzz/ and xtask/; builds nothing, takes
 a moment. Each problem is printed as FILE:LINE: RULE: what is wrong; what to do.
@@ -29,6 +33,11 @@ Between crates:
   arrow     a crate depends only on crates of lower levels (levels: xtask/src/tidy/arrows.rs)
   fence     a heavy dependency stays behind the one crate that may name it
   place     every crate has its level
+In a crate, outside of tests:
+  circle    at most three files name each other in a circle: by `use` and by paths that begin with
+            crate:: or super::, seen through what `pub use` passes on to the file that defines the
+            thing; what a module names of the modules below it does not count
+  name      a type's name is declared once
 In a file:
   header    the first line is a `//!` header: what the module is, what invariant lives there
   macro     no todo!, unimplemented! or dbg!
@@ -40,6 +49,23 @@ In a file:
         run()
     },
 };
+
+/// Packages whose circles are being undone: each leaves the list with its last one.
+const WITH_CIRCLES: &[&str] =
+    &["medusa-dns", "medusa-fetch", "medusa-http", "medusa-net", "medusa-script", "xtask"];
+
+/// Packages with a type's name declared twice: each leaves the list with its last one.
+const WITH_TWINS: &[&str] = &[
+    "medusa-dns",
+    "medusa-fetch",
+    "medusa-http",
+    "medusa-log",
+    "medusa-net",
+    "medusa-proto",
+    "medusa-script",
+    "medusa-testkit",
+    "xtask",
+];
 
 /// A broken rule: where, which, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,6 +114,15 @@ fn crates() -> Result<Vec<Problem>> {
         let path = &package.manifest_path;
         let manifest = fs::read_to_string(path).map_err(Error::io("read", path))?;
         problems.extend(arrows::check(package, relative(path), &manifest));
+        let folder = relative(path).parent().unwrap_or(path).join("src");
+        let read = |path: &Path| fs::read_to_string(workspace::root().join(path)).ok();
+        let targets = ["lib.rs", "main.rs"].map(|root| crates::Crate::read(&folder.join(root), &read));
+        if !WITH_CIRCLES.contains(&package.name.as_str()) {
+            problems.extend(targets.iter().flat_map(circles::check));
+        }
+        if !WITH_TWINS.contains(&package.name.as_str()) {
+            problems.extend(names::check(&targets));
+        }
     }
     Ok(problems)
 }
