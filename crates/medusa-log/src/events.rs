@@ -11,13 +11,14 @@
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use medusa_proto::access::Loss;
 use medusa_proto::entry::Entry;
 use medusa_proto::event::{Event, Level};
+use parking_lot::{Condvar, Mutex};
 
 use crate::{Batch, Flushed, Sink, SinkError};
 
@@ -106,7 +107,7 @@ impl EventSinks {
     ///
     /// The system refused the thread.
     pub fn start(&self) -> Result<(), SinkError> {
-        let mut state = self.0.lock();
+        let mut state = self.0.state.lock();
         if !state.started {
             let shared = Arc::clone(&self.0);
             let thread = std::thread::Builder::new().name("log-events".to_owned());
@@ -120,7 +121,7 @@ impl EventSinks {
     /// From now on events go to `routes`. What happened before goes where it would have gone.
     pub fn route(&self, routes: Vec<Route>) {
         let levels = routes.iter().map(|route| route.level as u8 + 1).max().unwrap_or(0);
-        let before = std::mem::replace(&mut self.0.lock().routes, routes.into());
+        let before = std::mem::replace(&mut self.0.state.lock().routes, routes.into());
         drop(before); // without the lock: the end of a sink may be an event
         if self.0.levels.swap(levels, Relaxed) != levels {
             // Who decided that nobody wants its events, or that somebody does, must decide anew.
@@ -139,13 +140,13 @@ impl EventSinks {
         if self.level().is_none_or(|level| event.level > level) || ASIDE.get() > 0 {
             return;
         }
-        self.0.lock().put(event);
+        self.0.state.lock().put(event);
         self.0.work.notify_one();
     }
 
     /// Waits until what was put down before is with its sinks (which may then have to be flushed), or until `deadline`.
     pub fn flush(&self, deadline: Instant) -> Flushed {
-        let mut state = self.0.lock();
+        let mut state = self.0.state.lock();
         state.hurry = true;
         self.0.work.notify_one();
         while state.left() > 0 {
@@ -153,7 +154,7 @@ impl EventSinks {
             if time.is_zero() {
                 return Flushed { left: state.left(), ..Flushed::default() };
             }
-            state = self.0.done.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0;
+            self.0.done.wait_for(&mut state, time);
         }
         Flushed::default()
     }
@@ -173,7 +174,7 @@ impl fmt::Debug for EventSinks {
 
 impl Drop for EventSinks {
     fn drop(&mut self) {
-        self.0.lock().closed = true;
+        self.0.state.lock().closed = true;
         self.0.work.notify_one();
     }
 }
@@ -223,17 +224,13 @@ impl State {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The thread.
     fn pass_on(&self) {
         let _aside = Aside::step();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         loop {
             let idle = |state: &mut State| state.waiting.is_empty() && !state.closed;
-            state = self.work.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
+            self.work.wait_while(&mut state, idle);
             if state.waiting.is_empty() {
                 return;
             }
@@ -242,12 +239,11 @@ impl Shared {
             for (routes, batch) in taken {
                 submit(&routes, batch);
             }
-            state = self.lock();
+            state = self.state.lock();
             state.in_hand = 0;
             self.done.notify_all();
             let rest = |state: &mut State| !state.hurry && !state.closed;
-            let rested = self.work.wait_timeout_while(state, EVERY, rest);
-            state = rested.unwrap_or_else(PoisonError::into_inner).0;
+            self.work.wait_while_for(&mut state, rest, EVERY);
             state.hurry = false;
         }
     }
@@ -354,7 +350,7 @@ mod tests {
         }
 
         fn submit(&self, batch: &Arc<Batch>) {
-            if let Some(events) = &*self.1.lock().expect("no test panics with it") {
+            if let Some(events) = &*self.1.lock() {
                 events.put(&event(Level::Error, "complaint"));
             }
             self.0.submit(batch);
@@ -372,7 +368,7 @@ mod tests {
     #[test]
     fn an_event_of_passing_on_is_not_passed_on() {
         let (sink, events) = (Arc::new(Complains::default()), Arc::new(started()));
-        *sink.1.lock().expect("no test panics with it") = Some(Arc::clone(&events));
+        *sink.1.lock() = Some(Arc::clone(&events));
         events.route(vec![Route { sink: Arc::clone(&sink) as _, level: Level::Info }]);
         events.put(&event(Level::Info, "one"));
         let _ = events.flush(soon());
@@ -383,6 +379,6 @@ mod tests {
         events.put(&event(Level::Info, "two"));
         let _ = events.flush(soon());
         assert_eq!(messages(&sink.0), ["one", "two"]);
-        *sink.1.lock().expect("no test panics with it") = None;
+        *sink.1.lock() = None;
     }
 }

@@ -5,13 +5,14 @@
 //! come is told how many it has missed, and goes on with the oldest there is. Nobody can hold up a tail.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use medusa_proto::entry::Entry;
 use medusa_proto::format::{Encoder, Format};
 use medusa_proto::status::{Status, Value};
+use parking_lot::Mutex;
 
 use crate::local::LocalOffset;
 use crate::{Batch, Flushed, Sink, SinkError};
@@ -68,7 +69,7 @@ impl Tail {
 
     /// The last `n` entries, or as many as there are.
     pub fn last(&self, n: usize) -> Last {
-        let state = self.lock();
+        let state = self.state.lock();
         let n = n.min(self.entries);
         let mut found = 0;
         let wanted = |batch: &&Arc<Batch>| {
@@ -94,7 +95,7 @@ impl Tail {
 
     /// Follows the tail, from its last `back` entries on. `None` if [`MAX_FOLLOWERS`](Self::MAX_FOLLOWERS) do already.
     pub fn subscribe(self: &Arc<Self>, back: usize) -> Option<Follower> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.followers == Self::MAX_FOLLOWERS {
             return None;
         }
@@ -102,10 +103,6 @@ impl Tail {
         state.name += 1;
         let back = back.min(self.entries).min(state.held) as u64;
         Some(Follower { tail: Arc::clone(self), name: state.name, at: state.next - back })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -163,7 +160,7 @@ impl Sink for Tail {
     }
 
     fn submit(&self, batch: &Arc<Batch>) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.push(batch, self.entries);
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
@@ -177,7 +174,7 @@ impl Sink for Tail {
     }
 
     fn status(&self) -> Status {
-        let state = self.lock();
+        let state = self.state.lock();
         Status::new("log.tail", self.entries.to_string())
             .field("held", state.held.min(self.entries))
             .field("held_bytes", Value::Bytes(state.bytes as u64))
@@ -214,7 +211,7 @@ impl Followed {
 impl Follower {
     /// What comes next; wakes the task of `context` when there is something. Only the last task to ask is woken.
     pub fn poll_next(&mut self, context: &Context<'_>) -> Poll<Followed> {
-        let mut state = self.tail.lock();
+        let mut state = self.tail.state.lock();
         state.waiting.retain(|(name, _)| *name != self.name);
         let from = self.at.max(state.first());
         if let Some((batch, skip)) = state.find(from) {
@@ -230,7 +227,7 @@ impl Follower {
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        let mut state = self.tail.lock();
+        let mut state = self.tail.state.lock();
         state.followers -= 1;
         state.waiting.retain(|(name, _)| *name != self.name);
     }
@@ -275,7 +272,7 @@ mod tests {
         assert_eq!(targets(tail.last(1).iter()), ["d"]);
         assert_eq!(tail.last(0).iter().count(), 0);
         tail.submit(&batch(["e", "f", "g"]));
-        assert_eq!(tail.lock().batches.len(), 1, "what nobody will see again is let go of");
+        assert_eq!(tail.state.lock().batches.len(), 1, "what nobody will see again is let go of");
         let lines = tail.lines(2, Format::Common);
         assert!(String::from_utf8_lossy(&lines[0]).contains("GET f HTTP/1.1"), "{lines:?}");
     }
@@ -287,7 +284,7 @@ mod tests {
         for _ in 0..2 * Tail::MAX_BYTES / MAX_FIELD {
             tail.submit(&batch([&long]));
         }
-        let state = tail.lock();
+        let state = tail.state.lock();
         assert!(state.bytes <= Tail::MAX_BYTES && state.held > 500, "{} {}", state.bytes, state.held);
     }
 
@@ -330,12 +327,12 @@ mod tests {
         for _ in 0..3 {
             assert!(follower.poll_next(&Context::from_waker(&waker)).is_pending());
         }
-        assert_eq!(tail.lock().waiting.len(), 1);
+        assert_eq!(tail.state.lock().waiting.len(), 1);
         tail.submit(&batch(["a"]));
         tail.submit(&batch(["b"]));
         assert_eq!(count.0.load(SeqCst), 1);
         drop(follower);
-        let state = tail.lock();
+        let state = tail.state.lock();
         assert_eq!((state.followers, state.waiting.len()), (0, 0));
     }
 }

@@ -22,10 +22,11 @@ mod writer;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use medusa_proto::status::Status;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::queue::Queue;
 use crate::{Batch, Flushed, Sink, SinkError, drain};
@@ -82,7 +83,7 @@ impl FileSink {
     }
 
     fn started(&self) -> MutexGuard<'_, bool> {
-        self.started.lock().unwrap_or_else(PoisonError::into_inner)
+        self.started.lock()
     }
 
     fn open(&self) -> Result<Opened, SinkError> {

@@ -1,9 +1,10 @@
 //! What the sink and its writer's thread share: a file on its way to the writer, and what happened to files.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use medusa_proto::status::Status;
+use parking_lot::Mutex;
 
 use super::clock::Clock;
 use super::open::Opened;
@@ -31,11 +32,11 @@ struct State {
 
 impl Shared {
     pub(super) fn put_fresh(&self, opened: Opened) {
-        self.lock().fresh = Some(opened);
+        self.state.lock().fresh = Some(opened);
     }
 
     pub(super) fn take_fresh(&self) -> Option<Opened> {
-        self.lock().fresh.take()
+        self.state.lock().fresh.take()
     }
 
     pub(super) fn tidy_for(&self, rotation: &Rotation) -> &Arc<Tidy> {
@@ -44,13 +45,13 @@ impl Shared {
 
     pub(super) fn rotated(&self, at: Timestamp, clock: &Clock) {
         let at = local::shown(at, clock.zone());
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.rotations += 1;
         state.last_rotation = Some(at);
     }
 
     pub(super) fn file_failed(&self, error: String) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.errors += 1;
         state.last_error = Some(format!("{} {error}", local::now_shown()));
     }
@@ -58,7 +59,7 @@ impl Shared {
     /// The file is not in its place any more, and no other could be opened; or now one could. The first failure in a row
     /// is reported, and so is the recovery.
     pub(super) fn missing(&self, name: &str, error: Option<&SinkError>) {
-        let before = std::mem::replace(&mut self.lock().missing, error.is_some());
+        let before = std::mem::replace(&mut self.state.lock().missing, error.is_some());
         match error {
             Some(error) => {
                 let why = std::error::Error::source(error).map(|why| format!(": {why}")).unwrap_or_default();
@@ -78,7 +79,7 @@ impl Shared {
     }
 
     pub(super) fn describe(&self, status: Status, rotation: Option<&Rotation>) -> Status {
-        let state = self.lock();
+        let state = self.state.lock();
         let (rotations, last) = (state.rotations, state.last_rotation.clone());
         let (errors, last_error) = (state.errors, state.last_error.clone());
         drop(state);
@@ -97,9 +98,5 @@ impl Shared {
             .maybe("kept", done.kept)
             .field("file_errors", errors + done.errors)
             .maybe("last_file_error", last_error.or(done.last_error))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -16,11 +16,12 @@ mod options;
 mod spill;
 mod state;
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use medusa_proto::access::Loss;
 use medusa_proto::status::{Status, Value};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::drain::Drain;
 use crate::{Batch, Flushed, SinkError};
@@ -102,7 +103,7 @@ impl Queue {
 
     fn begin_to_spill(&self, spill: Spill, found: &[(u64, Found)]) {
         if self.spill.set(spill).is_ok() {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             state.adopt(found);
             state.spiller.life = Life::Running;
             self.unlock(state);
@@ -112,10 +113,10 @@ impl Queue {
     /// Queues `batch`. If there is no room, somebody's records are lost: whose, is the user's choice.
     pub(crate) fn submit(&self, batch: &Arc<Batch>) {
         let Some(whole) = batch.loss_after(0) else { return };
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if !state.fits(&self.options, batch) {
             match self.options.when_full {
-                WhenFull::Block(time) => state = self.wait_for_room(state, batch, time),
+                WhenFull::Block(time) => self.wait_for_room(&mut state, batch, time),
                 WhenFull::DropOld => state.drop_old(&self.options, batch),
                 WhenFull::DropNew | WhenFull::Spill(_) => {}
             }
@@ -133,14 +134,9 @@ impl Queue {
 
     /// Waits until `batch` fits, for `time` at most. Not at all if the last who waited did so in vain: a target that is
     /// gone holds up each worker once, not every request.
-    fn wait_for_room<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-        batch: &Batch,
-        time: Duration,
-    ) -> MutexGuard<'a, State> {
+    fn wait_for_room(&self, state: &mut MutexGuard<'_, State>, batch: &Batch, time: Duration) {
         if state.in_vain || state.closed {
-            return state;
+            return;
         }
         state.blocked += 1;
         #[cfg(test)]
@@ -149,52 +145,49 @@ impl Queue {
         }
         let full = |state: &mut State| !state.fits(&self.options, batch) && !state.in_vain && !state.closed;
         let time = time.min(WhenFull::MAX_BLOCK);
-        let waited = self.room.wait_timeout_while(state, time, full);
-        let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        let waited = self.room.wait_while_for(state, full, time);
         state.blocked -= 1;
         state.in_vain |= waited.timed_out();
-        state
     }
 
     /// Waits until all that is queued now is settled, or until `deadline`. A queue that spills waits no longer than its
     /// target works, and then puts on disk what is left.
     pub(crate) fn flush(&self, deadline: Instant) -> Flushed {
         self.nudge(); // a writer that waits before it tries again should try now
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let (queued, adopted) = (state.queued, state.adopted);
         // What has been adopted since is older.
         while state.done < queued + (state.adopted - adopted) {
             let left = deadline.saturating_duration_since(Instant::now());
             if state.spills() && (left.is_zero() || state.is_failing()) {
-                return flushed(&self.park(state));
+                self.park(&mut state);
+                return flushed(&state);
             }
             if left.is_zero() || state.spiller.life == Life::Ended {
                 return flushed(&state);
             }
-            state = self.settled.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            self.settled.wait_for(&mut state, left);
         }
         Flushed::default()
     }
 
     /// Has all that is in memory put on disk, as there may be no time left for anything else.
-    fn park<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    fn park(&self, state: &mut MutexGuard<'_, State>) {
         state.spiller.park = true;
         state.spiller.stuck = false;
         self.spilling.notify_one();
-        let parked =
-            self.settled.wait_timeout_while(state, PARK, |state| state.spiller.park && state.spills());
-        parked.unwrap_or_else(PoisonError::into_inner).0
+        self.settled.wait_while_for(state, |state| state.spiller.park && state.spills(), PARK);
     }
 
     /// Makes the writer look around.
     pub(crate) fn nudge(&self) {
-        self.lock().nudged = true;
+        self.state.lock().nudged = true;
         self.work.notify_one();
     }
 
     /// Lets the writer end once the queue is empty, and no longer wait for a target that fails.
     pub(crate) fn close(&self) {
-        self.lock().closed = true;
+        self.state.lock().closed = true;
         self.work.notify_one();
         self.room.notify_all();
         self.spilling.notify_one();
@@ -202,15 +195,15 @@ impl Queue {
 
     /// Whether what the writer does not get rid of is kept on disk.
     pub(crate) fn spills(&self) -> bool {
-        self.lock().spills()
+        self.state.lock().spills()
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.lock().closed
+        self.state.lock().closed
     }
 
     pub(crate) fn accounts(&self) -> Accounts {
-        self.lock().accounts()
+        self.state.lock().accounts()
     }
 
     /// For the writer: waits for something to do.
@@ -224,7 +217,7 @@ impl Queue {
     }
 
     fn next_until(&self, deadline: Option<Instant>) -> Work {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         loop {
             if std::mem::take(&mut state.nudged) {
                 return Work::Nudge;
@@ -241,36 +234,32 @@ impl Queue {
                     if let Some(work) = self.replay(&next) {
                         return work;
                     }
-                    state = self.lock();
+                    state = self.state.lock();
                 }
                 Take::Drained(chore) => {
                     drop(state);
                     self.see_to(chore);
-                    state = self.lock();
+                    state = self.state.lock();
                 }
                 Take::Empty if state.closed => return self.end(state),
-                Take::Empty | Take::Later => match self.wait_for_work(state, deadline) {
-                    Some(guard) => state = guard,
-                    None => return Work::Nudge,
-                },
+                Take::Empty | Take::Later if self.wait_for_work(&mut state, deadline) => {}
+                Take::Empty | Take::Later => return Work::Nudge,
             }
         }
     }
 
-    /// Waits until there may be work; `None` at the deadline.
-    fn wait_for_work<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-        deadline: Option<Instant>,
-    ) -> Option<MutexGuard<'a, State>> {
+    /// Waits until there may be work; false once the deadline has passed.
+    fn wait_for_work(&self, state: &mut MutexGuard<'_, State>, deadline: Option<Instant>) -> bool {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         state.idle = true;
-        let mut state = match left {
-            None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
-            Some(left) => self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
-        };
+        match left {
+            None => self.work.wait(state),
+            Some(left) => {
+                self.work.wait_for(state, left);
+            }
+        }
         state.idle = false;
-        (left != Some(Duration::ZERO)).then_some(state)
+        left != Some(Duration::ZERO)
     }
 
     fn end(&self, mut state: MutexGuard<'_, State>) -> Work {
@@ -281,7 +270,7 @@ impl Queue {
 
     /// For the writer's thread, as the last thing it does: nothing will be put back any more.
     pub(crate) fn leave(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.ended = true;
         state.left = true;
         drop(state);
@@ -292,7 +281,7 @@ impl Queue {
     /// Takes what is next from disk. `None` if there was nothing after all.
     fn replay(&self, next: &Next) -> Option<Work> {
         let read = self.spill.get()?.read(next);
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let (work, chore) = match read {
             Read::Batch(batch, origin) => {
                 let now = Instant::now();
@@ -325,7 +314,7 @@ impl Queue {
     /// Also after it has been told to [end](Work::End): a queue that spills then keeps them, any other hands them out
     /// again.
     pub(crate) fn put_back(&self, settled: Vec<(Arc<Batch>, usize)>, in_hand: Option<Arc<Batch>>) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.ended &= state.spills();
         if let Some(batch) = in_hand
             && let (true, origin) = state.release(&batch)
@@ -343,7 +332,7 @@ impl Queue {
     /// told of.
     pub(crate) fn give_up(&self, batch: &Batch, written: usize) -> Option<Loss> {
         let rest = batch.behind(written);
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if !state.spills() || written == batch.len() {
             drop(state);
             self.settle(batch, written);
@@ -377,17 +366,14 @@ impl Queue {
 
     /// For the writer: waits for `time`, less if nudged or closed.
     pub(crate) fn pause(&self, time: Duration) {
-        let state = self.lock();
-        let (mut state, _) = self
-            .work
-            .wait_timeout_while(state, time, |state| !state.nudged && !state.closed)
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
+        self.work.wait_while_for(&mut state, |state| !state.nudged && !state.closed, time);
         state.nudged = false;
     }
 
     /// For the writer: `written` records of `batch` are with the target; the rest is lost.
     pub(crate) fn settle(&self, batch: &Batch, written: usize) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let chore = state.settle(batch, written as u64);
         let blocked = state.blocked > 0;
         drop(state);
@@ -400,13 +386,13 @@ impl Queue {
 
     /// For the writer: the loss it was given is written, or kept in mind.
     pub(crate) fn settle_loss(&self) {
-        self.lock().done += 1;
+        self.state.lock().done += 1;
         self.settled.notify_all();
     }
 
     /// For the writer: a record counted as written turns out to be incomplete for good.
     pub(crate) fn tear(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let accounts = state.accounts_mut();
         accounts.written = accounts.written.saturating_sub(1);
         accounts.lost += 1;
@@ -414,7 +400,7 @@ impl Queue {
 
     /// For the writer: an attempt to write moved `bytes`, and ended with `error` if it failed.
     pub(crate) fn attempted(&self, bytes: u64, error: Option<String>) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let failed = error.is_some();
         let accounts = state.accounts_mut();
         accounts.bytes += bytes;
@@ -434,25 +420,9 @@ impl Queue {
         let (Some(spill), Some(chore)) = (self.spill.get(), chore) else { return };
         spill.see_to(chore);
         if matches!(chore, Chore::Remove(_)) {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             state.spiller.stuck = false; // there is room again
             self.unlock(state);
-        }
-    }
-
-    /// For the spiller: waits until it is told something, or for `timeout`. Whether that is over.
-    fn wait_for_spiller<'a>(
-        &'a self,
-        state: MutexGuard<'a, State>,
-        timeout: Option<Duration>,
-    ) -> (MutexGuard<'a, State>, bool) {
-        match timeout {
-            None => (self.spilling.wait(state).unwrap_or_else(PoisonError::into_inner), false),
-            Some(timeout) => {
-                let waited = self.spilling.wait_timeout(state, timeout);
-                let (state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-                (state, waited.timed_out())
-            }
         }
     }
 
@@ -464,17 +434,13 @@ impl Queue {
             self.spilling.notify_one();
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drain for Queue {
     /// As [`flush`](Queue::flush); of a queue that has been closed, waits until its writer and its spiller are gone, which
     /// may have more to do than to settle.
     fn drain(&self, deadline: Instant) -> Flushed {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if !state.closed {
             drop(state);
             return self.flush(deadline);
@@ -482,10 +448,12 @@ impl Drain for Queue {
         while !state.left || state.spills() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let state = if state.spills() { self.park(state) } else { state };
+                if state.spills() {
+                    self.park(&mut state);
+                }
                 return flushed(&state);
             }
-            state = self.settled.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            self.settled.wait_for(&mut state, left);
         }
         // What is on disk now may already be another sink's, and what was lost has been told.
         Flushed::default()

@@ -119,9 +119,9 @@ impl Rig {
             Step::Recover => self.queue.attempted(0, None),
             Step::Spill => self.spill(),
             Step::Park => {
-                self.queue.lock().spiller.park = true;
+                self.queue.state.lock().spiller.park = true;
                 self.spill();
-                self.queue.lock().spiller.park = false;
+                self.queue.state.lock().spiller.park = false;
             }
             Step::Restart => self.restart(),
             Step::Crash => {
@@ -148,7 +148,7 @@ impl Rig {
 
     fn write(&mut self) {
         let Some(batch) = self.in_hand.take() else { return };
-        if self.queue.lock().is_failing() {
+        if self.queue.state.lock().is_failing() {
             self.in_hand = Some(batch);
             return;
         }
@@ -179,11 +179,11 @@ impl Rig {
 
     fn spill(&mut self) {
         loop {
-            let job = self.queue.lock().job(&self.options);
+            let job = self.queue.state.lock().job(&self.options);
             let Some(job) = job else { break };
             self.spiller.as_mut().expect("a spiller").work(job);
         }
-        self.queue.lock().spiller.stuck = false;
+        self.queue.state.lock().spiller.stuck = false;
     }
 
     /// As a sink is dropped, and its writer ends.
@@ -194,7 +194,7 @@ impl Rig {
             if let Some(held) = self.in_hand.take() {
                 self.queue.give_up(&held, 0);
             }
-            if !self.take() && self.queue.lock().ended {
+            if !self.take() && self.queue.state.lock().ended {
                 break;
             }
         }

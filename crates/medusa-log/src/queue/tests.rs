@@ -165,7 +165,7 @@ fn a_worker_waits_for_room() {
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| queue.submit(&batch(["b"])));
         // There is no room before the worker is seen to wait for it, or has given up on a machine that stood still.
-        while queue.lock().blocked == 0 && !waiting.is_finished() {
+        while queue.state.lock().blocked == 0 && !waiting.is_finished() {
             std::thread::yield_now();
         }
         queue.settle(&held, 1);
@@ -173,7 +173,7 @@ fn a_worker_waits_for_room() {
     });
     let accounts = queue.accounts();
     assert_eq!(accounts.pending + accounts.lost, 1);
-    assert_eq!(accounts.lost == 1, queue.lock().in_vain, "what was lost was waited for in vain");
+    assert_eq!(accounts.lost == 1, queue.state.lock().in_vain, "what was lost was waited for in vain");
 }
 
 #[test]
@@ -182,20 +182,20 @@ fn a_dead_target_makes_nobody_wait_twice() {
     queue.submit(&batch(["a"]));
     let begin = Instant::now();
     queue.submit(&batch(["b"]));
-    assert!(begin.elapsed() >= WhenFull::MAX_BLOCK && queue.lock().waits == 1, "the first waits");
+    assert!(begin.elapsed() >= WhenFull::MAX_BLOCK && queue.state.lock().waits == 1, "the first waits");
     for _ in 0..1000 {
         queue.submit(&batch(["c"]));
     }
-    assert_eq!(queue.lock().waits, 1, "the others do not");
+    assert_eq!(queue.state.lock().waits, 1, "the others do not");
     assert_eq!(queue.accounts().lost, 1001);
 
     let held = take(&queue);
     queue.settle(&held, 1);
     queue.submit(&batch(["d"]));
-    assert!(!queue.lock().in_vain, "there has been room: waiting may help again");
+    assert!(!queue.state.lock().in_vain, "there has been room: waiting may help again");
     queue.close();
     queue.submit(&batch(["e"]));
-    assert_eq!(queue.lock().waits, 1, "nobody waits for a sink that is gone");
+    assert_eq!(queue.state.lock().waits, 1, "nobody waits for a sink that is gone");
 }
 
 #[test]

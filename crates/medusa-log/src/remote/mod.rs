@@ -26,11 +26,12 @@ mod window;
 mod wire;
 mod writer;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use medusa_proto::status::Status;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::drain::{self, Drain};
 use crate::queue::{Queue, QueueOptions};
@@ -108,16 +109,12 @@ struct State {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn secured(&self) -> Option<Secured> {
-        self.lock().secured.clone()
+        self.state.lock().secured.clone()
     }
 
     fn set_unacknowledged(&self, records: u64) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if std::mem::replace(&mut state.unacknowledged, records) != records {
             self.changed.notify_all();
         }
@@ -143,7 +140,7 @@ impl RemoteSink {
     }
 
     fn started(&self) -> MutexGuard<'_, bool> {
-        self.started.lock().unwrap_or_else(PoisonError::into_inner)
+        self.started.lock()
     }
 
     fn secure(&self) -> Result<Option<Secured>, SinkError> {
@@ -201,7 +198,7 @@ impl Remains {
                 return flushed; // what is in a unix socket is with its reader, whatever becomes of us
             }
             if !flushed.is_complete() {
-                return Flushed { left: flushed.left + self.shared.lock().unacknowledged, ..flushed };
+                return Flushed { left: flushed.left + self.shared.state.lock().unacknowledged, ..flushed };
             }
             let left = self.wait_acknowledged(deadline);
             // A connection that broke meanwhile has put back what had not arrived.
@@ -216,11 +213,11 @@ impl Remains {
     fn wait_acknowledged(&self, deadline: Instant) -> u64 {
         /// How long between two looks at what is acknowledged: the kernel tells nobody.
         const LOOK: Duration = Duration::from_millis(20);
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state.lock();
         while state.unacknowledged > 0 && Instant::now() < deadline {
             self.queue.nudge();
             let left = deadline.saturating_duration_since(Instant::now()).min(LOOK);
-            state = self.shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            self.shared.changed.wait_for(&mut state, left);
         }
         state.unacknowledged
     }
@@ -230,12 +227,12 @@ impl Drain for Remains {
     fn drain(&self, deadline: Instant) -> Flushed {
         // The end of a writer includes that all has arrived.
         let flushed = if self.queue.is_closed() { self.queue.drain(deadline) } else { self.flush(deadline) };
-        let is_all = self.is_local || self.shared.lock().unacknowledged == 0;
+        let is_all = self.is_local || self.shared.state.lock().unacknowledged == 0;
         if (flushed.is_complete() && is_all) || !self.queue.spills() {
             return flushed;
         }
         // What is on its way is in the writer's hands: it has to give it back, for the disk.
-        self.shared.lock().is_over = true;
+        self.shared.state.lock().is_over = true;
         self.queue.close();
         self.queue.drain(deadline.max(Instant::now()) + HAND_BACK)
     }
@@ -253,7 +250,7 @@ impl Sink for RemoteSink {
         if !*started {
             let secured = self.secure()?;
             self.resolve()?;
-            self.shared.lock().secured = secured;
+            self.shared.state.lock().secured = secured;
             self.queue.prepare()?;
             self.start()?;
             *started = true;
@@ -281,7 +278,7 @@ impl Sink for RemoteSink {
     fn reopen(&self) -> Result<(), SinkError> {
         if *self.started() {
             let secured = self.secure()?;
-            let mut state = self.shared.lock();
+            let mut state = self.shared.state.lock();
             state.secured = secured;
             state.is_reopened = true;
             drop(state);
@@ -295,7 +292,7 @@ impl Sink for RemoteSink {
             Wording::Lines(format, _) | Wording::Syslog(_, format, _) => format.name(),
         };
         let (peer, unacknowledged) = {
-            let state = self.shared.lock();
+            let state = self.shared.state.lock();
             (state.peer.clone(), self.target.is_relp().then_some(state.unacknowledged))
         };
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use medusa_proto::entry::Entry;
+use parking_lot::{Condvar, Mutex};
 
 use crate::Batch;
 
@@ -107,7 +108,7 @@ impl Desk {
 
     /// Takes a batch; false if there is no room for it.
     pub(super) fn submit(&self, batch: &Arc<Batch>) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let Counts { held, held_bytes, .. } = state.counts;
         if held > 0 && held_bytes + batch.footprint() > self.limit {
             let with_address = batch.iter().filter(|entry| matches!(entry, Entry::Access(_))).count();
@@ -127,7 +128,7 @@ impl Desk {
 
     /// Takes an answer.
     pub(super) fn answer(&self, address: IpAddr, name: Option<Arc<str>>) {
-        self.lock().answers.push((address, name));
+        self.state.lock().answers.push((address, name));
         self.work.notify_one();
     }
 
@@ -137,7 +138,7 @@ impl Desk {
     pub(super) fn flush(&self, deadline: Instant) -> u64 {
         let now = Instant::now();
         let give_up = now + deadline.saturating_duration_since(now) / 2;
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.flushing += 1;
         state.give_up = Some(state.give_up.map_or(give_up, |other| other.min(give_up)));
         self.work.notify_one();
@@ -148,7 +149,7 @@ impl Desk {
             if left.is_zero() {
                 break;
             }
-            state = self.passed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            self.passed.wait_for(&mut state, left);
         }
         state.flushing -= 1;
         if state.flushing == 0 {
@@ -159,23 +160,23 @@ impl Desk {
 
     #[cfg(test)]
     pub(super) fn is_flushing(&self) -> bool {
-        self.lock().flushing > 0
+        self.state.lock().flushing > 0
     }
 
     /// Lets the clerk end once all has been passed on.
     pub(super) fn close(&self) {
-        self.lock().closed = true;
+        self.state.lock().closed = true;
         self.work.notify_one();
     }
 
     pub(super) fn counts(&self) -> Counts {
-        self.lock().counts
+        self.state.lock().counts
     }
 
     /// For the clerk: waits for something to do, or until something is due. `None`: nothing is left, and nothing will
     /// come.
     pub(super) fn next(&self, due: Due) -> Option<Round> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         loop {
             let hurry = state.flushing > 0 || state.closed;
             let give_up = state.give_up;
@@ -193,21 +194,20 @@ impl Desk {
                 return Some(Round { batches, answers, hurry, give_up });
             }
             let next = due.names.into_iter().chain(due.lingering).min();
-            state = match next {
+            match next {
                 Some(next) => {
-                    let waited = self.work.wait_timeout(state, next - now);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
+                    self.work.wait_until(&mut state, next);
                 }
                 None if state.closed => return None,
-                None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
-            };
+                None => self.work.wait(&mut state),
+            }
         }
     }
 
     /// For the clerk: these batches have been passed on whole, `asked` questions are open, and that is what became of
     /// some records.
     pub(super) fn pass(&self, batches: &mut VecDeque<Taken>, asked: usize, tally: Tally) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         for Taken { number, batch, .. } in batches.drain(..) {
             state.counts.held -= batch.len() as u64;
             state.counts.held_bytes -= batch.footprint();
@@ -217,9 +217,5 @@ impl Desk {
         state.counts.tally.add(tally);
         drop(state);
         self.passed.notify_all();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -24,10 +24,11 @@ mod window;
 use std::error::Error;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use medusa_proto::status::{Status, Value};
+use parking_lot::Mutex;
 
 use crate::drain::{self, Drain};
 use crate::{Batch, Flushed, Sink, SinkError};
@@ -154,7 +155,7 @@ impl Sink for ResolvingSink {
     fn prepare(&self) -> Result<(), SinkError> {
         self.names.prepare().map_err(|source| SinkError::Names { source })?;
         self.sink.prepare()?;
-        let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut started = self.started.lock();
         if !*started {
             self.start()?;
             *started = true;
@@ -170,7 +171,7 @@ impl Sink for ResolvingSink {
 
     /// Waits for names, too, but no longer than for its own deadline, and for no more than half of the time.
     fn flush(&self, deadline: Instant) -> Flushed {
-        let started = *self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        let started = *self.started.lock();
         let here = if started { self.desk.flush(deadline) } else { 0 };
         Flushed { left: here, spilled: 0 }.and(self.sink.flush(deadline))
     }

@@ -1,11 +1,11 @@
 //! The sink, with a stand-in for the name server that answers when the test says so.
 
 use std::collections::HashMap;
-use std::sync::MutexGuard;
 
 use medusa_proto::access::{Peer, Record};
 use medusa_proto::entry::Entry;
 use medusa_proto::event::{Event, Level};
+use parking_lot::MutexGuard;
 
 use super::window::START;
 use super::*;
@@ -27,11 +27,11 @@ struct Server {
 
 impl Server {
     fn knows(&self, address: &str, name: Known) {
-        self.known.lock().unwrap().insert(ip(address), name);
+        self.known.lock().insert(ip(address), name);
     }
 
     fn questions(&self) -> MutexGuard<'_, Vec<(IpAddr, Answer)>> {
-        self.questions.lock().unwrap()
+        self.questions.lock()
     }
 
     /// Waits for so many questions, and takes them.
@@ -51,7 +51,7 @@ impl Names for Server {
     }
 
     fn known(&self, address: IpAddr) -> Known {
-        self.known.lock().unwrap().get(&address).cloned().unwrap_or(Known::NotYet)
+        self.known.lock().get(&address).cloned().unwrap_or(Known::NotYet)
     }
 
     fn ask(&self, address: IpAddr, answer: Answer) {

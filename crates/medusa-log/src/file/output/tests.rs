@@ -3,10 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::sync::Mutex;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::super::rotate::{Period, Rotation};
@@ -33,7 +33,7 @@ impl Bench {
     }
 
     fn set(&self, time: &str) {
-        *self.now.lock().expect("a lock") = time.parse().expect("a time");
+        *self.now.lock() = time.parse().expect("a time");
     }
 
     fn open(&self) -> LogFile {

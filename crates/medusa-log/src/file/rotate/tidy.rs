@@ -7,8 +7,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustix::process::setpriority_process;
 
 use super::name::{Form, Suffix};
@@ -58,23 +59,23 @@ impl Tidy {
     }
 
     pub(in crate::file) fn done(&self) -> Done {
-        self.lock().done.clone()
+        self.state.lock().done.clone()
     }
 
     /// Whether something could not be done, because another writer still had a file open, and nobody is at it.
     pub(in crate::file) fn is_postponed(&self) -> bool {
-        let state = self.lock();
+        let state = self.state.lock();
         state.done.postponed && !state.running
     }
 
     #[cfg(test)]
     pub(super) fn is_running(&self) -> bool {
-        self.lock().running
+        self.state.lock().running
     }
 
     /// Looks after `place`, soon, on a thread of its own. `name` is how the server's own log calls the sink.
     pub(in crate::file) fn start(self: &Arc<Self>, place: Place, name: &str) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.again = Some(place);
         if state.running {
             return;
@@ -90,7 +91,7 @@ impl Tidy {
     fn run(&self, name: &str) {
         // Linux counts priorities per thread. If it cannot be lowered, the work is still to be done.
         let _: rustix::io::Result<()> = setpriority_process(None, NICEST);
-        let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = ONE_AT_A_TIME.lock();
         while let Some(place) = self.next() {
             let before = self.done().errors;
             self.look_after(&place);
@@ -102,7 +103,7 @@ impl Tidy {
     }
 
     fn next(&self) -> Option<Place> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let place = state.again.take();
         state.running = place.is_some();
         state.done.postponed &= !state.running;
@@ -113,7 +114,9 @@ impl Tidy {
     fn look_after(&self, place: &Place) {
         let files = match place.files() {
             Ok(files) => files,
-            Err(error) => return self.lock().done.failed(&place.directory().display().to_string(), &error),
+            Err(error) => {
+                return self.state.lock().done.failed(&place.directory().display().to_string(), &error);
+            }
         };
         let (unfinished, files): (Vec<_>, Vec<_>) =
             files.into_iter().partition(|file| matches!(file.form, Form::Unfinished(_)));
@@ -128,7 +131,7 @@ impl Tidy {
         for &file in &files {
             if !whiches.contains(&file.which()) {
                 let deleted = fs::remove_file(place.at(file));
-                self.lock().done.deleted += u64::from(deleted.is_ok());
+                self.state.lock().done.deleted += u64::from(deleted.is_ok());
                 self.note(place, file, deleted);
             } else if file.form == Form::Plain
                 && let Some(kind) = self.compress
@@ -136,12 +139,12 @@ impl Tidy {
                 self.pack(place, file, kind);
             }
         }
-        self.lock().done.kept = Some(whiches.len() as u64);
+        self.state.lock().done.kept = Some(whiches.len() as u64);
     }
 
     fn pack(&self, place: &Place, file: Suffix, kind: Compression) {
         let packed = pack::pack(place, file, kind);
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         match packed {
             Ok(Packed::Done) => state.done.compressed += 1,
             Ok(Packed::Busy) => state.done.postponed = true,
@@ -155,12 +158,8 @@ impl Tidy {
         if let Err(error) = done
             && error.kind() != io::ErrorKind::NotFound
         {
-            self.lock().done.failed(&place.at(file).display().to_string(), &error);
+            self.state.lock().done.failed(&place.at(file).display().to_string(), &error);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

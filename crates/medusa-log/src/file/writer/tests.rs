@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Write};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use medusa_proto::format::Format;
+use parking_lot::Mutex;
 use proptest::prelude::*;
 
 use super::*;
@@ -43,20 +43,20 @@ impl Scripted {
     }
 
     fn text(&self) -> String {
-        String::from_utf8(self.out.lock().expect("a lock").clone()).expect("UTF-8")
+        String::from_utf8(self.out.lock().clone()).expect("UTF-8")
     }
 }
 
 impl Write for Scripted {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let step = self.script.lock().expect("a lock").pop_front();
+        let step = self.script.lock().pop_front();
         let count = match step {
             None => bytes.len(),
             Some(Step::Take(count)) => bytes.len().min(count),
             Some(Step::Fail) => return Err(ErrorKind::StorageFull.into()),
             Some(Step::Interrupt) => return Err(ErrorKind::Interrupted.into()),
         };
-        self.out.lock().expect("a lock").extend_from_slice(&bytes[..count]);
+        self.out.lock().extend_from_slice(&bytes[..count]);
         Ok(count)
     }
 

@@ -21,9 +21,10 @@ mod spiller;
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use medusa_proto::access::{Loss, Timestamp};
+use parking_lot::Mutex;
 
 use crate::Batch;
 pub(super) use index::{Chore, Index, Next, Origin};
@@ -57,7 +58,7 @@ impl Spill {
 
     /// Reads what is next.
     pub(super) fn read(&self, next: &Next) -> Read {
-        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reader = self.reader.lock();
         if reader.as_ref().is_none_or(|reader| reader.number != next.number) {
             *reader = None; // close one before another is opened
             match Reader::open(&self.directory, next.number) {
@@ -86,7 +87,7 @@ impl Spill {
     pub(super) fn see_to(&self, chore: Chore) {
         let (path, result) = match chore {
             Chore::Remove(number) => {
-                let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut reader = self.reader.lock();
                 reader.take_if(|reader| reader.number == number);
                 let path = segment::path(&self.directory, number);
                 let result = std::fs::remove_file(&path);

@@ -80,7 +80,7 @@ impl Thread {
     /// Waits for something to do; `None` once there will be nothing more.
     fn wait(&mut self) -> Option<Job> {
         let queue = Arc::clone(&self.queue);
-        let mut state = queue.lock();
+        let mut state = queue.state.lock();
         loop {
             if let Some(job) = state.job(&queue.options) {
                 return Some(job);
@@ -94,8 +94,12 @@ impl Thread {
             let (closed, stuck) = (state.closed, state.spiller.stuck);
             state.spiller.idle = true;
             let timeout = if closed || stuck { Some(RETRY) } else { self.others.then_some(LOOK_AROUND) };
-            let (guard, timed_out) = queue.wait_for_spiller(state, timeout);
-            state = guard;
+            let timed_out = if let Some(timeout) = timeout {
+                queue.spilling.wait_for(&mut state, timeout).timed_out()
+            } else {
+                queue.spilling.wait(&mut state);
+                false
+            };
             state.spiller.idle = false;
             if timed_out {
                 state.spiller.stuck = false;
@@ -103,18 +107,18 @@ impl Thread {
             if timed_out && self.others {
                 drop(state);
                 self.adopt();
-                state = queue.lock();
+                state = queue.state.lock();
             }
         }
     }
 
     /// Takes over what other sinks of the same target have left, as the oldest there is.
     pub(in crate::queue) fn adopt(&mut self) {
-        let oldest = self.queue.lock().disk.oldest();
+        let oldest = self.queue.state.lock().disk.oldest();
         let adopted = self.directory.adopt(oldest);
         self.others = adopted.others;
         if !adopted.segments.is_empty() {
-            self.queue.lock().adopt(&adopted.segments);
+            self.queue.state.lock().adopt(&adopted.segments);
             self.queue.work.notify_one();
         }
     }
@@ -136,7 +140,7 @@ impl Thread {
 
     /// Takes what is to be moved, and says to which segment.
     fn take(&mut self, job: Job) -> (VecDeque<Item>, u64) {
-        let mut state = self.queue.lock();
+        let mut state = self.queue.state.lock();
         state.spiller.moving = Some(job);
         let room = usize::try_from(self.limit.saturating_sub(state.disk.bytes())).unwrap_or(usize::MAX);
         match job {
@@ -167,7 +171,7 @@ impl Thread {
 
     /// Appends the frames to segment `number`, and returns how long that is now.
     fn append(&mut self, number: u64) -> io::Result<u64> {
-        let used = self.queue.lock().disk.bytes();
+        let used = self.queue.state.lock().disk.bytes();
         if self.bytes.len() > SMALL && used + MARK + self.bytes.len() as u64 > self.limit {
             let problem = format!("all of its {} bytes are in use", self.limit);
             return Err(io::Error::new(ErrorKind::QuotaExceeded, problem));
@@ -184,7 +188,7 @@ impl Thread {
 
     /// `items` are on disk.
     fn arrived(&self, items: &VecDeque<Item>, number: u64, length: u64, frames: u64) {
-        let mut state = self.queue.lock();
+        let mut state = self.queue.state.lock();
         let chores = state.stored(items, number, length, frames);
         drop(state);
         for chore in chores {
@@ -194,7 +198,7 @@ impl Thread {
 
     /// What could not be stored waits where it was; what the writer holds, at the front.
     fn put_back(&self, job: Job, mut items: VecDeque<Item>, error: &io::Error) {
-        let mut state = self.queue.lock();
+        let mut state = self.queue.state.lock();
         state.spiller.moving = None;
         state.spiller.stuck = true;
         state.accounts_mut().erred(format!("cannot spill: {error}"));
@@ -210,16 +214,16 @@ impl Thread {
     /// Nobody will take what is left: it is put on disk, or lost.
     pub(in crate::queue) fn finish(&mut self) {
         {
-            let mut state = self.queue.lock();
+            let mut state = self.queue.state.lock();
             state.ended = true;
             state.spiller.stuck = false;
         }
         loop {
-            let job = self.queue.lock().job(&self.queue.options);
+            let job = self.queue.state.lock().job(&self.queue.options);
             let Some(job) = job else { break };
             self.work(job);
         }
-        let mut state = self.queue.lock();
+        let mut state = self.queue.state.lock();
         state.spiller.life = Life::Ended;
         let lost = state.lose_all();
         let kept = state.disk.records();

@@ -29,7 +29,7 @@ impl Writer {
     pub(super) fn is_out_of_time(&mut self) -> bool {
         let now = Instant::now();
         self.queue.is_closed()
-            && (now >= *self.deadline.get_or_insert(now + CLOSING) || self.shared.lock().is_over)
+            && (now >= *self.deadline.get_or_insert(now + CLOSING) || self.shared.state.lock().is_over)
     }
 
     /// All is written: waits until it has arrived. False if the connection breaks meanwhile: then there is work again.

@@ -110,7 +110,7 @@ impl Writer {
 
     /// Whether the target is to be opened anew, and no record would be lost by it.
     fn is_to_reopen(&self) -> bool {
-        let is_reopened = std::mem::take(&mut self.shared.lock().is_reopened);
+        let is_reopened = std::mem::take(&mut self.shared.state.lock().is_reopened);
         is_reopened && self.connection.as_ref().is_some_and(|(connection, _)| !connection.is_watched())
     }
 
@@ -126,7 +126,7 @@ impl Writer {
                 };
                 self.backoff.connected(Instant::now());
                 self.shared.connections.fetch_add(1, Relaxed);
-                self.shared.lock().peer = Some(peer);
+                self.shared.state.lock().peer = Some(peer);
                 self.connection = Some((connection, lines));
             }
             Err(error) => {
@@ -153,7 +153,7 @@ impl Writer {
     fn broken(&mut self, in_hand: Option<What>, error: &io::Error) {
         self.hear();
         self.connection = None;
-        self.shared.lock().peer = None;
+        self.shared.state.lock().peer = None;
         let again = self.window.take();
         let in_hand = match in_hand {
             Some(What::Loss(loss)) => {
