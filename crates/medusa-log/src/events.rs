@@ -20,6 +20,7 @@ use medusa_proto::entry::Entry;
 use medusa_proto::event::{Event, Level};
 use parking_lot::{Condvar, Mutex};
 
+use crate::sink::NO_THREAD;
 use crate::{Batch, Flushed, Sink, SinkError};
 
 /// How long the passing on rests: as long as access records may wait on their worker.
@@ -112,7 +113,7 @@ impl EventSinks {
             let shared = Arc::clone(&self.0);
             let thread = std::thread::Builder::new().name("log-events".to_owned());
             let spawned = thread.spawn(move || shared.pass_on());
-            spawned.map_err(|source| SinkError::Thread { target: "of events".to_owned(), source })?;
+            spawned.map_err(|source| SinkError::new("of events", NO_THREAD).because(source))?;
             state.started = true;
         }
         Ok(())

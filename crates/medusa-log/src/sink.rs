@@ -1,15 +1,16 @@
 //! The sink: where records go.
 
 use std::any::Any;
+use std::borrow::Cow;
+use std::error::Error;
 use std::fmt;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use medusa_proto::status::Status;
 
-use crate::{Batch, TlsError};
+use crate::Batch;
 
 /// Where records go: a file, a socket, several others.
 ///
@@ -123,109 +124,32 @@ impl Flushed {
     }
 }
 
-/// Why a sink cannot be used. The cause, where there is one, is its `source`.
+/// Why a sink cannot be used: what it cannot do, and what may be done about that.
 #[derive(Debug, thiserror::Error)]
-pub enum SinkError {
-    /// A directory on the way to a log file could not be made.
-    #[error(
-        "cannot create the directory {path:?} for the log file: create it, or let the server's user write above it"
-    )]
-    CreateDirectory {
-        /// The directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A log file could not be opened.
-    #[error("cannot open the log file {path:?} for appending")]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The path of a log file is a directory.
-    #[error("the log file {0:?} is a directory: name a file in it")]
-    IsDirectory(PathBuf),
-    /// What should be a directory on the way to a log file is something else.
-    #[error("cannot create the log file {file:?}: {parent:?} is not a directory")]
-    NotADirectory {
-        /// The log file.
-        file: PathBuf,
-        /// What is in its way.
-        parent: PathBuf,
-    },
-    /// A log is to be rotated or brought to the disk that is no file.
-    #[error("the log {target} cannot be {action}: it is {what}, not a file of its own")]
-    NotRegular {
-        /// Where records would go.
-        target: String,
-        /// What cannot be done with it.
-        action: &'static str,
-        /// What it is.
-        what: &'static str,
-    },
-    /// Files cannot be put aside beside a log file.
-    #[error(
-        "the log file {path:?} cannot be rotated: its directory must be writable for the server's user, and its name \
-         short enough to have a date added"
-    )]
-    Rotate {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Standard output or standard error is closed.
-    #[error("cannot log to {name}: it is closed")]
-    Standard {
-        /// `stdout` or `stderr`.
-        name: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The host of a target has no address, or nobody knows it.
-    #[error(
-        "cannot resolve the host {host:?} of the log {target}: name one that has an address, or give the address"
-    )]
-    Resolve {
-        /// Where it would have written.
-        target: String,
-        /// The host.
-        host: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// TLS to a target cannot be set up.
-    #[error("cannot log to {target} by TLS")]
-    Tls {
-        /// Where it would have written.
-        target: String,
-        /// Why not.
-        source: TlsError,
-    },
-    /// The directory to spill to cannot be used.
-    #[error("cannot keep spilled log records in {path:?}")]
-    Spill {
-        /// The directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The resolver of a [`ResolvingSink`](crate::ResolvingSink) cannot be used.
-    #[error("names cannot be looked up for the log")]
-    Names {
-        /// What it said.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The writer's thread could not be started.
-    #[error("cannot start the thread that writes the log {target}")]
-    Thread {
-        /// Where it would have written.
-        target: String,
-        /// What the system said.
-        source: io::Error,
-    },
+#[error("the log {target} cannot {doing}")]
+pub struct SinkError {
+    /// Where its records would go.
+    pub target: String,
+    /// What it cannot do: `be opened for appending`.
+    pub doing: Cow<'static, str>,
+    /// What the system or a library said.
+    pub source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// What a sink cannot do if the system refuses it a thread.
+pub(crate) const NO_THREAD: &str = "have a thread of its own";
+
+impl SinkError {
+    /// Tells that the sink of `target` cannot do this, for no other reason than is said.
+    pub fn new(target: impl fmt::Display, doing: impl Into<Cow<'static, str>>) -> Self {
+        Self { target: target.to_string(), doing: doing.into(), source: None }
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn because(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { source: Some(source.into()), ..self }
+    }
 }
 
 #[cfg(test)]
@@ -258,7 +182,7 @@ pub(crate) mod tests {
         }
 
         fn result(&self) -> Result<(), SinkError> {
-            if self.fails { Err(SinkError::IsDirectory("memory".into())) } else { Ok(()) }
+            if self.fails { Err(SinkError::new("memory", "be used")) } else { Ok(()) }
         }
     }
 

@@ -250,8 +250,7 @@ async fn open_sinks(
             opened.map(|()| files)
         });
         files = opening.await.unwrap_or_else(|panic| {
-            let source =
-                SinkError::Thread { target: "that is being opened".to_owned(), source: panic.into() };
+            let source = SinkError::new("that is being opened", "have a thread of its own").because(panic);
             Err(PublishError::Sink { origin: Arc::clone(origin), source })
         })?;
     }
@@ -307,7 +306,7 @@ mod tests {
         fn check(&self) -> Result<(), SinkError> {
             let receiver = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let told = receiver.recv_timeout(Duration::from_secs(20));
-            told.map_err(|_late| SinkError::IsDirectory("told nothing".into()))
+            told.map_err(|_late| SinkError::new("slow", "be told"))
         }
 
         fn prepare(&self) -> Result<(), SinkError> {

@@ -29,6 +29,7 @@ use medusa_proto::status::Status;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::queue::Queue;
+use crate::sink::NO_THREAD;
 use crate::{Batch, Flushed, Sink, SinkError, drain};
 use clock::Clock;
 use open::{Make, Opened};
@@ -99,7 +100,7 @@ impl FileSink {
             writer.run();
             queue.leave();
         });
-        started.map_err(|source| SinkError::Thread { target, source })?;
+        started.map_err(|source| SinkError::new(target, NO_THREAD).because(source))?;
         drain::enter(&self.queue);
         Ok(())
     }

@@ -53,13 +53,12 @@ pub(super) fn open(target: &Target, make: Make<'_>) -> Result<Opened, SinkError>
 /// Whether [`open`] would succeed. Creates nothing, and does not open what others could notice being opened (a pipe).
 pub(super) fn check(target: &Target) -> Result<(), SinkError> {
     let Target::Path(path) = target else { return open(target, Make::default()).map(drop) };
-    let failed = |source| SinkError::Open { path: path.clone(), source };
     match path.metadata() {
-        Ok(meta) if meta.is_dir() => Err(SinkError::IsDirectory(path.clone())),
-        Ok(_) => may(path, Access::WRITE_OK).map_err(failed),
+        Ok(meta) if meta.is_dir() => Err(is_directory(path)),
+        Ok(_) => may(path, Access::WRITE_OK).map_err(|source| not_opened(path, source)),
         Err(error) if error.kind() == ErrorKind::NotFound => check_parent(path),
         Err(error) if error.kind() == ErrorKind::NotADirectory => check_parent(path),
-        Err(error) => Err(failed(error)),
+        Err(error) => Err(not_opened(path, error)),
     }
 }
 
@@ -74,7 +73,10 @@ pub(super) fn check_options(target: &Target, options: &Options) -> Result<(), Si
     };
     // What is not there yet will be a file; what cannot be looked at is refused when it is opened.
     let Ok(meta) = meta else { return Ok(()) };
-    let refused = |action, what| Err(SinkError::NotRegular { target: target.to_string(), action, what });
+    let refused = |action, what| {
+        let doing = format!("be {action}: it is {what}, not a file of its own");
+        Err(SinkError::new(target, doing))
+    };
     let what = kind(&meta);
     if options.fsync != Fsync::Never && !meta.is_file() {
         return refused("brought to the disk (`fsync`)", what);
@@ -89,7 +91,11 @@ pub(super) fn check_options(target: &Target, options: &Options) -> Result<(), Si
 
 /// Whether files can be put aside beside `path`, which exists.
 fn check_place(path: &Path) -> Result<(), SinkError> {
-    let failed = |source| SinkError::Rotate { path: path.to_owned(), source };
+    let failed = |source: io::Error| {
+        let doing = "be rotated: its directory must be writable for the server's user, and its name short enough to have a \
+                     date added";
+        SinkError::new(path.display(), doing).because(source)
+    };
     let place = Place::of(path).map_err(failed)?;
     may(place.directory(), Access::WRITE_OK | Access::EXEC_OK).map_err(failed)
 }
@@ -121,12 +127,12 @@ pub(super) fn regular(path: &Path) -> Option<PathBuf> {
 /// write in.
 fn check_parent(path: &Path) -> Result<(), SinkError> {
     if ends_in_slash(path) {
-        return Err(SinkError::IsDirectory(path.to_owned()));
+        return Err(is_directory(path));
     }
     let failed =
         |source| match path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists()) {
-            Some(parent) => SinkError::CreateDirectory { path: parent.to_owned(), source },
-            None => SinkError::Open { path: path.to_owned(), source },
+            Some(parent) => not_made(path, parent, source),
+            None => not_opened(path, source),
         };
     let above = path
         .ancestors()
@@ -139,12 +145,13 @@ fn check_parent(path: &Path) -> Result<(), SinkError> {
                 return may(parent, Access::WRITE_OK | Access::EXEC_OK).map_err(failed);
             }
             Ok(_) => {
-                return Err(SinkError::NotADirectory { file: path.to_owned(), parent: parent.to_owned() });
+                let doing = format!("be created: {} is not a directory", parent.display());
+                return Err(SinkError::new(path.display(), doing));
             }
             Err(_) => {} // does not exist either, or is below a file: the next one says
         }
     }
-    Err(SinkError::Open { path: path.to_owned(), source: ErrorKind::NotFound.into() })
+    Err(not_opened(path, ErrorKind::NotFound.into()))
 }
 
 /// Whether what is in a directory is the kernel's to say, and no file can be made there, whatever its permissions are:
@@ -162,10 +169,10 @@ fn may(path: &Path, access: Access) -> io::Result<()> {
 
 fn open_path(path: &Path, make: Make<'_>) -> Result<Opened, SinkError> {
     if ends_in_slash(path) || path.is_dir() {
-        return Err(SinkError::IsDirectory(path.to_owned()));
+        return Err(is_directory(path));
     }
     create_parent(path)?;
-    open_file(path, make).map_err(|source| SinkError::Open { path: path.to_owned(), source })
+    open_file(path, make).map_err(|source| not_opened(path, source))
 }
 
 /// A regular file is opened under a shared lock, which keeps it from being compressed, and is in its place then: it was
@@ -229,7 +236,7 @@ fn create_parent(path: &Path) -> Result<(), SinkError> {
         .recursive(true)
         .mode(DIRECTORY_MODE)
         .create(parent)
-        .map_err(|source| SinkError::CreateDirectory { path: parent.to_owned(), source })
+        .map_err(|source| not_made(path, parent, source))
 }
 
 /// True too if nobody may look: a log may well be write-only.
@@ -244,6 +251,22 @@ fn ends_in_newline(path: &Path) -> bool {
     last_byte().map_or(true, |last| last == b'\n')
 }
 
+fn is_directory(path: &Path) -> SinkError {
+    SinkError::new(path.display(), "be a file: it is a directory: name a file in it")
+}
+
+fn not_opened(path: &Path, source: io::Error) -> SinkError {
+    SinkError::new(path.display(), "be opened for appending").because(source)
+}
+
+fn not_made(path: &Path, parent: &Path, source: io::Error) -> SinkError {
+    let doing = format!(
+        "have its directory {} made: create it, or let the server's user write above it",
+        parent.display()
+    );
+    SinkError::new(path.display(), doing).because(source)
+}
+
 fn ends_in_slash(path: &Path) -> bool {
     path.as_os_str().as_encoded_bytes().ends_with(b"/")
 }
@@ -253,5 +276,5 @@ fn standard(name: &'static str, fd: io::Result<OwnedFd>) -> Result<Opened, SinkE
         let file = File::from(fd);
         Ok(Opened { meta: file.metadata()?, file, torn: false })
     });
-    opened.map_err(|source| SinkError::Standard { name, source })
+    opened.map_err(|source| SinkError::new(name, "be written: it is closed").because(source))
 }

@@ -24,6 +24,7 @@ use medusa_proto::status::{Status, Value};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::drain::Drain;
+use crate::sink::NO_THREAD;
 use crate::{Batch, Flushed, SinkError};
 pub(crate) use accounts::Accounts;
 pub use options::{QueueOptions, SpillOptions, WhenFull};
@@ -93,10 +94,7 @@ impl Queue {
         let (thread, found) = spill::Thread::new(self, options)?;
         let spill = thread.spill();
         let started = std::thread::Builder::new().name("log-spill".to_owned()).spawn(move || thread.run());
-        started.map_err(|source| SinkError::Thread {
-            target: options.directory.display().to_string(),
-            source,
-        })?;
+        started.map_err(|source| SinkError::new(options.directory.display(), NO_THREAD).because(source))?;
         self.begin_to_spill(spill, &found);
         Ok(())
     }

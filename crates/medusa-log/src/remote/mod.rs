@@ -35,6 +35,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::drain::{self, Drain};
 use crate::queue::{Queue, QueueOptions};
+use crate::sink::NO_THREAD;
 use crate::{Batch, Flushed, Sink, SinkError};
 pub use lines::{LineEnd, UnknownLineEnd, Wording};
 use resolve::{PATIENCE, Resolver};
@@ -147,7 +148,9 @@ impl RemoteSink {
         match &self.target {
             RemoteTarget::Tls(host) | RemoteTarget::RelpTls(host) => {
                 let secured = Secured::load(&self.options.tls, &host.name);
-                secured.map(Some).map_err(|source| SinkError::Tls { target: self.target.to_string(), source })
+                secured
+                    .map(Some)
+                    .map_err(|source| SinkError::new(&self.target, "be sent by TLS").because(source))
             }
             _ => Ok(None),
         }
@@ -159,7 +162,11 @@ impl RemoteSink {
         match Resolver::new(host).resolve(PATIENCE) {
             Ok(_) => Ok(()),
             Err(source) => {
-                Err(SinkError::Resolve { target: self.target.to_string(), host: host.name.clone(), source })
+                let doing = format!(
+                    "resolve the host {:?}: name one that has an address, or give the address",
+                    host.name
+                );
+                Err(SinkError::new(&self.target, doing).because(source))
             }
         }
     }
@@ -172,7 +179,7 @@ impl RemoteSink {
             writer.run();
             remains.queue.leave();
         });
-        started.map_err(|source| SinkError::Thread { target: self.target.to_string(), source })?;
+        started.map_err(|source| SinkError::new(&self.target, NO_THREAD).because(source))?;
         drain::enter(&self.remains);
         Ok(())
     }

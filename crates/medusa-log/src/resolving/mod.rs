@@ -31,6 +31,7 @@ use medusa_proto::status::{Status, Value};
 use parking_lot::Mutex;
 
 use crate::drain::{self, Drain};
+use crate::sink::NO_THREAD;
 use crate::{Batch, Flushed, Sink, SinkError};
 use clerk::Clerk;
 use desk::Desk;
@@ -140,20 +141,24 @@ impl ResolvingSink {
         std::thread::Builder::new()
             .name("log-names".to_owned())
             .spawn(move || clerk.run())
-            .map_err(|source| SinkError::Thread { target: "with names".to_owned(), source })?;
+            .map_err(|source| SinkError::new("with names", NO_THREAD).because(source))?;
         drain::enter(&self.desk);
         Ok(())
     }
 }
 
+fn no_names(source: NamesError) -> SinkError {
+    SinkError::new("with names", "look them up").because(source)
+}
+
 impl Sink for ResolvingSink {
     fn check(&self) -> Result<(), SinkError> {
-        self.names.check().map_err(|source| SinkError::Names { source })?;
+        self.names.check().map_err(no_names)?;
         self.sink.check()
     }
 
     fn prepare(&self) -> Result<(), SinkError> {
-        self.names.prepare().map_err(|source| SinkError::Names { source })?;
+        self.names.prepare().map_err(no_names)?;
         self.sink.prepare()?;
         let mut started = self.started.lock();
         if !*started {

@@ -53,7 +53,10 @@ impl Thread {
         queue: &Arc<Queue>,
         options: &SpillOptions,
     ) -> Result<(Self, Vec<(u64, Found)>), SinkError> {
-        let failed = |source| SinkError::Spill { path: options.directory.clone(), source };
+        let failed = |source: io::Error| {
+            SinkError::new(options.directory.display(), "keep spilled records in this directory")
+                .because(source)
+        };
         let directory = Directory::open(&options.directory).map_err(failed)?;
         let own = directory.segments().map_err(failed)?;
         let Adopted { mut segments, others } =
