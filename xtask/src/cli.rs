@@ -1,9 +1,9 @@
-//! From the command line to a command: the table of commands, their help, and the reading of arguments.
+//! From the command line to a command: their help, and the reading of arguments.
 
 use std::fmt::Write as _;
 
 use crate::error::{Error, Result};
-use crate::{bench, check, ci, deny, dist, docs, fuzz, soak, term, tidy};
+use crate::term;
 
 /// One command. `help` is shown under the usage line; newlines at its end are left out.
 #[derive(Debug)]
@@ -21,58 +21,47 @@ pub(crate) struct Command {
 }
 
 /// Every command, in the order of the help.
-const COMMANDS: &[&Command] = &[
-    &check::COMMAND,
-    &tidy::COMMAND,
-    &docs::COMMAND,
-    &deny::COMMAND,
-    &deny::ADVISORIES,
-    &bench::COMMAND,
-    &fuzz::COMMAND,
-    &soak::COMMAND,
-    &dist::COMMAND,
-    &ci::COMMAND,
-];
+pub(crate) type Commands = &'static [&'static Command];
 
 /// Does what the command line says.
-pub(crate) fn run(words: Vec<String>) -> Result {
+pub(crate) fn run(commands: Commands, words: Vec<String>) -> Result {
     let mut words = words.into_iter();
     let Some(first) = words.next() else {
-        term::answer(&overview());
+        term::answer(&overview(commands));
         return Ok(());
     };
     let rest: Vec<String> = words.collect();
     if matches!(first.as_str(), "help" | "--help" | "-h") {
-        return help(rest.first().map(String::as_str));
+        return help(commands, rest.first().map(String::as_str));
     }
-    let command = find(&first)?;
+    let command = find(commands, &first)?;
     if rest.iter().any(|word| word == "--help" || word == "-h") {
-        return help(Some(command.name));
+        return help(commands, Some(command.name));
     }
     (command.run)(Arguments { command: command.name, words: rest })
 }
 
-fn help(topic: Option<&str>) -> Result {
+fn help(commands: Commands, topic: Option<&str>) -> Result {
     let text = match topic {
-        None => overview(),
-        Some(name) => full_help(find(name)?),
+        None => overview(commands),
+        Some(name) => full_help(find(commands, name)?),
     };
     term::answer(&text);
     Ok(())
 }
 
-fn find(name: &str) -> Result<&'static Command> {
-    COMMANDS.iter().copied().find(|command| command.name == name).ok_or_else(|| {
-        let names: Vec<&str> = COMMANDS.iter().map(|command| command.name).collect();
+fn find(commands: Commands, name: &str) -> Result<&'static Command> {
+    commands.iter().copied().find(|command| command.name == name).ok_or_else(|| {
+        let names: Vec<&str> = commands.iter().map(|command| command.name).collect();
         Error::Usage(format!("there is no command `{name}`; the commands are {}", names.join(", ")))
     })
 }
 
-fn overview() -> String {
+fn overview(commands: Commands) -> String {
     let mut text = String::from(
         "The repository's own commands.\n\nUsage: cargo xtask COMMAND [ARGUMENTS]\n\nCommands:\n",
     );
-    for command in COMMANDS {
+    for command in commands {
         let call = format!("{} {}", command.name, command.usage);
         let _infallible = writeln!(text, "  {call:<24} {}", command.summary);
     }
@@ -152,6 +141,7 @@ impl Arguments {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::COMMANDS;
 
     fn arguments(line: &str) -> Arguments {
         Arguments { command: "test", words: line.split_whitespace().map(str::to_owned).collect() }
@@ -194,13 +184,13 @@ mod tests {
         for command in COMMANDS {
             assert!(command.help.lines().count() >= 4, "{}", command.name);
             assert!(command.help.lines().all(|line| line.chars().count() <= 100), "{}", command.name);
-            assert!(overview().contains(command.summary), "{}", command.name);
+            assert!(overview(COMMANDS).contains(command.summary), "{}", command.name);
         }
     }
 
     #[test]
     fn an_unknown_command_lists_the_known_ones() {
-        let error = run(vec!["tydi".to_owned()]).expect_err("unknown");
+        let error = run(COMMANDS, vec!["tydi".to_owned()]).expect_err("unknown");
         assert!(
             error.to_string().contains("check, tidy, docs, deny, advisories, bench, fuzz, soak, dist, ci"),
             "{error}"

@@ -1,7 +1,7 @@
 //! The repository's own commands: `cargo xtask help` lists them.
 //!
-//! One shape repeats. A command is a module with a `COMMAND` constant (name, summary, help, entry point); the table in
-//! [`cli`] is the only place that names them all. What is said on the way goes to stderr, as Cargo's own progress
+//! One shape repeats. A command is a module with a `COMMAND` constant (name, summary, help, entry point); [`COMMANDS`] is
+//! the only place that names them all. What is said on the way goes to stderr, as Cargo's own progress
 //! does; what was asked for (a table, a help text) goes to stdout.
 
 mod bench;
@@ -14,19 +14,31 @@ mod dist;
 mod docs;
 mod environment;
 mod error;
-mod fetch;
 mod fuzz;
-mod process_tree;
-mod server;
 mod soak;
+mod table;
 mod term;
 mod tidy;
 mod workspace;
 
 use std::process::ExitCode;
 
+/// Every command, in the order of the help.
+const COMMANDS: cli::Commands = &[
+    &check::COMMAND,
+    &tidy::COMMAND,
+    &docs::COMMAND,
+    &deny::COMMAND,
+    &deny::ADVISORIES,
+    &bench::COMMAND,
+    &fuzz::COMMAND,
+    &soak::COMMAND,
+    &dist::COMMAND,
+    &ci::COMMAND,
+];
+
 fn main() -> ExitCode {
-    match cli::run(environment::arguments()) {
+    match cli::run(COMMANDS, environment::arguments()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             term::note(&format!("{} {error}", term::red("error:")));

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use medusa_testkit::Medusa;
 use serde::Deserialize;
 
 use crate::cmd::Cmd;
@@ -40,13 +41,13 @@ pub(crate) struct Dependency {
     pub(crate) name: String,
     /// The table it stands in.
     #[serde(default)]
-    pub(crate) kind: Option<Kind>,
+    pub(crate) kind: Option<DependencyKind>,
 }
 
 /// The table a dependency stands in; none for `[dependencies]` itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Kind {
+pub(crate) enum DependencyKind {
     /// `[dev-dependencies]`
     Dev,
     /// `[build-dependencies]`
@@ -82,6 +83,11 @@ impl Package {
     pub(crate) fn folder(&self) -> &Path {
         self.manifest_path.parent().unwrap_or(Path::new("."))
     }
+}
+
+/// The program at `path`, to be run by the tools of tests.
+pub(crate) fn runnable(path: &Path) -> Medusa {
+    Medusa::new(String::leak(path.display().to_string()))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@
 //! - [`syslog`]: log servers that are not ours, and `logger`;
 //! - [`Unbound`] and [`Dnsmasq`]: name servers that are not ours;
 //! - [`OwnAddress`]: a loopback address for a server that comes back;
-//! - [`memory`]: how much a process holds; [`cpu`]: how long it has run;
+//! - [`memory`]: how much a process holds; [`cpu`]: how long it has run; [`process::children`]: whose it is;
 //! - [`wait`]: conditions that nobody announces.
 //!
 //! What does not come within [`PATIENCE`] is a panic that says what was waited for, and a server that is dropped by a
@@ -33,7 +33,7 @@ mod lines;
 pub mod load;
 pub mod memory;
 pub mod numbered;
-mod process;
+pub mod process;
 pub mod server;
 pub mod site;
 pub mod syslog;
@@ -45,7 +45,7 @@ use std::time::Duration;
 
 pub use address::OwnAddress;
 pub use authority::{Authority, Issued};
-pub use client::{Client, Response};
+pub use client::{Client, Response, dial};
 pub use curl::{curl, run};
 pub use dnsmasq::Dnsmasq;
 pub use h2load::H2Load;

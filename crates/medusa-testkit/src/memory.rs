@@ -12,6 +12,12 @@ pub fn resident(pid: u32) -> u64 {
     read(pid, "VmRSS")
 }
 
+/// As [`resident`], of a process that may have ended: 0 then.
+pub fn resident_if_any(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    field_of(&status, "VmRSS").unwrap_or(0)
+}
+
 /// The most that has been resident of a process, in bytes, since it began or [`forget_peak`]: `VmHWM`. What is held for
 /// a moment between two looks is seen in it.
 ///

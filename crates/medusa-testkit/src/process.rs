@@ -1,7 +1,8 @@
 //! A child process: what it says is kept, its end is waited for.
 //!
-//! **Invariant:** it does not outlive its [`Process`]. It is signalled and reaped by nobody else, so its id stays its own.
+//! **Invariant:** neither it nor a child of its own outlives its [`Process`]. It is signalled and reaped by nobody else, so its id stays its own.
 
+use std::fs;
 use std::io::{self, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -119,7 +120,7 @@ impl Process {
 
     /// Waits for its end; `None` if it goes on for longer than `limit`.
     #[track_caller]
-    pub(crate) fn wait_within(&mut self, limit: Duration) -> Option<ExitStatus> {
+    pub fn wait_within(&mut self, limit: Duration) -> Option<ExitStatus> {
         if let Some(status) = self.child.try_wait().expect("our own child") {
             return Some(status);
         }
@@ -167,10 +168,31 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Both fail only for a child that has ended and been reaped.
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        let children = children(self.pid());
+        // The parent first, so that it starts no others.
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
+        for child in children.into_iter().filter_map(|pid| Pid::from_raw(pid.cast_signed())) {
+            // One that has ended by itself is as well.
+            let _ended = kill_process(child, Signal::KILL);
+        }
     }
+}
+
+/// The children of a process: the workers of a server that has some.
+pub fn children(pid: u32) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let processes = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_child = |child: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        // The parent is the second field behind the name, in which anything may be (`proc_pid_stat(5)`).
+        let parent = stat.rsplit_once(") ").and_then(|(_, fields)| fields.split(' ').nth(1)?.parse().ok());
+        parent == Some(pid)
+    };
+    processes.filter(is_child).collect()
 }
 
 impl Finished {
@@ -260,6 +282,21 @@ mod tests {
         assert_eq!(process.stdout().count(), 1);
         drop(process);
         assert!(rustix::process::test_kill_process(pid).is_err(), "it lives on");
+    }
+
+    #[test]
+    fn dropping_ends_its_children_too() {
+        let process = Process::start(&mut shell("sleep 1000 & echo ready; wait"));
+        process.stdout().wait_for("ready");
+        let [child] = children(process.pid())[..] else { panic!("one child") };
+        drop(process);
+        crate::wait::until("the child has ended", || (!is_running(child)).then_some(()));
+    }
+
+    /// Whether it has not ended, nor waits for a parent to look.
+    fn is_running(pid: u32) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
     }
 
     #[test]

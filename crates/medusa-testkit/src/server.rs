@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use serde_json::Value;
@@ -269,6 +270,12 @@ impl Server {
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
         self.process.wait()
+    }
+
+    /// Waits for its end; `None` if it goes on for longer than `limit`.
+    #[track_caller]
+    pub fn wait_within(&mut self, limit: Duration) -> Option<ExitStatus> {
+        self.process.wait_within(limit)
     }
 
     /// Ends it by SIGTERM, which must be a good end; returns its access log, as far as that went to standard output.

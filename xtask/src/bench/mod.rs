@@ -149,7 +149,7 @@ fn run_all(rounds: Option<u32>, seconds: Option<u32>) -> Result {
         lines.extend((bench.run)(&options)?);
         Ok(())
     });
-    term::answer(&format!("\n{}\n\n{}", report::Machine::look(), report::markdown(&lines)));
+    term::answer(&format!("\n{}\n\n{}", report::Machine::look(), report::verdicts(&lines).markdown()));
     found
 }
 

@@ -2,19 +2,18 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
-use std::time::Duration;
+use std::process::Command;
 use std::{fs, io};
 
-use super::side::{Side, Wire};
+use medusa_testkit::Process;
+
+use super::side::{Running, Side, Wire};
 use crate::cmd::Cmd;
 use crate::environment::find_program;
 use crate::error::{Error, Result};
-use crate::server::Server;
 
 /// Where Debian's packages put dynamic modules.
 const MODULES: &str = "/usr/lib/nginx/modules";
-/// The C libraries of nginx load in a moment; a minute would mean it hangs.
-const READY_WITHIN: Duration = Duration::from_secs(20);
 
 /// What it serves.
 #[derive(Debug)]
@@ -39,14 +38,11 @@ impl Nginx<'_> {
         let root = rustix::process::geteuid().is_root();
         let text = self.configuration(address, root);
         fs::write(&file, text).map_err(Error::io("write", &file))?;
-        let nginx = Cmd::new(program()?)
-            .args(["-p".into(), folder.as_os_str().to_owned()])
-            .args(["-e", "stderr", "-c"])
-            .args([file]);
-        let server = Server::start("nginx", &nginx)?;
+        let mut nginx = Command::new(program()?);
+        let process = Process::start(nginx.arg("-p").arg(folder).args(["-e", "stderr", "-c"]).arg(file));
         // Its sockets listen before it starts workers; what connects earlier waits in the kernel's queue.
-        server.wait_for(READY_WITHIN, |line| line.contains("start worker process ").then_some(()))?;
-        Ok(Side::new("nginx", server, address, self.wire.clone()))
+        process.stderr().wait_for("start worker process ");
+        Ok(Side { name: "nginx", running: Running::Another(process), address, wire: self.wire.clone() })
     }
 
     fn configuration(&self, address: SocketAddr, root: bool) -> String {

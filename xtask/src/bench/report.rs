@@ -1,13 +1,18 @@
-//! What all reports share: where it was measured, medians, bars, and the file for machines.
+//! What all benches report alike: where it was measured, a table of what was measured, what that says beside what was
+//! promised, and the file for machines.
 
 use std::fmt;
 use std::fs;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Options;
+use super::load::Counted;
 use crate::error::{Error, Result};
+use crate::table::Table;
+use crate::term;
 
 /// Where it was measured.
 #[derive(Debug)]
@@ -35,8 +40,7 @@ impl Machine {
         }
     }
 
-    /// The same for machines.
-    pub(super) fn as_json(&self) -> Value {
+    fn as_json(&self) -> Value {
         json!({ "processor": self.processor, "kernel": self.kernel, "workers": self.cores, "load_average": self.busy })
     }
 }
@@ -48,7 +52,109 @@ impl fmt::Display for Machine {
     }
 }
 
-/// What a bench found of one thing, for the table of `bench all`.
+/// A number that is measured each round.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Figure {
+    /// The heading of its column.
+    pub(super) name: &'static str,
+    /// What follows the number.
+    pub(super) unit: &'static str,
+    pub(super) decimals: usize,
+    /// What all rounds together say.
+    pub(super) of_all: fn(Vec<f64>) -> f64,
+}
+
+impl Figure {
+    /// One of which the middle of all rounds is told.
+    pub(super) const fn median(name: &'static str, unit: &'static str, decimals: usize) -> Self {
+        Self { name, unit, decimals, of_all: median }
+    }
+
+    /// One that is told once, or added up over all rounds.
+    pub(super) const fn sum(name: &'static str) -> Self {
+        Self { name, unit: "", decimals: 0, of_all: |values| values.iter().sum() }
+    }
+
+    /// `value` as a table has it.
+    pub(super) fn spoken(&self, value: f64) -> String {
+        format!("{value:.*}{}", self.decimals, self.unit)
+    }
+}
+
+pub(super) const P50: Figure = Figure::median("p50 ms", "", 2);
+pub(super) const P99: Figure = Figure::median("p99 ms", "", 2);
+
+/// The latencies of a stretch of load.
+pub(super) fn latencies(counted: &Counted) -> [(Figure, f64); 2] {
+    [(P50, milliseconds(counted.p50)), (P99, milliseconds(counted.p99))]
+}
+
+pub(super) fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// What was measured in one round.
+pub(super) type Sample = Vec<(Figure, f64)>;
+
+/// What was measured of one thing on one server.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    pub(super) what: String,
+    pub(super) server: &'static str,
+    /// More of what it is, for the end of its line.
+    pub(super) about: String,
+    pub(super) rounds: Vec<Sample>,
+}
+
+impl Row {
+    /// Nothing is measured yet.
+    pub(super) fn new(what: impl Into<String>, server: &'static str, about: impl Into<String>) -> Self {
+        Self { what: what.into(), server, about: about.into(), rounds: Vec::new() }
+    }
+
+    /// Every value of a figure, in the order of the rounds.
+    pub(super) fn values(&self, name: &str) -> Vec<f64> {
+        let all = self.rounds.iter().flatten();
+        all.filter(|(figure, _)| figure.name == name).map(|(_, value)| *value).collect()
+    }
+
+    /// What all rounds together say of a figure; NaN if it was not measured.
+    pub(super) fn value(&self, figure: &Figure) -> f64 {
+        (figure.of_all)(self.values(figure.name))
+    }
+
+    /// The last round in a line.
+    pub(super) fn last(&self) -> String {
+        let told = self.rounds.last().into_iter().flatten().map(|(figure, value)| {
+            let name = if figure.unit.is_empty() { format!(" {}", figure.name) } else { String::new() };
+            format!("{}{name}", figure.spoken(*value))
+        });
+        let Self { what, server, .. } = self;
+        format!("{what}, {server}: {}", told.collect::<Vec<_>>().join(", "))
+    }
+
+    fn as_json(&self) -> Value {
+        let key = |figure: &Figure| format!("{}{}", figure.name, figure.unit);
+        let round = |sample: &Sample| -> Map<String, Value> {
+            let mut round = Map::new();
+            for (figure, value) in sample {
+                let values = round.entry(key(figure)).or_insert_with(|| json!([]));
+                values.as_array_mut().expect("made as one").push(json!(value));
+            }
+            round
+        };
+        let rounds: Vec<_> = self.rounds.iter().map(round).collect();
+        json!({ "what": self.what, "server": self.server, "about": self.about, "rounds": rounds })
+    }
+}
+
+/// What each round says of `ours` beside `theirs`: load that comes and goes spoils both alike.
+pub(super) fn ratios(ours: &Row, theirs: &Row, figure: &Figure) -> Vec<f64> {
+    let [ours, theirs] = [ours, theirs].map(|row| row.values(figure.name));
+    ours.into_iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect()
+}
+
+/// What a bench says of one thing, beside what was promised.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Line {
     /// What was measured.
@@ -62,16 +168,84 @@ pub(super) struct Line {
     pub(super) target: Option<(String, bool)>,
 }
 
-/// The lines as a table in Markdown.
-pub(super) fn markdown(lines: &[Line]) -> String {
-    let row = |Line { what, ours, theirs, ratio, target }: &Line| {
+/// The lines as a table.
+pub(super) fn verdicts(lines: &[Line]) -> Table {
+    let mut table = Table::new(["", "Medusa", "beside", "ratio", "target"]);
+    for Line { what, ours, theirs, ratio, target } in lines {
         let target = target.as_ref().map_or_else(String::new, |(target, met)| {
             if *met { target.clone() } else { format!("**{target}, missed**") }
         });
-        format!("| {what} | {ours} | {theirs} | {ratio} | {target} |\n")
-    };
-    let head = "| | Medusa | beside | ratio | target |\n|---|---|---|---|---|\n".to_owned();
-    lines.iter().map(row).fold(head, |text, row| text + &row)
+        table.row([what, ours, theirs, ratio, &target]);
+    }
+    table
+}
+
+/// All that a bench found.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) machine: Machine,
+    /// What the numbers cannot say: who the neighbour is, how it was pressed.
+    pub(super) notes: Vec<String>,
+    pub(super) rows: Vec<Row>,
+    pub(super) lines: Vec<Line>,
+}
+
+impl Report {
+    /// Prints the tables, writes the file of `--json`, and returns the lines for the table of all benches.
+    pub(super) fn finish(self, options: &Options) -> Result<Vec<Line>> {
+        term::answer(&self.told());
+        if let Some(path) = &options.json {
+            let json = self.as_json(options);
+            fs::write(path, format!("{json:#}\n")).map_err(Error::io("write", path))?;
+        }
+        Ok(self.lines)
+    }
+
+    fn told(&self) -> String {
+        let mut text = format!("\n{}\n", self.machine);
+        text.extend(self.notes.iter().map(|note| format!("{note}\n")));
+        format!("{text}\n{}\n{}", self.table(), verdicts(&self.lines)).trim_end().to_owned()
+    }
+
+    fn table(&self) -> Table {
+        let mut figures: Vec<Figure> = Vec::new();
+        for (figure, _) in self.rows.iter().flat_map(|row| row.rounds.iter().flatten()) {
+            if figures.iter().all(|known| known.name != figure.name) {
+                figures.push(*figure);
+            }
+        }
+        let mut table = Table::new(
+            ["", "server"].into_iter().chain(figures.iter().map(|figure| figure.name)).chain([""]),
+        );
+        for row in &self.rows {
+            let cell = |column: &Figure| {
+                // Columns of one name may differ in their units.
+                let own = row.rounds.iter().flatten().find(|(figure, _)| figure.name == column.name);
+                own.map_or_else(|| "-".to_owned(), |(figure, _)| figure.spoken(row.value(figure)))
+            };
+            let cells = figures.iter().map(cell);
+            table.row(
+                [row.what.clone(), row.server.to_owned()].into_iter().chain(cells).chain([row.about.clone()]),
+            );
+        }
+        table
+    }
+
+    fn as_json(&self, options: &Options) -> Value {
+        let lines = self.lines.iter().map(|line| {
+            let target = line.target.as_ref();
+            json!({ "what": line.what, "medusa": line.ours, "beside": line.theirs, "ratio": line.ratio,
+                    "target": target.map(|(target, _)| target), "target_met": target.map(|(_, met)| met) })
+        });
+        json!({
+            "machine": self.machine.as_json(),
+            "rounds": options.rounds,
+            "seconds": options.seconds,
+            "notes": self.notes,
+            "rows": self.rows.iter().map(Row::as_json).collect::<Vec<_>>(),
+            "verdicts": lines.collect::<Vec<_>>(),
+        })
+    }
 }
 
 /// The middle one; of an even number, the mean of the two in the middle. NaN for none.
@@ -85,20 +259,16 @@ pub(super) fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// The widest bar, in columns: what is beyond it is still told by its number.
-pub(super) const WIDEST: f64 = 60.0;
-
-/// A bar of so many columns, one at least.
-pub(super) fn bar(columns: f64) -> String {
-    "█".repeat(columns.round().clamp(1.0, WIDEST) as usize)
+/// The highest. NaN for none.
+pub(super) fn highest(values: Vec<f64>) -> f64 {
+    values.into_iter().fold(f64::NAN, f64::max)
 }
 
-/// Writes `json` to the file of `--json`, if there is one.
-pub(super) fn write_json(options: &Options, json: &Value) -> Result {
-    match &options.json {
-        Some(path) => fs::write(path, format!("{json:#}\n")).map_err(Error::io("write", path)),
-        None => Ok(()),
-    }
+/// `1.02 (0.98 to 1.10)`: the median, and how far to trust it.
+pub(super) fn spread(values: Vec<f64>) -> String {
+    let low = values.iter().copied().fold(f64::NAN, f64::min);
+    let (middle, high) = (median(values.clone()), highest(values));
+    format!("{middle:.2} ({low:.2} to {high:.2})")
 }
 
 #[cfg(test)]
@@ -110,31 +280,61 @@ mod tests {
         assert!((median(vec![9.0, 1.0, 5.0]) - 5.0).abs() < 1e-9);
         assert!((median(vec![4.0, 1.0, 100.0, 2.0]) - 3.0).abs() < 1e-9);
         assert!(median(Vec::new()).is_nan());
+        assert_eq!(spread(vec![2.0, 4.0, 1.0]), "2.00 (1.00 to 4.00)");
     }
 
-    #[test]
-    fn the_table_of_all_shows_what_is_missed() {
-        let line = |what: &str, target| Line {
-            what: what.to_owned(),
-            ours: "1".to_owned(),
-            target,
-            ..Line::default()
+    /// Of two servers in two rounds.
+    fn report() -> Report {
+        const CPU: Figure = Figure::median("CPU for each", " µs/request", 2);
+        const LARGE: Figure = Figure::median("CPU for each", " s/GB", 3);
+        let row = |what, server, figure, values: [f64; 2]| Row {
+            rounds: values.map(|value| vec![(figure, value)]).to_vec(),
+            ..Row::new(what, server, "wrk")
         };
-        let table = markdown(&[
-            line("a", Some(("at most 0.9".to_owned(), true))),
-            line("b", Some(("at most 0.9".to_owned(), false))),
-            line("c", None),
-        ]);
-        assert!(table.ends_with(
-            "| a | 1 |  |  | at most 0.9 |\n| b | 1 |  |  | **at most 0.9, missed** |\n| c | 1 |  |  |  |\n"
-        ));
+        let line = |target| Line { what: "4 KB".to_owned(), target, ..Line::default() };
+        Report {
+            machine: Machine::look(),
+            notes: vec!["a note".to_owned()],
+            rows: vec![
+                row("4 KB", "nginx", CPU, [10.0, 12.0]),
+                row("", "medusa", CPU, [8.0, 6.0]),
+                row("1 MB", "medusa", LARGE, [0.5, 0.5]),
+            ],
+            lines: vec![
+                line(Some(("at most 0.9".to_owned(), true))),
+                line(Some(("at most 0.5".to_owned(), false))),
+            ],
+        }
     }
 
     #[test]
-    fn a_bar_is_as_long_as_it_is_told_and_never_off_the_screen() {
-        assert_eq!(bar(20.4).chars().count(), 20);
-        assert_eq!(bar(0.0).chars().count(), 1);
-        assert_eq!(bar(1000.0).chars().count(), 60);
-        assert_eq!(bar(f64::NAN).chars().count(), 0);
+    fn the_tables_tell_medians_in_their_units_and_what_is_missed() {
+        let told = report().told();
+        let rows = [
+            "\na note\n",
+            "4 KB  nginx   11.00 µs/request  wrk\n",
+            "      medusa   7.00 µs/request  wrk\n",
+            "1 MB  medusa        0.500 s/GB  wrk\n",
+            "**at most 0.5, missed**",
+        ];
+        for row in rows {
+            assert!(told.contains(row), "{row}\nis not in\n{told}");
+        }
+        assert!(!told.contains("**at most 0.9"), "{told}");
+    }
+
+    #[test]
+    fn ratios_are_those_of_the_rounds() {
+        let Report { rows, .. } = report();
+        assert_eq!(ratios(&rows[1], &rows[0], &rows[0].rounds[0][0].0), [0.8, 0.5]);
+    }
+
+    #[test]
+    fn the_json_holds_every_round() {
+        let options =
+            Options { rounds: 2, seconds: 5, json: None, cases: None, connections: None, against: None };
+        let json = report().as_json(&options);
+        assert_eq!(json["rows"][0]["rounds"][1]["CPU for each µs/request"][0], 12.0);
+        assert_eq!(json["verdicts"][1]["target_met"], false);
     }
 }

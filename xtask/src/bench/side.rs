@@ -7,14 +7,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::load::{Counted, Errors, Load, Target};
+use medusa_testkit::{Lines, Process, Server, Signal, cpu, memory, process};
+
+use super::load::{Counted, Load, Target, errors};
 use super::tls::Identity;
 use crate::error::{Error, Result};
-use crate::process_tree;
-use crate::server::{Server, spoken_status};
 
-/// How long a server may take to end after the load.
-const ENDS_WITHIN: Duration = Duration::from_secs(15);
+/// How many of a server's last lines stand in the message of an error.
+const LAST_LINES: usize = 40;
 
 /// What is spoken on a listener.
 #[derive(Debug, Clone)]
@@ -32,19 +32,21 @@ pub(super) enum Wire {
 pub(super) struct Side {
     /// What it is called in messages.
     pub(super) name: &'static str,
-    server: Server,
+    pub(super) running: Running,
     /// Where it listens.
     pub(super) address: SocketAddr,
     /// What it speaks there.
     pub(super) wire: Wire,
 }
 
-impl Side {
-    /// `server`, to be called `name` in messages.
-    pub(super) fn new(name: &'static str, server: Server, address: SocketAddr, wire: Wire) -> Self {
-        Self { name, server, address, wire }
-    }
+/// Whose server it is.
+#[derive(Debug)]
+pub(super) enum Running {
+    Ours(Server),
+    Another(Process),
+}
 
+impl Side {
     /// Presses on `path`. An error of the server is an error here.
     pub(super) fn press(&self, load: &Load, seconds: u32, path: &str) -> Result<Counted> {
         let target = Target { address: self.address, path, identity: self.identity() };
@@ -53,12 +55,13 @@ impl Side {
 
     /// `counted`, if nothing went wrong in it.
     pub(super) fn accept(&self, counted: Counted, path: &str, load: &impl fmt::Display) -> Result<Counted> {
-        if counted.errors == Errors::default() && counted.requests > 0 {
+        let errors = errors(&counted);
+        if errors.is_empty() && counted.requests > 0 {
             return Ok(counted);
         }
         Err(self.fault(&format!(
-            "must answer requests for {path} without an error ({load}), but answered {}; errors: {}",
-            counted.requests, counted.errors,
+            "must answer requests for {path} without an error ({load}), but answered {}; errors: {errors}",
+            counted.requests,
         )))
     }
 
@@ -72,31 +75,57 @@ impl Side {
 
     /// The error that it did `what`, with its last lines.
     pub(super) fn fault(&self, what: &str) -> Error {
-        Error::Found(format!("{} {what}; its last lines:\n{}", self.name, self.server.last_lines()))
+        Error::Found(format!("{} {what}; its last lines:\n{}", self.name, last_lines(self.stderr())))
     }
 
-    /// What all its processes have used so far.
+    /// The server, if it is ours.
+    pub(super) fn ours(&self) -> &Server {
+        match &self.running {
+            Running::Ours(server) => server,
+            Running::Another(_) => panic!("{} does not know what only ours can do", self.name),
+        }
+    }
+
+    /// What all its processes have used so far, in user and system time.
     pub(super) fn cpu_time(&self) -> Duration {
-        process_tree::cpu_time(self.server.pid())
-    }
-
-    /// The memory its main process holds, in bytes.
-    pub(super) fn resident(&self) -> u64 {
-        process_tree::resident(self.server.pid())
+        self.processes().map(cpu::time).sum()
     }
 
     /// The memory all its processes hold, in bytes; pages they share count in each.
-    pub(super) fn resident_in_all(&self) -> u64 {
-        let main = self.server.pid();
-        process_tree::descendants(main).into_iter().chain([main]).map(process_tree::resident).sum()
+    pub(super) fn resident(&self) -> u64 {
+        self.processes().map(memory::resident).sum()
     }
 
-    /// Ends it; ending otherwise than with exit code 0 is an error.
-    pub(super) fn stop(mut self) -> Result {
-        let status = self.server.stop(ENDS_WITHIN)?;
-        if status.success() {
-            return Ok(());
+    /// Ends it; ending otherwise than with exit code 0 is a panic.
+    pub(super) fn stop(self) {
+        match self.running {
+            Running::Ours(server) => drop(server.terminate()),
+            Running::Another(mut process) => {
+                process.signal(Signal::TERM);
+                process.finish().success();
+            }
         }
-        Err(self.fault(&format!("ended with {} after the load, not 0", spoken_status(status))))
     }
+
+    fn processes(&self) -> impl Iterator<Item = u32> {
+        let main = match &self.running {
+            Running::Ours(server) => server.pid(),
+            Running::Another(process) => process.pid(),
+        };
+        std::iter::once(main).chain(process::children(main))
+    }
+
+    fn stderr(&self) -> &Lines {
+        match &self.running {
+            Running::Ours(server) => server.stderr(),
+            Running::Another(process) => process.stderr(),
+        }
+    }
+}
+
+/// The last of what a server has said.
+fn last_lines(said: &Lines) -> String {
+    let text = said.text();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
 }

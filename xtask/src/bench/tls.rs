@@ -9,28 +9,32 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use medusa_testkit::{Authority, Issued};
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 
 /// The name in the certificate, which clients ask for.
-const NAME: &str = "localhost";
+pub(super) const NAME: &str = "localhost";
 
 /// A connection to a server under load.
 pub(super) type TlsStream = StreamOwned<ClientConnection, TcpStream>;
 
-/// A self-signed ECDSA P-256 certificate with its key, as files.
+/// An ECDSA P-256 certificate with its key, also as files.
 #[derive(Debug)]
 pub(super) struct Identity {
+    pub(super) issued: Issued,
     /// The certificate, PEM.
     pub(super) certificate: PathBuf,
     /// Its private key, PEM.
     pub(super) key: PathBuf,
-    /// What a client trusts: this certificate alone.
+    /// What a client trusts, PEM: the authority of this certificate alone.
+    pub(super) authority: String,
     roots: Arc<RootCertStore>,
 }
 
@@ -46,14 +50,16 @@ pub(super) enum Exchange {
 impl Identity {
     /// Makes one and writes `cert.pem` and `key.pem` into `folder`.
     pub(super) fn make(folder: &Path) -> Result<Self> {
-        let made = rcgen::generate_simple_self_signed([NAME.to_owned(), "127.0.0.1".to_owned()]);
-        let made = made.map_err(|error| Error::Found(format!("cannot make a certificate: {error}")))?;
+        let authority = Authority::new("benches");
+        let issued = authority.server(&[NAME, "127.0.0.1"]);
+        let authority = authority.pem().to_owned();
         let mut roots = RootCertStore::empty();
-        roots.add(made.cert.der().clone()).map_err(refused)?;
+        let root = CertificateDer::from_pem_slice(authority.as_bytes()).expect("made just now");
+        roots.add(root).map_err(refused)?;
         let [certificate, key] = ["cert.pem", "key.pem"].map(|name| folder.join(name));
-        fs::write(&certificate, made.cert.pem()).map_err(Error::io("write", &certificate))?;
-        fs::write(&key, made.signing_key.serialize_pem()).map_err(Error::io("write", &key))?;
-        Ok(Self { certificate, key, roots: Arc::new(roots) })
+        fs::write(&certificate, &issued.cert).map_err(Error::io("write", &certificate))?;
+        fs::write(&key, &issued.key).map_err(Error::io("write", &key))?;
+        Ok(Self { issued, certificate, key, authority, roots: Arc::new(roots) })
     }
 
     /// A client of HTTP/1.1 over TLS 1.3 that expects this identity. With `resume` it remembers its sessions; without,

@@ -23,16 +23,16 @@ fn triple() -> String {
 /// What `cargo metadata` says of `fuzz/`, as far as we ask.
 #[derive(Deserialize)]
 struct Metadata {
-    packages: Vec<Package>,
+    packages: Vec<FuzzPackage>,
 }
 
 #[derive(Deserialize)]
-struct Package {
-    targets: Vec<Target>,
+struct FuzzPackage {
+    targets: Vec<FuzzTarget>,
 }
 
 #[derive(Deserialize)]
-struct Target {
+struct FuzzTarget {
     name: String,
     kind: Vec<String>,
 }

@@ -11,11 +11,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use medusa_testkit::{Client, dial};
 use rustix::process::setpriority_process;
 
-use super::clients::{self, Kind, Targets};
+use super::clients::{self, AttackKind, Targets};
 use super::rng::{Deck, Rng};
-use super::{site, wire};
+use super::site;
 
 /// Threads that ask for scripts.
 const ASKING: u64 = 3;
@@ -28,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// The priority of who goes last, of Linux's numbers.
 const LAST: i32 = 19;
 /// The most that is read of an answer.
-const MOST: u64 = 1 << 20;
+const MOST: usize = 1 << 20;
 
 /// How often one thing was tried, and what came of it.
 #[derive(Debug, Clone, Default)]
@@ -90,7 +91,7 @@ impl Hostile {
     }
 
     fn attack(&self, targets: &Targets, mut rng: Rng, end: Instant, going: &impl Fn() -> bool) {
-        let kinds: Vec<Kind> = clients::all();
+        let kinds: Vec<AttackKind> = clients::all();
         let mut deck = Deck::new(rng.clone(), kinds.len());
         while going() {
             let kind = kinds[deck.draw()];
@@ -143,7 +144,8 @@ fn leave_the_cores() {
 
 /// The status of one request for a script.
 fn request(targets: &Targets, path: &str) -> io::Result<u16> {
-    let mut stream = wire::dial(Ipv4Addr::new(127, 2, 0, 1), targets.plain, PATIENCE, None)?;
-    wire::get(&mut stream, path)?;
-    wire::answer(&mut stream, MOST).map(|answer| answer.status)
+    let mut client = Client::over(dial(Ipv4Addr::new(127, 2, 0, 1), targets.plain, PATIENCE, None)?);
+    client.read_at_most(MOST);
+    client.try_send(format!("GET {path} HTTP/1.1\r\nHost: soak\r\n\r\n"))?;
+    Ok(client.try_response("GET")?.map_or(0, |answer| answer.status))
 }

@@ -11,27 +11,24 @@ mod report;
 mod rng;
 mod site;
 mod watch;
-mod wire;
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tempfile::TempDir;
+use medusa_testkit::{Server, Signal, Site};
 
 use self::clients::Targets;
 use self::hostile::Hostile;
-use self::normal::Tally;
-use self::report::Report;
+use self::normal::Visits;
+use self::report::SoakReport;
 use self::watch::{Held, Watch, Watched};
 use crate::cli::{Arguments, Command};
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
-use crate::server::{Server, spoken_status};
 use crate::term;
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, runnable};
 
 /// The command.
 pub(crate) const COMMAND: Command = Command {
@@ -55,8 +52,6 @@ xtask/src/soak/clients.",
     run,
 };
 
-/// A build without optimisation takes its time on a busy machine.
-const READY_WITHIN: Duration = Duration::from_secs(30);
 /// How long normal clients are alone, of ten parts of the trouble that follows; and the bounds of that.
 const QUIET: (u32, Duration, Duration) = (6, Duration::from_secs(5), Duration::from_mins(1));
 /// How long what is held may take to come back: the longest of the server's deadlines for what a client left behind, and
@@ -66,6 +61,8 @@ const DRAINS_WITHIN: Duration = Duration::from_secs(90);
 const ENDS_WITHIN: Duration = Duration::from_secs(40);
 /// The longest line of the server's that is shown, in characters.
 const LONGEST_LINE: usize = 200;
+/// How many of its last lines are shown.
+const LAST_LINES: usize = 40;
 /// How long CI gives it.
 const IN_CI: Duration = Duration::from_mins(1);
 
@@ -95,7 +92,7 @@ fn seed_of_now() -> u64 {
 }
 
 fn soak(program: &Path, is_release: bool, seed: u64, lasts: Duration) -> Result {
-    let stage = Stage::set(program)?;
+    let stage = Stage::set(program);
     term::note(&format!("soak: seed {seed}, {} of trouble, after the quiet", term::spoken(lasts)));
     let (share, least, most) = QUIET;
     let quiet = stage.quiet((lasts / share).clamp(least, most));
@@ -103,7 +100,7 @@ fn soak(program: &Path, is_release: bool, seed: u64, lasts: Duration) -> Result 
     let hostile = Hostile::default();
     let (tally, watched, log) = stage.trouble(&hostile, seed, lasts);
     let (after, named) = stage.drain(before);
-    let report = Report { seed, quiet, tally, before, after, named, watched, hostile };
+    let report = SoakReport { seed, quiet, tally, before, after, named, watched, hostile };
     term::answer(&report.table());
     let ended = stage.end();
     let mut faults = report.faults(is_release);
@@ -119,38 +116,25 @@ fn soak(program: &Path, is_release: bool, seed: u64, lasts: Duration) -> Result 
 
 /// The server and its surroundings.
 struct Stage {
-    _folder: TempDir,
+    _site: Site,
     server: Server,
     targets: Targets,
     watch: Watch,
 }
 
 impl Stage {
-    fn set(program: &Path) -> Result<Self> {
-        let folder = tempfile::tempdir().map_err(Error::io("create", "a temporary folder"))?;
-        site::write(folder.path())?;
-        let state = folder.path().join("state");
-        let serve = Cmd::new(program).args(["serve".into(), folder.path().as_os_str().to_owned()]).args([
-            "--state".into(),
-            state.as_os_str().to_owned(),
-            "--workers".into(),
-            "2".into(),
-        ]);
-        let server = Server::start("medusa", &serve)?;
-        // The three servers of the site are told apart by their addresses.
-        let at = |last| {
-            let ip = IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
-            server.wait_for(READY_WITHIN, |line| {
-                crate::server::address_in(line).filter(|found| found.ip() == ip)
-            })
-        };
-        let targets = Targets { plain: at(1)?, tls: at(2)?, proxied: at(3)?, control: state.join("control") };
-        let watch = Watch { pid: server.pid(), program: program.to_owned(), state };
-        Ok(Self { _folder: folder, server, targets, watch })
+    fn set(program: &Path) -> Self {
+        let site = site::make();
+        let server = runnable(program).serve(site.path()).arg("--workers").arg("2").start();
+        let [plain, tls, proxied] = [0, 1, 2].map(|at| server.address_of(at));
+        let targets = Targets { plain, tls, proxied, control: server.state().join("control") };
+        let watch =
+            Watch { pid: server.pid(), program: program.to_owned(), state: server.state().to_owned() };
+        Self { _site: site, server, targets, watch }
     }
 
     /// The normal clients alone.
-    fn quiet(&self, lasts: Duration) -> Tally {
+    fn quiet(&self, lasts: Duration) -> Visits {
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
             let clients = scope.spawn(|| normal::run(self.targets.plain, &over));
@@ -165,7 +149,7 @@ impl Stage {
     }
 
     /// The normal clients, and trouble. Returns also the server's last lines, as they were when it died, if it did.
-    fn trouble(&self, hostile: &Hostile, seed: u64, lasts: Duration) -> (Tally, Watched, String) {
+    fn trouble(&self, hostile: &Hostile, seed: u64, lasts: Duration) -> (Visits, Watched, String) {
         let over = AtomicBool::new(false);
         let end = Instant::now() + lasts;
         let (tally, watched) = thread::scope(|scope| {
@@ -175,7 +159,7 @@ impl Stage {
             over.store(true, Ordering::Relaxed);
             (clients.join().unwrap_or_default(), watched.join().unwrap_or_default())
         });
-        (tally, watched, cut(&self.server.last_lines()))
+        (tally, watched, cut(&self.server.stderr().text()))
     }
 
     /// The normal clients alone, until the server holds no more than it may, or time is up.
@@ -190,17 +174,20 @@ impl Stage {
     }
 
     fn end(mut self) -> Result {
-        let status = self.server.stop(ENDS_WITHIN)?;
-        if status.success() {
-            return Ok(());
+        self.server.signal(Signal::TERM);
+        match self.server.wait_within(ENDS_WITHIN) {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => Err(Error::Found(format!("the server ended with {status}"))),
+            None => Err(Error::Found(format!("the server did not end within {ENDS_WITHIN:?} of SIGTERM"))),
         }
-        Err(Error::Found(format!("the server ended with {}", spoken_status(status))))
     }
 }
 
-/// Each line of a text, no longer than fits a terminal twice.
+/// The last lines of a text, each no longer than fits a terminal twice.
 fn cut(text: &str) -> String {
-    text.lines().map(|line| line.chars().take(LONGEST_LINE).collect::<String>() + "\n").collect()
+    let lines: Vec<&str> = text.lines().collect();
+    let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+    last.iter().map(|line| line.chars().take(LONGEST_LINE).collect::<String>() + "\n").collect()
 }
 
 fn note_death(hostile: &Hostile) {

@@ -1,13 +1,13 @@
 //! The clients that must not suffer: they ask for a page and for a handler, one request after the other, and mind how
 //! long each takes.
 
-use std::io::{self, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::wire::{self, Answer};
+use medusa_testkit::{Client, Response, dial};
 
 /// How many there are of each path.
 const CLIENTS: usize = 2;
@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// A request is lost if its answer takes longer. What people wait for a page; the server's own deadlines are longer.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The most that is read of an answer.
-const MOST: u64 = 1 << 20;
+const MOST: usize = 1 << 20;
 
 /// What is asked for: a file, a handler in the workers' VMs, and one in the main VM. The first takes no script.
 pub(super) const PATHS: [(&str, &str); 3] = [("page", "/"), ("handler", "/ok"), ("inline", "/inline")];
@@ -35,13 +35,15 @@ pub(super) struct Seen {
 }
 
 /// What was seen, of each of [`PATHS`].
-pub(super) type Tally = [Seen; PATHS.len()];
+pub(super) type Visits = [Seen; PATHS.len()];
 
 /// Runs all clients until `over`: of each path some, so that one that waits keeps no other waiting.
-pub(super) fn run(server: SocketAddr, over: &AtomicBool) -> Tally {
+pub(super) fn run(server: SocketAddr, over: &AtomicBool) -> Visits {
     thread::scope(|scope| {
         let start = |path| -> Vec<_> {
-            (0..CLIENTS).map(|_| scope.spawn(move || Client { server, kept: None }.run(path, over))).collect()
+            (0..CLIENTS)
+                .map(|_| scope.spawn(move || Visitor { server, kept: None }.run(path, over)))
+                .collect()
         };
         let clients = PATHS.map(|(_, path)| start(path));
         clients.map(|of_one| {
@@ -50,12 +52,12 @@ pub(super) fn run(server: SocketAddr, over: &AtomicBool) -> Tally {
     })
 }
 
-struct Client {
+struct Visitor {
     server: SocketAddr,
-    kept: Option<TcpStream>,
+    kept: Option<Client>,
 }
 
-impl Client {
+impl Visitor {
     fn run(mut self, path: &str, over: &AtomicBool) -> Seen {
         let mut seen = Seen::default();
         while !over.load(Ordering::Relaxed) {
@@ -68,22 +70,22 @@ impl Client {
     }
 
     /// One request. A kept connection may have ended between two, as its server may end it: then a new one is made.
-    fn ask(&mut self, path: &str) -> io::Result<Answer> {
+    fn ask(&mut self, path: &str) -> io::Result<Response> {
         if let Some(kept) = self.kept.take() {
             match self.ask_over(kept, path) {
                 Err(error) if is_end(&error) => {}
                 answer => return answer,
             }
         }
-        let fresh = wire::dial(FROM, self.server, PATIENCE, None)?;
+        let fresh = Client::over(dial(FROM, self.server, PATIENCE, None)?);
         self.ask_over(fresh, path)
     }
 
-    fn ask_over(&mut self, mut stream: TcpStream, path: &str) -> io::Result<Answer> {
-        wire::get(&mut stream, path)?;
-        stream.flush()?;
-        let answer = wire::answer(&mut stream, MOST)?;
-        self.kept = answer.keeps.then_some(stream);
+    fn ask_over(&mut self, mut client: Client, path: &str) -> io::Result<Response> {
+        client.read_at_most(MOST);
+        client.try_send(format!("GET {path} HTTP/1.1\r\nHost: soak\r\n\r\n"))?;
+        let answer = client.try_response("GET")?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        self.kept = (!answer.says_close()).then_some(client);
         Ok(answer)
     }
 }
@@ -94,11 +96,11 @@ fn is_end(error: &io::Error) -> bool {
 }
 
 impl Seen {
-    fn count(&mut self, path: &str, answer: io::Result<Answer>, after: Duration) {
+    fn count(&mut self, path: &str, answer: io::Result<Response>, after: Duration) {
         match answer {
-            Ok(Answer { status: 200, .. }) => self.times.push(after),
-            Ok(Answer { status: 503, .. }) => self.refused += 1,
-            Ok(Answer { status, .. }) => self.lost.push(format!("{path}: status {status}")),
+            Ok(Response { status: 200, .. }) => self.times.push(after),
+            Ok(Response { status: 503, .. }) => self.refused += 1,
+            Ok(Response { status, .. }) => self.lost.push(format!("{path}: status {status}")),
             Err(error) => self.lost.push(format!("{path}: {error} after {after:.1?}")),
         }
     }

@@ -1,12 +1,12 @@
 //! The table of a soak, and the verdict.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::hostile::{Hostile, Tried};
-use super::normal::{PATHS, Seen, Tally};
+use super::normal::{PATHS, Seen, Visits};
 use super::watch::{Held, Watched};
+use crate::table::Table;
 
 /// How many times its quiet value the p99 may be.
 const SLOWER: u32 = 3;
@@ -25,10 +25,10 @@ const TOLD: usize = 5;
 
 /// Everything that was seen.
 #[derive(Debug)]
-pub(super) struct Report {
+pub(super) struct SoakReport {
     pub(super) seed: u64,
-    pub(super) quiet: Tally,
-    pub(super) tally: Tally,
+    pub(super) quiet: Visits,
+    pub(super) tally: Visits,
     pub(super) before: Held,
     pub(super) after: Held,
     /// How much of the memory the status names in the end.
@@ -46,42 +46,35 @@ pub(super) fn limit(before: Held, named: u64) -> Held {
     }
 }
 
-impl Report {
+impl SoakReport {
     /// The table.
     pub(super) fn table(&self) -> String {
-        let mut text = format!("soak, seed {}\n\n", self.seed);
-        text += "normal clients     requests  refused  lost       p50       p99       max\n";
+        let mut clients =
+            Table::new(["normal clients", "requests", "refused", "lost", "p50 ms", "p99 ms", "max ms"]);
         for (place, (name, _)) in PATHS.into_iter().enumerate() {
-            text += &line(&format!("{name}, quiet"), &self.quiet[place]);
-            text += &line(&format!("{name}, trouble"), &self.tally[place]);
+            clients.row(cells(&format!("{name}, quiet"), &self.quiet[place]));
+            clients.row(cells(&format!("{name}, trouble"), &self.tally[place]));
         }
-        text += "\nthe server            before      most     after\n";
-        let (before, peak, after) = (self.before, self.watched.peak, self.after);
-        let mib = |held: Held| held.memory >> 20;
-        let _infallible = write!(
-            text,
-            "  memory, MiB      {:>9} {:>9} {:>9}\n  descriptors      {:>9} {:>9} {:>9}\n  threads          {:>9} {:>9} {:>9}\n",
-            mib(before),
-            mib(peak),
-            mib(after),
-            before.descriptors,
-            peak.descriptors,
-            after.descriptors,
-            before.threads,
-            peak.threads,
-            after.threads
-        );
-        let _infallible = writeln!(text, "  of which in caches, queues and VMs  {:>15}", self.named >> 20);
+        let mut held = Table::new(["the server", "before", "most", "after"]);
+        let all = [self.before, self.watched.peak, self.after];
+        let mut row = |name: &str, of: fn(&Held) -> u64| {
+            let cells = all.each_ref().map(|held| of(held).to_string());
+            held.row([name.to_owned()].into_iter().chain(cells));
+        };
+        row("memory, MiB", |held| held.memory >> 20);
+        row("descriptors", |held| held.descriptors as u64);
+        row("threads", |held| held.threads as u64);
+        held.row(["in caches, queues and VMs", "", "", &(self.named >> 20).to_string()]);
         let Watched { asked, unheard, slowest, .. } = &self.watched;
-        let _infallible = writeln!(
-            text,
-            "  status           {asked} times asked, {unheard} unheard, {slowest:.1?} at most"
-        );
-        text += &tried("scripts (times; answers by status)", &self.hostile.scripts(), by_status);
-        text += &tried("clients (times; connections)", &self.hostile.clients(), |came| {
+        let scripts = tried("scripts", "answers by status", &self.hostile.scripts(), by_status);
+        let attacks = tried("clients", "connections", &self.hostile.clients(), |came| {
             came.values().sum::<u64>().to_string()
         });
-        text
+        format!(
+            "soak, seed {}\n\n{clients}\n{held}\nstatus: {asked} times asked, {unheard} unheard, {slowest:.1?} at most\n\n\
+             {scripts}\n{attacks}",
+            self.seed
+        )
     }
 
     /// What is wrong; nothing, if all is well. `latency` says whether that counts: where others may use the machine, or the
@@ -128,30 +121,23 @@ impl Report {
     }
 }
 
-fn line(name: &str, seen: &Seen) -> String {
-    let millis = |share| format!("{:.1} ms", seen.quantile(share).as_secs_f64() * 1e3);
-    format!(
-        "  {name:<16} {:>9} {:>8} {:>5} {:>9} {:>9} {:>9}\n",
-        seen.times.len(),
-        seen.refused,
-        seen.lost.len(),
-        millis(0.5),
-        millis(0.99),
-        millis(1.0)
-    )
+fn cells(name: &str, seen: &Seen) -> [String; 7] {
+    let millis = |share| format!("{:.1}", seen.quantile(share).as_secs_f64() * 1e3);
+    let [requests, lost] = [seen.times.len(), seen.lost.len()].map(|count| count.to_string());
+    [name.to_owned(), requests, seen.refused.to_string(), lost, millis(0.5), millis(0.99), millis(1.0)]
 }
 
 fn tried(
-    headline: &str,
+    what: &str,
+    came_of_it: &str,
     all: &BTreeMap<&'static str, Tried>,
     came: impl Fn(&BTreeMap<u16, u64>) -> String,
-) -> String {
-    let times: u64 = all.values().map(|tried| tried.times).sum();
-    let mut text = format!("\n{} {headline}, {times} in all\n", all.len());
+) -> Table {
+    let mut table = Table::new([what, "times", came_of_it]);
     for (name, tried) in all {
-        let _infallible = writeln!(text, "  {name:<28} {:>5}  {}", tried.times, came(&tried.came));
+        table.row([(*name).to_owned(), tried.times.to_string(), came(&tried.came)]);
     }
-    text
+    table
 }
 
 fn by_status(came: &BTreeMap<u16, u64>) -> String {
@@ -166,11 +152,11 @@ fn by_status(came: &BTreeMap<u16, u64>) -> String {
 mod tests {
     use super::*;
 
-    fn report() -> Report {
+    fn report() -> SoakReport {
         let seen = |millis| Seen { times: vec![Duration::from_millis(millis)], ..Seen::default() };
         let tally = [seen(50), seen(50), seen(50)];
         let held = Held { memory: 100 << 20, descriptors: 50, threads: 10 };
-        Report {
+        SoakReport {
             seed: 7,
             quiet: tally.clone(),
             tally,
@@ -190,7 +176,7 @@ mod tests {
 
     #[test]
     fn each_fault_is_told() {
-        type Break = fn(&mut Report);
+        type Break = fn(&mut SoakReport);
         let breaks: [(Break, &str); 9] = [
             (|report| report.watched.gone = true, "the server ended"),
             (|report| report.watched.unheard = 2, "2 times the operator got no status"),

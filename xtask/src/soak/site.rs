@@ -1,9 +1,6 @@
 //! The site under soak: the files below `site/`, and content to serve.
 
-use std::fs;
-use std::path::Path;
-
-use crate::error::{Error, Result};
+use medusa_testkit::Site;
 
 const BAD: &str = include_str!("site/bad.luau");
 const SCRIPTS: [(&str, &str); 6] = [
@@ -20,22 +17,16 @@ const LARGE: usize = 8 << 20;
 /// How many files are in the folder that is listed.
 const LISTED: usize = 5_000;
 
-/// Writes it into `folder`.
-pub(super) fn write(folder: &Path) -> Result {
+/// The site.
+pub(super) fn make() -> Site {
+    let site = Site::new();
     for (name, text) in SCRIPTS {
-        put(&folder.join(name), text.as_bytes())?;
+        site.write(name, text);
     }
-    for below in ["public", "listed"] {
-        let path = folder.join(below);
-        fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
-    }
-    put(&folder.join("public/index.html"), b"<!doctype html><title>soak</title><p>page</p>")?;
-    put(&folder.join("public/large.bin"), &vec![7; LARGE])?;
-    (0..LISTED).try_for_each(|number| put(&folder.join(format!("listed/file {number}")), b""))
-}
-
-fn put(path: &Path, content: &[u8]) -> Result {
-    fs::write(path, content).map_err(Error::io("write", path))
+    site.write("public/index.html", "<!doctype html><title>soak</title><p>page</p>");
+    site.write("public/large.bin", vec![7; LARGE]);
+    (0..LISTED).for_each(|number| site.write(&format!("listed/file {number}"), ""));
+    site
 }
 
 /// The names of the ways to misbehave, in the order of the file.

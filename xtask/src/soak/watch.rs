@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use medusa_testkit::memory;
 use serde_json::Value;
 
 use crate::cmd::Cmd;
-use crate::process_tree;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_millis(500);
@@ -37,7 +37,7 @@ impl Held {
     /// Looks at a process; all is 0 when it has gone.
     pub(super) fn by(pid: u32) -> Self {
         let entries = |of: &str| fs::read_dir(format!("/proc/{pid}/{of}")).map_or(0, Iterator::count);
-        Self { memory: process_tree::resident(pid), descriptors: entries("fd"), threads: entries("task") }
+        Self { memory: memory::resident_if_any(pid), descriptors: entries("fd"), threads: entries("task") }
     }
 
     fn most(self, other: Self) -> Self {

@@ -6,16 +6,16 @@
 use std::path::Path;
 
 use super::Problem;
-use crate::workspace::{Dependency, Kind, Package};
+use crate::workspace::{Dependency, DependencyKind, Package};
 
 /// Where a crate stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// A product crate: may depend on lower levels only.
     Level(u8),
-    /// For tests: may be a dev-dependency of any product crate, and depends on none of ours.
+    /// For tests: may be a dev-dependency of any product crate and used by tools, and depends on none of ours.
     Testkit,
-    /// A program beside the product: depends on none of ours, and none of ours depends on it.
+    /// A program beside the product: depends on none of ours but the testkit, and none of ours depends on it.
     Tool,
 }
 
@@ -93,12 +93,13 @@ fn wrong_arrow(from: &str, place: Place, dependency: &Dependency) -> Option<Stri
                  level, or wire the two in a crate above both"
             ))
         }
-        (Place::Level(_), Place::Testkit) if dependency.kind == Some(Kind::Dev) => None,
+        (Place::Level(_), Place::Testkit) if dependency.kind == Some(DependencyKind::Dev) => None,
         (Place::Level(_), Place::Testkit) => {
             Some(format!("{to} is for tests; move it to [dev-dependencies]"))
         }
+        (Place::Tool, Place::Testkit) => None,
         (Place::Testkit | Place::Tool, _) => Some(format!(
-            "{from} depends on none of ours, so that it can speak to the product only as its users do; drop {to}"
+            "{from} depends on no crate of the product, so that it can speak to it only as its users do; drop {to}"
         )),
         (_, Place::Tool) => Some(format!("{to} is a program, not a library; drop it")),
     }
@@ -130,8 +131,8 @@ mod tests {
         for line in tables.lines() {
             match line {
                 "[dependencies]" => kind = None,
-                "[dev-dependencies]" => kind = Some(Kind::Dev),
-                "[build-dependencies]" => kind = Some(Kind::Build),
+                "[dev-dependencies]" => kind = Some(DependencyKind::Dev),
+                "[build-dependencies]" => kind = Some(DependencyKind::Build),
                 _ => {
                     let name = line.split(['.', ' ']).next().expect("a name").to_owned();
                     dependencies.push(Dependency { name, kind });
@@ -177,6 +178,7 @@ mod tests {
     #[test]
     fn the_tool_stands_apart() {
         assert_eq!(problems("xtask", "[dependencies]\nserde_json = \"1\"\n"), NOTHING);
+        assert_eq!(problems("xtask", "[dependencies]\nmedusa-testkit.workspace = true\n"), NOTHING);
         assert_eq!(problems("xtask", "[dependencies]\nmedusa-proto = \"0\"\n"), ["arrow@4"]);
         assert_eq!(problems("medusa", "[dependencies]\nxtask = \"0\"\n"), ["arrow@4"]);
     }

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::items::{self, Import, Scope};
+use super::items::{self, Import, ModuleScope};
 
 /// The modules of a crate that are files.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ struct Module {
     file: usize,
     parent: Option<usize>,
     children: BTreeMap<String, usize>,
-    scope: Scope,
+    scope: ModuleScope,
 }
 
 /// One file that names something of another.

@@ -7,7 +7,7 @@ use super::mask::code_only;
 
 /// A module written in one file: the file itself, or `mod name { ... }` in it.
 #[derive(Debug, Default)]
-pub(super) struct Scope {
+pub(super) struct ModuleScope {
     /// The modules around it in the file, outermost first, and its own name; empty for the file.
     pub(super) path: Vec<String>,
     /// Modules it declares, here or in a file of their own.
@@ -39,10 +39,10 @@ pub(super) struct Import {
 type Token<'a> = (&'a str, usize);
 
 /// The modules written in the file `source`; the first is the file itself.
-pub(super) fn scopes(source: &str) -> Vec<Scope> {
+pub(super) fn scopes(source: &str) -> Vec<ModuleScope> {
     let code = code_only(source);
     let tokens = without_tests(&tokens(&code));
-    let mut scopes = vec![Scope::default()];
+    let mut scopes = vec![ModuleScope::default()];
     // For each open brace: the module it stands in, and whether it is the body of an `impl` or a trait.
     let mut open = vec![(0, false)];
     let mut next = None;
@@ -74,7 +74,7 @@ pub(super) fn scopes(source: &str) -> Vec<Scope> {
                 path.push(following.to_owned());
                 if tokens.get(at + 2).is_some_and(|token| token.0 == "{") {
                     next = Some((scopes.len(), false));
-                    scopes.push(Scope { path, ..Scope::default() });
+                    scopes.push(ModuleScope { path, ..ModuleScope::default() });
                 }
                 at += 1;
             }

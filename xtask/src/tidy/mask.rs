@@ -12,8 +12,8 @@ pub(super) fn code_only(source: &str) -> String {
         let (kind, length) = token(rest);
         let (text, after) = rest.split_at(length);
         match kind {
-            Kind::Code => out.push_str(text),
-            Kind::Hidden => out.extend(text.bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' })),
+            TokenKind::Code => out.push_str(text),
+            TokenKind::Hidden => out.extend(text.bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' })),
         }
         rest = after;
     }
@@ -22,7 +22,7 @@ pub(super) fn code_only(source: &str) -> String {
 
 /// What a token is, to this lexer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum TokenKind {
     Code,
     /// A comment or a literal.
     Hidden,
@@ -30,15 +30,15 @@ enum Kind {
 
 /// The token that `rest` begins with, and its length in bytes: at least 1, at a character's boundary. A comment or a
 /// literal that never ends takes all that follows.
-fn token(rest: &str) -> (Kind, usize) {
-    let hidden = |length: Option<usize>| (Kind::Hidden, length.unwrap_or(rest.len()));
+fn token(rest: &str) -> (TokenKind, usize) {
+    let hidden = |length: Option<usize>| (TokenKind::Hidden, length.unwrap_or(rest.len()));
     match rest.as_bytes() {
         [b'/', b'/', ..] => hidden(rest.find('\n')),
         [b'/', b'*', ..] => hidden(block_comment(rest)),
         [b'"', ..] => hidden(quoted(rest, b'"')),
         [b'\'', ..] => character_or_lifetime(rest),
         [first, ..] if is_word(*first) => word_or_string(rest),
-        _ => (Kind::Code, rest.chars().next().map_or(rest.len(), char::len_utf8)),
+        _ => (TokenKind::Code, rest.chars().next().map_or(rest.len(), char::len_utf8)),
     }
 }
 
@@ -81,26 +81,26 @@ fn quoted(rest: &str, quote: u8) -> Option<usize> {
 }
 
 /// `'x'` and `'\n'` are literals; of the lifetime `'a` only the quote is taken.
-fn character_or_lifetime(rest: &str) -> (Kind, usize) {
+fn character_or_lifetime(rest: &str) -> (TokenKind, usize) {
     let mut inner = rest.chars().skip(1);
     match inner.next() {
-        Some('\\') => (Kind::Hidden, quoted(rest, b'\'').unwrap_or(rest.len())),
-        Some(character) if inner.next() == Some('\'') => (Kind::Hidden, character.len_utf8() + 2),
-        _ => (Kind::Code, 1),
+        Some('\\') => (TokenKind::Hidden, quoted(rest, b'\'').unwrap_or(rest.len())),
+        Some(character) if inner.next() == Some('\'') => (TokenKind::Hidden, character.len_utf8() + 2),
+        _ => (TokenKind::Code, 1),
     }
 }
 
 /// A word; or, where the word is a string's prefix, that string: `r"..."`, `br##"..."##`, `c"..."`.
-fn word_or_string(rest: &str) -> (Kind, usize) {
+fn word_or_string(rest: &str) -> (TokenKind, usize) {
     let word = rest.bytes().take_while(|byte| is_word(*byte)).count();
     let (prefix, after) = rest.split_at(word);
     let string = match prefix {
         "b" | "c" if after.starts_with('"') => quoted(after, b'"'),
         "b" if after.starts_with('\'') => quoted(after, b'\''),
         "r" | "br" | "cr" if after.trim_start_matches('#').starts_with('"') => raw_string(after),
-        _ => return (Kind::Code, word),
+        _ => return (TokenKind::Code, word),
     };
-    (Kind::Hidden, string.map_or(rest.len(), |length| word + length))
+    (TokenKind::Hidden, string.map_or(rest.len(), |length| word + length))
 }
 
 /// `#`s, a quote, anything, a quote, as many `#`s. `None` when it never ends.

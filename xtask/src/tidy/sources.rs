@@ -34,9 +34,9 @@ pub(super) fn check(file: &Path, text: &str) -> Vec<Problem> {
 }
 
 /// Takes a broken rule: line, rule, what to do.
-type Report<'a> = dyn FnMut(usize, &'static str, String) + 'a;
+type Complaint<'a> = dyn FnMut(usize, &'static str, String) + 'a;
 
-fn header(text: &str, report: &mut Report<'_>) {
+fn header(text: &str, report: &mut Complaint<'_>) {
     let first = text.lines().next().unwrap_or_default();
     let said = first.strip_prefix("//!").is_some_and(|rest| !rest.trim().is_empty());
     if !said {
@@ -49,7 +49,7 @@ fn header(text: &str, report: &mut Report<'_>) {
     }
 }
 
-fn length(text: &str, report: &mut Report<'_>) {
+fn length(text: &str, report: &mut Complaint<'_>) {
     let lines = text.lines().count();
     if lines > MOST_LINES {
         report(
@@ -60,7 +60,7 @@ fn length(text: &str, report: &mut Report<'_>) {
     }
 }
 
-fn spaces(number: usize, line: &str, report: &mut Report<'_>) {
+fn spaces(number: usize, line: &str, report: &mut Complaint<'_>) {
     if line.contains('\t') {
         report(number, "space", "a tab; indent with spaces, and write `\\t` in a literal".to_owned());
     }
@@ -69,7 +69,7 @@ fn spaces(number: usize, line: &str, report: &mut Report<'_>) {
     }
 }
 
-fn macros(number: usize, code: &str, report: &mut Report<'_>) {
+fn macros(number: usize, code: &str, report: &mut Complaint<'_>) {
     for (name, remedy) in UNFINISHED {
         let standing_alone = code.match_indices(name).any(|(at, _)| {
             let before = code[..at].chars().next_back();
@@ -81,7 +81,7 @@ fn macros(number: usize, code: &str, report: &mut Report<'_>) {
     }
 }
 
-fn attributes(number: usize, code: &str, report: &mut Report<'_>) {
+fn attributes(number: usize, code: &str, report: &mut Complaint<'_>) {
     if code.contains("#[allow(") || code.contains("#![allow(") {
         report(
             number,

@@ -9,19 +9,19 @@ mod stream;
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::sockopt::set_socket_linger;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 
 use crate::PATIENCE;
 use parse::{Framing, Head};
 use stream::Stream;
 
-/// The longest response that is read, in bytes.
+/// The longest response that is read, in bytes, if nothing else is said.
 const LONGEST: usize = 64 * 1024 * 1024;
 
 /// A response.
@@ -64,12 +64,39 @@ impl Response {
     }
 }
 
+/// Connects from `from`, an address of this machine: to a server every such address is a client of its own. Connecting,
+/// reading and writing take `patience` at most; `buffer` makes the receive buffer that small.
+///
+/// # Errors
+///
+/// The system or the server refuses.
+pub fn dial(
+    from: Ipv4Addr,
+    to: SocketAddr,
+    patience: Duration,
+    buffer: Option<usize>,
+) -> io::Result<TcpStream> {
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    if let Some(size) = buffer {
+        sockopt::set_socket_recv_buffer_size(&socket, size)?;
+    }
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(patience))?; // also that of the connect
+    bind(&socket, &SocketAddr::from((from, 0)))?;
+    connect(&socket, &to)?;
+    let stream = TcpStream::from(socket);
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(patience))?;
+    Ok(stream)
+}
+
 /// A connection.
 #[derive(Debug)]
 pub struct Client {
     stream: Stream,
     /// Bytes that came and have not been taken.
     ahead: Vec<u8>,
+    /// The longest response that is read, in bytes.
+    longest: usize,
 }
 
 impl Client {
@@ -84,7 +111,17 @@ impl Client {
                 Ok(stream)
             })
             .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
-        Self { stream: Stream::Tcp(stream), ahead: Vec::new() }
+        Self::over(stream)
+    }
+
+    /// Goes on with a connection that was made, by [`dial`] perhaps.
+    pub fn over(stream: TcpStream) -> Self {
+        Self { stream: Stream::Tcp(stream), ahead: Vec::new(), longest: LONGEST }
+    }
+
+    /// Reads no response that is longer, in bytes: it is an error then.
+    pub fn read_at_most(&mut self, longest: usize) {
+        self.longest = longest;
     }
 
     /// Connects to a unix socket.
@@ -97,7 +134,7 @@ impl Client {
                 Ok(stream)
             })
             .unwrap_or_else(|error| panic!("cannot connect to {}: {error}", path.display()));
-        Self { stream: Stream::Unix(stream), ahead: Vec::new() }
+        Self { stream: Stream::Unix(stream), ahead: Vec::new(), longest: LONGEST }
     }
 
     /// Goes on encrypted, over what was sent so far (a header of the PROXY protocol, perhaps), trusting this authority
@@ -109,7 +146,7 @@ impl Client {
     #[must_use]
     #[track_caller]
     pub fn encrypted(self, ca: &str, name: &str) -> Self {
-        Self { stream: self.stream.encrypted(ca, name), ahead: self.ahead }
+        Self { stream: self.stream.encrypted(ca, name), ..self }
     }
 
     /// Takes the server for stuck when it does not read, or says nothing, for this long; [`PATIENCE`] by default. For one
@@ -148,7 +185,7 @@ impl Client {
     #[track_caller]
     pub fn reset(self) {
         if let Stream::Tcp(stream) = &self.stream {
-            set_socket_linger(stream, Some(Duration::ZERO)).expect("our own socket");
+            sockopt::set_socket_linger(stream, Some(Duration::ZERO)).expect("our own socket");
         }
     }
 
@@ -352,8 +389,8 @@ impl Client {
 
     /// Reads what has come, waiting for the first byte; 0 at the end.
     fn fill(&mut self) -> io::Result<usize> {
-        if self.ahead.len() > LONGEST {
-            return Err(io::Error::other(format!("a response of more than {LONGEST} bytes")));
+        if self.ahead.len() > self.longest {
+            return Err(io::Error::other(format!("a response of more than {} bytes", self.longest)));
         }
         let mut buffer = [0; 16 * 1024];
         let read = self.stream.read(&mut buffer)?;

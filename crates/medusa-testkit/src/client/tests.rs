@@ -70,3 +70,13 @@ fn a_head_can_be_had_before_its_body() {
     }
     assert_eq!(body, b"body");
 }
+
+#[test]
+fn a_connection_comes_from_the_address_that_was_chosen() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let from = Ipv4Addr::new(127, 0, 9, 1);
+    let to = listener.local_addr().expect("an address");
+    let _stream = dial(from, to, PATIENCE, Some(4096)).expect("connected");
+    let (_, peer) = listener.accept().expect("a client");
+    assert_eq!(peer.ip(), from);
+}

@@ -24,12 +24,12 @@ const AT_A_TIME: usize = 32;
 /// A load under way.
 #[derive(Debug)]
 pub struct Numbered {
-    shared: Arc<Shared>,
+    shared: Arc<Progress>,
     connections: Vec<JoinHandle<Connection>>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct Progress {
     stop: AtomicBool,
     answered: AtomicU64,
 }
@@ -61,7 +61,7 @@ impl Numbered {
 
     /// Does as [`start`](Self::start), on connections of these numbers: not those of a load before it.
     pub fn start_as(address: SocketAddr, numbers: Range<usize>) -> Self {
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::<Progress>::default();
         let connections = numbers.map(|number| {
             let shared = Arc::clone(&shared);
             thread::spawn(move || press(&shared, address, number))
@@ -128,7 +128,7 @@ impl Made {
 
 impl Connection {
     /// Notes these answers to the last requests sent.
-    fn note(&mut self, shared: &Shared, answers: &[u8], length: usize) {
+    fn note(&mut self, shared: &Progress, answers: &[u8], length: usize) {
         let mut each = answers.chunks_exact(length);
         assert!(length > 0 && each.all(|answer| answer.starts_with(GOOD)), "an answer is not good");
         self.answered.push((Instant::now(), self.sent));
@@ -147,14 +147,14 @@ const GOOD: &[u8] = b"HTTP/1.1 200 ";
 const LONGEST: usize = 4096;
 
 /// One connection, to its end.
-fn press(shared: &Shared, address: SocketAddr, number: usize) -> Connection {
+fn press(shared: &Progress, address: SocketAddr, number: usize) -> Connection {
     let mut done = Connection { number, ..Connection::default() };
     // A server that goes away ends it; what it owed is then not among the answered.
     done.broken = press_on(shared, address, &mut done).err();
     done
 }
 
-fn press_on(shared: &Shared, address: SocketAddr, done: &mut Connection) -> io::Result<()> {
+fn press_on(shared: &Progress, address: SocketAddr, done: &mut Connection) -> io::Result<()> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use medusa_testkit::{Client, Load, Server, Site, cpu, memory, wait};
+use medusa_testkit::{Client, Load, Server, Site, cpu, load, memory, wait};
 
 use super::live::established;
 use super::support::{start, web};
@@ -87,7 +87,7 @@ fn expect_latency_to_hold(server: &Server, path: &str, offences: u32, offend: im
         format!("{path}: p99 {alone_p99:?} alone, {beside_p99:?} beside endless scripts of {lasted:?} each");
     eprintln!("{told}, {} requests", beside.requests);
     alone.expect_clean();
-    assert_eq!(beside.socket_errors, 0, "{beside:?}");
+    assert_eq!(beside.broken, load::Broken::default(), "{beside:?}");
     assert_eq!(beside.failed, 0, "{beside:?}");
     // Whoever had to wait for an offender would wait for as long as it lasts: a second, which is its budget, or longer on
     // a busy machine. What is left is a slice here and there, and the core that the offender takes from a machine that may

@@ -7,23 +7,21 @@
 mod cases;
 mod site;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use medusa_testkit::{Client, Response, Site};
+
 use self::cases::{Answer, CASES, Case, GROUPS, Listener};
-use super::compare::{self, Report, Subject};
+use super::compare::{self, Subject};
 use super::medusa::Medusa;
 use super::nginx::Nginx;
 use super::report::{Line, Machine};
 use super::side::{Side, Wire};
-use super::tls::{self, Exchange, Identity};
+use super::tls::{self, Identity};
 use super::{Options, nginx};
 use crate::error::{Error, Result};
-use crate::fetch::{Request, Response};
 
-/// The largest answer that is compared, in bytes: the largest file and its head.
-const MOST: u64 = 101_000_000;
 /// How long the largest answer may take to begin or go on.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Connections each of nginx's workers has room for.
@@ -35,6 +33,8 @@ struct Pair {
     listener: Listener,
     ours: Side,
     theirs: Side,
+    /// Our script.
+    _scripts: Site,
 }
 
 /// Runs the bench and prints its table.
@@ -46,40 +46,38 @@ pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
         cases.iter_mut().for_each(Case::against_another_build);
     }
     let medusa = Medusa::build()?;
-    let folder = tempfile::tempdir().map_err(Error::io("create", "a temporary folder"))?;
+    let site = Site::new();
     let machine = Machine::look();
-    let pairs = start(&medusa, other.as_ref(), folder.path(), machine.cores, &cases)?;
-    let mut notes = Vec::new();
+    let pairs = start(&medusa, other.as_ref(), &site, machine.cores, &cases)?;
+    let mut notes = vec![match &options.against {
+        Some(program) => format!("another build, {}", program.display()),
+        None => nginx::version()?,
+    }];
     for case in &cases {
         notes.extend(rehearse(case, pair_of(&pairs, case)?)?);
     }
     notes.extend(tls_notes(&pairs)?);
     let subjects: Vec<Subject<'_>> =
         cases.iter().map(|case| Ok(subject(case, pair_of(&pairs, case)?))).collect::<Result<_>>()?;
-    let findings = compare::measure(&subjects, options)?;
+    let report = compare::run(&subjects, machine, notes, options)?;
     drop(subjects);
     for pair in pairs {
-        pair.theirs.stop()?;
-        pair.ours.stop()?;
+        pair.theirs.stop();
+        pair.ours.stop();
     }
-    let neighbour = match &options.against {
-        Some(program) => format!("another build, {}", program.display()),
-        None => nginx::version()?,
-    };
-    let report = Report { machine, neighbour, notes, findings };
-    compare::finish(&report, options)
+    report.finish(options)
 }
 
 /// Starts both servers with every listener that a case needs.
 fn start(
     medusa: &Medusa,
     other: Option<&Medusa>,
-    folder: &Path,
+    site: &Site,
     workers: usize,
     cases: &[Case],
 ) -> Result<Vec<Pair>> {
-    let public = folder.join("public");
-    site::write_documents(&public)?;
+    site::write_documents(site);
+    let public = site.at("public");
     let mut pairs = Vec::new();
     for (listener, name) in [(Listener::Plain, "plain"), (Listener::H2c, "h2c"), (Listener::Tls, "tls")] {
         if cases.iter().all(|case| case.listener != listener) {
@@ -88,19 +86,18 @@ fn start(
         let wire = match listener {
             Listener::Plain => Wire::Plain,
             Listener::H2c => Wire::H2c,
-            Listener::Tls => Wire::Tls(Arc::new(Identity::make(folder)?)),
+            Listener::Tls => Wire::Tls(Arc::new(Identity::make(site.path())?)),
         };
         let compress = cases.iter().any(|case| case.group == "compress");
-        let files = site::files(&public, listener, compress)?;
-        let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
-        let ours = medusa.start(&folder.join(format!("medusa-{name}")), &files, workers, wire.clone())?;
+        let scripts = site::scripts(&public, listener, compress);
+        let ours = medusa.start(&scripts, workers, wire.clone());
         let theirs = if let Some(other) = other {
-            other.start(&folder.join(format!("other-{name}")), &files, workers, wire)?
+            other.start(&scripts, workers, wire)
         } else {
             let nginx = Nginx { public: &public, workers, connections: CONNECTIONS, wire, access_log: None };
-            nginx.start(&folder.join(format!("nginx-{name}")))?
+            nginx.start(&site.at(&format!("nginx-{name}")))?
         };
-        pairs.push(Pair { listener, ours, theirs });
+        pairs.push(Pair { listener, ours, theirs, _scripts: scripts });
     }
     Ok(pairs)
 }
@@ -129,7 +126,7 @@ fn rehearse(case: &Case, pair: &Pair) -> Result<Option<String>> {
         Answer::Same => same(case, theirs, ours),
         Answer::Missing => {
             for side in [theirs, ours] {
-                let status = get(side, case.path, None)?.status;
+                let status = get(side, case.path, &[]).status;
                 if status != 404 {
                     return Err(side.fault(&format!("answered {status} for {}, not 404", case.path)));
                 }
@@ -156,8 +153,8 @@ fn rehearse(case: &Case, pair: &Pair) -> Result<Option<String>> {
 
 /// Both must answer 200 with the same body.
 fn same(case: &Case, theirs: &Side, ours: &Side) -> Result<Option<String>> {
-    let expected = get(theirs, case.path, None)?;
-    let got = get(ours, case.path, None)?;
+    let expected = get(theirs, case.path, &[]);
+    let got = get(ours, case.path, &[]);
     if expected.status == 200 && got.status == 200 && expected.body == got.body {
         return Ok(None);
     }
@@ -174,26 +171,24 @@ fn same(case: &Case, theirs: &Side, ours: &Side) -> Result<Option<String>> {
 
 /// The size of the body in this coding.
 fn coded(side: &Side, path: &str, coding: &str) -> Result<usize> {
-    let response = get(side, path, Some(&format!("Accept-Encoding: {coding}")))?;
-    if response.status == 200 && response.field("content-encoding") == Some(coding) {
+    let response = get(side, path, &[("Accept-Encoding", coding)]);
+    if response.status == 200 && response.header("content-encoding") == Some(coding) {
         return Ok(response.body.len());
     }
     Err(side.fault(&format!(
         "was asked for {path} in {coding} and answered {} in {}",
         response.status,
-        response.field("content-encoding").unwrap_or("no coding")
+        response.header("content-encoding").unwrap_or("no coding")
     )))
 }
 
-fn get(side: &Side, path: &str, header: Option<&str>) -> Result<Response> {
-    let request = Request { path, header, most: MOST, patience: PATIENCE };
-    match side.identity() {
-        None => request.send(side.address),
-        Some(identity) => {
-            let client = identity.client(Exchange::X25519, false)?;
-            request.send_over(side.address, |stream| tls::over(stream, &client))
-        }
+fn get(side: &Side, path: &str, headers: &[(&str, &str)]) -> Response {
+    let mut client = Client::connect(side.address);
+    if let Some(identity) = side.identity() {
+        client = client.encrypted(&identity.authority, tls::NAME);
     }
+    client.give_up_after(PATIENCE);
+    client.request("GET", path, headers)
 }
 
 /// What the encrypted cases rest on: the ratio of two servers that do not compute the same would mislead.

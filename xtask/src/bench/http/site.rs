@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use medusa_testkit::Site;
+
 use super::cases::Listener;
-use crate::error::{Error, Result};
 use crate::workspace;
 
 /// The files and their sizes in bytes. The large ones are in the page cache when the load begins: they were just
@@ -16,33 +17,24 @@ const TEXT_SIZE: usize = 100_000;
 /// The script handler.
 const HELLO: &str = "return function(req) return \"Hello, \" .. req.params.name .. \"!\\n\" end\n";
 
-/// Writes the documents into `public`, which is made.
-pub(super) fn write_documents(public: &Path) -> Result {
-    fs::create_dir(public).map_err(Error::io("create", public))?;
+/// Writes the documents into the folder `public` of `site`.
+pub(super) fn write_documents(site: &Site) {
     for (name, size) in FILES {
-        let file = public.join(name);
-        fs::write(&file, vec![b'm'; size]).map_err(Error::io("write", &file))?;
+        site.write(&format!("public/{name}"), vec![b'm'; size]);
     }
-    let text = text()?;
     // nginx has one path for what we serve as a file and as an answer: it compresses both the same way.
     for name in ["text.txt", "text"] {
-        let file = public.join(name);
-        fs::write(&file, &text).map_err(Error::io("write", &file))?;
+        site.write(&format!("public/{name}"), text());
     }
-    Ok(())
 }
 
 /// The script and its handlers, as a user would write them; no `log`, so no access log.
-pub(super) fn files(
-    public: &Path,
-    listener: Listener,
-    compress: bool,
-) -> Result<Vec<(&'static str, String)>> {
+pub(super) fn scripts(public: &Path, listener: Listener, compress: bool) -> Site {
     let tls = match listener {
         Listener::Tls => r#", tls = { cert = "cert.pem", key = "key.pem" }"#,
         Listener::Plain | Listener::H2c => "",
     };
-    let mut site = format!(
+    let mut script = format!(
         r#"-- The site of `cargo xtask bench http`.
 web = medusa.http.server {{ listen = "127.0.0.1:0"{tls} }}
 web:mount("/", medusa.handler.files("{}"))
@@ -50,22 +42,21 @@ web:mount("/hello/{{name}}", medusa.handler.script("hello.luau"))
 "#,
         public.display()
     );
-    let mut files = vec![("hello.luau", HELLO.to_owned())];
+    let site = Site::new().file("hello.luau", HELLO);
     if compress {
-        site += "web:mount(\"/text\", medusa.handler.compress(medusa.handler.script(\"text.luau\")))\n";
-        files.push((
+        script += "web:mount(\"/text\", medusa.handler.compress(medusa.handler.script(\"text.luau\")))\n";
+        site.write(
             "text.luau",
-            format!("local text = [==[{}]==]\nreturn function() return text end\n", text()?),
-        ));
+            format!("local text = [==[{}]==]\nreturn function() return text end\n", text()),
+        );
     }
-    files.push(("site.luau", site));
-    Ok(files)
+    site.file("site.luau", script)
 }
 
 /// English words in the frequencies of a real text, in an order that repeats nothing: it compresses as prose does.
-fn text() -> Result<String> {
+fn text() -> String {
     let path = workspace::root().join("LICENSE-APACHE");
-    let licence = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+    let licence = fs::read_to_string(&path).expect("the licence");
     let words: Vec<&str> = licence.split_whitespace().collect();
     let mut text = String::with_capacity(TEXT_SIZE + 32);
     let mut state = 1_u64;
@@ -76,7 +67,7 @@ fn text() -> Result<String> {
         text.push(if text.len() % 80 > 72 { '\n' } else { ' ' });
     }
     text.truncate(text.floor_char_boundary(TEXT_SIZE));
-    Ok(text)
+    text
 }
 
 #[cfg(test)]
@@ -85,18 +76,15 @@ mod tests {
 
     #[test]
     fn the_text_is_the_same_each_time_and_fits_a_script() {
-        let text = text().expect("a text");
+        let text = text();
         assert_eq!(text.len(), TEXT_SIZE);
-        assert_eq!(text, super::text().expect("a text"));
+        assert_eq!(text, super::text());
         assert!(!text.contains("]==]"));
     }
 
     #[test]
     fn the_script_asks_only_for_what_the_cases_need() {
-        let site = |listener, compress| {
-            let files = files(Path::new("/p"), listener, compress).expect("files");
-            files.iter().find(|(name, _)| *name == "site.luau").expect("a script").1.clone()
-        };
+        let site = |listener, compress| scripts(Path::new("/p"), listener, compress).read("site.luau");
         assert!(
             !site(Listener::Plain, false).contains("tls")
                 && !site(Listener::Plain, false).contains("compress")

@@ -1,13 +1,13 @@
 //! Many connections that do nothing.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use medusa_testkit::dial;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, ipproto, socket_with};
 use rustls::ClientConfig;
 
 use super::{PATH, SIZE};
@@ -86,15 +86,10 @@ fn one(
     asked: bool,
     client: Option<&Arc<ClientConfig>>,
 ) -> io::Result<TcpStream> {
-    let socket =
-        socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, Some(ipproto::TCP))?;
-    bind(&socket, &SocketAddrV4::new(source(index), 0))?;
-    connect(&socket, &address)?;
-    let mut socket = TcpStream::from(socket);
+    let mut socket = dial(source(index), address, PATIENCE, None)?;
     if !asked {
         return Ok(socket);
     }
-    socket.set_read_timeout(Some(PATIENCE))?;
     let Some(client) = client else {
         ask(&mut socket)?;
         return Ok(socket);

@@ -5,21 +5,18 @@
 
 mod accepted;
 mod herd;
-mod report;
 
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use medusa_testkit::Site;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use self::herd::Herd;
-use self::report::{Finding, Memory, Report};
 use super::load::{Load, Wrk};
 use super::medusa::Medusa;
 use super::nginx::Nginx;
-use super::report::{Line, Machine, write_json};
+use super::report::{Figure, Line, Machine, Report, Row, Sample};
 use super::side::{Side, Wire};
 use super::tls::Identity;
 use super::{Options, nginx};
@@ -30,13 +27,20 @@ use crate::term;
 const CONNECTIONS: u32 = 10_000;
 /// Files that client and server need beside the connections.
 const OTHER_FILES: u64 = 2000;
+/// Memory for one idle connection in the clear: at most so many KiB. Of one that is encrypted, the most is its TLS.
+const TARGET: f64 = 2.0;
+
+const BEFORE: Figure = Figure::median("MiB before", "", 1);
+const WITH: Figure = Figure::median("MiB with them", "", 1);
+const EACH: Figure = Figure::median("KiB for each", "", 2);
+
 /// What is asked for, and how many bytes it has.
 const PATH: &str = "/tiny.bin";
 const SIZE: usize = 128;
 
 /// A kind of connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Case {
+struct Kept {
     name: &'static str,
     tls: bool,
     /// It has made a request and waits for another; otherwise it has not sent a byte.
@@ -44,18 +48,18 @@ struct Case {
 }
 
 /// Every case, in the order of the report.
-const CASES: [Case; 4] = [
-    Case { name: "plain", tls: false, asked: true },
-    Case { name: "plain-mute", tls: false, asked: false },
-    Case { name: "tls", tls: true, asked: true },
-    Case { name: "tls-mute", tls: true, asked: false },
+const CASES: [Kept; 4] = [
+    Kept { name: "plain", tls: false, asked: true },
+    Kept { name: "plain-mute", tls: false, asked: false },
+    Kept { name: "tls", tls: true, asked: true },
+    Kept { name: "tls-mute", tls: true, asked: false },
 ];
 
 /// What all measurements share.
 #[derive(Debug)]
-struct Stage<'a> {
+struct Idle {
     medusa: Medusa,
-    folder: &'a Path,
+    site: Site,
     identity: Arc<Identity>,
     workers: usize,
     connections: u32,
@@ -68,31 +72,42 @@ pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
     let chosen = options.chosen(&CASES.map(|case| case.name))?;
     let connections = options.connections.unwrap_or(CONNECTIONS);
     allow_files(u64::from(connections) + OTHER_FILES)?;
-    let folder = tempfile::tempdir().map_err(Error::io("create", "a temporary folder"))?;
-    let public = folder.path().join("public");
-    fs::create_dir(&public).map_err(Error::io("create", &public))?;
-    fs::write(public.join(&PATH[1..]), vec![b'm'; SIZE]).map_err(Error::io("write", &public))?;
+    let site = Site::new().file(&format!("public{PATH}"), vec![b'm'; SIZE]);
     let machine = Machine::look();
-    let stage = Stage {
+    let stage = Idle {
         medusa: Medusa::build()?,
-        folder: folder.path(),
-        identity: Arc::new(Identity::make(folder.path())?),
+        identity: Arc::new(Identity::make(site.path())?),
+        site,
         workers: machine.cores,
         connections,
         hold: Duration::from_secs(options.seconds.into()),
     };
-    let cases = CASES.into_iter().filter(|case| chosen.contains(&case.name));
-    let mut findings: Vec<Finding> = cases.map(Finding::new).collect();
+    let cases: Vec<Kept> = CASES.into_iter().filter(|case| chosen.contains(&case.name)).collect();
+    let row = |case: &Kept| [Row::new(case.name, "nginx", ""), Row::new("", "medusa", "")];
+    let mut rows: Vec<[Row; 2]> = cases.iter().map(row).collect();
     for round in 0..options.rounds {
-        for finding in &mut findings {
-            stage.round(round, finding)?;
-            term::note(&format!("round {}/{}, {}", round + 1, options.rounds, finding.last(connections)));
+        for (case, [theirs, ours]) in cases.iter().zip(&mut rows) {
+            stage.round(round, *case, theirs, ours)?;
+            for row in [&*theirs, ours] {
+                term::note(&format!("round {}/{}, {} {}", round + 1, options.rounds, case.name, row.last()));
+            }
         }
     }
-    let report = Report { machine, nginx: nginx::version()?, connections, hold: stage.hold, findings };
-    term::answer(&report::table(&report));
-    write_json(options, &report::as_json(&report))?;
-    Ok(report::lines(&report))
+    let lines = cases.iter().zip(&rows).map(|(case, [theirs, ours])| line(case, theirs, ours)).collect();
+    let held = format!("{connections} connections, held for {:?}, {} rounds", stage.hold, options.rounds);
+    let rows = rows.into_iter().flatten().collect();
+    Report { machine, notes: vec![nginx::version()?, held], rows, lines }.finish(options)
+}
+
+fn line(case: &Kept, theirs: &Row, ours: &Row) -> Line {
+    let [ours, theirs] = [ours, theirs].map(|row| row.value(&EACH));
+    Line {
+        what: format!("an idle connection, {}", case.name),
+        ours: format!("{ours:.1} KiB"),
+        theirs: format!("nginx {theirs:.1} KiB"),
+        ratio: format!("{:.2}", ours / theirs),
+        target: (!case.tls).then(|| (format!("at most {TARGET:.0} KiB"), ours <= TARGET)),
+    }
 }
 
 /// Lets this process and its children (the servers) have so many files open.
@@ -112,69 +127,61 @@ fn allow_files(needed: u64) -> Result {
     })
 }
 
-impl Stage<'_> {
-    fn round(&self, round: u32, finding: &mut Finding) -> Result {
-        let case = finding.case;
-        if round % 2 == 1 {
-            finding.medusa.push(self.measure(case, self.start_medusa(case)?)?);
-        }
-        finding.nginx.push(self.measure(case, self.start_nginx(case)?)?);
-        if round.is_multiple_of(2) {
-            finding.medusa.push(self.measure(case, self.start_medusa(case)?)?);
+impl Idle {
+    fn round(&self, round: u32, case: Kept, theirs: &mut Row, ours: &mut Row) -> Result {
+        let ours_first = round % 2 == 1;
+        for is_ours in [ours_first, !ours_first] {
+            // Our script is kept until the server has ended.
+            let site = self.script(case);
+            let side = if is_ours {
+                self.medusa.start(&site, self.workers, self.wire(case))
+            } else {
+                self.start_nginx(case, &site)?
+            };
+            let row = if is_ours { &mut *ours } else { &mut *theirs };
+            row.rounds.push(self.measure(case, side)?);
         }
         Ok(())
     }
 
-    fn measure(&self, case: Case, side: Side) -> Result<Memory> {
+    fn measure(&self, case: Kept, side: Side) -> Result<Sample> {
         side.press(&Load::Wrk(Wrk::USUAL), 1, PATH)?;
-        let before = side.resident_in_all();
+        let before = side.resident() as f64 / 1024.0;
         let herd = Herd::open(&side, self.connections, case.asked)?;
         accepted::wait(&side, &herd, self.connections)?;
         herd.hold(&side, self.hold)?;
-        let memory = Memory { before, with: side.resident_in_all() };
+        let with = side.resident() as f64 / 1024.0;
         drop(herd);
-        side.stop()?;
-        Ok(memory)
+        side.stop();
+        let each = (with - before) / f64::from(self.connections);
+        Ok(vec![(BEFORE, before / 1024.0), (WITH, with / 1024.0), (EACH, each)])
     }
 
-    fn wire(&self, case: Case) -> Wire {
+    fn wire(&self, case: Kept) -> Wire {
         if case.tls { Wire::Tls(Arc::clone(&self.identity)) } else { Wire::Plain }
     }
 
-    fn start_nginx(&self, case: Case) -> Result<Side> {
-        let folder = self.fresh("nginx")?;
+    fn start_nginx(&self, case: Kept, folder: &Site) -> Result<Side> {
         let nginx = Nginx {
-            public: &self.folder.join("public"),
+            public: &self.site.at("public"),
             workers: self.workers,
             // One worker may accept them all.
             connections: self.connections + 100,
             wire: self.wire(case),
             access_log: None,
         };
-        nginx.start(&folder)
+        nginx.start(&folder.at("nginx"))
     }
 
-    fn start_medusa(&self, case: Case) -> Result<Side> {
-        let folder = self.fresh("medusa")?;
+    fn script(&self, case: Kept) -> Site {
         let tls = if case.tls { r#", tls = { cert = "cert.pem", key = "key.pem" }"# } else { "" };
-        let public = self.folder.join("public");
-        let site = format!(
+        Site::script(&format!(
             r#"-- The site of `cargo xtask bench idle`.
 web = medusa.http.server {{ listen = "127.0.0.1:0", limits = {{ idle = 600, head = 600, handshake = 600 }}{tls} }}
 web:mount("/", medusa.handler.files("{}"))
 "#,
-            public.display()
-        );
-        self.medusa.start(&folder, &[("site.luau", site.as_str())], self.workers, self.wire(case))
-    }
-
-    /// A path for a server's folder, without what an earlier one left there.
-    fn fresh(&self, name: &str) -> Result<std::path::PathBuf> {
-        let folder = self.folder.join(name);
-        if folder.exists() {
-            fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))?;
-        }
-        Ok(folder)
+            self.site.at("public").display()
+        ))
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::time::Duration;
 
-use super::{Counted, Errors, Target};
+use super::{Counted, Target, of_latencies};
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 
@@ -49,17 +49,14 @@ fn parse(report: &str, log: &str) -> Option<Counted> {
     let finished = line("finished in ")?;
     let (elapsed, rest) = finished.split_once(", ")?;
     let requests = line("requests: ")?;
-    let mut counted = Counted::of_latencies(latencies(log)?, duration(elapsed)?, 0);
+    let mut counted = of_latencies(latencies(log)?, duration(elapsed)?, 0);
     counted.requests = number(requests, "succeeded")?;
     counted.per_second = rest.split_whitespace().next()?.parse().ok()?;
     counted.bytes = line("traffic: ")?.split_once('(')?.1.split_once(')')?.0.parse().ok()?;
-    counted.errors = Errors {
-        connect: 0,
-        read: number(requests, "errored")?,
-        write: 0,
-        timeout: number(requests, "timeout")?,
-        status: number(line("status codes: ")?, "4xx")? + number(line("status codes: ")?, "5xx")?,
-    };
+    counted.broken.read = number(requests, "errored")?;
+    counted.broken.timeout = number(requests, "timeout")?;
+    let codes = line("status codes: ")?;
+    counted.failed = number(codes, "4xx")? + number(codes, "5xx")?;
     Some(counted)
 }
 
@@ -105,7 +102,7 @@ time for request:      100us      2.00ms      1.00ms       100us    80.00%
         assert!((counted.per_second - 1.5).abs() < 1e-9);
         assert_eq!(counted.p50, Duration::from_micros(300));
         assert_eq!(counted.max, Duration::from_millis(2));
-        assert_eq!(counted.errors, Errors { read: 1, timeout: 2, status: 9, ..Errors::default() });
+        assert_eq!((counted.broken.read, counted.broken.timeout, counted.failed), (1, 2, 9));
     }
 
     #[test]

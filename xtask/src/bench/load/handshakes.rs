@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use medusa_testkit::load::Broken;
 use rustls::{ClientConfig, HandshakeKind};
 
-use super::{Counted, Errors, Target};
+use super::{Counted, Target, of_latencies};
 use crate::bench::tls::{self, Exchange};
 use crate::error::{Error, Result};
 
@@ -37,7 +38,9 @@ pub(in crate::bench) struct Handshakes {
 struct Tally {
     latencies: Vec<Duration>,
     bytes: u64,
-    errors: Errors,
+    broken: Broken,
+    /// Handshakes of another kind than was wanted, and answers other than 200.
+    failed: u64,
 }
 
 impl Handshakes {
@@ -61,8 +64,8 @@ impl Handshakes {
         for tally in tallies {
             all.add(tally.map_err(|_panic| Error::Found("a thread of the TLS client panicked".to_owned()))?);
         }
-        let counted = Counted::of_latencies(all.latencies, start.elapsed(), all.bytes);
-        Ok(Counted { errors: all.errors, ..counted })
+        let counted = of_latencies(all.latencies, start.elapsed(), all.bytes);
+        Ok(Counted { broken: all.broken, failed: all.failed, ..counted })
     }
 
     fn until(self, deadline: Instant, client: &Arc<ClientConfig>, target: Target<'_>) -> Tally {
@@ -79,12 +82,12 @@ impl Handshakes {
                     tally.bytes += answer.len() as u64;
                     let wanted = if self.resumed { HandshakeKind::Resumed } else { HandshakeKind::Full };
                     if kind != Some(wanted) || !answer.starts_with(b"HTTP/1.1 200") {
-                        tally.errors.status += 1;
+                        tally.failed += 1;
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => tally.errors.timeout += 1,
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => tally.errors.connect += 1,
-                Err(_broken) => tally.errors.read += 1,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => tally.broken.timeout += 1,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => tally.broken.connect += 1,
+                Err(_broken) => tally.broken.read += 1,
             }
         }
         tally
@@ -112,10 +115,10 @@ impl Tally {
     fn add(&mut self, other: Self) {
         self.latencies.extend(other.latencies);
         self.bytes += other.bytes;
-        self.errors.connect += other.errors.connect;
-        self.errors.read += other.errors.read;
-        self.errors.timeout += other.errors.timeout;
-        self.errors.status += other.errors.status;
+        self.broken.connect += other.broken.connect;
+        self.broken.read += other.broken.read;
+        self.broken.timeout += other.broken.timeout;
+        self.failed += other.failed;
     }
 }
 
@@ -155,8 +158,8 @@ mod tests {
         let deadline = Instant::now() + Duration::from_millis(50);
         let tally =
             Handshakes { exchange: Exchange::X25519, resumed: true }.until(deadline, &forgetful, target);
-        assert_eq!(tally.errors.status, tally.latencies.len() as u64);
-        assert!(tally.errors.status > 0);
+        assert_eq!(tally.failed, tally.latencies.len() as u64);
+        assert!(tally.failed > 0);
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub(super) const FILE: &str = "file";
 
 /// A server and its log.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Case {
+pub(super) struct Logged {
     /// Its name in the report.
     pub(super) name: &'static str,
     /// What it is about, for the report.
@@ -44,9 +44,16 @@ pub(super) struct Goals {
 
 const OPEN: Goals = Goals { cpu: None, p99: None };
 
-pub(super) const CASES: [Case; 9] = [
-    Case { name: NONE, about: "no access log", nginx: Some(false), clients: 0, log: Log::None, goals: OPEN },
-    Case {
+pub(super) const CASES: [Logged; 9] = [
+    Logged {
+        name: NONE,
+        about: "no access log",
+        nginx: Some(false),
+        clients: 0,
+        log: Log::None,
+        goals: OPEN,
+    },
+    Logged {
         name: FILE,
         about: "a file, Combined; nginx with buffer=64k",
         nginx: Some(true),
@@ -54,7 +61,7 @@ pub(super) const CASES: [Case; 9] = [
         log: Log::Is(r#"medusa.log.file("access.log")"#),
         goals: Goals { cpu: Some(1.06), p99: None },
     },
-    Case {
+    Logged {
         name: "json",
         about: "a file, JSON",
         nginx: None,
@@ -62,7 +69,7 @@ pub(super) const CASES: [Case; 9] = [
         log: Log::Is(r#"medusa.log.file("access.json", { format = "json" })"#),
         goals: OPEN,
     },
-    Case {
+    Logged {
         name: "udp",
         about: "syslog over UDP, RFC 5424",
         nginx: None,
@@ -70,7 +77,7 @@ pub(super) const CASES: [Case; 9] = [
         log: Log::Is(r#"medusa.log.syslog("udp://UDP")"#),
         goals: OPEN,
     },
-    Case {
+    Logged {
         name: "tcp",
         about: "syslog over TCP, RFC 5424",
         nginx: None,
@@ -78,7 +85,7 @@ pub(super) const CASES: [Case; 9] = [
         log: Log::Is(r#"medusa.log.syslog("tcp://TCP")"#),
         goals: OPEN,
     },
-    Case {
+    Logged {
         name: "stalled",
         about: "syslog over TCP, nobody reads; drop_new",
         nginx: None,
@@ -86,7 +93,7 @@ pub(super) const CASES: [Case; 9] = [
         log: Log::Is(r#"medusa.log.syslog("tcp://STALLED")"#),
         goals: Goals { cpu: None, p99: Some(1.2) },
     },
-    Case {
+    Logged {
         name: "spill",
         about: "syslog over TCP, nobody reads; spill",
         nginx: None,
@@ -94,7 +101,7 @@ pub(super) const CASES: [Case; 9] = [
         log: Log::Is(r#"medusa.log.syslog("tcp://STALLED", { when_full = "spill" })"#),
         goals: Goals { cpu: None, p99: Some(1.2) },
     },
-    Case {
+    Logged {
         name: "addresses",
         about: "a file, 100,000 addresses",
         nginx: None,
@@ -102,7 +109,7 @@ pub(super) const CASES: [Case; 9] = [
         log: Log::Is(r#"medusa.log.file("access.log")"#),
         goals: OPEN,
     },
-    Case {
+    Logged {
         name: "names",
         about: "a file, their host names by PTR from unbound",
         nginx: None,
@@ -112,7 +119,7 @@ pub(super) const CASES: [Case; 9] = [
     },
 ];
 
-impl Case {
+impl Logged {
     /// The script of its server.
     pub(super) fn site(&self, public: &Path, receivers: &Receivers) -> String {
         let log = match self.log {

@@ -9,36 +9,31 @@
 mod cases;
 mod lookups;
 mod receiver;
-mod report;
 
-use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
-use self::cases::{CASES, Case};
+use medusa_testkit::Site;
+use serde_json::Value;
+
+use self::cases::{CASES, Logged};
+use self::lookups::Lookups;
 use self::receiver::Receivers;
-use self::report::{Finding, Report};
-use super::load::{Counted, Load, WARM_UP, Wrk};
+use super::compare::Unit;
+use super::load::{Load, WARM_UP, Wrk};
 use super::medusa::Medusa;
 use super::nginx::Nginx;
-use super::report::{Line, Machine};
+use super::report::{Figure, Line, Machine, P99, Report, Row, median, ratios};
 use super::side::{Side, Wire};
 use super::{Options, nginx};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::term;
 
 /// The file that is asked for, in bytes: the smaller the answer, the more its record weighs.
 const FILE_SIZE: usize = 4096;
 /// Connections each of nginx's workers has room for.
 const CONNECTIONS: u32 = 4096;
-
-/// One stretch of load on one server.
-#[derive(Debug, Clone, Copy)]
-struct Sample {
-    /// What all its processes used.
-    cpu: Duration,
-    counted: Counted,
-}
+/// Cached lookups per second of a core: at least so many.
+const LOOKUPS: f64 = 1e6;
 
 /// Runs the bench and prints its table.
 pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
@@ -47,101 +42,201 @@ pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
     // Without it there is nothing to compare with.
     let cases = CASES.into_iter().filter(|case| case.name == cases::NONE || chosen.contains(&case.name));
     let medusa = Medusa::build()?;
-    let folder = tempfile::tempdir().map_err(Error::io("create", "a temporary folder"))?;
-    let folder = folder.path();
     let machine = Machine::look();
-    let public = folder.join("public");
-    fs::create_dir(&public).map_err(Error::io("create", &public))?;
-    let file = public.join("4k.bin");
-    fs::write(&file, vec![b'm'; FILE_SIZE]).map_err(Error::io("write", &file))?;
-
-    let receivers = Receivers::start(folder)?;
-    let mut findings = Vec::new();
-    let mut sides = Vec::new();
-    for case in cases {
-        sides.push(Sides::start(&case, folder, &public, &medusa, &receivers, machine.cores)?);
-        findings.push(Finding::new(case));
+    let site = Site::new().file("public/4k.bin", vec![b'm'; FILE_SIZE]);
+    let receivers = Receivers::start()?;
+    let start = |case| Measured::start(case, &site.at("public"), &medusa, &receivers, machine.cores);
+    let mut all = cases.map(start).collect::<Result<Vec<_>>>()?;
+    measure(&mut all, options)?;
+    let mut notes = vec![
+        nginx::version()?,
+        format!(
+            "{} rounds of {} s for each server, wrk -t2 -c64, a file of 4 KB",
+            options.rounds, options.seconds
+        ),
+    ];
+    for one in &mut all {
+        notes.extend(one.count_records());
     }
-    measure(&sides, &mut findings, options)?;
-    for (sides, finding) in sides.into_iter().zip(&mut findings) {
-        finding.records = sides.records(&medusa)?;
-        sides.stop()?;
+    let mut lines: Vec<Line> = all.iter().filter_map(|one| one.line(&all)).collect();
+    if chosen.contains(&lookups::NAME) {
+        lines.extend(lookups::measure()?.into_iter().map(|Lookups { what, per_second }| Line {
+            what: format!("cached lookups, {what}"),
+            ours: format!("{:.2} million/s of a core", per_second / 1e6),
+            target: Some(("at least 1 million".to_owned(), per_second >= LOOKUPS)),
+            ..Line::default()
+        }));
     }
-    let lookups = chosen.contains(&lookups::NAME).then(lookups::measure).transpose()?.unwrap_or_default();
-    receivers.stop()?;
-    report::finish(&Report { machine, nginx: nginx::version()?, findings, lookups }, options)
+    let rows = all.into_iter().flat_map(Measured::stop).collect();
+    Report { machine, notes, rows, lines }.finish(options)
 }
 
-/// The servers of a case.
-struct Sides {
-    folder: std::path::PathBuf,
-    ours: Side,
-    theirs: Option<Side>,
+/// The servers of a case, and what was measured of them.
+struct Measured {
+    case: Logged,
+    _scripts: Site,
     load: Load,
+    theirs: Option<(Side, Row)>,
+    ours: (Side, Row),
 }
 
-impl Sides {
+impl Measured {
     fn start(
-        case: &Case,
-        folder: &Path,
+        case: Logged,
         public: &Path,
         medusa: &Medusa,
         receivers: &Receivers,
         workers: usize,
     ) -> Result<Self> {
-        let home = folder.join(case.name.replace(' ', "-"));
-        let site = case.site(public, receivers);
-        let ours = medusa.start(&home, &[("site.luau", &site)], workers, Wire::Plain)?;
-        let log = home.join("nginx.log");
-        let nginx = case.nginx.as_ref().map(|logged| Nginx {
+        let scripts = Site::script(&case.site(public, receivers));
+        let ours = medusa.start(&scripts, workers, Wire::Plain);
+        let log = scripts.at("nginx.log");
+        let nginx = case.nginx.map(|logged| Nginx {
             public,
             workers,
             connections: CONNECTIONS,
             wire: Wire::Plain,
             access_log: logged.then_some(log.as_path()),
         });
-        let theirs = nginx.map(|nginx| nginx.start(&home.join("nginx"))).transpose()?;
+        let theirs = nginx.map(|nginx| nginx.start(&scripts.at("nginx"))).transpose()?;
         let load = Load::Wrk(Wrk { clients: case.clients, ..Wrk::USUAL });
-        Ok(Self { folder: home, ours, theirs, load })
+        let row = |server| Row::new(case.name, server, case.about);
+        let theirs = theirs.map(|side| (side, row("nginx")));
+        Ok(Self { case, _scripts: scripts, load, theirs, ours: (ours, row("medusa")) })
     }
 
-    fn press(&self, side: &Side, seconds: u32) -> Result<Sample> {
-        let before = side.cpu_time();
-        let counted = side.press(&self.load, seconds, "/4k.bin")?;
-        Ok(Sample { cpu: side.cpu_time().saturating_sub(before), counted })
+    /// The sides, the neighbour's first.
+    fn sides(&mut self) -> impl Iterator<Item = &mut (Side, Row)> {
+        self.theirs.iter_mut().chain([&mut self.ours])
     }
 
-    /// What became of the records, as the server's status has it.
-    fn records(&self, medusa: &Medusa) -> Result<report::Records> {
-        let status = medusa.status(&self.folder)?;
-        Ok(report::Records::in_status(&status))
+    /// Presses once on both.
+    fn round(&mut self, seconds: u32) -> Result {
+        let load = self.load;
+        for (side, row) in self.sides() {
+            let before = side.cpu_time();
+            let counted = side.press(&load, seconds, "/4k.bin")?;
+            let cpu = side.cpu_time().saturating_sub(before);
+            row.rounds.push(Unit::Request.sample(cpu.as_secs_f64(), &counted));
+        }
+        Ok(())
     }
 
-    fn stop(self) -> Result {
-        self.ours.stop()?;
-        self.theirs.map_or(Ok(()), Side::stop)
+    /// Adds what became of the records, as the server's status has it. Returns what is worth a note.
+    fn count_records(&mut self) -> Option<String> {
+        let (side, row) = &mut self.ours;
+        let status = side.ours().status();
+        let sums = ["written", "lost", "spilled"].map(|name| (Figure::sum(name), sum(&status, "log.", name)));
+        row.rounds.push(sums.into_iter().map(|(figure, sum)| (figure, sum as f64)).collect());
+        let found =
+            ["named", "late", "not_asked", "nameless"].map(|name| sum(&status, "log.resolving", name));
+        let all: u64 = found.iter().sum();
+        let [named, late, not_asked, nameless] = found.map(|of| of as f64 * 100.0 / all as f64);
+        (all > 0).then(|| {
+            format!(
+                "{}: {all} records, {named:.0} % with a name; {late:.1} % had to go before it came, {not_asked:.1} % were \
+                 not asked for, {nameless:.1} % had none",
+                self.case.name
+            )
+        })
+    }
+
+    /// What a record adds to the case without one.
+    fn line(&self, all: &[Self]) -> Option<Line> {
+        let base = if self.case.clients > 0 { "addresses" } else { cases::NONE };
+        let find =
+            |name: &str| all.iter().find(|one| one.case.name == name && one.case.name != self.case.name);
+        let (base, ours) = (find(base)?, &self.ours.1);
+        let (cpu, goals) = (Unit::Request.cpu(), self.case.goals);
+        let of = median(ratios(ours, &base.ours.1, &cpu));
+        let mut target: Option<(String, bool)> =
+            goals.cpu.map(|most| (format!("at most {most:.2}"), of <= most));
+        let mut ratio = format!("{of:.2}");
+        if let (Some(most), Some(file)) = (goals.p99, find(cases::FILE)) {
+            let of = median(ratios(ours, &file.ours.1, &P99));
+            ratio = format!("{ratio}; p99 {of:.2} of that with the file");
+            target = Some((format!("p99 at most {most:.2}"), of <= most));
+        }
+        let [with, without] = [ours, &base.ours.1].map(|row| row.value(&cpu));
+        Some(Line {
+            what: format!("access log: {}", self.case.about),
+            ours: format!("{}, {}", cpu.spoken(with), records(with, without)),
+            theirs: format!("{} {}", base.case.about, cpu.spoken(without)),
+            ratio,
+            target,
+        })
+    }
+
+    fn stop(self) -> impl Iterator<Item = Row> {
+        let row = |(side, row): (Side, Row)| {
+            side.stop();
+            row
+        };
+        self.theirs.into_iter().chain([self.ours]).map(row)
     }
 }
 
 /// Warms up, then presses on every server once a round; every second round backwards.
-fn measure(sides: &[Sides], findings: &mut [Finding], options: &Options) -> Result {
-    for of in sides {
-        for side in of.theirs.iter().chain([&of.ours]) {
-            of.press(side, WARM_UP)?;
-        }
+fn measure(all: &mut [Measured], options: &Options) -> Result {
+    for one in &mut *all {
+        one.round(WARM_UP)?;
+        one.sides().for_each(|(_, row)| row.rounds.clear());
     }
     for round in 0..options.rounds {
-        let mut order: Vec<(&Sides, &mut Finding)> = sides.iter().zip(&mut *findings).collect();
+        let mut order: Vec<&mut Measured> = all.iter_mut().collect();
         if round % 2 == 1 {
             order.reverse();
         }
-        for (of, finding) in order {
-            if let Some(theirs) = &of.theirs {
-                finding.nginx.push(of.press(theirs, options.seconds)?);
+        for one in order {
+            one.round(options.seconds)?;
+            for (_, row) in one.sides() {
+                term::note(&format!("round {}/{}, {}", round + 1, options.rounds, row.last()));
             }
-            finding.medusa.push(of.press(&of.ours, options.seconds)?);
-            term::note(&format!("round {}/{}, {}", round + 1, options.rounds, finding.last()));
         }
     }
     Ok(())
+}
+
+/// How many records a second of CPU makes and sends, if a request takes so many microseconds with and without one; a dash
+/// if that is in the noise.
+fn records(with: f64, without: f64) -> String {
+    let each = with - without;
+    if each > 1e-3 { format!("{:.0} records/CPU s", 1e6 / each) } else { "-".to_owned() }
+}
+
+/// The sum of `name` in the parts of a status whose kind begins with `kind`. One with sinks inside it has no numbers of its
+/// own of what they have.
+fn sum(status: &Value, kind: &str, name: &str) -> u64 {
+    let children = status["children"].as_array();
+    let below: u64 = children.into_iter().flatten().map(|child| sum(child, kind, name)).sum();
+    let found = status["kind"].as_str().is_some_and(|of| of.starts_with(kind));
+    let has_sinks = status["kind"] == "log.resolving" && kind != "log.resolving";
+    below + if found && !has_sinks { status[name].as_u64().unwrap_or(0) } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn records_of_all_sinks_are_added_up() {
+        let status = json!({ "kind": "site", "children": [
+            { "kind": "http.server", "requests": 7, "lost": 9 },
+            { "kind": "log.resolving", "named": 4, "late": 1, "lost": 0, "children": [
+                { "kind": "log.file", "written": 5, "lost": 2 },
+                { "kind": "log.syslog", "written": 1, "lost": 0, "spilled": 6 },
+            ] },
+        ] });
+        let sums = ["written", "lost", "spilled"].map(|name| sum(&status, "log.", name));
+        assert_eq!(sums, [6, 2, 6]);
+        assert_eq!(sum(&status, "log.resolving", "named"), 4);
+    }
+
+    #[test]
+    fn what_a_record_costs_is_what_it_adds() {
+        assert_eq!(records(11.0, 10.0), "1000000 records/CPU s");
+        assert_eq!(records(10.0, 11.0), "-");
+    }
 }

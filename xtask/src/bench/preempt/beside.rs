@@ -3,15 +3,14 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::panic::resume_unwind;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-use super::Stage;
-use crate::cmd::Cmd;
-use crate::error::{Error, Result};
-use crate::fetch;
-use crate::server::Server;
+use medusa_testkit::{Client, Process};
+
+use crate::bench::side::Side;
 
 /// How many clients ask for an endless handler at once.
 const CLIENTS: usize = 4;
@@ -77,24 +76,20 @@ impl Beside {
     }
 
     /// Runs beside `measure`. Returns what that returned, and how often a script was stopped, where there was one.
-    pub(super) fn during<T>(
-        self,
-        stage: &Stage,
-        measure: impl FnOnce() -> Result<T>,
-    ) -> Result<(T, Option<u64>)> {
+    pub(super) fn during<T>(self, side: &Side, measure: impl FnOnce() -> T) -> (T, Option<u64>) {
         match self {
-            Self::Nobody => Ok((measure()?, None)),
+            Self::Nobody => (measure(), None),
             Self::Handler { path, .. } => {
-                let (measured, stopped) = beside_clients(stage.side.address, path, measure)?;
-                Ok((measured, Some(stopped)))
+                let (measured, stopped) = beside_clients(side.address, path, measure);
+                (measured, Some(stopped))
             }
             Self::Timer => {
-                let (measured, stopped) = beside_timer(stage, measure)?;
-                Ok((measured, Some(stopped)))
+                let (measured, stopped) = beside_timer(side, measure);
+                (measured, Some(stopped))
             }
             Self::Native(count) => {
-                let _until_dropped = (0..count).map(|_| spin()).collect::<Result<Vec<Server>>>()?;
-                Ok((measure()?, None))
+                let _until_dropped: Vec<Process> = (0..count).map(|_| spin()).collect();
+                (measure(), None)
             }
         }
     }
@@ -114,58 +109,48 @@ impl fmt::Display for Beside {
 }
 
 /// The clients need no signal that they have begun: they send at once, wrk has to be started first.
-fn beside_clients<T>(
-    address: SocketAddr,
-    path: &str,
-    measure: impl FnOnce() -> Result<T>,
-) -> Result<(T, u64)> {
+fn beside_clients<T>(address: SocketAddr, path: &str, measure: impl FnOnce() -> T) -> (T, u64) {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| ask_until(&over, address, path))).collect();
         let measured = measure();
         over.store(true, Relaxed);
-        let mut stopped = 0;
-        for client in clients {
-            stopped += client.join().unwrap_or_else(|panic| resume_unwind(panic))?;
-        }
-        Ok((measured?, stopped))
+        let stopped =
+            clients.into_iter().map(|client| client.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        (measured, stopped.sum())
     })
 }
 
 /// Asks for `path` again and again, at least once, until it is `over`; returns how often. Every answer must be 503.
-fn ask_until(over: &AtomicBool, address: SocketAddr, path: &str) -> Result<u64> {
+fn ask_until(over: &AtomicBool, address: SocketAddr, path: &str) -> u64 {
     let mut stopped = 0;
     loop {
-        let answer = fetch::get_within(PATIENCE, address, path)?;
-        if answer.status != 503 {
-            return Err(Error::Found(format!(
-                "{path} never ends, so it must be stopped and answered 503, but the answer was {}: {}",
-                answer.status,
-                String::from_utf8_lossy(&answer.body).trim_end()
-            )));
-        }
+        let mut client = Client::connect(address);
+        client.give_up_after(PATIENCE);
+        let answer = client.get(path);
+        assert_eq!(answer.status, 503, "{path} never ends, so it must be stopped: {}", answer.text());
         stopped += 1;
         if over.load(Relaxed) {
-            return Ok(stopped);
+            return stopped;
         }
     }
 }
 
-fn beside_timer<T>(stage: &Stage, measure: impl FnOnce() -> Result<T>) -> Result<(T, u64)> {
-    stage.eval(START_TIMER)?;
-    let measured = measure()?;
-    stage.eval(END_TIMER)?;
-    let runs = stage.eval(CANCEL_TIMER)?;
+fn beside_timer<T>(side: &Side, measure: impl FnOnce() -> T) -> (T, u64) {
+    let server = side.ours();
+    server.eval(START_TIMER);
+    let measured = measure();
+    server.eval(END_TIMER);
+    let runs = server.eval(CANCEL_TIMER);
     match runs.parse() {
-        Ok(stopped @ 1..) => Ok((measured, stopped)),
-        _ => Err(Error::Found(format!("the timer must have run, but the number of its runs was `{runs}`"))),
+        Ok(stopped @ 1..) => (measured, stopped),
+        _ => panic!("the timer must have run, but the number of its runs was `{runs}`"),
     }
 }
 
 /// A process that spins until it is dropped. Should even the drop not come, the kernel ends it after an hour of CPU.
-fn spin() -> Result<Server> {
-    let script = "ulimit -t 3700; while :; do :; done";
-    Server::start("a native process", &Cmd::new("sh").args(["-c", script]))
+fn spin() -> Process {
+    Process::start(Command::new("sh").args(["-c", "ulimit -t 3700; while :; do :; done"]))
 }
 
 #[cfg(test)]
@@ -193,16 +178,16 @@ mod tests {
     #[test]
     fn clients_ask_at_least_once_and_count_what_was_stopped() {
         let address = answering("HTTP/1.1 503 Service Unavailable\r\n\r\n");
-        let (measured, stopped) = beside_clients(address, "/endless", || Ok("measured")).expect("all 503");
+        let (measured, stopped) = beside_clients(address, "/endless", || "measured");
         assert_eq!(measured, "measured");
         assert!(stopped >= CLIENTS as u64, "{stopped}");
     }
 
     #[test]
+    #[should_panic(expected = "it must be stopped: done")]
     fn any_other_answer_fails_the_run() {
         let address = answering("HTTP/1.1 200 OK\r\n\r\ndone\n");
-        let error = beside_clients(address, "/endless", || Ok(())).expect_err("200 is wrong");
-        assert!(error.to_string().ends_with("but the answer was 200: done"), "{error}");
+        beside_clients(address, "/endless", || ());
     }
 
     #[test]

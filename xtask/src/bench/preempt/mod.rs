@@ -4,18 +4,16 @@
 //! the next begins.
 
 mod beside;
-mod report;
 
-use tempfile::TempDir;
+use medusa_testkit::Site;
 
 use self::beside::Beside;
-use self::report::{Memory, Phase, Report, Sample};
 use super::Options;
 use super::load::{Load, WARM_UP, Wrk};
 use super::medusa::Medusa;
-use super::report::{Line, Machine, write_json};
+use super::report::{Figure, Line, Machine, P99, Report, Row, highest, latencies, milliseconds, spread};
 use super::side::{Side, Wire};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::term;
 
 /// The site: the good handler, and the two that never end.
@@ -36,74 +34,70 @@ const PATH: &str = "/ok";
 /// How wrk presses.
 const LOAD: Load = Load::Wrk(Wrk::USUAL);
 
-/// The server of the whole run.
-#[derive(Debug)]
-struct Stage {
-    medusa: Medusa,
-    /// Its script and its state.
-    folder: TempDir,
-    side: Side,
-}
+const RATE: Figure = Figure::median("requests/s", "", 0);
+const MAX: Figure = Figure { name: "max ms", unit: "", decimals: 2, of_all: highest };
+/// How often a script beside the load was stopped.
+const STOPPED: Figure = Figure::sum("stopped");
 
 /// Runs the bench and prints its table.
 pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
     let machine = Machine::look();
-    let stage = Stage::set(machine.cores)?;
-    let ready = stage.side.resident();
-    stage.side.press(&LOAD, WARM_UP, PATH)?;
-    let warm = stage.side.resident();
-    let phases = measure(&stage, Beside::all(machine.cores), options)?;
-    let memory = Memory { ready, warm, end: stage.side.resident() };
-    stage.side.stop()?;
-    let report = Report { machine, load: options.spoken(&LOAD), memory, phases };
-    term::answer(&report::table(&report));
-    write_json(options, &report::as_json(&report))?;
-    Ok(report::lines(&report))
+    let site = Site::script(SITE).file("ok.luau", OK).file("endless.luau", ENDLESS);
+    let side = Medusa::build()?.start(&site, machine.cores, Wire::Plain);
+    let mebibytes = || side.resident() as f64 / f64::from(1 << 20);
+    let ready = mebibytes();
+    side.press(&LOAD, WARM_UP, PATH)?;
+    let warm = mebibytes();
+    let besides = Beside::all(machine.cores);
+    let rows = measure(&side, &besides, options)?;
+    let memory = format!(
+        "memory of the server: {ready:.1} MiB when ready, {warm:.1} after the warm-up, {:.1} at the end",
+        mebibytes()
+    );
+    side.stop();
+    let lines = lines(&besides, &rows);
+    Report { machine, notes: vec![options.spoken(&LOAD), memory], rows, lines }.finish(options)
 }
 
-impl Stage {
-    fn set(workers: usize) -> Result<Self> {
-        let medusa = Medusa::build()?;
-        let folder = tempfile::tempdir().map_err(Error::io("create", "a temporary folder"))?;
-        let files = [("site.luau", SITE), ("ok.luau", OK), ("endless.luau", ENDLESS)];
-        let side = medusa.start(folder.path(), &files, workers, Wire::Plain)?;
-        Ok(Self { medusa, folder, side })
-    }
-
-    /// Runs a statement in the server.
-    fn eval(&self, statement: &str) -> Result<String> {
-        self.medusa.eval(self.folder.path(), statement)
-    }
-}
-
-fn measure(stage: &Stage, besides: Vec<Beside>, options: &Options) -> Result<Vec<Phase>> {
-    let mut phases: Vec<Phase> = besides.into_iter().map(Phase::new).collect();
+fn measure(side: &Side, besides: &[Beside], options: &Options) -> Result<Vec<Row>> {
+    let mut rows: Vec<Row> =
+        besides.iter().map(|beside| Row::new(beside.to_string(), "medusa", "")).collect();
     for round in 0..options.rounds {
-        for index in order(round, phases.len()) {
-            let phase = &mut phases[index];
-            let (counted, stopped) =
-                phase.beside.during(stage, || stage.side.press(&LOAD, options.seconds, PATH))?;
-            let sample = Sample { counted, stopped };
-            term::note(&progress(phase.beside, &sample, round + 1, options.rounds));
-            phase.samples.push(sample);
+        for index in order(round, rows.len()) {
+            let press = || side.press(&LOAD, options.seconds, PATH);
+            let (counted, stopped) = besides[index].during(side, press);
+            let counted = counted?;
+            let [p50, p99] = latencies(&counted);
+            let row = &mut rows[index];
+            let mut sample = vec![(RATE, counted.per_second), p50, p99, (MAX, milliseconds(counted.max))];
+            sample.extend(stopped.map(|stopped| (STOPPED, stopped as f64)));
+            row.rounds.push(sample);
+            term::note(&format!("round {}/{}, {}", round + 1, options.rounds, row.last()));
         }
     }
-    Ok(phases)
+    Ok(rows)
+}
+
+/// The p99 of each beside that of the first, which has nobody beside it.
+fn lines(besides: &[Beside], rows: &[Row]) -> Vec<Line> {
+    let alone = rows.first().map_or(f64::NAN, |row| row.value(&P99));
+    let line = |(beside, row): (&Beside, &Row)| {
+        let ratio = row.value(&P99) / alone;
+        Line {
+            what: format!("p99 beside: {}", row.what),
+            ours: format!("{} ms", spread(row.values(P99.name))),
+            theirs: format!("nobody {alone:.2} ms"),
+            ratio: format!("{ratio:.2}"),
+            target: beside.most().map(|most| (format!("at most {most:.1}"), ratio <= most)),
+        }
+    };
+    besides.iter().zip(rows).map(line).collect()
 }
 
 /// Back and forth, so that a machine that grows slower over time does so for all alike.
 fn order(round: u32, count: usize) -> Vec<usize> {
     let forth = 0..count;
     if round.is_multiple_of(2) { forth.collect() } else { forth.rev().collect() }
-}
-
-fn progress(beside: Beside, sample: &Sample, round: u32, rounds: u32) -> String {
-    let Sample { counted, .. } = sample;
-    format!(
-        "round {round}/{rounds}, {beside}: {:.0} requests/s, p99 {:.2} ms",
-        counted.per_second,
-        counted.p99.as_secs_f64() * 1e3
-    )
 }
 
 #[cfg(test)]
@@ -113,5 +107,19 @@ mod tests {
     #[test]
     fn rounds_go_back_and_forth() {
         assert_eq!([order(0, 3), order(1, 3), order(2, 3)], [[0, 1, 2], [2, 1, 0], [0, 1, 2]]);
+    }
+
+    #[test]
+    fn each_is_told_beside_nobody() {
+        let row = |what: &str, p99: &[f64]| Row {
+            rounds: p99.iter().map(|p99| vec![(P99, *p99)]).collect(),
+            ..Row::new(what, "medusa", "")
+        };
+        let lines = lines(
+            &[Beside::Nobody, Beside::Timer],
+            &[row("nobody", &[2.0, 2.0, 4.0]), row("timer", &[5.0, 6.0, 20.0])],
+        );
+        assert_eq!((lines[1].ours.as_str(), lines[1].ratio.as_str()), ("6.00 (5.00 to 20.00) ms", "3.00"));
+        assert_eq!(lines[1].target, Some(("at most 2.0".to_owned(), false)));
     }
 }

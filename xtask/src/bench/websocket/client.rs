@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tungstenite::handshake::HandshakeError;
 use tungstenite::{Message, Utf8Bytes, WebSocket};
 
-use crate::bench::load::{Counted, Errors};
+use crate::bench::load::{Counted, of_latencies};
 use crate::bench::side::Side;
 use crate::error::{Error, Result};
 
@@ -47,17 +47,17 @@ impl Echo {
             threads.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
         });
         let mut latencies = Vec::new();
-        let mut errors = Errors::default();
+        let mut failed = 0;
         for thread in told {
             match thread.map_err(|_panic| Error::Found("a thread of the client panicked".to_owned()))? {
                 Ok(more) => latencies.extend(more),
                 Err(Wrong::Broken(error)) => return Err(side.fault(&format!("broke an echo: {error}"))),
-                Err(Wrong::Changed) => errors.status += 1,
+                Err(Wrong::Changed) => failed += 1,
             }
         }
         let bytes = (latencies.len() * self.size) as u64;
-        let counted = Counted::of_latencies(latencies, start.elapsed(), bytes);
-        side.accept(Counted { errors, ..counted }, PATH, &self)
+        let counted = of_latencies(latencies, start.elapsed(), bytes);
+        side.accept(Counted { failed, ..counted }, PATH, &self)
     }
 
     /// Batch after batch on every connection; the latency of each message.

@@ -5,14 +5,16 @@
 
 mod client;
 
+use medusa_testkit::Site;
+
 use self::client::Echo;
-use super::compare::{self, Goal, Report, Subject, Unit};
+use super::compare::{self, Goal, Subject, Unit};
 use super::medusa::Medusa;
 use super::nginx::Nginx;
 use super::report::{Line, Machine};
 use super::side::{Side, Wire};
 use super::{Options, nginx};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 const SITE: &str = r#"-- The site of `cargo xtask bench websocket`.
 web = medusa.http.server { listen = "127.0.0.1:0" }
@@ -40,30 +42,28 @@ const CASES: [(&str, Echo); 3] = [
 /// Runs the bench and prints its table.
 pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
     let medusa = Medusa::build()?;
-    let folder = tempfile::tempdir().map_err(Error::io("create", "a temporary folder"))?;
     let machine = Machine::look();
-    let files = [("site.luau", SITE), ("echo.luau", ECHO)];
-    let ours = medusa.start(&folder.path().join("medusa"), &files, machine.cores, Wire::Plain)?;
+    let site = Site::script(SITE).file("echo.luau", ECHO);
+    let ours = medusa.start(&site, machine.cores, Wire::Plain);
     let nginx = Nginx {
-        public: folder.path(),
+        public: site.path(),
         workers: machine.cores,
         connections: CONNECTIONS,
         wire: Wire::Plain,
         access_log: None,
     };
-    let theirs = nginx.start(&folder.path().join("nginx"))?;
+    let theirs = nginx.start(&site.at("nginx"))?;
     for side in [&theirs, &ours] {
         client::rehearse(side)?;
     }
     let subjects: Vec<Subject<'_>> =
         CASES.iter().map(|(name, echo)| subject(name, *echo, &ours, &theirs)).collect();
-    let findings = compare::measure(&subjects, options)?;
+    let neighbour = format!("{}, with lua-resty-websocket, which does not check UTF-8", nginx::version()?);
+    let report = compare::run(&subjects, machine, vec![neighbour], options)?;
     drop(subjects);
-    theirs.stop()?;
-    ours.stop()?;
-    let notes = vec!["the neighbour: lua-resty-websocket in nginx, which does not check UTF-8".to_owned()];
-    let report = Report { machine, neighbour: nginx::version()?, notes, findings };
-    compare::finish(&report, options)
+    theirs.stop();
+    ours.stop();
+    report.finish(options)
 }
 
 fn subject<'a>(name: &'static str, echo: Echo, ours: &'a Side, theirs: &'a Side) -> Subject<'a> {

@@ -2,15 +2,15 @@
 
 use std::io::{self, Write};
 
-use super::{Attack, Kind, MOST_CONNECTIONS};
+use super::{Attack, AttackKind, MOST_CONNECTIONS};
 
-pub(super) const KINDS: &[Kind] = &[
-    Kind::new("form bombs", form_bombs),
-    Kind::new("multipart bombs", multipart_bombs),
-    Kind::new("JSON bombs", json_bombs),
-    Kind::new("colliding keys", colliding_keys),
-    Kind::new("upload floods", upload_floods),
-    Kind::new("uploads held", uploads_held),
+pub(super) const KINDS: &[AttackKind] = &[
+    AttackKind::new("form bombs", form_bombs),
+    AttackKind::new("multipart bombs", multipart_bombs),
+    AttackKind::new("JSON bombs", json_bombs),
+    AttackKind::new("colliding keys", colliding_keys),
+    AttackKind::new("upload floods", upload_floods),
+    AttackKind::new("uploads held", uploads_held),
 ];
 
 /// The longest body that the server takes when it is not told otherwise, in bytes.

@@ -4,24 +4,24 @@ use std::io::{self, Write};
 use std::net::Shutdown;
 use std::time::Duration;
 
-use super::{Attack, Kind, MOST_CONNECTIONS};
+use super::{Attack, AttackKind, MOST_CONNECTIONS};
 
-pub(super) const KINDS: &[Kind] = &[
-    Kind::new("slow heads", slow_heads),
-    Kind::new("slow bodies", slow_bodies),
-    Kind::new("slow readers", slow_readers),
-    Kind::new("silent", silent),
-    Kind::new("half-closed", half_closed),
-    Kind::new("pipelines unread", pipelines_unread),
-    Kind::new("pipelines of errors", pipelines_of_errors),
-    Kind::new("header bombs", header_bombs),
-    Kind::new("URI bombs", uri_bombs),
-    Kind::new("range bombs", range_bombs),
-    Kind::new("listing floods", listing_floods),
-    Kind::new("smuggling", smuggling),
-    Kind::new("garbage", garbage),
-    Kind::new("connect and reset", connect_and_reset),
-    Kind::new("upgrades abandoned", upgrades_abandoned),
+pub(super) const KINDS: &[AttackKind] = &[
+    AttackKind::new("slow heads", slow_heads),
+    AttackKind::new("slow bodies", slow_bodies),
+    AttackKind::new("slow readers", slow_readers),
+    AttackKind::new("silent", silent),
+    AttackKind::new("half-closed", half_closed),
+    AttackKind::new("pipelines unread", pipelines_unread),
+    AttackKind::new("pipelines of errors", pipelines_of_errors),
+    AttackKind::new("header bombs", header_bombs),
+    AttackKind::new("URI bombs", uri_bombs),
+    AttackKind::new("range bombs", range_bombs),
+    AttackKind::new("listing floods", listing_floods),
+    AttackKind::new("smuggling", smuggling),
+    AttackKind::new("garbage", garbage),
+    AttackKind::new("connect and reset", connect_and_reset),
+    AttackKind::new("upgrades abandoned", upgrades_abandoned),
 ];
 
 /// Asks for the large file.

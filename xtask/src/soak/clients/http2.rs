@@ -4,21 +4,21 @@ use std::io::{self, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use super::{Attack, Kind, drain};
+use super::{Attack, AttackKind, drain};
 
-pub(super) const KINDS: &[Kind] = &[
-    Kind::new("h2 windows of 0", windows_of_0),
-    Kind::new("h2 windows of a trickle", windows_of_a_trickle),
-    Kind::new("h2 rapid reset", rapid_reset),
-    Kind::new("h2 pings", pings),
-    Kind::new("h2 ping ACKs", ping_acks),
-    Kind::new("h2 settings", settings_flood),
-    Kind::new("h2 continuations", continuations),
-    Kind::new("h2 header bombs", header_bombs),
-    Kind::new("h2 empty DATA", empty_data),
-    Kind::new("h2 priorities", priorities),
-    Kind::new("h2 garbage", garbage),
-    Kind::new("h2 bodies held", bodies_held),
+pub(super) const KINDS: &[AttackKind] = &[
+    AttackKind::new("h2 windows of 0", windows_of_0),
+    AttackKind::new("h2 windows of a trickle", windows_of_a_trickle),
+    AttackKind::new("h2 rapid reset", rapid_reset),
+    AttackKind::new("h2 pings", pings),
+    AttackKind::new("h2 ping ACKs", ping_acks),
+    AttackKind::new("h2 settings", settings_flood),
+    AttackKind::new("h2 continuations", continuations),
+    AttackKind::new("h2 header bombs", header_bombs),
+    AttackKind::new("h2 empty DATA", empty_data),
+    AttackKind::new("h2 priorities", priorities),
+    AttackKind::new("h2 garbage", garbage),
+    AttackKind::new("h2 bodies held", bodies_held),
 ];
 
 const DATA: u8 = 0;

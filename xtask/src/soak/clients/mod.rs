@@ -16,8 +16,9 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use medusa_testkit::{Client, dial};
+
 use super::rng::Rng;
-use super::wire;
 
 /// How many connections one attack holds at a time.
 const MOST_CONNECTIONS: usize = 100;
@@ -41,13 +42,13 @@ pub(super) struct Targets {
 
 /// A kind of hostile client.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Kind {
+pub(super) struct AttackKind {
     /// Its name in the report.
     pub(super) name: &'static str,
     run: fn(&mut Attack<'_>) -> io::Result<()>,
 }
 
-impl Kind {
+impl AttackKind {
     const fn new(name: &'static str, run: fn(&mut Attack<'_>) -> io::Result<()>) -> Self {
         Self { name, run }
     }
@@ -64,7 +65,7 @@ impl Kind {
 }
 
 /// Every kind.
-pub(super) fn all() -> Vec<Kind> {
+pub(super) fn all() -> Vec<AttackKind> {
     [http1::KINDS, http2::KINDS, websocket::KINDS, bodies::KINDS, others::KINDS].concat()
 }
 
@@ -89,13 +90,13 @@ impl Attack<'_> {
 
     fn dial_to(&mut self, to: SocketAddr) -> io::Result<TcpStream> {
         self.made += 1;
-        wire::dial(self.from, to, PATIENCE, None)
+        dial(self.from, to, PATIENCE, None)
     }
 
     /// One that takes little: its answers stay with the server.
     fn dial_narrow(&mut self) -> io::Result<TcpStream> {
         self.made += 1;
-        wire::dial(self.from, self.targets.plain, PATIENCE, Some(4096))
+        dial(self.from, self.targets.plain, PATIENCE, Some(4096))
     }
 
     /// As many as `open` makes of what there may be, up to `most`. An error if there is none.
@@ -150,10 +151,10 @@ impl Attack<'_> {
     /// Requests one after the other, each over a connection of its own, until the attack is over.
     fn repeat(&mut self, mut request: impl FnMut(&mut Rng) -> Vec<u8>) -> io::Result<()> {
         while !self.over() {
-            let mut stream = self.dial()?;
-            let bytes = request(self.rng);
+            let mut client = Client::over(self.dial()?);
+            client.read_at_most(1 << 20);
             // Answered before all was taken, or not: either way the next one.
-            let _cut_off = stream.write_all(&bytes).and_then(|()| wire::answer(&mut stream, 1 << 20));
+            let _cut_off = client.try_send(request(self.rng)).and_then(|()| client.try_response("GET"));
         }
         Ok(())
     }

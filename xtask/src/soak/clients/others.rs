@@ -4,18 +4,18 @@ use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use super::{Attack, Kind, MOST_CONNECTIONS, PATIENCE};
+use super::{Attack, AttackKind, MOST_CONNECTIONS, PATIENCE};
 
-pub(super) const KINDS: &[Kind] = &[
-    Kind::new("TLS garbage", tls_garbage),
-    Kind::new("TLS half-open", tls_half_open),
-    Kind::new("TLS in one-byte records", tls_one_byte_records),
-    Kind::new("HTTP to TLS", http_to_tls),
-    Kind::new("PROXY garbage", proxy_garbage),
-    Kind::new("PROXY cut off", proxy_cut_off),
-    Kind::new("control floods", control_floods),
-    Kind::new("control held", control_held),
-    Kind::new("control statements", control_statements),
+pub(super) const KINDS: &[AttackKind] = &[
+    AttackKind::new("TLS garbage", tls_garbage),
+    AttackKind::new("TLS half-open", tls_half_open),
+    AttackKind::new("TLS in one-byte records", tls_one_byte_records),
+    AttackKind::new("HTTP to TLS", http_to_tls),
+    AttackKind::new("PROXY garbage", proxy_garbage),
+    AttackKind::new("PROXY cut off", proxy_cut_off),
+    AttackKind::new("control floods", control_floods),
+    AttackKind::new("control held", control_held),
+    AttackKind::new("control statements", control_statements),
 ];
 
 /// The beginning of a handshake record that promises 16 KiB.

@@ -4,31 +4,19 @@ use std::io::{self, Read as _, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use super::{Attack, Kind, MOST_CONNECTIONS};
+use medusa_testkit::websocket::{BINARY, FIN, PING, TEXT, frame};
 
-pub(super) const KINDS: &[Kind] = &[
-    Kind::new("ws pings unread", pings_unread),
-    Kind::new("ws echoes unread", echoes_unread),
-    Kind::new("ws fragments", fragments),
-    Kind::new("ws huge frames", huge_frames),
-    Kind::new("ws garbage", garbage),
-    Kind::new("ws idle", idle),
-    Kind::new("ws lost", lost),
+use super::{Attack, AttackKind, MOST_CONNECTIONS};
+
+pub(super) const KINDS: &[AttackKind] = &[
+    AttackKind::new("ws pings unread", pings_unread),
+    AttackKind::new("ws echoes unread", echoes_unread),
+    AttackKind::new("ws fragments", fragments),
+    AttackKind::new("ws huge frames", huge_frames),
+    AttackKind::new("ws garbage", garbage),
+    AttackKind::new("ws idle", idle),
+    AttackKind::new("ws lost", lost),
 ];
-
-const TEXT: u8 = 1;
-const BINARY: u8 = 2;
-const PING: u8 = 9;
-const FINAL: u8 = 0x80;
-
-/// A frame masked with zeros, which is a mask.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let length = match payload.len() {
-        short @ 0..=125 => vec![0x80 + short as u8],
-        long => [&[0x80 + 126][..], &(long.min(65_535) as u16).to_be_bytes()].concat(),
-    };
-    [&[first][..], &length, &[0; 4], payload].concat()
-}
 
 fn open(attack: &mut Attack<'_>) -> io::Result<TcpStream> {
     let mut stream = attack.dial_narrow()?;
@@ -51,11 +39,11 @@ fn flood(attack: &mut Attack<'_>, frames: &[u8]) -> io::Result<()> {
 }
 
 fn pings_unread(attack: &mut Attack<'_>) -> io::Result<()> {
-    flood(attack, &frame(FINAL | PING, &[b'p'; 125]).repeat(500))
+    flood(attack, &frame(FIN | PING, &[b'p'; 125]).repeat(500))
 }
 
 fn echoes_unread(attack: &mut Attack<'_>) -> io::Result<()> {
-    flood(attack, &frame(FINAL | BINARY, &vec![7; 60_000]))
+    flood(attack, &frame(FIN | BINARY, &vec![7; 60_000]))
 }
 
 fn fragments(attack: &mut Attack<'_>) -> io::Result<()> {
@@ -70,7 +58,7 @@ fn fragments(attack: &mut Attack<'_>) -> io::Result<()> {
 fn huge_frames(attack: &mut Attack<'_>) -> io::Result<()> {
     while !attack.over() {
         let mut stream = open(attack)?;
-        let length = [&[FINAL | BINARY, 0x80 + 127][..], &u64::MAX.to_be_bytes()].concat();
+        let length = [&[FIN | BINARY, 0x80 + 127][..], &u64::MAX.to_be_bytes()].concat();
         stream.write_all(&length)?;
         let _refused = attack.flood(&mut stream, &[0; 4096]);
     }
@@ -89,7 +77,7 @@ fn garbage(attack: &mut Attack<'_>) -> io::Result<()> {
 
 fn idle(attack: &mut Attack<'_>) -> io::Result<()> {
     let held = attack.gather(MOST_CONNECTIONS, open)?;
-    attack.trickle(held, &frame(FINAL | TEXT, b"hello"), Duration::from_millis(300));
+    attack.trickle(held, &frame(FIN | TEXT, b"hello"), Duration::from_millis(300));
     Ok(())
 }
 
@@ -97,7 +85,7 @@ fn idle(attack: &mut Attack<'_>) -> io::Result<()> {
 fn lost(attack: &mut Attack<'_>) -> io::Result<()> {
     while !attack.over() {
         let mut stream = open(attack)?;
-        stream.write_all(&frame(FINAL | TEXT, &[b'a'; 100])[..50])?;
+        stream.write_all(&frame(FIN | TEXT, &[b'a'; 100])[..50])?;
     }
     Ok(())
 }
