@@ -4,7 +4,7 @@
 //! here; a thread of its own passes what was put down on, at once if it is the first in a while, else every
 //! [`EVERY`].
 //!
-//! **Invariants:** putting an event down takes a short lock that nobody holds while he calls anybody else, so it never
+//! **Invariants:** putting an event down takes a short lock that nobody holds while calling anything else, so it never
 //! blocks and never deadlocks. What waits is bounded; more is lost, counted, and told as an event. What passing events on
 //! causes is not passed on itself ([`Aside`]), so there is no circle.
 
@@ -18,19 +18,17 @@ use std::time::{Duration, Instant};
 use medusa_proto::access::Loss;
 use medusa_proto::entry::Entry;
 use medusa_proto::event::{Event, Level};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
+use crate::mailbox::{Load, Mail, Mailbox};
 use crate::sink::NO_THREAD;
-use crate::{Batch, Flushed, Sink, SinkError};
+use crate::{Batch, Extent, Flushed, Sink, SinkError};
 
 /// How long the passing on rests: as long as access records may wait on their worker.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// Events that may wait meanwhile: 10,000 in a second, more than anybody reads.
-const MAX_EVENTS: usize = 1024;
-
-/// Bytes of them.
-const MAX_BYTES: usize = 1024 * 1024;
+/// What may wait meanwhile: 10,000 in a second, more than anybody reads.
+const LIMIT: Load = Load { records: 1024, bytes: 1024 * 1024 };
 
 /// A sink that is to have events.
 #[derive(Clone, Debug)]
@@ -46,31 +44,13 @@ pub struct Route {
 /// Dropping it does not wait: what is waiting is passed on, and the thread ends.
 pub struct EventSinks(Arc<Shared>);
 
-#[derive(Default)]
 struct Shared {
     /// How many of [`Level::ALL`] somebody wants.
     levels: AtomicU8,
-    state: Mutex<State>,
-    /// Signalled when there is something for the thread to do.
-    work: Condvar,
-    /// Signalled when the thread has passed on what it took.
-    done: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    routes: Arc<[Route]>,
-    /// What waits, with the routes there were when it happened.
-    waiting: Vec<(Arc<[Route]>, Batch)>,
-    /// Events in `waiting`, and their bytes.
-    events: usize,
-    bytes: usize,
-    lost: Option<Loss>,
-    /// Events the thread has in hand.
-    in_hand: usize,
-    hurry: bool,
-    started: bool,
-    closed: bool,
+    routes: Mutex<Arc<[Route]>>,
+    /// Events, each with the routes there were when it happened.
+    mailbox: Mailbox<(Arc<[Route]>, Batch)>,
+    started: Mutex<bool>,
 }
 
 thread_local! {
@@ -99,7 +79,13 @@ impl Drop for Aside {
 impl EventSinks {
     /// Without a sink.
     pub fn new() -> Self {
-        Self(Arc::default())
+        let mailbox = Mailbox::new(LIMIT);
+        Self(Arc::new(Shared {
+            levels: AtomicU8::new(0),
+            routes: Mutex::default(),
+            mailbox,
+            started: Mutex::default(),
+        }))
     }
 
     /// Starts the thread, which there must be before the first [`route`](Self::route). Doing it again does nothing.
@@ -108,13 +94,13 @@ impl EventSinks {
     ///
     /// The system refused the thread.
     pub fn start(&self) -> Result<(), SinkError> {
-        let mut state = self.0.state.lock();
-        if !state.started {
+        let mut started = self.0.started.lock();
+        if !*started {
             let shared = Arc::clone(&self.0);
             let thread = std::thread::Builder::new().name("log-events".to_owned());
             let spawned = thread.spawn(move || shared.pass_on());
             spawned.map_err(|source| SinkError::new("of events", NO_THREAD).because(source))?;
-            state.started = true;
+            *started = true;
         }
         Ok(())
     }
@@ -122,7 +108,7 @@ impl EventSinks {
     /// From now on events go to `routes`. What happened before goes where it would have gone.
     pub fn route(&self, routes: Vec<Route>) {
         let levels = routes.iter().map(|route| route.level as u8 + 1).max().unwrap_or(0);
-        let before = std::mem::replace(&mut self.0.state.lock().routes, routes.into());
+        let before = std::mem::replace(&mut *self.0.routes.lock(), routes.into());
         drop(before); // without the lock: the end of a sink may be an event
         if self.0.levels.swap(levels, Relaxed) != levels {
             // Who decided that nobody wants its events, or that somebody does, must decide anew.
@@ -141,23 +127,18 @@ impl EventSinks {
         if self.level().is_none_or(|level| event.level > level) || ASIDE.get() > 0 {
             return;
         }
-        self.0.state.lock().put(event);
-        self.0.work.notify_one();
+        let mut batch = Batch::with_capacity(Extent { records: 1, ..Extent::default() });
+        batch.push_event(event);
+        let (load, loss) = (Load::of(&batch), Loss { records: 1, from: event.time, to: event.time });
+        let routes = Arc::clone(&self.0.routes.lock());
+        if !self.0.mailbox.offer((routes, batch), load) {
+            self.0.mailbox.lose(loss);
+        }
     }
 
     /// Waits until what was put down before is with its sinks (which may then have to be flushed), or until `deadline`.
     pub fn flush(&self, deadline: Instant) -> Flushed {
-        let mut state = self.0.state.lock();
-        state.hurry = true;
-        self.0.work.notify_one();
-        while state.left() > 0 {
-            let time = deadline.saturating_duration_since(Instant::now());
-            if time.is_zero() {
-                return Flushed { left: state.left(), ..Flushed::default() };
-            }
-            self.0.done.wait_for(&mut state, time);
-        }
-        Flushed::default()
+        Flushed { left: self.0.mailbox.flush(deadline), spilled: 0 }
     }
 }
 
@@ -175,52 +156,7 @@ impl fmt::Debug for EventSinks {
 
 impl Drop for EventSinks {
     fn drop(&mut self) {
-        self.0.state.lock().closed = true;
-        self.0.work.notify_one();
-    }
-}
-
-impl State {
-    fn put(&mut self, event: &Event<'_>) {
-        if self.events >= MAX_EVENTS || self.bytes >= MAX_BYTES {
-            let loss = Loss { records: 1, from: event.time, to: event.time };
-            self.lost = Some(self.lost.map_or(loss, |lost| lost.merge(loss)));
-            return;
-        }
-        match self.waiting.last() {
-            Some((routes, _)) if Arc::ptr_eq(routes, &self.routes) => {}
-            _ => self.waiting.push((Arc::clone(&self.routes), Batch::new())),
-        }
-        if let Some((_, batch)) = self.waiting.last_mut() {
-            let before = batch.bytes();
-            batch.push_event(event);
-            self.events += 1;
-            self.bytes += batch.bytes() - before;
-        }
-    }
-
-    const fn left(&self) -> u64 {
-        (self.events + self.in_hand) as u64
-    }
-
-    /// Takes what waits, with a word on what was lost.
-    fn take(&mut self) -> Vec<(Arc<[Route]>, Batch)> {
-        let mut taken = std::mem::take(&mut self.waiting);
-        self.in_hand = std::mem::take(&mut self.events);
-        self.bytes = 0;
-        if let (Some(lost), Some((_, batch))) = (self.lost.take(), taken.last_mut()) {
-            let message =
-                format!("{} events were lost: they came faster than they can be logged", lost.records);
-            // An error, so that every sink is told.
-            batch.push_event(&Event {
-                time: lost.to,
-                level: Level::Error,
-                part: "log",
-                message: &message,
-                request: None,
-            });
-        }
-        taken
+        self.0.mailbox.close();
     }
 }
 
@@ -228,26 +164,36 @@ impl Shared {
     /// The thread.
     fn pass_on(&self) {
         let _aside = Aside::step();
-        let mut state = self.state.lock();
-        loop {
-            let idle = |state: &mut State| state.waiting.is_empty() && !state.closed;
-            self.work.wait_while(&mut state, idle);
-            if state.waiting.is_empty() {
-                return;
+        while let Some(Mail { items, lost, .. }) = self.mailbox.take(None) {
+            let mut taken = Load::default();
+            let mut waiting: Option<(Arc<[Route]>, Batch)> = None;
+            for (routes, event) in items {
+                taken = taken.and(Load::of(&event));
+                match &mut waiting {
+                    Some((same, batch)) if Arc::ptr_eq(same, &routes) => {
+                        event.iter().for_each(|event| batch.push_entry(&event));
+                    }
+                    other => {
+                        let before = other.replace((routes, event));
+                        before.into_iter().for_each(|(routes, batch)| submit(&routes, batch));
+                    }
+                }
             }
-            let taken = state.take();
-            drop(state);
-            for (routes, batch) in taken {
+            if let Some((routes, mut batch)) = waiting {
+                lost.into_iter().for_each(|lost| tell_loss(&mut batch, &lost));
                 submit(&routes, batch);
             }
-            state = self.state.lock();
-            state.in_hand = 0;
-            self.done.notify_all();
-            let rest = |state: &mut State| !state.hurry && !state.closed;
-            self.work.wait_while_for(&mut state, rest, EVERY);
-            state.hurry = false;
+            self.mailbox.settle(taken);
+            self.mailbox.rest(EVERY);
         }
     }
+}
+
+/// Says that events were lost: an error, so that every sink is told.
+fn tell_loss(batch: &mut Batch, lost: &Loss) {
+    let message = format!("{} events were lost: they came faster than they can be logged", lost.records);
+    let (time, level, part) = (lost.to, Level::Error, "log");
+    batch.push_event(&Event { time, level, part, message: &message, request: None });
 }
 
 fn submit(routes: &[Route], batch: Batch) {
@@ -322,19 +268,22 @@ mod tests {
         let memory = Arc::new(Memory::default());
         let events = EventSinks::new();
         events.route(vec![route(&memory, Level::Error)]);
-        for _ in 0..MAX_EVENTS + 7 {
+        for _ in 0..LIMIT.records + 7 {
             events.put(&event(Level::Error, "again"));
         }
         assert_eq!(
             events.flush(Instant::now()),
-            Flushed { left: MAX_EVENTS as u64, ..Flushed::default() },
+            Flushed { left: LIMIT.records, ..Flushed::default() },
             "nobody passes them on"
         );
         events.start().expect("a thread");
         assert_eq!(events.flush(soon()), Flushed::default());
         let messages = messages(&memory);
-        assert_eq!(messages.len(), MAX_EVENTS + 1);
-        assert_eq!(messages[MAX_EVENTS], "7 events were lost: they came faster than they can be logged");
+        assert_eq!(messages.len() as u64, LIMIT.records + 1);
+        assert_eq!(
+            messages[LIMIT.records as usize],
+            "7 events were lost: they came faster than they can be logged"
+        );
     }
 
     /// A sink that complains whenever it is given something.

@@ -18,6 +18,7 @@ pub mod events;
 mod file;
 mod filter;
 mod local;
+pub mod mailbox;
 mod multi;
 mod queue;
 mod recorder;

@@ -4,10 +4,12 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-use medusa_log::{Batch, Flushed, Sink, SinkError, drain};
+use medusa_log::drain::{self, Drain as _};
+use medusa_log::mailbox::Load;
+use medusa_log::{Batch, Flushed, Sink, SinkError};
 use medusa_proto::access::Loss;
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
@@ -15,9 +17,8 @@ use medusa_site::Hand;
 use mlua::{Function, Lua, Table};
 use tokio::task::spawn_local;
 
-use super::handoff::{Handoff, Work};
 use super::record::seconds;
-use super::{LogFunctions, MAX_STOPS, Runner, aside, record};
+use super::{Batches, LIMIT, LogFunctions, MAX_STOPS, Runner, aside, record};
 use crate::error::ScriptError;
 use crate::task::{Budget, TaskError, in_turn};
 use crate::transaction::Transaction;
@@ -26,7 +27,7 @@ use crate::transaction::Transaction;
 #[derive(Debug)]
 pub(crate) struct FunctionSink {
     origin: Arc<str>,
-    handoff: Arc<Handoff>,
+    batches: Arc<Batches>,
     counts: Arc<Counts>,
 }
 
@@ -36,6 +37,8 @@ struct Counts {
     taken: AtomicU64,
     /// Records of calls that failed.
     failed: AtomicU64,
+    /// Whether the function is not called any more.
+    switched_off: AtomicBool,
 }
 
 impl FunctionSink {
@@ -45,17 +48,18 @@ impl FunctionSink {
         function: Function,
         origin: Arc<str>,
     ) -> mlua::Result<Self> {
-        let sink = Self { origin: Arc::clone(&origin), handoff: Arc::default(), counts: Arc::default() };
-        let runner = functions.runner(function, origin, &sink.handoff)?;
-        let (handoff, counts) = (Arc::clone(&sink.handoff), Arc::clone(&sink.counts));
-        spawn_local(aside(runner.take_batches(handoff, counts)));
+        let batches = Arc::new(Batches::new(LIMIT));
+        let sink = Self { origin: Arc::clone(&origin), batches, counts: Arc::default() };
+        let runner = functions.runner(function, origin, &sink.batches)?;
+        let (batches, counts) = (Arc::clone(&sink.batches), Arc::clone(&sink.counts));
+        spawn_local(aside(runner.take_batches(batches, counts)));
         Ok(sink)
     }
 }
 
 impl Drop for FunctionSink {
     fn drop(&mut self) {
-        self.handoff.close();
+        self.batches.close();
     }
 }
 
@@ -65,33 +69,37 @@ impl Sink for FunctionSink {
     }
 
     fn prepare(&self) -> Result<(), SinkError> {
-        drain::enter(&self.handoff);
+        drain::enter(&self.batches);
         Ok(())
     }
 
     fn submit(&self, batch: &Arc<Batch>) {
-        if !self.handoff.offer(batch) {
-            self.handoff.lose(batch);
+        if !self.batches.offer(Arc::clone(batch), Load::of(batch))
+            && let Some(loss) = batch.loss_after(0)
+        {
+            self.batches.lose(loss);
         }
     }
 
     fn flush(&self, deadline: Instant) -> Flushed {
-        self.handoff.flush(deadline)
+        self.batches.drain(deadline)
     }
 
     fn status(&self) -> Status {
-        let status = self.handoff.describe(Status::new("log.luau", self.origin.to_string()));
-        status
+        self.batches
+            .describe(Status::new("log.luau", self.origin.to_string()))
+            .maybe("switched_off", self.counts.switched_off.load(Relaxed).then_some(true))
             .field("taken", self.counts.taken.load(Relaxed))
             .field("failed", self.counts.failed.load(Relaxed))
-            .field("lost", self.handoff.lost())
+            .field("lost", self.batches.lost())
     }
 }
 
 impl Runner {
-    async fn take_batches(mut self, handoff: Arc<Handoff>, counts: Arc<Counts>) {
-        while let Some(work) = handoff.next().await {
-            let called = if self.stops.are_too_many() { None } else { Some(in_turn(self.call(&work)).await) };
+    async fn take_batches(mut self, batches: Arc<Batches>, counts: Arc<Counts>) {
+        while let Some((batch, lost)) = batches.next().await {
+            let called =
+                if self.stops.are_too_many() { None } else { Some(in_turn(self.call(&batch, lost)).await) };
             let count = match called {
                 Some(Ok(())) => &counts.taken,
                 None => &counts.failed,
@@ -100,7 +108,8 @@ impl Runner {
                         tracing::warn!(log = %self.origin, times, "a log's function failed: {error}");
                     }
                     if self.stops.are_too_many() {
-                        handoff.switch_off();
+                        counts.switched_off.store(true, Relaxed);
+                        batches.close();
                         tracing::error!(
                             log = %self.origin,
                             "a log's function was stopped {MAX_STOPS} times in a row, and is not called any more: its records are \
@@ -110,19 +119,19 @@ impl Runner {
                     &counts.failed
                 }
             };
-            count.fetch_add(work.batch.len() as u64, Relaxed);
-            handoff.settle(&work.batch);
+            count.fetch_add(batch.len() as u64, Relaxed);
+            batches.settle(Load::of(&batch));
         }
     }
 
     /// One call, with what it changes: as a timer's.
-    async fn call(&self, work: &Work) -> Result<(), String> {
+    async fn call(&self, batch: &Batch, lost: Option<Loss>) -> Result<(), String> {
         let by = format!("log function at {}", self.origin);
         let transaction = Transaction::lazy(Arc::clone(&self.live), by, Hand::Script, None);
         let lua = self.vm.lua();
         let calling = async {
-            let lost = work.lost.map(|lost| loss(lua, lost)).transpose()?;
-            self.function.call_async::<()>((records(lua, &work.batch)?, lost)).await
+            let lost = lost.map(|lost| loss(lua, lost)).transpose()?;
+            self.function.call_async::<()>((records(lua, batch)?, lost)).await
         };
         let run = transaction.scope(self.vm.run(Budget::TIMER, calling)).await;
         self.stops.count(matches!(run, Err(TaskError::Cpu(..))));

@@ -6,16 +6,17 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-use medusa_log::{Batch, Flushed, Sink, SinkError, drain};
+use medusa_log::drain::{self, Drain as _};
+use medusa_log::mailbox::Load;
+use medusa_log::{Batch, Flushed, Sink, SinkError};
 use medusa_proto::status::Status;
 use mlua::{Function, Value};
 use tokio::task::spawn_local;
 
-use super::handoff::Handoff;
-use super::{LogFunctions, MAX_STOPS, Runner, aside, record};
+use super::{Batches, LIMIT, LogFunctions, MAX_STOPS, Runner, aside, record};
 use crate::error::ScriptError;
 use crate::preempt::{is_running_spent, stops_of_running};
 use crate::task::{Budget, in_turn};
@@ -24,7 +25,7 @@ use crate::task::{Budget, in_turn};
 #[derive(Debug)]
 pub(crate) struct FunctionFilter {
     origin: Arc<str>,
-    handoff: Arc<Handoff>,
+    batches: Arc<Batches>,
     inner: Arc<dyn Sink>,
     counts: Arc<Counts>,
 }
@@ -35,6 +36,8 @@ struct Counts {
     passed_over: AtomicU64,
     /// Of those passed on, how many the function has not decided about.
     undecided: AtomicU64,
+    /// Whether the function is not asked any more.
+    switched_off: AtomicBool,
 }
 
 impl FunctionFilter {
@@ -45,18 +48,18 @@ impl FunctionFilter {
         origin: Arc<str>,
         inner: Arc<dyn Sink>,
     ) -> mlua::Result<Self> {
-        let (handoff, counts) = (Arc::default(), Arc::default());
-        let runner = functions.runner(function, Arc::clone(&origin), &handoff)?;
-        let filter = Self { origin, handoff, inner, counts };
-        let (handoff, inner) = (Arc::clone(&filter.handoff), Arc::clone(&filter.inner));
-        spawn_local(aside(runner.sift(handoff, inner, Arc::clone(&filter.counts))));
+        let (batches, counts) = (Arc::new(Batches::new(LIMIT)), Arc::default());
+        let runner = functions.runner(function, Arc::clone(&origin), &batches)?;
+        let filter = Self { origin, batches, inner, counts };
+        let (batches, inner) = (Arc::clone(&filter.batches), Arc::clone(&filter.inner));
+        spawn_local(aside(runner.sift(batches, inner, Arc::clone(&filter.counts))));
         Ok(filter)
     }
 }
 
 impl Drop for FunctionFilter {
     fn drop(&mut self) {
-        self.handoff.close();
+        self.batches.close();
     }
 }
 
@@ -67,12 +70,12 @@ impl Sink for FunctionFilter {
 
     fn prepare(&self) -> Result<(), SinkError> {
         self.inner.prepare()?;
-        drain::enter(&self.handoff);
+        drain::enter(&self.batches);
         Ok(())
     }
 
     fn submit(&self, batch: &Arc<Batch>) {
-        if !self.handoff.offer(batch) {
+        if !self.batches.offer(Arc::clone(batch), Load::of(batch)) {
             self.counts.count(batch.len(), 0, batch.len());
             self.inner.submit(batch);
         }
@@ -80,7 +83,7 @@ impl Sink for FunctionFilter {
 
     /// One after the other: what the function lets pass is then what the inner sink has to write.
     fn flush(&self, deadline: Instant) -> Flushed {
-        self.handoff.flush(deadline).and(self.inner.flush(deadline))
+        self.batches.drain(deadline).and(self.inner.flush(deadline))
     }
 
     fn close(&self) {
@@ -96,8 +99,9 @@ impl Sink for FunctionFilter {
     }
 
     fn status(&self) -> Status {
-        let status = self.handoff.describe(Status::new("log.filter", self.origin.to_string()));
-        status
+        self.batches
+            .describe(Status::new("log.filter", self.origin.to_string()))
+            .maybe("switched_off", self.counts.switched_off.load(Relaxed).then_some(true))
             .field("passed_on", self.counts.passed_on.load(Relaxed))
             .field("passed_over", self.counts.passed_over.load(Relaxed))
             .field("undecided", self.counts.undecided.load(Relaxed))
@@ -121,26 +125,30 @@ struct Verdicts {
 }
 
 impl Runner {
-    async fn sift(mut self, handoff: Arc<Handoff>, inner: Arc<dyn Sink>, counts: Arc<Counts>) {
-        while let Some(work) = handoff.next().await {
+    async fn sift(mut self, batches: Arc<Batches>, inner: Arc<dyn Sink>, counts: Arc<Counts>) {
+        while let Some((batch, _)) = batches.next().await {
             let verdicts = if self.stops.are_too_many() {
-                Verdicts { undecided: work.batch.len(), ..Verdicts::default() }
+                Verdicts { undecided: batch.len(), ..Verdicts::default() }
             } else {
-                in_turn(self.judge(&work.batch, &handoff)).await
+                in_turn(self.judge(&batch)).await
             };
             let mut keep = verdicts.keep.into_iter();
-            let kept = Batch::select(&work.batch, |_| keep.next().unwrap_or(true));
+            let kept = Batch::select(&batch, |_| keep.next().unwrap_or(true));
             let on = kept.as_ref().map_or(0, |kept| kept.len());
-            counts.count(on, work.batch.len() - on, verdicts.undecided);
+            counts.count(on, batch.len() - on, verdicts.undecided);
             if let Some(kept) = kept {
                 inner.submit(&kept);
             }
-            handoff.settle(&work.batch);
+            if self.stops.are_too_many() {
+                counts.switched_off.store(true, Relaxed);
+                batches.close();
+            }
+            batches.settle(Load::of(&batch));
         }
     }
 
     /// Asks the function about each record: one budget for all of a batch, and no right to change anything.
-    async fn judge(&mut self, batch: &Batch, handoff: &Handoff) -> Verdicts {
+    async fn judge(&mut self, batch: &Batch) -> Verdicts {
         let lua = self.vm.lua();
         let verdicts = RefCell::<Verdicts>::default();
         let asking = async {
@@ -170,7 +178,6 @@ impl Runner {
         let mut verdicts = verdicts.into_inner();
         verdicts.undecided += batch.len() - verdicts.keep.len();
         if self.stops.are_too_many() {
-            handoff.switch_off();
             tracing::error!(
                 log = %self.origin,
                 "a log's filter was stopped {MAX_STOPS} times in a row, and is not asked any more: all records pass until a reload"

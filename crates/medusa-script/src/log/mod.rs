@@ -1,6 +1,6 @@
 //! Functions of the script in the way of log records: filters, and sinks that are functions.
 //!
-//! A worker submits a batch to a sink; the function is in the main VM. Between them is a [`Handoff`], and behind it one
+//! A worker submits a batch to a sink; the function is in the main VM. Between them is a [`Mailbox`], and behind it one
 //! task of the VM's thread for each function, which takes batch after batch, each under a budget like a timer's.
 //!
 //! **Life.** The task ends when its sink is dropped and its batches are done. But a replaced VM's sinks are held by the
@@ -16,7 +16,6 @@
 
 mod batches;
 mod filter;
-mod handoff;
 mod record;
 
 use std::cell::{Cell, RefCell};
@@ -24,7 +23,9 @@ use std::rc::{Rc, Weak};
 use std::sync::{Arc, Weak as SharedWeak};
 use std::time::{Duration, Instant};
 
+use medusa_log::Batch;
 use medusa_log::events::Aside;
+use medusa_log::mailbox::{Load, Mailbox};
 use medusa_site::Live;
 use mlua::Function;
 use tokio::sync::Notify;
@@ -34,11 +35,16 @@ use crate::bindings::timer::Timers;
 use crate::vm::Vm;
 pub(crate) use batches::FunctionSink;
 pub(crate) use filter::FunctionFilter;
-use handoff::Handoff;
 pub(crate) use record::record;
 
 /// How often a replaced VM looks whether a request is left that began before. Longer than a record waits on its worker.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// What may wait for a function, of records: some seconds of what it can take; of bytes: the VM is to be what takes memory.
+const LIMIT: Load = Load { records: 65_536, bytes: 16 * 1024 * 1024 };
+
+/// Batches on their way to a function.
+type Batches = Mailbox<Arc<Batch>>;
 
 /// The functions of one VM that log records go to.
 #[derive(Debug)]
@@ -47,7 +53,7 @@ pub(crate) struct LogFunctions {
     timers: Rc<Timers>,
     /// Set as soon as the VM is made, which its bindings are part of. Weak, for the VM has this.
     vm: RefCell<Weak<Vm>>,
-    handoffs: RefCell<Vec<SharedWeak<Handoff>>>,
+    mailboxes: RefCell<Vec<SharedWeak<Batches>>>,
     watched: Cell<bool>,
     retired: Notify,
 }
@@ -87,7 +93,7 @@ impl LogFunctions {
             live: Arc::clone(live),
             timers: Rc::clone(timers),
             vm: RefCell::default(),
-            handoffs: RefCell::default(),
+            mailboxes: RefCell::default(),
             watched: Cell::new(false),
             retired: Notify::new(),
         })
@@ -102,18 +108,18 @@ impl LogFunctions {
         self.retired.notify_one();
     }
 
-    /// What a new function runs with; `handoff` is where its batches come from.
+    /// What a new function runs with; `batches` is where they come from.
     fn runner(
         self: &Rc<Self>,
         function: Function,
         origin: Arc<str>,
-        handoff: &Arc<Handoff>,
+        batches: &Arc<Batches>,
     ) -> mlua::Result<Runner> {
         let vm = self.vm.borrow().upgrade();
         let vm = vm.ok_or_else(|| mlua::Error::runtime("this script has been replaced"))?;
-        let mut handoffs = self.handoffs.borrow_mut();
-        handoffs.retain(|handoff| handoff.strong_count() > 0);
-        handoffs.push(Arc::downgrade(handoff));
+        let mut mailboxes = self.mailboxes.borrow_mut();
+        mailboxes.retain(|batches| batches.strong_count() > 0);
+        mailboxes.push(Arc::downgrade(batches));
         if !self.watched.replace(true) {
             spawn_local(Rc::clone(self).close_when_retired());
         }
@@ -137,8 +143,8 @@ impl LogFunctions {
                 break;
             }
         }
-        for handoff in self.handoffs.take().iter().filter_map(SharedWeak::upgrade) {
-            handoff.close();
+        for batches in self.mailboxes.take().iter().filter_map(SharedWeak::upgrade) {
+            batches.close();
         }
     }
 }
