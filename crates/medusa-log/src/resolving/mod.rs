@@ -1,25 +1,23 @@
 //! Host names instead of addresses in the records.
 //!
 //! - `hostname`: which names may stand in a log;
-//! - `desk`: where workers leave batches and the resolver leaves answers;
-//! - `clerk`: the thread that puts the two together;
+//! - `worker`: the thread that asks for names and passes batches on;
 //! - `window`: how many questions may be open.
 //!
-//! A record whose name is known goes on at once, and so does one that has none. Any other waits for its answer, for as
-//! long as [`ResolvingOptions::deadline`] says and no longer, and then goes on with its address. So lines pass each
-//! other: one may come later than those behind it, by the deadline at most. Formats write the time of the request.
+//! A batch waits until the names of all its records are known, for as long as [`ResolvingOptions::deadline`] says and no longer,
+//! and then goes on, where a name is missing with the address. Batches go on in the order in which they came: one that needs
+//! no name waits behind one that does, by the deadline at most.
 //!
 //! **Invariants.** No record is lost here: what there is no room for goes on unresolved, and is counted. No record waits
-//! longer than the deadline, whatever a name server does, and none waits for another's answer. Everything is bounded:
-//! memory by [`MAX_HELD`], open questions by the window.
+//! longer than the deadline, whatever a name server does. Everything is bounded: memory by [`MAX_HELD`], open questions by
+//! the window.
 //!
 //! Whoever owns an address decides what its name is. So a name is written only if it could be a host's and could not be
 //! taken for an address; else a client would choose under which address, or with which control characters, it is logged.
 
-mod clerk;
-mod desk;
 mod hostname;
 mod window;
+mod worker;
 
 use std::error::Error;
 use std::fmt;
@@ -27,18 +25,19 @@ use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use medusa_proto::entry::Entry;
 use medusa_proto::status::{Status, Value};
 use parking_lot::Mutex;
 
-use crate::drain::{self, Drain};
+use crate::drain;
+use crate::mailbox::{Load, Mailbox};
 use crate::sink::NO_THREAD;
 use crate::{Batch, Flushed, Sink, SinkError};
-use clerk::Clerk;
-use desk::Desk;
 pub use hostname::hostname;
+use worker::NameWorker;
 
 /// Memory of records that wait, in bytes: as much as other sinks queue. What does not fit goes on unresolved.
-const MAX_HELD: usize = 32 * 1024 * 1024;
+const MAX_HELD: Load = Load { records: u64::MAX, bytes: 32 * 1024 * 1024 };
 
 /// Who knows the names of addresses. Stands between this crate and a resolver, of which it knows nothing.
 pub trait Names: fmt::Debug + Send + Sync + 'static {
@@ -83,7 +82,7 @@ pub enum Known {
 pub struct Answer {
     address: IpAddr,
     name: Option<Arc<str>>,
-    desk: Weak<Desk>,
+    mailbox: Weak<Mailbox<Arrival>>,
 }
 
 impl Answer {
@@ -95,10 +94,34 @@ impl Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        if let Some(desk) = self.desk.upgrade() {
-            desk.answer(self.address, self.name.take());
+        if let Some(mailbox) = self.mailbox.upgrade() {
+            mailbox.put(Arrival::Answer(self.address, self.name.take()));
         }
     }
+}
+
+/// What comes to the worker.
+#[derive(Debug)]
+enum Arrival {
+    /// A batch, and when.
+    Batch(Arc<Batch>, Instant),
+    /// An answer: one for each question that is open, at most.
+    Answer(IpAddr, Option<Arc<str>>),
+}
+
+/// What became of access records that came with an address.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    /// Addresses whose names are being asked for.
+    asked: usize,
+    /// Records whose names were found.
+    named: u64,
+    /// Records whose addresses have no name, or none that may be logged.
+    nameless: u64,
+    /// Records whose answer did not come before the deadline.
+    late: u64,
+    /// Records there was no room for to wait, or for which too many were being asked for.
+    not_asked: u64,
 }
 
 /// What a user may choose about a [`ResolvingSink`].
@@ -124,25 +147,32 @@ pub struct ResolvingSink {
     names: Arc<dyn Names>,
     sink: Arc<dyn Sink>,
     options: ResolvingOptions,
-    desk: Arc<Desk>,
-    /// Whether the clerk works.
+    mailbox: Arc<Mailbox<Arrival>>,
+    tally: Arc<Mutex<Tally>>,
+    /// Whether the worker runs.
     started: Mutex<bool>,
 }
 
 impl ResolvingSink {
     /// Has `names` find the names for the records of `sink`. Nothing runs before it is [prepared](Sink::prepare).
     pub fn new(names: Arc<dyn Names>, sink: Arc<dyn Sink>, options: ResolvingOptions) -> Self {
-        Self { names, sink, options, desk: Arc::new(Desk::new(MAX_HELD)), started: Mutex::default() }
+        Self {
+            names,
+            sink,
+            options,
+            mailbox: Arc::new(Mailbox::new(MAX_HELD)),
+            tally: Arc::default(),
+            started: Mutex::default(),
+        }
     }
 
     fn start(&self) -> Result<(), SinkError> {
-        let (names, sink) = (Arc::clone(&self.names), Arc::clone(&self.sink));
-        let clerk = Clerk::new(names, sink, Arc::clone(&self.desk), self.options.deadline);
+        let worker = NameWorker::new(self);
         std::thread::Builder::new()
             .name("log-names".to_owned())
-            .spawn(move || clerk.run())
+            .spawn(move || worker.run())
             .map_err(|source| SinkError::new("with names", NO_THREAD).because(source))?;
-        drain::enter(&self.desk);
+        drain::enter(&self.mailbox);
         Ok(())
     }
 }
@@ -169,7 +199,10 @@ impl Sink for ResolvingSink {
     }
 
     fn submit(&self, batch: &Arc<Batch>) {
-        if !self.desk.submit(batch) {
+        let arrival = Arrival::Batch(Arc::clone(batch), Instant::now());
+        if !self.mailbox.offer(arrival, Load::of(batch)) {
+            let records = batch.iter().filter(|entry| matches!(entry, Entry::Access(_))).count();
+            self.tally.lock().not_asked += records as u64;
             self.sink.submit(batch);
         }
     }
@@ -177,7 +210,7 @@ impl Sink for ResolvingSink {
     /// Waits for names, too, but no longer than for its own deadline, and for no more than half of the time.
     fn flush(&self, deadline: Instant) -> Flushed {
         let started = *self.started.lock();
-        let here = if started { self.desk.flush(deadline) } else { 0 };
+        let here = if started { self.mailbox.flush(deadline) } else { 0 };
         Flushed { left: here, spilled: 0 }.and(self.sink.flush(deadline))
     }
 
@@ -194,28 +227,22 @@ impl Sink for ResolvingSink {
     }
 
     fn status(&self) -> Status {
-        let counts = self.desk.counts();
+        let (pending, tally) = (self.mailbox.pending(), *self.tally.lock());
         Status::new("log.resolving", "")
             .field("deadline", self.options.deadline)
-            .field("waiting", counts.held)
-            .field("waiting_bytes", Value::Bytes(counts.held_bytes as u64))
-            .field("asked", counts.asked)
-            .field("named", counts.tally.named)
-            .field("nameless", counts.tally.nameless)
-            .field("late", counts.tally.late)
-            .field("not_asked", counts.tally.not_asked)
-    }
-}
-
-impl Drain for Desk {
-    fn drain(&self, deadline: Instant) -> Flushed {
-        Flushed { left: self.flush(deadline), spilled: 0 }
+            .field("waiting", pending.records)
+            .field("waiting_bytes", Value::Bytes(pending.bytes as u64))
+            .field("asked", tally.asked)
+            .field("named", tally.named)
+            .field("nameless", tally.nameless)
+            .field("late", tally.late)
+            .field("not_asked", tally.not_asked)
     }
 }
 
 impl Drop for ResolvingSink {
     fn drop(&mut self) {
-        self.desk.close();
+        self.mailbox.close();
     }
 }
 

@@ -20,14 +20,14 @@ const LEAST: usize = 256;
 const MOST: usize = 16 * 1024;
 
 #[derive(Debug)]
-pub(super) struct Window {
+pub(super) struct QuestionWindow {
     size: usize,
     deadline: Duration,
     /// When it was halved last.
     halved: Option<Instant>,
 }
 
-impl Window {
+impl QuestionWindow {
     pub(super) fn new(deadline: Duration) -> Self {
         Self { size: START, deadline, halved: None }
     }
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn it_stays_within_its_bounds() {
-        let mut window = Window::new(DEADLINE);
+        let mut window = QuestionWindow::new(DEADLINE);
         assert!(window.has_room(START - 1) && !window.has_room(START));
         for _ in 0..MOST {
             window.answered();
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn many_misses_in_one_deadline_are_one() {
-        let mut window = Window::new(DEADLINE);
+        let mut window = QuestionWindow::new(DEADLINE);
         let now = Instant::now();
         for late in 0..100 {
             window.missed(now + Duration::from_millis(late));
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn it_finds_the_pace_of_the_answers() {
-        let mut window = Window::new(DEADLINE);
+        let mut window = QuestionWindow::new(DEADLINE);
         let now = Instant::now();
         for deadline in 0..50 {
             for _ in 0..1_000 {

@@ -22,9 +22,9 @@ pub(crate) const DOCS: Item = item(
     FUNCTION,
     "(resolver: DnsResolver, log: LogSink, options: LogResolvingOptions?) -> LogSink",
     "Gives records the host names of their clients, and passes them on to another log. A record whose name is not known yet \
-     waits for it, up to a deadline, while others go on; without an answer it goes on with the address. So lines can pass \
-     each other by up to the deadline. A name that is no host's, or looks like an address, is not taken. When the \
-     resolver cannot keep up, or 32 MiB of records wait, further ones go on with their addresses at once.",
+     waits for it, up to a deadline, and those behind it wait with it: their order stays. Without an answer it goes on with \
+     the address. A name that is no host's, or looks like an address, is not taken. When the resolver cannot keep up, or \
+     32 MiB of records wait, further ones go on with their addresses at once.",
 );
 
 pub(crate) const OPTIONS: Class = Class {
