@@ -29,7 +29,7 @@ use crate::{Batch, Flushed, SinkError};
 pub(crate) use accounts::Accounts;
 pub use options::{QueueOptions, SpillOptions, WhenFull};
 use spill::{Chore, Found, Next, Read, Spill};
-use state::{Item, Life, State, Take};
+use state::{Item, Life, Stage, State, Take};
 
 /// How long a flush waits beyond its deadline for what is in memory to be put on disk: enough for the default 32 MiB and
 /// a slow disk.
@@ -120,31 +120,25 @@ impl Queue {
             }
         }
         state.push(&self.options, batch, whole);
-        let (idle, spill) = (state.idle, state.wants_spiller(&self.options));
-        drop(state);
-        if idle {
-            self.work.notify_one();
-        }
-        if spill {
-            self.spilling.notify_one();
-        }
+        self.unlock(state);
+        self.work.notify_one();
     }
 
     /// Waits until `batch` fits, for `time` at most. Not at all if the last who waited did so in vain: a target that is
     /// gone holds up each worker once, not every request.
     fn wait_for_room(&self, state: &mut MutexGuard<'_, State>, batch: &Batch, time: Duration) {
-        if state.in_vain || state.closed {
+        if state.in_vain || state.stage >= Stage::Closed {
             return;
         }
-        state.blocked += 1;
         #[cfg(test)]
         {
             state.waits += 1;
         }
-        let full = |state: &mut State| !state.fits(&self.options, batch) && !state.in_vain && !state.closed;
+        let full = |state: &mut State| {
+            !state.fits(&self.options, batch) && !state.in_vain && state.stage == Stage::Open
+        };
         let time = time.min(WhenFull::MAX_BLOCK);
         let waited = self.room.wait_while_for(state, full, time);
-        state.blocked -= 1;
         state.in_vain |= waited.timed_out();
     }
 
@@ -185,7 +179,7 @@ impl Queue {
 
     /// Lets the writer end once the queue is empty, and no longer wait for a target that fails.
     pub(crate) fn close(&self) {
-        self.state.lock().closed = true;
+        self.advance(Stage::Closed);
         self.work.notify_one();
         self.room.notify_all();
         self.spilling.notify_one();
@@ -197,7 +191,7 @@ impl Queue {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.state.lock().closed
+        self.state.lock().stage >= Stage::Closed
     }
 
     pub(crate) fn accounts(&self) -> Accounts {
@@ -221,7 +215,9 @@ impl Queue {
                 return Work::Nudge;
             }
             // With the target gone, what is left is for the disk.
-            if state.ended || (state.closed && state.spills() && state.is_failing()) {
+            if state.stage >= Stage::Ended
+                || (state.stage == Stage::Closed && state.spills() && state.is_failing())
+            {
                 return self.end(state);
             }
             match state.take() {
@@ -239,7 +235,7 @@ impl Queue {
                     self.see_to(chore);
                     state = self.state.lock();
                 }
-                Take::Empty if state.closed => return self.end(state),
+                Take::Empty if state.stage == Stage::Closed => return self.end(state),
                 Take::Empty | Take::Later if self.wait_for_work(&mut state, deadline) => {}
                 Take::Empty | Take::Later => return Work::Nudge,
             }
@@ -249,29 +245,24 @@ impl Queue {
     /// Waits until there may be work; false once the deadline has passed.
     fn wait_for_work(&self, state: &mut MutexGuard<'_, State>, deadline: Option<Instant>) -> bool {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        state.idle = true;
         match left {
             None => self.work.wait(state),
             Some(left) => {
                 self.work.wait_for(state, left);
             }
         }
-        state.idle = false;
         left != Some(Duration::ZERO)
     }
 
     fn end(&self, mut state: MutexGuard<'_, State>) -> Work {
-        state.ended = true;
+        state.stage = state.stage.max(Stage::Ended);
         self.unlock(state);
         Work::End
     }
 
     /// For the writer's thread, as the last thing it does: nothing will be put back any more.
     pub(crate) fn leave(&self) {
-        let mut state = self.state.lock();
-        state.ended = true;
-        state.left = true;
-        drop(state);
+        self.advance(Stage::Left);
         self.spilling.notify_one();
         self.settled.notify_all();
     }
@@ -313,7 +304,9 @@ impl Queue {
     /// again.
     pub(crate) fn put_back(&self, settled: Vec<(Arc<Batch>, usize)>, in_hand: Option<Arc<Batch>>) {
         let mut state = self.state.lock();
-        state.ended &= state.spills();
+        if state.stage == Stage::Ended && !state.spills() {
+            state.stage = Stage::Closed;
+        }
         if let Some(batch) = in_hand
             && let (true, origin) = state.release(&batch)
         {
@@ -337,7 +330,9 @@ impl Queue {
             return batch.loss_after(written);
         }
         state.split(batch, written, rest);
-        state.ended |= state.closed;
+        if state.stage == Stage::Closed {
+            state.stage = Stage::Ended;
+        }
         self.unlock(state);
         None
     }
@@ -365,7 +360,7 @@ impl Queue {
     /// For the writer: waits for `time`, less if nudged or closed.
     pub(crate) fn pause(&self, time: Duration) {
         let mut state = self.state.lock();
-        self.work.wait_while_for(&mut state, |state| !state.nudged && !state.closed, time);
+        self.work.wait_while_for(&mut state, |state| !state.nudged && state.stage == Stage::Open, time);
         state.nudged = false;
     }
 
@@ -373,12 +368,9 @@ impl Queue {
     pub(crate) fn settle(&self, batch: &Batch, written: usize) {
         let mut state = self.state.lock();
         let chore = state.settle(batch, written as u64);
-        let blocked = state.blocked > 0;
         drop(state);
         self.settled.notify_all();
-        if blocked {
-            self.room.notify_all();
-        }
+        self.room.notify_all();
         self.see_to(chore);
     }
 
@@ -424,9 +416,14 @@ impl Queue {
         }
     }
 
+    fn advance(&self, stage: Stage) {
+        let mut state = self.state.lock();
+        state.stage = state.stage.max(stage);
+    }
+
     /// Lets go of the lock, and wakes the spiller if there is now something for it to do.
     fn unlock(&self, state: MutexGuard<'_, State>) {
-        let wake = state.wants_spiller(&self.options);
+        let wake = state.to_spill(&self.options).is_some();
         drop(state);
         if wake {
             self.spilling.notify_one();
@@ -439,11 +436,11 @@ impl Drain for Queue {
     /// may have more to do than to settle.
     fn drain(&self, deadline: Instant) -> Flushed {
         let mut state = self.state.lock();
-        if !state.closed {
+        if state.stage == Stage::Open {
             drop(state);
             return self.flush(deadline);
         }
-        while !state.left || state.spills() {
+        while state.stage < Stage::Left || state.spills() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 if state.spills() {

@@ -179,9 +179,9 @@ impl Rig {
 
     fn spill(&mut self) {
         loop {
-            let job = self.queue.state.lock().job(&self.options);
-            let Some(job) = job else { break };
-            self.spiller.as_mut().expect("a spiller").work(job);
+            let side = self.queue.state.lock().to_spill(&self.options);
+            let Some(side) = side else { break };
+            self.spiller.as_mut().expect("a spiller").work(side);
         }
         self.queue.state.lock().spiller.stuck = false;
     }
@@ -194,7 +194,7 @@ impl Rig {
             if let Some(held) = self.in_hand.take() {
                 self.queue.give_up(&held, 0);
             }
-            if !self.take() && self.queue.state.lock().ended {
+            if !self.take() && self.queue.state.lock().stage >= Stage::Ended {
                 break;
             }
         }

@@ -19,9 +19,9 @@ use super::QueueOptions;
 use super::accounts::Accounts;
 use super::spill::{Chore, Found, Index, Next, Origin};
 use crate::Batch;
+use crate::mailbox::Load;
 
 #[derive(Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, all combinations occur")]
 pub(super) struct State {
     pub(super) in_hand: VecDeque<Item>,
     pub(super) front: VecDeque<Item>,
@@ -36,16 +36,9 @@ pub(super) struct State {
     pub(super) queued: u64,
     pub(super) adopted: u64,
     pub(super) done: u64,
+    pub(super) stage: Stage,
     pub(super) nudged: bool,
-    pub(super) closed: bool,
-    /// Whether the writer has been told to end, and whether it has ended.
-    pub(super) ended: bool,
-    pub(super) left: bool,
-    /// Whether the writer waits for work. Nobody else is told of it: waking nobody costs a system call, too.
-    pub(super) idle: bool,
-    /// Workers that wait for room.
-    pub(super) blocked: usize,
-    /// How often one of them waited.
+    /// How often a worker waited for room.
     #[cfg(test)]
     pub(super) waits: usize,
     /// Whether the last wait for room was in vain; until there has been room, nobody waits again.
@@ -54,17 +47,25 @@ pub(super) struct State {
     accounts: Accounts,
 }
 
+/// How far a queue has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    #[default]
+    Open,
+    /// The sink is gone.
+    Closed,
+    /// The writer has been told to end.
+    Ended,
+    /// The writer has ended.
+    Left,
+}
+
 /// The state of the thread that puts records on disk.
 #[derive(Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, all combinations occur")]
 pub(super) struct Spiller {
     pub(super) life: Life,
-    /// Whether it waits for something to do.
-    pub(super) idle: bool,
     /// What it is moving; its records count as pending until they are on disk.
-    pub(super) moving: Option<Job>,
-    /// The front is to be put on disk.
-    pub(super) sweep: bool,
+    pub(super) moving: Option<Side>,
     /// All is to be put on disk, even what the writer holds: the process is about to end.
     pub(super) park: bool,
     /// What the writer holds has been on its way to the disk before.
@@ -83,12 +84,12 @@ pub(super) enum Life {
     Ended,
 }
 
-/// What there is to be put on disk.
+/// Which side of what is on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Job {
-    /// The front, ahead of what is there.
+pub(super) enum Side {
+    /// What is older.
     Front,
-    /// The back, behind what is there.
+    /// What is younger.
     Back,
 }
 
@@ -119,20 +120,6 @@ pub(super) enum Take {
     Empty,
 }
 
-/// Records, and the memory they take.
-#[derive(Clone, Copy, Debug, Default)]
-struct Load {
-    records: u64,
-    bytes: usize,
-}
-
-/// Where a batch goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Front,
-    Back,
-}
-
 impl State {
     pub(super) fn accounts(&self) -> Accounts {
         let (spilled, spilled_bytes) = (self.disk.records(), self.disk.bytes());
@@ -155,21 +142,21 @@ impl State {
 
     /// Queues `batch`, whose records are `whole`, or counts them as lost. Whether it was queued.
     pub(super) fn push(&mut self, limits: &QueueOptions, batch: &Arc<Batch>, whole: Loss) -> bool {
-        let stage = self.stage_for(limits, batch);
-        if stage.is_some() {
+        let side = self.side_for(limits, batch);
+        if side.is_some() {
             self.in_vain = false;
             self.accounts.pending += whole.records;
             self.accounts.pending_bytes += batch.footprint();
         } else {
             self.accounts.lost += whole.records;
         }
-        if stage == Some(Stage::Back) {
+        if side == Some(Side::Back) {
             self.behind.records += whole.records;
             self.behind.bytes += batch.footprint();
         }
-        let direct = stage.map_or_else(|| self.is_direct(), |stage| stage == Stage::Front);
+        let direct = side.map_or_else(|| self.is_direct(), |side| side == Side::Front);
         let items = if direct { &mut self.front } else { &mut self.back };
-        match (stage, items.back_mut()) {
+        match (side, items.back_mut()) {
             (None, Some(Item::Lost(loss))) => {
                 *loss = loss.merge(whole);
                 return false;
@@ -178,25 +165,25 @@ impl State {
             (Some(_), _) => items.push_back(Item::Batch(Arc::clone(batch), Instant::now(), None)),
         }
         self.queued += 1;
-        stage.is_some()
+        side.is_some()
     }
 
     pub(super) fn fits(&self, limits: &QueueOptions, batch: &Batch) -> bool {
-        self.stage_for(limits, batch).is_some()
+        self.side_for(limits, batch).is_some()
     }
 
     /// With spilling, the front has half of the room, so that the way to the disk has some, too.
-    fn stage_for(&self, limits: &QueueOptions, batch: &Batch) -> Option<Stage> {
+    fn side_for(&self, limits: &QueueOptions, batch: &Batch) -> Option<Side> {
         if !self.spills() {
-            return self.is_within(limits.records, limits.bytes, batch).then_some(Stage::Front);
+            return self.is_within(limits.records, limits.bytes, batch).then_some(Side::Front);
         }
         if self.is_direct()
             && !self.is_failing()
             && self.is_within(limits.records / 2, limits.bytes / 2, batch)
         {
-            return Some(Stage::Front);
+            return Some(Side::Front);
         }
-        (self.back.is_empty() || self.has_room_behind(limits, batch)).then_some(Stage::Back)
+        (self.back.is_empty() || self.has_room_behind(limits, batch)).then_some(Side::Back)
     }
 
     /// The back has the room that the front has not taken, and half of all in any case: what a broken connection has put
@@ -268,7 +255,7 @@ impl State {
             self.hold(&item);
             return Take::Item(item);
         }
-        if self.spiller.moving == Some(Job::Front) {
+        if self.spiller.moving == Some(Side::Front) {
             return Take::Later;
         }
         if let Some(next) = self.disk.next() {
@@ -365,32 +352,25 @@ impl State {
     /// `batch` comes again before anything else.
     pub(super) fn push_front(&mut self, batch: Arc<Batch>, origin: Option<Origin>) {
         self.front.push_front(Item::Batch(batch, Instant::now(), origin));
-        self.spiller.sweep |= self.is_failing();
     }
 
-    /// Whether there is something for the spiller to do.
-    pub(super) fn job(&self, limits: &QueueOptions) -> Option<Job> {
-        let Spiller { stuck, sweep, .. } = self.spiller;
-        if !self.spills() || stuck {
+    /// What the spiller should put on disk: all of it if the target fails, else what presses.
+    pub(super) fn to_spill(&self, limits: &QueueOptions) -> Option<Side> {
+        if !self.spills() || self.spiller.stuck {
             return None;
         }
         let all = self.takes_all();
-        if (sweep || all) && (!self.front.is_empty() || (all && !self.in_hand.is_empty())) {
-            return Some(Job::Front);
+        if (self.is_failing() || all) && (!self.front.is_empty() || (all && !self.in_hand.is_empty())) {
+            return Some(Side::Front);
         }
         let Accounts { pending, pending_bytes, .. } = self.accounts;
         let pressed = pending > limits.records as u64 / 2 || pending_bytes > limits.bytes / 2;
-        (!self.back.is_empty() && (all || pressed || self.is_failing())).then_some(Job::Back)
+        (!self.back.is_empty() && (all || pressed || self.is_failing())).then_some(Side::Back)
     }
 
     /// Whether even what the writer holds goes to disk.
     pub(super) fn takes_all(&self) -> bool {
-        self.spiller.park || self.ended
-    }
-
-    /// Whether to wake the spiller.
-    pub(super) fn wants_spiller(&self, limits: &QueueOptions) -> bool {
-        self.spiller.idle && self.job(limits).is_some()
+        self.spiller.park || self.stage >= Stage::Ended
     }
 
     /// Segments have been found on disk.
@@ -417,7 +397,7 @@ impl State {
         for item in items {
             if let Item::Batch(batch, _, origin) = item {
                 self.forget(batch);
-                if self.spiller.moving == Some(Job::Back) {
+                if self.spiller.moving == Some(Side::Back) {
                     self.behind.records -= batch.len() as u64;
                     self.behind.bytes -= batch.footprint();
                 }
@@ -441,12 +421,7 @@ impl State {
 
     /// The target can be written to, or not. Whether that is news.
     pub(super) fn set_failing(&mut self, failing: bool) -> bool {
-        let news = self.accounts.failing != failing;
-        self.accounts.failing = failing;
-        if news {
-            self.spiller.sweep = failing;
-        }
-        news
+        std::mem::replace(&mut self.accounts.failing, failing) != failing
     }
 
     /// All that is only in memory is lost, as there is nobody left to take it. Returns how many records.

@@ -165,7 +165,7 @@ fn a_worker_waits_for_room() {
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| queue.submit(&batch(["b"])));
         // There is no room before the worker is seen to wait for it, or has given up on a machine that stood still.
-        while queue.state.lock().blocked == 0 && !waiting.is_finished() {
+        while queue.state.lock().waits == 0 && !waiting.is_finished() {
             std::thread::yield_now();
         }
         queue.settle(&held, 1);

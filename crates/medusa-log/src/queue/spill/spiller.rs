@@ -15,7 +15,7 @@ use super::frame::{self, HEAD};
 use super::index::MIDDLE;
 use super::segment::{Appender, Found, MARK, SEGMENT_BYTES};
 use crate::SinkError;
-use crate::queue::state::{Item, Job, Life};
+use crate::queue::state::{Item, Life, Side, Stage};
 use crate::queue::{Queue, SpillOptions};
 
 /// Until a disk that was full is tried again.
@@ -74,36 +74,36 @@ impl Thread {
 
     /// Works until the sink is gone and all is on disk.
     pub(in crate::queue) fn run(mut self) {
-        while let Some(job) = self.wait() {
-            self.work(job);
+        while let Some(side) = self.wait() {
+            self.work(side);
         }
         self.finish();
     }
 
     /// Waits for something to do; `None` once there will be nothing more.
-    fn wait(&mut self) -> Option<Job> {
+    fn wait(&mut self) -> Option<Side> {
         let queue = Arc::clone(&self.queue);
         let mut state = queue.state.lock();
         loop {
-            if let Some(job) = state.job(&queue.options) {
-                return Some(job);
+            if let Some(side) = state.to_spill(&queue.options) {
+                return Some(side);
             }
             if std::mem::take(&mut state.spiller.park) {
                 queue.settled.notify_all();
             }
-            if state.left || (state.closed && Arc::strong_count(&queue) == ALONE) {
+            if state.stage == Stage::Left
+                || (state.stage >= Stage::Closed && Arc::strong_count(&queue) == ALONE)
+            {
                 return None;
             }
-            let (closed, stuck) = (state.closed, state.spiller.stuck);
-            state.spiller.idle = true;
-            let timeout = if closed || stuck { Some(RETRY) } else { self.others.then_some(LOOK_AROUND) };
+            let often = state.stage >= Stage::Closed || state.spiller.stuck;
+            let timeout = if often { Some(RETRY) } else { self.others.then_some(LOOK_AROUND) };
             let timed_out = if let Some(timeout) = timeout {
                 queue.spilling.wait_for(&mut state, timeout).timed_out()
             } else {
                 queue.spilling.wait(&mut state);
                 false
             };
-            state.spiller.idle = false;
             if timed_out {
                 state.spiller.stuck = false;
             }
@@ -127,27 +127,27 @@ impl Thread {
     }
 
     /// Puts on disk some of what waits in one place: all of these items, or none.
-    pub(in crate::queue) fn work(&mut self, job: Job) {
-        let (items, number) = self.take(job);
+    pub(in crate::queue) fn work(&mut self, side: Side) {
+        let (items, number) = self.take(side);
         self.bytes.clear();
         let frames = items.iter().map(|item| encode(item, &mut self.bytes)).sum();
         let stored = self.append(number);
         self.bytes.shrink_to(CHUNK);
         match stored {
             Ok(length) => self.arrived(&items, number, length, frames),
-            Err(error) => self.put_back(job, items, &error),
+            Err(error) => self.put_back(side, items, &error),
         }
         self.queue.work.notify_one();
         self.queue.settled.notify_all();
     }
 
     /// Takes what is to be moved, and says to which segment.
-    fn take(&mut self, job: Job) -> (VecDeque<Item>, u64) {
+    fn take(&mut self, side: Side) -> (VecDeque<Item>, u64) {
         let mut state = self.queue.state.lock();
-        state.spiller.moving = Some(job);
+        state.spiller.moving = Some(side);
         let room = usize::try_from(self.limit.saturating_sub(state.disk.bytes())).unwrap_or(usize::MAX);
-        match job {
-            Job::Front => {
+        match side {
+            Side::Front => {
                 self.newest = None; // a segment of its own
                 // The youngest first: what does not fit must be older than what is on disk.
                 let from = if state.front.is_empty() {
@@ -160,7 +160,7 @@ impl Thread {
                 let items = from.split_off(from.len() - count);
                 (items, state.disk.oldest().saturating_sub(1))
             }
-            Job::Back => {
+            Side::Back => {
                 let goes_on = |newest: &Appender| {
                     newest.length < SEGMENT_BYTES && state.disk.is_newest_and_open(newest.number)
                 };
@@ -200,14 +200,14 @@ impl Thread {
     }
 
     /// What could not be stored waits where it was; what the writer holds, at the front.
-    fn put_back(&self, job: Job, mut items: VecDeque<Item>, error: &io::Error) {
+    fn put_back(&self, side: Side, mut items: VecDeque<Item>, error: &io::Error) {
         let mut state = self.queue.state.lock();
         state.spiller.moving = None;
         state.spiller.stuck = true;
         state.accounts_mut().erred(format!("cannot spill: {error}"));
-        match job {
-            Job::Front => state.front.append(&mut items), // what is there is older
-            Job::Back => {
+        match side {
+            Side::Front => state.front.append(&mut items), // what is there is older
+            Side::Back => {
                 items.append(&mut state.back);
                 state.back = items;
             }
@@ -218,13 +218,13 @@ impl Thread {
     pub(in crate::queue) fn finish(&mut self) {
         {
             let mut state = self.queue.state.lock();
-            state.ended = true;
+            state.stage = state.stage.max(Stage::Ended);
             state.spiller.stuck = false;
         }
         loop {
-            let job = self.queue.state.lock().job(&self.queue.options);
-            let Some(job) = job else { break };
-            self.work(job);
+            let side = self.queue.state.lock().to_spill(&self.queue.options);
+            let Some(side) = side else { break };
+            self.work(side);
         }
         let mut state = self.queue.state.lock();
         state.spiller.life = Life::Ended;
