@@ -15,7 +15,7 @@ use medusa_proto::glob::Glob;
 use medusa_proto::query::decode;
 use medusa_proto::status::Status;
 
-use crate::{Choice, Sieve};
+use crate::{Choice, OptionError, Sieve};
 
 /// Conditions on an entry. It meets them if it meets every one that is there; none are there by default.
 ///
@@ -63,17 +63,12 @@ impl Kind {
     }
 }
 
-/// A kind that is none.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown kind {0:?}: use \"access\" or \"event\"")]
-pub struct UnknownKind(pub String);
-
 impl FromStr for Kind {
-    type Err = UnknownKind;
+    type Err = OptionError;
 
-    fn from_str(name: &str) -> Result<Self, UnknownKind> {
+    fn from_str(name: &str) -> Result<Self, OptionError> {
         let known = [Self::Access, Self::Event].into_iter().find(|kind| kind.name() == name);
-        known.ok_or_else(|| UnknownKind(name.to_owned()))
+        known.ok_or_else(|| OptionError(format!("unknown kind {name:?}: use \"access\" or \"event\"")))
     }
 }
 
@@ -81,28 +76,27 @@ impl FromStr for Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statuses(RangeInclusive<u16>);
 
-/// A text or numbers that are no [`Statuses`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no status: use 404, 5xx or 400-417, of 100 to 599")]
-pub struct NoStatuses(pub String);
-
 impl Statuses {
     /// Those from `first` to `last`.
     ///
     /// # Errors
     ///
     /// There are none, or some are no status.
-    pub fn between(first: u16, last: u16) -> Result<Self, NoStatuses> {
+    pub fn between(first: u16, last: u16) -> Result<Self, OptionError> {
         let there = (100..=599).contains(&first) && (first..=599).contains(&last);
-        if there { Ok(Self(first..=last)) } else { Err(NoStatuses(format!("{first}-{last}"))) }
+        if there { Ok(Self(first..=last)) } else { Err(no_statuses(&format!("{first}-{last}"))) }
     }
 }
 
-impl FromStr for Statuses {
-    type Err = NoStatuses;
+fn no_statuses(text: &str) -> OptionError {
+    OptionError(format!("{text:?} is no status: use 404, 5xx or 400-417, of 100 to 599"))
+}
 
-    fn from_str(text: &str) -> Result<Self, NoStatuses> {
-        let none = || NoStatuses(text.to_owned());
+impl FromStr for Statuses {
+    type Err = OptionError;
+
+    fn from_str(text: &str) -> Result<Self, OptionError> {
+        let none = || no_statuses(text);
         let number = |text: &str| text.trim().parse::<u16>().map_err(|_other| none());
         let (first, last) = if let Some(class) = text.trim().strip_suffix("xx") {
             let class = number(class).map_or(0, |class| class.min(10) * 100);
@@ -207,7 +201,7 @@ mod tests {
             assert_eq!(text.parse(), Ok(Statuses(first..=last)));
         }
         for text in ["", "xx", "6xx", "0xx", "99", "600", "5x", "500-400", "400-", "70000", "99999xx", "-1"] {
-            assert_eq!(text.parse::<Statuses>(), Err(NoStatuses(text.to_owned())), "{text}");
+            assert_eq!(text.parse::<Statuses>(), Err(no_statuses(text)), "{text}");
         }
     }
 

@@ -30,20 +30,17 @@ mod sink;
 mod tail;
 
 pub use batch::{Batch, Extent, MAX_FIELD};
-pub use file::{
-    Compression, FileSink, Fsync, Mode, Occasion, OptionError, Options, Period, Rotation, Target, size,
-};
-pub use filter::{Conditions, FilterSink, Kind, NoStatuses, Statuses, UnknownKind};
+pub use file::{Compression, FileSink, Fsync, Mode, Occasion, Options, Period, Rotation, Target, size};
+pub use filter::{Conditions, FilterSink, Kind, Statuses};
 pub use local::zone_trouble;
 pub use multi::MultiSink;
 pub use queue::{QueueOptions, SpillOptions, WhenFull};
 pub use recorder::{MAX_BATCH_BYTES, MAX_BATCH_RECORDS, Recorder};
 pub use remote::{
-    BadTarget, DefaultPorts, Host, LineEnd, RemoteOptions, RemoteSink, RemoteTarget, TlsError, TlsOptions,
-    UnixKind, UnknownLineEnd, Wording,
+    DefaultPorts, Host, LineEnd, RemoteOptions, RemoteSink, RemoteTarget, TlsOptions, UnixKind, Wording,
 };
 pub use resolving::{Answer, Known, Names, NamesError, ResolvingOptions, ResolvingSink, hostname};
-pub use sample::{NoRate, Rate, SampleSink, Sampling};
+pub use sample::{Rate, SampleSink, Sampling};
 pub use select::{Choice, Sieve};
-pub use sink::{Flushed, Sink, SinkError, describe};
+pub use sink::{Flushed, OptionError, Sink, SinkError, describe};
 pub use tail::{Followed, Follower, Last, Tail};

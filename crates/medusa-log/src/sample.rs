@@ -15,7 +15,7 @@ use medusa_proto::entry::Entry;
 use medusa_proto::event::Level;
 use medusa_proto::status::Status;
 
-use crate::{Choice, Sieve};
+use crate::{Choice, OptionError, Sieve};
 
 /// Passes on a share of what it is given.
 pub type SampleSink = Sieve<Sampling>;
@@ -33,16 +33,15 @@ pub struct Sampling {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate(f64);
 
-/// A number that is no [`Rate`].
-#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
-#[error("a rate is above 0 and at most 1, not {0}: 0.01 keeps one record in a hundred")]
-pub struct NoRate(pub f64);
-
 impl TryFrom<f64> for Rate {
-    type Error = NoRate;
+    type Error = OptionError;
 
-    fn try_from(rate: f64) -> Result<Self, NoRate> {
-        if rate > 0.0 && rate <= 1.0 { Ok(Self(rate)) } else { Err(NoRate(rate)) }
+    fn try_from(rate: f64) -> Result<Self, OptionError> {
+        if rate > 0.0 && rate <= 1.0 {
+            return Ok(Self(rate));
+        }
+        let told = format!("a rate is above 0 and at most 1, not {rate}: 0.01 keeps one record in a hundred");
+        Err(OptionError(told))
     }
 }
 

@@ -136,6 +136,11 @@ pub struct SinkError {
     pub source: Option<Box<dyn Error + Send + Sync>>,
 }
 
+/// An option that does not say what it could: what is expected, and what was given.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct OptionError(pub(crate) String);
+
 /// What a sink cannot do if the system refuses it a thread.
 pub(crate) const NO_THREAD: &str = "have a thread of its own";
 

@@ -33,7 +33,7 @@ use crate::sink::NO_THREAD;
 use crate::{Batch, Flushed, Sink, SinkError, drain};
 use clock::Clock;
 use open::{Make, Opened};
-pub use options::{Fsync, Mode, OptionError, Options, size};
+pub use options::{Fsync, Mode, Options, size};
 use output::LogFile;
 pub use rotate::{Compression, Occasion, Period, Rotation};
 use shared::Shared;

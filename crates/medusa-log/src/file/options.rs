@@ -9,6 +9,7 @@ use std::time::Duration;
 use medusa_proto::format::Format;
 
 use super::rotate::Rotation;
+use crate::OptionError;
 use crate::queue::QueueOptions;
 
 /// What a user may choose about a [`FileSink`](super::FileSink).
@@ -42,11 +43,6 @@ impl Default for Options {
         }
     }
 }
-
-/// An option that does not say what it could.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct OptionError(pub(super) String);
 
 /// When what is written must have reached the disk, so that a crash of the machine (not of the server: what is written
 /// outlives that in any case) cannot lose it.

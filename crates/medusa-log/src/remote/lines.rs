@@ -6,6 +6,7 @@ use medusa_proto::format::{Encoder, Format};
 use medusa_proto::syslog::{self, Header, SyslogEncoder};
 
 use super::relp;
+use crate::OptionError;
 use crate::local::LocalOffset;
 
 /// How entries are written.
@@ -27,19 +28,14 @@ pub enum LineEnd {
     Nul,
 }
 
-/// The name of a line's end that is none.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown framing {0:?}: use \"newline\" or \"nul\"")]
-pub struct UnknownLineEnd(pub String);
-
 impl std::str::FromStr for LineEnd {
-    type Err = UnknownLineEnd;
+    type Err = OptionError;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         match name {
             "newline" => Ok(Self::Newline),
             "nul" => Ok(Self::Nul),
-            _ => Err(UnknownLineEnd(name.to_owned())),
+            _ => Err(OptionError(format!("unknown framing {name:?}: use \"newline\" or \"nul\""))),
         }
     }
 }
@@ -193,7 +189,7 @@ mod tests {
             assert!(out.ends_with(byte) && out.starts_with("127.0.0.1 "));
         }
         assert_eq!("nul".parse(), Ok(LineEnd::Nul));
-        assert_eq!("lf".parse::<LineEnd>(), Err(UnknownLineEnd("lf".to_owned())));
+        "lf".parse::<LineEnd>().expect_err("of no kind we know");
     }
 
     #[test]

@@ -37,11 +37,11 @@ use crate::drain::{self, Drain};
 use crate::queue::{Queue, QueueOptions};
 use crate::sink::NO_THREAD;
 use crate::{Batch, Flushed, Sink, SinkError};
-pub use lines::{LineEnd, UnknownLineEnd, Wording};
+pub use lines::{LineEnd, Wording};
 use resolve::{PATIENCE, Resolver};
-pub use target::{BadTarget, DefaultPorts, Host, RemoteTarget, UnixKind};
+pub use target::{DefaultPorts, Host, RemoteTarget, UnixKind};
 use tls::Secured;
-pub use tls::{TlsError, TlsOptions};
+pub use tls::TlsOptions;
 use writer::Writer;
 
 /// What a user may choose about a [`RemoteSink`].

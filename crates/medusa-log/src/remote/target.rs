@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use crate::OptionError;
+
 /// Where a [`RemoteSink`](crate::RemoteSink) writes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RemoteTarget {
@@ -58,30 +60,6 @@ impl DefaultPorts {
     pub const SYSLOG: Self = Self { tcp: Some(514), tls: Some(6514), udp: Some(514) };
 }
 
-/// A target that cannot be understood.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadTarget {
-    /// It is of no kind we know.
-    #[error(
-        "unknown target {0:?}: use tcp://host:port, tls://host:port, udp://host:port, unix:/path or unixgram:/path, and for \
-         syslog also relp://host:port or relp+tls://host:port"
-    )]
-    Scheme(String),
-    /// The host is missing or no host.
-    #[error(
-        "the target {0:?} names no host: write it as tcp://logs.example:601, an IPv6 address as tcp://[2001:db8::1]:601"
-    )]
-    Host(String),
-    /// The port is missing or no port.
-    #[error("the target {0:?} needs a port, from 1 to 65535: tcp://logs.example:601")]
-    Port(String),
-    /// The path is missing, or has no place in a socket address.
-    #[error(
-        "the target {0:?} needs the path of a socket, of at most {MAX_PATH} bytes: unix:/run/collector.sock"
-    )]
-    Path(String),
-}
-
 /// The longest path of a unix socket (`sun_path` less its end).
 const MAX_PATH: usize = 107;
 
@@ -94,7 +72,7 @@ impl RemoteTarget {
     /// # Errors
     ///
     /// If it is no target.
-    pub fn parse(text: &str, ports: DefaultPorts) -> Result<Self, BadTarget> {
+    pub fn parse(text: &str, ports: DefaultPorts) -> Result<Self, OptionError> {
         if let Some((scheme, rest)) = text.split_once("://") {
             return match scheme {
                 "tcp" => host(text, rest, ports.tcp).map(Self::Tcp),
@@ -105,13 +83,13 @@ impl RemoteTarget {
                 "relp+tls" => host(text, rest, None).map(Self::RelpTls),
                 "unix" => path(text, rest, UnixKind::Stream),
                 "unixgram" => path(text, rest, UnixKind::Datagram),
-                _ => Err(BadTarget::Scheme(text.to_owned())),
+                _ => Err(unknown(text)),
             };
         }
         match text.split_once(':') {
             Some(("unix", rest)) => path(text, rest, UnixKind::Stream),
             Some(("unixgram", rest)) => path(text, rest, UnixKind::Datagram),
-            _ => Err(BadTarget::Scheme(text.to_owned())),
+            _ => Err(unknown(text)),
         }
     }
 
@@ -187,17 +165,17 @@ impl fmt::Display for Host {
     }
 }
 
-fn host(text: &str, rest: &str, default: Option<u16>) -> Result<Host, BadTarget> {
+fn host(text: &str, rest: &str, default: Option<u16>) -> Result<Host, OptionError> {
     let (name, port) = match rest.strip_prefix('[') {
         Some(bracketed) => {
-            let (name, behind) = bracketed.split_once(']').ok_or_else(|| BadTarget::Host(text.to_owned()))?;
+            let (name, behind) = bracketed.split_once(']').ok_or_else(|| no_host(text))?;
             if !matches!(name.parse(), Ok(IpAddr::V6(_))) {
-                return Err(BadTarget::Host(text.to_owned()));
+                return Err(no_host(text));
             }
             match behind.strip_prefix(':') {
                 Some(port) => (name, Some(port)),
                 None if behind.is_empty() => (name, None),
-                None => return Err(BadTarget::Port(text.to_owned())),
+                None => return Err(no_port(text)),
             }
         }
         None => match rest.split_once(':') {
@@ -207,21 +185,45 @@ fn host(text: &str, rest: &str, default: Option<u16>) -> Result<Host, BadTarget>
     };
     let is_name = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
     if name.is_empty() || name.len() > 253 || !name.chars().all(is_name) {
-        return Err(BadTarget::Host(text.to_owned()));
+        return Err(no_host(text));
     }
     let port = match port {
         Some(port) => port.parse().ok().filter(|port| *port != 0),
         None => default,
     };
-    let port = port.ok_or_else(|| BadTarget::Port(text.to_owned()))?;
+    let port = port.ok_or_else(|| no_port(text))?;
     Ok(Host { name: name.to_owned(), port })
 }
 
-fn path(text: &str, path: &str, kind: UnixKind) -> Result<RemoteTarget, BadTarget> {
+fn path(text: &str, path: &str, kind: UnixKind) -> Result<RemoteTarget, OptionError> {
     if path.is_empty() || path.len() > MAX_PATH || path.contains('\0') {
-        return Err(BadTarget::Path(text.to_owned()));
+        return Err(no_path(text));
     }
     Ok(RemoteTarget::Unix(path.into(), kind))
+}
+
+/// The target is of no kind we know.
+fn unknown(text: &str) -> OptionError {
+    OptionError(format!(
+        "unknown target {text:?}: use tcp://host:port, tls://host:port, udp://host:port, unix:/path or unixgram:/path, and \
+         for syslog also relp://host:port or relp+tls://host:port"
+    ))
+}
+
+fn no_host(text: &str) -> OptionError {
+    OptionError(format!(
+        "the target {text:?} names no host: write it as tcp://logs.example:601, an IPv6 address as tcp://[2001:db8::1]:601"
+    ))
+}
+
+fn no_port(text: &str) -> OptionError {
+    OptionError(format!("the target {text:?} needs a port, from 1 to 65535: tcp://logs.example:601"))
+}
+
+fn no_path(text: &str) -> OptionError {
+    OptionError(format!(
+        "the target {text:?} needs the path of a socket, of at most {MAX_PATH} bytes: unix:/run/collector.sock"
+    ))
 }
 
 #[cfg(test)]
@@ -229,7 +231,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn parse(text: &str) -> Result<RemoteTarget, BadTarget> {
+    fn parse(text: &str) -> Result<RemoteTarget, OptionError> {
         RemoteTarget::parse(text, DefaultPorts::default())
     }
 
@@ -253,7 +255,7 @@ mod tests {
     #[test]
     fn what_is_no_target_is_told_why() {
         for text in ["", "logs.example", "http://x:1", "tcp:x:1", "TCP://x:1", "unixpath:/x"] {
-            assert_eq!(parse(text), Err(BadTarget::Scheme(text.to_owned())));
+            assert_eq!(parse(text), Err(unknown(text)));
         }
         for text in [
             "tcp://",
@@ -265,16 +267,16 @@ mod tests {
             "tcp://[x]:5",
             "tcp://a/:5",
         ] {
-            assert_eq!(parse(text), Err(BadTarget::Host(text.to_owned())));
+            assert_eq!(parse(text), Err(no_host(text)));
         }
         for text in
             ["relp://x", "tcp://x", "tcp://x:", "tcp://x:0", "tcp://x:65536", "tcp://x:601/", "tcp://[::1]5"]
         {
-            assert_eq!(parse(text), Err(BadTarget::Port(text.to_owned())));
+            assert_eq!(parse(text), Err(no_port(text)));
         }
         let long = format!("unix:/{}", "x".repeat(MAX_PATH));
-        assert_eq!(parse(&long), Err(BadTarget::Path(long.clone())));
-        assert_eq!(parse("unixgram:"), Err(BadTarget::Path("unixgram:".to_owned())));
+        assert_eq!(parse(&long), Err(no_path(&long)));
+        assert_eq!(parse("unixgram:"), Err(no_path("unixgram:")));
     }
 
     #[test]

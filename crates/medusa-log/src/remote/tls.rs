@@ -4,6 +4,7 @@
 //! authority of the user's choice, or of the system's, and must be for the name that was asked for. There is no option to
 //! do without: a log tells who visited what, and whoever can answer a name server could read it.
 
+use std::error::Error;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -32,69 +33,20 @@ pub struct TlsOptions {
 
 /// Why TLS to a receiver cannot be set up.
 #[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// A file cannot be read.
-    #[error("cannot read the {what} file {path:?}")]
-    Read {
-        /// What it is for.
-        what: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A file holds no certificate.
-    #[error("the {what} file {path:?} holds no certificate, which begins with -----BEGIN CERTIFICATE-----")]
-    NoCertificate {
-        /// What it is for.
-        what: &'static str,
-        /// The file.
-        path: PathBuf,
-    },
-    /// A certificate cannot be understood.
-    #[error("the {what} file {path:?} is damaged: certificate {position} cannot be understood")]
-    BadCertificate {
-        /// What it is for.
-        what: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Which one in the file, from 1.
-        position: usize,
-    },
-    /// A file holds no key that could be used.
-    #[error(
-        "the key file {path:?} holds no private key without a passphrase, which begins with -----BEGIN PRIVATE KEY----- or \
-         the like"
-    )]
-    NoKey {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The key is not that of the certificate.
-    #[error("the key in {key:?} does not belong to the certificate in {certificate:?}")]
-    Mismatch {
-        /// The certificate file.
-        certificate: PathBuf,
-        /// The key file.
-        key: PathBuf,
-    },
-    /// A certificate without its key, or the other way round.
-    #[error(
-        "a certificate of our own takes two files, that of the certificate and that of its key: only one is given"
-    )]
-    Pair,
-    /// The name is none that a certificate could be for.
-    #[error("{0:?} cannot be the name in a certificate: use a host name or an address")]
-    Name(String),
-    /// The system trusts nobody.
-    #[error("this system has no certificate authorities (package ca-certificates): name a file of them")]
-    NoAuthorities,
-    /// The TLS library refuses.
-    #[error("cannot set up TLS")]
-    Setup {
-        /// Why.
-        source: rustls::Error,
-    },
+#[error("{what}")]
+pub(super) struct TlsError {
+    what: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl TlsError {
+    fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), source: None }
+    }
+
+    fn setup(source: rustls::Error) -> Self {
+        Self { what: "cannot set up TLS".to_owned(), source: Some(source.into()) }
+    }
 }
 
 /// All that a TLS connection needs.
@@ -108,30 +60,37 @@ impl Secured {
     /// Reads the files, to speak with `host`.
     pub(super) fn load(options: &TlsOptions, host: &str) -> Result<Self, TlsError> {
         let name = options.name.as_deref().unwrap_or(host).to_owned();
-        let name = ServerName::try_from(name.clone()).map_err(|_not_a_name| TlsError::Name(name))?;
+        let name = ServerName::try_from(name.clone()).map_err(|_not_a_name| {
+            TlsError::new(format!(
+                "{name:?} cannot be the name in a certificate: use a host name or an address"
+            ))
+        })?;
         let roots = match &options.ca {
             Some(path) => authorities(path)?,
             None => system_authorities()?,
         };
-        let setup = |source| TlsError::Setup { source };
         let provider = Arc::new(aws_lc_rs::default_provider());
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
-        let verifier = verifier.build().map_err(|_no_roots| TlsError::NoAuthorities)?;
+        let verifier = verifier.build().map_err(|_no_roots| no_authorities())?;
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(setup)?
+            .map_err(TlsError::setup)?
             .with_webpki_verifier(verifier);
         let config = match (&options.certificate, &options.key) {
             (None, None) => builder.with_no_client_auth(),
             (Some(certificate), Some(key)) => builder
                 .with_client_auth_cert(certificates("certificate", certificate)?, private_key(key)?)
                 .map_err(|error| match error {
-                    rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-                        TlsError::Mismatch { certificate: certificate.clone(), key: key.clone() }
-                    }
-                    source => TlsError::Setup { source },
+                    rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsError::new(format!(
+                        "the key in {key:?} does not belong to the certificate in {certificate:?}"
+                    )),
+                    source => TlsError::setup(source),
                 })?,
-            _ => return Err(TlsError::Pair),
+            _ => {
+                return Err(TlsError::new(
+                    "a certificate of our own takes two files, that of the certificate and that of its key: only one is given",
+                ));
+            }
         };
         Ok(Self { config: Arc::new(config), name })
     }
@@ -146,11 +105,7 @@ fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
     const WHAT: &str = "CA";
     let mut roots = RootCertStore::empty();
     for (position, certificate) in (1..).zip(certificates(WHAT, path)?) {
-        roots.add(certificate).map_err(|_damaged| TlsError::BadCertificate {
-            what: WHAT,
-            path: path.to_owned(),
-            position,
-        })?;
+        roots.add(certificate).map_err(|_damaged| damaged(WHAT, path, position))?;
     }
     Ok(roots)
 }
@@ -159,31 +114,48 @@ fn system_authorities() -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     // A few that are broken are no reason to do without the rest.
     let (added, _ignored) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if added == 0 { Err(TlsError::NoAuthorities) } else { Ok(roots) }
+    if added == 0 { Err(no_authorities()) } else { Ok(roots) }
+}
+
+fn no_authorities() -> TlsError {
+    TlsError::new("this system has no certificate authorities (package ca-certificates): name a file of them")
+}
+
+fn damaged(what: &str, path: &Path, position: usize) -> TlsError {
+    TlsError::new(format!("the {what} file {path:?} is damaged: certificate {position} cannot be understood"))
 }
 
 fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bytes = read(what, path)?;
     let mut all = Vec::new();
     for (position, certificate) in (1..).zip(CertificateDer::pem_slice_iter(&bytes)) {
-        all.push(certificate.map_err(|_damaged| TlsError::BadCertificate {
-            what,
-            path: path.to_owned(),
-            position,
-        })?);
+        all.push(certificate.map_err(|_damaged| damaged(what, path, position))?);
     }
-    if all.is_empty() { Err(TlsError::NoCertificate { what, path: path.to_owned() }) } else { Ok(all) }
+    if all.is_empty() {
+        return Err(TlsError::new(format!(
+            "the {what} file {path:?} holds no certificate, which begins with -----BEGIN CERTIFICATE-----"
+        )));
+    }
+    Ok(all)
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let bytes = read("key", path)?;
-    PrivateKeyDer::from_pem_slice(&bytes).map_err(|_none| TlsError::NoKey { path: path.to_owned() })
+    PrivateKeyDer::from_pem_slice(&bytes).map_err(|_none| {
+        TlsError::new(format!(
+            "the key file {path:?} holds no private key without a passphrase, which begins with -----BEGIN PRIVATE KEY----- or \
+             the like"
+        ))
+    })
 }
 
 fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
     /// Ten times the authorities of a system.
     const LIMIT: u64 = 4 * 1024 * 1024;
-    let failed = |source| TlsError::Read { what, path: path.to_owned(), source };
+    let failed = |source: io::Error| TlsError {
+        what: format!("cannot read the {what} file {path:?}"),
+        source: Some(source.into()),
+    };
     // Without NONBLOCK, opening a pipe would wait for its writer.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = File::options().read(true).custom_flags(flags.bits() as i32).open(path).map_err(failed)?;

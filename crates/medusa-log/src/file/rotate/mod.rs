@@ -23,7 +23,8 @@ mod tidy;
 use std::fmt;
 use std::str::FromStr;
 
-use super::options::{OptionError, size};
+use super::options::size;
+use crate::OptionError;
 pub use pack::Compression;
 pub use period::Period;
 pub(super) use period::{Span, Tag};

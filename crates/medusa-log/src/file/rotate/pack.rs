@@ -48,13 +48,13 @@ impl Compression {
 
 /// `"zstd"`, `"gzip"`.
 impl std::str::FromStr for Compression {
-    type Err = super::OptionError;
+    type Err = crate::OptionError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::ALL
             .into_iter()
             .find(|kind| kind.name() == text)
-            .ok_or_else(|| super::OptionError(format!("\"zstd\" or \"gzip\" is expected, not {text:?}")))
+            .ok_or_else(|| crate::OptionError(format!("\"zstd\" or \"gzip\" is expected, not {text:?}")))
     }
 }
 
