@@ -19,7 +19,7 @@ const ABSENT: u16 = u16::MAX;
 /// Access records and events on their way to a sink, in the order in which they were pushed. Both count as records.
 #[derive(Debug, Default)]
 pub struct Batch {
-    entries: Vec<Packed>,
+    entries: Vec<PackedEntry>,
     text: String,
     raw: Vec<u8>,
 }
@@ -37,15 +37,15 @@ pub struct Extent {
 
 /// An entry without its text.
 #[derive(Clone, Copy, Debug)]
-struct Packed {
+struct PackedEntry {
     time: Timestamp,
     text_at: usize,
     raw_at: usize,
-    kind: Kind,
+    kind: PackedKind,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+enum PackedKind {
     Access(Access),
     Event { level: Level, part: u16, message: u16, request: u16 },
 }
@@ -103,7 +103,12 @@ impl Batch {
             referer: self.push_raw(record.referer),
             user_agent: self.push_raw(record.user_agent),
         };
-        self.entries.push(Packed { time: record.time, text_at, raw_at, kind: Kind::Access(access) });
+        self.entries.push(PackedEntry {
+            time: record.time,
+            text_at,
+            raw_at,
+            kind: PackedKind::Access(access),
+        });
     }
 
     /// Copies `event` in. Text longer than [`MAX_FIELD`] is cut.
@@ -111,8 +116,8 @@ impl Batch {
         let (text_at, raw_at) = (self.text.len(), self.raw.len());
         let (part, message) = (self.push_text(Some(event.part)), self.push_text(Some(event.message)));
         let request = self.push_text(event.request);
-        let kind = Kind::Event { level: event.level, part, message, request };
-        self.entries.push(Packed { time: event.time, text_at, raw_at, kind });
+        let kind = PackedKind::Event { level: event.level, part, message, request };
+        self.entries.push(PackedEntry { time: event.time, text_at, raw_at, kind });
     }
 
     /// Copies `entry` in, whichever it is.
@@ -145,12 +150,12 @@ impl Batch {
 
     /// Bytes in use, the fixed part of each record included.
     pub const fn bytes(&self) -> usize {
-        self.entries.len() * size_of::<Packed>() + self.text.len() + self.raw.len()
+        self.entries.len() * size_of::<PackedEntry>() + self.text.len() + self.raw.len()
     }
 
     /// Bytes of memory held, which is what counts against the limit of a queue.
     pub const fn footprint(&self) -> usize {
-        self.entries.capacity() * size_of::<Packed>() + self.text.capacity() + self.raw.capacity()
+        self.entries.capacity() * size_of::<PackedEntry>() + self.text.capacity() + self.raw.capacity()
     }
 
     /// How much it holds: a good size for the next one.
@@ -196,10 +201,10 @@ impl Batch {
     }
 
     /// Takes the fields off the arenas in the order in which `push` put them there.
-    fn read(&self, packed: &Packed) -> Entry<'_> {
+    fn read(&self, packed: &PackedEntry) -> Entry<'_> {
         let (mut text, mut raw) = (&self.text[packed.text_at..], &self.raw[packed.raw_at..]);
         match packed.kind {
-            Kind::Access(access) => Entry::Access(Record {
+            PackedKind::Access(access) => Entry::Access(Record {
                 time: packed.time,
                 peer: access.peer,
                 name: take_text(&mut text, access.name),
@@ -216,7 +221,7 @@ impl Batch {
                 referer: take_raw(&mut raw, access.referer),
                 user_agent: take_raw(&mut raw, access.user_agent),
             }),
-            Kind::Event { level, part, message, request } => Entry::Event(Event {
+            PackedKind::Event { level, part, message, request } => Entry::Event(Event {
                 time: packed.time,
                 level,
                 part: take_text(&mut text, part).unwrap_or_default(),

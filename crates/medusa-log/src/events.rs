@@ -6,7 +6,7 @@
 //!
 //! **Invariants:** putting an event down takes a short lock that nobody holds while calling anything else, so it never
 //! blocks and never deadlocks. What waits is bounded; more is lost, counted, and told as an event. What passing events on
-//! causes is not passed on itself ([`Aside`]), so there is no circle.
+//! causes is not passed on itself ([`MutedEvents`]), so there is no circle.
 
 use std::cell::Cell;
 use std::fmt;
@@ -42,9 +42,9 @@ pub struct Route {
 /// Passes events on to the sinks that are to have them: to none before [`route`](Self::route).
 ///
 /// Dropping it does not wait: what is waiting is passed on, and the thread ends.
-pub struct EventSinks(Arc<Shared>);
+pub struct EventSinks(Arc<EventQueue>);
 
-struct Shared {
+struct EventQueue {
     /// How many of [`Level::ALL`] somebody wants.
     levels: AtomicU8,
     routes: Mutex<Arc<[Route]>>,
@@ -54,25 +54,25 @@ struct Shared {
 }
 
 thread_local! {
-    static ASIDE: Cell<u32> = const { Cell::new(0) };
+    static MUTED: Cell<u32> = const { Cell::new(0) };
 }
 
 /// As long as this is held, events of this thread are not passed on: it passes events on itself.
 #[derive(Debug)]
 #[must_use]
-pub struct Aside(PhantomData<*const ()>);
+pub struct MutedEvents(PhantomData<*const ()>);
 
-impl Aside {
+impl MutedEvents {
     /// From now on.
-    pub fn step() -> Self {
-        ASIDE.set(ASIDE.get() + 1);
+    pub fn begin() -> Self {
+        MUTED.set(MUTED.get() + 1);
         Self(PhantomData)
     }
 }
 
-impl Drop for Aside {
+impl Drop for MutedEvents {
     fn drop(&mut self) {
-        ASIDE.set(ASIDE.get() - 1);
+        MUTED.set(MUTED.get() - 1);
     }
 }
 
@@ -80,7 +80,7 @@ impl EventSinks {
     /// Without a sink.
     pub fn new() -> Self {
         let mailbox = Mailbox::new(LIMIT);
-        Self(Arc::new(Shared {
+        Self(Arc::new(EventQueue {
             levels: AtomicU8::new(0),
             routes: Mutex::default(),
             mailbox,
@@ -124,7 +124,7 @@ impl EventSinks {
 
     /// Puts an event down, if a sink is to have it. Never blocks beyond a short lock.
     pub fn put(&self, event: &Event<'_>) {
-        if self.level().is_none_or(|level| event.level > level) || ASIDE.get() > 0 {
+        if self.level().is_none_or(|level| event.level > level) || MUTED.get() > 0 {
             return;
         }
         let mut batch = Batch::with_capacity(Extent { records: 1, ..Extent::default() });
@@ -160,10 +160,10 @@ impl Drop for EventSinks {
     }
 }
 
-impl Shared {
+impl EventQueue {
     /// The thread.
     fn pass_on(&self) {
-        let _aside = Aside::step();
+        let _muted = MutedEvents::begin();
         while let Some(Mail { items, lost, .. }) = self.mailbox.take(None) {
             let mut taken = Load::default();
             let mut waiting: Option<(Arc<[Route]>, Batch)> = None;
@@ -323,7 +323,7 @@ mod tests {
         events.put(&event(Level::Info, "one"));
         let _ = events.flush(soon());
         {
-            let _aside = Aside::step();
+            let _muted = MutedEvents::begin();
             events.put(&event(Level::Info, "from aside"));
         }
         events.put(&event(Level::Info, "two"));

@@ -15,7 +15,7 @@ use medusa_proto::glob::Glob;
 use medusa_proto::query::decode;
 use medusa_proto::status::Status;
 
-use crate::{Choice, OptionError, Sieve};
+use crate::{Choice, OptionError, SelectingSink};
 
 /// Conditions on an entry. It meets them if it meets every one that is there; none are there by default.
 ///
@@ -23,7 +23,7 @@ use crate::{Choice, OptionError, Sieve};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conditions {
     /// Whether it is a request or an event.
-    pub kind: Option<Kind>,
+    pub kind: Option<EntryKind>,
     /// It matters at least as much as this.
     pub level: Option<Level>,
     /// Its status is in one of these.
@@ -38,14 +38,14 @@ pub struct Conditions {
 
 /// What kind of entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum EntryKind {
     /// A request that was answered.
     Access,
     /// An event of the server's own.
     Event,
 }
 
-impl Kind {
+impl EntryKind {
     /// The kind of `entry`.
     pub const fn of(entry: &Entry<'_>) -> Self {
         match entry {
@@ -63,7 +63,7 @@ impl Kind {
     }
 }
 
-impl FromStr for Kind {
+impl FromStr for EntryKind {
     type Err = OptionError;
 
     fn from_str(name: &str) -> Result<Self, OptionError> {
@@ -114,7 +114,7 @@ impl FromStr for Statuses {
 impl Conditions {
     /// Whether `entry` meets them all.
     pub fn hold(&self, entry: &Entry<'_>) -> bool {
-        self.kind.is_none_or(|kind| kind == Kind::of(entry))
+        self.kind.is_none_or(|kind| kind == EntryKind::of(entry))
             && self.level.is_none_or(|level| entry.level() <= level)
             && match entry {
                 Entry::Access(record) => self.hold_for(record),
@@ -163,7 +163,7 @@ impl fmt::Display for Conditions {
 }
 
 /// Passes on what meets its conditions.
-pub type FilterSink = Sieve<Conditions>;
+pub type FilterSink = SelectingSink<Conditions>;
 
 impl Choice for Conditions {
     fn keeps(&self, entry: &Entry<'_>) -> bool {
@@ -216,7 +216,7 @@ mod tests {
             (Conditions { status: Some(statuses(&["4xx", "503"])), ..none() }, true),
             (Conditions { status: Some(statuses(&["4xx"])), ..none() }, false),
             (Conditions { level: Some(Level::Error), ..none() }, true),
-            (Conditions { kind: Some(Kind::Event), ..none() }, false),
+            (Conditions { kind: Some(EntryKind::Event), ..none() }, false),
             (Conditions { path: paths("/api/*"), ..none() }, true),
             (Conditions { path: paths("/x/*"), ..none() }, false),
             (Conditions { method: names(&["GET", "POST"]), ..none() }, true),

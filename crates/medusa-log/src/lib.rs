@@ -31,16 +31,16 @@ mod tail;
 
 pub use batch::{Batch, Extent, MAX_FIELD};
 pub use file::{Compression, FileSink, Fsync, Mode, Occasion, Options, Period, Rotation, Target, size};
-pub use filter::{Conditions, FilterSink, Kind, Statuses};
+pub use filter::{Conditions, EntryKind, FilterSink, Statuses};
 pub use local::zone_trouble;
 pub use multi::MultiSink;
 pub use queue::{QueueOptions, SpillOptions, WhenFull};
 pub use recorder::{MAX_BATCH_BYTES, MAX_BATCH_RECORDS, Recorder};
 pub use remote::{
-    DefaultPorts, Host, LineEnd, RemoteOptions, RemoteSink, RemoteTarget, TlsOptions, UnixKind, Wording,
+    DefaultPorts, Host, LineEnd, RecordFraming, RemoteOptions, RemoteSink, RemoteTarget, TlsOptions, UnixKind,
 };
 pub use resolving::{Answer, Known, Names, NamesError, ResolvingOptions, ResolvingSink, hostname};
 pub use sample::{Rate, SampleSink, Sampling};
-pub use select::{Choice, Sieve};
+pub use select::{Choice, SelectingSink};
 pub use sink::{Flushed, OptionError, Sink, SinkError, describe};
 pub use tail::{Followed, Follower, Last, Tail};

@@ -43,7 +43,7 @@ impl Load {
 #[derive(Debug)]
 pub struct Mailbox<T> {
     limit: Load,
-    state: Mutex<State<T>>,
+    state: Mutex<MailboxState<T>>,
     /// Signalled when there may be something for a reader that is a thread.
     work: Condvar,
     /// Signalled when something has been settled.
@@ -51,7 +51,7 @@ pub struct Mailbox<T> {
 }
 
 #[derive(Debug)]
-struct State<T> {
+struct MailboxState<T> {
     items: VecDeque<T>,
     /// Records ever taken in and ever settled, and the memory of those in between.
     taken: u64,
@@ -82,7 +82,7 @@ pub struct Mail<T> {
 impl<T> Mailbox<T> {
     /// An empty mailbox that holds no more than `limit`, but for a single item, which may be larger.
     pub fn new(limit: Load) -> Self {
-        let state = State {
+        let state = MailboxState {
             items: VecDeque::new(),
             taken: 0,
             settled: 0,
@@ -240,7 +240,7 @@ impl<T> Mailbox<T> {
     }
 }
 
-impl<T> State<T> {
+impl<T> MailboxState<T> {
     const fn pending(&self) -> u64 {
         self.taken - self.settled
     }

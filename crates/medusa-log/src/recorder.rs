@@ -26,13 +26,13 @@ const MAX_OPEN: usize = 64;
 /// Recording copies the record and allocates nothing but, once per batch, the batch.
 #[derive(Debug, Default)]
 pub struct Recorder {
-    open: RefCell<Vec<Open>>,
+    open: RefCell<Vec<OpenBatch>>,
     /// What the last batch held: room for as much is made at once in the next.
     usual: Cell<Extent>,
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenBatch {
     sink: Arc<dyn Sink>,
     batch: Batch,
 }
@@ -57,7 +57,7 @@ impl Recorder {
             open = self.open.borrow_mut();
         }
         let at = found.unwrap_or_else(|| {
-            open.push(Open { sink: Arc::clone(sink), batch: Batch::with_capacity(self.usual.get()) });
+            open.push(OpenBatch { sink: Arc::clone(sink), batch: Batch::with_capacity(self.usual.get()) });
             open.len() - 1
         });
         let batch = &mut open[at].batch;
@@ -74,7 +74,7 @@ impl Recorder {
     /// Submits all that is open, and lets go of the sinks. For the caller's timer, and for shutdown.
     pub fn flush(&self) {
         let mut open = self.open.take();
-        for Open { sink, batch } in open.drain(..) {
+        for OpenBatch { sink, batch } in open.drain(..) {
             self.submit(&sink, batch);
         }
         // Nothing was recorded meanwhile: keep the list's memory.

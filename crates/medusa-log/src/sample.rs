@@ -15,10 +15,10 @@ use medusa_proto::entry::Entry;
 use medusa_proto::event::Level;
 use medusa_proto::status::Status;
 
-use crate::{Choice, OptionError, Sieve};
+use crate::{Choice, OptionError, SelectingSink};
 
 /// Passes on a share of what it is given.
-pub type SampleSink = Sieve<Sampling>;
+pub type SampleSink = SelectingSink<Sampling>;
 
 /// Which share, and what besides.
 #[derive(Debug)]

@@ -21,21 +21,21 @@ pub trait Choice: fmt::Debug + Send + Sync + 'static {
 
 /// Passes on what is chosen, and counts the rest apart from what is lost: the user asked for it.
 #[derive(Debug)]
-pub struct Sieve<C> {
+pub struct SelectingSink<C> {
     pub(crate) choice: C,
     inner: Arc<dyn Sink>,
     passed_on: AtomicU64,
     passed_over: AtomicU64,
 }
 
-impl<C: Choice> Sieve<C> {
+impl<C: Choice> SelectingSink<C> {
     /// Only what `choice` keeps goes to `inner`.
     pub fn new(choice: C, inner: Arc<dyn Sink>) -> Self {
         Self { choice, inner, passed_on: AtomicU64::new(0), passed_over: AtomicU64::new(0) }
     }
 }
 
-impl<C: Choice> Sink for Sieve<C> {
+impl<C: Choice> Sink for SelectingSink<C> {
     fn check(&self) -> Result<(), SinkError> {
         self.inner.check()
     }

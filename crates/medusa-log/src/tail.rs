@@ -22,11 +22,11 @@ use crate::{Batch, Flushed, Sink, SinkError};
 #[derive(Debug)]
 pub struct Tail {
     entries: usize,
-    state: Mutex<State>,
+    state: Mutex<TailState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct TailState {
     batches: VecDeque<Arc<Batch>>,
     /// Entries in `batches`, and their memory.
     held: usize,
@@ -113,7 +113,7 @@ impl Last {
     }
 }
 
-impl State {
+impl TailState {
     fn push(&mut self, batch: &Arc<Batch>, entries: usize) {
         self.batches.push_back(Arc::clone(batch));
         self.held += batch.len();

@@ -54,15 +54,8 @@ In a file:
 const WITH_CIRCLES: &[&str] = &["medusa-dns", "medusa-fetch", "medusa-http", "medusa-net", "medusa-script"];
 
 /// Packages with a type's name declared twice: each leaves the list with its last one.
-const WITH_TWINS: &[&str] = &[
-    "medusa-dns",
-    "medusa-fetch",
-    "medusa-http",
-    "medusa-log",
-    "medusa-net",
-    "medusa-proto",
-    "medusa-script",
-];
+const WITH_TWINS: &[&str] =
+    &["medusa-dns", "medusa-fetch", "medusa-http", "medusa-net", "medusa-proto", "medusa-script"];
 
 /// A broken rule: where, which, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,7 +3,7 @@
 //! - `options`: what a user may choose;
 //! - `open`: what can be opened, and whether it could be;
 //! - `output`: the open file, exchanged for another when others have moved it, or as `schedule` says;
-//! - `rotate`: what becomes of a file that is put aside;
+//! - `rotate`: what becomes of a file that is rotated;
 //! - `pending`: bytes on their way, and where their lines begin and end;
 //! - `writer`: the thread that formats and writes, and what it does when it cannot.
 //!
@@ -36,8 +36,8 @@ use open::{Make, Opened};
 pub use options::{Fsync, Mode, Options, size};
 use output::LogFile;
 pub use rotate::{Compression, Occasion, Period, Rotation};
-use shared::Shared;
-use writer::Writer;
+use shared::FileShared;
+use writer::FileWriter;
 
 /// Where a [`FileSink`] writes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -71,7 +71,7 @@ pub struct FileSink {
     target: Target,
     options: Options,
     queue: Arc<Queue>,
-    shared: Arc<Shared>,
+    shared: Arc<FileShared>,
     /// Whether the writer runs.
     started: Mutex<bool>,
 }
@@ -94,7 +94,7 @@ impl FileSink {
     fn start(&self, opened: Opened) -> Result<(), SinkError> {
         let target = self.target.to_string();
         let file = LogFile::new(&self.target, &self.options, Clock::System, Arc::clone(&self.shared), opened);
-        let writer = Writer::new(&target, &self.options, Arc::clone(&self.queue), file);
+        let writer = FileWriter::new(&target, &self.options, Arc::clone(&self.queue), file);
         let queue = Arc::clone(&self.queue);
         let started = std::thread::Builder::new().name("log".to_owned()).spawn(move || {
             writer.run();

@@ -89,7 +89,7 @@ pub(super) fn check_options(target: &Target, options: &Options) -> Result<(), Si
     }
 }
 
-/// Whether files can be put aside beside `path`, which exists.
+/// Whether files can be rotated beside `path`, which exists.
 fn check_place(path: &Path) -> Result<(), SinkError> {
     let failed = |source: io::Error| {
         let doing = "be rotated: its directory must be writable for the server's user, and its name short enough to have a \
@@ -176,7 +176,7 @@ fn open_path(path: &Path, make: Make<'_>) -> Result<Opened, SinkError> {
 }
 
 /// A regular file is opened under a shared lock, which keeps it from being compressed, and is in its place then: it was
-/// not put aside before we had the lock.
+/// not rotated before we had the lock.
 fn open_file(path: &Path, make: Make<'_>) -> io::Result<Opened> {
     let mut attempt = 0;
     loop {

@@ -22,7 +22,7 @@ pub struct Options {
     /// How long a record may wait for a target that fails (disk full) before it is given up. Default: one minute,
     /// enough for someone to make room; the limits of the queue apply meanwhile.
     pub patience: Duration,
-    /// When the file is put aside for a new one. Default: never; another program may do it.
+    /// When the file is rotated. Default: never; another program may do it.
     pub rotation: Option<Rotation>,
     /// When what is written must have reached the disk. Default: [`Fsync::Never`].
     pub fsync: Fsync,

@@ -1,11 +1,11 @@
-//! What a writer writes to: the open file, which knows when it is to be put aside, and whether it still is the one that
+//! What a writer writes to: the open file, which knows when it is to be rotated, and whether it still is the one that
 //! others find under its name.
 //!
 //! What happens to a file under way, and what comes of it:
 //!
 //! | | |
 //! |---|---|
-//! | its period ends, or it would become too large | put aside; the next batch goes to a new file |
+//! | its period ends, or it would become too large | rotated; the next batch goes to a new file |
 //! | `medusa reopen`, SIGUSR1 | opened anew between two batches |
 //! | renamed, replaced or deleted by others | noticed within a second of writing, opened anew |
 //! | a pipe that nobody reads | waited for a while, then one that fails until somebody does |
@@ -29,7 +29,7 @@ use super::open::{self, Make, Opened};
 use super::options::{Fsync, Mode, Options};
 use super::rotate::{Place, Tag, is_at};
 use super::schedule::Schedule;
-use super::shared::Shared;
+use super::shared::FileShared;
 
 /// What a writer writes to.
 pub(super) trait Output: Write {
@@ -64,7 +64,7 @@ pub(super) struct LogFile {
     mode: Option<Mode>,
     fsync: Fsync,
     clock: Clock,
-    shared: Arc<Shared>,
+    shared: Arc<FileShared>,
     file: File,
     /// What it was when it was opened.
     meta: Metadata,
@@ -84,7 +84,7 @@ impl LogFile {
         target: &Target,
         options: &Options,
         clock: Clock,
-        shared: Arc<Shared>,
+        shared: Arc<FileShared>,
         opened: Opened,
     ) -> Self {
         let now = Instant::now();
@@ -171,7 +171,7 @@ impl LogFile {
         }
     }
 
-    /// Puts the file aside if it is time to, and looks after those that have been.
+    /// Rotates the file if it is time to, and looks after those that have been.
     fn keep_schedule(&mut self, coming: usize, mid_line: bool) -> bool {
         let Some(schedule) = &mut self.schedule else { return false };
         if !schedule.is_begun(coming) {
@@ -217,7 +217,7 @@ impl LogFile {
         }
     }
 
-    /// Puts the file aside and opens a new one, or only that if another writer has been faster. False: another one is
+    /// Rotates the file and opens a new one, or only that if another writer has been faster. False: another one is
     /// at it now.
     fn rotate(&mut self, tag: Tag) -> io::Result<bool> {
         let Some(path) = self.path() else { return Ok(false) };
@@ -226,24 +226,24 @@ impl LogFile {
         }
         let place = Place::of(path)?;
         let anyway = self.schedule.as_ref().is_some_and(Schedule::is_tired_of_waiting);
-        let Some(turn) = place.turn(anyway)? else {
+        let Some(lock) = place.lock_rotation(anyway)? else {
             self.schedule.iter_mut().for_each(Schedule::wait);
             return Ok(false);
         };
         if !is_at(path, &self.meta) {
             return Ok(self.open_anew());
         }
-        place.put_aside(&turn, tag)?;
+        place.rename(&lock, tag)?;
         self.shared.rotated(self.clock.now(), &self.clock);
-        // If there is no new one to be had, lines go on into the file put aside, which nobody compresses while we have
+        // If there is no new one to be had, lines go on into the rotated file, which nobody compresses while we have
         // it, and `look` tries again.
         let changed = self.open_anew();
         if self.fsync != Fsync::Never
-            && let Err(error) = turn.sync()
+            && let Err(error) = lock.sync()
         {
             self.shared.file_failed(error.to_string());
         }
-        drop(turn);
+        drop(lock);
         if let Some(schedule) = &mut self.schedule {
             schedule.tidy(Some(place), &self.name);
         }
@@ -319,7 +319,7 @@ impl Output for LogFile {
         let mut changed = fresh.is_some();
         if let Some(opened) = fresh {
             self.adopt(opened);
-            // It may have been put aside since it was opened.
+            // It may have been rotated since it was opened.
             if self.path().is_some_and(|path| !is_at(path, &self.meta)) {
                 self.open_anew();
             }

@@ -1,4 +1,4 @@
-//! When a file is to be put aside, and when those that have been are to be looked after.
+//! When a file is to be rotated, and when those that have been are to be looked after.
 //!
 //! **Invariant: what cannot be done now is put off**, never tried again at once: a writer that asks when it should come
 //! back does not spin.
@@ -21,7 +21,7 @@ const WAITS: u32 = 10;
 /// Before another attempt at what could not be compressed because another writer still had it.
 const TIDY_AGAIN: Duration = Duration::from_secs(30);
 
-/// Until its first line, or for so long, a sink may still be one of a draft that is dropped, which must not put aside or
+/// Until its first line, or for so long, a sink may still be one of a draft that is dropped, which must not rotate or
 /// delete anything.
 const DRAFT: Duration = Duration::from_secs(5);
 
@@ -36,7 +36,7 @@ const SET_BACK: SignedDuration = SignedDuration::from_mins(5);
 pub(super) struct Schedule {
     rotation: Rotation,
     tidy: Arc<Tidy>,
-    /// When files put aside were last looked after. None: not yet, although a server before may have left some.
+    /// When rotated files were last looked after. None: not yet, although a server before may have left some.
     tidied: Option<Instant>,
     /// Nothing happens before, unless there is something to write. None: it has begun.
     idle_until: Option<Instant>,
@@ -44,7 +44,7 @@ pub(super) struct Schedule {
     span: Option<Span>,
     /// No attempt before.
     not_before: Option<Instant>,
-    /// Attempts in a row at which another writer, or so it seemed, had the turn.
+    /// Attempts in a row at which another writer, or so it seemed, had the lock.
     waited: u32,
     /// Whether the last attempt failed.
     pub(super) failing: bool,
@@ -97,7 +97,7 @@ impl Schedule {
         self.idle_until.is_none()
     }
 
-    /// If a file of `size` is to be put aside before `coming` more bytes: the period it is named after.
+    /// If a file of `size` is to be rotated before `coming` more bytes: the period it is named after.
     pub(super) fn is_due(&mut self, clock: &Clock, size: u64, coming: u64) -> Option<Tag> {
         let now = clock.now();
         if self.span.is_some_and(|span| span.start.duration_since(now) > SET_BACK) {
@@ -110,8 +110,8 @@ impl Schedule {
         (size > 0 && !not_yet && (full || over)).then(tag)
     }
 
-    /// How many bytes a file of `size` may take before it is put aside; `None` if any number, also because it cannot be
-    /// put aside now.
+    /// How many bytes a file of `size` may take before it is rotated; `None` if any number, also because it cannot be
+    /// rotated now.
     pub(super) fn room(&self, size: u64) -> Option<usize> {
         let not_yet = self.not_before.is_some_and(|at| Instant::now() < at);
         let limit = self.rotation.size.filter(|_| !not_yet)?;
@@ -123,7 +123,7 @@ impl Schedule {
         self.not_before = Some(Instant::now() + RETRY);
     }
 
-    /// Another writer has the turn.
+    /// Another writer has the lock.
     pub(super) fn wait(&mut self) {
         self.waited += 1;
     }
@@ -133,7 +133,7 @@ impl Schedule {
         self.waited >= WAITS
     }
 
-    /// Whether files put aside are to be looked after although there is no new one.
+    /// Whether rotated files are to be looked after although there is no new one.
     pub(super) fn is_tidy_due(&self) -> bool {
         self.tidy_due_in().is_some_and(|due| due.is_zero())
     }

@@ -12,14 +12,14 @@ use super::rotate::{Rotation, Tidy};
 use crate::{SinkError, local};
 
 #[derive(Debug, Default)]
-pub(super) struct Shared {
-    state: Mutex<State>,
+pub(super) struct FileShared {
+    state: Mutex<FileState>,
     /// Of a sink that rotates, once it has been prepared.
     tidy: OnceLock<Arc<Tidy>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct FileState {
     /// The file a [`reopen`](crate::Sink::reopen) has opened, until the writer takes it.
     fresh: Option<Opened>,
     rotations: u64,
@@ -30,7 +30,7 @@ struct State {
     missing: bool,
 }
 
-impl Shared {
+impl FileShared {
     pub(super) fn put_fresh(&self, opened: Opened) {
         self.state.lock().fresh = Some(opened);
     }

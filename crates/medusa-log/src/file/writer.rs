@@ -21,7 +21,7 @@ use crate::queue::{Queue, Work};
 /// Between two attempts. Short enough to lose little once a full disk has room again, and no load while it has not.
 const RETRY: Duration = Duration::from_millis(250);
 
-pub(super) struct Writer<W> {
+pub(super) struct FileWriter<W> {
     /// How the server's own log calls this sink.
     name: String,
     patience: Duration,
@@ -37,7 +37,7 @@ pub(super) struct Writer<W> {
     failing: bool,
 }
 
-impl<W: Output> Writer<W> {
+impl<W: Output> FileWriter<W> {
     pub(super) fn new(name: &str, options: &Options, queue: Arc<Queue>, to: W) -> Self {
         Self {
             name: name.to_owned(),

@@ -28,8 +28,8 @@ use crate::sink::NO_THREAD;
 use crate::{Batch, Flushed, SinkError};
 pub(crate) use accounts::Accounts;
 pub use options::{QueueOptions, SpillOptions, WhenFull};
-use spill::{Chore, Found, Next, Read, Spill};
-use state::{Item, Life, Stage, State, Take};
+use spill::{FileOperation, Found, Next, Read, Spill};
+use state::{Item, Life, QueueState, Stage, Take};
 
 /// How long a flush waits beyond its deadline for what is in memory to be put on disk: enough for the default 32 MiB and
 /// a slow disk.
@@ -38,7 +38,7 @@ const PARK: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Queue {
     options: QueueOptions,
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     /// Signalled when there may be something for the writer to do.
     work: Condvar,
     /// Signalled when the writer has settled an item, or something else a flush waits for has happened.
@@ -126,7 +126,7 @@ impl Queue {
 
     /// Waits until `batch` fits, for `time` at most. Not at all if the last who waited did so in vain: a target that is
     /// gone holds up each worker once, not every request.
-    fn wait_for_room(&self, state: &mut MutexGuard<'_, State>, batch: &Batch, time: Duration) {
+    fn wait_for_room(&self, state: &mut MutexGuard<'_, QueueState>, batch: &Batch, time: Duration) {
         if state.in_vain || state.stage >= Stage::Closed {
             return;
         }
@@ -134,7 +134,7 @@ impl Queue {
         {
             state.waits += 1;
         }
-        let full = |state: &mut State| {
+        let full = |state: &mut QueueState| {
             !state.fits(&self.options, batch) && !state.in_vain && state.stage == Stage::Open
         };
         let time = time.min(WhenFull::MAX_BLOCK);
@@ -164,7 +164,7 @@ impl Queue {
     }
 
     /// Has all that is in memory put on disk, as there may be no time left for anything else.
-    fn park(&self, state: &mut MutexGuard<'_, State>) {
+    fn park(&self, state: &mut MutexGuard<'_, QueueState>) {
         state.spiller.park = true;
         state.spiller.stuck = false;
         self.spilling.notify_one();
@@ -230,9 +230,9 @@ impl Queue {
                     }
                     state = self.state.lock();
                 }
-                Take::Drained(chore) => {
+                Take::Drained(operation) => {
                     drop(state);
-                    self.see_to(chore);
+                    self.perform(operation);
                     state = self.state.lock();
                 }
                 Take::Empty if state.stage == Stage::Closed => return self.end(state),
@@ -243,7 +243,7 @@ impl Queue {
     }
 
     /// Waits until there may be work; false once the deadline has passed.
-    fn wait_for_work(&self, state: &mut MutexGuard<'_, State>, deadline: Option<Instant>) -> bool {
+    fn wait_for_work(&self, state: &mut MutexGuard<'_, QueueState>, deadline: Option<Instant>) -> bool {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         match left {
             None => self.work.wait(state),
@@ -254,7 +254,7 @@ impl Queue {
         left != Some(Duration::ZERO)
     }
 
-    fn end(&self, mut state: MutexGuard<'_, State>) -> Work {
+    fn end(&self, mut state: MutexGuard<'_, QueueState>) -> Work {
         state.stage = state.stage.max(Stage::Ended);
         self.unlock(state);
         Work::End
@@ -271,7 +271,7 @@ impl Queue {
     fn replay(&self, next: &Next) -> Option<Work> {
         let read = self.spill.get()?.read(next);
         let mut state = self.state.lock();
-        let (work, chore) = match read {
+        let (work, operation) = match read {
             Read::Batch(batch, origin) => {
                 let now = Instant::now();
                 state.disk.hold(origin, batch.len() as u64);
@@ -293,7 +293,7 @@ impl Queue {
             }
         };
         drop(state);
-        self.see_to(chore);
+        self.perform(operation);
         work
     }
 
@@ -367,11 +367,11 @@ impl Queue {
     /// For the writer: `written` records of `batch` are with the target; the rest is lost.
     pub(crate) fn settle(&self, batch: &Batch, written: usize) {
         let mut state = self.state.lock();
-        let chore = state.settle(batch, written as u64);
+        let operation = state.settle(batch, written as u64);
         drop(state);
         self.settled.notify_all();
         self.room.notify_all();
-        self.see_to(chore);
+        self.perform(operation);
     }
 
     /// For the writer: the loss it was given is written, or kept in mind.
@@ -406,10 +406,10 @@ impl Queue {
     }
 
     /// Does what is to be done to a file of the spill.
-    fn see_to(&self, chore: Option<Chore>) {
-        let (Some(spill), Some(chore)) = (self.spill.get(), chore) else { return };
-        spill.see_to(chore);
-        if matches!(chore, Chore::Remove(_)) {
+    fn perform(&self, operation: Option<FileOperation>) {
+        let (Some(spill), Some(operation)) = (self.spill.get(), operation) else { return };
+        spill.perform(operation);
+        if matches!(operation, FileOperation::Remove(_)) {
             let mut state = self.state.lock();
             state.spiller.stuck = false; // there is room again
             self.unlock(state);
@@ -422,7 +422,7 @@ impl Queue {
     }
 
     /// Lets go of the lock, and wakes the spiller if there is now something for it to do.
-    fn unlock(&self, state: MutexGuard<'_, State>) {
+    fn unlock(&self, state: MutexGuard<'_, QueueState>) {
         let wake = state.to_spill(&self.options).is_some();
         drop(state);
         if wake {
@@ -455,7 +455,7 @@ impl Drain for Queue {
     }
 }
 
-fn flushed(state: &State) -> Flushed {
+fn flushed(state: &QueueState) -> Flushed {
     let Accounts { pending, spilled, .. } = state.accounts();
     Flushed { left: pending, spilled }
 }

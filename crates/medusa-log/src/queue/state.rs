@@ -17,12 +17,12 @@ use medusa_proto::access::Loss;
 
 use super::QueueOptions;
 use super::accounts::Accounts;
-use super::spill::{Chore, Found, Index, Next, Origin};
+use super::spill::{FileOperation, Found, Index, Next, Origin};
 use crate::Batch;
 use crate::mailbox::Load;
 
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct QueueState {
     pub(super) in_hand: VecDeque<Item>,
     pub(super) front: VecDeque<Item>,
     pub(super) disk: Index,
@@ -113,14 +113,14 @@ pub(super) enum Take {
     /// What is next is on disk.
     Disk(Next),
     /// A segment has been read to its end.
-    Drained(Option<Chore>),
+    Drained(Option<FileOperation>),
     /// What is next is being moved.
     Later,
     /// There is nothing.
     Empty,
 }
 
-impl State {
+impl QueueState {
     pub(super) fn accounts(&self) -> Accounts {
         let (spilled, spilled_bytes) = (self.disk.records(), self.disk.bytes());
         Accounts { spilled, spilled_bytes, ..self.accounts.clone() }
@@ -306,7 +306,7 @@ impl State {
     }
 
     /// `written` records of `batch` are with the target, and the rest is lost.
-    pub(super) fn settle(&mut self, batch: &Batch, written: u64) -> Option<Chore> {
+    pub(super) fn settle(&mut self, batch: &Batch, written: u64) -> Option<FileOperation> {
         let (true, origin) = self.release(batch) else { return None };
         self.forget(batch);
         self.accounts.written += written;
@@ -390,9 +390,9 @@ impl State {
         number: u64,
         length: u64,
         frames: u64,
-    ) -> Vec<Chore> {
+    ) -> Vec<FileOperation> {
         let mut records = 0;
-        let mut chores = Vec::new();
+        let mut operations = Vec::new();
         self.parked.retain(|parked| parked.strong_count() > 0);
         for item in items {
             if let Item::Batch(batch, _, origin) = item {
@@ -405,13 +405,13 @@ impl State {
                 if self.takes_all() {
                     self.parked.push(Arc::downgrade(batch));
                 }
-                chores.extend(origin.and_then(|origin| self.disk.release(origin)));
+                operations.extend(origin.and_then(|origin| self.disk.release(origin)));
             }
         }
         self.disk.appended(number, length, frames, records);
         self.queued += frames - items.len() as u64; // a large batch has become several
         self.spiller.moving = None;
-        chores
+        operations
     }
 
     /// A loss has come to light on disk: `records` that are not there.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 use rustix::net::SocketType;
 
-use super::Shared;
+use super::RemoteShared;
 use super::datagram::Datagrams;
 use super::resolve::{PATIENCE, Resolver};
 use super::stream::Stream;
@@ -48,11 +48,11 @@ pub(super) struct Connector {
     resolver: Option<Resolver>,
     /// The addresses that were found last: better than none while the name server is down.
     known: Vec<SocketAddr>,
-    shared: Arc<Shared>,
+    shared: Arc<RemoteShared>,
 }
 
 impl Connector {
-    pub(super) fn new(target: RemoteTarget, max_size: Option<usize>, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(target: RemoteTarget, max_size: Option<usize>, shared: Arc<RemoteShared>) -> Self {
         let resolver = target.host().map(Resolver::new);
         Self { target, max_size, resolver, known: Vec::new(), shared }
     }

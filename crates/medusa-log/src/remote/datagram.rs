@@ -61,7 +61,7 @@ impl Identity {
 
 /// What became of a datagram.
 #[derive(Debug)]
-pub(super) enum Sent {
+pub(super) enum DatagramOutcome {
     /// It is sent.
     Done,
     /// It is sent, with its end cut off.
@@ -136,14 +136,14 @@ impl Datagrams {
     }
 
     /// Sends `message`, without waiting. One that the kernel finds too long is cut until it does not.
-    pub(super) fn send(&mut self, message: &[u8]) -> io::Result<Sent> {
+    pub(super) fn send(&mut self, message: &[u8]) -> io::Result<DatagramOutcome> {
         match self.attempt(message)? {
             Some(sent) => Ok(sent),
             None => self.send_cut(message.to_vec()),
         }
     }
 
-    fn send_cut(&mut self, mut message: Vec<u8>) -> io::Result<Sent> {
+    fn send_cut(&mut self, mut message: Vec<u8>) -> io::Result<DatagramOutcome> {
         loop {
             let half = message.len() / 2;
             if half < LEAST {
@@ -151,7 +151,7 @@ impl Datagrams {
             }
             truncate(&mut message, 0, half);
             match self.attempt(&message)? {
-                Some(Sent::Done) => return Ok(Sent::Cut),
+                Some(DatagramOutcome::Done) => return Ok(DatagramOutcome::Cut),
                 Some(sent) => return Ok(sent),
                 None => {}
             }
@@ -159,15 +159,15 @@ impl Datagrams {
     }
 
     /// `None`: it is too long.
-    fn attempt(&mut self, message: &[u8]) -> io::Result<Option<Sent>> {
+    fn attempt(&mut self, message: &[u8]) -> io::Result<Option<DatagramOutcome>> {
         match self.wire.send(message) {
-            Ok(()) => Ok(Some(Sent::Done)),
+            Ok(()) => Ok(Some(DatagramOutcome::Done)),
             Err(Errno::MSGSIZE) => Ok(None),
             Err(error @ (Errno::AGAIN | Errno::NOBUFS)) => {
                 self.is_congested = error == Errno::NOBUFS;
-                Ok(Some(Sent::Full))
+                Ok(Some(DatagramOutcome::Full))
             }
-            Err(Errno::CONNREFUSED) if !self.is_watched() => Ok(Some(Sent::Refused)),
+            Err(Errno::CONNREFUSED) if !self.is_watched() => Ok(Some(DatagramOutcome::Refused)),
             Err(error) => Err(error.into()),
         }
     }

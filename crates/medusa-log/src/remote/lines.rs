@@ -11,7 +11,7 @@ use crate::local::LocalOffset;
 
 /// How entries are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wording {
+pub enum RecordFraming {
     /// As lines.
     Lines(Format, LineEnd),
     /// As syslog messages whose text is in this format.
@@ -43,14 +43,14 @@ impl std::str::FromStr for LineEnd {
 /// Writes entries for one connection.
 #[derive(Debug)]
 pub(super) struct Lines {
-    encoder: Kind,
+    encoder: LineEncoder,
     local: LocalOffset,
     ends: Ends,
     truncated: u64,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum LineEncoder {
     Plain(Encoder),
     Syslog(SyslogEncoder),
 }
@@ -67,23 +67,23 @@ enum Ends {
 
 impl Lines {
     /// For a stream.
-    pub(super) fn stream(wording: &Wording) -> Self {
-        let ends = match wording {
-            Wording::Lines(_, LineEnd::Newline) => Ends::Byte(b'\n'),
-            Wording::Lines(_, LineEnd::Nul) => Ends::Byte(b'\0'),
-            Wording::Syslog(_, _, framing) => Ends::Syslog(*framing),
+    pub(super) fn stream(framing: &RecordFraming) -> Self {
+        let ends = match framing {
+            RecordFraming::Lines(_, LineEnd::Newline) => Ends::Byte(b'\n'),
+            RecordFraming::Lines(_, LineEnd::Nul) => Ends::Byte(b'\0'),
+            RecordFraming::Syslog(_, _, framing) => Ends::Syslog(*framing),
         };
-        Self::new(wording, ends)
+        Self::new(framing, ends)
     }
 
     /// For datagrams of at most `limit` bytes.
-    pub(super) fn datagrams(wording: &Wording, limit: usize) -> Self {
-        Self::new(wording, Ends::Datagram(limit))
+    pub(super) fn datagrams(framing: &RecordFraming, limit: usize) -> Self {
+        Self::new(framing, Ends::Datagram(limit))
     }
 
     /// For RELP.
-    pub(super) fn relp(wording: &Wording) -> Self {
-        Self::new(wording, Ends::Relp(1))
+    pub(super) fn relp(framing: &RecordFraming) -> Self {
+        Self::new(framing, Ends::Relp(1))
     }
 
     /// How many entries have been written as frames of RELP.
@@ -94,12 +94,12 @@ impl Lines {
         }
     }
 
-    fn new(wording: &Wording, ends: Ends) -> Self {
-        let encoder = match (wording, ends) {
-            (Wording::Lines(format, _), _) => Kind::Plain(Encoder::new(format.clone())),
-            (Wording::Syslog(header, format, _), _) => {
+    fn new(framing: &RecordFraming, ends: Ends) -> Self {
+        let encoder = match (framing, ends) {
+            (RecordFraming::Lines(format, _), _) => LineEncoder::Plain(Encoder::new(format.clone())),
+            (RecordFraming::Syslog(header, format, _), _) => {
                 let encoder = SyslogEncoder::new(Header::clone(header), format.clone());
-                Kind::Syslog(match ends.limit() {
+                LineEncoder::Syslog(match ends.limit() {
                     Some(limit) => encoder.with_limit(limit),
                     None => encoder,
                 })
@@ -112,8 +112,8 @@ impl Lines {
     pub(super) fn entry(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>) {
         let (start, offset) = (out.len(), self.local.at(entry.time()));
         match &mut self.encoder {
-            Kind::Plain(encoder) => encoder.encode(entry, offset, out),
-            Kind::Syslog(encoder) => encoder.encode(entry, offset, out),
+            LineEncoder::Plain(encoder) => encoder.encode(entry, offset, out),
+            LineEncoder::Syslog(encoder) => encoder.encode(entry, offset, out),
         }
         self.end(start, out);
     }
@@ -122,8 +122,8 @@ impl Lines {
     pub(super) fn loss(&mut self, loss: &Loss, out: &mut Vec<u8>) {
         let (start, offset) = (out.len(), self.local.at(loss.to));
         match &mut self.encoder {
-            Kind::Plain(encoder) => encoder.encode_loss(loss, offset, out),
-            Kind::Syslog(encoder) => encoder.encode_loss(loss, offset, out),
+            LineEncoder::Plain(encoder) => encoder.encode_loss(loss, offset, out),
+            LineEncoder::Syslog(encoder) => encoder.encode_loss(loss, offset, out),
         }
         self.end(start, out);
     }
@@ -149,8 +149,8 @@ impl Lines {
 
     fn cut(&mut self, start: usize, limit: usize, out: &mut Vec<u8>) {
         let is_cut = match self.encoder {
-            Kind::Plain(_) => syslog::truncate(out, start, limit),
-            Kind::Syslog(_) => out.len() - start > limit.saturating_sub(char::MAX.len_utf8()),
+            LineEncoder::Plain(_) => syslog::truncate(out, start, limit),
+            LineEncoder::Syslog(_) => out.len() - start > limit.saturating_sub(char::MAX.len_utf8()),
         };
         self.truncated += u64::from(is_cut);
     }
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn lines_end_as_they_should() {
         for (end, byte) in [(LineEnd::Newline, '\n'), (LineEnd::Nul, '\0')] {
-            let (out, cut) = written(Lines::stream(&Wording::Lines(Format::Common, end)));
+            let (out, cut) = written(Lines::stream(&RecordFraming::Lines(Format::Common, end)));
             assert_eq!((out.matches(byte).count(), cut), (2, 0));
             assert!(out.ends_with(byte) && out.starts_with("127.0.0.1 "));
         }
@@ -194,8 +194,8 @@ mod tests {
 
     #[test]
     fn datagrams_have_no_end_and_a_limit() {
-        let wording = Wording::Lines(Format::Common, LineEnd::Newline);
-        let (out, cut) = written(Lines::datagrams(&wording, 200));
+        let framing = RecordFraming::Lines(Format::Common, LineEnd::Newline);
+        let (out, cut) = written(Lines::datagrams(&framing, 200));
         assert!(!out.contains('\n') && cut == 1 && out.len() < 400, "{out}");
     }
 
@@ -209,11 +209,11 @@ mod tests {
             procid: "1".to_owned(),
             structured: None,
         };
-        let wording = Wording::Syslog(Box::new(header), Format::Common, Framing::Octet);
-        let (out, _) = written(Lines::stream(&wording));
+        let framing = RecordFraming::Syslog(Box::new(header), Format::Common, Framing::Octet);
+        let (out, _) = written(Lines::stream(&framing));
         let (length, rest) = out.split_once(' ').expect("a length");
         assert!(rest[length.parse::<usize>().expect("a number")..].contains(" <"), "{out}");
-        let (out, cut) = written(Lines::datagrams(&wording, 480));
+        let (out, cut) = written(Lines::datagrams(&framing, 480));
         assert!(out.starts_with('<') && cut == 1, "{out}");
     }
 }

@@ -37,18 +37,18 @@ use crate::drain::{self, Drain};
 use crate::queue::{Queue, QueueOptions};
 use crate::sink::NO_THREAD;
 use crate::{Batch, Flushed, Sink, SinkError};
-pub use lines::{LineEnd, Wording};
+pub use lines::{LineEnd, RecordFraming};
 use resolve::{PATIENCE, Resolver};
 pub use target::{DefaultPorts, Host, RemoteTarget, UnixKind};
 use tls::Secured;
 pub use tls::TlsOptions;
-use writer::Writer;
+use writer::RemoteWriter;
 
 /// What a user may choose about a [`RemoteSink`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteOptions {
     /// How a record is written.
-    pub wording: Wording,
+    pub framing: RecordFraming,
     /// How a receiver at a `tls://` or `relp+tls://` target is recognised. Of no meaning to others.
     pub tls: TlsOptions,
     /// The most bytes of a datagram; what is longer is cut. Default: for UDP what the network carries in one piece, but not
@@ -79,16 +79,16 @@ pub struct RemoteSink {
     target: RemoteTarget,
     options: RemoteOptions,
     queue: Arc<Queue>,
-    shared: Arc<Shared>,
-    remains: Arc<Remains>,
+    shared: Arc<RemoteShared>,
+    drain: Arc<RemoteDrain>,
     /// Whether the writer runs.
     started: Mutex<bool>,
 }
 
 /// What the writer and its sink tell each other.
 #[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
+struct RemoteShared {
+    state: Mutex<RemoteState>,
     /// Signalled when `unacknowledged` has changed.
     changed: Condvar,
     connections: AtomicU64,
@@ -97,7 +97,7 @@ struct Shared {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct RemoteState {
     /// The address that the connection leads to.
     peer: Option<String>,
     /// Records written that the other end has not acknowledged.
@@ -109,7 +109,7 @@ struct State {
     is_over: bool,
 }
 
-impl Shared {
+impl RemoteShared {
     fn secured(&self) -> Option<Secured> {
         self.state.lock().secured.clone()
     }
@@ -135,9 +135,10 @@ impl RemoteSink {
 
     fn new(kind: &'static str, target: RemoteTarget, options: RemoteOptions) -> Self {
         let queue = Arc::new(Queue::new(options.queue.clone()));
-        let (shared, is_local) = (Arc::<Shared>::default(), target.is_local());
-        let remains = Arc::new(Remains { queue: Arc::clone(&queue), shared: Arc::clone(&shared), is_local });
-        Self { kind, target, options, queue, shared, remains, started: Mutex::default() }
+        let (shared, is_local) = (Arc::<RemoteShared>::default(), target.is_local());
+        let drain =
+            Arc::new(RemoteDrain { queue: Arc::clone(&queue), shared: Arc::clone(&shared), is_local });
+        Self { kind, target, options, queue, shared, drain, started: Mutex::default() }
     }
 
     fn started(&self) -> MutexGuard<'_, bool> {
@@ -173,23 +174,23 @@ impl RemoteSink {
 
     fn start(&self) -> Result<(), SinkError> {
         let writer =
-            Writer::new(&self.target, &self.options, Arc::clone(&self.queue), Arc::clone(&self.shared));
-        let remains = Arc::clone(&self.remains);
+            RemoteWriter::new(&self.target, &self.options, Arc::clone(&self.queue), Arc::clone(&self.shared));
+        let drain = Arc::clone(&self.drain);
         let started = std::thread::Builder::new().name("log".to_owned()).spawn(move || {
             writer.run();
-            remains.queue.leave();
+            drain.queue.leave();
         });
         started.map_err(|source| SinkError::new(&self.target, NO_THREAD).because(source))?;
-        drain::enter(&self.remains);
+        drain::enter(&self.drain);
         Ok(())
     }
 }
 
 /// What there is of a sink as long as its writer works.
 #[derive(Debug)]
-struct Remains {
+struct RemoteDrain {
     queue: Arc<Queue>,
-    shared: Arc<Shared>,
+    shared: Arc<RemoteShared>,
     is_local: bool,
 }
 
@@ -197,7 +198,7 @@ struct Remains {
 /// second.
 const HAND_BACK: Duration = Duration::from_secs(2);
 
-impl Remains {
+impl RemoteDrain {
     fn flush(&self, deadline: Instant) -> Flushed {
         loop {
             let flushed = self.queue.flush(deadline);
@@ -230,7 +231,7 @@ impl Remains {
     }
 }
 
-impl Drain for Remains {
+impl Drain for RemoteDrain {
     fn drain(&self, deadline: Instant) -> Flushed {
         // The end of a writer includes that all has arrived.
         let flushed = if self.queue.is_closed() { self.queue.drain(deadline) } else { self.flush(deadline) };
@@ -273,7 +274,7 @@ impl Sink for RemoteSink {
         if !*self.started() {
             return self.queue.flush(Instant::now()); // without a writer, waiting changes nothing
         }
-        self.remains.flush(deadline)
+        self.drain.flush(deadline)
     }
 
     fn close(&self) {
@@ -295,8 +296,8 @@ impl Sink for RemoteSink {
     }
 
     fn status(&self) -> Status {
-        let format = match &self.options.wording {
-            Wording::Lines(format, _) | Wording::Syslog(_, format, _) => format.name(),
+        let format = match &self.options.framing {
+            RecordFraming::Lines(format, _) | RecordFraming::Syslog(_, format, _) => format.name(),
         };
         let (peer, unacknowledged) = {
             let state = self.shared.state.lock();

@@ -90,7 +90,7 @@ impl Session {
         let mut heard = std::mem::take(&mut self.heard);
         heard.extend_from_slice(bytes);
         let mut rest = &heard[..];
-        while let Some(frame) = Frame::read(&mut rest)? {
+        while let Some(frame) = RelpFrame::read(&mut rest)? {
             self.take(&frame)?;
         }
         self.heard = rest.to_vec();
@@ -112,7 +112,7 @@ impl Session {
         std::mem::take(&mut self.refused)
     }
 
-    fn take(&mut self, frame: &Frame<'_>) -> io::Result<()> {
+    fn take(&mut self, frame: &RelpFrame<'_>) -> io::Result<()> {
         match (frame.number, frame.command) {
             (0, b"serverclose") => {
                 Err(io::Error::new(ErrorKind::ConnectionAborted, "the receiver has closed the session"))
@@ -174,13 +174,13 @@ fn malformed(what: String) -> io::Error {
 }
 
 /// One frame of the receiver's.
-struct Frame<'a> {
+struct RelpFrame<'a> {
     number: u64,
     command: &'a [u8],
     data: &'a [u8],
 }
 
-impl<'a> Frame<'a> {
+impl<'a> RelpFrame<'a> {
     /// Takes the next one off `input`; `None` if it is not all there.
     fn read(input: &mut &'a [u8]) -> io::Result<Option<Self>> {
         let shown = || String::from_utf8_lossy(&input[..input.len().min(MAX_HEAD)]).into_owned();

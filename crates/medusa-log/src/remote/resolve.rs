@@ -13,14 +13,14 @@ use super::target::Host;
 /// How long an answer is waited for. The system's own limit is often half a minute, with several servers.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-type Answer = io::Result<Vec<SocketAddr>>;
+type Resolved = io::Result<Vec<SocketAddr>>;
 
 /// Asks for the addresses of one host, as often as need be.
 #[derive(Debug)]
 pub(super) struct Resolver {
     host: Host,
     /// Where an answer will come that was too late last time.
-    late: Option<Receiver<Answer>>,
+    late: Option<Receiver<Resolved>>,
 }
 
 impl Resolver {
@@ -29,7 +29,7 @@ impl Resolver {
     }
 
     /// The addresses, at least one, in the order in which they should be tried.
-    pub(super) fn resolve(&mut self, patience: Duration) -> Answer {
+    pub(super) fn resolve(&mut self, patience: Duration) -> Resolved {
         if let Ok(ip) = self.host.name.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(ip, self.host.port)]);
         }
@@ -49,7 +49,7 @@ impl Resolver {
     }
 }
 
-fn ask(host: Host) -> io::Result<Receiver<Answer>> {
+fn ask(host: Host) -> io::Result<Receiver<Resolved>> {
     let (sender, receiver) = sync_channel(1);
     std::thread::Builder::new().name("log-resolve".to_owned()).spawn(move || {
         let answer = (host.name.as_str(), host.port).to_socket_addrs().map(Iterator::collect);
@@ -66,7 +66,7 @@ fn ask(host: Host) -> io::Result<Receiver<Answer>> {
 mod tests {
     use super::*;
 
-    fn resolve(name: &str) -> Answer {
+    fn resolve(name: &str) -> Resolved {
         Resolver::new(&Host { name: name.to_owned(), port: 514 }).resolve(PATIENCE)
     }
 

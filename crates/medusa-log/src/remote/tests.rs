@@ -22,11 +22,11 @@ use crate::batch::tests::batch;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn lines() -> RemoteOptions {
-    options(Wording::Lines(Format::Common, LineEnd::Newline))
+    options(RecordFraming::Lines(Format::Common, LineEnd::Newline))
 }
 
-fn options(wording: Wording) -> RemoteOptions {
-    RemoteOptions { wording, tls: TlsOptions::default(), max_size: None, queue: QueueOptions::default() }
+fn options(framing: RecordFraming) -> RemoteOptions {
+    RemoteOptions { framing, tls: TlsOptions::default(), max_size: None, queue: QueueOptions::default() }
 }
 
 fn messages(style: Style, framing: Framing) -> RemoteOptions {
@@ -38,7 +38,7 @@ fn messages(style: Style, framing: Framing) -> RemoteOptions {
         procid: "42".to_owned(),
         structured: None,
     };
-    options(Wording::Syslog(Box::new(header), Format::Common, framing))
+    options(RecordFraming::Syslog(Box::new(header), Format::Common, framing))
 }
 
 fn target(text: &str) -> RemoteTarget {
@@ -118,7 +118,8 @@ fn lines_arrive_by_unix_and_may_end_in_nul() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("log");
     let listener = UnixListener::bind(&path).expect("a socket");
-    let sink = sink(unix(&path, UnixKind::Stream), options(Wording::Lines(Format::Common, LineEnd::Nul)));
+    let sink =
+        sink(unix(&path, UnixKind::Stream), options(RecordFraming::Lines(Format::Common, LineEnd::Nul)));
     submit(&sink, 0..3);
     let (peer, _) = listener.accept().expect("a connection");
     drop(sink);

@@ -9,7 +9,7 @@
 //! - more than [`SENT`] bytes were taken behind them: no receive buffer is that large.
 //!
 //! With acknowledgements (RELP) a record is kept until the receiver has said that it has it; no more of them are on their way
-//! than [`Window::has_room`] allows.
+//! than [`ResendWindow::has_room`] allows.
 //!
 //! On a broken connection all that is kept is sent again. **Invariant: what is sent twice is at most [`SENT`] bytes and
 //! the batch in hand, or with RELP [`WINDOW`] records**; and no more than [`MEMORY`] is held, whatever the records look like.
@@ -34,8 +34,8 @@ const MEMORY: usize = 32 * 1024 * 1024;
 
 /// What was sent on one connection and may have to be sent again.
 #[derive(Debug)]
-pub(super) struct Window {
-    sent: VecDeque<Sent>,
+pub(super) struct ResendWindow {
+    sent: VecDeque<SentItem>,
     /// How many of them are acknowledged, the oldest ones, and the records of the others. Kept, as there may be thousands
     /// of small ones, and it is asked after each.
     taken: usize,
@@ -48,8 +48,8 @@ pub(super) struct Window {
 }
 
 #[derive(Debug)]
-struct Sent {
-    what: What,
+struct SentItem {
+    what: Outgoing,
     /// What was sent on the connection when this was the last of it: bytes, or records where those are acknowledged.
     end: u64,
     /// When it was first seen acknowledged.
@@ -58,13 +58,13 @@ struct Sent {
 
 /// What is sent at once.
 #[derive(Debug)]
-pub(super) enum What {
+pub(super) enum Outgoing {
     Batch(Arc<Batch>),
     /// What is to be told of records that are missing.
     Loss(Loss),
 }
 
-impl What {
+impl Outgoing {
     pub(super) const fn batch(&self) -> Option<&Arc<Batch>> {
         match self {
             Self::Batch(batch) => Some(batch),
@@ -83,13 +83,13 @@ impl What {
 
 /// What has to be sent again.
 #[derive(Debug, Default)]
-pub(super) struct Again {
+pub(super) struct Resend {
     /// Each with how many of its first records need not.
     pub(super) batches: Vec<(Arc<Batch>, usize)>,
     pub(super) loss: Option<Loss>,
 }
 
-impl Window {
+impl ResendWindow {
     /// Of a connection whose receiver acknowledges records, or does not.
     pub(super) fn new(acknowledges: bool) -> Self {
         let delivered = acknowledges.then_some(0);
@@ -97,7 +97,7 @@ impl Window {
     }
 
     /// Whether `what` may be sent. Where the receiver acknowledges, it has to do so first if too much is on its way.
-    pub(super) fn has_room(&self, what: &What) -> bool {
+    pub(super) fn has_room(&self, what: &Outgoing) -> bool {
         self.delivered.is_none()
             || self.is_empty()
             || (self.open + what.records() <= WINDOW && self.memory + what.footprint() <= MEMORY)
@@ -108,10 +108,10 @@ impl Window {
     }
 
     /// `what` was sent; the connection has taken `end` bytes by now, or records where those are acknowledged.
-    pub(super) fn push(&mut self, what: What, end: u64) {
+    pub(super) fn push(&mut self, what: Outgoing, end: u64) {
         self.memory += what.footprint();
         self.open += what.records();
-        self.sent.push_back(Sent { what, end, taken: None });
+        self.sent.push_back(SentItem { what, end, taken: None });
         self.shrink();
     }
 
@@ -161,17 +161,17 @@ impl Window {
     }
 
     /// The connection is gone: all that is left, in order.
-    pub(super) fn take(&mut self) -> Again {
-        let mut again = Again::default();
+    pub(super) fn take(&mut self) -> Resend {
+        let mut again = Resend::default();
         let delivered = self.delivered;
         for sent in std::mem::replace(self, Self::new(delivered.is_some())).sent {
             match sent.what {
-                What::Batch(batch) => {
+                Outgoing::Batch(batch) => {
                     let left = delivered.map_or(u64::MAX, |delivered| sent.end - delivered);
                     let done = batch.len().saturating_sub(usize::try_from(left).unwrap_or(usize::MAX));
                     again.batches.push((batch, done));
                 }
-                What::Loss(loss) => again.loss = Some(again.loss.map_or(loss, |known| known.merge(loss))),
+                Outgoing::Loss(loss) => again.loss = Some(again.loss.map_or(loss, |known| known.merge(loss))),
             }
         }
         again
@@ -205,14 +205,14 @@ mod tests {
     use medusa_proto::access::Timestamp;
     use proptest::prelude::*;
 
-    fn left(window: &mut Window) -> Vec<String> {
+    fn left(window: &mut ResendWindow) -> Vec<String> {
         window.take().batches.iter().map(|(batch, _)| first_target(batch).to_owned()).collect()
     }
 
-    fn window(ends: &[u64]) -> Window {
-        let mut window = Window::new(false);
+    fn window(ends: &[u64]) -> ResendWindow {
+        let mut window = ResendWindow::new(false);
         for end in ends {
-            window.push(What::Batch(batch([end.to_string()])), *end);
+            window.push(Outgoing::Batch(batch([end.to_string()])), *end);
         }
         window
     }
@@ -249,10 +249,10 @@ mod tests {
 
     #[test]
     fn memory_has_a_limit_of_its_own() {
-        let mut window = Window::new(false);
+        let mut window = ResendWindow::new(false);
         let large = batch(["x".repeat(16 * 1024)]);
         for end in 0..4096 {
-            window.push(What::Batch(Arc::clone(&large)), end);
+            window.push(Outgoing::Batch(Arc::clone(&large)), end);
         }
         assert!(window.memory <= MEMORY && window.memory > MEMORY / 2);
     }
@@ -261,7 +261,7 @@ mod tests {
         /// Whatever happens: nothing is forgotten that was not acknowledged, unless too much is behind it; in order.
         #[test]
         fn only_what_has_arrived_is_forgotten(steps in proptest::collection::vec((0..3_u8, 0..4_000_000_u64, 0..2000_u64), 0..60)) {
-            let (mut window, mut now) = (Window::new(false), Instant::now());
+            let (mut window, mut now) = (ResendWindow::new(false), Instant::now());
             let (mut ends, mut acknowledged) = (Vec::new(), 0);
             for (step, bytes, ms) in steps {
                 now += Duration::from_millis(ms);
@@ -269,7 +269,7 @@ mod tests {
                 match step {
                     0 => {
                         ends.push(sent + bytes);
-                        window.push(What::Batch(batch(["/"])), sent + bytes);
+                        window.push(Outgoing::Batch(batch(["/"])), sent + bytes);
                     }
                     1 => {
                         acknowledged = sent.min(acknowledged + bytes);
@@ -290,10 +290,10 @@ mod tests {
 
     #[test]
     fn what_the_receiver_has_acknowledged_is_not_sent_again() {
-        let mut window = Window::new(true);
+        let mut window = ResendWindow::new(true);
         for first in [0, 3, 6] {
             let batch = batch((first..first + 3).map(|number| number.to_string()));
-            window.push(What::Batch(batch), first + 3);
+            window.push(Outgoing::Batch(batch), first + 3);
         }
         window.delivered(4);
         assert_eq!((window.unacknowledged(), window.is_acknowledged()), (6, false));
@@ -301,15 +301,15 @@ mod tests {
         let done: Vec<usize> = again.batches.iter().map(|(_, done)| *done).collect();
         assert_eq!(done, [1, 0]);
         // The next connection counts from its own beginning.
-        window.push(What::Batch(batch(["x"])), 1);
+        window.push(Outgoing::Batch(batch(["x"])), 1);
         window.delivered(1);
         assert!(window.is_empty() && window.is_acknowledged() && window.memory == 0);
     }
 
     #[test]
     fn no_more_is_on_its_way_than_the_window_allows() {
-        let what = || What::Batch(batch((0..200).map(|number| number.to_string())));
-        let (mut acknowledged, mut plain) = (Window::new(true), Window::new(false));
+        let what = || Outgoing::Batch(batch((0..200).map(|number| number.to_string())));
+        let (mut acknowledged, mut plain) = (ResendWindow::new(true), ResendWindow::new(false));
         let mut end = 0;
         while acknowledged.has_room(&what()) {
             end += 200;
@@ -326,8 +326,8 @@ mod tests {
     fn losses_are_told_again_as_well() {
         let mut window = window(&[10]);
         let loss = Loss { records: 3, from: Timestamp::from_micros(5), to: Timestamp::from_micros(6) };
-        window.push(What::Loss(loss), 20);
-        window.push(What::Loss(loss), 30);
+        window.push(Outgoing::Loss(loss), 20);
+        window.push(Outgoing::Loss(loss), 30);
         let again = window.take();
         assert_eq!((again.batches.len(), again.loss.map(|loss| loss.records)), (1, Some(6)));
         assert!(window.is_empty());

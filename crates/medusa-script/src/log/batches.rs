@@ -18,7 +18,7 @@ use mlua::{Function, Lua, Table};
 use tokio::task::spawn_local;
 
 use super::record::seconds;
-use super::{Batches, LIMIT, LogFunctions, MAX_STOPS, Runner, aside, record};
+use super::{Batches, LIMIT, LogFunctions, MAX_STOPS, Runner, record, without_events};
 use crate::error::ScriptError;
 use crate::task::{Budget, TaskError, in_turn};
 use crate::transaction::Transaction;
@@ -52,7 +52,7 @@ impl FunctionSink {
         let sink = Self { origin: Arc::clone(&origin), batches, counts: Arc::default() };
         let runner = functions.runner(function, origin, &sink.batches)?;
         let (batches, counts) = (Arc::clone(&sink.batches), Arc::clone(&sink.counts));
-        spawn_local(aside(runner.take_batches(batches, counts)));
+        spawn_local(without_events(runner.take_batches(batches, counts)));
         Ok(sink)
     }
 }
@@ -104,7 +104,7 @@ impl Runner {
                 Some(Ok(())) => &counts.taken,
                 None => &counts.failed,
                 Some(Err(error)) => {
-                    if let Some(times) = self.complaints.another(Instant::now()) {
+                    if let Some(times) = self.errors.another(Instant::now()) {
                         tracing::warn!(log = %self.origin, times, "a log's function failed: {error}");
                     }
                     if self.stops.are_too_many() {

@@ -16,7 +16,7 @@ use medusa_proto::status::Status;
 use mlua::{Function, Value};
 use tokio::task::spawn_local;
 
-use super::{Batches, LIMIT, LogFunctions, MAX_STOPS, Runner, aside, record};
+use super::{Batches, LIMIT, LogFunctions, MAX_STOPS, Runner, record, without_events};
 use crate::error::ScriptError;
 use crate::preempt::{is_running_spent, stops_of_running};
 use crate::task::{Budget, in_turn};
@@ -52,7 +52,7 @@ impl FunctionFilter {
         let runner = functions.runner(function, Arc::clone(&origin), &batches)?;
         let filter = Self { origin, batches, inner, counts };
         let (batches, inner) = (Arc::clone(&filter.batches), Arc::clone(&filter.inner));
-        spawn_local(aside(runner.sift(batches, inner, Arc::clone(&filter.counts))));
+        spawn_local(without_events(runner.sift(batches, inner, Arc::clone(&filter.counts))));
         Ok(filter)
     }
 }
@@ -188,7 +188,7 @@ impl Runner {
             (Ok(()), error) => error.map(|error| ScriptError::from_lua(&error)),
         };
         if let Some(error) = error
-            && let Some(times) = self.complaints.another(Instant::now())
+            && let Some(times) = self.errors.another(Instant::now())
         {
             let error = error.with_traceback();
             tracing::warn!(log = %self.origin, times, "a log's filter failed, and the records pass: {error}");

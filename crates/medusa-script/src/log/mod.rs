@@ -24,7 +24,7 @@ use std::sync::{Arc, Weak as SharedWeak};
 use std::time::{Duration, Instant};
 
 use medusa_log::Batch;
-use medusa_log::events::Aside;
+use medusa_log::events::MutedEvents;
 use medusa_log::mailbox::{Load, Mailbox};
 use medusa_site::Live;
 use mlua::Function;
@@ -65,7 +65,7 @@ struct Runner {
     live: Arc<Live>,
     timers: Rc<Timers>,
     origin: Arc<str>,
-    complaints: Complaints,
+    errors: RateLimitedErrors,
     stops: Stops,
 }
 
@@ -130,7 +130,7 @@ impl LogFunctions {
             live,
             timers,
             origin,
-            complaints: Complaints::default(),
+            errors: RateLimitedErrors::default(),
             stops: Stops::default(),
         })
     }
@@ -150,10 +150,10 @@ impl LogFunctions {
 }
 
 /// Runs `task`, and keeps what it causes in the server's own log from the sinks of that: they may end here.
-async fn aside<T>(task: impl Future<Output = T>) -> T {
+async fn without_events<T>(task: impl Future<Output = T>) -> T {
     let mut task = std::pin::pin!(task);
     std::future::poll_fn(move |context| {
-        let _aside = Aside::step();
+        let _muted = MutedEvents::begin();
         task.as_mut().poll(context)
     })
     .await
@@ -161,12 +161,12 @@ async fn aside<T>(task: impl Future<Output = T>) -> T {
 
 /// Errors of one function: the first is told at once, then once a minute how many there were.
 #[derive(Debug, Default)]
-struct Complaints {
+struct RateLimitedErrors {
     told: Option<Instant>,
     since: u64,
 }
 
-impl Complaints {
+impl RateLimitedErrors {
     const EVERY: Duration = Duration::from_mins(1);
 
     /// Another error: of how many to tell, if it is time to.
@@ -233,11 +233,11 @@ mod tests {
 
     #[test]
     fn errors_are_told_once_a_minute_with_their_count() {
-        let (mut complaints, start) = (Complaints::default(), Instant::now());
-        assert_eq!(complaints.another(start), Some(1));
+        let (mut errors, start) = (RateLimitedErrors::default(), Instant::now());
+        assert_eq!(errors.another(start), Some(1));
         for second in 1..60 {
-            assert_eq!(complaints.another(start + Duration::from_secs(second)), None);
+            assert_eq!(errors.another(start + Duration::from_secs(second)), None);
         }
-        assert_eq!(complaints.another(start + Complaints::EVERY), Some(60));
+        assert_eq!(errors.another(start + RateLimitedErrors::EVERY), Some(60));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use medusa_log::Kind;
+use medusa_log::EntryKind;
 use medusa_proto::access::{Peer, Record, Timestamp};
 use medusa_proto::entry::Entry;
 use mlua::{Lua, Table};
@@ -10,7 +10,7 @@ use mlua::{Lua, Table};
 /// The table for `entry`: class `LogRecord` of the reference. What is absent is nil.
 pub(crate) fn record(lua: &Lua, entry: &Entry<'_>) -> mlua::Result<Table> {
     let table = lua.create_table_with_capacity(0, 20)?;
-    table.raw_set("kind", Kind::of(entry).name())?;
+    table.raw_set("kind", EntryKind::of(entry).name())?;
     table.raw_set("time", seconds(entry.time()))?;
     table.raw_set("level", entry.level().name())?;
     match entry {

@@ -121,7 +121,11 @@ fn a_silent_name_server_holds_nobody_up() {
     ask(&server, "192.0.2.2");
     ask(&server, "192.0.2.1");
     let told = clients(&site, &server, 3);
-    assert_eq!(told, ["192.0.2.1 one.example", "192.0.2.1 one.example", "192.0.2.2 192.0.2.2"], "at the deadline");
+    assert_eq!(
+        told,
+        ["192.0.2.1 one.example", "192.0.2.1 one.example", "192.0.2.2 192.0.2.2"],
+        "at the deadline"
+    );
     assert!(begun.elapsed() >= Duration::from_secs(3));
     assert_eq!(server.number("log.resolving", "late"), 1);
     // What waits is written when the server ends.

@@ -21,7 +21,7 @@ fn logging(options: &str) -> Site {
 }
 
 /// The files of a directory and what they hold, unpacked by the programs that people have for it, the oldest first: what is
-/// put aside in the order in which that was done, then the log itself. What a stop has left half compressed is not counted:
+/// rotated in the order in which that was done, then the log itself. What a stop has left half compressed is not counted:
 /// its lines are in the plain file beside it.
 fn files(directory: &Path) -> BTreeMap<(bool, String, u32), String> {
     let entries = fs::read_dir(directory).expect("a directory");
@@ -231,7 +231,7 @@ fn a_reload_may_change_how_a_file_rotates() {
     let server = start(&site);
     let load = Numbered::start(server.address(), 8);
     for reload in 1..=RELOADS {
-        // The old sink may still be writing when the new one puts the file aside.
+        // The old sink may still be writing when the new one rotates the file.
         let before = load.answered();
         wait::until("the load goes on", || (load.answered() > before + 500).then_some(()));
         site.write("site.luau", script(10_000 + reload));

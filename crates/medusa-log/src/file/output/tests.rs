@@ -96,7 +96,7 @@ fn a_day_ends_at_midnight_and_not_before() {
     bench.set("2026-11-27T12:00:00+01:00");
     assert!(file.renew(0, false));
     bench.set("2026-11-28T12:00:00+01:00");
-    assert!(!file.renew(0, false), "nothing to put aside");
+    assert!(!file.renew(0, false), "nothing to rotate");
     assert_eq!(file.due_in(), None);
     line(&mut file, "4\n");
     bench.set("2026-11-29T12:00:00+01:00");
@@ -227,10 +227,11 @@ fn while_another_has_the_turn_the_old_file_is_written_to() {
     let mut file = bench.open();
     line(&mut file, "1\n");
     bench.set("2026-11-24T12:00:00+01:00");
-    let turn = Place::of(&bench.path()).expect("a place").turn(false).expect("a lock").expect("a turn");
+    let lock =
+        Place::of(&bench.path()).expect("a place").lock_rotation(false).expect("a lock").expect("free");
     assert!(!line(&mut file, "2\n"));
     assert!(file.due_in().is_some_and(|due| !due.is_zero()), "it does not spin");
-    drop(turn);
+    drop(lock);
     file.schedule.as_mut().expect("it rotates").try_again();
     assert!(line(&mut file, "3\n"));
     bench.expect(&[("a.log", "3\n"), ("a.log.2026-11-23", "1\n2\n")]);
@@ -242,7 +243,8 @@ fn a_turn_that_is_never_given_back_is_taken() {
     let mut file = bench.open();
     line(&mut file, "1\n");
     bench.set("2026-11-24T12:00:00+01:00");
-    let _held = Place::of(&bench.path()).expect("a place").turn(false).expect("a lock").expect("a turn");
+    let _held =
+        Place::of(&bench.path()).expect("a place").lock_rotation(false).expect("a lock").expect("free");
     let waited = (0..100).take_while(|_| {
         file.schedule.as_mut().expect("it rotates").try_again();
         !file.renew(0, false)

@@ -1,18 +1,18 @@
-//! Rotation: when a file is put aside for a new one, what it is called then, and what becomes of it.
+//! Rotation: when a file is rotated, what it is called then, and what becomes of it.
 //!
 //! - `period`: hours, days, weeks, months of local time, and where they end;
-//! - `name`: what a file is called once it is put aside, and which files are ours by their name;
+//! - `name`: what a file is called once it is rotated, and which files are ours by their name;
 //! - `place`: the directory: who may rotate, and the renaming;
 //! - `pack`: one file compressed;
 //! - `tidy`: the thread that compresses, and deletes what is too old.
 //!
-//! **Invariant: rotation never overwrites a file, and deletes none but those it has put aside itself**, which it knows by
+//! **Invariant: rotation never overwrites a file, and deletes none but those it has rotated itself**, which it knows by
 //! the whole of their name. Nor does it compress a file that a writer may still append to: each writer holds a shared
 //! lock (`flock`) on its file, and who compresses needs the exclusive one.
 //!
 //! Someone who can write to the directory of a log can do with it what they like; the server then follows no symbolic
 //! link of theirs when it compresses or deletes. Someone who can only read a log can hold up its compression (with a lock on
-//! a file put aside), but neither rotation nor deletion.
+//! a rotated file), but neither rotation nor deletion.
 
 mod name;
 mod pack;
@@ -31,16 +31,16 @@ pub(super) use period::{Span, Tag};
 pub(super) use place::{Place, is_at};
 pub(super) use tidy::Tidy;
 
-/// When a file is put aside, and what becomes of it then.
+/// When a file is rotated, and what becomes of it then.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rotation {
     /// At the end of each of these. Default: not by time.
     pub every: Option<Period>,
     /// Before it would grow beyond so many bytes (a single line may be longer). Default: not by size.
     pub size: Option<u64>,
-    /// The number of files put aside that are kept; older ones are deleted. Default: all.
+    /// The number of rotated files that are kept; older ones are deleted. Default: all.
     pub keep: Option<u32>,
-    /// How files put aside are compressed. Default: not at all.
+    /// How rotated files are compressed. Default: not at all.
     pub compress: Option<Compression>,
 }
 

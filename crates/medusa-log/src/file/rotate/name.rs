@@ -1,4 +1,4 @@
-//! What a file is called once it is put aside: `access.log.2026-11-23`, the second of that day `access.log.2026-11-23.1`,
+//! What a file is called once it is rotated: `access.log.2026-11-23`, the second of that day `access.log.2026-11-23.1`,
 //! compressed `access.log.2026-11-23.1.zst`, while that is under way `access.log.2026-11-23.1.zst.part`.
 //!
 //! **Invariant: a name is ours only if we would write it exactly so.** What is deleted is chosen by this alone.
@@ -17,7 +17,7 @@ const UNFINISHED: &str = ".part";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Suffix {
     pub(super) tag: Tag,
-    /// Files put aside before in the same period.
+    /// Files rotated before in the same period.
     pub(super) number: u32,
     pub(super) form: Form,
 }
@@ -73,7 +73,7 @@ impl Suffix {
         Self { form, ..self }
     }
 
-    /// Which of the files put aside it is, whatever its form.
+    /// Which of the rotated files it is, whatever its form.
     pub(super) const fn which(&self) -> (Tag, u32) {
         (self.tag, self.number)
     }

@@ -1,4 +1,4 @@
-//! One file put aside, compressed.
+//! One rotated file, compressed.
 //!
 //! **Invariant: at every moment, killed or not, the lines are whole in one file that has its final name.** The compressed
 //! file is made under another name, brought to the disk, and renamed; only then is the plain one deleted. If both are
@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use super::name::{Form, Suffix};
 use super::place::{Place, is_at, rename_new};
 
-/// How files put aside are compressed.
+/// How rotated files are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Compression {
     /// Zstandard: `.zst`. Smaller and sooner done than gzip, and much sooner read.
@@ -63,7 +63,7 @@ const CHUNK: usize = 128 * 1024;
 
 /// What came of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Packed {
+pub(super) enum Packing {
     Done,
     /// Someone still writes to it, or compresses it: later.
     Busy,
@@ -72,19 +72,19 @@ pub(super) enum Packed {
 }
 
 /// Compresses the plain file `which` of `place`.
-pub(super) fn pack(place: &Place, which: Suffix, kind: Compression) -> io::Result<Packed> {
+pub(super) fn pack(place: &Place, which: Suffix, kind: Compression) -> io::Result<Packing> {
     let plain = place.at(which.as_form(Form::Plain));
     let source = match open_own(&plain) {
         Ok(source) => source,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Packed::Gone),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Packing::Gone),
         Err(error) => return Err(error),
     };
     if !lock(&source) {
-        return Ok(Packed::Busy);
+        return Ok(Packing::Busy);
     }
     let meta = source.metadata()?;
     if !is_at(&plain, &meta) {
-        return Ok(Packed::Gone); // compressed by another process before we had the lock
+        return Ok(Packing::Gone); // compressed by another process before we had the lock
     }
     let target = place.at(which.as_form(Form::Packed(kind)));
     if !target.try_exists()? {
@@ -93,7 +93,7 @@ pub(super) fn pack(place: &Place, which: Suffix, kind: Compression) -> io::Resul
             compress(&source, &meta, &unfinished, kind).and_then(|()| rename_new(&unfinished, &target));
         if let Err(error) = made {
             let _: io::Result<()> = fs::remove_file(&unfinished);
-            return if error.kind() == io::ErrorKind::ResourceBusy { Ok(Packed::Busy) } else { Err(error) };
+            return if error.kind() == io::ErrorKind::ResourceBusy { Ok(Packing::Busy) } else { Err(error) };
         }
         place.sync()?;
     } else if !is_same(&source, &target, kind)? {
@@ -103,7 +103,7 @@ pub(super) fn pack(place: &Place, which: Suffix, kind: Compression) -> io::Resul
         )));
     }
     fs::remove_file(&plain)?;
-    Ok(Packed::Done)
+    Ok(Packing::Done)
 }
 
 /// Removes what an interrupted compression has left, unless it is under way in another process.

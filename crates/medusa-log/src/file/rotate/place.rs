@@ -1,4 +1,4 @@
-//! The directory that a log and the files put aside are in.
+//! The directory that a log and the rotated files are in.
 //!
 //! Two writers of one file, in this process or in two, may both find that it is time to rotate. The one that has the lock
 //! of the directory and finds its file still in its place does it; the other goes over to the new file.
@@ -24,16 +24,16 @@ const ATTEMPTS: u32 = 100;
 /// As many links in a row as Linux follows.
 const LINKS: usize = 40;
 
-/// Where a log really is: a symbolic link in its place stays, what it leads to is put aside.
+/// Where a log really is: a symbolic link in its place stays, what it leads to is rotated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::file) struct Place {
     directory: PathBuf,
     base: OsString,
 }
 
-/// Held while a file is put aside. Gone with the value, and with the process.
+/// Held while a file is rotated. Gone with the value, and with the process.
 #[derive(Debug)]
-pub(in crate::file) struct Turn {
+pub(in crate::file) struct RotationLock {
     directory: File,
 }
 
@@ -58,18 +58,18 @@ impl Place {
     /// The turn to rotate; `None` if another writer has it, unless it is to be taken `anyway`.
     ///
     /// Whoever may read the directory can hold its lock, and must not keep logs from rotating for ever. Two writers with a
-    /// turn at once lose nothing: one of them may put aside the new file of the other, who notices within a second.
-    pub(in crate::file) fn turn(&self, anyway: bool) -> io::Result<Option<Turn>> {
+    /// turn at once lose nothing: one of them may rotate the new file of the other, who notices within a second.
+    pub(in crate::file) fn lock_rotation(&self, anyway: bool) -> io::Result<Option<RotationLock>> {
         let directory = File::open(&self.directory)?;
         match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) if !anyway => Ok(None),
             // A file system that cannot lock has no second writer that could.
-            Ok(()) | Err(_) => Ok(Some(Turn { directory })),
+            Ok(()) | Err(_) => Ok(Some(RotationLock { directory })),
         }
     }
 
-    /// Puts the log aside as a file of the period `tag`. In its place is nothing then.
-    pub(in crate::file) fn put_aside(&self, _: &Turn, tag: Tag) -> io::Result<()> {
+    /// Renames the log as a file of the period `tag`. In its place is nothing then.
+    pub(in crate::file) fn rename(&self, _: &RotationLock, tag: Tag) -> io::Result<()> {
         let from = self.directory.join(&self.base);
         let last = self.files()?.into_iter().filter(|file| file.tag == tag).map(|file| file.number).max();
         let first = last.map_or(0, |last| last.saturating_add(1));
@@ -82,7 +82,7 @@ impl Place {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// The files put aside, the oldest first.
+    /// The rotated files, the oldest first.
     pub(super) fn files(&self) -> io::Result<Vec<Suffix>> {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
@@ -107,7 +107,7 @@ impl Place {
     }
 }
 
-impl Turn {
+impl RotationLock {
     /// Makes the renaming outlive a crash of the machine.
     pub(in crate::file) fn sync(&self) -> io::Result<()> {
         self.directory.sync_all()
@@ -183,8 +183,8 @@ mod tests {
         for _ in 0..2 {
             fs::write(&log, "new").expect("written");
             let place = Place::of(&log).expect("a place");
-            let turn = place.turn(false).expect("a lock").expect("our turn");
-            place.put_aside(&turn, tag()).expect("put aside");
+            let lock = place.lock_rotation(false).expect("a lock").expect("free");
+            place.rename(&lock, tag()).expect("renamed");
         }
         let expected = [
             "a.log.2026-11-22.9",
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_stays_and_its_file_is_put_aside() {
+    fn a_link_stays_and_its_file_is_rotated() {
         let dir = tempfile::tempdir().expect("a directory");
         let (real, link) = (dir.path().join("data/real.log"), dir.path().join("link.log"));
         fs::create_dir(dir.path().join("data")).expect("made");
@@ -205,7 +205,7 @@ mod tests {
         symlink("data/real.log", dir.path().join("between")).expect("a link");
         symlink("between", &link).expect("a link");
         let place = Place::of(&link).expect("a place");
-        place.put_aside(&place.turn(false).expect("a lock").expect("our turn"), tag()).expect("put aside");
+        place.rename(&place.lock_rotation(false).expect("a lock").expect("free"), tag()).expect("renamed");
         assert_eq!(names(&dir.path().join("data")), ["real.log.2026-11-23"]);
         assert!(link.is_symlink());
     }
@@ -223,11 +223,11 @@ mod tests {
         let log = dir.path().join("a.log");
         fs::write(&log, "").expect("written");
         let place = Place::of(&log).expect("a place");
-        let turn = place.turn(false).expect("a lock").expect("our turn");
-        assert!(place.turn(false).expect("no error").is_none());
-        assert!(place.turn(true).expect("no error").is_some());
-        drop(turn);
-        assert!(place.turn(false).expect("a lock").is_some());
+        let lock = place.lock_rotation(false).expect("a lock").expect("free");
+        assert!(place.lock_rotation(false).expect("no error").is_none());
+        assert!(place.lock_rotation(true).expect("no error").is_some());
+        drop(lock);
+        assert!(place.lock_rotation(false).expect("a lock").is_some());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What becomes of files put aside, on real files.
+//! What becomes of rotated files, on real files.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! What becomes of files put aside: compressed, and deleted when there are more than should be kept.
+//! What becomes of rotated files: compressed, and deleted when there are more than should be kept.
 //!
 //! A thread of low priority does it, started when there may be something to do, and gone when there is not. It keeps no
 //! list of work: it looks at the directory, so that it also finds what was interrupted, and has no queue that could grow.
@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use rustix::process::setpriority_process;
 
 use super::name::{Form, Suffix};
-use super::pack::{self, Packed};
+use super::pack::{self, Packing};
 use super::place::Place;
 use super::{Compression, Rotation};
 use crate::local;
@@ -24,16 +24,16 @@ const NICEST: i32 = 19;
 /// Many logs that rotate at midnight are compressed one after the other.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// What a rotating file does with the files it has put aside.
+/// What a rotating file does with the files it has rotated.
 #[derive(Debug)]
 pub(in crate::file) struct Tidy {
     keep: Option<u32>,
     compress: Option<Compression>,
-    state: Mutex<State>,
+    state: Mutex<TidyState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct TidyState {
     running: bool,
     /// Something may have changed since it looked last.
     again: Option<Place>,
@@ -146,9 +146,9 @@ impl Tidy {
         let packed = pack::pack(place, file, kind);
         let mut state = self.state.lock();
         match packed {
-            Ok(Packed::Done) => state.done.compressed += 1,
-            Ok(Packed::Busy) => state.done.postponed = true,
-            Ok(Packed::Gone) => {}
+            Ok(Packing::Done) => state.done.compressed += 1,
+            Ok(Packing::Busy) => state.done.postponed = true,
+            Ok(Packing::Gone) => {}
             Err(error) => state.done.failed(&place.at(file).display().to_string(), &error),
         }
     }

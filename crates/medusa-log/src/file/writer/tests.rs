@@ -99,8 +99,8 @@ fn options(patience: Duration) -> Options {
     Options { format: Format::Common, patience, ..Options::default() }
 }
 
-fn writer(queue: &Arc<Queue>, to: &Scripted, patience: Duration) -> Writer<Scripted> {
-    Writer::new("test", &options(patience), Arc::clone(queue), to.clone())
+fn writer(queue: &Arc<Queue>, to: &Scripted, patience: Duration) -> FileWriter<Scripted> {
+    FileWriter::new("test", &options(patience), Arc::clone(queue), to.clone())
 }
 
 /// The targets of the records in a log, and the number of records its lines tell as lost. Every line must be whole.

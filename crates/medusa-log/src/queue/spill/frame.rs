@@ -34,7 +34,7 @@ const LOSS: u8 = 2;
 
 /// What a frame holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FrameKind {
     Batch,
     Loss,
 }
@@ -42,7 +42,7 @@ pub(super) enum Kind {
 /// A frame without its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
-    pub(super) kind: Kind,
+    pub(super) kind: FrameKind,
     /// Bytes of payload.
     pub(super) length: usize,
     checksum: u32,
@@ -104,13 +104,13 @@ impl Head {
             |at: usize| head.get(at..).and_then(<[u8]>::first_chunk).copied().map(u64::from_le_bytes);
         let time_at = |at: usize| u64_at(at).map(|micros| Timestamp::from_micros(micros as i64));
         let kind = match head.get(4) {
-            Some(&BATCH) => Kind::Batch,
-            Some(&LOSS) => Kind::Loss,
+            Some(&BATCH) => FrameKind::Batch,
+            Some(&LOSS) => FrameKind::Loss,
             _ => return None,
         };
         let length = usize::try_from(u32_at(0)?).ok().filter(|&length| length <= MAX_PAYLOAD)?;
         let span = Loss { records: u64_at(12)?, from: time_at(20)?, to: time_at(28)? };
-        if kind == Kind::Batch && span.records > length as u64 {
+        if kind == FrameKind::Batch && span.records > length as u64 {
             return None; // no record is shorter than a byte
         }
         Some(Self { kind, length, checksum: u32_at(8)?, span })
@@ -124,8 +124,8 @@ impl Head {
     /// Records that are lost if the payload is.
     pub(super) fn records(&self) -> u64 {
         match self.kind {
-            Kind::Batch => self.span.records,
-            Kind::Loss => 0, // they are lost already
+            FrameKind::Batch => self.span.records,
+            FrameKind::Loss => 0, // they are lost already
         }
     }
 

@@ -20,7 +20,7 @@ pub(crate) struct Origin {
 /// What is to be done to a file, once no lock is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub(crate) enum Chore {
+pub(crate) enum FileOperation {
     /// All of the segment has been replayed.
     Remove(u64),
     /// It has been replayed up to here.
@@ -52,8 +52,8 @@ struct Segment {
 
 impl Segment {
     /// All that has been read is settled: so it is noted, if it is so.
-    fn settled(&self, segment: u64) -> Option<Chore> {
-        (self.outstanding == 0).then_some(Chore::Mark(Origin { segment, end: self.at }))
+    fn settled(&self, segment: u64) -> Option<FileOperation> {
+        (self.outstanding == 0).then_some(FileOperation::Mark(Origin { segment, end: self.at }))
     }
 }
 
@@ -132,7 +132,7 @@ impl Index {
     }
 
     /// A frame of `records` has been read that will not come again.
-    pub(crate) fn pass(&mut self, origin: Origin, records: u64) -> Option<Chore> {
+    pub(crate) fn pass(&mut self, origin: Origin, records: u64) -> Option<FileOperation> {
         self.advance(origin, records);
         self.segments.get(&origin.segment)?.settled(origin.segment)
     }
@@ -157,20 +157,20 @@ impl Index {
     }
 
     /// Nothing will be added to segment `number`, which has been read to its end.
-    pub(crate) fn finish(&mut self, number: u64) -> Option<Chore> {
+    pub(crate) fn finish(&mut self, number: u64) -> Option<FileOperation> {
         let segment = self.segments.get_mut(&number)?;
         segment.read = true;
         (segment.outstanding == 0).then(|| self.remove(number))
     }
 
     /// A batch that was read is settled, or stored elsewhere.
-    pub(crate) fn release(&mut self, origin: Origin) -> Option<Chore> {
+    pub(crate) fn release(&mut self, origin: Origin) -> Option<FileOperation> {
         let segment = self.segments.get_mut(&origin.segment)?;
         segment.outstanding = segment.outstanding.saturating_sub(1);
         if segment.read && segment.outstanding == 0 {
             return Some(self.remove(origin.segment));
         }
-        segment.settled(origin.segment).or(Some(Chore::Mark(origin)))
+        segment.settled(origin.segment).or(Some(FileOperation::Mark(origin)))
     }
 
     /// A batch that was read from here is left for the next start, which will find it where it was.
@@ -182,10 +182,10 @@ impl Index {
         }
     }
 
-    fn remove(&mut self, number: u64) -> Chore {
+    fn remove(&mut self, number: u64) -> FileOperation {
         if let Some(segment) = self.segments.remove(&number) {
             self.bytes -= segment.length;
         }
-        Chore::Remove(number)
+        FileOperation::Remove(number)
     }
 }

@@ -27,9 +27,9 @@ use medusa_proto::access::{Loss, Timestamp};
 use parking_lot::Mutex;
 
 use crate::Batch;
-pub(super) use index::{Chore, Index, Next, Origin};
+pub(super) use index::{FileOperation, Index, Next, Origin};
 pub(super) use segment::Found;
-use segment::{Frame, Reader};
+use segment::{Reader, StoredFrame};
 pub(super) use spiller::Thread;
 
 /// The side of the spill that reads. Used by the writer's thread; the spiller only closes what it removes.
@@ -76,24 +76,24 @@ impl Spill {
         };
         let origin = |end| Origin { segment: next.number, end };
         match reader.read(next.at, next.length) {
-            Frame::Batch(batch, end) => Read::Batch(batch, origin(end)),
-            Frame::Loss(loss, end) => Read::Loss(loss, origin(end)),
-            Frame::Damaged(loss, end) => Read::Damaged(loss, origin(end)),
-            Frame::Rest(loss) => Read::Rest(loss),
+            StoredFrame::Batch(batch, end) => Read::Batch(batch, origin(end)),
+            StoredFrame::Loss(loss, end) => Read::Loss(loss, origin(end)),
+            StoredFrame::Damaged(loss, end) => Read::Damaged(loss, origin(end)),
+            StoredFrame::Rest(loss) => Read::Rest(loss),
         }
     }
 
     /// Does what is to be done to a file. If that fails, its records may be replayed twice, which is said.
-    pub(super) fn see_to(&self, chore: Chore) {
-        let (path, result) = match chore {
-            Chore::Remove(number) => {
+    pub(super) fn perform(&self, operation: FileOperation) {
+        let (path, result) = match operation {
+            FileOperation::Remove(number) => {
                 let mut reader = self.reader.lock();
                 reader.take_if(|reader| reader.number == number);
                 let path = segment::path(&self.directory, number);
                 let result = std::fs::remove_file(&path);
                 (path, result)
             }
-            Chore::Mark(origin) => {
+            FileOperation::Mark(origin) => {
                 let path = segment::path(&self.directory, origin.segment);
                 let result = segment::set_mark(&path, origin.end);
                 (path, result)

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use medusa_proto::access::{Loss, Timestamp};
 use rustix::fs::OFlags;
 
-use super::frame::{HEAD, Head, Kind};
+use super::frame::{FrameKind, HEAD, Head};
 use crate::Batch;
 
 /// Bytes of the mark, and the offset of the first frame.
@@ -153,7 +153,7 @@ pub(super) struct Reader {
 
 /// What stands at some offset of a segment.
 #[derive(Debug)]
-pub(super) enum Frame {
+pub(super) enum StoredFrame {
     /// A batch, and the offset behind it.
     Batch(Arc<Batch>, u64),
     /// A loss that was told here.
@@ -172,22 +172,22 @@ impl Reader {
     }
 
     /// Reads the frame at `at`, of a segment that goes up to `end`.
-    pub(super) fn read(&mut self, at: u64, end: u64) -> Frame {
+    pub(super) fn read(&mut self, at: u64, end: u64) -> StoredFrame {
         let rest = Loss { records: 0, from: self.last.min(self.modified), to: self.modified.max(self.last) };
-        let Some(head) = read_head(&self.file, at, end) else { return Frame::Rest(rest) };
+        let Some(head) = read_head(&self.file, at, end) else { return StoredFrame::Rest(rest) };
         self.last = head.span.to;
         let after = at + head.frame();
         if after > end {
             return match head.kind {
-                Kind::Batch => Frame::Damaged(head.span, end),
-                Kind::Loss => Frame::Rest(rest),
+                FrameKind::Batch => StoredFrame::Damaged(head.span, end),
+                FrameKind::Loss => StoredFrame::Rest(rest),
             };
         }
         match head.kind {
-            Kind::Loss => Frame::Loss(head.span, after),
-            Kind::Batch => match self.batch(&head, at) {
-                Some(batch) => Frame::Batch(batch.seal(), after),
-                None => Frame::Damaged(head.span, after),
+            FrameKind::Loss => StoredFrame::Loss(head.span, after),
+            FrameKind::Batch => match self.batch(&head, at) {
+                Some(batch) => StoredFrame::Batch(batch.seal(), after),
+                None => StoredFrame::Damaged(head.span, after),
             },
         }
     }

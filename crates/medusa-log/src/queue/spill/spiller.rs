@@ -192,10 +192,10 @@ impl Thread {
     /// `items` are on disk.
     fn arrived(&self, items: &VecDeque<Item>, number: u64, length: u64, frames: u64) {
         let mut state = self.queue.state.lock();
-        let chores = state.stored(items, number, length, frames);
+        let operations = state.stored(items, number, length, frames);
         drop(state);
-        for chore in chores {
-            self.queue.see_to(Some(chore));
+        for operation in operations {
+            self.queue.perform(Some(operation));
         }
     }
 

@@ -158,9 +158,9 @@ fn a_segment_is_read_back() {
     );
 
     let mut reader = Reader::open(dir.path(), 7).expect("a segment");
-    let Frame::Batch(first, at) = reader.read(MARK, appender.length) else { panic!("a batch") };
+    let StoredFrame::Batch(first, at) = reader.read(MARK, appender.length) else { panic!("a batch") };
     assert_eq!(entries(&first), entries(&batch(["/a", "/b"])));
-    let Frame::Loss(told, end) = reader.read(at, appender.length) else { panic!("a loss") };
+    let StoredFrame::Loss(told, end) = reader.read(at, appender.length) else { panic!("a loss") };
     assert_eq!((told, end), (loss, appender.length));
     assert_eq!(replay(dir.path()), (2, 0), "what was lost before is not lost again");
 }

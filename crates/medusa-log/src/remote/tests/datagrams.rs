@@ -122,7 +122,7 @@ fn what_the_kernel_finds_too_long_is_cut() {
         .expect("a reader");
     let connect::Connection::Datagrams(mut datagrams) = connection else { panic!("datagrams") };
     let long = "ü".repeat(500_000);
-    assert!(matches!(datagrams.send(long.as_bytes()).expect("cut"), datagram::Sent::Cut));
+    assert!(matches!(datagrams.send(long.as_bytes()).expect("cut"), datagram::DatagramOutcome::Cut));
     let cut = receive_unix(&reader);
     assert!(cut.len() > 60_000 && long.starts_with(&cut), "{}", cut.len());
     submit(&sink, 0..1);

@@ -4,9 +4,9 @@ use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
 use super::super::connect::Connection;
-use super::super::window::What;
-use super::Writer;
-use super::send::Hand;
+use super::super::window::Outgoing;
+use super::RemoteWriter;
+use super::send::Unsent;
 use crate::Batch;
 use crate::queue::Work;
 
@@ -19,11 +19,11 @@ const DRAINING: Duration = Duration::from_millis(10);
 /// How long the other end of RELP may take to say goodbye.
 const GOODBYE: Duration = Duration::from_millis(500);
 
-impl Writer {
+impl RemoteWriter {
     /// Whether the sink is gone, with nothing left to send or no time left to do so.
     pub(super) fn has_ended(&mut self) -> bool {
         let is_late = self.is_out_of_time();
-        is_late || (self.queue.is_closed() && self.queue.accounts().pending == 0 && self.hand.is_none())
+        is_late || (self.queue.is_closed() && self.queue.accounts().pending == 0 && self.unsent.is_none())
     }
 
     pub(super) fn is_out_of_time(&mut self) -> bool {
@@ -69,9 +69,9 @@ impl Writer {
 
     /// What could not be sent is lost, unless the queue keeps it on disk.
     pub(super) fn give_up(mut self) {
-        match self.hand.take() {
-            Some(Hand { what: What::Batch(batch), sent }) => self.abandon(&batch, sent),
-            Some(Hand { what: What::Loss(loss), .. }) => self.remember(loss),
+        match self.unsent.take() {
+            Some(Unsent { what: Outgoing::Batch(batch), sent }) => self.abandon(&batch, sent),
+            Some(Unsent { what: Outgoing::Loss(loss), .. }) => self.remember(loss),
             None => {}
         }
         loop {

@@ -18,10 +18,10 @@ use super::backoff::Backoff;
 use super::connect::{Connection, Connector};
 use super::lines::Lines;
 use super::relp::Refused;
-use super::window::{What, Window};
-use super::{RemoteOptions, RemoteTarget, Shared, Wording};
+use super::window::{Outgoing, ResendWindow};
+use super::{RecordFraming, RemoteOptions, RemoteShared, RemoteTarget};
 use crate::queue::{Queue, Work};
-use send::{Buffer, Hand};
+use send::{Buffer, Unsent};
 
 /// How often to look after what was sent, while it may not have arrived.
 const LOOK: Duration = Duration::from_millis(500);
@@ -29,19 +29,19 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How often to look after a connection that has nothing to do.
 const IDLE: Duration = Duration::from_secs(5);
 
-pub(super) struct Writer {
+pub(super) struct RemoteWriter {
     /// How the server's own log calls this sink.
     name: String,
-    wording: Wording,
+    framing: RecordFraming,
     queue: Arc<Queue>,
-    shared: Arc<Shared>,
+    shared: Arc<RemoteShared>,
     connector: Connector,
     backoff: Backoff,
     /// How long to wait before the next attempt to connect.
     wait: Duration,
     connection: Option<(Connection, Lines)>,
-    window: Window,
-    hand: Option<Hand>,
+    window: ResendWindow,
+    unsent: Option<Unsent>,
     /// What the target has yet to be told.
     loss: Option<Loss>,
     failing: bool,
@@ -50,24 +50,24 @@ pub(super) struct Writer {
     buffer: Buffer,
 }
 
-impl Writer {
+impl RemoteWriter {
     pub(super) fn new(
         target: &RemoteTarget,
         options: &RemoteOptions,
         queue: Arc<Queue>,
-        shared: Arc<Shared>,
+        shared: Arc<RemoteShared>,
     ) -> Self {
         Self {
             name: target.to_string(),
-            wording: options.wording.clone(),
+            framing: options.framing.clone(),
             connector: Connector::new(target.clone(), options.max_size, Arc::clone(&shared)),
             queue,
             shared,
             backoff: Backoff::default(),
             wait: Duration::ZERO,
             connection: None,
-            window: Window::new(target.is_relp()),
-            hand: None,
+            window: ResendWindow::new(target.is_relp()),
+            unsent: None,
             loss: None,
             failing: false,
             deadline: None,
@@ -83,10 +83,10 @@ impl Writer {
                     return self.give_up();
                 }
                 self.connect();
-            } else if self.hand.is_some() {
+            } else if self.unsent.is_some() {
                 self.resume();
             } else if let Some(loss) = self.loss.take() {
-                self.write(What::Loss(loss));
+                self.write(Outgoing::Loss(loss));
             } else if !self.work() {
                 return;
             }
@@ -96,7 +96,7 @@ impl Writer {
     /// Does what there is to do. False when that was all.
     fn work(&mut self) -> bool {
         match self.queue.next_within(if self.window.is_empty() { IDLE } else { LOOK }) {
-            Work::Batch(batch, _) => self.write(What::Batch(batch)),
+            Work::Batch(batch, _) => self.write(Outgoing::Batch(batch)),
             Work::Lost(loss) => {
                 self.remember(loss); // told next
                 self.queue.settle_loss();
@@ -120,9 +120,9 @@ impl Writer {
         match self.connector.connect() {
             Ok((connection, peer)) => {
                 let lines = match &connection {
-                    Connection::Stream(_) if self.window.knows() => Lines::relp(&self.wording),
-                    Connection::Stream(_) => Lines::stream(&self.wording),
-                    Connection::Datagrams(datagrams) => Lines::datagrams(&self.wording, datagrams.limit()),
+                    Connection::Stream(_) if self.window.knows() => Lines::relp(&self.framing),
+                    Connection::Stream(_) => Lines::stream(&self.framing),
+                    Connection::Datagrams(datagrams) => Lines::datagrams(&self.framing, datagrams.limit()),
                 };
                 self.backoff.connected(Instant::now());
                 self.shared.connections.fetch_add(1, Relaxed);
@@ -150,17 +150,17 @@ impl Writer {
     }
 
     /// The connection is gone: what may not have arrived is sent again by the next one, then `in_hand`.
-    fn broken(&mut self, in_hand: Option<What>, error: &io::Error) {
+    fn broken(&mut self, in_hand: Option<Outgoing>, error: &io::Error) {
         self.hear();
         self.connection = None;
         self.shared.state.lock().peer = None;
         let again = self.window.take();
         let in_hand = match in_hand {
-            Some(What::Loss(loss)) => {
+            Some(Outgoing::Loss(loss)) => {
                 self.remember(loss);
                 None
             }
-            Some(What::Batch(batch)) => Some(batch),
+            Some(Outgoing::Batch(batch)) => Some(batch),
             None => None,
         };
         if let Some(loss) = again.loss {
@@ -185,13 +185,13 @@ impl Writer {
 
     /// `what` was being sent when the connection broke, and would have been all of it after `end` records. If some of it is
     /// with the receiver, it counts as sent, and the rest of it comes again with all else.
-    fn begun(&mut self, what: What, end: u64) -> Option<What> {
+    fn begun(&mut self, what: Outgoing, end: u64) -> Option<Outgoing> {
         let delivered = self.hear().unwrap_or_default();
-        let What::Batch(batch) = what else { return Some(what) };
+        let Outgoing::Batch(batch) = what else { return Some(what) };
         if delivered + batch.len() as u64 <= end {
-            return Some(What::Batch(batch));
+            return Some(Outgoing::Batch(batch));
         }
-        self.window.push(What::Batch(Arc::clone(&batch)), end);
+        self.window.push(Outgoing::Batch(Arc::clone(&batch)), end);
         self.window.delivered(delivered);
         self.queue.settle(&batch, batch.len());
         None
@@ -246,7 +246,7 @@ impl Writer {
 }
 
 /// Whether `connection` stands, and what of `window` has arrived.
-fn look(connection: &mut Connection, window: &mut Window) -> io::Result<()> {
+fn look(connection: &mut Connection, window: &mut ResendWindow) -> io::Result<()> {
     match connection {
         Connection::Stream(stream) => {
             stream.check()?;

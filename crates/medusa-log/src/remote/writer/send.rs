@@ -6,11 +6,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::super::connect::Connection;
-use super::super::datagram::{Datagrams, Sent};
+use super::super::datagram::{DatagramOutcome, Datagrams};
 use super::super::lines::Lines;
 use super::super::stream::Stream;
-use super::super::window::What;
-use super::Writer;
+use super::super::window::Outgoing;
+use super::RemoteWriter;
 
 /// How long one write waits before it looks whether it still should.
 const SLICE: Duration = Duration::from_millis(250);
@@ -23,8 +23,8 @@ const KEEP: usize = 256 * 1024;
 
 /// What UDP was sending when it was refused: nobody could tell the next connection otherwise.
 #[derive(Debug)]
-pub(super) struct Hand {
-    pub(super) what: What,
+pub(super) struct Unsent {
+    pub(super) what: Outgoing,
     /// Datagrams of it that are sent.
     pub(super) sent: usize,
 }
@@ -39,16 +39,16 @@ pub(super) struct Buffer {
 
 impl Buffer {
     /// Fills it with `what`, but for the first `skip` records.
-    fn fill(&mut self, what: &What, skip: usize, lines: &mut Lines) {
+    fn fill(&mut self, what: &Outgoing, skip: usize, lines: &mut Lines) {
         self.bytes.clear();
         self.bytes.shrink_to(KEEP);
         self.ends.clear();
         match what {
-            What::Loss(loss) => {
+            Outgoing::Loss(loss) => {
                 lines.loss(loss, &mut self.bytes);
                 self.ends.push(self.bytes.len());
             }
-            What::Batch(batch) => {
+            Outgoing::Batch(batch) => {
                 for entry in batch.iter().skip(skip) {
                     lines.entry(&entry, &mut self.bytes);
                     self.ends.push(self.bytes.len());
@@ -64,22 +64,22 @@ impl Buffer {
     }
 }
 
-impl Writer {
+impl RemoteWriter {
     /// Sends what was in hand when the connection broke.
     pub(super) fn resume(&mut self) {
-        if let Some(Hand { what, sent }) = self.hand.take() {
+        if let Some(Unsent { what, sent }) = self.unsent.take() {
             self.write_from(what, sent);
         }
     }
 
-    pub(super) fn write(&mut self, what: What) {
+    pub(super) fn write(&mut self, what: Outgoing) {
         self.write_from(what, 0);
     }
 
-    fn write_from(&mut self, what: What, mut sent: usize) {
+    fn write_from(&mut self, what: Outgoing, mut sent: usize) {
         // Taken out, as sending may report what is going on.
         let Some((mut connection, mut lines)) = self.connection.take() else {
-            self.hand = Some(Hand { what, sent });
+            self.unsent = Some(Unsent { what, sent });
             return;
         };
         if let Connection::Stream(stream) = &mut connection
@@ -108,14 +108,14 @@ impl Writer {
                 self.broken(what, &error);
             }
             Err(error) => {
-                self.hand = Some(Hand { what, sent });
+                self.unsent = Some(Unsent { what, sent });
                 self.broken(None, &error);
             }
         }
     }
 
     /// Waits until the receiver has acknowledged so much that `what` may follow.
-    fn wait_for_room(&mut self, stream: &mut Stream, what: &What) -> io::Result<()> {
+    fn wait_for_room(&mut self, stream: &mut Stream, what: &Outgoing) -> io::Result<()> {
         let (mut known, mut moved) = (stream.delivered(), Instant::now());
         while !self.window.has_room(what) {
             stream.check()?;
@@ -133,7 +133,7 @@ impl Writer {
 
     /// `what` is with the kernel. On a connection that is watched, which has taken `end` bytes or records by now, it may still have to
     /// come again.
-    fn written(&mut self, what: What, bytes: u64, end: Option<u64>) {
+    fn written(&mut self, what: Outgoing, bytes: u64, end: Option<u64>) {
         self.works(bytes);
         let batch = what.batch().map(Arc::clone);
         if let Some(end) = end {
@@ -176,16 +176,16 @@ impl Writer {
         let (mut at, mut moved) = (0, Instant::now());
         while let Some(datagram) = buffer.datagram(at) {
             match datagrams.send(datagram)? {
-                Sent::Done => {}
-                Sent::Cut => {
+                DatagramOutcome::Done => {}
+                DatagramOutcome::Cut => {
                     self.shared.truncated.fetch_add(1, Relaxed);
                 }
-                Sent::Full => {
+                DatagramOutcome::Full => {
                     self.held_up(moved)?;
                     datagrams.wait(SLICE)?;
                     continue;
                 }
-                Sent::Refused => return Err(self.refused(sent)),
+                DatagramOutcome::Refused => return Err(self.refused(sent)),
             }
             moved = Instant::now();
             at += 1;

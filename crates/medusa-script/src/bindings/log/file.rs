@@ -46,25 +46,25 @@ pub(crate) const OPTIONS: Class = Class {
         item(
             "rotate",
             "(string | number | { string | number })?",
-            "When the file is put aside for a new one: `\"hourly\"`, `\"daily\"`, `\"weekly\"` (on Mondays) or `\"monthly\"`, \
+            "When the file is renamed, and a new one begun: `\"hourly\"`, `\"daily\"`, `\"weekly\"` (on Mondays) or `\"monthly\"`, \
              at the end of the hour, day, week, month of local time; or before it would grow beyond a size, `\"100MB\"`, \
              `\"64KiB\"` or a number of bytes, at least 1000; or both: `{ \"daily\", \"100MB\" }`. Default: never. \
              `access.log` becomes `access.log.2026-11-23` by the day (for a week its Monday) of its lines, \
              `access.log.2026-11-23-14` by the hour, `access.log.2026-11` by the month, and the next of the same time \
              `access.log.2026-11-23.1`; no file is overwritten. A line belongs to the time at which it is written, up to \
-             100 ms after its request, and no line is divided. A file left from an earlier time is put aside before the \
+             100 ms after its request, and no line is divided. A file left from an earlier time is rotated before the \
              first line. An empty file stays.",
         ),
         item(
             "keep",
             "number?",
-            "With `rotate`: how many of the files put aside are kept; older ones are deleted. Default: all. No file is \
+            "With `rotate`: how many of the rotated files are kept; older ones are deleted. Default: all. No file is \
              deleted that is not named as above.",
         ),
         item(
             "compress",
             "\"zstd\" | \"gzip\" | nil",
-            "With `rotate`: files put aside are compressed in the background, to `.zst` or `.gz`. What a stop of the \
+            "With `rotate`: rotated files are compressed in the background, to `.zst` or `.gz`. What a stop of the \
              server interrupts is done after the next start. Default: not compressed.",
         ),
         item(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use medusa_log::{
-    DefaultPorts, LineEnd, RemoteOptions, RemoteSink, RemoteTarget, TlsOptions, UnixKind, Wording,
+    DefaultPorts, LineEnd, RecordFraming, RemoteOptions, RemoteSink, RemoteTarget, TlsOptions, UnixKind,
 };
 use mlua::{Lua, Table, Value};
 
@@ -84,7 +84,7 @@ fn socket(lua: &Lua, (target, options): (String, Value)) -> mlua::Result<SinkVal
     let end = framing::<LineEnd>(lua, &mut given, FUNCTION, &target)?.unwrap_or_default();
     let common = Common::read(lua, &reach, &mut given, FUNCTION, &target)?;
     given.finish()?;
-    let options = common.with(Wording::Lines(format, end));
+    let options = common.with(RecordFraming::Lines(format, end));
     remote(lua, FUNCTION, target, options, RemoteSink::socket)
 }
 
@@ -138,8 +138,8 @@ impl Common {
         })
     }
 
-    pub(super) fn with(self, wording: Wording) -> RemoteOptions {
-        RemoteOptions { wording, tls: self.tls, max_size: self.max_size, queue: self.queue }
+    pub(super) fn with(self, framing: RecordFraming) -> RemoteOptions {
+        RemoteOptions { framing, tls: self.tls, max_size: self.max_size, queue: self.queue }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use medusa_log::{DefaultPorts, RemoteSink, RemoteTarget, UnixKind, Wording};
+use medusa_log::{DefaultPorts, RecordFraming, RemoteSink, RemoteTarget, UnixKind};
 use medusa_proto::syslog::{Framing, Header, SdId, Style};
 use mlua::{Lua, Table, Value};
 
@@ -118,7 +118,7 @@ fn syslog(lua: &Lua, (target, options): (Option<String>, Value)) -> mlua::Result
     let framing = framing.unwrap_or(if target.is_local() { Framing::Lf } else { Framing::Octet });
     let common = Common::read(lua, &reach, &mut given, FUNCTION, &target)?;
     given.finish()?;
-    let options = common.with(Wording::Syslog(Box::new(header), message, framing));
+    let options = common.with(RecordFraming::Syslog(Box::new(header), message, framing));
     remote(lua, FUNCTION, target, options, RemoteSink::syslog)
 }
 
