@@ -35,7 +35,7 @@ use clock::Clock;
 use open::{Make, Opened};
 pub use options::{Fsync, Mode, Options, size};
 use output::LogFile;
-pub use rotate::{Compression, Occasion, Period, Rotation};
+pub use rotate::{Occasion, Period, Rotation};
 use shared::FileShared;
 use writer::FileWriter;
 

@@ -142,7 +142,7 @@ impl Schedule {
     pub(super) fn tidy(&mut self, place: Option<Place>, name: &str) {
         self.tidied = Some(Instant::now());
         if let Some(place) = place
-            && (self.rotation.keep.is_some() || self.rotation.compress.is_some())
+            && (self.rotation.keep.is_some() || self.rotation.compress)
         {
             self.tidy.start(place, name);
         }

@@ -93,7 +93,7 @@ impl FileShared {
             .field("rotate", rotation.to_string())
             .field("rotations", rotations)
             .maybe("last_rotation", last)
-            .maybe("compressed", rotation.compress.map(|_| done.compressed))
+            .maybe("compressed", rotation.compress.then_some(done.compressed))
             .maybe("deleted", rotation.keep.map(|_| done.deleted))
             .maybe("kept", done.kept)
             .field("file_errors", errors + done.errors)

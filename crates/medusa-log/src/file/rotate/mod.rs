@@ -25,7 +25,6 @@ use std::str::FromStr;
 
 use super::options::size;
 use crate::OptionError;
-pub use pack::Compression;
 pub use period::Period;
 pub(super) use period::{Span, Tag};
 pub(super) use place::{Place, is_at};
@@ -40,8 +39,9 @@ pub struct Rotation {
     pub size: Option<u64>,
     /// The number of rotated files that are kept; older ones are deleted. Default: all.
     pub keep: Option<u32>,
-    /// How rotated files are compressed. Default: not at all.
-    pub compress: Option<Compression>,
+    /// Whether rotated files are compressed, with Zstandard: sooner done than gzip, smaller, and much sooner read. Default:
+    /// not.
+    pub compress: bool,
 }
 
 impl Rotation {

@@ -6,12 +6,13 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use super::{Compression, Tag};
+use super::Tag;
 
 /// Bytes that a file's name may grow by at most.
 pub(super) const LONGEST_SUFFIX: usize = ".2026-11-23-14.4294967295.zst.part".len();
 
-const UNFINISHED: &str = ".part";
+const PACKED: &str = ".zst";
+const UNFINISHED: &str = ".zst.part";
 
 /// What is behind the name of the log. In the order of time, as far as `tag` and `number` go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,9 +26,9 @@ pub(super) struct Suffix {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Form {
     Plain,
-    Packed(Compression),
+    Packed,
     /// Being compressed, or left over from when that was interrupted.
-    Unfinished(Compression),
+    Unfinished,
 }
 
 impl Suffix {
@@ -35,17 +36,10 @@ impl Suffix {
     pub(super) fn of(name: &OsStr, base: &OsStr) -> Option<Self> {
         let text = name.as_bytes().strip_prefix(base.as_bytes())?.strip_prefix(b".")?;
         let text = std::str::from_utf8(text).ok()?;
-        let (rest, unfinished) = match text.strip_suffix(UNFINISHED) {
-            Some(rest) => (rest, true),
-            None => (text, false),
-        };
-        let packed =
-            Compression::ALL.into_iter().find_map(|kind| Some((rest.strip_suffix(kind.suffix())?, kind)));
-        let (rest, form) = match (packed, unfinished) {
-            (Some((rest, kind)), true) => (rest, Form::Unfinished(kind)),
-            (Some((rest, kind)), false) => (rest, Form::Packed(kind)),
-            (None, false) => (rest, Form::Plain),
-            (None, true) => return None,
+        let (rest, form) = match (text.strip_suffix(PACKED), text.strip_suffix(UNFINISHED)) {
+            (Some(rest), _) => (rest, Form::Packed),
+            (_, Some(rest)) => (rest, Form::Unfinished),
+            _ => (text, Form::Plain),
         };
         let (tag, number) = match rest.split_once('.') {
             Some((tag, number)) => (tag, number.parse().ok().filter(|number| *number > 0)?),
@@ -59,9 +53,9 @@ impl Suffix {
     pub(super) fn name(&self, base: &OsStr) -> OsString {
         let number = if self.number == 0 { String::new() } else { format!(".{}", self.number) };
         let form = match self.form {
-            Form::Plain => String::new(),
-            Form::Packed(kind) => kind.suffix().to_owned(),
-            Form::Unfinished(kind) => format!("{}{UNFINISHED}", kind.suffix()),
+            Form::Plain => "",
+            Form::Packed => PACKED,
+            Form::Unfinished => UNFINISHED,
         };
         let mut name = base.as_bytes().to_vec();
         name.extend_from_slice(format!(".{}{number}{form}", self.tag).as_bytes());
@@ -93,7 +87,7 @@ mod tests {
         for name in [
             "access.log.2026-11-23",
             "access.log.2026-11-23.1",
-            "access.log.2026-11.12.gz",
+            "access.log.2026-11.12.zst",
             "access.log.2026-11-23-14.zst",
             "access.log.2026-11-23-14.4294967295.zst.part",
         ] {
@@ -114,12 +108,13 @@ mod tests {
             "access.log.2026-11-23.0",
             "access.log.2026-11-23.01",
             "access.log.2026-11-23.bz2",
-            "access.log.2026-11-23.gz.zst",
+            "access.log.2026-11-23.zst.zst",
+            "access.log.2026-11-23.gz",
             "access.log.2026-11-23.part",
             "access.log.2026-11-23.4294967296",
             "access.log.2026-11-31",
             "access.log.2026-11-23 ",
-            "access.log.2026-11-23.gz.bak",
+            "access.log.2026-11-23.zst.bak",
             "error.log.2026-11-23",
             "xaccess.log.2026-11-23",
         ] {
@@ -129,7 +124,7 @@ mod tests {
 
     #[test]
     fn they_are_in_the_order_of_time() {
-        let names = ["2026-11-22", "2026-11-22.2.zst", "2026-11-22.10", "2026-11-23.gz", "2026-12-01"];
+        let names = ["2026-11-22", "2026-11-22.2.zst", "2026-11-22.10", "2026-11-23.zst", "2026-12-01"];
         let suffixes = names.map(|name| of(&format!("access.log.{name}")).expect("ours"));
         assert!(suffixes.is_sorted_by(|a, b| a.which() < b.which()));
     }

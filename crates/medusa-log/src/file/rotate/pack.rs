@@ -1,62 +1,19 @@
-//! One rotated file, compressed.
+//! One rotated file, compressed with Zstandard.
 //!
 //! **Invariant: at every moment, killed or not, the lines are whole in one file that has its final name.** The compressed
 //! file is made under another name, brought to the disk, and renamed; only then is the plain one deleted. If both are
 //! there, that was interrupted in between, and they are compared before one goes.
 
 use std::fs::{self, File, FileTimes, Metadata, OpenOptions, Permissions};
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
-use flate2::read::MultiGzDecoder;
-use flate2::write::GzEncoder;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 use super::name::{Form, Suffix};
 use super::place::{Place, is_at, rename_new};
-
-/// How rotated files are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Compression {
-    /// Zstandard: `.zst`. Smaller and sooner done than gzip, and much sooner read.
-    Zstd,
-    /// `.gz`, which everything can read.
-    Gzip,
-}
-
-impl Compression {
-    pub(super) const ALL: [Self; 2] = [Self::Zstd, Self::Gzip];
-
-    /// What files compressed so end in.
-    pub(super) const fn suffix(self) -> &'static str {
-        match self {
-            Self::Zstd => ".zst",
-            Self::Gzip => ".gz",
-        }
-    }
-
-    /// Its name in a script.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Zstd => "zstd",
-            Self::Gzip => "gzip",
-        }
-    }
-}
-
-/// `"zstd"`, `"gzip"`.
-impl std::str::FromStr for Compression {
-    type Err = crate::OptionError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.name() == text)
-            .ok_or_else(|| crate::OptionError(format!("\"zstd\" or \"gzip\" is expected, not {text:?}")))
-    }
-}
 
 /// Copied at a time.
 const CHUNK: usize = 128 * 1024;
@@ -72,7 +29,7 @@ pub(super) enum Packing {
 }
 
 /// Compresses the plain file `which` of `place`.
-pub(super) fn pack(place: &Place, which: Suffix, kind: Compression) -> io::Result<Packing> {
+pub(super) fn pack(place: &Place, which: Suffix) -> io::Result<Packing> {
     let plain = place.at(which.as_form(Form::Plain));
     let source = match open_own(&plain) {
         Ok(source) => source,
@@ -86,17 +43,16 @@ pub(super) fn pack(place: &Place, which: Suffix, kind: Compression) -> io::Resul
     if !is_at(&plain, &meta) {
         return Ok(Packing::Gone); // compressed by another process before we had the lock
     }
-    let target = place.at(which.as_form(Form::Packed(kind)));
+    let target = place.at(which.as_form(Form::Packed));
     if !target.try_exists()? {
-        let unfinished = place.at(which.as_form(Form::Unfinished(kind)));
-        let made =
-            compress(&source, &meta, &unfinished, kind).and_then(|()| rename_new(&unfinished, &target));
+        let unfinished = place.at(which.as_form(Form::Unfinished));
+        let made = compress(&source, &meta, &unfinished).and_then(|()| rename_new(&unfinished, &target));
         if let Err(error) = made {
             let _: io::Result<()> = fs::remove_file(&unfinished);
             return if error.kind() == io::ErrorKind::ResourceBusy { Ok(Packing::Busy) } else { Err(error) };
         }
         place.sync()?;
-    } else if !is_same(&source, &target, kind)? {
+    } else if !is_same(&source, &target)? {
         return Err(io::Error::other(format!(
             "{} is there already, and holds something else",
             target.display()
@@ -126,27 +82,16 @@ fn lock(source: &File) -> bool {
     !matches!(flock(source, FlockOperation::NonBlockingLockExclusive), Err(Errno::WOULDBLOCK))
 }
 
-fn compress(source: &File, meta: &Metadata, to: &Path, kind: Compression) -> io::Result<()> {
+fn compress(source: &File, meta: &Metadata, to: &Path) -> io::Result<()> {
     match fs::remove_file(to) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
-    let copied = match kind {
-        Compression::Zstd => {
-            let mut encoder = zstd::stream::write::Encoder::new(&file, ZSTD_LEVEL)?;
-            encoder.include_checksum(true)?;
-            let copied = copy(source, &mut encoder)?;
-            encoder.finish()?;
-            copied
-        }
-        Compression::Gzip => {
-            let mut encoder = GzEncoder::new(&file, flate2::Compression::default());
-            let copied = copy(source, &mut encoder)?;
-            encoder.finish()?;
-            copied
-        }
-    };
+    let mut encoder = zstd::stream::write::Encoder::new(&file, ZSTD_LEVEL)?;
+    encoder.include_checksum(true)?;
+    let copied = copy(source, &mut encoder)?;
+    encoder.finish()?;
     // Written to meanwhile, by a program that knows nothing of our lock.
     if copied != source.metadata()?.len() {
         return Err(io::ErrorKind::ResourceBusy.into());
@@ -155,8 +100,7 @@ fn compress(source: &File, meta: &Metadata, to: &Path, kind: Compression) -> io:
     file.sync_all()
 }
 
-/// Access logs become a seventh to a sixth of what they were, a little less than with gzip, in two thirds of its time.
-/// Level 9 would take another fifth off, for nine times the work.
+/// Access logs become a seventh to a sixth of what they were. Level 9 would take another fifth off, for nine times the work.
 const ZSTD_LEVEL: i32 = 3;
 
 /// Who could read the plain file can read the compressed one, and it is as old.
@@ -184,12 +128,8 @@ fn copy(mut from: &File, to: &mut impl Write) -> io::Result<u64> {
 }
 
 /// Whether `packed` holds what `plain` does, and nothing more.
-fn is_same(plain: &File, packed: &Path, kind: Compression) -> io::Result<bool> {
-    let packed = open_own(packed)?;
-    let mut unpacked: Box<dyn Read> = match kind {
-        Compression::Zstd => Box::new(zstd::stream::read::Decoder::new(packed)?),
-        Compression::Gzip => Box::new(MultiGzDecoder::new(BufReader::new(packed))),
-    };
+fn is_same(plain: &File, packed: &Path) -> io::Result<bool> {
+    let mut unpacked = zstd::stream::read::Decoder::new(open_own(packed)?)?;
     let mut plain = plain;
     let (mut left, mut right) = (Vec::new(), Vec::new());
     loop {

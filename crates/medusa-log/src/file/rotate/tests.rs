@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -54,58 +53,39 @@ fn names(dir: &Path) -> Vec<String> {
 fn unpacked(path: PathBuf) -> String {
     let mut text = String::new();
     let file = File::open(&path).expect("a file");
-    let read = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("zst") => zstd::stream::read::Decoder::new(file).expect("zstd").read_to_string(&mut text),
-        _ => flate2::read::GzDecoder::new(file).read_to_string(&mut text),
-    };
+    let read = zstd::stream::read::Decoder::new(file).expect("zstd").read_to_string(&mut text);
     read.expect("all of it");
     text
 }
 
-const fn compress(kind: Compression) -> Rotation {
-    Rotation { every: None, size: None, keep: None, compress: Some(kind) }
-}
+const COMPRESS: Rotation = Rotation { every: None, size: None, keep: None, compress: true };
 
 const fn keep(count: u32) -> Rotation {
-    Rotation { every: None, size: None, keep: Some(count), compress: None }
+    Rotation { every: None, size: None, keep: Some(count), compress: false }
 }
 
 #[test]
 fn files_are_compressed_and_stay_who_they_were() {
-    for (kind, name) in
-        [(Compression::Zstd, "a.log.2026-11-23.zst"), (Compression::Gzip, "a.log.2026-11-23.gz")]
-    {
-        let (dir, place) = log();
-        let plain = dir.path().join("a.log.2026-11-23");
-        fs::write(&plain, lines(10_000)).expect("written");
-        fs::set_permissions(&plain, fs::Permissions::from_mode(0o604)).expect("changed");
-        let written = fs::metadata(&plain).expect("a file").modified().expect("a time");
-        let tidy = tidy(&place, compress(kind));
-        assert_eq!(names(dir.path()), ["a.log", name]);
-        let packed = dir.path().join(name);
-        let meta = fs::metadata(&packed).expect("a file");
-        assert_eq!((meta.permissions().mode() & 0o777, meta.modified().expect("a time")), (0o604, written));
-        assert!(meta.len() < 100_000);
-        assert_eq!(unpacked(packed), lines(10_000));
-        assert_eq!((tidy.done().compressed, tidy.done().errors), (1, 0));
-    }
-}
-
-#[test]
-fn gzip_itself_can_read_it() {
     let (dir, place) = log();
-    fs::write(dir.path().join("a.log.2026-11-23"), lines(100)).expect("written");
-    tidy(&place, compress(Compression::Gzip));
-    let out =
-        Command::new("gzip").arg("-dc").arg(dir.path().join("a.log.2026-11-23.gz")).output().expect("gzip");
-    assert_eq!(String::from_utf8_lossy(&out.stdout), lines(100));
+    let plain = dir.path().join("a.log.2026-11-23");
+    fs::write(&plain, lines(10_000)).expect("written");
+    fs::set_permissions(&plain, fs::Permissions::from_mode(0o604)).expect("changed");
+    let written = fs::metadata(&plain).expect("a file").modified().expect("a time");
+    let tidy = tidy(&place, COMPRESS);
+    assert_eq!(names(dir.path()), ["a.log", "a.log.2026-11-23.zst"]);
+    let packed = dir.path().join("a.log.2026-11-23.zst");
+    let meta = fs::metadata(&packed).expect("a file");
+    assert_eq!((meta.permissions().mode() & 0o777, meta.modified().expect("a time")), (0o604, written));
+    assert!(meta.len() < 100_000);
+    assert_eq!(unpacked(packed), lines(10_000));
+    assert_eq!((tidy.done().compressed, tidy.done().errors), (1, 0));
 }
 
 #[test]
 fn only_the_oldest_of_ours_are_deleted() {
     let (dir, place) = log();
     let ours =
-        ["2026-11-21", "2026-11-22", "2026-11-22.1.zst", "2026-11-22.2.gz", "2026-11-23", "2026-11-23.10"];
+        ["2026-11-21", "2026-11-22", "2026-11-22.1.zst", "2026-11-22.2.zst", "2026-11-23", "2026-11-23.10"];
     for name in ours {
         fs::write(dir.path().join(format!("a.log.{name}")), lines(1)).expect("written");
     }
@@ -123,7 +103,7 @@ fn only_the_oldest_of_ours_are_deleted() {
         "a.log.2026-11-18",
         "a.log.2026-11-19",
         "a.log.2026-11-20.bak",
-        "a.log.2026-11-22.2.gz",
+        "a.log.2026-11-22.2.zst",
         "a.log.2026-11-23",
         "a.log.2026-11-23.10",
         "a.log.old",
@@ -139,19 +119,15 @@ fn what_was_interrupted_is_done_again() {
     let at = |name: &str| dir.path().join(name);
     // Killed while it wrote; killed after the plain file was gone (by whatever cause); killed before it was deleted.
     fs::write(at("a.log.2026-11-21"), lines(10)).expect("written");
-    fs::write(at("a.log.2026-11-21.gz.part"), "half").expect("written");
-    fs::write(at("a.log.2026-11-20.gz.part"), "half").expect("written");
+    fs::write(at("a.log.2026-11-21.zst.part"), "half").expect("written");
+    fs::write(at("a.log.2026-11-20.zst.part"), "half").expect("written");
     fs::write(at("a.log.2026-11-22"), lines(20)).expect("written");
-    let mut encoder = flate2::write::GzEncoder::new(
-        File::create(at("a.log.2026-11-22.gz")).expect("made"),
-        flate2::Compression::fast(),
-    );
-    encoder.write_all(lines(20).as_bytes()).expect("written");
-    encoder.finish().expect("finished");
-    let tidy = tidy(&place, compress(Compression::Gzip));
-    assert_eq!(names(dir.path()), ["a.log", "a.log.2026-11-21.gz", "a.log.2026-11-22.gz"]);
-    assert_eq!(unpacked(at("a.log.2026-11-21.gz")), lines(10));
-    assert_eq!(unpacked(at("a.log.2026-11-22.gz")), lines(20));
+    let packed = zstd::encode_all(lines(20).as_bytes(), 1).expect("compressed");
+    fs::write(at("a.log.2026-11-22.zst"), packed).expect("written");
+    let tidy = tidy(&place, COMPRESS);
+    assert_eq!(names(dir.path()), ["a.log", "a.log.2026-11-21.zst", "a.log.2026-11-22.zst"]);
+    assert_eq!(unpacked(at("a.log.2026-11-21.zst")), lines(10));
+    assert_eq!(unpacked(at("a.log.2026-11-22.zst")), lines(20));
     assert_eq!(tidy.done().errors, 0, "{:?}", tidy.done());
 }
 
@@ -162,7 +138,7 @@ fn a_compressed_file_that_holds_something_else_is_left_alone() {
         fs::write(dir.path().join("a.log.2026-11-23"), lines(2)).expect("written");
         let packed = zstd::encode_all(other.as_bytes(), 1).expect("compressed");
         fs::write(dir.path().join("a.log.2026-11-23.zst"), &packed).expect("written");
-        let tidy = tidy(&place, compress(Compression::Zstd));
+        let tidy = tidy(&place, COMPRESS);
         assert_eq!(names(dir.path()), ["a.log", "a.log.2026-11-23", "a.log.2026-11-23.zst"]);
         assert_eq!(fs::read(dir.path().join("a.log.2026-11-23.zst")).expect("a file"), packed);
         assert!(tidy.done().last_error.expect("an error").contains("holds something else"));
@@ -176,7 +152,7 @@ fn a_file_someone_writes_to_is_compressed_later() {
     fs::write(&plain, lines(2)).expect("written");
     let writer = File::options().append(true).open(&plain).expect("a file");
     flock(&writer, FlockOperation::NonBlockingLockShared).expect("a lock");
-    let tidy = tidy(&place, compress(Compression::Zstd));
+    let tidy = tidy(&place, COMPRESS);
     assert!(tidy.is_postponed());
     assert_eq!(names(dir.path()), ["a.log", "a.log.2026-11-23"]);
     (&writer).write_all(b"late\n").expect("written");
@@ -193,7 +169,7 @@ fn a_full_disk_leaves_the_plain_file() {
     fs::write(&plain, lines(2)).expect("written");
     // Nothing can be made under that name: it stands for whatever keeps the compressed file from being written.
     fs::create_dir(dir.path().join("a.log.2026-11-23.zst.part")).expect("made");
-    let tidy = tidy(&place, compress(Compression::Zstd));
+    let tidy = tidy(&place, COMPRESS);
     assert_eq!(fs::read_to_string(plain).expect("it stays"), lines(2));
     assert_eq!((tidy.done().compressed, tidy.done().errors), (0, 1));
 }

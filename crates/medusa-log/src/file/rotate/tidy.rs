@@ -12,10 +12,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rustix::process::setpriority_process;
 
+use super::Rotation;
 use super::name::{Form, Suffix};
 use super::pack::{self, Packing};
 use super::place::Place;
-use super::{Compression, Rotation};
 use crate::local;
 
 /// Yields to whatever else wants the processor.
@@ -28,7 +28,7 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 #[derive(Debug)]
 pub(in crate::file) struct Tidy {
     keep: Option<u32>,
-    compress: Option<Compression>,
+    compress: bool,
     state: Mutex<TidyState>,
 }
 
@@ -119,7 +119,7 @@ impl Tidy {
             }
         };
         let (unfinished, files): (Vec<_>, Vec<_>) =
-            files.into_iter().partition(|file| matches!(file.form, Form::Unfinished(_)));
+            files.into_iter().partition(|file| file.form == Form::Unfinished);
         for file in unfinished {
             self.note(place, file, pack::clean(place, file));
         }
@@ -133,17 +133,15 @@ impl Tidy {
                 let deleted = fs::remove_file(place.at(file));
                 self.state.lock().done.deleted += u64::from(deleted.is_ok());
                 self.note(place, file, deleted);
-            } else if file.form == Form::Plain
-                && let Some(kind) = self.compress
-            {
-                self.pack(place, file, kind);
+            } else if file.form == Form::Plain && self.compress {
+                self.pack(place, file);
             }
         }
         self.state.lock().done.kept = Some(whiches.len() as u64);
     }
 
-    fn pack(&self, place: &Place, file: Suffix, kind: Compression) {
-        let packed = pack::pack(place, file, kind);
+    fn pack(&self, place: &Place, file: Suffix) {
+        let packed = pack::pack(place, file);
         let mut state = self.state.lock();
         match packed {
             Ok(Packing::Done) => state.done.compressed += 1,

@@ -63,9 +63,9 @@ pub(crate) const OPTIONS: Class = Class {
         ),
         item(
             "compress",
-            "\"zstd\" | \"gzip\" | nil",
-            "With `rotate`: rotated files are compressed in the background, to `.zst` or `.gz`. What a stop of the \
-             server interrupts is done after the next start. Default: not compressed.",
+            "\"zstd\"?",
+            "With `rotate`: rotated files are compressed in the background, to `.zst` (`zstdcat` reads them). What a stop of \
+             the server interrupts is done after the next start. Default: not compressed.",
         ),
         item(
             "fsync",
@@ -132,9 +132,12 @@ fn rotation(lua: &Lua, given: &mut Options<'_>) -> mlua::Result<Option<Rotation>
     };
     let mut rotation = occasions(lua, &rotate)?.map_err(|error| wrong(lua, "rotate", &error))?;
     rotation.keep = keep.map(|keep| whole(lua, keep)).transpose()?;
-    rotation.compress = match compress {
-        Some(compress) => Some(compress.parse().map_err(|error| wrong(lua, "compress", &error))?),
-        None => None,
+    rotation.compress = match compress.as_deref() {
+        None => false,
+        Some("zstd") => true,
+        Some(other) => {
+            return Err(fail(lua, format!("{FUNCTION}: `compress`: \"zstd\" is expected, not {other:?}")));
+        }
     };
     Ok(Some(rotation))
 }
