@@ -9,6 +9,8 @@
 //!
 //! Without spilling, the last two are always empty. Nothing here blocks or looks at a clock.
 
+mod disk;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -17,9 +19,10 @@ use medusa_proto::access::Loss;
 
 use super::QueueOptions;
 use super::accounts::Accounts;
-use super::spill::{FileOperation, Found, Index, Next, Origin};
+use super::spill::{FileOperation, Index, Next, Origin};
 use crate::Batch;
 use crate::mailbox::Load;
+pub(super) use disk::{Life, Spiller};
 
 #[derive(Debug, Default)]
 pub(super) struct QueueState {
@@ -58,30 +61,6 @@ pub(super) enum Stage {
     Ended,
     /// The writer has ended.
     Left,
-}
-
-/// The state of the thread that puts records on disk.
-#[derive(Debug, Default)]
-pub(super) struct Spiller {
-    pub(super) life: Life,
-    /// What it is moving; its records count as pending until they are on disk.
-    pub(super) moving: Option<Side>,
-    /// All is to be put on disk, even what the writer holds: the process is about to end.
-    pub(super) park: bool,
-    /// What the writer holds has been on its way to the disk before.
-    pub(super) has_parked: bool,
-    /// The last attempt to put something on disk failed. It tries again when there is room, or after a while.
-    pub(super) stuck: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Life {
-    /// There is none: nothing is spilled.
-    #[default]
-    None,
-    Running,
-    /// It has put on disk what was left, and is gone.
-    Ended,
 }
 
 /// Which side of what is on disk.
@@ -186,16 +165,6 @@ impl QueueState {
         (self.back.is_empty() || self.has_room_behind(limits, batch)).then_some(Side::Back)
     }
 
-    /// The back has the room that the front has not taken, and half of all in any case: what a broken connection has put
-    /// back is bounded by who did it, and may be more than there is room for. Losing what comes meanwhile would be no
-    /// help.
-    fn has_room_behind(&self, limits: &QueueOptions, batch: &Batch) -> bool {
-        let Accounts { pending, pending_bytes, .. } = self.accounts;
-        let records = (pending - self.behind.records).min(limits.records as u64 / 2) + self.behind.records;
-        let bytes = (pending_bytes - self.behind.bytes).min(limits.bytes / 2) + self.behind.bytes;
-        records + batch.len() as u64 <= limits.records as u64 && bytes + batch.footprint() <= limits.bytes
-    }
-
     /// Whether nothing is between the front and what is submitted now.
     fn is_direct(&self) -> bool {
         self.back.is_empty() && self.spiller.moving.is_none() && self.disk.is_read()
@@ -281,30 +250,6 @@ impl QueueState {
         }
     }
 
-    /// Only who may park asks what is in the writer's hand.
-    pub(super) fn hold(&mut self, item: &Item) {
-        if self.spills() && matches!(item, Item::Batch(..)) {
-            self.in_hand.push_back(item.clone());
-        }
-    }
-
-    /// The writer lets go of `batch`. False if it has been put on disk meanwhile, from where it will come again, or be
-    /// counted, so that what the writer did counts no more.
-    pub(super) fn release(&mut self, batch: &Batch) -> (bool, Option<Origin>) {
-        if self.spiller.life == Life::None {
-            return (true, None);
-        }
-        // It is at the front if it was to be put on disk, and could not be.
-        for items in [&mut self.in_hand, &mut self.front] {
-            if let Some(at) = items.iter().position(|item| item.is(batch))
-                && let Some(Item::Batch(_, _, origin)) = items.remove(at)
-            {
-                return (true, origin);
-            }
-        }
-        (false, None)
-    }
-
     /// `written` records of `batch` are with the target, and the rest is lost.
     pub(super) fn settle(&mut self, batch: &Batch, written: u64) -> Option<FileOperation> {
         let (true, origin) = self.release(batch) else { return None };
@@ -338,110 +283,13 @@ impl QueueState {
         self.push_front(batch, None);
     }
 
-    /// Whether that `batch` was settled did not count, as it had been put on disk, or was on its way there.
-    fn comes_again(&mut self, batch: &Arc<Batch>) -> bool {
-        if let Some(at) =
-            self.parked.iter().position(|parked| std::ptr::eq(parked.as_ptr(), Arc::as_ptr(batch)))
-        {
-            self.parked.swap_remove(at);
-            return true;
-        }
-        self.spiller.has_parked && self.in_hand.iter().chain(&self.front).any(|item| item.is(batch))
-    }
-
     /// `batch` comes again before anything else.
     pub(super) fn push_front(&mut self, batch: Arc<Batch>, origin: Option<Origin>) {
         self.front.push_front(Item::Batch(batch, Instant::now(), origin));
     }
 
-    /// What the spiller should put on disk: all of it if the target fails, else what presses.
-    pub(super) fn to_spill(&self, limits: &QueueOptions) -> Option<Side> {
-        if !self.spills() || self.spiller.stuck {
-            return None;
-        }
-        let all = self.takes_all();
-        if (self.is_failing() || all) && (!self.front.is_empty() || (all && !self.in_hand.is_empty())) {
-            return Some(Side::Front);
-        }
-        let Accounts { pending, pending_bytes, .. } = self.accounts;
-        let pressed = pending > limits.records as u64 / 2 || pending_bytes > limits.bytes / 2;
-        (!self.back.is_empty() && (all || pressed || self.is_failing())).then_some(Side::Back)
-    }
-
-    /// Whether even what the writer holds goes to disk.
-    pub(super) fn takes_all(&self) -> bool {
-        self.spiller.park || self.stage >= Stage::Ended
-    }
-
-    /// Segments have been found on disk.
-    pub(super) fn adopt(&mut self, segments: &[(u64, Found)]) {
-        for (number, found) in segments {
-            self.disk.found(*number, found);
-            self.accounts.adopted += found.records;
-            self.adopted += found.frames;
-            self.queued += found.frames;
-        }
-    }
-
-    /// `items` are on disk: segment `number` has grown to `length` by as many frames.
-    pub(super) fn stored(
-        &mut self,
-        items: &VecDeque<Item>,
-        number: u64,
-        length: u64,
-        frames: u64,
-    ) -> Vec<FileOperation> {
-        let mut records = 0;
-        let mut operations = Vec::new();
-        self.parked.retain(|parked| parked.strong_count() > 0);
-        for item in items {
-            if let Item::Batch(batch, _, origin) = item {
-                self.forget(batch);
-                if self.spiller.moving == Some(Side::Back) {
-                    self.behind.records -= batch.len() as u64;
-                    self.behind.bytes -= batch.footprint();
-                }
-                records += batch.len() as u64;
-                if self.takes_all() {
-                    self.parked.push(Arc::downgrade(batch));
-                }
-                operations.extend(origin.and_then(|origin| self.disk.release(origin)));
-            }
-        }
-        self.disk.appended(number, length, frames, records);
-        self.queued += frames - items.len() as u64; // a large batch has become several
-        self.spiller.moving = None;
-        operations
-    }
-
-    /// A loss has come to light on disk: `records` that are not there.
-    pub(super) fn lost_on_disk(&mut self, records: u64) {
-        self.accounts.lost += records;
-    }
-
     /// The target can be written to, or not. Whether that is news.
     pub(super) fn set_failing(&mut self, failing: bool) -> bool {
         std::mem::replace(&mut self.accounts.failing, failing) != failing
-    }
-
-    /// All that is only in memory is lost, as there is nobody left to take it. Returns how many records.
-    pub(super) fn lose_all(&mut self) -> u64 {
-        let items: Vec<Item> =
-            self.in_hand.drain(..).chain(self.front.drain(..)).chain(self.back.drain(..)).collect();
-        self.behind = Load::default();
-        let mut lost = 0;
-        for item in items {
-            if let Item::Batch(batch, _, origin) = &item {
-                self.forget(batch);
-                if let Some(origin) = origin {
-                    self.disk.keep(*origin, batch.len() as u64);
-                    continue;
-                }
-                lost += batch.len() as u64;
-            }
-            self.done += 1;
-        }
-        self.accounts.lost += lost;
-        lost
     }
 }

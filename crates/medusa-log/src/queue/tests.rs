@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::batch::tests::{batch, first_target};
-use medusa_proto::access::Timestamp;
+use medusa_proto::access::{Loss, Timestamp};
 
 fn queue(records: usize, bytes: usize) -> Queue {
     Queue::with_limits(QueueOptions { records, bytes, ..QueueOptions::default() })
