@@ -217,33 +217,25 @@ impl LogFile {
         }
     }
 
-    /// Rotates the file and opens a new one, or only that if another writer has been faster. False: another one is
-    /// at it now.
+    /// Rotates the file and opens a new one, or only that if another writer has been faster. False: there is none to be had.
     fn rotate(&mut self, tag: Tag) -> io::Result<bool> {
         let Some(path) = self.path() else { return Ok(false) };
         if !is_at(path, &self.meta) {
             return Ok(self.open_anew());
         }
         let place = Place::of(path)?;
-        let anyway = self.schedule.as_ref().is_some_and(Schedule::is_tired_of_waiting);
-        let Some(lock) = place.lock_rotation(anyway)? else {
-            self.schedule.iter_mut().for_each(Schedule::wait);
-            return Ok(false);
-        };
-        if !is_at(path, &self.meta) {
+        if !place.rename(&self.meta, tag)? {
             return Ok(self.open_anew());
         }
-        place.rename(&lock, tag)?;
         self.shared.rotated(self.clock.now(), &self.clock);
         // If there is no new one to be had, lines go on into the rotated file, which nobody compresses while we have
         // it, and `look` tries again.
         let changed = self.open_anew();
         if self.fsync != Fsync::Never
-            && let Err(error) = lock.sync()
+            && let Err(error) = place.sync()
         {
             self.shared.file_failed(error.to_string());
         }
-        drop(lock);
         if let Some(schedule) = &mut self.schedule {
             schedule.tidy(Some(place), &self.name);
         }

@@ -12,11 +12,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::clock::Clock;
 use super::rotate::{Place, Rotation, Span, Tag, Tidy};
 
-/// After a rotation that failed, or that another writer was at.
+/// After a rotation that failed.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// A rotation takes milliseconds: who still has the turn after so many attempts is not one of us.
-const WAITS: u32 = 10;
 
 /// Before another attempt at what could not be compressed because another writer still had it.
 const TIDY_AGAIN: Duration = Duration::from_secs(30);
@@ -44,8 +41,6 @@ pub(super) struct Schedule {
     span: Option<Span>,
     /// No attempt before.
     not_before: Option<Instant>,
-    /// Attempts in a row at which another writer, or so it seemed, had the lock.
-    waited: u32,
     /// Whether the last attempt failed.
     pub(super) failing: bool,
 }
@@ -60,7 +55,6 @@ impl Schedule {
             idle_until: Some(now + DRAFT),
             span: None,
             not_before: None,
-            waited: 0,
             failing: false,
         }
     }
@@ -71,7 +65,6 @@ impl Schedule {
         let written = meta.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
         let at = written.map_or(now, |written| written.min(now));
         self.not_before = None;
-        self.waited = 0;
         self.span = None;
         if meta.len() > 0 {
             self.begin_span(at, clock);
@@ -121,16 +114,6 @@ impl Schedule {
     /// It could not be done now.
     pub(super) fn put_off(&mut self) {
         self.not_before = Some(Instant::now() + RETRY);
-    }
-
-    /// Another writer has the lock.
-    pub(super) fn wait(&mut self) {
-        self.waited += 1;
-    }
-
-    /// Whether no other writer can take as long as this one has waited.
-    pub(super) fn is_tired_of_waiting(&self) -> bool {
-        self.waited >= WAITS
     }
 
     /// Whether rotated files are to be looked after although there is no new one.

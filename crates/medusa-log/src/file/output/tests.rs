@@ -222,38 +222,6 @@ fn two_writers_of_one_file_rotate_it_once() {
 }
 
 #[test]
-fn while_another_has_the_turn_the_old_file_is_written_to() {
-    let bench = Bench::new(every(Period::Daily));
-    let mut file = bench.open();
-    line(&mut file, "1\n");
-    bench.set("2026-11-24T12:00:00+01:00");
-    let lock =
-        Place::of(&bench.path()).expect("a place").lock_rotation(false).expect("a lock").expect("free");
-    assert!(!line(&mut file, "2\n"));
-    assert!(file.due_in().is_some_and(|due| !due.is_zero()), "it does not spin");
-    drop(lock);
-    file.schedule.as_mut().expect("it rotates").try_again();
-    assert!(line(&mut file, "3\n"));
-    bench.expect(&[("a.log", "3\n"), ("a.log.2026-11-23", "1\n2\n")]);
-}
-
-#[test]
-fn a_turn_that_is_never_given_back_is_taken() {
-    let bench = Bench::new(every(Period::Daily));
-    let mut file = bench.open();
-    line(&mut file, "1\n");
-    bench.set("2026-11-24T12:00:00+01:00");
-    let _held =
-        Place::of(&bench.path()).expect("a place").lock_rotation(false).expect("a lock").expect("free");
-    let waited = (0..100).take_while(|_| {
-        file.schedule.as_mut().expect("it rotates").try_again();
-        !file.renew(0, false)
-    });
-    assert_eq!(waited.count(), 10);
-    bench.expect(&[("a.log", ""), ("a.log.2026-11-23", "1\n")]);
-}
-
-#[test]
 fn a_file_moved_or_deleted_by_others_is_opened_anew_within_a_second() {
     let bench = Bench::new(every(Period::Daily));
     let mut file = bench.open();

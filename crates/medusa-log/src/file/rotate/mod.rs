@@ -2,7 +2,7 @@
 //!
 //! - `period`: hours, days, weeks, months of local time, and where they end;
 //! - `name`: what a file is called once it is rotated, and which files are ours by their name;
-//! - `place`: the directory: who may rotate, and the renaming;
+//! - `place`: the directory, and the renaming;
 //! - `pack`: one file compressed;
 //! - `tidy`: the thread that compresses, and deletes what is too old.
 //!

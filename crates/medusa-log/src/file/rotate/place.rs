@@ -1,7 +1,8 @@
 //! The directory that a log and the rotated files are in.
 //!
-//! Two writers of one file, in this process or in two, may both find that it is time to rotate. The one that has the lock
-//! of the directory and finds its file still in its place does it; the other goes over to the new file.
+//! Two writers of one file, in this process or in two, may both find that it is time to rotate. The first renames it and
+//! makes a new one; the other finds its file no longer in its place, or, had it looked just before, that what it has renamed
+//! is not its own, and gives that back. Neither waits for the other, and no line is lost.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
@@ -9,7 +10,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use super::Tag;
@@ -31,12 +32,6 @@ pub(in crate::file) struct Place {
     base: OsString,
 }
 
-/// Held while a file is rotated. Gone with the value, and with the process.
-#[derive(Debug)]
-pub(in crate::file) struct RotationLock {
-    directory: File,
-}
-
 impl Place {
     /// The place of the log `path`, which exists.
     pub(in crate::file) fn of(path: &Path) -> io::Result<Self> {
@@ -55,28 +50,24 @@ impl Place {
         &self.directory
     }
 
-    /// The turn to rotate; `None` if another writer has it, unless it is to be taken `anyway`.
-    ///
-    /// Whoever may read the directory can hold its lock, and must not keep logs from rotating for ever. Two writers with a
-    /// turn at once lose nothing: one of them may rotate the new file of the other, who notices within a second.
-    pub(in crate::file) fn lock_rotation(&self, anyway: bool) -> io::Result<Option<RotationLock>> {
-        let directory = File::open(&self.directory)?;
-        match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) if !anyway => Ok(None),
-            // A file system that cannot lock has no second writer that could.
-            Ok(()) | Err(_) => Ok(Some(RotationLock { directory })),
-        }
-    }
-
-    /// Renames the log as a file of the period `tag`. In its place is nothing then.
-    pub(in crate::file) fn rename(&self, _: &RotationLock, tag: Tag) -> io::Result<()> {
+    /// Renames the log, which is the open file `meta`, as a file of the period `tag`. In its place is nothing then. False:
+    /// another writer has been faster.
+    pub(in crate::file) fn rename(&self, meta: &Metadata, tag: Tag) -> io::Result<bool> {
         let from = self.directory.join(&self.base);
         let last = self.files()?.into_iter().filter(|file| file.tag == tag).map(|file| file.number).max();
         let first = last.map_or(0, |last| last.saturating_add(1));
         for number in first..first.saturating_add(ATTEMPTS) {
-            match rename_new(&from, &self.at(Suffix { tag, number, form: Form::Plain })) {
+            let to = self.at(Suffix { tag, number, form: Form::Plain });
+            match rename_new(&from, &to) {
+                Ok(()) if is_at(&to, meta) => return Ok(true),
+                Ok(()) => {
+                    // If there is another in its place by now, it has been rotated early.
+                    let _: io::Result<()> = rename_new(&to, &from);
+                    return Ok(false);
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                renamed => return renamed,
+                Err(error) => return Err(error),
             }
         }
         Err(io::ErrorKind::AlreadyExists.into())
@@ -102,15 +93,8 @@ impl Place {
     }
 
     /// Makes renamings and deletions outlive a crash of the machine.
-    pub(super) fn sync(&self) -> io::Result<()> {
-        File::open(&self.directory)?.sync_all()
-    }
-}
-
-impl RotationLock {
-    /// Makes the renaming outlive a crash of the machine.
     pub(in crate::file) fn sync(&self) -> io::Result<()> {
-        self.directory.sync_all()
+        File::open(&self.directory)?.sync_all()
     }
 }
 
@@ -183,8 +167,7 @@ mod tests {
         for _ in 0..2 {
             fs::write(&log, "new").expect("written");
             let place = Place::of(&log).expect("a place");
-            let lock = place.lock_rotation(false).expect("a lock").expect("free");
-            place.rename(&lock, tag()).expect("renamed");
+            assert!(place.rename(&log.metadata().expect("a file"), tag()).expect("renamed"));
         }
         let expected = [
             "a.log.2026-11-22.9",
@@ -205,7 +188,7 @@ mod tests {
         symlink("data/real.log", dir.path().join("between")).expect("a link");
         symlink("between", &link).expect("a link");
         let place = Place::of(&link).expect("a place");
-        place.rename(&place.lock_rotation(false).expect("a lock").expect("free"), tag()).expect("renamed");
+        assert!(place.rename(&real.metadata().expect("a file"), tag()).expect("renamed"));
         assert_eq!(names(&dir.path().join("data")), ["real.log.2026-11-23"]);
         assert!(link.is_symlink());
     }
@@ -218,16 +201,16 @@ mod tests {
     }
 
     #[test]
-    fn one_at_a_time_has_the_turn() {
+    fn a_file_of_another_writer_is_given_back() {
         let dir = tempfile::tempdir().expect("a directory");
-        let log = dir.path().join("a.log");
-        fs::write(&log, "").expect("written");
-        let place = Place::of(&log).expect("a place");
-        let lock = place.lock_rotation(false).expect("a lock").expect("free");
-        assert!(place.lock_rotation(false).expect("no error").is_none());
-        assert!(place.lock_rotation(true).expect("no error").is_some());
-        drop(lock);
-        assert!(place.lock_rotation(false).expect("a lock").is_some());
+        let (old, log) = (dir.path().join("old"), dir.path().join("a.log"));
+        fs::write(&old, "old").expect("written");
+        fs::write(&log, "new").expect("written");
+        let (place, old) = (Place::of(&log).expect("a place"), old.metadata().expect("a file"));
+        assert!(!place.rename(&old, tag()).expect("given back"));
+        assert_eq!(fs::read_to_string(&log).expect("in its place"), "new");
+        fs::remove_file(&log).expect("there");
+        assert!(!place.rename(&old, tag()).expect("nothing there"));
     }
 
     #[test]
