@@ -16,13 +16,13 @@ use medusa_proto::access::Peer;
 use tokio::sync::Notify;
 
 use crate::budget::{Account, Kind, Tally};
-use crate::conn::STREAM_WINDOW;
 use crate::fault::Fault;
 use crate::limits::Limits;
 use crate::record::{self, Exchanged};
 use crate::request::Unread;
 use crate::server::{Directory, PinnedServer};
 use crate::upgrade::Upgrade;
+use crate::window::STREAM_WINDOW;
 
 /// One connection, as its requests see it.
 pub(crate) struct Connection {

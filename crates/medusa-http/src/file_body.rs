@@ -8,18 +8,17 @@ use std::io::{self, IoSliceMut};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use medusa_net::cork::LONGEST_PIECE;
+use medusa_net::Stream;
+use medusa_net::cork::{CorkHandle, LONGEST_PIECE};
 use medusa_net::descriptors::SharedFile;
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use tokio::task::JoinHandle;
 
 use crate::body::BodyError;
-use crate::connection::Connection;
 
 /// How much of a file is read at once: large enough that a system call hardly counts, small enough that many slow
 /// clients hold little.
@@ -40,7 +39,7 @@ pub struct FileBody {
     /// Work on the blocking pool: what it read, or nothing where it only brought a piece into the page cache.
     pending: Option<JoinHandle<io::Result<Bytes>>>,
     /// Set where the kernel sends.
-    sender: Option<Rc<Connection>>,
+    sender: Option<CorkHandle<Stream>>,
     /// How much is read at once.
     chunk: usize,
     /// The page cache holds the next piece, as far as we know.
@@ -69,8 +68,8 @@ impl FileBody {
     }
 
     /// Has the kernel send it on a connection's stream, which can do that.
-    pub(crate) fn send_by(&mut self, connection: Rc<Connection>) {
-        self.sender = Some(connection);
+    pub(crate) fn send_by(&mut self, sender: CorkHandle<Stream>) {
+        self.sender = Some(sender);
     }
 
     pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
@@ -97,8 +96,8 @@ impl FileBody {
             return self.poll_piece(cx);
         }
         self.is_cached = false;
-        let Some(connection) = &self.sender else { return Poll::Ready(Ok(Bytes::new())) };
-        Poll::Ready(Ok(connection.handle.stand_in(Arc::clone(&self.file), self.offset, len)))
+        let Some(sender) = &self.sender else { return Poll::Ready(Ok(Bytes::new())) };
+        Poll::Ready(Ok(sender.stand_in(Arc::clone(&self.file), self.offset, len)))
     }
 
     /// Whether the page cache holds the last byte of the next `len`, and so most likely all of them: it is filled in

@@ -30,6 +30,7 @@ mod server;
 mod sessions;
 mod upgrade;
 pub mod websocket;
+mod window;
 
 pub use admission::{Admission, holder};
 pub use body::{Body, BodyError, BodyStream};

@@ -303,7 +303,7 @@ impl SentBody {
             if connection.is_multiplexed() {
                 file.read_little();
             } else if connection.handle.can_send_files() {
-                file.send_by(Rc::clone(connection));
+                file.send_by(connection.handle.clone());
             }
         }
         let mut sent =

@@ -19,11 +19,11 @@ use medusa_net::tls::TlsInfo;
 use medusa_proto::access::Peer;
 
 use crate::budget::{Account, Allowance, Held, Kind, LEAST};
-use crate::conn::{CONNECTION_WINDOW, STREAM_WINDOW};
 use crate::connection::Connection;
 use crate::limits::{Limits, time};
 use crate::request_id::RequestId;
 use crate::router::Params;
+use crate::window::{CONNECTION_WINDOW, READ_AHEAD, STREAM_WINDOW};
 
 /// One HTTP request, on its way to a handler.
 #[derive(Debug)]
@@ -403,9 +403,6 @@ impl Wire {
         }
     }
 }
-
-/// How much of a body hyper reads from an HTTP/1 connection before it is asked for, in bytes: its buffer.
-const READ_AHEAD: u32 = 64 * 1024;
 
 /// What a body takes of the memory that there is for requests.
 struct Memory {

@@ -21,11 +21,8 @@ use super::{End, end_turn};
 use crate::connection::Connection;
 use crate::exchange::exchange;
 use crate::fault::Fault;
+use crate::window::{CONNECTION_WINDOW, STREAM_WINDOW};
 
-/// How much of one request's body may be on its way before it is read, in bytes.
-pub(crate) const STREAM_WINDOW: u32 = 256 * 1024;
-/// The same for all of a connection's requests together.
-pub(crate) const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// How much of one response may wait to be sent, in bytes.
 const SEND_BUFFER: usize = 128 * 1024;
 /// Requests that may be reset before they were looked at, as h2 has it.

@@ -17,8 +17,6 @@ mod http2;
 mod open;
 mod strict;
 
-pub(crate) use http2::{CONNECTION_WINDOW, STREAM_WINDOW};
-
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;

@@ -75,6 +75,12 @@ pub struct CorkHandle<S> {
     core: Rc<RefCell<Core<S>>>,
 }
 
+impl<S> Clone for CorkHandle<S> {
+    fn clone(&self) -> Self {
+        Self { core: Rc::clone(&self.core) }
+    }
+}
+
 impl<S> fmt::Debug for CorkIo<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.core.borrow().describe(f.debug_struct("CorkIo"))
