@@ -1,10 +1,9 @@
 //! What the requests of one connection have in common.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -19,7 +18,7 @@ use crate::budget::{Account, Kind, Tally};
 use crate::fault::Fault;
 use crate::limits::Limits;
 use crate::record::{self, Exchanged};
-use crate::request::Unread;
+use crate::request::{Carrier, Unread};
 use crate::server::{Directory, PinnedServer};
 use crate::upgrade::Upgrade;
 use crate::window::STREAM_WINDOW;
@@ -129,6 +128,12 @@ impl Connection {
     pub(crate) fn multiplex(&self) {
         self.conn.set_multiplexed();
         self.conn.enter(Phase::Idle);
+    }
+
+    /// What the body of the request that has come last comes on.
+    pub(crate) fn carrier(&self) -> Carrier<'_> {
+        let request = (!self.is_multiplexed()).then(|| self.conn.requests());
+        Carrier { account: &self.account, unread: &self.unread, request }
     }
 
     /// The bodies that are not at their end.
@@ -297,8 +302,6 @@ const LEAVING: Duration = Duration::from_secs(5);
 pub(crate) struct Toll {
     answered: Cell<u64>,
     cancelled: Cell<u64>,
-    /// Bytes of bodies that handlers have read; they may do so on another thread.
-    read: OnceCell<Arc<AtomicU64>>,
 }
 
 /// Bytes that are free: settings, and a ping now and then for as long as a connection lives.
@@ -314,17 +317,11 @@ impl Toll {
         count.set(count.get() + 1);
     }
 
-    /// Where bytes of bodies are counted that handlers have read.
-    pub(crate) fn read(&self) -> Arc<AtomicU64> {
-        Arc::clone(self.read.get_or_init(Arc::default))
-    }
-
-    /// Whether the client has sent more than it may. Bodies that were read, with an eighth for the frames they came in,
-    /// and responses that it makes room for, pay for themselves.
-    pub(crate) fn is_exceeded(&self, conn: &Conn) -> bool {
+    /// Whether the client has sent more than it may. The bytes of bodies that handlers have `read`, with an eighth for the
+    /// frames they came in, and responses that it makes room for, pay for themselves.
+    pub(crate) fn is_exceeded(&self, conn: &Conn, read: u64) -> bool {
         let (answered, cancelled) = (self.answered.get(), self.cancelled.get());
         let paid = FREE_BYTES + conn.requests() * BYTES_PER_REQUEST + conn.sent() / 8;
-        let read = self.read.get().map_or(0, |read| read.load(Relaxed));
         cancelled > FREE_CANCELLED + answered || conn.received() > paid + read + read / 8
     }
 }

@@ -54,7 +54,7 @@ pub(crate) async fn exchange(
     let connection = exchanged.connection();
     let limits = &server.parts.limits;
     let (version, is_head) = (parts.version, parts.method == Method::HEAD);
-    let mut body = RequestBody::wire(incoming, limits, &parts.headers, connection);
+    let mut body = RequestBody::wire(incoming, limits, &parts.headers, &connection.carrier());
     let head = Arc::new(Head {
         method: parts.method,
         uri: parts.uri,

@@ -118,7 +118,7 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
             if let Poll::Ready(result) = Pin::new(&mut http).poll(cx) {
                 return Poll::Ready(result.map_or_else(|error| end_of(&error), |()| End::Parted));
             }
-            if context.toll().is_exceeded(conn) {
+            if context.toll().is_exceeded(conn, context.unread().read()) {
                 let (received, requests, sent) = (conn.received(), conn.requests(), conn.sent());
                 tracing::debug!(peer = %conn.peer(), received, requests, sent, toll = ?context.toll(), "a flood of frames");
                 context.count(Fault::Flood);

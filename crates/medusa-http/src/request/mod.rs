@@ -1,0 +1,140 @@
+//! What a handler is given: the request's head, already routed, and its body, not yet read.
+//!
+//! The head is `Send`, so that a handler may carry it to another thread (the main VM's); it holds nothing of the
+//! connection but its addresses. The body is read by [`body`]; [`wire`] is one that comes from the client, with its [`pace`],
+//! its [`memory`], and its place among the [`unread`] ones of its connection.
+
+mod body;
+mod error;
+mod memory;
+mod pace;
+mod unread;
+mod wire;
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, Uri, Version, header};
+use medusa_net::tls::TlsInfo;
+use medusa_proto::access::Peer;
+
+use crate::budget::Allowance;
+use crate::request_id::RequestId;
+use crate::router::Params;
+
+pub use body::RequestBody;
+pub use error::RequestBodyError;
+pub(crate) use unread::{Carrier, Unread};
+
+/// One HTTP request, on its way to a handler.
+#[derive(Debug)]
+pub struct Request {
+    /// Everything but the body. Shared: it goes through many hands, and some look at it when the handler has it.
+    pub head: Arc<Head>,
+    /// The body, read only as far as the handler asks for it.
+    pub body: RequestBody,
+}
+
+/// Everything of a request but its body.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// The method ([RFC 9110 §9](https://www.rfc-editor.org/rfc/rfc9110#section-9)).
+    pub method: Method,
+    /// The target as it came: path and query, not decoded.
+    pub uri: Uri,
+    /// The protocol version the client spoke.
+    pub version: Version,
+    /// The fields.
+    pub headers: HeaderMap,
+    /// What the pattern's wildcards matched, decoded.
+    pub params: Params,
+    /// Where the part of the path below the mount begins (a byte offset into `uri.path()`).
+    pub tail: usize,
+    /// The other end of the connection.
+    pub peer: Peer,
+    /// Who asks: the peer, or whom a trusted proxy speaks for.
+    pub client: Peer,
+    /// Whether the client's own connection is encrypted, here or at a trusted proxy.
+    pub secure: bool,
+    /// What was agreed on, on an encrypted connection.
+    pub tls: Option<Arc<TlsInfo>>,
+    /// Tells this request from all others, in logs and across servers.
+    pub id: RequestId,
+    /// Whether a WebSocket is asked for on a stream of HTTP/2: by CONNECT, which is a GET in every other respect
+    /// ([RFC 8441 §4](https://www.rfc-editor.org/rfc/rfc8441#section-4)).
+    pub websocket: bool,
+    /// What its answer may take of the memory there is.
+    pub allowance: Allowance,
+}
+
+impl Head {
+    /// A request that a handler makes up itself.
+    pub fn new(method: Method, uri: Uri) -> Self {
+        Self {
+            method,
+            uri,
+            version: Version::HTTP_11,
+            headers: HeaderMap::new(),
+            params: Params::default(),
+            tail: 0,
+            peer: Peer::Unix,
+            client: Peer::Unix,
+            secure: false,
+            tls: None,
+            id: RequestId::next(),
+            websocket: false,
+            allowance: Allowance::default(),
+        }
+    }
+
+    /// The path as it came, not decoded.
+    pub fn path(&self) -> &str {
+        self.uri.path()
+    }
+
+    /// The part of the path below the mount's pattern: for a mount on `/docs/` and a request of `/docs/a/b` it is
+    /// `a/b`. Not decoded.
+    pub fn tail(&self) -> &str {
+        self.uri.path().get(self.tail..).unwrap_or_default()
+    }
+
+    /// The authority the client asked for, port included: the target's in absolute form, else the `Host` field
+    /// ([RFC 9112 §3.2.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2)).
+    pub fn authority(&self) -> Option<&str> {
+        match self.uri.authority() {
+            Some(authority) => Some(authority.as_str()),
+            None => self.headers.get(header::HOST).and_then(|host| host.to_str().ok()),
+        }
+    }
+
+    /// `https` where the client's connection is encrypted, else `http`.
+    pub fn scheme(&self) -> &'static str {
+        if self.secure { "https" } else { "http" }
+    }
+
+    /// The authority without its port.
+    pub fn host(&self) -> Option<&str> {
+        self.authority().map(without_port)
+    }
+}
+
+/// `host[:port]` without the port; an IPv6 literal keeps its brackets.
+pub(crate) fn without_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !host.ends_with(':') => host,
+        _ => authority,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_cut_off_and_nothing_else() {
+        assert_eq!(without_port("example.com:8080"), "example.com");
+        assert_eq!(without_port("example.com"), "example.com");
+        assert_eq!(without_port("[::1]:80"), "[::1]");
+        assert_eq!(without_port("[::1]"), "[::1]");
+        assert_eq!(without_port("example.com:"), "example.com");
+    }
+}
