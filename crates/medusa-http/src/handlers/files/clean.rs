@@ -8,8 +8,7 @@
 
 use std::io;
 
-use super::load::Look;
-use super::root::Opened;
+use super::root::{Directory, Opened};
 
 const HTML: &[u8] = b".html";
 
@@ -18,18 +17,19 @@ pub(super) fn page(path: &[u8]) -> Vec<u8> {
     [path, HTML].concat()
 }
 
-/// The shorter path by which the file at `path` is served, if there is one.
-pub(super) fn shorter(look: &Look<'_>, path: &[u8]) -> io::Result<Option<Vec<u8>>> {
+/// The shorter path by which the file at `path` is served, if there is one; a directory's is that of its file of one of the
+/// names in `index`.
+pub(super) fn shorter(root: &Directory, index: &[String], path: &[u8]) -> io::Result<Option<Vec<u8>>> {
     let at = memchr::memrchr(b'/', path).map_or(0, |slash| slash + 1);
     let (directory, name) = path.split_at(at);
-    if look.place.options.index.iter().any(|index| index.as_bytes() == name)
-        && look.index(directory)?.is_some_and(|(index, _)| index == path)
+    if index.iter().any(|index| index.as_bytes() == name)
+        && root.index(directory, index)?.is_some_and(|(index, _)| index == path)
     {
         return Ok(Some(directory.to_owned()));
     }
     let Some(stem) = name.strip_suffix(HTML).filter(|stem| !stem.is_empty()) else { return Ok(None) };
     let short = [directory, stem].concat();
-    Ok(match look.directory.look_up(&short)? {
+    Ok(match root.look_up(&short)? {
         Opened::File(..) | Opened::Denied => None,
         Opened::Directory(_) | Opened::Nothing => Some(short),
     })

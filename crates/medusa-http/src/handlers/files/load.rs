@@ -71,9 +71,9 @@ pub(super) enum Loaded {
 
 /// A look at what is there.
 #[derive(Debug)]
-pub(super) struct Look<'l> {
-    pub(super) place: &'l Place,
-    pub(super) directory: Directory,
+struct Look<'l> {
+    place: &'l Place,
+    directory: Directory,
     known: Option<&'l Arc<Found>>,
     by: By,
 }
@@ -96,7 +96,10 @@ impl Place {
     /// The directory at `target`, which has no index file, as `view` wants it listed. Blocks.
     pub(super) fn list(&self, target: &Target<'_>, view: View) -> io::Result<Loaded> {
         match self.root.enter(Wait::ForDisk)? {
-            Ok(directory) => self.listings.load(&directory, &target.path, view, &self.options),
+            Ok(directory) => {
+                let page = self.listings.load(&directory, &target.path, view, &self.options)?;
+                Ok(page.map_or_else(|opened| without_file(&opened), Loaded::Listing))
+            }
             Err(opened) => Ok(without_file(&opened)),
         }
     }
@@ -144,7 +147,7 @@ impl Look<'_> {
         }
         let opened = self.directory.look_up(path)?;
         if let Opened::File(..) = opened {
-            return Ok(match clean::shorter(self, path)? {
+            return Ok(match clean::shorter(&self.directory, &self.place.options.index, path)? {
                 Some(shorter) => Loaded::Shorter(shorter),
                 None => self.loaded(opened, path)?,
             });
@@ -157,22 +160,10 @@ impl Look<'_> {
     }
 
     fn at_directory(&self, path: &[u8]) -> io::Result<Loaded> {
-        if let Some((index, opened)) = self.index(path)? {
+        if let Some((index, opened)) = self.directory.index(path, &self.place.options.index)? {
             return self.loaded(opened, &index);
         }
         Ok(if self.place.options.listing { Loaded::ToList } else { Loaded::Nothing })
-    }
-
-    /// The first index file of the directory at `path` (which ends with a slash, or is empty), and its path.
-    pub(super) fn index(&self, path: &[u8]) -> io::Result<Option<(Vec<u8>, Opened)>> {
-        for index in &self.place.options.index {
-            let index = [path, index.as_bytes()].concat();
-            let opened = self.directory.look_up(&index)?;
-            if matches!(opened, Opened::File(..) | Opened::Denied) {
-                return Ok(Some((index, opened)));
-            }
-        }
-        Ok(None)
     }
 
     fn at(&self, path: &[u8]) -> io::Result<Loaded> {
@@ -232,7 +223,7 @@ impl Look<'_> {
     }
 }
 
-pub(super) fn without_file(opened: &Opened) -> Loaded {
+fn without_file(opened: &Opened) -> Loaded {
     match opened {
         Opened::Directory(_) => Loaded::Directory,
         Opened::Denied => Loaded::Denied,

@@ -152,6 +152,18 @@ impl Directory {
         })
     }
 
+    /// The first of the files `names` in the directory at `path` (which ends with a slash, or is empty), and its path.
+    pub(super) fn index(&self, path: &[u8], names: &[String]) -> io::Result<Option<(Vec<u8>, Opened)>> {
+        for name in names {
+            let index = [path, name.as_bytes()].concat();
+            let opened = self.look_up(&index)?;
+            if matches!(opened, Opened::File(..) | Opened::Denied) {
+                return Ok(Some((index, opened)));
+            }
+        }
+        Ok(None)
+    }
+
     /// What is at a path below the root, without opening it; `None` if nothing is, or it leads out.
     ///
     /// # Errors

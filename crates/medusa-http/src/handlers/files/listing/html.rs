@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Display, Formatter, Write as _};
 
+use super::entry::{Civil, Entry, Shown};
 use super::view::{Key, Order, View};
-use super::{Civil, Entry, Shown};
 use crate::escaped::Escaped;
 use crate::router::encode_segment;
 

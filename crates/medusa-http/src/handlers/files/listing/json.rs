@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Civil, Entry};
+use super::entry::{Civil, Entry};
 
 /// `[{"name":"a.txt","type":"file","size":5,"modified":"2026-11-22T09:30:00Z"}, ...]`. Directories have no size.
 ///

@@ -1,6 +1,7 @@
 //! Listings of made-up entries.
 
-use super::view::Key;
+use super::entry::Civil;
+use super::view::{Key, Order};
 use super::*;
 
 fn listing(names: &[(&[u8], Option<u64>, i64)]) -> Listing {
