@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -16,12 +17,11 @@ use tokio::sync::Notify;
 
 use crate::budget::{Account, Kind, Tally};
 use crate::fault::Fault;
+use crate::frame_budget::Toll;
 use crate::limits::Limits;
-use crate::record::{self, Exchanged};
+use crate::record;
 use crate::request::{Carrier, Unread};
 use crate::server::{Directory, PinnedServer};
-use crate::upgrade::Upgrade;
-use crate::window::STREAM_WINDOW;
 
 /// One connection, as its requests see it.
 pub(crate) struct Connection {
@@ -50,8 +50,6 @@ pub(crate) struct Connection {
     unread_line: Cell<Option<Box<str>>>,
     /// To be told when the connection is to end: bodies that would go on.
     finishing: RefCell<Vec<Weak<Notify>>>,
-    /// What goes on after the 101 that is on its way.
-    upgrade: RefCell<Option<Box<(Upgrade, Exchanged)>>>,
 }
 
 impl fmt::Debug for Connection {
@@ -86,7 +84,6 @@ impl Connection {
             misframed: Cell::new(None),
             unread_line: Cell::default(),
             finishing: RefCell::default(),
-            upgrade: RefCell::default(),
             conn,
             directory,
         }
@@ -190,9 +187,18 @@ impl Connection {
         }
     }
 
+    /// Ends a poll of the task that drives it: writes out, and counts what waits. None: the peer is gone, or there is no
+    /// memory for it.
+    pub(crate) fn end_turn(&self, cx: &mut Context<'_>) -> Option<()> {
+        if let Poll::Ready(Err(_gone)) = self.handle.poll_end_turn(cx) {
+            return None;
+        }
+        self.has_room_to_wait().then_some(())
+    }
+
     /// Counts what waits at the end of a turn: of a head, for its rest, and of answers, for the peer. False, and a fault is
     /// counted, if there is no memory for it.
-    pub(crate) fn has_room_to_wait(&self) -> bool {
+    fn has_room_to_wait(&self) -> bool {
         let received = self.conn.received();
         if self.conn.phase() != Phase::Head || !self.unread.is_none() {
             self.complete.set(received);
@@ -271,19 +277,6 @@ impl Connection {
             finish.notify_one();
         }
     }
-
-    /// Notes what is to go on when the 101 is out.
-    pub(crate) fn upgrade_to(&self, upgrade: Upgrade, exchanged: Exchanged) {
-        *self.upgrade.borrow_mut() = Some(Box::new((upgrade, exchanged)));
-    }
-
-    pub(crate) fn is_upgrading(&self) -> bool {
-        self.upgrade.borrow().is_some()
-    }
-
-    pub(crate) fn take_upgrade(&self) -> Option<(Upgrade, Exchanged)> {
-        self.upgrade.borrow_mut().take().map(|upgrade| *upgrade)
-    }
 }
 
 /// Who is at the other end, as records have it.
@@ -296,32 +289,3 @@ pub(crate) fn peer(conn: &Conn) -> Peer {
 
 /// How long a client may take nothing of a stream that is to end, as with `WebSockets`.
 const LEAVING: Duration = Duration::from_secs(5);
-
-/// What an HTTP/2 client may send before it has paid for it with requests that it let be answered.
-#[derive(Debug, Default)]
-pub(crate) struct Toll {
-    answered: Cell<u64>,
-    cancelled: Cell<u64>,
-}
-
-/// Bytes that are free: settings, and a ping now and then for as long as a connection lives.
-const FREE_BYTES: u64 = 1024 * 1024;
-/// Bytes that come with a request: its head, and a body that nobody reads.
-const BYTES_PER_REQUEST: u64 = 64 * 1024 + STREAM_WINDOW as u64;
-/// Cancelled requests that are free: a page full of pictures that is left before it has loaded.
-const FREE_CANCELLED: u64 = 200;
-
-impl Toll {
-    fn ended(&self, cancelled: bool) {
-        let count = if cancelled { &self.cancelled } else { &self.answered };
-        count.set(count.get() + 1);
-    }
-
-    /// Whether the client has sent more than it may. The bytes of bodies that handlers have `read`, with an eighth for the
-    /// frames they came in, and responses that it makes room for, pay for themselves.
-    pub(crate) fn is_exceeded(&self, conn: &Conn, read: u64) -> bool {
-        let (answered, cancelled) = (self.answered.get(), self.cancelled.get());
-        let paid = FREE_BYTES + conn.requests() * BYTES_PER_REQUEST + conn.sent() / 8;
-        cancelled > FREE_CANCELLED + answered || conn.received() > paid + read + read / 8
-    }
-}

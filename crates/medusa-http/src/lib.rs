@@ -17,6 +17,7 @@ mod event_stream;
 mod exchange;
 mod fault;
 mod file_body;
+mod frame_budget;
 mod handler;
 pub mod handlers;
 mod limits;

@@ -21,6 +21,9 @@ pub const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-
 /// `text/html; charset=utf-8`
 pub const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
+/// The value of `Connection` in the last response of a connection.
+pub(crate) const CLOSE: HeaderValue = HeaderValue::from_static("close");
+
 /// One HTTP response.
 ///
 /// `Date`, `Server` and the framing fields (`Content-Length`, `Transfer-Encoding`, `Connection`) are the server's to

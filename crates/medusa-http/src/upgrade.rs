@@ -7,24 +7,19 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use medusa_net::cork::{CorkHandle, CorkIo};
-use medusa_net::{Conn, Signal, Stream};
+use medusa_net::Stream;
+use medusa_net::cork::CorkIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
 use crate::budget::Account;
-use crate::conn::end_turn;
-use crate::fault::Fault;
 use crate::limits::Limits;
-use crate::record::Exchanged;
 
 /// What takes a connection over. Not `Send`: it lives and dies on its worker.
 pub type Session = Pin<Box<dyn Future<Output = ()>>>;
@@ -36,6 +31,11 @@ impl Upgrade {
     /// `begin` is given the byte stream when the 101 is out.
     pub fn new(begin: impl FnOnce(Upgraded) -> Session + 'static) -> Self {
         Self(Box::new(begin))
+    }
+
+    /// Begins it.
+    pub(crate) fn begin(self, upgraded: Upgraded) -> Session {
+        (self.0)(upgraded)
     }
 }
 
@@ -72,6 +72,13 @@ pub struct StreamIo {
     io: TokioIo<hyper::upgrade::Upgraded>,
     read: u64,
     written: Rc<Cell<u64>>,
+}
+
+impl StreamIo {
+    /// What is written to it is counted in `written`.
+    pub(crate) fn new(io: hyper::upgrade::Upgraded, written: Rc<Cell<u64>>) -> Self {
+        Self { io: TokioIo::new(io), read: 0, written }
+    }
 }
 
 impl Io {
@@ -123,55 +130,4 @@ impl AsyncWrite for Io {
             Self::Stream(StreamIo { io, .. }) => Pin::new(io).poll_shutdown(cx),
         }
     }
-}
-
-/// Runs a session to its end, or its stream's.
-pub(crate) async fn run_on_stream(upgrade: Upgrade, mut exchanged: Exchanged, stream: OnUpgrade) {
-    let Ok(io) = stream.await else { return };
-    let written = Rc::new(Cell::new(0));
-    let io = Io::Stream(StreamIo { io: TokioIo::new(io), read: 0, written: Rc::clone(&written) });
-    let finish = Rc::new(Notify::new());
-    let connection = exchanged.connection();
-    connection.finish_early(&finish);
-    let (account, limits) = (connection.account.clone(), connection.limits());
-    (upgrade.0)(Upgraded { io, account, limits, finish }).await;
-    exchanged.sent = written.get();
-}
-
-/// Runs a session to its end, or the connection's.
-pub(crate) async fn run(
-    upgrade: Upgrade,
-    mut exchanged: Exchanged,
-    handle: &CorkHandle<Stream>,
-    conn: &Conn,
-) {
-    // The 101 may still be on its way.
-    let sent = || conn.sent() + handle.buffered() as u64;
-    let before = sent();
-    let finish = Rc::new(Notify::new());
-    let connection = exchanged.connection();
-    let (account, limits) = (connection.account.clone(), connection.limits());
-    let upgraded = Upgraded { io: Io::Connection(handle.io()), account, limits, finish: Rc::clone(&finish) };
-    let mut session = (upgrade.0)(upgraded);
-    if conn.is_draining() {
-        finish.notify_one();
-    }
-    poll_fn(|cx| {
-        let ended = session.as_mut().poll(cx).is_ready();
-        match conn.poll_signal(cx) {
-            Signal::Stalled => {
-                exchanged.connection().count(Fault::WriteStall);
-                return Poll::Ready(());
-            }
-            Signal::Drain => {
-                finish.notify_one();
-                cx.waker().wake_by_ref();
-            }
-            Signal::None | Signal::Rest | Signal::Look | Signal::Expired(_) => {}
-        }
-        let may_go_on = end_turn(exchanged.connection(), cx).is_some();
-        if ended || !may_go_on { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-    exchanged.sent = sent().saturating_sub(before);
 }

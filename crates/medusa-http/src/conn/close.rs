@@ -13,7 +13,7 @@ use http::StatusCode;
 use medusa_net::{Phase, Signal};
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::End;
+use super::end::End;
 use crate::budget::{Account, Telling};
 use crate::connection::Connection;
 use crate::fault::Fault;

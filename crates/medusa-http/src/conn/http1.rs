@@ -1,5 +1,6 @@
 //! HTTP/1.0 and 1.1 on one connection, by hyper.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -12,8 +13,8 @@ use hyper_util::rt::TokioIo;
 use medusa_net::cork::CorkHandle;
 use medusa_net::{Conn, PeerSide, Phase, Signal, Stream};
 
+use super::end::End;
 use super::strict::Strict;
-use super::{End, end_turn};
 use crate::connection::Connection;
 use crate::exchange::exchange;
 use crate::fault::Fault;
@@ -29,7 +30,8 @@ const LEAST_BUFFER: usize = 8 * 1024;
 pub(super) async fn drive(context: &Rc<Connection>) -> End {
     let (conn, handle) = (&context.conn, &context.handle);
     let unread = context.unread();
-    let service = service_fn(|request| exchange(request, Rc::clone(context)));
+    let upgrade = Cell::new(None);
+    let service = service_fn(|request| exchange(request, Rc::clone(context), Some(&upgrade)));
     let io = TokioIo::new(tokio::io::join(Strict::new(context), handle.io()));
     let mut http = builder(&context.limits()).serve_connection(io, service);
     if conn.is_draining() {
@@ -43,8 +45,7 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
         loop {
             if let Poll::Ready(result) = Pin::new(&mut http).poll(cx) {
                 return Poll::Ready(match result {
-                    Ok(()) if context.is_upgrading() => End::Upgraded,
-                    Ok(()) => End::Done,
+                    Ok(()) => upgrade.take().map_or(End::Done, End::Upgraded),
                     Err(error) => end_of(&error),
                 });
             }
@@ -65,7 +66,7 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
                 }
             }
         }
-        match end_turn(context, cx) {
+        match context.end_turn(cx) {
             Some(()) => Poll::Pending,
             None => Poll::Ready(End::Gone),
         }
@@ -77,7 +78,7 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
             context.note_unread(&[&parts.read_buf[..], parts.io.inner().reader().rest()].concat());
             End::Malformed { status: StatusCode::BAD_REQUEST, is_answered: false }
         }
-        End::Rest | End::Upgraded => {
+        End::Rest | End::Upgraded(_) => {
             if !parts.read_buf.is_empty() {
                 if matches!(end, End::Rest) {
                     // The beginning of a head.

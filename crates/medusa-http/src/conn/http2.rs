@@ -1,8 +1,6 @@
 //! HTTP/2 on one connection, by hyper ([RFC 9113](https://www.rfc-editor.org/rfc/rfc9113)).
 //!
-//! The attacks that HTTP/2 is known for are many cheap frames that make the server work: requests that are reset at once,
-//! pings, settings, heads without end. hyper and h2 bound what each can hold; what they do not bound is how long it goes
-//! on. [`Toll`](crate::connection::Toll) does: a client pays for its frames with requests.
+//! Neither bounds how long a client may go on with cheap frames; its [`Toll`](crate::frame_budget::Toll) does.
 
 use std::error::Error;
 use std::future::poll_fn;
@@ -17,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use medusa_net::{Conn, Phase, Signal};
 use pin_project_lite::pin_project;
 
-use super::{End, end_turn};
+use super::end::End;
 use crate::connection::Connection;
 use crate::exchange::exchange;
 use crate::fault::Fault;
@@ -107,7 +105,7 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
     context.multiplex();
     let _turns = Turns(conn);
     let owned = Rc::clone(context);
-    let service = service_fn(move |request| exchange(request, Rc::clone(&owned)));
+    let service = service_fn(move |request| exchange(request, Rc::clone(&owned), None));
     let mut http = builder(context).serve_connection(TokioIo::new(handle.io()), service);
     if conn.is_draining() {
         Pin::new(&mut http).graceful_shutdown();
@@ -145,7 +143,7 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
                 }
             }
         }
-        match end_turn(context, cx) {
+        match context.end_turn(cx) {
             Some(()) => Poll::Pending,
             None => Poll::Ready(End::Gone),
         }

@@ -4,17 +4,21 @@
 //! 2. [`first_bytes`]: what the client says first tells HTTP/1 from HTTP/2. Until then, and whenever a kept connection
 //!    rests, there are no buffers.
 //! 3. [`http1`] or [`http2`] drive hyper over a *cork* ([`medusa_net::cork`]): what is written during one poll of this task
-//!    goes out in one write at its end. Of HTTP/1, hyper reads what is [`strict`]ly right. [`upgrade`] takes over where a
+//!    goes out in one write at its end. Of HTTP/1, hyper reads what is [`strict`]ly right. A [`session`] takes over where a
 //!    handler wants another protocol.
 //! 4. [`close`]: so that the client gets every byte.
+//!
+//! [`end`] says how each of these can end.
 //!
 //! Invariant: whatever a client sends or does not send, its task ends: each stage ends by itself, by a deadline, or by the
 //! server's shutdown.
 
 mod close;
+mod end;
 mod http1;
 mod http2;
 mod open;
+mod session;
 mod strict;
 
 use std::fmt;
@@ -25,15 +29,13 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::StatusCode;
 use medusa_net::{Accept, Conn, Phase, Signal, Stream};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::admission::Ticket;
 use crate::connection::Connection;
-use crate::fault::Fault;
 use crate::server::Directory;
-use crate::upgrade;
+use end::End;
 
 /// Speaks HTTP on accepted connections.
 pub struct HttpAccept {
@@ -59,34 +61,6 @@ impl Accept for HttpAccept {
     }
 }
 
-/// How a stretch of HTTP on a connection ended.
-#[derive(Debug)]
-enum End {
-    /// As agreed: the peer left, or a response said that it is the last.
-    Done,
-    /// The same, with a protocol in which nothing is sent at the end that the peer could miss.
-    Parted,
-    /// Nothing has happened for a while: go on without buffers.
-    Rest,
-    /// The 101 is out, and another protocol goes on.
-    Upgraded,
-    /// The peer sent something that is not HTTP/1.
-    Malformed {
-        /// What it is answered with.
-        status: StatusCode,
-        /// Whether it has been.
-        is_answered: bool,
-    },
-    /// The peer sent frames that are not HTTP/2, or too many for nothing. It was told by a GOAWAY.
-    BadFrames(Fault),
-    /// A head did not arrive in time: 408.
-    HeadTimeout,
-    /// A response broke off. What there is of it is still the peer's.
-    BrokeOff,
-    /// There is nobody to talk to any more, or nobody to be talked to.
-    Gone,
-}
-
 /// Opens a connection; `None` if it has ended already.
 async fn begin(
     stream: Stream,
@@ -109,10 +83,8 @@ async fn serve(beginning: Pin<Box<impl Future<Output = Option<(Rc<Connection>, O
         };
         match end {
             End::Rest => {}
-            End::Upgraded => {
-                if let Some(upgraded) = upgraded(&context) {
-                    upgraded.await;
-                }
+            End::Upgraded(upgrade) => {
+                Box::pin(session::run(upgrade, &context)).await;
                 break End::Parted;
             }
             end => break end,
@@ -120,12 +92,6 @@ async fn serve(beginning: Pin<Box<impl Future<Output = Option<(Rc<Connection>, O
     };
     Box::pin(close::close(&context, end)).await;
     drop(ticket);
-}
-
-/// What goes on after a 101. Not in [`serve`], in which the parts of it would have their room for ever.
-fn upgraded(context: &Connection) -> Option<Pin<Box<impl Future<Output = ()>>>> {
-    let (upgrade, exchanged) = context.take_upgrade()?;
-    Some(Box::pin(upgrade::run(upgrade, exchanged, &context.handle, &context.conn)))
 }
 
 /// What a client speaks.
@@ -181,55 +147,4 @@ async fn first_bytes(context: &Connection) -> Result<Speaks, End> {
             return Ok(Speaks::Http2);
         }
     }
-}
-
-impl End {
-    /// What is counted.
-    fn fault(&self) -> Option<Fault> {
-        if let Self::BadFrames(fault) = self {
-            return Some(*fault);
-        }
-        match self.status()? {
-            StatusCode::REQUEST_TIMEOUT => Some(Fault::HeadTimeout),
-            StatusCode::URI_TOO_LONG => Some(Fault::UriTooLong),
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Some(Fault::HeadTooLarge),
-            _ => Some(Fault::Malformed),
-        }
-    }
-
-    /// Whether it came with an answer that a peer may miss which is still sending what it answers.
-    fn may_be_amid_a_body(&self) -> bool {
-        matches!(self, Self::Done | Self::Malformed { .. })
-    }
-
-    /// The status of a request that never came to be one.
-    fn status(&self) -> Option<StatusCode> {
-        match self {
-            Self::Malformed { status, .. } => Some(*status),
-            Self::HeadTimeout => Some(StatusCode::REQUEST_TIMEOUT),
-            Self::BadFrames(_)
-            | Self::Done
-            | Self::Parted
-            | Self::Rest
-            | Self::Upgraded
-            | Self::BrokeOff
-            | Self::Gone => None,
-        }
-    }
-
-    /// The same, if it is still to be answered.
-    fn unanswered(&self) -> Option<StatusCode> {
-        match self {
-            Self::Malformed { is_answered: true, .. } => None,
-            end => end.status(),
-        }
-    }
-}
-
-/// Ends a driver's poll: writes out, and counts what waits. None: the peer is gone, or there is no memory for it.
-pub(crate) fn end_turn(context: &Connection, cx: &mut std::task::Context<'_>) -> Option<()> {
-    if let Poll::Ready(Err(_gone)) = context.handle.poll_end_turn(cx) {
-        return None;
-    }
-    context.has_room_to_wait().then_some(())
 }

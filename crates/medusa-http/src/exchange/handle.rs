@@ -1,0 +1,161 @@
+//! Routes a request and calls its handler, whose errors, panics and time end here.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use http::header::{self, HeaderValue};
+use http::{Method, StatusCode};
+use medusa_proto::with_causes;
+
+use super::refuse::{ALLOW, METHODS};
+use super::state::{Asked, Exchanged};
+use crate::body::Body;
+use crate::fault::Fault;
+use crate::handler::HandlerError;
+use crate::limits::time;
+use crate::request::{Head, Request, without_port};
+use crate::response::{CLOSE, Response};
+use crate::router::Route;
+use crate::server::{Mount, Server};
+
+/// What a client is told that asks for what there is no room for now: in seconds, long enough for others to be done.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("10");
+
+pub(super) async fn answer(server: &Server, mut request: Request, exchanged: &mut Exchanged) -> Response {
+    let head = Arc::make_mut(&mut request.head); // nobody else has it yet
+    let host = head.uri.authority().map(http::uri::Authority::as_str);
+    let host = host.or_else(|| head.headers.get(header::HOST).and_then(|host| host.to_str().ok()));
+    match server.router.route(&head.method, host.map(without_port), head.uri.path()) {
+        // Sends a client's cookies back to whoever can make it ask: no handler gets it.
+        Route::Found { .. } if head.method == Method::TRACE => {
+            Response::page(StatusCode::METHOD_NOT_ALLOWED).with(header::ALLOW, ALLOW)
+        }
+        Route::Found { value: &at, params, tail, .. } => {
+            head.params = params;
+            head.tail = tail;
+            exchanged.mounted(at);
+            let mount = &server.parts.mounts[at as usize];
+            if let Some(limit) = mount.body {
+                request.body.set_limit(limit);
+            }
+            handle(server, mount, request, exchanged).await
+        }
+        Route::Redirect(mut location) => {
+            if let Some(query) = head.uri.query() {
+                location.push('?');
+                location.push_str(query);
+            }
+            Response::redirect(&head.method, &location)
+        }
+        Route::MethodNotAllowed(methods) if head.method == Method::OPTIONS => {
+            let allow: Vec<&str> = methods.iter().chain(["OPTIONS"]).collect();
+            Response::status(StatusCode::NO_CONTENT).allow(allow)
+        }
+        Route::MethodNotAllowed(_) if head.method != Method::TRACE && !METHODS.contains(&head.method) => {
+            Response::page(StatusCode::NOT_IMPLEMENTED)
+        }
+        Route::MethodNotAllowed(methods) => Response::method_not_allowed(methods.iter()),
+        Route::NotFound => Response::page(StatusCode::NOT_FOUND),
+        Route::BadPath => Response::page(StatusCode::BAD_REQUEST).with(header::CONNECTION, CLOSE),
+    }
+}
+
+/// Calls the handler. Its errors and panics end here, and so does its time.
+async fn handle(server: &Server, mount: &Mount, request: Request, exchanged: &mut Exchanged) -> Response {
+    let progress = request.body.progress();
+    let head = Arc::clone(&request.head);
+    let handled = AssertUnwindSafe(async { mount.handler.handle(request).await }).catch_unwind();
+    let handled = within(handled, time(server.parts.limits.handler), progress.as_deref()).await;
+    match handled {
+        Some(Ok(Ok(response))) => {
+            if matches!(response.body, Body::Stream(_) | Body::File(_)) {
+                let Head { id, method, uri, .. } = &*head;
+                exchanged.may_break_off(Asked { id: id.clone(), method: method.clone(), uri: uri.clone() });
+            }
+            response
+        }
+        Some(Ok(Err(error))) => {
+            count(server, &error);
+            let status = error.status();
+            if error.blames_client() && status == StatusCode::SERVICE_UNAVAILABLE {
+                return Response::busy();
+            }
+            if status.is_server_error() {
+                let error = with_causes(&error);
+                tracing::warn!(request = %head.id, method = %head.method, path = %head.path(), mount = %mount.pattern, origin = %mount.origin, status = status.as_u16(), "{error}");
+            }
+            let mut response = if status.is_client_error() && error.blames_client() {
+                tracing::info!(request = %head.id, method = %head.method, path = %head.path(), mount = %mount.pattern, status = status.as_u16(), "refused: {}", error.logged());
+                Response::refusal(status, &error.to_string())
+            } else {
+                Response::page(status)
+            };
+            if status == StatusCode::SERVICE_UNAVAILABLE {
+                response.headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+            }
+            // What is left of a body that broke off, or came too slowly, is not to be told from a request.
+            if matches!(
+                status,
+                StatusCode::BAD_REQUEST | StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE
+            ) {
+                return response.with(header::CONNECTION, CLOSE);
+            }
+            response
+        }
+        Some(Err(_panic)) => {
+            // Its message is in the log already, from the panic hook.
+            tracing::error!(request = %head.id, method = %head.method, path = %head.path(), mount = %mount.pattern, origin = %mount.origin, "the handler panicked");
+            Response::page(StatusCode::INTERNAL_SERVER_ERROR)
+        }
+        None => {
+            server.parts.counters.faults.count(Fault::HandlerTimeout);
+            let limit = server.parts.limits.handler;
+            tracing::warn!(request = %head.id, method = %head.method, path = %head.path(), mount = %mount.pattern, origin = %mount.origin, "the handler took longer than {limit} s (`limits.handler`)");
+            Response::page(StatusCode::SERVICE_UNAVAILABLE)
+        }
+    }
+}
+
+/// The faults of clients that handlers stumble over.
+fn count(server: &Server, error: &HandlerError) {
+    let fault = match error.status() {
+        StatusCode::REQUEST_TIMEOUT => Fault::BodyTimeout,
+        StatusCode::PAYLOAD_TOO_LARGE => Fault::BodyTooLarge,
+        StatusCode::SERVICE_UNAVAILABLE if error.blames_client() => Fault::NoMemory,
+        _ => return,
+    };
+    server.parts.counters.faults.count(fault);
+}
+
+/// Polls `work` until it is done, or `limit` is over in which none of the request's body was read. Work that never waits
+/// needs no clock.
+async fn within<T>(
+    work: impl Future<Output = T>,
+    limit: Duration,
+    progress: Option<&AtomicU64>,
+) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    if let Some(done) = std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
+        std::task::Poll::Ready(done) => std::task::Poll::Ready(Some(done)),
+        std::task::Poll::Pending => std::task::Poll::Ready(None),
+    })
+    .await
+    {
+        return Some(done);
+    }
+    if limit == Duration::MAX {
+        return Some(work.await);
+    }
+    loop {
+        let read = || progress.map_or(0, |progress| progress.load(Relaxed));
+        let before = read();
+        match tokio::time::timeout(limit, work.as_mut()).await {
+            Ok(done) => return Some(done),
+            Err(_elapsed) if read() == before => return None,
+            Err(_elapsed) => {}
+        }
+    }
+}

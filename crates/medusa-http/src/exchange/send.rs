@@ -1,0 +1,78 @@
+//! Hands a response to hyper, and what goes on after it to whoever drives that.
+
+use std::cell::Cell;
+
+use http::header::{self, HeaderValue};
+use http::{StatusCode, Version};
+use hyper::upgrade::OnUpgrade;
+
+use super::sent_body::SentBody;
+use super::state::Exchanged;
+use super::tunnel;
+use crate::body::Body;
+use crate::response::{CLOSE, Response, may_have_body};
+use crate::upgrade::Upgrade;
+
+const SERVER: HeaderValue = HeaderValue::from_static("medusa");
+
+/// Where a driver finds what is to go on over its connection when the 101 is out. The driver owns it, so that a connection
+/// that ends before that leaves nothing behind.
+pub(crate) type UpgradeSlot = Cell<Option<Box<(Upgrade, Exchanged)>>>;
+
+/// Hands the response to hyper, with the fields that are the server's to write.
+pub(super) fn send(
+    response: Response,
+    (version, is_head): (Version, bool),
+    tunnel: Option<OnUpgrade>,
+    slot: Option<&UpgradeSlot>,
+    mut exchanged: Exchanged,
+) -> http::Response<SentBody> {
+    let Response { status, mut headers, body, upgrade, finish } = response;
+    headers.insert(header::SERVER, SERVER);
+    headers.remove(header::TRANSFER_ENCODING);
+    if version == Version::HTTP_2 {
+        headers.remove(header::CONNECTION);
+    }
+    let body = if status == StatusCode::RESET_CONTENT { Body::Empty } else { body };
+    if version == Version::HTTP_10 && body.len().is_none() {
+        // Its end is the connection's.
+        headers.insert(header::CONNECTION, CLOSE);
+    }
+    if let Some(len) = body.len()
+        && may_have_body(status)
+        && upgrade.is_none()
+    {
+        headers.entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(len));
+    }
+    exchanged.status = status;
+    // hyper leaves content out where none belongs, but with HTTP/2 it does not.
+    let is_bare = version == Version::HTTP_2 && (is_head || !may_have_body(status));
+    let body = if is_bare { Body::Empty } else { body };
+    if let Some(finish) = finish {
+        exchanged.connection().finish_early(&finish);
+        exchanged.let_go();
+    }
+    let body = match upgrade {
+        None => SentBody::new(body, exchanged),
+        Some(upgrade) => {
+            exchanged.let_go();
+            match (tunnel, slot) {
+                (Some(tunnel), _) => {
+                    tokio::task::spawn_local(tunnel::run(upgrade, exchanged, tunnel));
+                }
+                (None, Some(slot)) => slot.set(Some(Box::new((upgrade, exchanged)))),
+                // Not one that was asked for.
+                (None, None) => {}
+            }
+            SentBody::none()
+        }
+    };
+    let mut sent = http::Response::new(body);
+    *sent.status_mut() = status;
+    if version == Version::HTTP_10 && headers.get(header::CONNECTION) == Some(&CLOSE) {
+        // Or hyper would say the opposite, too, to a client that asks to go on.
+        *sent.version_mut() = version;
+    }
+    *sent.headers_mut() = headers;
+    sent
+}

@@ -1,0 +1,157 @@
+//! The body of a response as hyper pulls it: counted for its client, in pieces, as long as there is memory for it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use medusa_net::Owed;
+use tokio::time::{Sleep, sleep};
+
+use super::state::Exchanged;
+use crate::body::{Body, BodyError};
+use crate::budget::Kind;
+
+/// How much of a response is handed over at once where each has a window of its own, in bytes: a frame. It is also what a
+/// client may still have to take when the response counts as sent.
+const PIECE: usize = 16 * 1024;
+
+/// A response's body on its way out, with the exchange it ends.
+#[derive(Debug)]
+pub(crate) struct SentBody {
+    body: Body,
+    /// None for a 101, whose exchange goes on.
+    exchanged: Option<Exchanged>,
+    /// HTTP/2: what is left of a chunk that is handed over in pieces.
+    rest: Bytes,
+    /// HTTP/2: it is the client that keeps us from going on.
+    owed: Option<Owed>,
+    /// There is no memory for the next chunk: asked again then.
+    no_room: Option<Pin<Box<Sleep>>>,
+}
+
+/// How long a body waits for memory before it looks again: long enough to cost nothing, and a client that waits for its
+/// next chunk hardly notices.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+impl SentBody {
+    pub(super) fn new(mut body: Body, exchanged: Exchanged) -> Self {
+        let connection = exchanged.connection();
+        if let Body::File(file) = &mut body {
+            if connection.is_multiplexed() {
+                file.read_little();
+            } else if connection.handle.can_send_files() {
+                file.send_by(connection.handle.clone());
+            }
+        }
+        let mut sent =
+            Self { body, exchanged: Some(exchanged), rest: Bytes::new(), owed: None, no_room: None };
+        sent.owe();
+        sent
+    }
+
+    pub(super) fn none() -> Self {
+        Self { body: Body::Empty, exchanged: None, rest: Bytes::new(), owed: None, no_room: None }
+    }
+
+    /// The next chunk. With HTTP/2 it is no longer than [`PIECE`]: h2 takes a chunk as soon as the client has room for a
+    /// byte of it, and what it has taken is out of our sight.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        let mut chunk = match std::mem::take(&mut self.rest) {
+            rest if rest.is_empty() => {
+                ready!(self.poll_room(cx));
+                match ready!(self.body.poll_chunk(cx)) {
+                    Some(Ok(chunk)) => self.keep(chunk),
+                    end => return Poll::Ready(end),
+                }
+            }
+            rest => rest,
+        };
+        let multiplexed = self.exchanged.as_ref().is_some_and(|of| of.connection().is_multiplexed());
+        if multiplexed && chunk.len() > PIECE {
+            self.rest = chunk.split_off(PIECE);
+        }
+        Poll::Ready(Some(Ok(chunk)))
+    }
+
+    /// Waits until there is memory for a chunk that is yet to be made.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(connection) = self.exchanged.as_ref().map(Exchanged::connection) else {
+            return Poll::Ready(());
+        };
+        let takes_memory = match &self.body {
+            Body::Empty | Body::Bytes(_) => false,
+            Body::File(file) => file.is_read(),
+            Body::Stream(_) => true,
+        };
+        while takes_memory && connection.account.is_full(Kind::Answers, connection.limits().answer_bytes) {
+            let wait = self.no_room.get_or_insert_with(|| Box::pin(sleep(LOOK_AGAIN)));
+            ready!(wait.as_mut().poll(cx));
+            self.no_room = None;
+        }
+        Poll::Ready(())
+    }
+
+    /// Counts a chunk that was made for this client, as long as it is there.
+    fn keep(&self, chunk: Bytes) -> Bytes {
+        match &self.exchanged {
+            Some(exchanged) => exchanged.connection().account.keep(Kind::Answers, chunk),
+            None => chunk,
+        }
+    }
+
+    /// Nothing is missing but room at the client's. An HTTP/1 connection sees that at its socket.
+    fn owe(&mut self) {
+        match (&self.owed, &self.exchanged) {
+            (Some(owed), _) => owed.made_room(),
+            (None, Some(exchanged)) if exchanged.connection().is_multiplexed() => {
+                self.owed = Some(exchanged.connection().conn.owe());
+            }
+            (None, _) => {}
+        }
+    }
+}
+
+impl http_body::Body for SentBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let polled = this.poll_piece(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(_))) => this.owe(),
+            _ => this.owed = None,
+        }
+        polled.map(|chunk| {
+            let chunk = chunk?;
+            Some(match chunk {
+                Ok(chunk) => {
+                    if let Some(exchanged) = &mut this.exchanged {
+                        exchanged.sent += chunk.len() as u64;
+                    }
+                    Ok(Frame::data(chunk))
+                }
+                Err(error) => {
+                    if let Some(exchanged) = &this.exchanged {
+                        exchanged.broke_off(&error);
+                    }
+                    Err(error)
+                }
+            })
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let rest = self.rest.len() as u64;
+        self.body.len().map_or_else(SizeHint::default, |len| SizeHint::with_exact(len + rest))
+    }
+}

@@ -1,0 +1,210 @@
+//! One exchange while it goes on, and what it leaves behind: counts, the connection's phase, and the access record, all at
+//! the moment the response's last byte is handed over (or the connection is lost).
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::{Method, StatusCode, Uri};
+use medusa_log::Sink;
+use medusa_proto::with_causes;
+use tracing::field;
+
+use crate::body::{Body, BodyError};
+use crate::budget::{Allowance, Kind, LEAST};
+use crate::client::Client;
+use crate::connection::Connection;
+use crate::fault::Fault;
+use crate::pending::Pending;
+use crate::record;
+use crate::request_id::{self, RequestId};
+use crate::response::Response;
+use crate::router::Pattern;
+use crate::server::{Counters, PinnedServer, ServerCounters};
+
+/// One exchange, from its head to its last byte.
+#[derive(Debug)]
+pub(crate) struct Exchanged {
+    connection: Rc<Connection>,
+    server: Option<PinnedServer>,
+    /// Where it stands among the server's mounts.
+    mount: Option<u32>,
+    /// In place of the server, once that was let go of.
+    kept: Option<Box<Kept>>,
+    /// What it is counted for among what is small of its connection.
+    counted: [u64; 2],
+    pub(super) status: StatusCode,
+    pub(crate) sent: u64,
+    record: Option<Pending>,
+    /// What is told of the request if its response breaks off: of those that may.
+    asked: Option<Box<Asked>>,
+}
+
+/// A request, for the server's own log.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(crate) id: RequestId,
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+}
+
+/// What the end of an exchange needs of its server.
+#[derive(Debug)]
+struct Kept {
+    mount: Option<(Pattern, Arc<Counters>)>,
+    counters: Arc<ServerCounters>,
+    log: Option<Arc<dyn Sink>>,
+    name: Arc<str>,
+}
+
+/// What an exchange is recorded with when it ends before there is a response: nginx's 499.
+fn client_left() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or_default()
+}
+
+impl Exchanged {
+    pub(super) fn begin(
+        connection: Rc<Connection>,
+        server: PinnedServer,
+        client: &Client,
+        request: &http::request::Parts,
+    ) -> Self {
+        connection.begin();
+        let record = server.parts.log.is_some().then(|| Pending::new(client, request));
+        Self {
+            connection,
+            server: Some(server),
+            mount: None,
+            kept: None,
+            counted: [0; 2],
+            status: client_left(),
+            sent: 0,
+            record,
+            asked: None,
+        }
+    }
+
+    /// An exchange that no server takes.
+    pub(super) fn unrouted(connection: Rc<Connection>) -> Self {
+        connection.begin();
+        Self {
+            connection,
+            server: None,
+            mount: None,
+            kept: None,
+            counted: [0; 2],
+            status: client_left(),
+            sent: 0,
+            record: None,
+            asked: None,
+        }
+    }
+
+    pub(crate) fn connection(&self) -> &Rc<Connection> {
+        &self.connection
+    }
+
+    pub(super) fn mounted(&mut self, mount: u32) {
+        self.mount = Some(mount);
+    }
+
+    /// The response may break off, which is told of this request then.
+    pub(super) fn may_break_off(&mut self, asked: Asked) {
+        self.asked = Some(Box::new(asked));
+    }
+
+    /// Counts something small until its end, if there is memory for it.
+    #[must_use]
+    pub(super) fn add(&mut self, kind: Kind, bytes: u64) -> bool {
+        let has_room = self.connection.add(kind, bytes);
+        if has_room {
+            self.counted[kind as usize] += bytes;
+        }
+        has_room
+    }
+
+    /// The response, if there is memory for its body until the client has taken it.
+    pub(super) fn afford(&mut self, mut response: Response) -> Response {
+        let Body::Bytes(bytes) = &mut response.body else { return response };
+        let len = bytes.len() as u64;
+        let limit = self.connection.limits().answer_bytes;
+        if len < LEAST {
+            // What others have, too, costs nothing.
+            if len == 0 || !bytes.is_unique() || self.add(Kind::Answers, len) {
+                return response;
+            }
+        } else if let Some(counted) =
+            Allowance::new(&self.connection.account, limit).afford(std::mem::take(bytes))
+        {
+            *bytes = counted;
+            return response;
+        }
+        self.connection.count(Fault::NoMemory);
+        Response::busy()
+    }
+
+    /// Lets go of the server as it was, with all its handlers and what they hold: for an exchange that may last for
+    /// hours.
+    pub(super) fn let_go(&mut self) {
+        let Some(server) = self.server.take() else { return };
+        let parts = &server.parts;
+        let mount = self.mount.and_then(|at| parts.mounts.get(at as usize));
+        self.kept = Some(Box::new(Kept {
+            mount: mount.map(|mount| (mount.pattern.clone(), Arc::clone(&mount.counters))),
+            counters: Arc::clone(&parts.counters),
+            log: parts.log.clone(),
+            name: Arc::clone(&parts.name),
+        }));
+    }
+
+    /// Says so, and of which request.
+    pub(super) fn broke_off(&self, error: &BodyError) {
+        let asked = self.asked.as_deref();
+        let request = asked.map(|asked| field::display(&asked.id));
+        let method = asked.map(|asked| field::display(&asked.method));
+        let path = asked.map(|asked| field::display(asked.uri.path()));
+        let here = self.server.as_ref().and_then(|server| server.parts.mounts.get(self.mount? as usize));
+        let kept = || Some(&self.kept.as_ref()?.mount.as_ref()?.0);
+        let mount = here.map(|mount| &mount.pattern).or_else(kept).map(field::display);
+        tracing::warn!(request, method, path, mount, "a response broke off: {}", with_causes(error));
+    }
+
+    fn end(
+        &self,
+        mount: Option<&Counters>,
+        counters: &ServerCounters,
+        log: Option<&Arc<dyn Sink>>,
+        name: &str,
+    ) {
+        if let Some(mount) = mount {
+            mount.count(self.status);
+        }
+        counters.requests.count(self.status);
+        if let (Some(pending), Some(sink)) = (&self.record, log) {
+            record::write(
+                sink,
+                &pending.record(self.status, self.sent, name, &mut request_id::Buffer::default()),
+            );
+        }
+    }
+}
+
+impl Drop for Exchanged {
+    fn drop(&mut self) {
+        for kind in [Kind::Requests, Kind::Answers] {
+            self.connection.take_off(kind, self.counted[kind as usize]);
+        }
+        self.connection.end(self.status == client_left());
+        if let Some(server) = &self.server {
+            let parts = &server.parts;
+            let mount = self.mount.and_then(|at| parts.mounts.get(at as usize)).map(|mount| &*mount.counters);
+            self.end(mount, &parts.counters, parts.log.as_ref(), &parts.name);
+        } else if let Some(kept) = &self.kept {
+            self.end(
+                kept.mount.as_ref().map(|(_, counters)| &**counters),
+                &kept.counters,
+                kept.log.as_ref(),
+                &kept.name,
+            );
+        }
+    }
+}

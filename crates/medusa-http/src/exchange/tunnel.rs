@@ -1,0 +1,24 @@
+//! A session on a stream of HTTP/2 ([RFC 8441](https://www.rfc-editor.org/rfc/rfc8441)): a task of its own, which ends with
+//! its stream.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use hyper::upgrade::OnUpgrade;
+use tokio::sync::Notify;
+
+use super::state::Exchanged;
+use crate::upgrade::{Io, StreamIo, Upgrade, Upgraded};
+
+/// Runs a session to its end, or its stream's.
+pub(super) async fn run(upgrade: Upgrade, mut exchanged: Exchanged, stream: OnUpgrade) {
+    let Ok(io) = stream.await else { return };
+    let written = Rc::new(Cell::new(0));
+    let io = Io::Stream(StreamIo::new(io, Rc::clone(&written)));
+    let finish = Rc::new(Notify::new());
+    let connection = exchanged.connection();
+    connection.finish_early(&finish);
+    let (account, limits) = (connection.account.clone(), connection.limits());
+    upgrade.begin(Upgraded { io, account, limits, finish }).await;
+    exchanged.sent = written.get();
+}
