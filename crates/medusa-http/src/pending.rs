@@ -36,13 +36,14 @@ pub(crate) struct Pending {
     peer: Peer,
     version: Version,
     id: RequestId,
-    /// Method, target, host, referer and user agent, one behind the other.
+    /// Method, target, host, referer, user agent and user, one behind the other.
     text: Vec<u8>,
     method: u16,
     target: u16,
     host: Option<u16>,
     referer: Option<u16>,
     user_agent: Option<u16>,
+    user: Option<u16>,
 }
 
 impl Pending {
@@ -55,11 +56,7 @@ impl Pending {
         let host = uri.authority().map(|authority| without_user(authority.as_str()));
         let host = host.or_else(|| HeaderMap::get(&request.headers, header::HOST)?.to_str().ok());
         let field = |name: HeaderName| request.headers.get(name).map(http::HeaderValue::as_bytes);
-        let mut push = |field: &[u8]| {
-            let cut = &field[..field.len().min(MAX_FIELD)];
-            text.extend_from_slice(cut);
-            cut.len() as u16
-        };
+        let mut push = |field: &[u8]| push(&mut text, field);
         Self {
             time,
             started,
@@ -71,7 +68,15 @@ impl Pending {
             host: host.map(|host| push(host.as_bytes())),
             referer: field(header::REFERER).map(&mut push),
             user_agent: field(header::USER_AGENT).map(&mut push),
+            user: None,
             text,
+        }
+    }
+
+    /// Who asks, once that is known.
+    pub(crate) fn set_user(&mut self, user: &str) {
+        if self.user.is_none() {
+            self.user = Some(push(&mut self.text, user.as_bytes()));
         }
     }
 
@@ -85,7 +90,7 @@ impl Pending {
     ) -> Record<'a> {
         let mut rest = &self.text[..];
         let mut take = |length: u16| rest.split_off(..usize::from(length)).unwrap_or_default();
-        Record {
+        let mut record = Record {
             time: self.time.into(),
             peer: self.peer,
             name: None,
@@ -105,8 +110,17 @@ impl Pending {
             user_agent: self.user_agent.map(&mut take),
             server,
             id: Some(self.id.text(id)),
-        }
+        };
+        record.user = self.user.map(take).map(text);
+        record
     }
+}
+
+/// Puts a field behind the others, cut to what a record may have of it, and returns its length.
+fn push(text: &mut Vec<u8>, field: &[u8]) -> u16 {
+    let cut = &field[..field.len().min(MAX_FIELD)];
+    text.extend_from_slice(cut);
+    cut.len() as u16
 }
 
 /// What was asked for: path and query, or what stands in their place. Of what is refused for its target it is all of that,
@@ -210,6 +224,17 @@ mod tests {
             assert_eq!((record.method, record.target, record.host), ("PUT", "/x", None));
             assert_eq!((record.referer, record.user_agent), (None, Some(b"".as_slice())));
         });
+    }
+
+    #[test]
+    fn the_user_is_whom_the_handler_has_named_first() {
+        let request = parts(http::Request::get("/").header("user-agent", "curl"));
+        let mut pending = Pending::new(&client(), &request);
+        pending.set_user("ada");
+        pending.set_user("eve");
+        let id = &mut request_id::Buffer::default();
+        let record = pending.record(StatusCode::OK, 5, "web", id);
+        assert_eq!((record.user, record.user_agent), (Some("ada"), Some(b"curl".as_slice())));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use medusa_proto::shown::push_cut;
 use tokio::sync::Notify;
 
 use crate::body::{Body, BodyStream};
+use crate::end_hook::{Delivery, EndHook};
 use crate::escaped::Escaped;
 use crate::event_stream::{self, EventStream};
 use crate::sessions::Sessions;
@@ -40,6 +41,8 @@ pub struct Response {
     pub upgrade: Option<Upgrade>,
     /// Told when the connection should end soon, where the body would not otherwise: see [`Self::stream`].
     pub finish: Option<Rc<Notify>>,
+    /// What is to be done when it has ended: see [`Self::on_end`].
+    pub end_hook: EndHook,
 }
 
 /// In seconds: what holds the memory is given up within a minute, and most of it sooner.
@@ -85,6 +88,14 @@ impl Response {
         } else {
             stream
         });
+        self
+    }
+
+    /// Has `hook` called once, on the request's own worker: when the body's last byte was handed over, or the response is
+    /// dropped. After a 101 it is when the other protocol ends.
+    #[must_use]
+    pub fn on_end(mut self, hook: impl FnOnce(Delivery) + 'static) -> Self {
+        self.end_hook.add(hook);
         self
     }
 

@@ -27,8 +27,9 @@ pub(super) async fn run(upgrade: Box<(Upgrade, Exchanged)>, context: &Connection
     if conn.is_draining() {
         finish.notify_one();
     }
+    let mut ended = false;
     poll_fn(|cx| {
-        let ended = session.as_mut().poll(cx).is_ready();
+        ended = session.as_mut().poll(cx).is_ready();
         match conn.poll_signal(cx) {
             Signal::Stalled => {
                 context.count(Fault::WriteStall);
@@ -45,4 +46,5 @@ pub(super) async fn run(upgrade: Box<(Upgrade, Exchanged)>, context: &Connection
     })
     .await;
     exchanged.sent = sent().saturating_sub(before);
+    exchanged.is_whole = ended;
 }

@@ -69,6 +69,9 @@ async fn handle(server: &Server, mount: &Mount, request: Request, exchanged: &mu
     let head = Arc::clone(&request.head);
     let handled = AssertUnwindSafe(async { mount.handler.handle(request).await }).catch_unwind();
     let handled = within(handled, time(server.parts.limits.handler), progress.as_deref()).await;
+    if let Some(user) = head.user.get() {
+        exchanged.asked_by(user);
+    }
     match handled {
         Some(Ok(Ok(response))) => {
             if matches!(response.body, Body::Stream(_) | Body::File(_)) {

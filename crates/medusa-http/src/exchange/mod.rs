@@ -10,7 +10,7 @@ mod tunnel;
 
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::header;
 use http::{Method, StatusCode, Version};
@@ -69,6 +69,7 @@ pub(crate) async fn exchange(
         id: client.id,
         websocket: tunnel.is_some(),
         allowance: Allowance::new(&connection.account, limits.answer_bytes),
+        user: OnceLock::new(),
     });
     let secure = head.secure;
     let last = passes(connection.conn.requests() + 1, limits.requests) || connection.conn.is_old();

@@ -27,7 +27,7 @@ pub(super) fn send(
     slot: Option<&UpgradeSlot>,
     mut exchanged: Exchanged,
 ) -> http::Response<SentBody> {
-    let Response { status, mut headers, body, upgrade, finish } = response;
+    let Response { status, mut headers, body, upgrade, finish, end_hook } = response;
     headers.insert(header::SERVER, SERVER);
     headers.remove(header::TRANSFER_ENCODING);
     if version == Version::HTTP_2 {
@@ -44,7 +44,7 @@ pub(super) fn send(
     {
         headers.entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(len));
     }
-    exchanged.status = status;
+    exchanged.answered(status, end_hook, upgrade.is_none() && (is_head || !may_have_body(status)));
     // hyper leaves content out where none belongs, but with HTTP/2 it does not.
     let is_bare = version == Version::HTTP_2 && (is_head || !may_have_body(status));
     let body = if is_bare { Body::Empty } else { body };

@@ -113,6 +113,15 @@ impl SentBody {
     }
 }
 
+impl Drop for SentBody {
+    fn drop(&mut self) {
+        let is_at_end = http_body::Body::is_end_stream(self);
+        if let Some(exchanged) = &mut self.exchanged {
+            exchanged.is_whole |= is_at_end;
+        }
+    }
+}
+
 impl http_body::Body for SentBody {
     type Data = Bytes;
     type Error = BodyError;
@@ -125,6 +134,7 @@ impl http_body::Body for SentBody {
         let polled = this.poll_piece(cx);
         match &polled {
             Poll::Ready(Some(Ok(_))) => this.owe(),
+            Poll::Ready(None) => (this.body, this.owed) = (Body::Empty, None),
             _ => this.owed = None,
         }
         polled.map(|chunk| {

@@ -13,6 +13,7 @@ use crate::body::{Body, BodyError};
 use crate::budget::{Allowance, Kind, LEAST};
 use crate::client::Client;
 use crate::connection::Connection;
+use crate::end_hook::{Delivery, EndHook};
 use crate::fault::Fault;
 use crate::pending::Pending;
 use crate::record;
@@ -32,8 +33,11 @@ pub(crate) struct Exchanged {
     kept: Option<Box<Kept>>,
     /// What it is counted for among what is small of its connection.
     counted: [u64; 2],
-    pub(super) status: StatusCode,
+    status: StatusCode,
     pub(crate) sent: u64,
+    /// Nothing of the response is still to be handed over.
+    pub(crate) is_whole: bool,
+    end_hook: EndHook,
     record: Option<Pending>,
     /// What is told of the request if its response breaks off: of those that may.
     asked: Option<Box<Asked>>,
@@ -78,6 +82,8 @@ impl Exchanged {
             counted: [0; 2],
             status: client_left(),
             sent: 0,
+            is_whole: false,
+            end_hook: EndHook::default(),
             record,
             asked: None,
         }
@@ -94,6 +100,8 @@ impl Exchanged {
             counted: [0; 2],
             status: client_left(),
             sent: 0,
+            is_whole: false,
+            end_hook: EndHook::default(),
             record: None,
             asked: None,
         }
@@ -105,6 +113,20 @@ impl Exchanged {
 
     pub(super) fn mounted(&mut self, mount: u32) {
         self.mount = Some(mount);
+    }
+
+    /// The handler has found out who asks.
+    pub(super) fn asked_by(&mut self, user: &str) {
+        if let Some(record) = &mut self.record {
+            record.set_user(user);
+        }
+    }
+
+    /// There is a response, with a body or without one.
+    pub(super) fn answered(&mut self, status: StatusCode, end_hook: EndHook, is_bare: bool) {
+        self.status = status;
+        self.end_hook = end_hook;
+        self.is_whole = is_bare;
     }
 
     /// The response may break off, which is told of this request then.
@@ -206,5 +228,6 @@ impl Drop for Exchanged {
                 &kept.name,
             );
         }
+        self.end_hook.call(Delivery { bytes: self.sent, is_whole: self.is_whole });
     }
 }

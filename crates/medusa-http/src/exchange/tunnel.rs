@@ -21,4 +21,5 @@ pub(super) async fn run(upgrade: Upgrade, mut exchanged: Exchanged, stream: OnUp
     let (account, limits) = (connection.account.clone(), connection.limits());
     upgrade.begin(Upgraded { io, account, limits, finish }).await;
     exchanged.sent = written.get();
+    exchanged.is_whole = true;
 }

@@ -11,7 +11,7 @@ mod pace;
 mod unread;
 mod wire;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::{HeaderMap, Method, Uri, Version, header};
 use medusa_net::tls::TlsInfo;
@@ -64,6 +64,11 @@ pub struct Head {
     pub websocket: bool,
     /// What its answer may take of the memory there is.
     pub allowance: Allowance,
+    /// Who asks, where a handler has found that out: none by default. The access record has it.
+    ///
+    /// It is set on the shared head, `request.head.user.set(...)`, by the handler or wrapper that checks credentials, and only
+    /// once: the record does not see what is set on a copy of the head.
+    pub user: OnceLock<Arc<str>>,
 }
 
 impl Head {
@@ -83,6 +88,7 @@ impl Head {
             id: RequestId::next(),
             websocket: false,
             allowance: Allowance::default(),
+            user: OnceLock::new(),
         }
     }
 
