@@ -42,7 +42,7 @@ struct Held {
     missing: usize,
 }
 
-/// What is known of an address's name.
+/// State of an address's name, in a batch.
 enum Name {
     Found(Arc<str>),
     /// There is none, or none that may be logged.
@@ -101,9 +101,7 @@ impl NameWorker {
     fn hold(&mut self, batch: Arc<Batch>, since: Instant) {
         let mut names = HashMap::new();
         for address in batch.iter().filter_map(|entry| nameless(&entry)) {
-            if !names.contains_key(&address) {
-                names.insert(address, self.name(address));
-            }
+            names.entry(address).or_insert_with(|| self.name(address));
         }
         let missing = names.values().filter(|name| matches!(name, Name::Missing)).count();
         self.held.push_back(Held { batch, until: since + self.deadline, names, missing });
