@@ -24,7 +24,7 @@ pub struct Batch {
     raw: Vec<u8>,
 }
 
-/// How much a batch holds, or should have room for.
+/// Content of a batch, or the room it should have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
     /// Records.
@@ -143,7 +143,7 @@ impl Batch {
         self.entries.len()
     }
 
-    /// Whether there is no record.
+    /// Tells whether there is no record.
     pub const fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -158,7 +158,7 @@ impl Batch {
         self.entries.capacity() * size_of::<PackedEntry>() + self.text.capacity() + self.raw.capacity()
     }
 
-    /// How much it holds: a good size for the next one.
+    /// The content: a good size for the next one.
     pub const fn extent(&self) -> Extent {
         Extent { records: self.entries.len(), text: self.text.len(), raw: self.raw.len() }
     }
@@ -173,7 +173,7 @@ impl Batch {
         Arc::new(self)
     }
 
-    /// What is missing if all but the first `kept` records are lost; `None` if that is nothing.
+    /// The loss of all but the first `kept` records; `None` if that is nothing.
     pub fn loss_after(&self, kept: usize) -> Option<Loss> {
         let times = self.entries.iter().skip(kept).map(|entry| entry.time);
         times.map(|time| Loss { records: 1, from: time, to: time }).reduce(Loss::merge)

@@ -1,4 +1,4 @@
-//! What must be written before the process ends, wherever it is.
+//! Records that must be written before the process ends, wherever they are.
 //!
 //! A sink that was replaced is nobody's any more, and still writes what it was given; one that a script holds on to may
 //! have been taken out of the Site. Whoever flushes the sinks in use would miss both, and their last records would be gone

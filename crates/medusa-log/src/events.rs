@@ -24,10 +24,10 @@ use crate::mailbox::{Load, Mail, Mailbox};
 use crate::sink::NO_THREAD;
 use crate::{Batch, Extent, Flushed, Sink, SinkError};
 
-/// How long the passing on rests: as long as access records may wait on their worker.
+/// Rest between two rounds of passing on: as long as access records may wait on their worker.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// What may wait meanwhile: 10,000 in a second, more than anybody reads.
+/// Events that may wait meanwhile: 10,000 in a second, more than anybody reads.
 const LIMIT: Load = Load { records: 1024, bytes: 1024 * 1024 };
 
 /// A sink that is to have events.
@@ -57,13 +57,13 @@ thread_local! {
     static MUTED: Cell<u32> = const { Cell::new(0) };
 }
 
-/// As long as this is held, events of this thread are not passed on: it passes events on itself.
+/// Guard that keeps the events of this thread from being passed on: it passes events on itself.
 #[derive(Debug)]
 #[must_use]
 pub struct MutedEvents(PhantomData<*const ()>);
 
 impl MutedEvents {
-    /// From now on.
+    /// Begins now.
     pub fn begin() -> Self {
         MUTED.set(MUTED.get() + 1);
         Self(PhantomData)
@@ -77,7 +77,7 @@ impl Drop for MutedEvents {
 }
 
 impl EventSinks {
-    /// Without a sink.
+    /// An instance without a sink.
     pub fn new() -> Self {
         let mailbox = Mailbox::new(LIMIT);
         Self(Arc::new(EventQueue {
@@ -105,7 +105,7 @@ impl EventSinks {
         Ok(())
     }
 
-    /// From now on events go to `routes`. What happened before goes where it would have gone.
+    /// Sends events to `routes` from now on. What happened before goes where it would have gone.
     pub fn route(&self, routes: Vec<Route>) {
         let levels = routes.iter().map(|route| route.level as u8 + 1).max().unwrap_or(0);
         let before = std::mem::replace(&mut *self.0.routes.lock(), routes.into());

@@ -36,7 +36,7 @@ pub struct Conditions {
     pub server: Option<Vec<String>>,
 }
 
-/// What kind of entry.
+/// Kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
     /// A request that was answered.
@@ -112,7 +112,7 @@ impl FromStr for Statuses {
 }
 
 impl Conditions {
-    /// Whether `entry` meets them all.
+    /// Tells whether `entry` meets them all.
     pub fn hold(&self, entry: &Entry<'_>) -> bool {
         self.kind.is_none_or(|kind| kind == EntryKind::of(entry))
             && self.level.is_none_or(|level| entry.level() <= level)

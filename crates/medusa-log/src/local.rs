@@ -1,4 +1,4 @@
-//! What local time is: `TZ`, else `/etc/localtime`, asked once per quarter of an hour.
+//! Local time: `TZ`, else `/etc/localtime`, asked once per quarter of an hour.
 //!
 //! No zone changes its offset within a quarter. Asking again for each also notices when the machine's zone is changed
 //! while the server runs.
@@ -64,7 +64,7 @@ fn ask(time: Timestamp) -> i32 {
     }
 }
 
-/// Why lines have UTC though the machine is set up for another zone: a `TZ` or an `/etc/localtime` that cannot be
+/// Reason why lines have UTC though the machine is set up for another zone: a `TZ` or an `/etc/localtime` that cannot be
 /// understood. `None` where neither is set, which is UTC everywhere. `tz` is what the environment has for `TZ`.
 ///
 /// To be asked before anything is logged: from then on, a zone that is no short file is left alone. It would be read to its
@@ -92,7 +92,7 @@ pub fn zone_trouble(tz: Option<&OsStr>) -> Option<String> {
     ))
 }
 
-/// Whether what is read for `zone`, if it is anything, has an end near its beginning. A name and a rule have, whatever is
+/// Tells whether what is read for `zone`, if it is anything, has an end near its beginning. A name and a rule have, whatever is
 /// called like that where the server was started.
 fn is_short_file(zone: &OsStr) -> bool {
     let Some(name) = zone.to_str().map(|zone| zone.strip_prefix(':').unwrap_or(zone)) else { return true };

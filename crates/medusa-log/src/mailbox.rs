@@ -68,7 +68,7 @@ struct MailboxState<T> {
     reader: Option<Waker>,
 }
 
-/// What a reader gets at once.
+/// Items that a reader gets at once.
 #[derive(Debug)]
 pub struct Mail<T> {
     /// What has come, the oldest first.
@@ -164,7 +164,7 @@ impl<T> Mailbox<T> {
         self.state.lock().flushing > 0
     }
 
-    /// What waits or is with the reader.
+    /// The load that waits or is with the reader.
     pub fn pending(&self) -> Load {
         let state = self.state.lock();
         Load { records: state.pending(), bytes: state.bytes }
@@ -181,7 +181,7 @@ impl<T> Mailbox<T> {
         status.field("queue", records).field("queue_bytes", Value::Bytes(bytes as u64))
     }
 
-    /// For a reader that is a thread: waits until something comes, until somebody waits for what is pending, or until `due`;
+    /// Waits, in a reader that is a thread, until something comes, until somebody waits for what is pending, or until `due`;
     /// `None` once it is closed, empty, and nothing is due.
     pub fn take(&self, due: Option<Instant>) -> Option<Mail<T>> {
         let mut state = self.state.lock();
@@ -202,13 +202,13 @@ impl<T> Mailbox<T> {
         }
     }
 
-    /// For a reader that is a thread: waits for `time`, so that more comes at once; not if somebody waits for what is pending.
+    /// Waits, in a reader that is a thread, for `time`, so that more comes at once; not if somebody waits for what is pending.
     pub fn rest(&self, time: Duration) {
         let mut state = self.state.lock();
         self.work.wait_while_for(&mut state, |state| state.flushing == 0 && !state.closed, time);
     }
 
-    /// For a reader that is a task: the next item, and what was lost before it; `None` once it is closed and empty.
+    /// Waits, in a reader that is a task, for the next item, and what was lost before it; `None` once it is closed and empty.
     pub async fn next(&self) -> Option<(T, Option<Loss>)> {
         poll_fn(|context| self.poll_next(context)).await
     }
@@ -225,7 +225,7 @@ impl<T> Mailbox<T> {
         Poll::Pending
     }
 
-    /// For the reader: it is done with as much.
+    /// Counts as much as done with by the reader.
     pub fn settle(&self, load: Load) {
         let mut state = self.state.lock();
         state.settled += load.records;

@@ -20,7 +20,7 @@ use crate::{Choice, OptionError, SelectingSink};
 /// Passes on a share of what it is given.
 pub type SampleSink = SelectingSink<Sampling>;
 
-/// Which share, and what besides.
+/// The share that is kept, and what besides.
 #[derive(Debug)]
 pub struct Sampling {
     rate: Rate,
@@ -46,7 +46,7 @@ impl TryFrom<f64> for Rate {
 }
 
 impl Rate {
-    /// Whether something is kept that drew `number`, out of all numbers there are.
+    /// Tells whether something is kept that drew `number`, out of all numbers there are.
     fn keeps(self, number: u64) -> bool {
         // The 53 bits that a float can tell apart; with rate 1 every one of them is below.
         ((number >> 11) as f64) < self.0 * (1_u64 << 53) as f64

@@ -82,7 +82,7 @@ impl Tail {
         Last { batches, skip: found.saturating_sub(n) }
     }
 
-    /// As [`last`](Self::last), as lines in `format`, without what ends them.
+    /// The [`last`](Self::last) as lines in `format`, without what ends them.
     pub fn lines(&self, n: usize, format: Format) -> Vec<Vec<u8>> {
         let (mut encoder, mut local) = (Encoder::new(format), LocalOffset::default());
         let mut line = |entry: Entry<'_>| {
@@ -132,7 +132,7 @@ impl TailState {
         }
     }
 
-    /// What is at the place `at`, which is among what is held: its batch, and how many entries are before it there.
+    /// The entry at the place `at`, which is among what is held: its batch, and how many entries are before it there.
     fn find(&self, at: u64) -> Option<(Arc<Batch>, usize)> {
         let mut before = usize::try_from(at - self.first()).ok()?;
         for batch in &self.batches {
@@ -183,7 +183,7 @@ impl Sink for Tail {
     }
 }
 
-/// Who follows a [`Tail`].
+/// Reader that follows a [`Tail`].
 #[derive(Debug)]
 pub struct Follower {
     tail: Arc<Tail>,
@@ -192,7 +192,7 @@ pub struct Follower {
     at: u64,
 }
 
-/// What comes next for a [`Follower`].
+/// Entries that come next for a [`Follower`].
 #[derive(Debug)]
 pub struct Followed {
     /// How many entries it has missed before these: it was too slow.
@@ -209,7 +209,7 @@ impl Followed {
 }
 
 impl Follower {
-    /// What comes next; wakes the task of `context` when there is something. Only the last task to ask is woken.
+    /// The next entries; wakes the task of `context` when there is something. Only the last task to ask is woken.
     pub fn poll_next(&mut self, context: &Context<'_>) -> Poll<Followed> {
         let mut state = self.tail.state.lock();
         state.waiting.retain(|(name, _)| *name != self.name);

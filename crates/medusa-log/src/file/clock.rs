@@ -1,4 +1,4 @@
-//! What time it is, and where: the machine's own, or a test's.
+//! The time and its zone: the machine's own, or a test's.
 
 use std::time::SystemTime;
 

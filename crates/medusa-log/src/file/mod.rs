@@ -39,7 +39,7 @@ pub use rotate::{Occasion, Period, Rotation};
 use shared::FileShared;
 use writer::FileWriter;
 
-/// Where a [`FileSink`] writes.
+/// Target of a [`FileSink`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
     /// Appends to this file. It is made if need be, readable by owner and group, and so is the directory it is in. Any

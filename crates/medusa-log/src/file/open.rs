@@ -20,7 +20,7 @@ use crate::SinkError;
 const FILE_MODE: u32 = 0o640;
 const DIRECTORY_MODE: u32 = 0o750;
 
-/// Someone who replaces the file again and again while it is opened gets his way after so many times.
+/// Attempts at a file that somebody replaces again and again while it is opened.
 const ATTEMPTS: u32 = 8;
 
 /// A target that has been opened for appending.
@@ -33,7 +33,7 @@ pub(super) struct Opened {
     pub(super) torn: bool,
 }
 
-/// What a file is like that has to be made.
+/// Permissions and owners of a file that has to be made.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Make<'a> {
     /// What the user says of its permissions.
@@ -50,7 +50,7 @@ pub(super) fn open(target: &Target, make: Make<'_>) -> Result<Opened, SinkError>
     }
 }
 
-/// Whether [`open`] would succeed. Creates nothing, and does not open what others could notice being opened (a pipe).
+/// Tells whether [`open`] would succeed. Creates nothing, and does not open what others could notice being opened (a pipe).
 pub(super) fn check(target: &Target) -> Result<(), SinkError> {
     let Target::Path(path) = target else { return open(target, Make::default()).map(drop) };
     match path.metadata() {
@@ -62,7 +62,7 @@ pub(super) fn check(target: &Target) -> Result<(), SinkError> {
     }
 }
 
-/// Whether the target can do what `options` ask of it. Creates nothing.
+/// Tells whether the target can do what `options` ask of it. Creates nothing.
 pub(super) fn check_options(target: &Target, options: &Options) -> Result<(), SinkError> {
     if options.rotation.is_none() && options.fsync == Fsync::Never {
         return Ok(());
@@ -89,7 +89,7 @@ pub(super) fn check_options(target: &Target, options: &Options) -> Result<(), Si
     }
 }
 
-/// Whether files can be rotated beside `path`, which exists.
+/// Tells whether files can be rotated beside `path`, which exists.
 fn check_place(path: &Path) -> Result<(), SinkError> {
     let failed = |source: io::Error| {
         let doing = "be rotated: its directory must be writable for the server's user, and its name short enough to have a \
@@ -123,7 +123,7 @@ pub(super) fn regular(path: &Path) -> Option<PathBuf> {
     Some(directory.ok().zip(path.file_name()).map_or(path.to_owned(), |(real, name)| real.join(name)))
 }
 
-/// Whether `path`, which does not exist, could be made: the nearest thing above it that exists must be a directory to
+/// Tells whether `path`, which does not exist, could be made: the nearest thing above it that exists must be a directory to
 /// write in.
 fn check_parent(path: &Path) -> Result<(), SinkError> {
     if ends_in_slash(path) {
@@ -154,7 +154,7 @@ fn check_parent(path: &Path) -> Result<(), SinkError> {
     Err(not_opened(path, ErrorKind::NotFound.into()))
 }
 
-/// Whether what is in a directory is the kernel's to say, and no file can be made there, whatever its permissions are:
+/// Tells whether what is in a directory is the kernel's to say, and no file can be made there, whatever its permissions are:
 /// `/proc`, `/sys`.
 fn is_made_up(directory: &Path) -> bool {
     /// <https://man7.org/linux/man-pages/man2/statfs.2.html>
@@ -162,7 +162,7 @@ fn is_made_up(directory: &Path) -> bool {
     statfs(directory).is_ok_and(|system| [PROC_SUPER_MAGIC, SYSFS_MAGIC].contains(&system.f_type))
 }
 
-/// As the user the server runs as, which need not be the one who started it.
+/// Asks for the user the server runs as, which need not be the one who started it.
 fn may(path: &Path, access: Access) -> io::Result<()> {
     Ok(accessat(CWD, path, access, AtFlags::EACCESS)?)
 }

@@ -1,4 +1,4 @@
-//! What a user may choose about a file, and how that is written in a script.
+//! Options of a file, and how they are written in a script.
 //!
 //! **Invariant: what is accepted here can be done.** A size that rotates with every line, a mode that lets everybody write
 //! (and so forge lines), are refused with the text that was given.
@@ -12,7 +12,7 @@ use super::rotate::Rotation;
 use crate::OptionError;
 use crate::queue::QueueOptions;
 
-/// What a user may choose about a [`FileSink`](super::FileSink).
+/// Options of a [`FileSink`](super::FileSink).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// How a record is written. Default: Combined.
@@ -44,7 +44,7 @@ impl Default for Options {
     }
 }
 
-/// When what is written must have reached the disk, so that a crash of the machine (not of the server: what is written
+/// Time at which what is written must have reached the disk, so that a crash of the machine (not of the server: what is written
 /// outlives that in any case) cannot lose it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fsync {
@@ -97,7 +97,7 @@ impl FromStr for Fsync {
 pub struct Mode(u32);
 
 impl Mode {
-    /// As the system counts them.
+    /// The bits as the system counts them.
     pub(super) const fn bits(self) -> u32 {
         self.0
     }

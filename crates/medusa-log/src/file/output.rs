@@ -1,4 +1,4 @@
-//! What a writer writes to: the open file, which knows when it is to be rotated, and whether it still is the one that
+//! Target of a writer: the open file, which knows when it is to be rotated, and whether it still is the one that
 //! others find under its name.
 //!
 //! What happens to a file under way, and what comes of it:
@@ -31,13 +31,13 @@ use super::rotate::{Place, Tag, is_at};
 use super::schedule::Schedule;
 use super::shared::FileShared;
 
-/// What a writer writes to.
+/// Target of a writer.
 pub(super) trait Output: Write {
     /// Called between lines, before `coming` bytes are written: goes over to another file if there is cause. `mid_line`
     /// says that the lines to come begin with the rest of one. True if what is written from now on goes to another file.
     fn renew(&mut self, coming: usize, mid_line: bool) -> bool;
 
-    /// How many bytes there is room for before [`renew`](Self::renew) should be called again; `None` if for any number.
+    /// Room in bytes before [`renew`](Self::renew) should be called again; `None` if for any number.
     fn room(&self) -> Option<usize> {
         None
     }
@@ -45,14 +45,14 @@ pub(super) trait Output: Write {
     /// Brings what is written to the disk, if that is due. An error is told once: what it was about is given up.
     fn sync(&mut self) -> io::Result<()>;
 
-    /// When to call [`renew`](Self::renew) and [`sync`](Self::sync) although there is nothing to write.
+    /// Time until the next call of [`renew`](Self::renew) and [`sync`](Self::sync) although there is nothing to write.
     fn due_in(&self) -> Option<Duration>;
 }
 
 /// Between two looks at whether the file is still in its place: a system call for some thousand records at full load.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How long a pipe or a terminal that is full may stay so before it counts as one that fails. It is also how long it may
+/// Time that a pipe or a terminal may stay full before it counts as one that fails. It is also the time that it may
 /// keep its writer when the sink is gone.
 const STALLED: Duration = Duration::from_secs(5);
 
@@ -200,7 +200,7 @@ impl LogFile {
         }
     }
 
-    /// What came of an attempt to rotate. The first failure in a row is told, and so is the recovery.
+    /// Notes what came of an attempt to rotate. The first failure in a row is told, and so is the recovery.
     fn rotation_failed(&mut self, failed: Option<&io::Error>, again: bool) {
         let Some(schedule) = &mut self.schedule else { return };
         if again {

@@ -17,7 +17,7 @@ pub(super) struct Pending {
 const KEEP: usize = 256 * 1024;
 
 impl Pending {
-    /// For appending whole lines.
+    /// The bytes, for appending whole lines.
     pub(super) fn lines(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
@@ -38,14 +38,14 @@ impl Pending {
         rest.iter().position(|&b| b == b'\n').map_or(rest.len(), |end| end + 1)
     }
 
-    /// Where the last line ends that there is room for, and at least the next one.
+    /// The end of the last line that there is room for, and at least the next one.
     fn piece(&self, room: Option<usize>) -> usize {
         let Some(room) = room.filter(|room| *room < self.left()) else { return self.bytes.len() };
         let fits = self.bytes[self.at..self.at + room].iter().rposition(|&b| b == b'\n');
         self.at + fits.map_or_else(|| self.next_line(), |end| end + 1)
     }
 
-    /// Whether nothing is left to be written.
+    /// Tells whether nothing is left to be written.
     pub(super) fn is_done(&self) -> bool {
         self.at == self.bytes.len()
     }
@@ -94,12 +94,12 @@ impl Pending {
         self.at = self.line_start();
     }
 
-    /// Where the line begins that will be written next, or go on being written.
+    /// The beginning of the line that will be written next, or go on being written.
     fn line_start(&self) -> usize {
         self.bytes[..self.at].iter().rposition(|&b| b == b'\n').map_or(0, |newline| newline + 1)
     }
 
-    /// Whether a line has been begun and not finished.
+    /// Tells whether a line has been begun and not finished.
     pub(super) fn is_mid_line(&self) -> bool {
         self.at > 0 && self.bytes[self.at - 1] != b'\n'
     }

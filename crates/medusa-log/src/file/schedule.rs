@@ -1,4 +1,4 @@
-//! When a file is to be rotated, and when those that have been are to be looked after.
+//! The schedule of a file: when it is to be rotated, and when those that have been are to be looked after.
 //!
 //! **Invariant: what cannot be done now is put off**, never tried again at once: a writer that asks when it should come
 //! back does not spin.
@@ -12,13 +12,13 @@ use jiff::{SignedDuration, Timestamp};
 use super::clock::Clock;
 use super::rotate::{Place, Rotation, Span, Tag, Tidy};
 
-/// After a rotation that failed.
+/// Wait after a rotation that failed.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Before another attempt at what could not be compressed because another writer still had it.
+/// Wait before another attempt at what could not be compressed because another writer still had it.
 const TIDY_AGAIN: Duration = Duration::from_secs(30);
 
-/// Until its first line, or for so long, a sink may still be one of a draft that is dropped, which must not rotate or
+/// Time for which, or until its first line, a sink may still be one of a draft that is dropped, which must not rotate or
 /// delete anything.
 const DRAFT: Duration = Duration::from_secs(5);
 
@@ -82,7 +82,7 @@ impl Schedule {
         self.span = self.rotation.every.map(|period| Span::around(period, at, &clock.zone()));
     }
 
-    /// Whether the sink is known to be in use, now that `coming` bytes are to be written.
+    /// Tells whether the sink is known to be in use, now that `coming` bytes are to be written.
     pub(super) fn is_begun(&mut self, coming: usize) -> bool {
         if coming > 0 || self.idle_until.is_some_and(|until| Instant::now() >= until) {
             self.idle_until = None;
@@ -90,7 +90,7 @@ impl Schedule {
         self.idle_until.is_none()
     }
 
-    /// If a file of `size` is to be rotated before `coming` more bytes: the period it is named after.
+    /// The period to name a file of `size` after, if it is to be rotated before `coming` more bytes.
     pub(super) fn is_due(&mut self, clock: &Clock, size: u64, coming: u64) -> Option<Tag> {
         let now = clock.now();
         if self.span.is_some_and(|span| span.start.duration_since(now) > SET_BACK) {
@@ -103,7 +103,7 @@ impl Schedule {
         (size > 0 && !not_yet && (full || over)).then(tag)
     }
 
-    /// How many bytes a file of `size` may take before it is rotated; `None` if any number, also because it cannot be
+    /// Bytes that a file of `size` may take before it is rotated; `None` if any number, also because it cannot be
     /// rotated now.
     pub(super) fn room(&self, size: u64) -> Option<usize> {
         let not_yet = self.not_before.is_some_and(|at| Instant::now() < at);
@@ -116,7 +116,7 @@ impl Schedule {
         self.not_before = Some(Instant::now() + RETRY);
     }
 
-    /// Whether rotated files are to be looked after although there is no new one.
+    /// Tells whether rotated files are to be looked after although there is no new one.
     pub(super) fn is_tidy_due(&self) -> bool {
         self.tidy_due_in().is_some_and(|due| due.is_zero())
     }
@@ -138,7 +138,7 @@ impl Schedule {
         }
     }
 
-    /// When there may be something to do for a file of `size`.
+    /// Time until there may be something to do for a file of `size`.
     pub(super) fn due_in(&self, clock: &Clock, size: u64) -> Option<Duration> {
         let now = Instant::now();
         if let Some(until) = self.idle_until {

@@ -1,4 +1,4 @@
-//! What the sink and its writer's thread share: a file on its way to the writer, and what happened to files.
+//! State that the sink and its writer's thread share: a file on its way to the writer, and what happened to files.
 
 use std::sync::{Arc, OnceLock};
 

@@ -122,7 +122,7 @@ impl<W: Output> FileWriter<W> {
         }
     }
 
-    /// Where new lines will begin: behind what is left over.
+    /// The beginning of new lines: behind what is left over.
     fn begin(&mut self) -> usize {
         self.pending.forget_written();
         self.pending.len()

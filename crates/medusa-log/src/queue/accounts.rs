@@ -1,4 +1,4 @@
-//! What a sink has to say of its past and its present.
+//! Accounts of a sink's past and present.
 
 use crate::local;
 

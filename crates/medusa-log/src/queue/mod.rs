@@ -34,7 +34,7 @@ use spill::{FileOperation, Found, Spill};
 use state::{Life, QueueState, Stage};
 pub(crate) use writer::Work;
 
-/// How long a flush waits beyond its deadline for what is in memory to be put on disk: enough for the default 32 MiB and
+/// Time that a flush waits beyond its deadline for what is in memory to be put on disk: enough for the default 32 MiB and
 /// a slow disk.
 const PARK: Duration = Duration::from_secs(2);
 
@@ -60,7 +60,7 @@ impl Queue {
         Self::with_limits(options)
     }
 
-    /// As [`new`](Self::new), however low the limits.
+    /// A queue whose limits may be as low as they like.
     pub(crate) fn with_limits(options: QueueOptions) -> Self {
         Self {
             options,
@@ -73,7 +73,7 @@ impl Queue {
         }
     }
 
-    /// For a sink's `prepare`, once its target is open and before its writer starts: if it is to spill, takes possession
+    /// Prepares to spill, once the target is open and before its writer starts: if it is to spill, takes possession
     /// of a directory, finds what earlier runs have left there, and starts the thread that puts records on disk. Until
     /// then what does not fit is lost. Once it has succeeded, calling it again does nothing.
     pub(crate) fn prepare(self: &Arc<Self>) -> Result<(), SinkError> {
@@ -175,7 +175,7 @@ impl Queue {
         self.spilling.notify_one();
     }
 
-    /// Whether what the writer does not get rid of is kept on disk.
+    /// Tells whether what the writer does not get rid of is kept on disk.
     pub(crate) fn spills(&self) -> bool {
         self.state.lock().spills()
     }
@@ -188,7 +188,7 @@ impl Queue {
         self.state.lock().accounts()
     }
 
-    /// What every sink says of its queue.
+    /// Adds what every sink says of its queue.
     pub(crate) fn describe(&self, status: Status) -> Status {
         let accounts = self.accounts();
         let spills = matches!(self.options.when_full, WhenFull::Spill(_));
@@ -235,7 +235,7 @@ impl Queue {
 }
 
 impl Drain for Queue {
-    /// As [`flush`](Queue::flush); of a queue that has been closed, waits until its writer and its spiller are gone, which
+    /// Flushes, as [`flush`](Queue::flush) does; of a queue that has been closed, waits until its writer and its spiller are gone, which
     /// may have more to do than to settle.
     fn drain(&self, deadline: Instant) -> Flushed {
         let mut state = self.state.lock();

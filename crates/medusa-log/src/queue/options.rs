@@ -1,4 +1,4 @@
-//! What a user may choose about a sink's queue.
+//! Options of a sink's queue.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::MAX_BATCH_RECORDS;
 
-/// How much may wait for a sink, and what happens to what does not fit.
+/// Limits of what may wait for a sink, and what happens to what does not fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueOptions {
     /// Records that may wait in memory. Default: 65,536, over half a second of the fastest server we have measured. Less
@@ -29,7 +29,7 @@ impl QueueOptions {
     pub const MIN_RECORDS: usize = 2 * MAX_BATCH_RECORDS;
 }
 
-/// What a full queue does. Whatever is lost is counted, and told in the stream once it works again.
+/// Policy of a full queue. Whatever is lost is counted, and told in the stream once it works again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WhenFull {
     /// The worker waits for room, for this long at most, then loses the new records. At most
@@ -52,7 +52,7 @@ impl WhenFull {
 }
 
 impl fmt::Display for WhenFull {
-    /// As scripts write it.
+    /// Shows it as scripts write it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Block(time) => write!(f, "block <= {time:?}"),
@@ -63,7 +63,7 @@ impl fmt::Display for WhenFull {
     }
 }
 
-/// Where a queue spills to, and how much.
+/// Directory that a queue spills to, and how much.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpillOptions {
     /// The directory of this sink's spill, made when it is needed. Another sink of the same target finds it by the same

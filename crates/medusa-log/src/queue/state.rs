@@ -1,4 +1,4 @@
-//! What the lock of a queue protects: the records in memory, what is known of those on disk, and the accounts.
+//! State that the lock of a queue protects: the records in memory, what is known of those on disk, and the accounts.
 //!
 //! Four stages, in the order of age:
 //!
@@ -50,7 +50,7 @@ pub(super) struct QueueState {
     accounts: Accounts,
 }
 
-/// How far a queue has come.
+/// Stage in the life of a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
     #[default]
@@ -63,7 +63,7 @@ pub(super) enum Stage {
     Left,
 }
 
-/// Which side of what is on disk.
+/// Side of what is on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     /// What is older.
@@ -85,7 +85,7 @@ impl Item {
     }
 }
 
-/// What the writer gets.
+/// Next thing for the writer.
 #[derive(Debug)]
 pub(super) enum Take {
     Item(Item),
@@ -105,7 +105,7 @@ impl QueueState {
         Accounts { spilled, spilled_bytes, ..self.accounts.clone() }
     }
 
-    /// For what only the writer knows: bytes, errors.
+    /// The accounts, for what only the writer knows: bytes, errors.
     pub(super) fn accounts_mut(&mut self) -> &mut Accounts {
         &mut self.accounts
     }
@@ -114,7 +114,7 @@ impl QueueState {
         self.accounts.failing
     }
 
-    /// Whether there is someone to put records on disk.
+    /// Tells whether there is someone to put records on disk.
     pub(super) fn spills(&self) -> bool {
         self.spiller.life == Life::Running
     }
@@ -151,7 +151,7 @@ impl QueueState {
         self.side_for(limits, batch).is_some()
     }
 
-    /// With spilling, the front has half of the room, so that the way to the disk has some, too.
+    /// The side with room for `batch`. With spilling, the front has half of all, so that the way to the disk has some, too.
     fn side_for(&self, limits: &QueueOptions, batch: &Batch) -> Option<Side> {
         if !self.spills() {
             return self.is_within(limits.records, limits.bytes, batch).then_some(Side::Front);
@@ -165,7 +165,7 @@ impl QueueState {
         (self.back.is_empty() || self.has_room_behind(limits, batch)).then_some(Side::Back)
     }
 
-    /// Whether nothing is between the front and what is submitted now.
+    /// Tells whether nothing is between the front and what is submitted now.
     fn is_direct(&self) -> bool {
         self.back.is_empty() && self.spiller.moving.is_none() && self.disk.is_read()
     }
@@ -218,7 +218,7 @@ impl QueueState {
         self.accounts.pending_bytes += batch.footprint();
     }
 
-    /// What is next for the writer. What it is given is in its hand.
+    /// Takes what is next for the writer. What it is given is in its hand.
     pub(super) fn take(&mut self) -> Take {
         if let Some(item) = self.front.pop_front() {
             self.hold(&item);

@@ -11,7 +11,7 @@ use super::spill::{Next, Read};
 use super::state::{Item, QueueState, Stage, Take};
 use crate::Batch;
 
-/// What the writer should do next.
+/// Next task of the writer.
 #[derive(Debug)]
 pub(crate) enum Work {
     /// Write this batch, which has been waiting since then; then [`Queue::settle`].
@@ -87,7 +87,7 @@ impl Queue {
         Work::End
     }
 
-    /// For the writer's thread, as the last thing it does: nothing will be put back any more.
+    /// Tells, as the last thing the writer's thread does, that nothing will be put back any more.
     pub(crate) fn leave(&self) {
         self.advance(Stage::Left);
         self.spilling.notify_one();

@@ -1,4 +1,4 @@
-//! When to try again: soon at first, then less and less often, and never in step with others.
+//! Waits between attempts: short at first, then less and less often, and never in step with others.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ const FIRST: Duration = Duration::from_millis(100);
 /// The longest wait: what a target that comes back has to wait for us at most.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// How long a connection must have lasted to count as one that works.
+/// Time that a connection must have lasted to count as one that works.
 pub(super) const LASTED: Duration = Duration::from_secs(3);
 
 /// Between attempts to connect.
@@ -26,7 +26,7 @@ impl Backoff {
         self.connected = Some(now);
     }
 
-    /// Whether the connection has lasted.
+    /// Tells whether the connection has lasted.
     pub(super) fn has_lasted(&self, now: Instant) -> bool {
         self.connected.is_some_and(|at| now.saturating_duration_since(at) >= LASTED)
     }

@@ -1,4 +1,4 @@
-//! From a target to a connection.
+//! Connecting: from a target to a connection.
 
 use std::io;
 use std::net::SocketAddr;
@@ -30,7 +30,7 @@ impl Connection {
         }
     }
 
-    /// Whether what has not arrived is known, so that it can be sent again.
+    /// Tells whether what has not arrived is known, so that it can be sent again.
     pub(super) const fn is_watched(&self) -> bool {
         match self {
             Self::Stream(_) => true,

@@ -18,12 +18,12 @@ use rustix::net::{SocketType, sockopt};
 
 use super::wire::{Wire, closed};
 
-/// What a receiver of syslog by UDP must take ([RFC 5426 §3.2]), and the least anyone could want.
+/// Size that a receiver of syslog by UDP must take ([RFC 5426 §3.2]), and the least anyone could want.
 ///
 /// [RFC 5426 §3.2]: https://www.rfc-editor.org/rfc/rfc5426#section-3.2
 pub(super) const LEAST: usize = 480;
 
-/// What a receiver should take (also there), so no more is sent by default even if the network would carry it.
+/// Size that a receiver should take (also there), so no more is sent by default even if the network would carry it.
 const USUAL: usize = 2048;
 
 /// The largest datagram of UDP over IPv4.
@@ -59,7 +59,7 @@ impl Identity {
     }
 }
 
-/// What became of a datagram.
+/// Outcome for a datagram.
 #[derive(Debug)]
 pub(super) enum DatagramOutcome {
     /// It is sent.
@@ -104,12 +104,12 @@ impl Datagrams {
         self.limit
     }
 
-    /// Whether what the other end has not taken is known, so that it can be sent again.
+    /// Tells whether what the other end has not taken is known, so that it can be sent again.
     pub(super) const fn is_watched(&self) -> bool {
         self.reader.is_some()
     }
 
-    /// Whether the reader of a unix socket is still there. It takes what it has not read with it, and unlike the end of a
+    /// Tells whether the reader of a unix socket is still there. It takes what it has not read with it, and unlike the end of a
     /// stream nobody is told.
     pub(super) fn check(&self) -> io::Result<()> {
         let Some((path, identity)) = &self.reader else { return Ok(()) };
@@ -172,7 +172,7 @@ impl Datagrams {
         }
     }
 
-    /// Whether the last datagram was refused, as far as is known already.
+    /// Tells whether the last datagram was refused, as far as is known already.
     pub(super) fn was_refused(&self) -> bool {
         !self.is_watched() && self.wire.pending_error() == Err(Errno::CONNREFUSED)
     }

@@ -9,7 +9,7 @@ use super::relp;
 use crate::OptionError;
 use crate::local::LocalOffset;
 
-/// How entries are written.
+/// Form in which entries are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordFraming {
     /// As lines.
@@ -18,7 +18,7 @@ pub enum RecordFraming {
     Syslog(Box<Header>, Format, syslog::Framing),
 }
 
-/// What ends a line on a stream. In a datagram nothing does.
+/// End of a line on a stream. In a datagram nothing does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum LineEnd {
     /// A line feed.
@@ -66,7 +66,7 @@ enum Ends {
 }
 
 impl Lines {
-    /// For a stream.
+    /// The encoder for a stream.
     pub(super) fn stream(framing: &RecordFraming) -> Self {
         let ends = match framing {
             RecordFraming::Lines(_, LineEnd::Newline) => Ends::Byte(b'\n'),
@@ -76,17 +76,17 @@ impl Lines {
         Self::new(framing, ends)
     }
 
-    /// For datagrams of at most `limit` bytes.
+    /// The encoder for datagrams of at most `limit` bytes.
     pub(super) fn datagrams(framing: &RecordFraming, limit: usize) -> Self {
         Self::new(framing, Ends::Datagram(limit))
     }
 
-    /// For RELP.
+    /// The encoder for RELP.
     pub(super) fn relp(framing: &RecordFraming) -> Self {
         Self::new(framing, Ends::Relp(1))
     }
 
-    /// How many entries have been written as frames of RELP.
+    /// The number of entries that have been written as frames of RELP.
     pub(super) const fn frames(&self) -> u64 {
         match self.ends {
             Ends::Relp(next) => next - 1,
@@ -128,7 +128,7 @@ impl Lines {
         self.end(start, out);
     }
 
-    /// How many were cut to fit into a datagram since this was asked last. A syslog message counts if it is within a
+    /// The number of entries that were cut to fit into a datagram since this was asked last. A syslog message counts if it is within a
     /// character of the limit, since it comes here cut already.
     pub(super) fn take_truncated(&mut self) -> u64 {
         std::mem::take(&mut self.truncated)

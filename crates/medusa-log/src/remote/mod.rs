@@ -44,7 +44,7 @@ use tls::Secured;
 pub use tls::TlsOptions;
 use writer::RemoteWriter;
 
-/// What a user may choose about a [`RemoteSink`].
+/// Options of a [`RemoteSink`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteOptions {
     /// How a record is written.
@@ -85,7 +85,7 @@ pub struct RemoteSink {
     started: Mutex<bool>,
 }
 
-/// What the writer and its sink tell each other.
+/// State by which the writer and its sink tell each other.
 #[derive(Debug, Default)]
 struct RemoteShared {
     state: Mutex<RemoteState>,
@@ -157,7 +157,7 @@ impl RemoteSink {
         }
     }
 
-    /// Whether the target's name has an address; that something answers there is not asked for.
+    /// Tells whether the target's name has an address; that something answers there is not asked for.
     fn resolve(&self) -> Result<(), SinkError> {
         let Some(host) = self.target.host() else { return Ok(()) };
         match Resolver::new(host).resolve(PATIENCE) {
@@ -186,7 +186,7 @@ impl RemoteSink {
     }
 }
 
-/// What there is of a sink as long as its writer works.
+/// Part of a sink that lasts as long as its writer works.
 #[derive(Debug)]
 struct RemoteDrain {
     queue: Arc<Queue>,
@@ -194,7 +194,7 @@ struct RemoteDrain {
     is_local: bool,
 }
 
-/// How long the writer may take to give back what has not arrived: it looks up from a target that takes nothing four times a
+/// Time that the writer may take to give back what has not arrived: it looks up from a target that takes nothing four times a
 /// second.
 const HAND_BACK: Duration = Duration::from_secs(2);
 
@@ -219,7 +219,7 @@ impl RemoteDrain {
     /// Waits until the other end has acknowledged all that was written, or until `deadline`: a process that exits loses
     /// nothing then. Returns the records it has not.
     fn wait_acknowledged(&self, deadline: Instant) -> u64 {
-        /// How long between two looks at what is acknowledged: the kernel tells nobody.
+        /// Time between two looks at what is acknowledged: the kernel tells nobody.
         const LOOK: Duration = Duration::from_millis(20);
         let mut state = self.shared.state.lock();
         while state.unacknowledged > 0 && Instant::now() < deadline {

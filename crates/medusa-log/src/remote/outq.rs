@@ -1,4 +1,4 @@
-//! How much of what was sent the other end has not acknowledged.
+//! Number of bytes sent that the other end has not acknowledged.
 //!
 //! The one `ioctl` that std and rustix have no function for. It reads an int, and the kernel writes an int, whatever the
 //! socket: TCP counts bytes not acknowledged, a unix socket the memory of what its reader has not taken (which is more

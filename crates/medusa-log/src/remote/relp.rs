@@ -27,10 +27,10 @@ const MAX_HEAD: usize = 9 + 1 + 32 + 1 + 9 + 1;
 /// The longest answer that is listened to. Those to messages have some ten bytes, the one to `open` a few hundred.
 const MAX_ANSWER: usize = 16 * 1024;
 
-/// How much of a receiver's reason is shown.
+/// Bytes of a receiver's reason that are shown.
 const MAX_REASON: usize = 200;
 
-/// What we offer: the version, who we are, and the one command we will use.
+/// Our offer: the version, who we are, and the one command we will use.
 const OFFER: &str =
     concat!("relp_version=1\nrelp_software=medusa,", env!("CARGO_PKG_VERSION"), "\ncommands=syslog");
 
@@ -61,7 +61,7 @@ const fn number_of(position: u64) -> u64 {
     position % LAST_NUMBER + 1
 }
 
-/// What a receiver has said on one connection.
+/// Answers of a receiver on one connection.
 #[derive(Debug, Default)]
 pub(super) struct Session {
     /// The beginning of a frame.
@@ -97,17 +97,17 @@ impl Session {
         Ok(())
     }
 
-    /// Whether messages may be sent.
+    /// Tells whether messages may be sent.
     pub(super) const fn is_open(&self) -> bool {
         self.answered > 0
     }
 
-    /// How many messages, from the first on, the receiver has answered.
+    /// The number of messages, from the first on, that the receiver has answered.
     pub(super) const fn delivered(&self) -> u64 {
         self.answered.saturating_sub(1)
     }
 
-    /// What was refused since this was asked last.
+    /// Takes what was refused since this was asked last.
     pub(super) fn take_refused(&mut self) -> Refused {
         std::mem::take(&mut self.refused)
     }
@@ -147,7 +147,7 @@ impl Session {
     }
 }
 
-/// Whether the answer to `open` is one that messages can be sent after.
+/// Tells whether the answer to `open` is one that messages can be sent after.
 fn accepts(data: &[u8], is_good: bool) -> io::Result<()> {
     let refused = |why: String| Err(io::Error::new(ErrorKind::ConnectionRefused, why));
     if !is_good {

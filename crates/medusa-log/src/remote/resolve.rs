@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::target::Host;
 
-/// How long an answer is waited for. The system's own limit is often half a minute, with several servers.
+/// Time that an answer is waited for. The system's own limit is often half a minute, with several servers.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 type Resolved = io::Result<Vec<SocketAddr>>;

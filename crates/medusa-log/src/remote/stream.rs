@@ -8,7 +8,7 @@ use rustls::ClientConnection;
 use super::relp::{self, Refused, Session};
 use super::wire::{Wire, closed};
 
-/// How long a TLS handshake may take, and the opening of RELP.
+/// Time that a TLS handshake may take, and the opening of RELP.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
@@ -71,12 +71,12 @@ impl Stream {
         Ok(self)
     }
 
-    /// Of RELP: how many records, from the first on, the other end has acknowledged.
+    /// The number of records, from the first on, that the other end of RELP has acknowledged.
     pub(super) fn delivered(&self) -> Option<u64> {
         self.session.as_ref().map(|session| session.delivered())
     }
 
-    /// Of RELP: the records that the other end would not have, since this was asked last.
+    /// Takes the records that the other end of RELP would not have, since this was asked last.
     pub(super) fn take_refused(&mut self) -> Refused {
         self.session.as_mut().map(|session| session.take_refused()).unwrap_or_default()
     }
@@ -119,7 +119,7 @@ impl Stream {
         }
     }
 
-    /// Whether the other end is still there, as far as is known. What it says is taken in, or without RELP forgotten: but
+    /// Tells whether the other end is still there, as far as is known. What it says is taken in, or without RELP forgotten: but
     /// for that nobody expects anything.
     pub(super) fn check(&mut self) -> io::Result<()> {
         /// One that talks without end is heard no longer than this at once.

@@ -1,4 +1,4 @@
-//! Where a network sink writes, as its user spells it: `tcp://logs.example:601`, `unix:/run/log`.
+//! Target of a network sink, as its user spells it: `tcp://logs.example:601`, `unix:/run/log`.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::OptionError;
 
-/// Where a [`RemoteSink`](crate::RemoteSink) writes.
+/// Target of a [`RemoteSink`](crate::RemoteSink).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RemoteTarget {
     /// `tcp://host:port`: a stream.
@@ -23,7 +23,7 @@ pub enum RemoteTarget {
     Unix(PathBuf, UnixKind),
 }
 
-/// What kind of socket a path is expected to be.
+/// Kind of socket that a path is expected to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UnixKind {
     /// `unix:/path`: a stream.
@@ -111,22 +111,22 @@ impl RemoteTarget {
         }
     }
 
-    /// Whether it is on this machine.
+    /// Tells whether it is on this machine.
     pub const fn is_local(&self) -> bool {
         matches!(self, Self::Unix(..))
     }
 
-    /// Whether its receiver acknowledges every record.
+    /// Tells whether its receiver acknowledges every record.
     pub const fn is_relp(&self) -> bool {
         matches!(self, Self::Relp(_) | Self::RelpTls(_))
     }
 
-    /// Whether it is spoken to under TLS.
+    /// Tells whether it is spoken to under TLS.
     pub const fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_) | Self::RelpTls(_))
     }
 
-    /// Whether it takes a record per datagram, or may do so.
+    /// Tells whether it takes a record per datagram, or may do so.
     pub const fn may_take_datagrams(&self) -> bool {
         matches!(self, Self::Udp(_) | Self::Unix(_, UnixKind::Datagram | UnixKind::Either))
     }

@@ -1,4 +1,4 @@
-//! Who may receive the log, and how they are recognised: the client side of TLS.
+//! The client side of TLS: recognises who may receive the log.
 //!
 //! **Invariant: there is no connection to a receiver that was not authenticated.** Its certificate must lead to an
 //! authority of the user's choice, or of the system's, and must be for the name that was asked for. There is no option to
@@ -18,7 +18,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, InconsistentKeys, RootCertStore};
 
-/// How a receiver is recognised, and how it may recognise us.
+/// Means by which a receiver is recognised, and may recognise us.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsOptions {
     /// A PEM file of the authorities that may vouch for the receiver. Default: those of the system.
@@ -31,7 +31,7 @@ pub struct TlsOptions {
     pub key: Option<PathBuf>,
 }
 
-/// Why TLS to a receiver cannot be set up.
+/// Reason why TLS to a receiver cannot be set up.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub(super) struct TlsError {

@@ -1,4 +1,4 @@
-//! What was sent and may not have arrived.
+//! Records that were sent and may not have arrived.
 //!
 //! A stream without acknowledgements of its own (syslog over TCP has none) takes a record long before its receiver has
 //! read it: first it is in our kernel, then in the receiver's. If the connection breaks, both forget it. So a batch is
@@ -23,7 +23,7 @@ use medusa_proto::access::Loss;
 use super::relp::WINDOW;
 use crate::Batch;
 
-/// How long a receiver may take to read what its kernel has acknowledged.
+/// Time that a receiver may take to read what its kernel has acknowledged.
 pub(super) const GRACE: Duration = Duration::from_secs(3);
 
 /// Bytes behind which a batch is out of any receiver's buffer: Linux allows 6 MiB (`tcp_rmem`) unless told otherwise.
@@ -32,7 +32,7 @@ pub(super) const SENT: u64 = 8 * 1024 * 1024;
 /// The most memory of batches that are kept. For records shorter on the wire than in memory this is reached first.
 const MEMORY: usize = 32 * 1024 * 1024;
 
-/// What was sent on one connection and may have to be sent again.
+/// Records sent on one connection that may have to be sent again.
 #[derive(Debug)]
 pub(super) struct ResendWindow {
     sent: VecDeque<SentItem>,
@@ -56,7 +56,7 @@ struct SentItem {
     taken: Option<Instant>,
 }
 
-/// What is sent at once.
+/// Unit that is sent at once.
 #[derive(Debug)]
 pub(super) enum Outgoing {
     Batch(Arc<Batch>),
@@ -81,7 +81,7 @@ impl Outgoing {
     }
 }
 
-/// What has to be sent again.
+/// Units that have to be sent again.
 #[derive(Debug, Default)]
 pub(super) struct Resend {
     /// Each with how many of its first records need not.
@@ -90,13 +90,13 @@ pub(super) struct Resend {
 }
 
 impl ResendWindow {
-    /// Of a connection whose receiver acknowledges records, or does not.
+    /// The window of a connection whose receiver acknowledges records, or does not.
     pub(super) fn new(acknowledges: bool) -> Self {
         let delivered = acknowledges.then_some(0);
         Self { sent: VecDeque::new(), taken: 0, open: 0, memory: 0, held_up: None, delivered }
     }
 
-    /// Whether `what` may be sent. Where the receiver acknowledges, it has to do so first if too much is on its way.
+    /// Tells whether `what` may be sent. Where the receiver acknowledges, it has to do so first if too much is on its way.
     pub(super) fn has_room(&self, what: &Outgoing) -> bool {
         self.delivered.is_none()
             || self.is_empty()
@@ -145,12 +145,12 @@ impl ResendWindow {
         }
     }
 
-    /// Whether the receiver acknowledges records, so that it is known which it has.
+    /// Tells whether the receiver acknowledges records, so that it is known which it has.
     pub(super) const fn knows(&self) -> bool {
         self.delivered.is_some()
     }
 
-    /// Whether all was acknowledged when it was last looked at.
+    /// Tells whether all was acknowledged when it was last looked at.
     pub(super) fn is_acknowledged(&self) -> bool {
         self.sent.back().is_none_or(|sent| sent.taken.is_some())
     }

@@ -15,17 +15,17 @@ use rustix::net::{
 
 use super::outq;
 
-/// How long to wait for a TCP connection.
+/// Time to wait for a TCP connection.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// How long a TCP peer may leave what we sent unacknowledged, or take nothing of it, before it is taken for dead. The
+/// Time that a TCP peer may leave what we sent unacknowledged, or take nothing of it, before it is taken for dead. The
 /// kernel itself would try for a quarter of an hour.
 const DEAD_AFTER: Duration = Duration::from_mins(1);
 
-/// After how much silence the kernel asks whether a TCP peer is still there.
+/// Silence after which the kernel asks whether a TCP peer is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// Without it, writing to a closed connection would kill the process (SIGPIPE).
+/// Flags of each write: without the first, one to a closed connection would kill the process (SIGPIPE).
 const SEND: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
 
 /// A connected socket.

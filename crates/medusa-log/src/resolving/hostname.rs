@@ -1,4 +1,4 @@
-//! Which names from DNS may stand in a log.
+//! Names from DNS that may stand in a log.
 //!
 //! A name is whatever the owner of an address has put into the DNS: any bytes, at any length up to 255 (RFC 2181 §11).
 //! It is a host's if it keeps to RFC 1123 §2.1, with the underscore that real networks use beside it.

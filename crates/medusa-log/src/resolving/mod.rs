@@ -39,9 +39,9 @@ use worker::NameWorker;
 /// Memory of records that wait, in bytes: as much as other sinks queue. What does not fit goes on unresolved.
 const MAX_HELD: Load = Load { records: u64::MAX, bytes: 32 * 1024 * 1024 };
 
-/// Who knows the names of addresses. Stands between this crate and a resolver, of which it knows nothing.
+/// Source of the names of addresses. Stands between this crate and a resolver, of which it knows nothing.
 pub trait Names: fmt::Debug + Send + Sync + 'static {
-    /// Whether [`prepare`](Self::prepare) would succeed, as far as can be told without leaving a trace.
+    /// Tells whether [`prepare`](Self::prepare) would succeed, as far as can be told without leaving a trace.
     ///
     /// # Errors
     ///
@@ -55,7 +55,7 @@ pub trait Names: fmt::Debug + Send + Sync + 'static {
     /// Names cannot be looked up as it is set up.
     fn prepare(&self) -> Result<(), NamesError>;
 
-    /// What is known of `address` now. Does not wait: called for every record.
+    /// Tells what is known of `address` now. Does not wait: called for every record.
     fn known(&self, address: IpAddr) -> Known;
 
     /// Finds out the name of `address`, and gives it to `answer` from whatever thread it likes; dropping `answer` says
@@ -63,10 +63,10 @@ pub trait Names: fmt::Debug + Send + Sync + 'static {
     fn ask(&self, address: IpAddr, answer: Answer);
 }
 
-/// What is wrong with a resolver.
+/// Fault of a resolver.
 pub type NamesError = Box<dyn Error + Send + Sync>;
 
-/// What is known of an address's name.
+/// Knowledge of an address's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Known {
     /// This is its name; not checked yet.
@@ -100,7 +100,7 @@ impl Drop for Answer {
     }
 }
 
-/// What comes to the worker.
+/// Message to the worker.
 #[derive(Debug)]
 enum Arrival {
     /// A batch, and when.
@@ -109,7 +109,7 @@ enum Arrival {
     Answer(IpAddr, Option<Arc<str>>),
 }
 
-/// What became of access records that came with an address.
+/// Counts of what became of access records that came with an address.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
     /// Addresses whose names are being asked for.
@@ -124,7 +124,7 @@ struct Tally {
     not_asked: u64,
 }
 
-/// What a user may choose about a [`ResolvingSink`].
+/// Options of a [`ResolvingSink`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvingOptions {
     /// How long a record waits for the name of its client. Default: 500 ms, in which a name server that is well answers

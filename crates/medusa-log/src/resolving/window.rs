@@ -1,4 +1,4 @@
-//! How many questions may be open.
+//! Number of questions that may be open.
 //!
 //! A resolver that is asked more than it can answer queues questions, and then every answer comes too late: names are
 //! looked up that nobody waits for any more, at the cost of those somebody does wait for. So there is a window, as in
@@ -32,7 +32,7 @@ impl QuestionWindow {
         Self { size: START, deadline, halved: None }
     }
 
-    /// Whether one more question may be asked while so many are open.
+    /// Tells whether one more question may be asked while so many are open.
     pub(super) fn has_room(&self, open: usize) -> bool {
         open < self.size
     }

@@ -30,7 +30,7 @@ pub(super) use period::{Span, Tag};
 pub(super) use place::{Place, is_at};
 pub(super) use tidy::Tidy;
 
-/// When a file is rotated, and what becomes of it then.
+/// Occasions on which a file is rotated, and what becomes of it then.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rotation {
     /// At the end of each of these. Default: not by time.

@@ -1,4 +1,4 @@
-//! What a file is called once it is rotated: `access.log.2026-11-23`, the second of that day `access.log.2026-11-23.1`,
+//! Names of rotated files: `access.log.2026-11-23`, the second of that day `access.log.2026-11-23.1`,
 //! compressed `access.log.2026-11-23.1.zst`, while that is under way `access.log.2026-11-23.1.zst.part`.
 //!
 //! **Invariant: a name is ours only if we would write it exactly so.** What is deleted is chosen by this alone.
@@ -14,7 +14,7 @@ pub(super) const LONGEST_SUFFIX: usize = ".2026-11-23-14.4294967295.zst.part".le
 const PACKED: &str = ".zst";
 const UNFINISHED: &str = ".zst.part";
 
-/// What is behind the name of the log. In the order of time, as far as `tag` and `number` go.
+/// End of a name, behind that of the log. In the order of time, as far as `tag` and `number` go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Suffix {
     pub(super) tag: Tag,
@@ -67,7 +67,7 @@ impl Suffix {
         Self { form, ..self }
     }
 
-    /// Which of the rotated files it is, whatever its form.
+    /// The identity among the rotated files, whatever the form.
     pub(super) const fn which(&self) -> (Tag, u32) {
         (self.tag, self.number)
     }

@@ -18,7 +18,7 @@ use super::place::{Place, is_at, rename_new};
 /// Copied at a time.
 const CHUNK: usize = 128 * 1024;
 
-/// What came of one file.
+/// Outcome for one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Packing {
     Done,
@@ -77,7 +77,7 @@ fn open_own(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
 }
 
-/// Whether nobody else of us has it open. Where locks are not supported nobody could have one.
+/// Tells whether nobody else of us has it open. Where locks are not supported nobody could have one.
 fn lock(source: &File) -> bool {
     !matches!(flock(source, FlockOperation::NonBlockingLockExclusive), Err(Errno::WOULDBLOCK))
 }
@@ -103,7 +103,7 @@ fn compress(source: &File, meta: &Metadata, to: &Path) -> io::Result<()> {
 /// Access logs become a seventh to a sixth of what they were. Level 9 would take another fifth off, for nine times the work.
 const ZSTD_LEVEL: i32 = 3;
 
-/// Who could read the plain file can read the compressed one, and it is as old.
+/// Gives the compressed file the readers and the age of the plain one.
 fn inherit(file: &File, meta: &Metadata) -> io::Result<()> {
     // Only the superuser can give files away; anybody else has them anyway.
     let _: io::Result<()> = fchown(file, Some(meta.uid()), Some(meta.gid()));
@@ -127,7 +127,7 @@ fn copy(mut from: &File, to: &mut impl Write) -> io::Result<u64> {
     }
 }
 
-/// Whether `packed` holds what `plain` does, and nothing more.
+/// Tells whether `packed` holds what `plain` does, and nothing more.
 fn is_same(plain: &File, packed: &Path) -> io::Result<bool> {
     let mut unpacked = zstd::stream::read::Decoder::new(open_own(packed)?)?;
     let mut plain = plain;

@@ -9,7 +9,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 
-/// How long one file is written to.
+/// Time for which one file is written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Period {
     /// To the end of the hour.
@@ -59,7 +59,7 @@ impl fmt::Display for Period {
     }
 }
 
-/// What a period is called, in the name of its file: `2026-11-23-14`, `2026-11-23` (a day, or the week that begins with
+/// Name of a period, in that of its file: `2026-11-23-14`, `2026-11-23` (a day, or the week that begins with
 /// it), `2026-11`. In the order of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::file) struct Tag {

@@ -22,10 +22,10 @@ const LONGEST_NAME: usize = 255;
 /// More names than that are not tried when one after the other turns out to be taken meanwhile.
 const ATTEMPTS: u32 = 100;
 
-/// As many links in a row as Linux follows.
+/// Links in a row that Linux follows.
 const LINKS: usize = 40;
 
-/// Where a log really is: a symbolic link in its place stays, what it leads to is rotated.
+/// Place where a log really is: a symbolic link in its place stays, what it leads to is rotated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::file) struct Place {
     directory: PathBuf,
@@ -98,7 +98,7 @@ impl Place {
     }
 }
 
-/// Where the links at the end of `path` lead; those on the way there are the system's to follow.
+/// Follows the links at the end of `path`; those on the way there are the system's to follow.
 fn follow(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..LINKS {
@@ -125,7 +125,7 @@ pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether the open file that `meta` describes is what `path` leads to. An error other than that nothing is there leaves
+/// Tells whether the open file that `meta` describes is what `path` leads to. An error other than that nothing is there leaves
 /// it as it is: true.
 pub(in crate::file) fn is_at(path: &Path, meta: &Metadata) -> bool {
     match path.metadata() {

@@ -1,4 +1,4 @@
-//! What becomes of rotated files: compressed, and deleted when there are more than should be kept.
+//! Care for rotated files: compressed, and deleted when there are more than should be kept.
 //!
 //! A thread of low priority does it, started when there may be something to do, and gone when there is not. It keeps no
 //! list of work: it looks at the directory, so that it also finds what was interrupted, and has no queue that could grow.
@@ -24,7 +24,7 @@ const NICEST: i32 = 19;
 /// Many logs that rotate at midnight are compressed one after the other.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// What a rotating file does with the files it has rotated.
+/// Care for the files that a log has rotated.
 #[derive(Debug)]
 pub(in crate::file) struct Tidy {
     keep: Option<u32>,
@@ -40,7 +40,7 @@ struct TidyState {
     done: Done,
 }
 
-/// What came of it so far.
+/// Outcome so far.
 #[derive(Clone, Debug, Default)]
 pub(in crate::file) struct Done {
     pub(in crate::file) compressed: u64,
@@ -62,7 +62,7 @@ impl Tidy {
         self.state.lock().done.clone()
     }
 
-    /// Whether something could not be done, because another writer still had a file open, and nobody is at it.
+    /// Tells whether something could not be done, because another writer still had a file open, and nobody is at it.
     pub(in crate::file) fn is_postponed(&self) -> bool {
         let state = self.state.lock();
         state.done.postponed && !state.running

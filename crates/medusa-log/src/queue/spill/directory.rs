@@ -17,7 +17,7 @@ use rustix::fs::OFlags;
 
 use super::segment::{self, FILE_MODE, Found};
 
-/// As many sinks of one target may spill at once. More is a mistake, which should not fill the disk.
+/// Sinks of one target that may spill at once. More is a mistake, which should not fill the disk.
 const MOST: u32 = 16;
 
 const DIRECTORY_MODE: u32 = 0o700;
@@ -32,7 +32,7 @@ pub(super) struct Directory {
     _lock: File,
 }
 
-/// What adopting has brought.
+/// Segments that adopting has brought.
 #[derive(Debug, Default)]
 pub(super) struct Adopted {
     /// Segments by number, the oldest first.

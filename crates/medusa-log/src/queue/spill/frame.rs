@@ -32,7 +32,7 @@ pub(super) const MAX_PAYLOAD: usize = 512 * 1024;
 const BATCH: u8 = 1;
 const LOSS: u8 = 2;
 
-/// What a frame holds.
+/// Content of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FrameKind {
     Batch,

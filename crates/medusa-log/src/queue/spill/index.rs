@@ -1,4 +1,4 @@
-//! What is on disk, as the queue knows it without looking.
+//! Index of what is on disk, as the queue knows it without looking.
 //!
 //! **Invariant: the records of the index are those that will be replayed or counted as lost.** What a segment turns out
 //! not to hold, though the index says so, is lost; that is how no damage goes unnoticed.
@@ -10,14 +10,14 @@ use super::segment::{Found, MARK};
 /// The number of the first segment: there is as much room for older ones as for newer.
 pub(crate) const MIDDLE: u64 = 1 << 63;
 
-/// Where a frame was read from: the segment, and the offset behind it.
+/// Place that a frame was read from: the segment, and the offset behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub(crate) segment: u64,
     pub(crate) end: u64,
 }
 
-/// What is to be done to a file, once no lock is held.
+/// Work on a file, to be done once no lock is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum FileOperation {
@@ -76,12 +76,12 @@ impl Index {
         self.records
     }
 
-    /// Whether nothing waits to be read.
+    /// Tells whether nothing waits to be read.
     pub(crate) fn is_read(&self) -> bool {
         self.segments.values().all(|segment| segment.read)
     }
 
-    /// Whether more may be appended to segment `number`.
+    /// Tells whether more may be appended to segment `number`.
     pub(crate) fn is_newest_and_open(&self, number: u64) -> bool {
         self.segments.last_key_value().is_some_and(|(&newest, segment)| newest == number && !segment.read)
     }

@@ -39,7 +39,7 @@ pub(super) struct Spill {
     reader: Mutex<Option<Reader>>,
 }
 
-/// What has been read, and up to where.
+/// Content that has been read, and up to where.
 #[derive(Debug)]
 pub(super) enum Read {
     Batch(Arc<Batch>, Origin),

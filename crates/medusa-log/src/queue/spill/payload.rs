@@ -12,7 +12,7 @@ use medusa_proto::event::{Event, Level};
 
 use crate::{Batch, MAX_FIELD};
 
-/// What a payload begins with. Another form gets another number; what has an unknown one is lost, and counted.
+/// First byte of a payload. Another form gets another number; what has an unknown one is lost, and counted.
 pub(super) const VERSION: u8 = 1;
 
 const ACCESS: u8 = 0;
@@ -99,7 +99,7 @@ pub(super) fn decode(payload: &[u8]) -> Option<Batch> {
     input.batch().ok()
 }
 
-/// What is left to be read.
+/// Bytes that are left to be read.
 struct Input<'a>(&'a [u8]);
 
 /// It is not what [`encode`] writes.

@@ -90,7 +90,7 @@ impl Appender {
     }
 }
 
-/// What a segment of an earlier run has to offer.
+/// Summary of a segment of an earlier run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     /// Offset of the first frame to be replayed.
@@ -151,7 +151,7 @@ pub(super) struct Reader {
     payload: Vec<u8>,
 }
 
-/// What stands at some offset of a segment.
+/// Frame at some offset of a segment.
 #[derive(Debug)]
 pub(super) enum StoredFrame {
     /// A batch, and the offset behind it.

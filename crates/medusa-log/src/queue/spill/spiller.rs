@@ -18,10 +18,10 @@ use crate::SinkError;
 use crate::queue::state::{Item, Life, Side, Stage};
 use crate::queue::{Queue, SpillOptions};
 
-/// Until a disk that was full is tried again.
+/// Wait until a disk that was full is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Until it is looked again whether another sink of the same target has left something. Only while there is one.
+/// Wait until it is looked again whether another sink of the same target has left something. Only while there is one.
 const LOOK_AROUND: Duration = Duration::from_secs(5);
 
 /// References to a queue that has neither sink nor writer, when the spiller looks: a sink that could not be started.
@@ -199,7 +199,7 @@ impl Thread {
         }
     }
 
-    /// What could not be stored waits where it was; what the writer holds, at the front.
+    /// Puts back what could not be stored to where it was; what the writer holds, at the front.
     fn put_back(&self, side: Side, mut items: VecDeque<Item>, error: &io::Error) {
         let mut state = self.queue.state.lock();
         state.spiller.moving = None;
@@ -262,7 +262,7 @@ fn encode(item: &Item, bytes: &mut Vec<u8>) -> u64 {
     }
 }
 
-/// How many of `items` to move at once: at least one, and as many as fit by the memory they take, which is about as much
+/// Number of `items` to move at once: at least one, and as many as fit by the memory they take, which is about as much
 /// as they will take on disk.
 fn chunk<'a>(items: impl Iterator<Item = &'a Item>, room: usize) -> usize {
     let sizes = items.map(|item| match item {

@@ -1,4 +1,4 @@
-//! What is different in a queue that spills: a disk between its front and its back, and a thread that moves records there.
+//! Spilling as a layer of the queue: a disk between its front and its back, and a thread that moves records there.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -69,7 +69,7 @@ impl QueueState {
         (false, None)
     }
 
-    /// Whether that `batch` was settled did not count, as it had been put on disk, or was on its way there.
+    /// Tells whether that `batch` was settled did not count, as it had been put on disk, or was on its way there.
     pub(super) fn comes_again(&mut self, batch: &Arc<Batch>) -> bool {
         if let Some(at) =
             self.parked.iter().position(|parked| std::ptr::eq(parked.as_ptr(), Arc::as_ptr(batch)))
@@ -80,7 +80,7 @@ impl QueueState {
         self.spiller.has_parked && self.in_hand.iter().chain(&self.front).any(|item| item.is(batch))
     }
 
-    /// What the spiller should put on disk: all of it if the target fails, else what presses.
+    /// The side that the spiller should put on disk: all of it if the target fails, else what presses.
     pub(in crate::queue) fn to_spill(&self, limits: &QueueOptions) -> Option<Side> {
         if !self.spills() || self.spiller.stuck {
             return None;
@@ -94,7 +94,7 @@ impl QueueState {
         (!self.back.is_empty() && (all || pressed || self.is_failing())).then_some(Side::Back)
     }
 
-    /// Whether even what the writer holds goes to disk.
+    /// Tells whether even what the writer holds goes to disk.
     pub(in crate::queue) fn takes_all(&self) -> bool {
         self.spiller.park || self.stage >= Stage::Ended
     }

@@ -150,7 +150,7 @@ fn dev_log_may_be_of_either_kind() {
     );
 }
 
-/// Whether all is written, though nobody has read it.
+/// Tells whether all is written, though nobody has read it.
 fn flush_unread(sink: &RemoteSink) -> bool {
     until(sink, "written", 1_u64);
     field(sink, "queue") == Value::Count(0)

@@ -10,17 +10,17 @@ use super::send::Unsent;
 use crate::Batch;
 use crate::queue::Work;
 
-/// How long a sink that is gone may take to send what it still has.
+/// Time that a sink that is gone may take to send what it still has.
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// How often a sink that is gone looks whether all has arrived.
+/// Time between two looks of a sink that is gone whether all has arrived.
 const DRAINING: Duration = Duration::from_millis(10);
 
-/// How long the other end of RELP may take to say goodbye.
+/// Time that the other end of RELP may take to say goodbye.
 const GOODBYE: Duration = Duration::from_millis(500);
 
 impl RemoteWriter {
-    /// Whether the sink is gone, with nothing left to send or no time left to do so.
+    /// Tells whether the sink is gone, with nothing left to send or no time left to do so.
     pub(super) fn has_ended(&mut self) -> bool {
         let is_late = self.is_out_of_time();
         is_late || (self.queue.is_closed() && self.queue.accounts().pending == 0 && self.unsent.is_none())
@@ -67,7 +67,7 @@ impl RemoteWriter {
         true
     }
 
-    /// What could not be sent is lost, unless the queue keeps it on disk.
+    /// Counts as lost what could not be sent, unless the queue keeps it on disk.
     pub(super) fn give_up(mut self) {
         match self.unsent.take() {
             Some(Unsent { what: Outgoing::Batch(batch), sent }) => self.abandon(&batch, sent),

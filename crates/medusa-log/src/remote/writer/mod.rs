@@ -23,10 +23,10 @@ use super::{RecordFraming, RemoteOptions, RemoteShared, RemoteTarget};
 use crate::queue::{Queue, Work};
 use send::{Buffer, Unsent};
 
-/// How often to look after what was sent, while it may not have arrived.
+/// Time between two looks after what was sent, while it may not have arrived.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// How often to look after a connection that has nothing to do.
+/// Time between two looks after a connection that has nothing to do.
 const IDLE: Duration = Duration::from_secs(5);
 
 pub(super) struct RemoteWriter {
@@ -108,7 +108,7 @@ impl RemoteWriter {
         true
     }
 
-    /// Whether the target is to be opened anew, and no record would be lost by it.
+    /// Tells whether the target is to be opened anew, and no record would be lost by it.
     fn is_to_reopen(&self) -> bool {
         let is_reopened = std::mem::take(&mut self.shared.state.lock().is_reopened);
         is_reopened && self.connection.as_ref().is_some_and(|(connection, _)| !connection.is_watched())
@@ -245,7 +245,7 @@ impl RemoteWriter {
     }
 }
 
-/// Whether `connection` stands, and what of `window` has arrived.
+/// Tells whether `connection` stands, and what of `window` has arrived.
 fn look(connection: &mut Connection, window: &mut ResendWindow) -> io::Result<()> {
     match connection {
         Connection::Stream(stream) => {

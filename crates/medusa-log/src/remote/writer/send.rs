@@ -12,16 +12,16 @@ use super::super::stream::Stream;
 use super::super::window::Outgoing;
 use super::RemoteWriter;
 
-/// How long one write waits before it looks whether it still should.
+/// Time that one write waits before it looks whether it still should.
 const SLICE: Duration = Duration::from_millis(250);
 
-/// After how long without taking anything a target counts as one that fails.
+/// Time without taking anything after which a target counts as one that fails.
 const STALLED: Duration = Duration::from_secs(5);
 
 /// The memory that is kept between two batches; a larger one was an exception.
 const KEEP: usize = 256 * 1024;
 
-/// What UDP was sending when it was refused: nobody could tell the next connection otherwise.
+/// Batch that UDP was sending when it was refused: nobody could tell the next connection otherwise.
 #[derive(Debug)]
 pub(super) struct Unsent {
     pub(super) what: Outgoing,
@@ -29,7 +29,7 @@ pub(super) struct Unsent {
     pub(super) sent: usize,
 }
 
-/// What goes over the wire next.
+/// Bytes that go over the wire next.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
