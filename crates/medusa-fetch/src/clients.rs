@@ -20,7 +20,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use url::Url;
 
@@ -130,7 +131,7 @@ impl Clients {
 
     /// Where the client of that way is, or will be.
     fn place(&self, way: &Way, origin: String) -> Arc<OnceCell<Client>> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         let found = known.iter().position(|known| known.way == *way).map(|at| known.remove(at));
         let mut found = match found {
             Some(found) if found.origins.len() < ORIGINS || found.origins.contains(&origin) => found,
@@ -267,6 +268,6 @@ mod tests {
         }
         let next = clients.place(&way(Trust::Nobody), "one too many".to_owned());
         assert!(!Arc::ptr_eq(&one, &next));
-        assert_eq!(clients.known.lock().unwrap().len(), 2);
+        assert_eq!(clients.known.lock().len(), 2);
     }
 }

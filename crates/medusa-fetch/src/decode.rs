@@ -5,13 +5,14 @@
 //! whole, which cannot be decoded, and what is told of a body that is not there.
 
 use std::io::{self, BufReader, Read};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
 use flate2::bufread::MultiGzDecoder;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use medusa_proto::coding::Coding;
+use parking_lot::Mutex;
 use zstd::stream::read::Decoder as ZstdDecoder;
 
 /// What is asked for.
@@ -103,7 +104,7 @@ impl Decoder {
 
     /// What comes next of the body; `None`: there is no more. Only when it is [`Hungry`](Piece::Hungry).
     pub(crate) fn feed(&mut self, bytes: Option<Bytes>) {
-        let mut fed = lock(&self.fed);
+        let mut fed = self.fed.lock();
         match bytes {
             Some(bytes) => {
                 fed.begun |= !bytes.is_empty();
@@ -116,7 +117,7 @@ impl Decoder {
     /// The next piece. An error: the body is damaged, or is not whole.
     pub(crate) fn next(&mut self) -> io::Result<Piece> {
         {
-            let fed = lock(&self.fed);
+            let fed = self.fed.lock();
             // Nothing at all is an empty body, and not one that is cut off.
             if !fed.begun {
                 return Ok(if fed.ended { Piece::End } else { Piece::Hungry });
@@ -143,7 +144,7 @@ struct Feed(Arc<Mutex<Fed>>);
 
 impl Read for Feed {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let mut fed = lock(&self.0);
+        let mut fed = self.0.lock();
         if fed.bytes.is_empty() && !fed.ended {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -151,8 +152,4 @@ impl Read for Feed {
         fed.bytes.copy_to_slice(&mut into[..length]);
         Ok(length)
     }
-}
-
-fn lock(fed: &Mutex<Fed>) -> std::sync::MutexGuard<'_, Fed> {
-    fed.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -16,8 +16,9 @@ use std::net::IpAddr;
 use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock};
 
+use parking_lot::Mutex;
 use rustix::process::{Resource, getrlimit};
 
 /// How far up the table of descriptors something may go. Each begins where the one before it has to stop, so that there
@@ -187,13 +188,9 @@ struct Leases {
 /// Looked at once for a file that is opened, which is system calls anyway.
 static LEASES: LazyLock<Mutex<Leases>> = LazyLock::new(Mutex::default);
 
-fn leases() -> MutexGuard<'static, Leases> {
-    LEASES.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// How many files are open for clients.
 pub fn files() -> u64 {
-    leases().all
+    LEASES.lock().all
 }
 
 /// The right to keep one file open.
@@ -206,7 +203,7 @@ struct Lease {
 
 impl Lease {
     fn take(holder: Option<IpAddr>, limit: u64) -> Result<Self, Scarce> {
-        let mut leases = leases();
+        let mut leases = LEASES.lock();
         if leases.all >= limit / FILES {
             return Err(Scarce::Process { limit });
         }
@@ -223,7 +220,7 @@ impl Lease {
 
     fn let_go(&self) {
         let Some(address) = self.holder.filter(|_| !self.free.swap(true, Relaxed)) else { return };
-        if let Entry::Occupied(mut here) = leases().by_address.entry(address) {
+        if let Entry::Occupied(mut here) = LEASES.lock().by_address.entry(address) {
             *here.get_mut() -= 1;
             if *here.get() == 0 {
                 here.remove();
@@ -235,7 +232,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.let_go();
-        leases().all -= 1;
+        LEASES.lock().all -= 1;
     }
 }
 
@@ -261,7 +258,11 @@ mod tests {
         assert_eq!(Lease::take(None, 64).unwrap_err(), Scarce::Process { limit: 64 });
         assert_eq!(files(), 8);
         drop((of_one, others));
-        assert_eq!((files(), leases().by_address.len()), (0, 0), "an address without files takes no memory");
+        assert_eq!(
+            (files(), LEASES.lock().by_address.len()),
+            (0, 0),
+            "an address without files takes no memory"
+        );
     }
 
     #[test]
@@ -269,12 +270,12 @@ mod tests {
         let file = |holder| OpenFile::new(File::open("/dev/null").expect("opened"), holder).expect("counted");
         let [own, common] = [file(Some(ip(1))), file(Some(ip(1)))];
         own.share_with(Some(ip(1)));
-        assert_eq!(leases().by_address[&ip(1)], 2);
+        assert_eq!(LEASES.lock().by_address[&ip(1)], 2);
         common.share_with(Some(ip(2)));
         common.share_with(None);
-        assert_eq!((files(), leases().by_address[&ip(1)]), (2, 1));
+        assert_eq!((files(), LEASES.lock().by_address[&ip(1)]), (2, 1));
         drop((own, common));
-        assert_eq!((files(), leases().by_address.len()), (0, 0));
+        assert_eq!((files(), LEASES.lock().by_address.len()), (0, 0));
     }
 
     #[test]

@@ -15,8 +15,10 @@ mod shard;
 use std::cmp::Ordering;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::name::{Key, kind_in, name_in};
 use crate::{CacheOptions, Data, LookupError};
@@ -131,7 +133,7 @@ impl Cache {
 
     /// Forgets all; tells how many answers that were.
     pub(crate) fn flush(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).flush()).sum()
+        self.shards.iter().map(|shard| shard.lock().flush()).sum()
     }
 
     /// Forgets the name of `key`, with all its types; tells how many answers that were.
@@ -143,7 +145,7 @@ impl Cache {
     pub(crate) fn list(&self, limit: usize, now: u64) -> Vec<Listed> {
         let mut keys: Vec<(u32, Arc<[u8]>)> = Vec::new();
         for shard in &self.shards {
-            lock(shard).keys(&mut keys, now);
+            shard.lock().keys(&mut keys, now);
             // Not all of them at once: there may be millions.
             if keys.len() > limit {
                 keys.select_nth_unstable_by(limit, more_in_use);
@@ -163,7 +165,7 @@ impl Cache {
     pub(crate) fn counts(&self) -> Counts {
         let mut sum = Counts::default();
         for shard in &self.shards {
-            sum.add(&lock(shard).counts());
+            sum.add(&shard.lock().counts());
         }
         sum
     }
@@ -184,7 +186,7 @@ impl Cache {
 
     fn shard(&self, key: &[u8]) -> MutexGuard<'_, Shard> {
         let hash = self.hasher.hash_one(key) as usize;
-        lock(&self.shards[hash & (self.shards.len() - 1)]) // their number is a power of two
+        self.shards[hash & (self.shards.len() - 1)].lock() // their number is a power of two
     }
 }
 
@@ -201,10 +203,6 @@ fn seconds_of(ttl: u32) -> Duration {
 
 pub(crate) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::Mutex;
 
 use super::Outcome;
 use crate::LookupError;
@@ -77,7 +78,7 @@ impl Flights {
         urgency: Urgency,
         known: impl FnOnce() -> Option<Outcome>,
     ) -> Joined {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         if let Some(error) = inner.refusal(key, waiter.is_some(), urgency) {
             return Joined::Refused(waiter, error);
         }
@@ -100,7 +101,7 @@ impl Flights {
 
     /// Whether the flight for `key` is to be asked now: not if it is being asked already, or has ended.
     pub(crate) fn depart(&self, key: &Key) -> bool {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         let flight = inner.flights.get_mut(key.bytes());
         flight.is_some_and(|flight| !std::mem::replace(&mut flight.departed, true))
     }
@@ -108,7 +109,7 @@ impl Flights {
     /// Ends a flight: gives everyone who waits the answer.
     pub(crate) fn land(&self, key: &Key, outcome: &Outcome) {
         let waiters = {
-            let mut inner = self.lock();
+            let mut inner = self.inner.lock();
             let waiters = inner.flights.remove(key.bytes()).map(|flight| flight.waiters).unwrap_or_default();
             inner.waiting -= waiters.len();
             waiters
@@ -121,7 +122,7 @@ impl Flights {
     /// Gives everyone who waits an answer, without ending the flight.
     pub(crate) fn relieve(&self, key: &Key, outcome: &Outcome) {
         let waiters = {
-            let mut inner = self.lock();
+            let mut inner = self.inner.lock();
             let flight = inner.flights.get_mut(key.bytes());
             let waiters = flight.map(|flight| std::mem::take(&mut flight.waiters)).unwrap_or_default();
             inner.waiting -= waiters.len();
@@ -135,7 +136,7 @@ impl Flights {
     /// Ends all flights: there will be no answers any more.
     pub(crate) fn close(&self) {
         let flights = {
-            let mut inner = self.lock();
+            let mut inner = self.inner.lock();
             inner.closed = true;
             inner.waiting = 0;
             std::mem::take(&mut inner.flights)
@@ -147,12 +148,8 @@ impl Flights {
 
     /// How many flights there are, and how many callers wait.
     pub(crate) fn counts(&self) -> (usize, usize) {
-        let inner = self.lock();
+        let inner = self.inner.lock();
         (inner.flights.len(), inner.waiting)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

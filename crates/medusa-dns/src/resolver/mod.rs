@@ -16,10 +16,11 @@ mod view;
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use medusa_proto::status::Status;
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::name::Key;
@@ -98,7 +99,7 @@ impl Resolver {
     ///
     /// Reads files: not for a worker's thread.
     pub fn prepare(&self) -> Result<(), DnsError> {
-        let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        let _starting = self.starting.lock();
         if self.jobs.get().is_some() {
             return Ok(());
         }

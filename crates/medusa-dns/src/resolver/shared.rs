@@ -1,11 +1,12 @@
 //! What callers and the resolver's thread have in common.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 
 use super::Outcome;
 use super::flights::{self, Flights, Joined, Urgency, Waiter};
@@ -249,14 +250,14 @@ impl Shared {
         addresses: &[IpAddr],
         until: Option<Instant>,
     ) -> Result<(), DnsError> {
-        let _pinning = self.pinning.lock().unwrap_or_else(PoisonError::into_inner);
+        let _pinning = self.pinning.lock();
         let pins = self.pins.load().with(key, addresses, until)?;
         self.pins.store(Arc::new(pins));
         Ok(())
     }
 
     pub(super) fn unpin(&self, key: &Key) -> bool {
-        let _pinning = self.pinning.lock().unwrap_or_else(PoisonError::into_inner);
+        let _pinning = self.pinning.lock();
         let pins = self.pins.load().without(key);
         pins.map(|pins| self.pins.store(Arc::new(pins))).is_some()
     }

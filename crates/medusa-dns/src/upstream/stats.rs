@@ -1,10 +1,11 @@
 //! How a server has served us.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use medusa_proto::status::Status;
+use parking_lot::Mutex;
 
 use super::Failure;
 use super::asked::Stray;
@@ -108,18 +109,17 @@ impl Stats {
 
     /// It could not be reached.
     pub(super) fn note(&self, error: &dyn std::error::Error) {
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some((cause(error), Instant::now()));
+        *self.last_error.lock() = Some((cause(error), Instant::now()));
     }
 
     /// Why it could not be reached the last time.
     pub(super) fn last_error(&self) -> Option<Arc<str>> {
-        let last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = self.last_error.lock();
         last.as_ref().map(|(error, _)| Arc::clone(error))
     }
 
     fn last_error_ago(&self) -> Option<Duration> {
-        let last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = self.last_error.lock();
         last.as_ref().map(|(_, at)| at.elapsed())
     }
 

@@ -15,9 +15,10 @@ mod unix;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::spawn_local;
 
@@ -154,7 +155,7 @@ impl Listener {
         if self.workers.set(workers.clone()).is_err() {
             return Err(StartError::Started { addr: addr() });
         }
-        let sockets = std::mem::take(&mut *self.sockets.lock().unwrap_or_else(PoisonError::into_inner));
+        let sockets = std::mem::take(&mut *self.sockets.lock());
         for (number, socket) in sockets.into_iter().enumerate() {
             let (shared, accept) = (self.shared.clone(), accept.clone());
             let (closing, draining) = (self.closing.subscribe(), self.draining.subscribe());
@@ -205,8 +206,8 @@ impl Listener {
     /// A unix socket's file is removed now, so that its path can be bound again.
     pub fn close(&self) {
         self.closing.send_replace(true);
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        drop(self.file.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.sockets.lock().clear();
+        drop(self.file.lock().take());
     }
 
     /// Waits until the sockets are closed, after [`close`](Self::close). The address is then free.

@@ -4,11 +4,12 @@
 //!
 //! **Invariant:** no lock is held while an event becomes text, for that runs code of others, in which more may happen.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::{Instant, SystemTime};
 use std::{io, thread};
 
 use medusa_proto::event::{self, Level};
+use parking_lot::Mutex;
 use tracing::Subscriber;
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
@@ -42,12 +43,6 @@ impl<O: Output> Events<O> {
     }
 }
 
-impl<O> Inner<O> {
-    fn rate(&self) -> MutexGuard<'_, Rate> {
-        self.rate.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl<S: Subscriber, O: Output> Layer<S> for Events<O> {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
         let words = Words::of(event);
@@ -55,7 +50,7 @@ impl<S: Subscriber, O: Output> Layer<S> for Events<O> {
         let (level, part) = (level(*metadata.level()), part(metadata.target()));
         let callsite = &metadata.callsite();
         let said = Said { callsite, place: &words.place, message: &words.message, level, part };
-        let verdict = self.0.rate().judge(&said, Instant::now());
+        let verdict = self.0.rate.lock().judge(&said, Instant::now());
         match verdict {
             Verdict::Count => self.0.teller.wake(),
             Verdict::Write => {
@@ -77,7 +72,7 @@ pub(super) trait Counts: Send + Sync {
 impl<O: Output> Counts for Inner<O> {
     fn tell(&self, is_last: bool) -> bool {
         let (told, owes) = {
-            let mut rate = self.rate();
+            let mut rate = self.rate.lock();
             (rate.tell(Instant::now(), is_last), rate.owes())
         };
         for told in told {

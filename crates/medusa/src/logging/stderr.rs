@@ -5,12 +5,13 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{self, Duration, Instant};
 
 use medusa_proto::event::{Event, Level};
 use medusa_proto::shown::Harmless;
+use parking_lot::{Condvar, Mutex};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
@@ -62,7 +63,7 @@ impl Stderr {
     /// lost without a word about it.
     pub(super) fn close(&self, patience: Duration) -> u64 {
         let deadline = Instant::now() + patience;
-        let mut state = self.queue.lock();
+        let mut state = self.queue.state.lock();
         state.is_closed = true;
         self.queue.changed.notify_all();
         while state.is_writing || !state.waiting.is_empty() {
@@ -71,8 +72,7 @@ impl Stderr {
                 return state.lost
                     + state.waiting.lines().filter(|line| !line.starts_with(CONTINUED)).count() as u64;
             }
-            let waited = self.queue.changed.wait_timeout(state, time);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            self.queue.changed.wait_for(&mut state, time);
         }
         state.lost
     }
@@ -85,12 +85,8 @@ impl Output for Stderr {
 }
 
 impl Queue {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn put(&self, line: &str) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.waiting.len() + line.len() > MAX_BYTES || state.is_closed {
             state.lost += 1;
             return;
@@ -104,8 +100,8 @@ impl Queue {
     fn write_all(&self, mut to: impl io::Write) {
         loop {
             let idle = |state: &mut State| state.waiting.is_empty() && !state.is_closed;
-            let mut state =
-                self.changed.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
+            let mut state = self.state.lock();
+            self.changed.wait_while(&mut state, idle);
             if state.waiting.is_empty() {
                 return;
             }
@@ -118,7 +114,7 @@ impl Queue {
             }
             // There is nobody to be told: this is where one would be.
             let _closed = to.write_all(text.as_bytes()).and_then(|()| to.flush());
-            self.lock().is_writing = false;
+            self.state.lock().is_writing = false;
             self.changed.notify_all();
         }
     }
@@ -209,7 +205,7 @@ mod tests {
         let put = 2 * MAX_BYTES / long.len() + 100;
         for _ in 0..put {
             stderr.put(&event(&long));
-            assert!(stderr.queue.lock().waiting.len() <= MAX_BYTES);
+            assert!(stderr.queue.state.lock().waiting.len() <= MAX_BYTES);
         }
         let mut text = String::new();
         while !text.contains(" events of this log were lost") {

@@ -4,10 +4,11 @@
 //! escaped here: each sink does that in its own way. Of libraries, nothing finer than `info` goes there, whatever the
 //! level: their steps are nothing an operator asks for, and there are thousands in each request.
 
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Weak};
 
 use medusa_log::events::EventSinks;
 use medusa_proto::event;
+use parking_lot::RwLock;
 use tracing::Metadata;
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
@@ -20,12 +21,12 @@ static SINKS: RwLock<Weak<EventSinks>> = RwLock::new(Weak::new());
 
 /// From now on events go to these sinks, too, in place of those before.
 pub(crate) fn hand_to(sinks: &Arc<EventSinks>) {
-    *SINKS.write().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(sinks);
+    *SINKS.write() = Arc::downgrade(sinks);
     tracing::callsite::rebuild_interest_cache();
 }
 
 fn sinks() -> Option<Arc<EventSinks>> {
-    SINKS.read().unwrap_or_else(PoisonError::into_inner).upgrade()
+    SINKS.read().upgrade()
 }
 
 /// The sinks, whichever they are by then.
