@@ -191,11 +191,11 @@ impl Fetcher {
         let running = taken(RUNNING, &self.shared.running);
         let admitted = taken(RUNNING + WAITING, &self.shared.admitted);
         Status::new("fetch", "")
-            .field("running", running)
-            .field("waiting", admitted.saturating_sub(running))
-            .field("begun", self.shared.begun.load(Relaxed))
-            .field("failed", self.shared.failed.load(Relaxed))
-            .field("memory", Value::Bytes(taken(MEMORY, &self.shared.memory) as u64))
+            .gauge("running", running)
+            .gauge("waiting", admitted.saturating_sub(running))
+            .counter("begun", self.shared.begun.load(Relaxed))
+            .counter("failed", self.shared.failed.load(Relaxed))
+            .gauge("memory", Value::Bytes(taken(MEMORY, &self.shared.memory) as u64))
     }
 }
 

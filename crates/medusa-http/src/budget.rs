@@ -415,10 +415,10 @@ impl Tally {
 pub fn memory() -> Status {
     let of = |counts: &[AtomicU64; 2], kind| counts[kind as usize].load(Relaxed);
     Status::new("http.memory", "")
-        .field("requests", Value::Bytes(of(&HELD, Kind::Requests)))
-        .field("answers", Value::Bytes(of(&HELD, Kind::Answers)))
-        .field("requests_refused", of(&REFUSED, Kind::Requests))
-        .field("answers_refused", of(&REFUSED, Kind::Answers))
+        .gauge("requests", Value::Bytes(of(&HELD, Kind::Requests)))
+        .gauge("answers", Value::Bytes(of(&HELD, Kind::Answers)))
+        .counter("requests_refused", of(&REFUSED, Kind::Requests))
+        .counter("answers_refused", of(&REFUSED, Kind::Answers))
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ impl Faults {
         let counts = NAMES.iter().zip(&self.0).map(|(name, count)| (*name, count.load(Relaxed)));
         counts
             .filter(|(_, count)| *count > 0)
-            .fold(Status::new("http.faults", ""), |status, (name, count)| status.field(name, count))
+            .fold(Status::new("http.faults", ""), |status, (name, count)| status.counter(name, count))
     }
 }
 

@@ -69,9 +69,9 @@ impl Counters {
             self.shards.iter().map(|shard| of(shard).load(Relaxed)).sum::<u64>()
         };
         status
-            .field("requests", sum(|shard| &shard.requests))
-            .field("client_errors", sum(|shard| &shard.client_errors))
-            .field("server_errors", sum(|shard| &shard.server_errors))
+            .counter("requests", sum(|shard| &shard.requests))
+            .counter("client_errors", sum(|shard| &shard.client_errors))
+            .counter("server_errors", sum(|shard| &shard.server_errors))
     }
 }
 
@@ -208,7 +208,7 @@ impl Server {
             .field("origin", self.parts.origin.to_string());
         let counters = &self.parts.counters;
         let status =
-            counters.requests.describe(status).field("connections", u64::from(counters.admission.open()));
+            counters.requests.describe(status).gauge("connections", u64::from(counters.admission.open()));
         let status = status.child(counters.faults.status());
         self.parts.mounts.iter().fold(status, |status, mount| status.child(mount.status()))
     }

@@ -34,8 +34,8 @@ impl Sessions {
     /// Adds how many are open to a status.
     pub fn describe(&self, status: Status) -> Status {
         status
-            .field("websockets", self.websockets.receiver_count() as u64)
-            .field("event_streams", self.event_streams.receiver_count() as u64)
+            .gauge("websockets", self.websockets.receiver_count() as u64)
+            .gauge("event_streams", self.event_streams.receiver_count() as u64)
     }
 
     pub(crate) fn join_websocket(&self) -> Membership {

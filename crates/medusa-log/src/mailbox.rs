@@ -178,7 +178,7 @@ impl<T> Mailbox<T> {
     /// Adds what is pending to `status`.
     pub fn describe(&self, status: Status) -> Status {
         let Load { records, bytes } = self.pending();
-        status.field("queue", records).field("queue_bytes", Value::Bytes(bytes as u64))
+        status.gauge("queue", records).gauge("queue_bytes", Value::Bytes(bytes as u64))
     }
 
     /// Waits, in a reader that is a thread, until something comes, until somebody waits for what is pending, or until `due`;

@@ -73,8 +73,8 @@ impl<C: Choice> Sink for SelectingSink<C> {
     fn status(&self) -> Status {
         self.choice
             .status()
-            .field("passed_on", self.passed_on.load(Relaxed))
-            .field("passed_over", self.passed_over.load(Relaxed))
+            .counter("passed_on", self.passed_on.load(Relaxed))
+            .counter("passed_over", self.passed_over.load(Relaxed))
     }
 }
 

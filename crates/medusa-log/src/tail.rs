@@ -176,10 +176,10 @@ impl Sink for Tail {
     fn status(&self) -> Status {
         let state = self.state.lock();
         Status::new("log.tail", self.entries.to_string())
-            .field("held", state.held.min(self.entries))
-            .field("held_bytes", Value::Bytes(state.bytes as u64))
-            .field("taken", state.next)
-            .field("followers", state.followers)
+            .gauge("held", state.held.min(self.entries))
+            .gauge("held_bytes", Value::Bytes(state.bytes as u64))
+            .counter("taken", state.next)
+            .gauge("followers", state.followers)
     }
 }
 

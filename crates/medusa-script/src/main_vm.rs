@@ -348,10 +348,10 @@ impl MainVm {
         self.functions.forget_released();
         let status = self.vm.describe(status);
         status
-            .field("handler_functions", self.functions.by_id.borrow().len())
-            .field("requests", self.requests_running.get())
-            .field("websockets", self.sessions_running.get())
-            .field("timers", self.timers.count())
+            .gauge("handler_functions", self.functions.by_id.borrow().len())
+            .gauge("requests", self.requests_running.get())
+            .gauge("websockets", self.sessions_running.get())
+            .gauge("timers", self.timers.count())
     }
 }
 

@@ -266,11 +266,11 @@ impl Memory {
     pub(crate) fn describe(&self, status: Status, heap: Heap) -> Status {
         let used = heap.used();
         let mut status = status
-            .field("memory", Bytes(used as u64))
-            .field("memory_limit", Bytes(self.limit as u64))
-            .field("memory_nearly_full", used > self.nearly_full())
-            .field("memory_stopped", self.stopped.get())
-            .field("memory_refused", self.refused.get());
+            .gauge("memory", Bytes(used as u64))
+            .gauge("memory_limit", Bytes(self.limit as u64))
+            .gauge("memory_nearly_full", used > self.nearly_full())
+            .counter("memory_stopped", self.stopped.get())
+            .counter("memory_refused", self.refused.get());
         if let Some(last) = &*self.last_stopped.borrow() {
             status = status.field("memory_last_stopped", last.clone());
         }

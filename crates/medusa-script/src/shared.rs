@@ -121,9 +121,9 @@ impl Dictionaries {
         let count = self.by_name.lock().unwrap_or_else(PoisonError::into_inner).len();
         let status = || {
             Status::new("shared", "dictionaries")
-                .field("dictionaries", count)
-                .field("memory", Value::Bytes(self.held.0.load(Relaxed) as u64))
-                .field("memory_limit", Value::Bytes(ALL as u64))
+                .gauge("dictionaries", count)
+                .gauge("memory", Value::Bytes(self.held.0.load(Relaxed) as u64))
+                .gauge("memory_limit", Value::Bytes(ALL as u64))
         };
         (count > 0).then(status)
     }

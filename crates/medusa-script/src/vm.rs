@@ -130,7 +130,7 @@ impl Vm {
 
     /// Adds what the VM holds to a status.
     pub(crate) fn describe(&self, status: Status) -> Status {
-        self.memory.describe(status, self.heap).field("overruns", self.overruns())
+        self.memory.describe(status, self.heap).counter("overruns", self.overruns())
     }
 
     /// Has memory collected, between tasks; nothing if that is under way.

@@ -206,8 +206,8 @@ pub(crate) async fn status(workers: &Workers) -> Vec<Status> {
         let worker = WORKER.with(|worker| worker.get().cloned())?;
         let status = worker.vm.describe(Status::new("vm.worker", index.to_string()));
         let status = status
-            .field("handler_files", worker.handlers.borrow().len())
-            .field("requests", worker.requests.count());
+            .gauge("handler_files", worker.handlers.borrow().len())
+            .gauge("requests", worker.requests.count());
         Some(status)
     });
     described.await.into_iter().filter_map(|described| described.ok().flatten()).collect()

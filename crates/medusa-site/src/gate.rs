@@ -176,8 +176,8 @@ impl Gate {
     pub(crate) fn status(&self) -> Option<Status> {
         let Busy { holder, held } = self.busy()?;
         let status = Status::new("change", holder.to_string())
-            .field("under_way", Value::Seconds(held.as_secs_f64()))
-            .field("waiting", self.waiting.load(Relaxed));
+            .gauge("under_way", Value::Seconds(held.as_secs_f64()))
+            .gauge("waiting", self.waiting.load(Relaxed));
         Some(status)
     }
 }

@@ -203,10 +203,10 @@ impl Live {
     /// The running Site as a document, with how many replaced servers still have requests to finish, and with all
     /// resolvers that somebody holds: the Site, a log, a script.
     pub fn status(&self) -> Status {
-        let site = self.site().status().field("retired_servers_in_use", self.retired_in_use());
+        let site = self.site().status().gauge("retired_servers_in_use", self.retired_in_use());
         let counts = self.parts.counts().into_iter();
         let site =
-            counts.fold(site, |site, (what, count)| site.field(what, count)).children(self.gate.status());
+            counts.fold(site, |site, (what, count)| site.gauge(what, count)).children(self.gate.status());
         site.children(self.parts.resolvers().iter().map(|resolver| resolver.status()))
     }
 

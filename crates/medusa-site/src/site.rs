@@ -113,8 +113,8 @@ impl Site {
             let stats = bound.listener.stats();
             let listener = Status::new("listener", bound.addr.to_string())
                 .field("address", bound.listener.local_addr().to_string())
-                .field("accepted", stats.accepted)
-                .field("open", stats.open());
+                .counter("accepted", stats.accepted)
+                .gauge("open", stats.open());
             let tls = self.spoken_on(bound).and_then(|listen| listen.tls.as_ref());
             let certificates = tls.map_or(&[][..], |tls| tls.describe());
             status = status.child(certificates.iter().map(certificate).fold(listener, Status::child));
@@ -144,6 +144,6 @@ fn certificate(certificate: &CertificateSummary) -> Status {
     const DAY: u64 = 24 * 60 * 60;
     let left = certificate.not_after.duration_since(SystemTime::now()).unwrap_or_default();
     Status::new("certificate", certificate.names.join(", "))
-        .field("days_left", left.as_secs() / DAY)
+        .gauge("days_left", left.as_secs() / DAY)
         .field("fingerprint", show_fingerprint(&certificate.fingerprint))
 }

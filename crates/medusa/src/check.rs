@@ -1,6 +1,6 @@
 //! `medusa check`: what a script would make, without making it.
 
-use medusa_proto::status::{Status, Value};
+use medusa_proto::status::{Field, Status, Value};
 use medusa_script::ScriptError;
 
 use crate::target::Target;
@@ -45,7 +45,7 @@ fn described(error: &ScriptError) -> serde_json::Value {
 /// where the script says something stands behind it.
 fn brief(status: &Status) -> Status {
     let mut told = Status::new(status.kind, status.name.clone());
-    for (name, value) in &status.fields {
+    for Field { name, value, .. } in &status.fields {
         if let Value::Text(text) = value
             && *name != "origin"
         {

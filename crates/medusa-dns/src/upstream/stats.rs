@@ -152,21 +152,21 @@ impl Stats {
         let mean = self.latency.load(Relaxed).checked_div(answers).map(Duration::from_micros);
         let last = (answers > 0).then(|| Duration::from_micros(self.last_latency.load(Relaxed)));
         let mut status = status
-            .field("down", self.is_down())
-            .field("queries", self.queries.load(Relaxed))
-            .field("answers", answers)
-            .maybe("servfail", some(&self.servfail))
-            .maybe("refused", some(&self.refused))
-            .maybe("other_errors", some(&self.other_codes))
-            .maybe("timeouts", some(&self.timeouts))
-            .maybe("unreachable", some(&self.unreachable))
-            .maybe("malformed", some(&self.malformed))
-            .maybe("mean_latency", mean)
-            .maybe("last_latency", last)
+            .gauge("down", self.is_down())
+            .counter("queries", self.queries.load(Relaxed))
+            .counter("answers", answers)
+            .maybe_counter("servfail", some(&self.servfail))
+            .maybe_counter("refused", some(&self.refused))
+            .maybe_counter("other_errors", some(&self.other_codes))
+            .maybe_counter("timeouts", some(&self.timeouts))
+            .maybe_counter("unreachable", some(&self.unreachable))
+            .maybe_counter("malformed", some(&self.malformed))
+            .maybe_gauge("mean_latency", mean)
+            .maybe_gauge("last_latency", last)
             .maybe("last_error", self.last_error().map(|error| error.to_string()))
-            .maybe("last_error_ago", self.last_error_ago());
+            .maybe_gauge("last_error_ago", self.last_error_ago());
         for why in Stray::ALL {
-            status = status.maybe(why.name(), some(&self.strays[*why as usize]));
+            status = status.maybe_counter(why.name(), some(&self.strays[*why as usize]));
         }
         status
     }

@@ -85,18 +85,18 @@ impl FileShared {
         drop(state);
         let Some(rotation) = rotation else {
             return status
-                .maybe("file_errors", (errors > 0).then_some(errors))
+                .maybe_counter("file_errors", (errors > 0).then_some(errors))
                 .maybe("last_file_error", last_error);
         };
         let done = self.tidy.get().map(|tidy| tidy.done()).unwrap_or_default();
         status
             .field("rotate", rotation.to_string())
-            .field("rotations", rotations)
+            .counter("rotations", rotations)
             .maybe("last_rotation", last)
-            .maybe("compressed", rotation.compress.then_some(done.compressed))
-            .maybe("deleted", rotation.keep.map(|_| done.deleted))
-            .maybe("kept", done.kept)
-            .field("file_errors", errors + done.errors)
+            .maybe_counter("compressed", rotation.compress.then_some(done.compressed))
+            .maybe_counter("deleted", rotation.keep.map(|_| done.deleted))
+            .maybe_gauge("kept", done.kept)
+            .counter("file_errors", errors + done.errors)
             .maybe("last_file_error", last_error.or(done.last_error))
     }
 }

@@ -307,12 +307,12 @@ impl Sink for RemoteSink {
         let some = |count: u64| (count > 0).then_some(count);
         let status = Status::new(self.kind, self.target.to_string())
             .field("format", format)
-            .field("connected", peer.is_some())
+            .gauge("connected", peer.is_some())
             .maybe("peer", peer)
-            .field("reconnects", count(&self.shared.connections).saturating_sub(1))
-            .maybe("truncated", some(count(&self.shared.truncated)))
-            .maybe("refused", some(count(&self.shared.refused)))
-            .maybe("unacknowledged", unacknowledged);
+            .counter("reconnects", count(&self.shared.connections).saturating_sub(1))
+            .maybe_counter("truncated", some(count(&self.shared.truncated)))
+            .maybe_counter("refused", some(count(&self.shared.refused)))
+            .maybe_gauge("unacknowledged", unacknowledged);
         self.queue.describe(status)
     }
 }

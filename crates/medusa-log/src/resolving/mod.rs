@@ -230,13 +230,13 @@ impl Sink for ResolvingSink {
         let (pending, tally) = (self.mailbox.pending(), *self.tally.lock());
         Status::new("log.resolving", "")
             .field("deadline", self.options.deadline)
-            .field("waiting", pending.records)
-            .field("waiting_bytes", Value::Bytes(pending.bytes as u64))
-            .field("asked", tally.asked)
-            .field("named", tally.named)
-            .field("nameless", tally.nameless)
-            .field("late", tally.late)
-            .field("not_asked", tally.not_asked)
+            .gauge("waiting", pending.records)
+            .gauge("waiting_bytes", Value::Bytes(pending.bytes as u64))
+            .gauge("asked", tally.asked)
+            .counter("named", tally.named)
+            .counter("nameless", tally.nameless)
+            .counter("late", tally.late)
+            .counter("not_asked", tally.not_asked)
     }
 }
 

@@ -1,7 +1,8 @@
 //! The document by which a long-lived object describes itself.
 //!
 //! Servers, handlers, sinks, listeners: each makes a [`Status`] when asked, and the status page, `medusa status` and the
-//! metrics all read that. It is a snapshot, made of plain values, that refers to nothing alive.
+//! metrics all read that. It is a snapshot, made of plain values, that refers to nothing alive. A field says whether it is
+//! a counter or a gauge ([`FieldKind`]): a reader that compares two snapshots must know.
 //!
 //! It leaves as JSON (through [`Serialize`]) or, for a terminal, as a tree (through [`Display`](std::fmt::Display)).
 
@@ -16,8 +17,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 ///
 /// let status = Status::new("http.server", "web")
 ///     .field("listen", "127.0.0.1:8080")
-///     .field("sent", Value::Bytes(1536))
-///     .child(Status::new("mount", "/").field("requests", 12_u64));
+///     .counter("sent", Value::Bytes(1536))
+///     .child(Status::new("mount", "/").counter("requests", 12_u64));
 /// let text = "\
 /// http.server web
 /// │  listen  127.0.0.1:8080
@@ -41,7 +42,7 @@ pub struct Status {
     /// Which one it is; empty if there is only one.
     pub name: String,
     /// What it says of itself, in the order in which a reader wants to know. Each name at most once.
-    pub fields: Vec<(&'static str, Value)>,
+    pub fields: Vec<Field>,
     /// What it holds.
     pub children: Vec<Status>,
 }
@@ -53,20 +54,45 @@ impl Status {
         Self { kind, name: name.into(), fields: Vec::new(), children: Vec::new() }
     }
 
-    /// Adds a field.
-    #[must_use]
-    pub fn field(mut self, name: &'static str, value: impl Into<Value>) -> Self {
-        self.fields.push((name, value.into()));
+    fn with(mut self, name: &'static str, kind: FieldKind, value: Option<impl Into<Value>>) -> Self {
+        self.fields.extend(value.map(|value| Field { name, kind, value: value.into() }));
         self
     }
 
-    /// Adds a field if there is something to say.
+    /// Adds a field that is no measure: a text, a setting, a number that names something.
+    #[must_use]
+    pub fn field(self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.with(name, FieldKind::Info, Some(value))
+    }
+
+    /// Adds such a field if there is something to say.
     #[must_use]
     pub fn maybe(self, name: &'static str, value: Option<impl Into<Value>>) -> Self {
-        match value {
-            Some(value) => self.field(name, value),
-            None => self,
-        }
+        self.with(name, FieldKind::Info, value)
+    }
+
+    /// Adds a count of what has happened, which only grows.
+    #[must_use]
+    pub fn counter(self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.with(name, FieldKind::Counter, Some(value))
+    }
+
+    /// Adds a counter if there is something to say.
+    #[must_use]
+    pub fn maybe_counter(self, name: &'static str, value: Option<impl Into<Value>>) -> Self {
+        self.with(name, FieldKind::Counter, value)
+    }
+
+    /// Adds a measure of what is now, which goes up and down.
+    #[must_use]
+    pub fn gauge(self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.with(name, FieldKind::Gauge, Some(value))
+    }
+
+    /// Adds a gauge if there is something to say.
+    #[must_use]
+    pub fn maybe_gauge(self, name: &'static str, value: Option<impl Into<Value>>) -> Self {
+        self.with(name, FieldKind::Gauge, value)
     }
 
     /// Adds an object it holds.
@@ -85,8 +111,30 @@ impl Status {
 
     /// The value of the field `name`.
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value)
+        self.fields.iter().find(|field| field.name == name).map(|field| &field.value)
     }
+}
+
+/// One field of a [`Status`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Field {
+    /// Names it within its object.
+    pub name: &'static str,
+    /// Tells how two snapshots compare.
+    pub kind: FieldKind,
+    /// What it says.
+    pub value: Value,
+}
+
+/// What a field is for whoever reads it time and again. Shown in neither text nor JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldKind {
+    /// No measure: a text, a setting, a number that names something.
+    Info,
+    /// Only grows, until its object is gone.
+    Counter,
+    /// Goes up and down.
+    Gauge,
 }
 
 /// The value of a [`Status`] field. Its variant tells a reader how to show it; JSON has the bare number or text.
@@ -151,8 +199,8 @@ impl Serialize for Status {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("kind", self.kind)?;
         map.serialize_entry("name", &self.name)?;
-        for (name, value) in &self.fields {
-            map.serialize_entry(name, value)?;
+        for field in &self.fields {
+            map.serialize_entry(field.name, &field.value)?;
         }
         if !self.children.is_empty() {
             map.serialize_entry("children", &self.children)?;
@@ -180,10 +228,10 @@ mod tests {
     fn json_has_the_fields_beside_the_name() {
         let status = Status::new("log.file", "access.log")
             .field("format", "combined")
-            .field("written", 7_u64)
-            .field("bytes", Value::Bytes(2048))
-            .field("age", Value::Seconds(1.5))
-            .field("failing", false)
+            .counter("written", 7_u64)
+            .counter("bytes", Value::Bytes(2048))
+            .gauge("age", Value::Seconds(1.5))
+            .gauge("failing", false)
             .maybe("last_error", None::<String>)
             .child(Status::new("part", ""));
         assert_eq!(
@@ -195,5 +243,8 @@ mod tests {
         );
         assert_eq!(status.get("written"), Some(&Value::Count(7)));
         assert_eq!(status.get("last_error"), None);
+        let kinds = status.fields.iter().map(|field| field.kind);
+        let (info, counter, gauge) = (FieldKind::Info, FieldKind::Counter, FieldKind::Gauge);
+        assert!(kinds.eq([info, counter, counter, gauge, gauge]));
     }
 }

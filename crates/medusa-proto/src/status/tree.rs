@@ -4,7 +4,7 @@
 
 use std::fmt::{self, Display, Formatter, Write};
 
-use super::{Status, Value};
+use super::{Field, Status, Value};
 use crate::shown::Harmless;
 
 impl Display for Status {
@@ -23,8 +23,8 @@ fn write_node(node: &Status, margin: &mut String, f: &mut Formatter<'_>) -> fmt:
     f.write_char('\n')?;
 
     let bar = if node.children.is_empty() { "   " } else { "│  " };
-    let width = node.fields.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-    for (name, value) in &node.fields {
+    let width = node.fields.iter().map(|field| field.name.chars().count()).max().unwrap_or(0);
+    for Field { name, value, .. } in &node.fields {
         writeln!(f, "{margin}{bar}{name:width$}  {value}")?;
     }
 

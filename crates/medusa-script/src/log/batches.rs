@@ -88,10 +88,10 @@ impl Sink for FunctionSink {
     fn status(&self) -> Status {
         self.batches
             .describe(Status::new("log.luau", self.origin.to_string()))
-            .maybe("switched_off", self.counts.switched_off.load(Relaxed).then_some(true))
-            .field("taken", self.counts.taken.load(Relaxed))
-            .field("failed", self.counts.failed.load(Relaxed))
-            .field("lost", self.batches.lost())
+            .maybe_gauge("switched_off", self.counts.switched_off.load(Relaxed).then_some(true))
+            .counter("taken", self.counts.taken.load(Relaxed))
+            .counter("failed", self.counts.failed.load(Relaxed))
+            .counter("lost", self.batches.lost())
     }
 }
 

@@ -101,10 +101,10 @@ impl Sink for FunctionFilter {
     fn status(&self) -> Status {
         self.batches
             .describe(Status::new("log.filter", self.origin.to_string()))
-            .maybe("switched_off", self.counts.switched_off.load(Relaxed).then_some(true))
-            .field("passed_on", self.counts.passed_on.load(Relaxed))
-            .field("passed_over", self.counts.passed_over.load(Relaxed))
-            .field("undecided", self.counts.undecided.load(Relaxed))
+            .maybe_gauge("switched_off", self.counts.switched_off.load(Relaxed).then_some(true))
+            .counter("passed_on", self.counts.passed_on.load(Relaxed))
+            .counter("passed_over", self.counts.passed_over.load(Relaxed))
+            .counter("undecided", self.counts.undecided.load(Relaxed))
     }
 }
 

@@ -136,12 +136,12 @@ impl Control for Controls {
         status
             .field("script", self.target.path().display().to_string())
             .field("pid", std::process::id())
-            .field("uptime", self.started.elapsed())
-            .field("workers", self.workers.len())
-            .field("connections", limits::open())
-            .field("descriptors", open)
-            .field("descriptors_limit", descriptors::limit())
-            .field("descriptors_of_files", descriptors::files())
+            .gauge("uptime", self.started.elapsed())
+            .gauge("workers", self.workers.len())
+            .gauge("connections", limits::open())
+            .gauge("descriptors", open)
+            .gauge("descriptors_limit", descriptors::limit())
+            .gauge("descriptors_of_files", descriptors::files())
             .child(medusa_http::memory())
             .child(self.engine.status().await)
     }

@@ -105,7 +105,7 @@ impl Handler for Compress {
     fn status(&self) -> Status {
         let inner = self.inner.status();
         Status::new("handler.compress", inner.name.clone())
-            .field("compressing", (MOST_AT_ONCE - self.encoders.available_permits()) as u64)
+            .gauge("compressing", (MOST_AT_ONCE - self.encoders.available_permits()) as u64)
             .child(inner)
     }
 }

@@ -283,11 +283,11 @@ impl Handler for Files {
     fn status(&self) -> Status {
         let cached = self.cache.usage();
         Status::new("handler.files", self.root().to_string_lossy())
-            .field("cached_files", cached.files)
-            .field("cached", Value::Bytes(cached.bytes))
-            .field("cache_hits", cached.hits)
-            .field("loads", cached.loads)
-            .field("listings_read", self.place.listings.read())
+            .gauge("cached_files", cached.files)
+            .gauge("cached", Value::Bytes(cached.bytes))
+            .counter("cache_hits", cached.hits)
+            .counter("loads", cached.loads)
+            .counter("listings_read", self.place.listings.read())
     }
 }
 
