@@ -1,17 +1,16 @@
 //! Who may connect: how many connections a server has, in all, from each address and from each network.
 //!
-//! Invariant: a [`Ticket`] is counted from its making to its dropping, and an address without connections takes no
-//! memory, so the table is never larger than twice the number of connections.
+//! Invariant: a [`Ticket`] is counted from its making to its dropping, and an address that has nothing takes no memory.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use medusa_net::clients::ClientPrefix;
 use medusa_net::descriptors;
 use medusa_proto::access::Peer;
 
-use crate::budget::{Account, Block, Share, Size};
+use crate::budget::{Account, Share, Shares};
 use crate::client::address;
 use crate::limits::{Limits, passes};
 
@@ -19,14 +18,13 @@ use crate::limits::{Limits, passes};
 #[derive(Debug, Default)]
 pub struct Admission {
     open: AtomicU32,
-    shares: Mutex<HashMap<Block, Arc<Share>>>,
+    shares: Shares,
 }
 
 /// One admitted connection.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     admission: Arc<Admission>,
-    address: Option<IpAddr>,
     account: Account,
 }
 
@@ -54,12 +52,12 @@ impl Admission {
         let account = address.map(|address| self.account(address)).unwrap_or_default();
         let open = self.open.fetch_add(1, Relaxed) + 1;
         // Dropped, a ticket that is too many is taken back.
-        let ticket = Ticket { admission: Arc::clone(self), address, account };
+        let ticket = Ticket { admission: Arc::clone(self), account };
         let crowded = |share: &Share| {
-            let (open, size) = (share.connections.load(Relaxed), share.size);
+            let open = share.connections.load(Relaxed);
             // Descriptors are the process's.
-            let descriptors = share.holding.connections.load(Relaxed) / size.parts();
-            passes(open.into(), limits.connections_per_address.saturating_mul(size.times()))
+            let descriptors = share.holding.connections.load(Relaxed) / share.parts();
+            passes(open.into(), limits.connections_per_address.saturating_mul(share.times()))
                 || (limits.connections_per_address != 0
                     && descriptors::is_too_many_of_address(descriptors.into()))
         };
@@ -70,56 +68,39 @@ impl Admission {
 
     /// The account of an address, with one connection more.
     fn account(&self, address: IpAddr) -> Account {
-        let mut shares = self.shares();
-        let mut count = |block: Block| {
-            let share = shares.entry(block).or_insert_with(|| Arc::new(Share::new(block)));
+        let count = |client| {
+            let share = Share::of(client, &self.shares);
             share.connections.fetch_add(1, Relaxed);
             share.holding.connections.fetch_add(1, Relaxed);
-            Arc::clone(share)
+            share
         };
-        match blocks(address) {
-            (block, None) => Account::of([count(block)]),
-            (block, Some(network)) => Account::of([count(block), count(network)]),
+        let host = count(ClientPrefix::host(address));
+        match ClientPrefix::network(address) {
+            None => Account::of([host]),
+            Some(network) => Account::of([host, count(network)]),
         }
-    }
-
-    fn shares(&self) -> MutexGuard<'_, HashMap<Block, Arc<Share>>> {
-        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.admission.open.fetch_sub(1, Relaxed);
-        let Some(address) = self.address else { return };
-        let (block, network) = blocks(address);
-        let mut shares = self.admission.shares();
-        for block in [Some(block), network].into_iter().flatten() {
-            let Some(share) = shares.get(&block) else { continue };
+        for share in self.account.shares() {
+            share.connections.fetch_sub(1, Relaxed);
             share.holding.connections.fetch_sub(1, Relaxed);
-            if share.connections.fetch_sub(1, Relaxed) == 1 {
-                shares.remove(&block);
-            }
         }
     }
 }
 
 /// On whose account something is kept that clients cause: the least that one client has, and nobody for this machine's
 /// own addresses and unix sockets, which speak for others.
-pub fn holder(client: Peer) -> Option<IpAddr> {
-    canonical(client).map(|address| blocks(address).0.0)
+pub fn holder(client: Peer) -> Option<ClientPrefix> {
+    canonical(client).map(ClientPrefix::host)
 }
 
 /// The address of a client, if it has one of its own.
 fn canonical(client: Peer) -> Option<IpAddr> {
     address(client).map(|address| address.to_canonical()).filter(|address| !address.is_loopback())
-}
-
-/// What one client has at least: an IPv4 address, or an IPv6 network of 64 bits, and the one of 48 bits that is in.
-fn blocks(address: IpAddr) -> (Block, Option<Block>) {
-    let IpAddr::V6(v6) = address else { return ((address, Size::Address), None) };
-    let first = |bits: u32| IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> (128 - bits) << (128 - bits)));
-    ((first(64), Size::Address), Some((first(48), Size::Network)))
 }
 
 #[cfg(test)]
@@ -147,7 +128,7 @@ mod tests {
         assert!(fifth.is_ok());
         drop((first, second, third, fifth));
         assert_eq!(admission.open(), 0);
-        assert!(admission.shares().is_empty());
+        assert!(admission.shares.is_empty());
     }
 
     #[test]
@@ -163,7 +144,7 @@ mod tests {
         assert!(from(2, 8).is_ok(), "another network");
         drop(tickets);
         assert!(from(1, 8).is_ok());
-        assert!(admission.shares().is_empty());
+        assert!(admission.shares.is_empty());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! process of each [`Kind`], whichever server, worker or protocol the bytes are of, and each server's limits say at how
 //! much of it that server takes no more: who comes then is told to come again, and nobody who is being served notices.
 //!
-//! - One address has no more than a part of what it leaves free ([`Size`]), at whichever servers it has it: the greediest
+//! - One address has no more than a part of what it leaves free ([`Share`]), at whichever servers it has it: the greediest
 //!   is refused first, and however much a few of them take, others have room. Beside that it may have one piece as large
 //!   as what it leaves free, or nobody could have a large one.
 //! - What strangers cannot have is kept for those without an address of their own: this machine, unix sockets, and
@@ -16,12 +16,11 @@
 //! Invariant: what a [`Held`] stands for is counted from its making to its dropping, wherever it is dropped, and for its
 //! address even when that has no connection any more.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
+use medusa_net::clients::{ClientEntry, ClientPrefix, ClientTable};
 use medusa_proto::status::{Status, Value};
 
 use crate::limits::passes;
@@ -51,96 +50,59 @@ static HELD: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
 /// How often something was refused.
 static REFUSED: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
 
-/// What a share is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Size {
-    /// An address: of IPv6, the 64 bits that one host can choose the rest of.
-    Address,
-    /// An IPv6 network of 48 bits: what one site is commonly given, and anybody can rent.
-    Network,
-}
-
-impl Size {
-    /// How many times the connections and requests of an address it may have. A network may be a company, or the
-    /// telephones of a city.
-    pub(crate) fn times(self) -> u32 {
-        match self {
-            Self::Address => 1,
-            Self::Network => 8,
-        }
-    }
-
-    /// The same of what the process has.
-    pub(crate) fn parts(self) -> u32 {
-        match self {
-            Self::Address => 1,
-            Self::Network => 2,
-        }
-    }
-
-    /// How much it may have for so much that it leaves free: an address a quarter, so that alone it has a fifth of all.
-    fn part_of(self, free: u64) -> u64 {
-        free / 4 * u64::from(self.parts())
-    }
-}
-
-/// Addresses that count as one.
-pub(crate) type Block = (IpAddr, Size);
-
-/// What one address, or one network of them, has of the process, as long as there is any of it.
-#[derive(Debug)]
+/// What one client has of the process, as long as there is any of it.
+#[derive(Debug, Default)]
 pub(crate) struct Holding {
-    block: Block,
     pub(crate) connections: AtomicU32,
     /// Connections that are refused, and being told so.
     told: AtomicU32,
     held: [AtomicU64; 2],
 }
 
-/// Those of all addresses. Looked at once per connection.
-static HOLDINGS: LazyLock<Mutex<HashMap<Block, Weak<Holding>>>> = LazyLock::new(Mutex::default);
+/// Those of all clients. Looked at once per connection.
+static HOLDINGS: LazyLock<ClientTable<Holding>> = LazyLock::new(ClientTable::default);
 
-fn holdings() -> MutexGuard<'static, HashMap<Block, Weak<Holding>>> {
-    HOLDINGS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Holding {
-    fn of(block: Block) -> Arc<Self> {
-        let mut holdings = holdings();
-        if let Some(known) = holdings.get(&block).and_then(Weak::upgrade) {
-            return known;
-        }
-        let (connections, told) = (AtomicU32::new(0), AtomicU32::new(0));
-        let new = Arc::new(Self { block, connections, told, held: Default::default() });
-        holdings.insert(block, Arc::downgrade(&new));
-        new
-    }
-}
-
-impl Drop for Holding {
-    fn drop(&mut self) {
-        let mut holdings = holdings();
-        // Unless it has come again meanwhile.
-        if holdings.get(&self.block).is_some_and(|known| known.strong_count() == 0) {
-            holdings.remove(&self.block);
-        }
-    }
-}
-
-/// What one address, or one network of them, has under way at one server.
+/// What one client has under way at one server.
 #[derive(Debug)]
 pub(crate) struct Share {
-    pub(crate) size: Size,
     pub(crate) connections: AtomicU32,
     pub(crate) requests: AtomicU32,
     /// What it has at all servers.
-    pub(crate) holding: Arc<Holding>,
+    pub(crate) holding: Arc<ClientEntry<Holding>>,
 }
 
+/// The shares of one server.
+pub(crate) type Shares = ClientTable<Share>;
+
 impl Share {
-    pub(crate) fn new(block: Block) -> Self {
-        let (connections, requests) = (AtomicU32::new(0), AtomicU32::new(0));
-        Self { size: block.1, connections, requests, holding: Holding::of(block) }
+    pub(crate) fn of(client: ClientPrefix, shares: &Shares) -> Arc<ClientEntry<Self>> {
+        shares.entry(client, || Self {
+            connections: AtomicU32::new(0),
+            requests: AtomicU32::new(0),
+            holding: HOLDINGS.entry(client, Holding::default),
+        })
+    }
+
+    /// How many times the connections and requests of a host it may have. A network may be a company, or the telephones
+    /// of a city.
+    pub(crate) fn times(&self) -> u32 {
+        match self.holding.client() {
+            ClientPrefix::Host(_) => 1,
+            ClientPrefix::Network(_) => 8,
+        }
+    }
+
+    /// The same of what the process has.
+    pub(crate) fn parts(&self) -> u32 {
+        match self.holding.client() {
+            ClientPrefix::Host(_) => 1,
+            ClientPrefix::Network(_) => 2,
+        }
+    }
+
+    /// How much it may have for so much that it leaves free: a host a quarter, so that alone it has a fifth of all.
+    fn part_of(&self, free: u64) -> u64 {
+        free / 4 * u64::from(self.parts())
     }
 
     fn held(&self, kind: Kind) -> &AtomicU64 {
@@ -150,11 +112,11 @@ impl Share {
 
 /// Whose bytes they are: an address and the networks it is in; none for those who speak for others.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Account(Option<Arc<[Arc<Share>]>>);
+pub(crate) struct Account(Option<Arc<[Arc<ClientEntry<Share>>]>>);
 
 impl Account {
     /// One that takes part in these shares.
-    pub(crate) fn of<const N: usize>(shares: [Arc<Share>; N]) -> Self {
+    pub(crate) fn of<const N: usize>(shares: [Arc<ClientEntry<Share>>; N]) -> Self {
         Self((N > 0).then(|| Arc::from(shares)))
     }
 
@@ -165,7 +127,7 @@ impl Account {
             share.holding.told.fetch_add(1, Relaxed);
         }
         let telling = Telling(self.clone());
-        let often = |share: &Share| share.holding.told.load(Relaxed) > TOLD * share.size.parts();
+        let often = |share: &Share| share.holding.told.load(Relaxed) > TOLD * share.parts();
         (!self.shares().iter().any(|share| often(share))).then_some(telling)
     }
 
@@ -185,13 +147,12 @@ impl Account {
 
     /// Whether more than `limit` (0: none) requests are under way for each address that it may be.
     pub(crate) fn is_crowded(&self, limit: u32) -> bool {
-        let crowded = |share: &Share| {
-            passes(share.requests.load(Relaxed).into(), limit.saturating_mul(share.size.times()))
-        };
+        let crowded =
+            |share: &Share| passes(share.requests.load(Relaxed).into(), limit.saturating_mul(share.times()));
         self.shares().iter().any(|share| crowded(share))
     }
 
-    pub(crate) fn shares(&self) -> &[Arc<Share>] {
+    pub(crate) fn shares(&self) -> &[Arc<ClientEntry<Share>>] {
         self.0.as_deref().unwrap_or_default()
     }
 
@@ -209,7 +170,7 @@ impl Account {
         let Some(free) = self.part_of(limit).checked_sub(held) else { return true };
         let spent = |share: &Share| {
             let others = share.held(kind).load(Relaxed).saturating_sub(piece);
-            others > share.size.part_of(free)
+            others > share.part_of(free)
         };
         self.shares().iter().any(|share| piece > free || spent(share))
     }
@@ -431,10 +392,10 @@ mod tests {
 
     /// An address, the given one of a network.
     fn address(network: u16, number: u16) -> Account {
-        let of =
-            |number| std::net::Ipv6Addr::from_segments([0x2001, 0xdb8, network, number, 0, 0, 0, 0]).into();
-        let share = |number, size| Arc::new(Share::new((of(number), size)));
-        Account::of([share(number, Size::Address), share(0, Size::Network)])
+        let address = std::net::Ipv6Addr::from_segments([0x2001, 0xdb8, network, number, 0, 0, 0, 0]).into();
+        let share = |client| Share::of(client, &Shares::default());
+        let network = ClientPrefix::network(address).expect("of IPv6");
+        Account::of([share(ClientPrefix::host(address)), share(network)])
     }
 
     fn stranger() -> Account {
@@ -462,20 +423,19 @@ mod tests {
         assert!(!Account::default().is_full(Kind::Requests, LIMIT));
         drop((greedy, others));
         assert_eq!(held(Kind::Requests), 0);
-        assert!(holdings().is_empty(), "an address that has nothing takes no memory");
+        assert!(HOLDINGS.is_empty(), "an address that has nothing takes no memory");
     }
 
     #[test]
     fn a_few_addresses_or_networks_leave_room_for_others() {
-        for (size, blocks) in [(Size::Address, 10), (Size::Network, 5)] {
-            let greedy = |number| match size {
-                Size::Address => fill(&address(number, 1), Kind::Requests),
-                Size::Network => (0..99).flat_map(|of| fill(&address(number, of), Kind::Requests)).collect(),
+        for (hosts, blocks) in [(1..2, 10), (0..99, 5)] {
+            let greedy = |number| -> Vec<_> {
+                hosts.clone().flat_map(|of| fill(&address(number, of), Kind::Requests)).collect()
             };
             let all: Vec<_> = (0..blocks).map(greedy).collect();
             let modest = address(1000, 1);
             let first = modest.take(Kind::Requests, 12_000, LIMIT);
-            assert!(first.is_some() && modest.take(Kind::Requests, 1_000, LIMIT).is_some(), "{size:?}");
+            assert!(first.is_some() && modest.take(Kind::Requests, 1_000, LIMIT).is_some(), "{hosts:?}");
             drop(all);
         }
     }

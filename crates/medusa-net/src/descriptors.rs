@@ -8,18 +8,17 @@
 //! Invariant: an [`OpenFile`] is counted, and held against its holder, from its making until its descriptor is closed; against
 //! its holder only as long as nobody else has it.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io;
-use std::net::IpAddr;
 use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
 
 use parking_lot::Mutex;
 use rustix::process::{Resource, getrlimit};
+
+use crate::clients::{ClientEntry, ClientPrefix, ClientTable};
 
 /// How far up the table of descriptors something may go. Each begins where the one before it has to stop, so that there
 /// is room to refuse, and after that to look after the server.
@@ -113,10 +112,10 @@ pub enum Scarce {
         limit: u64,
     },
     /// One address has as many as it may.
-    #[error("{files} files are open for {address}, as many as for one address may be")]
+    #[error("{files} files are open for {client}, as many as for one address may be")]
     Address {
         /// Whose.
-        address: IpAddr,
+        client: ClientPrefix,
         /// How many.
         files: u64,
     },
@@ -144,13 +143,13 @@ pub struct OpenFile {
 }
 
 impl OpenFile {
-    /// Counts `file`, which was just opened, against the process and against `holder`: the address on whose account it is
-    /// kept, or none where an address stands for many clients.
+    /// Counts `file`, which was just opened, against the process and against `holder`: the client on whose account it is
+    /// kept, or none where an address stands for many.
     ///
     /// # Errors
     ///
     /// There are too many. The file is closed.
-    pub fn new(file: File, holder: Option<IpAddr>) -> Result<Self, Scarce> {
+    pub fn new(file: File, holder: Option<ClientPrefix>) -> Result<Self, Scarce> {
         if Share::Files.is_passed_by(&file) {
             return Err(Scarce::Process { limit: limit() });
         }
@@ -158,9 +157,10 @@ impl OpenFile {
     }
 
     /// Says that `holder` has it, too. What several have is nobody's any more: whoever was the first may long be gone.
-    pub fn share_with(&self, holder: Option<IpAddr>) {
-        if self.lease.holder.is_some_and(|first| Some(first) != holder) {
-            self.lease.let_go();
+    pub fn share_with(&self, holder: Option<ClientPrefix>) {
+        let mut first = self.lease.holder.lock();
+        if first.as_ref().is_some_and(|first| Some(first.client()) != holder) {
+            *first = None;
         }
     }
 }
@@ -179,60 +179,46 @@ impl AsFd for OpenFile {
     }
 }
 
-#[derive(Debug, Default)]
-struct Leases {
-    all: u64,
-    by_address: HashMap<IpAddr, u64>,
-}
-
-/// Looked at once for a file that is opened, which is system calls anyway.
-static LEASES: LazyLock<Mutex<Leases>> = LazyLock::new(Mutex::default);
+/// Files that are open for clients, of all and of each. Looked at once for a file that is opened, which is system calls
+/// anyway.
+static FILES_OPEN: AtomicU64 = AtomicU64::new(0);
+static FILES_OF_CLIENTS: LazyLock<ClientTable<()>> = LazyLock::new(ClientTable::default);
 
 /// How many files are open for clients.
 pub fn files() -> u64 {
-    LEASES.lock().all
+    FILES_OPEN.load(Relaxed)
 }
 
 /// The right to keep one file open.
 #[derive(Debug)]
 struct Lease {
-    holder: Option<IpAddr>,
-    /// It is on nobody's account any more.
-    free: AtomicBool,
+    /// On whose account it is; none that of all, or if it is nobody's any more.
+    holder: Mutex<Option<Arc<ClientEntry<()>>>>,
 }
 
 impl Lease {
-    fn take(holder: Option<IpAddr>, limit: u64) -> Result<Self, Scarce> {
-        let mut leases = LEASES.lock();
-        if leases.all >= limit / FILES {
+    fn take(holder: Option<ClientPrefix>, limit: u64) -> Result<Self, Scarce> {
+        let open = FILES_OPEN.fetch_add(1, Relaxed);
+        // Dropped, one that is too many is given back.
+        let mut lease = Self { holder: Mutex::default() };
+        if open >= limit / FILES {
             return Err(Scarce::Process { limit });
         }
-        if let Some(address) = holder {
-            let here = leases.by_address.get(&address).copied().unwrap_or(0);
-            if here >= limit / FILES_OF_ADDRESS {
-                return Err(Scarce::Address { address, files: here });
+        if let Some(client) = holder {
+            let entry = FILES_OF_CLIENTS.entry(client, || ());
+            let files = entry.others() as u64;
+            if files >= limit / FILES_OF_ADDRESS {
+                return Err(Scarce::Address { client, files });
             }
-            leases.by_address.insert(address, here + 1);
+            *lease.holder.get_mut() = Some(entry);
         }
-        leases.all += 1;
-        Ok(Self { holder, free: AtomicBool::new(false) })
-    }
-
-    fn let_go(&self) {
-        let Some(address) = self.holder.filter(|_| !self.free.swap(true, Relaxed)) else { return };
-        if let Entry::Occupied(mut here) = LEASES.lock().by_address.entry(address) {
-            *here.get_mut() -= 1;
-            if *here.get() == 0 {
-                here.remove();
-            }
-        }
+        Ok(lease)
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.let_go();
-        LEASES.lock().all -= 1;
+        FILES_OPEN.fetch_sub(1, Relaxed);
     }
 }
 
@@ -245,24 +231,24 @@ mod tests {
 
     // Counts are per process, and these tests change them: nextest gives each test a process of its own.
 
-    fn ip(last: u8) -> IpAddr {
-        [192, 0, 2, last].into()
+    fn ip(last: u8) -> ClientPrefix {
+        ClientPrefix::host([192, 0, 2, last].into())
+    }
+
+    fn files_of(client: ClientPrefix) -> usize {
+        FILES_OF_CLIENTS.entry(client, || ()).others()
     }
 
     #[test]
     fn files_for_clients_have_a_share_and_each_address_half_of_it() {
         let of_one: Vec<_> = (0..4).map(|_| Lease::take(Some(ip(1)), 64).expect("a sixteenth")).collect();
         let refused = Lease::take(Some(ip(1)), 64).unwrap_err();
-        assert_eq!(refused, Scarce::Address { address: ip(1), files: 4 });
+        assert_eq!(refused, Scarce::Address { client: ip(1), files: 4 });
         let others: Vec<_> = (0..4).map(|n| Lease::take(Some(ip(2 + n)), 64).expect("an eighth")).collect();
         assert_eq!(Lease::take(None, 64).unwrap_err(), Scarce::Process { limit: 64 });
         assert_eq!(files(), 8);
         drop((of_one, others));
-        assert_eq!(
-            (files(), LEASES.lock().by_address.len()),
-            (0, 0),
-            "an address without files takes no memory"
-        );
+        assert_eq!((files(), FILES_OF_CLIENTS.len()), (0, 0), "an address without files takes no memory");
     }
 
     #[test]
@@ -270,12 +256,12 @@ mod tests {
         let file = |holder| OpenFile::new(File::open("/dev/null").expect("opened"), holder).expect("counted");
         let [own, common] = [file(Some(ip(1))), file(Some(ip(1)))];
         own.share_with(Some(ip(1)));
-        assert_eq!(LEASES.lock().by_address[&ip(1)], 2);
+        assert_eq!(files_of(ip(1)), 2);
         common.share_with(Some(ip(2)));
         common.share_with(None);
-        assert_eq!((files(), LEASES.lock().by_address[&ip(1)]), (2, 1));
+        assert_eq!((files(), files_of(ip(1))), (2, 1));
         drop((own, common));
-        assert_eq!((files(), LEASES.lock().by_address.len()), (0, 0));
+        assert_eq!((files(), FILES_OF_CLIENTS.len()), (0, 0));
     }
 
     #[test]

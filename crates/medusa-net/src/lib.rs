@@ -15,6 +15,7 @@
 //! is `Send`, and serving a request takes no lock and touches no memory that another worker writes.
 
 pub mod address;
+pub mod clients;
 pub mod clock;
 pub mod conn;
 pub mod cork;

@@ -3,10 +3,7 @@
 //! The request crosses to that thread and its answer back; everything between is the main VM's. A function lives as
 //! long as its handler: when the last mount (and request) lets go of it, the VM drops it.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -16,6 +13,7 @@ use medusa_http::websocket::Accepted;
 use medusa_http::{
     BodyError, Handler, HandlerError, HandlerFuture, PrepareFuture, Request, Response, Sessions, holder,
 };
+use medusa_net::clients::{ClientEntry, ClientPrefix, ClientTable};
 use medusa_proto::status::Status;
 use tokio::sync::{mpsc, oneshot};
 
@@ -25,42 +23,22 @@ pub(crate) const QUEUED_CALLS: usize = 1024;
 /// Whose calls wait. A client may have as many waiting as there are places left: half of them if it is alone, and however
 /// many it has, others find room.
 #[derive(Debug, Default)]
-pub(crate) struct Waiting(Mutex<HashMap<IpAddr, usize>>);
+pub(crate) struct Waiting(ClientTable<()>);
 
 impl Waiting {
     /// A place for one of `holder`'s, where `left` are free.
-    fn place(self: &Arc<Self>, holder: Option<IpAddr>, left: usize) -> Option<Place> {
-        if let Some(holder) = holder {
-            let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = waiting.entry(holder).or_default();
-            // Who has none gets one, or hears that the queue is full.
-            if *count > 0 && *count >= left {
-                return None;
-            }
-            *count += 1;
-        }
-        Some(Place { waiting: Arc::clone(self), holder })
+    fn place(&self, holder: Option<ClientPrefix>, left: usize) -> Option<Place> {
+        let client = holder.map(|holder| self.0.entry(holder, || ()));
+        let others = client.as_ref().map_or(0, ClientEntry::others);
+        // Who has none gets one, or hears that the queue is full.
+        (others == 0 || others < left).then_some(Place { _client: client })
     }
 }
 
 /// A place in the queue.
 #[derive(Debug)]
 pub(crate) struct Place {
-    waiting: Arc<Waiting>,
-    holder: Option<IpAddr>,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let Some(holder) = self.holder else { return };
-        let mut waiting = self.waiting.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Occupied(mut count) = waiting.entry(holder) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
-    }
+    _client: Option<Arc<ClientEntry<()>>>,
 }
 
 /// A request for the main VM.

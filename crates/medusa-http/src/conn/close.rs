@@ -154,14 +154,15 @@ impl Closing {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use medusa_net::clients::ClientPrefix;
 
     use super::*;
-    use crate::budget::{Share, Size};
+    use crate::budget::{Share, Shares};
 
     #[test]
     fn neither_an_address_nor_all_together_are_waited_for_without_limit() {
-        let of = |last: u8| Account::of([Arc::new(Share::new(([192, 0, 2, last].into(), Size::Address)))]);
+        let shares = Shares::default();
+        let of = |last: u8| Account::of([Share::of(ClientPrefix::host([192, 0, 2, last].into()), &shares)]);
         let one = of(1);
         let mut rights: Vec<_> = std::iter::from_fn(|| Right::take(&one)).take(MOST).collect();
         assert!(rights.len() < MOST / 4, "one address has {}", rights.len());

@@ -18,12 +18,12 @@ mod upload;
 mod urlencoded;
 
 use std::io;
-use std::net::IpAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use http::StatusCode;
 use medusa_http::{RequestBody, RequestBodyError};
+use medusa_net::clients::ClientPrefix;
 use medusa_net::descriptors::Scarce;
 use mlua::{IntoLua, Lua, Table, Value};
 
@@ -98,7 +98,7 @@ impl Field {
 pub(crate) async fn read(
     kind: &Kind,
     body: &mut RequestBody,
-    holder: Option<IpAddr>,
+    holder: Option<ClientPrefix>,
 ) -> Result<Form, FormError> {
     match kind {
         Kind::UrlEncoded(charset) => urlencoded::read(*charset, body).await,

@@ -4,7 +4,6 @@
 //! takes everything that is there into memory at once, and has no limit for what stands before a part's data, which it
 //! searches from the start again with every piece that comes.
 
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -12,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use medusa_http::RequestBody;
+use medusa_net::clients::ClientPrefix;
 use multer::Multipart;
 
 use super::charset::Charset;
@@ -33,7 +33,7 @@ const DATA_PIECE: usize = 64 * 1024;
 pub(super) async fn read(
     boundary: &str,
     body: &mut RequestBody,
-    holder: Option<IpAddr>,
+    holder: Option<ClientPrefix>,
 ) -> Result<Form, FormError> {
     let mut parts = Parts::new(boundary, body);
     let mut form = Form::default();

@@ -6,13 +6,13 @@
 
 use std::fs::File;
 use std::io;
-use std::net::IpAddr;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use medusa_net::clients::ClientPrefix;
 use medusa_net::descriptors::OpenFile;
 use rustix::fs::{Mode, OFlags};
 use tokio::task::spawn_blocking;
@@ -72,13 +72,13 @@ impl Content {
 pub(super) struct Room {
     memory: usize,
     /// On whose account the file is kept.
-    holder: Option<IpAddr>,
+    holder: Option<ClientPrefix>,
     file: Option<Arc<OpenFile>>,
     on_disk: u64,
 }
 
 impl Room {
-    pub(super) fn new(memory: usize, holder: Option<IpAddr>) -> Self {
+    pub(super) fn new(memory: usize, holder: Option<ClientPrefix>) -> Self {
         Self { memory, holder, file: None, on_disk: 0 }
     }
 

@@ -3,13 +3,13 @@
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
-use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use medusa_net::clients::ClientPrefix;
 use medusa_proto::coding::Coding;
 use rustix::fs::{Stat, fstat};
 use rustix::io::{ReadWriteFlags, preadv2};
@@ -41,7 +41,7 @@ pub(super) struct Place {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct By {
     /// On whose account files are kept open.
-    pub(super) holder: Option<IpAddr>,
+    pub(super) holder: Option<ClientPrefix>,
     pub(super) wait: Wait,
 }
 

@@ -9,9 +9,9 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::net::IpAddr;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
+use medusa_net::clients::ClientPrefix;
 use medusa_net::descriptors::{OpenFile, Scarce, SharedFile};
 
 use super::entity::Stamp;
@@ -31,7 +31,7 @@ struct Shared {
 
 /// The open file of this stamp: `file`, which was just opened, if there is none yet, kept on `holder`'s account
 /// until another shares it.
-pub(super) fn share(file: File, stamp: &Stamp, holder: Option<IpAddr>) -> Result<SharedFile, Scarce> {
+pub(super) fn share(file: File, stamp: &Stamp, holder: Option<ClientPrefix>) -> Result<SharedFile, Scarce> {
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(open) = shared.open.get(stamp).and_then(Weak::upgrade) {
         open.share_with(holder);
