@@ -22,6 +22,7 @@ pub mod cork;
 pub mod descriptors;
 pub mod limits;
 pub mod listener;
+mod origin;
 mod panic;
 pub mod proxy;
 pub mod registry;
@@ -32,7 +33,8 @@ pub mod worker;
 
 pub use address::{AddressError, ListenAddr};
 pub use conn::{Conn, Deadlines, Owed, Peer, Phase, Signal};
-pub use listener::{Accept, BindError, Listener, ListenerId, ListenerStats, StartError};
+pub use listener::{Accept, BindError, Listener, ListenerStats, StartError};
+pub use origin::ListenerId;
 pub use shutdown::Drained;
 pub use stream::{PeerSide, Stream};
 pub use tls::Tls;

@@ -1,11 +1,16 @@
-//! Ending every connection of the process, politely first.
+//! Ending connections, politely first: those of a listener, or of the whole process.
 //!
 //! Invariant: after [`drain`] no connection that was open is left, whatever its handler does: what has not finished at
 //! the deadline is aborted. (A handler that blocks its thread cannot be, and delays its worker's part.)
 
 use std::iter::Sum;
+use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::time::timeout;
+
+use crate::conn::Conn;
+use crate::origin::{ListenerId, Origin};
 use crate::registry;
 use crate::worker::Workers;
 
@@ -32,7 +37,92 @@ impl Sum for Drained {
 /// Close the listeners first, or new connections keep coming; each is told to finish as soon as it is open. Idle
 /// connections finish at once, busy ones after their response.
 pub async fn drain(workers: &Workers, deadline: Duration) -> Drained {
-    let parts = workers.run_on_each(move |_| registry::finish(None, deadline)).await;
+    let parts = workers.run_on_each(move |_| finish(None, deadline)).await;
     // A worker that is gone has no connections.
     parts.into_iter().flatten().sum()
+}
+
+/// Tells every connection of this worker that came in by `listener` to finish, and from now on every new one.
+pub(crate) fn drain_listener(listener: ListenerId) {
+    if let Some(origin) = registry::find_origin(listener) {
+        Scope::Listener(origin).drain();
+    }
+}
+
+/// Tells some of this worker's connections to finish, waits until they have or `deadline` is over, and aborts those
+/// that are left.
+pub(crate) async fn finish(listener: Option<ListenerId>, deadline: Duration) -> Drained {
+    let scope = match listener.map(registry::find_origin) {
+        None => Scope::Worker,
+        Some(Some(origin)) => Scope::Listener(origin),
+        Some(None) => return Drained::default(),
+    };
+    scope.drain();
+    let (live, ended) = (scope.live(), scope.ended());
+    tracing::debug!(connections = live, "finishing");
+    let aborted = match timeout(deadline, scope.empty()).await {
+        Ok(()) => 0,
+        Err(_elapsed) => abort(&scope).await,
+    };
+    let ended = usize::try_from(scope.ended() - ended).unwrap_or(usize::MAX);
+    Drained { finished: ended.saturating_sub(aborted), aborted }
+}
+
+/// Drops the tasks of all connections in `scope`, those included that open meanwhile, and waits until that has happened.
+async fn abort(scope: &Scope) -> usize {
+    let mut aborted = 0;
+    while scope.live() > 0 {
+        aborted += scope.conns().filter(|conn| conn.abort()).count();
+        registry::ended_one().notified().await;
+    }
+    aborted
+}
+
+/// Some of a worker's connections.
+enum Scope {
+    Worker,
+    Listener(Rc<Origin>),
+}
+
+impl Scope {
+    fn live(&self) -> usize {
+        match self {
+            Self::Worker => registry::len(),
+            Self::Listener(origin) => origin.live.get(),
+        }
+    }
+
+    fn ended(&self) -> u64 {
+        match self {
+            Self::Worker => registry::ended(),
+            Self::Listener(origin) => origin.ended.get(),
+        }
+    }
+
+    /// Tells every connection to finish, and from now on every new one.
+    fn drain(&self) {
+        match self {
+            Self::Worker => registry::drain_new(),
+            Self::Listener(origin) => origin.draining.set(true),
+        }
+        self.conns().for_each(|conn| conn.drain());
+    }
+
+    fn conns(&self) -> impl Iterator<Item = Rc<Conn>> {
+        registry::conns().into_iter().filter(|conn| self.holds(conn))
+    }
+
+    fn holds(&self, conn: &Conn) -> bool {
+        match self {
+            Self::Worker => true,
+            Self::Listener(origin) => Rc::ptr_eq(origin, &conn.origin),
+        }
+    }
+
+    /// Waits until no connection is left.
+    async fn empty(&self) {
+        while self.live() > 0 {
+            registry::ended_one().notified().await;
+        }
+    }
 }

@@ -1,9 +1,12 @@
 //! A connection's deadlines, by the coarse times that the registry looks at.
 
+use super::multiplexed::{TASKS_TURN, TASKS_WOKEN, TURN};
 use super::*;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Wake;
+use std::task::{Poll, Wake};
+use std::time::Instant;
 
 fn conn() -> Conn {
     Conn::new(1, Origin::new(ListenerId::next(), ListenAddr::Unix("x".into())), Peer::Unix)

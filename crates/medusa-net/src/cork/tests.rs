@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::address::ListenAddr;
-use crate::conn::{Origin, Peer, Phase, Signal};
+use crate::conn::{Peer, Phase, Signal};
 use crate::descriptors::OpenFile;
-use crate::listener::ListenerId;
+use crate::origin::{ListenerId, Origin};
 
 mod turns;
 

@@ -22,9 +22,10 @@ use tokio::time::{Instant, sleep};
 
 use super::Shared;
 use super::bind::{Registered, Socket};
-use crate::conn::{Conn, Origin, Peer};
+use crate::conn::{Conn, Peer};
 use crate::descriptors::{self, Share};
 use crate::limits::Permit;
+use crate::origin::Origin;
 use crate::panic;
 use crate::registry;
 use crate::stream::Stream;

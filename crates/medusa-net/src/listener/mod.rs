@@ -23,8 +23,8 @@ use tokio::sync::watch;
 use tokio::task::spawn_local;
 
 use crate::address::ListenAddr;
-use crate::registry;
-use crate::shutdown::Drained;
+use crate::origin::ListenerId;
+use crate::shutdown::{self, Drained};
 use crate::worker::Workers;
 
 pub use accept::Accept;
@@ -33,23 +33,6 @@ pub use error::{BindError, StartError};
 
 use bind::{Bound, Socket};
 use unix::SocketFile;
-
-/// The number of a listener, unlike that of any other in this process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ListenerId(u64);
-
-impl ListenerId {
-    pub(crate) fn next() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
-    }
-}
-
-impl fmt::Display for ListenerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// A listener's totals since it was bound.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -229,7 +212,7 @@ impl Listener {
         self.close();
         self.closed().await;
         let (id, Some(workers)) = (self.id(), self.workers.get()) else { return Drained::default() };
-        let parts = workers.run_on_each(move |_| registry::finish(Some(id), deadline)).await;
+        let parts = workers.run_on_each(move |_| shutdown::finish(Some(id), deadline)).await;
         parts.into_iter().flatten().sum()
     }
 }
@@ -238,7 +221,7 @@ impl Listener {
 /// listener exists, long after it was closed; without it there is nobody to say so.
 async fn drain_when_told(listener: ListenerId, mut draining: watch::Receiver<bool>) {
     if draining.wait_for(|draining| *draining).await.is_ok() {
-        registry::drain(listener);
+        shutdown::drain_listener(listener);
     }
 }
 

@@ -43,8 +43,9 @@ async fn a_panic_in_a_connection_ends_that_connection_alone() {
     assert_eq!(other.ask("after").await, "after");
     assert_eq!(server.connect().await.ask("new").await, "new");
     assert_eq!(server.listener.stats().panicked, 1);
-    let left =
-        server.workers.run(0, || async { registry::snapshot(9).iter().filter(|c| c.requests == 2).count() });
+    let left = server
+        .workers
+        .run(0, || async { registry::conns().iter().filter(|conn| conn.requests() == 2).count() });
     assert_eq!(left.await, Ok(1), "the other one is still there, with its two requests");
 }
 

@@ -4,45 +4,29 @@
 //! request: the driver notes the phase it enters and the coarse time, and the registry looks once a second whether
 //! anyone has been in a phase for too long.
 
-use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::VecDeque;
-use std::fmt;
-use std::net::SocketAddr;
-use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+mod deadlines;
+mod multiplexed;
+mod peer;
 
-use slab::Slab;
+use std::cell::{Cell, OnceCell};
+use std::fmt;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
 use tokio::task::AbortHandle;
 
 use crate::address::ListenAddr;
 use crate::clock;
-use crate::listener::ListenerId;
+use crate::origin::{ListenerId, Origin};
 use crate::worker;
 
-/// Who is at the other end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Peer {
-    /// An address and port. An IPv4 peer of a listener for every address is an IPv4 address here too.
-    Tcp(SocketAddr),
-    /// A process of this machine, over a unix socket.
-    Unix,
-}
+pub use deadlines::{Deadlines, LEAST_TAKEN};
+pub use multiplexed::Owed;
+pub use peer::Peer;
 
-impl From<SocketAddr> for Peer {
-    fn from(addr: SocketAddr) -> Self {
-        Self::Tcp(SocketAddr::new(addr.ip().to_canonical(), addr.port()))
-    }
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(addr) => addr.fmt(f),
-            Self::Unix => f.write_str("unix"),
-        }
-    }
-}
+use deadlines::{Seconds, passed, seconds};
+use multiplexed::Many;
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,41 +39,6 @@ pub enum Phase {
     Busy,
     /// The last response is out, and the peer's end of the connection is awaited.
     Closing,
-}
-
-/// How long a connection may take for what, in whole seconds. A deadline is acted on within two seconds after it
-/// passed, never before. [`Duration::MAX`] means no limit. [`Phase::Busy`] has none here: it is the handler's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Deadlines {
-    /// From connecting to the first byte of the first request. Default 30 s: browsers connect ahead of need.
-    pub first_byte: Duration,
-    /// Between a response and the next request. Default 75 s: browsers keep connections about that long.
-    pub idle: Duration,
-    /// From the first byte of a request to the end of its head. Default 30 s: a slow phone takes a few, a client that
-    /// trickles to hold a connection is cut off.
-    pub head: Duration,
-    /// Between two reads of a head. Default 10 s: TCP sends a lost packet again within a few.
-    pub head_read: Duration,
-    /// While there is something to write and the peer takes none of it, or less than [`LEAST_TAKEN`]. Default 60 s.
-    pub write: Duration,
-    /// In [`Phase::Closing`]. Default 5 s.
-    pub closing: Duration,
-    /// The connection's whole life, after which it is told to finish as by [`Conn::drain`]. Default: no limit.
-    pub life: Duration,
-}
-
-impl Default for Deadlines {
-    fn default() -> Self {
-        Self {
-            first_byte: Duration::from_secs(30),
-            idle: Duration::from_secs(75),
-            head: Duration::from_secs(30),
-            head_read: Duration::from_secs(10),
-            write: Duration::from_mins(1),
-            closing: Duration::from_secs(5),
-            life: Duration::MAX,
-        }
-    }
 }
 
 /// What a driver must know, from [`Conn::poll_signal`].
@@ -113,50 +62,9 @@ pub enum Signal {
 /// protocol that does not read meanwhile.
 pub const LOOK: u32 = 10;
 
-/// What is read in one turn where many requests are at a time, in bytes, before those that came are looked at.
-const MOST_READ: usize = 64 * 1024;
-
-/// For how long the tasks of one connection go on in one turn of its driver, before they let others on: little more than
-/// what one of them takes that answers by a script.
-const TASKS_TURN: Duration = Duration::from_millis(1);
-
-/// How many of those that wait for the next turn are woken for it: as many as are done in one, if they are quick.
-const TASKS_WOKEN: usize = 16;
-
-/// What a peer must take within [`Deadlines::write`], in bytes, if there is so much for it: with its default some 270
-/// bytes a second, which a client that trickles to hold a connection falls short of and a modem does not.
-pub const LEAST_TAKEN: usize = 16 * 1024;
-
-/// What a peer may take for others, for each of its answers, before the turn of one comes that it has made room for: more
-/// than the protocol buffers for one, in bytes. A peer that takes more leaves that one alone.
-const TURN: u64 = 256 * 1024;
-
-/// For how many times [`Deadlines::write`] an answer may wait for its turn, however slow the peer is.
-const SLOWEST: u32 = 10;
-
 /// Seconds of idleness after which a connection is told to [rest](Signal::Rest). Who clicks on or polls comes back
 /// sooner; who does not pays a few allocations when it does.
 pub const REST: u32 = 2;
-
-/// Where a worker's connections of one listener come from. There is one for each worker and listener.
-#[derive(Debug)]
-pub(crate) struct Origin {
-    pub(crate) listener: ListenerId,
-    pub(crate) addr: ListenAddr,
-    /// Connections open on this worker.
-    pub(crate) live: Cell<usize>,
-    /// Connections of this worker that have ended.
-    pub(crate) ended: Cell<u64>,
-    /// New connections are told to finish as soon as they are open.
-    pub(crate) draining: Cell<bool>,
-}
-
-impl Origin {
-    pub(crate) fn new(listener: ListenerId, addr: ListenAddr) -> Rc<Self> {
-        let (live, ended, draining) = (Cell::new(0), Cell::new(0), Cell::new(false));
-        Rc::new(Self { listener, addr, live, ended, draining })
-    }
-}
 
 /// One open connection.
 pub struct Conn {
@@ -198,53 +106,6 @@ pub struct Conn {
     waker: Cell<Option<Waker>>,
     abort: OnceCell<AbortHandle>,
     aborted: Cell<bool>,
-}
-
-/// What only a connection has that has many requests at a time.
-#[derive(Debug, Default)]
-struct Many {
-    /// Answers whose next bytes wait for the peer to make room: see [`Conn::owe`].
-    owing: RefCell<Slab<Owing>>,
-    /// The one of the task that is polled: see [`Conn::poll_owing`].
-    polled: Cell<Option<usize>>,
-    /// Requests that were read and are not looked at yet.
-    unseen: Cell<usize>,
-    /// What was read in this turn of the driver.
-    read: Cell<usize>,
-    /// For how long its tasks have gone on in this turn of the driver.
-    spent: Cell<Duration>,
-    turns: RefCell<Turns>,
-}
-
-/// [`Deadlines`] as a connection keeps them: the largest number means no limit.
-#[derive(Debug, Clone, Copy)]
-struct Seconds {
-    first_byte: u32,
-    idle: u32,
-    head: u32,
-    head_read: u32,
-    write: u32,
-    closing: u32,
-    life: u32,
-}
-
-fn seconds(limit: Duration) -> u32 {
-    u32::try_from(limit.as_secs()).unwrap_or(u32::MAX)
-}
-
-impl From<Deadlines> for Seconds {
-    fn from(deadlines: Deadlines) -> Self {
-        let Deadlines { first_byte, idle, head, head_read, write, closing, life } = deadlines;
-        Self {
-            first_byte: seconds(first_byte),
-            idle: seconds(idle),
-            head: seconds(head),
-            head_read: seconds(head_read),
-            write: seconds(write),
-            closing: seconds(closing),
-            life: seconds(life),
-        }
-    }
 }
 
 impl fmt::Debug for Conn {
@@ -312,10 +173,6 @@ impl Conn {
     /// only [`enter`](Self::enter) ends [`Phase::Idle`].
     pub fn set_multiplexed(&self) {
         self.multiplexed.set(true);
-    }
-
-    fn many(&self) -> &Many {
-        self.many.get_or_init(Box::default)
     }
 
     /// Whether it has many requests at a time.
@@ -469,140 +326,6 @@ impl Conn {
         }
     }
 
-    /// Notes that an answer is ready to go on, and that it is up to the peer to let it. With many requests at a time each
-    /// answer has a window of its own, and one that the peer never opens stops it before the kernel is asked to send
-    /// anything: only this tells that the peer takes nothing.
-    #[must_use]
-    pub fn owe(self: &Rc<Self>) -> Owed {
-        let owing = Owing { since: clock::now(), sent: self.sent.get(), given_up: false, waker: None };
-        let key = self.many().owing.borrow_mut().insert(owing);
-        self.many().polled.set(Some(key));
-        Owed { conn: Rc::clone(self), key }
-    }
-
-    /// One of many requests was read, and is looked at in a turn of its own. Until [`seen`](Self::seen), no more is read: a
-    /// hundred connections that each read a hundred heads first would hold what nobody has had a chance to refuse.
-    pub fn unseen(&self) {
-        self.many().unseen.set(self.many().unseen.get() + 1);
-    }
-
-    /// See [`unseen`](Self::unseen).
-    pub fn seen(&self) {
-        self.many().unseen.set(self.many().unseen.get().saturating_sub(1));
-    }
-
-    /// A turn of a driver begins that has many requests at a time.
-    pub fn begin_turn(&self, cx: &Context<'_>) {
-        self.many().read.set(0);
-        self.many().spent.set(Duration::ZERO);
-        let mut turns = self.many().turns.borrow_mut();
-        if turns.waiting.is_empty() {
-            return;
-        }
-        let woken = turns.waiting.len().min(TASKS_WOKEN);
-        turns.called += woken as u64;
-        let woken: Vec<Waker> = turns.waiting.drain(..woken).collect();
-        if !turns.waiting.is_empty() {
-            cx.waker().wake_by_ref();
-        }
-        drop(turns);
-        woken.into_iter().for_each(Waker::wake);
-    }
-
-    /// Polls one of the tasks that a driver has many of by `poll`, unless they have had their time in this turn: then it
-    /// is woken in a later one. All of them together are one connection, and others are to come in between. `ticket` is
-    /// the task's own: none at first.
-    pub fn poll_in_turn<T>(
-        &self,
-        ticket: &mut Option<u64>,
-        cx: &mut Context<'_>,
-        poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
-    ) -> Poll<T> {
-        if let Some(number) = *ticket {
-            if self.many().turns.borrow().called <= number {
-                return Poll::Pending;
-            }
-            *ticket = None;
-        }
-        if self.many().spent.get() >= TASKS_TURN {
-            let mut turns = self.many().turns.borrow_mut();
-            if !turns.over {
-                *ticket = Some(turns.called + turns.waiting.len() as u64);
-                turns.waiting.push_back(cx.waker().clone());
-                drop(turns);
-                self.wake();
-                return Poll::Pending;
-            }
-        }
-        let begun = Instant::now();
-        let polled = poll(cx);
-        self.many().spent.set(self.many().spent.get() + begun.elapsed());
-        polled
-    }
-
-    /// The driver is gone: its tasks go on without turns.
-    pub fn end_turns(&self) {
-        let mut turns = self.many().turns.borrow_mut();
-        turns.over = true;
-        turns.called = u64::MAX;
-        let woken = std::mem::take(&mut turns.waiting);
-        drop(turns);
-        woken.into_iter().for_each(Waker::wake);
-    }
-
-    /// Whether nothing more is read in this turn: what was, is to be looked at first.
-    pub(crate) fn has_read_enough(&self) -> bool {
-        self.multiplexed.get() && (self.many().unseen.get() > 0 || self.many().read.get() >= MOST_READ)
-    }
-
-    /// Polls the task of one of many answers by `poll`; ready with nothing when the answer [is owed](Self::owe) and the
-    /// peer has left it alone for [`Deadlines::write`] while it went on with others. `owing` is the task's own: none at
-    /// first.
-    pub fn poll_owing<T>(
-        &self,
-        owing: &mut Option<usize>,
-        cx: &mut Context<'_>,
-        poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
-    ) -> Poll<Option<T>> {
-        self.many().polled.set(*owing);
-        let polled = poll(cx);
-        *owing = self.many().polled.take();
-        if let Some(key) = *owing
-            && let Some(owing) = self.many().owing.borrow_mut().get_mut(key)
-        {
-            if polled.is_pending() && owing.given_up {
-                return Poll::Ready(None);
-            }
-            if !owing.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-                owing.waker = Some(cx.waker().clone());
-            }
-        }
-        polled.map(Some)
-    }
-
-    /// When the peer has last made room for an answer, if it owes that to any. While it does for some, those that it leaves
-    /// alone are given up: it has taken so much for others that their turn must have come. One that is slow with all of
-    /// them has longer, but not for ever.
-    fn check_owing(&self, limit: u32, now: u32) -> Option<u32> {
-        let mut owing = self.many.get()?.owing.borrow_mut();
-        let last = owing.iter().map(|(_, owing)| owing.since).max()?;
-        if passed(last, limit, now) {
-            return Some(last);
-        }
-        let (sent, turns) = (self.sent.get(), owing.len() as u64 * TURN);
-        let is_left_alone = |owing: &Owing| {
-            passed(owing.since, limit, now) && sent - owing.sent >= turns
-                || passed(owing.since, limit.saturating_mul(SLOWEST), now)
-        };
-        for (_, owing) in owing.iter_mut().filter(|(_, owing)| is_left_alone(owing)) {
-            owing.given_up = true;
-            if let Some(waker) = owing.waker.take() {
-                waker.wake();
-            }
-        }
-        Some(last)
-    }
-
     /// Whether there is something to tell the driver at the coarse time `now`.
     pub(crate) fn check(&self, now: u32) -> bool {
         let deadlines = self.deadlines.get();
@@ -664,61 +387,6 @@ impl Conn {
         let known = self.waker.take().filter(|known| known.will_wake(waker));
         self.waker.set(Some(known.unwrap_or_else(|| waker.clone())));
     }
-}
-
-/// Tasks that wait for the driver's next turn: see [`Conn::poll_in_turn`].
-#[derive(Debug, Default)]
-struct Turns {
-    /// The first has the number `called`.
-    waiting: VecDeque<Waker>,
-    called: u64,
-    over: bool,
-}
-
-/// Stands for an answer that waits for the peer to make room: see [`Conn::owe`].
-#[derive(Debug)]
-pub struct Owed {
-    conn: Rc<Conn>,
-    key: usize,
-}
-
-/// What is known of such an answer.
-#[derive(Debug)]
-struct Owing {
-    /// The coarse time at which the peer has last made room for it.
-    since: u32,
-    /// What the connection had sent then.
-    sent: u64,
-    given_up: bool,
-    /// The answer's task.
-    waker: Option<Waker>,
-}
-
-impl Owed {
-    /// The peer has made room for some of it.
-    pub fn made_room(&self) {
-        if let Some(owing) = self.conn.many().owing.borrow_mut().get_mut(self.key) {
-            owing.since = clock::now();
-            owing.sent = self.conn.sent.get();
-            owing.given_up = false;
-        }
-    }
-}
-
-impl Drop for Owed {
-    fn drop(&mut self) {
-        let gone = self.conn.many().owing.borrow_mut().try_remove(self.key);
-        if self.conn.many().polled.get() == Some(self.key) {
-            self.conn.many().polled.set(None);
-        }
-        drop(gone);
-    }
-}
-
-/// Whether more than `limit` lies between two coarse times. `since` may be a second older than the event it stands for,
-/// hence `>`.
-fn passed(since: u32, limit: u32, now: u32) -> bool {
-    now.saturating_sub(since) > limit
 }
 
 #[cfg(test)]

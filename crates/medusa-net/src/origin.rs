@@ -1,0 +1,45 @@
+//! Where connections come from: the listeners of the process, and each of them as one worker knows it.
+
+use std::cell::Cell;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::address::ListenAddr;
+
+/// The number of a listener, unlike that of any other in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListenerId(u64);
+
+impl ListenerId {
+    pub(crate) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl fmt::Display for ListenerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Where a worker's connections of one listener come from. There is one for each worker and listener.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub(crate) listener: ListenerId,
+    pub(crate) addr: ListenAddr,
+    /// Connections open on this worker.
+    pub(crate) live: Cell<usize>,
+    /// Connections of this worker that have ended.
+    pub(crate) ended: Cell<u64>,
+    /// New connections are told to finish as soon as they are open.
+    pub(crate) draining: Cell<bool>,
+}
+
+impl Origin {
+    pub(crate) fn new(listener: ListenerId, addr: ListenAddr) -> Rc<Self> {
+        let (live, ended, draining) = (Cell::new(0), Cell::new(0), Cell::new(false));
+        Rc::new(Self { listener, addr, live, ended, draining })
+    }
+}
