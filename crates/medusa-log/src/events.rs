@@ -21,7 +21,7 @@ use medusa_proto::event::{Event, Level};
 use parking_lot::Mutex;
 
 use crate::mailbox::{Load, Mail, Mailbox};
-use crate::sink::NO_THREAD;
+use crate::sink::spawn;
 use crate::{Batch, Extent, Flushed, Sink, SinkError};
 
 /// Rest between two rounds of passing on: as long as access records may wait on their worker.
@@ -97,9 +97,7 @@ impl EventSinks {
         let mut started = self.0.started.lock();
         if !*started {
             let shared = Arc::clone(&self.0);
-            let thread = std::thread::Builder::new().name("log-events".to_owned());
-            let spawned = thread.spawn(move || shared.pass_on());
-            spawned.map_err(|source| SinkError::new("of events", NO_THREAD).because(source))?;
+            spawn("log-events", "of events", move || shared.pass_on())?;
             *started = true;
         }
         Ok(())

@@ -141,8 +141,15 @@ pub struct SinkError {
 #[error("{0}")]
 pub struct OptionError(pub(crate) String);
 
-/// What a sink cannot do if the system refuses it a thread.
-pub(crate) const NO_THREAD: &str = "have a thread of its own";
+/// Starts the thread `name` for the sink of `target`.
+pub(crate) fn spawn(
+    name: &str,
+    target: impl fmt::Display,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<(), SinkError> {
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+    started.map(drop).map_err(|source| SinkError::new(target, "have a thread of its own").because(source))
+}
 
 impl SinkError {
     /// Tells that the sink of `target` cannot do this, for no other reason than is said.

@@ -29,7 +29,7 @@ use medusa_proto::status::Status;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::queue::Queue;
-use crate::sink::NO_THREAD;
+use crate::sink::spawn;
 use crate::{Batch, Flushed, Sink, SinkError, drain};
 use clock::Clock;
 use open::{Make, Opened};
@@ -96,11 +96,10 @@ impl FileSink {
         let file = LogFile::new(&self.target, &self.options, Clock::System, Arc::clone(&self.shared), opened);
         let writer = FileWriter::new(&target, &self.options, Arc::clone(&self.queue), file);
         let queue = Arc::clone(&self.queue);
-        let started = std::thread::Builder::new().name("log".to_owned()).spawn(move || {
+        spawn("log", target, move || {
             writer.run();
             queue.leave();
-        });
-        started.map_err(|source| SinkError::new(target, NO_THREAD).because(source))?;
+        })?;
         drain::enter(&self.queue);
         Ok(())
     }

@@ -26,7 +26,7 @@ use medusa_proto::status::{Status, Value};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::drain::Drain;
-use crate::sink::NO_THREAD;
+use crate::sink::spawn;
 use crate::{Batch, Flushed, SinkError};
 pub(crate) use accounts::Accounts;
 pub use options::{QueueOptions, SpillOptions, WhenFull};
@@ -83,8 +83,7 @@ impl Queue {
         }
         let (thread, found) = spill::Thread::new(self, options)?;
         let spill = thread.spill();
-        let started = std::thread::Builder::new().name("log-spill".to_owned()).spawn(move || thread.run());
-        started.map_err(|source| SinkError::new(options.directory.display(), NO_THREAD).because(source))?;
+        spawn("log-spill", options.directory.display(), move || thread.run())?;
         self.begin_to_spill(spill, &found);
         Ok(())
     }

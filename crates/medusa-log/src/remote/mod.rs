@@ -35,7 +35,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::drain::{self, Drain};
 use crate::queue::{Queue, QueueOptions};
-use crate::sink::NO_THREAD;
+use crate::sink::spawn;
 use crate::{Batch, Flushed, Sink, SinkError};
 pub use lines::{LineEnd, RecordFraming};
 use resolve::{PATIENCE, Resolver};
@@ -176,11 +176,10 @@ impl RemoteSink {
         let writer =
             RemoteWriter::new(&self.target, &self.options, Arc::clone(&self.queue), Arc::clone(&self.shared));
         let drain = Arc::clone(&self.drain);
-        let started = std::thread::Builder::new().name("log".to_owned()).spawn(move || {
+        spawn("log", &self.target, move || {
             writer.run();
             drain.queue.leave();
-        });
-        started.map_err(|source| SinkError::new(&self.target, NO_THREAD).because(source))?;
+        })?;
         drain::enter(&self.drain);
         Ok(())
     }

@@ -31,7 +31,7 @@ use parking_lot::Mutex;
 
 use crate::drain;
 use crate::mailbox::{Load, Mailbox};
-use crate::sink::NO_THREAD;
+use crate::sink::spawn;
 use crate::{Batch, Flushed, Sink, SinkError};
 pub use hostname::hostname;
 use worker::NameWorker;
@@ -168,10 +168,7 @@ impl ResolvingSink {
 
     fn start(&self) -> Result<(), SinkError> {
         let worker = NameWorker::new(self);
-        std::thread::Builder::new()
-            .name("log-names".to_owned())
-            .spawn(move || worker.run())
-            .map_err(|source| SinkError::new("with names", NO_THREAD).because(source))?;
+        spawn("log-names", "with names", move || worker.run())?;
         drain::enter(&self.mailbox);
         Ok(())
     }

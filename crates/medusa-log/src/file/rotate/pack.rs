@@ -46,7 +46,14 @@ pub(super) fn pack(place: &Place, which: Suffix) -> io::Result<Packing> {
     let target = place.at(which.as_form(Form::Packed));
     if !target.try_exists()? {
         let unfinished = place.at(which.as_form(Form::Unfinished));
-        let made = compress(&source, &meta, &unfinished).and_then(|()| rename_new(&unfinished, &target));
+        let made = compress(&source, &meta, &unfinished).and_then(|()| {
+            // Not if another writer had renamed it by mistake, and has given it back.
+            if is_at(&plain, &meta) {
+                rename_new(&unfinished, &target)
+            } else {
+                Err(io::ErrorKind::ResourceBusy.into())
+            }
+        });
         if let Err(error) = made {
             let _: io::Result<()> = fs::remove_file(&unfinished);
             return if error.kind() == io::ErrorKind::ResourceBusy { Ok(Packing::Busy) } else { Err(error) };
