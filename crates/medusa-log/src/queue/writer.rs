@@ -7,7 +7,7 @@ use medusa_proto::access::Loss;
 use parking_lot::MutexGuard;
 
 use super::Queue;
-use super::spill::{Next, Read};
+use super::spill::{Next, StoredFrame};
 use super::state::{Item, QueueState, Stage, Take};
 use crate::Batch;
 
@@ -99,19 +99,19 @@ impl Queue {
         let read = self.spill.get()?.read(next);
         let mut state = self.state.lock();
         let (work, operation) = match read {
-            Read::Batch(batch, origin) => {
+            StoredFrame::Batch(batch, origin) => {
                 let now = Instant::now();
                 state.disk.hold(origin, batch.len() as u64);
                 state.remember(&batch);
                 state.hold(&Item::Batch(Arc::clone(&batch), now, Some(origin)));
                 (Some(Work::Batch(batch, now)), None)
             }
-            Read::Loss(loss, origin) => (Some(Work::Lost(loss)), state.disk.pass(origin, 0)),
-            Read::Damaged(loss, origin) => {
+            StoredFrame::Loss(loss, origin) => (Some(Work::Lost(loss)), state.disk.pass(origin, 0)),
+            StoredFrame::Damaged(loss, origin) => {
                 state.lost_on_disk(loss.records);
                 (Some(Work::Lost(loss)), state.disk.pass(origin, loss.records))
             }
-            Read::Rest(loss) => {
+            StoredFrame::Rest(loss) => {
                 let (items, records) = state.disk.give_up(next.number);
                 state.lost_on_disk(records);
                 // All of these become one loss, if anything.
@@ -124,8 +124,8 @@ impl Queue {
         work
     }
 
-    /// `settled`, in their order, had been settled as written but may not have arrived, except for so many
-    /// Of each one's first records, and `in_hand` behind them has not been settled yet: all come again, before anything else.
+    /// Puts back `settled`, which in their order had been settled as written but may not have arrived, except for so many
+    /// of each one's first records, and `in_hand` behind them, not settled yet: all come again, before anything else.
     ///
     /// Also after it has been told to [end](Work::End): a queue that spills then keeps them, any other hands them out
     /// again.
@@ -145,9 +145,9 @@ impl Queue {
         self.unlock(state);
     }
 
-    /// It cannot deliver what is behind the first `written` records of `batch`. If the queue spills they
-    /// Will come again, once it has been closed at the next start; else they are lost. Returns what the stream has to be
-    /// Told of.
+    /// Gives up what cannot be delivered, which is behind the first `written` records of `batch`. If the queue spills they
+    /// will come again, once it has been closed at the next start; else they are lost. Returns what the stream has to be
+    /// told of.
     pub(crate) fn give_up(&self, batch: &Batch, written: usize) -> Option<Loss> {
         let rest = batch.behind(written);
         let mut state = self.state.lock();
@@ -171,7 +171,7 @@ impl Queue {
         state.nudged = false;
     }
 
-    /// `written` records of `batch` are with the target; the rest is lost.
+    /// Settles `batch`: `written` records of it are with the target, the rest is lost.
     pub(crate) fn settle(&self, batch: &Batch, written: usize) {
         let mut state = self.state.lock();
         let operation = state.settle(batch, written as u64);
@@ -181,13 +181,13 @@ impl Queue {
         self.perform(operation);
     }
 
-    /// The loss it was given is written, or kept in mind.
+    /// Settles the loss that was given last: it is written, or kept in mind.
     pub(crate) fn settle_loss(&self) {
         self.state.lock().done += 1;
         self.settled.notify_all();
     }
 
-    /// A record counted as written turns out to be incomplete for good.
+    /// Counts as lost a record counted as written: it turns out to be incomplete for good.
     pub(crate) fn tear(&self) {
         let mut state = self.state.lock();
         let accounts = state.accounts_mut();
@@ -195,7 +195,7 @@ impl Queue {
         accounts.lost += 1;
     }
 
-    /// An attempt to write moved `bytes`, and ended with `error` if it failed.
+    /// Notes that an attempt to write moved `bytes`, and ended with `error` if it failed.
     pub(crate) fn attempted(&self, bytes: u64, error: Option<String>) {
         let mut state = self.state.lock();
         let failed = error.is_some();

@@ -295,7 +295,7 @@ fn one_that_is_dropped_passes_on_what_it_holds() {
     let _questions = server.take_questions(1);
     drop(sink);
     assert_eq!(outcome(&memory, 1), ["/a -"]);
-    // The clerk has ended: nobody else holds the sink behind it.
+    // The worker has ended: nobody else holds the sink behind it.
     until(|| (Arc::strong_count(&memory) == 1).then_some(()));
 }
 

@@ -5,17 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use super::segment::{Found, MARK};
+use super::segment::{Found, MARK, Origin};
 
 /// The number of the first segment: there is as much room for older ones as for newer.
 pub(crate) const MIDDLE: u64 = 1 << 63;
-
-/// Place that a frame was read from: the segment, and the offset behind it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Origin {
-    pub(crate) segment: u64,
-    pub(crate) end: u64,
-}
 
 /// Work on a file, to be done once no lock is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,15 +21,13 @@ mod spiller;
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use medusa_proto::access::{Loss, Timestamp};
 use parking_lot::Mutex;
 
-use crate::Batch;
-pub(super) use index::{FileOperation, Index, Next, Origin};
-pub(super) use segment::Found;
-use segment::{Reader, StoredFrame};
+pub(super) use index::{FileOperation, Index, Next};
+use segment::Reader;
+pub(super) use segment::{Found, Origin, StoredFrame};
 pub(super) use spiller::Thread;
 
 /// The side of the spill that reads. Used by the writer's thread; the spiller only closes what it removes.
@@ -39,25 +37,13 @@ pub(super) struct Spill {
     reader: Mutex<Option<Reader>>,
 }
 
-/// Content that has been read, and up to where.
-#[derive(Debug)]
-pub(super) enum Read {
-    Batch(Arc<Batch>, Origin),
-    /// A loss that stood in the stream.
-    Loss(Loss, Origin),
-    /// A batch that is lost.
-    Damaged(Loss, Origin),
-    /// All the rest of the segment is lost; how many records that are, the index knows.
-    Rest(Loss),
-}
-
 impl Spill {
     fn new(directory: &Path) -> Self {
         Self { directory: directory.to_owned(), reader: Mutex::default() }
     }
 
     /// Reads what is next.
-    pub(super) fn read(&self, next: &Next) -> Read {
+    pub(super) fn read(&self, next: &Next) -> StoredFrame {
         let mut reader = self.reader.lock();
         if reader.as_ref().is_none_or(|reader| reader.number != next.number) {
             *reader = None; // close one before another is opened
@@ -72,15 +58,9 @@ impl Spill {
         }
         let Some(reader) = reader.as_mut() else {
             let now = Timestamp::from(std::time::SystemTime::now());
-            return Read::Rest(Loss { records: 0, from: now, to: now });
+            return StoredFrame::Rest(Loss { records: 0, from: now, to: now });
         };
-        let origin = |end| Origin { segment: next.number, end };
-        match reader.read(next.at, next.length) {
-            StoredFrame::Batch(batch, end) => Read::Batch(batch, origin(end)),
-            StoredFrame::Loss(loss, end) => Read::Loss(loss, origin(end)),
-            StoredFrame::Damaged(loss, end) => Read::Damaged(loss, origin(end)),
-            StoredFrame::Rest(loss) => Read::Rest(loss),
-        }
+        reader.read(next.at, next.length)
     }
 
     /// Does what is to be done to a file. If that fails, its records may be replayed twice, which is said.

@@ -151,16 +151,22 @@ pub(super) struct Reader {
     payload: Vec<u8>,
 }
 
+/// Place that a frame was read from: the segment, and the offset behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) segment: u64,
+    pub(crate) end: u64,
+}
+
 /// Frame at some offset of a segment.
 #[derive(Debug)]
-pub(super) enum StoredFrame {
-    /// A batch, and the offset behind it.
-    Batch(Arc<Batch>, u64),
+pub(crate) enum StoredFrame {
+    Batch(Arc<Batch>, Origin),
     /// A loss that was told here.
-    Loss(Loss, u64),
+    Loss(Loss, Origin),
     /// A batch that cannot be read.
-    Damaged(Loss, u64),
-    /// Nothing from here on can be read; `records` means nothing.
+    Damaged(Loss, Origin),
+    /// Nothing from here on can be read; how many records that are, the index knows.
     Rest(Loss),
 }
 
@@ -176,10 +182,11 @@ impl Reader {
         let rest = Loss { records: 0, from: self.last.min(self.modified), to: self.modified.max(self.last) };
         let Some(head) = read_head(&self.file, at, end) else { return StoredFrame::Rest(rest) };
         self.last = head.span.to;
-        let after = at + head.frame();
-        if after > end {
+        let segment = self.number;
+        let after = Origin { segment, end: at + head.frame() };
+        if after.end > end {
             return match head.kind {
-                FrameKind::Batch => StoredFrame::Damaged(head.span, end),
+                FrameKind::Batch => StoredFrame::Damaged(head.span, Origin { segment, end }),
                 FrameKind::Loss => StoredFrame::Rest(rest),
             };
         }

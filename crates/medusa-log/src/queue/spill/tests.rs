@@ -13,8 +13,8 @@ use super::directory::Directory;
 use super::frame::{HEAD, Head, MAX_PAYLOAD, encode_batch, encode_loss};
 use super::segment::{Appender, MARK, survey};
 use super::*;
-use crate::MAX_FIELD;
 use crate::batch::tests::{batch, record};
+use crate::{Batch, MAX_FIELD};
 
 /// All that is owned by an entry.
 #[derive(Clone, Debug)]
@@ -126,16 +126,16 @@ fn replay(directory: &Path) -> (u64, u64) {
             break;
         }
         match spill.read(&next) {
-            Read::Batch(batch, origin) => {
+            StoredFrame::Batch(batch, origin) => {
                 read += batch.len() as u64;
                 let _mark = index.pass(origin, batch.len() as u64);
             }
-            Read::Loss(_, origin) => drop(index.pass(origin, 0)),
-            Read::Damaged(loss, origin) => {
+            StoredFrame::Loss(_, origin) => drop(index.pass(origin, 0)),
+            StoredFrame::Damaged(loss, origin) => {
                 lost += loss.records;
                 let _mark = index.pass(origin, loss.records);
             }
-            Read::Rest(_) => lost += index.give_up(7).1,
+            StoredFrame::Rest(_) => lost += index.give_up(7).1,
         }
     }
     assert_eq!(index.records(), 0, "the survey and the replay agree");
@@ -160,8 +160,8 @@ fn a_segment_is_read_back() {
     let mut reader = Reader::open(dir.path(), 7).expect("a segment");
     let StoredFrame::Batch(first, at) = reader.read(MARK, appender.length) else { panic!("a batch") };
     assert_eq!(entries(&first), entries(&batch(["/a", "/b"])));
-    let StoredFrame::Loss(told, end) = reader.read(at, appender.length) else { panic!("a loss") };
-    assert_eq!((told, end), (loss, appender.length));
+    let StoredFrame::Loss(told, end) = reader.read(at.end, appender.length) else { panic!("a loss") };
+    assert_eq!((told, end.end), (loss, appender.length));
     assert_eq!(replay(dir.path()), (2, 0), "what was lost before is not lost again");
 }
 
