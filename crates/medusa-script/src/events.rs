@@ -9,9 +9,9 @@ use medusa_proto::event_stream::{Event, write_comment};
 use mlua::{Function, LuaString, Table, UserData, UserDataMethods, Value};
 
 use crate::counted::shown;
+use crate::docs::{Class, item};
 use crate::print::{MAX_SHOWN, as_number, kind, show};
 use crate::producer::Sink;
-use crate::reference::{Class, item};
 
 pub(crate) const CLASS: Class = Class {
     name: "EventStream",

@@ -16,6 +16,7 @@ mod bindings;
 mod call;
 mod commons;
 mod counted;
+mod docs;
 mod engine;
 mod error;
 mod events;

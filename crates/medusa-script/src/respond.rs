@@ -7,11 +7,34 @@ use medusa_http::{Body, Response};
 use mlua::{LuaString, Table, Value};
 
 use crate::counted::shown_bytes;
+use crate::docs::{Class, item};
 use crate::events::EventSource;
 use crate::fields::same_field;
 use crate::print::{MAX_SHOWN, as_number, kind, show};
 use crate::producer::Source;
 use crate::websocket::{Opening, Outcome, Start};
+
+pub(crate) const CLASS: Class = Class {
+    name: "Response",
+    doc: "What a handler may return instead of a string. Any other key is an error.",
+    fields: &[
+        item("status", "number?", "The status code, 200 to 599. Default 200."),
+        item(
+            "headers",
+            "{ [string]: string | number | { string } }?",
+            "Fields; a list gives a field several times. `Content-Length`, `Transfer-Encoding` and `Connection` are the \
+             server's business and are left out. `Content-Type` is `text/plain; charset=utf-8` unless given. At most 256 \
+             fields, and 64 KiB: more is an error.",
+        ),
+        item(
+            "body",
+            "string | ((write: (chunk: string) -> boolean) -> ()) | nil",
+            "The body, or a *producer*: it is called when the response starts and writes chunks; `write` waits while \
+             the client is not taking them, and returns false once the response is over.",
+        ),
+    ],
+    methods: &[],
+};
 
 /// A response, as a script gave it.
 #[derive(Debug)]

@@ -7,8 +7,8 @@ use super::fail;
 use super::options::Options;
 use super::time::moment;
 use crate::counted::shown;
+use crate::docs::{Class, Item, item};
 use crate::print::{MAX_SHOWN, show};
-use crate::reference::{Class, Item, item};
 
 const FUNCTION: &str = "medusa.http.cookie";
 

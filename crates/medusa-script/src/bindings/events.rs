@@ -7,8 +7,8 @@ use mlua::{Function, Lua, Table, Value};
 
 use super::fail;
 use super::options::Options;
+use crate::docs::{Class, Item, item};
 use crate::events::EventSource;
-use crate::reference::{Class, Item, item};
 
 const FUNCTION: &str = "medusa.http.events";
 

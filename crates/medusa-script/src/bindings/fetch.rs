@@ -19,51 +19,50 @@ use mlua::{AnyUserData, Function, Lua, LuaString, Table, UserData, Value};
 use super::options::Options;
 use super::{fail, json, origin};
 use crate::commons::Commons;
+use crate::docs::{Class, Item, item};
 use crate::fields::same_field;
 use crate::print::{kind, show};
-use crate::reference::{Class, Item, Reach};
 use crate::request::headers;
 use crate::require::ScriptRoot;
 use crate::vm::{load, seal};
 
-pub(crate) const DOCS: &[Item] = &[Item {
-    path: "medusa.fetch",
-    signature: "(url: string, options: FetchOptions?) -> FetchResponse",
-    reach: Reach::Everywhere,
-    doc: "Sends an HTTP request and waits for the answer; everything else goes on meanwhile. A status of 404 or 500 is an \
+pub(crate) const DOCS: &[Item] = &[item(
+    "medusa.fetch",
+    "(url: string, options: FetchOptions?) -> FetchResponse",
+    "Sends an HTTP request and waits for the answer; everything else goes on meanwhile. A status of 404 or 500 is an \
           answer, not an error; an error is that there was none, or none that could be read whole. Errors name no more of \
           the URL than scheme, host and path. Waiting counts as wall-clock time of the script's budget; a script that is \
           stopped ends its fetches. Connections are kept for later fetches of any script (30 seconds, 8 to an origin); \
           TLS trusts the system's authorities; hosts are found by the site's resolver (see `medusa.dns.use`), else as the \
           system does. Cookies are not kept, and proxies in the environment are not used. 256 \
           fetches run at once in one process, and 1024 wait. Cannot be called inside a metamethod.",
-}];
+)];
 
 pub(crate) const OPTIONS: Class = Class {
     name: "FetchOptions",
     doc: "What `medusa.fetch` sends, and how far it goes. Any other key is an error.",
     fields: &[
-        option("method", "string?", "Default: `GET`."),
-        option(
+        item("method", "string?", "Default: `GET`."),
+        item(
             "headers",
             "{ [string]: string | number | { string } }?",
             "Fields; a list gives a field several times. `Host` and what frames the message are the client's business \
              and are errors, as are line ends in a value. At most 100 fields, and 64 KiB.",
         ),
-        option("body", "string?", "The body. Its type is for `headers` to say."),
-        option(
+        item("body", "string?", "The body. Its type is for `headers` to say."),
+        item(
             "json",
             "any",
             "A value to send as JSON (see `medusa.json.encode`) instead of `body`, with `Content-Type: application/json` \
              unless `headers` has one.",
         ),
-        option("timeout", "number?", "Seconds for the whole fetch, body included. Default 10, at most 300."),
-        option(
+        item("timeout", "number?", "Seconds for the whole fetch, body included. Default 10, at most 300."),
+        item(
             "connect_timeout",
             "number?",
             "Seconds for opening a connection: the name, TCP, TLS. Default 3, at most 300.",
         ),
-        option(
+        item(
             "redirects",
             "number?",
             "How many redirects are followed; one more is an error. With 0 the redirect itself is the answer. Default 5, \
@@ -71,25 +70,25 @@ pub(crate) const OPTIONS: Class = Class {
              `Accept`, `Content-Type`, `User-Agent` and the like, but neither `basic` and `bearer` nor any other field \
              of `headers`, such as `Authorization` or `X-Api-Key`.",
         ),
-        option(
+        item(
             "max_bytes",
             "number?",
             "The longest body, after decompression, in bytes; a longer one is an error. Default 8 MiB.",
         ),
-        option(
+        item(
             "ca",
             "string?",
             "A PEM file of certificate authorities to trust beside the system's; relative to the script. A server's own \
              certificate will do if it signed itself and is not an authority's.",
         ),
-        option(
+        item(
             "insecure",
             "boolean?",
             "Takes any certificate for any host. For local work only; the log has a warning. Default: false.",
         ),
-        option("basic", "{ user: string, pass: string }?", "Logs in with user name and password."),
-        option("bearer", "string?", "Logs in with a token."),
-        option(
+        item("basic", "{ user: string, pass: string }?", "Logs in with user name and password."),
+        item("bearer", "string?", "Logs in with a token."),
+        item(
             "stream",
             "boolean?",
             "Returns as soon as the answer's header is there; the body is read with `response:chunks()`. Default: false.",
@@ -102,8 +101,8 @@ pub(crate) const CLASS: Class = Class {
     name: "FetchResponse",
     doc: "The answer that `medusa.fetch` got: a plain table, yours to change.",
     fields: &[
-        option("status", "number", "The status code."),
-        option(
+        item("status", "number", "The status code."),
+        item(
             "headers",
             "{ [string]: string }",
             "The fields by their lower-case names; repeated ones are joined with commas, `Set-Cookie` is in `cookies`. \
@@ -111,13 +110,13 @@ pub(crate) const CLASS: Class = Class {
              `content-encoding` and `content-length`. With a coding that is not known, a body that is a part (206) and \
              the answer to `HEAD` come as they are, with both. A field on several lines is put on one.",
         ),
-        option("cookies", "{ string }?", "The values of the `Set-Cookie` fields, if there are any."),
-        option("url", "string", "Where the answer came from, after redirects."),
-        option("body", "string?", "The body; nil with `stream = true`."),
+        item("cookies", "{ string }?", "The values of the `Set-Cookie` fields, if there are any."),
+        item("url", "string", "Where the answer came from, after redirects."),
+        item("body", "string?", "The body; nil with `stream = true`."),
     ],
     methods: &[
-        option("json", "() -> any", "Decodes the body (see `medusa.json.decode`)."),
-        option(
+        item("json", "() -> any", "Decodes the body (see `medusa.json.decode`)."),
+        item(
             "chunks",
             "() -> (() -> string?)",
             "With `stream = true`: `for chunk in response:chunks() do`. Pieces of at most 64 KiB, as they come; the \
@@ -126,10 +125,6 @@ pub(crate) const CLASS: Class = Class {
         ),
     ],
 };
-
-const fn option(path: &'static str, signature: &'static str, doc: &'static str) -> Item {
-    Item { path, signature, reach: Reach::Everywhere, doc }
-}
 
 pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     let meta = lua.create_table()?;

@@ -10,32 +10,31 @@ use mlua::{Lua, Table, Value};
 use super::handler::HandlerValue;
 use super::options::{Options, list};
 use super::{Reach, fail};
+use crate::docs::{Class, Item, main_item};
 use crate::print::show;
-use crate::reference::{self, Class, Item};
 
 const FUNCTION: &str = "medusa.handler.files";
 
-pub(super) const DOC: Item = Item {
-    path: FUNCTION,
-    signature: "(root: string, options: FilesOptions?) -> Handler",
-    reach: reference::Reach::Main,
-    doc: "Serves the files below a directory: index files, types, conditional and range requests (several ranges, too), \
+pub(super) const DOC: Item = main_item(
+    FUNCTION,
+    "(root: string, options: FilesOptions?) -> Handler",
+    "Serves the files below a directory: index files, types, conditional and range requests (several ranges, too), \
           compressed forms, HEAD. The `ETag` of a file of at most 16 MiB is made of its content, of a larger one of its length and \
           times. Nothing outside the directory is reached, symlinks included, and no `*.luau` file, compressed or an editor's copy \
           (`a.luau.gz`, `a.luau~`): a script is not content. \
           The path below the mount names the file.",
-};
+);
 
 pub(super) const OPTIONS: Class = Class {
     name: "FilesOptions",
     doc: "What `medusa.handler.files` takes.",
     fields: &[
-        option(
+        main_item(
             "index",
             "string | { string } | nil",
             "What is served for a directory, the first that exists. Default `\"index.html\"`.",
         ),
-        option(
+        main_item(
             "listing",
             "boolean?",
             "Whether a directory without an index is listed: as a page, sorted by `?sort=name`, `size` or `modified` and \
@@ -44,19 +43,19 @@ pub(super) const OPTIONS: Class = Class {
              up to 100,000 names in all, the rest is not listed. Names that come or go show at once, a size within 2 \
              seconds. Default false: names nobody links to stay unknown.",
         ),
-        option(
+        main_item(
             "dotfiles",
             "boolean?",
             "Whether names that start with a dot are served (`.well-known` always is). Default false: they are more often \
              secrets (`.git`, `.env`) than content.",
         ),
-        option(
+        main_item(
             "precompressed",
             "boolean?",
             "Whether `app.js.br`, `app.js.zst` or `app.js.gz` is sent in place of `app.js` to clients that take it, unless \
              it is older than `app.js`. Default true.",
         ),
-        option(
+        main_item(
             "compress",
             "boolean?",
             "Whether text and the like of 1 KiB to 1 MiB is compressed (zstd or gzip, as the client likes) when first asked \
@@ -64,7 +63,7 @@ pub(super) const OPTIONS: Class = Class {
              so are requests for a part. Larger files take too long while a client waits: compress them ahead, see \
              `precompressed`. Default true.",
         ),
-        option(
+        main_item(
             "cache_control",
             "string | { { string } } | nil",
             "The value of `Cache-Control` for all files, or a list of `{ pattern, value }`, the first that matches: \
@@ -72,14 +71,14 @@ pub(super) const OPTIONS: Class = Class {
              the file's path below `root`; without a `/` it is for the name alone. `*` is anything within a name, `**` \
              any number of directories, `{css,js}` either. Default nil: clients ask each time whether there is news.",
         ),
-        option(
+        main_item(
             "clean_urls",
             "boolean?",
             "Whether pages have addresses without `.html`: `/about` serves `about.html`, and `/about.html` and \
              `/index.html` redirect to `/about` and `/`. A file `about` goes before `about.html`, that before a directory \
              `about/`. Default false.",
         ),
-        option(
+        main_item(
             "untrusted",
             "boolean?",
             "Whether the files come from strangers, as uploads do. Pictures, sound, video and plain text are shown, \
@@ -88,7 +87,7 @@ pub(super) const OPTIONS: Class = Class {
              false unless they are given: what a stranger names `index.html` is no page, and `a.png.gz` not a form of \
              `a.png`. Default false.",
         ),
-        option(
+        main_item(
             "not_found",
             "string?",
             "A file below `root` that is the page of 404 answers: `\"404.html\"`. It must be there. Default nil: the \
@@ -97,10 +96,6 @@ pub(super) const OPTIONS: Class = Class {
     ],
     methods: &[],
 };
-
-const fn option(path: &'static str, signature: &'static str, doc: &'static str) -> Item {
-    Item { path, signature, reach: reference::Reach::Main, doc }
-}
 
 /// `medusa.handler.files(root, options)`
 pub(super) fn files(lua: &Lua, (root, options): (String, Value)) -> mlua::Result<HandlerValue> {

@@ -10,32 +10,30 @@ use medusa_http::handlers::compress::Compress;
 use mlua::{AnyUserData, Function, Lua, Table, UserData, UserDataMethods, Value};
 
 use super::{Reach, fail, files, origin, redirect};
+use crate::docs::{Class, Item, main_item};
 use crate::print::show;
-use crate::reference::{self, Class, Item};
 
 /// What a handler that compresses is called in the status.
 const COMPRESS: &str = "handler.compress";
 
 pub(crate) const DOCS: &[Item] = &[
     files::DOC,
-    Item {
-        path: "medusa.handler.compress",
-        signature: "(handler: Handler | (req: Request) -> Answer) -> Handler",
-        reach: reference::Reach::Main,
-        doc: "Wraps a handler: what it answers is compressed (zstd or gzip, as the client likes). Strings of 1 KiB and \
+    main_item(
+        "medusa.handler.compress",
+        "(handler: Handler | (req: Request) -> Answer) -> Handler",
+        "Wraps a handler: what it answers is compressed (zstd or gzip, as the client likes). Strings of 1 KiB and \
               more as a whole; what is streamed chunk by chunk, each sent at once. Only text and the like; never events \
               (`text/event-stream`), what has a `Content-Encoding`, or says `Cache-Control: no-transform`. Do not wrap \
               pages that hold a secret (a token) and also repeat something of the request: their length tells of both. \
               `medusa.handler.files` compresses by itself.",
-    },
-    Item {
-        path: "medusa.handler.script",
-        signature: "(file: string) -> Handler",
-        reach: reference::Reach::Main,
-        doc: "A handler in a file of its own, which returns a `function(req)`. It is loaded by every worker and runs on \
+    ),
+    main_item(
+        "medusa.handler.script",
+        "(file: string) -> Handler",
+        "A handler in a file of its own, which returns a `function(req)`. It is loaded by every worker and runs on \
               the request's own core; what it shares with others goes through `medusa.shared`. At a reload it is loaded \
               anew only if it, or a module it requires, has changed.",
-    },
+    ),
     redirect::HTTPS_DOC,
     redirect::DOC,
 ];

@@ -11,12 +11,12 @@ use mlua::{Lua, Value};
 use super::handler::HandlerValue;
 use super::options::Options;
 use super::{Reach, fail};
-use crate::reference::{Class, Item, main_item as item};
+use crate::docs::{Class, Item, main_item};
 
 const HTTPS: &str = "medusa.handler.https";
 const REDIRECT: &str = "medusa.handler.redirect";
 
-pub(super) const HTTPS_DOC: Item = item(
+pub(super) const HTTPS_DOC: Item = main_item(
     HTTPS,
     "(options: HttpsOptions?) -> Handler",
     "Redirects every request to `https://`, the same host, path and query: 301 for GET and HEAD, 308 for others. For a \
@@ -24,7 +24,7 @@ pub(super) const HTTPS_DOC: Item = item(
      already gets 404, and the log says once that the handler is mounted in the wrong place.",
 );
 
-pub(super) const DOC: Item = item(
+pub(super) const DOC: Item = main_item(
     REDIRECT,
     "(to: string, options: RedirectOptions?) -> Handler",
     "Redirects every request to a path on this server (`\"/new/\"`) or a URL (`\"https://example.com/\"`): 302 for GET and \
@@ -34,7 +34,7 @@ pub(super) const DOC: Item = item(
 pub(super) const HTTPS_OPTIONS: Class = Class {
     name: "HttpsOptions",
     doc: "What `medusa.handler.https` takes.",
-    fields: &[item("port", "number?", "The port that is encrypted, as clients see it. Default 443.")],
+    fields: &[main_item("port", "number?", "The port that is encrypted, as clients see it. Default 443.")],
     methods: &[],
 };
 
@@ -42,12 +42,12 @@ pub(super) const OPTIONS: Class = Class {
     name: "RedirectOptions",
     doc: "What `medusa.handler.redirect` takes.",
     fields: &[
-        item(
+        main_item(
             "permanent",
             "boolean?",
             "Whether clients may remember it for good: 301 and 308. Default false, for it cannot be taken back.",
         ),
-        item(
+        main_item(
             "keep_path",
             "boolean?",
             "Whether the path below the mount goes behind `to`, and the query with it: mounted on `/old/`, \

@@ -7,20 +7,19 @@ use bytes::Bytes;
 use mlua::{IntoLua, Lua, LuaString, Table, UserData, UserDataMethods, Value};
 
 use super::fail;
+use crate::docs::{Class, Item, item};
 use crate::print::show;
-use crate::reference::{Class, Item, Reach};
 use crate::shared::{Dictionaries, Dictionary, LARGEST, SHARDS, Shared, SharedError};
 use crate::task::give_way;
 
-pub(crate) const DOCS: &[Item] = &[Item {
-    path: "medusa.shared",
-    signature: "(name: string) -> SharedDictionary",
-    reach: Reach::Everywhere,
-    doc: "The dictionary of that name, made when first asked for. Every VM sees the same: this is what handler files on \
+pub(crate) const DOCS: &[Item] = &[item(
+    "medusa.shared",
+    "(name: string) -> SharedDictionary",
+    "The dictionary of that name, made when first asked for. Every VM sees the same: this is what handler files on \
           different workers share. It lives as long as the process, across reloads, and holds up to 64 MiB, all of \
           them together 256 MiB, one entry 2 MiB; when it is full, `set`, `incr` and `cas` are errors. There may be 1024, \
           with names of up to 256 bytes.",
-}];
+)];
 
 pub(crate) const CLASS: Class = Class {
     name: "SharedDictionary",
@@ -28,38 +27,29 @@ pub(crate) const CLASS: Class = Class {
           booleans (encode a table with `medusa.json`). Every operation on a key is atomic.",
     fields: &[],
     methods: &[
-        Item {
-            path: "get",
-            signature: "(key: string) -> (string | number | boolean)?",
-            reach: Reach::Everywhere,
-            doc: "The value, or nil.",
-        },
-        Item {
-            path: "set",
-            signature: "(key: string, value: (string | number | boolean)?, ttl: number?) -> ()",
-            reach: Reach::Everywhere,
-            doc: "Sets a value, or removes it (nil). With `ttl` it is gone after so many seconds.",
-        },
-        Item {
-            path: "incr",
-            signature: "(key: string, by: number?, ttl: number?) -> number",
-            reach: Reach::Everywhere,
-            doc: "Adds `by` (default 1) to a number, which starts at 0, and returns the sum. `ttl` is for a new entry; \
+        item("get", "(key: string) -> (string | number | boolean)?", "The value, or nil."),
+        item(
+            "set",
+            "(key: string, value: (string | number | boolean)?, ttl: number?) -> ()",
+            "Sets a value, or removes it (nil). With `ttl` it is gone after so many seconds.",
+        ),
+        item(
+            "incr",
+            "(key: string, by: number?, ttl: number?) -> number",
+            "Adds `by` (default 1) to a number, which starts at 0, and returns the sum. `ttl` is for a new entry; \
                   an old one keeps its own. Counting beyond 2^53 - 1 is an error: adding one might change nothing there.",
-        },
-        Item {
-            path: "cas",
-            signature: "(key: string, old: (string | number | boolean)?, new: (string | number | boolean)?, ttl: number?) -> boolean",
-            reach: Reach::Everywhere,
-            doc: "Compare and set: sets (or, with nil, removes) only if the value is `old` (nil: only if there is none). \
+        ),
+        item(
+            "cas",
+            "(key: string, old: (string | number | boolean)?, new: (string | number | boolean)?, ttl: number?) -> boolean",
+            "Compare and set: sets (or, with nil, removes) only if the value is `old` (nil: only if there is none). \
                   Returns whether it did.",
-        },
-        Item {
-            path: "keys",
-            signature: "(prefix: string?, max: number?) -> { string }",
-            reach: Reach::Everywhere,
-            doc: "Up to `max` (default 1000) keys that start with `prefix`, in no order.",
-        },
+        ),
+        item(
+            "keys",
+            "(prefix: string?, max: number?) -> { string }",
+            "Up to `max` (default 1000) keys that start with `prefix`, in no order.",
+        ),
     ],
 };
 

@@ -7,46 +7,24 @@ use mlua::{Lua, UserData, UserDataFields, UserDataMethods};
 use super::Reach;
 use super::http::{HttpServer, with_servers};
 use super::log::{SinkValue, events};
-use crate::reference::{self, Class, Item};
+use crate::docs::{Class, Item, main_item};
 
-pub(crate) const DOCS: &[Item] =
-    &[Item { path: "site", signature: "Site", reach: reference::Reach::Main, doc: "The running site." }];
+pub(crate) const DOCS: &[Item] = &[main_item("site", "Site", "The running site.")];
 
 pub(crate) const CLASS: Class = Class {
     name: "Site",
     doc: "All that the server is: its live objects.",
     fields: &[
-        Item {
-            path: "generation",
-            signature: "number",
-            reach: reference::Reach::Main,
-            doc: "How many times the site has been published.",
-        },
-        Item {
-            path: "servers",
-            signature: "{ HttpServer }",
-            reach: reference::Reach::Main,
-            doc: "The HTTP servers.",
-        },
-        Item {
-            path: "logs",
-            signature: "{ LogSink }",
-            reach: reference::Reach::Main,
-            doc: "The logs in use, of servers and of events, each once.",
-        },
-        Item {
-            path: "events",
-            signature: "{ EventLog }",
-            reach: reference::Reach::Main,
-            doc: "Where the server's own events go, besides standard error.",
-        },
+        main_item("generation", "number", "How many times the site has been published."),
+        main_item("servers", "{ HttpServer }", "The HTTP servers."),
+        main_item("logs", "{ LogSink }", "The logs in use, of servers and of events, each once."),
+        main_item("events", "{ EventLog }", "Where the server's own events go, besides standard error."),
     ],
-    methods: &[Item {
-        path: "status",
-        signature: "() -> string",
-        reach: reference::Reach::Main,
-        doc: "The site as a tree, with its counters: what `medusa status` prints.",
-    }],
+    methods: &[main_item(
+        "status",
+        "() -> string",
+        "The site as a tree, with its counters: what `medusa status` prints.",
+    )],
 };
 
 pub(super) struct SiteValue;

@@ -6,41 +6,36 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use mlua::{Lua, Table};
 
 use super::fail;
-use crate::reference::{Item, Reach};
+use crate::docs::{Item, item};
 
 pub(crate) const DOCS: &[Item] = &[
-    Item {
-        path: "medusa.time.now",
-        signature: "() -> number",
-        reach: Reach::Everywhere,
-        doc: "Seconds since 1970-01-01 00:00 UTC, with fractions. May jump when the machine's clock is set; measure with \
+    item(
+        "medusa.time.now",
+        "() -> number",
+        "Seconds since 1970-01-01 00:00 UTC, with fractions. May jump when the machine's clock is set; measure with \
               `medusa.time.monotonic`.",
-    },
-    Item {
-        path: "medusa.time.monotonic",
-        signature: "() -> number",
-        reach: Reach::Everywhere,
-        doc: "Seconds since some moment, with fractions. Never goes back.",
-    },
-    Item {
-        path: "medusa.time.http",
-        signature: "(seconds: number?) -> string",
-        reach: Reach::Everywhere,
-        doc: "A time (default: now) as HTTP fields have it: `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 §5.6.7).",
-    },
-    Item {
-        path: "medusa.time.iso",
-        signature: "(seconds: number?) -> string",
-        reach: Reach::Everywhere,
-        doc: "A time (default: now) in UTC as `2026-11-22T08:49:37Z` (RFC 3339).",
-    },
-    Item {
-        path: "medusa.sleep",
-        signature: "(seconds: number) -> ()",
-        reach: Reach::Everywhere,
-        doc: "Waits; everything else goes on meanwhile. Counts as wall-clock time, not CPU time, of the script's budget. \
+    ),
+    item(
+        "medusa.time.monotonic",
+        "() -> number",
+        "Seconds since some moment, with fractions. Never goes back.",
+    ),
+    item(
+        "medusa.time.http",
+        "(seconds: number?) -> string",
+        "A time (default: now) as HTTP fields have it: `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 §5.6.7).",
+    ),
+    item(
+        "medusa.time.iso",
+        "(seconds: number?) -> string",
+        "A time (default: now) in UTC as `2026-11-22T08:49:37Z` (RFC 3339).",
+    ),
+    item(
+        "medusa.sleep",
+        "(seconds: number) -> ()",
+        "Waits; everything else goes on meanwhile. Counts as wall-clock time, not CPU time, of the script's budget. \
               Cannot be called inside a metamethod.",
-    },
+    ),
 ];
 
 /// The end of the year 9999: what both formats can write.

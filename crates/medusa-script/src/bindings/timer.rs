@@ -17,32 +17,26 @@ use tokio::time::MissedTickBehavior;
 
 use super::options::no_more;
 use super::{Reach, fail, origin};
+use crate::docs::{Class, Item, main_item};
 use crate::error::ScriptError;
-use crate::reference::{self, Class, Item};
 use crate::task::{Budget, in_turn};
 use crate::transaction::Transaction;
 use crate::vm::Vm;
 
-pub(crate) const DOCS: &[Item] = &[Item {
-    path: "medusa.every",
-    signature: "(seconds: number, run: () -> ()) -> Timer",
-    reach: reference::Reach::Main,
-    doc: "Calls a function every so many seconds (at least 0.01), from when the change that made the timer is published \
+pub(crate) const DOCS: &[Item] = &[main_item(
+    "medusa.every",
+    "(seconds: number, run: () -> ()) -> Timer",
+    "Calls a function every so many seconds (at least 0.01), from when the change that made the timer is published \
           until the script is replaced. The times are multiples of `seconds` from then, and do not drift; a run that takes \
           longer has those pass that fall into it. A run that fails is logged, and the timer goes on. A script may have \
           1024 timers.",
-}];
+)];
 
 pub(crate) const CLASS: Class = Class {
     name: "Timer",
     doc: "A timer, from `medusa.every`.",
     fields: &[],
-    methods: &[Item {
-        path: "cancel",
-        signature: "() -> ()",
-        reach: reference::Reach::Main,
-        doc: "Stops the timer; a run under way finishes.",
-    }],
+    methods: &[main_item("cancel", "() -> ()", "Stops the timer; a run under way finishes.")],
 };
 
 /// The shortest interval: a timer is not a busy loop.

@@ -5,8 +5,8 @@ use mlua::{Lua, LuaString, Table, Value};
 
 use super::fail;
 use crate::counted::shown_bytes;
+use crate::docs::{Item, item};
 use crate::print::{MAX_SHOWN, as_number, show};
-use crate::reference::{Item, item};
 
 pub(crate) const DOCS: &[Item] = &[
     item(

@@ -15,7 +15,7 @@ use mlua::{Function, Lua, LuaString, UserData, UserDataFields, UserDataMethods};
 use super::save::{Root, save};
 use super::upload::{Content, Upload, blocking};
 use crate::commons::Commons;
-use crate::reference::{Class, item};
+use crate::docs::{Class, item};
 use crate::require::ScriptRoot;
 
 /// How much `chunks` gives at once, and `read` reads at once, in bytes.

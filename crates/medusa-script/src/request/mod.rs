@@ -14,6 +14,7 @@
 //! - `body`: reading the body, in one way, once.
 
 mod body;
+mod docs;
 mod fault;
 mod fields;
 mod layout;
@@ -31,6 +32,7 @@ use slab::Slab;
 
 use self::body::Body;
 pub(crate) use self::body::chunk;
+pub(crate) use self::docs::CLASS;
 pub(crate) use self::fault::ClientFault;
 pub(crate) use self::fields::headers;
 use self::layout::{LAID_OUT, NOBODY, lay_out};

@@ -6,7 +6,7 @@ use medusa_net::tls::{Alpn, ClientCert, TlsInfo};
 use medusa_proto::hex;
 use mlua::{Lua, Table};
 
-use crate::reference::{Class, item};
+use crate::docs::{Class, item};
 
 pub(crate) const CLASS: Class = Class {
     name: "TlsInfo",

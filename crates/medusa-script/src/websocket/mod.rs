@@ -11,9 +11,9 @@
 //! Invariant: a session's function never outlives its client by more than [`GRACE`], and a client is never left with a
 //! session whose function has ended.
 
+mod docs;
 mod method;
 mod options;
-mod reference;
 mod socket;
 
 use std::cell::RefCell;
@@ -24,8 +24,8 @@ use medusa_http::websocket::{Accepted, Close, Closed, Refusal, WebSocket};
 use mlua::{Function, Table, UserData};
 use tracing::field;
 
+pub(crate) use self::docs::{CLASS, OPTIONS};
 pub(crate) use self::method::method;
-pub(crate) use self::reference::{CLASS, OPTIONS};
 use self::socket::Socket;
 use crate::error::ScriptError;
 use crate::request::OpenRequest;

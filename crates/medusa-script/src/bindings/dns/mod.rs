@@ -20,29 +20,29 @@ use mlua::{FromLua, Lua, MultiValue, Table, Value};
 
 use super::options::{list, no_more};
 use super::{Reach, fail, origin};
+use crate::docs::{Class, Item, main_item};
 use crate::print::show;
-use crate::reference::{Class, Item, main_item as item};
 use crate::transaction::Transaction;
 
 pub(crate) use names::LogNames;
 pub(crate) use resolver::ResolverValue;
 
 pub(crate) const DOCS: &[Item] = &[
-    item(
+    main_item(
         "medusa.dns.system",
         "(options: DnsSystemOptions?) -> DnsResolver",
         "Looks names up as the system is set up to: by the servers, the search list and the options of `/etc/resolv.conf`, \
          and by `/etc/hosts` before that. Both files are read again when they change. The same options give the same \
          resolver, also after a reload: it keeps what it knows.",
     ),
-    item(
+    main_item(
         "medusa.dns.server",
         "(address: string | { string }, options: DnsServerOptions?) -> DnsResolver",
         "Looks names up by these name servers: addresses, each with a port if it is not the usual one of the protocol \
          (`\"10.0.0.2\"`, `\"10.0.0.2:5353\"`, `\"[2001:db8::1]:853\"`). The second is asked when the first does not answer, and \
          so on. The same arguments give the same resolver, also after a reload.",
     ),
-    item(
+    main_item(
         "medusa.dns.use",
         "(resolver: DnsResolver?) -> ()",
         "Makes this the site's resolver: `medusa.fetch` looks hosts up by it, in handler files, too. With nil, and when it is \

@@ -7,15 +7,15 @@ use mlua::{Lua, Value};
 
 use super::super::options::Options;
 use super::super::{Reach, fail};
-use crate::reference::{Class, main_item as item};
+use crate::docs::{Class, main_item};
 
 pub(super) const SYSTEM: Class = Class {
     name: "DnsSystemOptions",
     doc: "What `medusa.dns.system` takes.",
     fields: &[
-        item("resolv_conf", "string?", "Another file than `/etc/resolv.conf`; relative to the script."),
-        item("hosts", "string?", "Another file than `/etc/hosts`; relative to the script."),
-        item("cache", "DnsCacheOptions?", "What is remembered, and for how long."),
+        main_item("resolv_conf", "string?", "Another file than `/etc/resolv.conf`; relative to the script."),
+        main_item("hosts", "string?", "Another file than `/etc/hosts`; relative to the script."),
+        main_item("cache", "DnsCacheOptions?", "What is remembered, and for how long."),
     ],
     methods: &[],
 };
@@ -24,36 +24,44 @@ pub(super) const SERVER: Class = Class {
     name: "DnsServerOptions",
     doc: "What `medusa.dns.server` takes.",
     fields: &[
-        item(
+        main_item(
             "protocol",
             "\"udp\" | \"tcp\" | \"tls\" | \"https\" | nil",
             "How to speak with the servers. Default `\"udp\"`, with TCP for answers that do not fit in a datagram.",
         ),
-        item(
+        main_item(
             "tls_name",
             "string?",
             "The name that must be in the servers' certificate, with `tls` and `https`. Default: their address.",
         ),
-        item(
+        main_item(
             "ca",
             "string?",
             "A PEM file of the certificate authorities to trust, with `tls` and `https`; relative to the script. Default: \
              the system's.",
         ),
-        item("path", "string?", "Where on an `https` server its answers are. Default `\"/dns-query\"`."),
-        item("timeout", "number?", "Seconds that a server may take for one answer: 0.01 to 60. Default 2."),
-        item("attempts", "number?", "How often each server is asked before giving up: 1 to 10. Default 2."),
-        item(
+        main_item("path", "string?", "Where on an `https` server its answers are. Default `\"/dns-query\"`."),
+        main_item(
+            "timeout",
+            "number?",
+            "Seconds that a server may take for one answer: 0.01 to 60. Default 2.",
+        ),
+        main_item(
+            "attempts",
+            "number?",
+            "How often each server is asked before giving up: 1 to 10. Default 2.",
+        ),
+        main_item(
             "rotate",
             "boolean?",
             "Whether the servers take turns, instead of the first one for as long as it answers. Default false.",
         ),
-        item(
+        main_item(
             "hosts",
             "string?",
             "A file of names that the servers are not asked for, such as `/etc/hosts`; relative to the script. Default: none.",
         ),
-        item("cache", "DnsCacheOptions?", "What is remembered, and for how long."),
+        main_item("cache", "DnsCacheOptions?", "What is remembered, and for how long."),
     ],
     methods: &[],
 };
@@ -62,30 +70,34 @@ pub(super) const CACHE: Class = Class {
     name: "DnsCacheOptions",
     doc: "What a resolver remembers, and for how long. Times are in seconds.",
     fields: &[
-        item(
+        main_item(
             "entries",
             "number?",
             "How many answers. Default 65,536. When there is no room, those not asked for lately go.",
         ),
-        item("bytes", "number?", "How much memory they may take together. Default 64 MiB."),
-        item("min_ttl", "number?", "Answers hold at least this long, whatever the server says. Default 0."),
-        item("max_ttl", "number?", "Answers hold at most this long. Default 86,400: a day."),
-        item(
+        main_item("bytes", "number?", "How much memory they may take together. Default 64 MiB."),
+        main_item(
+            "min_ttl",
+            "number?",
+            "Answers hold at least this long, whatever the server says. Default 0.",
+        ),
+        main_item("max_ttl", "number?", "Answers hold at most this long. Default 86,400: a day."),
+        main_item(
             "negative_max",
             "number?",
             "That there is no such name holds at most this long. Default 10,800: three hours.",
         ),
-        item(
+        main_item(
             "failure_ttl",
             "number?",
             "After a failure, how long a name is not asked for again: 1 to 300. Default 5.",
         ),
-        item(
+        main_item(
             "stale",
             "number?",
             "For how long an answer is given beyond its time while no server answers. Default 86,400; 0: never.",
         ),
-        item(
+        main_item(
             "prefetch",
             "boolean?",
             "Whether what is in use is asked for again before its time is over. Default true.",

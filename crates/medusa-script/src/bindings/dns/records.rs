@@ -5,21 +5,21 @@ use std::net::IpAddr;
 use medusa_dns::{Addresses, Answer, Data};
 use mlua::{IntoLua, Lua, Table, Value};
 
-use crate::reference::{Class, main_item as item};
+use crate::docs::{Class, main_item};
 
 pub(super) const ANSWER: Class = Class {
     name: "DnsAnswer",
     doc: "What `resolver:lookup` found: a list with two fields. All of it is what whoever owns the name has written there.",
     fields: &[
-        item(
+        main_item(
             "[number]",
             "any",
             "The records, from 1. Addresses, names (`CNAME`, `NS`, `PTR`) and text (`TXT`) are strings. `MX` is `{ preference, \
              exchange }`, `SRV` is `{ priority, weight, port, target }`, `SOA` is `{ mname, rname, serial, refresh, retry, \
              expire, minimum }`, `CAA` is `{ critical, tag, value }`; others are strings as in a zone's file.",
         ),
-        item("ttl", "number", "For how many seconds it holds."),
-        item(
+        main_item("ttl", "number", "For how many seconds it holds."),
+        main_item(
             "source",
             "string",
             "Who says so: `server`, `cache`, `stale` (it no longer holds, but no server answers), `hosts`, `pinned`, or \

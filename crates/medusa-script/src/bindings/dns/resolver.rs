@@ -10,8 +10,8 @@ use mlua::{FromLua, Function, Lua, Table, UserData, UserDataFields, UserDataMeth
 
 use super::super::{fail, origin};
 use super::{addresses, records};
+use crate::docs::{Class, main_item};
 use crate::print::show;
-use crate::reference::{Class, main_item as item};
 use crate::vm::load;
 
 pub(super) const CLASS: Class = Class {
@@ -21,7 +21,7 @@ pub(super) const CLASS: Class = Class {
           failure is remembered for some seconds.",
     fields: &[],
     methods: &[
-        item(
+        main_item(
             "lookup",
             "(name: string, type: string?) -> (DnsAnswer?, string?)",
             "Looks a name up and waits for the answer; everything else goes on meanwhile. Without a type: the addresses of \
@@ -30,30 +30,34 @@ pub(super) const CLASS: Class = Class {
              `TLSA`, `TXT`) of that very name. If there is no such name, or it has no such record, the answer is nil and \
              a text that says so. That no server answers is an error. Cannot be called inside a metamethod.",
         ),
-        item(
+        main_item(
             "ptr",
             "(address: string) -> (string?, string?)",
             "The name of an IPv4 or IPv6 address. Whoever owns the address can make it any name; it is checked only to be \
              one of a host. Nil and a text if there is none; that no server answers is an error.",
         ),
-        item(
+        main_item(
             "cache",
             "(name: string?) -> { DnsCacheEntry }",
             "What is remembered of a name, or of all: the 1,000 answers most in use.",
         ),
-        item(
+        main_item(
             "flush",
             "(name: string?) -> number",
             "Forgets what servers have said of a name, or of all. Returns how many answers that were.",
         ),
-        item(
+        main_item(
             "pin",
             "(name: string, address: string | { string }, ttl: number?) -> ()",
             "Gives a name these addresses, whatever servers say: for `ttl` seconds, or until it is unpinned. It is not part \
              of the site: it holds at once, and also after a reload, for as long as the resolver is in use.",
         ),
-        item("unpin", "(name: string) -> boolean", "Ends that. Returns whether the name was pinned."),
-        item("status", "() -> string", "The resolver as a tree, with its counters and those of its servers."),
+        main_item("unpin", "(name: string) -> boolean", "Ends that. Returns whether the name was pinned."),
+        main_item(
+            "status",
+            "() -> string",
+            "The resolver as a tree, with its counters and those of its servers.",
+        ),
     ],
 };
 
@@ -61,12 +65,12 @@ pub(super) const CACHED: Class = Class {
     name: "DnsCacheEntry",
     doc: "An answer that a resolver remembers: a plain table.",
     fields: &[
-        item("name", "string", "What was asked for."),
-        item("type", "string?", "Of which type; nil if there is no such name, of any type."),
-        item("answer", "string", "What the answer was, for people."),
-        item("ttl", "number", "For how many more seconds it holds."),
-        item("hits", "number", "How often it was used."),
-        item(
+        main_item("name", "string", "What was asked for."),
+        main_item("type", "string?", "Of which type; nil if there is no such name, of any type."),
+        main_item("answer", "string", "What the answer was, for people."),
+        main_item("ttl", "number", "For how many more seconds it holds."),
+        main_item("hits", "number", "How often it was used."),
+        main_item(
             "state",
             "string",
             "`fresh`, `stale` (it no longer holds), `negative` (there is no such name or record), or `failure`.",

@@ -5,13 +5,13 @@ use mlua::{Lua, Value};
 
 use super::super::fail;
 use super::super::options::Options;
-use crate::reference::{Class, Item, Reach};
+use crate::docs::{Class, Item, main_item};
 
 const FUNCTION: &str = "medusa.http.server limits";
 
 /// A limit is a number, everywhere the same.
 const fn item(path: &'static str, doc: &'static str) -> Item {
-    Item { path, signature: "number?", reach: Reach::Main, doc }
+    main_item(path, "number?", doc)
 }
 
 pub(crate) const CLASS: Class = Class {

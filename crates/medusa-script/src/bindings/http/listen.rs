@@ -10,8 +10,8 @@ use mlua::{Lua, Value};
 use super::super::options::{self, Options};
 use super::super::{Reach, fail};
 use super::tls;
+use crate::docs::{Class, main_item};
 use crate::print::show;
-use crate::reference::{self, Class, Item};
 
 const FUNCTION: &str = "medusa.http.server";
 
@@ -19,25 +19,14 @@ pub(crate) const CLASS: Class = Class {
     name: "ListenOptions",
     doc: "One address of a server, where it is more than a string.",
     fields: &[
-        Item {
-            path: "address",
-            signature: "string",
-            reach: reference::Reach::Main,
-            doc: "The address, required; written as in `listen`.",
-        },
-        Item {
-            path: "tls",
-            signature: "TlsOptions | \"self-signed\" | false | nil",
-            reach: reference::Reach::Main,
-            doc: "Certificates for this address; `false` where the others are encrypted and this one is not. Default: as \
+        main_item("address", "string", "The address, required; written as in `listen`."),
+        main_item(
+            "tls",
+            "TlsOptions | \"self-signed\" | false | nil",
+            "Certificates for this address; `false` where the others are encrypted and this one is not. Default: as \
                   the server's `tls`.",
-        },
-        Item {
-            path: "proxy_protocol",
-            signature: "boolean?",
-            reach: reference::Reach::Main,
-            doc: "As for the server, but for this address alone.",
-        },
+        ),
+        main_item("proxy_protocol", "boolean?", "As for the server, but for this address alone."),
     ],
     methods: &[],
 };

@@ -18,8 +18,8 @@ use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Va
 use super::log::SinkValue;
 use super::options::{Options, no_more, texts};
 use super::{Reach, fail, origin};
+use crate::docs::{Class, Item, main_item};
 use crate::print::{as_number, show};
-use crate::reference::{self, Class, Item};
 use crate::transaction::Transaction;
 
 use listen::Common;
@@ -30,73 +30,60 @@ pub(crate) use listen::CLASS as LISTEN;
 pub(crate) use mount::{CLASS as MOUNT, OPTIONS as MOUNT_OPTIONS};
 pub(crate) use tls::{CERTIFICATE, CLASS as TLS};
 
-pub(crate) const DOCS: Item = Item {
-    path: "medusa.http.server",
-    signature: "(options: HttpServerOptions) -> HttpServer",
-    reach: reference::Reach::Main,
-    doc: "Adds an HTTP server to the site. It listens from the moment the change is published.",
-};
+pub(crate) const DOCS: Item = main_item(
+    "medusa.http.server",
+    "(options: HttpServerOptions) -> HttpServer",
+    "Adds an HTTP server to the site. It listens from the moment the change is published.",
+);
 
 pub(crate) const OPTIONS: Class = Class {
     name: "HttpServerOptions",
     doc: "What `medusa.http.server` takes.",
     fields: &[
-        Item {
-            path: "listen",
-            signature: "string | { string | ListenOptions }",
-            reach: reference::Reach::Main,
-            doc: "Where to listen, required: `\"127.0.0.1:8080\"`, `\"[::1]:8080\"`, `\":8080\"` (every address), \
+        main_item(
+            "listen",
+            "string | { string | ListenOptions }",
+            "Where to listen, required: `\"127.0.0.1:8080\"`, `\"[::1]:8080\"`, `\":8080\"` (every address), \
                   `\"unix:/run/web.sock\"`, or a list of these and of tables like `{ address = \":443\", tls = ... }`. \
                   Port 0 takes a free port.",
-        },
-        Item {
-            path: "tls",
-            signature: "TlsOptions | \"self-signed\" | nil",
-            reach: reference::Reach::Main,
-            doc: "Certificates for every address that has none of its own. `\"self-signed\"` makes one in memory, for \
+        ),
+        main_item(
+            "tls",
+            "TlsOptions | \"self-signed\" | nil",
+            "Certificates for every address that has none of its own. `\"self-signed\"` makes one in memory, for \
                   local work. HTTP/2 and HTTP/1.1 are agreed on with the client; TLS 1.2 and 1.3. Default: not encrypted.",
-        },
-        Item {
-            path: "proxy_protocol",
-            signature: "boolean?",
-            reach: reference::Reach::Main,
-            doc: "Whether every connection begins with a header of the PROXY protocol (version 1 or 2), as balancers send \
+        ),
+        main_item(
+            "proxy_protocol",
+            "boolean?",
+            "Whether every connection begins with a header of the PROXY protocol (version 1 or 2), as balancers send \
                   it to tell whose connection it is. Turn it on only where nobody else can connect. Default false.",
-        },
-        Item {
-            path: "trusted_proxies",
-            signature: "{ string }?",
-            reach: reference::Reach::Main,
-            doc: "Proxies in front whose word about their clients is taken (`X-Forwarded-For`, `X-Forwarded-Proto`, \
+        ),
+        main_item(
+            "trusted_proxies",
+            "{ string }?",
+            "Proxies in front whose word about their clients is taken (`X-Forwarded-For`, `X-Forwarded-Proto`, \
                   `Forwarded`, `X-Request-Id`): addresses, networks like `\"10.0.0.0/8\"`, `\"private\"`, `\"unix\"`. Then \
                   only they may send headers of the PROXY protocol, too. Default: none, for anybody can write these fields.",
-        },
-        Item {
-            path: "hsts",
-            signature: "boolean | number | HstsOptions | nil",
-            reach: reference::Reach::Main,
-            doc: "Tells browsers to come encrypted only (Strict-Transport-Security, RFC 6797), in every encrypted response. \
+        ),
+        main_item(
+            "hsts",
+            "boolean | number | HstsOptions | nil",
+            "Tells browsers to come encrypted only (Strict-Transport-Security, RFC 6797), in every encrypted response. \
                   `true` is a year; a number is seconds. Default: no, for it cannot be taken back.",
-        },
+        ),
         security::DOC,
-        Item {
-            path: "name",
-            signature: "string?",
-            reach: reference::Reach::Main,
-            doc: "What logs and status call it. Default: `http`, then `http-2` and so on.",
-        },
-        Item {
-            path: "log",
-            signature: "LogSink?",
-            reach: reference::Reach::Main,
-            doc: "Where its access records go. Default: nowhere.",
-        },
-        Item {
-            path: "limits",
-            signature: "LimitOptions?",
-            reach: reference::Reach::Main,
-            doc: "What bounds its connections and requests: sizes, counts and times.",
-        },
+        main_item(
+            "name",
+            "string?",
+            "What logs and status call it. Default: `http`, then `http-2` and so on.",
+        ),
+        main_item("log", "LogSink?", "Where its access records go. Default: nowhere."),
+        main_item(
+            "limits",
+            "LimitOptions?",
+            "What bounds its connections and requests: sizes, counts and times.",
+        ),
     ],
     methods: &[],
 };
@@ -105,50 +92,32 @@ pub(crate) const SERVER: Class = Class {
     name: "HttpServer",
     doc: "An HTTP server of the site.",
     fields: &[
-        Item { path: "name", signature: "string", reach: reference::Reach::Main, doc: "Its name." },
-        Item {
-            path: "listen",
-            signature: "{ string }",
-            reach: reference::Reach::Main,
-            doc: "The addresses it listens on, as the script wrote them.",
-        },
-        Item {
-            path: "mounts",
-            signature: "{ Mount }",
-            reach: reference::Reach::Main,
-            doc: "Its mounts, in the order they were made.",
-        },
-        Item {
-            path: "log",
-            signature: "LogSink?",
-            reach: reference::Reach::Main,
-            doc: "Where its access records go. Changed with `set_log`.",
-        },
+        main_item("name", "string", "Its name."),
+        main_item("listen", "{ string }", "The addresses it listens on, as the script wrote them."),
+        main_item("mounts", "{ Mount }", "Its mounts, in the order they were made."),
+        main_item("log", "LogSink?", "Where its access records go. Changed with `set_log`."),
     ],
     methods: &[
-        Item {
-            path: "mount",
-            signature: "(pattern: string, handler: Handler | (req: Request) -> Answer, options: MountOptions?) -> Mount",
-            reach: reference::Reach::Main,
-            doc: "Mounts a handler. The pattern is `[METHODS ][host]/path`: a path that ends in `/` covers everything \
+        main_item(
+            "mount",
+            "(pattern: string, handler: Handler | (req: Request) -> Answer, options: MountOptions?) -> Mount",
+            "Mounts a handler. The pattern is `[METHODS ][host]/path`: a path that ends in `/` covers everything \
                   below it, any other matches exactly; `{name}` is one segment, `{name...}` the rest, `{$}` the very \
                   end; GET serves HEAD; the most specific pattern wins, whatever the order; two that clash are an error. \
                   A function runs in the main VM, where every global of the script is at hand; a handler from a file \
                   (`medusa.handler.script`) runs on every core.",
-        },
-        Item {
-            path: "set_log",
-            signature: "(log: LogSink?) -> ()",
-            reach: reference::Reach::Main,
-            doc: "Gives it another log, or none. Every record is in one of the two: a request that began before the change is in the \
+        ),
+        main_item(
+            "set_log",
+            "(log: LogSink?) -> ()",
+            "Gives it another log, or none. Every record is in one of the two: a request that began before the change is in the \
                   old one, which writes what it was given to the end.",
-        },
-        Item {
-            path: "remove",
-            signature: "() -> ()",
-            reach: reference::Reach::Main,
-            doc: "Removes the server: its listeners close, its connections end after the request they are at.",
-        },
+        ),
+        main_item(
+            "remove",
+            "() -> ()",
+            "Removes the server: its listeners close, its connections end after the request they are at.",
+        ),
     ],
 };
 
@@ -156,24 +125,17 @@ pub(crate) const HSTS_OPTIONS: Class = Class {
     name: "HstsOptions",
     doc: "What `hsts` takes (RFC 6797).",
     fields: &[
-        Item {
-            path: "max_age",
-            signature: "number?",
-            reach: reference::Reach::Main,
-            doc: "Seconds that browsers remember it. Default 31536000, a year.",
-        },
-        Item {
-            path: "subdomains",
-            signature: "boolean?",
-            reach: reference::Reach::Main,
-            doc: "Whether it counts for all names below this one, too. Default false.",
-        },
-        Item {
-            path: "preload",
-            signature: "boolean?",
-            reach: reference::Reach::Main,
-            doc: "Whether browser makers may build the name into their browsers. Default false.",
-        },
+        main_item("max_age", "number?", "Seconds that browsers remember it. Default 31536000, a year."),
+        main_item(
+            "subdomains",
+            "boolean?",
+            "Whether it counts for all names below this one, too. Default false.",
+        ),
+        main_item(
+            "preload",
+            "boolean?",
+            "Whether browser makers may build the name into their browsers. Default false.",
+        ),
     ],
     methods: &[],
 };

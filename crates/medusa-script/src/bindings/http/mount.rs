@@ -11,47 +11,39 @@ use super::super::handler::to_handler;
 use super::super::options::{Options, no_more};
 use super::super::{fail, origin};
 use super::{at_place, limits, with_servers};
+use crate::docs::{Class, main_item};
 use crate::print::show;
-use crate::reference::{self, Class, Item};
 use crate::transaction::Transaction;
 
 pub(crate) const CLASS: Class = Class {
     name: "Mount",
     doc: "A handler under a pattern.",
     fields: &[
-        Item { path: "pattern", signature: "string", reach: reference::Reach::Main, doc: "The pattern." },
-        Item {
-            path: "origin",
-            signature: "string",
-            reach: reference::Reach::Main,
-            doc: "The place in the script that mounted it, or gave it its present handler.",
-        },
+        main_item("pattern", "string", "The pattern."),
+        main_item(
+            "origin",
+            "string",
+            "The place in the script that mounted it, or gave it its present handler.",
+        ),
     ],
     methods: &[
-        Item {
-            path: "replace",
-            signature: "(handler: Handler | (req: Request) -> Answer) -> ()",
-            reach: reference::Reach::Main,
-            doc: "Gives it another handler. Requests under way finish with the old one; counters go on.",
-        },
-        Item {
-            path: "remove",
-            signature: "() -> ()",
-            reach: reference::Reach::Main,
-            doc: "Removes it. Requests under way finish.",
-        },
+        main_item(
+            "replace",
+            "(handler: Handler | (req: Request) -> Answer) -> ()",
+            "Gives it another handler. Requests under way finish with the old one; counters go on.",
+        ),
+        main_item("remove", "() -> ()", "Removes it. Requests under way finish."),
     ],
 };
 
 pub(crate) const OPTIONS: Class = Class {
     name: "MountOptions",
     doc: "What `HttpServer:mount` takes.",
-    fields: &[Item {
-        path: "body",
-        signature: "number?",
-        reach: reference::Reach::Main,
-        doc: "The longest request body here, in bytes, in place of the server's `limits.body`.",
-    }],
+    fields: &[main_item(
+        "body",
+        "number?",
+        "The longest request body here, in bytes, in place of the server's `limits.body`.",
+    )],
     methods: &[],
 };
 

@@ -6,8 +6,8 @@ use http::{HeaderName, HeaderValue};
 use mlua::{Lua, Table, Value};
 
 use crate::bindings::fail;
+use crate::docs::{Item, main_item};
 use crate::print::show;
-use crate::reference::{self, Item};
 
 const OPTION: &str = "medusa.http.server: `security_headers`";
 
@@ -27,11 +27,10 @@ const USUAL: [(&str, &str); 7] = [
     ("x-frame-options", "SAMEORIGIN"),
 ];
 
-pub(super) const DOC: Item = Item {
-    path: "security_headers",
-    signature: "boolean | { [string]: string | boolean } | nil",
-    reach: reference::Reach::Main,
-    doc: "Puts the usual fields that tell browsers what a page may do into every response that does not have them yet: \
+pub(super) const DOC: Item = main_item(
+    "security_headers",
+    "boolean | { [string]: string | boolean } | nil",
+    "Puts the usual fields that tell browsers what a page may do into every response that does not have them yet: \
           `Content-Security-Policy` (scripts and all else from the site itself, inline styles allowed), \
           `X-Frame-Options` (framed by the site itself only), `Referrer-Policy`, `Permissions-Policy` (no camera, \
           microphone, place, payment, USB), `Cross-Origin-Opener-Policy`, `Cross-Origin-Resource-Policy` and \
@@ -39,7 +38,7 @@ pub(super) const DOC: Item = Item {
           `{ [\"content-security-policy\"] = \"default-src 'self' https://cdn.example\", [\"x-frame-options\"] = false }`. \
           Default: none, for a page that loads from elsewhere, or has scripts inline, stops working; files and listings \
           are sent with `X-Content-Type-Options: nosniff` in any case. For `Strict-Transport-Security` see `hsts`.",
-};
+);
 
 /// Fields by their names.
 type Fields = Vec<(HeaderName, HeaderValue)>;

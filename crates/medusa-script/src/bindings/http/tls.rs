@@ -10,27 +10,31 @@ use mlua::{Lua, Table, Value};
 
 use super::super::options::{self, Options};
 use super::super::{Reach, fail, origin};
+use crate::docs::{Class, main_item};
 use crate::print::show;
-use crate::reference::{Class, main_item as item};
 
 pub(crate) const CLASS: Class = Class {
     name: "TlsOptions",
     doc: "Certificates of a listener. They are read when the script runs: `medusa reload` takes over renewed ones, and no \
           connection is dropped. Versions, ciphers and curves need no choice.",
     fields: &[
-        item("cert", "string?", "The certificate and those between it and the root, PEM: `fullchain.pem`."),
-        item("key", "string?", "Its key, PEM, without a passphrase. May be the same file."),
-        item(
+        main_item(
+            "cert",
+            "string?",
+            "The certificate and those between it and the root, PEM: `fullchain.pem`.",
+        ),
+        main_item("key", "string?", "Its key, PEM, without a passphrase. May be the same file."),
+        main_item(
             "certificates",
             "{ CertificateOptions }?",
             "Several certificates instead of one: the client's host name (SNI) chooses, the first one is for the rest.",
         ),
-        item(
+        main_item(
             "client_ca",
             "string?",
             "Authorities whose client certificates are accepted, PEM. A handler sees the certificate in `req.tls.client`.",
         ),
-        item(
+        main_item(
             "client",
             "\"required\" | \"optional\" | nil",
             "Whether a client without a certificate is turned away. Default `\"required\"`, where there is a `client_ca`.",
@@ -43,8 +47,8 @@ pub(crate) const CERTIFICATE: Class = Class {
     name: "CertificateOptions",
     doc: "One of several certificates.",
     fields: &[
-        item("cert", "string", "The certificate and those between it and the root, PEM."),
-        item("key", "string", "Its key, PEM, without a passphrase."),
+        main_item("cert", "string", "The certificate and those between it and the root, PEM."),
+        main_item("key", "string", "Its key, PEM, without a passphrase."),
     ],
     methods: &[],
 };

@@ -17,43 +17,35 @@ pub(crate) use self::decode::{DecodeError, Decoder, Text};
 use self::encode::{Encoder, StepError, Stores};
 use super::{MAX_MESSAGE, origin};
 use crate::counted::shown;
-use crate::reference::{Item, Reach};
+use crate::docs::{Item, item};
 use crate::vm::load;
 
 pub(crate) const DOCS: &[Item] = &[
-    Item {
-        path: "medusa.json.encode",
-        signature: "(value: any) -> string",
-        reach: Reach::Everywhere,
-        doc: "Encodes a value as JSON. A table with the keys 1..n is an array, one whose keys are strings an object, which is \
+    item(
+        "medusa.json.encode",
+        "(value: any) -> string",
+        "Encodes a value as JSON. A table with the keys 1..n is an array, one whose keys are strings an object, which is \
               written in alphabetical order; an empty table is an empty object, unless it was decoded from an array or is \
               marked by `medusa.json.array`. `medusa.json.null` is null. Whole numbers are written with all their digits. What \
               JSON does not have is an error that names its place: a table with both items and names or with holes, NaN and \
               infinities, functions, userdata, text that is not UTF-8, a table that contains itself. More than \
               1,000,000 values and names, 100,000 names in one object, 127 levels, or 16 MiB are an error, too.",
-    },
-    Item {
-        path: "medusa.json.decode",
-        signature: "(text: string) -> any",
-        reach: Reach::Everywhere,
-        doc: "Decodes JSON. null becomes `medusa.json.null`, so that an array keeps its length. A byte order mark before it is \
+    ),
+    item(
+        "medusa.json.decode",
+        "(text: string) -> any",
+        "Decodes JSON. null becomes `medusa.json.null`, so that an array keeps its length. A byte order mark before it is \
               ignored. Errors name line and column: text that is not UTF-8, a name that comes twice in an object, a whole \
               number that a script's number cannot hold (beyond 2^53 not all can be: let it come as a string), more than \
               200,000 values and names, 127 levels, or 16 MiB. Fractions are rounded to the nearest number.",
-    },
-    Item {
-        path: "medusa.json.array",
-        signature: "(items: { any }?) -> { any }",
-        reach: Reach::Everywhere,
-        doc: "Marks a table as an array, and returns it: it is encoded as one also when it is empty. Without one, a new table. \
+    ),
+    item(
+        "medusa.json.array",
+        "(items: { any }?) -> { any }",
+        "Marks a table as an array, and returns it: it is encoded as one also when it is empty. Without one, a new table. \
               One that has a metatable is an error.",
-    },
-    Item {
-        path: "medusa.json.null",
-        signature: "any",
-        reach: Reach::Everywhere,
-        doc: "What stands for JSON's null; a value that is equal only to itself.",
-    },
+    ),
+    item("medusa.json.null", "any", "What stands for JSON's null; a value that is equal only to itself."),
 ];
 
 /// How deep values may be nested, both ways.

@@ -10,7 +10,7 @@ use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Va
 use super::{SinkValue, inner};
 use crate::bindings::options::{Options, no_more};
 use crate::bindings::{Reach, fail, origin};
-use crate::reference::{Class, Item, main_item};
+use crate::docs::{Class, Item, main_item};
 use crate::transaction::Transaction;
 
 const FUNCTION: &str = "medusa.log.events";

@@ -9,20 +9,19 @@ use mlua::{Lua, Table, Value};
 use super::{SinkValue, format, full, intern};
 use crate::bindings::options::{Options, list};
 use crate::bindings::{Reach, fail};
+use crate::docs::{Class, Item, main_item};
 use crate::print::{as_number, show};
-use crate::reference::{self, Class, Item};
 
 const FUNCTION: &str = "medusa.log.file";
 
-pub(crate) const DOCS: Item = Item {
-    path: "medusa.log.file",
-    signature: "(path: string, options: LogFileOptions?) -> LogSink",
-    reach: reference::Reach::Main,
-    doc: "Appends a line per request to a file (`\"-\"`: standard output, `\"stderr\"`: standard error). A request never \
+pub(crate) const DOCS: Item = main_item(
+    "medusa.log.file",
+    "(path: string, options: LogFileOptions?) -> LogSink",
+    "Appends a line per request to a file (`\"-\"`: standard output, `\"stderr\"`: standard error). A request never \
           waits for it: records go through a bounded queue to a thread of the sink's own; what does not fit is counted, \
           and the loss is written into the file when it works again. The directory is made if need be. A file that others \
           have renamed or deleted is made anew within a second, or at once by `medusa reopen` and SIGUSR1.",
-};
+);
 
 /// The option `format`, of whatever sink.
 pub(super) const FORMAT: &str = "How a record is written: `\"combined\"` (the default) and `\"common\"`, Apache's log \
@@ -34,16 +33,12 @@ pub(super) const FORMAT: &str = "How a record is written: `\"combined\"` (the de
      template, nor a control character: those are written as `\\xHH`. Events of the server's own start with `# ` in the text \
      formats.";
 
-const fn item(path: &'static str, signature: &'static str, doc: &'static str) -> Item {
-    Item { path, signature, reach: reference::Reach::Main, doc }
-}
-
 pub(crate) const OPTIONS: Class = Class {
     name: "LogFileOptions",
     doc: "What `medusa.log.file` takes.",
     fields: &[
-        Item { path: "format", signature: "string?", reach: reference::Reach::Main, doc: FORMAT },
-        item(
+        main_item("format", "string?", FORMAT),
+        main_item(
             "rotate",
             "(string | number | { string | number })?",
             "When the file is renamed, and a new one begun: `\"hourly\"`, `\"daily\"`, `\"weekly\"` (on Mondays) or `\"monthly\"`, \
@@ -55,26 +50,26 @@ pub(crate) const OPTIONS: Class = Class {
              100 ms after its request, and no line is divided. A file left from an earlier time is rotated before the \
              first line. An empty file stays.",
         ),
-        item(
+        main_item(
             "keep",
             "number?",
             "With `rotate`: how many of the rotated files are kept; older ones are deleted. Default: all. No file is \
              deleted that is not named as above.",
         ),
-        item(
+        main_item(
             "compress",
             "\"zstd\"?",
             "With `rotate`: rotated files are compressed in the background, to `.zst` (`zstdcat` reads them). What a stop of \
              the server interrupts is done after the next start. Default: not compressed.",
         ),
-        item(
+        main_item(
             "fsync",
             "(boolean | string | number)?",
             "When lines must have reached the disk, so that no crash of the machine can lose them: `true` after each \
              batch, or at the latest after a time, `\"1s\"`, `\"200ms\"` or a number of seconds, from 10 ms to an hour. \
              Default: `false`, when the system finds the time. A crash of the server alone loses nothing written.",
         ),
-        item(
+        main_item(
             "mode",
             "string?",
             "The permissions of a file that is made, in octal: `\"0640\"`, whatever the umask is. Everybody must not write. \

@@ -10,9 +10,9 @@ use mlua::{Lua, Table, Value};
 use super::{SinkValue, inner, intern};
 use crate::bindings::options::Options;
 use crate::bindings::{Reach, fail, origin};
+use crate::docs::{Class, Item, main_item};
 use crate::log::FunctionFilter;
 use crate::print::{as_number, show};
-use crate::reference::{Class, Item, main_item};
 
 const FUNCTION: &str = "medusa.log.filter";
 

@@ -11,42 +11,35 @@ use mlua::{Lua, Value};
 
 use crate::bindings::options::Options;
 use crate::bindings::{Reach, fail};
+use crate::docs::{Item, main_item};
 use crate::print::{as_number, show};
-use crate::reference::{self, Item};
 
-pub(super) const WHEN_FULL: Item = Item {
-    path: "when_full",
-    signature: "string?",
-    reach: reference::Reach::Main,
-    doc: "What happens to records that find the queue full, because the target is slow or gone. `\"drop_new\"` (the default): \
+pub(super) const WHEN_FULL: Item = main_item(
+    "when_full",
+    "string?",
+    "What happens to records that find the queue full, because the target is slow or gone. `\"drop_new\"` (the default): \
           they are lost. `\"drop_old\"`: the oldest that wait are lost instead. `\"block <= 10ms\"`: requests wait for room, \
           so long at most (10 ms is the most there is; `\"block\"` means that), then the new records are lost; after a wait in \
           vain nobody waits until there has been room. `\"spill\"`: they are put in files of the state directory and \
           written in their order when the target takes them, even after a restart. What is lost is counted, and the log \
           says so itself once it can be written.",
-};
+);
 
-pub(super) const QUEUE: Item = Item {
-    path: "queue",
-    signature: "number?",
-    reach: reference::Reach::Main,
-    doc: "Records that may wait in memory: default 65536, at least 512.",
-};
+pub(super) const QUEUE: Item =
+    main_item("queue", "number?", "Records that may wait in memory: default 65536, at least 512.");
 
-pub(super) const QUEUE_BYTES: Item = Item {
-    path: "queue_bytes",
-    signature: "(string | number)?",
-    reach: reference::Reach::Main,
-    doc: "Memory that waiting records may take: `\"32MiB\"` (the default), or a number of bytes.",
-};
+pub(super) const QUEUE_BYTES: Item = main_item(
+    "queue_bytes",
+    "(string | number)?",
+    "Memory that waiting records may take: `\"32MiB\"` (the default), or a number of bytes.",
+);
 
-pub(super) const SPILL_BYTES: Item = Item {
-    path: "spill_bytes",
-    signature: "(string | number)?",
-    reach: reference::Reach::Main,
-    doc: "Disk for `when_full = \"spill\"`: `\"256MiB\"` (the default), or a number of bytes, at least 1 MiB. What does \
+pub(super) const SPILL_BYTES: Item = main_item(
+    "spill_bytes",
+    "(string | number)?",
+    "Disk for `when_full = \"spill\"`: `\"256MiB\"` (the default), or a number of bytes, at least 1 MiB. What does \
           not fit waits in memory as far as there is room, then is lost.",
-};
+);
 
 /// Where a rehearsal would spill: nothing is ever made there, as what it is below is no directory.
 const REHEARSAL: &str = "/dev/null/spill";

@@ -6,8 +6,8 @@ use mlua::{Function, Lua, Table};
 
 use super::SinkValue;
 use crate::bindings::{Reach, origin};
+use crate::docs::{Item, main_item};
 use crate::log::FunctionSink;
-use crate::reference::{Item, main_item};
 
 pub(crate) const DOCS: Item = main_item(
     "medusa.log.luau",

@@ -25,8 +25,8 @@ use mlua::{FromLua, Lua, Table, UserData, UserDataMethods, Value};
 
 use super::options::Options;
 use super::{Reach, fail};
+use crate::docs::{Class, Item};
 use crate::print::show;
-use crate::reference::{Class, Item};
 
 /// The functions, in the order of the reference.
 pub(crate) const DOCS: &[Item] = &[

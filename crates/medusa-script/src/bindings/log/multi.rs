@@ -8,16 +8,15 @@ use mlua::{FromLua, Lua, Table};
 use super::{SinkValue, intern, not_too_deep};
 use crate::bindings::fail;
 use crate::bindings::options::list;
+use crate::docs::{Item, main_item};
 use crate::print::show;
-use crate::reference::{self, Item};
 
-pub(crate) const DOCS: Item = Item {
-    path: "medusa.log.multi",
-    signature: "(sinks: { LogSink }) -> LogSink",
-    reach: reference::Reach::Main,
-    doc: "Every record goes to all of these. One that would be written more than 64 times is an error: each `multi` \
+pub(crate) const DOCS: Item = main_item(
+    "medusa.log.multi",
+    "(sinks: { LogSink }) -> LogSink",
+    "Every record goes to all of these. One that would be written more than 64 times is an error: each `multi` \
           within another multiplies.",
-};
+);
 
 /// How many times a record may be written.
 const MAX_WIDTH: usize = 64;

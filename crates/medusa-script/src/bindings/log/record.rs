@@ -1,6 +1,6 @@
 //! The classes of what functions in the way of log records are given; the tables are made in [`crate::log`].
 
-use crate::reference::{Class, main_item};
+use crate::docs::{Class, main_item};
 
 pub(crate) const CLASS: Class = Class {
     name: "LogRecord",

@@ -10,15 +10,15 @@ use super::{SinkValue, inner, intern};
 use crate::bindings::dns::{LogNames, ResolverValue};
 use crate::bindings::fail;
 use crate::bindings::options::Options;
+use crate::docs::{Class, Item, main_item};
 use crate::print::show;
-use crate::reference::{Class, Item, main_item as item};
 
 const FUNCTION: &str = "medusa.log.resolving";
 
 /// The longest deadline: what waits holds memory, and is lost when the server is killed.
 const MAX_DEADLINE: Duration = Duration::from_secs(10);
 
-pub(crate) const DOCS: Item = item(
+pub(crate) const DOCS: Item = main_item(
     FUNCTION,
     "(resolver: DnsResolver, log: LogSink, options: LogResolvingOptions?) -> LogSink",
     "Gives records the host names of their clients, and passes them on to another log. A record whose name is not known yet \
@@ -31,13 +31,13 @@ pub(crate) const OPTIONS: Class = Class {
     name: "LogResolvingOptions",
     doc: "What `medusa.log.resolving` takes.",
     fields: &[
-        item(
+        main_item(
             "deadline",
             "number?",
             "Seconds that a record waits for its name, at most 10. With 0, only names known already are written. Default \
              0.5.",
         ),
-        item(
+        main_item(
             "verify",
             "boolean?",
             "Whether a name is taken only if it has the address it was found for. Without this, anyone can be called \

@@ -9,7 +9,7 @@ use mlua::{Lua, Table, Value};
 use super::{SinkValue, inner, intern};
 use crate::bindings::fail;
 use crate::bindings::options::Options;
-use crate::reference::{Class, Item, main_item};
+use crate::docs::{Class, Item, main_item};
 
 const FUNCTION: &str = "medusa.log.sample";
 

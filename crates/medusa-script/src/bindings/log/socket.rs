@@ -11,20 +11,19 @@ use super::tls::{self, TLS};
 use super::{SinkValue, format, full, intern};
 use crate::bindings::options::Options;
 use crate::bindings::{Reach, fail};
-use crate::reference::{self, Class, Item};
+use crate::docs::{Class, Item, main_item};
 
 const FUNCTION: &str = "medusa.log.socket";
 
-pub(crate) const DOCS: Item = Item {
-    path: FUNCTION,
-    signature: "(target: string, options: LogSocketOptions?) -> LogSink",
-    reach: reference::Reach::Main,
-    doc: "Sends a line per request to a socket: `tcp://host:port`, `tls://host:port`, `unix:/path` (streams), \
+pub(crate) const DOCS: Item = main_item(
+    FUNCTION,
+    "(target: string, options: LogSocketOptions?) -> LogSink",
+    "Sends a line per request to a socket: `tcp://host:port`, `tls://host:port`, `unix:/path` (streams), \
           `udp://host:port`, `unixgram:/path` (one line per datagram). A name that has no address is an error at once; a \
           target that does not answer is none: records wait for it. A stream that breaks is connected again, at once, then \
           after 0.1 s up to 10 s, and what may not have arrived is sent again: a receiver may see up to 8 MiB twice. By UDP, \
           nobody knows what arrives.",
-};
+);
 
 pub(crate) const OPTIONS: Class = Class {
     name: "LogSocketOptions",
@@ -42,27 +41,24 @@ pub(crate) const OPTIONS: Class = Class {
     methods: &[],
 };
 
-const FORMAT: Item = Item {
-    path: "format",
-    signature: "string?",
-    reach: reference::Reach::Main,
-    doc: "How a record is written, as in `medusa.log.file`. Default `\"combined\"`.",
-};
+const FORMAT: Item = main_item(
+    "format",
+    "string?",
+    "How a record is written, as in `medusa.log.file`. Default `\"combined\"`.",
+);
 
-const FRAMING: Item = Item {
-    path: "framing",
-    signature: "\"newline\" | \"nul\" | nil",
-    reach: reference::Reach::Main,
-    doc: "What ends a line on a stream: a line feed (the default) or a zero byte.",
-};
+const FRAMING: Item = main_item(
+    "framing",
+    "\"newline\" | \"nul\" | nil",
+    "What ends a line on a stream: a line feed (the default) or a zero byte.",
+);
 
-pub(super) const MAX_SIZE: Item = Item {
-    path: "max_size",
-    signature: "number?",
-    reach: reference::Reach::Main,
-    doc: "The most bytes of a datagram, 480 to 65507; what is longer is cut. Default: for UDP what the network carries in \
+pub(super) const MAX_SIZE: Item = main_item(
+    "max_size",
+    "number?",
+    "The most bytes of a datagram, 480 to 65507; what is longer is cut. Default: for UDP what the network carries in \
           one piece, but not more than 2048, which is what every receiver should take; for `unixgram:` what the kernel takes.",
-};
+);
 
 pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {
     log.set("socket", lua.create_function(socket)?)

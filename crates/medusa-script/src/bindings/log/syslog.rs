@@ -11,15 +11,14 @@ use super::tls::TLS;
 use super::{SinkValue, format, full};
 use crate::bindings::options::Options;
 use crate::bindings::{Reach, fail};
-use crate::reference::{self, Class, Item};
+use crate::docs::{Class, Item, main_item};
 
 const FUNCTION: &str = "medusa.log.syslog";
 
-pub(crate) const DOCS: Item = Item {
-    path: FUNCTION,
-    signature: "(target: string?, options: LogSyslogOptions?) -> LogSink",
-    reach: reference::Reach::Main,
-    doc: "Sends a message per request to syslog. Without a target, or with nil, to that of this machine: `/dev/log`, be it \
+pub(crate) const DOCS: Item = main_item(
+    FUNCTION,
+    "(target: string?, options: LogSyslogOptions?) -> LogSink",
+    "Sends a message per request to syslog. Without a target, or with nil, to that of this machine: `/dev/log`, be it \
           made for datagrams or for streams; on a system without one, records wait until there is. Or to `unix:/path`, \
           `unixgram:/path`, `udp://host` (port 514 unless it is given), `tcp://host` (514), `tls://host` (6514), \
           `relp://host:port`, `relp+tls://host:port` (RELP has no port of its own). The severity is that of the status: 5xx \
@@ -29,59 +28,52 @@ pub(crate) const DOCS: Item = Item {
           only of one that is killed between writing a message and saying so, or stands still while Medusa is stopped and \
           started, at most 1024 may come twice. Messages of more than 128 KiB are cut for it, and those that it refuses count \
           as `refused` and lost.",
-};
+);
 
 pub(crate) const OPTIONS: Class = Class {
     name: "LogSyslogOptions",
     doc: "What `medusa.log.syslog` takes.",
     fields: &[
-        Item {
-            path: "facility",
-            signature: "string?",
-            reach: reference::Reach::Main,
-            doc: "What part of the system the messages come from: `kern`, `user`, `mail`, `daemon` (the default), `auth`, \
+        main_item(
+            "facility",
+            "string?",
+            "What part of the system the messages come from: `kern`, `user`, `mail`, `daemon` (the default), `auth`, \
                   `syslog`, ... `local0` to `local7`.",
-        },
-        Item {
-            path: "app_name",
-            signature: "string?",
-            reach: reference::Reach::Main,
-            doc: "The program's name in each message. Default `\"medusa\"`; 1 to 48 letters, digits and `-_./+@`.",
-        },
-        Item {
-            path: "hostname",
-            signature: "string?",
-            reach: reference::Reach::Main,
-            doc: "The machine's name in each message. Default: its host name, and none in the rfc3164 of a local target, \
+        ),
+        main_item(
+            "app_name",
+            "string?",
+            "The program's name in each message. Default `\"medusa\"`; 1 to 48 letters, digits and `-_./+@`.",
+        ),
+        main_item(
+            "hostname",
+            "string?",
+            "The machine's name in each message. Default: its host name, and none in the rfc3164 of a local target, \
                   whose readers expect none.",
-        },
-        Item {
-            path: "format",
-            signature: "\"rfc5424\" | \"rfc3164\" | nil",
-            reach: reference::Reach::Main,
-            doc: "The protocol. Default: rfc5424 over a network; rfc3164 for a unix socket, since not every `/dev/log` \
+        ),
+        main_item(
+            "format",
+            "\"rfc5424\" | \"rfc3164\" | nil",
+            "The protocol. Default: rfc5424 over a network; rfc3164 for a unix socket, since not every `/dev/log` \
                   understands more.",
-        },
-        Item {
-            path: "message",
-            signature: "string?",
-            reach: reference::Reach::Main,
-            doc: "How a record is written in a message, as `format` in `medusa.log.file`. Default `\"combined\"`.",
-        },
-        Item {
-            path: "structured",
-            signature: "boolean | string | nil",
-            reach: reference::Reach::Main,
-            doc: "With `true`, a message of rfc5424 has the fields of the record as structured data as well, named \
+        ),
+        main_item(
+            "message",
+            "string?",
+            "How a record is written in a message, as `format` in `medusa.log.file`. Default `\"combined\"`.",
+        ),
+        main_item(
+            "structured",
+            "boolean | string | nil",
+            "With `true`, a message of rfc5424 has the fields of the record as structured data as well, named \
                   `medusa@32473`, or as you say: `\"name@<your private enterprise number>\"`. Default `false`.",
-        },
-        Item {
-            path: "framing",
-            signature: "\"octet\" | \"lf\" | nil",
-            reach: reference::Reach::Main,
-            doc: "What tells a message from the next on a stream: its length before it (the default over a network, and the \
+        ),
+        main_item(
+            "framing",
+            "\"octet\" | \"lf\" | nil",
+            "What tells a message from the next on a stream: its length before it (the default over a network, and the \
                   only one that TLS allows), or a line feed behind it (the default on a unix socket).",
-        },
+        ),
         TLS,
         MAX_SIZE,
         full::WHEN_FULL,

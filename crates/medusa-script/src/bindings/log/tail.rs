@@ -15,9 +15,9 @@ use mlua::{Function, Lua, LuaString, Table, UserDataMethods, Value};
 use super::{SinkValue, intern};
 use crate::bindings::fail;
 use crate::bindings::options::Options;
+use crate::docs::{Class, Item, main_item};
 use crate::log::record;
 use crate::print::{as_number, show};
-use crate::reference::{Class, Item, main_item};
 use crate::transaction::Transaction;
 
 const FUNCTION: &str = "medusa.log.tail";

@@ -5,7 +5,7 @@ use mlua::{Lua, Value};
 
 use crate::bindings::options::Options;
 use crate::bindings::{Reach, fail};
-use crate::reference::{self, Class, Item};
+use crate::docs::{Class, Item, main_item};
 
 pub(crate) const OPTIONS: Class = Class {
     name: "LogTlsOptions",
@@ -13,41 +13,28 @@ pub(crate) const OPTIONS: Class = Class {
           to an authority that is trusted; there is no way to do without. The files are read when the sink is prepared, and \
           again at `medusa reopen`, for the next connection.",
     fields: &[
-        Item {
-            path: "ca",
-            signature: "string?",
-            reach: reference::Reach::Main,
-            doc: "A PEM file of the authorities to trust. Default: those of the system.",
-        },
-        Item {
-            path: "name",
-            signature: "string?",
-            reach: reference::Reach::Main,
-            doc: "The name that the receiver's certificate is for, if that is not the host of the target.",
-        },
-        Item {
-            path: "cert",
-            signature: "string?",
-            reach: reference::Reach::Main,
-            doc: "A PEM file of our own certificate and its chain, for a receiver that asks for one.",
-        },
-        Item {
-            path: "key",
-            signature: "string?",
-            reach: reference::Reach::Main,
-            doc: "A PEM file of its key.",
-        },
+        main_item("ca", "string?", "A PEM file of the authorities to trust. Default: those of the system."),
+        main_item(
+            "name",
+            "string?",
+            "The name that the receiver's certificate is for, if that is not the host of the target.",
+        ),
+        main_item(
+            "cert",
+            "string?",
+            "A PEM file of our own certificate and its chain, for a receiver that asks for one.",
+        ),
+        main_item("key", "string?", "A PEM file of its key."),
     ],
     methods: &[],
 };
 
 /// The item that a sink's class lists.
-pub(super) const TLS: Item = Item {
-    path: "tls",
-    signature: "LogTlsOptions?",
-    reach: reference::Reach::Main,
-    doc: "For `tls://` and `relp+tls://` targets: whom to trust, and who we are.",
-};
+pub(super) const TLS: Item = main_item(
+    "tls",
+    "LogTlsOptions?",
+    "For `tls://` and `relp+tls://` targets: whom to trust, and who we are.",
+);
 
 /// Reads `tls`, if it is given.
 pub(super) fn tls(

@@ -1,6 +1,6 @@
 //! The reference of sessions.
 
-use crate::reference::{Class, item};
+use crate::docs::{Class, item};
 
 pub(crate) const CLASS: Class = Class {
     name: "WebSocket",

@@ -1,0 +1,125 @@
+//! What is on which page of the reference.
+
+use crate::bindings::{cookie, dns, events, fetch, handler, http, json, log, shared, site, time, timer, url};
+use crate::docs::{Class, Item, item};
+use crate::{forms, request, respond, websocket};
+
+/// One page of the reference.
+pub(super) struct Page {
+    pub(super) file: &'static str,
+    pub(super) title: &'static str,
+    pub(super) intro: &'static str,
+    pub(super) items: &'static [Item],
+    pub(super) classes: &'static [Class],
+}
+
+const GLOBALS: &[Item] = &[
+    item("medusa.version", "string", "The server's version."),
+    item(
+        "print",
+        "(...any) -> ()",
+        "Prints to whoever runs the statement, else as a line of the server's log.",
+    ),
+    item(
+        "require",
+        "(name: string) -> any",
+        "Loads a module once and returns what it returns. `lib/x` is below the script's directory, `./x` beside the \
+         requiring file; `.luau` is added. Nothing outside the script's directory can be loaded. Modules are loaded anew \
+         at every reload.",
+    ),
+];
+
+pub(super) const PAGES: &[Page] = &[
+    Page {
+        file: "http.md",
+        title: "HTTP",
+        intro: "Servers, mounts, requests and answers.",
+        items: &[http::DOCS, cookie::DOCS, events::DOCS],
+        classes: &[
+            http::OPTIONS,
+            http::LISTEN,
+            http::TLS,
+            http::CERTIFICATE,
+            http::HSTS_OPTIONS,
+            http::LIMITS,
+            http::SERVER,
+            http::MOUNT,
+            http::MOUNT_OPTIONS,
+            request::CLASS,
+            request::TLS_INFO,
+            request::CLIENT_CERTIFICATE,
+            forms::UPLOADED_FILE,
+            respond::CLASS,
+            cookie::OPTIONS,
+            events::OPTIONS,
+            crate::events::CLASS,
+            websocket::CLASS,
+            websocket::OPTIONS,
+        ],
+    },
+    Page {
+        file: "handler.md",
+        title: "Handlers",
+        intro: "The handlers that come with the server. A function of the script is a handler, too.",
+        items: handler::DOCS,
+        classes: &[handler::CLASS, handler::FILES_OPTIONS, handler::HTTPS_OPTIONS, handler::REDIRECT_OPTIONS],
+    },
+    Page {
+        file: "log.md",
+        title: "Logs",
+        intro: "Where access records go.",
+        items: log::DOCS,
+        classes: log::CLASSES,
+    },
+    Page {
+        file: "dns.md",
+        title: "Names",
+        intro: "Resolvers: the addresses of names, and the names of addresses.",
+        items: dns::DOCS,
+        classes: dns::CLASSES,
+    },
+    Page {
+        file: "shared.md",
+        title: "Shared dictionaries",
+        intro: "What scripts on different workers share.",
+        items: shared::DOCS,
+        classes: &[shared::CLASS],
+    },
+    Page {
+        file: "url.md",
+        title: "URLs",
+        intro: "What stands in them, encoded and decoded.",
+        items: url::DOCS,
+        classes: &[],
+    },
+    Page {
+        file: "fetch.md",
+        title: "Fetching",
+        intro: "The HTTP client.",
+        items: fetch::DOCS,
+        classes: &[fetch::OPTIONS, fetch::CLASS],
+    },
+    Page { file: "json.md", title: "JSON", intro: "Encode and decode.", items: json::DOCS, classes: &[] },
+    Page {
+        file: "time.md",
+        title: "Time",
+        intro: "Clocks, waiting, and timers.",
+        items: time::DOCS,
+        classes: &[],
+    },
+    Page {
+        file: "timer.md",
+        title: "Timers",
+        intro: "Calling a function again and again.",
+        items: timer::DOCS,
+        classes: &[timer::CLASS],
+    },
+    Page {
+        file: "site.md",
+        title: "The site and the globals",
+        intro: "What is there without asking.",
+        items: site::DOCS,
+        classes: &[site::CLASS],
+    },
+    Page { file: "globals.md", title: "Globals", intro: "The rest.", items: GLOBALS, classes: &[] },
+];
