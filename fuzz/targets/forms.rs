@@ -26,60 +26,71 @@ mod forms {
     #[path = "../../crates/medusa-script/src/forms/urlencoded.rs"]
     mod urlencoded;
 
-    use std::io;
-    use std::rc::Rc;
-
     use bytes::Bytes;
     use http::HeaderValue;
     use http::header::{CONTENT_TYPE, HeaderMap};
 
-    use crate::{RequestBody, RequestBodyError, now};
+    use crate::{RequestBody, now};
+    use form::{Field, MAX_FIELDS};
     use kind::Kind;
-    use upload::Upload;
 
-    const MAX_FIELDS: usize = medusa_proto::query::MAX_PAIRS;
-    const MAX_FIELD: usize = 1024 * 1024;
-    const MAX_IN_MEMORY: usize = 8 * 1024 * 1024;
+    mod form {
+        //! What was read.
 
-    #[derive(Debug, Default)]
-    struct Form {
-        fields: Vec<(Bytes, Field)>,
-    }
+        use std::rc::Rc;
 
-    #[derive(Debug)]
-    enum Field {
-        Text(Bytes),
-        File(Rc<Upload>),
-    }
+        use bytes::Bytes;
 
-    impl Form {
-        fn push(&mut self, name: Bytes, field: Field) {
-            self.fields.push((name, field));
+        use super::upload::Upload;
+
+        pub(super) const MAX_FIELDS: usize = medusa_proto::query::MAX_PAIRS;
+        pub(super) const MAX_FIELD: usize = 1024 * 1024;
+        pub(super) const MAX_IN_MEMORY: usize = 8 * 1024 * 1024;
+
+        #[derive(Debug, Default)]
+        pub(super) struct Form {
+            pub(super) fields: Vec<(Bytes, Field)>,
+        }
+
+        #[derive(Debug)]
+        pub(super) enum Field {
+            Text(Bytes),
+            File(Rc<Upload>),
+        }
+
+        impl Form {
+            pub(super) fn push(&mut self, name: Bytes, field: Field) {
+                self.fields.push((name, field));
+            }
         }
     }
 
-    #[derive(Debug, thiserror::Error)]
-    enum FormError {
-        #[error(transparent)]
-        Body(#[from] RequestBodyError),
-        #[error("no form: {0}")]
-        NotAForm(String),
-        #[error("charset {0}")]
-        Charset(String),
-        #[error("malformed: {0}")]
-        Malformed(String),
-        #[error("too many fields")]
-        TooManyFields,
-        #[error("too long a field {0}")]
-        FieldTooLong(String),
-        #[error("too long")]
-        TooLong,
-        #[error("spool")]
-        Spool(#[from] io::Error),
-    }
+    mod error {
+        //! Why it could not be.
 
-    fn shown(name: &[u8]) -> String {
-        String::from_utf8_lossy(name).chars().take(64).collect()
+        use std::io;
+
+        use crate::RequestBodyError;
+
+        #[derive(Debug, thiserror::Error)]
+        pub(super) enum FormError {
+            #[error(transparent)]
+            Body(#[from] RequestBodyError),
+            #[error("no form: {0}")]
+            NotAForm(String),
+            #[error("charset {0}")]
+            Charset(String),
+            #[error("malformed: {0}")]
+            Malformed(String),
+            #[error("too many fields")]
+            TooManyFields,
+            #[error("too long a field {0}")]
+            FieldTooLong(String),
+            #[error("too long")]
+            TooLong,
+            #[error("spool")]
+            Spool(#[from] io::Error),
+        }
     }
 
     /// The fields of a body that comes `size` bytes at a time, as text; none if it is no form.
@@ -122,8 +133,20 @@ mod request {
 
     use crate::{RequestBody, RequestBodyError};
 
-    pub(crate) async fn chunk(body: &mut RequestBody) -> Result<Option<Bytes>, RequestBodyError> {
-        Ok(body.0.next())
+    pub(crate) mod chunks {
+        use super::{Bytes, RequestBody, RequestBodyError};
+
+        pub(crate) async fn next_chunk(body: &mut RequestBody) -> Result<Option<Bytes>, RequestBodyError> {
+            Ok(body.0.next())
+        }
+    }
+}
+
+mod counted {
+    //! Names in messages.
+
+    pub(crate) fn shown_name(name: &[u8]) -> String {
+        String::from_utf8_lossy(name).chars().take(64).collect()
     }
 }
 

@@ -8,10 +8,10 @@ use http::Method;
 use medusa_http::{HandlerError, Request};
 use mlua::{Function, Value};
 
+use crate::budget::{Budget, TaskError};
 use crate::error::ScriptError;
 use crate::request::{ClientFault, MAX_OPEN, OpenRequest, Requests};
 use crate::respond::Reply;
-use crate::task::{Budget, TaskError};
 use crate::transaction::Transaction;
 use crate::vm::Vm;
 

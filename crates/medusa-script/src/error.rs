@@ -10,8 +10,8 @@ use std::path::Path;
 
 use medusa_proto::shown::push_cut;
 
+use crate::budget::TaskError;
 use crate::require::Sources;
-use crate::task::TaskError;
 
 /// The most that is kept of a message, in bytes: as much as is shown of a value.
 const MAX_MESSAGE: usize = 64 * 1024;

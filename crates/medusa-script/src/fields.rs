@@ -1,6 +1,6 @@
-//! Fields of messages, as scripts give them: a table of names and values.
+//! Names and values, as scripts give and get them: a table.
 
-use mlua::{Table, Value};
+use mlua::{Lua, Table, Value};
 
 use crate::counted::shown_bytes;
 use crate::print::MAX_SHOWN;
@@ -18,4 +18,13 @@ pub(crate) fn same_field(table: &Table, name: &[u8]) -> mlua::Result<String> {
     names.sort_unstable();
     names.truncate(2);
     Ok(format!("{} are the same field; values of one field are a list", names.join(" and ")))
+}
+
+/// A table of names and values in which the first value of a name counts.
+pub(crate) fn first_values<T: AsRef<[u8]>>(lua: &Lua, pairs: Vec<(T, T)>) -> mlua::Result<Table> {
+    let table = lua.create_table_with_capacity(0, pairs.len())?;
+    for (name, value) in pairs.iter().rev() {
+        table.raw_set(lua.create_string(name)?, lua.create_string(value)?)?;
+    }
+    Ok(table)
 }

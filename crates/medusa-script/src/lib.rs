@@ -1,20 +1,26 @@
 //! The Luau engine: the main VM, the workers' VMs, their budgets and sandbox, and the `medusa.*` API.
 //!
 //! - [`engine`]: the thread on which the main VM lives, and the [`Engine`] handle;
-//! - `main_vm`, `inline`, `transaction`: scripts, statements, timers, handlers given as functions, and what they change;
+//! - `main_vm`, `timers`, `inline`, `functions`, `transaction`: scripts, statements, timers, handlers given as functions,
+//!   and what they change;
 //! - `log`: functions in the way of log records;
 //! - `worker`: handlers given as files, on every worker;
 //! - `websocket`: a session with a client;
-//! - `vm`, `preempt`, `task`, `natives`, `overrun`: one VM, its sandbox, how it gives way and is stopped;
+//! - `vm`, `memory`, `preempt`, `budget`, `task`, `natives`, `overrun`: one VM, its sandbox, how it gives way and is stopped;
 //! - `request`, `forms`, `respond`, `producer`, `events`: what a handler is given and gives back;
-//! - `bindings`, [`mod@reference`]: what scripts can reach, and its documentation.
+//! - `json`, `options`, `call_site`, `context`: what several bindings are made with;
+//! - `bindings`, [`mod@reference`]: what scripts can reach, and its documentation, of which `docs` is the form.
 //!
 //! **Invariants:** this is the only crate that knows mlua. A script is stopped at its budget wherever it is, and nothing it
 //! does blocks a worker for longer than a slice. A script or statement that fails has changed nothing.
 
 mod bindings;
+mod budget;
 mod call;
+mod call_site;
+mod chunk;
 mod commons;
+mod context;
 mod counted;
 mod docs;
 mod engine;
@@ -22,13 +28,16 @@ mod error;
 mod events;
 mod fields;
 mod forms;
+mod functions;
 mod hidden;
 mod inline;
+mod json;
 mod log;
 mod luau;
 mod main_vm;
 mod memory;
 mod natives;
+mod options;
 mod overrun;
 mod preempt;
 mod print;
@@ -39,6 +48,7 @@ mod require;
 mod respond;
 mod shared;
 mod task;
+mod timers;
 mod transaction;
 mod vm;
 mod websocket;

@@ -3,11 +3,10 @@
 //! One VM is current; a reload makes another and replaces it. A replaced VM's timers stop at once, its requests under
 //! way finish, then it is freed.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 use http::{Method, StatusCode};
@@ -19,20 +18,23 @@ use mlua::{Function, Lua, MultiValue, Table};
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 
-use crate::bindings::timer::{PendingTimer, Timers};
-use crate::bindings::{self, Reach};
+use crate::bindings::main_script;
+use crate::budget::{Budget, TaskError};
 use crate::call::{Handler, call, handler_error, vm_error};
+use crate::chunk::load;
+use crate::context::MainContext;
 use crate::error::ScriptError;
-use crate::inline::{Answer, AnswerBody, Asked, Call, Chunks, InlineHandler, Link, QUEUED_CALLS, Waiting};
+use crate::functions::Functions;
+use crate::inline::{Answer, AnswerBody, Asked, Call, Chunks, QUEUED_CALLS};
 use crate::log::LogFunctions;
 use crate::print::first_values;
 use crate::producer::Producer;
 use crate::request::{OpenRequest, Requests};
 use crate::require::{Modules, Sources, names_over};
 use crate::respond::ReplyBody;
-use crate::task::{Budget, TaskError};
+use crate::timers::{PendingTimer, Timers};
 use crate::transaction::Transaction;
-use crate::vm::{Vm, load};
+use crate::vm::Vm;
 use crate::websocket::{Session, Start};
 use crate::worker::Scripts;
 
@@ -61,44 +63,6 @@ enum Rest {
     Session(Session, OpenRequest),
 }
 
-/// The handler functions of one VM, and the way for others to reach them.
-#[derive(Debug)]
-pub(crate) struct Functions {
-    by_id: RefCell<HashMap<u64, (Function, Arc<str>)>>,
-    next: Cell<u64>,
-    /// Weak, so that only handlers keep a replaced VM alive.
-    calls: mpsc::WeakSender<Call>,
-    waiting: Arc<Waiting>,
-    released: Arc<Mutex<Vec<u64>>>,
-    /// Set as soon as the VM is made, which its bindings are part of.
-    requests: RefCell<Option<Requests>>,
-}
-
-impl Functions {
-    /// Makes a handler of a function.
-    pub(crate) fn handler(&self, function: &Function, origin: Arc<str>) -> mlua::Result<InlineHandler> {
-        self.forget_released();
-        let calls =
-            self.calls.upgrade().ok_or_else(|| mlua::Error::runtime("this script has been replaced"))?;
-        let requests = self.requests.borrow().clone();
-        let requests = requests.ok_or_else(|| mlua::Error::runtime("the VM is not ready"))?;
-        let id = self.next.replace(self.next.get() + 1);
-        let function = requests.wrap(function)?;
-        self.by_id.borrow_mut().insert(id, (function, Arc::clone(&origin)));
-        let (waiting, released) = (Arc::clone(&self.waiting), Arc::clone(&self.released));
-        let link = Link { calls, waiting, released };
-        Ok(InlineHandler::new(id, link, origin))
-    }
-
-    fn forget_released(&self) {
-        let released = std::mem::take(&mut *self.released.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut by_id = self.by_id.borrow_mut();
-        for id in released {
-            by_id.remove(&id);
-        }
-    }
-}
-
 impl MainVm {
     /// Makes a VM and starts to take calls for it. It ends by itself when the returned sender, and every handler
     /// made of its functions, is gone.
@@ -109,17 +73,10 @@ impl MainVm {
         state: Option<&Path>,
     ) -> mlua::Result<(Rc<Self>, mpsc::Sender<Call>)> {
         let (calls, incoming) = mpsc::channel(QUEUED_CALLS);
-        let functions = Rc::new(Functions {
-            by_id: RefCell::default(),
-            next: Cell::new(0),
-            calls: calls.downgrade(),
-            waiting: Arc::default(),
-            released: Arc::default(),
-            requests: RefCell::default(),
-        });
+        let functions = Functions::new(calls.downgrade());
         let timers: Rc<Timers> = Rc::default();
         let logs = LogFunctions::new(live, &timers);
-        let reach = Reach {
+        let context = MainContext {
             live: Arc::clone(live),
             scripts: Arc::clone(scripts),
             sources: Arc::clone(sources),
@@ -129,13 +86,13 @@ impl MainVm {
             state: state.map(Rc::from),
             collected: Rc::default(),
         };
-        let vm = Vm::new(|lua, globals| bindings::install_in_main(lua, globals, reach))?;
+        let vm = Vm::new(|lua, globals| main_script::install_in_main(lua, globals, context))?;
         logs.set_vm(&vm);
         let requests = Requests::new(vm.lua())?;
-        *functions.requests.borrow_mut() = Some(requests.clone());
+        functions.set_requests(requests.clone());
         let statement = load(vm.lua(), include_str!("statement.luau"), "=statement", None)?;
         let names = names_over(vm.lua(), &vm.lua().globals())?;
-        bindings::install_in_script(&names)?;
+        main_script::install_in_script(&names)?;
         let statement = statement.call::<Function>(&names)?;
         let (_, run) = first_values(vm.lua(), None)?;
         let main = Rc::new(Self {
@@ -165,7 +122,7 @@ impl MainVm {
                 main.requests_running.set(main.requests_running.get() - 1);
                 if let Some((session, open)) = session {
                     main.sessions_running.set(main.sessions_running.get() + 1);
-                    session.run(Rc::clone(&main.vm), open).await;
+                    session.run(Rc::clone(&main.vm), open.head(), open).await;
                     main.sessions_running.set(main.sessions_running.get() - 1);
                 }
             });
@@ -228,7 +185,7 @@ impl MainVm {
         function: u64,
         request: Request,
     ) -> Result<(Answer, Rest), HandlerError> {
-        let handler = self.functions.by_id.borrow().get(&function).cloned();
+        let handler = self.functions.get(function);
         let (function, place) =
             handler.ok_or_else(|| HandlerError::internal("this handler's function is gone"))?;
         let handler = Handler { function: &function, place: &place };
@@ -339,8 +296,7 @@ impl MainVm {
 
     /// The same of one that was replaced, and what holds it.
     pub(crate) fn status_replaced(&self) -> Status {
-        let requests = self.functions.requests.borrow();
-        let held_by = requests.as_ref().map(Requests::shown).filter(|shown| !shown.is_empty());
+        let held_by = self.functions.requests_shown().filter(|shown| !shown.is_empty());
         self.describe(Status::new("vm.replaced", "main")).maybe("held_by", held_by)
     }
 
@@ -348,7 +304,7 @@ impl MainVm {
         self.functions.forget_released();
         let status = self.vm.describe(status);
         status
-            .gauge("handler_functions", self.functions.by_id.borrow().len())
+            .gauge("handler_functions", self.functions.count())
             .gauge("requests", self.requests_running.get())
             .gauge("websockets", self.sessions_running.get())
             .gauge("timers", self.timers.count())

@@ -21,8 +21,8 @@ use medusa_proto::status::Value::Bytes;
 use slab::Slab;
 use tokio::sync::Notify;
 
+use crate::budget::TaskError;
 use crate::luau::Heap;
-use crate::task::TaskError;
 
 /// What the host may use beyond the limit where no script runs: handing a request over, or an answer back, must not fail.
 const RESERVE: usize = 16 * 1024 * 1024;

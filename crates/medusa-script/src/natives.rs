@@ -16,8 +16,8 @@ use memchr::memmem;
 use mlua::ffi::{self, lua_CFunction, lua_State};
 use mlua::{Function, Lua, Table, Value};
 
+use crate::chunk::load;
 use crate::preempt::{MAX_HOLD, thread_cpu_time};
-use crate::vm::load;
 
 /// What an entry decides about a call.
 enum Choice {

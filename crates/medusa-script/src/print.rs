@@ -2,8 +2,8 @@
 
 use mlua::{Function, Lua, MultiValue, Table, Value};
 
+use crate::chunk::load;
 use crate::counted::{Counted, shown_bytes};
-use crate::vm::load;
 
 /// A number, however the VM holds it.
 pub(crate) fn as_number(value: &Value) -> Option<f64> {

@@ -18,9 +18,10 @@ use medusa_proto::event_stream::HEARTBEAT;
 use mlua::{Function, IntoLuaMulti, LuaString};
 use tokio::time::{Instant, Sleep};
 
+use crate::budget::{Budget, TaskError};
 use crate::events::{EventSource, EventStream};
 use crate::preempt::Meter;
-use crate::task::{Budget, TaskError, finished, metered};
+use crate::task::{finished, metered};
 use crate::vm::Vm;
 
 /// How much may wait to be sent, in bytes.

@@ -17,7 +17,7 @@ use mlua::{Function, Lua, Table, Value};
 use rustix::fs::OFlags;
 use tokio::sync::Notify;
 
-use crate::vm::{load, seal};
+use crate::chunk::{load, seal};
 
 /// The largest source file that is loaded, in bytes: it is compiled in one go, while everything else on its thread waits.
 const MAX_SOURCE: u64 = 1024 * 1024;

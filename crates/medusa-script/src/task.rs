@@ -21,55 +21,9 @@ use medusa_net::worker;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 
+use crate::budget::{Budget, TaskError, Waited};
 use crate::preempt::{self, MAX_HOLD, Meter, TICK, Verdict, take_preempted, thread_cpu_time};
 use crate::vm::Vm;
-
-/// What a script may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Budget {
-    /// CPU time, to within a few milliseconds.
-    pub(crate) cpu: Duration,
-    /// Wall-clock time, waiting included; but for a request's body, which has limits of its own ([`Waited`]).
-    pub(crate) wall: Duration,
-}
-
-/// How long a script has been waiting for what must not count against its budget.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Waited {
-    /// In all.
-    pub(crate) total: Duration,
-    /// Whether it waits just now.
-    pub(crate) now: bool,
-}
-
-impl Budget {
-    /// Of a handler's answer to one request: one second of CPU, 30 of waiting.
-    pub(crate) const REQUEST: Self = Self { cpu: Duration::from_secs(1), wall: Duration::from_secs(30) };
-    /// Of one statement from a prompt, and of the script itself at start-up and reload.
-    pub(crate) const STATEMENT: Self = Self { cpu: Duration::from_secs(5), wall: Duration::from_mins(1) };
-    /// Of one run of a timer.
-    pub(crate) const TIMER: Self = Self { cpu: Duration::from_secs(1), wall: Duration::from_mins(1) };
-}
-
-/// Why a script did not finish.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TaskError {
-    /// It used more CPU time than it may; the error carries the traceback.
-    #[error("used more than {0:?} of CPU time: {1}")]
-    Cpu(Duration, mlua::Error),
-    /// It took longer than it may.
-    #[error("took longer than {0:?}")]
-    Wall(Duration),
-    /// Its VM is at its memory limit, and it is to blame.
-    #[error("the VM is at its memory limit: {0}")]
-    Memory(mlua::Error),
-    /// Its VM is at its memory limit, for which others are to blame.
-    #[error("others had filled the VM to its memory limit: {0}")]
-    Crowded(mlua::Error),
-    /// An error of its own.
-    #[error("{0}")]
-    Script(mlua::Error),
-}
 
 thread_local! {
     static SLOW_LANE: Arc<Semaphore> = Arc::new(Semaphore::new(1));
@@ -82,8 +36,29 @@ thread_local! {
 /// How long until a script that waits for a request's body is asked again, at the least.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Runs `script` to its end, or to the end of its budget. `waited` is asked only when its time seems to be up.
-pub(crate) async fn run<T>(
+impl Vm {
+    /// Runs a script's future to its end, or to the end of its budget.
+    pub(crate) async fn run<T>(
+        self: &Rc<Self>,
+        budget: Budget,
+        script: impl Future<Output = mlua::Result<T>>,
+    ) -> Result<T, TaskError> {
+        self.run_excusing(budget, Waited::default, script).await
+    }
+
+    /// As [`run`](Self::run); of the wall-clock time, what `waited` tells does not count. It is asked only when the time
+    /// seems to be up.
+    pub(crate) async fn run_excusing<T>(
+        self: &Rc<Self>,
+        budget: Budget,
+        waited: impl Fn() -> Waited,
+        script: impl Future<Output = mlua::Result<T>>,
+    ) -> Result<T, TaskError> {
+        run(self, budget, waited, script).await
+    }
+}
+
+async fn run<T>(
     vm: &Rc<Vm>,
     budget: Budget,
     waited: impl Fn() -> Waited,

@@ -16,8 +16,8 @@ use std::time::Instant;
 use medusa_site::{Busy, Change, Draft, DraftError, EventLog, GivenUp, Hand, Live, PublishError, Site};
 use tokio::sync::mpsc;
 
-use crate::bindings::timer::PendingTimer;
-use crate::task::Waited;
+use crate::budget::Waited;
+use crate::timers::PendingTimer;
 
 tokio::task_local! {
     static CURRENT: Rc<Transaction>;
@@ -278,7 +278,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::task::{Budget, TaskError};
+    use crate::budget::{Budget, TaskError};
     use crate::vm::Vm;
 
     #[test]

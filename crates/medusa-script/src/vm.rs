@@ -8,15 +8,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use medusa_proto::status::Status;
-use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
 
+use crate::budget::Budget;
+use crate::chunk::load;
 use crate::error::ScriptError;
 use crate::luau::{self, Heap};
 use crate::memory::Memory;
 use crate::natives;
 use crate::preempt::{self, Meter, Preemption};
-use crate::task::{Budget, TaskError, Waited, run};
 
 /// The most one VM may hold. A typical site's live heap is a few MiB; this is a bound on accidents.
 const MEMORY_LIMIT: usize = 256 * 1024 * 1024;
@@ -78,25 +78,6 @@ impl Vm {
 
     pub(crate) fn lua(&self) -> &Lua {
         &self.lua
-    }
-
-    /// Runs a script's future to its end, or to the end of its budget.
-    pub(crate) async fn run<T>(
-        self: &Rc<Self>,
-        budget: Budget,
-        script: impl Future<Output = mlua::Result<T>>,
-    ) -> Result<T, TaskError> {
-        self.run_excusing(budget, Waited::default, script).await
-    }
-
-    /// As [`run`](Self::run); of the wall-clock time, what `waited` tells does not count.
-    pub(crate) async fn run_excusing<T>(
-        self: &Rc<Self>,
-        budget: Budget,
-        waited: impl Fn() -> Waited,
-        script: impl Future<Output = mlua::Result<T>>,
-    ) -> Result<T, TaskError> {
-        run(self, budget, waited, script).await
     }
 
     /// A meter for a new task.
@@ -211,33 +192,14 @@ fn text_of(lua: &Lua, value: Value) -> mlua::Result<Value> {
     }
 }
 
-/// Makes a metatable the host's alone: no script can get hold of it, change it or put another in its place. `name` is what
-/// `getmetatable` gives instead.
-pub(crate) fn seal(metatable: &Table, name: &str) -> mlua::Result<()> {
-    metatable.raw_set("__metatable", name)?;
-    metatable.set_readonly(true);
-    Ok(())
-}
-
-/// Compiles `source`, as text only, under a name that tracebacks show (`@file` or `=name`).
-pub(crate) fn load(
-    lua: &Lua,
-    source: &str,
-    name: &str,
-    environment: Option<Table>,
-) -> mlua::Result<Function> {
-    let chunk = lua.load(source).set_mode(ChunkMode::Text).set_name(name);
-    match environment {
-        Some(environment) => chunk.set_environment(environment).into_function(),
-        None => chunk.into_function(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
 
+    use mlua::chunk::ChunkMode;
+
     use super::*;
+    use crate::budget::{TaskError, Waited};
 
     fn vm() -> Rc<Vm> {
         Vm::new(|lua, globals| {

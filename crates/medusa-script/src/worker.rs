@@ -22,7 +22,8 @@ use tokio::task::spawn_local;
 use futures_util::StreamExt;
 use http::Method;
 
-use crate::bindings;
+use crate::bindings::everywhere;
+use crate::budget::{Budget, TaskError};
 use crate::call::{self, call, handler_error, vm_error};
 use crate::commons::Commons;
 use crate::error::ScriptError;
@@ -30,7 +31,6 @@ use crate::producer::Producer;
 use crate::request::Requests;
 use crate::require::{Modules, ScriptRoot, Sources};
 use crate::respond::ReplyBody;
-use crate::task::{Budget, TaskError};
 use crate::vm::Vm;
 use crate::websocket::Start;
 
@@ -58,7 +58,7 @@ impl WorkerVm {
             if let Some(worker) = worker.get() {
                 return Ok(Rc::clone(worker));
             }
-            let vm = Vm::new(|lua, globals| bindings::install_in_worker(lua, globals, commons))?;
+            let vm = Vm::new(|lua, globals| everywhere::install_in_worker(lua, globals, commons))?;
             let requests = Requests::new(vm.lua())?;
             let made = Rc::new(Self { vm, requests, handlers: RefCell::default() });
             Ok(Rc::clone(worker.get_or_init(|| made)))
@@ -129,7 +129,7 @@ impl WorkerVm {
             }
             ReplyBody::WebSocket(start) => {
                 let Start { accepted, session } = *start;
-                spawn_local(session.run(Rc::clone(&self.vm), open));
+                spawn_local(session.run(Rc::clone(&self.vm), open.head(), open));
                 accepted.into_response(sessions)
             }
         })

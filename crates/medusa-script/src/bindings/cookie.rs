@@ -3,11 +3,11 @@
 use medusa_proto::cookie::{SameSite, SetCookie};
 use mlua::{Lua, LuaString, Table, Value};
 
-use super::fail;
-use super::options::Options;
 use super::time::moment;
+use crate::call_site::fail;
 use crate::counted::shown;
 use crate::docs::{Class, Item, item};
+use crate::options::Options;
 use crate::print::{MAX_SHOWN, show};
 
 const FUNCTION: &str = "medusa.http.cookie";

@@ -5,10 +5,10 @@ use std::time::Duration;
 use medusa_proto::event_stream::CONTENT_TYPE;
 use mlua::{Function, Lua, Table, Value};
 
-use super::fail;
-use super::options::Options;
+use crate::call_site::fail;
 use crate::docs::{Class, Item, item};
 use crate::events::EventSource;
+use crate::options::Options;
 
 const FUNCTION: &str = "medusa.http.events";
 

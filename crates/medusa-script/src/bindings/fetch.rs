@@ -16,15 +16,15 @@ use medusa_fetch::{Body, Limits, MAX_TIMEOUT, Request, RequestError, Response};
 use medusa_proto::with_causes;
 use mlua::{AnyUserData, Function, Lua, LuaString, Table, UserData, Value};
 
-use super::options::Options;
-use super::{fail, json, origin};
+use crate::call_site::{fail, origin};
+use crate::chunk::{load, seal};
 use crate::commons::Commons;
 use crate::docs::{Class, Item, item};
 use crate::fields::same_field;
+use crate::options::Options;
 use crate::print::{kind, show};
 use crate::request::headers;
 use crate::require::ScriptRoot;
-use crate::vm::{load, seal};
 
 pub(crate) const DOCS: &[Item] = &[item(
     "medusa.fetch",
@@ -129,8 +129,8 @@ pub(crate) const CLASS: Class = Class {
 pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     let meta = lua.create_table()?;
     let (start, next) = (start(lua, meta.clone())?, lua.create_async_function(next_chunk)?);
-    let encode = json::encoder(lua, "medusa.fetch: json")?;
-    let decode = json::decoder(lua, "response:json()")?;
+    let encode = crate::json::encoder(lua, "medusa.fetch: json")?;
+    let decode = crate::json::decoder(lua, "response:json()")?;
     let (fetch, chunks, json) =
         load(lua, include_str!("../fetch.luau"), "=fetch", None)?
             .call::<(Function, Function, Function)>((start, next, encode, decode))?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mlua::{IntoLua, Lua, LuaString, Table, UserData, UserDataMethods, Value};
 
-use super::fail;
+use crate::call_site::fail;
 use crate::docs::{Class, Item, item};
 use crate::print::show;
 use crate::shared::{Dictionaries, Dictionary, LARGEST, SHARDS, Shared, SharedError};

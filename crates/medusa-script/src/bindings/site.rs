@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use mlua::{Lua, UserData, UserDataFields, UserDataMethods};
 
-use super::Reach;
 use super::http::{HttpServer, with_servers};
 use super::log::{SinkValue, events};
+use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
 
 pub(crate) const DOCS: &[Item] = &[main_item("site", "Site", "The running site.")];
@@ -31,7 +31,7 @@ pub(super) struct SiteValue;
 
 impl UserData for SiteValue {
     fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
-        fields.add_field_method_get("generation", |lua, _| Ok(Reach::of(lua)?.live.site().generation));
+        fields.add_field_method_get("generation", |lua, _| Ok(MainContext::of(lua)?.live.site().generation));
         fields.add_field_method_get("servers", |lua, _| {
             with_servers(lua, |servers| {
                 servers.iter().map(|server| HttpServer(server.id)).collect::<Vec<_>>()
@@ -42,9 +42,9 @@ impl UserData for SiteValue {
     }
 
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_method("status", |lua, _, ()| Ok(Reach::of(lua)?.live.status().to_string()));
+        methods.add_method("status", |lua, _, ()| Ok(MainContext::of(lua)?.live.status().to_string()));
         methods.add_meta_method("__tostring", |lua, _, ()| {
-            let site = Reach::of(lua)?.live.site();
+            let site = MainContext::of(lua)?.live.site();
             Ok(format!("Site, generation {}, published by {}", site.generation, site.by))
         });
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mlua::{Lua, Table};
 
-use super::fail;
+use crate::call_site::fail;
 use crate::docs::{Item, item};
 
 pub(crate) const DOCS: &[Item] = &[

@@ -3,9 +3,10 @@
 use medusa_proto::query;
 use mlua::{Lua, LuaString, Table, Value};
 
-use super::fail;
+use crate::call_site::fail;
 use crate::counted::shown_bytes;
 use crate::docs::{Item, item};
+use crate::fields::first_values;
 use crate::print::{MAX_SHOWN, as_number, show};
 
 pub(crate) const DOCS: &[Item] = &[
@@ -70,15 +71,6 @@ fn fits<'t>(lua: &Lua, function: &str, text: &'t [u8]) -> mlua::Result<&'t [u8]>
         return Ok(text);
     }
     Err(fail(lua, format!("{function}: the text is longer than {} MiB", MAX_TEXT >> 20)))
-}
-
-/// A table of names and values in which the first value of a name counts.
-pub(crate) fn first_values<T: AsRef<[u8]>>(lua: &Lua, pairs: Vec<(T, T)>) -> mlua::Result<Table> {
-    let table = lua.create_table_with_capacity(0, pairs.len())?;
-    for (name, value) in pairs.iter().rev() {
-        table.raw_set(lua.create_string(name)?, lua.create_string(value)?)?;
-    }
-    Ok(table)
 }
 
 fn make_query(lua: &Lua, values: Table) -> mlua::Result<String> {

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::FormError;
+use super::error::FormError;
+use super::params::param;
+use crate::counted::shown_name;
 
 /// A charset whose text can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,8 +38,8 @@ impl Charset {
     /// What a field's parameter `charset` says; UTF-8 where it says nothing. One that is not known is refused: guessing
     /// would make other characters of the text.
     pub(super) fn of(content_type: &[u8]) -> Result<Self, FormError> {
-        let Some(name) = super::params::param(content_type, "charset") else { return Ok(Self::Utf8) };
-        Self::named(&name).ok_or_else(|| FormError::Charset(super::shown(&name)))
+        let Some(name) = param(content_type, "charset") else { return Ok(Self::Utf8) };
+        Self::named(&name).ok_or_else(|| FormError::Charset(shown_name(&name)))
     }
 
     /// Text in this charset as UTF-8. It is the same in whatever pieces it comes.

@@ -2,9 +2,10 @@
 
 use http::header::{self, HeaderMap};
 
-use super::FormError;
 use super::charset::Charset;
+use super::error::FormError;
 use super::params::param;
+use crate::counted::shown_name;
 
 /// The longest boundary ([RFC 2046 §5.1.1](https://www.rfc-editor.org/rfc/rfc2046#section-5.1.1)).
 const MAX_BOUNDARY: usize = 70;
@@ -41,7 +42,7 @@ impl Kind {
                 }
             };
         }
-        Err(FormError::NotAForm(super::shown(value)))
+        Err(FormError::NotAForm(shown_name(value)))
     }
 }
 

@@ -15,10 +15,12 @@ use medusa_net::clients::ClientPrefix;
 use multer::Multipart;
 
 use super::charset::Charset;
+use super::error::FormError;
+use super::form::{Field, Form, MAX_FIELD, MAX_FIELDS, MAX_IN_MEMORY};
 use super::params::Disposition;
 use super::upload::{Room, Spool};
-use super::{Field, Form, FormError, MAX_FIELD, MAX_FIELDS, MAX_IN_MEMORY, shown};
-use crate::request::chunk;
+use crate::counted::shown_name;
+use crate::request::chunks::next_chunk;
 
 /// The most that may stand before a part's data, in bytes: its fields, or what comes before the first part.
 const MAX_HEAD: usize = 16 * 1024;
@@ -81,7 +83,7 @@ async fn read_text(
     while let Some(piece) = parts.data(part).await? {
         let piece = charset.to_utf8(&piece);
         if text.len() + piece.len() > MAX_FIELD {
-            return Err(FormError::FieldTooLong(shown(name)));
+            return Err(FormError::FieldTooLong(shown_name(name)));
         }
         take(room, piece.len())?;
         text.extend_from_slice(&piece);
@@ -164,7 +166,7 @@ impl<'a> Parts<'a> {
     /// Feeds at most so many bytes, or the end. Returns how many.
     async fn feed(&mut self, limit: usize) -> Result<usize, FormError> {
         if self.ahead.is_empty() {
-            match chunk(self.body).await? {
+            match next_chunk(self.body).await? {
                 Some(piece) => self.ahead = piece,
                 None => return if self.feed.end() { Ok(0) } else { Err(broken_off()) },
             }
@@ -177,7 +179,7 @@ impl<'a> Parts<'a> {
 
     /// Reads what stands behind the last part, which means nothing.
     async fn finish(self) -> Result<(), FormError> {
-        while chunk(self.body).await?.is_some() {}
+        while next_chunk(self.body).await?.is_some() {}
         Ok(())
     }
 }

@@ -9,8 +9,10 @@ use medusa_http::RequestBody;
 use medusa_proto::query;
 
 use super::charset::Charset;
-use super::{Field, Form, FormError, MAX_FIELD, MAX_FIELDS, MAX_IN_MEMORY, shown};
-use crate::request::chunk;
+use super::error::FormError;
+use super::form::{Field, Form, MAX_FIELD, MAX_FIELDS, MAX_IN_MEMORY};
+use crate::counted::shown_name;
+use crate::request::chunks::next_chunk;
 use crate::task::give_way;
 
 /// The longest pair before it is decoded, in bytes: a value of [`MAX_FIELD`] in which each byte is written as three, and
@@ -20,7 +22,7 @@ const MAX_PAIR: usize = 4 * MAX_FIELD;
 /// Reads a form to its end.
 pub(super) async fn read(charset: Charset, body: &mut RequestBody) -> Result<Form, FormError> {
     let mut decoder = Decoder { charset, form: Form::default(), pair: Vec::new(), room: MAX_IN_MEMORY };
-    while let Some(piece) = chunk(body).await? {
+    while let Some(piece) = next_chunk(body).await? {
         body.hold(piece.len())?;
         decoder.push(&piece).await?;
     }
@@ -56,7 +58,7 @@ impl Decoder {
     fn add(&mut self, part: &[u8]) -> Result<(), FormError> {
         if self.pair.len() + part.len() > MAX_PAIR {
             let name = self.pair.split(|&byte| byte == b'=').next().unwrap_or_default();
-            return Err(FormError::FieldTooLong(shown(name)));
+            return Err(FormError::FieldTooLong(shown_name(name)));
         }
         self.pair.extend_from_slice(part);
         Ok(())
@@ -81,7 +83,7 @@ impl Decoder {
         let grown = (name.len() + value.len()).saturating_sub(length);
         self.room = self.room.checked_sub(grown).ok_or(FormError::TooLong)?;
         if value.len() > MAX_FIELD {
-            return Err(FormError::FieldTooLong(shown(&name)));
+            return Err(FormError::FieldTooLong(shown_name(&name)));
         }
         self.form.push(name, Field::Text(value));
         Ok(())

@@ -19,8 +19,9 @@ use tokio::task::spawn_local;
 
 use super::record::seconds;
 use super::{Batches, LIMIT, LogFunctions, MAX_STOPS, Runner, record, without_events};
+use crate::budget::{Budget, TaskError};
 use crate::error::ScriptError;
-use crate::task::{Budget, TaskError, in_turn};
+use crate::task::in_turn;
 use crate::transaction::Transaction;
 
 /// Hands batches to a function.

@@ -17,9 +17,10 @@ use mlua::{Function, Value};
 use tokio::task::spawn_local;
 
 use super::{Batches, LIMIT, LogFunctions, MAX_STOPS, Runner, record, without_events};
+use crate::budget::Budget;
 use crate::error::ScriptError;
 use crate::preempt::{is_running_spent, stops_of_running};
-use crate::task::{Budget, in_turn};
+use crate::task::in_turn;
 
 /// Passes on what a function says yes to.
 #[derive(Debug)]

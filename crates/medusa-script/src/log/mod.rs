@@ -31,7 +31,7 @@ use mlua::Function;
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
 
-use crate::bindings::timer::Timers;
+use crate::timers::Timers;
 use crate::vm::Vm;
 pub(crate) use batches::FunctionSink;
 pub(crate) use filter::FunctionFilter;

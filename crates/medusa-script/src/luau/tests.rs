@@ -7,9 +7,10 @@ use http::Method;
 use medusa_http::{Head, Request, RequestBody};
 use mlua::{Function, Value};
 
+use crate::budget::{Budget, TaskError};
+use crate::chunk::load;
 use crate::request::Requests;
-use crate::task::{Budget, TaskError};
-use crate::vm::{Vm, load};
+use crate::vm::Vm;
 
 /// Ways to fill a VM, each an endless loop; `keep` holds what they make.
 const FILL: [&str; 20] = [

@@ -7,8 +7,9 @@ use std::time::Duration;
 use mlua::Value;
 use tokio::task::{JoinHandle, spawn_local, yield_now};
 
-use crate::task::{Budget, TaskError};
-use crate::vm::{Vm, load};
+use crate::budget::{Budget, TaskError};
+use crate::chunk::load;
+use crate::vm::Vm;
 
 const MIB: usize = 1024 * 1024;
 

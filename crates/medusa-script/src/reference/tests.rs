@@ -10,7 +10,7 @@ use mlua::{Table, Value};
 
 use super::pages::PAGES;
 use super::types;
-use crate::bindings;
+use crate::bindings::everywhere;
 use crate::commons::Commons;
 use crate::docs::{Item, Scope};
 use crate::main_vm::{Entry, MainVm};
@@ -42,7 +42,7 @@ fn documented(here: impl Fn(&Item) -> bool) -> BTreeSet<String> {
 #[test]
 fn what_handler_files_have_is_what_is_documented() {
     let commons = Commons::new(&Live::rehearsal(), None);
-    let vm = Vm::new(|lua, globals| bindings::install_in_worker(lua, globals, &commons)).unwrap();
+    let vm = Vm::new(|lua, globals| everywhere::install_in_worker(lua, globals, &commons)).unwrap();
     let mut found = BTreeSet::new();
     paths(&vm.lua().globals().get::<Table>("medusa").unwrap(), "medusa", &mut found);
     assert_eq!(found, documented(|item| item.scope == Scope::Everywhere));
@@ -115,7 +115,7 @@ fn every_native_function_is_in_the_table() {
     let mut found = BTreeSet::new();
     let made = Vm::new(|lua, globals| {
         functions(globals, "", &mut found);
-        bindings::install_in_worker(lua, globals, &commons)
+        everywhere::install_in_worker(lua, globals, &commons)
     });
     drop(made.unwrap());
     found.remove("require");

@@ -15,11 +15,11 @@ use http::header::{self, HeaderMap, HeaderValue};
 use medusa_http::{Held, RequestBody, RequestBodyError};
 use medusa_proto::with_causes;
 
-use super::{ClientFault, Open, head, with};
+use super::chunks::next_chunk;
+use super::fault::ClientFault;
+use super::open::{Open, head, with};
 use crate::counted::shown_name;
 use crate::forms::{self, Form, FormError};
-use crate::preempt::restart_running;
-use crate::task::give_way;
 
 /// How far the body has been read.
 #[derive(Debug)]
@@ -153,26 +153,13 @@ fn at_end(open: &RefCell<Open>, handle: f64) -> mlua::Result<bool> {
     with(open, handle, |entry| Ok(matches!(&entry.body, Body::Over(over) if over.streamed)))
 }
 
-/// The next chunk of a body. It comes with a new CPU budget: what it takes to go through a body depends on its length,
-/// which has a limit of its own. Others have their turn before it: a body may be there faster than it is gone through.
-pub(crate) async fn chunk(body: &mut RequestBody) -> Result<Option<Bytes>, RequestBodyError> {
-    let chunk = body.chunk().await?;
-    // A client may send as many empty pieces as it likes, at next to no cost of its own.
-    if chunk.as_ref().is_some_and(|chunk| !chunk.is_empty()) {
-        restart_running();
-        // Of a budget that has just begun nothing is used up.
-        let _goes_on = give_way().await;
-    }
-    Ok(chunk)
-}
-
 async fn next(
     body: &mut RequestBody,
     ahead: &mut Bytes,
     wanted: Option<usize>,
 ) -> Result<Option<Bytes>, RequestBodyError> {
     while ahead.is_empty() {
-        match chunk(body).await? {
+        match next_chunk(body).await? {
             Some(piece) => *ahead = piece,
             None => return Ok(None),
         }
@@ -183,7 +170,7 @@ async fn next(
     }
     let mut piece = BytesMut::from(std::mem::take(ahead));
     while piece.len() < wanted {
-        let Some(mut more) = chunk(body).await? else { break };
+        let Some(mut more) = next_chunk(body).await? else { break };
         piece.extend_from_slice(&more.split_to(more.len().min(wanted - piece.len())));
         *ahead = more;
     }

@@ -6,8 +6,9 @@ use medusa_proto::access::Peer;
 use medusa_proto::{cookie, query};
 use mlua::{IntoLua, Lua, Table, Value};
 
-use super::{ClientFault, tls};
-use crate::bindings::url::first_values;
+use super::fault::ClientFault;
+use super::tls;
+use crate::fields::first_values;
 
 /// The value of the field `key`; nil for what there is not.
 pub(super) fn field(lua: &Lua, head: &Head, key: &[u8]) -> mlua::Result<Value> {

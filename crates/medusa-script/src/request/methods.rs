@@ -9,10 +9,12 @@ use medusa_http::websocket::{self, Options};
 use medusa_proto::query;
 use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, LuaSerdeExt, LuaString, Table, Value};
 
+use super::body;
+use super::fault::ClientFault;
 use super::fields::{headers, raw_query, whole_query};
-use super::{ClientFault, Open, body, head};
-use crate::bindings::json::{DecodeError, Decoder, MAX_FROM_CLIENT, Text};
+use super::open::{Open, head};
 use crate::hidden;
+use crate::json::{DecodeError, Decoder, MAX_FROM_CLIENT, Text};
 use crate::print::{as_number, show};
 
 /// The most that `req:read(n)` reads at once: a piece, not the body.

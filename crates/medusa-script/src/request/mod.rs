@@ -3,48 +3,42 @@
 //! The script's table holds only a number, the *handle*; the request itself stays here until it is answered. A handle
 //! whose request is over is recognised, so that a `req` kept too long gives an error, not another client's data.
 //!
-//! **Invariant:** [`Open`] is never borrowed while the VM is called. Whatever allocates in the VM may collect garbage, and
-//! garbage may be a coroutine whose client left while it read a body; dropping that borrows too. A panic there ends the
-//! process, so a client could end it by leaving often enough. What is asked of a request is taken out first.
-//!
+//! - `open`: the requests that are being answered;
 //! - `layout` and `request.luau`: what most handlers ask for (method, path, query, parameters) lies in a Luau buffer, one
 //!   for each place in the slab. A call into the host for each field, with its memory-error guards, took longer than all
 //!   the rest of a small handler.
 //! - `fields`, `tls`, `methods`: what the host is asked for.
-//! - `body`: reading the body, in one way, once.
+//! - `body`: reading the body, in one way, once; `chunks`: the CPU time that its pieces bring.
 
 mod body;
+pub(crate) mod chunks;
 mod docs;
 mod fault;
 mod fields;
 mod layout;
 mod methods;
+mod open;
 mod tls;
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
-use medusa_http::{Head, Request};
-use mlua::{Buffer, Function, Lua, LuaString, Table};
+use medusa_http::Request;
+use mlua::{Function, Lua, LuaString};
 use slab::Slab;
 
 use self::body::Body;
-pub(crate) use self::body::chunk;
 pub(crate) use self::docs::CLASS;
 pub(crate) use self::fault::ClientFault;
 pub(crate) use self::fields::headers;
-use self::layout::{LAID_OUT, NOBODY, lay_out};
+use self::layout::{LAID_OUT, lay_out};
+pub(crate) use self::open::OpenRequest;
+use self::open::{Entry, INDEX_BITS, Open, head};
 pub(crate) use self::tls::{CLASS as TLS_INFO, CLIENT as CLIENT_CERTIFICATE};
+use crate::chunk::load;
 use crate::hidden;
 use crate::luau::reserve_references;
-use crate::task::Waited;
-use crate::vm::load;
-
-/// Bits of a handle that say where in the slab it is; the rest tells requests at the same place apart. Together they
-/// fit the 53 bits that a Luau number holds exactly.
-const INDEX_BITS: u32 = 21;
 
 /// How many requests a VM may be at, with all whose answer is a stream or a session under way: some KiB of the VM's memory
 /// for each, which at this number is the most it may hold.
@@ -71,71 +65,6 @@ pub(crate) struct Requests {
     open: Rc<RefCell<Open>>,
     /// Makes a function of a handle out of a handler of `req`.
     wrapper: Function,
-}
-
-#[derive(Debug)]
-struct Open {
-    requests: Slab<Entry>,
-    count: u64,
-    buffers: Vec<Buffer>,
-    /// The same, as the script's side knows them.
-    table: Table,
-}
-
-#[derive(Debug)]
-struct Entry {
-    handle: u64,
-    /// Shared, so that it can be looked at without borrowing.
-    head: Arc<Head>,
-    body: Body,
-    /// How long the body was waited for, until it was last read.
-    waited: Duration,
-}
-
-/// Keeps a request reachable for the script; dropped when it is answered.
-#[derive(Debug)]
-pub(crate) struct OpenRequest {
-    open: Rc<RefCell<Open>>,
-    handle: u64,
-}
-
-impl OpenRequest {
-    /// What the script's wrapper is called with.
-    pub(crate) fn handle(&self) -> f64 {
-        self.handle as f64
-    }
-
-    /// Its head.
-    pub(crate) fn head(&self) -> Option<Arc<Head>> {
-        with(&self.open, self.handle(), |entry| Ok(Arc::clone(&entry.head))).ok()
-    }
-
-    /// How long the script has been waiting for the request's body.
-    pub(crate) fn waited(&self) -> Waited {
-        let waited = with(&self.open, self.handle(), |entry| {
-            let now = entry.body.busy_since();
-            let total = entry.waited + now.map_or(Duration::ZERO, |since| since.elapsed());
-            Ok(Waited { total, now: now.is_some() })
-        });
-        waited.unwrap_or_default()
-    }
-}
-
-impl Drop for OpenRequest {
-    fn drop(&mut self) {
-        // Never borrowed now (see the module's invariant); were it, keeping the request would be the lesser evil.
-        let Ok(mut open) = self.open.try_borrow_mut() else { return };
-        if let Some(buffer) = open.buffers.get(index(self.handle)) {
-            buffer.write_bytes(0, &NOBODY);
-        }
-        let over = open.requests.try_remove(index(self.handle));
-        drop(open);
-        drop(over);
-    }
-}
-
-fn index(handle: u64) -> usize {
-    (handle & ((1 << INDEX_BITS) - 1)) as usize
 }
 
 impl Requests {
@@ -222,28 +151,9 @@ impl Requests {
     }
 }
 
-/// What stands at the head of a request.
-fn head(open: &RefCell<Open>, handle: f64) -> mlua::Result<Arc<Head>> {
-    with(open, handle, |entry| Ok(Arc::clone(&entry.head)))
-}
-
-/// Looks at a request. `f` must not call the VM.
-fn with<R>(
-    open: &RefCell<Open>,
-    handle: f64,
-    f: impl FnOnce(&mut Entry) -> mlua::Result<R>,
-) -> mlua::Result<R> {
-    let handle = handle as u64;
-    let mut open = open.borrow_mut();
-    match open.requests.get_mut(index(handle)).filter(|entry| entry.handle == handle) {
-        Some(entry) => f(entry),
-        None => Err(mlua::Error::runtime("this request has been answered already")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use medusa_http::RequestBody;
+    use medusa_http::{Head, RequestBody};
 
     use super::*;
 

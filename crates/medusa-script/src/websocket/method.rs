@@ -4,8 +4,8 @@ use medusa_http::websocket::{Accepted, Options, Refusal, WebSocket};
 use mlua::{Function, Lua, Table, Value};
 
 use super::{Opening, Outcome, Session, Start, options, socket};
+use crate::chunk::load;
 use crate::hidden;
-use crate::vm::load;
 
 /// What comes of a handshake.
 type Handshake = Result<(Accepted, WebSocket), Refusal>;

@@ -18,8 +18,10 @@ mod socket;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use medusa_http::Head;
 use medusa_http::websocket::{Accepted, Close, Closed, Refusal, WebSocket};
 use mlua::{Function, Table, UserData};
 use tracing::field;
@@ -27,9 +29,9 @@ use tracing::field;
 pub(crate) use self::docs::{CLASS, OPTIONS};
 pub(crate) use self::method::method;
 use self::socket::Socket;
+use crate::budget::{Budget, TaskError};
 use crate::error::ScriptError;
-use crate::request::OpenRequest;
-use crate::task::{Budget, TaskError, finished, metered};
+use crate::task::{finished, metered};
 use crate::vm::Vm;
 
 /// How long a function may go on after its client has left. Enough to note it anywhere; the client's memory is freed
@@ -83,8 +85,9 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Runs the function to its end. `open` keeps the request readable until then.
-    pub(crate) async fn run(self, vm: Rc<Vm>, open: OpenRequest) {
+    /// Runs the function to its end. `head` is the request's, which `keep` keeps readable until then.
+    pub(crate) async fn run(self, vm: Rc<Vm>, head: Option<Arc<Head>>, keep: impl Sized) {
+        let _keep = keep;
         let Self { socket, function, request, maker } = self;
         let _end = EndOnDrop(Rc::clone(&socket));
         let meter = vm.meter(Budget::REQUEST);
@@ -102,7 +105,7 @@ impl Session {
         let code = match &result {
             Ok(()) => Close::NORMAL,
             Err(error) => {
-                tell(&vm, &function, &open, error);
+                tell(&vm, &function, head.as_deref(), error);
                 Close::FAILED
             }
         };
@@ -119,7 +122,7 @@ async fn left_for(socket: &WebSocket, grace: Duration) {
 }
 
 /// Logs why a function failed, unless it was that the client left while it had something to say.
-fn tell(vm: &Vm, function: &Function, open: &OpenRequest, error: &TaskError) {
+fn tell(vm: &Vm, function: &Function, head: Option<&Head>, error: &TaskError) {
     if let TaskError::Script(error) = error
         && error.downcast_ref::<Closed>().is_some()
     {
@@ -131,9 +134,8 @@ fn tell(vm: &Vm, function: &Function, open: &OpenRequest, error: &TaskError) {
     let origin =
         format!("{}:{}", source.trim_start_matches(['@', '=']), info.line_defined.unwrap_or_default());
     vm.memory().note(error, || format!("websocket of {origin}"));
-    let head = open.head();
-    let request = head.as_ref().map(|head| field::display(&head.id));
-    let path = head.as_ref().map(|head| field::display(head.uri.path()));
+    let request = head.map(|head| field::display(&head.id));
+    let path = head.map(|head| field::display(head.uri.path()));
     tracing::warn!(request, path, %origin, "a websocket's function failed: {told}");
 }
 

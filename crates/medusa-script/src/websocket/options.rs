@@ -5,8 +5,8 @@ use std::time::Duration;
 use medusa_http::websocket::{Options, Origins};
 use mlua::{Lua, Table, Value};
 
-use crate::bindings::fail;
-use crate::bindings::options::{Options as Given, texts};
+use crate::call_site::fail;
+use crate::options::{Options as Given, texts};
 
 const FUNCTION: &str = "req:websocket";
 

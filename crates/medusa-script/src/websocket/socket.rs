@@ -10,7 +10,7 @@ use bytes::Bytes;
 use medusa_http::websocket::{Close, Kind, Message, WebSocket};
 use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData};
 
-use crate::bindings::fail;
+use crate::call_site::fail;
 use crate::hidden;
 use crate::preempt::Meter;
 

@@ -18,9 +18,10 @@ use medusa_dns::{DnsError, Resolver, ServerAddr};
 use medusa_proto::with_causes;
 use mlua::{FromLua, Lua, MultiValue, Table, Value};
 
-use super::options::{list, no_more};
-use super::{Reach, fail, origin};
+use crate::call_site::{fail, origin};
+use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
+use crate::options::{list, no_more};
 use crate::print::show;
 use crate::transaction::Transaction;
 
@@ -93,7 +94,7 @@ fn resolver(
         made.check()?;
         Ok(made)
     };
-    let made = Reach::of(lua)?.parts(lua).resolver(key, make);
+    let made = MainContext::of(lua)?.parts(lua).resolver(key, make);
     made.map(ResolverValue).map_err(|error| fail(lua, format!("{function}: {}", with_causes(&error))))
 }
 

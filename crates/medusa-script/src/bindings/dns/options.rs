@@ -5,9 +5,10 @@ use std::time::Duration;
 use medusa_dns::{CacheOptions, Protocol, ServerOptions, SystemOptions};
 use mlua::{Lua, Value};
 
-use super::super::options::Options;
-use super::super::{Reach, fail};
+use crate::call_site::fail;
+use crate::context::MainContext;
 use crate::docs::{Class, main_item};
+use crate::options::Options;
 
 pub(super) const SYSTEM: Class = Class {
     name: "DnsSystemOptions",
@@ -107,10 +108,10 @@ pub(super) const CACHE: Class = Class {
 };
 
 pub(super) fn system(lua: &Lua, function: &'static str, given: Value) -> mlua::Result<SystemOptions> {
-    let reach = Reach::of(lua)?;
+    let context = MainContext::of(lua)?;
     let mut given = Options::new(lua, function, given)?;
     let default = SystemOptions::default();
-    let path = |given: Option<String>| given.map(|path| reach.path(&path));
+    let path = |given: Option<String>| given.map(|path| context.path(&path));
     let options = SystemOptions {
         resolv_conf: path(given.get("resolv_conf", "a string")?).unwrap_or(default.resolv_conf),
         hosts: path(given.get("hosts", "a string")?).unwrap_or(default.hosts),
@@ -121,10 +122,10 @@ pub(super) fn system(lua: &Lua, function: &'static str, given: Value) -> mlua::R
 }
 
 pub(super) fn server(lua: &Lua, function: &'static str, given: Value) -> mlua::Result<ServerOptions> {
-    let reach = Reach::of(lua)?;
+    let context = MainContext::of(lua)?;
     let mut given = Options::new(lua, function, given)?;
     let default = ServerOptions::default();
-    let path = |given: Option<String>| given.map(|path| reach.path(&path));
+    let path = |given: Option<String>| given.map(|path| context.path(&path));
     let protocol = given.get::<String>("protocol", "a string")?.map(|protocol| protocol.parse::<Protocol>());
     let protocol = protocol.transpose().map_err(|error| fail(lua, format!("{function}: {error}")))?;
     let options = ServerOptions {

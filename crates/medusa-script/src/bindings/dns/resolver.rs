@@ -8,11 +8,11 @@ use medusa_dns::{CacheEntry, DnsError, LookupError, RecordType, Resolver};
 use medusa_proto::with_causes;
 use mlua::{FromLua, Function, Lua, Table, UserData, UserDataFields, UserDataMethods, Value};
 
-use super::super::{fail, origin};
 use super::{addresses, records};
+use crate::call_site::{fail, origin};
+use crate::chunk::load;
 use crate::docs::{Class, main_item};
 use crate::print::show;
-use crate::vm::load;
 
 pub(super) const CLASS: Class = Class {
     name: "DnsResolver",

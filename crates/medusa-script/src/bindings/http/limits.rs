@@ -3,9 +3,9 @@
 use medusa_http::Limits;
 use mlua::{Lua, Value};
 
-use super::super::fail;
-use super::super::options::Options;
+use crate::call_site::fail;
 use crate::docs::{Class, Item, main_item};
+use crate::options::Options;
 
 const FUNCTION: &str = "medusa.http.server limits";
 

@@ -7,10 +7,11 @@ use medusa_net::ListenAddr;
 use medusa_net::tls::Tls;
 use mlua::{Lua, Value};
 
-use super::super::options::{self, Options};
-use super::super::{Reach, fail};
 use super::tls;
+use crate::call_site::fail;
+use crate::context::MainContext;
 use crate::docs::{Class, main_item};
+use crate::options::{self, Options};
 use crate::print::show;
 
 const FUNCTION: &str = "medusa.http.server";
@@ -84,11 +85,11 @@ fn entry(lua: &Lua, value: Value, common: &Common) -> mlua::Result<Listen> {
 
 /// Unix sockets are relative to the script, like every path of it.
 fn address(lua: &Lua, text: &str) -> mlua::Result<ListenAddr> {
-    let reach = Reach::of(lua)?;
+    let context = MainContext::of(lua)?;
     let addr = text.parse::<ListenAddr>();
     let addr = addr.map_err(|error| fail(lua, format!("{FUNCTION}: `listen`: {error}")))?;
     Ok(match addr {
-        ListenAddr::Unix(path) => ListenAddr::Unix(reach.sources.root().join(path)),
+        ListenAddr::Unix(path) => ListenAddr::Unix(context.sources.root().join(path)),
         tcp @ ListenAddr::Tcp(_) => tcp,
     })
 }

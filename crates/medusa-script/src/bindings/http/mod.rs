@@ -16,9 +16,10 @@ use medusa_site::{ServerId, ServerSpec};
 use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value};
 
 use super::log::SinkValue;
-use super::options::{Options, no_more, texts};
-use super::{Reach, fail, origin};
+use crate::call_site::{fail, origin};
+use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
+use crate::options::{Options, no_more, texts};
 use crate::print::{as_number, show};
 use crate::transaction::Transaction;
 
@@ -208,7 +209,7 @@ pub(super) fn with_servers<R>(lua: &Lua, look: impl FnOnce(&[ServerParts]) -> R)
     if let Some(transaction) = Transaction::current() {
         Ok(transaction.with_servers(look))
     } else {
-        let site = Reach::of(lua)?.live.site();
+        let site = MainContext::of(lua)?.live.site();
         let servers: Vec<_> = site.servers.iter().map(|server| server.parts.clone()).collect();
         Ok(look(&servers))
     }

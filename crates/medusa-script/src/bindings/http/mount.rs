@@ -8,10 +8,10 @@ use medusa_site::{MountId, MountSpec};
 use mlua::{Lua, MultiValue, UserData, UserDataFields, UserDataMethods, Value};
 
 use super::super::handler::to_handler;
-use super::super::options::{Options, no_more};
-use super::super::{fail, origin};
 use super::{at_place, limits, with_servers};
+use crate::call_site::{fail, origin};
 use crate::docs::{Class, main_item};
+use crate::options::{Options, no_more};
 use crate::print::show;
 use crate::transaction::Transaction;
 

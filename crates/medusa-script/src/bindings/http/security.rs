@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 use mlua::{Lua, Table, Value};
 
-use crate::bindings::fail;
+use crate::call_site::fail;
 use crate::docs::{Item, main_item};
 use crate::print::show;
 

@@ -8,9 +8,10 @@ use medusa_net::tls::{CertificateFiles, ClientAuth, Tls, TlsOptions};
 use medusa_proto::with_causes;
 use mlua::{Lua, Table, Value};
 
-use super::super::options::{self, Options};
-use super::super::{Reach, fail, origin};
+use crate::call_site::{fail, origin};
+use crate::context::MainContext;
 use crate::docs::{Class, main_item};
+use crate::options::{self, Options};
 use crate::print::show;
 
 pub(crate) const CLASS: Class = Class {
@@ -59,12 +60,12 @@ pub(super) fn option(
     function: &'static str,
     value: Option<Value>,
 ) -> mlua::Result<Option<Arc<Tls>>> {
-    let reach = Reach::of(lua)?;
+    let context = MainContext::of(lua)?;
     let failed = |error: &dyn Error| fail(lua, format!("{function}: tls: {}", with_causes(error)));
     let tls = match value {
         None | Some(Value::Boolean(false)) => return Ok(None),
         Some(Value::String(text)) if text.as_bytes() == *b"self-signed" => {
-            let made = reach.parts(lua).tls("self-signed".to_owned(), || self_signed(lua));
+            let made = context.parts(lua).tls("self-signed".to_owned(), || self_signed(lua));
             return made.map(Some).map_err(|error| failed(&error));
         }
         Some(Value::Table(table)) => {
@@ -82,7 +83,7 @@ pub(super) fn option(
         tracing::warn!(origin = %origin(lua), "{warning}");
     }
     let key = format!("{:?}", tls.digest());
-    let made = reach.parts(lua).tls(key, || Ok::<_, Infallible>(Arc::new(tls)));
+    let made = context.parts(lua).tls(key, || Ok::<_, Infallible>(Arc::new(tls)));
     made.map(Some).map_err(|error| failed(&error))
 }
 
@@ -96,19 +97,19 @@ fn self_signed(lua: &Lua) -> Result<Arc<Tls>, medusa_net::tls::TlsError> {
 const MAX_CERTIFICATES: usize = 1024;
 
 fn options(lua: &Lua, function: &'static str, table: &Table) -> mlua::Result<TlsOptions> {
-    let reach = Reach::of(lua)?;
+    let context = MainContext::of(lua)?;
     let mut options = Options::new(lua, "tls", Value::Table(table.clone()))?;
     let mut certificates = Vec::new();
     let cert: Option<String> = options.get("cert", "a string")?;
     let key: Option<String> = options.get("key", "a string")?;
-    certificates.extend(files(lua, function, &reach, cert, key)?);
+    certificates.extend(files(lua, function, &context, cert, key)?);
     if let Some(list) = options.get::<Table>("certificates", "a table")? {
         let option = format!("{function}: tls: `certificates`");
         for item in options::list(lua, option, &list, MAX_CERTIFICATES)? {
             let mut item = Options::new(lua, "tls certificates", item)?;
             let (cert, key) = (item.get("cert", "a string")?, item.get("key", "a string")?);
             item.finish()?;
-            certificates.extend(files(lua, function, &reach, cert, key)?);
+            certificates.extend(files(lua, function, &context, cert, key)?);
         }
     }
     let ca: Option<String> = options.get("client_ca", "a string")?;
@@ -122,21 +123,21 @@ fn options(lua: &Lua, function: &'static str, table: &Table) -> mlua::Result<Tls
         }
     };
     options.finish()?;
-    let client = ca.map(|ca| ClientAuth { ca: reach.path(&ca), required });
+    let client = ca.map(|ca| ClientAuth { ca: context.path(&ca), required });
     Ok(TlsOptions { certificates, client })
 }
 
 fn files(
     lua: &Lua,
     function: &str,
-    reach: &Reach,
+    context: &MainContext,
     cert: Option<String>,
     key: Option<String>,
 ) -> mlua::Result<Option<CertificateFiles>> {
     match (cert, key) {
         (None, None) => Ok(None),
         (Some(cert), Some(key)) => {
-            Ok(Some(CertificateFiles { cert: reach.path(&cert), key: reach.path(&key) }))
+            Ok(Some(CertificateFiles { cert: context.path(&cert), key: context.path(&key) }))
         }
         _ => Err(fail(
             lua,

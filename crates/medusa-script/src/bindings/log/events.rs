@@ -7,10 +7,11 @@ use medusa_proto::event::Level;
 use medusa_site::{EventLog, EventLogId};
 use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value};
 
-use super::{SinkValue, inner};
-use crate::bindings::options::{Options, no_more};
-use crate::bindings::{Reach, fail, origin};
+use super::value::{SinkValue, inner};
+use crate::call_site::{fail, origin};
+use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
+use crate::options::{Options, no_more};
 use crate::transaction::Transaction;
 
 const FUNCTION: &str = "medusa.log.events";
@@ -82,7 +83,7 @@ impl EventLogValue {
 fn with_event_logs<R>(lua: &Lua, look: impl FnOnce(&[EventLog]) -> R) -> mlua::Result<R> {
     match Transaction::current() {
         Some(transaction) => Ok(transaction.with_event_logs(look)),
-        None => Ok(look(&Reach::of(lua)?.live.site().events)),
+        None => Ok(look(&MainContext::of(lua)?.live.site().events)),
     }
 }
 

@@ -6,10 +6,12 @@ use std::time::Duration;
 use medusa_log::{FileSink, Fsync, Occasion, OptionError, Options as FileOptions, Rotation, Target};
 use mlua::{Lua, Table, Value};
 
-use super::{SinkValue, format, full, intern};
-use crate::bindings::options::{Options, list};
-use crate::bindings::{Reach, fail};
+use super::full;
+use super::value::{SinkValue, format, intern};
+use crate::call_site::fail;
+use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
+use crate::options::{Options, list};
 use crate::print::{as_number, show};
 
 const FUNCTION: &str = "medusa.log.file";
@@ -88,13 +90,13 @@ pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {
 }
 
 fn file(lua: &Lua, (path, options): (String, Value)) -> mlua::Result<SinkValue> {
-    let reach = Reach::of(lua)?;
+    let context = MainContext::of(lua)?;
     let mut given = Options::new(lua, FUNCTION, options)?;
     let mut options = FileOptions::default();
     if let Some(format) = format(lua, &mut given, FUNCTION, "format")? {
         options.format = format;
     }
-    options.queue = full::queue_options(lua, &mut given, FUNCTION, &reach.path(&path).to_string_lossy())?;
+    options.queue = full::queue_options(lua, &mut given, FUNCTION, &context.path(&path).to_string_lossy())?;
     options.rotation = rotation(lua, &mut given)?;
     if let Some(value) = given.get::<Value>("fsync", "true, false or a time")? {
         options.fsync = fsync(&value).map_err(|error| wrong(lua, "fsync", &error))?;
@@ -107,7 +109,7 @@ fn file(lua: &Lua, (path, options): (String, Value)) -> mlua::Result<SinkValue> 
         "" => return Err(fail(lua, format!("{FUNCTION}: the path is empty; \"-\" is standard output"))),
         "-" => Target::Stdout,
         "stderr" => Target::Stderr,
-        path => Target::Path(reach.path(path)),
+        path => Target::Path(context.path(path)),
     };
     let key = format!("file\0{target:?}\0{options:?}");
     intern(lua, key, || Arc::new(FileSink::new(target, options)))

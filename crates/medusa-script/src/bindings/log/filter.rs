@@ -7,11 +7,12 @@ use medusa_log::{Conditions, FilterSink, Statuses};
 use medusa_proto::glob::Glob;
 use mlua::{Lua, Table, Value};
 
-use super::{SinkValue, inner, intern};
-use crate::bindings::options::Options;
-use crate::bindings::{Reach, fail, origin};
+use super::value::{SinkValue, inner, intern};
+use crate::call_site::{fail, origin};
+use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
 use crate::log::FunctionFilter;
+use crate::options::Options;
 use crate::print::{as_number, show};
 
 const FUNCTION: &str = "medusa.log.filter";
@@ -68,11 +69,11 @@ pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {
 }
 
 fn filter(lua: &Lua, (what, sink): (Value, Value)) -> mlua::Result<SinkValue> {
-    let reach = Reach::of(lua)?;
+    let context = MainContext::of(lua)?;
     let inner = inner(lua, FUNCTION, sink)?;
     let conditions = match what {
         Value::Function(function) => {
-            let filter = FunctionFilter::new(&reach.logs, function, origin(lua), inner)?;
+            let filter = FunctionFilter::new(&context.logs, function, origin(lua), inner)?;
             return Ok(SinkValue(Arc::new(filter)));
         }
         Value::Table(_) => conditions(lua, what)?,

@@ -9,9 +9,10 @@ use std::time::Duration;
 use medusa_log::{QueueOptions, SpillOptions, WhenFull};
 use mlua::{Lua, Value};
 
-use crate::bindings::options::Options;
-use crate::bindings::{Reach, fail};
+use crate::call_site::fail;
+use crate::context::MainContext;
 use crate::docs::{Item, main_item};
+use crate::options::Options;
 use crate::print::{as_number, show};
 
 pub(super) const WHEN_FULL: Item = main_item(
@@ -122,10 +123,10 @@ fn wait_of(time: &str, whole: &str) -> Result<Duration, String> {
 
 /// The directory above that of every sink which spills.
 fn spill_root(lua: &Lua, function: &str) -> mlua::Result<PathBuf> {
-    let reach = Reach::of(lua)?;
-    match &reach.state {
+    let context = MainContext::of(lua)?;
+    match &context.state {
         Some(state) => Ok(state.join("spill")),
-        None if reach.live.workers().is_none() => Ok(Path::new(REHEARSAL).to_owned()),
+        None if context.live.workers().is_none() => Ok(Path::new(REHEARSAL).to_owned()),
         None => Err(fail(
             lua,
             format!(

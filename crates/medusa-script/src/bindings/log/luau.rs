@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use mlua::{Function, Lua, Table};
 
-use super::SinkValue;
-use crate::bindings::{Reach, origin};
+use super::value::SinkValue;
+use crate::call_site::origin;
+use crate::context::MainContext;
 use crate::docs::{Item, main_item};
 use crate::log::FunctionSink;
 
@@ -27,6 +28,6 @@ pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {
 }
 
 fn luau(lua: &Lua, function: Function) -> mlua::Result<SinkValue> {
-    let sink = FunctionSink::new(&Reach::of(lua)?.logs, function, origin(lua))?;
+    let sink = FunctionSink::new(&MainContext::of(lua)?.logs, function, origin(lua))?;
     Ok(SinkValue(Arc::new(sink)))
 }

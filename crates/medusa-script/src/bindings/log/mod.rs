@@ -15,18 +15,12 @@ mod socket;
 mod syslog;
 mod tail;
 mod tls;
+mod value;
 
-use std::convert::Infallible;
-use std::sync::Arc;
+use mlua::{Lua, Table};
 
-use medusa_log::Sink;
-use medusa_proto::format::Format;
-use mlua::{FromLua, Lua, Table, UserData, UserDataMethods, Value};
-
-use super::options::Options;
-use super::{Reach, fail};
+pub(crate) use self::value::{SinkValue, inner};
 use crate::docs::{Class, Item};
-use crate::print::show;
 
 /// The functions, in the order of the reference.
 pub(crate) const DOCS: &[Item] = &[
@@ -66,30 +60,6 @@ const CLASS: Class = Class {
     methods: tail::METHODS,
 };
 
-/// A sink, as a value of the script.
-#[derive(Debug, Clone)]
-pub(crate) struct SinkValue(pub(crate) Arc<dyn Sink>);
-
-impl UserData for SinkValue {
-    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        tail::add_methods(methods);
-        methods.add_meta_method("__eq", |_, this, other: Self| Ok(Arc::ptr_eq(&this.0, &other.0)));
-        methods.add_meta_method("__tostring", |_, this, ()| {
-            let status = this.0.status();
-            Ok(format!("LogSink {} {}", status.kind, status.name))
-        });
-    }
-}
-
-impl FromLua for SinkValue {
-    fn from_lua(value: Value, _: &Lua) -> mlua::Result<Self> {
-        match value {
-            Value::UserData(data) => data.borrow::<Self>().map(|sink| sink.clone()),
-            _ => Err(mlua::Error::runtime("not a log sink")),
-        }
-    }
-}
-
 pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     let log = lua.create_table()?;
     file::install(lua, &log)?;
@@ -103,45 +73,4 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     events::install(lua, &log)?;
     resolving::install(lua, &log)?;
     medusa.set("log", log)
-}
-
-/// The log of the arguments that `key` spells out: the one there is, or a new one.
-fn intern(lua: &Lua, key: String, make: impl FnOnce() -> Arc<dyn Sink>) -> mlua::Result<SinkValue> {
-    let made = Reach::of(lua)?.parts(lua).sink(key, || Ok::<_, Infallible>(make()));
-    made.map(SinkValue).map_err(|error| fail(lua, error))
-}
-
-/// The argument of `function` that is the sink it puts something in front of.
-pub(super) fn inner(lua: &Lua, function: &str, value: Value) -> mlua::Result<Arc<dyn Sink>> {
-    let shown = show(&value);
-    let sink = SinkValue::from_lua(value, lua)
-        .map_err(|_other| fail(lua, format!("{function}: expected a log, from medusa.log, found {shown}")))?;
-    not_too_deep(lua, function, &sink.0)?;
-    Ok(sink.0)
-}
-
-/// The most logs one behind the other. A site has two or three; each is a step deeper on the stack of whoever writes a record,
-/// asks for the status or frees them.
-const MAX_DEPTH: usize = 16;
-
-/// Whether `function` may put something in front of this sink.
-fn not_too_deep(lua: &Lua, function: &str, sink: &Arc<dyn Sink>) -> mlua::Result<()> {
-    if sink.depth() < MAX_DEPTH {
-        return Ok(());
-    }
-    Err(fail(
-        lua,
-        format!("{function}: {MAX_DEPTH} logs stand one behind the other already, which is the most"),
-    ))
-}
-
-/// The option `key` that says how a record is written.
-fn format(
-    lua: &Lua,
-    given: &mut Options<'_>,
-    function: &str,
-    key: &'static str,
-) -> mlua::Result<Option<Format>> {
-    let Some(format) = given.get::<String>(key, "a string")? else { return Ok(None) };
-    format.parse().map(Some).map_err(|error| fail(lua, format!("{function}: {error}")))
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use medusa_log::MultiSink;
 use mlua::{FromLua, Lua, Table};
 
-use super::{SinkValue, intern, not_too_deep};
-use crate::bindings::fail;
-use crate::bindings::options::list;
+use super::value::{SinkValue, intern, not_too_deep};
+use crate::call_site::fail;
 use crate::docs::{Item, main_item};
+use crate::options::list;
 use crate::print::show;
 
 pub(crate) const DOCS: Item = main_item(

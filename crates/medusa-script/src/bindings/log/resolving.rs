@@ -6,11 +6,11 @@ use std::time::Duration;
 use medusa_log::{ResolvingOptions, ResolvingSink};
 use mlua::{FromLua, Lua, Table, Value};
 
-use super::{SinkValue, inner, intern};
+use super::value::{SinkValue, inner, intern};
 use crate::bindings::dns::{LogNames, ResolverValue};
-use crate::bindings::fail;
-use crate::bindings::options::Options;
+use crate::call_site::fail;
 use crate::docs::{Class, Item, main_item};
+use crate::options::Options;
 use crate::print::show;
 
 const FUNCTION: &str = "medusa.log.resolving";

@@ -6,10 +6,10 @@ use medusa_log::{Rate, SampleSink, Sampling};
 use medusa_proto::event::Level;
 use mlua::{Lua, Table, Value};
 
-use super::{SinkValue, inner, intern};
-use crate::bindings::fail;
-use crate::bindings::options::Options;
+use super::value::{SinkValue, inner, intern};
+use crate::call_site::fail;
 use crate::docs::{Class, Item, main_item};
+use crate::options::Options;
 
 const FUNCTION: &str = "medusa.log.sample";
 

@@ -7,11 +7,13 @@ use medusa_log::{
 };
 use mlua::{Lua, Table, Value};
 
+use super::full;
 use super::tls::{self, TLS};
-use super::{SinkValue, format, full, intern};
-use crate::bindings::options::Options;
-use crate::bindings::{Reach, fail};
+use super::value::{SinkValue, format, intern};
+use crate::call_site::fail;
+use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
+use crate::options::Options;
 
 const FUNCTION: &str = "medusa.log.socket";
 
@@ -65,11 +67,11 @@ pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {
 }
 
 fn socket(lua: &Lua, (target, options): (String, Value)) -> mlua::Result<SinkValue> {
-    let reach = Reach::of(lua)?;
+    let context = MainContext::of(lua)?;
     let mut given = Options::new(lua, FUNCTION, options)?;
     let target = RemoteTarget::parse(&target, DefaultPorts::default())
         .map_err(|error| fail(lua, format!("{FUNCTION}: {error}")))?
-        .map_path(|path| reach.path(path));
+        .map_path(|path| context.path(path));
     if target.is_relp() {
         return Err(fail(
             lua,
@@ -78,7 +80,7 @@ fn socket(lua: &Lua, (target, options): (String, Value)) -> mlua::Result<SinkVal
     }
     let format = format(lua, &mut given, FUNCTION, "format")?.unwrap_or_default();
     let end = framing::<LineEnd>(lua, &mut given, FUNCTION, &target)?.unwrap_or_default();
-    let common = Common::read(lua, &reach, &mut given, FUNCTION, &target)?;
+    let common = Common::read(lua, &context, &mut given, FUNCTION, &target)?;
     given.finish()?;
     let options = common.with(RecordFraming::Lines(format, end));
     remote(lua, FUNCTION, target, options, RemoteSink::socket)
@@ -115,12 +117,12 @@ pub(super) struct Common {
 impl Common {
     pub(super) fn read(
         lua: &Lua,
-        reach: &Reach,
+        context: &MainContext,
         given: &mut Options<'_>,
         function: &'static str,
         target: &RemoteTarget,
     ) -> mlua::Result<Self> {
-        let tls = tls::tls(lua, reach, given, function)?;
+        let tls = tls::tls(lua, context, given, function)?;
         if tls.is_some() && !target.is_tls() {
             return Err(fail(
                 lua,

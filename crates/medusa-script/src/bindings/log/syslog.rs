@@ -6,12 +6,14 @@ use medusa_log::{DefaultPorts, RecordFraming, RemoteSink, RemoteTarget, UnixKind
 use medusa_proto::syslog::{Framing, Header, SdId, Style};
 use mlua::{Lua, Table, Value};
 
+use super::full;
 use super::socket::{Common, MAX_SIZE, framing, remote};
 use super::tls::TLS;
-use super::{SinkValue, format, full};
-use crate::bindings::options::Options;
-use crate::bindings::{Reach, fail};
+use super::value::{SinkValue, format};
+use crate::call_site::fail;
+use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
+use crate::options::Options;
 
 const FUNCTION: &str = "medusa.log.syslog";
 
@@ -89,13 +91,13 @@ pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {
 }
 
 fn syslog(lua: &Lua, (target, options): (Option<String>, Value)) -> mlua::Result<SinkValue> {
-    let reach = Reach::of(lua)?;
+    let context = MainContext::of(lua)?;
     let mut given = Options::new(lua, FUNCTION, options)?;
     let target = match target {
         None => RemoteTarget::Unix(PathBuf::from(RemoteTarget::DEV_LOG), UnixKind::Either),
         Some(text) => RemoteTarget::parse(&text, DefaultPorts::SYSLOG)
             .map_err(|error| fail(lua, format!("{FUNCTION}: {error}")))?
-            .map_path(|path| reach.path(path))
+            .map_path(|path| context.path(path))
             .of_either_kind(),
     };
     let header = header(lua, &mut given, &target)?;
@@ -108,7 +110,7 @@ fn syslog(lua: &Lua, (target, options): (Option<String>, Value)) -> mlua::Result
         ));
     }
     let framing = framing.unwrap_or(if target.is_local() { Framing::Lf } else { Framing::Octet });
-    let common = Common::read(lua, &reach, &mut given, FUNCTION, &target)?;
+    let common = Common::read(lua, &context, &mut given, FUNCTION, &target)?;
     given.finish()?;
     let options = common.with(RecordFraming::Syslog(Box::new(header), message, framing));
     remote(lua, FUNCTION, target, options, RemoteSink::syslog)

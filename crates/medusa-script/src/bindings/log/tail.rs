@@ -12,11 +12,11 @@ use medusa_log::{Follower, Tail};
 use medusa_proto::format::Format;
 use mlua::{Function, Lua, LuaString, Table, UserDataMethods, Value};
 
-use super::{SinkValue, intern};
-use crate::bindings::fail;
-use crate::bindings::options::Options;
+use super::value::{SinkValue, intern};
+use crate::call_site::fail;
 use crate::docs::{Class, Item, main_item};
 use crate::log::record;
+use crate::options::Options;
 use crate::print::{as_number, show};
 use crate::transaction::Transaction;
 

@@ -3,9 +3,10 @@
 use medusa_log::TlsOptions;
 use mlua::{Lua, Value};
 
-use crate::bindings::options::Options;
-use crate::bindings::{Reach, fail};
+use crate::call_site::fail;
+use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
+use crate::options::Options;
 
 pub(crate) const OPTIONS: Class = Class {
     name: "LogTlsOptions",
@@ -39,7 +40,7 @@ pub(super) const TLS: Item = main_item(
 /// Reads `tls`, if it is given.
 pub(super) fn tls(
     lua: &Lua,
-    reach: &Reach,
+    context: &MainContext,
     given: &mut Options<'_>,
     function: &'static str,
 ) -> mlua::Result<Option<TlsOptions>> {
@@ -49,7 +50,7 @@ pub(super) fn tls(
         let path = inner.get::<String>(key, "a string")?;
         match path.as_deref() {
             Some("") => Err(fail(lua, format!("{function}: `{key}` is empty: name a file"))),
-            path => Ok(path.map(|path| reach.path(path))),
+            path => Ok(path.map(|path| context.path(path))),
         }
     };
     let (ca, certificate, key) = (file("ca")?, file("cert")?, file("key")?);

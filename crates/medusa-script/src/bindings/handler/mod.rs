@@ -1,20 +1,22 @@
 //! `medusa.handler`: the handlers that come with the server.
 
+mod files;
+mod redirect;
+mod value;
+
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
-use medusa_http::Handler;
 use medusa_http::handlers::compress::Compress;
-use mlua::{AnyUserData, Function, Lua, Table, UserData, UserDataMethods, Value};
+use mlua::{AnyUserData, Lua, Table, Value};
 
-use super::{Reach, fail, files, origin, redirect};
+pub(super) use self::value::to_handler;
+use self::value::{COMPRESS, CompressedFunction, HandlerValue};
+use crate::call_site::{fail, origin};
+use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
-use crate::print::show;
-
-/// What a handler that compresses is called in the status.
-const COMPRESS: &str = "handler.compress";
 
 pub(crate) const DOCS: &[Item] = &[
     files::DOC,
@@ -49,51 +51,6 @@ pub(crate) const FILES_OPTIONS: Class = files::OPTIONS;
 pub(crate) const HTTPS_OPTIONS: Class = redirect::HTTPS_OPTIONS;
 pub(crate) const REDIRECT_OPTIONS: Class = redirect::OPTIONS;
 
-/// A handler, as a value of the script.
-#[derive(Debug)]
-pub(super) enum HandlerValue {
-    /// One that has nothing of this VM.
-    Made(Arc<dyn Handler>),
-    /// One that is made when it is mounted.
-    Compressed(CompressedFunction),
-}
-
-/// A compressed function. Its handler keeps this VM alive, and this VM its values: so the value has the function, and
-/// only mounts (and requests) have the handler.
-#[derive(Debug)]
-pub(super) struct CompressedFunction {
-    function: Function,
-    origin: Arc<str>,
-    /// The same as long as it is mounted.
-    made: RefCell<Weak<Compress>>,
-}
-
-impl CompressedFunction {
-    fn handler(&self, lua: &Lua) -> mlua::Result<Arc<dyn Handler>> {
-        if let Some(made) = self.made.borrow().upgrade() {
-            return Ok(made);
-        }
-        let inner = Reach::of(lua)?.functions.handler(&self.function, Arc::clone(&self.origin))?;
-        let made = Arc::new(Compress::new(Arc::new(inner)));
-        self.made.replace(Arc::downgrade(&made));
-        Ok(made)
-    }
-}
-
-impl UserData for HandlerValue {
-    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_meta_method("__tostring", |_, this, ()| {
-            Ok(match this {
-                Self::Made(handler) => {
-                    let status = handler.status();
-                    format!("Handler {} {}", status.kind, status.name)
-                }
-                Self::Compressed(function) => format!("Handler {COMPRESS} {}", function.origin),
-            })
-        });
-    }
-}
-
 pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     let handler = lua.create_table()?;
     handler.set("files", lua.create_function(files::files)?)?;
@@ -102,22 +59,6 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     handler.set("https", lua.create_function(redirect::https)?)?;
     handler.set("redirect", lua.create_function(redirect::redirect)?)?;
     medusa.set("handler", handler)
-}
-
-/// A handler to be mounted or wrapped: a handler value, or a function of the script, given at `at`.
-pub(super) fn to_handler(lua: &Lua, value: &Value, at: &Arc<str>) -> mlua::Result<Arc<dyn Handler>> {
-    if let Value::Function(function) = value {
-        return Ok(Arc::new(Reach::of(lua)?.functions.handler(function, Arc::clone(at))?));
-    }
-    let handler = value.as_userdata().and_then(|data| data.borrow::<HandlerValue>().ok());
-    match handler.as_deref() {
-        Some(HandlerValue::Made(handler)) => Ok(Arc::clone(handler)),
-        Some(HandlerValue::Compressed(function)) => function.handler(lua),
-        None => Err(fail(
-            lua,
-            format!("a handler must be a function(req) or come from medusa.handler, not {}", show(value)),
-        )),
-    }
 }
 
 /// `medusa.handler.compress(handler)`
@@ -141,17 +82,18 @@ fn compress(lua: &Lua, inner: Value) -> mlua::Result<Value> {
     // The wrapper of a handler is the same as long as the handler is: it keeps it alive, so that nothing else can come
     // to be at its address.
     let key = format!("compress\0{:p}", Arc::as_ptr(&inner));
-    let made =
-        Reach::of(lua)?.parts(lua).handler(key, || Ok::<_, Infallible>(Arc::new(Compress::new(inner)) as _));
+    let made = MainContext::of(lua)?
+        .parts(lua)
+        .handler(key, || Ok::<_, Infallible>(Arc::new(Compress::new(inner)) as _));
     value(HandlerValue::Made(made.map_err(|error| fail(lua, error))?))
 }
 
 fn script(lua: &Lua, file: String) -> mlua::Result<HandlerValue> {
-    let reach = Reach::of(lua)?;
+    let context = MainContext::of(lua)?;
     let path = below(Path::new(&file)).ok_or_else(|| {
         fail(lua, format!("medusa.handler.script: {file:?} is not a path below the script's directory"))
     })?;
-    let handler = reach.scripts.handler(&reach.sources, path);
+    let handler = context.scripts.handler(&context.sources, path);
     let handler = handler.map_err(|error| fail(lua, format!("medusa.handler.script: {error}")))?;
     Ok(HandlerValue::Made(handler))
 }

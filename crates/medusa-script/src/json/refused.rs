@@ -1,9 +1,6 @@
-//! Why a value cannot be written as JSON, and where in it that is.
+//! Why a value cannot be written as JSON.
 
-use super::MAX_DEPTH;
-use super::encode::{Level, MAX_NAMES, MAX_TEXT, MAX_VALUES};
-use crate::counted::shown_name;
-use crate::print::is_name;
+use super::limits::{MAX_DEPTH, MAX_NAMES, MAX_TEXT, MAX_VALUES};
 
 /// Why a value cannot be written. What comes first is the place: `value.items[3]`.
 #[derive(Debug, thiserror::Error)]
@@ -30,32 +27,4 @@ pub(super) enum Refused {
     TooManyNames(String),
     #[error("the text is longer than {} MiB", MAX_TEXT >> 20)]
     TooLong,
-}
-
-/// How many levels are named at each end of a place.
-const SHOWN_LEVELS: usize = 8;
-
-/// Where in a value the last level is, or what it is at.
-pub(super) fn place(path: &[Level]) -> String {
-    let mut place = String::from("value");
-    for (at, level) in path.iter().enumerate() {
-        if at == SHOWN_LEVELS && path.len() > 2 * SHOWN_LEVELS {
-            place.push('…');
-        }
-        if at < SHOWN_LEVELS || path.len() - at <= SHOWN_LEVELS {
-            place.push_str(&step(level));
-        }
-    }
-    place
-}
-
-fn step(level: &Level) -> String {
-    match &level.name {
-        Some(name) => {
-            let name = shown_name(name.bytes());
-            if is_name(&name) { format!(".{name}") } else { format!("[{name:?}]") }
-        }
-        None if level.begun > 0 => format!("[{}]", level.begun),
-        None => String::new(),
-    }
 }

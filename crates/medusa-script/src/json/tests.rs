@@ -5,8 +5,9 @@ use std::time::Duration;
 use mlua::Lua;
 
 use super::*;
+use crate::bindings::json::install;
+use crate::budget::{Budget, TaskError};
 use crate::preempt;
-use crate::task::{Budget, TaskError};
 use crate::vm::Vm;
 
 /// A VM that has no more than `medusa.json`.

@@ -10,27 +10,19 @@
 //! stack is asked for beforehand.
 #![expect(unsafe_code, reason = "tables are walked by Luau's own iterator, which mlua does not wrap")]
 
-use std::cell::Cell;
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 use std::rc::Rc;
 use std::{fmt, ptr, slice};
 
-use mlua::{Function, Lua, LuaSerdeExt, Thread, UserData, Value, ffi};
+use mlua::{Lua, Thread, UserData, Value, ffi};
 
-use super::MAX_DEPTH;
-use super::refused::{Refused, place};
+use super::level::{Level, State, place};
+use super::limits::{MAX_DEPTH, MAX_EXACT, MAX_NAMES, MAX_TEXT, MAX_VALUES};
+use super::refused::Refused;
+use super::store::{Stores, Text};
 use crate::counted::shown_name;
-
-/// The most values and names of one text: some 0.2 s of work.
-pub(super) const MAX_VALUES: usize = 1_000_000;
-
-/// The longest text, in bytes. The VM has it twice while its pieces are joined: an eighth of what it may hold.
-pub(super) const MAX_TEXT: usize = 16 * 1024 * 1024;
-
-/// The most names that wait to be written in alphabetical order. They are sorted in 24 bytes each that are not the VM's.
-pub(super) const MAX_NAMES: usize = 100_000;
 
 /// What one step does at most: so many entries looked at or written, and when its text is so long, no more. 0.2 ms.
 const STEP: usize = 1000;
@@ -39,28 +31,8 @@ const STEP_TEXT: usize = 64 * 1024;
 /// How long the names are that one step puts in order, in bytes: each is compared with some others.
 const STEP_NAMES: usize = 256 * 1024;
 
-/// Up to here each whole number is a Luau number.
-pub(super) const MAX_EXACT: u64 = 1 << 53;
-
 /// A store with more names than this is not kept for the next value: its stack stays as long as it was.
 const MAX_KEPT: usize = 1000;
-
-/// Where stores come from.
-pub(super) struct Stores {
-    /// One that is not in use: making one takes longer than writing a small value.
-    spare: Cell<Option<Thread>>,
-    /// What a coroutine is made of.
-    nothing: Function,
-    /// The metatable that marks arrays.
-    arrays: *const c_void,
-}
-
-impl Stores {
-    pub(super) fn new(lua: &Lua) -> mlua::Result<Rc<Self>> {
-        let nothing = lua.create_function(|_, (): ()| Ok(()))?;
-        Ok(Rc::new(Self { spare: Cell::new(None), nothing, arrays: lua.array_metatable().to_pointer() }))
-    }
-}
 
 /// A value on its way to be text.
 pub(super) struct Encoder {
@@ -88,84 +60,6 @@ impl fmt::Debug for Encoder {
         f.debug_struct("Encoder").field("values", &self.values).finish_non_exhaustive()
     }
 }
-
-/// A table that is being written.
-pub(super) struct Level {
-    /// Where on the store it lies. What its level needs of the store lies above, up to the next level's.
-    slot: c_int,
-    table: *const c_void,
-    state: State,
-    /// How many items or names were begun.
-    pub(super) begun: usize,
-    /// Those that are still to be written.
-    names: BinaryHeap<Reverse<Text>>,
-    /// The one whose value is being written.
-    pub(super) name: Option<Text>,
-}
-
-#[derive(Clone, Copy)]
-enum State {
-    /// It is looked at from end to end, to learn whether it is an array or an object.
-    Looking {
-        marked: bool,
-        iter: c_int,
-        items: usize,
-    },
-    Array {
-        length: usize,
-    },
-    Object,
-}
-
-/// A string on the store.
-#[derive(Clone, Copy)]
-pub(super) struct Text {
-    at: *const u8,
-    length: usize,
-    slot: c_int,
-}
-
-impl Text {
-    /// The string on top of the store.
-    ///
-    /// # Safety
-    ///
-    /// There is one.
-    unsafe fn top(store: *mut ffi::lua_State) -> Self {
-        let mut length = 0;
-        // SAFETY: the caller's promise; of a string, this neither allocates nor throws.
-        let at = unsafe { ffi::lua_tolstring(store, -1, &raw mut length) };
-        // SAFETY: any state of the VM may be asked.
-        Self { at: at.cast(), length, slot: unsafe { ffi::lua_gettop(store) } }
-    }
-
-    /// Its bytes; Luau does not move strings.
-    pub(super) fn bytes(&self) -> &[u8] {
-        // SAFETY: a `Text` is kept only as long as its string lies on the store: a name until its level ends, a value
-        // until it is written.
-        unsafe { slice::from_raw_parts(self.at, self.length) }
-    }
-}
-
-impl Ord for Text {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.bytes().cmp(other.bytes())
-    }
-}
-
-impl PartialOrd for Text {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Text {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Text {}
 
 /// A string that is being written.
 #[derive(Clone, Copy)]

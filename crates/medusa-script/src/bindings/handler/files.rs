@@ -7,10 +7,11 @@ use medusa_http::handlers::files::{CacheRule, Files, Options as FilesOptions};
 use medusa_proto::with_causes;
 use mlua::{Lua, Table, Value};
 
-use super::handler::HandlerValue;
-use super::options::{Options, list};
-use super::{Reach, fail};
+use super::value::HandlerValue;
+use crate::call_site::fail;
+use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
+use crate::options::{Options, list};
 use crate::print::show;
 
 const FUNCTION: &str = "medusa.handler.files";
@@ -99,13 +100,13 @@ pub(super) const OPTIONS: Class = Class {
 
 /// `medusa.handler.files(root, options)`
 pub(super) fn files(lua: &Lua, (root, options): (String, Value)) -> mlua::Result<HandlerValue> {
-    let reach = Reach::of(lua)?;
+    let context = MainContext::of(lua)?;
     let options = read(lua, options)?;
-    let root = reach.path(&root);
+    let root = context.path(&root);
     // By the real path: a symlink that was turned elsewhere makes another handler at the next reload.
     let real = root.canonicalize().unwrap_or_else(|_missing| root.clone());
     let key = format!("files\0{}\0{options:?}", real.display());
-    let made = reach
+    let made = context
         .parts(lua)
         .handler(key, || Files::open(&root, options).map(|files| Arc::new(files) as Arc<dyn Handler>));
     made.map(HandlerValue::Made).map_err(|error| fail(lua, format!("{FUNCTION}: {}", with_causes(&error))))

@@ -5,7 +5,7 @@ use std::fmt;
 
 use mlua::{FromLua, Lua, LuaString, MultiValue, Table, Value};
 
-use super::fail;
+use crate::call_site::fail;
 use crate::print::{kind, show};
 
 /// Kinds that are asked for by their own name.

@@ -11,8 +11,7 @@ use bytes::Bytes;
 use mlua::{Lua, LuaString, Table, UserData, Value};
 use serde::de::{Deserialize, Deserializer, Visitor};
 
-use super::MAX_DEPTH;
-use super::encode::MAX_TEXT;
+use super::limits::{MAX_DEPTH, MAX_TEXT};
 use crate::counted::{shown_bytes, shown_name};
 
 /// How many values and names one step takes, and after how much text it ends: 0.3 ms, but for a single longer string.

@@ -8,10 +8,11 @@ use medusa_http::Handler;
 use medusa_http::handlers::redirect::{Https, Redirect, RedirectOptions};
 use mlua::{Lua, Value};
 
-use super::handler::HandlerValue;
-use super::options::Options;
-use super::{Reach, fail};
+use super::value::HandlerValue;
+use crate::call_site::fail;
+use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
+use crate::options::Options;
 
 const HTTPS: &str = "medusa.handler.https";
 const REDIRECT: &str = "medusa.handler.redirect";
@@ -69,7 +70,7 @@ pub(super) fn https(lua: &Lua, options: Value) -> mlua::Result<HandlerValue> {
     });
     let port = port.transpose()?;
     let make = || Ok::<_, Infallible>(Arc::new(Https::new(port)) as Arc<dyn Handler>);
-    let made = Reach::of(lua)?.parts(lua).handler(format!("https\0{port:?}"), make);
+    let made = MainContext::of(lua)?.parts(lua).handler(format!("https\0{port:?}"), make);
     made.map(HandlerValue::Made).map_err(|error| fail(lua, error))
 }
 
@@ -98,6 +99,6 @@ pub(super) fn redirect(lua: &Lua, (to, options): (Value, Value)) -> mlua::Result
     given.finish()?;
     let key = format!("redirect\0{to}\0{options:?}");
     let make = || Redirect::new(&to, options).map(|handler| Arc::new(handler) as Arc<dyn Handler>);
-    let made = Reach::of(lua)?.parts(lua).handler(key, make);
+    let made = MainContext::of(lua)?.parts(lua).handler(key, make);
     made.map(HandlerValue::Made).map_err(|error| fail(lua, format!("{REDIRECT}: {error}")))
 }

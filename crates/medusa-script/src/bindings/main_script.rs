@@ -1,0 +1,26 @@
+//! What the main script has: all that a handler file has, and what changes the Site.
+
+use mlua::{Lua, Table};
+
+use super::everywhere::{finish, install_everywhere};
+use super::{dns, handler, http, log, site, timer};
+use crate::context::MainContext;
+use crate::require::ScriptRoot;
+
+/// The bindings of a main VM.
+pub(crate) fn install_in_main(lua: &Lua, globals: &Table, context: MainContext) -> mlua::Result<()> {
+    let medusa = install_everywhere(lua, globals, context.scripts.commons())?;
+    lua.set_app_data(ScriptRoot(context.sources.root().into()));
+    lua.set_app_data(context);
+    http::install(lua, &medusa)?;
+    handler::install(lua, &medusa)?;
+    log::install(lua, &medusa)?;
+    dns::install(lua, &medusa)?;
+    timer::install(lua, &medusa)?;
+    finish(globals, &medusa)
+}
+
+/// Adds to the names of the main script what changes: the VM's own globals hold only what does not.
+pub(crate) fn install_in_script(names: &Table) -> mlua::Result<()> {
+    names.raw_set("site", site::SiteValue)
+}

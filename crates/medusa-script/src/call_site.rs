@@ -1,0 +1,33 @@
+//! Where in the script a host function was called, and errors that say so.
+
+use std::sync::Arc;
+
+use mlua::Lua;
+
+use crate::counted::shown;
+
+/// Where in the script the running host function was called: `site.luau:12`.
+pub(crate) fn origin(lua: &Lua) -> Arc<str> {
+    for level in 0..16 {
+        let place = lua.inspect_stack(level, |frame| {
+            let source = frame.source();
+            let name = source.source.as_deref()?;
+            let name = name.strip_prefix('@').or_else(|| (name == "=statement").then_some("statement"))?;
+            Some(format!("{name}:{}", frame.current_line()?))
+        });
+        match place {
+            None => break,
+            Some(Some(place)) => return place.into(),
+            Some(None) => {}
+        }
+    }
+    "script".into()
+}
+
+/// The longest message of an error of a host function. It may quote what the script gave.
+pub(crate) const MAX_MESSAGE: usize = 4096;
+
+/// An error of a host function, with the place it was called from.
+pub(crate) fn fail(lua: &Lua, message: impl std::fmt::Display) -> mlua::Error {
+    mlua::Error::runtime(format!("{}: {}", origin(lua), shown(message, MAX_MESSAGE)))
+}

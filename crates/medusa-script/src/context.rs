@@ -1,0 +1,59 @@
+//! What the bindings of a main VM work on.
+
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use medusa_site::{Live, Parts};
+use mlua::Lua;
+
+use crate::functions::Functions;
+use crate::log::LogFunctions;
+use crate::require::Sources;
+use crate::timers::Timers;
+use crate::worker::Scripts;
+
+/// What the bindings of a main VM work on.
+#[derive(Debug, Clone)]
+pub(crate) struct MainContext {
+    pub(crate) live: Arc<Live>,
+    pub(crate) scripts: Arc<Scripts>,
+    pub(crate) sources: Arc<Sources>,
+    pub(crate) functions: Rc<Functions>,
+    pub(crate) logs: Rc<LogFunctions>,
+    pub(crate) timers: Rc<Timers>,
+    /// The state directory, if there is one.
+    pub(crate) state: Option<Rc<Path>>,
+    /// When memory was last collected to make room for parts.
+    pub(crate) collected: Rc<Cell<Option<Instant>>>,
+}
+
+/// How long until memory is collected anew to make room for parts.
+const COLLECT_AGAIN: Duration = Duration::from_secs(1);
+
+impl MainContext {
+    /// That of the VM; an error in a worker's.
+    pub(crate) fn of(lua: &Lua) -> mlua::Result<Self> {
+        let context = lua.app_data_ref::<Self>().map(|context| context.clone());
+        context.ok_or_else(|| mlua::Error::runtime("only the main script can do this"))
+    }
+
+    /// The parts that there are, with room for another if that can be had: a script's own memory may hold what it does
+    /// not need any more. It is collected for that once in a second at the most.
+    pub(crate) fn parts(&self, lua: &Lua) -> &Parts {
+        let parts = self.live.parts();
+        if parts.is_full() && self.collected.get().is_none_or(|last| last.elapsed() > COLLECT_AGAIN) {
+            self.collected.set(Some(Instant::now()));
+            // Twice: what the first cycle finalises, the second frees. An error is one of memory, which the script meets.
+            let _ = lua.gc_collect().and_then(|()| lua.gc_collect());
+        }
+        parts
+    }
+
+    /// A path of the script: relative to the script's directory.
+    pub(crate) fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.sources.root().join(path)
+    }
+}

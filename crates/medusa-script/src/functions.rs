@@ -1,0 +1,82 @@
+//! The handler functions of one main VM.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mlua::Function;
+use tokio::sync::mpsc;
+
+use crate::inline::{Call, InlineHandler, Link, Waiting};
+use crate::request::Requests;
+
+/// The handler functions of one VM, and the way for others to reach them.
+#[derive(Debug)]
+pub(crate) struct Functions {
+    by_id: RefCell<HashMap<u64, (Function, Arc<str>)>>,
+    next: Cell<u64>,
+    /// Weak, so that only handlers keep a replaced VM alive.
+    calls: mpsc::WeakSender<Call>,
+    waiting: Arc<Waiting>,
+    released: Arc<Mutex<Vec<u64>>>,
+    /// Set as soon as the VM is made, which its bindings are part of.
+    requests: RefCell<Option<Requests>>,
+}
+
+impl Functions {
+    /// Those of a VM that takes the calls at the other end of `calls`.
+    pub(crate) fn new(calls: mpsc::WeakSender<Call>) -> Rc<Self> {
+        Rc::new(Self {
+            by_id: RefCell::default(),
+            next: Cell::new(0),
+            calls,
+            waiting: Arc::default(),
+            released: Arc::default(),
+            requests: RefCell::default(),
+        })
+    }
+
+    /// Sets the VM's requests.
+    pub(crate) fn set_requests(&self, requests: Requests) {
+        *self.requests.borrow_mut() = Some(requests);
+    }
+
+    /// The function of a handler and the place it is from.
+    pub(crate) fn get(&self, id: u64) -> Option<(Function, Arc<str>)> {
+        self.by_id.borrow().get(&id).cloned()
+    }
+
+    /// Which requests its VM is at.
+    pub(crate) fn requests_shown(&self) -> Option<String> {
+        self.requests.borrow().as_ref().map(Requests::shown)
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.by_id.borrow().len()
+    }
+
+    /// Makes a handler of a function.
+    pub(crate) fn handler(&self, function: &Function, origin: Arc<str>) -> mlua::Result<InlineHandler> {
+        self.forget_released();
+        let calls =
+            self.calls.upgrade().ok_or_else(|| mlua::Error::runtime("this script has been replaced"))?;
+        let requests = self.requests.borrow().clone();
+        let requests = requests.ok_or_else(|| mlua::Error::runtime("the VM is not ready"))?;
+        let id = self.next.replace(self.next.get() + 1);
+        let function = requests.wrap(function)?;
+        self.by_id.borrow_mut().insert(id, (function, Arc::clone(&origin)));
+        let (waiting, released) = (Arc::clone(&self.waiting), Arc::clone(&self.released));
+        let link = Link { calls, waiting, released };
+        Ok(InlineHandler::new(id, link, origin))
+    }
+
+    /// Lets go of the functions whose handlers are gone.
+    pub(crate) fn forget_released(&self) {
+        let released = std::mem::take(&mut *self.released.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut by_id = self.by_id.borrow_mut();
+        for id in released {
+            by_id.remove(&id);
+        }
+    }
+}
