@@ -133,11 +133,6 @@ impl Batch {
         self.entries.iter().map(|packed| self.read(packed))
     }
 
-    /// The entry number `at`, counted from 0.
-    pub fn get(&self, at: usize) -> Option<Entry<'_>> {
-        self.entries.get(at).map(|packed| self.read(packed))
-    }
-
     /// The number of records.
     pub const fn len(&self) -> usize {
         self.entries.len()

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use medusa_proto::status::Status;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use crate::queue::Queue;
 use crate::sink::spawn;
@@ -83,10 +83,6 @@ impl FileSink {
         Self { target, options, queue, shared: Arc::default(), started: Mutex::default() }
     }
 
-    fn started(&self) -> MutexGuard<'_, bool> {
-        self.started.lock()
-    }
-
     fn open(&self) -> Result<Opened, SinkError> {
         open::open(&self.target, Make { mode: self.options.mode, like: None })
     }
@@ -112,7 +108,7 @@ impl Sink for FileSink {
     }
 
     fn prepare(&self) -> Result<(), SinkError> {
-        let mut started = self.started();
+        let mut started = self.started.lock();
         if !*started {
             open::check_options(&self.target, &self.options)?;
             let opened = self.open()?;
@@ -128,13 +124,13 @@ impl Sink for FileSink {
     }
 
     fn flush(&self, deadline: Instant) -> Flushed {
-        let started = *self.started();
+        let started = *self.started.lock();
         self.queue.flush(if started { deadline } else { Instant::now() }) // without a writer, waiting changes nothing
     }
 
     /// The writer goes over to the new file between two batches.
     fn reopen(&self) -> Result<(), SinkError> {
-        if *self.started() && matches!(self.target, Target::Path(_)) {
+        if *self.started.lock() && matches!(self.target, Target::Path(_)) {
             self.shared.put_fresh(self.open()?);
             self.queue.nudge();
         }

@@ -56,11 +56,7 @@ impl<W: Output> FileWriter<W> {
     /// Works until the sink is gone and its queue empty.
     pub(super) fn run(mut self) {
         loop {
-            let work = match self.to.due_in() {
-                Some(time) => self.queue.next_within(time),
-                None => self.queue.next(),
-            };
-            match work {
+            match self.queue.next(self.to.due_in()) {
                 Work::Batch(batch, since) => self.write_batch(&batch, since),
                 Work::Lost(loss) => {
                     self.remember(Some(loss));

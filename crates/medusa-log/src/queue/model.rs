@@ -135,7 +135,7 @@ impl Rig {
         if self.in_hand.is_some() {
             return true;
         }
-        match self.queue.next_within(Duration::ZERO) {
+        match self.queue.next(Some(Duration::ZERO)) {
             Work::Batch(batch, _) => self.in_hand = Some(batch),
             Work::Lost(loss) => {
                 self.told += loss.records;

@@ -41,7 +41,7 @@ fn submit(queue: &Queue, numbers: std::ops::Range<u64>) {
 
 fn take(queue: &Queue) -> Arc<Batch> {
     loop {
-        match queue.next() {
+        match queue.next(None) {
             Work::Batch(batch, _) => return batch,
             Work::Nudge => {}
             other => panic!("a batch, not {other:?}"),
@@ -60,7 +60,7 @@ fn number(batch: &Batch) -> u64 {
 fn end(queue: Arc<Queue>) {
     queue.attempted(0, Some("gone".into()));
     queue.close();
-    while !matches!(queue.next(), Work::End) {}
+    while !matches!(queue.next(None), Work::End) {}
     queue.leave();
     until(|| Arc::strong_count(&queue) == 1);
 }
@@ -69,7 +69,7 @@ fn end(queue: Arc<Queue>) {
 fn drain(queue: &Arc<Queue>) -> (Vec<u64>, Vec<(usize, u64)>) {
     let (mut numbers, mut losses) = (Vec::new(), Vec::new());
     loop {
-        match queue.next_within(Duration::ZERO) {
+        match queue.next(Some(Duration::ZERO)) {
             Work::Batch(batch, _) => {
                 numbers.push(number(&batch));
                 queue.settle(&batch, batch.len());

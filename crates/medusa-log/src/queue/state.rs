@@ -47,7 +47,7 @@ pub(super) struct QueueState {
     /// Whether the last wait for room was in vain; until there has been room, nobody waits again.
     pub(super) in_vain: bool,
     pub(super) spiller: Spiller,
-    accounts: Accounts,
+    pub(super) accounts: Accounts,
 }
 
 /// Stage in the life of a queue.
@@ -101,13 +101,8 @@ pub(super) enum Take {
 
 impl QueueState {
     pub(super) fn accounts(&self) -> Accounts {
-        let (spilled, spilled_bytes) = (self.disk.records(), self.disk.bytes());
+        let (spilled, spilled_bytes) = (self.disk.records, self.disk.bytes);
         Accounts { spilled, spilled_bytes, ..self.accounts.clone() }
-    }
-
-    /// The accounts, for what only the writer knows: bytes, errors.
-    pub(super) fn accounts_mut(&mut self) -> &mut Accounts {
-        &mut self.accounts
     }
 
     pub(super) fn is_failing(&self) -> bool {
@@ -119,8 +114,8 @@ impl QueueState {
         self.spiller.life == Life::Running
     }
 
-    /// Queues `batch`, whose records are `whole`, or counts them as lost. Whether it was queued.
-    pub(super) fn push(&mut self, limits: &QueueOptions, batch: &Arc<Batch>, whole: Loss) -> bool {
+    /// Queues `batch`, whose records are `whole`, or counts them as lost.
+    pub(super) fn push(&mut self, limits: &QueueOptions, batch: &Arc<Batch>, whole: Loss) {
         let side = self.side_for(limits, batch);
         if side.is_some() {
             self.in_vain = false;
@@ -138,13 +133,12 @@ impl QueueState {
         match (side, items.back_mut()) {
             (None, Some(Item::Lost(loss))) => {
                 *loss = loss.merge(whole);
-                return false;
+                return;
             }
             (None, _) => items.push_back(Item::Lost(whole)),
             (Some(_), _) => items.push_back(Item::Batch(Arc::clone(batch), Instant::now(), None)),
         }
         self.queued += 1;
-        side.is_some()
     }
 
     pub(super) fn fits(&self, limits: &QueueOptions, batch: &Batch) -> bool {

@@ -9,7 +9,7 @@ fn queue(records: usize, bytes: usize) -> Queue {
 }
 
 fn take(queue: &Queue) -> Arc<Batch> {
-    match queue.next() {
+    match queue.next(None) {
         Work::Batch(batch, _) => batch,
         other => panic!("a batch, not {other:?}"),
     }
@@ -28,7 +28,7 @@ fn a_full_queue_drops_counts_and_marks_the_place() {
 
     assert_eq!(take(&queue).len(), 2);
     let at = |second: i64| Timestamp::from_micros(second * 1_000_000);
-    let Work::Lost(loss) = queue.next() else { panic!("the loss stands where it happened") };
+    let Work::Lost(loss) = queue.next(None) else { panic!("the loss stands where it happened") };
     assert_eq!(loss, Loss { records: 3, from: at(0), to: at(1) });
     assert_eq!(first_target(&take(&queue)), "h");
 
@@ -68,7 +68,7 @@ fn flush_waits_for_what_is_in_hand_and_tells_what_is_left() {
         scope.spawn(|| {
             for _ in 0..2 {
                 let held = loop {
-                    if let Work::Batch(batch, _) = queue.next() {
+                    if let Work::Batch(batch, _) = queue.next(None) {
                         break batch;
                     }
                 };
@@ -107,7 +107,7 @@ fn a_closed_queue_is_emptied_first() {
     queue.submit(&batch(["a"]));
     queue.close();
     assert_eq!(take(&queue).len(), 1);
-    assert!(matches!(queue.next(), Work::End));
+    assert!(matches!(queue.next(None), Work::End));
     queue.pause(Duration::from_hours(1)); // returns at once
 }
 
@@ -124,11 +124,11 @@ fn the_oldest_go_and_are_told_where_they_stood() {
     queue.submit(&batch(["d"]));
     queue.submit(&batch(["e"]));
     queue.submit(&batch(["f"]));
-    let Work::Lost(loss) = queue.next() else { panic!("a loss ahead of what is left") };
+    let Work::Lost(loss) = queue.next(None) else { panic!("a loss ahead of what is left") };
     assert_eq!(loss.records, 2, "c and d, not what the writer holds");
     queue.settle_loss();
     queue.submit(&batch(["g", "h"]));
-    let Work::Lost(loss) = queue.next() else { panic!("a second loss") };
+    let Work::Lost(loss) = queue.next(None) else { panic!("a second loss") };
     assert_eq!(loss.records, 2, "e and f");
     queue.settle_loss();
     queue.settle(&held, 2);
@@ -146,11 +146,11 @@ fn a_flush_knows_items_that_became_a_loss() {
     for target in ["a", "b", "c", "d", "e"] {
         queue.submit(&batch([target]));
     }
-    assert!(matches!(queue.next(), Work::Lost(Loss { records: 3, .. })));
+    assert!(matches!(queue.next(None), Work::Lost(Loss { records: 3, .. })));
     queue.settle_loss();
     for _ in 0..2 {
         assert!(!queue.flush(Instant::now()).is_complete());
-        assert!(matches!(queue.next(), Work::Nudge));
+        assert!(matches!(queue.next(None), Work::Nudge));
         let next = take(&queue);
         queue.settle(&next, 1);
     }

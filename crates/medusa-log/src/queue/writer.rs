@@ -25,17 +25,9 @@ pub(crate) enum Work {
 }
 
 impl Queue {
-    /// Waits for something to do.
-    pub(crate) fn next(&self) -> Work {
-        self.next_until(None)
-    }
-
-    /// Waits for something to do, but no longer than `time`; then there is [`Work::Nudge`].
-    pub(crate) fn next_within(&self, time: Duration) -> Work {
-        self.next_until(Some(Instant::now() + time))
-    }
-
-    fn next_until(&self, deadline: Option<Instant>) -> Work {
+    /// Waits for something to do. If that does not come within `time`, there is [`Work::Nudge`].
+    pub(crate) fn next(&self, time: Option<Duration>) -> Work {
+        let deadline = time.map(|time| Instant::now() + time);
         let mut state = self.state.lock();
         loop {
             if std::mem::take(&mut state.nudged) {
@@ -190,7 +182,7 @@ impl Queue {
     /// Counts as lost a record counted as written: it turns out to be incomplete for good.
     pub(crate) fn tear(&self) {
         let mut state = self.state.lock();
-        let accounts = state.accounts_mut();
+        let accounts = &mut state.accounts;
         accounts.written = accounts.written.saturating_sub(1);
         accounts.lost += 1;
     }
@@ -199,7 +191,7 @@ impl Queue {
     pub(crate) fn attempted(&self, bytes: u64, error: Option<String>) {
         let mut state = self.state.lock();
         let failed = error.is_some();
-        let accounts = state.accounts_mut();
+        let accounts = &mut state.accounts;
         accounts.bytes += bytes;
         match error {
             Some(error) => accounts.erred(error),

@@ -73,7 +73,7 @@ impl Connector {
         match target {
             RemoteTarget::Udp(_) => Datagrams::udp(addr, self.max_size).map(Connection::Datagrams),
             RemoteTarget::Tls(_) | RemoteTarget::RelpTls(_) => {
-                let Some(secured) = self.shared.secured() else {
+                let Some(secured) = self.shared.state.lock().secured.clone() else {
                     return Err(io::Error::other("TLS is not set up"));
                 };
                 let stream = Stream::tls(Wire::tcp(addr)?, secured.connection()?)?;

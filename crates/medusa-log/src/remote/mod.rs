@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use medusa_proto::status::Status;
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 
 use crate::drain::{self, Drain};
 use crate::queue::{Queue, QueueOptions};
@@ -110,10 +110,6 @@ struct RemoteState {
 }
 
 impl RemoteShared {
-    fn secured(&self) -> Option<Secured> {
-        self.state.lock().secured.clone()
-    }
-
     fn set_unacknowledged(&self, records: u64) {
         let mut state = self.state.lock();
         if std::mem::replace(&mut state.unacknowledged, records) != records {
@@ -139,10 +135,6 @@ impl RemoteSink {
         let drain =
             Arc::new(RemoteDrain { queue: Arc::clone(&queue), shared: Arc::clone(&shared), is_local });
         Self { kind, target, options, queue, shared, drain, started: Mutex::default() }
-    }
-
-    fn started(&self) -> MutexGuard<'_, bool> {
-        self.started.lock()
     }
 
     fn secure(&self) -> Result<Option<Secured>, SinkError> {
@@ -253,7 +245,7 @@ impl Sink for RemoteSink {
 
     /// A target that does not answer is no error: it may do so later, and meanwhile its records wait.
     fn prepare(&self) -> Result<(), SinkError> {
-        let mut started = self.started();
+        let mut started = self.started.lock();
         if !*started {
             let secured = self.secure()?;
             self.resolve()?;
@@ -270,7 +262,7 @@ impl Sink for RemoteSink {
     }
 
     fn flush(&self, deadline: Instant) -> Flushed {
-        if !*self.started() {
+        if !*self.started.lock() {
             return self.queue.flush(Instant::now()); // without a writer, waiting changes nothing
         }
         self.drain.flush(deadline)
@@ -283,7 +275,7 @@ impl Sink for RemoteSink {
     /// Reads the files of TLS anew, for the next connection, and if there is none, tries for one at once. By UDP, where
     /// connections do not break, the name is resolved anew.
     fn reopen(&self) -> Result<(), SinkError> {
-        if *self.started() {
+        if *self.started.lock() {
             let secured = self.secure()?;
             let mut state = self.shared.state.lock();
             state.secured = secured;

@@ -24,9 +24,9 @@ pub(crate) enum FileOperation {
 pub(crate) struct Index {
     segments: BTreeMap<u64, Segment>,
     /// Bytes of all segments.
-    bytes: u64,
+    pub(crate) bytes: u64,
     /// Records that wait on disk.
-    records: u64,
+    pub(crate) records: u64,
 }
 
 #[derive(Debug)]
@@ -61,14 +61,6 @@ pub(crate) struct Next {
 }
 
 impl Index {
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    pub(crate) fn records(&self) -> u64 {
-        self.records
-    }
-
     /// Tells whether nothing waits to be read.
     pub(crate) fn is_read(&self) -> bool {
         self.segments.values().all(|segment| segment.read)

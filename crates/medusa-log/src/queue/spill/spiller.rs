@@ -145,7 +145,7 @@ impl Thread {
     fn take(&mut self, side: Side) -> (VecDeque<Item>, u64) {
         let mut state = self.queue.state.lock();
         state.spiller.moving = Some(side);
-        let room = usize::try_from(self.limit.saturating_sub(state.disk.bytes())).unwrap_or(usize::MAX);
+        let room = usize::try_from(self.limit.saturating_sub(state.disk.bytes)).unwrap_or(usize::MAX);
         match side {
             Side::Front => {
                 self.newest = None; // a segment of its own
@@ -174,7 +174,7 @@ impl Thread {
 
     /// Appends the frames to segment `number`, and returns how long that is now.
     fn append(&mut self, number: u64) -> io::Result<u64> {
-        let used = self.queue.state.lock().disk.bytes();
+        let used = self.queue.state.lock().disk.bytes;
         if self.bytes.len() > SMALL && used + MARK + self.bytes.len() as u64 > self.limit {
             let problem = format!("all of its {} bytes are in use", self.limit);
             return Err(io::Error::new(ErrorKind::QuotaExceeded, problem));
@@ -204,7 +204,7 @@ impl Thread {
         let mut state = self.queue.state.lock();
         state.spiller.moving = None;
         state.spiller.stuck = true;
-        state.accounts_mut().erred(format!("cannot spill: {error}"));
+        state.accounts.erred(format!("cannot spill: {error}"));
         match side {
             Side::Front => state.front.append(&mut items), // what is there is older
             Side::Back => {
@@ -229,7 +229,7 @@ impl Thread {
         let mut state = self.queue.state.lock();
         state.spiller.life = Life::Ended;
         let lost = state.lose_all();
-        let kept = state.disk.records();
+        let kept = state.disk.records;
         drop(state);
         self.queue.settled.notify_all();
         if kept > 0 {

@@ -75,7 +75,7 @@ impl RemoteWriter {
             None => {}
         }
         loop {
-            match self.queue.next() {
+            match self.queue.next(None) {
                 Work::Batch(batch, _) => self.abandon(&batch, 0),
                 Work::Lost(loss) => {
                     self.remember(loss);

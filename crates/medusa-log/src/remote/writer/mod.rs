@@ -95,7 +95,7 @@ impl RemoteWriter {
 
     /// Does what there is to do. False when that was all.
     fn work(&mut self) -> bool {
-        match self.queue.next_within(if self.window.is_empty() { IDLE } else { LOOK }) {
+        match self.queue.next(Some(if self.window.is_empty() { IDLE } else { LOOK })) {
             Work::Batch(batch, _) => self.write(Outgoing::Batch(batch)),
             Work::Lost(loss) => {
                 self.remember(loss); // told next
