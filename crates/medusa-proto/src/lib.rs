@@ -10,7 +10,7 @@
 //! - [`conditional`] and [`range`]: what the `If-*` and `Range` fields of a request ask for;
 //! - [`coding`]: the compressed form that a client takes; [`glob`]: patterns for paths;
 //! - [`query`] and [`cookie`]: what queries, forms and cookies say; [`event_stream`]: server-sent events as written;
-//! - [`hex`]: bytes as digits; [`shown`]: text from outside for a person's eyes; [`status`]: the document by which a long-lived object describes itself.
+//! - [`author`]: who changes the server; [`hex`]: bytes as digits; [`shown`]: text from outside for a person's eyes; [`status`]: the document by which a long-lived object describes itself.
 //!
 //! **Invariant: nothing here panics, whatever the input.** The lints below keep the usual ways to do so out.
 
@@ -27,6 +27,7 @@
 )]
 
 pub mod access;
+pub mod author;
 mod causes;
 pub mod coding;
 pub mod conditional;

@@ -1,0 +1,75 @@
+//! Who changes a running server, by what way, and with what: as histories, logs and waiting lines show it.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// The author of a change.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Author {
+    /// The person or program that asked: `uid 0 (pid 4711)`, `SIGHUP`; none where the script acts by itself.
+    pub who: Option<Arc<str>>,
+    /// The way it came.
+    pub via: Via,
+    /// What was asked for: `reload`, `eval`, `timer at site.luau:40`, `request GET /`.
+    pub what: Arc<str>,
+}
+
+/// The way a change comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Via {
+    /// The start of the process.
+    Start,
+    /// A signal.
+    Signal,
+    /// The control socket.
+    Control,
+    /// A request to a handler.
+    Request,
+    /// A timer.
+    Timer,
+    /// A log's function.
+    Log,
+}
+
+impl Author {
+    /// The author of something that nobody asked for by name.
+    pub fn new(via: Via, what: impl Into<Arc<str>>) -> Self {
+        Self { who: None, via, what: what.into() }
+    }
+
+    /// The same on behalf of `who`.
+    #[must_use]
+    pub fn by(self, who: impl Into<Arc<str>>) -> Self {
+        Self { who: Some(who.into()), ..self }
+    }
+
+    /// Whether a person waits for it, not the script by itself.
+    pub const fn is_operator(&self) -> bool {
+        matches!(self.via, Via::Start | Via::Signal | Via::Control)
+    }
+}
+
+impl fmt::Display for Author {
+    /// `reload by uid 0 (pid 4711)`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        match &self.who {
+            Some(who) => write!(f, " by {who}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shown_with_who_asked_if_anybody_did() {
+        let reload = Author::new(Via::Control, "reload").by("uid 0 (pid 4711)");
+        assert_eq!(reload.to_string(), "reload by uid 0 (pid 4711)");
+        let timer = Author::new(Via::Timer, "timer at site.luau:40");
+        assert_eq!(timer.to_string(), "timer at site.luau:40");
+        assert!(reload.is_operator() && !timer.is_operator());
+    }
+}
