@@ -38,25 +38,30 @@ pub trait Handler: fmt::Debug + Send + Sync + 'static {
     fn handle(&self, request: Request) -> HandlerFuture<'_>;
 
     /// Does everything that can fail before the handler is first published: loading a script into every worker,
-    /// connecting to what it needs. Called on every publish that includes the handler, so it must be cheap when
-    /// there is nothing left to do. The default has nothing to prepare.
+    /// connecting to what it needs. Called on every publication that includes the handler and finds it not running, so
+    /// it must be cheap when there is nothing left to do. The default has nothing to prepare.
     fn prepare(&self) -> PrepareFuture<'_> {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// The handler that this one wraps: it is in each Site that this one is in, and retired when it is in none. The
-    /// default wraps none.
-    fn wrapped(&self) -> Option<&Arc<dyn Handler>> {
-        None
+    /// The handlers that this one stands before: they are in each Site that this one is in, and the Site prepares, retires
+    /// and describes them itself. The default has none.
+    fn inner(&self) -> &[Arc<dyn Handler>] {
+        &[]
     }
 
     /// A Site without this handler has been published. Requests under way finish with it; what would go on for hours (a
-    /// `WebSocket`) is to be ended. A handler that is published again is prepared again first. What it
-    /// wraps is told by itself ([`wrapped`](Self::wrapped)). The default has nothing to end.
+    /// `WebSocket`) is to be ended. A handler that is published again is prepared again first. The default has nothing
+    /// to end.
     fn retire(&self) {}
 
-    /// What this handler is and does, for the operator.
+    /// What this handler is and does, for the operator; without those it stands before ([`describe`] has them).
     fn status(&self) -> Status;
+}
+
+/// What a handler says of itself, with those it stands before.
+pub(crate) fn describe(handler: &Arc<dyn Handler>) -> Status {
+    handler.status().children(handler.inner().iter().map(describe))
 }
 
 /// Why a part of a draft cannot be published.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use http::{HeaderName, HeaderValue, StatusCode};
+use indexmap::IndexMap;
 use medusa_log::Sink;
 use medusa_net::tls::Tls;
 use medusa_net::{ListenAddr, worker};
@@ -17,7 +18,7 @@ use medusa_proto::status::Status;
 
 use crate::admission::Admission;
 use crate::fault::Faults;
-use crate::handler::Handler;
+use crate::handler::{Handler, describe};
 use crate::limits::Limits;
 use crate::router::{Conflict, Pattern, Router};
 
@@ -76,10 +77,8 @@ impl Counters {
 }
 
 /// A handler under a pattern.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Mount {
-    /// Stays the same when the mount's handler is replaced.
-    pub id: u64,
     /// Which requests it gets.
     pub pattern: Pattern,
     /// Who answers them.
@@ -96,7 +95,7 @@ impl Mount {
     /// What this mount is and has done.
     pub fn status(&self) -> Status {
         let status = Status::new("mount", self.pattern.to_string()).field("origin", self.origin.to_string());
-        self.counters.describe(status).child(self.handler.status())
+        self.counters.describe(status).child(describe(&self.handler))
     }
 }
 
@@ -134,14 +133,12 @@ impl PartialEq for Listen {
 /// All that makes an HTTP server, before it is checked. See [`Server::build`].
 #[derive(Debug, Clone)]
 pub struct ServerParts {
-    /// Stays the same across changes.
-    pub id: u64,
-    /// As logs and status call it.
+    /// As logs and status call it. Stays the same across changes.
     pub name: Arc<str>,
     /// Where it listens.
     pub listen: Vec<Listen>,
-    /// The mounts, in the order the script made them (which decides nothing).
-    pub mounts: Vec<Arc<Mount>>,
+    /// The mounts by their patterns, in the order the script made them (which decides nothing).
+    pub mounts: IndexMap<Pattern, Arc<Mount>>,
     /// Where its access records go; none: nowhere.
     pub log: Option<Arc<dyn Sink>>,
     /// Where the script gives it that log: its own origin, until it gets another.
@@ -162,6 +159,11 @@ pub struct ServerParts {
 }
 
 impl ServerParts {
+    /// The mount that the router found: at this place among them.
+    pub(crate) fn mount_at(&self, at: u32) -> Option<&Arc<Mount>> {
+        self.mounts.get_index(at as usize).map(|(_, mount)| mount)
+    }
+
     /// Whether both are the same server: equal settings and the very same objects.
     pub fn same(&self, other: &Self) -> bool {
         let same_log = match (&self.log, &other.log) {
@@ -172,10 +174,23 @@ impl ServerParts {
         same_log
             && self.trusted_proxies == other.trusted_proxies
             && self.security_headers == other.security_headers
-            && (self.id, &self.name, &self.listen, &self.limits, &self.hsts, &self.origin)
-                == (other.id, &other.name, &other.listen, &other.limits, &other.hsts, &other.origin)
+            && (&self.name, &self.listen, &self.limits, &self.hsts, &self.origin)
+                == (&other.name, &other.listen, &other.limits, &other.hsts, &other.origin)
             && self.mounts.len() == other.mounts.len()
-            && self.mounts.iter().zip(&other.mounts).all(|(a, b)| Arc::ptr_eq(a, b))
+            && self.mounts.values().zip(other.mounts.values()).all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+
+    /// What this server is and has done.
+    pub fn status(&self) -> Status {
+        let listen = self.listen.iter().map(|listen| listen.addr.to_string()).collect::<Vec<_>>().join(", ");
+        let status = Status::new("http", self.name.to_string())
+            .field("listen", listen)
+            .field("origin", self.origin.to_string());
+        let counters = &self.counters;
+        let status =
+            counters.requests.describe(status).gauge("connections", u64::from(counters.admission.open()));
+        let status = status.child(counters.faults.status());
+        self.mounts.values().fold(status, |status, mount| status.child(mount.status()))
     }
 }
 
@@ -194,23 +209,8 @@ impl Server {
     ///
     /// Two mounts whose patterns clash.
     pub fn build(parts: ServerParts) -> Result<Self, Conflict> {
-        let patterns = parts.mounts.iter().map(|mount| mount.pattern.clone());
-        let router = Router::build(patterns.zip(0..))?;
+        let router = Router::build(parts.mounts.keys().cloned().zip(0..))?;
         Ok(Self { parts, router })
-    }
-
-    /// What this server is and has done.
-    pub fn status(&self) -> Status {
-        let listen =
-            self.parts.listen.iter().map(|listen| listen.addr.to_string()).collect::<Vec<_>>().join(", ");
-        let status = Status::new("http", self.parts.name.to_string())
-            .field("listen", listen)
-            .field("origin", self.parts.origin.to_string());
-        let counters = &self.parts.counters;
-        let status =
-            counters.requests.describe(status).gauge("connections", u64::from(counters.admission.open()));
-        let status = status.child(counters.faults.status());
-        self.parts.mounts.iter().fold(status, |status, mount| status.child(mount.status()))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use medusa_proto::status::Status;
 
-use crate::{Batch, Flushed, Sink, SinkError};
+use crate::{Batch, Flushed, Sink};
 
 /// Gives each batch to all of its sinks. They share the batch, and nothing else: one that fails holds up no other.
 #[derive(Debug)]
@@ -27,14 +27,6 @@ impl MultiSink {
 }
 
 impl Sink for MultiSink {
-    fn check(&self) -> Result<(), SinkError> {
-        self.sinks.iter().try_for_each(|sink| sink.check())
-    }
-
-    fn prepare(&self) -> Result<(), SinkError> {
-        self.sinks.iter().try_for_each(|sink| sink.prepare())
-    }
-
     fn submit(&self, batch: &Arc<Batch>) {
         for sink in &self.sinks {
             sink.submit(batch);
@@ -45,15 +37,6 @@ impl Sink for MultiSink {
     /// two sinks counts twice.
     fn flush(&self, deadline: Instant) -> Flushed {
         self.sinks.iter().map(|sink| sink.flush(deadline)).fold(Flushed::default(), Flushed::and)
-    }
-
-    fn close(&self) {
-        self.sinks.iter().for_each(|sink| sink.close());
-    }
-
-    /// Reopens all, and returns the first error.
-    fn reopen(&self) -> Result<(), SinkError> {
-        self.sinks.iter().map(|sink| sink.reopen()).fold(Ok(()), Result::and)
     }
 
     fn inner(&self) -> &[Arc<dyn Sink>] {
@@ -98,15 +81,5 @@ mod tests {
         assert_eq!(kinds[0], "log.multi");
         assert_eq!((&kinds[1..], statuses[0].children.len()), (&["see", "see"][..], 1));
         assert!(statuses[1].name.starts_with(statuses[0].children[0].kind));
-    }
-
-    #[test]
-    fn one_that_cannot_be_prepared_fails_all_but_every_one_is_reopened() {
-        let (bad, good) = (Arc::new(Memory::failing()), Arc::new(Memory::default()));
-        let multi = MultiSink::new(vec![Arc::clone(&bad) as _, Arc::clone(&good) as _]);
-        for done in [multi.check(), multi.prepare(), multi.reopen()] {
-            assert_eq!(done.expect_err("fails").target, "memory");
-        }
-        assert_eq!(good.reopened(), 1);
     }
 }

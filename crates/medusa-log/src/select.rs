@@ -8,7 +8,7 @@ use std::time::Instant;
 use medusa_proto::entry::Entry;
 use medusa_proto::status::Status;
 
-use crate::{Batch, Flushed, Sink, SinkError};
+use crate::{Batch, Flushed, Sink};
 
 /// How entries are chosen.
 pub trait Choice: fmt::Debug + Send + Sync + 'static {
@@ -36,14 +36,6 @@ impl<C: Choice> SelectingSink<C> {
 }
 
 impl<C: Choice> Sink for SelectingSink<C> {
-    fn check(&self) -> Result<(), SinkError> {
-        self.inner.check()
-    }
-
-    fn prepare(&self) -> Result<(), SinkError> {
-        self.inner.prepare()
-    }
-
     fn submit(&self, batch: &Arc<Batch>) {
         let kept = Batch::select(batch, |entry| self.choice.keeps(entry));
         let on = kept.as_ref().map_or(0, |kept| kept.len());
@@ -56,14 +48,6 @@ impl<C: Choice> Sink for SelectingSink<C> {
 
     fn flush(&self, deadline: Instant) -> Flushed {
         self.inner.flush(deadline)
-    }
-
-    fn close(&self) {
-        self.inner.close();
-    }
-
-    fn reopen(&self) -> Result<(), SinkError> {
-        self.inner.reopen()
     }
 
     fn inner(&self) -> &[Arc<dyn Sink>] {

@@ -17,21 +17,28 @@ use crate::Batch;
 /// # Life
 ///
 /// 1. [`check`](Self::check) may be called at any time, on a sink that will never be used: `medusa check` does.
-/// 2. [`prepare`](Self::prepare) before the first batch. All that can fail, fails here, while the draft that wants this
+/// 2. [`prepare`](Self::prepare) before the first batch, and after that of the sinks it [stands before](Self::inner). All that can fail, fails here, while the draft that wants this
 ///    sink can still be dropped.
 /// 3. [`submit`](Self::submit), from every worker at once, for as long as a published site refers to the sink.
 /// 4. [`flush`](Self::flush) at shutdown, then [`close`](Self::close). Nothing to be called when the sink is replaced: dropping the last reference
 ///    lets it finish, in its own time, what it was given.
 ///
+/// Checking, preparing, opening anew and closing are done by whoever has the sinks of a Site: with each once, however many
+/// stand before it, so none passes them on. Records and the flush go through a sink to those behind it.
+///
 /// It is [`Any`], so that who holds a sink can ask whether it is a [`Tail`](crate::Tail).
 pub trait Sink: Any + fmt::Debug + Send + Sync {
     /// Whether [`prepare`](Self::prepare) would succeed, as far as can be told without leaving a trace: nothing is
-    /// created, opened for others to see, or started.
-    fn check(&self) -> Result<(), SinkError>;
+    /// created, opened for others to see, or started. By default nothing can fail.
+    fn check(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
 
     /// Opens what must be open and starts what must run. Once it has succeeded, calling it again does nothing; after an
-    /// error it may be tried again.
-    fn prepare(&self) -> Result<(), SinkError>;
+    /// error it may be tried again. By default there is nothing to do.
+    fn prepare(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
 
     /// Takes a batch. Never blocks beyond a short lock, never fails: what cannot be queued is dropped, and its records
     /// counted as lost.
@@ -166,8 +173,6 @@ impl SinkError {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use parking_lot::{Mutex, MutexGuard};
 
     use super::*;
@@ -176,37 +181,15 @@ pub(crate) mod tests {
     #[derive(Debug, Default)]
     pub(crate) struct Memory {
         batches: Mutex<Vec<Arc<Batch>>>,
-        reopened: AtomicUsize,
-        fails: bool,
     }
 
     impl Memory {
-        pub(crate) fn failing() -> Self {
-            Self { fails: true, ..Self::default() }
-        }
-
         pub(crate) fn batches(&self) -> MutexGuard<'_, Vec<Arc<Batch>>> {
             self.batches.lock()
-        }
-
-        pub(crate) fn reopened(&self) -> usize {
-            self.reopened.load(Ordering::Relaxed)
-        }
-
-        fn result(&self) -> Result<(), SinkError> {
-            if self.fails { Err(SinkError::new("memory", "be used")) } else { Ok(()) }
         }
     }
 
     impl Sink for Memory {
-        fn check(&self) -> Result<(), SinkError> {
-            self.result()
-        }
-
-        fn prepare(&self) -> Result<(), SinkError> {
-            self.result()
-        }
-
         fn submit(&self, batch: &Arc<Batch>) {
             self.batches().push(Arc::clone(batch));
         }
@@ -214,11 +197,6 @@ pub(crate) mod tests {
         fn flush(&self, _deadline: Instant) -> Flushed {
             let left = self.batches().iter().map(|batch| batch.len() as u64).sum();
             Flushed { left, ..Flushed::default() }
-        }
-
-        fn reopen(&self) -> Result<(), SinkError> {
-            self.reopened.fetch_add(1, Ordering::Relaxed);
-            self.result()
         }
 
         fn status(&self) -> Status {

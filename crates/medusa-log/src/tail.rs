@@ -15,7 +15,7 @@ use medusa_proto::status::{Status, Value};
 use parking_lot::Mutex;
 
 use crate::local::LocalOffset;
-use crate::{Batch, Flushed, Sink, SinkError};
+use crate::{Batch, Flushed, Sink};
 
 /// Keeps the last entries it was given, in the order in which they came: a worker's at most 100 ms after they happened,
 /// so that those of several workers are in their order up to that.
@@ -151,14 +151,6 @@ impl TailState {
 }
 
 impl Sink for Tail {
-    fn check(&self) -> Result<(), SinkError> {
-        Ok(())
-    }
-
-    fn prepare(&self) -> Result<(), SinkError> {
-        Ok(())
-    }
-
     fn submit(&self, batch: &Arc<Batch>) {
         let mut state = self.state.lock();
         state.push(batch, self.entries);

@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use medusa_proto::author::{Author, Via};
 use medusa_proto::status::Status;
 use medusa_script::Events;
 use tokio::net::{UnixListener, UnixStream};
@@ -34,17 +35,20 @@ const RESERVE: usize = 4;
 /// How long to wait when the system cannot give us a connection, which mostly means that descriptors have run out.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What sessions do to the server they belong to. `by` says who asks, as histories and logs show it: `eval by uid 0
-/// (pid 4711)`.
+/// What sessions do to the server they belong to, and on whose behalf: `eval by uid 0 (pid 4711)`.
 ///
 /// Several sessions call at a time. Dropping a future cancels what it stands for.
 pub trait Control: 'static {
     /// Runs one statement as one change. What it prints goes to `events` while it runs.
-    fn eval(&self, source: String, by: String, events: Events)
-    -> impl Future<Output = Result<Done, Failure>>;
+    fn eval(
+        &self,
+        source: String,
+        author: Author,
+        events: Events,
+    ) -> impl Future<Output = Result<Done, Failure>>;
 
     /// Runs the script anew.
-    fn reload(&self, by: String, events: Events) -> impl Future<Output = Result<Done, Failure>>;
+    fn reload(&self, author: Author, events: Events) -> impl Future<Output = Result<Done, Failure>>;
 
     /// Describes the server.
     fn status(&self) -> impl Future<Output = Status>;
@@ -53,7 +57,7 @@ pub trait Control: 'static {
     fn reopen(&self) -> Result<(), Failure>;
 
     /// Begins to shut down, and returns at once. Called after the client has been told.
-    fn stop(&self, by: &str);
+    fn stop(&self, author: &Author);
 }
 
 /// Who is at the other end.
@@ -75,11 +79,12 @@ impl Peer {
     }
 
     /// `eval by uid 0 (pid 4711)`
-    fn doing(self, what: &str) -> String {
-        match self.pid {
-            Some(pid) => format!("{what} by uid {} (pid {pid})", self.uid),
-            None => format!("{what} by uid {}", self.uid),
-        }
+    fn doing(self, what: &str) -> Author {
+        let who = match self.pid {
+            Some(pid) => format!("uid {} (pid {pid})", self.uid),
+            None => format!("uid {}", self.uid),
+        };
+        Author::new(Via::Control, what).by(who)
     }
 }
 

@@ -3,7 +3,7 @@
 //! The life of a connection:
 //!
 //! 1. [`Listener::bind`] opens one socket per worker; everything that can fail fails here.
-//! 2. [`Listener::start`] runs one accept loop on each of the [`Workers`].
+//! 2. [`Listener::prepare`] hands them to the [`Workers`], and [`Listener::start`] has the accept loops go.
 //! 3. A loop accepts a [`Stream`], enters a [`Conn`] for it in the worker's [`registry`] and hands both to the
 //!    protocol's [`Accept`]. The future that comes back is one task on this worker, for good.
 //!    Behind a proxy it may begin with what that says ([`proxy`]), and with the handshake of the listener's [`tls`].

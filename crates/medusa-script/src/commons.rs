@@ -66,7 +66,7 @@ struct SiteNames(Weak<Live>);
 impl Resolve for SiteNames {
     fn resolve(&self, name: &str) -> Addresses {
         let name = name.to_owned();
-        let resolver = self.0.upgrade().and_then(|live| live.site().resolver.clone());
+        let resolver = self.0.upgrade().and_then(|live| live.site().parts.resolver().cloned());
         Box::pin(async move {
             match resolver {
                 Some(resolver) => {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use medusa_site::{Live, Parts};
+use medusa_site::{Interner, Live};
 use mlua::Lua;
 
 use crate::functions::Functions;
@@ -26,11 +26,11 @@ pub(crate) struct MainContext {
     pub(crate) timers: Rc<Timers>,
     /// The state directory, if there is one.
     pub(crate) state: Option<Rc<Path>>,
-    /// When memory was last collected to make room for parts.
+    /// When memory was last collected to make room for objects.
     pub(crate) collected: Rc<Cell<Option<Instant>>>,
 }
 
-/// How long until memory is collected anew to make room for parts.
+/// How long until memory is collected anew to make room for objects.
 const COLLECT_AGAIN: Duration = Duration::from_secs(1);
 
 impl MainContext {
@@ -40,16 +40,16 @@ impl MainContext {
         context.ok_or_else(|| mlua::Error::runtime("only the main script can do this"))
     }
 
-    /// The parts that there are, with room for another if that can be had: a script's own memory may hold what it does
+    /// The objects that there are, with room for another if that can be had: a script's own memory may hold what it does
     /// not need any more. It is collected for that once in a second at the most.
-    pub(crate) fn parts(&self, lua: &Lua) -> &Parts {
-        let parts = self.live.parts();
-        if parts.is_full() && self.collected.get().is_none_or(|last| last.elapsed() > COLLECT_AGAIN) {
+    pub(crate) fn interner(&self, lua: &Lua) -> &Interner {
+        let interner = self.live.interner();
+        if interner.is_full() && self.collected.get().is_none_or(|last| last.elapsed() > COLLECT_AGAIN) {
             self.collected.set(Some(Instant::now()));
             // Twice: what the first cycle finalises, the second frees. An error is one of memory, which the script meets.
             let _ = lua.gc_collect().and_then(|()| lua.gc_collect());
         }
-        parts
+        interner
     }
 
     /// A path of the script: relative to the script's directory.

@@ -11,9 +11,10 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use medusa_net::{ListenAddr, Workers};
+use medusa_proto::author::{Author, Via};
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
-use medusa_site::{Hand, Live, PublishError};
+use medusa_site::{HttpServer, Live, PublishError};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
@@ -84,8 +85,8 @@ pub struct Evaluated {
 type Answer<T> = oneshot::Sender<Result<T, ScriptError>>;
 
 enum Job {
-    Load { by: String, events: Option<Events>, answer: Answer<Loaded> },
-    Eval { source: String, by: String, events: Option<Events>, answer: Answer<Evaluated> },
+    Load { author: Author, events: Option<Events>, answer: Answer<Loaded> },
+    Eval { source: String, author: Author, events: Option<Events>, answer: Answer<Evaluated> },
     Status { answer: Answer<Status> },
 }
 
@@ -126,8 +127,8 @@ impl Engine {
     /// # Errors
     ///
     /// What is wrong with the script, or with what it asks for.
-    pub async fn load(&self, by: String, events: Option<Events>) -> Result<Loaded, ScriptError> {
-        self.ask(|answer| Job::Load { by, events, answer }).await
+    pub async fn load(&self, author: Author, events: Option<Events>) -> Result<Loaded, ScriptError> {
+        self.ask(|answer| Job::Load { author, events, answer }).await
     }
 
     /// Runs one statement in the main VM, as one transaction. Dropping the future stops the statement.
@@ -138,10 +139,10 @@ impl Engine {
     pub async fn eval(
         &self,
         source: String,
-        by: String,
+        author: Author,
         events: Option<Events>,
     ) -> Result<Evaluated, ScriptError> {
-        self.ask(|answer| Job::Eval { source, by, events, answer }).await
+        self.ask(|answer| Job::Eval { source, author, events, answer }).await
     }
 
     /// The site and the VMs, as a document.
@@ -201,15 +202,13 @@ pub fn check(program: Program, mut print: impl FnMut(&str)) -> Result<Status, Sc
 
 async fn rehearse(program: Program, events: Events) -> Result<Status, ScriptError> {
     let host = Host::new(program, Live::rehearsal());
-    let ((vm, _calls), transaction) = host.run("check", Some(events)).await?;
+    let ((vm, _calls), transaction) = host.run(Author::new(Via::Start, "check"), Some(events)).await?;
     let rehearsal = transaction
         .take_change()
         .ok_or_else(|| ScriptError::new("the script's change was taken by someone else"))?;
-    let made = host.live.rehearse(&rehearsal).await;
+    let made = host.live.rehearse(rehearsal).await;
     let made = made.map_err(|error| publish_error(&error).showing(vm.sources()))?;
-    let site = Status::new("site", host.program.name.clone());
-    let site = site.children(made.servers.iter().map(|server| server.status()));
-    Ok(site.children(medusa_log::describe(&made.sinks)))
+    Ok(Status { name: host.program.name.clone(), fields: Vec::new(), ..made.status() })
 }
 
 fn publish_error(error: &PublishError) -> ScriptError {
@@ -251,9 +250,9 @@ impl Host {
             let host = Rc::clone(&self);
             spawn_local(async move {
                 match job {
-                    Job::Load { by, events, answer } => respond(answer, host.load(by, events)).await,
-                    Job::Eval { source, by, events, answer } => {
-                        respond(answer, host.eval(&source, by, events)).await;
+                    Job::Load { author, events, answer } => respond(answer, host.load(author, events)).await,
+                    Job::Eval { source, author, events, answer } => {
+                        respond(answer, host.eval(&source, author, events)).await;
                     }
                     Job::Status { answer } => respond(answer, async { Ok(host.status().await) }).await,
                 }
@@ -261,13 +260,12 @@ impl Host {
         }
     }
 
-    async fn load(&self, by: String, events: Option<Events>) -> Result<Loaded, ScriptError> {
-        let ((vm, calls), transaction) = self.run(&by, events).await?;
+    async fn load(&self, author: Author, events: Option<Events>) -> Result<Loaded, ScriptError> {
+        let ((vm, calls), transaction) = self.run(author, events).await?;
         self.listen_elsewhere(&transaction)?;
         let committed = transaction.commit().await;
-        let (site, timers) = committed.map_err(|error| publish_error(&error).showing(vm.sources()))?;
+        let site = committed.map_err(|error| publish_error(&error).showing(vm.sources()))?;
         let site = site.unwrap_or_else(|| self.live.site());
-        vm.start_timers(timers);
         let old = self.current.replace(Some(Current { vm, _calls: calls }));
         if let Some(old) = old {
             old.vm.retire();
@@ -275,9 +273,13 @@ impl Host {
             replaced.retain(|vm| vm.strong_count() > 0);
             replaced.push(Rc::downgrade(&old.vm));
         }
-        let addresses = site.listeners.iter().map(|bound| Address {
-            addr: bound.listener.local_addr().clone(),
-            encrypted: site.spoken_on(bound).is_some_and(|listen| listen.tls.is_some()),
+        let addresses = site.listeners.iter().map(|bound| {
+            let server = site.parts.find::<HttpServer>(&bound.part);
+            let listen = server.and_then(|server| server.parts.listen.get(bound.at));
+            Address {
+                addr: bound.listener.local_addr().clone(),
+                encrypted: listen.is_some_and(|listen| listen.tls.is_some()),
+            }
         });
         let addresses = addresses.collect();
         Ok(Loaded { generation: site.generation, addresses })
@@ -286,10 +288,10 @@ impl Host {
     /// Runs the script in a VM of its own, under a transaction that makes the site anew.
     async fn run(
         &self,
-        by: &str,
+        author: Author,
         events: Option<Events>,
     ) -> Result<((Rc<MainVm>, mpsc::Sender<Call>), Rc<Transaction>), ScriptError> {
-        let transaction = Transaction::fresh(Arc::clone(&self.live), by, events).await;
+        let transaction = Transaction::fresh(Arc::clone(&self.live), author, events).await;
         let sources = Arc::new(Sources::new(self.program.root.clone()));
         let started = MainVm::start(&self.live, &self.scripts, &sources, self.program.state.as_deref());
         let (vm, calls) = started.map_err(|error| ScriptError::from_lua(&error))?;
@@ -315,10 +317,15 @@ impl Host {
         }
     }
 
-    async fn eval(&self, source: &str, by: String, events: Option<Events>) -> Result<Evaluated, ScriptError> {
+    async fn eval(
+        &self,
+        source: &str,
+        author: Author,
+        events: Option<Events>,
+    ) -> Result<Evaluated, ScriptError> {
         let vm = self.current.borrow().as_ref().map(|current| Rc::clone(&current.vm));
         let vm = vm.ok_or_else(|| ScriptError::new("the script is not loaded yet"))?;
-        let transaction = Transaction::lazy(Arc::clone(&self.live), by, Hand::Operator, events);
+        let transaction = Transaction::lazy(Arc::clone(&self.live), author, events);
         let run = vm.run_statement(&transaction, source).await;
         let (values, generation) = run.map_err(|error| error.showing(vm.sources()))?;
         Ok(Evaluated { value: print::values(&values), generation })

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use http::{Method, StatusCode};
 use medusa_http::{HandlerError, Request};
+use medusa_proto::author::{Author, Via};
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
-use medusa_site::{Hand, Live};
+use medusa_site::Live;
 use mlua::{Function, Lua, MultiValue, Table};
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
@@ -32,7 +33,7 @@ use crate::producer::Producer;
 use crate::request::{OpenRequest, Requests};
 use crate::require::{Modules, Sources, names_over};
 use crate::respond::ReplyBody;
-use crate::timers::{PendingTimer, Timers};
+use crate::timers::Timers;
 use crate::transaction::Transaction;
 use crate::vm::Vm;
 use crate::websocket::{Session, Start};
@@ -74,7 +75,7 @@ impl MainVm {
     ) -> mlua::Result<(Rc<Self>, mpsc::Sender<Call>)> {
         let (calls, incoming) = mpsc::channel(QUEUED_CALLS);
         let functions = Functions::new(calls.downgrade());
-        let timers: Rc<Timers> = Rc::default();
+        let timers = Timers::new(live);
         let logs = LogFunctions::new(live, &timers);
         let context = MainContext {
             live: Arc::clone(live),
@@ -88,6 +89,7 @@ impl MainVm {
         };
         let vm = Vm::new(|lua, globals| main_script::install_in_main(lua, globals, context))?;
         logs.set_vm(&vm);
+        timers.set_vm(&vm);
         let requests = Requests::new(vm.lua())?;
         functions.set_requests(requests.clone());
         let statement = load(vm.lua(), include_str!("statement.luau"), "=statement", None)?;
@@ -134,8 +136,9 @@ impl MainVm {
         let Call { function, request, mut answer, place } = call;
         drop(place);
         let wants_body = request.head.method != Method::HEAD;
-        let origin = format!("request {} {}", request.head.method, request.head.path());
-        let transaction = Transaction::lazy(Arc::clone(&self.live), origin, Hand::Script, None);
+        let what = format!("request {} {}", request.head.method, request.head.path());
+        let author = Author::new(Via::Request, what);
+        let transaction = Transaction::lazy(Arc::clone(&self.live), author, None);
         let answering = transaction.scope(self.answer(requests, function, request));
         let answered = tokio::select! {
             answered = answering => answered,
@@ -213,15 +216,10 @@ impl MainVm {
         Ok((Answer { status: reply.status, headers: reply.headers, body }, rest))
     }
 
-    /// Publishes what a task changed and starts its timers. Returns the new generation, if there is one.
+    /// Publishes what a task changed. Returns the new generation, if there is one.
     async fn commit(&self, transaction: &Transaction) -> Result<Option<u64>, ScriptError> {
-        if self.timers.stopped() && transaction.has_edits() {
-            transaction.abandon();
-            return Err(ScriptError::new("the script was reloaded meanwhile, so this has changed nothing"));
-        }
-        let committed = transaction.commit().await;
-        let (site, timers) = committed.map_err(|error| ScriptError::new(with_causes(&error)))?;
-        self.start_timers(timers);
+        let committed = transaction.commit_unless(self.timers.stopped()).await;
+        let site = committed.map_err(|error| ScriptError::new(with_causes(&error)))?;
         Ok(site.map(|site| site.generation))
     }
 
@@ -267,10 +265,6 @@ impl MainVm {
         let generation = self.commit(transaction).await?;
         keep.call::<()>(()).map_err(told)?;
         Ok((values, generation))
-    }
-
-    pub(crate) fn start_timers(&self, timers: Vec<PendingTimer>) {
-        self.timers.start(timers, &self.vm, &self.live);
     }
 
     /// Stops what must not outlive the VM's replacement.

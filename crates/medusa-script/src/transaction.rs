@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
-use medusa_site::{Busy, Change, Draft, DraftError, EventLog, GivenUp, Hand, Live, PublishError, Site};
+use medusa_proto::author::Author;
+use medusa_site::{Busy, Change, Draft, DraftError, GivenUp, Live, Parts, PublishError, Site};
 use tokio::sync::mpsc;
 
 use crate::budget::Waited;
-use crate::timers::PendingTimer;
 
 tokio::task_local! {
     static CURRENT: Rc<Transaction>;
@@ -43,13 +43,11 @@ type Waiting = Pin<Box<dyn Future<Output = Change>>>;
 /// The edits of one task.
 pub(crate) struct Transaction {
     live: Arc<Live>,
-    by: Arc<str>,
-    hand: Hand,
+    author: Author,
     change: RefCell<Option<Change>>,
     /// The wait for the right to change the Site. Kept here and not in the script's future, which Luau may hold on to long
     /// after its task was dropped.
     waiting: RefCell<Option<Waiting>>,
-    timers: RefCell<Vec<PendingTimer>>,
     events: Option<Events>,
     printed: RefCell<usize>,
     excused: Cell<Waited>,
@@ -57,39 +55,24 @@ pub(crate) struct Transaction {
 
 impl Transaction {
     /// A transaction that begins with the first edit.
-    pub(crate) fn lazy(
-        live: Arc<Live>,
-        by: impl Into<Arc<str>>,
-        hand: Hand,
-        events: Option<Events>,
-    ) -> Rc<Self> {
-        Self::with(live, by.into(), hand, None, events)
+    pub(crate) fn lazy(live: Arc<Live>, author: Author, events: Option<Events>) -> Rc<Self> {
+        Self::with(live, author, None, events)
     }
 
     /// A transaction that makes the Site anew.
-    pub(crate) async fn fresh(live: Arc<Live>, by: impl Into<Arc<str>>, events: Option<Events>) -> Rc<Self> {
-        let by = by.into();
-        let change = live.begin_fresh(Arc::clone(&by), tells(events.clone())).await;
-        Self::with(live, by, Hand::Operator, Some(change), events)
+    pub(crate) async fn fresh(live: Arc<Live>, author: Author, events: Option<Events>) -> Rc<Self> {
+        let change = live.begin_fresh(author.clone(), tells(events.clone())).await;
+        Self::with(live, author, Some(change), events)
     }
 
-    fn with(
-        live: Arc<Live>,
-        by: Arc<str>,
-        hand: Hand,
-        change: Option<Change>,
-        events: Option<Events>,
-    ) -> Rc<Self> {
-        let (timers, printed) = (RefCell::default(), RefCell::default());
+    fn with(live: Arc<Live>, author: Author, change: Option<Change>, events: Option<Events>) -> Rc<Self> {
         Rc::new(Self {
             live,
-            by,
-            hand,
+            author,
             change: RefCell::new(change),
             waiting: RefCell::default(),
-            timers,
             events,
-            printed,
+            printed: RefCell::default(),
             excused: Cell::default(),
         })
     }
@@ -112,12 +95,11 @@ impl Transaction {
     pub(crate) fn abandon(&self) {
         self.waiting.take();
         self.change.take();
-        self.timers.take();
     }
 
     /// Whether anything would be changed.
     pub(crate) fn has_edits(&self) -> bool {
-        self.change.borrow().is_some() || !self.timers.borrow().is_empty()
+        self.change.borrow().is_some()
     }
 
     /// The transaction of the running task, if it is one that may change the Site.
@@ -134,6 +116,20 @@ impl Transaction {
     /// How long the task has waited so.
     pub(crate) fn excused(&self) -> Waited {
         self.excused.get()
+    }
+
+    /// Edits as part of what the running task changes; outside of such a task, as a change of its own.
+    pub(crate) async fn current_or(
+        live: Arc<Live>,
+        author: impl FnOnce() -> Author,
+        edit: impl Future<Output = mlua::Result<()>>,
+    ) -> mlua::Result<()> {
+        if Self::current().is_some() {
+            return edit.await;
+        }
+        let transaction = Self::lazy(live, author(), None);
+        transaction.scope(edit).await?;
+        transaction.commit().await.map(drop).map_err(mlua::Error::external)
     }
 
     /// Edits the draft of the running task.
@@ -153,9 +149,9 @@ impl Transaction {
     async fn begin(&self) {
         if self.change.borrow().is_none() {
             self.waiting.borrow_mut().get_or_insert_with(|| {
-                let (live, by, hand) = (Arc::clone(&self.live), Arc::clone(&self.by), self.hand);
+                let (live, author) = (Arc::clone(&self.live), self.author.clone());
                 let told = tells(self.events.clone());
-                Box::pin(async move { live.begin(by, hand, told).await })
+                Box::pin(async move { live.begin(author, told).await })
             });
             let change = poll_fn(|cx| match self.waiting.borrow_mut().as_mut() {
                 Some(waiting) => waiting.as_mut().poll(cx).map(Some),
@@ -168,27 +164,12 @@ impl Transaction {
         }
     }
 
-    /// The servers as this task sees them: its draft's, if it has edited, else the running ones.
-    pub(crate) fn with_servers<R>(&self, look: impl FnOnce(&[medusa_http::ServerParts]) -> R) -> R {
-        if let Some(change) = &*self.change.borrow() {
-            look(change.draft.servers())
-        } else {
-            let site = self.live.site();
-            let servers: Vec<_> = site.servers.iter().map(|server| server.parts.clone()).collect();
-            look(&servers)
-        }
-    }
-
-    /// Where the server's own events go, as this task sees it.
-    pub(crate) fn with_event_logs<R>(&self, look: impl FnOnce(&[EventLog]) -> R) -> R {
+    /// The parts of the Site as this task sees them: its draft's, if it has edited, else the running ones.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&Parts) -> R) -> R {
         match &*self.change.borrow() {
-            Some(change) => look(change.draft.events()),
-            None => look(&self.live.site().events),
+            Some(change) => look(change.draft.parts()),
+            None => look(&self.live.site().parts),
         }
-    }
-
-    pub(crate) fn add_timer(&self, timer: PendingTimer) {
-        self.timers.borrow_mut().push(timer);
     }
 
     /// Hands a printed line to whoever runs the statement; false if nobody listens.
@@ -216,15 +197,34 @@ impl Transaction {
         self.change.borrow_mut().as_mut().map(edit)
     }
 
-    /// Publishes what was edited, if anything was; returns the new Site and the timers to start.
-    pub(crate) async fn commit(&self) -> Result<(Option<Arc<Site>>, Vec<PendingTimer>), PublishError> {
-        let change = self.change.borrow_mut().take();
-        let site = match change {
-            Some(change) => Some(self.live.publish(change).await?),
-            None => None,
-        };
-        Ok((site, self.timers.take()))
+    /// Publishes what was edited unless the task's VM was `replaced` meanwhile: what it does has no effect any more.
+    pub(crate) async fn commit_unless(&self, replaced: bool) -> Result<Option<Arc<Site>>, CommitError> {
+        if replaced && self.has_edits() {
+            self.abandon();
+            return Err(CommitError::Replaced);
+        }
+        Ok(self.commit().await?)
     }
+
+    /// Publishes what was edited, if anything was; returns the new Site.
+    pub(crate) async fn commit(&self) -> Result<Option<Arc<Site>>, PublishError> {
+        let change = self.change.borrow_mut().take();
+        match change {
+            Some(change) => self.live.publish(change).await.map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Why what a task has edited was not published.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommitError {
+    /// A reload has replaced its VM.
+    #[error("the script was reloaded meanwhile, so this has changed nothing")]
+    Replaced,
+    /// Something about it is wrong.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
 }
 
 /// A wait that does not count, until it is dropped.
@@ -258,7 +258,7 @@ impl Drop for AbandonOnDrop<'_> {
 impl fmt::Debug for Transaction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transaction")
-            .field("by", &self.by)
+            .field("author", &self.author)
             .field("change", &self.change)
             .finish_non_exhaustive()
     }
@@ -277,6 +277,8 @@ fn tells(events: Option<Events>) -> impl FnMut(Busy) {
 mod tests {
     use std::time::Duration;
 
+    use medusa_proto::author::Via;
+
     use super::*;
     use crate::budget::{Budget, TaskError};
     use crate::vm::Vm;
@@ -289,7 +291,8 @@ mod tests {
             let vm = Vm::new(|_, _| Ok(())).unwrap();
             for (excused, counts, passes) in [(true, false, true), (false, true, false), (true, true, false)]
             {
-                let transaction = Transaction::lazy(Live::rehearsal(), "test", Hand::Operator, None);
+                let transaction =
+                    Transaction::lazy(Live::rehearsal(), Author::new(Via::Control, "test"), None);
                 let task = async {
                     if excused {
                         Transaction::excuse(sleep()).await;

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use medusa_proto::author::Author;
 use medusa_proto::status::{Status, Value};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, timeout};
@@ -24,15 +25,6 @@ pub const MOST_HELD: Duration = Duration::from_secs(5);
 
 /// How often who waits looks again: whose change it is by now, and since when.
 const LOOK: Duration = Duration::from_millis(500);
-
-/// Who changes the Site.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hand {
-    /// A person: a load, a statement.
-    Operator,
-    /// The script by itself: a request, a timer.
-    Script,
-}
 
 /// Somebody else's change is under way.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +48,7 @@ pub struct GivenUp;
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     turn: Arc<tokio::sync::Mutex<()>>,
-    /// Where [`Hand::Script`] waits for its chance to wait for the turn.
+    /// Where the script waits for its chance to wait for the turn.
     line: Arc<tokio::sync::Mutex<()>>,
     holder: Mutex<Option<Holder>>,
     waiting: AtomicUsize,
@@ -113,15 +105,14 @@ impl Gate {
     /// Waits for the right to change the Site; `told` hears for whom, at first and whenever that is someone else.
     pub(crate) async fn enter(
         self: &Arc<Self>,
-        by: &Arc<str>,
-        hand: Hand,
+        author: &Author,
         may_be_given_up: bool,
         mut told: impl FnMut(Busy),
     ) -> Arc<Pass> {
         let turn = async {
-            let line = match hand {
-                Hand::Script => Some(Arc::clone(&self.line).lock_owned().await),
-                Hand::Operator => None,
+            let line = match author.is_operator() {
+                false => Some(Arc::clone(&self.line).lock_owned().await),
+                true => None,
             };
             (Arc::clone(&self.turn).lock_owned().await, line)
         };
@@ -146,7 +137,7 @@ impl Gate {
         let held = Held { gate: Arc::clone(self), _turn: turn, _line: line };
         let pass = Arc::new(Pass(Mutex::new(Some(held))));
         let holder = Holder {
-            by: Arc::clone(by),
+            by: author.to_string().into(),
             since: Instant::now(),
             pass: Arc::downgrade(&pass),
             may_be_given_up,
@@ -202,10 +193,16 @@ impl Drop for Waiting<'_> {
 mod tests {
     use tokio::time::advance;
 
+    use medusa_proto::author::Via;
+
     use super::*;
 
-    fn by(name: &str) -> Arc<str> {
-        name.into()
+    fn script(name: &str) -> Author {
+        Author::new(Via::Request, name)
+    }
+
+    fn operator(name: &str) -> Author {
+        Author::new(Via::Control, name)
     }
 
     /// Lets all that wait go on, as far as that goes without more time.
@@ -219,11 +216,11 @@ mod tests {
 
     /// Waits at the gate; notes its name when it has passed, and frees the gate.
     #[expect(clippy::disallowed_methods, reason = "the test's runtime ends with it")]
-    fn waits(gate: &Arc<Gate>, name: &str, hand: Hand, order: &Order) {
-        let (gate, name, order) = (Arc::clone(gate), by(name), Arc::clone(order));
+    fn waits(gate: &Arc<Gate>, author: Author, order: &Order) {
+        let (gate, order) = (Arc::clone(gate), Arc::clone(order));
         tokio::spawn(async move {
-            let pass = gate.enter(&name, hand, true, |_| {}).await;
-            lock(&order).push(name.to_string());
+            let pass = gate.enter(&author, true, |_| {}).await;
+            lock(&order).push(author.to_string());
             assert!(pass.take().is_ok());
         });
     }
@@ -231,13 +228,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_held_for_too_long_is_given_up_only_if_somebody_waits() {
         let gate = Arc::new(Gate::default());
-        let held = gate.enter(&by("request GET /"), Hand::Script, true, |_| {}).await;
+        let held = gate.enter(&script("request GET /"), true, |_| {}).await;
         advance(MOST_HELD * 10).await;
         assert!(held.is_held(), "nobody waits");
         let told = Arc::new(Mutex::new(Vec::new()));
         let tells = Arc::clone(&told);
-        let pass =
-            gate.enter(&by("reload"), Hand::Operator, false, move |busy| lock(&tells).push(busy)).await;
+        let pass = gate.enter(&operator("reload"), false, move |busy| lock(&tells).push(busy)).await;
         assert!(pass.is_held() && !held.is_held());
         assert!(held.take().unwrap_err().to_string().contains("held up others for 5 s"));
         assert_eq!(lock(&told).len(), 1, "one holder, told once");
@@ -247,15 +243,19 @@ mod tests {
             "{text}"
         );
         drop(held);
-        assert_eq!(gate.busy().map(|busy| busy.holder), Some(by("reload")), "who was given up frees nothing");
+        assert_eq!(
+            gate.busy().map(|busy| busy.holder),
+            Some("reload".into()),
+            "who was given up frees nothing"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_load_and_a_publication_are_not_given_up() {
         let gate = Arc::new(Gate::default());
         let order = Order::default();
-        let load = gate.enter(&by("reload"), Hand::Operator, false, |_| {}).await;
-        waits(&gate, "statement", Hand::Operator, &order);
+        let load = gate.enter(&operator("reload"), false, |_| {}).await;
+        waits(&gate, operator("statement"), &order);
         settle().await;
         advance(MOST_HELD * 10).await;
         settle().await;
@@ -276,12 +276,12 @@ mod tests {
     async fn an_operator_waits_behind_no_queue_of_requests() {
         let gate = Arc::new(Gate::default());
         let order = Order::default();
-        let held = gate.enter(&by("request 0"), Hand::Script, true, |_| {}).await;
+        let held = gate.enter(&script("request 0"), true, |_| {}).await;
         for n in 1..=5 {
-            waits(&gate, &format!("request {n}"), Hand::Script, &order);
+            waits(&gate, script(&format!("request {n}")), &order);
         }
         settle().await;
-        waits(&gate, "reload", Hand::Operator, &order);
+        waits(&gate, operator("reload"), &order);
         settle().await;
         drop(held.take());
         settle().await;

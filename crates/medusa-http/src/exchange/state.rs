@@ -169,7 +169,7 @@ impl Exchanged {
     pub(super) fn let_go(&mut self) {
         let Some(server) = self.server.take() else { return };
         let parts = &server.parts;
-        let mount = self.mount.and_then(|at| parts.mounts.get(at as usize));
+        let mount = self.mount.and_then(|at| parts.mount_at(at));
         self.kept = Some(Box::new(Kept {
             mount: mount.map(|mount| (mount.pattern.clone(), Arc::clone(&mount.counters))),
             counters: Arc::clone(&parts.counters),
@@ -184,7 +184,7 @@ impl Exchanged {
         let request = asked.map(|asked| field::display(&asked.id));
         let method = asked.map(|asked| field::display(&asked.method));
         let path = asked.map(|asked| field::display(asked.uri.path()));
-        let here = self.server.as_ref().and_then(|server| server.parts.mounts.get(self.mount? as usize));
+        let here = self.server.as_ref().and_then(|server| server.parts.mount_at(self.mount?));
         let kept = || Some(&self.kept.as_ref()?.mount.as_ref()?.0);
         let mount = here.map(|mount| &mount.pattern).or_else(kept).map(field::display);
         tracing::warn!(request, method, path, mount, "a response broke off: {}", with_causes(error));
@@ -218,7 +218,7 @@ impl Drop for Exchanged {
         self.connection.end(self.status == client_left());
         if let Some(server) = &self.server {
             let parts = &server.parts;
-            let mount = self.mount.and_then(|at| parts.mounts.get(at as usize)).map(|mount| &*mount.counters);
+            let mount = self.mount.and_then(|at| parts.mount_at(at)).map(|mount| &*mount.counters);
             self.end(mount, &parts.counters, parts.log.as_ref(), &parts.name);
         } else if let Some(kept) = &self.kept {
             self.end(

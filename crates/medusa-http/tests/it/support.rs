@@ -30,7 +30,6 @@ impl Served {
     /// Has `handler` answer all requests, and `log` told of them.
     pub(crate) fn start(handler: impl Handler, log: Option<Arc<dyn Sink>>) -> Result<Self> {
         let mount = Mount {
-            id: 1,
             pattern: "/".parse()?,
             handler: Arc::new(handler),
             origin: "test".into(),
@@ -39,10 +38,9 @@ impl Served {
         };
         let counters = Arc::<ServerCounters>::default();
         let parts = ServerParts {
-            id: 1,
             name: "test".into(),
             listen: Vec::new(),
-            mounts: vec![Arc::new(mount)],
+            mounts: [(mount.pattern.clone(), Arc::new(mount))].into_iter().collect(),
             log,
             log_origin: "test".into(),
             limits: Arc::default(),
@@ -57,7 +55,8 @@ impl Served {
         let workers = Workers::start(NonZeroUsize::MIN)?;
         let listener = Listener::bind(&"127.0.0.1:0".parse()?, workers.len())?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        runtime.block_on(listener.start(&workers, accept))?;
+        runtime.block_on(listener.prepare(&workers, accept))?;
+        listener.start();
         let &ListenAddr::Tcp(addr) = listener.local_addr() else { return Err("not TCP".into()) };
         Ok(Self { addr, counters, runtime, workers, _listener: listener })
     }

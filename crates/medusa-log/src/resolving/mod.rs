@@ -180,13 +180,11 @@ fn no_names(source: NamesError) -> SinkError {
 
 impl Sink for ResolvingSink {
     fn check(&self) -> Result<(), SinkError> {
-        self.names.check().map_err(no_names)?;
-        self.sink.check()
+        self.names.check().map_err(no_names)
     }
 
     fn prepare(&self) -> Result<(), SinkError> {
         self.names.prepare().map_err(no_names)?;
-        self.sink.prepare()?;
         let mut started = self.started.lock();
         if !*started {
             self.start()?;
@@ -209,14 +207,6 @@ impl Sink for ResolvingSink {
         let started = *self.started.lock();
         let here = if started { self.mailbox.flush(deadline) } else { 0 };
         Flushed { left: here, spilled: 0 }.and(self.sink.flush(deadline))
-    }
-
-    fn close(&self) {
-        self.sink.close();
-    }
-
-    fn reopen(&self) -> Result<(), SinkError> {
-        self.sink.reopen()
     }
 
     fn inner(&self) -> &[Arc<dyn Sink>] {

@@ -37,8 +37,8 @@ impl Drop for OnDrop {
 }
 
 impl Control for Fake {
-    async fn eval(&self, source: String, by: String, events: Events) -> Result<Done, Failure> {
-        self.calls.try_send(by).expect("room");
+    async fn eval(&self, source: String, author: Author, events: Events) -> Result<Done, Failure> {
+        self.calls.try_send(author.to_string()).expect("room");
         match source.as_str() {
             "fail" => Err(Failure { message: "statement:1: no".into(), incomplete: true }),
             "forever" => {
@@ -60,7 +60,7 @@ impl Control for Fake {
         }
     }
 
-    async fn reload(&self, _by: String, _events: Events) -> Result<Done, Failure> {
+    async fn reload(&self, _author: Author, _events: Events) -> Result<Done, Failure> {
         Ok(Done { generation: Some(3), ..Done::default() })
     }
 
@@ -72,8 +72,8 @@ impl Control for Fake {
         Err(Failure::new("the disk is gone"))
     }
 
-    fn stop(&self, by: &str) {
-        self.calls.try_send(by.to_owned()).expect("room");
+    fn stop(&self, author: &Author) {
+        self.calls.try_send(author.to_string()).expect("room");
     }
 }
 
@@ -238,8 +238,8 @@ fn only_the_owner_and_root_may_act() {
     assert!(peer(0).may_act_for(1000));
     assert!(!peer(1001).may_act_for(1000));
     assert!(!peer(1000).may_act_for(0));
-    assert_eq!(peer(0).doing("eval"), "eval by uid 0 (pid 7)");
-    assert_eq!(Peer { uid: 5, pid: None }.doing("stop"), "stop by uid 5");
+    assert_eq!(peer(0).doing("eval").to_string(), "eval by uid 0 (pid 7)");
+    assert_eq!(Peer { uid: 5, pid: None }.doing("stop").to_string(), "stop by uid 5");
 }
 
 #[test]

@@ -20,8 +20,8 @@ use tokio::sync::watch;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
 
-use super::Shared;
 use super::bind::{Registered, Socket};
+use super::{Shared, Stage};
 use crate::conn::{Conn, Peer};
 use crate::descriptors::{self, Share};
 use crate::limits::Permit;
@@ -83,16 +83,19 @@ impl Loop {
         Ok(Self { socket, server: Server { shared, accept, origin }, errors_in_a_row: 0, logged: None })
     }
 
-    /// Accepts until `closing` says true or its sender is gone, then serves what is queued and closes the socket.
-    pub(super) async fn run(mut self, mut closing: watch::Receiver<bool>) {
-        tokio::select! {
-            biased;
-            _ = closing.wait_for(|closing| *closing) => {}
-            never = self.accept_for_ever() => match never {},
+    /// Once it is started, accepts until the listener is closed or gone, then serves what is queued. Closes the socket.
+    pub(super) async fn run(mut self, mut stage: watch::Receiver<Stage>) {
+        let begun = stage.wait_for(|stage| *stage != Stage::Bound).await.map(|stage| *stage);
+        if matches!(begun, Ok(Stage::Started)) {
+            tokio::select! {
+                biased;
+                _ = stage.wait_for(|stage| *stage == Stage::Closed) => {}
+                never = self.accept_for_ever() => match never {},
+            }
+            self.last_call();
         }
-        self.last_call();
         // Only now: the listener takes the end of the last receiver for the end of its sockets.
-        drop(closing);
+        drop(stage);
     }
 
     async fn accept_for_ever(&mut self) -> Infallible {

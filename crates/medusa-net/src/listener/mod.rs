@@ -3,8 +3,8 @@
 //! Each worker has its own TCP socket on the address (`SO_REUSEPORT`), so the kernel spreads connections over the workers
 //! and no two threads ever accept on one queue. A unix socket is one queue that the workers share.
 //!
-//! Invariant: a listener that was bound accepts until it is closed, whatever happens meanwhile; and a client that the
-//! kernel had queued when it was closed is served.
+//! Invariant: a listener that was started accepts until it is closed, whatever happens meanwhile; and a client that the
+//! kernel had queued when it was closed is served. One that was never started has answered nobody.
 
 mod accept;
 mod bind;
@@ -65,15 +65,25 @@ struct Shared {
     errors: AtomicU64,
 }
 
-/// A bound address, from which connections come once it is [started](Self::start).
+/// How far a listener is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The kernel queues connections.
+    Bound,
+    /// They are accepted.
+    Started,
+    Closed,
+}
+
+/// A bound address, from which connections come once it is [prepared](Self::prepare) and [started](Self::start).
 ///
 /// Dropping the last handle closes it, like [`close`](Self::close).
 pub struct Listener {
     shared: Arc<Shared>,
-    /// The sockets until they are started.
+    /// The sockets until they are with the workers.
     sockets: Mutex<Vec<Socket>>,
-    /// True tells the accept loops to end. Each holds a receiver until its socket is closed.
-    closing: watch::Sender<bool>,
+    /// What the accept loops go by. Each holds a receiver until its socket is closed.
+    stage: watch::Sender<Stage>,
     /// True has each worker tell its connections to finish.
     draining: watch::Sender<bool>,
     workers: OnceLock<Workers>,
@@ -86,7 +96,7 @@ impl fmt::Debug for Listener {
         f.debug_struct("Listener")
             .field("id", &self.shared.id)
             .field("addr", &self.shared.addr)
-            .field("closing", &*self.closing.borrow())
+            .field("stage", &*self.stage.borrow())
             .field("stats", &self.stats())
             .finish_non_exhaustive()
     }
@@ -94,7 +104,7 @@ impl fmt::Debug for Listener {
 
 impl Listener {
     /// Binds `addr` with [`Options::default`], with sockets for `workers` workers. From now on the kernel queues
-    /// connections; they are accepted after [`start`](Self::start).
+    /// connections; they are accepted after [`prepare`](Self::prepare) and [`start`](Self::start).
     ///
     /// # Errors
     ///
@@ -121,19 +131,20 @@ impl Listener {
         Ok(Arc::new(Self {
             shared: Arc::new(shared),
             sockets: Mutex::new(sockets),
-            closing: watch::Sender::new(false),
+            stage: watch::Sender::new(Stage::Bound),
             draining: watch::Sender::new(false),
             workers: OnceLock::new(),
             file: Mutex::new(file),
         }))
     }
 
-    /// Starts accepting on the workers; every connection goes to `accept`.
+    /// Hands the sockets to the workers, where everything that can fail does. Every connection will go to `accept`, from
+    /// [`start`](Self::start) on.
     ///
     /// # Errors
     ///
     /// See [`StartError`]. The listener is then closed.
-    pub async fn start(&self, workers: &Workers, accept: Arc<dyn Accept>) -> Result<(), StartError> {
+    pub async fn prepare(&self, workers: &Workers, accept: Arc<dyn Accept>) -> Result<(), StartError> {
         let addr = || self.shared.addr.clone();
         if self.workers.set(workers.clone()).is_err() {
             return Err(StartError::Started { addr: addr() });
@@ -141,11 +152,11 @@ impl Listener {
         let sockets = std::mem::take(&mut *self.sockets.lock());
         for (number, socket) in sockets.into_iter().enumerate() {
             let (shared, accept) = (self.shared.clone(), accept.clone());
-            let (closing, draining) = (self.closing.subscribe(), self.draining.subscribe());
+            let (stage, draining) = (self.stage.subscribe(), self.draining.subscribe());
             let started = workers.run(number % workers.len(), move || async move {
                 let id = shared.id;
                 let accepting = accept::Loop::new(socket, shared, accept)?;
-                spawn_local(accepting.run(closing));
+                spawn_local(accepting.run(stage));
                 spawn_local(drain_when_told(id, draining));
                 io::Result::Ok(())
             });
@@ -158,6 +169,17 @@ impl Listener {
             return Err(failed);
         }
         Ok(())
+    }
+
+    /// Starts accepting, which cannot fail. Does nothing if it was closed, or not [prepared](Self::prepare).
+    pub fn start(&self) {
+        self.stage.send_if_modified(|stage| {
+            let is_bound = *stage == Stage::Bound;
+            if is_bound {
+                *stage = Stage::Started;
+            }
+            is_bound
+        });
     }
 
     /// Its number.
@@ -183,19 +205,19 @@ impl Listener {
         }
     }
 
-    /// Stops accepting. Connections that the kernel has queued are still accepted and served, then the sockets are
-    /// closed; open connections go on. Returns at once; [`closed`](Self::closed) waits.
+    /// Stops accepting. Connections that the kernel has queued are still accepted and served if it was started, then the
+    /// sockets are closed; open connections go on. Returns at once; [`closed`](Self::closed) waits.
     ///
     /// A unix socket's file is removed now, so that its path can be bound again.
     pub fn close(&self) {
-        self.closing.send_replace(true);
+        self.stage.send_replace(Stage::Closed);
         self.sockets.lock().clear();
         drop(self.file.lock().take());
     }
 
     /// Waits until the sockets are closed, after [`close`](Self::close). The address is then free.
     pub async fn closed(&self) {
-        self.closing.closed().await;
+        self.stage.closed().await;
     }
 
     /// Tells every connection that came in here to finish, and those still to come. See [`Signal::Drain`]. Returns at

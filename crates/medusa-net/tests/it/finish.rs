@@ -35,13 +35,29 @@ async fn what_the_kernel_had_queued_is_served_after_closing() {
         clients.push(client);
     }
     let accept = ClosesAtFirst { lines: Lines::default(), listener: Arc::downgrade(&listener) };
-    listener.start(&workers, Arc::new(accept)).await.expect("starts");
+    listener.prepare(&workers, Arc::new(accept)).await.expect("prepares");
+    listener.start();
 
     listener.closed().await;
     for client in &mut clients {
         assert_eq!(client.answer().await, "early");
         assert_eq!(client.ask("goes on").await, "goes on");
     }
+    assert!(std::net::TcpStream::connect(tcp(listener.local_addr())).is_err());
+}
+
+#[tokio::test]
+async fn what_was_never_started_has_answered_nobody() {
+    let (workers, lines) = (workers(1), Lines::default());
+    let listener = Listener::bind(&parse("127.0.0.1:0"), 1).expect("binds");
+    let mut client = Client::connect(listener.local_addr()).await;
+    client.send("early").await;
+    listener.prepare(&workers, Arc::new(lines)).await.expect("prepares");
+    listener.close();
+    listener.closed().await;
+    assert_eq!(client.answer().await, "");
+    listener.start();
+    assert_eq!(listener.stats().accepted, 0);
     assert!(std::net::TcpStream::connect(tcp(listener.local_addr())).is_err());
 }
 
@@ -116,7 +132,8 @@ async fn shutting_down_ends_the_rest_at_the_deadline() {
 async fn finishing_one_listener_leaves_the_other_serving() {
     let first = Server::start("127.0.0.1:0", 2).await;
     let second = Listener::bind(&parse("127.0.0.1:0"), 2).expect("binds");
-    second.start(&first.workers, Arc::new(first.lines.clone())).await.expect("starts");
+    second.prepare(&first.workers, Arc::new(first.lines.clone())).await.expect("prepares");
+    second.start();
 
     let (mut going, mut staying) = (first.connect().await, Client::connect(second.local_addr()).await);
     assert_eq!(going.ask("a").await, "a");

@@ -59,7 +59,8 @@ async fn a_panic_before_there_is_a_future_is_no_different() {
     }
     let workers = workers(1);
     let listener = Listener::bind(&parse("127.0.0.1:0"), 1).expect("binds");
-    listener.start(&workers, Arc::new(Refuses)).await.expect("starts");
+    listener.prepare(&workers, Arc::new(Refuses)).await.expect("prepares");
+    listener.start();
     for _ in 0..2 {
         assert!(Client::connect(listener.local_addr()).await.is_closed().await);
     }
@@ -82,7 +83,8 @@ async fn accepted_sockets_inherit_nodelay_and_know_their_ends() {
     }
     let (workers, inspects) = (workers(1), Inspects::default());
     let listener = Listener::bind(&parse("127.0.0.1:0"), 1).expect("binds");
-    listener.start(&workers, Arc::new(inspects.clone())).await.expect("starts");
+    listener.prepare(&workers, Arc::new(inspects.clone())).await.expect("prepares");
+    listener.start();
     assert!(Client::connect(listener.local_addr()).await.is_closed().await);
     assert_eq!(*inspects.0.lock().expect("not poisoned"), [(true, true, true)]);
 }
@@ -90,7 +92,7 @@ async fn accepted_sockets_inherit_nodelay_and_know_their_ends() {
 #[tokio::test]
 async fn a_listener_starts_once() {
     let server = Server::start("127.0.0.1:0", 1).await;
-    let again = server.listener.start(&server.workers, Arc::new(Lines::default())).await;
+    let again = server.listener.prepare(&server.workers, Arc::new(Lines::default())).await;
     assert!(matches!(again, Err(StartError::Started { .. })), "{again:?}");
     assert_eq!(server.connect().await.ask("still").await, "still");
 }
@@ -100,6 +102,6 @@ async fn stopped_workers_cannot_accept() {
     let workers = workers(1);
     let listener = Listener::bind(&parse("127.0.0.1:0"), 1).expect("binds");
     workers.stop();
-    let error = listener.start(&workers, Arc::new(Lines::default())).await;
+    let error = listener.prepare(&workers, Arc::new(Lines::default())).await;
     assert!(matches!(error, Err(StartError::Worker { .. })), "{error:?}");
 }

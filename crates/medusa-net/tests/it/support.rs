@@ -96,7 +96,8 @@ impl Server {
         let workers = self::workers(workers);
         let listener = Listener::bind(&parse(addr), workers.len()).expect("the address is free");
         let lines = Lines::default();
-        listener.start(&workers, Arc::new(lines.clone())).await.expect("starts");
+        listener.prepare(&workers, Arc::new(lines.clone())).await.expect("prepares");
+        listener.start();
         Self { workers, listener, lines }
     }
 

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
+use medusa_site::{self as site, DraftError, Part, PartId, Parts};
 use mlua::{Lua, UserData, UserDataFields, UserDataMethods};
 
-use super::http::{HttpServer, with_servers};
-use super::log::{SinkValue, events};
+use super::http::HttpServer;
+use super::log::SinkValue;
+use super::log::events::EventLogValue;
+use crate::call_site::fail;
 use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
+use crate::transaction::Transaction;
 
 pub(crate) const DOCS: &[Item] = &[main_item("site", "Site", "The running site.")];
 
@@ -33,32 +37,50 @@ impl UserData for SiteValue {
     fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
         fields.add_field_method_get("generation", |lua, _| Ok(MainContext::of(lua)?.live.site().generation));
         fields.add_field_method_get("servers", |lua, _| {
-            with_servers(lua, |servers| {
-                servers.iter().map(|server| HttpServer(server.id)).collect::<Vec<_>>()
-            })
+            let id = |server: &site::HttpServer| HttpServer(server.id().clone());
+            with_parts(lua, |parts| parts.all().map(id).collect::<Vec<_>>())
         });
         fields.add_field_method_get("logs", |lua, _| logs(lua));
-        fields.add_field_method_get("events", |lua, _| events::event_logs(lua));
+        fields.add_field_method_get("events", |lua, _| {
+            let id = |log: &site::EventLog| EventLogValue(log.id().clone());
+            with_parts(lua, |parts| parts.all().map(id).collect::<Vec<_>>())
+        });
     }
 
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_method("status", |lua, _, ()| Ok(MainContext::of(lua)?.live.status().to_string()));
         methods.add_meta_method("__tostring", |lua, _, ()| {
             let site = MainContext::of(lua)?.live.site();
-            Ok(format!("Site, generation {}, published by {}", site.generation, site.by))
+            Ok(format!("Site, generation {}, published by {}", site.generation, site.author))
         });
     }
 }
 
+/// The logs that parts use, each once.
 fn logs(lua: &Lua) -> mlua::Result<Vec<SinkValue>> {
-    let access = with_servers(lua, |servers| {
-        servers.iter().filter_map(|server| server.log.clone()).map(SinkValue).collect::<Vec<_>>()
-    })?;
-    let mut logs: Vec<SinkValue> = Vec::new();
-    for log in access.into_iter().chain(events::sinks(lua)?) {
-        if !logs.iter().any(|known| Arc::ptr_eq(&known.0, &log.0)) {
-            logs.push(log);
+    with_parts(lua, |parts| {
+        let mut logs: Vec<SinkValue> = Vec::new();
+        for used in parts.iter().flat_map(|part| part.uses()) {
+            if let site::Object::Sink(log) = used.object
+                && !logs.iter().any(|known| Arc::ptr_eq(&known.0, &log))
+            {
+                logs.push(SinkValue(log));
+            }
         }
+        logs
+    })
+}
+
+/// The parts of the site, as the running task sees them.
+pub(super) fn with_parts<R>(lua: &Lua, look: impl FnOnce(&Parts) -> R) -> mlua::Result<R> {
+    match Transaction::current() {
+        Some(transaction) => Ok(transaction.look(look)),
+        None => Ok(look(&MainContext::of(lua)?.live.site().parts)),
     }
-    Ok(logs)
+}
+
+/// A part of the site, as the running task sees it.
+pub(super) fn look_at<P: Part, R>(lua: &Lua, id: &PartId, look: impl FnOnce(&P) -> R) -> mlua::Result<R> {
+    let found = with_parts(lua, |parts| parts.find(id).map(look))?;
+    found.ok_or_else(|| fail(lua, DraftError::Gone(id.clone())))
 }

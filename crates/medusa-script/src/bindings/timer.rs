@@ -1,15 +1,16 @@
 //! `medusa.every`: timers.
 
-use std::rc::Rc;
 use std::time::Duration;
 
+use medusa_proto::author::{Author, Via};
+use medusa_site::{Part, PartId, Timer};
 use mlua::{Function, Lua, MultiValue, Table, UserData, UserDataMethods};
 
+use super::site::with_parts;
 use crate::call_site::{fail, origin};
 use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
 use crate::options::no_more;
-use crate::timers::{MAX_TIMERS, PendingTimer, State};
 use crate::transaction::Transaction;
 
 pub(crate) const DOCS: &[Item] = &[main_item(
@@ -25,44 +26,73 @@ pub(crate) const CLASS: Class = Class {
     name: "Timer",
     doc: "A timer, from `medusa.every`.",
     fields: &[],
-    methods: &[main_item("cancel", "() -> ()", "Stops the timer; a run under way finishes.")],
+    methods: &[main_item(
+        "cancel",
+        "() -> ()",
+        "Has the timer not run again, from when the change is published; a run under way finishes. One that is gone already \
+         stays so.",
+    )],
 };
 
 /// The shortest interval: a timer is not a busy loop.
 const SHORTEST: f64 = 0.01;
 
 pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
-    let every = |lua: &Lua, (seconds, function, rest): (f64, Function, MultiValue)| {
-        no_more(lua, "medusa.every(seconds, function)", &rest)?;
-        let interval = Duration::try_from_secs_f64(seconds).ok().filter(|_| seconds >= SHORTEST);
-        let interval = interval.ok_or_else(|| {
-            fail(
-                lua,
-                format!("medusa.every: the interval must be at least {SHORTEST} seconds, not {seconds}"),
-            )
-        })?;
-        let transaction = Transaction::current()
-            .ok_or_else(|| fail(lua, "medusa.every: timers are made by the script or a statement"))?;
-        let place = MainContext::of(lua)?.timers.place();
-        let place = place.ok_or_else(|| {
-            fail(lua, format!("medusa.every: the script has {MAX_TIMERS} timers already, which is the most"))
-        })?;
-        let timer = Rc::new(State::default());
-        let state = Rc::clone(&timer);
-        transaction.add_timer(PendingTimer::new(interval, function, origin(lua), state, place));
-        Ok(Timer(timer))
+    let every = |lua: Lua, given: (f64, Function, MultiValue)| {
+        let origin = origin(&lua);
+        let checked = check(&lua, given);
+        async move {
+            let (interval, function) = checked?;
+            let timers = MainContext::of(&lua)?.timers;
+            let at = origin.clone();
+            let made = Transaction::edit(|draft| draft.add_timer(interval, at)).await;
+            let made = made.map_err(|error| fail(&lua, format!("medusa.every: {error}")))?;
+            let id = made.id.clone();
+            timers.start(made, interval, function, origin)?;
+            Ok(TimerValue(id))
+        }
     };
-    medusa.set("every", lua.create_function(every)?)
+    medusa.set("every", lua.create_async_function(every)?)
 }
 
-struct Timer(Rc<State>);
+fn check(
+    lua: &Lua,
+    (seconds, function, rest): (f64, Function, MultiValue),
+) -> mlua::Result<(Duration, Function)> {
+    no_more(lua, "medusa.every(seconds, function)", &rest)?;
+    let interval = Duration::try_from_secs_f64(seconds).ok().filter(|_| seconds >= SHORTEST);
+    let interval = interval.ok_or_else(|| {
+        fail(lua, format!("medusa.every: the interval must be at least {SHORTEST} seconds, not {seconds}"))
+    })?;
+    if Transaction::current().is_none() {
+        return Err(fail(lua, "medusa.every: timers are made by the script or a statement"));
+    }
+    Ok((interval, function))
+}
 
-impl UserData for Timer {
+/// A timer of the site, by its number.
+struct TimerValue(PartId);
+
+impl UserData for TimerValue {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_method("cancel", |lua, this, rest: MultiValue| {
-            no_more(lua, "timer:cancel()", &rest)?;
-            this.0.cancel();
-            Ok(())
+        methods.add_async_method("cancel", |lua, this, rest: MultiValue| {
+            let alone = no_more(&lua, "timer:cancel()", &rest);
+            let id = this.0.clone();
+            async move {
+                alone?;
+                if with_parts(&lua, |parts| parts.get(&id).is_none())? {
+                    return Ok(());
+                }
+                let live = MainContext::of(&lua)?.live;
+                let author = || Author::new(Via::Timer, format!("cancelling the timer at {}", origin(&lua)));
+                Transaction::current_or(live, author, Transaction::edit(|draft| draft.remove(&id))).await
+            }
+        });
+        methods.add_meta_method("__tostring", |lua, this, ()| {
+            let at = with_parts(lua, |parts| {
+                parts.find::<Timer>(&this.0).map(|timer| timer.origin().to_string())
+            })?;
+            Ok(at.map_or_else(|| "Timer, cancelled".to_owned(), |at| format!("Timer ({at})")))
         });
     }
 }

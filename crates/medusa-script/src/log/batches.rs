@@ -11,9 +11,9 @@ use medusa_log::drain::{self, Drain as _};
 use medusa_log::mailbox::Load;
 use medusa_log::{Batch, Flushed, Sink, SinkError};
 use medusa_proto::access::Loss;
+use medusa_proto::author::{Author, Via};
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
-use medusa_site::Hand;
 use mlua::{Function, Lua, Table};
 use tokio::task::spawn_local;
 
@@ -65,10 +65,6 @@ impl Drop for FunctionSink {
 }
 
 impl Sink for FunctionSink {
-    fn check(&self) -> Result<(), SinkError> {
-        Ok(())
-    }
-
     fn prepare(&self) -> Result<(), SinkError> {
         drain::enter(&self.batches);
         Ok(())
@@ -127,8 +123,8 @@ impl Runner {
 
     /// One call, with what it changes: as a timer's.
     async fn call(&self, batch: &Batch, lost: Option<Loss>) -> Result<(), String> {
-        let by = format!("log function at {}", self.origin);
-        let transaction = Transaction::lazy(Arc::clone(&self.live), by, Hand::Script, None);
+        let author = Author::new(Via::Log, format!("log function at {}", self.origin));
+        let transaction = Transaction::lazy(Arc::clone(&self.live), author, None);
         let lua = self.vm.lua();
         let calling = async {
             let lost = lost.map(|lost| loss(lua, lost)).transpose()?;
@@ -137,13 +133,8 @@ impl Runner {
         let run = transaction.scope(self.vm.run(Budget::TIMER, calling)).await;
         self.stops.count(matches!(run, Err(TaskError::Cpu(..))));
         run.map_err(|error| ScriptError::from_task(&error).with_traceback())?;
-        if self.timers.stopped() && transaction.has_edits() {
-            transaction.abandon();
-            return Err("the script was reloaded meanwhile, so this has changed nothing".to_owned());
-        }
-        let (_, made) = transaction.commit().await.map_err(|error| with_causes(&error))?;
-        self.timers.start(made, &self.vm, &self.live);
-        Ok(())
+        let committed = transaction.commit_unless(self.timers.stopped()).await;
+        committed.map(drop).map_err(|error| with_causes(&error))
     }
 }
 

@@ -65,12 +65,7 @@ impl Drop for FunctionFilter {
 }
 
 impl Sink for FunctionFilter {
-    fn check(&self) -> Result<(), SinkError> {
-        self.inner.check()
-    }
-
     fn prepare(&self) -> Result<(), SinkError> {
-        self.inner.prepare()?;
         drain::enter(&self.batches);
         Ok(())
     }
@@ -85,14 +80,6 @@ impl Sink for FunctionFilter {
     /// One after the other: what the function lets pass is then what the inner sink has to write.
     fn flush(&self, deadline: Instant) -> Flushed {
         self.batches.drain(deadline).and(self.inner.flush(deadline))
-    }
-
-    fn close(&self) {
-        self.inner.close();
-    }
-
-    fn reopen(&self) -> Result<(), SinkError> {
-        self.inner.reopen()
     }
 
     fn inner(&self) -> &[Arc<dyn Sink>] {

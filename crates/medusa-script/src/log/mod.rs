@@ -184,6 +184,8 @@ impl RateLimitedErrors {
 mod tests {
     use std::path::Path;
 
+    use medusa_proto::author::{Author, Via};
+
     use super::*;
     use crate::commons::Commons;
     use crate::main_vm::{Entry, MainVm};
@@ -207,7 +209,7 @@ mod tests {
                     two = medusa.log.multi {{ medusa.log.filter(function() return one end, one) }} {end}"
                 );
                 let entry = Entry { name: "test.luau", source: &source };
-                let transaction = Transaction::fresh(live, "test", None).await;
+                let transaction = Transaction::fresh(live, Author::new(Via::Start, "test"), None).await;
                 let run = main.run_script(&transaction, &entry).await;
                 assert_eq!(run.is_ok(), end.is_empty());
                 drop((main, calls));

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use medusa_proto::author::{Author, Via};
 use medusa_site::Live;
 use mlua::{Table, Value};
 
@@ -87,7 +88,7 @@ fn what_the_main_script_has_is_what_is_documented() {
                 );
             }
         }
-        let transaction: Rc<Transaction> = Transaction::fresh(live, "test", None).await;
+        let transaction: Rc<Transaction> = Transaction::fresh(live, Author::new(Via::Start, "test"), None).await;
         let entry = Entry { name: "test.luau", source: &source };
         vm.run_script(&transaction, &entry).await.unwrap();
     });

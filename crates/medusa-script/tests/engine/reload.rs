@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 
+use medusa_site::HttpServer;
+
 use super::support::{Server, WEB, program, write_files};
 
 fn read_some(stream: &mut impl Read) -> String {
@@ -165,7 +167,8 @@ fn unchanged_parts_are_the_same_objects() {
     server.write("site.luau", &format!("{script}\nother = 1"));
     server.reload().unwrap();
     let after = server.engine.live().site();
-    for (old, new) in before.servers[0].parts.mounts.iter().zip(&after.servers[0].parts.mounts) {
+    let servers = [&before, &after].map(|site| site.parts.all::<HttpServer>().next().unwrap());
+    for (old, new) in servers[0].parts.mounts.values().zip(servers[1].parts.mounts.values()) {
         assert!(std::sync::Arc::ptr_eq(&old.handler, &new.handler), "{}", old.pattern);
     }
     assert!(std::sync::Arc::ptr_eq(&before.listeners[0].listener, &after.listeners[0].listener));

@@ -1,6 +1,6 @@
 //! Statements: one transaction each.
 
-use super::support::{Server, WEB};
+use super::support::{Server, WEB, by};
 
 #[test]
 fn a_statement_changes_the_site_at_once() {
@@ -118,11 +118,11 @@ fn a_change_that_waits_is_told_whose_it_waits_for() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (events, mut seen) = tokio::sync::mpsc::channel(8);
-        let slow = engine.eval(HELD.into(), "ann".into(), Some(events));
+        let slow = engine.eval(HELD.into(), by("ann"), Some(events));
         let second = async {
             assert_eq!(seen.recv().await, Some(medusa_script::Event::Output("begun".into())));
             let (events, mut seen) = tokio::sync::mpsc::channel(8);
-            let change = engine.eval("web:mount('/b', function() end)".into(), "bob".into(), Some(events));
+            let change = engine.eval("web:mount('/b', function() end)".into(), by("bob"), Some(events));
             let told = async {
                 let told = seen.recv().await;
                 let Some(medusa_script::Event::Waiting(told)) = told else { panic!("{told:?}") };
@@ -130,7 +130,7 @@ fn a_change_that_waits_is_told_whose_it_waits_for() {
                     told.starts_with("waiting for the change by ann, which has been under way for "),
                     "{told}"
                 );
-                engine.eval(GO.into(), "cyd".into(), None).await.unwrap();
+                engine.eval(GO.into(), by("cyd"), None).await.unwrap();
             };
             let (change, ()) = tokio::join!(change, told);
             change.unwrap();
@@ -149,13 +149,13 @@ fn a_statement_nobody_waits_for_is_stopped() {
     runtime.block_on(async {
         let (events, mut seen) = tokio::sync::mpsc::channel(8);
         let endless = "web:mount('/a', function() end) print('begun') while true do medusa.sleep(0.01) end";
-        let endless = engine.eval(endless.into(), "ann".into(), Some(events));
+        let endless = engine.eval(endless.into(), by("ann"), Some(events));
         tokio::select! {
             result = endless => panic!("{result:?}"),
             begun = seen.recv() => assert!(begun.is_some()),
         }
         // Dropped here: its change is abandoned, so that the next can begin.
-        engine.eval("web:mount('/b', function() return 'b' end)".into(), "bob".into(), None).await.unwrap();
+        engine.eval("web:mount('/b', function() return 'b' end)".into(), by("bob"), None).await.unwrap();
     });
     assert_eq!(server.get("/a").status, 404);
     assert_eq!(server.get("/b").body, "b");
@@ -240,20 +240,20 @@ fn a_dropped_wait_in_a_coroutine_leaves_the_gate_free() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (events, mut seen) = tokio::sync::mpsc::channel(8);
-        let slow = engine.eval(HELD.into(), "ann".into(), Some(events));
+        let slow = engine.eval(HELD.into(), by("ann"), Some(events));
         let others = async {
             assert!(seen.recv().await.is_some());
             let (events, mut waits) = tokio::sync::mpsc::channel(8);
             let wait = "coroutine.wrap(function() web:mount('/b', function() end) end)()";
             tokio::select! {
-                result = engine.eval(wait.into(), "bob".into(), Some(events)) => panic!("{result:?}"),
+                result = engine.eval(wait.into(), by("bob"), Some(events)) => panic!("{result:?}"),
                 told = waits.recv() => assert!(told.is_some()),
             }
-            engine.eval(GO.into(), "cyd".into(), None).await.unwrap();
+            engine.eval(GO.into(), by("cyd"), None).await.unwrap();
         };
         let (slow, ()) = tokio::join!(slow, others);
         slow.unwrap();
-        let next = engine.eval("web:mount('/c', function() return 'c' end)".into(), "cyd".into(), None);
+        let next = engine.eval("web:mount('/c', function() return 'c' end)".into(), by("cyd"), None);
         tokio::time::timeout(std::time::Duration::from_secs(20), next).await.unwrap().unwrap();
     });
     assert_eq!(server.get("/c").body, "c");

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use medusa_monitor::{Control, Done, Failure};
 use medusa_net::{Workers, descriptors, limits};
+use medusa_proto::author::{Author, Via};
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
 use medusa_script::{Engine, Events, Loaded, ScriptError};
@@ -34,13 +35,13 @@ impl Controls {
 
     /// Runs the script for the first time.
     pub(super) async fn first_load(&self) -> Result<Loaded, Failure> {
-        self.engine.load("start".to_owned(), None).await.map_err(|error| failure(&error))
+        self.engine.load(Author::new(Via::Start, "start"), None).await.map_err(|error| failure(&error))
     }
 
-    /// Says that the server is to stop; `by` for the log.
-    pub(super) fn begin_to_stop(&self, by: &str) {
+    /// Says that the server is to stop; on whose behalf, for the log.
+    pub(super) fn begin_to_stop(&self, author: &Author) {
         if !self.stopping.send_replace(true) {
-            tracing::info!(by, "stopping");
+            tracing::info!(by = %author, "stopping");
         }
     }
 
@@ -60,21 +61,21 @@ impl Controls {
     pub(super) async fn reload_when_told(self: Rc<Self>) {
         loop {
             self.reload.notified().await;
-            let _logged = self.load("reload by SIGHUP".to_owned(), None).await;
+            let _logged = self.load(Author::new(Via::Signal, "reload").by("SIGHUP"), None).await;
         }
     }
 
-    async fn load(&self, by: String, events: Option<Events>) -> Result<Loaded, Failure> {
+    async fn load(&self, author: Author, events: Option<Events>) -> Result<Loaded, Failure> {
         self.refuse_while_stopping()?;
         let _reloading = Reloading::begin();
-        match self.engine.load(by.clone(), events).await {
+        match self.engine.load(author.clone(), events).await {
             Ok(loaded) => {
-                tracing::info!(generation = loaded.generation, by, "reloaded");
+                tracing::info!(generation = loaded.generation, by = %author, "reloaded");
                 Ok(loaded)
             }
             Err(error) => {
                 let failure = failure(&error);
-                tracing::error!("{by} failed, and the old site goes on: {failure}");
+                tracing::error!("{author} failed, and the old site goes on: {failure}");
                 Err(failure)
             }
         }
@@ -82,14 +83,8 @@ impl Controls {
 
     /// Has every log in use open its file anew. What fails is logged and returned; the others are opened all the same.
     pub(super) fn reopen_logs(&self) -> Result<(), Failure> {
-        let mut failed = Vec::new();
-        for sink in self.engine.live().site().sinks() {
-            if let Err(error) = sink.reopen() {
-                let error = with_causes(&error);
-                tracing::error!("a log goes on in its old file: {error}");
-                failed.push(error);
-            }
-        }
+        let failed: Vec<_> = self.engine.live().reopen().iter().map(|error| with_causes(error)).collect();
+        failed.iter().for_each(|error| tracing::error!("a log goes on in its old file: {error}"));
         if failed.is_empty() {
             tracing::info!("logs reopened");
             return Ok(());
@@ -107,18 +102,18 @@ fn failure(error: &ScriptError) -> Failure {
 }
 
 impl Control for Controls {
-    async fn eval(&self, source: String, by: String, events: Events) -> Result<Done, Failure> {
+    async fn eval(&self, source: String, author: Author, events: Events) -> Result<Done, Failure> {
         self.refuse_while_stopping()?;
-        let evaluated = self.engine.eval(source, by.clone(), Some(events)).await;
+        let evaluated = self.engine.eval(source, author.clone(), Some(events)).await;
         let evaluated = evaluated.map_err(|error| failure(&error))?;
         if let Some(generation) = evaluated.generation {
-            tracing::info!(generation, by, "changed by a statement");
+            tracing::info!(generation, by = %author, "changed by a statement");
         }
         Ok(Done { value: evaluated.value, generation: evaluated.generation, status: None })
     }
 
-    async fn reload(&self, by: String, events: Events) -> Result<Done, Failure> {
-        let loaded = self.load(by, Some(events)).await?;
+    async fn reload(&self, author: Author, events: Events) -> Result<Done, Failure> {
+        let loaded = self.load(author, Some(events)).await?;
         Ok(Done { generation: Some(loaded.generation), ..Done::default() })
     }
 
@@ -150,7 +145,7 @@ impl Control for Controls {
         self.reopen_logs()
     }
 
-    fn stop(&self, by: &str) {
-        self.begin_to_stop(by);
+    fn stop(&self, author: &Author) {
+        self.begin_to_stop(author);
     }
 }

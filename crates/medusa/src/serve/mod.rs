@@ -30,6 +30,7 @@ use std::thread::available_parallelism;
 
 use medusa_monitor::{ControlSocket, StateDir, StateError};
 use medusa_net::{Drained, ListenAddr, Workers, limits};
+use medusa_proto::author::{Author, Via};
 use medusa_script::Engine;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::spawn_local;
@@ -168,7 +169,7 @@ async fn attend(controls: &Rc<Controls>, socket: Option<ControlSocket>, signals:
     loop {
         tokio::select! {
             signal = signals.next() => match signal {
-                Signal::Stop => return controls.begin_to_stop("a signal"),
+                Signal::Stop => return controls.begin_to_stop(&Author::new(Via::Signal, "a signal")),
                 Signal::Reload => controls.tell_to_reload(),
                 Signal::Reopen => drop(controls.reopen_logs()),
             },

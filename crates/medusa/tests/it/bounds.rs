@@ -16,7 +16,7 @@ fn each_thing_a_script_makes_has_a_number_it_ends_at() {
     let site = web("web:mount('/', function() return 'ok' end)").file("public/index.html", "x");
     let server = start(&site);
     for (statement, told) in [
-        ("for _ = 1, 100000 do medusa.every(1, print) end", "the script has 1024 timers already"),
+        ("for _ = 1, 100000 do medusa.every(1, print) end", "the site has 1024 timers already"),
         ("for n = 1, 1e5 do medusa.shared('d' .. n) end", "there are 1024 shared dictionaries already"),
         ("medusa.shared(string.rep('d', 300))", "may have 256 bytes, not 300"),
         ("medusa.shared('d1'):set('k', string.rep('x', 3e6))", "may have 2 MiB together"),

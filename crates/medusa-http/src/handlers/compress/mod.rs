@@ -29,7 +29,7 @@ use medusa_proto::status::Status;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::body::Body;
-use crate::handler::{Handler, HandlerError, HandlerFuture, PrepareFuture};
+use crate::handler::{Handler, HandlerError, HandlerFuture};
 use crate::request::Request;
 use crate::response::Response;
 
@@ -94,19 +94,14 @@ impl Handler for Compress {
         Box::pin(self.answer(request))
     }
 
-    fn prepare(&self) -> PrepareFuture<'_> {
-        self.inner.prepare()
-    }
-
-    fn wrapped(&self) -> Option<&Arc<dyn Handler>> {
-        Some(&self.inner)
+    fn inner(&self) -> &[Arc<dyn Handler>] {
+        std::slice::from_ref(&self.inner)
     }
 
     fn status(&self) -> Status {
         let inner = self.inner.status();
         Status::new("handler.compress", inner.name.clone())
             .gauge("compressing", (MOST_AT_ONCE - self.encoders.available_permits()) as u64)
-            .child(inner)
     }
 }
 

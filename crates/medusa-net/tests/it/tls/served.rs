@@ -68,7 +68,8 @@ async fn the_end_of_a_response_does_not_wait_for_the_next() {
     let workers = workers(1);
     let listener = Listener::bind(&parse("127.0.0.1:0"), 1).expect("binds");
     let accept = Overfill { tls, written: std::sync::Mutex::new(Some(sender)) };
-    listener.start(&workers, Arc::new(accept)).await.expect("starts");
+    listener.prepare(&workers, Arc::new(accept)).await.expect("prepares");
+    listener.start();
 
     let stream = TcpStream::connect(tcp(listener.local_addr())).await.expect("connects");
     let connector = TlsConnector::from(Arc::new(client(&authority)));

@@ -94,7 +94,7 @@ fn resolver(
         made.check()?;
         Ok(made)
     };
-    let made = MainContext::of(lua)?.parts(lua).resolver(key, make);
+    let made = MainContext::of(lua)?.interner(lua).resolver(key, make);
     made.map(ResolverValue).map_err(|error| fail(lua, format!("{function}: {}", with_causes(&error))))
 }
 
@@ -136,11 +136,7 @@ async fn use_resolver(lua: Lua, (given, rest): (Value, MultiValue)) -> mlua::Res
             Some(resolver.map_err(wrong)?.0)
         }
     };
-    Transaction::edit(|draft| {
-        draft.use_resolver(resolver, at);
-        Ok(())
-    })
-    .await
+    Transaction::edit(|draft| draft.use_resolver(resolver, at)).await
 }
 
 /// So many seconds, if that can be.

@@ -107,7 +107,7 @@ pub(super) fn files(lua: &Lua, (root, options): (String, Value)) -> mlua::Result
     let real = root.canonicalize().unwrap_or_else(|_missing| root.clone());
     let key = format!("files\0{}\0{options:?}", real.display());
     let made = context
-        .parts(lua)
+        .interner(lua)
         .handler(key, || Files::open(&root, options).map(|files| Arc::new(files) as Arc<dyn Handler>));
     made.map(HandlerValue::Made).map_err(|error| fail(lua, format!("{FUNCTION}: {}", with_causes(&error))))
 }

@@ -5,7 +5,6 @@ mod redirect;
 mod value;
 
 use std::cell::RefCell;
-use std::convert::Infallible;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -79,12 +78,8 @@ fn compress(lua: &Lua, inner: Value) -> mlua::Result<Value> {
         return Ok(inner);
     }
     let inner = to_handler(lua, &inner, &origin(lua))?;
-    // The wrapper of a handler is the same as long as the handler is: it keeps it alive, so that nothing else can come
-    // to be at its address.
-    let key = format!("compress\0{:p}", Arc::as_ptr(&inner));
-    let made = MainContext::of(lua)?
-        .parts(lua)
-        .handler(key, || Ok::<_, Infallible>(Arc::new(Compress::new(inner)) as _));
+    let context = MainContext::of(lua)?;
+    let made = context.interner(lua).wrap(COMPRESS, inner, "", |inner| Arc::new(Compress::new(inner)));
     value(HandlerValue::Made(made.map_err(|error| fail(lua, error))?))
 }
 

@@ -70,7 +70,7 @@ pub(super) fn https(lua: &Lua, options: Value) -> mlua::Result<HandlerValue> {
     });
     let port = port.transpose()?;
     let make = || Ok::<_, Infallible>(Arc::new(Https::new(port)) as Arc<dyn Handler>);
-    let made = MainContext::of(lua)?.parts(lua).handler(format!("https\0{port:?}"), make);
+    let made = MainContext::of(lua)?.interner(lua).handler(format!("https\0{port:?}"), make);
     made.map(HandlerValue::Made).map_err(|error| fail(lua, error))
 }
 
@@ -99,6 +99,6 @@ pub(super) fn redirect(lua: &Lua, (to, options): (Value, Value)) -> mlua::Result
     given.finish()?;
     let key = format!("redirect\0{to}\0{options:?}");
     let make = || Redirect::new(&to, options).map(|handler| Arc::new(handler) as Arc<dyn Handler>);
-    let made = MainContext::of(lua)?.parts(lua).handler(key, make);
+    let made = MainContext::of(lua)?.interner(lua).handler(key, make);
     made.map(HandlerValue::Made).map_err(|error| fail(lua, format!("{REDIRECT}: {error}")))
 }

@@ -10,14 +10,15 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use medusa_http::ServerParts;
+use medusa_http::router::Pattern;
 use medusa_log::Sink;
 use medusa_proto::forwarded::TrustedProxies;
-use medusa_site::{ServerId, ServerSpec};
+use medusa_site::{self as site, MountId, PartId, ServerSpec};
 use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value};
 
 use super::log::SinkValue;
+use super::site::look_at;
 use crate::call_site::{fail, origin};
-use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
 use crate::options::{Options, no_more, texts};
 use crate::print::{as_number, show};
@@ -192,26 +193,13 @@ fn server_spec(lua: &Lua, value: Value) -> mlua::Result<ServerSpec> {
     Ok(spec)
 }
 
-/// A server of the site, by its number.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct HttpServer(pub(super) ServerId);
+/// A server of the site, by its name.
+#[derive(Debug, Clone)]
+pub(super) struct HttpServer(pub(super) PartId);
 
 impl HttpServer {
-    fn look<R>(self, lua: &Lua, look: impl FnOnce(&ServerParts) -> R) -> mlua::Result<R> {
-        let find = |servers: &[ServerParts]| servers.iter().find(|server| server.id == self.0).map(look);
-        let found = with_servers(lua, find)?;
-        found.ok_or_else(|| fail(lua, medusa_site::DraftError::NoServer))
-    }
-}
-
-/// The servers, as the running task sees them.
-pub(super) fn with_servers<R>(lua: &Lua, look: impl FnOnce(&[ServerParts]) -> R) -> mlua::Result<R> {
-    if let Some(transaction) = Transaction::current() {
-        Ok(transaction.with_servers(look))
-    } else {
-        let site = MainContext::of(lua)?.live.site();
-        let servers: Vec<_> = site.servers.iter().map(|server| server.parts.clone()).collect();
-        Ok(look(&servers))
+    fn look<R>(&self, lua: &Lua, look: impl FnOnce(&ServerParts) -> R) -> mlua::Result<R> {
+        look_at::<site::HttpServer, R>(lua, &self.0, |server| look(&server.parts))
     }
 }
 
@@ -225,7 +213,8 @@ impl UserData for HttpServer {
         });
         fields.add_field_method_get("mounts", |lua, this| {
             this.look(lua, |server| {
-                server.mounts.iter().map(|mount| MountValue(mount.id)).collect::<Vec<_>>()
+                let id = |pattern: &Pattern| MountId { server: this.0.clone(), pattern: pattern.clone() };
+                server.mounts.keys().map(|pattern| MountValue(id(pattern))).collect::<Vec<_>>()
             })
         });
         fields.add_field_method_get("log", |lua, this| {
@@ -235,31 +224,31 @@ impl UserData for HttpServer {
 
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_async_method("set_log", |lua, this, (log, rest): (Value, MultiValue)| {
-            let (at, server) = (origin(&lua), this.0);
+            let (at, server) = (origin(&lua), this.0.clone());
             let log = no_more(&lua, "server:set_log(log)", &rest).and_then(|()| set_log(&lua, log));
             async move {
                 let log = log?;
                 let place = Arc::clone(&at);
-                let set = Transaction::edit(|draft| draft.set_log(server, log, place)).await;
+                let set = Transaction::edit(|draft| draft.set_log(&server, log, place)).await;
                 set.map_err(|error| at_place(&at, error))
             }
         });
         methods.add_async_method("mount", |lua, this, given: mount::Given| {
             let at = origin(&lua);
             let spec = mount::spec(&lua, given, &at);
-            let server = this.0;
+            let server = this.0.clone();
             async move {
                 let spec = spec?;
-                let mount = Transaction::edit(|draft| draft.mount(server, spec)).await;
+                let mount = Transaction::edit(|draft| draft.mount(&server, spec)).await;
                 mount.map(MountValue).map_err(|error| at_place(&at, error))
             }
         });
         methods.add_async_method("remove", |lua, this, rest: MultiValue| {
-            let (at, server) = (origin(&lua), this.0);
+            let (at, server) = (origin(&lua), this.0.clone());
             let alone = no_more(&lua, REMOVE_SERVER, &rest);
             async move {
                 alone?;
-                let removed = Transaction::edit(|draft| draft.remove_server(server)).await;
+                let removed = Transaction::edit(|draft| draft.remove(&server)).await;
                 removed.map_err(|error| at_place(&at, error))
             }
         });

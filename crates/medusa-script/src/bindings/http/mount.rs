@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use medusa_http::Mount;
 use medusa_http::router::Pattern;
-use medusa_http::{Mount, ServerParts};
-use medusa_site::{MountId, MountSpec};
+use medusa_site::{DraftError, HttpServer, MountId, MountSpec, Parts};
 use mlua::{Lua, MultiValue, UserData, UserDataFields, UserDataMethods, Value};
 
 use super::super::handler::to_handler;
-use super::{at_place, limits, with_servers};
+use super::super::site::with_parts;
+use super::{at_place, limits};
 use crate::call_site::{fail, origin};
 use crate::docs::{Class, main_item};
 use crate::options::{Options, no_more};
@@ -78,17 +79,17 @@ fn to_pattern(lua: &Lua, value: &Value) -> mlua::Result<Pattern> {
     }
 }
 
-/// A mount of the site, by its number.
-#[derive(Debug, Clone, Copy)]
+/// A mount of the site, by its server and pattern.
+#[derive(Debug, Clone)]
 pub(super) struct MountValue(pub(super) MountId);
 
 impl MountValue {
-    fn look<R>(self, lua: &Lua, look: impl FnOnce(&Mount) -> R) -> mlua::Result<R> {
-        let find = |servers: &[ServerParts]| {
-            let mut mounts = servers.iter().flat_map(|server| &server.mounts);
-            mounts.find(|mount| mount.id == self.0).map(|mount| look(mount))
+    fn look<R>(&self, lua: &Lua, look: impl FnOnce(&Mount) -> R) -> mlua::Result<R> {
+        let find = |parts: &Parts| {
+            let server = parts.find::<HttpServer>(&self.0.server)?;
+            server.mount(&self.0.pattern).map(|mount| look(mount))
         };
-        with_servers(lua, find)?.ok_or_else(|| fail(lua, medusa_site::DraftError::NoMount))
+        with_parts(lua, find)?.ok_or_else(|| fail(lua, DraftError::NoMount))
     }
 }
 
@@ -103,19 +104,19 @@ impl UserData for MountValue {
             let at = origin(&lua);
             let alone = no_more(&lua, "mount:replace(handler)", &rest);
             let handler = alone.and_then(|()| to_handler(&lua, &handler, &at));
-            let mount = this.0;
+            let mount = this.0.clone();
             async move {
                 let (handler, place) = (handler?, Arc::clone(&at));
-                let replaced = Transaction::edit(|draft| draft.replace(mount, handler, at)).await;
+                let replaced = Transaction::edit(|draft| draft.replace(&mount, handler, at)).await;
                 replaced.map_err(|error| at_place(&place, error))
             }
         });
         methods.add_async_method("remove", |lua, this, rest: MultiValue| {
-            let (at, mount) = (origin(&lua), this.0);
+            let (at, mount) = (origin(&lua), this.0.clone());
             let alone = no_more(&lua, "mount:remove()", &rest);
             async move {
                 alone?;
-                Transaction::edit(|draft| draft.remove(mount)).await.map_err(|error| at_place(&at, error))
+                Transaction::edit(|draft| draft.unmount(&mount)).await.map_err(|error| at_place(&at, error))
             }
         });
         methods.add_meta_method("__tostring", |lua, this, ()| {

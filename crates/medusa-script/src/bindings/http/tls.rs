@@ -65,7 +65,7 @@ pub(super) fn option(
     let tls = match value {
         None | Some(Value::Boolean(false)) => return Ok(None),
         Some(Value::String(text)) if text.as_bytes() == *b"self-signed" => {
-            let made = context.parts(lua).tls("self-signed".to_owned(), || self_signed(lua));
+            let made = context.interner(lua).tls("self-signed".to_owned(), || self_signed(lua));
             return made.map(Some).map_err(|error| failed(&error));
         }
         Some(Value::Table(table)) => {
@@ -83,7 +83,7 @@ pub(super) fn option(
         tracing::warn!(origin = %origin(lua), "{warning}");
     }
     let key = format!("{:?}", tls.digest());
-    let made = context.parts(lua).tls(key, || Ok::<_, Infallible>(Arc::new(tls)));
+    let made = context.interner(lua).tls(key, || Ok::<_, Infallible>(Arc::new(tls)));
     made.map(Some).map_err(|error| failed(&error))
 }
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use medusa_log::events::Route;
 use medusa_proto::event::Level;
-use medusa_site::{EventLog, EventLogId};
+use medusa_site::{EventLog, PartId};
 use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value};
 
 use super::value::{SinkValue, inner};
+use crate::bindings::site::look_at;
 use crate::call_site::{fail, origin};
-use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
 use crate::options::{Options, no_more};
 use crate::transaction::Transaction;
@@ -68,33 +68,14 @@ fn route(lua: &Lua, sink: Value, options: Value) -> mlua::Result<Route> {
     Ok(Route { sink, level: level.map_err(|error| fail(lua, format!("{FUNCTION}: {error}")))? })
 }
 
-/// A log of events, by its number.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct EventLogValue(EventLogId);
+/// A log of events of the site, by its number.
+#[derive(Debug, Clone)]
+pub(crate) struct EventLogValue(pub(crate) PartId);
 
 impl EventLogValue {
-    fn look<R>(self, lua: &Lua, look: impl FnOnce(&EventLog) -> R) -> mlua::Result<R> {
-        let found = with_event_logs(lua, |logs| logs.iter().find(|log| log.id == self.0).map(look))?;
-        found.ok_or_else(|| fail(lua, medusa_site::DraftError::NoEventLog))
+    fn look<R>(&self, lua: &Lua, look: impl FnOnce(&EventLog) -> R) -> mlua::Result<R> {
+        look_at(lua, &self.0, look)
     }
-}
-
-/// The logs of events, as the running task sees them.
-fn with_event_logs<R>(lua: &Lua, look: impl FnOnce(&[EventLog]) -> R) -> mlua::Result<R> {
-    match Transaction::current() {
-        Some(transaction) => Ok(transaction.with_event_logs(look)),
-        None => Ok(look(&MainContext::of(lua)?.live.site().events)),
-    }
-}
-
-/// All of them.
-pub(crate) fn event_logs(lua: &Lua) -> mlua::Result<Vec<EventLogValue>> {
-    with_event_logs(lua, |logs| logs.iter().map(|log| EventLogValue(log.id)).collect())
-}
-
-/// Where they go.
-pub(crate) fn sinks(lua: &Lua) -> mlua::Result<Vec<SinkValue>> {
-    with_event_logs(lua, |logs| logs.iter().map(|log| SinkValue(Arc::clone(&log.route.sink))).collect())
 }
 
 impl UserData for EventLogValue {
@@ -107,11 +88,11 @@ impl UserData for EventLogValue {
 
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_async_method("remove", |lua, this, rest: MultiValue| {
-            let (at, id) = (origin(&lua), this.0);
+            let (at, id) = (origin(&lua), this.0.clone());
             let alone = no_more(&lua, "events:remove()", &rest);
             async move {
                 alone?;
-                let removed = Transaction::edit(|draft| draft.unlog_events(id)).await;
+                let removed = Transaction::edit(|draft| draft.remove(&id)).await;
                 removed.map_err(|error| mlua::Error::runtime(format!("{at}: {error}")))
             }
         });

@@ -43,7 +43,7 @@ pub(super) fn intern(
     key: String,
     make: impl FnOnce() -> Arc<dyn Sink>,
 ) -> mlua::Result<SinkValue> {
-    let made = MainContext::of(lua)?.parts(lua).sink(key, || Ok::<_, Infallible>(make()));
+    let made = MainContext::of(lua)?.interner(lua).sink(key, || Ok::<_, Infallible>(make()));
     made.map(SinkValue).map_err(|error| fail(lua, error))
 }
 

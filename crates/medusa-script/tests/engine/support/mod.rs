@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use medusa_net::{ListenAddr, Workers};
+use medusa_proto::author::{Author, Via};
 use medusa_script::{Engine, Evaluated, Loaded, Program, ProgramSource, ScriptError};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -20,6 +21,11 @@ pub(crate) struct Server {
 
 /// What a server of one mount starts with.
 pub(crate) const WEB: &str = "web = medusa.http.server { listen = '127.0.0.1:0' }\n";
+
+/// Somebody at the control socket.
+pub(crate) fn by(who: &str) -> Author {
+    Author::new(Via::Control, who)
+}
 
 impl Server {
     /// Starts a server with `site.luau` and other files; panics if the script fails.
@@ -36,7 +42,7 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let workers = Workers::start(NonZeroUsize::new(2).unwrap()).unwrap();
         let engine = Engine::start(program(dir.path()), workers.clone()).unwrap();
-        let loaded = runtime.block_on(engine.load("test".into(), None));
+        let loaded = runtime.block_on(engine.load(by("test"), None));
         (Self { runtime, engine, workers, dir }, loaded)
     }
 
@@ -45,11 +51,11 @@ impl Server {
     }
 
     pub(crate) fn reload(&self) -> Result<Loaded, ScriptError> {
-        self.runtime.block_on(self.engine.load("reload".into(), None))
+        self.runtime.block_on(self.engine.load(by("reload"), None))
     }
 
     pub(crate) fn eval(&self, source: &str) -> Result<Evaluated, ScriptError> {
-        self.runtime.block_on(self.engine.eval(source.into(), "test".into(), None))
+        self.runtime.block_on(self.engine.eval(source.into(), by("test"), None))
     }
 
     /// The value of a statement that must succeed.

@@ -1,8 +1,9 @@
-//! Objects by what they were made of: the same constructor arguments give the same object, while it lives.
+//! The interner: objects by what they were made of. The same constructor arguments give the same object, while it lives.
 //!
 //! This is what lets a reload, which runs the whole script anew, leave every unchanged handler, sink, resolver and certificate untouched.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use medusa_dns::Resolver;
@@ -23,7 +24,7 @@ pub const MAX_TLS: usize = 1024;
 /// How many resolvers: each has a cache, and connections to its name servers.
 pub const MAX_RESOLVERS: usize = 64;
 
-/// Why a part was not made.
+/// Why an object was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum Unmade<E> {
     /// There are as many as there may be.
@@ -43,25 +44,25 @@ pub enum Unmade<E> {
 
 /// The handlers, sinks, resolvers and certificates in use, by the arguments they were made with. Holds none of them alive.
 #[derive(Debug)]
-pub struct Parts {
-    handlers: Interned<dyn Handler>,
-    sinks: Interned<dyn Sink>,
-    tls: Interned<Tls>,
-    resolvers: Interned<Resolver>,
+pub struct Interner {
+    handlers: Table<dyn Handler>,
+    sinks: Table<dyn Sink>,
+    tls: Table<Tls>,
+    resolvers: Table<Resolver>,
 }
 
-impl Default for Parts {
+impl Default for Interner {
     fn default() -> Self {
         Self {
-            handlers: Interned::new("handlers", MAX_HANDLERS),
-            sinks: Interned::new("logs", MAX_SINKS),
-            tls: Interned::new("sets of certificates", MAX_TLS),
-            resolvers: Interned::new("resolvers", MAX_RESOLVERS),
+            handlers: Table::new("handlers", MAX_HANDLERS),
+            sinks: Table::new("logs", MAX_SINKS),
+            tls: Table::new("sets of certificates", MAX_TLS),
+            resolvers: Table::new("resolvers", MAX_RESOLVERS),
         }
     }
 }
 
-impl Parts {
+impl Interner {
     /// The handler made with the arguments that `key` spells out; `make` makes it if there is none.
     ///
     /// # Errors
@@ -73,6 +74,23 @@ impl Parts {
         make: impl FnOnce() -> Result<Arc<dyn Handler>, E>,
     ) -> Result<Arc<dyn Handler>, Unmade<E>> {
         self.handlers.get_or_make(key, make)
+    }
+
+    /// The handler of a `kind` that stands before `inner`, with the options that `options` spells out; `make` makes it if
+    /// there is none. It is the same as long as `inner` is, which it keeps alive: nothing else comes to be at that address.
+    ///
+    /// # Errors
+    ///
+    /// There are too many.
+    pub fn wrap(
+        &self,
+        kind: &str,
+        inner: Arc<dyn Handler>,
+        options: &str,
+        make: impl FnOnce(Arc<dyn Handler>) -> Arc<dyn Handler>,
+    ) -> Result<Arc<dyn Handler>, Unmade<Infallible>> {
+        let key = format!("{kind}\0{:p}\0{options}", Arc::as_ptr(&inner));
+        self.handler(key, || Ok(make(inner)))
     }
 
     /// The sink made with the arguments that `key` spells out; `make` makes it if there is none.
@@ -136,13 +154,13 @@ impl Parts {
 }
 
 #[derive(Debug)]
-struct Interned<T: ?Sized> {
+struct Table<T: ?Sized> {
     what: &'static str,
     most: usize,
     known: Mutex<HashMap<String, Weak<T>>>,
 }
 
-impl<T: ?Sized> Interned<T> {
+impl<T: ?Sized> Table<T> {
     fn new(what: &'static str, most: usize) -> Self {
         Self { what, most, known: Mutex::default() }
     }
@@ -162,7 +180,7 @@ impl<T: ?Sized> Interned<T> {
         let mut all = self.lock();
         // Before it would grow, so that each costs the same however many there are.
         if all.len() == all.capacity() {
-            all.retain(|_, part| part.strong_count() > 0);
+            all.retain(|_, object| object.strong_count() > 0);
         }
         all.insert(key, Arc::downgrade(&made));
         Ok(made)

@@ -1,0 +1,79 @@
+//! The resolver by which the Site itself looks names up, in place of the system's means.
+
+use std::sync::Arc;
+
+use medusa_dns::Resolver;
+use medusa_proto::status::Status;
+
+use crate::draft::{Draft, DraftError};
+use crate::object::{Object, Use};
+use crate::part::{Part, PartId, PartKind, Parts, downcast};
+
+static KIND: PartKind =
+    PartKind { name: "dns.use", noun: "resolver of the site", plural: "resolvers", most: 1 };
+
+/// The resolver that a Site uses.
+#[derive(Debug, Clone)]
+pub struct SiteResolver {
+    id: PartId,
+    /// The resolver.
+    pub resolver: Arc<Resolver>,
+    origin: Arc<str>,
+}
+
+fn id() -> PartId {
+    PartId { kind: &KIND, name: "site".into() }
+}
+
+impl Draft {
+    /// Has the Site look names up by `resolver`; without one, by the system.
+    ///
+    /// # Errors
+    ///
+    /// None is possible.
+    pub fn use_resolver(
+        &mut self,
+        resolver: Option<Arc<Resolver>>,
+        origin: Arc<str>,
+    ) -> Result<(), DraftError> {
+        match resolver {
+            Some(resolver) => self.put(SiteResolver { id: id(), resolver, origin }),
+            None => {
+                self.parts.remove(&id());
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Parts {
+    /// The resolver in use; none: the system's means.
+    pub fn resolver(&self) -> Option<&Arc<Resolver>> {
+        self.all::<SiteResolver>().next().map(|part| &part.resolver)
+    }
+}
+
+impl Part for SiteResolver {
+    fn id(&self) -> &PartId {
+        &self.id
+    }
+
+    fn origin(&self) -> &Arc<str> {
+        &self.origin
+    }
+
+    fn settle(self: Arc<Self>, running: &Arc<dyn Part>) -> Arc<dyn Part> {
+        let same = downcast::<Self>(running).is_some_and(|running| {
+            Arc::ptr_eq(&running.resolver, &self.resolver) && running.origin == self.origin
+        });
+        if same { Arc::clone(running) } else { self }
+    }
+
+    fn uses(&self) -> Vec<Use> {
+        vec![Use { origin: Arc::clone(&self.origin), object: Object::Resolver(Arc::clone(&self.resolver)) }]
+    }
+
+    fn status(&self) -> Status {
+        Status::new(KIND.name, self.resolver.status().name).field("origin", self.origin.to_string())
+    }
+}

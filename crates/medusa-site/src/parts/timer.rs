@@ -1,0 +1,112 @@
+//! Timers: what a script has done every so many seconds.
+//!
+//! The Site has no script to run. It tells whoever made a timer when to begin and when to end, and keeps what it has done.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use medusa_proto::status::{Status, Value};
+use tokio::sync::watch;
+
+use super::number;
+use crate::draft::{Draft, DraftError};
+use crate::part::{Host, Part, PartId, PartKind, Parts};
+
+/// A site has some dozens; what is due for ten thousand things is the work of one timer that goes through a list.
+static KIND: PartKind = PartKind { name: "timer", noun: "timer", plural: "timers", most: 1024 };
+
+/// How far a timer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimerStage {
+    /// It is part of a draft.
+    Made,
+    /// It runs.
+    Published,
+    /// It does not run again.
+    Retired,
+}
+
+/// What a timer has done.
+#[derive(Debug, Default)]
+pub struct TimerCounters {
+    /// Its runs.
+    pub runs: AtomicU64,
+    /// Those that failed.
+    pub failed: AtomicU64,
+}
+
+/// A timer as whoever runs it has it.
+#[derive(Debug)]
+pub struct MadeTimer {
+    /// Its name across generations.
+    pub id: PartId,
+    /// How far it is. Closes when nobody has the timer any more.
+    pub stage: watch::Receiver<TimerStage>,
+    /// To be counted in.
+    pub counters: Arc<TimerCounters>,
+}
+
+/// A timer.
+pub struct Timer {
+    id: PartId,
+    origin: Arc<str>,
+    interval: Duration,
+    stage: watch::Sender<TimerStage>,
+    counters: Arc<TimerCounters>,
+}
+
+impl Draft {
+    /// Adds a timer.
+    ///
+    /// # Errors
+    ///
+    /// There are too many.
+    pub fn add_timer(&mut self, interval: Duration, origin: Arc<str>) -> Result<MadeTimer, DraftError> {
+        let id = PartId { kind: &KIND, name: number() };
+        let (stage, told) = watch::channel(TimerStage::Made);
+        let counters = Arc::<TimerCounters>::default();
+        self.put(Timer { id: id.clone(), origin, interval, stage, counters: Arc::clone(&counters) })?;
+        Ok(MadeTimer { id, stage: told, counters })
+    }
+}
+
+impl Part for Timer {
+    fn id(&self) -> &PartId {
+        &self.id
+    }
+
+    fn origin(&self) -> &Arc<str> {
+        &self.origin
+    }
+
+    fn settle(self: Arc<Self>, _running: &Arc<dyn Part>) -> Arc<dyn Part> {
+        self
+    }
+
+    fn publish(&self, _: &Parts, _: &Host) {
+        self.stage.send_replace(TimerStage::Published);
+    }
+
+    fn retire(&self, _: &Parts, _: &Host) {
+        self.stage.send_replace(TimerStage::Retired);
+    }
+
+    fn status(&self) -> Status {
+        Status::new(KIND.name, self.origin.to_string())
+            .field("every", Value::Seconds(self.interval.as_secs_f64()))
+            .counter("runs", self.counters.runs.load(Relaxed))
+            .counter("failed", self.counters.failed.load(Relaxed))
+    }
+}
+
+impl fmt::Debug for Timer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timer")
+            .field("origin", &self.origin)
+            .field("interval", &self.interval)
+            .field("stage", &*self.stage.borrow())
+            .finish_non_exhaustive()
+    }
+}
