@@ -1,7 +1,7 @@
 //! Statements change the running server: at once, on every worker, or not at all.
 
 use medusa_monitor::{Client, Op};
-use medusa_testkit::{Load, Server, memory, wait};
+use medusa_testkit::{Load, Server, WebSocket, memory, wait};
 
 use super::support::{MEDUSA, start, web};
 
@@ -148,4 +148,34 @@ fn a_listener_comes_and_goes() {
     second.expect_close();
     assert_eq!(server.get("/").text(), "first");
     assert_eq!(server.parts("listener").len(), 1);
+}
+
+#[test]
+fn what_is_wrapped_lives_and_ends_with_its_wrapper() {
+    const ECHO: &str = "function(req)
+        return req:websocket(function(ws) for message in ws do ws:send(message) end end)
+    end";
+    let site = web(&format!(
+        "web:mount('/main', medusa.handler.compress({ECHO}))
+        kept = medusa.handler.script('kept.luau')
+        file = web:mount('/file', kept)"
+    ))
+    .file("kept.luau", format!("return {ECHO}"));
+    let server = start(&site);
+    let [mut main, mut file] = ["/main", "/file"].map(|path| WebSocket::connect(server.address(), path));
+    let goes_on = |ws: &mut WebSocket| {
+        ws.send("on");
+        assert_eq!(ws.text(), "on");
+    };
+    [&mut main, &mut file].into_iter().for_each(goes_on);
+    // What moves into a wrapper is in use as before: its sessions go on, and new ones begin.
+    server.eval("file:replace(medusa.handler.compress(kept))");
+    let mut wrapped = WebSocket::connect(server.address(), "/file");
+    [&mut file, &mut wrapped].into_iter().for_each(goes_on);
+    server.eval("file:replace(kept)");
+    [&mut file, &mut wrapped].into_iter().for_each(goes_on);
+    // A function in a wrapper ends with its VM, like one that is in none.
+    server.reload();
+    assert_eq!(main.expect_close(1001), "reloading");
+    [&mut file, &mut wrapped].into_iter().for_each(goes_on);
 }
