@@ -50,7 +50,6 @@ enum PackedKind {
     Event { level: Level, part: u16, message: u16, request: u16 },
 }
 
-/// The lengths are in the order in which the text is stored.
 #[derive(Clone, Copy, Debug)]
 struct Access {
     bytes: u64,
@@ -58,15 +57,15 @@ struct Access {
     peer: Peer,
     version: Version,
     status: u16,
-    name: u16,
-    user: u16,
-    method: u16,
-    target: u16,
-    host: u16,
-    server: u16,
-    id: u16,
-    referer: u16,
-    user_agent: u16,
+    /// Lengths of its [texts] and of what need not be text.
+    texts: [u16; 7],
+    raws: [u16; 2],
+}
+
+/// The texts of a record, in the order in which they are stored, here and on disk.
+pub(crate) const fn texts<'a>(record: &Record<'a>) -> [Option<&'a str>; 7] {
+    let Record { name, user, method, target, host, server, id, .. } = *record;
+    [name, user, Some(method), Some(target), host, Some(server), id]
 }
 
 impl Batch {
@@ -93,15 +92,8 @@ impl Batch {
             peer: record.peer,
             version: record.version,
             status: record.status,
-            name: self.push_text(record.name),
-            user: self.push_text(record.user),
-            method: self.push_text(Some(record.method)),
-            target: self.push_text(Some(record.target)),
-            host: self.push_text(record.host),
-            server: self.push_text(Some(record.server)),
-            id: self.push_text(record.id),
-            referer: self.push_raw(record.referer),
-            user_agent: self.push_raw(record.user_agent),
+            texts: texts(record).map(|text| self.push_text(text)),
+            raws: [record.referer, record.user_agent].map(|raw| self.push_raw(raw)),
         };
         self.entries.push(PackedEntry {
             time: record.time,
@@ -199,23 +191,31 @@ impl Batch {
     fn read(&self, packed: &PackedEntry) -> Entry<'_> {
         let (mut text, mut raw) = (&self.text[packed.text_at..], &self.raw[packed.raw_at..]);
         match packed.kind {
-            PackedKind::Access(access) => Entry::Access(Record {
-                time: packed.time,
-                peer: access.peer,
-                name: take_text(&mut text, access.name),
-                user: take_text(&mut text, access.user),
-                method: take_text(&mut text, access.method).unwrap_or_default(),
-                target: take_text(&mut text, access.target).unwrap_or_default(),
-                version: access.version,
-                host: take_text(&mut text, access.host),
-                status: access.status,
-                bytes: access.bytes,
-                duration_us: access.duration_us,
-                server: take_text(&mut text, access.server).unwrap_or_default(),
-                id: take_text(&mut text, access.id),
-                referer: take_raw(&mut raw, access.referer),
-                user_agent: take_raw(&mut raw, access.user_agent),
-            }),
+            PackedKind::Access(access) => {
+                let Access { bytes, duration_us, peer, version, status, texts, raws } = access;
+                let [name, user, method, target, host, server, id] =
+                    texts.map(|length| take_text(&mut text, length));
+                let [referer, user_agent] = raws.map(|length| take_raw(&mut raw, length));
+                let [method, target, server] = [method, target, server].map(Option::unwrap_or_default);
+                let time = packed.time;
+                Entry::Access(Record {
+                    time,
+                    peer,
+                    name,
+                    user,
+                    method,
+                    target,
+                    version,
+                    host,
+                    status,
+                    bytes,
+                    duration_us,
+                    referer,
+                    user_agent,
+                    server,
+                    id,
+                })
+            }
             PackedKind::Event { level, part, message, request } => Entry::Event(Event {
                 time: packed.time,
                 level,

@@ -10,6 +10,7 @@ use medusa_proto::access::{Peer, Record, Timestamp, Version};
 use medusa_proto::entry::Entry;
 use medusa_proto::event::{Event, Level};
 
+use crate::batch::texts;
 use crate::{Batch, MAX_FIELD};
 
 /// First byte of a payload. Another form gets another number; what has an unknown one is lost, and counted.
@@ -65,16 +66,8 @@ fn encode_record(record: &Record<'_>, out: &mut Vec<u8>) {
             out.extend_from_slice(&ip.octets());
         }
     }
-    for field in [
-        record.name,
-        record.user,
-        Some(record.method),
-        Some(record.target),
-        record.host,
-        Some(record.server),
-        record.id,
-    ] {
-        encode_field(field.map(str::as_bytes), out);
+    for text in texts(record) {
+        encode_field(text.map(str::as_bytes), out);
     }
     encode_field(record.referer, out);
     encode_field(record.user_agent, out);
