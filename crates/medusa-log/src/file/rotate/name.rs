@@ -68,7 +68,7 @@ impl Suffix {
     }
 
     /// The identity among the rotated files, whatever the form.
-    pub(super) const fn which(&self) -> (Tag, u32) {
+    pub(super) const fn identity(&self) -> (Tag, u32) {
         (self.tag, self.number)
     }
 }
@@ -126,7 +126,7 @@ mod tests {
     fn they_are_in_the_order_of_time() {
         let names = ["2026-11-22", "2026-11-22.2.zst", "2026-11-22.10", "2026-11-23.zst", "2026-12-01"];
         let suffixes = names.map(|name| of(&format!("access.log.{name}")).expect("ours"));
-        assert!(suffixes.is_sorted_by(|a, b| a.which() < b.which()));
+        assert!(suffixes.is_sorted_by(|a, b| a.identity() < b.identity()));
     }
 
     proptest! {

@@ -28,9 +28,9 @@ pub(super) enum Packing {
     Gone,
 }
 
-/// Compresses the plain file `which` of `place`.
-pub(super) fn pack(place: &Place, which: Suffix) -> io::Result<Packing> {
-    let plain = place.at(which.as_form(Form::Plain));
+/// Compresses the plain file `file` of `place`.
+pub(super) fn pack(place: &Place, file: Suffix) -> io::Result<Packing> {
+    let plain = place.at(file.as_form(Form::Plain));
     let source = match open_own(&plain) {
         Ok(source) => source,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Packing::Gone),
@@ -43,9 +43,9 @@ pub(super) fn pack(place: &Place, which: Suffix) -> io::Result<Packing> {
     if !is_at(&plain, &meta) {
         return Ok(Packing::Gone); // compressed by another process before we had the lock
     }
-    let target = place.at(which.as_form(Form::Packed));
+    let target = place.at(file.as_form(Form::Packed));
     if !target.try_exists()? {
-        let unfinished = place.at(which.as_form(Form::Unfinished));
+        let unfinished = place.at(file.as_form(Form::Unfinished));
         let made = compress(&source, &meta, &unfinished).and_then(|()| {
             // Not if another writer had renamed it by mistake, and has given it back.
             if is_at(&plain, &meta) {

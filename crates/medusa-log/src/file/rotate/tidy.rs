@@ -123,13 +123,13 @@ impl Tidy {
         for file in unfinished {
             self.note(place, file, pack::clean(place, file));
         }
-        let mut whiches: BTreeSet<_> = files.iter().map(Suffix::which).collect();
-        let surplus = self.keep.map_or(0, |keep| whiches.len().saturating_sub(keep as usize));
+        let mut kept: BTreeSet<_> = files.iter().map(Suffix::identity).collect();
+        let surplus = self.keep.map_or(0, |keep| kept.len().saturating_sub(keep as usize));
         for _ in 0..surplus {
-            whiches.pop_first();
+            kept.pop_first();
         }
         for &file in &files {
-            if !whiches.contains(&file.which()) {
+            if !kept.contains(&file.identity()) {
                 let deleted = fs::remove_file(place.at(file));
                 self.state.lock().done.deleted += u64::from(deleted.is_ok());
                 self.note(place, file, deleted);
@@ -137,7 +137,7 @@ impl Tidy {
                 self.pack(place, file);
             }
         }
-        self.state.lock().done.kept = Some(whiches.len() as u64);
+        self.state.lock().done.kept = Some(kept.len() as u64);
     }
 
     fn pack(&self, place: &Place, file: Suffix) {
