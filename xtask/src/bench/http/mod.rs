@@ -22,6 +22,8 @@ use super::tls::{self, Identity};
 use super::{Options, nginx};
 use crate::error::{Error, Result};
 
+/// The largest answer that is compared, in bytes: the largest file and its head.
+const MOST: usize = 101_000_000;
 /// How long the largest answer may take to begin or go on.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Connections each of nginx's workers has room for.
@@ -188,6 +190,7 @@ fn get(side: &Side, path: &str, headers: &[(&str, &str)]) -> Response {
         client = client.encrypted(&identity.authority, tls::NAME);
     }
     client.give_up_after(PATIENCE);
+    client.read_at_most(MOST);
     client.request("GET", path, headers)
 }
 
