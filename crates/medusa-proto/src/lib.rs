@@ -4,7 +4,7 @@
 //! the part of Medusa that can be fuzzed and property-tested whole, and the part an attacker reaches first.
 //!
 //! - [`access`]: the record of one answered request, [`event`]: what the server itself has to say; an [`entry`] of a log
-//!   is one or the other, [`format`](mod@format) has the lines made of it, and [`syslog`] the messages;
+//!   is one or the other, [`format`](mod@format) has the lines made of it, [`syslog`] and [`journal`] the messages;
 //! - [`forwarded`] and [`proxy_protocol`]: whom a proxy speaks for, said in fields of a request or before a connection;
 //! - [`framing`]: where the requests of an HTTP/1 connection begin and end;
 //! - [`conditional`] and [`range`]: what the `If-*` and `Range` fields of a request ask for;
@@ -40,6 +40,7 @@ pub mod forwarded;
 pub mod framing;
 pub mod glob;
 pub mod hex;
+pub mod journal;
 pub mod proxy_protocol;
 pub mod query;
 pub mod range;

@@ -8,8 +8,9 @@ use std::time::Instant;
 
 use crate::PATIENCE;
 
-/// How many lines are kept; older ones go.
+/// How many lines are kept, and of how many bytes together; older ones go.
 const KEPT: usize = 20_000;
+const KEPT_BYTES: usize = 64 << 20;
 
 /// The longest line, in bytes. A longer one becomes several.
 const LONGEST: u64 = 64 * 1024;
@@ -27,6 +28,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Said {
     kept: VecDeque<String>,
+    /// Bytes of those kept.
+    bytes: usize,
     /// How many there were before those kept.
     gone: usize,
     /// There will be no more.
@@ -144,11 +147,13 @@ impl Lines {
 
     fn push(&self, line: String) {
         let mut said = self.lock();
-        if said.kept.len() == KEPT {
-            said.kept.pop_front();
+        said.bytes += line.len();
+        said.kept.push_back(line);
+        while said.kept.len() > KEPT || said.bytes > KEPT_BYTES {
+            let Some(oldest) = said.kept.pop_front() else { break };
+            said.bytes -= oldest.len();
             said.gone += 1;
         }
-        said.kept.push_back(line);
         drop(said);
         self.0.changed.notify_all();
     }

@@ -98,6 +98,11 @@ const NEEDS: &[Need] = &[
         why: "that log server, by RELP",
     },
     Need {
+        package: "systemd",
+        brings: Brings::File("/lib/systemd/systemd-journald"),
+        why: "the journal, for tests",
+    },
+    Need {
         package: "libivykis0",
         brings: Brings::Library("libivykis.so.0"),
         why: "another log server needs it (syslog-ng, unpacked below target/)",

@@ -3,6 +3,7 @@
 use medusa_proto::access::Loss;
 use medusa_proto::entry::Entry;
 use medusa_proto::format::{Encoder, Format};
+use medusa_proto::journal::{Journal, JournalEncoder};
 use medusa_proto::syslog::{self, Header, SyslogEncoder};
 
 use super::relp;
@@ -16,6 +17,18 @@ pub enum RecordFraming {
     Lines(Format, LineEnd),
     /// As syslog messages whose text is in this format.
     Syslog(Box<Header>, Format, syslog::Framing),
+    /// As messages for the journal, which takes datagrams.
+    Journal(Journal),
+}
+
+impl RecordFraming {
+    /// The name of the format that an entry is written in, or the text of its message.
+    pub(super) fn format(&self) -> &Format {
+        match self {
+            Self::Lines(format, _) | Self::Syslog(_, format, _) => format,
+            Self::Journal(journal) => &journal.message,
+        }
+    }
 }
 
 /// End of a line on a stream. In a datagram nothing does.
@@ -53,6 +66,7 @@ pub(super) struct Lines {
 enum LineEncoder {
     Plain(Encoder),
     Syslog(SyslogEncoder),
+    Journal(JournalEncoder),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +83,7 @@ impl Lines {
     /// The encoder for a stream.
     pub(super) fn stream(framing: &RecordFraming) -> Self {
         let ends = match framing {
-            RecordFraming::Lines(_, LineEnd::Newline) => Ends::Byte(b'\n'),
+            RecordFraming::Lines(_, LineEnd::Newline) | RecordFraming::Journal(_) => Ends::Byte(b'\n'),
             RecordFraming::Lines(_, LineEnd::Nul) => Ends::Byte(b'\0'),
             RecordFraming::Syslog(_, _, framing) => Ends::Syslog(*framing),
         };
@@ -97,6 +111,9 @@ impl Lines {
     fn new(framing: &RecordFraming, ends: Ends) -> Self {
         let encoder = match (framing, ends) {
             (RecordFraming::Lines(format, _), _) => LineEncoder::Plain(Encoder::new(format.clone())),
+            (RecordFraming::Journal(journal), _) => {
+                LineEncoder::Journal(JournalEncoder::new(journal.clone()))
+            }
             (RecordFraming::Syslog(header, format, _), _) => {
                 let encoder = SyslogEncoder::new(Header::clone(header), format.clone());
                 LineEncoder::Syslog(match ends.limit() {
@@ -114,6 +131,7 @@ impl Lines {
         match &mut self.encoder {
             LineEncoder::Plain(encoder) => encoder.encode(entry, offset, out),
             LineEncoder::Syslog(encoder) => encoder.encode(entry, offset, out),
+            LineEncoder::Journal(encoder) => encoder.encode(entry, offset, out),
         }
         self.end(start, out);
     }
@@ -124,6 +142,7 @@ impl Lines {
         match &mut self.encoder {
             LineEncoder::Plain(encoder) => encoder.encode_loss(loss, offset, out),
             LineEncoder::Syslog(encoder) => encoder.encode_loss(loss, offset, out),
+            LineEncoder::Journal(encoder) => encoder.encode_loss(loss, offset, out),
         }
         self.end(start, out);
     }
@@ -151,6 +170,7 @@ impl Lines {
         let is_cut = match self.encoder {
             LineEncoder::Plain(_) => syslog::truncate(out, start, limit),
             LineEncoder::Syslog(_) => out.len() - start > limit.saturating_sub(char::MAX.len_utf8()),
+            LineEncoder::Journal(_) => false, // cut, it would not be read; what is too long goes in a file
         };
         self.truncated += u64::from(is_cut);
     }

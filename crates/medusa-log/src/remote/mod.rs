@@ -129,6 +129,11 @@ impl RemoteSink {
         Self::new("log.syslog", target, options)
     }
 
+    /// A sink of messages for the journal ([`RecordFraming::Journal`]): `log.journald` in the status.
+    pub fn journald(target: RemoteTarget, options: RemoteOptions) -> Self {
+        Self::new("log.journald", target, options)
+    }
+
     fn new(kind: &'static str, target: RemoteTarget, options: RemoteOptions) -> Self {
         let queue = Arc::new(Queue::new(options.queue.clone()));
         let (shared, is_local) = (Arc::<RemoteShared>::default(), target.is_local());
@@ -287,9 +292,6 @@ impl Sink for RemoteSink {
     }
 
     fn status(&self) -> Status {
-        let format = match &self.options.framing {
-            RecordFraming::Lines(format, _) | RecordFraming::Syslog(_, format, _) => format.name(),
-        };
         let (peer, unacknowledged) = {
             let state = self.shared.state.lock();
             (state.peer.clone(), self.target.is_relp().then_some(state.unacknowledged))
@@ -297,7 +299,7 @@ impl Sink for RemoteSink {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let some = |count: u64| (count > 0).then_some(count);
         let status = Status::new(self.kind, self.target.to_string())
-            .field("format", format)
+            .field("format", self.options.framing.format().name())
             .gauge("connected", peer.is_some())
             .maybe("peer", peer)
             .counter("reconnects", count(&self.shared.connections).saturating_sub(1))

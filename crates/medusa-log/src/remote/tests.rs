@@ -3,6 +3,7 @@
 mod break_off;
 mod datagrams;
 mod end;
+mod journal;
 mod secured;
 mod stall;
 

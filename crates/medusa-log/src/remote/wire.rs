@@ -1,6 +1,7 @@
 //! A connected socket that never makes its thread wait unless asked to, and then not for long.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -9,8 +10,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType, connect, recv,
-    send, shutdown, socket_with, sockopt,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketAddrUnix,
+    SocketFlags, SocketType, connect, recv, send, sendmsg, shutdown, socket_with, sockopt,
 };
 
 use super::outq;
@@ -99,6 +100,21 @@ impl Wire {
                     self.sent += count as u64;
                     return Ok(());
                 }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Sends a datagram with nothing in it but a file.
+    pub(super) fn send_file(&mut self, file: BorrowedFd<'_>) -> Result<(), Errno> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut files = SendAncillaryBuffer::new(&mut space);
+        let handed = [file];
+        files.push(SendAncillaryMessage::ScmRights(&handed));
+        loop {
+            match sendmsg(&self.fd, &[], &mut files, SEND) {
+                Ok(_) => return Ok(()),
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error),
             }

@@ -22,6 +22,7 @@ mod guide;
 mod host_memory;
 mod http1;
 mod http2;
+mod journald;
 mod limits;
 mod listeners;
 mod live;

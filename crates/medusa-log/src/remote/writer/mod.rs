@@ -124,6 +124,12 @@ impl RemoteWriter {
                     Connection::Stream(_) => Lines::stream(&self.framing),
                     Connection::Datagrams(datagrams) => Lines::datagrams(&self.framing, datagrams.limit()),
                 };
+                let connection = match connection {
+                    Connection::Datagrams(datagrams) if matches!(self.framing, RecordFraming::Journal(_)) => {
+                        Connection::Datagrams(datagrams.with_files())
+                    }
+                    connection => connection,
+                };
                 self.backoff.connected(Instant::now());
                 self.shared.connections.fetch_add(1, Relaxed);
                 self.shared.state.lock().peer = Some(peer);

@@ -6,6 +6,7 @@ pub(crate) mod events;
 mod file;
 mod filter;
 mod full;
+mod journald;
 mod luau;
 mod multi;
 mod record;
@@ -27,6 +28,7 @@ pub(crate) const DOCS: &[Item] = &[
     file::DOCS,
     socket::DOCS,
     syslog::DOCS,
+    journald::DOCS,
     multi::DOCS,
     resolving::DOCS,
     tail::DOCS,
@@ -42,6 +44,7 @@ pub(crate) const CLASSES: &[Class] = &[
     file::OPTIONS,
     socket::OPTIONS,
     syslog::OPTIONS,
+    journald::OPTIONS,
     tls::OPTIONS,
     resolving::OPTIONS,
     tail::OPTIONS,
@@ -66,6 +69,7 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     multi::install(lua, &log)?;
     socket::install(lua, &log)?;
     syslog::install(lua, &log)?;
+    journald::install(lua, &log)?;
     tail::install(lua, &log)?;
     filter::install(lua, &log)?;
     sample::install(lua, &log)?;
