@@ -1,11 +1,10 @@
 //! Several sinks as one.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use medusa_proto::status::Status;
 
-use crate::{Batch, Flushed, Sink};
+use crate::{Batch, Sink};
 
 /// Gives each batch to all of its sinks. They share the batch, and nothing else: one that fails holds up no other.
 #[derive(Debug)]
@@ -33,12 +32,6 @@ impl Sink for MultiSink {
         }
     }
 
-    /// One after the other: their writers work meanwhile, so that waiting for one is waiting for all. A record left in
-    /// two sinks counts twice.
-    fn flush(&self, deadline: Instant) -> Flushed {
-        self.sinks.iter().map(|sink| sink.flush(deadline)).fold(Flushed::default(), Flushed::and)
-    }
-
     fn inner(&self) -> &[Arc<dyn Sink>] {
         &self.sinks
     }
@@ -50,7 +43,10 @@ impl Sink for MultiSink {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+    use crate::Flushed;
     use crate::batch::tests::batch;
     use crate::sink::tests::Memory;
 

@@ -3,12 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
 
 use medusa_proto::entry::Entry;
 use medusa_proto::status::Status;
 
-use crate::{Batch, Flushed, Sink};
+use crate::{Batch, Sink};
 
 /// How entries are chosen.
 pub trait Choice: fmt::Debug + Send + Sync + 'static {
@@ -44,10 +43,6 @@ impl<C: Choice> Sink for SelectingSink<C> {
         if let Some(kept) = kept {
             self.inner.submit(&kept);
         }
-    }
-
-    fn flush(&self, deadline: Instant) -> Flushed {
-        self.inner.flush(deadline)
     }
 
     fn inner(&self) -> &[Arc<dyn Sink>] {

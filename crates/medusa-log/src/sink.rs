@@ -44,10 +44,14 @@ pub trait Sink: Any + fmt::Debug + Send + Sync {
     /// counted as lost.
     fn submit(&self, batch: &Arc<Batch>);
 
-    /// Waits until everything submitted before has been written or counted as lost, or until `deadline`.
+    /// Waits until everything submitted before has been written or counted as lost, or until `deadline`. By default, that the
+    /// sinks it stands before have done so, one after the other: their writers work meanwhile, so that waiting for one is
+    /// waiting for all. A record left in two of them counts twice.
     ///
     /// Blocks: not for a worker's thread.
-    fn flush(&self, deadline: Instant) -> Flushed;
+    fn flush(&self, deadline: Instant) -> Flushed {
+        self.inner().iter().map(|sink| sink.flush(deadline)).fold(Flushed::default(), Flushed::and)
+    }
 
     /// Takes its leave, at the end of the process and after a last [`flush`](Self::flush): a peer wants to be told that
     /// no more will come (TLS says so with `close_notify`). Does not wait for that: [`drain_all`](crate::drain::drain_all)

@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
 
 use medusa_proto::entry::Entry;
 use medusa_proto::format::{Encoder, Format};
@@ -15,7 +14,7 @@ use medusa_proto::status::{Status, Value};
 use parking_lot::Mutex;
 
 use crate::local::LocalOffset;
-use crate::{Batch, Flushed, Sink};
+use crate::{Batch, Sink};
 
 /// Keeps the last entries it was given, in the order in which they came: a worker's at most 100 ms after they happened,
 /// so that those of several workers are in their order up to that.
@@ -159,10 +158,6 @@ impl Sink for Tail {
         for (_, waker) in waiting {
             waker.wake();
         }
-    }
-
-    fn flush(&self, _deadline: Instant) -> Flushed {
-        Flushed::default() // it is where it should be
     }
 
     fn status(&self) -> Status {
