@@ -188,32 +188,27 @@ impl LogFile {
             schedule.put_off();
             return false;
         }
-        match self.rotate(tag) {
-            Ok(changed) => {
-                self.rotation_failed(None, !changed);
-                changed
-            }
-            Err(error) => {
-                self.rotation_failed(Some(&error), true);
-                false
-            }
-        }
+        let rotated = self.rotate(tag);
+        self.note_rotation(rotated.as_ref());
+        rotated.unwrap_or(false)
     }
 
     /// Notes what came of an attempt to rotate. The first failure in a row is told, and so is the recovery.
-    fn rotation_failed(&mut self, failed: Option<&io::Error>, again: bool) {
+    fn note_rotation(&mut self, rotated: Result<&bool, &io::Error>) {
         let Some(schedule) = &mut self.schedule else { return };
-        if again {
+        if !rotated.is_ok_and(|changed| *changed) {
             schedule.put_off();
         }
-        let before = std::mem::replace(&mut schedule.failing, failed.is_some());
-        if let Some(error) = failed {
-            self.shared.file_failed(error.to_string());
-            if !before {
-                tracing::warn!(log = self.name, %error, "cannot rotate the log, will go on trying and writing to it");
+        let before = std::mem::replace(&mut schedule.failing, rotated.is_err());
+        match rotated {
+            Err(error) => {
+                self.shared.file_failed(error.to_string());
+                if !before {
+                    tracing::warn!(log = self.name, %error, "cannot rotate the log, will go on trying and writing to it");
+                }
             }
-        } else if before {
-            tracing::info!(log = self.name, "the log can be rotated again");
+            Ok(_) if before => tracing::info!(log = self.name, "the log can be rotated again"),
+            Ok(_) => {}
         }
     }
 

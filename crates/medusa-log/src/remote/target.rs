@@ -73,22 +73,17 @@ impl RemoteTarget {
     ///
     /// If it is no target.
     pub fn parse(text: &str, ports: DefaultPorts) -> Result<Self, OptionError> {
-        if let Some((scheme, rest)) = text.split_once("://") {
-            return match scheme {
-                "tcp" => host(text, rest, ports.tcp).map(Self::Tcp),
-                "tls" => host(text, rest, ports.tls).map(Self::Tls),
-                "udp" => host(text, rest, ports.udp).map(Self::Udp),
-                // No port is registered for it, and receivers have none of their own.
-                "relp" => host(text, rest, None).map(Self::Relp),
-                "relp+tls" => host(text, rest, None).map(Self::RelpTls),
-                "unix" => path(text, rest, UnixKind::Stream),
-                "unixgram" => path(text, rest, UnixKind::Datagram),
-                _ => Err(unknown(text)),
-            };
-        }
-        match text.split_once(':') {
-            Some(("unix", rest)) => path(text, rest, UnixKind::Stream),
-            Some(("unixgram", rest)) => path(text, rest, UnixKind::Datagram),
+        let of_path = || text.split_once(':').filter(|(scheme, _)| scheme.starts_with("unix"));
+        let (scheme, rest) = text.split_once("://").or_else(of_path).ok_or_else(|| unknown(text))?;
+        match scheme {
+            "tcp" => host(text, rest, ports.tcp).map(Self::Tcp),
+            "tls" => host(text, rest, ports.tls).map(Self::Tls),
+            "udp" => host(text, rest, ports.udp).map(Self::Udp),
+            // No port is registered for it, and receivers have none of their own.
+            "relp" => host(text, rest, None).map(Self::Relp),
+            "relp+tls" => host(text, rest, None).map(Self::RelpTls),
+            "unix" => path(text, rest, UnixKind::Stream),
+            "unixgram" => path(text, rest, UnixKind::Datagram),
             _ => Err(unknown(text)),
         }
     }
