@@ -1,6 +1,6 @@
 //! Who may connect: how many connections a server has, in all, from each address and from each network.
 //!
-//! Invariant: a [`Ticket`] is counted from its making to its dropping, and an address that has nothing takes no memory.
+//! Invariant: a [`ConnectionPermit`] is counted from its making to its dropping, and an address that has nothing takes no memory.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,12 +23,12 @@ pub struct Admission {
 
 /// One admitted connection.
 #[derive(Debug)]
-pub(crate) struct Ticket {
+pub(crate) struct ConnectionPermit {
     admission: Arc<Admission>,
     account: Account,
 }
 
-impl Ticket {
+impl ConnectionPermit {
     /// Whose it is.
     pub(crate) fn account(&self) -> &Account {
         &self.account
@@ -47,12 +47,12 @@ impl Admission {
         self: &Arc<Self>,
         address: Option<IpAddr>,
         limits: &Limits,
-    ) -> Result<Ticket, Account> {
+    ) -> Result<ConnectionPermit, Account> {
         let address = address.map(Peer::Ip).and_then(canonical);
         let account = address.map(|address| self.account(address)).unwrap_or_default();
         let open = self.open.fetch_add(1, Relaxed) + 1;
         // Dropped, a ticket that is too many is taken back.
-        let ticket = Ticket { admission: Arc::clone(self), account };
+        let permit = ConnectionPermit { admission: Arc::clone(self), account };
         let crowded = |share: &Share| {
             let open = share.connections.load(Relaxed);
             // Descriptors are the process's.
@@ -62,8 +62,8 @@ impl Admission {
                     && descriptors::is_too_many_of_address(descriptors.into()))
         };
         let too_many = passes(open.into(), limits.connections)
-            || ticket.account.shares().iter().any(|share| crowded(share));
-        if too_many { Err(ticket.account.clone()) } else { Ok(ticket) }
+            || permit.account.shares().iter().any(|share| crowded(share));
+        if too_many { Err(permit.account.clone()) } else { Ok(permit) }
     }
 
     /// The account of an address, with one connection more.
@@ -82,7 +82,7 @@ impl Admission {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.admission.open.fetch_sub(1, Relaxed);
         for share in self.account.shares() {
@@ -138,11 +138,11 @@ mod tests {
         let from = |network: u16, host: u16| {
             admission.admit(Some(ip(&format!("2001:db8:{network:x}:{host:x}::1"))), &limits)
         };
-        let tickets: Vec<_> = (0..8).map(|host| from(1, host)).collect();
-        assert!(tickets.iter().all(Result::is_ok));
+        let permits: Vec<_> = (0..8).map(|host| from(1, host)).collect();
+        assert!(permits.iter().all(Result::is_ok));
         assert!(from(1, 8).is_err());
         assert!(from(2, 8).is_ok(), "another network");
-        drop(tickets);
+        drop(permits);
         assert!(from(1, 8).is_ok());
         assert!(admission.shares.is_empty());
     }
@@ -151,9 +151,9 @@ mod tests {
     fn this_machine_is_only_counted_as_a_whole() {
         let admission = Arc::new(Admission::default());
         let limits = Limits { connections: 3, connections_per_address: 1, ..Limits::default() };
-        let tickets = [Some(ip("127.0.0.1")), Some(ip("127.0.0.1")), None]
+        let permits = [Some(ip("127.0.0.1")), Some(ip("127.0.0.1")), None]
             .map(|address| admission.admit(address, &limits));
-        assert!(tickets.iter().all(Result::is_ok));
+        assert!(permits.iter().all(Result::is_ok));
         assert!(admission.admit(Some(ip("::1")), &limits).is_err());
     }
 }

@@ -17,10 +17,10 @@ use tokio::sync::Notify;
 
 use crate::budget::{Account, Kind, Tally};
 use crate::fault::Fault;
-use crate::frame_budget::Toll;
+use crate::frame_budget::FrameBudget;
 use crate::limits::Limits;
 use crate::record;
-use crate::request::{Carrier, Unread};
+use crate::request::{Carrier, UnreadBodies};
 use crate::server::{Directory, PinnedServer};
 
 /// One connection, as its requests see it.
@@ -36,18 +36,18 @@ pub(crate) struct Connection {
     limits: RefCell<Arc<Limits>>,
     /// Requests that are being answered.
     open: Cell<usize>,
-    toll: Toll,
+    frame_budget: FrameBudget,
     /// What is small of its requests and of its answers.
     tallies: [RefCell<Tally>; 2],
     /// What there is of a head that is not complete, and of answers that the peer does not take.
     waiting: [Cell<u64>; 2],
     /// HTTP/1: how much had been received when the last request had been answered.
     complete: Cell<u64>,
-    unread: Arc<Unread>,
+    unread: Arc<UnreadBodies>,
     /// Which of its requests has a body that is not right, if it is known to.
     misframed: Cell<Option<u64>>,
     /// The first line of a head that could not be read.
-    unread_line: Cell<Option<Box<str>>>,
+    unreadable_line: Cell<Option<Box<str>>>,
     /// To be told when the connection is to end: bodies that would go on.
     finishing: RefCell<Vec<Weak<Notify>>>,
 }
@@ -79,10 +79,10 @@ impl Connection {
             account,
             limits: RefCell::new(limits),
             open: Cell::new(0),
-            toll: Toll::default(),
+            frame_budget: FrameBudget::default(),
             unread: Arc::default(),
             misframed: Cell::new(None),
-            unread_line: Cell::default(),
+            unreadable_line: Cell::default(),
             finishing: RefCell::default(),
             conn,
             directory,
@@ -134,7 +134,7 @@ impl Connection {
     }
 
     /// The bodies that are not at their end.
-    pub(crate) fn unread(&self) -> &Arc<Unread> {
+    pub(crate) fn unread(&self) -> &Arc<UnreadBodies> {
         &self.unread
     }
 
@@ -160,7 +160,7 @@ impl Connection {
     pub(crate) fn end(&self, cancelled: bool) {
         let open = self.open.get().saturating_sub(1);
         self.open.set(open);
-        self.toll.ended(cancelled);
+        self.frame_budget.ended(cancelled);
         self.account.end();
         if open == 0 {
             self.complete.set(self.conn.received());
@@ -229,8 +229,8 @@ impl Connection {
         }
     }
 
-    pub(crate) fn toll(&self) -> &Toll {
-        &self.toll
+    pub(crate) fn frame_budget(&self) -> &FrameBudget {
+        &self.frame_budget
     }
 
     /// Counts a fault of the client.
@@ -241,17 +241,17 @@ impl Connection {
     }
 
     /// This is what came of a head that could not be read.
-    pub(crate) fn note_unread(&self, head: &[u8]) {
+    pub(crate) fn note_unreadable(&self, head: &[u8]) {
         let line = head.split(|&b| b == b'\n').next().unwrap_or_default();
         let line = &line[..line.len().min(MAX_FIELD)];
-        self.unread_line.set(Some(String::from_utf8_lossy(line).trim_end().into()));
+        self.unreadable_line.set(Some(String::from_utf8_lossy(line).trim_end().into()));
     }
 
     /// Records a request that could not be read, so that it was never exchanged.
-    pub(crate) fn record_unread(&self, status: StatusCode) {
+    pub(crate) fn record_unreadable(&self, status: StatusCode) {
         if let Some(server) = self.directory.current() {
-            let line = self.unread_line.take().unwrap_or_default();
-            record::unread(&server, self.peer, status, &line);
+            let line = self.unreadable_line.take().unwrap_or_default();
+            record::unreadable(&server, self.peer, status, &line);
         }
     }
 

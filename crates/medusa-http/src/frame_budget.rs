@@ -12,7 +12,7 @@ use crate::window::STREAM_WINDOW;
 
 /// What an HTTP/2 client may send before it has paid for it with requests that it let be answered.
 #[derive(Debug, Default)]
-pub(crate) struct Toll {
+pub(crate) struct FrameBudget {
     answered: Cell<u64>,
     cancelled: Cell<u64>,
 }
@@ -24,7 +24,7 @@ const BYTES_PER_REQUEST: u64 = 64 * 1024 + STREAM_WINDOW as u64;
 /// Cancelled requests that are free: a page full of pictures that is left before it has loaded.
 const FREE_CANCELLED: u64 = 200;
 
-impl Toll {
+impl FrameBudget {
     pub(crate) fn ended(&self, cancelled: bool) {
         let count = if cancelled { &self.cancelled } else { &self.answered };
         count.set(count.get() + 1);

@@ -3,7 +3,7 @@
 //! The text is copied once, into memory that the worker's next request uses again: to keep the head's fields alive
 //! instead costs a count up and down for each, and an allocation for all.
 //!
-//! **Invariant:** a worker keeps at most [`MOST_KEPT`] buffers of [`LARGEST_KEPT`] bytes for requests to come.
+//! **Invariant:** a worker keeps at most [`MOST_FREE`] buffers of [`LARGEST_FREE`] bytes for requests to come.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -19,18 +19,18 @@ use crate::client::Client;
 use crate::request_id::{self, RequestId};
 
 /// As many as a busy worker has requests under way.
-const MOST_KEPT: usize = 256;
+const MOST_FREE: usize = 256;
 /// The usual request has some 200 bytes; a larger buffer was an exception.
-const LARGEST_KEPT: usize = 1024;
+const LARGEST_FREE: usize = 1024;
 
 thread_local! {
-    static KEPT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
-    static CLOCK: Cell<Option<Clock>> = const { Cell::new(None) };
+    static FREE_BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static CLOCK: Cell<Option<WallClock>> = const { Cell::new(None) };
 }
 
 /// What is known of a request when its head has been read.
 #[derive(Debug)]
-pub(crate) struct Pending {
+pub(crate) struct PendingRecord {
     time: SystemTime,
     started: Instant,
     peer: Peer,
@@ -46,10 +46,10 @@ pub(crate) struct Pending {
     user: Option<u16>,
 }
 
-impl Pending {
+impl PendingRecord {
     pub(crate) fn new(client: &Client, request: &http::request::Parts) -> Self {
         let (started, time) = now();
-        let mut text = KEPT.with(|kept| kept.borrow_mut().pop()).unwrap_or_default();
+        let mut text = FREE_BUFFERS.with(|kept| kept.borrow_mut().pop()).unwrap_or_default();
         let uri = &request.uri;
         let target = target(uri);
         // "MUST ignore the received Host header field" (RFC 9112 §3.2.2)
@@ -150,17 +150,17 @@ fn text(bytes: &[u8]) -> &str {
     str::from_utf8(bytes).unwrap_or_else(|error| valid(error).unwrap_or_default())
 }
 
-impl Drop for Pending {
+impl Drop for PendingRecord {
     fn drop(&mut self) {
         let mut text = std::mem::take(&mut self.text);
-        if text.capacity() > LARGEST_KEPT {
+        if text.capacity() > LARGEST_FREE {
             return;
         }
         text.clear();
         // Not at the end of the thread, when there is nothing to keep it in.
-        let _gone = KEPT.try_with(|kept| {
+        let _gone = FREE_BUFFERS.try_with(|kept| {
             let mut kept = kept.borrow_mut();
-            if kept.len() < MOST_KEPT {
+            if kept.len() < MOST_FREE {
                 kept.push(text);
             }
         });
@@ -169,7 +169,7 @@ impl Drop for Pending {
 
 /// Wall-clock time by the other clock, which has been asked anyway.
 #[derive(Debug, Clone, Copy)]
-struct Clock {
+struct WallClock {
     instant: Instant,
     time: SystemTime,
 }
@@ -184,7 +184,7 @@ fn now() -> (Instant, SystemTime) {
         Some((since, time)) if since < READ_EVERY => (now, time + since),
         _ => {
             let time = SystemTime::now();
-            CLOCK.set(Some(Clock { instant: now, time }));
+            CLOCK.set(Some(WallClock { instant: now, time }));
             (now, time)
         }
     }
@@ -205,7 +205,7 @@ mod tests {
     }
 
     fn read<T>(request: &http::request::Parts, of: impl FnOnce(&Record<'_>) -> T) -> T {
-        let pending = Pending::new(&client(), request);
+        let pending = PendingRecord::new(&client(), request);
         of(&pending.record(StatusCode::OK, 5, "web", &mut request_id::Buffer::default()))
     }
 
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn the_user_is_whom_the_handler_has_named_first() {
         let request = parts(http::Request::get("/").header("user-agent", "curl"));
-        let mut pending = Pending::new(&client(), &request);
+        let mut pending = PendingRecord::new(&client(), &request);
         pending.set_user("ada");
         pending.set_user("eve");
         let id = &mut request_id::Buffer::default();
@@ -267,7 +267,7 @@ mod tests {
         let long = "x".repeat(MAX_FIELD + 10);
         let request = http::Request::get("/").header("user-agent", &long);
         assert_eq!(read(&parts(request), |record| record.user_agent.map(<[u8]>::len)), Some(MAX_FIELD));
-        KEPT.with(|kept| assert!(kept.borrow().iter().all(|text| text.capacity() <= LARGEST_KEPT)));
+        FREE_BUFFERS.with(|kept| assert!(kept.borrow().iter().all(|text| text.capacity() <= LARGEST_FREE)));
     }
 
     #[test]

@@ -17,7 +17,7 @@ thread_local! {
 }
 
 /// Counts and records a request whose head could not be read: nothing is known of it but who sent it, and its first line.
-pub(crate) fn unread(server: &Server, peer: Peer, status: StatusCode, line: &str) {
+pub(crate) fn unreadable(server: &Server, peer: Peer, status: StatusCode, line: &str) {
     server.parts.counters.requests.count(status);
     if let Some(sink) = &server.parts.log {
         let (method, target) = words_of(line);

@@ -13,7 +13,7 @@ use http::StatusCode;
 use medusa_net::{Phase, Signal};
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::end::End;
+use super::end::HttpEnd;
 use crate::budget::{Account, Telling};
 use crate::connection::Connection;
 use crate::fault::Fault;
@@ -32,22 +32,22 @@ const MOST: usize = 512;
 static WAITED_FOR: AtomicUsize = AtomicUsize::new(0);
 
 /// The right of a peer to have more than [`FREE`] thrown away.
-struct Right {
+struct DrainPermit {
     until: Instant,
     _address: Telling,
 }
 
-impl Right {
+impl DrainPermit {
     fn take(account: &Account) -> Option<Self> {
         let address = account.tell()?;
         let before = WAITED_FOR.fetch_add(1, Relaxed);
         // Dropped, one that is too many is given back.
-        let right = Self { until: Instant::now() + LONGEST, _address: address };
-        (before < MOST).then_some(right)
+        let permit = Self { until: Instant::now() + LONGEST, _address: address };
+        (before < MOST).then_some(permit)
     }
 }
 
-impl Drop for Right {
+impl Drop for DrainPermit {
     fn drop(&mut self) {
         WAITED_FOR.fetch_sub(1, Relaxed);
     }
@@ -63,16 +63,16 @@ fn reply(status: StatusCode) -> String {
     )
 }
 
-pub(super) async fn close(context: &Connection, end: End) {
+pub(super) async fn close(context: &Connection, end: HttpEnd) {
     let (conn, handle) = (&context.conn, &context.handle);
     if let Some(fault) = end.fault() {
         context.count(fault);
     }
     if let Some(status) = end.status() {
-        context.record_unread(status);
+        context.record_unreadable(status);
     }
     let is_full = |status| !handle.push_raw(reply(status).as_bytes());
-    if matches!(end, End::Gone) || end.unanswered().is_some_and(is_full) {
+    if matches!(end, HttpEnd::Gone) || end.unanswered().is_some_and(is_full) {
         return;
     }
     conn.enter(Phase::Closing);
@@ -81,7 +81,7 @@ pub(super) async fn close(context: &Connection, end: End) {
         thrown_away: 0,
         wait: !conn.is_draining(),
         may_be_sending: end.may_be_amid_a_body(),
-        right: None,
+        permit: None,
     };
     poll_fn(|cx| {
         match conn.poll_signal(cx) {
@@ -92,7 +92,7 @@ pub(super) async fn close(context: &Connection, end: End) {
                 return Poll::Ready(());
             }
         }
-        if matches!(end, End::BrokeOff) {
+        if matches!(end, HttpEnd::BrokeOff) {
             // Not shut down in order: the peer must see that something is missing.
             return handle.poll_write_out(cx).map(drop);
         }
@@ -109,7 +109,7 @@ struct Closing {
     thrown_away: usize,
     /// Whether the peer may be sending a body, and not look up before its end.
     may_be_sending: bool,
-    right: Option<Right>,
+    permit: Option<DrainPermit>,
     /// Whether to wait for the peer's end. Not when the server is on its way out: clients that keep a connection in
     /// reserve would hold it up.
     wait: bool,
@@ -128,16 +128,16 @@ impl Closing {
         }
         let mut bin = [MaybeUninit::uninit(); 16 * 1024];
         loop {
-            match &self.right {
+            match &self.permit {
                 None if self.thrown_away >= FREE && !self.may_be_sending => break,
-                None if self.thrown_away >= FREE => match Right::take(&context.account) {
+                None if self.thrown_away >= FREE => match DrainPermit::take(&context.account) {
                     None => break,
-                    right => self.right = right,
+                    permit => self.permit = permit,
                 },
-                Some(right) if Instant::now() >= right.until => break,
+                Some(permit) if Instant::now() >= permit.until => break,
                 _ => {}
             }
-            if self.right.is_some() && self.thrown_away >= LEAST {
+            if self.permit.is_some() && self.thrown_away >= LEAST {
                 self.thrown_away = 0;
                 conn.enter(Phase::Closing);
             }
@@ -164,17 +164,17 @@ mod tests {
         let shares = Shares::default();
         let of = |last: u8| Account::of([Share::of(ClientPrefix::host([192, 0, 2, last].into()), &shares)]);
         let one = of(1);
-        let mut rights: Vec<_> = std::iter::from_fn(|| Right::take(&one)).take(MOST).collect();
-        assert!(rights.len() < MOST / 4, "one address has {}", rights.len());
+        let mut permits: Vec<_> = std::iter::from_fn(|| DrainPermit::take(&one)).take(MOST).collect();
+        assert!(permits.len() < MOST / 4, "one address has {}", permits.len());
         let other = of(2);
-        drop(Right::take(&other).expect("another one has its own"));
-        rights.pop();
-        rights.push(Right::take(&one).expect("it was given back"));
+        drop(DrainPermit::take(&other).expect("another one has its own"));
+        permits.pop();
+        permits.push(DrainPermit::take(&one).expect("it was given back"));
         // This machine, and proxies.
-        rights.extend(std::iter::from_fn(|| Right::take(&Account::default())).take(2 * MOST));
-        assert_eq!(rights.len(), MOST);
-        assert!(Right::take(&other).is_none(), "there is none left");
-        drop(rights);
-        assert!(Right::take(&other).is_some());
+        permits.extend(std::iter::from_fn(|| DrainPermit::take(&Account::default())).take(2 * MOST));
+        assert_eq!(permits.len(), MOST);
+        assert!(DrainPermit::take(&other).is_none(), "there is none left");
+        drop(permits);
+        assert!(DrainPermit::take(&other).is_some());
     }
 }

@@ -2,13 +2,13 @@
 
 use http::StatusCode;
 
-use crate::exchange::Exchanged;
+use crate::exchange::Exchange;
 use crate::fault::Fault;
 use crate::upgrade::Upgrade;
 
 /// How a stretch of HTTP on a connection ended.
 #[derive(Debug)]
-pub(super) enum End {
+pub(super) enum HttpEnd {
     /// As agreed: the peer left, or a response said that it is the last.
     Done,
     /// The same, with a protocol in which nothing is sent at the end that the peer could miss.
@@ -16,7 +16,7 @@ pub(super) enum End {
     /// Nothing has happened for a while: go on without buffers.
     Rest,
     /// The 101 is out, and another protocol goes on.
-    Upgraded(Box<(Upgrade, Exchanged)>),
+    Upgraded(Box<(Upgrade, Exchange)>),
     /// The peer sent something that is not HTTP/1.
     Malformed {
         /// What it is answered with.
@@ -34,7 +34,7 @@ pub(super) enum End {
     Gone,
 }
 
-impl End {
+impl HttpEnd {
     /// What is counted.
     pub(super) fn fault(&self) -> Option<Fault> {
         if let Self::BadFrames(fault) = self {

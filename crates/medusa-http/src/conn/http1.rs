@@ -13,8 +13,8 @@ use hyper_util::rt::TokioIo;
 use medusa_net::cork::CorkHandle;
 use medusa_net::{Conn, PeerSide, Phase, Signal, Stream};
 
-use super::end::End;
-use super::strict::Strict;
+use super::end::HttpEnd;
+use super::strict::StrictReader;
 use crate::connection::Connection;
 use crate::exchange::exchange;
 use crate::fault::Fault;
@@ -27,12 +27,12 @@ const HYPERS_FIELDS: u32 = 100;
 const LEAST_BUFFER: usize = 8 * 1024;
 
 /// Answers requests until the connection ends, rests, or changes its protocol.
-pub(super) async fn drive(context: &Rc<Connection>) -> End {
+pub(super) async fn drive(context: &Rc<Connection>) -> HttpEnd {
     let (conn, handle) = (&context.conn, &context.handle);
     let unread = context.unread();
     let upgrade = Cell::new(None);
     let service = service_fn(|request| exchange(request, Rc::clone(context), Some(&upgrade)));
-    let io = TokioIo::new(tokio::io::join(Strict::new(context), handle.io()));
+    let io = TokioIo::new(tokio::io::join(StrictReader::new(context), handle.io()));
     let mut http = builder(&context.limits()).serve_connection(io, service);
     if conn.is_draining() {
         Pin::new(&mut http).graceful_shutdown();
@@ -45,7 +45,7 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
         loop {
             if let Poll::Ready(result) = Pin::new(&mut http).poll(cx) {
                 return Poll::Ready(match result {
-                    Ok(()) => upgrade.take().map_or(End::Done, End::Upgraded),
+                    Ok(()) => upgrade.take().map_or(HttpEnd::Done, HttpEnd::Upgraded),
                     Err(error) => end_of(&error),
                 });
             }
@@ -54,33 +54,35 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
                     Pin::new(&mut http).graceful_shutdown();
                     context.finish();
                 }
-                Signal::Rest if unread.is_none() && handle.is_empty() => return Poll::Ready(End::Rest),
-                Signal::Look if has_left(handle, conn, &context.limits()) => return Poll::Ready(End::Gone),
+                Signal::Rest if unread.is_none() && handle.is_empty() => return Poll::Ready(HttpEnd::Rest),
+                Signal::Look if has_left(handle, conn, &context.limits()) => {
+                    return Poll::Ready(HttpEnd::Gone);
+                }
                 // At rest what comes next must be a request, and not content.
                 Signal::None | Signal::Rest | Signal::Look => break,
-                Signal::Expired(Phase::Head) => return Poll::Ready(End::HeadTimeout),
-                Signal::Expired(_) => return Poll::Ready(End::Gone),
+                Signal::Expired(Phase::Head) => return Poll::Ready(HttpEnd::HeadTimeout),
+                Signal::Expired(_) => return Poll::Ready(HttpEnd::Gone),
                 Signal::Stalled => {
                     context.count(Fault::WriteStall);
-                    return Poll::Ready(End::Gone);
+                    return Poll::Ready(HttpEnd::Gone);
                 }
             }
         }
         match context.end_turn(cx) {
             Some(()) => Poll::Pending,
-            None => Poll::Ready(End::Gone),
+            None => Poll::Ready(HttpEnd::Gone),
         }
     })
     .await;
     let parts = http.into_parts();
     match end {
-        End::Done if parts.io.inner().reader().has_stopped_in_head() => {
-            context.note_unread(&[&parts.read_buf[..], parts.io.inner().reader().rest()].concat());
-            End::Malformed { status: StatusCode::BAD_REQUEST, is_answered: false }
+        HttpEnd::Done if parts.io.inner().reader().has_stopped_in_head() => {
+            context.note_unreadable(&[&parts.read_buf[..], parts.io.inner().reader().rest()].concat());
+            HttpEnd::Malformed { status: StatusCode::BAD_REQUEST, is_answered: false }
         }
-        End::Rest | End::Upgraded(_) => {
+        HttpEnd::Rest | HttpEnd::Upgraded(_) => {
             if !parts.read_buf.is_empty() {
-                if matches!(end, End::Rest) {
+                if matches!(end, HttpEnd::Rest) {
                     // The beginning of a head.
                     conn.enter(Phase::Head);
                 }
@@ -88,13 +90,13 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
             }
             end
         }
-        End::Malformed { status, is_answered: true } => {
+        HttpEnd::Malformed { status, is_answered: true } => {
             // hyper's own reply is short of a few things, and a target without end is none of fields without end. It is
             // the last that hyper has written, and nothing is written out before this poll's end.
             let is_answered = !handle.take_back(answer_of_hyper(status));
             let longest_target = context.limits().uri as usize;
             let left = parts.read_buf;
-            context.note_unread(&left);
+            context.note_unreadable(&left);
             let status = match status {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE if is_one_line(&left, longest_target) => {
                     StatusCode::URI_TOO_LONG
@@ -102,7 +104,7 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
                 StatusCode::HTTP_VERSION_NOT_SUPPORTED if !names_a_version(&left) => StatusCode::BAD_REQUEST,
                 status => status,
             };
-            End::Malformed { status, is_answered }
+            HttpEnd::Malformed { status, is_answered }
         }
         end => end,
     }
@@ -137,19 +139,19 @@ pub(super) fn builder(limits: &Limits) -> http1::Builder {
 }
 
 /// hyper tells its errors apart by their text alone, beyond the coarse kinds.
-fn end_of(error: &hyper::Error) -> End {
+fn end_of(error: &hyper::Error) -> HttpEnd {
     if !error.is_parse() {
         // A head that breaks off takes nothing of what was answered before it along.
         return match error {
-            error if error.is_user() => End::BrokeOff,
-            error if error.is_incomplete_message() => End::Done,
-            _ => End::Gone,
+            error if error.is_user() => HttpEnd::BrokeOff,
+            error if error.is_incomplete_message() => HttpEnd::Done,
+            _ => HttpEnd::Gone,
         };
     }
     let text = error.to_string();
     if text.contains("HTTP2 preface") {
         // The one that hyper leaves unanswered.
-        return End::Malformed { status: StatusCode::HTTP_VERSION_NOT_SUPPORTED, is_answered: false };
+        return HttpEnd::Malformed { status: StatusCode::HTTP_VERSION_NOT_SUPPORTED, is_answered: false };
     }
     let status = if text.contains("URI too long") {
         StatusCode::URI_TOO_LONG
@@ -160,7 +162,7 @@ fn end_of(error: &hyper::Error) -> End {
     } else {
         StatusCode::BAD_REQUEST
     };
-    End::Malformed { status, is_answered: true }
+    HttpEnd::Malformed { status, is_answered: true }
 }
 
 /// How hyper's answer begins to what we would answer with `status`.

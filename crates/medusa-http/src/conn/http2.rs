@@ -1,6 +1,6 @@
 //! HTTP/2 on one connection, by hyper ([RFC 9113](https://www.rfc-editor.org/rfc/rfc9113)).
 //!
-//! Neither bounds how long a client may go on with cheap frames; its [`Toll`](crate::frame_budget::Toll) does.
+//! Neither bounds how long a client may go on with cheap frames; its [`FrameBudget`](crate::frame_budget::FrameBudget) does.
 
 use std::error::Error;
 use std::future::poll_fn;
@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use medusa_net::{Conn, Phase, Signal};
 use pin_project_lite::pin_project;
 
-use super::end::End;
+use super::end::HttpEnd;
 use crate::connection::Connection;
 use crate::exchange::exchange;
 use crate::fault::Fault;
@@ -33,18 +33,18 @@ const REFUSED: usize = 128;
 /// Runs hyper's tasks, one for each request, on the worker. One whose client takes nothing of its answer is given up by
 /// itself, for the client may be at another: hyper does not look at a body while there is no room for it.
 #[derive(Debug, Clone)]
-struct OnThisWorker(Rc<Connection>);
+struct LocalExecutor(Rc<Connection>);
 
-impl<F: Future<Output = ()> + 'static> Executor<F> for OnThisWorker {
+impl<F: Future<Output = ()> + 'static> Executor<F> for LocalExecutor {
     fn execute(&self, task: F) {
-        let (connection, unseen) = (Rc::clone(&self.0), Some(Unseen::new(&self.0)));
-        tokio::task::spawn_local(Answering { task, owing: None, ticket: None, connection, unseen });
+        let (connection, unseen) = (Rc::clone(&self.0), Some(UnstartedRequest::new(&self.0)));
+        tokio::task::spawn_local(RequestTask { task, owing: None, ticket: None, connection, unseen });
     }
 }
 
 pin_project! {
     /// The task of one request. A type of its own: an `async` block would hold the task, some kilobytes, twice and move it.
-    struct Answering<F> {
+    struct RequestTask<F> {
         #[pin]
         task: F,
         // See `Conn::poll_owing`.
@@ -53,11 +53,11 @@ pin_project! {
         ticket: Option<u64>,
         connection: Rc<Connection>,
         // Until it is polled for the first time.
-        unseen: Option<Unseen>,
+        unseen: Option<UnstartedRequest>,
     }
 }
 
-impl<F: Future<Output = ()>> Future for Answering<F> {
+impl<F: Future<Output = ()>> Future for RequestTask<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -75,35 +75,35 @@ impl<F: Future<Output = ()>> Future for Answering<F> {
 }
 
 /// A request whose task has not begun, or never will.
-struct Unseen(Rc<Connection>);
+struct UnstartedRequest(Rc<Connection>);
 
-impl Unseen {
+impl UnstartedRequest {
     fn new(connection: &Rc<Connection>) -> Self {
         connection.conn.unseen();
         Self(Rc::clone(connection))
     }
 }
 
-impl Drop for Unseen {
+impl Drop for UnstartedRequest {
     fn drop(&mut self) {
         self.0.conn.seen();
     }
 }
 
 /// A driver that gives its tasks their turns.
-struct Turns<'a>(&'a Conn);
+struct TurnsGuard<'a>(&'a Conn);
 
-impl Drop for Turns<'_> {
+impl Drop for TurnsGuard<'_> {
     fn drop(&mut self) {
         self.0.end_turns();
     }
 }
 
 /// Answers requests until the connection ends.
-pub(super) async fn drive(context: &Rc<Connection>) -> End {
+pub(super) async fn drive(context: &Rc<Connection>) -> HttpEnd {
     let (conn, handle) = (&context.conn, &context.handle);
     context.multiplex();
-    let _turns = Turns(conn);
+    let _turns = TurnsGuard(conn);
     let owned = Rc::clone(context);
     let service = service_fn(move |request| exchange(request, Rc::clone(&owned), None));
     let mut http = builder(context).serve_connection(TokioIo::new(handle.io()), service);
@@ -114,13 +114,13 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
         conn.begin_turn(cx);
         loop {
             if let Poll::Ready(result) = Pin::new(&mut http).poll(cx) {
-                return Poll::Ready(result.map_or_else(|error| end_of(&error), |()| End::Parted));
+                return Poll::Ready(result.map_or_else(|error| end_of(&error), |()| HttpEnd::Parted));
             }
-            if context.toll().is_exceeded(conn, context.unread().read()) {
+            if context.frame_budget().is_exceeded(conn, context.unread().read()) {
                 let (received, requests, sent) = (conn.received(), conn.requests(), conn.sent());
-                tracing::debug!(peer = %conn.peer(), received, requests, sent, toll = ?context.toll(), "a flood of frames");
+                tracing::debug!(peer = %conn.peer(), received, requests, sent, frame_budget = ?context.frame_budget(), "a flood of frames");
                 context.count(Fault::Flood);
-                return Poll::Ready(End::Gone);
+                return Poll::Ready(HttpEnd::Gone);
             }
             match conn.poll_signal(cx) {
                 Signal::None | Signal::Rest | Signal::Look => break,
@@ -136,40 +136,40 @@ pub(super) async fn drive(context: &Rc<Connection>) -> End {
                     Pin::new(&mut http).graceful_shutdown();
                     conn.enter(Phase::Closing);
                 }
-                Signal::Expired(_) => return Poll::Ready(End::Gone),
+                Signal::Expired(_) => return Poll::Ready(HttpEnd::Gone),
                 Signal::Stalled => {
                     context.count(Fault::WriteStall);
-                    return Poll::Ready(End::Gone);
+                    return Poll::Ready(HttpEnd::Gone);
                 }
             }
         }
         match context.end_turn(cx) {
             Some(()) => Poll::Pending,
-            None => Poll::Ready(End::Gone),
+            None => Poll::Ready(HttpEnd::Gone),
         }
     })
     .await
 }
 
 /// hyper tells its errors apart by their text alone; that of h2 is beneath.
-fn end_of(error: &hyper::Error) -> End {
+fn end_of(error: &hyper::Error) -> HttpEnd {
     let cause = error.source().map(ToString::to_string).unwrap_or_default();
     if !cause.starts_with("connection error detected") {
         // It was the peer who ended it, or the network.
-        End::Gone
+        HttpEnd::Gone
     } else if cause.contains(EXCESSIVE) {
-        End::BadFrames(Fault::Flood)
+        HttpEnd::BadFrames(Fault::Flood)
     } else {
-        End::BadFrames(Fault::Malformed)
+        HttpEnd::BadFrames(Fault::Malformed)
     }
 }
 
 /// How h2 describes `ENHANCE_YOUR_CALM` ([RFC 9113 §7](https://www.rfc-editor.org/rfc/rfc9113#section-7)).
 const EXCESSIVE: &str = "excessive load";
 
-fn builder(context: &Rc<Connection>) -> http2::Builder<OnThisWorker> {
+fn builder(context: &Rc<Connection>) -> http2::Builder<LocalExecutor> {
     let limits = context.limits();
-    let mut builder = http2::Builder::new(OnThisWorker(Rc::clone(context)));
+    let mut builder = http2::Builder::new(LocalExecutor(Rc::clone(context)));
     builder
         .enable_connect_protocol()
         .max_concurrent_streams(limits.streams)

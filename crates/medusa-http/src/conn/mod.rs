@@ -32,10 +32,10 @@ use bytes::Bytes;
 use medusa_net::{Accept, Conn, Phase, Signal, Stream};
 use tokio::io::{AsyncRead, ReadBuf};
 
-use crate::admission::Ticket;
+use crate::admission::ConnectionPermit;
 use crate::connection::Connection;
 use crate::server::Directory;
-use end::End;
+use end::HttpEnd;
 
 /// Speaks HTTP on accepted connections.
 pub struct HttpAccept {
@@ -66,37 +66,39 @@ async fn begin(
     stream: Stream,
     conn: Rc<Conn>,
     directory: Arc<dyn Directory>,
-) -> Option<(Rc<Connection>, Option<Ticket>)> {
+) -> Option<(Rc<Connection>, Option<ConnectionPermit>)> {
     let opened = open::open(stream, &conn, &directory).await?;
-    let account = opened.ticket.as_ref().map(|ticket| ticket.account().clone()).unwrap_or_default();
-    Some((Rc::new(Connection::new(conn, directory, opened.stream, account)), opened.ticket))
+    let account = opened.permit.as_ref().map(|permit| permit.account().clone()).unwrap_or_default();
+    Some((Rc::new(Connection::new(conn, directory, opened.stream, account)), opened.permit))
 }
 
 /// What goes on for a while only is boxed: a connection that rests holds none of it.
-async fn serve(beginning: Pin<Box<impl Future<Output = Option<(Rc<Connection>, Option<Ticket>)>>>>) {
-    let Some((context, ticket)) = beginning.await else { return };
+async fn serve(
+    beginning: Pin<Box<impl Future<Output = Option<(Rc<Connection>, Option<ConnectionPermit>)>>>>,
+) {
+    let Some((context, permit)) = beginning.await else { return };
     let end = loop {
         let end = match first_bytes(&context).await {
-            Ok(Speaks::Http1) => Box::pin(http1::drive(&context)).await,
-            Ok(Speaks::Http2) => Box::pin(http2::drive(&context)).await,
+            Ok(Protocol::Http1) => Box::pin(http1::drive(&context)).await,
+            Ok(Protocol::Http2) => Box::pin(http2::drive(&context)).await,
             Err(end) => end,
         };
         match end {
-            End::Rest => {}
-            End::Upgraded(upgrade) => {
+            HttpEnd::Rest => {}
+            HttpEnd::Upgraded(upgrade) => {
                 Box::pin(session::run(upgrade, &context)).await;
-                break End::Parted;
+                break HttpEnd::Parted;
             }
             end => break end,
         }
     };
     Box::pin(close::close(&context, end)).await;
-    drop(ticket);
+    drop(permit);
 }
 
 /// What a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Speaks {
+enum Protocol {
     Http1,
     Http2,
 }
@@ -108,7 +110,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FIRST_READ: usize = 2048;
 
 /// Waits until the client speaks, and finds out what. What it said is there to be read.
-async fn first_bytes(context: &Connection) -> Result<Speaks, End> {
+async fn first_bytes(context: &Connection) -> Result<Protocol, HttpEnd> {
     let (conn, handle) = (&context.conn, &context.handle);
     let mut io = handle.io();
     let mut said = Vec::new();
@@ -118,33 +120,33 @@ async fn first_bytes(context: &Connection) -> Result<Speaks, End> {
             let mut buf = ReadBuf::uninit(&mut buf);
             if let Poll::Ready(read) = Pin::new(&mut io).poll_read(cx, &mut buf) {
                 said.extend_from_slice(buf.filled());
-                return Poll::Ready(read.map(|()| !buf.filled().is_empty()).map_err(|_gone| End::Gone));
+                return Poll::Ready(read.map(|()| !buf.filled().is_empty()).map_err(|_gone| HttpEnd::Gone));
             }
             match conn.poll_signal(cx) {
                 // Nothing is under way that could be finished first.
-                Signal::Drain if conn.phase() == Phase::Idle => Poll::Ready(Err(End::Done)),
+                Signal::Drain if conn.phase() == Phase::Idle => Poll::Ready(Err(HttpEnd::Done)),
                 Signal::None | Signal::Rest | Signal::Look | Signal::Drain => Poll::Pending,
-                Signal::Expired(Phase::Head) => Poll::Ready(Err(End::HeadTimeout)),
-                Signal::Expired(_) | Signal::Stalled => Poll::Ready(Err(End::Gone)),
+                Signal::Expired(Phase::Head) => Poll::Ready(Err(HttpEnd::HeadTimeout)),
+                Signal::Expired(_) | Signal::Stalled => Poll::Ready(Err(HttpEnd::Gone)),
             }
         });
         if !read.await? {
-            return Err(End::Done);
+            return Err(HttpEnd::Done);
         }
         if context.has_agreed_on_http2() {
             // What begins in any other way is an error of that protocol (RFC 9113 §3.4).
             handle.unread(Bytes::from(said));
-            return Ok(Speaks::Http2);
+            return Ok(Protocol::Http2);
         }
         let begins = PREFACE.len().min(said.len());
         // Within a connection of HTTP/1 it is none: a proxy that reuses its connections would not know.
         if !context.may_begin_http2() || said[..begins] != PREFACE[..begins] {
             handle.unread(Bytes::from(said));
-            return Ok(Speaks::Http1);
+            return Ok(Protocol::Http1);
         }
         if begins == PREFACE.len() {
             handle.unread(Bytes::from(said));
-            return Ok(Speaks::Http2);
+            return Ok(Protocol::Http2);
         }
     }
 }

@@ -14,7 +14,7 @@ use medusa_net::{Conn, Peer, Phase, Signal, Stream};
 use medusa_proto::proxy_protocol::Header;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::admission::Ticket;
+use crate::admission::ConnectionPermit;
 use crate::budget::Account;
 use crate::client::address;
 use crate::connection::peer;
@@ -23,10 +23,10 @@ use crate::limits::time;
 use crate::server::{Directory, Server};
 
 /// A connection that HTTP can begin on.
-pub(super) struct Opened {
+pub(super) struct OpenedConnection {
     pub(super) stream: Stream,
     /// Held as long as the connection is open.
-    pub(super) ticket: Option<Ticket>,
+    pub(super) permit: Option<ConnectionPermit>,
 }
 
 /// Opens a connection; `None` if it has ended already.
@@ -34,9 +34,9 @@ pub(super) async fn open(
     mut stream: Stream,
     conn: &Rc<Conn>,
     directory: &Arc<dyn Directory>,
-) -> Option<Opened> {
+) -> Option<OpenedConnection> {
     // A listener without a server is about to go: its requests are answered 503.
-    let Some(server) = directory.current() else { return Some(Opened { stream, ticket: None }) };
+    let Some(server) = directory.current() else { return Some(OpenedConnection { stream, permit: None }) };
     let (tls, proxied) =
         directory.listen().map_or((None, false), |listen| (listen.tls, listen.proxy_protocol));
     if proxied {
@@ -45,19 +45,19 @@ pub(super) async fn open(
             server.parts.counters.faults.count(Fault::TooManyConnections);
             return None;
         };
-        introduce(&mut stream, conn, &server).await?;
+        read_proxy_header(&mut stream, conn, &server).await?;
     }
     let has_room = !Share::Connections.is_passed_by(&stream);
     let admitted = admit(conn, &server);
-    let ticket = match admitted.and_then(|it| if has_room { Ok(it) } else { Err(it.account().clone()) }) {
-        Ok(ticket) => ticket,
+    let permit = match admitted.and_then(|it| if has_room { Ok(it) } else { Err(it.account().clone()) }) {
+        Ok(permit) => permit,
         Err(account) => {
             server.parts.counters.faults.count(Fault::TooManyConnections);
             // With TLS there is nobody to say it to yet.
             if tls.is_none()
                 && let Some(_telling) = account.tell()
             {
-                say(stream, TOO_MANY).await;
+                reject_with(stream, TOO_MANY).await;
             }
             return None;
         }
@@ -66,17 +66,17 @@ pub(super) async fn open(
         None => stream,
         Some(tls) => encrypt(stream, &tls, conn, &server).await?,
     };
-    Some(Opened { stream, ticket: Some(ticket) })
+    Some(OpenedConnection { stream, permit: Some(permit) })
 }
 
-fn admit(conn: &Conn, server: &Server) -> Result<Ticket, Account> {
+fn admit(conn: &Conn, server: &Server) -> Result<ConnectionPermit, Account> {
     let parts = &server.parts;
     let address = address(peer(conn)).filter(|ip| !parts.trusted_proxies.trusts(Some(*ip)));
     parts.counters.admission.admit(address, &parts.limits)
 }
 
 /// Reads whose connection it is, within the time of a handshake.
-async fn introduce(stream: &mut Stream, conn: &Conn, server: &Server) -> Option<()> {
+async fn read_proxy_header(stream: &mut Stream, conn: &Conn, server: &Server) -> Option<()> {
     let parts = &server.parts;
     let refused = |why: &dyn std::fmt::Display| {
         parts.counters.faults.count(Fault::Proxy);
@@ -118,15 +118,15 @@ const HEARD_WITHIN: Duration = Duration::from_secs(1);
 const THROWN_AWAY: u64 = 16 * 1024;
 
 /// Tells a client why it is sent away. What it has sent must be read for that, or the system would take the answer back.
-async fn say(mut stream: Stream, what: &[u8]) {
-    let saying = async {
+async fn reject_with(mut stream: Stream, what: &[u8]) {
+    let rejecting = async {
         stream.write_all(what).await?;
         stream.shutdown().await?;
         let mut rest = (&mut stream).take(THROWN_AWAY);
         while rest.read(&mut [0; 1024]).await? > 0 {}
         io::Result::Ok(())
     };
-    let _heard = tokio::time::timeout(HEARD_WITHIN, saying).await;
+    let _heard = tokio::time::timeout(HEARD_WITHIN, rejecting).await;
 }
 
 /// Makes the handshake, within its time.
@@ -149,7 +149,7 @@ async fn encrypt(stream: Stream, tls: &Tls, conn: &Conn, server: &Server) -> Opt
     server.parts.counters.faults.count(Fault::Tls);
     tracing::debug!(peer = %conn.peer(), listener = %conn.listen_addr(), kind = failed, "no TLS handshake");
     if let Some(stream) = plain {
-        say(stream, NOT_ENCRYPTED).await;
+        reject_with(stream, NOT_ENCRYPTED).await;
     }
     None
 }

@@ -9,13 +9,13 @@ use medusa_net::Signal;
 use tokio::sync::Notify;
 
 use crate::connection::Connection;
-use crate::exchange::Exchanged;
+use crate::exchange::Exchange;
 use crate::fault::Fault;
 use crate::upgrade::{Io, Upgrade, Upgraded};
 
 /// Runs a session to its end, or the connection's.
-pub(super) async fn run(upgrade: Box<(Upgrade, Exchanged)>, context: &Connection) {
-    let (upgrade, mut exchanged) = *upgrade;
+pub(super) async fn run(upgrade: Box<(Upgrade, Exchange)>, context: &Connection) {
+    let (upgrade, mut exchange) = *upgrade;
     let (conn, handle) = (&context.conn, &context.handle);
     // The 101 may still be on its way.
     let sent = || conn.sent() + handle.buffered() as u64;
@@ -45,6 +45,6 @@ pub(super) async fn run(upgrade: Box<(Upgrade, Exchanged)>, context: &Connection
         if ended || !may_go_on { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
-    exchanged.sent = sent().saturating_sub(before);
-    exchanged.is_whole = ended;
+    exchange.sent = sent().saturating_sub(before);
+    exchange.is_whole = ended;
 }

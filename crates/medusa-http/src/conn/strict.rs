@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::connection::Connection;
 
-pub(super) struct Strict<'a> {
+pub(super) struct StrictReader<'a> {
     io: CorkIo<Stream>,
     framing: Framing,
     context: &'a Connection,
@@ -26,7 +26,7 @@ pub(super) struct Strict<'a> {
     is_at_end: bool,
 }
 
-impl<'a> Strict<'a> {
+impl<'a> StrictReader<'a> {
     pub(super) fn new(context: &'a Connection) -> Self {
         Self {
             io: context.handle.io(),
@@ -50,7 +50,7 @@ impl<'a> Strict<'a> {
     }
 }
 
-impl AsyncRead for Strict<'_> {
+impl AsyncRead for StrictReader<'_> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -11,7 +11,7 @@ use http::{Method, StatusCode};
 use medusa_proto::with_causes;
 
 use super::refuse::{ALLOW, METHODS};
-use super::state::{Asked, Exchanged};
+use super::state::{Exchange, RequestSummary};
 use crate::body::Body;
 use crate::fault::Fault;
 use crate::handler::HandlerError;
@@ -24,7 +24,7 @@ use crate::server::{Mount, Server};
 /// What a client is told that asks for what there is no room for now: in seconds, long enough for others to be done.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("10");
 
-pub(super) async fn answer(server: &Server, mut request: Request, exchanged: &mut Exchanged) -> Response {
+pub(super) async fn answer(server: &Server, mut request: Request, exchange: &mut Exchange) -> Response {
     let head = Arc::make_mut(&mut request.head); // nobody else has it yet
     let host = head.uri.authority().map(http::uri::Authority::as_str);
     let host = host.or_else(|| head.headers.get(header::HOST).and_then(|host| host.to_str().ok()));
@@ -36,12 +36,12 @@ pub(super) async fn answer(server: &Server, mut request: Request, exchanged: &mu
         Route::Found { value: &at, params, tail, .. } => {
             head.params = params;
             head.tail = tail;
-            exchanged.mounted(at);
+            exchange.mounted(at);
             let mount = &server.parts.mounts[at as usize];
             if let Some(limit) = mount.body {
                 request.body.set_limit(limit);
             }
-            handle(server, mount, request, exchanged).await
+            handle(server, mount, request, exchange).await
         }
         Route::Redirect(mut location) => {
             if let Some(query) = head.uri.query() {
@@ -64,19 +64,23 @@ pub(super) async fn answer(server: &Server, mut request: Request, exchanged: &mu
 }
 
 /// Calls the handler. Its errors and panics end here, and so does its time.
-async fn handle(server: &Server, mount: &Mount, request: Request, exchanged: &mut Exchanged) -> Response {
+async fn handle(server: &Server, mount: &Mount, request: Request, exchange: &mut Exchange) -> Response {
     let progress = request.body.progress();
     let head = Arc::clone(&request.head);
     let handled = AssertUnwindSafe(async { mount.handler.handle(request).await }).catch_unwind();
     let handled = within(handled, time(server.parts.limits.handler), progress.as_deref()).await;
     if let Some(user) = head.user.get() {
-        exchanged.asked_by(user);
+        exchange.asked_by(user);
     }
     match handled {
         Some(Ok(Ok(response))) => {
             if matches!(response.body, Body::Stream(_) | Body::File(_)) {
                 let Head { id, method, uri, .. } = &*head;
-                exchanged.may_break_off(Asked { id: id.clone(), method: method.clone(), uri: uri.clone() });
+                exchange.may_break_off(RequestSummary {
+                    id: id.clone(),
+                    method: method.clone(),
+                    uri: uri.clone(),
+                });
             }
             response
         }

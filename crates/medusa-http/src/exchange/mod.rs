@@ -30,7 +30,7 @@ use send::send;
 
 pub(crate) use send::UpgradeSlot;
 pub(crate) use sent_body::SentBody;
-pub(crate) use state::Exchanged;
+pub(crate) use state::Exchange;
 
 /// Answers one request; what is to go on after a 101 on the connection is left in `slot`. Never fails: whatever goes wrong becomes a response.
 pub(crate) async fn exchange(
@@ -43,18 +43,18 @@ pub(crate) async fn exchange(
     let Some(server) = connection.server() else {
         let response = Response::page(StatusCode::SERVICE_UNAVAILABLE).with(header::CONNECTION, CLOSE);
         let asked = (parts.version, parts.method == Method::HEAD);
-        return Ok(send(response, asked, None, slot, Exchanged::unrouted(connection)));
+        return Ok(send(response, asked, None, slot, Exchange::unrouted(connection)));
     };
     let encrypted = connection.tls.is_some();
     let client = Client::of(connection.peer, encrypted, &server.parts.trusted_proxies, &parts.headers);
-    let mut exchanged = Exchanged::begin(connection, Rc::clone(&server), &client, &parts);
+    let mut exchange = Exchange::begin(connection, Rc::clone(&server), &client, &parts);
     if tunnel.is_some() {
         parts.method = Method::GET;
     }
-    let connection = exchanged.connection();
+    let connection = exchange.connection();
     let limits = &server.parts.limits;
     let (version, is_head) = (parts.version, parts.method == Method::HEAD);
-    let mut body = RequestBody::wire(incoming, limits, &parts.headers, &connection.carrier());
+    let mut body = RequestBody::incoming(incoming, limits, &parts.headers, &connection.carrier());
     let head = Arc::new(Head {
         method: parts.method,
         uri: parts.uri,
@@ -77,7 +77,7 @@ pub(crate) async fn exchange(
     let refusal = misframed(&head, connection)
         .map(|status| Refusal::close(status, Fault::Malformed))
         .or_else(|| refuse(&head, fields, limits))
-        .or_else(|| make_room(fields, &body, limits, &mut exchanged));
+        .or_else(|| make_room(fields, &body, limits, &mut exchange));
     let mut response = match refusal {
         Some(refusal) => {
             if matches!(refusal.fault, Some(Fault::TooManyRequests | Fault::NoMemory)) {
@@ -88,7 +88,7 @@ pub(crate) async fn exchange(
             }
             refusal.response
         }
-        None => handle::answer(&server, Request { head, body }, &mut exchanged).await,
+        None => handle::answer(&server, Request { head, body }, &mut exchange).await,
     };
     if tunnel.is_some() && response.upgrade.is_none() && response.status.is_success() {
         // It would begin a session.
@@ -96,7 +96,7 @@ pub(crate) async fn exchange(
     }
     // Before the fields of every response, for this may be another then.
     if !is_head && may_have_body(response.status) {
-        response = exchanged.afford(response);
+        response = exchange.afford(response);
     }
     if let Some(hsts) = server.parts.hsts.as_ref().filter(|_| secure) {
         response.headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
@@ -107,15 +107,15 @@ pub(crate) async fn exchange(
         }
     }
     // A 101 is the last response anyway, and its `Connection` says something else.
-    let last = last || exchanged.connection().unread().was_refused();
+    let last = last || exchange.connection().unread().was_refused();
     if last && response.upgrade.is_none() {
         if version == Version::HTTP_2 {
-            exchanged.connection().conn.drain();
+            exchange.connection().conn.drain();
         } else {
             response.headers.insert(header::CONNECTION, CLOSE);
         }
     }
-    Ok(send(response, (version, is_head), tunnel, slot, exchanged))
+    Ok(send(response, (version, is_head), tunnel, slot, exchange))
 }
 
 /// Whether a client of HTTP/2 asks for a WebSocket ([RFC 8441 §4](https://www.rfc-editor.org/rfc/rfc8441#section-4)).

@@ -3,7 +3,7 @@
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Version};
 
-use super::state::Exchanged;
+use super::state::Exchange;
 use crate::budget::Kind;
 use crate::connection::Connection;
 use crate::fault::Fault;
@@ -42,16 +42,16 @@ pub(super) fn make_room(
     fields: u64,
     body: &RequestBody,
     limits: &Limits,
-    exchanged: &mut Exchanged,
+    exchange: &mut Exchange,
 ) -> Option<Refusal> {
-    let account = &exchanged.connection().account;
+    let account = &exchange.connection().account;
     if account.is_crowded(limits.requests_per_address) {
         return Some(Refusal { response: Response::busy(), fault: Some(Fault::TooManyRequests) });
     }
     let no_memory = || Some(Refusal { response: Response::busy(), fault: Some(Fault::NoMemory) });
-    let beside = if exchanged.connection().has_others() { REQUEST } else { 0 };
+    let beside = if exchange.connection().has_others() { REQUEST } else { 0 };
     let takes = TIMES_OF_FIELDS * fields + body.least() + beside;
-    if body.has_room() && exchanged.add(Kind::Requests, takes) { None } else { no_memory() }
+    if body.has_room() && exchange.add(Kind::Requests, takes) { None } else { no_memory() }
 }
 
 /// What must be refused before anything is routed, or has an answer that no handler gives.

@@ -7,7 +7,7 @@ use http::{StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 
 use super::sent_body::SentBody;
-use super::state::Exchanged;
+use super::state::Exchange;
 use super::tunnel;
 use crate::body::Body;
 use crate::response::{CLOSE, Response, may_have_body};
@@ -17,7 +17,7 @@ const SERVER: HeaderValue = HeaderValue::from_static("medusa");
 
 /// Where a driver finds what is to go on over its connection when the 101 is out. The driver owns it, so that a connection
 /// that ends before that leaves nothing behind.
-pub(crate) type UpgradeSlot = Cell<Option<Box<(Upgrade, Exchanged)>>>;
+pub(crate) type UpgradeSlot = Cell<Option<Box<(Upgrade, Exchange)>>>;
 
 /// Hands the response to hyper, with the fields that are the server's to write.
 pub(super) fn send(
@@ -25,7 +25,7 @@ pub(super) fn send(
     (version, is_head): (Version, bool),
     tunnel: Option<OnUpgrade>,
     slot: Option<&UpgradeSlot>,
-    mut exchanged: Exchanged,
+    mut exchange: Exchange,
 ) -> http::Response<SentBody> {
     let Response { status, mut headers, body, upgrade, finish, end_hook } = response;
     headers.insert(header::SERVER, SERVER);
@@ -44,23 +44,23 @@ pub(super) fn send(
     {
         headers.entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(len));
     }
-    exchanged.answered(status, end_hook, upgrade.is_none() && (is_head || !may_have_body(status)));
+    exchange.answered(status, end_hook, upgrade.is_none() && (is_head || !may_have_body(status)));
     // hyper leaves content out where none belongs, but with HTTP/2 it does not.
     let is_bare = version == Version::HTTP_2 && (is_head || !may_have_body(status));
     let body = if is_bare { Body::Empty } else { body };
     if let Some(finish) = finish {
-        exchanged.connection().finish_early(&finish);
-        exchanged.let_go();
+        exchange.connection().finish_early(&finish);
+        exchange.release_server();
     }
     let body = match upgrade {
-        None => SentBody::new(body, exchanged),
+        None => SentBody::new(body, exchange),
         Some(upgrade) => {
-            exchanged.let_go();
+            exchange.release_server();
             match (tunnel, slot) {
                 (Some(tunnel), _) => {
-                    tokio::task::spawn_local(tunnel::run(upgrade, exchanged, tunnel));
+                    tokio::task::spawn_local(tunnel::run(upgrade, exchange, tunnel));
                 }
-                (None, Some(slot)) => slot.set(Some(Box::new((upgrade, exchanged)))),
+                (None, Some(slot)) => slot.set(Some(Box::new((upgrade, exchange)))),
                 // Not one that was asked for.
                 (None, None) => {}
             }

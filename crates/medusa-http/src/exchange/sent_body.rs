@@ -9,7 +9,7 @@ use http_body::{Frame, SizeHint};
 use medusa_net::Owed;
 use tokio::time::{Sleep, sleep};
 
-use super::state::Exchanged;
+use super::state::Exchange;
 use crate::body::{Body, BodyError};
 use crate::budget::Kind;
 
@@ -22,11 +22,11 @@ const PIECE: usize = 16 * 1024;
 pub(crate) struct SentBody {
     body: Body,
     /// None for a 101, whose exchange goes on.
-    exchanged: Option<Exchanged>,
+    exchange: Option<Exchange>,
     /// HTTP/2: what is left of a chunk that is handed over in pieces.
     rest: Bytes,
     /// HTTP/2: it is the client that keeps us from going on.
-    owed: Option<Owed>,
+    write_deadline: Option<Owed>,
     /// There is no memory for the next chunk: asked again then.
     no_room: Option<Pin<Box<Sleep>>>,
 }
@@ -36,8 +36,8 @@ pub(crate) struct SentBody {
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 impl SentBody {
-    pub(super) fn new(mut body: Body, exchanged: Exchanged) -> Self {
-        let connection = exchanged.connection();
+    pub(super) fn new(mut body: Body, exchange: Exchange) -> Self {
+        let connection = exchange.connection();
         if let Body::File(file) = &mut body {
             if connection.is_multiplexed() {
                 file.read_little();
@@ -46,13 +46,13 @@ impl SentBody {
             }
         }
         let mut sent =
-            Self { body, exchanged: Some(exchanged), rest: Bytes::new(), owed: None, no_room: None };
-        sent.owe();
+            Self { body, exchange: Some(exchange), rest: Bytes::new(), write_deadline: None, no_room: None };
+        sent.start_write_deadline();
         sent
     }
 
     pub(super) fn none() -> Self {
-        Self { body: Body::Empty, exchanged: None, rest: Bytes::new(), owed: None, no_room: None }
+        Self { body: Body::Empty, exchange: None, rest: Bytes::new(), write_deadline: None, no_room: None }
     }
 
     /// The next chunk. With HTTP/2 it is no longer than [`PIECE`]: h2 takes a chunk as soon as the client has room for a
@@ -68,7 +68,7 @@ impl SentBody {
             }
             rest => rest,
         };
-        let multiplexed = self.exchanged.as_ref().is_some_and(|of| of.connection().is_multiplexed());
+        let multiplexed = self.exchange.as_ref().is_some_and(|of| of.connection().is_multiplexed());
         if multiplexed && chunk.len() > PIECE {
             self.rest = chunk.split_off(PIECE);
         }
@@ -77,7 +77,7 @@ impl SentBody {
 
     /// Waits until there is memory for a chunk that is yet to be made.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(connection) = self.exchanged.as_ref().map(Exchanged::connection) else {
+        let Some(connection) = self.exchange.as_ref().map(Exchange::connection) else {
             return Poll::Ready(());
         };
         let takes_memory = match &self.body {
@@ -95,18 +95,18 @@ impl SentBody {
 
     /// Counts a chunk that was made for this client, as long as it is there.
     fn keep(&self, chunk: Bytes) -> Bytes {
-        match &self.exchanged {
-            Some(exchanged) => exchanged.connection().account.keep(Kind::Answers, chunk),
+        match &self.exchange {
+            Some(exchange) => exchange.connection().account.keep(Kind::Answers, chunk),
             None => chunk,
         }
     }
 
     /// Nothing is missing but room at the client's. An HTTP/1 connection sees that at its socket.
-    fn owe(&mut self) {
-        match (&self.owed, &self.exchanged) {
-            (Some(owed), _) => owed.made_room(),
-            (None, Some(exchanged)) if exchanged.connection().is_multiplexed() => {
-                self.owed = Some(exchanged.connection().conn.owe());
+    fn start_write_deadline(&mut self) {
+        match (&self.write_deadline, &self.exchange) {
+            (Some(write_deadline), _) => write_deadline.made_room(),
+            (None, Some(exchange)) if exchange.connection().is_multiplexed() => {
+                self.write_deadline = Some(exchange.connection().conn.owe());
             }
             (None, _) => {}
         }
@@ -116,8 +116,8 @@ impl SentBody {
 impl Drop for SentBody {
     fn drop(&mut self) {
         let is_at_end = http_body::Body::is_end_stream(self);
-        if let Some(exchanged) = &mut self.exchanged {
-            exchanged.is_whole |= is_at_end;
+        if let Some(exchange) = &mut self.exchange {
+            exchange.is_whole |= is_at_end;
         }
     }
 }
@@ -133,22 +133,22 @@ impl http_body::Body for SentBody {
         let this = &mut *self;
         let polled = this.poll_piece(cx);
         match &polled {
-            Poll::Ready(Some(Ok(_))) => this.owe(),
-            Poll::Ready(None) => (this.body, this.owed) = (Body::Empty, None),
-            _ => this.owed = None,
+            Poll::Ready(Some(Ok(_))) => this.start_write_deadline(),
+            Poll::Ready(None) => (this.body, this.write_deadline) = (Body::Empty, None),
+            _ => this.write_deadline = None,
         }
         polled.map(|chunk| {
             let chunk = chunk?;
             Some(match chunk {
                 Ok(chunk) => {
-                    if let Some(exchanged) = &mut this.exchanged {
-                        exchanged.sent += chunk.len() as u64;
+                    if let Some(exchange) = &mut this.exchange {
+                        exchange.sent += chunk.len() as u64;
                     }
                     Ok(Frame::data(chunk))
                 }
                 Err(error) => {
-                    if let Some(exchanged) = &this.exchanged {
-                        exchanged.broke_off(&error);
+                    if let Some(exchange) = &this.exchange {
+                        exchange.broke_off(&error);
                     }
                     Err(error)
                 }

@@ -15,7 +15,7 @@ use crate::client::Client;
 use crate::connection::Connection;
 use crate::end_hook::{Delivery, EndHook};
 use crate::fault::Fault;
-use crate::pending::Pending;
+use crate::pending::PendingRecord;
 use crate::record;
 use crate::request_id::{self, RequestId};
 use crate::response::Response;
@@ -24,13 +24,13 @@ use crate::server::{Counters, PinnedServer, ServerCounters};
 
 /// One exchange, from its head to its last byte.
 #[derive(Debug)]
-pub(crate) struct Exchanged {
+pub(crate) struct Exchange {
     connection: Rc<Connection>,
     server: Option<PinnedServer>,
     /// Where it stands among the server's mounts.
     mount: Option<u32>,
     /// In place of the server, once that was let go of.
-    kept: Option<Box<Kept>>,
+    retained: Option<Box<RetainedServer>>,
     /// What it is counted for among what is small of its connection.
     counted: [u64; 2],
     status: StatusCode,
@@ -38,14 +38,14 @@ pub(crate) struct Exchanged {
     /// Nothing of the response is still to be handed over.
     pub(crate) is_whole: bool,
     end_hook: EndHook,
-    record: Option<Pending>,
+    record: Option<PendingRecord>,
     /// What is told of the request if its response breaks off: of those that may.
-    asked: Option<Box<Asked>>,
+    asked: Option<Box<RequestSummary>>,
 }
 
 /// A request, for the server's own log.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct RequestSummary {
     pub(crate) id: RequestId,
     pub(crate) method: Method,
     pub(crate) uri: Uri,
@@ -53,7 +53,7 @@ pub(super) struct Asked {
 
 /// What the end of an exchange needs of its server.
 #[derive(Debug)]
-struct Kept {
+struct RetainedServer {
     mount: Option<(Pattern, Arc<Counters>)>,
     counters: Arc<ServerCounters>,
     log: Option<Arc<dyn Sink>>,
@@ -65,7 +65,7 @@ fn client_left() -> StatusCode {
     StatusCode::from_u16(499).unwrap_or_default()
 }
 
-impl Exchanged {
+impl Exchange {
     pub(super) fn begin(
         connection: Rc<Connection>,
         server: PinnedServer,
@@ -73,12 +73,12 @@ impl Exchanged {
         request: &http::request::Parts,
     ) -> Self {
         connection.begin();
-        let record = server.parts.log.is_some().then(|| Pending::new(client, request));
+        let record = server.parts.log.is_some().then(|| PendingRecord::new(client, request));
         Self {
             connection,
             server: Some(server),
             mount: None,
-            kept: None,
+            retained: None,
             counted: [0; 2],
             status: client_left(),
             sent: 0,
@@ -96,7 +96,7 @@ impl Exchanged {
             connection,
             server: None,
             mount: None,
-            kept: None,
+            retained: None,
             counted: [0; 2],
             status: client_left(),
             sent: 0,
@@ -130,7 +130,7 @@ impl Exchanged {
     }
 
     /// The response may break off, which is told of this request then.
-    pub(super) fn may_break_off(&mut self, asked: Asked) {
+    pub(super) fn may_break_off(&mut self, asked: RequestSummary) {
         self.asked = Some(Box::new(asked));
     }
 
@@ -166,11 +166,11 @@ impl Exchanged {
 
     /// Lets go of the server as it was, with all its handlers and what they hold: for an exchange that may last for
     /// hours.
-    pub(super) fn let_go(&mut self) {
+    pub(super) fn release_server(&mut self) {
         let Some(server) = self.server.take() else { return };
         let parts = &server.parts;
         let mount = self.mount.and_then(|at| parts.mount_at(at));
-        self.kept = Some(Box::new(Kept {
+        self.retained = Some(Box::new(RetainedServer {
             mount: mount.map(|mount| (mount.pattern.clone(), Arc::clone(&mount.counters))),
             counters: Arc::clone(&parts.counters),
             log: parts.log.clone(),
@@ -185,8 +185,8 @@ impl Exchanged {
         let method = asked.map(|asked| field::display(&asked.method));
         let path = asked.map(|asked| field::display(asked.uri.path()));
         let here = self.server.as_ref().and_then(|server| server.parts.mount_at(self.mount?));
-        let kept = || Some(&self.kept.as_ref()?.mount.as_ref()?.0);
-        let mount = here.map(|mount| &mount.pattern).or_else(kept).map(field::display);
+        let retained = || Some(&self.retained.as_ref()?.mount.as_ref()?.0);
+        let mount = here.map(|mount| &mount.pattern).or_else(retained).map(field::display);
         tracing::warn!(request, method, path, mount, "a response broke off: {}", with_causes(error));
     }
 
@@ -210,7 +210,7 @@ impl Exchanged {
     }
 }
 
-impl Drop for Exchanged {
+impl Drop for Exchange {
     fn drop(&mut self) {
         for kind in [Kind::Requests, Kind::Answers] {
             self.connection.take_off(kind, self.counted[kind as usize]);
@@ -220,12 +220,12 @@ impl Drop for Exchanged {
             let parts = &server.parts;
             let mount = self.mount.and_then(|at| parts.mount_at(at)).map(|mount| &*mount.counters);
             self.end(mount, &parts.counters, parts.log.as_ref(), &parts.name);
-        } else if let Some(kept) = &self.kept {
+        } else if let Some(retained) = &self.retained {
             self.end(
-                kept.mount.as_ref().map(|(_, counters)| &**counters),
-                &kept.counters,
-                kept.log.as_ref(),
-                &kept.name,
+                retained.mount.as_ref().map(|(_, counters)| &**counters),
+                &retained.counters,
+                retained.log.as_ref(),
+                &retained.name,
             );
         }
         self.end_hook.call(Delivery { bytes: self.sent, is_whole: self.is_whole });

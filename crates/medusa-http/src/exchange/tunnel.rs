@@ -7,19 +7,19 @@ use std::rc::Rc;
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::Notify;
 
-use super::state::Exchanged;
+use super::state::Exchange;
 use crate::upgrade::{Io, StreamIo, Upgrade, Upgraded};
 
 /// Runs a session to its end, or its stream's.
-pub(super) async fn run(upgrade: Upgrade, mut exchanged: Exchanged, stream: OnUpgrade) {
+pub(super) async fn run(upgrade: Upgrade, mut exchange: Exchange, stream: OnUpgrade) {
     let Ok(io) = stream.await else { return };
     let written = Rc::new(Cell::new(0));
     let io = Io::Stream(StreamIo::new(io, Rc::clone(&written)));
     let finish = Rc::new(Notify::new());
-    let connection = exchanged.connection();
+    let connection = exchange.connection();
     connection.finish_early(&finish);
     let (account, limits) = (connection.account.clone(), connection.limits());
     upgrade.begin(Upgraded { io, account, limits, finish }).await;
-    exchanged.sent = written.get();
-    exchanged.is_whole = true;
+    exchange.sent = written.get();
+    exchange.is_whole = true;
 }

@@ -9,8 +9,8 @@ use http::HeaderMap;
 use hyper::body::{Body as _, Incoming};
 
 use super::error::RequestBodyError;
+use super::incoming::IncomingBody;
 use super::unread::Carrier;
-use super::wire::Wire;
 use crate::budget::Held;
 use crate::limits::Limits;
 
@@ -29,15 +29,20 @@ pub struct RequestBody {
 enum Source {
     Bytes(Bytes),
     /// Boxed, for most requests have none, and a request is moved more often than read.
-    Wire(Box<Wire>),
+    Incoming(Box<IncomingBody>),
 }
 
 impl RequestBody {
-    pub(crate) fn wire(incoming: Incoming, limits: &Limits, headers: &HeaderMap, on: &Carrier<'_>) -> Self {
+    pub(crate) fn incoming(
+        incoming: Incoming,
+        limits: &Limits,
+        headers: &HeaderMap,
+        on: &Carrier<'_>,
+    ) -> Self {
         let source = if incoming.is_end_stream() {
             Source::Bytes(Bytes::new())
         } else {
-            Source::Wire(Box::new(Wire::new(incoming, limits, headers, on)))
+            Source::Incoming(Box::new(IncomingBody::new(incoming, limits, headers, on)))
         };
         Self { source, limit: limits.body, seen: 0, trailers: None }
     }
@@ -60,7 +65,7 @@ impl RequestBody {
     /// Counts the bytes that are read of it, as long as there are some to come.
     pub(crate) fn progress(&self) -> Option<Arc<AtomicU64>> {
         match &self.source {
-            Source::Wire(wire) => Some(Arc::clone(&wire.read)),
+            Source::Incoming(incoming) => Some(Arc::clone(&incoming.read)),
             Source::Bytes(_) => None,
         }
     }
@@ -68,7 +73,7 @@ impl RequestBody {
     /// How much of it may be in memory and in no count of its own, in bytes.
     pub(crate) fn least(&self) -> u64 {
         match &self.source {
-            Source::Wire(wire) => wire.memory.least,
+            Source::Incoming(incoming) => incoming.memory.least,
             Source::Bytes(_) => 0,
         }
     }
@@ -76,15 +81,15 @@ impl RequestBody {
     /// Whether there is memory for what comes before it is read.
     pub(crate) fn has_room(&self) -> bool {
         match &self.source {
-            Source::Wire(wire) => !wire.memory.is_refused,
+            Source::Incoming(incoming) => !incoming.memory.is_refused,
             Source::Bytes(_) => true,
         }
     }
 
     /// Has it not be read on when it is dropped, where that would take what there is too little of.
     pub(crate) fn refuse(&mut self) {
-        if let Source::Wire(wire) = &mut self.source {
-            wire.memory.is_refused = true;
+        if let Source::Incoming(incoming) = &mut self.source {
+            incoming.memory.is_refused = true;
         }
     }
 
@@ -95,7 +100,7 @@ impl RequestBody {
     /// There is no memory for them.
     pub fn hold(&mut self, bytes: usize) -> Result<(), RequestBodyError> {
         match &mut self.source {
-            Source::Wire(wire) => wire.memory.hold(bytes as u64),
+            Source::Incoming(incoming) => incoming.memory.hold(bytes as u64),
             Source::Bytes(_) => Ok(()),
         }
     }
@@ -103,7 +108,7 @@ impl RequestBody {
     /// What counts the bytes that stay in memory: to be kept as long as they are. None where they are few.
     pub fn take_held(&mut self) -> Option<Held> {
         match &mut self.source {
-            Source::Wire(wire) => wire.memory.held.take(),
+            Source::Incoming(incoming) => incoming.memory.held.take(),
             Source::Bytes(_) => None,
         }
     }
@@ -122,7 +127,7 @@ impl RequestBody {
         let chunk = match &mut self.source {
             Source::Bytes(bytes) if bytes.is_empty() => return Ok(None),
             Source::Bytes(bytes) => std::mem::take(bytes),
-            Source::Wire(wire) => match wire.next(self.limit, &mut self.trailers).await? {
+            Source::Incoming(incoming) => match incoming.next(self.limit, &mut self.trailers).await? {
                 Some(chunk) => chunk,
                 None => return Ok(None),
             },
@@ -158,7 +163,9 @@ impl RequestBody {
     /// How long the body is at least, as its head says.
     fn known(&self) -> u64 {
         match &self.source {
-            Source::Wire(wire) => wire.incoming.as_ref().map_or(0, |incoming| incoming.size_hint().lower()),
+            Source::Incoming(incoming) => {
+                incoming.incoming.as_ref().map_or(0, |incoming| incoming.size_hint().lower())
+            }
             Source::Bytes(_) => 0,
         }
     }

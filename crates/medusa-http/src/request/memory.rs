@@ -1,16 +1,16 @@
 //! What a request body takes of the memory that there is for requests.
 
 use super::error::RequestBodyError;
-use super::unread::{Ahead, Carrier};
+use super::unread::{Carrier, Reservation};
 use crate::budget::{Account, Held, Kind, LEAST};
 use crate::limits::Limits;
 
 /// What a body takes of the memory that there is for requests.
-pub(super) struct Memory {
+pub(super) struct BodyMemory {
     /// Of what stays in memory.
     pub(super) held: Option<Held>,
     /// For what comes before it is read.
-    pub(super) ahead: Option<Ahead>,
+    pub(super) ahead: Option<Reservation>,
     /// Bytes that stay in memory. As long as they are few, they are not counted here.
     kept: u64,
     /// What there may be of these: counted with the request.
@@ -21,11 +21,11 @@ pub(super) struct Memory {
     account: Account,
 }
 
-impl Memory {
+impl BodyMemory {
     pub(super) fn new(ahead: u64, limits: &Limits, on: &Carrier<'_>) -> Self {
         let (limit, account) = (limits.request_bytes, on.account.clone());
         let least = ahead.min(LEAST);
-        let ahead = (ahead >= LEAST).then(|| Ahead::reserve(ahead, limit, on));
+        let ahead = (ahead >= LEAST).then(|| Reservation::reserve(ahead, limit, on));
         let is_refused = matches!(ahead, Some(None));
         Self { held: None, ahead: ahead.flatten(), kept: 0, least, limit, is_refused, account }
     }

@@ -1,15 +1,15 @@
 //! What a handler is given: the request's head, already routed, and its body, not yet read.
 //!
 //! The head is `Send`, so that a handler may carry it to another thread (the main VM's); it holds nothing of the
-//! connection but its addresses. The body is read by [`body`]; [`wire`] is one that comes from the client, with its [`pace`],
+//! connection but its addresses. The body is read by [`body`]; [`incoming`] is one that comes from the client, with its [`pace`],
 //! its [`memory`], and its place among the [`unread`] ones of its connection.
 
 mod body;
 mod error;
+mod incoming;
 mod memory;
 mod pace;
 mod unread;
-mod wire;
 
 use std::sync::{Arc, OnceLock};
 
@@ -23,7 +23,7 @@ use crate::router::Params;
 
 pub use body::RequestBody;
 pub use error::RequestBodyError;
-pub(crate) use unread::{Carrier, Unread};
+pub(crate) use unread::{Carrier, UnreadBodies};
 
 /// One HTTP request, on its way to a handler.
 #[derive(Debug)]

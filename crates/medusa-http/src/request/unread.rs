@@ -14,7 +14,7 @@ use crate::window::CONNECTION_WINDOW;
 /// The connection that a body comes on.
 pub(crate) struct Carrier<'c> {
     pub(crate) account: &'c Account,
-    pub(crate) unread: &'c Arc<Unread>,
+    pub(crate) unread: &'c Arc<UnreadBodies>,
     /// The request's number on it, where requests follow one another; none where there are many at a time.
     pub(crate) request: Option<u64>,
 }
@@ -22,7 +22,7 @@ pub(crate) struct Carrier<'c> {
 /// The bodies of a connection that are not at their end. As long as there is one, what comes is content: whoever took it
 /// for a request would answer what a client has hidden in its content.
 #[derive(Debug, Default)]
-pub(crate) struct Unread {
+pub(crate) struct UnreadBodies {
     bodies: AtomicUsize,
     ended: AtomicBool,
     /// A body was not asked for: its client has to be told that the connection ends.
@@ -32,13 +32,13 @@ pub(crate) struct Unread {
     announced: Mutex<(u64, u64)>,
     /// Who waits for more of that body.
     reader: AtomicWaker,
-    reserve: Mutex<Reserve>,
+    reserve: Mutex<WindowReserve>,
     /// Bytes that were read, where there are many requests at a time; handlers may read on other threads.
     read: AtomicU64,
 }
 
-impl Unread {
-    fn reserve(&self) -> MutexGuard<'_, Reserve> {
+impl UnreadBodies {
+    fn reserve(&self) -> MutexGuard<'_, WindowReserve> {
         self.reserve.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -81,14 +81,14 @@ impl Unread {
 }
 
 /// Stands for one of them. Dropped after the body itself.
-pub(super) struct Guard {
-    unread: Arc<Unread>,
+pub(super) struct UnreadGuard {
+    unread: Arc<UnreadBodies>,
     /// The number of its request on the connection.
     request: u64,
 }
 
-impl Guard {
-    pub(super) fn new(unread: &Arc<Unread>, request: u64) -> Self {
+impl UnreadGuard {
+    pub(super) fn new(unread: &Arc<UnreadBodies>, request: u64) -> Self {
         unread.bodies.fetch_add(1, AcqRel);
         Self { unread: Arc::clone(unread), request }
     }
@@ -107,7 +107,7 @@ impl Guard {
     }
 }
 
-impl Drop for Guard {
+impl Drop for UnreadGuard {
     fn drop(&mut self) {
         self.unread.bodies.fetch_sub(1, AcqRel);
         self.unread.ended.store(true, Release);
@@ -117,31 +117,31 @@ impl Drop for Guard {
 
 /// What is reserved for the bodies of a connection: for all together no more than the window that they share.
 #[derive(Debug, Default)]
-struct Reserve {
+struct WindowReserve {
     /// What each of them may need, together.
     wanted: u64,
     held: Option<Held>,
 }
 
-impl Reserve {
+impl WindowReserve {
     fn needed(wanted: u64) -> u64 {
         wanted.min(CONNECTION_WINDOW.into())
     }
 }
 
 /// The part of it that one body wants.
-pub(super) struct Ahead {
-    unread: Arc<Unread>,
+pub(super) struct Reservation {
+    unread: Arc<UnreadBodies>,
     bytes: u64,
 }
 
-impl Ahead {
+impl Reservation {
     /// None: there is no memory for it.
     pub(super) fn reserve(bytes: u64, limit: u64, on: &Carrier<'_>) -> Option<Self> {
         let mut reserve = on.unread.reserve();
         let wanted = reserve.wanted + bytes;
         let held = reserve.held.get_or_insert_with(|| on.account.hold(Kind::Requests, 0));
-        let more = Reserve::needed(wanted).saturating_sub(held.bytes());
+        let more = WindowReserve::needed(wanted).saturating_sub(held.bytes());
         if more > 0 && !held.grow(more, limit) {
             return None;
         }
@@ -150,11 +150,11 @@ impl Ahead {
     }
 }
 
-impl Drop for Ahead {
+impl Drop for Reservation {
     fn drop(&mut self) {
         let mut reserve = self.unread.reserve();
         reserve.wanted -= self.bytes;
-        let needed = Reserve::needed(reserve.wanted);
+        let needed = WindowReserve::needed(reserve.wanted);
         if let Some(held) = &mut reserve.held {
             held.shrink(needed);
         }

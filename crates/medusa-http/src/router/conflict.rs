@@ -9,7 +9,7 @@ use std::fmt;
 
 use super::methods::Methods;
 use super::path;
-use super::pattern::{End, Host, Pattern, Segment};
+use super::pattern::{Host, Pattern, PatternEnd, Segment};
 use super::tree::{Leaf, Node, NodeId, Tree};
 
 /// Two patterns that match a same request, with nothing to tell which one should get it.
@@ -65,7 +65,7 @@ pub(super) fn check<'t>(
 struct Clash(u32, u32);
 
 fn find(tree: &Tree, patterns: &[&Pattern]) -> Result<(), Clash> {
-    let check = Check { tree, patterns, below: methods_below(tree, patterns) };
+    let check = ConflictCheck { tree, patterns, below: methods_below(tree, patterns) };
     for (_, node) in tree.iter() {
         for leaf in node.leaves() {
             check.same_paths(leaf)?;
@@ -100,13 +100,13 @@ fn children(node: &Node) -> impl Iterator<Item = NodeId> {
     node.literals.iter().chain(node.prefixes()).map(|(_, child)| child).chain(node.wild)
 }
 
-struct Check<'c> {
+struct ConflictCheck<'c> {
     tree: &'c Tree,
     patterns: &'c [&'c Pattern],
     below: Vec<Methods>,
 }
 
-impl Check<'_> {
+impl ConflictCheck<'_> {
     fn methods(&self, entry: u32) -> &Methods {
         &self.patterns[entry as usize].0.methods
     }
@@ -236,8 +236,8 @@ fn sample(a: &Pattern, b: &Pattern) -> String {
         sample.push_str(&sample_segment(of_a.unwrap_or(&Segment::Wild), of_b.unwrap_or(&Segment::Wild)));
     }
     let longer_end = if a.0.segments.len() >= b.0.segments.len() { a.0.end } else { b.0.end };
-    let ends_here =
-        longer_end == End::Here || (a.0.segments.len() == b.0.segments.len() && b.0.end == End::Here);
+    let ends_here = longer_end == PatternEnd::Here
+        || (a.0.segments.len() == b.0.segments.len() && b.0.end == PatternEnd::Here);
     if !ends_here {
         sample.push('/');
     }

@@ -31,7 +31,7 @@ pub use pattern::{Pattern, PatternError};
 
 use hosts::Hosts;
 use path::Shape;
-use tree::{Leaf, Match, Reach};
+use tree::{Leaf, Match, MatchKind};
 
 /// Values under patterns.
 pub struct Router<T> {
@@ -100,15 +100,15 @@ impl<T> Router<T> {
                 return ControlFlow::Continue(());
             };
             match matched.reach {
-                Reach::WithSlash => {
+                MatchKind::WithSlash => {
                     exists_with_slash = true;
                     ControlFlow::Continue(())
                 }
                 // A rest that is not empty: that the path exists with a slash at its end tells more.
-                Reach::Rest if exists_with_slash => {
+                MatchKind::Rest if exists_with_slash => {
                     ControlFlow::Break(Route::Redirect(path::with_slash(path)))
                 }
-                Reach::Rest | Reach::Whole => ControlFlow::Break(Self::found(entry, matched)),
+                MatchKind::Rest | MatchKind::Whole => ControlFlow::Break(Self::found(entry, matched)),
             }
         });
         match found {
@@ -125,7 +125,7 @@ impl<T> Router<T> {
         let mut matching = Vec::new();
         if path::shape(path) == Shape::Clean {
             self.walk(host, path, |leaf, matched| {
-                if matched.reach != Reach::WithSlash {
+                if matched.reach != MatchKind::WithSlash {
                     matching.extend(self.takers(leaf, matched, method));
                 }
                 ControlFlow::<()>::Continue(())

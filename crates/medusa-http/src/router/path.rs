@@ -35,7 +35,7 @@ pub(super) fn shape(path: &str) -> Shape {
             return Shape::Bad;
         }
         let trailing_slash = segment.is_empty() && segments.peek().is_none();
-        clean &= trailing_slash || matches!(Step::of(segment), Step::Down);
+        clean &= trailing_slash || matches!(SegmentStep::of(segment), SegmentStep::Down);
     }
     if clean { Shape::Clean } else { Shape::Unclean(cleaned(path)) }
 }
@@ -50,13 +50,13 @@ fn is_suspicious(path: &[u8]) -> bool {
 }
 
 /// What a segment says about the way through the hierarchy.
-enum Step {
+enum SegmentStep {
     Stay,
     Up,
     Down,
 }
 
-impl Step {
+impl SegmentStep {
     fn of(segment: &str) -> Self {
         match &*decode(segment) {
             b"" | b"." => Self::Stay,
@@ -73,12 +73,12 @@ fn cleaned(path: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
     let mut is_directory = false;
     for segment in path.split('/').skip(1) {
-        let step = Step::of(segment);
-        is_directory = !matches!(step, Step::Down);
+        let step = SegmentStep::of(segment);
+        is_directory = !matches!(step, SegmentStep::Down);
         match step {
-            Step::Stay => {}
-            Step::Up => drop(kept.pop()),
-            Step::Down => kept.push(segment),
+            SegmentStep::Stay => {}
+            SegmentStep::Up => drop(kept.pop()),
+            SegmentStep::Down => kept.push(segment),
         }
     }
     let mut clean = String::with_capacity(path.len());

@@ -35,16 +35,16 @@ use super::params::Names;
 /// # Ok::<(), medusa_http::router::PatternError>(())
 /// ```
 #[derive(Clone)]
-pub struct Pattern(pub(super) Arc<Parts>);
+pub struct Pattern(pub(super) Arc<PatternParts>);
 
 /// What a pattern is made of.
 #[derive(Debug)]
-pub(super) struct Parts {
+pub(super) struct PatternParts {
     text: Box<str>,
     pub(super) methods: Methods,
     pub(super) host: Host,
     pub(super) segments: Vec<Segment>,
-    pub(super) end: End,
+    pub(super) end: PatternEnd,
     /// The names of the wildcards, from left to right.
     pub(super) names: Names,
 }
@@ -70,7 +70,7 @@ pub(super) enum Segment {
 
 /// How a path goes on after the last segment of the pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum PatternEnd {
     /// Not at all: `/a`.
     Here,
     /// With a slash and nothing more: `/a/{$}`.

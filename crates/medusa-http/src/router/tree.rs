@@ -13,7 +13,7 @@ use memchr::memchr;
 use smallvec::SmallVec;
 
 use super::path;
-use super::pattern::{End, Pattern, Segment};
+use super::pattern::{Pattern, PatternEnd, Segment};
 
 /// Where a node is in its tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,11 +113,11 @@ impl Node {
         &mut self.prefixes[place].1
     }
 
-    fn leaf_mut(&mut self, end: End) -> &mut Leaf {
+    fn leaf_mut(&mut self, end: PatternEnd) -> &mut Leaf {
         match end {
-            End::Here => &mut self.here,
-            End::Slash => &mut self.slash,
-            End::Rest => &mut self.rest,
+            PatternEnd::Here => &mut self.here,
+            PatternEnd::Slash => &mut self.slash,
+            PatternEnd::Rest => &mut self.rest,
         }
     }
 
@@ -176,7 +176,7 @@ impl Tree {
         path: &str,
         visit: impl FnMut(&Leaf, &Match<'_>) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        Walk { tree: self, path, captures: Captures::new(), visit }.after_slash(Self::ROOT, 1)
+        Search { tree: self, path, captures: Captures::new(), visit }.after_slash(Self::ROOT, 1)
     }
 }
 
@@ -199,7 +199,7 @@ type Captures = SmallVec<[Capture; 4]>;
 
 /// How much of the path a leaf matched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reach {
+pub(super) enum MatchKind {
     /// All of it, without the help of a rest that is not empty.
     Whole,
     /// All of it, with a rest that is not empty.
@@ -210,7 +210,7 @@ pub(super) enum Reach {
 
 /// How a leaf matched.
 pub(super) struct Match<'m> {
-    pub(super) reach: Reach,
+    pub(super) reach: MatchKind,
     /// Where the part of the path that the rest took begins; the path's length if there is none.
     pub(super) tail: usize,
     path: &'m str,
@@ -222,7 +222,8 @@ impl Match<'_> {
     /// wildcard does: decoded, nobody could tell it from others, and `..%2F` would climb.
     pub(super) fn is_taken_by(&self, pattern: &Pattern) -> bool {
         // What the rest took is the last capture.
-        let has_named_rest = pattern.0.end == End::Rest && pattern.0.names.len() == self.captures.len();
+        let has_named_rest =
+            pattern.0.end == PatternEnd::Rest && pattern.0.names.len() == self.captures.len();
         !has_named_rest || !path::has_escaped_slash(&self.path[self.tail..])
     }
 
@@ -235,26 +236,26 @@ impl Match<'_> {
     }
 }
 
-struct Walk<'w, V> {
+struct Search<'w, V> {
     tree: &'w Tree,
     path: &'w str,
     captures: Captures,
     visit: V,
 }
 
-impl<B, V: FnMut(&Leaf, &Match<'_>) -> ControlFlow<B>> Walk<'_, V> {
+impl<B, V: FnMut(&Leaf, &Match<'_>) -> ControlFlow<B>> Search<'_, V> {
     /// Goes on from `node` with what follows the slash before `start`.
     fn after_slash(&mut self, node: NodeId, start: usize) -> ControlFlow<B> {
         let node = self.tree.node(node);
         let path = self.path;
         let rest = &path[start..];
         if rest.is_empty() {
-            self.show(&node.slash, Reach::Whole, start)?;
+            self.show(&node.slash, MatchKind::Whole, start)?;
         } else {
             let end = memchr(b'/', rest.as_bytes()).map_or(path.len(), |len| start + len);
             self.through(node, start, end)?;
         }
-        let reach = if rest.is_empty() { Reach::Whole } else { Reach::Rest };
+        let reach = if rest.is_empty() { MatchKind::Whole } else { MatchKind::Rest };
         self.capturing(Capture { start, end: path.len(), skip: 0 }, |walk| {
             walk.show(&node.rest, reach, start)
         })
@@ -278,9 +279,9 @@ impl<B, V: FnMut(&Leaf, &Match<'_>) -> ControlFlow<B>> Walk<'_, V> {
             return self.after_slash(child, end + 1);
         }
         let node = self.tree.node(child);
-        self.show(&node.here, Reach::Whole, end)?;
-        self.show(&node.slash, Reach::WithSlash, end)?;
-        self.show(&node.rest, Reach::WithSlash, end)
+        self.show(&node.here, MatchKind::Whole, end)?;
+        self.show(&node.slash, MatchKind::WithSlash, end)?;
+        self.show(&node.rest, MatchKind::WithSlash, end)
     }
 
     fn capturing(
@@ -294,7 +295,7 @@ impl<B, V: FnMut(&Leaf, &Match<'_>) -> ControlFlow<B>> Walk<'_, V> {
         flow
     }
 
-    fn show(&mut self, leaf: &Leaf, reach: Reach, tail: usize) -> ControlFlow<B> {
+    fn show(&mut self, leaf: &Leaf, reach: MatchKind, tail: usize) -> ControlFlow<B> {
         if leaf.is_empty() {
             return ControlFlow::Continue(());
         }

@@ -10,7 +10,7 @@ const CLOSING: Duration = Duration::from_secs(5);
 
 /// The clocks of one session.
 #[derive(Debug)]
-pub(super) struct Clock {
+pub(super) struct SessionClock {
     /// Silence after which a ping is due, and after that the end; zero: never.
     ping: Duration,
     /// Time without a message after which the session is to end; zero: never.
@@ -34,7 +34,7 @@ pub(super) enum Due {
     Gone,
 }
 
-impl Clock {
+impl SessionClock {
     pub(super) fn new(ping: Duration, idle: Duration, now: Instant) -> Self {
         Self { ping, idle, heard: now, message: now, pinged: None, closing: None, blocked: false }
     }
@@ -104,9 +104,9 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn clock(ping: u32, idle: u32) -> (Clock, Instant) {
+    fn clock(ping: u32, idle: u32) -> (SessionClock, Instant) {
         let now = Instant::now();
-        (Clock::new(SECOND * ping, SECOND * idle, now), now)
+        (SessionClock::new(SECOND * ping, SECOND * idle, now), now)
     }
 
     #[test]

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::deflate::Compressor;
 use super::frames::{self, code};
-use super::message::{Kind, Message};
+use super::message::{Message, MessageKind};
 
 /// The longest frame that is sent: so much of a message is copied at a time, however long it is. A compressed one may be
 /// as long as what could not be compressed.
@@ -27,8 +27,8 @@ impl Fragments {
     /// Those of a message; `window` is that of the client, if it reads compressed ones.
     pub(super) fn of(message: &Message, window: Option<u8>) -> Self {
         let code = match message.kind() {
-            Kind::Text => code::TEXT,
-            Kind::Binary => code::BINARY,
+            MessageKind::Text => code::TEXT,
+            MessageKind::Binary => code::BINARY,
         };
         let rest = message.data().clone();
         let compressor = window.filter(|_| rest.len() >= SHORTEST).map(Compressor::new);
@@ -83,7 +83,7 @@ impl Fragments {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::websocket::frames::{Next, Reader, Received};
+    use crate::websocket::frames::{NextFrame, Reader, Received};
 
     /// What a client makes of what is sent: ours takes masked frames only.
     fn read(frames: &[u8], compress: bool) -> (Vec<u8>, usize) {
@@ -104,10 +104,10 @@ mod tests {
         reader.push(&masked);
         loop {
             match reader.next().unwrap() {
-                Next::Received(Received::Message { message, .. }) => {
+                NextFrame::Received(Received::Message { message, .. }) => {
                     return (message.data().to_vec(), count);
                 }
-                Next::Busy => {}
+                NextFrame::Busy => {}
                 other => panic!("{other:?}"),
             }
         }

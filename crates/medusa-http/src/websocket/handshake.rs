@@ -8,9 +8,9 @@ use http::{Method, StatusCode, Version};
 use tungstenite::handshake::derive_accept_key;
 
 use super::Options;
-use super::deflate::Agreed;
+use super::deflate::DeflateParams;
 use super::message::Close;
-use super::pump::{self, Settings};
+use super::pump::{self, SessionLimits};
 use super::socket::{Link, WebSocket};
 use crate::request::Head;
 use crate::response::Response;
@@ -23,7 +23,7 @@ const VERSION: HeaderValue = HeaderValue::from_static("13");
 
 /// Why a request does not open a session.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum HandshakeRefusal {
     /// Only a GET does: 405.
     #[error("a WebSocket is opened by GET, not by {0}")]
     Method(Method),
@@ -49,7 +49,7 @@ pub enum Refusal {
     Origin(String),
 }
 
-impl Refusal {
+impl HandshakeRefusal {
     /// What the client is answered with.
     pub fn response(&self) -> Response {
         let page = |status| Response::page(status);
@@ -75,8 +75,8 @@ pub struct Accepted {
     accept: Option<String>,
     protocol: Option<HeaderValue>,
     extension: Option<HeaderValue>,
-    link: Ends,
-    settings: Settings,
+    link: EndGuard,
+    settings: SessionLimits,
 }
 
 impl Accepted {
@@ -120,9 +120,9 @@ impl Accepted {
 
 /// The connection's side of a link: when it goes, the session has ended.
 #[derive(Debug)]
-pub(super) struct Ends(pub(super) Arc<Link>);
+pub(super) struct EndGuard(pub(super) Arc<Link>);
 
-impl Drop for Ends {
+impl Drop for EndGuard {
     fn drop(&mut self) {
         self.0.close(&Close::lost());
         self.0.outbox.clear();
@@ -134,18 +134,18 @@ impl Drop for Ends {
 /// # Errors
 ///
 /// The request does not open one, or may not.
-pub fn accept(head: &Head, options: &Options) -> Result<(Accepted, WebSocket), Refusal> {
+pub fn accept(head: &Head, options: &Options) -> Result<(Accepted, WebSocket), HandshakeRefusal> {
     let key = check(head)?;
     check_origin(head, options)?;
     let protocol = choose(&head.headers, &options.protocols);
-    let agreed = if options.compress { Agreed::of(&head.headers) } else { None };
+    let agreed = if options.compress { DeflateParams::of(&head.headers) } else { None };
     let link = Arc::new(Link::default());
     let accepted = Accepted {
         accept: key.map(derive_accept_key),
         protocol: protocol.and_then(|protocol| HeaderValue::from_str(protocol).ok()),
-        extension: agreed.map(Agreed::field),
-        link: Ends(Arc::clone(&link)),
-        settings: Settings {
+        extension: agreed.map(DeflateParams::field),
+        link: EndGuard(Arc::clone(&link)),
+        settings: SessionLimits {
             max_message: options.max_message,
             ping: options.ping,
             idle: options.idle,
@@ -156,42 +156,42 @@ pub fn accept(head: &Head, options: &Options) -> Result<(Accepted, WebSocket), R
 }
 
 /// Checks everything but who asks; returns the key, which there is over HTTP/1.1.
-fn check(head: &Head) -> Result<Option<&[u8]>, Refusal> {
+fn check(head: &Head) -> Result<Option<&[u8]>, HandshakeRefusal> {
     let is_version = || one(&head.headers, &header::SEC_WEBSOCKET_VERSION) == Some(b"13");
     if head.websocket {
         // Whoever sends content sends frames (RFC 8441 §5).
-        return if is_version() { Ok(None) } else { Err(Refusal::Version) };
+        return if is_version() { Ok(None) } else { Err(HandshakeRefusal::Version) };
     }
     if head.version != Version::HTTP_11 {
-        return Err(Refusal::NotAsked { could: head.version < Version::HTTP_2 });
+        return Err(HandshakeRefusal::NotAsked { could: head.version < Version::HTTP_2 });
     }
     if !names(&head.headers, &header::UPGRADE, "websocket")
         || !names(&head.headers, &header::CONNECTION, "upgrade")
     {
-        return Err(Refusal::NotAsked { could: true });
+        return Err(HandshakeRefusal::NotAsked { could: true });
     }
     if head.method != Method::GET {
-        return Err(Refusal::Method(head.method.clone()));
+        return Err(HandshakeRefusal::Method(head.method.clone()));
     }
     if !is_version() {
-        return Err(Refusal::Version);
+        return Err(HandshakeRefusal::Version);
     }
     if head.headers.contains_key(header::TRANSFER_ENCODING)
         || head.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0")
     {
-        return Err(Refusal::Body);
+        return Err(HandshakeRefusal::Body);
     }
     let key = one(&head.headers, &header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key));
-    key.map(Some).ok_or(Refusal::Key)
+    key.map(Some).ok_or(HandshakeRefusal::Key)
 }
 
-fn check_origin(head: &Head, options: &Options) -> Result<(), Refusal> {
+fn check_origin(head: &Head, options: &Options) -> Result<(), HandshakeRefusal> {
     let mut given = head.headers.get_all(header::ORIGIN).iter();
     let Some(origin) = given.next() else { return Ok(()) };
     let told = || String::from_utf8_lossy(origin.as_bytes()).into_owned();
     let allowed = origin.to_str().is_ok_and(|origin| options.origins.allow(origin, head.authority()));
     // Two of them are no browser's, and who knows which the next proxy believes.
-    if allowed && given.next().is_none() { Ok(()) } else { Err(Refusal::Origin(told())) }
+    if allowed && given.next().is_none() { Ok(()) } else { Err(HandshakeRefusal::Origin(told())) }
 }
 
 /// Whether a list of tokens names one, in whatever case.

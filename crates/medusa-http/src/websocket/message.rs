@@ -4,38 +4,38 @@ use bytes::Bytes;
 
 /// What a message holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MessageKind {
     /// UTF-8.
     Text,
     /// Any bytes.
     Binary,
 }
 
-/// A message, either way. One of [`Kind::Text`] is UTF-8.
+/// A message, either way. One of [`MessageKind::Text`] is UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    kind: Kind,
+    kind: MessageKind,
     data: Bytes,
 }
 
 impl Message {
     /// A text.
     pub fn text(text: impl Into<String>) -> Self {
-        Self { kind: Kind::Text, data: Bytes::from(text.into()) }
+        Self { kind: MessageKind::Text, data: Bytes::from(text.into()) }
     }
 
     /// Bytes.
     pub fn binary(data: impl Into<Bytes>) -> Self {
-        Self { kind: Kind::Binary, data: data.into() }
+        Self { kind: MessageKind::Binary, data: data.into() }
     }
 
     /// A text that was checked to be one.
     pub(super) fn checked_text(data: Bytes) -> Self {
-        Self { kind: Kind::Text, data }
+        Self { kind: MessageKind::Text, data }
     }
 
     /// What it holds.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> MessageKind {
         self.kind
     }
 

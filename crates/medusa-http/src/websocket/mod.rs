@@ -10,7 +10,7 @@
 //!
 //! Invariant: neither side can make the other hold more than a queue's bound and one message. While the handler's inbox is
 //! full, or the client does not take what is sent, the pump does not read, so that TCP holds the client back; while its
-//! outbox is full, a `send` waits. What is read and is no message (pings, empty fragments) has a price: [`toll`].
+//! outbox is full, a `send` waits. What is read and is no message (pings, empty fragments) has a price: [`overhead`].
 //!
 //! [`frames`] reads and writes what goes over the wire, [`deflate`] is the one extension: `permessage-deflate`.
 
@@ -21,15 +21,15 @@ mod frames;
 mod handshake;
 mod message;
 mod origin;
+mod overhead;
 mod pump;
 mod queue;
 mod socket;
-mod toll;
 
 use std::time::Duration;
 
-pub use handshake::{Accepted, Refusal, accept};
-pub use message::{Close, InvalidClose, Kind, Message};
+pub use handshake::{Accepted, HandshakeRefusal, accept};
+pub use message::{Close, InvalidClose, Message, MessageKind};
 pub use origin::Origins;
 pub use socket::{Closed, TrySendError, WebSocket};
 

@@ -4,7 +4,7 @@
 //! its pings are answered here, and what it does not take would pile up.
 //!
 //! Invariant: whatever the client does, the pump ends: a client that takes nothing is cut off by the connection's write
-//! deadline, one that says nothing and one that does not answer a close by the [`Clock`].
+//! deadline, one that says nothing and one that does not answer a close by the [`SessionClock`].
 
 use std::future::poll_fn;
 use std::io;
@@ -17,14 +17,14 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::clock::{Clock, Due};
+use super::clock::{Due, SessionClock};
 use super::deflate::COMPRESSOR;
 use super::fragments::Fragments;
-use super::frames::{self, Failure, Next, Reader, Received, code};
-use super::handshake::Ends;
+use super::frames::{self, Failure, NextFrame, Reader, Received, code};
+use super::handshake::EndGuard;
 use super::message::Close;
+use super::overhead::OverheadBudget;
 use super::queue::{Item, Refused};
-use super::toll::Toll;
 use crate::budget::{Account, Held, Kind};
 use crate::upgrade::{Io, Upgraded};
 
@@ -36,7 +36,7 @@ const MOST_COMPRESSED: usize = 4;
 
 /// What bounds a session.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Settings {
+pub(super) struct SessionLimits {
     pub(super) max_message: usize,
     pub(super) ping: Duration,
     pub(super) idle: Duration,
@@ -45,7 +45,7 @@ pub(super) struct Settings {
 }
 
 /// Resolves when the server wants the session to end.
-type Leave = Pin<Box<dyn Future<Output = Close>>>;
+type EndSignal = Pin<Box<dyn Future<Output = Close>>>;
 
 /// The connection's side of a session.
 struct Pump {
@@ -57,21 +57,21 @@ struct Pump {
     /// The answer to the client's last ping, which is the only one that it waits for.
     pong: Option<Bytes>,
     window: Option<u8>,
-    link: Ends,
-    clock: Clock,
+    link: EndGuard,
+    clock: SessionClock,
     sleep: Pin<Box<Sleep>>,
     /// None once it was obeyed.
-    leave: Option<Leave>,
+    leave: Option<EndSignal>,
     /// What is left of the message that is being sent.
     outgoing: Option<Outgoing>,
     ping_due: bool,
     /// What was read so far: a long frame on a slow line is a sign of life, too.
     read: u64,
-    toll: Toll,
+    overhead: OverheadBudget,
     /// Whose messages these are, and the limit for answers.
     account: Account,
     answers: u64,
-    state: State,
+    state: PumpState,
 }
 
 /// A message that is being sent.
@@ -82,7 +82,7 @@ struct Outgoing {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum PumpState {
     Open,
     /// Our close is out, and the client's awaited. What it still sends is thrown away.
     Closing,
@@ -95,8 +95,8 @@ enum State {
 /// Runs the session on a connection that is a `WebSocket` from now on, to its end.
 pub(super) async fn run(
     Upgraded { io, account, limits, .. }: Upgraded,
-    link: Ends,
-    settings: Settings,
+    link: EndGuard,
+    settings: SessionLimits,
     leave: impl Future<Output = Close> + 'static,
 ) {
     link.0.begin(&account, &limits);
@@ -110,7 +110,7 @@ pub(super) async fn run(
         pong: None,
         window: settings.window,
         link,
-        clock: Clock::new(settings.ping, settings.idle, now),
+        clock: SessionClock::new(settings.ping, settings.idle, now),
         sleep: Box::pin(tokio::time::sleep_until(now)),
         leave: Some(Box::pin(leave)),
         outgoing: None,
@@ -118,8 +118,8 @@ pub(super) async fn run(
         read,
         account,
         answers: limits.answer_bytes,
-        toll: Toll::new(settings.max_message, now),
-        state: State::Open,
+        overhead: OverheadBudget::new(settings.max_message, now),
+        state: PumpState::Open,
     };
     poll_fn(|cx| pump.poll(cx)).await;
 }
@@ -147,12 +147,12 @@ impl Pump {
         let came = read - std::mem::replace(&mut self.read, read);
         if came > 0 {
             self.clock.heard(now);
-            self.toll.received(came, now);
+            self.overhead.received(came, now);
         }
-        if self.state == State::Open && self.toll.is_exceeded() {
+        if self.state == PumpState::Open && self.overhead.is_exceeded() {
             self.fail(&Close::of(Close::POLICY, "too many frames that are no message"), now);
         }
-        if self.state == State::Open && !self.link.0.inbox.set_unfinished(self.reader.held()) {
+        if self.state == PumpState::Open && !self.link.0.inbox.set_unfinished(self.reader.held()) {
             self.fail(&no_memory(), now);
         }
     }
@@ -164,7 +164,7 @@ impl Pump {
                 return Poll::Ready(());
             }
             match self.state {
-                State::Open => {
+                PumpState::Open => {
                     let room = self.link.0.inbox.poll_room(cx);
                     if room.is_pending() {
                         // Nothing of the client is heard, which is not its fault.
@@ -172,12 +172,12 @@ impl Pump {
                         return Poll::Pending;
                     }
                 }
-                State::Closing => {}
-                State::Answering | State::Failing => return Poll::Pending,
+                PumpState::Closing => {}
+                PumpState::Answering | PumpState::Failing => return Poll::Pending,
             }
             match self.reader.next() {
-                Ok(Next::Received(received)) => {
-                    if self.state == State::Closing {
+                Ok(NextFrame::Received(received)) => {
+                    if self.state == PumpState::Closing {
                         if matches!(received, Received::Close(_)) {
                             return Poll::Ready(());
                         }
@@ -185,11 +185,11 @@ impl Pump {
                         self.fail(&no_memory(), now);
                     }
                 }
-                Ok(Next::Busy) => {
+                Ok(NextFrame::Busy) => {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                Ok(Next::Wait) => {
+                Ok(NextFrame::Wait) => {
                     let mut buf = [MaybeUninit::uninit(); READ];
                     let mut buf = ReadBuf::uninit(&mut buf);
                     let read = ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf));
@@ -198,7 +198,7 @@ impl Pump {
                     }
                     self.reader.push(buf.filled());
                 }
-                Err(failure) if self.state == State::Open => self.fail(&told(failure), now),
+                Err(failure) if self.state == PumpState::Open => self.fail(&told(failure), now),
                 Err(_) => return Poll::Ready(()),
             }
         }
@@ -209,7 +209,7 @@ impl Pump {
         let (message, came) = match received {
             Received::Message { message, came } => (message, came),
             Received::Close(close) => {
-                self.state = State::Answering;
+                self.state = PumpState::Answering;
                 self.clock.closing(now);
                 self.forget(&close);
                 frames::write_close(&close, &mut self.out);
@@ -226,7 +226,7 @@ impl Pump {
         let _has_room = self.link.0.inbox.set_unfinished(self.reader.held());
         self.clock.message(now);
         // As much as it took to send: a compressed one is no more.
-        self.toll.message(came);
+        self.overhead.message(came);
         let message = message.map(|data| self.account.count(Kind::Requests, data));
         // There was room. Refused where the handler has ended the session: it does not want to hear it.
         !matches!(self.link.0.inbox.push(Item::Message(message)), Err(Refused::NoMemory(_)))
@@ -234,7 +234,7 @@ impl Pump {
 
     /// The client broke the protocol ([RFC 6455 §7.1.7](https://www.rfc-editor.org/rfc/rfc6455#section-7.1.7)).
     fn fail(&mut self, close: &Close, now: Instant) {
-        self.state = State::Failing;
+        self.state = PumpState::Failing;
         self.clock.closing(now);
         self.forget(close);
         frames::write_close(close, &mut self.out);
@@ -269,7 +269,7 @@ impl Pump {
 
     /// Waits until the cork has taken everything, pongs included. An error: nobody is there any more.
     fn poll_sent(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<io::Result<()>> {
-        if let Some(data) = self.pong.take_if(|_| self.state == State::Open) {
+        if let Some(data) = self.pong.take_if(|_| self.state == PumpState::Open) {
             frames::write(code::PONG, true, false, &data, &mut self.out);
         }
         let sent = self.poll_write_out(cx);
@@ -298,14 +298,14 @@ impl Pump {
                 return Poll::Ready(());
             }
             match self.state {
-                State::Open if compressed == MOST_COMPRESSED => {
+                PumpState::Open if compressed == MOST_COMPRESSED => {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                State::Open => ready!(self.poll_frame(cx, now)),
-                State::Closing => return Poll::Pending,
+                PumpState::Open => ready!(self.poll_frame(cx, now)),
+                PumpState::Closing => return Poll::Pending,
                 // It is out.
-                State::Answering | State::Failing => return Poll::Ready(()),
+                PumpState::Answering | PumpState::Failing => return Poll::Ready(()),
             }
             compressed += usize::from(self.window.is_some());
         }
@@ -329,7 +329,7 @@ impl Pump {
                     return Poll::Ready(());
                 }
                 Err(close) => {
-                    self.state = State::Closing;
+                    self.state = PumpState::Closing;
                     self.clock.closing(now);
                     frames::write_close(&close, &mut self.out);
                     return Poll::Ready(());

@@ -53,11 +53,11 @@ pub(super) enum Refused {
 
 /// A queue. Shared by both sides, which may be on different threads.
 #[derive(Debug, Default)]
-pub(super) struct Queue(Mutex<State>);
+pub(super) struct Queue(Mutex<QueueState>);
 
 /// See [`Queue::charge`].
 #[derive(Debug)]
-struct Payer {
+struct QueueCharge {
     kind: Kind,
     limit: u64,
     tally: Tally,
@@ -65,7 +65,7 @@ struct Payer {
     unfinished: u64,
 }
 
-impl Payer {
+impl QueueCharge {
     /// How much of its memory an item costs that is not counted for itself. A message that many are sent is there once, but
     /// every one of a client's is a part of something larger.
     fn costs(&self, item: &Item) -> u64 {
@@ -79,12 +79,12 @@ impl Payer {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct QueueState {
     /// Each with what it is counted for in the tally.
     items: VecDeque<(Item, u64)>,
     bytes: usize,
     /// Whose memory it takes: known once the session has begun.
-    payer: Option<Payer>,
+    payer: Option<QueueCharge>,
     ended: Option<Close>,
     /// Who waits for something to come in.
     takers: Wakers,
@@ -113,7 +113,7 @@ impl Wakers {
     }
 }
 
-impl State {
+impl QueueState {
     fn is_full(&self) -> bool {
         self.items.len() >= MESSAGES || self.bytes >= BYTES
     }
@@ -130,7 +130,7 @@ impl Queue {
     /// From now on what waits is on somebody's account.
     pub(super) fn charge(&self, account: &Account, kind: Kind, limit: u64) {
         let tally = Tally::new(account, kind);
-        self.state().payer = Some(Payer { kind, limit, tally, unfinished: 0 });
+        self.state().payer = Some(QueueCharge { kind, limit, tally, unfinished: 0 });
     }
 
     /// Counts what there is of a message that is on its way; false if there is no memory for it.
@@ -144,7 +144,7 @@ impl Queue {
         has_room
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, QueueState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

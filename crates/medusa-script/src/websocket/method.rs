@@ -1,6 +1,6 @@
 //! `req:websocket`.
 
-use medusa_http::websocket::{Accepted, Options, Refusal, WebSocket};
+use medusa_http::websocket::{Accepted, HandshakeRefusal, Options, WebSocket};
 use mlua::{Function, Lua, Table, Value};
 
 use super::{Opening, Outcome, Session, Start, options, socket};
@@ -8,7 +8,7 @@ use crate::chunk::load;
 use crate::hidden;
 
 /// What comes of a handshake.
-type Handshake = Result<(Accepted, WebSocket), Refusal>;
+type Handshake = Result<(Accepted, WebSocket), HandshakeRefusal>;
 
 /// Makes the method. `accept` is the handshake of a `req`.
 pub(crate) fn method(

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medusa_http::Head;
-use medusa_http::websocket::{Accepted, Close, Closed, Refusal, WebSocket};
+use medusa_http::websocket::{Accepted, Close, Closed, HandshakeRefusal, WebSocket};
 use mlua::{Function, Table, UserData};
 use tracing::field;
 
@@ -50,7 +50,7 @@ pub(crate) enum Outcome {
     /// There will be a session.
     Accepted(Box<Start>),
     /// There will be none.
-    Refused(Refusal),
+    Refused(HandshakeRefusal),
 }
 
 impl Opening {

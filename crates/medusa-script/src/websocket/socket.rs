@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use medusa_http::websocket::{Close, Kind, Message, WebSocket};
+use medusa_http::websocket::{Close, Message, MessageKind, WebSocket};
 use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData};
 
 use crate::call_site::fail;
@@ -42,8 +42,8 @@ impl Socket {
             Ok(message) => {
                 self.meter.restart();
                 let kind = match message.kind() {
-                    Kind::Text => "text",
-                    Kind::Binary => "binary",
+                    MessageKind::Text => "text",
+                    MessageKind::Binary => "binary",
                 };
                 (lua.create_string(message.data())?, kind).into_lua_multi(lua)
             }

@@ -24,14 +24,14 @@ const INLINE: usize = 4 * 1024;
 #[derive(Debug)]
 pub(super) struct Compressed {
     body: Body,
-    state: State,
+    state: EncoderState,
     coding: Coding,
     /// The right to hold an encoder.
     _permit: OwnedSemaphorePermit,
 }
 
 #[derive(Debug)]
-enum State {
+enum EncoderState {
     /// Before the first chunk: a response to HEAD never gets further, and costs no encoder.
     New,
     Ready(Box<Encoder>),
@@ -41,57 +41,57 @@ enum State {
 
 impl Compressed {
     pub(super) fn new(body: Body, coding: Coding, permit: OwnedSemaphorePermit) -> Self {
-        Self { body, state: State::New, coding, _permit: permit }
+        Self { body, state: EncoderState::New, coding, _permit: permit }
     }
 
     /// Takes the next step; `Some` if that gives something to send, or the end.
     fn step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
-        match std::mem::replace(&mut self.state, State::Done) {
-            State::Done => Poll::Ready(Ok(Next::End)),
-            State::New => {
-                self.state = State::Ready(Box::new(Encoder::new(self.coding)?));
-                Poll::Ready(Ok(Next::Again))
+        match std::mem::replace(&mut self.state, EncoderState::Done) {
+            EncoderState::Done => Poll::Ready(Ok(NextChunk::End)),
+            EncoderState::New => {
+                self.state = EncoderState::Ready(Box::new(Encoder::new(self.coding)?));
+                Poll::Ready(Ok(NextChunk::Again))
             }
-            State::Busy(mut task) => {
+            EncoderState::Busy(mut task) => {
                 let Poll::Ready(done) = Pin::new(&mut task).poll(cx) else {
-                    self.state = State::Busy(task);
+                    self.state = EncoderState::Busy(task);
                     return Poll::Pending;
                 };
                 let (encoder, encoded) = done.map_err(io::Error::other)??;
-                self.state = State::Ready(encoder);
-                Poll::Ready(Ok(Next::Send(encoded)))
+                self.state = EncoderState::Ready(encoder);
+                Poll::Ready(Ok(NextChunk::Send(encoded)))
             }
-            State::Ready(encoder) => self.encode(encoder, cx),
+            EncoderState::Ready(encoder) => self.encode(encoder, cx),
         }
     }
 
     fn encode(&mut self, mut encoder: Box<Encoder>, cx: &mut Context<'_>) -> Poll<Step> {
         let Poll::Ready(chunk) = self.body.poll_chunk(cx) else {
-            self.state = State::Ready(encoder);
+            self.state = EncoderState::Ready(encoder);
             return Poll::Pending;
         };
         Poll::Ready(match chunk {
-            None => Ok(Next::Send(encoder.finish()?)),
+            None => Ok(NextChunk::Send(encoder.finish()?)),
             Some(Err(error)) => Err(error),
             Some(Ok(chunk)) if chunk.len() <= INLINE => {
                 let encoded = encoder.chunk(&chunk)?;
-                self.state = State::Ready(encoder);
-                Ok(Next::Send(encoded))
+                self.state = EncoderState::Ready(encoder);
+                Ok(NextChunk::Send(encoded))
             }
             Some(Ok(chunk)) => {
-                self.state = State::Busy(tokio::task::spawn_blocking(move || {
+                self.state = EncoderState::Busy(tokio::task::spawn_blocking(move || {
                     let encoded = encoder.chunk(&chunk)?;
                     Ok((encoder, encoded))
                 }));
-                Ok(Next::Again)
+                Ok(NextChunk::Again)
             }
         })
     }
 }
 
-type Step = Result<Next, BodyError>;
+type Step = Result<NextChunk, BodyError>;
 
-enum Next {
+enum NextChunk {
     Send(Bytes),
     Again,
     End,
@@ -104,10 +104,10 @@ impl Stream for Compressed {
         loop {
             match ready!(self.step(cx)) {
                 Err(error) => return Poll::Ready(Some(Err(error))),
-                Ok(Next::End) => return Poll::Ready(None),
+                Ok(NextChunk::End) => return Poll::Ready(None),
                 // An empty chunk would end a chunked body.
-                Ok(Next::Send(encoded)) if !encoded.is_empty() => return Poll::Ready(Some(Ok(encoded))),
-                Ok(Next::Send(_) | Next::Again) => {}
+                Ok(NextChunk::Send(encoded)) if !encoded.is_empty() => return Poll::Ready(Some(Ok(encoded))),
+                Ok(NextChunk::Send(_) | NextChunk::Again) => {}
             }
         }
     }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use medusa_proto::coding::Coding;
 use smallvec::SmallVec;
 
-use super::entity::{Content, Entity, Stamp};
+use super::entity::{Content, Entity, FileStamp};
 use super::offers::Found;
 
 /// How long an entry counts without a look at the disk.
@@ -35,11 +35,11 @@ const OVERHEAD: usize = 1024;
 const COMPRESSIONS: usize = 4;
 
 /// What a coded form is kept under: its path and the coding, parted by what no path holds.
-pub(super) type Key = SmallVec<[u8; 120]>;
+pub(super) type FormKey = SmallVec<[u8; 120]>;
 
 /// The key of the file at `path` in `coding`.
-pub(super) fn key(path: &[u8], coding: Coding) -> Key {
-    let mut key = Key::from_slice(path);
+pub(super) fn key(path: &[u8], coding: Coding) -> FormKey {
+    let mut key = FormKey::from_slice(path);
     key.extend_from_slice(&[0, coding as u8]);
     key
 }
@@ -66,14 +66,14 @@ impl Cache {
     /// enough is being compressed.
     ///
     /// `made_of` is the stamp of the file that is compressed.
-    pub(super) fn begin(self: &Arc<Self>, key: Key, made_of: Stamp) -> Option<Box<Duty>> {
+    pub(super) fn begin(self: &Arc<Self>, key: FormKey, made_of: FileStamp) -> Option<Box<CompressionJob>> {
         let slot = medusa_net::worker::index() % self.slots.len();
         let mut state = self.slots[slot].state();
         if state.compressing.len() >= COMPRESSIONS || state.compressing.contains(&key) {
             return None;
         }
         state.compressing.push(key.clone());
-        Some(Box::new(Duty { cache: Arc::clone(self), slot, key, made_of }))
+        Some(Box::new(CompressionJob { cache: Arc::clone(self), slot, key, made_of }))
     }
 
     /// The largest form of a file that can be kept, in bytes.
@@ -108,7 +108,7 @@ pub(super) struct Usage {
 #[derive(Debug)]
 #[repr(align(128))]
 pub(super) struct Slot {
-    state: Mutex<State>,
+    state: Mutex<SlotState>,
     limit: usize,
 }
 
@@ -118,7 +118,7 @@ pub(super) enum Lookup<'c> {
     /// Use this.
     Fresh(Arc<Found>),
     /// It is time to look at the disk, and it falls to this request.
-    Stale(Check<'c>),
+    Stale(Revalidation<'c>),
     /// There is no such file.
     Nothing,
     /// Not here.
@@ -126,23 +126,23 @@ pub(super) enum Lookup<'c> {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct SlotState {
     index: HashMap<Arc<[u8]>, usize>,
-    entries: Vec<Entry>,
+    entries: Vec<CacheEntry>,
     /// Where the search for the next entry to drop begins.
     hand: usize,
     bytes: usize,
     hits: u64,
     loads: u64,
     /// The keys of what is being compressed, at most [`COMPRESSIONS`].
-    compressing: Vec<Key>,
+    compressing: Vec<FormKey>,
 }
 
 #[derive(Debug, Clone)]
-enum Held {
+enum CachedForm {
     Found(Arc<Found>),
     /// What there is in a coding, made of a file of this stamp.
-    Coded(Stamp, Form),
+    Coded(FileStamp, Form),
     /// Nothing is there.
     Nothing,
 }
@@ -156,7 +156,7 @@ pub(super) enum Form {
     Plain,
 }
 
-impl Held {
+impl CachedForm {
     fn entity(&self) -> Option<&Arc<Entity>> {
         match self {
             Self::Found(found) => Some(&found.entity),
@@ -167,10 +167,10 @@ impl Held {
 }
 
 #[derive(Debug)]
-struct Entry {
-    /// Its path, or its [`Key`].
+struct CacheEntry {
+    /// Its path, or its [`FormKey`].
     path: Arc<[u8]>,
-    held: Held,
+    cached: CachedForm,
     /// When it was last compared with the disk.
     checked: Instant,
     /// A request is comparing it now.
@@ -179,14 +179,14 @@ struct Entry {
     is_used: bool,
 }
 
-impl Entry {
+impl CacheEntry {
     fn cost(&self) -> usize {
-        cost(&self.path, &self.held)
+        cost(&self.path, &self.cached)
     }
 }
 
-fn cost(path: &[u8], held: &Held) -> usize {
-    let content = match held.entity().map(|entity| &entity.content) {
+fn cost(path: &[u8], cached: &CachedForm) -> usize {
+    let content = match cached.entity().map(|entity| &entity.content) {
         Some(Content::Bytes(bytes)) => bytes.len(),
         Some(Content::File(_)) | None => 0,
     };
@@ -199,7 +199,7 @@ impl Slot {
         Self { state: Mutex::default(), limit }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, SlotState> {
         // The state is whole between any two statements that can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -211,15 +211,15 @@ impl Slot {
             Some(entry) => {
                 entry.is_used = true;
                 let is_fresh = entry.is_being_checked || now.saturating_duration_since(entry.checked) < FRESH;
-                match &entry.held {
-                    Held::Found(found) if is_fresh => (Lookup::Fresh(Arc::clone(found)), true),
-                    Held::Found(found) => {
+                match &entry.cached {
+                    CachedForm::Found(found) if is_fresh => (Lookup::Fresh(Arc::clone(found)), true),
+                    CachedForm::Found(found) => {
                         entry.is_being_checked = true;
                         let (path, found) = (Arc::clone(&entry.path), Arc::clone(found));
-                        (Lookup::Stale(Check { slot: self, path, found }), false)
+                        (Lookup::Stale(Revalidation { slot: self, path, found }), false)
                     }
-                    Held::Nothing if is_fresh => (Lookup::Nothing, true),
-                    Held::Nothing | Held::Coded(..) => (Lookup::Miss, false),
+                    CachedForm::Nothing if is_fresh => (Lookup::Nothing, true),
+                    CachedForm::Nothing | CachedForm::Coded(..) => (Lookup::Miss, false),
                 }
             }
         };
@@ -229,12 +229,12 @@ impl Slot {
     }
 
     /// What is kept under `key`, if it was made of a file of the stamp `made_of`.
-    pub(super) fn coded(&self, key: &Key, made_of: &Stamp) -> Option<Form> {
+    pub(super) fn coded(&self, key: &FormKey, made_of: &FileStamp) -> Option<Form> {
         let mut state = self.state();
         let entry = state.find(key)?;
         entry.is_used = true;
-        match &entry.held {
-            Held::Coded(stamp, form) if stamp == made_of => Some(form.clone()),
+        match &entry.cached {
+            CachedForm::Coded(stamp, form) if stamp == made_of => Some(form.clone()),
             _ => None,
         }
     }
@@ -244,35 +244,41 @@ impl Slot {
     pub(super) fn put(&self, path: &[u8], found: &Arc<Found>, now: Instant) {
         let mut state = self.state();
         if let Some(entry) = state.find(path)
-            && matches!(&entry.held, Held::Found(known) if Arc::ptr_eq(known, found))
+            && matches!(&entry.cached, CachedForm::Found(known) if Arc::ptr_eq(known, found))
         {
             entry.checked = now;
             return;
         }
-        self.replace(&mut state, path, Held::Found(Arc::clone(found)), now);
+        self.replace(&mut state, path, CachedForm::Found(Arc::clone(found)), now);
     }
 
     /// Keeps that nothing was there at `now`.
     pub(super) fn put_nothing(&self, path: &[u8], now: Instant) {
-        self.replace(&mut self.state(), path, Held::Nothing, now);
+        self.replace(&mut self.state(), path, CachedForm::Nothing, now);
     }
 
     /// Keeps what was made of a file of the stamp `made_of`.
-    pub(super) fn put_coded(&self, key: &Key, made_of: Stamp, form: Form) {
-        self.replace(&mut self.state(), key, Held::Coded(made_of, form), Instant::now());
+    pub(super) fn put_coded(&self, key: &FormKey, made_of: FileStamp, form: Form) {
+        self.replace(&mut self.state(), key, CachedForm::Coded(made_of, form), Instant::now());
     }
 
-    fn replace(&self, state: &mut State, path: &[u8], held: Held, now: Instant) {
+    fn replace(&self, state: &mut SlotState, path: &[u8], cached: CachedForm, now: Instant) {
         state.remove(path);
-        let cost = cost(path, &held);
-        let is_open = held.entity().is_some_and(|entity| matches!(entity.content, Content::File(_)));
+        let cost = cost(path, &cached);
+        let is_open = cached.entity().is_some_and(|entity| matches!(entity.content, Content::File(_)));
         if cost > self.limit || is_open {
             return;
         }
         while state.bytes + cost > self.limit {
             state.drop_one();
         }
-        state.add(Entry { path: path.into(), held, checked: now, is_being_checked: false, is_used: false });
+        state.add(CacheEntry {
+            path: path.into(),
+            cached,
+            checked: now,
+            is_being_checked: false,
+            is_used: false,
+        });
     }
 
     pub(super) fn remove(&self, path: &[u8]) {
@@ -290,12 +296,12 @@ impl Slot {
     }
 }
 
-impl State {
-    fn find(&mut self, path: &[u8]) -> Option<&mut Entry> {
+impl SlotState {
+    fn find(&mut self, path: &[u8]) -> Option<&mut CacheEntry> {
         self.entries.get_mut(*self.index.get(path)?)
     }
 
-    fn add(&mut self, entry: Entry) {
+    fn add(&mut self, entry: CacheEntry) {
         self.bytes += entry.cost();
         self.index.insert(Arc::clone(&entry.path), self.entries.len());
         self.entries.push(entry);
@@ -330,22 +336,22 @@ impl State {
 /// The duty to compare an entry with the disk. Dropped, also because its request was cancelled, it leaves the entry to
 /// be checked by the next request, unless it was found to be as it was.
 #[derive(Debug)]
-pub(super) struct Check<'c> {
+pub(super) struct Revalidation<'c> {
     slot: &'c Slot,
     path: Arc<[u8]>,
     found: Arc<Found>,
 }
 
-impl Check<'_> {
+impl Revalidation<'_> {
     pub(super) fn found(&self) -> &Arc<Found> {
         &self.found
     }
 }
 
-impl Drop for Check<'_> {
+impl Drop for Revalidation<'_> {
     fn drop(&mut self) {
         if let Some(entry) = self.slot.state().find(&self.path)
-            && matches!(&entry.held, Held::Found(found) if Arc::ptr_eq(found, &self.found))
+            && matches!(&entry.cached, CachedForm::Found(found) if Arc::ptr_eq(found, &self.found))
         {
             entry.is_being_checked = false;
         }
@@ -355,14 +361,14 @@ impl Drop for Check<'_> {
 /// The right to compress one form of a file, and the duty to keep it: in the part of the worker that asked for it, from
 /// whatever thread, and also if the client has left meanwhile.
 #[derive(Debug)]
-pub(super) struct Duty {
+pub(super) struct CompressionJob {
     cache: Arc<Cache>,
     slot: usize,
-    key: Key,
-    made_of: Stamp,
+    key: FormKey,
+    made_of: FileStamp,
 }
 
-impl Duty {
+impl CompressionJob {
     /// Keeps what came out. See [`Slot::put_coded`].
     pub(super) fn done(&self, form: Form) {
         self.slot().put_coded(&self.key, self.made_of, form);
@@ -373,7 +379,7 @@ impl Duty {
     }
 }
 
-impl Drop for Duty {
+impl Drop for CompressionJob {
     fn drop(&mut self) {
         self.slot().state().compressing.retain(|key| *key != self.key);
     }
@@ -386,25 +392,25 @@ mod tests {
     use http::HeaderValue;
     use rustix::fs::fstat;
 
-    use super::super::entity::{About, Trust};
+    use super::super::entity::{Metadata, Trust};
     use super::super::offers::Offers;
     use super::*;
 
-    fn stamp(len: u64) -> Stamp {
+    fn stamp(len: u64) -> FileStamp {
         let file = tempfile::tempfile().unwrap();
         file.set_len(len).unwrap();
-        Stamp::from(&fstat(file).unwrap())
+        FileStamp::from(&fstat(file).unwrap())
     }
 
     fn entity(len: usize) -> Arc<Entity> {
         let content = (Content::Bytes(vec![0; len].into()), HeaderValue::from_static("\"tag\""));
-        let about = About {
+        let metadata = Metadata {
             content_type: HeaderValue::from_static("a/b"),
             cache_control: None,
             coding: None,
             trust: Trust::Ours,
         };
-        Arc::new(Entity::new(stamp(len as u64), content, about, SystemTime::now(), true))
+        Arc::new(Entity::new(stamp(len as u64), content, metadata, SystemTime::now(), true))
     }
 
     fn found(len: usize) -> Arc<Found> {
@@ -533,13 +539,13 @@ mod tests {
     fn one_compression_at_a_time_and_few_in_all() {
         let (cache, made_of) = (Arc::new(Cache::new(1 << 20)), stamp(1));
         let begin = |path: u8, coding| cache.begin(key(&[path], coding), made_of);
-        let duty = begin(b'a', Coding::Gzip).unwrap();
+        let job = begin(b'a', Coding::Gzip).unwrap();
         assert!(begin(b'a', Coding::Gzip).is_none());
         let others: Vec<_> = (1..COMPRESSIONS as u8).map(|n| begin(n, Coding::Zstd).unwrap()).collect();
         assert!(begin(b'z', Coding::Gzip).is_none());
         drop(others);
-        duty.done(Form::Encoded(entity(10)));
-        drop(duty);
+        job.done(Form::Encoded(entity(10)));
+        drop(job);
         assert!(matches!(cache.slot().coded(&key(b"a", Coding::Gzip), &made_of), Some(Form::Encoded(_))));
         assert!(begin(b'a', Coding::Gzip).is_some());
     }

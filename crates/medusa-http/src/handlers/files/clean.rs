@@ -8,7 +8,7 @@
 
 use std::io;
 
-use super::root::{Directory, Opened};
+use super::root::{OpenedPath, RootDirectory};
 
 const HTML: &[u8] = b".html";
 
@@ -19,7 +19,7 @@ pub(super) fn page(path: &[u8]) -> Vec<u8> {
 
 /// The shorter path by which the file at `path` is served, if there is one; a directory's is that of its file of one of the
 /// names in `index`.
-pub(super) fn shorter(root: &Directory, index: &[String], path: &[u8]) -> io::Result<Option<Vec<u8>>> {
+pub(super) fn shorter(root: &RootDirectory, index: &[String], path: &[u8]) -> io::Result<Option<Vec<u8>>> {
     let at = memchr::memrchr(b'/', path).map_or(0, |slash| slash + 1);
     let (directory, name) = path.split_at(at);
     if index.iter().any(|index| index.as_bytes() == name)
@@ -30,7 +30,7 @@ pub(super) fn shorter(root: &Directory, index: &[String], path: &[u8]) -> io::Re
     let Some(stem) = name.strip_suffix(HTML).filter(|stem| !stem.is_empty()) else { return Ok(None) };
     let short = [directory, stem].concat();
     Ok(match root.look_up(&short)? {
-        Opened::File(..) | Opened::Denied => None,
-        Opened::Directory(_) | Opened::Nothing => Some(short),
+        OpenedPath::File(..) | OpenedPath::Denied => None,
+        OpenedPath::Directory(_) | OpenedPath::Nothing => Some(short),
     })
 }

@@ -17,7 +17,7 @@ use crate::file_body::FileBody;
 
 /// What tells one state of a file from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Stamp {
+pub(super) struct FileStamp {
     device: u64,
     inode: u64,
     size: u64,
@@ -27,7 +27,7 @@ pub(super) struct Stamp {
     changed: (i64, i64),
 }
 
-impl From<&Stat> for Stamp {
+impl From<&Stat> for FileStamp {
     fn from(stat: &Stat) -> Self {
         Self {
             device: stat.st_dev,
@@ -39,7 +39,7 @@ impl From<&Stat> for Stamp {
     }
 }
 
-impl Stamp {
+impl FileStamp {
     pub(super) fn size(&self) -> u64 {
         self.size
     }
@@ -85,7 +85,7 @@ pub(super) enum Content {
 
 /// What is said of content beside what its stamp says.
 #[derive(Debug, Clone)]
-pub(super) struct About {
+pub(super) struct Metadata {
     pub(super) content_type: HeaderValue,
     pub(super) cache_control: Option<HeaderValue>,
     /// How the content is encoded, if it is.
@@ -108,10 +108,10 @@ pub(super) enum Trust {
 #[derive(Debug)]
 pub(super) struct Entity {
     /// `None` if the file may have changed without a trace since: then it must be read anew.
-    pub(super) stamp: Option<Stamp>,
+    pub(super) stamp: Option<FileStamp>,
     pub(super) content: Content,
     pub(super) len: u64,
-    pub(super) about: About,
+    pub(super) metadata: Metadata,
     pub(super) content_length: HeaderValue,
     pub(super) etag: HeaderValue,
     /// The date as a field has it, and in seconds since 1970.
@@ -121,9 +121,9 @@ pub(super) struct Entity {
 impl Entity {
     /// `now` is the time just before the content was read; `is_whole` tells whether it was read while nothing changed.
     pub(super) fn new(
-        stamp: Stamp,
+        stamp: FileStamp,
         (content, etag): (Content, HeaderValue),
-        about: About,
+        metadata: Metadata,
         now: SystemTime,
         is_whole: bool,
     ) -> Self {
@@ -136,7 +136,7 @@ impl Entity {
             stamp: stamp_is_sure.then_some(stamp),
             content,
             len,
-            about,
+            metadata,
             content_length: len.into(),
             etag,
             last_modified: stamp.modified(now).and_then(last_modified),
@@ -154,7 +154,7 @@ impl Entity {
             stamp: None,
             content: Content::Bytes(content),
             len,
-            about: About { coding: Some(coding), ..self.about.clone() },
+            metadata: Metadata { coding: Some(coding), ..self.metadata.clone() },
             content_length: len.into(),
             etag: HeaderValue::from_bytes(&tag).unwrap_or(const { HeaderValue::from_static("W/\"0\"") }),
             last_modified: self.last_modified.clone(),
@@ -164,7 +164,7 @@ impl Entity {
     /// Whether parts of it can be asked for. Not of what is encoded and may have other bytes the next time, even though
     /// its file is the same.
     pub(super) fn is_exact(&self) -> bool {
-        self.etag.as_bytes().starts_with(b"\"") || self.about.coding.is_none()
+        self.etag.as_bytes().starts_with(b"\"") || self.metadata.coding.is_none()
     }
 
     /// The content from `start` on, `len` bytes.
@@ -189,20 +189,20 @@ fn last_modified(modified: SystemTime) -> Option<(HeaderValue, u64)> {
 mod tests {
     use super::*;
 
-    fn stamp(modified: i64, changed: i64) -> Stamp {
-        Stamp { device: 1, inode: 10, size: 4, modified: (modified, 5), changed: (changed, 0) }
+    fn stamp(modified: i64, changed: i64) -> FileStamp {
+        FileStamp { device: 1, inode: 10, size: 4, modified: (modified, 5), changed: (changed, 0) }
     }
 
-    fn entity(stamp: Stamp, now: u64) -> Entity {
+    fn entity(stamp: FileStamp, now: u64) -> Entity {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(now);
-        let about = About {
+        let metadata = Metadata {
             content_type: HeaderValue::from_static("a/b"),
             cache_control: None,
             coding: None,
             trust: Trust::Ours,
         };
         let content = (Content::Bytes("four".into()), HeaderValue::from_static("\"tag\""));
-        Entity::new(stamp, content, about, now, true)
+        Entity::new(stamp, content, metadata, now, true)
     }
 
     #[test]
@@ -232,7 +232,7 @@ mod tests {
         let plain = entity(stamp(1, 2), 100);
         let encoded = plain.encoded(Coding::Gzip, "zip".into());
         assert_eq!(encoded.etag, "W/\"tag-gzip\"");
-        assert_eq!((encoded.len, encoded.about.coding), (3, Some(Coding::Gzip)));
+        assert_eq!((encoded.len, encoded.metadata.coding), (3, Some(Coding::Gzip)));
         assert!(plain.is_exact() && !encoded.is_exact());
     }
 

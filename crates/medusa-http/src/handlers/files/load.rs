@@ -16,12 +16,12 @@ use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::cache::{self, Form};
 use super::clean;
-use super::entity::{About, Content, Entity, Stamp, Trust};
+use super::entity::{Content, Entity, FileStamp, Metadata, Trust};
 use super::listing::{self, Listings, View};
 use super::mime;
 use super::offers::{Found, LONGEST, Offers};
-use super::options::{FilesError, Options};
-use super::root::{Directory, Opened, Root, Wait};
+use super::options::{FilesError, FilesOptions};
+use super::root::{OpenedPath, Root, RootDirectory, Wait};
 use super::shared;
 use super::tag;
 use super::target::Target;
@@ -31,7 +31,7 @@ use crate::handlers::compress::{self, types};
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) root: Root,
-    pub(super) options: Options,
+    pub(super) options: FilesOptions,
     pub(super) listings: Listings,
     /// The longest file that is compressed, in bytes.
     pub(super) longest_live: u64,
@@ -39,13 +39,13 @@ pub(super) struct Place {
 
 /// For whom something is looked up.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct By {
+pub(super) struct Requester {
     /// On whose account files are kept open.
     pub(super) holder: Option<ClientPrefix>,
     pub(super) wait: Wait,
 }
 
-impl By {
+impl Requester {
     /// For the server itself.
     const US: Self = Self { holder: None, wait: Wait::ForDisk };
 }
@@ -71,11 +71,11 @@ pub(super) enum Loaded {
 
 /// A look at what is there.
 #[derive(Debug)]
-struct Look<'l> {
+struct PathLookup<'l> {
     place: &'l Place,
-    directory: Directory,
+    directory: RootDirectory,
     known: Option<&'l Arc<Found>>,
-    by: By,
+    by: Requester,
 }
 
 impl Place {
@@ -85,9 +85,14 @@ impl Place {
     ///
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) with [`Wait::Never`]; [`Scarce`](medusa_net::descriptors::Scarce); else
     /// what the system says.
-    pub(super) fn load(&self, target: &Target<'_>, known: Option<&Arc<Found>>, by: By) -> io::Result<Loaded> {
+    pub(super) fn load(
+        &self,
+        target: &Target<'_>,
+        known: Option<&Arc<Found>>,
+        by: Requester,
+    ) -> io::Result<Loaded> {
         let look = match self.root.enter(by.wait)? {
-            Ok(directory) => Look { place: self, directory, known, by },
+            Ok(directory) => PathLookup { place: self, directory, known, by },
             Err(opened) => return Ok(without_file(&opened)),
         };
         if target.is_directory() { look.at_directory(&target.path) } else { look.at_file(&target.path) }
@@ -109,10 +114,10 @@ impl Place {
         &self,
         target: &Target<'_>,
         known: Option<&Arc<Found>>,
-        by: By,
+        by: Requester,
     ) -> io::Result<Loaded> {
         match self.root.enter(by.wait)? {
-            Ok(directory) => Look { place: self, directory, known, by }.at(&target.path),
+            Ok(directory) => PathLookup { place: self, directory, known, by }.at(&target.path),
             Err(opened) => Ok(without_file(&opened)),
         }
     }
@@ -120,33 +125,38 @@ impl Place {
     /// Whether the page for what is not found is there.
     pub(super) fn check_not_found(&self) -> Result<(), FilesError> {
         let Some(target) = self.options.not_found() else { return Ok(()) };
-        match self.load_exactly(&target, None, By::US) {
+        match self.load_exactly(&target, None, Requester::US) {
             Ok(Loaded::File(_)) => Ok(()),
             _ => Err(FilesError::NotFoundPage(String::from_utf8_lossy(&target.path).into_owned())),
         }
     }
 
     /// The sibling of a file in `coding`; `None` if it has gone, or become older than the file, since it was found.
-    pub(super) fn sibling(&self, found: &Found, coding: Coding, by: By) -> io::Result<Option<Arc<Entity>>> {
+    pub(super) fn sibling(
+        &self,
+        found: &Found,
+        coding: Coding,
+        by: Requester,
+    ) -> io::Result<Option<Arc<Entity>>> {
         let Ok(directory) = self.root.enter(by.wait)? else { return Ok(None) };
-        let Opened::File(file, stat) = directory.look_up(&sibling_path(&found.path, coding))? else {
+        let OpenedPath::File(file, stat) = directory.look_up(&sibling_path(&found.path, coding))? else {
             return Ok(None);
         };
-        if found.entity.stamp.is_some_and(|plain| Stamp::from(&stat).is_older_than(&plain)) {
+        if found.entity.stamp.is_some_and(|plain| FileStamp::from(&stat).is_older_than(&plain)) {
             return Ok(None);
         }
-        let about = About { coding: Some(coding), ..found.entity.about.clone() };
-        read(file, &stat, about, by).map(|entity| Some(Arc::new(entity)))
+        let metadata = Metadata { coding: Some(coding), ..found.entity.metadata.clone() };
+        read(file, &stat, metadata, by).map(|entity| Some(Arc::new(entity)))
     }
 }
 
-impl Look<'_> {
+impl PathLookup<'_> {
     fn at_file(&self, path: &[u8]) -> io::Result<Loaded> {
         if !self.place.options.clean_urls {
             return self.at(path);
         }
         let opened = self.directory.look_up(path)?;
-        if let Opened::File(..) = opened {
+        if let OpenedPath::File(..) = opened {
             return Ok(match clean::shorter(&self.directory, &self.place.options.index, path)? {
                 Some(shorter) => Loaded::Shorter(shorter),
                 None => self.loaded(opened, path)?,
@@ -154,8 +164,8 @@ impl Look<'_> {
         }
         let page = clean::page(path);
         match self.directory.look_up(&page)? {
-            found @ (Opened::File(..) | Opened::Denied) => self.loaded(found, &page),
-            Opened::Directory(_) | Opened::Nothing => self.loaded(opened, path),
+            found @ (OpenedPath::File(..) | OpenedPath::Denied) => self.loaded(found, &page),
+            OpenedPath::Directory(_) | OpenedPath::Nothing => self.loaded(opened, path),
         }
     }
 
@@ -170,19 +180,19 @@ impl Look<'_> {
         self.loaded(self.directory.look_up(path)?, path)
     }
 
-    fn loaded(&self, opened: Opened, path: &[u8]) -> io::Result<Loaded> {
+    fn loaded(&self, opened: OpenedPath, path: &[u8]) -> io::Result<Loaded> {
         match opened {
-            Opened::File(file, stat) => self.found(file, &stat, path).map(Loaded::File),
+            OpenedPath::File(file, stat) => self.found(file, &stat, path).map(Loaded::File),
             other => Ok(without_file(&other)),
         }
     }
 
     fn found(&self, file: File, stat: &Stat, path: &[u8]) -> io::Result<Arc<Found>> {
-        let stamp = Stamp::from(stat);
+        let stamp = FileStamp::from(stat);
         let known = self.known.filter(|known| known.entity.stamp == Some(stamp) && *known.path == *path);
         let entity = match known {
             Some(known) => Arc::clone(&known.entity),
-            None => Arc::new(read(file, stat, self.about(path), self.by)?),
+            None => Arc::new(read(file, stat, self.metadata(path), self.by)?),
         };
         let offers = self.offers(path, &entity, &stamp)?;
         match known {
@@ -191,18 +201,18 @@ impl Look<'_> {
         }
     }
 
-    fn about(&self, path: &[u8]) -> About {
+    fn metadata(&self, path: &[u8]) -> Metadata {
         let cache_control = self.place.options.cache_control(path).cloned();
         let (content_type, trust) = match mime::of(path) {
             known if !self.place.options.untrusted => (known, Trust::Ours),
             known if mime::does_nothing(&known) => (known, Trust::Shown),
             _other => (mime::UNKNOWN, Trust::Saved),
         };
-        About { content_type, cache_control, coding: None, trust }
+        Metadata { content_type, cache_control, coding: None, trust }
     }
 
-    fn offers(&self, path: &[u8], entity: &Entity, stamp: &Stamp) -> io::Result<Offers> {
-        let About { content_type, cache_control, .. } = &entity.about;
+    fn offers(&self, path: &[u8], entity: &Entity, stamp: &FileStamp) -> io::Result<Offers> {
+        let Metadata { content_type, cache_control, .. } = &entity.metadata;
         let is_live = self.place.options.compress
             && (compress::SHORTEST..=self.place.longest_live.min(LONGEST)).contains(&entity.len)
             && types::is_compressible(content_type)
@@ -214,20 +224,20 @@ impl Look<'_> {
         for coding in Coding::ALL {
             if let Some(stat) = self.directory.stat(&sibling_path(path, coding))?
                 && rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file()
-                && !Stamp::from(&stat).is_older_than(stamp)
+                && !FileStamp::from(&stat).is_older_than(stamp)
             {
-                offers.sibling(coding, Stamp::from(&stat));
+                offers.sibling(coding, FileStamp::from(&stat));
             }
         }
         Ok(offers)
     }
 }
 
-fn without_file(opened: &Opened) -> Loaded {
+fn without_file(opened: &OpenedPath) -> Loaded {
     match opened {
-        Opened::Directory(_) => Loaded::Directory,
-        Opened::Denied => Loaded::Denied,
-        Opened::File(..) | Opened::Nothing => Loaded::Nothing,
+        OpenedPath::Directory(_) => Loaded::Directory,
+        OpenedPath::Denied => Loaded::Denied,
+        OpenedPath::File(..) | OpenedPath::Nothing => Loaded::Nothing,
     }
 }
 
@@ -242,7 +252,7 @@ pub(super) fn encode(found: &Found, coding: Coding) -> io::Result<Form> {
         Content::Bytes(bytes) => bytes.clone(),
         Content::File(file) => {
             let content = read_some(file, found.entity.len.min(LONGEST), Wait::ForDisk)?;
-            if Some(Stamp::from(&fstat(file)?)) != found.entity.stamp
+            if Some(FileStamp::from(&fstat(file)?)) != found.entity.stamp
                 || content.len() as u64 != found.entity.len
             {
                 return Ok(Form::Plain);
@@ -259,23 +269,23 @@ pub(super) fn encode(found: &Found, coding: Coding) -> io::Result<Form> {
 /// How often to read a file again that changes while it is read.
 const ATTEMPTS: usize = 3;
 
-fn read(file: File, stat: &Stat, about: About, by: By) -> io::Result<Entity> {
-    let mut stamp = Stamp::from(stat);
+fn read(file: File, stat: &Stat, metadata: Metadata, by: Requester) -> io::Result<Entity> {
+    let mut stamp = FileStamp::from(stat);
     let mut now = SystemTime::now();
     if stamp.size() > cache::LARGEST {
         let tag = tag::of_file(&file, &stamp, stamp.is_settled(now), by.wait)?;
         let content = Content::File(shared::share(file, &stamp, by.holder)?);
-        return Ok(Entity::new(stamp, (content, tag), about, now, true));
+        return Ok(Entity::new(stamp, (content, tag), metadata, now, true));
     }
     let mut attempt = 1;
     loop {
         // A file that grew meanwhile gives no more: memory is bounded.
         let content = read_some(&file, stamp.size().min(cache::LARGEST), by.wait)?;
-        let after = Stamp::from(&fstat(&file)?);
+        let after = FileStamp::from(&fstat(&file)?);
         let is_whole = after == stamp && content.len() as u64 == stamp.size();
         if is_whole || attempt == ATTEMPTS {
             let tag = tag::of_bytes(&content);
-            return Ok(Entity::new(stamp, (Content::Bytes(content), tag), about, now, is_whole));
+            return Ok(Entity::new(stamp, (Content::Bytes(content), tag), metadata, now, is_whole));
         }
         (stamp, now, attempt) = (after, SystemTime::now(), attempt + 1);
     }

@@ -50,12 +50,12 @@ use crate::request::{Head, Request};
 use crate::response::Response;
 use crate::router::{encode_segment, with_slash};
 
-pub use options::{CacheRule, FilesError, Options};
+pub use options::{CacheRule, FilesError, FilesOptions};
 
-use cache::{Cache, Check, Duty, Form, Lookup};
+use cache::{Cache, CompressionJob, Form, Lookup, Revalidation};
 use entity::Entity;
 use listing::{AT_ONCE, Listings, Page, View};
-use load::{By, Loaded, Place};
+use load::{Loaded, Place, Requester};
 use offers::{Found, Offer};
 use root::{Root, Wait};
 use target::Target;
@@ -77,7 +77,7 @@ impl Files {
     /// # Errors
     ///
     /// `root` is not a directory that can be entered, or an option makes no sense.
-    pub fn open(root: &Path, options: Options) -> Result<Self, FilesError> {
+    pub fn open(root: &Path, options: FilesOptions) -> Result<Self, FilesError> {
         options.check()?;
         let root = Root::open(root, options.cache > 0)?;
         let cache = Arc::new(Cache::new(options.cache));
@@ -93,7 +93,7 @@ impl Files {
     }
 
     /// The options it was made with.
-    pub fn options(&self) -> &Options {
+    pub fn options(&self) -> &FilesOptions {
         &self.place.options
     }
 
@@ -130,7 +130,7 @@ impl Files {
             return Ok(respond::listing(page));
         }
         // An error is left to the blocking pool, too: it has it again, and tells.
-        let known = check.as_ref().map(Check::found);
+        let known = check.as_ref().map(Revalidation::found);
         match goal.load(&self.place, target, known, by(head, Wait::Never)) {
             Ok(loaded) => self.loaded(head, target, loaded, goal),
             Err(_would_block) => Err(Waits::Load { target: target.to_owned(), check, goal }),
@@ -194,7 +194,7 @@ impl Files {
                 Err(_would_block) => Err(Waits::Sibling { found: Arc::clone(found), coding, goal }),
             },
             Offer::Live(stamp) => match self.cache.begin(key, stamp) {
-                Some(duty) => Err(Waits::Encode { found: Arc::clone(found), coding, duty, goal }),
+                Some(job) => Err(Waits::Encode { found: Arc::clone(found), coding, job, goal }),
                 None => plain(),
             },
         }
@@ -253,11 +253,11 @@ impl Files {
                     let sibling = on_pool(move || place.sibling(&of, coding, by)).await?;
                     Ok(self.with_sibling(&head, &found, coding, sibling, goal))
                 }
-                Waits::Encode { found, coding, duty, goal } => {
+                Waits::Encode { found, coding, job, goal } => {
                     let of = Arc::clone(&found);
                     let form = on_pool(move || {
                         let form = load::encode(&of, coding)?;
-                        duty.done(form.clone());
+                        job.done(form.clone());
                         Ok(form)
                     })
                     .await?;
@@ -306,7 +306,7 @@ impl Goal {
         place: &Place,
         target: &Target<'_>,
         known: Option<&Arc<Found>>,
-        by: By,
+        by: Requester,
     ) -> io::Result<Loaded> {
         match self {
             Self::Asked => place.load(target, known, by),
@@ -335,7 +335,7 @@ enum Waits<'f> {
     Load {
         target: Target<'static>,
         /// Set when the file is in the cache but must be looked at again.
-        check: Option<Check<'f>>,
+        check: Option<Revalidation<'f>>,
         goal: Goal,
     },
     /// A directory's listing.
@@ -343,11 +343,11 @@ enum Waits<'f> {
     /// The compressed file beside a file.
     Sibling { found: Arc<Found>, coding: Coding, goal: Goal },
     /// A file's compression, which is this request's to do.
-    Encode { found: Arc<Found>, coding: Coding, duty: Box<Duty>, goal: Goal },
+    Encode { found: Arc<Found>, coding: Coding, job: Box<CompressionJob>, goal: Goal },
 }
 
-fn by(head: &Head, wait: Wait) -> By {
-    By { holder: admission::holder(head.client), wait }
+fn by(head: &Head, wait: Wait) -> Requester {
+    Requester { holder: admission::holder(head.client), wait }
 }
 
 async fn on_pool<T: Send + 'static>(

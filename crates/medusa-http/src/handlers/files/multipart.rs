@@ -55,7 +55,7 @@ fn part_head(boundary: &str, follows: bool, entity: &Entity, range: Range) -> Bo
         b"--",
         boundary.as_bytes(),
         b"\r\nContent-Type: ",
-        entity.about.content_type.as_bytes(),
+        entity.metadata.content_type.as_bytes(),
         b"\r\nContent-Range: ",
         content_range.as_bytes(),
         b"\r\n\r\n",

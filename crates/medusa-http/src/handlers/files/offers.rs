@@ -10,7 +10,7 @@ use std::sync::Arc;
 use http::header::{self, HeaderMap};
 use medusa_proto::coding::Coding;
 
-use super::entity::{Entity, Stamp};
+use super::entity::{Entity, FileStamp};
 use crate::handlers::compress;
 
 /// What is longer, in bytes, is never compressed while a client waits: at some 100 MB/s that takes longer than sending
@@ -42,9 +42,9 @@ pub(super) struct Offers {
 pub(super) enum Offer {
     Nothing,
     /// A file beside the file.
-    Sibling(Stamp),
+    Sibling(FileStamp),
     /// To be compressed.
-    Live(Stamp),
+    Live(FileStamp),
 }
 
 impl Offers {
@@ -53,7 +53,7 @@ impl Offers {
         Self { brotli: Offer::Nothing, zstd: Offer::Nothing, gzip: Offer::Nothing, is_live: false };
 
     /// Offers to compress the file itself: at this instant only if its stamp is sure.
-    pub(super) fn live(stamp: Option<Stamp>) -> Self {
+    pub(super) fn live(stamp: Option<FileStamp>) -> Self {
         let mut offers = Self { is_live: true, ..Self::NONE };
         for coding in compress::encode::LIVE {
             *offers.of_mut(coding) = stamp.map_or(Offer::Nothing, Offer::Live);
@@ -62,7 +62,7 @@ impl Offers {
     }
 
     /// Offers the sibling of this stamp, rather than to compress.
-    pub(super) fn sibling(&mut self, coding: Coding, stamp: Stamp) {
+    pub(super) fn sibling(&mut self, coding: Coding, stamp: FileStamp) {
         *self.of_mut(coding) = Offer::Sibling(stamp);
     }
 
@@ -113,8 +113,8 @@ mod tests {
 
     use super::*;
 
-    fn stamp() -> Stamp {
-        Stamp::from(&fstat(tempfile::tempfile().unwrap()).unwrap())
+    fn stamp() -> FileStamp {
+        FileStamp::from(&fstat(tempfile::tempfile().unwrap()).unwrap())
     }
 
     fn chosen(offers: &Offers, fields: &[(header::HeaderName, &'static str)]) -> Option<Coding> {

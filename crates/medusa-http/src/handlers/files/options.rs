@@ -11,7 +11,7 @@ use super::target::Target;
 /// How [`Files`](super::Files) serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is switched by its own name in a script")]
-pub struct Options {
+pub struct FilesOptions {
     /// The names of index files: the first that exists in a directory is its page. Default `index.html`.
     pub index: Vec<String>,
     /// Whether a directory without an index file is answered with a list of what is in it, as HTML or JSON. Default no:
@@ -42,7 +42,7 @@ pub struct Options {
     pub not_found: Option<String>,
 }
 
-impl Default for Options {
+impl Default for FilesOptions {
     fn default() -> Self {
         Self {
             index: vec!["index.html".to_owned()],
@@ -59,7 +59,7 @@ impl Default for Options {
     }
 }
 
-impl Options {
+impl FilesOptions {
     /// What can be told to be wrong without a look at the disk.
     pub(super) fn check(&self) -> Result<(), FilesError> {
         match self.index.iter().find(|name| !is_file_name(name)) {
@@ -158,13 +158,13 @@ mod tests {
 
     #[test]
     fn the_first_rule_that_matches_counts() {
-        let options = Options {
+        let options = FilesOptions {
             cache_control: vec![
                 rule("assets/**", "immutable"),
                 rule("*.css", "max-age=60"),
                 rule("**", "no-cache"),
             ],
-            ..Options::default()
+            ..FilesOptions::default()
         };
         for (path, expected) in [
             ("assets/a.css", "immutable"),
@@ -174,7 +174,7 @@ mod tests {
         ] {
             assert_eq!(options.cache_control(path.as_bytes()).unwrap(), expected, "{path}");
         }
-        assert_eq!(Options::default().cache_control(b"a"), None);
+        assert_eq!(FilesOptions::default().cache_control(b"a"), None);
     }
 
     #[test]

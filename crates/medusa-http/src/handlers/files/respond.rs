@@ -49,7 +49,7 @@ pub(super) fn to(head: &Head, entity: &Entity, varies: bool) -> Response {
 /// The file as the page of an answer that has no file, such as 404: neither preconditions nor ranges mean it.
 pub(super) fn page(status: StatusCode, entity: &Entity, varies: bool) -> Response {
     let mut response = Response { status, ..Response::default() }
-        .with(header::CONTENT_TYPE, entity.about.content_type.clone())
+        .with(header::CONTENT_TYPE, entity.metadata.content_type.clone())
         .with(header::CONTENT_LENGTH, entity.content_length.clone())
         .body(entity.body(0, entity.len));
     encoding(&mut response.headers, entity);
@@ -90,7 +90,7 @@ fn answer(head: &Head, entity: &Entity) -> Response {
         Outcome::Proceed => match ranges(head, &current, entity) {
             Ranges::Whole => whole(entity),
             // `Content-Encoding` would be read as that of the multipart. Any server may answer with the whole (§14.2).
-            Ranges::Many(_) if entity.about.coding.is_some() => whole(entity),
+            Ranges::Many(_) if entity.metadata.coding.is_some() => whole(entity),
             Ranges::One(range) => part(entity, range),
             Ranges::Many(ranges) => parts(entity, &ranges),
             Ranges::Unsatisfiable => with_content_range(
@@ -124,13 +124,13 @@ fn parts(entity: &Entity, ranges: &[Range]) -> Response {
 
 fn described(status: StatusCode, entity: &Entity) -> Response {
     // Room for fields of the server's own, so that the map does not grow: it doubles.
-    let is_plain = entity.about.cache_control.is_none() && entity.about.coding.is_none();
+    let is_plain = entity.metadata.cache_control.is_none() && entity.metadata.coding.is_none();
     let headers = HeaderMap::with_capacity(if is_plain { 7 } else { 12 });
     let mut response = Response { status, headers, ..Response::default() };
     validators(&mut response.headers, entity);
     encoding(&mut response.headers, entity);
     guard(&mut response.headers, entity);
-    let response = response.with(header::CONTENT_TYPE, entity.about.content_type.clone());
+    let response = response.with(header::CONTENT_TYPE, entity.metadata.content_type.clone());
     if entity.is_exact() { response.with(header::ACCEPT_RANGES, BYTES) } else { response }
 }
 
@@ -147,13 +147,13 @@ fn validators(headers: &mut HeaderMap, entity: &Entity) {
     if let Some((date, _)) = &entity.last_modified {
         headers.insert(header::LAST_MODIFIED, date.clone());
     }
-    if let Some(value) = &entity.about.cache_control {
+    if let Some(value) = &entity.metadata.cache_control {
         headers.insert(header::CACHE_CONTROL, value.clone());
     }
 }
 
 fn encoding(headers: &mut HeaderMap, entity: &Entity) {
-    if let Some(coding) = entity.about.coding {
+    if let Some(coding) = entity.metadata.coding {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
     }
 }
@@ -161,10 +161,10 @@ fn encoding(headers: &mut HeaderMap, entity: &Entity) {
 /// What keeps a browser from taking the content for something else than it is said to be.
 fn guard(headers: &mut HeaderMap, entity: &Entity) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
-    if entity.about.trust != Trust::Ours {
+    if entity.metadata.trust != Trust::Ours {
         headers.insert(header::CONTENT_SECURITY_POLICY, SANDBOX);
     }
-    if entity.about.trust == Trust::Saved {
+    if entity.metadata.trust == Trust::Saved {
         headers.insert(header::CONTENT_DISPOSITION, ATTACHMENT);
     }
 }

@@ -56,14 +56,14 @@ pub(super) struct Root {
 
 /// The directory as it is now.
 #[derive(Debug)]
-pub(super) struct Directory {
+pub(super) struct RootDirectory {
     fd: Arc<OwnedFd>,
     wait: Wait,
 }
 
 /// What a path leads to.
 #[derive(Debug)]
-pub(super) enum Opened {
+pub(super) enum OpenedPath {
     /// A regular file.
     File(File, Stat),
     /// A directory.
@@ -98,10 +98,10 @@ impl Root {
     }
 
     /// The directory that is at the root's path now; `Err` with what to answer if there is none.
-    pub(super) fn enter(&self, wait: Wait) -> io::Result<Result<Directory, Opened>> {
+    pub(super) fn enter(&self, wait: Wait) -> io::Result<Result<RootDirectory, OpenedPath>> {
         let kept = lock(&self.kept).clone();
         if let Some(fd) = kept {
-            return Ok(Ok(Directory { fd, wait }));
+            return Ok(Ok(RootDirectory { fd, wait }));
         }
         let resolve = match wait {
             Wait::Never => ResolveFlags::CACHED,
@@ -114,7 +114,7 @@ impl Root {
                 if self.keeps && wait == Wait::Never {
                     self.keep(Arc::clone(&fd));
                 }
-                Ok(Ok(Directory { fd, wait }))
+                Ok(Ok(RootDirectory { fd, wait }))
             }
             Err(error) => refusal(error, wait).map(Err),
         }
@@ -136,9 +136,9 @@ impl Root {
     }
 }
 
-impl Directory {
+impl RootDirectory {
     /// Opens what is at a path below the root.
-    pub(super) fn look_up(&self, path: &[u8]) -> io::Result<Opened> {
+    pub(super) fn look_up(&self, path: &[u8]) -> io::Result<OpenedPath> {
         let path = if path.is_empty() { b"." } else { path };
         let file = match self.beneath(path, READ) {
             Ok(file) => file,
@@ -146,18 +146,18 @@ impl Directory {
         };
         let stat = fstat(&file)?;
         Ok(match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Opened::File(file.into(), stat),
-            FileType::Directory => Opened::Directory(file),
-            _ => Opened::Nothing,
+            FileType::RegularFile => OpenedPath::File(file.into(), stat),
+            FileType::Directory => OpenedPath::Directory(file),
+            _ => OpenedPath::Nothing,
         })
     }
 
     /// The first of the files `names` in the directory at `path` (which ends with a slash, or is empty), and its path.
-    pub(super) fn index(&self, path: &[u8], names: &[String]) -> io::Result<Option<(Vec<u8>, Opened)>> {
+    pub(super) fn index(&self, path: &[u8], names: &[String]) -> io::Result<Option<(Vec<u8>, OpenedPath)>> {
         for name in names {
             let index = [path, name.as_bytes()].concat();
             let opened = self.look_up(&index)?;
-            if matches!(opened, Opened::File(..) | Opened::Denied) {
+            if matches!(opened, OpenedPath::File(..) | OpenedPath::Denied) {
                 return Ok(Some((index, opened)));
             }
         }
@@ -207,7 +207,7 @@ fn would_block(error: Errno, wait: Wait) -> bool {
 }
 
 /// Errors that are an answer, and those that are the server's trouble.
-fn refusal(error: Errno, wait: Wait) -> io::Result<Opened> {
+fn refusal(error: Errno, wait: Wait) -> io::Result<OpenedPath> {
     match error {
         error if would_block(error, wait) => Err(io::ErrorKind::WouldBlock.into()),
         // XDEV: it leads out. LOOP: a magic link, or links in a circle. NXIO: a socket. NODEV: no such device.
@@ -217,8 +217,8 @@ fn refusal(error: Errno, wait: Wait) -> io::Result<Opened> {
         | Errno::XDEV
         | Errno::LOOP
         | Errno::NXIO
-        | Errno::NODEV => Ok(Opened::Nothing),
-        Errno::ACCESS | Errno::PERM => Ok(Opened::Denied),
+        | Errno::NODEV => Ok(OpenedPath::Nothing),
+        Errno::ACCESS | Errno::PERM => Ok(OpenedPath::Denied),
         error => Err(error.into()),
     }
 }
@@ -236,8 +236,11 @@ mod tests {
             std::fs::write(path.join("a"), content).unwrap();
         };
         let content = |root: &Root| {
-            let Ok(Directory { fd, .. }) = root.enter(Wait::ForDisk).unwrap() else { panic!("it is there") };
-            let Ok(Opened::File(file, _)) = (Directory { fd, wait: Wait::ForDisk }).look_up(b"a") else {
+            let Ok(RootDirectory { fd, .. }) = root.enter(Wait::ForDisk).unwrap() else {
+                panic!("it is there")
+            };
+            let Ok(OpenedPath::File(file, _)) = (RootDirectory { fd, wait: Wait::ForDisk }).look_up(b"a")
+            else {
                 panic!("a file")
             };
             io::read_to_string(file).unwrap()
@@ -246,7 +249,7 @@ mod tests {
         let root = Root::open(&path, true).unwrap();
         assert!(root.enter(Wait::ForDisk).is_ok_and(|entered| entered.is_ok()));
         assert!(lock(&root.kept).is_none(), "only a worker keeps it");
-        let Ok(Ok(Directory { fd, .. })) = root.enter(Wait::Never) else { return }; // not on this file system
+        let Ok(Ok(RootDirectory { fd, .. })) = root.enter(Wait::Never) else { return }; // not on this file system
         let kept = Arc::downgrade(&fd);
         drop(fd);
         std::fs::rename(&path, parent.path().join("before")).unwrap();

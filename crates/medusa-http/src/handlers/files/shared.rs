@@ -1,7 +1,7 @@
 //! The files that bodies are sent from just now: one open file for each, however many bodies it is sent in.
 //!
 //! A descriptor belongs to the inode and every read says where it reads, so bodies can share it. A file is told from
-//! another by its [`Stamp`], not by its inode alone: on an overlay file system that stays the same when a change copies
+//! another by its [`FileStamp`], not by its inode alone: on an overlay file system that stays the same when a change copies
 //! the file, and whoever had it open goes on reading what it was.
 //!
 //! Invariant: this keeps no file open. It only knows those that a body has, and forgets the others before it becomes twice
@@ -14,7 +14,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use medusa_net::clients::ClientPrefix;
 use medusa_net::descriptors::{OpenFile, Scarce, SharedFile};
 
-use super::entity::Stamp;
+use super::entity::FileStamp;
 
 /// The table is not looked through while it is this small.
 const FEW: usize = 64;
@@ -24,14 +24,18 @@ static SHARED: LazyLock<Mutex<Shared>> = LazyLock::new(Mutex::default);
 
 #[derive(Debug, Default)]
 struct Shared {
-    open: HashMap<Stamp, Weak<OpenFile>>,
+    open: HashMap<FileStamp, Weak<OpenFile>>,
     /// How large it was allowed to become when it was last looked through.
     room: usize,
 }
 
 /// The open file of this stamp: `file`, which was just opened, if there is none yet, kept on `holder`'s account
 /// until another shares it.
-pub(super) fn share(file: File, stamp: &Stamp, holder: Option<ClientPrefix>) -> Result<SharedFile, Scarce> {
+pub(super) fn share(
+    file: File,
+    stamp: &FileStamp,
+    holder: Option<ClientPrefix>,
+) -> Result<SharedFile, Scarce> {
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(open) = shared.open.get(stamp).and_then(Weak::upgrade) {
         open.share_with(holder);
@@ -52,11 +56,11 @@ mod tests {
 
     use super::*;
 
-    fn file(dir: &tempfile::TempDir, name: &str, content: &str) -> (File, Stamp) {
+    fn file(dir: &tempfile::TempDir, name: &str, content: &str) -> (File, FileStamp) {
         let path = dir.path().join(name);
         std::fs::write(&path, content).unwrap();
         let file = File::open(path).unwrap();
-        let stamp = Stamp::from(&fstat(&file).unwrap());
+        let stamp = FileStamp::from(&fstat(&file).unwrap());
         (file, stamp)
     }
 

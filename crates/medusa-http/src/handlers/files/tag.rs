@@ -19,7 +19,7 @@ use medusa_proto::hex;
 use rustix::fs::fstat;
 use sha1::{Digest as _, Sha1};
 
-use super::entity::Stamp;
+use super::entity::FileStamp;
 use super::root::Wait;
 
 /// The longest file whose content is hashed, in bytes: some 20 ms' work, once. It holds what pages are made of, and most
@@ -47,7 +47,12 @@ pub(super) fn of_bytes(content: &[u8]) -> HeaderValue {
 /// # Errors
 ///
 /// [`WouldBlock`](io::ErrorKind::WouldBlock) where it must be read to be hashed and `wait` does not allow that.
-pub(super) fn of_file(file: &File, stamp: &Stamp, is_settled: bool, wait: Wait) -> io::Result<HeaderValue> {
+pub(super) fn of_file(
+    file: &File,
+    stamp: &FileStamp,
+    is_settled: bool,
+    wait: Wait,
+) -> io::Result<HeaderValue> {
     if !is_settled || stamp.size() > HASHED {
         return Ok(tag(if is_settled { "" } else { "W/" }, &stamp.shown()));
     }
@@ -56,7 +61,7 @@ pub(super) fn of_file(file: &File, stamp: &Stamp, is_settled: bool, wait: Wait) 
     }
     let hash = HASHES.get(stamp, || {
         let hash = hash(file, stamp.size())?;
-        Ok((Stamp::from(&fstat(file)?) == *stamp).then_some(hash))
+        Ok((FileStamp::from(&fstat(file)?) == *stamp).then_some(hash))
     })?;
     Ok(hash.map_or_else(|| tag("W/", &stamp.shown()), |hash| strong(&hash)))
 }
@@ -64,23 +69,23 @@ pub(super) fn of_file(file: &File, stamp: &Stamp, is_settled: bool, wait: Wait) 
 /// Hashes by the stamps of files.
 #[derive(Debug, Default)]
 struct Hashes {
-    state: Mutex<State>,
+    state: Mutex<TagState>,
     /// One that was being made no longer is.
     made: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    known: HashMap<Stamp, Hash>,
-    being_made: HashSet<Stamp>,
+struct TagState {
+    known: HashMap<FileStamp, Hash>,
+    being_made: HashSet<FileStamp>,
 }
 
 impl Hashes {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TagState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn known(&self, stamp: &Stamp) -> Option<Hash> {
+    fn known(&self, stamp: &FileStamp) -> Option<Hash> {
         self.state().known.get(stamp).copied()
     }
 
@@ -88,7 +93,7 @@ impl Hashes {
     /// is making it waits, and makes it only if that one fails.
     fn get(
         &self,
-        stamp: &Stamp,
+        stamp: &FileStamp,
         make: impl FnOnce() -> io::Result<Option<Hash>>,
     ) -> io::Result<Option<Hash>> {
         let mut state = self.state();
@@ -102,7 +107,7 @@ impl Hashes {
             state = self.made.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         drop(state);
-        let making = Making { hashes: self, stamp };
+        let making = HashJob { hashes: self, stamp };
         let made = make();
         if let Ok(Some(hash)) = made {
             let mut state = self.state();
@@ -117,12 +122,12 @@ impl Hashes {
 }
 
 /// A hash that is being made; dropped, it no longer is.
-struct Making<'h> {
+struct HashJob<'h> {
     hashes: &'h Hashes,
-    stamp: &'h Stamp,
+    stamp: &'h FileStamp,
 }
 
-impl Drop for Making<'_> {
+impl Drop for HashJob<'_> {
     fn drop(&mut self) {
         self.hashes.state().being_made.remove(self.stamp);
         self.hashes.made.notify_all();
@@ -170,8 +175,8 @@ mod tests {
 
     use super::*;
 
-    fn stamp() -> Stamp {
-        Stamp::from(&fstat(File::open("/dev/null").unwrap()).unwrap())
+    fn stamp() -> FileStamp {
+        FileStamp::from(&fstat(File::open("/dev/null").unwrap()).unwrap())
     }
 
     #[test]

@@ -125,7 +125,7 @@ mod tests {
         for name in ["a.luau", "b/A.LuaU", "a.luau.gz", "a.luau~", "a.luau.bak", "a.luau%20", ".luau"] {
             assert!(Target::parse(name, true).is_none(), "{name}");
         }
-        for name in ["luau", "a.luau2", "about-luau.html", "x.luaux.txt"] {
+        for name in ["luau", "a.luau2", "metadata-luau.html", "x.luaux.txt"] {
             assert!(Target::parse(name, true).is_some(), "{name}");
         }
     }

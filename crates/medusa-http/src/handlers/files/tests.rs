@@ -29,12 +29,12 @@ struct Fixture {
 }
 
 /// Without a cache, so that every request looks at the disk.
-fn uncached() -> Options {
-    Options { cache: 0, ..Options::default() }
+fn uncached() -> FilesOptions {
+    FilesOptions { cache: 0, ..FilesOptions::default() }
 }
 
 impl Fixture {
-    fn new(options: Options) -> Self {
+    fn new(options: FilesOptions) -> Self {
         let dir = TempDir::new().unwrap();
         fs::create_dir(dir.path().join("root")).unwrap();
         fs::create_dir(dir.path().join("outside")).unwrap();
@@ -150,7 +150,7 @@ impl Answer {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_file_is_served_with_its_fields() {
-    let site = Fixture::new(Options::default());
+    let site = Fixture::new(FilesOptions::default());
     site.write("a/hello world.txt", "hello");
     let answer = site.get_settled("/a/hello%20world.txt").await;
     assert_eq!((answer.status, answer.text()), (200, "hello"));
@@ -163,7 +163,7 @@ async fn a_file_is_served_with_its_fields() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn only_get_and_head_are_answered() {
-    let site = Fixture::new(Options::default());
+    let site = Fixture::new(FilesOptions::default());
     site.write("a", "hello");
     for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH] {
         let answer = site.send(method, "/a", &[]).await;
@@ -178,7 +178,7 @@ async fn only_get_and_head_are_answered() {
 #[tokio::test(flavor = "current_thread")]
 async fn a_directory_is_its_index_file() {
     let index = vec!["index.html".to_owned(), "README.md".to_owned()];
-    let site = Fixture::new(Options { index, ..Options::default() });
+    let site = Fixture::new(FilesOptions { index, ..FilesOptions::default() });
     site.write("index.html", "home");
     site.write("docs/README.md", "readme");
     fs::create_dir_all(site.path("docs/index.html")).unwrap();
@@ -193,7 +193,7 @@ async fn a_directory_is_its_index_file() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_directory_without_its_slash_is_redirected() {
-    let site = Fixture::new(Options::default());
+    let site = Fixture::new(FilesOptions::default());
     site.write("a dir/index.html", "x");
     let answer = site.get("/a%20dir?q=1").await;
     assert_eq!((answer.status, answer.field(header::LOCATION)), (301, "/a%20dir/?q=1"));
@@ -204,14 +204,14 @@ async fn a_directory_without_its_slash_is_redirected() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_redirect_stays_on_this_host() {
-    let site = Fixture::new(Options::default());
+    let site = Fixture::new(FilesOptions::default());
     site.write("\\evil.example/index.html", "x");
     assert_eq!(site.get("/\\evil.example").await.field(header::LOCATION), "/%5Cevil.example/");
 }
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_listing_shows_what_can_be_opened() {
-    let site = Fixture::new(Options { listing: true, ..Options::default() });
+    let site = Fixture::new(FilesOptions { listing: true, ..FilesOptions::default() });
     site.write("d/b.txt", "12345");
     site.write("d/sub/x", "");
     site.write("d/.hidden", "");
@@ -234,7 +234,7 @@ async fn a_listing_shows_what_can_be_opened() {
 #[tokio::test(flavor = "current_thread")]
 async fn dotfiles_are_not_there_unless_wanted() {
     for (dotfiles, status) in [(false, 404), (true, 200)] {
-        let site = Fixture::new(Options { dotfiles, listing: true, ..Options::default() });
+        let site = Fixture::new(FilesOptions { dotfiles, listing: true, ..FilesOptions::default() });
         site.write(".git/config", "secret");
         site.write("a/.htpasswd", "secret");
         site.write(".well-known/x", "public");
@@ -256,8 +256,12 @@ async fn links_settle() {
 #[tokio::test(flavor = "current_thread")]
 async fn there_is_no_way_out_of_the_root() {
     // Looking for siblings would ask the disk for names it does not know yet, and so leave the worker's own way untried.
-    let site =
-        Fixture::new(Options { dotfiles: true, listing: true, precompressed: false, ..Options::default() });
+    let site = Fixture::new(FilesOptions {
+        dotfiles: true,
+        listing: true,
+        precompressed: false,
+        ..FilesOptions::default()
+    });
     let outside = site.dir.path().join("outside");
     fs::create_dir_all(site.path("deep/er")).unwrap();
     symlink(&outside, site.path("absolute")).unwrap();
@@ -299,7 +303,7 @@ async fn there_is_no_way_out_of_the_root() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn links_within_the_root_are_followed() {
-    let site = Fixture::new(Options::default());
+    let site = Fixture::new(FilesOptions::default());
     site.write("releases/2/index.html", "two");
     symlink("releases/2", site.path("current")).unwrap();
     symlink("../releases/2/index.html", site.path("releases/link.html")).unwrap();
@@ -310,7 +314,7 @@ async fn links_within_the_root_are_followed() {
 #[tokio::test(flavor = "current_thread")]
 async fn what_is_no_file_is_not_there() {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
-    let site = Fixture::new(Options::default());
+    let site = Fixture::new(FilesOptions::default());
     mknodat(CWD, site.path("fifo"), FileType::Fifo, Mode::RWXU, 0).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(site.path("socket")).unwrap();
     for target in ["/fifo", "/socket", "/nothing", &format!("/{}", "n".repeat(300)), &"/n".repeat(3000)] {
@@ -321,7 +325,7 @@ async fn what_is_no_file_is_not_there() {
 #[tokio::test(flavor = "current_thread")]
 async fn what_may_not_be_read_is_refused() {
     use std::os::unix::fs::PermissionsExt;
-    let site = Fixture::new(Options::default());
+    let site = Fixture::new(FilesOptions::default());
     site.write("closed", "x");
     fs::set_permissions(site.path("closed"), fs::Permissions::from_mode(0o000)).unwrap();
     // Nothing is closed to root.
@@ -331,7 +335,7 @@ async fn what_may_not_be_read_is_refused() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn preconditions_are_honoured() {
-    let site = Fixture::new(Options::default());
+    let site = Fixture::new(FilesOptions::default());
     site.write("a", "hello");
     let whole = site.get_settled("/a").await;
     let (etag, date) = (whole.field(header::ETAG), whole.field(header::LAST_MODIFIED));
@@ -361,7 +365,7 @@ async fn preconditions_are_honoured() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn one_range_is_sent_as_a_part() {
-    let site = Fixture::new(Options::default());
+    let site = Fixture::new(FilesOptions::default());
     let large: Vec<u8> = (0..200_000_u32).map(|n| n as u8).collect();
     site.write("small", "0123456789");
     site.write("large", &large);
@@ -390,7 +394,7 @@ async fn one_range_is_sent_as_a_part() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_listing_is_json_for_programs() {
-    let site = Fixture::new(Options { listing: true, ..Options::default() });
+    let site = Fixture::new(FilesOptions { listing: true, ..FilesOptions::default() });
     site.write("d/b.txt", "12345");
     for (target, accept, content_type) in [
         ("/d/", "application/json", "application/json"),
@@ -410,7 +414,7 @@ async fn a_listing_is_json_for_programs() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn what_is_sent_of_a_large_listing_is_the_clients() {
-    let site = Fixture::new(Options { listing: true, ..Options::default() });
+    let site = Fixture::new(FilesOptions { listing: true, ..FilesOptions::default() });
     for n in 0..100 {
         site.write(&format!("{n}.txt"), "");
     }
@@ -427,7 +431,7 @@ async fn what_is_sent_of_a_large_listing_is_the_clients() {
 fn a_directory_counts_as_being_read_when_its_client_has_left() {
     let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
     runtime.block_on(async {
-        let site = Fixture::new(Options { listing: true, ..Options::default() });
+        let site = Fixture::new(FilesOptions { listing: true, ..FilesOptions::default() });
         let (go, gate) = std::sync::mpsc::sync_channel::<()>(0);
         let busy = tokio::task::spawn_blocking(move || gate.recv());
         let head = request(Method::GET, "/", &[]).head;
@@ -448,7 +452,7 @@ fn a_directory_counts_as_being_read_when_its_client_has_left() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_range_of_another_state_is_the_whole() {
-    let site = Fixture::new(Options::default());
+    let site = Fixture::new(FilesOptions::default());
     site.write("a", "0123456789");
     let whole = site.get_settled("/a").await;
     for (condition, status) in [
@@ -464,7 +468,7 @@ async fn a_range_of_another_state_is_the_whole() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_change_is_seen_with_a_new_tag() {
-    let site = Fixture::new(Options::default());
+    let site = Fixture::new(FilesOptions::default());
     site.write("a", "first");
     let first = site.get_settled("/a").await;
     site.write("a", "later");
@@ -494,7 +498,7 @@ fn write_dated(path: &Path, text: &str, len: u64) {
 #[tokio::test(flavor = "current_thread")]
 async fn a_tag_is_of_the_content_whatever_the_date_says() {
     for len in LENGTHS {
-        let site = Fixture::new(Options::default());
+        let site = Fixture::new(FilesOptions::default());
         write_dated(&site.path("a"), "version 1", len);
         let first = site.get_settled("/a").await;
         let tag = first.field(header::ETAG).to_owned();
@@ -518,7 +522,7 @@ async fn a_tag_is_of_the_content_whatever_the_date_says() {
 #[tokio::test(flavor = "current_thread")]
 async fn the_same_file_has_the_same_tag_elsewhere() {
     for len in LENGTHS {
-        let (here, there) = (Fixture::new(Options::default()), Fixture::new(Options::default()));
+        let (here, there) = (Fixture::new(FilesOptions::default()), Fixture::new(FilesOptions::default()));
         write_dated(&here.path("a"), "the same", len);
         let tag = here.get_settled("/a").await.field(header::ETAG).to_owned();
         here.write("a.gz", "a sibling is another content");
@@ -536,7 +540,7 @@ async fn the_same_file_has_the_same_tag_elsewhere() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_change_that_leaves_size_and_time_is_seen() {
-    let site = Fixture::new(Options::default());
+    let site = Fixture::new(FilesOptions::default());
     site.write("a", "first");
     site.get_settled("/a").await;
     let modified = fs::metadata(site.path("a")).unwrap().modified().unwrap();
@@ -547,7 +551,7 @@ async fn a_change_that_leaves_size_and_time_is_seen() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_cached_file_that_becomes_a_link_out_is_gone() {
-    let site = Fixture::new(Options::default());
+    let site = Fixture::new(FilesOptions::default());
     site.write("a", "inside");
     site.get_settled("/a").await;
     let link = site.path("link");
@@ -559,7 +563,7 @@ async fn a_cached_file_that_becomes_a_link_out_is_gone() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_cached_file_that_is_moved_out_and_linked_to_is_gone() {
-    let site = Fixture::new(Options::default());
+    let site = Fixture::new(FilesOptions::default());
     site.write("a", "inside");
     site.get_settled("/a").await;
     // The very same file, but now outside.
@@ -615,7 +619,7 @@ async fn the_root_can_be_replaced_as_a_whole() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn small_files_are_answered_from_memory() {
-    let site = Fixture::new(Options::default());
+    let site = Fixture::new(FilesOptions::default());
     site.write("a", "hello");
     site.write("large", vec![0; 100_000]);
     let field = |name| site.files.status().get(name).cloned();
@@ -628,7 +632,7 @@ async fn small_files_are_answered_from_memory() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_large_file_that_shrinks_breaks_off() {
-    let site = Fixture::new(Options::default());
+    let site = Fixture::new(FilesOptions::default());
     site.write("a", vec![1; 500_000]);
     let response = site.files.handle(request(Method::GET, "/a", &[])).await.unwrap();
     File::options().write(true).open(site.path("a")).unwrap().set_len(1000).unwrap();
@@ -637,7 +641,7 @@ async fn a_large_file_that_shrinks_breaks_off() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn one_cached_state_is_never_mixed_with_another() {
-    let site = Fixture::new(Options::default());
+    let site = Fixture::new(FilesOptions::default());
     let write = |n: u8| {
         fs::write(site.path("next"), vec![n; 1000 + usize::from(n)]).unwrap();
         fs::rename(site.path("next"), site.path("a")).unwrap();
@@ -657,12 +661,12 @@ fn roots_that_cannot_be_served_are_told() {
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join("file"), "").unwrap();
     let open = |path: &str, options| Files::open(&dir.path().join(path), options).map(drop).unwrap_err();
-    assert!(matches!(open("nothing", Options::default()), FilesError::Missing(_)));
-    assert!(matches!(open("file", Options::default()), FilesError::NotDirectory(_)));
-    let index = |name: &str| Options { index: vec![name.to_owned()], ..Options::default() };
+    assert!(matches!(open("nothing", FilesOptions::default()), FilesError::Missing(_)));
+    assert!(matches!(open("file", FilesOptions::default()), FilesError::NotDirectory(_)));
+    let index = |name: &str| FilesOptions { index: vec![name.to_owned()], ..FilesOptions::default() };
     for name in ["", "..", "a/b", "a\0"] {
         assert!(matches!(open("", index(name)), FilesError::Index(_)), "{name:?}");
     }
-    let message = open("nothing", Options::default()).to_string();
+    let message = open("nothing", FilesOptions::default()).to_string();
     assert!(message.contains(&dir.path().join("nothing").display().to_string()), "{message}");
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::error::{PatternError, Problem};
-use super::{End, Host, Parts, Pattern, Segment};
+use super::{Host, Pattern, PatternEnd, PatternParts, Segment};
 use crate::router::methods::Methods;
 use crate::router::path;
 
@@ -28,7 +28,7 @@ pub(super) fn pattern(text: &str) -> Result<Pattern, PatternError> {
 #[derive(Default)]
 struct Wildcards {
     names: Vec<Box<str>>,
-    end: Option<End>,
+    end: Option<PatternEnd>,
 }
 
 struct Parser<'t> {
@@ -60,7 +60,7 @@ impl<'t> Parser<'t> {
         };
         let host = self.host(&located[..slash])?;
         let (segments, end, names) = self.path(&located[slash..])?;
-        let parts = Parts { text: text.into(), methods, host, segments, end, names: names.into() };
+        let parts = PatternParts { text: text.into(), methods, host, segments, end, names: names.into() };
         Ok(Pattern(Arc::new(parts)))
     }
 
@@ -110,7 +110,7 @@ impl<'t> Parser<'t> {
         Ok(if is_below { Host::Below(name) } else { Host::Exact(name) })
     }
 
-    fn path(&self, path: &'t str) -> Parsed<(Vec<Segment>, End, Vec<Box<str>>)> {
+    fn path(&self, path: &'t str) -> Parsed<(Vec<Segment>, PatternEnd, Vec<Box<str>>)> {
         if let Some(at) = path.find(|c: char| c.is_whitespace() || c.is_control()) {
             return self.fail(&path[at..], Problem::Space);
         }
@@ -127,13 +127,13 @@ impl<'t> Parser<'t> {
                 if !following.is_empty() {
                     return self.fail(&rest[..2], Problem::EmptySegment);
                 }
-                wildcards.end = Some(End::Rest);
+                wildcards.end = Some(PatternEnd::Rest);
             } else if let Some(segment) = self.segment(raw, following.is_empty(), &mut wildcards)? {
                 segments.push(segment);
             }
             rest = following;
         }
-        Ok((segments, wildcards.end.unwrap_or(End::Here), wildcards.names))
+        Ok((segments, wildcards.end.unwrap_or(PatternEnd::Here), wildcards.names))
     }
 
     /// One segment. `{$}` and `{name...}` are none: they set the end.
@@ -148,7 +148,7 @@ impl<'t> Parser<'t> {
             if !is_last || !before.is_empty() {
                 return self.fail(braced, Problem::EndNotLast);
             }
-            wildcards.end = Some(End::Slash);
+            wildcards.end = Some(PatternEnd::Slash);
             return Ok(None);
         }
         let (name, is_rest) = match inside.strip_suffix("...") {
@@ -163,7 +163,7 @@ impl<'t> Parser<'t> {
             if !is_last {
                 return self.fail(braced, Problem::RestNotLast(name.to_owned()));
             }
-            wildcards.end = Some(End::Rest);
+            wildcards.end = Some(PatternEnd::Rest);
             return Ok(None);
         }
         Ok(Some(if prefix.is_empty() { Segment::Wild } else { Segment::Prefix(prefix.into()) }))
@@ -256,19 +256,19 @@ mod tests {
         assert_eq!(pattern.0.methods.to_string(), "PUT, DELETE");
         assert_eq!(pattern.0.host, Host::Below("example.com".into()));
         assert_eq!(pattern.0.segments, [literal("a"), Segment::Prefix(b"~"[..].into()), Segment::Wild]);
-        assert_eq!(pattern.0.end, End::Rest);
+        assert_eq!(pattern.0.end, PatternEnd::Rest);
         assert_eq!(pattern.names().collect::<Vec<_>>(), ["user", "id", "rest"]);
     }
 
     #[test]
     fn ends_are_told_apart() {
-        assert_eq!((parsed("/").0.segments.len(), parsed("/").0.end), (0, End::Rest));
-        assert_eq!(parsed("/{$}").0.end, End::Slash);
-        assert_eq!(parsed("/a").0.end, End::Here);
-        assert_eq!(parsed("/a/").0.end, End::Rest);
-        assert_eq!(parsed("/a/{$}").0.end, End::Slash);
-        assert_eq!(parsed("/a/{x}").0.end, End::Here);
-        assert_eq!(parsed("/a/{x}/").0.end, End::Rest);
+        assert_eq!((parsed("/").0.segments.len(), parsed("/").0.end), (0, PatternEnd::Rest));
+        assert_eq!(parsed("/{$}").0.end, PatternEnd::Slash);
+        assert_eq!(parsed("/a").0.end, PatternEnd::Here);
+        assert_eq!(parsed("/a/").0.end, PatternEnd::Rest);
+        assert_eq!(parsed("/a/{$}").0.end, PatternEnd::Slash);
+        assert_eq!(parsed("/a/{x}").0.end, PatternEnd::Here);
+        assert_eq!(parsed("/a/{x}/").0.end, PatternEnd::Rest);
     }
 
     #[test]

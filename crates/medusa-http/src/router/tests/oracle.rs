@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 
 use super::{Conflict, Method, Methods, Pattern, Route, Router, split};
-use crate::router::pattern::{End, Host, Segment};
+use crate::router::pattern::{Host, PatternEnd, Segment};
 
 /// Tells apart the literals and prefixes the patterns below are made of.
 const SEGMENTS: [&str; 5] = ["a", "ab", "abc", "ac", "z"];
@@ -49,9 +49,9 @@ fn matches(pattern: &Pattern, path: &str) -> Option<bool> {
     }
     let rest: Vec<&str> = parts.collect();
     match pattern.0.end {
-        End::Here => rest.is_empty().then_some(false),
-        End::Slash => (rest == [""]).then_some(false),
-        End::Rest => (!rest.is_empty()).then_some(rest != [""]),
+        PatternEnd::Here => rest.is_empty().then_some(false),
+        PatternEnd::Slash => (rest == [""]).then_some(false),
+        PatternEnd::Rest => (!rest.is_empty()).then_some(rest != [""]),
     }
 }
 
@@ -179,8 +179,8 @@ impl Oracle {
             }
         }
         let tail = match pattern.0.end {
-            End::Rest => starts[pattern.0.segments.len()],
-            End::Here | End::Slash => path.len(),
+            PatternEnd::Rest => starts[pattern.0.segments.len()],
+            PatternEnd::Here | PatternEnd::Slash => path.len(),
         };
         values.push(&path[tail..]);
         let params = pattern.names().zip(values).map(|(name, value)| (name, value.as_bytes())).collect();

@@ -40,14 +40,14 @@ pub(super) fn longest(max: u64) -> u64 {
 
 /// What was agreed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Agreed {
+pub(super) struct DeflateParams {
     /// The logarithm of the largest window that the client can read.
     pub(super) window: u8,
     /// The client has asked for it.
     asked: bool,
 }
 
-impl Agreed {
+impl DeflateParams {
     /// What is agreed on of what a client offers: its first offer that can be met
     /// ([RFC 7692 §5.1](https://www.rfc-editor.org/rfc/rfc7692#section-5.1)).
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {

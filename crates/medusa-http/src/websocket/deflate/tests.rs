@@ -7,7 +7,7 @@ fn answer(offers: &[&str]) -> Option<String> {
     for offer in offers {
         headers.try_append(header::SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_str(offer).unwrap()).unwrap();
     }
-    Agreed::of(&headers).map(|agreed| agreed.field().to_str().unwrap().to_owned())
+    DeflateParams::of(&headers).map(|agreed| agreed.field().to_str().unwrap().to_owned())
 }
 
 const PLAIN: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";

@@ -8,7 +8,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::deflate::{self, Inflater};
-use super::message::{Close, Kind, Message};
+use super::message::{Close, Message, MessageKind};
 
 /// The bit that says it is a message's last frame.
 const FIN: u8 = 0x80;
@@ -48,7 +48,7 @@ pub(super) enum Received {
 
 /// How a call of [`Reader::next`] ends.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum NextFrame {
     Received(Received),
     /// More bytes are needed.
     Wait,
@@ -89,7 +89,7 @@ struct Frame {
 /// A message that is on its way.
 #[derive(Debug)]
 struct Incoming {
-    kind: Kind,
+    kind: MessageKind,
     data: Vec<u8>,
     came: u64,
     inflater: Option<Inflater>,
@@ -122,16 +122,16 @@ impl Reader {
     }
 
     /// Reads on.
-    pub(super) fn next(&mut self) -> Result<Next, Failure> {
+    pub(super) fn next(&mut self) -> Result<NextFrame, Failure> {
         loop {
             if let Some(message) = &mut self.message {
                 if let Some(inflater) = &mut message.inflater
                     && !inflater.step(&mut message.data, self.max)?
                 {
-                    return Ok(Next::Busy);
+                    return Ok(NextFrame::Busy);
                 }
                 if message.ended {
-                    return self.complete().map(Next::Received);
+                    return self.complete().map(NextFrame::Received);
                 }
             }
             let frame = match &mut self.frame {
@@ -150,7 +150,7 @@ impl Reader {
                 unmask(&mut payload, frame.mask);
                 let code = frame.code;
                 self.frame = None;
-                return control(code, payload.freeze()).map(Next::Received);
+                return control(code, payload.freeze()).map(NextFrame::Received);
             }
             let here = usize::try_from(frame.left).unwrap_or(usize::MAX).min(self.input.len());
             let mut piece = self.input.split_to(here);
@@ -176,7 +176,7 @@ impl Reader {
         if self.input.is_empty() {
             self.input = BytesMut::new();
         }
-        Ok(Next::Wait)
+        Ok(NextFrame::Wait)
     }
 
     /// Reads the head of a frame, once it is all there.
@@ -238,7 +238,7 @@ impl Reader {
     /// A frame of a message begins.
     fn begin_data(&mut self, first: u8, len: u64) -> Result<(), Failure> {
         let message = self.message.get_or_insert_with(|| {
-            let kind = if first & 0x0f == code::TEXT { Kind::Text } else { Kind::Binary };
+            let kind = if first & 0x0f == code::TEXT { MessageKind::Text } else { MessageKind::Binary };
             let inflater = (first & COMPRESSED != 0).then(Inflater::new);
             let room = if inflater.is_some() { 0 } else { len.min(ROOM) };
             Incoming { kind, data: Vec::with_capacity(room as usize), came: 0, inflater, ended: false }
@@ -257,9 +257,9 @@ impl Reader {
         };
         let data = Bytes::from(data);
         let message = match kind {
-            Kind::Binary => Message::binary(data),
-            Kind::Text if std::str::from_utf8(&data).is_ok() => Message::checked_text(data),
-            Kind::Text => return Err(Failure::Content("not UTF-8")),
+            MessageKind::Binary => Message::binary(data),
+            MessageKind::Text if std::str::from_utf8(&data).is_ok() => Message::checked_text(data),
+            MessageKind::Text => return Err(Failure::Content("not UTF-8")),
         };
         Ok(Received::Message { message, came })
     }

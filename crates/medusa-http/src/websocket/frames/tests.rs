@@ -35,9 +35,9 @@ fn read(bytes: &[u8], pieces: usize, compress: bool) -> Result<Vec<Received>, Fa
         reader.push(piece);
         loop {
             match reader.next()? {
-                Next::Received(received) => all.push(received),
-                Next::Busy => assert!(reader.held() <= (2 * MAX) as u64 + deflate::INFLATER),
-                Next::Wait => break,
+                NextFrame::Received(received) => all.push(received),
+                NextFrame::Busy => assert!(reader.held() <= (2 * MAX) as u64 + deflate::INFLATER),
+                NextFrame::Wait => break,
             }
         }
     }
@@ -97,7 +97,7 @@ fn a_bomb_is_stopped_where_it_becomes_too_long() {
     assert_eq!(one(&frame(0xc2, &compressed(&vec![0; MAX + 1]))), Err(Failure::TooLong));
     let mut reader = Reader::new(usize::MAX, true);
     reader.push(&frame(0xc2, &bomb));
-    assert_eq!(reader.next(), Ok(Next::Busy), "all at once");
+    assert_eq!(reader.next(), Ok(NextFrame::Busy), "all at once");
     assert!(reader.held() < 300_000);
 }
 
@@ -143,7 +143,7 @@ fn what_is_wrong_is_told_apart() {
     assert_eq!(read(announced, usize::MAX, true), Err(Failure::TooLong));
     let mut reader = Reader::new(1 << 40, true);
     reader.push(&[0x82, 0xff, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
-    assert_eq!((reader.next(), reader.held()), (Ok(Next::Wait), 0), "a length reserves nothing");
+    assert_eq!((reader.next(), reader.held()), (Ok(NextFrame::Wait), 0), "a length reserves nothing");
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn head(changes: &[(&'static str, &str)]) -> Head {
     Head { headers, ..Head::new(Method::GET, "/chat".parse::<http::Uri>().unwrap()) }
 }
 
-fn refused(head: &Head) -> Refusal {
+fn refused(head: &Head) -> HandshakeRefusal {
     accept(head, &Options::default()).map(drop).unwrap_err()
 }
 
@@ -90,10 +90,10 @@ fn what_is_no_handshake_is_told_so() {
     }
     let mut twice = head(&[]);
     twice.headers.try_append("sec-websocket-key", HeaderValue::from_static(KEY)).unwrap();
-    assert_eq!(refused(&twice), Refusal::Key);
+    assert_eq!(refused(&twice), HandshakeRefusal::Key);
     let mut two = head(&[]);
     two.headers.try_append("origin", HeaderValue::from_static("http://server.example.com")).unwrap();
-    assert!(matches!(refused(&two), Refusal::Origin(_)));
+    assert!(matches!(refused(&two), HandshakeRefusal::Origin(_)));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use medusa_http::Handler;
-use medusa_http::handlers::files::{CacheRule, Files, Options as FilesOptions};
+use medusa_http::handlers::files::{CacheRule, Files, FilesOptions};
 use medusa_proto::with_causes;
 use mlua::{Lua, Table, Value};
 

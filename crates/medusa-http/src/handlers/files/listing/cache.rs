@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use super::super::cache::FRESH;
-use super::super::entity::Stamp;
+use super::super::entity::FileStamp;
 use super::{Listing, Page, View};
 
 /// The most memory that listings are kept in, in bytes: one directory of as many names as are ever listed, or hundreds of
@@ -41,7 +41,7 @@ pub(in super::super) fn at_once() -> usize {
 }
 
 /// What all handlers keep: one that nobody asks any more gives way to the others. Those used last come last.
-static KEPT: Mutex<Vec<Kept>> = Mutex::new(Vec::new());
+static CACHED: Mutex<Vec<CachedListing>> = Mutex::new(Vec::new());
 
 /// What one handler keeps.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ pub(in super::super) struct Listings {
 }
 
 #[derive(Debug)]
-struct Kept {
+struct CachedListing {
     /// Whose it is.
     id: u64,
     path: Box<[u8]>,
@@ -71,15 +71,15 @@ impl Default for Listings {
 
 impl Drop for Listings {
     fn drop(&mut self) {
-        let _gone: Vec<Kept> = kept().extract_if(.., |kept| kept.id == self.id).collect();
+        let _gone: Vec<CachedListing> = cached().extract_if(.., |cached| cached.id == self.id).collect();
     }
 }
 
 impl Listings {
     /// The page of the directory at `path`, if it is there and counts without a look at the disk.
     pub(in super::super) fn page(&self, path: &[u8], mut view: View, now: Instant) -> Option<Page> {
-        let mut kept = kept();
-        let found = self.touch(&mut kept, path).filter(|kept| kept.is_fresh(now))?;
+        let mut cached = cached();
+        let found = self.touch(&mut cached, path).filter(|cached| cached.is_fresh(now))?;
         view.page = view.page.min(found.listing.pages());
         found.pages.iter().find(|(known, _)| *known == view).map(|(_, page)| page.clone())
     }
@@ -90,11 +90,11 @@ impl Listings {
         &self,
         path: &[u8],
         now: Instant,
-        look: impl FnOnce() -> Option<Stamp>,
+        look: impl FnOnce() -> Option<FileStamp>,
     ) -> Option<Arc<Listing>> {
         let known = {
-            let mut kept = kept();
-            let found = self.touch(&mut kept, path)?;
+            let mut cached = cached();
+            let found = self.touch(&mut cached, path)?;
             if found.is_fresh(now) {
                 return Some(Arc::clone(&found.listing));
             }
@@ -104,7 +104,9 @@ impl Listings {
         if !counts || known.stamp != look() {
             return None;
         }
-        if let Some(found) = self.touch(&mut kept(), path).filter(|kept| Arc::ptr_eq(&kept.listing, &known)) {
+        if let Some(found) =
+            self.touch(&mut cached(), path).filter(|cached| Arc::ptr_eq(&cached.listing, &known))
+        {
             found.checked = now;
         }
         Some(known)
@@ -115,23 +117,23 @@ impl Listings {
     pub(super) fn put(&self, path: &[u8], listing: &Arc<Listing>, view: View, page: &Page) {
         // Many names take long to free: that is done when others may look again.
         let mut gone = Vec::new();
-        let mut kept = kept();
-        let mut it = match self.find(&kept, path).map(|at| kept.remove(at)) {
+        let mut cached = cached();
+        let mut it = match self.find(&cached, path).map(|at| cached.remove(at)) {
             Some(known) if Arc::ptr_eq(&known.listing, listing) => known,
             other => {
                 gone.extend(other);
-                Kept::new(self.id, path, listing)
+                CachedListing::new(self.id, path, listing)
             }
         };
         it.add(view, page);
-        let mut bytes = it.bytes + kept.iter().map(|kept| kept.bytes).sum::<usize>();
-        while (bytes > BYTES || kept.len() >= DIRECTORIES) && !kept.is_empty() {
-            let oldest = kept.remove(0);
+        let mut bytes = it.bytes + cached.iter().map(|cached| cached.bytes).sum::<usize>();
+        while (bytes > BYTES || cached.len() >= DIRECTORIES) && !cached.is_empty() {
+            let oldest = cached.remove(0);
             bytes -= oldest.bytes;
             gone.push(oldest);
         }
         if bytes <= BYTES {
-            kept.push(it);
+            cached.push(it);
         }
     }
 
@@ -145,22 +147,22 @@ impl Listings {
         self.read.load(Relaxed)
     }
 
-    fn find(&self, kept: &[Kept], path: &[u8]) -> Option<usize> {
-        kept.iter().rposition(|kept| kept.id == self.id && *kept.path == *path)
+    fn find(&self, cached: &[CachedListing], path: &[u8]) -> Option<usize> {
+        cached.iter().rposition(|cached| cached.id == self.id && *cached.path == *path)
     }
 
-    fn touch<'k>(&self, kept: &'k mut [Kept], path: &[u8]) -> Option<&'k mut Kept> {
-        let at = self.find(kept, path)?;
-        kept[at..].rotate_left(1);
-        kept.last_mut()
+    fn touch<'k>(&self, cached: &'k mut [CachedListing], path: &[u8]) -> Option<&'k mut CachedListing> {
+        let at = self.find(cached, path)?;
+        cached[at..].rotate_left(1);
+        cached.last_mut()
     }
 }
 
-fn kept() -> MutexGuard<'static, Vec<Kept>> {
-    KEPT.lock().unwrap_or_else(PoisonError::into_inner)
+fn cached() -> MutexGuard<'static, Vec<CachedListing>> {
+    CACHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Kept {
+impl CachedListing {
     fn new(id: u64, path: &[u8], listing: &Arc<Listing>) -> Self {
         let bytes = size_of::<Self>() + path.len() + listing.cost();
         Self {
@@ -200,7 +202,7 @@ mod tests {
     use super::super::super::load::Loaded;
     use super::super::super::target::Target;
     use super::super::super::tests::request;
-    use super::super::super::{Files, Options};
+    use super::super::super::{Files, FilesOptions};
     use super::super::tests::{of, view};
     use super::super::view::{Format, Order};
     use super::*;
@@ -211,7 +213,7 @@ mod tests {
     }
 
     fn kept_pages(listings: &Listings, path: &[u8]) -> usize {
-        listings.touch(&mut kept(), path).map_or(0, |kept| kept.pages.len())
+        listings.touch(&mut cached(), path).map_or(0, |cached| cached.pages.len())
     }
 
     fn view_of(page: usize) -> View {
@@ -240,8 +242,8 @@ mod tests {
 
     #[test]
     fn what_was_read_counts_as_long_as_the_stamp_but_not_for_ever() {
-        let stamp = || Some(Stamp::from(&rustix::fs::stat("/").unwrap()));
-        let other = || Some(Stamp::from(&rustix::fs::stat("/proc").unwrap()));
+        let stamp = || Some(FileStamp::from(&rustix::fs::stat("/").unwrap()));
+        let other = || Some(FileStamp::from(&rustix::fs::stat("/proc").unwrap()));
         let listings = Listings::default();
         let sure = Arc::new(Listing { stamp: stamp(), ..of(Vec::new()) });
         listings.put(b"sure/", &sure, view_of(1), &page(1));
@@ -259,7 +261,8 @@ mod tests {
     fn a_page_is_made_and_kept_once_however_it_is_asked_for() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("a b")).unwrap();
-        let files = Files::open(dir.path(), Options { listing: true, ..Options::default() }).unwrap();
+        let files =
+            Files::open(dir.path(), FilesOptions { listing: true, ..FilesOptions::default() }).unwrap();
         let ask = |target: &str| {
             let head = request(Method::GET, target, &[]).head;
             let loaded = files
@@ -288,7 +291,7 @@ mod tests {
     fn what_is_kept_is_bounded() {
         let listings = Listings::default();
         let others = Listings::default();
-        let bytes = || kept().iter().map(|kept| kept.bytes).sum::<usize>();
+        let bytes = || cached().iter().map(|cached| cached.bytes).sum::<usize>();
         let below = |mount: usize| View { path: format!("/{mount}/"), ..view_of(1) };
         let one = Arc::new(of(Vec::new()));
         for n in 0..2 * PAGES {
@@ -300,14 +303,14 @@ mod tests {
             let handler = if n % 2 == 0 { &listings } else { &others };
             handler.put(&[b'b', n, b'/'], &Arc::new(of(Vec::new())), view_of(1), &page(BYTES / 20));
         }
-        assert!(bytes() <= BYTES && kept().len() >= 15, "{} bytes", bytes());
+        assert!(bytes() <= BYTES && cached().len() >= 15, "{} bytes", bytes());
         assert_eq!(kept_pages(&listings, b"a/"), 0, "the one used longest ago went");
         listings.put(b"huge/", &one, view_of(1), &page(BYTES));
         assert!(bytes() <= BYTES && kept_pages(&listings, b"huge/") == 0);
         for n in 0..2 * DIRECTORIES {
             others.put(n.to_string().as_bytes(), &one, view_of(1), &page(1));
         }
-        assert_eq!(kept().len(), DIRECTORIES);
+        assert_eq!(cached().len(), DIRECTORIES);
     }
 
     #[test]
@@ -319,7 +322,7 @@ mod tests {
         other.put(b"a/", &listing, view_of(1), &page(1));
         let id = one.id;
         drop(one);
-        assert!(kept().iter().all(|kept| kept.id != id));
+        assert!(cached().iter().all(|cached| cached.id != id));
         assert_eq!(kept_pages(&other, b"a/"), 1);
     }
 }

@@ -5,11 +5,11 @@ use std::cmp::Ordering;
 use http::HeaderValue;
 use rustix::fs::{FileType, Stat};
 
-use super::view::{Key, Order, View};
+use super::view::{Order, SortKey, View};
 
 /// What is on one page.
 pub(super) struct Shown<'l> {
-    pub(super) entries: Vec<&'l Entry>,
+    pub(super) entries: Vec<&'l ListingEntry>,
     pub(super) page: usize,
     pub(super) pages: usize,
     pub(super) is_cut_off: bool,
@@ -36,7 +36,7 @@ impl Shown<'_> {
 }
 
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct ListingEntry {
     pub(super) name: Box<[u8]>,
     /// `None` for a directory.
     pub(super) size: Option<u64>,
@@ -44,7 +44,7 @@ pub(super) struct Entry {
     pub(super) modified: i64,
 }
 
-impl Entry {
+impl ListingEntry {
     /// `None` for what is neither a file nor a directory.
     pub(super) fn new(name: &[u8], stat: &Stat) -> Option<Self> {
         let size = match FileType::from_raw_mode(stat.st_mode) {
@@ -59,9 +59,9 @@ impl Entry {
     /// way each time.
     pub(super) fn compare(&self, other: &Self, order: Order) -> Ordering {
         let by_key = match order.by {
-            Key::Name => self.name.cmp(&other.name),
-            Key::Size => self.size.cmp(&other.size),
-            Key::Modified => self.modified.cmp(&other.modified),
+            SortKey::Name => self.name.cmp(&other.name),
+            SortKey::Size => self.size.cmp(&other.size),
+            SortKey::Modified => self.modified.cmp(&other.modified),
         };
         let by_key = if order.is_descending { by_key.reverse() } else { by_key };
         self.size.is_some().cmp(&other.size.is_some()).then(by_key).then_with(|| self.name.cmp(&other.name))

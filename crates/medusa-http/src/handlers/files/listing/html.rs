@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Display, Formatter, Write as _};
 
-use super::entry::{Civil, Entry, Shown};
-use super::view::{Key, Order, View};
+use super::entry::{Civil, ListingEntry, Shown};
+use super::view::{Order, SortKey, View};
 use crate::escaped::Escaped;
 use crate::router::encode_segment;
 
@@ -33,7 +33,7 @@ pub(super) fn page(listing: &Shown<'_>, view: &View) -> String {
     let mut page = format!("{HEAD}<title>{}</title>\n{STYLE}", Escaped(&view.path));
     breadcrumb(&mut page, view);
     page.push_str("<table>\n<thead><tr>");
-    for key in Key::ALL {
+    for key in SortKey::ALL {
         column(&mut page, key, view.order);
     }
     page.push_str("</tr></thead>\n<tbody>\n");
@@ -94,16 +94,16 @@ fn turn(page: &mut String, to: Option<usize>, relation: &str, text: &str, view: 
 }
 
 /// The head of a column: a link that sorts by it, or the other way round.
-fn column(page: &mut String, key: Key, now: Order) {
+fn column(page: &mut String, key: SortKey, now: Order) {
     let (sorted, arrow, is_descending) = match (now.by == key, now.is_descending) {
         (false, _) => ("", "", key.starts_descending()),
         (true, false) => (" aria-sort=\"ascending\"", " \u{2191}", true),
         (true, true) => (" aria-sort=\"descending\"", " \u{2193}", false),
     };
     let title = match key {
-        Key::Name => "Name",
-        Key::Size => "Size",
-        Key::Modified => "Modified",
+        SortKey::Name => "Name",
+        SortKey::Size => "HumanSize",
+        SortKey::Modified => "Modified",
     };
     let (key, order) = (key.name(), if is_descending { "desc" } else { "asc" });
     let _infallible = write!(
@@ -112,7 +112,7 @@ fn column(page: &mut String, key: Key, now: Order) {
     );
 }
 
-fn row(page: &mut String, entry: &Entry, order: Order) {
+fn row(page: &mut String, entry: &ListingEntry, order: Order) {
     // `./` keeps a name such as `a:b` from being read as a scheme.
     let (link, text) = (encode_segment(&entry.name), String::from_utf8_lossy(&entry.name));
     let (link, text) = (Escaped(&link.to_string()).to_string(), Escaped(&text));
@@ -123,7 +123,11 @@ fn row(page: &mut String, entry: &Entry, order: Order) {
             write!(page, "<tr><td><a href=\"./{link}/{}\"><bdi>{text}</bdi>/</a></td><td></td>", Query(order))
         }
         Some(size) => {
-            write!(page, "<tr><td><a href=\"./{link}\"><bdi>{text}</bdi></a></td><td>{}</td>", Size(size))
+            write!(
+                page,
+                "<tr><td><a href=\"./{link}\"><bdi>{text}</bdi></a></td><td>{}</td>",
+                HumanSize(size)
+            )
         }
     };
     let _infallible = writeln!(
@@ -146,9 +150,9 @@ impl Display for Query {
 }
 
 /// A size for people: three digits are enough.
-struct Size(u64);
+struct HumanSize(u64);
 
-impl Display for Size {
+impl Display for HumanSize {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
         if self.0 < 1024 {
@@ -166,7 +170,7 @@ impl Display for Size {
 
 #[cfg(test)]
 mod tests {
-    use super::Size;
+    use super::HumanSize;
 
     #[test]
     fn sizes_have_three_digits_at_most() {
@@ -181,7 +185,7 @@ mod tests {
             (u64::MAX, "16 EiB"),
         ];
         for (size, shown) in table {
-            assert_eq!(Size(size).to_string(), shown);
+            assert_eq!(HumanSize(size).to_string(), shown);
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::entry::{Civil, Entry};
+use super::entry::{Civil, ListingEntry};
 
 /// `[{"name":"a.txt","type":"file","size":5,"modified":"2026-11-22T09:30:00Z"}, ...]`. Directories have no size.
 ///
 /// JSON is Unicode: what is not UTF-8 in a name is replaced, as on the page.
-pub(super) fn list(entries: &[&Entry]) -> String {
+pub(super) fn list(entries: &[&ListingEntry]) -> String {
     let mut json = String::from("[");
     for (at, entry) in entries.iter().enumerate() {
         json.push_str(if at > 0 { ",\n{\"name\":\"" } else { "\n{\"name\":\"" });

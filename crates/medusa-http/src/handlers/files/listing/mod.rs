@@ -19,9 +19,9 @@ use http::HeaderValue;
 use medusa_proto::coding::Coding;
 use rustix::fs::{Dir, fstat};
 
-use super::entity::Stamp;
-use super::options::Options;
-use super::root::{Directory, Opened};
+use super::entity::FileStamp;
+use super::options::FilesOptions;
+use super::root::{OpenedPath, RootDirectory};
 use super::target::Target;
 use crate::handlers::compress::encode;
 use crate::response::HTML;
@@ -29,7 +29,7 @@ use crate::response::HTML;
 #[cfg(test)]
 pub(super) use cache::at_once;
 pub(super) use cache::{AT_ONCE, Listings};
-use entry::{Entry, Shown};
+use entry::{ListingEntry, Shown};
 use view::Format;
 pub(super) use view::View;
 
@@ -45,11 +45,11 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// What is in a directory, in no order.
 #[derive(Debug)]
 pub(super) struct Listing {
-    entries: Vec<Entry>,
+    entries: Vec<ListingEntry>,
     /// There is more than [`MOST`] names, or than could be read in [`LONGEST`].
     is_cut_off: bool,
     /// The directory's, if names that come or go later are sure to give it another.
-    stamp: Option<Stamp>,
+    stamp: Option<FileStamp>,
     /// When it was read.
     read: Instant,
     /// How long that took.
@@ -68,9 +68,9 @@ pub(super) struct Page {
 
 impl Listing {
     /// Reads the directory `found`, which is at `path` below the root. Blocks.
-    fn read(root: &Directory, path: &[u8], found: OwnedFd, dotfiles: bool) -> io::Result<Self> {
+    fn read(root: &RootDirectory, path: &[u8], found: OwnedFd, dotfiles: bool) -> io::Result<Self> {
         let (read, now) = (Instant::now(), SystemTime::now());
-        let before = Stamp::from(&fstat(&found)?);
+        let before = FileStamp::from(&fstat(&found)?);
         let mut listing =
             Self { entries: Vec::new(), is_cut_off: false, stamp: None, read, took: Duration::ZERO };
         let mut names = Dir::new(found)?;
@@ -86,10 +86,10 @@ impl Listing {
             }
             // By the same way as a request: a link that leads out of the root is not there.
             if let Some(stat) = root.stat(&[path, name].concat())? {
-                listing.entries.extend(Entry::new(name, &stat));
+                listing.entries.extend(ListingEntry::new(name, &stat));
             }
         }
-        let is_whole = Stamp::from(&fstat(names.fd()?)?) == before && before.is_settled(now);
+        let is_whole = FileStamp::from(&fstat(names.fd()?)?) == before && before.is_settled(now);
         listing.stamp = is_whole.then_some(before);
         listing.took = read.elapsed();
         Ok(listing)
@@ -99,7 +99,7 @@ impl Listing {
     fn cost(&self) -> usize {
         // An allocation for each name takes 16 bytes more than the name, more or less.
         let names = self.entries.iter().map(|entry| entry.name.len() + 16).sum::<usize>();
-        names + self.entries.capacity() * size_of::<Entry>()
+        names + self.entries.capacity() * size_of::<ListingEntry>()
     }
 
     /// How many pages it has.
@@ -109,7 +109,7 @@ impl Listing {
 
     /// What is on the page that `view` wants.
     fn shown(&self, view: &View) -> Shown<'_> {
-        let mut entries: Vec<&Entry> = self.entries.iter().collect();
+        let mut entries: Vec<&ListingEntry> = self.entries.iter().collect();
         entries.sort_unstable_by(|a, b| a.compare(b, view.order));
         let pages = self.pages();
         let page = view.page.min(pages);
@@ -141,19 +141,22 @@ impl Listings {
     /// there is. Blocks.
     pub(super) fn load(
         &self,
-        root: &Directory,
+        root: &RootDirectory,
         path: &[u8],
         mut view: View,
-        options: &Options,
-    ) -> io::Result<Result<Page, Opened>> {
+        options: &FilesOptions,
+    ) -> io::Result<Result<Page, OpenedPath>> {
         let now = Instant::now();
         let look = || {
-            root.stat(if path.is_empty() { b"." } else { path }).ok().flatten().map(|stat| Stamp::from(&stat))
+            root.stat(if path.is_empty() { b"." } else { path })
+                .ok()
+                .flatten()
+                .map(|stat| FileStamp::from(&stat))
         };
         let listing = match self.known(path, now, look) {
             Some(known) => known,
             None => match root.look_up(path)? {
-                Opened::Directory(found) => {
+                OpenedPath::Directory(found) => {
                     self.count();
                     Arc::new(Listing::read(root, path, found, options.dotfiles)?)
                 }

@@ -1,11 +1,11 @@
 //! Listings of made-up entries.
 
 use super::entry::Civil;
-use super::view::{Key, Order};
+use super::view::{Order, SortKey};
 use super::*;
 
 fn listing(names: &[(&[u8], Option<u64>, i64)]) -> Listing {
-    let entry = |(name, size, modified): &(&[u8], _, _)| Entry {
+    let entry = |(name, size, modified): &(&[u8], _, _)| ListingEntry {
         name: (*name).into(),
         size: *size,
         modified: *modified,
@@ -13,7 +13,7 @@ fn listing(names: &[(&[u8], Option<u64>, i64)]) -> Listing {
     of(names.iter().map(entry).collect())
 }
 
-pub(super) fn of(entries: Vec<Entry>) -> Listing {
+pub(super) fn of(entries: Vec<ListingEntry>) -> Listing {
     Listing { entries, is_cut_off: false, stamp: None, read: Instant::now(), took: Duration::ZERO }
 }
 
@@ -61,12 +61,12 @@ fn columns_sort_and_directories_stay_first() {
         ])
     };
     for (by, is_descending, expected) in [
-        (Key::Name, false, "yzabc"),
-        (Key::Name, true, "zycba"),
-        (Key::Size, false, "yzbca"),
-        (Key::Size, true, "yzabc"),
-        (Key::Modified, false, "zycab"),
-        (Key::Modified, true, "yzbac"),
+        (SortKey::Name, false, "yzabc"),
+        (SortKey::Name, true, "zycba"),
+        (SortKey::Size, false, "yzbca"),
+        (SortKey::Size, true, "yzabc"),
+        (SortKey::Modified, false, "zycab"),
+        (SortKey::Modified, true, "yzbac"),
     ] {
         let order = Order { by, is_descending };
         let page = shown(&entries(), &view(order, Format::Html));
@@ -82,7 +82,7 @@ fn columns_sort_and_directories_stay_first() {
 
 #[test]
 fn an_order_is_kept_on_the_way_down_and_up() {
-    let order = Order { by: Key::Size, is_descending: true };
+    let order = Order { by: SortKey::Size, is_descending: true };
     let page = shown(&listing(&[(b"sub", None, 0)]), &view(order, Format::Html));
     assert!(page.contains("<a href=\"./sub/?sort=size&amp;order=desc\">"), "{page}");
     assert!(page.contains("<a href=\"../?sort=size&amp;order=desc\">"), "{page}");
@@ -104,8 +104,11 @@ fn json_is_for_programs() {
 
 #[test]
 fn many_names_are_on_pages() {
-    let name =
-        |n: usize| Entry { name: format!("{n:04}").into_bytes().into(), size: Some(n as u64), modified: 0 };
+    let name = |n: usize| ListingEntry {
+        name: format!("{n:04}").into_bytes().into(),
+        size: Some(n as u64),
+        modified: 0,
+    };
     let listing = of((0..2 * ON_A_PAGE + 5).rev().map(name).collect());
     for (format, page, first, count, link) in [
         (Format::Html, 1, "0000", ON_A_PAGE, "<?sort=name&order=asc&page=2>; rel=\"next\""),

@@ -7,7 +7,7 @@ use http::header::{self, HeaderMap};
 use medusa_proto::coding::Coding;
 use percent_encoding::percent_decode_str;
 
-use super::super::options::Options;
+use super::super::options::FilesOptions;
 use crate::handlers::compress;
 use crate::request::Head;
 
@@ -34,18 +34,18 @@ pub(super) enum Format {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Order {
-    pub(super) by: Key,
+    pub(super) by: SortKey,
     pub(super) is_descending: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Key {
+pub(super) enum SortKey {
     Name,
     Size,
     Modified,
 }
 
-impl Key {
+impl SortKey {
     pub(super) const ALL: [Self; 3] = [Self::Name, Self::Size, Self::Modified];
 
     /// As the query has it.
@@ -68,12 +68,12 @@ impl Key {
 }
 
 impl Order {
-    pub(super) const DEFAULT: Self = Self { by: Key::Name, is_descending: false };
+    pub(super) const DEFAULT: Self = Self { by: SortKey::Name, is_descending: false };
 }
 
 impl View {
     /// What the request says, as far as `options` allow it.
-    pub(in super::super) fn of(head: &Head, options: &Options) -> Self {
+    pub(in super::super) fn of(head: &Head, options: &FilesOptions) -> Self {
         let query = head.uri.query().unwrap_or_default();
         let format = match parameter(query, "format") {
             Some("json") => Format::Json,
@@ -120,7 +120,7 @@ fn page(query: &str) -> usize {
 }
 
 fn order(query: &str) -> Order {
-    let by = parameter(query, "sort").and_then(Key::named).unwrap_or(Order::DEFAULT.by);
+    let by = parameter(query, "sort").and_then(SortKey::named).unwrap_or(Order::DEFAULT.by);
     let is_descending = match parameter(query, "order") {
         Some("asc") => false,
         Some("desc") => true,
@@ -167,14 +167,14 @@ mod tests {
         let asc = |by| Order { by, is_descending: false };
         let desc = |by| Order { by, is_descending: true };
         for (query, expected) in [
-            ("", asc(Key::Name)),
-            ("sort=name", asc(Key::Name)),
-            ("sort=size", desc(Key::Size)),
-            ("sort=size&order=asc", asc(Key::Size)),
-            ("order=desc", desc(Key::Name)),
-            ("a&order=asc&sort=modified", asc(Key::Modified)),
-            ("sort=nonsense&order=nonsense", asc(Key::Name)),
-            ("sort=size&sort=name", desc(Key::Size)),
+            ("", asc(SortKey::Name)),
+            ("sort=name", asc(SortKey::Name)),
+            ("sort=size", desc(SortKey::Size)),
+            ("sort=size&order=asc", asc(SortKey::Size)),
+            ("order=desc", desc(SortKey::Name)),
+            ("a&order=asc&sort=modified", asc(SortKey::Modified)),
+            ("sort=nonsense&order=nonsense", asc(SortKey::Name)),
+            ("sort=size&sort=name", desc(SortKey::Size)),
         ] {
             assert_eq!(order(query), expected, "{query}");
         }

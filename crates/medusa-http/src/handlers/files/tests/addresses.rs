@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn clean() -> Options {
-    Options { clean_urls: true, ..Options::default() }
+fn clean() -> FilesOptions {
+    FilesOptions { clean_urls: true, ..FilesOptions::default() }
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -11,8 +11,8 @@ async fn pages_have_one_address_without_html() {
     let site = Fixture::new(clean());
     for (path, content) in [
         ("index.html", "home"),
-        ("about.html", "about"),
-        ("about/index.html", "about's directory"),
+        ("metadata.html", "metadata"),
+        ("metadata/index.html", "metadata's directory"),
         ("docs/index.html", "docs"),
         ("docs/a b.html", "a b"),
         ("file", "a file"),
@@ -25,16 +25,16 @@ async fn pages_have_one_address_without_html() {
     }
     for (target, status, expected) in [
         ("/", 200, "home"),
-        ("/about", 200, "about"),
-        ("/about/", 200, "about's directory"),
+        ("/metadata", 200, "metadata"),
+        ("/metadata/", 200, "metadata's directory"),
         ("/docs/", 200, "docs"),
         ("/docs/a%20b", 200, "a b"),
         ("/file", 200, "a file"),
         ("/file.html", 200, "the page of the file"),
         ("/style.css", 200, "p {}"),
-        ("/about.html", 301, "/about"),
-        ("/about.html?x=1", 301, "/about?x=1"),
-        ("/about%2ehtml", 301, "/about"),
+        ("/metadata.html", 301, "/metadata"),
+        ("/metadata.html?x=1", 301, "/metadata?x=1"),
+        ("/metadata%2ehtml", 301, "/metadata"),
         ("/docs/a%20b.html", 301, "/docs/a%20b"),
         ("/index.html", 301, "/"),
         ("/docs/index.html?x", 301, "/docs/?x"),
@@ -43,7 +43,7 @@ async fn pages_have_one_address_without_html() {
         ("/sub/home.html", 301, "/sub/home"),
         ("/nothing", 404, ""),
         ("/nothing.html", 404, ""),
-        ("/about.html/", 404, ""),
+        ("/metadata.html/", 404, ""),
     ] {
         let answer = site.get(target).await;
         assert_eq!(answer.status, status, "{target}");
@@ -53,15 +53,15 @@ async fn pages_have_one_address_without_html() {
             _ => {}
         }
     }
-    let plain = Fixture::new(Options::default());
-    plain.write("about.html", "about");
-    assert_eq!(plain.get("/about").await.status, 404);
-    assert_eq!(plain.get("/about.html").await.status, 200);
+    let plain = Fixture::new(FilesOptions::default());
+    plain.write("metadata.html", "metadata");
+    assert_eq!(plain.get("/metadata").await.status, 404);
+    assert_eq!(plain.get("/metadata.html").await.status, 200);
 }
 
 #[tokio::test(flavor = "current_thread")]
 async fn every_redirect_ends_at_a_page() {
-    let site = Fixture::new(Options {
+    let site = Fixture::new(FilesOptions {
         index: vec!["index.html".to_owned(), "default.html".to_owned(), "home.html".to_owned()],
         dotfiles: true,
         ..clean()
@@ -132,17 +132,17 @@ async fn clean_addresses_hide_what_is_hidden() {
 }
 
 /// A root with a page for 404.
-fn with_page(options: Options) -> Fixture {
-    let mut site = Fixture::new(Options::default());
+fn with_page(options: FilesOptions) -> Fixture {
+    let mut site = Fixture::new(FilesOptions::default());
     site.write("404.html", "<p>lost</p>".repeat(200));
-    let options = Options { not_found: Some("404.html".to_owned()), ..options };
+    let options = FilesOptions { not_found: Some("404.html".to_owned()), ..options };
     site.files = Files::open(&site.dir.path().join("root"), options).unwrap();
     site
 }
 
 #[tokio::test(flavor = "current_thread")]
 async fn what_is_not_found_has_a_page() {
-    for options in [Options::default(), uncached(), clean()] {
+    for options in [FilesOptions::default(), uncached(), clean()] {
         let site = with_page(options);
         let etag = site.get_settled(if site.files.options().clean_urls { "/404" } else { "/404.html" }).await;
         let etag = etag.field(header::ETAG);
@@ -157,7 +157,7 @@ async fn what_is_not_found_has_a_page() {
         let head = site.send(Method::HEAD, "/nothing", &[]).await;
         assert_eq!((head.status, head.field(header::CONTENT_LENGTH)), (404, "2200"));
     }
-    let site = with_page(Options::default());
+    let site = with_page(FilesOptions::default());
     site.get_settled("/404.html").await;
     let zipped = site.get_with("/nothing", header::ACCEPT_ENCODING, "gzip").await;
     assert_eq!((zipped.status, zipped.field(header::CONTENT_ENCODING)), (404, "gzip"));
@@ -171,7 +171,7 @@ fn a_page_that_is_not_there_is_told() {
     let dir = TempDir::new().unwrap();
     fs::create_dir(dir.path().join("sub")).unwrap();
     for page in ["404.html", "sub", "../404.html", "/etc/passwd", ""] {
-        let options = Options { not_found: Some(page.to_owned()), ..Options::default() };
+        let options = FilesOptions { not_found: Some(page.to_owned()), ..FilesOptions::default() };
         let error = Files::open(dir.path(), options).map(drop).unwrap_err();
         assert!(matches!(&error, FilesError::NotFoundPage(told) if told == page), "{error}");
     }
@@ -180,13 +180,13 @@ fn a_page_that_is_not_there_is_told() {
 #[tokio::test(flavor = "current_thread")]
 async fn caching_is_told_by_pattern() {
     let rule = |pattern, value| CacheRule::new(pattern, value).unwrap();
-    let site = Fixture::new(Options {
+    let site = Fixture::new(FilesOptions {
         cache_control: vec![
             rule("assets/**", "public, max-age=31536000, immutable"),
             rule("*.html", "no-cache"),
         ],
         listing: true,
-        ..Options::default()
+        ..FilesOptions::default()
     });
     site.write("assets/a.html", "x");
     site.write("index.html", "x");
@@ -206,7 +206,7 @@ async fn caching_is_told_by_pattern() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn what_the_kernel_has_in_its_caches_takes_no_other_thread() {
-    let site = Fixture::new(Options { dotfiles: true, ..clean() });
+    let site = Fixture::new(FilesOptions { dotfiles: true, ..clean() });
     site.write("small.txt", "x");
     site.write("large.bin", vec![0; 100_000]);
     site.write("sub/index.html", "x");

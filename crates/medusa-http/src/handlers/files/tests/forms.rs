@@ -26,8 +26,8 @@ impl Fixture {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_file_beside_it_is_sent_to_those_who_take_it() {
-    for cache in [0, Options::default().cache] {
-        let site = Fixture::new(Options { cache, ..Options::default() });
+    for cache in [0, FilesOptions::default().cache] {
+        let site = Fixture::new(FilesOptions { cache, ..FilesOptions::default() });
         site.write("app.js", text());
         site.write("app.js.br", "brotli");
         site.write("app.js.gz", "gzip");
@@ -68,7 +68,7 @@ async fn a_file_beside_it_is_sent_to_those_who_take_it() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn an_encoded_file_has_preconditions_and_ranges_of_its_own() {
-    let site = Fixture::new(Options::default());
+    let site = Fixture::new(FilesOptions::default());
     let large: Vec<u8> = (0..300_000_u32).map(|n| (n >> 2) as u8).collect();
     for (name, encoded) in [("small.css", &b"0123456789"[..]), ("large.css", &large)] {
         site.write(name, text());
@@ -101,7 +101,7 @@ async fn an_encoded_file_has_preconditions_and_ranges_of_its_own() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_form_older_than_its_file_is_not_sent() {
-    let site = Fixture::new(Options { compress: false, ..uncached() });
+    let site = Fixture::new(FilesOptions { compress: false, ..uncached() });
     site.write_old("a.css", "new", 100);
     site.write_old("a.css.gz", "old", 200);
     let answer = site.get_as("/a.css", "gzip").await;
@@ -113,7 +113,7 @@ async fn a_form_older_than_its_file_is_not_sent() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_form_that_comes_changes_and_goes_is_noticed() {
-    let site = Fixture::new(Options { compress: false, ..Options::default() });
+    let site = Fixture::new(FilesOptions { compress: false, ..FilesOptions::default() });
     site.write_old("a.css", "plain", 100);
     let until = async |wanted: &str| {
         for _ in 0..20_000 {
@@ -135,7 +135,7 @@ async fn a_form_that_comes_changes_and_goes_is_noticed() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn forms_are_protected_as_files_are() {
-    let site = Fixture::new(Options { compress: false, ..uncached() });
+    let site = Fixture::new(FilesOptions { compress: false, ..uncached() });
     for name in ["out.css", "dir.css", "fifo.css", "magic.css", ".hidden.css"] {
         site.write_old(name, "plain", 100);
     }
@@ -157,7 +157,7 @@ async fn forms_are_protected_as_files_are() {
         assert_eq!((answer.text(), answer.field(header::CONTENT_ENCODING)), ("plain", ""), "{name}");
     }
     assert_eq!(site.get_as("/.hidden.css", "gzip").await.status, 404);
-    let open = Fixture::new(Options { precompressed: false, compress: false, ..uncached() });
+    let open = Fixture::new(FilesOptions { precompressed: false, compress: false, ..uncached() });
     open.write_old("a.css", "plain", 100);
     open.write("a.css.gz", "gzip");
     let answer = open.get_as("/a.css", "gzip").await;
@@ -166,7 +166,7 @@ async fn forms_are_protected_as_files_are() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn text_is_compressed_on_demand_and_once() {
-    let site = Fixture::new(Options::default());
+    let site = Fixture::new(FilesOptions::default());
     site.write("a.txt", text());
     site.write("large.json", text().repeat(40));
     for (target, content) in [("/a.txt", text()), ("/large.json", text().repeat(40))] {
@@ -195,9 +195,9 @@ async fn text_is_compressed_on_demand_and_once() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn what_gains_nothing_or_must_not_be_is_not_compressed() {
-    let site = Fixture::new(Options {
+    let site = Fixture::new(FilesOptions {
         cache_control: vec![CacheRule::new("as-is/**", "no-transform").unwrap()],
-        ..Options::default()
+        ..FilesOptions::default()
     });
     let mut state = 1_u64;
     let noise: Vec<u8> = std::iter::repeat_with(|| {
@@ -227,7 +227,7 @@ async fn what_gains_nothing_or_must_not_be_is_not_compressed() {
     let fields = [(header::ACCEPT_ENCODING, ALL), (header::RANGE, "bytes=0-2")];
     let answer = site.send(Method::GET, "/a.txt", &fields).await;
     assert_eq!((answer.status, answer.field(header::CONTENT_ENCODING), answer.text()), (206, "", "all"));
-    let off = Fixture::new(Options { compress: false, ..Options::default() });
+    let off = Fixture::new(FilesOptions { compress: false, ..FilesOptions::default() });
     off.write("a.txt", text());
     off.get_settled("/a.txt").await;
     assert_eq!(off.get_as("/a.txt", ALL).await.field(header::CONTENT_ENCODING), "");
@@ -242,7 +242,7 @@ async fn what_gains_nothing_or_must_not_be_is_not_compressed() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn one_compresses_while_the_others_get_it_plain() {
-    let site = Fixture::new(Options::default());
+    let site = Fixture::new(FilesOptions::default());
     site.write("a.txt", text());
     site.get_settled("/a.txt").await;
     let fields = [(header::ACCEPT_ENCODING, "gzip")];
@@ -261,7 +261,7 @@ async fn one_compresses_while_the_others_get_it_plain() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_change_is_seen_in_every_form() {
-    let site = Fixture::new(Options::default());
+    let site = Fixture::new(FilesOptions::default());
     site.write("a.txt", text());
     site.get_settled("/a.txt").await;
     assert_eq!(site.get_as("/a.txt", "gzip").await.field(header::CONTENT_ENCODING), "gzip");
@@ -283,7 +283,7 @@ async fn a_change_is_seen_in_every_form() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_long_listing_is_compressed() {
-    let site = Fixture::new(Options { listing: true, ..Options::default() });
+    let site = Fixture::new(FilesOptions { listing: true, ..FilesOptions::default() });
     for n in 0..50 {
         site.write(&format!("d/file-{n}.txt"), "");
     }
@@ -291,6 +291,6 @@ async fn a_long_listing_is_compressed() {
     let zipped = site.get_as("/d/", "gzip").await;
     assert_eq!(zipped.field(header::CONTENT_ENCODING), "gzip");
     assert_eq!(decode(Coding::Gzip, zipped.body.as_ref().unwrap()), plain.body.unwrap());
-    let off = Fixture::new(Options { listing: true, compress: false, ..Options::default() });
+    let off = Fixture::new(FilesOptions { listing: true, compress: false, ..FilesOptions::default() });
     assert_eq!(off.get_as("/", "gzip").await.field(header::CONTENT_ENCODING), "");
 }

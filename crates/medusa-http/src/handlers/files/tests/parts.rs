@@ -24,7 +24,7 @@ fn parts(answer: &Answer) -> Vec<(String, Vec<u8>)> {
 
 #[tokio::test(flavor = "current_thread")]
 async fn several_ranges_are_several_parts() {
-    let site = Fixture::new(Options::default());
+    let site = Fixture::new(FilesOptions::default());
     let large: Vec<u8> = (0..400_000_u32).map(|n| (n >> 3) as u8).collect();
     site.write("small.txt", "0123456789");
     site.write("large.bin", &large);
@@ -48,7 +48,7 @@ async fn several_ranges_are_several_parts() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn boundaries_differ() {
-    let site = Fixture::new(Options::default());
+    let site = Fixture::new(FilesOptions::default());
     site.write("a", "0123456789");
     let (one, two) = (
         site.get_with("/a", header::RANGE, "bytes=0-1,4-5").await,
@@ -59,7 +59,7 @@ async fn boundaries_differ() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn too_many_or_too_much_is_the_whole() {
-    let site = Fixture::new(Options::default());
+    let site = Fixture::new(FilesOptions::default());
     site.write("a", "0123456789");
     let many = format!("bytes={}", (0..17).map(|_| "0-0").collect::<Vec<_>>().join(","));
     for range in [many.as_str(), "bytes=0-9,0-9", "bytes=0-,-9"] {
@@ -72,7 +72,7 @@ async fn too_many_or_too_much_is_the_whole() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn parts_of_a_file_that_shrinks_break_off() {
-    let site = Fixture::new(Options::default());
+    let site = Fixture::new(FilesOptions::default());
     site.write("a", vec![1; 500_000]);
     let fields = [(header::RANGE, "bytes=0-9,400000-400009")];
     let response = site.files.handle(request(Method::GET, "/a", &fields)).await.unwrap();
@@ -82,7 +82,7 @@ async fn parts_of_a_file_that_shrinks_break_off() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_range_comes_after_the_preconditions() {
-    let site = Fixture::new(Options::default());
+    let site = Fixture::new(FilesOptions::default());
     site.write("a", "0123456789");
     let whole = site.get_settled("/a").await;
     let (etag, date) = (whole.field(header::ETAG), whole.field(header::LAST_MODIFIED));

@@ -18,7 +18,7 @@ fn paid_by(length: u64) -> u64 {
 
 /// The account of one session.
 #[derive(Debug)]
-pub(super) struct Toll {
+pub(super) struct OverheadBudget {
     /// Bytes that came and nobody has paid for.
     debt: u64,
     /// What messages have paid in advance: they are taken before what came is counted.
@@ -28,7 +28,7 @@ pub(super) struct Toll {
     most: u64,
 }
 
-impl Toll {
+impl OverheadBudget {
     /// A message that is on its way has paid nothing yet, hence `max_message`.
     pub(super) fn new(max_message: usize, now: Instant) -> Self {
         Self { debt: 0, paid: 0, at: now, most: paid_by(max_message as u64) + FREE }
@@ -64,31 +64,31 @@ mod tests {
     #[test]
     fn messages_pay_for_themselves_and_pings_with_time() {
         let begun = Instant::now();
-        let mut toll = Toll::new(1000, begun);
+        let mut overhead = OverheadBudget::new(1000, begun);
         for _ in 0..100_000 {
-            toll.message(1000);
-            toll.received(1014, begun);
-            toll.message(0);
-            toll.received(6, begun);
+            overhead.message(1000);
+            overhead.received(1014, begun);
+            overhead.message(0);
+            overhead.received(6, begun);
         }
-        assert!(!toll.is_exceeded());
+        assert!(!overhead.is_exceeded());
         for second in 0..10_000 {
-            toll.received(7 * 131, begun + Duration::from_secs(second));
+            overhead.received(7 * 131, begun + Duration::from_secs(second));
         }
-        assert!(!toll.is_exceeded(), "seven pings a second, for hours");
-        toll.received(FREE, begun);
-        assert!(!toll.is_exceeded(), "a burst");
-        toll.received(2000, begun);
-        assert!(toll.is_exceeded());
+        assert!(!overhead.is_exceeded(), "seven pings a second, for hours");
+        overhead.received(FREE, begun);
+        assert!(!overhead.is_exceeded(), "a burst");
+        overhead.received(2000, begun);
+        assert!(overhead.is_exceeded());
     }
 
     #[test]
     fn fragments_of_nothing_are_no_message() {
         let begun = Instant::now();
-        let mut toll = Toll::new(1000, begun);
+        let mut overhead = OverheadBudget::new(1000, begun);
         for _ in 0..15_000 {
-            toll.received(6, begun);
+            overhead.received(6, begun);
         }
-        assert!(toll.is_exceeded());
+        assert!(overhead.is_exceeded());
     }
 }

@@ -12,40 +12,40 @@ use http::{HeaderMap, header};
 use hyper::body::{Body as _, Incoming};
 
 use super::error::RequestBodyError;
-use super::memory::Memory;
+use super::memory::BodyMemory;
 use super::pace::Pace;
-use super::unread::{Ahead, Carrier, Guard, Unread};
+use super::unread::{Carrier, Reservation, UnreadBodies, UnreadGuard};
 use crate::limits::Limits;
 use crate::window::{READ_AHEAD, STREAM_WINDOW};
 
 /// A body on its way from the client.
-pub(super) struct Wire {
+pub(super) struct IncomingBody {
     /// None once it was given away to be drained.
     pub(super) incoming: Option<Incoming>,
     pace: Pace,
     /// Its bytes that were read.
     pub(super) read: Arc<AtomicU64>,
     /// Where they are counted for the whole connection, if that has many requests at a time.
-    counted: Option<Arc<Unread>>,
-    pub(super) memory: Memory,
+    counted: Option<Arc<UnreadBodies>>,
+    pub(super) memory: BodyMemory,
     /// The client waits for a 100 (Continue), which reading would send.
     expects: bool,
     /// None where requests do not follow one another. The last field: dropped after the body.
-    guard: Option<Guard>,
+    guard: Option<UnreadGuard>,
 }
 
-impl Wire {
+impl IncomingBody {
     pub(super) fn new(incoming: Incoming, limits: &Limits, headers: &HeaderMap, on: &Carrier<'_>) -> Self {
         let window = if on.request.is_some() { READ_AHEAD } else { STREAM_WINDOW };
         let ahead = incoming.size_hint().upper().unwrap_or(u64::MAX).min(window.into());
         Self {
             incoming: Some(incoming),
             pace: Pace::new(limits),
-            memory: Memory::new(ahead, limits, on),
+            memory: BodyMemory::new(ahead, limits, on),
             read: Arc::default(),
             counted: on.request.is_none().then(|| Arc::clone(on.unread)),
             expects: headers.contains_key(header::EXPECT),
-            guard: on.request.map(|request| Guard::new(on.unread, request)),
+            guard: on.request.map(|request| UnreadGuard::new(on.unread, request)),
         }
     }
 
@@ -101,7 +101,7 @@ impl Wire {
     }
 }
 
-impl Drop for Wire {
+impl Drop for IncomingBody {
     fn drop(&mut self) {
         let Some(incoming) = self.incoming.take().filter(|incoming| !incoming.is_end_stream()) else {
             return;
@@ -114,7 +114,7 @@ impl Drop for Wire {
             // There is no memory for it, and what comes meanwhile would take some.
         } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (counted, ahead) = (self.counted.take(), self.memory.ahead.take());
-            runtime.spawn(drain(Rest { incoming, counted, _ahead: ahead, guard }));
+            runtime.spawn(drain(Leftover { incoming, counted, _ahead: ahead, guard }));
             return;
         }
         // The body first, then its guard.
@@ -133,17 +133,17 @@ const DRAINED_WITHIN: Duration = Duration::from_secs(5);
 const HEARD_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a handler has left of a body.
-struct Rest {
+struct Leftover {
     incoming: Incoming,
-    /// See [`Wire::counted`].
-    counted: Option<Arc<Unread>>,
-    _ahead: Option<Ahead>,
+    /// See [`IncomingBody::counted`].
+    counted: Option<Arc<UnreadBodies>>,
+    _ahead: Option<Reservation>,
     /// None with HTTP/2. After the body.
-    guard: Option<Guard>,
+    guard: Option<UnreadGuard>,
 }
 
 /// Reads it on. Given up, the connection, or with HTTP/2 the stream, ends after the response.
-async fn drain(mut rest: Rest) {
+async fn drain(mut rest: Leftover) {
     let counted = rest.counted.as_deref();
     let incoming = &mut rest.incoming;
     let reading = async {
