@@ -1,4 +1,4 @@
-//! Who may connect: how many connections a server has, in all, from each address and from each network.
+//! Limits of connections: how many a server has, in all, from each address and from each network.
 //!
 //! Invariant: a [`ConnectionPermit`] is counted from its making to its dropping, and an address that has nothing takes no memory.
 

@@ -1,4 +1,4 @@
-//! What a response carries: nothing, bytes, a file, or a stream.
+//! The body of a response: nothing, bytes, a file, or a stream.
 //!
 //! The four forms exist because they cost differently: bytes go out with the head in one write, a file is read as
 //! fast as the client takes it, a stream is *pulled*, so that a slow client holds back its producer and nothing piles

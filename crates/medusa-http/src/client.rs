@@ -1,4 +1,4 @@
-//! Who asks: the other end of the connection, or whom a trusted proxy speaks for.
+//! The client of a request: the other end of the connection, or whom a trusted proxy speaks for.
 //!
 //! Invariant: nothing that a request says about its client is believed unless the connection comes from a proxy that the
 //! script trusts; anybody can write these fields.
@@ -16,7 +16,7 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Who asks, and how.
+/// The client of a request, and how it asks.
 pub(crate) struct Client {
     pub(crate) peer: Peer,
     pub(crate) secure: bool,

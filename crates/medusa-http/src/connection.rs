@@ -1,4 +1,4 @@
-//! What the requests of one connection have in common.
+//! A connection, as its requests have it in common.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;

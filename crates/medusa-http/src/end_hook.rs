@@ -1,8 +1,8 @@
-//! What is to be done once a response has ended.
+//! Functions to be called once a response has ended.
 
 use std::fmt;
 
-/// What became of a response.
+/// The end of a response.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Delivery {
     /// Bytes of its body that were handed over to the client's connection.

@@ -1,4 +1,4 @@
-//! What clients do wrong, counted by kind: who watches a server sees an attack by its shape.
+//! Faults of clients, counted by kind: who watches a server sees an attack by its shape.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -58,7 +58,7 @@ const NAMES: [&str; 15] = [
     "proxy_header",
 ];
 
-/// How often each fault has happened.
+/// The counts of all faults.
 #[derive(Debug, Default)]
 pub struct Faults([AtomicU64; NAMES.len()]);
 

@@ -1,4 +1,4 @@
-//! What an HTTP/2 client may send: it pays for its frames with requests.
+//! The budget of frames that an HTTP/2 client has: it pays for them with requests.
 //!
 //! The attacks that HTTP/2 is known for are many cheap frames that make the server work: requests that are reset at once,
 //! pings, settings, heads without end. hyper and h2 bound what each can hold; what they do not bound is how long it goes
@@ -10,7 +10,7 @@ use medusa_net::Conn;
 
 use crate::window::STREAM_WINDOW;
 
-/// What an HTTP/2 client may send before it has paid for it with requests that it let be answered.
+/// Bytes that an HTTP/2 client may send before it has paid for them with requests that it let be answered.
 #[derive(Debug, Default)]
 pub(crate) struct FrameBudget {
     answered: Cell<u64>,

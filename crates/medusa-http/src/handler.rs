@@ -11,10 +11,10 @@ use medusa_proto::status::Status;
 use crate::request::{Request, RequestBodyError};
 use crate::response::Response;
 
-/// What [`Handler::handle`] returns. Not `Send`: a request lives and dies on one worker.
+/// The future that [`Handler::handle`] returns. Not `Send`: a request lives and dies on one worker.
 pub type HandlerFuture<'a> = Pin<Box<dyn Future<Output = Result<Response, HandlerError>> + 'a>>;
 
-/// What [`Handler::prepare`] returns.
+/// The future that [`Handler::prepare`] returns.
 pub type PrepareFuture<'a> = Pin<Box<dyn Future<Output = Result<(), PrepareError>> + 'a>>;
 
 /// Answers HTTP requests.

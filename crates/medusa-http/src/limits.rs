@@ -1,4 +1,4 @@
-//! What bounds a server's connections and requests: sizes, counts and times, each with its default and the reason.
+//! The limits of a server's connections and requests: sizes, counts and times, each with its default and the reason.
 //!
 //! Times are whole seconds and acted on within two seconds after they passed, never before; in every limit 0 stands for
 //! "none", except where a request could not be served without one.
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use medusa_net::Deadlines;
 
-/// What bounds one server.
+/// The limits of one server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The longest request body, in bytes, where its mount says nothing else. Default 1 MiB, as nginx: enough for forms

@@ -1,4 +1,4 @@
-//! What a record needs of its request, from the request's head to the response's last byte.
+//! The part of a record that is its request's, from the request's head to the response's last byte.
 //!
 //! The text is copied once, into memory that the worker's next request uses again: to keep the head's fields alive
 //! instead costs a count up and down for each, and an allocation for all.
@@ -28,7 +28,7 @@ thread_local! {
     static CLOCK: Cell<Option<WallClock>> = const { Cell::new(None) };
 }
 
-/// What is known of a request when its head has been read.
+/// The facts of a request that are known when its head has been read.
 #[derive(Debug)]
 pub(crate) struct PendingRecord {
     time: SystemTime,

@@ -1,4 +1,4 @@
-//! What a handler gives back, and the pages the server answers with on its own account.
+//! The response that a handler gives back, and the pages the server answers with on its own account.
 
 use std::fmt;
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! What of one handler goes on for as long as its clients stay: how much of it is open, and how it ends when the handler
+//! The part of a handler that goes on for as long as its clients stay: how much of it is open, and how it ends when the handler
 //! does.
 
 use medusa_proto::status::Status;

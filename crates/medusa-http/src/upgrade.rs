@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 use crate::budget::Account;
 use crate::limits::Limits;
 
-/// What takes a connection over. Not `Send`: it lives and dies on its worker.
+/// The protocol that takes a connection over. Not `Send`: it lives and dies on its worker.
 pub type Session = Pin<Box<dyn Future<Output = ()>>>;
 
 /// The other protocol, ready to begin.

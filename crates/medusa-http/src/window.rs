@@ -1,4 +1,4 @@
-//! How much of request bodies may be on its way before a handler reads it, in bytes.
+//! Windows: the most of request bodies that may be on its way before a handler reads it, in bytes.
 
 /// Of one body on an HTTP/1 connection: hyper's buffer.
 pub(crate) const READ_AHEAD: u32 = 64 * 1024;

@@ -101,7 +101,7 @@ pub(super) async fn close(context: &Connection, end: HttpEnd) {
     .await;
 }
 
-/// How far a connection's end has come.
+/// The progress of a connection's end.
 struct Closing {
     /// Our side has said that it is done.
     shut: bool,

@@ -1,4 +1,4 @@
-//! How a stretch of HTTP on a connection ends: what is counted and answered for it.
+//! The end of a stretch of HTTP on a connection: what is counted and answered for it.
 
 use http::StatusCode;
 
@@ -6,7 +6,7 @@ use crate::exchange::Exchange;
 use crate::fault::Fault;
 use crate::upgrade::Upgrade;
 
-/// How a stretch of HTTP on a connection ended.
+/// The end of a stretch of HTTP on a connection.
 #[derive(Debug)]
 pub(super) enum HttpEnd {
     /// As agreed: the peer left, or a response said that it is the last.

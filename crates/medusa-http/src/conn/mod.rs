@@ -96,7 +96,7 @@ async fn serve(
     drop(permit);
 }
 
-/// What a client speaks.
+/// A protocol that clients speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Protocol {
     Http1,

@@ -1,4 +1,4 @@
-//! What comes before HTTP: a balancer's word about who connects, whether there is room, and TLS.
+//! The part of a connection before HTTP: a balancer's word about who connects, whether there is room, and TLS.
 
 use std::future::poll_fn;
 use std::io;

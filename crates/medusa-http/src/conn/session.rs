@@ -1,4 +1,4 @@
-//! What goes on over a connection after its 101, as part of the connection's task: it ends with it, and everything that is
+//! A session over a connection after its 101, as part of the connection's task: it ends with it, and everything that is
 //! written during one poll goes out in one write, as HTTP's does.
 
 use std::future::poll_fn;

@@ -1,5 +1,5 @@
-//! What hyper reads of an HTTP/1 connection: as far as it is right, by [`Framing`]. Behind that it sees the end of what the
-//! client sends, so that what was asked before is still answered.
+//! The reader that hyper has of an HTTP/1 connection: as far as that is right, by [`Framing`]. Behind that it sees the end
+//! of what the client sends, so that what was asked before is still answered.
 
 use std::io;
 use std::pin::Pin;

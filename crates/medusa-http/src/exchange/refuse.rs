@@ -1,4 +1,4 @@
-//! What is refused before anything is routed: what hyper lets pass and is not right, and what there is no room for.
+//! Refusals before anything is routed: what hyper lets pass and is not right, and what there is no room for.
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Version};

@@ -15,8 +15,8 @@ use crate::upgrade::Upgrade;
 
 const SERVER: HeaderValue = HeaderValue::from_static("medusa");
 
-/// Where a driver finds what is to go on over its connection when the 101 is out. The driver owns it, so that a connection
-/// that ends before that leaves nothing behind.
+/// The place where a driver finds what is to go on over its connection when the 101 is out. The driver owns it, so that a
+/// connection that ends before that leaves nothing behind.
 pub(crate) type UpgradeSlot = Cell<Option<Box<(Upgrade, Exchange)>>>;
 
 /// Hands the response to hyper, with the fields that are the server's to write.

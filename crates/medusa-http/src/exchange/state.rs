@@ -51,7 +51,7 @@ pub(super) struct RequestSummary {
     pub(crate) uri: Uri,
 }
 
-/// What the end of an exchange needs of its server.
+/// The parts of a server that the end of an exchange needs.
 #[derive(Debug)]
 struct RetainedServer {
     mount: Option<(Pattern, Arc<Counters>)>,

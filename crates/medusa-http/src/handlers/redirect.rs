@@ -80,7 +80,7 @@ impl Handler for Https {
     }
 }
 
-/// How [`Redirect`] redirects.
+/// The options of a [`Redirect`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RedirectOptions {
     /// Whether clients may remember it for good: 301 and 308 instead of 302 and 307

@@ -132,7 +132,7 @@ const DRAINED_WITHIN: Duration = Duration::from_secs(5);
 /// some take that for a failure as long as they have not come to the answer's end.
 const HEARD_WITHIN: Duration = Duration::from_secs(1);
 
-/// What a handler has left of a body.
+/// The part of a body that a handler has left.
 struct Leftover {
     incoming: Incoming,
     /// See [`IncomingBody::counted`].

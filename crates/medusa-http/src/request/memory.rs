@@ -1,11 +1,11 @@
-//! What a request body takes of the memory that there is for requests.
+//! A request body's part of the memory that there is for requests.
 
 use super::error::RequestBodyError;
 use super::unread::{Carrier, Reservation};
 use crate::budget::{Account, Held, Kind, LEAST};
 use crate::limits::Limits;
 
-/// What a body takes of the memory that there is for requests.
+/// A body's part of the memory that there is for requests.
 pub(super) struct BodyMemory {
     /// Of what stays in memory.
     pub(super) held: Option<Held>,

@@ -1,4 +1,4 @@
-//! What a handler is given: the request's head, already routed, and its body, not yet read.
+//! A request as its handler is given it: the request's head, already routed, and its body, not yet read.
 //!
 //! The head is `Send`, so that a handler may carry it to another thread (the main VM's); it holds nothing of the
 //! connection but its addresses. The body is read by [`body`]; [`incoming`] is one that comes from the client, with its [`pace`],

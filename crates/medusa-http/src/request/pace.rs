@@ -1,4 +1,4 @@
-//! How fast a client has to send its body.
+//! The rate that a client has to send its body at.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::error::RequestBodyError;
 use crate::limits::{Limits, time};
 
-/// How fast a client has to send its body: it has an account of time, which bytes fill and waiting for them empties.
+/// The rate that a client has to send its body at: it has an account of time, which bytes fill and waiting for them empties.
 #[derive(Debug)]
 pub(super) struct Pace {
     idle: Duration,

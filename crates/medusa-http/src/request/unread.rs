@@ -115,7 +115,7 @@ impl Drop for UnreadGuard {
     }
 }
 
-/// What is reserved for the bodies of a connection: for all together no more than the window that they share.
+/// Memory reserved for the bodies of a connection: for all together no more than the window that they share.
 #[derive(Debug, Default)]
 struct WindowReserve {
     /// What each of them may need, together.

@@ -1,4 +1,4 @@
-//! Which patterns of one host clash: some request matches both, and neither is the more specific one.
+//! Patterns of one host that clash: some request matches both, and neither is the more specific one.
 //!
 //! All pairs would be quadratic. Instead two places of the tree are walked *together*, along overlapping branches
 //! only, and only where the methods below meet. The walk starts at two siblings that overlap, the first more specific

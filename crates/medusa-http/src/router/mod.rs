@@ -1,4 +1,4 @@
-//! Which mount gets a request: patterns, their precedence, and the lookup.
+//! The way from a request to its mount: patterns, their precedence, and the lookup.
 //!
 //! The rules are those of Go 1.22's `net/http.ServeMux`, which people know, with three additions: a pattern may name
 //! several methods, a segment may hold a literal before its wildcard, and a host may be `*.name`. Of the patterns that
@@ -39,7 +39,7 @@ pub struct Router<T> {
     hosts: Hosts,
 }
 
-/// Where a request goes.
+/// The way of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Route<'r, T> {
     /// To a mount.

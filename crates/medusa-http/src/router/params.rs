@@ -1,4 +1,4 @@
-//! What a pattern's wildcards matched in one request.
+//! The matches of a pattern's wildcards in one request.
 //!
 //! **Invariant:** the values own their bytes and are decoded, so they outlive the request's path and nobody decodes
 //! them twice. Names are shared with the pattern; values of up to [`INLINE`] bytes in all need no allocation.

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use memchr::{memchr, memchr_iter, memchr2};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_encode, utf8_percent_encode};
 
-/// What a path is fit for.
+/// The use that a path is fit for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     /// Can be matched as it is.
@@ -49,7 +49,7 @@ fn is_suspicious(path: &[u8]) -> bool {
     })
 }
 
-/// What a segment says about the way through the hierarchy.
+/// The step through the hierarchy that a segment is.
 enum SegmentStep {
     Stay,
     Up,

@@ -37,7 +37,7 @@ use super::params::Names;
 #[derive(Clone)]
 pub struct Pattern(pub(super) Arc<PatternParts>);
 
-/// What a pattern is made of.
+/// The parts of a pattern.
 #[derive(Debug)]
 pub(super) struct PatternParts {
     text: Box<str>,
@@ -49,7 +49,7 @@ pub(super) struct PatternParts {
     pub(super) names: Names,
 }
 
-/// Which hosts a pattern matches. Names are in lower case.
+/// The hosts that a pattern matches. Names are in lower case.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Host {
     Any,
@@ -58,7 +58,7 @@ pub(super) enum Host {
     Exact(Box<str>),
 }
 
-/// What one segment of a path must be. Literals are decoded.
+/// One segment of a pattern. Literals are decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Segment {
     Literal(Arc<[u8]>),
@@ -68,7 +68,7 @@ pub(super) enum Segment {
     Wild,
 }
 
-/// How a path goes on after the last segment of the pattern.
+/// The rest of a path behind the last segment of the pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PatternEnd {
     /// Not at all: `/a`.

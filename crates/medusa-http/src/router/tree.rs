@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use super::path;
 use super::pattern::{Pattern, PatternEnd, Segment};
 
-/// Where a node is in its tree.
+/// The place of a node in its tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct NodeId(u32);
 
@@ -197,7 +197,7 @@ struct Capture {
 
 type Captures = SmallVec<[Capture; 4]>;
 
-/// How much of the path a leaf matched.
+/// The part of the path that a leaf matched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MatchKind {
     /// All of it, without the help of a rest that is not empty.
@@ -208,7 +208,7 @@ pub(super) enum MatchKind {
     WithSlash,
 }
 
-/// How a leaf matched.
+/// The match of a leaf.
 pub(super) struct Match<'m> {
     pub(super) reach: MatchKind,
     /// Where the part of the path that the rest took begins; the path's length if there is none.

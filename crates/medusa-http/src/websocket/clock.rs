@@ -1,4 +1,4 @@
-//! When a session's client is asked whether it is still there, and when it has been silent for too long. Time is an
+//! The times at which a session's client is asked whether it is still there, and when it has been silent for too long. Time is an
 //! argument.
 
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub(super) struct SessionClock {
     blocked: bool,
 }
 
-/// What is to be done.
+/// A thing to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
     /// Ask whether the client is there.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-/// What a message holds.
+/// The kind of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageKind {
     /// UTF-8.

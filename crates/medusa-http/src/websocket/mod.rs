@@ -33,7 +33,7 @@ pub use message::{Close, InvalidClose, Message, MessageKind};
 pub use origin::Origins;
 pub use socket::{Closed, TrySendError, WebSocket};
 
-/// What a session is to be like.
+/// The options of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// Subprotocols spoken here, the preferred one first. Of those that the client offers, the first is chosen. Default

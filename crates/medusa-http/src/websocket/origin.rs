@@ -4,7 +4,7 @@
 //! server's cookies with it. Only the server can say no. A client that is no browser sends no `Origin`, or any it likes:
 //! this protects users, not the server.
 
-/// Which pages may open a session.
+/// The pages that may open a session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Origins {
     /// Those of the very host and port that is asked. The default.

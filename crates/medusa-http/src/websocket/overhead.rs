@@ -1,5 +1,5 @@
-//! What a client may send that is no message: pings and pongs, fragments of nothing. They cost the server about what
-//! messages do, and the handler never hears of them, so that nothing holds their sender back.
+//! The budget for what a client may send that is no message: pings and pongs, fragments of nothing. They cost the server
+//! about what messages do, and the handler never hears of them, so that nothing holds their sender back.
 //!
 //! Every byte that comes is a debt; a message pays for itself, and time for a little. Time is an argument.
 

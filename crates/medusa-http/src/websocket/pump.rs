@@ -34,7 +34,7 @@ const READ: usize = 16 * 1024;
 /// How many frames of compressed messages are made before others have their turn.
 const MOST_COMPRESSED: usize = 4;
 
-/// What bounds a session.
+/// The limits of a session.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SessionLimits {
     pub(super) max_message: usize,

@@ -1,4 +1,4 @@
-//! What waits between the two sides of a session, one queue each way.
+//! The queues between the two sides of a session, one each way.
 //!
 //! Bounded in number and in bytes: something is let in while there are fewer than [`MESSAGES`] and less than [`BYTES`], so
 //! that at most [`BYTES`] and one message wait. A thousand tiny messages must not cost a thousand allocations, and a few
@@ -25,7 +25,7 @@ pub(super) const MESSAGES: usize = 16;
 /// With so many bytes waiting, no more are let in.
 pub(super) const BYTES: usize = 64 * 1024;
 
-/// What goes through a queue.
+/// A thing that goes through a queue.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Item {
     Message(Message),

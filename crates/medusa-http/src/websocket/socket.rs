@@ -10,7 +10,7 @@ use super::queue::{Item, Queue, Refused};
 use crate::budget::{Account, Kind, LEAST};
 use crate::limits::Limits;
 
-/// What both sides share.
+/// The part of a session that both sides share.
 #[derive(Debug, Default)]
 pub(super) struct Link {
     /// From the client.

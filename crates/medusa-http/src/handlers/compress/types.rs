@@ -1,4 +1,4 @@
-//! Which types are worth compressing.
+//! Types that are worth compressing.
 
 use http::HeaderValue;
 

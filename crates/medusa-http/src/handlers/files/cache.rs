@@ -34,7 +34,7 @@ const OVERHEAD: usize = 1024;
 /// done sooner than waiting.
 const COMPRESSIONS: usize = 4;
 
-/// What a coded form is kept under: its path and the coding, parted by what no path holds.
+/// The key of a coded form: its path and the coding, parted by what no path holds.
 pub(super) type FormKey = SmallVec<[u8; 120]>;
 
 /// The key of the file at `path` in `coding`.
@@ -91,7 +91,7 @@ impl Cache {
     }
 }
 
-/// What a cache holds and has done.
+/// The size of a cache, and its work so far.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Usage {
     /// Files held.
@@ -112,7 +112,7 @@ pub(super) struct Slot {
     limit: usize,
 }
 
-/// What a look into the cache gives.
+/// The result of a look into the cache.
 #[derive(Debug)]
 pub(super) enum Lookup<'c> {
     /// Use this.
@@ -147,7 +147,7 @@ enum CachedForm {
     Nothing,
 }
 
-/// What a file is in a coding.
+/// The form of a file in a coding.
 #[derive(Debug, Clone)]
 pub(super) enum Form {
     /// This.

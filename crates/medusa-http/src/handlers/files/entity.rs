@@ -15,7 +15,7 @@ use rustix::fs::Stat;
 use crate::body::Body;
 use crate::file_body::FileBody;
 
-/// What tells one state of a file from another.
+/// A mark that tells one state of a file from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct FileStamp {
     device: u64,
@@ -74,7 +74,7 @@ impl FileStamp {
     }
 }
 
-/// Where the content of an entity is.
+/// The content of an entity, by where it is.
 #[derive(Debug)]
 pub(super) enum Content {
     /// In memory.
@@ -83,7 +83,7 @@ pub(super) enum Content {
     File(SharedFile),
 }
 
-/// What is said of content beside what its stamp says.
+/// Fields that describe content beside its stamp.
 #[derive(Debug, Clone)]
 pub(super) struct Metadata {
     pub(super) content_type: HeaderValue,
@@ -93,7 +93,7 @@ pub(super) struct Metadata {
     pub(super) trust: Trust,
 }
 
-/// Whose content it is, and what a browser may do with it.
+/// The origin of content, which says what a browser may do with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trust {
     /// The site's own.

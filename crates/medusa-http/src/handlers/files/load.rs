@@ -1,4 +1,4 @@
-//! What a path below the root is, found out with system calls: on the worker as long as the kernel answers from its
+//! The thing that a path below the root is, found out with system calls: on the worker as long as the kernel answers from its
 //! caches, else on the blocking pool (see [`Wait`]).
 
 use std::fs::File;
@@ -27,7 +27,7 @@ use super::tag;
 use super::target::Target;
 use crate::handlers::compress::{self, types};
 
-/// Where files are, and how they are served.
+/// The place of files, and how they are served.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) root: Root,
@@ -50,7 +50,7 @@ impl Requester {
     const US: Self = Self { holder: None, wait: Wait::ForDisk };
 }
 
-/// What a target turned out to be.
+/// The thing that a target turned out to be.
 #[derive(Debug)]
 pub(super) enum Loaded {
     /// A file, or a directory's index file.

@@ -291,7 +291,7 @@ impl Handler for Files {
     }
 }
 
-/// What a file is loaded for.
+/// The purpose that a file is loaded for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Goal {
     /// The request asks for it.
@@ -329,7 +329,7 @@ impl Goal {
     }
 }
 
-/// What a request waits for on the blocking pool.
+/// Work on the blocking pool that a request waits for.
 enum Waits<'f> {
     /// What a path leads to.
     Load {

@@ -1,4 +1,4 @@
-//! What a [`Files`](super::Files) can be told, and what is wrong with what it was told.
+//! The options of a [`Files`](super::Files), and what can be wrong with them.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use medusa_proto::glob::{Glob, GlobError};
 
 use super::target::Target;
 
-/// How [`Files`](super::Files) serves.
+/// The options of [`Files`](super::Files).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is switched by its own name in a script")]
 pub struct FilesOptions {
@@ -80,7 +80,7 @@ impl FilesOptions {
     }
 }
 
-/// What `Cache-Control` says for some files.
+/// The value of `Cache-Control` for some files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheRule {
     pattern: Glob,

@@ -61,7 +61,7 @@ pub(super) struct RootDirectory {
     wait: Wait,
 }
 
-/// What a path leads to.
+/// The thing that a path leads to.
 #[derive(Debug)]
 pub(super) enum OpenedPath {
     /// A regular file.

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
-/// What a request asks for.
+/// The path that a request asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Target<'t> {
     /// Relative to the root, decoded. Empty for the root itself.

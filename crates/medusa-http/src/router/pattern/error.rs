@@ -1,4 +1,4 @@
-//! What can be wrong with a pattern, told so that the reader can correct it without a manual.
+//! Mistakes in a pattern, told so that the reader can correct it without a manual.
 
 use std::fmt;
 use std::ops::Range;

@@ -38,7 +38,7 @@ pub(super) fn longest(max: u64) -> u64 {
     max.saturating_add(max / 8 + 64)
 }
 
-/// What was agreed on.
+/// The parameters that were agreed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DeflateParams {
     /// The logarithm of the largest window that the client can read.

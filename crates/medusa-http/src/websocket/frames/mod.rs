@@ -33,7 +33,7 @@ const LONGEST_CONTROL: u64 = 125;
 /// What a message is given room for at first, in bytes, if its frame says that it is no shorter.
 const ROOM: u64 = 16 * 1024;
 
-/// What a client has said.
+/// A frame, or a message, that a client has sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Received {
     Message {
@@ -46,7 +46,7 @@ pub(super) enum Received {
     Close(Close),
 }
 
-/// How a call of [`Reader::next`] ends.
+/// The result of [`Reader::next`].
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum NextFrame {
     Received(Received),
@@ -56,7 +56,7 @@ pub(super) enum NextFrame {
     Busy,
 }
 
-/// What a client did wrong.
+/// A mistake of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
     Protocol(&'static str),

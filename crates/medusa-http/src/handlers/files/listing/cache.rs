@@ -43,7 +43,7 @@ pub(in super::super) fn at_once() -> usize {
 /// What all handlers keep: one that nobody asks any more gives way to the others. Those used last come last.
 static CACHED: Mutex<Vec<CachedListing>> = Mutex::new(Vec::new());
 
-/// What one handler keeps.
+/// The listings of one handler.
 #[derive(Debug)]
 pub(in super::super) struct Listings {
     /// Tells it from the others.

@@ -1,4 +1,4 @@
-//! What stands in a listing: files and directories, and the part of them that is on one page.
+//! The entries of a listing: files and directories, and the part of them that is on one page.
 
 use std::cmp::Ordering;
 
@@ -7,7 +7,7 @@ use rustix::fs::{FileType, Stat};
 
 use super::view::{Order, SortKey, View};
 
-/// What is on one page.
+/// The entries of one page.
 pub(super) struct Shown<'l> {
     pub(super) entries: Vec<&'l ListingEntry>,
     pub(super) page: usize,

@@ -1,4 +1,4 @@
-//! What is in a directory, as a page for people or as JSON for programs.
+//! The content of a directory, as a page for people or as JSON for programs.
 //!
 //! **Invariant:** a name is text on the page and a single segment in a link, whatever bytes it is made of: it can
 //! neither become markup nor lead anywhere else. What could not be opened by a request is not listed.
@@ -42,7 +42,7 @@ const ON_A_PAGE: usize = 1000;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// What is in a directory, in no order.
+/// The entries of a directory, in no order.
 #[derive(Debug)]
 pub(super) struct Listing {
     entries: Vec<ListingEntry>,

@@ -1,4 +1,4 @@
-//! How a request wants a directory listed: `?sort=size&order=desc`, `?page=2`, `?format=json`, `Accept: application/json`.
+//! The way to list a directory that a request asks for: `?sort=size&order=desc`, `?page=2`, `?format=json`, `Accept: application/json`.
 //!
 //! What is not understood counts as not said: a listing is never an error because of its query.
 
@@ -11,7 +11,7 @@ use super::super::options::FilesOptions;
 use crate::handlers::compress;
 use crate::request::Head;
 
-/// How to list.
+/// A way to list a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in super::super) struct View {
     /// The path that was asked for, decoded: however it was spelled, it is the same page.
