@@ -1,12 +1,13 @@
 //! The bodies of one connection that are not at their end: how many there are, what is reserved for them, and what is
 //! known of the one that is read.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 
 use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
 
 use crate::budget::{Account, Held, Kind};
 use crate::window::CONNECTION_WINDOW;
@@ -38,10 +39,6 @@ pub(crate) struct UnreadBodies {
 }
 
 impl UnreadBodies {
-    fn reserve(&self) -> MutexGuard<'_, WindowReserve> {
-        self.reserve.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Whether what comes next is a request.
     pub(crate) fn is_none(&self) -> bool {
         self.bodies.load(Acquire) == 0
@@ -54,7 +51,7 @@ impl UnreadBodies {
 
     /// The chunked body of that request, by its number on the connection, is at least this long.
     pub(crate) fn announce(&self, request: u64, bytes: u64) {
-        *self.announced() = (request, bytes);
+        *self.announced.lock() = (request, bytes);
         self.reader.wake();
     }
 
@@ -66,10 +63,6 @@ impl UnreadBodies {
     /// How many bytes of bodies were read, where there are many requests at a time.
     pub(crate) fn read(&self) -> u64 {
         self.read.load(Relaxed)
-    }
-
-    fn announced(&self) -> MutexGuard<'_, (u64, u64)> {
-        self.announced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a body has come to its end since this was asked last. The task is woken when one does: hyper waits for
@@ -102,7 +95,7 @@ impl UnreadGuard {
     /// only what has come of it.
     pub(super) fn poll_announced(&self, cx: &Context<'_>) -> u64 {
         self.unread.reader.register(cx.waker());
-        let (request, bytes) = *self.unread.announced();
+        let (request, bytes) = *self.unread.announced.lock();
         if request == self.request { bytes } else { 0 }
     }
 }
@@ -138,7 +131,7 @@ pub(super) struct Reservation {
 impl Reservation {
     /// None: there is no memory for it.
     pub(super) fn reserve(bytes: u64, limit: u64, on: &Carrier<'_>) -> Option<Self> {
-        let mut reserve = on.unread.reserve();
+        let mut reserve = on.unread.reserve.lock();
         let wanted = reserve.wanted + bytes;
         let held = reserve.held.get_or_insert_with(|| on.account.hold(Kind::Requests, 0));
         let more = WindowReserve::needed(wanted).saturating_sub(held.bytes());
@@ -152,7 +145,7 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let mut reserve = self.unread.reserve();
+        let mut reserve = self.unread.reserve.lock();
         reserve.wanted -= self.bytes;
         let needed = WindowReserve::needed(reserve.wanted);
         if let Some(held) = &mut reserve.held {

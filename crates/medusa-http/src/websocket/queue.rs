@@ -11,9 +11,9 @@
 //! woken, and the first to come is let in.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::message::{Close, Message};
@@ -130,12 +130,12 @@ impl Queue {
     /// From now on what waits is on somebody's account.
     pub(super) fn charge(&self, account: &Account, kind: Kind, limit: u64) {
         let tally = Tally::new(account, kind);
-        self.state().payer = Some(QueueCharge { kind, limit, tally, unfinished: 0 });
+        self.0.lock().payer = Some(QueueCharge { kind, limit, tally, unfinished: 0 });
     }
 
     /// Counts what there is of a message that is on its way; false if there is no memory for it.
     pub(super) fn set_unfinished(&self, bytes: u64) -> bool {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         let Some(payer) = &mut state.payer else { return true };
         let has_room = payer.tally.change(payer.unfinished, bytes, payer.limit);
         if has_room {
@@ -144,13 +144,9 @@ impl Queue {
         has_room
     }
 
-    fn state(&self) -> MutexGuard<'_, QueueState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Waits until there is room. Another may take it first: ask again.
     pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         if state.ended.is_none() && state.is_full() {
             state.givers.add(cx.waker());
             return Poll::Pending;
@@ -160,7 +156,7 @@ impl Queue {
 
     /// Lets `item` in, if there is room.
     pub(super) fn push(&self, item: Item) -> Result<(), Refused> {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         if state.ended.is_some() {
             return Err(Refused::Ended);
         }
@@ -184,7 +180,7 @@ impl Queue {
 
     /// Takes out the next item. What was let in before the end comes before the end.
     pub(super) fn poll_pop(&self, cx: &mut Context<'_>) -> Poll<Result<Item, Close>> {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         if let Some((item, costs)) = state.items.pop_front() {
             state.bytes -= item.len();
             state.release(costs);
@@ -202,7 +198,7 @@ impl Queue {
 
     /// Waits for the end, however much is still to be taken out.
     pub(super) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         if state.ended.is_some() {
             return Poll::Ready(());
         }
@@ -212,7 +208,7 @@ impl Queue {
 
     /// Lets nothing more in. The first end counts.
     pub(super) fn end(&self, close: &Close) {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         if state.ended.is_none() {
             state.ended = Some(close.clone());
             let (takers, givers) = (state.takers.take(), state.givers.take());
@@ -224,7 +220,7 @@ impl Queue {
 
     /// Throws away what waits: nobody will take it.
     pub(super) fn clear(&self) {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         state.bytes = 0;
         let small = state.items.iter().map(|(_, costs)| costs).sum();
         state.release(small);
@@ -235,7 +231,7 @@ impl Queue {
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        self.state().ended.is_some()
+        self.0.lock().ended.is_some()
     }
 }
 

@@ -13,11 +13,12 @@
 //! **Invariant:** a part never holds more than its share of bytes, what an entry costs beside its content included.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use medusa_proto::coding::Coding;
+use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::entity::{Content, Entity, FileStamp};
@@ -68,7 +69,7 @@ impl Cache {
     /// `made_of` is the stamp of the file that is compressed.
     pub(super) fn begin(self: &Arc<Self>, key: FormKey, made_of: FileStamp) -> Option<Box<CompressionJob>> {
         let slot = medusa_net::worker::index() % self.slots.len();
-        let mut state = self.slots[slot].state();
+        let mut state = self.slots[slot].state.lock();
         if state.compressing.len() >= COMPRESSIONS || state.compressing.contains(&key) {
             return None;
         }
@@ -199,13 +200,8 @@ impl Slot {
         Self { state: Mutex::default(), limit }
     }
 
-    fn state(&self) -> MutexGuard<'_, SlotState> {
-        // The state is whole between any two statements that can panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn look_up(&self, path: &[u8], now: Instant) -> Lookup<'_> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let (lookup, is_hit) = match state.find(path) {
             None => (Lookup::Miss, false),
             Some(entry) => {
@@ -230,7 +226,7 @@ impl Slot {
 
     /// What is kept under `key`, if it was made of a file of the stamp `made_of`.
     pub(super) fn coded(&self, key: &FormKey, made_of: &FileStamp) -> Option<Form> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let entry = state.find(key)?;
         entry.is_used = true;
         match &entry.cached {
@@ -242,7 +238,7 @@ impl Slot {
     /// Keeps a file that was compared with the disk at `now`, in place of any other state of it. Large files and files
     /// that do not fit are not kept.
     pub(super) fn put(&self, path: &[u8], found: &Arc<Found>, now: Instant) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if let Some(entry) = state.find(path)
             && matches!(&entry.cached, CachedForm::Found(known) if Arc::ptr_eq(known, found))
         {
@@ -254,12 +250,12 @@ impl Slot {
 
     /// Keeps that nothing was there at `now`.
     pub(super) fn put_nothing(&self, path: &[u8], now: Instant) {
-        self.replace(&mut self.state(), path, CachedForm::Nothing, now);
+        self.replace(&mut self.state.lock(), path, CachedForm::Nothing, now);
     }
 
     /// Keeps what was made of a file of the stamp `made_of`.
     pub(super) fn put_coded(&self, key: &FormKey, made_of: FileStamp, form: Form) {
-        self.replace(&mut self.state(), key, CachedForm::Coded(made_of, form), Instant::now());
+        self.replace(&mut self.state.lock(), key, CachedForm::Coded(made_of, form), Instant::now());
     }
 
     fn replace(&self, state: &mut SlotState, path: &[u8], cached: CachedForm, now: Instant) {
@@ -282,11 +278,11 @@ impl Slot {
     }
 
     pub(super) fn remove(&self, path: &[u8]) {
-        self.state().remove(path);
+        self.state.lock().remove(path);
     }
 
     fn usage(&self) -> Usage {
-        let state = self.state();
+        let state = self.state.lock();
         Usage {
             files: state.entries.len() as u64,
             bytes: state.bytes as u64,
@@ -350,7 +346,7 @@ impl Revalidation<'_> {
 
 impl Drop for Revalidation<'_> {
     fn drop(&mut self) {
-        if let Some(entry) = self.slot.state().find(&self.path)
+        if let Some(entry) = self.slot.state.lock().find(&self.path)
             && matches!(&entry.cached, CachedForm::Found(found) if Arc::ptr_eq(found, &self.found))
         {
             entry.is_being_checked = false;
@@ -381,7 +377,7 @@ impl CompressionJob {
 
 impl Drop for CompressionJob {
     fn drop(&mut self) {
-        self.slot().state().compressing.retain(|key| *key != self.key);
+        self.slot().state.lock().compressing.retain(|key| *key != self.key);
     }
 }
 

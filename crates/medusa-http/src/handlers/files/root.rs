@@ -12,8 +12,9 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, fstatfs, openat2};
 use rustix::io::Errno;
 use tokio::runtime::Handle;
@@ -99,7 +100,7 @@ impl Root {
 
     /// The directory that is at the root's path now; `Err` with what to answer if there is none.
     pub(super) fn enter(&self, wait: Wait) -> io::Result<Result<RootDirectory, OpenedPath>> {
-        let kept = lock(&self.kept).clone();
+        let kept = self.kept.lock().clone();
         if let Some(fd) = kept {
             return Ok(Ok(RootDirectory { fd, wait }));
         }
@@ -122,11 +123,11 @@ impl Root {
 
     fn keep(&self, fd: Arc<OwnedFd>) {
         let Ok(runtime) = Handle::try_current() else { return };
-        *lock(&self.kept) = Some(fd);
+        *self.kept.lock() = Some(fd);
         let kept = Arc::clone(&self.kept);
         runtime.spawn(async move {
             sleep(FRESH).await;
-            lock(&kept).take();
+            kept.lock().take();
         });
     }
 
@@ -192,10 +193,6 @@ impl RootDirectory {
     }
 }
 
-fn lock(kept: &Mutex<Option<Arc<OwnedFd>>>) -> MutexGuard<'_, Option<Arc<OwnedFd>>> {
-    kept.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn is_local(fd: &OwnedFd) -> bool {
     fstatfs(fd).is_ok_and(|system| LOCAL.contains(&(system.f_type as u64)))
 }
@@ -248,7 +245,7 @@ mod tests {
         put("old");
         let root = Root::open(&path, true).unwrap();
         assert!(root.enter(Wait::ForDisk).is_ok_and(|entered| entered.is_ok()));
-        assert!(lock(&root.kept).is_none(), "only a worker keeps it");
+        assert!(root.kept.lock().is_none(), "only a worker keeps it");
         let Ok(Ok(RootDirectory { fd, .. })) = root.enter(Wait::Never) else { return }; // not on this file system
         let kept = Arc::downgrade(&fd);
         drop(fd);

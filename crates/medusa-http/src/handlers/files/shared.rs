@@ -9,10 +9,11 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 
 use medusa_net::clients::ClientPrefix;
 use medusa_net::descriptors::{OpenFile, Scarce, SharedFile};
+use parking_lot::Mutex;
 
 use super::entity::FileStamp;
 
@@ -36,7 +37,7 @@ pub(super) fn share(
     stamp: &FileStamp,
     holder: Option<ClientPrefix>,
 ) -> Result<SharedFile, Scarce> {
-    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut shared = SHARED.lock();
     if let Some(open) = shared.open.get(stamp).and_then(Weak::upgrade) {
         open.share_with(holder);
         return Ok(open);
@@ -87,7 +88,7 @@ mod tests {
             let (file, stamp) = file(&dir, &n.to_string(), "content");
             drop(share(file, &stamp, None).unwrap());
         }
-        let known = SHARED.lock().unwrap().open.len();
+        let known = SHARED.lock().open.len();
         assert!(known <= FEW, "{known} files are remembered, one is open");
     }
 }

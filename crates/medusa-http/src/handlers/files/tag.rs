@@ -12,10 +12,11 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::LazyLock;
 
 use http::HeaderValue;
 use medusa_proto::hex;
+use parking_lot::{Condvar, Mutex};
 use rustix::fs::fstat;
 use sha1::{Digest as _, Sha1};
 
@@ -81,12 +82,8 @@ struct TagState {
 }
 
 impl Hashes {
-    fn state(&self) -> MutexGuard<'_, TagState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn known(&self, stamp: &FileStamp) -> Option<Hash> {
-        self.state().known.get(stamp).copied()
+        self.state.lock().known.get(stamp).copied()
     }
 
     /// The hash of the file of this stamp, which `make` makes, unless the file has another by then. Who finds that somebody
@@ -96,7 +93,7 @@ impl Hashes {
         stamp: &FileStamp,
         make: impl FnOnce() -> io::Result<Option<Hash>>,
     ) -> io::Result<Option<Hash>> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         loop {
             if let Some(hash) = state.known.get(stamp) {
                 return Ok(Some(*hash));
@@ -104,13 +101,13 @@ impl Hashes {
             if state.being_made.insert(*stamp) {
                 break;
             }
-            state = self.made.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.made.wait(&mut state);
         }
         drop(state);
         let making = HashJob { hashes: self, stamp };
         let made = make();
         if let Ok(Some(hash)) = made {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             if state.known.len() >= REMEMBERED {
                 state.known.clear();
             }
@@ -129,7 +126,7 @@ struct HashJob<'h> {
 
 impl Drop for HashJob<'_> {
     fn drop(&mut self) {
-        self.hashes.state().being_made.remove(self.stamp);
+        self.hashes.state.lock().being_made.remove(self.stamp);
         self.hashes.made.notify_all();
     }
 }

@@ -8,10 +8,11 @@
 //! directories are read at a time than [`AT_ONCE`] says: reading files, on the same pool, does not wait for them.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::super::cache::FRESH;
@@ -71,14 +72,14 @@ impl Default for Listings {
 
 impl Drop for Listings {
     fn drop(&mut self) {
-        let _gone: Vec<CachedListing> = cached().extract_if(.., |cached| cached.id == self.id).collect();
+        let _gone: Vec<CachedListing> = CACHED.lock().extract_if(.., |cached| cached.id == self.id).collect();
     }
 }
 
 impl Listings {
     /// The page of the directory at `path`, if it is there and counts without a look at the disk.
     pub(in super::super) fn page(&self, path: &[u8], mut view: View, now: Instant) -> Option<Page> {
-        let mut cached = cached();
+        let mut cached = CACHED.lock();
         let found = self.touch(&mut cached, path).filter(|cached| cached.is_fresh(now))?;
         view.page = view.page.min(found.listing.pages());
         found.pages.iter().find(|(known, _)| *known == view).map(|(_, page)| page.clone())
@@ -93,7 +94,7 @@ impl Listings {
         look: impl FnOnce() -> Option<FileStamp>,
     ) -> Option<Arc<Listing>> {
         let known = {
-            let mut cached = cached();
+            let mut cached = CACHED.lock();
             let found = self.touch(&mut cached, path)?;
             if found.is_fresh(now) {
                 return Some(Arc::clone(&found.listing));
@@ -105,7 +106,7 @@ impl Listings {
             return None;
         }
         if let Some(found) =
-            self.touch(&mut cached(), path).filter(|cached| Arc::ptr_eq(&cached.listing, &known))
+            self.touch(&mut CACHED.lock(), path).filter(|cached| Arc::ptr_eq(&cached.listing, &known))
         {
             found.checked = now;
         }
@@ -117,7 +118,7 @@ impl Listings {
     pub(super) fn put(&self, path: &[u8], listing: &Arc<Listing>, view: View, page: &Page) {
         // Many names take long to free: that is done when others may look again.
         let mut gone = Vec::new();
-        let mut cached = cached();
+        let mut cached = CACHED.lock();
         let mut it = match self.find(&cached, path).map(|at| cached.remove(at)) {
             Some(known) if Arc::ptr_eq(&known.listing, listing) => known,
             other => {
@@ -156,10 +157,6 @@ impl Listings {
         cached[at..].rotate_left(1);
         cached.last_mut()
     }
-}
-
-fn cached() -> MutexGuard<'static, Vec<CachedListing>> {
-    CACHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl CachedListing {
@@ -213,7 +210,7 @@ mod tests {
     }
 
     fn kept_pages(listings: &Listings, path: &[u8]) -> usize {
-        listings.touch(&mut cached(), path).map_or(0, |cached| cached.pages.len())
+        listings.touch(&mut CACHED.lock(), path).map_or(0, |cached| cached.pages.len())
     }
 
     fn view_of(page: usize) -> View {
@@ -291,7 +288,7 @@ mod tests {
     fn what_is_kept_is_bounded() {
         let listings = Listings::default();
         let others = Listings::default();
-        let bytes = || cached().iter().map(|cached| cached.bytes).sum::<usize>();
+        let bytes = || CACHED.lock().iter().map(|cached| cached.bytes).sum::<usize>();
         let below = |mount: usize| View { path: format!("/{mount}/"), ..view_of(1) };
         let one = Arc::new(of(Vec::new()));
         for n in 0..2 * PAGES {
@@ -303,14 +300,14 @@ mod tests {
             let handler = if n % 2 == 0 { &listings } else { &others };
             handler.put(&[b'b', n, b'/'], &Arc::new(of(Vec::new())), view_of(1), &page(BYTES / 20));
         }
-        assert!(bytes() <= BYTES && cached().len() >= 15, "{} bytes", bytes());
+        assert!(bytes() <= BYTES && CACHED.lock().len() >= 15, "{} bytes", bytes());
         assert_eq!(kept_pages(&listings, b"a/"), 0, "the one used longest ago went");
         listings.put(b"huge/", &one, view_of(1), &page(BYTES));
         assert!(bytes() <= BYTES && kept_pages(&listings, b"huge/") == 0);
         for n in 0..2 * DIRECTORIES {
             others.put(n.to_string().as_bytes(), &one, view_of(1), &page(1));
         }
-        assert_eq!(cached().len(), DIRECTORIES);
+        assert_eq!(CACHED.lock().len(), DIRECTORIES);
     }
 
     #[test]
@@ -322,7 +319,7 @@ mod tests {
         other.put(b"a/", &listing, view_of(1), &page(1));
         let id = one.id;
         drop(one);
-        assert!(cached().iter().all(|cached| cached.id != id));
+        assert!(CACHED.lock().iter().all(|cached| cached.id != id));
         assert_eq!(kept_pages(&other, b"a/"), 1);
     }
 }
