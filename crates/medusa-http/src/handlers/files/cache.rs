@@ -12,13 +12,14 @@
 //!
 //! **Invariant:** a part never holds more than its share of bytes, what an entry costs beside its content included.
 
-use std::collections::HashMap;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use medusa_proto::coding::Coding;
 use parking_lot::Mutex;
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter, unsync};
 use smallvec::SmallVec;
 
 use super::entity::{Content, Entity, FileStamp};
@@ -126,17 +127,35 @@ pub(super) enum Lookup<'c> {
     Miss,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct SlotState {
-    index: HashMap<Arc<[u8]>, usize>,
-    entries: Vec<CacheEntry>,
-    /// Where the search for the next entry to drop begins.
-    hand: usize,
-    bytes: usize,
+    /// Files by their paths, and what was made of them by their [`FormKey`]s. When it is full, what is asked for once goes
+    /// before what is asked for again and again, so a crawler does not empty it.
+    entries: unsync::Cache<Arc<[u8]>, CacheEntry, ByCost>,
     hits: u64,
     loads: u64,
     /// The keys of what is being compressed, at most [`COMPRESSIONS`].
     compressing: Vec<FormKey>,
+}
+
+impl SlotState {
+    fn new(limit: usize) -> Self {
+        let options = OptionsBuilder::new()
+            .weight_capacity(limit as u64)
+            .estimated_items_capacity(limit / OVERHEAD)
+            // One file may take all of it, and the keys of what is gone are not kept: nothing would count their bytes.
+            .hot_allocation(1.0)
+            .ghost_allocation(0.0)
+            .build()
+            .expect("all that it needs is given");
+        let entries = unsync::Cache::with_options(
+            options,
+            ByCost,
+            DefaultHashBuilder::default(),
+            unsync::DefaultLifecycle::default(),
+        );
+        Self { entries, hits: 0, loads: 0, compressing: Vec::new() }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -169,20 +188,20 @@ impl CachedForm {
 
 #[derive(Debug)]
 struct CacheEntry {
-    /// Its path, or its [`FormKey`].
-    path: Arc<[u8]>,
     cached: CachedForm,
     /// When it was last compared with the disk.
-    checked: Instant,
+    checked: Cell<Instant>,
     /// A request is comparing it now.
-    is_being_checked: bool,
-    /// Asked for since the hand last came by.
-    is_used: bool,
+    is_being_checked: Cell<bool>,
 }
 
-impl CacheEntry {
-    fn cost(&self) -> usize {
-        cost(&self.path, &self.cached)
+/// What entries weigh: bytes.
+#[derive(Debug, Clone)]
+struct ByCost;
+
+impl Weighter<Arc<[u8]>, CacheEntry> for ByCost {
+    fn weight(&self, path: &Arc<[u8]>, entry: &CacheEntry) -> u64 {
+        cost(path, &entry.cached) as u64
     }
 }
 
@@ -197,22 +216,22 @@ fn cost(path: &[u8], cached: &CachedForm) -> usize {
 
 impl Slot {
     fn new(limit: usize) -> Self {
-        Self { state: Mutex::default(), limit }
+        Self { state: Mutex::new(SlotState::new(limit)), limit }
     }
 
     pub(super) fn look_up(&self, path: &[u8], now: Instant) -> Lookup<'_> {
         let mut state = self.state.lock();
-        let (lookup, is_hit) = match state.find(path) {
+        let (lookup, is_hit) = match state.entries.get(path) {
             None => (Lookup::Miss, false),
             Some(entry) => {
-                entry.is_used = true;
-                let is_fresh = entry.is_being_checked || now.saturating_duration_since(entry.checked) < FRESH;
+                let is_fresh = entry.is_being_checked.get()
+                    || now.saturating_duration_since(entry.checked.get()) < FRESH;
                 match &entry.cached {
                     CachedForm::Found(found) if is_fresh => (Lookup::Fresh(Arc::clone(found)), true),
                     CachedForm::Found(found) => {
-                        entry.is_being_checked = true;
-                        let (path, found) = (Arc::clone(&entry.path), Arc::clone(found));
-                        (Lookup::Stale(Revalidation { slot: self, path, found }), false)
+                        entry.is_being_checked.set(true);
+                        let found = Arc::clone(found);
+                        (Lookup::Stale(Revalidation { slot: self, path: path.into(), found }), false)
                     }
                     CachedForm::Nothing if is_fresh => (Lookup::Nothing, true),
                     CachedForm::Nothing | CachedForm::Coded(..) => (Lookup::Miss, false),
@@ -226,9 +245,8 @@ impl Slot {
 
     /// What is kept under `key`, if it was made of a file of the stamp `made_of`.
     pub(super) fn coded(&self, key: &FormKey, made_of: &FileStamp) -> Option<Form> {
-        let mut state = self.state.lock();
-        let entry = state.find(key)?;
-        entry.is_used = true;
+        let state = self.state.lock();
+        let entry = state.entries.get(key.as_slice())?;
         match &entry.cached {
             CachedForm::Coded(stamp, form) if stamp == made_of => Some(form.clone()),
             _ => None,
@@ -238,93 +256,44 @@ impl Slot {
     /// Keeps a file that was compared with the disk at `now`, in place of any other state of it. Large files and files
     /// that do not fit are not kept.
     pub(super) fn put(&self, path: &[u8], found: &Arc<Found>, now: Instant) {
-        let mut state = self.state.lock();
-        if let Some(entry) = state.find(path)
+        if let Some(entry) = self.state.lock().entries.peek(path)
             && matches!(&entry.cached, CachedForm::Found(known) if Arc::ptr_eq(known, found))
         {
-            entry.checked = now;
+            entry.checked.set(now);
             return;
         }
-        self.replace(&mut state, path, CachedForm::Found(Arc::clone(found)), now);
+        self.replace(path, CachedForm::Found(Arc::clone(found)), now);
     }
 
     /// Keeps that nothing was there at `now`.
     pub(super) fn put_nothing(&self, path: &[u8], now: Instant) {
-        self.replace(&mut self.state.lock(), path, CachedForm::Nothing, now);
+        self.replace(path, CachedForm::Nothing, now);
     }
 
     /// Keeps what was made of a file of the stamp `made_of`.
     pub(super) fn put_coded(&self, key: &FormKey, made_of: FileStamp, form: Form) {
-        self.replace(&mut self.state.lock(), key, CachedForm::Coded(made_of, form), Instant::now());
+        self.replace(key, CachedForm::Coded(made_of, form), Instant::now());
     }
 
-    fn replace(&self, state: &mut SlotState, path: &[u8], cached: CachedForm, now: Instant) {
-        state.remove(path);
-        let cost = cost(path, &cached);
-        let is_open = cached.entity().is_some_and(|entity| matches!(entity.content, Content::File(_)));
-        if cost > self.limit || is_open {
-            return;
+    fn replace(&self, path: &[u8], cached: CachedForm, now: Instant) {
+        if cached.entity().is_some_and(|entity| matches!(entity.content, Content::File(_))) {
+            return self.remove(path);
         }
-        while state.bytes + cost > self.limit {
-            state.drop_one();
-        }
-        state.add(CacheEntry {
-            path: path.into(),
-            cached,
-            checked: now,
-            is_being_checked: false,
-            is_used: false,
-        });
+        let entry = CacheEntry { cached, checked: Cell::new(now), is_being_checked: Cell::new(false) };
+        self.state.lock().entries.insert(path.into(), entry);
     }
 
     pub(super) fn remove(&self, path: &[u8]) {
-        self.state.lock().remove(path);
+        self.state.lock().entries.remove(path);
     }
 
     fn usage(&self) -> Usage {
         let state = self.state.lock();
         Usage {
             files: state.entries.len() as u64,
-            bytes: state.bytes as u64,
+            bytes: state.entries.weight(),
             hits: state.hits,
             loads: state.loads,
-        }
-    }
-}
-
-impl SlotState {
-    fn find(&mut self, path: &[u8]) -> Option<&mut CacheEntry> {
-        self.entries.get_mut(*self.index.get(path)?)
-    }
-
-    fn add(&mut self, entry: CacheEntry) {
-        self.bytes += entry.cost();
-        self.index.insert(Arc::clone(&entry.path), self.entries.len());
-        self.entries.push(entry);
-    }
-
-    fn remove(&mut self, path: &[u8]) {
-        let Some(place) = self.index.remove(path) else { return };
-        let removed = self.entries.swap_remove(place);
-        self.bytes -= removed.cost();
-        if let Some(moved) = self.entries.get(place) {
-            self.index.insert(Arc::clone(&moved.path), place);
-        }
-    }
-
-    /// Drops the first entry that was not asked for since the hand last came by (the CLOCK algorithm). An entry that is
-    /// asked for once goes before one that is asked for again and again, so a crawler does not empty the cache.
-    fn drop_one(&mut self) {
-        loop {
-            if self.hand >= self.entries.len() {
-                self.hand = 0;
-            }
-            let Some(entry) = self.entries.get_mut(self.hand) else { return };
-            if !std::mem::take(&mut entry.is_used) {
-                let path = Arc::clone(&entry.path);
-                return self.remove(&path);
-            }
-            self.hand += 1;
         }
     }
 }
@@ -346,10 +315,10 @@ impl Revalidation<'_> {
 
 impl Drop for Revalidation<'_> {
     fn drop(&mut self) {
-        if let Some(entry) = self.slot.state.lock().find(&self.path)
+        if let Some(entry) = self.slot.state.lock().entries.peek(&*self.path)
             && matches!(&entry.cached, CachedForm::Found(found) if Arc::ptr_eq(found, &self.found))
         {
-            entry.is_being_checked = false;
+            entry.is_being_checked.set(false);
         }
     }
 }
