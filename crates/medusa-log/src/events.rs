@@ -9,7 +9,6 @@
 //! causes is not passed on itself ([`MutedEvents`]), so there is no circle.
 
 use std::cell::Cell;
-use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
@@ -42,8 +41,10 @@ pub struct Route {
 /// Passes events on to the sinks that are to have them: to none before [`route`](Self::route).
 ///
 /// Dropping it does not wait: what is waiting is passed on, and the thread ends.
+#[derive(Debug)]
 pub struct EventSinks(Arc<EventQueue>);
 
+#[derive(Debug)]
 struct EventQueue {
     /// How many of [`Level::ALL`] somebody wants.
     levels: AtomicU8,
@@ -143,12 +144,6 @@ impl EventSinks {
 impl Default for EventSinks {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl fmt::Debug for EventSinks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EventSinks").field("level", &self.level()).finish_non_exhaustive()
     }
 }
 

@@ -47,7 +47,7 @@ impl Directory {
         for own in 1..=MOST {
             let path = sibling(base, own);
             DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(&path)?;
-            if let Some(lock) = lock(&path)? {
+            if let Some(lock) = lock(&path, true)? {
                 return Ok(Self { base: base.to_owned(), own, path, _lock: lock });
             }
         }
@@ -69,7 +69,7 @@ impl Directory {
         let mut adopted = Adopted::default();
         for other in (1..=MOST).filter(|&other| other != self.own) {
             let path = sibling(&self.base, other);
-            match lock_existing(&path) {
+            match lock(&path, false) {
                 Ok(Some(_held)) => match self.take_from(&path, &mut oldest) {
                     Ok(mut segments) => {
                         segments.append(&mut adopted.segments);
@@ -128,16 +128,8 @@ fn sibling(base: &Path, number: u32) -> PathBuf {
     name.into()
 }
 
-/// The lock of the directory `path`, unless somebody has it.
-fn lock(path: &Path) -> io::Result<Option<File>> {
-    try_lock(path, true)
-}
-
-fn lock_existing(path: &Path) -> io::Result<Option<File>> {
-    try_lock(path, false)
-}
-
-fn try_lock(path: &Path, create: bool) -> io::Result<Option<File>> {
+/// The lock of the directory `path`, made if need be and wanted, unless somebody has it.
+fn lock(path: &Path, create: bool) -> io::Result<Option<File>> {
     let file = OpenOptions::new()
         .write(true)
         .create(create)
