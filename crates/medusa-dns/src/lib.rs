@@ -24,6 +24,7 @@ mod cache;
 mod data;
 mod error;
 mod local;
+mod lookup_error;
 mod name;
 mod options;
 mod resolver;
@@ -31,7 +32,8 @@ mod upstream;
 
 pub use answer::{Addresses, Answer, Source};
 pub use data::{Data, RecordType, UnknownRecordType};
-pub use error::{DnsError, LookupError, Rcode};
+pub use error::DnsError;
+pub use lookup_error::{LookupError, Rcode};
 pub use options::{
     BadServerAddr, CacheOptions, Protocol, ServerAddr, ServerOptions, SystemOptions, UnknownProtocol,
 };

@@ -33,11 +33,12 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::aside::Aside;
+use crate::bounds::MAX_HEAD;
 use crate::connect::Connector;
 use crate::error::{Cause, Fault};
 use crate::request::Request;
 use crate::resolve::{Names, Resolve};
-use crate::tls;
+use crate::tls::{self, Trust};
 
 /// Sends requests over the connections of one pool.
 pub(crate) type Client = legacy::Client<Connector, Sent>;
@@ -56,10 +57,6 @@ pub(crate) const MAX_STALE: usize = 2 * IDLE;
 
 /// How long a connection stays idle. Most servers close theirs after 5 to 75 seconds.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The longest header of an answer, in bytes; also of one that is refused only once it is there (HTTP/1, where hyper
-/// stops reading at some 400 KiB).
-pub(crate) const MAX_HEAD: usize = 64 * 1024;
 
 /// The most fields of an answer.
 const MAX_FIELDS: usize = 200;
@@ -82,19 +79,6 @@ const MAX_CA: u64 = 1024 * 1024;
 struct Way {
     trust: Trust,
     connect_timeout: Duration,
-}
-
-/// Whose certificates are taken.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) enum Trust {
-    /// Nobody's: there is no TLS.
-    Nobody,
-    /// Those of the system's authorities.
-    System,
-    /// Also those of the authorities in this PEM text.
-    Also(Bytes),
-    /// Anyone's.
-    Anyone,
 }
 
 struct Known {

@@ -10,10 +10,8 @@ use std::time::Duration;
 use hyper_util::client::legacy;
 use url::Url;
 
-use crate::clients::MAX_HEAD;
+use crate::bounds::{MAX_HEAD, MAX_INTERIM, MAX_URL};
 use crate::connect::TooSlow;
-use crate::interim::MAX_INTERIM;
-use crate::request::MAX_URL;
 use crate::resolve::NotFound;
 use crate::{MEMORY, RUNNING, WAITING};
 

@@ -17,7 +17,8 @@ use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, timeout_at};
 
 use crate::Shared;
-use crate::clients::{MAX_HEAD, MAX_STALE, Sent};
+use crate::bounds::{MAX_HEAD, head_length};
+use crate::clients::{MAX_STALE, Sent};
 use crate::connect::is_reused;
 use crate::decode::{self, Decoder, Piece};
 use crate::error::{Cause, Fault, FetchError, Stage, is_lost, is_unprocessed, place};
@@ -280,11 +281,6 @@ fn build(hop: &Hop) -> Result<http::Request<Sent>, Fault> {
     login.set_sensitive(true);
     headers.insert(header::AUTHORIZATION, login);
     Ok(request)
-}
-
-/// How long fields are, with the colon, the space and the line's end.
-pub(crate) fn head_length(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
 /// The head of an answer, which waits for a body.

@@ -10,11 +10,7 @@ use http::HeaderMap;
 use tokio::sync::Notify;
 use tokio::task::coop;
 
-use crate::clients::MAX_HEAD;
-use crate::exchange::head_length;
-
-/// How many may come. Servers send one or two (100, 103), or one every few seconds while they work (102).
-pub(crate) const MAX_INTERIM: usize = 100;
+use crate::bounds::{MAX_HEAD, MAX_INTERIM, head_length};
 
 /// Those of one request.
 #[derive(Debug, Default)]

@@ -20,6 +20,7 @@
 //! Errors and `Debug` name no more of a URL than scheme, host and path, and no value of a field.
 
 mod aside;
+mod bounds;
 mod clients;
 mod connect;
 mod decode;

@@ -13,8 +13,8 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use url::Url;
 
+use crate::bounds::MAX_URL;
 use crate::error::{Fault, place};
-use crate::request::MAX_URL;
 
 /// Fields that go along to another origin. All others may be keys of an API, under whatever name.
 const TRAVELLING: [HeaderName; 9] = [

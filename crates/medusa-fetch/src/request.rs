@@ -17,11 +17,9 @@ use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
+use crate::bounds::MAX_URL;
 use crate::error::place;
 use crate::redirect::{Auth, Hop};
-
-/// The longest URL, in bytes. Servers take 8 KiB or less.
-pub const MAX_URL: usize = 16 * 1024;
 
 /// The most fields of a request. Servers take a hundred or so.
 pub const MAX_FIELDS: usize = 100;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
@@ -9,11 +10,23 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use crate::clients::Trust;
 use crate::error::{Cause, Fault};
 
 /// What is spoken over TLS, the one we like best first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// Whose certificates are taken.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// Nobody's: there is no TLS.
+    Nobody,
+    /// Those of the system's authorities.
+    System,
+    /// Also those of the authorities in this PEM text.
+    Also(Bytes),
+    /// Anyone's.
+    Anyone,
+}
 
 /// How TLS is set up for `trust`; none where there is no TLS. Blocks: the system's certificates are a hundred files.
 pub(crate) fn config(trust: &Trust) -> Result<Option<ClientConfig>, Fault> {
