@@ -22,7 +22,7 @@ pub enum ConnectError {
     #[error("the state directory {0:?} is not for you: become the user the server runs as, or use `sudo`")]
     Denied(PathBuf),
     /// Something else.
-    #[error("cannot reach the server of the state directory {path:?}: {source}")]
+    #[error("cannot reach the server of the state directory {path:?}")]
     Failed {
         /// The directory.
         path: PathBuf,
@@ -44,10 +44,10 @@ pub enum CallError {
     #[error("the server closed the session before it answered: it may have ended; its log says more")]
     Closed,
     /// The session broke.
-    #[error("the session with the server broke: {0}")]
+    #[error("the session with the server broke")]
     Io(#[from] io::Error),
     /// The server answered what this client does not understand.
-    #[error("the server's answer cannot be understood: {0}; is this the `medusa` it was started with?")]
+    #[error("the server's answer cannot be understood; is this the `medusa` it was started with?")]
     Malformed(#[from] serde_json::Error),
 }
 

@@ -63,7 +63,7 @@ struct Version {
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     /// Not JSON, or not a request.
-    #[error("this is not a request: {0}; send one line like {{\"version\":{VERSION},\"op\":\"status\"}}")]
+    #[error("this is not a request (send one line like {{\"version\":{VERSION},\"op\":\"status\"}})")]
     Malformed(#[from] serde_json::Error),
     /// Of another version.
     #[error(
@@ -180,6 +180,8 @@ fn line(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use medusa_proto::with_causes;
+
     use super::*;
 
     #[test]
@@ -200,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_request_that_is_none_is_told_what_is_wrong() {
-        let told = |line: &str| decode(line.as_bytes()).expect_err("not a request").to_string();
+        let told = |line: &str| with_causes(&decode(line.as_bytes()).expect_err("not a request"));
         assert!(told("hello").contains("not a request"));
         assert!(told("[]").contains("not a request"));
         assert!(told("{\"op\":\"stop\"}").contains("version"));

@@ -39,7 +39,7 @@ pub enum StateError {
     },
     /// The directory could not be made or used.
     #[error(
-        "cannot {what} the state directory {path:?}: {source}; let the server's user write there, or name another with `--state`"
+        "cannot {what} the state directory {path:?} (let the server's user write there, or name another with `--state`)"
     )]
     Unusable {
         /// What failed.

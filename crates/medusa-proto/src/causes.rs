@@ -2,8 +2,8 @@
 
 use std::error::Error;
 
-/// The message of `error` and those of its causes, each behind a colon. A cause that the text already repeats is not told
-/// twice.
+/// The message of `error` and those of its causes, each behind a colon. Errors of ours say their own level only; those of
+/// some libraries repeat their cause (hickory's do), which is not told twice.
 pub fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -12,7 +12,7 @@ use crate::term;
 
 /// A page of the reference could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write {}: {source}", .path.display())]
+#[error("cannot write {}", .path.display())]
 pub(crate) struct WriteError {
     path: PathBuf,
     source: io::Error,

@@ -17,7 +17,7 @@ pub(crate) enum InitError {
     #[error("{} exists already, so nothing was written: name another directory, or move it away", .0.display())]
     Exists(PathBuf),
     /// The system refused.
-    #[error("cannot write {}: {source}", .path.display())]
+    #[error("cannot write {}", .path.display())]
     Write {
         /// The file or directory.
         path: PathBuf,

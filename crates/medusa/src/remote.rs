@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use medusa_monitor::protocol::MAX_REQUEST;
 use medusa_monitor::{CallError, Client, ConnectError, Done, Op};
+use medusa_proto::with_causes;
 use medusa_script::Event;
 
 use crate::target::Target;
@@ -72,7 +73,7 @@ impl Remote {
     /// Stops the server, and waits until it has ended.
     pub(crate) fn stop(&self) -> Result<(), String> {
         let mut client = self.connect()?;
-        client.call(&Op::Stop, show).map_err(|error| error.to_string())?;
+        client.call(&Op::Stop, show).map_err(|error| with_causes(&error))?;
         let pid = client.pid().map(|pid| format!(" (pid {pid})")).unwrap_or_default();
         if term::stderr_is_terminal() {
             term::note(format_args!("stopping{pid}: what is under way may finish"));
@@ -83,7 +84,7 @@ impl Remote {
     }
 
     fn call(&self, op: &Op) -> Result<Done, String> {
-        self.connect()?.call(op, show).map_err(|error: CallError| error.to_string())
+        self.connect()?.call(op, show).map_err(|error: CallError| with_causes(&error))
     }
 
     fn connect(&self) -> Result<Client, String> {
@@ -96,7 +97,7 @@ impl Remote {
                      or name its state directory with `--state`"
                 )
             }
-            (_, error) => error.to_string(),
+            (_, error) => with_causes(&error),
         })
     }
 }

@@ -51,7 +51,7 @@ pub enum TargetError {
         path: PathBuf,
     },
     /// It cannot be read.
-    #[error("cannot read {path:?}: {source}")]
+    #[error("cannot read {path:?}")]
     Unreadable {
         /// As it was given.
         path: PathBuf,

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use medusa_proto::status::Status;
+use medusa_proto::with_causes;
 use medusa_script::Event;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -67,7 +68,7 @@ impl<C: Control> Session<C> {
                     waits |= op == Op::Stop; // for the server's end
                     answer(&mut wire, &*self.control, self.peer, op).await?;
                 }
-                Err(error) => wire.send(&Reply::Failed(Failure::new(error.to_string()))).await?,
+                Err(error) => wire.send(&Reply::Failed(Failure::new(with_causes(&error)))).await?,
             }
             if matches!(next, Next::Close) {
                 return Ok(());

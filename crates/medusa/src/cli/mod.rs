@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use medusa_proto::with_causes;
 
 use crate::logging::Logging;
 use crate::remote::Remote;
@@ -67,7 +68,7 @@ fn dispatch(cli: Cli, command: String) -> Result<(), String> {
             generate::completions(shell, Cli::command());
             Ok(())
         }
-        Some(Command::Reference { dir }) => generate::pages(&dir).map_err(|error| error.to_string()),
+        Some(Command::Reference { dir }) => generate::pages(&dir).map_err(|error| with_causes(&error)),
     }
 }
 
@@ -86,7 +87,7 @@ fn start(args: ServeArgs, command: String) -> Result<(), String> {
     }
     let stopped = serve(options);
     drop(logging); // so that what follows is the last line
-    let stopped = stopped.map_err(|error| error.to_string())?;
+    let stopped = stopped.map_err(|error| with_causes(&error))?;
     let connections = if stopped.finished == 1 { "connection" } else { "connections" };
     term::note(format_args!(
         "stopped: {} {connections} finished, {} cut off",
@@ -96,7 +97,7 @@ fn start(args: ServeArgs, command: String) -> Result<(), String> {
 }
 
 fn write_sample(directory: &Path, command: &str) -> Result<(), String> {
-    for file in init::init(directory).map_err(|error| error.to_string())? {
+    for file in init::init(directory).map_err(|error| with_causes(&error))? {
         term::answer(format_args!("wrote {}", file.display()));
     }
     term::note(format_args!("start it with: {command} serve {}", directory.display()));
@@ -115,11 +116,11 @@ fn remote(place: Place, command: String) -> Result<Remote, String> {
 }
 
 fn find(path: Option<&Path>) -> Result<Target, String> {
-    Target::find(path, &here()?).map_err(|error| error.to_string())
+    Target::find(path, &here()?).map_err(|error| with_causes(&error))
 }
 
 fn find_script(path: Option<&Path>, command: &str) -> Result<Target, String> {
-    Target::find_script(path, &here()?, command).map_err(|error| error.to_string())
+    Target::find_script(path, &here()?, command).map_err(|error| with_causes(&error))
 }
 
 fn here() -> Result<PathBuf, String> {

@@ -31,6 +31,7 @@ use std::thread::available_parallelism;
 use medusa_monitor::{ControlSocket, StateDir, StateError};
 use medusa_net::{Drained, ListenAddr, Workers, limits};
 use medusa_proto::author::{Author, Via};
+use medusa_proto::with_causes;
 use medusa_script::Engine;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::spawn_local;
@@ -67,7 +68,7 @@ impl Options {
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The system refused what every server needs.
-    #[error("cannot start {what}: {source}")]
+    #[error("cannot start {what}")]
     System {
         /// What was to be started.
         what: &'static str,
@@ -155,6 +156,7 @@ fn take_state(options: &Options) -> Result<Option<(StateDir, ControlSocket)>, St
     match taken {
         Ok(taken) => Ok(Some(taken)),
         Err(error) if options.state.is_none() && error.is_unwritable() => {
+            let error = with_causes(&error);
             tracing::warn!("no control socket, so `eval` and the like cannot reach this server: {error}");
             Ok(None)
         }

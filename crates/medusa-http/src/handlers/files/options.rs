@@ -113,7 +113,7 @@ pub enum FilesError {
     #[error("`{}` is not a directory; name the directory that holds the files", .0.display())]
     NotDirectory(PathBuf),
     /// The system does not let us in.
-    #[error("cannot serve files from `{}`: {source}; let the server's user read and enter it", .path.display())]
+    #[error("cannot serve files from `{}` (let the server's user read and enter it)", .path.display())]
     Unreadable {
         /// The directory.
         path: PathBuf,
@@ -121,10 +121,8 @@ pub enum FilesError {
         source: io::Error,
     },
     /// The kernel cannot keep a path within a directory.
-    #[error(
-        "cannot serve files safely: the system call `openat2` (Linux 5.6 or newer) does not work here: {0}"
-    )]
-    Unsupported(io::Error),
+    #[error("cannot serve files safely: the system call `openat2` (Linux 5.6 or newer) does not work here")]
+    Unsupported(#[source] io::Error),
     /// An index file's name is not one.
     #[error("`{0}` is not the name of an index file; give a name without `/`, as `index.html`")]
     Index(String),
