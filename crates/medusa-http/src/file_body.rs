@@ -29,7 +29,7 @@ const LITTLE: usize = 16 * 1024;
 /// Part of an open file.
 ///
 /// On a stream that the kernel can send files on, it is handed on piece by piece (see
-/// [`CorkHandle::stand_in`](medusa_net::cork::CorkHandle::stand_in)) and never copied. On any other it is read: what the
+/// [`CorkHandle::file_placeholder`](medusa_net::cork::CorkHandle::file_placeholder)) and never copied. On any other it is read: what the
 /// page cache holds right on the worker (`RWF_NOWAIT` promises not to wait for a disk), the rest on the blocking pool.
 #[derive(Debug)]
 pub struct FileBody {
@@ -81,7 +81,7 @@ impl FileBody {
         Poll::Ready(Some(advanced))
     }
 
-    /// The stand-in of the next piece, once the page cache holds it.
+    /// The placeholder of the next piece, once the page cache holds it.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         let len = self.next_len(LONGEST_PIECE);
         if let Some(task) = &mut self.pending {
@@ -97,7 +97,7 @@ impl FileBody {
         }
         self.is_cached = false;
         let Some(sender) = &self.sender else { return Poll::Ready(Ok(Bytes::new())) };
-        Poll::Ready(Ok(sender.stand_in(Arc::clone(&self.file), self.offset, len)))
+        Poll::Ready(Ok(sender.file_placeholder(Arc::clone(&self.file), self.offset, len)))
     }
 
     /// Whether the page cache holds the last byte of the next `len`, and so most likely all of them: it is filled in

@@ -27,7 +27,7 @@ pub enum Share {
     /// Connections that are served: three quarters of all.
     Connections,
     /// Connections that are told why they are not served: a sixteenth more.
-    Told,
+    Refused,
     /// Files that are sent and forms that are kept: an eighth more, which is as many as there may be of them. The last
     /// sixteenth is left to the control socket, logs, name servers and whoever else asks the system.
     Files,
@@ -37,7 +37,7 @@ impl Share {
     const fn of(self, limit: u64) -> u64 {
         match self {
             Self::Connections => limit - limit / 4,
-            Self::Told => limit - limit / 16 * 3,
+            Self::Refused => limit - limit / 16 * 3,
             Self::Files => limit - limit / 16,
         }
     }
@@ -101,7 +101,7 @@ pub fn is_too_many_of_address(connections: u64) -> bool {
 
 /// Why no file is opened for a client now. It passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Scarce {
+pub enum FilesExhausted {
     /// The process has as many as it may.
     #[error(
         "too many files are open for clients, or too many descriptors in all, of {limit} there may be (raise \
@@ -121,13 +121,13 @@ pub enum Scarce {
     },
 }
 
-impl From<Scarce> for io::Error {
-    fn from(scarce: Scarce) -> Self {
+impl From<FilesExhausted> for io::Error {
+    fn from(scarce: FilesExhausted) -> Self {
         Self::other(scarce)
     }
 }
 
-impl Scarce {
+impl FilesExhausted {
     /// Whether this is what stands behind an error.
     pub fn is(error: &io::Error) -> bool {
         error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
@@ -149,9 +149,9 @@ impl OpenFile {
     /// # Errors
     ///
     /// There are too many. The file is closed.
-    pub fn new(file: File, holder: Option<ClientPrefix>) -> Result<Self, Scarce> {
+    pub fn new(file: File, holder: Option<ClientPrefix>) -> Result<Self, FilesExhausted> {
         if Share::Files.is_passed_by(&file) {
-            return Err(Scarce::Process { limit: limit() });
+            return Err(FilesExhausted::Process { limit: limit() });
         }
         Ok(Self { lease: Lease::take(holder, limit())?, file })
     }
@@ -197,18 +197,18 @@ struct Lease {
 }
 
 impl Lease {
-    fn take(holder: Option<ClientPrefix>, limit: u64) -> Result<Self, Scarce> {
+    fn take(holder: Option<ClientPrefix>, limit: u64) -> Result<Self, FilesExhausted> {
         let open = FILES_OPEN.fetch_add(1, Relaxed);
         // Dropped, one that is too many is given back.
         let mut lease = Self { holder: Mutex::default() };
         if open >= limit / FILES {
-            return Err(Scarce::Process { limit });
+            return Err(FilesExhausted::Process { limit });
         }
         if let Some(client) = holder {
             let entry = FILES_OF_CLIENTS.entry(client, || ());
             let files = entry.others() as u64;
             if files >= limit / FILES_OF_ADDRESS {
-                return Err(Scarce::Address { client, files });
+                return Err(FilesExhausted::Address { client, files });
             }
             *lease.holder.get_mut() = Some(entry);
         }
@@ -243,9 +243,9 @@ mod tests {
     fn files_for_clients_have_a_share_and_each_address_half_of_it() {
         let of_one: Vec<_> = (0..4).map(|_| Lease::take(Some(ip(1)), 64).expect("a sixteenth")).collect();
         let refused = Lease::take(Some(ip(1)), 64).unwrap_err();
-        assert_eq!(refused, Scarce::Address { client: ip(1), files: 4 });
+        assert_eq!(refused, FilesExhausted::Address { client: ip(1), files: 4 });
         let others: Vec<_> = (0..4).map(|n| Lease::take(Some(ip(2 + n)), 64).expect("an eighth")).collect();
-        assert_eq!(Lease::take(None, 64).unwrap_err(), Scarce::Process { limit: 64 });
+        assert_eq!(Lease::take(None, 64).unwrap_err(), FilesExhausted::Process { limit: 64 });
         assert_eq!(files(), 8);
         drop((of_one, others));
         assert_eq!((files(), FILES_OF_CLIENTS.len()), (0, 0), "an address without files takes no memory");
@@ -268,7 +268,7 @@ mod tests {
     fn shares_leave_room_for_one_another() {
         for limit in [64, 1024, 20_000, 1 << 20] {
             let [connections, told, files] =
-                [Share::Connections, Share::Told, Share::Files].map(|share| share.of(limit));
+                [Share::Connections, Share::Refused, Share::Files].map(|share| share.of(limit));
             assert!(connections < told && told + limit / FILES <= files && files < limit, "{limit}");
         }
     }
@@ -287,6 +287,6 @@ mod tests {
         assert!(Share::Connections.is_passed_by(last) && Share::Files.is_passed_by(last));
         assert!(open().expect("counted") >= 100);
         let another = last.try_clone().expect("one more");
-        assert!(matches!(OpenFile::new(another, None), Err(Scarce::Process { .. })));
+        assert!(matches!(OpenFile::new(another, None), Err(FilesExhausted::Process { .. })));
     }
 }

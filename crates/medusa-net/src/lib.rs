@@ -32,7 +32,7 @@ pub mod tls;
 pub mod worker;
 
 pub use address::{AddressError, ListenAddr};
-pub use conn::{Conn, Deadlines, Owed, Peer, Phase, Signal};
+pub use conn::{Conn, Deadlines, Peer, Phase, Signal, WriteGuard};
 pub use listener::{Accept, BindError, Listener, ListenerStats, StartError};
 pub use origin::ListenerId;
 pub use shutdown::Drained;

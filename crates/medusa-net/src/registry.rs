@@ -41,7 +41,7 @@ struct Registry {
     /// The whole worker is finishing: so is every connection from its birth.
     draining: Cell<bool>,
     /// Told whenever a connection ends.
-    ended_one: Rc<Notify>,
+    connection_ended: Rc<Notify>,
 }
 
 /// How many connections are open on this worker.
@@ -91,7 +91,7 @@ pub(crate) fn open(origin: &Rc<Origin>, peer: Peer, permit: Permit) -> Entry {
     });
     origin.live.set(origin.live.get() + 1);
     if start_ticking {
-        spawn_local(tick(Ticking));
+        spawn_local(tick(TickerGuard));
     }
     Entry { conn, key, _permit: permit }
 }
@@ -121,14 +121,14 @@ impl Drop for Entry {
         let _ = REGISTRY.try_with(|registry| {
             registry.live.borrow_mut().try_remove(self.key);
             registry.ended.set(registry.ended.get() + 1);
-            registry.ended_one.notify_waiters();
+            registry.connection_ended.notify_waiters();
         });
     }
 }
 
 /// Told whenever a connection of this worker ends.
-pub(crate) fn ended_one() -> Rc<Notify> {
-    REGISTRY.with(|registry| registry.ended_one.clone())
+pub(crate) fn connection_ended() -> Rc<Notify> {
+    REGISTRY.with(|registry| registry.connection_ended.clone())
 }
 
 /// Where this worker's connections of a listener come from, if it has accepted for it.
@@ -139,9 +139,9 @@ pub(crate) fn find_origin(listener: ListenerId) -> Option<Rc<Origin>> {
 }
 
 /// Alive while the task that minds deadlines is, even if that is dropped with its runtime.
-struct Ticking;
+struct TickerGuard;
 
-impl Drop for Ticking {
+impl Drop for TickerGuard {
     fn drop(&mut self) {
         // An error means that the thread is ending and the registry already gone.
         let _ = REGISTRY.try_with(|registry| registry.ticking.set(false));
@@ -149,7 +149,7 @@ impl Drop for Ticking {
 }
 
 /// Minds deadlines as long as there are connections: a worker without any sleeps undisturbed.
-async fn tick(ticking: Ticking) {
+async fn tick(ticking: TickerGuard) {
     while len() > 0 {
         sleep(TICK).await;
         sweep(clock::refresh());

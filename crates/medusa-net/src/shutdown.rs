@@ -73,7 +73,7 @@ async fn abort(scope: &Scope) -> usize {
     let mut aborted = 0;
     while scope.live() > 0 {
         aborted += scope.conns().filter(|conn| conn.abort()).count();
-        registry::ended_one().notified().await;
+        registry::connection_ended().notified().await;
     }
     aborted
 }
@@ -122,7 +122,7 @@ impl Scope {
     /// Waits until no connection is left.
     async fn empty(&self) {
         while self.live() > 0 {
-            registry::ended_one().notified().await;
+            registry::connection_ended().notified().await;
         }
     }
 }

@@ -38,11 +38,11 @@ thread_local! {
 }
 
 /// Requests that have begun, of each worker; should there be more workers than counts, some share one.
-static REQUESTS: [Count; 64] = [const { Count(AtomicU64::new(0)) }; 64];
+static REQUESTS: [PaddedCount; 64] = [const { PaddedCount(AtomicU64::new(0)) }; 64];
 
 /// On a cache line of its own.
 #[repr(align(128))]
-struct Count(AtomicU64);
+struct PaddedCount(AtomicU64);
 
 /// How many requests have begun on this worker, ever; on any other thread, on all workers. For work that gives way to them:
 /// it can tell whether it had company since it last looked.
@@ -169,15 +169,15 @@ impl Workers {
         Fut: Future<Output = R> + 'static,
         R: Send + 'static,
     {
-        let mut answers = Vec::with_capacity(self.len());
+        let mut submitted = Vec::with_capacity(self.len());
         for worker in 0..self.len() {
             let job = job.clone();
-            answers.push(self.submit(worker, move || job(worker)).await);
+            submitted.push(self.submit(worker, move || job(worker)).await);
         }
-        let mut results = Vec::with_capacity(answers.len());
-        for answer in answers {
-            results.push(match answer {
-                Ok(answer) => answer.wait().await,
+        let mut results = Vec::with_capacity(submitted.len());
+        for result in submitted {
+            results.push(match result {
+                Ok(result) => result.wait().await,
                 Err(gone) => Err(gone),
             });
         }
@@ -214,7 +214,7 @@ impl Workers {
     }
 
     /// Hands a job to a worker, waiting while its queue is full.
-    async fn submit<F, Fut, R>(&self, worker: usize, job: F) -> Result<Answer<R>, WorkerGone>
+    async fn submit<F, Fut, R>(&self, worker: usize, job: F) -> Result<JobResult<R>, WorkerGone>
     where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = R> + 'static,
@@ -234,19 +234,19 @@ impl Workers {
             });
         });
         match queue.send(job).await {
-            Ok(()) => Ok(Answer { worker, receiver }),
+            Ok(()) => Ok(JobResult { worker, receiver }),
             Err(_closed) => Err(WorkerGone::Stopped { worker }),
         }
     }
 }
 
 /// A job's result on its way back.
-struct Answer<R> {
+struct JobResult<R> {
     worker: usize,
     receiver: oneshot::Receiver<Result<R, Panicked>>,
 }
 
-impl<R> Answer<R> {
+impl<R> JobResult<R> {
     async fn wait(self) -> Result<R, WorkerGone> {
         let Self { worker, receiver } = self;
         match receiver.await {
@@ -290,7 +290,7 @@ fn build_runtime() -> io::Result<LocalRuntime> {
 
 /// Takes jobs until the worker is stopped or the last handle to it is gone.
 async fn work(mut jobs: mpsc::Receiver<Job>, mut stopped: watch::Receiver<bool>) {
-    spawn_local(turn::at_ends());
+    spawn_local(turn::write_at_ends());
     loop {
         tokio::select! {
             biased;

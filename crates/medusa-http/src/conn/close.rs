@@ -85,7 +85,7 @@ pub(super) async fn close(context: &Connection, end: HttpEnd) {
     };
     poll_fn(|cx| {
         match conn.poll_signal(cx) {
-            Signal::None | Signal::Drain | Signal::Rest | Signal::Look => {}
+            Signal::None | Signal::Drain | Signal::Rest | Signal::CheckPeer => {}
             Signal::Expired(_) => return Poll::Ready(()),
             Signal::Stalled => {
                 context.count(Fault::WriteStall);

@@ -55,11 +55,11 @@ pub(super) async fn drive(context: &Rc<Connection>) -> HttpEnd {
                     context.finish();
                 }
                 Signal::Rest if unread.is_none() && handle.is_empty() => return Poll::Ready(HttpEnd::Rest),
-                Signal::Look if has_left(handle, conn, &context.limits()) => {
+                Signal::CheckPeer if has_left(handle, conn, &context.limits()) => {
                     return Poll::Ready(HttpEnd::Gone);
                 }
                 // At rest what comes next must be a request, and not content.
-                Signal::None | Signal::Rest | Signal::Look => break,
+                Signal::None | Signal::Rest | Signal::CheckPeer => break,
                 Signal::Expired(Phase::Head) => return Poll::Ready(HttpEnd::HeadTimeout),
                 Signal::Expired(_) => return Poll::Ready(HttpEnd::Gone),
                 Signal::Stalled => {
@@ -115,7 +115,7 @@ pub(super) async fn drive(context: &Rc<Connection>) -> HttpEnd {
 fn has_left(handle: &CorkHandle<Stream>, conn: &Conn, limits: &Limits) -> bool {
     match handle.peer_side() {
         PeerSide::Open => false,
-        PeerSide::Ended => passes(conn.silent_for().into(), limits.write),
+        PeerSide::Ended => passes(conn.seconds_since_sent().into(), limits.write),
         PeerSide::Gone => true,
     }
 }

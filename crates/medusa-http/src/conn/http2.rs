@@ -47,7 +47,7 @@ pin_project! {
     struct RequestTask<F> {
         #[pin]
         task: F,
-        // See `Conn::poll_owing`.
+        // See `Conn::poll_guarded`.
         owing: Option<usize>,
         // See `Conn::poll_in_turn`.
         ticket: Option<u64>,
@@ -65,7 +65,7 @@ impl<F: Future<Output = ()>> Future for RequestTask<F> {
         let (conn, owing, unseen) = (&this.connection.conn, this.owing, this.unseen);
         let polled = conn.poll_in_turn(this.ticket, cx, |cx| {
             *unseen = None;
-            conn.poll_owing(owing, cx, |cx| this.task.poll(cx))
+            conn.poll_guarded(owing, cx, |cx| this.task.poll(cx))
         });
         if polled == Poll::Ready(None) {
             this.connection.count(Fault::WriteStall);
@@ -79,14 +79,14 @@ struct UnstartedRequest(Rc<Connection>);
 
 impl UnstartedRequest {
     fn new(connection: &Rc<Connection>) -> Self {
-        connection.conn.unseen();
+        connection.conn.request_read();
         Self(Rc::clone(connection))
     }
 }
 
 impl Drop for UnstartedRequest {
     fn drop(&mut self) {
-        self.0.conn.seen();
+        self.0.conn.request_seen();
     }
 }
 
@@ -123,7 +123,7 @@ pub(super) async fn drive(context: &Rc<Connection>) -> HttpEnd {
                 return Poll::Ready(HttpEnd::Gone);
             }
             match conn.poll_signal(cx) {
-                Signal::None | Signal::Rest | Signal::Look => break,
+                Signal::None | Signal::Rest | Signal::CheckPeer => break,
                 Signal::Drain => {
                     Pin::new(&mut http).graceful_shutdown();
                     context.finish();

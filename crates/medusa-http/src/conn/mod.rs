@@ -125,7 +125,7 @@ async fn first_bytes(context: &Connection) -> Result<Protocol, HttpEnd> {
             match conn.poll_signal(cx) {
                 // Nothing is under way that could be finished first.
                 Signal::Drain if conn.phase() == Phase::Idle => Poll::Ready(Err(HttpEnd::Done)),
-                Signal::None | Signal::Rest | Signal::Look | Signal::Drain => Poll::Pending,
+                Signal::None | Signal::Rest | Signal::CheckPeer | Signal::Drain => Poll::Pending,
                 Signal::Expired(Phase::Head) => Poll::Ready(Err(HttpEnd::HeadTimeout)),
                 Signal::Expired(_) | Signal::Stalled => Poll::Ready(Err(HttpEnd::Gone)),
             }

@@ -162,7 +162,7 @@ async fn unless_ended<T>(conn: &Conn, work: impl Future<Output = T>) -> Option<T
             return Poll::Ready(Some(done));
         }
         match conn.poll_signal(cx) {
-            Signal::None | Signal::Rest | Signal::Look => Poll::Pending,
+            Signal::None | Signal::Rest | Signal::CheckPeer => Poll::Pending,
             Signal::Drain | Signal::Expired(_) | Signal::Stalled => Poll::Ready(None),
         }
     })

@@ -39,7 +39,7 @@ pub(super) async fn run(upgrade: Box<(Upgrade, Exchange)>, context: &Connection)
                 finish.notify_one();
                 cx.waker().wake_by_ref();
             }
-            Signal::None | Signal::Rest | Signal::Look | Signal::Expired(_) => {}
+            Signal::None | Signal::Rest | Signal::CheckPeer | Signal::Expired(_) => {}
         }
         let may_go_on = context.end_turn(cx).is_some();
         if ended || !may_go_on { Poll::Ready(()) } else { Poll::Pending }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use medusa_net::Owed;
+use medusa_net::WriteGuard;
 use tokio::time::{Sleep, sleep};
 
 use super::state::Exchange;
@@ -26,7 +26,7 @@ pub(crate) struct SentBody {
     /// HTTP/2: what is left of a chunk that is handed over in pieces.
     rest: Bytes,
     /// HTTP/2: it is the client that keeps us from going on.
-    write_deadline: Option<Owed>,
+    write_deadline: Option<WriteGuard>,
     /// There is no memory for the next chunk: asked again then.
     no_room: Option<Pin<Box<Sleep>>>,
 }
@@ -104,9 +104,9 @@ impl SentBody {
     /// Nothing is missing but room at the client's. An HTTP/1 connection sees that at its socket.
     fn start_write_deadline(&mut self) {
         match (&self.write_deadline, &self.exchange) {
-            (Some(write_deadline), _) => write_deadline.made_room(),
+            (Some(write_deadline), _) => write_deadline.progressed(),
             (None, Some(exchange)) if exchange.connection().is_multiplexed() => {
-                self.write_deadline = Some(exchange.connection().conn.owe());
+                self.write_deadline = Some(exchange.connection().conn.guard_write());
             }
             (None, _) => {}
         }

@@ -46,7 +46,7 @@ pub const LEAST_TAKEN: usize = 16 * 1024;
 
 /// [`Deadlines`] as a connection keeps them: the largest number means no limit.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Seconds {
+pub(super) struct DeadlineSeconds {
     pub(super) first_byte: u32,
     pub(super) idle: u32,
     pub(super) head: u32,
@@ -60,7 +60,7 @@ pub(super) fn seconds(limit: Duration) -> u32 {
     u32::try_from(limit.as_secs()).unwrap_or(u32::MAX)
 }
 
-impl From<Deadlines> for Seconds {
+impl From<Deadlines> for DeadlineSeconds {
     fn from(deadlines: Deadlines) -> Self {
         let Deadlines { first_byte, idle, head, head_read, write, closing, life } = deadlines;
         Self {

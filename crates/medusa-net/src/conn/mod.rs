@@ -22,11 +22,11 @@ use crate::origin::{ListenerId, Origin};
 use crate::worker;
 
 pub use deadlines::{Deadlines, LEAST_TAKEN};
-pub use multiplexed::Owed;
+pub use multiplexed::WriteGuard;
 pub use peer::Peer;
 
-use deadlines::{Seconds, passed, seconds};
-use multiplexed::Many;
+use deadlines::{DeadlineSeconds, passed, seconds};
+use multiplexed::Multiplex;
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,13 +54,13 @@ pub enum Signal {
     Stalled,
     /// Kept alive, but without a request for [`REST`] seconds: let go of buffers. Told once in a stretch of idleness.
     Rest,
-    /// A request is being answered, for another [`LOOK`] seconds: see whether the peer is still there.
-    Look,
+    /// A request is being answered, for another [`CHECK_PEER`] seconds: see whether the peer is still there.
+    CheckPeer,
 }
 
 /// Seconds between two looks at a peer whose request is being answered: a peer that has left does not say so to a
 /// protocol that does not read meanwhile.
-pub const LOOK: u32 = 10;
+pub const CHECK_PEER: u32 = 10;
 
 /// Seconds of idleness after which a connection is told to [rest](Signal::Rest). Who clicks on or polls comes back
 /// sooner; who does not pays a few allocations when it does.
@@ -77,7 +77,7 @@ pub struct Conn {
     /// The coarse time at which the phase was entered.
     since: Cell<u32>,
     /// The coarse time of the last read.
-    heard: Cell<u32>,
+    last_read: Cell<u32>,
     /// Many requests at a time: bytes that arrive do not begin one.
     multiplexed: Cell<bool>,
     requests: Cell<u64>,
@@ -87,10 +87,10 @@ pub struct Conn {
     stalled_since: Cell<Option<u32>>,
     /// What it has taken since then.
     taken: Cell<u32>,
-    many: OnceCell<Box<Many>>,
-    deadlines: Cell<Seconds>,
+    multiplex: OnceCell<Box<Multiplex>>,
+    deadlines: Cell<DeadlineSeconds>,
     draining: Cell<bool>,
-    drain_untold: Cell<bool>,
+    drain_pending: Cell<bool>,
     expired: Cell<bool>,
     stalled: Cell<bool>,
     /// To be told to rest.
@@ -98,11 +98,11 @@ pub struct Conn {
     /// Was told, in this stretch of idleness.
     rested: Cell<bool>,
     /// To be told to look.
-    look: Cell<bool>,
+    check_peer: Cell<bool>,
     /// The coarse time of the last look, or of when the request began.
-    looked: Cell<u32>,
+    peer_checked: Cell<u32>,
     /// The coarse time at which the kernel last took bytes.
-    spoke: Cell<u32>,
+    last_sent: Cell<u32>,
     waker: Cell<Option<Waker>>,
     abort: OnceCell<AbortHandle>,
     aborted: Cell<bool>,
@@ -130,24 +130,24 @@ impl Conn {
             opened: clock::now(),
             phase: Cell::new(Phase::Idle),
             since: Cell::new(clock::now()),
-            heard: Cell::new(clock::now()),
+            last_read: Cell::new(clock::now()),
             multiplexed: Cell::new(false),
             requests: Cell::new(0),
             received: Cell::new(0),
             sent: Cell::new(0),
             stalled_since: Cell::new(None),
             taken: Cell::new(0),
-            many: OnceCell::new(),
+            multiplex: OnceCell::new(),
             deadlines: Cell::new(Deadlines::default().into()),
             draining: Cell::new(draining),
-            drain_untold: Cell::new(draining),
+            drain_pending: Cell::new(draining),
             expired: Cell::new(false),
             stalled: Cell::new(false),
             rest: Cell::new(false),
             rested: Cell::new(false),
-            look: Cell::new(false),
-            looked: Cell::new(clock::now()),
-            spoke: Cell::new(clock::now()),
+            check_peer: Cell::new(false),
+            peer_checked: Cell::new(clock::now()),
+            last_sent: Cell::new(clock::now()),
             waker: Cell::new(None),
             abort: OnceCell::new(),
             aborted: Cell::new(false),
@@ -202,13 +202,13 @@ impl Conn {
         self.expired.set(false);
         self.rest.set(false);
         self.rested.set(false);
-        self.look.set(false);
-        self.looked.set(clock::now());
+        self.check_peer.set(false);
+        self.peer_checked.set(clock::now());
     }
 
     /// How long ago the kernel last took bytes, in seconds.
-    pub fn silent_for(&self) -> u32 {
-        clock::now().saturating_sub(self.spoke.get())
+    pub fn seconds_since_sent(&self) -> u32 {
+        clock::now().saturating_sub(self.last_sent.get())
     }
 
     /// How long it has been in its phase, in seconds.
@@ -224,7 +224,7 @@ impl Conn {
     /// From now on a peer that takes nothing is waited for no longer than this.
     pub fn limit_write(&self, write: Duration) {
         let deadlines = self.deadlines.get();
-        self.deadlines.set(Seconds { write: deadlines.write.min(seconds(write)), ..deadlines });
+        self.deadlines.set(DeadlineSeconds { write: deadlines.write.min(seconds(write)), ..deadlines });
     }
 
     /// Counts one request, here and for [`worker::requests`].
@@ -251,7 +251,7 @@ impl Conn {
     /// Tells the driver to finish. See [`Signal::Drain`].
     pub fn drain(&self) {
         if !self.draining.replace(true) {
-            self.drain_untold.set(true);
+            self.drain_pending.set(true);
             self.wake();
         }
     }
@@ -276,12 +276,12 @@ impl Conn {
             Signal::Stalled
         } else if self.expired.get() {
             Signal::Expired(self.phase.get())
-        } else if self.drain_untold.replace(false) {
+        } else if self.drain_pending.replace(false) {
             Signal::Drain
         } else if self.rest.replace(false) {
             Signal::Rest
-        } else if self.look.replace(false) {
-            Signal::Look
+        } else if self.check_peer.replace(false) {
+            Signal::CheckPeer
         } else {
             Signal::None
         }
@@ -291,10 +291,10 @@ impl Conn {
     pub(crate) fn on_received(&self, bytes: usize) {
         self.received.set(self.received.get() + bytes as u64);
         if self.multiplexed.get() {
-            let read = &self.many().read;
+            let read = &self.multiplex().read;
             read.set(read.get().saturating_add(bytes));
         }
-        self.heard.set(clock::now());
+        self.last_read.set(clock::now());
         if self.phase.get() == Phase::Idle && bytes > 0 && !self.multiplexed.get() {
             self.enter(Phase::Head);
         }
@@ -304,7 +304,7 @@ impl Conn {
     /// takes none.
     pub(crate) fn on_sent(&self, bytes: usize, all: bool) {
         self.sent.set(self.sent.get() + bytes as u64);
-        self.spoke.set(clock::now());
+        self.last_sent.set(clock::now());
         if self.stalled_since.get().is_none() {
             return;
         }
@@ -334,7 +334,7 @@ impl Conn {
             Phase::Idle if self.requests.get() > 0 => passed(since, deadlines.idle, now),
             Phase::Idle => passed(since, deadlines.first_byte, now),
             Phase::Head => {
-                passed(since, deadlines.head, now) || passed(self.heard.get(), deadlines.head_read, now)
+                passed(since, deadlines.head, now) || passed(self.last_read.get(), deadlines.head_read, now)
             }
             Phase::Busy => false,
             Phase::Closing => passed(since, deadlines.closing, now),
@@ -342,24 +342,24 @@ impl Conn {
         // While there are bytes to send and the peer takes none, the deadline for that is the one that counts.
         let sending = self.stalled_since.get().is_some();
         self.expired.set(!sending && late);
-        let owing = self.check_owing(deadlines.write, now);
-        let waits = [self.stalled_since.get(), owing];
+        let guarded = self.check_guarded(deadlines.write, now);
+        let waits = [self.stalled_since.get(), guarded];
         self.stalled.set(waits.into_iter().flatten().any(|since| passed(since, deadlines.write, now)));
         // A response that the peer has not taken yet is in the protocol's buffers.
         let kept_alive = phase == Phase::Idle && self.requests.get() > 0;
         if kept_alive && !sending && now.saturating_sub(since) >= REST && !self.rested.replace(true) {
             self.rest.set(true);
         }
-        if phase == Phase::Busy && now.saturating_sub(self.looked.get()) >= LOOK {
-            self.looked.set(now);
-            self.look.set(true);
+        if phase == Phase::Busy && now.saturating_sub(self.peer_checked.get()) >= CHECK_PEER {
+            self.peer_checked.set(now);
+            self.check_peer.set(true);
         }
         // Between two requests that follow closely, the next one is told that it is the last: none is lost on its way.
         let between = kept_alive && !self.multiplexed.get() && now.saturating_sub(since) < REST;
         if passed(self.opened, deadlines.life, now) && !between {
             self.drain();
         }
-        self.expired.get() || self.stalled.get() || self.rest.get() || self.look.get()
+        self.expired.get() || self.stalled.get() || self.rest.get() || self.check_peer.get()
     }
 
     /// Polls the driver's task again.

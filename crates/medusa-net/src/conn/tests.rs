@@ -40,9 +40,9 @@ fn drain_is_told_once_and_wakes() {
 }
 
 /// Polls a task of this connection that takes as long.
-fn task(conn: &Conn, ticket: &mut Option<u64>, takes: Duration, wakes: &Arc<Wakes>) -> bool {
+fn task(conn: &Conn, place: &mut Option<u64>, takes: Duration, wakes: &Arc<Wakes>) -> bool {
     let waker = Waker::from(Arc::clone(wakes));
-    let done = conn.poll_in_turn(ticket, &mut Context::from_waker(&waker), |_| {
+    let done = conn.poll_in_turn(place, &mut Context::from_waker(&waker), |_| {
         let begun = Instant::now();
         while begun.elapsed() < takes {}
         Poll::Ready(())
@@ -61,25 +61,25 @@ fn tasks_that_take_long_wait_for_the_next_turn_of_their_driver() {
     };
     turn(&conn, &mut cx);
     assert!(task(&conn, &mut None, TASKS_TURN, &wakes));
-    let mut tickets = [None; TASKS_WOKEN + 1];
-    let poll = |conn: &Conn, tickets: &mut [Option<u64>]| {
-        let done = tickets.iter_mut().map(|ticket| task(conn, ticket, Duration::ZERO, &Arc::default()));
+    let mut places = [None; TASKS_WOKEN + 1];
+    let poll = |conn: &Conn, places: &mut [Option<u64>]| {
+        let done = places.iter_mut().map(|place| task(conn, place, Duration::ZERO, &Arc::default()));
         done.filter(|done| *done).count()
     };
-    for ticket in &mut tickets {
-        assert!(!task(&conn, ticket, Duration::ZERO, &wakes));
+    for place in &mut places {
+        assert!(!task(&conn, place, Duration::ZERO, &wakes));
     }
     assert_eq!(driver.0.load(Ordering::Relaxed), 1, "it is to have a turn");
-    assert_eq!(poll(&conn, &mut tickets), 0, "who is polled for something else goes on waiting");
+    assert_eq!(poll(&conn, &mut places), 0, "who is polled for something else goes on waiting");
     turn(&conn, &mut cx);
     assert_eq!(wakes.0.load(Ordering::Relaxed), TASKS_WOKEN);
     assert_eq!(driver.0.load(Ordering::Relaxed), 2, "and another");
-    let [called @ .., last] = &mut tickets;
+    let [called @ .., last] = &mut places;
     assert!(!task(&conn, last, Duration::ZERO, &wakes));
     assert!(task(&conn, &mut called[0], TASKS_TURN, &wakes));
     assert_eq!(poll(&conn, &mut called[1..]), 0, "the turn is over again");
     conn.end_turns();
-    assert_eq!(poll(&conn, &mut tickets[1..]), TASKS_WOKEN, "nobody is left behind");
+    assert_eq!(poll(&conn, &mut places[1..]), TASKS_WOKEN, "nobody is left behind");
 }
 
 #[test]
@@ -124,11 +124,11 @@ fn a_connection_does_not_rest_before_its_peer_has_taken_everything() {
 fn a_long_request_is_looked_after() {
     let conn = conn();
     conn.enter(Phase::Busy);
-    assert!(!conn.check(LOOK - 1));
-    assert!(conn.check(LOOK));
-    assert_eq!(signal(&conn), Signal::Look);
-    assert!(!conn.check(LOOK + 1));
-    assert!(conn.check(2 * LOOK));
+    assert!(!conn.check(CHECK_PEER - 1));
+    assert!(conn.check(CHECK_PEER));
+    assert_eq!(signal(&conn), Signal::CheckPeer);
+    assert!(!conn.check(CHECK_PEER + 1));
+    assert!(conn.check(2 * CHECK_PEER));
     conn.enter(Phase::Idle);
     assert_eq!(signal(&conn), Signal::None, "it has been answered");
 }
@@ -166,14 +166,14 @@ fn a_peer_that_makes_no_room_stalls_whatever_is_sent_meanwhile() {
     let conn = Rc::new(conn());
     conn.set_deadlines(Deadlines { write: Duration::from_secs(5), ..Deadlines::default() });
     conn.enter(Phase::Busy);
-    let (owed, other) = (conn.owe(), conn.owe());
+    let (guards, other) = (conn.guard_write(), conn.guard_write());
     conn.on_sent(17, true);
     assert!(!conn.check(5));
     assert!(conn.check(6));
     assert_eq!(signal(&conn), Signal::Stalled);
-    drop(owed);
+    drop(guards);
     assert!(conn.check(6), "it has not made room for the other");
-    other.made_room();
+    other.progressed();
     drop(other);
     assert!(!conn.check(6));
     assert_eq!(signal(&conn), Signal::None);
@@ -184,30 +184,30 @@ fn an_answer_that_the_peer_leaves_alone_is_given_up_alone() {
     let conn = Rc::new(conn());
     conn.set_deadlines(Deadlines { write: Duration::from_secs(5), ..Deadlines::default() });
     conn.enter(Phase::Busy);
-    let (mut owed, mut keys) = (Vec::new(), [None, None]);
+    let (mut guards, mut keys) = (Vec::new(), [None, None]);
     let cx = &mut Context::from_waker(Waker::noop());
     for key in &mut keys {
-        let polled = conn.poll_owing(key, cx, |_| {
-            owed.push(conn.owe());
+        let polled = conn.poll_guarded(key, cx, |_| {
+            guards.push(conn.guard_write());
             Poll::<()>::Pending
         });
         assert!(polled.is_pending());
     }
-    conn.many().owing.borrow_mut()[1].since = 3;
+    conn.multiplex().guarded.borrow_mut()[1].since = 3;
     assert!(!conn.check(6), "the connection goes on");
     let [left, right] = &mut keys;
-    assert!(conn.poll_owing(left, cx, |_| Poll::<()>::Pending).is_pending(), "its turn may come");
+    assert!(conn.poll_guarded(left, cx, |_| Poll::<()>::Pending).is_pending(), "its turn may come");
     conn.on_sent(2 * TURN as usize, true);
     assert!(!conn.check(6));
-    assert_eq!(conn.poll_owing(left, cx, |_| Poll::<()>::Pending), Poll::Ready(None));
-    owed[0].made_room();
-    assert!(conn.poll_owing(left, cx, |_| Poll::<()>::Pending).is_pending(), "it came at the last moment");
-    conn.many().owing.borrow_mut()[0].since = 3;
-    assert!(conn.poll_owing(right, cx, |_| Poll::<()>::Pending).is_pending());
+    assert_eq!(conn.poll_guarded(left, cx, |_| Poll::<()>::Pending), Poll::Ready(None));
+    guards[0].progressed();
+    assert!(conn.poll_guarded(left, cx, |_| Poll::<()>::Pending).is_pending(), "it came at the last moment");
+    conn.multiplex().guarded.borrow_mut()[0].since = 3;
+    assert!(conn.poll_guarded(right, cx, |_| Poll::<()>::Pending).is_pending());
     assert!(conn.check(9), "until it makes room for none");
     assert_eq!(signal(&conn), Signal::Stalled);
-    drop(owed);
-    assert!(conn.many().owing.borrow().is_empty());
+    drop(guards);
+    assert!(conn.multiplex().guarded.borrow().is_empty());
 }
 
 #[test]
@@ -215,23 +215,23 @@ fn a_peer_that_is_slow_with_many_answers_is_not_slow_for_ever() {
     let conn = Rc::new(conn());
     conn.set_deadlines(Deadlines { write: Duration::from_secs(5), ..Deadlines::default() });
     conn.enter(Phase::Busy);
-    let owed: Vec<_> = (0..50).map(|_| conn.owe()).collect();
-    let given_up = || conn.many().owing.borrow().iter().filter(|(_, owing)| owing.given_up).count();
+    let guards: Vec<_> = (0..50).map(|_| conn.guard_write()).collect();
+    let expired = || conn.multiplex().guarded.borrow().iter().filter(|(_, guarded)| guarded.expired).count();
     // Each has its turn, one in a second.
     for (key, now) in (0..50).zip(1..) {
         conn.on_sent(64 * 1024, false);
         conn.check(now);
-        conn.many().owing.borrow_mut()[key].since = now;
+        conn.multiplex().guarded.borrow_mut()[key].since = now;
     }
-    assert_eq!((signal(&conn), given_up()), (Signal::Look, 0));
+    assert_eq!((signal(&conn), expired()), (Signal::CheckPeer, 0));
     // From now on, only the last.
-    conn.many().owing.borrow_mut()[49].since = 100;
+    conn.multiplex().guarded.borrow_mut()[49].since = 100;
     conn.check(80);
-    assert_eq!(given_up(), 29);
+    assert_eq!(expired(), 29);
     conn.check(100);
-    assert_eq!(given_up(), 49);
+    assert_eq!(expired(), 49);
     assert_ne!(signal(&conn), Signal::Stalled, "the connection goes on");
-    drop(owed);
+    drop(guards);
 }
 
 #[test]
@@ -270,7 +270,7 @@ fn each_phase_has_its_own_limit() {
 
     conn.enter(Phase::Busy);
     conn.check(u32::MAX);
-    assert_eq!(signal(&conn), Signal::Look, "no deadline of ours");
+    assert_eq!(signal(&conn), Signal::CheckPeer, "no deadline of ours");
 
     conn.enter(Phase::Closing);
     assert!(conn.check(6));
@@ -281,10 +281,10 @@ fn each_phase_has_its_own_limit() {
 
 #[test]
 fn the_first_bytes_begin_a_head_and_later_ones_do_not_restart_it() {
-    let many = self::conn();
-    many.set_multiplexed();
-    many.on_received(9);
-    assert_eq!(many.phase(), Phase::Idle, "frames are not yet a request");
+    let multiplex = self::conn();
+    multiplex.set_multiplexed();
+    multiplex.on_received(9);
+    assert_eq!(multiplex.phase(), Phase::Idle, "frames are not yet a request");
     let conn = conn();
     conn.on_received(0);
     assert_eq!(conn.phase(), Phase::Idle);
@@ -301,14 +301,14 @@ fn a_peer_that_takes_nothing_is_stalled_until_it_does() {
     conn.enter(Phase::Busy);
     conn.on_send_blocked();
     conn.check(60);
-    assert_eq!(signal(&conn), Signal::Look);
+    assert_eq!(signal(&conn), Signal::CheckPeer);
     assert!(conn.check(61));
     assert_eq!(signal(&conn), Signal::Stalled);
 
     conn.on_sent(1, true);
     assert_eq!(signal(&conn), Signal::None);
     conn.check(1000);
-    assert_eq!(signal(&conn), Signal::Look);
+    assert_eq!(signal(&conn), Signal::CheckPeer);
 }
 
 #[test]

@@ -7,7 +7,7 @@
 //!
 //! - If that is less than [`SMALL`] bytes, the write waits until all that is ready on this worker had its [`turn`].
 //! - A write of [`DIRECT`] bytes or more is not copied: it goes out at once, behind what was collected, in one `writev`.
-//! - A piece of a file is sent by the kernel, without a copy: see [`CorkHandle::stand_in`].
+//! - A piece of a file is sent by the kernel, without a copy: see [`CorkHandle::file_placeholder`].
 //! - When [`HIGH_WATER`] bytes are collected they are written out first, and while the socket does not take them, writes
 //!   are `Pending`: that is the protocol's backpressure.
 //!
@@ -15,8 +15,8 @@
 //! wait here. A driver that returns without calling `poll_end_turn` leaves its peer waiting.
 
 mod outbox;
+mod placeholder;
 mod pool;
-mod stand_in;
 pub mod turn;
 
 use std::cell::RefCell;
@@ -33,9 +33,9 @@ use crate::conn::Conn;
 use crate::descriptors::SharedFile;
 use crate::stream::{PeerSide, SendFile, Stream};
 use outbox::Outbox;
-use stand_in::Pieces;
+use placeholder::Pieces;
 
-pub use stand_in::LONGEST as LONGEST_PIECE;
+pub use placeholder::LONGEST as LONGEST_PIECE;
 
 /// A single write of at least this many bytes is passed on without a copy.
 pub const DIRECT: usize = 16 * 1024;
@@ -59,8 +59,8 @@ pub fn cork<S>(stream: S, conn: Rc<Conn>) -> (CorkIo<S>, CorkHandle<S>) {
         unread: Bytes::new(),
         out: Outbox::default(),
         pieces: Pieces::default(),
-        held: false,
-        turn: Turn::Free,
+        unflushed: false,
+        writer: Writer::Nobody,
     }));
     (CorkIo { core: core.clone() }, CorkHandle { core })
 }
@@ -109,13 +109,13 @@ impl<S> CorkHandle<S> {
     /// How many bytes wait for a peer that does not take them.
     pub fn untaken(&self) -> usize {
         let core = self.core.borrow();
-        if matches!(core.turn, Turn::Listed) { 0 } else { core.out.len() }
+        if matches!(core.writer, Writer::EndOfTurn) { 0 } else { core.out.len() }
     }
 
     /// Whether nothing is on its way out: no bytes, no piece of a file.
     pub fn is_empty(&self) -> bool {
         let core = self.core.borrow();
-        core.out.is_empty() && core.pieces.first().is_none() && !core.held
+        core.out.is_empty() && core.pieces.first().is_none() && !core.unflushed
     }
 
     /// How many bytes were read from the stream.
@@ -172,7 +172,7 @@ impl CorkHandle<Stream> {
 }
 
 impl<S: AsyncWrite + SendFile + Unpin> CorkHandle<S> {
-    /// Whether [`stand_in`](Self::stand_in) can be used on this stream.
+    /// Whether [`file_placeholder`](Self::file_placeholder) can be used on this stream.
     pub fn can_send_files(&self) -> bool {
         self.core.borrow().stream.can_send_files()
     }
@@ -182,7 +182,7 @@ impl<S: AsyncWrite + SendFile + Unpin> CorkHandle<S> {
     ///
     /// They must be written as they are, in the order in which they were made, and on a stream that
     /// [can send files](Self::can_send_files).
-    pub fn stand_in(&self, file: SharedFile, at: u64, len: usize) -> Bytes {
+    pub fn file_placeholder(&self, file: SharedFile, at: u64, len: usize) -> Bytes {
         self.core.borrow_mut().pieces.add(file, at, len)
     }
 
@@ -201,12 +201,12 @@ impl<S: AsyncWrite + SendFile + Unpin> CorkHandle<S> {
         let mut core = self.core.borrow_mut();
         let collected = core.out.len();
         let is_small = (1..SMALL).contains(&collected);
-        match core.turn {
-            Turn::Listed if is_small => return Poll::Ready(Ok(())),
-            Turn::Free if is_small => {}
+        match core.writer {
+            Writer::EndOfTurn if is_small => return Poll::Ready(Ok(())),
+            Writer::Nobody if is_small => {}
             _ => return core.poll_write_out(cx),
         }
-        core.turn = Turn::Listed;
+        core.writer = Writer::EndOfTurn;
         drop(core);
         if turn::add(self.core.clone(), collected, cx) {
             return Poll::Ready(Ok(()));
@@ -268,7 +268,7 @@ impl<S: AsyncWrite + SendFile + Unpin> AsyncWrite for CorkIo<S> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let mut core = self.core.borrow_mut();
-        let bufs = match bufs.iter().position(|buf| !buf.is_empty() && stand_in::is(buf)) {
+        let bufs = match bufs.iter().position(|buf| !buf.is_empty() && placeholder::is(buf)) {
             None => bufs,
             Some(at) => {
                 let before = bufs.get(..at).unwrap_or_default();
@@ -306,19 +306,19 @@ struct Core<S> {
     out: Outbox,
     pieces: Pieces,
     /// The stream has taken bytes that its peer does not take yet.
-    held: bool,
-    turn: Turn,
+    unflushed: bool,
+    writer: Writer,
 }
 
 /// Who writes next.
 #[derive(Debug)]
-enum Turn {
+enum Writer {
     /// Nobody has to, or the driver.
-    Free,
+    Nobody,
     /// The end of the worker's turn.
-    Listed,
+    EndOfTurn,
     /// The driver, now: the last write did not take everything.
-    Own,
+    Driver,
     /// Nobody any more: the end of a turn came to this.
     Failed(io::Error),
 }
@@ -336,7 +336,7 @@ impl<S: AsyncWrite + SendFile + Unpin> turn::Output for RefCell<Core<S>> {
             Poll::Ready(Ok(())) => true,
             Poll::Pending => false,
             Poll::Ready(Err(error)) => {
-                core.turn = Turn::Failed(error);
+                core.writer = Writer::Failed(error);
                 false
             }
         }
@@ -344,12 +344,12 @@ impl<S: AsyncWrite + SendFile + Unpin> turn::Output for RefCell<Core<S>> {
 }
 
 impl<S: AsyncWrite + SendFile + Unpin> Core<S> {
-    /// Has the kernel send of the first piece what the `len` bytes of its stand-in stand for. Returns how much went.
+    /// Has the kernel send of the first piece what the `len` bytes of its placeholder stand for. Returns how much went.
     fn poll_send_piece(&mut self, cx: &mut Context<'_>, len: usize) -> Poll<io::Result<usize>> {
         ready!(self.poll_write_out(cx))?;
         let Self { stream, conn, pieces, .. } = self;
         let Some(piece) = pieces.first() else {
-            return Poll::Ready(Err(io::Error::other("a stand-in for nothing")));
+            return Poll::Ready(Err(io::Error::other("a placeholder for nothing")));
         };
         match stream.poll_send_file(cx, &piece.file, piece.at, piece.len.min(len)) {
             Poll::Pending => {
@@ -400,7 +400,7 @@ impl<S: AsyncWrite + SendFile + Unpin> Core<S> {
     }
 
     fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Turn::Failed(error) = std::mem::replace(&mut self.turn, Turn::Own) {
+        if let Writer::Failed(error) = std::mem::replace(&mut self.writer, Writer::Driver) {
             return Poll::Ready(Err(error));
         }
         while !self.out.is_empty() {
@@ -408,17 +408,17 @@ impl<S: AsyncWrite + SendFile + Unpin> Core<S> {
             self.out.consume(written);
         }
         ready!(self.poll_flush(cx))?;
-        self.turn = Turn::Free;
+        self.writer = Writer::Nobody;
         Poll::Ready(Ok(()))
     }
 
     /// An encrypted stream may still hold what it has taken: nobody else would write it. For a socket this is nothing.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        let was_held = std::mem::replace(&mut self.held, flushed.is_pending());
-        if self.held {
+        let was_unflushed = std::mem::replace(&mut self.unflushed, flushed.is_pending());
+        if self.unflushed {
             self.conn.on_send_blocked();
-        } else if was_held {
+        } else if was_unflushed {
             self.conn.on_sent(0, true);
         }
         flushed

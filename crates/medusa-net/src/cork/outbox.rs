@@ -60,7 +60,7 @@ impl Outbox {
 
     pub(super) fn clear(&mut self) {
         self.written = 0;
-        pool::give(std::mem::take(&mut self.bytes));
+        pool::recycle(std::mem::take(&mut self.bytes));
     }
 }
 

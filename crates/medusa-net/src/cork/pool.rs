@@ -24,7 +24,7 @@ pub(super) fn take() -> Vec<u8> {
 }
 
 /// Gives a buffer back.
-pub(super) fn give(mut buffer: Vec<u8>) {
+pub(super) fn recycle(mut buffer: Vec<u8>) {
     if !(SMALLEST..=LARGEST).contains(&buffer.capacity()) {
         return;
     }
@@ -46,19 +46,19 @@ mod tests {
     fn a_buffer_comes_back_empty_and_the_pool_is_bounded() {
         let mut buffer = take();
         buffer.extend_from_slice(b"left over");
-        give(buffer);
+        recycle(buffer);
         assert!(take().is_empty());
 
         for _ in 0..2 * KEPT {
-            give(Vec::with_capacity(SMALLEST));
+            recycle(Vec::with_capacity(SMALLEST));
         }
         assert_eq!(POOL.with_borrow(Vec::len), KEPT);
     }
 
     #[test]
     fn what_is_too_large_or_never_allocated_is_not_kept() {
-        give(Vec::with_capacity(LARGEST + 1));
-        give(Vec::new());
+        recycle(Vec::with_capacity(LARGEST + 1));
+        recycle(Vec::new());
         assert_eq!(POOL.with_borrow(Vec::len), 0);
     }
 }

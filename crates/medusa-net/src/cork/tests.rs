@@ -304,10 +304,10 @@ fn a_file(content: &[u8]) -> SharedFile {
 }
 
 #[test]
-fn a_stand_in_is_sent_as_the_piece_it_stands_for() {
+fn a_placeholder_is_sent_as_the_piece_it_stands_for() {
     let mut rig = Rig::with_room(usize::MAX);
     let file = a_file(b"0123456789");
-    let pieces = [rig.handle.stand_in(file.clone(), 2, 3), rig.handle.stand_in(file, 7, 3)];
+    let pieces = [rig.handle.file_placeholder(file.clone(), 2, 3), rig.handle.file_placeholder(file, 7, 3)];
     let bufs =
         [IoSlice::new(b"head "), IoSlice::new(&pieces[0]), IoSlice::new(&pieces[1]), IoSlice::new(b" tail")];
     assert_eq!(taken(rig.write_many(&bufs)), 5, "what stands before is taken first");
@@ -322,20 +322,20 @@ fn a_stand_in_is_sent_as_the_piece_it_stands_for() {
 #[test]
 fn a_piece_goes_on_where_a_slow_peer_stopped_it() {
     let mut rig = Rig::with_room(4);
-    let stand_in = rig.handle.stand_in(a_file(b"0123456789"), 0, 10);
-    assert_eq!(taken(rig.write(&stand_in)), 4);
-    assert!(rig.write(&stand_in[4..]).is_pending());
+    let placeholder = rig.handle.file_placeholder(a_file(b"0123456789"), 0, 10);
+    assert_eq!(taken(rig.write(&placeholder)), 4);
+    assert!(rig.write(&placeholder[4..]).is_pending());
     rig.make_room(usize::MAX);
-    assert_eq!(taken(rig.write(&stand_in[4..])), 6);
+    assert_eq!(taken(rig.write(&placeholder[4..])), 6);
     assert_eq!(rig.output(), b"0123456789");
 }
 
 #[test]
 fn a_file_that_shrank_breaks_the_stream_off() {
     let mut rig = Rig::with_room(usize::MAX);
-    let stand_in = rig.handle.stand_in(a_file(b"01234"), 0, 10);
-    assert_eq!(taken(rig.write(&stand_in)), 5);
-    let Poll::Ready(Err(error)) = rig.write(&stand_in[5..]) else { panic!("there is no more") };
+    let placeholder = rig.handle.file_placeholder(a_file(b"01234"), 0, 10);
+    assert_eq!(taken(rig.write(&placeholder)), 5);
+    let Poll::Ready(Err(error)) = rig.write(&placeholder[5..]) else { panic!("there is no more") };
     assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
 }
 

@@ -44,7 +44,7 @@ const LOG_EVERY: Duration = Duration::from_secs(1);
 
 /// Connections still accepted after closing. More than any queue holds, yet a bound: clients may arrive as fast as we
 /// accept.
-const LAST_CALL: usize = 8192;
+const MAX_QUEUED: usize = 8192;
 
 /// What a protocol does with its connections.
 pub trait Accept: Send + Sync + 'static {
@@ -61,26 +61,31 @@ const OUT_OF_DESCRIPTORS: &str =
     "out of resources (for more file descriptors raise `ulimit -n`, or LimitNOFILE= in a systemd unit)";
 
 /// Why accepting has paused.
-enum Interrupted {
+enum PauseReason {
     /// As many connections are open as may be.
     Full,
     Failed(io::Error),
 }
 
 /// Accepts on one socket.
-pub(super) struct Loop {
+pub(super) struct AcceptLoop {
     socket: Registered,
-    server: Server,
+    dispatcher: Dispatcher,
     errors_in_a_row: usize,
     logged: Option<Instant>,
 }
 
-impl Loop {
+impl AcceptLoop {
     /// Adds the socket to the event loop of this worker.
     pub(super) fn new(socket: Socket, shared: Arc<Shared>, accept: Arc<dyn Accept>) -> io::Result<Self> {
         let socket = socket.register()?;
         let origin = registry::origin(shared.id, shared.addr.clone());
-        Ok(Self { socket, server: Server { shared, accept, origin }, errors_in_a_row: 0, logged: None })
+        Ok(Self {
+            socket,
+            dispatcher: Dispatcher { shared, accept, origin },
+            errors_in_a_row: 0,
+            logged: None,
+        })
     }
 
     /// Once it is started, accepts until the listener is closed or gone, then serves what is queued. Closes the socket.
@@ -92,7 +97,7 @@ impl Loop {
                 _ = stage.wait_for(|stage| *stage == Stage::Closed) => {}
                 never = self.accept_for_ever() => match never {},
             }
-            self.last_call();
+            self.accept_queued();
         }
         // Only now: the listener takes the end of the last receiver for the end of its sockets.
         drop(stage);
@@ -100,28 +105,28 @@ impl Loop {
 
     async fn accept_for_ever(&mut self) -> Infallible {
         loop {
-            let interrupted = self.accept_many().await;
-            if let Some(pause) = self.on_interrupted(&interrupted) {
+            let reason = self.accept_many().await;
+            if let Some(pause) = self.on_pause(&reason) {
                 sleep(pause).await;
             }
         }
     }
 
     /// Accepts until something is in the way.
-    async fn accept_many(&mut self) -> Interrupted {
+    async fn accept_many(&mut self) -> PauseReason {
         poll_fn(|cx| {
             for _ in 0..BURST {
-                let Some(permit) = Permit::take() else { return Poll::Ready(Interrupted::Full) };
+                let Some(permit) = Permit::take() else { return Poll::Ready(PauseReason::Full) };
                 match self.socket.poll_accept(cx) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Ok((stream, _))) if Share::Told.is_passed_by(&stream) => {
+                    Poll::Ready(Ok((stream, _))) if Share::Refused.is_passed_by(&stream) => {
                         self.refuse(stream);
                     }
                     Poll::Ready(Ok((stream, peer))) => {
                         self.errors_in_a_row = 0;
-                        self.server.serve(stream, peer, permit);
+                        self.dispatcher.serve(stream, peer, permit);
                     }
-                    Poll::Ready(Err(error)) => return Poll::Ready(Interrupted::Failed(error)),
+                    Poll::Ready(Err(error)) => return Poll::Ready(PauseReason::Failed(error)),
                 }
             }
             cx.waker().wake_by_ref();
@@ -134,20 +139,20 @@ impl Loop {
     /// spoken on them.
     fn refuse(&mut self, stream: Stream) {
         drop(stream);
-        self.server.shared.errors.fetch_add(1, Ordering::Relaxed);
+        self.dispatcher.shared.errors.fetch_add(1, Ordering::Relaxed);
         self.log(format_args!("new connections are closed: {OUT_OF_DESCRIPTORS}"));
     }
 
     /// Counts and logs what is in the way of accepting. Returns how long to wait, if at all.
-    fn on_interrupted(&mut self, interrupted: &Interrupted) -> Option<Duration> {
-        match interrupted {
-            Interrupted::Full => {
+    fn on_pause(&mut self, reason: &PauseReason) -> Option<Duration> {
+        match reason {
+            PauseReason::Full => {
                 let open = crate::limits::open();
                 self.log(format_args!("{open} connections are open, as many as may be; new ones wait"));
                 Some(PAUSE)
             }
-            Interrupted::Failed(error) => {
-                self.server.shared.errors.fetch_add(1, Ordering::Relaxed);
+            PauseReason::Failed(error) => {
+                self.dispatcher.shared.errors.fetch_add(1, Ordering::Relaxed);
                 self.errors_in_a_row += 1;
                 if is_exhaustion(error) {
                     // Somebody may have lowered it.
@@ -158,7 +163,7 @@ impl Loop {
                     self.log(format_args!("accepting keeps failing: {error}; trying on"));
                     Some(PAUSE)
                 } else {
-                    tracing::debug!(listener = %self.server.shared.addr, "a connection failed before it was accepted: {error}");
+                    tracing::debug!(listener = %self.dispatcher.shared.addr, "a connection failed before it was accepted: {error}");
                     None
                 }
             }
@@ -169,24 +174,24 @@ impl Loop {
         let now = Instant::now();
         if self.logged.is_none_or(|logged| now.duration_since(logged) >= LOG_EVERY) {
             self.logged = Some(now);
-            tracing::error!(listener = %self.server.shared.addr, "{message}");
+            tracing::error!(listener = %self.dispatcher.shared.addr, "{message}");
         }
     }
 
     /// Accepts what the kernel has queued, then closes the socket.
-    fn last_call(self) {
-        let Self { socket, server, .. } = self;
+    fn accept_queued(self) {
+        let Self { socket, dispatcher, .. } = self;
         let socket = match socket.unregister() {
             Ok(socket) => socket,
             Err(error) => {
-                tracing::warn!(listener = %server.shared.addr, "closed with connections still queued: {error}");
+                tracing::warn!(listener = %dispatcher.shared.addr, "closed with connections still queued: {error}");
                 return;
             }
         };
-        for _ in 0..LAST_CALL {
+        for _ in 0..MAX_QUEUED {
             let Some(permit) = Permit::take() else { break };
             match socket.accept() {
-                Ok((stream, peer)) => server.serve(stream, peer, permit),
+                Ok((stream, peer)) => dispatcher.serve(stream, peer, permit),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock || is_exhaustion(&error) => break,
                 Err(_failed_before_accepted) => {}
             }
@@ -195,13 +200,13 @@ impl Loop {
 }
 
 /// What becomes of accepted connections.
-struct Server {
+struct Dispatcher {
     shared: Arc<Shared>,
     accept: Arc<dyn Accept>,
     origin: Rc<Origin>,
 }
 
-impl Server {
+impl Dispatcher {
     /// Runs a connection as a task of its own.
     fn serve(&self, stream: Stream, peer: Peer, permit: Permit) {
         self.shared.accepted.fetch_add(1, Ordering::Relaxed);
@@ -209,7 +214,7 @@ impl Server {
         let conn = Rc::clone(&entry);
         // Made here, so that the task holds nothing but this: what it was made of would have its room in it for ever.
         let served = panic::catch_call(|| self.accept.accept(stream, Rc::clone(&entry)));
-        let ended = Ended(self.shared.clone());
+        let ended = EndCounter(self.shared.clone());
         let task = spawn_local(async move {
             let served = match served {
                 Ok(served) => panic::catch(served).await,
@@ -228,9 +233,9 @@ impl Server {
 }
 
 /// Counts a connection as ended when dropped, however its task ended.
-struct Ended(Arc<Shared>);
+struct EndCounter(Arc<Shared>);
 
-impl Drop for Ended {
+impl Drop for EndCounter {
     fn drop(&mut self) {
         self.0.ended.fetch_add(1, Ordering::Relaxed);
     }

@@ -155,9 +155,9 @@ impl Listener {
             let (stage, draining) = (self.stage.subscribe(), self.draining.subscribe());
             let started = workers.run(number % workers.len(), move || async move {
                 let id = shared.id;
-                let accepting = accept::Loop::new(socket, shared, accept)?;
+                let accepting = accept::AcceptLoop::new(socket, shared, accept)?;
                 spawn_local(accepting.run(stage));
-                spawn_local(drain_when_told(id, draining));
+                spawn_local(drain_on_request(id, draining));
                 io::Result::Ok(())
             });
             let failed = match started.await {
@@ -241,7 +241,7 @@ impl Listener {
 
 /// Tells this worker's connections of a listener to finish as soon as `draining` says so. That works for as long as the
 /// listener exists, long after it was closed; without it there is nobody to say so.
-async fn drain_when_told(listener: ListenerId, mut draining: watch::Receiver<bool>) {
+async fn drain_on_request(listener: ListenerId, mut draining: watch::Receiver<bool>) {
     if draining.wait_for(|draining| *draining).await.is_ok() {
         shutdown::drain_listener(listener);
     }

@@ -4,7 +4,7 @@ use std::io;
 
 use http::StatusCode;
 use medusa_http::RequestBodyError;
-use medusa_net::descriptors::Scarce;
+use medusa_net::descriptors::FilesExhausted;
 
 use super::form::{MAX_FIELD, MAX_FIELDS, MAX_IN_MEMORY};
 
@@ -52,7 +52,7 @@ impl FormError {
             Self::TooManyFields | Self::FieldTooLong(_) | Self::TooLong => {
                 Some(StatusCode::PAYLOAD_TOO_LARGE)
             }
-            Self::Spool(error) => Scarce::is(error).then_some(StatusCode::SERVICE_UNAVAILABLE),
+            Self::Spool(error) => FilesExhausted::is(error).then_some(StatusCode::SERVICE_UNAVAILABLE),
         }
     }
 }

@@ -83,7 +83,7 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) with [`Wait::Never`]; [`Scarce`](medusa_net::descriptors::Scarce); else
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) with [`Wait::Never`]; [`FilesExhausted`](medusa_net::descriptors::FilesExhausted); else
     /// what the system says.
     pub(super) fn load(
         &self,

@@ -39,7 +39,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::{Method, StatusCode};
-use medusa_net::descriptors::Scarce;
+use medusa_net::descriptors::FilesExhausted;
 use medusa_proto::coding::Coding;
 use medusa_proto::status::{Status, Value};
 use rustix::io::Errno;
@@ -376,7 +376,7 @@ fn shorter(path: &str, short: &[u8]) -> String {
 
 /// Running out of file descriptors or memory passes; anything else, such as a disk that fails, is the server's fault.
 fn to_handler_error(error: io::Error) -> HandlerError {
-    if Scarce::is(&error) {
+    if FilesExhausted::is(&error) {
         return HandlerError::unavailable(error);
     }
     match Errno::from_io_error(&error) {

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::sync::{Arc, LazyLock, Weak};
 
 use medusa_net::clients::ClientPrefix;
-use medusa_net::descriptors::{OpenFile, Scarce, SharedFile};
+use medusa_net::descriptors::{FilesExhausted, OpenFile, SharedFile};
 use parking_lot::Mutex;
 
 use super::entity::FileStamp;
@@ -36,7 +36,7 @@ pub(super) fn share(
     file: File,
     stamp: &FileStamp,
     holder: Option<ClientPrefix>,
-) -> Result<SharedFile, Scarce> {
+) -> Result<SharedFile, FilesExhausted> {
     let mut shared = SHARED.lock();
     if let Some(open) = shared.open.get(stamp).and_then(Weak::upgrade) {
         open.share_with(holder);

@@ -28,7 +28,7 @@ impl Rig {
 fn with_turns(work: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let tasks = LocalSet::new();
-    tasks.spawn_local(turn::at_ends());
+    tasks.spawn_local(turn::write_at_ends());
     runtime.block_on(tasks.run_until(async {
         yield_now().await;
         work.await;

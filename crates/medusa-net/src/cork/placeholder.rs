@@ -1,11 +1,11 @@
-//! Stand-ins: bytes that stand for a piece of a file.
+//! Placeholders: bytes that stand for a piece of a file.
 //!
 //! A protocol implementation takes a response's content as bytes; a file's need not become any, for the kernel can send
-//! it by itself. So the protocol is given a *stand-in*: as many bytes as the piece has, of a region that nobody reads.
+//! it by itself. So the protocol is given a *placeholder*: as many bytes as the piece has, of a region that nobody reads.
 //! It frames, queues and counts them as any others, and when they come to be written, the cork knows them by their
 //! address and has the kernel send the piece instead.
 //!
-//! Invariant: stand-ins are written in the order in which they were made, and none is copied on its way (a copy would be
+//! Invariant: placeholders are written in the order in which they were made, and none is copied on its way (a copy would be
 //! sent as the zeros it is made of). Both are the protocol's doing, and tested with the one that is used.
 
 use std::collections::VecDeque;
@@ -23,7 +23,7 @@ thread_local! {
     static REGION: Bytes = Bytes::from(vec![0; LONGEST]);
 }
 
-/// The pieces whose stand-ins were made and are not yet sent.
+/// The pieces whose placeholders were made and are not yet sent.
 #[derive(Debug, Default)]
 pub(super) struct Pieces(VecDeque<Piece>);
 
@@ -35,7 +35,7 @@ pub(super) struct Piece {
 }
 
 impl Pieces {
-    /// Notes a piece of at most [`LONGEST`] bytes, and returns its stand-in.
+    /// Notes a piece of at most [`LONGEST`] bytes, and returns its placeholder.
     pub(super) fn add(&mut self, file: SharedFile, at: u64, len: usize) -> Bytes {
         let len = len.min(LONGEST);
         self.0.push_back(Piece { file, at, len });
