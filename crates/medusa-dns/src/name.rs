@@ -22,7 +22,7 @@ const MAX_NAME: usize = 253;
 const MAX_LABEL: usize = 63;
 
 /// How much of a bad name is told.
-const MAX_TOLD: usize = 80;
+const MAX_SHOWN: usize = 80;
 
 /// The type under which "there is no such name" is kept: no record has it, and it holds for all.
 const NO_TYPE: u16 = 0;
@@ -135,8 +135,8 @@ impl Key {
     }
 
     /// The name, as it is told to people: the root is a dot.
-    pub(crate) fn told(&self) -> Arc<str> {
-        told(self.bytes()).into()
+    pub(crate) fn shown(&self) -> Arc<str> {
+        shown(self.bytes()).into()
     }
 
     /// The type.
@@ -180,7 +180,7 @@ pub(crate) fn name_in(key: &[u8]) -> &str {
 }
 
 /// The name in the bytes of a key, as it is told to people.
-pub(crate) fn told(key: &[u8]) -> &str {
+pub(crate) fn shown(key: &[u8]) -> &str {
     match name_in(key) {
         "" => ".",
         name => name,
@@ -195,9 +195,9 @@ pub(crate) fn kind_in(key: &[u8]) -> Option<RecordType> {
 
 /// That `name` cannot be looked up.
 pub(crate) fn bad_name(name: &str, problem: &'static str) -> LookupError {
-    let end = name.floor_char_boundary(MAX_TOLD);
-    let told = if end < name.len() { format!("{}…", &name[..end]).into() } else { name.into() };
-    LookupError::BadName { name: told, problem }
+    let end = name.floor_char_boundary(MAX_SHOWN);
+    let shown = if end < name.len() { format!("{}…", &name[..end]).into() } else { name.into() };
+    LookupError::BadName { name: shown, problem }
 }
 
 /// What is wrong with `bare`, the name without the dot at its end; `whole` has it.
@@ -317,7 +317,7 @@ mod tests {
             if let Ok(key) = key(&name) {
                 let wire = key.wire().expect("what is taken can be sent");
                 prop_assert!(wire.len() <= 255);
-                prop_assert_eq!(&*text(&wire), told(key.bytes()));
+                prop_assert_eq!(&*text(&wire), shown(key.bytes()));
             }
         }
 

@@ -217,7 +217,7 @@ fn the_list_begins_with_what_is_used_most() {
         cache
             .list(limit, SECOND)
             .iter()
-            .map(|listed| crate::name::told(&listed.key).to_owned())
+            .map(|listed| crate::name::shown(&listed.key).to_owned())
             .collect::<Vec<_>>()
     };
     assert_eq!(names(10), ["b.example", "a.example", "c.example"]);

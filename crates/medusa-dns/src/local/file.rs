@@ -9,7 +9,7 @@ use crate::DnsError;
 
 /// What tells one state of a file from another: which file it is, its size, and when it was last written or replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
+struct FileIdentity {
     device: u64,
     inode: u64,
     size: u64,
@@ -17,7 +17,7 @@ struct Stamp {
     changed: (i64, i64),
 }
 
-impl Stamp {
+impl FileIdentity {
     fn of(metadata: &Metadata) -> Self {
         Self {
             device: metadata.dev(),
@@ -31,17 +31,17 @@ impl Stamp {
 
 /// A file that is read again when it has changed. It need not exist.
 #[derive(Debug)]
-pub(crate) struct Watched {
+pub(crate) struct WatchedFile {
     path: PathBuf,
     /// The most bytes it may have.
     limit: u64,
     /// What was read.
-    seen: Option<Stamp>,
+    seen: Option<FileIdentity>,
     /// What was there when it was looked at last.
-    noticed: Option<Stamp>,
+    noticed: Option<FileIdentity>,
 }
 
-impl Watched {
+impl WatchedFile {
     pub(crate) fn new(path: PathBuf, limit: u64) -> Self {
         Self { path, limit, seen: None, noticed: None }
     }
@@ -52,8 +52,8 @@ impl Watched {
 
     /// What is in it. Nothing, if there is no such file.
     pub(crate) fn read(&mut self) -> Result<String, DnsError> {
-        let (text, stamp) = self.load()?;
-        self.seen = stamp;
+        let (text, identity) = self.load()?;
+        self.seen = identity;
         Ok(text)
     }
 
@@ -63,7 +63,7 @@ impl Watched {
     /// when it is the same at the next look. Else a `resolv.conf` that is written in place would have no servers for a
     /// moment, and take with it what the old ones said.
     pub(crate) fn read_again(&mut self) -> Option<Result<String, DnsError>> {
-        let now = Stamp::of(&std::fs::metadata(&self.path).ok()?);
+        let now = FileIdentity::of(&std::fs::metadata(&self.path).ok()?);
         let is_settled = self.noticed.replace(now) == Some(now);
         if self.seen == Some(now) || !is_settled {
             return None;
@@ -72,7 +72,7 @@ impl Watched {
         Some(self.load().map(|(text, _)| text))
     }
 
-    fn load(&self) -> Result<(String, Option<Stamp>), DnsError> {
+    fn load(&self) -> Result<(String, Option<FileIdentity>), DnsError> {
         let failed = |source| DnsError::Read { path: self.path.clone(), source };
         // Before it is opened, which would wait for whoever writes into a pipe.
         let metadata = match std::fs::metadata(&self.path) {
@@ -90,7 +90,7 @@ impl Watched {
         if bytes.len() as u64 > self.limit {
             return Err(DnsError::TooLarge { path: self.path.clone(), limit: self.limit });
         }
-        Ok((String::from_utf8_lossy(&bytes).into_owned(), Some(Stamp::of(&metadata))))
+        Ok((String::from_utf8_lossy(&bytes).into_owned(), Some(FileIdentity::of(&metadata))))
     }
 }
 
@@ -102,7 +102,7 @@ mod tests {
     fn a_file_is_read_again_when_it_has_changed() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("hosts");
-        let mut file = Watched::new(path.clone(), 10);
+        let mut file = WatchedFile::new(path.clone(), 10);
         assert_eq!(file.read().expect("it need not exist"), "");
         assert!(file.read_again().is_none());
 
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn a_directory_is_no_file() {
         let directory = tempfile::tempdir().expect("a directory");
-        let error = Watched::new(directory.path().to_owned(), 10).read().expect_err("a directory");
+        let error = WatchedFile::new(directory.path().to_owned(), 10).read().expect_err("a directory");
         assert!(matches!(error, DnsError::Read { .. }), "{error:?}");
     }
 
@@ -143,7 +143,7 @@ mod tests {
         let path = directory.path().join("pipe");
         let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo");
         assert!(made.success());
-        let error = Watched::new(path, 10).read().expect_err("a pipe");
+        let error = WatchedFile::new(path, 10).read().expect_err("a pipe");
         assert!(matches!(error, DnsError::Read { .. }), "{error:?}");
     }
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::Families;
+use super::AddressesByFamily;
 use crate::name::Key;
 use crate::{Data, RecordType};
 
@@ -17,7 +17,7 @@ pub(crate) const MAX_BYTES: u64 = 32 * 1024 * 1024;
 /// A hosts file, read.
 #[derive(Debug, Default)]
 pub(crate) struct Hosts {
-    names: HashMap<Box<str>, Families>,
+    names: HashMap<Box<str>, AddressesByFamily>,
     addresses: HashMap<IpAddr, Arc<[Data]>>,
 }
 
@@ -35,12 +35,13 @@ impl Hosts {
                 names.entry(key.name().into()).or_default().push(address);
             }
         }
-        let names = names.into_iter().map(|(name, addresses)| (name, Families::of(&addresses))).collect();
+        let names =
+            names.into_iter().map(|(name, addresses)| (name, AddressesByFamily::of(&addresses))).collect();
         Self { names, addresses }
     }
 
     /// The addresses of a name in lower case.
-    pub(crate) fn addresses(&self, name: &str) -> Option<&Families> {
+    pub(crate) fn addresses(&self, name: &str) -> Option<&AddressesByFamily> {
         self.names.get(name)
     }
 

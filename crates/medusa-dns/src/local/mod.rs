@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use crate::Data;
 
-pub(crate) use file::Watched;
+pub(crate) use file::WatchedFile;
 pub(crate) use hosts::{Hosts, MAX_BYTES as HOSTS_BYTES};
 pub(crate) use pins::Pins;
 pub(crate) use resolv_conf::{MAX_BYTES as RESOLV_CONF_BYTES, ResolvConf};
@@ -30,12 +30,12 @@ pub(crate) use special::{Special, special};
 
 /// The addresses of a name, by family. Either list may be empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Families {
+pub(crate) struct AddressesByFamily {
     pub(crate) v4: Arc<[Data]>,
     pub(crate) v6: Arc<[Data]>,
 }
 
-impl Families {
+impl AddressesByFamily {
     /// `addresses`, without repetitions, in their order.
     pub(crate) fn of(addresses: &[IpAddr]) -> Self {
         let (mut v4, mut v6, mut seen) = (Vec::new(), Vec::new(), HashSet::new());

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Families;
+use super::AddressesByFamily;
 use crate::DnsError;
 use crate::name::Key;
 
@@ -15,7 +15,7 @@ const MAX_PINS: usize = 10_000;
 /// One of them.
 #[derive(Debug)]
 struct Pin {
-    families: Families,
+    families: AddressesByFamily,
     until: Option<Instant>,
 }
 
@@ -36,7 +36,7 @@ impl Pins {
         let mut pins = self.clone();
         let now = Instant::now();
         pins.names.retain(|_, pin| pin.until.is_none_or(|until| now < until));
-        let pin = Pin { families: Families::of(addresses), until };
+        let pin = Pin { families: AddressesByFamily::of(addresses), until };
         pins.names.insert(key.name().into(), Arc::new(pin));
         if pins.names.len() > MAX_PINS {
             return Err(DnsError::TooManyPins(MAX_PINS));
@@ -52,7 +52,7 @@ impl Pins {
     }
 
     /// Where a name in lower case is, and for how long; without an end it is none.
-    pub(crate) fn addresses(&self, name: &str) -> Option<(&Families, Option<Duration>)> {
+    pub(crate) fn addresses(&self, name: &str) -> Option<(&AddressesByFamily, Option<Duration>)> {
         let pin = self.names.get(name)?;
         match pin.until {
             None => Some((&pin.families, None)),

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 
-use super::Families;
+use super::AddressesByFamily;
 
 /// What is known of a name that means the same everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +30,10 @@ pub(crate) fn special(name: &str) -> Option<Special> {
 
 impl Special {
     /// The addresses of this machine, to itself.
-    pub(crate) fn loopback() -> &'static Families {
-        static LOOPBACK: LazyLock<Families> =
-            LazyLock::new(|| Families::of(&[Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]));
+    pub(crate) fn loopback() -> &'static AddressesByFamily {
+        static LOOPBACK: LazyLock<AddressesByFamily> = LazyLock::new(|| {
+            AddressesByFamily::of(&[Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()])
+        });
         &LOOPBACK
     }
 }

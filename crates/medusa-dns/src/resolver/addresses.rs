@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use super::{Outcome, Resolver};
-use crate::local::{Families, special};
+use crate::local::{AddressesByFamily, special};
 use crate::name::{Key, bad_name};
 use crate::{Addresses, Answer, Data, LookupError, Rcode, RecordType, Source};
 
@@ -90,7 +90,7 @@ fn less_absolute(one: Option<LookupError>, other: LookupError) -> LookupError {
 /// The addresses of exactly this name.
 async fn of_name(resolver: &Resolver, key: &Key) -> Result<Addresses, LookupError> {
     if let Some((families, ttl, source)) = resolver.shared.local_addresses(key) {
-        return Ok(Addresses { name: key.told(), addresses: ordered(&families), ttl, source });
+        return Ok(Addresses { name: key.shown(), addresses: ordered(&families), ttl, source });
     }
     let v6 = Key::new(key.name(), RecordType::Aaaa)?;
     let (mut v4, mut v6) = (pin!(resolver.resolve(key.clone())), pin!(resolver.resolve(v6)));
@@ -119,15 +119,15 @@ async fn for_a_while(slower: impl Future<Output = Outcome>, first: &Outcome) -> 
 /// Makes one answer of two. One family is enough; a failure of the other is not told, since it is not asked for.
 fn both(key: &Key, v4: Option<Outcome>, v6: Option<Outcome>) -> Result<Addresses, LookupError> {
     let (v4, v6) = match (v4, v6) {
-        (Some(Err(one)), Some(Err(other))) => return Err(more_telling(one, other)),
+        (Some(Err(one)), Some(Err(other))) => return Err(more_specific(one, other)),
         (v4, v6) => (v4.and_then(Outcome::ok), v6.and_then(Outcome::ok)),
     };
     let answers = || [&v4, &v6].into_iter().flatten();
     let records =
         |answer: &Option<Answer>| answer.as_ref().map(|answer| answer.records.clone()).unwrap_or_default();
-    let families = Families { v4: records(&v4), v6: records(&v6) };
+    let families = AddressesByFamily { v4: records(&v4), v6: records(&v6) };
     Ok(Addresses {
-        name: key.told(),
+        name: key.shown(),
         addresses: ordered(&families),
         ttl: answers().map(|answer| answer.ttl).min().unwrap_or_default(),
         source: answers().map(|answer| answer.source).max().unwrap_or(Source::Server),
@@ -135,7 +135,7 @@ fn both(key: &Key, v4: Option<Outcome>, v6: Option<Outcome>) -> Result<Addresses
 }
 
 /// Of two errors: a failure, since the other family might have had addresses; or that the name exists.
-fn more_telling(one: LookupError, other: LookupError) -> LookupError {
+fn more_specific(one: LookupError, other: LookupError) -> LookupError {
     match (&one, &other) {
         (_, error) if !error.is_negative() => other,
         (LookupError::NxDomain { .. }, LookupError::NoData { .. }) => other,
@@ -145,7 +145,7 @@ fn more_telling(one: LookupError, other: LookupError) -> LookupError {
 
 /// In the order in which to try them: the families take turns, IPv6 first (RFC 8305 §4), unless this machine has no way
 /// to its addresses (RFC 6724 §5, rule 1).
-fn ordered(families: &Families) -> Vec<IpAddr> {
+fn ordered(families: &AddressesByFamily) -> Vec<IpAddr> {
     let mut v4 = families.v4.iter().filter_map(Data::address);
     let mut v6 = families.v6.iter().filter_map(Data::address);
     let v6_first = families

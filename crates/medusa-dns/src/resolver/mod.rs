@@ -1,14 +1,14 @@
 //! The resolver: what is known here, what is remembered, and the flights for everything else.
 //!
 //! - `shared`: what callers and the resolver's thread have in common;
-//! - `flights`: questions under way, and who waits for them;
+//! - `pending`: questions under way, and who waits for them;
 //! - `thread`: the thread that asks;
 //! - `settings`: where the servers and local names come from, and that they may change;
 //! - `addresses`: the addresses of a host, with the search list;
 //! - `view`: what is shown of it.
 
 mod addresses;
-mod flights;
+mod pending;
 mod settings;
 mod shared;
 mod thread;
@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 
 use crate::name::Key;
 use crate::{Addresses, Answer, DnsError, LookupError, RecordType, ServerAddr, ServerOptions, SystemOptions};
-use flights::{Urgency, Waiter};
+use pending::{Urgency, Waiter};
 use settings::Settings;
 use shared::Shared;
 use thread::Jobs;
@@ -240,10 +240,10 @@ impl Resolver {
     /// Has a server asked, unless one is being asked already.
     fn begin(&self, key: &Key, waiter: Option<Waiter>, urgency: Urgency) {
         let Some(jobs) = self.jobs.get() else {
-            return flights::call(waiter, Err(LookupError::NotPrepared));
+            return pending::call(waiter, Err(LookupError::NotPrepared));
         };
         if self.shared.join(key, waiter, urgency) && !jobs.send(key.clone(), urgency) {
-            self.shared.land(key, &Err(LookupError::Closed));
+            self.shared.finish(key, &Err(LookupError::Closed));
         }
     }
 }

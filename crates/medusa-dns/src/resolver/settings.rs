@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::shared::{Search, Shared};
-use crate::local::{HOSTS_BYTES, Hosts, RESOLV_CONF_BYTES, ResolvConf, Watched};
+use crate::local::{HOSTS_BYTES, Hosts, RESOLV_CONF_BYTES, ResolvConf, WatchedFile};
 use crate::options::MAX_SERVERS;
-use crate::upstream::{self, Manner, Server, Servers, Stats, Transport};
+use crate::upstream::{self, QueryPolicy, Server, Servers, Stats, Transport};
 use crate::{DnsError, Protocol, ServerAddr, ServerOptions, SystemOptions};
 
 /// What the resolver was told.
@@ -27,8 +27,8 @@ pub(super) struct Loaded {
 /// The files that may change.
 #[derive(Debug)]
 pub(super) struct Files {
-    resolv_conf: Option<(Watched, ResolvConf)>,
-    hosts: Option<Watched>,
+    resolv_conf: Option<(WatchedFile, ResolvConf)>,
+    hosts: Option<WatchedFile>,
 }
 
 impl Settings {
@@ -49,7 +49,7 @@ impl Settings {
     pub(super) fn load(&self) -> Result<Loaded, DnsError> {
         match self {
             Self::System(options) => {
-                let mut resolv_conf = Watched::new(options.resolv_conf.clone(), RESOLV_CONF_BYTES);
+                let mut resolv_conf = WatchedFile::new(options.resolv_conf.clone(), RESOLV_CONF_BYTES);
                 let conf = read_conf(&resolv_conf.read()?, &resolv_conf);
                 let (file, hosts) = load_hosts(options.hosts.clone())?;
                 let servers = system_servers(&conf, None);
@@ -91,7 +91,7 @@ impl Files {
     }
 
     /// Reads again what has changed, and puts it in force. What cannot be read leaves everything as it was.
-    pub(super) fn look(&mut self, shared: &Shared) {
+    pub(super) fn check(&mut self, shared: &Shared) {
         if let Some(file) = &mut self.hosts
             && let Some(text) = again(file)
         {
@@ -122,7 +122,7 @@ fn enter_conf(new: &ResolvConf, old: &ResolvConf, shared: &Shared) {
     }
 }
 
-fn again(file: &mut Watched) -> Option<String> {
+fn again(file: &mut WatchedFile) -> Option<String> {
     match file.read_again()? {
         Ok(text) => Some(text),
         Err(error) => {
@@ -136,7 +136,7 @@ fn again(file: &mut Watched) -> Option<String> {
     }
 }
 
-fn read_conf(text: &str, file: &Watched) -> ResolvConf {
+fn read_conf(text: &str, file: &WatchedFile) -> ResolvConf {
     let conf = ResolvConf::parse(text);
     if !conf.skipped.is_empty() {
         tracing::warn!(file = %file.path().display(), skipped = ?conf.skipped, "not everything in it was understood");
@@ -144,28 +144,28 @@ fn read_conf(text: &str, file: &Watched) -> ResolvConf {
     conf
 }
 
-fn load_hosts(path: std::path::PathBuf) -> Result<(Watched, Hosts), DnsError> {
-    let mut file = Watched::new(path, HOSTS_BYTES);
+fn load_hosts(path: std::path::PathBuf) -> Result<(WatchedFile, Hosts), DnsError> {
+    let mut file = WatchedFile::new(path, HOSTS_BYTES);
     let hosts = Hosts::parse(&file.read()?);
     Ok((file, hosts))
 }
 
 /// The servers of a `resolv.conf`. Those that were asked before go on with their counters.
 fn system_servers(conf: &ResolvConf, before: Option<&Servers>) -> Servers {
-    let manner = Manner { timeout: conf.timeout, attempts: conf.attempts, rotate: conf.rotate };
+    let policy = QueryPolicy { timeout: conf.timeout, attempts: conf.attempts, rotate: conf.rotate };
     let transport = Transport::plain(Protocol::Udp);
     let list = conf.servers.iter().map(|server| {
         let address = server.socket(Protocol::Udp);
         let known =
             before.and_then(|servers| servers.list().iter().find(|server| server.address() == address));
         let stats = known.map_or_else(|| Arc::new(Stats::new()), |server| Arc::clone(server.stats()));
-        Server::new(address, &transport, manner.timeout, stats)
+        Server::new(address, &transport, policy.timeout, stats)
     });
-    Servers::new(list.collect(), manner)
+    Servers::new(list.collect(), policy)
 }
 
 fn given_servers(servers: &[ServerAddr], options: &ServerOptions) -> Result<Servers, DnsError> {
-    let manner = Manner { timeout: options.timeout, attempts: options.attempts, rotate: options.rotate };
+    let policy = QueryPolicy { timeout: options.timeout, attempts: options.attempts, rotate: options.rotate };
     let mut transport = Transport::plain(options.protocol);
     transport.path = options.path.as_str().into();
     if matches!(options.protocol, Protocol::Tls | Protocol::Https) {
@@ -173,9 +173,9 @@ fn given_servers(servers: &[ServerAddr], options: &ServerOptions) -> Result<Serv
     }
     let list = servers.iter().map(|server| {
         transport.tls_name = tls_name(options, server.ip);
-        Server::new(server.socket(options.protocol), &transport, manner.timeout, Arc::new(Stats::new()))
+        Server::new(server.socket(options.protocol), &transport, policy.timeout, Arc::new(Stats::new()))
     });
-    Ok(Servers::new(list.collect(), manner))
+    Ok(Servers::new(list.collect(), policy))
 }
 
 fn tls_name(options: &ServerOptions, ip: IpAddr) -> Arc<str> {

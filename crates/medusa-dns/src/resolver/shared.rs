@@ -9,11 +9,11 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::Outcome;
-use super::flights::{self, Flights, Joined, Urgency, Waiter};
+use super::pending::{self, Joined, PendingQueries, Urgency, Waiter};
 use crate::cache::{Cache, Found, STALE_TTL};
-use crate::local::{Families, Hosts, Pins, ResolvConf, Special, special};
+use crate::local::{AddressesByFamily, Hosts, Pins, ResolvConf, Special, special};
 use crate::name::Key;
-use crate::upstream::{Manner, Reply, Servers};
+use crate::upstream::{QueryPolicy, Reply, Servers};
 use crate::{Answer, CacheOptions, Data, DnsError, LookupError, RecordType, Source};
 
 /// How long what the hosts file says may be taken to hold: a change of it is seen about as fast.
@@ -37,7 +37,7 @@ impl Search {
 pub(super) struct Shared {
     made: Instant,
     pub(super) cache: Cache,
-    pub(super) flights: Flights,
+    pub(super) pending: PendingQueries,
     pub(super) servers: ArcSwap<Servers>,
     pub(super) hosts: ArcSwap<Hosts>,
     pub(super) search: ArcSwap<Search>,
@@ -66,11 +66,12 @@ pub(super) struct Counters {
 
 impl Shared {
     pub(super) fn new(options: CacheOptions) -> Self {
-        let nobody = Servers::new(Vec::new(), Manner { timeout: Duration::ZERO, attempts: 0, rotate: false });
+        let nobody =
+            Servers::new(Vec::new(), QueryPolicy { timeout: Duration::ZERO, attempts: 0, rotate: false });
         Self {
             made: Instant::now(),
             cache: Cache::new(options),
-            flights: Flights::default(),
+            pending: PendingQueries::default(),
             servers: ArcSwap::from_pointee(nobody),
             hosts: ArcSwap::default(),
             search: ArcSwap::default(),
@@ -135,12 +136,12 @@ impl Shared {
         }
         match special(name)? {
             Special::Loopback => Some(of_family(key, Special::loopback(), HOSTS_TTL, Source::Hosts)),
-            Special::Never => Some(Err(LookupError::NxDomain { name: key.told() })),
+            Special::Never => Some(Err(LookupError::NxDomain { name: key.shown() })),
         }
     }
 
     /// The addresses of a name that is known without any server, in both families.
-    pub(super) fn local_addresses(&self, key: &Key) -> Option<(Families, Duration, Source)> {
+    pub(super) fn local_addresses(&self, key: &Key) -> Option<(AddressesByFamily, Duration, Source)> {
         let name = key.name();
         if let Some((families, left)) = self.pins.load().addresses(name) {
             return Some((families.clone(), left.unwrap_or(HOSTS_TTL), Source::Pinned));
@@ -151,7 +152,7 @@ impl Shared {
         (special(name)? == Special::Loopback).then(|| (Special::loopback().clone(), HOSTS_TTL, Source::Hosts))
     }
 
-    /// Joins the flight for a question, or begins one; then true: someone has to ask. Where there is no room, an answer
+    /// Joins the query for a question, or begins one; then true: someone has to ask. Where there is no room, an answer
     /// that holds no longer has to do.
     pub(super) fn join(&self, key: &Key, waiter: Option<Waiter>, urgency: Urgency) -> bool {
         let waits = waiter.is_some();
@@ -159,12 +160,12 @@ impl Shared {
             self.counters.misses.fetch_add(1, Relaxed);
         }
         let known = || if waits { self.landed(key) } else { None };
-        match self.flights.join(key, waiter, urgency, known) {
+        match self.pending.join(key, waiter, urgency, known) {
             Joined::First => true,
             Joined::Done => false,
             Joined::Refused(waiter, error) => {
                 let outcome = self.without_asking(key, error);
-                flights::call(waiter, outcome);
+                pending::call(waiter, outcome);
                 false
             }
         }
@@ -187,9 +188,9 @@ impl Shared {
         old.map_or(Err(error), |records| Ok(self.stale(records)))
     }
 
-    /// Ends a flight.
-    pub(super) fn land(&self, key: &Key, outcome: &Outcome) {
-        self.flights.land(key, outcome);
+    /// Ends a query.
+    pub(super) fn finish(&self, key: &Key, outcome: &Outcome) {
+        self.pending.finish(key, outcome);
     }
 
     /// What has been flushed so far: to be given to [`learn`](Self::learn).
@@ -229,9 +230,9 @@ impl Shared {
 
     /// Answers everyone who waits with what holds no longer, because the servers take their time; and so everyone who
     /// comes after them, until the servers answer.
-    pub(super) fn relieve(&self, key: &Key) {
+    pub(super) fn answer_waiters(&self, key: &Key) {
         if let Some(records) = self.cache.keep_stale(key, self.now()) {
-            self.flights.relieve(key, &Ok(self.stale(records)));
+            self.pending.answer_waiters(key, &Ok(self.stale(records)));
         }
     }
 
@@ -264,14 +265,14 @@ impl Shared {
 }
 
 /// What a name with these addresses says to a question.
-fn of_family(key: &Key, families: &Families, ttl: Duration, source: Source) -> Outcome {
+fn of_family(key: &Key, families: &AddressesByFamily, ttl: Duration, source: Source) -> Outcome {
     let records = match key.kind() {
         RecordType::A => &families.v4,
         RecordType::Aaaa => &families.v6,
-        kind => return Err(LookupError::NoData { name: key.told(), kind }),
+        kind => return Err(LookupError::NoData { name: key.shown(), kind }),
     };
     if records.is_empty() {
-        return Err(LookupError::NoData { name: key.told(), kind: key.kind() });
+        return Err(LookupError::NoData { name: key.shown(), kind: key.kind() });
     }
     Ok(Answer { records: Arc::clone(records), ttl, source })
 }

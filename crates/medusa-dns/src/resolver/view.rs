@@ -10,7 +10,7 @@ use super::settings::Settings;
 use super::shared::Shared;
 use crate::RecordType;
 use crate::cache::Listed;
-use crate::name::{Key, kind_in, told};
+use crate::name::{self, Key, kind_in};
 
 pub use crate::cache::State as EntryState;
 
@@ -37,7 +37,7 @@ pub struct CacheEntry {
 impl CacheEntry {
     fn of(listed: Listed) -> Self {
         Self {
-            name: told(&listed.key).to_owned(),
+            name: name::shown(&listed.key).to_owned(),
             kind: kind_in(&listed.key),
             answer: shown(&listed),
             ttl: listed.ttl,
@@ -83,7 +83,7 @@ pub(super) fn status(settings: &Settings, shared: &Shared) -> Status {
         }
     };
     let counts = shared.cache.counts();
-    let (flights, waiting) = shared.flights.counts();
+    let (pending, waiting) = shared.pending.counts();
     let count = |counter: &AtomicU64| counter.load(Relaxed);
     status
         .gauge("entries", counts.entries)
@@ -95,7 +95,7 @@ pub(super) fn status(settings: &Settings, shared: &Shared) -> Status {
         .counter("prefetched", count(&shared.counters.prefetched))
         .counter("failures", count(&shared.counters.failures))
         .counter("local", count(&shared.counters.local))
-        .gauge("in_flight", flights)
+        .gauge("in_flight", pending)
         .gauge("waiting", waiting)
         .gauge("hosts", shared.hosts.load().len())
         .gauge("pins", shared.pins.load().len())

@@ -29,16 +29,16 @@ use tokio::io::{Interest, ReadBuf};
 use tokio::net::{TcpStream, UdpSocket};
 
 use super::Stats;
-use super::asked::Asked;
+use super::sent_query::SentQuery;
 
 /// Makes the sockets that hickory uses.
 #[derive(Clone)]
-pub(super) struct Guard {
+pub(super) struct GuardedRuntime {
     tokio: TokioRuntimeProvider,
     stats: Arc<Stats>,
 }
 
-impl RuntimeProvider for Guard {
+impl RuntimeProvider for GuardedRuntime {
     type Handle = TokioHandle;
     type Timer = TokioTime;
     type Udp = GuardedSocket;
@@ -74,18 +74,18 @@ impl RuntimeProvider for Guard {
 
 /// Makes connections, and remembers why one could not be made: hickory forgets that.
 #[derive(Clone)]
-pub(super) struct Connector(Guard);
+pub(super) struct Connector(GuardedRuntime);
 
 impl Connector {
     pub(super) fn new(stats: Arc<Stats>) -> Self {
-        Self(Guard { tokio: TokioRuntimeProvider::new(), stats })
+        Self(GuardedRuntime { tokio: TokioRuntimeProvider::new(), stats })
     }
 }
 
 impl ConnectionProvider for Connector {
-    type Conn = DnsExchange<Guard>;
+    type Conn = DnsExchange<GuardedRuntime>;
     type FutureConn = Pin<Box<dyn Future<Output = Result<Self::Conn, NetError>> + Send>>;
-    type RuntimeProvider = Guard;
+    type RuntimeProvider = GuardedRuntime;
 
     fn new_connection(
         &self,
@@ -98,7 +98,7 @@ impl ConnectionProvider for Connector {
         Ok(Box::pin(async move { connecting.await.inspect_err(|error| note(&stats, error)) }))
     }
 
-    fn runtime_provider(&self) -> &Guard {
+    fn runtime_provider(&self) -> &GuardedRuntime {
         &self.0
     }
 }
@@ -114,14 +114,14 @@ fn note(stats: &Stats, error: &NetError) {
 pub(super) struct GuardedSocket {
     socket: UdpSocket,
     server: SocketAddr,
-    asked: OnceLock<Asked>,
+    asked: OnceLock<SentQuery>,
     stats: Arc<Stats>,
 }
 
 impl GuardedSocket {
     /// The answer, or that there will be none: that nobody listens at the server's port. The kernel tells so at once, but
     /// only who asks for errors, too.
-    async fn hear(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         loop {
             let ready = self.socket.ready(Interest::READABLE | Interest::ERROR).await?;
             if ready.is_error() {
@@ -189,13 +189,13 @@ impl DnsUdpSocket for GuardedSocket {
         'b: 'f,
         Self: 'f,
     {
-        Box::pin(async move { self.hear(buffer).await.inspect_err(|error| self.stats.note(error)) })
+        Box::pin(async move { self.receive(buffer).await.inspect_err(|error| self.stats.note(error)) })
     }
 
     fn poll_send_to(&self, cx: &mut Context<'_>, datagram: &[u8], _: SocketAddr) -> Poll<io::Result<usize>> {
         if self.asked.get().is_none() {
             let asked =
-                Asked::of(datagram).ok_or_else(|| io::Error::other("a question that cannot be read"))?;
+                SentQuery::of(datagram).ok_or_else(|| io::Error::other("a question that cannot be read"))?;
             self.asked.get_or_init(|| asked);
         }
         self.socket.poll_send(cx, datagram)

@@ -11,10 +11,10 @@
 //! hickory-resolver does the protocols, for one server at a time; its own cache, order and repetition are not used, since
 //! they tell neither which server was slow nor why one failed.
 
-mod asked;
 mod failure;
 mod guard;
 mod reply;
+mod sent_query;
 mod server;
 mod stats;
 mod stream;
@@ -36,7 +36,7 @@ pub(crate) use tls::{check_name, trust};
 
 /// How the servers are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Manner {
+pub(crate) struct QueryPolicy {
     /// How long one may take.
     pub(crate) timeout: Duration,
     /// How often each is asked.
@@ -49,14 +49,14 @@ pub(crate) struct Manner {
 #[derive(Debug)]
 pub(crate) struct Servers {
     list: Vec<Server>,
-    manner: Manner,
+    policy: QueryPolicy,
     /// Where the next question begins, if they are taken in turn.
     next: AtomicUsize,
 }
 
 impl Servers {
-    pub(crate) fn new(list: Vec<Server>, manner: Manner) -> Self {
-        Self { list, manner, next: AtomicUsize::new(0) }
+    pub(crate) fn new(list: Vec<Server>, policy: QueryPolicy) -> Self {
+        Self { list, policy, next: AtomicUsize::new(0) }
     }
 
     pub(crate) fn list(&self) -> &[Server] {
@@ -64,27 +64,27 @@ impl Servers {
     }
 
     /// The longest that a question can take.
-    pub(crate) fn patience(&self) -> Duration {
-        self.manner.timeout * self.manner.attempts * self.list.len().max(1) as u32
+    pub(crate) fn longest_query(&self) -> Duration {
+        self.policy.timeout * self.policy.attempts * self.list.len().max(1) as u32
     }
 
     /// Asks them, one after the other, as often as each may be asked.
     pub(crate) async fn ask(&self, key: &Key) -> Result<Reply, LookupError> {
         let mut worst: Option<Failure> = None;
-        for _ in 0..self.manner.attempts {
+        for _ in 0..self.policy.attempts {
             for server in self.order() {
-                match server.ask(key, self.manner.timeout).await {
+                match server.ask(key, self.policy.timeout).await {
                     Ok(reply) => return Ok(reply),
-                    Err(failure) => worst = Some(more_telling(worst, failure)),
+                    Err(failure) => worst = Some(more_specific(worst, failure)),
                 }
             }
         }
-        Err(told(key, worst))
+        Err(lookup_error(key, worst))
     }
 
     /// All of them, in the order to try; those that have not answered lately at the end.
     fn order(&self) -> impl Iterator<Item = &Server> {
-        let first = if self.manner.rotate { self.next.fetch_add(1, Ordering::Relaxed) } else { 0 };
+        let first = if self.policy.rotate { self.next.fetch_add(1, Ordering::Relaxed) } else { 0 };
         let turn =
             move || (0..self.list.len()).map(move |place| &self.list[(first + place) % self.list.len()]);
         let down: Vec<bool> = turn().map(|server| server.stats().is_to_be_spared()).collect();
@@ -100,7 +100,7 @@ impl Servers {
 }
 
 /// Of two failures, the one that tells more: a server that says why is better than one that says nothing.
-fn more_telling(one: Option<Failure>, other: Failure) -> Failure {
+fn more_specific(one: Option<Failure>, other: Failure) -> Failure {
     const fn weight(failure: &Failure) -> u8 {
         match failure {
             Failure::Code(_) => 3,
@@ -115,8 +115,8 @@ fn more_telling(one: Option<Failure>, other: Failure) -> Failure {
     }
 }
 
-fn told(key: &Key, failure: Option<Failure>) -> LookupError {
-    let name = key.told();
+fn lookup_error(key: &Key, failure: Option<Failure>) -> LookupError {
+    let name = key.shown();
     match failure {
         Some(Failure::Code(code)) => LookupError::Failed { name, code },
         Some(Failure::Malformed(cause)) => LookupError::Malformed { name, cause },

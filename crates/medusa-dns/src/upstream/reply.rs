@@ -39,7 +39,7 @@ impl Reply {
 
     /// There is no such name, or no such record.
     pub(super) fn negative(key: &Key, is_nxdomain: bool, ttl: Option<u32>) -> Self {
-        let name = key.told();
+        let name = key.shown();
         if is_nxdomain {
             return Self { value: Err(LookupError::NxDomain { name }), lifetime: Lifetime::NoName(ttl) };
         }

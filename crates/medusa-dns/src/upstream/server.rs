@@ -142,7 +142,7 @@ impl Server {
         match self.send(DnsRequest::from_query(query, options)).await {
             Ok(message) if message.truncation => Err(Failure::Malformed("it is cut, by TCP too")),
             Ok(message) => Reply::of(&message, key, &name),
-            Err(error) => self.told(error, key, &name),
+            Err(error) => self.on_error(error, key, &name),
         }
     }
 
@@ -157,7 +157,7 @@ impl Server {
     }
 
     /// What hickory calls an error: some are answers.
-    fn told(&self, error: NetError, key: &Key, name: &Name) -> Result<Reply, Failure> {
+    fn on_error(&self, error: NetError, key: &Key, name: &Name) -> Result<Reply, Failure> {
         match error {
             NetError::Dns(Said::NoRecordsFound(nothing)) => {
                 reply::check_question(std::slice::from_ref(&nothing.query), key, name)?;

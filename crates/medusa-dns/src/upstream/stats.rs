@@ -8,7 +8,7 @@ use medusa_proto::status::Status;
 use parking_lot::Mutex;
 
 use super::Failure;
-use super::asked::Stray;
+use super::sent_query::StrayReason;
 use crate::Rcode;
 
 /// After so many questions in a row without an answer, a server is taken for down.
@@ -33,7 +33,7 @@ pub(crate) struct Stats {
     unreachable: AtomicU64,
     malformed: AtomicU64,
     /// Datagrams that were no answer to a question of ours, by why.
-    strays: [AtomicU64; Stray::ALL.len()],
+    strays: [AtomicU64; StrayReason::ALL.len()],
     /// Microseconds, of all answers together.
     latency: AtomicU64,
     /// Microseconds.
@@ -103,7 +103,7 @@ impl Stats {
     }
 
     /// A datagram came that is not an answer to the question.
-    pub(super) fn stray(&self, why: Stray) {
+    pub(super) fn stray(&self, why: StrayReason) {
         self.strays[why as usize].fetch_add(1, Relaxed);
     }
 
@@ -165,7 +165,7 @@ impl Stats {
             .maybe_gauge("last_latency", last)
             .maybe("last_error", self.last_error().map(|error| error.to_string()))
             .maybe_gauge("last_error_ago", self.last_error_ago());
-        for why in Stray::ALL {
+        for why in StrayReason::ALL {
             status = status.maybe_counter(why.name(), some(&self.strays[*why as usize]));
         }
         status

@@ -18,7 +18,7 @@ use hickory_resolver::net::xfer::{DnsExchange, DnsHandle as _, FirstAnswer as _}
 use hickory_resolver::{ConnectionProvider as _, PoolContext};
 use tokio::sync::{Mutex, Semaphore};
 
-use super::guard::{Connector, Guard};
+use super::guard::{Connector, GuardedRuntime};
 
 /// How many questions may be handed to the connection's task before it has run again. It has room for 33 that are not
 /// written yet, and refuses what is more; and it writes nothing while it has had its share of the thread, as when many
@@ -43,12 +43,12 @@ pub(super) struct Stream {
 struct Connection {
     /// The how many-th it is.
     number: u64,
-    exchange: DnsExchange<Guard>,
+    exchange: DnsExchange<GuardedRuntime>,
 }
 
 /// What had happened at some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(super) struct Activity {
     /// Connections made.
     made: u64,
     /// Answers heard.
@@ -111,13 +111,13 @@ impl Stream {
     }
 
     /// What has happened so far: to be given to [`suspect`](Self::suspect).
-    pub(super) fn mark(&self) -> Mark {
-        Mark { made: self.made.load(Relaxed), heard: self.heard.load(Relaxed) }
+    pub(super) fn mark(&self) -> Activity {
+        Activity { made: self.made.load(Relaxed), heard: self.heard.load(Relaxed) }
     }
 
     /// A question that was asked at `since` has run out of time. If nothing was heard in that time, the connection is taken
     /// for dead; if other answers came, it is the question that has none.
-    pub(super) fn suspect(&self, since: Mark) {
+    pub(super) fn suspect(&self, since: Activity) {
         if self.mark() == since
             && let Ok(mut current) = self.current.try_lock()
         // else one is being made

@@ -41,7 +41,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), DnsError> {
 }
 
 fn roots(path: &Path) -> Result<RootCertStore, DnsError> {
-    let mut file = crate::local::Watched::new(path.to_owned(), MAX_BYTES);
+    let mut file = crate::local::WatchedFile::new(path.to_owned(), MAX_BYTES);
     let unusable = |source: Box<dyn std::error::Error + Send + Sync>| DnsError::Certificate {
         path: path.to_owned(),
         source,

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn taken(asked: &Asked, datagram: &mut [u8]) -> Result<usize, Stray> {
+fn taken(asked: &SentQuery, datagram: &mut [u8]) -> Result<usize, StrayReason> {
     asked.answer(datagram, datagram.len())
 }
 
@@ -16,8 +16,8 @@ fn question() -> Message {
     message
 }
 
-fn asked(question: &Message) -> Asked {
-    Asked::of(&question.to_vec().expect("a message")).expect("a question")
+fn asked(question: &Message) -> SentQuery {
+    SentQuery::of(&question.to_vec().expect("a message")).expect("a question")
 }
 
 fn answer_to(question: &Message) -> Message {
@@ -57,7 +57,7 @@ fn of_a_truncated_answer_the_question_is_left() {
     let length = whole.len() - 2 * (12 + 4); // both records are longer than that
     for cut in length..whole.len() {
         let mut datagram = whole[..cut].to_vec();
-        assert_eq!(taken(&asked(&question), &mut datagram.clone()), Err(Stray::Garbage));
+        assert_eq!(taken(&asked(&question), &mut datagram.clone()), Err(StrayReason::Garbage));
         datagram[2] |= 0b10;
         let length = taken(&asked(&question), &mut datagram).expect("a truncated answer");
         let message = Message::from_vec(&datagram[..length]).expect("a message");
@@ -73,7 +73,7 @@ fn every_other_id_is_wrong() {
     for id in (0..=u16::MAX).filter(|id| *id != question.id) {
         let mut datagram = answer.clone();
         datagram[..2].copy_from_slice(&id.to_be_bytes());
-        assert_eq!(taken(&asked(&question), &mut datagram), Err(Stray::WrongId));
+        assert_eq!(taken(&asked(&question), &mut datagram), Err(StrayReason::WrongId));
     }
 }
 
@@ -95,7 +95,7 @@ fn a_header_alone_may_say_that_the_question_is_not_understood() {
             assert_eq!((message.response_code, message.queries), (code, question.queries.clone()));
         }
         let mut no_room = bytes(&refusal);
-        assert_eq!(taken(&asked(&question), &mut no_room), Err(Stray::WrongQuestion));
+        assert_eq!(taken(&asked(&question), &mut no_room), Err(StrayReason::WrongQuestion));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Questions under way, and who waits for them.
 //!
-//! **Invariant: whoever joins a flight is called exactly once**, with the answer or with why there is none.
+//! **Invariant: whoever joins a query is called exactly once**, with the answer or with why there is none.
 //!
 //! Clients decide which addresses a log asks the names of, and whoever owns these decides that no server answers. So what
 //! is asked for a log never has all the room: else a client could keep everyone else from asking anything.
@@ -16,10 +16,10 @@ use crate::name::Key;
 
 /// Questions under way. Most of them wait for a place on the wire, so that a burst of new names is answered rather than
 /// refused; each takes some 300 bytes.
-pub(crate) const MAX_FLIGHTS: usize = 8192;
+pub(crate) const MAX_PENDING: usize = 8192;
 
 /// How many of these may be for logs before no more are begun for one.
-const MAX_FOR_LOGS: usize = MAX_FLIGHTS / 4 * 3;
+const MAX_FOR_LOGS: usize = MAX_PENDING / 4 * 3;
 
 /// Callers that wait. Each takes some 100 bytes here, and whatever it is itself.
 pub(crate) const MAX_WAITERS: usize = 65_536;
@@ -38,7 +38,7 @@ pub(crate) enum Urgency {
 
 /// What has become of who wanted to join.
 pub(crate) enum Joined {
-    /// The flight is new, or has only become urgent and has not begun: someone has to ask.
+    /// The query is new, or has only become urgent and has not begun: someone has to ask.
     First,
     /// It waits, or has its answer already.
     Done,
@@ -48,29 +48,29 @@ pub(crate) enum Joined {
 
 /// Questions under way.
 #[derive(Default)]
-pub(crate) struct Flights {
+pub(crate) struct PendingQueries {
     inner: Mutex<Inner>,
 }
 
 /// A question under way.
-struct Flight {
+struct PendingQuery {
     waiters: Vec<Waiter>,
     urgency: Urgency,
     /// Whether it is being asked; until then it waits for its place on the wire.
-    departed: bool,
+    started: bool,
 }
 
 #[derive(Default)]
 struct Inner {
-    flights: HashMap<Box<[u8]>, Flight>,
+    queries: HashMap<Box<[u8]>, PendingQuery>,
     waiting: usize,
     closed: bool,
 }
 
-impl Flights {
-    /// Joins the flight for `key`, or begins one, unless by now `known` has the answer.
+impl PendingQueries {
+    /// Joins the query for `key`, or begins one, unless by now `known` has the answer.
     ///
-    /// A flight puts its answer into the cache before it ends, so who finds neither is the first.
+    /// A query puts its answer into the cache before it ends, so who finds neither is the first.
     pub(crate) fn join(
         &self,
         key: &Key,
@@ -83,8 +83,8 @@ impl Flights {
             return Joined::Refused(waiter, error);
         }
         let waits = usize::from(waiter.is_some());
-        if let Some(flight) = inner.flights.get_mut(key.bytes()) {
-            let joined = flight.join(waiter, urgency);
+        if let Some(query) = inner.queries.get_mut(key.bytes()) {
+            let joined = query.join(waiter, urgency);
             inner.waiting += waits;
             return joined;
         }
@@ -94,23 +94,23 @@ impl Flights {
             return Joined::Done;
         }
         inner.waiting += waits;
-        let flight = Flight { waiters: waiter.into_iter().collect(), urgency, departed: false };
-        inner.flights.insert(key.bytes().into(), flight);
+        let query = PendingQuery { waiters: waiter.into_iter().collect(), urgency, started: false };
+        inner.queries.insert(key.bytes().into(), query);
         Joined::First
     }
 
-    /// Whether the flight for `key` is to be asked now: not if it is being asked already, or has ended.
-    pub(crate) fn depart(&self, key: &Key) -> bool {
+    /// Whether the query for `key` is to be asked now: not if it is being asked already, or has ended.
+    pub(crate) fn start(&self, key: &Key) -> bool {
         let mut inner = self.inner.lock();
-        let flight = inner.flights.get_mut(key.bytes());
-        flight.is_some_and(|flight| !std::mem::replace(&mut flight.departed, true))
+        let query = inner.queries.get_mut(key.bytes());
+        query.is_some_and(|query| !std::mem::replace(&mut query.started, true))
     }
 
-    /// Ends a flight: gives everyone who waits the answer.
-    pub(crate) fn land(&self, key: &Key, outcome: &Outcome) {
+    /// Ends a query: gives everyone who waits the answer.
+    pub(crate) fn finish(&self, key: &Key, outcome: &Outcome) {
         let waiters = {
             let mut inner = self.inner.lock();
-            let waiters = inner.flights.remove(key.bytes()).map(|flight| flight.waiters).unwrap_or_default();
+            let waiters = inner.queries.remove(key.bytes()).map(|query| query.waiters).unwrap_or_default();
             inner.waiting -= waiters.len();
             waiters
         };
@@ -119,12 +119,12 @@ impl Flights {
         }
     }
 
-    /// Gives everyone who waits an answer, without ending the flight.
-    pub(crate) fn relieve(&self, key: &Key, outcome: &Outcome) {
+    /// Gives everyone who waits an answer, without ending the query.
+    pub(crate) fn answer_waiters(&self, key: &Key, outcome: &Outcome) {
         let waiters = {
             let mut inner = self.inner.lock();
-            let flight = inner.flights.get_mut(key.bytes());
-            let waiters = flight.map(|flight| std::mem::take(&mut flight.waiters)).unwrap_or_default();
+            let query = inner.queries.get_mut(key.bytes());
+            let waiters = query.map(|query| std::mem::take(&mut query.waiters)).unwrap_or_default();
             inner.waiting -= waiters.len();
             waiters
         };
@@ -133,30 +133,30 @@ impl Flights {
         }
     }
 
-    /// Ends all flights: there will be no answers any more.
+    /// Ends all queries: there will be no answers any more.
     pub(crate) fn close(&self) {
-        let flights = {
+        let queries = {
             let mut inner = self.inner.lock();
             inner.closed = true;
             inner.waiting = 0;
-            std::mem::take(&mut inner.flights)
+            std::mem::take(&mut inner.queries)
         };
-        for waiter in flights.into_values().flat_map(|flight| flight.waiters) {
+        for waiter in queries.into_values().flat_map(|query| query.waiters) {
             waiter(Err(LookupError::Closed));
         }
     }
 
-    /// How many flights there are, and how many callers wait.
+    /// How many queries there are, and how many callers wait.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let inner = self.inner.lock();
-        (inner.flights.len(), inner.waiting)
+        (inner.queries.len(), inner.waiting)
     }
 }
 
-impl Flight {
+impl PendingQuery {
     fn join(&mut self, waiter: Option<Waiter>, urgency: Urgency) -> Joined {
         self.waiters.extend(waiter);
-        if urgency == Urgency::ForLogs || self.urgency == Urgency::Waits || self.departed {
+        if urgency == Urgency::ForLogs || self.urgency == Urgency::Waits || self.started {
             return Joined::Done;
         }
         self.urgency = Urgency::Waits;
@@ -170,12 +170,12 @@ impl Inner {
             return Some(LookupError::Closed);
         }
         let most = match urgency {
-            Urgency::Waits => MAX_FLIGHTS,
+            Urgency::Waits => MAX_PENDING,
             Urgency::ForLogs => MAX_FOR_LOGS,
         };
-        let too_many_flights = self.flights.len() >= most && !self.flights.contains_key(key.bytes());
+        let too_many_queries = self.queries.len() >= most && !self.queries.contains_key(key.bytes());
         let too_many_waiters = waits && self.waiting >= MAX_WAITERS;
-        (too_many_flights || too_many_waiters).then_some(LookupError::Busy)
+        (too_many_queries || too_many_waiters).then_some(LookupError::Busy)
     }
 }
 
@@ -186,10 +186,10 @@ pub(crate) fn call(waiter: Option<Waiter>, outcome: Outcome) {
     }
 }
 
-impl fmt::Debug for Flights {
+impl fmt::Debug for PendingQueries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (flights, waiting) = self.counts();
-        f.debug_struct("Flights").field("flights", &flights).field("waiting", &waiting).finish()
+        let (queries, waiting) = self.counts();
+        f.debug_struct("PendingQueries").field("queries", &queries).field("waiting", &waiting).finish()
     }
 }
 
@@ -215,18 +215,18 @@ mod tests {
 
     #[test]
     fn the_first_asks_and_all_have_the_answer() {
-        let flights = Flights::default();
+        let queries = PendingQueries::default();
         let waits: Vec<_> = (0..10)
             .map(|number| {
                 let (waiter, wait) = waiter();
-                let joined = flights.join(&key("a"), waiter, Urgency::Waits, || None);
+                let joined = queries.join(&key("a"), waiter, Urgency::Waits, || None);
                 assert_eq!(matches!(joined, Joined::First), number == 0);
                 wait
             })
             .collect();
-        assert_eq!(flights.counts(), (1, 10));
-        flights.land(&key("a"), &timeout());
-        assert_eq!(flights.counts(), (0, 0));
+        assert_eq!(queries.counts(), (1, 10));
+        queries.finish(&key("a"), &timeout());
+        assert_eq!(queries.counts(), (0, 0));
         for wait in waits {
             assert_eq!(wait.try_recv(), Ok(timeout()));
         }
@@ -234,58 +234,58 @@ mod tests {
 
     #[test]
     fn who_comes_late_finds_the_answer() {
-        let flights = Flights::default();
+        let queries = PendingQueries::default();
         let (late, wait) = waiter();
-        assert!(matches!(flights.join(&key("a"), late, Urgency::Waits, || Some(timeout())), Joined::Done));
+        assert!(matches!(queries.join(&key("a"), late, Urgency::Waits, || Some(timeout())), Joined::Done));
         assert_eq!(wait.try_recv(), Ok(timeout()));
-        assert_eq!(flights.counts(), (0, 0));
+        assert_eq!(queries.counts(), (0, 0));
     }
 
     #[test]
-    fn who_is_relieved_is_not_called_again() {
-        let flights = Flights::default();
+    fn who_was_answered_early_is_not_called_again() {
+        let queries = PendingQueries::default();
         let (early, wait) = waiter();
-        flights.join(&key("a"), early, Urgency::Waits, || None);
-        flights.relieve(&key("a"), &timeout());
+        queries.join(&key("a"), early, Urgency::Waits, || None);
+        queries.answer_waiters(&key("a"), &timeout());
         assert_eq!(wait.try_recv(), Ok(timeout()));
-        assert_eq!(flights.counts(), (1, 0));
+        assert_eq!(queries.counts(), (1, 0));
         let (late, wait) = waiter();
         assert!(
-            matches!(flights.join(&key("a"), late, Urgency::Waits, || None), Joined::Done),
-            "it still flies"
+            matches!(queries.join(&key("a"), late, Urgency::Waits, || None), Joined::Done),
+            "it is still under way"
         );
-        flights.land(&key("a"), &timeout());
+        queries.finish(&key("a"), &timeout());
         assert_eq!(wait.try_recv(), Ok(timeout()));
     }
 
     #[test]
     fn too_many_are_refused() {
-        let flights = Flights::default();
-        for number in 0..MAX_FLIGHTS {
+        let queries = PendingQueries::default();
+        for number in 0..MAX_PENDING {
             assert!(matches!(
-                flights.join(&key(&number.to_string()), None, Urgency::Waits, || None),
+                queries.join(&key(&number.to_string()), None, Urgency::Waits, || None),
                 Joined::First
             ));
         }
         let (one_more, wait) = waiter();
-        let joined = flights.join(&key("more"), one_more, Urgency::Waits, || None);
+        let joined = queries.join(&key("more"), one_more, Urgency::Waits, || None);
         assert!(matches!(joined, Joined::Refused(Some(_), LookupError::Busy)));
         drop(joined);
         assert!(wait.try_recv().is_err(), "it has not been told");
-        let (passenger, wait) = waiter();
-        flights.join(&key("7"), passenger, Urgency::Waits, || None);
-        assert!(wait.try_recv().is_err(), "a flight that is under way takes more");
+        let (late, wait) = waiter();
+        queries.join(&key("7"), late, Urgency::Waits, || None);
+        assert!(wait.try_recv().is_err(), "a query that is under way takes more");
 
-        flights.close();
+        queries.close();
         assert_eq!(wait.try_recv(), Ok(Err(LookupError::Closed)));
-        let joined = flights.join(&key("a"), None, Urgency::Waits, || None);
+        let joined = queries.join(&key("a"), None, Urgency::Waits, || None);
         assert!(matches!(joined, Joined::Refused(None, LookupError::Closed)));
     }
 
     #[test]
     fn logs_do_not_have_all_the_room() {
-        let flights = Flights::default();
-        let join = |name: &str, urgency| flights.join(&key(name), None, urgency, || None);
+        let queries = PendingQueries::default();
+        let join = |name: &str, urgency| queries.join(&key(name), None, urgency, || None);
         for number in 0..MAX_FOR_LOGS {
             assert!(matches!(join(&number.to_string(), Urgency::ForLogs), Joined::First));
         }
@@ -295,20 +295,20 @@ mod tests {
     }
 
     #[test]
-    fn a_flight_becomes_urgent_once_and_departs_once() {
-        let flights = Flights::default();
-        let join = |urgency| flights.join(&key("a"), None, urgency, || None);
+    fn a_query_becomes_urgent_once_and_starts_once() {
+        let queries = PendingQueries::default();
+        let join = |urgency| queries.join(&key("a"), None, urgency, || None);
         assert!(matches!(join(Urgency::ForLogs), Joined::First));
         assert!(matches!(join(Urgency::ForLogs), Joined::Done));
         assert!(matches!(join(Urgency::Waits), Joined::First));
         assert!(matches!(join(Urgency::Waits), Joined::Done));
-        assert!(flights.depart(&key("a")));
-        assert!(!flights.depart(&key("a")), "it has already");
-        flights.land(&key("a"), &timeout());
-        assert!(!flights.depart(&key("a")), "it has ended");
+        assert!(queries.start(&key("a")));
+        assert!(!queries.start(&key("a")), "it has already");
+        queries.finish(&key("a"), &timeout());
+        assert!(!queries.start(&key("a")), "it has ended");
 
         assert!(matches!(join(Urgency::ForLogs), Joined::First));
-        assert!(flights.depart(&key("a")));
+        assert!(queries.start(&key("a")));
         assert!(matches!(join(Urgency::Waits), Joined::Done), "it is being asked");
     }
 }

@@ -7,7 +7,7 @@ const HEADER: usize = 12;
 
 /// Why a datagram is not the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stray {
+pub(super) enum StrayReason {
     /// It answers another question, or none: its id is not ours.
     WrongId,
     /// It is about another name or type.
@@ -16,7 +16,7 @@ pub(super) enum Stray {
     Garbage,
 }
 
-impl Stray {
+impl StrayReason {
     pub(super) const ALL: &[Self; 3] = &[Self::WrongId, Self::WrongQuestion, Self::Garbage];
 
     /// Its name in the status.
@@ -31,14 +31,14 @@ impl Stray {
 
 /// What was asked.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct SentQuery {
     id: u16,
     queries: Vec<Query>,
     /// The same, as it was sent.
     question: Vec<u8>,
 }
 
-impl Asked {
+impl SentQuery {
     /// The question in a datagram of ours.
     pub(super) fn of(datagram: &[u8]) -> Option<Self> {
         let message = Message::from_vec(datagram).ok()?;
@@ -53,22 +53,22 @@ impl Asked {
     ///
     /// Of a truncated one only header and question count: what follows may be cut in the middle of a record, and is asked
     /// for again by TCP (RFC 2181 §9).
-    pub(super) fn answer(&self, buffer: &mut [u8], length: usize) -> Result<usize, Stray> {
+    pub(super) fn answer(&self, buffer: &mut [u8], length: usize) -> Result<usize, StrayReason> {
         let datagram = &mut buffer[..length];
-        let Some(header) = datagram.first_chunk_mut::<HEADER>() else { return Err(Stray::Garbage) };
+        let Some(header) = datagram.first_chunk_mut::<HEADER>() else { return Err(StrayReason::Garbage) };
         if u16::from_be_bytes([header[0], header[1]]) != self.id {
-            return Err(Stray::WrongId);
+            return Err(StrayReason::WrongId);
         }
         let is_truncated = header[2] & 0b10 != 0;
         let length = if is_truncated {
             header[6..].fill(0); // no records
-            end_of_question(datagram).ok_or(Stray::Garbage)?
+            end_of_question(datagram).ok_or(StrayReason::Garbage)?
         } else {
             datagram.len()
         };
-        let Ok(message) = Message::from_vec(&datagram[..length]) else { return Err(Stray::Garbage) };
+        let Ok(message) = Message::from_vec(&datagram[..length]) else { return Err(StrayReason::Garbage) };
         if message.message_type != MessageType::Response {
-            return Err(Stray::Garbage);
+            return Err(StrayReason::Garbage);
         }
         if message.queries == self.queries {
             return Ok(length);
@@ -81,7 +81,7 @@ impl Asked {
                 buffer[4..HEADER].copy_from_slice(&[0, 1, 0, 0, 0, 0, 0, 0]);
                 Ok(whole)
             }
-            _ => Err(Stray::WrongQuestion),
+            _ => Err(StrayReason::WrongQuestion),
         }
     }
 }
