@@ -9,7 +9,7 @@
 //! At most `CLIENTS * ORIGINS * IDLE` connections are idle, each for [`IDLE_TIMEOUT`] at most.
 //!
 //! **Invariant:** no fetch waits here for another one's lookup: the list is locked only to look at it, and what blocks has
-//! threads of its own ([`aside`](crate::aside)), not those that name servers can hold.
+//! threads of its own ([`blocking`](crate::blocking)), not those that name servers can hold.
 //!
 //! Nothing here comes from the environment but where the system's certificates are (`SSL_CERT_FILE`, `SSL_CERT_DIR`):
 //! a proxy that someone exported in a shell is not asked.
@@ -32,16 +32,16 @@ use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use url::Url;
 
-use crate::aside::Aside;
+use crate::blocking::BlockingThreads;
 use crate::bounds::MAX_HEAD;
 use crate::connect::Connector;
 use crate::error::{Cause, Fault};
 use crate::request::Request;
-use crate::resolve::{Names, Resolve};
+use crate::resolve::{NameResolver, Resolve};
 use crate::tls::{self, Trust};
 
 /// Sends requests over the connections of one pool.
-pub(crate) type Client = legacy::Client<Connector, Sent>;
+pub(crate) type Client = legacy::Client<Connector, RequestBody>;
 
 /// Ways to connect that are kept. A script has two or three: plain, TLS, and TLS with an authority of its own.
 const CLIENTS: usize = 8;
@@ -76,13 +76,13 @@ const MAX_CA: u64 = 1024 * 1024;
 
 /// A way to connect.
 #[derive(Clone, PartialEq, Eq)]
-struct Way {
+struct ConnectOptions {
     trust: Trust,
     connect_timeout: Duration,
 }
 
-struct Known {
-    way: Way,
+struct CachedClient {
+    way: ConnectOptions,
     /// Made by the first who needs it, while others wait for that one.
     client: Arc<OnceCell<Client>>,
     origins: HashSet<String>,
@@ -91,35 +91,35 @@ struct Known {
 /// The clients in use; the one used last is last.
 pub(crate) struct Clients {
     resolver: Option<Arc<dyn Resolve>>,
-    known: Mutex<Vec<Known>>,
-    aside: Aside,
+    known: Mutex<Vec<CachedClient>>,
+    blocking: BlockingThreads,
 }
 
 impl Clients {
     pub(crate) fn new(resolver: Option<Arc<dyn Resolve>>) -> Self {
-        Self { resolver, known: Mutex::default(), aside: Aside::default() }
+        Self { resolver, known: Mutex::default(), blocking: BlockingThreads::default() }
     }
 
     /// The client for fetching `url` in the way of `request`.
     pub(crate) async fn get(&self, request: &Request, url: &Url) -> Result<Client, Fault> {
         let trust = match (url.scheme(), &request.ca) {
-            ("http", _) => Trust::Nobody,
-            _ if request.insecure => Trust::Anyone,
-            (_, Some(path)) => Trust::Also(self.read_ca(path).await?),
+            ("http", _) => Trust::NoTls,
+            _ if request.insecure => Trust::Any,
+            (_, Some(path)) => Trust::SystemAnd(self.read_ca(path).await?),
             _ => Trust::System,
         };
-        let way = Way { trust, connect_timeout: request.limits.connect_timeout };
+        let way = ConnectOptions { trust, connect_timeout: request.limits.connect_timeout };
         let client = self.place(&way, url.origin().ascii_serialization());
         client.get_or_try_init(|| self.make(way)).await.cloned()
     }
 
     /// Where the client of that way is, or will be.
-    fn place(&self, way: &Way, origin: String) -> Arc<OnceCell<Client>> {
+    fn place(&self, way: &ConnectOptions, origin: String) -> Arc<OnceCell<Client>> {
         let mut known = self.known.lock();
         let found = known.iter().position(|known| known.way == *way).map(|at| known.remove(at));
         let mut found = match found {
             Some(found) if found.origins.len() < ORIGINS || found.origins.contains(&origin) => found,
-            _ => Known { client: Arc::default(), way: way.clone(), origins: HashSet::new() },
+            _ => CachedClient { client: Arc::default(), way: way.clone(), origins: HashSet::new() },
         };
         found.origins.insert(origin);
         let client = Arc::clone(&found.client);
@@ -131,22 +131,22 @@ impl Clients {
     }
 
     /// Makes a client, on a thread that may block: the system's certificates are a hundred files to read and parse.
-    async fn make(&self, way: Way) -> Result<Client, Fault> {
+    async fn make(&self, way: ConnectOptions) -> Result<Client, Fault> {
         let resolver = self.resolver.clone();
-        let made = self.aside.run(move || make(&way, resolver)).await;
+        let made = self.blocking.run(move || make(&way, resolver)).await;
         made.unwrap_or_else(|error| Err(Fault::Setup(Cause::innermost(&error))))
     }
 
     async fn read_ca(&self, path: &Path) -> Result<Bytes, Fault> {
         let path = path.to_owned();
-        let read = self.aside.run(move || read_ca(&path)).await;
+        let read = self.blocking.run(move || read_ca(&path)).await;
         let read = read.unwrap_or_else(|error| Err(error.to_string()));
         read.map_err(|message| Fault::Authority(Cause::new(message)))
     }
 }
 
-fn make(way: &Way, resolver: Option<Arc<dyn Resolve>>) -> Result<Client, Fault> {
-    let connector = Connector::new(Names(resolver), tls::config(&way.trust)?, way.connect_timeout);
+fn make(way: &ConnectOptions, resolver: Option<Arc<dyn Resolve>>) -> Result<Client, Fault> {
+    let connector = Connector::new(NameResolver(resolver), tls::config(&way.trust)?, way.connect_timeout);
     let mut builder = legacy::Client::builder(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
@@ -166,9 +166,9 @@ fn make(way: &Way, resolver: Option<Arc<dyn Resolve>>) -> Result<Client, Fault> 
 
 /// The body of a request.
 #[derive(Debug, Default)]
-pub(crate) struct Sent(pub(crate) Bytes);
+pub(crate) struct RequestBody(pub(crate) Bytes);
 
-impl Body for Sent {
+impl Body for RequestBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -243,14 +243,14 @@ mod tests {
     #[test]
     fn one_client_is_made_for_each_way() {
         let clients = Clients::new(None);
-        let way = |trust| Way { trust, connect_timeout: Duration::from_secs(1) };
-        let one = clients.place(&way(Trust::Nobody), "http://a".to_owned());
-        assert!(Arc::ptr_eq(&one, &clients.place(&way(Trust::Nobody), "http://b".to_owned())));
-        assert!(!Arc::ptr_eq(&one, &clients.place(&way(Trust::Anyone), "http://b".to_owned())));
+        let way = |trust| ConnectOptions { trust, connect_timeout: Duration::from_secs(1) };
+        let one = clients.place(&way(Trust::NoTls), "http://a".to_owned());
+        assert!(Arc::ptr_eq(&one, &clients.place(&way(Trust::NoTls), "http://b".to_owned())));
+        assert!(!Arc::ptr_eq(&one, &clients.place(&way(Trust::Any), "http://b".to_owned())));
         for origin in 0..ORIGINS - 2 {
-            assert!(Arc::ptr_eq(&one, &clients.place(&way(Trust::Nobody), origin.to_string())));
+            assert!(Arc::ptr_eq(&one, &clients.place(&way(Trust::NoTls), origin.to_string())));
         }
-        let next = clients.place(&way(Trust::Nobody), "one too many".to_owned());
+        let next = clients.place(&way(Trust::NoTls), "one too many".to_owned());
         assert!(!Arc::ptr_eq(&one, &next));
         assert_eq!(clients.known.lock().len(), 2);
     }

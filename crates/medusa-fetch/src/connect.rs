@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
-use crate::resolve::Names;
+use crate::resolve::NameResolver;
 
 /// A peer that has gone without a word is noticed within a minute, or half of one while something is to be sent.
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -28,7 +28,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Opens connections in one way.
 #[derive(Clone)]
 pub(crate) struct Connector {
-    tcp: HttpConnector<Names>,
+    tcp: HttpConnector<NameResolver>,
     /// None: there are no connections to `https`.
     tls: Option<TlsConnector>,
     timeout: Duration,
@@ -37,10 +37,10 @@ pub(crate) struct Connector {
 /// There was no connection in time.
 #[derive(Debug, thiserror::Error)]
 #[error("it took too long")]
-pub(crate) struct TooSlow;
+pub(crate) struct ConnectTimeout;
 
 impl Connector {
-    pub(crate) fn new(names: Names, tls: Option<ClientConfig>, timeout: Duration) -> Self {
+    pub(crate) fn new(names: NameResolver, tls: Option<ClientConfig>, timeout: Duration) -> Self {
         let mut tcp = HttpConnector::new_with_resolver(names);
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -55,9 +55,9 @@ impl Connector {
 }
 
 impl Service<Uri> for Connector {
-    type Response = TokioIo<Link>;
+    type Response = TokioIo<ConnectedStream>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<TokioIo<Link>, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<TokioIo<ConnectedStream>, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.tcp.poll_ready(cx).map_err(Into::into)
@@ -71,15 +71,17 @@ impl Service<Uri> for Connector {
         let tcp = self.tcp.call(uri);
         let opening = async move {
             let tcp = tcp.await?.into_inner();
-            let Some(tls) = tls else { return Ok(TokioIo::new(Link { io: Box::new(tcp), is_h2: false })) };
+            let Some(tls) = tls else {
+                return Ok(TokioIo::new(ConnectedStream { io: Box::new(tcp), is_h2: false }));
+            };
             let stream = tls.connect(ServerName::try_from(name)?, tcp).await?;
             let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            Ok(TokioIo::new(Link { io: Box::new(stream), is_h2 }))
+            Ok(TokioIo::new(ConnectedStream { io: Box::new(stream), is_h2 }))
         };
         let timeout = self.timeout;
         Box::pin(async move {
             let opened = tokio::time::timeout(timeout, opening).await;
-            opened.unwrap_or_else(|_elapsed| Err(TooSlow.into()))
+            opened.unwrap_or_else(|_elapsed| Err(ConnectTimeout.into()))
         })
     }
 }
@@ -100,20 +102,20 @@ trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// A connection.
-pub(crate) struct Link {
+pub(crate) struct ConnectedStream {
     io: Box<dyn Io>,
     /// Whether HTTP/2 was agreed on.
     is_h2: bool,
 }
 
-impl Connection for Link {
+impl Connection for ConnectedStream {
     fn connected(&self) -> Connected {
         let connected = Connected::new();
         if self.is_h2 { connected.negotiated_h2() } else { connected }
     }
 }
 
-impl AsyncRead for Link {
+impl AsyncRead for ConnectedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -123,7 +125,7 @@ impl AsyncRead for Link {
     }
 }
 
-impl AsyncWrite for Link {
+impl AsyncWrite for ConnectedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }

@@ -28,10 +28,10 @@ const PIECE: usize = 32 * 1024;
 const MAX_WINDOW_LOG: u32 = 23;
 
 /// Undoes a coding of what it is given.
-type Undo = fn(Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>>;
+type BoxedDecoder = fn(Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>>;
 
 /// What undoes a coding, of those that are [asked for](ACCEPTED).
-fn undoer(coding: Coding) -> Option<Undo> {
+fn undoer(coding: Coding) -> Option<BoxedDecoder> {
     match coding {
         Coding::Gzip => Some(|coded| Ok(Box::new(MultiGzDecoder::new(BufReader::new(coded))))),
         Coding::Zstd => Some(|coded| {
@@ -44,7 +44,7 @@ fn undoer(coding: Coding) -> Option<Undo> {
 }
 
 /// What undoes the codings of a body, in the order in which they were applied; none if one is not known.
-fn codings(headers: &HeaderMap) -> Option<Vec<Undo>> {
+fn codings(headers: &HeaderMap) -> Option<Vec<BoxedDecoder>> {
     let mut codings = Vec::new();
     for value in headers.get_all(header::CONTENT_ENCODING) {
         for name in value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
@@ -58,13 +58,13 @@ fn codings(headers: &HeaderMap) -> Option<Vec<Undo>> {
 
 /// A body on its way through its decoders.
 pub(crate) struct Decoder {
-    fed: Arc<Mutex<Fed>>,
+    fed: Arc<Mutex<Input>>,
     reader: Box<dyn Read + Send>,
 }
 
 /// What has come and was not decoded.
 #[derive(Default)]
-struct Fed {
+struct Input {
     bytes: Bytes,
     begun: bool,
     ended: bool,
@@ -74,7 +74,7 @@ struct Fed {
 pub(crate) enum Piece {
     Decoded(Bytes),
     /// More of the body has to come first.
-    Hungry,
+    NeedsInput,
     End,
 }
 
@@ -94,15 +94,15 @@ impl Decoder {
         };
         headers.remove(header::CONTENT_ENCODING);
         headers.remove(header::CONTENT_LENGTH);
-        let fed: Arc<Mutex<Fed>> = Arc::default();
-        let mut reader: Box<dyn Read + Send> = Box::new(Feed(Arc::clone(&fed)));
+        let fed: Arc<Mutex<Input>> = Arc::default();
+        let mut reader: Box<dyn Read + Send> = Box::new(InputReader(Arc::clone(&fed)));
         for undo in codings.into_iter().rev() {
             reader = undo(reader)?;
         }
         Ok(Some(Self { fed, reader }))
     }
 
-    /// What comes next of the body; `None`: there is no more. Only when it is [`Hungry`](Piece::Hungry).
+    /// What comes next of the body; `None`: there is no more. Only when it is [`NeedsInput`](Piece::NeedsInput).
     pub(crate) fn feed(&mut self, bytes: Option<Bytes>) {
         let mut fed = self.fed.lock();
         match bytes {
@@ -120,7 +120,7 @@ impl Decoder {
             let fed = self.fed.lock();
             // Nothing at all is an empty body, and not one that is cut off.
             if !fed.begun {
-                return Ok(if fed.ended { Piece::End } else { Piece::Hungry });
+                return Ok(if fed.ended { Piece::End } else { Piece::NeedsInput });
             }
         }
         let mut piece = vec![0; PIECE];
@@ -131,7 +131,7 @@ impl Decoder {
                     piece.truncate(length);
                     return Ok(Piece::Decoded(piece.into()));
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Piece::Hungry),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Piece::NeedsInput),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -140,9 +140,9 @@ impl Decoder {
 }
 
 /// The decoders' end of what is fed.
-struct Feed(Arc<Mutex<Fed>>);
+struct InputReader(Arc<Mutex<Input>>);
 
-impl Read for Feed {
+impl Read for InputReader {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let mut fed = self.0.lock();
         if fed.bytes.is_empty() && !fed.ended {

@@ -1,7 +1,7 @@
 //! Why a fetch came to nothing, for the one who wrote the script.
 //!
 //! Nothing of the client's own messages is passed on but the innermost cause, which knows of sockets and certificates and not
-//! of URLs, in whose query many an API wants its key; the URL is named by [`place`].
+//! of URLs, in whose query many an API wants its key; the URL is named by [`redacted`].
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
@@ -11,7 +11,7 @@ use hyper_util::client::legacy;
 use url::Url;
 
 use crate::bounds::{MAX_HEAD, MAX_INTERIM, MAX_URL};
-use crate::connect::TooSlow;
+use crate::connect::ConnectTimeout;
 use crate::resolve::NotFound;
 use crate::{MEMORY, RUNNING, WAITING};
 
@@ -110,7 +110,7 @@ pub enum Fault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// Waiting for other fetches to end.
-    Turn,
+    Queue,
     /// Connecting, sending, waiting for the answer's header, redirects included.
     Answer,
     /// Reading the body, or waiting for the script to take it.
@@ -120,7 +120,7 @@ pub enum Stage {
 impl std::fmt::Display for Stage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Turn => "waiting for its turn, as too many fetches are running",
+            Self::Queue => "waiting for its turn, as too many fetches are running",
             Self::Answer => "to get an answer",
             Self::Body => "to read the body of the answer",
         })
@@ -160,7 +160,7 @@ impl Fault {
         let cause = Cause::innermost(error);
         let is_late = |error: &(dyn Error + 'static)| {
             let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
-            error.is::<TooSlow>() || kind == Some(ErrorKind::TimedOut)
+            error.is::<ConnectTimeout>() || kind == Some(ErrorKind::TimedOut)
         };
         if sources(error).any(<dyn Error>::is::<NotFound>) {
             Self::Lookup(cause)
@@ -211,7 +211,7 @@ pub(crate) fn is_unprocessed(error: &legacy::Error) -> bool {
 }
 
 /// What a message shows of a URL: scheme, host, port and path, cut where it gets long. Not who logs in, not the query.
-pub(crate) fn place(url: &Url) -> String {
+pub(crate) fn redacted(url: &Url) -> String {
     let mut place = format!("{}{}", url.origin().ascii_serialization(), url.path());
     if place.len() > MAX_PLACE {
         place.truncate(place.floor_char_boundary(MAX_PLACE));
@@ -227,8 +227,8 @@ mod tests {
     #[test]
     fn a_place_shows_no_secrets() {
         let url = Url::parse("https://user:secret@example.com:8443/a/b?key=secret#secret").unwrap();
-        assert_eq!(place(&url), "https://example.com:8443/a/b");
+        assert_eq!(redacted(&url), "https://example.com:8443/a/b");
         let long = format!("http://example.com/{}", "x".repeat(1000));
-        assert_eq!(place(&Url::parse(&long).unwrap()).chars().count(), MAX_PLACE + 1);
+        assert_eq!(redacted(&Url::parse(&long).unwrap()).chars().count(), MAX_PLACE + 1);
     }
 }

@@ -18,10 +18,10 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::Shared;
 use crate::bounds::{MAX_HEAD, head_length};
-use crate::clients::{MAX_STALE, Sent};
+use crate::clients::{MAX_STALE, RequestBody};
 use crate::connect::is_reused;
 use crate::decode::{self, Decoder, Piece};
-use crate::error::{Cause, Fault, FetchError, Stage, is_lost, is_unprocessed, place};
+use crate::error::{Cause, Fault, FetchError, Stage, is_lost, is_unprocessed, redacted};
 use crate::interim::Interim;
 use crate::redirect::{self, Auth, Hop};
 use crate::request::{Limits, Request};
@@ -37,12 +37,11 @@ pub(crate) struct Exchange {
     pub(crate) deadline: Instant,
 }
 
-type Response = http::Response<Incoming>;
-type Answer = oneshot::Sender<Result<Reply, FetchError>>;
+type ReplySender = oneshot::Sender<Result<Reply, FetchError>>;
 
 impl Exchange {
     /// Runs it, and answers. Whoever asked may have left; then the answer goes nowhere, and the task is aborted anyway.
-    pub(crate) async fn run(self, answer: Answer) {
+    pub(crate) async fn run(self, answer: ReplySender) {
         let mut hop = self.request.hop.clone();
         match self.head(&mut hop).await {
             Ok((response, running)) if self.request.stream => {
@@ -55,7 +54,7 @@ impl Exchange {
                 drop(answer.send(reply));
             }
             Err(fault) => {
-                let error = FetchError::new(place(&hop.url), fault);
+                let error = FetchError::new(redacted(&hop.url), fault);
                 drop((self.sent, self.admitted));
                 drop(answer.send(Err(error)));
             }
@@ -73,14 +72,14 @@ impl Exchange {
     }
 
     /// The answer at the end of all redirects, which `hop` then has led to, and the permit to run.
-    async fn head(&self, hop: &mut Hop) -> Result<(Response, OwnedSemaphorePermit), Fault> {
+    async fn head(&self, hop: &mut Hop) -> Result<(http::Response<Incoming>, OwnedSemaphorePermit), Fault> {
         let turn = Arc::clone(&self.shared.running).acquire_owned();
-        let turn = self.within(Stage::Turn, turn).await?.map_err(|_closed| Fault::Gone)?;
+        let turn = self.within(Stage::Queue, turn).await?.map_err(|_closed| Fault::Gone)?;
         let response = self.within(Stage::Answer, self.follow(hop)).await??;
         Ok((response, turn))
     }
 
-    async fn follow(&self, hop: &mut Hop) -> Result<Response, Fault> {
+    async fn follow(&self, hop: &mut Hop) -> Result<http::Response<Incoming>, Fault> {
         let mut redirects = 0;
         loop {
             let response = self.send(hop).await?;
@@ -99,7 +98,7 @@ impl Exchange {
         }
     }
 
-    async fn send(&self, hop: &Hop) -> Result<Response, Fault> {
+    async fn send(&self, hop: &Hop) -> Result<http::Response<Incoming>, Fault> {
         let client = self.shared.clients.get(&self.request, &hop.url).await?;
         let mut stale = 0;
         let response = loop {
@@ -132,8 +131,8 @@ impl Exchange {
         Ok(response)
     }
 
-    async fn whole(&self, response: Response, hop: &Hop) -> Result<Reply, FetchError> {
-        let failed = |fault| FetchError::new(place(&hop.url), fault);
+    async fn whole(&self, response: http::Response<Incoming>, hop: &Hop) -> Result<Reply, FetchError> {
+        let failed = |fault| FetchError::new(redacted(&hop.url), fault);
         let (reply, body) = self.open(response, hop).map_err(failed)?;
         let collected = self.within(Stage::Body, self.collect(body)).await;
         let whole = collected.and_then(|collected| collected).map_err(failed)?;
@@ -141,7 +140,7 @@ impl Exchange {
     }
 
     /// The head of an answer, and its body, as it is to be read.
-    fn open(&self, response: Response, hop: &Hop) -> Result<(Head, Coming), Fault> {
+    fn open(&self, response: http::Response<Incoming>, hop: &Hop) -> Result<(Head, BodyReader), Fault> {
         let (parts, body) = response.into_parts();
         let (status, mut headers, url) = (parts.status, parts.headers, hop.url.to_string());
         let decoder = Decoder::take(&hop.method, status, &mut headers);
@@ -152,14 +151,14 @@ impl Exchange {
         if length.is_some_and(|length| length > limits.max_bytes) {
             return Err(Fault::BodyTooLarge(limits.max_bytes));
         }
-        Ok((Head { status, headers, url }, Coming { body, decoder, limits, seen: 0 }))
+        Ok((Head { status, headers, url }, BodyReader { body, decoder, limits, seen: 0 }))
     }
 
-    async fn collect(&self, mut body: Coming) -> Result<Whole, Fault> {
+    async fn collect(&self, mut body: BodyReader) -> Result<Whole, Fault> {
         let mut bytes = BytesMut::new();
         let mut held: Option<OwnedSemaphorePermit> = None;
         while let Some(chunk) = body.next().await? {
-            if let Some(more) = hold(&self.shared.memory, chunk.len())? {
+            if let Some(more) = reserve(&self.shared.memory, chunk.len())? {
                 match &mut held {
                     Some(held) => held.merge(more),
                     None => held = Some(more),
@@ -171,25 +170,31 @@ impl Exchange {
     }
 
     /// Answers with the head, then hands the body out as it is taken.
-    async fn stream(&self, response: Response, hop: &Hop, running: OwnedSemaphorePermit, answer: Answer) {
+    async fn stream(
+        &self,
+        response: http::Response<Incoming>,
+        hop: &Hop,
+        running: OwnedSemaphorePermit,
+        answer: ReplySender,
+    ) {
         let (chunks, taken) = mpsc::channel(1);
         let (ended, end) = oneshot::channel();
         let (reply, body) = match self.open(response, hop) {
             Ok(opened) => opened,
-            Err(fault) => return drop(answer.send(Err(FetchError::new(place(&hop.url), fault)))),
+            Err(fault) => return drop(answer.send(Err(FetchError::new(redacted(&hop.url), fault)))),
         };
-        let stream = ReplyBody::Stream { place: place(&hop.url), chunks: taken, end };
+        let stream = ReplyBody::Stream { place: redacted(&hop.url), chunks: taken, end };
         if answer.send(Ok(reply.with(stream))).is_err() {
             return;
         }
         let result = self.within(Stage::Body, pump(body, &chunks)).await;
         let result = result.and_then(|result| result);
         drop((running, chunks));
-        drop(ended.send(result.map_err(|fault| FetchError::new(place(&hop.url), fault))));
+        drop(ended.send(result.map_err(|fault| FetchError::new(redacted(&hop.url), fault))));
     }
 }
 
-async fn pump(mut body: Coming, chunks: &mpsc::Sender<Bytes>) -> Result<(), Fault> {
+async fn pump(mut body: BodyReader, chunks: &mpsc::Sender<Bytes>) -> Result<(), Fault> {
     while let Some(mut chunk) = body.next().await? {
         while !chunk.is_empty() {
             let piece = chunk.split_to(chunk.len().min(MAX_CHUNK));
@@ -200,7 +205,7 @@ async fn pump(mut body: Coming, chunks: &mpsc::Sender<Bytes>) -> Result<(), Faul
 }
 
 /// Counts `bytes` of bodies in; none to count, none held.
-pub(crate) fn hold(memory: &Arc<Semaphore>, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, Fault> {
+pub(crate) fn reserve(memory: &Arc<Semaphore>, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, Fault> {
     if bytes == 0 {
         return Ok(None);
     }
@@ -210,14 +215,14 @@ pub(crate) fn hold(memory: &Arc<Semaphore>, bytes: usize) -> Result<Option<Owned
 }
 
 /// A body on its way, decoded, which may be only so long.
-struct Coming {
+struct BodyReader {
     body: Incoming,
     decoder: Option<Decoder>,
     limits: Limits,
     seen: u64,
 }
 
-impl Coming {
+impl BodyReader {
     async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
         let chunk = self.decoded().await?;
         self.seen += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
@@ -236,7 +241,7 @@ impl Coming {
             consume_budget().await;
             match decoder.next().map_err(|error| Fault::Body(Cause::innermost(&error)))? {
                 Piece::Decoded(piece) => return Ok(Some(piece)),
-                Piece::Hungry => decoder.feed(chunk().await?),
+                Piece::NeedsInput => decoder.feed(chunk().await?),
                 Piece::End => return Ok(None),
             }
         }
@@ -258,9 +263,9 @@ async fn chunk(body: &mut Incoming) -> Result<Option<Bytes>, hyper::Error> {
 /// Who we are.
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("medusa/", env!("CARGO_PKG_VERSION")));
 
-fn build(hop: &Hop) -> Result<http::Request<Sent>, Fault> {
+fn build(hop: &Hop) -> Result<http::Request<RequestBody>, Fault> {
     let uri = Uri::try_from(hop.url.as_str()).map_err(|error| Fault::Answer(Cause::innermost(&error)))?;
-    let mut request = http::Request::new(Sent(hop.body.clone()));
+    let mut request = http::Request::new(RequestBody(hop.body.clone()));
     *request.method_mut() = hop.method.clone();
     *request.uri_mut() = uri;
     let headers = request.headers_mut();

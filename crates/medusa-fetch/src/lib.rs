@@ -11,7 +11,7 @@
 //! The price is two hops between threads for each fetch, and two more for each piece of a body that is streamed.
 //!
 //! The parts, in the order in which a fetch meets them: [`request`] is what is asked for, checked; `exchange` runs it
-//! under its deadline; `clients` holds the connections, which `connect` opens and `tls` secures, and `aside` runs what making
+//! under its deadline; `clients` holds the connections, which `connect` opens and `tls` secures, and `blocking` runs what making
 //! them takes; `interim` bounds what comes before the answer; `redirect` decides where it goes next; `decode` decompresses; [`response`] is what comes of it, and [`error`] what goes wrong.
 //!
 //! **Invariants:** this is the only crate that knows hyper's client, and nothing of that is polled outside its thread.
@@ -19,7 +19,7 @@
 //! What a peer says never decides where a script's secrets go: a redirect to another origin leaves them behind.
 //! Errors and `Debug` name no more of a URL than scheme, host and path, and no value of a field.
 
-mod aside;
+mod blocking;
 mod bounds;
 mod clients;
 mod connect;
@@ -47,7 +47,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::clients::Clients;
-use crate::exchange::{Exchange, hold};
+use crate::exchange::{Exchange, reserve};
 
 pub use error::{Fault, FetchError};
 pub use request::{Limits, Request, RequestError};
@@ -168,7 +168,7 @@ impl Fetcher {
         if !Share::Files.has_room() {
             return Err(failed(Fault::Descriptors));
         }
-        let sent = hold(&self.shared.memory, request.hop.body.len()).map_err(failed)?;
+        let sent = reserve(&self.shared.memory, request.hop.body.len()).map_err(failed)?;
         if request.insecure && !self.shared.warned_insecure.swap(true, Relaxed) {
             tracing::warn!(
                 "a script fetches {place} with `insecure = true`: whoever is on the way can read and change \

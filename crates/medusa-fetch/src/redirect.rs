@@ -14,7 +14,7 @@ use http::{Method, StatusCode};
 use url::Url;
 
 use crate::bounds::MAX_URL;
-use crate::error::{Fault, place};
+use crate::error::{Fault, redacted};
 
 /// Fields that go along to another origin. All others may be keys of an API, under whatever name.
 const TRAVELLING: [HeaderName; 9] = [
@@ -61,7 +61,7 @@ pub(crate) fn next(
     let mut next = hop.clone();
     next.url = target(&hop.url, location)?;
     if hop.url.scheme() == "https" && next.url.scheme() == "http" {
-        return Err(Fault::RedirectDowngrade(place(&next.url)));
+        return Err(Fault::RedirectDowngrade(redacted(&next.url)));
     }
     if becomes_get(status, &hop.method) {
         next.method = Method::GET;

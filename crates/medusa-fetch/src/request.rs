@@ -18,7 +18,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use crate::bounds::MAX_URL;
-use crate::error::place;
+use crate::error::redacted;
 use crate::redirect::{Auth, Hop};
 
 /// The most fields of a request. Servers take a hundred or so.
@@ -230,7 +230,7 @@ impl Request {
 
     /// Where it goes, as messages show it.
     pub(crate) fn place(&self) -> String {
-        place(&self.hop.url)
+        redacted(&self.hop.url)
     }
 }
 

@@ -28,9 +28,9 @@ pub(crate) struct NotFound(#[from] io::Error);
 
 /// Looks names up for connections.
 #[derive(Clone)]
-pub(crate) struct Names(pub(crate) Option<Arc<dyn Resolve>>);
+pub(crate) struct NameResolver(pub(crate) Option<Arc<dyn Resolve>>);
 
-impl Service<Name> for Names {
+impl Service<Name> for NameResolver {
     type Response = std::vec::IntoIter<SocketAddr>;
     type Error = NotFound;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, NotFound>> + Send>>;

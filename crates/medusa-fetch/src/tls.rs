@@ -18,24 +18,24 @@ const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 /// Whose certificates are taken.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Trust {
-    /// Nobody's: there is no TLS.
-    Nobody,
+    /// None: there is no TLS.
+    NoTls,
     /// Those of the system's authorities.
     System,
     /// Also those of the authorities in this PEM text.
-    Also(Bytes),
+    SystemAnd(Bytes),
     /// Anyone's.
-    Anyone,
+    Any,
 }
 
 /// How TLS is set up for `trust`; none where there is no TLS. Blocks: the system's certificates are a hundred files.
 pub(crate) fn config(trust: &Trust) -> Result<Option<ClientConfig>, Fault> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match trust {
-        Trust::Nobody => return Ok(None),
+        Trust::NoTls => return Ok(None),
         Trust::System => verifier(RootCertStore::empty(), &provider)?,
-        Trust::Also(pem) => verifier(authorities(pem)?, &provider)?,
-        Trust::Anyone => Arc::new(Anyone(Arc::clone(&provider))),
+        Trust::SystemAnd(pem) => verifier(authorities(pem)?, &provider)?,
+        Trust::Any => Arc::new(NoVerification(Arc::clone(&provider))),
     };
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| Fault::Setup(Cause::innermost(&error)))?;
@@ -75,9 +75,9 @@ fn authorities(pem: &[u8]) -> Result<RootCertStore, Fault> {
 
 /// Takes any certificate for any host, as long as the peer has its key.
 #[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
+struct NoVerification(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anyone {
+impl ServerCertVerifier for NoVerification {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

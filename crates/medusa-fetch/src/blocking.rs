@@ -15,15 +15,15 @@ const THREADS: usize = 4;
 
 /// Runs work on threads of its own.
 #[derive(Debug)]
-pub(crate) struct Aside(Arc<Semaphore>);
+pub(crate) struct BlockingThreads(Arc<Semaphore>);
 
-impl Default for Aside {
+impl Default for BlockingThreads {
     fn default() -> Self {
         Self(Arc::new(Semaphore::new(THREADS)))
     }
 }
 
-impl Aside {
+impl BlockingThreads {
     /// Runs `work` as soon as there is a thread for it.
     ///
     /// # Errors
