@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use libfuzzer_sys::fuzz_target;
-use medusa_proto::forwarded::{Fields, TrustedProxies, client_behind};
+use medusa_proto::forwarded::{ForwardedFields, TrustedProxies, client_behind};
 
 #[derive(Debug, arbitrary::Arbitrary)]
 struct Input<'a> {
@@ -17,7 +17,7 @@ struct Input<'a> {
 }
 
 fuzz_target!(|input: Input<'_>| {
-    let fields = Fields {
+    let fields = ForwardedFields {
         forwarded: &input.forwarded,
         x_forwarded_for: &input.x_forwarded_for,
         x_forwarded_proto: &input.x_forwarded_proto,

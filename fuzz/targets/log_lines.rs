@@ -8,7 +8,9 @@ use medusa_proto::entry::Entry;
 use medusa_proto::event::{Event, Level};
 use medusa_proto::event_stream;
 use medusa_proto::format::{Encoder, Format};
-use medusa_proto::syslog::{AppName, Facility, Framing, Header, SdId, Style, SyslogEncoder, truncate};
+use medusa_proto::syslog::{
+    AppName, Facility, SdId, Style, SyslogEncoder, SyslogFraming, SyslogHeader, truncate,
+};
 
 #[derive(Debug, arbitrary::Arbitrary)]
 struct Input<'a> {
@@ -79,7 +81,7 @@ fn one_line(line: &[u8]) {
 }
 
 fn messages(input: &Input<'_>, format: Format, record: &Record<'_>, event: &Event<'_>) {
-    let header = Header {
+    let header = SyslogHeader {
         style: if input.absent[0] { Style::Rfc3164 } else { Style::Rfc5424 },
         facility: Facility::Local0,
         app_name: AppName::default(),
@@ -88,7 +90,7 @@ fn messages(input: &Input<'_>, format: Format, record: &Record<'_>, event: &Even
         structured: (!input.absent[1]).then(SdId::default),
     };
     let mut encoder = SyslogEncoder::new(header, format).with_limit(input.limit.into());
-    let framing = if input.octets { Framing::Octet } else { Framing::Lf };
+    let framing = if input.octets { SyslogFraming::Octet } else { SyslogFraming::Lf };
     for entry in [Entry::Access(*record), Entry::Event(*event)] {
         let mut out = b"before".to_vec();
         encoder.encode(&entry, input.offset, &mut out);
@@ -101,8 +103,10 @@ fn messages(input: &Input<'_>, format: Format, record: &Record<'_>, event: &Even
         framing.frame(6, &mut out);
         let framed = &out[6..];
         match framing {
-            Framing::Lf => assert_eq!(framed, [&kept[..], b"\n"].concat()),
-            Framing::Octet => assert_eq!(framed, [kept.len().to_string().as_bytes(), b" ", &kept].concat()),
+            SyslogFraming::Lf => assert_eq!(framed, [&kept[..], b"\n"].concat()),
+            SyslogFraming::Octet => {
+                assert_eq!(framed, [kept.len().to_string().as_bytes(), b" ", &kept].concat())
+            }
         }
     }
 }
@@ -110,7 +114,7 @@ fn messages(input: &Input<'_>, format: Format, record: &Record<'_>, event: &Even
 /// What was written is one event with the fields that were given, as a browser reads it.
 fn events(input: &Input<'_>) {
     let [name, data, id, ..] = input.texts.map(str::as_bytes);
-    let event = event_stream::Event {
+    let event = event_stream::ServerSentEvent {
         event: (!input.absent[0]).then_some(name),
         data: (!input.absent[1]).then_some(data),
         id: (!input.absent[2]).then_some(id),

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use medusa_proto::coding::{Accepts, Coding};
-use medusa_proto::conditional::{ETag, Fields, Outcome, Validators, evaluate, if_range};
+use medusa_proto::conditional::{ConditionalFields, ETag, Outcome, Validators, evaluate, if_range};
 
 #[derive(Debug, arbitrary::Arbitrary)]
 struct Input<'a> {
@@ -44,7 +44,7 @@ fn codings(input: &Input<'_>) {
 
 fn preconditions(input: &Input<'_>) {
     let [modified_since, unmodified_since, last_modified, date] = input.dates;
-    let fields = Fields {
+    let fields = ConditionalFields {
         if_match: input.if_match,
         if_none_match: input.if_none_match,
         if_modified_since: modified_since,
@@ -53,7 +53,7 @@ fn preconditions(input: &Input<'_>) {
     let current = Validators { etag: input.etag.and_then(ETag::parse), last_modified };
     let outcome = evaluate(input.get, &fields, input.exists.then_some(&current));
     assert!(input.get || outcome != Outcome::NotModified, "304 is for GET and HEAD alone");
-    if fields == Fields::default() {
+    if fields == ConditionalFields::default() {
         assert_eq!(outcome, Outcome::Proceed, "nothing was asked for");
     }
     if let Some(etag) = current.etag {

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use medusa_proto::access::Peer;
-use medusa_proto::forwarded::{Fields, Scheme, TrustedProxies, client_behind};
+use medusa_proto::forwarded::{ForwardedFields, Scheme, TrustedProxies, client_behind};
 use smallvec::SmallVec;
 
 use crate::request_id::RequestId;
@@ -35,7 +35,8 @@ impl Client {
             lines(headers, &X_FORWARDED_FOR),
             lines(headers, &X_FORWARDED_PROTO),
         );
-        let fields = Fields { forwarded: &forwarded, x_forwarded_for: &for_, x_forwarded_proto: &proto };
+        let fields =
+            ForwardedFields { forwarded: &forwarded, x_forwarded_for: &for_, x_forwarded_proto: &proto };
         let client = client_behind(address(peer), trusted, &fields);
         Self {
             peer: client.ip.map_or(peer, Peer::Ip),

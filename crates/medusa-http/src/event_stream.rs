@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::Stream;
 use http::header::{self, HeaderMap};
-use medusa_proto::event_stream::{CONTENT_TYPE, Event};
+use medusa_proto::event_stream::{CONTENT_TYPE, ServerSentEvent};
 use tokio::sync::Notify;
 
 use crate::body::{BodyError, BodyStream};
@@ -71,7 +71,7 @@ impl EventStream {
             return None;
         }
         let mut text = Vec::new();
-        Event { retry: Some(next_retry()), ..Event::default() }.write(&mut text).ok()?;
+        ServerSentEvent { retry: Some(next_retry()), ..ServerSentEvent::default() }.write(&mut text).ok()?;
         Some(text.into())
     }
 }

@@ -30,11 +30,11 @@ pub struct Glob {
 enum Segment {
     /// `**`
     Any,
-    Name(Vec<Piece>),
+    Name(Vec<SegmentPart>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Piece {
+enum SegmentPart {
     /// `*`
     Run,
     Byte(u8),
@@ -98,8 +98,8 @@ impl Segment {
             Self::Name(pieces) => wildcard(
                 pieces,
                 name,
-                |piece| *piece == Piece::Run,
-                |piece, byte| *piece == Piece::Byte(*byte),
+                |piece| *piece == SegmentPart::Run,
+                |piece, byte| *piece == SegmentPart::Byte(*byte),
             ),
         }
     }
@@ -165,7 +165,7 @@ fn segments(text: &str) -> Result<Vec<Segment>, GlobError> {
 }
 
 fn segment(text: &str) -> Result<Segment, GlobError> {
-    let piece = |byte| if byte == b'*' { Piece::Run } else { Piece::Byte(byte) };
+    let piece = |byte| if byte == b'*' { SegmentPart::Run } else { SegmentPart::Byte(byte) };
     match text {
         "" | "." | ".." => Err(GlobError::Segment),
         "**" => Ok(Segment::Any),

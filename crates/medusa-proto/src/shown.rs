@@ -1,4 +1,4 @@
-//! Text from outside, for the eyes of a person: [harmless](Harmless) on a terminal, and [cut](push_cut) to a length.
+//! Text from outside, for the eyes of a person: [harmless](Escaped) on a terminal, and [cut](push_cut) to a length.
 
 use std::fmt::{self, Display, Formatter, Write};
 
@@ -8,12 +8,12 @@ use crate::format::escape::is_hidden;
 /// one that is there: control characters (C0, DEL, C1), line separators, marks that reorder. They are shown as Rust
 /// writes them: `\n`, `\u{1b}`.
 #[derive(Clone, Copy, Debug)]
-pub struct Harmless<'a> {
+pub struct Escaped<'a> {
     text: &'a str,
     margin: Option<&'a str>,
 }
 
-impl<'a> Harmless<'a> {
+impl<'a> Escaped<'a> {
     /// In one line, whatever is in it.
     pub const fn line(text: &'a str) -> Self {
         Self { text, margin: None }
@@ -25,7 +25,7 @@ impl<'a> Harmless<'a> {
     }
 }
 
-impl Display for Harmless<'_> {
+impl Display for Escaped<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let stays = |c| self.margin.is_some() && matches!(c, '\n' | '\t');
         for part in self.text.split_inclusive(|c| c == '\n' || is_hidden(c)) {
@@ -79,9 +79,9 @@ mod tests {
     fn what_is_hidden_is_shown() {
         let text = "jürgen\tsays\r\n\x1b[2J\u{9b}31m\u{7f}\u{2028}\u{202e}";
         let escaped = r"\u{1b}[2J\u{9b}31m\u{7f}\u{2028}\u{202e}";
-        assert_eq!(Harmless::line(text).to_string(), format!(r"jürgen\tsays\r\n{escaped}"));
-        assert_eq!(Harmless::lines(text, "  | ").to_string(), format!("jürgen\tsays\\r\n  | {escaped}"));
-        assert_eq!(Harmless::lines("a\n\nb\n", "> ").to_string(), "a\n> \n> b\n> ");
+        assert_eq!(Escaped::line(text).to_string(), format!(r"jürgen\tsays\r\n{escaped}"));
+        assert_eq!(Escaped::lines(text, "  | ").to_string(), format!("jürgen\tsays\\r\n  | {escaped}"));
+        assert_eq!(Escaped::lines("a\n\nb\n", "> ").to_string(), "a\n> \n> b\n> ");
     }
 
     #[test]
@@ -99,9 +99,9 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_hidden_is_left(text in any::<String>()) {
-            let line = Harmless::line(&text).to_string();
+            let line = Escaped::line(&text).to_string();
             prop_assert!(!line.contains(is_hidden));
-            let lines = Harmless::lines(&text, "| ").to_string();
+            let lines = Escaped::lines(&text, "| ").to_string();
             prop_assert!(!lines.contains(|c| is_hidden(c) && c != '\n' && c != '\t'));
             prop_assert!(lines.lines().skip(1).all(|line| line.starts_with("| ")));
         }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use medusa_proto::event_stream::{Event, write_comment};
+use medusa_proto::event_stream::{ServerSentEvent, write_comment};
 use mlua::{Function, LuaString, Table, UserData, UserDataMethods, Value};
 
 use crate::counted::shown;
@@ -101,13 +101,15 @@ fn write_event(event: &Value, out: &mut Vec<u8>) -> mlua::Result<()> {
         Value::String(data) => {
             let data = data.as_bytes();
             Room::new("stream:send").take(data.len())?;
-            return Event { data: Some(&data), ..Event::default() }.write(out).map_err(wrong);
+            return ServerSentEvent { data: Some(&data), ..ServerSentEvent::default() }
+                .write(out)
+                .map_err(wrong);
         }
         Value::Table(table) => table,
         other => return Err(wrong(format!("an event is a string or a table, not a {}", kind(other)))),
     };
     let fields = Fields::of(table)?;
-    let event = Event {
+    let event = ServerSentEvent {
         event: fields.event.as_deref(),
         data: fields.data.as_deref(),
         id: fields.id.as_deref(),

@@ -9,7 +9,7 @@ use std::fmt::{self, Display};
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use medusa_proto::shown::Harmless;
+use medusa_proto::shown::Escaped;
 
 /// Whether colour is wanted where there is a terminal. On until [`no_colour`].
 static COLOUR: AtomicBool = AtomicBool::new(true);
@@ -41,7 +41,7 @@ pub(crate) fn answer(line: impl Display) {
 
 /// Writes text that has its own newlines to standard output.
 pub(crate) fn answer_text(text: &str) {
-    if io::stdout().is_terminal() { write_answer(&harmless(text).to_string()) } else { write_answer(text) }
+    if io::stdout().is_terminal() { write_answer(&escaped(text).to_string()) } else { write_answer(text) }
 }
 
 fn write_answer(text: &str) {
@@ -51,19 +51,19 @@ fn write_answer(text: &str) {
 
 /// Writes a line to standard error, as a script's: what it prints beside an answer.
 pub(crate) fn aside(line: &str) {
-    let line = format!("{}\n", harmless(line));
+    let line = format!("{}\n", escaped(line));
     let _closed = io::stderr().lock().write_all(line.as_bytes());
 }
 
 /// Writes a line to standard error, as this program's: `medusa: ...`.
 pub(crate) fn note(line: impl Display) {
-    write_note(harmless(&line.to_string()));
+    write_note(escaped(&line.to_string()));
 }
 
 /// The same with `painted` standing out in it.
 pub(crate) fn note_bold(before: &str, painted: &str, after: &str) {
     let painted = Paint { code: "1", text: painted, on: stderr_has_colour() };
-    write_note(format_args!("{}{painted}{}", harmless(before), harmless(after)));
+    write_note(format_args!("{}{painted}{}", escaped(before), escaped(after)));
 }
 
 fn write_note(line: impl Display) {
@@ -77,11 +77,11 @@ pub(crate) fn error(message: impl Display) {
     let message = message.to_string();
     let (first, rest) = message.split_at(message.find('\n').unwrap_or(message.len()));
     let first = Paint { code: "1;31", text: first, on: stderr_has_colour() };
-    write_note(format_args!("{first}{}", harmless(rest)));
+    write_note(format_args!("{first}{}", escaped(rest)));
 }
 
-const fn harmless(text: &str) -> Harmless<'_> {
-    Harmless::lines(text, "")
+const fn escaped(text: &str) -> Escaped<'_> {
+    Escaped::lines(text, "")
 }
 
 struct Paint<'a> {
@@ -92,7 +92,7 @@ struct Paint<'a> {
 
 impl Display for Paint<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = harmless(self.text);
+        let text = escaped(self.text);
         if self.on { write!(f, "\x1b[{}m{text}\x1b[0m", self.code) } else { text.fmt(f) }
     }
 }
@@ -114,7 +114,7 @@ fn coloured_tree(tree: &str) -> String {
             text.push_str(&Paint { code: "2", text: branches, on: true }.to_string());
         }
         text.push_str(&Paint { code, text: word, on: true }.to_string());
-        text.push_str(&harmless(value).to_string());
+        text.push_str(&escaped(value).to_string());
         text.push('\n');
     }
     text

@@ -4,7 +4,7 @@ use medusa_proto::access::Loss;
 use medusa_proto::entry::Entry;
 use medusa_proto::format::{Encoder, Format};
 use medusa_proto::journal::{Journal, JournalEncoder};
-use medusa_proto::syslog::{self, Header, SyslogEncoder};
+use medusa_proto::syslog::{self, SyslogEncoder, SyslogHeader};
 
 use super::relp;
 use crate::OptionError;
@@ -16,7 +16,7 @@ pub enum RecordFraming {
     /// As lines.
     Lines(Format, LineEnd),
     /// As syslog messages whose text is in this format.
-    Syslog(Box<Header>, Format, syslog::Framing),
+    Syslog(Box<SyslogHeader>, Format, syslog::SyslogFraming),
     /// As messages for the journal, which takes datagrams.
     Journal(Journal),
 }
@@ -72,7 +72,7 @@ enum LineEncoder {
 #[derive(Clone, Copy, Debug)]
 enum Ends {
     Byte(u8),
-    Syslog(syslog::Framing),
+    Syslog(syslog::SyslogFraming),
     /// Each entry is a datagram of at most so many bytes.
     Datagram(usize),
     /// Each entry is a frame of RELP, at this position.
@@ -115,7 +115,7 @@ impl Lines {
                 LineEncoder::Journal(JournalEncoder::new(journal.clone()))
             }
             (RecordFraming::Syslog(header, format, _), _) => {
-                let encoder = SyslogEncoder::new(Header::clone(header), format.clone());
+                let encoder = SyslogEncoder::new(SyslogHeader::clone(header), format.clone());
                 LineEncoder::Syslog(match ends.limit() {
                     Some(limit) => encoder.with_limit(limit),
                     None => encoder,
@@ -191,7 +191,7 @@ impl Ends {
 mod tests {
     use super::*;
     use crate::batch::tests::record;
-    use medusa_proto::syslog::{AppName, Facility, Framing, Style};
+    use medusa_proto::syslog::{AppName, Facility, Style, SyslogFraming};
 
     fn written(mut lines: Lines) -> (String, u64) {
         let mut out = Vec::new();
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn messages_are_framed_on_streams_only() {
-        let header = Header {
+        let header = SyslogHeader {
             style: Style::Rfc3164,
             facility: Facility::default(),
             app_name: AppName::default(),
@@ -229,7 +229,7 @@ mod tests {
             procid: "1".to_owned(),
             structured: None,
         };
-        let framing = RecordFraming::Syslog(Box::new(header), Format::Common, Framing::Octet);
+        let framing = RecordFraming::Syslog(Box::new(header), Format::Common, SyslogFraming::Octet);
         let (out, _) = written(Lines::stream(&framing));
         let (length, rest) = out.split_once(' ').expect("a length");
         assert!(rest[length.parse::<usize>().expect("a number")..].contains(" <"), "{out}");

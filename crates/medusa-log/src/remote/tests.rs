@@ -14,7 +14,7 @@ use std::path::Path;
 
 use medusa_proto::format::Format;
 use medusa_proto::status::Value;
-use medusa_proto::syslog::{AppName, Facility, Framing, Header, Style};
+use medusa_proto::syslog::{AppName, Facility, Style, SyslogFraming, SyslogHeader};
 
 use super::*;
 use crate::batch::tests::batch;
@@ -30,8 +30,8 @@ fn options(framing: RecordFraming) -> RemoteOptions {
     RemoteOptions { framing, tls: TlsOptions::default(), max_size: None, queue: QueueOptions::default() }
 }
 
-fn messages(style: Style, framing: Framing) -> RemoteOptions {
-    let header = Header {
+fn messages(style: Style, framing: SyslogFraming) -> RemoteOptions {
+    let header = SyslogHeader {
         style,
         facility: Facility::Daemon,
         app_name: AppName::default(),
@@ -132,7 +132,7 @@ fn lines_arrive_by_unix_and_may_end_in_nul() {
 #[test]
 fn messages_of_a_stream_have_their_length_before_them() {
     let (listener, target) = tcp();
-    let sink = RemoteSink::syslog(target, messages(Style::Rfc5424, Framing::Octet));
+    let sink = RemoteSink::syslog(target, messages(Style::Rfc5424, SyslogFraming::Octet));
     sink.prepare().expect("nothing is in the way");
     submit(&sink, 0..2);
     let (peer, _) = listener.accept().expect("a connection");

@@ -13,7 +13,7 @@ pub use etag::ETag;
 ///
 /// Where a request repeats `If-Match` or `If-None-Match`, the values are joined with a comma.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Fields<'a> {
+pub struct ConditionalFields<'a> {
     /// `If-Match`, as sent.
     pub if_match: Option<&'a [u8]>,
     /// `If-None-Match`, as sent.
@@ -59,7 +59,11 @@ pub enum Outcome {
 /// [§13.2.1]: https://www.rfc-editor.org/rfc/rfc9110#section-13.2.1
 /// [§13.2.2]: https://www.rfc-editor.org/rfc/rfc9110#section-13.2.2
 #[must_use]
-pub fn evaluate(get_or_head: bool, fields: &Fields<'_>, current: Option<&Validators<'_>>) -> Outcome {
+pub fn evaluate(
+    get_or_head: bool,
+    fields: &ConditionalFields<'_>,
+    current: Option<&Validators<'_>>,
+) -> Outcome {
     let etag = current.and_then(|current| current.etag);
     let last_modified = current.and_then(|current| current.last_modified);
 

@@ -10,26 +10,26 @@ fn current() -> Validators<'static> {
     Validators { etag: ETag::parse(b"\"a\""), last_modified: Some(NOW) }
 }
 
-fn get(fields: Fields<'_>) -> Outcome {
+fn get(fields: ConditionalFields<'_>) -> Outcome {
     evaluate(true, &fields, Some(&current()))
 }
 
-fn put(fields: Fields<'_>) -> Outcome {
+fn put(fields: ConditionalFields<'_>) -> Outcome {
     evaluate(false, &fields, Some(&current()))
 }
 
-fn if_match(list: &str) -> Fields<'_> {
-    Fields { if_match: Some(list.as_bytes()), ..Fields::default() }
+fn if_match(list: &str) -> ConditionalFields<'_> {
+    ConditionalFields { if_match: Some(list.as_bytes()), ..ConditionalFields::default() }
 }
 
-fn if_none_match(list: &str) -> Fields<'_> {
-    Fields { if_none_match: Some(list.as_bytes()), ..Fields::default() }
+fn if_none_match(list: &str) -> ConditionalFields<'_> {
+    ConditionalFields { if_none_match: Some(list.as_bytes()), ..ConditionalFields::default() }
 }
 
 #[test]
 fn without_fields_all_proceeds() {
-    assert_eq!(get(Fields::default()), Outcome::Proceed);
-    assert_eq!(evaluate(false, &Fields::default(), None), Outcome::Proceed);
+    assert_eq!(get(ConditionalFields::default()), Outcome::Proceed);
+    assert_eq!(evaluate(false, &ConditionalFields::default(), None), Outcome::Proceed);
 }
 
 #[test]
@@ -58,34 +58,39 @@ fn if_none_match_is_weak_and_means_304_only_for_reads() {
 
 #[test]
 fn dates_compare_to_the_second() {
-    let since = |date| Fields { if_modified_since: Some(date), ..Fields::default() };
+    let since = |date| ConditionalFields { if_modified_since: Some(date), ..ConditionalFields::default() };
     assert_eq!(get(since(NOW)), Outcome::NotModified);
     assert_eq!(get(since(NOW - 1)), Outcome::Proceed);
     assert_eq!(put(since(NOW)), Outcome::Proceed, "If-Modified-Since is for GET and HEAD");
 
-    let unmodified = |date| Fields { if_unmodified_since: Some(date), ..Fields::default() };
+    let unmodified =
+        |date| ConditionalFields { if_unmodified_since: Some(date), ..ConditionalFields::default() };
     assert_eq!(put(unmodified(NOW)), Outcome::Proceed);
     assert_eq!(put(unmodified(NOW - 1)), Outcome::Failed);
 }
 
 #[test]
 fn a_representation_without_a_date_has_no_date_conditions() {
-    let fields = Fields { if_modified_since: Some(0), if_unmodified_since: Some(0), ..Fields::default() };
+    let fields = ConditionalFields {
+        if_modified_since: Some(0),
+        if_unmodified_since: Some(0),
+        ..ConditionalFields::default()
+    };
     let dateless = Validators { last_modified: None, ..current() };
     assert_eq!(evaluate(true, &fields, Some(&dateless)), Outcome::Proceed);
 }
 
 #[test]
 fn a_tag_takes_precedence_over_its_date() {
-    let stale = Fields { if_unmodified_since: Some(NOW - 1), ..if_match(r#""a""#) };
+    let stale = ConditionalFields { if_unmodified_since: Some(NOW - 1), ..if_match(r#""a""#) };
     assert_eq!(put(stale), Outcome::Proceed);
-    let fresh = Fields { if_modified_since: Some(NOW), ..if_none_match(r#""b""#) };
+    let fresh = ConditionalFields { if_modified_since: Some(NOW), ..if_none_match(r#""b""#) };
     assert_eq!(get(fresh), Outcome::Proceed);
 }
 
 #[test]
 fn failure_takes_precedence_over_not_modified() {
-    let both = Fields { if_none_match: Some(b"\"a\""), ..if_match(r#""b""#) };
+    let both = ConditionalFields { if_none_match: Some(b"\"a\""), ..if_match(r#""b""#) };
     assert_eq!(get(both), Outcome::Failed);
 }
 
@@ -100,7 +105,7 @@ fn precedence_is_that_of_the_rfc() {
             for unmodified in STATES {
                 for none_match in STATES {
                     for modified in STATES {
-                        let fields = Fields {
+                        let fields = ConditionalFields {
                             if_match: matches.map(tag),
                             if_unmodified_since: unmodified.map(|holds| if holds { NOW } else { NOW - 1 }),
                             if_none_match: none_match.map(|holds| tag(!holds)),
@@ -152,7 +157,7 @@ proptest! {
         (if_match, if_none_match) in any::<(Option<Vec<u8>>, Option<Vec<u8>>)>(),
         (if_modified_since, if_unmodified_since) in any::<(Option<u64>, Option<u64>)>(),
     ) {
-        let fields = Fields {
+        let fields = ConditionalFields {
             if_match: if_match.as_deref(),
             if_none_match: if_none_match.as_deref(),
             if_modified_since,

@@ -12,7 +12,7 @@ pub const HEARTBEAT: &[u8] = b":\n\n";
 
 /// One event.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Event<'a> {
+pub struct ServerSentEvent<'a> {
     /// Its name, for which the client listens; `message` without one.
     pub event: Option<&'a [u8]>,
     /// What it tells, any number of lines.
@@ -37,7 +37,7 @@ pub enum EventError {
     Empty,
 }
 
-impl Event<'_> {
+impl ServerSentEvent<'_> {
     /// Appends the event as it is sent. On an error, `out` is as it was.
     pub fn write(&self, out: &mut Vec<u8>) -> Result<(), EventError> {
         let event = one_line("event", self.event)?;
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn written(event: Event<'_>) -> String {
+    fn written(event: ServerSentEvent<'_>) -> String {
         let mut out = Vec::new();
         event.write(&mut out).expect("an event that can be sent");
         String::from_utf8(out).expect("UTF-8")
@@ -119,13 +119,16 @@ mod tests {
 
     #[test]
     fn events_are_written() {
-        let data = |data: &'static str| Event { data: Some(data.as_bytes()), ..Event::default() };
+        let data = |data: &'static str| ServerSentEvent {
+            data: Some(data.as_bytes()),
+            ..ServerSentEvent::default()
+        };
         assert_eq!(written(data("hi")), "data: hi\n\n");
         assert_eq!(written(data("")), "data: \n\n");
         assert_eq!(written(data("a\nb\r\nc\rd\n")), "data: a\ndata: b\ndata: c\ndata: d\ndata: \n\n");
-        let all = Event { event: Some(b"add"), id: Some(b"7"), retry: Some(500), ..data(" x") };
+        let all = ServerSentEvent { event: Some(b"add"), id: Some(b"7"), retry: Some(500), ..data(" x") };
         assert_eq!(written(all), "event: add\nid: 7\nretry: 500\ndata:  x\n\n");
-        assert_eq!(written(Event { id: Some(b""), ..Event::default() }), "id: \n\n");
+        assert_eq!(written(ServerSentEvent { id: Some(b""), ..ServerSentEvent::default() }), "id: \n\n");
         let mut comment = Vec::new();
         write_comment(b"a\ndata: b", &mut comment);
         assert_eq!(comment, b": a\n: data: b\n\n");
@@ -133,16 +136,18 @@ mod tests {
 
     #[test]
     fn what_would_be_another_event_is_refused() {
-        let data = Event { data: Some(b"x"), ..Event::default() };
+        let data = ServerSentEvent { data: Some(b"x"), ..ServerSentEvent::default() };
         for text in [&b"a\n\ndata: evil"[..], b"a\rb", b"a\0"] {
-            for event in [Event { id: Some(text), ..data }, Event { event: Some(text), ..data }] {
+            for event in
+                [ServerSentEvent { id: Some(text), ..data }, ServerSentEvent { event: Some(text), ..data }]
+            {
                 let mut out = b"before".to_vec();
                 assert!(matches!(event.write(&mut out), Err(EventError::NotOneLine(..))));
                 assert_eq!(out, b"before");
             }
         }
-        assert_eq!(Event::default().write(&mut Vec::new()), Err(EventError::Empty));
-        let nothing = Event { event: Some(b"a"), ..Event::default() };
+        assert_eq!(ServerSentEvent::default().write(&mut Vec::new()), Err(EventError::Empty));
+        let nothing = ServerSentEvent { event: Some(b"a"), ..ServerSentEvent::default() };
         assert_eq!(nothing.write(&mut Vec::new()), Err(EventError::NoData));
     }
 
@@ -174,7 +179,7 @@ mod tests {
         /// Whatever the parts are, the client sees one event with exactly these, or it is refused here.
         #[test]
         fn a_client_reads_what_was_sent(name in "(?s).{0,6}", data in "(?s)[a\\n\\r:\\x00 ]{0,12}", id in "(?s).{0,6}") {
-            let event = Event {
+            let event = ServerSentEvent {
                 event: Some(name.as_bytes()), data: Some(data.as_bytes()), id: Some(id.as_bytes()), retry: None,
             };
             let mut out = Vec::new();

@@ -58,7 +58,7 @@ impl Scheme {
 /// on the latter as the client sent it. Behind a proxy that writes `Forwarded` alone, and does not remove the other, leave
 /// `x_forwarded_for` empty.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Fields<'a> {
+pub struct ForwardedFields<'a> {
     /// `Forwarded`.
     pub forwarded: &'a [&'a [u8]],
     /// `X-Forwarded-For`.
@@ -85,7 +85,7 @@ pub struct Client {
 /// where an entry has none (`unknown`, `_hidden`, nonsense), and then the proxy that wrote it stands for its client; or at
 /// the beginning of the list.
 #[must_use]
-pub fn client_behind(peer: Option<IpAddr>, trusted: &TrustedProxies, fields: &Fields<'_>) -> Client {
+pub fn client_behind(peer: Option<IpAddr>, trusted: &TrustedProxies, fields: &ForwardedFields<'_>) -> Client {
     let peer = peer.map(|ip| ip.to_canonical());
     if !trusted.trusts(peer) {
         return Client { ip: peer, proto: None, host: None };
@@ -97,7 +97,11 @@ pub fn client_behind(peer: Option<IpAddr>, trusted: &TrustedProxies, fields: &Fi
     }
 }
 
-fn behind_x_forwarded(peer: Option<IpAddr>, trusted: &TrustedProxies, fields: &Fields<'_>) -> Client {
+fn behind_x_forwarded(
+    peer: Option<IpAddr>,
+    trusted: &TrustedProxies,
+    fields: &ForwardedFields<'_>,
+) -> Client {
     let (mut ip, mut hop) = (peer, 0);
     for (index, entry) in list(fields.x_forwarded_for).enumerate() {
         hop = index;
@@ -114,7 +118,7 @@ fn behind_x_forwarded(peer: Option<IpAddr>, trusted: &TrustedProxies, fields: &F
 ///
 /// Some proxies add their scheme to a list, as they do with addresses; others replace what there is. Only two lists of the
 /// same length can be read side by side; otherwise what the nearest proxy wrote is all that is certain to be a proxy's.
-fn x_forwarded_proto(fields: &Fields<'_>, hop: usize) -> Option<Scheme> {
+fn x_forwarded_proto(fields: &ForwardedFields<'_>, hop: usize) -> Option<Scheme> {
     let together = list(fields.x_forwarded_proto).count() == list(fields.x_forwarded_for).count();
     let place = if together { hop } else { 0 };
     list(fields.x_forwarded_proto).nth(place).and_then(Scheme::parse)

@@ -25,7 +25,7 @@ fn client(
 ) -> (String, Option<Scheme>) {
     let lines = [forwarded, x_forwarded_for, x_forwarded_proto].map(bytes);
     let [forwarded, x_forwarded_for, x_forwarded_proto] = lines.each_ref().map(Vec::as_slice);
-    let fields = Fields { forwarded, x_forwarded_for, x_forwarded_proto };
+    let fields = ForwardedFields { forwarded, x_forwarded_for, x_forwarded_proto };
     let client = client_behind(Some(ip(peer)), &trusted(), &fields);
     (client.ip.expect("an address").to_string(), client.proto)
 }
@@ -135,7 +135,7 @@ fn a_scheme_is_read_beside_its_address_or_from_the_end() {
 
 #[test]
 fn a_proxy_on_this_machine_may_use_a_unix_socket() {
-    let fields = Fields { x_forwarded_for: &[b"198.51.100.1"], ..Fields::default() };
+    let fields = ForwardedFields { x_forwarded_for: &[b"198.51.100.1"], ..ForwardedFields::default() };
     let trusted = TrustedProxies::parse(["unix"]).expect("good");
     assert_eq!(client_behind(None, &trusted, &fields).ip, Some(ip("198.51.100.1")));
     assert_eq!(client_behind(None, &TrustedProxies::default(), &fields).ip, None);
@@ -143,9 +143,9 @@ fn a_proxy_on_this_machine_may_use_a_unix_socket() {
 
 #[test]
 fn the_host_is_the_one_that_the_client_asked_for() {
-    let fields = Fields {
+    let fields = ForwardedFields {
         forwarded: &[b"for=198.51.100.1;host=\"Shop.example\", for=10.0.0.2;host=inner.example"],
-        ..Fields::default()
+        ..ForwardedFields::default()
     };
     let client = client_behind(Some(ip("10.0.0.1")), &trusted(), &fields);
     assert_eq!(client.host.as_deref(), Some("shop.example"));
@@ -181,11 +181,11 @@ proptest! {
             }
         }
         let (lines, trusted) = (bytes(&x_forwarded_for), trusted());
-        let fields = Fields { x_forwarded_for: &lines, ..Fields::default() };
+        let fields = ForwardedFields { x_forwarded_for: &lines, ..ForwardedFields::default() };
         prop_assert_eq!(client_behind(Some(ip("10.0.0.9")), &trusted, &fields).ip, Some(real));
 
         let lines = bytes(&forwarded);
-        let fields = Fields { forwarded: &lines, ..Fields::default() };
+        let fields = ForwardedFields { forwarded: &lines, ..ForwardedFields::default() };
         let client = client_behind(Some(ip("10.0.0.9")), &trusted, &fields);
         prop_assert_eq!((client.ip, client.proto), (Some(real), Some(Scheme::Https)), "{:?}", forwarded);
     }
@@ -194,9 +194,9 @@ proptest! {
     fn bytes_never_panic(peer in addresses(), a: Vec<Vec<u8>>, b: Vec<Vec<u8>>, c: Vec<Vec<u8>>) {
         let everyone = TrustedProxies::parse(["0.0.0.0/0", "::/0"]).expect("good");
         let (a, b, c) = (bytes(&a), bytes(&b), bytes(&c));
-        let fields = Fields { forwarded: &a, x_forwarded_for: &b, x_forwarded_proto: &c };
+        let fields = ForwardedFields { forwarded: &a, x_forwarded_for: &b, x_forwarded_proto: &c };
         let _ = client_behind(Some(peer), &everyone, &fields);
-        let fields = Fields { x_forwarded_for: &[], ..fields };
+        let fields = ForwardedFields { x_forwarded_for: &[], ..fields };
         let _ = client_behind(Some(peer), &everyone, &fields);
     }
 }

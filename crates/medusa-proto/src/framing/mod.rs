@@ -33,9 +33,9 @@ pub struct Violation {
 /// Follows the requests of one connection, from the beginning of a head on.
 #[derive(Debug, Default)]
 pub struct Framing {
-    at: At,
+    at: State,
     /// What the head has said so far of the body behind it.
-    said: Said,
+    said: BodyFields,
     /// Heads that were read to their end.
     heads: u64,
     announced: u64,
@@ -43,7 +43,7 @@ pub struct Framing {
 
 /// What comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum At {
+enum State {
     /// A request, and maybe empty lines before it ([RFC 9112 §2.2](https://www.rfc-editor.org/rfc/rfc9112#section-2.2)).
     #[default]
     Request,
@@ -61,8 +61,8 @@ enum At {
     End,
     /// The rest of a name that may be one of those that are looked for.
     Name(Name, usize),
-    Length(Part),
-    Coding(Part),
+    Length(Progress),
+    Coding(Progress),
     Body(Body),
     /// A body that only the parser knows the end of: it refuses it.
     Unknown,
@@ -91,7 +91,7 @@ const CHUNKED: &[u8] = b"chunked";
 
 /// How far a value has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum Progress {
     Before,
     /// So many bytes of it are what was expected.
     Within(usize),
@@ -101,13 +101,13 @@ enum Part {
 }
 
 #[derive(Debug, Default)]
-struct Said {
+struct BodyFields {
     length: Option<u64>,
-    coding: Option<Coding>,
+    coding: Option<TransferCoding>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Coding {
+enum TransferCoding {
     Chunked,
     Other,
 }
@@ -124,18 +124,18 @@ impl Framing {
     pub fn read(&mut self, bytes: &[u8]) -> Result<(), Violation> {
         let mut rest = bytes;
         while let Some((&first, behind)) = rest.split_first() {
-            let in_body = matches!(self.at, At::Body(_));
+            let in_body = matches!(self.at, State::Body(_));
             let read = match self.at {
-                At::Unknown => return Ok(()),
-                At::Fragment | At::Refused => Err(Refused),
-                At::Method => Ok(self.skip(rest, memchr2(b' ', b'\n', rest), At::Target)),
-                At::Target => Ok(self.skip(rest, memchr3(b'#', b' ', b'\n', rest), At::Line)),
-                At::Line => Ok(self.skip(rest, memchr(b'\n', rest), At::Line)),
-                At::Body(body) => self.body(body, rest),
+                State::Unknown => return Ok(()),
+                State::Fragment | State::Refused => Err(Refused),
+                State::Method => Ok(self.skip(rest, memchr2(b' ', b'\n', rest), State::Target)),
+                State::Target => Ok(self.skip(rest, memchr3(b'#', b' ', b'\n', rest), State::Line)),
+                State::Line => Ok(self.skip(rest, memchr(b'\n', rest), State::Line)),
+                State::Body(body) => self.body(body, rest),
                 at => self.byte(at, first).map(|()| behind),
             };
             let Ok(left) = read else {
-                self.at = At::Refused;
+                self.at = State::Refused;
                 return Err(Violation { allowed: bytes.len() - rest.len(), in_body });
             };
             rest = left;
@@ -155,101 +155,102 @@ impl Framing {
     }
 
     /// Goes on behind `found`, if there is one: with the fields if it is a line's end, else with `next`.
-    fn skip<'a>(&mut self, bytes: &'a [u8], found: Option<usize>, next: At) -> &'a [u8] {
+    fn skip<'a>(&mut self, bytes: &'a [u8], found: Option<usize>, next: State) -> &'a [u8] {
         let rest = found.and_then(|at| bytes.get(at..)).unwrap_or_default();
         let Some((&found, behind)) = rest.split_first() else { return rest };
         self.at = match found {
-            b'#' => At::Fragment,
-            b'\n' => At::Field,
+            b'#' => State::Fragment,
+            b'\n' => State::Field,
             _ => next,
         };
         if found == b'#' { rest } else { behind }
     }
 
     /// One byte of a head where each counts.
-    fn byte(&mut self, at: At, byte: u8) -> Result<(), Refused> {
+    fn byte(&mut self, at: State, byte: u8) -> Result<(), Refused> {
         self.at = match (at, byte) {
-            (At::Request, b'\r') => At::Empty,
-            (At::Request | At::Empty, b'\n') => At::Request,
-            (At::Request, _) => At::Method,
-            (At::Field, b'\r') => At::End,
-            (At::Field | At::End, b'\n') => self.end_head(),
-            (At::Empty | At::End, _) => return Err(Refused),
-            (At::Field, b'c' | b'C') => At::Name(Name::Length, 1),
-            (At::Field, b't' | b'T') => At::Name(Name::Coding, 1),
-            (At::Field, _) => At::Line,
-            (At::Name(name, so_far), _) => match name.text().get(so_far..) {
+            (State::Request, b'\r') => State::Empty,
+            (State::Request | State::Empty, b'\n') => State::Request,
+            (State::Request, _) => State::Method,
+            (State::Field, b'\r') => State::End,
+            (State::Field | State::End, b'\n') => self.end_head(),
+            (State::Empty | State::End, _) => return Err(Refused),
+            (State::Field, b'c' | b'C') => State::Name(Name::Length, 1),
+            (State::Field, b't' | b'T') => State::Name(Name::Coding, 1),
+            (State::Field, _) => State::Line,
+            (State::Name(name, so_far), _) => match name.text().get(so_far..) {
                 Some([expected, rest @ ..]) if byte.to_ascii_lowercase() == *expected => match (rest, name) {
                     ([], Name::Length) => self.begin_length()?,
                     ([], Name::Coding) => self.begin_coding()?,
-                    _ => At::Name(name, so_far + 1),
+                    _ => State::Name(name, so_far + 1),
                 },
-                _ if byte == b'\n' => At::Field,
-                _ => At::Line,
+                _ if byte == b'\n' => State::Field,
+                _ => State::Line,
             },
-            (At::Length(part), _) => self.length(part, byte)?,
-            (At::Coding(part), _) => self.coding(part, byte),
+            (State::Length(part), _) => self.length(part, byte)?,
+            (State::Coding(part), _) => self.coding(part, byte),
             (other, _) => other,
         };
         Ok(())
     }
 
-    fn begin_length(&mut self) -> Result<At, Refused> {
+    fn begin_length(&mut self) -> Result<State, Refused> {
         if self.said.length.is_some() || self.said.coding.is_some() {
             return Err(Refused);
         }
-        Ok(At::Length(Part::Before))
+        Ok(State::Length(Progress::Before))
     }
 
-    fn begin_coding(&mut self) -> Result<At, Refused> {
+    fn begin_coding(&mut self) -> Result<State, Refused> {
         if self.said.length.is_some() || self.said.coding.is_some() {
             return Err(Refused);
         }
-        Ok(At::Coding(Part::Before))
+        Ok(State::Coding(Progress::Before))
     }
 
-    fn length(&mut self, part: Part, byte: u8) -> Result<At, Refused> {
+    fn length(&mut self, part: Progress, byte: u8) -> Result<State, Refused> {
         Ok(match (part, byte) {
-            (Part::Before, b' ' | b'\t') => At::Length(part),
-            (Part::Before | Part::Within(_), b'0'..=b'9') => {
+            (Progress::Before, b' ' | b'\t') => State::Length(part),
+            (Progress::Before | Progress::Within(_), b'0'..=b'9') => {
                 let digit = u64::from(byte - b'0');
                 let so_far = self.said.length.unwrap_or(0);
                 let length = so_far.checked_mul(10).and_then(|tens| tens.checked_add(digit));
                 self.said.length = Some(length.ok_or(Refused)?);
-                At::Length(Part::Within(1))
+                State::Length(Progress::Within(1))
             }
-            (Part::Within(_) | Part::After, b' ' | b'\t' | b'\r') => At::Length(Part::After),
-            (Part::Within(_) | Part::After, b'\n') => At::Field,
+            (Progress::Within(_) | Progress::After, b' ' | b'\t' | b'\r') => State::Length(Progress::After),
+            (Progress::Within(_) | Progress::After, b'\n') => State::Field,
             _ => return Err(Refused),
         })
     }
 
-    fn coding(&mut self, part: Part, byte: u8) -> At {
+    fn coding(&mut self, part: Progress, byte: u8) -> State {
         let is_space = matches!(byte, b' ' | b'\t' | b'\r');
-        At::Coding(match part {
+        State::Coding(match part {
             _ if byte == b'\n' => {
-                let is_chunked = matches!(part, Part::After | Part::Within(7));
-                self.said.coding = Some(if is_chunked { Coding::Chunked } else { Coding::Other });
-                return At::Field;
+                let is_chunked = matches!(part, Progress::After | Progress::Within(7));
+                self.said.coding =
+                    Some(if is_chunked { TransferCoding::Chunked } else { TransferCoding::Other });
+                return State::Field;
             }
-            Part::Before if is_space => Part::Before,
-            Part::Before => expect(0, byte),
-            Part::Within(so_far) if is_space && so_far == CHUNKED.len() => Part::After,
-            Part::Within(so_far) => expect(so_far, byte),
-            Part::After if is_space => Part::After,
-            Part::After | Part::Other => Part::Other,
+            Progress::Before if is_space => Progress::Before,
+            Progress::Before => expect(0, byte),
+            Progress::Within(so_far) if is_space && so_far == CHUNKED.len() => Progress::After,
+            Progress::Within(so_far) => expect(so_far, byte),
+            Progress::After if is_space => Progress::After,
+            Progress::After | Progress::Other => Progress::Other,
         })
     }
 
-    fn end_head(&mut self) -> At {
+    fn end_head(&mut self) -> State {
         self.heads += 1;
         self.announced = 0;
-        let Said { length, coding } = std::mem::take(&mut self.said);
+        let BodyFields { length, coding } = std::mem::take(&mut self.said);
         match (coding, length) {
-            (Some(Coding::Chunked), _) => At::Body(Body::chunked()),
-            (Some(Coding::Other), _) => At::Unknown,
-            (None, Some(1..)) => At::Body(Body::Content(length.unwrap_or(0))),
-            (None, _) => At::Request,
+            (Some(TransferCoding::Chunked), _) => State::Body(Body::chunked()),
+            (Some(TransferCoding::Other), _) => State::Unknown,
+            (None, Some(1..)) => State::Body(Body::Content(length.unwrap_or(0))),
+            (None, _) => State::Request,
         }
     }
 
@@ -258,9 +259,9 @@ impl Framing {
         self.at = match step {
             Step::On(next) => {
                 self.announced = self.announced.saturating_add(body.announces(next));
-                At::Body(next)
+                State::Body(next)
             }
-            Step::End => At::Request,
+            Step::End => State::Request,
             Step::Refused => return Err(Refused),
         };
         Ok(left)
@@ -268,10 +269,10 @@ impl Framing {
 }
 
 /// The next byte of the coding's name.
-fn expect(so_far: usize, byte: u8) -> Part {
+fn expect(so_far: usize, byte: u8) -> Progress {
     match CHUNKED.get(so_far) {
-        Some(expected) if byte.to_ascii_lowercase() == *expected => Part::Within(so_far + 1),
-        _ => Part::Other,
+        Some(expected) if byte.to_ascii_lowercase() == *expected => Progress::Within(so_far + 1),
+        _ => Progress::Other,
     }
 }
 

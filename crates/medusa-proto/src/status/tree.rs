@@ -5,7 +5,7 @@
 use std::fmt::{self, Display, Formatter, Write};
 
 use super::{Field, Status, Value};
-use crate::shown::Harmless;
+use crate::shown::Escaped;
 
 impl Display for Status {
     /// Ends with a newline.
@@ -18,7 +18,7 @@ impl Display for Status {
 fn write_node(node: &Status, margin: &mut String, f: &mut Formatter<'_>) -> fmt::Result {
     f.write_str(node.kind)?;
     if !node.name.is_empty() {
-        write!(f, " {}", Harmless::line(&node.name))?;
+        write!(f, " {}", Escaped::line(&node.name))?;
     }
     f.write_char('\n')?;
 
@@ -44,7 +44,7 @@ impl Display for Value {
     /// For people: `1.5 KiB`, `2 h 05 min`, `yes`.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Text(text) => Harmless::line(text).fmt(f),
+            Self::Text(text) => Escaped::line(text).fmt(f),
             Self::Count(count) => count.fmt(f),
             Self::Bytes(bytes) => write_bytes(*bytes, f),
             Self::Seconds(seconds) => write_seconds(*seconds, f),

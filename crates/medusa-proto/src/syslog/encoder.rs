@@ -1,7 +1,7 @@
 //! Entries as messages.
 
 use super::frame::truncate;
-use super::header::{Header, HeaderWriter, Style};
+use super::header::{HeaderWriter, Style, SyslogHeader};
 use super::priority::Severity;
 use super::structured::{self, SdId};
 use crate::access::{Loss, Timestamp};
@@ -61,7 +61,7 @@ impl Subject<'_> {
 
 impl SyslogEncoder {
     /// An encoder of messages with this header and with a MSG in this format.
-    pub fn new(header: Header, message: Format) -> Self {
+    pub fn new(header: SyslogHeader, message: Format) -> Self {
         Self {
             header: HeaderWriter::new(&header),
             style: header.style,
@@ -79,7 +79,7 @@ impl SyslogEncoder {
         self
     }
 
-    /// Appends `entry` to `out` as one message, without what separates it from others (see [`Framing`](super::Framing)).
+    /// Appends `entry` to `out` as one message, without what separates it from others (see [`SyslogFraming`](super::SyslogFraming)).
     ///
     /// `utc_offset` is the offset of local time from UTC at the entry's time, in seconds (east is positive): both protocols
     /// show local time.

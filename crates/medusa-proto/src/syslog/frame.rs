@@ -7,7 +7,7 @@ use crate::format::decimal;
 /// How a receiver finds the end of a message on a stream
 /// ([RFC 6587 §3.4](https://www.rfc-editor.org/rfc/rfc6587#section-3.4)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Framing {
+pub enum SyslogFraming {
     /// Its length stands before it: `11 <30>1 - ...`. The default; the only one that
     /// [RFC 5425](https://www.rfc-editor.org/rfc/rfc5425#section-4.3) has for TLS.
     #[default]
@@ -16,7 +16,7 @@ pub enum Framing {
     Lf,
 }
 
-impl Framing {
+impl SyslogFraming {
     /// Its name in a script.
     pub const fn name(self) -> &'static str {
         match self {
@@ -45,7 +45,7 @@ impl Framing {
 #[error("unknown syslog framing {0:?}: use \"octet\" or \"lf\"")]
 pub struct UnknownFraming(pub String);
 
-impl FromStr for Framing {
+impl FromStr for SyslogFraming {
     type Err = UnknownFraming;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
@@ -81,20 +81,20 @@ mod tests {
     fn a_frame_has_its_length_before_or_a_line_feed_behind() {
         let mut out = b"before".to_vec();
         out.extend_from_slice("<1>ü".as_bytes());
-        Framing::Octet.frame(6, &mut out);
+        SyslogFraming::Octet.frame(6, &mut out);
         assert_eq!(out, "before5 <1>ü".as_bytes());
         let start = out.len();
         out.extend_from_slice(b"<2>x");
-        Framing::Lf.frame(start, &mut out);
+        SyslogFraming::Lf.frame(start, &mut out);
         assert_eq!(out, "before5 <1>ü<2>x\n".as_bytes());
     }
 
     #[test]
     fn names_are_read_back_and_others_refused() {
-        for framing in [Framing::Octet, Framing::Lf] {
+        for framing in [SyslogFraming::Octet, SyslogFraming::Lf] {
             assert_eq!(framing.name().parse(), Ok(framing));
         }
-        assert_eq!("nul".parse::<Framing>(), Err(UnknownFraming("nul".to_owned())));
+        assert_eq!("nul".parse::<SyslogFraming>(), Err(UnknownFraming("nul".to_owned())));
     }
 
     proptest! {

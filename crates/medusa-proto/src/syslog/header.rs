@@ -96,7 +96,7 @@ impl FromStr for AppName {
 
 /// What all messages of a sink have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header {
+pub struct SyslogHeader {
     /// Which protocol.
     pub style: Style,
     /// What part of the system.
@@ -130,7 +130,7 @@ pub(super) struct HeaderWriter {
 }
 
 impl HeaderWriter {
-    pub(super) fn new(header: &Header) -> Self {
+    pub(super) fn new(header: &SyslogHeader) -> Self {
         let names = match header.style {
             Style::Rfc5424 => names_5424(header),
             Style::Rfc3164 => names_3164(header),
@@ -172,14 +172,14 @@ impl HeaderWriter {
     }
 }
 
-fn names_5424(header: &Header) -> String {
+fn names_5424(header: &SyslogHeader) -> String {
     let or_nil = |value: String| if value.is_empty() { "-".to_owned() } else { value };
     let host = or_nil(clean(&header.hostname, LONGEST_HOSTNAME));
     let procid = or_nil(clean(&header.procid, LONGEST_PROCID));
     format!(" {host} {} {procid} ", header.app_name)
 }
 
-fn names_3164(header: &Header) -> String {
+fn names_3164(header: &SyslogHeader) -> String {
     let host = clean(without_domain(&header.hostname), LONGEST_HOSTNAME);
     let procid = clean(&header.procid, LONGEST_PROCID);
     let mut names = String::from(" ");

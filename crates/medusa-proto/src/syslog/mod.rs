@@ -22,8 +22,8 @@ mod priority;
 mod structured;
 
 pub use encoder::SyslogEncoder;
-pub use frame::{Framing, UnknownFraming, truncate};
-pub use header::{AppName, BadAppName, Header, Style, UnknownStyle};
+pub use frame::{SyslogFraming, UnknownFraming, truncate};
+pub use header::{AppName, BadAppName, Style, SyslogHeader, UnknownStyle};
 pub use priority::{Facility, Severity, UnknownFacility};
 pub use structured::{BadSdId, SdId};
 

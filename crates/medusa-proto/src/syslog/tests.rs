@@ -11,8 +11,8 @@ use crate::entry::Entry;
 use crate::event::{Event, Level};
 use crate::format::Format;
 
-fn header(style: Style) -> Header {
-    Header {
+fn header(style: Style) -> SyslogHeader {
+    SyslogHeader {
         style,
         facility: Facility::Local0,
         app_name: AppName::default(),
@@ -42,7 +42,7 @@ fn sample() -> Record<'static> {
     }
 }
 
-fn message(header: Header, entry: &Entry<'_>) -> String {
+fn message(header: SyslogHeader, entry: &Entry<'_>) -> String {
     let mut out = Vec::new();
     SyslogEncoder::new(header, Format::Common).encode(entry, -7 * 3600, &mut out);
     String::from_utf8(out).expect("a message is UTF-8")
@@ -59,7 +59,7 @@ fn a_record_in_rfc5424() {
         COMMON,
     ];
     assert_eq!(message(header(Style::Rfc5424), &sample().into()), expected.concat());
-    let plain = Header { structured: None, ..header(Style::Rfc5424) };
+    let plain = SyslogHeader { structured: None, ..header(Style::Rfc5424) };
     assert_eq!(message(plain, &sample().into()), format!("{}- {COMMON}", expected[0]));
 }
 
@@ -68,9 +68,9 @@ fn a_record_in_rfc3164() {
     let rest = format!("medusa[42]: {COMMON}");
     let remote = header(Style::Rfc3164);
     assert_eq!(message(remote.clone(), &sample().into()), format!("<132>Oct  1 01:00:00 www {rest}"));
-    let local = Header { hostname: String::new(), ..remote.clone() };
+    let local = SyslogHeader { hostname: String::new(), ..remote.clone() };
     assert_eq!(message(local, &sample().into()), format!("<132>Oct  1 01:00:00 {rest}"));
-    let address = Header { hostname: "192.0.2.7".to_owned(), procid: String::new(), ..remote };
+    let address = SyslogHeader { hostname: "192.0.2.7".to_owned(), procid: String::new(), ..remote };
     assert_eq!(
         message(address, &sample().into()),
         format!("<132>Oct  1 01:00:00 192.0.2.7 medusa: {COMMON}")
@@ -79,16 +79,17 @@ fn a_record_in_rfc3164() {
 
 #[test]
 fn names_that_would_end_a_field_are_made_harmless() {
-    let odd = |style| Header { hostname: "a b[ü]".to_owned(), procid: "4]: 2".to_owned(), ..header(style) };
+    let odd =
+        |style| SyslogHeader { hostname: "a b[ü]".to_owned(), procid: "4]: 2".to_owned(), ..header(style) };
     let rest = message(odd(Style::Rfc3164), &sample().into());
     assert_eq!(rest[20..].split_once(COMMON), Some((" a?b??? medusa[4?:?2]: ", "")));
     let rest = message(odd(Style::Rfc5424), &sample().into());
     assert!(rest.contains(" a?b??? medusa 4?:?2 access ["), "{rest}");
-    let long = Header { hostname: "h".repeat(300), procid: "p".repeat(300), ..header(Style::Rfc5424) };
+    let long = SyslogHeader { hostname: "h".repeat(300), procid: "p".repeat(300), ..header(Style::Rfc5424) };
     let fields = message(long, &sample().into());
     let lengths: Vec<usize> = fields.split(' ').skip(2).take(3).map(str::len).collect();
     assert_eq!(lengths, [255, 6, 128]);
-    let none = Header { hostname: String::new(), procid: String::new(), ..header(Style::Rfc5424) };
+    let none = SyslogHeader { hostname: String::new(), procid: String::new(), ..header(Style::Rfc5424) };
     assert!(message(none, &sample().into()).contains("-07:00 - medusa - access ["));
 }
 
@@ -130,7 +131,7 @@ fn events_and_losses_are_messages() {
 #[test]
 fn what_does_not_fit_a_datagram_is_left_out_or_cut() {
     let whole = message(header(Style::Rfc5424), &sample().into());
-    let plain = message(Header { structured: None, ..header(Style::Rfc5424) }, &sample().into());
+    let plain = message(SyslogHeader { structured: None, ..header(Style::Rfc5424) }, &sample().into());
     let limited = |limit: usize| {
         let mut out = b"before".to_vec();
         let mut encoder = SyslogEncoder::new(header(Style::Rfc5424), Format::Common).with_limit(limit);
@@ -170,7 +171,7 @@ fn logger_writes_the_same() {
         let rest = rest.splitn(3, ' ').nth(2).expect("fields after time and name");
         format!("{priority} {rest}")
     };
-    let common = message(Header { structured: None, ..header(Style::Rfc5424) }, &event.into());
+    let common = message(SyslogHeader { structured: None, ..header(Style::Rfc5424) }, &event.into());
     let text = common.split_once(" - ").expect("no structured data").1;
     assert_eq!(fields(&logger("--rfc5424=notq", &["--msgid", "event"], text)), fields(&common));
 
@@ -316,7 +317,7 @@ proptest! {
         };
         let format = [Format::Common, Format::Combined, Format::Json][format].clone();
         let mut out = Vec::new();
-        let header = Header { hostname, procid, ..header(Style::Rfc5424) };
+        let header = SyslogHeader { hostname, procid, ..header(Style::Rfc5424) };
         SyslogEncoder::new(header.clone(), format.clone()).encode(&record.into(), minutes * 60, &mut out);
         let text = String::from_utf8(out).expect("UTF-8");
         prop_assert!(!text.chars().any(char::is_control), "{text:?}");
@@ -348,7 +349,7 @@ proptest! {
         crate::format::Encoder::new(format.clone()).encode(&record.into(), minutes * 60, &mut line);
         prop_assert_eq!(parsed.message.as_bytes(), &line);
 
-        let header = Header { style: Style::Rfc3164, hostname: "www".to_owned(), ..header };
+        let header = SyslogHeader { style: Style::Rfc3164, hostname: "www".to_owned(), ..header };
         let mut out = Vec::new();
         SyslogEncoder::new(header, format).encode(&record.into(), minutes * 60, &mut out);
         let text = String::from_utf8(out).expect("UTF-8");

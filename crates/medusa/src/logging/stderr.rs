@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{self, Duration, Instant};
 
 use medusa_proto::event::{Event, Level};
-use medusa_proto::shown::Harmless;
+use medusa_proto::shown::Escaped;
 use parking_lot::{Condvar, Mutex};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
@@ -139,8 +139,8 @@ fn lost(events: u64) -> String {
 fn line(event: &Event<'_>, has_colour: bool) -> String {
     let [faint, colour, plain] =
         if has_colour { ["\x1b[2m", level_colour(event.level), "\x1b[0m"] } else { [""; 3] };
-    let (level, part) = (event.level.name().to_uppercase(), Harmless::line(event.part));
-    let message = Harmless::lines(event.message.trim_end_matches('\n'), CONTINUED);
+    let (level, part) = (event.level.name().to_uppercase(), Escaped::line(event.part));
+    let message = Escaped::lines(event.message.trim_end_matches('\n'), CONTINUED);
     let mut line = faint.to_owned();
     // Memory cannot fail.
     let _ = SystemTime.format_time(&mut Writer::new(&mut line));

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
-use medusa_proto::conditional::{self, ETag, Fields, Outcome, Validators};
+use medusa_proto::conditional::{self, ConditionalFields, ETag, Outcome, Validators};
 use medusa_proto::range::{self, Range, Ranges};
 
 use super::entity::{Entity, Trust};
@@ -179,7 +179,7 @@ fn with_content_range(mut response: Response, range: &str) -> Response {
 fn preconditions(headers: &HeaderMap, current: &Validators<'_>) -> Outcome {
     let (if_match, if_none_match) =
         (joined(headers, header::IF_MATCH), joined(headers, header::IF_NONE_MATCH));
-    let fields = Fields {
+    let fields = ConditionalFields {
         if_match: if_match.as_deref(),
         if_none_match: if_none_match.as_deref(),
         if_modified_since: date(headers.get(header::IF_MODIFIED_SINCE)),

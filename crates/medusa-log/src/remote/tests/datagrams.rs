@@ -27,7 +27,7 @@ fn receive_unix(socket: &UnixDatagram) -> String {
 #[test]
 fn a_datagram_is_one_record_cut_to_a_safe_size() {
     let (socket, target) = udp();
-    let sink = sink(target.clone(), messages(Style::Rfc5424, Framing::Octet));
+    let sink = sink(target.clone(), messages(Style::Rfc5424, SyslogFraming::Octet));
     sink.submit(&batch(["/0".to_owned(), format!("/{}", "ü".repeat(4000)), "/2".to_owned()]));
     assert_eq!(number(&receive(&socket)), 0);
     let cut = receive(&socket);
@@ -136,7 +136,8 @@ fn dev_log_may_be_of_either_kind() {
     let listener = UnixListener::bind(&stream).expect("a socket");
     let reader = UnixDatagram::bind(&datagram).expect("a socket");
     for path in [&stream, &datagram] {
-        let sink = RemoteSink::syslog(unix(path, UnixKind::Either), messages(Style::Rfc3164, Framing::Lf));
+        let sink =
+            RemoteSink::syslog(unix(path, UnixKind::Either), messages(Style::Rfc3164, SyslogFraming::Lf));
         sink.prepare().expect("nothing is in the way");
         submit(&sink, 7..8);
         assert!(flush_unread(&sink));

@@ -16,7 +16,7 @@ fn receiver(directory: &Path) -> (TcpListener, RemoteTarget, RemoteOptions) {
     let target = target(&format!("relp://{}", listener.local_addr().expect("an address")));
     let spill = SpillOptions { directory: directory.to_owned(), bytes: SpillOptions::DEFAULT_BYTES };
     let queue = QueueOptions { when_full: WhenFull::Spill(spill), ..QueueOptions::default() };
-    let options = messages(Style::Rfc5424, Framing::Octet);
+    let options = messages(Style::Rfc5424, SyslogFraming::Octet);
     (listener, target, RemoteOptions { queue, ..options })
 }
 

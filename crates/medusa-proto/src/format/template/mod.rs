@@ -74,12 +74,12 @@ impl FromStr for Template {
 enum Piece {
     /// Text without hidden characters other than tabs, and without backslashes.
     Literal(String),
-    Value(Value),
+    Directive(Directive),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Value {
-    field: Field,
+struct Directive {
+    field: Variable,
     only: Option<Only>,
     /// The character that ends it, if that is one.
     end: Option<char>,
@@ -100,7 +100,7 @@ impl Only {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Field {
+enum Variable {
     /// `%h`
     Client,
     /// `%a`

@@ -1,7 +1,7 @@
 //! Reads templates.
 
 use super::strftime::TimeFormat;
-use super::{Field, Only, Piece, Template, TemplateError, Unit, Value};
+use super::{Directive, Only, Piece, Template, TemplateError, Unit, Variable};
 use crate::format::escape;
 
 /// The pieces of `source`, each value with the character that ends it.
@@ -18,7 +18,7 @@ pub(super) fn pieces(source: &str) -> Result<Vec<Piece>, TemplateError> {
                 if values > Template::MOST_VALUES {
                     return Err(TemplateError::TooMany { at: reader.at });
                 }
-                pieces.push(Piece::Value(value));
+                pieces.push(Piece::Directive(value));
             }
             Some(None) => push_literal('%', &mut pieces),
             None => push_literal(reader.literal(c)?, &mut pieces),
@@ -40,13 +40,13 @@ fn push_literal(c: char, pieces: &mut Vec<Piece>) {
 fn set_ends(pieces: &mut [Piece]) {
     let last = pieces.iter().rev().find_map(|piece| match piece {
         Piece::Literal(text) => text.chars().next_back(),
-        Piece::Value(_) => None,
+        Piece::Directive(_) => None,
     });
     let mut next = last;
     for piece in pieces.iter_mut().rev() {
         match piece {
             Piece::Literal(text) => next = text.chars().next(),
-            Piece::Value(value) => value.end = next.filter(|&c| separates(c)),
+            Piece::Directive(value) => value.end = next.filter(|&c| separates(c)),
         }
     }
 }
@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
     }
 
     /// From a percent sign to its letter. None: the sign itself is meant.
-    fn directive(&mut self) -> Result<Option<Value>, TemplateError> {
+    fn directive(&mut self) -> Result<Option<Directive>, TemplateError> {
         let (start, at) = (self.rest, self.at);
         self.skip();
         let only = self.modifiers(at)?;
@@ -104,7 +104,7 @@ impl<'a> Reader<'a> {
             (Some('%'), None) => Ok(None),
             (Some(letter), argument) => {
                 let field = field(letter, argument, directive, at)?;
-                Ok(Some(Value { field, only, end: None }))
+                Ok(Some(Directive { field, only, end: None }))
             }
         }
     }
@@ -142,9 +142,9 @@ fn field(
     argument: Option<&str>,
     directive: impl FnOnce() -> String,
     at: usize,
-) -> Result<Field, TemplateError> {
+) -> Result<Variable, TemplateError> {
     let field = match (letter, argument) {
-        ('t', format) => Some(Field::Time(TimeFormat::parse(format.unwrap_or_default(), at)?)),
+        ('t', format) => Some(Variable::Time(TimeFormat::parse(format.unwrap_or_default(), at)?)),
         ('T', Some(unit)) => duration(unit),
         ('i', Some(name)) => header(name),
         (letter, None) => plain(letter),
@@ -160,31 +160,31 @@ fn field(
 }
 
 /// The letters that take nothing in braces.
-fn plain(letter: char) -> Option<Field> {
+fn plain(letter: char) -> Option<Variable> {
     Some(match letter {
-        'h' => Field::Client,
-        'a' => Field::Address,
-        'l' => Field::Absent,
-        'u' => Field::User,
-        'r' => Field::RequestLine,
-        'm' => Field::Method,
-        'U' => Field::Path,
-        'q' => Field::Query,
-        'H' => Field::Protocol,
-        's' => Field::Status,
-        'b' => Field::BytesOrDash,
-        'B' => Field::Bytes,
-        'D' => Field::Duration(Unit::Micros),
-        'T' => Field::Duration(Unit::Seconds),
-        'v' => Field::Server,
-        'V' => Field::HostName,
-        'L' => Field::Id,
+        'h' => Variable::Client,
+        'a' => Variable::Address,
+        'l' => Variable::Absent,
+        'u' => Variable::User,
+        'r' => Variable::RequestLine,
+        'm' => Variable::Method,
+        'U' => Variable::Path,
+        'q' => Variable::Query,
+        'H' => Variable::Protocol,
+        's' => Variable::Status,
+        'b' => Variable::BytesOrDash,
+        'B' => Variable::Bytes,
+        'D' => Variable::Duration(Unit::Micros),
+        'T' => Variable::Duration(Unit::Seconds),
+        'v' => Variable::Server,
+        'V' => Variable::HostName,
+        'L' => Variable::Id,
         _ => return None,
     })
 }
 
-fn duration(unit: &str) -> Option<Field> {
-    Some(Field::Duration(match unit {
+fn duration(unit: &str) -> Option<Variable> {
+    Some(Variable::Duration(match unit {
         "s" => Unit::Seconds,
         "ms" => Unit::Millis,
         "us" => Unit::Micros,
@@ -192,7 +192,8 @@ fn duration(unit: &str) -> Option<Field> {
     }))
 }
 
-fn header(name: &str) -> Option<Field> {
-    let fields = [("Referer", Field::Referer), ("User-Agent", Field::UserAgent), ("Host", Field::Host)];
+fn header(name: &str) -> Option<Variable> {
+    let fields =
+        [("Referer", Variable::Referer), ("User-Agent", Variable::UserAgent), ("Host", Variable::Host)];
     fields.into_iter().find(|(known, _)| name.eq_ignore_ascii_case(known)).map(|(_, field)| field)
 }

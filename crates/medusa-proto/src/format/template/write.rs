@@ -1,6 +1,6 @@
 //! Lines by a template.
 
-use super::{Field, Piece, Template, Value};
+use super::{Directive, Piece, Template, Variable};
 use crate::access::Record;
 use crate::format::json::split_port;
 use crate::format::text;
@@ -19,43 +19,45 @@ impl Template {
         for piece in &self.pieces {
             match piece {
                 Piece::Literal(text) => out.extend_from_slice(text.as_bytes()),
-                Piece::Value(value) if value.only.as_ref().is_some_and(|only| !only.shows(record.status)) => {
+                Piece::Directive(value)
+                    if value.only.as_ref().is_some_and(|only| !only.shows(record.status)) =>
+                {
                     out.push(b'-');
                 }
-                Piece::Value(value) => value.write(record, stamp, utc_offset, out),
+                Piece::Directive(value) => value.write(record, stamp, utc_offset, out),
             }
         }
     }
 }
 
-impl Value {
+impl Directive {
     fn write(&self, record: &Record<'_>, stamp: &mut Stamp, utc_offset: i32, out: &mut Vec<u8>) {
         match &self.field {
-            Field::Client => match record.name {
+            Variable::Client => match record.name {
                 Some(_) => self.optional(record.name, out),
                 None => addr::peer(record.peer, out),
             },
-            Field::Address => addr::peer(record.peer, out),
-            Field::Absent => out.push(b'-'),
-            Field::User => self.user(record.user, out),
-            Field::Time(format) => format.write(record, stamp, utc_offset, out),
-            Field::RequestLine => text::request_line(record, self.end, out),
-            Field::Method => self.optional(Some(record.method), out),
-            Field::Path => self.optional(Some(path_and_query(record.target).0), out),
-            Field::Query => escape::until(path_and_query(record.target).1.as_bytes(), self.end, out),
-            Field::Protocol => out.extend_from_slice(record.version.name().as_bytes()),
-            Field::Status => decimal(record.status, out),
-            Field::BytesOrDash => text::bytes(record.bytes, out),
-            Field::Bytes => decimal(record.bytes, out),
-            Field::Duration(unit) => decimal(record.duration_us / unit.micros(), out),
-            Field::Referer => self.optional(record.referer, out),
-            Field::UserAgent => self.optional(record.user_agent, out),
-            Field::Host => self.optional(record.host, out),
-            Field::Server => self.optional(Some(record.server), out),
-            Field::HostName => {
+            Variable::Address => addr::peer(record.peer, out),
+            Variable::Absent => out.push(b'-'),
+            Variable::User => self.user(record.user, out),
+            Variable::Time(format) => format.write(record, stamp, utc_offset, out),
+            Variable::RequestLine => text::request_line(record, self.end, out),
+            Variable::Method => self.optional(Some(record.method), out),
+            Variable::Path => self.optional(Some(path_and_query(record.target).0), out),
+            Variable::Query => escape::until(path_and_query(record.target).1.as_bytes(), self.end, out),
+            Variable::Protocol => out.extend_from_slice(record.version.name().as_bytes()),
+            Variable::Status => decimal(record.status, out),
+            Variable::BytesOrDash => text::bytes(record.bytes, out),
+            Variable::Bytes => decimal(record.bytes, out),
+            Variable::Duration(unit) => decimal(record.duration_us / unit.micros(), out),
+            Variable::Referer => self.optional(record.referer, out),
+            Variable::UserAgent => self.optional(record.user_agent, out),
+            Variable::Host => self.optional(record.host, out),
+            Variable::Server => self.optional(Some(record.server), out),
+            Variable::HostName => {
                 self.optional(record.host.map(|host| split_port(host).0).or(Some(record.server)), out);
             }
-            Field::Id => self.optional(record.id, out),
+            Variable::Id => self.optional(record.id, out),
         }
     }
 

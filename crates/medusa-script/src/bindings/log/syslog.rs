@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use medusa_log::{DefaultPorts, RecordFraming, RemoteSink, RemoteTarget, UnixKind};
-use medusa_proto::syslog::{Framing, Header, SdId, Style};
+use medusa_proto::syslog::{SdId, Style, SyslogFraming, SyslogHeader};
 use mlua::{Lua, Table, Value};
 
 use super::full;
@@ -102,21 +102,21 @@ fn syslog(lua: &Lua, (target, options): (Option<String>, Value)) -> mlua::Result
     };
     let header = header(lua, &mut given, &target)?;
     let message = format(lua, &mut given, FUNCTION, "message")?.unwrap_or_default();
-    let framing = framing::<Framing>(lua, &mut given, FUNCTION, &target)?;
-    if framing == Some(Framing::Lf) && matches!(target, RemoteTarget::Tls(_)) {
+    let framing = framing::<SyslogFraming>(lua, &mut given, FUNCTION, &target)?;
+    if framing == Some(SyslogFraming::Lf) && matches!(target, RemoteTarget::Tls(_)) {
         return Err(fail(
             lua,
             format!("{FUNCTION}: syslog over TLS has framing = \"octet\" only (RFC 5425)"),
         ));
     }
-    let framing = framing.unwrap_or(if target.is_local() { Framing::Lf } else { Framing::Octet });
+    let framing = framing.unwrap_or(if target.is_local() { SyslogFraming::Lf } else { SyslogFraming::Octet });
     let common = Common::read(lua, &context, &mut given, FUNCTION, &target)?;
     given.finish()?;
     let options = common.with(RecordFraming::Syslog(Box::new(header), message, framing));
     remote(lua, FUNCTION, target, options, RemoteSink::syslog)
 }
 
-fn header(lua: &Lua, given: &mut Options<'_>, target: &RemoteTarget) -> mlua::Result<Header> {
+fn header(lua: &Lua, given: &mut Options<'_>, target: &RemoteTarget) -> mlua::Result<SyslogHeader> {
     let usual = if target.is_local() { Style::Rfc3164 } else { Style::Rfc5424 };
     let style = parsed(lua, given, "format")?.unwrap_or(usual);
     let structured = structured(lua, given)?;
@@ -131,7 +131,7 @@ fn header(lua: &Lua, given: &mut Options<'_>, target: &RemoteTarget) -> mlua::Re
         None if target.is_local() && style == Style::Rfc3164 => String::new(),
         None => this_host(),
     };
-    Ok(Header {
+    Ok(SyslogHeader {
         style,
         facility: parsed(lua, given, "facility")?.unwrap_or_default(),
         app_name: parsed(lua, given, "app_name")?.unwrap_or_default(),
