@@ -1,4 +1,4 @@
-//! What a lookup gives: records, how long they hold, and who said so.
+//! Results of a lookup: records, for how long they hold, and their source.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -43,7 +43,7 @@ pub struct Addresses {
     pub source: Source,
 }
 
-/// Where an answer is from.
+/// The source of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
     /// The name asked for was an address.

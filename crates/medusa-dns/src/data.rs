@@ -112,7 +112,7 @@ impl fmt::Display for UnknownRecordType {
 
 impl std::error::Error for UnknownRecordType {}
 
-/// What is in a record.
+/// The data of a record.
 ///
 /// Names are in text, without the dot at their end. What is shown ([`Display`](fmt::Display)) has no control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

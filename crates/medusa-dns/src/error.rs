@@ -1,11 +1,11 @@
-//! Why there is no resolver.
+//! Reasons why there is no resolver.
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::LookupError;
 
-/// Why a [`Resolver`](crate::Resolver) cannot be used. The cause, where there is one, is its `source`.
+/// The reason why a [`Resolver`](crate::Resolver) cannot be used. The cause, where there is one, is its `source`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DnsError {

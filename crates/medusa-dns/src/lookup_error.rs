@@ -1,11 +1,11 @@
-//! Why a lookup has no answer.
+//! Reasons why a lookup has no answer.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::RecordType;
 
-/// Why a lookup has no answer. Cheap to clone: everyone who waited for it gets one, and the cache keeps one.
+/// The reason why a lookup has no answer. Cheap to clone: everyone who waited for it gets one, and the cache keeps one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LookupError {
@@ -110,7 +110,7 @@ impl LookupError {
     }
 }
 
-/// What a server says instead of an answer (RFC 1035 §4.1.1, RFC 6895 §2.3).
+/// The code that a server sends instead of an answer (RFC 1035 §4.1.1, RFC 6895 §2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rcode(pub u16);
 

@@ -1,4 +1,4 @@
-//! What a user may choose about a resolver, and the defaults.
+//! Options of a resolver, and their defaults.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
@@ -11,7 +11,7 @@ use crate::DnsError;
 /// How many servers a resolver takes: three more than `resolv.conf` may have, each of which may cost its timeout.
 pub(crate) const MAX_SERVERS: usize = 6;
 
-/// How the system's own resolver is found.
+/// Options of the system's own resolver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SystemOptions {
     /// The servers, search list and options: `resolv.conf(5)`. Default: `/etc/resolv.conf`. Read again when it changes.
@@ -34,7 +34,7 @@ impl Default for SystemOptions {
     }
 }
 
-/// How given servers are asked.
+/// Options of a resolver with given servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerOptions {
     /// How to speak with them. Default: [`Protocol::Udp`].
@@ -105,7 +105,7 @@ impl ServerOptions {
     }
 }
 
-/// What is remembered, and for how long.
+/// Options of the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheOptions {
     /// How many answers, 1 to 16,777,216. Default: 65,536. When there is no room, those not asked for lately go.
@@ -176,7 +176,7 @@ fn within<T: PartialOrd + fmt::Debug>(
     Ok(())
 }
 
-/// How to speak with a server.
+/// A protocol of name servers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// Datagrams, and TCP for an answer that does not fit in one (RFC 1035 §4.2). Port 53.
@@ -236,7 +236,7 @@ impl FromStr for Protocol {
 #[error("{0:?} is not a protocol of name servers: use one of udp, tcp, tls, https")]
 pub struct UnknownProtocol(pub String);
 
-/// Where a server is: an address, and a port if it is not the usual one of the [`Protocol`].
+/// The place of a server: an address, and a port if it is not the usual one of the [`Protocol`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServerAddr {
     /// Its address.

@@ -34,7 +34,7 @@ pub(crate) struct Connector {
     timeout: Duration,
 }
 
-/// There was no connection in time.
+/// An error: there was no connection in time.
 #[derive(Debug, thiserror::Error)]
 #[error("it took too long")]
 pub(crate) struct ConnectTimeout;

@@ -62,7 +62,7 @@ pub(crate) struct Decoder {
     reader: Box<dyn Read + Send>,
 }
 
-/// What has come and was not decoded.
+/// Bytes that have come and were not decoded.
 #[derive(Default)]
 struct Input {
     bytes: Bytes,
@@ -70,7 +70,7 @@ struct Input {
     ended: bool,
 }
 
-/// What there is to hand on.
+/// A piece to hand on.
 pub(crate) enum Piece {
     Decoded(Bytes),
     /// More of the body has to come first.

@@ -1,4 +1,4 @@
-//! Why a fetch came to nothing, for the one who wrote the script.
+//! Reasons why a fetch came to nothing, for the one who wrote the script.
 //!
 //! Nothing of the client's own messages is passed on but the innermost cause, which knows of sockets and certificates and not
 //! of URLs, in whose query many an API wants its key; the URL is named by [`redacted`].
@@ -38,7 +38,7 @@ impl FetchError {
     }
 }
 
-/// What went wrong with a fetch.
+/// The fault of a fetch.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// As many as may run and wait do so already.
@@ -106,7 +106,7 @@ pub enum Fault {
     Gone,
 }
 
-/// What a fetch was doing when its time was over.
+/// The stage of a fetch when its time was over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// Waiting for other fetches to end.

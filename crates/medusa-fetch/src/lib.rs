@@ -93,7 +93,7 @@ pub struct Fetcher {
     thread: Arc<Thread>,
 }
 
-/// What all fetches share.
+/// State that all fetches share.
 pub(crate) struct Shared {
     pub(crate) clients: Clients,
     /// Counts those that run and those that wait.

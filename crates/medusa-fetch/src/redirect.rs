@@ -1,4 +1,4 @@
-//! Where an answer sends a fetch next ([RFC 9110 §15.4](https://www.rfc-editor.org/rfc/rfc9110#section-15.4)).
+//! Redirects ([RFC 9110 §15.4](https://www.rfc-editor.org/rfc/rfc9110#section-15.4)).
 //!
 //! Whoever answers chooses the next URL, so this is where secrets would leak: an origin that can be made to redirect (an
 //! open redirect is enough) would get what was meant for it sent to any other.
@@ -43,7 +43,7 @@ pub(crate) struct Hop {
     pub(crate) auth: Auth,
 }
 
-/// How a hop logs in.
+/// The login of a hop.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Auth {
     None,

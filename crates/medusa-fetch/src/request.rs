@@ -1,4 +1,4 @@
-//! What is to be fetched, checked before anything is sent.
+//! Requests, checked before anything is sent.
 //!
 //! Scripts put what visitors sent into URLs and fields. A line end in either would be a second request of the visitor's
 //! making, sent from inside the network (request smuggling, RFC 9112 §11.2); a `Host` that is not the URL's, or a
@@ -65,7 +65,7 @@ pub struct Request {
     pub stream: bool,
 }
 
-/// How long, how far and how much a fetch may go.
+/// Limits of a fetch: how long, how far and how much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Of the whole fetch: waiting for its turn, connecting, redirects, the body. Default: 10 s, which is a third of
@@ -92,7 +92,7 @@ impl Default for Limits {
     }
 }
 
-/// Why a request cannot be sent. No value is shown: it may be a secret.
+/// The reason why a request cannot be sent. No value is shown: it may be a secret.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// The method is no token, or one that makes no sense here.

@@ -1,4 +1,4 @@
-//! How names are looked up: by whom the program says, or by the system.
+//! Lookups of names: by a resolver that the program gives, or by the system.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -1,4 +1,4 @@
-//! What comes of a fetch: an answer, with its body in memory or on its way.
+//! The result of a fetch: an answer, with its body in memory or on its way.
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};

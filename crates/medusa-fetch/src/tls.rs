@@ -1,4 +1,4 @@
-//! Whom a connection trusts.
+//! TLS of connections, and the authorities that they trust.
 
 use std::sync::Arc;
 

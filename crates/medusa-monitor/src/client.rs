@@ -12,7 +12,7 @@ use rustix::net::SocketFlags;
 use crate::protocol::{self, Done, Failure, MAX_REPLY, Op, Reply, RequestError};
 use crate::state;
 
-/// Why there is no session.
+/// The reason why there is no session.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// No server has this state directory.
@@ -31,7 +31,7 @@ pub enum ConnectError {
     },
 }
 
-/// Why a request has no result.
+/// The reason why a request has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// The server says that it failed. Nothing has changed.

@@ -1,4 +1,4 @@
-//! What client and server say to each other: one JSON object per line, in both directions.
+//! The control protocol: one JSON object per line, in both directions.
 //!
 //! A client sends a [request](encode) and reads [`Reply`]s until the last one, `done` or `failed`; then it may send the
 //! next. A client that closes its sending side cancels the statement or reload that is under way.
@@ -26,7 +26,7 @@ pub const MAX_REQUEST: usize = 1024 * 1024;
 /// mounts.
 pub const MAX_REPLY: usize = 64 * 1024 * 1024;
 
-/// What a client asks for.
+/// A request of a client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
 pub enum Op {
@@ -59,7 +59,7 @@ struct Version {
     version: u32,
 }
 
-/// What is wrong with a request.
+/// A mistake in a request.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     /// Not JSON, or not a request.
@@ -100,7 +100,7 @@ pub fn decode(line: &[u8]) -> Result<Op, RequestError> {
     }
 }
 
-/// What a server answers.
+/// A reply of a server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "lowercase")]
 pub enum Reply {
@@ -154,7 +154,7 @@ pub struct Report {
     pub tree: String,
 }
 
-/// Why a request failed.
+/// The reason why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {

@@ -35,7 +35,7 @@ const RESERVE: usize = 4;
 /// How long to wait when the system cannot give us a connection, which mostly means that descriptors have run out.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What sessions do to the server they belong to, and on whose behalf: `eval by uid 0 (pid 4711)`.
+/// The server's side of what sessions ask for, and on whose behalf: `eval by uid 0 (pid 4711)`.
 ///
 /// Several sessions call at a time. Dropping a future cancels what it stands for.
 pub trait Control: 'static {
@@ -60,7 +60,7 @@ pub trait Control: 'static {
     fn stop(&self, author: &Author);
 }
 
-/// Who is at the other end.
+/// The process at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Peer {
     uid: u32,
@@ -119,7 +119,7 @@ struct Seats {
     reserve: Arc<Semaphore>,
 }
 
-/// What a session may ask for.
+/// The rights of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Seat {
     /// Anything, one thing after the other.

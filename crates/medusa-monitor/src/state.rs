@@ -26,7 +26,7 @@ const LOCK: &str = "pid";
 /// Connections that may wait to be accepted; as many again as may be open.
 const BACKLOG: i32 = 32;
 
-/// Why a state directory cannot be had.
+/// The reason why a state directory cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// Another server has it.

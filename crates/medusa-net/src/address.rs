@@ -1,4 +1,4 @@
-//! Where a server listens, as people write it.
+//! Listen addresses, as people write them.
 //!
 //! Invariant: an address that parses can be bound as far as its form goes; names are never looked up, so what a script
 //! says is what the socket gets.
@@ -30,7 +30,7 @@ pub enum ListenAddr {
     Unix(PathBuf),
 }
 
-/// What is wrong with a listen address, and how to write it.
+/// A mistake in a listen address, with how to write it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// Nothing was given.

@@ -54,7 +54,7 @@ impl fmt::Display for ClientPrefix {
 
 type Entries<T> = Mutex<HashMap<ClientPrefix, Weak<ClientEntry<T>>>>;
 
-/// What there is of each client that has something.
+/// Entries of the clients that have something.
 #[derive(Debug)]
 pub struct ClientTable<T>(Arc<Entries<T>>);
 

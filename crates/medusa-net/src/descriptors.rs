@@ -1,4 +1,4 @@
-//! The process's descriptors, and who may take how many: what clients cause never takes the last one.
+//! The process's descriptors and their shares: what clients cause never takes the last one.
 //!
 //! The system numbers descriptors from the lowest free one. So the number of a new one says how many are open at least,
 //! whoever opened them, and a limit for numbers ([`Share`]) is a limit for all of them together that costs nothing to
@@ -20,7 +20,7 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::clients::{ClientEntry, ClientPrefix, ClientTable};
 
-/// How far up the table of descriptors something may go. Each begins where the one before it has to stop, so that there
+/// A part of the table of descriptors, up to which something may go. Each begins where the one before it has to stop, so that there
 /// is room to refuse, and after that to look after the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Share {
@@ -99,7 +99,7 @@ pub fn is_too_many_of_address(connections: u64) -> bool {
     is_reached(connections, |limit| limit / CONNECTIONS_OF_ADDRESS + 1)
 }
 
-/// Why no file is opened for a client now. It passes.
+/// The reason why no file is opened for a client now. It passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FilesExhausted {
     /// The process has as many as it may.

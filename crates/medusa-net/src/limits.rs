@@ -1,4 +1,4 @@
-//! How many connections the process holds, and how many it may.
+//! The number of connections of the process, and its limit.
 //!
 //! Invariant: [`open`] is the number of [`Permit`]s in existence, and never above [`max_connections`] except after that
 //! was lowered.

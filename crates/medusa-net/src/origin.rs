@@ -1,4 +1,4 @@
-//! Where connections come from: the listeners of the process, and each of them as one worker knows it.
+//! Origins of connections: the listeners of the process, and each of them as one worker knows it.
 
 use std::cell::Cell;
 use std::fmt;
@@ -24,7 +24,7 @@ impl fmt::Display for ListenerId {
     }
 }
 
-/// Where a worker's connections of one listener come from. There is one for each worker and listener.
+/// A listener as one worker knows it. There is one for each worker and listener.
 #[derive(Debug)]
 pub(crate) struct Origin {
     pub(crate) listener: ListenerId,

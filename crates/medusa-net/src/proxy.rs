@@ -12,7 +12,7 @@ use tokio::io::AsyncReadExt as _;
 
 use crate::stream::Stream;
 
-/// Why there is no header. Nothing can be answered: what protocol the other side speaks is not known. Close.
+/// The reason why there is no header. Nothing can be answered: what protocol the other side speaks is not known. Close.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
     /// It is not one, or a bad one: most often a client that is no proxy.

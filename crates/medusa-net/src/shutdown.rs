@@ -14,7 +14,7 @@ use crate::origin::{ListenerId, Origin};
 use crate::registry;
 use crate::worker::Workers;
 
-/// How connections ended when they were told to.
+/// Counts of connections that were told to finish, by how they ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Drained {
     /// Connections that finished in time.

@@ -88,7 +88,7 @@ impl Stream {
     }
 }
 
-/// What a peer's side of a stream is like.
+/// The state of a peer's side of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PeerSide {
     /// It may send.

@@ -74,7 +74,7 @@ pub fn index() -> usize {
     current().unwrap_or(0)
 }
 
-/// Why a job gave no result.
+/// The reason why a job gave no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WorkerGone {
     /// The worker was stopped before the job was done.

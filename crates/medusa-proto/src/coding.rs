@@ -51,7 +51,7 @@ impl Coding {
     }
 }
 
-/// How much a client likes each coding, from its `Accept-Encoding` field: 0 (not at all) to 1000.
+/// The weight that a client gives each coding, from its `Accept-Encoding` field: 0 (not at all) to 1000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Accepts {
     brotli: u16,

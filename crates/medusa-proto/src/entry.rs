@@ -3,7 +3,7 @@
 use crate::access::{Record, Timestamp};
 use crate::event::{Event, Level};
 
-/// What a sink is given, and writes as one line.
+/// An entry of a log, which a sink writes as one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry<'a> {
     /// A request that was answered.

@@ -23,7 +23,7 @@ pub struct Event<'a> {
     pub request: Option<&'a str>,
 }
 
-/// How much an event matters, the most important first.
+/// The level of an event, the most important first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
     /// Something failed that should not.

@@ -40,7 +40,7 @@ enum SegmentPart {
     Byte(u8),
 }
 
-/// Why a text is no pattern.
+/// The reason why a text is no pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GlobError {
     /// It is empty, or has a segment that no path has: an empty one, `.` or `..`.

@@ -15,7 +15,7 @@
 /// Download managers and PDF readers ask for a handful.
 pub const MAX_RANGES: usize = 16;
 
-/// What to send, given a `Range` field.
+/// The ranges to send, given a `Range` field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ranges {
     /// All of it, with 200: there was no field, or one to be ignored.
@@ -106,7 +106,7 @@ enum Spec {
     Suffix(u64),
 }
 
-/// What a [`Spec`] means for a representation.
+/// The meaning of a [`Spec`] for a representation.
 enum Resolved {
     Part(Range),
     /// No byte of it: unsatisfiable, if all are.

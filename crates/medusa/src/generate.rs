@@ -1,4 +1,4 @@
-//! What this program writes about itself: type definitions, the reference, shell completions.
+//! Generated documents of this program: type definitions, the reference, shell completions.
 
 use std::fs;
 use std::io;

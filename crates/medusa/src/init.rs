@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// The files of the sample site by their paths below it. The build script makes the list.
 const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/site.rs"));
 
-/// Why there is no sample site now.
+/// The reason why there is no sample site now.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InitError {
     /// There is something already. Nothing was written.

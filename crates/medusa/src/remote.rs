@@ -13,7 +13,7 @@ use medusa_script::Event;
 use crate::target::Target;
 use crate::term;
 
-/// Where to find a running server.
+/// A running server, as it is sought.
 #[derive(Debug)]
 pub(crate) struct Remote {
     /// What it serves, if that is how it is sought.

@@ -1,4 +1,4 @@
-//! What a path on the command line means.
+//! The meaning of a path on the command line.
 //!
 //! | path | is |
 //! |---|---|
@@ -33,7 +33,7 @@ const BUILT_IN: &str = "built-in.luau";
 /// Where a mere directory is served: to this machine alone.
 const DIRECTORY_AT: ListenAddr = ListenAddr::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080));
 
-/// What to serve.
+/// A script or directory to serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     root: PathBuf,
@@ -41,7 +41,7 @@ pub struct Target {
     script: Option<String>,
 }
 
-/// Why a path cannot be served.
+/// The reason why a path cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
     /// There is nothing there.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::millis;
 use crate::{Data, LookupError};
 
-/// What is kept: records, or why there are none.
+/// The value that is kept: records, or why there are none.
 pub(crate) type Value = Result<Arc<[Data]>, LookupError>;
 
 /// How often an answer must have been used before it is worth being asked for again by itself.
@@ -15,7 +15,7 @@ const HOT: u32 = 3;
 /// The part of an answer's time, at its end, in which it is asked for again if it is in use.
 const LAST: u64 = 10;
 
-/// What the cache knows of a question.
+/// The cache's knowledge of a question.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Found {
     /// Nothing.
@@ -38,7 +38,7 @@ pub(crate) enum Found {
     },
 }
 
-/// In what state an entry is.
+/// The state of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// Records that hold.
@@ -63,7 +63,7 @@ impl State {
     }
 }
 
-/// When what happens to an entry.
+/// Times of an entry, by the cache's clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
     /// From then on it is worth asking again, if it is in use.

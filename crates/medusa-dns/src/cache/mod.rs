@@ -1,4 +1,4 @@
-//! What servers have said, for as long as it holds.
+//! Answers of servers, for as long as they hold.
 //!
 //! - `entry`: one answer and its times;
 //! - `shard`: a part of the cache with a lock of its own, and who goes when it is full.
@@ -41,7 +41,7 @@ const BYTES_PER_SHARD: usize = 256 * 1024;
 /// What is told of an answer that holds no longer, and for how long no one is asked again after a failure (RFC 8767 §5).
 pub(crate) const STALE_TTL: Duration = Duration::from_secs(30);
 
-/// How long an answer holds, as its server said.
+/// The lifetime of an answer, as its server said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lifetime {
     /// A record's own.

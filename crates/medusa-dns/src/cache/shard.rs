@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::entry::{Entry, Found, State, Times, Value};
 use crate::Data;
 
-/// How a part of the cache was used, and how much is in it.
+/// Counts of a part of the cache: its use, and what is in it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     /// Answers given that held.

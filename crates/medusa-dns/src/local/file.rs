@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::DnsError;
 
-/// What tells one state of a file from another: which file it is, its size, and when it was last written or replaced.
+/// Tells one state of a file from another: which file it is, its size, and when it was last written or replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileIdentity {
     device: u64,

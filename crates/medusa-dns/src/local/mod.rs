@@ -1,4 +1,4 @@
-//! What is answered without a server: pins, the hosts file, names that mean the same everywhere; and where the servers
+//! Answers without a server: pins, the hosts file, names that mean the same everywhere; and where the servers
 //! are.
 //!
 //! - `hosts`: the hosts file;

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use super::AddressesByFamily;
 
-/// What is known of a name that means the same everywhere.
+/// The meaning of a name that means the same everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Special {
     /// It is this machine.

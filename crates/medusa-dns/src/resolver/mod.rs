@@ -33,7 +33,7 @@ use thread::Jobs;
 pub(crate) use thread::MAX_ON_WIRE;
 pub use view::{CacheEntry, EntryState};
 
-/// What a lookup comes to.
+/// The result of a lookup.
 pub(crate) type Outcome = Result<Answer, LookupError>;
 
 /// A caching stub resolver.

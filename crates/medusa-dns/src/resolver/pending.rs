@@ -1,4 +1,4 @@
-//! Questions under way, and who waits for them.
+//! Questions under way, and the callers that wait for them.
 //!
 //! **Invariant: whoever joins a query is called exactly once**, with the answer or with why there is none.
 //!
@@ -24,10 +24,10 @@ const MAX_FOR_LOGS: usize = MAX_PENDING / 4 * 3;
 /// Callers that wait. Each takes some 100 bytes here, and whatever it is itself.
 pub(crate) const MAX_WAITERS: usize = 65_536;
 
-/// What is called with the answer.
+/// A callback for the answer.
 pub(crate) type Waiter = Box<dyn FnOnce(Outcome) + Send>;
 
-/// Who asks.
+/// The urgency of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Urgency {
     /// Someone whose work waits for the answer.
@@ -36,7 +36,7 @@ pub(crate) enum Urgency {
     ForLogs,
 }
 
-/// What has become of who wanted to join.
+/// The result of joining.
 pub(crate) enum Joined {
     /// The query is new, or has only become urgent and has not begun: someone has to ask.
     First,

@@ -1,4 +1,4 @@
-//! Where the servers and local names come from, and that they may change.
+//! Sources of the servers and local names, which may change.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use crate::options::MAX_SERVERS;
 use crate::upstream::{self, QueryPolicy, Server, Servers, Stats, Transport};
 use crate::{DnsError, Protocol, ServerAddr, ServerOptions, SystemOptions};
 
-/// What the resolver was told.
+/// The options that the resolver was given.
 #[derive(Debug)]
 pub(super) enum Settings {
     System(SystemOptions),
     Given { servers: Vec<ServerAddr>, options: ServerOptions },
 }
 
-/// What the files say now.
+/// The contents of the files.
 pub(super) struct Loaded {
     files: Files,
     servers: Servers,

@@ -1,4 +1,4 @@
-//! What callers and the resolver's thread have in common.
+//! State that callers and the resolver's thread share.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::{Answer, CacheOptions, Data, DnsError, LookupError, RecordType, Sourc
 /// How long what the hosts file says may be taken to hold: a change of it is seen about as fast.
 const HOSTS_TTL: Duration = Duration::from_secs(1);
 
-/// In which domains a short name is looked for.
+/// The domains in which a short name is looked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Search {
     pub(super) domains: Vec<Box<str>>,
@@ -32,7 +32,7 @@ impl Search {
     }
 }
 
-/// What callers and the resolver's thread have in common.
+/// State that callers and the resolver's thread share.
 #[derive(Debug)]
 pub(super) struct Shared {
     made: Instant,
@@ -49,7 +49,7 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
 }
 
-/// How lookups went that the cache alone does not count.
+/// Counters of what the cache alone does not count.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     /// Answered by pins, the hosts file, or names that mean the same everywhere.

@@ -36,7 +36,7 @@ struct Job {
     since: Instant,
 }
 
-/// Where the thread takes its jobs from. Dropping it ends the thread.
+/// The sending end of the thread's jobs. Dropping it ends the thread.
 pub(super) struct Jobs {
     urgent: mpsc::Sender<Job>,
     for_logs: mpsc::Sender<Job>,

@@ -1,4 +1,4 @@
-//! What is shown of a resolver: its cache, and its status.
+//! Views of a resolver: its cache, and its status.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

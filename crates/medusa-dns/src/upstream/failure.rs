@@ -1,10 +1,10 @@
-//! Why one server has no answer.
+//! Reasons why one server has no answer.
 
 use std::sync::Arc;
 
 use crate::Rcode;
 
-/// Why one server has no answer.
+/// The reason why one server has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     /// It says so.

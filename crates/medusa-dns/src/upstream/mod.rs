@@ -34,7 +34,7 @@ pub(crate) use server::{Server, Transport};
 pub(crate) use stats::Stats;
 pub(crate) use tls::{check_name, trust};
 
-/// How the servers are asked.
+/// The policy by which the servers are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct QueryPolicy {
     /// How long one may take.

@@ -1,4 +1,4 @@
-//! What an answer says.
+//! Reading of an answer.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{Data, LookupError, Rcode};
 /// The most names that an alias may lead through (RFC 1034 §3.6.2 asks for no chains at all; those that exist have few).
 const MAX_ALIASES: usize = 16;
 
-/// What a server has said.
+/// The reply of a server.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Reply {
     pub(crate) value: Result<Arc<[Data]>, LookupError>,

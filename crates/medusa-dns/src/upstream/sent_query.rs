@@ -5,7 +5,7 @@ use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
 /// Length of a message's header.
 const HEADER: usize = 12;
 
-/// Why a datagram is not the answer.
+/// The reason why a datagram is not the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StrayReason {
     /// It answers another question, or none: its id is not ours.
@@ -29,7 +29,7 @@ impl StrayReason {
     }
 }
 
-/// What was asked.
+/// A question, as it was sent.
 #[derive(Debug)]
 pub(super) struct SentQuery {
     id: u16,

@@ -28,7 +28,7 @@ const PER_CONNECTION: usize = 2 * crate::resolver::MAX_ON_WIRE;
 /// How much longer hickory may wait for an answer than we do. The timeout that counts is that of [`Server::ask`].
 const LONGER: Duration = Duration::from_secs(1);
 
-/// How a server is spoken with.
+/// The transport to a server.
 #[derive(Clone, Debug)]
 pub(crate) struct Transport {
     pub(crate) protocol: Protocol,

@@ -1,4 +1,4 @@
-//! How a server has served us.
+//! Statistics of a server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};

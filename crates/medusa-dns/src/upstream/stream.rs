@@ -46,7 +46,7 @@ struct Connection {
     exchange: DnsExchange<GuardedRuntime>,
 }
 
-/// What had happened at some time.
+/// Counts of what had happened at some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Activity {
     /// Connections made.

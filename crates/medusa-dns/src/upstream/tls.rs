@@ -1,4 +1,4 @@
-//! Whom to trust that a server is the one it is taken for.
+//! Trust in the certificates of servers.
 
 use std::path::Path;
 use std::sync::Arc;

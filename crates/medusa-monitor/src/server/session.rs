@@ -34,7 +34,7 @@ pub(super) struct Session<C> {
     control: Rc<C>,
 }
 
-/// What follows a request.
+/// The next step of a session.
 enum Next {
     Request,
     Close,

@@ -1,11 +1,11 @@
-//! How long a connection may take for what.
+//! Time limits of a connection.
 
 use std::time::Duration;
 
 #[cfg(doc)]
 use super::{Conn, Phase};
 
-/// How long a connection may take for what, in whole seconds. A deadline is acted on within two seconds after it
+/// Time limits of a connection, in whole seconds. A deadline is acted on within two seconds after it
 /// passed, never before. [`Duration::MAX`] means no limit. [`Phase::Busy`] has none here: it is the handler's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {

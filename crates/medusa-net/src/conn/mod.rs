@@ -1,4 +1,4 @@
-//! What is known about one open connection, shared by its driver and the worker's [`registry`](crate::registry).
+//! The state of one open connection, shared by its driver and the worker's [`registry`](crate::registry).
 //!
 //! Invariant: a `Conn` lives on one worker, so all of it is `Cell`s and none of it is locked. Deadlines cost nothing per
 //! request: the driver notes the phase it enters and the coarse time, and the registry looks once a second whether
@@ -28,7 +28,7 @@ pub use peer::Peer;
 use deadlines::{DeadlineSeconds, passed, seconds};
 use multiplexed::Multiplex;
 
-/// What a connection is doing.
+/// The activity of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// Waiting for the first byte of a request.
@@ -41,7 +41,7 @@ pub enum Phase {
     Closing,
 }
 
-/// What a driver must know, from [`Conn::poll_signal`].
+/// News for a driver, from [`Conn::poll_signal`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
     /// Nothing has happened.

@@ -1,4 +1,4 @@
-//! What only a connection has that has many requests at a time: its tasks take turns, and each answer has a deadline of
+//! The state of a connection that has many requests at a time: its tasks take turns, and each answer has a deadline of
 //! its own for the peer to make room.
 
 use std::cell::{Cell, RefCell};
@@ -29,7 +29,7 @@ pub(super) const TURN: u64 = 256 * 1024;
 /// For how many times [`Deadlines::write`] an answer may wait for its turn, however slow the peer is.
 const SLOWEST: u32 = 10;
 
-/// What only a connection has that has many requests at a time.
+/// The state that only a connection has that has many requests at a time.
 #[derive(Debug, Default)]
 pub(super) struct Multiplex {
     /// Answers whose next bytes wait for the peer to make room: see [`Conn::guard_write`].
@@ -196,14 +196,14 @@ struct TaskQueue {
     over: bool,
 }
 
-/// Stands for an answer that waits for the peer to make room: see [`Conn::guard_write`].
+/// Guards an answer that waits for the peer to make room, until it is dropped: see [`Conn::guard_write`].
 #[derive(Debug)]
 pub struct WriteGuard {
     conn: Rc<Conn>,
     key: usize,
 }
 
-/// What is known of such an answer.
+/// The state of such an answer.
 #[derive(Debug)]
 pub(super) struct GuardedWrite {
     /// The coarse time at which the peer has last made room for it.

@@ -297,7 +297,7 @@ impl<S: AsyncWrite + SendFile + Unpin> AsyncWrite for CorkIo<S> {
     }
 }
 
-/// What both halves share.
+/// The state that both halves share.
 struct Core<S> {
     stream: S,
     conn: Rc<Conn>,
@@ -310,7 +310,7 @@ struct Core<S> {
     writer: Writer,
 }
 
-/// Who writes next.
+/// The next writer.
 #[derive(Debug)]
 enum Writer {
     /// Nobody has to, or the driver.

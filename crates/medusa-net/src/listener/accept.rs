@@ -46,7 +46,7 @@ const LOG_EVERY: Duration = Duration::from_secs(1);
 /// accept.
 const MAX_QUEUED: usize = 8192;
 
-/// What a protocol does with its connections.
+/// A protocol, which serves connections.
 pub trait Accept: Send + Sync + 'static {
     /// Serves one connection: called on the worker that accepted it, and run as one task there.
     ///
@@ -199,7 +199,7 @@ impl AcceptLoop {
     }
 }
 
-/// What becomes of accepted connections.
+/// Starts the tasks of accepted connections.
 struct Dispatcher {
     shared: Arc<Shared>,
     accept: Arc<dyn Accept>,

@@ -14,7 +14,7 @@ use crate::address::ListenAddr;
 use crate::conn::Peer;
 use crate::stream::Stream;
 
-/// How to bind an address.
+/// Options for binding an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// How many connections the kernel queues for each socket before it turns further ones away. Default 4096, which is

@@ -1,4 +1,4 @@
-//! Why a listener could not be bound or started, with what to do about it.
+//! Reasons why a listener could not be bound or started, with what to do about it.
 //!
 //! Invariant: the message alone is enough to act on: it names the address and the cure. The system's own words are the
 //! `source`.
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use crate::address::ListenAddr;
 use crate::worker::WorkerGone;
 
-/// Why an address could not be bound.
+/// The reason why an address could not be bound.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Someone listens there, perhaps another Medusa.
@@ -98,7 +98,7 @@ impl BindError {
     }
 }
 
-/// Why a bound listener could not be started.
+/// The reason why a bound listener could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// It was started before.

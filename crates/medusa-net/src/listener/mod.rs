@@ -54,7 +54,7 @@ impl ListenerStats {
     }
 }
 
-/// What a listener shares with its accept loops. They do not keep the listener alive: dropping it ends them.
+/// State that a listener shares with its accept loops. They do not keep the listener alive: dropping it ends them.
 #[derive(Debug)]
 struct Shared {
     id: ListenerId,

@@ -1,4 +1,4 @@
-//! How connections are encrypted: the same way for every listener, with nothing to choose.
+//! The encryption of connections: the same way for every listener, with nothing to choose.
 //!
 //! Invariant: what cannot be had safely cannot be had. There are TLS 1.2 and 1.3, ciphers with forward secrecy and
 //! authenticated encryption, and no data before the handshake is over. Older versions have fallen (RFC 8996), and a knob

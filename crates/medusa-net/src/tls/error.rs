@@ -1,4 +1,4 @@
-//! What is wrong with certificates, keys and authorities, with what to do about it.
+//! Mistakes in certificates, keys and authorities, with what to do about it.
 //!
 //! Invariant: the message alone is enough to act on: it names the file and the cure. None holds a byte of a key.
 
@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-/// What a file is there for.
+/// The purpose of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
     /// A server certificate with its chain.
@@ -28,7 +28,7 @@ impl fmt::Display for FileKind {
     }
 }
 
-/// Why a listener's TLS can not be set up.
+/// The reason why a listener's TLS can not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The options list no certificate.

@@ -19,7 +19,7 @@ use super::error::{FileKind, TlsError};
 /// The most that is read of a file: Debian's bundle of all public authorities has 220 KB, a chain 10.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 
-/// What was in a file.
+/// The contents of a file.
 pub(super) struct Contents {
     pub(super) bytes: Vec<u8>,
     pub(super) metadata: Metadata,

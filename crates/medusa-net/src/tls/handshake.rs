@@ -18,7 +18,7 @@ use super::info::{ClientCert, TlsInfo};
 use super::stream::{BUFFERED, TlsStream};
 use crate::stream::Stream;
 
-/// Why a connection did not become an encrypted one. The client has been told as far as TLS has words for it; but for
+/// The reason why a connection did not become an encrypted one. The client has been told as far as TLS has words for it; but for
 /// [`PlainHttp`](Self::PlainHttp), there is nothing left to do.
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {

@@ -1,4 +1,4 @@
-//! What is known about an encrypted connection: agreed on, asked for, proved.
+//! Facts about an encrypted connection: agreed on, asked for, proved.
 //!
 //! Invariant: it is made once, when the handshake is over, and never changes; what is in a [`ClientCert`] has been checked
 //! against the listener's authorities, this time or when the session it resumes began.

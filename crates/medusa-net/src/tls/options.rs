@@ -1,4 +1,4 @@
-//! What a listener's TLS is made of, as the script says it.
+//! Options of a listener's TLS, as the script gives them.
 //!
 //! Invariant: nothing here decides how safe a connection is. Versions, ciphers and tickets are the same for everyone
 //! ([`config`](super::config)), so there is no option by which they could be weakened.

@@ -1,4 +1,4 @@
-//! What is read from certificates: names, numbers, times.
+//! Reading of certificates: names, numbers, times.
 //!
 //! A client's certificate was checked before it comes here, so its authority vouches for it; but an authority signs what it
 //! is asked to, commas and line feeds in a name included.

@@ -24,7 +24,7 @@ pub struct ConditionalFields<'a> {
     pub if_unmodified_since: Option<u64>,
 }
 
-/// What tells one state of a representation from another.
+/// Validators, which tell one state of a representation from another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Validators<'a> {
     /// Its entity tag.
@@ -33,7 +33,7 @@ pub struct Validators<'a> {
     pub last_modified: Option<u64>,
 }
 
-/// What the preconditions say.
+/// The outcome of the preconditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Answer the request as if there had been none.

@@ -3,8 +3,8 @@
 //! writing `Set-Cookie`.
 //!
 //! Reading takes what comes, as a client may send anything; writing refuses what a browser would drop or misread. A
-//! value that could end its own field or add an attribute to it would let whoever chose the value set cookies of his
-//! own.
+//! value that could end its own field or add an attribute to it would let the chooser of the value set other
+//! cookies.
 
 mod set_cookie;
 

@@ -38,7 +38,7 @@ pub struct SetCookie<'a> {
     pub partitioned: bool,
 }
 
-/// When a cookie goes with a request that another site caused.
+/// The rule for sending a cookie with a request that another site caused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SameSite {
     /// Never.
@@ -49,7 +49,7 @@ pub enum SameSite {
     None,
 }
 
-/// Why a cookie cannot be set.
+/// The reason why a cookie cannot be set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CookieError {
     /// The name is no token.

@@ -2,7 +2,7 @@
 //! ([WHATWG HTML §9.2](https://html.spec.whatwg.org/multipage/server-sent-events.html)).
 //!
 //! A stream is lines; an event ends at an empty one. Data may hold line breaks, and becomes a line each; a name or an id
-//! that held one would let whoever chose it send events of his own, and is refused.
+//! that held one would let whoever chose it send other events, and is refused.
 
 /// The type of such a stream. There is no other charset than UTF-8.
 pub const CONTENT_TYPE: &str = "text/event-stream";
@@ -23,7 +23,7 @@ pub struct ServerSentEvent<'a> {
     pub retry: Option<u64>,
 }
 
-/// Why an event cannot be sent.
+/// The reason why an event cannot be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
     /// Clients ignore an id with NUL, and a line break would end it.

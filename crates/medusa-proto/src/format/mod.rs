@@ -25,7 +25,7 @@ use crate::event::Event;
 pub use template::{Template, TemplateError};
 use time::Stamp;
 
-/// How an entry is written.
+/// A format in which entries are written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Format {
     /// The Common Log Format, as Apache's `%h %l %u %t "%r" %>s %b`.
@@ -54,7 +54,7 @@ impl Format {
     }
 }
 
-/// Why a text is no format.
+/// The reason why a text is no format.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
     /// No format has that name.

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 
 use super::{Scheme, node};
 
-/// What one proxy wrote.
+/// The element that one proxy wrote.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Element {
     /// `for`: where it got the request from; `None` if it does not say or hides it.

@@ -21,7 +21,7 @@ pub use trusted::{TrustError, TrustedProxies};
 
 use field::Element;
 
-/// How a request came to the first proxy.
+/// The scheme by which a request came to the first proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
     /// In the clear.
@@ -67,7 +67,7 @@ pub struct ForwardedFields<'a> {
     pub x_forwarded_proto: &'a [&'a [u8]],
 }
 
-/// Who asks.
+/// The client that asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
     /// The address. `None` if the request came over a unix socket, and no address is known. Never an IPv4 address in IPv6

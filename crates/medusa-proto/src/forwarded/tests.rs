@@ -1,4 +1,4 @@
-//! Whom requests come from, and who only says so.
+//! The addresses requests come from, and those that only say so.
 
 use proptest::prelude::*;
 

@@ -1,7 +1,7 @@
-//! What is between two heads. Of chunks, the lines between them
+//! The bytes between two heads. Of chunks, the lines between them
 //! ([RFC 9112 §7.1](https://www.rfc-editor.org/rfc/rfc9112#section-7.1)).
 
-/// How far a body has come.
+/// The progress of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Body {
     /// So many bytes of it are to come.
@@ -9,7 +9,7 @@ pub(super) enum Body {
     Chunk(Chunk),
 }
 
-/// How far a chunked body has come. What has a size is in the line before the chunk.
+/// The progress of a chunked body. What has a size is in the line before the chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Chunk {
     Size {
@@ -64,7 +64,7 @@ pub(super) enum Chunk {
     EndLf,
 }
 
-/// What comes of a step.
+/// The result of a step.
 pub(super) enum Step {
     On(Body),
     End,

@@ -1,4 +1,4 @@
-//! Where each request of an HTTP/1 connection begins and ends: read beside the parser that answers them, and to the letter.
+//! The framing of the requests of an HTTP/1 connection: read beside the parser that answers them, and to the letter.
 //!
 //! Whoever reads a connection in another way than those before it can be made to take a part of one request for another.
 //! A parser that is kind to what is nearly right is such a one. This reader keeps nothing and hands nothing out: it goes
@@ -41,7 +41,7 @@ pub struct Framing {
     announced: u64,
 }
 
-/// What comes next.
+/// The state of the parser: what comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum State {
     /// A request, and maybe empty lines before it ([RFC 9112 §2.2](https://www.rfc-editor.org/rfc/rfc9112#section-2.2)).
@@ -89,7 +89,7 @@ impl Name {
 /// The one coding there is.
 const CHUNKED: &[u8] = b"chunked";
 
-/// How far a value has come.
+/// The progress of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
     Before,

@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 /// specification promises to arrive in one packet on any network is 536 bytes, and real ones have about 100.
 pub const MAX_LEN: usize = 536;
 
-/// What a proxy says about a connection.
+/// A header: what a proxy says about a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Header {
     /// It is the proxy's own (a health check): its peer is who it seems to be.
@@ -39,7 +39,7 @@ pub enum Header {
     Unix,
 }
 
-/// How far a header has come.
+/// The progress of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed {
     /// All bytes given belong to a header, and there are more to come.
@@ -53,7 +53,7 @@ pub enum Parsed {
     },
 }
 
-/// What is wrong with a header. There is no use in going on: what the bytes would mean is anyone's guess.
+/// A mistake in a header. There is no use in going on: what the bytes would mean is anyone's guess.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// It is something else, for instance a client that is no proxy.

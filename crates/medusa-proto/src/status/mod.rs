@@ -126,7 +126,7 @@ pub struct Field {
     pub value: Value,
 }
 
-/// What a field is for whoever reads it time and again. Shown in neither text nor JSON.
+/// The kind of a field, for a reader of several snapshots. Shown in neither text nor JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldKind {
     /// No measure: a text, a setting, a number that names something.

@@ -20,7 +20,7 @@ pub struct SyslogEncoder {
     limit: usize,
 }
 
-/// What a message is about.
+/// The subject of a message.
 #[derive(Clone, Copy)]
 enum Subject<'a> {
     Entry(&'a Entry<'a>),

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use crate::format::decimal;
 
-/// How a receiver finds the end of a message on a stream
+/// The framing by which a receiver finds the end of a message on a stream
 /// ([RFC 6587 §3.4](https://www.rfc-editor.org/rfc/rfc6587#section-3.4)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum SyslogFraming {

@@ -1,4 +1,4 @@
-//! What stands before the MSG of a message, less its structured data.
+//! The part of a message before MSG, less its structured data.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -94,7 +94,7 @@ impl FromStr for AppName {
     }
 }
 
-/// What all messages of a sink have in common.
+/// The header that all messages of a sink share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyslogHeader {
     /// Which protocol.

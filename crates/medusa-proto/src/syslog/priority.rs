@@ -6,7 +6,7 @@ use std::str::FromStr;
 use crate::event::Level;
 use crate::format::decimal;
 
-/// What part of a system a message comes from
+/// The part of a system that a message comes from
 /// ([RFC 5424 §6.2.1](https://www.rfc-editor.org/rfc/rfc5424#section-6.2.1)); its number is that of the RFC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names are all there is to say")]
@@ -124,7 +124,7 @@ impl FromStr for Facility {
     }
 }
 
-/// How much a message matters: of the eight of
+/// The severity of a message: of the eight of
 /// [RFC 5424 §6.2.1](https://www.rfc-editor.org/rfc/rfc5424#section-6.2.1) those that we have a use for, with its numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Severity {

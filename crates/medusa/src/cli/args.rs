@@ -1,4 +1,4 @@
-//! What can be typed, and the help.
+//! Commands, options, and their help.
 //!
 //! The first line of each comment is what `-h` shows; the rest is for `--help`.
 

@@ -17,7 +17,7 @@ use tracing_subscriber::layer::Context;
 use super::rate::{EVERY, Rate, Said, Verdict};
 use super::words::Words;
 
-/// Where events go in the end. Escaping them is its own affair: a line needs it, a JSON string has its own.
+/// A destination of events. Escaping them is its own affair: a line needs it, a JSON string has its own.
 pub(super) trait Output: Send + Sync + 'static {
     fn put(&self, event: &event::Event<'_>);
 }

@@ -1,4 +1,4 @@
-//! How often the same may be said.
+//! Rate limits of events.
 //!
 //! Most of what goes wrong can be caused by a client, as often as it likes. So of each *kind* of event (the place in our
 //! code or a library's, and the mount or log it is about) the first is written at once, what repeats it word for word
@@ -63,7 +63,7 @@ pub(super) struct Said<'a> {
     pub(super) part: &'a str,
 }
 
-/// What becomes of an event.
+/// The verdict on an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// It is written.
@@ -80,7 +80,7 @@ pub(super) struct Told {
     pub(super) message: String,
 }
 
-/// What was said lately.
+/// The rate limiter of one output.
 #[derive(Debug)]
 pub(super) struct Rate {
     hasher: RandomState,

@@ -41,7 +41,7 @@ impl Output for ToSinks {
     }
 }
 
-/// What some sink is to have, as of now. The answer is kept by each place an event can come from, until the sinks' levels
+/// A filter for what some sink is to have, as of now. The answer is kept by each place an event can come from, until the sinks' levels
 /// change: what nobody wants costs nothing.
 pub(super) struct Wanted;
 

@@ -1,4 +1,4 @@
-//! What an event says, cut to a length: the one place where its values become text.
+//! The text of an event, cut to a length: the one place where its values become text.
 
 use std::error::Error;
 use std::fmt;

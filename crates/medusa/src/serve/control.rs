@@ -1,4 +1,4 @@
-//! What signals and control sessions do to a running server.
+//! The actions of signals and control sessions on a running server.
 //!
 //! **Invariant:** once it has begun to stop, no change is begun any more. (One that was under way may still be published;
 //! `shutdown` closes what that opens.)

@@ -1,4 +1,4 @@
-//! What the service manager is told, by the protocol of `sd_notify(3)`. Without one, nothing happens.
+//! Messages to the service manager, by the protocol of `sd_notify(3)`. Without one, nothing happens.
 
 use sd_notify::NotifyState;
 

@@ -41,7 +41,7 @@ use crate::target::Target;
 use control::Controls;
 use signals::{Signal, Signals};
 
-/// What to serve, and how.
+/// The script to serve, and options.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// What to serve.
@@ -64,7 +64,7 @@ impl Options {
     }
 }
 
-/// Why a server did not start.
+/// The reason why a server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The system refused what every server needs.

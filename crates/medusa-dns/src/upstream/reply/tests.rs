@@ -1,4 +1,4 @@
-//! What an answer says, and that any message is survived.
+//! Reading of answers, and that any message is survived.
 
 use hickory_proto::op::OpCode;
 use hickory_proto::rr::Record;

@@ -1,4 +1,4 @@
-//! What counts as an answer, and that nothing else does.
+//! Datagrams that count as an answer, and that nothing else does.
 
 use hickory_proto::rr::rdata::{A, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};

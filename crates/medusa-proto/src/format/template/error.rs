@@ -1,4 +1,4 @@
-//! What a template cannot mean.
+//! Mistakes in templates.
 
 use super::Template;
 
@@ -6,7 +6,7 @@ use super::Template;
 const THERE_ARE: &str = "%h %a %l %u %t %{format}t %r %m %U %q %H %s %b %B %D %T %{ms}T %{us}T %v %V %L %{Referer}i \
                          %{User-Agent}i %{Host}i %%";
 
-/// Why a template was refused. Places are counted in characters, from 1.
+/// The reason why a template was refused. Places are counted in characters, from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// A letter that stands for nothing we have.

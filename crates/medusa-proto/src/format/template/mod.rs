@@ -85,7 +85,7 @@ struct Directive {
     end: Option<char>,
 }
 
-/// With which statuses a value is shown.
+/// The statuses with which a value is shown.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Only {
     /// With all but these.
@@ -143,7 +143,7 @@ enum Variable {
     Id,
 }
 
-/// What durations, and times since 1970, are counted in.
+/// The unit of durations, and of times since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Unit {
     Seconds,
