@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+use super::core::MAX_SLICES;
 use super::*;
 use crate::address::ListenAddr;
 use crate::conn::{Peer, Phase, Signal};
