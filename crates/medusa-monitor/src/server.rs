@@ -100,10 +100,10 @@ impl ControlSocket {
     pub async fn serve<C: Control>(self, control: Rc<C>) -> io::Result<Infallible> {
         let listener = UnixListener::from_std(self.listener.try_clone()?)?;
         let owner = rustix::process::geteuid().as_raw();
-        let seats = Seats::default();
+        let slots = SessionSlots::default();
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => admit(stream, owner, &seats, &control),
+                Ok((stream, _)) => admit(stream, owner, &slots, &control),
                 Err(error) => {
                     tracing::warn!(%error, "no control session can be accepted for now");
                     tokio::time::sleep(PAUSE).await;
@@ -114,32 +114,32 @@ impl ControlSocket {
 }
 
 /// Places for sessions.
-struct Seats {
+struct SessionSlots {
     all: Arc<Semaphore>,
     reserve: Arc<Semaphore>,
 }
 
 /// The rights of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seat {
+enum SessionSlot {
     /// Anything, one thing after the other.
     Any,
     /// Of the reserve: nothing that may go on, and soon.
     Short,
 }
 
-impl Default for Seats {
+impl Default for SessionSlots {
     fn default() -> Self {
         Self { all: Arc::new(Semaphore::new(MAX_SESSIONS)), reserve: Arc::new(Semaphore::new(RESERVE)) }
     }
 }
 
-impl Seats {
-    fn take(&self) -> Option<(OwnedSemaphorePermit, Seat)> {
-        let one_of = |seats: &Arc<Semaphore>, seat| {
-            Arc::clone(seats).try_acquire_owned().ok().map(|permit| (permit, seat))
+impl SessionSlots {
+    fn take(&self) -> Option<(OwnedSemaphorePermit, SessionSlot)> {
+        let one_of = |slots: &Arc<Semaphore>, slot| {
+            Arc::clone(slots).try_acquire_owned().ok().map(|permit| (permit, slot))
         };
-        one_of(&self.all, Seat::Any).or_else(|| one_of(&self.reserve, Seat::Short))
+        one_of(&self.all, SessionSlot::Any).or_else(|| one_of(&self.reserve, SessionSlot::Short))
     }
 }
 
@@ -149,7 +149,7 @@ fn full() -> String {
 }
 
 /// Starts a session, or says why not.
-fn admit<C: Control>(stream: UnixStream, owner: u32, seats: &Seats, control: &Rc<C>) {
+fn admit<C: Control>(stream: UnixStream, owner: u32, slots: &SessionSlots, control: &Rc<C>) {
     let peer = match Peer::of(&stream) {
         Ok(peer) => peer,
         Err(error) => return tracing::warn!(%error, "a control session was refused: its user cannot be told"),
@@ -163,7 +163,7 @@ fn admit<C: Control>(stream: UnixStream, owner: u32, seats: &Seats, control: &Rc
         let told = format!("this server belongs to uid {owner} and you are uid {}: use `sudo`", peer.uid);
         return refuse(&stream, &told);
     }
-    let Some((seat, kind)) = seats.take() else {
+    let Some((slot, kind)) = slots.take() else {
         tracing::warn!(
             uid = peer.uid,
             pid = peer.pid,
@@ -173,7 +173,7 @@ fn admit<C: Control>(stream: UnixStream, owner: u32, seats: &Seats, control: &Rc
     };
     let session = Session::new(stream, peer, kind, Rc::clone(control));
     spawn_local(async move {
-        let _seat = seat;
+        let _seat = slot;
         if let Err(error) = session.run().await {
             tracing::debug!(uid = peer.uid, pid = peer.pid, %error, "a control session ended early");
         }

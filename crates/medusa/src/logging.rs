@@ -16,7 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::term;
-use events::{Counts, Events, Teller};
+use events::{Events, ReportRepeats, Reporter};
 use stderr::Stderr;
 pub(crate) use to_sinks::hand_to;
 
@@ -30,7 +30,7 @@ mod words;
 const LAST: Duration = Duration::from_secs(1);
 
 /// What is counted and not written: one for standard error and one for the sinks. There is one subscriber in a process.
-static COUNTS: OnceLock<[Arc<dyn Counts>; 2]> = OnceLock::new();
+static COUNTS: OnceLock<[Arc<dyn ReportRepeats>; 2]> = OnceLock::new();
 
 /// The running log. Dropping it writes what is queued and tells what was counted, for at most [`LAST`].
 pub(crate) struct Logging {
@@ -40,7 +40,7 @@ pub(crate) struct Logging {
 /// Tells at once what was counted and would be told soon: before logs are closed.
 pub(crate) fn tell_counts() {
     for counts in COUNTS.get().into_iter().flatten() {
-        counts.tell(true);
+        counts.report(true);
     }
 }
 
@@ -50,14 +50,14 @@ impl Logging {
         let filter = parse_level(level)?;
         let failed = |error: &dyn std::fmt::Display| format!("the log cannot be started: {error}");
         let stderr = Stderr::start(term::stderr_has_colour()).map_err(|error| failed(&error))?;
-        let (teller, woken) = Teller::new();
-        let lines = Events::new(stderr.clone(), teller.clone());
-        let sinks = Events::new(to_sinks::ToSinks, teller);
+        let (reporter, woken) = Reporter::new();
+        let lines = Events::new(stderr.clone(), reporter.clone());
+        let sinks = Events::new(to_sinks::ToSinks, reporter);
         let counts = COUNTS.get_or_init(|| [lines.counts(), sinks.counts()]);
-        events::start_telling(woken, counts).map_err(|error| failed(&error))?;
+        events::start_reporting(woken, counts).map_err(|error| failed(&error))?;
         tracing_subscriber::registry()
             .with(lines.with_filter(filter))
-            .with(sinks.with_filter(to_sinks::Wanted))
+            .with(sinks.with_filter(to_sinks::SinkLevel))
             .try_init()
             .map_err(|error| failed(&error))?;
         panic::set_hook(Box::new(log_panic));

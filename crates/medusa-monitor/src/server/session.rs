@@ -13,7 +13,7 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::{Control, Peer, Seat, full};
+use super::{Control, Peer, SessionSlot, full};
 use crate::protocol::{self, Done, Failure, MAX_REQUEST, Op, Reply, Report, RequestError};
 
 /// Lines of output that may wait for the client. Enough for all that a statement may print, 256 KiB, if every line is
@@ -30,7 +30,7 @@ const SHORT: Duration = Duration::from_secs(10);
 pub(super) struct Session<C> {
     stream: UnixStream,
     peer: Peer,
-    seat: Seat,
+    slot: SessionSlot,
     control: Rc<C>,
 }
 
@@ -41,14 +41,14 @@ enum Next {
 }
 
 impl<C: Control> Session<C> {
-    pub(super) fn new(stream: UnixStream, peer: Peer, seat: Seat, control: Rc<C>) -> Self {
-        Self { stream, peer, seat, control }
+    pub(super) fn new(stream: UnixStream, peer: Peer, slot: SessionSlot, control: Rc<C>) -> Self {
+        Self { stream, peer, slot, control }
     }
 
     /// Answers until the client leaves. An error means that it left in the middle, or does not read.
     pub(super) async fn run(mut self) -> io::Result<()> {
         let (reader, writer) = self.stream.split();
-        let mut waits = self.seat == Seat::Any;
+        let mut waits = self.slot == SessionSlot::Any;
         let mut wire = Wire { reader: BufReader::new(reader), writer };
         loop {
             let request = wire.request();
@@ -61,7 +61,7 @@ impl<C: Control> Session<C> {
                 Some(Err(error)) => (Err(error), Next::Request),
             };
             match op {
-                Ok(Op::Eval { .. }) if self.seat == Seat::Short => {
+                Ok(Op::Eval { .. }) if self.slot == SessionSlot::Short => {
                     return wire.send(&Reply::Failed(Failure::new(full()))).await;
                 }
                 Ok(op) => {
@@ -164,10 +164,10 @@ impl<R: AsyncBufRead + Unpin, W: AsyncWrite + Unpin> Wire<R, W> {
                 Some(event) = events.recv() => event,
                 () = left(&mut self.reader) => return Err(io::ErrorKind::ConnectionAborted.into()),
             };
-            self.send(&told(event)).await?;
+            self.send(&reply(event)).await?;
         };
         while let Ok(event) = events.try_recv() {
-            self.send(&told(event)).await?;
+            self.send(&reply(event)).await?;
         }
         self.send(&last(result)).await
     }
@@ -181,7 +181,7 @@ async fn left(reader: &mut (impl AsyncBufRead + Unpin)) {
     }
 }
 
-fn told(event: Event) -> Reply {
+fn reply(event: Event) -> Reply {
     match event {
         Event::Output(text) => Reply::Output { text },
         Event::Waiting(text) => Reply::Waiting { text },

@@ -1,4 +1,4 @@
-//! Events of the whole program on their way to an output: turned into words, and as often as their [`Rate`] lets them.
+//! Events of the whole program on their way to an output: turned into words, and as often as their [`RateLimit`] lets them.
 //!
 //! Standard error and the sinks of scripts each have a rate of their own, for each is to have other levels.
 //!
@@ -14,8 +14,8 @@ use tracing::Subscriber;
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use super::rate::{EVERY, Rate, Said, Verdict};
-use super::words::Words;
+use super::rate::{EVERY, Occurrence, RateLimit, Verdict};
+use super::words::EventText;
 
 /// A destination of events. Escaping them is its own affair: a line needs it, a JSON string has its own.
 pub(super) trait Output: Send + Sync + 'static {
@@ -29,30 +29,30 @@ pub(super) struct Events<O>(Arc<Inner<O>>);
 #[derive(Debug)]
 struct Inner<O> {
     output: O,
-    rate: Mutex<Rate>,
-    teller: Teller,
+    rate: Mutex<RateLimit>,
+    reporter: Reporter,
 }
 
 impl<O: Output> Events<O> {
-    pub(super) fn new(output: O, teller: Teller) -> Self {
-        Self(Arc::new(Inner { output, rate: Mutex::new(Rate::new(Instant::now())), teller }))
+    pub(super) fn new(output: O, reporter: Reporter) -> Self {
+        Self(Arc::new(Inner { output, rate: Mutex::new(RateLimit::new(Instant::now())), reporter }))
     }
 
-    pub(super) fn counts(&self) -> Arc<dyn Counts> {
-        Arc::clone(&self.0) as Arc<dyn Counts>
+    pub(super) fn counts(&self) -> Arc<dyn ReportRepeats> {
+        Arc::clone(&self.0) as Arc<dyn ReportRepeats>
     }
 }
 
 impl<S: Subscriber, O: Output> Layer<S> for Events<O> {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        let words = Words::of(event);
+        let words = EventText::of(event);
         let metadata = event.metadata();
         let (level, part) = (level(*metadata.level()), part(metadata.target()));
         let callsite = &metadata.callsite();
-        let said = Said { callsite, place: &words.place, message: &words.message, level, part };
+        let said = Occurrence { callsite, place: &words.place, message: &words.message, level, part };
         let verdict = self.0.rate.lock().judge(&said, Instant::now());
         match verdict {
-            Verdict::Count => self.0.teller.wake(),
+            Verdict::Count => self.0.reporter.wake(),
             Verdict::Write => {
                 let message = &words.whole();
                 let request = words.request.as_deref();
@@ -64,32 +64,32 @@ impl<S: Subscriber, O: Output> Layer<S> for Events<O> {
 }
 
 /// Something that counts what it does not write.
-pub(super) trait Counts: Send + Sync {
+pub(super) trait ReportRepeats: Send + Sync {
     /// Tells what is due; everything, if it is the last time. Returns whether more will be.
-    fn tell(&self, is_last: bool) -> bool;
+    fn report(&self, is_last: bool) -> bool;
 }
 
-impl<O: Output> Counts for Inner<O> {
-    fn tell(&self, is_last: bool) -> bool {
-        let (told, owes) = {
+impl<O: Output> ReportRepeats for Inner<O> {
+    fn report(&self, is_last: bool) -> bool {
+        let (told, has_unreported) = {
             let mut rate = self.rate.lock();
-            (rate.tell(Instant::now(), is_last), rate.owes())
+            (rate.report(Instant::now(), is_last), rate.has_unreported())
         };
         for told in told {
             let (level, part, message) = (told.level, &*told.part, &*told.message);
             let time = SystemTime::now().into();
             self.output.put(&event::Event { time, level, part, message, request: None });
         }
-        owes
+        has_unreported
     }
 }
 
 /// Has counts told when they are due, on a thread that sleeps while there are none.
 #[derive(Clone, Debug)]
-pub(super) struct Teller(mpsc::SyncSender<()>);
+pub(super) struct Reporter(mpsc::SyncSender<()>);
 
-impl Teller {
-    /// And what wakes its thread, once [started](start_telling).
+impl Reporter {
+    /// And what wakes its thread, once [started](start_reporting).
     pub(super) fn new() -> (Self, mpsc::Receiver<()>) {
         let (wake, woken) = mpsc::sync_channel(1);
         (Self(wake), woken)
@@ -106,18 +106,21 @@ impl Teller {
 /// # Errors
 ///
 /// The system refused the thread.
-pub(super) fn start_telling(woken: mpsc::Receiver<()>, all: &'static [Arc<dyn Counts>]) -> io::Result<()> {
-    let tell = move || {
+pub(super) fn start_reporting(
+    woken: mpsc::Receiver<()>,
+    all: &'static [Arc<dyn ReportRepeats>],
+) -> io::Result<()> {
+    let report = move || {
         while woken.recv().is_ok() {
             loop {
                 thread::park_timeout(EVERY); // nobody unparks it
-                if all.iter().filter(|counts| counts.tell(false)).count() == 0 {
+                if all.iter().filter(|counts| counts.report(false)).count() == 0 {
                     break;
                 }
             }
         }
     };
-    thread::Builder::new().name("medusa-log-counts".to_owned()).spawn(tell).map(drop)
+    thread::Builder::new().name("medusa-log-counts".to_owned()).spawn(report).map(drop)
 }
 
 /// `medusa_http::conn` is `http` for those who read the log: which part, not which module.

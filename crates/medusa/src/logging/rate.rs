@@ -48,14 +48,14 @@ const FORGET: Duration = Duration::from_mins(1);
 pub(super) const EVERY: Duration = Duration::from_secs(1);
 
 /// Lines with counts each [`EVERY`]; what is not told then is told the next time.
-const MAX_TOLD: usize = 5;
+const MAX_SUMMARIES: usize = 5;
 
 /// How much of a message its count repeats, in bytes.
 const MAX_REMINDER: usize = 120;
 
 /// An event, as far as it matters here.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Said<'a> {
+pub(super) struct Occurrence<'a> {
     pub(super) callsite: &'a Identifier,
     pub(super) place: &'a str,
     pub(super) message: &'a str,
@@ -74,7 +74,7 @@ pub(super) enum Verdict {
 
 /// A count that is due.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct Summary {
     pub(super) level: Level,
     pub(super) part: String,
     pub(super) message: String,
@@ -82,26 +82,26 @@ pub(super) struct Told {
 
 /// The rate limiter of one output.
 #[derive(Debug)]
-pub(super) struct Rate {
+pub(super) struct RateLimit {
     hasher: RandomState,
-    kinds: HashMap<u64, Kind>,
+    kinds: HashMap<u64, EventKind>,
     grave: Bucket,
     firsts: Bucket,
     plain: Bucket,
 }
 
 #[derive(Debug)]
-struct Kind {
+struct EventKind {
     own: Bucket,
     /// The hashes of messages written in the second that began at `second`.
     second: Instant,
     written: Vec<u64>,
     last: Instant,
-    counted: Option<Counted>,
+    counted: Option<Repeats>,
 }
 
 #[derive(Debug)]
-struct Counted {
+struct Repeats {
     since: Instant,
     times: u64,
     level: Level,
@@ -109,7 +109,7 @@ struct Counted {
     reminder: String,
 }
 
-impl Rate {
+impl RateLimit {
     pub(super) fn new(now: Instant) -> Self {
         let bucket = |allowance| Bucket::new(allowance, now);
         Self {
@@ -122,7 +122,7 @@ impl Rate {
     }
 
     /// Whether to write an event. What developers asked for (`debug`, `trace`) is not theirs to miss.
-    pub(super) fn judge(&mut self, said: &Said<'_>, now: Instant) -> Verdict {
+    pub(super) fn judge(&mut self, said: &Occurrence<'_>, now: Instant) -> Verdict {
         let is_grave = match said.level {
             Level::Error | Level::Warn => true,
             Level::Info => false,
@@ -130,9 +130,9 @@ impl Rate {
         };
         let message = self.hasher.hash_one(said.message);
         let key = self.key(said, now);
-        let is_known = |kind: &Kind| now.duration_since(kind.last) < FORGET;
+        let is_known = |kind: &EventKind| now.duration_since(kind.last) < FORGET;
         let is_first = !self.kinds.get(&key).is_some_and(is_known);
-        let kind = self.kinds.entry(key).or_insert_with(|| Kind::new(is_grave, now));
+        let kind = self.kinds.entry(key).or_insert_with(|| EventKind::new(is_grave, now));
         kind.last = now;
         if now.duration_since(kind.second) >= EVERY {
             kind.second = now;
@@ -153,27 +153,27 @@ impl Rate {
     }
 
     /// The counts that are due, those that wait longest first; all there are, if it is the last time.
-    pub(super) fn tell(&mut self, now: Instant, is_last: bool) -> Vec<Told> {
-        let since = |kind: &&mut Kind| kind.counted.as_ref().map(|counted| counted.since);
+    pub(super) fn report(&mut self, now: Instant, is_last: bool) -> Vec<Summary> {
+        let since = |kind: &&mut EventKind| kind.counted.as_ref().map(|counted| counted.since);
         let due = |since: Instant| is_last || now.duration_since(since) >= EVERY;
-        let mut kinds: Vec<&mut Kind> =
+        let mut kinds: Vec<&mut EventKind> =
             self.kinds.values_mut().filter(|kind| since(kind).is_some_and(due)).collect();
         kinds.sort_unstable_by_key(since);
-        let most = if is_last { usize::MAX } else { MAX_TOLD };
+        let most = if is_last { usize::MAX } else { MAX_SUMMARIES };
         kinds
             .into_iter()
             .take(most)
             .filter_map(|kind| kind.counted.take())
-            .map(|counted| counted.told(now))
+            .map(|counted| counted.summary(now))
             .collect()
     }
 
     /// Whether something is counted that has not been told.
-    pub(super) fn owes(&self) -> bool {
+    pub(super) fn has_unreported(&self) -> bool {
         self.kinds.values().any(|kind| kind.counted.is_some())
     }
 
-    fn key(&mut self, said: &Said<'_>, now: Instant) -> u64 {
+    fn key(&mut self, said: &Occurrence<'_>, now: Instant) -> u64 {
         let key = self.hasher.hash_one((said.callsite, said.place, said.level as u8));
         if self.kinds.len() < MAX_KINDS || self.kinds.contains_key(&key) {
             return key;
@@ -183,29 +183,29 @@ impl Rate {
     }
 }
 
-impl Kind {
+impl EventKind {
     fn new(is_grave: bool, now: Instant) -> Self {
         let own = Bucket::new(if is_grave { GRAVE } else { PLAIN }, now);
         Self { own, second: now, written: Vec::new(), last: now, counted: None }
     }
 
-    fn count(&mut self, said: &Said<'_>, now: Instant) {
+    fn count(&mut self, said: &Occurrence<'_>, now: Instant) {
         let counted = self.counted.get_or_insert_with(|| {
             let mut reminder = String::new();
             let first = said.message.lines().next().unwrap_or_default();
             push_cut(&mut reminder, MAX_REMINDER, format_args!("{first}"));
             reminder.push_str(said.place);
-            Counted { since: now, times: 0, level: said.level, part: said.part.to_owned(), reminder }
+            Repeats { since: now, times: 0, level: said.level, part: said.part.to_owned(), reminder }
         });
         counted.times += 1;
     }
 }
 
-impl Counted {
-    fn told(self, now: Instant) -> Told {
+impl Repeats {
+    fn summary(self, now: Instant) -> Summary {
         let Self { since, times, level, part, reminder } = self;
         let seconds = now.duration_since(since).as_secs_f64();
-        Told {
+        Summary {
             level,
             part,
             message: format!("{times} more of this kind in {seconds:.1} s, one of them: {reminder}"),
@@ -260,8 +260,8 @@ mod tests {
 
     static HERE: Identifier = Identifier(&Place);
 
-    fn said<'a>(level: Level, place: &'a str, message: &'a str) -> Said<'a> {
-        Said { callsite: &HERE, place, message, level, part: "http" }
+    fn said<'a>(level: Level, place: &'a str, message: &'a str) -> Occurrence<'a> {
+        Occurrence { callsite: &HERE, place, message, level, part: "http" }
     }
 
     /// What is written of one event after the other, and what is told in the end.
@@ -269,25 +269,25 @@ mod tests {
         seconds: u64,
         each_second: u32,
         said: impl Fn(u64) -> (Level, String, String),
-    ) -> (usize, Vec<Told>) {
+    ) -> (usize, Vec<Summary>) {
         let start = Instant::now();
-        let mut rate = Rate::new(start);
+        let mut rate = RateLimit::new(start);
         let (mut written, mut told) = (0, Vec::new());
         for n in 0..seconds * u64::from(each_second) {
             let now = start + Duration::from_secs(1) * n as u32 / each_second;
             let (level, place, message) = said(n);
             written += usize::from(rate.judge(&self::said(level, &place, &message), now) == Verdict::Write);
             if n % u64::from(each_second) == 0 {
-                told.extend(rate.tell(now, false));
+                told.extend(rate.report(now, false));
             }
         }
-        told.extend(rate.tell(start + Duration::from_secs(seconds + 1), true));
-        assert!(!rate.owes());
+        told.extend(rate.report(start + Duration::from_secs(seconds + 1), true));
+        assert!(!rate.has_unreported());
         (written, told)
     }
 
-    fn counted(told: &[Told]) -> usize {
-        let times = |told: &Told| told.message.split(' ').next().and_then(|n| n.parse::<usize>().ok());
+    fn counted(told: &[Summary]) -> usize {
+        let times = |told: &Summary| told.message.split(' ').next().and_then(|n| n.parse::<usize>().ok());
         told.iter().map(|told| times(told).expect("a number")).sum()
     }
 
@@ -316,7 +316,7 @@ mod tests {
         assert!(written <= 660, "{written} in a minute");
 
         let start = Instant::now();
-        let mut rate = Rate::new(start);
+        let mut rate = RateLimit::new(start);
         for n in 0..10_000 {
             let (level, place, message) = flood(n);
             let _ = rate.judge(&said(level, &place, &message), start);
@@ -327,7 +327,7 @@ mod tests {
     #[test]
     fn under_a_flood_of_many_kinds_each_is_told_in_its_turn() {
         let start = Instant::now();
-        let mut rate = Rate::new(start);
+        let mut rate = RateLimit::new(start);
         let mut heard = std::collections::BTreeSet::new();
         for second in 0..20 {
             let now = start + Duration::from_secs(second);
@@ -336,7 +336,7 @@ mod tests {
                 let _ = rate.judge(&said(Level::Warn, &place, "x"), now);
             }
             heard.extend(
-                rate.tell(now, false)
+                rate.report(now, false)
                     .into_iter()
                     .map(|told| told.message.split(" one of them: ").nth(1).map(str::to_owned)),
             );
@@ -349,13 +349,13 @@ mod tests {
         let (written, told) = run(2, 10_000, |n| (Level::Warn, format!(" mount={n}"), "x".into()));
         assert_eq!(written + counted(&told), 20_000);
         let start = Instant::now();
-        let mut rate = Rate::new(start);
+        let mut rate = RateLimit::new(start);
         for n in 0..3 * MAX_KINDS {
             let _ = rate.judge(&said(Level::Warn, &n.to_string(), "x"), start);
         }
         assert!(rate.kinds.len() <= MAX_KINDS + 2, "{}", rate.kinds.len());
         let later = start + FORGET;
-        let _ = rate.tell(later, true);
+        let _ = rate.report(later, true);
         assert_eq!(rate.judge(&said(Level::Warn, "new", "x"), later), Verdict::Write);
         assert_eq!(rate.kinds.len(), 1, "those of which nothing was heard are forgotten");
     }

@@ -43,9 +43,9 @@ impl Output for ToSinks {
 
 /// A filter for what some sink is to have, as of now. The answer is kept by each place an event can come from, until the sinks' levels
 /// change: what nobody wants costs nothing.
-pub(super) struct Wanted;
+pub(super) struct SinkLevel;
 
-impl Wanted {
+impl SinkLevel {
     fn wants(metadata: &Metadata<'_>) -> bool {
         let ours = metadata.target().starts_with("medusa") || metadata.target() == "script";
         let level = level(*metadata.level());
@@ -54,7 +54,7 @@ impl Wanted {
     }
 }
 
-impl<S> Filter<S> for Wanted {
+impl<S> Filter<S> for SinkLevel {
     fn enabled(&self, metadata: &Metadata<'_>, _: &Context<'_, S>) -> bool {
         Self::wants(metadata)
     }
@@ -87,7 +87,7 @@ mod tests {
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
-    use crate::logging::events::{Events, Teller};
+    use crate::logging::events::{Events, Reporter};
 
     struct Talks;
 
@@ -104,7 +104,7 @@ mod tests {
         let (tail, sinks) = (Arc::new(Tail::new(100)), Arc::new(EventSinks::new()));
         sinks.start().expect("a thread");
         let route = |level| vec![Route { sink: Arc::clone(&tail) as _, level }];
-        let layer = Events::new(ToSinks, Teller::new().0).with_filter(Wanted);
+        let layer = Events::new(ToSinks, Reporter::new().0).with_filter(SinkLevel);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             tracing::error!(target: "medusa_http", "nobody is there yet");
             hand_to(&sinks);

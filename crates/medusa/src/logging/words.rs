@@ -22,7 +22,7 @@ const PLACES: [&str; 7] = ["mount", "origin", "timer", "listener", "log", "file"
 
 /// The words of one event.
 #[derive(Debug, Default)]
-pub(super) struct Words {
+pub(super) struct EventText {
     pub(super) message: String,
     fields: String,
     /// Those of the fields that are [`PLACES`].
@@ -31,7 +31,7 @@ pub(super) struct Words {
     pub(super) request: Option<String>,
 }
 
-impl Words {
+impl EventText {
     pub(super) fn of(event: &Event<'_>) -> Self {
         let mut words = Self::default();
         event.record(&mut words);
@@ -64,7 +64,7 @@ impl Words {
     }
 }
 
-impl Visit for Words {
+impl Visit for EventText {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.push(field, format_args!("{value:?}"));
     }

@@ -53,12 +53,12 @@ impl Controls {
     }
 
     /// Has the script run anew as soon as may be. Told twice before it begins is told once.
-    pub(super) fn tell_to_reload(&self) {
+    pub(super) fn request_reload(&self) {
         self.reload.notify_one();
     }
 
     /// Reloads each time it is told to, one after the other. The results are in the log.
-    pub(super) async fn reload_when_told(self: Rc<Self>) {
+    pub(super) async fn reload_on_request(self: Rc<Self>) {
         loop {
             self.reload.notified().await;
             let _logged = self.load(Author::new(Via::Signal, "reload").by("SIGHUP"), None).await;

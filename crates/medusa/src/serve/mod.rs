@@ -166,13 +166,13 @@ fn take_state(options: &Options) -> Result<Option<(StateDir, ControlSocket)>, St
 
 /// Answers signals and control sessions until one of them says stop. The socket is closed then.
 async fn attend(controls: &Rc<Controls>, socket: Option<ControlSocket>, signals: &mut Signals) {
-    spawn_local(Rc::clone(controls).reload_when_told());
+    spawn_local(Rc::clone(controls).reload_on_request());
     let mut sessions = pin!(sessions(Rc::clone(controls), socket));
     loop {
         tokio::select! {
             signal = signals.next() => match signal {
                 Signal::Stop => return controls.begin_to_stop(&Author::new(Via::Signal, "a signal")),
-                Signal::Reload => controls.tell_to_reload(),
+                Signal::Reload => controls.request_reload(),
                 Signal::Reopen => drop(controls.reopen_logs()),
             },
             () = controls.stopping() => return,
