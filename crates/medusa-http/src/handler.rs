@@ -15,7 +15,7 @@ use crate::response::Response;
 pub type HandlerFuture<'a> = Pin<Box<dyn Future<Output = Result<Response, HandlerError>> + 'a>>;
 
 /// The future that [`Handler::prepare`] returns.
-pub type PrepareFuture<'a> = Pin<Box<dyn Future<Output = Result<(), PrepareError>> + 'a>>;
+pub type PrepareFuture<'a> = Pin<Box<dyn Future<Output = Result<(), Box<dyn StdError + Send + Sync>>> + 'a>>;
 
 /// Answers HTTP requests.
 ///
@@ -63,11 +63,6 @@ pub trait Handler: fmt::Debug + Send + Sync + 'static {
 pub(crate) fn describe(handler: &Arc<dyn Handler>) -> Status {
     handler.status().children(handler.inner().iter().map(describe))
 }
-
-/// Why a part of a draft cannot be published.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct PrepareError(pub String);
 
 /// Why a request could not be answered by its handler.
 #[derive(Debug)]

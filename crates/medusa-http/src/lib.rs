@@ -41,7 +41,7 @@ pub use conn::HttpAccept;
 pub use end_hook::{Delivery, EndHook};
 pub use fault::{Fault, Faults};
 pub use file_body::FileBody;
-pub use handler::{Handler, HandlerError, HandlerFuture, PrepareError, PrepareFuture};
+pub use handler::{Handler, HandlerError, HandlerFuture, PrepareFuture};
 pub use limits::Limits;
 pub use record::flush as flush_records;
 pub use request::{Head, Request, RequestBody, RequestBodyError};

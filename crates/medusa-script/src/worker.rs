@@ -5,6 +5,7 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
+use std::error::Error as StdError;
 use std::fmt;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -12,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use medusa_http::{
-    BodyError, Handler, HandlerError, HandlerFuture, PrepareError, PrepareFuture, Request, Response, Sessions,
+    BodyError, Handler, HandlerError, HandlerFuture, PrepareFuture, Request, Response, Sessions,
 };
 use medusa_net::Workers;
 use medusa_proto::status::Status;
@@ -174,8 +175,8 @@ impl fmt::Debug for ScriptHandler {
 }
 
 impl ScriptHandler {
-    async fn load(&self) -> Result<(), PrepareError> {
-        let told = |error: ScriptError| PrepareError(error.showing(&self.sources).render());
+    async fn load(&self) -> Result<(), Box<dyn StdError + Send + Sync>> {
+        let shown = |error: ScriptError| error.showing(&self.sources).render();
         let file = File {
             id: self.id,
             path: self.path.clone(),
@@ -183,9 +184,9 @@ impl ScriptHandler {
             commons: Arc::clone(&self.commons),
             alive: self.alive.as_ref().map(Arc::downgrade).unwrap_or_default(),
         };
-        let Some(workers) = &self.workers else { return load_here(file).await.map_err(told) };
+        let Some(workers) = &self.workers else { return Ok(load_here(file).await.map_err(shown)?) };
         for loaded in workers.run_on_each(move |_| load_here(file.clone())).await {
-            loaded.map_err(|gone| PrepareError(gone.to_string()))?.map_err(told)?;
+            loaded?.map_err(shown)?;
         }
         Ok(())
     }

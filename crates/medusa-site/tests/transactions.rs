@@ -12,9 +12,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use medusa_http::{
-    Body, Handler, HandlerFuture, Limits, Listen, PrepareError, PrepareFuture, Request, Response,
-};
+use medusa_http::{Body, Handler, HandlerFuture, Limits, Listen, PrepareFuture, Request, Response};
 use medusa_log::events::Route;
 use medusa_log::{Batch, Flushed, Sink, SinkError};
 use medusa_net::{ListenAddr, Workers};
@@ -146,7 +144,7 @@ impl Handler for Counting {
     }
 
     fn prepare(&self) -> PrepareFuture<'_> {
-        let done = if self.prepared() { Ok(()) } else { Err(PrepareError("it was to fail".to_owned())) };
+        let done = if self.prepared() { Ok(()) } else { Err("it was to fail".into()) };
         Box::pin(std::future::ready(done))
     }
 
