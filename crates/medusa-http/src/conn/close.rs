@@ -14,7 +14,7 @@ use medusa_net::{Phase, Signal};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::end::HttpEnd;
-use crate::budget::{Account, Telling};
+use crate::budget::{Account, RefusalPermit};
 use crate::connection::Connection;
 use crate::fault::Fault;
 
@@ -34,12 +34,12 @@ static WAITED_FOR: AtomicUsize = AtomicUsize::new(0);
 /// The right of a peer to have more than [`FREE`] thrown away.
 struct DrainPermit {
     until: Instant,
-    _address: Telling,
+    _address: RefusalPermit,
 }
 
 impl DrainPermit {
     fn take(account: &Account) -> Option<Self> {
-        let address = account.tell()?;
+        let address = account.permit_refusal()?;
         let before = WAITED_FOR.fetch_add(1, Relaxed);
         // Dropped, one that is too many is given back.
         let permit = Self { until: Instant::now() + LONGEST, _address: address };

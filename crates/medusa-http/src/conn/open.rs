@@ -55,7 +55,7 @@ pub(super) async fn open(
             server.parts.counters.faults.count(Fault::TooManyConnections);
             // With TLS there is nobody to say it to yet.
             if tls.is_none()
-                && let Some(_telling) = account.tell()
+                && let Some(_permit) = account.permit_refusal()
             {
                 reject_with(stream, TOO_MANY).await;
             }

@@ -198,7 +198,7 @@ impl Pump {
                     }
                     self.reader.push(buf.filled());
                 }
-                Err(failure) if self.state == PumpState::Open => self.fail(&told(failure), now),
+                Err(failure) if self.state == PumpState::Open => self.fail(&close_for(failure), now),
                 Err(_) => return Poll::Ready(()),
             }
         }
@@ -361,7 +361,7 @@ fn no_memory() -> Close {
 }
 
 /// What a client is told that did something wrong.
-fn told(failure: Failure) -> Close {
+fn close_for(failure: Failure) -> Close {
     match failure {
         Failure::Protocol(what) => Close::of(Close::PROTOCOL, what),
         Failure::Content(what) => Close::of(Close::NOT_UTF8, what),
