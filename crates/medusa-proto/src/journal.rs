@@ -43,7 +43,7 @@ impl JournalEncoder {
         self.start(entry.level(), out);
         match entry {
             Entry::Access(record) => self.record(record, out),
-            Entry::Event(event) => self.event(event, out),
+            Entry::Event(event) => about_event(event, out),
         }
     }
 
@@ -87,17 +87,17 @@ impl JournalEncoder {
         self.number("HTTP_DURATION_USEC", record.duration_us, out);
     }
 
-    fn event(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
-        field("MEDUSA_PART", event.part.as_bytes(), out);
-        if let Some(id) = event.request {
-            field("REQUEST_ID", id.as_bytes(), out);
-        }
-    }
-
     fn number(&mut self, name: &str, number: u64, out: &mut Vec<u8>) {
         self.value.clear();
         decimal(number, &mut self.value);
         field(name, &self.value, out);
+    }
+}
+
+fn about_event(event: &Event<'_>, out: &mut Vec<u8>) {
+    field("MEDUSA_PART", event.part.as_bytes(), out);
+    if let Some(id) = event.request {
+        field("REQUEST_ID", id.as_bytes(), out);
     }
 }
 

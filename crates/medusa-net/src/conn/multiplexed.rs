@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+#[cfg(doc)]
+use super::Deadlines;
 use super::{Conn, passed};
 use crate::clock;
 

@@ -84,7 +84,9 @@ impl Controls {
     /// Has every log in use open its file anew. What fails is logged and returned; the others are opened all the same.
     pub(super) fn reopen_logs(&self) -> Result<(), Failure> {
         let failed: Vec<_> = self.engine.live().reopen().iter().map(|error| with_causes(error)).collect();
-        failed.iter().for_each(|error| tracing::error!("a log goes on in its old file: {error}"));
+        for error in &failed {
+            tracing::error!("a log goes on in its old file: {error}");
+        }
         if failed.is_empty() {
             tracing::info!("logs reopened");
             return Ok(());
