@@ -6,75 +6,18 @@
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue};
 use indexmap::IndexMap;
 use medusa_log::Sink;
-use medusa_net::tls::Tls;
-use medusa_net::{ListenAddr, worker};
 use medusa_proto::forwarded::TrustedProxies;
 use medusa_proto::status::Status;
 
-use crate::admission::Admission;
-use crate::fault::Faults;
+use crate::counters::{Counters, ServerCounters};
 use crate::handler::{Handler, describe};
 use crate::limits::Limits;
+use crate::listen::Listen;
 use crate::router::{Conflict, Pattern, Router};
-
-/// How many shards a counter has. More workers than that share them.
-const SHARDS: usize = 8;
-
-/// Requests answered, by outcome. Shared by all generations of the same object.
-///
-/// Each worker counts in a shard of its own: one cache line that every core writes to would cost each request more than
-/// its routing does.
-#[derive(Debug, Default)]
-pub struct Counters {
-    shards: [Shard; SHARDS],
-}
-
-/// What a server counts. Shared by all its generations.
-#[derive(Debug, Default)]
-pub struct ServerCounters {
-    /// Its requests.
-    pub requests: Counters,
-    /// What its clients did wrong.
-    pub faults: Faults,
-    /// Its connections.
-    pub admission: Arc<Admission>,
-}
-
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct Shard {
-    requests: AtomicU64,
-    client_errors: AtomicU64,
-    server_errors: AtomicU64,
-}
-
-impl Counters {
-    pub(crate) fn count(&self, status: StatusCode) {
-        let shard = &self.shards[worker::index() % SHARDS];
-        shard.requests.fetch_add(1, Relaxed);
-        if status.is_client_error() {
-            shard.client_errors.fetch_add(1, Relaxed);
-        } else if status.is_server_error() {
-            shard.server_errors.fetch_add(1, Relaxed);
-        }
-    }
-
-    /// Adds the counts to an object's status.
-    pub fn describe(&self, status: Status) -> Status {
-        let sum = |of: fn(&Shard) -> &AtomicU64| {
-            self.shards.iter().map(|shard| of(shard).load(Relaxed)).sum::<u64>()
-        };
-        status
-            .counter("requests", sum(|shard| &shard.requests))
-            .counter("client_errors", sum(|shard| &shard.client_errors))
-            .counter("server_errors", sum(|shard| &shard.server_errors))
-    }
-}
 
 /// A handler under a pattern.
 #[derive(Debug, Clone)]
@@ -96,37 +39,6 @@ impl Mount {
     pub fn status(&self) -> Status {
         let status = Status::new("mount", self.pattern.to_string()).field("origin", self.origin.to_string());
         self.counters.describe(status).child(describe(&self.handler))
-    }
-}
-
-/// A place where a server listens, and what is spoken there before HTTP.
-#[derive(Debug, Clone)]
-pub struct Listen {
-    /// The address.
-    pub addr: ListenAddr,
-    /// The certificates of an encrypted listener.
-    pub tls: Option<Arc<Tls>>,
-    /// Whether every connection begins with a header of the PROXY protocol, by which a balancer in front tells whose
-    /// it is. One that does not is closed: whoever could leave the header out could also write it.
-    pub proxy_protocol: bool,
-}
-
-impl Listen {
-    /// Plain HTTP.
-    pub fn plain(addr: ListenAddr) -> Self {
-        Self { addr, tls: None, proxy_protocol: false }
-    }
-}
-
-impl PartialEq for Listen {
-    /// The same address, and the very same certificates.
-    fn eq(&self, other: &Self) -> bool {
-        let same_tls = match (&self.tls, &other.tls) {
-            (None, None) => true,
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-            _ => false,
-        };
-        same_tls && (&self.addr, self.proxy_protocol) == (&other.addr, other.proxy_protocol)
     }
 }
 

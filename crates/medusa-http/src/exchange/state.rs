@@ -13,6 +13,7 @@ use crate::body::{Body, BodyError};
 use crate::budget::{Allowance, Kind, LEAST};
 use crate::client::Client;
 use crate::connection::Connection;
+use crate::counters::{Counters, ServerCounters};
 use crate::end_hook::{Delivery, EndHook};
 use crate::fault::Fault;
 use crate::pending::PendingRecord;
@@ -20,7 +21,7 @@ use crate::record;
 use crate::request_id::{self, RequestId};
 use crate::response::Response;
 use crate::router::Pattern;
-use crate::server::{Counters, PinnedServer, ServerCounters};
+use crate::server::PinnedServer;
 
 /// One exchange, from its head to its last byte.
 #[derive(Debug)]

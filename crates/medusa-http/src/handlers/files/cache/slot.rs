@@ -1,122 +1,30 @@
-//! Small files in memory, so that a request for one costs no system call.
-//!
-//! Each worker has a part of its own, so that workers never wait for, or share cache lines with, each other. An entry
-//! counts for [`FRESH`] without a look at the disk; then one request looks (off the worker), while the others go on
-//! with what is there.
-//!
-//! A file is kept under its path; what was made of it, or lies beside it in another coding, under its path and that
-//! coding, together with the stamp of what it was made of. It is never looked at for itself: it counts as long as the
-//! plain file, which is looked at, says that this stamp is the one.
-//!
-//! That nothing is at a path is kept, too, and counts as long; whoever asks then looks at the disk again.
-//!
-//! **Invariant:** a part never holds more than its share of bytes, what an entry costs beside its content included.
+//! One worker's part of the cache.
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::thread::available_parallelism;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use medusa_proto::coding::Coding;
 use parking_lot::Mutex;
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter, unsync};
-use smallvec::SmallVec;
 
-use super::entity::{Content, Entity, FileStamp};
-use super::offers::Found;
+use super::super::entity::{Content, Entity, FileStamp};
+use super::super::offers::Found;
+use super::{FRESH, FormKey, Usage};
 
-/// How long an entry counts without a look at the disk.
-pub(super) const FRESH: Duration = Duration::from_millis(50);
-/// The largest file that is kept, in bytes. Larger ones are read as they are sent: next to sending them, opening them
-/// costs little.
-pub(super) const LARGEST: u64 = 64 * 1024;
 /// What an entry costs beside its content and its path: its fields, its place in the tables.
-const OVERHEAD: usize = 1024;
-/// How many files one worker has compressed at the same time. Requests for more of them get them as they are: that is
-/// done sooner than waiting.
-const COMPRESSIONS: usize = 4;
-
-/// The key of a coded form: its path and the coding, parted by what no path holds.
-pub(super) type FormKey = SmallVec<[u8; 120]>;
-
-/// The key of the file at `path` in `coding`.
-pub(super) fn key(path: &[u8], coding: Coding) -> FormKey {
-    let mut key = FormKey::from_slice(path);
-    key.extend_from_slice(&[0, coding as u8]);
-    key
-}
-
-/// The cache of one handler.
-#[derive(Debug)]
-pub(super) struct Cache {
-    slots: Box<[Slot]>,
-}
-
-impl Cache {
-    /// A cache of at most `bytes` in all.
-    pub(super) fn new(bytes: usize) -> Self {
-        let workers = available_parallelism().map_or(1, usize::from);
-        Self { slots: (0..workers).map(|_| Slot::new(bytes / workers)).collect() }
-    }
-
-    /// The part of the worker this thread is. Should there be more workers than parts, some share one.
-    pub(super) fn slot(&self) -> &Slot {
-        &self.slots[medusa_net::worker::index() % self.slots.len()]
-    }
-
-    /// The right to compress what is kept under `key`, and the duty to put it there; `None` if someone else is at it, or
-    /// enough is being compressed.
-    ///
-    /// `made_of` is the stamp of the file that is compressed.
-    pub(super) fn begin(self: &Arc<Self>, key: FormKey, made_of: FileStamp) -> Option<Box<CompressionJob>> {
-        let slot = medusa_net::worker::index() % self.slots.len();
-        let mut state = self.slots[slot].state.lock();
-        if state.compressing.len() >= COMPRESSIONS || state.compressing.contains(&key) {
-            return None;
-        }
-        state.compressing.push(key.clone());
-        Some(Box::new(CompressionJob { cache: Arc::clone(self), slot, key, made_of }))
-    }
-
-    /// The largest form of a file that can be kept, in bytes.
-    pub(super) fn capacity(&self) -> u64 {
-        self.slots.iter().map(|slot| slot.limit.saturating_sub(OVERHEAD)).min().unwrap_or(0) as u64
-    }
-
-    pub(super) fn usage(&self) -> Usage {
-        self.slots.iter().map(Slot::usage).fold(Usage::default(), |sum, one| Usage {
-            files: sum.files + one.files,
-            bytes: sum.bytes + one.bytes,
-            hits: sum.hits + one.hits,
-            loads: sum.loads + one.loads,
-        })
-    }
-}
-
-/// The size of a cache, and its work so far.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Usage {
-    /// Files held.
-    pub(super) files: u64,
-    /// Bytes held, all included.
-    pub(super) bytes: u64,
-    /// Requests answered from memory.
-    pub(super) hits: u64,
-    /// Requests that went to the disk.
-    pub(super) loads: u64,
-}
+pub(super) const OVERHEAD: usize = 1024;
 
 /// One worker's part. On its own cache lines.
 #[derive(Debug)]
 #[repr(align(128))]
-pub(super) struct Slot {
-    state: Mutex<SlotState>,
-    limit: usize,
+pub(in super::super) struct Slot {
+    pub(super) state: Mutex<SlotState>,
+    pub(super) limit: usize,
 }
 
 /// The result of a look into the cache.
 #[derive(Debug)]
-pub(super) enum Lookup<'c> {
+pub(in super::super) enum Lookup<'c> {
     /// Use this.
     Fresh(Arc<Found>),
     /// It is time to look at the disk, and it falls to this request.
@@ -128,14 +36,14 @@ pub(super) enum Lookup<'c> {
 }
 
 #[derive(Debug)]
-struct SlotState {
+pub(super) struct SlotState {
     /// Files by their paths, and what was made of them by their [`FormKey`]s. When it is full, what is asked for once goes
     /// before what is asked for again and again, so a crawler does not empty it.
     entries: unsync::Cache<Arc<[u8]>, CacheEntry, ByCost>,
     hits: u64,
     loads: u64,
     /// The keys of what is being compressed, at most [`COMPRESSIONS`].
-    compressing: Vec<FormKey>,
+    pub(super) compressing: Vec<FormKey>,
 }
 
 impl SlotState {
@@ -169,7 +77,7 @@ enum CachedForm {
 
 /// The form of a file in a coding.
 #[derive(Debug, Clone)]
-pub(super) enum Form {
+pub(in super::super) enum Form {
     /// This.
     Encoded(Arc<Entity>),
     /// It does not get smaller: send it as it is.
@@ -215,11 +123,11 @@ fn cost(path: &[u8], cached: &CachedForm) -> usize {
 }
 
 impl Slot {
-    fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Self { state: Mutex::new(SlotState::new(limit)), limit }
     }
 
-    pub(super) fn look_up(&self, path: &[u8], now: Instant) -> Lookup<'_> {
+    pub(in super::super) fn look_up(&self, path: &[u8], now: Instant) -> Lookup<'_> {
         let mut state = self.state.lock();
         let (lookup, is_hit) = match state.entries.get(path) {
             None => (Lookup::Miss, false),
@@ -244,7 +152,7 @@ impl Slot {
     }
 
     /// What is kept under `key`, if it was made of a file of the stamp `made_of`.
-    pub(super) fn coded(&self, key: &FormKey, made_of: &FileStamp) -> Option<Form> {
+    pub(in super::super) fn coded(&self, key: &FormKey, made_of: &FileStamp) -> Option<Form> {
         let state = self.state.lock();
         let entry = state.entries.get(key.as_slice())?;
         match &entry.cached {
@@ -255,7 +163,7 @@ impl Slot {
 
     /// Keeps a file that was compared with the disk at `now`, in place of any other state of it. Large files and files
     /// that do not fit are not kept.
-    pub(super) fn put(&self, path: &[u8], found: &Arc<Found>, now: Instant) {
+    pub(in super::super) fn put(&self, path: &[u8], found: &Arc<Found>, now: Instant) {
         if let Some(entry) = self.state.lock().entries.peek(path)
             && matches!(&entry.cached, CachedForm::Found(known) if Arc::ptr_eq(known, found))
         {
@@ -266,12 +174,12 @@ impl Slot {
     }
 
     /// Keeps that nothing was there at `now`.
-    pub(super) fn put_nothing(&self, path: &[u8], now: Instant) {
+    pub(in super::super) fn put_nothing(&self, path: &[u8], now: Instant) {
         self.replace(path, CachedForm::Nothing, now);
     }
 
     /// Keeps what was made of a file of the stamp `made_of`.
-    pub(super) fn put_coded(&self, key: &FormKey, made_of: FileStamp, form: Form) {
+    pub(in super::super) fn put_coded(&self, key: &FormKey, made_of: FileStamp, form: Form) {
         self.replace(key, CachedForm::Coded(made_of, form), Instant::now());
     }
 
@@ -283,11 +191,11 @@ impl Slot {
         self.state.lock().entries.insert(path.into(), entry);
     }
 
-    pub(super) fn remove(&self, path: &[u8]) {
+    pub(in super::super) fn remove(&self, path: &[u8]) {
         self.state.lock().entries.remove(path);
     }
 
-    fn usage(&self) -> Usage {
+    pub(super) fn usage(&self) -> Usage {
         let state = self.state.lock();
         Usage {
             files: state.entries.len() as u64,
@@ -301,14 +209,14 @@ impl Slot {
 /// The duty to compare an entry with the disk. Dropped, also because its request was cancelled, it leaves the entry to
 /// be checked by the next request, unless it was found to be as it was.
 #[derive(Debug)]
-pub(super) struct Revalidation<'c> {
+pub(in super::super) struct Revalidation<'c> {
     slot: &'c Slot,
     path: Arc<[u8]>,
     found: Arc<Found>,
 }
 
 impl Revalidation<'_> {
-    pub(super) fn found(&self) -> &Arc<Found> {
+    pub(in super::super) fn found(&self) -> &Arc<Found> {
         &self.found
     }
 }
@@ -323,42 +231,17 @@ impl Drop for Revalidation<'_> {
     }
 }
 
-/// The right to compress one form of a file, and the duty to keep it: in the part of the worker that asked for it, from
-/// whatever thread, and also if the client has left meanwhile.
-#[derive(Debug)]
-pub(super) struct CompressionJob {
-    cache: Arc<Cache>,
-    slot: usize,
-    key: FormKey,
-    made_of: FileStamp,
-}
-
-impl CompressionJob {
-    /// Keeps what came out. See [`Slot::put_coded`].
-    pub(super) fn done(&self, form: Form) {
-        self.slot().put_coded(&self.key, self.made_of, form);
-    }
-
-    fn slot(&self) -> &Slot {
-        &self.cache.slots[self.slot]
-    }
-}
-
-impl Drop for CompressionJob {
-    fn drop(&mut self) {
-        self.slot().state.lock().compressing.retain(|key| *key != self.key);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::SystemTime;
 
     use http::HeaderValue;
+    use medusa_proto::coding::Coding;
     use rustix::fs::fstat;
 
-    use super::super::entity::{Metadata, Trust};
-    use super::super::offers::Offers;
+    use super::super::super::entity::{Metadata, Trust};
+    use super::super::super::offers::Offers;
+    use super::super::{COMPRESSIONS, Cache, key};
     use super::*;
 
     fn stamp(len: u64) -> FileStamp {
