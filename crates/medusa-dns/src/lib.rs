@@ -1,9 +1,9 @@
 //! A caching stub resolver: it asks the name servers it is told of, and remembers what they say.
 //!
 //! The way of a question: [`Resolver::lookup`] first looks at what is known here (pins, the hosts file, the names that
-//! never leave a machine), then in the cache. What neither knows becomes a *pending query*: one query, however many wait for
-//! it, made by the thread `medusa-dns`, which owns all sockets. Its answer is put in the cache and given to everyone who
-//! waits.
+//! never leave a machine), then in the cache. What neither knows becomes a *pending query*: one query, however many
+//! wait for it, made by the thread `medusa-dns`, which owns all sockets. Its answer is put in the cache and given to
+//! everyone who waits.
 //!
 //! - `name`: names as they are compared, and the reverse names of addresses;
 //! - `local`: what is answered without a server;

@@ -1,7 +1,7 @@
 //! Work that blocks, and must not wait behind lookups.
 //!
-//! A runtime has one pool of threads that may block, and the system has names looked up there; a dead name server holds all
-//! of it. What is done here takes milliseconds, and is seldom done, so each piece has a thread that ends with it.
+//! A runtime has one pool of threads that may block, and the system has names looked up there; a dead name server holds
+//! all of it. What is done here takes milliseconds, and is seldom done, so each piece has a thread that ends with it.
 //!
 //! Invariant: there are at most [`THREADS`] of them; also those whose fetch has been given up count until they end.
 

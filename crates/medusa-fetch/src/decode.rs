@@ -1,5 +1,5 @@
-//! Undoes the content codings of an answer's body (RFC 9110 §8.4): gzip with all of its members (RFC 1952 §2.2) and zstd with all
-//! of its frames (RFC 8878 §3), or several of these one over the other.
+//! Undoes the content codings of an answer's body (RFC 9110 §8.4): gzip with all of its members (RFC 1952 §2.2) and
+//! zstd with all of its frames (RFC 8878 §3), or several of these one over the other.
 //!
 //! A body of which a coding is not known is left as it is, with the field that says so. So is one that is a part of a
 //! whole, which cannot be decoded, and what is told of a body that is not there.

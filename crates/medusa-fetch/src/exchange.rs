@@ -1,7 +1,8 @@
 //! One fetch, on the fetch thread: its turn, its redirects, its body, all under one deadline.
 //!
-//! It is a task of its own, aborted when nobody waits for it any more. A streamed body stays here too, and is handed out
-//! piece by piece: a script that keeps a response and never reads it holds its connection until the deadline, not for ever.
+//! It is a task of its own, aborted when nobody waits for it any more. A streamed body stays here too, and is handed
+//! out piece by piece: a script that keeps a response and never reads it holds its connection until the deadline, not
+//! for ever.
 
 use std::sync::Arc;
 
@@ -92,7 +93,8 @@ impl Exchange {
             if redirects > self.limits().redirects {
                 return Err(Fault::Redirects(self.limits().redirects));
             }
-            // What of its body has come is thrown away, and its connection kept; of one whose body is on its way it is closed.
+            // What of its body has come is thrown away, and its connection kept; of one whose body is on its way it is
+            // closed.
             drop(response);
             *hop = next;
         }

@@ -1,6 +1,6 @@
-//! Informational answers ([RFC 9110 §15.2](https://www.rfc-editor.org/rfc/rfc9110#section-15.2)), of which any number may come before
-//! the answer itself. Nobody wants to know of them here, and hyper goes on reading them for as long as more come: so each of
-//! them costs the connection's task a part of its turn, and too many end the fetch.
+//! Informational answers ([RFC 9110 §15.2](https://www.rfc-editor.org/rfc/rfc9110#section-15.2)), of which any number
+//! may come before the answer itself. Nobody wants to know of them here, and hyper goes on reading them for as long as
+//! more come: so each of them costs the connection's task a part of its turn, and too many end the fetch.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

@@ -11,8 +11,9 @@
 //! The price is two hops between threads for each fetch, and two more for each piece of a body that is streamed.
 //!
 //! The parts, in the order in which a fetch meets them: [`request`] is what is asked for, checked; `exchange` runs it
-//! under its deadline; `clients` holds the connections, which `connect` opens and `tls` secures, and `blocking` runs what making
-//! them takes; `interim` bounds what comes before the answer; `redirect` decides where it goes next; `decode` decompresses; [`response`] is what comes of it, and [`error`] what goes wrong.
+//! under its deadline; `clients` holds the connections, which `connect` opens and `tls` secures, and `blocking` runs
+//! what making them takes; `interim` bounds what comes before the answer; `redirect` decides where it goes next;
+//! `decode` decompresses; [`response`] is what comes of it, and [`error`] what goes wrong.
 //!
 //! **Invariants:** this is the only crate that knows hyper's client, and nothing of that is polled outside its thread.
 //! Everything is bounded: fetches at once and waiting, bytes of all bodies together, time, redirects, connections.
@@ -63,7 +64,8 @@ pub const RUNNING: usize = 256;
 /// slow: those who ask then had better be told at once.
 pub const WAITING: usize = 1024;
 
-/// The longest a fetch may take. A script's own budget ends most of them sooner; this bounds what a forgotten stream holds.
+/// The longest a fetch may take. A script's own budget ends most of them sooner; this bounds what a forgotten stream
+/// holds.
 pub const MAX_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// How many bytes all request bodies, and all response bodies that are not streamed, may hold together.

@@ -29,8 +29,9 @@ const LITTLE: usize = 16 * 1024;
 /// Part of an open file.
 ///
 /// On a stream that the kernel can send files on, it is handed on piece by piece (see
-/// [`CorkHandle::file_placeholder`](medusa_net::cork::CorkHandle::file_placeholder)) and never copied. On any other it is read: what the
-/// page cache holds right on the worker (`RWF_NOWAIT` promises not to wait for a disk), the rest on the blocking pool.
+/// [`CorkHandle::file_placeholder`](medusa_net::cork::CorkHandle::file_placeholder)) and never copied. On any other it
+/// is read: what the page cache holds right on the worker (`RWF_NOWAIT` promises not to wait for a disk), the rest on
+/// the blocking pool.
 #[derive(Debug)]
 pub struct FileBody {
     file: SharedFile,

@@ -5,8 +5,8 @@
 //! keep. What clients can have kept open beside their connections is counted besides ([`OpenFile`]), so that neither
 //! takes the room of the other.
 //!
-//! Invariant: an [`OpenFile`] is counted, and held against its holder, from its making until its descriptor is closed; against
-//! its holder only as long as nobody else has it.
+//! Invariant: an [`OpenFile`] is counted, and held against its holder, from its making until its descriptor is closed;
+//! against its holder only as long as nobody else has it.
 
 use std::fs::File;
 use std::io;
@@ -20,8 +20,8 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::clients::{ClientEntry, ClientPrefix, ClientTable};
 
-/// A part of the table of descriptors, up to which something may go. Each begins where the one before it has to stop, so that there
-/// is room to refuse, and after that to look after the server.
+/// A part of the table of descriptors, up to which something may go. Each begins where the one before it has to stop,
+/// so that there is room to refuse, and after that to look after the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Share {
     /// Connections that are served: three quarters of all.

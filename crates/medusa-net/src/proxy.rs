@@ -1,7 +1,7 @@
 //! Reading what a proxy says about a connection before anything else ([`proxy_protocol`]).
 //!
-//! Invariant: exactly the header is taken off the stream. What follows (a request, or the beginning of a handshake) is read
-//! by whoever comes next, as if there had been no header.
+//! Invariant: exactly the header is taken off the stream. What follows (a request, or the beginning of a handshake) is
+//! read by whoever comes next, as if there had been no header.
 //!
 //! Only for listeners that proxies alone can reach: see [`proxy_protocol`] on what is believed otherwise.
 

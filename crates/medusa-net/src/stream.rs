@@ -19,7 +19,8 @@ use crate::address::ListenAddr;
 use crate::conn::Peer;
 use crate::tls::{TlsInfo, TlsStream};
 
-/// An accepted connection. Small writes go out at once (`TCP_NODELAY`): collecting them is the [`cork`](crate::cork)'s work.
+/// An accepted connection. Small writes go out at once (`TCP_NODELAY`): collecting them is the [`cork`](crate::cork)'s
+/// work.
 #[derive(Debug)]
 pub enum Stream {
     /// Over TCP.
@@ -68,8 +69,8 @@ impl Stream {
         }
     }
 
-    /// Waits for bytes, and copies the first ones to `buf` without taking them: the next read gets them again. How many, at
-    /// least one; 0 if the peer has ended its side.
+    /// Waits for bytes, and copies the first ones to `buf` without taking them: the next read gets them again. How
+    /// many, at least one; 0 if the peer has ended its side.
     ///
     /// With some bytes there it never waits for more: take them before asking for what follows.
     ///

@@ -44,8 +44,8 @@ static REQUESTS: [PaddedCount; 64] = [const { PaddedCount(AtomicU64::new(0)) }; 
 #[repr(align(128))]
 struct PaddedCount(AtomicU64);
 
-/// How many requests have begun on this worker, ever; on any other thread, on all workers. For work that gives way to them:
-/// it can tell whether it had company since it last looked.
+/// How many requests have begun on this worker, ever; on any other thread, on all workers. For work that gives way to
+/// them: it can tell whether it had company since it last looked.
 #[must_use]
 pub fn requests() -> u64 {
     match current() {

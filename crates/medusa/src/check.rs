@@ -41,8 +41,8 @@ fn described(error: &ScriptError) -> serde_json::Value {
     serde_json::json!({ "error": { "message": error.to_string(), "file": file, "line": line } })
 }
 
-/// Without what only a running server has to say: counts, sizes, whether it fails. A mount is one line with its handler, and
-/// where the script says something stands behind it.
+/// Without what only a running server has to say: counts, sizes, whether it fails. A mount is one line with its
+/// handler, and where the script says something stands behind it.
 fn brief(status: &Status) -> Status {
     let mut told = Status::new(status.kind, status.name.clone());
     for Field { name, value, .. } in &status.fields {

@@ -74,7 +74,8 @@ fn goes_on(error: &LookupError) -> bool {
     error.is_negative() || matches!(error, LookupError::Failed { code: Rcode::SERVFAIL, .. })
 }
 
-/// Of two errors, the one that leaves more open: that a domain's servers failed, or that the name exists, but has no addresses.
+/// Of two errors, the one that leaves more open: that a domain's servers failed, or that the name exists, but has no
+/// addresses.
 fn less_absolute(one: Option<LookupError>, other: LookupError) -> LookupError {
     let openness = |error: &LookupError| match error {
         LookupError::NxDomain { .. } => 0,

@@ -115,8 +115,8 @@ impl Stream {
         Activity { made: self.made.load(Relaxed), heard: self.heard.load(Relaxed) }
     }
 
-    /// A question that was asked at `since` has run out of time. If nothing was heard in that time, the connection is taken
-    /// for dead; if other answers came, it is the question that has none.
+    /// A question that was asked at `since` has run out of time. If nothing was heard in that time, the connection is
+    /// taken for dead; if other answers came, it is the question that has none.
     pub(super) fn suspect(&self, since: Activity) {
         if self.mark() == since
             && let Ok(mut current) = self.current.try_lock()

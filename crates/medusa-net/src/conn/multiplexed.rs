@@ -64,8 +64,9 @@ impl Conn {
         WriteGuard { conn: Rc::clone(self), key }
     }
 
-    /// One of many requests was read, and is looked at in a turn of its own. Until [`request_seen`](Self::request_seen), no more is read: a
-    /// hundred connections that each read a hundred heads first would hold what nobody has had a chance to refuse.
+    /// One of many requests was read, and is looked at in a turn of its own. Until
+    /// [`request_seen`](Self::request_seen), no more is read: a hundred connections that each read a hundred heads
+    /// first would hold what nobody has had a chance to refuse.
     pub fn request_read(&self) {
         self.multiplex().request_read.set(self.multiplex().request_read.get() + 1);
     }
@@ -140,9 +141,9 @@ impl Conn {
             && (self.multiplex().request_read.get() > 0 || self.multiplex().read.get() >= MOST_READ)
     }
 
-    /// Polls the task of one of many answers by `poll`; ready with nothing when the answer [is guarded](Self::guard_write) and the
-    /// peer has left it alone for [`Deadlines::write`] while it went on with others. `guarded` is the task's own: none at
-    /// first.
+    /// Polls the task of one of many answers by `poll`; ready with nothing when the answer [is
+    /// guarded](Self::guard_write) and the peer has left it alone for [`Deadlines::write`] while it went on with
+    /// others. `guarded` is the task's own: none at first.
     pub fn poll_guarded<T>(
         &self,
         guarded: &mut Option<usize>,
@@ -165,9 +166,9 @@ impl Conn {
         polled.map(Some)
     }
 
-    /// When the peer has last made room for an answer, if it owes that to any. While it does for some, those that it leaves
-    /// alone are given up: it has taken so much for others that their turn must have come. One that is slow with all of
-    /// them has longer, but not for ever.
+    /// When the peer has last made room for an answer, if it owes that to any. While it does for some, those that it
+    /// leaves alone are given up: it has taken so much for others that their turn must have come. One that is slow with
+    /// all of them has longer, but not for ever.
     pub(super) fn check_guarded(&self, limit: u32, now: u32) -> Option<u32> {
         let mut guarded = self.multiplex.get()?.guarded.borrow_mut();
         let last = guarded.iter().map(|(_, guarded)| guarded.since).max()?;

@@ -185,8 +185,8 @@ impl<S: AsyncWrite + SendFile + Unpin> CorkHandle<S> {
         self.core.borrow_mut().pieces.add(file, at, len)
     }
 
-    /// Sees to it that what is collected is written: now, or if it is [`SMALL`], when the worker's [`turn`] ends. To be called
-    /// at the end of each poll of the connection's task.
+    /// Sees to it that what is collected is written: now, or if it is [`SMALL`], when the worker's [`turn`] ends. To be
+    /// called at the end of each poll of the connection's task.
     ///
     /// `Pending` when the stream does not take everything now; the task is woken when it takes more.
     ///

@@ -5,8 +5,8 @@
 //! It frames, queues and counts them as any others, and when they come to be written, the cork knows them by their
 //! address and has the kernel send the piece instead.
 //!
-//! Invariant: placeholders are written in the order in which they were made, and none is copied on its way (a copy would be
-//! sent as the zeros it is made of). Both are the protocol's doing, and tested with the one that is used.
+//! Invariant: placeholders are written in the order in which they were made, and none is copied on its way (a copy
+//! would be sent as the zeros it is made of). Both are the protocol's doing, and tested with the one that is used.
 
 use std::collections::VecDeque;
 

@@ -1,11 +1,12 @@
 //! Small output of many connections, written at the end of one turn of a worker's event loop.
 //!
-//! A write often wakes its peer, who then wants the very core that has more requests to answer. So small answers wait until
-//! all that was ready has had its turn: the list is written by a task of its own ([`write_at_ends`]) that is woken when the first
-//! one comes, and so comes after every task that was ready before. (64 connections: 9 to 17 % less CPU for each request.)
+//! A write often wakes its peer, who then wants the very core that has more requests to answer. So small answers wait
+//! until all that was ready has had its turn: the list is written by a task of its own ([`write_at_ends`]) that is
+//! woken when the first one comes, and so comes after every task that was ready before. (64 connections: 9 to 17 % less
+//! CPU for each request.)
 //!
-//! Invariant: at most [`MOST`] connections and some [`MOST_BYTES`] bytes wait, and whoever is about to work long (a slice of a
-//! script, a large write) has them written first: see [`write_out`].
+//! Invariant: at most [`MOST`] connections and some [`MOST_BYTES`] bytes wait, and whoever is about to work long (a
+//! slice of a script, a large write) has them written first: see [`write_out`].
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -38,7 +39,8 @@ struct PendingOutput {
     bytes: Cell<usize>,
 }
 
-/// Has `output`, of `bytes` bytes, written at the end of this turn, for the task of `cx`. False if this thread has no turns.
+/// Has `output`, of `bytes` bytes, written at the end of this turn, for the task of `cx`. False if this thread has no
+/// turns.
 pub(super) fn add(output: Rc<dyn Output>, bytes: usize, cx: &mut Context<'_>) -> bool {
     let (is_added, is_full) = TURN.with(|turn| {
         let task = turn.task.borrow();

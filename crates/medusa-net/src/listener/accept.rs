@@ -2,8 +2,8 @@
 //!
 //! Invariant: the loop ends only when its listener is closed. Connections beyond what descriptors there are for clients
 //! ([`Share`]) are closed at once, so that the last ones are never taken. Running out of file descriptors or memory
-//! nevertheless is logged (at most once a second) and waited out; a connection that failed before it was accepted is the peer's affair; a panic in a
-//! connection's task ends that connection.
+//! nevertheless is logged (at most once a second) and waited out; a connection that failed before it was accepted is
+//! the peer's affair; a panic in a connection's task ends that connection.
 
 use std::convert::Infallible;
 use std::future::poll_fn;

@@ -35,7 +35,8 @@ fn listen(path: &Path, workers: usize, options: &Options) -> io::Result<Bound> {
     Ok(Bound { addr: ListenAddr::Unix(path.to_owned()), sockets, file: Some(file) })
 }
 
-/// Removes the socket file of a server that is dead, as it cannot be bound over. It is dead if nobody accepts a connection.
+/// Removes the socket file of a server that is dead, as it cannot be bound over. It is dead if nobody accepts a
+/// connection.
 fn remove_stale(path: &Path) -> Result<(), BindError> {
     let error = |source| BindError::unix(path.to_owned(), source);
     match fs::symlink_metadata(path) {

@@ -19,8 +19,8 @@ const SESSIONS: usize = 1024;
 /// The protocols that can be agreed on, the preferred one first.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// All cryptography is aws-lc's, and named here instead of installed for the process: whoever embeds this may have another.
-/// It prefers `X25519MLKEM768`, which keeps today's records safe from tomorrow's quantum computers.
+/// All cryptography is aws-lc's, and named here instead of installed for the process: whoever embeds this may have
+/// another. It prefers `X25519MLKEM768`, which keeps today's records safe from tomorrow's quantum computers.
 pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }

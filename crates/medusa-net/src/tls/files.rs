@@ -1,7 +1,7 @@
 //! Reading certificates and keys from PEM files.
 //!
-//! Invariant: whatever is in a file, the outcome is what it should hold or an error that names the file; and no error quotes
-//! what is in it, which may be a key.
+//! Invariant: whatever is in a file, the outcome is what it should hold or an error that names the file; and no error
+//! quotes what is in it, which may be a key.
 //!
 //! These calls block: they belong where a change is prepared, never on a worker.
 

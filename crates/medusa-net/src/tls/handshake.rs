@@ -18,8 +18,8 @@ use super::info::{ClientCert, TlsInfo};
 use super::stream::{BUFFERED, TlsStream};
 use crate::stream::Stream;
 
-/// The reason why a connection did not become an encrypted one. The client has been told as far as TLS has words for it; but for
-/// [`PlainHttp`](Self::PlainHttp), there is nothing left to do.
+/// The reason why a connection did not become an encrypted one. The client has been told as far as TLS has words for
+/// it; but for [`PlainHttp`](Self::PlainHttp), there is nothing left to do.
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {
     /// The client speaks plain HTTP (or some other text). Nothing was read: answer 400 in plain text, and close.

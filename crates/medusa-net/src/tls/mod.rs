@@ -1,11 +1,11 @@
 //! Encrypted connections: certificates are read and checked when a change is prepared, handshakes are made when clients
 //! come, and what comes out is a [`Stream`](crate::Stream) like any other.
 //!
-//! A [`Tls`] is one listener's: its certificates, its authorities for clients, its tickets. It never changes; new files make
-//! a new one ([`Tls::digest`] says whether they are), and connections go on with the one they began with.
+//! A [`Tls`] is one listener's: its certificates, its authorities for clients, its tickets. It never changes; new files
+//! make a new one ([`Tls::digest`] says whether they are), and connections go on with the one they began with.
 //!
-//! Invariants: a [`Tls`] that was made can serve, so nothing about certificates fails later than when a change is prepared;
-//! and no key leaves this module, in a log or otherwise.
+//! Invariants: a [`Tls`] that was made can serve, so nothing about certificates fails later than when a change is
+//! prepared; and no key leaves this module, in a log or otherwise.
 
 mod authorities;
 mod certificate;
@@ -130,8 +130,9 @@ impl Tls {
         self.certificates.first().map(|first| show_fingerprint(&first.fingerprint)).unwrap_or_default()
     }
 
-    /// The identity of what was loaded: paths, contents and options. Two with the same digest serve alike, so the one that
-    /// is in use can stay, with its tickets and (if self-signed) its key. Made of a key's hash among others: not to be shown.
+    /// The identity of what was loaded: paths, contents and options. Two with the same digest serve alike, so the one
+    /// that is in use can stay, with its tickets and (if self-signed) its key. Made of a key's hash among others: not
+    /// to be shown.
     pub fn digest(&self) -> [u8; 32] {
         self.digest
     }

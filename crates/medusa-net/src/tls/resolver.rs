@@ -3,8 +3,8 @@
 //! Invariant: the choice depends on the certificates and the client's hello alone, and there is always one: a name that is
 //! not served here gets the first certificate, and no handshake fails for want of one.
 //!
-//! This is the only place that rustls asks. Certificates that come and go while the server runs, or that answer a challenge
-//! of an authority, are another [`ResolvesServerCert`] beside [`Certificates`], and nothing else changes.
+//! This is the only place that rustls asks. Certificates that come and go while the server runs, or that answer a
+//! challenge of an authority, are another [`ResolvesServerCert`] beside [`Certificates`], and nothing else changes.
 //!
 //! [RFC 6066 §3]: https://www.rfc-editor.org/rfc/rfc6066#section-3
 

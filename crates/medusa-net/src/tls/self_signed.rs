@@ -40,8 +40,8 @@ pub(super) fn make(names: &[String], provider: &CryptoProvider) -> Result<Certif
         .and_then(|key| {
             provider.key_provider.load_private_key(key).map_err(|source| TlsError::Setup { source })
         })?;
-    // What it was asked to be, not what it is: two of them are as good as each other, and one that browsers know already is
-    // better.
+    // What it was asked to be, not what it is: two of them are as good as each other, and one that browsers know
+    // already is better.
     let digest = x509::sha256(&[b"self-signed\0", names.join("\0").as_bytes()]);
     Ok(Certificate {
         summary,

@@ -1,11 +1,12 @@
 //! The byte stream of an encrypted connection.
 //!
-//! Writing encrypts at once, into records of at most 16 KiB: the slices of one vectored write share records, and many small
-//! writes would be as many records of 22 bytes more each; collecting them is the [`cork`](crate::cork)'s work. What the
-//! socket does not take yet waits here, at most [`BUFFERED`] bytes of it, until `poll_flush`, which a writer must call.
+//! Writing encrypts at once, into records of at most 16 KiB: the slices of one vectored write share records, and many
+//! small writes would be as many records of 22 bytes more each; collecting them is the [`cork`](crate::cork)'s work.
+//! What the socket does not take yet waits here, at most [`BUFFERED`] bytes of it, until `poll_flush`, which a writer
+//! must call.
 //!
-//! While idle it holds about 8 KiB more than a plain one (5,000 connections, RSS): half of that is the library's read buffer,
-//! the rest keys and state.
+//! While idle it holds about 8 KiB more than a plain one (5,000 connections, RSS): half of that is the library's read
+//! buffer, the rest keys and state.
 //!
 //! Invariant: shutting down says `close_notify` first, so that a client can tell a whole response from one that was cut
 //! off by someone in between.
@@ -22,8 +23,8 @@ use tokio_rustls::server;
 use super::info::TlsInfo;
 use crate::stream::Stream;
 
-/// How much is encrypted ahead of a socket that takes no more. As much as the cork holds, so that its contents leave in one
-/// system call; held only while a peer is slow.
+/// How much is encrypted ahead of a socket that takes no more. As much as the cork holds, so that its contents leave in
+/// one system call; held only while a peer is slow.
 pub(super) const BUFFERED: usize = 64 * 1024;
 
 /// An encrypted connection after its handshake.
@@ -57,8 +58,9 @@ impl TlsStream {
 }
 
 impl AsyncRead for TlsStream {
-    /// A peer that hangs up without `close_notify` has ended its stream as far as anyone here is concerned: in HTTP nothing
-    /// that a client sends ends with the connection, so a request that was cut off shows as one (RFC 9112 §9.8).
+    /// A peer that hangs up without `close_notify` has ended its stream as far as anyone here is concerned: in HTTP
+    /// nothing that a client sends ends with the connection, so a request that was cut off shows as one (RFC 9112
+    /// §9.8).
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

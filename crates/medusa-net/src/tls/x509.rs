@@ -1,11 +1,11 @@
 //! Reading of certificates: names, numbers, times.
 //!
-//! A client's certificate was checked before it comes here, so its authority vouches for it; but an authority signs what it
-//! is asked to, commas and line feeds in a name included.
+//! A client's certificate was checked before it comes here, so its authority vouches for it; but an authority signs
+//! what it is asked to, commas and line feeds in a name included.
 //!
 //! Invariant: the texts made here can be taken apart again without doubt. A name is escaped as [RFC 4514] says, control
-//! characters as well, so that no `CN` can pretend to be followed by an `O`, nor a log line by another; an alternative name
-//! says of which kind it is, so that a mail address can not pass for a host.
+//! characters as well, so that no `CN` can pretend to be followed by an `O`, nor a log line by another; an alternative
+//! name says of which kind it is, so that a mail address can not pass for a host.
 //!
 //! [RFC 4514]: https://www.rfc-editor.org/rfc/rfc4514
 

@@ -79,7 +79,8 @@ impl SyslogEncoder {
         self
     }
 
-    /// Appends `entry` to `out` as one message, without what separates it from others (see [`SyslogFraming`](super::SyslogFraming)).
+    /// Appends `entry` to `out` as one message, without what separates it from others (see
+    /// [`SyslogFraming`](super::SyslogFraming)).
     ///
     /// `utc_offset` is the offset of local time from UTC at the entry's time, in seconds (east is positive): both protocols
     /// show local time.

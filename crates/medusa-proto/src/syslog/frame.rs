@@ -59,7 +59,8 @@ impl FromStr for SyslogFraming {
 /// Cuts the message that stands in `out` from `start` on to at most `most` bytes, between two characters
 /// ([RFC 5424 §6.1](https://www.rfc-editor.org/rfc/rfc5424#section-6.1)). True if something was cut.
 ///
-/// This knows no structured data and may cut through it: see [`SyslogEncoder::with_limit`](super::SyslogEncoder::with_limit).
+/// This knows no structured data and may cut through it: see
+/// [`SyslogEncoder::with_limit`](super::SyslogEncoder::with_limit).
 pub fn truncate(out: &mut Vec<u8>, start: usize, most: usize) -> bool {
     let message = out.get(start..).unwrap_or_default();
     if message.len() <= most {

@@ -3,9 +3,9 @@
 //! ([RFC 6587](https://www.rfc-editor.org/rfc/rfc6587)), and they to what a datagram takes
 //! ([RFC 5426](https://www.rfc-editor.org/rfc/rfc5426)).
 //!
-//! An [`Encoder`](crate::format::Encoder) makes the MSG part in whatever [`Format`](crate::format::Format) the user wants,
-//! and a [`SyslogEncoder`] puts the header before it. What `logger` of util-linux writes is the reference; a test holds the
-//! header to it byte for byte.
+//! An [`Encoder`](crate::format::Encoder) makes the MSG part in whatever [`Format`](crate::format::Format) the user
+//! wants, and a [`SyslogEncoder`] puts the header before it. What `logger` of util-linux writes is the reference; a
+//! test holds the header to it byte for byte.
 //!
 //! **Invariant: an entry is one message, whatever the peer sent.** The header holds nothing that comes from a peer.
 //! Structured data and MSG do, and there every value is escaped so that it cannot end its parameter, its element or the

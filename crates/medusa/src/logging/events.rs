@@ -1,4 +1,5 @@
-//! Events of the whole program on their way to an output: turned into words, and as often as their [`RateLimit`] lets them.
+//! Events of the whole program on their way to an output: turned into words, and as often as their [`RateLimit`] lets
+//! them.
 //!
 //! Standard error and the sinks of scripts each have a rate of their own, for each is to have other levels.
 //!

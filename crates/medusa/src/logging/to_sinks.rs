@@ -41,8 +41,8 @@ impl Output for ToSinks {
     }
 }
 
-/// A filter for what some sink is to have, as of now. The answer is kept by each place an event can come from, until the sinks' levels
-/// change: what nobody wants costs nothing.
+/// A filter for what some sink is to have, as of now. The answer is kept by each place an event can come from, until
+/// the sinks' levels change: what nobody wants costs nothing.
 pub(super) struct SinkLevel;
 
 impl SinkLevel {

@@ -1,5 +1,5 @@
-//! The thing that a path below the root is, found out with system calls: on the worker as long as the kernel answers from its
-//! caches, else on the blocking pool (see [`Wait`]).
+//! The thing that a path below the root is, found out with system calls: on the worker as long as the kernel answers
+//! from its caches, else on the blocking pool (see [`Wait`]).
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
@@ -83,8 +83,8 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) with [`Wait::Never`]; [`FilesExhausted`](medusa_net::descriptors::FilesExhausted); else
-    /// what the system says.
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) with [`Wait::Never`];
+    /// [`FilesExhausted`](medusa_net::descriptors::FilesExhausted); else what the system says.
     pub(super) fn load(
         &self,
         target: &Target<'_>,
