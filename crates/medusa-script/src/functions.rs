@@ -3,9 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use mlua::Function;
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::inline::{Call, InlineHandler, Link, Waiting};
@@ -73,7 +74,7 @@ impl Functions {
 
     /// Lets go of the functions whose handlers are gone.
     pub(crate) fn forget_released(&self) {
-        let released = std::mem::take(&mut *self.released.lock().unwrap_or_else(PoisonError::into_inner));
+        let released = std::mem::take(&mut *self.released.lock());
         let mut by_id = self.by_id.borrow_mut();
         for id in released {
             by_id.remove(&id);

@@ -4,7 +4,7 @@
 //! long as its handler: when the last mount (and request) lets go of it, the VM drops it.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -15,6 +15,7 @@ use medusa_http::{
 };
 use medusa_net::clients::{ClientEntry, ClientPrefix, ClientTable};
 use medusa_proto::status::Status;
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 /// How many calls may wait for the main VM's thread. More are answered 503: they would wait longer than any client.
@@ -131,7 +132,7 @@ impl fmt::Debug for InlineHandler {
 
 impl Drop for InlineHandler {
     fn drop(&mut self) {
-        self.link.released.lock().unwrap_or_else(PoisonError::into_inner).push(self.function);
+        self.link.released.lock().push(self.function);
     }
 }
 

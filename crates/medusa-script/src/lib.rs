@@ -6,7 +6,7 @@
 //! - `log`: functions in the way of log records;
 //! - `worker`: handlers given as files, on every worker;
 //! - `websocket`: a session with a client;
-//! - `vm`, `memory`, `preempt`, `budget`, `task`, `natives`, `overrun`: one VM, its sandbox, how it gives way and is stopped;
+//! - `vm`, `memory`, `preempt`, `budget`, `task`, `slow_lane`, `natives`, `overrun`: one VM, its sandbox, how it gives way and is stopped;
 //! - `request`, `forms`, `respond`, `producer`, `events`: what a handler is given and gives back;
 //! - `json`, `options`, `call_site`, `context`: what several bindings are made with;
 //! - `bindings`, [`mod@reference`]: what scripts can reach, and its documentation, of which `docs` is the form.
@@ -29,7 +29,6 @@ mod events;
 mod fields;
 mod forms;
 mod functions;
-mod hidden;
 mod inline;
 mod json;
 mod log;
@@ -46,7 +45,9 @@ pub mod reference;
 mod request;
 mod require;
 mod respond;
+mod sentinel;
 mod shared;
+mod slow_lane;
 mod task;
 mod timers;
 mod transaction;

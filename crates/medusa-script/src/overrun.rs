@@ -1,8 +1,9 @@
 //! Tells who held a thread for longer than a script may: nothing should be able to, so each is a fault, of ours or of a
 //! limit. Once a minute at most, with how many there were; the status counts them for each VM.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// How much time there is between two messages, at the least.
 const QUIET: Duration = Duration::from_mins(1);
@@ -18,7 +19,7 @@ static UNTOLD: Mutex<Untold> = Mutex::new(Untold { last: None, count: 0 });
 /// A script held its thread for so long (CPU time) when it should have given way. Near the line that `place` names, for the
 /// native function that did is over by then.
 pub(crate) fn tell(held: Duration, place: impl FnOnce() -> String) {
-    let mut untold = UNTOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut untold = UNTOLD.lock();
     untold.count += 1;
     if untold.last.is_some_and(|last| last.elapsed() < QUIET) {
         return;

@@ -11,9 +11,10 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use mlua::{Function, Lua, Table, Value};
+use parking_lot::{Mutex, MutexGuard};
 use rustix::fs::OFlags;
 use tokio::sync::Notify;
 
@@ -75,7 +76,7 @@ impl Sources {
     }
 
     fn note_missing(&self, relative: &Path) {
-        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut missing = self.missing.lock();
         if missing.len() < MAX_MISSING && !missing.iter().any(|known| known == relative) {
             missing.push(relative.to_owned());
         }
@@ -83,7 +84,7 @@ impl Sources {
 
     /// Whether every file that was read still has the text it had, and none has come that was missed.
     pub(crate) fn unchanged(&self) -> bool {
-        let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let missing = self.missing.lock().clone();
         if missing.iter().any(|path| read_below(&self.root, path).is_ok()) {
             return false;
         }
@@ -91,8 +92,8 @@ impl Sources {
         files.iter().all(|(path, text)| read_below(&self.root, path).is_ok_and(|now| now == **text))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, Arc<str>>> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, Arc<str>>> {
+        self.files.lock()
     }
 }
 

@@ -5,13 +5,14 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use medusa_proto::status::{Status, Value};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::counted::shown_name;
 
@@ -104,7 +105,7 @@ impl Dictionaries {
         if name.len() > MAX_NAME {
             return Err(SharedError::Name(name.len()));
         }
-        let mut all = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.by_name.lock();
         if let Some(known) = all.get(name) {
             return Ok(Arc::clone(known));
         }
@@ -118,7 +119,7 @@ impl Dictionaries {
 
     /// How many there are and what they hold, once there are any.
     pub(crate) fn status(&self) -> Option<Status> {
-        let count = self.by_name.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let count = self.by_name.lock().len();
         let status = || {
             Status::new("shared", "dictionaries")
                 .gauge("dictionaries", count)
@@ -245,7 +246,7 @@ impl Dictionary {
             return Err(SharedError::TooLarge { size: key.len() });
         }
         let at = self.hasher.hash_one(key) as usize % SHARDS;
-        Ok(self.shards[at].lock().unwrap_or_else(PoisonError::into_inner))
+        Ok(self.shards[at].lock())
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Option<Shared> {
@@ -315,7 +316,7 @@ impl Dictionary {
     /// Up to `max` keys of one shard that start with `prefix`, in no order.
     pub(crate) fn keys(&self, shard: usize, prefix: &[u8], max: usize) -> Vec<Bytes> {
         let now = Instant::now();
-        let shard = self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner);
+        let shard = self.shards[shard].lock();
         let alive = shard.entries.iter().filter(|(key, entry)| key.starts_with(prefix) && entry.alive(now));
         alive.map(|(key, _)| key.clone()).take(max).collect()
     }
@@ -421,7 +422,7 @@ mod tests {
         }
         assert!(stored <= SHARDS * 2 && stored > 0, "{stored}");
         for shard in &dictionary.shards {
-            let mut shard = shard.lock().unwrap();
+            let mut shard = shard.lock();
             assert!(shard.size <= LARGEST);
             shard.entries.values_mut().for_each(|entry| entry.expires = Some(Instant::now()));
         }

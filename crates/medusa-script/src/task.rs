@@ -2,36 +2,17 @@
 //!
 //! What a script may use is set by what it runs for: a request, a statement, a timer. CPU time is counted by the
 //! watchdog ([`crate::preempt`]) and wall-clock time by tokio; both end in an ordinary error with a traceback. What
-//! was preempted waits in the *slow lane* of its thread: of all scripts that had to give way, one runs per turn of
-//! the event loop, so that a hundred runaway scripts cost everyone else no more than one does; and while there are
-//! others, the lane rests after each slice as long as a slice may be, so that one costs them half a core at most. After a slice that
-//! was longer, for it could not give way, it rests as long as that was, whoever else there is.
+//! was preempted waits in the slow lane ([`crate::slow_lane`]).
 
-use std::cell::Cell;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
-use std::task::{Context, Poll, Wake, Waker, ready};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use medusa_net::cork::turn;
-use medusa_net::worker;
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
-use tokio::time::Sleep;
-
 use crate::budget::{Budget, TaskError, Waited};
-use crate::preempt::{self, MAX_HOLD, Meter, TICK, Verdict, take_preempted, thread_cpu_time};
+use crate::preempt::{self, MAX_HOLD, Meter, Verdict, take_preempted, thread_cpu_time};
+use crate::slow_lane::{SlowTask, defer};
 use crate::vm::Vm;
-
-thread_local! {
-    static SLOW_LANE: Arc<Semaphore> = Arc::new(Semaphore::new(1));
-    /// The requests begun at the lane's last slice.
-    static SEEN: Cell<u64> = const { Cell::new(0) };
-    /// How long the lane's last slice was.
-    static HELD: Cell<Duration> = const { Cell::new(Duration::ZERO) };
-}
 
 /// How long until a script that waits for a request's body is asked again, at the least.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -122,7 +103,7 @@ pub(crate) async fn metered<T>(
 ) -> mlua::Result<T> {
     let _end = End { vm, meter };
     let mut script = std::pin::pin!(script);
-    let mut slow: Option<Slow> = None;
+    let mut slow: Option<SlowTask> = None;
     poll_fn(move |cx| {
         if let Some(held) = meter.account().stopped() {
             return Poll::Ready(Err(stopped_for_memory(held)));
@@ -138,7 +119,7 @@ pub(crate) async fn metered<T>(
             defer(cx);
             return Poll::Pending;
         }
-        let waker = slow.as_ref().map(|slow| Waker::from(Arc::clone(&slow.waker)));
+        let waker = slow.as_ref().map(SlowTask::waker);
         take_preempted();
         if slow.is_some() {
             meter.begin_slice();
@@ -158,12 +139,10 @@ pub(crate) async fn metered<T>(
             return Poll::Ready(Err(stopped_for_memory(held)));
         }
         meter.account().wait(cx);
-        if preempted > 0 {
-            HELD.set(meter.used().saturating_sub(before));
-        }
+        let held = meter.used().saturating_sub(before);
         match &mut slow {
-            Some(slow) => slow.after(preempted, cx),
-            None if preempted > 0 => slow = Some(Slow::enter(preempted, cx)),
+            Some(slow) => slow.after(preempted, held, cx),
+            None if preempted > 0 => slow = Some(SlowTask::enter(preempted, held, cx)),
             None => {}
         }
         Poll::Pending
@@ -194,7 +173,7 @@ fn stopped_for_memory(held: usize) -> mlua::Error {
 }
 
 /// Where host code that works long for a script lets others have their turn: between two pieces of the work, each far
-/// below a [`TICK`] (some hundred values, some 64 KiB). Most calls cost a look at the clock; once a slice is over the task waits
+/// below a [`TICK`](preempt::TICK) (some hundred values, some 64 KiB). Most calls cost a look at the clock; once a slice is over the task waits
 /// in the slow lane as if the watchdog had preempted it, and what it used counts. Outside of any task nothing happens.
 ///
 /// For asynchronous host functions. What a script may call where it cannot wait (`json.decode` in a metamethod) is cut
@@ -233,148 +212,4 @@ pub(crate) async fn in_turn<T>(task: impl Future<Output = T>) -> T {
         tokio::task::yield_now().await;
     }
     done
-}
-
-/// The state of a task that had to give way at least once.
-struct Slow {
-    turn: Turn,
-    waker: Arc<QuietWaker>,
-    /// How many slices may still only go as far as to say that it waits, though what it waits for has come: one for each
-    /// preemption on its way there. Of nested coroutines each may be preempted, while it passes on that the one inside
-    /// was, or waits.
-    looks: u32,
-}
-
-enum Turn {
-    /// Waits for the lane.
-    Waiting(Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>>>>),
-    /// Has the lane, and lets others go first.
-    Next {
-        /// Dropping it gives the lane to the next.
-        _lane: OwnedSemaphorePermit,
-        /// For so long; none: until the event loop has looked at its sockets.
-        rest: Option<Pin<Box<Sleep>>>,
-    },
-    /// Waits for something else than CPU time, out of the lane.
-    Out,
-}
-
-impl Slow {
-    fn enter(preempted: u32, cx: &mut Context<'_>) -> Self {
-        let mut slow = Self { turn: Turn::Out, waker: QuietWaker::new(cx), looks: preempted };
-        slow.queue(cx);
-        slow
-    }
-
-    /// Gives up the lane, if it had it, and queues for it: others go first.
-    fn queue(&mut self, cx: &mut Context<'_>) {
-        self.turn = Turn::Out;
-        self.turn = Turn::Waiting(Box::pin(SLOW_LANE.with(Arc::clone).acquire_owned()));
-        // The first look registers the waker, or wins the lane at once.
-        let _registered = self.poll_lane(cx);
-    }
-
-    fn poll_lane(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let lane = match &mut self.turn {
-            Turn::Waiting(lane) => ready!(lane.as_mut().poll(cx)),
-            Turn::Next { rest: Some(rest), .. } => return rest.as_mut().poll(cx),
-            Turn::Next { rest: None, .. } | Turn::Out => return Poll::Ready(()),
-        };
-        // Never closed; if it were, going on without the lane would still be right.
-        let Ok(lane) = lane else {
-            self.turn = Turn::Out;
-            return Poll::Ready(());
-        };
-        let held = HELD.replace(TICK);
-        let rests = had_company() || held > MAX_HOLD;
-        let mut rest = rests.then(|| Box::pin(tokio::time::sleep(held.max(TICK))));
-        match &mut rest {
-            Some(rest) => drop(rest.as_mut().poll(cx)),
-            None => defer(cx),
-        }
-        self.turn = Turn::Next { _lane: lane, rest };
-        Poll::Pending
-    }
-
-    /// Whether the task may run its next slice.
-    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.waker.task.will_wake(cx.waker()) {
-            self.waker = QuietWaker::new(cx);
-        }
-        ready!(self.poll_lane(cx));
-        turn::write_out();
-        self.waker.hush();
-        Poll::Ready(())
-    }
-
-    /// After a slice: back into the lane if it was preempted, out of it if it waits for something else.
-    fn after(&mut self, preempted: u32, cx: &mut Context<'_>) {
-        let left = self.looks.saturating_sub(1);
-        if preempted > 0 {
-            self.looks = left.saturating_add(preempted).min(MOST_NESTED);
-            self.queue(cx);
-            return;
-        }
-        self.turn = Turn::Out;
-        self.waker.speak();
-        if self.looks > 0 {
-            cx.waker().wake_by_ref();
-        }
-        self.looks = left;
-    }
-}
-
-/// How deep coroutines nest: Luau's own limit for calls of C.
-const MOST_NESTED: u32 = 200;
-
-/// Whether requests have begun since the lane's last slice: on this worker, or for the main VM, whose thread takes the core of
-/// any, on all.
-fn had_company() -> bool {
-    let requests = worker::requests();
-    SEEN.replace(requests) != requests
-}
-
-/// Wakes the task at the event loop's next turn, after it has looked at its sockets.
-fn defer(cx: &mut Context<'_>) {
-    let mut turn = Box::pin(tokio::task::yield_now());
-    let _deferred = turn.as_mut().poll(cx);
-}
-
-/// Stands in for the task's waker while a slice runs: the VM wakes its task whenever a coroutine yields, which for a
-/// preempted one would be at once, before anyone else had a turn. A wake during the slice is kept, not lost.
-struct QuietWaker {
-    task: Waker,
-    state: AtomicU8,
-}
-
-const PASSES_ON: u8 = 0;
-const QUIET: u8 = 1;
-const QUIET_AND_WOKEN: u8 = 2;
-
-impl QuietWaker {
-    fn new(cx: &Context<'_>) -> Arc<Self> {
-        Arc::new(Self { task: cx.waker().clone(), state: AtomicU8::new(QUIET) })
-    }
-
-    fn hush(&self) {
-        self.state.store(QUIET, SeqCst);
-    }
-
-    fn speak(&self) {
-        if self.state.swap(PASSES_ON, SeqCst) == QUIET_AND_WOKEN {
-            self.task.wake_by_ref();
-        }
-    }
-}
-
-impl Wake for QuietWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if self.state.compare_exchange(QUIET, QUIET_AND_WOKEN, SeqCst, SeqCst) == Err(PASSES_ON) {
-            self.task.wake_by_ref();
-        }
-    }
 }

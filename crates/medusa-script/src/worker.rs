@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use medusa_http::{
     BodyError, Handler, HandlerError, HandlerFuture, PrepareFuture, Request, Response, Sessions,
@@ -18,6 +18,7 @@ use medusa_http::{
 use medusa_net::Workers;
 use medusa_proto::status::Status;
 use mlua::{Function, Value};
+use parking_lot::Mutex;
 use tokio::task::spawn_local;
 
 use futures_util::StreamExt;
@@ -280,7 +281,7 @@ impl Scripts {
         path: PathBuf,
     ) -> Result<Arc<ScriptHandler>, String> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         known.retain(|handler| handler.strong_count() > 0);
         let same = known.iter().filter_map(Weak::upgrade).find(|handler| {
             handler.path == path && handler.sources.root() == sources.root() && handler.sources.unchanged()

@@ -5,7 +5,7 @@
 //! searches from the start again with every piece that comes.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
@@ -13,6 +13,7 @@ use futures_util::Stream;
 use medusa_http::RequestBody;
 use medusa_net::clients::ClientPrefix;
 use multer::Multipart;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::charset::Charset;
 use super::error::FormError;
@@ -212,8 +213,8 @@ impl Feed {
         !std::mem::replace(&mut self.lock().ended, true)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Slot> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Slot> {
+        self.0.lock()
     }
 }
 

@@ -13,9 +13,9 @@ use super::body;
 use super::fault::ClientFault;
 use super::fields::{headers, raw_query, whole_query};
 use super::open::{Open, head};
-use crate::hidden;
 use crate::json::{DecodeError, Decoder, MAX_FROM_CLIENT, Text};
 use crate::print::{as_number, show};
+use crate::sentinel;
 
 /// The most that `req:read(n)` reads at once: a piece, not the body.
 const MAX_READ: usize = 16 * 1024 * 1024;
@@ -32,7 +32,7 @@ pub(super) fn methods(lua: &Lua, open: &Rc<RefCell<Open>>) -> mlua::Result<Table
 
 /// The handle of a `req`.
 fn handle(req: &Table) -> mlua::Result<f64> {
-    let handle: Option<f64> = req.raw_get(hidden::key())?;
+    let handle: Option<f64> = req.raw_get(sentinel::host_key())?;
     handle.ok_or_else(|| mlua::Error::runtime("this is not a request: call its methods with a colon"))
 }
 

@@ -37,8 +37,8 @@ pub(crate) use self::open::OpenRequest;
 use self::open::{Entry, INDEX_BITS, Open, head};
 pub(crate) use self::tls::{CLASS as TLS_INFO, CLIENT as CLIENT_CERTIFICATE};
 use crate::chunk::load;
-use crate::hidden;
 use crate::luau::reserve_references;
+use crate::sentinel;
 
 /// How many requests a VM may be at, with all whose answer is a stream or a session under way: some KiB of the VM's memory
 /// for each, which at this number is the most it may hold.
@@ -145,7 +145,7 @@ impl Requests {
             get,
             methods,
             table,
-            hidden::key(),
+            sentinel::host_key(),
         ))?;
         Ok(Self { open, wrapper })
     }

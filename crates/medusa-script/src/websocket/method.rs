@@ -5,7 +5,7 @@ use mlua::{Function, Lua, Table, Value};
 
 use super::{Opening, Outcome, Session, Start, options, socket};
 use crate::chunk::load;
-use crate::hidden;
+use crate::sentinel;
 
 /// What comes of a handshake.
 type Handshake = Result<(Accepted, WebSocket), HandshakeRefusal>;
@@ -19,7 +19,7 @@ pub(crate) fn method(
     let maker: Function = load(lua, include_str!("websocket.luau"), "=websocket", None)?.call((
         methods,
         next,
-        hidden::key(),
+        sentinel::host_key(),
     ))?;
     lua.create_function(move |lua, (request, function, options): (Table, Function, Value)| {
         let options = options::parse(lua, options)?;

@@ -11,8 +11,8 @@ use medusa_http::websocket::{Close, Message, MessageKind, WebSocket};
 use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData};
 
 use crate::call_site::fail;
-use crate::hidden;
 use crate::preempt::Meter;
+use crate::sentinel;
 
 /// What a `ws` has in it.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ impl Socket {
     }
 
     fn of(ws: &Table) -> mlua::Result<Self> {
-        let socket = ws.raw_get::<AnyUserData>(hidden::key());
+        let socket = ws.raw_get::<AnyUserData>(sentinel::host_key());
         let socket = socket.and_then(|data| data.borrow::<Self>().map(|socket| socket.clone()));
         socket
             .map_err(|_other| mlua::Error::runtime("this is not a websocket: call its methods with a colon"))

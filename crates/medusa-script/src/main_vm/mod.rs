@@ -3,15 +3,13 @@
 //! One VM is current; a reload makes another and replaces it. A replaced VM's timers stop at once, its requests under
 //! way finish, then it is freed.
 
+mod calls;
+
 use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use futures_util::StreamExt;
-use http::{Method, StatusCode};
-use medusa_http::{HandlerError, Request};
-use medusa_proto::author::{Author, Via};
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
 use medusa_site::Live;
@@ -20,23 +18,19 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 
 use crate::bindings::main_script;
-use crate::budget::{Budget, TaskError};
-use crate::call::{Handler, call, handler_error, vm_error};
+use crate::budget::Budget;
 use crate::chunk::load;
 use crate::context::MainContext;
 use crate::error::ScriptError;
 use crate::functions::Functions;
-use crate::inline::{Answer, AnswerBody, Asked, Call, Chunks, QUEUED_CALLS};
+use crate::inline::{Call, QUEUED_CALLS};
 use crate::log::LogFunctions;
 use crate::print::first_values;
-use crate::producer::Producer;
-use crate::request::{OpenRequest, Requests};
+use crate::request::Requests;
 use crate::require::{Modules, Sources, names_over};
-use crate::respond::ReplyBody;
 use crate::timers::Timers;
 use crate::transaction::Transaction;
 use crate::vm::Vm;
-use crate::websocket::{Session, Start};
 use crate::worker::Scripts;
 
 /// A main VM.
@@ -55,13 +49,6 @@ pub(crate) struct MainVm {
     logs: Rc<LogFunctions>,
     requests_running: Cell<usize>,
     sessions_running: Cell<usize>,
-}
-
-/// What goes on after an answer.
-enum Rest {
-    Nothing,
-    Producer(Producer),
-    Session(Session, OpenRequest),
 }
 
 impl MainVm {
@@ -92,7 +79,7 @@ impl MainVm {
         timers.set_vm(&vm);
         let requests = Requests::new(vm.lua())?;
         functions.set_requests(requests.clone());
-        let statement = load(vm.lua(), include_str!("statement.luau"), "=statement", None)?;
+        let statement = load(vm.lua(), include_str!("../statement.luau"), "=statement", None)?;
         let names = names_over(vm.lua(), &vm.lua().globals())?;
         main_script::install_in_script(&names)?;
         let statement = statement.call::<Function>(&names)?;
@@ -112,108 +99,6 @@ impl MainVm {
         });
         spawn_local(Rc::clone(&main).take_calls(requests, incoming));
         Ok((main, calls))
-    }
-
-    async fn take_calls(self: Rc<Self>, requests: Requests, mut incoming: mpsc::Receiver<Call>) {
-        while let Some(call) = incoming.recv().await {
-            self.functions.forget_released();
-            let (main, requests) = (Rc::clone(&self), requests.clone());
-            spawn_local(async move {
-                main.requests_running.set(main.requests_running.get() + 1);
-                let session = main.take_call(&requests, call).await;
-                main.requests_running.set(main.requests_running.get() - 1);
-                if let Some((session, open)) = session {
-                    main.sessions_running.set(main.sessions_running.get() + 1);
-                    session.run(Rc::clone(&main.vm), open.head(), open).await;
-                    main.sessions_running.set(main.sessions_running.get() - 1);
-                }
-            });
-        }
-    }
-
-    /// Answers a call. What is returned begins now that the answer is on its way.
-    async fn take_call(&self, requests: &Requests, call: Call) -> Option<(Session, OpenRequest)> {
-        let Call { function, request, mut answer, place } = call;
-        drop(place);
-        let wants_body = request.head.method != Method::HEAD;
-        let what = format!("request {} {}", request.head.method, request.head.path());
-        let author = Author::new(Via::Request, what);
-        let transaction = Transaction::lazy(Arc::clone(&self.live), author, None);
-        let answering = transaction.scope(self.answer(requests, function, request));
-        let answered = tokio::select! {
-            answered = answering => answered,
-            // The client left: nobody waits for the rest.
-            () = answer.closed() => return None,
-        };
-        let answered = match answered {
-            Ok(answered) => answered,
-            Err(error) => {
-                drop(answer.send(Err(error)));
-                return None;
-            }
-        };
-        // A handler may change the site; the change is published with its answer.
-        if let Err(error) = self.commit(&transaction).await {
-            drop(answer.send(Err(HandlerError::internal(error))));
-            return None;
-        }
-        match answered {
-            (reply, Rest::Nothing) => drop(answer.send(Ok(reply))),
-            (reply, Rest::Producer(mut producer)) => {
-                if wants_body {
-                    producer = match producer.begin().await {
-                        Ok(producer) => producer,
-                        Err(error) => {
-                            drop(answer.send(Err(handler_error(&error))));
-                            return None;
-                        }
-                    };
-                }
-                let (chunks, asked) = Chunks::new();
-                let reply = Answer { body: AnswerBody::Stream(chunks), ..reply };
-                if answer.send(Ok(reply)).is_ok() {
-                    produce(producer, asked).await;
-                }
-            }
-            (reply, Rest::Session(session, open)) => {
-                return answer.send(Ok(reply)).is_ok().then_some((session, open));
-            }
-        }
-        None
-    }
-
-    async fn answer(
-        &self,
-        requests: &Requests,
-        function: u64,
-        request: Request,
-    ) -> Result<(Answer, Rest), HandlerError> {
-        let handler = self.functions.get(function);
-        let (function, place) =
-            handler.ok_or_else(|| HandlerError::internal("this handler's function is gone"))?;
-        let handler = Handler { function: &function, place: &place };
-        let allowance = request.head.allowance.clone();
-        let (reply, open) = call(&self.vm, requests, &handler, request).await?;
-        let (body, rest) = match reply.body {
-            ReplyBody::Bytes(bytes) => {
-                // Here, for it may be a while until its worker can.
-                let counted = allowance.afford(bytes).ok_or_else(|| {
-                    let busy = "there is no memory for this answer now";
-                    HandlerError::client(StatusCode::SERVICE_UNAVAILABLE, busy)
-                        .by_option(Some("limits.answer_bytes"))
-                })?;
-                (AnswerBody::Bytes(counted), Rest::Nothing)
-            }
-            ReplyBody::Producer(function) => {
-                let producer = Producer::new(&self.vm, function, open).map_err(vm_error)?;
-                (AnswerBody::Bytes(bytes::Bytes::new()), Rest::Producer(producer))
-            }
-            ReplyBody::WebSocket(start) => {
-                let Start { accepted, session } = *start;
-                (AnswerBody::WebSocket(accepted), Rest::Session(session, open))
-            }
-        };
-        Ok((Answer { status: reply.status, headers: reply.headers, body }, rest))
     }
 
     /// Publishes what a task changed. Returns the new generation, if there is one.
@@ -324,19 +209,5 @@ fn compile_statement(lua: &Lua, source: &str, environment: &Table) -> mlua::Resu
     match load(lua, &format!("return {source}"), "=statement", Some(environment.clone())) {
         Ok(function) => Ok(function),
         Err(_not_an_expression) => load(lua, source, "=statement", Some(environment.clone())),
-    }
-}
-
-/// Runs a producer until it ends or its client is known to have left, whether it writes or not.
-async fn produce(mut producer: Producer, mut asked: Asked) {
-    while let Some(mut sender) = asked.next().await {
-        let chunk = tokio::select! {
-            chunk = producer.next() => chunk,
-            () = sender.closed() => return,
-        };
-        let Some(chunk) = chunk else { return };
-        let chunk = chunk.map_err(|error: TaskError| ScriptError::from_task(&error).with_traceback());
-        // An error: the client left.
-        drop(sender.send(chunk));
     }
 }
