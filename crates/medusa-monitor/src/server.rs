@@ -15,10 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medusa_proto::author::{Author, Via};
+use medusa_proto::progress::Progress;
 use medusa_proto::status::Status;
-use medusa_script::Events;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::spawn_local;
 
 use crate::protocol::{Done, Failure, Reply};
@@ -44,11 +44,15 @@ pub trait Control: 'static {
         &self,
         source: String,
         author: Author,
-        events: Events,
+        events: mpsc::Sender<Progress>,
     ) -> impl Future<Output = Result<Done, Failure>>;
 
     /// Runs the script anew.
-    fn reload(&self, author: Author, events: Events) -> impl Future<Output = Result<Done, Failure>>;
+    fn reload(
+        &self,
+        author: Author,
+        events: mpsc::Sender<Progress>,
+    ) -> impl Future<Output = Result<Done, Failure>>;
 
     /// Describes the server.
     fn status(&self) -> impl Future<Output = Status>;

@@ -10,7 +10,7 @@
 //! - [`conditional`] and [`range`]: what the `If-*` and `Range` fields of a request ask for;
 //! - [`coding`]: the compressed form that a client takes; [`glob`]: patterns for paths;
 //! - [`query`] and [`cookie`]: what queries, forms and cookies say; [`event_stream`]: server-sent events as written;
-//! - [`author`]: who changes the server; [`hex`]: bytes as digits; [`shown`]: text from outside for a person's eyes; [`status`]: the document by which a long-lived object describes itself.
+//! - [`author`]: who changes the server; [`hex`]: bytes as digits; [`shown`]: text from outside for a person's eyes; [`progress`]: what is told of a statement while it runs; [`status`]: the document by which a long-lived object describes itself.
 //!
 //! **Invariant: nothing here panics, whatever the input.** The lints below keep the usual ways to do so out.
 
@@ -41,6 +41,7 @@ pub mod framing;
 pub mod glob;
 pub mod hex;
 pub mod journal;
+pub mod progress;
 pub mod proxy_protocol;
 pub mod query;
 pub mod range;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use medusa_net::{ListenAddr, Workers};
 use medusa_proto::author::{Author, Via};
+use medusa_proto::progress::Progress;
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
 use medusa_site::{HttpServer, Live, PublishError};
@@ -25,7 +26,7 @@ use crate::inline::Call;
 use crate::main_vm::{Entry, MainVm};
 use crate::print;
 use crate::require::Sources;
-use crate::transaction::{Event, Events, MAX_OUTPUT, Transaction};
+use crate::transaction::{MAX_OUTPUT, ProgressSender, Transaction};
 use crate::worker::{self, Scripts};
 
 /// How many requests to the engine may wait.
@@ -85,8 +86,8 @@ pub struct Evaluated {
 type Answer<T> = oneshot::Sender<Result<T, ScriptError>>;
 
 enum Job {
-    Load { author: Author, events: Option<Events>, answer: Answer<Loaded> },
-    Eval { source: String, author: Author, events: Option<Events>, answer: Answer<Evaluated> },
+    Load { author: Author, events: Option<ProgressSender>, answer: Answer<Loaded> },
+    Eval { source: String, author: Author, events: Option<ProgressSender>, answer: Answer<Evaluated> },
     Status { answer: Answer<Status> },
 }
 
@@ -127,7 +128,7 @@ impl Engine {
     /// # Errors
     ///
     /// What is wrong with the script, or with what it asks for.
-    pub async fn load(&self, author: Author, events: Option<Events>) -> Result<Loaded, ScriptError> {
+    pub async fn load(&self, author: Author, events: Option<ProgressSender>) -> Result<Loaded, ScriptError> {
         self.ask(|answer| Job::Load { author, events, answer }).await
     }
 
@@ -140,7 +141,7 @@ impl Engine {
         &self,
         source: String,
         author: Author,
-        events: Option<Events>,
+        events: Option<ProgressSender>,
     ) -> Result<Evaluated, ScriptError> {
         self.ask(|answer| Job::Eval { source, author, events, answer }).await
     }
@@ -181,7 +182,7 @@ pub fn check(program: Program, mut print: impl FnMut(&str)) -> Result<Status, Sc
         // Room for every line there may be: a script prints many before anyone else has a turn.
         let (events, mut told) = mpsc::channel(MAX_OUTPUT + 1);
         let mut told_line = |event| {
-            if let Event::Output(line) = event {
+            if let Progress::Output(line) = event {
                 print(&line);
             }
         };
@@ -200,7 +201,7 @@ pub fn check(program: Program, mut print: impl FnMut(&str)) -> Result<Status, Sc
     })
 }
 
-async fn rehearse(program: Program, events: Events) -> Result<Status, ScriptError> {
+async fn rehearse(program: Program, events: ProgressSender) -> Result<Status, ScriptError> {
     let host = Host::new(program, Live::rehearsal());
     let ((vm, _calls), transaction) = host.run(Author::new(Via::Start, "check"), Some(events)).await?;
     let rehearsal = transaction
@@ -260,7 +261,7 @@ impl Host {
         }
     }
 
-    async fn load(&self, author: Author, events: Option<Events>) -> Result<Loaded, ScriptError> {
+    async fn load(&self, author: Author, events: Option<ProgressSender>) -> Result<Loaded, ScriptError> {
         let ((vm, calls), transaction) = self.run(author, events).await?;
         self.listen_elsewhere(&transaction)?;
         let committed = transaction.commit().await;
@@ -289,7 +290,7 @@ impl Host {
     async fn run(
         &self,
         author: Author,
-        events: Option<Events>,
+        events: Option<ProgressSender>,
     ) -> Result<((Rc<MainVm>, mpsc::Sender<Call>), Rc<Transaction>), ScriptError> {
         let transaction = Transaction::fresh(Arc::clone(&self.live), author, events).await;
         let sources = Arc::new(Sources::new(self.program.root.clone()));
@@ -321,7 +322,7 @@ impl Host {
         &self,
         source: &str,
         author: Author,
-        events: Option<Events>,
+        events: Option<ProgressSender>,
     ) -> Result<Evaluated, ScriptError> {
         let vm = self.current.borrow().as_ref().map(|current| Rc::clone(&current.vm));
         let vm = vm.ok_or_else(|| ScriptError::new("the script is not loaded yet"))?;

@@ -57,4 +57,4 @@ mod worker;
 
 pub use engine::{Address, Engine, Evaluated, Loaded, Program, ProgramSource, check};
 pub use error::ScriptError;
-pub use transaction::{Event, Events};
+pub use transaction::ProgressSender;

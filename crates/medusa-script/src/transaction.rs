@@ -14,6 +14,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use medusa_proto::author::Author;
+use medusa_proto::progress::Progress;
 use medusa_site::{Busy, Change, Draft, DraftError, GivenUp, Live, Parts, PublishError, Site};
 use tokio::sync::mpsc;
 
@@ -26,17 +27,8 @@ tokio::task_local! {
 /// How much a statement may print, in bytes.
 pub(crate) const MAX_OUTPUT: usize = 256 * 1024;
 
-/// What happens while a statement runs, for whoever asked for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// It printed a line.
-    Output(String),
-    /// Somebody else's change is under way; this one waits.
-    Waiting(String),
-}
-
-/// Where events go; full or closed, they are dropped.
-pub type Events = mpsc::Sender<Event>;
+/// Where it is told how a task goes on; what comes when that is full or closed is dropped.
+pub type ProgressSender = mpsc::Sender<Progress>;
 
 type Waiting = Pin<Box<dyn Future<Output = Change>>>;
 
@@ -48,24 +40,29 @@ pub(crate) struct Transaction {
     /// The wait for the right to change the Site. Kept here and not in the script's future, which Luau may hold on to long
     /// after its task was dropped.
     waiting: RefCell<Option<Waiting>>,
-    events: Option<Events>,
+    events: Option<ProgressSender>,
     printed: RefCell<usize>,
     excused: Cell<Waited>,
 }
 
 impl Transaction {
     /// A transaction that begins with the first edit.
-    pub(crate) fn lazy(live: Arc<Live>, author: Author, events: Option<Events>) -> Rc<Self> {
+    pub(crate) fn lazy(live: Arc<Live>, author: Author, events: Option<ProgressSender>) -> Rc<Self> {
         Self::with(live, author, None, events)
     }
 
     /// A transaction that makes the Site anew.
-    pub(crate) async fn fresh(live: Arc<Live>, author: Author, events: Option<Events>) -> Rc<Self> {
+    pub(crate) async fn fresh(live: Arc<Live>, author: Author, events: Option<ProgressSender>) -> Rc<Self> {
         let change = live.begin_fresh(author.clone(), tells(events.clone())).await;
         Self::with(live, author, Some(change), events)
     }
 
-    fn with(live: Arc<Live>, author: Author, change: Option<Change>, events: Option<Events>) -> Rc<Self> {
+    fn with(
+        live: Arc<Live>,
+        author: Author,
+        change: Option<Change>,
+        events: Option<ProgressSender>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             live,
             author,
@@ -184,7 +181,7 @@ impl Transaction {
             (false, false) => return true,
         };
         // Dropped when the reader does not keep up: output must not hold up a statement.
-        let _full = events.try_send(Event::Output(told));
+        let _full = events.try_send(Progress::Output(told));
         true
     }
 
@@ -265,10 +262,10 @@ impl fmt::Debug for Transaction {
 }
 
 /// Tells whoever asked for a change whom it waits for.
-fn tells(events: Option<Events>) -> impl FnMut(Busy) {
+fn tells(events: Option<ProgressSender>) -> impl FnMut(Busy) {
     move |busy| {
         if let Some(events) = &events {
-            let _full = events.try_send(Event::Waiting(busy.to_string()));
+            let _full = events.try_send(Progress::Waiting(busy.to_string()));
         }
     }
 }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use medusa_monitor::protocol::MAX_REQUEST;
 use medusa_monitor::{CallError, Client, ConnectError, Done, Op};
+use medusa_proto::progress::Progress;
 use medusa_proto::with_causes;
-use medusa_script::Event;
 
 use crate::target::Target;
 use crate::term;
@@ -103,10 +103,10 @@ impl Remote {
 }
 
 /// Shows what happens while a request is worked on.
-fn show(event: Event) {
+fn show(event: Progress) {
     match event {
-        Event::Output(text) => term::answer(text),
-        Event::Waiting(text) => term::note(text),
+        Progress::Output(text) => term::answer(text),
+        Progress::Waiting(text) => term::note(text),
     }
 }
 

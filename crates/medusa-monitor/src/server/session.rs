@@ -5,9 +5,9 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use medusa_proto::progress::Progress;
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
-use medusa_script::Event;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -155,7 +155,7 @@ impl<R: AsyncBufRead + Unpin, W: AsyncWrite + Unpin> Wire<R, W> {
     async fn watch(
         &mut self,
         task: impl Future<Output = Result<Done, Failure>>,
-        mut events: mpsc::Receiver<Event>,
+        mut events: mpsc::Receiver<Progress>,
     ) -> io::Result<()> {
         let mut task = pin!(task);
         let result = loop {
@@ -181,10 +181,10 @@ async fn left(reader: &mut (impl AsyncBufRead + Unpin)) {
     }
 }
 
-fn reply(event: Event) -> Reply {
+fn reply(event: Progress) -> Reply {
     match event {
-        Event::Output(text) => Reply::Output { text },
-        Event::Waiting(text) => Reply::Waiting { text },
+        Progress::Output(text) => Reply::Output { text },
+        Progress::Waiting(text) => Reply::Waiting { text },
     }
 }
 

@@ -11,7 +11,7 @@ use medusa_net::{Workers, descriptors, limits};
 use medusa_proto::author::{Author, Via};
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
-use medusa_script::{Engine, Events, Loaded, ScriptError};
+use medusa_script::{Engine, Loaded, ProgressSender, ScriptError};
 use tokio::sync::{Notify, watch};
 
 use super::manager::Reloading;
@@ -65,7 +65,7 @@ impl Controls {
         }
     }
 
-    async fn load(&self, author: Author, events: Option<Events>) -> Result<Loaded, Failure> {
+    async fn load(&self, author: Author, events: Option<ProgressSender>) -> Result<Loaded, Failure> {
         self.refuse_while_stopping()?;
         let _reloading = Reloading::begin();
         match self.engine.load(author.clone(), events).await {
@@ -104,7 +104,7 @@ fn failure(error: &ScriptError) -> Failure {
 }
 
 impl Control for Controls {
-    async fn eval(&self, source: String, author: Author, events: Events) -> Result<Done, Failure> {
+    async fn eval(&self, source: String, author: Author, events: ProgressSender) -> Result<Done, Failure> {
         self.refuse_while_stopping()?;
         let evaluated = self.engine.eval(source, author.clone(), Some(events)).await;
         let evaluated = evaluated.map_err(|error| failure(&error))?;
@@ -114,7 +114,7 @@ impl Control for Controls {
         Ok(Done { value: evaluated.value, generation: evaluated.generation, status: None })
     }
 
-    async fn reload(&self, author: Author, events: Events) -> Result<Done, Failure> {
+    async fn reload(&self, author: Author, events: ProgressSender) -> Result<Done, Failure> {
         let loaded = self.load(author, Some(events)).await?;
         Ok(Done { generation: Some(loaded.generation), ..Done::default() })
     }
