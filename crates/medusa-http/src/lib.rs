@@ -45,7 +45,7 @@ pub use end_hook::{Delivery, EndHook};
 pub use fault::{Fault, Faults};
 pub use file_body::FileBody;
 pub use handler::{Handler, HandlerError, HandlerFuture, PrepareFuture};
-pub use limits::Limits;
+pub use limits::{LIMITS, Limit, Limits};
 pub use listen::Listen;
 pub use record::flush as flush_records;
 pub use request::{Head, Request, RequestBody, RequestBodyError};

@@ -10,7 +10,7 @@ use mlua::{Function, LuaString, Table, UserData, UserDataMethods, Value};
 
 use crate::counted::shown;
 use crate::docs::{Class, item};
-use crate::print::{MAX_SHOWN, as_number, kind, show};
+use crate::print::{MAX_SHOWN, as_number, as_whole, kind, show};
 use crate::producer::Sink;
 
 pub(crate) const CLASS: Class = Class {
@@ -161,9 +161,7 @@ fn text(field: &str, value: &Value) -> mlua::Result<Vec<u8>> {
 }
 
 fn milliseconds(value: &Value) -> mlua::Result<u64> {
-    let whole = as_number(value).filter(|n| n.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(n));
-    whole
-        .map(|n| n as u64)
+    as_whole(value, ..=u64::from(u32::MAX))
         .ok_or_else(|| wrong(format!("`retry` must be a whole number of milliseconds, not {}", show(value))))
 }
 

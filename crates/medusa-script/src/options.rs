@@ -2,11 +2,13 @@
 //! arguments: one that nobody asked for is an error, too, where something would be changed.
 
 use std::fmt;
+use std::ops::{Bound, RangeBounds};
+use std::time::Duration;
 
 use mlua::{FromLua, Lua, LuaString, MultiValue, Table, Value};
 
 use crate::call_site::fail;
-use crate::print::{kind, show};
+use crate::print::{kind, show, whole};
 
 /// Kinds that are asked for by their own name.
 const PLAIN: [&str; 4] = ["string", "number", "boolean", "table"];
@@ -89,9 +91,59 @@ impl<'a> Options<'a> {
         // Luau's conversions are generous (a number is taken for a string); options are not.
         let right =
             expected.strip_prefix("a ").is_none_or(|want| !PLAIN.contains(&want) || want == kind(&value));
-        T::from_lua(value, self.lua).ok().filter(|_| right).map(Some).ok_or_else(|| {
-            fail(self.lua, format!("{}: `{key}` must be {expected}, not {}", self.function, show(&shown)))
+        T::from_lua(value, self.lua)
+            .ok()
+            .filter(|_| right)
+            .map(Some)
+            .ok_or_else(|| self.wrong(key, format_args!("{expected}, not {}", show(&shown))))
+    }
+
+    /// The option `key`, a whole number within `range`.
+    pub(crate) fn whole<T: TryFrom<u64>>(
+        &mut self,
+        key: &'static str,
+        range: impl RangeBounds<u64>,
+    ) -> mlua::Result<Option<T>> {
+        let Some(number) = self.get::<f64>(key, "a number")? else { return Ok(None) };
+        let whole =
+            whole(number).filter(|whole| range.contains(whole)).and_then(|whole| whole.try_into().ok());
+        whole.map(Some).ok_or_else(|| {
+            let least = match range.start_bound() {
+                Bound::Included(least) => *least,
+                Bound::Excluded(below) => below + 1,
+                Bound::Unbounded => 0,
+            };
+            let range = match range.end_bound() {
+                Bound::Included(most) => format!(" from {least} to {most}"),
+                _ if number.fract() != 0.0 && least == 0 => String::new(),
+                _ => format!(" of at least {least}"),
+            };
+            self.wrong(key, format_args!("a whole number{range}, not {number}"))
         })
+    }
+
+    /// The option `key`, a number of seconds within `range`.
+    pub(crate) fn seconds(
+        &mut self,
+        key: &'static str,
+        range: impl RangeBounds<f64>,
+    ) -> mlua::Result<Option<Duration>> {
+        let Some(number) = self.get::<f64>(key, "a number")? else { return Ok(None) };
+        let time = Duration::try_from_secs_f64(number).ok().filter(|_| range.contains(&number));
+        time.map(Some).ok_or_else(|| {
+            let range = match (range.start_bound(), range.end_bound()) {
+                (Bound::Included(least), Bound::Included(most)) => format!(" from {least} to {most}"),
+                (Bound::Excluded(least), Bound::Included(most)) => format!(" above {least}, at most {most}"),
+                (Bound::Included(least), _) if *least > 0.0 => format!(", {least} or more"),
+                _ => ", 0 or more".to_owned(),
+            };
+            self.wrong(key, format_args!("a number of seconds{range}, not {number}"))
+        })
+    }
+
+    /// The error of an option that must be something else.
+    pub(crate) fn wrong(&self, key: &str, must_be: impl fmt::Display) -> mlua::Error {
+        fail(self.lua, format_args!("{}: `{key}` must be {must_be}", self.function))
     }
 
     /// Refuses keys that nobody asked for.

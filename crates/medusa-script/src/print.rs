@@ -1,5 +1,7 @@
 //! A statement's value, for a person: tables are shown with their contents, strings quoted inside them, everything bounded.
 
+use std::ops::RangeBounds;
+
 use mlua::{Function, Lua, MultiValue, Table, Value};
 
 use crate::chunk::load;
@@ -12,6 +14,16 @@ pub(crate) fn as_number(value: &Value) -> Option<f64> {
         Value::Number(number) => Some(*number),
         _ => None,
     }
+}
+
+/// A whole number of at least 0.
+pub(crate) fn whole(number: f64) -> Option<u64> {
+    (number >= 0.0 && number.fract() == 0.0).then_some(number as u64)
+}
+
+/// A value that is a whole number within `range`.
+pub(crate) fn as_whole(value: &Value, range: impl RangeBounds<u64>) -> Option<u64> {
+    as_number(value).and_then(whole).filter(|number| range.contains(number))
 }
 
 /// What kind of value it is, in the script's words.

@@ -10,7 +10,7 @@ use crate::counted::shown_bytes;
 use crate::docs::{Class, item};
 use crate::events::EventSource;
 use crate::fields::same_field;
-use crate::print::{MAX_SHOWN, as_number, kind, show};
+use crate::print::{MAX_SHOWN, as_whole, kind, show};
 use crate::producer::Source;
 use crate::websocket::{Opening, Outcome, Start};
 
@@ -127,7 +127,7 @@ fn shown_key(key: &Value) -> String {
 }
 
 fn status(value: &Value) -> mlua::Result<StatusCode> {
-    let number = as_number(value).filter(|number| number.fract() == 0.0 && (200.0..=599.0).contains(number));
+    let number = as_whole(value, 200..=599);
     number
         .and_then(|number| StatusCode::from_u16(number as u16).ok())
         .ok_or_else(|| wrong(format!("status must be a whole number from 200 to 599, not {}", show(value))))

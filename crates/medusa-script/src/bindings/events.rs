@@ -5,7 +5,6 @@ use std::time::Duration;
 use medusa_proto::event_stream::CONTENT_TYPE;
 use mlua::{Function, Lua, Table, Value};
 
-use crate::call_site::fail;
 use crate::docs::{Class, Item, item};
 use crate::events::EventSource;
 use crate::options::Options;
@@ -34,8 +33,8 @@ pub(crate) const OPTIONS: Class = Class {
     methods: &[],
 };
 
-/// The default heartbeat, in seconds.
-const HEARTBEAT: f64 = 15.0;
+/// The default heartbeat.
+const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// The shortest one, in seconds: a stream is not a busy loop.
 const SHORTEST: f64 = 0.1;
@@ -46,12 +45,8 @@ pub(super) fn install(lua: &Lua, http: &Table) -> mlua::Result<()> {
 
 fn events(lua: &Lua, (run, options): (Function, Value)) -> mlua::Result<Table> {
     let mut options = Options::new(lua, FUNCTION, options)?;
-    let seconds: f64 = options.get("heartbeat", "a number")?.unwrap_or(HEARTBEAT);
+    let heartbeat = options.seconds("heartbeat", SHORTEST..)?.unwrap_or(HEARTBEAT);
     options.finish()?;
-    let heartbeat = Duration::try_from_secs_f64(seconds).ok().filter(|_| seconds >= SHORTEST);
-    let heartbeat = heartbeat.ok_or_else(|| {
-        fail(lua, format!("{FUNCTION}: `heartbeat` must be at least {SHORTEST} seconds, not {seconds}"))
-    })?;
     let headers = lua.create_table()?;
     headers.raw_set("content-type", CONTENT_TYPE)?;
     // A stream is never the same twice, also not for a cache that would serve a beginning of it.

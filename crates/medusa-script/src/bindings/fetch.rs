@@ -5,8 +5,8 @@
 
 use std::cell::RefCell;
 use std::fmt::Display;
+use std::ops::Bound;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::SET_COOKIE;
@@ -208,7 +208,7 @@ fn request(lua: &Lua, url: &Value, options: Value, json: Option<LuaString>) -> m
     if let Some(token) = secret(lua, &mut options, "bearer")? {
         request.bearer(token).map_err(refused)?;
     }
-    request.limits = limits(lua, &mut options)?;
+    request.limits = limits(&mut options)?;
     request.ca = options.get::<String>("ca", "a string")?.map(|path| root(lua).join(path));
     request.insecure = options.get::<bool>("insecure", "a boolean")?.unwrap_or(false);
     request.stream = options.get::<bool>("stream", "a boolean")?.unwrap_or(false);
@@ -295,43 +295,17 @@ fn set_body(
     }
 }
 
-fn limits(lua: &Lua, options: &mut Options<'_>) -> mlua::Result<Limits> {
+fn limits(options: &mut Options<'_>) -> mlua::Result<Limits> {
+    /// In seconds.
+    const TIMEOUTS: (Bound<f64>, Bound<f64>) =
+        (Bound::Excluded(0.0), Bound::Included(MAX_TIMEOUT.as_secs() as f64));
     let default = Limits::default();
     Ok(Limits {
-        timeout: seconds(lua, options, "timeout")?.unwrap_or(default.timeout),
-        connect_timeout: seconds(lua, options, "connect_timeout")?.unwrap_or(default.connect_timeout),
-        redirects: whole(lua, options, "redirects", 0.0, MAX_REDIRECTS as f64)?
-            .map_or(default.redirects, |number| number as usize),
-        max_bytes: whole(lua, options, "max_bytes", 1.0, MAX_WHOLE)?.unwrap_or(default.max_bytes),
+        timeout: options.seconds("timeout", TIMEOUTS)?.unwrap_or(default.timeout),
+        connect_timeout: options.seconds("connect_timeout", TIMEOUTS)?.unwrap_or(default.connect_timeout),
+        redirects: options.whole("redirects", 0..=MAX_REDIRECTS as u64)?.unwrap_or(default.redirects),
+        max_bytes: options.whole("max_bytes", 1..)?.unwrap_or(default.max_bytes),
     })
-}
-
-/// The largest number up to which a script has every whole one.
-const MAX_WHOLE: f64 = 9_007_199_254_740_992.0;
-
-fn seconds(lua: &Lua, options: &mut Options<'_>, key: &'static str) -> mlua::Result<Option<Duration>> {
-    let Some(number) = options.get::<f64>(key, "a number")? else { return Ok(None) };
-    let time = Duration::try_from_secs_f64(number).ok();
-    let time = time.filter(|time| !time.is_zero() && *time <= MAX_TIMEOUT);
-    let most = MAX_TIMEOUT.as_secs();
-    let wrong =
-        || wrong(lua, format!("`{key}` must be a number of seconds above 0, at most {most}, not {number}"));
-    time.map(Some).ok_or_else(wrong)
-}
-
-fn whole(
-    lua: &Lua,
-    options: &mut Options<'_>,
-    key: &'static str,
-    least: f64,
-    most: f64,
-) -> mlua::Result<Option<u64>> {
-    match options.get::<f64>(key, "a number")? {
-        Some(number) if number.fract() != 0.0 || !(least..=most).contains(&number) => {
-            Err(wrong(lua, format!("`{key}` must be a whole number from {least} to {most}, not {number}")))
-        }
-        number => Ok(number.map(|number| number as u64)),
-    }
 }
 
 fn response_table(lua: &Lua, response: Response) -> mlua::Result<Table> {

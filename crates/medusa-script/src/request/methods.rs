@@ -14,7 +14,7 @@ use super::fault::ClientFault;
 use super::fields::{headers, raw_query, whole_query};
 use super::open::{Open, head};
 use crate::json::{DecodeError, Decoder, MAX_FROM_CLIENT, Text};
-use crate::print::{as_number, show};
+use crate::print::{as_whole, show};
 use crate::sentinel;
 
 /// The most that `req:read(n)` reads at once: a piece, not the body.
@@ -148,7 +148,7 @@ fn wanted_length(value: &Value) -> mlua::Result<Option<usize>> {
     if value.is_nil() {
         return Ok(None);
     }
-    let whole = as_number(value).filter(|n| n.fract() == 0.0 && (1.0..=MAX_READ as f64).contains(n));
+    let whole = as_whole(value, 1..=MAX_READ as u64);
     whole.map(|n| Some(n as usize)).ok_or_else(|| {
         let value = show(value);
         mlua::Error::runtime(format!(

@@ -1,7 +1,5 @@
 //! What a script asks of a session.
 
-use std::time::Duration;
-
 use medusa_http::websocket::{Options, Origins};
 use mlua::{Lua, Table, Value};
 
@@ -11,7 +9,7 @@ use crate::options::{Options as Given, texts};
 const FUNCTION: &str = "req:websocket";
 
 /// The longest message that can be asked for, in bytes: a worker's VM holds 256 MiB for all its handlers.
-const LONGEST: f64 = 64.0 * 1024.0 * 1024.0;
+const LONGEST: u64 = 64 * 1024 * 1024;
 
 /// The longest time that makes sense, in seconds.
 const DAY: f64 = 86400.0;
@@ -38,20 +36,14 @@ pub(super) fn parse(lua: &Lua, given: Value) -> mlua::Result<Options> {
         }
         Some(_) => return Err(origins(lua)),
     }
-    if let Some(bytes) = given.get::<f64>("max_message", "a number")? {
-        if !(1.0..=LONGEST).contains(&bytes) {
-            return Err(fail(
-                lua,
-                format!("{FUNCTION}: `max_message` must be 1 to {LONGEST} bytes, not {bytes}"),
-            ));
-        }
-        options.max_message = bytes as usize;
+    if let Some(bytes) = given.whole("max_message", 1..=LONGEST)? {
+        options.max_message = bytes;
     }
-    if let Some(ping) = given.get::<f64>("ping", "a number")? {
-        options.ping = seconds(lua, "ping", ping)?;
+    if let Some(ping) = given.seconds("ping", 0.0..=DAY)? {
+        options.ping = ping;
     }
-    if let Some(idle) = given.get::<f64>("idle", "a number")? {
-        options.idle = seconds(lua, "idle", idle)?;
+    if let Some(idle) = given.seconds("idle", 0.0..=DAY)? {
+        options.idle = idle;
     }
     if let Some(compress) = given.get::<bool>("compress", "true or false")? {
         options.compress = compress;
@@ -65,11 +57,6 @@ fn origins(lua: &Lua) -> mlua::Error {
         lua,
         format!("{FUNCTION}: `origins` must be \"*\" or a list of strings like \"https://example.com\""),
     )
-}
-
-fn seconds(lua: &Lua, name: &str, seconds: f64) -> mlua::Result<Duration> {
-    let given = Duration::try_from_secs_f64(seconds).ok().filter(|_| seconds <= DAY);
-    given.ok_or_else(|| fail(lua, format!("{FUNCTION}: `{name}` must be 0 to {DAY} seconds, not {seconds}")))
 }
 
 /// [RFC 9110 §5.6.2](https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2).

@@ -12,6 +12,7 @@ use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Tabl
 
 use crate::call_site::fail;
 use crate::preempt::Meter;
+use crate::print::whole;
 use crate::sentinel;
 
 /// What a `ws` has in it.
@@ -116,7 +117,7 @@ fn binary(data: &LuaString) -> Message {
 
 fn close(lua: &Lua, (ws, code, reason): (Table, Option<f64>, Option<String>)) -> mlua::Result<()> {
     let code = code.unwrap_or(Close::NORMAL.into());
-    let whole = (code.fract() == 0.0 && (0.0..=f64::from(u16::MAX)).contains(&code)).then_some(code as u16);
+    let whole = whole(code).and_then(|code| u16::try_from(code).ok());
     let code = whole.ok_or_else(|| fail(lua, format!("ws:close: {code} is not a close code")))?;
     let close = Close::new(code, reason.unwrap_or_default());
     let close = close.map_err(|error| fail(lua, format!("ws:close: {error}")))?;

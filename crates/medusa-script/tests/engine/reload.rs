@@ -117,7 +117,7 @@ fn what_a_log_may_not_do_when_it_is_full_is_refused() {
         (
             "too small a queue",
             "medusa.log.file('-', { queue = 1 })",
-            "site.luau:1: medusa.log.file: `queue` must be a whole number, at least 512, not 1",
+            "site.luau:1: medusa.log.file: `queue` must be a whole number of at least 512, not 1",
         ),
         (
             "a size that is none",

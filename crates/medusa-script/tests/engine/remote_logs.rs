@@ -17,7 +17,7 @@ fn what_no_log_can_be_sent_to_is_refused_with_the_scripts_line() {
         ("medusa.log.socket('udp://127.0.0.1:1', { framing = 'nul' })", "takes datagrams"),
         ("medusa.log.socket('tcp://127.0.0.1:1', { tls = {} })", "`tls` is for tls://"),
         ("medusa.log.socket('tcp://127.0.0.1:1', { max_size = 600 })", "is a stream"),
-        ("medusa.log.socket('udp://127.0.0.1:1', { max_size = 100 })", "480 to 65507 bytes, not 100"),
+        ("medusa.log.socket('udp://127.0.0.1:1', { max_size = 100 })", "from 480 to 65507, not 100"),
         ("medusa.log.socket('tcp://127.0.0.1:1', { format = 'xml' })", "xml"),
         ("medusa.log.socket('tcp://127.0.0.1:1', { facility = 'user' })", "no option \"facility\""),
         ("medusa.log.socket('tls://127.0.0.1:1', { tls = { cert = 'a' } })", "name both"),

@@ -138,8 +138,3 @@ async fn use_resolver(lua: Lua, (given, rest): (Value, MultiValue)) -> mlua::Res
     };
     Transaction::edit(|draft| draft.use_resolver(resolver, at)).await
 }
-
-/// So many seconds, if that can be.
-fn duration(seconds: f64) -> Option<std::time::Duration> {
-    std::time::Duration::try_from_secs_f64(seconds).ok()
-}

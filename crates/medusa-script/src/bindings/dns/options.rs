@@ -1,7 +1,5 @@
 //! What a resolver is made with.
 
-use std::time::Duration;
-
 use medusa_dns::{CacheOptions, Protocol, ServerOptions, SystemOptions};
 use mlua::{Lua, Value};
 
@@ -133,8 +131,8 @@ pub(super) fn server(lua: &Lua, function: &'static str, given: Value) -> mlua::R
         tls_name: given.get("tls_name", "a string")?,
         ca: path(given.get("ca", "a string")?),
         path: given.get("path", "a string")?.unwrap_or(default.path),
-        timeout: seconds(lua, function, &mut given, "timeout")?.unwrap_or(default.timeout),
-        attempts: whole(lua, function, &mut given, "attempts")?.unwrap_or(default.attempts),
+        timeout: given.seconds("timeout", 0.0..)?.unwrap_or(default.timeout),
+        attempts: given.whole("attempts", 0..)?.unwrap_or(default.attempts),
         rotate: given.get("rotate", "a boolean")?.unwrap_or(default.rotate),
         hosts: path(given.get("hosts", "a string")?),
         cache: cache(lua, function, given.get("cache", "a table")?)?,
@@ -147,44 +145,15 @@ fn cache(lua: &Lua, function: &'static str, given: Option<Value>) -> mlua::Resul
     let mut given = Options::new(lua, function, given.unwrap_or(Value::Nil))?;
     let default = CacheOptions::default();
     let options = CacheOptions {
-        entries: whole(lua, function, &mut given, "entries")?.unwrap_or(default.entries),
-        bytes: whole(lua, function, &mut given, "bytes")?.unwrap_or(default.bytes),
-        min_ttl: seconds(lua, function, &mut given, "min_ttl")?.unwrap_or(default.min_ttl),
-        max_ttl: seconds(lua, function, &mut given, "max_ttl")?.unwrap_or(default.max_ttl),
-        negative_max: seconds(lua, function, &mut given, "negative_max")?.unwrap_or(default.negative_max),
-        failure_ttl: seconds(lua, function, &mut given, "failure_ttl")?.unwrap_or(default.failure_ttl),
-        stale: seconds(lua, function, &mut given, "stale")?.unwrap_or(default.stale),
+        entries: given.whole("entries", 0..)?.unwrap_or(default.entries),
+        bytes: given.whole("bytes", 0..)?.unwrap_or(default.bytes),
+        min_ttl: given.seconds("min_ttl", 0.0..)?.unwrap_or(default.min_ttl),
+        max_ttl: given.seconds("max_ttl", 0.0..)?.unwrap_or(default.max_ttl),
+        negative_max: given.seconds("negative_max", 0.0..)?.unwrap_or(default.negative_max),
+        failure_ttl: given.seconds("failure_ttl", 0.0..)?.unwrap_or(default.failure_ttl),
+        stale: given.seconds("stale", 0.0..)?.unwrap_or(default.stale),
         prefetch: given.get("prefetch", "a boolean")?.unwrap_or(default.prefetch),
     };
     given.finish()?;
     Ok(options)
-}
-
-/// The option `key`, a number of seconds. How many there may be is the resolver's business.
-fn seconds(
-    lua: &Lua,
-    function: &str,
-    given: &mut Options<'_>,
-    key: &'static str,
-) -> mlua::Result<Option<Duration>> {
-    let Some(number) = given.get::<f64>(key, "a number")? else { return Ok(None) };
-    super::duration(number).map(Some).ok_or_else(|| {
-        fail(lua, format!("{function}: `{key}` must be a number of seconds, 0 or more, not {number}"))
-    })
-}
-
-/// The option `key`, a whole number.
-fn whole<T: TryFrom<u64>>(
-    lua: &Lua,
-    function: &str,
-    given: &mut Options<'_>,
-    key: &'static str,
-) -> mlua::Result<Option<T>> {
-    let Some(number) = given.get::<f64>(key, "a number")? else { return Ok(None) };
-    // Up to here a script has every whole number.
-    let whole = number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&number);
-    let number_as = whole.then_some(number as u64).and_then(|number| T::try_from(number).ok());
-    number_as
-        .map(Some)
-        .ok_or_else(|| fail(lua, format!("{function}: `{key}` must be a whole number, not {number}")))
 }

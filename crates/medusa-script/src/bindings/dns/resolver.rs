@@ -152,7 +152,7 @@ impl std::str::FromStr for Ip {
 }
 
 fn seconds(lua: &Lua, number: f64) -> mlua::Result<Duration> {
-    super::duration(number).ok_or_else(|| {
+    Duration::try_from_secs_f64(number).map_err(|_error| {
         fail(lua, format!("resolver:pin: the ttl must be a number of seconds, 0 or more, not {number}"))
     })
 }

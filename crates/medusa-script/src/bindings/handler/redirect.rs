@@ -61,27 +61,11 @@ pub(super) const OPTIONS: Class = Class {
 /// `medusa.handler.https(options)`
 pub(super) fn https(lua: &Lua, options: Value) -> mlua::Result<HandlerValue> {
     let mut options = Options::new(lua, HTTPS, options)?;
-    let port: Option<f64> = options.get("port", "a number")?;
+    let port = options.whole::<u16>("port", 1..=u16::MAX.into())?.and_then(NonZeroU16::new);
     options.finish()?;
-    let port = port.map(|given| {
-        port_of(given).ok_or_else(|| {
-            fail(lua, format!("{HTTPS}: `port` must be a whole number from 1 to 65535, not {given}"))
-        })
-    });
-    let port = port.transpose()?;
     let make = || Ok::<_, Infallible>(Arc::new(Https::new(port)) as Arc<dyn Handler>);
     let made = MainContext::of(lua)?.interner(lua).handler(format!("https\0{port:?}"), make);
     made.map(HandlerValue::Made).map_err(|error| fail(lua, error))
-}
-
-fn port_of(number: f64) -> Option<NonZeroU16> {
-    let is_port = number.fract() == 0.0 && (1.0..=f64::from(u16::MAX)).contains(&number);
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a whole number in its range"
-    )]
-    is_port.then(|| NonZeroU16::new(number as u16)).flatten()
 }
 
 /// `medusa.handler.redirect(to, options)`

@@ -9,7 +9,7 @@ use mlua::{Lua, MultiValue, UserData, UserDataFields, UserDataMethods, Value};
 
 use super::super::handler::to_handler;
 use super::super::site::with_parts;
-use super::{at_place, limits};
+use super::at_place;
 use crate::call_site::{fail, origin};
 use crate::docs::{Class, main_item};
 use crate::options::{Options, no_more};
@@ -61,7 +61,7 @@ pub(super) fn spec(
     let pattern = to_pattern(lua, &pattern)?;
     let handler = to_handler(lua, &handler, at)?;
     let mut options = Options::new(lua, "mount", options)?;
-    let body = limits::whole(lua, "mount", "body", options.get("body", "a number")?)?;
+    let body = options.whole("body", 0..)?;
     options.finish()?;
     Ok(MountSpec { pattern, handler, body, origin: Arc::clone(at) })
 }

@@ -12,7 +12,7 @@ use crate::call_site::fail;
 use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
 use crate::options::{Options, list};
-use crate::print::{as_number, show};
+use crate::print::{as_number, as_whole, show};
 
 const FUNCTION: &str = "medusa.log.file";
 
@@ -118,7 +118,7 @@ fn file(lua: &Lua, (path, options): (String, Value)) -> mlua::Result<SinkValue> 
 /// `rotate`, and what only makes sense with it.
 fn rotation(lua: &Lua, given: &mut Options<'_>) -> mlua::Result<Option<Rotation>> {
     let rotate = given.get::<Value>("rotate", "a period, a size or a list of both")?;
-    let keep = given.get::<f64>("keep", "a number")?;
+    let keep = given.whole("keep", 1..)?;
     let compress = given.get::<String>("compress", "a string")?;
     let Some(rotate) = rotate else {
         return match (keep, compress) {
@@ -128,7 +128,7 @@ fn rotation(lua: &Lua, given: &mut Options<'_>) -> mlua::Result<Option<Rotation>
         };
     };
     let mut rotation = occasions(lua, &rotate)?.map_err(|error| wrong(lua, "rotate", &error))?;
-    rotation.keep = keep.map(|keep| whole(lua, keep)).transpose()?;
+    rotation.keep = keep;
     rotation.compress = match compress.as_deref() {
         None => false,
         Some("zstd") => true,
@@ -158,9 +158,9 @@ fn occasions(lua: &Lua, rotate: &Value) -> mlua::Result<Result<Rotation, OptionE
 }
 
 fn occasion(value: &Value) -> Result<Occasion, OptionError> {
-    match (value, as_number(value)) {
+    match (value, as_whole(value, ..)) {
         (Value::String(text), _) => text.to_string_lossy().parse(),
-        (_, Some(bytes)) if bytes >= 0.0 && bytes.fract() == 0.0 => Occasion::size(bytes as u64),
+        (_, Some(bytes)) => Occasion::size(bytes),
         _ => show(value).parse(),
     }
 }
@@ -173,14 +173,6 @@ fn fsync(value: &Value) -> Result<Fsync, OptionError> {
         (_, Some(seconds)) => Fsync::every(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)),
         _ => show(value).parse(),
     }
-}
-
-/// How many files to keep.
-fn whole(lua: &Lua, keep: f64) -> mlua::Result<u32> {
-    if keep >= 1.0 && keep <= f64::from(u32::MAX) && keep.fract() == 0.0 {
-        return Ok(keep as u32);
-    }
-    Err(fail(lua, format!("{FUNCTION}: `keep` must be a whole number of at least 1, not {keep}")))
 }
 
 fn wrong(lua: &Lua, option: &str, error: &OptionError) -> mlua::Error {

@@ -13,7 +13,7 @@ use crate::call_site::fail;
 use crate::context::MainContext;
 use crate::docs::{Item, main_item};
 use crate::options::Options;
-use crate::print::{as_number, show};
+use crate::print::{as_whole, show};
 
 pub(super) const WHEN_FULL: Item = main_item(
     "when_full",
@@ -54,7 +54,7 @@ pub(super) fn queue_options(
 ) -> mlua::Result<QueueOptions> {
     let default = QueueOptions::default();
     let choice = given.get::<String>("when_full", "a string")?;
-    let records = count(lua, given, function, "queue", QueueOptions::MIN_RECORDS as u64)?;
+    let records = given.whole("queue", QueueOptions::MIN_RECORDS as u64..)?;
     let bytes = size(lua, given, function, "queue_bytes", 1)?;
     let spill_bytes = size(lua, given, function, "spill_bytes", SpillOptions::MIN_BYTES)?;
     let choice = choice.map_or(Ok(Choice::DropNew), |text| choice_of(&text));
@@ -73,7 +73,7 @@ pub(super) fn queue_options(
         )),
     };
     Ok(QueueOptions {
-        records: records.map_or(default.records, |records| records as usize),
+        records: records.unwrap_or(default.records),
         bytes: bytes.map_or(default.bytes, |bytes| bytes as usize),
         when_full,
     })
@@ -137,19 +137,6 @@ fn spill_root(lua: &Lua, function: &str) -> mlua::Result<PathBuf> {
     }
 }
 
-fn count(
-    lua: &Lua,
-    given: &mut Options<'_>,
-    function: &str,
-    key: &'static str,
-    least: u64,
-) -> mlua::Result<Option<u64>> {
-    let Some(number) = given.get::<f64>(key, "a number")? else { return Ok(None) };
-    let problem =
-        || fail(lua, format!("{function}: `{key}` must be a whole number, at least {least}, not {number}"));
-    whole(number).filter(|&number| number >= least).map(Some).ok_or_else(problem)
-}
-
 /// A number of bytes, or a text like `"64MiB"`.
 fn size(
     lua: &Lua,
@@ -161,7 +148,7 @@ fn size(
     let Some(value) = given.get::<Value>(key, "a size")? else { return Ok(None) };
     let bytes = match &value {
         Value::String(text) => medusa_log::size(&text.to_string_lossy()),
-        other => as_number(other).and_then(whole),
+        other => as_whole(other, ..),
     };
     let problem = || {
         let shown = show(&value);
@@ -173,12 +160,6 @@ fn size(
         )
     };
     bytes.filter(|&bytes| bytes >= least).map(Some).ok_or_else(problem)
-}
-
-fn whole(number: f64) -> Option<u64> {
-    /// Up to here, doubles count in ones.
-    const MOST: f64 = 9_007_199_254_740_992.0;
-    ((0.0..=MOST).contains(&number) && number.fract() == 0.0).then_some(number as u64)
 }
 
 #[cfg(test)]

@@ -56,8 +56,8 @@ fn resolving(lua: &Lua, (resolver, sink, options): (Value, Value, Value)) -> mlu
     let sink = inner(lua, FUNCTION, sink)?;
     let mut given = Options::new(lua, FUNCTION, options)?;
     let mut options = ResolvingOptions::default();
-    if let Some(seconds) = given.get::<f64>("deadline", "a number")? {
-        options.deadline = deadline(lua, seconds)?;
+    if let Some(deadline) = given.seconds("deadline", 0.0..=MAX_DEADLINE.as_secs_f64())? {
+        options.deadline = deadline;
     }
     let verify = given.get("verify", "a boolean")?.unwrap_or(false);
     given.finish()?;
@@ -74,15 +74,4 @@ fn of_kind<T: FromLua>(lua: &Lua, value: Value, expected: &str) -> mlua::Result<
     let shown = show(&value);
     T::from_lua(value, lua)
         .map_err(|_other| fail(lua, format!("{FUNCTION}: expected {expected}, found {shown}")))
-}
-
-fn deadline(lua: &Lua, seconds: f64) -> mlua::Result<Duration> {
-    let deadline = Duration::try_from_secs_f64(seconds).ok().filter(|deadline| *deadline <= MAX_DEADLINE);
-    deadline.ok_or_else(|| {
-        let most = MAX_DEADLINE.as_secs();
-        fail(
-            lua,
-            format!("{FUNCTION}: `deadline` must be a number of seconds from 0 to {most}, not {seconds}"),
-        )
-    })
 }

@@ -1,5 +1,6 @@
 //! `medusa.log.socket`, and what it shares with `medusa.log.syslog`.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use medusa_log::{
@@ -147,19 +148,12 @@ fn max_size(
     function: &str,
     target: &RemoteTarget,
 ) -> mlua::Result<Option<usize>> {
-    const LEAST: usize = RemoteOptions::LEAST_SIZE;
-    const GREATEST: usize = RemoteOptions::GREATEST_SIZE;
-    let Some(size) = given.get::<f64>("max_size", "a number")? else { return Ok(None) };
-    if !target.may_take_datagrams() {
+    const SIZES: RangeInclusive<u64> = RemoteOptions::LEAST_SIZE as u64..=RemoteOptions::GREATEST_SIZE as u64;
+    let size = given.whole("max_size", SIZES)?;
+    if size.is_some() && !target.may_take_datagrams() {
         return Err(fail(lua, format!("{function}: `max_size` is for datagrams; {target} is a stream")));
     }
-    if size.fract() != 0.0 || !(LEAST as f64..=GREATEST as f64).contains(&size) {
-        return Err(fail(
-            lua,
-            format!("{function}: `max_size` must be {LEAST} to {GREATEST} bytes, not {size}"),
-        ));
-    }
-    Ok(Some(size as usize))
+    Ok(size)
 }
 
 /// The sink of these arguments: the one there is, or a new one.

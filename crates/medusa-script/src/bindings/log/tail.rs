@@ -17,7 +17,7 @@ use crate::call_site::fail;
 use crate::docs::{Class, Item, main_item};
 use crate::log::record;
 use crate::options::Options;
-use crate::print::{as_number, show};
+use crate::print::{as_whole, show};
 use crate::transaction::Transaction;
 
 const FUNCTION: &str = "medusa.log.tail";
@@ -73,8 +73,8 @@ pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {
 }
 
 fn tail(lua: &Lua, (entries, options): (Value, Value)) -> mlua::Result<SinkValue> {
-    let in_range = |n: &f64| n.fract() == 0.0 && (1.0..=Tail::MAX_ENTRIES as f64).contains(n);
-    let entries = as_number(&entries).filter(in_range).map(|n| n as usize).ok_or_else(|| {
+    let whole = as_whole(&entries, 1..=Tail::MAX_ENTRIES as u64);
+    let entries = whole.map(|n| n as usize).ok_or_else(|| {
         let (most, entries) = (Tail::MAX_ENTRIES, show(&entries));
         fail(lua, format!("{FUNCTION}: n must be a whole number from 1 to {most}, not {entries}"))
     })?;
@@ -128,7 +128,7 @@ fn count(lua: &Lua, method: &str, value: &Value) -> mlua::Result<Option<usize>> 
     if value.is_nil() {
         return Ok(None);
     }
-    let whole = as_number(value).filter(|n| n.fract() == 0.0 && (0.0..=1e9).contains(n));
+    let whole = as_whole(value, ..=1_000_000_000);
     whole.map(|n| Some(n as usize)).ok_or_else(|| {
         fail(lua, format!("{method}: expected a whole number of records, found {}", show(value)))
     })
