@@ -20,10 +20,10 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 
-use crate::commons::Commons;
+use crate::engine_context::EngineContext;
 use crate::error::ScriptError;
 use crate::inline::Call;
-use crate::main_vm::{Entry, MainVm};
+use crate::main_vm::{EntryScript, MainVm};
 use crate::print;
 use crate::require::Sources;
 use crate::transaction::{MAX_OUTPUT, ProgressSender, Transaction};
@@ -83,12 +83,12 @@ pub struct Evaluated {
     pub generation: Option<u64>,
 }
 
-type Answer<T> = oneshot::Sender<Result<T, ScriptError>>;
+type JobAnswer<T> = oneshot::Sender<Result<T, ScriptError>>;
 
 enum Job {
-    Load { author: Author, events: Option<ProgressSender>, answer: Answer<Loaded> },
-    Eval { source: String, author: Author, events: Option<ProgressSender>, answer: Answer<Evaluated> },
-    Status { answer: Answer<Status> },
+    Load { author: Author, events: Option<ProgressSender>, answer: JobAnswer<Loaded> },
+    Eval { source: String, author: Author, events: Option<ProgressSender>, answer: JobAnswer<Evaluated> },
+    Status { answer: JobAnswer<Status> },
 }
 
 /// A handle to the engine. The engine ends when the last one is gone.
@@ -157,7 +157,7 @@ impl Engine {
         &self.live
     }
 
-    async fn ask<T>(&self, job: impl FnOnce(Answer<T>) -> Job) -> Result<T, ScriptError> {
+    async fn ask<T>(&self, job: impl FnOnce(JobAnswer<T>) -> Job) -> Result<T, ScriptError> {
         let gone = || ScriptError::new("the script thread has ended");
         let (answer, answered) = oneshot::channel();
         self.jobs.send(job(answer)).await.map_err(|_closed| gone())?;
@@ -235,8 +235,8 @@ struct Current {
 
 impl Host {
     fn new(program: Program, live: Arc<Live>) -> Rc<Self> {
-        let commons = Commons::new(&live, program.state.as_deref());
-        let scripts = Scripts::new(live.workers().cloned(), commons);
+        let engine = EngineContext::new(&live, program.state.as_deref());
+        let scripts = Scripts::new(live.workers().cloned(), engine);
         Rc::new(Self {
             program,
             live,
@@ -300,7 +300,7 @@ impl Host {
             ProgramSource::Text(text) => text.as_str().into(),
             ProgramSource::File => sources.read(Path::new(&self.program.name)).map_err(ScriptError::new)?,
         };
-        let entry = Entry { name: &self.program.name, source: &source };
+        let entry = EntryScript { name: &self.program.name, source: &source };
         vm.run_script(&transaction, &entry).await.map_err(|error| error.showing(&sources))?;
         Ok(((vm, calls), transaction))
     }
@@ -340,8 +340,8 @@ impl Host {
         }
         let replaced: Vec<_> = self.replaced.borrow().iter().filter_map(Weak::upgrade).collect();
         status = status.children(replaced.iter().map(|vm| vm.status_replaced()));
-        status = status.children(self.scripts.commons().dictionaries.status());
-        status = status.children(self.scripts.commons().client.status());
+        status = status.children(self.scripts.engine().dictionaries.status());
+        status = status.children(self.scripts.engine().client.status());
         match self.live.workers() {
             Some(workers) => status.children(worker::status(workers).await),
             None => status,
@@ -350,7 +350,7 @@ impl Host {
 }
 
 /// Answers, unless nobody waits for the answer any more: then the work is dropped where it is.
-async fn respond<T>(mut answer: Answer<T>, work: impl Future<Output = Result<T, ScriptError>>) {
+async fn respond<T>(mut answer: JobAnswer<T>, work: impl Future<Output = Result<T, ScriptError>>) {
     let done = tokio::select! {
         done = work => done,
         () = answer.closed() => return,

@@ -29,14 +29,14 @@ const MAX_FRAME: usize = 320;
 #[derive(Debug, Clone, thiserror::Error)]
 pub struct ScriptError {
     message: String,
-    place: Option<Place>,
+    place: Option<Location>,
     excerpt: Option<String>,
     traceback: Vec<String>,
     incomplete: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
+struct Location {
     file: String,
     line: usize,
 }
@@ -219,7 +219,7 @@ fn ends<'a>(mut frames: impl Iterator<Item = &'a str>) -> Vec<String> {
 }
 
 /// `file:12: ...` or `file:12 function f`.
-fn leading_place(text: &str) -> Option<Place> {
+fn leading_place(text: &str) -> Option<Location> {
     let start = &text[..text.floor_char_boundary(MAX_FRAME)];
     let word = start.split(char::is_whitespace).next()?;
     for (at, _) in word.match_indices(':') {
@@ -228,7 +228,7 @@ fn leading_place(text: &str) -> Option<Place> {
         let (digits, after) = behind.split_at(digits);
         let is_file = !file.is_empty() && !file.starts_with('[');
         if is_file && !digits.is_empty() && (after.is_empty() || after.starts_with(':')) {
-            return Some(Place { file: file.to_owned(), line: digits.parse().ok()? });
+            return Some(Location { file: file.to_owned(), line: digits.parse().ok()? });
         }
     }
     None
@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn places_are_found() {
-        let place = |file: &str, line| Some(Place { file: file.into(), line });
+        let place = |file: &str, line| Some(Location { file: file.into(), line });
         assert_eq!(leading_place("site.luau:12: oops"), place("site.luau", 12));
         assert_eq!(leading_place("handlers/api.luau:3 function f"), place("handlers/api.luau", 3));
         assert_eq!(leading_place("listen 127.0.0.1:8080 is taken"), None);

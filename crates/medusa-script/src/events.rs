@@ -11,7 +11,7 @@ use mlua::{Function, LuaString, Table, UserData, UserDataMethods, Value};
 use crate::counted::shown;
 use crate::docs::{Class, item};
 use crate::print::{MAX_SHOWN, as_number, as_whole, kind, show};
-use crate::producer::Sink;
+use crate::producer::ChunkSink;
 
 pub(crate) const CLASS: Class = Class {
     name: "EventStream",
@@ -49,7 +49,7 @@ impl UserData for EventSource {}
 
 /// Where the events of one stream go.
 #[derive(Debug)]
-pub(crate) struct EventStream(pub(crate) Sink);
+pub(crate) struct EventStream(pub(crate) ChunkSink);
 
 impl UserData for EventStream {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
@@ -60,7 +60,7 @@ impl UserData for EventStream {
         });
         methods.add_async_method("comment", async |_, this, comment: LuaString| {
             let mut text = Vec::new();
-            let mut room = Room::new("stream:comment");
+            let mut room = EventLength::new("stream:comment");
             room.take(comment.as_bytes().len())?;
             write_comment(&comment.as_bytes(), &mut text);
             Ok(this.0.write_whole(&text).await)
@@ -76,12 +76,12 @@ fn wrong(message: impl std::fmt::Display) -> mlua::Error {
 const MAX_EVENT: usize = 1024 * 1024;
 
 /// How much longer an event may get.
-struct Room {
+struct EventLength {
     function: &'static str,
     left: usize,
 }
 
-impl Room {
+impl EventLength {
     fn new(function: &'static str) -> Self {
         Self { function, left: MAX_EVENT }
     }
@@ -100,7 +100,7 @@ fn write_event(event: &Value, out: &mut Vec<u8>) -> mlua::Result<()> {
     let table = match event {
         Value::String(data) => {
             let data = data.as_bytes();
-            Room::new("stream:send").take(data.len())?;
+            EventLength::new("stream:send").take(data.len())?;
             return ServerSentEvent { data: Some(&data), ..ServerSentEvent::default() }
                 .write(out)
                 .map_err(wrong);
@@ -108,7 +108,7 @@ fn write_event(event: &Value, out: &mut Vec<u8>) -> mlua::Result<()> {
         Value::Table(table) => table,
         other => return Err(wrong(format!("an event is a string or a table, not a {}", kind(other)))),
     };
-    let fields = Fields::of(table)?;
+    let fields = EventFields::of(table)?;
     let event = ServerSentEvent {
         event: fields.event.as_deref(),
         data: fields.data.as_deref(),
@@ -120,17 +120,17 @@ fn write_event(event: &Value, out: &mut Vec<u8>) -> mlua::Result<()> {
 
 /// What a script gave as an event.
 #[derive(Default)]
-struct Fields {
+struct EventFields {
     event: Option<Vec<u8>>,
     data: Option<Vec<u8>>,
     id: Option<Vec<u8>>,
     retry: Option<u64>,
 }
 
-impl Fields {
+impl EventFields {
     fn of(table: &Table) -> mlua::Result<Self> {
         let mut fields = Self::default();
-        let mut room = Room::new("stream:send");
+        let mut room = EventLength::new("stream:send");
         for pair in table.pairs::<Value, Value>() {
             let (key, value) = pair?;
             room.take(value.as_string().map_or(0, |text| text.as_bytes().len()))?;

@@ -9,7 +9,7 @@ use mlua::Function;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use crate::inline::{Call, InlineHandler, Link, Waiting};
+use crate::inline::{Call, InlineHandler, Link, WaitingCalls};
 use crate::request::Requests;
 
 /// The handler functions of one VM, and the way for others to reach them.
@@ -19,7 +19,7 @@ pub(crate) struct Functions {
     next: Cell<u64>,
     /// Weak, so that only handlers keep a replaced VM alive.
     calls: mpsc::WeakSender<Call>,
-    waiting: Arc<Waiting>,
+    waiting: Arc<WaitingCalls>,
     released: Arc<Mutex<Vec<u64>>>,
     /// Set as soon as the VM is made, which its bindings are part of.
     requests: RefCell<Option<Requests>>,

@@ -24,21 +24,21 @@ pub(crate) const QUEUED_CALLS: usize = 1024;
 /// Whose calls wait. A client may have as many waiting as there are places left: half of them if it is alone, and however
 /// many it has, others find room.
 #[derive(Debug, Default)]
-pub(crate) struct Waiting(ClientTable<()>);
+pub(crate) struct WaitingCalls(ClientTable<()>);
 
-impl Waiting {
-    /// A place for one of `holder`'s, where `left` are free.
-    fn place(&self, holder: Option<ClientPrefix>, left: usize) -> Option<Place> {
+impl WaitingCalls {
+    /// A permit for one of `holder`'s, where `left` are free.
+    fn permit(&self, holder: Option<ClientPrefix>, left: usize) -> Option<CallPermit> {
         let client = holder.map(|holder| self.0.entry(holder, || ()));
         let others = client.as_ref().map_or(0, ClientEntry::others);
         // Who has none gets one, or hears that the queue is full.
-        (others == 0 || others < left).then_some(Place { _client: client })
+        (others == 0 || others < left).then_some(CallPermit { _client: client })
     }
 }
 
 /// A place in the queue.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct CallPermit {
     _client: Option<Arc<ClientEntry<()>>>,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Call {
     pub(crate) function: u64,
     pub(crate) request: Request,
     /// Held while the call waits.
-    pub(crate) place: Place,
+    pub(crate) permit: CallPermit,
     pub(crate) answer: oneshot::Sender<Result<Answer, HandlerError>>,
 }
 
@@ -77,9 +77,9 @@ pub(crate) struct Chunks {
 }
 
 impl Chunks {
-    pub(crate) fn new() -> (Self, Asked) {
+    pub(crate) fn new() -> (Self, ChunkRequests) {
         let (ask, asked) = mpsc::channel(1);
-        (Self { ask }, Asked(asked))
+        (Self { ask }, ChunkRequests(asked))
     }
 
     /// The next chunk; none at the end.
@@ -92,9 +92,9 @@ impl Chunks {
 
 /// The main VM's end.
 #[derive(Debug)]
-pub(crate) struct Asked(mpsc::Receiver<oneshot::Sender<Chunk>>);
+pub(crate) struct ChunkRequests(mpsc::Receiver<oneshot::Sender<Chunk>>);
 
-impl Asked {
+impl ChunkRequests {
     /// Where the next chunk is to go; none when the client has left.
     pub(crate) async fn next(&mut self) -> Option<oneshot::Sender<Chunk>> {
         self.0.recv().await
@@ -105,7 +105,7 @@ impl Asked {
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) calls: mpsc::Sender<Call>,
-    pub(crate) waiting: Arc<Waiting>,
+    pub(crate) waiting: Arc<WaitingCalls>,
     /// Functions whose handlers are gone.
     pub(crate) released: Arc<Mutex<Vec<u64>>>,
 }
@@ -141,10 +141,10 @@ impl Handler for InlineHandler {
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
             let Link { calls, waiting, .. } = &self.link;
-            let place = waiting.place(holder(request.head.client), calls.capacity()).ok_or_else(|| {
+            let permit = waiting.permit(holder(request.head.client), calls.capacity()).ok_or_else(|| {
                 HandlerError::unavailable("too many requests of this client wait for the main VM already")
             })?;
-            let call = Call { function: self.function, request, place, answer };
+            let call = Call { function: self.function, request, permit, answer };
             calls.try_send(call).map_err(|refused| {
                 match refused {
                     mpsc::error::TrySendError::Full(_) => HandlerError::unavailable(format!(

@@ -9,24 +9,24 @@ use parking_lot::Mutex;
 const QUIET: Duration = Duration::from_mins(1);
 
 /// What has not been told.
-struct Untold {
+struct Unreported {
     last: Option<Instant>,
     count: u64,
 }
 
-static UNTOLD: Mutex<Untold> = Mutex::new(Untold { last: None, count: 0 });
+static UNREPORTED: Mutex<Unreported> = Mutex::new(Unreported { last: None, count: 0 });
 
 /// A script held its thread for so long (CPU time) when it should have given way. Near the line that `place` names, for the
 /// native function that did is over by then.
-pub(crate) fn tell(held: Duration, place: impl FnOnce() -> String) {
-    let mut untold = UNTOLD.lock();
-    untold.count += 1;
-    if untold.last.is_some_and(|last| last.elapsed() < QUIET) {
+pub(crate) fn report(held: Duration, place: impl FnOnce() -> String) {
+    let mut unreported = UNREPORTED.lock();
+    unreported.count += 1;
+    if unreported.last.is_some_and(|last| last.elapsed() < QUIET) {
         return;
     }
-    let overruns = std::mem::take(&mut untold.count);
-    untold.last = Some(Instant::now());
-    drop(untold);
+    let overruns = std::mem::take(&mut unreported.count);
+    unreported.last = Some(Instant::now());
+    drop(unreported);
     let (place, held_ms) = (place(), held.as_millis() as u64);
     tracing::warn!(
         target: "script",

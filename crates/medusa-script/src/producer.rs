@@ -40,10 +40,10 @@ pub(crate) enum Source {
 
 /// Where a producer writes to. It may be kept, and written to by other tasks of the VM, also when the stream is over.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Sink(Rc<RefCell<Written>>);
+pub(crate) struct ChunkSink(Rc<RefCell<SinkState>>);
 
 #[derive(Debug, Default)]
-struct Written {
+struct SinkState {
     waiting: BytesMut,
     /// Who sends it, while that waits for what others write.
     reader: Option<Waker>,
@@ -55,7 +55,7 @@ struct Written {
     over: bool,
 }
 
-impl Sink {
+impl ChunkSink {
     /// Adds a chunk, as soon as little is waiting to be sent; a long one piece by piece, so that never more than twice
     /// [`AHEAD`] lies here. False if the stream is over.
     pub(crate) async fn write(&self, chunk: &[u8]) -> bool {
@@ -126,7 +126,7 @@ impl Sink {
 /// The stream of what a producer writes.
 pub(crate) struct Producer {
     run: Option<Run>,
-    written: Sink,
+    written: ChunkSink,
     meter: Rc<Meter>,
     heartbeat: Option<Heartbeat>,
     /// What it has written while it [began](Self::begin).
@@ -152,7 +152,7 @@ impl Heartbeat {
 impl Producer {
     /// `keep` is held as long as the producer runs: the request it answers.
     pub(crate) fn new(vm: &Rc<Vm>, source: Source, keep: impl Sized + 'static) -> mlua::Result<Self> {
-        let written = Sink::default();
+        let written = ChunkSink::default();
         match source {
             Source::Function(function) => {
                 let sink = written.clone();
@@ -174,7 +174,7 @@ impl Producer {
         vm: &Rc<Vm>,
         function: Function,
         argument: impl IntoLuaMulti + 'static,
-        written: Sink,
+        written: ChunkSink,
         heartbeat: Option<Heartbeat>,
         keep: impl Sized + 'static,
     ) -> Self {

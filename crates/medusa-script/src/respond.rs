@@ -12,7 +12,7 @@ use crate::events::EventSource;
 use crate::fields::same_field;
 use crate::print::{MAX_SHOWN, as_whole, kind, show};
 use crate::producer::Source;
-use crate::websocket::{Opening, Outcome, Start};
+use crate::websocket::{HandshakeOutcome, Opening, PendingSession};
 
 pub(crate) const CLASS: Class = Class {
     name: "Response",
@@ -22,7 +22,7 @@ pub(crate) const CLASS: Class = Class {
         item(
             "headers",
             "{ [string]: string | number | { string } }?",
-            "Fields; a list gives a field several times. `Content-Length`, `Transfer-Encoding` and `Connection` are the \
+            "AnswerFields; a list gives a field several times. `Content-Length`, `Transfer-Encoding` and `Connection` are the \
              server's business and are left out. `Content-Type` is `text/plain; charset=utf-8` unless given. At most 256 \
              fields, and 64 KiB: more is an error.",
         ),
@@ -50,7 +50,7 @@ pub(crate) enum ReplyBody {
     /// Called when the response starts, pulled by the client's speed.
     Producer(Source),
     /// `req:websocket(function(ws) ... end)`: what goes on after the 101.
-    WebSocket(Box<Start>),
+    WebSocket(Box<PendingSession>),
 }
 
 fn wrong(message: impl Into<String>) -> mlua::Error {
@@ -81,12 +81,12 @@ impl Reply {
 
     fn from_opening(opening: &Opening) -> mlua::Result<Self> {
         match opening.take() {
-            Some(Outcome::Accepted(start)) => Ok(Self {
+            Some(HandshakeOutcome::Accepted(start)) => Ok(Self {
                 status: StatusCode::SWITCHING_PROTOCOLS,
                 headers: HeaderMap::new(),
                 body: ReplyBody::WebSocket(start),
             }),
-            Some(Outcome::Refused(refusal)) => {
+            Some(HandshakeOutcome::Refused(refusal)) => {
                 let Response { status, headers, body, .. } = refusal.response();
                 let body = if let Body::Bytes(page) = body { page } else { Bytes::new() };
                 Ok(Self { status, headers, body: ReplyBody::Bytes(body) })
@@ -157,7 +157,7 @@ fn headers(value: &Value) -> mlua::Result<HeaderMap> {
     let Value::Table(table) = value else {
         return Err(wrong(format!("headers must be a table, not a {}", kind(value))));
     };
-    let mut fields = Fields::default();
+    let mut fields = AnswerFields::default();
     for pair in table.pairs::<Value, Value>() {
         let (name, value) = pair?;
         let Value::String(name) = &name else {
@@ -180,13 +180,13 @@ fn headers(value: &Value) -> mlua::Result<HeaderMap> {
 
 /// The fields of an answer, counted.
 #[derive(Default)]
-struct Fields {
+struct AnswerFields {
     headers: HeaderMap,
     count: usize,
     bytes: usize,
 }
 
-impl Fields {
+impl AnswerFields {
     fn add(&mut self, name: &[u8], value: &Value) -> mlua::Result<()> {
         self.count += 1;
         self.bytes += name.len() + value.as_string().map_or(0, |text| text.as_bytes().len());

@@ -39,13 +39,13 @@ pub(crate) const LARGEST: usize = LIMIT / SHARDS;
 
 /// A value that may cross between VMs: anything without identity.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Shared {
+pub(crate) enum SharedValue {
     Bool(bool),
     Number(f64),
     Text(Bytes),
 }
 
-impl Shared {
+impl SharedValue {
     fn size(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
@@ -153,7 +153,7 @@ struct Shard {
 
 #[derive(Debug)]
 struct Entry {
-    value: Shared,
+    value: SharedValue,
     expires: Option<Instant>,
 }
 
@@ -190,7 +190,7 @@ impl Shard {
     fn put(
         &mut self,
         key: &[u8],
-        value: Shared,
+        value: SharedValue,
         expires: Option<Instant>,
         now: Instant,
     ) -> Result<(), SharedError> {
@@ -249,7 +249,7 @@ impl Dictionary {
         Ok(self.shards[at].lock())
     }
 
-    pub(crate) fn get(&self, key: &[u8]) -> Option<Shared> {
+    pub(crate) fn get(&self, key: &[u8]) -> Option<SharedValue> {
         self.shard(key).ok()?.get(key, Instant::now()).map(|entry| entry.value.clone())
     }
 
@@ -257,7 +257,7 @@ impl Dictionary {
     pub(crate) fn set(
         &self,
         key: &[u8],
-        value: Option<Shared>,
+        value: Option<SharedValue>,
         ttl: Option<Duration>,
     ) -> Result<(), SharedError> {
         let now = Instant::now();
@@ -278,7 +278,7 @@ impl Dictionary {
         let mut shard = self.shard(key)?;
         let (sum, expires) = match shard.get(key, now) {
             None => (by, ttl.and_then(|ttl| now.checked_add(ttl))),
-            Some(Entry { value: Shared::Number(number), expires }) => {
+            Some(Entry { value: SharedValue::Number(number), expires }) => {
                 let sum = number + by;
                 if number.fract() == 0.0 && by.fract() == 0.0 && sum.abs() > LAST_WHOLE {
                     return Err(SharedError::TooFar(shown_name(key)));
@@ -287,7 +287,7 @@ impl Dictionary {
             }
             Some(_) => return Err(SharedError::NotANumber(shown_name(key))),
         };
-        shard.put(key, Shared::Number(sum), expires, now)?;
+        shard.put(key, SharedValue::Number(sum), expires, now)?;
         Ok(sum)
     }
 
@@ -295,8 +295,8 @@ impl Dictionary {
     pub(crate) fn cas(
         &self,
         key: &[u8],
-        old: Option<&Shared>,
-        new: Option<Shared>,
+        old: Option<&SharedValue>,
+        new: Option<SharedValue>,
         ttl: Option<Duration>,
     ) -> Result<bool, SharedError> {
         let now = Instant::now();
@@ -326,8 +326,8 @@ impl Dictionary {
 mod tests {
     use super::*;
 
-    fn text(text: &'static str) -> Shared {
-        Shared::Text(Bytes::from_static(text.as_bytes()))
+    fn text(text: &'static str) -> SharedValue {
+        SharedValue::Text(Bytes::from_static(text.as_bytes()))
     }
 
     #[test]
@@ -356,7 +356,7 @@ mod tests {
                 scope.spawn(|| (0..10_000).for_each(|_| drop(dictionary.incr(b"n", 1.0, None))));
             }
         });
-        assert_eq!(dictionary.get(b"n"), Some(Shared::Number(40_000.0)));
+        assert_eq!(dictionary.get(b"n"), Some(SharedValue::Number(40_000.0)));
         dictionary.set(b"s", Some(text("x")), None).unwrap();
         assert_eq!(dictionary.incr(b"s", 1.0, None), Err(SharedError::NotANumber("s".into())));
         assert_eq!(dictionary.incr(b"far", LAST_WHOLE - 1.0, None), Ok(LAST_WHOLE - 1.0));
@@ -381,7 +381,7 @@ mod tests {
         let fill = |name: &str| {
             let dictionary = all.open(name.as_bytes()).unwrap();
             let big = Bytes::from(vec![b'x'; 1 << 20]);
-            let set = |n: u32| dictionary.set(&n.to_ne_bytes(), Some(Shared::Text(big.clone())), None);
+            let set = |n: u32| dictionary.set(&n.to_ne_bytes(), Some(SharedValue::Text(big.clone())), None);
             let refused: Vec<_> = (0..200).filter_map(|n| set(n).err()).collect();
             assert!(all.held.0.load(Relaxed) <= ALL);
             refused
@@ -398,7 +398,7 @@ mod tests {
             (0..200_u32).for_each(|n| dictionary.set(&n.to_ne_bytes(), None, None).unwrap());
         }
         assert!(is_full(&fill("more")), "there is room again");
-        let large = Shared::Text(Bytes::from(vec![0; LARGEST]));
+        let large = SharedValue::Text(Bytes::from(vec![0; LARGEST]));
         let refused = all.open(b"more").unwrap().set(b"k", Some(large), None).unwrap_err();
         assert!(matches!(refused, SharedError::TooLarge { .. }), "{refused}");
         let (key, more) = (vec![0; LARGEST + 1], all.open(b"more").unwrap());
@@ -416,7 +416,7 @@ mod tests {
             let key = format!("k{n}");
             stored += usize::from(
                 dictionary
-                    .set(key.as_bytes(), Some(Shared::Text(big.clone())), Some(Duration::from_mins(1)))
+                    .set(key.as_bytes(), Some(SharedValue::Text(big.clone())), Some(Duration::from_mins(1)))
                     .is_ok(),
             );
         }
@@ -426,6 +426,6 @@ mod tests {
             assert!(shard.size <= LARGEST);
             shard.entries.values_mut().for_each(|entry| entry.expires = Some(Instant::now()));
         }
-        assert_eq!(dictionary.set(b"k0", Some(Shared::Text(big)), None), Ok(()));
+        assert_eq!(dictionary.set(b"k0", Some(SharedValue::Text(big)), None), Ok(()));
     }
 }

@@ -101,7 +101,7 @@ pub(crate) async fn metered<T>(
     meter: &Rc<Meter>,
     script: impl Future<Output = mlua::Result<T>>,
 ) -> mlua::Result<T> {
-    let _end = End { vm, meter };
+    let _end = TaskEnd { vm, meter };
     let mut script = std::pin::pin!(script);
     let mut slow: Option<SlowTask> = None;
     poll_fn(move |cx| {
@@ -151,12 +151,12 @@ pub(crate) async fn metered<T>(
 }
 
 /// Tells the VM's memory that a task has ended, or was given up.
-struct End<'a> {
+struct TaskEnd<'a> {
     vm: &'a Rc<Vm>,
     meter: &'a Meter,
 }
 
-impl Drop for End<'_> {
+impl Drop for TaskEnd<'_> {
     fn drop(&mut self) {
         let is_large = self.vm.memory().end(self.meter.account(), self.vm.heap());
         if is_large {

@@ -78,16 +78,16 @@ impl Timers {
     ) -> mlua::Result<()> {
         let vm = self.vm.borrow().upgrade();
         let vm = vm.ok_or_else(|| mlua::Error::runtime("this script has been replaced"))?;
-        spawn_local(Rc::clone(self).run(made, interval, Run { vm, function, origin }));
+        spawn_local(Rc::clone(self).run(made, interval, TimerRun { vm, function, origin }));
         Ok(())
     }
 
-    async fn run(self: Rc<Self>, mut made: MadeTimer, interval: Duration, run: Run) {
+    async fn run(self: Rc<Self>, mut made: MadeTimer, interval: Duration, run: TimerRun) {
         let begun = made.stage.wait_for(|stage| *stage != TimerStage::Made).await.map(|stage| *stage);
         if !matches!(begun, Ok(TimerStage::Published)) {
             return;
         }
-        let _running = Counted::one_more(&self.running);
+        let _running = RunningCount::one_more(&self.running);
         let mut interval = tokio::time::interval(interval);
         interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
         interval.tick().await; // the first is at once
@@ -106,7 +106,7 @@ impl Timers {
     }
 
     /// One run, with what it changes.
-    async fn call(&self, run: &Run) -> Result<(), String> {
+    async fn call(&self, run: &TimerRun) -> Result<(), String> {
         let author = Author::new(Via::Timer, format!("timer at {}", run.origin));
         let transaction = Transaction::lazy(Arc::clone(&self.live), author, None);
         let calling = transaction.scope(run.vm.run(Budget::TIMER, run.function.call_async::<()>(())));
@@ -130,23 +130,23 @@ impl Timers {
 }
 
 /// What a run needs.
-struct Run {
+struct TimerRun {
     vm: Rc<Vm>,
     function: Function,
     origin: Arc<str>,
 }
 
 /// Counts one for as long as it lives.
-struct Counted<'a>(&'a Cell<usize>);
+struct RunningCount<'a>(&'a Cell<usize>);
 
-impl<'a> Counted<'a> {
+impl<'a> RunningCount<'a> {
     fn one_more(count: &'a Cell<usize>) -> Self {
         count.set(count.get() + 1);
         Self(count)
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for RunningCount<'_> {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
     }

@@ -27,24 +27,24 @@ use http::Method;
 use crate::bindings::everywhere;
 use crate::budget::{Budget, TaskError};
 use crate::call::{self, call, handler_error, vm_error};
-use crate::commons::Commons;
+use crate::engine_context::EngineContext;
 use crate::error::ScriptError;
 use crate::producer::Producer;
 use crate::request::Requests;
 use crate::require::{Modules, ScriptRoot, Sources};
 use crate::respond::ReplyBody;
 use crate::vm::Vm;
-use crate::websocket::Start;
+use crate::websocket::PendingSession;
 
 /// The VM of this thread, for handler files.
 pub(crate) struct WorkerVm {
     vm: Rc<Vm>,
     requests: Requests,
-    handlers: RefCell<HashMap<u64, Loaded>>,
+    handlers: RefCell<HashMap<u64, LoadedHandler>>,
 }
 
 /// A handler file's function, for as long as its [`ScriptHandler`] lives.
-struct Loaded {
+struct LoadedHandler {
     function: Function,
     alive: Weak<()>,
 }
@@ -55,12 +55,12 @@ thread_local! {
 
 impl WorkerVm {
     /// The VM of this thread; made at first use.
-    fn here(commons: &Arc<Commons>) -> mlua::Result<Rc<Self>> {
+    fn here(engine: &Arc<EngineContext>) -> mlua::Result<Rc<Self>> {
         WORKER.with(|worker| {
             if let Some(worker) = worker.get() {
                 return Ok(Rc::clone(worker));
             }
-            let vm = Vm::new(|lua, globals| everywhere::install_in_worker(lua, globals, commons))?;
+            let vm = Vm::new(|lua, globals| everywhere::install_in_worker(lua, globals, engine))?;
             let requests = Requests::new(vm.lua())?;
             let made = Rc::new(Self { vm, requests, handlers: RefCell::default() });
             Ok(Rc::clone(worker.get_or_init(|| made)))
@@ -89,7 +89,7 @@ impl WorkerVm {
         let handler = handler.map_err(|error| ScriptError::from_task(&error))?;
         // Whoever wanted it may have given up meanwhile.
         if file.alive.strong_count() > 0 {
-            let loaded = Loaded { function: handler, alive: Weak::clone(&file.alive) };
+            let loaded = LoadedHandler { function: handler, alive: Weak::clone(&file.alive) };
             self.handlers.borrow_mut().insert(file.id, loaded);
         }
         Ok(())
@@ -130,7 +130,7 @@ impl WorkerVm {
                 response.stream(Box::pin(producer.map(|chunk| chunk.map_err(producer_error))), sessions)
             }
             ReplyBody::WebSocket(start) => {
-                let Start { accepted, session } = *start;
+                let PendingSession { accepted, session } = *start;
                 spawn_local(session.run(Rc::clone(&self.vm), open.head(), open));
                 accepted.into_response(sessions)
             }
@@ -147,7 +147,7 @@ pub(crate) struct ScriptHandler {
     id: u64,
     path: PathBuf,
     sources: Arc<Sources>,
-    commons: Arc<Commons>,
+    engine: Arc<EngineContext>,
     /// None where nothing is served, only checked: then the file is loaded on the checking thread.
     workers: Option<Workers>,
     loaded: AtomicBool,
@@ -162,7 +162,7 @@ struct File {
     id: u64,
     path: PathBuf,
     sources: Arc<Sources>,
-    commons: Arc<Commons>,
+    engine: Arc<EngineContext>,
     alive: Weak<()>,
 }
 
@@ -182,7 +182,7 @@ impl ScriptHandler {
             id: self.id,
             path: self.path.clone(),
             sources: Arc::clone(&self.sources),
-            commons: Arc::clone(&self.commons),
+            engine: Arc::clone(&self.engine),
             alive: self.alive.as_ref().map(Arc::downgrade).unwrap_or_default(),
         };
         let Some(workers) = &self.workers else { return Ok(load_here(file).await.map_err(shown)?) };
@@ -194,7 +194,7 @@ impl ScriptHandler {
 }
 
 async fn load_here(file: File) -> Result<(), ScriptError> {
-    let worker = WorkerVm::here(&file.commons).map_err(|error| ScriptError::from_lua(&error))?;
+    let worker = WorkerVm::here(&file.engine).map_err(|error| ScriptError::from_lua(&error))?;
     worker.load(&file).await
 }
 
@@ -261,17 +261,17 @@ impl Drop for ScriptHandler {
 #[derive(Debug)]
 pub(crate) struct Scripts {
     workers: Option<Workers>,
-    commons: Arc<Commons>,
+    engine: Arc<EngineContext>,
     known: Mutex<Vec<Weak<ScriptHandler>>>,
 }
 
 impl Scripts {
-    pub(crate) fn new(workers: Option<Workers>, commons: Arc<Commons>) -> Self {
-        Self { workers, commons, known: Mutex::default() }
+    pub(crate) fn new(workers: Option<Workers>, engine: Arc<EngineContext>) -> Self {
+        Self { workers, engine, known: Mutex::default() }
     }
 
-    pub(crate) fn commons(&self) -> &Arc<Commons> {
-        &self.commons
+    pub(crate) fn engine(&self) -> &Arc<EngineContext> {
+        &self.engine
     }
 
     /// The handler of the file `path` below the root of `sources`; `sources` are those of the running load.
@@ -295,7 +295,7 @@ impl Scripts {
             id: NEXT.fetch_add(1, Relaxed),
             path,
             sources: Arc::new(Sources::new(sources.root().to_owned())),
-            commons: Arc::clone(&self.commons),
+            engine: Arc::clone(&self.engine),
             workers: self.workers.clone(),
             loaded: AtomicBool::new(false),
             alive: Some(Arc::default()),

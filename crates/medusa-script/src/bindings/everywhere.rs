@@ -7,11 +7,11 @@ use mlua::{Lua, Table, Value};
 use super::print::print_function;
 use super::{cookie, events, fetch, json, shared, time, url};
 use crate::chunk::seal;
-use crate::commons::Commons;
+use crate::engine_context::EngineContext;
 
 /// The bindings of a worker's VM: what a handler needs to answer, not what changes the Site.
-pub(crate) fn install_in_worker(lua: &Lua, globals: &Table, commons: &Arc<Commons>) -> mlua::Result<()> {
-    let medusa = install_everywhere(lua, globals, commons)?;
+pub(crate) fn install_in_worker(lua: &Lua, globals: &Table, engine: &Arc<EngineContext>) -> mlua::Result<()> {
+    let medusa = install_everywhere(lua, globals, engine)?;
     refuse_the_rest(lua, &medusa, "medusa")?;
     refuse_the_rest(lua, &medusa.get("http")?, "medusa.http")?;
     finish(globals, &medusa)
@@ -31,8 +31,12 @@ fn refuse_the_rest(lua: &Lua, table: &Table, name: &'static str) -> mlua::Result
     table.set_metatable(Some(meta))
 }
 
-pub(super) fn install_everywhere(lua: &Lua, globals: &Table, commons: &Arc<Commons>) -> mlua::Result<Table> {
-    lua.set_app_data(Arc::clone(commons));
+pub(super) fn install_everywhere(
+    lua: &Lua,
+    globals: &Table,
+    engine: &Arc<EngineContext>,
+) -> mlua::Result<Table> {
+    lua.set_app_data(Arc::clone(engine));
     let medusa = lua.create_table()?;
     medusa.set("version", env!("CARGO_PKG_VERSION"))?;
     let http = lua.create_table()?;
@@ -43,7 +47,7 @@ pub(super) fn install_everywhere(lua: &Lua, globals: &Table, commons: &Arc<Commo
     url::install(lua, &medusa)?;
     time::install(lua, &medusa)?;
     fetch::install(lua, &medusa)?;
-    shared::install(lua, &medusa, &commons.dictionaries)?;
+    shared::install(lua, &medusa, &engine.dictionaries)?;
     globals.set("print", print_function(lua, globals)?)?;
     // The script's own is put in its place when it is loaded.
     globals.raw_remove("require")?;

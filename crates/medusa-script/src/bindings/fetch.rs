@@ -18,8 +18,8 @@ use mlua::{AnyUserData, Function, Lua, LuaString, Table, UserData, Value};
 
 use crate::call_site::{fail, origin};
 use crate::chunk::{load, seal};
-use crate::commons::Commons;
 use crate::docs::{Class, Item, item};
+use crate::engine_context::EngineContext;
 use crate::fields::same_field;
 use crate::options::Options;
 use crate::print::{kind, show};
@@ -143,10 +143,10 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
 }
 
 /// A result for `fetch.luau`: a value, or nil and the message.
-type Told<T> = (Option<T>, Option<String>);
+type FetchResult<T> = (Option<T>, Option<String>);
 
 /// Makes of an error what is raised as a string. Other errors, such as want of memory, stay what they are.
-fn told<T>(result: mlua::Result<T>) -> mlua::Result<Told<T>> {
+fn told<T>(result: mlua::Result<T>) -> mlua::Result<FetchResult<T>> {
     match result {
         Ok(value) => Ok((Some(value), None)),
         Err(mlua::Error::RuntimeError(message)) => Ok((None, Some(message))),
@@ -171,8 +171,8 @@ async fn fetch(
     meta: Table,
 ) -> mlua::Result<Table> {
     let request = request(lua, url, options, json)?;
-    let commons = Commons::of(lua)?;
-    let fetcher = commons.client.get().map_err(|error| wrong(lua, error))?;
+    let engine = EngineContext::of(lua)?;
+    let fetcher = engine.client.get().map_err(|error| wrong(lua, error))?;
     let response = fetcher.fetch(request).await.map_err(|error| fail(lua, with_causes(&error)))?;
     let table = response_table(lua, response)?;
     table.set_metatable(Some(meta))?;
@@ -335,7 +335,7 @@ struct Pending(RefCell<Option<Stream>>);
 
 impl UserData for Pending {}
 
-async fn next_chunk(lua: Lua, response: Table) -> mlua::Result<Told<LuaString>> {
+async fn next_chunk(lua: Lua, response: Table) -> mlua::Result<FetchResult<LuaString>> {
     match next(&lua, &response).await {
         Ok(None) => Ok((None, None)),
         Ok(Some(chunk)) => Ok((Some(lua.create_string(chunk)?), None)),

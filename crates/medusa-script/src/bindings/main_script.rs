@@ -9,7 +9,7 @@ use crate::require::ScriptRoot;
 
 /// The bindings of a main VM.
 pub(crate) fn install_in_main(lua: &Lua, globals: &Table, context: MainContext) -> mlua::Result<()> {
-    let medusa = install_everywhere(lua, globals, context.scripts.commons())?;
+    let medusa = install_everywhere(lua, globals, context.scripts.engine())?;
     lua.set_app_data(ScriptRoot(context.sources.root().into()));
     lua.set_app_data(context);
     http::install(lua, &medusa)?;

@@ -9,7 +9,7 @@ use mlua::{IntoLua, Lua, LuaString, Table, UserData, UserDataMethods, Value};
 use crate::call_site::fail;
 use crate::docs::{Class, Item, item};
 use crate::print::show;
-use crate::shared::{Dictionaries, Dictionary, LARGEST, SHARDS, Shared, SharedError};
+use crate::shared::{Dictionaries, Dictionary, LARGEST, SHARDS, SharedError, SharedValue};
 use crate::task::give_way;
 
 pub(crate) const DOCS: &[Item] = &[item(
@@ -66,23 +66,23 @@ pub(super) fn install(lua: &Lua, medusa: &Table, dictionaries: &Arc<Dictionaries
 
 struct SharedDictionary(Arc<Dictionary>);
 
-fn to_shared(lua: &Lua, value: &Value) -> mlua::Result<Option<Shared>> {
+fn to_shared(lua: &Lua, value: &Value) -> mlua::Result<Option<SharedValue>> {
     Ok(Some(match value {
         Value::Nil => return Ok(None),
-        Value::Boolean(flag) => Shared::Bool(*flag),
+        Value::Boolean(flag) => SharedValue::Bool(*flag),
         Value::Integer(number) if (*number as f64) as i128 != i128::from(*number) => {
             let message =
                 format!("a shared dictionary holds numbers, and {number} is none: keep it as a string");
             return Err(fail(lua, message));
         }
-        Value::Integer(number) => Shared::Number(*number as f64),
-        Value::Number(number) => Shared::Number(*number),
+        Value::Integer(number) => SharedValue::Number(*number as f64),
+        Value::Number(number) => SharedValue::Number(*number),
         Value::String(text) => {
             let text = text.as_bytes();
             if text.len() > LARGEST {
                 return Err(fail(lua, SharedError::TooLarge { size: text.len() }));
             }
-            Shared::Text(Bytes::copy_from_slice(&text))
+            SharedValue::Text(Bytes::copy_from_slice(&text))
         }
         other => {
             let other = show(other);
@@ -96,12 +96,12 @@ fn to_shared(lua: &Lua, value: &Value) -> mlua::Result<Option<Shared>> {
     }))
 }
 
-fn from_shared(lua: &Lua, value: Option<Shared>) -> mlua::Result<Value> {
+fn from_shared(lua: &Lua, value: Option<SharedValue>) -> mlua::Result<Value> {
     match value {
         None => Ok(Value::Nil),
-        Some(Shared::Bool(flag)) => flag.into_lua(lua),
-        Some(Shared::Number(number)) => number.into_lua(lua),
-        Some(Shared::Text(text)) => lua.create_string(text).map(Value::String),
+        Some(SharedValue::Bool(flag)) => flag.into_lua(lua),
+        Some(SharedValue::Number(number)) => number.into_lua(lua),
+        Some(SharedValue::Text(text)) => lua.create_string(text).map(Value::String),
     }
 }
 

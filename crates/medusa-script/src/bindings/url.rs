@@ -74,7 +74,7 @@ fn fits<'t>(lua: &Lua, function: &str, text: &'t [u8]) -> mlua::Result<&'t [u8]>
 }
 
 fn make_query(lua: &Lua, values: Table) -> mlua::Result<String> {
-    let mut made = Made { pairs: Vec::new(), length: 0 };
+    let mut made = QueryBuilder { pairs: Vec::new(), length: 0 };
     for pair in values.pairs::<LuaString, Value>() {
         let (name, value) = pair?;
         match value {
@@ -104,12 +104,12 @@ fn make_query(lua: &Lua, values: Table) -> mlua::Result<String> {
 }
 
 /// What a query is made of, encoded and counted.
-struct Made {
+struct QueryBuilder {
     pairs: Vec<(String, String)>,
     length: usize,
 }
 
-impl Made {
+impl QueryBuilder {
     fn add(&mut self, lua: &Lua, name: &[u8], value: &Value) -> mlua::Result<()> {
         let wrong = |what: String| fail(lua, format!("medusa.url.query: {what}"));
         if self.pairs.len() == MAX_MADE {

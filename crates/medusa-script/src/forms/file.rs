@@ -14,8 +14,8 @@ use mlua::{Function, Lua, LuaString, UserData, UserDataFields, UserDataMethods};
 
 use super::save::{Root, save};
 use super::upload::{Content, Upload, blocking};
-use crate::commons::Commons;
 use crate::docs::{Class, item};
+use crate::engine_context::EngineContext;
 use crate::require::ScriptRoot;
 
 /// How much `chunks` gives at once, and `read` reads at once, in bytes.
@@ -105,7 +105,7 @@ impl UserData for UploadedFile {
             let directory = lua.app_data_ref::<ScriptRoot>().map(|root| root.0.clone());
             let directory = directory
                 .ok_or_else(|| mlua::Error::runtime("file:save: there is no directory to save to"))?;
-            let root = Root { directory, state: Commons::of(&lua)?.state.clone() };
+            let root = Root { directory, state: EngineContext::of(&lua)?.state.clone() };
             let path = PathBuf::from(OsStr::from_bytes(&path.as_bytes()));
             let saved = blocking(move || Ok(save(&root, &path, &content))).await;
             saved?.map_err(|error| mlua::Error::runtime(format!("file:save: {}", with_causes(&error))))

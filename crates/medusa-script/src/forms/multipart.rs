@@ -195,10 +195,10 @@ fn broken_off() -> FormError {
 
 /// What multer reads from: one piece at most.
 #[derive(Clone, Default)]
-struct Feed(Arc<Mutex<Slot>>);
+struct Feed(Arc<Mutex<FeedState>>);
 
 #[derive(Default)]
-struct Slot {
+struct FeedState {
     piece: Option<Bytes>,
     ended: bool,
 }
@@ -213,7 +213,7 @@ impl Feed {
         !std::mem::replace(&mut self.lock().ended, true)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Slot> {
+    fn lock(&self) -> MutexGuard<'_, FeedState> {
         self.0.lock()
     }
 }

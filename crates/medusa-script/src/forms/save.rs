@@ -1,6 +1,6 @@
 //! Keeping an uploaded file, below the script's directory.
 //!
-//! A script makes the path of what clients send, so it is judged as if a client had: [`Place::of`] says what may be
+//! A script makes the path of what clients send, so it is judged as if a client had: [`Destination::of`] says what may be
 //! named at all, and the kernel resolves the rest.
 //!
 //! **Invariants:** the kernel resolves the path *beneath* the directory (`openat2` with `RESOLVE_BENEATH`), so no symbolic
@@ -62,12 +62,12 @@ pub(super) struct Root {
 }
 
 /// A path that may be saved to, taken apart.
-struct Place<'p> {
+struct Destination<'p> {
     directory: &'p Path,
     name: &'p OsStr,
 }
 
-impl<'p> Place<'p> {
+impl<'p> Destination<'p> {
     /// The one judge of a path to save to. Whatever is read by a name that begins with a dot (`.medusa`, `.git`, `.env`,
     /// `.htaccess`) or as a script is out of reach, and so is what only a detour leads to.
     fn of(path: &'p Path) -> Result<Self, SaveError> {
@@ -103,7 +103,7 @@ pub(super) fn save(root: &Root, path: &Path, content: &Content) -> Result<(), Sa
         Some(Errno::XDEV) => SaveError::Outside(path.to_owned()),
         _ => SaveError::Io(path.to_owned(), error),
     };
-    let Place { directory, name } = Place::of(path)?;
+    let Destination { directory, name } = Destination::of(path)?;
     let directory = open_beneath(&root.directory, directory).map_err(|error| failed(error.into()))?;
     if let Some(state) = &root.state
         && is_within(&directory, state).map_err(|error| failed(error.into()))?

@@ -21,7 +21,7 @@ const MAX_PAIR: usize = 4 * MAX_FIELD;
 
 /// Reads a form to its end.
 pub(super) async fn read(charset: Charset, body: &mut RequestBody) -> Result<Form, FormError> {
-    let mut decoder = Decoder { charset, form: Form::default(), pair: Vec::new(), room: MAX_IN_MEMORY };
+    let mut decoder = FormDecoder { charset, form: Form::default(), pair: Vec::new(), room: MAX_IN_MEMORY };
     while let Some(piece) = next_chunk(body).await? {
         body.hold(piece.len())?;
         decoder.push(&piece).await?;
@@ -29,7 +29,7 @@ pub(super) async fn read(charset: Charset, body: &mut RequestBody) -> Result<For
     decoder.finish().await
 }
 
-struct Decoder {
+struct FormDecoder {
     charset: Charset,
     form: Form,
     /// The beginning of a pair.
@@ -38,7 +38,7 @@ struct Decoder {
     room: usize,
 }
 
-impl Decoder {
+impl FormDecoder {
     async fn push(&mut self, piece: &[u8]) -> Result<(), FormError> {
         self.room = self.room.checked_sub(piece.len()).ok_or(FormError::TooLong)?;
         let mut rest = piece;
@@ -154,8 +154,12 @@ mod tests {
     }
 
     fn decoded(pieces: &[&[u8]]) -> Result<Vec<[Vec<u8>; 2]>, FormError> {
-        let mut decoder =
-            Decoder { charset: Charset::Utf8, form: Form::default(), pair: Vec::new(), room: MAX_IN_MEMORY };
+        let mut decoder = FormDecoder {
+            charset: Charset::Utf8,
+            form: Form::default(),
+            pair: Vec::new(),
+            room: MAX_IN_MEMORY,
+        };
         let form = now(async {
             for piece in pieces {
                 decoder.push(piece).await?;

@@ -20,7 +20,7 @@ const STEP_TEXT: usize = 64 * 1024;
 
 /// What is decoded.
 #[derive(Debug)]
-pub(crate) enum Text {
+pub(crate) enum JsonText {
     Script(LuaString),
     Client(Bytes),
 }
@@ -28,7 +28,7 @@ pub(crate) enum Text {
 /// A text on its way to be a value.
 #[derive(Debug)]
 pub(crate) struct Decoder {
-    text: Text,
+    text: JsonText,
     reader: Reader,
 }
 
@@ -51,7 +51,7 @@ impl From<mlua::Error> for DecodeError {
 
 impl Decoder {
     /// Takes up a text of at most so many values and names. `arrays` is the VM's metatable of arrays.
-    pub(crate) fn new(arrays: &Table, text: Text, most: usize) -> Self {
+    pub(crate) fn new(arrays: &Table, text: JsonText, most: usize) -> Self {
         let reader =
             Reader { at: 0, path: Vec::new(), next: Next::Value, left: most, most, arrays: arrays.clone() };
         Self { text, reader }
@@ -60,8 +60,8 @@ impl Decoder {
     /// Reads on; the value, if that was the end.
     pub(crate) fn step(&mut self, lua: &Lua) -> Result<Option<Value>, DecodeError> {
         match &self.text {
-            Text::Script(text) => self.reader.step(lua, &text.as_bytes()),
-            Text::Client(text) => self.reader.step(lua, text),
+            JsonText::Script(text) => self.reader.step(lua, &text.as_bytes()),
+            JsonText::Client(text) => self.reader.step(lua, text),
         }
     }
 }
@@ -156,7 +156,7 @@ impl Reader {
                     Scalar::Null => Value::NULL,
                     Scalar::Flag(flag) => Value::Boolean(flag),
                     Scalar::Number(number) => Value::Number(number),
-                    Scalar::Text(text) => Value::String(lua.create_string(&*text)?),
+                    Scalar::JsonText(text) => Value::String(lua.create_string(&*text)?),
                 };
                 self.complete(value)
             }
@@ -196,7 +196,7 @@ impl Reader {
     /// Reads a name and the colon behind it.
     fn name(&mut self, lua: &Lua, text: &[u8]) -> Result<(), DecodeError> {
         self.count(text)?;
-        let Scalar::Text(name) = self.scalar(text)? else {
+        let Scalar::JsonText(name) = self.scalar(text)? else {
             return Err(self.wrong(text, "a name must be a string"));
         };
         let name = lua.create_string(&*name)?;
@@ -312,7 +312,7 @@ enum Scalar<'t> {
     Null,
     Flag(bool),
     Number(f64),
-    Text(Cow<'t, str>),
+    JsonText(Cow<'t, str>),
 }
 
 impl<'t> Deserialize<'t> for Scalar<'t> {
@@ -351,10 +351,10 @@ impl<'t> Visitor<'t> for Scalars {
     }
 
     fn visit_borrowed_str<E>(self, text: &'t str) -> Result<Scalar<'t>, E> {
-        Ok(Scalar::Text(Cow::Borrowed(text)))
+        Ok(Scalar::JsonText(Cow::Borrowed(text)))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Scalar<'t>, E> {
-        Ok(Scalar::Text(Cow::Owned(text.to_owned())))
+        Ok(Scalar::JsonText(Cow::Owned(text.to_owned())))
     }
 }

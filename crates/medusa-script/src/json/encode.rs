@@ -18,10 +18,10 @@ use std::{fmt, ptr, slice};
 
 use mlua::{Lua, Thread, UserData, Value, ffi};
 
-use super::level::{Level, State, place};
+use super::error::EncodeError;
+use super::level::{Level, Stage, place};
 use super::limits::{MAX_DEPTH, MAX_EXACT, MAX_NAMES, MAX_TEXT, MAX_VALUES};
-use super::refused::Refused;
-use super::store::{Stores, Text};
+use super::store::{StoredText, Stores};
 use crate::counted::shown_name;
 
 /// What one step does at most: so many entries looked at or written, and when its text is so long, no more. 0.2 ms.
@@ -64,7 +64,7 @@ impl fmt::Debug for Encoder {
 /// A string that is being written.
 #[derive(Clone, Copy)]
 struct Writing {
-    text: Text,
+    text: StoredText,
     /// How much of it was.
     written: usize,
     is_name: bool,
@@ -73,7 +73,7 @@ struct Writing {
 /// Why a step failed.
 #[derive(Debug)]
 pub(super) enum StepError {
-    Refused(Refused),
+    EncodeError(EncodeError),
     /// The VM has no memory for it.
     Vm(mlua::Error),
 }
@@ -100,7 +100,7 @@ impl Encoder {
             encoder
                 .count()
                 .and_then(|()| encoder.put(number.to_string().as_bytes()))
-                .map_err(StepError::Refused)?;
+                .map_err(StepError::EncodeError)?;
             return Ok(encoder);
         }
         encoder.on_store(lua, value, |encoder, store, caller| {
@@ -131,7 +131,7 @@ impl Encoder {
         &mut self,
         lua: &Lua,
         value: Value,
-        work: impl FnOnce(&mut Self, *mut ffi::lua_State, *mut ffi::lua_State) -> Result<T, Refused>,
+        work: impl FnOnce(&mut Self, *mut ffi::lua_State, *mut ffi::lua_State) -> Result<T, EncodeError>,
     ) -> Result<T, StepError> {
         let mut result = None;
         let arguments = (self.store.clone(), value);
@@ -144,29 +144,29 @@ impl Encoder {
             })?;
         }
         let result = result.unwrap_or_else(|| Err(self.too_many_names()));
-        result.map_err(StepError::Refused)
+        result.map_err(StepError::EncodeError)
     }
 
     fn place(&self) -> String {
         place(&self.path)
     }
 
-    fn wrong(&self, refused: fn(String, &'static str) -> Refused, kind: c_int) -> Refused {
+    fn wrong(&self, refused: fn(String, &'static str) -> EncodeError, kind: c_int) -> EncodeError {
         refused(self.place(), type_name(kind))
     }
 
-    fn too_many_names(&self) -> Refused {
-        Refused::TooManyNames(self.place())
+    fn too_many_names(&self) -> EncodeError {
+        EncodeError::TooManyNames(self.place())
     }
 
     /// Sees to it that what is pushed next has room.
-    unsafe fn reserve(&self, store: *mut ffi::lua_State) -> Result<(), Refused> {
+    unsafe fn reserve(&self, store: *mut ffi::lua_State) -> Result<(), EncodeError> {
         // SAFETY: this grows the stack under protection, and says so if it cannot.
         if unsafe { ffi::lua_checkstack(store, 4) } == 0 { Err(self.too_many_names()) } else { Ok(()) }
     }
 
     /// Goes on until the step is over; whether everything is written.
-    unsafe fn write(&mut self, store: *mut ffi::lua_State) -> Result<bool, Refused> {
+    unsafe fn write(&mut self, store: *mut ffi::lua_State) -> Result<bool, EncodeError> {
         self.ordered = 0;
         for _ in 0..STEP {
             if self.out.len() >= STEP_TEXT || self.ordered >= STEP_NAMES {
@@ -177,9 +177,9 @@ impl Encoder {
                 match self.path.last().map(|level| level.state) {
                     _ if self.text.is_some() => self.more_text(store)?,
                     None => return Ok(true),
-                    Some(State::Looking { .. }) => self.look(store)?,
-                    Some(State::Array { length }) => self.item(store, length)?,
-                    Some(State::Object) => self.member(store)?,
+                    Some(Stage::Looking { .. }) => self.look(store)?,
+                    Some(Stage::Array { length }) => self.item(store, length)?,
+                    Some(Stage::Object) => self.member(store)?,
                 }
             }
         }
@@ -187,11 +187,11 @@ impl Encoder {
     }
 
     /// Looks at the next entry of the innermost table.
-    unsafe fn look(&mut self, store: *mut ffi::lua_State) -> Result<(), Refused> {
+    unsafe fn look(&mut self, store: *mut ffi::lua_State) -> Result<(), EncodeError> {
         // SAFETY: the caller's promise.
         unsafe { self.reserve(store)? };
         let Some(level) = self.path.last_mut() else { return Ok(()) };
-        let State::Looking { marked, iter, items } = &mut level.state else { return Ok(()) };
+        let Stage::Looking { marked, iter, items } = &mut level.state else { return Ok(()) };
         // SAFETY: a table lies in the level's slot, and there is room for a key and its value.
         unsafe {
             *iter = ffi::lua_rawiter(store, level.slot, *iter);
@@ -202,7 +202,7 @@ impl Encoder {
             ffi::lua_settop(store, -2); // only the key is left
             match ffi::lua_type(store, -1) {
                 ffi::LUA_TSTRING => {
-                    let name = Text::top(store);
+                    let name = StoredText::top(store);
                     self.ordered += name.length;
                     level.names.push(Reverse(name));
                 }
@@ -211,7 +211,7 @@ impl Encoder {
                     ffi::lua_settop(store, -2);
                     return Ok(());
                 }
-                kind => return Err(self.wrong(Refused::Key, kind)),
+                kind => return Err(self.wrong(EncodeError::Key, kind)),
             }
         }
         self.names += 1;
@@ -220,18 +220,18 @@ impl Encoder {
     }
 
     /// The innermost table has been looked at: begins to write it.
-    fn looked(&mut self, is_array: bool, length: usize) -> Result<(), Refused> {
+    fn looked(&mut self, is_array: bool, length: usize) -> Result<(), EncodeError> {
         let Some(level) = self.path.last_mut() else { return Ok(()) };
         if is_array && let Some(Reverse(name)) = level.names.peek() {
             let name = shown_name(name.bytes());
-            return Err(Refused::Mixed(self.place(), name));
+            return Err(EncodeError::Mixed(self.place(), name));
         }
-        level.state = if is_array { State::Array { length } } else { State::Object };
+        level.state = if is_array { Stage::Array { length } } else { Stage::Object };
         self.put(if is_array { b"[" } else { b"{" })
     }
 
     /// Writes the next item of an array, or its end.
-    unsafe fn item(&mut self, store: *mut ffi::lua_State, length: usize) -> Result<(), Refused> {
+    unsafe fn item(&mut self, store: *mut ffi::lua_State, length: usize) -> Result<(), EncodeError> {
         let Some(level) = self.path.last_mut() else { return Ok(()) };
         if level.begun == length {
             // SAFETY: the caller's promise.
@@ -247,14 +247,14 @@ impl Encoder {
             self.reserve(store)?;
             if ffi::lua_rawgeti(store, slot, number as i64) == ffi::LUA_TNIL {
                 self.path.pop();
-                return Err(Refused::Hole(self.place(), number));
+                return Err(EncodeError::Hole(self.place(), number));
             }
             self.value(store)
         }
     }
 
     /// Writes the next name of an object and takes up its value, or writes its end.
-    unsafe fn member(&mut self, store: *mut ffi::lua_State) -> Result<(), Refused> {
+    unsafe fn member(&mut self, store: *mut ffi::lua_State) -> Result<(), EncodeError> {
         // SAFETY: the caller's promise.
         unsafe { self.reserve(store)? };
         let Some(level) = self.path.last_mut() else { return Ok(()) };
@@ -283,7 +283,7 @@ impl Encoder {
         unsafe { self.begin_text(store, name, true) }
     }
 
-    unsafe fn close(&mut self, store: *mut ffi::lua_State, end: &[u8]) -> Result<(), Refused> {
+    unsafe fn close(&mut self, store: *mut ffi::lua_State, end: &[u8]) -> Result<(), EncodeError> {
         if let Some(level) = self.path.pop() {
             // SAFETY: takes off the level's table and what lies above it.
             unsafe { ffi::lua_settop(store, level.slot - 1) };
@@ -292,14 +292,14 @@ impl Encoder {
     }
 
     /// Writes the value on top of the store, and takes it off; or begins with it.
-    unsafe fn value(&mut self, store: *mut ffi::lua_State) -> Result<(), Refused> {
+    unsafe fn value(&mut self, store: *mut ffi::lua_State) -> Result<(), EncodeError> {
         self.count()?;
         // SAFETY: there is a value on top, and none of these throws or allocates.
         unsafe {
             match ffi::lua_type(store, -1) {
                 ffi::LUA_TTABLE => return self.begin(store),
                 ffi::LUA_TSTRING => {
-                    let text = Text::top(store);
+                    let text = StoredText::top(store);
                     return self.begin_text(store, text, false);
                 }
                 ffi::LUA_TNIL => self.put(b"null")?,
@@ -311,7 +311,7 @@ impl Encoder {
                     self.put(ffi::lua_tointeger64(store, -1, ptr::null_mut()).to_string().as_bytes())?;
                 }
                 ffi::LUA_TVECTOR => self.vector(slice::from_raw_parts(ffi::lua_tovector(store, -1), 3))?,
-                kind => return Err(self.wrong(Refused::Kind, kind)),
+                kind => return Err(self.wrong(EncodeError::Kind, kind)),
             }
             ffi::lua_settop(store, -2);
         }
@@ -319,7 +319,7 @@ impl Encoder {
     }
 
     /// Goes into the table on top of the store.
-    unsafe fn begin(&mut self, store: *mut ffi::lua_State) -> Result<(), Refused> {
+    unsafe fn begin(&mut self, store: *mut ffi::lua_State) -> Result<(), EncodeError> {
         // SAFETY: a table is on top, and there is room for its metatable.
         let (slot, table, marked) = unsafe {
             self.reserve(store)?;
@@ -331,12 +331,12 @@ impl Encoder {
             (ffi::lua_gettop(store), ffi::lua_topointer(store, -1), marked)
         };
         if self.path.iter().any(|level| level.table == table) {
-            return Err(Refused::Cycle(self.place()));
+            return Err(EncodeError::Cycle(self.place()));
         }
         if self.path.len() == MAX_DEPTH {
-            return Err(Refused::Deep(self.place()));
+            return Err(EncodeError::Deep(self.place()));
         }
-        let state = State::Looking { marked, iter: 0, items: 0 };
+        let state = Stage::Looking { marked, iter: 0, items: 0 };
         self.path.push(Level { slot, table, state, begun: 0, names: BinaryHeap::new(), name: None });
         Ok(())
     }
@@ -345,9 +345,9 @@ impl Encoder {
     unsafe fn begin_text(
         &mut self,
         store: *mut ffi::lua_State,
-        text: Text,
+        text: StoredText,
         is_name: bool,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), EncodeError> {
         self.check(text.length)?;
         self.put(b"\"")?;
         self.text = Some(Writing { text, written: 0, is_name });
@@ -356,14 +356,14 @@ impl Encoder {
     }
 
     /// Writes on at a string, a step's worth of it; behind a name, its value.
-    unsafe fn more_text(&mut self, store: *mut ffi::lua_State) -> Result<(), Refused> {
+    unsafe fn more_text(&mut self, store: *mut ffi::lua_State) -> Result<(), EncodeError> {
         let Some(Writing { text, written, is_name }) = self.text else { return Ok(()) };
         let rest = text.bytes().get(written..).unwrap_or_default();
         let mut piece = &rest[..rest.len().min(STEP_TEXT)];
         if let Err(error) = str::from_utf8(piece) {
             // At the end of a piece a character may be cut in two.
             if error.error_len().is_some() || piece.len() == rest.len() {
-                return Err(Refused::NotUtf8(self.place()));
+                return Err(EncodeError::NotUtf8(self.place()));
             }
             piece = &piece[..error.valid_up_to()];
         }
@@ -384,30 +384,30 @@ impl Encoder {
         Ok(())
     }
 
-    fn count(&mut self) -> Result<(), Refused> {
+    fn count(&mut self) -> Result<(), EncodeError> {
         self.values += 1;
-        if self.values > MAX_VALUES { Err(Refused::TooMany) } else { Ok(()) }
+        if self.values > MAX_VALUES { Err(EncodeError::TooMany) } else { Ok(()) }
     }
 
     /// Whether there is room for so many bytes.
-    fn check(&self, length: usize) -> Result<(), Refused> {
+    fn check(&self, length: usize) -> Result<(), EncodeError> {
         let long = self.earlier + self.out.len() + length > MAX_TEXT;
-        if long { Err(Refused::TooLong) } else { Ok(()) }
+        if long { Err(EncodeError::TooLong) } else { Ok(()) }
     }
 
-    fn put(&mut self, text: &[u8]) -> Result<(), Refused> {
+    fn put(&mut self, text: &[u8]) -> Result<(), EncodeError> {
         self.check(text.len())?;
         self.out.extend_from_slice(text);
         Ok(())
     }
 
     /// A whole number is written as one, and all of its digits are what it is.
-    fn number(&mut self, number: f64) -> Result<(), Refused> {
+    fn number(&mut self, number: f64) -> Result<(), EncodeError> {
         /// 2^63: from here on they do not fit.
         const END: f64 = 9_223_372_036_854_775_808.0;
         if !number.is_finite() {
             let what = if number.is_nan() { "not a number (NaN)" } else { "infinite" };
-            return Err(Refused::NotANumber(self.place(), what));
+            return Err(EncodeError::NotANumber(self.place(), what));
         }
         let whole = number as i64;
         if number.abs() < END && (whole as f64).to_bits() == number.to_bits() {
@@ -416,7 +416,7 @@ impl Encoder {
         self.put(serde_json::Value::from(number).to_string().as_bytes())
     }
 
-    fn vector(&mut self, numbers: &[f32]) -> Result<(), Refused> {
+    fn vector(&mut self, numbers: &[f32]) -> Result<(), EncodeError> {
         for (at, number) in numbers.iter().enumerate() {
             self.put(if at == 0 { b"[" } else { b"," })?;
             self.number(f64::from(*number))?;
@@ -425,7 +425,7 @@ impl Encoder {
     }
 
     /// What stands between the quotes.
-    fn escape(&mut self, text: &[u8]) -> Result<(), Refused> {
+    fn escape(&mut self, text: &[u8]) -> Result<(), EncodeError> {
         let mut copied = 0;
         for (at, byte) in text.iter().enumerate() {
             if !matches!(byte, b'"' | b'\\' | 0..0x20) {

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ffi::{c_int, c_void};
 
-use super::store::Text;
+use super::store::StoredText;
 use crate::counted::shown_name;
 use crate::print::is_name;
 
@@ -13,17 +13,17 @@ pub(super) struct Level {
     /// Where on the store it lies. What its level needs of the store lies above, up to the next level's.
     pub(super) slot: c_int,
     pub(super) table: *const c_void,
-    pub(super) state: State,
+    pub(super) state: Stage,
     /// How many items or names were begun.
     pub(super) begun: usize,
     /// Those that are still to be written.
-    pub(super) names: BinaryHeap<Reverse<Text>>,
+    pub(super) names: BinaryHeap<Reverse<StoredText>>,
     /// The one whose value is being written.
-    pub(super) name: Option<Text>,
+    pub(super) name: Option<StoredText>,
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum State {
+pub(super) enum Stage {
     /// It is looked at from end to end, to learn whether it is an array or an object.
     Looking {
         marked: bool,

@@ -1,7 +1,7 @@
 //! JSON, encoded and decoded.
 //!
 //! - [`encode`](mod@encode): a value's tables, walked and written; of its parts, `store` is where they lie, `level` a table,
-//!   `refused` why a value cannot be written;
+//!   `error` why a value cannot be written;
 //! - [`decode`](mod@decode): a text read into the VM.
 //!
 //! **Invariant:** both go on in steps of a fraction of a millisecond, and between them, in `json.luau`, the script gives
@@ -10,14 +10,14 @@
 
 mod decode;
 mod encode;
+mod error;
 mod level;
 mod limits;
-mod refused;
 mod store;
 
 use mlua::{AnyUserData, Function, Lua, LuaSerdeExt, LuaString, Value};
 
-pub(crate) use self::decode::{DecodeError, Decoder, Text};
+pub(crate) use self::decode::{DecodeError, Decoder, JsonText};
 use self::encode::{Encoder, StepError};
 use self::limits::MAX_DECODED;
 pub(crate) use self::limits::MAX_FROM_CLIENT;
@@ -27,7 +27,7 @@ use crate::chunk::load;
 use crate::counted::shown;
 
 /// What one step came to, for `json.luau`: what there is, what is still to do, why it failed.
-type Told<T> = (Option<T>, Option<AnyUserData>, Option<String>);
+type StepResult<T> = (Option<T>, Option<AnyUserData>, Option<String>);
 
 /// A function that encodes a value. Its errors begin with `who` asked.
 pub(crate) fn encoder(lua: &Lua, who: &'static str) -> mlua::Result<Function> {
@@ -49,7 +49,7 @@ fn functions(lua: &Lua, who: &'static str) -> mlua::Result<(Function, Function)>
     // Once: where there is no room for one reference more, mlua panics over this one.
     let arrays = lua.array_metatable();
     let begin_decoding = move |lua: &Lua, text: LuaString| {
-        decode_on(lua, who, Decoder::new(&arrays, Text::Script(text), MAX_DECODED))
+        decode_on(lua, who, Decoder::new(&arrays, JsonText::Script(text), MAX_DECODED))
     };
     let go_on_decoding = move |lua: &Lua, work: AnyUserData| decode_on(lua, who, work.take()?);
     load(lua, include_str!("json.luau"), "=json", None)?.call((
@@ -60,7 +60,7 @@ fn functions(lua: &Lua, who: &'static str) -> mlua::Result<(Function, Function)>
     ))
 }
 
-fn encode_on(lua: &Lua, who: &str, mut encoder: Encoder) -> mlua::Result<Told<LuaString>> {
+fn encode_on(lua: &Lua, who: &str, mut encoder: Encoder) -> mlua::Result<StepResult<LuaString>> {
     match encoder.step(lua) {
         Ok((text, true)) => Ok((Some(lua.create_string(text)?), None, None)),
         Ok((text, false)) => Ok((Some(lua.create_string(text)?), Some(lua.create_userdata(encoder)?), None)),
@@ -68,24 +68,24 @@ fn encode_on(lua: &Lua, who: &str, mut encoder: Encoder) -> mlua::Result<Told<Lu
     }
 }
 
-fn refused<T>(lua: &Lua, who: &str, error: StepError) -> mlua::Result<Told<T>> {
+fn refused<T>(lua: &Lua, who: &str, error: StepError) -> mlua::Result<StepResult<T>> {
     match error {
-        StepError::Refused(error) => Ok((None, None, Some(told(lua, who, error)))),
+        StepError::EncodeError(error) => Ok((None, None, Some(message(lua, who, error)))),
         StepError::Vm(error) => Err(error),
     }
 }
 
-fn decode_on(lua: &Lua, who: &str, mut decoder: Decoder) -> mlua::Result<Told<Value>> {
+fn decode_on(lua: &Lua, who: &str, mut decoder: Decoder) -> mlua::Result<StepResult<Value>> {
     match decoder.step(lua) {
         Ok(Some(value)) => Ok((Some(value), None, None)),
         Ok(None) => Ok((None, Some(lua.create_userdata(decoder)?), None)),
-        Err(DecodeError::Json(error)) => Ok((None, None, Some(told(lua, who, error)))),
+        Err(DecodeError::Json(error)) => Ok((None, None, Some(message(lua, who, error)))),
         Err(DecodeError::Vm(error)) => Err(error),
     }
 }
 
 /// An error as the script gets it: with the place it was called from.
-fn told(lua: &Lua, who: &str, error: impl std::fmt::Display) -> String {
+fn message(lua: &Lua, who: &str, error: impl std::fmt::Display) -> String {
     format!("{}: {who}: {}", origin(lua), shown(error, MAX_MESSAGE))
 }
 

@@ -28,13 +28,13 @@ impl Stores {
 
 /// A string on the store.
 #[derive(Clone, Copy)]
-pub(super) struct Text {
+pub(super) struct StoredText {
     at: *const u8,
     pub(super) length: usize,
     pub(super) slot: c_int,
 }
 
-impl Text {
+impl StoredText {
     /// The string on top of the store.
     ///
     /// # Safety
@@ -50,28 +50,28 @@ impl Text {
 
     /// Its bytes; Luau does not move strings.
     pub(super) fn bytes(&self) -> &[u8] {
-        // SAFETY: a `Text` is kept only as long as its string lies on the store: a name until its level ends, a value
+        // SAFETY: a `StoredText` is kept only as long as its string lies on the store: a name until its level ends, a value
         // until it is written.
         unsafe { slice::from_raw_parts(self.at, self.length) }
     }
 }
 
-impl Ord for Text {
+impl Ord for StoredText {
     fn cmp(&self, other: &Self) -> Ordering {
         self.bytes().cmp(other.bytes())
     }
 }
 
-impl PartialOrd for Text {
+impl PartialOrd for StoredText {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Text {
+impl PartialEq for StoredText {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl Eq for Text {}
+impl Eq for StoredText {}

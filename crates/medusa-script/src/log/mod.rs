@@ -187,8 +187,8 @@ mod tests {
     use medusa_proto::author::{Author, Via};
 
     use super::*;
-    use crate::commons::Commons;
-    use crate::main_vm::{Entry, MainVm};
+    use crate::engine_context::EngineContext;
+    use crate::main_vm::{EntryScript, MainVm};
     use crate::require::Sources;
     use crate::transaction::Transaction;
     use crate::worker::Scripts;
@@ -201,14 +201,14 @@ mod tests {
             for end in ["", "error('fails')"] {
                 let live = Live::rehearsal();
                 let sources = Arc::new(Sources::new(std::env::temp_dir().canonicalize().unwrap()));
-                let scripts = Arc::new(Scripts::new(None, Commons::new(&live, None)));
+                let scripts = Arc::new(Scripts::new(None, EngineContext::new(&live, None)));
                 let (main, calls) = MainVm::start(&live, &scripts, &sources, None::<&Path>).unwrap();
                 let vm = main.vm();
                 let source = format!(
                     "one = medusa.log.luau(function() return two end)
                     two = medusa.log.multi {{ medusa.log.filter(function() return one end, one) }} {end}"
                 );
-                let entry = Entry { name: "test.luau", source: &source };
+                let entry = EntryScript { name: "test.luau", source: &source };
                 let transaction = Transaction::fresh(live, Author::new(Via::Start, "test"), None).await;
                 let run = main.run_script(&transaction, &entry).await;
                 assert_eq!(run.is_ok(), end.is_empty());

@@ -14,15 +14,15 @@ use super::MainVm;
 use crate::budget::TaskError;
 use crate::call::{Handler, call, handler_error, vm_error};
 use crate::error::ScriptError;
-use crate::inline::{Answer, AnswerBody, Asked, Call, Chunks};
+use crate::inline::{Answer, AnswerBody, Call, ChunkRequests, Chunks};
 use crate::producer::Producer;
 use crate::request::{OpenRequest, Requests};
 use crate::respond::ReplyBody;
 use crate::transaction::Transaction;
-use crate::websocket::{Session, Start};
+use crate::websocket::{PendingSession, Session};
 
 /// What goes on after an answer.
-enum Rest {
+enum AfterAnswer {
     Nothing,
     Producer(Producer),
     Session(Session, OpenRequest),
@@ -49,8 +49,8 @@ impl MainVm {
 
     /// Answers a call. What is returned begins now that the answer is on its way.
     async fn take_call(&self, requests: &Requests, call: Call) -> Option<(Session, OpenRequest)> {
-        let Call { function, request, mut answer, place } = call;
-        drop(place);
+        let Call { function, request, mut answer, permit } = call;
+        drop(permit);
         let wants_body = request.head.method != Method::HEAD;
         let what = format!("request {} {}", request.head.method, request.head.path());
         let author = Author::new(Via::Request, what);
@@ -74,8 +74,8 @@ impl MainVm {
             return None;
         }
         match answered {
-            (reply, Rest::Nothing) => drop(answer.send(Ok(reply))),
-            (reply, Rest::Producer(mut producer)) => {
+            (reply, AfterAnswer::Nothing) => drop(answer.send(Ok(reply))),
+            (reply, AfterAnswer::Producer(mut producer)) => {
                 if wants_body {
                     producer = match producer.begin().await {
                         Ok(producer) => producer,
@@ -91,7 +91,7 @@ impl MainVm {
                     produce(producer, asked).await;
                 }
             }
-            (reply, Rest::Session(session, open)) => {
+            (reply, AfterAnswer::Session(session, open)) => {
                 return answer.send(Ok(reply)).is_ok().then_some((session, open));
             }
         }
@@ -103,7 +103,7 @@ impl MainVm {
         requests: &Requests,
         function: u64,
         request: Request,
-    ) -> Result<(Answer, Rest), HandlerError> {
+    ) -> Result<(Answer, AfterAnswer), HandlerError> {
         let handler = self.functions.get(function);
         let (function, place) =
             handler.ok_or_else(|| HandlerError::internal("this handler's function is gone"))?;
@@ -118,15 +118,15 @@ impl MainVm {
                     HandlerError::client(StatusCode::SERVICE_UNAVAILABLE, busy)
                         .by_option(Some("limits.answer_bytes"))
                 })?;
-                (AnswerBody::Bytes(counted), Rest::Nothing)
+                (AnswerBody::Bytes(counted), AfterAnswer::Nothing)
             }
             ReplyBody::Producer(function) => {
                 let producer = Producer::new(&self.vm, function, open).map_err(vm_error)?;
-                (AnswerBody::Bytes(bytes::Bytes::new()), Rest::Producer(producer))
+                (AnswerBody::Bytes(bytes::Bytes::new()), AfterAnswer::Producer(producer))
             }
             ReplyBody::WebSocket(start) => {
-                let Start { accepted, session } = *start;
-                (AnswerBody::WebSocket(accepted), Rest::Session(session, open))
+                let PendingSession { accepted, session } = *start;
+                (AnswerBody::WebSocket(accepted), AfterAnswer::Session(session, open))
             }
         };
         Ok((Answer { status: reply.status, headers: reply.headers, body }, rest))
@@ -134,7 +134,7 @@ impl MainVm {
 }
 
 /// Runs a producer until it ends or its client is known to have left, whether it writes or not.
-async fn produce(mut producer: Producer, mut asked: Asked) {
+async fn produce(mut producer: Producer, mut asked: ChunkRequests) {
     while let Some(mut sender) = asked.next().await {
         let chunk = tokio::select! {
             chunk = producer.next() => chunk,

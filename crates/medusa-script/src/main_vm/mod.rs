@@ -117,7 +117,7 @@ impl MainVm {
     pub(crate) async fn run_script(
         &self,
         transaction: &Rc<Transaction>,
-        entry: &Entry<'_>,
+        entry: &EntryScript<'_>,
     ) -> Result<(), ScriptError> {
         let lua = self.vm.lua();
         let names = self.names.clone();
@@ -199,7 +199,7 @@ impl Drop for MainVm {
 
 /// The script, as text with a name.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Entry<'a> {
+pub(crate) struct EntryScript<'a> {
     pub(crate) name: &'a str,
     pub(crate) source: &'a str,
 }

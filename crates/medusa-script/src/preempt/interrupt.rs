@@ -112,7 +112,7 @@ impl Slot {
         let held = thread_cpu_time().saturating_sub(Duration::from_nanos(armed_at));
         if held > MAX_HOLD {
             self.overruns.fetch_add(1, Relaxed);
-            overrun::tell(held, place);
+            overrun::report(held, place);
         }
     }
 

@@ -56,7 +56,7 @@ impl Preemption {
     /// Runs `slice` (one poll of a script's future) under `meter`.
     pub(crate) fn slice<R>(&self, meter: &Rc<Meter>, slice: impl FnOnce() -> R) -> R {
         // Dropped in this order, also where the slice unwinds.
-        let _category = Category(luau::set_category(meter.account().category()));
+        let _category = CategoryGuard(luau::set_category(meter.account().category()));
         let _task = RunningTask::begin(meter);
         let _slot = RunningSlot::begin(&self.slot);
         watchdog().wake_if_parked();
@@ -71,9 +71,9 @@ impl Drop for Preemption {
 }
 
 /// Whose memory this was before.
-struct Category(u8);
+struct CategoryGuard(u8);
 
-impl Drop for Category {
+impl Drop for CategoryGuard {
     fn drop(&mut self) {
         luau::set_category(self.0);
     }

@@ -12,9 +12,9 @@ use mlua::{Table, Value};
 use super::pages::PAGES;
 use super::types;
 use crate::bindings::everywhere;
-use crate::commons::Commons;
 use crate::docs::{Item, Scope};
-use crate::main_vm::{Entry, MainVm};
+use crate::engine_context::EngineContext;
+use crate::main_vm::{EntryScript, MainVm};
 use crate::require::Sources;
 use crate::transaction::Transaction;
 use crate::vm::Vm;
@@ -42,8 +42,8 @@ fn documented(here: impl Fn(&Item) -> bool) -> BTreeSet<String> {
 
 #[test]
 fn what_handler_files_have_is_what_is_documented() {
-    let commons = Commons::new(&Live::rehearsal(), None);
-    let vm = Vm::new(|lua, globals| everywhere::install_in_worker(lua, globals, &commons)).unwrap();
+    let engine = EngineContext::new(&Live::rehearsal(), None);
+    let vm = Vm::new(|lua, globals| everywhere::install_in_worker(lua, globals, &engine)).unwrap();
     let mut found = BTreeSet::new();
     paths(&vm.lua().globals().get::<Table>("medusa").unwrap(), "medusa", &mut found);
     assert_eq!(found, documented(|item| item.scope == Scope::Everywhere));
@@ -54,7 +54,7 @@ fn what_the_main_script_has_is_what_is_documented() {
     let runtime = crate::engine::runtime().unwrap();
     runtime.block_on(async {
         let live = Live::rehearsal();
-        let scripts = Arc::new(Scripts::new(None, Commons::new(&live, None)));
+        let scripts = Arc::new(Scripts::new(None, EngineContext::new(&live, None)));
         let sources = Arc::new(Sources::new(std::env::temp_dir().canonicalize().unwrap()));
         let (vm, _calls) = MainVm::start(&live, &scripts, &sources, None).unwrap();
         let mut found = BTreeSet::new();
@@ -89,7 +89,7 @@ fn what_the_main_script_has_is_what_is_documented() {
             }
         }
         let transaction: Rc<Transaction> = Transaction::fresh(live, Author::new(Via::Start, "test"), None).await;
-        let entry = Entry { name: "test.luau", source: &source };
+        let entry = EntryScript { name: "test.luau", source: &source };
         vm.run_script(&transaction, &entry).await.unwrap();
     });
 }
@@ -112,11 +112,11 @@ fn functions(table: &Table, prefix: &str, found: &mut BTreeSet<String>) {
 /// hold its thread; and there is no row of what there is not.
 #[test]
 fn every_native_function_is_in_the_table() {
-    let commons = Commons::new(&Live::rehearsal(), None);
+    let engine = EngineContext::new(&Live::rehearsal(), None);
     let mut found = BTreeSet::new();
     let made = Vm::new(|lua, globals| {
         functions(globals, "", &mut found);
-        everywhere::install_in_worker(lua, globals, &commons)
+        everywhere::install_in_worker(lua, globals, &engine)
     });
     drop(made.unwrap());
     found.remove("require");

@@ -17,7 +17,7 @@ use medusa_proto::with_causes;
 
 use super::chunks::next_chunk;
 use super::fault::ClientFault;
-use super::open::{Open, head, with};
+use super::open::{ActiveRequests, head, with};
 use crate::counted::shown_name;
 use crate::forms::{self, Form, FormError};
 
@@ -34,11 +34,11 @@ pub(super) enum Body {
     /// Reading it failed, or was broken off.
     Failed,
     /// To its end.
-    Over(Box<Over>),
+    Over(Box<FinishedBody>),
 }
 
 #[derive(Debug)]
-pub(super) struct Over {
+pub(super) struct FinishedBody {
     /// Piece by piece, so that there is an end to come to.
     streamed: bool,
     trailers: Option<HeaderMap>,
@@ -47,7 +47,7 @@ pub(super) struct Over {
     _held: Option<Held>,
 }
 
-impl Over {
+impl FinishedBody {
     fn new(body: &mut RequestBody) -> Self {
         Self { streamed: false, trailers: body.trailers().cloned(), form: None, _held: body.take_held() }
     }
@@ -77,7 +77,7 @@ impl Body {
 /// The right to read: there is one at a time. When it is dropped, the body is in the state that it was left in. The
 /// VM's collector drops it, at any allocation, if its coroutine was abandoned.
 struct Reading<'a> {
-    open: &'a RefCell<Open>,
+    open: &'a RefCell<ActiveRequests>,
     handle: f64,
     since: Instant,
     leave: Body,
@@ -85,7 +85,11 @@ struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     /// Takes the body out of a request. One that has been read in part is given only to who would `go_on` with it.
-    fn begin(open: &'a RefCell<Open>, handle: f64, go_on: bool) -> mlua::Result<(RequestBody, Bytes, Self)> {
+    fn begin(
+        open: &'a RefCell<ActiveRequests>,
+        handle: f64,
+        go_on: bool,
+    ) -> mlua::Result<(RequestBody, Bytes, Self)> {
         let since = Instant::now();
         let (body, ahead) =
             with(open, handle, |entry| match std::mem::replace(&mut entry.body, Body::Busy(since)) {
@@ -123,16 +127,16 @@ fn client_fault(error: RequestBodyError) -> mlua::Error {
 }
 
 /// The whole body.
-pub(super) async fn whole(open: &RefCell<Open>, handle: f64) -> mlua::Result<Bytes> {
+pub(super) async fn whole(open: &RefCell<ActiveRequests>, handle: f64) -> mlua::Result<Bytes> {
     let (mut body, _nothing, reading) = Reading::begin(open, handle, false)?;
     let all = body.collect().await.map_err(client_fault)?;
-    reading.leave(Body::Over(Box::new(Over::new(&mut body))));
+    reading.leave(Body::Over(Box::new(FinishedBody::new(&mut body))));
     Ok(all)
 }
 
 /// The next `wanted` bytes, fewer at the end; without a number, whatever comes next. Nothing at the end.
 pub(super) async fn read(
-    open: &RefCell<Open>,
+    open: &RefCell<ActiveRequests>,
     handle: f64,
     wanted: Option<usize>,
 ) -> mlua::Result<Option<Bytes>> {
@@ -143,13 +147,13 @@ pub(super) async fn read(
     let piece = next(&mut body, &mut ahead, wanted).await.map_err(client_fault)?;
     reading.leave(match piece {
         Some(_) => Body::Streamed(Box::new((body, ahead))),
-        None => Body::Over(Box::new(Over { streamed: true, ..Over::new(&mut body) })),
+        None => Body::Over(Box::new(FinishedBody { streamed: true, ..FinishedBody::new(&mut body) })),
     });
     Ok(piece)
 }
 
 /// Whether the body was read piece by piece, to its end.
-fn at_end(open: &RefCell<Open>, handle: f64) -> mlua::Result<bool> {
+fn at_end(open: &RefCell<ActiveRequests>, handle: f64) -> mlua::Result<bool> {
     with(open, handle, |entry| Ok(matches!(&entry.body, Body::Over(over) if over.streamed)))
 }
 
@@ -188,7 +192,7 @@ pub(super) fn not_coded(headers: &HeaderMap) -> mlua::Result<()> {
 }
 
 /// The body as a form. It is kept, so that it can be asked for again.
-pub(super) async fn form(open: &RefCell<Open>, handle: f64) -> mlua::Result<Rc<Form>> {
+pub(super) async fn form(open: &RefCell<ActiveRequests>, handle: f64) -> mlua::Result<Rc<Form>> {
     let known = with(open, handle, |entry| match &entry.body {
         Body::Over(over) => Ok(over.form.clone()),
         _ => Ok(None),
@@ -208,7 +212,10 @@ pub(super) async fn form(open: &RefCell<Open>, handle: f64) -> mlua::Result<Rc<F
         }
     };
     let form = Rc::new(forms::read(&kind, &mut body, holder).await.map_err(raise)?);
-    reading.leave(Body::Over(Box::new(Over { form: Some(Rc::clone(&form)), ..Over::new(&mut body) })));
+    reading.leave(Body::Over(Box::new(FinishedBody {
+        form: Some(Rc::clone(&form)),
+        ..FinishedBody::new(&mut body)
+    })));
     Ok(form)
 }
 
@@ -220,7 +227,7 @@ fn raise(error: FormError) -> mlua::Error {
 }
 
 /// The fields that came behind the body.
-pub(super) fn trailers(open: &RefCell<Open>, handle: f64) -> mlua::Result<Option<HeaderMap>> {
+pub(super) fn trailers(open: &RefCell<ActiveRequests>, handle: f64) -> mlua::Result<Option<HeaderMap>> {
     with(open, handle, |entry| match &entry.body {
         Body::Over(over) => Ok(over.trailers.clone()),
         _ => Err(misuse("comes before its trailers: read it to its end first")),

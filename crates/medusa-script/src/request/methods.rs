@@ -12,8 +12,8 @@ use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, LuaSerdeExt, LuaString, Tab
 use super::body;
 use super::fault::ClientFault;
 use super::fields::{headers, raw_query, whole_query};
-use super::open::{Open, head};
-use crate::json::{DecodeError, Decoder, MAX_FROM_CLIENT, Text};
+use super::open::{ActiveRequests, head};
+use crate::json::{DecodeError, Decoder, JsonText, MAX_FROM_CLIENT};
 use crate::print::{as_whole, show};
 use crate::sentinel;
 
@@ -21,7 +21,7 @@ use crate::sentinel;
 const MAX_READ: usize = 16 * 1024 * 1024;
 
 /// The methods, as functions of a `req`. `request.luau` makes `chunks` of `chunk`, and `json` of two.
-pub(super) fn methods(lua: &Lua, open: &Rc<RefCell<Open>>) -> mlua::Result<Table> {
+pub(super) fn methods(lua: &Lua, open: &Rc<RefCell<ActiveRequests>>) -> mlua::Result<Table> {
     let methods = lua.create_table()?;
     install_query(lua, open, &methods)?;
     install_body(lua, open, &methods)?;
@@ -36,7 +36,7 @@ fn handle(req: &Table) -> mlua::Result<f64> {
     handle.ok_or_else(|| mlua::Error::runtime("this is not a request: call its methods with a colon"))
 }
 
-fn install_query(lua: &Lua, open: &Rc<RefCell<Open>>, methods: &Table) -> mlua::Result<()> {
+fn install_query(lua: &Lua, open: &Rc<RefCell<ActiveRequests>>, methods: &Table) -> mlua::Result<()> {
     let requests = Rc::clone(open);
     let arg = move |lua: &Lua, (req, name): (Table, LuaString)| {
         let head = head(&requests, handle(&req)?)?;
@@ -60,7 +60,7 @@ fn install_query(lua: &Lua, open: &Rc<RefCell<Open>>, methods: &Table) -> mlua::
     methods.set("args_all", lua.create_function(args_all)?)
 }
 
-fn install_body(lua: &Lua, open: &Rc<RefCell<Open>>, methods: &Table) -> mlua::Result<()> {
+fn install_body(lua: &Lua, open: &Rc<RefCell<ActiveRequests>>, methods: &Table) -> mlua::Result<()> {
     let whole = waiting(lua, open, async |lua, open, handle, _| {
         lua.create_string(body::whole(&open, handle).await?).map(Value::String)
     })?;
@@ -69,7 +69,7 @@ fn install_body(lua: &Lua, open: &Rc<RefCell<Open>>, methods: &Table) -> mlua::R
     let begin_json = waiting(lua, open, async move |lua, open, handle, _| {
         body::not_coded(&head(&open, handle)?.headers)?;
         let body = body::whole(&open, handle).await?;
-        decode_on(&lua, Decoder::new(&arrays, Text::Client(body), MAX_FROM_CLIENT))
+        decode_on(&lua, Decoder::new(&arrays, JsonText::Client(body), MAX_FROM_CLIENT))
     })?;
     methods.set("begin_json", begin_json)?;
     let json_on = |lua: &Lua, work: AnyUserData| decode_on(lua, work.take()?);
@@ -89,7 +89,7 @@ fn install_body(lua: &Lua, open: &Rc<RefCell<Open>>, methods: &Table) -> mlua::R
     methods.set("trailers", lua.create_function(trailers)?)
 }
 
-fn install_form(lua: &Lua, open: &Rc<RefCell<Open>>, methods: &Table) -> mlua::Result<()> {
+fn install_form(lua: &Lua, open: &Rc<RefCell<ActiveRequests>>, methods: &Table) -> mlua::Result<()> {
     let form = waiting(lua, open, async |lua, open, handle, _| {
         let form = body::form(&open, handle).await?;
         form.first_values(&lua).await.map(Value::Table)
@@ -106,7 +106,7 @@ fn install_form(lua: &Lua, open: &Rc<RefCell<Open>>, methods: &Table) -> mlua::R
     methods.set("form_all", form_all)
 }
 
-fn install_websocket(lua: &Lua, open: &Rc<RefCell<Open>>, methods: &Table) -> mlua::Result<()> {
+fn install_websocket(lua: &Lua, open: &Rc<RefCell<ActiveRequests>>, methods: &Table) -> mlua::Result<()> {
     let requests = Rc::clone(open);
     let accept = move |req: &Table, options: &Options| {
         Ok(websocket::accept(&*head(&requests, handle(req)?)?, options))
@@ -130,8 +130,8 @@ fn decode_on(lua: &Lua, mut decoder: Decoder) -> mlua::Result<(Option<Value>, Op
 /// A method that may wait for the client.
 fn waiting<R: IntoLuaMulti>(
     lua: &Lua,
-    open: &Rc<RefCell<Open>>,
-    run: impl AsyncFn(Lua, Rc<RefCell<Open>>, f64, Value) -> mlua::Result<R> + Clone + 'static,
+    open: &Rc<RefCell<ActiveRequests>>,
+    run: impl AsyncFn(Lua, Rc<RefCell<ActiveRequests>>, f64, Value) -> mlua::Result<R> + Clone + 'static,
 ) -> mlua::Result<Function> {
     let open = Rc::clone(open);
     lua.create_async_function(move |lua, (req, argument): (Table, Value)| {

@@ -34,7 +34,7 @@ pub(crate) use self::fault::ClientFault;
 pub(crate) use self::fields::headers;
 use self::layout::{LAID_OUT, lay_out};
 pub(crate) use self::open::OpenRequest;
-use self::open::{Entry, INDEX_BITS, Open, head};
+use self::open::{ActiveRequest, ActiveRequests, INDEX_BITS, head};
 pub(crate) use self::tls::{CLASS as TLS_INFO, CLIENT as CLIENT_CERTIFICATE};
 use crate::chunk::load;
 use crate::luau::reserve_references;
@@ -62,7 +62,7 @@ fn cut(text: &str) -> &str {
 /// The requests that one VM is answering.
 #[derive(Debug, Clone)]
 pub(crate) struct Requests {
-    open: Rc<RefCell<Open>>,
+    open: Rc<RefCell<ActiveRequests>>,
     /// Makes a function of a handle out of a handler of `req`.
     wrapper: Function,
 }
@@ -76,7 +76,7 @@ impl Requests {
         let (count, place) = (open.count, open.requests.vacant_key());
         let handle = (count << INDEX_BITS) | place as u64;
         open.buffers[place].write_bytes(0, &lay_out(handle, &request.head));
-        open.requests.insert(Entry {
+        open.requests.insert(ActiveRequest {
             handle,
             head: request.head,
             body: Body::Untouched(request.body),
@@ -132,7 +132,8 @@ impl Requests {
     pub(crate) fn new(lua: &Lua) -> mlua::Result<Self> {
         reserve_references(lua, FIRST * REFERENCES)?;
         let table = lua.create_table()?;
-        let open = Open { requests: Slab::new(), count: 0, buffers: Vec::new(), table: table.clone() };
+        let open =
+            ActiveRequests { requests: Slab::new(), count: 0, buffers: Vec::new(), table: table.clone() };
         let open = Rc::new(RefCell::new(open));
         let get = {
             let open = Rc::clone(&open);

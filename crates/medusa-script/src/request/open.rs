@@ -1,6 +1,6 @@
 //! The requests that one VM is answering.
 //!
-//! **Invariant:** [`Open`] is never borrowed while the VM is called. Whatever allocates in the VM may collect garbage, and
+//! **Invariant:** [`ActiveRequests`] is never borrowed while the VM is called. Whatever allocates in the VM may collect garbage, and
 //! garbage may be a coroutine whose client left while it read a body; dropping that borrows too. A panic there ends the
 //! process, so a client could end it by leaving often enough. What is asked of a request is taken out first.
 
@@ -22,8 +22,8 @@ use crate::budget::Waited;
 pub(super) const INDEX_BITS: u32 = 21;
 
 #[derive(Debug)]
-pub(super) struct Open {
-    pub(super) requests: Slab<Entry>,
+pub(super) struct ActiveRequests {
+    pub(super) requests: Slab<ActiveRequest>,
     pub(super) count: u64,
     pub(super) buffers: Vec<Buffer>,
     /// The same, as the script's side knows them.
@@ -31,7 +31,7 @@ pub(super) struct Open {
 }
 
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct ActiveRequest {
     pub(super) handle: u64,
     /// Shared, so that it can be looked at without borrowing.
     pub(super) head: Arc<Head>,
@@ -43,7 +43,7 @@ pub(super) struct Entry {
 /// Keeps a request reachable for the script; dropped when it is answered.
 #[derive(Debug)]
 pub(crate) struct OpenRequest {
-    pub(super) open: Rc<RefCell<Open>>,
+    pub(super) open: Rc<RefCell<ActiveRequests>>,
     pub(super) handle: u64,
 }
 
@@ -87,15 +87,15 @@ pub(super) fn index(handle: u64) -> usize {
 }
 
 /// What stands at the head of a request.
-pub(super) fn head(open: &RefCell<Open>, handle: f64) -> mlua::Result<Arc<Head>> {
+pub(super) fn head(open: &RefCell<ActiveRequests>, handle: f64) -> mlua::Result<Arc<Head>> {
     with(open, handle, |entry| Ok(Arc::clone(&entry.head)))
 }
 
 /// Looks at a request. `f` must not call the VM.
 pub(super) fn with<R>(
-    open: &RefCell<Open>,
+    open: &RefCell<ActiveRequests>,
     handle: f64,
-    f: impl FnOnce(&mut Entry) -> mlua::Result<R>,
+    f: impl FnOnce(&mut ActiveRequest) -> mlua::Result<R>,
 ) -> mlua::Result<R> {
     let handle = handle as u64;
     let mut open = open.borrow_mut();

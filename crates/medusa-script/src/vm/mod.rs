@@ -88,7 +88,7 @@ impl Vm {
 
     /// Runs one poll of a task's future. Only in here does the limit hold for scripts; the host has a reserve beyond it.
     pub(crate) fn slice<R>(self: &Rc<Self>, meter: &Rc<Meter>, slice: impl FnOnce() -> R) -> R {
-        let limit = LimitedTo { heap: self.heap, before: self.heap.set_limit(self.memory.limit()) };
+        let limit = LimitGuard { heap: self.heap, before: self.heap.set_limit(self.memory.limit()) };
         let result = self.preemption.slice(meter, slice);
         drop(limit);
         if self.memory.wants_collection(self.heap) {
@@ -117,12 +117,12 @@ impl Vm {
 }
 
 /// Until this is dropped, the VM has a lower limit.
-struct LimitedTo {
+struct LimitGuard {
     heap: Heap,
     before: usize,
 }
 
-impl Drop for LimitedTo {
+impl Drop for LimitGuard {
     fn drop(&mut self) {
         self.heap.set_limit(self.before);
     }

@@ -3,7 +3,7 @@
 use medusa_http::websocket::{Accepted, HandshakeRefusal, Options, WebSocket};
 use mlua::{Function, Lua, Table, Value};
 
-use super::{Opening, Outcome, Session, Start, options, socket};
+use super::{HandshakeOutcome, Opening, PendingSession, Session, options, socket};
 use crate::chunk::load;
 use crate::sentinel;
 
@@ -24,10 +24,10 @@ pub(crate) fn method(
     lua.create_function(move |lua, (request, function, options): (Table, Function, Value)| {
         let options = options::parse(lua, options)?;
         let outcome = match accept(&request, &options)? {
-            Err(refusal) => Outcome::Refused(refusal),
+            Err(refusal) => HandshakeOutcome::Refused(refusal),
             Ok((accepted, socket)) => {
                 let session = Session { socket: socket.into(), function, request, maker: maker.clone() };
-                Outcome::Accepted(Box::new(Start { accepted, session }))
+                HandshakeOutcome::Accepted(Box::new(PendingSession { accepted, session }))
             }
         };
         lua.create_userdata(Opening::new(outcome))

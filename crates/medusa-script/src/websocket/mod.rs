@@ -40,33 +40,33 @@ const GRACE: Duration = Duration::from_secs(30);
 
 /// What `req:websocket` gives, to be returned by the handler.
 #[derive(Debug)]
-pub(crate) struct Opening(RefCell<Option<Outcome>>);
+pub(crate) struct Opening(RefCell<Option<HandshakeOutcome>>);
 
 impl UserData for Opening {}
 
 /// What came of a handshake.
 #[derive(Debug)]
-pub(crate) enum Outcome {
+pub(crate) enum HandshakeOutcome {
     /// There will be a session.
-    Accepted(Box<Start>),
+    Accepted(Box<PendingSession>),
     /// There will be none.
     Refused(HandshakeRefusal),
 }
 
 impl Opening {
-    fn new(outcome: Outcome) -> Self {
+    fn new(outcome: HandshakeOutcome) -> Self {
         Self(RefCell::new(Some(outcome)))
     }
 
     /// What it came to. It can be answered with once.
-    pub(crate) fn take(&self) -> Option<Outcome> {
+    pub(crate) fn take(&self) -> Option<HandshakeOutcome> {
         self.0.take()
     }
 }
 
 /// A session about to begin.
 #[derive(Debug)]
-pub(crate) struct Start {
+pub(crate) struct PendingSession {
     /// The connection's side of it.
     pub(crate) accepted: Accepted,
     /// The script's.
@@ -105,7 +105,7 @@ impl Session {
         let code = match &result {
             Ok(()) => Close::NORMAL,
             Err(error) => {
-                tell(&vm, &function, head.as_deref(), error);
+                log_failure(&vm, &function, head.as_deref(), error);
                 Close::FAILED
             }
         };
@@ -122,7 +122,7 @@ async fn left_for(socket: &WebSocket, grace: Duration) {
 }
 
 /// Logs why a function failed, unless it was that the client left while it had something to say.
-fn tell(vm: &Vm, function: &Function, head: Option<&Head>, error: &TaskError) {
+fn log_failure(vm: &Vm, function: &Function, head: Option<&Head>, error: &TaskError) {
     if let TaskError::Script(error) = error
         && error.downcast_ref::<Closed>().is_some()
     {

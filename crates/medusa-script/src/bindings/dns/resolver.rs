@@ -169,13 +169,13 @@ fn cache_entry(lua: &Lua, entry: &CacheEntry) -> mlua::Result<Table> {
 }
 
 /// A result for `dns.luau`: why there is no answer; or the answer; or nil, and what there is not.
-type Told<T> = (Option<String>, Option<T>, Option<String>);
+type LookupResult<T> = (Option<String>, Option<T>, Option<String>);
 
-fn failed<T>(at: &str, message: impl std::fmt::Display) -> Told<T> {
+fn failed<T>(at: &str, message: impl std::fmt::Display) -> LookupResult<T> {
     (Some(format!("{at}: {message}")), None, None)
 }
 
-fn told<T>(at: &str, found: Result<T, LookupError>) -> Told<T> {
+fn to_result<T>(at: &str, found: Result<T, LookupError>) -> LookupResult<T> {
     match found {
         Ok(found) => (None, Some(found), None),
         Err(error) if error.is_negative() => (None, None, Some(error.to_string())),
@@ -183,7 +183,10 @@ fn told<T>(at: &str, found: Result<T, LookupError>) -> Told<T> {
     }
 }
 
-async fn lookup(lua: Lua, (resolver, name, kind): (Value, Value, Value)) -> mlua::Result<Told<Table>> {
+async fn lookup(
+    lua: Lua,
+    (resolver, name, kind): (Value, Value, Value),
+) -> mlua::Result<LookupResult<Table>> {
     const FUNCTION: &str = "resolver:lookup";
     let at = origin(&lua);
     let (resolver, name) = match (begin(&lua, FUNCTION, resolver), text(FUNCTION, "the name", &name)) {
@@ -201,10 +204,10 @@ async fn lookup(lua: Lua, (resolver, name, kind): (Value, Value, Value)) -> mlua
             }
         }
     };
-    Ok(told(&at, found.map_or_else(|error| Ok(Err(error)), |table| table.map(Ok))?))
+    Ok(to_result(&at, found.map_or_else(|error| Ok(Err(error)), |table| table.map(Ok))?))
 }
 
-async fn ptr(lua: Lua, (resolver, address): (Value, Value)) -> mlua::Result<Told<String>> {
+async fn ptr(lua: Lua, (resolver, address): (Value, Value)) -> mlua::Result<LookupResult<String>> {
     const FUNCTION: &str = "resolver:ptr";
     let at = origin(&lua);
     let address = text(FUNCTION, "the address", &address)
@@ -217,7 +220,7 @@ async fn ptr(lua: Lua, (resolver, address): (Value, Value)) -> mlua::Result<Told
     Ok(match found.as_ref().map(|answer| answer.name().and_then(medusa_log::hostname)) {
         Ok(Some(name)) => (None, Some(name.to_owned()), None),
         Ok(None) => (None, None, Some(format!("{address} has a name that is no host's"))),
-        Err(error) => told(&at, Err(error.clone())),
+        Err(error) => to_result(&at, Err(error.clone())),
     })
 }
 

@@ -33,7 +33,7 @@ pub(crate) const CLASS: Class = Class {
 };
 
 /// What addresses have that say nothing else.
-pub(super) struct Common {
+pub(super) struct ListenDefaults {
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) proxy_protocol: bool,
 }
@@ -42,7 +42,7 @@ pub(super) struct Common {
 const MAX_ADDRESSES: usize = 256;
 
 /// The value of `listen`.
-pub(super) fn list(lua: &Lua, value: Option<Value>, common: &Common) -> mlua::Result<Vec<Listen>> {
+pub(super) fn list(lua: &Lua, value: Option<Value>, common: &ListenDefaults) -> mlua::Result<Vec<Listen>> {
     match value {
         None => Ok(Vec::new()),
         Some(Value::Table(items)) if items.raw_len() > 0 => {
@@ -53,7 +53,7 @@ pub(super) fn list(lua: &Lua, value: Option<Value>, common: &Common) -> mlua::Re
     }
 }
 
-fn entry(lua: &Lua, value: Value, common: &Common) -> mlua::Result<Listen> {
+fn entry(lua: &Lua, value: Value, common: &ListenDefaults) -> mlua::Result<Listen> {
     match value {
         Value::String(text) => Ok(Listen {
             addr: address(lua, &text.to_string_lossy())?,

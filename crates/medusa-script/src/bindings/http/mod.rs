@@ -24,7 +24,7 @@ use crate::options::{Options, no_more, texts};
 use crate::print::{as_number, show};
 use crate::transaction::Transaction;
 
-use listen::Common;
+use listen::ListenDefaults;
 use mount::MountValue;
 
 pub(crate) use limits::CLASS as LIMITS;
@@ -177,7 +177,7 @@ fn server_spec(lua: &Lua, value: Value) -> mlua::Result<ServerSpec> {
         listen: listen::list(
             lua,
             options.get("listen", "a string or a list")?,
-            &Common { tls, proxy_protocol },
+            &ListenDefaults { tls, proxy_protocol },
         )?,
         log: options.get::<SinkValue>("log", "a log, from medusa.log")?.map(|sink| sink.0),
         limits: limits::option(lua, options.get("limits", "a table")?.unwrap_or(Value::Nil))?,
@@ -233,7 +233,7 @@ impl UserData for HttpServer {
                 set.map_err(|error| at_place(&at, error))
             }
         });
-        methods.add_async_method("mount", |lua, this, given: mount::Given| {
+        methods.add_async_method("mount", |lua, this, given: mount::MountArguments| {
             let at = origin(&lua);
             let spec = mount::spec(&lua, given, &at);
             let server = this.0.clone();

@@ -49,12 +49,12 @@ pub(crate) const OPTIONS: Class = Class {
 };
 
 /// What `mount` is given: pattern, handler, options, and what is too much.
-pub(super) type Given = (Value, Value, Value, MultiValue);
+pub(super) type MountArguments = (Value, Value, Value, MultiValue);
 
 /// What was given to `mount`, checked.
 pub(super) fn spec(
     lua: &Lua,
-    (pattern, handler, options, rest): Given,
+    (pattern, handler, options, rest): MountArguments,
     at: &Arc<str>,
 ) -> mlua::Result<MountSpec> {
     no_more(lua, "server:mount(pattern, handler, options)", &rest)?;

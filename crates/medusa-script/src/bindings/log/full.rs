@@ -57,16 +57,16 @@ pub(super) fn queue_options(
     let records = given.whole("queue", QueueOptions::MIN_RECORDS as u64..)?;
     let bytes = size(lua, given, function, "queue_bytes", 1)?;
     let spill_bytes = size(lua, given, function, "spill_bytes", SpillOptions::MIN_BYTES)?;
-    let choice = choice.map_or(Ok(Choice::DropNew), |text| choice_of(&text));
+    let choice = choice.map_or(Ok(FullPolicy::DropNew), |text| choice_of(&text));
     let choice = choice.map_err(|problem| fail(lua, format!("{function}: {problem}")))?;
-    if spill_bytes.is_some() && choice != Choice::Spill {
+    if spill_bytes.is_some() && choice != FullPolicy::Spill {
         return Err(fail(lua, format!("{function}: `spill_bytes` is for when_full = \"spill\"")));
     }
     let when_full = match choice {
-        Choice::Block(time) => WhenFull::Block(time),
-        Choice::DropNew => WhenFull::DropNew,
-        Choice::DropOld => WhenFull::DropOld,
-        Choice::Spill => WhenFull::Spill(SpillOptions::for_target(
+        FullPolicy::Block(time) => WhenFull::Block(time),
+        FullPolicy::DropNew => WhenFull::DropNew,
+        FullPolicy::DropOld => WhenFull::DropOld,
+        FullPolicy::Spill => WhenFull::Spill(SpillOptions::for_target(
             &spill_root(lua, function)?,
             identity,
             spill_bytes.unwrap_or(SpillOptions::DEFAULT_BYTES),
@@ -81,21 +81,21 @@ pub(super) fn queue_options(
 
 /// A [`WhenFull`] without its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Choice {
+enum FullPolicy {
     Block(Duration),
     DropNew,
     DropOld,
     Spill,
 }
 
-fn choice_of(text: &str) -> Result<Choice, String> {
+fn choice_of(text: &str) -> Result<FullPolicy, String> {
     match text {
-        "drop_new" => Ok(Choice::DropNew),
-        "drop_old" => Ok(Choice::DropOld),
-        "spill" => Ok(Choice::Spill),
-        "block" => Ok(Choice::Block(WhenFull::MAX_BLOCK)),
+        "drop_new" => Ok(FullPolicy::DropNew),
+        "drop_old" => Ok(FullPolicy::DropOld),
+        "spill" => Ok(FullPolicy::Spill),
+        "block" => Ok(FullPolicy::Block(WhenFull::MAX_BLOCK)),
         _ => match text.strip_prefix("block").map(str::trim_start).and_then(|rest| rest.strip_prefix("<=")) {
-            Some(time) => wait_of(time.trim(), text).map(Choice::Block),
+            Some(time) => wait_of(time.trim(), text).map(FullPolicy::Block),
             None => Err(format!(
                 "unknown when_full {text:?}: use \"block <= 10ms\", \"drop_new\", \"drop_old\" or \"spill\""
             )),
@@ -168,15 +168,15 @@ mod tests {
 
     #[test]
     fn every_choice_is_read() {
-        let ms = |n| Ok(Choice::Block(Duration::from_millis(n)));
+        let ms = |n| Ok(FullPolicy::Block(Duration::from_millis(n)));
         for (text, choice) in [
-            ("drop_new", Ok(Choice::DropNew)),
-            ("drop_old", Ok(Choice::DropOld)),
-            ("spill", Ok(Choice::Spill)),
+            ("drop_new", Ok(FullPolicy::DropNew)),
+            ("drop_old", Ok(FullPolicy::DropOld)),
+            ("spill", Ok(FullPolicy::Spill)),
             ("block", ms(10)),
             ("block <= 10ms", ms(10)),
             ("block<=5 ms", ms(5)),
-            ("block <= 500us", Ok(Choice::Block(Duration::from_micros(500)))),
+            ("block <= 500us", Ok(FullPolicy::Block(Duration::from_micros(500)))),
         ] {
             assert_eq!(choice_of(text), choice, "{text}");
         }

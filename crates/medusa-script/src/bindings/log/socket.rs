@@ -81,7 +81,7 @@ fn socket(lua: &Lua, (target, options): (String, Value)) -> mlua::Result<SinkVal
     }
     let format = format(lua, &mut given, FUNCTION, "format")?.unwrap_or_default();
     let end = framing::<LineEnd>(lua, &mut given, FUNCTION, &target)?.unwrap_or_default();
-    let common = Common::read(lua, &context, &mut given, FUNCTION, &target)?;
+    let common = NetworkOptions::read(lua, &context, &mut given, FUNCTION, &target)?;
     given.finish()?;
     let options = common.with(RecordFraming::Lines(format, end));
     remote(lua, FUNCTION, target, options, RemoteSink::socket)
@@ -109,13 +109,13 @@ const fn is_datagrams(target: &RemoteTarget) -> bool {
 }
 
 /// The options that all network sinks have.
-pub(super) struct Common {
+pub(super) struct NetworkOptions {
     tls: TlsOptions,
     max_size: Option<usize>,
     queue: medusa_log::QueueOptions,
 }
 
-impl Common {
+impl NetworkOptions {
     pub(super) fn read(
         lua: &Lua,
         context: &MainContext,

@@ -7,7 +7,7 @@ use medusa_proto::syslog::{SdId, Style, SyslogFraming, SyslogHeader};
 use mlua::{Lua, Table, Value};
 
 use super::full;
-use super::socket::{Common, MAX_SIZE, framing, remote};
+use super::socket::{MAX_SIZE, NetworkOptions, framing, remote};
 use super::tls::TLS;
 use super::value::{SinkValue, format};
 use crate::call_site::fail;
@@ -110,7 +110,7 @@ fn syslog(lua: &Lua, (target, options): (Option<String>, Value)) -> mlua::Result
         ));
     }
     let framing = framing.unwrap_or(if target.is_local() { SyslogFraming::Lf } else { SyslogFraming::Octet });
-    let common = Common::read(lua, &context, &mut given, FUNCTION, &target)?;
+    let common = NetworkOptions::read(lua, &context, &mut given, FUNCTION, &target)?;
     given.finish()?;
     let options = common.with(RecordFraming::Syslog(Box::new(header), message, framing));
     remote(lua, FUNCTION, target, options, RemoteSink::syslog)

@@ -65,10 +65,10 @@ pub(crate) const METHODS: &[Item] = &[
 
 /// How many tails of each kind this VM has made: what tells those that are alike.
 #[derive(Debug, Default)]
-struct Made(RefCell<HashMap<usize, u64>>);
+struct TailCounts(RefCell<HashMap<usize, u64>>);
 
 pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {
-    lua.set_app_data(Rc::new(Made::default()));
+    lua.set_app_data(Rc::new(TailCounts::default()));
     log.set("tail", lua.create_function(tail)?)
 }
 
@@ -87,7 +87,7 @@ fn tail(lua: &Lua, (entries, options): (Value, Value)) -> mlua::Result<SinkValue
 
 /// The number of another tail of so many entries that this VM makes.
 fn next(lua: &Lua, entries: usize) -> u64 {
-    let made = lua.app_data_ref::<Rc<Made>>().map(|made| Rc::clone(&made)).unwrap_or_default();
+    let made = lua.app_data_ref::<Rc<TailCounts>>().map(|made| Rc::clone(&made)).unwrap_or_default();
     let mut made = made.0.borrow_mut();
     let count = made.entry(entries).or_default();
     *count += 1;

@@ -14,14 +14,14 @@ use crate::shared::Dictionaries;
 
 /// The dictionaries and the HTTP client of an engine.
 #[derive(Debug)]
-pub(crate) struct Commons {
+pub(crate) struct EngineContext {
     pub(crate) dictionaries: Arc<Dictionaries>,
     pub(crate) client: Client,
     /// The state directory, if there is one.
     pub(crate) state: Option<Arc<Path>>,
 }
 
-impl Commons {
+impl EngineContext {
     /// Those of an engine that serves `live` and keeps its state in `state`.
     pub(crate) fn new(live: &Arc<Live>, state: Option<&Path>) -> Arc<Self> {
         let names = SiteNames(Arc::downgrade(live));
@@ -31,8 +31,8 @@ impl Commons {
 
     /// Those of the engine whose VM this is.
     pub(crate) fn of(lua: &Lua) -> mlua::Result<Arc<Self>> {
-        let commons = lua.app_data_ref::<Arc<Self>>().map(|commons| Arc::clone(&commons));
-        commons.ok_or_else(|| mlua::Error::runtime("this VM belongs to no engine"))
+        let engine = lua.app_data_ref::<Arc<Self>>().map(|engine| Arc::clone(&engine));
+        engine.ok_or_else(|| mlua::Error::runtime("this VM belongs to no engine"))
     }
 }
 

@@ -4,7 +4,7 @@ use super::limits::{MAX_DEPTH, MAX_NAMES, MAX_TEXT, MAX_VALUES};
 
 /// Why a value cannot be written. What comes first is the place: `value.items[3]`.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refused {
+pub(super) enum EncodeError {
     #[error("{0} is a {1}, which JSON does not have")]
     Kind(String, &'static str),
     #[error("{0} is {1}, which JSON does not have: `medusa.json.null` can stand for it")]
