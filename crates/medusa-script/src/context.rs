@@ -10,10 +10,10 @@ use medusa_site::{Interner, Live};
 use mlua::Lua;
 
 use crate::functions::Functions;
+use crate::handler_files::Scripts;
 use crate::log::LogFunctions;
 use crate::require::Sources;
 use crate::timers::Timers;
-use crate::worker::Scripts;
 
 /// What the bindings of a main VM work on.
 #[derive(Debug, Clone)]

@@ -22,12 +22,13 @@ use tokio::task::spawn_local;
 
 use crate::engine_context::EngineContext;
 use crate::error::ScriptError;
+use crate::handler_files::Scripts;
 use crate::inline::Call;
 use crate::main_vm::{EntryScript, MainVm};
 use crate::print;
 use crate::require::Sources;
 use crate::transaction::{MAX_OUTPUT, ProgressSender, Transaction};
-use crate::worker::{self, Scripts};
+use crate::worker;
 
 /// How many requests to the engine may wait.
 const QUEUED_JOBS: usize = 64;

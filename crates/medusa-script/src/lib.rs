@@ -4,7 +4,7 @@
 //! - `main_vm`, `timers`, `inline`, `functions`, `transaction`: scripts, statements, timers, handlers given as functions,
 //!   and what they change;
 //! - `log`: functions in the way of log records;
-//! - `worker`: handlers given as files, on every worker;
+//! - `handler_files`, `worker`: handlers given as files, and the VM of every worker that runs them;
 //! - `websocket`: a session with a client;
 //! - `vm`, `memory`, `preempt`, `budget`, `task`, `slow_lane`, `natives`, `overrun`: one VM, its sandbox, how it gives way and is stopped;
 //! - `request`, `forms`, `respond`, `producer`, `events`: what a handler is given and gives back;
@@ -29,6 +29,7 @@ mod events;
 mod fields;
 mod forms;
 mod functions;
+mod handler_files;
 mod inline;
 mod json;
 mod log;

@@ -1,28 +1,18 @@
-//! Handlers given as a file: loaded into the VM of every worker, run on the request's own core.
-//!
-//! **Invariant:** a [`ScriptHandler`] that was prepared is loaded in every worker, from the same text. Its function in
-//! each VM goes when the handler does, after the last request that uses it.
+//! The VM of each worker: it loads handler files, and runs them on the request's own core.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
-use std::error::Error as StdError;
-use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
-
-use medusa_http::{
-    BodyError, Handler, HandlerError, HandlerFuture, PrepareFuture, Request, Response, Sessions,
-};
-use medusa_net::Workers;
-use medusa_proto::status::Status;
-use mlua::{Function, Value};
-use parking_lot::Mutex;
-use tokio::task::spawn_local;
 
 use futures_util::StreamExt;
 use http::Method;
+use medusa_http::{BodyError, HandlerError, Request, Response, Sessions};
+use medusa_net::Workers;
+use medusa_proto::status::Status;
+use mlua::{Function, Value};
+use tokio::task::spawn_local;
 
 use crate::bindings::everywhere;
 use crate::budget::{Budget, TaskError};
@@ -43,7 +33,7 @@ pub(crate) struct WorkerVm {
     handlers: RefCell<HashMap<u64, LoadedHandler>>,
 }
 
-/// A handler file's function, for as long as its [`ScriptHandler`] lives.
+/// A handler file's function, for as long as its [`ScriptHandler`](crate::handler_files::ScriptHandler) lives.
 struct LoadedHandler {
     function: Function,
     alive: Weak<()>,
@@ -67,7 +57,12 @@ impl WorkerVm {
         })
     }
 
-    async fn load(&self, file: &File) -> Result<(), ScriptError> {
+    /// The VM of this thread, if there is one.
+    pub(crate) fn of_this_thread() -> Option<Rc<Self>> {
+        WORKER.with(|worker| worker.get().cloned())
+    }
+
+    async fn load(&self, file: &HandlerFile) -> Result<(), ScriptError> {
         self.sweep();
         let lua = self.vm.lua();
         let path = &file.path;
@@ -107,12 +102,15 @@ impl WorkerVm {
         }
     }
 
-    async fn answer(
+    /// Answers a request by the handler file `id`, which was loaded from `path`.
+    pub(crate) async fn answer(
         &self,
-        ScriptHandler { id, path, sessions, .. }: &ScriptHandler,
+        id: u64,
+        path: &Path,
+        sessions: &Sessions,
         request: Request,
     ) -> Result<Response, HandlerError> {
-        let function = self.handlers.borrow().get(id).map(|loaded| loaded.function.clone());
+        let function = self.handlers.borrow().get(&id).map(|loaded| loaded.function.clone());
         let Some(function) = function else {
             return Err(HandlerError::internal("this handler is not loaded on this worker"));
         };
@@ -142,70 +140,31 @@ fn producer_error(error: TaskError) -> BodyError {
     BodyError::Producer(ScriptError::from_task(&error).with_traceback().into())
 }
 
-/// A handler given as a file.
-pub(crate) struct ScriptHandler {
-    id: u64,
-    path: PathBuf,
-    sources: Arc<Sources>,
-    engine: Arc<EngineContext>,
-    /// None where nothing is served, only checked: then the file is loaded on the checking thread.
-    workers: Option<Workers>,
-    loaded: AtomicBool,
-    /// What the workers tell by whether this handler still lives.
-    alive: Option<Arc<()>>,
-    sessions: Sessions,
-}
-
 /// What a worker needs to load a handler file. Does not keep the handler alive.
 #[derive(Debug, Clone)]
-struct File {
-    id: u64,
-    path: PathBuf,
-    sources: Arc<Sources>,
-    engine: Arc<EngineContext>,
-    alive: Weak<()>,
+pub(crate) struct HandlerFile {
+    pub(crate) id: u64,
+    pub(crate) path: PathBuf,
+    pub(crate) sources: Arc<Sources>,
+    pub(crate) engine: Arc<EngineContext>,
+    pub(crate) alive: Weak<()>,
 }
 
-impl fmt::Debug for ScriptHandler {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ScriptHandler")
-            .field("path", &self.path)
-            .field("id", &self.id)
-            .finish_non_exhaustive()
-    }
-}
-
-impl ScriptHandler {
-    async fn load(&self) -> Result<(), Box<dyn StdError + Send + Sync>> {
-        let shown = |error: ScriptError| error.showing(&self.sources).render();
-        let file = File {
-            id: self.id,
-            path: self.path.clone(),
-            sources: Arc::clone(&self.sources),
-            engine: Arc::clone(&self.engine),
-            alive: self.alive.as_ref().map(Arc::downgrade).unwrap_or_default(),
-        };
-        let Some(workers) = &self.workers else { return Ok(load_here(file).await.map_err(shown)?) };
-        for loaded in workers.run_on_each(move |_| load_here(file.clone())).await {
-            loaded?.map_err(shown)?;
-        }
-        Ok(())
-    }
-}
-
-async fn load_here(file: File) -> Result<(), ScriptError> {
+/// Loads a handler file on this thread.
+pub(crate) async fn load(file: HandlerFile) -> Result<(), ScriptError> {
     let worker = WorkerVm::here(&file.engine).map_err(|error| ScriptError::from_lua(&error))?;
     worker.load(&file).await
 }
 
-fn sweep_here() {
+/// Lets go of the functions of this thread whose handlers are gone.
+pub(crate) fn sweep() {
     WORKER.with(|worker| worker.get().inspect(|worker| worker.sweep()).is_some());
 }
 
 /// What each worker's VM holds; none for a worker that has no VM yet.
 pub(crate) async fn status(workers: &Workers) -> Vec<Status> {
     let described = workers.run_on_each(async |index| {
-        let worker = WORKER.with(|worker| worker.get().cloned())?;
+        let worker = WorkerVm::of_this_thread()?;
         let status = worker.vm.describe(Status::new("vm.worker", index.to_string()));
         let status = status
             .gauge("handler_files", worker.handlers.borrow().len())
@@ -213,95 +172,4 @@ pub(crate) async fn status(workers: &Workers) -> Vec<Status> {
         Some(status)
     });
     described.await.into_iter().filter_map(|described| described.ok().flatten()).collect()
-}
-
-impl Handler for ScriptHandler {
-    fn handle(&self, request: Request) -> HandlerFuture<'_> {
-        Box::pin(async move {
-            let Some(worker) = WORKER.with(|worker| worker.get().cloned()) else {
-                return Err(HandlerError::internal("this thread has no script VM"));
-            };
-            worker.answer(self, request).await
-        })
-    }
-
-    fn prepare(&self) -> PrepareFuture<'_> {
-        Box::pin(async move {
-            self.sessions.resume();
-            if !self.loaded.load(Relaxed) {
-                self.load().await?;
-                self.loaded.store(true, Relaxed);
-            }
-            Ok(())
-        })
-    }
-
-    fn retire(&self) {
-        self.sessions.end();
-    }
-
-    fn status(&self) -> Status {
-        self.sessions.describe(Status::new("script", self.path.display().to_string()))
-    }
-}
-
-impl Drop for ScriptHandler {
-    fn drop(&mut self) {
-        // First, for the workers look at it.
-        self.alive = None;
-        match &self.workers {
-            // Where the message is lost, the next load sweeps.
-            Some(workers) => workers.post_each(sweep_here),
-            None => sweep_here(),
-        }
-    }
-}
-
-/// The handler files in use, so that a file whose text has not changed stays the same handler.
-#[derive(Debug)]
-pub(crate) struct Scripts {
-    workers: Option<Workers>,
-    engine: Arc<EngineContext>,
-    known: Mutex<Vec<Weak<ScriptHandler>>>,
-}
-
-impl Scripts {
-    pub(crate) fn new(workers: Option<Workers>, engine: Arc<EngineContext>) -> Self {
-        Self { workers, engine, known: Mutex::default() }
-    }
-
-    pub(crate) fn engine(&self) -> &Arc<EngineContext> {
-        &self.engine
-    }
-
-    /// The handler of the file `path` below the root of `sources`; `sources` are those of the running load.
-    pub(crate) fn handler(
-        &self,
-        sources: &Arc<Sources>,
-        path: PathBuf,
-    ) -> Result<Arc<ScriptHandler>, String> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let mut known = self.known.lock();
-        known.retain(|handler| handler.strong_count() > 0);
-        let same = known.iter().filter_map(Weak::upgrade).find(|handler| {
-            handler.path == path && handler.sources.root() == sources.root() && handler.sources.unchanged()
-        });
-        if let Some(same) = same {
-            return Ok(same);
-        }
-        // Said here already, where the script's own line can be named.
-        sources.read(&path)?;
-        let handler = Arc::new(ScriptHandler {
-            id: NEXT.fetch_add(1, Relaxed),
-            path,
-            sources: Arc::new(Sources::new(sources.root().to_owned())),
-            engine: Arc::clone(&self.engine),
-            workers: self.workers.clone(),
-            loaded: AtomicBool::new(false),
-            alive: Some(Arc::default()),
-            sessions: Sessions::default(),
-        });
-        known.push(Arc::downgrade(&handler));
-        Ok(handler)
-    }
 }

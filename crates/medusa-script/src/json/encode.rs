@@ -20,7 +20,8 @@ use mlua::{Lua, Thread, UserData, Value, ffi};
 
 use super::error::EncodeError;
 use super::level::{Level, Stage, place};
-use super::limits::{MAX_DEPTH, MAX_EXACT, MAX_NAMES, MAX_TEXT, MAX_VALUES};
+use super::limits::{MAX_DEPTH, MAX_EXACT, MAX_NAMES, MAX_VALUES};
+use super::output::Output;
 use super::store::{StoredText, Stores};
 use crate::counted::shown_name;
 
@@ -48,9 +49,7 @@ pub(super) struct Encoder {
     /// How many names wait in all levels, and the most that did.
     names: usize,
     most_names: usize,
-    /// How long the text of earlier steps is.
-    earlier: usize,
-    out: Vec<u8>,
+    out: Output,
 }
 
 impl UserData for Encoder {}
@@ -89,17 +88,16 @@ impl Encoder {
     pub(super) fn new(lua: &Lua, stores: &Rc<Stores>, value: Value) -> Result<Self, StepError> {
         let store = stores.spare.take().map_or_else(|| lua.create_thread(stores.nothing.clone()), Ok)?;
         let (path, text, out) = Default::default();
-        let (ordered, values, names, most_names, earlier) = Default::default();
+        let (ordered, values, names, most_names) = Default::default();
         let stores = Rc::clone(stores);
-        let mut encoder =
-            Self { stores, store, path, text, ordered, values, names, most_names, earlier, out };
+        let mut encoder = Self { stores, store, path, text, ordered, values, names, most_names, out };
         // Given to Luau again it would be a number, which does not hold it.
         if let Value::Integer(number) = value
             && number.unsigned_abs() > MAX_EXACT
         {
             encoder
                 .count()
-                .and_then(|()| encoder.put(number.to_string().as_bytes()))
+                .and_then(|()| encoder.out.put(number.to_string().as_bytes()))
                 .map_err(StepError::EncodeError)?;
             return Ok(encoder);
         }
@@ -122,8 +120,7 @@ impl Encoder {
         if done && self.most_names <= MAX_KEPT {
             self.stores.spare.set(Some(self.store.clone()));
         }
-        self.earlier += self.out.len();
-        Ok((std::mem::take(&mut self.out), done))
+        Ok((self.out.take(), done))
     }
 
     /// Does something with the store, and a state that has `value` on top.
@@ -169,7 +166,7 @@ impl Encoder {
     unsafe fn write(&mut self, store: *mut ffi::lua_State) -> Result<bool, EncodeError> {
         self.ordered = 0;
         for _ in 0..STEP {
-            if self.out.len() >= STEP_TEXT || self.ordered >= STEP_NAMES {
+            if self.out.length() >= STEP_TEXT || self.ordered >= STEP_NAMES {
                 return Ok(false);
             }
             // SAFETY: the caller's promise, to each of these.
@@ -227,7 +224,7 @@ impl Encoder {
             return Err(EncodeError::Mixed(self.place(), name));
         }
         level.state = if is_array { Stage::Array { length } } else { Stage::Object };
-        self.put(if is_array { b"[" } else { b"{" })
+        self.out.put(if is_array { b"[" } else { b"{" })
     }
 
     /// Writes the next item of an array, or its end.
@@ -240,7 +237,7 @@ impl Encoder {
         level.begun += 1;
         let (slot, number) = (level.slot, level.begun);
         if number > 1 {
-            self.put(b",")?;
+            self.out.put(b",")?;
         }
         // SAFETY: a table lies in the level's slot, and there is room for its item.
         unsafe {
@@ -276,7 +273,7 @@ impl Encoder {
         let first = level.begun == 0;
         level.begun += 1;
         if !first {
-            self.put(b",")?;
+            self.out.put(b",")?;
         }
         self.count()?;
         // SAFETY: the value is on top, and the name in its slot.
@@ -288,7 +285,7 @@ impl Encoder {
             // SAFETY: takes off the level's table and what lies above it.
             unsafe { ffi::lua_settop(store, level.slot - 1) };
         }
-        self.put(end)
+        self.out.put(end)
     }
 
     /// Writes the value on top of the store, and takes it off; or begins with it.
@@ -302,13 +299,15 @@ impl Encoder {
                     let text = StoredText::top(store);
                     return self.begin_text(store, text, false);
                 }
-                ffi::LUA_TNIL => self.put(b"null")?,
-                ffi::LUA_TLIGHTUSERDATA if ffi::lua_touserdata(store, -1).is_null() => self.put(b"null")?,
-                ffi::LUA_TBOOLEAN if ffi::lua_toboolean(store, -1) != 0 => self.put(b"true")?,
-                ffi::LUA_TBOOLEAN => self.put(b"false")?,
+                ffi::LUA_TNIL => self.out.put(b"null")?,
+                ffi::LUA_TLIGHTUSERDATA if ffi::lua_touserdata(store, -1).is_null() => {
+                    self.out.put(b"null")?;
+                }
+                ffi::LUA_TBOOLEAN if ffi::lua_toboolean(store, -1) != 0 => self.out.put(b"true")?,
+                ffi::LUA_TBOOLEAN => self.out.put(b"false")?,
                 ffi::LUA_TNUMBER => self.number(ffi::lua_tonumber(store, -1))?,
                 ffi::LUA_TINTEGER => {
-                    self.put(ffi::lua_tointeger64(store, -1, ptr::null_mut()).to_string().as_bytes())?;
+                    self.out.put(ffi::lua_tointeger64(store, -1, ptr::null_mut()).to_string().as_bytes())?;
                 }
                 ffi::LUA_TVECTOR => self.vector(slice::from_raw_parts(ffi::lua_tovector(store, -1), 3))?,
                 kind => return Err(self.wrong(EncodeError::Kind, kind)),
@@ -348,8 +347,8 @@ impl Encoder {
         text: StoredText,
         is_name: bool,
     ) -> Result<(), EncodeError> {
-        self.check(text.length)?;
-        self.put(b"\"")?;
+        self.out.check(text.length)?;
+        self.out.put(b"\"")?;
         self.text = Some(Writing { text, written: 0, is_name });
         // SAFETY: the caller's promise.
         unsafe { self.more_text(store) }
@@ -367,13 +366,13 @@ impl Encoder {
             }
             piece = &piece[..error.valid_up_to()];
         }
-        self.escape(piece)?;
+        self.out.escape(piece)?;
         if piece.len() < rest.len() {
             self.text = Some(Writing { text, written: written + piece.len(), is_name });
             return Ok(());
         }
         self.text = None;
-        self.put(if is_name { b"\":" } else { b"\"" })?;
+        self.out.put(if is_name { b"\":" } else { b"\"" })?;
         // SAFETY: a name's value is on top of the store; or the string is, which is taken off.
         unsafe {
             if is_name {
@@ -389,61 +388,20 @@ impl Encoder {
         if self.values > MAX_VALUES { Err(EncodeError::TooMany) } else { Ok(()) }
     }
 
-    /// Whether there is room for so many bytes.
-    fn check(&self, length: usize) -> Result<(), EncodeError> {
-        let long = self.earlier + self.out.len() + length > MAX_TEXT;
-        if long { Err(EncodeError::TooLong) } else { Ok(()) }
-    }
-
-    fn put(&mut self, text: &[u8]) -> Result<(), EncodeError> {
-        self.check(text.len())?;
-        self.out.extend_from_slice(text);
-        Ok(())
-    }
-
-    /// A whole number is written as one, and all of its digits are what it is.
     fn number(&mut self, number: f64) -> Result<(), EncodeError> {
-        /// 2^63: from here on they do not fit.
-        const END: f64 = 9_223_372_036_854_775_808.0;
         if !number.is_finite() {
             let what = if number.is_nan() { "not a number (NaN)" } else { "infinite" };
             return Err(EncodeError::NotANumber(self.place(), what));
         }
-        let whole = number as i64;
-        if number.abs() < END && (whole as f64).to_bits() == number.to_bits() {
-            return self.put(whole.to_string().as_bytes());
-        }
-        self.put(serde_json::Value::from(number).to_string().as_bytes())
+        self.out.number(number)
     }
 
     fn vector(&mut self, numbers: &[f32]) -> Result<(), EncodeError> {
         for (at, number) in numbers.iter().enumerate() {
-            self.put(if at == 0 { b"[" } else { b"," })?;
+            self.out.put(if at == 0 { b"[" } else { b"," })?;
             self.number(f64::from(*number))?;
         }
-        self.put(b"]")
-    }
-
-    /// What stands between the quotes.
-    fn escape(&mut self, text: &[u8]) -> Result<(), EncodeError> {
-        let mut copied = 0;
-        for (at, byte) in text.iter().enumerate() {
-            if !matches!(byte, b'"' | b'\\' | 0..0x20) {
-                continue;
-            }
-            self.put(text.get(copied..at).unwrap_or_default())?;
-            copied = at + 1;
-            match byte {
-                b'\n' => self.put(b"\\n")?,
-                b'\r' => self.put(b"\\r")?,
-                b'\t' => self.put(b"\\t")?,
-                b'\x08' => self.put(b"\\b")?,
-                b'\x0c' => self.put(b"\\f")?,
-                b'"' | b'\\' => self.put(&[b'\\', *byte])?,
-                byte => self.put(format!("\\u{byte:04x}").as_bytes())?,
-            }
-        }
-        self.put(text.get(copied..).unwrap_or_default())
+        self.out.put(b"]")
     }
 }
 

@@ -1,6 +1,6 @@
 //! JSON, encoded and decoded.
 //!
-//! - [`encode`](mod@encode): a value's tables, walked and written; of its parts, `store` is where they lie, `level` a table,
+//! - [`encode`](mod@encode): a value's tables, walked and written; of its parts, `store` is where they lie, `output` the text, `level` a table,
 //!   `error` why a value cannot be written;
 //! - [`decode`](mod@decode): a text read into the VM.
 //!
@@ -13,6 +13,7 @@ mod encode;
 mod error;
 mod level;
 mod limits;
+mod output;
 mod store;
 
 use mlua::{AnyUserData, Function, Lua, LuaSerdeExt, LuaString, Value};

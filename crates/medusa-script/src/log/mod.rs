@@ -188,10 +188,10 @@ mod tests {
 
     use super::*;
     use crate::engine_context::EngineContext;
+    use crate::handler_files::Scripts;
     use crate::main_vm::{EntryScript, MainVm};
     use crate::require::Sources;
     use crate::transaction::Transaction;
-    use crate::worker::Scripts;
 
     /// The VM's globals hold the sink, and the sink's task holds the VM: that must come to an end, also if the script has
     /// failed.

@@ -23,6 +23,7 @@ use crate::chunk::load;
 use crate::context::MainContext;
 use crate::error::ScriptError;
 use crate::functions::Functions;
+use crate::handler_files::Scripts;
 use crate::inline::{Call, QUEUED_CALLS};
 use crate::log::LogFunctions;
 use crate::print::first_values;
@@ -31,7 +32,6 @@ use crate::require::{Modules, Sources, names_over};
 use crate::timers::Timers;
 use crate::transaction::Transaction;
 use crate::vm::Vm;
-use crate::worker::Scripts;
 
 /// A main VM.
 #[derive(Debug)]

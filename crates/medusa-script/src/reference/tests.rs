@@ -14,11 +14,11 @@ use super::types;
 use crate::bindings::everywhere;
 use crate::docs::{Item, Scope};
 use crate::engine_context::EngineContext;
+use crate::handler_files::Scripts;
 use crate::main_vm::{EntryScript, MainVm};
 use crate::require::Sources;
 use crate::transaction::Transaction;
 use crate::vm::Vm;
-use crate::worker::Scripts;
 
 /// What cannot be had without a request is tested with requests.
 const OF_REQUESTS: [&str; 5] = ["Request", "WebSocket", "UploadedFile", "EventStream", "FetchResponse"];

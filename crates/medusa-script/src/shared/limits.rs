@@ -1,0 +1,19 @@
+//! How much dictionaries may hold.
+
+/// What all keys and values of one dictionary may take together, in bytes.
+pub(super) const LIMIT: usize = 64 * 1024 * 1024;
+
+/// What those of all dictionaries may take together, in bytes: as much as one VM may hold. They are in no VM's limit, and
+/// a script may make as many as it likes.
+pub(super) const ALL: usize = 256 * 1024 * 1024;
+
+/// How many dictionaries there may be. Their names are chosen by the script; one for each client would never go again.
+pub(super) const MAX_DICTIONARIES: usize = 1024;
+
+/// The longest name of a dictionary, in bytes: names are kept beside what [`ALL`] counts.
+pub(super) const MAX_NAME: usize = 256;
+
+pub(crate) const SHARDS: usize = 32;
+
+/// What one shard may hold, and so the largest entry.
+pub(crate) const LARGEST: usize = LIMIT / SHARDS;
