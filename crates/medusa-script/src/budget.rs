@@ -14,18 +14,18 @@ pub(crate) struct Budget {
 /// How long a script has been waiting for what must not count against its budget.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Waited {
-    /// In all.
+    /// The sum of it.
     pub(crate) total: Duration,
     /// Whether it waits just now.
     pub(crate) now: bool,
 }
 
 impl Budget {
-    /// Of a handler's answer to one request: one second of CPU, 30 of waiting.
+    /// The budget of a handler's answer to one request: one second of CPU, 30 of waiting.
     pub(crate) const REQUEST: Self = Self { cpu: Duration::from_secs(1), wall: Duration::from_secs(30) };
-    /// Of one statement from a prompt, and of the script itself at start-up and reload.
+    /// The budget of one statement from a prompt, and of the script itself at start-up and reload.
     pub(crate) const STATEMENT: Self = Self { cpu: Duration::from_secs(5), wall: Duration::from_mins(1) };
-    /// Of one run of a timer.
+    /// The budget of one run of a timer.
     pub(crate) const TIMER: Self = Self { cpu: Duration::from_secs(1), wall: Duration::from_mins(1) };
 }
 

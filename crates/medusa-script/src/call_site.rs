@@ -6,7 +6,7 @@ use mlua::Lua;
 
 use crate::counted::shown;
 
-/// Where in the script the running host function was called: `site.luau:12`.
+/// The place in the script that called the running host function: `site.luau:12`.
 pub(crate) fn origin(lua: &Lua) -> Arc<str> {
     for level in 0..16 {
         let place = lua.inspect_stack(level, |frame| {

@@ -26,7 +26,7 @@ pub(crate) struct MainContext {
     pub(crate) timers: Rc<Timers>,
     /// The state directory, if there is one.
     pub(crate) state: Option<Rc<Path>>,
-    /// When memory was last collected to make room for objects.
+    /// The time at which memory was last collected to make room for objects.
     pub(crate) collected: Rc<Cell<Option<Instant>>>,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! [`crate::reference`] makes the reference and the type definitions of it.
 
-/// Where a part of the API can be used.
+/// The scripts in which a part of the API can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
     /// In the main script and statements only.

@@ -40,15 +40,15 @@ pub struct Program {
     pub root: PathBuf,
     /// The script's name in messages: its file name.
     pub name: String,
-    /// Where its text comes from.
+    /// The source of its text.
     pub source: ProgramSource,
-    /// Where to listen instead of where the script says; empty: where the script says.
+    /// The addresses to listen on instead of the script's; empty: the script's.
     pub listen: Vec<ListenAddr>,
     /// The state directory, for what is to survive a restart; none: it cannot be kept.
     pub state: Option<PathBuf>,
 }
 
-/// Where a program's text comes from.
+/// The source of a program's text.
 #[derive(Debug, Clone)]
 pub enum ProgramSource {
     /// The file [`Program::name`] in [`Program::root`], read anew at every load.

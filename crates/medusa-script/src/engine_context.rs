@@ -22,14 +22,14 @@ pub(crate) struct EngineContext {
 }
 
 impl EngineContext {
-    /// Those of an engine that serves `live` and keeps its state in `state`.
+    /// Makes the context of an engine that serves `live` and keeps its state in `state`.
     pub(crate) fn new(live: &Arc<Live>, state: Option<&Path>) -> Arc<Self> {
         let names = SiteNames(Arc::downgrade(live));
         let client = Client { names: Arc::new(names), started: OnceLock::new() };
         Arc::new(Self { dictionaries: Arc::default(), client, state: state.map(Into::into) })
     }
 
-    /// Those of the engine whose VM this is.
+    /// Gets the context of the engine whose VM this is.
     pub(crate) fn of(lua: &Lua) -> mlua::Result<Arc<Self>> {
         let engine = lua.app_data_ref::<Arc<Self>>().map(|engine| Arc::clone(&engine));
         engine.ok_or_else(|| mlua::Error::runtime("this VM belongs to no engine"))
@@ -79,7 +79,7 @@ impl Resolve for SiteNames {
     }
 }
 
-/// As the C library does it, on one of the threads that the client has for that.
+/// Looks a name up as the C library does it, on one of the threads that the client has for that.
 async fn by_the_system(name: String) -> io::Result<Vec<IpAddr>> {
     // Port 0 stands for any.
     let found = tokio::net::lookup_host((name, 0)).await?;

@@ -177,7 +177,7 @@ fn add_frames<'a>(error: &'a mlua::Error, frames: &mut Vec<&'a str>) {
 const HOST_CHUNKS: [&str; 8] =
     ["prelude", "natives", "request", "fetch", "dns", "json", "print", "websocket"];
 
-/// At most `limit` bytes of `text`.
+/// Cuts `text` off after `limit` bytes.
 fn cut(text: &str, limit: usize) -> String {
     let mut cut = String::new();
     push_cut(&mut cut, limit, format_args!("{text}"));

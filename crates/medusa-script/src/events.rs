@@ -47,7 +47,7 @@ pub(crate) struct EventSource {
 
 impl UserData for EventSource {}
 
-/// Where the events of one stream go.
+/// The stream, as the script's function gets it.
 #[derive(Debug)]
 pub(crate) struct EventStream(pub(crate) ChunkSink);
 

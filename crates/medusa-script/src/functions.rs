@@ -26,7 +26,7 @@ pub(crate) struct Functions {
 }
 
 impl Functions {
-    /// Those of a VM that takes the calls at the other end of `calls`.
+    /// Makes the functions of a VM that takes the calls at the other end of `calls`.
     pub(crate) fn new(calls: mpsc::WeakSender<Call>) -> Rc<Self> {
         Rc::new(Self {
             by_id: RefCell::default(),

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 /// How many calls may wait for the main VM's thread. More are answered 503: they would wait longer than any client.
 pub(crate) const QUEUED_CALLS: usize = 1024;
 
-/// Whose calls wait. A client may have as many waiting as there are places left: half of them if it is alone, and however
+/// The calls that wait, by client. A client may have as many waiting as there are places left: half of them if it is alone, and however
 /// many it has, others find room.
 #[derive(Debug, Default)]
 pub(crate) struct WaitingCalls(ClientTable<()>);
@@ -95,7 +95,7 @@ impl Chunks {
 pub(crate) struct ChunkRequests(mpsc::Receiver<oneshot::Sender<Chunk>>);
 
 impl ChunkRequests {
-    /// Where the next chunk is to go; none when the client has left.
+    /// Waits for the next request: the place where its chunk is to go; none when the client has left.
     pub(crate) async fn next(&mut self) -> Option<oneshot::Sender<Chunk>> {
         self.0.recv().await
     }

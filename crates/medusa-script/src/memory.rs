@@ -165,7 +165,7 @@ impl Memory {
         self.doomed_late.set(0);
     }
 
-    /// After a cycle: stops the largest tasks while too much is alive, if the cycle before has found that as well (what tasks
+    /// Ends a cycle: stops the largest tasks while too much is alive, if the cycle before has found that as well (what tasks
     /// held that ended meanwhile is still there after one). Whether another cycle would free more.
     pub(crate) fn settle(&self, heap: Heap, found_before: bool) -> bool {
         // Who was stopped before that cycle and has not let go (its client does not read) is alive after all.
@@ -254,7 +254,7 @@ impl Memory {
         refuses
     }
 
-    /// Where a task failed for what it held: notes what it was, for the status.
+    /// Notes a task that failed for what it held, for the status.
     pub(crate) fn note(&self, error: &TaskError, what: impl FnOnce() -> String) {
         if matches!(error, TaskError::Memory(_)) {
             self.stopped.set(self.stopped.get() + 1);

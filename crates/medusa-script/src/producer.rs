@@ -38,14 +38,14 @@ pub(crate) enum Source {
     Events(EventSource),
 }
 
-/// Where a producer writes to. It may be kept, and written to by other tasks of the VM, also when the stream is over.
+/// The place that a producer writes to. It may be kept, and written to by other tasks of the VM, also when the stream is over.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ChunkSink(Rc<RefCell<SinkState>>);
 
 #[derive(Debug, Default)]
 struct SinkState {
     waiting: BytesMut,
-    /// Who sends it, while that waits for what others write.
+    /// The reader, while it waits for what others write.
     reader: Option<Waker>,
     /// Others who wait for room.
     writers: Vec<Waker>,

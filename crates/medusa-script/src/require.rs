@@ -117,7 +117,7 @@ fn read_below(root: &Path, relative: &Path) -> Result<String, String> {
     Ok(text)
 }
 
-/// Where `name`, required by the file `from` (relative to the root), is; relative to the root too.
+/// The path of `name`, required by the file `from`, both relative to the root.
 fn resolve(from: &Path, name: &str) -> Result<PathBuf, String> {
     let outside = || format!("require(\"{name}\"): it leads out of the script's directory");
     if name.is_empty() || name.contains('\0') || Path::new(name).is_absolute() {

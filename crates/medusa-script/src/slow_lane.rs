@@ -52,7 +52,7 @@ enum Turn {
 }
 
 impl SlowTask {
-    /// That of a task that was preempted so often in a slice that held its thread for `held`.
+    /// Takes in a task that was preempted so often in a slice that held its thread for `held`.
     pub(crate) fn enter(preempted: u32, held: Duration, cx: &mut Context<'_>) -> Self {
         HELD.set(held);
         let mut slow = Self { turn: Turn::Out, waker: QuietWaker::new(cx), looks: preempted };
@@ -106,7 +106,7 @@ impl SlowTask {
         Poll::Ready(())
     }
 
-    /// After a slice that held the thread for `held`: back into the lane if it was preempted, out of it if it waits for something else.
+    /// Ends a slice that held the thread for `held`: back into the lane if it was preempted, out of it if it waits for something else.
     pub(crate) fn after(&mut self, preempted: u32, held: Duration, cx: &mut Context<'_>) {
         let left = self.looks.saturating_sub(1);
         if preempted > 0 {

@@ -27,7 +27,7 @@ impl Vm {
         self.run_excusing(budget, Waited::default, script).await
     }
 
-    /// As [`run`](Self::run); of the wall-clock time, what `waited` tells does not count. It is asked only when the time
+    /// Does the same as [`run`](Self::run); of the wall-clock time, what `waited` tells does not count. It is asked only when the time
     /// seems to be up.
     pub(crate) async fn run_excusing<T>(
         self: &Rc<Self>,
@@ -172,7 +172,7 @@ fn stopped_for_memory(held: usize) -> mlua::Error {
     ))
 }
 
-/// Where host code that works long for a script lets others have their turn: between two pieces of the work, each far
+/// Lets others have their turn, in host code that works long for a script: between two pieces of the work, each far
 /// below a [`TICK`](preempt::TICK) (some hundred values, some 64 KiB). Most calls cost a look at the clock; once a slice is over the task waits
 /// in the slow lane as if the watchdog had preempted it, and what it used counts. Outside of any task nothing happens.
 ///

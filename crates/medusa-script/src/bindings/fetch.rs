@@ -358,7 +358,7 @@ async fn next(lua: &Lua, response: &Table) -> Result<Option<Bytes>, String> {
     chunk.map_err(|error| told(&with_causes(&error)))
 }
 
-/// Where relative paths start.
+/// The directory at which relative paths start.
 fn root(lua: &Lua) -> PathBuf {
     lua.app_data_ref::<ScriptRoot>().map(|root| root.0.to_path_buf()).unwrap_or_default()
 }

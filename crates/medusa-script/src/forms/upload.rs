@@ -49,7 +49,7 @@ impl Content {
         }
     }
 
-    /// At most `limit` bytes from `offset` on; none at the end. Blocks.
+    /// Reads at most `limit` bytes from `offset` on; none at the end. Blocks.
     pub(super) fn read_at(&self, offset: u64, limit: usize) -> io::Result<Bytes> {
         let left = self.len().saturating_sub(offset);
         let length = usize::try_from(left).map_or(limit, |left| left.min(limit));
@@ -116,7 +116,7 @@ impl Room {
 pub(super) struct Spool {
     /// All of it, or what has not been written yet.
     memory: BytesMut,
-    /// Where it begins in the form's file, once it goes there.
+    /// The offset at which it begins in the form's file, once it goes there.
     begin: Option<u64>,
     file: Option<Arc<OpenFile>>,
     written: u64,
@@ -173,7 +173,7 @@ pub(super) async fn blocking<T: Send + 'static>(
     spawn_blocking(work).await.unwrap_or_else(|gone| Err(io::Error::other(gone)))
 }
 
-/// Where large files belong: `TMPDIR` if it is set, else `/var/tmp`, as `/tmp` is memory on many systems.
+/// The directory for large files: `TMPDIR` if it is set, else `/var/tmp`, as `/tmp` is memory on many systems.
 fn unnamed_file() -> io::Result<File> {
     let chosen = std::env::temp_dir();
     let usual = chosen == Path::new("/tmp");

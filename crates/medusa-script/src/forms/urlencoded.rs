@@ -119,7 +119,7 @@ async fn decoded(mut text: &[u8], piece: usize) -> Bytes {
     Bytes::from(decoded.into_boxed_slice())
 }
 
-/// Where to cut `text`, at `at` or a little before: not within a byte's three.
+/// The place to cut `text`, at `at` or a little before: not within a byte's three.
 fn boundary(text: &[u8], at: usize) -> usize {
     let begins = |back: usize| at > back && text[at - back] == b'%';
     match (begins(1), begins(2)) {

@@ -39,7 +39,7 @@ pub(super) enum Stage {
 /// How many levels are named at each end of a place.
 const SHOWN_LEVELS: usize = 8;
 
-/// Where in a value the last level is, or what it is at.
+/// The place in a value that the last level is at.
 pub(super) fn place(path: &[Level]) -> String {
     let mut place = String::from("value");
     for (at, level) in path.iter().enumerate() {

@@ -19,5 +19,5 @@ pub(super) const MAX_TEXT: usize = 16 * 1024 * 1024;
 /// The most names that wait to be written in alphabetical order. They are sorted in 24 bytes each that are not the VM's.
 pub(super) const MAX_NAMES: usize = 100_000;
 
-/// Up to here each whole number is a Luau number.
+/// The number up to which each whole one is a Luau number.
 pub(super) const MAX_EXACT: u64 = 1 << 53;

@@ -9,7 +9,7 @@ use std::slice;
 
 use mlua::{Function, Lua, LuaSerdeExt, Thread, ffi};
 
-/// Where stores come from.
+/// The source of stores.
 pub(super) struct Stores {
     /// One that is not in use: making one takes longer than writing a small value.
     pub(super) spare: Cell<Option<Thread>>,

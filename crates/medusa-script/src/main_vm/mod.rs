@@ -191,7 +191,7 @@ impl MainVm {
 }
 
 impl Drop for MainVm {
-    /// Also that of a script that has failed to load.
+    /// Retires the VM, also that of a script that has failed to load.
     fn drop(&mut self) {
         self.retire();
     }

@@ -15,7 +15,7 @@ pub(super) const CLASS_COMPARISONS: usize = 16 * 1024 * 1024;
 /// The longest text that is searched for literally: what is known of it beforehand is found out in one go.
 pub(super) const MAX_WANTED: usize = 1024 * 1024;
 
-/// Where `wanted` is in `text`: in linear time, a fraction of a millisecond for a MiB, but for texts that are made to take ten
+/// Finds `wanted` in `text`: in linear time, a fraction of a millisecond for a MiB, but for texts that are made to take ten
 /// times as long.
 pub(super) fn search(text: &[u8], wanted: &[u8]) -> Result<Option<usize>, &'static CStr> {
     let (finder, begun) = (memmem::Finder::new(wanted), thread_cpu_time());

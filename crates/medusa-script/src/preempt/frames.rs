@@ -6,7 +6,7 @@ use std::slice;
 
 use mlua::ffi;
 
-/// Where the script is: `site.luau:12`.
+/// The line of the script that runs: `site.luau:12`.
 pub(super) unsafe fn place(state: *mut ffi::lua_State) -> String {
     // SAFETY: as `interrupt`; what is pushed is taken off again.
     unsafe {

@@ -48,11 +48,11 @@ struct Target(*const AtomicPtr<()>);
 // goes; what it points to is accessed atomically.
 unsafe impl Send for Target {}
 
-/// No time.
+/// A time that nobody knows.
 const UNKNOWN: u64 = u64::MAX;
 
 impl Slot {
-    /// That of a VM on this thread.
+    /// Makes the slot of a VM on this thread.
     pub(super) fn new(lua: &Lua) -> mlua::Result<Self> {
         let mut pointer: *const AtomicPtr<()> = ptr::null();
         // SAFETY: `lua_callbacks` returns the VM's own callbacks struct, valid as long as the VM. An
@@ -103,7 +103,7 @@ impl Slot {
         self.armed_for.load(SeqCst) == slice
     }
 
-    /// Where that slice ends, or could: counts it, and tells of it, if that comes too late. `place` is where in the script.
+    /// Ends that slice, or comes to where it could: counts it, and reports it, if that is too late. `place` is where in the script.
     fn late(&self, slice: u64, place: impl FnOnce() -> String) {
         if !self.is_for(slice) {
             return;

@@ -114,7 +114,7 @@ impl Meter {
         self.come_loose();
     }
 
-    /// At a place between two pieces of work that host code does for the task.
+    /// Decides at a place between two pieces of work that host code does for the task.
     pub(super) fn look(&self) -> Verdict {
         let now = Instant::now();
         let since = self.at_work.get().unwrap_or(now);
@@ -135,7 +135,7 @@ impl Meter {
         self.used.get() > self.limit
     }
 
-    /// Where it stands now, it can give way.
+    /// Notes that it can give way where it stands now.
     fn come_loose(&self) {
         self.held_since.set(None);
         if self.stuck_since.take().is_some() {
@@ -148,7 +148,7 @@ impl Meter {
         self.tick_at(thread_cpu_time(), Some(heap))
     }
 
-    /// At a safepoint that cannot yield, of a script or in a `native` function.
+    /// Decides at a safepoint that cannot yield, of a script or in a `native` function.
     pub(super) fn tick_stuck(&self, native: bool, heap: Heap) -> Verdict {
         if !native {
             self.held_since.set(None);

@@ -70,7 +70,7 @@ impl Drop for Preemption {
     }
 }
 
-/// Whose memory this was before.
+/// Puts the category of memory that was set before in its place.
 struct CategoryGuard(u8);
 
 impl Drop for CategoryGuard {

@@ -31,7 +31,7 @@ impl ClientFault {
         self.status
     }
 
-    /// As the error of a host function.
+    /// Makes it the error of a host function.
     pub(crate) fn raise(self) -> mlua::Error {
         mlua::Error::external(self)
     }

@@ -48,7 +48,7 @@ pub(crate) const MAX_OPEN: usize = 16 * 1024;
 /// what lies around JSON that is being read.
 const REFERENCES: usize = 8;
 
-/// For so many requests there is room for references from the beginning; for twice as many, and so on, once there are as many.
+/// The number of requests for which there is room for references from the beginning; for twice as many, and so on, once there are as many.
 const FIRST: usize = 512;
 
 /// How many requests are named where a person is told what is held, and how long a method or a path may be there, in bytes.

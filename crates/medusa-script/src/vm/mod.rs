@@ -47,7 +47,7 @@ impl Vm {
         Self::with_limit(MEMORY_LIMIT, install)
     }
 
-    /// As [`new`](Self::new), with room for `limit` bytes.
+    /// Makes a VM with room for `limit` bytes.
     pub(crate) fn with_limit(
         limit: usize,
         install: impl FnOnce(&Lua, &Table) -> mlua::Result<()>,
@@ -116,7 +116,7 @@ impl Vm {
     }
 }
 
-/// Until this is dropped, the VM has a lower limit.
+/// Gives the VM its limit back when it is dropped.
 struct LimitGuard {
     heap: Heap,
     before: usize,
