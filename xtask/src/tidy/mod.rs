@@ -50,12 +50,6 @@ In a file:
     },
 };
 
-/// Packages whose circles are being undone: each leaves the list with its last one.
-const WITH_CIRCLES: &[&str] = &["medusa-script"];
-
-/// Packages with a type's name declared twice: each leaves the list with its last one.
-const WITH_TWINS: &[&str] = &["medusa-script"];
-
 /// A broken rule: where, which, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Problem {
@@ -106,12 +100,8 @@ fn crates() -> Result<Vec<Problem>> {
         let folder = relative(path).parent().unwrap_or(path).join("src");
         let read = |path: &Path| fs::read_to_string(workspace::root().join(path)).ok();
         let targets = ["lib.rs", "main.rs"].map(|root| crates::Crate::read(&folder.join(root), &read));
-        if !WITH_CIRCLES.contains(&package.name.as_str()) {
-            problems.extend(targets.iter().flat_map(circles::check));
-        }
-        if !WITH_TWINS.contains(&package.name.as_str()) {
-            problems.extend(names::check(&targets));
-        }
+        problems.extend(targets.iter().flat_map(circles::check));
+        problems.extend(names::check(&targets));
     }
     Ok(problems)
 }

@@ -28,11 +28,11 @@ pub(crate) struct FunctionFilter {
     origin: Arc<str>,
     batches: Arc<Batches>,
     inner: Arc<dyn Sink>,
-    counts: Arc<Counts>,
+    counts: Arc<FilterCounts>,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct FilterCounts {
     passed_on: AtomicU64,
     passed_over: AtomicU64,
     /// Of those passed on, how many the function has not decided about.
@@ -96,7 +96,7 @@ impl Sink for FunctionFilter {
     }
 }
 
-impl Counts {
+impl FilterCounts {
     fn count(&self, on: usize, over: usize, undecided: usize) {
         self.passed_on.fetch_add(on as u64, Relaxed);
         self.passed_over.fetch_add(over as u64, Relaxed);
@@ -113,7 +113,7 @@ struct Verdicts {
 }
 
 impl Runner {
-    async fn sift(mut self, batches: Arc<Batches>, inner: Arc<dyn Sink>, counts: Arc<Counts>) {
+    async fn sift(mut self, batches: Arc<Batches>, inner: Arc<dyn Sink>, counts: Arc<FilterCounts>) {
         while let Some((batch, _)) = batches.next().await {
             let verdicts = if self.stops.are_too_many() {
                 Verdicts { undecided: batch.len(), ..Verdicts::default() }
