@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use medusa_proto::progress::Progress;
+use medusa_proto::progress::TaskProgress;
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
@@ -87,14 +87,14 @@ impl Client {
     /// # Errors
     ///
     /// See [`CallError`].
-    pub fn call(&mut self, op: &Op, mut on_event: impl FnMut(Progress)) -> Result<Done, CallError> {
+    pub fn call(&mut self, op: &Op, mut on_event: impl FnMut(TaskProgress)) -> Result<Done, CallError> {
         let line = protocol::encode(op)?;
         // A server that refuses us has said why and closed; then this fails, but there is something to read.
         let sent = self.stream.get_mut().write_all(&line);
         loop {
             match self.reply() {
-                Ok(Reply::Output { text }) => on_event(Progress::Output(text)),
-                Ok(Reply::Waiting { text }) => on_event(Progress::Waiting(text)),
+                Ok(Reply::Output { text }) => on_event(TaskProgress::Output(text)),
+                Ok(Reply::Waiting { text }) => on_event(TaskProgress::Waiting(text)),
                 Ok(Reply::Done(done)) => return Ok(done),
                 Ok(Reply::Failed(failure)) => return Err(failure.into()),
                 Err(error) => return Err(sent.err().map_or(error, CallError::Io)),

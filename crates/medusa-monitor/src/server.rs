@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medusa_proto::author::{Author, Via};
-use medusa_proto::progress::Progress;
+use medusa_proto::progress::TaskProgress;
 use medusa_proto::status::Status;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -44,14 +44,14 @@ pub trait Control: 'static {
         &self,
         source: String,
         author: Author,
-        events: mpsc::Sender<Progress>,
+        events: mpsc::Sender<TaskProgress>,
     ) -> impl Future<Output = Result<Done, Failure>>;
 
     /// Runs the script anew.
     fn reload(
         &self,
         author: Author,
-        events: mpsc::Sender<Progress>,
+        events: mpsc::Sender<TaskProgress>,
     ) -> impl Future<Output = Result<Done, Failure>>;
 
     /// Describes the server.

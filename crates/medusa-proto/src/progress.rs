@@ -2,7 +2,7 @@
 
 /// Something that happened, for whoever asked for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Progress {
+pub enum TaskProgress {
     /// It printed a line.
     Output(String),
     /// Somebody else's change is under way; this one waits.

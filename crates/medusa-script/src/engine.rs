@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use medusa_net::{ListenAddr, Workers};
 use medusa_proto::author::{Author, Via};
-use medusa_proto::progress::Progress;
+use medusa_proto::progress::TaskProgress;
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
 use medusa_site::{HttpServer, Live, PublishError};
@@ -183,7 +183,7 @@ pub fn check(program: Program, mut print: impl FnMut(&str)) -> Result<Status, Sc
         // Room for every line there may be: a script prints many before anyone else has a turn.
         let (events, mut told) = mpsc::channel(MAX_OUTPUT + 1);
         let mut told_line = |event| {
-            if let Progress::Output(line) = event {
+            if let TaskProgress::Output(line) = event {
                 print(&line);
             }
         };

@@ -14,7 +14,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use medusa_proto::author::Author;
-use medusa_proto::progress::Progress;
+use medusa_proto::progress::TaskProgress;
 use medusa_site::{Busy, Change, Draft, DraftError, GivenUp, Live, Parts, PublishError, Site};
 use tokio::sync::mpsc;
 
@@ -28,7 +28,7 @@ tokio::task_local! {
 pub(crate) const MAX_OUTPUT: usize = 256 * 1024;
 
 /// Where it is told how a task goes on; what comes when that is full or closed is dropped.
-pub type ProgressSender = mpsc::Sender<Progress>;
+pub type ProgressSender = mpsc::Sender<TaskProgress>;
 
 type Waiting = Pin<Box<dyn Future<Output = Change>>>;
 
@@ -181,7 +181,7 @@ impl Transaction {
             (false, false) => return true,
         };
         // Dropped when the reader does not keep up: output must not hold up a statement.
-        let _full = events.try_send(Progress::Output(told));
+        let _full = events.try_send(TaskProgress::Output(told));
         true
     }
 
@@ -265,7 +265,7 @@ impl fmt::Debug for Transaction {
 fn tells(events: Option<ProgressSender>) -> impl FnMut(Busy) {
     move |busy| {
         if let Some(events) = &events {
-            let _full = events.try_send(Progress::Waiting(busy.to_string()));
+            let _full = events.try_send(TaskProgress::Waiting(busy.to_string()));
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use medusa_monitor::protocol::MAX_REQUEST;
 use medusa_monitor::{CallError, Client, ConnectError, Done, Op};
-use medusa_proto::progress::Progress;
+use medusa_proto::progress::TaskProgress;
 use medusa_proto::with_causes;
 
 use crate::target::Target;
@@ -103,10 +103,10 @@ impl Remote {
 }
 
 /// Shows what happens while a request is worked on.
-fn show(event: Progress) {
+fn show(event: TaskProgress) {
     match event {
-        Progress::Output(text) => term::answer(text),
-        Progress::Waiting(text) => term::note(text),
+        TaskProgress::Output(text) => term::answer(text),
+        TaskProgress::Waiting(text) => term::note(text),
     }
 }
 

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use medusa_proto::progress::Progress;
+use medusa_proto::progress::TaskProgress;
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, AsyncWriteExt, BufReader};
@@ -155,7 +155,7 @@ impl<R: AsyncBufRead + Unpin, W: AsyncWrite + Unpin> Wire<R, W> {
     async fn watch(
         &mut self,
         task: impl Future<Output = Result<Done, Failure>>,
-        mut events: mpsc::Receiver<Progress>,
+        mut events: mpsc::Receiver<TaskProgress>,
     ) -> io::Result<()> {
         let mut task = pin!(task);
         let result = loop {
@@ -181,10 +181,10 @@ async fn left(reader: &mut (impl AsyncBufRead + Unpin)) {
     }
 }
 
-fn reply(event: Progress) -> Reply {
+fn reply(event: TaskProgress) -> Reply {
     match event {
-        Progress::Output(text) => Reply::Output { text },
-        Progress::Waiting(text) => Reply::Waiting { text },
+        TaskProgress::Output(text) => Reply::Output { text },
+        TaskProgress::Waiting(text) => Reply::Waiting { text },
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream as Plain;
 use std::path::PathBuf;
 use std::thread;
 
-use medusa_proto::progress::Progress;
+use medusa_proto::progress::TaskProgress;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -41,7 +41,7 @@ impl Control for Fake {
         &self,
         source: String,
         author: Author,
-        events: mpsc::Sender<Progress>,
+        events: mpsc::Sender<TaskProgress>,
     ) -> Result<Done, Failure> {
         self.calls.try_send(author.to_string()).expect("room");
         match source.as_str() {
@@ -52,12 +52,12 @@ impl Control for Fake {
             }
             "flood" => {
                 for _ in 0..LINES {
-                    events.try_send(Progress::Output("x".into())).expect("room for all of them");
+                    events.try_send(TaskProgress::Output("x".into())).expect("room for all of them");
                 }
                 Ok(Done::default())
             }
             _ => {
-                for event in [Progress::Waiting("for you".into()), Progress::Output("one".into())] {
+                for event in [TaskProgress::Waiting("for you".into()), TaskProgress::Output("one".into())] {
                     events.send(event).await.expect("the session listens");
                 }
                 Ok(Done { value: Some(source), generation: Some(2), ..Done::default() })
@@ -65,7 +65,7 @@ impl Control for Fake {
         }
     }
 
-    async fn reload(&self, _author: Author, _events: mpsc::Sender<Progress>) -> Result<Done, Failure> {
+    async fn reload(&self, _author: Author, _events: mpsc::Sender<TaskProgress>) -> Result<Done, Failure> {
         Ok(Done { generation: Some(3), ..Done::default() })
     }
 
@@ -140,7 +140,7 @@ fn a_session_answers_one_request_after_the_other() {
         let mut events = Vec::new();
         let done = client.call(&eval("1 + 1"), |event| events.push(event)).expect("done");
         assert_eq!((done.value.as_deref(), done.generation), (Some("1 + 1"), Some(2)));
-        assert_eq!(events, [Progress::Waiting("for you".into()), Progress::Output("one".into())]);
+        assert_eq!(events, [TaskProgress::Waiting("for you".into()), TaskProgress::Output("one".into())]);
 
         match client.call(&eval("fail"), drop) {
             Err(CallError::Failed(failure)) => assert!(failure.incomplete && failure.message.contains("no")),

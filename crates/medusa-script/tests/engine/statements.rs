@@ -1,6 +1,6 @@
 //! Statements: one transaction each.
 
-use medusa_proto::progress::Progress;
+use medusa_proto::progress::TaskProgress;
 
 use super::support::{Server, WEB, by};
 
@@ -122,12 +122,12 @@ fn a_change_that_waits_is_told_whose_it_waits_for() {
         let (events, mut seen) = tokio::sync::mpsc::channel(8);
         let slow = engine.eval(HELD.into(), by("ann"), Some(events));
         let second = async {
-            assert_eq!(seen.recv().await, Some(Progress::Output("begun".into())));
+            assert_eq!(seen.recv().await, Some(TaskProgress::Output("begun".into())));
             let (events, mut seen) = tokio::sync::mpsc::channel(8);
             let change = engine.eval("web:mount('/b', function() end)".into(), by("bob"), Some(events));
             let told = async {
                 let told = seen.recv().await;
-                let Some(Progress::Waiting(told)) = told else { panic!("{told:?}") };
+                let Some(TaskProgress::Waiting(told)) = told else { panic!("{told:?}") };
                 assert!(
                     told.starts_with("waiting for the change by ann, which has been under way for "),
                     "{told}"
