@@ -29,7 +29,7 @@ pub(crate) struct ConnectionPermit {
 }
 
 impl ConnectionPermit {
-    /// Whose it is.
+    /// The account that it is counted for.
     pub(crate) fn account(&self) -> &Account {
         &self.account
     }

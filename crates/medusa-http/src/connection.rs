@@ -30,7 +30,7 @@ pub(crate) struct Connection {
     pub(crate) peer: Peer,
     /// What was agreed on, on an encrypted connection.
     pub(crate) tls: Option<Arc<TlsInfo>>,
-    /// Whose requests and answers these are.
+    /// The account of the requests and answers.
     pub(crate) account: Account,
     directory: Arc<dyn Directory>,
     limits: RefCell<Arc<Limits>>,
@@ -44,7 +44,7 @@ pub(crate) struct Connection {
     /// HTTP/1: how much had been received when the last request had been answered.
     complete: Cell<u64>,
     unread: Arc<UnreadBodies>,
-    /// Which of its requests has a body that is not right, if it is known to.
+    /// The number of the request whose body is not right, if one is known to.
     misframed: Cell<Option<u64>>,
     /// The first line of a head that could not be read.
     unreadable_line: Cell<Option<Box<str>>>,
@@ -220,7 +220,7 @@ impl Connection {
         has_room
     }
 
-    /// How much there may be of a kind.
+    /// The limit of a kind.
     fn limit(&self, kind: Kind) -> u64 {
         let limits = self.limits();
         match kind {
@@ -279,7 +279,7 @@ impl Connection {
     }
 }
 
-/// Who is at the other end, as records have it.
+/// The other end, as records have it.
 pub(crate) fn peer(conn: &Conn) -> Peer {
     match conn.peer() {
         medusa_net::Peer::Tcp(addr) => addr.ip().into(),
@@ -287,5 +287,5 @@ pub(crate) fn peer(conn: &Conn) -> Peer {
     }
 }
 
-/// How long a client may take nothing of a stream that is to end, as with `WebSockets`.
+/// The longest that a client may take nothing of a stream that is to end, as with `WebSockets`.
 const LEAVING: Duration = Duration::from_secs(5);

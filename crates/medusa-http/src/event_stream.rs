@@ -65,7 +65,7 @@ impl EventStream {
         self.has_said = self.has_said || lines.any(|line| line.starts_with(b"retry:"));
     }
 
-    /// When to connect again: not all clients at once.
+    /// The event that says when to connect again: not all clients at once.
     fn farewell(&self) -> Option<Bytes> {
         if !self.is_text || !self.is_complete || self.has_said {
             return None;

@@ -68,7 +68,7 @@ impl Faults {
         self.0[fault as usize].fetch_add(1, Relaxed);
     }
 
-    /// How many of a kind there were.
+    /// The number of faults of a kind.
     pub fn of(&self, fault: Fault) -> u64 {
         self.0[fault as usize].load(Relaxed)
     }

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 
 use crate::body::BodyError;
 
-/// How much of a file is read at once: large enough that a system call hardly counts, small enough that many slow
+/// The length of one read of a file: large enough that a system call hardly counts, small enough that many slow
 /// clients hold little.
 const CHUNK: usize = 128 * 1024;
 /// The same where a client may have a hundred responses waiting on one connection: an HTTP/2 frame.
@@ -41,7 +41,7 @@ pub struct FileBody {
     pending: Option<JoinHandle<io::Result<Bytes>>>,
     /// Set where the kernel sends.
     sender: Option<CorkHandle<Stream>>,
-    /// How much is read at once.
+    /// The length of one read.
     chunk: usize,
     /// The page cache holds the next piece, as far as we know.
     is_cached: bool,
@@ -53,7 +53,7 @@ impl FileBody {
         Self { file, offset, remaining: len, pending: None, sender: None, chunk: CHUNK, is_cached: false }
     }
 
-    /// How many bytes are still to be sent.
+    /// The bytes that are still to be sent.
     pub(crate) fn len(&self) -> u64 {
         self.remaining
     }

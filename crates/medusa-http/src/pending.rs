@@ -73,7 +73,7 @@ impl PendingRecord {
         }
     }
 
-    /// Who asks, once that is known.
+    /// Sets the user that asks, once that is known.
     pub(crate) fn set_user(&mut self, user: &str) {
         if self.user.is_none() {
             self.user = Some(push(&mut self.text, user.as_bytes()));
@@ -174,7 +174,7 @@ struct WallClock {
     time: SystemTime,
 }
 
-/// How long one reading of the wall clock is gone by: how late a change of it is noticed.
+/// The time for which one reading of the wall clock is gone by: how late a change of it is noticed.
 const READ_EVERY: Duration = Duration::from_millis(200);
 
 fn now() -> (Instant, SystemTime) {

@@ -9,7 +9,7 @@ use medusa_proto::access::{self, Peer, Record};
 
 use crate::server::Server;
 
-/// How long a record may wait on its worker before it goes to its sink.
+/// The longest that a record waits on its worker before it goes to its sink.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
 
 thread_local! {

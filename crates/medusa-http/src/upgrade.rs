@@ -50,7 +50,7 @@ impl fmt::Debug for Upgrade {
 pub struct Upgraded {
     /// The byte stream. What is written to it goes out when the session waits; flushing does nothing.
     pub io: Io,
-    /// Whose memory it takes, and the limits of that.
+    /// The account of the memory it takes, and the limits of that.
     pub(crate) account: Account,
     pub(crate) limits: Limits,
     /// Told when the connection should end soon: the server is going, or its listener was removed.
@@ -82,7 +82,7 @@ impl StreamIo {
 }
 
 impl Io {
-    /// How many bytes were read.
+    /// The number of bytes that were read.
     pub fn bytes_read(&self) -> u64 {
         match self {
             Self::Connection(io) => io.bytes_read(),

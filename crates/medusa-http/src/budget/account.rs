@@ -109,7 +109,7 @@ impl Account {
         self.hold(kind, bytes.len() as u64).keep(bytes)
     }
 
-    /// How much of a limit this account can have at all.
+    /// The part of a limit that this account can have at all.
     fn part_of(&self, limit: u64) -> u64 {
         if self.0.is_some() { limit - limit / RESERVE } else { limit }
     }

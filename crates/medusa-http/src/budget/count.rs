@@ -19,7 +19,7 @@ pub(crate) enum Kind {
 
 /// The process's count of each kind.
 pub(super) static HELD: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
-/// How often something was refused.
+/// The numbers of times that something was refused.
 pub(super) static REFUSED: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
 
 /// The bytes that the process holds for clients, and how often something was refused.

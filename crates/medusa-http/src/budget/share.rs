@@ -40,7 +40,7 @@ impl Share {
         })
     }
 
-    /// How many times the connections and requests of a host it may have. A network may be a company, or the telephones
+    /// The number of hosts that it may have the connections and requests of. A network may be a company, or the telephones
     /// of a city.
     pub(crate) fn times(&self) -> u32 {
         match self.holding.client() {
@@ -57,7 +57,7 @@ impl Share {
         }
     }
 
-    /// How much it may have for so much that it leaves free: a host a quarter, so that alone it has a fifth of all.
+    /// The most it may have for so much that it leaves free: a host a quarter, so that alone it has a fifth of all.
     pub(super) fn part_of(&self, free: u64) -> u64 {
         free / 4 * u64::from(self.parts())
     }

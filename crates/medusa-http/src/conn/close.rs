@@ -18,7 +18,7 @@ use crate::budget::{Account, RefusalPermit};
 use crate::connection::Connection;
 use crate::fault::Fault;
 
-/// How much of what a peer still sends is thrown away, in bytes, of whoever it is.
+/// The part of what a peer still sends that is thrown away, in bytes, of whoever it is.
 const FREE: usize = 256 * 1024;
 /// For how long more than that is: most clients send all they have before they read an answer, even one that refuses it.
 /// As nginx has it.

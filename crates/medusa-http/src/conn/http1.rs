@@ -165,7 +165,7 @@ fn end_of(error: &hyper::Error) -> HttpEnd {
     HttpEnd::Malformed { status, is_answered: true }
 }
 
-/// How hyper's answer begins to what we would answer with `status`.
+/// The beginning of hyper's answer to what we would answer with `status`.
 fn answer_of_hyper(status: StatusCode) -> &'static [u8] {
     match status {
         StatusCode::URI_TOO_LONG => b"HTTP/1.1 414 ",

@@ -21,7 +21,7 @@ use crate::exchange::exchange;
 use crate::fault::Fault;
 use crate::window::{CONNECTION_WINDOW, STREAM_WINDOW};
 
-/// How much of one response may wait to be sent, in bytes.
+/// The most of one response that may wait to be sent, in bytes.
 const SEND_BUFFER: usize = 128 * 1024;
 /// Requests that may be reset before they were looked at, as h2 has it.
 const RESET_BEFORE_SEEN: usize = 20;
@@ -164,7 +164,7 @@ fn end_of(error: &hyper::Error) -> HttpEnd {
     }
 }
 
-/// How h2 describes `ENHANCE_YOUR_CALM` ([RFC 9113 §7](https://www.rfc-editor.org/rfc/rfc9113#section-7)).
+/// The words of h2 for `ENHANCE_YOUR_CALM` ([RFC 9113 §7](https://www.rfc-editor.org/rfc/rfc9113#section-7)).
 const EXCESSIVE: &str = "excessive load";
 
 fn builder(context: &Rc<Connection>) -> http2::Builder<LocalExecutor> {

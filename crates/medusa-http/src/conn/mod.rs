@@ -103,7 +103,7 @@ enum Protocol {
     Http2,
 }
 
-/// How a client that speaks HTTP/2 begins ([RFC 9113 §3.4](https://www.rfc-editor.org/rfc/rfc9113#section-3.4)).
+/// The beginning of a client that speaks HTTP/2 ([RFC 9113 §3.4](https://www.rfc-editor.org/rfc/rfc9113#section-3.4)).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What is read at once while nobody has a buffer: the head of a common request.

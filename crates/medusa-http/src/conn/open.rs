@@ -112,9 +112,9 @@ const NOT_ENCRYPTED: &[u8] = b"HTTP/1.1 400 Bad Request\r\nserver: medusa\r\ncon
 content-type: text/plain; charset=utf-8\r\ncontent-length: 49\r\n\r\n\
 This is an HTTPS port: the address has https://.\n";
 
-/// How long a client that is sent away may take to hear why.
+/// The time that a client that is sent away has to hear why.
 const HEARD_WITHIN: Duration = Duration::from_secs(1);
-/// How much of what it sends meanwhile is thrown away, in bytes.
+/// The most of what it sends meanwhile that is thrown away, in bytes.
 const THROWN_AWAY: u64 = 16 * 1024;
 
 /// Tells a client why it is sent away. What it has sent must be read for that, or the system would take the answer back.

@@ -33,7 +33,7 @@ impl Refusal {
 /// coroutine. Measured with HTTP/2: 14 KiB for a file, 23 KiB for a script that sleeps. The first one is the connection's.
 const REQUEST: u64 = 16 * 1024;
 
-/// How often fields are there: once as they came, and once as they are read.
+/// The number of times that fields are there: once as they came, and once as they are read.
 const TIMES_OF_FIELDS: u64 = 2;
 
 /// Makes room for a request of so many bytes of fields, or refuses what there is no room for: more requests than an
@@ -149,7 +149,7 @@ fn has_loose_values(head: &Head) -> bool {
         })
 }
 
-/// How long the fields are, as `limits.head_bytes` counts them: with the colon, the space and the line's end.
+/// The length of the fields, as `limits.head_bytes` counts them: with the colon, the space and the line's end.
 pub(super) fn fields_len(headers: &HeaderMap) -> u64 {
     headers.iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum()
 }

@@ -31,7 +31,7 @@ pub(crate) struct SentBody {
     no_room: Option<Pin<Box<Sleep>>>,
 }
 
-/// How long a body waits for memory before it looks again: long enough to cost nothing, and a client that waits for its
+/// The time that a body waits for memory before it looks again: long enough to cost nothing, and a client that waits for its
 /// next chunk hardly notices.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 

@@ -28,7 +28,7 @@ use crate::server::PinnedServer;
 pub(crate) struct Exchange {
     connection: Rc<Connection>,
     server: Option<PinnedServer>,
-    /// Where it stands among the server's mounts.
+    /// Its place among the server's mounts.
     mount: Option<u32>,
     /// In place of the server, once that was let go of.
     retained: Option<Box<RetainedServer>>,

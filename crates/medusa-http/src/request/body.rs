@@ -70,7 +70,7 @@ impl RequestBody {
         }
     }
 
-    /// How much of it may be in memory and in no count of its own, in bytes.
+    /// The part of it that may be in memory and in no count of its own, in bytes.
     pub(crate) fn least(&self) -> u64 {
         match &self.source {
             Source::Incoming(incoming) => incoming.memory.least,
@@ -160,7 +160,7 @@ impl RequestBody {
         self.trailers.as_deref()
     }
 
-    /// How long the body is at least, as its head says.
+    /// The least length of the body, as its head says.
     fn known(&self) -> u64 {
         match &self.source {
             Source::Incoming(incoming) => {

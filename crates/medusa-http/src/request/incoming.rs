@@ -25,7 +25,7 @@ pub(super) struct IncomingBody {
     pace: Pace,
     /// Its bytes that were read.
     pub(super) read: Arc<AtomicU64>,
-    /// Where they are counted for the whole connection, if that has many requests at a time.
+    /// The place where they are counted for the whole connection, if that has many requests at a time.
     counted: Option<Arc<UnreadBodies>>,
     pub(super) memory: BodyMemory,
     /// The client waits for a 100 (Continue), which reading would send.
@@ -123,7 +123,7 @@ impl Drop for IncomingBody {
     }
 }
 
-/// How much of a body that nobody wants is read for the connection's sake, in bytes. More would cost more than a new
+/// The part of a body that nobody wants that is read for the connection's sake, in bytes. More would cost more than a new
 /// connection does.
 const DRAINED: usize = 256 * 1024;
 /// For how long.

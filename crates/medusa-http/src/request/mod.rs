@@ -47,11 +47,11 @@ pub struct Head {
     pub headers: HeaderMap,
     /// What the pattern's wildcards matched, decoded.
     pub params: Params,
-    /// Where the part of the path below the mount begins (a byte offset into `uri.path()`).
+    /// The beginning of the part of the path below the mount (a byte offset into `uri.path()`).
     pub tail: usize,
     /// The other end of the connection.
     pub peer: Peer,
-    /// Who asks: the peer, or whom a trusted proxy speaks for.
+    /// The client: the peer, or whom a trusted proxy speaks for.
     pub client: Peer,
     /// Whether the client's own connection is encrypted, here or at a trusted proxy.
     pub secure: bool,
@@ -64,7 +64,7 @@ pub struct Head {
     pub websocket: bool,
     /// What its answer may take of the memory there is.
     pub allowance: Allowance,
-    /// Who asks, where a handler has found that out: none by default. The access record has it.
+    /// The user that asks, where a handler has found that out: none by default. The access record has it.
     ///
     /// It is set on the shared head, `request.head.user.set(...)`, by the handler or wrapper that checks credentials, and only
     /// once: the record does not see what is set on a copy of the head.

@@ -57,7 +57,7 @@ impl Pace {
         })
     }
 
-    /// How long to wait for the next bytes.
+    /// The time to wait for the next bytes.
     fn patience(&self) -> Duration {
         if self.rate == 0 { self.idle } else { self.idle.min(self.credit) }
     }

@@ -31,7 +31,7 @@ pub(crate) struct UnreadBodies {
     connection: AtomicWaker,
     /// The request that has come last, and how long its body is at least by the sizes of its chunks.
     announced: Mutex<(u64, u64)>,
-    /// Who waits for more of that body.
+    /// The task that waits for more of that body.
     reader: AtomicWaker,
     reserve: Mutex<WindowReserve>,
     /// Bytes that were read, where there are many requests at a time; handlers may read on other threads.
@@ -60,7 +60,7 @@ impl UnreadBodies {
         self.read.fetch_add(bytes, Relaxed);
     }
 
-    /// How many bytes of bodies were read, where there are many requests at a time.
+    /// The bytes of bodies that were read, where there are many requests at a time.
     pub(crate) fn read(&self) -> u64 {
         self.read.load(Relaxed)
     }
@@ -91,7 +91,7 @@ impl UnreadGuard {
         self.unread.refused.store(true, Release);
     }
 
-    /// How long the body is at least by the sizes of its chunks. The task is woken when one begins: hyper tells of a chunk
+    /// The least length of the body by the sizes of its chunks. The task is woken when one begins: hyper tells of a chunk
     /// only what has come of it.
     pub(super) fn poll_announced(&self, cx: &Context<'_>) -> u64 {
         self.unread.reader.register(cx.waker());

@@ -96,7 +96,7 @@ impl Methods {
         }
     }
 
-    /// How many methods: orders sets of which one holds the other.
+    /// The number of methods: orders sets of which one holds the other.
     pub(super) fn size(&self) -> usize {
         if self.any { usize::MAX } else { self.known.count_ones() as usize + self.others.len() }
     }

@@ -22,7 +22,7 @@ pub(super) type Names = Arc<[Box<str>]>;
 pub struct Params {
     names: Option<Names>,
     bytes: SmallVec<[u8; INLINE]>,
-    /// Where each value ends in `bytes`.
+    /// The end of each value in `bytes`.
     ends: SmallVec<[usize; 3]>,
 }
 

@@ -17,7 +17,7 @@ pub(super) use parse::MAX_HOST;
 use super::methods::Methods;
 use super::params::Names;
 
-/// Which requests a mount gets: `[METHODS ][host]/path`.
+/// The requests that a mount gets: `[METHODS ][host]/path`.
 ///
 /// - `/about` is this path; `/docs/` is everything below `/docs/`, and `/docs` is redirected there.
 /// - `{name}` is one segment, `~{name}` one that begins with `~` and goes on, `{name...}` the rest of the path, at the

@@ -211,7 +211,7 @@ pub(super) enum MatchKind {
 /// The match of a leaf.
 pub(super) struct Match<'m> {
     pub(super) reach: MatchKind,
-    /// Where the part of the path that the rest took begins; the path's length if there is none.
+    /// The beginning of the part of the path that the rest took; the path's length if there is none.
     pub(super) tail: usize,
     path: &'m str,
     captures: &'m [Capture],

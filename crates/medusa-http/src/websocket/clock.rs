@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long the client may take to answer a close.
+/// The time that the client has to answer a close.
 const CLOSING: Duration = Duration::from_secs(5);
 
 /// The clocks of one session.
@@ -86,7 +86,7 @@ impl SessionClock {
         }
     }
 
-    /// When to check next; sooner does no harm.
+    /// The time of the next check; sooner does no harm.
     pub(super) fn next(&self) -> Option<Instant> {
         if let Some(since) = self.closing {
             return (!self.blocked).then(|| since + CLOSING);

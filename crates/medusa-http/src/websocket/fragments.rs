@@ -12,7 +12,7 @@ use super::message::{Message, MessageKind};
 pub(super) const LONGEST: usize = 16 * 1024;
 /// Messages that are shorter are not compressed, in bytes: it would save less than it costs.
 const SHORTEST: usize = 128;
-/// How many frames' worth of a message is compressed at a time.
+/// The frames' worth of a message that is compressed at a time.
 const AT_ONCE: usize = 8;
 
 /// The frames that are left of a message. There is one at least, also of an empty message.

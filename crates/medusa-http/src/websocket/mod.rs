@@ -39,7 +39,7 @@ pub struct Options {
     /// Subprotocols spoken here, the preferred one first. Of those that the client offers, the first is chosen. Default
     /// none.
     pub protocols: Vec<String>,
-    /// Which pages may open a session. Default [`Origins::Same`].
+    /// The pages that may open a session. Default [`Origins::Same`].
     pub origins: Origins,
     /// The longest message taken, in bytes. A longer one ends the session with 1009. Default 1 MiB, as a request's body:
     /// a client can make the server hold so much.
@@ -47,7 +47,7 @@ pub struct Options {
     /// After so long a silence of the client it is sent a ping, and when that has not been answered after as long again,
     /// it is gone. Default 30 s: less than NAT routers and proxies forget a connection after. Zero: never.
     pub ping: Duration,
-    /// How long a session may be without a message, either way, before it is closed with 1001. Zero, the default: for
+    /// The longest that a session may be without a message, either way, before it is closed with 1001. Zero, the default: for
     /// ever.
     pub idle: Duration,
     /// Whether messages are compressed where the client can do so

@@ -23,7 +23,7 @@ pub(super) struct OverheadBudget {
     debt: u64,
     /// What messages have paid in advance: they are taken before what came is counted.
     paid: u64,
-    /// When time has paid last.
+    /// The instant at which time has paid last.
     at: Instant,
     most: u64,
 }

@@ -31,7 +31,7 @@ use crate::upgrade::{Io, Upgraded};
 /// What is read at a time.
 const READ: usize = 16 * 1024;
 
-/// How many frames of compressed messages are made before others have their turn.
+/// The number of frames of compressed messages that are made before others have their turn.
 const MOST_COMPRESSED: usize = 4;
 
 /// The limits of a session.
@@ -40,7 +40,7 @@ pub(super) struct SessionLimits {
     pub(super) max_message: usize,
     pub(super) ping: Duration,
     pub(super) idle: Duration,
-    /// How messages are compressed: the client's window.
+    /// The client's window, by which messages are compressed.
     pub(super) window: Option<u8>,
 }
 
@@ -68,7 +68,7 @@ struct Pump {
     /// What was read so far: a long frame on a slow line is a sign of life, too.
     read: u64,
     overhead: OverheadBudget,
-    /// Whose messages these are, and the limit for answers.
+    /// The account of the messages, and the limit for answers.
     account: Account,
     answers: u64,
     state: PumpState,

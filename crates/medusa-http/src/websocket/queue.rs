@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 use super::message::{Close, Message};
 use crate::budget::{Account, Kind, LEAST, Tally};
 
-/// How many messages may wait.
+/// The most messages that wait.
 pub(super) const MESSAGES: usize = 16;
 
 /// With so many bytes waiting, no more are let in.
@@ -66,7 +66,7 @@ struct QueueCharge {
 }
 
 impl QueueCharge {
-    /// How much of its memory an item costs that is not counted for itself. A message that many are sent is there once, but
+    /// The memory that an item costs that is not counted for itself. A message that many are sent is there once, but
     /// every one of a client's is a part of something larger.
     fn costs(&self, item: &Item) -> u64 {
         match item {
@@ -83,12 +83,12 @@ struct QueueState {
     /// Each with what it is counted for in the tally.
     items: VecDeque<(Item, u64)>,
     bytes: usize,
-    /// Whose memory it takes: known once the session has begun.
+    /// The account that it is counted for: known once the session has begun.
     payer: Option<QueueCharge>,
     ended: Option<Close>,
-    /// Who waits for something to come in.
+    /// The tasks that wait for something to come in.
     takers: Wakers,
-    /// Who waits for something to leave.
+    /// The tasks that wait for something to leave.
     givers: Wakers,
 }
 

@@ -17,13 +17,13 @@ pub(super) struct Link {
     pub(super) inbox: Queue,
     /// To the client.
     pub(super) outbox: Queue,
-    /// How it ended: both queues tell the same, though others may close it while one is told.
+    /// The close that ended it: both queues tell the same, though others may close it while one is told.
     closed: OnceLock<Close>,
-    /// Whose memory the messages are, and the server's limit of that for answers. Known once the session has begun.
+    /// The account of the messages, and the server's limit of that for answers. Known once the session has begun.
     account: OnceLock<(Account, u64)>,
 }
 
-/// How long a message waits for memory before it is looked for again.
+/// The time that a message waits for memory before it is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 impl Link {

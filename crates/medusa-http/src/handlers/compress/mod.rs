@@ -36,7 +36,7 @@ use crate::response::Response;
 /// What is shorter, in bytes, is sent as it is: it would save less than a packet.
 pub(crate) const SHORTEST: u64 = 1024;
 
-/// How many answers one handler compresses at once; more are sent as they are. Each holds an encoder, some 400 KiB (zstd)
+/// The most answers that one handler compresses at once; more are sent as they are. Each holds an encoder, some 400 KiB (zstd)
 /// or 300 KiB (gzip), a stream as long as its client takes: all of them hold 100 MiB at most. And so many wait for the
 /// blocking pool at most.
 const MOST_AT_ONCE: usize = 256;
@@ -168,10 +168,10 @@ fn is_candidate(response: &Response, is_head: bool) -> bool {
         )
         || headers.contains_key(header::CONTENT_ENCODING)
         || headers.contains_key(header::CONTENT_RANGE);
-    let told = || headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
+    let announced = || headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
     let len = match response.body.len() {
         // A handler that knows HEAD says how long the content would be, and gives none.
-        Some(0) if is_head => told(),
+        Some(0) if is_head => announced(),
         len => len,
     };
     let is_long_enough = match (len, &response.body) {

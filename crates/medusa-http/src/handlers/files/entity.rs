@@ -88,7 +88,7 @@ pub(super) enum Content {
 pub(super) struct Metadata {
     pub(super) content_type: HeaderValue,
     pub(super) cache_control: Option<HeaderValue>,
-    /// How the content is encoded, if it is.
+    /// The coding of the content, if it has one.
     pub(super) coding: Option<Coding>,
     pub(super) trust: Trust,
 }

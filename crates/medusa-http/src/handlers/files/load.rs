@@ -266,7 +266,7 @@ pub(super) fn encode(found: &Found, coding: Coding) -> io::Result<Form> {
     })
 }
 
-/// How often to read a file again that changes while it is read.
+/// The number of times to read a file that changes while it is read.
 const ATTEMPTS: usize = 3;
 
 fn read(file: File, stat: &Stat, metadata: Metadata, by: Requester) -> io::Result<Entity> {

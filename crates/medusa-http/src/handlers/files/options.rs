@@ -21,7 +21,7 @@ pub struct FilesOptions {
     /// repositories, editors' leftovers, passwords. `/.well-known/` ([RFC 8615](https://www.rfc-editor.org/rfc/rfc8615))
     /// is always served.
     pub dotfiles: bool,
-    /// How many bytes of small files are kept in memory, in all workers together. Default 32 MiB. 0 keeps none, and
+    /// The most bytes of small files that are kept in memory, in all workers together. Default 32 MiB. 0 keeps none, and
     /// compresses none.
     pub cache: usize,
     /// Whether `app.js.br`, `app.js.zst` and `app.js.gz` are sent in place of `app.js` to clients that take them, if they

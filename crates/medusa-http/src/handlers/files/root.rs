@@ -28,7 +28,7 @@ const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
 /// What is mounted below the root may be of any kind, so that the blocking pool has to see to it (`NO_XDEV`).
 const CACHED: ResolveFlags = ResolveFlags::CACHED.union(ResolveFlags::NO_XDEV);
-/// How often to try again when others rename things while the kernel resolves a path.
+/// The number of tries when others rename things while the kernel resolves a path.
 const RACES: usize = 8;
 
 /// File systems whose `open` and `fstat` ask no one else: ext2 to ext4, XFS, Btrfs, F2FS, tmpfs, overlayfs,

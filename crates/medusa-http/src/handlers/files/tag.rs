@@ -30,7 +30,7 @@ pub(super) const HASHED: u64 = 16 * 1024 * 1024;
 /// Files whose hash is remembered: 1.5 MiB of memory. When there are more, all are forgotten.
 const REMEMBERED: usize = 16 * 1024;
 
-/// How much of a file is read at once.
+/// The length of one read of a file.
 const PIECE: usize = 128 * 1024;
 
 /// 96 bits: two contents with the same will not be met by accident.

@@ -19,7 +19,7 @@ impl PatternError {
         &self.pattern
     }
 
-    /// Where the offending part is: a range of bytes in [`pattern`](Self::pattern).
+    /// The place of the offending part: a range of bytes in [`pattern`](Self::pattern).
     pub fn span(&self) -> Range<usize> {
         self.span.clone()
     }

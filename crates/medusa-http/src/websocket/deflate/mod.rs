@@ -32,7 +32,7 @@ const LEVEL: u32 = 1;
 /// The largest window, as the logarithm of its length.
 const LARGEST: u8 = 15;
 
-/// How long a compressed message may be that is no longer than `max` itself: what cannot be compressed takes nine bits for
+/// The longest a compressed message may be that is no longer than `max` itself: what cannot be compressed takes nine bits for
 /// eight in the worst case.
 pub(super) fn longest(max: u64) -> u64 {
     max.saturating_add(max / 8 + 64)

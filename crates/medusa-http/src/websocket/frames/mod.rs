@@ -38,7 +38,7 @@ const ROOM: u64 = 16 * 1024;
 pub(super) enum Received {
     Message {
         message: Message,
-        /// How much of it came, in bytes.
+        /// The part of it that came, in bytes.
         came: u64,
     },
     Ping(Bytes),

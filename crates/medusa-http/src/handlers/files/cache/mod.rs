@@ -26,12 +26,12 @@ use super::entity::FileStamp;
 use slot::OVERHEAD;
 pub(super) use slot::{Form, Lookup, Revalidation, Slot};
 
-/// How long an entry counts without a look at the disk.
+/// The time for which an entry counts without a look at the disk.
 pub(super) const FRESH: Duration = Duration::from_millis(50);
 /// The largest file that is kept, in bytes. Larger ones are read as they are sent: next to sending them, opening them
 /// costs little.
 pub(super) const LARGEST: u64 = 64 * 1024;
-/// How many files one worker has compressed at the same time. Requests for more of them get them as they are: that is
+/// The most files that one worker has compressed at a time. Requests for more of them get them as they are: that is
 /// done sooner than waiting.
 const COMPRESSIONS: usize = 4;
 

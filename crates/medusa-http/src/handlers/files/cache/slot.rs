@@ -97,7 +97,7 @@ impl CachedForm {
 #[derive(Debug)]
 struct CacheEntry {
     cached: CachedForm,
-    /// When it was last compared with the disk.
+    /// The time at which it was last compared with the disk.
     checked: Cell<Instant>,
     /// A request is comparing it now.
     is_being_checked: Cell<bool>,

@@ -26,7 +26,7 @@ const BYTES: usize = 24 * 1024 * 1024;
 const DIRECTORIES: usize = 256;
 /// The most pages of one directory that are kept: some orders, or some pages, in some forms.
 const PAGES: usize = 16;
-/// How old sizes and dates may be.
+/// The greatest age of sizes and dates.
 const OLDEST: Duration = Duration::from_secs(2);
 /// So many times as long as it took to read a directory it is not read again, lest one that changes all the time keeps a
 /// thread busy; but for no longer than [`LONGEST_REST`], for somebody waits to see the change.
@@ -54,7 +54,7 @@ pub(in super::super) struct Listings {
 
 #[derive(Debug)]
 struct CachedListing {
-    /// Whose it is.
+    /// The id of the handler it belongs to.
     id: u64,
     path: Box<[u8]>,
     listing: Arc<Listing>,
@@ -143,7 +143,7 @@ impl Listings {
         self.read.fetch_add(1, Relaxed);
     }
 
-    /// How often a directory was read.
+    /// The number of times that a directory was read.
     pub(in super::super) fn read(&self) -> u64 {
         self.read.load(Relaxed)
     }

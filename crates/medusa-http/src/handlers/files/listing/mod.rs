@@ -35,7 +35,7 @@ pub(super) use view::View;
 
 /// The most names of a directory that are read: some 10 MB, and a tenth of a second with a warm cache.
 const MOST: usize = 100_000;
-/// How long a directory is read at most, however slow its disk is.
+/// The longest that a directory is read, however slow its disk is.
 const LONGEST: Duration = Duration::from_secs(5);
 /// The most names on a page: a page of more is no longer read, and takes long to make and to show.
 const ON_A_PAGE: usize = 1000;
@@ -50,9 +50,9 @@ pub(super) struct Listing {
     is_cut_off: bool,
     /// The directory's, if names that come or go later are sure to give it another.
     stamp: Option<FileStamp>,
-    /// When it was read.
+    /// The time at which it was read.
     read: Instant,
-    /// How long that took.
+    /// The time that this took.
     took: Duration,
 }
 
@@ -62,7 +62,7 @@ pub(super) struct Page {
     pub(super) content_type: HeaderValue,
     pub(super) content: Bytes,
     pub(super) coding: Option<Coding>,
-    /// Where the pages before and after it are (RFC 8288).
+    /// Links to the pages before and after it (RFC 8288).
     pub(super) link: Option<HeaderValue>,
 }
 
@@ -102,7 +102,7 @@ impl Listing {
         names + self.entries.capacity() * size_of::<ListingEntry>()
     }
 
-    /// How many pages it has.
+    /// The number of its pages.
     fn pages(&self) -> usize {
         self.entries.len().div_ceil(ON_A_PAGE).max(1)
     }

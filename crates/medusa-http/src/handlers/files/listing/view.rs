@@ -16,13 +16,13 @@ use crate::request::Head;
 pub(in super::super) struct View {
     /// The path that was asked for, decoded: however it was spelled, it is the same page.
     pub(super) path: String,
-    /// Where in it begins what lies below the mount.
+    /// The beginning in it of what lies below the mount.
     pub(super) tail: usize,
     pub(super) order: Order,
     pub(super) format: Format,
-    /// Which page, from 1 on; the last if there are not so many.
+    /// The page, from 1 on; the last if there are not so many.
     pub(super) page: usize,
-    /// How the client likes it compressed.
+    /// The coding that the client likes best.
     pub(in super::super) coding: Option<Coding>,
 }
 
