@@ -3,19 +3,22 @@
 mod files;
 mod redirect;
 mod value;
+mod wrap;
 
-use std::cell::RefCell;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
 
 use medusa_http::handlers::compress::Compress;
 use mlua::{AnyUserData, Lua, Table, Value};
 
+use self::value::HandlerValue;
 pub(super) use self::value::to_handler;
-use self::value::{COMPRESS, CompressedFunction, HandlerValue};
-use crate::call_site::{fail, origin};
+use self::wrap::Wrapper;
+use crate::call_site::fail;
 use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
+
+/// What a handler that compresses is called in the status.
+const COMPRESS: &str = "handler.compress";
 
 pub(crate) const DOCS: &[Item] = &[
     files::DOC,
@@ -62,25 +65,18 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
 
 /// `medusa.handler.compress(handler)`
 fn compress(lua: &Lua, inner: Value) -> mlua::Result<Value> {
-    let value = |value: HandlerValue| lua.create_userdata(value).map(Value::UserData);
-    if let Value::Function(function) = inner {
-        let made = RefCell::default();
-        return value(HandlerValue::Compressed(CompressedFunction { function, origin: origin(lua), made }));
-    }
     let is_compressed = |data: &AnyUserData| {
         data.borrow::<HandlerValue>().is_ok_and(|handler| match &*handler {
             HandlerValue::Made(handler) => handler.status().kind == COMPRESS,
-            HandlerValue::Compressed(_) => true,
+            HandlerValue::Wrapped(function) => function.kind() == COMPRESS,
         })
     };
     if inner.as_userdata().is_some_and(is_compressed) {
         // Once is enough; wrapped a thousand times, a request would go through all of them.
         return Ok(inner);
     }
-    let inner = to_handler(lua, &inner, &origin(lua))?;
-    let context = MainContext::of(lua)?;
-    let made = context.interner(lua).wrap(COMPRESS, inner, "", |inner| Arc::new(Compress::new(inner)));
-    value(HandlerValue::Made(made.map_err(|error| fail(lua, error))?))
+    let wrapped = Wrapper::new(COMPRESS, "", Compress::new).around(lua, &inner)?;
+    lua.create_userdata(wrapped).map(Value::UserData)
 }
 
 fn script(lua: &Lua, file: String) -> mlua::Result<HandlerValue> {
