@@ -2,4 +2,5 @@
 
 pub mod compress;
 pub mod files;
+pub mod headers;
 pub mod redirect;

@@ -62,7 +62,13 @@ pub(super) const PAGES: &[Page] = &[
         title: "Handlers",
         intro: "The handlers that come with the server. A function of the script is a handler, too.",
         items: handler::DOCS,
-        classes: &[handler::CLASS, handler::FILES_OPTIONS, handler::HTTPS_OPTIONS, handler::REDIRECT_OPTIONS],
+        classes: &[
+            handler::CLASS,
+            handler::FILES_OPTIONS,
+            handler::HEADERS_OPTIONS,
+            handler::HTTPS_OPTIONS,
+            handler::REDIRECT_OPTIONS,
+        ],
     },
     Page {
         file: "log.md",

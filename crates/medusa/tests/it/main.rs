@@ -19,6 +19,7 @@ mod forms;
 mod framing;
 mod full_vm;
 mod guide;
+mod headers;
 mod host_memory;
 mod http1;
 mod http2;

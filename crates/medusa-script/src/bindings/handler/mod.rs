@@ -1,6 +1,7 @@
 //! `medusa.handler`: the handlers that come with the server.
 
 mod files;
+mod headers;
 mod redirect;
 mod value;
 mod wrap;
@@ -31,6 +32,7 @@ pub(crate) const DOCS: &[Item] = &[
               pages that hold a secret (a token) and also repeat something of the request: their length tells of both. \
               `medusa.handler.files` compresses by itself.",
     ),
+    headers::DOC,
     main_item(
         "medusa.handler.script",
         "(file: string) -> Handler",
@@ -50,6 +52,7 @@ pub(crate) const CLASS: Class = Class {
 };
 
 pub(crate) const FILES_OPTIONS: Class = files::OPTIONS;
+pub(crate) const HEADERS_OPTIONS: Class = headers::OPTIONS;
 pub(crate) const HTTPS_OPTIONS: Class = redirect::HTTPS_OPTIONS;
 pub(crate) const REDIRECT_OPTIONS: Class = redirect::OPTIONS;
 
@@ -57,6 +60,7 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     let handler = lua.create_table()?;
     handler.set("files", lua.create_function(files::files)?)?;
     handler.set("compress", lua.create_function(compress)?)?;
+    handler.set("headers", lua.create_function(headers::headers)?)?;
     handler.set("script", lua.create_function(script)?)?;
     handler.set("https", lua.create_function(redirect::https)?)?;
     handler.set("redirect", lua.create_function(redirect::redirect)?)?;
