@@ -15,6 +15,8 @@ pub enum Fault {
     UriTooLong,
     /// A head with more bytes or fields than the limits.
     HeadTooLarge,
+    /// A field longer than the limit.
+    FieldTooLong,
     /// A head that did not arrive in time.
     HeadTimeout,
     /// A body that came too slowly, or not at all.
@@ -40,11 +42,12 @@ pub enum Fault {
 }
 
 /// All of them, with their names in the status, in the order of the enum.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "malformed",
     "bad_host",
     "uri_too_long",
     "head_too_large",
+    "field_too_long",
     "head_timeout",
     "body_timeout",
     "body_too_large",

@@ -97,6 +97,11 @@ limits! {
     /// The longest fields of a request together, in bytes. Default 64 KiB: a dozen cookies of 4 KiB. More is 431.
     head_bytes: u32 = 64 * 1024, 1024..,
         "The longest fields of a request together, in bytes. Default 64 KiB, at least 1024; more is answered 431.";
+    /// The longest field of a request. Default 0, as `head_bytes` bounds it: for who has something behind the server that
+    /// takes less, a log or a backend. More is 431.
+    field: u32 = 0, 0..,
+        "The longest field of a request, its name and its value together, in bytes. Default 0, which leaves it to \
+         `head_bytes`; more is answered 431.";
     /// The most fields of a head. Default 100, as Apache. More is 431.
     fields: u32 = 100, 1..,
         "The most fields of a request. Default 100; more is answered 431.";

@@ -72,6 +72,13 @@ pub(super) fn refuse(head: &Head, fields: u64, limits: &Limits) -> Option<Refusa
     if too_many || passes(fields, limits.head_bytes) {
         return Some(Refusal::close(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Fault::HeadTooLarge));
     }
+    if head
+        .headers
+        .iter()
+        .any(|(name, value)| passes((name.as_str().len() + value.len()) as u64, limits.field))
+    {
+        return Some(Refusal::close(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Fault::FieldTooLong));
+    }
     let mut expectations = head.headers.get_all(header::EXPECT).iter();
     if expectations.any(|expected| !expected.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return Some(Refusal::answer(Response::page(StatusCode::EXPECTATION_FAILED)));

@@ -40,6 +40,21 @@ fn head_bytes_longer_fields_are_answered_431() {
 }
 
 #[test]
+fn field_a_longer_one_is_answered_431() {
+    let (_site, server) = limited("field = 100", "");
+    let request = |length: usize| {
+        format!(
+            "GET /ok HTTP/1.1\r\nHost: t\r\nOther: {}\r\nName: {}\r\n\r\n",
+            "x".repeat(95),
+            "x".repeat(length - 4)
+        )
+    };
+    expect_status(&server, &request(100), 200);
+    expect_status(&server, &request(101), 431);
+    expect_faults(&server, &[("field_too_long", 2)]);
+}
+
+#[test]
 fn fields_more_are_answered_431() {
     let (_site, server) = limited("fields = 10", "");
     let request =
