@@ -7,6 +7,7 @@ mod arrows;
 mod circles;
 mod crates;
 mod items;
+mod lists;
 mod mask;
 mod names;
 mod sources;
@@ -38,6 +39,9 @@ In a crate, outside of tests:
             crate:: or super::, seen through what `pub use` passes on to the file that defines the
             thing; what a module names of the modules below it does not count
   name      a type's name is declared once
+In several lists:
+  listed    each medusa.handler.* and medusa.log.* of the reference stands in a guide, has its kind
+            in the status and an end-to-end test; each limit has a test of its name
 In a file:
   header    the first line is a `//!` header: what the module is, what invariant lives there
   macro     no todo!, unimplemented! or dbg!
@@ -72,11 +76,15 @@ impl fmt::Display for Problem {
 /// Checks everything; prints each problem and fails when there is one.
 pub(crate) fn run() -> Result {
     let mut problems = crates()?;
-    let files = rust_files()?;
-    for path in &files {
+    let files = files()?;
+    let read = |path: &PathBuf| {
         let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
-        problems.extend(sources::check(relative(path), &text));
-    }
+        Ok((relative(path).to_owned(), text))
+    };
+    let files = files.iter().map(read).collect::<Result<Vec<lists::File>>>()?;
+    let rust = files.iter().filter(|(path, _)| path.extension().is_some_and(|extension| extension == "rs"));
+    problems.extend(rust.flat_map(|(path, text)| sources::check(path, text)));
+    problems.extend(lists::check(&files));
     problems.sort();
     for problem in &problems {
         term::answer(&problem.to_string());
@@ -106,10 +114,11 @@ fn crates() -> Result<Vec<Problem>> {
     Ok(problems)
 }
 
-/// Every `.rs` file below `crates/`, `fuzz/` and `xtask/`, sorted.
-fn rust_files() -> Result<Vec<PathBuf>> {
+/// Every Rust file below `crates/`, `fuzz/` and `xtask/`, and every document in `docs/`, sorted.
+fn files() -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    let mut folders = ["crates", "fuzz", "xtask"].map(|folder| workspace::root().join(folder)).to_vec();
+    let mut folders =
+        ["crates", "docs", "fuzz", "xtask"].map(|folder| workspace::root().join(folder)).to_vec();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).map_err(Error::io("list", &folder))? {
             let entry = entry.map_err(Error::io("list", &folder))?;
@@ -118,7 +127,9 @@ fn rust_files() -> Result<Vec<PathBuf>> {
             let kind = entry.file_type().map_err(Error::io("look at", &path))?;
             if kind.is_dir() && entry.file_name() != "target" {
                 folders.push(path);
-            } else if kind.is_file() && path.extension().is_some_and(|extension| extension == "rs") {
+            } else if kind.is_file()
+                && path.extension().is_some_and(|extension| extension == "rs" || extension == "md")
+            {
                 files.push(path);
             }
         }
@@ -143,9 +154,9 @@ mod tests {
     }
 
     #[test]
-    fn the_walk_finds_this_very_file_and_nothing_but_rust() {
-        let files = rust_files().expect("the tree");
+    fn the_walk_finds_this_very_file_and_the_documents() {
+        let files = files().expect("the tree");
         assert!(files.iter().any(|file| file.ends_with("xtask/src/tidy/mod.rs")));
-        assert!(files.iter().all(|file| file.extension().is_some_and(|extension| extension == "rs")));
+        assert!(files.iter().any(|file| file.ends_with("docs/reference/log.md")));
     }
 }

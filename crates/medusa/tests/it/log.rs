@@ -221,3 +221,26 @@ fn several_logs_get_every_record() {
     let count = |text: String| text.lines().count();
     assert_eq!([stdout, site.read("one.log"), site.read("two.log")].map(count), [50; 3]);
 }
+
+#[test]
+fn a_sample_has_its_share_and_all_that_failed() {
+    let site = Site::script(
+        "local file = medusa.log.file('access.log', { format = 'common' })
+        web = medusa.http.server { listen = '127.0.0.1:0', log = medusa.log.sample(0.5, file, { always = 'error' }) }
+        web:mount('/{status}', function(req) return { status = tonumber(req.params.status) } end)",
+    );
+    let server = start(&site);
+    let mut client = server.connect();
+    for _ in 0..20 {
+        for _ in 0..20 {
+            assert_eq!(client.get("/200").status, 200);
+        }
+        assert_eq!(client.get("/503").status, 503);
+    }
+    server.terminate();
+    let text = site.read("access.log");
+    let count = |status: &str| text.lines().filter(|line| line.contains(status)).count();
+    assert_eq!(count(" 503 "), 20);
+    // By chance: ten times as far from 200 as it is on the average.
+    assert!((100..=300).contains(&count(" 200 ")), "{}", count(" 200 "));
+}
