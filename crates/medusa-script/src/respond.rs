@@ -22,7 +22,7 @@ pub(crate) const CLASS: Class = Class {
         item(
             "headers",
             "{ [string]: string | number | { string } }?",
-            "AnswerFields; a list gives a field several times. `Content-Length`, `Transfer-Encoding` and `Connection` are the \
+            "Fields; a list gives a field several times. `Content-Length`, `Transfer-Encoding` and `Connection` are the \
              server's business and are left out. `Content-Type` is `text/plain; charset=utf-8` unless given. At most 256 \
              fields, and 64 KiB: more is an error.",
         ),
