@@ -14,7 +14,7 @@ pub struct Answer {
     pub records: Arc<[Data]>,
     /// For how long they still hold.
     pub ttl: Duration,
-    /// Who said so.
+    /// Its source.
     pub source: Source,
 }
 
@@ -35,11 +35,11 @@ impl Answer {
 pub struct Addresses {
     /// The name they belong to: the one asked for, or that with a domain of the search list behind it.
     pub name: Arc<str>,
-    /// At least one. The families take turns, so that who tries one after the other soon tries both.
+    /// At least one. The families take turns, so that a caller that tries one after the other soon tries both.
     pub addresses: Vec<IpAddr>,
     /// For how long they still hold.
     pub ttl: Duration,
-    /// Who said so; of two answers (`A` and `AAAA`) the one less fresh.
+    /// Its source; of two answers (`A` and `AAAA`) the one less fresh.
     pub source: Source,
 }
 

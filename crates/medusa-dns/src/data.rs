@@ -44,7 +44,7 @@ record_types! {
     A = 1 "A",
     /// An IPv6 address (RFC 3596).
     Aaaa = 28 "AAAA",
-    /// Who may issue certificates (RFC 8659).
+    /// The authorities that may issue certificates (RFC 8659).
     Caa = 257 "CAA",
     /// The name that this is another name of.
     Cname = 5 "CNAME",
@@ -165,9 +165,9 @@ pub enum Data {
     },
     /// Text, in pieces of at most 255 bytes that belong together.
     Txt(Box<[Box<[u8]>]>),
-    /// Who may issue certificates.
+    /// The authorities that may issue certificates.
     Caa {
-        /// Whether one who does not understand the tag must not issue.
+        /// Whether an authority that does not understand the tag must not issue.
         critical: bool,
         /// What is said: `issue`, `issuewild`, `iodef`.
         tag: Box<str>,

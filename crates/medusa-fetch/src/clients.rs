@@ -83,7 +83,7 @@ struct ConnectOptions {
 
 struct CachedClient {
     way: ConnectOptions,
-    /// Made by the first who needs it, while others wait for that one.
+    /// Made by the first fetch that needs it, while others wait for that one.
     client: Arc<OnceCell<Client>>,
     origins: HashSet<String>,
 }

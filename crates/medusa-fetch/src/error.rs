@@ -1,4 +1,4 @@
-//! Reasons why a fetch came to nothing, for the one who wrote the script.
+//! Reasons why a fetch came to nothing, for the author of the script.
 //!
 //! Nothing of the client's own messages is passed on but the innermost cause, which knows of sockets and certificates
 //! and not of URLs, in whose query many an API wants its key; the URL is named by [`redacted`].

@@ -262,7 +262,7 @@ async fn chunk(body: &mut Incoming) -> Result<Option<Bytes>, hyper::Error> {
     }
 }
 
-/// Who we are.
+/// Our name and version.
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("medusa/", env!("CARGO_PKG_VERSION")));
 
 fn build(hop: &Hop) -> Result<http::Request<RequestBody>, Fault> {

@@ -61,7 +61,7 @@ pub use response::{Body, Response};
 pub const RUNNING: usize = 256;
 
 /// How many fetches may wait for others to end. More than this is no burst any more, but an origin that has become
-/// slow: those who ask then had better be told at once.
+/// slow: a caller had better be told at once then.
 pub const WAITING: usize = 1024;
 
 /// The longest a fetch may take. A script's own budget ends most of them sooner; this bounds what a forgotten stream

@@ -15,7 +15,7 @@ use crate::error::{Cause, Fault};
 /// What is spoken over TLS, the one we like best first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// Whose certificates are taken.
+/// The authorities whose certificates are taken.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Trust {
     /// None: there is no TLS.

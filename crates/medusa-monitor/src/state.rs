@@ -2,7 +2,7 @@
 //!
 //! It holds `pid`, locked while the server lives and naming its process, and `control`, the socket.
 //!
-//! **Invariant:** one server at a time has the lock, and only who has it touches the socket's file. The lock is the
+//! **Invariant:** one server at a time has the lock, and only its holder touches the socket's file. The lock is the
 //! kernel's and ends with the process however that ends, so a socket file found under it is a dead server's.
 
 use std::fs::{DirBuilder, File};
@@ -214,7 +214,7 @@ fn read_pid(mut lock: &File) -> Option<u32> {
     text.trim().parse().ok()
 }
 
-/// Who holds the state directory `path`, if anyone does, as its `pid` file says.
+/// The process that holds the state directory `path`, if one does, as its `pid` file says.
 pub(crate) fn pid_in(path: &Path) -> Option<u32> {
     // Without NONBLOCK, opening a pipe would wait for its writer.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;

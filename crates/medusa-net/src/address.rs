@@ -100,7 +100,7 @@ impl ListenAddr {
     }
 }
 
-/// Whether who listens on `listened` gets what is for `asked`: `[::]` is for IPv4, too.
+/// Whether a listener on `listened` gets what is for `asked`: `[::]` is for IPv4, too.
 fn covers(listened: IpAddr, asked: IpAddr) -> bool {
     listened == asked || listened.is_unspecified() && (listened.is_ipv6() || asked.is_ipv4())
 }

@@ -96,7 +96,7 @@ pub struct ClientEntry<T> {
 }
 
 impl<T> ClientEntry<T> {
-    /// Whose it is.
+    /// The client whose entry it is.
     pub fn client(&self) -> ClientPrefix {
         self.client
     }

@@ -42,8 +42,8 @@ impl Share {
         }
     }
 
-    /// Whether a descriptor opened now would be within this share. Opens one to find out: for those who hand the opening
-    /// to others.
+    /// Whether a descriptor opened now would be within this share. Opens one to find out: for callers that hand the
+    /// opening to others.
     pub fn has_room(self) -> bool {
         File::open("/dev/null").is_ok_and(|probe| !self.is_passed_by(probe))
     }
@@ -114,7 +114,7 @@ pub enum FilesExhausted {
     /// One address has as many as it may.
     #[error("{files} files are open for {client}, as many as for one address may be")]
     Address {
-        /// Whose.
+        /// The client.
         client: ClientPrefix,
         /// How many.
         files: u64,

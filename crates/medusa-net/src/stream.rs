@@ -32,7 +32,7 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Who is at the other end. A system call; [`Conn::peer`](crate::Conn::peer) is free.
+    /// The other end. A system call; [`Conn::peer`](crate::Conn::peer) is free.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! Worker threads: one OS thread per core, each with its own single-threaded runtime.
 //!
 //! Invariant: what starts on a worker ends on it. Other threads reach a worker only through its queue of jobs, which is
-//! bounded: when a worker falls behind, those who ask it for something wait, and nothing piles up.
+//! bounded: when a worker falls behind, callers that ask it for something wait, and nothing piles up.
 
 use std::cell::Cell;
 use std::fmt;

@@ -14,7 +14,7 @@ use medusa_proto::shown::Escaped;
 /// Whether colour is wanted where there is a terminal. On until [`no_colour`].
 static COLOUR: AtomicBool = AtomicBool::new(true);
 
-/// Forbids colour everywhere, for who has set `NO_COLOR`.
+/// Forbids colour everywhere, for users that have set `NO_COLOR`.
 pub(crate) fn no_colour() {
     COLOUR.store(false, Ordering::Relaxed);
 }

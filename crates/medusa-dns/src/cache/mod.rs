@@ -1,7 +1,7 @@
 //! Answers of servers, for as long as they hold.
 //!
 //! - `entry`: one answer and its times;
-//! - `shard`: a part of the cache with a lock of its own, and who goes when it is full.
+//! - `shard`: a part of the cache with a lock of its own, and what goes when it is full.
 //!
 //! The time is an argument (milliseconds since the resolver was made), so that a day passes in a test as fast as a line.
 //!
@@ -77,7 +77,8 @@ impl Cache {
         self.find(key, now, self.options.prefetch)
     }
 
-    /// As [`get`](Self::get), for one who found nothing a moment ago: there is nothing to be fetched before its time.
+    /// As [`get`](Self::get), for a caller that found nothing a moment ago: there is nothing to be fetched before its
+    /// time.
     pub(crate) fn get_again(&self, key: &Key, now: u64) -> Found {
         self.find(key, now, false)
     }

@@ -1,4 +1,4 @@
-//! A part of the cache: a map, and the clock that says who goes when it is full.
+//! A part of the cache: a map, and the clock that says what goes when it is full.
 //!
 //! The clock is the simplest order that keeps what is in use: its hand goes round, an entry used since its last visit is
 //! spared once, the first that was not goes. A use costs one flag; no list is kept in order.
@@ -94,7 +94,7 @@ impl Shard {
         entry.hits = hits / 2; // what was in use is likely to be, but has to show it
         let weight = entry.weight();
         if weight > self.max_bytes {
-            return; // everyone who waits for it has it; keeping it would cost all the others
+            return; // every caller that waits for it has it; keeping it would cost all the others
         }
         while self.places.len() >= self.max_entries || self.bytes + weight > self.max_bytes {
             if !self.evict() {

@@ -1,4 +1,4 @@
-//! Times, limits, and who goes when it is full.
+//! Times, limits, and what goes when it is full.
 
 use std::net::Ipv4Addr;
 

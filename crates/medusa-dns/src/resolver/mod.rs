@@ -1,7 +1,7 @@
 //! The resolver: what is known here, what is remembered, and the flights for everything else.
 //!
 //! - `shared`: what callers and the resolver's thread have in common;
-//! - `pending`: questions under way, and who waits for them;
+//! - `pending`: questions under way, and the callers that wait for them;
 //! - `thread`: the thread that asks;
 //! - `settings`: where the servers and local names come from, and that they may change;
 //! - `addresses`: the addresses of a host, with the search list;
@@ -44,13 +44,13 @@ pub(crate) type Outcome = Result<Answer, LookupError>;
 /// 2. [`check`](Self::check) may be called at any time, on one that will never be used.
 /// 3. [`prepare`](Self::prepare) starts it. Before, every lookup is refused with [`LookupError::NotPrepared`].
 /// 4. Used from any thread, with or without a runtime: its own thread does all the work.
-/// 5. When the last reference is dropped, the thread ends. Who still waits gets [`LookupError::Closed`].
+/// 5. When the last reference is dropped, the thread ends. A caller that still waits gets [`LookupError::Closed`].
 ///
 /// # Order
 ///
 /// A name is looked for among the pins, in the hosts file, among the names that mean the same everywhere (`localhost`,
 /// `invalid`, `onion`), in the cache, and then at the servers. A question that is already on its way is not asked again:
-/// all who have it wait for the one answer, and none of them ends it by going away.
+/// all callers that have it wait for the one answer, and none of them ends it by going away.
 ///
 /// # Limits
 ///
@@ -190,7 +190,7 @@ impl Resolver {
 
     /// Forgets what servers have said of `name`, or of all names; tells how many answers that were. Pins stay.
     ///
-    /// What is being asked right now is given to those who wait, but not remembered.
+    /// What is being asked right now is given to the callers that wait, but not remembered.
     pub fn flush(&self, name: Option<&str>) -> usize {
         self.shared.flush(name)
     }
@@ -222,7 +222,7 @@ impl Resolver {
             return outcome;
         }
         let (answer, wait) = oneshot::channel();
-        let waiter = Box::new(move |outcome| drop(answer.send(outcome))); // who has gone needs no answer
+        let waiter = Box::new(move |outcome| drop(answer.send(outcome))); // a caller that has gone needs no answer
         self.begin(&key, Some(waiter), Urgency::Waits);
         wait.await.unwrap_or(Err(LookupError::Closed))
     }

@@ -1,6 +1,6 @@
 //! Questions under way, and the callers that wait for them.
 //!
-//! **Invariant: whoever joins a query is called exactly once**, with the answer or with why there is none.
+//! **Invariant: a caller that joins a query is called exactly once**, with the answer or with why there is none.
 //!
 //! Clients decide which addresses a log asks the names of, and whoever owns these decides that no server answers. So what
 //! is asked for a log never has all the room: else a client could keep everyone else from asking anything.
@@ -30,7 +30,7 @@ pub(crate) type Waiter = Box<dyn FnOnce(Outcome) + Send>;
 /// The urgency of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Urgency {
-    /// Someone whose work waits for the answer.
+    /// A caller whose work waits for the answer.
     Waits,
     /// A log, which does without a name; or no one yet.
     ForLogs,
@@ -42,7 +42,7 @@ pub(crate) enum Joined {
     First,
     /// It waits, or has its answer already.
     Done,
-    /// There is no room, or will be no answer. Who wanted to join has not been told.
+    /// There is no room, or will be no answer. The caller has not been told.
     Refused(Option<Waiter>, LookupError),
 }
 
@@ -70,7 +70,7 @@ struct Inner {
 impl PendingQueries {
     /// Joins the query for `key`, or begins one, unless by now `known` has the answer.
     ///
-    /// A query puts its answer into the cache before it ends, so who finds neither is the first.
+    /// A query puts its answer into the cache before it ends, so a caller that finds neither is the first.
     pub(crate) fn join(
         &self,
         key: &Key,
@@ -106,7 +106,7 @@ impl PendingQueries {
         query.is_some_and(|query| !std::mem::replace(&mut query.started, true))
     }
 
-    /// Ends a query: gives everyone who waits the answer.
+    /// Ends a query: gives every waiting caller the answer.
     pub(crate) fn finish(&self, key: &Key, outcome: &Outcome) {
         let waiters = {
             let mut inner = self.inner.lock();
@@ -119,7 +119,7 @@ impl PendingQueries {
         }
     }
 
-    /// Gives everyone who waits an answer, without ending the query.
+    /// Gives every waiting caller an answer, without ending the query.
     pub(crate) fn answer_waiters(&self, key: &Key, outcome: &Outcome) {
         let waiters = {
             let mut inner = self.inner.lock();
@@ -179,7 +179,7 @@ impl Inner {
     }
 }
 
-/// Gives the answer to who waits, if anyone does.
+/// Gives the answer to the waiting caller, if there is one.
 pub(crate) fn call(waiter: Option<Waiter>, outcome: Outcome) {
     if let Some(waiter) = waiter {
         waiter(outcome);

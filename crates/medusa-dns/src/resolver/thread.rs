@@ -83,7 +83,7 @@ pub(super) fn start(shared: Arc<Shared>, files: Files) -> io::Result<Jobs> {
     std::thread::Builder::new().name("medusa-dns".to_owned()).spawn(run).map(|_detached| jobs)
 }
 
-/// Tells everyone who waits that there will be no answer, however the thread ends.
+/// Tells every caller that waits that there will be no answer, however the thread ends.
 struct CloseOnDrop(Arc<Shared>);
 
 impl Drop for CloseOnDrop {

@@ -6,7 +6,7 @@
 //! - `reply`: what an answer says;
 //! - `stream`: the connection to it, if it needs one;
 //! - `stats`: how it has served us;
-//! - `tls`: whom to trust that it is the one.
+//! - `tls`: the trust in its certificate.
 //!
 //! hickory-resolver does the protocols, for one server at a time; its own cache, order and repetition are not used, since
 //! they tell neither which server was slow nor why one failed.

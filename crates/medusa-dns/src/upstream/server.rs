@@ -34,7 +34,7 @@ pub(crate) struct Transport {
     pub(crate) protocol: Protocol,
     /// The name in its certificate.
     pub(crate) tls_name: Arc<str>,
-    /// Whom to trust; not used without encryption.
+    /// The trust in its certificate; not used without encryption.
     pub(crate) tls: rustls::ClientConfig,
     /// Where on an HTTPS server its answers are.
     pub(crate) path: Arc<str>,

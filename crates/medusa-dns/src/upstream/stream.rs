@@ -33,7 +33,7 @@ pub(super) struct Stream {
     connector: Connector,
     /// Held while one is made: others wait for that one.
     current: Mutex<Option<Connection>>,
-    /// Whose question may be handed on.
+    /// Permits to hand a question on.
     turns: Semaphore,
     made: AtomicU64,
     heard: AtomicU64,

@@ -62,8 +62,8 @@ pub enum Signal {
 /// protocol that does not read meanwhile.
 pub const CHECK_PEER: u32 = 10;
 
-/// Seconds of idleness after which a connection is told to [rest](Signal::Rest). Who clicks on or polls comes back
-/// sooner; who does not pays a few allocations when it does.
+/// Seconds of idleness after which a connection is told to [rest](Signal::Rest). A client that clicks on or polls comes
+/// back sooner; another pays a few allocations when it does.
 pub const REST: u32 = 2;
 
 /// One open connection.
@@ -159,12 +159,12 @@ impl Conn {
         self.id
     }
 
-    /// Who is at the other end.
+    /// The other end.
     pub fn peer(&self) -> Peer {
         self.peer.get()
     }
 
-    /// Corrects who is at the other end, where a balancer in front has told.
+    /// Corrects the other end, where a balancer in front has told.
     pub fn set_peer(&self, peer: Peer) {
         self.peer.set(peer);
     }

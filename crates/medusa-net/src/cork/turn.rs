@@ -1,6 +1,6 @@
 //! Small output of many connections, written at the end of one turn of a worker's event loop.
 //!
-//! A write often wakes its peer, who then wants the very core that has more requests to answer. So small answers wait
+//! A write often wakes its peer, which then wants the very core that has more requests to answer. So small answers wait
 //! until all that was ready has had its turn: the list is written by a task of its own ([`write_at_ends`]) that is
 //! woken when the first one comes, and so comes after every task that was ready before. (64 connections: 9 to 17 % less
 //! CPU for each request.)

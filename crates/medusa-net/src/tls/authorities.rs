@@ -1,4 +1,4 @@
-//! Whose certificates clients may show.
+//! Authorities of the certificates that clients may show.
 //!
 //! Invariant: every authority in the file is one that certificates are checked against; a file that can be understood in
 //! part only is refused, where leaving out the rest would turn clients away for no reason that anyone can see.

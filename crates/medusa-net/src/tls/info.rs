@@ -49,10 +49,10 @@ pub enum Alpn {
 /// A client's certificate, which one of the listener's authorities has signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientCert {
-    /// Whose it is, written as in RFC 4514: `CN=Alice,O=Example`. Compare the whole of it, or [`sans`](Self::sans): a part
+    /// The subject, written as in RFC 4514: `CN=Alice,O=Example`. Compare the whole of it, or [`sans`](Self::sans): a part
     /// may occur in a name that is another's.
     pub subject: String,
-    /// Who signed it, written likewise.
+    /// The issuer, written likewise.
     pub issuer: String,
     /// Its number, in hexadecimal: `01AB`. No two certificates of an issuer have the same.
     pub serial: String,

@@ -17,7 +17,7 @@ use tokio::sync::{Notify, watch};
 use super::manager::Reloading;
 use crate::target::Target;
 
-/// A running server, for those who may tell it what to do.
+/// A running server, for signals and sessions, which tell it what to do.
 pub(super) struct Controls {
     pub(super) engine: Engine,
     pub(super) workers: Workers,
@@ -38,7 +38,7 @@ impl Controls {
         self.engine.load(Author::new(Via::Start, "start"), None).await.map_err(|error| failure(&error))
     }
 
-    /// Says that the server is to stop; on whose behalf, for the log.
+    /// Says that the server is to stop, on behalf of an author, for the log.
     pub(super) fn begin_to_stop(&self, author: &Author) {
         if !self.stopping.send_replace(true) {
             tracing::info!(by = %author, "stopping");

@@ -22,7 +22,7 @@ const GRACE: Duration = Duration::from_secs(30);
 /// How long logs may take to write what they hold.
 const FLUSH: Duration = Duration::from_secs(5);
 
-/// How long logs may take to say goodbye to whom they speak to.
+/// How long logs may take to say goodbye to their targets.
 const FAREWELL: Duration = Duration::from_millis(500);
 
 /// Ends the server. Blocks the thread at the end, when nothing else is left to be done on it.
