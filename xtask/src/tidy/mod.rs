@@ -1,7 +1,7 @@
 //! `cargo xtask tidy`: the rules of the tree that no compiler checks.
 //!
 //! [`arrows`] holds the rules between crates, [`circles`] and [`names`] those inside a crate, [`sources`] those inside a
-//! file. All are pure: they take what was read and return [`Problem`]s, so that every rule is tested on a text in memory.
+//! file, [`lists`] what several lists must agree on. All are pure: they take what was read and return [`Problem`]s, so that every rule is tested on a text in memory.
 
 mod arrows;
 mod circles;
@@ -27,8 +27,8 @@ pub(crate) const COMMAND: Command = Command {
     usage: "",
     summary: "Check the rules of the tree: arrows between crates, circles, names, headers",
     help: "\
-Reads `cargo metadata` and every .rs file below crates/, fuzz/ and xtask/; builds nothing, takes
-a moment. Each problem is printed as FILE:LINE: RULE: what is wrong; what to do.
+Reads `cargo metadata`, every .rs file below crates/, fuzz/ and xtask/, and the documents; builds
+nothing, takes a moment. Each problem is printed as FILE:LINE: RULE: what is wrong; what to do.
 
 Between crates:
   arrow     a crate depends only on crates of lower levels (levels: xtask/src/tidy/arrows.rs)
