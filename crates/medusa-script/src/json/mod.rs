@@ -1,7 +1,7 @@
 //! JSON, encoded and decoded.
 //!
-//! - [`encode`](mod@encode): a value's tables, walked and written; of its parts, `store` is where they lie, `output` the text, `level` a table,
-//!   `error` why a value cannot be written;
+//! - [`encode`](mod@encode): a value's tables, walked and written; of its parts, `store` is where they lie, `output` the
+//!   text, `level` a table, `error` why a value cannot be written;
 //! - [`decode`](mod@decode): a text read into the VM.
 //!
 //! **Invariant:** both go on in steps of a fraction of a millisecond, and between them, in `json.luau`, the script gives

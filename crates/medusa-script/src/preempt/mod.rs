@@ -1,16 +1,17 @@
 //! The watchdog: scripts give way after a slice and stop at their budget, at no cost while they behave.
 //!
 //! Luau calls an *interrupt* at loop back-edges and calls, if one is set. An interrupt that is always set costs 7 ns
-//! at each of these safepoints; this one is set only when a slice is over. A thread looks at every VM every [`LOOK`](watchdog::LOOK);
-//! when it finds one in the middle of a slice it looks again after a [`TICK`], and if that is still the same slice, arms
-//! the VM's interrupt pointer. (Looking every tick would wake a thread a thousand times a second on a busy server.) The
-//! interrupt disarms itself, adds the time to the task's [`Meter`], and yields the coroutine to the event loop, or
-//! raises an error when the task has had its budget. Luau documents that pointer as settable from any thread
+//! at each of these safepoints; this one is set only when a slice is over. A thread looks at every VM every
+//! [`LOOK`](watchdog::LOOK); when it finds one in the middle of a slice it looks again after a [`TICK`], and if that is still
+//! the same slice, arms the VM's interrupt pointer. (Looking every tick would wake a thread a thousand times a second on a
+//! busy server.) The interrupt disarms itself, adds the time to the task's [`Meter`], and yields the coroutine to the event
+//! loop, or raises an error when the task has had its budget. Luau documents that pointer as settable from any thread
 //! (`lua.h`: "it is safe to set from an arbitrary thread"), which is all that the `unsafe` here rests on.
 //!
 //! Yielding is not possible everywhere (inside a metamethod, a pattern); there the script goes on, and the interrupt stays
-//! armed so that the next place where it can give way is not missed. If none comes for [`MAX_STUCK`](meter::MAX_STUCK), it is stopped. A pattern is a native function, which
-//! can go on for ever over one text: it is stopped once it has held its thread for [`MAX_HOLD`].
+//! armed so that the next place where it can give way is not missed. If none comes for [`MAX_STUCK`](meter::MAX_STUCK), it
+//! is stopped. A pattern is a native function, which can go on for ever over one text: it is stopped once it has held its
+//! thread for [`MAX_HOLD`].
 //!
 //! - `watchdog`: the thread that looks; `interrupt`: a VM's pointer, armed and called; `frames`: where the script is;
 //! - `meter`: what a task has used, and what becomes of it; `running`: the task that runs on this thread.

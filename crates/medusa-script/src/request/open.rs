@@ -1,8 +1,9 @@
 //! The requests that one VM is answering.
 //!
-//! **Invariant:** [`ActiveRequests`] is never borrowed while the VM is called. Whatever allocates in the VM may collect garbage, and
-//! garbage may be a coroutine whose client left while it read a body; dropping that borrows too. A panic there ends the
-//! process, so a client could end it by leaving often enough. What is asked of a request is taken out first.
+//! **Invariant:** [`ActiveRequests`] is never borrowed while the VM is called. Whatever allocates in the VM may collect
+//! garbage, and garbage may be a coroutine whose client left while it read a body; dropping that borrows too. A panic
+//! there ends the process, so a client could end it by leaving often enough. What is asked of a request is taken out
+//! first.
 
 use std::cell::RefCell;
 use std::rc::Rc;
