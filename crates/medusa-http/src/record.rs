@@ -1,4 +1,5 @@
-//! Access records, on their way to the logs of their servers.
+//! Access records on their way to the logs of their servers, batch by batch. What a record says of a request is gathered in
+//! [`pending`](crate::pending).
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -29,7 +29,8 @@ pub(crate) fn texts(list: &Table) -> mlua::Result<Vec<String>> {
     Ok(texts)
 }
 
-/// The values of a list, of which an option takes `most`: a longer one is refused before it is looked at.
+/// The values of a list, of which an option takes `most`: a longer one is refused before it is looked at, and one with other
+/// keys or a hole, behind which entries would be lost.
 pub(crate) fn list(
     lua: &Lua,
     option: impl fmt::Display,
@@ -43,7 +44,11 @@ pub(crate) fn list(
             format!("{option}: the list has {length} entries; at most {most} are allowed"),
         ));
     }
-    list.sequence_values().collect()
+    let values = list.sequence_values().collect::<mlua::Result<Vec<Value>>>()?;
+    if list.pairs::<Value, Value>().take(most + 1).count() > values.len() {
+        return Err(fail(lua, format!("{option}: must be a list, without names and without nil in it")));
+    }
+    Ok(values)
 }
 
 /// Refuses arguments behind those that `function` takes: whoever gives them means something else. nil is one, too: it is

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use medusa_proto::author::{Author, Via};
 use medusa_proto::with_causes;
-use medusa_site::{Live, MadeTimer, TimerStage};
+use medusa_site::{Live, MAX_TIMERS, MadeTimer, TimerStage};
 use mlua::Function;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
@@ -78,6 +78,10 @@ impl Timers {
     ) -> mlua::Result<()> {
         let vm = self.vm.borrow().upgrade();
         let vm = vm.ok_or_else(|| mlua::Error::runtime("this script has been replaced"))?;
+        // Those that were cancelled, and whose last run goes on, are no parts of the site any more.
+        if self.running.get() >= MAX_TIMERS {
+            return Err(mlua::Error::runtime(format!("{MAX_TIMERS} timers run already, which is the most")));
+        }
         spawn_local(Rc::clone(self).run(made, interval, TimerRun { vm, function, origin }));
         Ok(())
     }
@@ -97,23 +101,23 @@ impl Timers {
                 _ = made.stage.wait_for(|stage| *stage == TimerStage::Retired) => return,
                 _ = interval.tick() => {}
             }
-            made.counters.runs.fetch_add(1, Relaxed);
-            if let Err(error) = self.call(&run).await {
+            if let Err(error) = self.call(&run, &made).await {
                 made.counters.failed.fetch_add(1, Relaxed);
                 tracing::warn!(timer = %run.origin, "a timer failed: {error}");
             }
         }
     }
 
-    /// One run, with what it changes.
-    async fn call(&self, run: &TimerRun) -> Result<(), String> {
+    /// One run, with what it changes; none if the timer is retired before it begins.
+    async fn call(&self, run: &TimerRun, made: &MadeTimer) -> Result<(), String> {
         let author = Author::new(Via::Timer, format!("timer at {}", run.origin));
         let transaction = Transaction::lazy(Arc::clone(&self.live), author, None);
         let calling = transaction.scope(run.vm.run(Budget::TIMER, run.function.call_async::<()>(())));
         let mut calling = pin!(calling);
-        let done = match self.begin(calling.as_mut()).await {
-            Poll::Ready(done) => done,
-            Poll::Pending => calling.await,
+        let done = match self.begin(made, calling.as_mut()).await {
+            None => return Ok(()),
+            Some(Poll::Ready(done)) => done,
+            Some(Poll::Pending) => calling.await,
         };
         done.map_err(|error| {
             run.vm.memory().note(&error, || format!("timer at {}", run.origin));
@@ -122,10 +126,18 @@ impl Timers {
         transaction.commit_unless(self.stopped()).await.map(drop).map_err(|error| with_causes(&error))
     }
 
-    /// Begins a run when it is its turn, and has others go first before the next.
-    async fn begin<T>(&self, mut run: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
+    /// Begins a run when it is its turn, and has others go first before the next. Meanwhile the timer may have been retired.
+    async fn begin<T>(
+        &self,
+        made: &MadeTimer,
+        mut run: Pin<&mut impl Future<Output = T>>,
+    ) -> Option<Poll<T>> {
         let _turn = self.turn.acquire().await;
-        in_turn(poll_fn(|cx| Poll::Ready(run.as_mut().poll(cx)))).await
+        if *made.stage.borrow() == TimerStage::Retired {
+            return None;
+        }
+        made.counters.runs.fetch_add(1, Relaxed);
+        Some(in_turn(poll_fn(|cx| Poll::Ready(run.as_mut().poll(cx)))).await)
     }
 }
 

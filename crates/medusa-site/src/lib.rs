@@ -28,8 +28,8 @@ pub use live::{Change, Live};
 pub use object::{BoxError, Object, Use};
 pub use part::{Host, Part, PartId, PartKind, Parts, Place, Prepare, Preparing, Refusal};
 pub use parts::{
-    EventLog, HttpServer, MadeTimer, MountId, MountSpec, ServerSpec, SiteResolver, Timer, TimerCounters,
-    TimerStage,
+    EventLog, HttpServer, MAX_TIMERS, MadeTimer, MountId, MountSpec, ServerSpec, SiteResolver, Timer,
+    TimerCounters, TimerStage,
 };
 pub use prepare::{PartError, PublishError, Stage};
 pub use site::Site;

@@ -1,7 +1,7 @@
 //! The part: what a Site is made of.
 //!
-//! A kind of part is one file below [`parts`](crate::parts), and nothing else in this crate knows kinds: the Site looks
-//! parts up, lists, prepares, publishes and retires them through [`Part`] alone.
+//! A kind of part is one file below [`parts`](crate::parts), its edits of a draft included. The Site looks parts up, lists,
+//! prepares, publishes and retires them through [`Part`] alone.
 
 use std::any::Any;
 use std::fmt;

@@ -147,35 +147,50 @@ async fn check_files(objects: &[Used]) -> Result<(), PartError> {
     Ok(())
 }
 
-/// Binds where parts listen, and makes ready to accept there, for what `running` does not listen on yet.
+/// Binds where parts listen, and makes ready to accept there, for what `running` does not listen on yet. First all are bound,
+/// for that is what fails: until then no worker knows of any.
 pub(crate) async fn bind(
     parts: &Parts,
     running: &Site,
     workers: &Workers,
     current: &Arc<dyn Running>,
 ) -> Result<Vec<Bound>, PartError> {
-    let mut listeners = Vec::new();
+    let refused = |part: &Arc<dyn Part>, source: BoxError| {
+        PartError::new(part, part.listen_origin(), Stage::Bind, source)
+    };
+    let (mut listeners, mut new) = (Vec::<Bound>::new(), Vec::new());
     for part in parts.iter() {
         for (at, addr) in part.listens().into_iter().enumerate() {
-            let known = running.listeners.iter().find(|bound| bound.addr == addr);
-            let refused = |source: BoxError| PartError::new(part, part.listen_origin(), Stage::Bind, source);
+            // Port 0 may be listened on more than once: each keeps its own.
+            let free = |bound: &&Bound| {
+                bound.addr == addr
+                    && !listeners.iter().any(|taken| Arc::ptr_eq(&taken.listener, &bound.listener))
+            };
+            let same = |bound: &&Bound| (&bound.part, bound.at) == (part.id(), at);
+            let mut known = running.listeners.iter().filter(free);
+            let known = known.clone().find(same).or_else(|| known.find(|bound| !keeps(parts, bound)));
             let (listener, door) = match known {
                 Some(bound) => (Arc::clone(&bound.listener), Arc::clone(&bound.door)),
                 None => {
-                    let listener =
-                        Listener::bind(&addr, workers.len()).map_err(|source| refused(source.into()))?;
-                    let Some(door) =
-                        Door::new(&**part, Place { running: Arc::clone(current), listener: listener.id() })
-                    else {
-                        continue;
-                    };
-                    let prepared = listener.prepare(workers, Arc::<Door>::clone(&door)).await;
-                    prepared.map_err(|source| refused(source.into()))?;
+                    let bound = Listener::bind(&addr, workers.len());
+                    let listener = bound.map_err(|source| refused(part, source.into()))?;
+                    let place = Place { running: Arc::clone(current), listener: listener.id() };
+                    let Some(door) = Door::new(&**part, place) else { continue };
+                    new.push((part, Arc::clone(&listener), Arc::clone(&door)));
                     (listener, door)
                 }
             };
             listeners.push(Bound { addr, listener, part: part.id().clone(), at, door });
         }
     }
+    for (part, listener, door) in new {
+        let prepared = listener.prepare(workers, door).await;
+        prepared.map_err(|source| refused(part, source.into()))?;
+    }
     Ok(listeners)
+}
+
+/// Whether the part that has this listener wants it still.
+fn keeps(parts: &Parts, bound: &Bound) -> bool {
+    parts.get(&bound.part).is_some_and(|part| part.listens().get(bound.at) == Some(&bound.addr))
 }

@@ -20,8 +20,8 @@ use medusa_proto::author::{Author, Via};
 use medusa_proto::event::Level;
 use medusa_proto::status::Status;
 use medusa_site::{
-    Draft, Host, HttpServer, Live, MountId, MountSpec, Object, Part, PartId, PartKind, Parts, Prepare,
-    Preparing, Refusal, ServerSpec, Use,
+    Draft, Host, HttpServer, Live, MountSpec, Object, Part, PartId, PartKind, Parts, Prepare, Preparing,
+    Refusal, ServerSpec, Use,
 };
 
 /// How many seeds are tried.
@@ -358,7 +358,10 @@ impl Rig {
         let at = |slots: &Slots| find(slots, "web");
         let web = HttpServer::id_of("web");
         let (pattern, handler) = (PATTERNS[random.below(3)], random.below(3));
-        let mount = || MountId { server: web.clone(), pattern: pattern.parse().expect("a pattern") };
+        let mount = draft.parts().find::<HttpServer>(&web).and_then(|server| {
+            let mut ids = server.mount_ids();
+            ids.find(|id| id.find(draft.parts()).is_some_and(|mount| mount.pattern.to_string() == pattern))
+        });
         match random.below(9) {
             0..3 => {
                 let name = ["x", "y", "z"][random.below(3)];
@@ -402,10 +405,10 @@ impl Rig {
                 let log = random.one_in(2).then(|| 3 + random.below(3));
                 let edited = match edit {
                     5 | 6 => draft.mount(&web, spec).is_ok(),
-                    7 => draft.unmount(&mount()).is_ok(),
-                    _ if log.is_none() => {
-                        draft.replace(&mount(), self.pool.handler(handler), origin()).is_ok()
-                    }
+                    7 => mount.is_some_and(|mount| draft.unmount(&mount).is_ok()),
+                    _ if log.is_none() => mount.is_some_and(|mount| {
+                        draft.replace(&mount, self.pool.handler(handler), origin()).is_ok()
+                    }),
                     _ => draft.set_log(&web, log.map(|log| self.pool.sink(log)), origin()).is_ok(),
                 };
                 let Some(Slot::Server { mounts, log: logs }) = at(slots).map(|at| &mut slots[at]) else {
@@ -618,4 +621,32 @@ fn every_change_comes_to_what_the_model_says() {
         }
         assert!(rig.generation > CHANGES as u64 / 6, "few changes were published: {}", rig.generation);
     }
+}
+
+/// Each keeps its own listener, whatever else changes.
+#[test]
+fn two_may_listen_on_port_0() {
+    let workers = Workers::start(NonZeroUsize::MIN).expect("a thread");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let live = Live::new(workers);
+    let publish = |edit: &dyn Fn(&mut Draft)| {
+        runtime.block_on(async {
+            let mut change = live.begin(Author::new(Via::Control, "test"), |_| {}).await;
+            edit(&mut change.draft);
+            let site = live.publish(change).await.expect("it can be published");
+            site.listeners.iter().map(|bound| bound.listener.local_addr().clone()).collect::<Vec<_>>()
+        })
+    };
+    let add = |draft: &mut Draft, name: &str| {
+        let port_0 = || Listen::plain("127.0.0.1:0".parse().expect("an address"));
+        let listen = vec![port_0(), port_0()];
+        draft
+            .add_server(ServerSpec { name: Some(name.to_owned()), listen, ..server() })
+            .expect("there is room");
+    };
+    let first = publish(&|draft| ["a", "b"].into_iter().for_each(|name| add(draft, name)));
+    assert_eq!(first.iter().map(ToString::to_string).collect::<BTreeSet<_>>().len(), 4);
+    assert_eq!(publish(&|draft| add(draft, "c"))[..4], first);
+    let without_a = publish(&|draft| draft.remove(&HttpServer::id_of("a")).expect("it is there"));
+    assert_eq!(without_a[..2], first[2..]);
 }

@@ -1,6 +1,6 @@
 //! Refusals before anything is routed: what hyper lets pass and is not right, and what there is no room for.
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version};
 
 use super::state::Exchange;
@@ -72,11 +72,10 @@ pub(super) fn refuse(head: &Head, fields: u64, limits: &Limits) -> Option<Refusa
     if too_many || passes(fields, limits.head_bytes) {
         return Some(Refusal::close(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Fault::HeadTooLarge));
     }
-    if head
-        .headers
-        .iter()
-        .any(|(name, value)| passes((name.as_str().len() + value.len()) as u64, limits.field))
-    {
+    let is_long = |(name, value): (&HeaderName, &HeaderValue)| {
+        passes((name.as_str().len() + value.len()) as u64, limits.field)
+    };
+    if limits.field > 0 && head.headers.iter().any(is_long) {
         return Some(Refusal::close(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Fault::FieldTooLong));
     }
     let mut expectations = head.headers.get_all(header::EXPECT).iter();

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use medusa_proto::hex;
 use medusa_proto::status::Status;
 
 use crate::handler::{Handler, HandlerError, HandlerFuture};
@@ -47,7 +48,7 @@ pub enum ChangeError {
 }
 
 /// The most changes of one wrapper, and the most bytes of what it sets and adds: they are in every response.
-const MOST: usize = 64;
+pub const MOST: usize = 64;
 const MOST_BYTES: usize = 16 * 1024;
 
 /// Fields of the connection or the framing ([RFC 9110 §7.6.1](https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1)), and
@@ -107,6 +108,17 @@ impl Changes {
         for fields in [&mut self.set, &mut self.added] {
             fields.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
         }
+    }
+
+    /// The same text for the same changes, and another for others.
+    pub fn key(&self) -> String {
+        let fields = |fields: &[(HeaderName, HeaderValue)]| {
+            fields
+                .iter()
+                .map(|(name, value)| format!("{name}:{};", hex::lower(value.as_bytes())))
+                .collect::<String>()
+        };
+        format!("{:?}\0{}\0{}", self.removed, fields(&self.set), fields(&self.added))
     }
 
     fn check(&self) -> Result<(), ChangeError> {
@@ -241,7 +253,7 @@ mod tests {
         assert!(matches!(changes.add(b"a", b"1\r\nb: 2"), Err(ChangeError::Value(_))));
         assert_eq!(changes.set(b"a", &[b'v'; MOST_BYTES]), Err(ChangeError::TooLong));
         let mut changes = Changes::default();
-        let last = (0..=MOST).map(|_| changes.add(b"a", b"1")).next_back();
+        let last = (0..=MOST).map(|_| changes.add(b"a", b"1")).last();
         assert_eq!(last, Some(Err(ChangeError::TooMany)));
     }
 

@@ -167,7 +167,7 @@ impl Datagrams {
         let mut file = File::from(file);
         file.write_all(message)?;
         fcntl_add_seals(&file, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
-        match self.wire.send_file(file.as_fd()) {
+        match self.wire.send_file(file.as_fd(), message.len()) {
             Ok(()) => Ok(DatagramOutcome::Done),
             Err(Errno::AGAIN) => Ok(DatagramOutcome::Full),
             Err(error) => Err(error.into()),

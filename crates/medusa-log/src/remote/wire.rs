@@ -106,15 +106,18 @@ impl Wire {
         }
     }
 
-    /// Sends a datagram with nothing in it but a file.
-    pub(super) fn send_file(&mut self, file: BorrowedFd<'_>) -> Result<(), Errno> {
+    /// Sends a datagram with nothing in it but a file of so many bytes.
+    pub(super) fn send_file(&mut self, file: BorrowedFd<'_>, len: usize) -> Result<(), Errno> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut files = SendAncillaryBuffer::new(&mut space);
         let handed = [file];
         files.push(SendAncillaryMessage::ScmRights(&handed));
         loop {
             match sendmsg(&self.fd, &[], &mut files, SEND) {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    self.sent += len as u64;
+                    return Ok(());
+                }
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error),
             }

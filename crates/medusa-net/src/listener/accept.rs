@@ -98,6 +98,8 @@ impl AcceptLoop {
                 never = self.accept_for_ever() => match never {},
             }
             self.accept_queued();
+        } else {
+            drop(self);
         }
         // Only now: the listener takes the end of the last receiver for the end of its sockets.
         drop(stage);

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use medusa_proto::author::{Author, Via};
-use medusa_site::{Part, PartId, Timer};
+use medusa_site::{DraftError, Part, PartId, Timer, TimerStage};
 use mlua::{Function, Lua, MultiValue, Table, UserData, UserDataMethods};
+use tokio::sync::watch;
 
 use super::site::with_parts;
 use crate::call_site::{fail, origin};
@@ -47,9 +48,10 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
             let at = origin.clone();
             let made = Transaction::edit(|draft| draft.add_timer(interval, at)).await;
             let made = made.map_err(|error| fail(&lua, format!("medusa.every: {error}")))?;
-            let id = made.id.clone();
-            timers.start(made, interval, function, origin)?;
-            Ok(TimerValue(id))
+            let timer = TimerValue { id: made.id.clone(), stage: made.stage.clone() };
+            let started = timers.start(made, interval, function, origin);
+            started.map_err(|error| fail(&lua, format!("medusa.every: {error}")))?;
+            Ok(timer)
         }
     };
     medusa.set("every", lua.create_async_function(every)?)
@@ -71,26 +73,43 @@ fn check(
 }
 
 /// A timer of the site, by its number.
-struct TimerValue(PartId);
+struct TimerValue {
+    id: PartId,
+    stage: watch::Receiver<TimerStage>,
+}
+
+impl TimerValue {
+    /// Whether it is part of a change that may still be published.
+    fn is_made(&self) -> bool {
+        *self.stage.borrow() == TimerStage::Made && self.stage.has_changed().is_ok()
+    }
+}
 
 impl UserData for TimerValue {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_async_method("cancel", |lua, this, rest: MultiValue| {
             let alone = no_more(&lua, "timer:cancel()", &rest);
-            let id = this.0.clone();
+            let (id, is_made) = (this.id.clone(), this.is_made());
             async move {
                 alone?;
                 if with_parts(&lua, |parts| parts.get(&id).is_none())? {
-                    return Ok(());
+                    // Of somebody else's change, or none any more.
+                    let why = "timer:cancel(): the change that makes this timer is not published yet; cancel it when it is";
+                    return if is_made { Err(fail(&lua, why)) } else { Ok(()) };
                 }
                 let live = MainContext::of(&lua)?.live;
                 let author = || Author::new(Via::Timer, format!("cancelling the timer at {}", origin(&lua)));
-                Transaction::current_or(live, author, Transaction::edit(|draft| draft.remove(&id))).await
+                let remove = Transaction::edit(|draft| match draft.remove(&id) {
+                    // Somebody else was first.
+                    Err(DraftError::Gone(_)) => Ok(()),
+                    removed => removed,
+                });
+                Transaction::current_or(live, author, remove).await
             }
         });
         methods.add_meta_method("__tostring", |lua, this, ()| {
             let at = with_parts(lua, |parts| {
-                parts.find::<Timer>(&this.0).map(|timer| timer.origin().to_string())
+                parts.find::<Timer>(&this.id).map(|timer| timer.origin().to_string())
             })?;
             Ok(at.map_or_else(|| "Timer, cancelled".to_owned(), |at| format!("Timer ({at})")))
         });

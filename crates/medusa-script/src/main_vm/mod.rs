@@ -1,7 +1,7 @@
 //! The main VM: runs the script, statements, timers, and the handlers given as functions.
 //!
-//! One VM is current; a reload makes another and replaces it. A replaced VM's timers stop at once, its requests under
-//! way finish, then it is freed.
+//! One VM is current; a reload makes another and replaces it. A replaced VM's timers begin no other run; what is under way
+//! finishes, but changes nothing any more, then it is freed.
 
 mod calls;
 

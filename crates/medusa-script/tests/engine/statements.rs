@@ -114,6 +114,29 @@ const HELD: &str = "web:mount('/a', function() end) print('begun')
 const GO: &str = "medusa.shared('gate'):set('open', true)";
 
 #[test]
+fn a_timer_of_a_change_that_is_not_published_yet_is_not_cancelled_in_silence() {
+    let server = Server::start(WEB, &[]);
+    let engine = server.engine.clone();
+    server.value("box = {}");
+    let (events, mut seen) = tokio::sync::mpsc::channel(8);
+    server.block_on(async {
+        let making = format!("box.timer = medusa.every(3600, function() end) {HELD}");
+        let making = engine.eval(making, by("ann"), Some(events));
+        let cancelling = async {
+            assert_eq!(seen.recv().await, Some(TaskProgress::Output("begun".into())));
+            let cancelled = engine.eval("box.timer:cancel()".into(), by("bob"), None).await;
+            engine.eval(GO.into(), by("cyd"), None).await.unwrap();
+            cancelled.unwrap_err().to_string()
+        };
+        let (made, refused) = tokio::join!(making, cancelling);
+        made.unwrap();
+        assert!(refused.contains("is not published yet"), "{refused}");
+    });
+    server.value("box.timer:cancel() box.timer:cancel()");
+    assert!(server.value("tostring(box.timer)").contains("cancelled"));
+}
+
+#[test]
 fn a_change_that_waits_is_told_whose_it_waits_for() {
     let server = Server::start(WEB, &[]);
     let engine = server.engine.clone();

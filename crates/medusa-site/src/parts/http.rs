@@ -1,4 +1,8 @@
-//! HTTP servers and their mounts.
+//! HTTP servers and their mounts: how a draft edits them, what a server takes over from the one that runs, and how its
+//! connections find it.
+//!
+//! A mount is known by its server and pattern. Each worker pins the server of a listener until the next publication of any, so
+//! that a request costs one look at the generation.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -7,9 +11,12 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::SystemTime;
 
 use http::{HeaderName, HeaderValue};
+use indexmap::IndexMap;
 use indexmap::map::Entry;
 use medusa_http::router::{Conflict, Pattern};
-use medusa_http::{Directory, Handler, HttpAccept, Limits, Listen, Mount, PinnedServer, Server, ServerParts};
+use medusa_http::{
+    Counters, Directory, Handler, HttpAccept, Limits, Listen, Mount, PinnedServer, Server, ServerParts,
+};
 use medusa_log::Sink;
 use medusa_net::tls::{CertificateSummary, show_fingerprint};
 use medusa_net::{Accept, ListenAddr, ListenerId};
@@ -30,13 +37,30 @@ const MAX_MOUNTS: usize = 10_000;
 /// How many addresses all servers may listen on together: each is a socket for every worker.
 const MAX_ADDRESSES: usize = 256;
 
-/// Names a mount across generations, whatever its handler.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Names a mount across generations, whatever its handler; not another that comes to its pattern when it was removed.
+#[derive(Debug, Clone)]
 pub struct MountId {
-    /// Its server.
-    pub server: PartId,
-    /// Which requests it gets.
-    pub pattern: Pattern,
+    server: PartId,
+    pattern: Pattern,
+    /// What stays the same as long as the mount does.
+    counters: Weak<Counters>,
+}
+
+impl MountId {
+    fn new(server: &PartId, mount: &Mount) -> Self {
+        let counters = Arc::downgrade(&mount.counters);
+        Self { server: server.clone(), pattern: mount.pattern.clone(), counters }
+    }
+
+    fn names(&self, mount: &Mount) -> bool {
+        Weak::as_ptr(&self.counters) == Arc::as_ptr(&mount.counters)
+    }
+
+    /// The mount, if it is one of `parts`.
+    pub fn find<'a>(&self, parts: &'a Parts) -> Option<&'a Arc<Mount>> {
+        let mount = parts.find::<HttpServer>(&self.server)?.parts.mounts.get(&self.pattern)?;
+        self.names(mount).then_some(mount)
+    }
 }
 
 /// What a server is made with.
@@ -159,6 +183,9 @@ impl Draft {
         let MountSpec { pattern, handler, body, origin } = spec;
         let mounts = self.parts.all::<HttpServer>().map(|server| server.parts.mounts.len()).sum();
         room(mounts, 1, MAX_MOUNTS, "mounts")?;
+        let running = self.base().parts.find::<HttpServer>(server);
+        let running = running.and_then(|server| server.parts.mounts.get(&pattern));
+        let counters = running.map_or_else(Arc::default, |mount| Arc::clone(&mount.counters));
         let mounts = &mut self.edit::<HttpServer>(server)?.parts.mounts;
         match mounts.entry(pattern.clone()) {
             Entry::Occupied(known) => Err(DraftError::SameMount {
@@ -166,9 +193,8 @@ impl Draft {
                 origin: Arc::clone(&known.get().origin),
             }),
             Entry::Vacant(free) => {
-                let counters = Arc::default();
-                free.insert(Arc::new(Mount { pattern: pattern.clone(), handler, origin, body, counters }));
-                Ok(MountId { server: server.clone(), pattern })
+                let mount = free.insert(Arc::new(Mount { pattern, handler, origin, body, counters }));
+                Ok(MountId::new(server, mount))
             }
         }
     }
@@ -184,9 +210,7 @@ impl Draft {
         handler: Arc<dyn Handler>,
         origin: Arc<str>,
     ) -> Result<(), DraftError> {
-        let mounts =
-            &mut self.edit::<HttpServer>(&id.server).map_err(|_gone| DraftError::NoMount)?.parts.mounts;
-        let mount = mounts.get_mut(&id.pattern).ok_or(DraftError::NoMount)?;
+        let mount = self.mounts_with(id)?.get_mut(&id.pattern).ok_or(DraftError::NoMount)?;
         *mount = Arc::new(Mount { handler, origin, ..Mount::clone(mount) });
         Ok(())
     }
@@ -197,9 +221,13 @@ impl Draft {
     ///
     /// There is no such mount.
     pub fn unmount(&mut self, id: &MountId) -> Result<(), DraftError> {
-        let mounts =
-            &mut self.edit::<HttpServer>(&id.server).map_err(|_gone| DraftError::NoMount)?.parts.mounts;
-        mounts.shift_remove(&id.pattern).map(drop).ok_or(DraftError::NoMount)
+        self.mounts_with(id)?.shift_remove(&id.pattern).map(drop).ok_or(DraftError::NoMount)
+    }
+
+    /// The mounts of a server, with this one among them.
+    fn mounts_with(&mut self, id: &MountId) -> Result<&mut IndexMap<Pattern, Arc<Mount>>, DraftError> {
+        id.find(&self.parts).ok_or(DraftError::NoMount)?;
+        Ok(&mut self.edit::<HttpServer>(&id.server)?.parts.mounts)
     }
 
     /// Makes the only server listen on `addrs` instead of where the script says: what `--listen` asks for.
@@ -228,9 +256,9 @@ impl HttpServer {
         PartId { kind: &KIND, name: name.into() }
     }
 
-    /// The mount of this pattern.
-    pub fn mount(&self, pattern: &Pattern) -> Option<&Arc<Mount>> {
-        self.parts.mounts.get(pattern)
+    /// Names its mounts.
+    pub fn mount_ids(&self) -> impl Iterator<Item = MountId> {
+        self.parts.mounts.values().map(|mount| MountId::new(&self.id, mount))
     }
 
     /// Takes over what carries over from the server that is running.
@@ -245,9 +273,6 @@ impl HttpServer {
                 && (&known.origin, known.body) == (&mount.origin, mount.body)
             {
                 *mount = Arc::clone(known);
-            } else if !Arc::ptr_eq(&known.counters, &mount.counters) {
-                let counters = Arc::clone(&known.counters);
-                *mount = Arc::new(Mount { counters, ..Mount::clone(mount) });
             }
         }
     }
@@ -474,9 +499,14 @@ mod tests {
         let mut reload = Draft::fresh(Arc::clone(&base));
         assert_eq!(server(&mut reload), web);
         let again = [("/b", &same), ("/a", &other)].map(|(at, to)| mount(&mut reload, &web, at, to));
-        assert_eq!(again, [ids[1].clone(), ids[0].clone()]);
+        for (new, old) in again.iter().zip([&ids[1], &ids[0]]) {
+            assert!(Arc::ptr_eq(
+                new.find(&reload.parts).expect("new"),
+                old.find(&reload.parts).expect("old")
+            ));
+        }
         let spec = MountSpec {
-            pattern: ids[0].pattern.clone(),
+            pattern: "/a".parse().expect("a pattern"),
             handler: Arc::clone(&same),
             body: None,
             origin: "site.luau:9".into(),
@@ -502,8 +532,13 @@ mod tests {
         assert!(matches!(edit.replace(&ids[1], Arc::clone(&other), "t".into()), Err(DraftError::NoMount)));
         assert_eq!(server(&mut edit), web);
         mount(&mut edit, &web, "/b", &other);
-        let edited = mounts(&site(edit).parts);
-        assert!(Arc::ptr_eq(&edited[0].counters, &old[1].counters));
+        let edited = site(edit);
+        assert!(Arc::ptr_eq(&mounts(&edited.parts)[0].counters, &old[1].counters));
+        assert!(ids[1].find(&edited.parts).is_some() && ids[0].find(&edited.parts).is_none());
+        let mut later = Draft::edit_of(edited);
+        let new = mount(&mut later, &web, "/a", &same);
+        assert!(new.find(&later.parts).is_some());
+        assert!(matches!(later.unmount(&ids[0]), Err(DraftError::NoMount)), "another, which came later");
         assert_eq!(mounts(&base.parts).len(), 2, "the base is as it was");
     }
 }

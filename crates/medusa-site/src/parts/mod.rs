@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub use event_log::EventLog;
 pub use http::{HttpServer, MountId, MountSpec, ServerSpec};
 pub use resolver::SiteResolver;
-pub use timer::{MadeTimer, Timer, TimerCounters, TimerStage};
+pub use timer::{MAX_TIMERS, MadeTimer, Timer, TimerCounters, TimerStage};
 
 /// A name for what nobody names: a number, unlike any other in this process.
 fn number() -> Arc<str> {

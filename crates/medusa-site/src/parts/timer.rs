@@ -14,8 +14,11 @@ use super::number;
 use crate::draft::{Draft, DraftError};
 use crate::part::{Host, Part, PartId, PartKind, Parts};
 
-/// A site has some dozens; what is due for ten thousand things is the work of one timer that goes through a list.
-static KIND: PartKind = PartKind { name: "timer", noun: "timer", plural: "timers", most: 1024 };
+/// How many timers a site may have. It has some dozens; what is due for ten thousand things is the work of one timer that
+/// goes through a list.
+pub const MAX_TIMERS: usize = 1024;
+
+static KIND: PartKind = PartKind { name: "timer", noun: "timer", plural: "timers", most: MAX_TIMERS };
 
 /// How far a timer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

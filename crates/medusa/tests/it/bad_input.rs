@@ -136,6 +136,12 @@ const WRONG: &[Wrong] = &[
     },
     Wrong { script: "medusa.http.server 'x'", place: "site.luau:2:", told: &["table"] },
     Wrong { script: "medusa.http.server()", place: "site.luau:2:", told: &["listen"] },
+    Wrong { script: "medusa.log.journald { path = '' }", place: "site.luau:2:", told: &["journald", "path"] },
+    Wrong {
+        script: "medusa.http.server { listen = { '127.0.0.1:0', [3] = '127.0.0.1:0' } }",
+        place: "site.luau:2:",
+        told: &["listen", "nil"],
+    },
     Wrong { script: "medusa.every(0, print)", place: "site.luau:2:", told: &["interval", "0"] },
     // Logs.
     Wrong {

@@ -99,6 +99,8 @@ fn what_cannot_be_said_is_an_error_of_the_script() {
         ("{ set = { a = 'b\\r\\nc: d' } }", "the value of `a` cannot be sent"),
         ("{ set = { ['X-a'] = '1', ['x-A'] = '2' } }", "`x-a` is set twice"),
         ("{ set = { a = 1 } }", "names and values are strings"),
+        ("{ remove = { ['X-A'] = true } }", "`remove`: must be a list"),
+        ("{ set = { a = '1' }, add = { Link = {} } }", "`add`: the list is empty"),
         ("{ sets = {} }", "there is no option \"sets\"; there are: set, add, remove"),
         ("{}", "nothing is changed"),
     ];

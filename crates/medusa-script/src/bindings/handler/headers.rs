@@ -1,13 +1,13 @@
 //! `medusa.handler.headers`.
 
-use medusa_http::handlers::headers::{ChangeError, Changes, Headers};
+use medusa_http::handlers::headers::{ChangeError, Changes, Headers, MOST};
 use mlua::{Lua, LuaString, Table, Value};
 
 use super::value::HandlerValue;
 use super::wrap::Wrapper;
 use crate::call_site::fail;
 use crate::docs::{Class, Item, main_item};
-use crate::options::Options;
+use crate::options::{Options, list};
 use crate::print::show;
 
 const FUNCTION: &str = "medusa.handler.headers";
@@ -54,8 +54,9 @@ pub(super) fn headers(lua: &Lua, (options, inner): (Value, Value)) -> mlua::Resu
     given.finish()?;
     let mut changes = Changes::default();
     let refused = |key: &str, error: ChangeError| fail(lua, format!("{FUNCTION}: `{key}`: {error}"));
-    for name in remove.iter().flat_map(Table::sequence_values::<Value>) {
-        changes.remove(&text(lua, "remove", &name?)?.as_bytes()).map_err(|error| refused("remove", error))?;
+    let remove = remove.map_or(Ok(Vec::new()), |names| entries(lua, "remove", &names))?;
+    for name in remove {
+        changes.remove(&text(lua, "remove", &name)?.as_bytes()).map_err(|error| refused("remove", error))?;
     }
     for pair in set.iter().flat_map(Table::pairs::<Value, Value>) {
         let (name, value) = pair?;
@@ -66,11 +67,11 @@ pub(super) fn headers(lua: &Lua, (options, inner): (Value, Value)) -> mlua::Resu
         let (name, value) = pair?;
         let name = text(lua, "add", &name)?;
         let values = match value {
-            Value::Table(values) => values,
-            value => lua.create_sequence_from([value])?,
+            Value::Table(values) => entries(lua, "add", &values)?,
+            value => vec![value],
         };
-        for value in values.sequence_values::<Value>() {
-            let value = text(lua, "add", &value?)?;
+        for value in values {
+            let value = text(lua, "add", &value)?;
             changes.add(&name.as_bytes(), &value.as_bytes()).map_err(|error| refused("add", error))?;
         }
     }
@@ -78,9 +79,18 @@ pub(super) fn headers(lua: &Lua, (options, inner): (Value, Value)) -> mlua::Resu
         return Err(fail(lua, format!("{FUNCTION}: nothing is changed; give `set`, `add` or `remove`")));
     }
     changes.sort();
-    let options = format!("{changes:?}");
-    Wrapper::new("handler.headers", &options, move |inner| Headers::new(inner, changes.clone()))
+    Wrapper::new("handler.headers", &changes.key(), move |inner| Headers::new(inner, changes.clone()))
         .around(lua, &inner)
+}
+
+/// The entries of a list, of which there must be some.
+fn entries(lua: &Lua, key: &str, given: &Table) -> mlua::Result<Vec<Value>> {
+    let entries = list(lua, format_args!("{FUNCTION}: `{key}`"), given, MOST)?;
+    if entries.is_empty() {
+        Err(fail(lua, format!("{FUNCTION}: `{key}`: the list is empty")))
+    } else {
+        Ok(entries)
+    }
 }
 
 /// A name or a value.

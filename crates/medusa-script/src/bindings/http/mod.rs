@@ -10,10 +10,9 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use medusa_http::ServerParts;
-use medusa_http::router::Pattern;
 use medusa_log::Sink;
 use medusa_proto::forwarded::TrustedProxies;
-use medusa_site::{self as site, MountId, PartId, ServerSpec};
+use medusa_site::{self as site, PartId, ServerSpec};
 use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value};
 
 use super::log::SinkValue;
@@ -212,9 +211,8 @@ impl UserData for HttpServer {
             })
         });
         fields.add_field_method_get("mounts", |lua, this| {
-            this.look(lua, |server| {
-                let id = |pattern: &Pattern| MountId { server: this.0.clone(), pattern: pattern.clone() };
-                server.mounts.keys().map(|pattern| MountValue(id(pattern))).collect::<Vec<_>>()
+            look_at(lua, &this.0, |server: &site::HttpServer| {
+                server.mount_ids().map(MountValue).collect::<Vec<_>>()
             })
         });
         fields.add_field_method_get("log", |lua, this| {

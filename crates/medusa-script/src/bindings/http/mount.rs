@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use medusa_http::Mount;
 use medusa_http::router::Pattern;
-use medusa_site::{DraftError, HttpServer, MountId, MountSpec, Parts};
+use medusa_site::{DraftError, MountId, MountSpec, Parts};
 use mlua::{Lua, MultiValue, UserData, UserDataFields, UserDataMethods, Value};
 
 use super::super::handler::to_handler;
@@ -85,10 +85,7 @@ pub(super) struct MountValue(pub(super) MountId);
 
 impl MountValue {
     fn look<R>(&self, lua: &Lua, look: impl FnOnce(&Mount) -> R) -> mlua::Result<R> {
-        let find = |parts: &Parts| {
-            let server = parts.find::<HttpServer>(&self.0.server)?;
-            server.mount(&self.0.pattern).map(|mount| look(mount))
-        };
+        let find = |parts: &Parts| self.0.find(parts).map(|mount| look(mount));
         with_parts(lua, find)?.ok_or_else(|| fail(lua, DraftError::NoMount))
     }
 }

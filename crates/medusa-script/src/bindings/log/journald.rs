@@ -1,6 +1,6 @@
 //! `medusa.log.journald`.
 
-use medusa_log::{RecordFraming, RemoteOptions, RemoteSink, RemoteTarget, TlsOptions, UnixKind};
+use medusa_log::{DefaultPorts, RecordFraming, RemoteOptions, RemoteSink, RemoteTarget, TlsOptions};
 use medusa_proto::journal::Journal;
 use mlua::{Lua, Table, Value};
 
@@ -60,7 +60,9 @@ fn journald(lua: &Lua, options: Value) -> mlua::Result<SinkValue> {
     let context = MainContext::of(lua)?;
     let mut given = Options::new(lua, FUNCTION, options)?;
     let path = given.get::<String>("path", "a string")?.unwrap_or_else(|| SOCKET.to_owned());
-    let target = RemoteTarget::Unix(context.path(&path), UnixKind::Datagram);
+    let target = RemoteTarget::parse(&format!("unixgram:{path}"), DefaultPorts::default())
+        .map_err(|error| fail(lua, format!("{FUNCTION}: `path`: {error}")))?
+        .map_path(|path| context.path(path));
     let identifier = given.get::<String>("identifier", "a string")?.map(|name| name.parse()).transpose();
     let identifier =
         identifier.map_err(|error| fail(lua, format!("{FUNCTION}: {error}")))?.unwrap_or_default();
