@@ -167,13 +167,16 @@ impl EventQueue {
                         event.iter().for_each(|event| batch.push_entry(&event));
                     }
                     other => {
-                        let before = other.replace((routes, event));
-                        before.into_iter().for_each(|(routes, batch)| submit(&routes, batch));
+                        if let Some((routes, batch)) = other.replace((routes, event)) {
+                            submit(&routes, batch);
+                        }
                     }
                 }
             }
             if let Some((routes, mut batch)) = waiting {
-                lost.into_iter().for_each(|lost| tell_loss(&mut batch, &lost));
+                if let Some(lost) = lost {
+                    tell_loss(&mut batch, &lost);
+                }
                 submit(&routes, batch);
             }
             self.mailbox.settle(taken);

@@ -110,10 +110,8 @@ impl Gate {
         mut told: impl FnMut(Busy),
     ) -> Arc<Pass> {
         let turn = async {
-            let line = match author.is_operator() {
-                false => Some(Arc::clone(&self.line).lock_owned().await),
-                true => None,
-            };
+            let line =
+                if author.is_operator() { None } else { Some(Arc::clone(&self.line).lock_owned().await) };
             (Arc::clone(&self.turn).lock_owned().await, line)
         };
         let mut turn = pin!(turn);

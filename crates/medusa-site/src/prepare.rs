@@ -169,16 +169,15 @@ pub(crate) async fn bind(
             let same = |bound: &&Bound| (&bound.part, bound.at) == (part.id(), at);
             let mut known = running.listeners.iter().filter(free);
             let known = known.clone().find(same).or_else(|| known.find(|bound| !keeps(parts, bound)));
-            let (listener, door) = match known {
-                Some(bound) => (Arc::clone(&bound.listener), Arc::clone(&bound.door)),
-                None => {
-                    let bound = Listener::bind(&addr, workers.len());
-                    let listener = bound.map_err(|source| refused(part, source.into()))?;
-                    let place = Place { running: Arc::clone(current), listener: listener.id() };
-                    let Some(door) = Door::new(&**part, place) else { continue };
-                    new.push((part, Arc::clone(&listener), Arc::clone(&door)));
-                    (listener, door)
-                }
+            let (listener, door) = if let Some(bound) = known {
+                (Arc::clone(&bound.listener), Arc::clone(&bound.door))
+            } else {
+                let bound = Listener::bind(&addr, workers.len());
+                let listener = bound.map_err(|source| refused(part, source.into()))?;
+                let place = Place { running: Arc::clone(current), listener: listener.id() };
+                let Some(door) = Door::new(&**part, place) else { continue };
+                new.push((part, Arc::clone(&listener), Arc::clone(&door)));
+                (listener, door)
             };
             listeners.push(Bound { addr, listener, part: part.id().clone(), at, door });
         }

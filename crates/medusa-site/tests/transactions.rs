@@ -494,7 +494,7 @@ impl Rig {
                 self.gone.push(gone);
             }
         }
-        self.running = slots.clone();
+        self.running.clone_from(slots);
     }
 
     /// Compares the Site with the model.
@@ -608,6 +608,7 @@ async fn a_slow_sink_does_not_hold_up_what_else_the_thread_does() {
 #[test]
 fn every_change_comes_to_what_the_model_says() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
+    #[expect(clippy::disallowed_methods, reason = "a test has no command line of its own")]
     let given = std::env::var("MEDUSA_SEED").ok().and_then(|seed| seed.parse().ok());
     let seeds = given.map_or_else(|| (0..SEEDS).map(|n| now.wrapping_add(n)).collect(), |seed| vec![seed]);
     let workers = Workers::start(NonZeroUsize::MIN).expect("a thread");

@@ -112,12 +112,9 @@ impl Changes {
 
     /// The same text for the same changes, and another for others.
     pub fn key(&self) -> String {
-        let fields = |fields: &[(HeaderName, HeaderValue)]| {
-            fields
-                .iter()
-                .map(|(name, value)| format!("{name}:{};", hex::lower(value.as_bytes())))
-                .collect::<String>()
-        };
+        let field =
+            |(name, value): &(HeaderName, HeaderValue)| format!("{name}:{}", hex::lower(value.as_bytes()));
+        let fields = |fields: &[_]| fields.iter().map(field).collect::<Vec<_>>().join(";");
         format!("{:?}\0{}\0{}", self.removed, fields(&self.set), fields(&self.added))
     }
 

@@ -82,7 +82,9 @@ impl Secured {
                 .with_client_auth_cert(certificates("certificate", certificate)?, private_key(key)?)
                 .map_err(|error| match error {
                     rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsError::new(format!(
-                        "the key in {key:?} does not belong to the certificate in {certificate:?}"
+                        "the key in {} does not belong to the certificate in {}",
+                        quoted(key),
+                        quoted(certificate)
                     )),
                     source => TlsError::setup(source),
                 })?,
@@ -121,8 +123,14 @@ fn no_authorities() -> TlsError {
     TlsError::new("this system has no certificate authorities (package ca-certificates): name a file of them")
 }
 
+/// A path in a message: in quotes, and what could harm a terminal escaped.
+fn quoted(path: &Path) -> String {
+    format!("{:?}", path.to_string_lossy())
+}
+
 fn damaged(what: &str, path: &Path, position: usize) -> TlsError {
-    TlsError::new(format!("the {what} file {path:?} is damaged: certificate {position} cannot be understood"))
+    let path = quoted(path);
+    TlsError::new(format!("the {what} file {path} is damaged: certificate {position} cannot be understood"))
 }
 
 fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -133,7 +141,8 @@ fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'s
     }
     if all.is_empty() {
         return Err(TlsError::new(format!(
-            "the {what} file {path:?} holds no certificate, which begins with -----BEGIN CERTIFICATE-----"
+            "the {what} file {} holds no certificate, which begins with -----BEGIN CERTIFICATE-----",
+            quoted(path)
         )));
     }
     Ok(all)
@@ -143,8 +152,9 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let bytes = read("key", path)?;
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|_none| {
         TlsError::new(format!(
-            "the key file {path:?} holds no private key without a passphrase, which begins with -----BEGIN PRIVATE KEY----- or \
-             the like"
+            "the key file {} holds no private key without a passphrase, which begins with -----BEGIN PRIVATE KEY----- or the \
+             like",
+            quoted(path)
         ))
     })
 }
@@ -153,7 +163,7 @@ fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
     /// Ten times the authorities of a system.
     const LIMIT: u64 = 4 * 1024 * 1024;
     let failed = |source: io::Error| TlsError {
-        what: format!("cannot read the {what} file {path:?}"),
+        what: format!("cannot read the {what} file {}", quoted(path)),
         source: Some(source.into()),
     };
     // Without NONBLOCK, opening a pipe would wait for its writer.

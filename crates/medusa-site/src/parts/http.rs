@@ -137,14 +137,14 @@ impl Draft {
         let parts = ServerParts {
             name,
             listen: spec.listen,
-            mounts: Default::default(),
+            mounts: IndexMap::default(),
             log: spec.log,
             log_origin: Arc::clone(&spec.origin),
             limits: spec.limits.into(),
             trusted_proxies: spec.trusted_proxies,
             hsts: spec.hsts,
             security_headers: spec.security_headers,
-            counters: Default::default(),
+            counters: Arc::default(),
             origin: spec.origin,
         };
         self.put(HttpServer { id: id.clone(), parts, listen_origin: None, built: OnceLock::new() })?;

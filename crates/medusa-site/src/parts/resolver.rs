@@ -36,12 +36,11 @@ impl Draft {
         resolver: Option<Arc<Resolver>>,
         origin: Arc<str>,
     ) -> Result<(), DraftError> {
-        match resolver {
-            Some(resolver) => self.put(SiteResolver { id: id(), resolver, origin }),
-            None => {
-                self.parts.remove(&id());
-                Ok(())
-            }
+        if let Some(resolver) = resolver {
+            self.put(SiteResolver { id: id(), resolver, origin })
+        } else {
+            self.parts.remove(&id());
+            Ok(())
         }
     }
 }

@@ -18,6 +18,9 @@ use crate::context::MainContext;
 /// The most wrappers around one handler: a request goes through all of them.
 const MOST: usize = 16;
 
+/// Makes the handler that stands before another.
+type Make = dyn Fn(Arc<dyn Handler>) -> Arc<dyn Handler>;
+
 /// A wrapper that has nothing in it yet.
 #[derive(Clone)]
 pub(super) struct Wrapper {
@@ -25,7 +28,7 @@ pub(super) struct Wrapper {
     pub(super) kind: &'static str,
     /// What tells it from others of its kind.
     options: Rc<str>,
-    make: Rc<dyn Fn(Arc<dyn Handler>) -> Arc<dyn Handler>>,
+    make: Rc<Make>,
 }
 
 impl Wrapper {
