@@ -1,4 +1,4 @@
-//! One request and its response: [`refuse`] what hyper does not check, route and [`handle`] it, [`send`] the response, and
+//! One request and its response: [`refuse`](mod@refuse) what hyper does not check, route and [`handle`] it, [`send`](mod@send) the response, and
 //! count and record what came of it when the last byte is handed over ([`state`], [`sent_body`]).
 
 mod handle;

@@ -16,7 +16,7 @@ use crate::limits::Limits;
 
 /// The body of a request: read by the handler, never before it asks, never past its limits.
 ///
-/// Dropped before its end, a body is read on for a moment ([`drain`]): so that an HTTP/1 connection can be kept, and that a
+/// Dropped before its end, a body is read on for a moment (`drain`): so that an HTTP/1 connection can be kept, and that a
 /// client of HTTP/2 reads the answer before its stream is reset.
 pub struct RequestBody {
     source: Source,

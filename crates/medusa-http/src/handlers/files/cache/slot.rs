@@ -42,7 +42,7 @@ pub(super) struct SlotState {
     entries: unsync::Cache<Arc<[u8]>, CacheEntry, ByCost>,
     hits: u64,
     loads: u64,
-    /// The keys of what is being compressed, at most [`COMPRESSIONS`].
+    /// The keys of what is being compressed, at most `COMPRESSIONS`.
     pub(super) compressing: Vec<FormKey>,
 }
 
