@@ -9,7 +9,7 @@ use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter, unsync};
 
 use super::super::entity::{Content, Entity, FileStamp};
 use super::super::offers::Found;
-use super::{FRESH, FormKey, Usage};
+use super::{FRESH, FormKey, LARGEST, Usage};
 
 /// What an entry costs beside its content and its path: its fields, its place in the tables.
 pub(super) const OVERHEAD: usize = 1024;
@@ -48,11 +48,14 @@ pub(super) struct SlotState {
 
 impl SlotState {
     fn new(limit: usize) -> Self {
+        // A tenth is for what came last, so that new files get in while a scanner asks for what is not there. Where that is
+        // less than a few files, one may take all of it.
+        let hot = if limit as u64 > 16 * LARGEST { 0.9 } else { 1.0 };
         let options = OptionsBuilder::new()
             .weight_capacity(limit as u64)
             .estimated_items_capacity(limit / OVERHEAD)
-            // One file may take all of it, and the keys of what is gone are not kept: nothing would count their bytes.
-            .hot_allocation(1.0)
+            .hot_allocation(hot)
+            // The keys of what is gone are not kept: nothing would count their bytes.
             .ghost_allocation(0.0)
             .build()
             .expect("all that it needs is given");
@@ -339,6 +342,19 @@ mod tests {
             slot.put(&[n], &found(usize::from(n)), now);
             assert!(slot.usage().bytes <= slot.limit as u64);
         }
+    }
+
+    #[test]
+    fn new_files_get_in_while_a_scanner_asks_for_what_is_not_there() {
+        let (slot, now) = (Slot::new(4 << 20), Instant::now());
+        let scan = |from: u32, to: u32| (from..to).for_each(|n| slot.put_nothing(&n.to_be_bytes(), now));
+        scan(0, 10_000);
+        for path in 0..100_u8 {
+            slot.put(&[path], &found(1000), now);
+            scan(10_000 + 10 * u32::from(path), 10_010 + 10 * u32::from(path));
+            assert!(has(&slot, &[path], now), "{path}: asked for ten misses later");
+        }
+        assert!((0..100).all(|path| has(&slot, &[path], now)), "asked for twice, they stay");
     }
 
     #[test]
