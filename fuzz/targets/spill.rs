@@ -59,10 +59,10 @@ mod spill {
         while at < found.length {
             let before = at;
             at = match reader.read(at, found.length) {
-                segment::Frame::Batch(_, end)
-                | segment::Frame::Loss(_, end)
-                | segment::Frame::Damaged(_, end) => end,
-                segment::Frame::Rest(_) => break,
+                segment::StoredFrame::Batch(_, origin)
+                | segment::StoredFrame::Loss(_, origin)
+                | segment::StoredFrame::Damaged(_, origin) => origin.end,
+                segment::StoredFrame::Rest(_) => break,
             };
             assert!(at > before && at <= found.length, "from {before} to {at} of {}", found.length);
         }
