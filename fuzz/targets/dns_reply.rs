@@ -16,6 +16,8 @@ mod cache;
 mod data;
 #[path = "../../crates/medusa-dns/src/error.rs"]
 mod error;
+#[path = "../../crates/medusa-dns/src/lookup_error.rs"]
+mod lookup_error;
 #[path = "../../crates/medusa-dns/src/name.rs"]
 mod name;
 #[path = "../../crates/medusa-dns/src/options.rs"]
@@ -25,14 +27,14 @@ mod options;
 mod upstream {
     //! Of the servers, how they are heard.
 
-    #[path = "../../crates/medusa-dns/src/upstream/asked.rs"]
-    #[rustfmt::skip] // it would look for the tests in it from here
-    mod asked;
     #[path = "../../crates/medusa-dns/src/upstream/failure.rs"]
     mod failure;
     #[path = "../../crates/medusa-dns/src/upstream/reply.rs"]
     #[rustfmt::skip] // it would look for the tests in it from here
     mod reply;
+    #[path = "../../crates/medusa-dns/src/upstream/sent_query.rs"]
+    #[rustfmt::skip] // it would look for the tests in it from here
+    mod sent_query;
 
     use failure::Failure;
     use hickory_proto::op::{Message, Query};
@@ -55,7 +57,7 @@ mod upstream {
         let kind = RecordType::ALL[usize::from(*kind) % RecordType::ALL.len()];
         let Some(id) = datagram.first_chunk().copied().map(u16::from_be_bytes) else { return };
         let question = question(kind, id);
-        let asked = asked::Asked::of(&question.to_vec().expect("a message")).expect("a question");
+        let asked = sent_query::SentQuery::of(&question.to_vec().expect("a message")).expect("a question");
         // With room behind it, as a receive buffer has.
         let mut heard = datagram.to_vec();
         heard.resize(datagram.len() + 64, 0xff);
@@ -75,7 +77,8 @@ mod upstream {
 }
 
 pub use data::{Data, RecordType};
-pub use error::{DnsError, LookupError, Rcode};
+pub use error::DnsError;
+pub use lookup_error::{LookupError, Rcode};
 pub use options::{CacheOptions, Protocol};
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| upstream::hear(input));

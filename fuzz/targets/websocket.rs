@@ -20,7 +20,7 @@ mod websocket {
 
     use tungstenite::protocol::{Role, WebSocket};
 
-    use frames::{Failure, Next, Reader, Received};
+    use frames::{Failure, NextFrame, Reader, Received};
     use message::Message;
 
     /// The longest message that is taken, in bytes.
@@ -52,9 +52,9 @@ mod websocket {
             reader.push(piece);
             loop {
                 match reader.next()? {
-                    Next::Received(received) => all.push(received),
-                    Next::Busy => {}
-                    Next::Wait => break,
+                    NextFrame::Received(received) => all.push(received),
+                    NextFrame::Busy => {}
+                    NextFrame::Wait => break,
                 }
             }
         }
