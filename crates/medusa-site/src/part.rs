@@ -9,11 +9,12 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 
 use indexmap::IndexMap;
+use medusa_log::Sink;
 use medusa_log::events::EventSinks;
 use medusa_net::{Accept, ListenAddr, ListenerId, Workers};
 use medusa_proto::status::Status;
 
-use crate::object::{BoxError, Use};
+use crate::object::{BoxError, Object, Use};
 
 /// A kind of part.
 #[derive(Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -123,7 +124,7 @@ pub trait Part: Any + fmt::Debug + Send + Sync {
     fn origin(&self) -> &Arc<str>;
 
     /// What is published in its place: the running part itself, if nothing about them differs, so that nobody notices the
-    /// change; else this one with what carries over (counters, connections). By default it is a new one.
+    /// change; else this one with what carries over (counters, connections).
     fn settle(self: Arc<Self>, running: &Arc<dyn Part>) -> Arc<dyn Part>;
 
     /// The objects it holds, and where the script gives it each. The Site prepares, retires and describes each once,
@@ -179,16 +180,6 @@ pub trait Part: Any + fmt::Debug + Send + Sync {
 pub struct Parts(IndexMap<PartId, Arc<dyn Part>>);
 
 impl Parts {
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Part>> {
         self.0.values()
@@ -207,6 +198,19 @@ impl Parts {
     /// Those that are `P`s.
     pub fn all<P: Part>(&self) -> impl Iterator<Item = &P> {
         self.iter().filter_map(downcast)
+    }
+
+    /// The sinks that they use, each once; not those that others stand before.
+    pub fn sinks(&self) -> Vec<Arc<dyn Sink>> {
+        let mut sinks: Vec<Arc<dyn Sink>> = Vec::new();
+        for used in self.iter().flat_map(|part| part.uses()) {
+            if let Object::Sink(sink) = used.object
+                && !sinks.iter().any(|known| Arc::ptr_eq(known, &sink))
+            {
+                sinks.push(sink);
+            }
+        }
+        sinks
     }
 
     /// Adds a part, in place of the one of its id.

@@ -51,14 +51,12 @@ impl Site {
     /// The Site as a document: what `medusa status` and `medusa check` print.
     pub fn status(&self) -> Status {
         let listeners = self.listeners.iter().map(|bound| bound.status(self.parts.get(&bound.part)));
-        let used = self.parts.iter().flat_map(|part| part.uses());
-        let sinks: Vec<_> = used.filter_map(|used| used.object.sink().cloned()).collect();
         Status::new("site", format!("generation {}", self.generation))
             .field("published_by", self.author.to_string())
             .maybe("resolver", self.parts.resolver().map(|resolver| resolver.status().name))
             .children(listeners)
             .children(self.parts.iter().map(|part| part.status()))
-            .children(medusa_log::describe(&sinks))
+            .children(medusa_log::describe(&self.parts.sinks()))
     }
 }
 

@@ -1,7 +1,5 @@
 //! `site`: the live objects, so that even what a script kept `local` can be found.
 
-use std::sync::Arc;
-
 use medusa_site::{self as site, DraftError, Part, PartId, Parts};
 use mlua::{Lua, UserData, UserDataFields, UserDataMethods};
 
@@ -40,7 +38,9 @@ impl UserData for SiteValue {
             let id = |server: &site::HttpServer| HttpServer(server.id().clone());
             with_parts(lua, |parts| parts.all().map(id).collect::<Vec<_>>())
         });
-        fields.add_field_method_get("logs", |lua, _| logs(lua));
+        fields.add_field_method_get("logs", |lua, _| {
+            with_parts(lua, |parts| parts.sinks().into_iter().map(SinkValue).collect::<Vec<_>>())
+        });
         fields.add_field_method_get("events", |lua, _| {
             let id = |log: &site::EventLog| EventLogValue(log.id().clone());
             with_parts(lua, |parts| parts.all().map(id).collect::<Vec<_>>())
@@ -54,21 +54,6 @@ impl UserData for SiteValue {
             Ok(format!("Site, generation {}, published by {}", site.generation, site.author))
         });
     }
-}
-
-/// The logs that parts use, each once.
-fn logs(lua: &Lua) -> mlua::Result<Vec<SinkValue>> {
-    with_parts(lua, |parts| {
-        let mut logs: Vec<SinkValue> = Vec::new();
-        for used in parts.iter().flat_map(|part| part.uses()) {
-            if let site::Object::Sink(log) = used.object
-                && !logs.iter().any(|known| Arc::ptr_eq(&known.0, &log))
-            {
-                logs.push(SinkValue(log));
-            }
-        }
-        logs
-    })
 }
 
 /// The parts of the site, as the running task sees them.

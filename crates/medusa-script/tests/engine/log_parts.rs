@@ -382,6 +382,7 @@ fn events_go_to_a_log_until_they_are_removed() {
     let server = logging("", "medusa.log.tail(5)");
     server.value("events = medusa.log.events(log)");
     assert_eq!(server.value("events.level, events.log == log, #site.events, #site.logs"), "info\ttrue\t1\t1");
+    assert_eq!(server.value("select(2, site:status():gsub('─ see ', ''))"), "0", "one log, shown once");
     server.value("medusa.log.events(log, { level = 'warn' })");
     assert_eq!(server.value("events.level, #site.events"), "warn\t1");
     assert!(server.status().contains("log.events"), "{}", server.status());
