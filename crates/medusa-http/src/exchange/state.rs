@@ -73,21 +73,10 @@ impl Exchange {
         client: &Client,
         request: &http::request::Parts,
     ) -> Self {
-        connection.begin();
-        let record = server.parts.log.is_some().then(|| PendingRecord::new(client, request));
-        Self {
-            connection,
-            server: Some(server),
-            mount: None,
-            retained: None,
-            counted: [0; 2],
-            status: client_left(),
-            sent: 0,
-            is_whole: false,
-            end_hook: EndHook::default(),
-            record,
-            asked: None,
-        }
+        let mut exchange = Self::unrouted(connection);
+        exchange.record = server.parts.log.is_some().then(|| PendingRecord::new(client, request));
+        exchange.server = Some(server);
+        exchange
     }
 
     /// An exchange that no server takes.
