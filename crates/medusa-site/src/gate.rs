@@ -11,11 +11,12 @@
 use std::fmt;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use medusa_proto::author::Author;
 use medusa_proto::status::{Status, Value};
+use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, timeout};
 
@@ -82,23 +83,19 @@ impl fmt::Debug for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        *lock(&self.gate.holder) = None;
+        *self.gate.holder.lock() = None;
     }
 }
 
 impl Pass {
     /// Takes the right, so that it cannot be given up any more.
     pub(crate) fn take(&self) -> Result<Held, GivenUp> {
-        lock(&self.0).take().ok_or(GivenUp)
+        self.0.lock().take().ok_or(GivenUp)
     }
 
     pub(crate) fn is_held(&self) -> bool {
-        lock(&self.0).is_some()
+        self.0.lock().is_some()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Gate {
@@ -140,24 +137,24 @@ impl Gate {
             pass: Arc::downgrade(&pass),
             may_be_given_up,
         };
-        *lock(&self.holder) = Some(holder);
+        *self.holder.lock() = Some(holder);
         pass
     }
 
     /// Takes the right from who has held it for too long.
     fn give_up_overdue(&self) {
         let overdue = {
-            let holder = lock(&self.holder);
+            let holder = self.holder.lock();
             let overdue = |holder: &&Holder| holder.may_be_given_up && holder.since.elapsed() >= MOST_HELD;
             holder.as_ref().filter(overdue).and_then(|holder| holder.pass.upgrade())
         };
         // Dropped without the holder's lock, which it takes.
-        drop(overdue.and_then(|pass| lock(&pass.0).take()));
+        drop(overdue.and_then(|pass| pass.0.lock().take()));
     }
 
     /// Whose change is under way, if any.
     pub(crate) fn busy(&self) -> Option<Busy> {
-        let holder = lock(&self.holder);
+        let holder = self.holder.lock();
         holder.as_ref().map(|holder| Busy { holder: Arc::clone(&holder.by), held: holder.since.elapsed() })
     }
 
@@ -218,7 +215,7 @@ mod tests {
         let (gate, order) = (Arc::clone(gate), Arc::clone(order));
         tokio::spawn(async move {
             let pass = gate.enter(&author, true, |_| {}).await;
-            lock(&order).push(author.to_string());
+            order.lock().push(author.to_string());
             assert!(pass.take().is_ok());
         });
     }
@@ -231,11 +228,11 @@ mod tests {
         assert!(held.is_held(), "nobody waits");
         let told = Arc::new(Mutex::new(Vec::new()));
         let tells = Arc::clone(&told);
-        let pass = gate.enter(&operator("reload"), false, move |busy| lock(&tells).push(busy)).await;
+        let pass = gate.enter(&operator("reload"), false, move |busy| tells.lock().push(busy)).await;
         assert!(pass.is_held() && !held.is_held());
         assert!(held.take().unwrap_err().to_string().contains("held up others for 5 s"));
-        assert_eq!(lock(&told).len(), 1, "one holder, told once");
-        let text = lock(&told)[0].to_string();
+        assert_eq!(told.lock().len(), 1, "one holder, told once");
+        let text = told.lock()[0].to_string();
         assert!(
             text.starts_with("waiting for the change by request GET /, which has been under way for 5"),
             "{text}"
@@ -257,16 +254,16 @@ mod tests {
         settle().await;
         advance(MOST_HELD * 10).await;
         settle().await;
-        assert!(load.is_held() && lock(&order).is_empty());
+        assert!(load.is_held() && order.lock().is_empty());
         let publishing = load.take().unwrap();
         advance(MOST_HELD * 10).await;
         settle().await;
-        assert!(lock(&order).is_empty());
+        assert!(order.lock().is_empty());
         let status = gate.status().unwrap().to_string();
         assert!(status.contains("reload") && status.contains("waiting"), "{status}");
         drop(publishing);
         settle().await;
-        assert_eq!(*lock(&order), ["statement"]);
+        assert_eq!(*order.lock(), ["statement"]);
         assert!(gate.status().is_none());
     }
 
@@ -284,6 +281,6 @@ mod tests {
         drop(held.take());
         settle().await;
         let expected = ["reload", "request 1", "request 2", "request 3", "request 4", "request 5"];
-        assert_eq!(*lock(&order), expected);
+        assert_eq!(*order.lock(), expected);
     }
 }

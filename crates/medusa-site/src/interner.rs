@@ -4,12 +4,13 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use medusa_dns::Resolver;
 use medusa_http::Handler;
 use medusa_log::Sink;
 use medusa_net::tls::Tls;
+use parking_lot::Mutex;
 
 /// How many handlers there may be: each may hold a directory open and files in memory. Functions are not counted here,
 /// and handlers that several mounts use are one.
@@ -170,14 +171,14 @@ impl<T: ?Sized> Table<T> {
         key: String,
         make: impl FnOnce() -> Result<Arc<T>, E>,
     ) -> Result<Arc<T>, Unmade<E>> {
-        if let Some(known) = self.lock().get(&key).and_then(Weak::upgrade) {
+        if let Some(known) = self.known.lock().get(&key).and_then(Weak::upgrade) {
             return Ok(known);
         }
         if self.is_full() {
             return Err(Unmade::TooMany { what: self.what, most: self.most });
         }
         let made = make().map_err(Unmade::Failed)?;
-        let mut all = self.lock();
+        let mut all = self.known.lock();
         // Before it would grow, so that each costs the same however many there are.
         if all.len() == all.capacity() {
             all.retain(|_, object| object.strong_count() > 0);
@@ -187,23 +188,19 @@ impl<T: ?Sized> Table<T> {
     }
 
     fn is_full(&self) -> bool {
-        self.lock().len() >= self.most && self.count() >= self.most
+        self.known.lock().len() >= self.most && self.count() >= self.most
     }
 
     /// How many live.
     fn count(&self) -> usize {
-        self.lock().values().filter(|part| part.strong_count() > 0).count()
+        self.known.lock().values().filter(|part| part.strong_count() > 0).count()
     }
 
     /// All that live, by their keys.
     fn all(&self) -> Vec<Arc<T>> {
-        let all = self.lock();
+        let all = self.known.lock();
         let mut alive: Vec<_> = all.iter().filter_map(|(key, part)| Some((key, part.upgrade()?))).collect();
         alive.sort_unstable_by_key(|(key, _)| *key);
         alive.into_iter().map(|(_, part)| part).collect()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Weak<T>>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

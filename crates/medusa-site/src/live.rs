@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
@@ -12,6 +12,7 @@ use medusa_log::events::EventSinks;
 use medusa_net::Workers;
 use medusa_proto::author::Author;
 use medusa_proto::status::Status;
+use parking_lot::Mutex;
 
 use crate::draft::Draft;
 use crate::gate::{Busy, Gate, Pass};
@@ -190,7 +191,7 @@ impl Live {
             part.retire(&new.parts, &self.host);
             held.extend(part.held());
         }
-        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut retired = self.retired.lock();
         retired.retain(|part| part.strong_count() > 0);
         retired.extend(held);
         drop(retired);
@@ -217,7 +218,7 @@ impl Live {
 
     /// How many retired parts requests still hold.
     pub fn retired_in_use(&self) -> usize {
-        let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        let retired = self.retired.lock();
         retired.iter().filter(|part| part.strong_count() > 0).count()
     }
 }
