@@ -67,7 +67,8 @@ impl Connection {
     ) -> Self {
         let tls = stream.tls();
         let (_, handle) = cork(stream, Rc::clone(&conn));
-        let limits = directory.current().map_or_else(Arc::default, |server| Arc::clone(&server.parts.limits));
+        let limits =
+            directory.current().map_or_else(Arc::default, |server| Arc::clone(&server.definition.limits));
         conn.set_deadlines(limits.deadlines());
         Self {
             peer: peer(&conn),
@@ -93,8 +94,8 @@ impl Connection {
     pub(crate) fn server(&self) -> Option<PinnedServer> {
         let server = self.directory.current()?;
         let mut limits = self.limits.borrow_mut();
-        if !Arc::ptr_eq(&limits, &server.parts.limits) {
-            *limits = Arc::clone(&server.parts.limits);
+        if !Arc::ptr_eq(&limits, &server.definition.limits) {
+            *limits = Arc::clone(&server.definition.limits);
             self.conn.set_deadlines(limits.deadlines());
         }
         drop(limits);
@@ -236,7 +237,7 @@ impl Connection {
     /// Counts a fault of the client.
     pub(crate) fn count(&self, fault: Fault) {
         if let Some(server) = self.directory.current() {
-            server.parts.counters.faults.count(fault);
+            server.definition.counters.faults.count(fault);
         }
     }
 

@@ -51,6 +51,6 @@ pub use record::flush as flush_records;
 pub use request::{Head, Request, RequestBody, RequestBodyError};
 pub use request_id::RequestId;
 pub use response::{HTML, Response, TEXT};
-pub use server::{Directory, Mount, PinnedServer, Server, ServerParts};
+pub use server::{Directory, Mount, PinnedServer, Server, ServerDefinition};
 pub use sessions::Sessions;
 pub use upgrade::{Io, Session, StreamIo, Upgrade, Upgraded};

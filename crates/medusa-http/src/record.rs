@@ -19,8 +19,8 @@ thread_local! {
 
 /// Counts and records a request whose head could not be read: nothing is known of it but who sent it, and its first line.
 pub(crate) fn unreadable(server: &Server, peer: Peer, status: StatusCode, line: &str) {
-    server.parts.counters.requests.count(status);
-    if let Some(sink) = &server.parts.log {
+    server.definition.counters.requests.count(status);
+    if let Some(sink) = &server.definition.log {
         let (method, target) = words_of(line);
         let record = Record {
             time: SystemTime::now().into(),
@@ -36,7 +36,7 @@ pub(crate) fn unreadable(server: &Server, peer: Peer, status: StatusCode, line: 
             duration_us: 0,
             referer: None,
             user_agent: None,
-            server: &server.parts.name,
+            server: &server.definition.name,
             id: None,
         };
         write(sink, &record);

@@ -44,7 +44,7 @@ impl Mount {
 
 /// All that makes an HTTP server, before it is checked. See [`Server::build`].
 #[derive(Debug, Clone)]
-pub struct ServerParts {
+pub struct ServerDefinition {
     /// As logs and status call it. Stays the same across changes.
     pub name: Arc<str>,
     /// Where it listens.
@@ -70,7 +70,7 @@ pub struct ServerParts {
     pub origin: Arc<str>,
 }
 
-impl ServerParts {
+impl ServerDefinition {
     /// The mount that the router found: at this place among them.
     pub(crate) fn mount_at(&self, at: u32) -> Option<&Arc<Mount>> {
         self.mounts.get_index(at as usize).map(|(_, mount)| mount)
@@ -106,11 +106,11 @@ impl ServerParts {
     }
 }
 
-/// An HTTP server of one generation: its parts and the router made of its mounts.
+/// An HTTP server of one generation: its definition and the router made of its mounts.
 pub struct Server {
     /// What it was built of.
-    pub parts: ServerParts,
-    /// To places in `parts.mounts`.
+    pub definition: ServerDefinition,
+    /// To places in `definition.mounts`.
     pub(crate) router: Router<u32>,
 }
 
@@ -120,15 +120,15 @@ impl Server {
     /// # Errors
     ///
     /// Two mounts whose patterns clash.
-    pub fn build(parts: ServerParts) -> Result<Self, Conflict> {
-        let router = Router::build(parts.mounts.keys().cloned().zip(0..))?;
-        Ok(Self { parts, router })
+    pub fn build(definition: ServerDefinition) -> Result<Self, Conflict> {
+        let router = Router::build(definition.mounts.keys().cloned().zip(0..))?;
+        Ok(Self { definition, router })
     }
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("parts", &self.parts).finish_non_exhaustive()
+        f.debug_struct("Server").field("definition", &self.definition).finish_non_exhaustive()
     }
 }
 

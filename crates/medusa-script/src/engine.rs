@@ -277,7 +277,7 @@ impl Host {
         }
         let addresses = site.listeners.iter().map(|bound| {
             let server = site.parts.find::<HttpServer>(&bound.part);
-            let listen = server.and_then(|server| server.parts.listen.get(bound.at));
+            let listen = server.and_then(|server| server.definition.listen.get(bound.at));
             Address {
                 addr: bound.listener.local_addr().clone(),
                 encrypted: listen.is_some_and(|listen| listen.tls.is_some()),

@@ -42,7 +42,7 @@ pub(super) async fn open(
     if proxied {
         // Until it has said whose it is, it is its own.
         let Ok(_until_then) = admit(conn, &server) else {
-            server.parts.counters.faults.count(Fault::TooManyConnections);
+            server.definition.counters.faults.count(Fault::TooManyConnections);
             return None;
         };
         read_proxy_header(&mut stream, conn, &server).await?;
@@ -52,7 +52,7 @@ pub(super) async fn open(
     let permit = match admitted.and_then(|it| if has_room { Ok(it) } else { Err(it.account().clone()) }) {
         Ok(permit) => permit,
         Err(account) => {
-            server.parts.counters.faults.count(Fault::TooManyConnections);
+            server.definition.counters.faults.count(Fault::TooManyConnections);
             // With TLS there is nobody to say it to yet.
             if tls.is_none()
                 && let Some(_permit) = account.permit_refusal()
@@ -70,23 +70,23 @@ pub(super) async fn open(
 }
 
 fn admit(conn: &Conn, server: &Server) -> Result<ConnectionPermit, Account> {
-    let parts = &server.parts;
-    let address = address(peer(conn)).filter(|ip| !parts.trusted_proxies.trusts(Some(*ip)));
-    parts.counters.admission.admit(address, &parts.limits)
+    let definition = &server.definition;
+    let address = address(peer(conn)).filter(|ip| !definition.trusted_proxies.trusts(Some(*ip)));
+    definition.counters.admission.admit(address, &definition.limits)
 }
 
 /// Reads whose connection it is, within the time of a handshake.
 async fn read_proxy_header(stream: &mut Stream, conn: &Conn, server: &Server) -> Option<()> {
-    let parts = &server.parts;
+    let definition = &server.definition;
     let refused = |why: &dyn std::fmt::Display| {
-        parts.counters.faults.count(Fault::Proxy);
+        definition.counters.faults.count(Fault::Proxy);
         tracing::debug!(peer = %conn.peer(), listener = %conn.listen_addr(), "no PROXY header: {why}");
         None
     };
-    if !parts.trusted_proxies.is_empty() && !parts.trusted_proxies.trusts(address(peer(conn))) {
+    if !definition.trusted_proxies.is_empty() && !definition.trusted_proxies.trusts(address(peer(conn))) {
         return refused(&"the peer is not among `trusted_proxies`");
     }
-    let limit = time(parts.limits.handshake);
+    let limit = time(definition.limits.handshake);
     match unless_ended(conn, tokio::time::timeout(limit, read_header(stream))).await? {
         Err(_elapsed) => refused(&"it did not come in time"),
         Ok(Err(error)) => refused(&error),
@@ -131,7 +131,7 @@ async fn reject_with(mut stream: Stream, what: &[u8]) {
 
 /// Makes the handshake, within its time.
 async fn encrypt(stream: Stream, tls: &Tls, conn: &Conn, server: &Server) -> Option<Stream> {
-    let limit = time(server.parts.limits.handshake);
+    let limit = time(server.definition.limits.handshake);
     let handshake = unless_ended(conn, tokio::time::timeout(limit, tls.accept(stream)));
     let (failed, plain) = match handshake.await? {
         Ok(Ok(stream)) => {
@@ -146,7 +146,7 @@ async fn encrypt(stream: Stream, tls: &Tls, conn: &Conn, server: &Server) -> Opt
         Err(_elapsed) => ("timeout", None),
     };
     // First of all: who has been told can see it counted.
-    server.parts.counters.faults.count(Fault::Tls);
+    server.definition.counters.faults.count(Fault::Tls);
     tracing::debug!(peer = %conn.peer(), listener = %conn.listen_addr(), kind = failed, "no TLS handshake");
     if let Some(stream) = plain {
         reject_with(stream, NOT_ENCRYPTED).await;

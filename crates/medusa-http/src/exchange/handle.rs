@@ -37,7 +37,7 @@ pub(super) async fn answer(server: &Server, mut request: Request, exchange: &mut
             head.params = params;
             head.tail = tail;
             exchange.mounted(at);
-            let mount = &server.parts.mounts[at as usize];
+            let mount = &server.definition.mounts[at as usize];
             if let Some(limit) = mount.body {
                 request.body.set_limit(limit);
             }
@@ -68,7 +68,7 @@ async fn handle(server: &Server, mount: &Mount, request: Request, exchange: &mut
     let progress = request.body.progress();
     let head = Arc::clone(&request.head);
     let handled = AssertUnwindSafe(async { mount.handler.handle(request).await }).catch_unwind();
-    let handled = within(handled, time(server.parts.limits.handler), progress.as_deref()).await;
+    let handled = within(handled, time(server.definition.limits.handler), progress.as_deref()).await;
     if let Some(user) = head.user.get() {
         exchange.asked_by(user);
     }
@@ -118,8 +118,8 @@ async fn handle(server: &Server, mount: &Mount, request: Request, exchange: &mut
             Response::page(StatusCode::INTERNAL_SERVER_ERROR)
         }
         None => {
-            server.parts.counters.faults.count(Fault::HandlerTimeout);
-            let limit = server.parts.limits.handler;
+            server.definition.counters.faults.count(Fault::HandlerTimeout);
+            let limit = server.definition.limits.handler;
             tracing::warn!(request = %head.id, method = %head.method, path = %head.path(), mount = %mount.pattern, origin = %mount.origin, "the handler took longer than {limit} s (`limits.handler`)");
             Response::page(StatusCode::SERVICE_UNAVAILABLE)
         }
@@ -134,7 +134,7 @@ fn count(server: &Server, error: &HandlerError) {
         StatusCode::SERVICE_UNAVAILABLE if error.blames_client() => Fault::NoMemory,
         _ => return,
     };
-    server.parts.counters.faults.count(fault);
+    server.definition.counters.faults.count(fault);
 }
 
 /// Polls `work` until it is done, or `limit` is over in which none of the request's body was read. Work that never waits

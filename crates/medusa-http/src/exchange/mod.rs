@@ -46,13 +46,13 @@ pub(crate) async fn exchange(
         return Ok(send(response, asked, None, slot, Exchange::unrouted(connection)));
     };
     let encrypted = connection.tls.is_some();
-    let client = Client::of(connection.peer, encrypted, &server.parts.trusted_proxies, &parts.headers);
+    let client = Client::of(connection.peer, encrypted, &server.definition.trusted_proxies, &parts.headers);
     let mut exchange = Exchange::begin(connection, Rc::clone(&server), &client, &parts);
     if tunnel.is_some() {
         parts.method = Method::GET;
     }
     let connection = exchange.connection();
-    let limits = &server.parts.limits;
+    let limits = &server.definition.limits;
     let (version, is_head) = (parts.version, parts.method == Method::HEAD);
     let mut body = RequestBody::incoming(incoming, limits, &parts.headers, &connection.carrier());
     let head = Arc::new(Head {
@@ -84,7 +84,7 @@ pub(crate) async fn exchange(
                 body.refuse();
             }
             if let Some(fault) = refusal.fault {
-                server.parts.counters.faults.count(fault);
+                server.definition.counters.faults.count(fault);
             }
             refusal.response
         }
@@ -98,10 +98,10 @@ pub(crate) async fn exchange(
     if !is_head && may_have_body(response.status) {
         response = exchange.afford(response);
     }
-    if let Some(hsts) = server.parts.hsts.as_ref().filter(|_| secure) {
+    if let Some(hsts) = server.definition.hsts.as_ref().filter(|_| secure) {
         response.headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
     }
-    for (name, value) in &*server.parts.security_headers {
+    for (name, value) in &*server.definition.security_headers {
         if !response.headers.contains_key(name) {
             response.headers.insert(name.clone(), value.clone());
         }

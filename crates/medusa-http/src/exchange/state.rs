@@ -52,7 +52,7 @@ pub(super) struct RequestSummary {
     pub(crate) uri: Uri,
 }
 
-/// The parts of a server that the end of an exchange needs.
+/// What of a server the end of an exchange needs.
 #[derive(Debug)]
 struct RetainedServer {
     mount: Option<(Pattern, Arc<Counters>)>,
@@ -74,7 +74,7 @@ impl Exchange {
         request: &http::request::Parts,
     ) -> Self {
         let mut exchange = Self::unrouted(connection);
-        exchange.record = server.parts.log.is_some().then(|| PendingRecord::new(client, request));
+        exchange.record = server.definition.log.is_some().then(|| PendingRecord::new(client, request));
         exchange.server = Some(server);
         exchange
     }
@@ -158,13 +158,13 @@ impl Exchange {
     /// hours.
     pub(super) fn release_server(&mut self) {
         let Some(server) = self.server.take() else { return };
-        let parts = &server.parts;
-        let mount = self.mount.and_then(|at| parts.mount_at(at));
+        let definition = &server.definition;
+        let mount = self.mount.and_then(|at| definition.mount_at(at));
         self.retained = Some(Box::new(RetainedServer {
             mount: mount.map(|mount| (mount.pattern.clone(), Arc::clone(&mount.counters))),
-            counters: Arc::clone(&parts.counters),
-            log: parts.log.clone(),
-            name: Arc::clone(&parts.name),
+            counters: Arc::clone(&definition.counters),
+            log: definition.log.clone(),
+            name: Arc::clone(&definition.name),
         }));
     }
 
@@ -174,7 +174,7 @@ impl Exchange {
         let request = asked.map(|asked| field::display(&asked.id));
         let method = asked.map(|asked| field::display(&asked.method));
         let path = asked.map(|asked| field::display(asked.uri.path()));
-        let here = self.server.as_ref().and_then(|server| server.parts.mount_at(self.mount?));
+        let here = self.server.as_ref().and_then(|server| server.definition.mount_at(self.mount?));
         let retained = || Some(&self.retained.as_ref()?.mount.as_ref()?.0);
         let mount = here.map(|mount| &mount.pattern).or_else(retained).map(field::display);
         tracing::warn!(request, method, path, mount, "a response broke off: {}", with_causes(error));
@@ -207,9 +207,9 @@ impl Drop for Exchange {
         }
         self.connection.end(self.status == client_left());
         if let Some(server) = &self.server {
-            let parts = &server.parts;
-            let mount = self.mount.and_then(|at| parts.mount_at(at)).map(|mount| &*mount.counters);
-            self.end(mount, &parts.counters, parts.log.as_ref(), &parts.name);
+            let definition = &server.definition;
+            let mount = self.mount.and_then(|at| definition.mount_at(at)).map(|mount| &*mount.counters);
+            self.end(mount, &definition.counters, definition.log.as_ref(), &definition.name);
         } else if let Some(retained) = &self.retained {
             self.end(
                 retained.mount.as_ref().map(|(_, counters)| &**counters),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medusa_http::{
-    Directory, Handler, HttpAccept, Listen, Mount, PinnedServer, Server, ServerCounters, ServerParts,
+    Directory, Handler, HttpAccept, Listen, Mount, PinnedServer, Server, ServerCounters, ServerDefinition,
 };
 use medusa_log::Sink;
 use medusa_net::{ListenAddr, Listener, Workers};
@@ -37,7 +37,7 @@ impl Served {
             counters: Arc::default(),
         };
         let counters = Arc::<ServerCounters>::default();
-        let parts = ServerParts {
+        let definition = ServerDefinition {
             name: "test".into(),
             listen: Vec::new(),
             mounts: [(mount.pattern.clone(), Arc::new(mount))].into_iter().collect(),
@@ -50,7 +50,7 @@ impl Served {
             counters: Arc::clone(&counters),
             origin: "test".into(),
         };
-        let server = Server::build(parts).map_err(|conflict| conflict.to_string())?;
+        let server = Server::build(definition).map_err(|conflict| conflict.to_string())?;
         let accept = Arc::new(HttpAccept::new(Arc::new(Only(Arc::new(server)))));
         let workers = Workers::start(NonZeroUsize::MIN)?;
         let listener = Listener::bind(&"127.0.0.1:0".parse()?, workers.len())?;

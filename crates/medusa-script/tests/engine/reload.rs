@@ -168,7 +168,7 @@ fn unchanged_parts_are_the_same_objects() {
     server.reload().unwrap();
     let after = server.engine.live().site();
     let servers = [&before, &after].map(|site| site.parts.all::<HttpServer>().next().unwrap());
-    for (old, new) in servers[0].parts.mounts.values().zip(servers[1].parts.mounts.values()) {
+    for (old, new) in servers[0].definition.mounts.values().zip(servers[1].definition.mounts.values()) {
         assert!(std::sync::Arc::ptr_eq(&old.handler, &new.handler), "{}", old.pattern);
     }
     assert!(std::sync::Arc::ptr_eq(&before.listeners[0].listener, &after.listeners[0].listener));

@@ -15,7 +15,7 @@ use indexmap::IndexMap;
 use indexmap::map::Entry;
 use medusa_http::router::{Conflict, Pattern};
 use medusa_http::{
-    Counters, Directory, Handler, HttpAccept, Limits, Listen, Mount, PinnedServer, Server, ServerParts,
+    Counters, Directory, Handler, HttpAccept, Limits, Listen, Mount, PinnedServer, Server, ServerDefinition,
 };
 use medusa_log::Sink;
 use medusa_net::tls::{CertificateSummary, show_fingerprint};
@@ -58,7 +58,7 @@ impl MountId {
 
     /// The mount, if it is one of `parts`.
     pub fn find<'a>(&self, parts: &'a Parts) -> Option<&'a Arc<Mount>> {
-        let mount = parts.find::<HttpServer>(&self.server)?.parts.mounts.get(&self.pattern)?;
+        let mount = parts.find::<HttpServer>(&self.server)?.definition.mounts.get(&self.pattern)?;
         self.names(mount).then_some(mount)
     }
 }
@@ -102,7 +102,7 @@ pub struct MountSpec {
 pub struct HttpServer {
     id: PartId,
     /// What it is made of.
-    pub parts: ServerParts,
+    pub definition: ServerDefinition,
     /// What says where it listens, if it is not the script.
     listen_origin: Option<Arc<str>>,
     /// With its router, once it is prepared.
@@ -112,8 +112,9 @@ pub struct HttpServer {
 impl Clone for HttpServer {
     /// To be changed, and so to be built anew.
     fn clone(&self) -> Self {
-        let (id, parts, listen_origin) = (self.id.clone(), self.parts.clone(), self.listen_origin.clone());
-        Self { id, parts, listen_origin, built: OnceLock::new() }
+        let (id, definition, listen_origin) =
+            (self.id.clone(), self.definition.clone(), self.listen_origin.clone());
+        Self { id, definition, listen_origin, built: OnceLock::new() }
     }
 }
 
@@ -127,14 +128,14 @@ impl Draft {
         if spec.listen.is_empty() {
             return Err(DraftError::NoAddress);
         }
-        let addresses = self.parts.all::<HttpServer>().map(|server| server.parts.listen.len()).sum();
+        let addresses = self.parts.all::<HttpServer>().map(|server| server.definition.listen.len()).sum();
         room(addresses, spec.listen.len(), MAX_ADDRESSES, "addresses to listen on")?;
         let name: Arc<str> = spec.name.unwrap_or_else(|| self.free_name()).into();
         let id = PartId { kind: &KIND, name: Arc::clone(&name) };
         if let Some(known) = self.parts.get(&id) {
             return Err(DraftError::SameName { origin: Arc::clone(known.origin()), part: id });
         }
-        let parts = ServerParts {
+        let definition = ServerDefinition {
             name,
             listen: spec.listen,
             mounts: IndexMap::default(),
@@ -147,13 +148,14 @@ impl Draft {
             counters: Arc::default(),
             origin: spec.origin,
         };
-        self.put(HttpServer { id: id.clone(), parts, listen_origin: None, built: OnceLock::new() })?;
+        self.put(HttpServer { id: id.clone(), definition, listen_origin: None, built: OnceLock::new() })?;
         Ok(id)
     }
 
     fn free_name(&self) -> String {
         let names = (1..).map(|n| if n == 1 { "http".to_owned() } else { format!("http-{n}") });
-        let taken = |name: &String| self.parts.all::<HttpServer>().any(|server| *server.parts.name == **name);
+        let taken =
+            |name: &String| self.parts.all::<HttpServer>().any(|server| *server.definition.name == **name);
         names.into_iter().find(|name| !taken(name)).unwrap_or_default()
     }
 
@@ -168,9 +170,9 @@ impl Draft {
         log: Option<Arc<dyn Sink>>,
         origin: Arc<str>,
     ) -> Result<(), DraftError> {
-        let parts = &mut self.edit::<HttpServer>(server)?.parts;
-        parts.log = log;
-        parts.log_origin = origin;
+        let definition = &mut self.edit::<HttpServer>(server)?.definition;
+        definition.log = log;
+        definition.log_origin = origin;
         Ok(())
     }
 
@@ -181,12 +183,12 @@ impl Draft {
     /// There is no such server, it has a mount of this pattern, or there are too many.
     pub fn mount(&mut self, server: &PartId, spec: MountSpec) -> Result<MountId, DraftError> {
         let MountSpec { pattern, handler, body, origin } = spec;
-        let mounts = self.parts.all::<HttpServer>().map(|server| server.parts.mounts.len()).sum();
+        let mounts = self.parts.all::<HttpServer>().map(|server| server.definition.mounts.len()).sum();
         room(mounts, 1, MAX_MOUNTS, "mounts")?;
         let running = self.base().parts.find::<HttpServer>(server);
-        let running = running.and_then(|server| server.parts.mounts.get(&pattern));
+        let running = running.and_then(|server| server.definition.mounts.get(&pattern));
         let counters = running.map_or_else(Arc::default, |mount| Arc::clone(&mount.counters));
-        let mounts = &mut self.edit::<HttpServer>(server)?.parts.mounts;
+        let mounts = &mut self.edit::<HttpServer>(server)?.definition.mounts;
         match mounts.entry(pattern.clone()) {
             Entry::Occupied(known) => Err(DraftError::SameMount {
                 pattern: pattern.to_string(),
@@ -227,7 +229,7 @@ impl Draft {
     /// The mounts of a server, with this one among them.
     fn mounts_with(&mut self, id: &MountId) -> Result<&mut IndexMap<Pattern, Arc<Mount>>, DraftError> {
         id.find(&self.parts).ok_or(DraftError::NoMount)?;
-        Ok(&mut self.edit::<HttpServer>(&id.server)?.parts.mounts)
+        Ok(&mut self.edit::<HttpServer>(&id.server)?.definition.mounts)
     }
 
     /// Makes the only server listen on `addrs` instead of where the script says: what `--listen` asks for.
@@ -238,12 +240,12 @@ impl Draft {
             && let Ok(only) = self.edit::<HttpServer>(only)
         {
             // What is spoken there stays as the script has it.
-            let spoken = only.parts.listen.first().cloned();
+            let spoken = only.definition.listen.first().cloned();
             let listen = |addr: &ListenAddr| match &spoken {
                 Some(spoken) => Listen { addr: addr.clone(), ..spoken.clone() },
                 None => Listen::plain(addr.clone()),
             };
-            only.parts.listen = addrs.iter().map(listen).collect();
+            only.definition.listen = addrs.iter().map(listen).collect();
             only.listen_origin = Some("--listen".into());
         }
         ids.len()
@@ -258,17 +260,17 @@ impl HttpServer {
 
     /// Names its mounts.
     pub fn mount_ids(&self) -> impl Iterator<Item = MountId> {
-        self.parts.mounts.values().map(|mount| MountId::new(&self.id, mount))
+        self.definition.mounts.values().map(|mount| MountId::new(&self.id, mount))
     }
 
     /// Takes over what carries over from the server that is running.
     fn take_over(&mut self, running: &Self) {
-        self.parts.counters = Arc::clone(&running.parts.counters);
-        for (at, (pattern, mount)) in self.parts.mounts.iter_mut().enumerate() {
-            if running.parts.mounts.get_index(at).is_some_and(|(_, known)| Arc::ptr_eq(known, mount)) {
+        self.definition.counters = Arc::clone(&running.definition.counters);
+        for (at, (pattern, mount)) in self.definition.mounts.iter_mut().enumerate() {
+            if running.definition.mounts.get_index(at).is_some_and(|(_, known)| Arc::ptr_eq(known, mount)) {
                 continue;
             }
-            let Some(known) = running.parts.mounts.get(pattern) else { continue };
+            let Some(known) = running.definition.mounts.get(pattern) else { continue };
             if Arc::ptr_eq(&known.handler, &mount.handler)
                 && (&known.origin, known.body) == (&mount.origin, mount.body)
             {
@@ -279,7 +281,7 @@ impl HttpServer {
 
     fn build(&self) -> Result<(), Refusal> {
         if self.built.get().is_none() {
-            let server = Server::build(self.parts.clone()).map_err(|conflict| self.refusal(conflict))?;
+            let server = Server::build(self.definition.clone()).map_err(|conflict| self.refusal(conflict))?;
             self.built.get_or_init(|| Arc::new(server));
         }
         Ok(())
@@ -287,7 +289,7 @@ impl HttpServer {
 
     fn refusal(&self, conflict: Conflict) -> Refusal {
         let origin = |at: usize| {
-            let mount = self.parts.mounts.get_index(at);
+            let mount = self.definition.mounts.get_index(at);
             mount.map_or_else(Arc::default, |(_, mount)| Arc::clone(&mount.origin))
         };
         let source = Clash {
@@ -319,35 +321,35 @@ impl Part for HttpServer {
     }
 
     fn origin(&self) -> &Arc<str> {
-        &self.parts.origin
+        &self.definition.origin
     }
 
     fn settle(self: Arc<Self>, running: &Arc<dyn Part>) -> Arc<dyn Part> {
         let Some(known) = downcast::<Self>(running) else { return self };
         let mut settled = Arc::unwrap_or_clone(self);
         settled.take_over(known);
-        let same = known.listen_origin == settled.listen_origin && known.parts.same(&settled.parts);
+        let same = known.listen_origin == settled.listen_origin && known.definition.same(&settled.definition);
         if same { Arc::clone(running) } else { Arc::new(settled) }
     }
 
     fn uses(&self) -> Vec<Use> {
-        let handlers = self.parts.mounts.values().map(|mount| {
+        let handlers = self.definition.mounts.values().map(|mount| {
             let (origin, handler) = (Arc::clone(&mount.origin), Arc::clone(&mount.handler));
             Use { origin, object: Object::Handler(handler) }
         });
-        let log = self.parts.log.iter().map(|log| {
-            let (origin, log) = (Arc::clone(&self.parts.log_origin), Arc::clone(log));
+        let log = self.definition.log.iter().map(|log| {
+            let (origin, log) = (Arc::clone(&self.definition.log_origin), Arc::clone(log));
             Use { origin, object: Object::Sink(log) }
         });
         handlers.chain(log).collect()
     }
 
     fn listens(&self) -> Vec<ListenAddr> {
-        self.parts.listen.iter().map(|listen| listen.addr.clone()).collect()
+        self.definition.listen.iter().map(|listen| listen.addr.clone()).collect()
     }
 
     fn listen_origin(&self) -> &Arc<str> {
-        self.listen_origin.as_ref().unwrap_or(&self.parts.origin)
+        self.listen_origin.as_ref().unwrap_or(&self.definition.origin)
     }
 
     fn accept(&self, place: Place) -> Option<Arc<dyn Accept>> {
@@ -355,7 +357,7 @@ impl Part for HttpServer {
     }
 
     fn describe_listener(&self, at: usize) -> Vec<Status> {
-        let tls = self.parts.listen.get(at).and_then(|listen| listen.tls.as_ref());
+        let tls = self.definition.listen.get(at).and_then(|listen| listen.tls.as_ref());
         tls.map_or(&[][..], |tls| tls.describe()).iter().map(certificate).collect()
     }
 
@@ -377,7 +379,7 @@ impl Part for HttpServer {
     }
 
     fn status(&self) -> Status {
-        self.parts.status()
+        self.definition.status()
     }
 }
 
@@ -397,7 +399,7 @@ struct ListenerDirectory(Place);
 impl Directory for ListenerDirectory {
     fn listen(&self) -> Option<Listen> {
         let (part, at) = self.0.part()?;
-        downcast::<HttpServer>(&part)?.parts.listen.get(at).cloned()
+        downcast::<HttpServer>(&part)?.definition.listen.get(at).cloned()
     }
 
     fn current(&self) -> Option<PinnedServer> {
@@ -483,7 +485,7 @@ mod tests {
     }
 
     fn mounts(parts: &Parts) -> Vec<Arc<Mount>> {
-        parts.all::<HttpServer>().flat_map(|server| server.parts.mounts.values().cloned()).collect()
+        parts.all::<HttpServer>().flat_map(|server| server.definition.mounts.values().cloned()).collect()
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod tls;
 use std::sync::Arc;
 
 use http::HeaderValue;
-use medusa_http::ServerParts;
+use medusa_http::ServerDefinition;
 use medusa_log::Sink;
 use medusa_proto::forwarded::TrustedProxies;
 use medusa_site::{self as site, PartId, ServerSpec};
@@ -197,8 +197,8 @@ fn server_spec(lua: &Lua, value: Value) -> mlua::Result<ServerSpec> {
 pub(super) struct HttpServer(pub(super) PartId);
 
 impl HttpServer {
-    fn look<R>(&self, lua: &Lua, look: impl FnOnce(&ServerParts) -> R) -> mlua::Result<R> {
-        look_at::<site::HttpServer, R>(lua, &self.0, |server| look(&server.parts))
+    fn look<R>(&self, lua: &Lua, look: impl FnOnce(&ServerDefinition) -> R) -> mlua::Result<R> {
+        look_at::<site::HttpServer, R>(lua, &self.0, |server| look(&server.definition))
     }
 }
 
