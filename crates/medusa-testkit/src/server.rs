@@ -159,7 +159,7 @@ impl Server {
     /// The address of its listener number `at`, as the script has them, from 0.
     #[track_caller]
     pub fn address_of(&self, at: usize) -> SocketAddr {
-        let listeners = self.parts("listener");
+        let listeners = self.documents("listener");
         let address = listeners.get(at).and_then(|listener| listener["address"].as_str());
         let address = address.and_then(|address| address.parse().ok());
         address.unwrap_or_else(|| panic!("no listener number {at} on TCP among {listeners:?}"))
@@ -231,24 +231,24 @@ impl Server {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in the status:\n{text}"))
     }
 
-    /// The parts of its status that are of one kind: its `listener`s, its `mount`s.
+    /// The documents of one kind in its status: its `listener`s, its `mount`s.
     #[track_caller]
-    pub fn parts(&self, kind: &str) -> Vec<Value> {
+    pub fn documents(&self, kind: &str) -> Vec<Value> {
         let mut found = Vec::new();
         collect(&self.status(), kind, &mut found);
         found
     }
 
-    /// The number `field` of its one part of a kind.
+    /// The number `field` of its one document of a kind.
     ///
     /// # Panics
     ///
-    /// There is no such part, or there are several, or it has no such number.
+    /// There is no such document, or there are several, or it has no such number.
     #[track_caller]
     pub fn number(&self, kind: &str, field: &str) -> u64 {
-        match self.parts(kind).as_slice() {
-            [part] => part[field].as_u64().unwrap_or_else(|| panic!("no number `{field}` in {part}")),
-            parts => panic!("one {kind} was expected, there are {}: {parts:?}", parts.len()),
+        match self.documents(kind).as_slice() {
+            [one] => one[field].as_u64().unwrap_or_else(|| panic!("no number `{field}` in {one}")),
+            all => panic!("one {kind} was expected, there are {}: {all:?}", all.len()),
         }
     }
 
@@ -318,13 +318,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_parts_of_a_status_are_found_at_any_depth() {
+    fn the_documents_of_a_status_are_found_at_any_depth() {
         let status = serde_json::json!({"kind": "a", "children": [
             {"kind": "b", "name": "1"}, {"kind": "a", "children": [{"kind": "b", "name": "2"}]},
         ]});
         let mut found = Vec::new();
         collect(&status, "b", &mut found);
-        assert_eq!(found.iter().map(|part| &part["name"]).collect::<Vec<_>>(), ["1", "2"]);
+        assert_eq!(found.iter().map(|found| &found["name"]).collect::<Vec<_>>(), ["1", "2"]);
     }
 
     #[test]

@@ -246,7 +246,7 @@ fn a_reload_says_what_is_wrong_and_changes_nothing() {
         expect_message(&server.command(["reload"]).failure(1), wrong);
         assert_eq!(client.get("/old").text(), "old", "after {}", wrong.script);
     }
-    assert_eq!(server.parts("listener").len(), 1, "a listener is left of a site that failed");
+    assert_eq!(server.documents("listener").len(), 1, "a listener is left of a site that failed");
     assert_eq!(server.number("site", "retired_servers_in_use"), 0);
 }
 

@@ -115,7 +115,7 @@ fn a_change_that_waits_for_a_client_holds_up_a_reload_for_so_long_and_no_longer(
         held.push(client);
     }
     wait::until("one of them holds the change, and the others wait", || {
-        let changes = server.parts("change");
+        let changes = server.documents("change");
         let change = changes.first()?;
         assert!(change["name"].as_str().is_some_and(|name| name == "request POST /hold"), "{change}");
         (change["waiting"].as_u64()? == 7).then_some(())

@@ -179,7 +179,7 @@ fn status_is_a_tree_or_json() {
     assert_eq!((&status["kind"], status["pid"].as_u64()), (&"medusa".into(), Some(server.pid().into())));
     assert_eq!(server.number("mount", "requests"), 1);
     let address = server.address().to_string();
-    assert_eq!(server.parts("listener")[0]["address"], address);
+    assert_eq!(server.documents("listener")[0]["address"], address);
 }
 
 #[test]
@@ -245,7 +245,7 @@ fn statements_at_the_same_time_wait_for_each_other() {
             });
         }
     });
-    assert_eq!(server.parts("mount").len(), 40);
+    assert_eq!(server.documents("mount").len(), 40);
 }
 
 #[test]

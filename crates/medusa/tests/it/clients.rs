@@ -78,7 +78,7 @@ fn curl_asks_and_is_answered() {
     for (flag, url, _) in ways(&server, "/echo") {
         let sum = url.replace("/echo", "/sum");
         let sent = it.curl([flag, "--data-binary", &data, &sum]);
-        assert!(sent.status.success(), "{sent}the server counts {:?}", server.parts("http.faults"));
+        assert!(sent.status.success(), "{sent}the server counts {:?}", server.documents("http.faults"));
         assert_eq!(sent.said(), LARGE.to_string());
         assert_eq!(it.curl([flag, "-d", "some text", &url]).said(), "some text");
         let chunked =
@@ -199,7 +199,7 @@ fn python_asks_and_is_answered() {
         assert_eq!(run("python3", ["-c", PYTHON].into_iter().chain(args)).said(), "done 11");
     }
     let python =
-        server.parts("listener").iter().map(|listener| listener["accepted"].as_u64()).collect::<Vec<_>>();
+        server.documents("listener").iter().map(|listener| listener["accepted"].as_u64()).collect::<Vec<_>>();
     assert_eq!(python, [Some(1), Some(1)], "a connection for each run");
 }
 

@@ -212,7 +212,7 @@ fn while_its_server_is_away_it_says_what_it_knows_and_fails_fast_otherwise() {
     wait::until("it is back", || {
         server.command(["eval", "dns:lookup('c.example', 'A')[1]"]).status.success().then_some(())
     });
-    let servers = server.parts("dns.server");
+    let servers = server.documents("dns.server");
     assert_eq!(servers.len(), 1, "{servers:?}");
     assert!(
         servers[0]["stale"].as_u64() > Some(0) && servers[0]["failures"].as_u64() > Some(1),
@@ -279,7 +279,7 @@ fn a_reload_keeps_what_is_known_and_the_status_shows_it() {
     assert_eq!(source(&server, "a.example"), "server");
     server.reload();
     assert_eq!(source(&server, "a.example"), "cache");
-    let resolver = server.parts("dns.server").remove(0);
+    let resolver = server.documents("dns.server").remove(0);
     assert_eq!(resolver["name"], address.to_string());
     assert_eq!((&resolver["entries"], &resolver["hits"]), (&1.into(), &1.into()), "{resolver}");
     assert!(server.eval("dns:status()").contains(&address.to_string()));
@@ -290,7 +290,7 @@ fn a_reload_keeps_what_is_known_and_the_status_shows_it() {
     site.write("site.luau", format!("dns = medusa.dns.server('{address}', {{ attempts = 3 }})"));
     server.reload();
     assert_eq!(source(&server, "a.example"), "server");
-    wait::until("the old one is gone", || (server.parts("dns.server").len() == 1).then_some(()));
+    wait::until("the old one is gone", || (server.documents("dns.server").len() == 1).then_some(()));
 }
 
 #[test]
@@ -310,7 +310,7 @@ fn fetch_finds_hosts_by_the_sites_resolver() {
     let server = start(&site);
     let url = |host: &str| format!("medusa.fetch('http://{host}:{port}/').body");
     assert_eq!(server.eval(&url("www.example")), "hello from www.example");
-    assert_eq!(server.parts("site")[0]["resolver"], unbound.address().to_string());
+    assert_eq!(server.documents("site")[0]["resolver"], unbound.address().to_string());
     assert_eq!(server.get("/").text(), "hello from www.example", "in a handler file, too");
     let why = error(&server, &url("pinned.example"));
     assert!(why.contains("pinned.example: no such name"), "{why}");

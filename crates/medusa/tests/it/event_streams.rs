@@ -153,7 +153,7 @@ fn a_reload_ends_the_event_streams_of_what_has_changed_and_keeps_the_others() {
     let open = |kind: &str| {
         // One that is mounted twice is shown twice.
         let open = |part: &Value| Some((part["name"].to_string(), part["event_streams"].as_u64()?));
-        let handlers: BTreeMap<_, _> = server.parts(kind).iter().filter_map(open).collect();
+        let handlers: BTreeMap<_, _> = server.documents(kind).iter().filter_map(open).collect();
         handlers.values().sum::<u64>()
     };
     assert_eq!((open("function"), open("script")), (1, 2));
@@ -165,7 +165,7 @@ fn a_reload_ends_the_event_streams_of_what_has_changed_and_keeps_the_others() {
     assert_eq!(main.get("/ok").text(), "ok");
     wait::until("nothing of the old site is kept", || {
         let kept = server.number("site", "retired_servers_in_use");
-        (kept == 0 && server.parts("vm.replaced").is_empty()).then_some(())
+        (kept == 0 && server.documents("vm.replaced").is_empty()).then_some(())
     });
     assert!(!kept.is_readable_within(Duration::from_millis(10)), "it goes on");
     server.eval("web:remove()");
@@ -210,7 +210,7 @@ fn other_streams_are_let_finish_and_the_status_says_what_they_hold() {
     assert_eq!(client.head().status, 200);
     assert_eq!(chunk(&mut client), "begun");
     server.reload();
-    let held = server.parts("vm.replaced");
+    let held = server.documents("vm.replaced");
     let [held] = held.as_slice() else { panic!("one VM was expected: {held:?}") };
     assert_eq!(held["requests"].as_u64(), Some(1), "{held}");
     assert_eq!(held["held_by"].as_str(), Some("GET /long"), "{held}");

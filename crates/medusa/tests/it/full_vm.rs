@@ -53,7 +53,7 @@ fn expect_served(server: &Server, after: &str) {
 /// Waits until what filled the VMs is collected.
 #[track_caller]
 fn wait_for_room(server: &Server) {
-    let nearly_full = |kind| server.parts(kind).iter().any(|vm| vm["memory_nearly_full"] == true);
+    let nearly_full = |kind| server.documents(kind).iter().any(|vm| vm["memory_nearly_full"] == true);
     wait::until("there is room", || (!nearly_full("vm") && !nearly_full("vm.worker")).then_some(()));
 }
 
@@ -90,10 +90,10 @@ fn filled_from_anywhere_the_server_lives() {
     server.eval("timer:cancel()");
     expect_served(&server, "a timer");
     // The status names the VM, and what was stopped.
-    let main = &server.parts("vm")[0];
+    let main = &server.documents("vm")[0];
     assert!(main["memory_stopped"].as_u64().unwrap() > 0, "{main}");
     assert_eq!(main["memory_last_stopped"], "timer at statement:1", "{main}");
-    let workers = server.parts("vm.worker");
+    let workers = server.documents("vm.worker");
     let named = |worker: &serde_json::Value| worker["memory_last_stopped"].to_string().contains("ws.luau");
     assert!(workers.iter().any(named), "{workers:?}");
 }
@@ -138,7 +138,7 @@ fn a_crowd_that_fills_a_vm_makes_nobody_else_wait_under_load() {
     });
     assert!(stopped.iter().all(|answer| answer.status == 503), "{stopped:?}");
     assert!(crowd.len() > 10, "only {} were left", crowd.len());
-    let main = &server.parts("vm")[0];
+    let main = &server.documents("vm")[0];
     assert!(main["memory"].as_u64() <= main["memory_limit"].as_u64(), "{main}");
     assert!(main["memory_stopped"].as_u64().unwrap() > 0, "{main}");
 }
@@ -162,7 +162,7 @@ fn while_a_vm_is_nearly_full_no_body_is_taken() {
     assert_eq!(refused.status, 503);
     assert!(refused.header("retry-after").is_some(), "{refused:?}");
     assert_eq!(server.get("/ok").text(), "ok");
-    let main = &server.parts("vm")[0];
+    let main = &server.documents("vm")[0];
     assert_eq!(main["memory_nearly_full"], true, "{main}");
     assert_eq!(main["memory_refused"], 1, "{main}");
     server.eval("keep = nil");

@@ -16,7 +16,7 @@ fn ten_thousand_requests_use_one_connection() {
         assert!(!answer.says_close());
         assert_eq!(client.get("/four.bin").body.len(), 4096);
     }
-    let listener = server.parts("listener");
+    let listener = server.documents("listener");
     assert_eq!((&listener[0]["accepted"], &listener[0]["open"]), (&1.into(), &1.into()), "{listener:?}");
     assert_eq!(server.number("http", "requests"), 10_000);
 }

@@ -66,7 +66,7 @@ fn a_hundred_requests_at_a_time_on_one_connection() {
 }
 
 fn accepted(server: &Server) -> u64 {
-    server.parts("listener").iter().filter_map(|listener| listener["accepted"].as_u64()).sum()
+    server.documents("listener").iter().filter_map(|listener| listener["accepted"].as_u64()).sum()
 }
 
 #[test]

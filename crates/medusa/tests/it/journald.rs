@@ -34,7 +34,7 @@ fn the_journal_has_the_fields_of_each_request() {
     assert_eq!(["PRIORITY", "HTTP_TARGET", "HTTP_STATUS"].map(|name| field(1, name)), ["4", "/none", "404"]);
     assert!(field(0, "MESSAGE").contains("\"GET /a HTTP/1.1\" 200 5"), "{messages:?}");
     let sink = wait::until("the sink has written both", || {
-        let sinks = server.parts("log.journald");
+        let sinks = server.documents("log.journald");
         (sinks[0]["written"] == 2).then(|| sinks[0].clone())
     });
     assert_eq!(sink["lost"], 0, "{sink}");

@@ -9,7 +9,7 @@ const OK: &str = "web:mount('/', function(req) return req.peer end)";
 /// The address of its listener number `at`.
 #[track_caller]
 fn address(server: &Server, at: usize) -> std::net::SocketAddr {
-    let listeners = server.parts("listener");
+    let listeners = server.documents("listener");
     let text = listeners[at]["address"].as_str().expect("text");
     text.parse().unwrap_or_else(|_error| panic!("{text} is no address"))
 }

@@ -108,11 +108,11 @@ fn a_statement_that_fails_changes_nothing() {
         assert_eq!(server.get(path).status, 404, "{path}");
     }
     assert_eq!(server.get("/kept").text(), "kept");
-    assert_eq!(server.parts("http").len(), 1);
-    assert_eq!(server.parts("mount").len(), 1);
+    assert_eq!(server.documents("http").len(), 1);
+    assert_eq!(server.documents("mount").len(), 1);
     assert_eq!(server.number("http", "requests"), before + 6);
     assert!(
-        server.parts("site")[0]["name"].as_str().is_some_and(|name| name.ends_with(" 1")),
+        server.documents("site")[0]["name"].as_str().is_some_and(|name| name.ends_with(" 1")),
         "still generation 1"
     );
 }
@@ -139,7 +139,7 @@ fn a_listener_comes_and_goes() {
         "second = medusa.http.server { name = 'second', listen = '[::1]:0' }
         second:mount('/', function() return 'second' end)",
     );
-    let listeners = server.parts("listener");
+    let listeners = server.documents("listener");
     let address =
         |at: usize| listeners[at]["address"].as_str().and_then(|text| text.parse().ok()).expect("an address");
     let mut second = medusa_testkit::Client::connect(address(1));
@@ -147,7 +147,7 @@ fn a_listener_comes_and_goes() {
     server.eval("second:remove()");
     second.expect_close();
     assert_eq!(server.get("/").text(), "first");
-    assert_eq!(server.parts("listener").len(), 1);
+    assert_eq!(server.documents("listener").len(), 1);
 }
 
 #[test]

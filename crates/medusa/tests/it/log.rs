@@ -192,7 +192,7 @@ fn a_full_disk_is_counted_and_the_server_lives_on() {
     let mut server = start(&site);
     assert_eq!(server.get("/").status, 200);
     server.stderr().wait_for("cannot write the log");
-    let sink = server.parts("log.file").remove(0);
+    let sink = server.documents("log.file").remove(0);
     assert_eq!(sink["failing"], true, "{sink}");
     assert!(sink["last_error"].as_str().is_some_and(|error| error.contains("No space left")), "{sink}");
     for _ in 0..1_000 {

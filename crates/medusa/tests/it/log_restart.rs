@@ -39,7 +39,7 @@ fn tcp(log: &LogServer, options: &str) -> Site {
 
 #[track_caller]
 fn sink(server: &Server) -> Value {
-    server.parts("log.syslog").remove(0)
+    server.documents("log.syslog").remove(0)
 }
 
 fn count(sink: &Value, field: &str) -> u64 {

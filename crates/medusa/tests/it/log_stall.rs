@@ -113,7 +113,7 @@ fn press(server: &Server, count: u64) -> Report {
 /// Its one syslog sink.
 #[track_caller]
 fn sink(server: &Server) -> Value {
-    server.parts("log.syslog").remove(0)
+    server.documents("log.syslog").remove(0)
 }
 
 fn count(sink: &Value, field: &str) -> u64 {

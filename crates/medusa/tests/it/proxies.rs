@@ -98,7 +98,7 @@ fn without_its_header_a_connection_is_closed_and_counted() {
         // Closed with bytes unread it may be reset; either way, there is no answer.
         assert!(!matches!(client.try_response("GET"), Ok(Some(_))), "{bytes:?} was answered");
         wait::until("it is counted", || {
-            let faults = server.parts("http.faults");
+            let faults = server.documents("http.faults");
             (faults.first()?["proxy_header"].as_u64()? == before as u64 + 1).then_some(())
         });
     }

@@ -184,7 +184,7 @@ fn a_compressed_function_goes_with_its_mounts_and_holds_no_replaced_vm() {
         });
     };
     let vms = || {
-        wait::until("no replaced VM is kept", || server.parts("vm.replaced").is_empty().then_some(()));
+        wait::until("no replaced VM is kept", || server.documents("vm.replaced").is_empty().then_some(()));
     };
     server.reload();
     server.reload();

@@ -79,7 +79,7 @@ fn names_are_in_the_log() {
     assert_eq!(server.number("dns.server", "misses"), asked_before);
     // A reload leaves it as it is.
     server.reload();
-    let sink = server.parts("log.resolving").remove(0);
+    let sink = server.documents("log.resolving").remove(0);
     assert_eq!(
         (&sink["named"], &sink["nameless"], &sink["late"]),
         (&4.into(), &2.into(), &0.into()),
@@ -187,7 +187,7 @@ fn many_clients_under_load_are_named_or_not_but_all_logged() {
     });
     let grown = memory::resident(server.pid()).saturating_sub(before);
     assert!(grown < 64 << 20, "{grown} bytes more");
-    let sink = server.parts("log.resolving").remove(0);
+    let sink = server.documents("log.resolving").remove(0);
     let count = |field: &str| sink[field].as_u64().unwrap_or_else(|| panic!("no {field} in {sink}"));
     let all = count("named") + count("nameless") + count("late") + count("not_asked");
     assert_eq!(all, u64::from(CLIENTS), "{sink}");

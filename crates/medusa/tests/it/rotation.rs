@@ -69,7 +69,7 @@ fn rotation_by_size_under_load_loses_and_tears_no_line() {
         let server = start(&site);
         H2Load::start(&server.url("/"), REQUESTS, 8, 10).expect_clean();
         wait::until("all is written", || (server.number("log.file", "written") == REQUESTS).then_some(()));
-        let sink = server.parts("log.file").remove(0);
+        let sink = server.documents("log.file").remove(0);
         server.terminate();
         assert!(sink["rotations"].as_u64() >= Some(10), "{sink}");
         assert_eq!((&sink["lost"], &sink["file_errors"]), (&0.into(), &0.into()), "{sink}");
@@ -91,7 +91,7 @@ fn lines_stay_in_their_order_from_file_to_file() {
     }
     drop(client);
     let rotations = wait::until("all is written and compressed", || {
-        let sink = server.parts("log.file").remove(0);
+        let sink = server.documents("log.file").remove(0);
         let rotations = sink["rotations"].as_u64()?;
         (sink["written"] == 300 && sink["compressed"] == rotations).then_some(rotations)
     });
@@ -120,7 +120,7 @@ fn the_newest_are_kept_and_other_files_left_alone() {
         (server.number("log.file", "rotations") >= 10).then_some(())
     });
     let sink = wait::until("the rest is compressed", || {
-        let mut sink = server.parts("log.file").remove(0);
+        let mut sink = server.documents("log.file").remove(0);
         let names = names(&site.at("logs"));
         let plain = names
             .iter()
@@ -210,7 +210,7 @@ fn two_servers_may_rotate_one_file() {
     }
     drop(clients);
     for server in servers {
-        assert_eq!(server.number("log.file", "file_errors"), 0, "{:?}", server.parts("log.file"));
+        assert_eq!(server.number("log.file", "file_errors"), 0, "{:?}", server.documents("log.file"));
         server.terminate();
     }
     assert_eq!(lines(&site.at("logs")).len() as u64, sent.iter().sum::<u64>());
@@ -325,7 +325,7 @@ fn a_disk_that_fills_up_while_files_rotate_loses_nothing_uncounted() {
     let server = start(&site);
     H2Load::start(&server.url("/"), REQUESTS, 4, 10).expect_clean();
     let full = wait::until("every record is written, waits or is lost", || {
-        let sink = server.parts("log.file").remove(0);
+        let sink = server.documents("log.file").remove(0);
         let all = ["written", "queue", "lost"].into_iter().filter_map(|count| sink[count].as_u64());
         (all.sum::<u64>() == REQUESTS).then_some(sink)
     });
@@ -334,11 +334,11 @@ fn a_disk_that_fills_up_while_files_rotate_loses_nothing_uncounted() {
     wait::until("what waited is written", || (server.number("log.file", "queue") == 0).then_some(()));
     server.get("/");
     wait::until("so is one more", || {
-        let sink = server.parts("log.file").remove(0);
+        let sink = server.documents("log.file").remove(0);
         let all = ["written", "lost"].into_iter().filter_map(|count| sink[count].as_u64());
         (all.sum::<u64>() == REQUESTS + 1).then_some(())
     });
-    let sink = server.parts("log.file").remove(0);
+    let sink = server.documents("log.file").remove(0);
     server.terminate();
     let (mut records, mut told) = (0, 0);
     for (name, text) in files(&logs) {

@@ -197,7 +197,7 @@ fn compare_with_logger(kind: Kind) {
             assert_eq!(ours.time.len(), theirs.time.len(), "{kind:?} {name}: {} {}", ours.time, theirs.time);
         }
     }
-    let sinks = server.parts("log.syslog");
+    let sinks = server.documents("log.syslog");
     assert_eq!(sinks.len(), ways.len());
     for sink in sinks {
         assert_eq!(sink["written"], REQUESTS.len(), "{sink}");
@@ -250,7 +250,7 @@ fn a_loss_is_a_message_like_any_other() {
         let made = load.stop();
         log.restart();
         let sink = wait::until("all is written or lost", || {
-            let sink = server.parts("log.syslog").remove(0);
+            let sink = server.documents("log.syslog").remove(0);
             let count = |place: &str| sink[place].as_u64().expect("a number");
             (count("written") + count("lost") == made.requests()).then_some(sink)
         });
@@ -339,7 +339,7 @@ fn a_log_server_that_comes_late_is_told_everything() {
         let server = start(&site);
         send_all(&server);
         wait::until("every sink has tried", || {
-            server.parts("log.syslog").iter().all(|sink| sink["failing"] == true).then_some(())
+            server.documents("log.syslog").iter().all(|sink| sink["failing"] == true).then_some(())
         });
         log.restart();
         let messages = log.wait_for(ways.len() * REQUESTS.len());
@@ -368,7 +368,7 @@ fn a_log_server_with_a_certificate_of_somebody_else_is_told_nothing() {
     let server = start(&script);
     assert_eq!(server.get("/untold").status, 200);
     let sink = wait::until("the sink has tried, and the record waits", || {
-        server.parts("log.syslog").into_iter().find(|sink| sink["failing"] == true && sink["queue"] == 1)
+        server.documents("log.syslog").into_iter().find(|sink| sink["failing"] == true && sink["queue"] == 1)
     });
     assert!(sink["last_error"].as_str().is_some_and(|error| error.contains("certificate")), "{sink}");
     assert_eq!(sink["written"], 0, "{sink}");
@@ -395,7 +395,7 @@ fn what_is_too_long_for_a_datagram_is_cut_and_said_so() {
         let line = site.read("access.log");
         let line = line.trim_end();
         assert!(line.len() > 6_000, "{line}");
-        for (Way { name, target, .. }, sink) in ways.iter().zip(server.parts("log.syslog")) {
+        for (Way { name, target, .. }, sink) in ways.iter().zip(server.documents("log.syslog")) {
             let text = &of(&messages, name)[0].text;
             let cut = target.starts_with("udp:");
             assert_eq!(text == line, !cut, "{kind:?} {name}: {text}");

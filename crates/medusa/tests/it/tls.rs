@@ -167,7 +167,7 @@ fn a_self_signed_certificate_is_made_on_request() {
     assert!(shown.contains("BEGIN CERTIFICATE"), "{shown}");
     assert_eq!(shown, after, "a reload leaves it as it is");
     let logged = server.stderr().wait_for("made a self-signed certificate");
-    let [certificate] = server.parts("certificate").try_into().expect("one certificate");
+    let [certificate] = server.documents("certificate").try_into().expect("one certificate");
     assert!(
         certificate["days_left"].as_u64().is_some_and(|days| (300..=400).contains(&days)),
         "{certificate}"

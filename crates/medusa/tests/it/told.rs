@@ -158,8 +158,8 @@ fn a_log_that_is_used_often_is_shown_once_and_written_once() {
     let server = start(&site);
     server.get("/");
     let records = lines(&site, 1, |line| !is_event(line));
-    assert_eq!((records.len(), server.parts("log.file").len()), (1, 1));
-    let named = server.parts("see");
+    assert_eq!((records.len(), server.documents("log.file").len()), (1, 1));
+    let named = server.documents("see");
     assert_eq!(named.len(), 2, "{named:?}");
     assert!(named.iter().all(|part| part["name"].as_str().is_some_and(|name| name.ends_with("a.log"))));
 }

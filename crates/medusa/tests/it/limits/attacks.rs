@@ -49,7 +49,7 @@ fn expect_enough(server: &Server, client: &mut Http2, mut round: impl FnMut(u32)
 /// The number of faults of one kind.
 #[track_caller]
 fn counted(server: &Server, name: &str) -> u64 {
-    server.parts("http.faults")[0][name].as_u64().unwrap_or(0)
+    server.documents("http.faults")[0][name].as_u64().unwrap_or(0)
 }
 
 /// A request that is reset at once, many times: a hundred of them fit into a round.

@@ -84,7 +84,7 @@ fn handler_frames_do_not_give_it_more_time() {
             client.get(stream, "/ok");
             assert_eq!(client.status(stream), 200);
             client.send(PING, 0, 0, &[0; 8]);
-            if server.parts("http.faults")[0]["handler_timeout"] == 1 {
+            if server.documents("http.faults")[0]["handler_timeout"] == 1 {
                 break;
             }
         }

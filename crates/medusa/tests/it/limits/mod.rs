@@ -40,7 +40,7 @@ fn limited(limits: &str, script: &str) -> (Site, Server) {
 /// Asserts which faults were counted, by name, and how often; no others were.
 #[track_caller]
 fn expect_faults(server: &Server, expected: &[(&str, u64)]) {
-    let parts = server.parts("http.faults");
+    let parts = server.documents("http.faults");
     let [faults] = parts.as_slice() else { panic!("one server was expected: {parts:?}") };
     let mut counted: Vec<_> = faults
         .as_object()

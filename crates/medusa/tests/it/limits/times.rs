@@ -191,7 +191,7 @@ fn handshake_a_client_that_does_not_begin_is_left() {
 /// The address of its listener number `at`.
 #[track_caller]
 pub(super) fn listener(server: &Server, at: usize) -> std::net::SocketAddr {
-    let listeners = server.parts("listener");
+    let listeners = server.documents("listener");
     let text = listeners[at]["address"].as_str().expect("text");
     text.parse().unwrap_or_else(|_error| panic!("{text} is no address"))
 }

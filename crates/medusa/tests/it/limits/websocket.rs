@@ -41,7 +41,7 @@ fn pongs_that_nobody_reads_do_not_pile_up() {
         assert!(sent < MOST, "it was read on and on");
         wait::until("it is gone", || (server.number("http", "connections") == 0).then_some(()));
     }
-    assert_eq!(server.parts("http.faults")[0]["write_stall"], 2);
+    assert_eq!(server.documents("http.faults")[0]["write_stall"], 2);
 }
 
 /// The same with messages, which a handler answers as far as the client reads.
