@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use crate::address::ListenAddr;
 use crate::conn::{Conn, Peer};
 use crate::limits::Permit;
-use crate::origin::{ListenerId, Origin};
+use crate::worker_listener::{ListenerId, WorkerListener};
 use crate::{clock, worker};
 
 /// How often deadlines are looked at. Finer would cost more and tell nobody anything: deadlines are whole seconds.
@@ -34,7 +34,7 @@ thread_local! {
 struct Registry {
     live: RefCell<Slab<Rc<Conn>>>,
     /// One per listener that this worker has accepted for and that still accepts or has connections.
-    origins: RefCell<Vec<Weak<Origin>>>,
+    listeners: RefCell<Vec<Weak<WorkerListener>>>,
     opened: Cell<u64>,
     ended: Cell<u64>,
     ticking: Cell<bool>,
@@ -64,32 +64,32 @@ pub(crate) fn drain_new() {
     REGISTRY.with(|registry| registry.draining.set(true));
 }
 
-/// Makes the place that connections of `listener` on this worker come from.
-pub(crate) fn origin(listener: ListenerId, addr: ListenAddr) -> Rc<Origin> {
-    let origin = Origin::new(listener, addr);
+/// Makes a listener known to this worker, before it accepts for it.
+pub(crate) fn add_listener(id: ListenerId, addr: ListenAddr) -> Rc<WorkerListener> {
+    let listener = WorkerListener::new(id, addr);
     REGISTRY.with(|registry| {
-        let mut origins = registry.origins.borrow_mut();
-        origins.retain(|known| known.strong_count() > 0);
-        origins.push(Rc::downgrade(&origin));
+        let mut listeners = registry.listeners.borrow_mut();
+        listeners.retain(|known| known.strong_count() > 0);
+        listeners.push(Rc::downgrade(&listener));
     });
-    origin
+    listener
 }
 
 /// Enters a new connection. The first one starts the task that minds deadlines, which ends with the last.
-pub(crate) fn open(origin: &Rc<Origin>, peer: Peer, permit: Permit) -> Entry {
+pub(crate) fn open(listener: &Rc<WorkerListener>, peer: Peer, permit: Permit) -> Entry {
     clock::refresh();
     let (conn, key, start_ticking) = REGISTRY.with(|registry| {
         let serial = registry.opened.get();
         registry.opened.set(serial + 1);
         let id = ((worker::index() as u64) << WORKER_SHIFT) | serial;
-        let conn = Rc::new(Conn::new(id, origin.clone(), peer));
+        let conn = Rc::new(Conn::new(id, listener.clone(), peer));
         if registry.draining.get() {
             conn.drain();
         }
         let key = registry.live.borrow_mut().insert(conn.clone());
         (conn, key, !registry.ticking.replace(true))
     });
-    origin.live.set(origin.live.get() + 1);
+    listener.live.set(listener.live.get() + 1);
     if start_ticking {
         spawn_local(tick(TickerGuard));
     }
@@ -114,9 +114,9 @@ impl Deref for Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let origin = &self.conn.origin;
-        origin.live.set(origin.live.get().saturating_sub(1));
-        origin.ended.set(origin.ended.get() + 1);
+        let listener = &self.conn.listener;
+        listener.live.set(listener.live.get().saturating_sub(1));
+        listener.ended.set(listener.ended.get() + 1);
         // An error means that the thread is ending and the registry already gone.
         let _ = REGISTRY.try_with(|registry| {
             registry.live.borrow_mut().try_remove(self.key);
@@ -131,10 +131,10 @@ pub(crate) fn connection_ended() -> Rc<Notify> {
     REGISTRY.with(|registry| registry.connection_ended.clone())
 }
 
-/// Where this worker's connections of a listener come from, if it has accepted for it.
-pub(crate) fn find_origin(listener: ListenerId) -> Option<Rc<Origin>> {
+/// Finds a listener, if this worker has accepted for it.
+pub(crate) fn find_listener(id: ListenerId) -> Option<Rc<WorkerListener>> {
     REGISTRY.with(|registry| {
-        registry.origins.borrow().iter().filter_map(Weak::upgrade).find(|origin| origin.listener == listener)
+        registry.listeners.borrow().iter().filter_map(Weak::upgrade).find(|listener| listener.id == id)
     })
 }
 

@@ -10,9 +10,9 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::conn::Conn;
-use crate::origin::{ListenerId, Origin};
 use crate::registry;
 use crate::worker::Workers;
+use crate::worker_listener::{ListenerId, WorkerListener};
 
 /// Counts of connections that were told to finish, by how they ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,17 +44,17 @@ pub async fn drain(workers: &Workers, deadline: Duration) -> Drained {
 
 /// Tells every connection of this worker that came in by `listener` to finish, and from now on every new one.
 pub(crate) fn drain_listener(listener: ListenerId) {
-    if let Some(origin) = registry::find_origin(listener) {
-        Scope::Listener(origin).drain();
+    if let Some(listener) = registry::find_listener(listener) {
+        Scope::Listener(listener).drain();
     }
 }
 
 /// Tells some of this worker's connections to finish, waits until they have or `deadline` is over, and aborts those
 /// that are left.
 pub(crate) async fn finish(listener: Option<ListenerId>, deadline: Duration) -> Drained {
-    let scope = match listener.map(registry::find_origin) {
+    let scope = match listener.map(registry::find_listener) {
         None => Scope::Worker,
-        Some(Some(origin)) => Scope::Listener(origin),
+        Some(Some(listener)) => Scope::Listener(listener),
         Some(None) => return Drained::default(),
     };
     scope.drain();
@@ -81,21 +81,21 @@ async fn abort(scope: &Scope) -> usize {
 /// Some of a worker's connections.
 enum Scope {
     Worker,
-    Listener(Rc<Origin>),
+    Listener(Rc<WorkerListener>),
 }
 
 impl Scope {
     fn live(&self) -> usize {
         match self {
             Self::Worker => registry::len(),
-            Self::Listener(origin) => origin.live.get(),
+            Self::Listener(listener) => listener.live.get(),
         }
     }
 
     fn ended(&self) -> u64 {
         match self {
             Self::Worker => registry::ended(),
-            Self::Listener(origin) => origin.ended.get(),
+            Self::Listener(listener) => listener.ended.get(),
         }
     }
 
@@ -103,7 +103,7 @@ impl Scope {
     fn drain(&self) {
         match self {
             Self::Worker => registry::drain_new(),
-            Self::Listener(origin) => origin.draining.set(true),
+            Self::Listener(listener) => listener.draining.set(true),
         }
         self.conns().for_each(|conn| conn.drain());
     }
@@ -115,7 +115,7 @@ impl Scope {
     fn holds(&self, conn: &Conn) -> bool {
         match self {
             Self::Worker => true,
-            Self::Listener(origin) => Rc::ptr_eq(origin, &conn.origin),
+            Self::Listener(listener) => Rc::ptr_eq(listener, &conn.listener),
         }
     }
 

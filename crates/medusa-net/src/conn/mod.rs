@@ -18,8 +18,8 @@ use tokio::task::AbortHandle;
 
 use crate::address::ListenAddr;
 use crate::clock;
-use crate::origin::{ListenerId, Origin};
 use crate::worker;
+use crate::worker_listener::{ListenerId, WorkerListener};
 
 pub use deadlines::{Deadlines, LEAST_TAKEN};
 pub use multiplexed::WriteGuard;
@@ -69,7 +69,7 @@ pub const REST: u32 = 2;
 /// One open connection.
 pub struct Conn {
     id: u64,
-    pub(crate) origin: Rc<Origin>,
+    pub(crate) listener: Rc<WorkerListener>,
     peer: Cell<Peer>,
     /// The coarse time at which it was opened.
     opened: u32,
@@ -112,7 +112,7 @@ impl fmt::Debug for Conn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Conn")
             .field("id", &self.id)
-            .field("listener", &self.origin.addr)
+            .field("listener", &self.listener.addr)
             .field("peer", &self.peer.get())
             .field("phase", &self.phase.get())
             .field("requests", &self.requests.get())
@@ -121,11 +121,11 @@ impl fmt::Debug for Conn {
 }
 
 impl Conn {
-    pub(crate) fn new(id: u64, origin: Rc<Origin>, peer: Peer) -> Self {
-        let draining = origin.draining.get();
+    pub(crate) fn new(id: u64, listener: Rc<WorkerListener>, peer: Peer) -> Self {
+        let draining = listener.draining.get();
         Self {
             id,
-            origin,
+            listener,
             peer: Cell::new(peer),
             opened: clock::now(),
             phase: Cell::new(Phase::Idle),
@@ -182,12 +182,12 @@ impl Conn {
 
     /// The listener it came in by.
     pub fn listener(&self) -> ListenerId {
-        self.origin.listener
+        self.listener.id
     }
 
     /// The address that listener listens on.
     pub fn listen_addr(&self) -> &ListenAddr {
-        &self.origin.addr
+        &self.listener.addr
     }
 
     /// What it is doing.

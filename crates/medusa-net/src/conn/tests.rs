@@ -9,7 +9,7 @@ use std::task::{Poll, Wake};
 use std::time::Instant;
 
 fn conn() -> Conn {
-    Conn::new(1, Origin::new(ListenerId::next(), ListenAddr::Unix("x".into())), Peer::Unix)
+    Conn::new(1, WorkerListener::new(ListenerId::next(), ListenAddr::Unix("x".into())), Peer::Unix)
 }
 
 #[derive(Default)]

@@ -10,7 +10,7 @@ use super::*;
 use crate::address::ListenAddr;
 use crate::conn::{Peer, Phase, Signal};
 use crate::descriptors::OpenFile;
-use crate::origin::{ListenerId, Origin};
+use crate::worker_listener::{ListenerId, WorkerListener};
 
 mod turns;
 
@@ -105,8 +105,11 @@ struct Rig {
 
 impl Rig {
     fn with_room(room: usize) -> Self {
-        let conn =
-            Rc::new(Conn::new(1, Origin::new(ListenerId::next(), ListenAddr::Unix("x".into())), Peer::Unix));
+        let conn = Rc::new(Conn::new(
+            1,
+            WorkerListener::new(ListenerId::next(), ListenAddr::Unix("x".into())),
+            Peer::Unix,
+        ));
         let (io, handle) = cork(Recorder { room, ..Recorder::default() }, conn.clone());
         Self { io, handle, conn }
     }

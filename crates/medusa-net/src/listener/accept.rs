@@ -25,10 +25,10 @@ use super::{Shared, Stage};
 use crate::conn::{Conn, Peer};
 use crate::descriptors::{self, Share};
 use crate::limits::Permit;
-use crate::origin::Origin;
 use crate::panic;
 use crate::registry;
 use crate::stream::Stream;
+use crate::worker_listener::WorkerListener;
 
 /// Connections accepted in a row before those that are open get a turn.
 const BURST: usize = 16;
@@ -79,10 +79,10 @@ impl AcceptLoop {
     /// Adds the socket to the event loop of this worker.
     pub(super) fn new(socket: Socket, shared: Arc<Shared>, accept: Arc<dyn Accept>) -> io::Result<Self> {
         let socket = socket.register()?;
-        let origin = registry::origin(shared.id, shared.addr.clone());
+        let listener = registry::add_listener(shared.id, shared.addr.clone());
         Ok(Self {
             socket,
-            dispatcher: Dispatcher { shared, accept, origin },
+            dispatcher: Dispatcher { shared, accept, listener },
             errors_in_a_row: 0,
             logged: None,
         })
@@ -205,14 +205,14 @@ impl AcceptLoop {
 struct Dispatcher {
     shared: Arc<Shared>,
     accept: Arc<dyn Accept>,
-    origin: Rc<Origin>,
+    listener: Rc<WorkerListener>,
 }
 
 impl Dispatcher {
     /// Runs a connection as a task of its own.
     fn serve(&self, stream: Stream, peer: Peer, permit: Permit) {
         self.shared.accepted.fetch_add(1, Ordering::Relaxed);
-        let entry = registry::open(&self.origin, peer, permit);
+        let entry = registry::open(&self.listener, peer, permit);
         let conn = Rc::clone(&entry);
         // Made here, so that the task holds nothing but this: what it was made of would have its room in it for ever.
         let served = panic::catch_call(|| self.accept.accept(stream, Rc::clone(&entry)));

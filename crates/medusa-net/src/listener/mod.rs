@@ -23,9 +23,9 @@ use tokio::sync::watch;
 use tokio::task::spawn_local;
 
 use crate::address::ListenAddr;
-use crate::origin::ListenerId;
 use crate::shutdown::{self, Drained};
 use crate::worker::Workers;
+use crate::worker_listener::ListenerId;
 
 pub use accept::Accept;
 pub use bind::Options;

@@ -20,17 +20,17 @@ fn on_a_paused_clock(test: impl Future<Output = ()>) {
         .block_on(test);
 }
 
-fn an_origin() -> Rc<Origin> {
-    origin(ListenerId::next(), ListenAddr::Unix("x".into()))
+fn a_listener() -> Rc<WorkerListener> {
+    add_listener(ListenerId::next(), ListenAddr::Unix("x".into()))
 }
 
-fn enter(origin: &Rc<Origin>) -> Entry {
-    open(origin, Peer::Unix, Permit::take().expect("works"))
+fn enter(listener: &Rc<WorkerListener>) -> Entry {
+    open(listener, Peer::Unix, Permit::take().expect("works"))
 }
 
 /// Spawns a connection that ends at its first signal and returns that signal with the time it took.
-fn obedient(origin: &Rc<Origin>) -> tokio::task::JoinHandle<(Signal, Duration)> {
-    let (entry, start) = (enter(origin), Instant::now());
+fn obedient(listener: &Rc<WorkerListener>) -> tokio::task::JoinHandle<(Signal, Duration)> {
+    let (entry, start) = (enter(listener), Instant::now());
     spawn_local(async move {
         let signal = poll_fn(|cx| match entry.poll_signal(cx) {
             Signal::None => Poll::Pending,
@@ -41,8 +41,8 @@ fn obedient(origin: &Rc<Origin>) -> tokio::task::JoinHandle<(Signal, Duration)> 
 }
 
 /// Spawns a connection that hears no signal.
-fn deaf(origin: &Rc<Origin>) -> Rc<Conn> {
-    let entry = enter(origin);
+fn deaf(listener: &Rc<WorkerListener>) -> Rc<Conn> {
+    let entry = enter(listener);
     let conn = entry.clone();
     let task = spawn_local(async move {
         std::future::pending::<()>().await;
@@ -55,12 +55,12 @@ fn deaf(origin: &Rc<Origin>) -> Rc<Conn> {
 #[test]
 fn an_entry_is_counted_as_long_as_it_lives() {
     on_a_paused_clock(async {
-        let origin = an_origin();
-        let (first, second) = (enter(&origin), enter(&origin));
+        let listener = a_listener();
+        let (first, second) = (enter(&listener), enter(&listener));
         assert_ne!(first.id(), second.id());
-        assert_eq!((len(), origin.live.get()), (2, 2));
+        assert_eq!((len(), listener.live.get()), (2, 2));
         drop(first);
-        assert_eq!((len(), origin.live.get()), (1, 1));
+        assert_eq!((len(), listener.live.get()), (1, 1));
         assert_eq!((conns().len(), ended()), (1, 1));
     });
 }
@@ -68,7 +68,7 @@ fn an_entry_is_counted_as_long_as_it_lives() {
 #[test]
 fn a_silent_connection_expires_after_its_deadline() {
     on_a_paused_clock(async {
-        let (signal, after) = obedient(&an_origin()).await.expect("no panic");
+        let (signal, after) = obedient(&a_listener()).await.expect("no panic");
         assert_eq!(signal, Signal::Expired(Phase::Idle));
         assert!(after > Duration::from_secs(30) && after <= Duration::from_secs(32), "{after:?}");
     });
@@ -77,12 +77,12 @@ fn a_silent_connection_expires_after_its_deadline() {
 #[test]
 fn the_ticker_sleeps_without_connections_and_comes_back() {
     on_a_paused_clock(async {
-        let origin = an_origin();
-        drop(enter(&origin));
+        let listener = a_listener();
+        drop(enter(&listener));
         sleep(Duration::from_secs(5)).await;
         assert!(!REGISTRY.with(|registry| registry.ticking.get()));
 
-        let (signal, _) = obedient(&origin).await.expect("no panic");
+        let (signal, _) = obedient(&listener).await.expect("no panic");
         assert_eq!(signal, Signal::Expired(Phase::Idle));
     });
 }
@@ -90,12 +90,12 @@ fn the_ticker_sleeps_without_connections_and_comes_back() {
 #[test]
 fn finishing_a_listener_leaves_the_others_alone() {
     on_a_paused_clock(async {
-        let (going, staying) = (an_origin(), an_origin());
+        let (going, staying) = (a_listener(), a_listener());
         let polite = obedient(&going);
         let rude = deaf(&going);
         let other = deaf(&staying);
 
-        let drained = finish(Some(going.listener), Duration::from_secs(10)).await;
+        let drained = finish(Some(going.id), Duration::from_secs(10)).await;
         assert_eq!(drained, Drained { finished: 1, aborted: 1 });
         assert_eq!(polite.await.expect("no panic").0, Signal::Drain);
         assert!(rude.is_draining() && !other.is_draining());
@@ -106,11 +106,11 @@ fn finishing_a_listener_leaves_the_others_alone() {
 #[test]
 fn finishing_everything_catches_latecomers() {
     on_a_paused_clock(async {
-        let origin = an_origin();
-        let rude = deaf(&origin);
+        let listener = a_listener();
+        let rude = deaf(&listener);
         let latecomer = async {
             sleep(Duration::from_secs(1)).await;
-            obedient(&origin).await.expect("no panic").0
+            obedient(&listener).await.expect("no panic").0
         };
         let (drained, signal) = tokio::join!(finish(None, Duration::from_secs(3)), latecomer);
         assert_eq!(signal, Signal::Drain);

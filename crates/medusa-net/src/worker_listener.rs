@@ -1,4 +1,5 @@
-//! Origins of connections: the listeners of the process, and each of them as one worker knows it.
+//! The listeners of the process by number, and each of them as one worker knows it: [`listener`](crate::listener) opens and
+//! closes them.
 
 use std::cell::Cell;
 use std::fmt;
@@ -26,8 +27,8 @@ impl fmt::Display for ListenerId {
 
 /// A listener as one worker knows it. There is one for each worker and listener.
 #[derive(Debug)]
-pub(crate) struct Origin {
-    pub(crate) listener: ListenerId,
+pub(crate) struct WorkerListener {
+    pub(crate) id: ListenerId,
     pub(crate) addr: ListenAddr,
     /// Connections open on this worker.
     pub(crate) live: Cell<usize>,
@@ -37,9 +38,9 @@ pub(crate) struct Origin {
     pub(crate) draining: Cell<bool>,
 }
 
-impl Origin {
-    pub(crate) fn new(listener: ListenerId, addr: ListenAddr) -> Rc<Self> {
+impl WorkerListener {
+    pub(crate) fn new(id: ListenerId, addr: ListenAddr) -> Rc<Self> {
         let (live, ended, draining) = (Cell::new(0), Cell::new(0), Cell::new(false));
-        Rc::new(Self { listener, addr, live, ended, draining })
+        Rc::new(Self { id, addr, live, ended, draining })
     }
 }
