@@ -19,7 +19,7 @@ use crate::budget::{Account, Kind, Tally};
 use crate::fault::Fault;
 use crate::frame_budget::FrameBudget;
 use crate::limits::Limits;
-use crate::record;
+use crate::recorder;
 use crate::request::{Carrier, UnreadBodies};
 use crate::server::{Directory, PinnedServer};
 
@@ -252,7 +252,7 @@ impl Connection {
     pub(crate) fn record_unreadable(&self, status: StatusCode) {
         if let Some(server) = self.directory.current() {
             let line = self.unreadable_line.take().unwrap_or_default();
-            record::unreadable(&server, self.peer, status, &line);
+            recorder::unreadable(&server, self.peer, status, &line);
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! The life of a request: [`conn`] drives hyper over the connection → [`exchange`] asks the [`Directory`] for the
 //! server of this instant, checks what hyper does not, and routes → the [`Handler`] answers → the response goes out,
-//! and when its last byte is handed over, [`record`] writes the access record.
+//! and when its last byte is handed over, [`recorder`] writes the access [`record`].
 //!
 //! **Invariant:** nothing here knows where servers, mounts and handlers come from; whoever publishes them stands above.
 
@@ -24,8 +24,8 @@ mod handler;
 pub mod handlers;
 mod limits;
 mod listen;
-mod pending;
 mod record;
+mod recorder;
 mod request;
 mod request_id;
 mod response;
@@ -47,7 +47,7 @@ pub use file_body::FileBody;
 pub use handler::{Handler, HandlerError, HandlerFuture, PrepareFuture};
 pub use limits::{LIMITS, Limit, Limits};
 pub use listen::Listen;
-pub use record::flush as flush_records;
+pub use recorder::flush as flush_records;
 pub use request::{Head, Request, RequestBody, RequestBodyError};
 pub use request_id::RequestId;
 pub use response::{HTML, Response, TEXT};

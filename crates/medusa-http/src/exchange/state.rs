@@ -16,8 +16,8 @@ use crate::connection::Connection;
 use crate::counters::{Counters, ServerCounters};
 use crate::end_hook::{Delivery, EndHook};
 use crate::fault::Fault;
-use crate::pending::PendingRecord;
-use crate::record;
+use crate::record::PendingRecord;
+use crate::recorder;
 use crate::request_id::{self, RequestId};
 use crate::response::Response;
 use crate::router::Pattern;
@@ -192,7 +192,7 @@ impl Exchange {
         }
         counters.requests.count(self.status);
         if let (Some(pending), Some(sink)) = (&self.record, log) {
-            record::write(
+            recorder::write(
                 sink,
                 &pending.record(self.status, self.sent, name, &mut request_id::Buffer::default()),
             );
