@@ -1,4 +1,4 @@
-//! A connection, as its requests have it in common.
+//! A connection as its requests have it in common: the [`driver`](crate::driver) makes one, each exchange holds it.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;

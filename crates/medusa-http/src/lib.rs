@@ -1,6 +1,6 @@
 //! HTTP: from an accepted connection to a handler's response and its access record.
 //!
-//! The life of a request: [`conn`] drives hyper over the connection → [`exchange`] asks the [`Directory`] for the
+//! The life of a request: [`driver`] drives hyper over the connection → [`exchange`] asks the [`Directory`] for the
 //! server of this instant, checks what hyper does not, and routes → the [`Handler`] answers → the response goes out,
 //! and when its last byte is handed over, [`recorder`] writes the access [`record`].
 //!
@@ -10,9 +10,9 @@ mod admission;
 mod body;
 mod budget;
 mod client;
-mod conn;
 mod connection;
 mod counters;
+mod driver;
 mod end_hook;
 mod escaped;
 mod event_stream;
@@ -39,8 +39,8 @@ mod window;
 pub use admission::{Admission, holder};
 pub use body::{Body, BodyError, BodyStream};
 pub use budget::{Allowance, Held, memory};
-pub use conn::HttpAccept;
 pub use counters::{Counters, ServerCounters};
+pub use driver::HttpAccept;
 pub use end_hook::{Delivery, EndHook};
 pub use fault::{Fault, Faults};
 pub use file_body::FileBody;

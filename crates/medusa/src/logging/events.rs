@@ -124,7 +124,7 @@ pub(super) fn start_reporting(
     thread::Builder::new().name("medusa-log-counts".to_owned()).spawn(report).map(drop)
 }
 
-/// `medusa_http::conn` is `http` for those who read the log: which part, not which module.
+/// `medusa_http::driver` is `http` for those who read the log: which part, not which module.
 fn part(target: &str) -> &str {
     let part = target.split("::").next().unwrap_or(target);
     part.strip_prefix("medusa_").unwrap_or(part)

@@ -110,8 +110,8 @@ mod tests {
             hand_to(&sinks);
             for level in [event::Level::Warn, event::Level::Debug] {
                 sinks.route(route(level));
-                tracing::warn!(target: "medusa_http::conn", worker = 1, "hello {level}");
-                tracing::debug!(target: "medusa_http::conn", "a detail");
+                tracing::warn!(target: "medusa_http::driver", worker = 1, "hello {level}");
+                tracing::debug!(target: "medusa_http::driver", "a detail");
                 tracing::debug!(target: "h2::proto", "a detail of a library");
                 tracing::info!(target: "script", "{}", Talks);
             }

@@ -96,7 +96,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::conn::http1::builder;
+    use crate::driver::http1::builder;
     use crate::limits::Limits;
 
     /// How many requests hyper makes of `bytes`, and whether it takes all of it for right.

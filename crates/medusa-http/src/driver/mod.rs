@@ -1,4 +1,5 @@
-//! One connection, from its first byte to its last.
+//! The task of one connection, from its first byte to its last. What its requests have in common is in
+//! [`connection`](crate::connection), what the kernel and the worker know of it in [`medusa_net::conn`].
 //!
 //! 1. [`open`]: the PROXY protocol's header where a balancer sends one, admission, TLS.
 //! 2. [`first_bytes`]: what the client says first tells HTTP/1 from HTTP/2. Until then, and whenever a kept connection
