@@ -40,7 +40,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use medusa_net::descriptors::Share;
+use medusa_net::descriptors::DescriptorShare;
 use medusa_proto::status::{Status, Value};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Semaphore, oneshot};
@@ -167,7 +167,7 @@ impl Fetcher {
         let admitted = Arc::clone(&self.shared.admitted).try_acquire_owned();
         let admitted = admitted.map_err(|_full| failed(Fault::Busy))?;
         // Its own connection, and others that are kept for later.
-        if !Share::Files.has_room() {
+        if !DescriptorShare::Files.has_room() {
             return Err(failed(Fault::Descriptors));
         }
         let sent = reserve(&self.shared.memory, request.hop.body.len()).map_err(failed)?;

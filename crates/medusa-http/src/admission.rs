@@ -10,7 +10,7 @@ use medusa_net::clients::ClientPrefix;
 use medusa_net::descriptors;
 use medusa_proto::access::Peer;
 
-use crate::budget::{Account, Share, Shares};
+use crate::budget::{Account, ClientShare, ClientShares};
 use crate::client::address;
 use crate::limits::{Limits, passes};
 
@@ -18,7 +18,7 @@ use crate::limits::{Limits, passes};
 #[derive(Debug, Default)]
 pub struct Admission {
     open: AtomicU32,
-    shares: Shares,
+    shares: ClientShares,
 }
 
 /// One admitted connection.
@@ -53,10 +53,10 @@ impl Admission {
         let open = self.open.fetch_add(1, Relaxed) + 1;
         // Dropped, a ticket that is too many is taken back.
         let permit = ConnectionPermit { admission: Arc::clone(self), account };
-        let crowded = |share: &Share| {
+        let crowded = |share: &ClientShare| {
             let open = share.connections.load(Relaxed);
             // Descriptors are the process's.
-            let descriptors = share.holding.connections.load(Relaxed) / share.parts();
+            let descriptors = share.holding.connections.load(Relaxed) / share.process_times();
             passes(open.into(), limits.connections_per_address.saturating_mul(share.times()))
                 || (limits.connections_per_address != 0
                     && descriptors::is_too_many_of_address(descriptors.into()))
@@ -69,7 +69,7 @@ impl Admission {
     /// The account of an address, with one connection more.
     fn account(&self, address: IpAddr) -> Account {
         let count = |client| {
-            let share = Share::of(client, &self.shares);
+            let share = ClientShare::of(client, &self.shares);
             share.connections.fetch_add(1, Relaxed);
             share.holding.connections.fetch_add(1, Relaxed);
             share

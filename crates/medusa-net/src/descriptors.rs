@@ -1,7 +1,7 @@
 //! The process's descriptors and their shares: what clients cause never takes the last one.
 //!
 //! The system numbers descriptors from the lowest free one. So the number of a new one says how many are open at least,
-//! whoever opened them, and a limit for numbers ([`Share`]) is a limit for all of them together that costs nothing to
+//! whoever opened them, and a limit for numbers ([`DescriptorShare`]) is a limit for all of them together that costs nothing to
 //! keep. What clients can have kept open beside their connections is counted besides ([`OpenFile`]), so that neither
 //! takes the room of the other.
 //!
@@ -23,7 +23,7 @@ use crate::clients::{ClientEntry, ClientPrefix, ClientTable};
 /// A part of the table of descriptors, up to which something may go. Each begins where the one before it has to stop,
 /// so that there is room to refuse, and after that to look after the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Share {
+pub enum DescriptorShare {
     /// Connections that are served: three quarters of all.
     Connections,
     /// Connections that are told why they are not served: a sixteenth more.
@@ -33,7 +33,7 @@ pub enum Share {
     Files,
 }
 
-impl Share {
+impl DescriptorShare {
     const fn of(self, limit: u64) -> u64 {
         match self {
             Self::Connections => limit - limit / 4,
@@ -82,7 +82,7 @@ pub fn open() -> io::Result<u64> {
 
 /// Whether connections are being refused: their share is in use.
 pub fn is_scarce(open: u64) -> bool {
-    open >= Share::Connections.of(limit())
+    open >= DescriptorShare::Connections.of(limit())
 }
 
 /// Of all descriptors, how many may be files kept open for clients: an eighth. A file has one however many want it, so
@@ -150,7 +150,7 @@ impl OpenFile {
     ///
     /// There are too many. The file is closed.
     pub fn new(file: File, holder: Option<ClientPrefix>) -> Result<Self, FilesExhausted> {
-        if Share::Files.is_passed_by(&file) {
+        if DescriptorShare::Files.is_passed_by(&file) {
             return Err(FilesExhausted::Process { limit: limit() });
         }
         Ok(Self { lease: Lease::take(holder, limit())?, file })
@@ -268,7 +268,8 @@ mod tests {
     fn shares_leave_room_for_one_another() {
         for limit in [64, 1024, 20_000, 1 << 20] {
             let [connections, told, files] =
-                [Share::Connections, Share::Refused, Share::Files].map(|share| share.of(limit));
+                [DescriptorShare::Connections, DescriptorShare::Refused, DescriptorShare::Files]
+                    .map(|share| share.of(limit));
             assert!(connections < told && told + limit / FILES <= files && files < limit, "{limit}");
         }
     }
@@ -277,14 +278,14 @@ mod tests {
     fn the_number_of_a_descriptor_tells_how_many_are_open() {
         let held: Vec<File> = (0..100).map(|_| File::open("/dev/null").expect("opened")).collect();
         let last = held.last().expect("a hundred");
-        assert!(!Share::Connections.is_passed_by(last));
+        assert!(!DescriptorShare::Connections.is_passed_by(last));
         let maximum = getrlimit(Resource::Nofile).maximum;
         // A few more than are open.
         let lowered = u64::try_from(last.as_raw_fd()).expect("not negative") + 4;
         let limited = rustix::process::Rlimit { current: Some(lowered), maximum };
         rustix::process::setrlimit(Resource::Nofile, limited).expect("lowered");
         assert_eq!(limit(), lowered);
-        assert!(Share::Connections.is_passed_by(last) && Share::Files.is_passed_by(last));
+        assert!(DescriptorShare::Connections.is_passed_by(last) && DescriptorShare::Files.is_passed_by(last));
         assert!(open().expect("counted") >= 100);
         let another = last.try_clone().expect("one more");
         assert!(matches!(OpenFile::new(another, None), Err(FilesExhausted::Process { .. })));

@@ -21,7 +21,7 @@ pub fn time(pid: u32) -> Duration {
 
 /// What a thread has had of CPUs.
 #[derive(Debug, Clone, Copy)]
-pub struct Share {
+pub struct ThreadTimes {
     /// For how long it ran.
     pub ran: Duration,
     /// For how long it could have run, but others did.
@@ -35,7 +35,7 @@ pub struct Share {
 ///
 /// There is no such process, or no such thread.
 #[track_caller]
-pub fn share_of_thread(pid: u32, name: &str) -> Share {
+pub fn times_of_thread(pid: u32, name: &str) -> ThreadTimes {
     let threads = format!("/proc/{pid}/task");
     let threads = fs::read_dir(&threads).unwrap_or_else(|error| panic!("cannot read {threads}: {error}"));
     let mut threads = threads.map(|thread| thread.expect("a thread").path());
@@ -46,7 +46,7 @@ pub fn share_of_thread(pid: u32, name: &str) -> Share {
     let mut fields =
         stat.split(' ').map(|field| Duration::from_nanos(field.trim().parse().expect("nanoseconds")));
     let mut next = || fields.next().expect("a field");
-    Share { ran: next(), waited: next() }
+    ThreadTimes { ran: next(), waited: next() }
 }
 
 /// `utime` and `stime` of `proc_pid_stat(5)`: the 14th and 15th field. The second is the name, in which anything may be.

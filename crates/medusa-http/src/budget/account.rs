@@ -8,7 +8,7 @@ use medusa_net::clients::ClientEntry;
 
 use super::count::{HELD, Kind, LEAST};
 use super::held::Held;
-use super::share::Share;
+use super::share::ClientShare;
 use crate::limits::passes;
 
 /// The part of a limit that no stranger can have: an eighth.
@@ -20,11 +20,11 @@ const MAX_REFUSALS: u32 = 16;
 
 /// The account of a client: an address and the networks it is in; none for those who speak for others.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Account(Option<Arc<[Arc<ClientEntry<Share>>]>>);
+pub(crate) struct Account(Option<Arc<[Arc<ClientEntry<ClientShare>>]>>);
 
 impl Account {
     /// One that takes part in these shares.
-    pub(crate) fn of<const N: usize>(shares: [Arc<ClientEntry<Share>>; N]) -> Self {
+    pub(crate) fn of<const N: usize>(shares: [Arc<ClientEntry<ClientShare>>; N]) -> Self {
         Self((N > 0).then(|| Arc::from(shares)))
     }
 
@@ -35,7 +35,8 @@ impl Account {
             share.holding.refusals.fetch_add(1, Relaxed);
         }
         let permit = RefusalPermit(self.clone());
-        let often = |share: &Share| share.holding.refusals.load(Relaxed) > MAX_REFUSALS * share.parts();
+        let often =
+            |share: &ClientShare| share.holding.refusals.load(Relaxed) > MAX_REFUSALS * share.process_times();
         (!self.shares().iter().any(|share| often(share))).then_some(permit)
     }
 
@@ -55,12 +56,13 @@ impl Account {
 
     /// Whether more than `limit` (0: none) requests are under way for each address that it may be.
     pub(crate) fn is_crowded(&self, limit: u32) -> bool {
-        let crowded =
-            |share: &Share| passes(share.requests.load(Relaxed).into(), limit.saturating_mul(share.times()));
+        let crowded = |share: &ClientShare| {
+            passes(share.requests.load(Relaxed).into(), limit.saturating_mul(share.times()))
+        };
         self.shares().iter().any(|share| crowded(share))
     }
 
-    pub(crate) fn shares(&self) -> &[Arc<ClientEntry<Share>>] {
+    pub(crate) fn shares(&self) -> &[Arc<ClientEntry<ClientShare>>] {
         self.0.as_deref().unwrap_or_default()
     }
 
@@ -76,7 +78,7 @@ impl Account {
             return false;
         }
         let Some(free) = self.part_of(limit).checked_sub(held) else { return true };
-        let spent = |share: &Share| {
+        let spent = |share: &ClientShare| {
             let others = share.held(kind).load(Relaxed).saturating_sub(piece);
             others > share.part_of(free)
         };

@@ -4,7 +4,7 @@
 //! process of each [`Kind`], whichever server, worker or protocol the bytes are of, and each server's limits say at how
 //! much of it that server takes no more: who comes then is told to come again, and nobody who is being served notices.
 //!
-//! - One address has no more than a part of what it leaves free ([`Share`]), at whichever servers it has it: the greediest
+//! - One address has no more than a part of what it leaves free ([`ClientShare`]), at whichever servers it has it: the greediest
 //!   is refused first, and however much a few of them take, others have room. Beside that it may have one piece as large
 //!   as what it leaves free, or nobody could have a large one.
 //! - What strangers cannot have is kept for those without an address of their own: this machine, unix sockets, and
@@ -26,7 +26,7 @@ pub(crate) use account::{Account, RefusalPermit};
 pub use count::memory;
 pub(crate) use count::{Kind, LEAST};
 pub use held::Held;
-pub(crate) use share::{Share, Shares};
+pub(crate) use share::{ClientShare, ClientShares};
 pub(crate) use tally::Tally;
 
 #[cfg(test)]
@@ -48,7 +48,7 @@ mod tests {
     /// An address, the given one of a network.
     fn address(network: u16, number: u16) -> Account {
         let address = std::net::Ipv6Addr::from_segments([0x2001, 0xdb8, network, number, 0, 0, 0, 0]).into();
-        let share = |client| Share::of(client, &Shares::default());
+        let share = |client| ClientShare::of(client, &ClientShares::default());
         let network = ClientPrefix::network(address).expect("of IPv6");
         Account::of([share(ClientPrefix::host(address)), share(network)])
     }

@@ -21,7 +21,7 @@ pub(super) static HOLDINGS: LazyLock<ClientTable<Holding>> = LazyLock::new(Clien
 
 /// The part that one client has under way at one server.
 #[derive(Debug)]
-pub(crate) struct Share {
+pub(crate) struct ClientShare {
     pub(crate) connections: AtomicU32,
     pub(crate) requests: AtomicU32,
     /// What it has at all servers.
@@ -29,10 +29,10 @@ pub(crate) struct Share {
 }
 
 /// The shares of one server.
-pub(crate) type Shares = ClientTable<Share>;
+pub(crate) type ClientShares = ClientTable<ClientShare>;
 
-impl Share {
-    pub(crate) fn of(client: ClientPrefix, shares: &Shares) -> Arc<ClientEntry<Self>> {
+impl ClientShare {
+    pub(crate) fn of(client: ClientPrefix, shares: &ClientShares) -> Arc<ClientEntry<Self>> {
         shares.entry(client, || Self {
             connections: AtomicU32::new(0),
             requests: AtomicU32::new(0),
@@ -50,7 +50,7 @@ impl Share {
     }
 
     /// The same of what the process has.
-    pub(crate) fn parts(&self) -> u32 {
+    pub(crate) fn process_times(&self) -> u32 {
         match self.holding.client() {
             ClientPrefix::Host(_) => 1,
             ClientPrefix::Network(_) => 2,
@@ -59,7 +59,7 @@ impl Share {
 
     /// The most it may have for so much that it leaves free: a host a quarter, so that alone it has a fifth of all.
     pub(super) fn part_of(&self, free: u64) -> u64 {
-        free / 4 * u64::from(self.parts())
+        free / 4 * u64::from(self.process_times())
     }
 
     pub(super) fn held(&self, kind: Kind) -> &AtomicU64 {

@@ -157,12 +157,13 @@ mod tests {
     use medusa_net::clients::ClientPrefix;
 
     use super::*;
-    use crate::budget::{Share, Shares};
+    use crate::budget::{ClientShare, ClientShares};
 
     #[test]
     fn neither_an_address_nor_all_together_are_waited_for_without_limit() {
-        let shares = Shares::default();
-        let of = |last: u8| Account::of([Share::of(ClientPrefix::host([192, 0, 2, last].into()), &shares)]);
+        let shares = ClientShares::default();
+        let of =
+            |last: u8| Account::of([ClientShare::of(ClientPrefix::host([192, 0, 2, last].into()), &shares)]);
         let one = of(1);
         let mut permits: Vec<_> = std::iter::from_fn(|| DrainPermit::take(&one)).take(MOST).collect();
         assert!(permits.len() < MOST / 4, "one address has {}", permits.len());

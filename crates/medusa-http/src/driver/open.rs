@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use medusa_net::descriptors::Share;
+use medusa_net::descriptors::DescriptorShare;
 use medusa_net::proxy::read_header;
 use medusa_net::tls::{HandshakeError, Tls};
 use medusa_net::{Conn, Peer, Phase, Signal, Stream};
@@ -47,7 +47,7 @@ pub(super) async fn open(
         };
         read_proxy_header(&mut stream, conn, &server).await?;
     }
-    let has_room = !Share::Connections.is_passed_by(&stream);
+    let has_room = !DescriptorShare::Connections.is_passed_by(&stream);
     let admitted = admit(conn, &server);
     let permit = match admitted.and_then(|it| if has_room { Ok(it) } else { Err(it.account().clone()) }) {
         Ok(permit) => permit,

@@ -1,7 +1,7 @@
 //! The accept loop of one worker on one socket.
 //!
 //! Invariant: the loop ends only when its listener is closed. Connections beyond what descriptors there are for clients
-//! ([`Share`]) are closed at once, so that the last ones are never taken. Running out of file descriptors or memory
+//! ([`DescriptorShare`]) are closed at once, so that the last ones are never taken. Running out of file descriptors or memory
 //! nevertheless is logged (at most once a second) and waited out; a connection that failed before it was accepted is
 //! the peer's affair; a panic in a connection's task ends that connection.
 
@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep};
 use super::bind::{Registered, Socket};
 use super::{Shared, Stage};
 use crate::conn::{Conn, Peer};
-use crate::descriptors::{self, Share};
+use crate::descriptors::{self, DescriptorShare};
 use crate::limits::Permit;
 use crate::panic;
 use crate::registry;
@@ -121,7 +121,7 @@ impl AcceptLoop {
                 let Some(permit) = Permit::take() else { return Poll::Ready(PauseReason::Full) };
                 match self.socket.poll_accept(cx) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Ok((stream, _))) if Share::Refused.is_passed_by(&stream) => {
+                    Poll::Ready(Ok((stream, _))) if DescriptorShare::Refused.is_passed_by(&stream) => {
                         self.refuse(stream);
                     }
                     Poll::Ready(Ok((stream, peer))) => {

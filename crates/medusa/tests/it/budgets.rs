@@ -119,7 +119,7 @@ fn an_endless_timer_rests_while_there_are_requests_under_load() {
     let server = start(&site);
     server.eval("timer = medusa.every(0.01, function() while true do end end)");
     let load = Load::start(server.address(), "/ok", 8);
-    let had = || cpu::share_of_thread(server.pid(), "medusa-script");
+    let had = || cpu::times_of_thread(server.pid(), "medusa-script");
     let (before, begun) = (had(), Instant::now());
     let now = wait::until("it has gone on for a while", || {
         Some(had()).filter(|now| now.ran > before.ran + Duration::from_millis(400))
