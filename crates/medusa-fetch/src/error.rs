@@ -58,7 +58,7 @@ pub enum Fault {
         /// The time it had.
         after: Duration,
         /// What it was doing.
-        stage: Stage,
+        stage: FetchStage,
     },
     /// There was no connection within `connect_timeout`.
     #[error("could not connect within {} s", .0.as_secs_f64())]
@@ -108,7 +108,7 @@ pub enum Fault {
 
 /// The stage of a fetch when its time was over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub enum FetchStage {
     /// Waiting for other fetches to end.
     Queue,
     /// Connecting, sending, waiting for the answer's header, redirects included.
@@ -117,7 +117,7 @@ pub enum Stage {
     Body,
 }
 
-impl std::fmt::Display for Stage {
+impl std::fmt::Display for FetchStage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Queue => "waiting for its turn, as too many fetches are running",

@@ -22,7 +22,7 @@ use crate::bounds::{MAX_HEAD, head_length};
 use crate::clients::{MAX_STALE, RequestBody};
 use crate::connect::is_reused;
 use crate::decode::{self, Decoder, Piece};
-use crate::error::{Cause, Fault, FetchError, Stage, is_lost, is_unprocessed, redacted};
+use crate::error::{Cause, Fault, FetchError, FetchStage, is_lost, is_unprocessed, redacted};
 use crate::interim::Interim;
 use crate::redirect::{self, Auth, Hop};
 use crate::request::{Limits, Request};
@@ -67,7 +67,7 @@ impl Exchange {
     }
 
     /// `work`, unless the deadline comes first.
-    async fn within<T>(&self, stage: Stage, work: impl Future<Output = T>) -> Result<T, Fault> {
+    async fn within<T>(&self, stage: FetchStage, work: impl Future<Output = T>) -> Result<T, Fault> {
         let done = timeout_at(self.deadline, work).await;
         done.map_err(|_elapsed| Fault::TimedOut { after: self.limits().timeout, stage })
     }
@@ -75,8 +75,8 @@ impl Exchange {
     /// The answer at the end of all redirects, which `hop` then has led to, and the permit to run.
     async fn head(&self, hop: &mut Hop) -> Result<(http::Response<Incoming>, OwnedSemaphorePermit), Fault> {
         let turn = Arc::clone(&self.shared.running).acquire_owned();
-        let turn = self.within(Stage::Queue, turn).await?.map_err(|_closed| Fault::Gone)?;
-        let response = self.within(Stage::Answer, self.follow(hop)).await??;
+        let turn = self.within(FetchStage::Queue, turn).await?.map_err(|_closed| Fault::Gone)?;
+        let response = self.within(FetchStage::Answer, self.follow(hop)).await??;
         Ok((response, turn))
     }
 
@@ -136,7 +136,7 @@ impl Exchange {
     async fn whole(&self, response: http::Response<Incoming>, hop: &Hop) -> Result<Reply, FetchError> {
         let failed = |fault| FetchError::new(redacted(&hop.url), fault);
         let (reply, body) = self.open(response, hop).map_err(failed)?;
-        let collected = self.within(Stage::Body, self.collect(body)).await;
+        let collected = self.within(FetchStage::Body, self.collect(body)).await;
         let whole = collected.and_then(|collected| collected).map_err(failed)?;
         Ok(reply.with(ReplyBody::Whole(whole)))
     }
@@ -189,7 +189,7 @@ impl Exchange {
         if answer.send(Ok(reply.with(stream))).is_err() {
             return;
         }
-        let result = self.within(Stage::Body, pump(body, &chunks)).await;
+        let result = self.within(FetchStage::Body, pump(body, &chunks)).await;
         let result = result.and_then(|result| result);
         drop((running, chunks));
         drop(ended.send(result.map_err(|fault| FetchError::new(redacted(&hop.url), fault))));

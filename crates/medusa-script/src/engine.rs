@@ -113,7 +113,7 @@ impl Engine {
         std::thread::Builder::new().name("medusa-script".into()).spawn(move || match runtime() {
             Ok(runtime) => {
                 drop(ready.send(Ok(())));
-                runtime.block_on(Host::new(program, host_live).take_jobs(incoming));
+                runtime.block_on(EngineThread::new(program, host_live).take_jobs(incoming));
             }
             Err(error) => drop(ready.send(Err(error))),
         })?;
@@ -203,14 +203,14 @@ pub fn check(program: Program, mut print: impl FnMut(&str)) -> Result<Status, Sc
 }
 
 async fn rehearse(program: Program, events: ProgressSender) -> Result<Status, ScriptError> {
-    let host = Host::new(program, Live::rehearsal());
-    let ((vm, _calls), transaction) = host.run(Author::new(Via::Start, "check"), Some(events)).await?;
+    let engine = EngineThread::new(program, Live::rehearsal());
+    let ((vm, _calls), transaction) = engine.run(Author::new(Via::Start, "check"), Some(events)).await?;
     let rehearsal = transaction
         .take_change()
         .ok_or_else(|| ScriptError::new("the script's change was taken by someone else"))?;
-    let made = host.live.rehearse(rehearsal).await;
+    let made = engine.live.rehearse(rehearsal).await;
     let made = made.map_err(|error| publish_error(&error).showing(vm.sources()))?;
-    Ok(Status { name: host.program.name.clone(), fields: Vec::new(), ..made.status() })
+    Ok(Status { name: engine.program.name.clone(), fields: Vec::new(), ..made.status() })
 }
 
 fn publish_error(error: &PublishError) -> ScriptError {
@@ -218,7 +218,7 @@ fn publish_error(error: &PublishError) -> ScriptError {
 }
 
 /// The engine's thread.
-struct Host {
+struct EngineThread {
     program: Program,
     live: Arc<Live>,
     scripts: Arc<Scripts>,
@@ -234,7 +234,7 @@ struct Current {
     _calls: mpsc::Sender<Call>,
 }
 
-impl Host {
+impl EngineThread {
     fn new(program: Program, live: Arc<Live>) -> Rc<Self> {
         let engine = EngineContext::new(&live, program.state.as_deref());
         let scripts = Scripts::new(live.workers().cloned(), engine);
@@ -249,14 +249,16 @@ impl Host {
 
     async fn take_jobs(self: Rc<Self>, mut jobs: mpsc::Receiver<Job>) {
         while let Some(job) = jobs.recv().await {
-            let host = Rc::clone(&self);
+            let engine = Rc::clone(&self);
             spawn_local(async move {
                 match job {
-                    Job::Load { author, events, answer } => respond(answer, host.load(author, events)).await,
-                    Job::Eval { source, author, events, answer } => {
-                        respond(answer, host.eval(&source, author, events)).await;
+                    Job::Load { author, events, answer } => {
+                        respond(answer, engine.load(author, events)).await;
                     }
-                    Job::Status { answer } => respond(answer, async { Ok(host.status().await) }).await,
+                    Job::Eval { source, author, events, answer } => {
+                        respond(answer, engine.eval(&source, author, events)).await;
+                    }
+                    Job::Status { answer } => respond(answer, async { Ok(engine.status().await) }).await,
                 }
             });
         }

@@ -9,7 +9,7 @@ use mlua::Function;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use crate::inline::{Call, InlineHandler, Link, WaitingCalls};
+use crate::inline::{Call, InlineHandler, VmLink, WaitingCalls};
 use crate::request::Requests;
 
 /// The handler functions of one VM, and the way for others to reach them.
@@ -68,7 +68,7 @@ impl Functions {
         let function = requests.wrap(function)?;
         self.by_id.borrow_mut().insert(id, (function, Arc::clone(&origin)));
         let (waiting, released) = (Arc::clone(&self.waiting), Arc::clone(&self.released));
-        let link = Link { calls, waiting, released };
+        let link = VmLink { calls, waiting, released };
         Ok(InlineHandler::new(id, link, origin))
     }
 

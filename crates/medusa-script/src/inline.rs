@@ -103,7 +103,7 @@ impl ChunkRequests {
 
 /// The way to one main VM. The VM ends when it was replaced and no link to it is left.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct VmLink {
     pub(crate) calls: mpsc::Sender<Call>,
     pub(crate) waiting: Arc<WaitingCalls>,
     /// Functions whose handlers are gone.
@@ -113,13 +113,13 @@ pub(crate) struct Link {
 /// A handler given as a function.
 pub(crate) struct InlineHandler {
     function: u64,
-    link: Link,
+    link: VmLink,
     origin: Arc<str>,
     sessions: Sessions,
 }
 
 impl InlineHandler {
-    pub(crate) fn new(function: u64, link: Link, origin: Arc<str>) -> Self {
+    pub(crate) fn new(function: u64, link: VmLink, origin: Arc<str>) -> Self {
         Self { function, link, origin, sessions: Sessions::default() }
     }
 }
@@ -140,7 +140,7 @@ impl Handler for InlineHandler {
     fn handle(&self, request: Request) -> HandlerFuture<'_> {
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
-            let Link { calls, waiting, .. } = &self.link;
+            let VmLink { calls, waiting, .. } = &self.link;
             let permit = waiting.permit(holder(request.head.client), calls.capacity()).ok_or_else(|| {
                 HandlerError::unavailable("too many requests of this client wait for the main VM already")
             })?;
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn one_client_cannot_fill_the_queue() {
         let (calls, mut incoming) = mpsc::channel(8);
-        let link = Link { calls, waiting: Arc::default(), released: Arc::default() };
+        let link = VmLink { calls, waiting: Arc::default(), released: Arc::default() };
         let handler = InlineHandler::new(1, link, "site.luau:1".into());
         let ask = |client: &str| {
             let mut head = Head::new(Method::GET, "/".parse().unwrap());

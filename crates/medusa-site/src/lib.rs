@@ -23,13 +23,13 @@ mod walk;
 pub use draft::{Draft, DraftError};
 pub use gate::{Busy, GivenUp, MOST_HELD};
 pub use interner::{Interner, MAX_HANDLERS, MAX_RESOLVERS, MAX_SINKS, MAX_TLS, Unmade};
-pub use listeners::Bound;
+pub use listeners::SiteListener;
 pub use live::{Change, Live};
 pub use object::{BoxError, Object, Use};
-pub use part::{Host, Part, PartId, PartKind, Parts, Place, Prepare, Preparing, Refusal};
+pub use part::{Environment, Part, PartId, PartKind, Parts, Place, Prepare, Preparing, Refusal};
 pub use parts::{
     EventLog, HttpServer, MAX_TIMERS, MadeTimer, MountId, MountSpec, ServerSpec, SiteResolver, Timer,
     TimerCounters, TimerStage,
 };
-pub use prepare::{PartError, PublishError, Stage};
+pub use prepare::{PartError, PublishError, PublishStage};
 pub use site::Site;

@@ -13,7 +13,7 @@ use crate::part::{Part, PartId, Place};
 
 /// A listener of a Site, and the part that answers on it.
 #[derive(Debug, Clone)]
-pub struct Bound {
+pub struct SiteListener {
     /// As the script wrote it; the real address (port 0 resolved) is the listener's.
     pub addr: ListenAddr,
     /// Kept from generation to generation while some part listens on `addr`.
@@ -26,7 +26,7 @@ pub struct Bound {
     pub(crate) door: Arc<Door>,
 }
 
-impl Bound {
+impl SiteListener {
     /// The listener as a document.
     pub(crate) fn status(&self, part: Option<&Arc<dyn Part>>) -> Status {
         let stats = self.listener.stats();

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use crate::draft::Draft;
 use crate::gate::{Busy, Gate, Pass};
 use crate::interner::Interner;
-use crate::part::{Host, Place, Prepare, Running};
+use crate::part::{Environment, Place, Prepare, Running};
 use crate::prepare::{PublishError, bind, check_addresses, prepare};
 use crate::site::Site;
 
@@ -26,7 +26,7 @@ use crate::site::Site;
 pub struct Live {
     current: Arc<ArcSwap<Site>>,
     interner: Interner,
-    host: Host,
+    environment: Environment,
     gate: Arc<Gate>,
     /// What requests may still hold of parts that were retired.
     retired: Mutex<Vec<Weak<dyn Any + Send + Sync>>>,
@@ -83,7 +83,7 @@ impl Live {
         Arc::new(Self {
             current: Arc::new(ArcSwap::from_pointee(Site::empty())),
             interner: Interner::default(),
-            host: Host { workers, events: Arc::default() },
+            environment: Environment { workers, events: Arc::default() },
             gate: Arc::default(),
             retired: Mutex::default(),
         })
@@ -101,12 +101,12 @@ impl Live {
 
     /// What passes the server's own events on, to the sinks of the running Site.
     pub fn events(&self) -> &Arc<EventSinks> {
-        &self.host.events
+        &self.environment.events
     }
 
     /// The workers, unless this is only a rehearsal.
     pub fn workers(&self) -> Option<&Workers> {
-        self.host.workers.as_ref()
+        self.environment.workers.as_ref()
     }
 
     /// Begins a change that edits the Site, once those before it are done. `told` hears whose they are.
@@ -140,14 +140,14 @@ impl Live {
     ///
     /// See [`PublishError`]. The running Site goes on unchanged.
     pub async fn publish(&self, change: Change) -> Result<Arc<Site>, PublishError> {
-        let Some(workers) = &self.host.workers else { return Ok(self.site()) };
+        let Some(workers) = &self.environment.workers else { return Ok(self.site()) };
         let _held = change.pass.take()?;
         let old = self.site();
         let (draft, author) = change.into_draft();
 
         let parts = draft.settle();
         check_addresses(&parts)?;
-        let objects = prepare(&parts, &old, Prepare::Publish(&self.host)).await?;
+        let objects = prepare(&parts, &old, Prepare::Publish(&self.environment)).await?;
         let listeners = bind(&parts, &old, workers, &self.running()).await?;
 
         // From here on nothing waits and nothing fails, so whoever asked for the change may leave without leaving half of it.
@@ -168,7 +168,7 @@ impl Live {
         new.parts
             .iter()
             .filter(|part| !old.parts.has(part))
-            .for_each(|part| part.publish(&new.parts, &self.host));
+            .for_each(|part| part.publish(&new.parts, &self.environment));
         for bound in &new.listeners {
             if let Some(part) = new.parts.get(&bound.part) {
                 bound.door.lead_to(&**part, Place { running: self.running(), listener: bound.listener.id() });
@@ -188,7 +188,7 @@ impl Live {
         }
         let mut held = Vec::new();
         for part in old.parts.iter().filter(|part| !new.parts.has(part)) {
-            part.retire(&new.parts, &self.host);
+            part.retire(&new.parts, &self.environment);
             held.extend(part.held());
         }
         let mut retired = self.retired.lock();

@@ -56,9 +56,9 @@ pub struct Refusal {
     pub source: BoxError,
 }
 
-/// What the process has for all Sites.
+/// The workers and sinks of the process, for all Sites.
 #[derive(Debug)]
-pub struct Host {
+pub struct Environment {
     /// The workers; none where nothing is served, only checked.
     pub workers: Option<Workers>,
     /// What passes the server's own events on.
@@ -71,7 +71,7 @@ pub enum Prepare<'a> {
     /// As far as can be told without leaving a trace: nothing is opened for others to see, or started.
     Trial,
     /// To be published there.
-    Publish(&'a Host),
+    Publish(&'a Environment),
 }
 
 /// The Site that is running at an instant.
@@ -161,10 +161,10 @@ pub trait Part: Any + fmt::Debug + Send + Sync {
     }
 
     /// Begins what it does: it is one of the running `parts`.
-    fn publish(&self, _parts: &Parts, _host: &Host) {}
+    fn publish(&self, _parts: &Parts, _environment: &Environment) {}
 
     /// Ends what it does: it is none of the running `parts`.
-    fn retire(&self, _parts: &Parts, _host: &Host) {}
+    fn retire(&self, _parts: &Parts, _environment: &Environment) {}
 
     /// What requests under way hold of it when it has been retired: the status tells how many are held.
     fn held(&self) -> Option<Weak<dyn Any + Send + Sync>> {

@@ -9,7 +9,7 @@ use medusa_net::{ListenAddr, Listener, Workers};
 use tokio::task::spawn_blocking;
 
 use crate::gate::GivenUp;
-use crate::listeners::{Bound, Door};
+use crate::listeners::{Door, SiteListener};
 use crate::object::BoxError;
 use crate::part::{Part, PartId, Parts, Place, Prepare, Refusal, Running};
 use crate::site::Site;
@@ -34,13 +34,13 @@ pub struct PartError {
     /// Where the script asks for it.
     pub origin: Arc<str>,
     /// What was being done.
-    pub stage: Stage,
+    pub stage: PublishStage,
     source: BoxError,
 }
 
 /// What is done to have a part published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub enum PublishStage {
     /// Checking that the parts go together.
     Check,
     /// Preparing it, and what it uses.
@@ -62,7 +62,12 @@ impl error::Error for PartError {
 }
 
 impl PartError {
-    fn new(part: &Arc<dyn Part>, origin: &Arc<str>, stage: Stage, source: impl Into<BoxError>) -> Self {
+    fn new(
+        part: &Arc<dyn Part>,
+        origin: &Arc<str>,
+        stage: PublishStage,
+        source: impl Into<BoxError>,
+    ) -> Self {
         Self { part: part.id().clone(), origin: Arc::clone(origin), stage, source: source.into() }
     }
 }
@@ -102,7 +107,7 @@ pub(crate) fn check_addresses(parts: &Parts) -> Result<(), PartError> {
             if let Some((first, taken)) = known.iter().find(|(_, taken)| taken.overlaps(&addr)) {
                 let origin = Arc::clone(first.listen_origin());
                 let overlap = Overlap { addr, part: first.id().clone(), origin, taken: taken.clone() };
-                return Err(PartError::new(part, part.listen_origin(), Stage::Check, overlap));
+                return Err(PartError::new(part, part.listen_origin(), PublishStage::Check, overlap));
             }
             known.push((part, addr));
         }
@@ -114,8 +119,9 @@ pub(crate) fn check_addresses(parts: &Parts) -> Result<(), PartError> {
 pub(crate) async fn prepare(parts: &Parts, running: &Site, how: Prepare<'_>) -> Result<Vec<Used>, PartError> {
     for part in parts.iter().filter(|part| !running.parts.has(part)) {
         let prepared = part.prepare(how).await;
-        prepared
-            .map_err(|Refusal { origin, source }| PartError::new(part, &origin, Stage::Prepare, source))?;
+        prepared.map_err(|Refusal { origin, source }| {
+            PartError::new(part, &origin, PublishStage::Prepare, source)
+        })?;
     }
     let objects = objects(parts);
     let ready: HashSet<_> = running.objects.iter().map(|used| used.object.address()).collect();
@@ -125,7 +131,7 @@ pub(crate) async fn prepare(parts: &Parts, running: &Site, how: Prepare<'_>) -> 
     }
     for used in new() {
         let prepared = used.object.prepare(matches!(how, Prepare::Trial)).await;
-        prepared.map_err(|source| PartError::new(&used.part, &used.origin, Stage::Prepare, source))?;
+        prepared.map_err(|source| PartError::new(&used.part, &used.origin, PublishStage::Prepare, source))?;
     }
     Ok(objects)
 }
@@ -140,7 +146,7 @@ async fn check_files(objects: &[Used]) -> Result<(), PartError> {
         let Some(path) = file else { continue };
         if let Some(first) = known.get(&path) {
             let same = SameFile { path, first: Arc::clone(&first.origin) };
-            return Err(PartError::new(&used.part, &used.origin, Stage::Check, same));
+            return Err(PartError::new(&used.part, &used.origin, PublishStage::Check, same));
         }
         known.insert(path, used);
     }
@@ -154,19 +160,19 @@ pub(crate) async fn bind(
     running: &Site,
     workers: &Workers,
     current: &Arc<dyn Running>,
-) -> Result<Vec<Bound>, PartError> {
+) -> Result<Vec<SiteListener>, PartError> {
     let refused = |part: &Arc<dyn Part>, source: BoxError| {
-        PartError::new(part, part.listen_origin(), Stage::Bind, source)
+        PartError::new(part, part.listen_origin(), PublishStage::Bind, source)
     };
-    let (mut listeners, mut new) = (Vec::<Bound>::new(), Vec::new());
+    let (mut listeners, mut new) = (Vec::<SiteListener>::new(), Vec::new());
     for part in parts.iter() {
         for (at, addr) in part.listens().into_iter().enumerate() {
             // Port 0 may be listened on more than once: each keeps its own.
-            let free = |bound: &&Bound| {
+            let free = |bound: &&SiteListener| {
                 bound.addr == addr
                     && !listeners.iter().any(|taken| Arc::ptr_eq(&taken.listener, &bound.listener))
             };
-            let same = |bound: &&Bound| (&bound.part, bound.at) == (part.id(), at);
+            let same = |bound: &&SiteListener| (&bound.part, bound.at) == (part.id(), at);
             let mut known = running.listeners.iter().filter(free);
             let known = known.clone().find(same).or_else(|| known.find(|bound| !keeps(parts, bound)));
             let (listener, door) = if let Some(bound) = known {
@@ -179,7 +185,7 @@ pub(crate) async fn bind(
                 new.push((part, Arc::clone(&listener), Arc::clone(&door)));
                 (listener, door)
             };
-            listeners.push(Bound { addr, listener, part: part.id().clone(), at, door });
+            listeners.push(SiteListener { addr, listener, part: part.id().clone(), at, door });
         }
     }
     for (part, listener, door) in new {
@@ -190,6 +196,6 @@ pub(crate) async fn bind(
 }
 
 /// Whether the part that has this listener wants it still.
-fn keeps(parts: &Parts, bound: &Bound) -> bool {
+fn keeps(parts: &Parts, bound: &SiteListener) -> bool {
     parts.get(&bound.part).is_some_and(|part| part.listens().get(bound.at) == Some(&bound.addr))
 }

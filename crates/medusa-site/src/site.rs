@@ -9,7 +9,7 @@ use medusa_net::ListenerId;
 use medusa_proto::author::{Author, Via};
 use medusa_proto::status::Status;
 
-use crate::listeners::Bound;
+use crate::listeners::SiteListener;
 use crate::part::{Part, Parts, Running};
 use crate::walk::{Used, sinks};
 
@@ -25,7 +25,7 @@ pub struct Site {
     /// What it is made of.
     pub parts: Parts,
     /// Its listeners.
-    pub listeners: Vec<Bound>,
+    pub listeners: Vec<SiteListener>,
     /// What its parts use, each once.
     pub(crate) objects: Vec<Used>,
 }

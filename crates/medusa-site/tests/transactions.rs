@@ -20,8 +20,8 @@ use medusa_proto::author::{Author, Via};
 use medusa_proto::event::Level;
 use medusa_proto::status::Status;
 use medusa_site::{
-    Draft, Host, HttpServer, Live, MountSpec, Object, Part, PartId, PartKind, Parts, Prepare, Preparing,
-    Refusal, ServerSpec, Use,
+    Draft, Environment, HttpServer, Live, MountSpec, Object, Part, PartId, PartKind, Parts, Prepare,
+    Preparing, Refusal, ServerSpec, Use,
 };
 
 /// How many seeds are tried.
@@ -92,11 +92,11 @@ impl Part for Fake {
         Box::pin(std::future::ready(if self.fails { Err(refusal()) } else { Ok(()) }))
     }
 
-    fn publish(&self, _: &Parts, _: &Host) {
+    fn publish(&self, _: &Parts, _: &Environment) {
         count(&self.done.published);
     }
 
-    fn retire(&self, _: &Parts, _: &Host) {
+    fn retire(&self, _: &Parts, _: &Environment) {
         count(&self.done.retired);
     }
 

@@ -9,7 +9,7 @@ use std::fmt;
 
 use super::methods::Methods;
 use super::path;
-use super::pattern::{Host, Pattern, PatternEnd, Segment};
+use super::pattern::{HostPattern, Pattern, PatternEnd, Segment};
 use super::tree::{Leaf, Node, NodeId, Tree};
 
 /// Two patterns that match a same request, with nothing to tell which one should get it.
@@ -225,9 +225,9 @@ fn sample(a: &Pattern, b: &Pattern) -> String {
     let mut sample = a.0.methods.common(&b.0.methods).unwrap_or("GET").to_owned();
     sample.push(' ');
     match &a.0.host {
-        Host::Any => {}
-        Host::Below(name) => sample.extend(["www.", name]),
-        Host::Exact(name) => sample.push_str(name),
+        HostPattern::Any => {}
+        HostPattern::Below(name) => sample.extend(["www.", name]),
+        HostPattern::Exact(name) => sample.push_str(name),
     }
     let depth = a.0.segments.len().max(b.0.segments.len());
     for index in 0..depth {

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::pattern::{Host, MAX_HOST};
+use super::pattern::{HostPattern, MAX_HOST};
 use super::tree::Tree;
 
 /// One tree per distinct host.
@@ -20,11 +20,11 @@ pub(super) struct Hosts {
 }
 
 impl Hosts {
-    pub(super) fn tree_mut(&mut self, host: &Host) -> &mut Tree {
+    pub(super) fn tree_mut(&mut self, host: &HostPattern) -> &mut Tree {
         match host {
-            Host::Any => &mut self.any,
-            Host::Below(name) => self.below.entry(name.clone()).or_default(),
-            Host::Exact(name) => self.exact.entry(name.clone()).or_default(),
+            HostPattern::Any => &mut self.any,
+            HostPattern::Below(name) => self.below.entry(name.clone()).or_default(),
+            HostPattern::Exact(name) => self.exact.entry(name.clone()).or_default(),
         }
     }
 

@@ -42,7 +42,7 @@ pub struct Pattern(pub(super) Arc<PatternParts>);
 pub(super) struct PatternParts {
     text: Box<str>,
     pub(super) methods: Methods,
-    pub(super) host: Host,
+    pub(super) host: HostPattern,
     pub(super) segments: Vec<Segment>,
     pub(super) end: PatternEnd,
     /// The names of the wildcards, from left to right.
@@ -51,7 +51,7 @@ pub(super) struct PatternParts {
 
 /// The hosts that a pattern matches. Names are in lower case.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Host {
+pub(super) enum HostPattern {
     Any,
     /// `*.name`: every host below `name`, at any depth, but not `name` itself.
     Below(Box<str>),

@@ -11,7 +11,7 @@ use super::Options;
 use super::deflate::DeflateParams;
 use super::message::Close;
 use super::pump::{self, SessionLimits};
-use super::socket::{Link, WebSocket};
+use super::socket::{SessionLink, WebSocket};
 use crate::request::Head;
 use crate::response::Response;
 use crate::sessions::Sessions;
@@ -120,7 +120,7 @@ impl Accepted {
 
 /// The connection's side of a link: when it goes, the session has ended.
 #[derive(Debug)]
-pub(super) struct EndGuard(pub(super) Arc<Link>);
+pub(super) struct EndGuard(pub(super) Arc<SessionLink>);
 
 impl Drop for EndGuard {
     fn drop(&mut self) {
@@ -139,7 +139,7 @@ pub fn accept(head: &Head, options: &Options) -> Result<(Accepted, WebSocket), H
     check_origin(head, options)?;
     let protocol = choose(&head.headers, &options.protocols);
     let agreed = if options.compress { DeflateParams::of(&head.headers) } else { None };
-    let link = Arc::new(Link::default());
+    let link = Arc::new(SessionLink::default());
     let accepted = Accepted {
         accept: key.map(derive_accept_key),
         protocol: protocol.and_then(|protocol| HeaderValue::from_str(protocol).ok()),

@@ -12,7 +12,7 @@ use crate::limits::Limits;
 
 /// The part of a session that both sides share.
 #[derive(Debug, Default)]
-pub(super) struct Link {
+pub(super) struct SessionLink {
     /// From the client.
     pub(super) inbox: Queue,
     /// To the client.
@@ -26,7 +26,7 @@ pub(super) struct Link {
 /// The time that a message waits for memory before it is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-impl Link {
+impl SessionLink {
     /// Ends the session: what was sent before still goes out, then the close does. The first close counts.
     pub(super) fn close(&self, close: &Close) {
         let close = self.closed.get_or_init(|| close.clone());
@@ -61,7 +61,7 @@ impl Link {
 /// All its methods take `&self`: a handler may receive in one task and send in others.
 #[derive(Debug)]
 pub struct WebSocket {
-    link: Arc<Link>,
+    link: Arc<SessionLink>,
     protocol: Option<String>,
 }
 
@@ -82,7 +82,7 @@ pub enum TrySendError {
 }
 
 impl WebSocket {
-    pub(super) fn new(link: Arc<Link>, protocol: Option<String>) -> Self {
+    pub(super) fn new(link: Arc<SessionLink>, protocol: Option<String>) -> Self {
         Self { link, protocol }
     }
 

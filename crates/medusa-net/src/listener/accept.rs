@@ -21,7 +21,7 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
 
 use super::bind::{Registered, Socket};
-use super::{Shared, Stage};
+use super::{ListenerStage, Shared};
 use crate::conn::{Conn, Peer};
 use crate::descriptors::{self, DescriptorShare};
 use crate::limits::Permit;
@@ -89,12 +89,12 @@ impl AcceptLoop {
     }
 
     /// Once it is started, accepts until the listener is closed or gone, then serves what is queued. Closes the socket.
-    pub(super) async fn run(mut self, mut stage: watch::Receiver<Stage>) {
-        let begun = stage.wait_for(|stage| *stage != Stage::Bound).await.map(|stage| *stage);
-        if matches!(begun, Ok(Stage::Started)) {
+    pub(super) async fn run(mut self, mut stage: watch::Receiver<ListenerStage>) {
+        let begun = stage.wait_for(|stage| *stage != ListenerStage::Bound).await.map(|stage| *stage);
+        if matches!(begun, Ok(ListenerStage::Started)) {
             tokio::select! {
                 biased;
-                _ = stage.wait_for(|stage| *stage == Stage::Closed) => {}
+                _ = stage.wait_for(|stage| *stage == ListenerStage::Closed) => {}
                 never = self.accept_for_ever() => match never {},
             }
             self.accept_queued();

@@ -33,13 +33,13 @@ impl Default for Options {
 
 /// A bound address.
 #[derive(Debug)]
-pub(super) struct Bound {
+pub(super) struct BoundAddress {
     pub(super) addr: ListenAddr,
     pub(super) sockets: Vec<Socket>,
     pub(super) file: Option<SocketFile>,
 }
 
-pub(super) fn bind(addr: &ListenAddr, workers: usize, options: &Options) -> Result<Bound, BindError> {
+pub(super) fn bind(addr: &ListenAddr, workers: usize, options: &Options) -> Result<BoundAddress, BindError> {
     match addr {
         ListenAddr::Tcp(addr) => tcp::bind(*addr, workers, options),
         ListenAddr::Unix(path) => unix::bind(path, workers, options),

@@ -31,7 +31,7 @@ pub use accept::Accept;
 pub use bind::Options;
 pub use error::{BindError, StartError};
 
-use bind::{Bound, Socket};
+use bind::{BoundAddress, Socket};
 use unix::SocketFile;
 
 /// A listener's totals since it was bound.
@@ -67,7 +67,7 @@ struct Shared {
 
 /// How far a listener is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum ListenerStage {
     /// The kernel queues connections.
     Bound,
     /// They are accepted.
@@ -83,7 +83,7 @@ pub struct Listener {
     /// The sockets until they are with the workers.
     sockets: Mutex<Vec<Socket>>,
     /// What the accept loops go by. Each holds a receiver until its socket is closed.
-    stage: watch::Sender<Stage>,
+    stage: watch::Sender<ListenerStage>,
     /// True has each worker tell its connections to finish.
     draining: watch::Sender<bool>,
     workers: OnceLock<Workers>,
@@ -119,7 +119,7 @@ impl Listener {
     ///
     /// See [`BindError`].
     pub fn bind_with(addr: &ListenAddr, workers: usize, options: &Options) -> Result<Arc<Self>, BindError> {
-        let Bound { addr, sockets, file } = bind::bind(addr, workers.max(1), options)?;
+        let BoundAddress { addr, sockets, file } = bind::bind(addr, workers.max(1), options)?;
         let shared = Shared {
             id: ListenerId::next(),
             addr,
@@ -131,7 +131,7 @@ impl Listener {
         Ok(Arc::new(Self {
             shared: Arc::new(shared),
             sockets: Mutex::new(sockets),
-            stage: watch::Sender::new(Stage::Bound),
+            stage: watch::Sender::new(ListenerStage::Bound),
             draining: watch::Sender::new(false),
             workers: OnceLock::new(),
             file: Mutex::new(file),
@@ -174,9 +174,9 @@ impl Listener {
     /// Starts accepting, which cannot fail. Does nothing if it was closed, or not [prepared](Self::prepare).
     pub fn start(&self) {
         self.stage.send_if_modified(|stage| {
-            let is_bound = *stage == Stage::Bound;
+            let is_bound = *stage == ListenerStage::Bound;
             if is_bound {
-                *stage = Stage::Started;
+                *stage = ListenerStage::Started;
             }
             is_bound
         });
@@ -210,7 +210,7 @@ impl Listener {
     ///
     /// A unix socket's file is removed now, so that its path can be bound again.
     pub fn close(&self) {
-        self.stage.send_replace(Stage::Closed);
+        self.stage.send_replace(ListenerStage::Closed);
         self.sockets.lock().clear();
         drop(self.file.lock().take());
     }

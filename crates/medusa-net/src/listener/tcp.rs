@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, TcpKeepalive, Type};
 
-use super::bind::{Bound, Options, Socket};
+use super::bind::{BoundAddress, Options, Socket};
 use super::error::BindError;
 use crate::address::ListenAddr;
 
@@ -21,7 +21,7 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_interval(Duration::from_secs(15))
     .with_retries(4);
 
-pub(super) fn bind(addr: SocketAddr, workers: usize, options: &Options) -> Result<Bound, BindError> {
+pub(super) fn bind(addr: SocketAddr, workers: usize, options: &Options) -> Result<BoundAddress, BindError> {
     let first = match bind_first(addr) {
         Err(error) if means_everywhere(addr) && is_without_ipv6(&error) => {
             bind_first(SocketAddr::from((Ipv4Addr::UNSPECIFIED, addr.port())))
@@ -46,7 +46,7 @@ fn bind_others(
     addr: SocketAddr,
     workers: usize,
     options: &Options,
-) -> io::Result<Bound> {
+) -> io::Result<BoundAddress> {
     let mut sockets = vec![first];
     for _ in 1..workers {
         let socket = new_socket(addr)?;
@@ -59,7 +59,7 @@ fn bind_others(
         socket.listen(options.backlog)?;
     }
     let sockets = sockets.into_iter().map(|socket| Socket::Tcp(socket.into())).collect();
-    Ok(Bound { addr: ListenAddr::Tcp(addr), sockets, file: None })
+    Ok(BoundAddress { addr: ListenAddr::Tcp(addr), sockets, file: None })
 }
 
 fn new_socket(addr: SocketAddr) -> io::Result<socket2::Socket> {

@@ -11,16 +11,16 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Type};
 
-use super::bind::{Bound, Options, Socket};
+use super::bind::{BoundAddress, Options, Socket};
 use super::error::BindError;
 use crate::address::ListenAddr;
 
-pub(super) fn bind(path: &Path, workers: usize, options: &Options) -> Result<Bound, BindError> {
+pub(super) fn bind(path: &Path, workers: usize, options: &Options) -> Result<BoundAddress, BindError> {
     remove_stale(path)?;
     listen(path, workers, options).map_err(|source| BindError::unix(path.to_owned(), source))
 }
 
-fn listen(path: &Path, workers: usize, options: &Options) -> io::Result<Bound> {
+fn listen(path: &Path, workers: usize, options: &Options) -> io::Result<BoundAddress> {
     let socket = new_socket()?;
     socket.bind(&SockAddr::unix(path)?)?;
     let file = SocketFile::made(path)?;
@@ -32,7 +32,7 @@ fn listen(path: &Path, workers: usize, options: &Options) -> io::Result<Bound> {
         sockets.push(Socket::Unix(socket.try_clone()?.into()));
     }
     sockets.push(Socket::Unix(socket.into()));
-    Ok(Bound { addr: ListenAddr::Unix(path.to_owned()), sockets, file: Some(file) })
+    Ok(BoundAddress { addr: ListenAddr::Unix(path.to_owned()), sockets, file: Some(file) })
 }
 
 /// Removes the socket file of a server that is dead, as it cannot be bound over. It is dead if nobody accepts a

@@ -8,7 +8,7 @@ use medusa_proto::status::Status;
 use super::number;
 use crate::draft::{Draft, DraftError};
 use crate::object::{Object, Use};
-use crate::part::{Host, Part, PartId, PartKind, Parts, Prepare, Preparing, Refusal, downcast};
+use crate::part::{Environment, Part, PartId, PartKind, Parts, Prepare, Preparing, Refusal, downcast};
 
 /// Each is given every event.
 static KIND: PartKind =
@@ -62,18 +62,18 @@ impl Part for EventLog {
     fn prepare<'a>(&'a self, how: Prepare<'a>) -> Preparing<'a> {
         let prepared = match how {
             Prepare::Trial => Ok(()),
-            Prepare::Publish(host) => host.events.start(),
+            Prepare::Publish(environment) => environment.events.start(),
         };
         let refused = |source| Refusal { origin: Arc::clone(&self.origin), source: Box::new(source) };
         Box::pin(std::future::ready(prepared.map_err(refused)))
     }
 
-    fn publish(&self, parts: &Parts, host: &Host) {
-        route(parts, host);
+    fn publish(&self, parts: &Parts, environment: &Environment) {
+        route(parts, environment);
     }
 
-    fn retire(&self, parts: &Parts, host: &Host) {
-        route(parts, host);
+    fn retire(&self, parts: &Parts, environment: &Environment) {
+        route(parts, environment);
     }
 
     fn status(&self) -> Status {
@@ -85,6 +85,6 @@ impl Part for EventLog {
 }
 
 /// Has events go where `parts` say.
-fn route(parts: &Parts, host: &Host) {
-    host.events.route(parts.all::<EventLog>().map(|log| log.route.clone()).collect());
+fn route(parts: &Parts, environment: &Environment) {
+    environment.events.route(parts.all::<EventLog>().map(|log| log.route.clone()).collect());
 }

@@ -25,7 +25,7 @@ use medusa_proto::status::Status;
 
 use crate::draft::{Draft, DraftError, room};
 use crate::object::{Object, Use};
-use crate::part::{Host, Part, PartId, PartKind, Parts, Place, Prepare, Preparing, Refusal, downcast};
+use crate::part::{Environment, Part, PartId, PartKind, Parts, Place, Prepare, Preparing, Refusal, downcast};
 
 static KIND: PartKind =
     PartKind { name: "http.server", noun: "HTTP server", plural: "HTTP servers", most: MAX_ADDRESSES };
@@ -365,12 +365,12 @@ impl Part for HttpServer {
         Box::pin(std::future::ready(self.build()))
     }
 
-    fn publish(&self, _: &Parts, host: &Host) {
-        forget_pinned(host);
+    fn publish(&self, _: &Parts, environment: &Environment) {
+        forget_pinned(environment);
     }
 
-    fn retire(&self, _: &Parts, host: &Host) {
-        forget_pinned(host);
+    fn retire(&self, _: &Parts, environment: &Environment) {
+        forget_pinned(environment);
     }
 
     fn held(&self) -> Option<Weak<dyn Any + Send + Sync>> {
@@ -433,8 +433,8 @@ thread_local! {
     static PINNED: RefCell<Vec<Pinned>> = const { RefCell::new(Vec::new()) };
 }
 
-fn forget_pinned(host: &Host) {
-    if let Some(workers) = &host.workers {
+fn forget_pinned(environment: &Environment) {
+    if let Some(workers) = &environment.workers {
         workers.post_each(|| PINNED.with_borrow_mut(Vec::clear));
     }
 }

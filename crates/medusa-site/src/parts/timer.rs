@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::number;
 use crate::draft::{Draft, DraftError};
-use crate::part::{Host, Part, PartId, PartKind, Parts};
+use crate::part::{Environment, Part, PartId, PartKind, Parts};
 
 /// How many timers a site may have. It has some dozens; what is due for ten thousand things is the work of one timer that
 /// goes through a list.
@@ -88,11 +88,11 @@ impl Part for Timer {
         self
     }
 
-    fn publish(&self, _: &Parts, _: &Host) {
+    fn publish(&self, _: &Parts, _: &Environment) {
         self.stage.send_replace(TimerStage::Published);
     }
 
-    fn retire(&self, _: &Parts, _: &Host) {
+    fn retire(&self, _: &Parts, _: &Environment) {
         self.stage.send_replace(TimerStage::Retired);
     }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::error::{PatternError, Problem};
-use super::{Host, Pattern, PatternEnd, PatternParts, Segment};
+use super::{HostPattern, Pattern, PatternEnd, PatternParts, Segment};
 use crate::router::methods::Methods;
 use crate::router::path;
 
@@ -81,9 +81,9 @@ impl<'t> Parser<'t> {
         Ok(methods)
     }
 
-    fn host(&self, host: &str) -> Parsed<Host> {
+    fn host(&self, host: &str) -> Parsed<HostPattern> {
         if host.is_empty() {
-            return Ok(Host::Any);
+            return Ok(HostPattern::Any);
         }
         let (name, is_below) = match host.strip_prefix("*.") {
             Some(name) => (name, true),
@@ -96,7 +96,7 @@ impl<'t> Parser<'t> {
             return self.fail(&name[at..=at], Problem::HostStar);
         }
         if is_ip_literal(name) && !is_below {
-            return Ok(Host::Exact(name.to_ascii_lowercase().into()));
+            return Ok(HostPattern::Exact(name.to_ascii_lowercase().into()));
         }
         if let Some((before, port)) = name.rsplit_once(':')
             && port.bytes().all(|byte| byte.is_ascii_digit())
@@ -107,7 +107,7 @@ impl<'t> Parser<'t> {
             return self.fail(name, Problem::Host(name.to_owned()));
         }
         let name = name.to_ascii_lowercase().into();
-        Ok(if is_below { Host::Below(name) } else { Host::Exact(name) })
+        Ok(if is_below { HostPattern::Below(name) } else { HostPattern::Exact(name) })
     }
 
     fn path(&self, path: &'t str) -> Parsed<(Vec<Segment>, PatternEnd, Vec<Box<str>>)> {
@@ -254,7 +254,7 @@ mod tests {
     fn the_parts_are_found() {
         let pattern = parsed("PUT,DELETE *.Example.com/a/~{user}/{id}/{rest...}");
         assert_eq!(pattern.0.methods.to_string(), "PUT, DELETE");
-        assert_eq!(pattern.0.host, Host::Below("example.com".into()));
+        assert_eq!(pattern.0.host, HostPattern::Below("example.com".into()));
         assert_eq!(pattern.0.segments, [literal("a"), Segment::Prefix(b"~"[..].into()), Segment::Wild]);
         assert_eq!(pattern.0.end, PatternEnd::Rest);
         assert_eq!(pattern.names().collect::<Vec<_>>(), ["user", "id", "rest"]);
@@ -281,14 +281,14 @@ mod tests {
     #[test]
     fn methods_may_be_spaced() {
         assert_eq!(parsed("PUT, DELETE /x").0.methods.to_string(), "PUT, DELETE");
-        assert_eq!(parsed("GET\t host.example/x").0.host, Host::Exact("host.example".into()));
+        assert_eq!(parsed("GET\t host.example/x").0.host, HostPattern::Exact("host.example".into()));
         assert_eq!(parsed("PROPFIND /x").0.methods.to_string(), "PROPFIND");
         assert!(parsed("/x").0.methods.is_any());
     }
 
     #[test]
     fn an_ipv6_host_keeps_its_brackets() {
-        assert_eq!(parsed("[::1]/").0.host, Host::Exact("[::1]".into()));
+        assert_eq!(parsed("[::1]/").0.host, HostPattern::Exact("[::1]".into()));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 
 use super::{Conflict, Method, Methods, Pattern, Route, Router, split};
-use crate::router::pattern::{Host, PatternEnd, Segment};
+use crate::router::pattern::{HostPattern, PatternEnd, Segment};
 
 /// Tells apart the literals and prefixes the patterns below are made of.
 const SEGMENTS: [&str; 5] = ["a", "ab", "abc", "ac", "z"];
@@ -57,9 +57,9 @@ fn matches(pattern: &Pattern, path: &str) -> Option<bool> {
 
 fn takes_host(pattern: &Pattern, host: Option<&str>) -> bool {
     match &pattern.0.host {
-        Host::Any => true,
-        Host::Exact(name) => host == Some(name),
-        Host::Below(name) => host.is_some_and(|host| host.ends_with(&format!(".{name}"))),
+        HostPattern::Any => true,
+        HostPattern::Exact(name) => host == Some(name),
+        HostPattern::Below(name) => host.is_some_and(|host| host.ends_with(&format!(".{name}"))),
     }
 }
 
@@ -95,10 +95,11 @@ impl Sets {
 }
 
 /// Whether `a` is the more specific of two hosts that both match.
-fn host_is_below(a: &Host, b: &Host) -> bool {
+fn host_is_below(a: &HostPattern, b: &HostPattern) -> bool {
     match (a, b) {
-        (Host::Exact(_), Host::Below(_) | Host::Any) | (Host::Below(_), Host::Any) => true,
-        (Host::Below(a), Host::Below(b)) => a.len() > b.len(),
+        (HostPattern::Exact(_), HostPattern::Below(_) | HostPattern::Any)
+        | (HostPattern::Below(_), HostPattern::Any) => true,
+        (HostPattern::Below(a), HostPattern::Below(b)) => a.len() > b.len(),
         _ => false,
     }
 }
