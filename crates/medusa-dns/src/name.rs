@@ -124,7 +124,7 @@ impl Key {
         })
     }
 
-    /// What the cache compares.
+    /// The bytes that the cache compares.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes[..self.length]
     }
@@ -200,7 +200,7 @@ pub(crate) fn bad_name(name: &str, problem: &'static str) -> LookupError {
     LookupError::BadName { name: shown, problem }
 }
 
-/// What is wrong with `bare`, the name without the dot at its end; `whole` has it.
+/// The fault of `bare`, the name without the dot at its end; `whole` has it.
 fn problem(bare: &str, whole: &str) -> Option<&'static str> {
     if bare.is_empty() {
         return if whole == "." { None } else { Some("it is empty") };

@@ -13,7 +13,7 @@ pub(crate) const MAX_HEAD: usize = 64 * 1024;
 /// they work (102).
 pub(crate) const MAX_INTERIM: usize = 100;
 
-/// How long fields are, with the colon, the space and the line's end.
+/// The length of fields, with the colon, the space and the line's end.
 pub(crate) fn head_length(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }

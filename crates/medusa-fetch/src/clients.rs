@@ -113,7 +113,7 @@ impl Clients {
         client.get_or_try_init(|| self.make(way)).await.cloned()
     }
 
-    /// Where the client of that way is, or will be.
+    /// The place of that way's client, made or not.
     fn place(&self, way: &ConnectOptions, origin: String) -> Arc<OnceCell<Client>> {
         let mut known = self.known.lock();
         let found = known.iter().position(|known| known.way == *way).map(|at| known.remove(at));

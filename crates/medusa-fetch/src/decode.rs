@@ -30,7 +30,7 @@ const MAX_WINDOW_LOG: u32 = 23;
 /// Undoes a coding of what it is given.
 type BoxedDecoder = fn(Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>>;
 
-/// What undoes a coding, of those that are [asked for](ACCEPTED).
+/// The decoder of a coding, of those that are [asked for](ACCEPTED).
 fn undoer(coding: Coding) -> Option<BoxedDecoder> {
     match coding {
         Coding::Gzip => Some(|coded| Ok(Box::new(MultiGzDecoder::new(BufReader::new(coded))))),
@@ -43,7 +43,7 @@ fn undoer(coding: Coding) -> Option<BoxedDecoder> {
     }
 }
 
-/// What undoes the codings of a body, in the order in which they were applied; none if one is not known.
+/// The decoders of a body's codings, in the order in which they were applied; none if one is not known.
 fn codings(headers: &HeaderMap) -> Option<Vec<BoxedDecoder>> {
     let mut codings = Vec::new();
     for value in headers.get_all(header::CONTENT_ENCODING) {
@@ -102,7 +102,7 @@ impl Decoder {
         Ok(Some(Self { fed, reader }))
     }
 
-    /// What comes next of the body; `None`: there is no more. Only when it is [`NeedsInput`](Piece::NeedsInput).
+    /// Takes the next piece of the body; `None`: there is no more. Only when it is [`NeedsInput`](Piece::NeedsInput).
     pub(crate) fn feed(&mut self, bytes: Option<Bytes>) {
         let mut fed = self.fed.lock();
         match bytes {

@@ -32,7 +32,7 @@ impl FetchError {
         Self { place, fault }
     }
 
-    /// What went wrong.
+    /// The fault.
     pub fn fault(&self) -> &Fault {
         &self.fault
     }
@@ -155,7 +155,7 @@ impl Cause {
 }
 
 impl Fault {
-    /// What an error of the client means that came instead of an answer.
+    /// Reads an error of the client that came instead of an answer.
     pub(crate) fn of(error: &legacy::Error, connect_timeout: Duration) -> Self {
         let cause = Cause::innermost(error);
         let is_late = |error: &(dyn Error + 'static)| {
@@ -173,13 +173,13 @@ impl Fault {
         }
     }
 
-    /// What an error means that came instead of a part of the body.
+    /// Reads an error that came instead of the next piece of the body.
     pub(crate) fn of_body(error: &(dyn Error + 'static)) -> Self {
         Self::Body(Cause::innermost(error))
     }
 }
 
-/// What has led to an error, the last first.
+/// The causes of an error, the last first.
 fn sources<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     std::iter::successors(error.source(), |&error| error.source())
 }
@@ -210,7 +210,7 @@ pub(crate) fn is_unprocessed(error: &legacy::Error) -> bool {
     })
 }
 
-/// What a message shows of a URL: scheme, host, port and path, cut where it gets long. Not who logs in, not the query.
+/// Shortens a URL for a message: scheme, host, port and path, cut where it gets long. Not who logs in, not the query.
 pub(crate) fn redacted(url: &Url) -> String {
     let mut place = format!("{}{}", url.origin().ascii_serialization(), url.path());
     if place.len() > MAX_PLACE {

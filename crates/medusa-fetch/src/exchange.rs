@@ -250,7 +250,7 @@ impl BodyReader {
     }
 }
 
-/// What comes next of a body, fields behind it left out.
+/// The next chunk of a body, fields behind it left out.
 async fn chunk(body: &mut Incoming) -> Result<Option<Bytes>, hyper::Error> {
     loop {
         let frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut *body).poll_frame(cx)).await;

@@ -188,7 +188,7 @@ impl Fetcher {
         }
     }
 
-    /// How much is going on.
+    /// Describes what is going on.
     pub fn status(&self) -> Status {
         let taken = |limit: usize, semaphore: &Semaphore| limit.saturating_sub(semaphore.available_permits());
         let running = taken(RUNNING, &self.shared.running);

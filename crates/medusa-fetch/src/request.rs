@@ -228,7 +228,7 @@ impl Request {
         Ok(())
     }
 
-    /// Where it goes, as messages show it.
+    /// Its destination, as messages show it.
     pub(crate) fn place(&self) -> String {
         redacted(&self.hop.url)
     }

@@ -28,7 +28,8 @@ pub(crate) enum Trust {
     Any,
 }
 
-/// How TLS is set up for `trust`; none where there is no TLS. Blocks: the system's certificates are a hundred files.
+/// The settings of TLS for `trust`; none where there is no TLS. Blocks: the system's certificates are a hundred
+/// files.
 pub(crate) fn config(trust: &Trust) -> Result<Option<ClientConfig>, Fault> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match trust {

@@ -14,7 +14,8 @@ use futures_util::Stream;
 
 use crate::file_body::FileBody;
 
-/// Why a response body broke off after its head was sent. The connection is closed, so that the client can tell.
+/// The reason why a response body broke off after its head was sent. The connection is closed, so that the client can
+/// tell.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     /// The file could not be read.

@@ -128,7 +128,7 @@ impl Connection {
         self.conn.enter(Phase::Idle);
     }
 
-    /// What the body of the request that has come last comes on.
+    /// The carrier of the last request's body.
     pub(crate) fn carrier(&self) -> Carrier<'_> {
         let request = (!self.is_multiplexed()).then(|| self.conn.requests());
         Carrier { account: &self.account, unread: &self.unread, request }

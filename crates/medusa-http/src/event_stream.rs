@@ -116,7 +116,7 @@ mod tests {
 
     use super::*;
 
-    /// What is sent of a stream that is told to end after `chunks`.
+    /// The bytes sent of a stream that is told to end after `chunks`.
     async fn cut(chunks: &[&'static str], coding: Option<&'static str>) -> String {
         let (sessions, finish) = (Sessions::default(), Rc::new(Notify::new()));
         let mut headers = HeaderMap::new();

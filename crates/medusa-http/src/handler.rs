@@ -55,11 +55,11 @@ pub trait Handler: fmt::Debug + Send + Sync + 'static {
     /// to end.
     fn retire(&self) {}
 
-    /// What this handler is and does, for the operator; without those it stands before ([`describe`] has them).
+    /// Describes this handler, for the operator; without those it stands before ([`describe`] has them).
     fn status(&self) -> Status;
 }
 
-/// What a handler says of itself, with those it stands before.
+/// The status of a handler, with those it stands before.
 pub(crate) fn describe(handler: &Arc<dyn Handler>) -> Status {
     handler.status().children(handler.inner().iter().map(describe))
 }

@@ -124,8 +124,8 @@ fn push(text: &mut Vec<u8>, field: &[u8]) -> u16 {
     cut.len() as u16
 }
 
-/// What was asked for: path and query, or what stands in their place. Of what is refused for its target it is all of that,
-/// but for what may be a password.
+/// The target of a request: path and query, or what stands in their place. Of what is refused for its target it is
+/// all of that, but for what may be a password.
 fn target(uri: &Uri) -> Cow<'_, str> {
     let authority = uri.authority().map_or("", |authority| authority.as_str());
     let host = without_user(authority);

@@ -26,7 +26,7 @@ pub struct Mount {
     pub pattern: Pattern,
     /// Who answers them.
     pub handler: Arc<dyn Handler>,
-    /// Where the script says so: `site.luau:12`.
+    /// The place in the script: `site.luau:12`.
     pub origin: Arc<str>,
     /// The longest request body, in bytes, in place of the server's limit.
     pub body: Option<u64>,
@@ -35,7 +35,7 @@ pub struct Mount {
 }
 
 impl Mount {
-    /// What this mount is and has done.
+    /// Describes this mount and its counts.
     pub fn status(&self) -> Status {
         let status = Status::new("mount", self.pattern.to_string()).field("origin", self.origin.to_string());
         self.counters.describe(status).child(describe(&self.handler))
@@ -92,7 +92,7 @@ impl ServerDefinition {
             && self.mounts.values().zip(other.mounts.values()).all(|(a, b)| Arc::ptr_eq(a, b))
     }
 
-    /// What this server is and has done.
+    /// Describes this server and its counts.
     pub fn status(&self) -> Status {
         let listen = self.listen.iter().map(|listen| listen.addr.to_string()).collect::<Vec<_>>().join(", ");
         let status = Status::new("http", self.name.to_string())
@@ -138,7 +138,7 @@ pub trait Directory: fmt::Debug + Send + Sync + 'static {
     /// The server; none when its listener is being retired.
     fn current(&self) -> Option<PinnedServer>;
 
-    /// What is spoken on the listener before HTTP, as of now: asked once for every connection.
+    /// The protocol spoken on the listener before HTTP, as of now: asked once for every connection.
     fn listen(&self) -> Option<Listen>;
 }
 

@@ -75,7 +75,7 @@ pub struct StreamIo {
 }
 
 impl StreamIo {
-    /// What is written to it is counted in `written`.
+    /// Counts in `written` what is written to it.
     pub(crate) fn new(io: hyper::upgrade::Upgraded, written: Rc<Cell<u64>>) -> Self {
         Self { io: TokioIo::new(io), read: 0, written }
     }

@@ -270,7 +270,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// What was asked for in the first record of `batch`.
+    /// The target of the first record of `batch`.
     pub(crate) fn first_target(batch: &Batch) -> &str {
         match batch.iter().next() {
             Some(Entry::Access(record)) => record.target,

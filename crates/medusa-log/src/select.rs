@@ -9,12 +9,12 @@ use medusa_proto::status::Status;
 
 use crate::{Batch, Sink};
 
-/// How entries are chosen.
+/// A choice among entries.
 pub trait Choice: fmt::Debug + Send + Sync + 'static {
     /// Whether `entry` is passed on. On a worker's thread: no I/O, and bounded, whatever the entry.
     fn keeps(&self, entry: &Entry<'_>) -> bool;
 
-    /// What it is and what it looks for.
+    /// Describes it and what it looks for.
     fn status(&self) -> Status;
 }
 

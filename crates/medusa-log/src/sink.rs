@@ -12,7 +12,7 @@ use medusa_proto::status::Status;
 
 use crate::Batch;
 
-/// Where records go: a file, a socket, several others.
+/// A destination of records: a file, a socket, several others.
 ///
 /// # Life
 ///
@@ -64,8 +64,8 @@ pub trait Sink: Any + fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// How many times a record that is given to it is written: of a sink that stands before others, as often as those do
-    /// together.
+    /// The number of times that a record given to it is written: of a sink that stands before others, as often as
+    /// those do together.
     fn width(&self) -> usize {
         match self.inner() {
             [] => 1,
@@ -73,8 +73,9 @@ pub trait Sink: Any + fmt::Debug + Send + Sync {
         }
     }
 
-    /// How many sinks stand one behind the other, this one included. Whatever is done with one is done with the next, each on
-    /// the stack of the one before; so who makes them must have a bound, below which all of this is cheap.
+    /// The number of sinks that stand one behind the other, this one included. Whatever is done with one is done with
+    /// the next, each on the stack of the one before; so who makes them must have a bound, below which all of this is
+    /// cheap.
     fn depth(&self) -> usize {
         1 + self.inner().iter().map(|sink| sink.depth()).max().unwrap_or(0)
     }
@@ -95,7 +96,7 @@ pub trait Sink: Any + fmt::Debug + Send + Sync {
     fn status(&self) -> Status;
 }
 
-/// What sinks say of themselves, each with those it stands before. One that stands in several places is described at the
+/// The statuses of sinks, each with those it stands before. One that stands in several places is described at the
 /// first, and named at the others.
 pub fn describe(sinks: &[Arc<dyn Sink>]) -> Vec<Status> {
     fn walk(sinks: &[Arc<dyn Sink>], seen: &mut Vec<*const ()>) -> Vec<Status> {
@@ -113,7 +114,7 @@ pub fn describe(sinks: &[Arc<dyn Sink>]) -> Vec<Status> {
     walk(sinks, &mut Vec::new())
 }
 
-/// What a [`Sink::flush`] has achieved.
+/// The outcome of a [`Sink::flush`].
 #[must_use]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flushed {
@@ -124,7 +125,7 @@ pub struct Flushed {
 }
 
 impl Flushed {
-    /// What two sinks have achieved together.
+    /// The outcome of two sinks together.
     pub const fn and(self, other: Self) -> Self {
         Self { left: self.left + other.left, spilled: self.spilled + other.spilled }
     }

@@ -240,7 +240,7 @@ mod tests {
         entries.map(target).collect()
     }
 
-    /// What is there for `follower` now, without waiting: what it missed, and what it gets.
+    /// The entries for `follower` now, without waiting: what it missed, and what it gets.
     fn next(follower: &mut Follower) -> Option<(u64, Vec<String>)> {
         match follower.poll_next(&Context::from_waker(Waker::noop())) {
             Poll::Ready(followed) => Some((followed.missed, targets(followed.iter()))),

@@ -147,7 +147,7 @@ impl SessionSlots {
     }
 }
 
-/// What whoever finds no place is told.
+/// The answer to whoever finds no place.
 fn full() -> String {
     format!("{MAX_SESSIONS} sessions are open already: close one, or try again later")
 }

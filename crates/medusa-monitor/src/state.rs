@@ -107,7 +107,7 @@ impl StateDir {
         Ok(state)
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -76,7 +76,7 @@ impl<T> ClientTable<T> {
         entry
     }
 
-    /// How many clients have an entry.
+    /// The number of clients that have an entry.
     pub fn len(&self) -> usize {
         self.0.lock().len()
     }
@@ -101,7 +101,7 @@ impl<T> ClientEntry<T> {
         self.client
     }
 
-    /// How many others hold it.
+    /// The number of others that hold it.
     pub fn others(self: &Arc<Self>) -> usize {
         Arc::strong_count(self).saturating_sub(1)
     }

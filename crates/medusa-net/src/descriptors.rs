@@ -70,7 +70,7 @@ pub fn limit() -> u64 {
     limit
 }
 
-/// How many descriptors are open. Counts them, one by one: for the status.
+/// The number of descriptors that are open. Counts them, one by one: for the status.
 ///
 /// # Errors
 ///
@@ -184,7 +184,7 @@ impl AsFd for OpenFile {
 static FILES_OPEN: AtomicU64 = AtomicU64::new(0);
 static FILES_OF_CLIENTS: LazyLock<ClientTable<()>> = LazyLock::new(ClientTable::default);
 
-/// How many files are open for clients.
+/// The number of files open for clients.
 pub fn files() -> u64 {
     FILES_OPEN.load(Relaxed)
 }

@@ -19,13 +19,13 @@ pub const DEFAULT_MAX_CONNECTIONS: usize = 100_000;
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 static MAX: AtomicUsize = AtomicUsize::new(DEFAULT_MAX_CONNECTIONS);
 
-/// How many connections are open in this process.
+/// The number of connections open in this process.
 pub fn open() -> usize {
     OPEN.load(Ordering::Relaxed)
 }
 
-/// How many connections may be open at a time. Further ones wait in the kernel's queue (and are refused when that is
-/// full) until one closes. Default: [`DEFAULT_MAX_CONNECTIONS`].
+/// The number of connections that may be open at a time. Further ones wait in the kernel's queue (and are refused
+/// when that is full) until one closes. Default: [`DEFAULT_MAX_CONNECTIONS`].
 pub fn max_connections() -> usize {
     MAX.load(Ordering::Relaxed)
 }

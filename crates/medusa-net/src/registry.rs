@@ -44,12 +44,12 @@ struct Registry {
     connection_ended: Rc<Notify>,
 }
 
-/// How many connections are open on this worker.
+/// The number of connections open on this worker.
 pub fn len() -> usize {
     REGISTRY.with(|registry| registry.live.borrow().len())
 }
 
-/// How many of this worker's connections have ended.
+/// The number of this worker's connections that have ended.
 pub(crate) fn ended() -> u64 {
     REGISTRY.with(|registry| registry.ended.get())
 }

@@ -61,7 +61,7 @@ impl Stream {
         }
     }
 
-    /// What is known about the encryption; `None` if there is none.
+    /// Facts about the encryption; `None` if there is none.
     pub fn tls(&self) -> Option<Arc<TlsInfo>> {
         match self {
             Self::Tcp(_) | Self::Unix(_) => None,

@@ -44,8 +44,8 @@ static REQUESTS: [PaddedCount; 64] = [const { PaddedCount(AtomicU64::new(0)) }; 
 #[repr(align(128))]
 struct PaddedCount(AtomicU64);
 
-/// How many requests have begun on this worker, ever; on any other thread, on all workers. For work that gives way to
-/// them: it can tell whether it had company since it last looked.
+/// The number of requests that have begun on this worker, ever; on any other thread, on all workers. For work that
+/// gives way to them: it can tell whether it had company since it last looked.
 #[must_use]
 pub fn requests() -> u64 {
     match current() {
@@ -137,7 +137,7 @@ impl Workers {
         Ok(Self { inner: Arc::new(Inner { queues, stop, threads: Mutex::new(threads) }) })
     }
 
-    /// How many workers there are; never 0.
+    /// The number of workers; never 0.
     #[expect(clippy::len_without_is_empty, reason = "there is always at least one worker")]
     pub fn len(&self) -> usize {
         self.inner.queues.len()

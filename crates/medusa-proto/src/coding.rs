@@ -33,7 +33,7 @@ impl Coding {
         }
     }
 
-    /// What the names of files of this coding end with: `.br`, `.zst`, `.gz`.
+    /// The suffix of files of this coding: `.br`, `.zst`, `.gz`.
     #[must_use]
     pub const fn suffix(self) -> &'static str {
         match self {
@@ -84,7 +84,7 @@ impl Accepts {
         Self { brotli: weight(brotli), zstd: weight(zstd), gzip: weight(gzip), identity: identity.or(others) }
     }
 
-    /// How much it likes `coding`.
+    /// The weight it gives `coding`.
     #[must_use]
     pub const fn weight(self, coding: Coding) -> u16 {
         match coding {

@@ -13,7 +13,7 @@ pub enum Entry<'a> {
 }
 
 impl Entry<'_> {
-    /// When it happened.
+    /// The time when it happened.
     pub const fn time(&self) -> Timestamp {
         match self {
             Self::Access(record) => record.time,
@@ -21,7 +21,7 @@ impl Entry<'_> {
         }
     }
 
-    /// How much it matters; of a request, that is up to its status.
+    /// Its level; of a request, that is up to its status.
     pub const fn level(&self) -> Level {
         match self {
             Self::Access(record) => Level::of_status(record.status),

@@ -53,7 +53,7 @@ impl Level {
         }
     }
 
-    /// How much a response of `status` matters: a fault of ours (5xx), of the client (4xx), or none.
+    /// The level of a response of `status`: a fault of ours (5xx), of the client (4xx), or none.
     pub const fn of_status(status: u16) -> Self {
         match status {
             500.. => Self::Error,

@@ -11,7 +11,7 @@ use crate::event::{Event, Level};
 use crate::format::{Encoder, Format, addr, decimal};
 use crate::syslog::{AppName, Severity};
 
-/// What all messages of a sink have in common.
+/// The fields that all messages of a sink have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Journal {
     /// The program's name: `SYSLOG_IDENTIFIER`, which `journalctl -t` asks for.

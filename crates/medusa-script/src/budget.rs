@@ -1,8 +1,8 @@
-//! What a script may use, and why one did not finish.
+//! The time that a script may use, and why one did not finish.
 
 use std::time::Duration;
 
-/// What a script may use.
+/// The time that a script may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Budget {
     /// CPU time, to within a few milliseconds.
@@ -11,7 +11,7 @@ pub(crate) struct Budget {
     pub(crate) wall: Duration,
 }
 
-/// How long a script has been waiting for what must not count against its budget.
+/// The time that a script has been waiting for what must not count against its budget.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Waited {
     /// The sum of it.

@@ -1,4 +1,4 @@
-//! What the bindings of a main VM work on.
+//! The surroundings that the bindings of a main VM work on.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::log::LogFunctions;
 use crate::require::Sources;
 use crate::timers::Timers;
 
-/// What the bindings of a main VM work on.
+/// The surroundings that the bindings of a main VM work on.
 #[derive(Debug, Clone)]
 pub(crate) struct MainContext {
     pub(crate) live: Arc<Live>,

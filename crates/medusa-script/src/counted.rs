@@ -20,7 +20,7 @@ impl Counted {
         Self { text: String::new(), most, cut: false }
     }
 
-    /// How many bytes still fit.
+    /// The number of bytes that still fit.
     pub(crate) fn room(&self) -> usize {
         if self.cut { 0 } else { self.most - self.text.len() }
     }
@@ -47,7 +47,7 @@ impl Counted {
         self.cut |= fits.len() < text.len();
     }
 
-    /// What was written, with an ellipsis if that is not all.
+    /// The text that was written, with an ellipsis if that is not all.
     pub(crate) fn finish(mut self) -> String {
         if self.cut {
             self.text.push('…');

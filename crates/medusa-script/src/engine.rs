@@ -33,7 +33,7 @@ use crate::worker;
 /// How many requests to the engine may wait.
 const QUEUED_JOBS: usize = 64;
 
-/// What the server is driven by.
+/// The script that the server is driven by.
 #[derive(Debug, Clone)]
 pub struct Program {
     /// The script's directory, canonical: relative paths and modules are below it.
@@ -66,7 +66,7 @@ pub struct Address {
     pub encrypted: bool,
 }
 
-/// What a load has published.
+/// The outcome of a load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
     /// The generation.
@@ -75,7 +75,7 @@ pub struct Loaded {
     pub addresses: Vec<Address>,
 }
 
-/// What a statement came to.
+/// The outcome of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evaluated {
     /// Its value, for a person; none if it has none.
@@ -166,7 +166,7 @@ impl Engine {
     }
 }
 
-/// What scripts run on: one thread, nothing `Send`.
+/// The event loop that scripts run on: one thread, nothing `Send`.
 pub(crate) fn runtime() -> io::Result<LocalRuntime> {
     Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
 }

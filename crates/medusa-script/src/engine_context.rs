@@ -53,7 +53,7 @@ impl Client {
         Ok(self.started.get_or_init(|| started))
     }
 
-    /// What the client is doing, if it was ever used.
+    /// Describes what the client is doing, if it was ever used.
     pub(crate) fn status(&self) -> Option<Status> {
         self.started.get().map(Fetcher::status)
     }

@@ -75,7 +75,7 @@ fn wrong(message: impl std::fmt::Display) -> mlua::Error {
 /// The longest event or comment, in bytes. It is written in one piece; what is longer is better fetched than pushed.
 const MAX_EVENT: usize = 1024 * 1024;
 
-/// How much longer an event may get.
+/// The length that an event may still grow by.
 struct EventLength {
     function: &'static str,
     left: usize,
@@ -118,7 +118,7 @@ fn write_event(event: &Value, out: &mut Vec<u8>) -> mlua::Result<()> {
     event.write(out).map_err(wrong)
 }
 
-/// What a script gave as an event.
+/// An event as a script gave it.
 #[derive(Default)]
 struct EventFields {
     event: Option<Vec<u8>>,

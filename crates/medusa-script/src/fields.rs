@@ -5,7 +5,7 @@ use mlua::{Lua, Table, Value};
 use crate::counted::shown_bytes;
 use crate::print::MAX_SHOWN;
 
-/// What is said where `table` has a field under two names, `name` and another, which differ in case only: one of them
+/// The error where `table` has a field under two names, `name` and another, which differ in case only: one of them
 /// would go first, and nobody could tell which.
 pub(crate) fn same_field(table: &Table, name: &[u8]) -> mlua::Result<String> {
     let mut names = Vec::new();

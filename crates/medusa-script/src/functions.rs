@@ -48,7 +48,7 @@ impl Functions {
         self.by_id.borrow().get(&id).cloned()
     }
 
-    /// Which requests its VM is at.
+    /// The requests that its VM is at.
     pub(crate) fn requests_shown(&self) -> Option<String> {
         self.requests.borrow().as_ref().map(Requests::shown)
     }

@@ -296,7 +296,7 @@ impl Account {
         self.memory.tasks.borrow().own(self.key, heap)
     }
 
-    /// What it held when it was stopped for that, if it was.
+    /// The memory it held when it was stopped for that, if it was.
     pub(crate) fn stopped(&self) -> Option<usize> {
         self.memory.tasks.borrow().running.get(self.key)?.stopped
     }

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 /// How much time there is between two messages, at the least.
 const QUIET: Duration = Duration::from_mins(1);
 
-/// What has not been told.
+/// Overruns that have not been told.
 struct Unreported {
     last: Option<Instant>,
     count: u64,

@@ -26,7 +26,7 @@ pub(crate) fn as_whole(value: &Value, range: impl RangeBounds<u64>) -> Option<u6
     as_number(value).and_then(whole).filter(|number| range.contains(number))
 }
 
-/// What kind of value it is, in the script's words.
+/// The kind of a value, in the script's words.
 pub(crate) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Integer(_) => "number",

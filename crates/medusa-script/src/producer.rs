@@ -29,7 +29,7 @@ const AHEAD: usize = 32 * 1024;
 
 type Run = Pin<Box<dyn Future<Output = Result<(), TaskError>>>>;
 
-/// What writes a body.
+/// The source of a body.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
     /// `function(write)`
@@ -257,7 +257,7 @@ impl Producer {
         Some(self.written.take())
     }
 
-    /// What is sent in place of silence. It is not the producer's doing, and gives it no new budget.
+    /// The comment sent in place of silence. It is not the producer's doing, and gives it no new budget.
     fn poll_heartbeat(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, TaskError>>> {
         let Some(heartbeat) = &mut self.heartbeat else { return Poll::Pending };
         ready!(heartbeat.next.as_mut().poll(cx));

@@ -8,8 +8,8 @@ fn at(address: &'static u8) -> LightUserData {
     LightUserData((&raw const *address).cast_mut().cast())
 }
 
-/// What a coroutine yields when the watchdog makes it: nothing else yields this, so that the prelude can tell a
-/// preemption from a yield of the script's own.
+/// The value that a coroutine yields when the watchdog makes it: nothing else yields this, so that the prelude can
+/// tell a preemption from a yield of the script's own.
 pub(crate) fn preempted() -> LightUserData {
     at(&ADDRESSES[0])
 }

@@ -90,7 +90,7 @@ impl SlowTask {
         Poll::Pending
     }
 
-    /// What the task is woken by while it runs.
+    /// The waker of the task while it runs.
     pub(crate) fn waker(&self) -> Waker {
         Waker::from(Arc::clone(&self.waker))
     }

@@ -61,7 +61,7 @@ async fn run<T>(
     }
 }
 
-/// How long a script may go on before it is asked again; nothing when its time is up.
+/// The time that a script may go on before it is asked again; nothing when its time is up.
 fn wall_left(wall: Duration, elapsed: Duration, waited: Waited) -> Option<Duration> {
     let left = (wall + waited.total).saturating_sub(elapsed);
     // While it waits, what is left stays the same: a script that has next to nothing left is not asked all the time.

@@ -63,7 +63,7 @@ impl Timers {
         self.stopped.get()
     }
 
-    /// How many there are.
+    /// Their number.
     pub(crate) fn count(&self) -> usize {
         self.running.get()
     }
@@ -141,7 +141,7 @@ impl Timers {
     }
 }
 
-/// What a run needs.
+/// A run of a timer, and what it needs.
 struct TimerRun {
     vm: Rc<Vm>,
     function: Function,

@@ -27,7 +27,7 @@ tokio::task_local! {
 /// How much a statement may print, in bytes.
 pub(crate) const MAX_OUTPUT: usize = 256 * 1024;
 
-/// Where it is told how a task goes on; what comes when that is full or closed is dropped.
+/// The channel that tells how a task goes on; what comes when that is full or closed is dropped.
 pub type ProgressSender = mpsc::Sender<TaskProgress>;
 
 type Waiting = Pin<Box<dyn Future<Output = Change>>>;
@@ -110,7 +110,7 @@ impl Transaction {
         coming.await
     }
 
-    /// How long the task has waited so.
+    /// The time that the task has waited so.
     pub(crate) fn excused(&self) -> Waited {
         self.excused.get()
     }

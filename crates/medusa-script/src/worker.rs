@@ -140,7 +140,7 @@ fn producer_error(error: TaskError) -> BodyError {
     BodyError::Producer(ScriptError::from_task(&error).with_traceback().into())
 }
 
-/// What a worker needs to load a handler file. Does not keep the handler alive.
+/// A handler file, as a worker loads it. Does not keep the handler alive.
 #[derive(Debug, Clone)]
 pub(crate) struct HandlerFile {
     pub(crate) id: u64,
@@ -161,7 +161,7 @@ pub(crate) fn sweep() {
     WORKER.with(|worker| worker.get().inspect(|worker| worker.sweep()).is_some());
 }
 
-/// What each worker's VM holds; none for a worker that has no VM yet.
+/// The memory that each worker's VM holds; none for a worker that has no VM yet.
 pub(crate) async fn status(workers: &Workers) -> Vec<Status> {
     let described = workers.run_on_each(async |index| {
         let worker = WorkerVm::of_this_thread()?;

@@ -55,7 +55,7 @@ pub(crate) struct Gate {
     waiting: AtomicUsize,
 }
 
-/// Who holds the gate.
+/// The holder of the gate.
 #[derive(Debug)]
 struct Holder {
     by: Arc<str>,
@@ -152,7 +152,7 @@ impl Gate {
         drop(overdue.and_then(|pass| pass.0.lock().take()));
     }
 
-    /// Whose change is under way, if any.
+    /// The change that is under way, if any.
     pub(crate) fn busy(&self) -> Option<Busy> {
         let holder = self.holder.lock();
         holder.as_ref().map(|holder| Busy { holder: Arc::clone(&holder.by), held: holder.since.elapsed() })

@@ -139,7 +139,7 @@ impl Interner {
         self.handlers.is_full() || self.sinks.is_full() || self.tls.is_full() || self.resolvers.is_full()
     }
 
-    /// How many handlers, logs and resolvers are in use, by what they are called.
+    /// The numbers of handlers, logs and resolvers in use, by what they are called.
     pub fn counts(&self) -> [(&'static str, usize); 3] {
         [
             ("handlers", self.handlers.count()),
@@ -191,7 +191,7 @@ impl<T: ?Sized> Table<T> {
         self.known.lock().len() >= self.most && self.count() >= self.most
     }
 
-    /// How many live.
+    /// The number of those that live.
     fn count(&self) -> usize {
         self.known.lock().values().filter(|part| part.strong_count() > 0).count()
     }

@@ -38,7 +38,8 @@ impl SiteListener {
     }
 }
 
-/// Where connections of a listener go: to what parts of one kind serve them with, until one of another kind listens there.
+/// The destination of a listener's connections: what parts of one kind serve them with, until one of another kind
+/// listens there.
 pub(crate) struct Door(ArcSwap<Served>);
 
 /// A kind of parts, and what serves their connections.

@@ -99,7 +99,7 @@ impl Live {
         &self.interner
     }
 
-    /// What passes the server's own events on, to the sinks of the running Site.
+    /// Passes the server's own events on to the sinks of the running Site.
     pub fn events(&self) -> &Arc<EventSinks> {
         &self.environment.events
     }
@@ -216,7 +216,7 @@ impl Live {
         site.children(self.interner.resolvers().iter().map(|resolver| resolver.status()))
     }
 
-    /// How many retired parts requests still hold.
+    /// The number of retired parts that requests still hold.
     pub fn retired_in_use(&self) -> usize {
         let retired = self.retired.lock();
         retired.iter().filter(|part| part.strong_count() > 0).count()

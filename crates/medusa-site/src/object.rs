@@ -35,7 +35,7 @@ pub enum Object {
 }
 
 impl Object {
-    /// What tells it from others.
+    /// The address that tells it from others.
     pub(crate) fn address(&self) -> *const () {
         match self {
             Self::Handler(handler) => Arc::as_ptr(handler).cast(),
@@ -44,7 +44,7 @@ impl Object {
         }
     }
 
-    /// What it stands before.
+    /// The objects that it stands before.
     pub(crate) fn inner(&self) -> Vec<Self> {
         match self {
             Self::Handler(handler) => handler.inner().iter().cloned().map(Self::Handler).collect(),

@@ -44,7 +44,7 @@ impl fmt::Display for PartId {
     }
 }
 
-/// What [`Part::prepare`] returns.
+/// The future that [`Part::prepare`] returns.
 pub type Preparing<'a> = Pin<Box<dyn Future<Output = Result<(), Refusal>> + 'a>>;
 
 /// Why a part cannot be published, and where the script asks for what is wrong.
@@ -61,11 +61,11 @@ pub struct Refusal {
 pub struct Environment {
     /// The workers; none where nothing is served, only checked.
     pub workers: Option<Workers>,
-    /// What passes the server's own events on.
+    /// The way of the server's own events to the sinks of the running Site.
     pub events: Arc<EventSinks>,
 }
 
-/// How a part is prepared.
+/// The way a part is prepared.
 #[derive(Debug, Clone, Copy)]
 pub enum Prepare<'a> {
     /// As far as can be told without leaving a trace: nothing is opened for others to see, or started.
@@ -83,7 +83,8 @@ pub(crate) trait Running: fmt::Debug + Send + Sync {
     fn part_on(&self, listener: ListenerId) -> Option<(Arc<dyn Part>, usize)>;
 }
 
-/// Where a listener is: by this, what serves its connections finds the part of the running Site that it serves for.
+/// The place of a listener: by this, what serves its connections finds the part of the running Site that it serves
+/// for.
 #[derive(Debug, Clone)]
 pub struct Place {
     pub(crate) running: Arc<dyn Running>,
@@ -120,11 +121,11 @@ pub trait Part: Any + fmt::Debug + Send + Sync {
     /// Its name across generations.
     fn id(&self) -> &PartId;
 
-    /// Where the script says so: `site.luau:12`.
+    /// The place in the script: `site.luau:12`.
     fn origin(&self) -> &Arc<str>;
 
-    /// What is published in its place: the running part itself, if nothing about them differs, so that nobody notices the
-    /// change; else this one with what carries over (counters, connections).
+    /// Returns what is published in its place: the running part itself, if nothing about them differs, so that nobody
+    /// notices the change; else this one with what carries over (counters, connections).
     fn settle(self: Arc<Self>, running: &Arc<dyn Part>) -> Arc<dyn Part>;
 
     /// The objects it holds, and where the script gives it each. The Site prepares, retires and describes each once,
@@ -133,23 +134,24 @@ pub trait Part: Any + fmt::Debug + Send + Sync {
         Vec::new()
     }
 
-    /// Where it listens. The Site binds, keeps and closes the listeners.
+    /// The addresses it listens on. The Site binds, keeps and closes the listeners.
     fn listens(&self) -> Vec<ListenAddr> {
         Vec::new()
     }
 
-    /// Where the script, or something else, says so: its origin.
+    /// The place in the script, or elsewhere, that says where it listens: its origin.
     fn listen_origin(&self) -> &Arc<str> {
         self.origin()
     }
 
-    /// What serves the connections of a listener for as long as a part of this kind listens there: which one, it asks the
+    /// Serves the connections of a listener for as long as a part of this kind listens there: which one, it asks the
     /// `place` when it has to know. None for what does not listen.
     fn accept(&self, _place: Place) -> Option<Arc<dyn Accept>> {
         None
     }
 
-    /// What the status of the listener at one of its addresses, `listens()[at]`, has beside the listener's own.
+    /// The documents that the status of the listener at one of its addresses, `listens()[at]`, has beside the
+    /// listener's own.
     fn describe_listener(&self, _at: usize) -> Vec<Status> {
         Vec::new()
     }
@@ -166,7 +168,7 @@ pub trait Part: Any + fmt::Debug + Send + Sync {
     /// Ends what it does: it is none of the running `parts`.
     fn retire(&self, _parts: &Parts, _environment: &Environment) {}
 
-    /// What requests under way hold of it when it has been retired: the status tells how many are held.
+    /// The value that requests under way hold of it when it has been retired: the status tells how many are held.
     fn held(&self) -> Option<Weak<dyn Any + Send + Sync>> {
         None
     }

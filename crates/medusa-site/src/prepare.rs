@@ -38,7 +38,7 @@ pub struct PartError {
     source: BoxError,
 }
 
-/// What is done to have a part published.
+/// Stage of publishing a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PublishStage {
     /// Checking that the parts go together.

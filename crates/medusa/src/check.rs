@@ -72,7 +72,7 @@ fn brief(status: &Status) -> Status {
     told.children(children)
 }
 
-/// How much there is of what people count.
+/// The verdict: the number of each thing that people count.
 fn verdict(status: &Status) -> String {
     let count = |is: &dyn Fn(&Status) -> bool, one: &str| match count(status, is) {
         1 => format!("1 {one}"),

@@ -113,7 +113,7 @@ impl Target {
         Ok(target)
     }
 
-    /// What is meant where no path is given.
+    /// The target where no path is given.
     fn at_hand(here: &Path) -> Result<Self, TargetError> {
         for place in [PathBuf::from(SCRIPT), Path::new(SITE).join(SCRIPT)] {
             let script = here.join(&place);
@@ -164,7 +164,7 @@ impl Target {
         }
     }
 
-    /// Where its server keeps its state, unless told otherwise: `.medusa` beside the script.
+    /// The state directory of its server, unless told otherwise: `.medusa` beside the script.
     pub fn default_state(&self) -> PathBuf {
         self.root.join(STATE)
     }
@@ -211,7 +211,7 @@ mod tests {
             Target::find(path.map(Path::new), self.0.path())
         }
 
-        /// Where the target is, below the folder.
+        /// The path of the target, below the folder.
         fn found(&self, path: Option<&str>) -> PathBuf {
             let target = self.find(path).expect("a target");
             let base = self.0.path().canonicalize().expect("it exists");

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use medusa_testkit::{Client, Response, dial};
 
-/// How many there are of each path.
+/// Clients of each path.
 const CLIENTS: usize = 2;
 /// Where they come from: no address of a hostile client.
 const FROM: Ipv4Addr = Ipv4Addr::LOCALHOST;

@@ -108,7 +108,7 @@ impl Watch {
         watched.slowest = watched.slowest.max(begun.elapsed());
     }
 
-    /// How many bytes of memory the status names, of VMs, caches and queues.
+    /// The number of bytes of memory that the status names, of VMs, caches and queues.
     fn named(&self) -> u64 {
         let status = self.status(&["--json"]).output().unwrap_or_default();
         serde_json::from_slice(&status).map_or(0, |status| named(&status))

@@ -102,7 +102,7 @@ impl Entry {
         Self { key, value, hits: 0, used: false, times, refreshing: false, retry: 0 }
     }
 
-    /// What it is worth now. Counts as a use, unless it is worth nothing.
+    /// Returns the entry if it is worth something now. Counts as a use, unless it is worth nothing.
     pub(super) fn find(&mut self, now: u64, prefetch: bool) -> Found {
         if now < self.times.expires {
             self.touch();

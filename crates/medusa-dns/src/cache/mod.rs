@@ -162,7 +162,7 @@ impl Cache {
         key.all_types().filter_map(|key| self.shard(key.bytes()).describe(key.bytes(), now)).collect()
     }
 
-    /// How it was used, and how much is in it.
+    /// Counts of its use, and of its content.
     pub(crate) fn counts(&self) -> Counts {
         let mut sum = Counts::default();
         for shard in &self.shards {

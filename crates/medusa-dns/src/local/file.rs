@@ -50,14 +50,15 @@ impl WatchedFile {
         &self.path
     }
 
-    /// What is in it. Nothing, if there is no such file.
+    /// Reads its content. Nothing, if there is no such file.
     pub(crate) fn read(&mut self) -> Result<String, DnsError> {
         let (text, identity) = self.load()?;
         self.seen = identity;
         Ok(text)
     }
 
-    /// What is in it, if that may be something else than before. An error is told once: the same file is not read again.
+    /// Reads its content, if that may be something else than before. An error is told once: the same file is not read
+    /// again.
     ///
     /// That it is gone changes nothing: it may be about to be written anew. So may one that has just changed: it is read
     /// when it is the same at the next look. Else a `resolv.conf` that is written in place would have no servers for a

@@ -51,7 +51,7 @@ impl Pins {
         Some(pins)
     }
 
-    /// Where a name in lower case is, and for how long; without an end it is none.
+    /// The addresses of a name in lower case, and for how long they hold; without an end it is none.
     pub(crate) fn addresses(&self, name: &str) -> Option<(&AddressesByFamily, Option<Duration>)> {
         let pin = self.names.get(name)?;
         match pin.until {
@@ -63,7 +63,7 @@ impl Pins {
         }
     }
 
-    /// How many there are.
+    /// Their number.
     pub(crate) fn len(&self) -> usize {
         self.names.len()
     }

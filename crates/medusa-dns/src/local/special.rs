@@ -14,7 +14,7 @@ pub(crate) enum Special {
     Never,
 }
 
-/// What is known of `name`, in lower case.
+/// The special meaning of `name`, in lower case.
 ///
 /// `localhost` and what is below it are the loopback addresses (RFC 6761 §6.3): a server that said otherwise could make a
 /// local service of a remote one. `invalid` does not exist (§6.4). Names below `onion` must not be told to a server (RFC

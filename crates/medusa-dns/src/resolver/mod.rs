@@ -135,7 +135,8 @@ impl Resolver {
         self.resolve(Key::reverse(ip)).await
     }
 
-    /// What is known of a name without asking. Counts as a use of it; `None` if it would have to be asked for.
+    /// The answer that is known for a name without asking. Counts as a use of it; `None` if it would have to be asked
+    /// for.
     pub fn cached(&self, name: &str, kind: RecordType) -> Option<Result<Answer, LookupError>> {
         match Key::new(name, kind) {
             Ok(key) => self.known(&key),
@@ -143,7 +144,7 @@ impl Resolver {
         }
     }
 
-    /// What is known of an address without asking, as [`cached`](Self::cached).
+    /// The answer that is known for an address without asking, as [`cached`](Self::cached).
     pub fn cached_ptr(&self, ip: IpAddr) -> Option<Result<Answer, LookupError>> {
         self.known(&Key::reverse(ip))
     }

@@ -146,7 +146,7 @@ impl PendingQueries {
         }
     }
 
-    /// How many queries there are, and how many callers wait.
+    /// The number of queries, and of callers that wait.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let inner = self.inner.lock();
         (inner.queries.len(), inner.waiting)

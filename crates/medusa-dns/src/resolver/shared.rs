@@ -110,7 +110,7 @@ impl Shared {
         Answer { records, ttl: STALE_TTL, source: Source::Stale }
     }
 
-    /// What is answered without any server.
+    /// The answer that needs no server.
     fn local(&self, key: &Key) -> Option<Outcome> {
         let name = key.name();
         let pins = self.pins.load();
@@ -182,7 +182,7 @@ impl Shared {
         }
     }
 
-    /// What there is instead of an answer that there was no time to ask for.
+    /// The outcome in place of an answer that there was no time to ask for.
     pub(super) fn without_asking(&self, key: &Key, error: LookupError) -> Outcome {
         let old = self.cache.keep_stale(key, self.now());
         old.map_or(Err(error), |records| Ok(self.stale(records)))
@@ -193,7 +193,7 @@ impl Shared {
         self.pending.finish(key, outcome);
     }
 
-    /// What has been flushed so far: to be given to [`learn`](Self::learn).
+    /// The number of flushes so far: to be given to [`learn`](Self::learn).
     pub(super) fn flushes(&self) -> u64 {
         self.flushes.load(Relaxed)
     }
@@ -264,7 +264,7 @@ impl Shared {
     }
 }
 
-/// What a name with these addresses says to a question.
+/// The answer to a question for a name with these addresses.
 fn of_family(key: &Key, families: &AddressesByFamily, ttl: Duration, source: Source) -> Outcome {
     let records = match key.kind() {
         RecordType::A => &families.v4,

@@ -147,7 +147,7 @@ impl GuardedSocket {
         Err(self.socket.take_error()?.unwrap_or_else(|| io::ErrorKind::WouldBlock.into()))
     }
 
-    /// How many bytes of `buffer`, of which `length` have been received, are the answer; none, if it is not.
+    /// The number of bytes of `buffer`, of which `length` have been received, that are the answer; none, if it is not.
     fn answer(&self, buffer: &mut [u8], length: usize) -> io::Result<Option<usize>> {
         let asked =
             self.asked.get().ok_or_else(|| io::Error::other("an answer before there was a question"))?;

@@ -21,7 +21,7 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// What `message` says to the question `key`, whose name is `name`.
+    /// Reads the answer of `message` to the question `key`, whose name is `name`.
     pub(super) fn of(message: &Message, key: &Key, name: &Name) -> Result<Self, Failure> {
         check_question(&message.queries, key, name)?;
         let (records, ttl) = follow(message, name, key.kind().wire())?;
@@ -84,7 +84,7 @@ fn follow(message: &Message, name: &Name, kind: RecordType) -> Result<(Vec<Data>
     Err(Failure::Malformed("its aliases lead in a circle, or through too many names"))
 }
 
-/// How long a negative answer holds (RFC 2308 §5).
+/// The time that a negative answer holds (RFC 2308 §5).
 fn negative_ttl(message: &Message) -> Option<u32> {
     message.authorities.iter().find_map(|record| match &record.data {
         RData::SOA(soa) => Some(record.ttl.min(soa.minimum)),

@@ -46,7 +46,7 @@ impl SentQuery {
         Some(Self { id: message.id, queries: message.queries, question })
     }
 
-    /// How many bytes of `buffer` are the answer, of which `length` have been received.
+    /// The number of bytes of `buffer` that are the answer, of which `length` have been received.
     ///
     /// A server that does not understand the extensions may say so by a header alone (RFC 6891 §7); it gets its question
     /// back, without which hickory would not listen to it.
@@ -86,7 +86,7 @@ impl SentQuery {
     }
 }
 
-/// Where the one question of a message ends.
+/// The end of the one question of a message.
 fn end_of_question(datagram: &[u8]) -> Option<usize> {
     if datagram.get(4..6)? != [0, 1] {
         return None;

@@ -156,7 +156,7 @@ impl Server {
         self.stream.send(request).await
     }
 
-    /// What hickory calls an error: some are answers.
+    /// Tells apart errors of hickory: some are answers.
     fn on_error(&self, error: NetError, key: &Key, name: &Name) -> Result<Reply, Failure> {
         match error {
             NetError::Dns(Said::NoRecordsFound(nothing)) => {

@@ -42,7 +42,7 @@ pub(crate) struct Stats {
     silent: AtomicU32,
     /// Milliseconds since `since`.
     down_until: AtomicU64,
-    /// Why it could not be reached the last time.
+    /// The reason why it could not be reached the last time.
     last_error: Mutex<Option<(Arc<str>, Instant)>>,
 }
 
@@ -112,7 +112,7 @@ impl Stats {
         *self.last_error.lock() = Some((cause(error), Instant::now()));
     }
 
-    /// Why it could not be reached the last time.
+    /// The reason why it could not be reached the last time.
     pub(super) fn last_error(&self) -> Option<Arc<str>> {
         let last = self.last_error.lock();
         last.as_ref().map(|(error, _)| Arc::clone(error))
@@ -172,8 +172,8 @@ impl Stats {
     }
 }
 
-/// What went wrong, on one line that is not long: an HTTPS server's page about an error is a part of it, whatever is on
-/// that, and it is remembered for every name, and told in logs.
+/// The cause of an error, on one line that is not long: an HTTPS server's page about an error is a part of it,
+/// whatever is on that, and it is remembered for every name, and told in logs.
 pub(super) fn cause(error: &dyn std::error::Error) -> Arc<str> {
     let whole = medusa_proto::with_causes(error);
     let mut told: String =

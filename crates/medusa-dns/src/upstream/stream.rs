@@ -110,7 +110,7 @@ impl Stream {
         drop(self.current.lock().await.take_if(|connection| connection.number == number));
     }
 
-    /// What has happened so far: to be given to [`suspect`](Self::suspect).
+    /// A mark of what has happened so far: to be given to [`suspect`](Self::suspect).
     pub(super) fn mark(&self) -> Activity {
         Activity { made: self.made.load(Relaxed), heard: self.heard.load(Relaxed) }
     }

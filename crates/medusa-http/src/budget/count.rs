@@ -7,7 +7,7 @@ use medusa_proto::status::{Status, Value};
 /// Pieces shorter than this are not counted by themselves, nor a tally that is shorter, in bytes.
 pub(crate) const LEAST: u64 = 8 * 1024;
 
-/// What bytes are held for.
+/// The purpose that bytes are held for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Requests: what each takes that is under way, heads, windows of bodies that are not read yet, bodies in memory,

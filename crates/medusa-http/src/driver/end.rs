@@ -35,7 +35,7 @@ pub(super) enum HttpEnd {
 }
 
 impl HttpEnd {
-    /// What is counted.
+    /// The fault that is counted.
     pub(super) fn fault(&self) -> Option<Fault> {
         if let Self::BadFrames(fault) = self {
             return Some(*fault);

@@ -73,7 +73,7 @@ async fn begin(
     Some((Rc::new(Connection::new(conn, directory, opened.stream, account)), opened.permit))
 }
 
-/// What goes on for a while only is boxed: a connection that rests holds none of it.
+/// Serves a connection. Futures that last for a while only are boxed: a connection that rests holds none of them.
 async fn serve(
     beginning: Pin<Box<impl Future<Output = Option<(Rc<Connection>, Option<ConnectionPermit>)>>>>,
 ) {

@@ -44,7 +44,7 @@ impl<'a> StrictReader<'a> {
         self.is_at_end && self.refused.is_some_and(|violation| !violation.in_body)
     }
 
-    /// What hyper has not seen of what was read last.
+    /// The bytes of the last read that hyper has not seen.
     pub(super) fn rest(&self) -> &[u8] {
         &self.rest
     }
@@ -99,7 +99,7 @@ mod tests {
     use crate::driver::http1::builder;
     use crate::limits::Limits;
 
-    /// How many requests hyper makes of `bytes`, and whether it takes all of it for right.
+    /// The number of requests that hyper makes of `bytes`, and whether it takes all of it for right.
     fn by_hyper(bytes: &[u8]) -> (u64, bool) {
         let (heads, is_right) = (Cell::new(0), Cell::new(true));
         let service = service_fn(async |mut request: http::Request<Incoming>| {
@@ -122,7 +122,7 @@ mod tests {
         (heads.get(), is_right.get() && matches!(served, Poll::Ready(Ok(()))))
     }
 
-    /// What is right, as a client may write it.
+    /// A right request, as a client may write it.
     fn request() -> impl Strategy<Value = String> {
         let extension = prop::sample::select(vec!["", ";a", ";a=b", " ; a = \"\\\"\t;\"", ";a;b=c"]);
         let chunk = (1_usize..40, extension)

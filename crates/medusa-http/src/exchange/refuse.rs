@@ -54,7 +54,7 @@ pub(super) fn make_room(
     if body.has_room() && exchange.add(Kind::Requests, takes) { None } else { no_memory() }
 }
 
-/// What must be refused before anything is routed, or has an answer that no handler gives.
+/// Refuses what must be refused before anything is routed, or has an answer that no handler gives.
 pub(super) fn refuse(head: &Head, fields: u64, limits: &Limits) -> Option<Refusal> {
     if !has_one_host(head) || !is_target_sound(head) {
         return Some(Refusal::close(StatusCode::BAD_REQUEST, Fault::Host));
@@ -173,7 +173,7 @@ fn is_target_sound(head: &Head) -> bool {
     is_sound && (head.method != Method::CONNECT || is_tunnel || is_extended)
 }
 
-/// What a request is answered with whose body is known to be not right, or in a transfer coding that is not the one there
+/// The status for a request whose body is known to be not right, or in a transfer coding that is not the one there
 /// is, or in a version that has none. hyper looks at the last coding only; an unknown one before it would hide in the body
 /// ([RFC 9112 §6.1](https://www.rfc-editor.org/rfc/rfc9112#section-6.1)).
 pub(super) fn misframed(head: &Head, connection: &Connection) -> Option<StatusCode> {

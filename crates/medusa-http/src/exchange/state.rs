@@ -52,7 +52,7 @@ pub(super) struct RequestSummary {
     pub(crate) uri: Uri,
 }
 
-/// What of a server the end of an exchange needs.
+/// The pieces of a server that the end of an exchange needs.
 #[derive(Debug)]
 struct RetainedServer {
     mount: Option<(Pattern, Arc<Counters>)>,
@@ -61,7 +61,7 @@ struct RetainedServer {
     name: Arc<str>,
 }
 
-/// What an exchange is recorded with when it ends before there is a response: nginx's 499.
+/// The status recorded for an exchange that ends before there is a response: nginx's 499.
 fn client_left() -> StatusCode {
     StatusCode::from_u16(499).unwrap_or_default()
 }

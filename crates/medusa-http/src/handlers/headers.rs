@@ -16,7 +16,7 @@ use crate::handler::{Handler, HandlerError, HandlerFuture};
 use crate::request::Request;
 use crate::response::Response;
 
-/// What a wrapper does to the fields of a response.
+/// Changes that a wrapper makes to the fields of a response.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
     removed: Vec<HeaderName>,
@@ -140,7 +140,7 @@ impl Changes {
         }
     }
 
-    /// What it does, for the status: `-server-timing =cache-control +link`.
+    /// The changes, for the status: `-server-timing =cache-control +link`.
     fn shown(&self) -> String {
         let removed = self.removed.iter().map(|name| format!("-{name}"));
         let set = self.set.iter().map(|(name, _)| format!("={name}"));

@@ -264,7 +264,7 @@ mod tests {
         }
     }
 
-    /// Where a request below `/old/` is sent.
+    /// The target of a request below `/old/`.
     fn below(target: &str, tail: &str) -> String {
         let options = RedirectOptions { keep_path: true, ..RedirectOptions::default() };
         let handler = Redirect::new(target, options).unwrap();

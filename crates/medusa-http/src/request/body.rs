@@ -105,7 +105,7 @@ impl RequestBody {
         }
     }
 
-    /// What counts the bytes that stay in memory: to be kept as long as they are. None where they are few.
+    /// The count of the bytes that stay in memory: to be kept as long as they are. None where they are few.
     pub fn take_held(&mut self) -> Option<Held> {
         match &mut self.source {
             Source::Incoming(incoming) => incoming.memory.held.take(),

@@ -64,7 +64,7 @@ impl SessionClock {
         self.blocked = blocked;
     }
 
-    /// What is due at `now`, once.
+    /// The event due at `now`, told once.
     pub(super) fn check(&mut self, now: Instant) -> Option<Due> {
         if let Some(since) = self.closing {
             return (!self.blocked && now >= since + CLOSING).then_some(Due::Gone);

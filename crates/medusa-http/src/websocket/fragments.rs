@@ -85,7 +85,7 @@ mod tests {
     use super::*;
     use crate::websocket::frames::{NextFrame, Reader, Received};
 
-    /// What a client makes of what is sent: ours takes masked frames only.
+    /// Reads frames as a client does: ours takes masked frames only.
     fn read(frames: &[u8], compress: bool) -> (Vec<u8>, usize) {
         let (mut masked, mut rest, mut count) = (Vec::new(), frames, 0);
         while let [first, second, behind @ ..] = rest {

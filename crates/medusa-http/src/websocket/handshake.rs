@@ -50,7 +50,7 @@ pub enum HandshakeRefusal {
 }
 
 impl HandshakeRefusal {
-    /// What the client is answered with.
+    /// The response to the client.
     pub fn response(&self) -> Response {
         let page = |status| Response::page(status);
         let required = || {

@@ -34,7 +34,7 @@ impl Message {
         Self { kind: MessageKind::Text, data }
     }
 
-    /// What it holds.
+    /// The kind of its content.
     pub fn kind(&self) -> MessageKind {
         self.kind
     }

@@ -11,7 +11,8 @@ const FREE: u64 = 64 * 1024;
 /// Bytes that are free in a second: eight of the longest pings, or a hundred of the shortest.
 const FREE_PER_SECOND: u64 = 1024;
 
-/// What a message pays for beyond its own length: the frames it comes in, if those are not much shorter than 64 bytes.
+/// The allowance of a message beyond its own length: the frames it comes in, if those are not much shorter than 64
+/// bytes.
 fn paid_by(length: u64) -> u64 {
     length + length / 4 + 32
 }

@@ -355,12 +355,12 @@ impl Pump {
     }
 }
 
-/// What a client is told whose message there is no memory for.
+/// The close for a client whose message there is no memory for.
 fn no_memory() -> Close {
     Close::of(Close::TRY_AGAIN, "there is no memory for this message")
 }
 
-/// What a client is told that did something wrong.
+/// The close for a client that did something wrong.
 fn close_for(failure: Failure) -> Close {
     match failure {
         Failure::Protocol(what) => Close::of(Close::PROTOCOL, what),

@@ -188,7 +188,7 @@ fn reply(event: TaskProgress) -> Reply {
     }
 }
 
-/// Where the line ends.
+/// The end of the line.
 fn line_end(bytes: &[u8]) -> Option<usize> {
     bytes.iter().position(|byte| *byte == b'\n')
 }

@@ -190,7 +190,7 @@ impl Conn {
         &self.listener.addr
     }
 
-    /// What it is doing.
+    /// Its activity.
     pub fn phase(&self) -> Phase {
         self.phase.get()
     }
@@ -206,12 +206,12 @@ impl Conn {
         self.peer_checked.set(clock::now());
     }
 
-    /// How long ago the kernel last took bytes, in seconds.
+    /// The time since the kernel last took bytes, in seconds.
     pub fn seconds_since_sent(&self) -> u32 {
         clock::now().saturating_sub(self.last_sent.get())
     }
 
-    /// How long it has been in its phase, in seconds.
+    /// The time that it has been in its phase, in seconds.
     pub fn age(&self) -> u32 {
         clock::now().saturating_sub(self.since.get())
     }
@@ -233,17 +233,17 @@ impl Conn {
         worker::count_request();
     }
 
-    /// How many requests it has made.
+    /// The number of requests it has made.
     pub fn requests(&self) -> u64 {
         self.requests.get()
     }
 
-    /// How many bytes were received.
+    /// The number of bytes received.
     pub fn received(&self) -> u64 {
         self.received.get()
     }
 
-    /// How many bytes were sent, as far as the kernel has taken them.
+    /// The number of bytes sent, as far as the kernel has taken them.
     pub fn sent(&self) -> u64 {
         self.sent.get()
     }
@@ -266,7 +266,7 @@ impl Conn {
         passed(self.opened, self.deadlines.get().life, clock::now())
     }
 
-    /// What has happened since the last call; the task is woken when there is something new.
+    /// The news since the last call; the task is woken when there is something new.
     ///
     /// Cheap enough for every poll of the connection. Ask *after* polling the protocol: a request that has arrived just in
     /// time takes back an expired deadline by entering its next phase.

@@ -166,9 +166,9 @@ impl Conn {
         polled.map(Some)
     }
 
-    /// When the peer has last made room for an answer, if it owes that to any. While it does for some, those that it
-    /// leaves alone are given up: it has taken so much for others that their turn must have come. One that is slow with
-    /// all of them has longer, but not for ever.
+    /// The time when the peer last made room for an answer, if it owes that to any. While it does for some, those
+    /// that it leaves alone are given up: it has taken so much for others that their turn must have come. One that is
+    /// slow with all of them has longer, but not for ever.
     pub(super) fn check_guarded(&self, limit: u32, now: u32) -> Option<u32> {
         let mut guarded = self.multiplex.get()?.guarded.borrow_mut();
         let last = guarded.iter().map(|(_, guarded)| guarded.since).max()?;

@@ -93,19 +93,19 @@ impl<S> fmt::Debug for CorkHandle<S> {
 }
 
 impl<S> CorkIo<S> {
-    /// How many bytes were read from the stream.
+    /// The number of bytes read from the stream.
     pub fn bytes_read(&self) -> u64 {
         self.core.borrow().conn.received()
     }
 }
 
 impl<S> CorkHandle<S> {
-    /// How many bytes are collected and not yet written.
+    /// The number of bytes collected and not yet written.
     pub fn buffered(&self) -> usize {
         self.core.borrow().out.len()
     }
 
-    /// How many bytes wait for a peer that does not take them.
+    /// The number of bytes that wait for a peer that does not take them.
     pub fn untaken(&self) -> usize {
         let core = self.core.borrow();
         if matches!(core.writer, Writer::EndOfTurn) { 0 } else { core.out.len() }
@@ -117,12 +117,12 @@ impl<S> CorkHandle<S> {
         core.out.is_empty() && core.pieces.first().is_none() && !core.unflushed
     }
 
-    /// How many bytes were read from the stream.
+    /// The number of bytes read from the stream.
     pub fn bytes_read(&self) -> u64 {
         self.core.borrow().conn.received()
     }
 
-    /// How many bytes were written to the stream.
+    /// The number of bytes written to the stream.
     pub fn bytes_written(&self) -> u64 {
         self.core.borrow().conn.sent()
     }
@@ -164,7 +164,7 @@ impl<S> CorkHandle<S> {
 }
 
 impl CorkHandle<Stream> {
-    /// What the peer's side is like. One system call.
+    /// The state of the peer's side. One system call.
     pub fn peer_side(&self) -> PeerSide {
         self.core.borrow().stream.peer_side()
     }

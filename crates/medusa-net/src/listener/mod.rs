@@ -65,7 +65,7 @@ struct Shared {
     errors: AtomicU64,
 }
 
-/// How far a listener is.
+/// Stage in the life of a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ListenerStage {
     /// The kernel queues connections.

@@ -40,7 +40,7 @@ impl Authorities {
         Ok(Self { roots, required: client.required, digest })
     }
 
-    /// What checks certificates against them.
+    /// The verifier that checks certificates against them.
     pub(super) fn verifier(
         self,
         provider: Arc<CryptoProvider>,

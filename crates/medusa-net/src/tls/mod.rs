@@ -115,7 +115,7 @@ impl Tls {
         Ok(Self { config, certificates: summaries, names, warnings, digest: x509::sha256(&[digests]) })
     }
 
-    /// What should be looked at, as of when it was loaded.
+    /// Warnings about it, as of when it was loaded.
     pub fn warnings(&self) -> &[TlsWarning] {
         &self.warnings
     }

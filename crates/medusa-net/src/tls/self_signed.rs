@@ -93,7 +93,7 @@ fn subject_alternative(name: &str) -> Result<SanType, TlsError> {
     name.try_into().map(SanType::DnsName).map_err(|_not_ascii| bad())
 }
 
-/// What this machine is called.
+/// The name of this machine.
 fn host_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     Some(name.trim().to_owned())

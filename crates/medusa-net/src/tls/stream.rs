@@ -46,7 +46,7 @@ impl TlsStream {
         Self { inner, info }
     }
 
-    /// What was agreed on.
+    /// The settings that were agreed on.
     pub fn info(&self) -> &Arc<TlsInfo> {
         &self.info
     }

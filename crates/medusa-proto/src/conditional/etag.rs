@@ -31,7 +31,7 @@ impl<'a> ETag<'a> {
         self.weak
     }
 
-    /// What stands between its quotes.
+    /// The text between its quotes.
     pub const fn opaque(self) -> &'a [u8] {
         self.opaque
     }

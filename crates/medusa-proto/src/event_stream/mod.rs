@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(nothing.write(&mut Vec::new()), Err(EventError::NoData));
     }
 
-    /// What a client makes of a stream: its events, by the steps of the standard (§9.2.6).
+    /// Reads a stream as a client does: its events, by the steps of the standard (§9.2.6).
     fn read(stream: &str) -> Vec<(String, String, String)> {
         let (mut name, mut data, mut id) = (String::new(), String::new(), String::new());
         let mut events = Vec::new();

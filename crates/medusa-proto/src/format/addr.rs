@@ -49,7 +49,7 @@ fn v6(ip: Ipv6Addr, out: &mut Vec<u8>) {
     }
 }
 
-/// Where the longest (the first, if several) run of zero segments starts, and its length.
+/// The start of the longest (the first, if several) run of zero segments, and its length.
 fn longest_zero_run(segments: [u16; 8]) -> (usize, usize) {
     let (mut best, mut length) = ((0, 0), 0);
     for (i, segment) in segments.into_iter().enumerate() {

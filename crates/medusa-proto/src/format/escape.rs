@@ -50,7 +50,7 @@ pub(crate) fn logfmt(value: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// What a value without quotes may have: go-logfmt takes a backslash for a backslash there.
+/// Whether a value without quotes may have it: go-logfmt takes a backslash for a backslash there.
 const fn is_bare(byte: u8) -> bool {
     matches!(byte, b'!'..=b'~') && byte != b'"' && byte != b'='
 }
@@ -93,7 +93,7 @@ fn copy_while<'a>(plain: impl Fn(u8) -> bool, value: &'a [u8], out: &mut Vec<u8>
     rest
 }
 
-/// How many bytes at the start of `value` need no escaping.
+/// The number of bytes at the start of `value` that need no escaping.
 #[inline]
 fn plain_length(plain: impl Fn(u8) -> bool, value: &[u8]) -> usize {
     let (blocks, _) = value.as_chunks::<16>();

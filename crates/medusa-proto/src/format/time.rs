@@ -103,8 +103,8 @@ const fn within_a_day(utc_offset: i32) -> i32 {
     }
 }
 
-/// What of an offset can be written, so that time and offset together stay the same instant: the zones of the 19th
-/// century had seconds.
+/// Rounds an offset to what can be written, so that time and offset together stay the same instant: the zones of the
+/// 19th century had seconds.
 const fn whole_minutes(utc_offset: i32) -> i32 {
     let offset = within_a_day(utc_offset);
     offset - offset % 60

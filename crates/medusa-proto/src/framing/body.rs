@@ -79,7 +79,7 @@ impl Body {
         Self::Chunk(Chunk::FIRST)
     }
 
-    /// How long the chunk is that begins with `next`, if one does.
+    /// The length of the chunk that begins with `next`, if one does.
     pub(super) fn announces(self, next: Self) -> u64 {
         match (self, next) {
             (Self::Chunk(Chunk::SizeLf { .. }), Self::Chunk(Chunk::Data { left })) => left,
@@ -163,7 +163,7 @@ impl Chunk {
         })
     }
 
-    /// What may follow a size, an extension's name or its value.
+    /// The state behind a size, an extension's name or its value.
     fn behind_value(size: u64, byte: u8) -> Option<Self> {
         match byte {
             b'\r' => Some(Self::SizeLf { size }),

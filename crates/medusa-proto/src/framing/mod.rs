@@ -143,13 +143,13 @@ impl Framing {
         Ok(())
     }
 
-    /// How many heads were read to their end.
+    /// The number of heads that were read to their end.
     pub fn heads(&self) -> u64 {
         self.heads
     }
 
-    /// How long the chunked body behind the last of them is at least: its chunks as far as their sizes are known, the one
-    /// that is to come included.
+    /// The least length of the chunked body behind the last of them: its chunks as far as their sizes are known, the
+    /// one that is to come included.
     pub fn announced(&self) -> u64 {
         self.announced
     }

@@ -69,7 +69,7 @@ impl<'a> Iterator for Pairs<'a> {
     }
 }
 
-/// What is before the first `separator`, and what is behind it.
+/// Splits a text at the first `separator`.
 fn split(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
     let at = text.iter().position(|&byte| byte == separator)?;
     Some((text.get(..at)?, text.get(at + 1..)?))

@@ -10,7 +10,7 @@ mod tree;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-/// What one object says of itself, and of those it holds.
+/// A document of one object, and of those it holds.
 ///
 /// ```
 /// use medusa_proto::status::{Status, Value};
@@ -43,7 +43,7 @@ pub struct Status {
     pub name: String,
     /// What it says of itself, in the order in which a reader wants to know. Each name at most once.
     pub fields: Vec<Field>,
-    /// What it holds.
+    /// The kind of its content.
     pub children: Vec<Status>,
 }
 

@@ -9,7 +9,7 @@ use super::structured::SdId;
 use crate::access::Timestamp;
 use crate::format::time::{self, Stamp};
 
-/// Which syslog protocol is spoken.
+/// The syslog protocol that is spoken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Style {
     /// [RFC 5424](https://www.rfc-editor.org/rfc/rfc5424): microseconds, a time zone, structured data. The default.
@@ -143,7 +143,7 @@ impl HeaderWriter {
         }
     }
 
-    /// What stands before structured data or, in RFC 3164, the MSG:
+    /// Writes what stands before structured data or, in RFC 3164, the MSG:
     /// `<134>1 2000-10-10T13:55:36.000042-07:00 host medusa 42 access ` or `<134>Oct 10 13:55:36 host medusa[42]: `
     pub(super) fn write(
         &mut self,

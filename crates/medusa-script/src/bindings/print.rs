@@ -17,7 +17,7 @@ pub(super) fn print_function(lua: &Lua, globals: &Table) -> mlua::Result<Functio
     first_values(lua, Some(host)).map(|(print, _)| print)
 }
 
-/// What comes first of the values is whether there are more than these.
+/// Prints values. The first of them is whether there are more than these.
 fn print(lua: &Lua, tostring: &Function, values: &MultiValue) -> mlua::Result<()> {
     let mut line = Counted::new(MAX_LINE);
     let mut values = values.iter();

@@ -103,7 +103,7 @@ fn make_query(lua: &Lua, values: Table) -> mlua::Result<String> {
     Ok(text)
 }
 
-/// What a query is made of, encoded and counted.
+/// Makes a query, encoded and counted.
 struct QueryBuilder {
     pairs: Vec<(String, String)>,
     length: usize,

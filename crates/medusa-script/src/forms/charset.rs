@@ -35,7 +35,7 @@ impl Charset {
         }
     }
 
-    /// What a field's parameter `charset` says; UTF-8 where it says nothing. One that is not known is refused: guessing
+    /// Reads a field's parameter `charset`; UTF-8 where it says nothing. One that is not known is refused: guessing
     /// would make other characters of the text.
     pub(super) fn of(content_type: &[u8]) -> Result<Self, FormError> {
         let Some(name) = param(content_type, "charset") else { return Ok(Self::Utf8) };

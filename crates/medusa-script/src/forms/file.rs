@@ -143,7 +143,7 @@ fn chunks(lua: &Lua, upload: Weak<Upload>) -> mlua::Result<Function> {
     })
 }
 
-/// What stands at `offset`: at once where it is in memory.
+/// The piece at `offset`: at once where it is in memory.
 async fn piece(content: &Content, offset: u64) -> mlua::Result<Bytes> {
     let piece = match content {
         Content::Memory(_) => content.read_at(offset, PIECE),

@@ -20,7 +20,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// What a request says of its body.
+    /// Reads what a request says of its body.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Self, FormError> {
         let Some(value) = headers.get(header::CONTENT_TYPE) else {
             return Err(FormError::NotAForm("of no type (`Content-Type` is missing)".to_owned()));

@@ -193,7 +193,7 @@ fn broken_off() -> FormError {
     FormError::Malformed("it ends in the middle".to_owned())
 }
 
-/// What multer reads from: one piece at most.
+/// The stream that multer reads from: one piece at most.
 #[derive(Clone, Default)]
 struct Feed(Arc<Mutex<FeedState>>);
 

@@ -54,9 +54,9 @@ fn past_semicolon(text: &[u8]) -> &[u8] {
     at.map_or(&[], |at| &text[at + 1..])
 }
 
-/// What stands up to the closing quote, and what is behind that. Browsers write a backslash as it is, others put one before
-/// a quote: it is one of the text unless a quote is behind it that does not end the value. A value that is not closed goes
-/// on to the end.
+/// Reads up to the closing quote, and returns what is behind that, too. Browsers write a backslash as it is, others
+/// put one before a quote: it is one of the text unless a quote is behind it that does not end the value. A value
+/// that is not closed goes on to the end.
 fn quoted_string(mut text: &[u8]) -> (Vec<u8>, &[u8]) {
     let ends = |behind: &[u8]| matches!(behind.trim_ascii_start().first(), None | Some(b';'));
     let mut value = Vec::new();
@@ -76,7 +76,7 @@ fn quoted_string(mut text: &[u8]) -> (Vec<u8>, &[u8]) {
     }
 }
 
-/// What a part says of itself in its `Content-Disposition` (RFC 7578 §4.2).
+/// The `Content-Disposition` of a part (RFC 7578 §4.2).
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Disposition {
     pub(super) name: Option<Vec<u8>>,

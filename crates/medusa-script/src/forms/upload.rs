@@ -24,7 +24,7 @@ const MAX_FILE_IN_MEMORY: usize = 64 * 1024;
 /// How much is written at once, in bytes: each write is a hop to another thread.
 const WRITE: usize = 256 * 1024;
 
-/// What a form says of a file, and its content.
+/// A file of a form: what that says of it, and its content.
 #[derive(Debug)]
 pub(super) struct Upload {
     /// The last part of the name the client gave, which may be anything but a path.
@@ -67,7 +67,7 @@ impl Content {
     }
 }
 
-/// What a form has for its content: so much memory, and a file for what there is no memory for.
+/// The room of a form for its content: so much memory, and a file for what there is no memory for.
 #[derive(Debug)]
 pub(super) struct Room {
     memory: usize,
@@ -82,7 +82,7 @@ impl Room {
         Self { memory, holder, file: None, on_disk: 0 }
     }
 
-    /// How much of the memory is left.
+    /// The memory that is left.
     pub(super) fn left(&self) -> usize {
         self.memory
     }

@@ -18,7 +18,7 @@ use crate::counted::{shown_bytes, shown_name};
 const STEP: usize = 500;
 const STEP_TEXT: usize = 64 * 1024;
 
-/// What is decoded.
+/// The text that is decoded.
 #[derive(Debug)]
 pub(crate) enum JsonText {
     Script(LuaString),
@@ -78,7 +78,7 @@ struct Reader {
     arrays: Table,
 }
 
-/// What is not yet closed.
+/// An array or object that is not yet closed.
 #[derive(Debug)]
 struct Open {
     table: Table,
@@ -87,7 +87,7 @@ struct Open {
     is_array: bool,
 }
 
-/// What may come next.
+/// Tokens that may come next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     Value,

@@ -410,7 +410,7 @@ fn is_index(key: f64) -> bool {
     key >= 1.0 && key.fract() == 0.0
 }
 
-/// What kind of value it is, in the script's words.
+/// The kind of a value, in the script's words.
 fn type_name(kind: c_int) -> &'static str {
     match kind {
         ffi::LUA_TBOOLEAN => "boolean",

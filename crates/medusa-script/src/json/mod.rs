@@ -27,7 +27,7 @@ use crate::call_site::{MAX_MESSAGE, origin};
 use crate::chunk::load;
 use crate::counted::shown;
 
-/// What one step came to, for `json.luau`: what there is, what is still to do, why it failed.
+/// The outcome of one step, for `json.luau`: what there is, what is still to do, why it failed.
 type StepResult<T> = (Option<T>, Option<AnyUserData>, Option<String>);
 
 /// A function that encodes a value. Its errors begin with `who` asked.

@@ -3,7 +3,7 @@
 use super::error::EncodeError;
 use super::limits::MAX_TEXT;
 
-/// What a step has written.
+/// The text that a step has written.
 #[derive(Debug, Default)]
 pub(super) struct Output {
     /// How long the text of earlier steps is.
@@ -12,7 +12,7 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// How much this step has written.
+    /// The length that this step has written.
     pub(super) fn length(&self) -> usize {
         self.text.len()
     }

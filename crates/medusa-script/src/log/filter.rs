@@ -104,7 +104,7 @@ impl FilterCounts {
     }
 }
 
-/// What the function has said of a batch so far.
+/// The function's verdicts on a batch so far.
 #[derive(Default)]
 struct Verdicts {
     keep: Vec<bool>,

@@ -58,7 +58,7 @@ pub(crate) struct LogFunctions {
     retired: Notify,
 }
 
-/// What a task needs to run a function.
+/// The things a task needs to run a function.
 struct Runner {
     function: Function,
     vm: Rc<Vm>,

@@ -19,13 +19,13 @@ pub(super) unsafe fn text<'a>(state: *mut lua_State, index: c_int) -> Option<&'a
     }
 }
 
-/// How many values the table at `index` has.
+/// The number of values in the table at `index`.
 pub(super) unsafe fn values(state: *mut lua_State, index: c_int) -> usize {
     // SAFETY: an index beyond the arguments is none, which is no table.
     unsafe { if ffi::lua_type(state, index) == ffi::LUA_TTABLE { ffi::lua_objlen(state, index) } else { 0 } }
 }
 
-/// How far it is from one argument to another; nothing where either is no number.
+/// The distance from one argument to another; nothing where either is no number.
 pub(super) unsafe fn span(state: *mut lua_State, from: c_int, to: c_int) -> f64 {
     // SAFETY: what is no number is 0.
     unsafe { ffi::lua_tonumber(state, to) - ffi::lua_tonumber(state, from) }

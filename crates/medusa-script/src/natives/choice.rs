@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, c_int};
 
-/// What an entry decides about a call.
+/// An entry's decision about a call.
 pub(super) enum Choice {
     /// The builtin does it.
     Builtin,

@@ -110,7 +110,7 @@ fn replaced(lua: &Lua, native: &'static Native, builtin: Function, pieces: Value
     }
 }
 
-/// What scripts call.
+/// The function that scripts call.
 unsafe extern "C-unwind" fn called(state: *mut lua_State) -> c_int {
     // SAFETY: the second upvalue is one of `NATIVES`, set by `replaced`. No value with a destructor is alive where an error
     // may unwind. C functions have `LUA_MINSTACK` places on the stack beyond their arguments.
@@ -145,7 +145,7 @@ unsafe extern "C-unwind" fn called(state: *mut lua_State) -> c_int {
     }
 }
 
-/// What was done in pieces is done: its results are the function's.
+/// Goes on when what was done in pieces is done: its results are the function's.
 unsafe extern "C-unwind" fn came_back(state: *mut lua_State, _status: c_int) -> c_int {
     // SAFETY: called by Luau with the closure's own frame.
     unsafe { ffi::lua_gettop(state) }

@@ -34,7 +34,7 @@ pub(super) fn search(text: &[u8], wanted: &[u8]) -> Result<Option<usize>, &'stat
 /// The longest text that a pattern goes over: a class of characters is searched without a look at the clock.
 pub(super) const MAX_SEARCHED: usize = 4 * 1024 * 1024;
 
-/// How long the longest class of a pattern is, in bytes.
+/// The length of the longest class of a pattern, in bytes.
 pub(super) fn longest_class(pattern: &[u8]) -> usize {
     let (mut longest, mut rest) = (0, pattern);
     while let [first, behind @ ..] = rest {
@@ -52,7 +52,7 @@ pub(super) fn longest_class(pattern: &[u8]) -> usize {
     longest
 }
 
-/// How long the class is with which the pattern begins. A `]` that comes first is one of its characters.
+/// The length of the class with which the pattern begins. A `]` that comes first is one of its characters.
 pub(super) fn class_length(pattern: &[u8]) -> usize {
     let mut at = if pattern.get(1) == Some(&b'^') { 2 } else { 1 };
     loop {

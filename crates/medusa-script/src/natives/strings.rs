@@ -147,7 +147,7 @@ pub(super) unsafe fn pattern(state: *mut lua_State) -> Choice {
     unsafe { too_much(state) }.map_or(Choice::Builtin, Choice::TooMuch)
 }
 
-/// Why the text at 1 is not searched for the pattern at 2.
+/// The reason why the text at 1 is not searched for the pattern at 2.
 unsafe fn too_much(state: *mut lua_State) -> Option<&'static CStr> {
     // SAFETY: as `text`. A number is a short text.
     let (text, pattern) = unsafe { (text(state, 1).unwrap_or_default(), text(state, 2).unwrap_or_default()) };

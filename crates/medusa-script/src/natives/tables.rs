@@ -67,7 +67,7 @@ pub(super) unsafe fn unpack(state: *mut lua_State) -> Choice {
     }
 }
 
-/// What makes as much as its first argument says.
+/// Guards functions that make as much as their first argument says.
 pub(super) unsafe fn bounded_number(state: *mut lua_State, most: f64, why: &'static CStr) -> Choice {
     // SAFETY: what is no number is 0.
     if unsafe { ffi::lua_tonumber(state, 1) } > most { Choice::TooMuch(why) } else { Choice::Builtin }

@@ -43,7 +43,7 @@ pub(crate) struct Meter {
     stuck_since: Cell<Option<Duration>>,
     /// The limit for which it was stopped.
     overrun: Cell<Option<Duration>>,
-    /// How often it was told to stop: it may have caught the error.
+    /// The number of times it was told to stop: it may have caught the error.
     stops: Cell<u64>,
     in_lane: Cell<bool>,
     account: Account,
@@ -80,7 +80,7 @@ impl Meter {
         self.in_lane.set(in_lane);
     }
 
-    /// What it has used of its budget.
+    /// The time it has used of its budget.
     pub(crate) fn used(&self) -> Duration {
         self.used.get()
     }
@@ -125,7 +125,7 @@ impl Meter {
         self.tick_at(thread_cpu_time(), None)
     }
 
-    /// How often it was told to stop.
+    /// The number of times it was told to stop.
     pub(super) fn stops(&self) -> u64 {
         self.stops.get()
     }
@@ -202,13 +202,13 @@ impl Meter {
 /// What a script is told that is stopped.
 const STOPPED: &CStr = c"stopped: its CPU budget is used up";
 
-/// What the running thread has used of its core.
+/// The time the running thread has used of its core.
 pub(crate) fn thread_cpu_time() -> Duration {
     // Fails only for clocks that do not exist.
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
-/// What a task that has had its slice is to do.
+/// The orders for a task that has had its slice.
 pub(crate) enum Verdict {
     /// Let others have their turn.
     GiveWay,

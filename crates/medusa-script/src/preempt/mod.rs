@@ -49,7 +49,7 @@ impl Preemption {
         Ok(Self { slot })
     }
 
-    /// How often this VM held its thread for more than [`MAX_HOLD`] when it should have given way.
+    /// The number of times this VM held its thread for more than [`MAX_HOLD`] when it should have given way.
     pub(crate) fn overruns(&self) -> u64 {
         self.slot.overruns()
     }

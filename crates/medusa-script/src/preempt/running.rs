@@ -31,7 +31,7 @@ pub(super) fn with_running<R>(look: impl FnOnce(&Meter) -> R) -> Option<R> {
     RUNNING.with_borrow(|running| running.as_deref().map(look))
 }
 
-/// How often the watchdog made the running coroutine yield since this was last asked, or one around it.
+/// The number of times the watchdog made the running coroutine yield since this was last asked, or one around it.
 pub(crate) fn take_preempted() -> u32 {
     PREEMPTED.take()
 }
@@ -41,9 +41,10 @@ pub(super) fn preempted() {
     PREEMPTED.set(PREEMPTED.get().saturating_add(1));
 }
 
-/// What the interrupt is to scripts, for host code that works for one: called between two pieces of the work, each far
-/// below a [`TICK`](super::TICK). The clock runs from the first call in a slice; [`Verdict::Nothing`] until a tick is over.
-/// After [`Verdict::GiveWay`] the caller returns to the event loop, and the task waits in the slow lane.
+/// Does what the interrupt does for scripts, for host code that works for one: called between
+/// two pieces of the work, each far below a [`TICK`](super::TICK). The clock runs from the first call in a slice;
+/// [`Verdict::Nothing`] until a tick is over. After [`Verdict::GiveWay`] the caller returns to the event loop, and
+/// the task waits in the slow lane.
 pub(crate) fn look() -> Verdict {
     let verdict = with_running(Meter::look).unwrap_or(Verdict::Nothing);
     if matches!(verdict, Verdict::GiveWay) {
@@ -52,7 +53,7 @@ pub(crate) fn look() -> Verdict {
     verdict
 }
 
-/// How often the running task has been told to stop, whether it caught the error or not.
+/// The number of times the running task has been told to stop, whether it caught the error or not.
 pub(crate) fn stops_of_running() -> u64 {
     with_running(Meter::stops).unwrap_or_default()
 }

@@ -21,7 +21,7 @@ use super::open::{ActiveRequests, head, with};
 use crate::counted::shown_name;
 use crate::forms::{self, Form, FormError};
 
-/// How far the body has been read.
+/// The stage of reading the body.
 #[derive(Debug)]
 pub(super) enum Body {
     /// Not at all.
@@ -58,7 +58,7 @@ fn misuse(what: &str) -> mlua::Error {
 }
 
 impl Body {
-    /// Why it cannot be read in the way that was asked for.
+    /// The reason why it cannot be read in the way that was asked for.
     fn refuse(&self) -> mlua::Error {
         misuse(match self {
             Self::Busy(_) => "is being read already, by another coroutine",

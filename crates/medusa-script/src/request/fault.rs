@@ -3,7 +3,7 @@
 use http::StatusCode;
 use medusa_http::RequestBodyError;
 
-/// What is wrong with a request, and the status that says so.
+/// The fault of a request, and the status that says so.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct ClientFault {

@@ -85,12 +85,12 @@ impl Requests {
         Ok(OpenRequest { open: Rc::clone(&self.open), handle })
     }
 
-    /// How many there are.
+    /// Their number.
     pub(crate) fn count(&self) -> usize {
         self.open.borrow().requests.len()
     }
 
-    /// Which they are, some of them: methods and paths.
+    /// Some of them: methods and paths.
     pub(crate) fn shown(&self) -> String {
         let open = self.open.borrow();
         let shown = open.requests.iter().take(SHOWN).map(|(_, entry)| {

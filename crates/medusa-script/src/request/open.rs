@@ -49,7 +49,7 @@ pub(crate) struct OpenRequest {
 }
 
 impl OpenRequest {
-    /// What the script's wrapper is called with.
+    /// The handle that the script's wrapper is called with.
     pub(crate) fn handle(&self) -> f64 {
         self.handle as f64
     }
@@ -59,7 +59,7 @@ impl OpenRequest {
         with(&self.open, self.handle(), |entry| Ok(Arc::clone(&entry.head))).ok()
     }
 
-    /// How long the script has been waiting for the request's body.
+    /// The time that the script has been waiting for the request's body.
     pub(crate) fn waited(&self) -> Waited {
         let waited = with(&self.open, self.handle(), |entry| {
             let now = entry.body.busy_since();
@@ -87,7 +87,7 @@ pub(super) fn index(handle: u64) -> usize {
     (handle & ((1 << INDEX_BITS) - 1)) as usize
 }
 
-/// What stands at the head of a request.
+/// The head of a request.
 pub(super) fn head(open: &RefCell<ActiveRequests>, handle: f64) -> mlua::Result<Arc<Head>> {
     with(open, handle, |entry| Ok(Arc::clone(&entry.head)))
 }

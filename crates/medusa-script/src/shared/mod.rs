@@ -45,7 +45,7 @@ impl Dictionaries {
         Ok(made)
     }
 
-    /// How many there are and what they hold, once there are any.
+    /// Describes how many there are and what they hold, once there are any.
     pub(crate) fn status(&self) -> Option<Status> {
         let count = self.by_name.lock().len();
         let status = || {

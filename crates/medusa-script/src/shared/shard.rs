@@ -14,12 +14,12 @@ use super::value::{SharedError, SharedValue};
 /// What an entry costs beside its key and value.
 const OVERHEAD: usize = 96;
 
-/// What all dictionaries hold together, in bytes.
+/// The size of all dictionaries together, in bytes.
 #[derive(Debug, Default)]
 pub(super) struct Held(AtomicUsize);
 
 impl Held {
-    /// How much that is.
+    /// The number of bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.0.load(Relaxed) as u64
     }
@@ -43,7 +43,7 @@ pub(super) struct Shard {
     held: Arc<Held>,
 }
 
-/// What is under a key.
+/// A value under a key.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) value: SharedValue,
@@ -51,7 +51,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// What it takes, with its key.
+    /// The size it takes, with its key.
     fn size(&self, key: &[u8]) -> usize {
         key.len() + self.value.size() + OVERHEAD
     }

@@ -101,7 +101,7 @@ impl Vm {
         self.heap
     }
 
-    /// How often a script of this VM held its thread for too long.
+    /// The number of times a script of this VM held its thread for too long.
     pub(crate) fn overruns(&self) -> u64 {
         self.preemption.overruns()
     }
@@ -128,7 +128,8 @@ impl Drop for LimitGuard {
     }
 }
 
-/// What a script that catches an error of the host sees of it: a string with the script's place. Any other value is as it is.
+/// Turns an error of the host into what a script that catches it sees: a string with the script's place. Any other
+/// value is as it is.
 fn text_of(lua: &Lua, value: Value) -> mlua::Result<Value> {
     match value {
         Value::Error(error) => {

@@ -7,7 +7,7 @@ use super::{HandshakeOutcome, Opening, PendingSession, Session, options, socket}
 use crate::chunk::load;
 use crate::sentinel;
 
-/// What comes of a handshake.
+/// The outcome of a handshake.
 type Handshake = Result<(Accepted, WebSocket), HandshakeRefusal>;
 
 /// Makes the method. `accept` is the handshake of a `req`.

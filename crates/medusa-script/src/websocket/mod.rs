@@ -38,13 +38,13 @@ use crate::vm::Vm;
 /// before.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// What `req:websocket` gives, to be returned by the handler.
+/// The value that `req:websocket` gives, to be returned by the handler.
 #[derive(Debug)]
 pub(crate) struct Opening(RefCell<Option<HandshakeOutcome>>);
 
 impl UserData for Opening {}
 
-/// What came of a handshake.
+/// The outcome of a handshake for the response.
 #[derive(Debug)]
 pub(crate) enum HandshakeOutcome {
     /// There will be a session.
@@ -58,7 +58,7 @@ impl Opening {
         Self(RefCell::new(Some(outcome)))
     }
 
-    /// What it came to. It can be answered with once.
+    /// Takes its outcome. It can be answered with once.
     pub(crate) fn take(&self) -> Option<HandshakeOutcome> {
         self.0.take()
     }

@@ -15,7 +15,7 @@ use crate::preempt::Meter;
 use crate::print::whole;
 use crate::sentinel;
 
-/// What a `ws` has in it.
+/// The content of a `ws`.
 #[derive(Debug, Clone)]
 pub(super) struct Socket {
     socket: Rc<WebSocket>,
@@ -61,7 +61,7 @@ impl Socket {
     }
 }
 
-/// What can be called on a `ws`, and what a loop over it calls.
+/// The functions that can be called on a `ws`, and the one that a loop over it calls.
 pub(super) fn methods(lua: &Lua) -> mlua::Result<(Table, Function)> {
     let methods = lua.create_table()?;
     methods.set("recv", lua.create_async_function(recv)?)?;

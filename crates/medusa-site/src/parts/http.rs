@@ -63,7 +63,7 @@ impl MountId {
     }
 }
 
-/// What a server is made with.
+/// The settings of a server.
 #[derive(Debug)]
 pub struct ServerSpec {
     /// As logs and status call it; `http`, `http-2` and so on when none is given.
@@ -84,7 +84,7 @@ pub struct ServerSpec {
     pub origin: Arc<str>,
 }
 
-/// What a mount is made with.
+/// The settings of a mount.
 #[derive(Debug)]
 pub struct MountSpec {
     /// Which requests it gets.

@@ -20,7 +20,7 @@ pub const MAX_TIMERS: usize = 1024;
 
 static KIND: PartKind = PartKind { name: "timer", noun: "timer", plural: "timers", most: MAX_TIMERS };
 
-/// How far a timer is.
+/// Stage in the life of a timer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimerStage {
     /// It is part of a draft.
@@ -31,7 +31,7 @@ pub enum TimerStage {
     Retired,
 }
 
-/// What a timer has done.
+/// Counts of a timer's runs.
 #[derive(Debug, Default)]
 pub struct TimerCounters {
     /// Its runs.

@@ -192,7 +192,7 @@ pub(super) struct ServeArgs {
     pub(super) log_level: String,
 }
 
-/// Which server is meant.
+/// The server that is meant.
 #[derive(Debug, Args)]
 pub(super) struct Place {
     /// Script or directory [default: site.luau or site/site.luau]

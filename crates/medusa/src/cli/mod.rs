@@ -136,7 +136,7 @@ fn first_path(paths: OsString) -> Option<PathBuf> {
     std::env::split_paths(&paths).next().filter(|path| !path.as_os_str().is_empty())
 }
 
-/// How to call this program again: by the path it was called by, or by its name.
+/// The way to call this program again: by the path it was called by, or by its name.
 fn called_as(word: Option<&OsString>) -> String {
     let word = word.and_then(|word| word.to_str()).filter(|word| word.contains('/'));
     word.unwrap_or("medusa").to_owned()

@@ -264,7 +264,7 @@ mod tests {
         Occurrence { callsite: &HERE, place, message, level, part: "http" }
     }
 
-    /// What is written of one event after the other, and what is told in the end.
+    /// The lines written of one event after the other, and of those told in the end.
     fn run(
         seconds: u64,
         each_second: u32,

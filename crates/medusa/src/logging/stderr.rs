@@ -120,7 +120,7 @@ impl Queue {
     }
 }
 
-/// What is told of events that found no room.
+/// The line about events that found no room.
 fn lost(events: u64) -> String {
     let message = format!("{events} events of this log were lost: they came faster than they were read");
     line(

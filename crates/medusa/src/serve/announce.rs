@@ -23,7 +23,7 @@ pub(super) fn ready(options: &Options, loaded: &Loaded, workers: usize) {
     }
 }
 
-/// What there is to say, the address in its middle.
+/// The lines to say, the address in their middle.
 fn lines(loaded: &Loaded, workers: usize, pid: u32) -> Vec<[String; 3]> {
     let workers = if workers == 1 { "1 worker".to_owned() } else { format!("{workers} workers") };
     let details = format!("(generation {}, {workers}, pid {pid})", loaded.generation);
@@ -41,7 +41,7 @@ fn lines(loaded: &Loaded, workers: usize, pid: u32) -> Vec<[String; 3]> {
         .collect()
 }
 
-/// What to type into a browser or, for a unix socket, where it is.
+/// The URL to type into a browser or, for a unix socket, its path.
 fn url(address: &Address) -> String {
     let scheme = if address.encrypted { "https" } else { "http" };
     match &address.addr {

@@ -62,7 +62,7 @@ fn syslog(to: SocketAddr, when_full: &str) -> Site {
     ))
 }
 
-/// What loads on a server have cost so far.
+/// The cost of the loads on a server so far.
 #[derive(Debug)]
 struct Cost {
     /// The best of all rounds: whatever else the machine does, only adds to it.

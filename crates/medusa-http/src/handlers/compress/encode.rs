@@ -75,7 +75,7 @@ impl Encoder {
         Ok(std::mem::take(written).into())
     }
 
-    /// What ends the content.
+    /// Ends the content, and returns its last bytes.
     pub(crate) fn finish(self) -> io::Result<Bytes> {
         Ok(match self {
             Self::Zstd(encoder) => encoder.finish()?.into(),
@@ -99,7 +99,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// What a client makes of it.
+    /// Decodes it as a client does.
     pub(crate) fn decode(coding: Coding, encoded: &[u8]) -> Vec<u8> {
         let mut decoded = Vec::new();
         match coding {

@@ -105,7 +105,7 @@ impl Handler for Compress {
     }
 }
 
-/// What the client takes.
+/// The codings that the client takes.
 pub(crate) fn accepts(headers: &HeaderMap) -> Accepts {
     if headers.contains_key(header::ACCEPT_ENCODING) {
         Accepts::parse(headers.get_all(header::ACCEPT_ENCODING).iter().map(HeaderValue::as_bytes))

@@ -55,8 +55,8 @@ impl FileStamp {
         self.modified < other.modified
     }
 
-    /// When the file was last modified; `None` for a time before 1970 or after `now`, which no client must be told
-    /// ([RFC 9110 §8.8.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.2.1)).
+    /// The time when the file was last modified; `None` for a time before 1970 or after `now`, which no client must
+    /// be told ([RFC 9110 §8.8.2.1](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.2.1)).
     fn modified(&self, now: SystemTime) -> Option<SystemTime> {
         let since = Duration::new(self.modified.0.try_into().ok()?, self.modified.1.try_into().ok()?);
         SystemTime::UNIX_EPOCH.checked_add(since).filter(|modified| *modified <= now)

@@ -97,7 +97,7 @@ impl Files {
         &self.place.options
     }
 
-    /// What needs no waiting: refusals, files in the cache, and what the kernel has in its own.
+    /// Answers what needs no waiting: refusals, files in the cache, and what the kernel has in its own.
     fn at_once(&self, head: &Head) -> Result<Response, Waits<'_>> {
         if head.method == Method::OPTIONS {
             return Ok(Response::status(StatusCode::NO_CONTENT).allow(["GET", "HEAD", "OPTIONS"]));

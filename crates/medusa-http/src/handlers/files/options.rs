@@ -60,7 +60,7 @@ impl Default for FilesOptions {
 }
 
 impl FilesOptions {
-    /// What can be told to be wrong without a look at the disk.
+    /// Finds mistakes that need no look at the disk.
     pub(super) fn check(&self) -> Result<(), FilesError> {
         match self.index.iter().find(|name| !is_file_name(name)) {
             Some(name) => Err(FilesError::Index(name.clone())),

@@ -158,7 +158,7 @@ fn encoding(headers: &mut HeaderMap, entity: &Entity) {
     }
 }
 
-/// What keeps a browser from taking the content for something else than it is said to be.
+/// Adds the fields that keep a browser from taking the content for something else than it is said to be.
 fn guard(headers: &mut HeaderMap, entity: &Entity) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     if entity.metadata.trust != Trust::Ours {
@@ -188,7 +188,7 @@ fn preconditions(headers: &HeaderMap, current: &Validators<'_>) -> Outcome {
     conditional::evaluate(true, &fields, Some(current))
 }
 
-/// What of a file is asked for. Ranges are for GET only
+/// The ranges of a file that are asked for. Ranges are for GET only
 /// ([RFC 9110 §14.2](https://www.rfc-editor.org/rfc/rfc9110#section-14.2)).
 fn ranges(head: &Head, current: &Validators<'_>, entity: &Entity) -> Ranges {
     let counts = match head.headers.get(header::IF_RANGE) {

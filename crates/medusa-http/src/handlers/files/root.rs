@@ -165,7 +165,7 @@ impl RootDirectory {
         Ok(None)
     }
 
-    /// What is at a path below the root, without opening it; `None` if nothing is, or it leads out.
+    /// Looks at a path below the root, without opening it; `None` if nothing is, or it leads out.
     ///
     /// # Errors
     ///

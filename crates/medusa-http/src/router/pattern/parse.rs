@@ -169,7 +169,7 @@ impl<'t> Parser<'t> {
         Ok(Some(if prefix.is_empty() { Segment::Wild } else { Segment::Prefix(prefix.into()) }))
     }
 
-    /// What is between the braces of a segment's end, `{...}`.
+    /// Reads the wildcard between the braces of a segment's end, `{...}`.
     fn braced<'a>(&self, braced: &'a str) -> Parsed<&'a str> {
         let Some((inside, after)) = braced.strip_prefix('{').and_then(|open| open.split_once('}')) else {
             return self.fail(braced, Problem::Unclosed);

@@ -48,7 +48,7 @@ pub(super) struct DeflateParams {
 }
 
 impl DeflateParams {
-    /// What is agreed on of what a client offers: its first offer that can be met
+    /// The extension agreed on of those a client offers: its first offer that can be met
     /// ([RFC 7692 §5.1](https://www.rfc-editor.org/rfc/rfc7692#section-5.1)).
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
         let lists = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter();

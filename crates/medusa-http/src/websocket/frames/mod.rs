@@ -112,7 +112,7 @@ impl Reader {
         }
     }
 
-    /// What is held of what is not complete, in bytes.
+    /// The size of what is held and not complete, in bytes.
     pub(super) fn held(&self) -> u64 {
         let message = self.message.as_ref().map_or(0, |message| {
             let inflater = if message.inflater.is_some() { deflate::INFLATER } else { 0 };
@@ -208,7 +208,7 @@ impl Reader {
         Ok(Some(Frame { code, fin, mask, left }))
     }
 
-    /// What can be said by a frame's first two bytes.
+    /// Checks a frame's first two bytes.
     fn check(&self, first: u8, second: u8) -> Result<(), Failure> {
         let (code, is_within) = (first & 0x0f, self.message.is_some());
         let wrong = match code {
@@ -273,7 +273,7 @@ fn control(code: u8, payload: Bytes) -> Result<Received, Failure> {
     }
 }
 
-/// What a close says ([RFC 6455 §5.5.1](https://www.rfc-editor.org/rfc/rfc6455#section-5.5.1)).
+/// Reads the payload of a close ([RFC 6455 §5.5.1](https://www.rfc-editor.org/rfc/rfc6455#section-5.5.1)).
 fn close(payload: &[u8]) -> Result<Close, Failure> {
     match payload.split_first_chunk() {
         None if payload.is_empty() => Ok(Close::of(Close::NO_CODE, "")),

@@ -152,7 +152,7 @@ enum Unit {
 }
 
 impl Unit {
-    /// How many microseconds it has.
+    /// The number of microseconds it has.
     const fn micros(self) -> u64 {
         match self {
             Self::Seconds => 1_000_000,

@@ -128,7 +128,7 @@ impl<'a> Reader<'a> {
         Ok(Some(Only { not, statuses: list.split(',').map(status).collect::<Result<_, _>>()? }))
     }
 
-    /// What is in braces. A brace that is not closed is left where it is, as the letter.
+    /// Reads what is in braces. A brace that is not closed is left where it is, as the letter.
     fn argument(&mut self) -> Option<&'a str> {
         let (argument, rest) = self.rest.strip_prefix('{')?.split_once('}')?;
         self.at += argument.chars().count() + 2;

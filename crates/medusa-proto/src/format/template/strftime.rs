@@ -111,7 +111,7 @@ fn conversions(format: &str, at: usize) -> Result<Vec<Conversion>, TemplateError
     Ok(conversions)
 }
 
-/// What a letter abbreviates, in the C locale.
+/// The format that a letter abbreviates, in the C locale.
 fn short_for(letter: char) -> Option<&'static str> {
     Some(match letter {
         'F' => "%Y-%m-%d",

@@ -45,7 +45,7 @@ impl Names for LogNames {
         }
     }
 
-    /// Where there is no name, `answer` is dropped, which says so.
+    /// Asks for a name. Where there is none, `answer` is dropped, which says so.
     fn ask(&self, address: IpAddr, answer: Answer) {
         // Weak, as it is the resolver that holds these.
         let resolver = self.verify.then(|| Arc::downgrade(&self.resolver));

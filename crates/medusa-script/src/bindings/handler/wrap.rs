@@ -71,7 +71,7 @@ impl fmt::Debug for Wrapper {
     }
 }
 
-/// How many wrappers stand before what answers.
+/// The number of wrappers before what answers.
 fn depth(handler: &Arc<dyn Handler>) -> usize {
     std::iter::successors(handler.inner().first(), |inner| inner.inner().first()).count()
 }
@@ -99,7 +99,7 @@ impl WrappedFunction {
         Self { function, origin, wrappers, made: RefCell::default() }
     }
 
-    /// What the outermost wrapper is called in the status.
+    /// The kind of the outermost wrapper in the status.
     pub(super) fn kind(&self) -> &'static str {
         self.wrappers.last().map_or("", |wrapper| wrapper.kind)
     }

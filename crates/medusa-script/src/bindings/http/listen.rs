@@ -32,7 +32,7 @@ pub(crate) const CLASS: Class = Class {
     methods: &[],
 };
 
-/// What addresses have that say nothing else.
+/// Settings of addresses that say nothing else.
 pub(super) struct ListenDefaults {
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) proxy_protocol: bool,

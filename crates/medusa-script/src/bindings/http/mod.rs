@@ -259,7 +259,7 @@ impl UserData for HttpServer {
 /// What is said of arguments to a server's `remove`.
 const REMOVE_SERVER: &str = "to take a mount away call `remove` of what `mount` returned; server:remove()";
 
-/// What `set_log` is given.
+/// Reads the argument of `set_log`.
 fn set_log(lua: &Lua, log: Value) -> mlua::Result<Option<Arc<dyn Sink>>> {
     if log.is_nil() {
         return Ok(None);

@@ -48,10 +48,10 @@ pub(crate) const OPTIONS: Class = Class {
     methods: &[],
 };
 
-/// What `mount` is given: pattern, handler, options, and what is too much.
+/// The arguments of `mount`: pattern, handler, options, and what is too much.
 pub(super) type MountArguments = (Value, Value, Value, MultiValue);
 
-/// What was given to `mount`, checked.
+/// Checks the arguments of `mount`.
 pub(super) fn spec(
     lua: &Lua,
     (pattern, handler, options, rest): MountArguments,

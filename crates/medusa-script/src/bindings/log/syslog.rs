@@ -163,7 +163,7 @@ fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
     text.parse().map(Some).map_err(|error| fail(lua, format!("{FUNCTION}: {error}")))
 }
 
-/// What this machine is called; nothing if it does not say.
+/// The name of this machine; nothing if it does not say.
 fn this_host() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .map_or_else(|_| String::new(), |name| name.trim().to_owned())

@@ -63,7 +63,7 @@ pub(crate) const METHODS: &[Item] = &[
     ),
 ];
 
-/// How many tails of each kind this VM has made: what tells those that are alike.
+/// The number of tails of each kind that this VM has made: those that are alike are told apart by it.
 #[derive(Debug, Default)]
 struct TailCounts(RefCell<HashMap<usize, u64>>);
 
@@ -123,7 +123,7 @@ fn of(lua: &Lua, sink: &SinkValue, method: &str) -> mlua::Result<Arc<Tail>> {
     })
 }
 
-/// How many, if it is said.
+/// The number, if it is said.
 fn count(lua: &Lua, method: &str, value: &Value) -> mlua::Result<Option<usize>> {
     if value.is_nil() {
         return Ok(None);

@@ -106,7 +106,7 @@ struct CacheEntry {
     is_being_checked: Cell<bool>,
 }
 
-/// What entries weigh: bytes.
+/// Weighs entries by their bytes.
 #[derive(Debug, Clone)]
 struct ByCost;
 
@@ -154,7 +154,7 @@ impl Slot {
         lookup
     }
 
-    /// What is kept under `key`, if it was made of a file of the stamp `made_of`.
+    /// The form kept under `key`, if it was made of a file of the stamp `made_of`.
     pub(in super::super) fn coded(&self, key: &FormKey, made_of: &FileStamp) -> Option<Form> {
         let state = self.state.lock();
         let entry = state.entries.get(key.as_slice())?;

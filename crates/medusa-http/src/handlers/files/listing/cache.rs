@@ -85,7 +85,7 @@ impl Listings {
         found.pages.iter().find(|(known, _)| *known == view).map(|(_, page)| page.clone())
     }
 
-    /// What the directory at `path` was when it was read: if that counts for a directory of the stamp that `look` finds,
+    /// The directory at `path` as it was read: if that counts for a directory of the stamp that `look` finds,
     /// which is asked only if it must be.
     pub(super) fn known(
         &self,

@@ -22,7 +22,8 @@ pub(super) fn list(entries: &[&ListingEntry]) -> String {
     json
 }
 
-/// What may stand between the quotes of a string ([RFC 8259 §7](https://www.rfc-editor.org/rfc/rfc8259#section-7)).
+/// Adds text as it may stand between the quotes of a string ([RFC 8259
+/// §7](https://www.rfc-editor.org/rfc/rfc8259#section-7)).
 fn push_escaped(json: &mut String, text: &str) {
     for c in text.chars() {
         match c {

@@ -107,7 +107,7 @@ impl Listing {
         self.entries.len().div_ceil(ON_A_PAGE).max(1)
     }
 
-    /// What is on the page that `view` wants.
+    /// The entries on the page that `view` wants.
     fn shown(&self, view: &View) -> Shown<'_> {
         let mut entries: Vec<&ListingEntry> = self.entries.iter().collect();
         entries.sort_unstable_by(|a, b| a.compare(b, view.order));

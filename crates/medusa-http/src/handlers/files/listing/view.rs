@@ -72,7 +72,7 @@ impl Order {
 }
 
 impl View {
-    /// What the request says, as far as `options` allow it.
+    /// Reads the view from a request, as far as `options` allow it.
     pub(in super::super) fn of(head: &Head, options: &FilesOptions) -> Self {
         let query = head.uri.query().unwrap_or_default();
         let format = match parameter(query, "format") {
@@ -105,7 +105,7 @@ impl View {
         format!("?sort={}&order={order}{format}&page={page}", self.order.by.name())
     }
 
-    /// What it takes beside its own fields, in bytes.
+    /// Its size beside its own fields, in bytes.
     pub(super) fn cost(&self) -> usize {
         self.path.len()
     }
