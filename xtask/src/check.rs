@@ -40,7 +40,7 @@ fn announce_and_run(cmd: &Cmd) -> Result {
     cmd.run()
 }
 
-/// What is checked.
+/// The scope of a check.
 #[derive(Debug, PartialEq, Eq)]
 enum Scope {
     Crate(String),

@@ -76,7 +76,7 @@ fn committed() -> PathBuf {
 /// Documents by their path from `docs/`.
 type Documents = BTreeMap<String, Vec<u8>>;
 
-/// What the product writes now.
+/// The documents as the product writes them now.
 fn generate(product: &Cmd) -> Result<Documents> {
     let folder = tempfile::tempdir().map_err(Error::io("create", "a temporary folder"))?;
     let types = product.clone().args(["types"]).output()?;

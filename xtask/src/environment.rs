@@ -11,8 +11,8 @@ pub(crate) fn arguments() -> Vec<String> {
     std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect()
 }
 
-/// Where programs are looked for: `PATH`, then the system directories, which an ordinary user's `PATH` leaves out on
-/// Debian although servers such as nginx live there.
+/// The directories in which programs are looked for: `PATH`, then the system directories, which an ordinary user's
+/// `PATH` leaves out on Debian although servers such as nginx live there.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub(crate) fn program_directories() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -31,8 +31,8 @@ pub(crate) fn current_directory() -> Option<PathBuf> {
     std::env::current_dir().ok()
 }
 
-/// How many tests run at a time, as the test runner is told: three for each core, for most of them wait for seconds to
-/// pass, such as those of a limit, and compute little.
+/// The number of tests that run at a time, as the test runner is told: three for each core, for most of them wait for
+/// seconds to pass, such as those of a limit, and compute little.
 pub(crate) fn test_threads() -> String {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     (3 * cores).to_string()

@@ -1,10 +1,10 @@
-//! Why a command ended early, in words for the person at the terminal.
+//! The reason why a command ended early, in words for the person at the terminal.
 
 use std::io;
 use std::path::Path;
 use std::process::{ExitCode, ExitStatus};
 
-/// Why a command could not do what was asked.
+/// The reason why a command could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// The command line was not understood. Exit code 2.
@@ -40,5 +40,5 @@ impl Error {
     }
 }
 
-/// What every command returns.
+/// The result of every command.
 pub(crate) type Result<T = ()> = std::result::Result<T, Error>;

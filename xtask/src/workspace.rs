@@ -14,7 +14,7 @@ pub(crate) fn root() -> &'static Path {
     here.parent().unwrap_or(here)
 }
 
-/// What `cargo metadata --no-deps` says of the workspace.
+/// The fields of `cargo metadata --no-deps` for the workspace.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Workspace {
     /// The members.

@@ -1,4 +1,5 @@
-//! How many lookups per second the cache answers: `cargo run --release -p medusa-dns --example cached [threads]`.
+//! The number of lookups per second that the cache answers: `cargo run --release -p medusa-dns --example cached
+//! [threads]`.
 //!
 //! A name server of its own, on a loopback port, gives the answers; then 10,000 names and 10,000 addresses are looked up
 //! over and over, by every thread on its own, for two seconds each. What counts is the time that the threads had a
@@ -109,7 +110,7 @@ fn measure<T: Sync>(
     );
 }
 
-/// How long this thread has had a core.
+/// The time that this thread has had a core.
 fn on_core() -> Duration {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let nanoseconds = text.split(' ').next().and_then(|number| number.parse().ok());

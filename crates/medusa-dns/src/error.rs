@@ -56,7 +56,7 @@ pub enum DnsError {
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// How many bytes it may have.
+        /// The number of bytes that it may have.
         limit: u64,
     },
     /// A file of certificates has none.

@@ -21,7 +21,7 @@ const MAX_NAME: usize = 253;
 /// The longest label (RFC 1035 §2.3.4).
 const MAX_LABEL: usize = 63;
 
-/// How much of a bad name is told.
+/// The length of a bad name that is told.
 const MAX_SHOWN: usize = 80;
 
 /// The type under which "there is no such name" is kept: no record has it, and it holds for all.

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use crate::DnsError;
 
-/// How many servers a resolver takes: three more than `resolv.conf` may have, each of which may cost its timeout.
+/// The number of servers that a resolver takes: three more than `resolv.conf` may have, each of which may cost its
+/// timeout.
 pub(crate) const MAX_SERVERS: usize = 6;
 
 /// Options of the system's own resolver.
@@ -47,8 +48,8 @@ pub struct ServerOptions {
     pub ca: Option<PathBuf>,
     /// Where on an HTTPS server its answers are (RFC 8484). Default: `/dns-query`.
     pub path: String,
-    /// How long a server may take for one answer, between 10 ms and one minute. Default: 2 seconds; a server nearby
-    /// that needs longer has forgotten the question.
+    /// The time that a server may take for one answer, between 10 ms and one minute. Default: 2 seconds; a server
+    /// nearby that needs longer has forgotten the question.
     pub timeout: Duration,
     /// How often each server is asked before giving up, 1 to 10. Default: 2.
     pub attempts: u32,
@@ -110,8 +111,8 @@ impl ServerOptions {
 pub struct CacheOptions {
     /// How many answers, 1 to 16,777,216. Default: 65,536. When there is no room, those not asked for lately go.
     pub entries: usize,
-    /// How many bytes the answers may take together, at least 64 KiB. Default: 64 MiB, a KiB for each of the default
-    /// number of answers; one answer can have as many as 64 KiB.
+    /// The number of bytes that the answers may take together, at least 64 KiB. Default: 64 MiB, a KiB for each of
+    /// the default number of answers; one answer can have as many as 64 KiB.
     pub bytes: usize,
     /// Answers hold at least this long, whatever the server says. Default: 0. At most [`max_ttl`](Self::max_ttl).
     pub min_ttl: Duration,

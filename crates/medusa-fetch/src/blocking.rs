@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, oneshot};
 
-/// How many run at once. Two would do; a file of certificates may lie on a disk that does not answer.
+/// The number that run at once. Two would do; a file of certificates may lie on a disk that does not answer.
 const THREADS: usize = 4;
 
 /// Runs work on threads of its own.

@@ -52,10 +52,11 @@ const ORIGINS: usize = 16;
 /// Idle connections to one origin.
 const IDLE: usize = 8;
 
-/// How many connections one fetch may find closed by their server, one after the other: more than there are idle ones.
+/// The number of connections that one fetch may find closed by their server, one after the other: more than there are
+/// idle ones.
 pub(crate) const MAX_STALE: usize = 2 * IDLE;
 
-/// How long a connection stays idle. Most servers close theirs after 5 to 75 seconds.
+/// The time that a connection stays idle. Most servers close theirs after 5 to 75 seconds.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The most fields of an answer.

@@ -15,7 +15,7 @@ use crate::connect::ConnectTimeout;
 use crate::resolve::NotFound;
 use crate::{MEMORY, RUNNING, WAITING};
 
-/// How much of a URL a message shows, in bytes.
+/// The length of a URL that a message shows, in bytes.
 const MAX_PLACE: usize = 200;
 
 /// A fetch that failed: `fetch https://host/path`; its source is a [`Fault`].

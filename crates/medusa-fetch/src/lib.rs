@@ -55,20 +55,20 @@ pub use request::{Limits, Request, RequestError};
 pub use resolve::{Addresses, Resolve};
 pub use response::{Body, Response};
 
-/// How many fetches run at once, from their first look for a connection to the last byte of their body. Each holds a
-/// socket, and up to half a megabyte of what has arrived and not been read; more than a server's scripts have in
-/// flight in good times.
+/// The number of fetches that run at once, from their first look for a connection to the last byte of their body.
+/// Each holds a socket, and up to half a megabyte of what has arrived and not been read; more than a server's scripts
+/// have in flight in good times.
 pub const RUNNING: usize = 256;
 
-/// How many fetches may wait for others to end. More than this is no burst any more, but an origin that has become
-/// slow: a caller had better be told at once then.
+/// The number of fetches that may wait for others to end. More than this is no burst any more, but an origin that has
+/// become slow: a caller had better be told at once then.
 pub const WAITING: usize = 1024;
 
 /// The longest a fetch may take. A script's own budget ends most of them sooner; this bounds what a forgotten stream
 /// holds.
 pub const MAX_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// How many bytes all request bodies, and all response bodies that are not streamed, may hold together.
+/// The number of bytes that all request bodies, and all response bodies that are not streamed, may hold together.
 pub const MEMORY: usize = 256 * 1024 * 1024;
 
 /// Threads that look up names. One that asks a dead name server is held until the system gives up, cancelled or not;

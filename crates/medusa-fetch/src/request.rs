@@ -27,7 +27,7 @@ pub const MAX_FIELDS: usize = 100;
 /// The most bytes of their names and values, and of a login. Servers take 8 to 32 KiB.
 pub const MAX_FIELD_BYTES: usize = 64 * 1024;
 
-/// How much of a name an error shows, in characters.
+/// The length of a name that an error shows, in characters.
 const SHOWN: usize = 64;
 
 /// The most redirects that can be asked for.

@@ -64,7 +64,7 @@ pub(crate) fn describe(handler: &Arc<dyn Handler>) -> Status {
     handler.status().children(handler.inner().iter().map(describe))
 }
 
-/// Why a request could not be answered by its handler.
+/// The reason why a request could not be answered by its handler.
 #[derive(Debug)]
 pub struct HandlerError {
     status: StatusCode,

@@ -22,9 +22,9 @@ use crate::router::{Conflict, Pattern, Router};
 /// A handler under a pattern.
 #[derive(Debug, Clone)]
 pub struct Mount {
-    /// Which requests it gets.
+    /// The requests it gets.
     pub pattern: Pattern,
-    /// Who answers them.
+    /// The handler that answers them.
     pub handler: Arc<dyn Handler>,
     /// The place in the script: `site.luau:12`.
     pub origin: Arc<str>,
@@ -47,15 +47,15 @@ impl Mount {
 pub struct ServerDefinition {
     /// As logs and status call it. Stays the same across changes.
     pub name: Arc<str>,
-    /// Where it listens.
+    /// The addresses it listens on.
     pub listen: Vec<Listen>,
     /// The mounts by their patterns, in the order the script made them (which decides nothing).
     pub mounts: IndexMap<Pattern, Arc<Mount>>,
-    /// Where its access records go; none: nowhere.
+    /// The log of its access records; none: nowhere.
     pub log: Option<Arc<dyn Sink>>,
     /// Where the script gives it that log: its own origin, until it gets another.
     pub log_origin: Arc<str>,
-    /// What bounds its connections and requests. Shared by its connections.
+    /// The limits of its connections and requests. Shared by its connections.
     pub limits: Arc<Limits>,
     /// The proxies whose word about their clients is taken. None by default.
     pub trusted_proxies: Arc<TrustedProxies>,
@@ -66,7 +66,7 @@ pub struct ServerDefinition {
     pub security_headers: Arc<[(HeaderName, HeaderValue)]>,
     /// Carried over across changes.
     pub counters: Arc<ServerCounters>,
-    /// Where the script says so.
+    /// The place in the script that says so.
     pub origin: Arc<str>,
 }
 

@@ -60,7 +60,7 @@ struct MailboxState<T> {
     lost: u64,
     /// Of those, what the reader has not been told.
     untold: Option<Loss>,
-    /// How many wait in [`Mailbox::flush`], and when the first of them has waited for half of its time.
+    /// The number that wait in [`Mailbox::flush`], and when the first of them has waited for half of its time.
     flushing: usize,
     halfway: Option<Instant>,
     closed: bool,

@@ -136,7 +136,7 @@ impl Flushed {
     }
 }
 
-/// Why a sink cannot be used: what it cannot do, and what may be done about that.
+/// The reason why a sink cannot be used: what it cannot do, and what may be done about that.
 #[derive(Debug, thiserror::Error)]
 #[error("the log {target} cannot {doing}")]
 pub struct SinkError {

@@ -182,7 +182,7 @@ pub struct Follower {
 /// Entries that come next for a [`Follower`].
 #[derive(Debug)]
 pub struct Followed {
-    /// How many entries it has missed before these: it was too slow.
+    /// The number of entries that it has missed before these: it was too slow.
     pub missed: u64,
     batch: Arc<Batch>,
     skip: usize,

@@ -25,14 +25,15 @@ use crate::protocol::{Done, Failure, Reply};
 use crate::state::ControlSocket;
 use session::Session;
 
-/// How many sessions may be open at a time. People and their scripts need a handful; each may hold a statement of 1 MiB.
+/// The number of sessions that may be open at a time. People and their scripts need a handful; each may hold a
+/// statement of 1 MiB.
 pub const MAX_SESSIONS: usize = 16;
 
-/// How many more may come while all of those are taken, so that the operator is heard: for what ends by itself, which is
-/// everything but a statement.
+/// The number more that may come while all of those are taken, so that the operator is heard: for what ends by
+/// itself, which is everything but a statement.
 const RESERVE: usize = 4;
 
-/// How long to wait when the system cannot give us a connection, which mostly means that descriptors have run out.
+/// The time to wait when the system cannot give us a connection, which mostly means that descriptors have run out.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The server's side of what sessions ask for, and on whose behalf: `eval by uid 0 (pid 4711)`.

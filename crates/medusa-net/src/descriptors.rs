@@ -63,7 +63,7 @@ fn is_reached(number: u64, share: impl Fn(u64) -> u64) -> bool {
     number >= share(LIMIT.load(Relaxed)) && number >= share(limit())
 }
 
-/// How many descriptors the process may have (`RLIMIT_NOFILE`). Asks the system: somebody may have changed it.
+/// The number of descriptors the process may have (`RLIMIT_NOFILE`). Asks the system: somebody may have changed it.
 pub fn limit() -> u64 {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     LIMIT.store(limit, Relaxed);

@@ -20,7 +20,8 @@ use crate::limits::Permit;
 use crate::worker_listener::{ListenerId, WorkerListener};
 use crate::{clock, worker};
 
-/// How often deadlines are looked at. Finer would cost more and tell nobody anything: deadlines are whole seconds.
+/// The interval at which deadlines are looked at. Finer would cost more and tell nobody anything: deadlines are whole
+/// seconds.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Connection numbers hold the worker's number above this bit, so that workers number theirs independently.

@@ -30,7 +30,7 @@ const QUEUED_JOBS: usize = 1024;
 /// would be per worker, too many on a machine with many cores.
 const BLOCKING_THREADS: usize = 64;
 
-/// How long a stopping worker waits for blocking work that is still under way.
+/// The time that a stopping worker waits for blocking work that is still under way.
 const BLOCKING_GRACE: Duration = Duration::from_secs(1);
 
 thread_local! {
@@ -94,7 +94,7 @@ pub enum WorkerGone {
     NoSuchWorker {
         /// The number asked for.
         worker: usize,
-        /// How many workers there are.
+        /// The number of workers.
         count: usize,
     },
 }

@@ -1,4 +1,4 @@
-//! What is told of a statement or a load while it runs.
+//! News of a statement or a load while it runs.
 
 /// Something that happened, for whoever asked for it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -29,7 +29,7 @@ impl Budget {
     pub(crate) const TIMER: Self = Self { cpu: Duration::from_secs(1), wall: Duration::from_mins(1) };
 }
 
-/// Why a script did not finish.
+/// The reason why a script did not finish.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TaskError {
     /// It used more CPU time than it may; the error carries the traceback.

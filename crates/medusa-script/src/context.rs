@@ -30,7 +30,7 @@ pub(crate) struct MainContext {
     pub(crate) collected: Rc<Cell<Option<Instant>>>,
 }
 
-/// How long until memory is collected anew to make room for objects.
+/// The time until memory is collected anew to make room for objects.
 const COLLECT_AGAIN: Duration = Duration::from_secs(1);
 
 impl MainContext {

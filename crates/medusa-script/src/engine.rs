@@ -30,7 +30,7 @@ use crate::require::Sources;
 use crate::transaction::{MAX_OUTPUT, ProgressSender, Transaction};
 use crate::worker;
 
-/// How many requests to the engine may wait.
+/// The number of requests to the engine that may wait.
 const QUEUED_JOBS: usize = 64;
 
 /// The script that the server is driven by.

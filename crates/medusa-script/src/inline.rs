@@ -18,7 +18,8 @@ use medusa_proto::status::Status;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
-/// How many calls may wait for the main VM's thread. More are answered 503: they would wait longer than any client.
+/// The number of calls that may wait for the main VM's thread. More are answered 503: they would wait longer than any
+/// client.
 pub(crate) const QUEUED_CALLS: usize = 1024;
 
 /// The calls that wait, by client. A client may have as many waiting as there are places left: half of them if it is alone, and however

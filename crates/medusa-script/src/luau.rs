@@ -47,7 +47,8 @@ unsafe extern "C-unwind" {
     fn luau_resetthread_raw(state: *mut ffi::lua_State);
 }
 
-/// What mlua keeps for each VM behind Luau's allocator (`memory.rs` there, private, `repr(C)`). [`Heap::new`] compares.
+/// The record that mlua keeps for each VM behind Luau's allocator (`memory.rs` there, private, `repr(C)`).
+/// [`Heap::new`] compares.
 #[repr(C)]
 struct MemoryState {
     used: isize,

@@ -36,7 +36,7 @@ const LARGE_PART: usize = 16;
 /// Who has less than this part of the limit has next to nothing.
 const SMALL_PART: usize = 64;
 
-/// How many categories tasks have; 0 is the VM's own.
+/// The number of categories that tasks have; 0 is the VM's own.
 const CATEGORIES: usize = 255;
 
 /// The memory of one VM.
@@ -61,7 +61,7 @@ pub(crate) struct Memory {
 #[derive(Debug)]
 struct Tasks {
     running: Slab<Task>,
-    /// How many have a category.
+    /// The number that have a category.
     sharing: [u32; CATEGORIES],
 }
 
@@ -75,7 +75,7 @@ struct Task {
 }
 
 impl Tasks {
-    /// What a task holds, as far as it is known.
+    /// The memory that a task holds, as far as it is known.
     fn own(&self, key: usize, heap: Heap) -> usize {
         let Some(task) = self.running.get(key) else { return 0 };
         let sharing = self.sharing[key % CATEGORIES].max(1) as usize;
@@ -192,7 +192,7 @@ impl Memory {
         }
     }
 
-    /// What is in use and not known to go.
+    /// The memory that is in use and not known to go.
     fn alive(&self, heap: Heap) -> usize {
         heap.used().saturating_sub(self.doomed.get())
     }
@@ -286,12 +286,12 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// What its coroutines allocate under.
+    /// The category that its coroutines allocate under.
     pub(crate) fn category(&self) -> u8 {
         category(self.key)
     }
 
-    /// What it holds in bytes, as far as it is known.
+    /// The bytes it holds, as far as they are known.
     pub(crate) fn own(&self, heap: Heap) -> usize {
         self.memory.tasks.borrow().own(self.key, heap)
     }

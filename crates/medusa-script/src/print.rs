@@ -53,7 +53,8 @@ const MAX_ITEMS: usize = 100;
 /// The longest text that is shown for a statement, in bytes.
 const MAX_TEXT: usize = 64 * 1024;
 
-/// How many values one line or one statement shows. There may be a million, and each that the host takes it has to hold.
+/// The number of values that one line or one statement shows. There may be a million, and each that the host takes it
+/// has to hold.
 const MAX_VALUES: usize = 100;
 
 /// Two functions of the VM, which see to it that no more than [`MAX_VALUES`] reach the host: one calls `host`, the other

@@ -23,7 +23,7 @@ thread_local! {
     static SLOW_LANE: Arc<Semaphore> = Arc::new(Semaphore::new(1));
     /// The requests begun at the lane's last slice.
     static SEEN: Cell<u64> = const { Cell::new(0) };
-    /// How long the lane's last slice was.
+    /// The length of the lane's last slice.
     static HELD: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
@@ -31,9 +31,9 @@ thread_local! {
 pub(crate) struct SlowTask {
     turn: Turn,
     waker: Arc<QuietWaker>,
-    /// How many slices may still only go as far as to say that it waits, though what it waits for has come: one for each
-    /// preemption on its way there. Of nested coroutines each may be preempted, while it passes on that the one inside
-    /// was, or waits.
+    /// The number of slices that may still only go as far as to say that it waits, though what it waits for has come:
+    /// one for each preemption on its way there. Of nested coroutines each may be preempted, while it passes on that
+    /// the one inside was, or waits.
     looks: u32,
 }
 

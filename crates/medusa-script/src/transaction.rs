@@ -24,7 +24,7 @@ tokio::task_local! {
     static CURRENT: Rc<Transaction>;
 }
 
-/// How much a statement may print, in bytes.
+/// The length that a statement may print, in bytes.
 pub(crate) const MAX_OUTPUT: usize = 256 * 1024;
 
 /// The channel that tells how a task goes on; what comes when that is full or closed is dropped.
@@ -213,7 +213,7 @@ impl Transaction {
     }
 }
 
-/// Why what a task has edited was not published.
+/// The reason why what a task has edited was not published.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CommitError {
     /// A reload has replaced its VM.

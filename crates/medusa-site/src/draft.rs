@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::part::{Part, PartId, Parts};
 use crate::site::Site;
 
-/// Why an edit is refused.
+/// The reason why an edit is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum DraftError {
     /// The part was removed, or belongs to a script that has been replaced.

@@ -20,11 +20,11 @@ use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, timeout};
 
-/// How long an edit may hold the gate while others wait. An edit takes microseconds; who must wait for something does so
-/// before the first one.
+/// The time that an edit may hold the gate while others wait. An edit takes microseconds; who must wait for something
+/// does so before the first one.
 pub const MOST_HELD: Duration = Duration::from_secs(5);
 
-/// How often who waits looks again: whose change it is by now, and since when.
+/// The interval at which who waits looks again: whose change it is by now, and since when.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Somebody else's change is under way.

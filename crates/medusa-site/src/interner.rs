@@ -12,20 +12,20 @@ use medusa_log::Sink;
 use medusa_net::tls::Tls;
 use parking_lot::Mutex;
 
-/// How many handlers there may be: each may hold a directory open and files in memory. Functions are not counted here,
-/// and handlers that several mounts use are one.
+/// The number of handlers that there may be: each may hold a directory open and files in memory. Functions are not
+/// counted here, and handlers that several mounts use are one.
 pub const MAX_HANDLERS: usize = 4096;
 
-/// How many logs, those within others included: most have a thread, a file or connection, and a queue.
+/// The number of logs, those within others included: most have a thread, a file or connection, and a queue.
 pub const MAX_SINKS: usize = 256;
 
-/// How many sets of certificates. One may hold those of many hosts.
+/// The number of sets of certificates. One may hold those of many hosts.
 pub const MAX_TLS: usize = 1024;
 
-/// How many resolvers: each has a cache, and connections to its name servers.
+/// The number of resolvers: each has a cache, and connections to its name servers.
 pub const MAX_RESOLVERS: usize = 64;
 
-/// Why an object was not made.
+/// The reason why an object was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum Unmade<E> {
     /// There are as many as there may be.

@@ -47,7 +47,7 @@ impl fmt::Display for PartId {
 /// The future that [`Part::prepare`] returns.
 pub type Preparing<'a> = Pin<Box<dyn Future<Output = Result<(), Refusal>> + 'a>>;
 
-/// Why a part cannot be published, and where the script asks for what is wrong.
+/// The reason why a part cannot be published, and where the script asks for what is wrong.
 #[derive(Debug)]
 pub struct Refusal {
     /// The place in the script.

@@ -15,7 +15,7 @@ use crate::part::{Part, PartId, Parts, Place, Prepare, Refusal, Running};
 use crate::site::Site;
 use crate::walk::{Used, objects};
 
-/// Why a draft could not be published. Nothing has changed.
+/// The reason why a draft could not be published. Nothing has changed.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// It took too long while others waited.
@@ -26,7 +26,8 @@ pub enum PublishError {
     Part(#[from] PartError),
 }
 
-/// Why a part cannot be published. Shown with the place in the script, which is what one who is to mend it looks for.
+/// The reason why a part cannot be published. Shown with the place in the script, which is what one who is to mend it
+/// looks for.
 #[derive(Debug)]
 pub struct PartError {
     /// The part.

@@ -22,7 +22,7 @@ pub struct Site {
     pub author: Author,
     /// When.
     pub at: SystemTime,
-    /// What it is made of.
+    /// Its parts.
     pub parts: Parts,
     /// Its listeners.
     pub listeners: Vec<SiteListener>,

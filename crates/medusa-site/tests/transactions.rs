@@ -24,15 +24,15 @@ use medusa_site::{
     Preparing, Refusal, ServerSpec, Use,
 };
 
-/// How many seeds are tried.
+/// The number of seeds that are tried.
 const SEEDS: u64 = 6;
 
-/// How many changes are made of each.
+/// The number of changes that are made of each.
 const CHANGES: usize = 60;
 
 static KIND: PartKind = PartKind { name: "fake", noun: "fake", plural: "fakes", most: 8 };
 
-/// What was done with a part or an object.
+/// A thing done with a part or an object.
 #[derive(Debug, Default)]
 struct Done {
     tried: AtomicUsize,
@@ -106,7 +106,7 @@ impl Part for Fake {
 }
 
 impl Fake {
-    /// What tells it from others of its id.
+    /// The mark that tells it from others of its id.
     fn spec(&self) -> (u8, bool, Vec<*const ()>) {
         (self.value, self.fails, self.uses.iter().map(address).collect())
     }
@@ -439,7 +439,7 @@ impl Rig {
         held
     }
 
-    /// What preparing comes to: whether it succeeds. Those that nothing tells from running ones become those.
+    /// The outcome of preparing: whether it succeeds. Those that nothing tells from running ones become those.
     fn prepare(&mut self, slots: &mut Slots, how: usize) -> bool {
         for slot in slots.iter_mut() {
             if let Some(running) = self.running.iter().find(|running| running.same(slot)) {
@@ -469,7 +469,7 @@ impl Rig {
         true
     }
 
-    /// What publishing comes to.
+    /// The outcome of publishing.
     fn publish(&mut self, slots: &mut Slots) {
         let old = std::mem::take(&mut self.running);
         self.generation += 1;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Whoever listens on this port has the address. Below the ports that the system gives out.
 const CLAIM: u16 = 1513;
 
-/// How many addresses are tried. The first is free but for a coincidence.
+/// The number of addresses that are tried. The first is free but for a coincidence.
 const TRIES: u32 = 1000;
 
 /// A loopback address that no other test has, of this process or another, as long as this value is held.

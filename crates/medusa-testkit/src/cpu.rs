@@ -19,7 +19,7 @@ pub fn time(pid: u32) -> Duration {
     Duration::from_secs_f64(ticks as f64 / clock_ticks_per_second() as f64)
 }
 
-/// What a thread has had of CPUs.
+/// The time that a thread has had of CPUs.
 #[derive(Debug, Clone, Copy)]
 pub struct ThreadTimes {
     /// For how long it ran.
@@ -28,7 +28,7 @@ pub struct ThreadTimes {
     pub waited: Duration,
 }
 
-/// What the thread of this name, of which a process has one, has had: the first two fields of its `schedstat`
+/// The times of the thread of this name, of which a process has one: the first two fields of its `schedstat`
 /// (`Documentation/scheduler/sched-stats.rst` of the kernel).
 ///
 /// # Panics

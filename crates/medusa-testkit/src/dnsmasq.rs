@@ -54,7 +54,7 @@ impl Dnsmasq {
         Self { process, address, directory }
     }
 
-    /// Where it answers over UDP and TCP.
+    /// The address at which it answers over UDP and TCP.
     pub fn address(&self) -> SocketAddr {
         self.address.port(PORT)
     }

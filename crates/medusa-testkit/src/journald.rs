@@ -30,12 +30,13 @@ impl Journald {
         journald
     }
 
-    /// Where it listens.
+    /// Its address.
     pub fn socket(&self) -> PathBuf {
         self.at("systemd/journal/socket")
     }
 
-    /// What it has of the program that goes by this name, as soon as that are `count` messages or more: by `journalctl`.
+    /// The messages of the program that goes by this name, as soon as that are `count` messages or more: by
+    /// `journalctl`.
     #[track_caller]
     pub fn messages(&self, identifier: &str, count: usize) -> Vec<Value> {
         wait::until(&format!("the journal has {count} messages"), || {

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crate::PATIENCE;
 
-/// How many lines are kept, and of how many bytes together; older ones go.
+/// The number of lines that are kept, and of how many bytes together; older ones go.
 const KEPT: usize = 20_000;
 const KEPT_BYTES: usize = 64 << 20;
 
@@ -55,7 +55,7 @@ impl Lines {
         lines
     }
 
-    /// How many there have been. Lines are numbered from 0, so this is the number of the next.
+    /// The number of lines so far. Lines are numbered from 0, so this is the number of the next.
     pub fn count(&self) -> usize {
         self.lock().count()
     }

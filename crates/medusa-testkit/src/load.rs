@@ -22,7 +22,7 @@ pub struct Load {
     _alone: MutexGuard<'static, ()>,
 }
 
-/// What a load came to.
+/// The outcome of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Report {
     /// Responses that came.
@@ -43,7 +43,7 @@ pub struct Report {
     pub max: Duration,
 }
 
-/// What went wrong with connections, by kind.
+/// The errors of connections, by kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Broken {
     /// Connections that could not be made.

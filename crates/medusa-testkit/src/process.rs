@@ -74,12 +74,12 @@ impl Process {
         self.child.id()
     }
 
-    /// What it writes to standard output.
+    /// The text it writes to standard output.
     pub fn stdout(&self) -> &Lines {
         &self.stdout
     }
 
-    /// What it writes to standard error.
+    /// The text it writes to standard error.
     pub fn stderr(&self) -> &Lines {
         &self.stderr
     }

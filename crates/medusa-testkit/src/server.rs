@@ -191,13 +191,13 @@ impl Server {
         Client::connect(self.address())
     }
 
-    /// What it answers to a GET for `path`, on a connection of its own.
+    /// The answer to a GET for `path`, on a connection of its own.
     #[track_caller]
     pub fn get(&self, path: &str) -> Response {
         self.connect().get(path)
     }
 
-    /// What it answers to these bytes, on a connection of its own.
+    /// The answer to these bytes, on a connection of its own.
     #[track_caller]
     pub fn send(&self, request: impl AsRef<[u8]>) -> Response {
         let mut client = self.connect();

@@ -42,7 +42,7 @@ impl Site {
         self.0.path()
     }
 
-    /// Where the file `name` in it is, or would be.
+    /// The path of the file `name` in it, be it there or not.
     pub fn at(&self, name: &str) -> PathBuf {
         self.path().join(name)
     }
@@ -56,7 +56,7 @@ impl Site {
         written.unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
     }
 
-    /// What a file holds.
+    /// The content of a file.
     #[track_caller]
     pub fn read(&self, name: &str) -> String {
         let path = self.at(name);

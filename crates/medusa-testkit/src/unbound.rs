@@ -82,17 +82,17 @@ impl Unbound {
         unbound
     }
 
-    /// Where it answers over UDP and TCP.
+    /// The address at which it answers over UDP and TCP.
     pub fn address(&self) -> SocketAddr {
         self.address.port(PORT)
     }
 
-    /// Where it answers over TLS.
+    /// The address at which it answers over TLS.
     pub fn tls(&self) -> SocketAddr {
         self.address.port(TLS)
     }
 
-    /// Where it answers over HTTPS, at `/dns-query`.
+    /// The address at which it answers over HTTPS, at `/dns-query`.
     pub fn https(&self) -> SocketAddr {
         self.address.port(HTTPS)
     }
@@ -239,7 +239,7 @@ mod tests {
         code(&ask(at, name, A)) == 5
     }
 
-    /// What the server thinks of the question (RFC 1035 §4.1.1).
+    /// The server's verdict on the question (RFC 1035 §4.1.1).
     fn code(answer: &[u8]) -> u8 {
         answer[1] & 15
     }

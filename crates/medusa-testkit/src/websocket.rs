@@ -87,7 +87,7 @@ impl WebSocket {
         Self { client, extensions }
     }
 
-    /// What the server says about extensions.
+    /// The server's word on extensions.
     pub fn extensions(&self) -> Option<&str> {
         self.extensions.as_deref()
     }
@@ -189,7 +189,7 @@ impl WebSocket {
     }
 }
 
-/// What is in a message that was compressed.
+/// The content of a message that was compressed.
 fn inflated(payload: &[u8]) -> Vec<u8> {
     let whole = [payload, &[0, 0, 0xff, 0xff]].concat();
     let (mut inflate, mut out) = (Decompress::new(false), Vec::new());
@@ -214,7 +214,7 @@ pub fn deflated(message: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What is in a close.
+/// The content of a close.
 pub fn close(code: u16, reason: &str) -> Vec<u8> {
     [&code.to_be_bytes(), reason.as_bytes()].concat()
 }
@@ -228,7 +228,7 @@ pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// How a frame begins that is not masked.
+/// The beginning of a frame that is not masked.
 pub fn header(first: u8, length: u64) -> Vec<u8> {
     let mut header = vec![first];
     match length {

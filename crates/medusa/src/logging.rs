@@ -26,7 +26,7 @@ mod stderr;
 mod to_sinks;
 mod words;
 
-/// How long the end of the process waits for somebody to read standard error.
+/// The time that the end of the process waits for somebody to read standard error.
 const LAST: Duration = Duration::from_secs(1);
 
 /// What is counted and not written: one for standard error and one for the sinks. There is one subscriber in a process.

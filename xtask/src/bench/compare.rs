@@ -12,7 +12,7 @@ use super::side::Side;
 use crate::error::Result;
 use crate::term;
 
-/// What work is counted in.
+/// The unit that work is counted in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
     Request,
@@ -24,7 +24,7 @@ pub(super) enum Unit {
     Gigabyte,
 }
 
-/// What is good enough.
+/// A result that is good enough.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Goal {
     /// Nothing is promised.
@@ -35,7 +35,7 @@ pub(super) enum Goal {
     Gain { over: &'static str, at_least: f64 },
 }
 
-/// What is measured: the same work for both sides.
+/// The work that is measured: the same for both sides.
 pub(super) struct Subject<'a> {
     /// Its name in the report.
     pub(super) name: &'static str,
@@ -52,7 +52,7 @@ pub(super) struct Subject<'a> {
 /// Presses on a side for so many seconds.
 pub(super) type Press<'a> = Box<dyn Fn(&Side, u32) -> Result<Counted> + 'a>;
 
-/// What came out of a subject, the neighbour's first.
+/// The figures of a subject, the neighbour's first.
 struct Finding {
     theirs: Option<Row>,
     ours: Row,
@@ -106,7 +106,7 @@ impl Subject<'_> {
 }
 
 impl Unit {
-    /// How much of it was done.
+    /// The amount of it that was done.
     fn amount(self, counted: &Counted) -> f64 {
         match self {
             Self::Gigabyte => counted.bytes as f64 / 1e9,
@@ -114,7 +114,7 @@ impl Unit {
         }
     }
 
-    /// What a server used for each.
+    /// The figure of a server's CPU for each.
     pub(super) fn cpu(self) -> Figure {
         const NAME: &str = "CPU for each";
         match self {

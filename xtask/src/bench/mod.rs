@@ -59,7 +59,7 @@ const BENCHES: [Bench; 6] = [
     Bench { name: "site", run: site::run, rounds: 3, seconds: 3, takes: &[] },
 ];
 
-/// What may be chosen.
+/// Options of the benches.
 #[derive(Debug)]
 struct Options {
     /// How often everything is measured.
@@ -70,7 +70,7 @@ struct Options {
     json: Option<PathBuf>,
     /// The cases to measure, by name; all when not given.
     cases: Option<Vec<String>>,
-    /// How many connections are held.
+    /// The number of connections that are held.
     connections: Option<u32>,
     /// Another build of the program, which takes nginx's place.
     against: Option<PathBuf>,
@@ -82,7 +82,7 @@ impl Options {
         format!("{load} -d{}s, {} rounds", self.seconds, self.rounds)
     }
 
-    /// Which of `names` are to be measured. A name nobody knows is an error.
+    /// The `names` that are to be measured. A name nobody knows is an error.
     fn chosen<'a>(&self, names: &[&'a str]) -> Result<Vec<&'a str>> {
         let Some(cases) = &self.cases else { return Ok(names.to_vec()) };
         if let Some(unknown) = cases.iter().find(|case| !names.contains(&case.as_str())) {

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 /// Where Debian's packages put dynamic modules.
 const MODULES: &str = "/usr/lib/nginx/modules";
 
-/// What it serves.
+/// An nginx, and what it serves.
 #[derive(Debug)]
 pub(super) struct Nginx<'a> {
     /// The documents.

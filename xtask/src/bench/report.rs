@@ -14,12 +14,12 @@ use crate::error::{Error, Result};
 use crate::table::Table;
 use crate::term;
 
-/// Where it was measured.
+/// The machine it was measured on.
 #[derive(Debug)]
 pub(super) struct Machine {
     processor: String,
     kernel: String,
-    /// How many threads run at once; every server has as many workers.
+    /// The number of threads that run at once; every server has as many workers.
     pub(super) cores: usize,
     /// The load average of the minute before the bench: how far to trust what depends on it.
     busy: f64,
@@ -93,10 +93,10 @@ pub(super) fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// What was measured in one round.
+/// The figures of one round.
 pub(super) type Sample = Vec<(Figure, f64)>;
 
-/// What was measured of one thing on one server.
+/// The figures of one thing on one server.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
     pub(super) what: String,
@@ -118,7 +118,7 @@ impl Row {
         all.filter(|(figure, _)| figure.name == name).map(|(_, value)| *value).collect()
     }
 
-    /// What all rounds together say of a figure; NaN if it was not measured.
+    /// The value of a figure in all rounds together; NaN if it was not measured.
     pub(super) fn value(&self, figure: &Figure) -> f64 {
         (figure.of_all)(self.values(figure.name))
     }
@@ -148,13 +148,13 @@ impl Row {
     }
 }
 
-/// What each round says of `ours` beside `theirs`: load that comes and goes spoils both alike.
+/// The ratio in each round of `ours` beside `theirs`: load that comes and goes spoils both alike.
 pub(super) fn ratios(ours: &Row, theirs: &Row, figure: &Figure) -> Vec<f64> {
     let [ours, theirs] = [ours, theirs].map(|row| row.values(figure.name));
     ours.into_iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect()
 }
 
-/// What a bench says of one thing, beside what was promised.
+/// The result of a bench for one thing, beside what was promised.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Line {
     /// What was measured.

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 /// How many of a server's last lines stand in the message of an error.
 const LAST_LINES: usize = 40;
 
-/// What is spoken on a listener.
+/// The protocol spoken on a listener.
 #[derive(Debug, Clone)]
 pub(super) enum Wire {
     /// HTTP/1.1 in the clear.
@@ -33,13 +33,13 @@ pub(super) struct Side {
     /// What it is called in messages.
     pub(super) name: &'static str,
     pub(super) running: Running,
-    /// Where it listens.
+    /// Its address.
     pub(super) address: SocketAddr,
     /// What it speaks there.
     pub(super) wire: Wire,
 }
 
-/// Whose server it is.
+/// The server that runs.
 #[derive(Debug)]
 pub(super) enum Running {
     Ours(Server),
@@ -65,7 +65,7 @@ impl Side {
         )))
     }
 
-    /// Whom clients meet there; `None` where the connection is not encrypted.
+    /// The identity that clients meet there; `None` where the connection is not encrypted.
     pub(super) fn identity(&self) -> Option<&Identity> {
         match &self.wire {
             Wire::Tls(identity) => Some(identity),
@@ -86,7 +86,7 @@ impl Side {
         }
     }
 
-    /// What all its processes have used so far, in user and system time.
+    /// The time that all its processes have used so far, in user and system time.
     pub(super) fn cpu_time(&self) -> Duration {
         self.processes().map(cpu::time).sum()
     }

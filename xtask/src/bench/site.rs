@@ -16,11 +16,11 @@ use super::side::Wire;
 use crate::error::Result;
 use crate::term;
 
-/// How many mounts there are, with the one that comes and goes: 10,000 is the most a site may have.
+/// The number of mounts, with the one that comes and goes: 10,000 is the most a site may have.
 const SIZES: [u32; 4] = [10, 100, 1_000, 10_000];
-/// How often a change is made in a round.
+/// The number of times a change is made in a round.
 const CHANGES: u32 = 5;
-/// How long between two reloads beside the load.
+/// The time between two reloads beside the load.
 const BETWEEN: Duration = Duration::from_millis(100);
 const OK: &str = "return function() return \"ok\" end\n";
 const PATH: &str = "/ok";
@@ -101,7 +101,7 @@ fn during_reloads<T>(server: &Server, load: impl FnOnce() -> T) -> T {
     })
 }
 
-/// How long it takes, in milliseconds.
+/// The time it takes, in milliseconds.
 fn timed<T>(change: impl FnOnce() -> T) -> f64 {
     let begun = Instant::now();
     change();

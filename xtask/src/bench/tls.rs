@@ -87,7 +87,7 @@ pub(super) fn over(stream: TcpStream, config: &Arc<ClientConfig>) -> io::Result<
     Ok(StreamOwned::new(connection, stream))
 }
 
-/// What a client built on the system's OpenSSL (wrk, h2load) and the server at `address` agree on.
+/// The settings that a client built on the system's OpenSSL (wrk, h2load) and the server at `address` agree on.
 pub(super) fn agreed_with_openssl(address: std::net::SocketAddr) -> Result<String> {
     let client = Cmd::new("openssl").args(["s_client", "-brief", "-connect"]).args([address.to_string()]);
     let output = client.to_command().output();

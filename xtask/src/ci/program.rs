@@ -14,7 +14,7 @@ pub(super) fn build() -> Cmd {
     Cmd::cargo("test --workspace --locked --no-run")
 }
 
-/// Where it is, for a step that runs it: built, if that was not done before.
+/// Its path, for a step that runs it: built, if that was not done before.
 pub(super) fn built() -> Result<PathBuf> {
     build().args(["--quiet"]).run()?;
     Ok(Workspace::read()?.binary("debug", "medusa"))

@@ -72,7 +72,7 @@ fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).map_err(Error::io("read", path))
 }
 
-/// Where the advisories are kept.
+/// The folder of the advisories.
 fn snapshot() -> PathBuf {
     workspace::root().join("xtask/advisories")
 }
@@ -117,7 +117,7 @@ fn lay_out(snapshot: &Path, checkout: &Path) -> Result {
     Cmd::new("touch").args(["--date".as_ref(), day.as_ref(), fetched.as_os_str()]).run()
 }
 
-/// What is in a folder, sorted.
+/// The entries of a folder, sorted.
 fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
     let mut paths: Vec<PathBuf> =

@@ -20,7 +20,7 @@ fn triple() -> String {
     format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
 }
 
-/// What `cargo metadata` says of `fuzz/`, as far as we ask.
+/// The fields of `cargo metadata` for `fuzz/`, as far as we ask.
 #[derive(Deserialize)]
 struct Metadata {
     packages: Vec<FuzzPackage>,
@@ -42,7 +42,7 @@ pub(super) fn folder() -> PathBuf {
     workspace::root().join("fuzz")
 }
 
-/// Where everything that is built and found goes.
+/// The folder of everything that is built and found.
 pub(super) fn output() -> Result<PathBuf> {
     Ok(Workspace::read()?.target_directory.join("fuzz"))
 }

@@ -15,7 +15,7 @@ const SLOWEST: u32 = 10;
 const MEMORY: u32 = 1024;
 /// The longest input that is made up, in bytes: what is beyond it is found sooner in less.
 const LONGEST: u32 = 4096;
-/// How many lines of a failed target's output are shown.
+/// The number of lines of a failed target's output that are shown.
 const SHOWN_LINES: usize = 30;
 
 /// A target and its folders.
@@ -29,7 +29,7 @@ pub(super) struct Campaign {
     kept: PathBuf,
 }
 
-/// What a run came to.
+/// The outcome of a run.
 #[derive(Debug)]
 pub(super) struct Outcome {
     name: String,
@@ -144,7 +144,7 @@ impl Outcome {
         format!("fuzz: {name:<16} {executed:>10} inputs {rate:>8}/s {added:>6} new  {found}")
     }
 
-    /// What is to be said of it, if it failed.
+    /// The message about it, if it failed.
     pub(super) fn failure(&self) -> Option<String> {
         self.failure.clone()
     }

@@ -41,7 +41,7 @@ few inputs that a person wrote.",
 
 /// How long each target runs unless the user says otherwise: enough to run into what a change has broken.
 const SECONDS: u32 = 10;
-/// How many run at once: a target has one thread.
+/// The number that run at once: a target has one thread.
 const AT_ONCE: usize = 2;
 
 fn run(mut arguments: Arguments) -> Result {
@@ -72,7 +72,7 @@ pub(crate) fn check_format() -> Result {
     Cmd::cargo("fmt --check --manifest-path fuzz/Cargo.toml").run()
 }
 
-/// What CI runs: every target, for a short time.
+/// Runs every target as CI does: all, for a short time.
 pub(crate) fn check() -> Result {
     let programs = build::build()?;
     let campaigns: Vec<Campaign> =

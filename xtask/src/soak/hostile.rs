@@ -22,7 +22,7 @@ use super::site;
 const ASKING: u64 = 3;
 /// Threads that attack.
 const ATTACKING: u64 = 3;
-/// How long a script's answer is waited for: its budget of CPU and then some. It goes on without its client.
+/// The time that a script's answer is waited for: its budget of CPU and then some. It goes on without its client.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Between two requests of one thread.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -31,7 +31,7 @@ const LAST: i32 = 19;
 /// The most that is read of an answer.
 const MOST: usize = 1 << 20;
 
-/// How often one thing was tried, and what came of it.
+/// Counts of how often one thing was tried, and what came of it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tried {
     pub(super) times: u64,
@@ -39,7 +39,7 @@ pub(super) struct Tried {
     pub(super) came: BTreeMap<u16, u64>,
 }
 
-/// What was tried, and what is being tried.
+/// Attacks: what was tried, and what is being tried.
 #[derive(Debug, Default)]
 pub(super) struct Hostile {
     state: Mutex<State>,
@@ -115,17 +115,17 @@ impl Hostile {
         result
     }
 
-    /// What is being tried just now.
+    /// The attacks of just now.
     pub(super) fn under_way(&self) -> Vec<String> {
         self.lock().under_way.clone()
     }
 
-    /// What was tried of scripts, by name.
+    /// The scripts that were tried, by name.
     pub(super) fn scripts(&self) -> BTreeMap<&'static str, Tried> {
         self.lock().scripts.clone()
     }
 
-    /// What was tried of clients, by name.
+    /// The clients that were tried, by name.
     pub(super) fn clients(&self) -> BTreeMap<&'static str, Tried> {
         self.lock().clients.clone()
     }

@@ -52,12 +52,12 @@ xtask/src/soak/clients.",
     run,
 };
 
-/// How long normal clients are alone, of ten parts of the trouble that follows; and the bounds of that.
+/// The time that normal clients are alone, of ten parts of the trouble that follows; and the bounds of that.
 const QUIET: (u32, Duration, Duration) = (6, Duration::from_secs(5), Duration::from_mins(1));
-/// How long what is held may take to come back: the longest of the server's deadlines for what a client left behind, and
-/// the collections of the VMs.
+/// The time that what is held may take to come back: the longest of the server's deadlines for what a client left
+/// behind, and the collections of the VMs.
 const DRAINS_WITHIN: Duration = Duration::from_secs(90);
-/// How long the server may take to end.
+/// The time that the server may take to end.
 const ENDS_WITHIN: Duration = Duration::from_secs(40);
 /// The longest line of the server's that is shown, in characters.
 const LONGEST_LINE: usize = 200;
@@ -82,7 +82,7 @@ fn run(mut arguments: Arguments) -> Result {
     soak(&program, !is_dev, seed, Duration::from_secs(u64::from(minutes) * 60))
 }
 
-/// What CI runs: a minute, with a `program` of the dev profile.
+/// Runs the soak as CI does: a minute, with a `program` of the dev profile.
 pub(crate) fn check(program: &Path) -> Result {
     soak(program, false, seed_of_now(), IN_CI)
 }

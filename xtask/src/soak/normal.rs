@@ -23,10 +23,10 @@ const MOST: usize = 1 << 20;
 /// What is asked for: a file, a handler in the workers' VMs, and one in the main VM. The first takes no script.
 pub(super) const PATHS: [(&str, &str); 3] = [("page", "/"), ("handler", "/ok"), ("inline", "/inline")];
 
-/// What was seen of one path.
+/// The answers seen of one path.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Seen {
-    /// How long each answer took.
+    /// The time that each answer took.
     pub(super) times: Vec<Duration>,
     /// 503: the server said that it is full.
     pub(super) refused: u64,
@@ -34,7 +34,7 @@ pub(super) struct Seen {
     pub(super) lost: Vec<String>,
 }
 
-/// What was seen, of each of [`PATHS`].
+/// The answers seen, of each of [`PATHS`].
 pub(super) type Visits = [Seen; PATHS.len()];
 
 /// Runs all clients until `over`: of each path some, so that one that waits keeps no other waiting.

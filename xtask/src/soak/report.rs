@@ -8,7 +8,7 @@ use super::normal::{PATHS, Seen, Visits};
 use super::watch::{Held, Watched};
 use crate::table::Table;
 
-/// How many times its quiet value the p99 may be.
+/// The multiple of its quiet value that the p99 may be.
 const SLOWER: u32 = 3;
 /// A p99 below this is no fault, whatever the quiet one was: those who attack share the cores with the server.
 const NO_FAULT_BELOW: Duration = Duration::from_millis(100);
@@ -77,8 +77,8 @@ impl SoakReport {
         )
     }
 
-    /// What is wrong; nothing, if all is well. `latency` says whether that counts: where others may use the machine, or the
-    /// binary is not optimised, it tells nothing of the server.
+    /// The faults; nothing, if all is well. `latency` says whether that counts: where others may use the machine, or
+    /// the binary is not optimised, it tells nothing of the server.
     pub(super) fn faults(&self, latency: bool) -> Vec<String> {
         let mut faults = Vec::new();
         if self.watched.gone {

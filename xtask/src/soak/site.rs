@@ -14,7 +14,7 @@ const SCRIPTS: [(&str, &str); 6] = [
 
 /// The file that hostile clients hold, in bytes: more than any buffer on its way.
 const LARGE: usize = 8 << 20;
-/// How many files are in the folder that is listed.
+/// The number of files that are in the folder that is listed.
 const LISTED: usize = 5_000;
 
 /// The site.

@@ -17,12 +17,12 @@ const EVERY: Duration = Duration::from_millis(500);
 const ASKED_EVERY: Duration = Duration::from_secs(5);
 /// How long an operator waits for an answer, in seconds.
 const OPERATOR_WAITS: &str = "20";
-/// How long an operator goes on who is refused: hostile clients may have all the seats of the control socket.
+/// The time that an operator goes on who is refused: hostile clients may have all the seats of the control socket.
 const HEARD_WITHIN: Duration = Duration::from_secs(20);
-/// How long until such an operator tries again.
+/// The time until such an operator tries again.
 const TRIES_AGAIN: Duration = Duration::from_secs(1);
 
-/// What a process holds.
+/// The resources that a process holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Held {
     /// Bytes of memory.
@@ -49,7 +49,7 @@ impl Held {
     }
 }
 
-/// What was seen during the soak.
+/// The resources seen during the soak.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Watched {
     /// The most it held of each.
@@ -64,7 +64,7 @@ pub(super) struct Watched {
     pub(super) gone: bool,
 }
 
-/// Who watches.
+/// The watch.
 #[derive(Debug)]
 pub(super) struct Watch {
     pub(super) pid: u32,

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::Problem;
 use crate::workspace::{Dependency, DependencyKind, Package};
 
-/// Where a crate stands.
+/// The place of a crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// A product crate: may depend on lower levels only.
@@ -81,7 +81,8 @@ fn place_of(name: &str) -> Option<Place> {
     PLACES.iter().find(|(known, _)| *known == name).map(|&(_, place)| place)
 }
 
-/// Why `from` may not depend on `dependency`; `None` when it may. Crates that are not ours are not our concern here.
+/// The reason why `from` may not depend on `dependency`; `None` when it may. Crates that are not ours are not our
+/// concern here.
 fn wrong_arrow(from: &str, place: Place, dependency: &Dependency) -> Option<String> {
     let to = dependency.name.as_str();
     match (place, place_of(to)?) {

@@ -97,7 +97,7 @@ impl Crate {
         })
     }
 
-    /// What files name of each other, but for a file's own things and those of modules below it.
+    /// The items that files name of each other, but for a file's own things and those of modules below it.
     pub(super) fn references(&self) -> Vec<Reference> {
         let mut found = Vec::new();
         for (index, module) in self.modules.iter().enumerate() {

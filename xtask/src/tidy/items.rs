@@ -154,7 +154,7 @@ fn tree(tokens: &[Token<'_>], prefix: &mut Vec<String>, found: &mut dyn FnMut(Ve
     prefix.truncate(depth_before);
 }
 
-/// How far after the brace or bracket that `tokens` begins with its partner stands.
+/// The distance from the brace or bracket that `tokens` begins with to its partner.
 fn closing(tokens: &[Token<'_>]) -> usize {
     let mut depth = 0_usize;
     for (at, token) in tokens.iter().enumerate() {

@@ -39,7 +39,7 @@ const LIMITS: (&str, &str) = ("docs/reference/http.md", "## `LimitOptions`");
 /// A file, by its path from the root of the repository, and its text.
 pub(super) type File = (std::path::PathBuf, String);
 
-/// What is missing. `files` are the documents and the Rust files.
+/// Finds what is missing. `files` are the documents and the Rust files.
 pub(super) fn check(files: &[File]) -> Vec<Problem> {
     let below = |folder: &'static str| files.iter().filter(move |(path, _)| path.starts_with(folder));
     let tests = || below("crates/medusa/tests/it");
@@ -122,7 +122,7 @@ fn has_word(text: &str, word: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// What is missing where the pages have one handler, one log and one limit.
+    /// The problems where the pages have one handler, one log and one limit.
     fn missing(others: &[(&str, &str)]) -> Vec<String> {
         let pages = [
             ("docs/reference/handler.md", "## `medusa.handler.a`\n"),

@@ -20,7 +20,7 @@ pub(super) fn code_only(source: &str) -> String {
     out
 }
 
-/// What a token is, to this lexer.
+/// The kind of a token, to this lexer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TokenKind {
     Code,

@@ -9,7 +9,7 @@ use crate::{Data, LookupError};
 /// The value that is kept: records, or why there are none.
 pub(crate) type Value = Result<Arc<[Data]>, LookupError>;
 
-/// How often an answer must have been used before it is worth being asked for again by itself.
+/// The number of times an answer must have been used before it is worth being asked for again by itself.
 const HOT: u32 = 3;
 
 /// The part of an answer's time, at its end, in which it is asked for again if it is in use.

@@ -50,7 +50,7 @@ impl Hosts {
         self.addresses.get(&ip)
     }
 
-    /// How many names there are.
+    /// The number of names.
     pub(crate) fn len(&self) -> usize {
         self.names.len()
     }

@@ -24,7 +24,7 @@ pub(crate) struct ResolvConf {
     pub(crate) search: Vec<Box<str>>,
     /// A name with at least this many dots is tried as it is before it is searched.
     pub(crate) ndots: usize,
-    /// How long a server may take.
+    /// The time that a server may take.
     pub(crate) timeout: Duration,
     /// How often each is asked.
     pub(crate) attempts: u32,

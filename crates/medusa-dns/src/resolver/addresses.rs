@@ -12,8 +12,8 @@ use crate::{Addresses, Answer, Data, LookupError, Rcode, RecordType, Source};
 /// What an address holds for that is its own name: for ever, as far as anyone can tell.
 const LITERAL_TTL: Duration = Duration::from_hours(24);
 
-/// How long the addresses of one family wait for those of the other ([RFC 8305 §3]'s Resolution Delay): there are servers
-/// that never answer a question for AAAA.
+/// The time that the addresses of one family wait for those of the other ([RFC 8305 §3]'s Resolution Delay): there
+/// are servers that never answer a question for AAAA.
 ///
 /// [RFC 8305 §3]: https://www.rfc-editor.org/rfc/rfc8305#section-3
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);

@@ -18,7 +18,7 @@ use crate::name::Key;
 /// refused; each takes some 300 bytes.
 pub(crate) const MAX_PENDING: usize = 8192;
 
-/// How many of these may be for logs before no more are begun for one.
+/// The number of these that may be for logs before no more are begun for one.
 const MAX_FOR_LOGS: usize = MAX_PENDING / 4 * 3;
 
 /// Callers that wait. Each takes some 100 bytes here, and whatever it is itself.

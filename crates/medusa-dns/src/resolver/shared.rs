@@ -16,7 +16,7 @@ use crate::name::Key;
 use crate::upstream::{QueryPolicy, Reply, Servers};
 use crate::{Answer, CacheOptions, Data, DnsError, LookupError, RecordType, Source};
 
-/// How long what the hosts file says may be taken to hold: a change of it is seen about as fast.
+/// The time that what the hosts file says may be taken to hold: a change of it is seen about as fast.
 const HOSTS_TTL: Duration = Duration::from_secs(1);
 
 /// The domains in which a short name is looked for.

@@ -21,13 +21,13 @@ use crate::name::Key;
 /// Questions on the wire at once. Each over UDP has one socket, or up to three while it is repeated.
 pub(crate) const MAX_ON_WIRE: usize = 256;
 
-/// How many of these may be for logs (see `pending`).
+/// The number of these that may be for logs (see `pending`).
 const MAX_FOR_LOGS: usize = MAX_ON_WIRE / 4 * 3;
 
-/// How long someone waits for a fresh answer when there is an old one (RFC 8767 §5).
+/// The time that someone waits for a fresh answer when there is an old one (RFC 8767 §5).
 const STALE_AFTER: Duration = Duration::from_millis(1800);
 
-/// How often the files are looked at.
+/// The interval at which the files are looked at.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A question to be asked.

@@ -14,7 +14,7 @@ use crate::name::{self, Key, kind_in};
 
 pub use crate::cache::State as EntryState;
 
-/// How much of an answer is shown.
+/// The length of an answer that is shown.
 const MAX_SHOWN: usize = 1024;
 
 /// An answer in the cache.

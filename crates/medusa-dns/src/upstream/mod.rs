@@ -37,7 +37,7 @@ pub(crate) use tls::{check_name, trust};
 /// The policy by which the servers are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct QueryPolicy {
-    /// How long one may take.
+    /// The time that one may take.
     pub(crate) timeout: Duration,
     /// How often each is asked.
     pub(crate) attempts: u32,

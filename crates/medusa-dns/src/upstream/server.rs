@@ -25,7 +25,8 @@ use crate::{Protocol, Rcode};
 /// that nobody waits for any more still counts for a moment.
 const PER_CONNECTION: usize = 2 * crate::resolver::MAX_ON_WIRE;
 
-/// How much longer hickory may wait for an answer than we do. The timeout that counts is that of [`Server::ask`].
+/// The time that hickory may wait longer for an answer than we do. The timeout that counts is that of
+/// [`Server::ask`].
 const LONGER: Duration = Duration::from_secs(1);
 
 /// The transport to a server.

@@ -14,10 +14,10 @@ use crate::Rcode;
 /// After so many questions in a row without an answer, a server is taken for down.
 const DOWN_AFTER: u32 = 3;
 
-/// How long a server that is down is asked last.
+/// The time that a server that is down is asked last.
 const DOWN_FOR: Duration = Duration::from_secs(10);
 
-/// How many characters of an error are told.
+/// The number of characters of an error that are told.
 const MAX_CAUSE: usize = 200;
 
 /// Counters of one server.

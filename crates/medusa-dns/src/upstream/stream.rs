@@ -20,9 +20,9 @@ use tokio::sync::{Mutex, Semaphore};
 
 use super::guard::{Connector, GuardedRuntime};
 
-/// How many questions may be handed to the connection's task before it has run again. It has room for 33 that are not
-/// written yet, and refuses what is more; and it writes nothing while it has had its share of the thread, as when many
-/// answers have come at once.
+/// The number of questions that may be handed to the connection's task before it has run again. It has room for 33
+/// that are not written yet, and refuses what is more; and it writes nothing while it has had its share of the
+/// thread, as when many answers have come at once.
 const BURST: usize = 32;
 
 /// The connection to a server.

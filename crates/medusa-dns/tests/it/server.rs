@@ -23,7 +23,7 @@ pub(crate) struct Question {
     pub(crate) from: SocketAddr,
 }
 
-/// What the server does about it, in this order.
+/// Steps of the server, in this order.
 pub(crate) enum Step {
     /// Sends this.
     Send(Vec<u8>),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-/// How long a connection may be silent before its thread ends.
+/// The time that a connection may be silent before its thread ends.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server; it serves until the test ends.
@@ -21,7 +21,7 @@ pub(crate) struct Origin {
     closed: Mutex<Receiver<()>>,
 }
 
-/// What a request is answered with; nothing: never.
+/// The answer to a request; nothing: never.
 type Answer = Option<&'static str>;
 
 impl Origin {
@@ -43,7 +43,7 @@ impl Origin {
         Self { addr, accepted, closed: Mutex::new(closed) }
     }
 
-    /// How many connections it has taken.
+    /// The number of connections it has taken.
     pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(SeqCst)
     }

@@ -14,8 +14,8 @@ use crate::limits::passes;
 /// The part of a limit that no stranger can have: an eighth.
 pub(super) const RESERVE: u64 = 8;
 
-/// How many refused connections of an address are told so at a time. Each takes a descriptor meanwhile, and who goes on
-/// connecting hears it often enough.
+/// The number of refused connections of an address that are told so at a time. Each takes a descriptor meanwhile, and
+/// who goes on connecting hears it often enough.
 const MAX_REFUSALS: u32 = 16;
 
 /// The account of a client: an address and the networks it is in; none for those who speak for others.

@@ -24,7 +24,7 @@ pub struct Changes {
     added: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// Why a field cannot be changed.
+/// The reason why a field cannot be changed.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ChangeError {
     /// Not the name of a field.

@@ -90,7 +90,7 @@ pub struct RedirectOptions {
     pub keep_path: bool,
 }
 
-/// Why there can be no such redirect.
+/// The reason why there can be no such redirect.
 #[derive(Debug, thiserror::Error)]
 pub enum RedirectError {
     /// Not a place that a client can be sent to.

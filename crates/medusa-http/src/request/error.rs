@@ -1,10 +1,11 @@
-//! Why a request body could not be read.
+//! The reason why a request body could not be read.
 
 use std::time::Duration;
 
 use http::StatusCode;
 
-/// Why a request body could not be read to its end, as a client may know it; [`option`](Self::option) is for the operator.
+/// The reason why a request body could not be read to its end, as a client may know it; [`option`](Self::option) is
+/// for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestBodyError {
     /// Longer than the limit: 413.

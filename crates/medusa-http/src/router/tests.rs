@@ -23,7 +23,7 @@ fn split(request: &str) -> (Method, Option<&str>, &str) {
     (method.parse().unwrap(), (!host.is_empty()).then_some(host), path)
 }
 
-/// What a route comes down to, short enough for tables.
+/// The outcome of a route, short enough for tables.
 fn outcome(router: &Router<usize>, request: &str) -> String {
     let (method, host, path) = split(request);
     match router.route(&method, host, path) {

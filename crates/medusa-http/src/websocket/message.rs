@@ -50,7 +50,8 @@ impl Message {
     }
 }
 
-/// Why a session ended: a status code and a text ([RFC 6455 §7.4](https://www.rfc-editor.org/rfc/rfc6455#section-7.4)).
+/// The reason why a session ended: a status code and a text ([RFC 6455
+/// §7.4](https://www.rfc-editor.org/rfc/rfc6455#section-7.4)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Close {
     code: u16,

@@ -42,7 +42,7 @@ impl Item {
     }
 }
 
-/// Why something was not let in; it is given back.
+/// The reason why something was not let in; it is given back.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refused {
     Full(Item),

@@ -70,7 +70,7 @@ pub struct WebSocket {
 #[error("this websocket is closed")]
 pub struct Closed;
 
-/// Why a message was not sent.
+/// The reason why a message was not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TrySendError {
     /// The client is not taking what was sent before.

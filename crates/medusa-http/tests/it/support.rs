@@ -17,7 +17,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// What runs, and is stopped when it is dropped.
+/// A running server, stopped when it is dropped.
 pub(crate) struct Served {
     addr: SocketAddr,
     pub(crate) counters: Arc<ServerCounters>,
@@ -67,7 +67,7 @@ impl Served {
         Ok(stream)
     }
 
-    /// What comes, unless it takes too long.
+    /// Waits for what comes, unless it takes too long.
     pub(crate) fn wait<T>(&self, what: impl Future<Output = T>) -> Result<T> {
         Ok(self.runtime.block_on(async { tokio::time::timeout(PATIENCE, what).await })?)
     }

@@ -20,10 +20,10 @@ use crate::protocol::{self, Done, Failure, MAX_REQUEST, Op, Reply, Report, Reque
 /// empty: no output may hold up a statement, so what does not fit here would be dropped.
 const QUEUED_EVENTS: usize = 256 * 1024;
 
-/// How long a client may take to read a reply.
+/// The time that a client may take to read a reply.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long one of the reserve may take to ask for something: others need it, too.
+/// The time that one of the reserve may take to ask for something: others need it, too.
 const SHORT: Duration = Duration::from_secs(10);
 
 /// A session.

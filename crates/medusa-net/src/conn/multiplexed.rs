@@ -21,7 +21,8 @@ const MOST_READ: usize = 64 * 1024;
 /// what one of them takes that answers by a script.
 pub(super) const TASKS_TURN: Duration = Duration::from_millis(1);
 
-/// How many of those that wait for the next turn are woken for it: as many as are done in one, if they are quick.
+/// The number of those that wait and for the next turn are woken for it: as many as are done in one, if they are
+/// quick.
 pub(super) const TASKS_WOKEN: usize = 16;
 
 /// What a peer may take for others, for each of its answers, before the turn of one comes that it has made room for: more

@@ -36,7 +36,7 @@ const BURST: usize = 16;
 /// Errors in a row after which even harmless ones are waited out, lest an error that stays make the loop spin.
 const ERRORS_IN_A_ROW: usize = 16;
 
-/// How long accepting pauses when there are no file descriptors, no memory, or too many connections.
+/// The time that accepting pauses when there are no file descriptors, no memory, or too many connections.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The least time between two log lines of one loop.
@@ -60,7 +60,7 @@ pub trait Accept: Send + Sync + 'static {
 const OUT_OF_DESCRIPTORS: &str =
     "out of resources (for more file descriptors raise `ulimit -n`, or LimitNOFILE= in a systemd unit)";
 
-/// Why accepting has paused.
+/// The reason why accepting has paused.
 enum PauseReason {
     /// As many connections are open as may be.
     Full,

@@ -17,8 +17,8 @@ use crate::stream::Stream;
 /// Options for binding an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// How many connections the kernel queues for each socket before it turns further ones away. Default 4096, which is
-    /// also the most that Linux allows unless `net.core.somaxconn` is raised.
+    /// The number of connections that the kernel queues for each socket before it turns further ones away. Default
+    /// 4096, which is also the most that Linux allows unless `net.core.somaxconn` is raised.
     pub backlog: i32,
     /// The permissions of a unix socket's file. Default `0o660`: its user and group may connect, so that a web server in
     /// front joins by being in the group.

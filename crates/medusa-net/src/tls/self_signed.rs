@@ -16,7 +16,7 @@ use super::certificate::{Certificate, CertificateSummary};
 use super::error::TlsError;
 use super::x509;
 
-/// How long it is good for: no process runs longer without a reload, and browsers refuse more than 398 days.
+/// The time that it is good for: no process runs longer without a reload, and browsers refuse more than 398 days.
 const LIFE: Duration = Duration::from_hours(365 * 24);
 
 /// Begins in the past, for clients whose clock is behind.

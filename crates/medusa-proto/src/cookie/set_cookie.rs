@@ -24,7 +24,7 @@ pub struct SetCookie<'a> {
     pub path: &'a str,
     /// The domain whose subdomains get it too. Default: only the host that set it.
     pub domain: Option<&'a str>,
-    /// How many seconds it lives; 0 or less removes it.
+    /// The number of seconds that it lives; 0 or less removes it.
     pub max_age: Option<i64>,
     /// Until when it lives, as an HTTP date. `max_age` wins where there are both.
     pub expires: Option<&'a str>,

@@ -264,7 +264,7 @@ fn columns(line: &str) -> usize {
     columns
 }
 
-/// Where the quote is that no backslash escapes.
+/// The place of the quote that no backslash escapes.
 fn closing_quote(text: &str) -> usize {
     let mut escaped = false;
     text.find(|c| {

@@ -196,7 +196,7 @@ fn what_was_refused_stays_refused() {
     assert_eq!(framing.read(b""), Ok(()));
 }
 
-/// What requests are made of, right and not.
+/// The pieces that requests are made of, right and not.
 fn part() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec![
         "GET / HTTP/1.1\r\n",

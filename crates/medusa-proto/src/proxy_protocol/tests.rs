@@ -11,7 +11,7 @@ fn inet(source: &str, destination: &str) -> Header {
     Header::Inet { source: addr(source), destination: addr(destination) }
 }
 
-/// What `bytes`, a whole header, say.
+/// Reads `bytes`, a whole header.
 fn whole(bytes: &[u8]) -> Result<Header, Error> {
     match parse(bytes)? {
         Parsed::Complete { header, len } => {

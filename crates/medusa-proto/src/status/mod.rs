@@ -43,7 +43,7 @@ pub struct Status {
     pub name: String,
     /// What it says of itself, in the order in which a reader wants to know. Each name at most once.
     pub fields: Vec<Field>,
-    /// The kind of its content.
+    /// The documents that it holds.
     pub children: Vec<Status>,
 }
 

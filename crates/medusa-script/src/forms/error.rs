@@ -1,4 +1,4 @@
-//! Why a form could not be read.
+//! The reason why a form could not be read.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use medusa_net::descriptors::FilesExhausted;
 
 use super::form::{MAX_FIELD, MAX_FIELDS, MAX_IN_MEMORY};
 
-/// Why a form could not be read.
+/// The reason why a form could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FormError {
     /// The body could not be read.

@@ -33,7 +33,7 @@ const RACES: usize = 8;
 /// How much is copied at once, in bytes.
 const PIECE: usize = 256 * 1024;
 
-/// Why a file was not saved.
+/// The reason why a file was not saved.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SaveError {
     #[error("{0:?} is not the name of a file below the script's directory")]

@@ -14,7 +14,8 @@ use serde::de::{Deserialize, Deserializer, Visitor};
 use super::limits::{MAX_DEPTH, MAX_TEXT};
 use crate::counted::{shown_bytes, shown_name};
 
-/// How many values and names one step takes, and after how much text it ends: 0.3 ms, but for a single longer string.
+/// The number of values and names that one step takes, and after how much text it ends: 0.3 ms, but for a single
+/// longer string.
 const STEP: usize = 500;
 const STEP_TEXT: usize = 64 * 1024;
 
@@ -34,7 +35,7 @@ pub(crate) struct Decoder {
 
 impl UserData for Decoder {}
 
-/// Why a text could not be decoded.
+/// The reason why a text could not be decoded.
 #[derive(Debug)]
 pub(crate) enum DecodeError {
     /// It is not JSON, or too much of it.
@@ -71,7 +72,7 @@ struct Reader {
     at: usize,
     path: Vec<Open>,
     next: Next,
-    /// How many values and names may still come, of how many.
+    /// The number of values and names that may still come, of how many.
     left: usize,
     most: usize,
     /// What marks arrays, so that an empty one is encoded as one again.

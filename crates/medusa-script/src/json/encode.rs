@@ -46,7 +46,7 @@ pub(super) struct Encoder {
     /// How long the names are that this step put in order.
     ordered: usize,
     values: usize,
-    /// How many names wait in all levels, and the most that did.
+    /// The number of names that wait in all levels, and the most that did.
     names: usize,
     most_names: usize,
     out: Output,
@@ -69,7 +69,7 @@ struct Writing {
     is_name: bool,
 }
 
-/// Why a step failed.
+/// The reason why a step failed.
 #[derive(Debug)]
 pub(super) enum StepError {
     EncodeError(EncodeError),

@@ -1,8 +1,8 @@
-//! Why a value cannot be written as JSON.
+//! The reason why a value cannot be written as JSON.
 
 use super::limits::{MAX_DEPTH, MAX_NAMES, MAX_TEXT, MAX_VALUES};
 
-/// Why a value cannot be written. What comes first is the place: `value.items[3]`.
+/// The reason why a value cannot be written. What comes first is the place: `value.items[3]`.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum EncodeError {
     #[error("{0} is a {1}, which JSON does not have")]

@@ -14,7 +14,7 @@ pub(super) struct Level {
     pub(super) slot: c_int,
     pub(super) table: *const c_void,
     pub(super) state: Stage,
-    /// How many items or names were begun.
+    /// The number of items or names that were begun.
     pub(super) begun: usize,
     /// Those that are still to be written.
     pub(super) names: BinaryHeap<Reverse<StoredText>>,
@@ -36,7 +36,7 @@ pub(super) enum Stage {
     Object,
 }
 
-/// How many levels are named at each end of a place.
+/// The number of levels that are named at each end of a place.
 const SHOWN_LEVELS: usize = 8;
 
 /// The place in a value that the last level is at.

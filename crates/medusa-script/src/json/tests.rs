@@ -19,7 +19,7 @@ fn lua() -> Lua {
     lua
 }
 
-/// What a script comes to: text, or the error.
+/// The outcome of a script: text, or the error.
 fn told(lua: &Lua, source: &str) -> String {
     let ran = lua.load(source).set_name("@test.luau").eval::<Value>();
     ran.map_or_else(|error| error.to_string(), |value| value.to_string().unwrap())

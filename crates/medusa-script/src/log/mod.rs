@@ -73,7 +73,7 @@ struct Runner {
 /// can mend it, and until then all it does is to use up the main VM's time.
 const MAX_STOPS: u64 = 10;
 
-/// How often a function has been stopped in a row.
+/// The number of times a function has been stopped in a row.
 #[derive(Debug, Default)]
 struct Stops(Cell<u64>);
 
@@ -108,7 +108,7 @@ impl LogFunctions {
         self.retired.notify_one();
     }
 
-    /// What a new function runs with; `batches` is where they come from.
+    /// The surroundings of a new function; `batches` is where they come from.
     fn runner(
         self: &Rc<Self>,
         function: Function,

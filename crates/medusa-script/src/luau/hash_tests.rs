@@ -20,7 +20,7 @@ fn colliding(count: usize) -> Vec<String> {
     names.filter(|name| luaus_own(name.as_bytes()).trailing_zeros() >= 10).take(count).collect()
 }
 
-/// How many of `texts` share their slot of a table of 1,024 with the most others.
+/// The number of `texts` that share their slot of a table of 1,024 with the most others.
 fn most_in_a_slot(texts: &[String], hash: fn(&[u8]) -> u32) -> usize {
     let mut slots = vec![0; 1024];
     for text in texts {

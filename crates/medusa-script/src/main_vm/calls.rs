@@ -21,7 +21,7 @@ use crate::respond::ReplyBody;
 use crate::transaction::Transaction;
 use crate::websocket::{PendingSession, Session};
 
-/// What goes on after an answer.
+/// Work that goes on after an answer.
 enum AfterAnswer {
     Nothing,
     Producer(Producer),

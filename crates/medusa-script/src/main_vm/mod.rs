@@ -168,7 +168,7 @@ impl MainVm {
         &self.names
     }
 
-    /// What the VM holds.
+    /// Describes the memory that the VM holds.
     pub(crate) fn status(&self) -> Status {
         self.describe(Status::new("vm", "main"))
     }

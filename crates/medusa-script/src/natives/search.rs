@@ -9,7 +9,8 @@ use crate::preempt::{MAX_HOLD, thread_cpu_time};
 /// The longest pattern. No person writes longer ones, and each byte of it may be compared with each of the text.
 pub(super) const MAX_PATTERN: usize = 4096;
 
-/// How many comparisons a class of characters (`[a-z_]*`) may take over a text: some 10 ms, which nothing interrupts.
+/// The number of comparisons that a class of characters (`[a-z_]*`) may take over a text: some 10 ms, which nothing
+/// interrupts.
 pub(super) const CLASS_COMPARISONS: usize = 16 * 1024 * 1024;
 
 /// The longest text that is searched for literally: what is known of it beforehand is found out in one go.

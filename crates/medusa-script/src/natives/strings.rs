@@ -9,7 +9,7 @@ use super::arguments::{has_metatable, may_call, text};
 use super::choice::{Choice, MAX_TEXT, TEXT, pieces, returned};
 use super::search::{CLASS_COMPARISONS, MAX_PATTERN, MAX_SEARCHED, MAX_WANTED, longest_class, search};
 
-/// How many comparisons of bytes a search may take.
+/// The number of comparisons of bytes that a search may take.
 const COMPARISONS: usize = 1024 * 1024;
 
 /// The longest format of `os.date`, `string.format`, `string.pack` and the like: each byte may stand for work.

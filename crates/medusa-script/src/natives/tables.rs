@@ -8,7 +8,7 @@ use mlua::ffi::{self, lua_State};
 use super::arguments::{may_call, text, values};
 use super::choice::{Choice, TEXT, VALUES, pieces, returned};
 
-/// How many bytes of texts are sorted in one go: each is compared some twenty times.
+/// The number of bytes of texts that are sorted in one go: each is compared some twenty times.
 const SORTED: usize = 1024 * 1024;
 
 /// `table.concat`: many values, or long ones.

@@ -34,7 +34,7 @@ pub(super) unsafe fn raise(state: *mut ffi::lua_State, message: &CStr) {
     }
 }
 
-/// How many frames of the host's own a script's is looked for behind.
+/// The number of frames of the host's own behind which a script's is looked for.
 const LEVELS: c_int = 16;
 
 /// The innermost frame that is a script's: not a native function's, nor of the host's Luau (`=natives`).

@@ -9,18 +9,19 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::luau::Heap;
 use crate::memory::Account;
 
-/// How long a slice may be, once the watchdog has seen it.
+/// The length that a slice may have, once the watchdog has seen it.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
 
-/// How long one native function may hold its thread, in CPU time, where it can be stopped: a pattern that goes over a MiB
-/// once takes less.
+/// The time that one native function may hold its thread, in CPU time, where it can be stopped: a pattern that goes
+/// over a MiB once takes less.
 pub(crate) const MAX_HOLD: Duration = Duration::from_millis(10);
 
-/// How long a script may hold its thread, in CPU time, where it cannot give way: in a metamethod, and all that one calls.
+/// The time that a script may hold its thread, in CPU time, where it cannot give way: in a metamethod, and all that
+/// one calls.
 pub(super) const MAX_STUCK: Duration = Duration::from_millis(50);
 
-/// How many safepoints of a script that cannot yield there are to a look at the clock. A native function is looked at each
-/// time: between two of its safepoints it may compare megabytes.
+/// The number of safepoints of a script that cannot yield to a look at the clock. A native function is
+/// looked at each time: between two of its safepoints it may compare megabytes.
 const UNTIMED: u32 = 32;
 
 /// Counts the CPU time of one task (a request, a statement, a timer).

@@ -14,7 +14,8 @@ use super::meter::TICK;
 /// How often the watchdog looks while it sees no slice: the longest a slice may go unseen.
 pub(super) const LOOK: Duration = Duration::from_millis(4);
 
-/// How many looks are a tick apart after a slice was ended: who needed that once needs it again, and may rest between.
+/// The number of looks that are a tick apart after a slice was ended: who needed that once needs it again, and may
+/// rest between.
 const ALERT: u32 = 20;
 
 /// How many looks without any running script before the watchdog sleeps until it is woken.

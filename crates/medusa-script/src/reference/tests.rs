@@ -94,7 +94,7 @@ fn what_the_main_script_has_is_what_is_documented() {
     });
 }
 
-/// What a script of a handler file reaches of Luau's own, by path.
+/// The functions of Luau's own that a script of a handler file reaches, by path.
 fn functions(table: &Table, prefix: &str, found: &mut BTreeSet<String>) {
     for pair in table.pairs::<String, Value>() {
         let (name, value) = pair.unwrap();

@@ -40,18 +40,19 @@ use crate::chunk::load;
 use crate::luau::reserve_references;
 use crate::sentinel;
 
-/// How many requests a VM may be at, with all whose answer is a stream or a session under way: some KiB of the VM's memory
-/// for each, which at this number is the most it may hold.
+/// The number of requests that a VM may be at, with all whose answer is a stream or a session under way: some KiB of
+/// the VM's memory for each, which at this number is the most it may hold.
 pub(crate) const MAX_OPEN: usize = 16 * 1024;
 
-/// How many references to values of the VM the host holds for a request, at the most but for its coroutine's arguments and
-/// what lies around JSON that is being read.
+/// The number of references to values of the VM that the host holds for a request, at the most but for its
+/// coroutine's arguments and what lies around JSON that is being read.
 const REFERENCES: usize = 8;
 
 /// The number of requests for which there is room for references from the beginning; for twice as many, and so on, once there are as many.
 const FIRST: usize = 512;
 
-/// How many requests are named where a person is told what is held, and how long a method or a path may be there, in bytes.
+/// The number of requests that are named where a person is told what is held, and how long a method or a path may be
+/// there, in bytes.
 const SHOWN: usize = 5;
 const LONGEST_SHOWN: usize = 100;
 

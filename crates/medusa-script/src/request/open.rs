@@ -37,7 +37,7 @@ pub(super) struct ActiveRequest {
     /// Shared, so that it can be looked at without borrowing.
     pub(super) head: Arc<Head>,
     pub(super) body: Body,
-    /// How long the body was waited for, until it was last read.
+    /// The time that the body was waited for, until it was last read.
     pub(super) waited: Duration,
 }
 

@@ -7,7 +7,8 @@ pub(super) const LIMIT: usize = 64 * 1024 * 1024;
 /// a script may make as many as it likes.
 pub(super) const ALL: usize = 256 * 1024 * 1024;
 
-/// How many dictionaries there may be. Their names are chosen by the script; one for each client would never go again.
+/// The number of dictionaries that there may be. Their names are chosen by the script; one for each client would
+/// never go again.
 pub(super) const MAX_DICTIONARIES: usize = 1024;
 
 /// The longest name of a dictionary, in bytes: names are kept beside what [`ALL`] counts.

@@ -21,7 +21,7 @@ impl SharedValue {
     }
 }
 
-/// Why an operation is refused.
+/// The reason why an operation is refused.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub(crate) enum SharedError {
     #[error("the shared dictionary is full ({} MiB): remove keys, or give them a time to live", LIMIT >> 20)]

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::Vm;
 
-/// How long after a large task its VM's memory is collected: long enough for one collection to serve a row of them.
+/// The time after a large task until its VM's memory is collected: long enough for one collection to serve a row of
+/// them.
 const LATER: Duration = Duration::from_secs(2);
 
 impl Vm {

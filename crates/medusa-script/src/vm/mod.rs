@@ -25,7 +25,8 @@ use crate::sentinel;
 /// The most one VM may hold. A typical site's live heap is a few MiB; this is a bound on accidents.
 const MEMORY_LIMIT: usize = 256 * 1024 * 1024;
 
-/// How many coroutines are kept for the next requests: making one anew costs more than a small handler does.
+/// The number of coroutines that are kept for the next requests: making one anew costs more than a small handler
+/// does.
 const COROUTINES: usize = 64;
 
 /// What scripts must not have.

@@ -34,8 +34,8 @@ use crate::error::ScriptError;
 use crate::task::{finished, metered};
 use crate::vm::Vm;
 
-/// How long a function may go on after its client has left. Enough to note it anywhere; the client's memory is freed
-/// before.
+/// The time that a function may go on after its client has left. Enough to note it anywhere; the client's memory is
+/// freed before.
 const GRACE: Duration = Duration::from_secs(30);
 
 /// The value that `req:websocket` gives, to be returned by the handler.

@@ -138,7 +138,7 @@ fn a_file_does_not_outlive_its_request() {
     assert!(gone, "files without a name are still open: {}", unnamed_files());
 }
 
-/// How many files without a name this process, in which the server runs, has open.
+/// The number of files without a name that this process, in which the server runs, has open.
 fn unnamed_files() -> usize {
     let open = fs::read_dir("/proc/self/fd").unwrap().flatten();
     let targets = open.filter_map(|entry| fs::read_link(entry.path()).ok());

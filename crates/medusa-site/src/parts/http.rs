@@ -30,11 +30,11 @@ use crate::part::{Environment, Part, PartId, PartKind, Parts, Place, Prepare, Pr
 static KIND: PartKind =
     PartKind { name: "http.server", noun: "HTTP server", plural: "HTTP servers", most: MAX_ADDRESSES };
 
-/// How many mounts a site may have. A router of ten thousand is built within a second; each keeps a pattern, a place and
-/// counters, outside of any VM.
+/// The number of mounts that a site may have. A router of ten thousand is built within a second; each keeps a
+/// pattern, a place and counters, outside of any VM.
 const MAX_MOUNTS: usize = 10_000;
 
-/// How many addresses all servers may listen on together: each is a socket for every worker.
+/// The number of addresses that all servers may listen on together: each is a socket for every worker.
 const MAX_ADDRESSES: usize = 256;
 
 /// Names a mount across generations, whatever its handler; not another that comes to its pattern when it was removed.
@@ -68,11 +68,11 @@ impl MountId {
 pub struct ServerSpec {
     /// As logs and status call it; `http`, `http-2` and so on when none is given.
     pub name: Option<String>,
-    /// Where it listens; at least one.
+    /// The addresses it listens on; at least one.
     pub listen: Vec<Listen>,
-    /// Where its access records go.
+    /// The log of its access records.
     pub log: Option<Arc<dyn Sink>>,
-    /// What bounds its connections and requests.
+    /// The limits of its connections and requests.
     pub limits: Limits,
     /// The proxies whose word about their clients is taken.
     pub trusted_proxies: Arc<TrustedProxies>,
@@ -80,20 +80,20 @@ pub struct ServerSpec {
     pub hsts: Option<HeaderValue>,
     /// Fields of every response that does not have them yet.
     pub security_headers: Arc<[(HeaderName, HeaderValue)]>,
-    /// Where the script says so.
+    /// The place in the script that says so.
     pub origin: Arc<str>,
 }
 
 /// The settings of a mount.
 #[derive(Debug)]
 pub struct MountSpec {
-    /// Which requests it gets.
+    /// The requests it gets.
     pub pattern: Pattern,
-    /// Who answers them.
+    /// The handler that answers them.
     pub handler: Arc<dyn Handler>,
     /// The longest request body, in bytes; none: the server's limit.
     pub body: Option<u64>,
-    /// Where the script says so.
+    /// The place in the script that says so.
     pub origin: Arc<str>,
 }
 
@@ -101,7 +101,7 @@ pub struct MountSpec {
 #[derive(Debug)]
 pub struct HttpServer {
     id: PartId,
-    /// What it is made of.
+    /// Its definition.
     pub definition: ServerDefinition,
     /// What says where it listens, if it is not the script.
     listen_origin: Option<Arc<str>>,

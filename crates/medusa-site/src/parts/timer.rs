@@ -14,8 +14,8 @@ use super::number;
 use crate::draft::{Draft, DraftError};
 use crate::part::{Environment, Part, PartId, PartKind, Parts};
 
-/// How many timers a site may have. It has some dozens; what is due for ten thousand things is the work of one timer that
-/// goes through a list.
+/// The number of timers that a site may have. It has some dozens; what is due for ten thousand things is the work of
+/// one timer that goes through a list.
 pub const MAX_TIMERS: usize = 1024;
 
 static KIND: PartKind = PartKind { name: "timer", noun: "timer", plural: "timers", most: MAX_TIMERS };

@@ -370,7 +370,7 @@ impl Client {
         Ok(std::mem::replace(&mut self.ahead, rest))
     }
 
-    /// Where `what` begins in what comes.
+    /// The place where `what` begins in what comes.
     fn find(&mut self, what: &[u8]) -> io::Result<usize> {
         loop {
             if let Some(at) = self.ahead.windows(what.len()).position(|window| window == what) {

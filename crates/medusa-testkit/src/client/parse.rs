@@ -4,7 +4,7 @@ use std::io;
 
 use super::Response;
 
-/// How a body is framed ([RFC 9112 §6.3](https://www.rfc-editor.org/rfc/rfc9112#section-6.3)).
+/// The framing of a body ([RFC 9112 §6.3](https://www.rfc-editor.org/rfc/rfc9112#section-6.3)).
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Framing {
     /// There is none.

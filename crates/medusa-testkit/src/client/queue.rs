@@ -37,7 +37,7 @@ pub(super) fn until_empty(stream: &TcpStream) {
     }
 }
 
-/// Where the kernel is asked: a netlink socket.
+/// The kernel, asked by a netlink socket.
 struct Kernel(OwnedFd);
 
 // `linux/netlink.h`, `linux/sock_diag.h`, `linux/inet_diag.h`, `net/tcp_states.h`
@@ -61,7 +61,7 @@ impl Kernel {
         Ok(Self(socket_with(AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::CLOEXEC, protocol)?))
     }
 
-    /// How many bytes wait in the socket at `local` that is connected to `remote`; `None` if there is none.
+    /// The number of bytes that wait in the socket at `local` that is connected to `remote`; `None` if there is none.
     fn unread(&self, local: SocketAddr, remote: SocketAddr) -> io::Result<Option<u32>> {
         send(&self.0, &question(local, remote), SendFlags::empty())?;
         let mut answer = [0; 1024];

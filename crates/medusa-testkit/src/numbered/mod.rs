@@ -34,21 +34,21 @@ struct Progress {
     answered: AtomicU64,
 }
 
-/// What a load came to.
+/// The outcome of a load.
 #[derive(Debug)]
 pub struct Made {
     connections: Vec<Connection>,
 }
 
-/// What one connection has done.
+/// The work of one connection.
 #[derive(Debug, Default)]
 struct Connection {
     number: usize,
     /// Requests sent, perhaps in part.
     sent: u64,
-    /// How many answers there were, and since when.
+    /// The number of answers, and since when.
     answered: Vec<(Instant, u64)>,
-    /// Why it ended before it was told to.
+    /// The reason why it ended before it was told to.
     broken: Option<io::Error>,
 }
 
@@ -69,7 +69,7 @@ impl Numbered {
         Self { connections: connections.collect(), shared }
     }
 
-    /// How many answers have come.
+    /// The number of answers that have come.
     pub fn answered(&self) -> u64 {
         self.shared.answered.load(Ordering::Relaxed)
     }
@@ -88,12 +88,12 @@ impl Numbered {
 }
 
 impl Made {
-    /// How many requests were sent.
+    /// The number of requests sent.
     pub fn requests(&self) -> u64 {
         self.connections.iter().map(|connection| connection.sent).sum()
     }
 
-    /// How many of them were answered.
+    /// The number of them that were answered.
     pub fn answered(&self) -> u64 {
         self.connections.iter().map(Connection::answers).sum()
     }

@@ -72,17 +72,17 @@ impl Tally {
         seen.is_some_and(|times| *times > 0)
     }
 
-    /// How many different requests were seen.
+    /// The number of different requests seen.
     pub fn distinct(&self) -> u64 {
         self.distinct
     }
 
-    /// How many were seen that had been seen before.
+    /// The number seen that had been seen before.
     pub fn repeated(&self) -> u64 {
         self.repeated
     }
 
-    /// How many were first seen after a later one of the same connection.
+    /// The number first seen after a later one of the same connection.
     pub fn disordered(&self) -> u64 {
         self.disordered
     }

@@ -39,7 +39,7 @@ const RELP_TLS: u16 = 2515;
 /// How many of the last messages a failing test shows.
 const SHOWN: usize = 20;
 
-/// Which log server.
+/// A log server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// `rsyslogd`, of the Debian packages rsyslog, rsyslog-gnutls and rsyslog-relp.
@@ -68,7 +68,7 @@ impl Kind {
     }
 }
 
-/// Where one log server lives.
+/// The home of one log server.
 #[derive(Debug)]
 struct Place {
     directory: TempDir,
@@ -173,7 +173,7 @@ impl LogServer {
         process.finish().stderr
     }
 
-    /// Which it is.
+    /// Its kind.
     pub fn kind(&self) -> Kind {
         self.kind
     }
@@ -203,17 +203,17 @@ impl LogServer {
         self.place.file("stream")
     }
 
-    /// Where it takes datagrams, of either form.
+    /// The address that takes datagrams, of either form.
     pub fn udp(&self) -> SocketAddr {
         self.place.address.port(UDP)
     }
 
-    /// Where it takes a message per line, of either form.
+    /// The address that takes a message per line, of either form.
     pub fn tcp_lf(&self) -> SocketAddr {
         self.place.address.port(TCP_LF)
     }
 
-    /// Where it takes messages with their length before them, of either form.
+    /// The address that takes messages with their length before them, of either form.
     pub fn tcp_octet(&self) -> SocketAddr {
         self.place.address.port(TCP_OCTET)
     }
@@ -223,7 +223,7 @@ impl LogServer {
         self.place.address.port(TLS)
     }
 
-    /// Where rsyslog takes messages by RELP, of either form.
+    /// The address at which rsyslog takes messages by RELP, of either form.
     pub fn relp(&self) -> SocketAddr {
         self.place.address.port(RELP)
     }
@@ -243,12 +243,12 @@ impl LogServer {
         ["cert.pem", "key.pem"].map(|name| self.place.file(name))
     }
 
-    /// Where it writes what it receives, a JSON object per line.
+    /// The file of what it receives, a JSON object per line.
     pub fn file(&self) -> PathBuf {
         self.place.file("received")
     }
 
-    /// What it has received so far.
+    /// The messages it has received so far.
     #[track_caller]
     pub fn messages(&self) -> Vec<Message> {
         let text = fs::read(self.file()).expect("the file was made before the server");
@@ -256,7 +256,7 @@ impl LogServer {
         String::from_utf8_lossy(&text[..whole]).lines().map(Message::parse).collect()
     }
 
-    /// What it has received, once that are `count` messages.
+    /// The messages it has received, once they are `count` messages.
     ///
     /// # Panics
     ///

@@ -72,7 +72,7 @@ pub(super) fn command(at: &Place) -> Command {
     command
 }
 
-/// Where it is unpacked: below the directory that this very program was built in.
+/// The directory it is unpacked in: below the directory that this very program was built in.
 #[track_caller]
 fn unpacked() -> PathBuf {
     let program = env::current_exe().expect("a program knows where it is");

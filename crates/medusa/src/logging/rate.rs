@@ -44,13 +44,13 @@ const MAX_KINDS: usize = 512;
 /// A kind of which nothing was heard for so long is a new one.
 const FORGET: Duration = Duration::from_mins(1);
 
-/// How long counts are kept before they are told, and for how long a message counts as repeated.
+/// The time that counts are kept before they are told, and for how long a message counts as repeated.
 pub(super) const EVERY: Duration = Duration::from_secs(1);
 
 /// Lines with counts each [`EVERY`]; what is not told then is told the next time.
 const MAX_SUMMARIES: usize = 5;
 
-/// How much of a message its count repeats, in bytes.
+/// The length of a message that its count repeats, in bytes.
 const MAX_REMINDER: usize = 120;
 
 /// An event, as far as it matters here.

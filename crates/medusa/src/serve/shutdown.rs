@@ -15,14 +15,14 @@ use super::manager;
 use super::signals::Signals;
 use crate::logging::tell_counts;
 
-/// How long requests under way may take. As long as the script's budget for one, and less than the 90 seconds after
-/// which systemd kills.
+/// The time that requests under way may take. As long as the script's budget for one, and less than the 90 seconds
+/// after which systemd kills.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// How long logs may take to write what they hold.
+/// The time that logs may take to write what they hold.
 const FLUSH: Duration = Duration::from_secs(5);
 
-/// How long logs may take to say goodbye to their targets.
+/// The time that logs may take to say goodbye to their targets.
 const FAREWELL: Duration = Duration::from_millis(500);
 
 /// Ends the server. Blocks the thread at the end, when nothing else is left to be done on it.

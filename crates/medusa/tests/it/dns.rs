@@ -20,7 +20,7 @@ fn asking(server: SocketAddr, options: &str) -> (Site, Server) {
     resolving(&format!("medusa.dns.server('{server}', {{ {options} }})"))
 }
 
-/// What the resolver says of a name, joined; or why there is nothing.
+/// The resolver's answer for a name, joined; or why there is nothing.
 #[track_caller]
 fn lookup(server: &Server, name: &str, kind: &str) -> String {
     server.eval(&format!(
@@ -32,7 +32,7 @@ fn lookup(server: &Server, name: &str, kind: &str) -> String {
     ))
 }
 
-/// Where the answer to a question comes from.
+/// The source of the answer to a question.
 #[track_caller]
 fn source(server: &Server, name: &str) -> String {
     server.eval(&format!("dns:lookup('{name}', 'A').source"))

@@ -184,7 +184,7 @@ fn what_a_library_says_is_bounded_too_under_load() {
     assert!(log.contains("more of this kind") && log.len() < 16 * 1024, "{} bytes", log.len());
 }
 
-/// What a person at a terminal sees of `medusa WORDS` (a shell's), and what a program gets.
+/// The output for a person at a terminal of `medusa WORDS` (a shell's), and what a program gets.
 #[track_caller]
 fn shown(server: &Server, words: &str) -> String {
     let command =

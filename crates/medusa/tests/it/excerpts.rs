@@ -17,7 +17,7 @@ fn with_pipes(script: &str) -> Site {
     site
 }
 
-/// What a message may name, though nobody should look there.
+/// A text that a message may name, though nobody should look there.
 fn places(site: &Site) -> [String; 3] {
     [site.at("pipe").display().to_string(), "pipe".to_owned(), "/dev/zero".to_owned()]
 }

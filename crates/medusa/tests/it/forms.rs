@@ -17,7 +17,7 @@ fn site(handler: &str) -> Site {
     Site::script(&script).file("handler.luau", format!("return function(req) {handler} end"))
 }
 
-/// What curl makes of an answer that must be there.
+/// The answer as curl reads it, which must be there.
 #[track_caller]
 fn curl(arguments: &[&str]) -> String {
     let mut command = Command::new("curl");

@@ -47,7 +47,7 @@ fn five_lines(options: &str) -> Vec<String> {
     lines
 }
 
-/// What stands behind the time in a line of Apache's formats.
+/// The text behind the time in a line of Apache's formats.
 fn after_time(line: &str) -> &str {
     assert!(line.starts_with("127.0.0.1 - - ["), "{line}");
     line.split_once("] ").expect("a time in brackets").1

@@ -12,7 +12,7 @@ use medusa_testkit::{Site, wait};
 
 use super::support::start;
 
-/// What was asked for, in each line of a log in the common format.
+/// The targets in each line of a log in the common format.
 fn targets(text: &str) -> Vec<String> {
     text.lines().map(|line| line.split(' ').nth(6).expect("a request").to_owned()).collect()
 }

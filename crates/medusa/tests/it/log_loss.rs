@@ -11,7 +11,7 @@ use super::support::start;
 /// How many connections press.
 const CONNECTIONS: usize = 8;
 
-/// How many answers there are before something is done to the server.
+/// The number of answers before something is done to the server.
 const WARM: u64 = 5_000;
 
 /// Records go to a sink at the latest this long after their request.

@@ -14,7 +14,7 @@ const CONNECTIONS: usize = 8;
 /// The most records of one batch.
 const BATCH: u64 = 256;
 
-/// How many requests there are between one thing that happens to the log server and the next.
+/// The number of requests between one thing that happens to the log server and the next.
 const BETWEEN: u64 = 8_000;
 
 /// Fewer records than there are requests: they go to the disk even while the log server works. If that is slow some are
@@ -218,7 +218,7 @@ fn what_is_on_disk_outlives_a_kill_under_load() {
     assert_eq!(count(&sink, "lost"), 0, "{sink}");
 }
 
-/// Which run of the server a record is of.
+/// The run of the server that a record is of.
 fn run_of(line: &str) -> Option<usize> {
     let (_, rest) = line.split_once("number-")?;
     Some(rest.split_once('-')?.0.parse::<usize>().ok()? / CONNECTIONS)

@@ -21,7 +21,7 @@ const REQUESTS: u64 = 60_000;
 const ROUND: u64 = 15_000;
 const WARM: u64 = 5_000;
 
-/// How many rounds there are: on a quiet machine, and at the most.
+/// The number of rounds: on a quiet machine, and at the most.
 const LEAST_ROUNDS: u64 = 3;
 const ROUNDS: u64 = 12;
 
@@ -179,7 +179,7 @@ fn a_target_that_never_reads_costs_requests_nothing_under_load() {
     }
 }
 
-/// How many records a message says were lost.
+/// The number of records that a message says were lost.
 fn lost_in(message: &str) -> Option<u64> {
     let (before, _) =
         message.split_once(" records lost between ").or_else(|| message.split_once(" record lost at "))?;

@@ -301,7 +301,7 @@ impl SmallDisk {
         Self { holder, mounted }
     }
 
-    /// Where others find it.
+    /// Its path for others.
     fn path(&self) -> PathBuf {
         let inside = self.mounted.path().strip_prefix("/").expect("an absolute path");
         Path::new("/proc").join(self.holder.pid().to_string()).join("root").join(inside)

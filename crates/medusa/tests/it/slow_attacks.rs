@@ -9,7 +9,7 @@ use medusa_testkit::{Process, Server, Site, wait};
 
 use super::support::{start, web};
 
-/// How many connections the attacker makes, a thousand a second.
+/// The number of connections that the attacker makes, a thousand a second.
 const CONNECTIONS: u64 = 2_000;
 /// How long the normal client may wait for its two answers, or seven tenths of the attack if that is longer: whoever had
 /// to wait for attackers would wait for nearly all of it. Two seconds were the most that was seen of an unoptimised server
@@ -18,7 +18,7 @@ const PATIENT: Duration = Duration::from_secs(10);
 /// Between two of its requests.
 const EVERY: Duration = Duration::from_millis(50);
 
-/// What the attacker's connections come to.
+/// The end of the attacker's connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Holds {
     /// They are kept for as long as the server lets them.
@@ -27,7 +27,7 @@ enum Holds {
     Nothing,
 }
 
-/// What the normal client saw.
+/// The sights of the normal client.
 #[derive(Debug, Default)]
 struct Seen {
     requests: u32,

@@ -35,7 +35,8 @@ impl Form {
         }
     }
 
-    /// What logger writes without more: `notq` leaves out the structured data that says how exact its clock is.
+    /// The message that logger writes without more: `notq` leaves out the structured data that says how exact its
+    /// clock is.
     fn of_logger(self) -> Vec<String> {
         match self {
             Self::Rfc5424 => vec!["--rfc5424=notq".to_owned(), "--msgid=access".to_owned()],
@@ -267,7 +268,7 @@ fn a_loss_is_a_message_like_any_other() {
     }
 }
 
-/// What a message of a loss says, in its text and in its structured data.
+/// The number that a message of a loss gives, in its text and in its structured data.
 #[track_caller]
 fn records_lost(message: &Message) -> u64 {
     let number = parameter(&message.structured_data, "records");

@@ -39,7 +39,7 @@ impl Encrypted {
         server.connect().encrypted(self.authority.pem(), "localhost")
     }
 
-    /// What curl gets, trusting the authority alone.
+    /// The outcome of curl, trusting the authority alone.
     #[track_caller]
     pub(crate) fn curl<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Finished {
         let mut all = vec![OsStr::new("--cacert").to_owned(), self.site.at("ca.pem").into_os_string()];
@@ -335,7 +335,7 @@ fn renewed_certificates_are_taken_over_under_load() {
     eprintln!("{} certificates", seen.len());
 }
 
-/// What is wrong with the files of a certificate, what is said about it, and whether by the file of the key.
+/// The faults of a certificate's files, what is said about it, and whether by the file of the key.
 fn mistakes(it: &Encrypted) -> Vec<(&'static str, Option<String>, &'static str)> {
     let other = it.authority.server(&["localhost"]);
     let damaged = it.issued.key.replacen("-----END", "*\n-----END", 1);

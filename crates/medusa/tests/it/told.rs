@@ -31,7 +31,7 @@ fn is_event(line: &Value) -> bool {
     line["log"]["level"].is_string()
 }
 
-/// What was asked for and of whom, of a request that is sent as this.
+/// The target and the host logged, of a request that is sent as this.
 #[track_caller]
 fn logged(server: &Server, site: &Site, request: &str) -> (String, Option<String>) {
     let before = lines(site, 0, |line| !is_event(line)).len();

@@ -29,7 +29,7 @@ pub(super) enum Listener {
     Tls,
 }
 
-/// What must come back, or the comparison means nothing.
+/// The answer that must come back, or the comparison means nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
     /// 200 and the same body from both.
@@ -74,7 +74,7 @@ impl Case {
     }
 }
 
-/// How many times the cost of another build is no worse.
+/// The multiple of another build's cost that is no worse.
 const NO_WORSE: f64 = 1.03;
 
 /// The groups, in the order of the report.

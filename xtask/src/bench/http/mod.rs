@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 
 /// The largest answer that is compared, in bytes: the largest file and its head.
 const MOST: usize = 101_000_000;
-/// How long the largest answer may take to begin or go on.
+/// The time that the largest answer may take to begin or go on.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Connections each of nginx's workers has room for.
 const CONNECTIONS: u32 = 4096;
@@ -194,7 +194,7 @@ fn get(side: &Side, path: &str, headers: &[(&str, &str)]) -> Response {
     client.request("GET", path, headers)
 }
 
-/// What the encrypted cases rest on: the ratio of two servers that do not compute the same would mislead.
+/// The notes that the encrypted cases rest on: the ratio of two servers that do not compute the same would mislead.
 fn tls_notes(pairs: &[Pair]) -> Result<Vec<String>> {
     let Some(pair) = pairs.iter().find(|pair| pair.listener == Listener::Tls) else {
         return Ok(Vec::new());

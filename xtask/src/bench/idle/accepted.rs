@@ -10,9 +10,9 @@ use super::herd::Herd;
 use crate::bench::side::Side;
 use crate::error::{Error, Result};
 
-/// How long a server may take to accept the last connections after they were made.
+/// The time that a server may take to accept the last connections after they were made.
 const WITHIN: Duration = Duration::from_mins(1);
-/// How often it is looked whether it has.
+/// The interval at which it is looked whether it has.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The table, and an established connection in it (`TCP_ESTABLISHED` of the kernel's `tcp_states.h`).
 const TABLE: &str = "/proc/net/tcp";
@@ -36,7 +36,7 @@ pub(super) fn wait(side: &Side, herd: &Herd, count: u32) -> Result {
     }
 }
 
-/// How many connections to this port of ours are established and accepted.
+/// The number of connections to this port of ours are established and accepted.
 fn count_in(table: &str, port: u16) -> usize {
     let port = format!(":{port:04X}");
     let accepted = |line: &&str| {

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 const THREADS: u32 = 8;
 /// Connections from one source address: what a server allows one client, and far below the ports there are.
 const EACH_SOURCE: u32 = 100;
-/// How long a request may take.
+/// The time that a request may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The largest head of an answer, in bytes.
 const MOST: usize = 4096;

@@ -55,7 +55,7 @@ const CASES: [Kept; 4] = [
     Kept { name: "tls-mute", tls: true, asked: false },
 ];
 
-/// What all measurements share.
+/// The setting that all measurements share.
 #[derive(Debug)]
 struct Idle {
     medusa: Medusa,
@@ -63,7 +63,7 @@ struct Idle {
     identity: Arc<Identity>,
     workers: usize,
     connections: u32,
-    /// How long the connections are held.
+    /// The time that the connections are held.
     hold: Duration,
 }
 

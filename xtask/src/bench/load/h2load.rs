@@ -8,7 +8,7 @@ use super::{Counted, Target, of_latencies};
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 
-/// How h2load presses. It has two threads.
+/// A load by h2load. It has two threads.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::bench) struct H2load {
     /// Connections.

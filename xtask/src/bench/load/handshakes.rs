@@ -19,12 +19,12 @@ use crate::error::{Error, Result};
 
 /// Threads, each with one connection at a time: enough that the server always has one to work on.
 const THREADS: usize = 16;
-/// How long a connection may take as a whole, per step.
+/// The time that a connection may take as a whole, per step.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The most that is read of a response, in bytes.
 const MOST: u64 = 1 << 16;
 
-/// How the handshakes are made.
+/// A load of handshakes.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::bench) struct Handshakes {
     /// The key exchange.
@@ -33,7 +33,7 @@ pub(in crate::bench) struct Handshakes {
     pub(in crate::bench) resumed: bool,
 }
 
-/// What one thread saw.
+/// The counts of one thread.
 #[derive(Debug, Default)]
 struct Tally {
     latencies: Vec<Duration>,

@@ -33,7 +33,7 @@ pub(super) enum Load {
     Handshakes(Handshakes),
 }
 
-/// What is pressed on.
+/// The target of a load.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Target<'a> {
     /// Where the server listens.
@@ -77,7 +77,7 @@ impl Target<'_> {
     }
 }
 
-/// What went wrong, by kind: `2 failed reads, 1 failed writes`; nothing if nothing did.
+/// The errors, by kind: `2 failed reads, 1 failed writes`; nothing if nothing did.
 pub(super) fn errors(counted: &Counted) -> String {
     let Broken { connect, read, write, timeout } = counted.broken;
     let kinds = [

@@ -9,7 +9,7 @@ use super::{Counted, Target};
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 
-/// How wrk presses.
+/// A load by wrk.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::bench) struct Wrk {
     /// Keep-alive connections. wrk has two threads for them, or one for one.
@@ -18,7 +18,7 @@ pub(in crate::bench) struct Wrk {
     pub(in crate::bench) patience: u32,
     /// A field that every request has beside `Host`.
     pub(in crate::bench) header: Option<&'static str>,
-    /// How many requests a connection has in flight.
+    /// The number of requests that a connection has in flight.
     pub(in crate::bench) pipeline: Pipeline,
     /// The requests come from so many addresses, all different, by `X-Forwarded-For`; 0: no such field. Not with a
     /// pipeline.
@@ -27,7 +27,7 @@ pub(in crate::bench) struct Wrk {
     pub(in crate::bench) refused: bool,
 }
 
-/// How many requests a connection has in flight.
+/// The number of requests that a connection has in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::bench) enum Pipeline {
     /// One; wrk makes it itself.

@@ -33,7 +33,7 @@ enum Log {
     Is(&'static str),
 }
 
-/// What is promised of a case.
+/// Promises of a case.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Goals {
     /// CPU for each request, divided by that of the server without a log.

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 /// Its name among the cases.
 pub(super) const NAME: &str = "lookups";
 
-/// How many a core can do in a second.
+/// The number that a core can do in a second.
 #[derive(Debug)]
 pub(super) struct Lookups {
     /// What is looked up: `name`, `v4 ptr`.

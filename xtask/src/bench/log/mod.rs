@@ -141,7 +141,7 @@ impl Measured {
         })
     }
 
-    /// What a record adds to the case without one.
+    /// The cost that a record adds to the case without one.
     fn line(&self, all: &[Self]) -> Option<Line> {
         let base = if self.case.clients > 0 { "addresses" } else { cases::NONE };
         let find =
@@ -197,8 +197,8 @@ fn measure(all: &mut [Measured], options: &Options) -> Result {
     Ok(())
 }
 
-/// How many records a second of CPU makes and sends, if a request takes so many microseconds with and without one; a dash
-/// if that is in the noise.
+/// The number of records that a second of CPU makes and sends, if a request takes so many microseconds with and
+/// without one; a dash if that is in the noise.
 fn records(with: f64, without: f64) -> String {
     let each = with - without;
     if each > 1e-3 { format!("{:.0} records/CPU s", 1e6 / each) } else { "-".to_owned() }

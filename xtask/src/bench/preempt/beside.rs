@@ -12,10 +12,10 @@ use medusa_testkit::{Client, Process};
 
 use crate::bench::side::Side;
 
-/// How many clients ask for an endless handler at once.
+/// The number of clients that ask for an endless handler at once.
 const CLIENTS: usize = 4;
-/// How long an endless handler may take to be stopped. Its budget is a second of CPU and 30 seconds of waiting; the
-/// rest is for a machine whose cores are all in use.
+/// The time that an endless handler may take to be stopped. Its budget is a second of CPU and 30 seconds of waiting;
+/// the rest is for a machine whose cores are all in use.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Makes the timer. A run of it ends by force alone, unless `over` was set before it began.
@@ -34,7 +34,7 @@ while not idle do medusa.sleep(0.02) end
 timer:cancel()
 return runs";
 
-/// What runs beside a stretch of load.
+/// Company of a stretch of load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Beside {
     /// Nothing.
@@ -70,7 +70,7 @@ impl Beside {
         all
     }
 
-    /// What p99 may be, divided by that beside nobody.
+    /// The most that p99 may be, divided by that beside nobody.
     pub(super) fn most(self) -> Option<f64> {
         matches!(self, Self::Timer).then_some(2.0)
     }

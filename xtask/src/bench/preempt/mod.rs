@@ -31,12 +31,12 @@ const OK: &str = "return function() return \"ok\" end\n";
 const ENDLESS: &str = "return function()\n\twhile true do end\nend\n";
 /// What wrk asks for.
 const PATH: &str = "/ok";
-/// How wrk presses.
+/// The load by wrk.
 const LOAD: Load = Load::Wrk(Wrk::USUAL);
 
 const RATE: Figure = Figure::median("requests/s", "", 0);
 const MAX: Figure = Figure { name: "max ms", unit: "", decimals: 2, of_all: highest };
-/// How often a script beside the load was stopped.
+/// The number of times a script beside the load was stopped.
 const STOPPED: Figure = Figure::sum("stopped");
 
 /// Runs the bench and prints its table.

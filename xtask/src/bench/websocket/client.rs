@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 /// Threads, and what each has of the 64 connections.
 const THREADS: usize = 2;
 const CONNECTIONS_EACH: usize = 32;
-/// How long a message may take.
+/// The time that a message may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 const PATH: &str = "/echo";
 
@@ -93,7 +93,7 @@ impl Echo {
     }
 }
 
-/// Why a thread ended early.
+/// The reason why a thread ended early.
 #[derive(Debug, thiserror::Error)]
 enum Wrong {
     #[error(transparent)]

@@ -36,9 +36,9 @@ const END_HEADERS: u8 = 4;
 
 const INITIAL_WINDOW_SIZE: u16 = 4;
 
-/// How many streams a connection may have: the server's limit, less one.
+/// The number of streams that a connection may have: the server's limit, less one.
 const STREAMS: u32 = 127;
-/// How many connections hold streams.
+/// The number of connections that hold streams.
 const CONNECTIONS: usize = 8;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {

@@ -20,14 +20,14 @@ use medusa_testkit::{Client, dial};
 
 use super::rng::Rng;
 
-/// How many connections one attack holds at a time.
+/// The number of connections that one attack holds at a time.
 const MOST_CONNECTIONS: usize = 100;
-/// How long one attack goes on.
+/// The time that one attack goes on.
 const LASTS: Duration = Duration::from_secs(3);
-/// How long a read or a write may take: an attack that waits longer is over anyway.
+/// The time that a read or a write may take: an attack that waits longer is over anyway.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Where the server is to be reached.
+/// The addresses of the server.
 #[derive(Debug, Clone)]
 pub(super) struct Targets {
     /// HTTP in the clear.

@@ -103,7 +103,7 @@ impl CacheRule {
     }
 }
 
-/// Why a directory cannot be served.
+/// The reason why a directory cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
     /// There is nothing at this path.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-/// Why a text is not a pattern: the problem, what to write instead, and where it is.
+/// The reason why a text is not a pattern: the problem, what to write instead, and where it is.
 ///
 /// `Display` takes three lines: the message, the pattern, and a mark below the offending part.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,7 +18,7 @@ fn asking(required: bool) -> (Authority, Arc<Tls>) {
     (authority, tls)
 }
 
-/// What the server says to a client with this certificate.
+/// The server's answer to a client with this certificate.
 async fn verdict(tls: &Tls, authority: &Authority, identity: Option<&Issued>) -> Result<(), HandshakeError> {
     let config = Arc::new(with_identity(authority, identity));
     let (server, client) = handshake(tls, &config, "a.example").await;

@@ -14,7 +14,7 @@ fn pair(cert: &Path, key: &Path) -> TlsOptions {
     TlsOptions { certificates: vec![files], client: None }
 }
 
-/// Why the two files can not be loaded; the message names one of them.
+/// The reason why the two files can not be loaded; the message names one of them.
 fn refused(cert: &Path, key: &Path) -> TlsError {
     let error = Tls::load(&pair(cert, key)).expect_err("something is wrong");
     let message = error.to_string();

@@ -14,7 +14,7 @@ use tokio_rustls::client::TlsStream;
 use super::authority::{Authority, Issued};
 use crate::support::PATIENCE;
 
-/// What a client gets: a stream, or the reason there is none.
+/// The outcome for a client: a stream, or the reason there is none.
 pub(crate) type Connected = std::io::Result<TlsStream<UnixStream>>;
 
 /// A client that trusts `authority`.

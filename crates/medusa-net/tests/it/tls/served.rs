@@ -51,7 +51,7 @@ fn fill(io: &mut CorkIo<Stream>, cx: &mut Context<'_>) -> Poll<usize> {
     Poll::Ready(total)
 }
 
-/// What drivers do at the end of each poll.
+/// The duties of drivers at the end of each poll.
 async fn write_out(handle: &CorkHandle<Stream>) {
     poll_fn(|cx| {
         ready!(handle.poll_write_out(cx)).expect("the peer is there");

@@ -45,7 +45,7 @@ async fn wiretap() -> (Stream, UnixStream, Authority) {
     (server, wire, authority)
 }
 
-/// What there is to read now, at least a byte.
+/// Reads what there is now, at least a byte.
 async fn drain(wire: &UnixStream) -> Vec<u8> {
     in_time(wire.readable()).await.expect("open");
     let mut all = Vec::new();

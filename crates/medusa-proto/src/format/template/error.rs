@@ -61,13 +61,13 @@ pub enum TemplateError {
     Control {
         /// The character.
         found: char,
-        /// Its path.
+        /// Its place.
         at: usize,
     },
     /// A backslash that is not part of `\"` or `\t`.
     #[error("log format, character {at}: a backslash can only stand before a quote or a \"t\" (tab)")]
     Backslash {
-        /// Its path.
+        /// Its place.
         at: usize,
     },
     /// It is longer than templates may be.

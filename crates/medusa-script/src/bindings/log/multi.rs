@@ -18,7 +18,7 @@ pub(crate) const DOCS: Item = main_item(
           within another multiplies.",
 );
 
-/// How many times a record may be written.
+/// The number of times a record may be written.
 const MAX_WIDTH: usize = 64;
 
 pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {

@@ -17,7 +17,7 @@ fn text() -> String {
     "all work and no play makes jack a dull boy\n".repeat(500)
 }
 
-/// What curl makes of the answer: the coding, and the decoded content.
+/// The answer as curl reads it: the coding, and the decoded content.
 #[track_caller]
 fn curl(server: &Server, path: &str, accept: &str) -> (String, String) {
     let mut curl = Command::new("curl");

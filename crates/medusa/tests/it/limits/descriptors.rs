@@ -12,7 +12,7 @@ use super::frames::Http2;
 /// `SETTINGS_INITIAL_WINDOW_SIZE`: how much of an answer may be sent unasked.
 const INITIAL_WINDOW: u16 = 4;
 
-/// How many descriptors the server may have, in these tests.
+/// The number of descriptors that the server may have, in these tests.
 const LIMIT: usize = 1024;
 
 /// A server with large files `public/0` to `public/{count - 1}`, a second address for those who begin with a header of

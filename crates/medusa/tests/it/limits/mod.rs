@@ -91,7 +91,7 @@ const MEMORY: u64 = 16 << 20;
 /// How much of an attack is sent, in bytes, before the server must have had enough or stopped reading.
 const MOST: usize = 512 << 20;
 
-/// How long a client that is not read goes on trying.
+/// The time that a client that is not read goes on trying.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Sends `bytes` again and again, reading nothing, until the server reads no more or has ended the session. Returns how

@@ -18,10 +18,10 @@ use super::frames::{
 /// What an address may cost at its worst, in bytes.
 const MOST: u64 = 256 << 20;
 
-/// How many connections of a kind are tried: more than the address may have.
+/// The number of connections of a kind that are tried: more than the address may have.
 const CONNECTIONS: usize = 1100;
 
-/// How long one kind is gone on with.
+/// The time that one kind is gone on with.
 const PRESS: Duration = Duration::from_millis(500);
 
 const SCRIPT: &str = "
@@ -53,7 +53,7 @@ fn target() -> (Site, Server) {
     (site, server)
 }
 
-/// How a connection of some kind is pressed: what is sent first, and what is sent on and on.
+/// The pressure on a connection of some kind: what is sent first, and what is sent on and on.
 struct Kind {
     name: &'static str,
     first: Vec<u8>,
