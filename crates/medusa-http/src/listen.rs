@@ -27,11 +27,15 @@ impl Listen {
 impl PartialEq for Listen {
     /// The same address, and the very same certificates.
     fn eq(&self, other: &Self) -> bool {
-        let same_tls = match (&self.tls, &other.tls) {
-            (None, None) => true,
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-            _ => false,
-        };
-        same_tls && (&self.addr, self.proxy_protocol) == (&other.addr, other.proxy_protocol)
+        same_object(self.tls.as_ref(), other.tls.as_ref())
+            && (&self.addr, self.proxy_protocol) == (&other.addr, other.proxy_protocol)
+    }
+}
+
+/// Whether both are the very same object, or there is none in either place.
+pub(crate) fn same_object<T: ?Sized>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (a, b) => a.is_none() && b.is_none(),
     }
 }

@@ -16,7 +16,7 @@ use medusa_proto::status::Status;
 use crate::counters::{Counters, ServerCounters};
 use crate::handler::{Handler, describe};
 use crate::limits::Limits;
-use crate::listen::Listen;
+use crate::listen::{Listen, same_object};
 use crate::router::{Conflict, Pattern, Router};
 
 /// A handler under a pattern.
@@ -78,12 +78,7 @@ impl ServerDefinition {
 
     /// Whether both are the same server: equal settings and the very same objects.
     pub fn same(&self, other: &Self) -> bool {
-        let same_log = match (&self.log, &other.log) {
-            (None, None) => true,
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-            _ => false,
-        };
-        same_log
+        same_object(self.log.as_ref(), other.log.as_ref())
             && self.trusted_proxies == other.trusted_proxies
             && self.security_headers == other.security_headers
             && (&self.name, &self.listen, &self.limits, &self.hsts, &self.origin)
