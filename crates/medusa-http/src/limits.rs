@@ -24,11 +24,11 @@ pub struct Limit {
 
 /// Tells each limit once: why it is so, its default, the least it may be, and what users read of it.
 macro_rules! limits {
-    ($($(#[doc = $reason:literal])+ $name:ident: $type:ident = $default:expr, $least:literal.., $doc:literal;)+) => {
+    ($($(#[doc = $reason:literal])* $name:ident: $type:ident = $default:expr, $least:literal.., $doc:literal;)+) => {
         /// The limits of one server.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub struct Limits {
-            $($(#[doc = $reason])+ pub $name: $type,)+
+            $(#[doc = $doc] #[doc = ""] $(#[doc = $reason])* pub $name: $type,)+
         }
 
         impl Default for Limits {
@@ -49,101 +49,84 @@ macro_rules! limits {
 }
 
 limits! {
-    /// The longest request body, in bytes, where its mount says nothing else. Default 1 MiB, as nginx: enough for forms
-    /// and JSON, too little to fill the memory with. More is answered 413.
+    /// As nginx: enough for forms and JSON, too little to fill the memory with.
     body: u64 = 1024 * 1024, 0..,
         "The longest request body, in bytes, where its mount says nothing else. Default 1 MiB. More is answered 413.";
-    /// How long a client may pause within its request body. Default 30: TCP sends a lost packet again within a few
-    /// seconds. More is answered 408.
+    /// TCP sends a lost packet again within a few seconds.
     body_idle: u32 = 30, 0..,
         "Seconds a client may pause within its request body. Default 30; more is answered 408.";
-    /// The least rate of a request body, in bytes per second on the average, after its first 10 seconds. Default 240, as
-    /// Kestrel: below a modem, above what keeps a slow-body attack cheap. Slower is answered 408.
+    /// As Kestrel: below a modem, above what keeps a slow-body attack cheap.
     body_rate: u32 = 240, 0..,
         "The least rate of a request body, in bytes per second on the average, after its first 10 seconds. Default 240; \
          slower is answered 408.";
-    /// How long a new connection may be silent. Default 30: browsers connect ahead of need. Then it is closed.
+    /// Browsers connect ahead of need.
     first_byte: u32 = 30, 0..,
         "Seconds a new connection may be silent. Default 30; then it is closed.";
-    /// How long a request's head may take from its first byte on. Default 30: slow enough for a bad mobile link, too
-    /// fast for a slowloris to be cheap. Later is answered 408.
+    /// Slow enough for a bad mobile link, too fast for a slowloris to be cheap. Counts from the first byte on.
     head: u32 = 30, 0..,
         "Seconds a request's head may take. Default 30; more is answered 408.";
-    /// How long a request's head may pause. Default 10. Later is answered 408.
     head_read: u32 = 10, 0..,
         "Seconds a request's head may pause. Default 10; more is answered 408.";
-    /// How long a handler may take until it answers, counted anew whenever the client has sent some of a body. Default
-    /// 60: a client has given up by then. Later is answered 503. What it streams after that is its own affair.
+    /// A client has given up by then. What a handler streams after it answered is its own affair.
     handler: u32 = 60, 0..,
         "Seconds a handler may take until it answers, counted anew whenever the client has sent some of a body. Default \
          60; more is answered 503.";
-    /// How long a client may take less than 16 KiB of what is sent, if there is so much. Default 60, as nginx. Then it is
-    /// closed, or with HTTP/2 the one request is.
+    /// As nginx. Taking less counts only if there is so much for the client.
     write: u32 = 60, 0..,
         "Seconds a client may take nothing of what is sent, or less than 16 KiB. Default 60; then it is closed, or with \
          HTTP/2 the one request is.";
-    /// How long a connection may idle between requests. Default 75, as nginx: browsers reuse a connection within a
-    /// minute. Then it is closed.
+    /// As nginx: browsers reuse a connection within a minute.
     idle: u32 = 75, 0..,
         "Seconds a connection may idle between requests. Default 75; then it is closed.";
-    /// How long a TLS handshake may take, or the header of the PROXY protocol. Default 10: a few round trips.
+    /// A few round trips.
     handshake: u32 = 10, 0..,
         "Seconds a TLS handshake may take, or the header of the PROXY protocol. Default 10; then the connection is \
          closed.";
-    /// How long a connection may live; then it ends after the request it is at. Default 3600: long enough to cost
-    /// nothing, short enough that connections spread over the workers again. a `WebSocket` is told to close (1001).
+    /// Long enough to cost nothing, short enough that connections spread over the workers again. A `WebSocket` is told to
+    /// close (1001).
     connection: u32 = 3600, 0..,
         "Seconds a connection may live; then it ends after the request it is at. Default 3600.";
-    /// The longest fields of a request together, in bytes. Default 64 KiB: a dozen cookies of 4 KiB. More is 431.
+    /// A dozen cookies of 4 KiB.
     head_bytes: u32 = 64 * 1024, 1024..,
         "The longest fields of a request together, in bytes. Default 64 KiB, at least 1024; more is answered 431.";
-    /// The longest field of a request. Default 0, as `head_bytes` bounds it: for who has something behind the server that
-    /// takes less, a log or a backend. More is 431.
+    /// For who has something behind the server that takes less, a log or a backend.
     field: u32 = 0, 0..,
         "The longest field of a request, its name and its value together, in bytes. Default 0, which leaves it to \
          `head_bytes`; more is answered 431.";
-    /// The most fields of a head. Default 100, as Apache. More is 431.
+    /// As Apache.
     fields: u32 = 100, 1..,
         "The most fields of a request. Default 100; more is answered 431.";
-    /// The longest target of a request, in bytes. Default 8 KiB, as Apache; RFC 9112 §3 asks for 8000. More is 414; with
-    /// HTTP/1, one that alone is longer than this and `head_bytes` together is not read to its end, and is 431.
+    /// As Apache; RFC 9112 §3 asks for 8000. With HTTP/1, a target that alone is longer than this and `head_bytes` together
+    /// is not read to its end, and is 431.
     uri: u32 = 8 * 1024, 1..,
         "The longest target of a request, in bytes. Default 8 KiB; more is answered 414.";
-    /// Requests on one connection; then it ends. Default 100,000: costs nothing, and no connection is for ever.
+    /// Costs nothing, and no connection is for ever.
     requests: u32 = 100_000, 0..,
         "Requests on one connection; then it ends. Default 100000.";
-    /// Requests at a time on one HTTP/2 connection. Default 128: RFC 9113 §6.5.2 recommends at least 100.
+    /// RFC 9113 §6.5.2 recommends at least 100.
     streams: u32 = 128, 1..,
         "Requests at a time on one HTTP/2 connection. Default 128.";
-    /// Connections at a time. Default 50,000: half of what the process may have in all. More are answered 503.
+    /// Half of what the process may have in all.
     connections: u32 = 50_000, 0..,
         "Connections at a time. Default 50000; more are answered 503.";
-    /// Connections at a time from one address (for IPv6, one /64; eight times as many from one /48). Default 1,024: an
-    /// office behind one address has less, and a single machine cannot take the server for itself. Never more, at all
-    /// servers together, than an eighth of the descriptors that the process may have, or a quarter from one /48. More are
-    /// answered 503. Not for this machine's own addresses, unix sockets and trusted proxies, which speak for others.
+    /// An office behind one address has less, and a single machine cannot take the server for itself. Unix sockets and
+    /// trusted proxies speak for others.
     connections_per_address: u32 = 1024, 0..,
         "Connections at a time from one address (for IPv6, one /64; eight times as many from one /48), this machine's \
          own and trusted proxies excepted. Default 1024, and never more than an eighth of the process's file \
          descriptors at all servers together (from one /48, a quarter); more are answered 503.";
-    /// Requests under way at a time from one address, counted as its connections are. Default 1,024: as many as it
-    /// may have connections, for each request that waits costs some 10 KiB. More are answered 503.
+    /// As many as it may have connections, for each request that waits costs some 10 KiB.
     requests_per_address: u32 = 1024, 0..,
         "Requests under way at a time from one address, counted as its connections are. Default 1024; more are answered \
          503.";
-    /// Bytes of requests in memory at a time, of all servers of the process together: heads, bodies that are read into
-    /// memory, what comes before it is read, and 16 KiB for a request that others are under way beside on its connection.
-    /// Default 128 MiB: what a small machine can spare, and more than a thousand uploads need that are read piece by piece.
-    /// All strangers have seven eighths of it, one address a quarter as much as is left free of that, an IPv6 /48 half as
-    /// much, each beside one piece. Who passes it is answered 503.
+    /// What a small machine can spare, and more than a thousand uploads need that are read piece by piece.
     request_bytes: u64 = 128 * 1024 * 1024, 0..,
         "Bytes of requests in memory at a time, of all servers of the process together: heads, bodies that are read \
          into memory, what comes before it is read, and what a request takes that others are under way beside on its \
          connection (16 KiB). Default 128 MiB. All strangers have seven eighths of it, one address a quarter as much as \
          is left free of that (22 MiB, if nobody else has any), an IPv6 /48 half as much, each beside one piece; more \
          is answered 503.";
-    /// The same of answers: what was made and is not taken yet. Default 128 MiB. Who passes it is answered 503, and a
-    /// stream waits until there is room.
+    /// As `request_bytes`.
     answer_bytes: u64 = 128 * 1024 * 1024, 0..,
         "Bytes of answers in memory that clients have not taken, counted in the same way. Default 128 MiB; more is \
          answered 503, and a stream waits.";
