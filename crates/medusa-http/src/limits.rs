@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use medusa_net::Deadlines;
+use medusa_proto::status::Status;
 
 /// One of the [`LIMITS`].
 #[derive(Debug, Clone, Copy)]
@@ -133,6 +134,13 @@ limits! {
 }
 
 impl Limits {
+    /// The limits as they are, for the operator who asks what a client has run into.
+    pub(crate) fn status(&self) -> Status {
+        LIMITS
+            .iter()
+            .fold(Status::new("http.limits", ""), |status, limit| status.field(limit.name, (limit.get)(self)))
+    }
+
     /// Those that the connection minds.
     pub(crate) fn deadlines(&self) -> Deadlines {
         Deadlines {
@@ -160,6 +168,18 @@ pub(crate) fn passes(count: u64, limit: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_status_has_each_limit_as_it_is() {
+        let mut limits = Limits::default();
+        for (limit, value) in LIMITS.iter().zip(5000..) {
+            (limit.set)(&mut limits, value);
+        }
+        let status = limits.status();
+        for (limit, value) in LIMITS.iter().zip(5000_u64..) {
+            assert_eq!(status.get(limit.name), Some(&value.into()), "{}", limit.name);
+        }
+    }
 
     #[test]
     fn what_users_read_of_a_default_is_so() {

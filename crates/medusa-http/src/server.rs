@@ -96,7 +96,7 @@ impl ServerDefinition {
         let counters = &self.counters;
         let status =
             counters.requests.describe(status).gauge("connections", u64::from(counters.admission.open()));
-        let status = status.child(counters.faults.status());
+        let status = status.child(counters.faults.status()).child(self.limits.status());
         self.mounts.values().fold(status, |status, mount| status.child(mount.status()))
     }
 }

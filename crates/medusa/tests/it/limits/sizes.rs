@@ -52,6 +52,7 @@ fn field_a_longer_one_is_answered_431() {
     expect_status(&server, &request(100), 200);
     expect_status(&server, &request(101), 431);
     expect_faults(&server, &[("field_too_long", 2)]);
+    assert_eq!((server.number("http.limits", "field"), server.number("http.limits", "fields")), (100, 100));
 }
 
 #[test]
