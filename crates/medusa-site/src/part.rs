@@ -245,6 +245,16 @@ impl Parts {
     }
 }
 
+/// The running part, if it is `same` as `part`; else that one: the end of a [`Part::settle`].
+pub(crate) fn unless_same<P: Part>(
+    part: Arc<P>,
+    running: &Arc<dyn Part>,
+    same: impl FnOnce(&P, &P) -> bool,
+) -> Arc<dyn Part> {
+    let is_same = downcast(running).is_some_and(|running| same(&part, running));
+    if is_same { Arc::clone(running) } else { part }
+}
+
 /// `part` as what it is, if it is a `P`.
 pub(crate) fn downcast<P: Part>(part: &Arc<dyn Part>) -> Option<&P> {
     let part: &dyn Any = part.as_ref();

@@ -8,7 +8,7 @@ use medusa_proto::status::Status;
 use super::number;
 use crate::draft::{Draft, DraftError};
 use crate::object::{Object, Use};
-use crate::part::{Environment, Part, PartId, PartKind, Parts, Prepare, Preparing, Refusal, downcast};
+use crate::part::{Environment, Part, PartId, PartKind, Parts, Prepare, Preparing, Refusal, unless_same};
 
 /// Each is given every event.
 static KIND: PartKind =
@@ -48,11 +48,10 @@ impl Part for EventLog {
     }
 
     fn settle(self: Arc<Self>, running: &Arc<dyn Part>) -> Arc<dyn Part> {
-        let same = downcast::<Self>(running).is_some_and(|running| {
-            Arc::ptr_eq(&running.route.sink, &self.route.sink)
-                && (running.route.level, &running.origin) == (self.route.level, &self.origin)
-        });
-        if same { Arc::clone(running) } else { self }
+        unless_same(self, running, |a, b| {
+            Arc::ptr_eq(&a.route.sink, &b.route.sink)
+                && (a.route.level, &a.origin) == (b.route.level, &b.origin)
+        })
     }
 
     fn uses(&self) -> Vec<Use> {

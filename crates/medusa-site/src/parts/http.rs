@@ -25,7 +25,9 @@ use medusa_proto::status::Status;
 
 use crate::draft::{Draft, DraftError, room};
 use crate::object::{Object, Use};
-use crate::part::{Environment, Part, PartId, PartKind, Parts, Place, Prepare, Preparing, Refusal, downcast};
+use crate::part::{
+    Environment, Part, PartId, PartKind, Parts, Place, Prepare, Preparing, Refusal, downcast, unless_same,
+};
 
 static KIND: PartKind =
     PartKind { name: "http.server", noun: "HTTP server", plural: "HTTP servers", most: MAX_ADDRESSES };
@@ -328,8 +330,9 @@ impl Part for HttpServer {
         let Some(known) = downcast::<Self>(running) else { return self };
         let mut settled = Arc::unwrap_or_clone(self);
         settled.take_over(known);
-        let same = known.listen_origin == settled.listen_origin && known.definition.same(&settled.definition);
-        if same { Arc::clone(running) } else { Arc::new(settled) }
+        unless_same(Arc::new(settled), running, |a, b| {
+            a.listen_origin == b.listen_origin && a.definition.same(&b.definition)
+        })
     }
 
     fn uses(&self) -> Vec<Use> {

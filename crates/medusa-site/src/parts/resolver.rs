@@ -7,7 +7,7 @@ use medusa_proto::status::Status;
 
 use crate::draft::{Draft, DraftError};
 use crate::object::{Object, Use};
-use crate::part::{Part, PartId, PartKind, Parts, downcast};
+use crate::part::{Part, PartId, PartKind, Parts, unless_same};
 
 static KIND: PartKind =
     PartKind { name: "dns.use", noun: "resolver of the site", plural: "resolvers", most: 1 };
@@ -62,10 +62,7 @@ impl Part for SiteResolver {
     }
 
     fn settle(self: Arc<Self>, running: &Arc<dyn Part>) -> Arc<dyn Part> {
-        let same = downcast::<Self>(running).is_some_and(|running| {
-            Arc::ptr_eq(&running.resolver, &self.resolver) && running.origin == self.origin
-        });
-        if same { Arc::clone(running) } else { self }
+        unless_same(self, running, |a, b| Arc::ptr_eq(&a.resolver, &b.resolver) && a.origin == b.origin)
     }
 
     fn uses(&self) -> Vec<Use> {
