@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::PATIENCE;
 
@@ -57,12 +59,12 @@ impl Lines {
 
     /// The number of lines so far. Lines are numbered from 0, so this is the number of the next.
     pub fn count(&self) -> usize {
-        self.lock().count()
+        self.0.said.lock().count()
     }
 
     /// All that are kept, each with a newline.
     pub fn text(&self) -> String {
-        self.lock().from(0).flat_map(|line| [line, "\n"]).collect()
+        self.0.said.lock().from(0).flat_map(|line| [line, "\n"]).collect()
     }
 
     /// The first line that contains `part`, now or when it comes.
@@ -117,17 +119,9 @@ impl Lines {
         drop(self.wait_while(|said| !said.ended));
     }
 
-    fn wait_while(&self, mut condition: impl FnMut(&mut Said) -> bool) -> MutexGuard<'_, Said> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut said = self.lock();
-        while condition(&mut said) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            let woken = self.0.changed.wait_timeout(said, left);
-            said = woken.unwrap_or_else(PoisonError::into_inner).0;
-        }
+    fn wait_while(&self, condition: impl FnMut(&mut Said) -> bool) -> MutexGuard<'_, Said> {
+        let mut said = self.0.said.lock();
+        self.0.changed.wait_while_until(&mut said, condition, Instant::now() + PATIENCE);
         said
     }
 
@@ -141,12 +135,12 @@ impl Lines {
             self.push(String::from_utf8_lossy(&line).into_owned());
             line.clear();
         }
-        self.lock().ended = true;
+        self.0.said.lock().ended = true;
         self.0.changed.notify_all();
     }
 
     fn push(&self, line: String) {
-        let mut said = self.lock();
+        let mut said = self.0.said.lock();
         said.bytes += line.len();
         said.kept.push_back(line);
         while said.kept.len() > KEPT || said.bytes > KEPT_BYTES {
@@ -156,11 +150,6 @@ impl Lines {
         }
         drop(said);
         self.0.changed.notify_all();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Said> {
-        // A panic in a `find` leaves whole lines behind.
-        self.0.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -190,7 +179,7 @@ mod tests {
         let lines = Lines::read(std::io::Cursor::new(text));
         lines.wait_for_end();
         assert_eq!(lines.count(), KEPT + 1);
-        assert_eq!(lines.lock().kept.len(), KEPT);
+        assert_eq!(lines.0.said.lock().kept.len(), KEPT);
         assert_eq!(lines.wait_for_from(KEPT, ""), "last");
     }
 

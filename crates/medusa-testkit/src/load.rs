@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use rustix::process::Signal;
 
 use crate::Process;
@@ -74,8 +74,7 @@ impl Load {
     /// `wrk` is not installed.
     #[track_caller]
     pub fn on(url: &str, connections: u32) -> Self {
-        // A failed test that had the lock has left nothing behind.
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = ALONE.lock();
         let mut wrk = Command::new("wrk");
         wrk.args(["-t2", &format!("-c{connections}"), "-d", FOREVER, "--latency"]);
         wrk.arg(url);

@@ -8,11 +8,11 @@ mod build;
 mod campaign;
 
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
 use campaign::{Campaign, Outcome};
+use parking_lot::Mutex;
 
 use crate::cli::{Arguments, Command};
 use crate::cmd::Cmd;
@@ -94,9 +94,11 @@ fn chosen(targets: &[String], only: Option<&str>) -> Result<Vec<String>> {
 /// Runs all, [`AT_ONCE`] at a time; the outcomes are in the order of the campaigns.
 fn run_all(campaigns: &[Campaign], time: Duration) -> Result<Vec<Outcome>> {
     let waiting = Mutex::new(campaigns.iter().enumerate());
+    // The lock ends with the call: in the head of the loop it would last for its body.
+    let next = || waiting.lock().next();
     let work = || {
         let mut done = Vec::new();
-        while let Some((place, campaign)) = waiting.lock().ok().and_then(|mut waiting| waiting.next()) {
+        while let Some((place, campaign)) = next() {
             let outcome = campaign.run(time);
             if let Ok(outcome) = &outcome {
                 term::note(&outcome.line());

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use medusa_testkit::{Client, dial};
+use parking_lot::Mutex;
 use rustix::process::setpriority_process;
 
 use super::clients::{self, AttackKind, Targets};
@@ -81,7 +81,7 @@ impl Hostile {
             let place = if rng.below(2) == 0 { "bad" } else { "main" };
             let path = format!("/{place}/{way}");
             let status = self.while_under_way(&path, || request(targets, &path)).unwrap_or(0);
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             let tried = state.scripts.entry(way).or_default();
             tried.times += 1;
             *tried.came.entry(status).or_default() += 1;
@@ -96,7 +96,7 @@ impl Hostile {
         while going() {
             let kind = kinds[deck.draw()];
             let made = self.while_under_way(kind.name, || kind.attack(targets, &mut rng, end));
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             let tried = state.clients.entry(kind.name).or_default();
             tried.times += 1;
             *tried.came.entry(1).or_default() += made;
@@ -106,9 +106,9 @@ impl Hostile {
     }
 
     fn while_under_way<T>(&self, what: &str, run: impl FnOnce() -> T) -> T {
-        self.lock().under_way.push(what.to_owned());
+        self.state.lock().under_way.push(what.to_owned());
         let result = run();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if let Some(place) = state.under_way.iter().position(|known| known == what) {
             state.under_way.swap_remove(place);
         }
@@ -117,21 +117,17 @@ impl Hostile {
 
     /// The attacks of just now.
     pub(super) fn under_way(&self) -> Vec<String> {
-        self.lock().under_way.clone()
+        self.state.lock().under_way.clone()
     }
 
     /// The scripts that were tried, by name.
     pub(super) fn scripts(&self) -> BTreeMap<&'static str, Tried> {
-        self.lock().scripts.clone()
+        self.state.lock().scripts.clone()
     }
 
     /// The clients that were tried, by name.
     pub(super) fn clients(&self) -> BTreeMap<&'static str, Tried> {
-        self.lock().clients.clone()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().clients.clone()
     }
 }
 
