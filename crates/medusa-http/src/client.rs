@@ -92,7 +92,7 @@ mod tests {
     fn a_trusted_proxy_speaks_for_its_client() {
         let fields =
             [("x-forwarded-for", "192.0.2.9"), ("x-forwarded-proto", "https"), ("x-request-id", "abc")];
-        let told = behind("10.0.0.1", &["10.0.0.0/8"], &fields);
-        assert_eq!(told, ("192.0.2.9".to_owned(), true, "abc".to_owned()));
+        let client = behind("10.0.0.1", &["10.0.0.0/8"], &fields);
+        assert_eq!(client, ("192.0.2.9".to_owned(), true, "abc".to_owned()));
     }
 }

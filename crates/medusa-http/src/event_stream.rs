@@ -19,8 +19,8 @@ use crate::sessions::Sessions;
 
 /// Whether a response with these fields is one.
 pub(crate) fn is_one(headers: &HeaderMap) -> bool {
-    let told = headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
-    let kind = told.split(|&b| b == b';').next().unwrap_or_default();
+    let content_type = headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let kind = content_type.split(|&b| b == b';').next().unwrap_or_default();
     kind.trim_ascii().eq_ignore_ascii_case(CONTENT_TYPE.as_bytes())
 }
 

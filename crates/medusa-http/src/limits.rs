@@ -184,15 +184,15 @@ mod tests {
     #[test]
     fn what_users_read_of_a_default_is_so() {
         for limit in LIMITS {
-            let (_, told) = limit.doc.split_once("Default ").unwrap();
-            let digits = told.find(|c: char| !c.is_ascii_digit()).unwrap();
-            let unit = match told[digits..].get(..4) {
+            let (_, default) = limit.doc.split_once("Default ").unwrap();
+            let digits = default.find(|c: char| !c.is_ascii_digit()).unwrap();
+            let unit = match default[digits..].get(..4) {
                 Some(" KiB") => 1024,
                 Some(" MiB") => 1024 * 1024,
                 _ => 1,
             };
-            let told = told[..digits].parse::<u64>().unwrap() * unit;
-            assert_eq!(told, (limit.get)(&Limits::default()), "{}", limit.name);
+            let value = default[..digits].parse::<u64>().unwrap() * unit;
+            assert_eq!(value, (limit.get)(&Limits::default()), "{}", limit.name);
         }
     }
 }

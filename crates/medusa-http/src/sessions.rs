@@ -71,9 +71,9 @@ mod tests {
         let (mut one, mut two) = (sessions.join_websocket(), sessions.join_event_stream());
         let third = sessions.join_event_stream();
         let expect = |websockets: u64, event_streams: u64| {
-            let told = sessions.describe(Status::new("handler", ""));
-            assert_eq!(told.get("websockets"), Some(&websockets.into()));
-            assert_eq!(told.get("event_streams"), Some(&event_streams.into()));
+            let status = sessions.describe(Status::new("handler", ""));
+            assert_eq!(status.get("websockets"), Some(&websockets.into()));
+            assert_eq!(status.get("event_streams"), Some(&event_streams.into()));
         };
         expect(1, 2);
         sessions.end();

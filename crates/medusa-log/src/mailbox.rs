@@ -280,8 +280,8 @@ mod tests {
         assert!(!mailbox.offer("small", records(1)));
         mailbox.lose(loss(2, 2));
         mailbox.lose(loss(1, 7));
-        let told = Loss { records: 3, from: Timestamp::from_micros(2), to: Timestamp::from_micros(7) };
-        assert_eq!(next(&mailbox), Poll::Ready(Some(("large", Some(told)))));
+        let loss = Loss { records: 3, from: Timestamp::from_micros(2), to: Timestamp::from_micros(7) };
+        assert_eq!(next(&mailbox), Poll::Ready(Some(("large", Some(loss)))));
         assert!(!mailbox.offer("small", records(1)), "what the reader has counts");
         assert_eq!(mailbox.flush(Instant::now()), 11);
         mailbox.settle(records(11));

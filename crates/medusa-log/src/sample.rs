@@ -40,8 +40,9 @@ impl TryFrom<f64> for Rate {
         if rate > 0.0 && rate <= 1.0 {
             return Ok(Self(rate));
         }
-        let told = format!("a rate is above 0 and at most 1, not {rate}: 0.01 keeps one record in a hundred");
-        Err(OptionError(told))
+        let message =
+            format!("a rate is above 0 and at most 1, not {rate}: 0.01 keeps one record in a hundred");
+        Err(OptionError(message))
     }
 }
 

@@ -202,14 +202,15 @@ mod tests {
 
     #[test]
     fn a_request_that_is_none_is_told_what_is_wrong() {
-        let told = |line: &str| with_causes(&decode(line.as_bytes()).expect_err("not a request"));
-        assert!(told("hello").contains("not a request"));
-        assert!(told("[]").contains("not a request"));
-        assert!(told("{\"op\":\"stop\"}").contains("version"));
-        assert!(told("{\"version\":1,\"op\":\"dance\"}").contains("dance"));
-        assert!(told("{\"version\":1,\"op\":\"eval\"}").contains("source"));
+        let message = |line: &str| with_causes(&decode(line.as_bytes()).expect_err("not a request"));
+        assert!(message("hello").contains("not a request"));
+        assert!(message("[]").contains("not a request"));
+        assert!(message("{\"op\":\"stop\"}").contains("version"));
+        assert!(message("{\"version\":1,\"op\":\"dance\"}").contains("dance"));
+        assert!(message("{\"version\":1,\"op\":\"eval\"}").contains("source"));
         assert!(
-            told("{\"version\":2,\"what\":[]}").contains("version 1 of the control protocol and you speak 2")
+            message("{\"version\":2,\"what\":[]}")
+                .contains("version 1 of the control protocol and you speak 2")
         );
         assert!(decode(b"\xff\xfe").is_err());
     }

@@ -165,8 +165,8 @@ fn admit<C: Control>(stream: UnixStream, owner: u32, slots: &SessionSlots, contr
             pid = peer.pid,
             "a control session was refused: not its user's server"
         );
-        let told = format!("this server belongs to uid {owner} and you are uid {}: use `sudo`", peer.uid);
-        return refuse(&stream, &told);
+        let message = format!("this server belongs to uid {owner} and you are uid {}: use `sudo`", peer.uid);
+        return refuse(&stream, &message);
     }
     let Some((slot, kind)) = slots.take() else {
         tracing::warn!(

@@ -249,8 +249,8 @@ mod tests {
     fn a_second_server_is_told_who_is_there() {
         let folder = tempfile::tempdir().expect("a folder");
         let first = StateDir::take(folder.path()).expect("free");
-        let told = StateDir::take(folder.path()).expect_err("taken").to_string();
-        assert!(told.contains(&format!("(pid {})", std::process::id())), "{told}");
+        let error = StateDir::take(folder.path()).expect_err("taken").to_string();
+        assert!(error.contains(&format!("(pid {})", std::process::id())), "{error}");
         drop(first);
         StateDir::take(folder.path()).expect("free again");
     }

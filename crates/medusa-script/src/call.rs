@@ -78,10 +78,10 @@ pub(crate) fn handler_error(error: &TaskError) -> HandlerError {
     {
         return HandlerError::client(fault.status(), fault.to_string()).by_option(fault.option());
     }
-    let told = ScriptError::from_task(error).with_traceback();
+    let traced = ScriptError::from_task(error).with_traceback();
     match error {
-        TaskError::Script(_) => HandlerError::internal(told),
-        _ => HandlerError::unavailable(told),
+        TaskError::Script(_) => HandlerError::internal(traced),
+        _ => HandlerError::unavailable(traced),
     }
 }
 

@@ -147,8 +147,8 @@ impl Transaction {
         if self.change.borrow().is_none() {
             self.waiting.borrow_mut().get_or_insert_with(|| {
                 let (live, author) = (Arc::clone(&self.live), self.author.clone());
-                let told = tells(self.events.clone());
-                Box::pin(async move { live.begin(author, told).await })
+                let progress = tells(self.events.clone());
+                Box::pin(async move { live.begin(author, progress).await })
             });
             let change = poll_fn(|cx| match self.waiting.borrow_mut().as_mut() {
                 Some(waiting) => waiting.as_mut().poll(cx).map(Some),
@@ -175,13 +175,13 @@ impl Transaction {
         let mut printed = self.printed.borrow_mut();
         let before = *printed;
         *printed = before.saturating_add(line.len() + 1);
-        let told = match (before <= MAX_OUTPUT, *printed <= MAX_OUTPUT) {
+        let text = match (before <= MAX_OUTPUT, *printed <= MAX_OUTPUT) {
             (_, true) => line.to_owned(),
             (true, false) => format!("(the rest is cut off: a statement may print {MAX_OUTPUT} bytes)"),
             (false, false) => return true,
         };
         // Dropped when the reader does not keep up: output must not hold up a statement.
-        let _full = events.try_send(TaskProgress::Output(told));
+        let _full = events.try_send(TaskProgress::Output(text));
         true
     }
 

@@ -226,13 +226,13 @@ mod tests {
         let held = gate.enter(&script("request GET /"), true, |_| {}).await;
         advance(MOST_HELD * 10).await;
         assert!(held.is_held(), "nobody waits");
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let tells = Arc::clone(&told);
+        let holders = Arc::new(Mutex::new(Vec::new()));
+        let tells = Arc::clone(&holders);
         let pass = gate.enter(&operator("reload"), false, move |busy| tells.lock().push(busy)).await;
         assert!(pass.is_held() && !held.is_held());
         assert!(held.take().unwrap_err().to_string().contains("held up others for 5 s"));
-        assert_eq!(told.lock().len(), 1, "one holder, told once");
-        let text = told.lock()[0].to_string();
+        assert_eq!(holders.lock().len(), 1, "one holder, told once");
+        let text = holders.lock()[0].to_string();
         assert!(
             text.starts_with("waiting for the change by request GET /, which has been under way for 5"),
             "{text}"

@@ -563,8 +563,8 @@ struct Slow(Mutex<Receiver<()>>);
 
 impl Sink for Slow {
     fn check(&self) -> Result<(), SinkError> {
-        let told = self.0.lock().map(|receiver| receiver.recv_timeout(Duration::from_secs(20)));
-        if matches!(told, Ok(Ok(()))) { Ok(()) } else { Err(SinkError::new("slow", "be told")) }
+        let received = self.0.lock().map(|receiver| receiver.recv_timeout(Duration::from_secs(20)));
+        if matches!(received, Ok(Ok(()))) { Ok(()) } else { Err(SinkError::new("slow", "be told")) }
     }
 
     fn prepare(&self) -> Result<(), SinkError> {

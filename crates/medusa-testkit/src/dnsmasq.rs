@@ -63,8 +63,8 @@ impl Dnsmasq {
     #[track_caller]
     pub fn change(&mut self, hosts: &str) {
         fs::write(self.directory.path().join("hosts"), hosts).expect("its own directory");
-        let said = self.process.stderr().count();
+        let before = self.process.stderr().count();
         self.process.signal(Signal::HUP);
-        self.process.stderr().wait_for_from(said, "hosts - ");
+        self.process.stderr().wait_for_from(before, "hosts - ");
     }
 }

@@ -41,8 +41,9 @@ impl Journald {
     pub fn messages(&self, identifier: &str, count: usize) -> Vec<Value> {
         wait::until(&format!("the journal has {count} messages"), || {
             let directory = self.at("log/journal").display().to_string();
-            let told = run("journalctl", ["-D", &directory, "-t", identifier, "-o", "json", "--all", "-q"]);
-            let messages = told.success();
+            let journal =
+                run("journalctl", ["-D", &directory, "-t", identifier, "-o", "json", "--all", "-q"]);
+            let messages = journal.success();
             let messages = messages.lines().map(|line| serde_json::from_str(line).expect("JSON"));
             let messages: Vec<Value> = messages.collect();
             (messages.len() >= count).then_some(messages)

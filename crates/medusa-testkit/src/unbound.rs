@@ -111,9 +111,9 @@ impl Unbound {
     pub fn change(&mut self, zone: &Zone) {
         self.write(&zone.origin, &zone.file());
         let process = self.process.as_mut().expect("it runs");
-        let said = process.stderr().count();
+        let before = process.stderr().count();
         process.signal(Signal::HUP);
-        process.stderr().wait_for_from(said, "start of service");
+        process.stderr().wait_for_from(before, "start of service");
     }
 
     /// Ends it: whoever asks is refused.

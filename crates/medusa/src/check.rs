@@ -44,12 +44,12 @@ fn described(error: &ScriptError) -> serde_json::Value {
 /// Without what only a running server has to say: counts, sizes, whether it fails. A mount is one line with its
 /// handler, and where the script says something stands behind it.
 fn brief(status: &Status) -> Status {
-    let mut told = Status::new(status.kind, status.name.clone());
+    let mut shown = Status::new(status.kind, status.name.clone());
     for Field { name, value, .. } in &status.fields {
         if let Value::Text(text) = value
             && *name != "origin"
         {
-            told = told.field(name, text.as_str());
+            shown = shown.field(name, text.as_str());
         }
     }
     let is_empty =
@@ -61,15 +61,15 @@ fn brief(status: &Status) -> Status {
         && handler.fields.is_empty()
         && handler.children.is_empty()
     {
-        told.name = format!("{}: {} {}", told.name, handler.kind, handler.name);
+        shown.name = format!("{}: {} {}", shown.name, handler.kind, handler.name);
         children.clear();
     }
     if let Some(Value::Text(origin)) = status.get("origin")
-        && !told.name.ends_with(origin.as_str())
+        && !shown.name.ends_with(origin.as_str())
     {
-        told.name = format!("{} ({origin})", told.name);
+        shown.name = format!("{} ({origin})", shown.name);
     }
-    told.children(children)
+    shown.children(children)
 }
 
 /// The verdict: the number of each thing that people count.

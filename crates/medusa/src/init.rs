@@ -102,8 +102,8 @@ mod tests {
         let (last, _) = FILES.last().expect("there are files");
         let taken = folder.path().join(last);
         write(&taken, b"mine").expect("written");
-        let told = init(folder.path()).expect_err("taken").to_string();
-        assert!(told.contains(last), "{told}");
+        let error = init(folder.path()).expect_err("taken").to_string();
+        assert!(error.contains(last), "{error}");
         assert_eq!(fs::read(&taken).expect("read"), b"mine");
         let mut found = BTreeSet::new();
         files_below(folder.path(), &mut found);

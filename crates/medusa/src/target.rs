@@ -238,8 +238,8 @@ mod tests {
         assert_eq!(Folder::with(&["site/site.luau"]).found(None), Path::new("site/site.luau"));
         let without = Folder::with(&["site/index.html"]);
         assert_eq!(without.found(None), Path::new(""));
-        let told = Target::find_script(None, without.0.path(), "medusa").expect_err("nobody has said so");
-        assert!(told.to_string().contains("`medusa serve .`"), "{told}");
+        let error = Target::find_script(None, without.0.path(), "medusa").expect_err("nobody has said so");
+        assert!(error.to_string().contains("`medusa serve .`"), "{error}");
         Target::find_script(Some(Path::new(".")), without.0.path(), "medusa").expect("it was named");
     }
 

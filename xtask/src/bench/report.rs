@@ -125,12 +125,12 @@ impl Row {
 
     /// The last round in a line.
     pub(super) fn last(&self) -> String {
-        let told = self.rounds.last().into_iter().flatten().map(|(figure, value)| {
+        let figures = self.rounds.last().into_iter().flatten().map(|(figure, value)| {
             let name = if figure.unit.is_empty() { format!(" {}", figure.name) } else { String::new() };
             format!("{}{name}", figure.spoken(*value))
         });
         let Self { what, server, .. } = self;
-        format!("{what}, {server}: {}", told.collect::<Vec<_>>().join(", "))
+        format!("{what}, {server}: {}", figures.collect::<Vec<_>>().join(", "))
     }
 
     fn as_json(&self) -> Value {
@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn the_tables_tell_medians_in_their_units_and_what_is_missed() {
-        let told = report().told();
+        let table = report().told();
         let rows = [
             "\na note\n",
             "4 KB  nginx   11.00 µs/request  wrk\n",
@@ -318,9 +318,9 @@ mod tests {
             "**at most 0.5, missed**",
         ];
         for row in rows {
-            assert!(told.contains(row), "{row}\nis not in\n{told}");
+            assert!(table.contains(row), "{row}\nis not in\n{table}");
         }
-        assert!(!told.contains("**at most 0.9"), "{told}");
+        assert!(!table.contains("**at most 0.9"), "{table}");
     }
 
     #[test]

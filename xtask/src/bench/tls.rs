@@ -92,8 +92,8 @@ pub(super) fn agreed_with_openssl(address: std::net::SocketAddr) -> Result<Strin
     let client = Cmd::new("openssl").args(["s_client", "-brief", "-connect"]).args([address.to_string()]);
     let output = client.to_command().output();
     let output = output.map_err(|source| Error::Start { command: client.to_string(), source })?;
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    agreement(&told).ok_or_else(|| Error::Found(format!("`{client}` made no connection:\n{told}")))
+    let summary = String::from_utf8_lossy(&output.stderr).into_owned();
+    agreement(&summary).ok_or_else(|| Error::Found(format!("`{client}` made no connection:\n{summary}")))
 }
 
 /// The version of the system's OpenSSL, which nginx, wrk and h2load run on.
@@ -123,9 +123,9 @@ mod tests {
 
     #[test]
     fn what_openssl_agreed_on_is_read() {
-        let told = "Can't use SSL_get_servername\nProtocol version: TLSv1.3\nCiphersuite: TLS_AES_256_GCM_SHA384\n\
+        let summary = "Can't use SSL_get_servername\nProtocol version: TLSv1.3\nCiphersuite: TLS_AES_256_GCM_SHA384\n\
                     Server Temp Key: X25519, 253 bits\nDONE\n";
-        assert_eq!(agreement(told).as_deref(), Some("TLSv1.3, TLS_AES_256_GCM_SHA384, X25519, 253 bits"));
+        assert_eq!(agreement(summary).as_deref(), Some("TLSv1.3, TLS_AES_256_GCM_SHA384, X25519, 253 bits"));
         assert_eq!(agreement("connect: Connection refused\n"), None);
     }
 

@@ -63,12 +63,12 @@ impl Campaign {
         }
         let cmd = self.libfuzzer().args([format!("-max_total_time={}", time.as_secs())]);
         let cmd = cmd.args(["-print_final_stats=1"]).args([found.as_path(), self.kept.as_path()]);
-        let said = self.work.join("output");
-        let output = File::create(&said).map_err(Error::io("create", &said))?;
+        let printed = self.work.join("output");
+        let output = File::create(&printed).map_err(Error::io("create", &printed))?;
         let status = cmd.to_command().stderr(output).status();
         let status = status.map_err(|source| Error::Start { command: cmd.to_string(), source })?;
-        let said = fs::read(&said).map_err(Error::io("read", &said))?;
-        Ok(Outcome::read(&self.name, status.success(), &String::from_utf8_lossy(&said)))
+        let text = fs::read(&printed).map_err(Error::io("read", &printed))?;
+        Ok(Outcome::read(&self.name, status.success(), &String::from_utf8_lossy(&text)))
     }
 
     /// Runs it once, on `input`; what it says is seen.
@@ -186,10 +186,10 @@ mod tests {
     #[test]
     fn a_failure_says_how_to_repeat_it() {
         let root = workspace::root().display();
-        let said = format!(
+        let output = format!(
             "thread panicked at targets/range.rs:20\nTest unit written to {root}/target/fuzz/work/range/crash-1\n"
         );
-        let failure = Outcome::read("range", false, &said).failure().expect("it failed");
+        let failure = Outcome::read("range", false, &output).failure().expect("it failed");
         assert!(failure.contains("panicked at targets/range.rs:20"), "{failure}");
         let repeat = "To repeat it: cargo xtask fuzz range --input target/fuzz/work/range/crash-1";
         assert!(failure.ends_with(repeat), "{failure}");

@@ -14,7 +14,7 @@ pub(super) fn check(krate: &Crate) -> Vec<Problem> {
     let references = krate.references();
     let arrows = references.iter().map(|one| (one.from, one.to)).collect();
     let large = circles(krate.files.len(), &arrows).into_iter().filter(|circle| circle.len() > MOST);
-    let told = |circle: Vec<usize>| {
+    let problem = |circle: Vec<usize>| {
         let mut text = format!(
             "{} files name each other in a circle, and {MOST} may; move what several need to a module below them:",
             circle.len()
@@ -28,7 +28,7 @@ pub(super) fn check(krate: &Crate) -> Vec<Problem> {
         }
         Problem { file: krate.files[circle[0]].clone(), line: 1, rule: "circle", text }
     };
-    large.map(told).collect()
+    large.map(problem).collect()
 }
 
 /// The sets of files each of which leads to all others of its set; of two files or more.

@@ -38,8 +38,8 @@ type Complaint<'a> = dyn FnMut(usize, &'static str, String) + 'a;
 
 fn header(text: &str, report: &mut Complaint<'_>) {
     let first = text.lines().next().unwrap_or_default();
-    let said = first.strip_prefix("//!").is_some_and(|rest| !rest.trim().is_empty());
-    if !said {
+    let has_header = first.strip_prefix("//!").is_some_and(|rest| !rest.trim().is_empty());
+    if !has_header {
         report(
             1,
             "header",

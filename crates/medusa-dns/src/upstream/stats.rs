@@ -176,12 +176,12 @@ impl Stats {
 /// whatever is on that, and it is remembered for every name, and told in logs.
 pub(super) fn cause(error: &dyn std::error::Error) -> Arc<str> {
     let whole = medusa_proto::with_causes(error);
-    let mut told: String =
+    let mut text: String =
         whole.chars().take(MAX_CAUSE).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if told.len() < whole.len() {
-        told.push('…');
+    if text.len() < whole.len() {
+        text.push('…');
     }
-    told.into()
+    text.into()
 }
 
 #[cfg(test)]
@@ -191,8 +191,8 @@ mod tests {
     #[test]
     fn a_page_is_not_told_whole() {
         let page = format!("<html>\r\n\u{1b}[2J{}", "a".repeat(1_000_000));
-        let told = cause(&std::io::Error::other(page));
-        assert!(told.starts_with("<html>   [2Jaaa") && told.chars().count() == MAX_CAUSE + 1, "{told}");
+        let text = cause(&std::io::Error::other(page));
+        assert!(text.starts_with("<html>   [2Jaaa") && text.chars().count() == MAX_CAUSE + 1, "{text}");
         assert_eq!(&*cause(&std::io::Error::other("connection refused")), "connection refused");
     }
 

@@ -160,10 +160,10 @@ async fn no_redirect_leads_from_https_to_http() {
     let origin = authority.origin("good.test", down);
     let url = format!("https://good.test:{}/", origin.addr.port());
     let error = fetch(&fetcher(), &url, |request| request.ca = Some(authority.pem())).await.unwrap_err();
-    let told = error.fault().to_string();
+    let message = error.fault().to_string();
     assert!(
-        told.starts_with("it redirects from https to http://plain.test/a, which is not followed"),
-        "{told}"
+        message.starts_with("it redirects from https to http://plain.test/a, which is not followed"),
+        "{message}"
     );
 }
 

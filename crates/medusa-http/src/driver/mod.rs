@@ -114,13 +114,13 @@ const FIRST_READ: usize = 2048;
 async fn first_bytes(context: &Connection) -> Result<Protocol, HttpEnd> {
     let (conn, handle) = (&context.conn, &context.handle);
     let mut io = handle.io();
-    let mut said = Vec::new();
+    let mut bytes = Vec::new();
     loop {
         let read = poll_fn(|cx| {
             let mut buf = [std::mem::MaybeUninit::uninit(); FIRST_READ];
             let mut buf = ReadBuf::uninit(&mut buf);
             if let Poll::Ready(read) = Pin::new(&mut io).poll_read(cx, &mut buf) {
-                said.extend_from_slice(buf.filled());
+                bytes.extend_from_slice(buf.filled());
                 return Poll::Ready(read.map(|()| !buf.filled().is_empty()).map_err(|_gone| HttpEnd::Gone));
             }
             match conn.poll_signal(cx) {
@@ -136,17 +136,17 @@ async fn first_bytes(context: &Connection) -> Result<Protocol, HttpEnd> {
         }
         if context.has_agreed_on_http2() {
             // What begins in any other way is an error of that protocol (RFC 9113 §3.4).
-            handle.unread(Bytes::from(said));
+            handle.unread(Bytes::from(bytes));
             return Ok(Protocol::Http2);
         }
-        let begins = PREFACE.len().min(said.len());
+        let begins = PREFACE.len().min(bytes.len());
         // Within a connection of HTTP/1 it is none: a proxy that reuses its connections would not know.
-        if !context.may_begin_http2() || said[..begins] != PREFACE[..begins] {
-            handle.unread(Bytes::from(said));
+        if !context.may_begin_http2() || bytes[..begins] != PREFACE[..begins] {
+            handle.unread(Bytes::from(bytes));
             return Ok(Protocol::Http1);
         }
         if begins == PREFACE.len() {
-            handle.unread(Bytes::from(said));
+            handle.unread(Bytes::from(bytes));
             return Ok(Protocol::Http2);
         }
     }

@@ -299,8 +299,8 @@ mod tests {
             "/ä",
             "/a b",
         ] {
-            let told = Redirect::new(bad, plain).unwrap_err().to_string();
-            assert!(told.starts_with(&format!("{bad:?} is no place")), "{told}");
+            let error = Redirect::new(bad, plain).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{bad:?} is no place")), "{error}");
         }
         let keep = RedirectOptions { keep_path: true, ..plain };
         assert!(Redirect::new("/a?b", keep).is_err() && Redirect::new("/a#b", keep).is_err());

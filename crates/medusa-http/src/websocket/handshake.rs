@@ -188,10 +188,10 @@ fn check(head: &Head) -> Result<Option<&[u8]>, HandshakeRefusal> {
 fn check_origin(head: &Head, options: &Options) -> Result<(), HandshakeRefusal> {
     let mut given = head.headers.get_all(header::ORIGIN).iter();
     let Some(origin) = given.next() else { return Ok(()) };
-    let told = || String::from_utf8_lossy(origin.as_bytes()).into_owned();
+    let shown = || String::from_utf8_lossy(origin.as_bytes()).into_owned();
     let allowed = origin.to_str().is_ok_and(|origin| options.origins.allow(origin, head.authority()));
     // Two of them are no browser's, and who knows which the next proxy believes.
-    if allowed && given.next().is_none() { Ok(()) } else { Err(HandshakeRefusal::Origin(told())) }
+    if allowed && given.next().is_none() { Ok(()) } else { Err(HandshakeRefusal::Origin(shown())) }
 }
 
 /// Whether a list of tokens names one, in whatever case.

@@ -91,9 +91,9 @@ where
         Op::Reload => wire.watch(control.reload(peer.doing("reload"), sender), events).await,
         Op::Stop => {
             // Told first: afterwards there may be nobody left to tell it.
-            let told = wire.send(&Reply::Done(Done::default())).await;
+            let sent = wire.send(&Reply::Done(Done::default())).await;
             control.stop(&peer.doing("stop"));
-            told
+            sent
         }
     }
 }

@@ -184,18 +184,18 @@ fn what_is_no_request_does_not_end_the_session_but_a_line_without_end_does() {
         let mut stream = Plain::connect(path.join("control")).expect("it runs");
         stream.write_all(b"hello\n{\"version\":1,\"op\":\"ping\"}\n").expect("sent");
         let mut lines = BufReader::new(stream.try_clone().expect("works"));
-        let mut told = String::new();
-        lines.read_line(&mut told).expect("a line");
-        assert!(told.contains("not a request"), "{told}");
-        told.clear();
-        lines.read_line(&mut told).expect("a line");
-        assert_eq!(told, "{\"reply\":\"done\"}\n");
+        let mut line = String::new();
+        lines.read_line(&mut line).expect("a line");
+        assert!(line.contains("not a request"), "{line}");
+        line.clear();
+        lines.read_line(&mut line).expect("a line");
+        assert_eq!(line, "{\"reply\":\"done\"}\n");
 
         // The server closes while there is more to come, so the end of this may fail.
         let _closed = stream.write_all(&vec![b'x'; MAX_REQUEST + 1]);
-        told.clear();
-        let _reset = lines.read_to_string(&mut told);
-        assert!(told.contains("too long"), "{told}");
+        line.clear();
+        let _reset = lines.read_to_string(&mut line);
+        assert!(line.contains("too long"), "{line}");
     };
     beside(client, |_, ()| async {});
 }

@@ -36,10 +36,11 @@ fn address(peer: &str, x_forwarded_for: &[&str]) -> String {
 
 #[test]
 fn an_untrusted_peer_is_the_client_whatever_it_says() {
-    let told = client("192.0.2.7", &["for=10.0.0.1;proto=https"], &["10.0.0.1, 127.0.0.1"], &["https"]);
-    assert_eq!(told, ("192.0.2.7".to_owned(), None));
-    let told = client("192.0.2.7", &["for=10.0.0.1;proto=https;host=x"], &[], &["https"]);
-    assert_eq!(told, ("192.0.2.7".to_owned(), None));
+    let client_seen =
+        client("192.0.2.7", &["for=10.0.0.1;proto=https"], &["10.0.0.1, 127.0.0.1"], &["https"]);
+    assert_eq!(client_seen, ("192.0.2.7".to_owned(), None));
+    let client_seen = client("192.0.2.7", &["for=10.0.0.1;proto=https;host=x"], &[], &["https"]);
+    assert_eq!(client_seen, ("192.0.2.7".to_owned(), None));
 }
 
 #[test]
@@ -95,18 +96,18 @@ fn forwarded_says_the_same_with_more_words() {
         (&["for=\", for=\"198.51.100.1\";proto=https"], ("198.51.100.1", https)),
         (&["for=198.51.100.1;for=1.1.1.1"], ("10.0.0.1", None)),
     ] {
-        let told = client("10.0.0.1", lines, &[], &[]);
-        assert_eq!(told, (expected.0.to_owned(), expected.1), "{lines:?}");
+        let found = client("10.0.0.1", lines, &[], &[]);
+        assert_eq!(found, (expected.0.to_owned(), expected.1), "{lines:?}");
     }
 }
 
 #[test]
 fn a_forwarded_field_of_the_clients_own_is_not_read_beside_the_other() {
-    let told = client("10.0.0.1", &["for=1.1.1.1;proto=https"], &["198.51.100.1"], &[]);
-    assert_eq!(told, ("198.51.100.1".to_owned(), None));
+    let found = client("10.0.0.1", &["for=1.1.1.1;proto=https"], &["198.51.100.1"], &[]);
+    assert_eq!(found, ("198.51.100.1".to_owned(), None));
     // Even if there is nothing in the one that proxies write.
-    let told = client("10.0.0.1", &["for=1.1.1.1;proto=https"], &[""], &[]);
-    assert_eq!(told, ("10.0.0.1".to_owned(), None));
+    let found = client("10.0.0.1", &["for=1.1.1.1;proto=https"], &[""], &[]);
+    assert_eq!(found, ("10.0.0.1".to_owned(), None));
 }
 
 #[test]
@@ -124,13 +125,13 @@ fn a_scheme_is_read_beside_its_address_or_from_the_end() {
         ("198.51.100.1, 10.0.0.2", "https", https),
         ("198.51.100.1", "https, http", http),
     ] {
-        let told = client("10.0.0.1", &[], &[addresses], &[schemes]);
-        assert_eq!(told, ("198.51.100.1".to_owned(), expected), "{addresses} {schemes}");
+        let found = client("10.0.0.1", &[], &[addresses], &[schemes]);
+        assert_eq!(found, ("198.51.100.1".to_owned(), expected), "{addresses} {schemes}");
     }
     // Without addresses there is still the scheme; with `Forwarded`, the one in there counts.
     assert_eq!(client("10.0.0.1", &[], &[], &["https"]), ("10.0.0.1".to_owned(), https));
-    let told = client("10.0.0.1", &["for=198.51.100.1;proto=http"], &[], &["https"]);
-    assert_eq!(told, ("198.51.100.1".to_owned(), http));
+    let found = client("10.0.0.1", &["for=198.51.100.1;proto=http"], &[], &["https"]);
+    assert_eq!(found, ("198.51.100.1".to_owned(), http));
 }
 
 #[test]

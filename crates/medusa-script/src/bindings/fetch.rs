@@ -344,18 +344,18 @@ async fn next_chunk(lua: Lua, response: Table) -> mlua::Result<FetchResult<LuaSt
 }
 
 async fn next(lua: &Lua, response: &Table) -> Result<Option<Bytes>, String> {
-    let told = |message: &dyn Display| format!("{}: {message}", origin(lua));
+    let placed = |message: &dyn Display| format!("{}: {message}", origin(lua));
     let Ok(Some(stream)) = response.raw_get::<Option<AnyUserData>>("stream") else {
-        return Err(told(&"response:chunks(): the body is in response.body; fetch with `stream = true`"));
+        return Err(placed(&"response:chunks(): the body is in response.body; fetch with `stream = true`"));
     };
-    let pending = stream.borrow::<Pending>().map_err(|error| told(&error))?;
+    let pending = stream.borrow::<Pending>().map_err(|error| placed(&error))?;
     // Taken out, so that a script that is stopped here takes the exchange with it.
     let Some(mut stream) = pending.0.take() else {
-        return Err(told(&"response:chunks(): somebody else is reading this body"));
+        return Err(placed(&"response:chunks(): somebody else is reading this body"));
     };
     let chunk = stream.next().await;
     pending.0.replace(Some(stream));
-    chunk.map_err(|error| told(&with_causes(&error)))
+    chunk.map_err(|error| placed(&with_causes(&error)))
 }
 
 /// The directory at which relative paths start.

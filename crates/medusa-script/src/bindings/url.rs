@@ -171,8 +171,8 @@ mod tests {
     #[test]
     fn what_would_be_lost_is_an_error() {
         for list in ["{ 1, nil, 3 }", "{ [2] = 1 }", "{ b = 1 }", "{ 1, b = 2 }"] {
-            let said = told(&format!("return url.query {{ a = {list} }}"));
-            assert!(said.contains("medusa.url.query: the values of a are no list"), "{list}: {said}");
+            let error = told(&format!("return url.query {{ a = {list} }}"));
+            assert!(error.contains("medusa.url.query: the values of a are no list"), "{list}: {error}");
         }
         let parse =
             |count: usize| told(&format!("return url.parse_query(string.rep('a&', {count}) .. '&b=x').b"));
@@ -201,8 +201,8 @@ mod tests {
             ("return url.decode(s .. s)", "medusa.url.decode: the text is longer than 1 MiB"),
             ("return url.parse_query(s .. s)", "medusa.url.parse_query: the text is longer than 1 MiB"),
         ] {
-            let said = told(&format!("{long}{source}"));
-            assert!(said.contains(part) && said.len() < 4000, "{source}: {said}");
+            let error = told(&format!("{long}{source}"));
+            assert!(error.contains(part) && error.len() < 4000, "{source}: {error}");
         }
     }
 }

@@ -249,9 +249,9 @@ impl Reader {
                 if let Scalar::Number(number) = scalar
                     && !is_exact(read, number)
                 {
-                    let told = shown_bytes(read, 40);
+                    let name = shown_bytes(read, 40);
                     let what = format!(
-                        "{told} is a whole number that a script's number cannot hold: it must come as a string"
+                        "{name} is a whole number that a script's number cannot hold: it must come as a string"
                     );
                     return Err(self.wrong(text, what));
                 }
@@ -260,8 +260,8 @@ impl Reader {
             }
             // It begins with something, so there is a value or an error; no scalar has a line end in it.
             Some(Err(error)) => {
-                let told = error.to_string();
-                let what = told.rsplit_once(" at line ").map_or(&*told, |(what, _)| what);
+                let message = error.to_string();
+                let what = message.rsplit_once(" at line ").map_or(&*message, |(what, _)| what);
                 self.at += error.column().saturating_sub(1);
                 Err(self.wrong(text, what))
             }

@@ -49,10 +49,10 @@ fn what_is_decoded_is_encoded_as_it_was() {
         "[-0.0,1e300,1e-7]",
     ] {
         let text: serde_json::Value = serde_json::from_str(text).unwrap();
-        let said = again(&lua, &text.to_string());
-        let said: serde_json::Value =
-            serde_json::from_str(&said).unwrap_or_else(|_| panic!("{text}: {said}"));
-        assert_eq!(said, text);
+        let encoded = again(&lua, &text.to_string());
+        let value: serde_json::Value =
+            serde_json::from_str(&encoded).unwrap_or_else(|_| panic!("{text}: {encoded}"));
+        assert_eq!(value, text);
     }
     assert_eq!(again(&lua, "\u{feff}[1]"), "[1]", "a byte order mark is no value");
     assert_eq!(again(&lua, r#"{"1":"a","2":"b"}"#), r#"{"1":"a","2":"b"}"#);
@@ -86,10 +86,10 @@ fn what_is_no_json_is_told_with_its_place() {
         ("NaN", "expected value"),
         ("[-Infinity]", "at line 1"),
     ] {
-        let said = again(&lua, wrong);
+        let error = again(&lua, wrong);
         assert!(
-            said.contains("test.luau:1: medusa.json.decode: ") && said.contains(what),
-            "{wrong:?}: {said}"
+            error.contains("test.luau:1: medusa.json.decode: ") && error.contains(what),
+            "{wrong:?}: {error}"
         );
     }
 }
@@ -116,10 +116,10 @@ fn a_whole_number_is_held_or_refused() {
         "18446744073709551615",
         &"9".repeat(300),
     ] {
-        let said = again(&lua, &format!("[1,{refused}]"));
+        let error = again(&lua, &format!("[1,{refused}]"));
         let begin = &refused[..refused.len().min(40)];
-        assert!(said.contains(begin) && said.contains("cannot hold"), "{said}");
-        assert!(said.contains("at line 1 column 4") && said.len() < 400, "{said}");
+        assert!(error.contains(begin) && error.contains("cannot hold"), "{error}");
+        assert!(error.contains("at line 1 column 4") && error.len() < 400, "{error}");
     }
     for rounded in ["0.1", "9007199254740993.0", "1e22"] {
         assert!(!again(&lua, rounded).contains("error"), "{rounded}");
@@ -171,8 +171,11 @@ fn what_is_not_utf_8_is_no_json() {
         ("'\\255\\254[\\0]\\0'", "it is UTF-16"),
         ("'\\254\\255\\0[\\0]'", "it is UTF-16"),
     ] {
-        let said = told(&lua, &format!("return medusa.json.decode({text})"));
-        assert!(said.contains("test.luau:1: medusa.json.decode: ") && said.contains(what), "{text}: {said}");
+        let error = told(&lua, &format!("return medusa.json.decode({text})"));
+        assert!(
+            error.contains("test.luau:1: medusa.json.decode: ") && error.contains(what),
+            "{text}: {error}"
+        );
     }
 }
 
@@ -262,8 +265,8 @@ fn what_json_does_not_have_is_an_error_that_names_the_place() {
         ("{ ['\\255'] = 1 }", "is not UTF-8"),
         ("(function() local t = { a = {} } t.a.b = t return t end)()", "value.a.b contains itself"),
     ] {
-        let said = encoded(value);
-        assert!(said.contains("test.luau:1: medusa.json.encode: ") && said.contains(what), "{value}: {said}");
+        let text = encoded(value);
+        assert!(text.contains("test.luau:1: medusa.json.encode: ") && text.contains(what), "{value}: {text}");
     }
     assert_eq!(told(&lua(), "return type(select(2, pcall(medusa.json.encode, print)))"), "string");
 }
@@ -277,11 +280,11 @@ fn shared_tables_end_at_a_limit_that_is_named() {
     assert_eq!(told(&lua, &PAIRS.replace('N', "3")), "[[[1,1],[1,1]],[[1,1],[1,1]]]");
     for levels in ["24", "30", "100"] {
         let before = preempt::thread_cpu_time();
-        let said = told(&lua, &PAIRS.replace('N', levels));
+        let error = told(&lua, &PAIRS.replace('N', levels));
         let used = preempt::thread_cpu_time().saturating_sub(before);
         assert!(
-            said.contains("test.luau:1: medusa.json.encode: there are more than 1000000 values"),
-            "{said}"
+            error.contains("test.luau:1: medusa.json.encode: there are more than 1000000 values"),
+            "{error}"
         );
         assert!(used < Duration::from_secs(10), "{used:?}");
         assert!(lua.used_memory() < 32 << 20, "{}", lua.used_memory());
@@ -292,8 +295,8 @@ fn shared_tables_end_at_a_limit_that_is_named() {
         ("local t = table.create(1000001, true)", "more than 1000000 values"),
         ("local t = {} for i = 1, 100001 do t['k' .. i] = 1 end", "more than 100000 names"),
     ] {
-        let said = told(&lua, &format!("{many} return medusa.json.encode({{ deep = t }})"));
-        assert!(said.contains(what), "{many}: {said}");
+        let error = told(&lua, &format!("{many} return medusa.json.encode({{ deep = t }})"));
+        assert!(error.contains(what), "{many}: {error}");
     }
 }
 

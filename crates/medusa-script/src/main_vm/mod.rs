@@ -137,9 +137,9 @@ impl MainVm {
         source: &str,
     ) -> Result<(MultiValue, Option<u64>), ScriptError> {
         let lua = self.vm.lua();
-        let told = |error: mlua::Error| ScriptError::from_lua(&error);
-        let (environment, keep) = self.statement.call::<(Table, Function)>(()).map_err(told)?;
-        let function = compile_statement(lua, source, &environment).map_err(told)?;
+        let failed = |error: mlua::Error| ScriptError::from_lua(&error);
+        let (environment, keep) = self.statement.call::<(Table, Function)>(()).map_err(failed)?;
+        let function = compile_statement(lua, source, &environment).map_err(failed)?;
         let running = self.run.call_async::<MultiValue>(function);
         let running = self.vm.run_excusing(Budget::STATEMENT, || transaction.excused(), running);
         let result = transaction.scope(running).await;
@@ -148,7 +148,7 @@ impl MainVm {
             ScriptError::from_task(&error)
         })?;
         let generation = self.commit(transaction).await?;
-        keep.call::<()>(()).map_err(told)?;
+        keep.call::<()>(()).map_err(failed)?;
         Ok((values, generation))
     }
 

@@ -128,11 +128,11 @@ fn every_native_function_is_in_the_table() {
     let rows =
         include_str!("../../../../docs/natives.md").lines().filter_map(|line| line.strip_prefix("| `"));
     let cells = rows.filter_map(|row| row.split(" | ").next());
-    let told: BTreeSet<String> =
+    let named: BTreeSet<String> =
         cells.flat_map(|cell| cell.split('`').step_by(2)).map(str::to_owned).collect();
-    let missing: Vec<_> = found.difference(&told).collect();
+    let missing: Vec<_> = found.difference(&named).collect();
     assert!(missing.is_empty(), "not in docs/natives.md: {missing:?}");
-    let stale: Vec<_> = told.difference(&found).filter(|name| !name.is_empty()).collect();
+    let stale: Vec<_> = named.difference(&found).filter(|name| !name.is_empty()).collect();
     assert!(stale.is_empty(), "docs/natives.md tells of what there is not: {stale:?}");
 }
 

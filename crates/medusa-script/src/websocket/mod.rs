@@ -128,7 +128,7 @@ fn log_failure(vm: &Vm, function: &Function, head: Option<&Head>, error: &TaskEr
     {
         return;
     }
-    let told = ScriptError::from_task(error).with_traceback();
+    let traced = ScriptError::from_task(error).with_traceback();
     let info = function.info();
     let source = info.source.unwrap_or_default();
     let origin =
@@ -136,7 +136,7 @@ fn log_failure(vm: &Vm, function: &Function, head: Option<&Head>, error: &TaskEr
     vm.memory().note(error, || format!("websocket of {origin}"));
     let request = head.map(|head| field::display(&head.id));
     let path = head.map(|head| field::display(head.uri.path()));
-    tracing::warn!(request, path, %origin, "a websocket's function failed: {told}");
+    tracing::warn!(request, path, %origin, "a websocket's function failed: {traced}");
 }
 
 /// The script may keep a `ws`, but not the session.

@@ -148,16 +148,16 @@ fn a_change_that_waits_is_told_whose_it_waits_for() {
             assert_eq!(seen.recv().await, Some(TaskProgress::Output("begun".into())));
             let (events, mut seen) = tokio::sync::mpsc::channel(8);
             let change = engine.eval("web:mount('/b', function() end)".into(), by("bob"), Some(events));
-            let told = async {
-                let told = seen.recv().await;
-                let Some(TaskProgress::Waiting(told)) = told else { panic!("{told:?}") };
+            let waiting = async {
+                let progress = seen.recv().await;
+                let Some(TaskProgress::Waiting(text)) = progress else { panic!("{progress:?}") };
                 assert!(
-                    told.starts_with("waiting for the change by ann, which has been under way for "),
-                    "{told}"
+                    text.starts_with("waiting for the change by ann, which has been under way for "),
+                    "{text}"
                 );
                 engine.eval(GO.into(), by("cyd"), None).await.unwrap();
             };
-            let (change, ()) = tokio::join!(change, told);
+            let (change, ()) = tokio::join!(change, waiting);
             change.unwrap();
         };
         let (slow, ()) = tokio::join!(slow, second);

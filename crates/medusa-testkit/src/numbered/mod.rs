@@ -103,11 +103,11 @@ impl Made {
     pub fn expect_clean(&self) {
         let broken: Vec<&Connection> =
             self.connections.iter().filter(|one| one.sent > one.answers()).collect();
-        let told = |one: &&Connection| format!("{} of {}: {:?}", one.answers(), one.sent, one.broken);
+        let shown = |one: &&Connection| format!("{} of {}: {:?}", one.answers(), one.sent, one.broken);
         assert!(
             broken.is_empty(),
             "requests without an answer: {:?}",
-            broken.iter().map(told).collect::<Vec<_>>()
+            broken.iter().map(shown).collect::<Vec<_>>()
         );
     }
 

@@ -50,8 +50,8 @@ impl<S: Subscriber, O: Output> Layer<S> for Events<O> {
         let metadata = event.metadata();
         let (level, part) = (level(*metadata.level()), part(metadata.target()));
         let callsite = &metadata.callsite();
-        let said = Occurrence { callsite, place: &words.place, message: &words.message, level, part };
-        let verdict = self.0.rate.lock().judge(&said, Instant::now());
+        let occurrence = Occurrence { callsite, place: &words.place, message: &words.message, level, part };
+        let verdict = self.0.rate.lock().judge(&occurrence, Instant::now());
         match verdict {
             Verdict::Count => self.0.reporter.wake(),
             Verdict::Write => {
@@ -72,12 +72,12 @@ pub(super) trait ReportRepeats: Send + Sync {
 
 impl<O: Output> ReportRepeats for Inner<O> {
     fn report(&self, is_last: bool) -> bool {
-        let (told, has_unreported) = {
+        let (reports, has_unreported) = {
             let mut rate = self.rate.lock();
             (rate.report(Instant::now(), is_last), rate.has_unreported())
         };
-        for told in told {
-            let (level, part, message) = (told.level, &*told.part, &*told.message);
+        for report in reports {
+            let (level, part, message) = (report.level, &*report.part, &*report.message);
             let time = SystemTime::now().into();
             self.output.put(&event::Event { time, level, part, message, request: None });
         }

@@ -122,14 +122,14 @@ impl RateLimit {
     }
 
     /// Whether to write an event. What developers asked for (`debug`, `trace`) is not theirs to miss.
-    pub(super) fn judge(&mut self, said: &Occurrence<'_>, now: Instant) -> Verdict {
-        let is_grave = match said.level {
+    pub(super) fn judge(&mut self, occurrence: &Occurrence<'_>, now: Instant) -> Verdict {
+        let is_grave = match occurrence.level {
             Level::Error | Level::Warn => true,
             Level::Info => false,
             Level::Debug | Level::Trace => return Verdict::Write,
         };
-        let message = self.hasher.hash_one(said.message);
-        let key = self.key(said, now);
+        let message = self.hasher.hash_one(occurrence.message);
+        let key = self.key(occurrence, now);
         let is_known = |kind: &EventKind| now.duration_since(kind.last) < FORGET;
         let is_first = !self.kinds.get(&key).is_some_and(is_known);
         let kind = self.kinds.entry(key).or_insert_with(|| EventKind::new(is_grave, now));
@@ -143,7 +143,7 @@ impl RateLimit {
         let all = if is_grave { &mut self.grave } else { &mut self.plain };
         let admitted = !repeats && own.take(now) && (is_first && firsts.take(now) || all.take(now));
         if !admitted {
-            kind.count(said, now);
+            kind.count(occurrence, now);
             return Verdict::Count;
         }
         if is_grave {
@@ -173,13 +173,13 @@ impl RateLimit {
         self.kinds.values().any(|kind| kind.counted.is_some())
     }
 
-    fn key(&mut self, said: &Occurrence<'_>, now: Instant) -> u64 {
-        let key = self.hasher.hash_one((said.callsite, said.place, said.level as u8));
+    fn key(&mut self, occurrence: &Occurrence<'_>, now: Instant) -> u64 {
+        let key = self.hasher.hash_one((occurrence.callsite, occurrence.place, occurrence.level as u8));
         if self.kinds.len() < MAX_KINDS || self.kinds.contains_key(&key) {
             return key;
         }
         self.kinds.retain(|_, kind| kind.counted.is_some() || now.duration_since(kind.last) < FORGET);
-        if self.kinds.len() < MAX_KINDS { key } else { u64::from(said.level as u8) }
+        if self.kinds.len() < MAX_KINDS { key } else { u64::from(occurrence.level as u8) }
     }
 }
 
@@ -189,13 +189,19 @@ impl EventKind {
         Self { own, second: now, written: Vec::new(), last: now, counted: None }
     }
 
-    fn count(&mut self, said: &Occurrence<'_>, now: Instant) {
+    fn count(&mut self, occurrence: &Occurrence<'_>, now: Instant) {
         let counted = self.counted.get_or_insert_with(|| {
             let mut reminder = String::new();
-            let first = said.message.lines().next().unwrap_or_default();
+            let first = occurrence.message.lines().next().unwrap_or_default();
             push_cut(&mut reminder, MAX_REMINDER, format_args!("{first}"));
-            reminder.push_str(said.place);
-            Repeats { since: now, times: 0, level: said.level, part: said.part.to_owned(), reminder }
+            reminder.push_str(occurrence.place);
+            Repeats {
+                since: now,
+                times: 0,
+                level: occurrence.level,
+                part: occurrence.part.to_owned(),
+                reminder,
+            }
         });
         counted.times += 1;
     }
@@ -260,7 +266,7 @@ mod tests {
 
     static HERE: Identifier = Identifier(&Place);
 
-    fn said<'a>(level: Level, place: &'a str, message: &'a str) -> Occurrence<'a> {
+    fn occurrence<'a>(level: Level, place: &'a str, message: &'a str) -> Occurrence<'a> {
         Occurrence { callsite: &HERE, place, message, level, part: "http" }
     }
 
@@ -268,42 +274,44 @@ mod tests {
     fn run(
         seconds: u64,
         each_second: u32,
-        said: impl Fn(u64) -> (Level, String, String),
+        event: impl Fn(u64) -> (Level, String, String),
     ) -> (usize, Vec<Summary>) {
         let start = Instant::now();
         let mut rate = RateLimit::new(start);
-        let (mut written, mut told) = (0, Vec::new());
+        let (mut written, mut summaries) = (0, Vec::new());
         for n in 0..seconds * u64::from(each_second) {
             let now = start + Duration::from_secs(1) * n as u32 / each_second;
-            let (level, place, message) = said(n);
-            written += usize::from(rate.judge(&self::said(level, &place, &message), now) == Verdict::Write);
+            let (level, place, message) = event(n);
+            written += usize::from(rate.judge(&occurrence(level, &place, &message), now) == Verdict::Write);
             if n % u64::from(each_second) == 0 {
-                told.extend(rate.report(now, false));
+                summaries.extend(rate.report(now, false));
             }
         }
-        told.extend(rate.report(start + Duration::from_secs(seconds + 1), true));
+        summaries.extend(rate.report(start + Duration::from_secs(seconds + 1), true));
         assert!(!rate.has_unreported());
-        (written, told)
+        (written, summaries)
     }
 
-    fn counted(told: &[Summary]) -> usize {
-        let times = |told: &Summary| told.message.split(' ').next().and_then(|n| n.parse::<usize>().ok());
-        told.iter().map(|told| times(told).expect("a number")).sum()
+    fn counted(summaries: &[Summary]) -> usize {
+        let times =
+            |summary: &Summary| summary.message.split(' ').next().and_then(|n| n.parse::<usize>().ok());
+        summaries.iter().map(|summary| times(summary).expect("a number")).sum()
     }
 
     #[test]
     fn what_repeats_is_written_once_a_second_and_counted() {
-        let (written, told) = run(3, 1000, |_| (Level::Warn, " mount=/x".into(), "it failed\nhere".into()));
-        assert_eq!((written, counted(&told)), (3, 2997));
-        assert!(told.len() <= 4, "{told:?}");
-        assert!(told[0].message.ends_with(" s, one of them: it failed mount=/x"), "{told:?}");
-        assert_eq!((told[0].level, &*told[0].part), (Level::Warn, "http"));
+        let (written, summaries) =
+            run(3, 1000, |_| (Level::Warn, " mount=/x".into(), "it failed\nhere".into()));
+        assert_eq!((written, counted(&summaries)), (3, 2997));
+        assert!(summaries.len() <= 4, "{summaries:?}");
+        assert!(summaries[0].message.ends_with(" s, one of them: it failed mount=/x"), "{summaries:?}");
+        assert_eq!((summaries[0].level, &*summaries[0].part), (Level::Warn, "http"));
     }
 
     #[test]
     fn what_differs_is_written_as_far_as_its_kind_may() {
-        let (written, told) = run(60, 100, |n| (Level::Error, " mount=/x".into(), n.to_string()));
-        assert_eq!(written + counted(&told), 6000);
+        let (written, summaries) = run(60, 100, |n| (Level::Error, " mount=/x".into(), n.to_string()));
+        assert_eq!(written + counted(&summaries), 6000);
         let Allowance { burst, each_second } = GRAVE;
         assert!(written <= (burst + 60 * each_second) as usize, "{written}");
     }
@@ -311,17 +319,17 @@ mod tests {
     #[test]
     fn all_kinds_together_may_not_do_more_and_a_new_one_is_heard() {
         let flood = |n: u64| (Level::Warn, format!(" mount={}", n % 150), n.to_string());
-        let (written, told) = run(60, 400, flood);
-        assert_eq!(written + counted(&told), 24_000);
+        let (written, summaries) = run(60, 400, flood);
+        assert_eq!(written + counted(&summaries), 24_000);
         assert!(written <= 660, "{written} in a minute");
 
         let start = Instant::now();
         let mut rate = RateLimit::new(start);
         for n in 0..10_000 {
             let (level, place, message) = flood(n);
-            let _ = rate.judge(&said(level, &place, &message), start);
+            let _ = rate.judge(&occurrence(level, &place, &message), start);
         }
-        assert_eq!(rate.judge(&said(Level::Error, " log=a", "disk full"), start), Verdict::Write);
+        assert_eq!(rate.judge(&occurrence(Level::Error, " log=a", "disk full"), start), Verdict::Write);
     }
 
     #[test]
@@ -333,12 +341,12 @@ mod tests {
             let now = start + Duration::from_secs(second);
             for n in 0..4000 {
                 let place = format!(" mount={}", n % 40);
-                let _ = rate.judge(&said(Level::Warn, &place, "x"), now);
+                let _ = rate.judge(&occurrence(Level::Warn, &place, "x"), now);
             }
             heard.extend(
                 rate.report(now, false)
                     .into_iter()
-                    .map(|told| told.message.split(" one of them: ").nth(1).map(str::to_owned)),
+                    .map(|summary| summary.message.split(" one of them: ").nth(1).map(str::to_owned)),
             );
         }
         assert_eq!(heard.len(), 40, "{heard:?}");
@@ -346,17 +354,17 @@ mod tests {
 
     #[test]
     fn kinds_are_bounded_and_what_has_no_place_shares_one() {
-        let (written, told) = run(2, 10_000, |n| (Level::Warn, format!(" mount={n}"), "x".into()));
-        assert_eq!(written + counted(&told), 20_000);
+        let (written, summaries) = run(2, 10_000, |n| (Level::Warn, format!(" mount={n}"), "x".into()));
+        assert_eq!(written + counted(&summaries), 20_000);
         let start = Instant::now();
         let mut rate = RateLimit::new(start);
         for n in 0..3 * MAX_KINDS {
-            let _ = rate.judge(&said(Level::Warn, &n.to_string(), "x"), start);
+            let _ = rate.judge(&occurrence(Level::Warn, &n.to_string(), "x"), start);
         }
         assert!(rate.kinds.len() <= MAX_KINDS + 2, "{}", rate.kinds.len());
         let later = start + FORGET;
         let _ = rate.report(later, true);
-        assert_eq!(rate.judge(&said(Level::Warn, "new", "x"), later), Verdict::Write);
+        assert_eq!(rate.judge(&occurrence(Level::Warn, "new", "x"), later), Verdict::Write);
         assert_eq!(rate.kinds.len(), 1, "those of which nothing was heard are forgotten");
     }
 
@@ -364,9 +372,9 @@ mod tests {
     fn a_script_may_print_the_same_again_and_a_developer_gets_every_step() {
         let (written, _) = run(1, 400, |_| (Level::Info, " origin=a:1".into(), "tick".into()));
         assert_eq!(written, 400);
-        let (written, told) = run(60, 1000, |_| (Level::Info, " origin=a:1".into(), "tick".into()));
+        let (written, summaries) = run(60, 1000, |_| (Level::Info, " origin=a:1".into(), "tick".into()));
         assert!(written <= 800, "{written}");
-        assert_eq!(written + counted(&told), 60_000);
+        assert_eq!(written + counted(&summaries), 60_000);
         assert_eq!(run(1, 5000, |_| (Level::Debug, String::new(), "step".into())).0, 5000);
     }
 }

@@ -119,14 +119,14 @@ mod tests {
             tracing::error!(target: "medusa_http", "nobody is there any more");
         });
         assert_eq!(sinks.flush(Instant::now() + Duration::from_secs(20)).left, 0);
-        let told: Vec<String> = (tail.last(100).iter())
+        let lines: Vec<String> = (tail.last(100).iter())
             .map(|entry| match entry {
                 Entry::Event(event) => format!("{} {}: {}", event.level, event.part, event.message),
                 Entry::Access(record) => panic!("an event, not {record:?}"),
             })
             .collect();
         assert_eq!(
-            told,
+            lines,
             [
                 "warn http: hello warn worker=1",
                 "warn http: hello debug worker=1",

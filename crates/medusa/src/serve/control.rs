@@ -47,9 +47,9 @@ impl Controls {
 
     /// Returns when the server is to stop.
     pub(super) async fn stopping(&self) {
-        let mut told = self.stopping.subscribe();
+        let mut stop = self.stopping.subscribe();
         // An error is impossible: we hold the sender.
-        let _stopping = told.wait_for(|stopping| *stopping).await;
+        let _stopping = stop.wait_for(|stopping| *stopping).await;
     }
 
     /// Has the script run anew as soon as may be. Told twice before it begins is told once.

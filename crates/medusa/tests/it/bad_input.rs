@@ -275,8 +275,8 @@ fn a_script_that_cannot_be_read_is_named() {
 fn a_script_that_is_no_text_is_refused() {
     for (content, what) in [(&b"\x1bLuau\x00\x01"[..], "bytecode"), (b"-- \xff\xfe\nlocal", "bytes")] {
         let site = Site::new().file("site.luau", content);
-        let told = MEDUSA.run(["check".as_ref(), site.path()]).failure(1);
-        assert!(told.contains("site.luau"), "{what}: {told}");
+        let error = MEDUSA.run(["check".as_ref(), site.path()]).failure(1);
+        assert!(error.contains("site.luau"), "{what}: {error}");
     }
 }
 
@@ -285,8 +285,8 @@ fn a_script_that_goes_away_leaves_the_old_site() {
     let site = site(&format!("{WEB}web:mount('/', function() return 'old' end)"));
     let server = start(&site);
     std::fs::remove_file(site.at("site.luau")).expect("removed");
-    let told = server.command(["reload"]).failure(1);
-    assert!(told.contains("site.luau"), "{told}");
+    let error = server.command(["reload"]).failure(1);
+    assert!(error.contains("site.luau"), "{error}");
     assert_eq!(server.get("/").text(), "old");
 }
 

@@ -37,9 +37,9 @@ fn each_thing_a_script_makes_has_a_number_it_ends_at() {
             "256 addresses to listen on already",
         ),
     ] {
-        let said = refused(&server, statement);
-        assert!(said.contains(told), "{statement}: {said}");
-        assert!(said.contains("statement:1"), "{statement}: no place in: {said}");
+        let error = refused(&server, statement);
+        assert!(error.contains(told), "{statement}: {error}");
+        assert!(error.contains("statement:1"), "{statement}: no place in: {error}");
     }
     // What a failed statement made is let go of, once it is collected: there is room again.
     wait::until("there is room for handlers", || {
@@ -92,8 +92,8 @@ fn a_session_that_has_ended_gives_no_new_budget() {
         let mut ws = WebSocket::connect(server.address(), path);
         ws.send("begin");
         drop(ws);
-        let told = server.stderr().wait_for_from(mark, "a websocket's function failed");
-        assert!(told.contains("CPU"), "{path}: {told}");
+        let line = server.stderr().wait_for_from(mark, "a websocket's function failed");
+        assert!(line.contains("CPU"), "{path}: {line}");
     }
 }
 
@@ -121,10 +121,10 @@ fn a_change_that_waits_for_a_client_holds_up_a_reload_for_so_long_and_no_longer(
         (change["waiting"].as_u64()? == 7).then_some(())
     });
     let reload = server.command(["reload"]);
-    let told = reload.to_string();
-    assert!(reload.status.success() && told.contains("generation 2"), "{told}");
+    let message = reload.to_string();
+    assert!(reload.status.success() && message.contains("generation 2"), "{message}");
     // Each of the eight holds it for 5 s; the line of them waits behind the operator.
-    let waited = told.matches("waiting for the change by request POST /hold").count();
-    assert!((1..=2).contains(&waited), "{told}");
+    let waited = message.matches("waiting for the change by request POST /hold").count();
+    assert!((1..=2).contains(&waited), "{message}");
     assert_eq!(server.get("/held").text(), "ok", "nobody's mount was published");
 }

@@ -32,8 +32,8 @@ fn an_endless_handler_gets_503_and_its_place_is_in_the_log() {
         let answer = server.get(path);
         assert_eq!(answer.status, 503, "{path}");
         assert!(!answer.text().contains("luau"), "a client is told no places: {}", answer.text());
-        let told = server.stderr().wait_for_from(mark, "stopped: its CPU budget is used up");
-        assert!(told.contains("WARN"), "{told}");
+        let line = server.stderr().wait_for_from(mark, "stopped: its CPU budget is used up");
+        assert!(line.contains("WARN"), "{line}");
         let traceback = server.stderr().wait_for_from(mark, &format!("    {place}"));
         assert!(traceback.contains("in function"), "a line of the traceback was expected: {traceback}");
         server.stderr().wait_for_from(mark, &format!("path={path} "));
@@ -51,8 +51,8 @@ fn an_endless_timer_is_stopped_logged_and_goes_on() {
         web:mount('/ok', function() return 'ok' end)");
     let server = start(&site);
     let mark = server.stderr().count();
-    let told = server.stderr().wait_for("a timer failed");
-    assert!(told.contains("stopped: its CPU budget is used up"), "{told}");
+    let line = server.stderr().wait_for("a timer failed");
+    assert!(line.contains("stopped: its CPU budget is used up"), "{line}");
     server.stderr().wait_for_from(mark, "site.luau:5");
     assert_eq!(server.get("/ok").text(), "ok");
     wait::until("the timer has run again", || (server.eval("runs").parse::<u32>().ok()? >= 2).then_some(()));
@@ -83,16 +83,16 @@ fn expect_latency_to_hold(server: &Server, path: &str, offences: u32, offend: im
         lasted.set(begun.elapsed() / offences);
     });
     let (alone_p99, beside_p99, lasted) = (alone.p99, beside.p99, lasted.get());
-    let told =
+    let latencies =
         format!("{path}: p99 {alone_p99:?} alone, {beside_p99:?} beside endless scripts of {lasted:?} each");
-    eprintln!("{told}, {} requests", beside.requests);
+    eprintln!("{latencies}, {} requests", beside.requests);
     alone.expect_clean();
     assert_eq!(beside.broken, load::Broken::default(), "{beside:?}");
     assert_eq!(beside.failed, 0, "{beside:?}");
     // Whoever had to wait for an offender would wait for as long as it lasts: a second, which is its budget, or longer on
     // a busy machine. What is left is a slice here and there, and the core that the offender takes from a machine that may
     // have two.
-    assert!(beside_p99 < lasted / 10, "{told}");
+    assert!(beside_p99 < lasted / 10, "{latencies}");
 }
 
 #[test]

@@ -39,10 +39,10 @@ fn init_writes_a_site_that_check_is_content_with() {
 #[test]
 fn a_check_that_fails_ends_with_a_verdict() {
     let site = web("web:mount('/', 5)");
-    let told = MEDUSA.run(["check".as_ref(), site.path()]).failure(1);
-    assert!(told.contains("site.luau:2"), "{told}");
-    let last = told.lines().last().expect("a verdict");
-    assert!(last.starts_with("1 error in ") && last.ends_with("site.luau"), "{told}");
+    let error = MEDUSA.run(["check".as_ref(), site.path()]).failure(1);
+    assert!(error.contains("site.luau:2"), "{error}");
+    let last = error.lines().last().expect("a verdict");
+    assert!(last.starts_with("1 error in ") && last.ends_with("site.luau"), "{error}");
 }
 
 #[test]
@@ -58,8 +58,8 @@ fn a_check_prints_what_the_script_prints() {
     }
     // Also of a script that fails afterwards, whose error comes last.
     let site = web("print('so far') error('no further')");
-    let told = MEDUSA.run(["check".as_ref(), site.path()]).failure(1);
-    assert!(told.starts_with("so far\n") && told.contains("no further"), "{told}");
+    let error = MEDUSA.run(["check".as_ref(), site.path()]).failure(1);
+    assert!(error.starts_with("so far\n") && error.contains("no further"), "{error}");
 }
 
 #[test]
@@ -84,8 +84,8 @@ fn a_check_for_programs_tells_errors_to_programs() {
 #[test]
 fn a_level_that_is_none_is_refused_with_those_that_are() {
     for level in ["loud", "info,loud", "medusa_net=loud", ""] {
-        let told = MEDUSA.run(["serve", "--log-level", level]).failure(2);
-        assert!(told.contains("`warn`") && told.contains("`debug`"), "{told}");
+        let error = MEDUSA.run(["serve", "--log-level", level]).failure(2);
+        assert!(error.contains("`warn`") && error.contains("`debug`"), "{error}");
     }
 }
 
@@ -93,9 +93,9 @@ fn a_level_that_is_none_is_refused_with_those_that_are() {
 fn without_a_script_nothing_is_served_that_was_not_named() {
     let site = Site::new().file("secret.txt", "secret");
     for words in [&[][..], &["serve"], &["--listen", "127.0.0.1:0"], &["check"]] {
-        let told = MEDUSA.run_in(site.path(), words.iter().copied()).failure(1);
-        assert!(told.contains("no site.luau here") && told.contains("serve .`"), "{words:?}: {told}");
-        assert_eq!(told.lines().count(), 1, "{told}");
+        let error = MEDUSA.run_in(site.path(), words.iter().copied()).failure(1);
+        assert!(error.contains("no site.luau here") && error.contains("serve .`"), "{words:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
     }
     assert!(!site.at(".medusa").exists());
 }
@@ -107,13 +107,13 @@ fn a_port_in_use_is_told_by_where_it_was_named() {
     let directory = Site::new().file("file.txt", "file");
     let script = web("");
     for site in [&directory, &script] {
-        let told = MEDUSA.serve(site.path()).listen(&address).fail().failure(1);
-        assert!(told.contains(&format!("--listen: cannot listen on {address}")), "{told}");
-        assert!(!told.contains("built-in") && !told.contains("site.luau"), "{told}");
+        let error = MEDUSA.serve(site.path()).listen(&address).fail().failure(1);
+        assert!(error.contains(&format!("--listen: cannot listen on {address}")), "{error}");
+        assert!(!error.contains("built-in") && !error.contains("site.luau"), "{error}");
     }
     script.write("site.luau", format!("medusa.http.server {{ listen = '{address}' }}"));
-    let told = MEDUSA.serve(script.path()).fail().failure(1);
-    assert!(told.contains("site.luau:1: cannot listen"), "{told}");
+    let error = MEDUSA.serve(script.path()).fail().failure(1);
+    assert!(error.contains("site.luau:1: cannot listen"), "{error}");
 }
 
 #[test]
@@ -148,8 +148,8 @@ fn no_script_is_ever_served() {
 #[test]
 fn init_never_overwrites() {
     let site = Site::new().file("public/style.css", "mine");
-    let told = MEDUSA.run(["init".as_ref(), site.path()]).failure(1);
-    assert!(told.contains("public/style.css exists already, so nothing was written"), "{told}");
+    let error = MEDUSA.run(["init".as_ref(), site.path()]).failure(1);
+    assert!(error.contains("public/style.css exists already, so nothing was written"), "{error}");
     assert_eq!(site.read("public/style.css"), "mine");
     assert!(!site.at("site.luau").exists());
     let twice = site.at("twice");
@@ -226,8 +226,8 @@ fn eval_reads_standard_input() {
         assert_eq!(MEDUSA.run_reading(words, statement).success(), "10\n");
     }
     let too_long = format!("return '{}'", "x".repeat(2 << 20));
-    let told = MEDUSA.run_reading(["eval", "-", "--state", state], &too_long).failure(1);
-    assert!(told.contains("too long"), "{told}");
+    let error = MEDUSA.run_reading(["eval", "-", "--state", state], &too_long).failure(1);
+    assert!(error.contains("too long"), "{error}");
     assert_eq!(server.eval("1"), "1");
 }
 
@@ -255,9 +255,9 @@ fn without_a_server_there_is_a_clear_answer() {
     for words in
         [&["eval", "1", path][..], &["reload", path], &["status", path], &["stop", path], &["reopen", path]]
     {
-        let told = MEDUSA.run(words).failure(1);
-        assert!(told.contains("no server is running for") && told.contains("serve"), "{words:?}: {told}");
-        assert_eq!(told.lines().count(), 1, "{told}");
+        let error = MEDUSA.run(words).failure(1);
+        assert!(error.contains("no server is running for") && error.contains("serve"), "{words:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
     }
 }
 
@@ -281,8 +281,8 @@ fn one_server_at_a_time_has_a_state_directory() {
     let server = start(&site);
     let state = server.state().as_os_str();
     let second = || MEDUSA.run(["serve".as_ref(), site.path().as_os_str(), "--state".as_ref(), state]);
-    let told = second().failure(1);
-    assert!(told.contains("already running") && told.contains(&format!("pid {}", server.pid())), "{told}");
+    let error = second().failure(1);
+    assert!(error.contains("already running") && error.contains(&format!("pid {}", server.pid())), "{error}");
     assert_eq!(server.eval("1"), "1", "the first one is not disturbed");
 }
 
@@ -425,28 +425,28 @@ fn a_closed_pipe_is_no_error() {
 }
 
 #[test]
-fn the_service_manager_is_told() {
+fn the_service_manager_is_notification() {
     let site = web("");
     let socket = site.at("notify.sock");
     let manager = UnixDatagram::bind(&socket).expect("bound");
     manager.set_read_timeout(Some(PATIENCE)).expect("set");
-    let told = || {
+    let notification = || {
         let mut buffer = [0; 1024];
         let length = manager.recv(&mut buffer).expect("a notification");
         String::from_utf8_lossy(&buffer[..length]).trim().to_owned()
     };
     let mut server = MEDUSA.serve(site.path()).env("NOTIFY_SOCKET", &socket).start();
-    assert_eq!(told(), "READY=1");
+    assert_eq!(notification(), "READY=1");
     server.reload();
-    let reloading = told();
+    let reloading = notification();
     assert!(reloading.starts_with("RELOADING=1") && reloading.contains("MONOTONIC_USEC="), "{reloading}");
-    assert_eq!(told(), "READY=1");
+    assert_eq!(notification(), "READY=1");
     site.write("site.luau", "error('on purpose')");
     server.command(["reload"]).failure(1);
-    assert!(told().starts_with("RELOADING=1"));
-    assert_eq!(told(), "READY=1", "the old site is ready");
+    assert!(notification().starts_with("RELOADING=1"));
+    assert_eq!(notification(), "READY=1", "the old site is ready");
     server.signal(Signal::TERM);
-    assert_eq!(told(), "STOPPING=1");
+    assert_eq!(notification(), "STOPPING=1");
     assert_eq!(server.wait().code(), Some(0));
 }
 

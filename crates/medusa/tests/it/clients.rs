@@ -144,10 +144,10 @@ fn nghttp_asks_and_is_answered() {
         assert_eq!(run("nghttp", with_trailer).said(), "sent by nghttp 42");
         // Several on one connection, and HEAD.
         let several: Vec<String> = (0..20).map(|number| to(&format!("/late/{number}"))).collect();
-        let told = run("nghttp", ["-y"].into_iter().chain(several.iter().map(String::as_str))).success();
-        let mut told: Vec<u32> = told.lines().map(|line| line.parse().expect("a number")).collect();
-        told.sort_unstable();
-        assert_eq!(told, (0..20).collect::<Vec<_>>());
+        let output = run("nghttp", ["-y"].into_iter().chain(several.iter().map(String::as_str))).success();
+        let mut ids: Vec<u32> = output.lines().map(|line| line.parse().expect("a number")).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, (0..20).collect::<Vec<_>>());
         let head = run("nghttp", ["-y", "-v", "-n", "-H", ":method: HEAD", &url]).success();
         assert!(head.contains(":status: 200") && !head.contains("recv DATA"), "{head}");
     }

@@ -41,8 +41,8 @@ fn source(server: &Server, name: &str) -> String {
 /// The error of a statement that must fail.
 #[track_caller]
 fn error(server: &Server, statement: &str) -> String {
-    let told = server.command(["eval", statement]).failure(1);
-    told.lines().next().unwrap_or_default().to_owned()
+    let error = server.command(["eval", statement]).failure(1);
+    error.lines().next().unwrap_or_default().to_owned()
 }
 
 /// A zone with a record of each kind.
@@ -204,8 +204,8 @@ fn while_its_server_is_away_it_says_what_it_knows_and_fails_fast_otherwise() {
     let why = error(&server, "dns:lookup('c.example', 'A')");
     assert!(why.contains("c.example: no name server"), "{why}");
     let begun = Instant::now();
-    let told = server.eval("local times = 0 for _ = 1, 100 do if not pcall(dns.lookup, dns, 'c.example', 'A') then times += 1 end end return times");
-    assert_eq!(told, "100");
+    let result = server.eval("local times = 0 for _ = 1, 100 do if not pcall(dns.lookup, dns, 'c.example', 'A') then times += 1 end end return times");
+    assert_eq!(result, "100");
     assert!(begun.elapsed() < Duration::from_secs(15), "a failure is remembered: {:?}", begun.elapsed());
     assert_eq!(lookup(&server, "a.example", "A"), "192.0.2.1", "also now");
     unbound.start_again();
@@ -349,8 +349,8 @@ fn fetch_finds_hosts_by_the_sites_resolver() {
 fn what_makes_no_sense_is_refused_with_its_line() {
     let refused = |script: &str, why: &str| {
         let site = Site::script(&format!("\n{script}"));
-        let told = MEDUSA.run([OsStr::new("check"), site.path().as_os_str()]).failure(1);
-        assert!(told.contains("site.luau:2") && told.contains(why), "{script}:\n{told}");
+        let error = MEDUSA.run([OsStr::new("check"), site.path().as_os_str()]).failure(1);
+        assert!(error.contains("site.luau:2") && error.contains(why), "{script}:\n{error}");
     };
     let dns = "medusa.dns.server('192.0.2.1')";
     refused("medusa.dns.server('dns.example')", "\"dns.example\" is not the address of a name server");

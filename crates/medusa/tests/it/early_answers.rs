@@ -76,8 +76,8 @@ fn curl_is_told() {
                         data,
                         &url,
                     ];
-                    let told = it.curl(args);
-                    assert!(told.stdout.trim_end() == status, "{at}: {flag} {url}: {}", told.stderr);
+                    let output = it.curl(args);
+                    assert!(output.stdout.trim_end() == status, "{at}: {flag} {url}: {}", output.stderr);
                 }
             }
         }

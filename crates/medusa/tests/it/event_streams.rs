@@ -84,14 +84,14 @@ fn a_server_that_stops_ends_event_streams_and_waits_for_none() {
         expect_end(client);
         client.expect_close();
     }
-    let told = curl.finish();
+    let finished = curl.finish();
     drop(clients);
     // Half a minute is longer than this waits.
     assert_eq!(server.wait().code(), Some(0));
-    let told = told.stdout;
-    assert!(told.contains("data: first\n\nretry: "), "{told}");
-    let told = server.stderr().wait_for("medusa: stopped: ");
-    assert!(told.ends_with(", 0 cut off"), "{told}");
+    let received = finished.stdout;
+    assert!(received.contains("data: first\n\nretry: "), "{received}");
+    let line = server.stderr().wait_for("medusa: stopped: ");
+    assert!(line.ends_with(", 0 cut off"), "{line}");
 }
 
 #[test]
@@ -127,8 +127,8 @@ fn a_failing_event_stream_says_of_which_mount() {
     end)");
     let server = start(&site);
     let mut client = listen(&server, "/fails");
-    let told = server.stderr().wait_for("a response broke off");
-    assert!(told.contains("mount=") && told.contains("/fails"), "{told}");
+    let line = server.stderr().wait_for("a response broke off");
+    assert!(line.contains("mount=") && line.contains("/fails"), "{line}");
     client.expect_close();
 }
 
@@ -140,8 +140,8 @@ fn compressed_events_end_as_a_whole_member() {
     let curl = Process::start(&mut curl);
     curl.stdout().wait_for("data: first");
     server.signal(Signal::TERM);
-    let told = curl.finish().success();
-    assert!(told.contains("data: first\n\nretry: "), "{told}");
+    let output = curl.finish().success();
+    assert!(output.contains("data: first\n\nretry: "), "{output}");
     assert_eq!(server.wait().code(), Some(0));
 }
 

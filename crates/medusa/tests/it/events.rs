@@ -70,12 +70,12 @@ fn a_traceback_has_its_ends_and_says_how_much_is_between() {
     assert_eq!(server.get("/rec").status, 500);
     server.stderr().wait_for_from(mark, "path=/rec ");
     server.stderr().wait_for_from(mark, " more frames");
-    let said = said(server, mark);
-    assert!(said.len() < 4096, "{} bytes", said.len());
-    assert!(said.contains("stack overflow"), "{said}");
-    let frames = said.lines().filter(|line| line.contains("    site.luau:2")).count();
-    assert!((15..=20).contains(&frames), "{frames} frames: {said}");
-    expect_honest(&said);
+    let events = said(server, mark);
+    assert!(events.len() < 4096, "{} bytes", events.len());
+    assert!(events.contains("stack overflow"), "{events}");
+    let frames = events.lines().filter(|line| line.contains("    site.luau:2")).count();
+    assert!((15..=20).contains(&frames), "{frames} frames: {events}");
+    expect_honest(&events);
 }
 
 #[test]
@@ -83,13 +83,13 @@ fn a_message_without_an_end_is_cut_and_its_place_stays() {
     let server = start(&site());
     let mark = server.stderr().count();
     assert_eq!(server.get("/long").status, 500);
-    let told = server.stderr().wait_for_from(mark, "path=/long ");
-    assert!(told.contains("site.luau:3: xxxx"), "{}", told.len());
-    assert!(told.contains("bytes more)"), "{}", told.len());
-    let said = said(server, mark);
-    assert!(said.len() < EVENT, "{} bytes", said.len());
-    assert!(said.contains("    site.luau:3"), "its traceback stays: {said}");
-    expect_honest(&said);
+    let line = server.stderr().wait_for_from(mark, "path=/long ");
+    assert!(line.contains("site.luau:3: xxxx"), "{}", line.len());
+    assert!(line.contains("bytes more)"), "{}", line.len());
+    let events = said(server, mark);
+    assert!(events.len() < EVENT, "{} bytes", events.len());
+    assert!(events.contains("    site.luau:3"), "its traceback stays: {events}");
+    expect_honest(&events);
 }
 
 #[test]
@@ -99,10 +99,10 @@ fn nobody_forges_a_line_or_steers_a_terminal() {
     assert_eq!(server.get("/forge").status, 500);
     assert_eq!(server.get("/log").status, 200);
     server.stderr().wait_for_from(mark, "INFO script: a ");
-    let said = said(server, mark);
-    assert!(said.contains("\n  | ERROR forged"), "what was said is still there: {said}");
-    assert!(said.contains(r"\u{1b}[2J"), "{said}");
-    expect_honest(&said);
+    let events = said(server, mark);
+    assert!(events.contains("\n  | ERROR forged"), "what was said is still there: {events}");
+    assert!(events.contains(r"\u{1b}[2J"), "{events}");
+    expect_honest(&events);
 }
 
 #[test]
@@ -116,11 +116,11 @@ fn a_request_is_told_by_its_id_and_path_and_never_its_query() {
     let mark = server.stderr().count();
     for (path, status) in [("/fail", 500), ("/slow", 503)] {
         assert_eq!(server.get(&format!("{path}?token=sesame")).status, status, "{path}");
-        let told = server.stderr().wait_for_from(mark, &format!("path={path} "));
-        assert!(told.contains(" request=") && told.contains(&format!(" mount={path} ")), "{told}");
+        let line = server.stderr().wait_for_from(mark, &format!("path={path} "));
+        assert!(line.contains(" request=") && line.contains(&format!(" mount={path} ")), "{line}");
     }
-    let said = said(server, mark);
-    assert!(!said.contains("sesame"), "{said}");
+    let events = said(server, mark);
+    assert!(!events.contains("sesame"), "{events}");
 }
 
 #[test]
@@ -133,12 +133,12 @@ fn what_repeats_is_said_once_and_counted_under_load() {
         }
     });
     server.stderr().wait_for_from(mark, "more of this kind");
-    let said = said(server, mark);
-    let counted: u64 = said.lines().filter_map(more).sum();
-    let whole = said.lines().filter(|line| line.contains("path=/fail ")).count() as u64;
-    assert_eq!(counted + whole, 2000, "each is written or counted: {said}");
-    assert!(said.len() < 64 * 1024, "{} bytes", said.len());
-    expect_honest(&said);
+    let events = said(server, mark);
+    let counted: u64 = events.lines().filter_map(more).sum();
+    let whole = events.lines().filter(|line| line.contains("path=/fail ")).count() as u64;
+    assert_eq!(counted + whole, 2000, "each is written or counted: {events}");
+    assert!(events.len() < 64 * 1024, "{} bytes", events.len());
+    expect_honest(&events);
 }
 
 /// `... 7 more of this kind ...`: 7.
@@ -155,10 +155,10 @@ fn nobody_gets_more_said_by_varying_it_under_load() {
     // One who floods does not silence the others.
     assert_eq!(server.get("/fail").status, 500);
     server.stderr().wait_for_from(mark, "path=/fail ");
-    let said = said(server, mark);
-    let whole = said.lines().filter(|line| line.contains("path=/vary ")).count();
+    let events = said(server, mark);
+    let whole = events.lines().filter(|line| line.contains("path=/vary ")).count();
     assert!(whole <= 120, "{whole} lines");
-    assert!(said.contains("it failed for 0 "), "the first is told at once: {said}");
+    assert!(events.contains("it failed for 0 "), "the first is told at once: {events}");
 }
 
 #[test]
@@ -177,9 +177,9 @@ fn what_a_library_says_is_bounded_too_under_load() {
     client.until_read();
     server.stderr().wait_for_from(mark, "more of this kind");
     client.reset();
-    let said = said(server, mark);
-    assert!(said.contains("h2: "), "{said}");
-    assert!(said.len() < 16 * 1024, "{} bytes", said.len());
+    let events = said(server, mark);
+    assert!(events.contains("h2: "), "{events}");
+    assert!(events.len() < 16 * 1024, "{} bytes", events.len());
     let log = site.read("events.log");
     assert!(log.contains("more of this kind") && log.len() < 16 * 1024, "{} bytes", log.len());
 }

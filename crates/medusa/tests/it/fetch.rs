@@ -46,8 +46,8 @@ fn prompt() -> (Site, Server) {
 /// The error of a statement that must fail, without its place.
 #[track_caller]
 fn error(server: &Server, statement: &str) -> String {
-    let told = server.command(["eval", statement]).failure(1);
-    told.lines().next().unwrap_or_default().to_owned()
+    let error = server.command(["eval", statement]).failure(1);
+    error.lines().next().unwrap_or_default().to_owned()
 }
 
 /// Text that is compressed by `gzip`, as a string of the script.
@@ -62,11 +62,11 @@ fn an_answer_is_a_table() {
     let (_origin_site, origin) = origin();
     let (_site, server) = prompt();
     let url = origin.url("/hello");
-    let told = server.eval(&format!(
+    let result = server.eval(&format!(
         "local r = medusa.fetch('{url}')
         return `{{r.status}} {{r.headers['x-many']}} {{r.cookies[2]}} {{r.headers['set-cookie']}} {{r.body}} {{r.url}}`"
     ));
-    assert_eq!(told, format!("200 a, b b=2 nil hello {url}"));
+    assert_eq!(result, format!("200 a, b b=2 nil hello {url}"));
     let shown = server.eval(&format!("medusa.fetch('{}')", origin.url("/missing")));
     assert!(shown.contains("status = 404") && shown.contains("body = \"no such thing\""), "{shown}");
     assert_eq!(server.eval(&format!("medusa.fetch('{}'):json().query", origin.url("/echo?a=b"))), "a=b");
@@ -128,12 +128,12 @@ fn connections_are_shared_by_all_workers_and_the_main_script() {
 fn redirects_are_followed_so_far() {
     let (_origin_site, origin) = origin();
     let (_site, server) = prompt();
-    let told = server.eval(&format!(
+    let result = server.eval(&format!(
         "local r = medusa.fetch('{}', {{ method = 'POST', body = 'x' }})
         return `{{r.url}} {{r:json().method}} {{r:json().body}}.`",
         origin.url("/redirect/5")
     ));
-    assert_eq!(told, format!("{} GET .", origin.url("/echo?landed")));
+    assert_eq!(result, format!("{} GET .", origin.url("/echo?landed")));
     let six = error(&server, &format!("medusa.fetch('{}')", origin.url("/redirect/6")));
     assert!(six.ends_with("/redirect/1: it was redirected more than 5 times"), "{six}");
     let kept = server.eval(&format!(
@@ -218,9 +218,9 @@ fn the_log_warns_once_of_a_script_that_trusts_anyone() {
     let warning = server.stderr().wait_for("with `insecure = true`");
     assert!(warning.contains("WARN"), "{warning}");
     // The statements have been answered, so all of their lines are there.
-    let told = server.stderr().text();
-    assert_eq!(told.matches("insecure = true").count(), 1, "{told}");
-    assert!(!told.contains("secret"), "{told}");
+    let log = server.stderr().text();
+    assert_eq!(log.matches("insecure = true").count(), 1, "{log}");
+    assert!(!log.contains("secret"), "{log}");
 }
 
 #[test]
@@ -234,11 +234,11 @@ fn compressed_bodies_are_decompressed_within_their_limit() {
     ));
     let origin = start(&origin_site);
     let (_site, server) = prompt();
-    let told = server.eval(&format!(
+    let result = server.eval(&format!(
         "local r = medusa.fetch('{}') return `{{r.body}} {{r.headers['content-encoding']}}`",
         origin.url("/text")
     ));
-    assert_eq!(told, "compressed text nil");
+    assert_eq!(result, "compressed text nil");
     let bomb = error(&server, &format!("medusa.fetch('{}')", origin.url("/bomb")));
     assert!(bomb.contains("/bomb: the body of the answer is longer than 8388608 bytes"), "{bomb}");
 }
@@ -247,7 +247,7 @@ fn compressed_bodies_are_decompressed_within_their_limit() {
 fn a_stream_is_read_as_it_comes() {
     let (_origin_site, origin) = origin();
     let (_site, server) = prompt();
-    let told = server.eval(&format!(
+    let result = server.eval(&format!(
         "local r = medusa.fetch('{}', {{ stream = true }})
         local text, count = '', 0
         for chunk in r:chunks() do text ..= chunk count += 1 end
@@ -256,16 +256,16 @@ fn a_stream_is_read_as_it_comes() {
         return `{{r.body}} {{count >= 3}} {{after}} {{text}}`",
         origin.url("/lines")
     ));
-    assert_eq!(told, "nil true 0 line 1\nline 2\nline 3");
+    assert_eq!(result, "nil true 0 line 1\nline 2\nline 3");
     // Far more than may be in memory, in pieces that are small.
-    let told = server.eval(&format!(
+    let result = server.eval(&format!(
         "local r = medusa.fetch('{}', {{ stream = true, max_bytes = 1e9, timeout = 50 }})
         local bytes, longest = 0, 0
         for chunk in r:chunks() do bytes += #chunk longest = math.max(longest, #chunk) end
         return `{{bytes}} {{longest <= 65536}}`",
         origin.url("/huge")
     ));
-    assert_eq!(told, "100000000 true");
+    assert_eq!(result, "100000000 true");
 }
 
 /// A reader that has stopped holds the sender back, and the exchange ends with its time.

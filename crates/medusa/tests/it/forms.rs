@@ -130,8 +130,8 @@ fn why_a_body_was_refused_is_in_the_log() {
         let refused = Command::new("curl").args(["--silent", "--json", "{}", &url]).output().expect("curl");
         let page = String::from_utf8_lossy(&refused.stdout).into_owned();
         assert!(page.contains("a form was expected, but the body is application/json"), "{page}");
-        let told = server.stderr().wait_for(&format!("path={path}"));
-        assert!(told.contains("refused: a form was expected"), "{told}");
-        assert!(told.contains("status=415") && told.contains("INFO"), "{told}");
+        let line = server.stderr().wait_for(&format!("path={path}"));
+        assert!(line.contains("refused: a form was expected"), "{line}");
+        assert!(line.contains("status=415") && line.contains("INFO"), "{line}");
     }
 }

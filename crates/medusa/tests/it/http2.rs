@@ -76,15 +76,16 @@ fn more_than_may_be_open_wait_their_turn() {
     let url = format!("https://localhost:{}/", server.address().port());
     // All at once, before it has heard how many it may have: what is too much is refused, so that a client may try again
     // (RFC 9113 §8.7), and the connection goes on.
-    let told = nghttp(&url, 100).finish().success();
-    let (answered, refused) = (told.matches(":status: 200").count(), told.matches("REFUSED_STREAM").count());
-    assert!(answered >= 5 && answered + refused == 100, "{answered} and {refused} of 100: {told}");
-    assert!(!told.contains("ENHANCE_YOUR_CALM"), "{told}");
+    let output = nghttp(&url, 100).finish().success();
+    let (answered, refused) =
+        (output.matches(":status: 200").count(), output.matches("REFUSED_STREAM").count());
+    assert!(answered >= 5 && answered + refused == 100, "{answered} and {refused} of 100: {output}");
+    assert!(!output.contains("ENHANCE_YOUR_CALM"), "{output}");
     // Who has heard waits, or asks again.
     let urls: Vec<String> = (0..60).map(|at| format!("{url}?{at}")).collect();
     let parallel = ["--http2", "--parallel", "--parallel-max", "60"];
-    let told = it.curl(parallel.into_iter().chain(urls.iter().map(String::as_str))).said();
-    assert_eq!(told, "ok".repeat(60));
+    let output = it.curl(parallel.into_iter().chain(urls.iter().map(String::as_str))).said();
+    assert_eq!(output, "ok".repeat(60));
 }
 
 /// nghttp with so many requests for `url`, and every frame it sees.
@@ -98,14 +99,14 @@ fn nghttp(url: &str, requests: u32) -> Process {
 /// Asserts that all requests were answered, and that the server said goodbye without blaming anybody.
 #[track_caller]
 fn expect_goodbye(nghttp: Process, requests: usize) {
-    let told = nghttp.finish().success();
-    assert_eq!(told.matches(":status: 200").count(), requests, "{told}");
-    let goodbyes = told.matches("recv GOAWAY frame").count();
-    assert!(goodbyes >= 1, "no GOAWAY: {told}");
+    let output = nghttp.finish().success();
+    assert_eq!(output.matches(":status: 200").count(), requests, "{output}");
+    let goodbyes = output.matches("recv GOAWAY frame").count();
+    assert!(goodbyes >= 1, "no GOAWAY: {output}");
     // Those of the client's own included.
-    let codes = told.matches("error_code=").count();
-    assert_eq!(told.matches("error_code=NO_ERROR(0x00)").count(), codes, "{told}");
-    assert!(!told.contains("recv RST_STREAM"), "{told}");
+    let codes = output.matches("error_code=").count();
+    assert_eq!(output.matches("error_code=NO_ERROR(0x00)").count(), codes, "{output}");
+    assert!(!output.contains("recv RST_STREAM"), "{output}");
 }
 
 #[test]
@@ -150,8 +151,8 @@ fn a_server_that_stops_lets_its_requests_finish() {
             stopping.finish().success();
         }
         assert_eq!(server.wait().code(), Some(0), "{stop}");
-        let told = server.stderr().wait_for("medusa: stopped: ");
-        assert!(told.ends_with(", 0 cut off"), "{told}");
+        let line = server.stderr().wait_for("medusa: stopped: ");
+        assert!(line.ends_with(", 0 cut off"), "{line}");
     }
 }
 

@@ -42,8 +42,8 @@ fn the_socket_of_a_dead_server_is_replaced_and_that_of_a_live_one_is_not() {
     drop(std::os::unix::net::UnixListener::bind(site.at("web.sock")).expect("bound"));
     let server = start(&site);
     assert_eq!(Client::connect_unix(&site.at("web.sock")).get("/").text(), "unix");
-    let told = MEDUSA.serve(site.path()).fail().failure(1);
-    assert!(told.contains("web.sock") && told.contains("another process listens there already"), "{told}");
+    let error = MEDUSA.serve(site.path()).fail().failure(1);
+    assert!(error.contains("web.sock") && error.contains("another process listens there already"), "{error}");
     assert_eq!(Client::connect_unix(&site.at("web.sock")).get("/").text(), "unix");
     drop(server);
 }
@@ -53,8 +53,8 @@ fn a_port_in_use_is_an_error_even_among_servers_of_ours() {
     let site = web(OK);
     let server = start(&site);
     let taken = server.address().to_string();
-    let told = MEDUSA.serve(site.path()).listen(&taken).fail().failure(1);
-    assert!(told.contains(&format!("cannot listen on {taken}")) && told.contains("ss -ltnp"), "{told}");
+    let error = MEDUSA.serve(site.path()).listen(&taken).fail().failure(1);
+    assert!(error.contains(&format!("cannot listen on {taken}")) && error.contains("ss -ltnp"), "{error}");
     assert_eq!(server.get("/").status, 200);
 }
 

@@ -101,8 +101,8 @@ fn a_statement_that_fails_changes_nothing() {
         "medusa.http.server { listen = '127.0.0.1:0' } error('after a server')",
         "web:mount('/e', ",
     ] {
-        let told = server.command(["eval", statement]).failure(1);
-        assert!(told.starts_with("medusa: "), "{statement}: {told}");
+        let error = server.command(["eval", statement]).failure(1);
+        assert!(error.starts_with("medusa: "), "{statement}: {error}");
     }
     for path in ["/a", "/b", "/c", "/d", "/e"] {
         assert_eq!(server.get(path).status, 404, "{path}");

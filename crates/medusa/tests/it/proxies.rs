@@ -111,8 +111,8 @@ fn only_trusted_peers_may_send_a_header() {
         let server = start(&site);
         let mut client = server.connect();
         client.send(format!("PROXY TCP4 192.0.2.7 127.0.0.1 5555 80\r\n{GET}"));
-        let told = client.try_response("GET").ok().flatten().map(|told| told.text());
-        assert_eq!(told.as_deref(), answer, "{trusted}");
+        let address = client.try_response("GET").ok().flatten().map(|answer| answer.text());
+        assert_eq!(address.as_deref(), answer, "{trusted}");
         if answer.is_none() {
             assert_eq!(server.number("http.faults", "proxy_header"), 1);
         }
@@ -132,8 +132,8 @@ fn the_header_comes_before_the_encryption() {
     }
     let url = format!("https://localhost:{}/", server.address().port());
     for version in ["--http1.1", "--http2"] {
-        let told = it.curl(["--haproxy-protocol", version, &url]).said();
-        assert_eq!(told, "127.0.0.1 127.0.0.1 https");
+        let output = it.curl(["--haproxy-protocol", version, &url]).said();
+        assert_eq!(output, "127.0.0.1 127.0.0.1 https");
         let refused = it.curl([version, &url]);
         assert!(!refused.status.success() && refused.stdout.is_empty(), "{refused}");
     }
@@ -184,11 +184,11 @@ fn a_trusted_proxy_is_believed_and_nobody_else() {
 fn forwarded_tells_as_well() {
     let site = proxied("trusted_proxies = { '127.0.0.1' }");
     let server = start(&site);
-    let told = |value: &str| server.connect().request("GET", "/", &[("Forwarded", value)]).text();
-    assert_eq!(told("for=192.0.2.9;proto=https"), "192.0.2.9 127.0.0.1 https");
-    assert_eq!(told("for=\"[2001:db8::9]:4711\";proto=http"), "2001:db8::9 127.0.0.1 http");
-    assert_eq!(told("for=unknown"), "127.0.0.1 127.0.0.1 http");
-    assert_eq!(told("for=_hidden, for=\""), "127.0.0.1 127.0.0.1 http");
+    let seen_as = |value: &str| server.connect().request("GET", "/", &[("Forwarded", value)]).text();
+    assert_eq!(seen_as("for=192.0.2.9;proto=https"), "192.0.2.9 127.0.0.1 https");
+    assert_eq!(seen_as("for=\"[2001:db8::9]:4711\";proto=http"), "2001:db8::9 127.0.0.1 http");
+    assert_eq!(seen_as("for=unknown"), "127.0.0.1 127.0.0.1 http");
+    assert_eq!(seen_as("for=_hidden, for=\""), "127.0.0.1 127.0.0.1 http");
 }
 
 /// nginx as a reverse proxy, on an address of its own.
@@ -265,12 +265,12 @@ fn nginx_in_front_tells_who_asks() {
     let nginx = Nginx::before(&server);
     let url = |path: &str| format!("http://{}{path}", nginx.address);
     for _ in 0..3 {
-        let told = curl(["--interface", "127.0.0.4", &url("/")]).said();
-        assert_eq!(told, "127.0.0.4 127.0.0.1 http");
+        let output = curl(["--interface", "127.0.0.4", &url("/")]).said();
+        assert_eq!(output, "127.0.0.4 127.0.0.1 http");
     }
     let forged = ["-H", "X-Forwarded-For: 192.0.2.66", "-H", "X-Forwarded-Proto: https"];
-    let told = curl(["--interface", "127.0.0.4"].iter().chain(&forged).chain([&url("/").as_str()])).said();
-    assert_eq!(told, "127.0.0.4 127.0.0.1 http", "nginx counts more than what its client says");
+    let output = curl(["--interface", "127.0.0.4"].iter().chain(&forged).chain([&url("/").as_str()])).said();
+    assert_eq!(output, "127.0.0.4 127.0.0.1 http", "nginx counts more than what its client says");
     let id = curl([url("/id")]).said();
     assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "the id of nginx: {id}");
     assert_eq!(server.number("listener", "accepted"), 1, "one connection of nginx, kept open");
@@ -286,8 +286,8 @@ fn nginx_in_front_passes_connections_on() {
     let nginx = Nginx::passing_on(&server);
     let url = format!("http://{}/", nginx.address);
     for version in ["--http1.1", "--http2-prior-knowledge"] {
-        let told = curl(["--interface", "127.0.0.4", version, &url]).said();
-        assert_eq!(told, "127.0.0.4 127.0.0.4 http");
+        let output = curl(["--interface", "127.0.0.4", version, &url]).said();
+        assert_eq!(output, "127.0.0.4 127.0.0.4 http");
         // Behind the header there is the client itself, which nobody trusts.
         let forged =
             curl(["--interface", "127.0.0.4", "-H", "X-Forwarded-For: 192.0.2.66", version, &url]).said();
@@ -300,8 +300,8 @@ fn nginx_in_front_passes_connections_on() {
     let server = start(&it.site);
     let nginx = Nginx::passing_on(&server);
     let url = format!("https://localhost:{}/", nginx.address.port());
-    let told = it.curl(["--interface", "127.0.0.4", "--http2", &url]).said();
-    assert_eq!(told, "127.0.0.4 127.0.0.4 https");
+    let output = it.curl(["--interface", "127.0.0.4", "--http2", &url]).said();
+    assert_eq!(output, "127.0.0.4 127.0.0.4 https");
     let mut client = Client::connect(nginx.address).encrypted(it.authority.pem(), "localhost");
     assert_eq!(client.get("/").text(), "127.0.0.1 127.0.0.1 https");
 }

@@ -95,17 +95,17 @@ fn a_script_with_an_error_leaves_the_old_site_serving() {
         ("require('gone')", "site.luau:1:", "gone"),
     ] {
         site.write("site.luau", script);
-        let told = server.command(["reload"]).failure(1);
+        let error = server.command(["reload"]).failure(1);
         assert!(
-            told.contains(place) && told.contains(reason),
-            "{place} and {reason:?} were expected in: {told}"
+            error.contains(place) && error.contains(reason),
+            "{place} and {reason:?} were expected in: {error}"
         );
         assert_eq!(client.get("/").text(), "old", "after {script}");
     }
     site.write("site.luau", "web = medusa.http.server { listen = '127.0.0.1:0' }\nweb:mount('/', medusa.handler.script('handler.luau'))");
     site.write("handler.luau", "return function()\n  this is no Luau\nend");
-    let told = server.command(["reload"]).failure(1);
-    assert!(told.contains("handler.luau:2:"), "{told}");
+    let error = server.command(["reload"]).failure(1);
+    assert!(error.contains("handler.luau:2:"), "{error}");
     assert_eq!(client.get("/").text(), "old");
     // The log says it, too, for whoever reloads by a signal.
     server.stderr().wait_for("and the old site goes on");
@@ -132,8 +132,8 @@ fn sighup_reloads() {
     let mark = server.stderr().count();
     site.write("site.luau", "error('on purpose')");
     server.signal(Signal::HUP);
-    let told = server.stderr().wait_for_from(mark, "and the old site goes on");
-    assert!(told.contains("site.luau:1: on purpose"), "{told}");
+    let line = server.stderr().wait_for_from(mark, "and the old site goes on");
+    assert!(line.contains("site.luau:1: on purpose"), "{line}");
     assert_eq!(client.get("/").text(), "new");
 }
 

@@ -63,19 +63,19 @@ fn names_are_in_the_log() {
     for client in asked {
         ask(&server, client);
     }
-    let told = [
+    let names = [
         "192.0.2.1 one.example",
         "192.0.2.2 liar.example",
         "192.0.2.3 192.0.2.3",
         "192.0.2.4 192.0.2.4",
         "2001:db8::6 six.example",
     ];
-    assert_eq!(clients(&site, &server, 5), told);
+    assert_eq!(clients(&site, &server, 5), names);
     // What is known is not asked for again.
     let asked_before = server.number("dns.server", "misses");
     ask(&server, "192.0.2.1");
-    let told = clients(&site, &server, 6);
-    assert_eq!(told[..2], ["192.0.2.1 one.example"; 2]);
+    let names = clients(&site, &server, 6);
+    assert_eq!(names[..2], ["192.0.2.1 one.example"; 2]);
     assert_eq!(server.number("dns.server", "misses"), asked_before);
     // A reload leaves it as it is.
     server.reload();
@@ -96,15 +96,15 @@ fn a_name_that_is_not_confirmed_is_not_in_the_log() {
         for client in ["192.0.2.1", "2001:db8::6", "192.0.2.2", "192.0.2.4"] {
             ask(&server, client);
         }
-        let mut told = clients(&site, &server, 4 * round);
-        told.dedup();
+        let mut names = clients(&site, &server, 4 * round);
+        names.dedup();
         let expected = [
             "192.0.2.1 one.example",
             "192.0.2.2 192.0.2.2",
             "192.0.2.4 192.0.2.4",
             "2001:db8::6 six.example",
         ];
-        assert_eq!(told, expected, "round {round}");
+        assert_eq!(names, expected, "round {round}");
     }
 }
 
@@ -120,9 +120,9 @@ fn a_silent_name_server_holds_nobody_up() {
     let begun = Instant::now();
     ask(&server, "192.0.2.2");
     ask(&server, "192.0.2.1");
-    let told = clients(&site, &server, 3);
+    let names = clients(&site, &server, 3);
     assert_eq!(
-        told,
+        names,
         ["192.0.2.1 one.example", "192.0.2.1 one.example", "192.0.2.2 192.0.2.2"],
         "at the deadline"
     );
@@ -145,11 +145,11 @@ fn a_name_server_that_is_gone_costs_names_and_no_lines() {
         client.send(format!("GET /{address} HTTP/1.1\r\nHost: t\r\nX-Forwarded-For: {address}\r\n\r\n"));
         assert_eq!(client.response().text(), "hello");
     }
-    let told = clients(&site, &server, 500);
-    assert_eq!(told.len(), 500);
+    let names = clients(&site, &server, 500);
+    assert_eq!(names.len(), 500);
     assert!(
-        told.iter().all(|line| line.split_once(' ').is_some_and(|(asked, who)| asked == who)),
-        "{told:?}"
+        names.iter().all(|line| line.split_once(' ').is_some_and(|(asked, who)| asked == who)),
+        "{names:?}"
     );
     unbound.start_again();
     wait::until("names come back", || {

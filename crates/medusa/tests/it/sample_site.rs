@@ -27,8 +27,8 @@ fn every_kind_of_handler_answers_and_is_logged() {
     assert_eq!(server.get("/hello/World").text(), "Hello, World!\n", "a function");
     let time = server.get("/api/time");
     assert_eq!(time.header("content-type"), Some("application/json"));
-    let told: serde_json::Value = serde_json::from_slice(&time.body).expect("JSON from a handler file");
-    assert!(told["unix"].as_f64().is_some_and(|now| now > 1.7e9), "{told}");
+    let clock: serde_json::Value = serde_json::from_slice(&time.body).expect("JSON from a handler file");
+    assert!(clock["unix"].as_f64().is_some_and(|now| now > 1.7e9), "{clock}");
     let missing = server.get("/nothing");
     assert_eq!((missing.status, missing.header("content-type")), (404, Some("text/html; charset=utf-8")));
     assert!(missing.text().contains("404"));

@@ -105,8 +105,8 @@ fn no_path_in_a_script_is_waited_for() {
             "medusa.fetch('https://127.0.0.1:1/', { ca = NAME })",
         ] {
             let statement = statement.replace("NAME", &format!("'{name}'"));
-            let told = server.command(["eval", &statement]).failure(1);
-            assert!(!told.contains("took longer"), "{statement}: {told}");
+            let error = server.command(["eval", &statement]).failure(1);
+            assert!(!error.contains("took longer"), "{statement}: {error}");
         }
     }
     // A log may go to a pipe that somebody reads; that nobody does must hold up no one.

@@ -130,6 +130,6 @@ fn what_is_the_hosts_cannot_be_changed_by_a_script() {
         let events = events.text().trim().to_owned();
         expect_nothing("events", events.strip_prefix("data: ").unwrap_or(&events));
     }
-    let told = server.eval("require('walk')(made())");
-    expect_nothing("the script's objects", told.trim().trim_matches('"'));
+    let result = server.eval("require('walk')(made())");
+    expect_nothing("the script's objects", result.trim().trim_matches('"'));
 }

@@ -39,8 +39,8 @@ fn what_is_under_way_is_finished() {
         assert_eq!(server.wait().code(), Some(0));
         assert_eq!(site.read("access.log").lines().count(), 2, "the log was written to its end");
         // Two, and those of ours that were let in before the listener closed.
-        let told = server.stderr().wait_for("medusa: stopped: ");
-        assert!(told.ends_with("connections finished, 0 cut off"), "{told}");
+        let line = server.stderr().wait_for("medusa: stopped: ");
+        assert!(line.ends_with("connections finished, 0 cut off"), "{line}");
     }
 }
 
@@ -84,8 +84,8 @@ fn stop_waits_for_the_end() {
     let (_site, mut server, mut idle, mut busy) = busy();
     std::thread::scope(|scope| {
         let stopping = scope.spawn(|| {
-            let told = server.command(["stop"]);
-            (told.status.code(), told.stderr)
+            let stopped = server.command(["stop"]);
+            (stopped.status.code(), stopped.stderr)
         });
         idle.expect_close();
         assert!(!stopping.is_finished(), "a request is under way");

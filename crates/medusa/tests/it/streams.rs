@@ -189,8 +189,8 @@ fn a_session_that_does_not_receive_holds_its_client_back_under_load() {
             eprintln!("{more} bytes more");
             assert!(more < MOST, "{more} bytes more");
             server.eval(&format!("medusa.shared('go'):set('{path}', true)"));
-            let told = sender.join().expect("the sender");
-            assert_eq!(told, format!("{} {}", count + 1, count * CHUNK + 4));
+            let counts = sender.join().expect("the sender");
+            assert_eq!(counts, format!("{} {}", count + 1, count * CHUNK + 4));
         });
     }
 }

@@ -258,13 +258,13 @@ fn a_loss_is_a_message_like_any_other() {
         let lost = sink["lost"].as_u64().expect("a number");
         assert!(lost > 2_000, "{sink}");
         // A smaller batch may have found room behind a larger one that had not, so there may be several.
-        let told: u64 = wait::until("all of the loss is told", || {
+        let reported: u64 = wait::until("all of the loss is told", || {
             let messages = log.messages();
             let losses: Vec<&Message> = messages.iter().filter(|message| message.msgid == "loss").collect();
-            let told = losses.iter().map(|message| records_lost(message)).sum();
-            (told >= lost).then_some(told)
+            let reported = losses.iter().map(|message| records_lost(message)).sum();
+            (reported >= lost).then_some(reported)
         });
-        assert_eq!(told, lost, "{kind:?} {sink}");
+        assert_eq!(reported, lost, "{kind:?} {sink}");
     }
 }
 

@@ -82,12 +82,12 @@ fn curl_gets_what_it_asks_for_by_every_protocol() {
         (&["--http2", "-d", "body"], "2 https TLSv1.3 h2 localhost body"),
         (&["--http1.1", "-d", "body"], "1.1 https TLSv1.3 http/1.1 localhost body"),
     ] {
-        let told = it.curl(flags.iter().copied().chain([at(&server, "/").as_str()])).said();
-        assert_eq!(told, seen, "{flags:?}");
+        let output = it.curl(flags.iter().copied().chain([at(&server, "/").as_str()])).said();
+        assert_eq!(output, seen, "{flags:?}");
     }
-    let told =
+    let output =
         it.curl(["--tls-max", "1.1", "--tlsv1.0", "--ciphers", "DEFAULT:@SECLEVEL=0", &at(&server, "/")]);
-    told.failure(35);
+    output.failure(35);
     assert_eq!(it.curl(["--http2", &at(&server, "/")]).said().split(' ').next(), Some("2"), "it goes on");
 }
 
@@ -110,8 +110,8 @@ fn the_name_that_is_asked_for_chooses_the_certificate() {
     for name in ["localhost", "a.example", "x.b.example"] {
         assert_eq!(asked(name).said(), format!("{name} {name}"));
     }
-    let told = asked("other.example").failure(60);
-    assert!(told.contains("matches target host name 'other.example'"), "{told}");
+    let error = asked("other.example").failure(60);
+    assert!(error.contains("matches target host name 'other.example'"), "{error}");
     // Without a name, there is the first.
     assert_eq!(it.curl([server.url("/")]).said(), "127.0.0.1 nil");
 }
@@ -158,8 +158,11 @@ fn a_self_signed_certificate_is_made_on_request() {
         web:mount('/', function(req) return req.scheme end)",
     );
     let server = start(&site);
-    let told = curl([at(&server, "/")]).failure(60);
-    assert!(told.contains("self-signed certificate") || told.contains("self signed certificate"), "{told}");
+    let error = curl([at(&server, "/")]).failure(60);
+    assert!(
+        error.contains("self-signed certificate") || error.contains("self signed certificate"),
+        "{error}"
+    );
     assert_eq!(curl(["-k", &at(&server, "/")]).said(), "https");
     let shown = curl(["-k", "-w", "%{certs}", "-o", "/dev/null", &at(&server, "/")]).said();
     server.reload();
@@ -274,12 +277,12 @@ fn everybody_is_sent_to_the_encrypted_server() {
     assert_eq!(moved.header("set-cookie"), None);
 
     for _ in 0..3 {
-        let told = it.curl(["-o", "/dev/null", "-w", "%{http_code}", &at(&server, "/wrong")]).said();
-        assert_eq!(told, "404", "not around in circles");
+        let output = it.curl(["-o", "/dev/null", "-w", "%{http_code}", &at(&server, "/wrong")]).said();
+        assert_eq!(output, "404", "not around in circles");
     }
     server.stderr().wait_for("is encrypted already and gets 404");
-    let told = server.stderr().text();
-    assert_eq!(told.matches("is encrypted already").count(), 1, "{told}");
+    let log = server.stderr().text();
+    assert_eq!(log.matches("is encrypted already").count(), 1, "{log}");
 }
 
 #[test]
@@ -294,8 +297,8 @@ fn options_of_redirects_are_looked_at() {
         ("redirect()", "where to must be a string, not nil"),
     ] {
         let site = Site::script(&format!("\nmedusa.handler.{call}"));
-        let told = MEDUSA.run([OsStr::new("check"), site.path().as_os_str()]).failure(1);
-        assert!(told.contains("site.luau:2: medusa.handler.") && told.contains(reason), "{call}: {told}");
+        let error = MEDUSA.run([OsStr::new("check"), site.path().as_os_str()]).failure(1);
+        assert!(error.contains("site.luau:2: medusa.handler.") && error.contains(reason), "{call}: {error}");
     }
     let site = super::support::web(
         "web:mount('/old/', medusa.handler.redirect('/new', { keep_path = true, permanent = true }))",
@@ -410,9 +413,9 @@ fn options_of_certificates_are_looked_at() {
             "site.luau",
             format!("\nweb = medusa.http.server {{ listen = '127.0.0.1:0', {options} }}"),
         );
-        let told = server.command(["reload"]).failure(1);
-        assert!(told.contains("site.luau:2: ") && told.contains(reason), "{options}: {told}");
-        assert!(!it.issued.leaks_into(&told), "{told}");
+        let error = server.command(["reload"]).failure(1);
+        assert!(error.contains("site.luau:2: ") && error.contains(reason), "{options}: {error}");
+        assert!(!it.issued.leaks_into(&error), "{error}");
     }
     assert_eq!(it.curl(["--http1.1", &at(&server, "/")]).said(), "1.1 https TLSv1.3 http/1.1 localhost ");
 }

@@ -85,8 +85,8 @@ fn a_client_is_not_told_the_names_of_options() {
         assert_eq!(answer.status, 413, "{path}");
         let page = answer.text();
         assert!(page.contains("the limit of 10 bytes") && !page.contains("limits"), "{path}: {page}");
-        let told = server.stderr().wait_for(&format!("path={path}"));
-        assert!(told.contains("refused: ") && told.contains("(`limits.body`)"), "{told}");
+        let line = server.stderr().wait_for(&format!("path={path}"));
+        assert!(line.contains("refused: ") && line.contains("(`limits.body`)"), "{line}");
     }
 }
 
@@ -140,9 +140,9 @@ fn a_stream_that_fails_is_told_with_its_request_though_there_is_no_access_log() 
     let server = start(&site);
     let mut client = server.connect();
     client.send("GET /s/one HTTP/1.1\r\nHost: t\r\n\r\n");
-    let told = server.stderr().wait_for("a response broke off");
+    let line = server.stderr().wait_for("a response broke off");
     for part in ["request=", "method=GET", "path=/s/one", "mount=/s/"] {
-        assert!(told.contains(part), "{part} in {told}");
+        assert!(line.contains(part), "{part} in {line}");
     }
 }
 

@@ -200,16 +200,16 @@ fn the_function_ends_the_session() {
         };
         end("return", 1000);
         assert_eq!(end("fail", 1011), "");
-        let told = server.stderr().wait_for("on purpose");
-        assert!(told.contains("a websocket's function failed"), "{told}");
+        let line = server.stderr().wait_for("on purpose");
+        assert!(line.contains("a websocket's function failed"), "{line}");
         end("spin", 1011);
         assert_eq!(end("1001", 1001), "as you say");
         assert_eq!(end("4999", 4999), "as you say");
         for wrong in ["1005", "1006", "1015", "5000", "0", "1000.5", "-1"] {
             let mut ws = WebSocket::connect(server.address(), path);
             ws.send(wrong);
-            let told = ws.text();
-            assert!(told.contains(&format!("{wrong} is not a close code")), "{told}");
+            let line = ws.text();
+            assert!(line.contains(&format!("{wrong} is not a close code")), "{line}");
             ws.expect_close(4000);
         }
     }
@@ -223,8 +223,8 @@ fn a_function_of_a_statement_is_told_as_such() {
         "web:mount('/made', function(req) return req:websocket(function() error('on purpose') end) end)";
     server.command(["eval", mount]).success();
     WebSocket::connect(server.address(), "/made").expect_close(1011);
-    let told = server.stderr().wait_for("a websocket's function failed");
-    assert!(told.contains("origin=statement:1"), "{told}");
+    let line = server.stderr().wait_for("a websocket's function failed");
+    assert!(line.contains("origin=statement:1"), "{line}");
 }
 
 #[test]
@@ -315,8 +315,8 @@ fn options_that_make_no_sense_are_named() {
         ));
         let server = start(&site);
         assert_eq!(server.get("/").status, 500);
-        let told = server.stderr().wait_for("req:websocket");
-        assert!(told.contains(part), "{told}");
+        let line = server.stderr().wait_for("req:websocket");
+        assert!(line.contains(part), "{line}");
     }
 }
 
@@ -781,7 +781,7 @@ fn a_server_that_stops_tells_the_sessions_on_streams() {
     http.send(1, END_HEADERS, 1, &extended("websocket", "/file", &[("sec-websocket-version", "13")]));
     assert_eq!(http.status(1), 200);
     server.signal(Signal::TERM);
-    let told = data(&mut http);
-    assert_eq!(told[..1], [FIN | CLOSE]);
-    assert_eq!(told[2..4], 1001_u16.to_be_bytes());
+    let frames = data(&mut http);
+    assert_eq!(frames[..1], [FIN | CLOSE]);
+    assert_eq!(frames[2..4], 1001_u16.to_be_bytes());
 }

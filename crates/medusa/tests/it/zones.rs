@@ -18,8 +18,8 @@ fn logged(zone: &str) -> (String, Vec<String>) {
     server.get("/");
     let line = wait::until("the line is written", || site.read("a.log").lines().next().map(str::to_owned));
     let (_, offset) = line.trim_end_matches(']').rsplit_once(' ').expect("an offset");
-    let said = server.stderr().text();
-    (offset.to_owned(), said.lines().filter(|line| line.contains("WARN")).map(str::to_owned).collect())
+    let log = server.stderr().text();
+    (offset.to_owned(), log.lines().filter(|line| line.contains("WARN")).map(str::to_owned).collect())
 }
 
 #[test]

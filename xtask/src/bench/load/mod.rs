@@ -87,8 +87,8 @@ pub(super) fn errors(counted: &Counted) -> String {
         (timeout, "requests that took too long"),
         (counted.failed, "answers of the wrong status"),
     ];
-    let told = kinds.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{count} {kind}"));
-    told.collect::<Vec<_>>().join(", ")
+    let counts = kinds.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{count} {kind}"));
+    counts.collect::<Vec<_>>().join(", ")
 }
 
 /// Adds up the latency of every response, all of which came within `elapsed`.

@@ -40,7 +40,7 @@ impl Echo {
         let herds = herds.collect::<Result<Vec<Vec<Connection>>>>()?;
         let start = Instant::now();
         let deadline = start + Duration::from_secs(seconds.into());
-        let told = thread::scope(|scope| {
+        let outcome = thread::scope(|scope| {
             let threads = herds.into_iter().map(|herd| scope.spawn(move || self.until(deadline, herd)));
             // Collected first: all of them have started before the first is waited for.
             let threads: Vec<_> = threads.collect();
@@ -48,7 +48,7 @@ impl Echo {
         });
         let mut latencies = Vec::new();
         let mut failed = 0;
-        for thread in told {
+        for thread in outcome {
             match thread.map_err(|_panic| Error::Found("a thread of the client panicked".to_owned()))? {
                 Ok(more) => latencies.extend(more),
                 Err(Wrong::Broken(error)) => return Err(side.fault(&format!("broke an echo: {error}"))),

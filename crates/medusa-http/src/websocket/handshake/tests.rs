@@ -113,7 +113,7 @@ fn the_first_protocol_that_both_speak_is_chosen() {
         let (accepted, socket) = accept(&head(&[("sec-websocket-protocol", offered)]), &options).unwrap();
         assert_eq!(socket.protocol(), chosen, "{offered}");
         let response = accepted.into_response(&Sessions::default());
-        let told = response.headers.get("sec-websocket-protocol").map(|value| value.to_str().unwrap());
-        assert_eq!(told, chosen);
+        let protocol = response.headers.get("sec-websocket-protocol").map(|value| value.to_str().unwrap());
+        assert_eq!(protocol, chosen);
     }
 }

@@ -119,10 +119,10 @@ fn an_error_is_told_to_the_task() {
         rig.handle.core.borrow_mut().stream.broken = true;
         yield_now().await;
         assert_eq!(task.0.load(Relaxed), 1);
-        let told = rig.end_turn(&task);
+        let wakes = rig.end_turn(&task);
         assert!(
-            matches!(&told, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe),
-            "{told:?}"
+            matches!(&wakes, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe),
+            "{wakes:?}"
         );
         assert!(rig.handle.is_empty());
     });

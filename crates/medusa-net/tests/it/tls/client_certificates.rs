@@ -24,11 +24,11 @@ async fn verdict(tls: &Tls, authority: &Authority, identity: Option<&Issued>) ->
     let (server, client) = handshake(tls, &config, "a.example").await;
     if server.is_err() {
         // In TLS 1.3 the client is done first, and learns with its first read that it was turned away.
-        let told = match client {
+        let message = match client {
             Err(error) => error,
             Ok(mut client) => in_time(client.read_u8()).await.expect_err("no one is there"),
         };
-        assert!(told.to_string().contains("alert"), "{told}");
+        assert!(message.to_string().contains("alert"), "{message}");
     }
     server.map(drop)
 }

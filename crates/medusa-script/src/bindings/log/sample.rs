@@ -38,14 +38,14 @@ pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {
 }
 
 fn sample(lua: &Lua, (rate, sink, options): (f64, Value, Value)) -> mlua::Result<SinkValue> {
-    let told = |error: &dyn std::fmt::Display| fail(lua, format!("{FUNCTION}: {error}"));
-    let probability = Rate::try_from(rate).map_err(|error| told(&error))?;
+    let failed = |error: &dyn std::fmt::Display| fail(lua, format!("{FUNCTION}: {error}"));
+    let probability = Rate::try_from(rate).map_err(|error| failed(&error))?;
     let inner = inner(lua, FUNCTION, sink)?;
     let mut options = Options::new(lua, FUNCTION, options)?;
     let always = options.get::<String>("always", "a string")?;
     options.finish()?;
     let always = always.map(|level| level.parse::<Level>()).transpose();
-    let always = always.map_err(|error| told(&format!("`always`: {error}")))?;
+    let always = always.map_err(|error| failed(&format!("`always`: {error}")))?;
     // It keeps its inner sink alive, so nothing else can come to be at that address.
     let key = format!("sample\0{rate}\0{always:?}\0{:p}", Arc::as_ptr(&inner));
     intern(lua, key, || Arc::new(SampleSink::new(Sampling::new(probability, always), inner)))

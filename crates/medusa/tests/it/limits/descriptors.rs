@@ -155,8 +155,8 @@ fn connections_leave_the_last_descriptors_alone() {
         let is_told = client.is_readable_within(Duration::from_millis(20));
         if is_told { client.try_response("GET").ok().flatten() } else { None }
     };
-    let told = clients[LIMIT / 2..].iter_mut().find_map(answer).expect("somebody is told");
-    assert_eq!((told.status, told.header("retry-after")), (503, Some("10")));
+    let refusal = clients[LIMIT / 2..].iter_mut().find_map(answer).expect("somebody is told");
+    assert_eq!((refusal.status, refusal.header("retry-after")), (503, Some("10")));
     assert_eq!(server.eval("'heard'"), "heard", "the control socket has a descriptor");
     let trouble = server.status()["trouble"].as_str().expect("it is told").to_owned();
     assert!(trouble.contains("descriptors are open"), "{trouble}");

@@ -110,8 +110,8 @@ fn body_idle_a_body_that_pauses_is_answered_408() {
 fn body_a_longer_one_is_answered_413_whatever_still_comes() {
     let (_site, server) = limited("body = 1000", "");
     let mut client = Http2::connect(&server, &[]);
-    let told = [request("POST", "/read"), field("content-length", "1001")].concat();
-    client.send(HEADERS, END_HEADERS, 1, &told);
+    let head = [request("POST", "/read"), field("content-length", "1001")].concat();
+    client.send(HEADERS, END_HEADERS, 1, &head);
     assert_eq!(client.status(1), 413);
     client.post(3, "/read");
     client.send(DATA, 0, 3, &[0; 1001]);

@@ -96,12 +96,12 @@ fn who_pings_too_much_is_told() {
     let (_site, server) = target("");
     let mut ws = WebSocket::connect(server.address(), "/ws");
     let pings = frame(FIN | PING, b"").repeat(1000);
-    let told = (0..1000).find_map(|_| {
+    let close = (0..1000).find_map(|_| {
         ws.client().send(&pings);
         (0..1000).map(|_| ws.frame()).find(|frame| frame.code != PONG)
     });
-    let told = told.expect("a close");
-    assert_eq!((told.code, &told.payload[..2]), (CLOSE, &1008_u16.to_be_bytes()[..]));
+    let close = close.expect("a close");
+    assert_eq!((close.code, &close.payload[..2]), (CLOSE, &1008_u16.to_be_bytes()[..]));
 }
 
 /// Pings now and then are free, however long, and small messages and fragments are messages.
