@@ -3,7 +3,7 @@
 //! A reader of tokens, not of Rust: it knows enough of the grammar to tell an item of a module from one of an `impl`,
 //! and what `#[cfg(test)]` stands before. For what does not compile it may be wrong, and never fails.
 
-use super::mask::code_only;
+use super::tokens::tokens;
 
 /// A module written in one file: the file itself, or `mod name { ... }` in it.
 #[derive(Debug, Default)]
@@ -35,13 +35,14 @@ pub(super) struct Import {
     pub(super) line: usize,
 }
 
-/// A word, `::` or a single mark, with its line.
-type Token<'a> = (&'a str, usize);
+/// A token that is looked at.
+type TokenRef<'a> = (&'a str, usize);
 
 /// The modules written in the file `source`; the first is the file itself.
 pub(super) fn scopes(source: &str) -> Vec<ModuleScope> {
-    let code = code_only(source);
-    let tokens = without_tests(&tokens(&code));
+    let tokens = tokens(source);
+    let tokens: Vec<TokenRef<'_>> = tokens.iter().map(|(text, line)| (text.as_str(), *line)).collect();
+    let tokens = without_tests(&tokens);
     let mut scopes = vec![ModuleScope::default()];
     // For each open brace: the module it stands in, and whether it is the body of an `impl` or a trait.
     let mut open = vec![(0, false)];
@@ -107,7 +108,7 @@ pub(super) fn scopes(source: &str) -> Vec<ModuleScope> {
 }
 
 /// The names of a tree of imports: `a::{b, c as d, e::*}`.
-fn tree(tokens: &[Token<'_>], prefix: &mut Vec<String>, found: &mut dyn FnMut(Vec<String>, String)) {
+fn tree(tokens: &[TokenRef<'_>], prefix: &mut Vec<String>, found: &mut dyn FnMut(Vec<String>, String)) {
     let depth_before = prefix.len();
     let mut name = None;
     let mut at = 0;
@@ -155,7 +156,7 @@ fn tree(tokens: &[Token<'_>], prefix: &mut Vec<String>, found: &mut dyn FnMut(Ve
 }
 
 /// The distance from the brace or bracket that `tokens` begins with to its partner.
-fn closing(tokens: &[Token<'_>]) -> usize {
+fn closing(tokens: &[TokenRef<'_>]) -> usize {
     let mut depth = 0_usize;
     for (at, token) in tokens.iter().enumerate() {
         match token.0 {
@@ -171,7 +172,7 @@ fn closing(tokens: &[Token<'_>]) -> usize {
 }
 
 /// `tokens` without attributes, and without what a `#[cfg(test)]` stands before.
-fn without_tests<'a>(tokens: &[Token<'a>]) -> Vec<Token<'a>> {
+fn without_tests<'a>(tokens: &[TokenRef<'a>]) -> Vec<TokenRef<'a>> {
     let mut kept = Vec::with_capacity(tokens.len());
     let mut at = 0;
     while at < tokens.len() {
@@ -197,7 +198,7 @@ fn asks_for_test(attribute: &[&str]) -> bool {
 }
 
 /// The length of the item, statement, field or arm that `tokens` begins with, attributes of its own included.
-fn item(tokens: &[Token<'_>]) -> usize {
+fn item(tokens: &[TokenRef<'_>]) -> usize {
     let mut at = 0;
     while tokens.get(at).is_some_and(|token| token.0 == "#") {
         at += 2 + closing(&tokens[at + 1..]);
@@ -236,29 +237,6 @@ fn item(tokens: &[Token<'_>]) -> usize {
         at += 1;
     }
     at
-}
-
-fn tokens(code: &str) -> Vec<Token<'_>> {
-    let mut tokens = Vec::new();
-    let mut line = 1;
-    let mut rest = code;
-    while let Some(first) = rest.chars().next() {
-        let word = rest.find(|c: char| !is_of_word(c)).unwrap_or(rest.len());
-        let length = if word > 0 {
-            word
-        } else if rest.starts_with("::") {
-            2
-        } else {
-            first.len_utf8()
-        };
-        if first == '\n' {
-            line += 1;
-        } else if !first.is_whitespace() {
-            tokens.push((&rest[..length], line));
-        }
-        rest = &rest[length..];
-    }
-    tokens
 }
 
 fn is_word(token: &str) -> bool {

@@ -1,16 +1,17 @@
 //! `cargo xtask tidy`: the rules of the tree that no compiler checks.
 //!
 //! [`arrows`] holds the rules between crates, [`circles`] and [`names`] those inside a crate, [`sources`] those inside a
-//! file, [`lists`] what several lists must agree on. All are pure: they take what was read and return [`Problem`]s, so that every rule is tested on a text in memory.
+//! file, [`lists`] what several lists must agree on. All are pure: they take what was read and return [`Problem`]s, so that
+//! every rule is tested on a text in memory.
 
 mod arrows;
 mod circles;
 mod crates;
 mod items;
 mod lists;
-mod mask;
 mod names;
 mod sources;
+mod tokens;
 
 use std::fmt;
 use std::fs;
@@ -44,7 +45,6 @@ In several lists:
             in the status and an end-to-end test; each limit has a test of its name
 In a file:
   header    the first line is a `//!` header: what the module is, what invariant lives there
-  macro     no todo!, unimplemented! or dbg!
   allow     no #[allow(...)]: #[expect(..., reason = \"...\")] says why and dies when it is stale
   space     no tabs, no spaces at the end of a line
   length    at most 800 lines",
@@ -149,8 +149,8 @@ mod tests {
     #[test]
     fn a_problem_reads_as_a_place_an_editor_can_open() {
         let problem =
-            Problem { file: "crates/a/src/lib.rs".into(), line: 7, rule: "macro", text: "no".to_owned() };
-        assert_eq!(problem.to_string(), "crates/a/src/lib.rs:7: macro: no");
+            Problem { file: "crates/a/src/lib.rs".into(), line: 7, rule: "space", text: "no".to_owned() };
+        assert_eq!(problem.to_string(), "crates/a/src/lib.rs:7: space: no");
     }
 
     #[test]
