@@ -124,8 +124,8 @@ impl Side {
 }
 
 /// The last of what a server has said.
-fn last_lines(said: &Lines) -> String {
-    let text = said.text();
+fn last_lines(message: &Lines) -> String {
+    let text = message.text();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
 }

@@ -103,8 +103,8 @@ pub(super) fn openssl_version() -> Result<String> {
     Ok(text.split(" (").next().unwrap_or_default().trim().to_owned())
 }
 
-fn agreement(told: &str) -> Option<String> {
-    let value = |name: &str| told.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+fn agreement(text: &str) -> Option<String> {
+    let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     Some(format!(
         "{}, {}, {}",
         value("Protocol version:")?,

@@ -123,9 +123,9 @@ fn is_hashed(path: &Path) -> bool {
 
 impl Outcome {
     /// Reads what libFuzzer wrote on stderr.
-    fn read(name: &str, success: bool, said: &str) -> Self {
+    fn read(name: &str, success: bool, text: &str) -> Self {
         let stat = |name: &str| {
-            let line = said.lines().rev().find_map(|line| line.strip_prefix("stat::")?.strip_prefix(name));
+            let line = text.lines().rev().find_map(|line| line.strip_prefix("stat::")?.strip_prefix(name));
             line.and_then(|rest| rest.trim_start_matches(':').trim().parse().ok()).unwrap_or(0)
         };
         Self {
@@ -133,7 +133,7 @@ impl Outcome {
             executed: stat("number_of_executed_units"),
             rate: stat("average_exec_per_sec"),
             added: stat("new_units_added"),
-            failure: (!success).then(|| failure(name, said)),
+            failure: (!success).then(|| failure(name, text)),
         }
     }
 
@@ -150,11 +150,11 @@ impl Outcome {
     }
 }
 
-fn failure(name: &str, said: &str) -> String {
-    let lines: Vec<&str> = said.lines().collect();
+fn failure(name: &str, text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
     let last = &lines[lines.len().saturating_sub(SHOWN_LINES)..];
     let written =
-        said.lines().find_map(|line| line.split_once("Test unit written to ")).map(|(_, path)| path);
+        text.lines().find_map(|line| line.split_once("Test unit written to ")).map(|(_, path)| path);
     let repeat = match written {
         Some(path) => format!("To repeat it: cargo xtask fuzz {name} --input {}", relative(path)),
         None => format!("To repeat it: cargo xtask fuzz {name}"),

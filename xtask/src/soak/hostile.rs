@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use rustix::process::setpriority_process;
 
 use super::clients::{self, AttackKind, Targets};
-use super::rng::{Deck, Rng};
+use super::rng::{Deck, Rng, stream};
 use super::site;
 
 /// Threads that ask for scripts.
@@ -60,11 +60,11 @@ impl Hostile {
             for thread in 0..ASKING {
                 scope.spawn(move || {
                     leave_the_cores();
-                    self.ask(targets, Rng::new(seed, thread), &going);
+                    self.ask(targets, stream(seed, thread), &going);
                 });
             }
             for thread in 0..ATTACKING {
-                let rng = Rng::new(seed, 100 + thread);
+                let rng = stream(seed, 100 + thread);
                 scope.spawn(move || {
                     leave_the_cores();
                     self.attack(targets, rng, end, &going);
@@ -78,7 +78,7 @@ impl Hostile {
         let mut deck = Deck::new(rng.clone(), ways.len());
         while going() {
             let way = ways[deck.draw()];
-            let place = if rng.below(2) == 0 { "bad" } else { "main" };
+            let place = if rng.usize(..2) == 0 { "bad" } else { "main" };
             let path = format!("/{place}/{way}");
             let status = self.while_under_way(&path, || request(targets, &path)).unwrap_or(0);
             let mut state = self.state.lock();

@@ -191,13 +191,13 @@ mod tests {
             (|report| report.after.memory += 193 << 20, "did not come back"),
             (|report| report.after.descriptors += 17, "did not come back"),
         ];
-        for (damage, told) in breaks {
+        for (damage, expected) in breaks {
             let mut report = report();
             damage(&mut report);
             let faults = report.faults(true);
-            assert!(faults.len() == 1 && faults[0].contains(told), "{faults:?}, not {told}");
-            let is_latency = told.contains("p99");
-            assert_eq!(report.faults(false).is_empty(), is_latency, "{told}");
+            assert!(faults.len() == 1 && faults[0].contains(expected), "{faults:?}, not {expected}");
+            let is_latency = expected.contains("p99");
+            assert_eq!(report.faults(false).is_empty(), is_latency, "{expected}");
         }
     }
 

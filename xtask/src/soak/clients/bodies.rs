@@ -26,7 +26,7 @@ fn post(as_what: &str, kind: &str, body: &[u8]) -> Vec<u8> {
 
 fn form_bombs(attack: &mut Attack<'_>) -> io::Result<()> {
     attack.repeat(|rng| {
-        let body = match rng.below(4) {
+        let body = match rng.usize(..4) {
             0 => b"a=1&".repeat(BODY / 4),
             1 => b"&".repeat(BODY),
             2 => [&b"a="[..], &b"%41".repeat(BODY / 3 - 1)].concat(),
@@ -41,7 +41,7 @@ fn form_bombs(attack: &mut Attack<'_>) -> io::Result<()> {
 fn multipart_bombs(attack: &mut Attack<'_>) -> io::Result<()> {
     const PART: &str = "--b\r\nContent-Disposition: form-data; name=\"f\"";
     attack.repeat(|rng| {
-        let body = match rng.below(5) {
+        let body = match rng.usize(..5) {
             0 => format!("{PART}\r\n\r\nx\r\n").repeat(BODY / 60),
             1 => format!("{PART}\r\n{}", "X-Field: x\r\n".repeat(BODY / 20)),
             2 => format!("{PART}; filename=\"f\"\r\n\r\nx\r\n").repeat(900) + "--b--",
@@ -54,7 +54,7 @@ fn multipart_bombs(attack: &mut Attack<'_>) -> io::Result<()> {
 
 fn json_bombs(attack: &mut Attack<'_>) -> io::Result<()> {
     attack.repeat(|rng| {
-        let body = match rng.below(6) {
+        let body = match rng.usize(..6) {
             0 => format!("[{}{{}}]", "{},".repeat(BODY / 3 - 2)),
             1 => "[".repeat(BODY),
             2 => "{\"a\":".repeat(BODY / 5),

@@ -5,6 +5,7 @@ use std::net::Shutdown;
 use std::time::Duration;
 
 use super::{Attack, AttackKind, MOST_CONNECTIONS};
+use crate::soak::rng::bytes;
 
 pub(super) const KINDS: &[AttackKind] = &[
     AttackKind::new("slow heads", slow_heads),
@@ -86,7 +87,7 @@ fn pipelines_of_errors(attack: &mut Attack<'_>) -> io::Result<()> {
 fn header_bombs(attack: &mut Attack<'_>) -> io::Result<()> {
     attack.repeat(|rng| {
         let mut head = b"GET / HTTP/1.1\r\nHost: x\r\n".to_vec();
-        match rng.below(4) {
+        match rng.usize(..4) {
             0 => head.extend((0..20_000).flat_map(|number| format!("F{number}: a\r\n").into_bytes())),
             1 => head.extend_from_slice(&b"Cookie: a=b\r\n".repeat(10_000)),
             2 => head.extend_from_slice(&[&b"Long: "[..], &vec![b'a'; 1 << 20]].concat()),
@@ -99,7 +100,7 @@ fn header_bombs(attack: &mut Attack<'_>) -> io::Result<()> {
 
 fn uri_bombs(attack: &mut Attack<'_>) -> io::Result<()> {
     attack.repeat(|rng| {
-        let target = match rng.below(4) {
+        let target = match rng.usize(..4) {
             0 => "/a".repeat(4_000),
             1 => format!("/{}", "..%2f".repeat(1_600)),
             2 => format!("/takes?as=args&{}", "a=1&".repeat(2_000)),
@@ -111,7 +112,7 @@ fn uri_bombs(attack: &mut Attack<'_>) -> io::Result<()> {
 
 fn range_bombs(attack: &mut Attack<'_>) -> io::Result<()> {
     attack.repeat(|rng| {
-        let ranges = match rng.below(3) {
+        let ranges = match rng.usize(..3) {
             0 => "0-,".repeat(1_000),
             1 => (0..1_000).map(|start| format!("{start}-{start},")).collect::<Vec<_>>().concat(),
             _ => "-1,".repeat(16),
@@ -133,13 +134,13 @@ fn smuggling(attack: &mut Attack<'_>) -> io::Result<()> {
         "POST /takes HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
         "GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
     ];
-    attack.repeat(|rng| TRIES[rng.below(TRIES.len())].as_bytes().to_vec())
+    attack.repeat(|rng| TRIES[rng.usize(..TRIES.len())].as_bytes().to_vec())
 }
 
 fn garbage(attack: &mut Attack<'_>) -> io::Result<()> {
     attack.repeat(|rng| {
-        let length = rng.below(4096);
-        rng.bytes(length)
+        let length = rng.usize(..4096);
+        bytes(rng, length)
     })
 }
 

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use super::{Attack, AttackKind, drain};
+use crate::soak::rng::bytes;
 
 pub(super) const KINDS: &[AttackKind] = &[
     AttackKind::new("h2 windows of 0", windows_of_0),
@@ -179,10 +180,10 @@ fn garbage(attack: &mut Attack<'_>) -> io::Result<()> {
     while !attack.over() {
         let mut stream = open(attack, 65_535)?;
         for _ in 0..50 {
-            let length = attack.rng.below(200);
-            let payload = attack.rng.bytes(length);
-            let (kind, flags) = (attack.rng.below(12) as u8, attack.rng.below(256) as u8);
-            let number = attack.rng.below(8) as u32;
+            let length = attack.rng.usize(..200);
+            let payload = bytes(attack.rng, length);
+            let (kind, flags) = (attack.rng.usize(..12) as u8, attack.rng.usize(..256) as u8);
+            let number = attack.rng.usize(..8) as u32;
             if stream.write_all(&frame(kind, flags, number, &payload)).is_err() {
                 break;
             }

@@ -56,7 +56,7 @@ impl AttackKind {
     /// Attacks once, until `end` at the latest. Returns how many connections were made.
     pub(super) fn attack(&self, targets: &Targets, rng: &mut Rng, end: Instant) -> u64 {
         // An address of its own for each attack: what one may do is limited by address, and tried elsewhere.
-        let from = Ipv4Addr::new(127, 1, rng.below(256) as u8, 1 + rng.below(254) as u8);
+        let from = Ipv4Addr::new(127, 1, rng.usize(..256) as u8, 1 + rng.usize(..254) as u8);
         let until = end.min(Instant::now() + LASTS);
         let mut attack = Attack { targets, rng, from, until, made: 0 };
         let _ended_by_the_server = (self.run)(&mut attack);
@@ -169,6 +169,7 @@ fn drain(stream: &mut impl Read) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::soak::rng::stream;
 
     #[test]
     fn there_are_many_kinds_and_each_has_its_name() {
@@ -187,7 +188,7 @@ mod tests {
             Targets { plain: nobody, tls: nobody, proxied: nobody, control: PathBuf::from("/nonexistent") };
         let end = Instant::now() + Duration::from_millis(50);
         for kind in all() {
-            kind.attack(&targets, &mut Rng::new(1, 1), end);
+            kind.attack(&targets, &mut stream(1, 1), end);
         }
     }
 }

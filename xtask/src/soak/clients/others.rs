@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use super::{Attack, AttackKind, MOST_CONNECTIONS, PATIENCE};
+use crate::soak::rng::bytes;
 
 pub(super) const KINDS: &[AttackKind] = &[
     AttackKind::new("TLS garbage", tls_garbage),
@@ -24,8 +25,8 @@ const HELLO: [u8; 11] = [22, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc, 3, 3];
 fn tls_garbage(attack: &mut Attack<'_>) -> io::Result<()> {
     while !attack.over() {
         let mut stream = attack.dial_to(attack.targets.tls)?;
-        let begins_well = attack.rng.below(2) == 0;
-        let bytes = attack.rng.bytes(16_400);
+        let begins_well = attack.rng.usize(..2) == 0;
+        let bytes = bytes(attack.rng, 16_400);
         let start = if begins_well { &HELLO[..] } else { &[] };
         let _refused = stream.write_all(&[start, &bytes].concat());
         super::drain(&mut stream);
@@ -60,8 +61,8 @@ fn proxy_garbage(attack: &mut Attack<'_>) -> io::Result<()> {
     const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
     while !attack.over() {
         let mut stream = attack.dial_to(attack.targets.proxied)?;
-        let noise = attack.rng.bytes(600);
-        let header = match attack.rng.below(4) {
+        let noise = bytes(attack.rng, 600);
+        let header = match attack.rng.usize(..4) {
             0 => noise,
             1 => [SIGNATURE, &[0x21, 0x11, 0xff, 0xff], &noise].concat(),
             2 => [SIGNATURE, &noise].concat(),
@@ -90,7 +91,7 @@ fn control(attack: &mut Attack<'_>) -> io::Result<UnixStream> {
 fn control_floods(attack: &mut Attack<'_>) -> io::Result<()> {
     while !attack.over() {
         let mut stream = control(attack)?;
-        let noise = attack.rng.bytes(65_536);
+        let noise = bytes(attack.rng, 65_536);
         let _refused = attack.flood(&mut stream, &noise);
     }
     Ok(())
@@ -118,7 +119,7 @@ fn control_statements(attack: &mut Attack<'_>) -> io::Result<()> {
         "return require('bad')",
     ];
     while !attack.over() {
-        let statement = STATEMENTS[attack.rng.below(STATEMENTS.len())];
+        let statement = STATEMENTS[attack.rng.usize(..STATEMENTS.len())];
         let mut stream = control(attack)?;
         let asked = format!("{{\"version\":1,\"op\":\"eval\",\"source\":\"{statement}\"}}\n");
         let _refused = stream.write_all(asked.as_bytes());

@@ -7,6 +7,7 @@ use std::time::Duration;
 use medusa_testkit::websocket::{BINARY, FIN, PING, TEXT, frame};
 
 use super::{Attack, AttackKind, MOST_CONNECTIONS};
+use crate::soak::rng::bytes;
 
 pub(super) const KINDS: &[AttackKind] = &[
     AttackKind::new("ws pings unread", pings_unread),
@@ -68,7 +69,7 @@ fn huge_frames(attack: &mut Attack<'_>) -> io::Result<()> {
 fn garbage(attack: &mut Attack<'_>) -> io::Result<()> {
     while !attack.over() {
         let mut stream = open(attack)?;
-        let bytes = attack.rng.bytes(2_000);
+        let bytes = bytes(attack.rng, 2_000);
         let _refused = stream.write_all(&bytes);
         super::drain(&mut stream);
     }
