@@ -140,16 +140,16 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn clients_are_told_when_to_connect_again_where_that_spoils_nothing() {
-        for told in
+        for chunks in
             [&[] as &[&str], &["data: x\n\n"], &["data: x\r\n\r\n"], &["data: x\n", "data: retry: 5\n\n"]]
         {
-            let sent = cut(told, None).await;
-            let rest = sent.strip_prefix(&told.concat()).unwrap();
+            let sent = cut(chunks, None).await;
+            let rest = sent.strip_prefix(&chunks.concat()).unwrap();
             let retry = rest.strip_prefix("retry: ").and_then(|rest| rest.strip_suffix("\n\n")).unwrap();
             assert!((RETRY..RETRY + SPREAD).contains(&retry.parse().unwrap()), "{sent:?}");
         }
-        for told in [&["data: x\n"] as &[&str], &["data: x\n\ndata: y"], &["retry: 5\n\n", "data: x\n\n"]] {
-            assert_eq!(cut(told, None).await, told.concat(), "nothing is added");
+        for chunks in [&["data: x\n"] as &[&str], &["data: x\n\ndata: y"], &["retry: 5\n\n", "data: x\n\n"]] {
+            assert_eq!(cut(chunks, None).await, chunks.concat(), "nothing is added");
         }
         assert_eq!(cut(&["\n\n"], Some("gzip")).await, "\n\n", "nor to what is encoded");
     }

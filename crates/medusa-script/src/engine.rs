@@ -181,7 +181,7 @@ pub fn check(program: Program, mut print: impl FnMut(&str)) -> Result<Status, Sc
     let runtime = runtime().map_err(|error| ScriptError::new(error.to_string()))?;
     runtime.block_on(async move {
         // Room for every line there may be: a script prints many before anyone else has a turn.
-        let (events, mut told) = mpsc::channel(MAX_OUTPUT + 1);
+        let (events, mut progress) = mpsc::channel(MAX_OUTPUT + 1);
         let mut told_line = |event| {
             if let TaskProgress::Output(line) = event {
                 print(&line);
@@ -191,11 +191,11 @@ pub fn check(program: Program, mut print: impl FnMut(&str)) -> Result<Status, Sc
         let status = loop {
             tokio::select! {
                 biased;
-                Some(event) = told.recv() => told_line(event),
+                Some(event) = progress.recv() => told_line(event),
                 status = &mut rehearsed => break status,
             }
         };
-        while let Ok(event) = told.try_recv() {
+        while let Ok(event) = progress.try_recv() {
             told_line(event);
         }
         status

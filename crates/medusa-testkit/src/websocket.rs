@@ -179,9 +179,9 @@ impl WebSocket {
     pub fn expect_close(&mut self, code: u16) -> String {
         let Frame { code: kind, payload, .. } = self.frame();
         assert_eq!(kind, CLOSE, "a close was expected, not {payload:?}");
-        let (told, reason) = payload.split_at(2);
+        let (number, reason) = payload.split_at(2);
         let reason = String::from_utf8_lossy(reason).into_owned();
-        assert_eq!(u16::from_be_bytes([told[0], told[1]]), code, "{reason}");
+        assert_eq!(u16::from_be_bytes([number[0], number[1]]), code, "{reason}");
         // A server that was told nonsense may have stopped listening.
         let _gone = self.client.try_send(frame(FIN | CLOSE, &close(code, "")));
         self.client.expect_close();

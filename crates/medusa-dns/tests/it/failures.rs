@@ -13,12 +13,14 @@ use crate::server::{Gate, Server, Step, a, impatient};
 
 #[tokio::test]
 async fn a_failure_is_remembered_so_that_it_is_not_repeated() {
-    for (code, told) in [(ResponseCode::ServFail, Rcode::SERVFAIL), (ResponseCode::Refused, Rcode::REFUSED)] {
+    for (code, expected) in
+        [(ResponseCode::ServFail, Rcode::SERVFAIL), (ResponseCode::Refused, Rcode::REFUSED)]
+    {
         let server = Server::start(move |question| vec![Step::Send(question.code(code))]);
         let resolver = server.resolver();
         for _ in 0..5 {
             let error = resolver.lookup("www.example", RecordType::A).await.expect_err("a failure");
-            assert_eq!(error, LookupError::Failed { name: "www.example".into(), code: told });
+            assert_eq!(error, LookupError::Failed { name: "www.example".into(), code: expected });
         }
         assert_eq!(server.asked().len(), 2, "as often as `attempts` says, and not once more");
     }

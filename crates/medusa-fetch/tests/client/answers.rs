@@ -187,7 +187,7 @@ async fn a_folded_field_is_one_line() {
 /// A server whose first `stale` connections answer one request, and are closed when the second comes. It tells of each
 /// request: the number of its connection, and its first line.
 fn closes_when_reused(stale: usize) -> (SocketAddr, Receiver<(usize, String)>) {
-    let (tell, told) = sync_channel(1000);
+    let (tell, seen) = sync_channel(1000);
     let addr = serve(move |number, mut stream| {
         let mut answered = 0;
         while let Some(first) = head(&mut stream) {
@@ -199,7 +199,7 @@ fn closes_when_reused(stale: usize) -> (SocketAddr, Receiver<(usize, String)>) {
             stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
         }
     });
-    (addr, told)
+    (addr, seen)
 }
 
 #[tokio::test]
@@ -213,13 +213,13 @@ async fn what_may_come_twice_is_sent_again_where_a_reused_connection_has_gone() 
         ("POST", false),
         ("PATCH", false),
     ] {
-        let (addr, told) = closes_when_reused(1);
+        let (addr, seen) = closes_when_reused(1);
         let fetcher = Fetcher::start(None).unwrap();
         let ask = || fetcher.fetch(Request::new(method, &format!("http://{addr}/")).unwrap());
         ask().await.unwrap();
         let second = ask().await;
         assert_eq!(second.is_ok(), again, "{method}: {second:?}");
-        let asked: Vec<usize> = told.try_iter().map(|(number, _)| number).collect();
+        let asked: Vec<usize> = seen.try_iter().map(|(number, _)| number).collect();
         assert_eq!(asked, if again { vec![0, 0, 1] } else { vec![0, 0] }, "{method}");
     }
 }
@@ -227,7 +227,7 @@ async fn what_may_come_twice_is_sent_again_where_a_reused_connection_has_gone() 
 /// Also where several connections have gone; and never again where the one that was opened for it goes.
 #[tokio::test]
 async fn it_is_sent_again_until_a_connection_is_new() {
-    let (addr, told) = closes_when_reused(4);
+    let (addr, seen) = closes_when_reused(4);
     let fetcher = Fetcher::start(None).unwrap();
     let ask = || fetcher.fetch(Request::new("GET", &format!("http://{addr}/")).unwrap());
     let opened = tokio::join!(ask(), ask(), ask(), ask());
@@ -235,10 +235,10 @@ async fn it_is_sent_again_until_a_connection_is_new() {
         answered.unwrap();
     }
     ask().await.unwrap();
-    assert!(told.try_iter().any(|(number, _)| number == 4));
+    assert!(seen.try_iter().any(|(number, _)| number == 4));
 
-    let (tell, told) = sync_channel(100);
+    let (tell, seen) = sync_channel(100);
     let silent = serve(move |_, mut stream| tell.send(head(&mut stream)).unwrap());
     fetcher.fetch(Request::new("GET", &format!("http://{silent}/")).unwrap()).await.unwrap_err();
-    assert_eq!(told.try_iter().count(), 1);
+    assert_eq!(seen.try_iter().count(), 1);
 }

@@ -143,7 +143,7 @@ fn a_plain_search_is_the_builtins() {
 #[test]
 fn what_is_too_much_says_so() {
     let lua = lua();
-    for (source, told) in [
+    for (source, expected) in [
         ("('x'):rep(1e8)", "test.luau:1: rep: the text would be longer than 16 MiB"),
         ("string.format(('%%'):rep(1e4))", "test.luau:1: format: the format is longer than 4096 bytes"),
         ("string.format('%q', ('x'):rep(2e6))", "test.luau:1: format: more than 512 KiB to quote with %q"),
@@ -201,7 +201,7 @@ fn what_is_too_much_says_so() {
         ("('x'):rep(1e6):gsub('x', true)", "test.luau:1: invalid argument #3 to 'gsub'"),
     ] {
         let error = times_given_way(&lua, source).unwrap_err().to_string();
-        assert!(error.contains(told), "{source}: {error}");
+        assert!(error.contains(expected), "{source}: {error}");
     }
 }
 

@@ -68,10 +68,10 @@ impl Draft {
     /// There are too many.
     pub fn add_timer(&mut self, interval: Duration, origin: Arc<str>) -> Result<MadeTimer, DraftError> {
         let id = PartId { kind: &KIND, name: number() };
-        let (stage, told) = watch::channel(TimerStage::Made);
+        let (stage, watched) = watch::channel(TimerStage::Made);
         let counters = Arc::<TimerCounters>::default();
         self.put(Timer { id: id.clone(), origin, interval, stage, counters: Arc::clone(&counters) })?;
-        Ok(MadeTimer { id, stage: told, counters })
+        Ok(MadeTimer { id, stage: watched, counters })
     }
 }
 

@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_bad_value_is_told_with_its_flag_and_what_may_be_there() {
-        for (words, told) in [
+        for (words, expected) in [
             (&["--log-level", ""][..], &["--log-level", "\"\" is no level", "`debug`"][..]),
             (&["--log-level", "LOUD"], &["--log-level", "\"LOUD\" is no level", "`debug`"]),
             (
@@ -322,7 +322,7 @@ mod tests {
         ] {
             let error = Cli::try_parse_from([&["medusa"], words].concat()).expect_err("it is wrong");
             let error = error.to_string();
-            assert!(told.iter().all(|part| error.contains(part)), "{words:?}: {error}");
+            assert!(expected.iter().all(|part| error.contains(part)), "{words:?}: {error}");
         }
     }
 

@@ -208,18 +208,18 @@ mod tests {
             assert!(stderr.queue.state.lock().waiting.len() <= MAX_BYTES);
         }
         // If the writer is fast, there is more than one loss.
-        let (mut text, mut told, mut lost) = (String::new(), 0, 0);
-        while told + lost < put {
+        let (mut text, mut reported, mut lost) = (String::new(), 0, 0);
+        while reported + lost < put {
             text.push_str(str::from_utf8(&written.recv().expect("it goes on")).expect("text"));
-            told = text.lines().filter(|line| line.contains("WARN http: xxx")).count();
+            reported = text.lines().filter(|line| line.contains("WARN http: xxx")).count();
             let losses = text.lines().filter_map(|line| {
                 line.strip_suffix(" events of this log were lost: they came faster than they were read")
             });
             let numbers = losses.map(|line| line.rsplit(' ').next().and_then(|n| n.parse::<usize>().ok()));
             lost = numbers.map(|n| n.expect("a number")).sum();
         }
-        assert!(lost > 0, "{told} of {put} were told");
-        assert_eq!(told + lost, put);
+        assert!(lost > 0, "{reported} of {put} were told");
+        assert_eq!(reported + lost, put);
         assert_eq!(stderr.close(Duration::from_secs(20)), 0);
         writer.join().expect("it ends");
     }

@@ -12,7 +12,7 @@ struct Wrong {
     /// The file and line, as it stands in the message.
     place: &'static str,
     /// Parts of the message.
-    told: &'static [&'static str],
+    expected: &'static [&'static str],
 }
 
 /// The wrong ones. [`WEB`] is line 1 of each.
@@ -21,178 +21,178 @@ const WRONG: &[Wrong] = &[
     Wrong {
         script: "web:mount('/', medusa.handler.files('gone'))",
         place: "site.luau:2:",
-        told: &["no directory", "gone"],
+        expected: &["no directory", "gone"],
     },
     Wrong {
         script: "web:mount('/', medusa.handler.files('file.txt'))",
         place: "site.luau:2:",
-        told: &["not a directory", "file.txt"],
+        expected: &["not a directory", "file.txt"],
     },
     Wrong {
         script: "web:mount('/', medusa.handler.files('loop'))",
         place: "site.luau:2:",
-        told: &["cannot serve files from", "loop"],
+        expected: &["cannot serve files from", "loop"],
     },
     // A handler file.
     Wrong {
         script: "\nweb:mount('/', medusa.handler.script('gone.luau'))",
         place: "site.luau:3:",
-        told: &["gone.luau"],
+        expected: &["gone.luau"],
     },
     Wrong {
         script: "web:mount('/', medusa.handler.script('bad/syntax.luau'))",
         place: "bad/syntax.luau:2:",
-        told: &["> 2 | \t"],
+        expected: &["> 2 | \t"],
     },
     Wrong {
         script: "web:mount('/', medusa.handler.script('bad/error.luau'))",
         place: "bad/error.luau:1:",
-        told: &["while loading"],
+        expected: &["while loading"],
     },
     Wrong {
         script: "web:mount('/', medusa.handler.script('bad/value.luau'))",
         place: "bad/value.luau:1:",
-        told: &["must return a function"],
+        expected: &["must return a function"],
     },
     Wrong {
         script: "web:mount('/', medusa.handler.script('../outside.luau'))",
         place: "site.luau:2:",
-        told: &["outside"],
+        expected: &["outside"],
     },
     // Mounts.
     Wrong {
         script: "web:mount('/a/{x}', print)\nweb:mount('/a/{y}', print)",
         place: "site.luau:3",
-        told: &["/a/{x}", "/a/{y}", "site.luau:2"],
+        expected: &["/a/{x}", "/a/{y}", "site.luau:2"],
     },
     Wrong {
         script: "web:mount('no/slash at all', print)",
         place: "site.luau:2:",
-        told: &["no/slash at all"],
+        expected: &["no/slash at all"],
     },
-    Wrong { script: "web:mount('/{', print)", place: "site.luau:2:", told: &["/{"] },
+    Wrong { script: "web:mount('/{', print)", place: "site.luau:2:", expected: &["/{"] },
     Wrong {
         script: "web:mount('/', 5)",
         place: "site.luau:2:",
-        told: &["a handler must be a function", "5"],
+        expected: &["a handler must be a function", "5"],
     },
-    Wrong { script: "web:mount('/')", place: "site.luau:2:", told: &["a handler must be a function"] },
-    Wrong { script: "web:mount({}, print)", place: "site.luau:2:", told: &["string"] },
+    Wrong { script: "web:mount('/')", place: "site.luau:2:", expected: &["a handler must be a function"] },
+    Wrong { script: "web:mount({}, print)", place: "site.luau:2:", expected: &["string"] },
     // Options.
     Wrong {
         script: "medusa.http.server { listen = '127.0.0.1:0', colour = 'red' }",
         place: "site.luau:2:",
-        told: &["there is no option \"colour\"", "listen"],
+        expected: &["there is no option \"colour\"", "listen"],
     },
     Wrong {
         script: "medusa.handler.files('.', { lists = true })",
         place: "site.luau:2:",
-        told: &["there is no option \"lists\"", "listing"],
+        expected: &["there is no option \"lists\"", "listing"],
     },
     Wrong {
         script: "medusa.log.file('x', { colour = 1 })",
         place: "site.luau:2:",
-        told: &["there is no option \"colour\"", "format"],
+        expected: &["there is no option \"colour\"", "format"],
     },
     Wrong {
         script: "medusa.http.server { listen = 8080 }",
         place: "site.luau:2:",
-        told: &["`listen` must be a string", "8080"],
+        expected: &["`listen` must be a string", "8080"],
     },
     Wrong {
         script: "medusa.http.server { listen = '127.0.0.1:0', log = 'access.log' }",
         place: "site.luau:2:",
-        told: &["`log` must be a log", "access.log"],
+        expected: &["`log` must be a log", "access.log"],
     },
     Wrong {
         script: "medusa.http.server { listen = '127.0.0.1:0', limits = { head = -1 } }",
         place: "site.luau:2:",
-        told: &["`head` must be a whole number of at least 0, not -1"],
+        expected: &["`head` must be a whole number of at least 0, not -1"],
     },
     Wrong {
         script: "medusa.http.server { listen = '127.0.0.1:0', limits = { body = 'big' } }",
         place: "site.luau:2:",
-        told: &["`body` must be a number", "big"],
+        expected: &["`body` must be a number", "big"],
     },
     Wrong {
         script: "medusa.handler.files('.', { listing = 'yes' })",
         place: "site.luau:2:",
-        told: &["`listing` must be", "yes"],
+        expected: &["`listing` must be", "yes"],
     },
     Wrong {
         script: "medusa.log.file('x', { format = 'fancy' })",
         place: "site.luau:2:",
-        told: &["fancy", "combined"],
+        expected: &["fancy", "combined"],
     },
     Wrong {
         script: "medusa.log.file('x', { format = '%h %Z' })",
         place: "site.luau:2:",
-        told: &["character 4", "\"%Z\"", "%{User-Agent}i"],
+        expected: &["character 4", "\"%Z\"", "%{User-Agent}i"],
     },
     Wrong {
         script: "medusa.http.server { listen = 'nowhere' }",
         place: "site.luau:2:",
-        told: &["listen", "nowhere"],
+        expected: &["listen", "nowhere"],
     },
-    Wrong { script: "medusa.http.server 'x'", place: "site.luau:2:", told: &["table"] },
-    Wrong { script: "medusa.http.server()", place: "site.luau:2:", told: &["listen"] },
-    Wrong { script: "medusa.log.journald { path = '' }", place: "site.luau:2:", told: &["journald", "path"] },
+    Wrong { script: "medusa.http.server 'x'", place: "site.luau:2:", expected: &["table"] },
+    Wrong { script: "medusa.http.server()", place: "site.luau:2:", expected: &["listen"] },
+    Wrong { script: "medusa.log.journald { path = '' }", place: "site.luau:2:", expected: &["journald", "path"] },
     Wrong {
         script: "medusa.http.server { listen = { '127.0.0.1:0', [3] = '127.0.0.1:0' } }",
         place: "site.luau:2:",
-        told: &["listen", "nil"],
+        expected: &["listen", "nil"],
     },
-    Wrong { script: "medusa.every(0, print)", place: "site.luau:2:", told: &["interval", "0"] },
+    Wrong { script: "medusa.every(0, print)", place: "site.luau:2:", expected: &["interval", "0"] },
     // Logs.
     Wrong {
         script: "medusa.http.server { listen = '127.0.0.1:0', log = medusa.log.file('file.txt/access.log') }",
         place: "site.luau:2",
-        told: &["file.txt/access.log"],
+        expected: &["file.txt/access.log"],
     },
     Wrong {
         script: "medusa.http.server { listen = '127.0.0.2:0', log = medusa.log.file('/proc/nope/access.log') }",
         place: "site.luau:2",
-        told: &["/proc/nope"],
+        expected: &["/proc/nope"],
     },
     Wrong {
         script: "local log = medusa.log.file('a.log')\nmedusa.http.server { name = 'one', listen = '127.0.0.2:0', log = log }
             medusa.log.events(medusa.log.multi { log, medusa.log.file('./bad/../a.log', { format = 'json' }) })",
         place: "site.luau:4",
-        told: &["a.log", "site.luau:3", "other options"],
+        expected: &["a.log", "site.luau:3", "other options"],
     },
     // Addresses.
     Wrong {
         script: "medusa.http.server { name = 'one', listen = { '127.0.0.1:8080', '127.0.0.1:8080' } }",
         place: "site.luau:2",
-        told: &["127.0.0.1:8080", "\"one\"", "already"],
+        expected: &["127.0.0.1:8080", "\"one\"", "already"],
     },
     Wrong {
         script: "medusa.http.server { name = 'one', listen = ':8080' }
             medusa.http.server { name = 'two', listen = '127.0.0.1:8080' }",
         place: "site.luau:3",
-        told: &["127.0.0.1:8080", "[::]:8080", "\"one\"", "site.luau:2"],
+        expected: &["127.0.0.1:8080", "[::]:8080", "\"one\"", "site.luau:2"],
     },
     Wrong {
         script: "medusa.http.server { name = 'one', listen = '0.0.0.0:8080' }
             medusa.http.server { name = 'two', listen = { '127.0.0.2:0', ':8080' } }",
         place: "site.luau:3",
-        told: &["0.0.0.0:8080", "[::]:8080", "\"one\"", "site.luau:2"],
+        expected: &["0.0.0.0:8080", "[::]:8080", "\"one\"", "site.luau:2"],
     },
     // Luau itself.
-    Wrong { script: "local function x(\nend", place: "site.luau:3:", told: &["> 3 | end"] },
+    Wrong { script: "local function x(\nend", place: "site.luau:3:", expected: &["> 3 | end"] },
     Wrong {
         script: "\n\nnothing.at.all = 1",
         place: "site.luau:4:",
-        told: &["nil", "> 4 | nothing.at.all = 1"],
+        expected: &["nil", "> 4 | nothing.at.all = 1"],
     },
     Wrong {
         script: "local function inner() error('by design') end\ninner()",
         place: "site.luau:2:",
-        told: &["by design", "traceback", "site.luau:3"],
+        expected: &["by design", "traceback", "site.luau:3"],
     },
-    Wrong { script: "error({ code = 7 })", place: "site.luau:2", told: &[] },
-    Wrong { script: "require('gone')", place: "site.luau:2:", told: &["gone"] },
-    Wrong { script: "require('../outside')", place: "site.luau:2:", told: &["outside"] },
+    Wrong { script: "error({ code = 7 })", place: "site.luau:2", expected: &[] },
+    Wrong { script: "require('gone')", place: "site.luau:2:", expected: &["gone"] },
+    Wrong { script: "require('../outside')", place: "site.luau:2:", expected: &["outside"] },
 ];
 
 fn site(script: &str) -> Site {
@@ -207,17 +207,17 @@ fn site(script: &str) -> Site {
 
 /// The message is there once, says where and what, and shows the source.
 #[track_caller]
-fn expect_message(told: &str, wrong: &Wrong) {
-    let Wrong { script, place, told: parts } = wrong;
+fn expect_message(text: &str, wrong: &Wrong) {
+    let Wrong { script, place, expected: parts } = wrong;
     for part in parts.iter().chain([place]) {
         assert!(
-            told.contains(&part.replace('\t', "    ")),
-            "{part:?} was expected for `{script}` in:\n{told}"
+            text.contains(&part.replace('\t', "    ")),
+            "{part:?} was expected for `{script}` in:\n{text}"
         );
     }
-    let messages = told.lines().filter(|line| line.starts_with("medusa: ")).count();
-    assert_eq!(messages, 1, "one message was expected for `{script}`:\n{told}");
-    assert!(!told.contains("panic"), "{told}");
+    let messages = text.lines().filter(|line| line.starts_with("medusa: ")).count();
+    assert_eq!(messages, 1, "one message was expected for `{script}`:\n{text}");
+    assert!(!text.contains("panic"), "{text}");
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn a_reload_says_what_is_wrong_and_changes_nothing() {
 fn a_script_that_cannot_be_read_is_named() {
     let site = Site::new().file("text.txt", "text").file("directory.luau/x", "");
     symlink("loop.luau", site.at("loop.luau")).expect("linked");
-    for (path, told) in [
+    for (path, expected) in [
         ("gone.luau", "there is no"),
         ("gone", "there is no"),
         ("text.txt", "is not a script"),
@@ -263,7 +263,7 @@ fn a_script_that_cannot_be_read_is_named() {
     ] {
         for command in ["serve", "check"] {
             let message = MEDUSA.run_in(site.path(), [command, path]).failure(1);
-            assert!(message.contains(told) && message.contains(path), "{command} {path}: {message}");
+            assert!(message.contains(expected) && message.contains(path), "{command} {path}: {message}");
             assert_eq!(message.lines().count(), 1, "{message}");
         }
     }
@@ -293,7 +293,7 @@ fn a_script_that_goes_away_leaves_the_old_site() {
 #[test]
 fn a_flag_that_is_wrong_is_a_usage_error() {
     let site = site(WEB);
-    for (flags, told) in [
+    for (flags, expected) in [
         (&["--colour"][..], "--colour"),
         (&["--workers", "none"], "--workers"),
         (&["--workers", "0"], "from 1 to"),
@@ -304,20 +304,20 @@ fn a_flag_that_is_wrong_is_a_usage_error() {
     ] {
         let words = [&["serve"], flags].concat();
         let message = MEDUSA.run_in(site.path(), words).failure(2);
-        assert!(message.contains(told), "{flags:?}: {message}");
+        assert!(message.contains(expected), "{flags:?}: {message}");
     }
 }
 
 #[test]
 fn a_listener_that_cannot_be_had_is_named() {
     let site = site(WEB);
-    for (address, told) in [
+    for (address, expected) in [
         ("192.0.2.1:80", "not an address of this machine"),
         ("unix:/gone/x.sock", "its directory does not exist"),
         (&format!("unix:{}", site.at("file.txt").display()), "not a socket"),
     ] {
         let message = MEDUSA.serve(site.path()).listen(address).fail().failure(1);
-        assert!(message.contains(told) && message.contains("cannot listen on"), "{address}: {message}");
+        assert!(message.contains(expected) && message.contains("cannot listen on"), "{address}: {message}");
     }
     let two = site.path().join("two.luau");
     site.write("two.luau", format!("{WEB}medusa.http.server {{ name = 'two', listen = '[::1]:0' }}"));

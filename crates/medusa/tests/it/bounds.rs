@@ -15,7 +15,7 @@ fn refused(server: &medusa_testkit::Server, statement: &str) -> String {
 fn each_thing_a_script_makes_has_a_number_it_ends_at() {
     let site = web("web:mount('/', function() return 'ok' end)").file("public/index.html", "x");
     let server = start(&site);
-    for (statement, told) in [
+    for (statement, expected) in [
         ("for _ = 1, 100000 do medusa.every(1, print) end", "the site has 1024 timers already"),
         ("for n = 1, 1e5 do medusa.shared('d' .. n) end", "there are 1024 shared dictionaries already"),
         ("medusa.shared(string.rep('d', 300))", "may have 256 bytes, not 300"),
@@ -38,7 +38,7 @@ fn each_thing_a_script_makes_has_a_number_it_ends_at() {
         ),
     ] {
         let error = refused(&server, statement);
-        assert!(error.contains(told), "{statement}: {error}");
+        assert!(error.contains(expected), "{statement}: {error}");
         assert!(error.contains("statement:1"), "{statement}: no place in: {error}");
     }
     // What a failed statement made is let go of, once it is collected: there is room again.

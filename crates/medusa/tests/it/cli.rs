@@ -198,7 +198,7 @@ fn eval_prints_values_and_errors() {
     ] {
         assert_eq!(server.eval(statement), printed, "{statement}");
     }
-    for (statement, told) in [
+    for (statement, expected) in [
         ("error('by design')", "by design"),
         ("nothing()", "nil"),
         ("return return", "return"),
@@ -209,7 +209,7 @@ fn eval_prints_values_and_errors() {
         let failed = server.command(["eval", statement]);
         assert_eq!(failed.stdout, "", "{statement}");
         let message = failed.failure(1);
-        assert!(message.contains(told), "{statement}: {message}");
+        assert!(message.contains(expected), "{statement}: {message}");
     }
     let failed = server.command(["eval", "print('before') error('after')"]);
     assert_eq!(failed.stdout, "before\n");

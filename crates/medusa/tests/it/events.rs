@@ -41,8 +41,8 @@ fn said(server: Server, mark: usize) -> String {
 
 /// Asserts that every line is an event of the server's, or belongs to the one before, and that nothing steers a terminal.
 #[track_caller]
-fn expect_honest(said: &str) {
-    for line in said.lines() {
+fn expect_honest(text: &str) {
+    for line in text.lines() {
         let is_event = line.starts_with("20") && line.contains('Z');
         assert!(
             is_event || line.starts_with(CONTINUED) || line.starts_with("medusa: "),

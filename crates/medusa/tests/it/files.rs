@@ -150,7 +150,7 @@ fn a_part_can_be_asked_for() {
     let site = site();
     let server = start_one(&site);
     let (etag, _) = settled(&server, "/letters.txt");
-    for (range, part, told) in [
+    for (range, part, expected) in [
         ("bytes=0-0", "a", "bytes 0-0/10"),
         ("bytes=2-4", "cde", "bytes 2-4/10"),
         ("bytes=7-", "hij", "bytes 7-9/10"),
@@ -158,7 +158,7 @@ fn a_part_can_be_asked_for() {
         ("bytes=5-1000", "fghij", "bytes 5-9/10"),
     ] {
         let answer = ask(&server, "/letters.txt", &[("Range", range)]);
-        assert_eq!((answer.status, answer.header("content-range")), (206, Some(told)), "{range}");
+        assert_eq!((answer.status, answer.header("content-range")), (206, Some(expected)), "{range}");
         assert_eq!(answer.text(), part);
     }
     let beyond = ask(&server, "/letters.txt", &[("Range", "bytes=10-")]);

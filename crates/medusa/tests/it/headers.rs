@@ -104,10 +104,10 @@ fn what_cannot_be_said_is_an_error_of_the_script() {
         ("{ sets = {} }", "there is no option \"sets\"; there are: set, add, remove"),
         ("{}", "nothing is changed"),
     ];
-    for (options, told) in refused {
+    for (options, expected) in refused {
         let statement = format!("medusa.handler.headers({options}, function() end)");
         let error = server.command(["eval", &statement]).failure(1);
-        assert!(error.contains(told) && error.contains("statement:1"), "{options}: {error}");
+        assert!(error.contains(expected) && error.contains("statement:1"), "{options}: {error}");
     }
     let deep =
         "local h = function() end for _ = 1, 17 do h = medusa.handler.headers({ set = { a = '1' } }, h) end";

@@ -24,7 +24,7 @@ fn expect_bounded(server: &Server, before: u64, what: &str) {
 fn a_statement_asks_for_more_than_there_is() {
     let server = start(&web(""));
     let before = memory::peak(server.pid());
-    for (begin, statement, told) in [
+    for (begin, statement, expected) in [
         (PAIRS.replace("30", "24"), "return medusa.json.encode(t)", "more than 1000000 values and names"),
         (PAIRS.into(), "return medusa.json.encode(t)", "more than 1000000 values and names"),
         (
@@ -50,8 +50,8 @@ fn a_statement_asks_for_more_than_there_is() {
         (LONG.into(), "return medusa.log.filter({ path = list }, medusa.log.tail(1))", "at most 1024 bytes"),
         (LONG.into(), "return medusa.http.cookie(s, s)", "browsers keep 4096"),
     ] {
-        let told_it = server.command(["eval", &format!("{begin}{statement}")]).failure(1);
-        assert!(told_it.contains(told) && told_it.len() < 16_000, "{statement}: {told_it:.4000}");
+        let error = server.command(["eval", &format!("{begin}{statement}")]).failure(1);
+        assert!(error.contains(expected) && error.len() < 16_000, "{statement}: {error:.4000}");
         expect_bounded(&server, before, statement);
     }
     assert_eq!(server.eval("1 + 1"), "2");
@@ -97,13 +97,13 @@ fn an_answer_has_as_many_fields_as_are_read() {
         end) end)"
     )));
     let before = memory::peak(server.pid());
-    for (path, told) in [
+    for (path, expected) in [
         ("/cookies", "there are more than 256 fields"),
         ("/long", "the fields are longer than 64 KiB together"),
     ] {
         let mark = server.stderr().count();
         assert_eq!(server.get(path).status, 500, "{path}");
-        server.stderr().wait_for_from(mark, told);
+        server.stderr().wait_for_from(mark, expected);
     }
     let many = server.get("/many");
     assert_eq!((many.status, many.text().as_str(), many.header("x-200")), (200, "all", Some("200")));

@@ -91,7 +91,7 @@ fn events_are_in_the_logs_that_asked_for_them() {
     server.get("/?say=one");
     server.get("/fail");
     let line = server.stderr().wait_for("on purpose");
-    let (_, told) = line.split_once("Z ").expect("a time");
+    let (_, text) = line.split_once("Z ").expect("a time");
     wait::until("the event is written", || site.read("info.log").contains("on purpose").then_some(()));
     server.reload();
     server.get("/?say=two");
@@ -106,12 +106,12 @@ fn events_are_in_the_logs_that_asked_for_them() {
     server.terminate();
     let (info, grave) = (site.read("info.log"), site.read("grave.log"));
     // What standard error has, in the log's own clothes.
-    let (level, told) = told.trim_start().split_once(' ').expect("a level");
-    let (part, message) = told.split_once(": ").expect("a part");
+    let (level, text) = text.trim_start().split_once(' ').expect("a level");
+    let (part, message) = text.split_once(": ").expect("a part");
     let first = message.lines().next().expect("a line");
     assert!(info.contains(&format!("{} {part}: {first}", level.to_lowercase())), "{line}\n{info}");
-    for said in ["one", "two", "four"] {
-        assert!(info.contains(&format!("{said} origin=site.luau:2")), "{said}: {info}");
+    for word in ["one", "two", "four"] {
+        assert!(info.contains(&format!("{word} origin=site.luau:2")), "{word}: {info}");
     }
     assert!(info.contains("reloaded generation=2") && !info.contains("three"), "{info}");
     assert!(info.lines().all(|line| line.starts_with("# ")), "{info}");
@@ -130,9 +130,9 @@ fn a_function_that_gets_events_does_not_get_its_own() {
         web:mount('/', function(req) print(req:arg('say')) return 'hello' end)",
     );
     let server = start(&site);
-    for said in ["one", "two", "three"] {
-        server.get(&format!("/?say={said}"));
-        server.stderr().wait_for(&format!("heard {said}"));
+    for word in ["one", "two", "three"] {
+        server.get(&format!("/?say={word}"));
+        server.stderr().wait_for(&format!("heard {word}"));
     }
     let log = server.stderr().text();
     assert!(!log.contains("heard heard"), "{log}");

@@ -202,21 +202,21 @@ fn a_target_that_reads_at_last_is_told_what_is_missing_under_load() {
         assert_eq!(known(&sink), made.requests());
         eprintln!("{when_full}: {} requests, {sink}", made.requests());
 
-        let (mut tally, mut told) = (Tally::new(), 0);
+        let (mut tally, mut lost) = (Tally::new(), 0);
         let mut lines = BufReader::new(stream).lines();
         let mut next = || lines.next().unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()));
-        while tally.distinct() + told < made.requests() {
+        while tally.distinct() + lost < made.requests() {
             let line = next().unwrap_or_else(|error| {
-                panic!("{error} after {} records, {told} lost: {}", tally.distinct(), self::sink(&server))
+                panic!("{error} after {} records, {lost} lost: {}", tally.distinct(), self::sink(&server))
             });
             tally.note(&line);
-            told += lost_in(&line).unwrap_or_default();
+            lost += lost_in(&line).unwrap_or_default();
         }
         let sink = wait::until("all is written", || {
             Some(self::sink(&server)).filter(|sink| count(sink, "queue") == 0 && count(sink, "spilled") == 0)
         });
-        assert_eq!(told, count(&sink, "lost"), "{when_full}: the stream says what the status says: {sink}");
-        assert!(told > 0 || when_full == "spill", "{sink}");
+        assert_eq!(lost, count(&sink, "lost"), "{when_full}: the stream says what the status says: {sink}");
+        assert!(lost > 0 || when_full == "spill", "{sink}");
         assert_eq!((tally.repeated(), tally.disordered()), (0, 0), "{when_full}: {sink}");
     }
 }

@@ -340,24 +340,24 @@ fn a_disk_that_fills_up_while_files_rotate_loses_nothing_uncounted() {
     });
     let sink = server.documents("log.file").remove(0);
     server.terminate();
-    let (mut records, mut told) = (0, 0);
+    let (mut records, mut lost) = (0, 0);
     for (name, text) in files(&logs) {
         assert!(text.ends_with('\n'), "the last line of {name:?} is torn");
         for line in text.lines() {
             if let Some(loss) = line.strip_prefix("# ") {
-                told += loss.split(' ').next().and_then(|n| n.parse::<u64>().ok()).expect(line);
+                lost += loss.split(' ').next().and_then(|n| n.parse::<u64>().ok()).expect(line);
             } else {
                 assert!(line.starts_with("127.0.0.1 - - [") && line.ends_with("\" 200 5"), "torn: {line}");
                 records += 1;
             }
         }
     }
-    assert_eq!((records + told, Some(told)), (REQUESTS + 1, sink["lost"].as_u64()), "{sink}");
+    assert_eq!((records + lost, Some(lost)), (REQUESTS + 1, sink["lost"].as_u64()), "{sink}");
 }
 
 #[test]
 fn what_cannot_be_done_is_refused_with_its_place() {
-    for (call, told) in [
+    for (call, expected) in [
         ("'a.log', { rotate = 'yearly' }", "\"100MB\" is expected, not \"yearly\""),
         ("'a.log', { rotate = { 'daily', 'hourly' } }", "one period and one size at most"),
         ("'a.log', { rotate = {} }", "is expected"),
@@ -387,12 +387,12 @@ fn what_cannot_be_done_is_refused_with_its_place() {
         .file("directory/file", "");
         assert!(Command::new("mkfifo").arg(site.at("pipe")).status().expect("mkfifo").success());
         let before = names(site.path());
-        for told_by in [
+        for error in [
             MEDUSA.run(["check".as_ref(), site.path()]).failure(1),
             MEDUSA.serve(site.path()).fail().failure(1),
         ] {
-            assert!(told_by.contains(told), "{call}: {told_by}");
-            assert!(told_by.contains("site.luau:2:"), "{call}: {told_by}");
+            assert!(error.contains(expected), "{call}: {error}");
+            assert!(error.contains("site.luau:2:"), "{call}: {error}");
         }
         assert_eq!(names(site.path()), before, "{call} leaves nothing behind");
     }

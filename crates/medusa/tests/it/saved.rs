@@ -59,14 +59,14 @@ fn nothing_a_client_sends_becomes_part_of_the_server() {
             ("/etc/passwd", "leads out"),
             ("uploads/", "not the name of a file"),
         ] {
-            let (status, told) = upload(&server, kind, to);
-            assert!(status == 200 && told.contains(why), "{to}: {status} {told}");
+            let (status, text) = upload(&server, kind, to);
+            assert!(status == 200 && text.contains(why), "{to}: {status} {text}");
         }
         for name in ["..%2F..%2Fx", "..%2fstate%2fcontrol", "%2e%2e%2Fx", "a%2Fb", "in%2Fcontrol"] {
             assert_eq!(upload(&server, &format!("{kind}/{name}"), "").0, 404, "{name}");
         }
-        let (_, told) = upload(&server, &format!("{kind}/.hidden"), "");
-        assert!(told.contains("begins with a dot"), "{told}");
+        let (_, text) = upload(&server, &format!("{kind}/.hidden"), "");
+        assert!(text.contains("begins with a dot"), "{text}");
         assert_eq!(upload(&server, &format!("{kind}/a%5C..%5Cb"), ""), (200, "saved".to_owned()));
         assert!(site.at("uploads/a\\..\\b").is_file());
         // What stands in its place is replaced, not opened: nobody waits for who reads a FIFO.

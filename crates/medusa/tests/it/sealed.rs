@@ -100,8 +100,8 @@ fn site() -> Site {
 
 /// Nothing was found, though much was looked at.
 #[track_caller]
-fn expect_nothing(what: &str, told: &str) {
-    let looked: u32 = told.parse().unwrap_or_else(|_more| panic!("{what}:\n{told}"));
+fn expect_nothing(what: &str, text: &str) {
+    let looked: u32 = text.parse().unwrap_or_else(|_more| panic!("{what}:\n{text}"));
     assert!(looked > 20, "{what}: only {looked} things");
 }
 

@@ -92,9 +92,9 @@ fn stop_waits_for_the_end() {
         busy.send("done");
         assert_eq!(busy.response().text(), "got done");
         drop((idle, busy));
-        let (code, told) = stopping.join().expect("it has ended");
-        assert_eq!(code, Some(0), "{told}");
-        assert!(told.contains("stopped"), "{told}");
+        let (code, text) = stopping.join().expect("it has ended");
+        assert_eq!(code, Some(0), "{text}");
+        assert!(text.contains("stopped"), "{text}");
     });
     assert_eq!(server.wait().code(), Some(0));
 }

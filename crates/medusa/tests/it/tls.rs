@@ -378,13 +378,17 @@ fn a_certificate_that_can_not_serve_is_refused_with_the_reason() {
         let check = MEDUSA.run([OsStr::new("check"), it.site.path().as_os_str()]).failure(1);
         let reload = server.command(["reload"]).failure(1);
         let begin = MEDUSA.serve(it.site.path()).listen("127.0.0.1:0").fail().failure(1);
-        for (how, told) in [("check", check), ("reload", reload), ("start", begin)] {
+        for (how, expected) in [("check", check), ("reload", reload), ("start", begin)] {
             assert!(
-                told.contains("site.luau:1: ") && told.contains(&it.site.at(name).display().to_string()),
-                "{how}: {name} should be named: {told}"
+                expected.contains("site.luau:1: ")
+                    && expected.contains(&it.site.at(name).display().to_string()),
+                "{how}: {name} should be named: {expected}"
             );
-            assert!(told.contains(reason), "{how}: {reason:?} was expected: {told}");
-            assert!(!keys.borrow().iter().any(|issued| issued.leaks_into(&told)), "{how}: a key: {told}");
+            assert!(expected.contains(reason), "{how}: {reason:?} was expected: {expected}");
+            assert!(
+                !keys.borrow().iter().any(|issued| issued.leaks_into(&expected)),
+                "{how}: a key: {expected}"
+            );
         }
         assert_eq!(kept.get("/").text(), "old", "after {name}: {reason}");
         assert_eq!(shown(&server), was, "after {name}: {reason}");

@@ -4,7 +4,7 @@ use super::{MEDUSA, web};
 
 #[test]
 fn options_that_make_no_sense_are_refused_with_their_line() {
-    for (options, told) in [
+    for (options, expected) in [
         ("{ cache_control = 5 }", &["`cache_control` must be a string, or a list", "not with 5"][..]),
         ("{ cache_control = { '*.css' } }", &["`cache_control` must be", "*.css"]),
         ("{ cache_control = { { '*.css', 60 } } }", &["`cache_control` must be"]),
@@ -21,7 +21,7 @@ fn options_that_make_no_sense_are_refused_with_their_line() {
         let script = format!("web:mount('/', medusa.handler.files('public', {options}))");
         let site = web(&script).file("public/x", "");
         let message = MEDUSA.serve(site.path()).fail().failure(1);
-        for part in told.iter().chain(&["site.luau:2:", "medusa.handler.files"]) {
+        for part in expected.iter().chain(&["site.luau:2:", "medusa.handler.files"]) {
             assert!(message.contains(part), "{options}: {part}\n{message}");
         }
     }

@@ -142,7 +142,7 @@ fn the_usual_fields_are_one_option() {
     site.write("site.luau", script("nil"));
     server.reload();
     assert_eq!(all(&server, "/own")[..5], [const { None::<String> }; 5], "none unless asked for");
-    for (wrong, told) in [
+    for (wrong, expected) in [
         ("'strict'", "must be true or a table"),
         ("{ ['a b'] = 'x' }", "is not the name of a field"),
         ("{ ['x-a'] = 'b\\r\\nc' }", "cannot be sent"),
@@ -151,6 +151,6 @@ fn the_usual_fields_are_one_option() {
     ] {
         site.write("site.luau", script(wrong));
         let failed = server.command(["reload"]).failure(1);
-        assert!(failed.contains(told), "{wrong}: {failed}");
+        assert!(failed.contains(expected), "{wrong}: {failed}");
     }
 }

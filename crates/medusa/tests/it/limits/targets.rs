@@ -78,9 +78,9 @@ while True:
 print(client.selected_alpn_protocol(), b'HTTP/1.1 200' in came)";
     let ca = it.site.at("ca.pem");
     let port = server.address().port().to_string();
-    for (protocol, told) in [("http/1.1", "http/1.1 True"), ("h2", "h2 False")] {
+    for (protocol, expected) in [("http/1.1", "http/1.1 True"), ("h2", "h2 False")] {
         let ca = ca.to_str().expect("a path in text");
         let output = medusa_testkit::run("python3", ["-c", script, ca, &port, protocol]).said();
-        assert_eq!(output.trim_end(), told);
+        assert_eq!(output.trim_end(), expected);
     }
 }
