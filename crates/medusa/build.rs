@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-/// What running the sample site in place leaves behind.
+/// The folder that running the sample site in place leaves behind.
 const LEFT_BEHIND: &str = "logs";
 
 fn main() -> io::Result<()> {

@@ -9,8 +9,8 @@ pub(crate) const MAX_URL: usize = 16 * 1024;
 /// stops reading at some 400 KiB).
 pub(crate) const MAX_HEAD: usize = 64 * 1024;
 
-/// How many informational answers (1xx) may come. Servers send one or two (100, 103), or one every few seconds while
-/// they work (102).
+/// The number of informational answers (1xx) that may come. Servers send one or two (100, 103), or one every few
+/// seconds while they work (102).
 pub(crate) const MAX_INTERIM: usize = 100;
 
 /// The length of fields, with the colon, the space and the line's end.

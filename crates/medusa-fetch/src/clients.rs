@@ -62,8 +62,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most fields of an answer.
 const MAX_FIELDS: usize = 200;
 
-/// What may have come of one answer over HTTP/2 without being read, and of all on one connection, in bytes. hyper's own
-/// are 2 and 5 MiB, too much for hundreds of fetches that nobody reads; this is enough for 10 MB/s at 50 ms.
+/// The size that may have come of one answer over HTTP/2 without being read, and of all on one connection, in bytes.
+/// hyper's own are 2 and 5 MiB, too much for hundreds of fetches that nobody reads; this is enough for 10 MB/s at 50
+/// ms.
 const STREAM_WINDOW: u32 = 512 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 

@@ -15,7 +15,7 @@ use medusa_proto::coding::Coding;
 use parking_lot::Mutex;
 use zstd::stream::read::Decoder as ZstdDecoder;
 
-/// What is asked for.
+/// The codings that are asked for.
 pub(crate) const ACCEPTED: HeaderValue = HeaderValue::from_static("zstd,gzip");
 
 /// Codings one over the other. Two are a curiosity already.
@@ -24,7 +24,8 @@ const MAX_CODINGS: usize = 4;
 /// The longest piece that is decoded at once, in bytes.
 const PIECE: usize = 32 * 1024;
 
-/// How far back a frame of zstd may refer, as a power of two: 8 MiB, the most there may be in HTTP (RFC 9659 §3).
+/// The distance that a frame of zstd may refer back, as a power of two: 8 MiB, the most there may be in HTTP (RFC
+/// 9659 §3).
 const MAX_WINDOW_LOG: u32 = 23;
 
 /// Undoes a coding of what it is given.

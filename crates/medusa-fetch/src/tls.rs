@@ -12,7 +12,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 
 use crate::error::{Cause, Fault};
 
-/// What is spoken over TLS, the one we like best first.
+/// The protocols spoken over TLS, the one we like best first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// The authorities whose certificates are taken.

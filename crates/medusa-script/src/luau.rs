@@ -100,8 +100,9 @@ pub(crate) struct Heap {
     memory: *mut MemoryState,
 }
 
-/// How much of the collector's work each allocation pays for, in per cent of its size; Luau's own choice, and that of a VM
-/// which fills up. Then a cycle over a full heap (256 MiB to mark, as many to sweep) is over within 32 MiB.
+/// The share of the collector's work that each allocation pays for, in per cent of its size; Luau's own choice, and
+/// that of a VM which fills up. Then a cycle over a full heap (256 MiB to mark, as many to sweep) is over within 32
+/// MiB.
 const STEP_PERCENT: [c_int; 2] = [200, 1600];
 
 /// In what portions, in KiB of allocations. The larger one is a millisecond's work.

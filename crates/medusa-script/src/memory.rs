@@ -24,7 +24,8 @@ use tokio::sync::Notify;
 use crate::budget::TaskError;
 use crate::luau::Heap;
 
-/// What the host may use beyond the limit where no script runs: handing a request over, or an answer back, must not fail.
+/// The memory that the host may use beyond the limit where no script runs: handing a request over, or an answer back,
+/// must not fail.
 const RESERVE: usize = 16 * 1024 * 1024;
 
 /// Who has less than this part of the limit is not stopped for it: nothing would be gained.

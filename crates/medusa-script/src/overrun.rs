@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// How much time there is between two messages, at the least.
+/// The time between two messages, at the least.
 const QUIET: Duration = Duration::from_mins(1);
 
 /// Overruns that have not been told.

@@ -34,7 +34,7 @@ pub(crate) fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// How much of a string an error message shows, in bytes.
+/// The length of a string that an error message shows, in bytes.
 pub(crate) const MAX_SHOWN: usize = 200;
 
 /// A value, short, for an error message.

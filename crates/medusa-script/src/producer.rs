@@ -24,7 +24,7 @@ use crate::preempt::Meter;
 use crate::task::{finished, metered};
 use crate::vm::Vm;
 
-/// How much may wait to be sent, in bytes.
+/// The size that may wait to be sent, in bytes.
 const AHEAD: usize = 32 * 1024;
 
 type Run = Pin<Box<dyn Future<Output = Result<(), TaskError>>>>;

@@ -124,7 +124,7 @@ impl SlowTask {
     }
 }
 
-/// How deep coroutines nest: Luau's own limit for calls of C.
+/// The depth that coroutines nest to: Luau's own limit for calls of C.
 const MOST_NESTED: u32 = 200;
 
 /// Whether requests have begun since the lane's last slice: on this worker, or for the main VM, whose thread takes the core of

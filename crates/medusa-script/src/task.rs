@@ -14,7 +14,7 @@ use crate::preempt::{self, MAX_HOLD, Meter, Verdict, take_preempted, thread_cpu_
 use crate::slow_lane::{SlowTask, defer};
 use crate::vm::Vm;
 
-/// How long until a script that waits for a request's body is asked again, at the least.
+/// The time until a script that waits for a request's body is asked again, at the least.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Vm {

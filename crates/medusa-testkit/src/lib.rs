@@ -61,5 +61,6 @@ pub use site::Site;
 pub use unbound::{Unbound, Zone};
 pub use websocket::WebSocket;
 
-/// How long anything that is waited for may take. Nothing needs a tenth of it; on a busy machine nothing fails by it.
+/// The time that anything that is waited for may take. Nothing needs a tenth of it; on a busy machine nothing fails
+/// by it.
 pub const PATIENCE: Duration = Duration::from_secs(20);

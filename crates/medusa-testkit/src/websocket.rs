@@ -26,7 +26,7 @@ pub const PING: u8 = 9;
 /// The code of a pong.
 pub const PONG: u8 = 10;
 
-/// How frames to the server are masked; a test need not be unpredictable.
+/// The mask of frames to the server; a test need not be unpredictable.
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// A session, as its client sees it.

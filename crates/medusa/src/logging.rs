@@ -29,7 +29,8 @@ mod words;
 /// The time that the end of the process waits for somebody to read standard error.
 const LAST: Duration = Duration::from_secs(1);
 
-/// What is counted and not written: one for standard error and one for the sinks. There is one subscriber in a process.
+/// The counts of what is not written: one for standard error and one for the sinks. There is one subscriber in a
+/// process.
 static COUNTS: OnceLock<[Arc<dyn ReportRepeats>; 2]> = OnceLock::new();
 
 /// The running log. Dropping it writes what is queued and tells what was counted, for at most [`LAST`].

@@ -21,7 +21,7 @@ use medusa_script::{Program, ProgramSource};
 /// The script of a site, by convention.
 const SCRIPT: &str = "site.luau";
 
-/// Where the sample site is in its repository, and a site may be in anybody's.
+/// The folder of the sample site in its repository, and a site may be in anybody's.
 const SITE: &str = "site";
 
 /// The state directory beside a script.
@@ -30,7 +30,7 @@ const STATE: &str = ".medusa";
 /// The name that the script for a mere directory has in messages.
 const BUILT_IN: &str = "built-in.luau";
 
-/// Where a mere directory is served: to this machine alone.
+/// The address at which a mere directory is served: to this machine alone.
 const DIRECTORY_AT: ListenAddr = ListenAddr::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080));
 
 /// A script or directory to serve.

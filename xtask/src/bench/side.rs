@@ -13,7 +13,7 @@ use super::load::{Counted, Load, Target, errors};
 use super::tls::Identity;
 use crate::error::{Error, Result};
 
-/// How many of a server's last lines stand in the message of an error.
+/// The number of a server's last lines that stand in the message of an error.
 const LAST_LINES: usize = 40;
 
 /// The protocol spoken on a listener.

@@ -39,7 +39,7 @@ few inputs that a person wrote.",
     run,
 };
 
-/// How long each target runs unless the user says otherwise: enough to run into what a change has broken.
+/// The time that each target runs unless the user says otherwise: enough to run into what a change has broken.
 const SECONDS: u32 = 10;
 /// The number that run at once: a target has one thread.
 const AT_ONCE: usize = 2;

@@ -61,9 +61,9 @@ const DRAINS_WITHIN: Duration = Duration::from_secs(90);
 const ENDS_WITHIN: Duration = Duration::from_secs(40);
 /// The longest line of the server's that is shown, in characters.
 const LONGEST_LINE: usize = 200;
-/// How many of its last lines are shown.
+/// The number of its last lines that are shown.
 const LAST_LINES: usize = 40;
-/// How long CI gives it.
+/// The time that CI gives it.
 const IN_CI: Duration = Duration::from_mins(1);
 
 fn run(mut arguments: Arguments) -> Result {

@@ -20,7 +20,7 @@ const STORED: u64 = 160 << 20;
 /// What it may hold more than before at the worst moment: three VMs of 256 MiB, as much in the host on their behalf, and the
 /// budgets for bodies and answers.
 const MOST_MEMORY: u64 = 2 << 30;
-/// How many of the lost requests are told.
+/// The number of the lost requests that are told.
 const TOLD: usize = 5;
 
 /// Everything that was seen.

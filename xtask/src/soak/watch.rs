@@ -15,7 +15,7 @@ use crate::cmd::Cmd;
 const EVERY: Duration = Duration::from_millis(500);
 /// Between two questions of an operator.
 const ASKED_EVERY: Duration = Duration::from_secs(5);
-/// How long an operator waits for an answer, in seconds.
+/// The time that an operator waits for an answer, in seconds.
 const OPERATOR_WAITS: &str = "20";
 /// The time that an operator goes on who is refused: hostile clients may have all the seats of the control socket.
 const HEARD_WITHIN: Duration = Duration::from_secs(20);

@@ -38,7 +38,8 @@ const ENTRIES_PER_SHARD: usize = 256;
 /// A part with fewer bytes could not hold the largest answers.
 const BYTES_PER_SHARD: usize = 256 * 1024;
 
-/// What is told of an answer that holds no longer, and for how long no one is asked again after a failure (RFC 8767 §5).
+/// The time that is told of an answer that holds no longer, and for which no one is asked again after a failure (RFC 8767
+/// §5).
 pub(crate) const STALE_TTL: Duration = Duration::from_secs(30);
 
 /// The lifetime of an answer, as its server said.

@@ -9,7 +9,7 @@ use crate::local::{AddressesByFamily, special};
 use crate::name::{Key, bad_name};
 use crate::{Addresses, Answer, Data, LookupError, Rcode, RecordType, Source};
 
-/// What an address holds for that is its own name: for ever, as far as anyone can tell.
+/// The time that an address holds that is its own name: for ever, as far as anyone can tell.
 const LITERAL_TTL: Duration = Duration::from_hours(24);
 
 /// The time that the addresses of one family wait for those of the other ([RFC 8305 §3]'s Resolution Delay): there

@@ -23,8 +23,8 @@ const FREE: usize = 256 * 1024;
 /// For how long more than that is: most clients send all they have before they read an answer, even one that refuses it.
 /// As nginx has it.
 const LONGEST: Duration = Duration::from_secs(30);
-/// What must come within [`Deadlines::closing`](medusa_net::Deadlines::closing) for a peer to be waited for any longer, in
-/// bytes: slower ones have had the time to look up.
+/// The size that must come within [`Deadlines::closing`](medusa_net::Deadlines::closing) for a peer to be waited for
+/// any longer, in bytes: slower ones have had the time to look up.
 const LEAST: usize = 64 * 1024;
 /// For how many at a time, beside the bound of each address.
 const MOST: usize = 512;

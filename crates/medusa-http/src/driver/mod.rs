@@ -107,7 +107,7 @@ enum Protocol {
 /// The beginning of a client that speaks HTTP/2 ([RFC 9113 §3.4](https://www.rfc-editor.org/rfc/rfc9113#section-3.4)).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// What is read at once while nobody has a buffer: the head of a common request.
+/// The size that is read at once while nobody has a buffer: the head of a common request.
 const FIRST_READ: usize = 2048;
 
 /// Waits until the client speaks, and finds out what. What it said is there to be read.

@@ -103,11 +103,11 @@ async fn read_proxy_header(stream: &mut Stream, conn: &Conn, server: &Server) ->
     }
 }
 
-/// What a client is told when there are too many.
+/// The answer to a client when there are too many.
 const TOO_MANY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nserver: medusa\r\nretry-after: 10\r\nconnection: close\r\n\
 content-length: 0\r\n\r\n";
-/// What a client is told that speaks plain HTTP where TLS is spoken.
+/// The answer to a client that speaks plain HTTP where TLS is spoken.
 const NOT_ENCRYPTED: &[u8] = b"HTTP/1.1 400 Bad Request\r\nserver: medusa\r\nconnection: close\r\n\
 content-type: text/plain; charset=utf-8\r\ncontent-length: 49\r\n\r\n\
 This is an HTTPS port: the address has https://.\n";

@@ -21,7 +21,8 @@ use crate::response::{CLOSE, Response};
 use crate::router::Route;
 use crate::server::{Mount, Server};
 
-/// What a client is told that asks for what there is no room for now: in seconds, long enough for others to be done.
+/// The time to wait for a client that asks for what there is no room for now: in seconds, long enough for others to
+/// be done.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("10");
 
 pub(super) async fn answer(server: &Server, mut request: Request, exchange: &mut Exchange) -> Response {

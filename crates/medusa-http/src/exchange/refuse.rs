@@ -29,8 +29,9 @@ impl Refusal {
     }
 }
 
-/// What a request takes that others are under way beside on its connection, in bytes: its stream, its task, its handler's
-/// coroutine. Measured with HTTP/2: 14 KiB for a file, 23 KiB for a script that sleeps. The first one is the connection's.
+/// The size that a request takes that others are under way beside on its connection, in bytes: its stream, its task,
+/// its handler's coroutine. Measured with HTTP/2: 14 KiB for a file, 23 KiB for a script that sleeps. The first one
+/// is the connection's.
 const REQUEST: u64 = 16 * 1024;
 
 /// The number of times that fields are there: once as they came, and once as they are read.

@@ -13,8 +13,8 @@ use super::state::Exchange;
 use crate::body::{Body, BodyError};
 use crate::budget::Kind;
 
-/// How much of a response is handed over at once where each has a window of its own, in bytes: a frame. It is also what a
-/// client may still have to take when the response counts as sent.
+/// The size of a response that is handed over at once where each has a window of its own, in bytes: a frame. It is
+/// also what a client may still have to take when the response counts as sent.
 const PIECE: usize = 16 * 1024;
 
 /// A response's body on its way out, with the exchange it ends.

@@ -17,7 +17,7 @@ pub(super) struct Pace {
     credit: Duration,
 }
 
-/// What is in the account at first: connections begin slowly.
+/// The credit in the account at first: connections begin slowly.
 const GRACE: Duration = Duration::from_secs(10);
 /// The most that can be in it: a burst at the beginning does not pay for an hour of trickling.
 const MOST_CREDIT: Duration = Duration::from_mins(1);

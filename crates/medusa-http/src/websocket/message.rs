@@ -71,7 +71,8 @@ pub enum InvalidClose {
     Reason(usize),
 }
 
-/// What fits a control frame beside the code ([RFC 6455 §5.5](https://www.rfc-editor.org/rfc/rfc6455#section-5.5)).
+/// The length that fits a control frame beside the code ([RFC 6455
+/// §5.5](https://www.rfc-editor.org/rfc/rfc6455#section-5.5)).
 const MAX_REASON: usize = 123;
 
 impl Close {

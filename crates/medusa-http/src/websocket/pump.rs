@@ -28,7 +28,7 @@ use super::queue::{Item, Refused};
 use crate::budget::{Account, Held, Kind};
 use crate::upgrade::{Io, Upgraded};
 
-/// What is read at a time.
+/// The size that is read at a time.
 const READ: usize = 16 * 1024;
 
 /// The number of frames of compressed messages that are made before others have their turn.

@@ -40,8 +40,8 @@ impl Default for Deadlines {
     }
 }
 
-/// What a peer must take within [`Deadlines::write`], in bytes, if there is so much for it: with its default some 270
-/// bytes a second, which a client that trickles to hold a connection falls short of and a modem does not.
+/// The size that a peer must take within [`Deadlines::write`], in bytes, if there is so much for it: with its default
+/// some 270 bytes a second, which a client that trickles to hold a connection falls short of and a modem does not.
 pub const LEAST_TAKEN: usize = 16 * 1024;
 
 /// [`Deadlines`] as a connection keeps them: the largest number means no limit.

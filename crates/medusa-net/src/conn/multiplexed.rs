@@ -14,7 +14,8 @@ use super::Deadlines;
 use super::{Conn, passed};
 use crate::clock;
 
-/// What is read in one turn where many requests are at a time, in bytes, before those that came are looked at.
+/// The size that is read in one turn where many requests are at a time, in bytes, before those that came are looked
+/// at.
 const MOST_READ: usize = 64 * 1024;
 
 /// For how long the tasks of one connection go on in one turn of its driver, before they let others on: little more than
@@ -25,8 +26,8 @@ pub(super) const TASKS_TURN: Duration = Duration::from_millis(1);
 /// quick.
 pub(super) const TASKS_WOKEN: usize = 16;
 
-/// What a peer may take for others, for each of its answers, before the turn of one comes that it has made room for: more
-/// than the protocol buffers for one, in bytes. A peer that takes more leaves that one alone.
+/// The size that a peer may take for others, for each of its answers, before the turn of one comes that it has made
+/// room for: more than the protocol buffers for one, in bytes. A peer that takes more leaves that one alone.
 pub(super) const TURN: u64 = 256 * 1024;
 
 /// For how many times [`Deadlines::write`] an answer may wait for its turn, however slow the peer is.

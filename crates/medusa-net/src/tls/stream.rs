@@ -23,8 +23,8 @@ use tokio_rustls::server;
 use super::info::TlsInfo;
 use crate::stream::Stream;
 
-/// How much is encrypted ahead of a socket that takes no more. As much as the cork holds, so that its contents leave in
-/// one system call; held only while a peer is slow.
+/// The size that is encrypted ahead of a socket that takes no more. As much as the cork holds, so that its contents
+/// leave in one system call; held only while a peer is slow.
 pub(super) const BUFFERED: usize = 64 * 1024;
 
 /// An encrypted connection after its handshake.

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{Error, Header, Parsed};
 
-/// What a line begins with.
+/// The beginning of a line.
 pub(super) const PREFIX: &[u8] = b"PROXY ";
 
 /// The longest line, its end included.

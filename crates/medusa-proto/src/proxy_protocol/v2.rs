@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{Error, Header, MAX_LEN, Parsed};
 
-/// What a header begins with.
+/// The beginning of a header.
 pub(super) const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 
 /// The signature, version and command, family and transport, and the length of the rest.

@@ -16,7 +16,7 @@ pub(crate) enum Charset {
     Latin1,
 }
 
-/// What the bytes from 0x80 to 0x9F are in Windows-1252; in Latin-1 they would be control characters.
+/// The characters of the bytes from 0x80 to 0x9F in Windows-1252; in Latin-1 they would be control characters.
 const C1: [char; 32] = [
     '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}',
     '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',

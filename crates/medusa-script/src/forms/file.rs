@@ -18,7 +18,7 @@ use crate::docs::{Class, item};
 use crate::engine_context::EngineContext;
 use crate::require::ScriptRoot;
 
-/// How much `chunks` gives at once, and `read` reads at once, in bytes.
+/// The size that `chunks` gives at once, and `read` reads at once, in bytes.
 const PIECE: usize = 64 * 1024;
 
 /// The longest file that `read` gives as one string: a quarter of this is much for a VM already.

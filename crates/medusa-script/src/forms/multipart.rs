@@ -26,10 +26,10 @@ use crate::request::chunks::next_chunk;
 /// The most that may stand before a part's data, in bytes: its fields, or what comes before the first part.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// What is fed at once while a part's head is looked for, in bytes.
+/// The size that is fed at once while a part's head is looked for, in bytes.
 const HEAD_PIECE: usize = 4 * 1024;
 
-/// What is fed at once of a part's data, in bytes.
+/// The size that is fed at once of a part's data, in bytes.
 const DATA_PIECE: usize = 64 * 1024;
 
 /// Reads a form to its end.

@@ -27,10 +27,10 @@ const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CL
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
 const NEW: OFlags = OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::CLOEXEC);
 
-/// How often to try again when others rename things while the kernel resolves a path, or took our name.
+/// The number of times to try again when others rename things while the kernel resolves a path, or took our name.
 const RACES: usize = 8;
 
-/// How much is copied at once, in bytes.
+/// The size that is copied at once, in bytes.
 const PIECE: usize = 256 * 1024;
 
 /// The reason why a file was not saved.

@@ -21,7 +21,7 @@ use tokio::task::spawn_blocking;
 /// a time holds some MiB.
 const MAX_FILE_IN_MEMORY: usize = 64 * 1024;
 
-/// How much is written at once, in bytes: each write is a hop to another thread.
+/// The size that is written at once, in bytes: each write is a hop to another thread.
 const WRITE: usize = 256 * 1024;
 
 /// A file of a form: what that says of it, and its content.

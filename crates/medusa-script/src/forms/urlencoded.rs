@@ -96,7 +96,7 @@ impl FormDecoder {
     }
 }
 
-/// How much is decoded at a stretch, in bytes: a millisecond's work at the most.
+/// The length that is decoded at a stretch, in bytes: a millisecond's work at the most.
 const PIECE: usize = 32 * 1024;
 
 /// The bytes that `text` stands for, without what is reserved for a longer text. Others have their turn after each `piece`.

@@ -25,11 +25,11 @@ use super::output::Output;
 use super::store::{StoredText, Stores};
 use crate::counted::shown_name;
 
-/// What one step does at most: so many entries looked at or written, and when its text is so long, no more. 0.2 ms.
+/// The work of one step at most: so many entries looked at or written, and when its text is so long, no more. 0.2 ms.
 const STEP: usize = 1000;
 const STEP_TEXT: usize = 64 * 1024;
 
-/// How long the names are that one step puts in order, in bytes: each is compared with some others.
+/// The length of the names that one step puts in order, in bytes: each is compared with some others.
 const STEP_NAMES: usize = 256 * 1024;
 
 /// A store with more names than this is not kept for the next value: its stack stays as long as it was.

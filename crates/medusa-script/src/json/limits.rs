@@ -1,6 +1,6 @@
-//! How long and how deep JSON may be, both ways.
+//! The length and depth that JSON may have, both ways.
 
-/// How deep values may be nested, both ways.
+/// The depth that values may be nested to, both ways.
 pub(super) const MAX_DEPTH: usize = 127;
 
 /// The most values and names of a text that a script has decoded: 15 MB of the VM when each is a table.

@@ -37,10 +37,12 @@ pub(crate) use batches::FunctionSink;
 pub(crate) use filter::FunctionFilter;
 pub(crate) use record::record;
 
-/// How often a replaced VM looks whether a request is left that began before. Longer than a record waits on its worker.
+/// The interval at which a replaced VM looks whether a request is left that began before. Longer than a record waits
+/// on its worker.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What may wait for a function, of records: some seconds of what it can take; of bytes: the VM is to be what takes memory.
+/// The load that may wait for a function, of records: some seconds of what it can take; of bytes: the VM is to be
+/// what takes memory.
 const LIMIT: Load = Load { records: 65_536, bytes: 16 * 1024 * 1024 };
 
 /// Batches on their way to a function.
@@ -69,8 +71,8 @@ struct Runner {
     stops: Stops,
 }
 
-/// How often in a row a function may be stopped for its CPU time until it is not called any more. Only the script's author
-/// can mend it, and until then all it does is to use up the main VM's time.
+/// The number of times in a row that a function may be stopped for its CPU time until it is not called any more. Only
+/// the script's author can mend it, and until then all it does is to use up the main VM's time.
 const MAX_STOPS: u64 = 10;
 
 /// The number of times a function has been stopped in a row.

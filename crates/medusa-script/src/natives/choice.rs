@@ -17,10 +17,11 @@ pub(super) enum Choice {
     TooMuch(&'static CStr),
 }
 
-/// How much a builtin may do in one go, in bytes: a fraction of a millisecond for what takes the longest with each.
+/// The work that a builtin may do in one go, in bytes: a fraction of a millisecond for what takes the longest with
+/// each.
 pub(super) const TEXT: usize = 64 * 1024;
 
-/// How much a builtin may do in one go, in values of a table.
+/// The work that a builtin may do in one go, in values of a table.
 pub(super) const VALUES: usize = 1024;
 
 /// The longest text or buffer that is made in one go, in bytes: some milliseconds. A VM of 256 MiB holds few of these.

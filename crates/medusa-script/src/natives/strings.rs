@@ -199,7 +199,7 @@ pub(super) unsafe fn tonumber(state: *mut lua_State) -> Choice {
     }
 }
 
-/// What makes a pattern of a text.
+/// The characters that make a pattern of a text.
 const MAGIC: &[u8] = b"^$*+?.([%-";
 
 pub(super) unsafe fn split(state: *mut lua_State) -> Choice {

@@ -200,7 +200,7 @@ impl Meter {
     }
 }
 
-/// What a script is told that is stopped.
+/// The error of a script that is stopped.
 const STOPPED: &CStr = c"stopped: its CPU budget is used up";
 
 /// The time the running thread has used of its core.
@@ -219,8 +219,8 @@ pub(crate) enum Verdict {
     Nothing,
 }
 
-/// What a script is told whose pattern took too long.
+/// The error of a script whose pattern took too long.
 const HELD: &CStr = c"stopped: this pattern takes more than 10 ms over this text; search a shorter text, or one literally (`find(text, from, true)`)";
 
-/// What a script is told that was stuck.
+/// The error of a script that was stuck.
 const STUCK: &CStr = c"stopped: this holds its thread for more than 50 ms where it cannot give way, in a metamethod; do it in a function";

@@ -11,14 +11,14 @@ use parking_lot::Mutex;
 use super::interrupt::Slot;
 use super::meter::TICK;
 
-/// How often the watchdog looks while it sees no slice: the longest a slice may go unseen.
+/// The interval at which the watchdog looks while it sees no slice: the longest a slice may go unseen.
 pub(super) const LOOK: Duration = Duration::from_millis(4);
 
 /// The number of looks that are a tick apart after a slice was ended: who needed that once needs it again, and may
 /// rest between.
 const ALERT: u32 = 20;
 
-/// How many looks without any running script before the watchdog sleeps until it is woken.
+/// The number of looks without any running script before the watchdog sleeps until it is woken.
 const IDLE_LOOKS: u32 = 25;
 
 /// The watchdog: the VMs it looks at, and its thread.

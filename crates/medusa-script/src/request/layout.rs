@@ -11,12 +11,12 @@ use smallvec::SmallVec;
 pub(super) const LAID_OUT: usize = 512;
 const ABSENT: u16 = 0xFFFF;
 const ELSEWHERE: u16 = 0xFFFE;
-/// Where the number of parameters is.
+/// The place of the number of parameters.
 const PARAMS: usize = 20;
 /// The most parameters that are laid out.
 const MAX_PARAMS: usize = 8;
 
-/// What says that a buffer holds no request.
+/// The mark of a buffer that holds no request.
 pub(super) const NOBODY: [u8; 8] = 0_f64.to_le_bytes();
 
 /// Lays out what most handlers ask for.

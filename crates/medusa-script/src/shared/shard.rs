@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::limits::{ALL, LARGEST};
 use super::value::{SharedError, SharedValue};
 
-/// What an entry costs beside its key and value.
+/// The size of an entry beside its key and value.
 const OVERHEAD: usize = 96;
 
 /// The size of all dictionaries together, in bytes.

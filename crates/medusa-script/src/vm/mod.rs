@@ -29,7 +29,7 @@ const MEMORY_LIMIT: usize = 256 * 1024 * 1024;
 /// does.
 const COROUTINES: usize = 64;
 
-/// What scripts must not have.
+/// The functions that scripts must not have.
 const REMOVED: [&str; 4] = ["loadstring", "getfenv", "setfenv", "newproxy"];
 
 /// A Luau VM on its thread.

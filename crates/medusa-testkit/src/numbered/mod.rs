@@ -140,7 +140,7 @@ impl Connection {
     }
 }
 
-/// How every answer must begin.
+/// The beginning of every answer.
 const GOOD: &[u8] = b"HTTP/1.1 200 ";
 
 /// Longer than any answer, in bytes.

@@ -36,7 +36,7 @@ const TLS: u16 = 6514;
 const RELP: u16 = 2514;
 const RELP_TLS: u16 = 2515;
 
-/// How many of the last messages a failing test shows.
+/// The number of the last messages that a failing test shows.
 const SHOWN: usize = 20;
 
 /// A log server.

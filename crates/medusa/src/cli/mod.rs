@@ -19,7 +19,7 @@ use crate::target::Target;
 use crate::{check, generate, init, term};
 use args::{Cli, Command, Place, ServeArgs};
 
-/// What `check` logs: what the script prints, and what is wrong.
+/// The levels that `check` logs: what the script prints, and what is wrong.
 const CHECK_LEVEL: &str = "warn,medusa_script=info";
 
 /// Runs the program `medusa` with the given command line, whose first word is how the program was called.

@@ -32,7 +32,8 @@ const ALL_GRAVE: Allowance = Allowance { burst: 100, each_second: 5 };
 /// Those which are the first of their kind for a while pass by the others' flood: 260 a minute.
 const FIRSTS: Allowance = Allowance { burst: 200, each_second: 1 };
 
-/// What is said to inform, from one place: a script may print a table at its start, and not a line for each request.
+/// The allowance for what is said to inform, from one place: a script may print a table at its start, and not a line
+/// for each request.
 const PLAIN: Allowance = Allowance { burst: 500, each_second: 5 };
 
 /// The same from all places: 1,600 a minute.

@@ -20,7 +20,7 @@ use super::events::Output;
 /// Bytes that may wait, and as many may be on their way: more than anybody reads at once, and thousands of events.
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// What begins a line that goes on with the event of the line before. No event's line begins so.
+/// The beginning of a line that goes on with the event of the line before. No event's line begins so.
 const CONTINUED: &str = "  | ";
 
 /// Lines on their way to standard error.

@@ -16,7 +16,7 @@ use tracing_subscriber::layer::{Context, Filter};
 
 use super::events::{Output, level};
 
-/// Where events go. The subscriber is there before the site, and one for the whole process.
+/// The sinks that events go to. The subscriber is there before the site, and one for the whole process.
 static SINKS: RwLock<Weak<EventSinks>> = RwLock::new(Weak::new());
 
 /// From now on events go to these sinks, too, in place of those before.

@@ -11,7 +11,7 @@ use super::support::{start, web};
 /// times that.
 const EVENT: usize = 40 * 1024;
 
-/// What begins a line that goes on with an event, and nothing else.
+/// The beginning of a line that goes on with an event, and nothing else.
 const CONTINUED: &str = "  | ";
 
 const MOUNTS: &str = "web:mount('/rec', function() local function f(n) return f(n) + 1 end return f(1) end)

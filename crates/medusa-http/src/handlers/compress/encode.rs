@@ -13,8 +13,8 @@ const ZSTD_LEVEL: i32 = 3;
 /// One below zlib's default: time counts while a client waits.
 const GZIP_LEVEL: u32 = 5;
 
-/// What is compressed as it is sent, best first. (Brotli is for what is compressed ahead of time: at the levels that
-/// beat zstd it is far slower.)
+/// The codings that content is compressed with as it is sent, best first. (Brotli is for what is compressed ahead of
+/// time: at the levels that beat zstd it is far slower.)
 pub(crate) const LIVE: [Coding; 2] = [Coding::Zstd, Coding::Gzip];
 
 /// Compresses all of `content`. `None` if that does not make it smaller.

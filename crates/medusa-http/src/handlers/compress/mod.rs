@@ -33,7 +33,7 @@ use crate::handler::{Handler, HandlerError, HandlerFuture};
 use crate::request::Request;
 use crate::response::Response;
 
-/// What is shorter, in bytes, is sent as it is: it would save less than a packet.
+/// The least length, in bytes, of what is compressed: less would save less than a packet.
 pub(crate) const SHORTEST: u64 = 1024;
 
 /// The most answers that one handler compresses at once; more are sent as they are. Each holds an encoder, some 400 KiB (zstd)

@@ -2,7 +2,7 @@
 
 use http::HeaderValue;
 
-/// What the table of `mime_guess` lacks, or has in a form that browsers offer to save instead of showing.
+/// The types that the table of `mime_guess` lacks, or has in a form that browsers offer to save instead of showing.
 const OURS: &[(&str, &str)] = &[
     ("html", "text/html; charset=utf-8"),
     ("txt", "text/plain; charset=utf-8"),

@@ -13,8 +13,8 @@ use medusa_proto::coding::Coding;
 use super::entity::{Entity, FileStamp};
 use crate::handlers::compress;
 
-/// What is longer, in bytes, is never compressed while a client waits: at some 100 MB/s that takes longer than sending
-/// most of it, and the cache would hold little else. Compress it ahead of time, as `name.zst` beside it.
+/// The length, in bytes, beyond which nothing is compressed while a client waits: at some 100 MB/s that takes longer
+/// than sending most of it, and the cache would hold little else. Compress it ahead of time, as `name.zst` beside it.
 pub(super) const LONGEST: u64 = 1024 * 1024;
 
 /// A file as it was found.

@@ -23,10 +23,11 @@ use tokio::time::sleep;
 use super::cache::FRESH;
 use super::options::FilesError;
 
-/// What is opened for reading. `NONBLOCK`: opening a FIFO must not wait for a writer; it means nothing for files.
+/// The flags to open for reading. `NONBLOCK`: opening a FIFO must not wait for a writer; it means nothing for files.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
-/// What is mounted below the root may be of any kind, so that the blocking pool has to see to it (`NO_XDEV`).
+/// The flags for a look into the kernel's cache: what is mounted below the root may be of any kind, so that the
+/// blocking pool has to see to it (`NO_XDEV`).
 const CACHED: ResolveFlags = ResolveFlags::CACHED.union(ResolveFlags::NO_XDEV);
 /// The number of tries when others rename things while the kernel resolves a path.
 const RACES: usize = 8;

@@ -15,15 +15,15 @@ use http::{HeaderMap, HeaderValue, header};
 
 use super::frames::Failure;
 
-/// What an inflater takes, in bytes: its window and tables.
+/// The size of an inflater, in bytes: its window and tables.
 pub(super) const INFLATER: u64 = 48 * 1024;
-/// What a compressor takes.
+/// The size of a compressor.
 pub(super) const COMPRESSOR: u64 = 320 * 1024;
-/// What is made of a message at a time, in bytes, before others have their turn.
+/// The length that is made of a message at a time, in bytes, before others have their turn.
 pub(super) const SLICE: usize = 64 * 1024;
 /// The same, of one call of the library.
 const PIECE: usize = 16 * 1024;
-/// What every compressed message ends with, and none is sent with
+/// The bytes that every compressed message ends with, and none is sent with
 /// ([RFC 7692 §7.2.1](https://www.rfc-editor.org/rfc/rfc7692#section-7.2.1)).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 /// Time counts more than what is left of the bytes: most messages are short.

@@ -30,7 +30,7 @@ pub(super) mod code {
 
 /// The longest payload of a control frame ([RFC 6455 §5.5](https://www.rfc-editor.org/rfc/rfc6455#section-5.5)).
 const LONGEST_CONTROL: u64 = 125;
-/// What a message is given room for at first, in bytes, if its frame says that it is no shorter.
+/// The room that a message is given at first, in bytes, if its frame says that it is no shorter.
 const ROOM: u64 = 16 * 1024;
 
 /// A frame, or a message, that a client has sent.

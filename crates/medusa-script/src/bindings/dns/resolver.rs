@@ -79,7 +79,7 @@ pub(super) const CACHED: Class = Class {
     methods: &[],
 };
 
-/// How many answers `cache` tells of.
+/// The number of answers that `cache` tells of.
 const SHOWN: usize = 1_000;
 
 /// The functions of `dns.luau`, in the registry.

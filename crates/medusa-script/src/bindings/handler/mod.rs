@@ -18,7 +18,7 @@ use crate::call_site::fail;
 use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
 
-/// What a handler that compresses is called in the status.
+/// The kind of a handler that compresses, in the status.
 const COMPRESS: &str = "handler.compress";
 
 pub(crate) const DOCS: &[Item] = &[

@@ -256,7 +256,7 @@ impl UserData for HttpServer {
     }
 }
 
-/// What is said of arguments to a server's `remove`.
+/// The error for arguments to a server's `remove`.
 const REMOVE_SERVER: &str = "to take a mount away call `remove` of what `mount` returned; server:remove()";
 
 /// Reads the argument of `set_log`.

@@ -11,8 +11,8 @@ use crate::print::show;
 
 const OPTION: &str = "medusa.http.server: `security_headers`";
 
-/// What `true` stands for: a page may load and run what comes from its own site, be framed by it alone, and gets no
-/// device.
+/// The fields that `true` stands for: a page may load and run what comes from its own site, be framed by it alone,
+/// and gets no device.
 const USUAL: [(&str, &str); 7] = [
     (
         "content-security-policy",

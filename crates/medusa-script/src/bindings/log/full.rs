@@ -42,7 +42,7 @@ pub(super) const SPILL_BYTES: Item = main_item(
           not fit waits in memory as far as there is room, then is lost.",
 );
 
-/// Where a rehearsal would spill: nothing is ever made there, as what it is below is no directory.
+/// The path where a rehearsal would spill: nothing is ever made there, as what it is below is no directory.
 const REHEARSAL: &str = "/dev/null/spill";
 
 /// Reads the four options. `identity` is what makes the target this one and no other: its path or address.

@@ -14,7 +14,7 @@ use crate::options::Options;
 
 const FUNCTION: &str = "medusa.log.journald";
 
-/// Where the journal listens.
+/// The socket of the journal.
 const SOCKET: &str = "/run/systemd/journal/socket";
 
 pub(crate) const DOCS: Item = main_item(

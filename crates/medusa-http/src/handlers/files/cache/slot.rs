@@ -11,7 +11,7 @@ use super::super::entity::{Content, Entity, FileStamp};
 use super::super::offers::Found;
 use super::{FRESH, FormKey, LARGEST, Usage};
 
-/// What an entry costs beside its content and its path: its fields, its place in the tables.
+/// The size of an entry beside its content and its path: its fields, its place in the tables.
 pub(super) const OVERHEAD: usize = 1024;
 
 /// One worker's part. On its own cache lines.

@@ -41,7 +41,8 @@ pub(in super::super) fn at_once() -> usize {
     (processors / 4).clamp(1, 8)
 }
 
-/// What all handlers keep: one that nobody asks any more gives way to the others. Those used last come last.
+/// The listings that all handlers keep: one that nobody asks any more gives way to the others. Those used last come
+/// last.
 static CACHED: Mutex<Vec<CachedListing>> = Mutex::new(Vec::new());
 
 /// The listings of one handler.
