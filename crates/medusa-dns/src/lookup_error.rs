@@ -53,7 +53,7 @@ pub enum LookupError {
         /// What is wrong with it.
         cause: &'static str,
     },
-    /// What was asked for cannot be a name (RFC 1035 §2.3.4).
+    /// The text that was asked for cannot be a name (RFC 1035 §2.3.4).
     #[error("{name:?} cannot be looked up: {problem}")]
     BadName {
         /// What was asked for, cut if it is long.

@@ -21,7 +21,7 @@ pub struct SystemOptions {
     /// Names that no server is asked for: `hosts(5)`. Default: `/etc/hosts`. Read again when it changes. It need not
     /// exist.
     pub hosts: PathBuf,
-    /// What is remembered.
+    /// The cache of answers.
     pub cache: CacheOptions,
 }
 
@@ -38,7 +38,7 @@ impl Default for SystemOptions {
 /// Options of a resolver with given servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerOptions {
-    /// How to speak with them. Default: [`Protocol::Udp`].
+    /// The protocol spoken with them. Default: [`Protocol::Udp`].
     pub protocol: Protocol,
     /// The name that must be in their certificate, for [`Protocol::Tls`] and [`Protocol::Https`]. Default: the server's
     /// address.
@@ -46,18 +46,18 @@ pub struct ServerOptions {
     /// PEM file of the certificate authorities to trust, for [`Protocol::Tls`] and [`Protocol::Https`]. Default: the
     /// system's.
     pub ca: Option<PathBuf>,
-    /// Where on an HTTPS server its answers are (RFC 8484). Default: `/dns-query`.
+    /// The path of the answers on an HTTPS server (RFC 8484). Default: `/dns-query`.
     pub path: String,
     /// The time that a server may take for one answer, between 10 ms and one minute. Default: 2 seconds; a server
     /// nearby that needs longer has forgotten the question.
     pub timeout: Duration,
-    /// How often each server is asked before giving up, 1 to 10. Default: 2.
+    /// The number of times each server is asked before giving up, 1 to 10. Default: 2.
     pub attempts: u32,
     /// Take the servers in turn, instead of the first one for as long as it answers. Default: no.
     pub rotate: bool,
     /// Names that the servers are not asked for: `hosts(5)`. Default: none.
     pub hosts: Option<PathBuf>,
-    /// What is remembered.
+    /// The cache of answers.
     pub cache: CacheOptions,
 }
 
@@ -109,7 +109,7 @@ impl ServerOptions {
 /// Options of the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheOptions {
-    /// How many answers, 1 to 16,777,216. Default: 65,536. When there is no room, those not asked for lately go.
+    /// The number of answers, 1 to 16,777,216. Default: 65,536. When there is no room, those not asked for lately go.
     pub entries: usize,
     /// The number of bytes that the answers may take together, at least 64 KiB. Default: 64 MiB, a KiB for each of
     /// the default number of answers; one answer can have as many as 64 KiB.

@@ -54,7 +54,7 @@ const OURS: [&str; 12] = [
 #[derive(Clone)]
 pub struct Request {
     pub(crate) hop: Hop,
-    /// How long, how far, how much.
+    /// Bounds of time, redirects and size.
     pub limits: Limits,
     /// A PEM file of certificate authorities to trust beside the system's. Read for each fetch, so that a new one is
     /// taken up. Default: none.

@@ -17,7 +17,7 @@ pub struct Response {
     pub status: StatusCode,
     /// Its fields. Of a body that came compressed, `Content-Encoding` and `Content-Length` are gone.
     pub headers: HeaderMap,
-    /// Where it came from in the end, query included.
+    /// The URL it came from in the end, query included.
     pub url: String,
     /// Its body.
     pub body: Body,

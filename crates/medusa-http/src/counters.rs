@@ -27,7 +27,7 @@ pub struct Counters {
 pub struct ServerCounters {
     /// Its requests.
     pub requests: Counters,
-    /// What its clients did wrong.
+    /// Faults of its clients.
     pub faults: Faults,
     /// Its connections.
     pub admission: Arc<Admission>,

@@ -11,9 +11,9 @@ use medusa_proto::status::Status;
 /// One of the [`LIMITS`].
 #[derive(Debug, Clone, Copy)]
 pub struct Limit {
-    /// What scripts call it: the field of [`Limits`].
+    /// Its name in scripts: the field of [`Limits`].
     pub name: &'static str,
-    /// What it is, in which unit, its default, and what becomes of what is more; for the reference.
+    /// Its description: the unit, its default, and what becomes of what is more; for the reference.
     pub doc: &'static str,
     /// The least it may be.
     pub least: u64,

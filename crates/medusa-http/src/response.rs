@@ -37,11 +37,11 @@ pub struct Response {
     pub headers: HeaderMap,
     /// The body.
     pub body: Body,
-    /// What goes on after a 101 (Switching Protocols); nothing for any other status.
+    /// The protocol that goes on after a 101 (Switching Protocols); nothing for any other status.
     pub upgrade: Option<Upgrade>,
     /// Told when the connection should end soon, where the body would not otherwise: see [`Self::stream`].
     pub finish: Option<Rc<Notify>>,
-    /// What is to be done when it has ended: see [`Self::on_end`].
+    /// The action when it has ended: see [`Self::on_end`].
     pub end_hook: EndHook,
 }
 

@@ -53,7 +53,7 @@ pub struct ServerDefinition {
     pub mounts: IndexMap<Pattern, Arc<Mount>>,
     /// The log of its access records; none: nowhere.
     pub log: Option<Arc<dyn Sink>>,
-    /// Where the script gives it that log: its own origin, until it gets another.
+    /// The place where the script gives it that log: its own origin, until it gets another.
     pub log_origin: Arc<str>,
     /// The limits of its connections and requests. Shared by its connections.
     pub limits: Arc<Limits>,
@@ -103,7 +103,7 @@ impl ServerDefinition {
 
 /// An HTTP server of one generation: its definition and the router made of its mounts.
 pub struct Server {
-    /// What it was built of.
+    /// The definition it was built of.
     pub definition: ServerDefinition,
     /// To places in `definition.mounts`.
     pub(crate) router: Router<u32>,

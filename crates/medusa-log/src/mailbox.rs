@@ -20,7 +20,7 @@ use crate::{Batch, Flushed};
 /// Records, and the memory they take in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
-    /// How many.
+    /// The number.
     pub records: u64,
     /// Their memory.
     pub bytes: usize,
@@ -71,9 +71,9 @@ struct MailboxState<T> {
 /// Items that a reader gets at once.
 #[derive(Debug)]
 pub struct Mail<T> {
-    /// What has come, the oldest first.
+    /// The items that have come, the oldest first.
     pub items: VecDeque<T>,
-    /// What was lost since the last time.
+    /// The loss since the last time.
     pub lost: Option<Loss>,
     /// Somebody waits for what is pending: from then on the reader should wait for nobody else.
     pub halfway: Option<Instant>,

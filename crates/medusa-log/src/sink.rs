@@ -140,11 +140,11 @@ impl Flushed {
 #[derive(Debug, thiserror::Error)]
 #[error("the log {target} cannot {doing}")]
 pub struct SinkError {
-    /// Where its records would go.
+    /// The destination of its records.
     pub target: String,
-    /// What it cannot do: `be opened for appending`.
+    /// The thing it cannot do: `be opened for appending`.
     pub doing: Cow<'static, str>,
-    /// What the system or a library said.
+    /// The error of the system or a library.
     pub source: Option<Box<dyn Error + Send + Sync>>,
 }
 

@@ -111,7 +111,7 @@ pub enum Reply {
     },
     /// Somebody else's change is under way; this one begins after it.
     Waiting {
-        /// Whose.
+        /// Whose change it is, and since when.
         text: String,
     },
     /// It is done. The last reply.
@@ -140,7 +140,7 @@ pub struct Done {
     /// The generation that was published; none if the site did not change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
-    /// What was asked for by [`Op::Status`].
+    /// The answer to [`Op::Status`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Report>,
 }

@@ -10,9 +10,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// One answered request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// When the request's head had been read.
+    /// The time when the request's head had been read.
     pub time: Timestamp,
-    /// Who asked.
+    /// The client that asked.
     pub peer: Peer,
     /// The host name of that address, if a resolving sink has found one.
     pub name: Option<&'a str>,
@@ -136,7 +136,7 @@ impl Version {
 /// Records that could not be logged, and over which stretch of time: what a sink writes in their place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loss {
-    /// How many records.
+    /// The number of records.
     pub records: u64,
     /// The time of the earliest of them.
     pub from: Timestamp,

@@ -10,7 +10,7 @@ pub struct Author {
     pub who: Option<Arc<str>>,
     /// The way it came.
     pub via: Via,
-    /// What was asked for: `reload`, `eval`, `timer at site.luau:40`, `request GET /`.
+    /// The thing that was asked for: `reload`, `eval`, `timer at site.luau:40`, `request GET /`.
     pub what: Arc<str>,
 }
 

@@ -11,13 +11,13 @@ use crate::access::Timestamp;
 /// Something that happened in the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event<'a> {
-    /// When.
+    /// The time when it happened.
     pub time: Timestamp,
-    /// How much it matters.
+    /// Its level.
     pub level: Level,
     /// The part of the server it happened in: `http`, `script`.
     pub part: &'a str,
-    /// What happened, for a person; its details behind it as `name=value`.
+    /// The message for a person; its details behind it as `name=value`.
     pub message: &'a str,
     /// The id of the request it happened to, if it was one.
     pub request: Option<&'a str>,

@@ -16,7 +16,7 @@ use crate::syslog::{AppName, Severity};
 pub struct Journal {
     /// The program's name: `SYSLOG_IDENTIFIER`, which `journalctl -t` asks for.
     pub identifier: AppName,
-    /// How an entry is written in `MESSAGE`.
+    /// The format of an entry in `MESSAGE`.
     pub message: Format,
 }
 

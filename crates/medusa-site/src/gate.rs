@@ -31,7 +31,7 @@ const LOOK: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("waiting for the change by {holder}, which has been under way for {} s", held.as_secs())]
 pub struct Busy {
-    /// Whose.
+    /// The name of the holder.
     pub holder: Arc<str>,
     /// For how long.
     pub held: Duration,

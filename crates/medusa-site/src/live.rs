@@ -34,7 +34,7 @@ pub struct Live {
 
 /// The right to change the Site, and the draft of the change. Dropping it abandons the change.
 pub struct Change {
-    /// What the Site is to become.
+    /// The Site that is to be.
     pub draft: Draft,
     author: Author,
     pass: Arc<Pass>,

@@ -17,7 +17,7 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 /// An object, as some part holds it.
 #[derive(Debug, Clone)]
 pub struct Use {
-    /// Where the script gives it to the part.
+    /// The place where the script gives it to the part.
     pub origin: Arc<str>,
     /// The object.
     pub object: Object,

@@ -25,7 +25,7 @@ pub struct PartKind {
     pub noun: &'static str,
     /// The same of several: `HTTP servers`.
     pub plural: &'static str,
-    /// How many a Site may have.
+    /// The number that a Site may have.
     pub most: usize,
 }
 

@@ -32,9 +32,9 @@ pub enum PublishError {
 pub struct PartError {
     /// The part.
     pub part: PartId,
-    /// Where the script asks for it.
+    /// The place where the script asks for it.
     pub origin: Arc<str>,
-    /// What was being done.
+    /// The stage it was at.
     pub stage: PublishStage,
     source: BoxError,
 }

@@ -18,9 +18,9 @@ use crate::walk::{Used, sinks};
 pub struct Site {
     /// Counts publications. 0 is the empty Site before the first one.
     pub generation: u64,
-    /// Who published it.
+    /// The author who published it.
     pub author: Author,
-    /// When.
+    /// The time when it was published.
     pub at: SystemTime,
     /// Its parts.
     pub parts: Parts,

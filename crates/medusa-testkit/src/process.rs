@@ -28,11 +28,11 @@ pub struct Process {
 pub struct Finished {
     /// As it was called.
     pub command: String,
-    /// How it ended.
+    /// Its exit status.
     pub status: ExitStatus,
-    /// What it wrote to standard output.
+    /// The text it wrote to standard output.
     pub stdout: String,
-    /// What it wrote to standard error.
+    /// The text it wrote to standard error.
     pub stderr: String,
 }
 

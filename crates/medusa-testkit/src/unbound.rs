@@ -37,7 +37,7 @@ pub struct Unbound {
 pub struct Zone {
     /// Without a dot at its end: `example`, `2.0.192.in-addr.arpa`.
     pub origin: String,
-    /// How long a client may remember that there is no such name, in seconds (RFC 2308 §5).
+    /// The time that a client may remember that there is no such name, in seconds (RFC 2308 §5).
     pub negative: u32,
     /// Lines of a master file (RFC 1035 §5), with names relative to the origin: `www 60 IN A 192.0.2.1`.
     pub records: String,

@@ -28,9 +28,9 @@ pub struct CacheEntry {
     pub answer: String,
     /// For how long it holds; zero if it does no longer.
     pub ttl: Duration,
-    /// How often it was used. Half of that is handed down when it is replaced by a newer answer.
+    /// The number of times it was used. Half of that is handed down when it is replaced by a newer answer.
     pub hits: u32,
-    /// What it is worth.
+    /// The state of it.
     pub state: EntryState,
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct Transport {
     pub(crate) tls_name: Arc<str>,
     /// The trust in its certificate; not used without encryption.
     pub(crate) tls: rustls::ClientConfig,
-    /// Where on an HTTPS server its answers are.
+    /// The path of the answers on an HTTPS server.
     pub(crate) path: Arc<str>,
 }
 

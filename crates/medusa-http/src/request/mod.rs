@@ -45,7 +45,7 @@ pub struct Head {
     pub version: Version,
     /// The fields.
     pub headers: HeaderMap,
-    /// What the pattern's wildcards matched, decoded.
+    /// The texts that the pattern's wildcards matched, decoded.
     pub params: Params,
     /// The beginning of the part of the path below the mount (a byte offset into `uri.path()`).
     pub tail: usize,
@@ -62,7 +62,7 @@ pub struct Head {
     /// Whether a WebSocket is asked for on a stream of HTTP/2: by CONNECT, which is a GET in every other respect
     /// ([RFC 8441 §4](https://www.rfc-editor.org/rfc/rfc8441#section-4)).
     pub websocket: bool,
-    /// What its answer may take of the memory there is.
+    /// The share of its answer in the memory there is.
     pub allowance: Allowance,
     /// The user that asks, where a handler has found that out: none by default. The access record has it.
     ///

@@ -18,8 +18,8 @@ pub struct TlsInfo {
     pub version: &'static str,
     /// The cipher by its registered name: `TLS_AES_256_GCM_SHA384`.
     pub cipher: String,
-    /// How the key was agreed on, by its registered name: `X25519MLKEM768`. Empty if a session of TLS 1.2 was resumed, for
-    /// which no key is agreed on.
+    /// The exchange by which the key was agreed on, by its registered name: `X25519MLKEM768`. Empty if a session of
+    /// TLS 1.2 was resumed, for which no key is agreed on.
     pub key_exchange: String,
     /// The host name that the client asked for, in lower case: it may ask for anything.
     pub sni: Option<String>,

@@ -15,11 +15,11 @@ pub const HEARTBEAT: &[u8] = b":\n\n";
 pub struct ServerSentEvent<'a> {
     /// Its name, for which the client listens; `message` without one.
     pub event: Option<&'a [u8]>,
-    /// What it tells, any number of lines.
+    /// The data, any number of lines.
     pub data: Option<&'a [u8]>,
-    /// What a client that reconnects names as the last it saw.
+    /// The id that a client that reconnects names as the last it saw.
     pub id: Option<&'a [u8]>,
-    /// How long the client should wait before it reconnects, in milliseconds.
+    /// The time that the client should wait before it reconnects, in milliseconds.
     pub retry: Option<u64>,
 }
 

@@ -73,7 +73,7 @@ pub struct Client {
     /// The address. `None` if the request came over a unix socket, and no address is known. Never an IPv4 address in IPv6
     /// form.
     pub ip: Option<IpAddr>,
-    /// How the client reached the first trusted proxy, if one said.
+    /// The scheme by which the client reached the first trusted proxy, if one said.
     pub proto: Option<Scheme>,
     /// The `Host` that the client asked the first trusted proxy for, if one said (in `Forwarded`), and it is one.
     pub host: Option<String>,

@@ -24,7 +24,7 @@ use body::{Body, Step};
 /// Bytes that are not to be read any further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Violation {
-    /// How many of the bytes before it may be.
+    /// The number of the bytes before it that may be.
     pub allowed: usize,
     /// Whether it is in a body: then its request has been read already.
     pub in_body: bool,

@@ -46,7 +46,7 @@ pub enum Parsed {
     Incomplete,
     /// There is a header.
     Complete {
-        /// What it says.
+        /// The header as it is said.
         header: Header,
         /// How many of the bytes given are its own. The rest is what it is about.
         len: usize,

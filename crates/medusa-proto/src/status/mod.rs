@@ -37,11 +37,11 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Status {
-    /// What it is, by the name of its constructor in a script: `http.server`, `log.file`, `mount`.
+    /// Its kind, by the name of its constructor in a script: `http.server`, `log.file`, `mount`.
     pub kind: &'static str,
-    /// Which one it is; empty if there is only one.
+    /// Its name among those of the kind; empty if there is only one.
     pub name: String,
-    /// What it says of itself, in the order in which a reader wants to know. Each name at most once.
+    /// Its fields, in the order in which a reader wants to know. Each name at most once.
     pub fields: Vec<Field>,
     /// The documents that it holds.
     pub children: Vec<Status>,
@@ -122,7 +122,7 @@ pub struct Field {
     pub name: &'static str,
     /// Tells how two snapshots compare.
     pub kind: FieldKind,
-    /// What it says.
+    /// Its value.
     pub value: Value,
 }
 
@@ -142,7 +142,7 @@ pub enum FieldKind {
 pub enum Value {
     /// Text. May come from outside: the tree escapes what could harm a terminal.
     Text(String),
-    /// How many.
+    /// The number.
     Count(u64),
     /// An amount of data.
     Bytes(u64),

@@ -97,9 +97,9 @@ impl FromStr for AppName {
 /// The header that all messages of a sink share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyslogHeader {
-    /// Which protocol.
+    /// The protocol.
     pub style: Style,
-    /// What part of the system.
+    /// The part of the system.
     pub facility: Facility,
     /// The program's name.
     pub app_name: AppName,

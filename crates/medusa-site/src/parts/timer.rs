@@ -45,7 +45,7 @@ pub struct TimerCounters {
 pub struct MadeTimer {
     /// Its name across generations.
     pub id: PartId,
-    /// How far it is. Closes when nobody has the timer any more.
+    /// Its stage. Closes when nobody has the timer any more.
     pub stage: watch::Receiver<TimerStage>,
     /// To be counted in.
     pub counters: Arc<TimerCounters>,

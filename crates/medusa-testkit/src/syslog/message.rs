@@ -13,13 +13,13 @@ pub struct Message {
     pub severity: String,
     /// When, as RFC 3339 has it.
     pub time: String,
-    /// Which machine.
+    /// The machine.
     pub hostname: String,
-    /// Which program; RFC 3164's tag without its brackets.
+    /// The program; RFC 3164's tag without its brackets.
     pub app_name: String,
-    /// Which process.
+    /// The process.
     pub procid: String,
-    /// What kind of message.
+    /// The kind of message.
     pub msgid: String,
     /// `[id name="value"]...`, as it came.
     pub structured_data: String,

@@ -44,16 +44,16 @@ use signals::{Signal, Signals};
 /// The script to serve, and options.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// What to serve.
+    /// The site to serve.
     pub target: Target,
-    /// Where to listen instead of where the script says. Default: empty, which is where the script says.
+    /// The addresses to listen on instead of where the script says. Default: empty, which is where the script says.
     pub listen: Vec<ListenAddr>,
-    /// How many workers. Default: one per core that this process may use, as a request never leaves its worker.
+    /// The number of workers. Default: one per core that this process may use, as a request never leaves its worker.
     pub workers: Option<NonZeroUsize>,
     /// The state directory, which must be usable. Default: [`Target::default_state`], and if that cannot be written, a
     /// warning, and a server without a control socket.
     pub state: Option<PathBuf>,
-    /// How this program is called, if the announcement is to say what to type next. Default: it does not.
+    /// The name this program is called by, if the announcement is to say what to type next. Default: it does not.
     pub command: Option<String>,
 }
 
