@@ -38,7 +38,7 @@ pub(super) enum Load {
 pub(super) struct Target<'a> {
     /// Where the server listens.
     pub(super) address: SocketAddr,
-    /// The codings that are asked for.
+    /// The path that is asked for.
     pub(super) path: &'a str,
     /// Whom to expect there; `None` where the connection is not encrypted.
     pub(super) identity: Option<&'a Identity>,
