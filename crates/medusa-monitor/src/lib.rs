@@ -1,21 +1,32 @@
 //! The way into a running server: sessions that run statements, reload, ask for its status, stop it.
 //!
+//! - [`session`]: a session, whatever way it came, on the [`Control`] of the server;
+//! - [`identity`], [`authorize`](mod@authorize): who has one, and what that allows;
+//! - [`sessions`]: those that are open;
 //! - [`protocol`]: what is said, as lines of JSON;
 //! - [`state`]: the state directory, which one server at a time holds, and the unix socket in it;
-//! - [`server`]: the sessions on that socket;
+//! - [`socket`]: the sessions on that socket;
 //! - [`client`]: the other end, for a command line.
 //!
 //! Nothing here knows what reloading or stopping takes: that is the [`Control`] the sessions are given.
 //!
-//! **Invariant:** only the user the server runs as, and root, are ever listened to. Whoever gets in here can do whatever
-//! the server can, so a session of anyone else is refused before its first byte is read.
+//! **Invariant:** on the control socket only the user the server runs as, and root, are ever listened to. Whoever gets in
+//! there can do whatever the server can, so a session of anyone else is refused before its first byte is read.
 
+pub mod authorize;
 pub mod client;
+pub mod identity;
+mod json;
 pub mod protocol;
-pub mod server;
+pub mod session;
+pub mod sessions;
+pub mod socket;
 pub mod state;
 
+pub use authorize::{Refusal, authorize};
 pub use client::{CallError, Client, ConnectError};
+pub use identity::{FrontEnd, Identity, Role};
 pub use protocol::{Done, Failure, Op};
-pub use server::{Control, MAX_SESSIONS};
+pub use session::{Control, Monitor};
+pub use sessions::{Full, MAX_SESSIONS, SessionInfo, Sessions};
 pub use state::{ControlSocket, StateDir, StateError};

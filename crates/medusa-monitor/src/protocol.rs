@@ -16,6 +16,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::identity::Role;
+use crate::sessions::SessionInfo;
+
 /// The version of the protocol. A server takes requests of its own version alone.
 pub const VERSION: u32 = 1;
 
@@ -45,6 +48,38 @@ pub enum Op {
     Stop,
     /// Nothing: is anyone there?
     Ping,
+    /// List the open sessions.
+    Sessions,
+    /// End a session, and what it runs.
+    Kill {
+        /// Its number.
+        session: u64,
+    },
+}
+
+impl Op {
+    /// The least role that may have it done.
+    pub const fn needs(&self) -> Role {
+        match self {
+            Self::Status | Self::Ping | Self::Sessions => Role::View,
+            Self::Reopen | Self::Reload | Self::Stop | Self::Kill { .. } => Role::Operate,
+            Self::Eval { .. } => Role::Program,
+        }
+    }
+
+    /// As it is called in requests, and as authors are shown to do it: `eval`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Eval { .. } => "eval",
+            Self::Reload => "reload",
+            Self::Status => "status",
+            Self::Reopen => "reopen",
+            Self::Stop => "stop",
+            Self::Ping => "ping",
+            Self::Sessions => "sessions",
+            Self::Kill { .. } => "kill",
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -143,6 +178,9 @@ pub struct Done {
     /// The answer to [`Op::Status`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Report>,
+    /// The answer to [`Op::Sessions`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<Vec<SessionInfo>>,
 }
 
 /// A [`Status`](medusa_proto::status::Status) in both of its forms: the server alone knows how its values are shown.
@@ -186,9 +224,16 @@ mod tests {
 
     #[test]
     fn requests_survive_the_way() {
-        for op in
-            [Op::Eval { source: "a\n\"b\"".into() }, Op::Reload, Op::Status, Op::Reopen, Op::Stop, Op::Ping]
-        {
+        for op in [
+            Op::Eval { source: "a\n\"b\"".into() },
+            Op::Reload,
+            Op::Status,
+            Op::Reopen,
+            Op::Stop,
+            Op::Ping,
+            Op::Sessions,
+            Op::Kill { session: 7 },
+        ] {
             let line = encode(&op).expect("short");
             assert_eq!(
                 line.iter().position(|byte| *byte == b'\n'),
@@ -230,7 +275,12 @@ mod tests {
             Reply::Output { text: "two\nlines".into() },
             Reply::Waiting { text: "for him".into() },
             Reply::Done(Done::default()),
-            Reply::Done(Done { value: Some("1".into()), generation: Some(7), status: Some(report) }),
+            Reply::Done(Done {
+                value: Some("1".into()),
+                generation: Some(7),
+                status: Some(report),
+                sessions: Some(Vec::new()),
+            }),
             Reply::Failed(Failure { message: "site.luau:1: no".into(), incomplete: true }),
         ] {
             let line = reply.encode().expect("JSON");

@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use medusa_monitor::{Control, Done, Failure};
+use medusa_monitor::{Control, Done, Failure, Identity};
 use medusa_net::{Workers, descriptors, limits};
 use medusa_proto::author::{Author, Via};
 use medusa_proto::status::Status;
@@ -104,14 +104,24 @@ fn failure(error: &ScriptError) -> Failure {
 }
 
 impl Control for Controls {
-    async fn eval(&self, source: String, author: Author, events: ProgressSender) -> Result<Done, Failure> {
+    type Session = ();
+
+    fn open(&self, _number: u64, _identity: &Identity) {}
+
+    async fn eval(
+        &self,
+        _session: &(),
+        source: String,
+        author: Author,
+        events: ProgressSender,
+    ) -> Result<Done, Failure> {
         self.refuse_while_stopping()?;
         let evaluated = self.engine.eval(source, author.clone(), Some(events)).await;
         let evaluated = evaluated.map_err(|error| failure(&error))?;
         if let Some(generation) = evaluated.generation {
             tracing::info!(generation, by = %author, "changed by a statement");
         }
-        Ok(Done { value: evaluated.value, generation: evaluated.generation, status: None })
+        Ok(Done { value: evaluated.value, generation: evaluated.generation, ..Done::default() })
     }
 
     async fn reload(&self, author: Author, events: ProgressSender) -> Result<Done, Failure> {

@@ -26,9 +26,10 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::thread::available_parallelism;
 
-use medusa_monitor::{ControlSocket, StateDir, StateError};
+use medusa_monitor::{ControlSocket, Monitor, Sessions, StateDir, StateError};
 use medusa_net::{Drained, ListenAddr, Workers, limits};
 use medusa_proto::author::{Author, Via};
 use medusa_proto::with_causes;
@@ -184,7 +185,7 @@ async fn attend(controls: &Rc<Controls>, socket: Option<ControlSocket>, signals:
 /// Never returns: a server without a control socket is still a server.
 async fn sessions(controls: Rc<Controls>, socket: Option<ControlSocket>) {
     if let Some(socket) = socket
-        && let Err(error) = socket.serve(controls).await
+        && let Err(error) = socket.serve(Monitor::new(controls, Arc::<Sessions>::default())).await
     {
         tracing::error!(%error, "the control socket cannot be listened on: `eval` and the like cannot reach this server");
     }

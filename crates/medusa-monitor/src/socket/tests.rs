@@ -3,16 +3,21 @@
 use std::cell::RefCell;
 use std::os::unix::net::UnixStream as Plain;
 use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::thread;
 
+use medusa_proto::author::Author;
 use medusa_proto::progress::TaskProgress;
+use medusa_proto::status::Status;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::client::{CallError, Client};
-use crate::protocol::{MAX_REQUEST, Op};
+use crate::protocol::{Done, MAX_REQUEST, Op};
+use crate::sessions::{MAX_SESSIONS, RESERVE, Sessions};
 use crate::state::StateDir;
 
 /// What the statement `flood` prints, without waiting for anyone to read it.
@@ -37,8 +42,15 @@ impl Drop for OnDrop {
 }
 
 impl Control for Fake {
+    type Session = u64;
+
+    fn open(&self, number: u64, _identity: &Identity) -> u64 {
+        number
+    }
+
     async fn eval(
         &self,
+        _session: &u64,
         source: String,
         author: Author,
         events: mpsc::Sender<TaskProgress>,
@@ -99,7 +111,7 @@ fn start() -> Running {
     let (sender, cancelled) = oneshot::channel();
     let control = Rc::new(Fake { calls, cancelled: RefCell::new(Some(sender)) });
     let serving = spawn_local(async move {
-        socket.serve(control).await.expect("it never ends");
+        socket.serve(Monitor::new(control, Arc::<Sessions>::default())).await.expect("it never ends");
     });
     let path = state.path().to_owned();
     Running { calls: called, cancelled, path, _state: state, _folder: folder, _serving: serving }
@@ -178,6 +190,33 @@ fn a_client_that_leaves_cancels_its_statement() {
 }
 
 #[test]
+fn a_session_sees_others_and_ends_them() {
+    let client = |path: PathBuf| {
+        let mut other = Client::connect(&path).expect("it runs");
+        let thread = thread::spawn(move || other.call(&eval("forever"), drop));
+        let mut me = Client::connect(&path).expect("it runs");
+        let number = loop {
+            let sessions = me.call(&Op::Sessions, drop).expect("done").sessions.expect("a list");
+            if let Some(running) =
+                sessions.iter().find(|session| session.running.as_deref() == Some("forever"))
+            {
+                break running.number;
+            }
+        };
+        let error = me.call(&Op::Kill { session: 99 }, drop).expect_err("nobody's");
+        assert!(error.to_string().contains("no session 99"), "{error}");
+        me.call(&Op::Kill { session: number }, drop).expect("done");
+        let error = thread.join().expect("no panic").expect_err("it was ended");
+        assert!(error.to_string().contains("ended by uid"), "{error}");
+        let left = me.call(&Op::Sessions, drop).expect("done").sessions.expect("a list");
+        assert_eq!(left.iter().filter(|session| session.running.is_some()).count(), 1, "{left:?}");
+    };
+    beside(client, |mut running, ()| async move {
+        (&mut running.cancelled).await.expect("cancelled");
+    });
+}
+
+#[test]
 fn what_is_no_request_does_not_end_the_session_but_a_line_without_end_does() {
     let client = |path: PathBuf| {
         use std::io::{BufRead, BufReader, Read, Write};
@@ -243,8 +282,8 @@ fn only_the_owner_and_root_may_act() {
     assert!(peer(0).may_act_for(1000));
     assert!(!peer(1001).may_act_for(1000));
     assert!(!peer(1000).may_act_for(0));
-    assert_eq!(peer(0).doing("eval").to_string(), "eval by uid 0 (pid 7)");
-    assert_eq!(Peer { uid: 5, pid: None }.doing("stop").to_string(), "stop by uid 5");
+    assert_eq!(peer(0).identity().doing("eval").to_string(), "eval by uid 0 (pid 7)");
+    assert_eq!(Peer { uid: 5, pid: None }.identity().doing("stop").to_string(), "stop by uid 5");
 }
 
 #[test]

@@ -1,0 +1,87 @@
+//! Who has a session: by what way it came, and with what role.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use medusa_proto::author::{Author, Via};
+use serde::{Deserialize, Serialize};
+
+/// What a session may do. Each role may do what those before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Look.
+    View,
+    /// Change what is published, end sessions, stop the server.
+    Operate,
+    /// Run code.
+    Program,
+}
+
+impl Role {
+    /// As it is written: `view`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::View => "view",
+            Self::Operate => "operate",
+            Self::Program => "program",
+        }
+    }
+
+    /// The role of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::View, Self::Operate, Self::Program].into_iter().find(|role| role.name() == name)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The way a session came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrontEnd {
+    /// The control socket.
+    Socket,
+    /// SSH, from an address.
+    Ssh(IpAddr),
+}
+
+impl FrontEnd {
+    /// As it is shown: `ssh`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Socket => "socket",
+            Self::Ssh(_) => "ssh",
+        }
+    }
+
+    /// The address of the other end, where it has one.
+    pub const fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::Socket => None,
+            Self::Ssh(address) => Some(address),
+        }
+    }
+}
+
+/// Who has a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// As authors of changes and the audit show it: `uid 0 (pid 4711)`. It is one line, without control characters.
+    pub who: Arc<str>,
+    /// What it may do.
+    pub role: Role,
+    /// How it came.
+    pub front_end: FrontEnd,
+}
+
+impl Identity {
+    /// The author of something that it does: `eval by uid 0 (pid 4711)`.
+    pub fn doing(&self, what: &str) -> Author {
+        Author::new(Via::Control, what).by(Arc::clone(&self.who))
+    }
+}

@@ -1,0 +1,262 @@
+//! The sessions that are open, whatever way they came: who has them, what they run, and how they are ended.
+//!
+//! **Invariant:** a session is among them exactly as long as its [`Seat`] is held.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use medusa_proto::author::Author;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::identity::{Identity, Role};
+
+/// The number of sessions that may be open at a time. People and their scripts need a handful; each may hold a statement of 1 MiB.
+pub const MAX_SESSIONS: usize = 16;
+
+/// The number of them that may come from one address.
+pub const MAX_FROM_ONE: usize = 8;
+
+/// The number more that may come by the control socket while all of those are taken, so that the operator is heard: for what ends
+/// by itself, which is everything but a statement.
+pub(crate) const RESERVE: usize = 4;
+
+/// The number of bytes of what a session runs are told.
+const SHOWN: usize = 200;
+
+/// The open sessions.
+#[derive(Debug, Default)]
+pub struct Sessions(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    last: u64,
+    open: BTreeMap<u64, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    identity: Identity,
+    kind: SeatKind,
+    since: SystemTime,
+    running: Option<(String, Instant)>,
+    /// Who ended it.
+    ended: watch::Sender<Option<Arc<str>>>,
+}
+
+/// The rights of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SeatKind {
+    /// Anything, one thing after the other.
+    Any,
+    /// Of the reserve: nothing that may go on, and soon.
+    Short,
+}
+
+/// Why there is no place for a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Full {
+    /// As many are open as may be.
+    #[error("{MAX_SESSIONS} sessions are open already: close one, or try again later")]
+    All,
+    /// As many are open from there as may be.
+    #[error("{MAX_FROM_ONE} sessions are open from {0} already: close one, or try again later")]
+    Address(IpAddr),
+}
+
+/// A session, as others see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionInfo {
+    /// Its number, unlike that of any other of this process.
+    pub number: u64,
+    /// Who has it.
+    pub who: String,
+    /// What it may do.
+    pub role: Role,
+    /// The way it came: `socket`, `ssh`.
+    pub front_end: String,
+    /// When it was opened, in seconds since 1970.
+    pub since: u64,
+    /// What it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<String>,
+    /// For how long it has run that, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running_ms: Option<u64>,
+}
+
+impl Sessions {
+    /// Opens a session; where all places are taken, one of the reserve if `reserve` says that this is one of those it is for.
+    pub(crate) fn open(self: &Arc<Self>, identity: &Identity, reserve: bool) -> Result<Seat, Full> {
+        let mut table = self.0.lock();
+        let count = |which: &dyn Fn(&Entry) -> bool| table.open.values().filter(|entry| which(entry)).count();
+        if let Some(address) = identity.front_end.address()
+            && count(&|entry| entry.identity.front_end.address() == Some(address)) >= MAX_FROM_ONE
+        {
+            return Err(Full::Address(address));
+        }
+        let kind = if count(&|entry| entry.kind == SeatKind::Any) < MAX_SESSIONS {
+            SeatKind::Any
+        } else if reserve && count(&|entry| entry.kind == SeatKind::Short) < RESERVE {
+            SeatKind::Short
+        } else {
+            return Err(Full::All);
+        };
+        table.last += 1;
+        let number = table.last;
+        let (sender, ended) = watch::channel(None);
+        let (identity, since) = (identity.clone(), SystemTime::now());
+        table.open.insert(number, Entry { identity, kind, since, running: None, ended: sender });
+        drop(table);
+        Ok(Seat { sessions: Arc::clone(self), number, kind, ended })
+    }
+
+    /// All of them, the oldest first.
+    pub fn list(&self) -> Vec<SessionInfo> {
+        self.0.lock().open.iter().map(|(number, entry)| entry.info(*number)).collect()
+    }
+
+    /// Ends a session, and what it runs, on behalf of an author. Whether there is one of this number.
+    pub fn kill(&self, number: u64, author: &Author) -> bool {
+        let table = self.0.lock();
+        let Some(entry) = table.open.get(&number) else { return false };
+        let who = author.who.clone().unwrap_or_else(|| Arc::clone(&author.what));
+        entry.ended.send_replace(Some(who));
+        tracing::info!(session = number, of = %entry.identity.who, by = %author, "a session is ended");
+        true
+    }
+}
+
+impl Entry {
+    fn info(&self, number: u64) -> SessionInfo {
+        let since = self.since.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+        let running = self.running.as_ref();
+        SessionInfo {
+            number,
+            who: self.identity.who.to_string(),
+            role: self.identity.role,
+            front_end: self.identity.front_end.name().to_owned(),
+            since,
+            running: running.map(|(what, _)| what.clone()),
+            running_ms: running
+                .map(|(_, begun)| u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)),
+        }
+    }
+}
+
+/// The place of a session among those that are open.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    sessions: Arc<Sessions>,
+    number: u64,
+    kind: SeatKind,
+    ended: watch::Receiver<Option<Arc<str>>>,
+}
+
+impl Seat {
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(crate) fn is_short(&self) -> bool {
+        self.kind == SeatKind::Short
+    }
+
+    /// Returns who ended the session, when somebody does.
+    pub(crate) async fn ended(&self) -> Arc<str> {
+        let mut ended = self.ended.clone();
+        match ended.wait_for(Option::is_some).await {
+            Ok(who) => who.clone().unwrap_or_default(),
+            // Its entry is there as long as this is.
+            Err(_gone) => std::future::pending().await,
+        }
+    }
+
+    /// Has others see what the session runs, until the result is dropped.
+    pub(crate) fn running(&self, what: &str) -> RunningNote<'_> {
+        let line = what.lines().next().unwrap_or_default();
+        let mut shown: String = line.chars().filter(|char| !char.is_control()).collect();
+        shown.truncate(shown.floor_char_boundary(SHOWN));
+        self.set_running(Some((shown, Instant::now())));
+        RunningNote(self)
+    }
+
+    fn set_running(&self, running: Option<(String, Instant)>) {
+        if let Some(entry) = self.sessions.0.lock().open.get_mut(&self.number) {
+            entry.running = running;
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.sessions.0.lock().open.remove(&self.number);
+    }
+}
+
+/// What a session runs is shown as long as this is held.
+pub(crate) struct RunningNote<'a>(&'a Seat);
+
+impl Drop for RunningNote<'_> {
+    fn drop(&mut self) {
+        self.0.set_running(None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use medusa_proto::author::Via;
+
+    use super::*;
+    use crate::identity::FrontEnd;
+
+    fn from(front_end: FrontEnd) -> Identity {
+        Identity { who: "somebody".into(), role: Role::Program, front_end }
+    }
+
+    fn ssh(last: u8) -> Identity {
+        from(FrontEnd::Ssh([192, 0, 2, last].into()))
+    }
+
+    #[test]
+    fn sessions_are_bounded_in_all_and_for_each_address() {
+        let sessions = Arc::<Sessions>::default();
+        let open = |identity: &Identity, reserve| sessions.open(identity, reserve);
+        let mut seats: Vec<Seat> = (0..MAX_FROM_ONE).map(|_| open(&ssh(1), false).expect("room")).collect();
+        let full = open(&ssh(1), false).expect_err("as many as may be from there");
+        assert_eq!(full, Full::Address([192, 0, 2, 1].into()));
+        while seats.len() < MAX_SESSIONS {
+            seats.push(open(&from(FrontEnd::Socket), true).expect("room"));
+        }
+        assert_eq!(open(&ssh(2), false).expect_err("all are taken"), Full::All);
+        let reserve: Vec<Seat> =
+            (0..RESERVE).map(|_| open(&from(FrontEnd::Socket), true).expect("the reserve")).collect();
+        assert!(reserve.iter().all(Seat::is_short));
+        assert_eq!(open(&from(FrontEnd::Socket), true).expect_err("all are taken"), Full::All);
+        seats.clear();
+        assert!(!open(&ssh(1), false).expect("room").is_short());
+        assert_eq!(sessions.list().len(), RESERVE);
+    }
+
+    #[tokio::test]
+    async fn a_session_tells_what_it_runs_and_is_ended_by_its_number() {
+        let sessions = Arc::<Sessions>::default();
+        let seat = sessions.open(&ssh(1), false).expect("room");
+        let note = seat.running("while true do\n\x1b[2J end");
+        let [info] = &sessions.list()[..] else { panic!("one session") };
+        assert_eq!((info.number, &*info.who, &*info.front_end), (seat.number(), "somebody", "ssh"));
+        assert_eq!(info.running.as_deref(), Some("while true do"));
+        drop(note);
+        assert_eq!(sessions.list()[0].running, None);
+
+        let author = Author::new(Via::Control, "kill").by("me");
+        assert!(!sessions.kill(seat.number() + 1, &author));
+        assert!(sessions.kill(seat.number(), &author));
+        assert_eq!(&*seat.ended().await, "me");
+        drop(seat);
+        assert!(sessions.list().is_empty());
+    }
+}
