@@ -53,17 +53,12 @@ mod spill {
         let path = segment::path(directory, 1);
         std::fs::write(&path, bytes).expect("a file");
         let found = segment::survey(&path).expect("a file can be surveyed");
-        assert!(found.first <= found.length && found.length == bytes.len() as u64);
+        assert!(found.at <= found.length && found.length == bytes.len() as u64);
         let mut reader = segment::Reader::open(directory, 1).expect("it is there");
-        let mut at = found.first;
+        let mut at = found.at;
         while at < found.length {
             let before = at;
-            at = match reader.read(at, found.length) {
-                segment::StoredFrame::Batch(_, origin)
-                | segment::StoredFrame::Loss(_, origin)
-                | segment::StoredFrame::Damaged(_, origin) => origin.end,
-                segment::StoredFrame::Rest(_) => break,
-            };
+            at = reader.read(at, found.length).origin.end;
             assert!(at > before && at <= found.length, "from {before} to {at} of {}", found.length);
         }
     }

@@ -33,6 +33,27 @@ impl Load {
         Self { records: self.records + other.records, bytes: self.bytes + other.bytes }
     }
 
+    /// That of one without the other.
+    #[must_use]
+    pub(crate) const fn less(self, other: Self) -> Self {
+        Self { records: self.records - other.records, bytes: self.bytes - other.bytes }
+    }
+
+    pub(crate) const fn half(self) -> Self {
+        Self { records: self.records / 2, bytes: self.bytes / 2 }
+    }
+
+    /// The smaller of both.
+    pub(crate) fn min(self, other: Self) -> Self {
+        Self { records: self.records.min(other.records), bytes: self.bytes.min(other.bytes) }
+    }
+
+    /// Whether `more` fits beside it within `limit`. Alone, anything does.
+    pub(crate) const fn has_room(self, more: Self, limit: Self) -> bool {
+        let Self { records, bytes } = self.and(more);
+        self.records == 0 || (records <= limit.records && bytes <= limit.bytes)
+    }
+
     /// That of `batch`.
     pub const fn of(batch: &Batch) -> Self {
         Self { records: batch.len() as u64, bytes: batch.footprint() }
@@ -100,13 +121,12 @@ impl<T> Mailbox<T> {
     /// Takes `item`, if there is room and it has not been closed.
     pub fn offer(&self, item: T, load: Load) -> bool {
         let mut state = self.state.lock();
-        let (records, bytes) = (state.pending() + load.records, state.bytes + load.bytes);
-        let is_full = records > self.limit.records || bytes > self.limit.bytes;
-        if state.closed || (state.pending() > 0 && is_full) {
+        let pending = Load { records: state.pending(), bytes: state.bytes };
+        if state.closed || !pending.has_room(load, self.limit) {
             return false;
         }
         state.taken += load.records;
-        state.bytes = bytes;
+        state.bytes += load.bytes;
         state.items.push_back(item);
         let reader = state.reader.take();
         drop(state);

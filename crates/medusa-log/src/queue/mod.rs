@@ -5,15 +5,7 @@
 //! them, so the writer meets each where it happened, and there are never more of them than batches, plus one.
 //!
 //! The lock is held for a few pointer moves, never over a system call.
-//!
-//! This is the sink's side of it; `writer` is that of the thread that writes.
-//!
-//! - `options`: what a user may choose;
-//! - `state`: what the lock protects, and the rules by which records move;
-//! - `accounts`: what there is to say;
-//! - `spill`: records on disk.
 
-mod accounts;
 mod options;
 mod spill;
 mod state;
@@ -26,12 +18,13 @@ use medusa_proto::status::{Status, Value};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::drain::Drain;
+use crate::mailbox::Load;
 use crate::sink::spawn;
 use crate::{Batch, Flushed, SinkError};
-pub(crate) use accounts::Accounts;
 pub use options::{QueueOptions, SpillOptions, WhenFull};
-use spill::{FileOperation, Found, Spill};
-use state::{Life, QueueState, Stage};
+use spill::{Segment, Spill};
+pub(crate) use state::Accounts;
+use state::{QueueState, Stage};
 pub(crate) use writer::Work;
 
 /// Time that a flush waits beyond its deadline for what is in memory to be put on disk: enough for the default 32 MiB and
@@ -41,13 +34,12 @@ const PARK: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Queue {
     options: QueueOptions,
+    limit: Load,
     state: Mutex<QueueState>,
     /// Signalled when there may be something for the writer to do.
     work: Condvar,
-    /// Signalled when the writer has settled an item, or something else a flush waits for has happened.
+    /// Signalled when the writer has settled an item, which makes room, or something else a flush waits for has happened.
     settled: Condvar,
-    /// Signalled when there is room again, if a worker waits for it.
-    room: Condvar,
     /// Signalled when there may be something to be put on disk.
     spilling: Condvar,
     /// The records on disk, once they are prepared for.
@@ -63,11 +55,11 @@ impl Queue {
     /// A queue whose limits may be as low as they like.
     pub(crate) fn with_limits(options: QueueOptions) -> Self {
         Self {
+            limit: Load { records: options.records as u64, bytes: options.bytes },
             options,
             state: Mutex::default(),
             work: Condvar::new(),
             settled: Condvar::new(),
-            room: Condvar::new(),
             spilling: Condvar::new(),
             spill: OnceLock::new(),
         }
@@ -88,11 +80,11 @@ impl Queue {
         Ok(())
     }
 
-    fn begin_to_spill(&self, spill: Spill, found: &[(u64, Found)]) {
+    fn begin_to_spill(&self, spill: Spill, found: &[(u64, Segment)]) {
         if self.spill.set(spill).is_ok() {
             let mut state = self.state.lock();
             state.adopt(found);
-            state.spiller.life = Life::Running;
+            state.has_spiller = true;
             self.unlock(state);
         }
     }
@@ -101,14 +93,14 @@ impl Queue {
     pub(crate) fn submit(&self, batch: &Arc<Batch>) {
         let Some(whole) = batch.loss_after(0) else { return };
         let mut state = self.state.lock();
-        if !state.fits(&self.options, batch) {
+        if !state.fits(self.limit, batch) {
             match self.options.when_full {
                 WhenFull::Block(time) => self.wait_for_room(&mut state, batch, time),
-                WhenFull::DropOld => state.drop_old(&self.options, batch),
+                WhenFull::DropOld => state.drop_old(self.limit, batch),
                 WhenFull::DropNew | WhenFull::Spill(_) => {}
             }
         }
-        state.push(&self.options, batch, whole);
+        state.push(self.limit, batch, whole);
         self.unlock(state);
         self.work.notify_one();
     }
@@ -124,10 +116,10 @@ impl Queue {
             state.waits += 1;
         }
         let full = |state: &mut QueueState| {
-            !state.fits(&self.options, batch) && !state.in_vain && state.stage == Stage::Open
+            !state.fits(self.limit, batch) && !state.in_vain && state.stage == Stage::Open
         };
         let time = time.min(WhenFull::MAX_BLOCK);
-        let waited = self.room.wait_while_for(state, full, time);
+        let waited = self.settled.wait_while_for(state, full, time);
         state.in_vain |= waited.timed_out();
     }
 
@@ -136,28 +128,27 @@ impl Queue {
     pub(crate) fn flush(&self, deadline: Instant) -> Flushed {
         self.nudge(); // a writer that waits before it tries again should try now
         let mut state = self.state.lock();
-        let (queued, adopted) = (state.queued, state.adopted);
-        // What has been adopted since is older.
-        while state.done < queued + (state.adopted - adopted) {
+        let queued = state.queued;
+        while !state.is_settled(queued) {
             let left = deadline.saturating_duration_since(Instant::now());
-            if state.spills() && (left.is_zero() || state.is_failing()) {
-                self.park(&mut state);
-                return flushed(&state);
-            }
-            if left.is_zero() || state.spiller.life == Life::Ended {
-                return flushed(&state);
+            if left.is_zero() || state.stage == Stage::Gone || (state.spills() && state.accounts.failing) {
+                return self.park(state);
             }
             self.settled.wait_for(&mut state, left);
         }
         Flushed::default()
     }
 
-    /// Has all that is in memory put on disk, as there may be no time left for anything else.
-    fn park(&self, state: &mut MutexGuard<'_, QueueState>) {
-        state.spiller.park = true;
-        state.spiller.stuck = false;
-        self.spilling.notify_one();
-        self.settled.wait_while_for(state, |state| state.spiller.park && state.spills(), PARK);
+    /// Has all that is in memory put on disk, if it spills, as there may be no time left for anything else.
+    fn park(&self, mut state: MutexGuard<'_, QueueState>) -> Flushed {
+        if state.spills() {
+            state.park = true;
+            state.stuck = false;
+            self.spilling.notify_one();
+            self.settled.wait_while_for(&mut state, |state| state.park && state.spills(), PARK);
+        }
+        let Accounts { pending, spilled, .. } = state.accounts();
+        Flushed { left: pending, spilled }
     }
 
     /// Makes the writer look around.
@@ -168,9 +159,11 @@ impl Queue {
 
     /// Lets the writer end once the queue is empty, and no longer wait for a target that fails.
     pub(crate) fn close(&self) {
-        self.advance(Stage::Closed);
+        let mut state = self.state.lock();
+        state.stage = state.stage.max(Stage::Closed);
+        drop(state);
         self.work.notify_one();
-        self.room.notify_all();
+        self.settled.notify_all();
         self.spilling.notify_one();
     }
 
@@ -207,25 +200,9 @@ impl Queue {
             .maybe("recovered_at", accounts.recovered_at)
     }
 
-    /// Does what is to be done to a file of the spill.
-    fn perform(&self, operation: Option<FileOperation>) {
-        let (Some(spill), Some(operation)) = (self.spill.get(), operation) else { return };
-        spill.perform(operation);
-        if matches!(operation, FileOperation::Remove(_)) {
-            let mut state = self.state.lock();
-            state.spiller.stuck = false; // there is room again
-            self.unlock(state);
-        }
-    }
-
-    fn advance(&self, stage: Stage) {
-        let mut state = self.state.lock();
-        state.stage = state.stage.max(stage);
-    }
-
     /// Lets go of the lock, and wakes the spiller if there is now something for it to do.
     fn unlock(&self, state: MutexGuard<'_, QueueState>) {
-        let wake = state.to_spill(&self.options).is_some();
+        let wake = state.to_spill(self.limit).is_some();
         drop(state);
         if wake {
             self.spilling.notify_one();
@@ -242,24 +219,16 @@ impl Drain for Queue {
             drop(state);
             return self.flush(deadline);
         }
-        while state.stage < Stage::Left || state.spills() {
+        while state.stage < Stage::Gone {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                if state.spills() {
-                    self.park(&mut state);
-                }
-                return flushed(&state);
+                return self.park(state);
             }
             self.settled.wait_for(&mut state, left);
         }
         // What is on disk now may already be another sink's, and what was lost has been told.
         Flushed::default()
     }
-}
-
-fn flushed(state: &QueueState) -> Flushed {
-    let Accounts { pending, spilled, .. } = state.accounts();
-    Flushed { left: pending, spilled }
 }
 
 #[cfg(test)]

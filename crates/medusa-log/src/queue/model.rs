@@ -119,9 +119,9 @@ impl Rig {
             Step::Recover => self.queue.attempted(0, None),
             Step::Spill => self.spill(),
             Step::Park => {
-                self.queue.state.lock().spiller.park = true;
+                self.queue.state.lock().park = true;
                 self.spill();
-                self.queue.state.lock().spiller.park = false;
+                self.queue.state.lock().park = false;
             }
             Step::Restart => self.restart(),
             Step::Crash => {
@@ -148,7 +148,7 @@ impl Rig {
 
     fn write(&mut self) {
         let Some(batch) = self.in_hand.take() else { return };
-        if self.queue.state.lock().is_failing() {
+        if self.queue.state.lock().accounts.failing {
             self.in_hand = Some(batch);
             return;
         }
@@ -178,12 +178,8 @@ impl Rig {
     }
 
     fn spill(&mut self) {
-        loop {
-            let side = self.queue.state.lock().to_spill(&self.options);
-            let Some(side) = side else { break };
-            self.spiller.as_mut().expect("a spiller").work(side);
-        }
-        self.queue.state.lock().spiller.stuck = false;
+        while self.spiller.as_mut().expect("a spiller").step() {}
+        self.queue.state.lock().stuck = false;
     }
 
     /// As a sink is dropped, and its writer ends.

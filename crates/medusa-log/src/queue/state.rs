@@ -1,52 +1,55 @@
-//! State that the lock of a queue protects: the records in memory, what is known of those on disk, and the accounts.
+//! State that the lock of a queue protects: records in memory, what is known of those on disk, and the accounts.
 //!
-//! Four stages, in the order of age:
-//!
-//! 1. *in hand*: given to the writer, and not settled;
-//! 2. *front*: what the writer takes next;
-//! 3. on disk: see [`Index`];
-//! 4. *back*: younger than what is on disk, and on its way there, or waiting until all of that has been replayed.
-//!
-//! Without spilling, the last two are always empty. Nothing here blocks or looks at a clock.
+//! In the order of age a record is *in hand* (given to the writer, and not settled), at the *front* (next for the writer),
+//! on *disk*, or at the *back* (younger than what is on disk, and on its way there, or waiting until all of that has been
+//! replayed). Without spilling, the last two are always empty. Nothing here blocks.
 
-mod disk;
-
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::ptr;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use medusa_proto::access::Loss;
 
-use super::QueueOptions;
-use super::accounts::Accounts;
-use super::spill::{FileOperation, Index, Next, Origin};
-use crate::Batch;
+use super::Work;
+use super::spill::{HEAD, MIDDLE, Origin, SEGMENT_BYTES, Segment, StoredFrame};
 use crate::mailbox::Load;
-pub(super) use disk::{Life, Spiller};
+use crate::{Batch, local};
 
 #[derive(Debug, Default)]
 pub(super) struct QueueState {
-    pub(super) in_hand: VecDeque<Item>,
-    pub(super) front: VecDeque<Item>,
-    pub(super) disk: Index,
-    pub(super) back: VecDeque<Item>,
-    /// What is pending of the back, on its way to disk included.
+    hand: VecDeque<Item>,
+    front: VecDeque<Item>,
+    disk: BTreeMap<u64, Segment>,
+    back: VecDeque<Item>,
+    /// All in memory, and what of that belongs to the back; both with what is on its way to disk.
+    pending: Load,
     behind: Load,
-    /// Batches that have been put on disk with all there was. Those the writer holds will come again, and what it does
-    /// with them counts no more.
-    parked: Vec<Weak<Batch>>,
-    /// Items ever queued, those of them that were found on disk, and those of all the writer is done with.
+    /// Items ever queued.
     pub(super) queued: u64,
-    pub(super) adopted: u64,
-    pub(super) done: u64,
+    /// The number of the next segment behind all others. None is used twice: the file of the last may not be gone yet.
+    next_segment: u64,
+    /// Where from the spiller is moving what it has.
+    moving: Option<Side>,
+    /// Batches that were put on disk out of the writer's hand. They come again: what the writer does with them no longer
+    /// counts.
+    parked: Vec<Weak<Batch>>,
+    /// Something was to be put on disk out of the writer's hand, whether it got there or not.
+    has_parked: bool,
+    /// All is to be put on disk, even what the writer holds, as the process is about to end.
+    pub(super) park: bool,
+    /// The last attempt to spill failed. It is repeated when there is room, or after a while.
+    pub(super) stuck: bool,
+    /// Whether there is, or was, a spiller.
+    pub(super) has_spiller: bool,
     pub(super) stage: Stage,
     pub(super) nudged: bool,
+    /// The last wait for room was in vain; until there has been room, nobody waits again.
+    pub(super) in_vain: bool,
     /// How often a worker waited for room.
     #[cfg(test)]
     pub(super) waits: usize,
-    /// Whether the last wait for room was in vain; until there has been room, nobody waits again.
-    pub(super) in_vain: bool,
-    pub(super) spiller: Spiller,
     pub(super) accounts: Accounts,
 }
 
@@ -59,40 +62,49 @@ pub(super) enum Stage {
     Closed,
     /// The writer has been told to end.
     Ended,
-    /// The writer has ended.
+    /// The writer has ended, and the spiller puts on disk what is left.
     Left,
+    /// Nobody is left.
+    Gone,
 }
 
 /// Side of what is on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
-    /// What is older.
     Front,
-    /// What is younger.
     Back,
 }
 
+/// Records that are queued, or a loss in their place.
 #[derive(Clone, Debug)]
-pub(super) enum Item {
-    /// Records, since when they wait, and where they were read from.
-    Batch(Arc<Batch>, Instant, Option<Origin>),
-    Lost(Loss),
+pub(super) struct Item {
+    pub(super) records: Result<Arc<Batch>, Loss>,
+    /// How many came before it, or zero if it has come again.
+    serial: u64,
+    since: Instant,
+    /// Where it was read from.
+    origin: Option<Origin>,
 }
 
 impl Item {
+    fn new(records: Result<Arc<Batch>, Loss>, serial: u64, origin: Option<Origin>) -> Self {
+        Self { records, serial, since: Instant::now(), origin }
+    }
+
     fn is(&self, batch: &Batch) -> bool {
-        matches!(self, Self::Batch(own, ..) if std::ptr::eq(Arc::as_ptr(own), batch))
+        self.records.as_ref().is_ok_and(|own| ptr::eq(Arc::as_ptr(own), batch))
+    }
+
+    fn load(&self) -> Load {
+        self.records.as_ref().map_or_else(|_| Load::default(), |batch| Load::of(batch))
     }
 }
 
 /// Next thing for the writer.
-#[derive(Debug)]
 pub(super) enum Take {
-    Item(Item),
-    /// What is next is on disk.
-    Disk(Next),
-    /// A segment has been read to its end.
-    Drained(Option<FileOperation>),
+    Work(Work),
+    /// A segment with what is next; or one that has been read to its end, and is to be removed.
+    Segment(u64, Segment),
     /// What is next is being moved.
     Later,
     /// There is nothing.
@@ -101,189 +113,346 @@ pub(super) enum Take {
 
 impl QueueState {
     pub(super) fn accounts(&self) -> Accounts {
-        let (spilled, spilled_bytes) = (self.disk.records, self.disk.bytes);
-        Accounts { spilled, spilled_bytes, ..self.accounts.clone() }
-    }
-
-    pub(super) fn is_failing(&self) -> bool {
-        self.accounts.failing
+        let Load { records, bytes } = self.pending;
+        Accounts { pending: records, pending_bytes: bytes, ..self.accounts.clone() }
     }
 
     /// Tells whether there is someone to put records on disk.
     pub(super) fn spills(&self) -> bool {
-        self.spiller.life == Life::Running
+        self.has_spiller && self.stage < Stage::Gone
+    }
+
+    /// Tells whether all is settled that had been queued when `queued` was the count.
+    pub(super) fn is_settled(&self, queued: u64) -> bool {
+        let mut oldest = [&self.hand, &self.front, &self.back].into_iter().filter_map(VecDeque::front);
+        self.moving.is_none()
+            && oldest.all(|item| item.serial > queued)
+            && self.disk.values().next().is_none_or(|segment| segment.serial > queued)
+    }
+
+    pub(super) fn fits(&self, limit: Load, batch: &Batch) -> bool {
+        self.place(limit, Load::of(batch)).1
+    }
+
+    /// Where `load` belongs, and whether there is room. With spilling, the front has half of all, so that the way to the
+    /// disk has some, too.
+    fn place(&self, limit: Load, load: Load) -> (Side, bool) {
+        if !self.spills() {
+            return (Side::Front, self.pending.has_room(load, limit));
+        }
+        let half = limit.half();
+        let is_direct = self.back.is_empty() && self.moving.is_none() && self.disk.is_empty();
+        if is_direct && !self.accounts.failing && self.pending.has_room(load, half) {
+            return (Side::Front, true);
+        }
+        // The back has half in any case: what a broken connection has put back is bounded by who did it, and may be more
+        // than there is room for. Losing what comes meanwhile would be no help.
+        let used = self.pending.less(self.behind).min(half).and(self.behind);
+        (Side::Back, self.back.is_empty() || used.has_room(load, limit))
     }
 
     /// Queues `batch`, whose records are `whole`, or counts them as lost.
-    pub(super) fn push(&mut self, limits: &QueueOptions, batch: &Arc<Batch>, whole: Loss) {
-        let side = self.side_for(limits, batch);
-        if side.is_some() {
-            self.in_vain = false;
-            self.accounts.pending += whole.records;
-            self.accounts.pending_bytes += batch.footprint();
-        } else {
-            self.accounts.lost += whole.records;
-        }
-        if side == Some(Side::Back) {
-            self.behind.records += whole.records;
-            self.behind.bytes += batch.footprint();
-        }
-        let direct = side.map_or_else(|| self.is_direct(), |side| side == Side::Front);
-        let items = if direct { &mut self.front } else { &mut self.back };
-        match (side, items.back_mut()) {
-            (None, Some(Item::Lost(loss))) => {
-                *loss = loss.merge(whole);
-                return;
-            }
-            (None, _) => items.push_back(Item::Lost(whole)),
-            (Some(_), _) => items.push_back(Item::Batch(Arc::clone(batch), Instant::now(), None)),
-        }
+    pub(super) fn push(&mut self, limit: Load, batch: &Arc<Batch>, whole: Loss) {
+        let load = Load::of(batch);
+        let (side, fits) = self.place(limit, load);
+        let items = if side == Side::Front { &mut self.front } else { &mut self.back };
         self.queued += 1;
-    }
-
-    pub(super) fn fits(&self, limits: &QueueOptions, batch: &Batch) -> bool {
-        self.side_for(limits, batch).is_some()
-    }
-
-    /// The side with room for `batch`. With spilling, the front has half of all, so that the way to the disk has some, too.
-    fn side_for(&self, limits: &QueueOptions, batch: &Batch) -> Option<Side> {
-        if !self.spills() {
-            return self.is_within(limits.records, limits.bytes, batch).then_some(Side::Front);
+        if fits {
+            self.in_vain = false;
+            self.pending = self.pending.and(load);
+            if side == Side::Back {
+                self.behind = self.behind.and(load);
+            }
+            items.push_back(Item::new(Ok(Arc::clone(batch)), self.queued, None));
+            return;
         }
-        if self.is_direct()
-            && !self.is_failing()
-            && self.is_within(limits.records / 2, limits.bytes / 2, batch)
-        {
-            return Some(Side::Front);
+        self.accounts.lost += whole.records;
+        match items.back_mut() {
+            Some(Item { records: Err(loss), .. }) => *loss = loss.merge(whole),
+            _ => items.push_back(Item::new(Err(whole), self.queued, None)),
         }
-        (self.back.is_empty() || self.has_room_behind(limits, batch)).then_some(Side::Back)
-    }
-
-    /// Tells whether nothing is between the front and what is submitted now.
-    fn is_direct(&self) -> bool {
-        self.back.is_empty() && self.spiller.moving.is_none() && self.disk.is_read()
-    }
-
-    /// A batch is taken only if both limits hold afterwards, or if nothing else is pending.
-    fn is_within(&self, records: usize, bytes: usize, batch: &Batch) -> bool {
-        let Accounts { pending, pending_bytes, .. } = self.accounts;
-        pending == 0
-            || (pending + batch.len() as u64 <= records as u64 && pending_bytes + batch.footprint() <= bytes)
     }
 
     /// Loses the oldest that wait until `batch` fits, or nothing waits. What they were is told where they stood: ahead of
     /// all that is left. What the writer holds is not touched.
-    pub(super) fn drop_old(&mut self, limits: &QueueOptions, batch: &Batch) {
+    pub(super) fn drop_old(&mut self, limit: Load, batch: &Batch) {
         let mut lost: Option<Loss> = None;
-        let mut items = 0;
-        while !self.fits(limits, batch) {
-            let Some(oldest) = self.front.pop_front() else { break };
-            let loss = match &oldest {
-                Item::Lost(loss) => Some(*loss),
-                Item::Batch(old, ..) => {
-                    self.forget(old);
-                    self.accounts.lost += old.len() as u64;
-                    old.loss_after(0)
-                }
-            };
+        while !self.fits(limit, batch)
+            && let Some(oldest) = self.front.pop_front()
+        {
+            self.pending = self.pending.less(oldest.load());
+            self.accounts.lost += oldest.load().records;
+            let loss = oldest.records.map_or_else(Some, |batch| batch.loss_after(0));
             lost = lost.into_iter().chain(loss).reduce(Loss::merge);
-            items += 1;
         }
         let Some(lost) = lost else { return };
-        if let Some(Item::Lost(next)) = self.front.front_mut() {
-            *next = next.merge(lost);
-            items += 1;
-        } else {
-            self.front.push_front(Item::Lost(lost));
+        match self.front.front_mut() {
+            Some(Item { records: Err(next), .. }) => *next = next.merge(lost),
+            _ => self.front.push_front(Item::new(Err(lost), 0, None)),
         }
-        // All of these have become one.
-        self.done += u64::saturating_sub(items, 1);
-    }
-
-    /// `batch` is no longer in memory.
-    pub(super) fn forget(&mut self, batch: &Batch) {
-        self.accounts.pending -= batch.len() as u64;
-        self.accounts.pending_bytes -= batch.footprint();
-    }
-
-    /// `batch` is in memory, again or for the first time.
-    pub(super) fn remember(&mut self, batch: &Batch) {
-        self.accounts.pending += batch.len() as u64;
-        self.accounts.pending_bytes += batch.footprint();
     }
 
     /// Takes what is next for the writer. What it is given is in its hand.
     pub(super) fn take(&mut self) -> Take {
-        if let Some(item) = self.front.pop_front() {
-            self.hold(&item);
-            return Take::Item(item);
-        }
-        if self.spiller.moving == Some(Side::Front) {
-            return Take::Later;
-        }
-        if let Some(next) = self.disk.next() {
-            if next.at < next.length {
-                return Take::Disk(next);
+        if self.front.is_empty() && self.moving != Some(Side::Front) {
+            if let Some((&number, &segment)) = self.disk.first_key_value() {
+                if segment.at == segment.length {
+                    if self.moving.is_some() && self.disk.len() == 1 {
+                        return Take::Later;
+                    }
+                    self.disk.remove(&number);
+                    self.accounts.spilled_bytes -= segment.length;
+                }
+                return Take::Segment(number, segment);
             }
-            if next.newest && self.spiller.moving.is_some() {
-                return Take::Later;
+            if self.moving.is_none() {
+                std::mem::swap(&mut self.front, &mut self.back);
+                self.behind = Load::default();
             }
-            return Take::Drained(self.disk.finish(next.number));
         }
-        if self.spiller.moving.is_some() {
-            return Take::Later;
-        }
-        std::mem::swap(&mut self.front, &mut self.back);
-        self.behind = Load::default();
         match self.front.pop_front() {
-            Some(item) => {
-                self.hold(&item);
-                Take::Item(item)
-            }
+            Some(item) => Take::Work(self.hold(item)),
+            None if self.moving.is_some() => Take::Later,
             None => Take::Empty,
         }
     }
 
-    /// `written` records of `batch` are with the target, and the rest is lost.
-    pub(super) fn settle(&mut self, batch: &Batch, written: u64) -> Option<FileOperation> {
-        let (true, origin) = self.release(batch) else { return None };
-        self.forget(batch);
-        self.accounts.written += written;
-        self.accounts.lost += batch.len() as u64 - written;
-        self.done += 1;
-        origin.and_then(|origin| self.disk.release(origin))
+    fn hold(&mut self, item: Item) -> Work {
+        let work = match &item.records {
+            Ok(batch) => Work::Batch(Arc::clone(batch), item.since),
+            Err(loss) => Work::Lost(*loss),
+        };
+        self.hand.push_back(item);
+        work
     }
 
-    /// `written` records of `batch` are with the target, and `rest`, all that is behind them, comes again.
-    pub(super) fn split(&mut self, batch: &Batch, written: usize, rest: Arc<Batch>) {
-        let (true, origin) = self.release(batch) else { return };
-        self.forget(batch);
-        self.accounts.written += written as u64;
-        self.remember(&rest);
-        self.push_front(rest, origin);
+    /// `frame` has been read. What cannot be read of it, and is known to have been there, is lost.
+    pub(super) fn replayed(&mut self, frame: StoredFrame) -> Option<Work> {
+        let StoredFrame { mut records, is_damaged, origin } = frame;
+        let segment = self.disk.get_mut(&origin.segment)?;
+        segment.at = origin.end;
+        let gone = match &mut records {
+            Ok(batch) => segment.records.min(batch.len() as u64),
+            Err(loss) if is_damaged => {
+                loss.records = loss.records.min(segment.records);
+                loss.records
+            }
+            Err(_) => 0, // they were counted when they were lost
+        };
+        segment.records -= gone;
+        self.accounts.spilled -= gone;
+        match &records {
+            Ok(batch) => self.pending = self.pending.and(Load::of(batch)),
+            Err(loss) if loss.records == 0 => return None,
+            Err(_) => self.accounts.lost += gone,
+        }
+        let serial = segment.serial;
+        Some(self.hold(Item::new(records, serial, Some(origin))))
+    }
+
+    /// The writer lets go of `batch`. `None` if it has been put on disk meanwhile, from where it will come again, or be
+    /// counted, so that what the writer did counts no more.
+    fn release(&mut self, batch: &Batch) -> Option<Item> {
+        // It is at the front if it was to be put on disk, and could not be.
+        let mut places = [&mut self.hand, &mut self.front].into_iter();
+        let item = places.find_map(|items| items.remove(items.iter().position(|item| item.is(batch))?))?;
+        self.pending = self.pending.less(item.load());
+        Some(item)
+    }
+
+    /// `written` records of `batch` are with the target, and the rest is lost. Returns where it was read from.
+    pub(super) fn settle(&mut self, batch: &Batch, written: u64) -> Option<Origin> {
+        let item = self.release(batch)?;
+        self.accounts.written += written;
+        self.accounts.lost += batch.len() as u64 - written;
+        item.origin
+    }
+
+    /// The loss that was given last is told. Returns where it was read from.
+    pub(super) fn settle_loss(&mut self) -> Option<Origin> {
+        let at = self.hand.iter().rposition(|item| item.records.is_err())?;
+        self.hand.remove(at)?.origin
+    }
+
+    /// `written` records of `batch` are with the target, and `rest`, all that is behind them, comes again before anything
+    /// else.
+    pub(super) fn split(&mut self, batch: &Batch, written: u64, rest: Arc<Batch>) {
+        let Some(item) = self.release(batch) else { return };
+        self.accounts.written += written;
+        self.push_front(rest, item.origin);
     }
 
     /// `batch`, settled as written, may not have arrived but for its first records, and comes again before anything else.
     pub(super) fn unsettle(&mut self, batch: Arc<Batch>, arrived: usize) {
-        if self.comes_again(&batch) {
+        // That it was settled did not count if it had been put on disk, or was on its way there.
+        if let Some(at) = self.parked.iter().position(|parked| ptr::eq(parked.as_ptr(), Arc::as_ptr(&batch)))
+        {
+            self.parked.swap_remove(at);
+            return;
+        }
+        if self.has_parked && self.hand.iter().chain(&self.front).any(|item| item.is(&batch)) {
             return;
         }
         let batch = if arrived == 0 { batch } else { batch.behind(arrived) };
-        let records = batch.len() as u64;
-        self.done -= 1;
-        self.accounts.written -= records;
-        self.accounts.resent += records;
-        self.remember(&batch);
+        self.accounts.written -= batch.len() as u64;
+        self.accounts.resent += batch.len() as u64;
         self.push_front(batch, None);
     }
 
-    /// `batch` comes again before anything else.
-    pub(super) fn push_front(&mut self, batch: Arc<Batch>, origin: Option<Origin>) {
-        self.front.push_front(Item::Batch(batch, Instant::now(), origin));
+    fn push_front(&mut self, batch: Arc<Batch>, origin: Option<Origin>) {
+        self.pending = self.pending.and(Load::of(&batch));
+        self.front.push_front(Item::new(Ok(batch), 0, origin));
     }
 
-    /// The target can be written to, or not. Whether that is news.
-    pub(super) fn set_failing(&mut self, failing: bool) -> bool {
-        std::mem::replace(&mut self.accounts.failing, failing) != failing
+    /// The side that the spiller should put on disk: all of it if the target fails, else what presses.
+    pub(super) fn to_spill(&self, limit: Load) -> Option<Side> {
+        let all = self.takes_all();
+        let fails = self.accounts.failing || all;
+        let half = limit.half();
+        let presses = self.pending.records > half.records || self.pending.bytes > half.bytes;
+        match () {
+            () if !self.spills() || self.stuck => None,
+            () if fails && !self.front.is_empty() || all && !self.hand.is_empty() => Some(Side::Front),
+            () => (!self.back.is_empty() && (fails || presses)).then_some(Side::Back),
+        }
+    }
+
+    /// Tells whether even what the writer holds goes to disk.
+    fn takes_all(&self) -> bool {
+        self.park || self.stage >= Stage::Ended
+    }
+
+    /// The number of the segment that others would be behind of.
+    pub(super) fn newest_segment(&self) -> Option<u64> {
+        self.disk.keys().next_back().copied()
+    }
+
+    /// The number of the oldest segment, or where it would be.
+    pub(super) fn oldest_segment(&self) -> u64 {
+        self.disk.keys().next().copied().unwrap_or(self.next_segment.max(MIDDLE + 1) - 1)
+    }
+
+    /// Takes out of `side` as much as fits in `room`, within reason, and tells to which segment it goes, if not to one
+    /// that goes on.
+    pub(super) fn start_moving(&mut self, side: Side, room: usize) -> (VecDeque<Item>, u64) {
+        self.moving = Some(side);
+        let next = self.next_segment.max(MIDDLE);
+        if side == Side::Back {
+            let rest = self.back.split_off(chunk(self.back.iter(), room));
+            return (std::mem::replace(&mut self.back, rest), next);
+        }
+        self.has_parked |= self.front.is_empty();
+        let from = if self.front.is_empty() { &mut self.hand } else { &mut self.front };
+        // The youngest first: what does not fit must be older than what is on disk.
+        let items = from.split_off(from.len() - chunk(from.iter().rev(), room));
+        (items, if self.disk.is_empty() { next } else { self.oldest_segment().saturating_sub(1) })
+    }
+
+    /// `items` are on disk: segment `number` has grown to `length`. Returns where they were read from.
+    pub(super) fn stored(&mut self, items: &VecDeque<Item>, number: u64, length: u64) -> Vec<Origin> {
+        let takes_all = self.takes_all();
+        self.parked.retain(|parked| parked.strong_count() > 0);
+        let mut load = Load::default();
+        for item in items {
+            load = load.and(item.load());
+            if takes_all && let Ok(batch) = &item.records {
+                self.parked.push(Arc::downgrade(batch));
+            }
+        }
+        self.pending = self.pending.less(load);
+        if self.moving.take() == Some(Side::Back) {
+            self.behind = self.behind.less(load);
+        }
+        let serial = items.front().map_or(0, |item| item.serial);
+        let segment = self.disk.entry(number).or_insert(Segment { serial, ..Segment::NEW });
+        self.accounts.spilled += load.records;
+        self.accounts.spilled_bytes += length - segment.length;
+        segment.records += load.records;
+        segment.length = length;
+        self.next_segment = self.next_segment.max(number.saturating_add(1));
+        items.iter().filter_map(|item| item.origin).collect()
+    }
+
+    /// `items` could not be stored and are again where they were; what the writer holds, at the front.
+    pub(super) fn not_stored(&mut self, mut items: VecDeque<Item>, error: &io::Error) {
+        self.stuck = true;
+        self.accounts.erred(format!("cannot spill: {error}"));
+        if self.moving.take() == Some(Side::Front) {
+            self.front.append(&mut items); // what is there is older
+        } else {
+            items.append(&mut self.back);
+            self.back = items;
+        }
+    }
+
+    /// Segments have been found on disk.
+    pub(super) fn adopt(&mut self, segments: &[(u64, Segment)]) {
+        for &(number, segment) in segments {
+            self.accounts.adopted += segment.records;
+            self.accounts.spilled = self.accounts.spilled.saturating_add(segment.records);
+            self.accounts.spilled_bytes += segment.length;
+            self.next_segment = self.next_segment.max(number.saturating_add(1));
+            self.disk.insert(number, segment);
+        }
+    }
+
+    /// All that is only in memory is lost, as there is nobody left to take it. Returns how many records.
+    pub(super) fn lose_all(&mut self) -> u64 {
+        self.stage = Stage::Gone;
+        let items = self.hand.drain(..).chain(self.front.drain(..)).chain(self.back.drain(..));
+        // What was read from disk is still there.
+        let kept: u64 = items.filter(|item| item.origin.is_some()).map(|item| item.load().records).sum();
+        let lost = std::mem::take(&mut self.pending).records - kept;
+        self.behind = Load::default();
+        self.accounts.spilled += kept;
+        self.accounts.lost += lost;
+        lost
+    }
+}
+
+/// The number of `items` to move at once: at least one, and as many as fit by the memory they take, which is about as much
+/// as they will take on disk.
+fn chunk<'a>(items: impl Iterator<Item = &'a Item>, room: usize) -> usize {
+    let mut end = 0_usize;
+    let fits = |item: &&Item| {
+        end = end.saturating_add(item.load().bytes + 2 * HEAD);
+        end <= room.min(SEGMENT_BYTES as usize)
+    };
+    items.take_while(fits).count().max(1)
+}
+
+/// Accounts of a sink's past and present.
+///
+/// **Invariant: submitted + adopted = written + lost + pending + spilled**, at any time, in records.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Accounts {
+    /// Records in memory, queued or in the writer's hand, and the memory they take.
+    pub(crate) pending: u64,
+    pub(crate) pending_bytes: usize,
+    pub(crate) written: u64,
+    pub(crate) lost: u64,
+    /// Records that wait on disk, and the bytes of the files they are in, with those of records read but not written yet.
+    pub(crate) spilled: u64,
+    pub(crate) spilled_bytes: u64,
+    /// Records of earlier runs, or of other sinks of the same target, found on disk.
+    pub(crate) adopted: u64,
+    /// Records written again because they may not have arrived.
+    pub(crate) resent: u64,
+    /// Bytes handed to the target.
+    pub(crate) bytes: u64,
+    /// Whether the last attempt to write failed.
+    pub(crate) failing: bool,
+    pub(crate) last_error: Option<String>,
+    /// When that was, and since when all is well again, as they are shown.
+    pub(crate) last_error_at: Option<String>,
+    pub(crate) recovered_at: Option<String>,
+}
+
+impl Accounts {
+    /// Notes an error, which goes on until [`recovered_at`](Self::recovered_at).
+    pub(super) fn erred(&mut self, error: String) {
+        self.last_error = Some(error);
+        self.last_error_at = Some(local::now_shown());
+        self.recovered_at = None;
     }
 }

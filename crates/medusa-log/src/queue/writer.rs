@@ -7,9 +7,9 @@ use medusa_proto::access::Loss;
 use parking_lot::MutexGuard;
 
 use super::Queue;
-use super::spill::{Next, StoredFrame};
-use super::state::{Item, QueueState, Stage, Take};
-use crate::Batch;
+use super::spill::{Origin, Segment};
+use super::state::{QueueState, Stage, Take};
+use crate::{Batch, local};
 
 /// Next task of the writer.
 #[derive(Debug)]
@@ -34,43 +34,27 @@ impl Queue {
                 return Work::Nudge;
             }
             // With the target gone, what is left is for the disk.
-            if state.stage >= Stage::Ended
-                || (state.stage == Stage::Closed && state.spills() && state.is_failing())
-            {
+            let is_left = state.stage == Stage::Closed && state.spills() && state.accounts.failing;
+            if state.stage >= Stage::Ended || is_left {
                 return self.end(state);
             }
             match state.take() {
-                Take::Item(Item::Batch(batch, since, _)) => return Work::Batch(batch, since),
-                Take::Item(Item::Lost(loss)) => return Work::Lost(loss),
-                Take::Disk(next) => {
+                Take::Work(work) => return work,
+                Take::Segment(number, segment) => {
                     drop(state);
-                    if let Some(work) = self.replay(&next) {
+                    if let Some(work) = self.replay(number, &segment) {
                         return work;
                     }
                     state = self.state.lock();
                 }
-                Take::Drained(operation) => {
-                    drop(state);
-                    self.perform(operation);
-                    state = self.state.lock();
-                }
                 Take::Empty if state.stage == Stage::Closed => return self.end(state),
-                Take::Empty | Take::Later if self.wait_for_work(&mut state, deadline) => {}
-                Take::Empty | Take::Later => return Work::Nudge,
+                Take::Empty | Take::Later => match deadline {
+                    None => self.work.wait(&mut state),
+                    Some(deadline) if deadline <= Instant::now() => return Work::Nudge,
+                    Some(deadline) => drop(self.work.wait_until(&mut state, deadline)),
+                },
             }
         }
-    }
-
-    /// Waits until there may be work; false once the deadline has passed.
-    fn wait_for_work(&self, state: &mut MutexGuard<'_, QueueState>, deadline: Option<Instant>) -> bool {
-        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        match left {
-            None => self.work.wait(state),
-            Some(left) => {
-                self.work.wait_for(state, left);
-            }
-        }
-        left != Some(Duration::ZERO)
     }
 
     fn end(&self, mut state: MutexGuard<'_, QueueState>) -> Work {
@@ -81,39 +65,26 @@ impl Queue {
 
     /// Tells, as the last thing the writer's thread does, that nothing will be put back any more.
     pub(crate) fn leave(&self) {
-        self.advance(Stage::Left);
+        let mut state = self.state.lock();
+        state.stage = state.stage.max(if state.has_spiller { Stage::Left } else { Stage::Gone });
+        drop(state);
         self.spilling.notify_one();
         self.settled.notify_all();
     }
 
     /// Takes what is next from disk. `None` if there was nothing after all.
-    fn replay(&self, next: &Next) -> Option<Work> {
-        let read = self.spill.get()?.read(next);
+    fn replay(&self, number: u64, segment: &Segment) -> Option<Work> {
+        let spill = self.spill.get()?;
+        if segment.at < segment.length {
+            let frame = spill.read(number, segment);
+            return self.state.lock().replayed(frame);
+        }
+        spill.remove(number);
         let mut state = self.state.lock();
-        let (work, operation) = match read {
-            StoredFrame::Batch(batch, origin) => {
-                let now = Instant::now();
-                state.disk.hold(origin, batch.len() as u64);
-                state.remember(&batch);
-                state.hold(&Item::Batch(Arc::clone(&batch), now, Some(origin)));
-                (Some(Work::Batch(batch, now)), None)
-            }
-            StoredFrame::Loss(loss, origin) => (Some(Work::Lost(loss)), state.disk.pass(origin, 0)),
-            StoredFrame::Damaged(loss, origin) => {
-                state.lost_on_disk(loss.records);
-                (Some(Work::Lost(loss)), state.disk.pass(origin, loss.records))
-            }
-            StoredFrame::Rest(loss) => {
-                let (items, records) = state.disk.give_up(next.number);
-                state.lost_on_disk(records);
-                // All of these become one loss, if anything.
-                state.done += items.saturating_sub(u64::from(records > 0));
-                ((records > 0).then_some(Work::Lost(Loss { records, ..loss })), None)
-            }
-        };
-        drop(state);
-        self.perform(operation);
-        work
+        state.stuck = false; // there is room again
+        self.unlock(state);
+        self.settled.notify_all();
+        None
     }
 
     /// Puts back `settled`, which in their order had been settled as written but may not have arrived, except for so many
@@ -126,10 +97,8 @@ impl Queue {
         if state.stage == Stage::Ended && !state.spills() {
             state.stage = Stage::Closed;
         }
-        if let Some(batch) = in_hand
-            && let (true, origin) = state.release(&batch)
-        {
-            state.push_front(batch, origin);
+        if let Some(batch) = in_hand {
+            state.split(&batch, 0, Arc::clone(&batch));
         }
         for (batch, arrived) in settled.into_iter().rev() {
             state.unsettle(batch, arrived);
@@ -141,14 +110,13 @@ impl Queue {
     /// will come again, once it has been closed at the next start; else they are lost. Returns what the stream has to be
     /// told of.
     pub(crate) fn give_up(&self, batch: &Batch, written: usize) -> Option<Loss> {
-        let rest = batch.behind(written);
-        let mut state = self.state.lock();
-        if !state.spills() || written == batch.len() {
-            drop(state);
+        if written == batch.len() || !self.spills() {
             self.settle(batch, written);
             return batch.loss_after(written);
         }
-        state.split(batch, written, rest);
+        let rest = batch.behind(written);
+        let mut state = self.state.lock();
+        state.split(batch, written as u64, rest);
         if state.stage == Stage::Closed {
             state.stage = Stage::Ended;
         }
@@ -165,24 +133,26 @@ impl Queue {
 
     /// Settles `batch`: `written` records of it are with the target, the rest is lost.
     pub(crate) fn settle(&self, batch: &Batch, written: usize) {
-        let mut state = self.state.lock();
-        let operation = state.settle(batch, written as u64);
-        drop(state);
-        self.settled.notify_all();
-        self.room.notify_all();
-        self.perform(operation);
+        let origin = self.state.lock().settle(batch, written as u64);
+        self.done(origin);
     }
 
     /// Settles the loss that was given last: it is written, or kept in mind.
     pub(crate) fn settle_loss(&self) {
-        self.state.lock().done += 1;
+        let origin = self.state.lock().settle_loss();
+        self.done(origin);
+    }
+
+    pub(super) fn done(&self, origin: Option<Origin>) {
         self.settled.notify_all();
+        if let (Some(spill), Some(origin)) = (self.spill.get(), origin) {
+            spill.mark(origin);
+        }
     }
 
     /// Counts as lost a record counted as written: it turns out to be incomplete for good.
     pub(crate) fn tear(&self) {
-        let mut state = self.state.lock();
-        let accounts = &mut state.accounts;
+        let accounts = &mut self.state.lock().accounts;
         accounts.written = accounts.written.saturating_sub(1);
         accounts.lost += 1;
     }
@@ -190,15 +160,17 @@ impl Queue {
     /// Notes that an attempt to write moved `bytes`, and ended with `error` if it failed.
     pub(crate) fn attempted(&self, bytes: u64, error: Option<String>) {
         let mut state = self.state.lock();
-        let failed = error.is_some();
         let accounts = &mut state.accounts;
         accounts.bytes += bytes;
+        let was_failing = std::mem::replace(&mut accounts.failing, error.is_some());
         match error {
             Some(error) => accounts.erred(error),
-            None if accounts.last_error.is_some() && accounts.recovered_at.is_none() => accounts.recovered(),
+            None if accounts.last_error.is_some() && accounts.recovered_at.is_none() => {
+                accounts.recovered_at = Some(local::now_shown());
+            }
             None => {}
         }
-        if state.set_failing(failed) {
+        if was_failing != accounts.failing {
             self.settled.notify_all(); // a flush need not wait for a target that fails
             self.unlock(state);
         }

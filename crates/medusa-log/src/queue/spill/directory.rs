@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use super::segment::{self, FILE_MODE, Found};
+use super::segment::{self, FILE_MODE, Segment};
 
 /// Sinks of one target that may spill at once. More is a mistake, which should not fill the disk.
 const MOST: u32 = 16;
@@ -30,15 +30,6 @@ pub(super) struct Directory {
     own: u32,
     path: PathBuf,
     _lock: File,
-}
-
-/// Segments that adopting has brought.
-#[derive(Debug, Default)]
-pub(super) struct Adopted {
-    /// Segments by number, the oldest first.
-    pub(super) segments: Vec<(u64, Found)>,
-    /// Whether a sibling is still in use, and may leave something later.
-    pub(super) others: bool,
 }
 
 impl Directory {
@@ -60,34 +51,30 @@ impl Directory {
     }
 
     /// The segments that are here.
-    pub(super) fn segments(&self) -> io::Result<Vec<(u64, Found)>> {
+    pub(super) fn segments(&self) -> io::Result<Vec<(u64, Segment)>> {
         survey(&self.path)
     }
 
-    /// Moves the segments of siblings that nobody owns any more here, to the numbers right below `oldest`.
-    pub(super) fn adopt(&self, mut oldest: u64) -> Adopted {
-        let mut adopted = Adopted::default();
+    /// Moves the segments of siblings that nobody owns any more here, to the numbers right below `oldest`. Also tells whether
+    /// a sibling is still in use, and may leave something later.
+    pub(super) fn adopt(&self, mut oldest: u64) -> (Vec<(u64, Segment)>, bool) {
+        let (mut segments, mut others) = (Vec::new(), false);
         for other in (1..=MOST).filter(|&other| other != self.own) {
             let path = sibling(&self.base, other);
             match lock(&path, false) {
-                Ok(Some(_held)) => match self.take_from(&path, &mut oldest) {
-                    Ok(mut segments) => {
-                        segments.append(&mut adopted.segments);
-                        adopted.segments = segments;
-                    }
-                    Err(error) => {
+                Ok(Some(_held)) => {
+                    if let Err(error) = self.take_from(&path, &mut oldest, &mut segments) {
                         tracing::warn!(directory = ?path, %error, "cannot take over what a log has left here");
                     }
-                },
-                Ok(None) => adopted.others = true,
+                }
+                Ok(None) => others = true,
                 Err(_) => {} // there is none, or it is not for us
             }
         }
-        adopted
+        (segments, others)
     }
 
-    fn take_from(&self, path: &Path, oldest: &mut u64) -> io::Result<Vec<(u64, Found)>> {
-        let mut segments = Vec::new();
+    fn take_from(&self, path: &Path, oldest: &mut u64, taken: &mut Vec<(u64, Segment)>) -> io::Result<()> {
         for (number, found) in survey(path)?.into_iter().rev() {
             let renamed = oldest.saturating_sub(1);
             let to = segment::path(&self.path, renamed);
@@ -96,21 +83,21 @@ impl Directory {
             }
             std::fs::rename(segment::path(path, number), to)?;
             *oldest = renamed;
-            segments.insert(0, (renamed, found));
+            taken.push((renamed, found));
         }
-        Ok(segments)
+        Ok(())
     }
 }
 
 /// The segments in the directory `path`, the oldest first. What has nothing to replay is removed.
-fn survey(path: &Path) -> io::Result<Vec<(u64, Found)>> {
+fn survey(path: &Path) -> io::Result<Vec<(u64, Segment)>> {
     let mut segments = Vec::new();
     for entry in std::fs::read_dir(path)? {
         let name = entry?.file_name();
         let Some(number) = name.to_str().and_then(segment::number) else { continue };
         let path = segment::path(path, number);
         match segment::survey(&path) {
-            Ok(found) if found.frames == 0 => std::fs::remove_file(&path)?,
+            Ok(found) if found.at == found.length => std::fs::remove_file(&path)?,
             Ok(found) => segments.push((number, found)),
             Err(error) => tracing::warn!(file = ?path, %error, "cannot read what a log has left here"),
         }

@@ -20,7 +20,7 @@ use super::payload;
 use crate::Batch;
 
 /// Bytes of a head.
-pub(super) const HEAD: usize = 40;
+pub(crate) const HEAD: usize = 40;
 
 /// A payload that has as much takes no further record.
 const FULL: usize = 256 * 1024;

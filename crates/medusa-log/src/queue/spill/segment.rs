@@ -24,7 +24,10 @@ pub(super) const MARK: u64 = 20;
 
 /// Once it has as many bytes, a segment is followed by another. What it takes on disk is free again when all of it has
 /// been replayed.
-pub(super) const SEGMENT_BYTES: u64 = 1024 * 1024;
+pub(crate) const SEGMENT_BYTES: u64 = 1024 * 1024;
+
+/// The number of the first segment: there is as much room for older ones as for newer.
+pub(crate) const MIDDLE: u64 = 1 << 63;
 
 const MAGIC: &[u8; 8] = b"MDSPILL1";
 
@@ -90,32 +93,39 @@ impl Appender {
     }
 }
 
-/// Summary of a segment of an earlier run.
+/// What is known of a segment without looking.
+///
+/// **Invariant: its records are those that will be replayed or counted as lost.** What it turns out not to hold, though
+/// this says so, is lost; that is how no damage goes unnoticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Found {
-    /// Offset of the first frame to be replayed.
-    pub(crate) first: u64,
+pub(crate) struct Segment {
+    /// Offset of what will be read next.
+    pub(crate) at: u64,
     /// Bytes of the file.
     pub(crate) length: u64,
-    /// Frames, and the records of those that are batches. An end that cannot be read counts as a frame of one record.
-    pub(crate) frames: u64,
+    /// Records from there on. An end that cannot be read counts as one.
     pub(crate) records: u64,
+    /// How many items had been queued when the first of its came.
+    pub(crate) serial: u64,
+}
+
+impl Segment {
+    /// A segment that is still to be written.
+    pub(crate) const NEW: Self = Self { at: MARK, length: 0, records: 0, serial: 0 };
 }
 
 /// Looks through the heads of a segment.
-pub(super) fn survey(path: &Path) -> io::Result<Found> {
+pub(super) fn survey(path: &Path) -> io::Result<Segment> {
     let file = options().read(true).open(path)?;
     let meta = file.metadata()?;
     if !meta.is_file() {
         return Err(ErrorKind::InvalidData.into());
     }
     let length = meta.len();
-    let first = read_mark(&file).filter(|&first| first >= MARK).unwrap_or(MARK).min(length);
-    let mut found = Found { first, length, frames: 0, records: 0 };
-    let mut at = first;
+    let mut at = read_mark(&file).unwrap_or(MARK).max(MARK).min(length);
+    let mut found = Segment { at, length, ..Segment::NEW };
     while at < length {
         let head = read_head(&file, at, length);
-        found.frames += 1;
         found.records = found.records.saturating_add(head.map_or(1, |head| head.records()));
         let Some(head) = head else { break };
         at += head.frame();
@@ -160,14 +170,18 @@ pub(crate) struct Origin {
 
 /// Frame at some offset of a segment.
 #[derive(Debug)]
-pub(crate) enum StoredFrame {
-    Batch(Arc<Batch>, Origin),
-    /// A loss that was told here.
-    Loss(Loss, Origin),
-    /// A batch that cannot be read.
-    Damaged(Loss, Origin),
-    /// Nothing from here on can be read; how many records that are, the index knows.
-    Rest(Loss),
+pub(crate) struct StoredFrame {
+    /// A batch; or a loss: one that was told here, or a batch that `is_damaged`.
+    pub(crate) records: Result<Arc<Batch>, Loss>,
+    pub(crate) is_damaged: bool,
+    pub(crate) origin: Origin,
+}
+
+impl StoredFrame {
+    /// Nothing up to `origin` can be read, which is all there is; how many records that are, the queue knows.
+    pub(super) fn rest(from: Timestamp, to: Timestamp, origin: Origin) -> Self {
+        Self { records: Err(Loss { records: u64::MAX, from, to }), is_damaged: true, origin }
+    }
 }
 
 impl Reader {
@@ -179,27 +193,27 @@ impl Reader {
 
     /// Reads the frame at `at`, of a segment that goes up to `end`.
     pub(super) fn read(&mut self, at: u64, end: u64) -> StoredFrame {
-        let rest = Loss { records: 0, from: self.last.min(self.modified), to: self.modified.max(self.last) };
-        let Some(head) = read_head(&self.file, at, end) else { return StoredFrame::Rest(rest) };
-        self.last = head.span.to;
         let segment = self.number;
-        let after = Origin { segment, end: at + head.frame() };
-        if after.end > end {
-            return match head.kind {
-                FrameKind::Batch => StoredFrame::Damaged(head.span, Origin { segment, end }),
-                FrameKind::Loss => StoredFrame::Rest(rest),
-            };
-        }
-        match head.kind {
-            FrameKind::Loss => StoredFrame::Loss(head.span, after),
-            FrameKind::Batch => match self.batch(&head, at) {
-                Some(batch) => StoredFrame::Batch(batch.seal(), after),
-                None => StoredFrame::Damaged(head.span, after),
+        let (last, modified) = (self.last, self.modified);
+        let rest = || StoredFrame::rest(last.min(modified), modified.max(last), Origin { segment, end });
+        let Some(head) = read_head(&self.file, at, end) else { return rest() };
+        self.last = head.span.to;
+        let after = at + head.frame();
+        let (records, is_damaged) = match head.kind {
+            FrameKind::Loss if after > end => return rest(),
+            FrameKind::Loss => (Err(head.span), false),
+            FrameKind::Batch => match self.batch(&head, at, end) {
+                Some(batch) => (Ok(batch.seal()), false),
+                None => (Err(head.span), true),
             },
-        }
+        };
+        StoredFrame { records, is_damaged, origin: Origin { segment, end: after.min(end) } }
     }
 
-    fn batch(&mut self, head: &Head, at: u64) -> Option<Batch> {
+    fn batch(&mut self, head: &Head, at: u64, end: u64) -> Option<Batch> {
+        if at + head.frame() > end {
+            return None;
+        }
         self.payload.resize(head.length, 0);
         self.file.read_exact_at(&mut self.payload, at + HEAD as u64).ok()?;
         head.decode(&self.payload)

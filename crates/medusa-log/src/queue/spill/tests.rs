@@ -116,29 +116,27 @@ fn segment(directory: &Path, count: usize) -> (u64, Vec<u64>) {
 fn replay(directory: &Path) -> (u64, u64) {
     let path = segment::path(directory, 7);
     let found = survey(&path).expect("a file");
-    let mut index = Index::default();
-    index.found(7, &found);
+    let mut left = found;
     let spill = Spill::new(directory);
     let (mut read, mut lost) = (0, 0);
-    while let Some(next) = index.next() {
-        if next.at >= next.length {
-            let _chore = index.finish(7);
-            break;
-        }
-        match spill.read(&next) {
-            StoredFrame::Batch(batch, origin) => {
+    while left.at < left.length {
+        let StoredFrame { records, is_damaged, origin } = spill.read(7, &left);
+        left.at = origin.end;
+        let gone = match records {
+            Ok(batch) => {
                 read += batch.len() as u64;
-                let _mark = index.pass(origin, batch.len() as u64);
+                batch.len() as u64
             }
-            StoredFrame::Loss(_, origin) => drop(index.pass(origin, 0)),
-            StoredFrame::Damaged(loss, origin) => {
-                lost += loss.records;
-                let _mark = index.pass(origin, loss.records);
+            Err(loss) if is_damaged => {
+                let gone = loss.records.min(left.records);
+                lost += gone;
+                gone
             }
-            StoredFrame::Rest(_) => lost += index.give_up(7).1,
-        }
+            Err(_) => 0,
+        };
+        left.records -= gone;
     }
-    assert_eq!(index.records, 0, "the survey and the replay agree");
+    assert_eq!(left.records, 0, "the survey and the replay agree");
     assert_eq!(read + lost, found.records);
     (read, lost)
 }
@@ -158,10 +156,11 @@ fn a_segment_is_read_back() {
     );
 
     let mut reader = Reader::open(dir.path(), 7).expect("a segment");
-    let StoredFrame::Batch(first, at) = reader.read(MARK, appender.length) else { panic!("a batch") };
-    assert_eq!(entries(&first), entries(&batch(["/a", "/b"])));
-    let StoredFrame::Loss(told, end) = reader.read(at.end, appender.length) else { panic!("a loss") };
-    assert_eq!((told, end.end), (loss, appender.length));
+    let first = reader.read(MARK, appender.length);
+    assert_eq!(entries(&first.records.expect("a batch")), entries(&batch(["/a", "/b"])));
+    let told = reader.read(first.origin.end, appender.length);
+    assert_eq!((told.records.expect_err("a loss"), told.origin.end), (loss, appender.length));
+    assert!(!told.is_damaged);
     assert_eq!(replay(dir.path()), (2, 0), "what was lost before is not lost again");
 }
 
@@ -263,21 +262,21 @@ fn a_directory_has_one_owner_and_the_next_adopts_what_is_left() {
     fs::write(first.path().join("0000000000000008.spill"), "").expect("a file");
     fs::write(first.path().join("note.txt"), "not ours").expect("a file");
     let adopted = second.adopt(1000);
-    assert!(adopted.segments.is_empty() && adopted.others, "it is still in use");
+    assert!(adopted.0.is_empty() && adopted.1, "it is still in use");
     drop(first);
     let adopted = second.adopt(1000);
     assert_eq!(
-        adopted.segments.iter().map(|(number, found)| (*number, found.records)).collect::<Vec<_>>(),
+        adopted.0.iter().map(|(number, found)| (*number, found.records)).collect::<Vec<_>>(),
         [(999, 4)]
     );
-    assert!(!adopted.others && segment::path(second.path(), 999).exists());
+    assert!(!adopted.1 && segment::path(second.path(), 999).exists());
     assert!(base.join("note.txt").exists(), "what is not ours stays");
     assert_eq!(Directory::open(&base).expect("free again").path(), base);
 }
 
 #[test]
 fn names_of_segments_are_read_back_and_others_are_not() {
-    for number in [0, 7, index::MIDDLE, u64::MAX] {
+    for number in [0, 7, MIDDLE, u64::MAX] {
         let path = segment::path(Path::new("d"), number);
         assert_eq!(path.file_name().and_then(|name| name.to_str()).and_then(segment::number), Some(number));
     }
