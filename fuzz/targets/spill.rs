@@ -54,12 +54,11 @@ mod spill {
         std::fs::write(&path, bytes).expect("a file");
         let found = segment::survey(&path).expect("a file can be surveyed");
         assert!(found.at <= found.length && found.length == bytes.len() as u64);
-        let mut reader = segment::Reader::open(directory, 1).expect("it is there");
-        let mut at = found.at;
-        while at < found.length {
-            let before = at;
-            at = reader.read(at, found.length).origin.end;
-            assert!(at > before && at <= found.length, "from {before} to {at} of {}", found.length);
+        let mut next = found;
+        while next.at < next.length {
+            let end = segment::read(directory, 1, &next).origin.end;
+            assert!(end > next.at && end <= next.length, "{end} after {next:?}");
+            next.at = end;
         }
     }
 

@@ -11,6 +11,7 @@ mod spill;
 mod state;
 mod writer;
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ use crate::mailbox::Load;
 use crate::sink::spawn;
 use crate::{Batch, Flushed, SinkError};
 pub use options::{QueueOptions, SpillOptions, WhenFull};
-use spill::{Segment, Spill};
+use spill::Segment;
 pub(crate) use state::Accounts;
 use state::{QueueState, Stage};
 pub(crate) use writer::Work;
@@ -42,8 +43,8 @@ pub(crate) struct Queue {
     settled: Condvar,
     /// Signalled when there may be something to be put on disk.
     spilling: Condvar,
-    /// The records on disk, once they are prepared for.
-    spill: OnceLock<Spill>,
+    /// Where the records on disk are, once they are prepared for.
+    directory: OnceLock<PathBuf>,
 }
 
 impl Queue {
@@ -61,7 +62,7 @@ impl Queue {
             work: Condvar::new(),
             settled: Condvar::new(),
             spilling: Condvar::new(),
-            spill: OnceLock::new(),
+            directory: OnceLock::new(),
         }
     }
 
@@ -70,18 +71,18 @@ impl Queue {
     /// then what does not fit is lost. Once it has succeeded, calling it again does nothing.
     pub(crate) fn prepare(self: &Arc<Self>) -> Result<(), SinkError> {
         let WhenFull::Spill(options) = &self.options.when_full else { return Ok(()) };
-        if self.spill.get().is_some() {
+        if self.directory.get().is_some() {
             return Ok(());
         }
         let (thread, found) = spill::Thread::new(self, options)?;
-        let spill = thread.spill();
+        let directory = thread.directory().to_owned();
         spawn("log-spill", options.directory.display(), move || thread.run())?;
-        self.begin_to_spill(spill, &found);
+        self.begin_to_spill(directory, &found);
         Ok(())
     }
 
-    fn begin_to_spill(&self, spill: Spill, found: &[(u64, Segment)]) {
-        if self.spill.set(spill).is_ok() {
+    fn begin_to_spill(&self, directory: PathBuf, found: &[(u64, Segment)]) {
+        if self.directory.set(directory).is_ok() {
             let mut state = self.state.lock();
             state.adopt(found);
             state.has_spiller = true;

@@ -222,7 +222,7 @@ fn start(options: &QueueOptions) -> (Arc<Queue>, spill::Thread) {
     let WhenFull::Spill(spill) = &options.when_full else { panic!("it spills") };
     let queue = Arc::new(Queue::with_limits(options.clone()));
     let (thread, found) = spill::Thread::new(&queue, spill).expect("a directory");
-    queue.begin_to_spill(thread.spill(), &found);
+    queue.begin_to_spill(thread.directory().to_owned(), &found);
     (queue, thread)
 }
 

@@ -215,7 +215,7 @@ fn a_sink_takes_over_from_another_of_the_same_target() {
     let WhenFull::Spill(spill) = &new.options.when_full else { panic!("it spills") };
     let (mut thread, found) = spill::Thread::new(&new, spill).expect("a directory of its own");
     assert!(found.is_empty(), "the other is still in use");
-    new.begin_to_spill(thread.spill(), &found);
+    new.begin_to_spill(thread.directory().to_owned(), &found);
     thread.adopt();
     assert_eq!(new.accounts().adopted, 0);
 

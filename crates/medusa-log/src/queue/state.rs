@@ -322,30 +322,29 @@ impl QueueState {
         self.park || self.stage >= Stage::Ended
     }
 
-    /// The number of the segment that others would be behind of.
-    pub(super) fn newest_segment(&self) -> Option<u64> {
-        self.disk.keys().next_back().copied()
-    }
-
     /// The number of the oldest segment, or where it would be.
     pub(super) fn oldest_segment(&self) -> u64 {
         self.disk.keys().next().copied().unwrap_or(self.next_segment.max(MIDDLE + 1) - 1)
     }
 
-    /// Takes out of `side` as much as fits in `room`, within reason, and tells to which segment it goes, if not to one
-    /// that goes on.
-    pub(super) fn start_moving(&mut self, side: Side, room: usize) -> (VecDeque<Item>, u64) {
+    /// Takes out of `side` as much as fits in `room`, within reason, and tells to which segment it goes, and how long that is.
+    pub(super) fn start_moving(&mut self, side: Side, room: usize) -> (VecDeque<Item>, u64, u64) {
         self.moving = Some(side);
-        let next = self.next_segment.max(MIDDLE);
+        let new = (self.next_segment.max(MIDDLE), 0);
         if side == Side::Back {
             let rest = self.back.split_off(chunk(self.back.iter(), room));
-            return (std::mem::replace(&mut self.back, rest), next);
+            let items = std::mem::replace(&mut self.back, rest);
+            let newest = self.disk.iter().next_back().map(|(&number, segment)| (number, segment));
+            // One of an earlier run may break off.
+            let goes_on = newest.filter(|(_, it)| it.serial > 0 && it.length < SEGMENT_BYTES);
+            let (number, length) = goes_on.map_or(new, |(number, it)| (number, it.length));
+            return (items, number, length);
         }
         self.has_parked |= self.front.is_empty();
         let from = if self.front.is_empty() { &mut self.hand } else { &mut self.front };
         // The youngest first: what does not fit must be older than what is on disk.
         let items = from.split_off(from.len() - chunk(from.iter().rev(), room));
-        (items, if self.disk.is_empty() { next } else { self.oldest_segment().saturating_sub(1) })
+        (items, if self.disk.is_empty() { new.0 } else { self.oldest_segment().saturating_sub(1) }, 0)
     }
 
     /// `items` are on disk: segment `number` has grown to `length`. Returns where they were read from.

@@ -7,7 +7,7 @@ use medusa_proto::access::Loss;
 use parking_lot::MutexGuard;
 
 use super::Queue;
-use super::spill::{Origin, Segment};
+use super::spill::{self, Origin, Segment};
 use super::state::{QueueState, Stage, Take};
 use crate::{Batch, local};
 
@@ -74,12 +74,12 @@ impl Queue {
 
     /// Takes what is next from disk. `None` if there was nothing after all.
     fn replay(&self, number: u64, segment: &Segment) -> Option<Work> {
-        let spill = self.spill.get()?;
+        let directory = self.directory.get()?;
         if segment.at < segment.length {
-            let frame = spill.read(number, segment);
+            let frame = spill::read(directory, number, segment);
             return self.state.lock().replayed(frame);
         }
-        spill.remove(number);
+        spill::remove(directory, number);
         let mut state = self.state.lock();
         state.stuck = false; // there is room again
         self.unlock(state);
@@ -145,8 +145,8 @@ impl Queue {
 
     pub(super) fn done(&self, origin: Option<Origin>) {
         self.settled.notify_all();
-        if let (Some(spill), Some(origin)) = (self.spill.get(), origin) {
-            spill.mark(origin);
+        if let (Some(directory), Some(origin)) = (self.directory.get(), origin) {
+            spill::mark(directory, origin);
         }
     }
 

@@ -7,13 +7,14 @@
 //! **Invariant: whatever is in the file, reading it ends, and takes no more memory than one frame may have.** Someone who
 //! can write to the spill directory can forge records, no more.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use medusa_proto::access::{Loss, Timestamp};
+use medusa_proto::access::Loss;
 use rustix::fs::OFlags;
 
 use super::frame::{FrameKind, HEAD, Head};
@@ -61,36 +62,44 @@ fn mark_bytes(first: u64) -> [u8; MARK as usize] {
     mark
 }
 
-/// Remembers in the file that what is before `first` need not be replayed.
-pub(super) fn set_mark(path: &Path, first: u64) -> io::Result<()> {
+fn set_mark(path: &Path, first: u64) -> io::Result<()> {
     options().write(true).open(path)?.write_all_at(&mark_bytes(first), 0)
 }
 
-/// A segment that is being written.
-#[derive(Debug)]
-pub(super) struct Appender {
-    file: File,
-    pub(super) number: u64,
-    pub(super) length: u64,
+/// Remembers in the file that what comes before the end of `origin` need not be replayed.
+pub(crate) fn mark(directory: &Path, origin: Origin) {
+    let path = path(directory, origin.segment);
+    told(&path, set_mark(&path, origin.end));
 }
 
-impl Appender {
-    /// A new segment. A file that is there already is one that could not be removed, or that nothing was appended to.
-    pub(super) fn create(directory: &Path, number: u64) -> io::Result<Self> {
-        let file = options().write(true).create(true).truncate(true).open(path(directory, number))?;
-        file.write_all_at(&mark_bytes(MARK), 0)?;
-        Ok(Self { file, number, length: MARK })
-    }
+/// Removes segment `number`, all of which has been replayed.
+pub(crate) fn remove(directory: &Path, number: u64) {
+    let path = path(directory, number);
+    told(&path, fs::remove_file(&path));
+}
 
-    /// Appends whole frames, or nothing.
-    pub(super) fn append(&mut self, frames: &[u8]) -> io::Result<()> {
-        if let Err(error) = self.file.write_all_at(frames, self.length) {
-            let _: io::Result<()> = self.file.set_len(self.length);
-            return Err(error);
-        }
-        self.length += frames.len() as u64;
-        Ok(())
+fn told(file: &Path, result: io::Result<()>) {
+    if let Err(error) = result {
+        tracing::debug!(?file, %error, "records that have been replayed stay on disk");
     }
+}
+
+/// Appends whole frames, or nothing, to segment `number`, which has `length` bytes, and is made if that is none. Returns how
+/// many it has then.
+///
+/// A file that is there already is one that could not be removed, or that nothing was appended to.
+pub(super) fn append(directory: &Path, number: u64, length: u64, frames: &[u8]) -> io::Result<u64> {
+    let is_new = length == 0;
+    let file = options().write(true).create(is_new).truncate(is_new).open(path(directory, number))?;
+    if is_new {
+        file.write_all_at(&mark_bytes(MARK), 0)?;
+    }
+    let at = length.max(MARK);
+    if let Err(error) = file.write_all_at(frames, at) {
+        let _: io::Result<()> = file.set_len(at);
+        return Err(error);
+    }
+    Ok(at + frames.len() as u64)
 }
 
 /// What is known of a segment without looking.
@@ -150,17 +159,6 @@ fn read_head(file: &File, at: u64, end: u64) -> Option<Head> {
     Head::read(&head)
 }
 
-/// A segment that is being replayed.
-#[derive(Debug)]
-pub(super) struct Reader {
-    file: File,
-    pub(super) number: u64,
-    /// The latest time that has been read: of what cannot be read, no more is known than that it came later.
-    last: Timestamp,
-    modified: Timestamp,
-    payload: Vec<u8>,
-}
-
 /// Place that a frame was read from: the segment, and the offset behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
@@ -177,45 +175,36 @@ pub(crate) struct StoredFrame {
     pub(crate) origin: Origin,
 }
 
-impl StoredFrame {
-    /// Nothing up to `origin` can be read, which is all there is; how many records that are, the queue knows.
-    pub(super) fn rest(from: Timestamp, to: Timestamp, origin: Origin) -> Self {
-        Self { records: Err(Loss { records: u64::MAX, from, to }), is_damaged: true, origin }
-    }
+/// Reads the next frame of segment `number`. If that cannot be read, nothing behind it can: how many records are lost then,
+/// the queue knows.
+pub(crate) fn read(directory: &Path, number: u64, segment: &Segment) -> StoredFrame {
+    let path = path(directory, number);
+    let frame = options().read(true).open(&path).map(|file| read_frame(&file, segment));
+    let (records, is_damaged, end) = frame
+        .inspect_err(|error| tracing::warn!(file = ?path, %error, "cannot read spilled records"))
+        .ok()
+        .flatten()
+        .unwrap_or_else(|| {
+            let meta = fs::metadata(&path);
+            let to = meta.as_ref().ok().and_then(|meta| meta.modified().ok()).unwrap_or_else(SystemTime::now);
+            let from = meta.and_then(|meta| meta.created()).map_or(to, |created| created.min(to));
+            (Err(Loss { records: u64::MAX, from: from.into(), to: to.into() }), true, segment.length)
+        });
+    StoredFrame { records, is_damaged, origin: Origin { segment: number, end } }
 }
 
-impl Reader {
-    pub(super) fn open(directory: &Path, number: u64) -> io::Result<Self> {
-        let file = options().read(true).open(path(directory, number))?;
-        let modified = file.metadata()?.modified().map(Timestamp::from).unwrap_or_default();
-        Ok(Self { file, number, last: modified, modified, payload: Vec::new() })
+/// The frame that is next, whether it is damaged, and where it ends.
+fn read_frame(file: &File, segment: &Segment) -> Option<(Result<Arc<Batch>, Loss>, bool, u64)> {
+    let Segment { at, length, .. } = *segment;
+    let head = read_head(file, at, length)?;
+    let end = at + head.frame();
+    if head.kind == FrameKind::Loss {
+        return (end <= length).then_some((Err(head.span), false, end));
     }
-
-    /// Reads the frame at `at`, of a segment that goes up to `end`.
-    pub(super) fn read(&mut self, at: u64, end: u64) -> StoredFrame {
-        let segment = self.number;
-        let (last, modified) = (self.last, self.modified);
-        let rest = || StoredFrame::rest(last.min(modified), modified.max(last), Origin { segment, end });
-        let Some(head) = read_head(&self.file, at, end) else { return rest() };
-        self.last = head.span.to;
-        let after = at + head.frame();
-        let (records, is_damaged) = match head.kind {
-            FrameKind::Loss if after > end => return rest(),
-            FrameKind::Loss => (Err(head.span), false),
-            FrameKind::Batch => match self.batch(&head, at, end) {
-                Some(batch) => (Ok(batch.seal()), false),
-                None => (Err(head.span), true),
-            },
-        };
-        StoredFrame { records, is_damaged, origin: Origin { segment, end: after.min(end) } }
-    }
-
-    fn batch(&mut self, head: &Head, at: u64, end: u64) -> Option<Batch> {
-        if at + head.frame() > end {
-            return None;
-        }
-        self.payload.resize(head.length, 0);
-        self.file.read_exact_at(&mut self.payload, at + HEAD as u64).ok()?;
-        head.decode(&self.payload)
+    let mut payload = vec![0; head.length];
+    let is_whole = end <= length && file.read_exact_at(&mut payload, at + HEAD as u64).is_ok();
+    match head.decode(&payload).filter(|_| is_whole) {
+        Some(batch) => Some((Ok(batch.seal()), false, end)),
+        None => Some((Err(head.span), true, end.min(length))),
     }
 }

@@ -6,15 +6,15 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Spill;
 use super::directory::Directory;
 use super::frame::{self, HEAD};
-use super::segment::{Appender, MARK, MIDDLE, SEGMENT_BYTES, Segment};
+use super::segment::{self, MARK, MIDDLE, Segment};
 use crate::SinkError;
-use crate::queue::state::{Item, Side, Stage};
+use crate::queue::state::{Item, Stage};
 use crate::queue::{Queue, SpillOptions};
 
 /// Wait until a disk that was full is tried again.
@@ -32,8 +32,6 @@ pub(in crate::queue) struct Thread {
     directory: Directory,
     /// Bytes of disk it may take.
     limit: u64,
-    /// The segment written last, which goes on taking what comes from the back as long as it is the newest.
-    newest: Option<Appender>,
     /// Whether another sink may leave something behind.
     others: bool,
 }
@@ -53,12 +51,11 @@ impl Thread {
         let (adopted, others) = directory.adopt(segments.first().map_or(MIDDLE, |(number, _)| *number));
         segments.extend(adopted);
         let queue = Arc::clone(queue);
-        Ok((Self { queue, directory, limit: options.bytes, newest: None, others }, segments))
+        Ok((Self { queue, directory, limit: options.bytes, others }, segments))
     }
 
-    /// The side that reads.
-    pub(in crate::queue) fn spill(&self) -> Spill {
-        Spill::new(self.directory.path())
+    pub(in crate::queue) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Works until the sink is gone and all is on disk.
@@ -114,17 +111,12 @@ impl Thread {
         let mut state = self.queue.state.lock();
         let Some(side) = state.to_spill(self.queue.limit) else { return false };
         let room = self.limit.saturating_sub(state.accounts.spilled_bytes);
-        let (items, next) = state.start_moving(side, usize::try_from(room).unwrap_or(usize::MAX));
-        let newest = state.newest_segment();
+        let (items, number, length) = state.start_moving(side, usize::try_from(room).unwrap_or(usize::MAX));
         drop(state);
-        // What comes from the front has a segment of its own.
-        let goes_on =
-            |it: &Appender| side == Side::Back && it.length < SEGMENT_BYTES && newest == Some(it.number);
-        self.newest = self.newest.take().filter(goes_on);
-        let stored = self.store(&items, next, room);
+        let stored = self.store(&items, number, length, room);
         let mut state = self.queue.state.lock();
         let moved = match stored {
-            Ok((number, length)) => state.stored(&items, number, length),
+            Ok(length) => state.stored(&items, number, length),
             Err(error) => {
                 state.not_stored(items, &error);
                 Vec::new()
@@ -139,9 +131,8 @@ impl Thread {
         true
     }
 
-    /// Appends `items` to the newest segment, or else to a new one of number `next`, if there is `room`. Returns which it
-    /// was, and how long that is now.
-    fn store(&mut self, items: &VecDeque<Item>, next: u64, room: u64) -> io::Result<(u64, u64)> {
+    /// Appends `items` to segment `number`, which has `length` bytes, if there is `room`. Returns how many it has then.
+    fn store(&self, items: &VecDeque<Item>, number: u64, length: u64, room: u64) -> io::Result<u64> {
         let mut frames = Vec::new();
         for item in items {
             match &item.records {
@@ -156,13 +147,7 @@ impl Thread {
             let problem = format!("all of its {} bytes are in use", self.limit);
             return Err(io::Error::new(ErrorKind::QuotaExceeded, problem));
         }
-        let mut appender = match self.newest.take() {
-            Some(newest) => newest,
-            None => Appender::create(self.directory.path(), next)?,
-        };
-        appender.append(&frames)?;
-        let Appender { number, length, .. } = *self.newest.insert(appender);
-        Ok((number, length))
+        segment::append(self.directory.path(), number, length, &frames)
     }
 
     /// Nobody will take what is left: it is put on disk, or lost.

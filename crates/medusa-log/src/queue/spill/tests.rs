@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
-use medusa_proto::access::{Peer, Record, Version};
+use medusa_proto::access::{Loss, Peer, Record, Timestamp, Version};
 use medusa_proto::entry::Entry;
 use medusa_proto::event::{Event, Level};
 use proptest::option;
@@ -11,7 +12,7 @@ use proptest::prelude::*;
 
 use super::directory::Directory;
 use super::frame::{HEAD, Head, MAX_PAYLOAD, encode_batch, encode_loss};
-use super::segment::{Appender, MARK, survey};
+use super::segment::{MARK, append, survey};
 use super::*;
 use crate::batch::tests::{batch, record};
 use crate::{Batch, MAX_FIELD};
@@ -101,15 +102,15 @@ fn entries(batch: &Batch) -> Vec<Entry<'_>> {
 
 /// A segment of `count` batches of two records, and where each of its frames ends.
 fn segment(directory: &Path, count: usize) -> (u64, Vec<u64>) {
-    let mut appender = Appender::create(directory, 7).expect("a segment");
+    let mut length = 0;
     let ends = (0..count).map(|n| {
         let mut bytes = Vec::new();
         encode_batch(&batch([format!("/{n}a"), format!("/{n}b")]), &mut bytes);
-        appender.append(&bytes).expect("room");
-        appender.length
+        length = append(directory, 7, length, &bytes).expect("room");
+        length
     });
     let ends = ends.collect();
-    (appender.length, ends)
+    (length, ends)
 }
 
 /// Replays a segment as the queue would: the records that come, and those that are lost.
@@ -117,14 +118,13 @@ fn replay(directory: &Path) -> (u64, u64) {
     let path = segment::path(directory, 7);
     let found = survey(&path).expect("a file");
     let mut left = found;
-    let spill = Spill::new(directory);
-    let (mut read, mut lost) = (0, 0);
+    let (mut came, mut lost) = (0, 0);
     while left.at < left.length {
-        let StoredFrame { records, is_damaged, origin } = spill.read(7, &left);
+        let StoredFrame { records, is_damaged, origin } = read(directory, 7, &left);
         left.at = origin.end;
         let gone = match records {
             Ok(batch) => {
-                read += batch.len() as u64;
+                came += batch.len() as u64;
                 batch.len() as u64
             }
             Err(loss) if is_damaged => {
@@ -137,29 +137,29 @@ fn replay(directory: &Path) -> (u64, u64) {
         left.records -= gone;
     }
     assert_eq!(left.records, 0, "the survey and the replay agree");
-    assert_eq!(read + lost, found.records);
-    (read, lost)
+    assert_eq!(came + lost, found.records);
+    (came, lost)
 }
 
 #[test]
 fn a_segment_is_read_back() {
     let dir = tempfile::tempdir().expect("a directory");
-    let mut appender = Appender::create(dir.path(), 7).expect("a segment");
     let loss = Loss { records: 9, from: Timestamp::from_micros(1), to: Timestamp::from_micros(2) };
     let mut bytes = Vec::new();
     encode_batch(&batch(["/a", "/b"]), &mut bytes);
     encode_loss(&loss, &mut bytes);
-    appender.append(&bytes).expect("room");
+    let length = append(dir.path(), 7, 0, &bytes).expect("room");
     assert_eq!(
         fs::metadata(segment::path(dir.path(), 7)).expect("a file").permissions().mode() & 0o777,
         0o600
     );
 
-    let mut reader = Reader::open(dir.path(), 7).expect("a segment");
-    let first = reader.read(MARK, appender.length);
+    let mut next = Segment { length, ..Segment::NEW };
+    let first = read(dir.path(), 7, &next);
     assert_eq!(entries(&first.records.expect("a batch")), entries(&batch(["/a", "/b"])));
-    let told = reader.read(first.origin.end, appender.length);
-    assert_eq!((told.records.expect_err("a loss"), told.origin.end), (loss, appender.length));
+    next.at = first.origin.end;
+    let told = read(dir.path(), 7, &next);
+    assert_eq!((told.records.expect_err("a loss"), told.origin.end), (loss, length));
     assert!(!told.is_damaged);
     assert_eq!(replay(dir.path()), (2, 0), "what was lost before is not lost again");
 }
@@ -168,9 +168,9 @@ fn a_segment_is_read_back() {
 fn what_has_been_settled_is_not_replayed() {
     let dir = tempfile::tempdir().expect("a directory");
     let (_, ends) = segment(dir.path(), 3);
-    segment::set_mark(&segment::path(dir.path(), 7), ends[1]).expect("a mark");
+    mark(dir.path(), Origin { segment: 7, end: ends[1] });
     assert_eq!(replay(dir.path()), (2, 0));
-    segment::set_mark(&segment::path(dir.path(), 7), u64::MAX).expect("a mark");
+    mark(dir.path(), Origin { segment: 7, end: u64::MAX });
     assert_eq!(replay(dir.path()), (0, 0), "a mark beyond the end is the end");
 }
 
