@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use medusa_proto::access::Loss;
 use medusa_proto::status::{Status, Value};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::drain::Drain;
 use crate::{Batch, Flushed};
@@ -74,10 +74,9 @@ pub struct Mailbox<T> {
 #[derive(Debug)]
 struct MailboxState<T> {
     items: VecDeque<T>,
-    /// Records ever taken in and ever settled, and the memory of those in between.
+    /// Records ever taken in, and what of them is not settled.
     taken: u64,
-    settled: u64,
-    bytes: usize,
+    pending: Load,
     lost: u64,
     /// Of those, what the reader has not been told.
     untold: Option<Loss>,
@@ -106,8 +105,7 @@ impl<T> Mailbox<T> {
         let state = MailboxState {
             items: VecDeque::new(),
             taken: 0,
-            settled: 0,
-            bytes: 0,
+            pending: Load::default(),
             lost: 0,
             untold: None,
             flushing: 0,
@@ -121,16 +119,13 @@ impl<T> Mailbox<T> {
     /// Takes `item`, if there is room and it has not been closed.
     pub fn offer(&self, item: T, load: Load) -> bool {
         let mut state = self.state.lock();
-        let pending = Load { records: state.pending(), bytes: state.bytes };
-        if state.closed || !pending.has_room(load, self.limit) {
+        if state.closed || !state.pending.has_room(load, self.limit) {
             return false;
         }
+        state.pending = state.pending.and(load);
         state.taken += load.records;
-        state.bytes += load.bytes;
         state.items.push_back(item);
-        let reader = state.reader.take();
-        drop(state);
-        self.wake(reader);
+        self.wake(state);
         true
     }
 
@@ -138,9 +133,7 @@ impl<T> Mailbox<T> {
     pub fn put(&self, item: T) {
         let mut state = self.state.lock();
         state.items.push_back(item);
-        let reader = state.reader.take();
-        drop(state);
-        self.wake(reader);
+        self.wake(state);
     }
 
     /// Counts as lost what was not taken.
@@ -154,9 +147,7 @@ impl<T> Mailbox<T> {
     pub fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
-        let reader = state.reader.take();
-        drop(state);
-        self.wake(reader);
+        self.wake(state);
     }
 
     /// Waits until all that is pending now is settled, or until `deadline`. Returns how many records are pending then, if
@@ -169,14 +160,13 @@ impl<T> Mailbox<T> {
         state.flushing += 1;
         state.halfway = Some(state.halfway.map_or(halfway, |other| other.min(halfway)));
         self.work.notify_one();
-        while state.settled < target && Instant::now() < deadline {
-            self.settled.wait_until(&mut state, deadline);
-        }
+        let is_left = |state: &mut MailboxState<T>| state.taken - state.pending.records < target;
+        self.settled.wait_while_until(&mut state, is_left, deadline);
         state.flushing -= 1;
         if state.flushing == 0 {
             state.halfway = None;
         }
-        if state.settled < target { state.pending() } else { 0 }
+        if is_left(&mut state) { state.pending.records } else { 0 }
     }
 
     #[cfg(test)]
@@ -186,8 +176,7 @@ impl<T> Mailbox<T> {
 
     /// The load that waits or is with the reader.
     pub fn pending(&self) -> Load {
-        let state = self.state.lock();
-        Load { records: state.pending(), bytes: state.bytes }
+        self.state.lock().pending
     }
 
     /// Records lost so far.
@@ -213,9 +202,7 @@ impl<T> Mailbox<T> {
                 return Some(Mail { items, lost: state.untold.take(), halfway });
             }
             match due {
-                Some(due) => {
-                    self.work.wait_until(&mut state, due);
-                }
+                Some(due) => drop(self.work.wait_until(&mut state, due)),
                 None if state.closed => return None,
                 None => self.work.wait(&mut state),
             }
@@ -248,21 +235,16 @@ impl<T> Mailbox<T> {
     /// Counts as much as done with by the reader.
     pub fn settle(&self, load: Load) {
         let mut state = self.state.lock();
-        state.settled += load.records;
-        state.bytes -= load.bytes;
+        state.pending = state.pending.less(load);
         drop(state);
         self.settled.notify_all();
     }
 
-    fn wake(&self, reader: Option<Waker>) {
+    fn wake(&self, mut state: MutexGuard<'_, MailboxState<T>>) {
+        let reader = state.reader.take();
+        drop(state);
         reader.into_iter().for_each(Waker::wake);
         self.work.notify_one();
-    }
-}
-
-impl<T> MailboxState<T> {
-    const fn pending(&self) -> u64 {
-        self.taken - self.settled
     }
 }
 
