@@ -47,7 +47,7 @@ struct PackedEntry {
 #[derive(Clone, Copy, Debug)]
 enum PackedKind {
     Access(Access),
-    Event { level: Level, part: u16, message: u16, request: u16 },
+    Event { level: Level, texts: [u16; 3] },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -85,39 +85,34 @@ impl Batch {
 
     /// Copies `record` in. Text fields longer than [`MAX_FIELD`] are cut.
     pub fn push(&mut self, record: &Record<'_>) {
-        let (text_at, raw_at) = (self.text.len(), self.raw.len());
-        let access = Access {
-            bytes: record.bytes,
-            duration_us: record.duration_us,
-            peer: record.peer,
-            version: record.version,
-            status: record.status,
-            texts: texts(record).map(|text| self.push_text(text)),
-            raws: [record.referer, record.user_agent].map(|raw| self.push_raw(raw)),
-        };
-        self.entries.push(PackedEntry {
-            time: record.time,
-            text_at,
-            raw_at,
-            kind: PackedKind::Access(access),
-        });
+        self.push_entry(&Entry::Access(*record));
     }
 
     /// Copies `event` in. Text longer than [`MAX_FIELD`] is cut.
     pub fn push_event(&mut self, event: &Event<'_>) {
-        let (text_at, raw_at) = (self.text.len(), self.raw.len());
-        let (part, message) = (self.push_text(Some(event.part)), self.push_text(Some(event.message)));
-        let request = self.push_text(event.request);
-        let kind = PackedKind::Event { level: event.level, part, message, request };
-        self.entries.push(PackedEntry { time: event.time, text_at, raw_at, kind });
+        self.push_entry(&Entry::Event(*event));
     }
 
     /// Copies `entry` in, whichever it is.
+    #[inline]
     pub fn push_entry(&mut self, entry: &Entry<'_>) {
-        match entry {
-            Entry::Access(record) => self.push(record),
-            Entry::Event(event) => self.push_event(event),
-        }
+        let (text_at, raw_at) = (self.text.len(), self.raw.len());
+        let kind = match entry {
+            Entry::Access(record) => PackedKind::Access(Access {
+                bytes: record.bytes,
+                duration_us: record.duration_us,
+                peer: record.peer,
+                version: record.version,
+                status: record.status,
+                texts: texts(record).map(|text| self.push_text(text)),
+                raws: [record.referer, record.user_agent].map(|raw| self.push_raw(raw)),
+            }),
+            Entry::Event(event) => {
+                let texts = [Some(event.part), Some(event.message), event.request];
+                PackedKind::Event { level: event.level, texts: texts.map(|text| self.push_text(text)) }
+            }
+        };
+        self.entries.push(PackedEntry { time: entry.time(), text_at, raw_at, kind });
     }
 
     /// The entries, in the order in which they were pushed.
@@ -216,31 +211,25 @@ impl Batch {
                     id,
                 })
             }
-            PackedKind::Event { level, part, message, request } => Entry::Event(Event {
-                time: packed.time,
-                level,
-                part: take_text(&mut text, part).unwrap_or_default(),
-                message: take_text(&mut text, message).unwrap_or_default(),
-                request: take_text(&mut text, request),
-            }),
+            PackedKind::Event { level, texts } => {
+                let [part, message, request] = texts.map(|length| take_text(&mut text, length));
+                let [part, message] = [part, message].map(Option::unwrap_or_default);
+                Entry::Event(Event { time: packed.time, level, part, message, request })
+            }
         }
     }
 }
 
 fn take_text<'a>(arena: &mut &'a str, length: u16) -> Option<&'a str> {
-    let (field, rest) = arena.split_at_checked(present(length)?)?;
-    *arena = rest;
+    let field;
+    (field, *arena) = (length != ABSENT).then(|| arena.split_at_checked(length.into())).flatten()?;
     Some(field)
 }
 
 fn take_raw<'a>(arena: &mut &'a [u8], length: u16) -> Option<&'a [u8]> {
-    let (field, rest) = arena.split_at_checked(present(length)?)?;
-    *arena = rest;
+    let field;
+    (field, *arena) = (length != ABSENT).then(|| arena.split_at_checked(length.into())).flatten()?;
     Some(field)
-}
-
-fn present(length: u16) -> Option<usize> {
-    (length != ABSENT).then_some(usize::from(length))
 }
 
 #[cfg(test)]
