@@ -83,10 +83,10 @@ impl Queue {
 
     fn begin_to_spill(&self, directory: PathBuf, found: &[(u64, Segment)]) {
         if self.directory.set(directory).is_ok() {
-            let mut state = self.state.lock();
-            state.adopt(found);
-            state.has_spiller = true;
-            self.unlock(state);
+            self.change(|state| {
+                state.adopt(found);
+                state.has_spiller = true;
+            });
         }
     }
 
@@ -102,8 +102,12 @@ impl Queue {
             }
         }
         state.push(self.limit, batch, whole);
-        self.unlock(state);
+        let spills = state.to_spill(self.limit).is_some();
+        drop(state);
         self.work.notify_one();
+        if spills {
+            self.spilling.notify_one();
+        }
     }
 
     /// Waits until `batch` fits, for `time` at most. Not at all if the last who waited did so in vain: a target that is
@@ -160,12 +164,7 @@ impl Queue {
 
     /// Lets the writer end once the queue is empty, and no longer wait for a target that fails.
     pub(crate) fn close(&self) {
-        let mut state = self.state.lock();
-        state.stage = state.stage.max(Stage::Closed);
-        drop(state);
-        self.work.notify_one();
-        self.settled.notify_all();
-        self.spilling.notify_one();
+        self.change(|state| state.stage = state.stage.max(Stage::Closed));
     }
 
     /// Tells whether what the writer does not get rid of is kept on disk.
@@ -201,19 +200,25 @@ impl Queue {
             .maybe("recovered_at", accounts.recovered_at)
     }
 
-    /// Lets go of the lock, and wakes the spiller if there is now something for it to do.
-    fn unlock(&self, state: MutexGuard<'_, QueueState>) {
-        let wake = state.to_spill(self.limit).is_some();
+    /// Does `change`, and wakes whoever it may matter to.
+    fn change<R>(&self, change: impl FnOnce(&mut QueueState) -> R) -> R {
+        let mut state = self.state.lock();
+        let result = change(&mut state);
+        // To wake a spiller that waits until it tries again would begin its wait anew.
+        let spills = state.to_spill(self.limit).is_some() || state.stage > Stage::Open;
         drop(state);
-        if wake {
+        self.work.notify_one();
+        self.settled.notify_all();
+        if spills {
             self.spilling.notify_one();
         }
+        result
     }
 }
 
 impl Drain for Queue {
-    /// Flushes, as [`flush`](Queue::flush) does; of a queue that has been closed, waits until its writer and its spiller are gone, which
-    /// may have more to do than to settle.
+    /// Flushes, as [`flush`](Queue::flush) does; of a queue that has been closed, waits until its writer and its spiller are
+    /// gone, which may have more to do than to settle.
     fn drain(&self, deadline: Instant) -> Flushed {
         let mut state = self.state.lock();
         if state.stage == Stage::Open {

@@ -79,7 +79,7 @@ pub(super) enum Side {
 #[derive(Clone, Debug)]
 pub(super) struct Item {
     pub(super) records: Result<Arc<Batch>, Loss>,
-    /// How many came before it, or zero if it has come again.
+    /// Its number among all that were ever queued, or zero if it has come again.
     serial: u64,
     since: Instant,
     /// Where it was read from.
@@ -105,10 +105,8 @@ pub(super) enum Take {
     Work(Work),
     /// A segment with what is next; or one that has been read to its end, and is to be removed.
     Segment(u64, Segment),
-    /// What is next is being moved.
-    Later,
-    /// There is nothing.
-    Empty,
+    /// There is nothing, or it is being moved.
+    Nothing,
 }
 
 impl QueueState {
@@ -120,6 +118,10 @@ impl QueueState {
     /// Tells whether there is someone to put records on disk.
     pub(super) fn spills(&self) -> bool {
         self.has_spiller && self.stage < Stage::Gone
+    }
+
+    pub(super) fn is_moving(&self) -> bool {
+        self.moving.is_some()
     }
 
     /// Tells whether all is settled that had been queued when `queued` was the count.
@@ -198,7 +200,7 @@ impl QueueState {
             if let Some((&number, &segment)) = self.disk.first_key_value() {
                 if segment.at == segment.length {
                     if self.moving.is_some() && self.disk.len() == 1 {
-                        return Take::Later;
+                        return Take::Nothing; // yet
                     }
                     self.disk.remove(&number);
                     self.accounts.spilled_bytes -= segment.length;
@@ -210,11 +212,8 @@ impl QueueState {
                 self.behind = Load::default();
             }
         }
-        match self.front.pop_front() {
-            Some(item) => Take::Work(self.hold(item)),
-            None if self.moving.is_some() => Take::Later,
-            None => Take::Empty,
-        }
+        let item = self.front.pop_front();
+        item.map_or(Take::Nothing, |item| Take::Work(self.hold(item)))
     }
 
     fn hold(&mut self, item: Item) -> Work {
@@ -327,7 +326,8 @@ impl QueueState {
         self.disk.keys().next().copied().unwrap_or(self.next_segment.max(MIDDLE + 1) - 1)
     }
 
-    /// Takes out of `side` as much as fits in `room`, within reason, and tells to which segment it goes, and how long that is.
+    /// Takes out of `side` as much as fits in `room`, within reason, and tells to which segment it goes, and how long that
+    /// is.
     pub(super) fn start_moving(&mut self, side: Side, room: usize) -> (VecDeque<Item>, u64, u64) {
         self.moving = Some(side);
         let new = (self.next_segment.max(MIDDLE), 0);
@@ -347,41 +347,41 @@ impl QueueState {
         (items, if self.disk.is_empty() { new.0 } else { self.oldest_segment().saturating_sub(1) }, 0)
     }
 
-    /// `items` are on disk: segment `number` has grown to `length`. Returns where they were read from.
-    pub(super) fn stored(&mut self, items: &VecDeque<Item>, number: u64, length: u64) -> Vec<Origin> {
-        let takes_all = self.takes_all();
-        self.parked.retain(|parked| parked.strong_count() > 0);
-        let mut load = Load::default();
-        for item in items {
-            load = load.and(item.load());
-            if takes_all && let Ok(batch) = &item.records {
-                self.parked.push(Arc::downgrade(batch));
+    /// `items` are on disk, and a segment has grown to this length; or they could not be `stored`, and are again where they
+    /// were; what the writer holds, at the front. Returns the places on disk that they no longer need.
+    pub(super) fn moved(&mut self, mut items: VecDeque<Item>, stored: io::Result<(u64, u64)>) -> Vec<Origin> {
+        let is_back = self.moving.take() == Some(Side::Back);
+        let (number, length) = match stored {
+            Ok(grown) => grown,
+            Err(error) => {
+                self.stuck = true;
+                self.accounts.erred(format!("cannot spill: {error}"));
+                if is_back {
+                    std::mem::swap(&mut items, &mut self.back);
+                }
+                // What is there is older.
+                if is_back { &mut self.back } else { &mut self.front }.append(&mut items);
+                return Vec::new();
             }
-        }
+        };
+        let load = items.iter().map(Item::load).fold(Load::default(), Load::and);
         self.pending = self.pending.less(load);
-        if self.moving.take() == Some(Side::Back) {
+        if is_back {
             self.behind = self.behind.less(load);
+        }
+        if self.takes_all() {
+            self.parked.retain(|parked| parked.strong_count() > 0);
+            self.parked
+                .extend(items.iter().filter_map(|item| item.records.as_ref().ok()).map(Arc::downgrade));
         }
         let serial = items.front().map_or(0, |item| item.serial);
         let segment = self.disk.entry(number).or_insert(Segment { serial, ..Segment::NEW });
         self.accounts.spilled += load.records;
-        self.accounts.spilled_bytes += length - segment.length;
+        self.accounts.spilled_bytes += length.saturating_sub(segment.length);
         segment.records += load.records;
         segment.length = length;
         self.next_segment = self.next_segment.max(number.saturating_add(1));
         items.iter().filter_map(|item| item.origin).collect()
-    }
-
-    /// `items` could not be stored and are again where they were; what the writer holds, at the front.
-    pub(super) fn not_stored(&mut self, mut items: VecDeque<Item>, error: &io::Error) {
-        self.stuck = true;
-        self.accounts.erred(format!("cannot spill: {error}"));
-        if self.moving.take() == Some(Side::Front) {
-            self.front.append(&mut items); // what is there is older
-        } else {
-            items.append(&mut self.back);
-            self.back = items;
-        }
     }
 
     /// Segments have been found on disk.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use medusa_proto::access::Loss;
-use parking_lot::MutexGuard;
 
 use super::Queue;
 use super::spill::{self, Origin, Segment};
@@ -36,7 +35,7 @@ impl Queue {
             // With the target gone, what is left is for the disk.
             let is_left = state.stage == Stage::Closed && state.spills() && state.accounts.failing;
             if state.stage >= Stage::Ended || is_left {
-                return self.end(state);
+                break;
             }
             match state.take() {
                 Take::Work(work) => return work,
@@ -47,29 +46,24 @@ impl Queue {
                     }
                     state = self.state.lock();
                 }
-                Take::Empty if state.stage == Stage::Closed => return self.end(state),
-                Take::Empty | Take::Later => match deadline {
+                Take::Nothing if state.stage == Stage::Closed && !state.is_moving() => break,
+                Take::Nothing => match deadline {
                     None => self.work.wait(&mut state),
                     Some(deadline) if deadline <= Instant::now() => return Work::Nudge,
                     Some(deadline) => drop(self.work.wait_until(&mut state, deadline)),
                 },
             }
         }
-    }
-
-    fn end(&self, mut state: MutexGuard<'_, QueueState>) -> Work {
-        state.stage = state.stage.max(Stage::Ended);
-        self.unlock(state);
+        drop(state);
+        self.change(|state| state.stage = state.stage.max(Stage::Ended));
         Work::End
     }
 
     /// Tells, as the last thing the writer's thread does, that nothing will be put back any more.
     pub(crate) fn leave(&self) {
-        let mut state = self.state.lock();
-        state.stage = state.stage.max(if state.has_spiller { Stage::Left } else { Stage::Gone });
-        drop(state);
-        self.spilling.notify_one();
-        self.settled.notify_all();
+        self.change(|state| {
+            state.stage = state.stage.max(if state.has_spiller { Stage::Left } else { Stage::Gone });
+        });
     }
 
     /// Takes what is next from disk. `None` if there was nothing after all.
@@ -80,10 +74,7 @@ impl Queue {
             return self.state.lock().replayed(frame);
         }
         spill::remove(directory, number);
-        let mut state = self.state.lock();
-        state.stuck = false; // there is room again
-        self.unlock(state);
-        self.settled.notify_all();
+        self.change(|state| state.stuck = false); // there is room again
         None
     }
 
@@ -93,17 +84,17 @@ impl Queue {
     /// Also after it has been told to [end](Work::End): a queue that spills then keeps them, any other hands them out
     /// again.
     pub(crate) fn put_back(&self, settled: Vec<(Arc<Batch>, usize)>, in_hand: Option<Arc<Batch>>) {
-        let mut state = self.state.lock();
-        if state.stage == Stage::Ended && !state.spills() {
-            state.stage = Stage::Closed;
-        }
-        if let Some(batch) = in_hand {
-            state.split(&batch, 0, Arc::clone(&batch));
-        }
-        for (batch, arrived) in settled.into_iter().rev() {
-            state.unsettle(batch, arrived);
-        }
-        self.unlock(state);
+        self.change(|state| {
+            if state.stage == Stage::Ended && !state.spills() {
+                state.stage = Stage::Closed;
+            }
+            if let Some(batch) = in_hand {
+                state.split(&batch, 0, Arc::clone(&batch));
+            }
+            for (batch, arrived) in settled.into_iter().rev() {
+                state.unsettle(batch, arrived);
+            }
+        });
     }
 
     /// Gives up what cannot be delivered, which is behind the first `written` records of `batch`. If the queue spills they
@@ -115,12 +106,12 @@ impl Queue {
             return batch.loss_after(written);
         }
         let rest = batch.behind(written);
-        let mut state = self.state.lock();
-        state.split(batch, written as u64, rest);
-        if state.stage == Stage::Closed {
-            state.stage = Stage::Ended;
-        }
-        self.unlock(state);
+        self.change(|state| {
+            state.split(batch, written as u64, rest);
+            if state.stage == Stage::Closed {
+                state.stage = Stage::Ended;
+            }
+        });
         None
     }
 
@@ -133,18 +124,17 @@ impl Queue {
 
     /// Settles `batch`: `written` records of it are with the target, the rest is lost.
     pub(crate) fn settle(&self, batch: &Batch, written: usize) {
-        let origin = self.state.lock().settle(batch, written as u64);
-        self.done(origin);
+        let origin = self.change(|state| state.settle(batch, written as u64));
+        self.mark(origin);
     }
 
     /// Settles the loss that was given last: it is written, or kept in mind.
     pub(crate) fn settle_loss(&self) {
-        let origin = self.state.lock().settle_loss();
-        self.done(origin);
+        let origin = self.change(QueueState::settle_loss);
+        self.mark(origin);
     }
 
-    pub(super) fn done(&self, origin: Option<Origin>) {
-        self.settled.notify_all();
+    fn mark(&self, origin: Option<Origin>) {
         if let (Some(directory), Some(origin)) = (self.directory.get(), origin) {
             spill::mark(directory, origin);
         }
@@ -163,6 +153,7 @@ impl Queue {
         let accounts = &mut state.accounts;
         accounts.bytes += bytes;
         let was_failing = std::mem::replace(&mut accounts.failing, error.is_some());
+        let is_news = was_failing != accounts.failing;
         match error {
             Some(error) => accounts.erred(error),
             None if accounts.last_error.is_some() && accounts.recovered_at.is_none() => {
@@ -170,9 +161,9 @@ impl Queue {
             }
             None => {}
         }
-        if was_failing != accounts.failing {
-            self.settled.notify_all(); // a flush need not wait for a target that fails
-            self.unlock(state);
+        drop(state);
+        if is_news {
+            self.change(|_| {}); // a flush need not wait for a target that fails
         }
     }
 }

@@ -7,9 +7,9 @@
 //! **Invariant: a segment has one owner.** It is read, written, renamed and removed only under the lock of the directory
 //! it is in.
 
-use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
+use std::iter;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -26,41 +26,28 @@ const DIRECTORY_MODE: u32 = 0o700;
 #[derive(Debug)]
 pub(super) struct Directory {
     base: PathBuf,
-    /// Which of the siblings it is, from 1.
-    own: u32,
-    path: PathBuf,
+    pub(super) path: PathBuf,
     _lock: File,
 }
 
 impl Directory {
     /// Takes the first of the siblings of `base` that is free, and makes it if need be.
     pub(super) fn open(base: &Path) -> io::Result<Self> {
-        for own in 1..=MOST {
-            let path = sibling(base, own);
+        for path in siblings(base) {
             DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(&path)?;
             if let Some(lock) = lock(&path, true)? {
-                return Ok(Self { base: base.to_owned(), own, path, _lock: lock });
+                return Ok(Self { base: base.to_owned(), path, _lock: lock });
             }
         }
         let problem = format!("all of its {MOST} names are in use by other logs of the same target");
         Err(io::Error::new(ErrorKind::ResourceBusy, problem))
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The segments that are here.
-    pub(super) fn segments(&self) -> io::Result<Vec<(u64, Segment)>> {
-        survey(&self.path)
-    }
-
     /// Moves the segments of siblings that nobody owns any more here, to the numbers right below `oldest`. Also tells whether
     /// a sibling is still in use, and may leave something later.
     pub(super) fn adopt(&self, mut oldest: u64) -> (Vec<(u64, Segment)>, bool) {
         let (mut segments, mut others) = (Vec::new(), false);
-        for other in (1..=MOST).filter(|&other| other != self.own) {
-            let path = sibling(&self.base, other);
+        for path in siblings(&self.base).filter(|path| *path != self.path) {
             match lock(&path, false) {
                 Ok(Some(_held)) => {
                     if let Err(error) = self.take_from(&path, &mut oldest, &mut segments) {
@@ -90,7 +77,7 @@ impl Directory {
 }
 
 /// The segments in the directory `path`, the oldest first. What has nothing to replay is removed.
-fn survey(path: &Path) -> io::Result<Vec<(u64, Segment)>> {
+pub(super) fn survey(path: &Path) -> io::Result<Vec<(u64, Segment)>> {
     let mut segments = Vec::new();
     for entry in std::fs::read_dir(path)? {
         let name = entry?.file_name();
@@ -106,13 +93,13 @@ fn survey(path: &Path) -> io::Result<Vec<(u64, Segment)>> {
     Ok(segments)
 }
 
-fn sibling(base: &Path, number: u32) -> PathBuf {
-    if number == 1 {
-        return base.to_owned();
-    }
-    let mut name: OsString = base.as_os_str().to_owned();
-    name.push(format!("-{number}"));
-    name.into()
+fn siblings(base: &Path) -> impl Iterator<Item = PathBuf> {
+    let others = (2..=MOST).map(|number| {
+        let mut name = base.as_os_str().to_owned();
+        name.push(format!("-{number}"));
+        name.into()
+    });
+    iter::once(base.to_owned()).chain(others)
 }
 
 /// The lock of the directory `path`, made if need be and wanted, unless somebody has it.

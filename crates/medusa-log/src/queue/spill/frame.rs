@@ -32,17 +32,11 @@ pub(super) const MAX_PAYLOAD: usize = 512 * 1024;
 const BATCH: u8 = 1;
 const LOSS: u8 = 2;
 
-/// Content of a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FrameKind {
-    Batch,
-    Loss,
-}
-
 /// A frame without its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
-    pub(super) kind: FrameKind,
+    /// Whether it is a batch, or a loss.
+    pub(super) is_batch: bool,
     /// Bytes of payload.
     pub(super) length: usize,
     checksum: u32,
@@ -94,26 +88,17 @@ fn finish(out: &mut [u8], start: usize, kind: u8, span: &Loss) {
 impl Head {
     /// Reads a head; `None` if it is damaged.
     pub(super) fn read(bytes: &[u8; HEAD]) -> Option<Self> {
-        let (head, checksum) = bytes.split_last_chunk::<4>()?;
-        if crc32fast::hash(head) != u32::from_le_bytes(*checksum) {
+        let u32_at = |at: usize| bytes[at..].first_chunk().copied().map(u32::from_le_bytes);
+        let u64_at = |at: usize| bytes[at..].first_chunk().copied().map(u64::from_le_bytes);
+        let time_at = |at: usize| u64_at(at).map(|micros| Timestamp::from_micros(micros as i64));
+        if !matches!(bytes[4], BATCH | LOSS) || u32_at(36)? != crc32fast::hash(&bytes[..36]) {
             return None;
         }
-        let u32_at =
-            |at: usize| head.get(at..).and_then(<[u8]>::first_chunk).copied().map(u32::from_le_bytes);
-        let u64_at =
-            |at: usize| head.get(at..).and_then(<[u8]>::first_chunk).copied().map(u64::from_le_bytes);
-        let time_at = |at: usize| u64_at(at).map(|micros| Timestamp::from_micros(micros as i64));
-        let kind = match head.get(4) {
-            Some(&BATCH) => FrameKind::Batch,
-            Some(&LOSS) => FrameKind::Loss,
-            _ => return None,
-        };
-        let length = usize::try_from(u32_at(0)?).ok().filter(|&length| length <= MAX_PAYLOAD)?;
+        let (is_batch, length) = (bytes[4] == BATCH, u32_at(0)? as usize);
         let span = Loss { records: u64_at(12)?, from: time_at(20)?, to: time_at(28)? };
-        if kind == FrameKind::Batch && span.records > length as u64 {
-            return None; // no record is shorter than a byte
-        }
-        Some(Self { kind, length, checksum: u32_at(8)?, span })
+        // No record is shorter than a byte.
+        let is_sound = length <= MAX_PAYLOAD && (!is_batch || span.records <= length as u64);
+        is_sound.then_some(Self { is_batch, length, checksum: u32_at(8)?, span })
     }
 
     /// Bytes of the whole frame.
@@ -121,19 +106,15 @@ impl Head {
         (HEAD + self.length) as u64
     }
 
-    /// Records that are lost if the payload is.
+    /// Records that are lost if the payload is: none of those of a loss, which are already.
     pub(super) fn records(&self) -> u64 {
-        match self.kind {
-            FrameKind::Batch => self.span.records,
-            FrameKind::Loss => 0, // they are lost already
-        }
+        if self.is_batch { self.span.records } else { 0 }
     }
 
     /// The batch of `payload`; `None` if it is damaged.
     pub(super) fn decode(&self, payload: &[u8]) -> Option<Batch> {
-        if crc32fast::hash(payload) != self.checksum {
-            return None;
-        }
-        payload::decode(payload).filter(|batch| batch.len() as u64 == self.span.records)
+        let is_whole = crc32fast::hash(payload) == self.checksum;
+        let batch = is_whole.then(|| payload::decode(payload)).flatten();
+        batch.filter(|batch| batch.len() as u64 == self.span.records)
     }
 }

@@ -29,8 +29,8 @@ const IPV6: u8 = 6;
 
 /// Appends `entry`.
 pub(super) fn encode(entry: &Entry<'_>, out: &mut Vec<u8>) {
-    match entry {
-        Entry::Access(record) => encode_record(record, out),
+    let record = match entry {
+        Entry::Access(record) => record,
         Entry::Event(event) => {
             out.push(if event.request.is_some() { EVENT_OF_REQUEST } else { EVENT });
             out.extend_from_slice(&event.time.micros().to_le_bytes());
@@ -40,11 +40,9 @@ pub(super) fn encode(entry: &Entry<'_>, out: &mut Vec<u8>) {
             if let Some(request) = event.request {
                 encode_field(Some(request.as_bytes()), out);
             }
+            return;
         }
-    }
-}
-
-fn encode_record(record: &Record<'_>, out: &mut Vec<u8>) {
+    };
     out.push(ACCESS);
     out.extend_from_slice(&record.time.micros().to_le_bytes());
     out.extend_from_slice(&record.bytes.to_le_bytes());
@@ -76,50 +74,46 @@ fn encode_record(record: &Record<'_>, out: &mut Vec<u8>) {
 /// A batch has cut its fields to [`MAX_FIELD`] already; were it not so, the length would lie.
 fn encode_field(field: Option<&[u8]>, out: &mut Vec<u8>) {
     const { assert!(MAX_FIELD < ABSENT as usize) };
-    match field {
-        None => out.extend_from_slice(&ABSENT.to_le_bytes()),
-        Some(field) => {
-            let field = &field[..field.len().min(MAX_FIELD)];
-            out.extend_from_slice(&(field.len() as u16).to_le_bytes());
-            out.extend_from_slice(field);
-        }
-    }
+    let Some(field) = field else { return out.extend_from_slice(&ABSENT.to_le_bytes()) };
+    let field = &field[..field.len().min(MAX_FIELD)];
+    out.extend_from_slice(&(field.len() as u16).to_le_bytes());
+    out.extend_from_slice(field);
 }
 
 /// The batch of a payload: [`VERSION`], then entries up to its end. `None` if that is not what it holds.
 pub(super) fn decode(payload: &[u8]) -> Option<Batch> {
     let mut input = Input(payload);
-    input.batch().ok()
+    if input.byte()? != VERSION {
+        return None;
+    }
+    let mut batch = Batch::new();
+    while !input.0.is_empty() {
+        batch.push_entry(&input.entry()?);
+    }
+    Some(batch)
 }
 
-/// Bytes that are left to be read.
+/// Bytes that are left to be read. What is not an entry gives nothing.
 struct Input<'a>(&'a [u8]);
 
-/// It is not what [`encode`] writes.
-struct Malformed;
-
 impl<'a> Input<'a> {
-    fn batch(&mut self) -> Result<Batch, Malformed> {
-        if self.byte()? != VERSION {
-            return Err(Malformed);
+    fn entry(&mut self) -> Option<Entry<'a>> {
+        let kind = self.byte()?;
+        let time = Timestamp::from_micros(i64::from_le_bytes(self.array()?));
+        if kind == ACCESS {
+            return self.record(time).map(Entry::Access);
         }
-        let mut batch = Batch::new();
-        while !self.0.is_empty() {
-            match self.byte()? {
-                ACCESS => batch.push(&self.record()?),
-                EVENT => batch.push_event(&self.event()?),
-                EVENT_OF_REQUEST => {
-                    let event = self.event()?;
-                    batch.push_event(&Event { request: self.text()?, ..event });
-                }
-                _ => return Err(Malformed),
-            }
-        }
-        Ok(batch)
+        let level = *Level::ALL.get(usize::from(self.byte()?))?;
+        let (part, message) = (self.text()??, self.text()??);
+        let request = match kind {
+            EVENT => None,
+            EVENT_OF_REQUEST => self.text()?,
+            _ => return None,
+        };
+        Some(Entry::Event(Event { time, level, part, message, request }))
     }
 
-    fn record(&mut self) -> Result<Record<'a>, Malformed> {
-        let time = self.time()?;
+    fn record(&mut self, time: Timestamp) -> Option<Record<'a>> {
         let bytes = u64::from_le_bytes(self.array()?);
         let duration_us = u64::from_le_bytes(self.array()?);
         let status = u16::from_le_bytes(self.array()?);
@@ -127,72 +121,54 @@ impl<'a> Input<'a> {
             10 => Version::Http10,
             11 => Version::Http11,
             20 => Version::Http2,
-            _ => return Err(Malformed),
+            _ => return None,
         };
         let peer = match self.byte()? {
             UNIX => Peer::Unix,
             IPV4 => Peer::Ip(Ipv4Addr::from(self.array::<4>()?).into()),
             IPV6 => Peer::Ip(Ipv6Addr::from(self.array::<16>()?).into()),
-            _ => return Err(Malformed),
+            _ => return None,
         };
-        Ok(Record {
+        Some(Record {
             time,
             peer,
             name: self.text()?,
             user: self.text()?,
-            method: self.required()?,
-            target: self.required()?,
+            method: self.text()??,
+            target: self.text()??,
             version,
             host: self.text()?,
             status,
             bytes,
             duration_us,
-            server: self.required()?,
+            server: self.text()??,
             id: self.text()?,
             referer: self.field()?,
             user_agent: self.field()?,
         })
     }
 
-    fn event(&mut self) -> Result<Event<'a>, Malformed> {
-        let time = self.time()?;
-        let level = *Level::ALL.get(usize::from(self.byte()?)).ok_or(Malformed)?;
-        Ok(Event { time, level, part: self.required()?, message: self.required()?, request: None })
+    fn text(&mut self) -> Option<Option<&'a str>> {
+        self.field()?.map(str::from_utf8).transpose().ok()
     }
 
-    fn time(&mut self) -> Result<Timestamp, Malformed> {
-        self.array().map(|bytes| Timestamp::from_micros(i64::from_le_bytes(bytes)))
-    }
-
-    fn required(&mut self) -> Result<&'a str, Malformed> {
-        self.text()?.ok_or(Malformed)
-    }
-
-    fn text(&mut self) -> Result<Option<&'a str>, Malformed> {
-        match self.field()? {
-            None => Ok(None),
-            Some(bytes) => std::str::from_utf8(bytes).map(Some).map_err(|_invalid| Malformed),
+    fn field(&mut self) -> Option<Option<&'a [u8]>> {
+        let length = u16::from_le_bytes(self.array()?);
+        if length == ABSENT {
+            return Some(None);
         }
+        let (field, rest) = self.0.split_at_checked(usize::from(length))?;
+        self.0 = rest;
+        Some(Some(field))
     }
 
-    fn field(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
-        match u16::from_le_bytes(self.array()?) {
-            ABSENT => Ok(None),
-            length => {
-                let (field, rest) = self.0.split_at_checked(usize::from(length)).ok_or(Malformed)?;
-                self.0 = rest;
-                Ok(Some(field))
-            }
-        }
-    }
-
-    fn byte(&mut self) -> Result<u8, Malformed> {
+    fn byte(&mut self) -> Option<u8> {
         self.array::<1>().map(|[byte]| byte)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let (array, rest) = self.0.split_first_chunk::<N>().ok_or(Malformed)?;
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (array, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;
-        Ok(*array)
+        Some(*array)
     }
 }

@@ -17,7 +17,7 @@ use std::time::SystemTime;
 use medusa_proto::access::Loss;
 use rustix::fs::OFlags;
 
-use super::frame::{FrameKind, HEAD, Head};
+use super::frame::{HEAD, Head};
 use crate::Batch;
 
 /// Bytes of the mark, and the offset of the first frame.
@@ -62,14 +62,11 @@ fn mark_bytes(first: u64) -> [u8; MARK as usize] {
     mark
 }
 
-fn set_mark(path: &Path, first: u64) -> io::Result<()> {
-    options().write(true).open(path)?.write_all_at(&mark_bytes(first), 0)
-}
-
 /// Remembers in the file that what comes before the end of `origin` need not be replayed.
 pub(crate) fn mark(directory: &Path, origin: Origin) {
     let path = path(directory, origin.segment);
-    told(&path, set_mark(&path, origin.end));
+    let file = options().write(true).open(&path);
+    told(&path, file.and_then(|file| file.write_all_at(&mark_bytes(origin.end), 0)));
 }
 
 /// Removes segment `number`, all of which has been replayed.
@@ -114,7 +111,7 @@ pub(crate) struct Segment {
     pub(crate) length: u64,
     /// Records from there on. An end that cannot be read counts as one.
     pub(crate) records: u64,
-    /// How many items had been queued when the first of its came.
+    /// The number of its first item among all that were ever queued; zero for those of an earlier run.
     pub(crate) serial: u64,
 }
 
@@ -198,7 +195,7 @@ fn read_frame(file: &File, segment: &Segment) -> Option<(Result<Arc<Batch>, Loss
     let Segment { at, length, .. } = *segment;
     let head = read_head(file, at, length)?;
     let end = at + head.frame();
-    if head.kind == FrameKind::Loss {
+    if !head.is_batch {
         return (end <= length).then_some((Err(head.span), false, end));
     }
     let mut payload = vec![0; head.length];

@@ -10,9 +10,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::directory::Directory;
+use super::directory::{Directory, survey};
 use super::frame::{self, HEAD};
-use super::segment::{self, MARK, MIDDLE, Segment};
+use super::segment::{MARK, MIDDLE, Segment, append, mark};
 use crate::SinkError;
 use crate::queue::state::{Item, Stage};
 use crate::queue::{Queue, SpillOptions};
@@ -47,7 +47,7 @@ impl Thread {
             SinkError::new(options.directory.display(), doing).because(source)
         };
         let directory = Directory::open(&options.directory).map_err(failed)?;
-        let mut segments = directory.segments().map_err(failed)?;
+        let mut segments = survey(&directory.path).map_err(failed)?;
         let (adopted, others) = directory.adopt(segments.first().map_or(MIDDLE, |(number, _)| *number));
         segments.extend(adopted);
         let queue = Arc::clone(queue);
@@ -55,7 +55,7 @@ impl Thread {
     }
 
     pub(in crate::queue) fn directory(&self) -> &Path {
-        self.directory.path()
+        &self.directory.path
     }
 
     /// Works until the sink is gone and all is on disk.
@@ -102,8 +102,7 @@ impl Thread {
         let oldest = self.queue.state.lock().oldest_segment();
         let (adopted, others) = self.directory.adopt(oldest);
         self.others = others;
-        self.queue.state.lock().adopt(&adopted);
-        self.queue.work.notify_one();
+        self.queue.change(|state| state.adopt(&adopted));
     }
 
     /// Puts on disk some of what should be there: all of some items, or none. False if there is nothing.
@@ -114,20 +113,10 @@ impl Thread {
         let (items, number, length) = state.start_moving(side, usize::try_from(room).unwrap_or(usize::MAX));
         drop(state);
         let stored = self.store(&items, number, length, room);
-        let mut state = self.queue.state.lock();
-        let moved = match stored {
-            Ok(length) => state.stored(&items, number, length),
-            Err(error) => {
-                state.not_stored(items, &error);
-                Vec::new()
-            }
-        };
-        drop(state);
+        let moved = self.queue.change(|state| state.moved(items, stored.map(|length| (number, length))));
         for origin in moved {
-            self.queue.done(Some(origin));
+            mark(&self.directory.path, origin);
         }
-        self.queue.work.notify_one();
-        self.queue.settled.notify_all();
         true
     }
 
@@ -147,21 +136,18 @@ impl Thread {
             let problem = format!("all of its {} bytes are in use", self.limit);
             return Err(io::Error::new(ErrorKind::QuotaExceeded, problem));
         }
-        segment::append(self.directory.path(), number, length, &frames)
+        append(&self.directory.path, number, length, &frames)
     }
 
     /// Nobody will take what is left: it is put on disk, or lost.
     pub(in crate::queue) fn finish(&mut self) {
-        let mut state = self.queue.state.lock();
-        state.stage = state.stage.max(Stage::Ended);
-        state.stuck = false;
-        drop(state);
+        self.queue.change(|state| {
+            state.stage = state.stage.max(Stage::Ended);
+            state.stuck = false;
+        });
         while self.step() {}
-        let mut state = self.queue.state.lock();
-        let (lost, kept) = (state.lose_all(), state.accounts.spilled);
-        drop(state);
-        self.queue.settled.notify_all();
-        let directory = self.directory.path();
+        let (lost, kept) = self.queue.change(|state| (state.lose_all(), state.accounts.spilled));
+        let directory = &self.directory.path;
         if kept > 0 {
             tracing::info!(
                 ?directory,

@@ -253,14 +253,14 @@ fn a_directory_has_one_owner_and_the_next_adopts_what_is_left() {
     let base = dir.path().join("spill/target");
     let first = Directory::open(&base).expect("a directory");
     let second = Directory::open(&base).expect("its sibling");
-    assert_eq!(first.path(), base);
-    assert_eq!(second.path(), dir.path().join("spill/target-2"));
+    assert_eq!(first.path, base);
+    assert_eq!(second.path, dir.path().join("spill/target-2"));
     for directory in [&first, &second] {
-        assert_eq!(fs::metadata(directory.path()).expect("it").permissions().mode() & 0o777, 0o700);
+        assert_eq!(fs::metadata(&directory.path).expect("it").permissions().mode() & 0o777, 0o700);
     }
-    segment(first.path(), 2);
-    fs::write(first.path().join("0000000000000008.spill"), "").expect("a file");
-    fs::write(first.path().join("note.txt"), "not ours").expect("a file");
+    segment(&first.path, 2);
+    fs::write(first.path.join("0000000000000008.spill"), "").expect("a file");
+    fs::write(first.path.join("note.txt"), "not ours").expect("a file");
     let adopted = second.adopt(1000);
     assert!(adopted.0.is_empty() && adopted.1, "it is still in use");
     drop(first);
@@ -269,9 +269,9 @@ fn a_directory_has_one_owner_and_the_next_adopts_what_is_left() {
         adopted.0.iter().map(|(number, found)| (*number, found.records)).collect::<Vec<_>>(),
         [(999, 4)]
     );
-    assert!(!adopted.1 && segment::path(second.path(), 999).exists());
+    assert!(!adopted.1 && segment::path(&second.path, 999).exists());
     assert!(base.join("note.txt").exists(), "what is not ours stays");
-    assert_eq!(Directory::open(&base).expect("free again").path(), base);
+    assert_eq!(Directory::open(&base).expect("free again").path, base);
 }
 
 #[test]
