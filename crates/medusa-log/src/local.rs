@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
+use jiff::Zoned;
 use jiff::tz::TimeZone;
 use medusa_proto::access::Timestamp;
 
@@ -20,7 +21,7 @@ const LONGEST: u64 = 1024 * 1024;
 static UNREADABLE: OnceLock<()> = OnceLock::new();
 
 /// The machine's time zone; UTC if it does not say.
-pub(crate) fn zone() -> TimeZone {
+fn zone() -> TimeZone {
     if UNREADABLE.get().is_some() { TimeZone::UTC } else { TimeZone::system() }
 }
 
@@ -46,15 +47,19 @@ impl LocalOffset {
     }
 }
 
+/// The time it is, in the machine's zone. Years beyond 9999 do not occur.
+pub(crate) fn now() -> Zoned {
+    jiff::Timestamp::try_from(SystemTime::now()).unwrap_or(jiff::Timestamp::MAX).to_zoned(zone())
+}
+
 /// The time it is, for a person: `2026-11-29T06:12:41+01:00`.
 pub(crate) fn now_shown() -> String {
-    let now = jiff::Timestamp::try_from(SystemTime::now()).unwrap_or(jiff::Timestamp::MAX);
-    shown(now, zone())
+    shown(&now())
 }
 
 /// The same of any time.
-pub(crate) fn shown(time: jiff::Timestamp, zone: TimeZone) -> String {
-    time.to_zoned(zone).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+pub(crate) fn shown(time: &Zoned) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
 
 fn ask(time: Timestamp) -> i32 {

@@ -2,7 +2,7 @@
 //!
 //! - `options`: what a user may choose;
 //! - `open`: what can be opened, and whether it could be;
-//! - `output`: the open file, exchanged for another when others have moved it, or as `schedule` says;
+//! - `output`: the open file, exchanged for another when others have moved it, or when it is to be rotated;
 //! - `rotate`: what becomes of a file that is rotated;
 //! - `pending`: bytes on their way, and where their lines begin and end;
 //! - `writer`: the thread that formats and writes, and what it does when it cannot.
@@ -10,13 +10,11 @@
 //! **Invariant: what others read in the file is whole lines.** A batch goes out in one append, and if the disk fills up
 //! in the middle of a line, the rest of that line is the first thing written when there is room again.
 
-mod clock;
 mod open;
 mod options;
 mod output;
 mod pending;
 mod rotate;
-mod schedule;
 mod shared;
 mod writer;
 
@@ -30,8 +28,7 @@ use parking_lot::Mutex;
 
 use crate::queue::Queue;
 use crate::sink::spawn;
-use crate::{Batch, Flushed, Sink, SinkError, drain};
-use clock::Clock;
+use crate::{Batch, Flushed, Sink, SinkError, drain, local};
 use open::{Make, Opened};
 pub use options::{Fsync, Mode, Options, size};
 use output::LogFile;
@@ -86,19 +83,6 @@ impl FileSink {
     fn open(&self) -> Result<Opened, SinkError> {
         open::open(&self.target, Make { mode: self.options.mode, like: None })
     }
-
-    fn start(&self, opened: Opened) -> Result<(), SinkError> {
-        let target = self.target.to_string();
-        let file = LogFile::new(&self.target, &self.options, Clock::System, Arc::clone(&self.shared), opened);
-        let writer = FileWriter::new(&target, &self.options, Arc::clone(&self.queue), file);
-        let queue = Arc::clone(&self.queue);
-        spawn("log", target, move || {
-            writer.run();
-            queue.leave();
-        })?;
-        drain::enter(&self.queue);
-        Ok(())
-    }
 }
 
 impl Sink for FileSink {
@@ -113,7 +97,15 @@ impl Sink for FileSink {
             open::check_options(&self.target, &self.options)?;
             let opened = self.open()?;
             self.queue.prepare()?;
-            self.start(opened)?;
+            let (target, queue) = (self.target.to_string(), Arc::clone(&self.queue));
+            let clock = Box::new(local::now);
+            let file = LogFile::new(&self.target, &self.options, clock, Arc::clone(&self.shared), opened);
+            let writer = FileWriter::new(&target, &self.options, Arc::clone(&self.queue), file);
+            spawn("log", target, move || {
+                writer.run();
+                queue.leave();
+            })?;
+            drain::enter(&self.queue);
             *started = true;
         }
         Ok(())
@@ -131,7 +123,7 @@ impl Sink for FileSink {
     /// The writer goes over to the new file between two batches.
     fn reopen(&self) -> Result<(), SinkError> {
         if *self.started.lock() && matches!(self.target, Target::Path(_)) {
-            self.shared.put_fresh(self.open()?);
+            *self.shared.fresh.lock() = Some(self.open()?);
             self.queue.nudge();
         }
         Ok(())

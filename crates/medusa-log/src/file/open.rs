@@ -219,7 +219,7 @@ impl Make<'_> {
     }
 
     /// Whatever the process's umask says.
-    fn apply(&self, file: &File) -> io::Result<()> {
+    pub(super) fn apply(&self, file: &File) -> io::Result<()> {
         if let Some(like) = self.like {
             // Only the superuser can give files away, and anybody else has them anyway.
             let _: io::Result<()> = fchown(file, Some(like.uid()), Some(like.gid()));

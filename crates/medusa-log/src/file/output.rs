@@ -20,16 +20,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp, Zoned};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::Target;
-use super::clock::Clock;
 use super::open::{self, Make, Opened};
 use super::options::{Fsync, Mode, Options};
-use super::rotate::{Place, Tag, is_at};
-use super::schedule::Schedule;
+use super::rotate::{Place, Rotation, Span, Tag, is_at, tidy};
 use super::shared::FileShared;
+use crate::local;
 
 /// Target of a writer.
 pub(super) trait Output: Write {
@@ -56,8 +56,26 @@ const LOOK: Duration = Duration::from_secs(1);
 /// keep its writer when the sink is gone.
 const STALLED: Duration = Duration::from_secs(5);
 
+/// Wait after a rotation that failed: what cannot be done now is put off, or its writer would spin.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Wait before another attempt at what could not be compressed because another writer still had it.
+const TIDY_AGAIN: Duration = Duration::from_secs(30);
+
+/// Time for which, or until its first line, a sink may still be one of a draft that is dropped, which must not rotate or
+/// delete anything.
+const DRAFT: Duration = Duration::from_secs(5);
+
+/// The longest sleep towards the end of a period: the clock may be set meanwhile.
+const LONGEST_SLEEP: Duration = Duration::from_mins(15);
+
+/// A clock that is set back by more than this makes the file one of the earlier period.
+const SET_BACK: SignedDuration = SignedDuration::from_mins(5);
+
+/// The time and its zone: the machine's own, or a test's.
+pub(super) type Clock = Box<dyn Fn() -> Zoned + Send>;
+
 /// The file of a sink.
-#[derive(Debug)]
 pub(super) struct LogFile {
     name: String,
     target: Target,
@@ -75,8 +93,17 @@ pub(super) struct LogFile {
     unsynced: Option<Instant>,
     /// Whether it was waited for room in vain.
     stalled: bool,
-    /// Of a file that rotates.
-    schedule: Option<Schedule>,
+    rotation: Rotation,
+    /// No rotation before, unless there is something to write. None: it has begun.
+    idle_until: Option<Instant>,
+    /// When rotated files were last looked after. None: not yet, although a server before may have left some.
+    tidied: Option<Instant>,
+    /// The period that the file belongs to: that of its first line. None: it is empty, or not rotated by time.
+    span: Option<Span>,
+    /// No attempt to rotate before.
+    not_before: Option<Instant>,
+    /// Whether the last attempt failed.
+    rotation_fails: bool,
 }
 
 impl LogFile {
@@ -90,8 +117,8 @@ impl LogFile {
         let now = Instant::now();
         let regular = matches!(target, Target::Path(_)) && opened.meta.is_file();
         let rotation = options.rotation.clone().filter(|_| regular);
-        let schedule =
-            rotation.map(|rotation| Schedule::new(Arc::clone(shared.tidy_for(&rotation)), rotation));
+        let (idle_until, tidied) =
+            if rotation.is_some() { (Some(now + DRAFT), None) } else { (None, Some(now)) };
         let mut this = Self {
             name: target.to_string(),
             target: target.clone(),
@@ -103,7 +130,12 @@ impl LogFile {
             looked: now,
             unsynced: None,
             stalled: false,
-            schedule,
+            rotation: rotation.unwrap_or_default(),
+            idle_until,
+            tidied,
+            span: None,
+            not_before: None,
+            rotation_fails: false,
             file: opened.file,
             meta: opened.meta,
         };
@@ -121,8 +153,14 @@ impl LogFile {
     fn begin(&mut self, torn: bool) {
         self.size = self.meta.len();
         self.looked = Instant::now();
-        if let Some(schedule) = &mut self.schedule {
-            schedule.begin(&self.meta, &self.clock);
+        (self.not_before, self.span) = (None, None);
+        if self.size > 0 {
+            // It belongs to the period of its last line.
+            let now = (self.clock)();
+            let written = self.meta.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
+            self.begin_span(
+                &written.map_or(now.clone(), |time| time.to_zoned(now.time_zone().clone()).min(now)),
+            );
         }
         if torn {
             // Ends the line that a killed writer has left unfinished. If that fails, so will what follows, which is told.
@@ -171,38 +209,37 @@ impl LogFile {
         }
     }
 
+    fn begin_span(&mut self, at: &Zoned) {
+        self.span = self.rotation.every.map(|period| Span::around(period, at));
+    }
+
     /// Rotates the file if it is time to, and looks after those that have been.
     fn keep_schedule(&mut self, coming: usize, mid_line: bool) -> bool {
-        let Some(schedule) = &mut self.schedule else { return false };
-        if !schedule.is_begun(coming) {
+        if self.idle_until.is_some_and(|until| coming == 0 && Instant::now() < until) {
             return false;
         }
-        let Some(tag) = schedule.is_due(&self.clock, self.size, coming as u64) else {
-            if schedule.is_tidy_due() {
-                self.tidy();
+        self.idle_until = None;
+        let Some(tag) = self.is_due(coming as u64) else {
+            if self.tidy_due_in().is_some_and(|due| due.is_zero()) {
+                let place = self.path().and_then(|path| Place::of(path).ok());
+                self.tidy(place);
             }
             return false;
         };
         if mid_line {
             // A line that has been begun is finished first, in its file.
-            schedule.put_off();
+            self.not_before = Some(Instant::now() + RETRY);
             return false;
         }
         let rotated = self.rotate(tag);
-        self.note_rotation(rotated.as_ref());
-        rotated.unwrap_or(false)
-    }
-
-    /// Notes what came of an attempt to rotate. The first failure in a row is told, and so is the recovery.
-    fn note_rotation(&mut self, rotated: Result<&bool, &io::Error>) {
-        let Some(schedule) = &mut self.schedule else { return };
-        if !rotated.is_ok_and(|changed| *changed) {
-            schedule.put_off();
+        if !matches!(rotated, Ok(true)) {
+            self.not_before = Some(Instant::now() + RETRY);
         }
-        let before = std::mem::replace(&mut schedule.failing, rotated.is_err());
-        match rotated {
+        // The first failure in a row is told, and so is the recovery.
+        let before = std::mem::replace(&mut self.rotation_fails, rotated.is_err());
+        match &rotated {
             Err(error) => {
-                self.shared.file_failed(error.to_string());
+                self.shared.past.lock().failed(&error.to_string());
                 if !before {
                     tracing::warn!(log = self.name, %error, "cannot rotate the log, will go on trying and writing to it");
                 }
@@ -210,39 +247,80 @@ impl LogFile {
             Ok(_) if before => tracing::info!(log = self.name, "the log can be rotated again"),
             Ok(_) => {}
         }
+        rotated.unwrap_or(false)
+    }
+
+    /// The period to name the file after, if it is to be rotated before `coming` more bytes.
+    fn is_due(&mut self, coming: u64) -> Option<Tag> {
+        let full = self.rotation.size.is_some_and(|limit| coming > 0 && self.size + coming > limit);
+        if self.size == 0 || !(full || self.span.is_some()) || self.is_put_off() {
+            return None;
+        }
+        let now = (self.clock)();
+        if self.span.is_some_and(|span| span.start.duration_since(now.timestamp()) > SET_BACK) {
+            self.begin_span(&now);
+        }
+        let over = self.span.is_some_and(|span| now.timestamp() >= span.end);
+        (full || over).then(|| self.span.map_or_else(|| Tag::day(&now), |span| span.tag))
+    }
+
+    fn is_put_off(&self) -> bool {
+        self.not_before.is_some_and(|at| Instant::now() < at)
     }
 
     /// Rotates the file and opens a new one, or only that if another writer has been faster. False: there is none to be had.
     fn rotate(&mut self, tag: Tag) -> io::Result<bool> {
         let Some(path) = self.path() else { return Ok(false) };
-        if !is_at(path, &self.meta) {
-            return Ok(self.open_anew());
-        }
         let place = Place::of(path)?;
         if !place.rename(&self.meta, tag)? {
             return Ok(self.open_anew());
         }
-        self.shared.rotated(self.clock.now(), &self.clock);
+        let now = local::shown(&(self.clock)());
+        {
+            let mut past = self.shared.past.lock();
+            past.rotations += 1;
+            past.last_rotation = Some(now);
+        }
         // If there is no new one to be had, lines go on into the rotated file, which nobody compresses while we have
         // it, and `look` tries again.
         let changed = self.open_anew();
         if self.fsync != Fsync::Never
             && let Err(error) = place.sync()
         {
-            self.shared.file_failed(error.to_string());
+            self.shared.past.lock().failed(&error.to_string());
         }
-        if let Some(schedule) = &mut self.schedule {
-            schedule.tidy(Some(place), &self.name);
-        }
+        self.tidy(Some(place));
         Ok(changed)
     }
 
-    /// Finishes what was interrupted or postponed.
-    fn tidy(&mut self) {
-        let place = self.path().and_then(|path| Place::of(path).ok());
-        if let Some(schedule) = &mut self.schedule {
-            schedule.tidy(place, &self.name);
+    /// Has the files of `place` looked after: also what was interrupted or postponed.
+    fn tidy(&mut self, place: Option<Place>) {
+        self.tidied = Some(Instant::now());
+        if let Some(place) = place
+            && (self.rotation.keep.is_some() || self.rotation.compress)
+        {
+            tidy::start(&self.shared, &self.rotation, place, &self.name);
         }
+    }
+
+    fn tidy_due_in(&self) -> Option<Duration> {
+        let Some(at) = self.tidied else { return Some(Duration::ZERO) };
+        let past = self.shared.past.lock();
+        (past.is_postponed && !past.is_tidying).then(|| TIDY_AGAIN.saturating_sub(at.elapsed()))
+    }
+
+    /// Time until there may be something to rotate or to look after.
+    fn schedule_due_in(&self) -> Option<Duration> {
+        let now = Instant::now();
+        if let Some(until) = self.idle_until {
+            return Some(until.saturating_duration_since(now));
+        }
+        let rotation = self.span.filter(|_| self.size > 0).map(|span| {
+            let left = span.end.duration_since((self.clock)().timestamp());
+            let wait = self.not_before.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+            Duration::try_from(left).unwrap_or_default().min(LONGEST_SLEEP).max(wait)
+        });
+        [rotation, self.tidy_due_in()].into_iter().flatten().min()
     }
 
     /// Waits until a pipe or a terminal has room; not at all if that was in vain before.
@@ -289,8 +367,8 @@ impl Write for LogFile {
         if self.fsync != Fsync::Never {
             self.unsynced.get_or_insert_with(Instant::now);
         }
-        if let Some(schedule) = &mut self.schedule {
-            schedule.written(&self.clock);
+        if self.span.is_none() && self.rotation.every.is_some() {
+            self.begin_span(&(self.clock)());
         }
         Ok(count)
     }
@@ -302,7 +380,7 @@ impl Write for LogFile {
 
 impl Output for LogFile {
     fn renew(&mut self, coming: usize, mid_line: bool) -> bool {
-        let fresh = self.shared.take_fresh();
+        let fresh = self.shared.fresh.lock().take();
         let mut changed = fresh.is_some();
         if let Some(opened) = fresh {
             self.adopt(opened);
@@ -317,7 +395,8 @@ impl Output for LogFile {
     }
 
     fn room(&self) -> Option<usize> {
-        self.schedule.as_ref()?.room(self.size)
+        let limit = self.rotation.size.filter(|_| !self.is_put_off())?;
+        usize::try_from(limit.saturating_sub(self.size)).ok()
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -332,8 +411,7 @@ impl Output for LogFile {
     }
 
     fn due_in(&self) -> Option<Duration> {
-        let schedule = self.schedule.as_ref().and_then(|schedule| schedule.due_in(&self.clock, self.size));
-        [self.sync_due_in(), schedule].into_iter().flatten().min()
+        [self.sync_due_in(), self.schedule_due_in()].into_iter().flatten().min()
     }
 }
 

@@ -18,7 +18,7 @@ mod name;
 mod pack;
 mod period;
 mod place;
-mod tidy;
+pub(super) mod tidy;
 
 use std::fmt;
 use std::str::FromStr;
@@ -28,7 +28,6 @@ use crate::OptionError;
 pub use period::Period;
 pub(super) use period::{Span, Tag};
 pub(super) use place::{Place, is_at};
-pub(super) use tidy::Tidy;
 
 /// Occasions on which a file is rotated, and what becomes of it then.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,9 +4,9 @@
 //! file is made under another name, brought to the disk, and renamed; only then is the plain one deleted. If both are
 //! there, that was interrupted in between, and they are compared before one goes.
 
-use std::fs::{self, File, FileTimes, Metadata, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::fs::{self, File, FileTimes, Metadata, OpenOptions};
+use std::io::{self, BufReader, ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, OFlags, flock};
@@ -14,65 +14,43 @@ use rustix::io::Errno;
 
 use super::name::{Form, Suffix};
 use super::place::{Place, is_at, rename_new};
+use crate::file::open::Make;
 
-/// Copied at a time.
-const CHUNK: usize = 128 * 1024;
+/// Compared at a time.
+const CHUNK: u64 = 128 * 1024;
 
-/// Outcome for one file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Packing {
-    Done,
-    /// Someone still writes to it, or compresses it: later.
-    Busy,
-    /// It is not there any more.
-    Gone,
-}
-
-/// Compresses the plain file `file` of `place`.
-pub(super) fn pack(place: &Place, file: Suffix) -> io::Result<Packing> {
+/// Compresses the plain file `file` of `place`. [`ResourceBusy`](ErrorKind::ResourceBusy): someone still writes to it, or
+/// compresses it; [`NotFound`](ErrorKind::NotFound): another process has.
+pub(super) fn pack(place: &Place, file: Suffix) -> io::Result<()> {
     let plain = place.at(file.as_form(Form::Plain));
-    let source = match open_own(&plain) {
-        Ok(source) => source,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Packing::Gone),
-        Err(error) => return Err(error),
-    };
-    if !lock(&source) {
-        return Ok(Packing::Busy);
-    }
+    let source = open_own(&plain)?;
+    lock(&source)?;
     let meta = source.metadata()?;
     if !is_at(&plain, &meta) {
-        return Ok(Packing::Gone); // compressed by another process before we had the lock
+        return Err(ErrorKind::NotFound.into()); // before we had the lock
     }
     let target = place.at(file.as_form(Form::Packed));
-    if !target.try_exists()? {
-        let unfinished = place.at(file.as_form(Form::Unfinished));
-        let made = compress(&source, &meta, &unfinished).and_then(|()| {
-            // Not if another writer had renamed it by mistake, and has given it back.
-            if is_at(&plain, &meta) {
-                rename_new(&unfinished, &target)
-            } else {
-                Err(io::ErrorKind::ResourceBusy.into())
-            }
-        });
-        if let Err(error) = made {
-            let _: io::Result<()> = fs::remove_file(&unfinished);
-            return if error.kind() == io::ErrorKind::ResourceBusy { Ok(Packing::Busy) } else { Err(error) };
+    if target.try_exists()? {
+        if !is_same(&source, &target)? {
+            let told = format!("{} is there already, and holds something else", target.display());
+            return Err(io::Error::other(told));
         }
+    } else {
+        let unfinished = place.at(file.as_form(Form::Unfinished));
+        let made = compress(&source, &meta, &unfinished).and_then(|()| rename_new(&unfinished, &target));
+        if made.is_err() {
+            let _: io::Result<()> = fs::remove_file(&unfinished);
+        }
+        made?;
         place.sync()?;
-    } else if !is_same(&source, &target)? {
-        return Err(io::Error::other(format!(
-            "{} is there already, and holds something else",
-            target.display()
-        )));
     }
-    fs::remove_file(&plain)?;
-    Ok(Packing::Done)
+    fs::remove_file(&plain)
 }
 
 /// Removes what an interrupted compression has left, unless it is under way in another process.
 pub(super) fn clean(place: &Place, unfinished: Suffix) -> io::Result<()> {
     match open_own(&place.at(unfinished.as_form(Form::Plain))) {
-        Ok(source) if !lock(&source) => Ok(()),
+        Ok(source) if lock(&source).is_err() => Ok(()),
         _ => fs::remove_file(place.at(unfinished)),
     }
 }
@@ -81,58 +59,39 @@ pub(super) fn clean(place: &Place, unfinished: Suffix) -> io::Result<()> {
 fn open_own(path: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
+    if file.metadata()?.is_file() { Ok(file) } else { Err(ErrorKind::InvalidInput.into()) }
 }
 
-/// Tells whether nobody else of us has it open. Where locks are not supported nobody could have one.
-fn lock(source: &File) -> bool {
-    !matches!(flock(source, FlockOperation::NonBlockingLockExclusive), Err(Errno::WOULDBLOCK))
+/// Fails if somebody else of us has it open. Where locks are not supported nobody could have one.
+fn lock(source: &File) -> io::Result<()> {
+    match flock(source, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => Err(ErrorKind::ResourceBusy.into()),
+        _ => Ok(()),
+    }
 }
 
 fn compress(source: &File, meta: &Metadata, to: &Path) -> io::Result<()> {
     match fs::remove_file(to) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
     let mut encoder = zstd::stream::write::Encoder::new(&file, ZSTD_LEVEL)?;
     encoder.include_checksum(true)?;
-    let copied = copy(source, &mut encoder)?;
+    let copied = io::copy(&mut BufReader::with_capacity(CHUNK as usize, source), &mut encoder)?;
     encoder.finish()?;
     // Written to meanwhile, by a program that knows nothing of our lock.
     if copied != source.metadata()?.len() {
-        return Err(io::ErrorKind::ResourceBusy.into());
+        return Err(ErrorKind::ResourceBusy.into());
     }
-    inherit(&file, meta)?;
+    // The readers and the age of the plain one.
+    Make { mode: None, like: Some(meta) }.apply(&file)?;
+    file.set_times(FileTimes::new().set_modified(meta.modified()?))?;
     file.sync_all()
 }
 
 /// Access logs become a seventh to a sixth of what they were. Level 9 would take another fifth off, for nine times the work.
 const ZSTD_LEVEL: i32 = 3;
-
-/// Gives the compressed file the readers and the age of the plain one.
-fn inherit(file: &File, meta: &Metadata) -> io::Result<()> {
-    // Only the superuser can give files away; anybody else has them anyway.
-    let _: io::Result<()> = fchown(file, Some(meta.uid()), Some(meta.gid()));
-    file.set_permissions(Permissions::from_mode(meta.mode() & 0o777))?;
-    file.set_times(FileTimes::new().set_modified(meta.modified()?))
-}
-
-fn copy(mut from: &File, to: &mut impl Write) -> io::Result<u64> {
-    let mut chunk = vec![0; CHUNK];
-    let mut copied = 0;
-    loop {
-        match from.read(&mut chunk) {
-            Ok(0) => return Ok(copied),
-            Ok(count) => {
-                to.write_all(&chunk[..count])?;
-                copied += count as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
 
 /// Tells whether `packed` holds what `plain` does, and nothing more.
 fn is_same(plain: &File, packed: &Path) -> io::Result<bool> {
@@ -142,7 +101,7 @@ fn is_same(plain: &File, packed: &Path) -> io::Result<bool> {
     loop {
         for (from, chunk) in [(&mut plain as &mut dyn Read, &mut left), (&mut unpacked, &mut right)] {
             chunk.clear();
-            from.take(CHUNK as u64).read_to_end(chunk)?;
+            from.take(CHUNK).read_to_end(chunk)?;
         }
         if left != right {
             return Ok(false);

@@ -5,9 +5,8 @@
 
 use std::fmt;
 
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp, ToSpan};
+use jiff::civil::{Date, DateTime};
+use jiff::{SignedDuration, Timestamp, ToSpan, Zoned};
 
 /// Time for which one file is written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,20 +36,6 @@ impl Period {
     pub(super) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|period| period.name() == name)
     }
-
-    /// The one that `at` is in.
-    fn tag(self, date: Date, hour: i8) -> Tag {
-        let tag = |date, unit| Tag { date, unit };
-        match self {
-            Self::Hourly => tag(date, Unit::Hour(hour)),
-            Self::Daily => tag(date, Unit::Day),
-            Self::Weekly => {
-                let monday = date.checked_sub(i64::from(date.weekday().to_monday_zero_offset()).days());
-                tag(monday.unwrap_or(date), Unit::Day)
-            }
-            Self::Monthly => tag(date.first_of_month(), Unit::Month),
-        }
-    }
 }
 
 impl fmt::Display for Period {
@@ -63,53 +48,36 @@ impl fmt::Display for Period {
 /// it), `2026-11`. In the order of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::file) struct Tag {
-    date: Date,
-    unit: Unit,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Unit {
-    Month,
-    Day,
-    Hour(i8),
+    start: DateTime,
+    /// How much of that is said.
+    length: usize,
 }
 
 impl Tag {
+    const FORMAT: &str = "%Y-%m-%d-%H";
+    const MONTH: usize = "2026-11".len();
+    const DAY: usize = "2026-11-23".len();
+    const HOUR: usize = "2026-11-23-14".len();
+
     /// The day that `at` is in.
-    pub(in crate::file) fn day(at: Timestamp, zone: &TimeZone) -> Self {
-        Self { date: zone.to_datetime(at).date(), unit: Unit::Day }
+    pub(in crate::file) fn day(at: &Zoned) -> Self {
+        Self { start: at.date().into(), length: Self::DAY }
     }
 
     /// The tag that is written so, and only so.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let mut numbers = text.split('-').map(|part| part.parse::<i16>().ok());
-        let (year, month) = (numbers.next()??, i8::try_from(numbers.next()??).ok()?);
-        let (day, hour) = match (numbers.next(), numbers.next(), numbers.next()) {
-            (None, ..) => (None, None),
-            (Some(day), None, _) => (Some(day?), None),
-            (Some(day), Some(hour), None) => (Some(day?), Some(hour?)),
-            _ => return None,
-        };
-        let date = Date::new(year, month, i8::try_from(day.unwrap_or(1)).ok()?).ok()?;
-        let unit = match (day, hour) {
-            (None, _) => Unit::Month,
-            (_, None) => Unit::Day,
-            (_, Some(hour @ 0..=23)) => Unit::Hour(hour as i8),
-            _ => return None,
-        };
-        let tag = Self { date, unit };
+        let length =
+            Some(text.len()).filter(|length| [Self::MONTH, Self::DAY, Self::HOUR].contains(length))?;
+        let whole = format!("{text}{}", &"0000-01-01-00"[length..]);
+        let tag = Self { start: DateTime::strptime(Self::FORMAT, whole).ok()?, length };
         (tag.to_string() == text).then_some(tag)
     }
 }
 
 impl fmt::Display for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (year, month, day) = (self.date.year(), self.date.month(), self.date.day());
-        match self.unit {
-            Unit::Month => write!(f, "{year:04}-{month:02}"),
-            Unit::Day => write!(f, "{year:04}-{month:02}-{day:02}"),
-            Unit::Hour(hour) => write!(f, "{year:04}-{month:02}-{day:02}-{hour:02}"),
-        }
+        let whole = self.start.strftime(Self::FORMAT).to_string();
+        f.write_str(whole.get(..self.length).unwrap_or(&whole))
     }
 }
 
@@ -123,24 +91,32 @@ pub(in crate::file) struct Span {
 
 impl Span {
     /// The period around `at`, which is less than nine thousand years away.
-    pub(in crate::file) fn around(period: Period, at: Timestamp, zone: &TimeZone) -> Self {
-        let local = zone.to_datetime(at);
-        let tag = period.tag(local.date(), local.hour());
-        let next = match period {
+    pub(in crate::file) fn around(period: Period, at: &Zoned) -> Self {
+        let (now, today) = (at.timestamp(), at.date());
+        let (first, next, length) = match period {
             Period::Hourly => {
-                let into = i64::from(local.minute()) * 60 + i64::from(local.second());
-                let into = SignedDuration::new(into, local.subsec_nanosecond());
-                let start = at.checked_sub(into).unwrap_or(at);
+                let into = i64::from(at.minute()) * 60 + i64::from(at.second());
+                let into = SignedDuration::new(into, at.subsec_nanosecond().into());
+                let start = now.checked_sub(into).unwrap_or(now);
+                let tag = Tag { start: today.at(at.hour(), 0, 0, 0), length: Tag::HOUR };
                 return Self { start, end: later(start, SignedDuration::from_hours(1)), tag };
             }
-            Period::Daily => tag.date.tomorrow(),
-            Period::Weekly => tag.date.checked_add(7.days()),
-            Period::Monthly => tag.date.checked_add(1.month()),
+            Period::Daily => (today, today.tomorrow(), Tag::DAY),
+            Period::Weekly => {
+                let monday = today.checked_sub(i64::from(today.weekday().to_monday_zero_offset()).days());
+                let monday = monday.unwrap_or(today);
+                (monday, monday.checked_add(7.days()), Tag::DAY)
+            }
+            Period::Monthly => {
+                (today.first_of_month(), today.first_of_month().checked_add(1.month()), Tag::MONTH)
+            }
         };
-        let midnight = |date: Date| date.to_zoned(zone.clone()).map(|midnight| midnight.timestamp());
-        let start = midnight(tag.date).map_or(at, |start| start.min(at));
-        let end = next.and_then(midnight).ok().filter(|end| *end > at);
-        Self { start, end: end.unwrap_or_else(|| later(at, SignedDuration::from_hours(24))), tag }
+        let midnight =
+            |date: Date| date.to_zoned(at.time_zone().clone()).map(|midnight| midnight.timestamp());
+        let start = midnight(first).map_or(now, |start| start.min(now));
+        let end = next.and_then(midnight).ok().filter(|end| *end > now);
+        let end = end.unwrap_or_else(|| later(now, SignedDuration::from_hours(24)));
+        Self { start, end, tag: Tag { start: first.into(), length } }
     }
 }
 
@@ -150,6 +126,8 @@ fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use jiff::tz::TimeZone;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -164,7 +142,7 @@ mod tests {
 
     #[track_caller]
     fn expect(period: Period, now: &str, tag: &str, start: &str, end: &str) {
-        let span = Span::around(period, at(now), &berlin());
+        let span = Span::around(period, &at(now).to_zoned(berlin()));
         assert_eq!((span.tag.to_string().as_str(), span.start, span.end), (tag, at(start), at(end)));
     }
 
@@ -204,10 +182,10 @@ mod tests {
     fn a_day_that_begins_at_one_and_one_that_never_was() {
         // Cuba goes forward at midnight.
         let havana = TimeZone::posix("CST5CDT,M3.2.0/0,M11.1.0/1").expect("a zone");
-        let span = Span::around(Period::Daily, at("2026-03-08T12:00:00Z"), &havana);
+        let span = Span::around(Period::Daily, &at("2026-03-08T12:00:00Z").to_zoned(havana));
         assert_eq!((span.start, span.end), (at("2026-03-08T05:00:00Z"), at("2026-03-09T04:00:00Z")));
         let samoa = TimeZone::get("Pacific/Apia").expect("tzdata");
-        let span = Span::around(Period::Daily, at("2011-12-30T09:00:00Z"), &samoa);
+        let span = Span::around(Period::Daily, &at("2011-12-30T09:00:00Z").to_zoned(samoa));
         assert_eq!((span.tag.to_string().as_str(), span.end), ("2011-12-29", at("2011-12-30T10:00:00Z")));
     }
 
@@ -243,14 +221,15 @@ mod tests {
         ) {
             let zone = TimeZone::posix(zone).expect("a zone");
             let now = Timestamp::from_second(second).expect("in range");
-            let span = Span::around(period, now, &zone);
+            let around = |at: Timestamp| Span::around(period, &at.to_zoned(zone.clone()));
+            let span = around(now);
             prop_assert!(span.start <= now && now < span.end);
-            let next = Span::around(period, span.end, &zone);
+            let next = around(span.end);
             if period != Period::Hourly {
                 prop_assert_eq!(next.start, span.end);
                 prop_assert!(next.tag > span.tag);
                 let last = span.end - 1.second();
-                prop_assert_eq!(Span::around(period, last, &zone), span);
+                prop_assert_eq!(around(last), span);
             }
             let hours = span.end.duration_since(span.start).as_hours();
             let usual = match period {

@@ -1,8 +1,8 @@
 //! The directory that a log and the rotated files are in.
 //!
-//! Two writers of one file, in this process or in two, may both find that it is time to rotate. The first renames it and
-//! makes a new one; the other finds its file no longer in its place, or, had it looked just before, that what it has renamed
-//! is not its own, and gives that back. Neither waits for the other, and no line is lost.
+//! Two writers of one file may both find that it is time to rotate. One lock has them do so one after the other: the second
+//! finds its file no longer in its place, and goes over to the new one. Another process's writer, which the lock does not
+//! keep off, at worst rotates a file early; no line is lost.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
@@ -10,6 +10,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use parking_lot::Mutex;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
@@ -19,7 +20,7 @@ use super::name::{Form, LONGEST_SUFFIX, Suffix};
 /// The longest name a file can have on any usual file system.
 const LONGEST_NAME: usize = 255;
 
-/// More names than that are not tried when one after the other turns out to be taken meanwhile.
+/// More names than that are not tried when one after the other turns out to be taken by others.
 const ATTEMPTS: u32 = 100;
 
 /// Links in a row that Linux follows.
@@ -33,7 +34,7 @@ pub(in crate::file) struct Place {
 }
 
 impl Place {
-    /// The place of the log `path`, which exists.
+    /// The place of the log `path`.
     pub(in crate::file) fn of(path: &Path) -> io::Result<Self> {
         let real = follow(path)?;
         match (real.parent(), real.file_name()) {
@@ -53,21 +54,18 @@ impl Place {
     /// Renames the log, which is the open file `meta`, as a file of the period `tag`. In its place is nothing then. False:
     /// another writer has been faster.
     pub(in crate::file) fn rename(&self, meta: &Metadata, tag: Tag) -> io::Result<bool> {
+        static ROTATING: Mutex<()> = Mutex::new(());
+        let _one = ROTATING.lock();
         let from = self.directory.join(&self.base);
+        if !is_at(&from, meta) {
+            return Ok(false);
+        }
         let last = self.files()?.into_iter().filter(|file| file.tag == tag).map(|file| file.number).max();
         let first = last.map_or(0, |last| last.saturating_add(1));
         for number in first..first.saturating_add(ATTEMPTS) {
-            let to = self.at(Suffix { tag, number, form: Form::Plain });
-            match rename_new(&from, &to) {
-                Ok(()) if is_at(&to, meta) => return Ok(true),
-                Ok(()) => {
-                    // If there is another in its place by now, it has been rotated early.
-                    let _: io::Result<()> = rename_new(&to, &from);
-                    return Ok(false);
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            match rename_new(&from, &self.at(Suffix { tag, number, form: Form::Plain })) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
+                renamed => return renamed.map(|()| true),
             }
         }
         Err(io::ErrorKind::AlreadyExists.into())
@@ -102,7 +100,7 @@ impl Place {
 fn follow(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..LINKS {
-        if !fs::symlink_metadata(&path)?.is_symlink() {
+        if !path.is_symlink() {
             return Ok(path);
         }
         let link = fs::read_link(&path)?;
@@ -144,7 +142,7 @@ mod tests {
     use super::*;
 
     fn tag() -> Tag {
-        Tag::day("2026-11-23T12:00:00Z".parse::<Timestamp>().expect("a time"), &TimeZone::UTC)
+        Tag::day(&"2026-11-23T12:00:00Z".parse::<Timestamp>().expect("a time").to_zoned(TimeZone::UTC))
     }
 
     fn names(directory: &Path) -> Vec<String> {

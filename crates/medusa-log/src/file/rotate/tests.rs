@@ -12,6 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
 use super::*;
+use crate::file::shared::{FileShared, Past};
 
 fn log() -> (TempDir, Place) {
     let dir = tempfile::tempdir().expect("a directory");
@@ -26,16 +27,20 @@ fn lines(n: usize) -> String {
 }
 
 /// Runs until there is nothing left to do.
-fn tidy(place: &Place, rotation: Rotation) -> Arc<Tidy> {
-    let tidy = Arc::new(Tidy::new(&rotation));
-    run(&tidy, place);
-    tidy
+fn tidy(place: &Place, rotation: &Rotation) -> Arc<FileShared> {
+    let shared = Arc::default();
+    run(&shared, place, rotation);
+    shared
 }
 
-fn run(tidy: &Arc<Tidy>, place: &Place) {
-    tidy.start(place.clone(), "test");
+fn past(place: &Place, rotation: &Rotation) -> Past {
+    tidy(place, rotation).past.lock().clone()
+}
+
+fn run(shared: &Arc<FileShared>, place: &Place, rotation: &Rotation) {
+    tidy::start(shared, rotation, place.clone(), "test");
     let deadline = Instant::now() + Duration::from_mins(1);
-    while tidy.is_running() {
+    while shared.past.lock().is_tidying {
         assert!(Instant::now() < deadline, "it does not end");
         thread::yield_now();
     }
@@ -71,14 +76,14 @@ fn files_are_compressed_and_stay_who_they_were() {
     fs::write(&plain, lines(10_000)).expect("written");
     fs::set_permissions(&plain, fs::Permissions::from_mode(0o604)).expect("changed");
     let written = fs::metadata(&plain).expect("a file").modified().expect("a time");
-    let tidy = tidy(&place, COMPRESS);
+    let past = past(&place, &COMPRESS);
     assert_eq!(names(dir.path()), ["a.log", "a.log.2026-11-23.zst"]);
     let packed = dir.path().join("a.log.2026-11-23.zst");
     let meta = fs::metadata(&packed).expect("a file");
     assert_eq!((meta.permissions().mode() & 0o777, meta.modified().expect("a time")), (0o604, written));
     assert!(meta.len() < 100_000);
     assert_eq!(unpacked(packed), lines(10_000));
-    assert_eq!((tidy.done().compressed, tidy.done().errors), (1, 0));
+    assert_eq!((past.compressed, past.errors), (1, 0));
 }
 
 #[test]
@@ -96,7 +101,7 @@ fn only_the_oldest_of_ours_are_deleted() {
     // Not regular files: whoever made them wants something with them.
     fs::create_dir(dir.path().join("a.log.2026-11-19")).expect("made");
     symlink("b.log.2026-11-20", dir.path().join("a.log.2026-11-18")).expect("a link");
-    let tidy = tidy(&place, keep(3));
+    let past = past(&place, &keep(3));
     let left = [
         "a.log",
         "a.log.1",
@@ -110,7 +115,7 @@ fn only_the_oldest_of_ours_are_deleted() {
         "b.log.2026-11-20",
     ];
     assert_eq!(names(dir.path()), left);
-    assert_eq!((tidy.done().deleted, tidy.done().kept, tidy.done().errors), (3, Some(3), 0));
+    assert_eq!((past.deleted, past.kept, past.errors), (3, Some(3), 0));
 }
 
 #[test]
@@ -124,11 +129,11 @@ fn what_was_interrupted_is_done_again() {
     fs::write(at("a.log.2026-11-22"), lines(20)).expect("written");
     let packed = zstd::encode_all(lines(20).as_bytes(), 1).expect("compressed");
     fs::write(at("a.log.2026-11-22.zst"), packed).expect("written");
-    let tidy = tidy(&place, COMPRESS);
+    let past = past(&place, &COMPRESS);
     assert_eq!(names(dir.path()), ["a.log", "a.log.2026-11-21.zst", "a.log.2026-11-22.zst"]);
     assert_eq!(unpacked(at("a.log.2026-11-21.zst")), lines(10));
     assert_eq!(unpacked(at("a.log.2026-11-22.zst")), lines(20));
-    assert_eq!(tidy.done().errors, 0, "{:?}", tidy.done());
+    assert_eq!(past.errors, 0, "{:?}", past);
 }
 
 #[test]
@@ -138,10 +143,10 @@ fn a_compressed_file_that_holds_something_else_is_left_alone() {
         fs::write(dir.path().join("a.log.2026-11-23"), lines(2)).expect("written");
         let packed = zstd::encode_all(other.as_bytes(), 1).expect("compressed");
         fs::write(dir.path().join("a.log.2026-11-23.zst"), &packed).expect("written");
-        let tidy = tidy(&place, COMPRESS);
+        let past = past(&place, &COMPRESS);
         assert_eq!(names(dir.path()), ["a.log", "a.log.2026-11-23", "a.log.2026-11-23.zst"]);
         assert_eq!(fs::read(dir.path().join("a.log.2026-11-23.zst")).expect("a file"), packed);
-        assert!(tidy.done().last_error.expect("an error").contains("holds something else"));
+        assert!(past.last_error.expect("an error").contains("holds something else"));
     }
 }
 
@@ -152,13 +157,13 @@ fn a_file_someone_writes_to_is_compressed_later() {
     fs::write(&plain, lines(2)).expect("written");
     let writer = File::options().append(true).open(&plain).expect("a file");
     flock(&writer, FlockOperation::NonBlockingLockShared).expect("a lock");
-    let tidy = tidy(&place, COMPRESS);
-    assert!(tidy.is_postponed());
+    let tidy = tidy(&place, &COMPRESS);
+    assert!(tidy.past.lock().is_postponed);
     assert_eq!(names(dir.path()), ["a.log", "a.log.2026-11-23"]);
     (&writer).write_all(b"late\n").expect("written");
     drop(writer);
-    run(&tidy, &place);
-    assert!(!tidy.is_postponed());
+    run(&tidy, &place, &COMPRESS);
+    assert!(!tidy.past.lock().is_postponed);
     assert!(unpacked(dir.path().join("a.log.2026-11-23.zst")).ends_with("late\n"));
 }
 
@@ -169,9 +174,9 @@ fn a_full_disk_leaves_the_plain_file() {
     fs::write(&plain, lines(2)).expect("written");
     // Nothing can be made under that name: it stands for whatever keeps the compressed file from being written.
     fs::create_dir(dir.path().join("a.log.2026-11-23.zst.part")).expect("made");
-    let tidy = tidy(&place, COMPRESS);
+    let past = past(&place, &COMPRESS);
     assert_eq!(fs::read_to_string(plain).expect("it stays"), lines(2));
-    assert_eq!((tidy.done().compressed, tidy.done().errors), (0, 1));
+    assert_eq!((past.compressed, past.errors), (0, 1));
 }
 
 #[test]

@@ -6,17 +6,18 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
+use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rustix::process::setpriority_process;
 
 use super::Rotation;
 use super::name::{Form, Suffix};
-use super::pack::{self, Packing};
+use super::pack;
 use super::place::Place;
-use crate::local;
+use crate::file::shared::{FileShared, Past};
 
 /// Yields to whatever else wants the processor.
 const NICEST: i32 = 19;
@@ -25,145 +26,98 @@ const NICEST: i32 = 19;
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// Care for the files that a log has rotated.
-#[derive(Debug)]
-pub(in crate::file) struct Tidy {
-    keep: Option<u32>,
-    compress: bool,
-    state: Mutex<TidyState>,
+struct Tidy {
+    rotation: Rotation,
+    /// How the server's own log calls the sink.
+    name: String,
+    shared: Arc<FileShared>,
 }
 
-#[derive(Debug, Default)]
-struct TidyState {
-    running: bool,
-    /// Something may have changed since it looked last.
-    again: Option<Place>,
-    done: Done,
-}
-
-/// Outcome so far.
-#[derive(Clone, Debug, Default)]
-pub(in crate::file) struct Done {
-    pub(in crate::file) compressed: u64,
-    pub(in crate::file) deleted: u64,
-    /// Files there were when it looked last.
-    pub(in crate::file) kept: Option<u64>,
-    postponed: bool,
-    pub(in crate::file) errors: u64,
-    /// With its time before it.
-    pub(in crate::file) last_error: Option<String>,
+/// Looks after the rotated files of `place`, soon, on a thread of its own.
+pub(in crate::file) fn start(shared: &Arc<FileShared>, rotation: &Rotation, place: Place, name: &str) {
+    let tidy = Tidy { rotation: rotation.clone(), name: name.to_owned(), shared: Arc::clone(shared) };
+    let mut past = shared.past.lock();
+    past.untidy = Some(place);
+    if past.is_tidying {
+        return;
+    }
+    match std::thread::Builder::new().name("log-tidy".to_owned()).spawn(move || tidy.run()) {
+        Ok(_) => past.is_tidying = true,
+        Err(error) => past.failed(&format!("starting a thread: {error}")),
+    }
 }
 
 impl Tidy {
-    pub(in crate::file) fn new(rotation: &Rotation) -> Self {
-        Self { keep: rotation.keep, compress: rotation.compress, state: Mutex::default() }
+    fn past(&self) -> MutexGuard<'_, Past> {
+        self.shared.past.lock()
     }
 
-    pub(in crate::file) fn done(&self) -> Done {
-        self.state.lock().done.clone()
-    }
-
-    /// Tells whether something could not be done, because another writer still had a file open, and nobody is at it.
-    pub(in crate::file) fn is_postponed(&self) -> bool {
-        let state = self.state.lock();
-        state.done.postponed && !state.running
-    }
-
-    #[cfg(test)]
-    pub(super) fn is_running(&self) -> bool {
-        self.state.lock().running
-    }
-
-    /// Looks after `place`, soon, on a thread of its own. `name` is how the server's own log calls the sink.
-    pub(in crate::file) fn start(self: &Arc<Self>, place: Place, name: &str) {
-        let mut state = self.state.lock();
-        state.again = Some(place);
-        if state.running {
-            return;
-        }
-        let (this, name) = (Arc::clone(self), name.to_owned());
-        let started = std::thread::Builder::new().name("log-tidy".to_owned()).spawn(move || this.run(&name));
-        match started {
-            Ok(_) => state.running = true,
-            Err(error) => state.done.failed("starting a thread", &error),
-        }
-    }
-
-    fn run(&self, name: &str) {
+    fn run(&self) {
         // Linux counts priorities per thread. If it cannot be lowered, the work is still to be done.
         let _: rustix::io::Result<()> = setpriority_process(None, NICEST);
         let _one = ONE_AT_A_TIME.lock();
         while let Some(place) = self.next() {
-            let before = self.done().errors;
-            self.look_after(&place);
-            let done = self.done();
-            if let (true, Some(error)) = (done.errors > before, done.last_error) {
-                tracing::warn!(log = name, error, "cannot look after the rotated logs, will try again later");
+            let before = self.past().tidy_errors;
+            if let Err(error) = self.look_after(&place) {
+                self.failed(place.directory(), &error);
+            }
+            let past = self.past().clone();
+            if let (true, Some(error)) = (past.tidy_errors > before, past.last_error) {
+                tracing::warn!(
+                    log = self.name,
+                    error,
+                    "cannot look after the rotated logs, will try again later"
+                );
             }
         }
     }
 
     fn next(&self) -> Option<Place> {
-        let mut state = self.state.lock();
-        let place = state.again.take();
-        state.running = place.is_some();
-        state.done.postponed &= !state.running;
+        let mut past = self.past();
+        let place = past.untidy.take();
+        past.is_tidying = place.is_some();
+        past.is_postponed &= !past.is_tidying;
         place
     }
 
     /// Does all there is to be done now. Each file is on its own: an error with one does not keep it from the next.
-    fn look_after(&self, place: &Place) {
-        let files = match place.files() {
-            Ok(files) => files,
-            Err(error) => {
-                return self.state.lock().done.failed(&place.directory().display().to_string(), &error);
-            }
-        };
+    fn look_after(&self, place: &Place) -> io::Result<()> {
         let (unfinished, files): (Vec<_>, Vec<_>) =
-            files.into_iter().partition(|file| file.form == Form::Unfinished);
+            place.files()?.into_iter().partition(|file| file.form == Form::Unfinished);
         for file in unfinished {
             self.note(place, file, pack::clean(place, file));
         }
         let mut kept: BTreeSet<_> = files.iter().map(Suffix::identity).collect();
-        let surplus = self.keep.map_or(0, |keep| kept.len().saturating_sub(keep as usize));
+        let surplus = self.rotation.keep.map_or(0, |keep| kept.len().saturating_sub(keep as usize));
         for _ in 0..surplus {
             kept.pop_first();
         }
-        for &file in &files {
+        for file in files {
             if !kept.contains(&file.identity()) {
-                let deleted = fs::remove_file(place.at(file));
-                self.state.lock().done.deleted += u64::from(deleted.is_ok());
-                self.note(place, file, deleted);
-            } else if file.form == Form::Plain && self.compress {
-                self.pack(place, file);
+                let deleted = self.note(place, file, fs::remove_file(place.at(file)));
+                self.past().deleted += u64::from(deleted);
+            } else if file.form == Form::Plain && self.rotation.compress {
+                let packed = self.note(place, file, pack::pack(place, file));
+                self.past().compressed += u64::from(packed);
             }
         }
-        self.state.lock().done.kept = Some(kept.len() as u64);
+        self.past().kept = Some(kept.len() as u64);
+        Ok(())
     }
 
-    fn pack(&self, place: &Place, file: Suffix) {
-        let packed = pack::pack(place, file);
-        let mut state = self.state.lock();
-        match packed {
-            Ok(Packing::Done) => state.done.compressed += 1,
-            Ok(Packing::Busy) => state.done.postponed = true,
-            Ok(Packing::Gone) => {}
-            Err(error) => state.done.failed(&place.at(file).display().to_string(), &error),
+    /// Notes what came of a file: whether it is done. That it is gone already is as good.
+    fn note(&self, place: &Place, file: Suffix, done: io::Result<()>) -> bool {
+        match &done {
+            Err(error) if error.kind() == ErrorKind::ResourceBusy => self.past().is_postponed = true,
+            Err(error) if error.kind() != ErrorKind::NotFound => self.failed(&place.at(file), error),
+            _ => {}
         }
+        done.is_ok()
     }
 
-    /// That it is gone already is as good.
-    fn note(&self, place: &Place, file: Suffix, done: io::Result<()>) {
-        if let Err(error) = done
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            self.state.lock().done.failed(&place.at(file).display().to_string(), &error);
-        }
-    }
-}
-
-impl Done {
-    fn failed(&mut self, what: &str, error: &io::Error) {
-        self.errors += 1;
-        self.last_error = Some(format!("{} {what}: {error}", local::now_shown()));
+    fn failed(&self, what: &Path, error: &io::Error) {
+        let mut past = self.past();
+        past.tidy_errors += 1;
+        past.failed(&format!("{}: {error}", what.display()));
     }
 }
