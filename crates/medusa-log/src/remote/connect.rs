@@ -3,16 +3,15 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::net::SocketType;
 
-use super::RemoteShared;
 use super::datagram::Datagrams;
 use super::resolve::{PATIENCE, Resolver};
 use super::stream::Stream;
 use super::target::{RemoteTarget, UnixKind};
+use super::tls::Secured;
 use super::wire::Wire;
 
 /// A way to the target.
@@ -25,8 +24,8 @@ pub(super) enum Connection {
 impl Connection {
     pub(super) const fn wire(&self) -> &Wire {
         match self {
-            Self::Stream(stream) => stream.wire(),
-            Self::Datagrams(datagrams) => datagrams.wire(),
+            Self::Stream(stream) => &stream.wire,
+            Self::Datagrams(datagrams) => &datagrams.wire,
         }
     }
 
@@ -45,85 +44,66 @@ pub(super) struct Connector {
     target: RemoteTarget,
     /// The most bytes of a datagram, if the user has said.
     max_size: Option<usize>,
+    /// Whether datagrams are for the journal, which takes in a file what is too long.
+    takes_files: bool,
     resolver: Option<Resolver>,
     /// The addresses that were found last: better than none while the name server is down.
     known: Vec<SocketAddr>,
-    shared: Arc<RemoteShared>,
 }
 
 impl Connector {
-    pub(super) fn new(target: RemoteTarget, max_size: Option<usize>, shared: Arc<RemoteShared>) -> Self {
+    pub(super) fn new(target: RemoteTarget, max_size: Option<usize>, takes_files: bool) -> Self {
         let resolver = target.host().map(Resolver::new);
-        Self { target, max_size, resolver, known: Vec::new(), shared }
+        Self { target, max_size, takes_files, resolver, known: Vec::new() }
     }
 
     /// Tries the target once, at all of its addresses in turn. Also says which one it was.
-    pub(super) fn connect(&mut self) -> io::Result<(Connection, String)> {
-        let addresses = self.addresses()?;
-        match &self.target {
-            RemoteTarget::Unix(path, kind) => {
-                let connection = unix(path, *kind, self.max_size)?;
-                Ok((connection, path.display().to_string()))
-            }
-            target => in_turn(&addresses, |addr| self.reach(target, addr)),
+    pub(super) fn connect(&mut self, secured: Option<&Secured>) -> io::Result<(Connection, String)> {
+        if let RemoteTarget::Unix(path, kind) = &self.target {
+            return Ok((self.unix(path, *kind)?, path.display().to_string()));
         }
-    }
-
-    fn reach(&self, target: &RemoteTarget, addr: SocketAddr) -> io::Result<Connection> {
-        match target {
-            RemoteTarget::Udp(_) => Datagrams::udp(addr, self.max_size).map(Connection::Datagrams),
-            RemoteTarget::Tls(_) | RemoteTarget::RelpTls(_) => {
-                let Some(secured) = self.shared.state.lock().secured.clone() else {
-                    return Err(io::Error::other("TLS is not set up"));
-                };
-                let stream = Stream::tls(Wire::tcp(addr)?, secured.connection()?)?;
-                if target.is_relp() { stream.open_relp() } else { Ok(stream) }.map(Connection::Stream)
-            }
-            RemoteTarget::Relp(_) => Stream::bare(Wire::tcp(addr)?).open_relp().map(Connection::Stream),
-            RemoteTarget::Tcp(_) | RemoteTarget::Unix(..) => {
-                Ok(Connection::Stream(Stream::bare(Wire::tcp(addr)?)))
+        if let Some(resolver) = &mut self.resolver {
+            match resolver.resolve(PATIENCE) {
+                Ok(found) => self.known = found,
+                Err(error) if self.known.is_empty() => return Err(error),
+                Err(_) => {}
             }
         }
-    }
-
-    fn addresses(&mut self) -> io::Result<Vec<SocketAddr>> {
-        let Some(resolver) = &mut self.resolver else { return Ok(Vec::new()) };
-        match resolver.resolve(PATIENCE) {
-            Ok(found) => self.known = found,
-            Err(error) if self.known.is_empty() => return Err(error),
-            Err(_) => {}
+        let mut failed = io::Error::other("the name has no address");
+        for &addr in &self.known {
+            match self.reach(addr, secured) {
+                Ok(connection) => return Ok((connection, addr.to_string())),
+                Err(error) => failed = error,
+            }
         }
-        Ok(self.known.clone())
+        Err(failed)
     }
-}
 
-/// The first of `addresses` that can be reached, else why the last cannot.
-fn in_turn(
-    addresses: &[SocketAddr],
-    reach: impl Fn(SocketAddr) -> io::Result<Connection>,
-) -> io::Result<(Connection, String)> {
-    let mut failed = io::Error::other("the name has no address");
-    for addr in addresses {
-        match reach(*addr) {
-            Ok(connection) => return Ok((connection, addr.to_string())),
-            Err(error) => failed = error,
+    fn reach(&self, addr: SocketAddr, secured: Option<&Secured>) -> io::Result<Connection> {
+        if matches!(self.target, RemoteTarget::Udp(_)) {
+            return Datagrams::udp(addr, self.max_size).map(Connection::Datagrams);
+        }
+        let wire = Wire::tcp(addr)?;
+        let stream = match secured {
+            Some(secured) => Stream::tls(wire, secured.connection()?)?,
+            None if self.target.is_tls() => return Err(io::Error::other("TLS is not set up")),
+            None => Stream::bare(wire),
+        };
+        if self.target.is_relp() { stream.open_relp() } else { Ok(stream) }.map(Connection::Stream)
+    }
+
+    fn unix(&self, path: &Path, kind: UnixKind) -> io::Result<Connection> {
+        let stream = || Ok(Connection::Stream(Stream::bare(Wire::unix(path, SocketType::STREAM)?)));
+        if kind == UnixKind::Stream {
+            return stream();
+        }
+        match Datagrams::unix(path, self.max_size, self.takes_files) {
+            Err(error)
+                if kind == UnixKind::Either && Errno::from_io_error(&error) == Some(Errno::PROTOTYPE) =>
+            {
+                stream()
+            }
+            datagrams => datagrams.map(Connection::Datagrams),
         }
     }
-    Err(failed)
-}
-
-fn unix(path: &Path, kind: UnixKind, max_size: Option<usize>) -> io::Result<Connection> {
-    let stream = || Ok(Connection::Stream(Stream::bare(Wire::unix(path, SocketType::STREAM)?)));
-    if kind == UnixKind::Stream {
-        return stream();
-    }
-    match Datagrams::unix(path, max_size) {
-        Ok(datagrams) => Ok(Connection::Datagrams(datagrams)),
-        Err(error) if kind == UnixKind::Either && is(&error, Errno::PROTOTYPE) => stream(),
-        Err(error) => Err(error),
-    }
-}
-
-fn is(error: &io::Error, errno: Errno) -> bool {
-    error.raw_os_error() == Some(errno.raw_os_error())
 }

@@ -6,6 +6,7 @@ use medusa_proto::format::{Encoder, Format};
 use medusa_proto::journal::{Journal, JournalEncoder};
 use medusa_proto::syslog::{self, SyslogEncoder, SyslogHeader};
 
+use super::connect::Connection;
 use super::relp;
 use crate::OptionError;
 use crate::local::LocalOffset;
@@ -59,7 +60,9 @@ pub(super) struct Lines {
     encoder: LineEncoder,
     local: LocalOffset,
     ends: Ends,
-    truncated: u64,
+    /// The number of entries that were cut to fit into a datagram, since this was taken last. A syslog message counts if it is
+    /// within a character of the limit, since it comes here cut already.
+    pub(super) truncated: u64,
 }
 
 #[derive(Debug)]
@@ -80,24 +83,22 @@ enum Ends {
 }
 
 impl Lines {
-    /// The encoder for a stream.
-    pub(super) fn stream(framing: &RecordFraming) -> Self {
+    /// The encoder for `connection`.
+    pub(super) fn new(framing: &RecordFraming, connection: &Connection) -> Self {
+        match connection {
+            Connection::Stream(stream) if stream.session.is_some() => Self::ending(framing, Ends::Relp(1)),
+            Connection::Stream(_) => Self::stream(framing),
+            Connection::Datagrams(datagrams) => Self::ending(framing, Ends::Datagram(datagrams.limit)),
+        }
+    }
+
+    fn stream(framing: &RecordFraming) -> Self {
         let ends = match framing {
             RecordFraming::Lines(_, LineEnd::Newline) | RecordFraming::Journal(_) => Ends::Byte(b'\n'),
             RecordFraming::Lines(_, LineEnd::Nul) => Ends::Byte(b'\0'),
             RecordFraming::Syslog(_, _, framing) => Ends::Syslog(*framing),
         };
-        Self::new(framing, ends)
-    }
-
-    /// The encoder for datagrams of at most `limit` bytes.
-    pub(super) fn datagrams(framing: &RecordFraming, limit: usize) -> Self {
-        Self::new(framing, Ends::Datagram(limit))
-    }
-
-    /// The encoder for RELP.
-    pub(super) fn relp(framing: &RecordFraming) -> Self {
-        Self::new(framing, Ends::Relp(1))
+        Self::ending(framing, ends)
     }
 
     /// The number of entries that have been written as frames of RELP.
@@ -108,17 +109,16 @@ impl Lines {
         }
     }
 
-    fn new(framing: &RecordFraming, ends: Ends) -> Self {
-        let encoder = match (framing, ends) {
-            (RecordFraming::Lines(format, _), _) => LineEncoder::Plain(Encoder::new(format.clone())),
-            (RecordFraming::Journal(journal), _) => {
-                LineEncoder::Journal(JournalEncoder::new(journal.clone()))
-            }
-            (RecordFraming::Syslog(header, format, _), _) => {
+    fn ending(framing: &RecordFraming, ends: Ends) -> Self {
+        let encoder = match framing {
+            RecordFraming::Lines(format, _) => LineEncoder::Plain(Encoder::new(format.clone())),
+            RecordFraming::Journal(journal) => LineEncoder::Journal(JournalEncoder::new(journal.clone())),
+            RecordFraming::Syslog(header, format, _) => {
                 let encoder = SyslogEncoder::new(SyslogHeader::clone(header), format.clone());
-                LineEncoder::Syslog(match ends.limit() {
-                    Some(limit) => encoder.with_limit(limit),
-                    None => encoder,
+                LineEncoder::Syslog(match ends {
+                    Ends::Datagram(limit) => encoder.with_limit(limit),
+                    Ends::Relp(_) => encoder.with_limit(relp::MAX_MESSAGE),
+                    Ends::Byte(_) | Ends::Syslog(_) => encoder,
                 })
             }
         };
@@ -147,12 +147,6 @@ impl Lines {
         self.end(start, out);
     }
 
-    /// The number of entries that were cut to fit into a datagram since this was asked last. A syslog message counts if it is within a
-    /// character of the limit, since it comes here cut already.
-    pub(super) fn take_truncated(&mut self) -> u64 {
-        std::mem::take(&mut self.truncated)
-    }
-
     fn end(&mut self, start: usize, out: &mut Vec<u8>) {
         match self.ends {
             Ends::Byte(byte) => out.push(byte),
@@ -176,17 +170,6 @@ impl Lines {
     }
 }
 
-impl Ends {
-    /// The most bytes of an entry.
-    const fn limit(self) -> Option<usize> {
-        match self {
-            Self::Datagram(limit) => Some(limit),
-            Self::Relp(_) => Some(relp::MAX_MESSAGE),
-            Self::Byte(_) | Self::Syslog(_) => None,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,7 +181,7 @@ mod tests {
         for target in ["/a", &"/ü".repeat(400)] {
             lines.entry(&record(target, 0).into(), &mut out);
         }
-        (String::from_utf8(out).expect("UTF-8"), lines.take_truncated())
+        (String::from_utf8(out).expect("UTF-8"), lines.truncated)
     }
 
     #[test]
@@ -215,7 +198,7 @@ mod tests {
     #[test]
     fn datagrams_have_no_end_and_a_limit() {
         let framing = RecordFraming::Lines(Format::Common, LineEnd::Newline);
-        let (out, cut) = written(Lines::datagrams(&framing, 200));
+        let (out, cut) = written(Lines::ending(&framing, Ends::Datagram(200)));
         assert!(!out.contains('\n') && cut == 1 && out.len() < 400, "{out}");
     }
 
@@ -233,7 +216,7 @@ mod tests {
         let (out, _) = written(Lines::stream(&framing));
         let (length, rest) = out.split_once(' ').expect("a length");
         assert!(rest[length.parse::<usize>().expect("a number")..].contains(" <"), "{out}");
-        let (out, cut) = written(Lines::datagrams(&framing, 480));
+        let (out, cut) = written(Lines::ending(&framing, Ends::Datagram(480)));
         assert!(out.starts_with('<') && cut == 1, "{out}");
     }
 }

@@ -27,7 +27,6 @@ mod wire;
 mod writer;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use medusa_proto::status::Status;
@@ -78,22 +77,19 @@ pub struct RemoteSink {
     kind: &'static str,
     target: RemoteTarget,
     options: RemoteOptions,
-    queue: Arc<Queue>,
     shared: Arc<RemoteShared>,
-    drain: Arc<RemoteDrain>,
     /// Whether the writer runs.
     started: Mutex<bool>,
 }
 
-/// State by which the writer and its sink tell each other.
-#[derive(Debug, Default)]
+/// Part of a sink that lasts as long as its writer works, and by which they tell each other.
+#[derive(Debug)]
 struct RemoteShared {
+    queue: Arc<Queue>,
+    is_local: bool,
     state: Mutex<RemoteState>,
     /// Signalled when `unacknowledged` has changed.
     changed: Condvar,
-    connections: AtomicU64,
-    truncated: AtomicU64,
-    refused: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -107,7 +103,14 @@ struct RemoteState {
     is_reopened: bool,
     /// Whether the process is about to end: what is on its way is waited for no longer.
     is_over: bool,
+    connections: u64,
+    truncated: u64,
+    refused: u64,
 }
+
+/// Time that the writer may take to give back what has not arrived: it looks up from a target that takes nothing four times a
+/// second.
+const HAND_BACK: Duration = Duration::from_secs(2);
 
 impl RemoteShared {
     fn set_unacknowledged(&self, records: u64) {
@@ -115,6 +118,51 @@ impl RemoteShared {
         if std::mem::replace(&mut state.unacknowledged, records) != records {
             self.changed.notify_all();
         }
+    }
+
+    fn flush(&self, deadline: Instant) -> Flushed {
+        loop {
+            let flushed = self.queue.flush(deadline);
+            if self.is_local {
+                return flushed; // what is in a unix socket is with its reader, whatever becomes of us
+            }
+            if !flushed.is_complete() {
+                return Flushed { left: flushed.left + self.state.lock().unacknowledged, ..flushed };
+            }
+            let left = self.wait_acknowledged(deadline);
+            // A connection that broke meanwhile has put back what had not arrived.
+            if left > 0 || self.queue.accounts().pending == 0 {
+                return Flushed { left, ..flushed };
+            }
+        }
+    }
+
+    /// Waits until the other end has acknowledged all that was written, or until `deadline`: a process that exits loses
+    /// nothing then. Returns the records it has not.
+    fn wait_acknowledged(&self, deadline: Instant) -> u64 {
+        /// Time between two looks at what is acknowledged: the kernel tells nobody.
+        const LOOK: Duration = Duration::from_millis(20);
+        let mut state = self.state.lock();
+        while state.unacknowledged > 0 && Instant::now() < deadline {
+            self.queue.nudge();
+            self.changed.wait_until(&mut state, deadline.min(Instant::now() + LOOK));
+        }
+        state.unacknowledged
+    }
+}
+
+impl Drain for RemoteShared {
+    fn drain(&self, deadline: Instant) -> Flushed {
+        // The end of a writer includes that all has arrived.
+        let flushed = if self.queue.is_closed() { self.queue.drain(deadline) } else { self.flush(deadline) };
+        let is_all = self.is_local || self.state.lock().unacknowledged == 0;
+        if (flushed.is_complete() && is_all) || !self.queue.spills() {
+            return flushed;
+        }
+        // What is on its way is in the writer's hands: it has to give it back, for the disk.
+        self.state.lock().is_over = true;
+        self.queue.close();
+        self.queue.drain(deadline.max(Instant::now()) + HAND_BACK)
     }
 }
 
@@ -136,109 +184,28 @@ impl RemoteSink {
 
     fn new(kind: &'static str, target: RemoteTarget, options: RemoteOptions) -> Self {
         let queue = Arc::new(Queue::new(options.queue.clone()));
-        let (shared, is_local) = (Arc::<RemoteShared>::default(), target.is_local());
-        let drain =
-            Arc::new(RemoteDrain { queue: Arc::clone(&queue), shared: Arc::clone(&shared), is_local });
-        Self { kind, target, options, queue, shared, drain, started: Mutex::default() }
+        let (state, changed) = (Mutex::default(), Condvar::new());
+        let shared = Arc::new(RemoteShared { queue, is_local: target.is_local(), state, changed });
+        Self { kind, target, options, shared, started: Mutex::default() }
     }
 
+    /// Reads the files of TLS, if that is spoken.
     fn secure(&self) -> Result<Option<Secured>, SinkError> {
-        match &self.target {
-            RemoteTarget::Tls(host) | RemoteTarget::RelpTls(host) => {
-                let secured = Secured::load(&self.options.tls, &host.name);
-                secured
-                    .map(Some)
-                    .map_err(|source| SinkError::new(&self.target, "be sent by TLS").because(source))
-            }
-            _ => Ok(None),
-        }
+        let Some(host) = self.target.host().filter(|_| self.target.is_tls()) else { return Ok(None) };
+        let secured = Secured::load(&self.options.tls, &host.name);
+        secured.map(Some).map_err(|source| SinkError::new(&self.target, "be sent by TLS").because(source))
     }
 
     /// Tells whether the target's name has an address; that something answers there is not asked for.
     fn resolve(&self) -> Result<(), SinkError> {
         let Some(host) = self.target.host() else { return Ok(()) };
-        match Resolver::new(host).resolve(PATIENCE) {
-            Ok(_) => Ok(()),
-            Err(source) => {
-                let doing = format!(
-                    "resolve the host {:?}: name one that has an address, or give the address",
-                    host.name
-                );
-                Err(SinkError::new(&self.target, doing).because(source))
-            }
-        }
-    }
-
-    fn start(&self) -> Result<(), SinkError> {
-        let writer =
-            RemoteWriter::new(&self.target, &self.options, Arc::clone(&self.queue), Arc::clone(&self.shared));
-        let drain = Arc::clone(&self.drain);
-        spawn("log", &self.target, move || {
-            writer.run();
-            drain.queue.leave();
-        })?;
-        drain::enter(&self.drain);
-        Ok(())
-    }
-}
-
-/// Part of a sink that lasts as long as its writer works.
-#[derive(Debug)]
-struct RemoteDrain {
-    queue: Arc<Queue>,
-    shared: Arc<RemoteShared>,
-    is_local: bool,
-}
-
-/// Time that the writer may take to give back what has not arrived: it looks up from a target that takes nothing four times a
-/// second.
-const HAND_BACK: Duration = Duration::from_secs(2);
-
-impl RemoteDrain {
-    fn flush(&self, deadline: Instant) -> Flushed {
-        loop {
-            let flushed = self.queue.flush(deadline);
-            if self.is_local {
-                return flushed; // what is in a unix socket is with its reader, whatever becomes of us
-            }
-            if !flushed.is_complete() {
-                return Flushed { left: flushed.left + self.shared.state.lock().unacknowledged, ..flushed };
-            }
-            let left = self.wait_acknowledged(deadline);
-            // A connection that broke meanwhile has put back what had not arrived.
-            if left > 0 || self.queue.accounts().pending == 0 {
-                return Flushed { left, ..flushed };
-            }
-        }
-    }
-
-    /// Waits until the other end has acknowledged all that was written, or until `deadline`: a process that exits loses
-    /// nothing then. Returns the records it has not.
-    fn wait_acknowledged(&self, deadline: Instant) -> u64 {
-        /// Time between two looks at what is acknowledged: the kernel tells nobody.
-        const LOOK: Duration = Duration::from_millis(20);
-        let mut state = self.shared.state.lock();
-        while state.unacknowledged > 0 && Instant::now() < deadline {
-            self.queue.nudge();
-            let left = deadline.saturating_duration_since(Instant::now()).min(LOOK);
-            self.shared.changed.wait_for(&mut state, left);
-        }
-        state.unacknowledged
-    }
-}
-
-impl Drain for RemoteDrain {
-    fn drain(&self, deadline: Instant) -> Flushed {
-        // The end of a writer includes that all has arrived.
-        let flushed = if self.queue.is_closed() { self.queue.drain(deadline) } else { self.flush(deadline) };
-        let is_all = self.is_local || self.shared.state.lock().unacknowledged == 0;
-        if (flushed.is_complete() && is_all) || !self.queue.spills() {
-            return flushed;
-        }
-        // What is on its way is in the writer's hands: it has to give it back, for the disk.
-        self.shared.state.lock().is_over = true;
-        self.queue.close();
-        self.queue.drain(deadline.max(Instant::now()) + HAND_BACK)
+        Resolver::new(host).resolve(PATIENCE).map(drop).map_err(|source| {
+            let doing = format!(
+                "resolve the host {:?}: name one that has an address, or give the address",
+                host.name
+            );
+            SinkError::new(&self.target, doing).because(source)
+        })
     }
 }
 
@@ -255,26 +222,32 @@ impl Sink for RemoteSink {
             let secured = self.secure()?;
             self.resolve()?;
             self.shared.state.lock().secured = secured;
-            self.queue.prepare()?;
-            self.start()?;
+            self.shared.queue.prepare()?;
+            let writer = RemoteWriter::new(&self.target, &self.options, Arc::clone(&self.shared));
+            let shared = Arc::clone(&self.shared);
+            spawn("log", &self.target, move || {
+                writer.run();
+                shared.queue.leave();
+            })?;
+            drain::enter(&self.shared);
             *started = true;
         }
         Ok(())
     }
 
     fn submit(&self, batch: &Arc<Batch>) {
-        self.queue.submit(batch);
+        self.shared.queue.submit(batch);
     }
 
     fn flush(&self, deadline: Instant) -> Flushed {
         if !*self.started.lock() {
-            return self.queue.flush(Instant::now()); // without a writer, waiting changes nothing
+            return self.shared.queue.flush(Instant::now()); // without a writer, waiting changes nothing
         }
-        self.drain.flush(deadline)
+        self.shared.flush(deadline)
     }
 
     fn close(&self) {
-        self.queue.close();
+        self.shared.queue.close();
     }
 
     /// Reads the files of TLS anew, for the next connection, and if there is none, tries for one at once. By UDP, where
@@ -286,33 +259,31 @@ impl Sink for RemoteSink {
             state.secured = secured;
             state.is_reopened = true;
             drop(state);
-            self.queue.nudge();
+            self.shared.queue.nudge();
         }
         Ok(())
     }
 
     fn status(&self) -> Status {
-        let (peer, unacknowledged) = {
-            let state = self.shared.state.lock();
-            (state.peer.clone(), self.target.is_relp().then_some(state.unacknowledged))
-        };
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let some = |count: u64| (count > 0).then_some(count);
-        let status = Status::new(self.kind, self.target.to_string())
-            .field("format", self.options.framing.format().name())
-            .gauge("connected", peer.is_some())
-            .maybe("peer", peer)
-            .counter("reconnects", count(&self.shared.connections).saturating_sub(1))
-            .maybe_counter("truncated", some(count(&self.shared.truncated)))
-            .maybe_counter("refused", some(count(&self.shared.refused)))
-            .maybe_gauge("unacknowledged", unacknowledged);
-        self.queue.describe(status)
+        let status = {
+            let state = self.shared.state.lock();
+            Status::new(self.kind, self.target.to_string())
+                .field("format", self.options.framing.format().name())
+                .gauge("connected", state.peer.is_some())
+                .maybe("peer", state.peer.clone())
+                .counter("reconnects", state.connections.saturating_sub(1))
+                .maybe_counter("truncated", some(state.truncated))
+                .maybe_counter("refused", some(state.refused))
+                .maybe_gauge("unacknowledged", self.target.is_relp().then_some(state.unacknowledged))
+        };
+        self.shared.queue.describe(status)
     }
 }
 
 impl Drop for RemoteSink {
     fn drop(&mut self) {
-        self.queue.close();
+        self.shared.queue.close();
     }
 }
 

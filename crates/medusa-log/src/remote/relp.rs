@@ -69,7 +69,8 @@ pub(super) struct Session {
     /// All frames before this position are answered, and some behind it.
     answered: u64,
     ahead: BTreeSet<u64>,
-    refused: Refused,
+    /// What was refused since this was taken last.
+    pub(super) refused: Refused,
 }
 
 /// Messages that the receiver would not have.
@@ -105,11 +106,6 @@ impl Session {
     /// The number of messages, from the first on, that the receiver has answered.
     pub(super) const fn delivered(&self) -> u64 {
         self.answered.saturating_sub(1)
-    }
-
-    /// Takes what was refused since this was asked last.
-    pub(super) fn take_refused(&mut self) -> Refused {
-        std::mem::take(&mut self.refused)
     }
 
     fn take(&mut self, frame: &RelpFrame<'_>) -> io::Result<()> {
@@ -265,7 +261,7 @@ mod tests {
         session.hear(b"p 6 200 OK\n").expect("the rest");
         assert_eq!(session.delivered(), 3);
         session.hear(b"5 rsp 9 500 never\n").expect("a refusal");
-        let Refused { count, reason } = session.take_refused();
+        let Refused { count, reason } = std::mem::take(&mut session.refused);
         assert_eq!((session.delivered(), count, reason.as_str()), (4, 1, "500 never"));
     }
 

@@ -3,9 +3,10 @@
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::time::{Duration, Instant};
 
+use rustix::event::PollFlags;
 use rustls::ClientConnection;
 
-use super::relp::{self, Refused, Session};
+use super::relp::{self, Session};
 use super::wire::{Wire, closed};
 
 /// Time that a TLS handshake may take, and the opening of RELP.
@@ -13,10 +14,10 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Stream {
-    wire: Wire,
+    pub(super) wire: Wire,
     tls: Option<Box<ClientConnection>>,
     /// Of RELP: what the other end has acknowledged.
-    session: Option<Box<Session>>,
+    pub(super) session: Option<Box<Session>>,
 }
 
 impl Stream {
@@ -29,22 +30,11 @@ impl Stream {
         let deadline = Instant::now() + HANDSHAKE;
         while tls.is_handshaking() {
             match tls.complete_io(&mut wire) {
-                Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return Err(io::Error::new(
-                            ErrorKind::TimedOut,
-                            "the TLS handshake has taken too long",
-                        ));
-                    }
-                    if tls.wants_write() {
-                        wire.wait_writable(left)?
-                    } else {
-                        wire.wait_readable(left)?
-                    };
+                    let left = left(deadline, "the TLS handshake has taken too long")?;
+                    wire.wait(if tls.wants_write() { PollFlags::OUT } else { PollFlags::IN }, left)?;
                 }
-                Err(error) => return Err(error),
+                done => drop(done?),
             }
         }
         Ok(Self { wire, tls: Some(Box::new(tls)), session: None })
@@ -53,19 +43,12 @@ impl Stream {
     /// Opens a session of RELP on it, within [`HANDSHAKE`].
     pub(super) fn open_relp(mut self) -> io::Result<Self> {
         let deadline = Instant::now() + HANDSHAKE;
-        let too_long =
-            || io::Error::new(ErrorKind::TimedOut, "the receiver has not answered as one of RELP does");
         // A new connection has room for so little.
-        if !self.offer(&relp::open())?.1 {
-            return Err(too_long());
-        }
+        self.offer(&relp::open())?;
         self.session = Some(Box::default());
         while !self.session.as_ref().is_some_and(|session| session.is_open()) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(too_long());
-            }
-            self.wire.wait_readable(left)?;
+            let left = left(deadline, "the receiver has not answered as one of RELP does")?;
+            self.wire.wait(PollFlags::IN, left)?;
             self.check()?;
         }
         Ok(self)
@@ -74,15 +57,6 @@ impl Stream {
     /// The number of records, from the first on, that the other end of RELP has acknowledged.
     pub(super) fn delivered(&self) -> Option<u64> {
         self.session.as_ref().map(|session| session.delivered())
-    }
-
-    /// Takes the records that the other end of RELP would not have, since this was asked last.
-    pub(super) fn take_refused(&mut self) -> Refused {
-        self.session.as_mut().map(|session| session.take_refused()).unwrap_or_default()
-    }
-
-    pub(super) const fn wire(&self) -> &Wire {
-        &self.wire
     }
 
     /// Takes what it can of `bytes` without waiting: how many, and whether they are all with the kernel. The latter is
@@ -166,6 +140,12 @@ impl Stream {
         }
         self.wire.finish();
     }
+}
+
+/// Time until `deadline`, unless it has passed.
+fn left(deadline: Instant, told: &str) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(io::Error::new(ErrorKind::TimedOut, told)) } else { Ok(left) }
 }
 
 /// Gives the kernel what TLS has encrypted; whether it has taken all.

@@ -49,6 +49,8 @@ impl TlsError {
     }
 }
 
+const HALF: &str = "a certificate of our own takes two files, that of the certificate and that of its key: only one is given";
+
 /// All that a TLS connection needs.
 #[derive(Clone, Debug)]
 pub(super) struct Secured {
@@ -65,34 +67,41 @@ impl Secured {
                 "{name:?} cannot be the name in a certificate: use a host name or an address"
             ))
         })?;
-        let roots = match &options.ca {
-            Some(path) => authorities(path)?,
-            None => system_authorities()?,
-        };
+        let mut roots = RootCertStore::empty();
+        match &options.ca {
+            Some(path) => {
+                for (position, certificate) in (1..).zip(certificates("CA", path)?) {
+                    roots.add(certificate).map_err(|_damaged| damaged("CA", path, position))?;
+                }
+            }
+            // A few that are broken are no reason to do without the rest.
+            None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+        }
         let provider = Arc::new(aws_lc_rs::default_provider());
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
-        let verifier = verifier.build().map_err(|_no_roots| no_authorities())?;
+        let verifier = verifier.build().map_err(|_no_roots| {
+            TlsError::new(
+                "this system has no certificate authorities (package ca-certificates): name a file of them",
+            )
+        })?;
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(TlsError::setup)?
             .with_webpki_verifier(verifier);
         let config = match (&options.certificate, &options.key) {
             (None, None) => builder.with_no_client_auth(),
-            (Some(certificate), Some(key)) => builder
-                .with_client_auth_cert(certificates("certificate", certificate)?, private_key(key)?)
-                .map_err(|error| match error {
+            (Some(certificate), Some(key)) => {
+                let (chain, private) = (certificates("certificate", certificate)?, private_key(key)?);
+                builder.with_client_auth_cert(chain, private).map_err(|error| match error {
                     rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsError::new(format!(
                         "the key in {} does not belong to the certificate in {}",
                         quoted(key),
                         quoted(certificate)
                     )),
                     source => TlsError::setup(source),
-                })?,
-            _ => {
-                return Err(TlsError::new(
-                    "a certificate of our own takes two files, that of the certificate and that of its key: only one is given",
-                ));
+                })?
             }
+            _ => return Err(TlsError::new(HALF)),
         };
         Ok(Self { config: Arc::new(config), name })
     }
@@ -101,26 +110,6 @@ impl Secured {
     pub(super) fn connection(&self) -> io::Result<ClientConnection> {
         ClientConnection::new(Arc::clone(&self.config), self.name.clone()).map_err(io::Error::other)
     }
-}
-
-fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
-    const WHAT: &str = "CA";
-    let mut roots = RootCertStore::empty();
-    for (position, certificate) in (1..).zip(certificates(WHAT, path)?) {
-        roots.add(certificate).map_err(|_damaged| damaged(WHAT, path, position))?;
-    }
-    Ok(roots)
-}
-
-fn system_authorities() -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
-    // A few that are broken are no reason to do without the rest.
-    let (added, _ignored) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if added == 0 { Err(no_authorities()) } else { Ok(roots) }
-}
-
-fn no_authorities() -> TlsError {
-    TlsError::new("this system has no certificate authorities (package ca-certificates): name a file of them")
 }
 
 /// A path in a message: in quotes, and what could harm a terminal escaped.

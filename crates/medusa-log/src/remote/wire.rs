@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketAddrUnix,
     SocketFlags, SocketType, connect, recv, send, sendmsg, shutdown, socket_with, sockopt,
@@ -34,7 +34,7 @@ const SEND: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
 pub(super) struct Wire {
     fd: OwnedFd,
     /// Bytes the kernel has taken.
-    sent: u64,
+    pub(super) sent: u64,
 }
 
 impl Wire {
@@ -47,7 +47,7 @@ impl Wire {
         sockopt::set_tcp_keepidle(&stream, KEEP_ALIVE)?;
         sockopt::set_tcp_keepintvl(&stream, KEEP_ALIVE / 3)?;
         sockopt::set_tcp_user_timeout(&stream, DEAD_AFTER.as_millis() as u32)?;
-        Ok(Self { fd: stream.into(), sent: 0 })
+        Ok(Self::of(stream.into()))
     }
 
     /// Connects to a unix socket of this type. A listener whose backlog is full is an error, not a wait.
@@ -55,7 +55,7 @@ impl Wire {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let fd = socket_with(AddressFamily::UNIX, kind, flags, None)?;
         connect(&fd, &SocketAddrUnix::new(path)?)?;
-        Ok(Self { fd, sent: 0 })
+        Ok(Self::of(fd))
     }
 
     /// A socket that was connected elsewhere, and does not block.
@@ -68,42 +68,19 @@ impl Wire {
         Ok(self.sent.saturating_sub(outq::unacknowledged(&self.fd)?))
     }
 
-    /// Bytes the kernel has taken.
-    pub(super) const fn sent(&self) -> u64 {
-        self.sent
-    }
-
-    /// Waits until something may be written, for `time` at most. Whether that is so.
-    pub(super) fn wait_writable(&self, time: Duration) -> io::Result<bool> {
-        self.wait(PollFlags::OUT, time)
-    }
-
-    /// Waits until something may be read, for `time` at most. Whether that is so.
-    pub(super) fn wait_readable(&self, time: Duration) -> io::Result<bool> {
-        self.wait(PollFlags::IN, time)
-    }
-
-    fn wait(&self, events: PollFlags, time: Duration) -> io::Result<bool> {
-        let time = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };
-        match poll(&mut [PollFd::new(&self.fd, events)], Some(&time)) {
-            Ok(ready) => Ok(ready > 0),
+    /// Waits until it is ready for `events`, for `time` at most. Whether that is so.
+    pub(super) fn wait(&self, events: PollFlags, time: Duration) -> io::Result<bool> {
+        match poll(&mut [PollFd::new(&self.fd, events)], Timespec::try_from(time).ok().as_ref()) {
             Err(Errno::INTR) => Ok(false),
-            Err(error) => Err(error.into()),
+            ready => Ok(ready? > 0),
         }
     }
 
-    /// Sends one datagram.
-    pub(super) fn send(&mut self, datagram: &[u8]) -> Result<(), Errno> {
-        loop {
-            match send(&self.fd, datagram, SEND) {
-                Ok(count) => {
-                    self.sent += count as u64;
-                    return Ok(());
-                }
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error),
-            }
-        }
+    /// Sends what it can of `bytes`, or one datagram.
+    pub(super) fn send(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
+        let count = retry_on_intr(|| send(&self.fd, bytes, SEND))?;
+        self.sent += count as u64;
+        Ok(count)
     }
 
     /// Sends a datagram with nothing in it but a file of so many bytes.
@@ -112,16 +89,9 @@ impl Wire {
         let mut files = SendAncillaryBuffer::new(&mut space);
         let handed = [file];
         files.push(SendAncillaryMessage::ScmRights(&handed));
-        loop {
-            match sendmsg(&self.fd, &[], &mut files, SEND) {
-                Ok(_) => {
-                    self.sent += len as u64;
-                    return Ok(());
-                }
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error),
-            }
-        }
+        retry_on_intr(|| sendmsg(&self.fd, &[], &mut files, SEND))?;
+        self.sent += len as u64;
+        Ok(())
     }
 
     /// The error the kernel keeps for this socket, if there is one: what became of an earlier datagram.
@@ -148,29 +118,14 @@ impl AsFd for Wire {
 }
 
 impl Read for Wire {
-    fn read(&mut self, mut buf: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match recv(&self.fd, &mut *buf, RecvFlags::DONTWAIT) {
-                Ok((_, count)) => return Ok(count),
-                Err(Errno::INTR) => buf = &mut *buf,
-                Err(error) => return Err(error.into()),
-            }
-        }
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        Ok(retry_on_intr(|| recv(&self.fd, &mut *buf, RecvFlags::DONTWAIT))?.1)
     }
 }
 
 impl Write for Wire {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        loop {
-            match send(&self.fd, bytes, SEND) {
-                Ok(count) => {
-                    self.sent += count as u64;
-                    return Ok(count);
-                }
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        Ok(self.send(bytes)?)
     }
 
     fn flush(&mut self) -> io::Result<()> {

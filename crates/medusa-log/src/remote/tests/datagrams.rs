@@ -117,8 +117,8 @@ fn what_the_kernel_finds_too_long_is_cut() {
     let path = dir.path().join("log");
     let reader = UnixDatagram::bind(&path).expect("a socket");
     let sink = sink(unix(&path, UnixKind::Datagram), lines());
-    let (connection, _) = connect::Connector::new(unix(&path, UnixKind::Datagram), None, Arc::default())
-        .connect()
+    let (connection, _) = connect::Connector::new(unix(&path, UnixKind::Datagram), None, false)
+        .connect(None)
         .expect("a reader");
     let connect::Connection::Datagrams(mut datagrams) = connection else { panic!("datagrams") };
     let long = "ü".repeat(500_000);

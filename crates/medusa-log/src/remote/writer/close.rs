@@ -47,10 +47,8 @@ impl RemoteWriter {
         if !self.window.is_acknowledged() {
             if self.window.knows() || self.queue.spills() {
                 // The other end does not have them: they are kept on disk, or counted as lost.
-                self.broken(
-                    None,
-                    &io::Error::new(ErrorKind::TimedOut, "the other end has not acknowledged all"),
-                );
+                let error = io::Error::new(ErrorKind::TimedOut, "the other end has not acknowledged all");
+                self.broken(None, &error);
                 return false;
             }
             let records = self.window.unacknowledged();
@@ -71,14 +69,14 @@ impl RemoteWriter {
     pub(super) fn give_up(mut self) {
         match self.unsent.take() {
             Some(Unsent { what: Outgoing::Batch(batch), sent }) => self.abandon(&batch, sent),
-            Some(Unsent { what: Outgoing::Loss(loss), .. }) => self.remember(loss),
+            Some(Unsent { what: Outgoing::Loss(loss), .. }) => self.remember(Some(loss)),
             None => {}
         }
         loop {
             match self.queue.next(None) {
                 Work::Batch(batch, _) => self.abandon(&batch, 0),
                 Work::Lost(loss) => {
-                    self.remember(loss);
+                    self.remember(Some(loss));
                     self.queue.settle_loss();
                 }
                 Work::Nudge => {}
@@ -92,8 +90,7 @@ impl RemoteWriter {
     }
 
     fn abandon(&mut self, batch: &Batch, sent: usize) {
-        if let Some(loss) = self.queue.give_up(batch, sent) {
-            self.remember(loss);
-        }
+        let loss = self.queue.give_up(batch, sent);
+        self.remember(loss);
     }
 }

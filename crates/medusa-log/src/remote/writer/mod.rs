@@ -9,7 +9,6 @@ mod send;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use medusa_proto::access::Loss;
@@ -51,17 +50,16 @@ pub(super) struct RemoteWriter {
 }
 
 impl RemoteWriter {
-    pub(super) fn new(
-        target: &RemoteTarget,
-        options: &RemoteOptions,
-        queue: Arc<Queue>,
-        shared: Arc<RemoteShared>,
-    ) -> Self {
+    pub(super) fn new(target: &RemoteTarget, options: &RemoteOptions, shared: Arc<RemoteShared>) -> Self {
         Self {
             name: target.to_string(),
             framing: options.framing.clone(),
-            connector: Connector::new(target.clone(), options.max_size, Arc::clone(&shared)),
-            queue,
+            connector: Connector::new(
+                target.clone(),
+                options.max_size,
+                matches!(options.framing, RecordFraming::Journal(_)),
+            ),
+            queue: Arc::clone(&shared.queue),
             shared,
             backoff: Backoff::default(),
             wait: Duration::ZERO,
@@ -83,10 +81,10 @@ impl RemoteWriter {
                     return self.give_up();
                 }
                 self.connect();
-            } else if self.unsent.is_some() {
-                self.resume();
+            } else if let Some(Unsent { what, sent }) = self.unsent.take() {
+                self.write(what, sent); // it was in hand when the connection broke
             } else if let Some(loss) = self.loss.take() {
-                self.write(Outgoing::Loss(loss));
+                self.write(Outgoing::Loss(loss), 0);
             } else if !self.work() {
                 return;
             }
@@ -96,9 +94,9 @@ impl RemoteWriter {
     /// Does what there is to do. False when that was all.
     fn work(&mut self) -> bool {
         match self.queue.next(Some(if self.window.is_empty() { IDLE } else { LOOK })) {
-            Work::Batch(batch, _) => self.write(Outgoing::Batch(batch)),
+            Work::Batch(batch, _) => self.write(Outgoing::Batch(batch), 0),
             Work::Lost(loss) => {
-                self.remember(loss); // told next
+                self.remember(Some(loss)); // told next
                 self.queue.settle_loss();
             }
             Work::Nudge if self.is_to_reopen() => self.connection = None,
@@ -117,22 +115,14 @@ impl RemoteWriter {
     /// Waits out the time between two attempts, then makes one.
     fn connect(&mut self) {
         self.rest();
-        match self.connector.connect() {
+        let secured = self.shared.state.lock().secured.clone();
+        match self.connector.connect(secured.as_ref()) {
             Ok((connection, peer)) => {
-                let lines = match &connection {
-                    Connection::Stream(_) if self.window.knows() => Lines::relp(&self.framing),
-                    Connection::Stream(_) => Lines::stream(&self.framing),
-                    Connection::Datagrams(datagrams) => Lines::datagrams(&self.framing, datagrams.limit()),
-                };
-                let connection = match connection {
-                    Connection::Datagrams(datagrams) if matches!(self.framing, RecordFraming::Journal(_)) => {
-                        Connection::Datagrams(datagrams.with_files())
-                    }
-                    connection => connection,
-                };
                 self.backoff.connected(Instant::now());
-                self.shared.connections.fetch_add(1, Relaxed);
-                self.shared.state.lock().peer = Some(peer);
+                let mut state = self.shared.state.lock();
+                state.connections += 1;
+                state.peer = Some(peer);
+                let lines = Lines::new(&self.framing, &connection);
                 self.connection = Some((connection, lines));
             }
             Err(error) => {
@@ -162,16 +152,14 @@ impl RemoteWriter {
         self.shared.state.lock().peer = None;
         let again = self.window.take();
         let in_hand = match in_hand {
+            Some(Outgoing::Batch(batch)) => Some(batch),
             Some(Outgoing::Loss(loss)) => {
-                self.remember(loss);
+                self.remember(Some(loss));
                 None
             }
-            Some(Outgoing::Batch(batch)) => Some(batch),
             None => None,
         };
-        if let Some(loss) = again.loss {
-            self.remember(loss);
-        }
+        self.remember(again.loss);
         self.queue.put_back(again.batches, in_hand);
         self.shared.set_unacknowledged(0);
         self.failed(error);
@@ -183,10 +171,27 @@ impl RemoteWriter {
         let Some((Connection::Stream(stream), _)) = &mut self.connection else { return None };
         stream.delivered()?;
         let _broken = stream.check();
-        let (delivered, refused) = (stream.delivered()?, stream.take_refused());
-        self.window.delivered(delivered);
-        self.refuse(refused);
+        let delivered = stream.delivered()?;
+        self.delivered(delivered);
         Some(delivered)
+    }
+
+    /// The receiver has acknowledged so many records. Those it would not have are lost; it would refuse them again.
+    fn delivered(&mut self, records: u64) {
+        self.window.delivered(records);
+        let Some((Connection::Stream(stream), _)) = &mut self.connection else { return };
+        let Some(session) = &mut stream.session else { return };
+        let Refused { count, reason } = std::mem::take(&mut session.refused);
+        if count > 0 {
+            self.shared.state.lock().refused += count;
+            (0..count).for_each(|_| self.queue.tear());
+            tracing::warn!(
+                log = self.name,
+                records = count,
+                reason,
+                "records lost: the receiver refuses them"
+            );
+        }
     }
 
     /// `what` was being sent when the connection broke, and would have been all of it after `end` records. If some of it is
@@ -201,19 +206,6 @@ impl RemoteWriter {
         self.window.delivered(delivered);
         self.queue.settle(&batch, batch.len());
         None
-    }
-
-    /// Records that the receiver would not have are lost; it would refuse them again.
-    fn refuse(&mut self, refused: Refused) {
-        if refused.count == 0 {
-            return;
-        }
-        self.shared.refused.fetch_add(refused.count, Relaxed);
-        for _ in 0..refused.count {
-            self.queue.tear();
-        }
-        let Refused { count, reason } = refused;
-        tracing::warn!(log = self.name, records = count, reason, "records lost: the receiver refuses them");
     }
 
     fn failed(&mut self, error: &io::Error) {
@@ -233,12 +225,10 @@ impl RemoteWriter {
     /// Looks after the connection: whether it still stands, and what has arrived.
     fn look(&mut self) {
         let Some((connection, _)) = &mut self.connection else { return };
-        if let Err(error) = look(connection, &mut self.window) {
-            return self.broken(None, &error);
-        }
-        if let Connection::Stream(stream) = connection {
-            let refused = stream.take_refused();
-            self.refuse(refused);
+        match look(connection, &mut self.window) {
+            Err(error) => return self.broken(None, &error),
+            Ok(Some(delivered)) => self.delivered(delivered),
+            Ok(None) => {}
         }
         self.shared.set_unacknowledged(self.window.unacknowledged());
         if self.failing && self.backoff.has_lasted(Instant::now()) {
@@ -246,19 +236,18 @@ impl RemoteWriter {
         }
     }
 
-    fn remember(&mut self, loss: Loss) {
-        self.loss = Some(self.loss.map_or(loss, |known| known.merge(loss)));
+    fn remember(&mut self, loss: Option<Loss>) {
+        self.loss = self.loss.into_iter().chain(loss).reduce(Loss::merge);
     }
 }
 
-/// Tells whether `connection` stands, and what of `window` has arrived.
-fn look(connection: &mut Connection, window: &mut ResendWindow) -> io::Result<()> {
+/// Tells whether `connection` stands, and takes note of what of `window` has arrived: how many records, if the receiver says.
+fn look(connection: &mut Connection, window: &mut ResendWindow) -> io::Result<Option<u64>> {
     match connection {
         Connection::Stream(stream) => {
             stream.check()?;
             if let Some(delivered) = stream.delivered() {
-                window.delivered(delivered);
-                return Ok(());
+                return Ok(Some(delivered));
             }
         }
         Connection::Datagrams(datagrams) => datagrams.check()?,
@@ -266,5 +255,5 @@ fn look(connection: &mut Connection, window: &mut ResendWindow) -> io::Result<()
     if connection.is_watched() {
         window.acknowledged(connection.wire().acknowledged()?, Instant::now());
     }
-    Ok(())
+    Ok(None)
 }

@@ -2,8 +2,9 @@
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
+
+use rustix::event::PollFlags;
 
 use super::super::connect::Connection;
 use super::super::datagram::{DatagramOutcome, Datagrams};
@@ -65,18 +66,8 @@ impl Buffer {
 }
 
 impl RemoteWriter {
-    /// Sends what was in hand when the connection broke.
-    pub(super) fn resume(&mut self) {
-        if let Some(Unsent { what, sent }) = self.unsent.take() {
-            self.write_from(what, sent);
-        }
-    }
-
-    pub(super) fn write(&mut self, what: Outgoing) {
-        self.write_from(what, 0);
-    }
-
-    fn write_from(&mut self, what: Outgoing, mut sent: usize) {
+    /// Sends `what`, but for its first `sent` records.
+    pub(super) fn write(&mut self, what: Outgoing, mut sent: usize) {
         // Taken out, as sending may report what is going on.
         let Some((mut connection, mut lines)) = self.connection.take() else {
             self.unsent = Some(Unsent { what, sent });
@@ -90,7 +81,7 @@ impl RemoteWriter {
         }
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.fill(&what, sent, &mut lines);
-        self.shared.truncated.fetch_add(lines.take_truncated(), Relaxed);
+        self.truncated(std::mem::take(&mut lines.truncated));
         let result = match &mut connection {
             Connection::Stream(stream) => self.send_stream(stream, &buffer),
             Connection::Datagrams(datagrams) => self.send_datagrams(datagrams, &buffer, &mut sent),
@@ -98,7 +89,7 @@ impl RemoteWriter {
         let bytes = buffer.bytes.len() as u64;
         self.buffer = buffer;
         let acknowledges = self.window.knows();
-        let end = if acknowledges { lines.frames() } else { connection.wire().sent() };
+        let end = if acknowledges { lines.frames() } else { connection.wire().sent };
         let is_watched = connection.is_watched();
         self.connection = Some((connection, lines));
         match result {
@@ -126,7 +117,7 @@ impl RemoteWriter {
                 continue;
             }
             self.held_up(moved)?;
-            stream.wire().wait_readable(SLICE)?;
+            stream.wire.wait(PollFlags::IN, SLICE)?;
         }
         Ok(())
     }
@@ -151,17 +142,17 @@ impl RemoteWriter {
         stream.check()?;
         let (mut at, mut moved) = (0, Instant::now());
         loop {
-            let before = stream.wire().sent();
+            let before = stream.wire.sent;
             let (taken, is_sent) = stream.offer(&buffer.bytes[at..])?;
             at += taken;
             if is_sent {
                 return Ok(());
             }
-            if stream.wire().sent() > before {
+            if stream.wire.sent > before {
                 moved = Instant::now();
             }
             self.held_up(moved)?;
-            stream.wire().wait_writable(SLICE)?;
+            stream.wire.wait(PollFlags::OUT, SLICE)?;
         }
     }
 
@@ -177,9 +168,7 @@ impl RemoteWriter {
         while let Some(datagram) = buffer.datagram(at) {
             match datagrams.send(datagram)? {
                 DatagramOutcome::Done => {}
-                DatagramOutcome::Cut => {
-                    self.shared.truncated.fetch_add(1, Relaxed);
-                }
+                DatagramOutcome::Cut => self.truncated(1),
                 DatagramOutcome::Full => {
                     self.held_up(moved)?;
                     datagrams.wait(SLICE)?;
@@ -194,9 +183,15 @@ impl RemoteWriter {
         if datagrams.was_refused() { Err(self.refused(sent)) } else { Ok(()) }
     }
 
+    fn truncated(&self, records: u64) {
+        if records > 0 {
+            self.shared.state.lock().truncated += records;
+        }
+    }
+
     /// Nobody listens at the UDP port. The kernel says so of an earlier datagram, most likely the last.
     fn refused(&mut self, sent: &mut usize) -> io::Error {
-        self.shared.refused.fetch_add(1, Relaxed);
+        self.shared.state.lock().refused += 1;
         *sent = sent.saturating_sub(1);
         io::Error::new(ErrorKind::ConnectionRefused, "nobody listens at that port")
     }
