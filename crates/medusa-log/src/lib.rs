@@ -37,7 +37,7 @@ pub use multi::MultiSink;
 pub use queue::{QueueOptions, SpillOptions, WhenFull};
 pub use recorder::{MAX_BATCH_BYTES, MAX_BATCH_RECORDS, Recorder};
 pub use remote::{
-    DefaultPorts, Host, LineEnd, RecordFraming, RemoteOptions, RemoteSink, RemoteTarget, TlsOptions, UnixKind,
+    Host, LineEnd, RecordFraming, RemoteOptions, RemoteSink, RemoteTarget, Scheme, TlsOptions, UnixKind,
 };
 pub use resolving::{Answer, Known, Names, NamesError, ResolvingOptions, ResolvingSink, hostname};
 pub use sample::{Rate, SampleSink, Sampling};

@@ -56,8 +56,9 @@ pub(super) fn check(target: &Target) -> Result<(), SinkError> {
     match path.metadata() {
         Ok(meta) if meta.is_dir() => Err(is_directory(path)),
         Ok(_) => may(path, Access::WRITE_OK).map_err(|source| not_opened(path, source)),
-        Err(error) if error.kind() == ErrorKind::NotFound => check_parent(path),
-        Err(error) if error.kind() == ErrorKind::NotADirectory => check_parent(path),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            check_parent(path)
+        }
         Err(error) => Err(not_opened(path, error)),
     }
 }
@@ -73,20 +74,16 @@ pub(super) fn check_options(target: &Target, options: &Options) -> Result<(), Si
     };
     // What is not there yet will be a file; what cannot be looked at is refused when it is opened.
     let Ok(meta) = meta else { return Ok(()) };
-    let refused = |action, what| {
-        let doing = format!("be {action}: it is {what}, not a file of its own");
-        Err(SinkError::new(target, doing))
+    let (action, what) = match target {
+        _ if options.fsync != Fsync::Never && !meta.is_file() => {
+            ("brought to the disk (`fsync`)", kind(&meta))
+        }
+        _ if options.rotation.is_none() => return Ok(()),
+        Target::Stdout | Target::Stderr => ("rotated", "the process's own output"),
+        Target::Path(_) if !meta.is_file() && !meta.is_dir() => ("rotated", kind(&meta)),
+        Target::Path(path) => return check_place(path),
     };
-    let what = kind(&meta);
-    if options.fsync != Fsync::Never && !meta.is_file() {
-        return refused("brought to the disk (`fsync`)", what);
-    }
-    match target {
-        _ if options.rotation.is_none() => Ok(()),
-        Target::Stdout | Target::Stderr => refused("rotated", "the process's own output"),
-        Target::Path(_) if !meta.is_file() && !meta.is_dir() => refused("rotated", what),
-        Target::Path(path) => check_place(path),
-    }
+    Err(SinkError::new(target, format!("be {action}: it is {what}, not a file of its own")))
 }
 
 /// Tells whether files can be rotated beside `path`, which exists.
@@ -118,9 +115,13 @@ pub(super) fn regular(path: &Path) -> Option<PathBuf> {
     if let Ok(real) = path.canonicalize() {
         return real.is_file().then_some(real);
     }
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let directory = directory.unwrap_or(Path::new(".")).canonicalize();
-    Some(directory.ok().zip(path.file_name()).map_or(path.to_owned(), |(real, name)| real.join(name)))
+    let real = directory_of(path).canonicalize().ok().zip(path.file_name());
+    Some(real.map_or(path.to_owned(), |(directory, name)| directory.join(name)))
+}
+
+/// The directory that `path` is in, or would be.
+pub(super) fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Tells whether `path`, which does not exist, could be made: the nearest thing above it that exists must be a directory to
@@ -129,29 +130,20 @@ fn check_parent(path: &Path) -> Result<(), SinkError> {
     if ends_in_slash(path) {
         return Err(is_directory(path));
     }
-    let failed =
-        |source| match path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists()) {
-            Some(parent) => not_made(path, parent, source),
-            None => not_opened(path, source),
-        };
-    let above = path
-        .ancestors()
-        .skip(1)
-        .map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
-    for parent in above {
-        match parent.metadata() {
-            Ok(meta) if meta.is_dir() && is_made_up(parent) => return Err(failed(Errno::NOENT.into())),
-            Ok(meta) if meta.is_dir() => {
-                return may(parent, Access::WRITE_OK | Access::EXEC_OK).map_err(failed);
-            }
-            Ok(_) => {
-                let doing = format!("be created: {} is not a directory", parent.display());
-                return Err(SinkError::new(path.display(), doing));
-            }
-            Err(_) => {} // does not exist either, or is below a file: the next one says
+    let directory = directory_of(path);
+    let failed = |source| {
+        if directory.exists() { not_opened(path, source) } else { not_made(path, directory, source) }
+    };
+    let above = directory.ancestors().map(|above| if above == "" { Path::new(".") } else { above });
+    match above.into_iter().find(|above| above.exists()) {
+        None => Err(failed(ErrorKind::NotFound.into())),
+        Some(above) if !above.is_dir() => {
+            let doing = format!("be created: {} is not a directory", above.display());
+            Err(SinkError::new(path.display(), doing))
         }
+        Some(above) if is_made_up(above) => Err(failed(Errno::NOENT.into())),
+        Some(above) => may(above, Access::WRITE_OK | Access::EXEC_OK).map_err(failed),
     }
-    Err(not_opened(path, ErrorKind::NotFound.into()))
 }
 
 /// Tells whether what is in a directory is the kernel's to say, and no file can be made there, whatever its permissions are:
@@ -171,16 +163,16 @@ fn open_path(path: &Path, make: Make<'_>) -> Result<Opened, SinkError> {
     if ends_in_slash(path) || path.is_dir() {
         return Err(is_directory(path));
     }
-    create_parent(path)?;
+    let directory = directory_of(path);
+    let made = DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory);
+    made.map_err(|source| not_made(path, directory, source))?;
     open_file(path, make).map_err(|source| not_opened(path, source))
 }
 
 /// A regular file is opened under a shared lock, which keeps it from being compressed, and is in its place then: it was
 /// not rotated before we had the lock.
 fn open_file(path: &Path, make: Make<'_>) -> io::Result<Opened> {
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
+    for attempt in 1..=ATTEMPTS {
         let file = open_or_make(path, make)?;
         let meta = file.metadata()?;
         if !meta.is_file() {
@@ -193,6 +185,7 @@ fn open_file(path: &Path, make: Make<'_>) -> io::Result<Opened> {
             return Ok(Opened { file, meta, torn });
         }
     }
+    Err(ErrorKind::ResourceBusy.into())
 }
 
 fn open_or_make(path: &Path, make: Make<'_>) -> io::Result<File> {
@@ -228,15 +221,6 @@ impl Make<'_> {
         // Not every file system has permissions; it matters if they were asked for.
         if self.mode.is_some() { set } else { Ok(()) }
     }
-}
-
-fn create_parent(path: &Path) -> Result<(), SinkError> {
-    let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return Ok(()) };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(DIRECTORY_MODE)
-        .create(parent)
-        .map_err(|source| not_made(path, parent, source))
 }
 
 /// True too if nobody may look: a log may well be write-only.

@@ -22,7 +22,6 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp, Zoned};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
 
 use super::Target;
 use super::open::{self, Make, Opened};
@@ -326,14 +325,9 @@ impl LogFile {
     /// Waits until a pipe or a terminal has room; not at all if that was in vain before.
     fn wait_for_room(&mut self) -> io::Result<()> {
         let wait = if self.stalled { Duration::ZERO } else { STALLED };
-        let wait = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() };
-        let ready = match poll(&mut [PollFd::new(&self.file, PollFlags::OUT)], Some(&wait)) {
-            Err(Errno::INTR) => return Err(ErrorKind::Interrupted.into()),
-            ready => ready? > 0,
-        };
-        self.stalled = !ready;
-        let told = || io::Error::new(ErrorKind::TimedOut, "nobody reads it");
-        if ready { Ok(()) } else { Err(told()) }
+        let wait = Timespec::try_from(wait).ok();
+        self.stalled = poll(&mut [PollFd::new(&self.file, PollFlags::OUT)], wait.as_ref())? == 0;
+        if self.stalled { Err(io::Error::new(ErrorKind::TimedOut, "nobody reads it")) } else { Ok(()) }
     }
 
     /// The old file is about to be let go of.

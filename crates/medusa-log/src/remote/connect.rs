@@ -10,7 +10,7 @@ use rustix::net::SocketType;
 use super::datagram::Datagrams;
 use super::resolve::{PATIENCE, Resolver};
 use super::stream::Stream;
-use super::target::{RemoteTarget, UnixKind};
+use super::target::{RemoteTarget, Scheme, UnixKind};
 use super::tls::Secured;
 use super::wire::Wire;
 
@@ -80,7 +80,7 @@ impl Connector {
     }
 
     fn reach(&self, addr: SocketAddr, secured: Option<&Secured>) -> io::Result<Connection> {
-        if matches!(self.target, RemoteTarget::Udp(_)) {
+        if self.target.scheme() == Some(Scheme::Udp) {
             return Datagrams::udp(addr, self.max_size).map(Connection::Datagrams);
         }
         let wire = Wire::tcp(addr)?;

@@ -38,7 +38,7 @@ use crate::sink::spawn;
 use crate::{Batch, Flushed, Sink, SinkError};
 pub use lines::{LineEnd, RecordFraming};
 use resolve::{PATIENCE, Resolver};
-pub use target::{DefaultPorts, Host, RemoteTarget, UnixKind};
+pub use target::{Host, RemoteTarget, Scheme, UnixKind};
 use tls::Secured;
 pub use tls::TlsOptions;
 use writer::RemoteWriter;
@@ -74,7 +74,6 @@ impl RemoteOptions {
 /// ends. Who cannot let that happen in the background (a process about to exit) calls [`drain_all`](drain::drain_all).
 #[derive(Debug)]
 pub struct RemoteSink {
-    kind: &'static str,
     target: RemoteTarget,
     options: RemoteOptions,
     shared: Arc<RemoteShared>,
@@ -167,26 +166,13 @@ impl Drain for RemoteShared {
 }
 
 impl RemoteSink {
-    /// A sink of lines to `target`: `log.socket` in the status. Nothing is opened before [`prepare`](Sink::prepare).
-    pub fn socket(target: RemoteTarget, options: RemoteOptions) -> Self {
-        Self::new("log.socket", target, options)
-    }
-
-    /// A sink of syslog messages to `target`: `log.syslog` in the status.
-    pub fn syslog(target: RemoteTarget, options: RemoteOptions) -> Self {
-        Self::new("log.syslog", target, options)
-    }
-
-    /// A sink of messages for the journal ([`RecordFraming::Journal`]): `log.journald` in the status.
-    pub fn journald(target: RemoteTarget, options: RemoteOptions) -> Self {
-        Self::new("log.journald", target, options)
-    }
-
-    fn new(kind: &'static str, target: RemoteTarget, options: RemoteOptions) -> Self {
+    /// A sink of what `options` frame to `target`: `log.socket`, `log.syslog` or `log.journald` in the status. Nothing is opened
+    /// before [`prepare`](Sink::prepare).
+    pub fn new(target: RemoteTarget, options: RemoteOptions) -> Self {
         let queue = Arc::new(Queue::new(options.queue.clone()));
         let (state, changed) = (Mutex::default(), Condvar::new());
         let shared = Arc::new(RemoteShared { queue, is_local: target.is_local(), state, changed });
-        Self { kind, target, options, shared, started: Mutex::default() }
+        Self { target, options, shared, started: Mutex::default() }
     }
 
     /// Reads the files of TLS, if that is spoken.
@@ -266,9 +252,14 @@ impl Sink for RemoteSink {
 
     fn status(&self) -> Status {
         let some = |count: u64| (count > 0).then_some(count);
+        let kind = match self.options.framing {
+            RecordFraming::Lines(..) => "log.socket",
+            RecordFraming::Syslog(..) => "log.syslog",
+            RecordFraming::Journal(_) => "log.journald",
+        };
         let status = {
             let state = self.shared.state.lock();
-            Status::new(self.kind, self.target.to_string())
+            Status::new(kind, self.target.to_string())
                 .field("format", self.options.framing.format().name())
                 .gauge("connected", state.peer.is_some())
                 .maybe("peer", state.peer.clone())

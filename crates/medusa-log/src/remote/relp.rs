@@ -179,23 +179,22 @@ struct RelpFrame<'a> {
 impl<'a> RelpFrame<'a> {
     /// Takes the next one off `input`; `None` if it is not all there.
     fn read(input: &mut &'a [u8]) -> io::Result<Option<Self>> {
-        let shown = || String::from_utf8_lossy(&input[..input.len().min(MAX_HEAD)]).into_owned();
-        let bad = || malformed(format!("{:?}", shown()));
-        let mut rest = *input;
-        let mut words = [&rest[..0]; 3];
-        for (at, word) in words.iter_mut().enumerate() {
-            // A length of 0 has nothing behind it but the end.
-            let is_end = |b: &u8| *b == b' ' || (at == 2 && *b == b'\n');
-            let Some(end) = rest.iter().take(MAX_HEAD).position(is_end) else {
-                return if rest.len() < MAX_HEAD { Ok(None) } else { Err(bad()) };
-            };
-            *word = &rest[..end];
-            rest = if rest[end] == b' ' { &rest[end + 1..] } else { &rest[end..] };
-        }
-        let [number, command, length] = words;
-        let (Some(number), Some(length)) = (self::number(number), self::number(length)) else {
-            return Err(bad());
+        let shown = &input[..input.len().min(MAX_HEAD)];
+        let bad = || malformed(format!("{:?}", String::from_utf8_lossy(shown)));
+        // A length of 0 has nothing behind it but the end.
+        let mut spaces = 0;
+        let is_end = |b: &u8| {
+            spaces += u8::from(*b == b' ');
+            spaces == 3 || (spaces == 2 && *b == b'\n')
         };
+        let Some(end) = shown.iter().position(is_end) else {
+            return if shown.len() < MAX_HEAD { Ok(None) } else { Err(bad()) };
+        };
+        let mut words = input[..end].split(|b| *b == b' ');
+        let mut word = || words.next().unwrap_or_default();
+        let (number, command, length) = (self::number(word()), word(), self::number(word()));
+        let (Some(number), Some(length)) = (number, length) else { return Err(bad()) };
+        let rest = &input[end + usize::from(input[end] == b' ')..];
         if !(1..=32).contains(&command.len()) || !command.iter().all(u8::is_ascii_alphabetic) {
             return Err(bad());
         }

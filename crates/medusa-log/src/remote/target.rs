@@ -1,7 +1,7 @@
 //! Target of a network sink, as its user spells it: `tcp://logs.example:601`, `unix:/run/log`.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 
 use crate::OptionError;
@@ -9,18 +9,43 @@ use crate::OptionError;
 /// Target of a [`RemoteSink`](crate::RemoteSink).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RemoteTarget {
-    /// `tcp://host:port`: a stream.
-    Tcp(Host),
-    /// `tls://host:port`: a stream under TLS.
-    Tls(Host),
-    /// `relp://host:port`: a stream whose receiver acknowledges every record.
-    Relp(Host),
-    /// `relp+tls://host:port`: the same, under TLS.
-    RelpTls(Host),
-    /// `udp://host:port`: one record per datagram, and nobody who says whether it has arrived.
-    Udp(Host),
+    /// `tcp://host:port` and the like.
+    Net(Scheme, Host),
     /// A unix socket.
     Unix(PathBuf, UnixKind),
+}
+
+/// Way to speak to another machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// `tcp`: a stream.
+    Tcp,
+    /// `tls`: a stream under TLS.
+    Tls,
+    /// `relp`: a stream whose receiver acknowledges every record.
+    Relp,
+    /// `relp+tls`: the same, under TLS.
+    RelpTls,
+    /// `udp`: one record per datagram, and nobody who says whether it has arrived.
+    Udp,
+}
+
+impl Scheme {
+    const ALL: [Self; 5] = [Self::Tcp, Self::Tls, Self::Relp, Self::RelpTls, Self::Udp];
+
+    const fn name(self) -> &'static str {
+        ["tcp", "tls", "relp", "relp+tls", "udp"][self as usize]
+    }
+
+    /// The port of syslog: RFC 6587 has none for TCP, 514 is what its daemons listen on; 6514 is of RFC 5425, 514 of RFC 5426.
+    /// For RELP none is registered, and receivers have none of their own.
+    const fn syslog_port(self) -> Option<u16> {
+        match self {
+            Self::Tcp | Self::Udp => Some(514),
+            Self::Tls => Some(6514),
+            Self::Relp | Self::RelpTls => None,
+        }
+    }
 }
 
 /// Kind of socket that a path is expected to be.
@@ -43,23 +68,6 @@ pub struct Host {
     pub port: u16,
 }
 
-/// The ports of targets that name none; `None` where there must be one.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct DefaultPorts {
-    /// Of `tcp://`.
-    pub tcp: Option<u16>,
-    /// Of `tls://`.
-    pub tls: Option<u16>,
-    /// Of `udp://`.
-    pub udp: Option<u16>,
-}
-
-impl DefaultPorts {
-    /// Those of syslog: RFC 6587 has none for TCP, 514 is what its daemons listen on; 6514 is of RFC 5425, 514 of
-    /// RFC 5426.
-    pub const SYSLOG: Self = Self { tcp: Some(514), tls: Some(6514), udp: Some(514) };
-}
-
 /// The longest path of a unix socket (`sun_path` less its end).
 const MAX_PATH: usize = 107;
 
@@ -67,25 +75,44 @@ impl RemoteTarget {
     /// The socket that a system's own syslog listens on.
     pub const DEV_LOG: &str = "/dev/log";
 
-    /// Reads a target. `ports` are those of hosts that come without.
+    /// Reads a target.
     ///
     /// # Errors
     ///
     /// If it is no target.
-    pub fn parse(text: &str, ports: DefaultPorts) -> Result<Self, OptionError> {
+    pub fn parse(text: &str) -> Result<Self, OptionError> {
+        Self::read(text, |_| None)
+    }
+
+    /// Reads a target of syslog, which has ports of its own, and whose unix stream may be datagrams as well.
+    ///
+    /// # Errors
+    ///
+    /// If it is no target.
+    pub fn parse_syslog(text: &str) -> Result<Self, OptionError> {
+        Ok(match Self::read(text, Scheme::syslog_port)? {
+            Self::Unix(path, UnixKind::Stream) => Self::Unix(path, UnixKind::Either),
+            other => other,
+        })
+    }
+
+    /// `port` is that of a host that comes without.
+    fn read(text: &str, port: fn(Scheme) -> Option<u16>) -> Result<Self, OptionError> {
         let of_path = || text.split_once(':').filter(|(scheme, _)| scheme.starts_with("unix"));
-        let (scheme, rest) = text.split_once("://").or_else(of_path).ok_or_else(|| unknown(text))?;
-        match scheme {
-            "tcp" => host(text, rest, ports.tcp).map(Self::Tcp),
-            "tls" => host(text, rest, ports.tls).map(Self::Tls),
-            "udp" => host(text, rest, ports.udp).map(Self::Udp),
-            // No port is registered for it, and receivers have none of their own.
-            "relp" => host(text, rest, None).map(Self::Relp),
-            "relp+tls" => host(text, rest, None).map(Self::RelpTls),
-            "unix" => path(text, rest, UnixKind::Stream),
-            "unixgram" => path(text, rest, UnixKind::Datagram),
-            _ => Err(unknown(text)),
+        let (name, rest) = text.split_once("://").or_else(of_path).ok_or_else(|| unknown(text))?;
+        let kind = match name {
+            "unix" => UnixKind::Stream,
+            "unixgram" => UnixKind::Datagram,
+            _ => {
+                let scheme = Scheme::ALL.into_iter().find(|scheme| scheme.name() == name);
+                let scheme = scheme.ok_or_else(|| unknown(text))?;
+                return Ok(Self::Net(scheme, host(text, rest, port(scheme))?));
+            }
+        };
+        if rest.is_empty() || rest.len() > MAX_PATH || rest.contains('\0') {
+            return Err(no_path(text));
         }
+        Ok(Self::Unix(rest.into(), kind))
     }
 
     /// The same target with its path, if it has one, made another: absolute, for instance.
@@ -97,12 +124,11 @@ impl RemoteTarget {
         }
     }
 
-    /// The same target, but where it is a unix stream it may be datagrams as well.
-    #[must_use]
-    pub fn of_either_kind(self) -> Self {
+    /// How it is spoken to, if it is on another machine.
+    pub const fn scheme(&self) -> Option<Scheme> {
         match self {
-            Self::Unix(path, UnixKind::Stream) => Self::Unix(path, UnixKind::Either),
-            other => other,
+            Self::Net(scheme, _) => Some(*scheme),
+            Self::Unix(..) => None,
         }
     }
 
@@ -113,24 +139,22 @@ impl RemoteTarget {
 
     /// Tells whether its receiver acknowledges every record.
     pub const fn is_relp(&self) -> bool {
-        matches!(self, Self::Relp(_) | Self::RelpTls(_))
+        matches!(self, Self::Net(Scheme::Relp | Scheme::RelpTls, _))
     }
 
     /// Tells whether it is spoken to under TLS.
     pub const fn is_tls(&self) -> bool {
-        matches!(self, Self::Tls(_) | Self::RelpTls(_))
+        matches!(self, Self::Net(Scheme::Tls | Scheme::RelpTls, _))
     }
 
     /// Tells whether it takes a record per datagram, or may do so.
     pub const fn may_take_datagrams(&self) -> bool {
-        matches!(self, Self::Udp(_) | Self::Unix(_, UnixKind::Datagram | UnixKind::Either))
+        matches!(self, Self::Net(Scheme::Udp, _) | Self::Unix(_, UnixKind::Datagram | UnixKind::Either))
     }
 
     pub(super) const fn host(&self) -> Option<&Host> {
         match self {
-            Self::Tcp(host) | Self::Tls(host) | Self::Udp(host) | Self::Relp(host) | Self::RelpTls(host) => {
-                Some(host)
-            }
+            Self::Net(_, host) => Some(host),
             Self::Unix(..) => None,
         }
     }
@@ -139,62 +163,30 @@ impl RemoteTarget {
 impl fmt::Display for RemoteTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(host) => write!(f, "tcp://{host}"),
-            Self::Tls(host) => write!(f, "tls://{host}"),
-            Self::Udp(host) => write!(f, "udp://{host}"),
-            Self::Relp(host) => write!(f, "relp://{host}"),
-            Self::RelpTls(host) => write!(f, "relp+tls://{host}"),
+            Self::Net(scheme, Host { name, port }) if name.contains(':') => {
+                write!(f, "{}://[{name}]:{port}", scheme.name())
+            }
+            Self::Net(scheme, Host { name, port }) => write!(f, "{}://{name}:{port}", scheme.name()),
             Self::Unix(path, UnixKind::Datagram) => write!(f, "unixgram:{}", path.display()),
             Self::Unix(path, _) => write!(f, "unix:{}", path.display()),
         }
     }
 }
 
-impl fmt::Display for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.name.contains(':') {
-            write!(f, "[{}]:{}", self.name, self.port)
-        } else {
-            write!(f, "{}:{}", self.name, self.port)
-        }
-    }
-}
-
 fn host(text: &str, rest: &str, default: Option<u16>) -> Result<Host, OptionError> {
-    let (name, port) = match rest.strip_prefix('[') {
-        Some(bracketed) => {
-            let (name, behind) = bracketed.split_once(']').ok_or_else(|| no_host(text))?;
-            if !matches!(name.parse(), Ok(IpAddr::V6(_))) {
-                return Err(no_host(text));
-            }
-            match behind.strip_prefix(':') {
-                Some(port) => (name, Some(port)),
-                None if behind.is_empty() => (name, None),
-                None => return Err(no_port(text)),
-            }
-        }
-        None => match rest.split_once(':') {
-            Some((name, port)) => (name, Some(port)),
-            None => (rest, None),
-        },
-    };
+    let bracketed = rest.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let (name, port) = bracketed
+        .filter(|(name, _)| name.parse::<Ipv6Addr>().is_ok())
+        .unwrap_or_else(|| rest.split_at(rest.find(':').unwrap_or(rest.len())));
     let is_name = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
     if name.is_empty() || name.len() > 253 || !name.chars().all(is_name) {
         return Err(no_host(text));
     }
-    let port = match port {
+    let port = match port.strip_prefix(':') {
         Some(port) => port.parse().ok().filter(|port| *port != 0),
-        None => default,
+        None => default.filter(|_| port.is_empty()),
     };
-    let port = port.ok_or_else(|| no_port(text))?;
-    Ok(Host { name: name.to_owned(), port })
-}
-
-fn path(text: &str, path: &str, kind: UnixKind) -> Result<RemoteTarget, OptionError> {
-    if path.is_empty() || path.len() > MAX_PATH || path.contains('\0') {
-        return Err(no_path(text));
-    }
-    Ok(RemoteTarget::Unix(path.into(), kind))
+    Ok(Host { name: name.to_owned(), port: port.ok_or_else(|| no_port(text))? })
 }
 
 /// The target is of no kind we know.
@@ -227,7 +219,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn parse(text: &str) -> Result<RemoteTarget, OptionError> {
-        RemoteTarget::parse(text, DefaultPorts::default())
+        RemoteTarget::parse(text)
     }
 
     #[test]
@@ -279,7 +271,7 @@ mod tests {
         for (text, whole) in
             [("udp://x", "udp://x:514"), ("tls://x", "tls://x:6514"), ("tcp://[::1]", "tcp://[::1]:514")]
         {
-            let target = RemoteTarget::parse(text, DefaultPorts::SYSLOG).expect(text);
+            let target = RemoteTarget::parse_syslog(text).expect(text);
             assert_eq!(target.to_string(), whole);
         }
     }

@@ -43,12 +43,12 @@ fn messages(style: Style, framing: SyslogFraming) -> RemoteOptions {
 }
 
 fn target(text: &str) -> RemoteTarget {
-    RemoteTarget::parse(text, DefaultPorts::default()).expect("a target")
+    RemoteTarget::parse(text).expect("a target")
 }
 
 /// A sink that has been prepared.
 fn sink(target: RemoteTarget, options: RemoteOptions) -> RemoteSink {
-    let sink = RemoteSink::socket(target, options);
+    let sink = RemoteSink::new(target, options);
     sink.prepare().expect("nothing is in the way");
     sink
 }
@@ -132,7 +132,7 @@ fn lines_arrive_by_unix_and_may_end_in_nul() {
 #[test]
 fn messages_of_a_stream_have_their_length_before_them() {
     let (listener, target) = tcp();
-    let sink = RemoteSink::syslog(target, messages(Style::Rfc5424, SyslogFraming::Octet));
+    let sink = RemoteSink::new(target, messages(Style::Rfc5424, SyslogFraming::Octet));
     sink.prepare().expect("nothing is in the way");
     submit(&sink, 0..2);
     let (peer, _) = listener.accept().expect("a connection");
@@ -167,7 +167,7 @@ fn a_target_that_is_not_there_yet_is_waited_for() {
 
 #[test]
 fn a_name_without_an_address_is_refused() {
-    let sink = RemoteSink::socket(target("tcp://no-such-host.invalid:514"), lines());
+    let sink = RemoteSink::new(target("tcp://no-such-host.invalid:514"), lines());
     for result in [sink.check(), sink.prepare()] {
         let error = result.expect_err("RFC 6761 says so").to_string();
         assert!(error.contains("\"no-such-host.invalid\"") && error.contains("tcp://"), "{error}");
@@ -192,6 +192,6 @@ fn a_name_leads_to_all_of_its_addresses() {
 fn checking_connects_to_nobody() {
     let (listener, target) = tcp();
     listener.set_nonblocking(true).expect("a socket");
-    RemoteSink::socket(target, lines()).check().expect("it resolves");
+    RemoteSink::new(target, lines()).check().expect("it resolves");
     listener.accept().expect_err("nobody there");
 }

@@ -165,13 +165,6 @@ impl ResolvingSink {
             started: Mutex::default(),
         }
     }
-
-    fn start(&self) -> Result<(), SinkError> {
-        let worker = NameWorker::new(self);
-        spawn("log-names", "with names", move || worker.run())?;
-        drain::enter(&self.mailbox);
-        Ok(())
-    }
 }
 
 fn no_names(source: NamesError) -> SinkError {
@@ -187,7 +180,9 @@ impl Sink for ResolvingSink {
         self.names.prepare().map_err(no_names)?;
         let mut started = self.started.lock();
         if !*started {
-            self.start()?;
+            let worker = NameWorker::new(self);
+            spawn("log-names", "with names", move || worker.run())?;
+            drain::enter(&self.mailbox);
             *started = true;
         }
         Ok(())

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 use super::Tag;
 use super::name::{Form, LONGEST_SUFFIX, Suffix};
+use crate::file::open::directory_of;
 
 /// The longest name a file can have on any usual file system.
 const LONGEST_NAME: usize = 255;
@@ -37,11 +38,9 @@ impl Place {
     /// The place of the log `path`.
     pub(in crate::file) fn of(path: &Path) -> io::Result<Self> {
         let real = follow(path)?;
-        match (real.parent(), real.file_name()) {
-            (Some(directory), Some(base)) if base.len() + LONGEST_SUFFIX <= LONGEST_NAME => {
-                let here = directory.as_os_str().is_empty();
-                let directory = if here { Path::new(".") } else { directory };
-                Ok(Self { directory: directory.to_owned(), base: base.to_owned() })
+        match real.file_name() {
+            Some(base) if base.len() + LONGEST_SUFFIX <= LONGEST_NAME => {
+                Ok(Self { directory: directory_of(&real).to_owned(), base: base.to_owned() })
             }
             _ => Err(io::ErrorKind::InvalidFilename.into()),
         }

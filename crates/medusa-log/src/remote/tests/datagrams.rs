@@ -136,8 +136,7 @@ fn dev_log_may_be_of_either_kind() {
     let listener = UnixListener::bind(&stream).expect("a socket");
     let reader = UnixDatagram::bind(&datagram).expect("a socket");
     for path in [&stream, &datagram] {
-        let sink =
-            RemoteSink::syslog(unix(path, UnixKind::Either), messages(Style::Rfc3164, SyslogFraming::Lf));
+        let sink = RemoteSink::new(unix(path, UnixKind::Either), messages(Style::Rfc3164, SyslogFraming::Lf));
         sink.prepare().expect("nothing is in the way");
         submit(&sink, 7..8);
         assert!(flush_unread(&sink));

@@ -59,8 +59,7 @@ fn what_is_too_long_for_a_datagram_comes_whole_in_a_sealed_file() {
     let socket = UnixDatagram::bind(&path).expect("a socket");
     socket.set_read_timeout(Some(PATIENCE)).expect("a time limit");
     let journal = Journal { identifier: AppName::default(), message: Format::Combined };
-    let sink =
-        RemoteSink::journald(unix(&path, UnixKind::Datagram), options(RecordFraming::Journal(journal)));
+    let sink = RemoteSink::new(unix(&path, UnixKind::Datagram), options(RecordFraming::Journal(journal)));
     sink.prepare().expect("nothing is in the way");
     // Control characters take four bytes each in a line, and a record has at most 16 KiB of each.
     let (long, bytes, user) =

@@ -251,7 +251,7 @@ fn files_that_are_no_use_are_refused_before_anything_starts() {
         (TlsOptions { name: Some("a b".to_owned()), ..with(&ca, None) }, "\"a b\" cannot be the name"),
         (TlsOptions { key: None, ..with(&ca, Some((&certificate, &key))) }, "only one is given"),
     ] {
-        let sink = RemoteSink::socket(target.clone(), RemoteOptions { tls, ..lines() });
+        let sink = RemoteSink::new(target.clone(), RemoteOptions { tls, ..lines() });
         for result in [sink.check(), sink.prepare()] {
             let error = result.expect_err(told);
             let source = std::error::Error::source(&error).expect("the reason").to_string();

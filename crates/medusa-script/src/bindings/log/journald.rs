@@ -1,6 +1,6 @@
 //! `medusa.log.journald`.
 
-use medusa_log::{DefaultPorts, RecordFraming, RemoteOptions, RemoteSink, RemoteTarget, TlsOptions};
+use medusa_log::{RecordFraming, RemoteOptions, RemoteTarget, TlsOptions};
 use medusa_proto::journal::Journal;
 use mlua::{Lua, Table, Value};
 
@@ -60,7 +60,7 @@ fn journald(lua: &Lua, options: Value) -> mlua::Result<SinkValue> {
     let context = MainContext::of(lua)?;
     let mut given = Options::new(lua, FUNCTION, options)?;
     let path = given.get::<String>("path", "a string")?.unwrap_or_else(|| SOCKET.to_owned());
-    let target = RemoteTarget::parse(&format!("unixgram:{path}"), DefaultPorts::default())
+    let target = RemoteTarget::parse(&format!("unixgram:{path}"))
         .map_err(|error| fail(lua, format!("{FUNCTION}: `path`: {error}")))?
         .map_path(|path| context.path(path));
     let identifier = given.get::<String>("identifier", "a string")?.map(|name| name.parse()).transpose();
@@ -71,5 +71,5 @@ fn journald(lua: &Lua, options: Value) -> mlua::Result<SinkValue> {
     given.finish()?;
     let framing = RecordFraming::Journal(Journal { identifier, message });
     let options = RemoteOptions { framing, tls: TlsOptions::default(), max_size: None, queue };
-    remote(lua, FUNCTION, target, options, RemoteSink::journald)
+    remote(lua, FUNCTION, target, options)
 }

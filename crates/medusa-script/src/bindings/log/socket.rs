@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use medusa_log::{
-    DefaultPorts, LineEnd, RecordFraming, RemoteOptions, RemoteSink, RemoteTarget, TlsOptions, UnixKind,
+    LineEnd, RecordFraming, RemoteOptions, RemoteSink, RemoteTarget, Scheme, TlsOptions, UnixKind,
 };
 use mlua::{Lua, Table, Value};
 
@@ -70,7 +70,7 @@ pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {
 fn socket(lua: &Lua, (target, options): (String, Value)) -> mlua::Result<SinkValue> {
     let context = MainContext::of(lua)?;
     let mut given = Options::new(lua, FUNCTION, options)?;
-    let target = RemoteTarget::parse(&target, DefaultPorts::default())
+    let target = RemoteTarget::parse(&target)
         .map_err(|error| fail(lua, format!("{FUNCTION}: {error}")))?
         .map_path(|path| context.path(path));
     if target.is_relp() {
@@ -84,7 +84,7 @@ fn socket(lua: &Lua, (target, options): (String, Value)) -> mlua::Result<SinkVal
     let common = NetworkOptions::read(lua, &context, &mut given, FUNCTION, &target)?;
     given.finish()?;
     let options = common.with(RecordFraming::Lines(format, end));
-    remote(lua, FUNCTION, target, options, RemoteSink::socket)
+    remote(lua, FUNCTION, target, options)
 }
 
 /// Reads `framing`, which only streams have.
@@ -105,7 +105,7 @@ pub(super) fn framing<T: std::str::FromStr<Err: std::fmt::Display>>(
 }
 
 const fn is_datagrams(target: &RemoteTarget) -> bool {
-    matches!(target, RemoteTarget::Udp(_) | RemoteTarget::Unix(_, UnixKind::Datagram))
+    matches!(target, RemoteTarget::Net(Scheme::Udp, _) | RemoteTarget::Unix(_, UnixKind::Datagram))
 }
 
 /// The options that all network sinks have.
@@ -162,8 +162,7 @@ pub(super) fn remote(
     function: &str,
     target: RemoteTarget,
     options: RemoteOptions,
-    make: fn(RemoteTarget, RemoteOptions) -> RemoteSink,
 ) -> mlua::Result<SinkValue> {
     let key = format!("{function}\0{target:?}\0{options:?}");
-    intern(lua, key, || Arc::new(make(target, options)))
+    intern(lua, key, || Arc::new(RemoteSink::new(target, options)))
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use medusa_log::{DefaultPorts, RecordFraming, RemoteSink, RemoteTarget, UnixKind};
+use medusa_log::{RecordFraming, RemoteTarget, Scheme, UnixKind};
 use medusa_proto::syslog::{SdId, Style, SyslogFraming, SyslogHeader};
 use mlua::{Lua, Table, Value};
 
@@ -95,15 +95,14 @@ fn syslog(lua: &Lua, (target, options): (Option<String>, Value)) -> mlua::Result
     let mut given = Options::new(lua, FUNCTION, options)?;
     let target = match target {
         None => RemoteTarget::Unix(PathBuf::from(RemoteTarget::DEV_LOG), UnixKind::Either),
-        Some(text) => RemoteTarget::parse(&text, DefaultPorts::SYSLOG)
+        Some(text) => RemoteTarget::parse_syslog(&text)
             .map_err(|error| fail(lua, format!("{FUNCTION}: {error}")))?
-            .map_path(|path| context.path(path))
-            .of_either_kind(),
+            .map_path(|path| context.path(path)),
     };
     let header = header(lua, &mut given, &target)?;
     let message = format(lua, &mut given, FUNCTION, "message")?.unwrap_or_default();
     let framing = framing::<SyslogFraming>(lua, &mut given, FUNCTION, &target)?;
-    if framing == Some(SyslogFraming::Lf) && matches!(target, RemoteTarget::Tls(_)) {
+    if framing == Some(SyslogFraming::Lf) && target.scheme() == Some(Scheme::Tls) {
         return Err(fail(
             lua,
             format!("{FUNCTION}: syslog over TLS has framing = \"octet\" only (RFC 5425)"),
@@ -113,7 +112,7 @@ fn syslog(lua: &Lua, (target, options): (Option<String>, Value)) -> mlua::Result
     let common = NetworkOptions::read(lua, &context, &mut given, FUNCTION, &target)?;
     given.finish()?;
     let options = common.with(RecordFraming::Syslog(Box::new(header), message, framing));
-    remote(lua, FUNCTION, target, options, RemoteSink::syslog)
+    remote(lua, FUNCTION, target, options)
 }
 
 fn header(lua: &Lua, given: &mut Options<'_>, target: &RemoteTarget) -> mlua::Result<SyslogHeader> {
