@@ -30,7 +30,7 @@ mod sink;
 mod tail;
 
 pub use batch::{Batch, Extent, MAX_FIELD};
-pub use file::{FileSink, Fsync, Mode, Occasion, Options, Period, Rotation, Target, size};
+pub use file::{FileSink, Fsync, Mode, Options, Period, Rotation, Target, size};
 pub use filter::{Conditions, EntryKind, FilterSink, Statuses};
 pub use local::zone_trouble;
 pub use multi::MultiSink;

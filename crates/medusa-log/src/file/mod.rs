@@ -32,7 +32,7 @@ use crate::{Batch, Flushed, Sink, SinkError, drain, local};
 use open::{Make, Opened};
 pub use options::{Fsync, Mode, Options, size};
 use output::LogFile;
-pub use rotate::{Occasion, Period, Rotation};
+pub use rotate::{Period, Rotation};
 use shared::FileShared;
 use writer::FileWriter;
 

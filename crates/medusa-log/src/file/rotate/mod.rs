@@ -21,7 +21,6 @@ mod place;
 pub(super) mod tidy;
 
 use std::fmt;
-use std::str::FromStr;
 
 use super::options::size;
 use crate::OptionError;
@@ -47,17 +46,32 @@ impl Rotation {
     /// The least [`size`](Self::size): a handful of lines.
     pub const MIN_SIZE: u64 = 1000;
 
-    /// Adds another occasion: there can be one period and one size.
-    pub fn add(&mut self, occasion: Occasion) -> Result<(), OptionError> {
-        let twice = match occasion {
-            Occasion::Every(period) => self.every.replace(period).is_some(),
-            Occasion::Size(size) => self.size.replace(size).is_some(),
-        };
-        if twice {
-            return Err(OptionError("one period and one size at most are expected".to_owned()));
+    /// Adds another occasion: there can be one period and one size. `"hourly"`, `"daily"`, `"weekly"`, `"monthly"`, or a size
+    /// such as `"100MB"`.
+    pub fn add(&mut self, text: &str) -> Result<(), OptionError> {
+        match (Period::named(text), size(text)) {
+            (Some(period), _) => once(self.every.replace(period).is_none()),
+            (None, Some(bytes)) => self.add_size(bytes),
+            (None, None) => Err(OptionError(format!(
+                "\"hourly\", \"daily\", \"weekly\", \"monthly\" or a size such as \"100MB\" is expected, not {text:?}"
+            ))),
         }
-        Ok(())
     }
+
+    /// Adds the occasion of a file of `bytes`, if that is enough for some lines.
+    pub fn add_size(&mut self, bytes: u64) -> Result<(), OptionError> {
+        if bytes < Self::MIN_SIZE {
+            let least = Self::MIN_SIZE;
+            return Err(OptionError(format!("a size of at least {least} bytes is expected, not {bytes}")));
+        }
+        once(self.size.replace(bytes).is_none())
+    }
+}
+
+fn once(is_first: bool) -> Result<(), OptionError> {
+    is_first
+        .then_some(())
+        .ok_or_else(|| OptionError("one period and one size at most are expected".to_owned()))
 }
 
 /// As a script has it: `daily, 100000000 bytes`.
@@ -68,41 +82,6 @@ impl fmt::Display for Rotation {
             (Some(period), None) => period.fmt(f),
             (None, Some(size)) => write!(f, "{size} bytes"),
             (None, None) => f.write_str("never"),
-        }
-    }
-}
-
-/// One occasion to rotate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Occasion {
-    /// The end of a period.
-    Every(Period),
-    /// A file of so many bytes.
-    Size(u64),
-}
-
-impl Occasion {
-    /// A file of `bytes`, if that is enough for some lines.
-    pub fn size(bytes: u64) -> Result<Self, OptionError> {
-        if bytes < Rotation::MIN_SIZE {
-            let least = Rotation::MIN_SIZE;
-            return Err(OptionError(format!("a size of at least {least} bytes is expected, not {bytes}")));
-        }
-        Ok(Self::Size(bytes))
-    }
-}
-
-/// `"hourly"`, `"daily"`, `"weekly"`, `"monthly"`, or a size such as `"100MB"`.
-impl FromStr for Occasion {
-    type Err = OptionError;
-
-    fn from_str(text: &str) -> Result<Self, OptionError> {
-        match (Period::named(text), size(text)) {
-            (Some(period), _) => Ok(Self::Every(period)),
-            (None, Some(bytes)) => Self::size(bytes),
-            (None, None) => Err(OptionError(format!(
-                "\"hourly\", \"daily\", \"weekly\", \"monthly\" or a size such as \"100MB\" is expected, not {text:?}"
-            ))),
         }
     }
 }

@@ -181,10 +181,11 @@ fn a_full_disk_leaves_the_plain_file() {
 
 #[test]
 fn occasions() {
-    assert_eq!("daily".parse(), Ok(Occasion::Every(Period::Daily)));
-    assert_eq!("100MB".parse(), Ok(Occasion::Size(100_000_000)));
+    let mut rotation = Rotation::default();
+    assert_eq!((rotation.add("daily"), rotation.every), (Ok(()), Some(Period::Daily)));
+    assert_eq!((rotation.add("100MB"), rotation.size), (Ok(()), Some(100_000_000)));
     for (text, part) in [("yearly", "\"hourly\""), ("999", "at least 1000"), ("Daily", "not \"Daily\"")] {
-        let error = text.parse::<Occasion>().expect_err(text).to_string();
+        let error = Rotation::default().add(text).expect_err(text).to_string();
         assert!(error.contains(part), "{error}");
     }
 }
@@ -192,8 +193,8 @@ fn occasions() {
 #[test]
 fn a_period_and_a_size_but_not_two() {
     let mut rotation = Rotation::default();
-    rotation.add(Occasion::Every(Period::Daily)).expect("a period");
-    rotation.add(Occasion::Size(5000)).expect("a size");
+    rotation.add("daily").expect("a period");
+    rotation.add_size(5000).expect("a size");
     assert_eq!(rotation.to_string(), "daily, 5000 bytes");
-    rotation.add(Occasion::Every(Period::Hourly)).expect_err("a second period");
+    rotation.add("hourly").expect_err("a second period");
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use medusa_log::{FileSink, Fsync, Occasion, OptionError, Options as FileOptions, Rotation, Target};
+use medusa_log::{FileSink, Fsync, OptionError, Options as FileOptions, Rotation, Target};
 use mlua::{Lua, Table, Value};
 
 use super::full;
@@ -127,7 +127,9 @@ fn rotation(lua: &Lua, given: &mut Options<'_>) -> mlua::Result<Option<Rotation>
             (None, Some(_)) => Err(fail(lua, format!("{FUNCTION}: `compress` needs `rotate`"))),
         };
     };
-    let mut rotation = occasions(lua, &rotate)?.map_err(|error| wrong(lua, "rotate", &error))?;
+    let mut rotation = Rotation::default();
+    let added = occasions(lua, &rotate)?.iter().try_for_each(|occasion| add(&mut rotation, occasion));
+    added.map_err(|error| wrong(lua, "rotate", &error))?;
     rotation.keep = keep;
     rotation.compress = match compress.as_deref() {
         None => false,
@@ -143,25 +145,20 @@ fn rotation(lua: &Lua, given: &mut Options<'_>) -> mlua::Result<Option<Rotation>
 const MAX_OCCASIONS: usize = 8;
 
 /// One occasion to rotate, or a list of them.
-fn occasions(lua: &Lua, rotate: &Value) -> mlua::Result<Result<Rotation, OptionError>> {
+fn occasions(lua: &Lua, rotate: &Value) -> mlua::Result<Vec<Value>> {
     let list = match rotate {
         Value::Table(occasions) => list(lua, format!("{FUNCTION}: `rotate`"), occasions, MAX_OCCASIONS)?,
         one => vec![one.clone()],
     };
     // A table with nothing to count says no occasion, whatever else it says.
-    if list.is_empty() {
-        return Ok("".parse::<Occasion>().map(|_| Rotation::default()));
-    }
-    let mut rotation = Rotation::default();
-    let added = list.iter().try_for_each(|value| rotation.add(occasion(value)?));
-    Ok(added.map(|()| rotation))
+    if list.is_empty() { Ok(vec![Value::String(lua.create_string("")?)]) } else { Ok(list) }
 }
 
-fn occasion(value: &Value) -> Result<Occasion, OptionError> {
-    match (value, as_whole(value, ..)) {
-        (Value::String(text), _) => text.to_string_lossy().parse(),
-        (_, Some(bytes)) => Occasion::size(bytes),
-        _ => show(value).parse(),
+fn add(rotation: &mut Rotation, occasion: &Value) -> Result<(), OptionError> {
+    match (occasion, as_whole(occasion, ..)) {
+        (Value::String(text), _) => rotation.add(&text.to_string_lossy()),
+        (_, Some(bytes)) => rotation.add_size(bytes),
+        _ => rotation.add(&show(occasion)),
     }
 }
 
