@@ -144,26 +144,27 @@ impl Default for ResolvingOptions {
 /// Dropping it does not wait: what waits for names still does, and goes on at the deadline.
 #[derive(Debug)]
 pub struct ResolvingSink {
-    names: Arc<dyn Names>,
-    sink: Arc<dyn Sink>,
-    options: ResolvingOptions,
-    mailbox: Arc<Mailbox<Arrival>>,
-    tally: Arc<Mutex<Tally>>,
+    shared: Arc<ResolvingShared>,
     /// Whether the worker runs.
     started: Mutex<bool>,
+}
+
+/// Part of a sink that lasts as long as its worker works.
+#[derive(Debug)]
+struct ResolvingShared {
+    names: Arc<dyn Names>,
+    sink: Arc<dyn Sink>,
+    deadline: Duration,
+    mailbox: Arc<Mailbox<Arrival>>,
+    tally: Mutex<Tally>,
 }
 
 impl ResolvingSink {
     /// Has `names` find the names for the records of `sink`. Nothing runs before it is [prepared](Sink::prepare).
     pub fn new(names: Arc<dyn Names>, sink: Arc<dyn Sink>, options: ResolvingOptions) -> Self {
-        Self {
-            names,
-            sink,
-            options,
-            mailbox: Arc::new(Mailbox::new(MAX_HELD)),
-            tally: Arc::default(),
-            started: Mutex::default(),
-        }
+        let (mailbox, tally) = (Arc::new(Mailbox::new(MAX_HELD)), Mutex::default());
+        let shared = ResolvingShared { names, sink, deadline: options.deadline, mailbox, tally };
+        Self { shared: Arc::new(shared), started: Mutex::default() }
     }
 }
 
@@ -173,16 +174,16 @@ fn no_names(source: NamesError) -> SinkError {
 
 impl Sink for ResolvingSink {
     fn check(&self) -> Result<(), SinkError> {
-        self.names.check().map_err(no_names)
+        self.shared.names.check().map_err(no_names)
     }
 
     fn prepare(&self) -> Result<(), SinkError> {
-        self.names.prepare().map_err(no_names)?;
+        self.shared.names.prepare().map_err(no_names)?;
         let mut started = self.started.lock();
         if !*started {
-            let worker = NameWorker::new(self);
+            let worker = NameWorker::new(Arc::clone(&self.shared));
             spawn("log-names", "with names", move || worker.run())?;
-            drain::enter(&self.mailbox);
+            drain::enter(&self.shared.mailbox);
             *started = true;
         }
         Ok(())
@@ -190,28 +191,28 @@ impl Sink for ResolvingSink {
 
     fn submit(&self, batch: &Arc<Batch>) {
         let arrival = Arrival::Batch(Arc::clone(batch), Instant::now());
-        if !self.mailbox.offer(arrival, Load::of(batch)) {
+        if !self.shared.mailbox.offer(arrival, Load::of(batch)) {
             let records = batch.iter().filter(|entry| matches!(entry, Entry::Access(_))).count();
-            self.tally.lock().not_asked += records as u64;
-            self.sink.submit(batch);
+            self.shared.tally.lock().not_asked += records as u64;
+            self.shared.sink.submit(batch);
         }
     }
 
     /// Waits for names, too, but no longer than for its own deadline, and for no more than half of the time.
     fn flush(&self, deadline: Instant) -> Flushed {
         let started = *self.started.lock();
-        let here = if started { self.mailbox.flush(deadline) } else { 0 };
-        Flushed { left: here, spilled: 0 }.and(self.sink.flush(deadline))
+        let here = if started { self.shared.mailbox.flush(deadline) } else { 0 };
+        Flushed { left: here, spilled: 0 }.and(self.shared.sink.flush(deadline))
     }
 
     fn inner(&self) -> &[Arc<dyn Sink>] {
-        std::slice::from_ref(&self.sink)
+        std::slice::from_ref(&self.shared.sink)
     }
 
     fn status(&self) -> Status {
-        let (pending, tally) = (self.mailbox.pending(), *self.tally.lock());
+        let (pending, tally) = (self.shared.mailbox.pending(), *self.shared.tally.lock());
         Status::new("log.resolving", "")
-            .field("deadline", self.options.deadline)
+            .field("deadline", self.shared.deadline)
             .gauge("waiting", pending.records)
             .gauge("waiting_bytes", Value::Bytes(pending.bytes as u64))
             .gauge("asked", tally.asked)
@@ -224,7 +225,7 @@ impl Sink for ResolvingSink {
 
 impl Drop for ResolvingSink {
     fn drop(&mut self) {
-        self.mailbox.close();
+        self.shared.mailbox.close();
     }
 }
 

@@ -152,14 +152,14 @@ fn a_batch_waits_for_all_its_names_and_in_its_turn() {
     server.knows("192.0.2.9", Known::NoName);
     sink.submit(&batch(&[("/c", "192.0.2.9"), ("/a2", "192.0.2.1")]));
     questions.remove(&ip("2001:db8::2")).unwrap().give(Some("b.example".into()));
-    until(|| (sink.tally.lock().asked == 1).then_some(()));
+    until(|| (sink.shared.tally.lock().asked == 1).then_some(()));
     assert!(out(&memory).is_empty(), "the first still waits");
     questions.remove(&ip("192.0.2.1")).unwrap().give(Some("a.example".into()));
     let all = ["/a1 a.example", "/b1 b.example", "/b2 b.example", "/c -", "/a2 a.example"];
     assert_eq!(outcome(&memory, 5), all);
     assert!(server.questions().is_empty(), "each address is asked for once");
-    until(|| (sink.mailbox.pending().records == 0).then_some(()));
-    let tally = *sink.tally.lock();
+    until(|| (sink.shared.mailbox.pending().records == 0).then_some(()));
+    let tally = *sink.shared.tally.lock();
     assert_eq!((tally.named, tally.nameless, tally.late), (4, 1, 0));
 }
 
@@ -174,7 +174,7 @@ fn a_name_that_is_no_hosts_is_not_written() {
     let mut lines = outcome(&memory, 3);
     lines.sort();
     assert_eq!(lines, ["/asked -", "/known -", "/none -"]);
-    until(|| (sink.tally.lock().nameless == 3).then_some(()));
+    until(|| (sink.shared.tally.lock().nameless == 3).then_some(()));
 }
 
 #[test]
@@ -186,11 +186,11 @@ fn at_the_deadline_a_record_goes_on_with_its_address() {
     let mut questions = server.take_questions(2);
     assert_eq!(outcome(&memory, 3), ["/a -", "/b -", "/c -"]);
     assert!(begun.elapsed() >= deadline, "{:?}", begun.elapsed());
-    until(|| (sink.tally.lock().late == 3).then_some(()));
+    until(|| (sink.shared.tally.lock().late == 3).then_some(()));
 
     // The question is still open: it is not asked again, and its answer finds those who came later.
     sink.submit(&batch(&[("/d", "192.0.2.1")]));
-    until(|| (sink.mailbox.pending().records == 1).then_some(()));
+    until(|| (sink.shared.mailbox.pending().records == 1).then_some(()));
     questions.remove(&ip("192.0.2.1")).unwrap().give(Some("late.example".into()));
     let last = outcome(&memory, 4).remove(3);
     assert!(last == "/d late.example" || last == "/d -", "{last}");
@@ -208,13 +208,14 @@ fn without_room_records_go_on_unresolved() {
     let names = Arc::clone(&server) as Arc<dyn Names>;
     let mut sink = ResolvingSink::new(names, Arc::clone(&memory) as _, ResolvingOptions { deadline: NEVER });
     let one = batch(&[("/a", "192.0.2.1")]);
-    sink.mailbox = Arc::new(Mailbox::new(Load { bytes: 2 * one.footprint(), ..MAX_HELD }));
+    Arc::get_mut(&mut sink.shared).expect("not started").mailbox =
+        Arc::new(Mailbox::new(Load { bytes: 2 * one.footprint(), ..MAX_HELD }));
     sink.prepare().unwrap();
     for _ in 0..5 {
         sink.submit(&one);
     }
     assert_eq!(outcome(&memory, 3), ["/a -"; 3]);
-    assert_eq!((sink.mailbox.pending().records, sink.tally.lock().not_asked), (2, 3));
+    assert_eq!((sink.shared.mailbox.pending().records, sink.shared.tally.lock().not_asked), (2, 3));
 }
 
 #[test]
@@ -224,15 +225,15 @@ fn so_many_addresses_are_asked_for_and_no_more() {
     let addresses: Vec<String> =
         (0..START + more).map(|n| format!("10.{}.{}.{}", n >> 16, (n >> 8) & 255, n & 255)).collect();
     sink.submit(&batch(&addresses.iter().map(|address| ("/", address.as_str())).collect::<Vec<_>>()));
-    until(|| (sink.tally.lock().asked == START).then_some(()));
+    until(|| (sink.shared.tally.lock().asked == START).then_some(()));
     let questions = server.take_questions(START);
     assert_eq!(questions.len(), START);
     drop(questions);
     assert_eq!(outcome(&memory, addresses.len()).len(), addresses.len());
-    until(|| (sink.tally.lock().asked == 0).then_some(()));
-    let tally = *sink.tally.lock();
+    until(|| (sink.shared.tally.lock().asked == 0).then_some(()));
+    let tally = *sink.shared.tally.lock();
     assert_eq!((tally.nameless, tally.not_asked), (START as u64, more as u64));
-    assert_eq!(sink.mailbox.pending(), Load::default());
+    assert_eq!(sink.shared.mailbox.pending(), Load::default());
 }
 
 #[test]
@@ -247,7 +248,7 @@ fn flush_waits_for_names_up_to_its_deadline() {
         assert_eq!(sink.flush(Instant::now() + PATIENCE).left, 2);
         assert_eq!(out(&memory).len(), 2);
     });
-    assert_eq!(sink.mailbox.pending().records, 0);
+    assert_eq!(sink.shared.mailbox.pending().records, 0);
 }
 
 #[test]
@@ -258,12 +259,12 @@ fn a_flush_gives_up_names_in_time_to_pass_on_what_waits_for_them() {
     let begun = Instant::now();
     assert_eq!(sink.flush(begun + PATIENCE / 40).left, 2, "those that the sink behind it has");
     assert_eq!(out(&memory), ["/a -", "/b -"]);
-    assert_eq!(sink.mailbox.pending().records, 0);
+    assert_eq!(sink.shared.mailbox.pending().records, 0);
     // What comes later waits again.
     sink.submit(&batch(&[("/c", "192.0.2.3")]));
     drop(server.take_questions(1));
     assert_eq!(outcome(&memory, 3)[2], "/c -");
-    until(|| (sink.tally.lock().nameless == 1).then_some(()));
+    until(|| (sink.shared.tally.lock().nameless == 1).then_some(()));
 }
 
 #[test]
@@ -280,7 +281,7 @@ fn a_flush_waits_for_what_was_there_before() {
             assert!(flushed.left >= 2, "the sink behind it has all that was there");
             assert_eq!(out(&memory)[..2], ["/slow -", "/known -"]);
         });
-        until(|| sink.mailbox.is_flushing().then_some(()));
+        until(|| sink.shared.mailbox.is_flushing().then_some(()));
         known();
         std::thread::park_timeout(Duration::from_millis(50)); // in which it would end too early
         assert!(!flush.is_finished());

@@ -6,24 +6,19 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use medusa_proto::access::{Peer, Record};
 use medusa_proto::entry::Entry;
-use parking_lot::Mutex;
 
 use super::hostname::hostname;
 use super::window::QuestionWindow;
-use super::{Answer, Arrival, Known, Names, ResolvingSink, Tally};
-use crate::mailbox::{Load, Mail, Mailbox};
-use crate::{Batch, Extent, Sink};
+use super::{Answer, Arrival, Known, ResolvingShared};
+use crate::mailbox::{Load, Mail};
+use crate::{Batch, Extent};
 
 pub(super) struct NameWorker {
-    names: Arc<dyn Names>,
-    sink: Arc<dyn Sink>,
-    mailbox: Arc<Mailbox<Arrival>>,
-    tally: Arc<Mutex<Tally>>,
-    deadline: Duration,
+    shared: Arc<ResolvingShared>,
     window: QuestionWindow,
     held: VecDeque<Held>,
     /// The number of the first batch in `held`.
@@ -63,23 +58,14 @@ impl Name {
 }
 
 impl NameWorker {
-    pub(super) fn new(sink: &ResolvingSink) -> Self {
-        Self {
-            names: Arc::clone(&sink.names),
-            sink: Arc::clone(&sink.sink),
-            mailbox: Arc::clone(&sink.mailbox),
-            tally: Arc::clone(&sink.tally),
-            deadline: sink.options.deadline,
-            window: QuestionWindow::new(sink.options.deadline),
-            held: VecDeque::new(),
-            first: 0,
-            asked: HashMap::new(),
-        }
+    pub(super) fn new(shared: Arc<ResolvingShared>) -> Self {
+        let window = QuestionWindow::new(shared.deadline);
+        Self { shared, window, held: VecDeque::new(), first: 0, asked: HashMap::new() }
     }
 
     /// Works until the sink is gone and nothing waits.
     pub(super) fn run(mut self) {
-        while let Some(mail) = self.mailbox.take(self.held.front().map(|held| held.until)) {
+        while let Some(mail) = self.shared.mailbox.take(self.held.front().map(|held| held.until)) {
             let Mail { items, halfway, .. } = mail;
             for item in items {
                 match item {
@@ -93,7 +79,7 @@ impl NameWorker {
             while let Some(held) = self.held.pop_front_if(passes) {
                 self.pass(&held, now);
             }
-            self.tally.lock().asked = self.asked.len();
+            self.shared.tally.lock().asked = self.asked.len();
         }
     }
 
@@ -104,12 +90,12 @@ impl NameWorker {
             names.entry(address).or_insert_with(|| self.name(address));
         }
         let missing = names.values().filter(|name| matches!(name, Name::Missing)).count();
-        self.held.push_back(Held { batch, until: since + self.deadline, names, missing });
+        self.held.push_back(Held { batch, until: since + self.shared.deadline, names, missing });
     }
 
     /// Finds out the name for the batch that is about to be held.
     fn name(&mut self, address: IpAddr) -> Name {
-        match self.names.known(address) {
+        match self.shared.names.known(address) {
             Known::Name(name) => return Name::of(Some(name)),
             Known::NoName => return Name::Nameless,
             Known::NotYet => {}
@@ -121,8 +107,8 @@ impl NameWorker {
         }
         self.asked.entry(address).or_default().push_back(number);
         if is_new {
-            let mailbox = Arc::downgrade(&self.mailbox);
-            self.names.ask(address, Answer { address, name: None, mailbox });
+            let mailbox = Arc::downgrade(&self.shared.mailbox);
+            self.shared.names.ask(address, Answer { address, name: None, mailbox });
         }
         Name::Missing
     }
@@ -150,7 +136,7 @@ impl NameWorker {
         self.first += 1;
         let is_named = held.names.values().any(|name| matches!(name, Name::Found(_)));
         let mut named = Batch::with_capacity(if is_named { held.batch.extent() } else { Extent::default() });
-        let mut tally = self.tally.lock();
+        let mut tally = self.shared.tally.lock();
         for entry in held.batch.iter() {
             match (nameless(&entry).and_then(|address| held.names.get(&address)), &entry) {
                 (Some(Name::Found(name)), Entry::Access(record)) => {
@@ -168,8 +154,8 @@ impl NameWorker {
             }
         }
         drop(tally);
-        self.sink.submit(&if is_named { named.seal() } else { Arc::clone(&held.batch) });
-        self.mailbox.settle(Load::of(&held.batch));
+        self.shared.sink.submit(&if is_named { named.seal() } else { Arc::clone(&held.batch) });
+        self.shared.mailbox.settle(Load::of(&held.batch));
     }
 }
 
