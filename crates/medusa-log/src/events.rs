@@ -78,17 +78,6 @@ impl Drop for MutedEvents {
 }
 
 impl EventSinks {
-    /// An instance without a sink.
-    pub fn new() -> Self {
-        let mailbox = Mailbox::new(LIMIT);
-        Self(Arc::new(EventQueue {
-            levels: AtomicU8::new(0),
-            routes: Mutex::default(),
-            mailbox,
-            started: Mutex::default(),
-        }))
-    }
-
     /// Starts the thread, which there must be before the first [`route`](Self::route). Doing it again does nothing.
     ///
     /// # Errors
@@ -141,9 +130,12 @@ impl EventSinks {
     }
 }
 
+/// An instance without a sink.
 impl Default for EventSinks {
     fn default() -> Self {
-        Self::new()
+        let (routes, started) = (Mutex::default(), Mutex::default());
+        let mailbox = Mailbox::new(LIMIT);
+        Self(Arc::new(EventQueue { levels: AtomicU8::new(0), routes, mailbox, started }))
     }
 }
 
@@ -175,7 +167,13 @@ impl EventQueue {
             }
             if let Some((routes, mut batch)) = waiting {
                 if let Some(lost) = lost {
-                    tell_loss(&mut batch, &lost);
+                    // An error, so that every sink is told.
+                    let message = format!(
+                        "{} events were lost: they came faster than they can be logged",
+                        lost.records
+                    );
+                    let (time, level, part) = (lost.to, Level::Error, "log");
+                    batch.push_event(&Event { time, level, part, message: &message, request: None });
                 }
                 submit(&routes, batch);
             }
@@ -183,13 +181,6 @@ impl EventQueue {
             self.mailbox.rest(EVERY);
         }
     }
-}
-
-/// Says that events were lost: an error, so that every sink is told.
-fn tell_loss(batch: &mut Batch, lost: &Loss) {
-    let message = format!("{} events were lost: they came faster than they can be logged", lost.records);
-    let (time, level, part) = (lost.to, Level::Error, "log");
-    batch.push_event(&Event { time, level, part, message: &message, request: None });
 }
 
 fn submit(routes: &[Route], batch: Batch) {
@@ -228,7 +219,7 @@ mod tests {
     }
 
     fn started() -> EventSinks {
-        let events = EventSinks::new();
+        let events = EventSinks::default();
         events.start().expect("a thread");
         events
     }
@@ -262,7 +253,7 @@ mod tests {
     #[test]
     fn too_many_are_lost_and_told() {
         let memory = Arc::new(Memory::default());
-        let events = EventSinks::new();
+        let events = EventSinks::default();
         events.route(vec![route(&memory, Level::Error)]);
         for _ in 0..LIMIT.records + 7 {
             events.put(&event(Level::Error, "again"));

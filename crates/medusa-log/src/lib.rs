@@ -43,4 +43,4 @@ pub use resolving::{Answer, Known, Names, NamesError, ResolvingOptions, Resolvin
 pub use sample::{Rate, SampleSink, Sampling};
 pub use select::{Choice, SelectingSink};
 pub use sink::{Flushed, OptionError, Sink, SinkError, describe};
-pub use tail::{Followed, Follower, Last, Tail};
+pub use tail::{Follower, Last, Tail};

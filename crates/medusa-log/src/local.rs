@@ -39,7 +39,9 @@ impl LocalOffset {
         match self.known {
             Some((known, offset)) if known == quarter => offset,
             _ => {
-                let offset = ask(time);
+                // The last days of the year 9999 are beyond jiff.
+                let instant = jiff::Timestamp::from_second(time.seconds());
+                let offset = instant.map_or(0, |instant| zone().to_offset(instant).seconds());
                 self.known = Some((quarter, offset));
                 offset
             }
@@ -60,13 +62,6 @@ pub(crate) fn now_shown() -> String {
 /// The same of any time.
 pub(crate) fn shown(time: &Zoned) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
-}
-
-fn ask(time: Timestamp) -> i32 {
-    match jiff::Timestamp::from_second(time.seconds()) {
-        Ok(time) => zone().to_offset(time).seconds(),
-        Err(_) => 0, // the last days of the year 9999 are beyond jiff
-    }
 }
 
 /// Reason why lines have UTC though the machine is set up for another zone: a `TZ` or an `/etc/localtime` that cannot be

@@ -39,7 +39,7 @@ struct TailState {
     waiting: Vec<(u64, Waker)>,
 }
 
-/// The last entries of a [`Tail`] at one instant.
+/// Entries of a [`Tail`] in a row: the last of an instant, or the next of a [`Follower`].
 #[derive(Debug)]
 pub struct Last {
     batches: Vec<Arc<Batch>>,
@@ -179,32 +179,17 @@ pub struct Follower {
     at: u64,
 }
 
-/// Entries that come next for a [`Follower`].
-#[derive(Debug)]
-pub struct Followed {
-    /// The number of entries that it has missed before these: it was too slow.
-    pub missed: u64,
-    batch: Arc<Batch>,
-    skip: usize,
-}
-
-impl Followed {
-    /// The entries; at least one.
-    pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.batch.iter().skip(self.skip)
-    }
-}
-
 impl Follower {
-    /// The next entries; wakes the task of `context` when there is something. Only the last task to ask is woken.
-    pub fn poll_next(&mut self, context: &Context<'_>) -> Poll<Followed> {
+    /// The number of entries that it has missed, as it was too slow, and the next ones, at least one; wakes the task of `context`
+    /// when there is something. Only the last task to ask is woken.
+    pub fn poll_next(&mut self, context: &Context<'_>) -> Poll<(u64, Last)> {
         let mut state = self.tail.state.lock();
         state.waiting.retain(|(name, _)| *name != self.name);
         let from = self.at.max(state.first());
         if let Some((batch, skip)) = state.find(from) {
             let missed = from - self.at;
             self.at = from + (batch.len() - skip) as u64;
-            Poll::Ready(Followed { missed, batch, skip })
+            Poll::Ready((missed, Last { batches: vec![batch], skip }))
         } else {
             state.waiting.push((self.name, context.waker().clone()));
             Poll::Pending
@@ -243,7 +228,7 @@ mod tests {
     /// The entries for `follower` now, without waiting: what it missed, and what it gets.
     fn next(follower: &mut Follower) -> Option<(u64, Vec<String>)> {
         match follower.poll_next(&Context::from_waker(Waker::noop())) {
-            Poll::Ready(followed) => Some((followed.missed, targets(followed.iter()))),
+            Poll::Ready((missed, entries)) => Some((missed, targets(entries.iter()))),
             Poll::Pending => None,
         }
     }

@@ -270,7 +270,10 @@ impl LogFile {
     /// Rotates the file and opens a new one, or only that if another writer has been faster. False: there is none to be had.
     fn rotate(&mut self, tag: Tag) -> io::Result<bool> {
         let Some(path) = self.path() else { return Ok(false) };
-        let place = Place::of(path)?;
+        let place = match Place::of(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(self.open_anew()),
+            place => place?,
+        };
         if !place.rename(&self.meta, tag)? {
             return Ok(self.open_anew());
         }

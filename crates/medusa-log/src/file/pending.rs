@@ -34,8 +34,7 @@ impl Pending {
 
     /// Bytes of the next line, or of what is left of one that has been begun; 0 if there is none.
     pub(super) fn next_line(&self) -> usize {
-        let rest = &self.bytes[self.at..];
-        rest.iter().position(|&b| b == b'\n').map_or(rest.len(), |end| end + 1)
+        self.bytes[self.at..].split_inclusive(|&b| b == b'\n').next().map_or(0, <[u8]>::len)
     }
 
     /// The end of the last line that there is room for, and at least the next one.
@@ -72,12 +71,7 @@ impl Pending {
     /// Drops the lines behind `begin` of which nothing is written yet. One that has been begun stays, to be finished.
     /// Returns the length after that.
     pub(super) fn drop_unbegun(&mut self, begin: usize) -> usize {
-        let end = if self.is_mid_line() {
-            let rest = self.bytes[self.at..].iter().position(|&b| b == b'\n');
-            rest.map_or(self.bytes.len(), |newline| self.at + newline + 1)
-        } else {
-            self.at
-        };
+        let end = self.at + if self.is_mid_line() { self.next_line() } else { 0 };
         self.bytes.truncate(end.max(begin));
         self.bytes.len()
     }

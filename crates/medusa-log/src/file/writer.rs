@@ -142,10 +142,7 @@ impl<W: Output> FileWriter<W> {
     }
 
     fn remember(&mut self, loss: Option<Loss>) {
-        self.loss = match (self.loss, loss) {
-            (Some(known), Some(new)) => Some(known.merge(new)),
-            (known, new) => known.or(new),
-        };
+        self.loss = self.loss.into_iter().chain(loss).reduce(Loss::merge);
     }
 
     /// Lets the output go over to another file. A line begun in the old one is begun again there.

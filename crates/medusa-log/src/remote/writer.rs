@@ -64,12 +64,6 @@ impl Buffer {
             }
         }
     }
-
-    /// The datagram number `at`.
-    fn datagram(&self, at: usize) -> Option<&[u8]> {
-        let begin = at.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied())?;
-        self.bytes.get(begin..*self.ends.get(at)?)
-    }
 }
 
 /// Time that a sink that is gone may take to send what it still has.
@@ -154,17 +148,19 @@ impl RemoteWriter {
                 self.remember(Some(loss)); // told next
                 self.queue.settle_loss();
             }
-            Work::Nudge if self.is_to_reopen() => self.connection = None,
-            Work::Nudge => self.look(),
+            Work::Nudge => {
+                let is_reopened = std::mem::take(&mut self.shared.state.lock().is_reopened);
+                match &self.connection {
+                    // No record is lost by it.
+                    Some((connection, _)) if is_reopened && !connection.is_watched() => {
+                        self.connection = None
+                    }
+                    _ => self.look(),
+                }
+            }
             Work::End => return !self.drain(),
         }
         true
-    }
-
-    /// Tells whether the target is to be opened anew, and no record would be lost by it.
-    fn is_to_reopen(&self) -> bool {
-        let is_reopened = std::mem::take(&mut self.shared.state.lock().is_reopened);
-        is_reopened && self.connection.as_ref().is_some_and(|(connection, _)| !connection.is_watched())
     }
 
     /// Waits out the time between two attempts, then makes one.
@@ -206,14 +202,12 @@ impl RemoteWriter {
         self.connection = None;
         self.shared.state.lock().peer = None;
         let again = self.window.take();
-        let in_hand = match in_hand {
-            Some(Outgoing::Batch(batch)) => Some(batch),
-            Some(Outgoing::Loss(loss)) => {
-                self.remember(Some(loss));
-                None
-            }
-            None => None,
+        let (in_hand, loss) = match in_hand {
+            Some(Outgoing::Batch(batch)) => (Some(batch), None),
+            Some(Outgoing::Loss(loss)) => (None, Some(loss)),
+            None => (None, None),
         };
+        self.remember(loss);
         self.remember(again.loss);
         self.queue.put_back(again.batches, in_hand);
         self.shared.set_unacknowledged(0);
@@ -394,20 +388,21 @@ impl RemoteWriter {
         sent: &mut usize,
     ) -> io::Result<()> {
         datagrams.check()?;
-        let (mut at, mut moved) = (0, Instant::now());
-        while let Some(datagram) = buffer.datagram(at) {
-            match datagrams.send(datagram)? {
-                DatagramOutcome::Done => {}
-                DatagramOutcome::Cut => self.truncated(1),
-                DatagramOutcome::Full => {
-                    self.held_up(moved)?;
-                    datagrams.wait(SLICE)?;
-                    continue;
+        let (mut begin, mut moved) = (0, Instant::now());
+        for &end in &buffer.ends {
+            let outcome = loop {
+                match datagrams.send(&buffer.bytes[begin..end])? {
+                    DatagramOutcome::Full => self.held_up(moved)?,
+                    outcome => break outcome,
                 }
+                datagrams.wait(SLICE)?;
+            };
+            match outcome {
+                DatagramOutcome::Cut => self.truncated(1),
                 DatagramOutcome::Refused => return Err(self.refused(sent)),
+                DatagramOutcome::Done | DatagramOutcome::Full => {}
             }
-            moved = Instant::now();
-            at += 1;
+            (begin, moved) = (end, Instant::now());
             *sent += 1;
         }
         if datagrams.was_refused() { Err(self.refused(sent)) } else { Ok(()) }

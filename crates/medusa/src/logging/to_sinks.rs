@@ -101,7 +101,7 @@ mod tests {
     /// One test, for the sinks are those of the process.
     #[test]
     fn sinks_get_what_standard_error_has_as_far_as_they_want_it() {
-        let (tail, sinks) = (Arc::new(Tail::new(100)), Arc::new(EventSinks::new()));
+        let (tail, sinks) = (Arc::new(Tail::new(100)), Arc::new(EventSinks::default()));
         sinks.start().expect("a thread");
         let route = |level| vec![Route { sink: Arc::clone(&tail) as _, level }];
         let layer = Events::new(ToSinks, Reporter::new().0).with_filter(SinkLevel);

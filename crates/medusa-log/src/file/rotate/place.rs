@@ -24,9 +24,6 @@ const LONGEST_NAME: usize = 255;
 /// More names than that are not tried when one after the other turns out to be taken by others.
 const ATTEMPTS: u32 = 100;
 
-/// Links in a row that Linux follows.
-const LINKS: usize = 40;
-
 /// Place where a log really is: a symbolic link in its place stays, what it leads to is rotated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::file) struct Place {
@@ -35,9 +32,9 @@ pub(in crate::file) struct Place {
 }
 
 impl Place {
-    /// The place of the log `path`.
+    /// The place of the log `path`, which exists.
     pub(in crate::file) fn of(path: &Path) -> io::Result<Self> {
-        let real = follow(path)?;
+        let real = path.canonicalize()?;
         match real.file_name() {
             Some(base) if base.len() + LONGEST_SUFFIX <= LONGEST_NAME => {
                 Ok(Self { directory: directory_of(&real).to_owned(), base: base.to_owned() })
@@ -93,19 +90,6 @@ impl Place {
     pub(in crate::file) fn sync(&self) -> io::Result<()> {
         File::open(&self.directory)?.sync_all()
     }
-}
-
-/// Follows the links at the end of `path`; those on the way there are the system's to follow.
-fn follow(path: &Path) -> io::Result<PathBuf> {
-    let mut path = path.to_owned();
-    for _ in 0..LINKS {
-        if !path.is_symlink() {
-            return Ok(path);
-        }
-        let link = fs::read_link(&path)?;
-        path = path.parent().unwrap_or(Path::new("")).join(link);
-    }
-    Err(Errno::LOOP.into())
 }
 
 /// Renames, but never over another file.

@@ -149,9 +149,10 @@ fn follow(lua: &Lua, follower: Follower) -> mlua::Result<Function> {
             let next = poll_fn(|context| {
                 let Following { follower, next } = &mut *following.borrow_mut();
                 if next.is_empty() {
-                    let Poll::Ready(followed) = follower.poll_next(context) else { return Poll::Pending };
-                    let mut missed = followed.missed;
-                    for entry in followed.iter() {
+                    let Poll::Ready((mut missed, entries)) = follower.poll_next(context) else {
+                        return Poll::Pending;
+                    };
+                    for entry in entries.iter() {
                         next.push((record(&lua, &entry)?, std::mem::take(&mut missed)));
                     }
                     next.reverse();
