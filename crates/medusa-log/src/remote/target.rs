@@ -120,7 +120,7 @@ impl RemoteTarget {
     pub fn map_path(self, map: impl FnOnce(&Path) -> PathBuf) -> Self {
         match self {
             Self::Unix(path, kind) => Self::Unix(map(&path), kind),
-            other => other,
+            other @ Self::Net(..) => other,
         }
     }
 

@@ -153,7 +153,7 @@ impl RemoteWriter {
                 match &self.connection {
                     // No record is lost by it.
                     Some((connection, _)) if is_reopened && !connection.is_watched() => {
-                        self.connection = None
+                        self.connection = None;
                     }
                     _ => self.look(),
                 }

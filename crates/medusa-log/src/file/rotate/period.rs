@@ -96,7 +96,7 @@ impl Span {
         let (first, next, length) = match period {
             Period::Hourly => {
                 let into = i64::from(at.minute()) * 60 + i64::from(at.second());
-                let into = SignedDuration::new(into, at.subsec_nanosecond().into());
+                let into = SignedDuration::new(into, at.subsec_nanosecond());
                 let start = now.checked_sub(into).unwrap_or(now);
                 let tag = Tag { start: today.at(at.hour(), 0, 0, 0), length: Tag::HOUR };
                 return Self { start, end: later(start, SignedDuration::from_hours(1)), tag };

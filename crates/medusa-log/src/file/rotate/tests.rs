@@ -133,7 +133,7 @@ fn what_was_interrupted_is_done_again() {
     assert_eq!(names(dir.path()), ["a.log", "a.log.2026-11-21.zst", "a.log.2026-11-22.zst"]);
     assert_eq!(unpacked(at("a.log.2026-11-21.zst")), lines(10));
     assert_eq!(unpacked(at("a.log.2026-11-22.zst")), lines(20));
-    assert_eq!(past.errors, 0, "{:?}", past);
+    assert_eq!(past.errors, 0, "{past:?}");
 }
 
 #[test]
