@@ -112,16 +112,6 @@ impl FromStr for Statuses {
 }
 
 impl Conditions {
-    /// Tells whether `entry` meets them all.
-    pub fn hold(&self, entry: &Entry<'_>) -> bool {
-        self.kind.is_none_or(|kind| kind == EntryKind::of(entry))
-            && self.level.is_none_or(|level| entry.level() <= level)
-            && match entry {
-                Entry::Access(record) => self.hold_for(record),
-                Entry::Event(_) => !self.are_of_requests(),
-            }
-    }
-
     fn hold_for(&self, record: &Record<'_>) -> bool {
         fn any<T>(wanted: Option<&Vec<T>>, is: impl Fn(&T) -> bool) -> bool {
             wanted.is_none_or(|wanted| wanted.iter().any(is))
@@ -166,8 +156,14 @@ impl fmt::Display for Conditions {
 pub type FilterSink = SelectingSink<Conditions>;
 
 impl Choice for Conditions {
+    /// Whether it meets them all.
     fn keeps(&self, entry: &Entry<'_>) -> bool {
-        self.hold(entry)
+        self.kind.is_none_or(|kind| kind == EntryKind::of(entry))
+            && self.level.is_none_or(|level| entry.level() <= level)
+            && match entry {
+                Entry::Access(record) => self.hold_for(record),
+                Entry::Event(_) => !self.are_of_requests(),
+            }
     }
 
     fn status(&self) -> Status {
@@ -225,21 +221,21 @@ mod tests {
             (Conditions { server: names(&["web2"]), ..none() }, false),
             (Conditions { status: Some(statuses(&["5xx"])), method: names(&["GET"]), ..none() }, false),
         ] {
-            assert_eq!(conditions.hold(&failed.into()), expected, "{conditions:?}");
+            assert_eq!(conditions.keeps(&failed.into()), expected, "{conditions:?}");
         }
         let api = Conditions { path: paths("/api/*"), ..none() };
-        assert!(api.hold(&record("/%61pi/a", 0).into()), "another spelling is the same path");
+        assert!(api.keeps(&record("/%61pi/a", 0).into()), "another spelling is the same path");
         let warnings = Conditions { level: Some(Level::Warn), ..none() };
-        assert!(!warnings.hold(&record("/", 0).into()));
+        assert!(!warnings.keeps(&record("/", 0).into()));
     }
 
     #[test]
     fn an_event_meets_no_condition_on_requests() {
         let warnings = Conditions { level: Some(Level::Warn), ..Conditions::default() };
-        assert!(warnings.hold(&event(Level::Error)) && warnings.hold(&event(Level::Warn)));
-        assert!(!warnings.hold(&event(Level::Info)));
+        assert!(warnings.keeps(&event(Level::Error)) && warnings.keeps(&event(Level::Warn)));
+        assert!(!warnings.keeps(&event(Level::Info)));
         let failed = Conditions { status: Some(statuses(&["1xx", "2xx", "3xx", "4xx", "5xx"])), ..warnings };
-        assert!(!failed.hold(&event(Level::Error)));
+        assert!(!failed.keeps(&event(Level::Error)));
     }
 
     #[test]
