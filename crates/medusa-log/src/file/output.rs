@@ -116,8 +116,7 @@ impl LogFile {
         let now = Instant::now();
         let regular = matches!(target, Target::Path(_)) && opened.meta.is_file();
         let rotation = options.rotation.clone().filter(|_| regular);
-        let (idle_until, tidied) =
-            if rotation.is_some() { (Some(now + DRAFT), None) } else { (None, Some(now)) };
+        let idle_until = rotation.is_some().then(|| now + DRAFT);
         let mut this = Self {
             name: target.to_string(),
             target: target.clone(),
@@ -131,7 +130,7 @@ impl LogFile {
             stalled: false,
             rotation: rotation.unwrap_or_default(),
             idle_until,
-            tidied,
+            tidied: None,
             span: None,
             not_before: None,
             rotation_fails: false,
@@ -298,14 +297,20 @@ impl LogFile {
     /// Has the files of `place` looked after: also what was interrupted or postponed.
     fn tidy(&mut self, place: Option<Place>) {
         self.tidied = Some(Instant::now());
-        if let Some(place) = place
-            && (self.rotation.keep.is_some() || self.rotation.compress)
-        {
+        if let Some(place) = place.filter(|_| self.looks_after()) {
             tidy::start(&self.shared, &self.rotation, place, &self.name);
         }
     }
 
+    /// Tells whether anything becomes of rotated files.
+    const fn looks_after(&self) -> bool {
+        self.rotation.keep.is_some() || self.rotation.compress
+    }
+
     fn tidy_due_in(&self) -> Option<Duration> {
+        if !self.looks_after() {
+            return None;
+        }
         let Some(at) = self.tidied else { return Some(Duration::ZERO) };
         let past = self.shared.past.lock();
         (past.is_postponed && !past.is_tidying).then(|| TIDY_AGAIN.saturating_sub(at.elapsed()))
