@@ -6,7 +6,8 @@
 //! - [`protocol`]: what is said, as lines of JSON;
 //! - [`state`]: the state directory, which one server at a time holds, and the unix socket in it;
 //! - [`socket`]: the sessions on that socket;
-//! - [`client`]: the other end, for a command line.
+//! - [`client`]: the other end, for a command line;
+//! - [`terminal`]: a prompt on a terminal, whichever way its bytes come.
 //!
 //! Nothing here knows what reloading or stopping takes: that is the [`Control`] the sessions are given.
 //!
@@ -22,6 +23,7 @@ pub mod session;
 pub mod sessions;
 pub mod socket;
 pub mod state;
+pub mod terminal;
 
 pub use authorize::{Refusal, authorize};
 pub use client::{CallError, Client, ConnectError};
