@@ -1,6 +1,7 @@
 //! The client's end of a session, for a program that has nothing else to do meanwhile: everything here blocks.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -82,6 +83,15 @@ impl Client {
         self.pid
     }
 
+    /// What ends the session while a request is worked on.
+    ///
+    /// # Errors
+    ///
+    /// The process has no descriptor left.
+    pub fn canceller(&self) -> io::Result<Canceller> {
+        self.stream.get_ref().try_clone().map(Canceller)
+    }
+
     /// Sends a request and waits for its result. What happens meanwhile goes to `on_event`.
     ///
     /// # Errors
@@ -119,6 +129,18 @@ impl Client {
                 Err(CallError::Io(io::Error::other(format!("a reply is longer than {MAX_REPLY} bytes"))))
             }
         }
+    }
+}
+
+/// The end of a session, from another thread: the statement or reload that is under way is cancelled.
+#[derive(Debug)]
+pub struct Canceller(UnixStream);
+
+impl Canceller {
+    /// Ends the session. Whoever waits for a reply has [`CallError::Closed`], unless it came before.
+    pub fn cancel(self) {
+        // One that has ended is.
+        let _ended = self.0.shutdown(Shutdown::Both);
     }
 }
 

@@ -26,7 +26,7 @@ pub mod state;
 pub mod terminal;
 
 pub use authorize::{Refusal, authorize};
-pub use client::{CallError, Client, ConnectError};
+pub use client::{CallError, Canceller, Client, ConnectError};
 pub use identity::{FrontEnd, Identity, Role};
 pub use protocol::{Done, Failure, Op};
 pub use session::{Control, Monitor};

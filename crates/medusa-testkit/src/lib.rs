@@ -11,6 +11,7 @@
 //! - [`browser`]: a page as a real browser sees it;
 //! - [`syslog`] and [`Journald`]: log servers that are not ours, and `logger`;
 //! - [`Unbound`] and [`Dnsmasq`]: name servers that are not ours;
+//! - [`Tmux`]: a terminal, and a person who types at it;
 //! - [`OwnAddress`]: a loopback address for a server that comes back;
 //! - [`memory`]: how much a process holds; [`cpu`]: how long it has run; [`process::children`]: whose it is;
 //! - [`wait`]: conditions that nobody announces.
@@ -38,6 +39,7 @@ pub mod process;
 pub mod server;
 pub mod site;
 pub mod syslog;
+mod tmux;
 mod unbound;
 pub mod wait;
 pub mod websocket;
@@ -58,6 +60,7 @@ pub use process::{Finished, Process};
 pub use rustix::process::Signal;
 pub use server::{Medusa, Serve, Server};
 pub use site::Site;
+pub use tmux::Tmux;
 pub use unbound::{Unbound, Zone};
 pub use websocket::WebSocket;
 

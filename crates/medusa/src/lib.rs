@@ -19,6 +19,7 @@
 //!
 //! **Invariant:** the process's environment, its arguments and its exit code are known to `cli` alone.
 
+mod attach;
 mod check;
 mod cli;
 mod generate;

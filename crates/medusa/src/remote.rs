@@ -87,7 +87,8 @@ impl Remote {
         self.connect()?.call(op, show).map_err(|error: CallError| with_causes(&error))
     }
 
-    fn connect(&self) -> Result<Client, String> {
+    /// Begins a session with it.
+    pub(crate) fn connect(&self) -> Result<Client, String> {
         Client::connect(&self.state).map_err(|error| match (&self.target, error) {
             (Some(target), ConnectError::NotRunning(state)) => {
                 let (path, state, command) = (target.path(), state.display(), &self.command);
@@ -103,7 +104,7 @@ impl Remote {
 }
 
 /// Shows what happens while a request is worked on.
-fn show(event: TaskProgress) {
+pub(crate) fn show(event: TaskProgress) {
     match event {
         TaskProgress::Output(text) => term::answer(text),
         TaskProgress::Waiting(text) => term::note(text),

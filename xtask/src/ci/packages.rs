@@ -81,6 +81,7 @@ const NEEDS: &[Need] = &[
         brings: Brings::File("/usr/share/zoneinfo/Asia/Kolkata"),
         why: "time zones, for tests of local time",
     },
+    Need { package: "tmux", brings: Brings::Program("tmux"), why: "a terminal, for tests of the prompt" },
     Need { package: "chromium", brings: Brings::Program("chromium"), why: "a real browser, for page tests" },
     Need {
         package: "rsyslog",

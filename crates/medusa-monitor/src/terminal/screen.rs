@@ -78,9 +78,8 @@ impl Screen {
         let (rows, cursor) = self.lay_out(view);
         let same = self.drawn.iter().zip(&rows).take_while(|(drawn, row)| drawn == row).count();
         if same < rows.len() || same < self.drawn.len() {
-            // The row above what differs is where we stand: below it there may be no row yet.
-            let from = same.min(rows.len().saturating_sub(1));
-            let from = if from >= self.drawn.len() { self.drawn.len().saturating_sub(1) } else { from };
+            // From a row that is there in any case: what is below may be new, or gone.
+            let from = same.min(rows.len() - 1).min(self.drawn.len().saturating_sub(1));
             self.go_to_row(from, out);
             out.extend_from_slice(b"\r\x1b[J\x1b[?7l");
             for (number, row) in rows.iter().enumerate().skip(from) {
@@ -108,8 +107,8 @@ impl Screen {
         self.cursor.0 = row;
     }
 
-    /// Goes to the row below what is drawn. It stays there, and [`show`](Self::show) finds it again, if nothing is
-    /// written meanwhile or if that is said by [`forget`](Self::forget).
+    /// Goes to the row below what is drawn, where [`show`](Self::show) finds it again. Whoever writes something meanwhile
+    /// says so by [`forget`](Self::forget).
     pub(super) fn leave(&mut self, out: &mut Vec<u8>) {
         if self.drawn.is_empty() {
             return;

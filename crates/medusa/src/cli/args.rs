@@ -22,6 +22,7 @@ A typical session:
   medusa serve mysite                       start it; Ctrl-C stops it
 and in another terminal:
   medusa eval 'greeting = \"Ahoy\"' mysite    change the running server by one statement
+  medusa attach mysite                      or by as many as you like, at a prompt
   medusa reload mysite                      after an edit: run the script anew, drop no connection
   medusa status mysite                      what is running, and how it fares
   medusa stop mysite                        let it finish what it is at, and end
@@ -105,6 +106,23 @@ Examples:
     Eval {
         /// The statement, in Luau; `-` or none: standard input
         statement: Option<String>,
+        #[command(flatten)]
+        place: Place,
+    },
+
+    /// Work in a running server, statement by statement
+    ///
+    /// A prompt: each statement is one change, as with `eval`. A statement that is not complete asks for another line. Ctrl-C ends
+    /// what runs, Ctrl-D leaves, Ctrl-R searches what was typed before; a line that begins with a space is not remembered.
+    ///
+    /// Where standard input is no terminal, its statements are run one after the other, each when it is complete, until one fails:
+    /// then the exit code is 1.
+    #[command(after_long_help = "\
+Examples:
+  medusa attach mysite
+  medusa attach mysite < changes.luau       several changes, one after the other
+The history is $XDG_STATE_HOME/medusa/history, or ~/.local/state/medusa/history.")]
+    Attach {
         #[command(flatten)]
         place: Place,
     },

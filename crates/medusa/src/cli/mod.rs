@@ -12,11 +12,12 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use medusa_proto::with_causes;
 
+use crate::attach::Person;
 use crate::logging::Logging;
 use crate::remote::Remote;
 use crate::serve::{Options, serve};
 use crate::target::Target;
-use crate::{check, generate, init, term};
+use crate::{attach, check, generate, init, term};
 use args::{Cli, Command, Place, ServeArgs};
 
 /// The levels that `check` logs: what the script prints, and what is wrong.
@@ -56,6 +57,7 @@ fn dispatch(cli: Cli, command: String) -> Result<(), String> {
         }
         Some(Command::Init { dir }) => write_sample(&dir, &command),
         Some(Command::Eval { statement, place }) => remote(place, command)?.eval(statement),
+        Some(Command::Attach { place }) => attach::attach(&remote(place, command)?, person()),
         Some(Command::Reload { place }) => remote(place, command)?.reload(),
         Some(Command::Status { json, place }) => remote(place, command)?.status(json),
         Some(Command::Reopen { place }) => remote(place, command)?.reopen(),
@@ -134,6 +136,18 @@ fn state(named: Option<PathBuf>) -> Option<PathBuf> {
 
 fn first_path(paths: OsString) -> Option<PathBuf> {
     std::env::split_paths(&paths).next().filter(|path| !path.as_os_str().is_empty())
+}
+
+/// Who sits at the terminal, as the environment tells.
+fn person() -> Person {
+    let absolute = |name, below: &str| {
+        let path = PathBuf::from(environment(name)?).join(below);
+        path.is_absolute().then_some(path)
+    };
+    Person {
+        term: environment("TERM").and_then(|term| term.into_string().ok()).unwrap_or_default(),
+        state: absolute("XDG_STATE_HOME", "").or_else(|| absolute("HOME", ".local/state")),
+    }
 }
 
 /// The way to call this program again: by the path it was called by, or by its name.
