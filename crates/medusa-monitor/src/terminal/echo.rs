@@ -1,10 +1,13 @@
 //! A prompt on a terminal that can do nothing but write on, and go back by a column.
 //!
-//! What is typed is echoed, what is taken back is rubbed out, and when anything else changes, the line is written anew on
-//! the next row. There is no cursor but the one at the end.
+//! What is typed is echoed, what is taken back is rubbed out, and when more than a little changes, the line is written anew
+//! on the next row. There is no cursor but the one at the end.
 
 use super::cells::{Shown, clusters, shown};
 use super::screen::View;
+
+/// How many columns are rubbed out at most: it ends at the left margin of what the terminal may have wrapped.
+const MAX_RUBBED_OUT: usize = 16;
 
 /// What stands in the line that the terminal is in.
 #[derive(Debug, Default)]
@@ -18,11 +21,15 @@ impl Echo {
         if text == self.written {
             return;
         }
+        let same = clusters(&text).zip(clusters(&self.written)).take_while(|(new, old)| new == old).last();
+        let same = same.map_or(0, |((at, cluster), _)| at + cluster.len());
+        let (added, removed) = (text.get(same..), self.written.get(same..).unwrap_or_default());
+        let wide: usize = clusters(removed).map(|(_, cluster)| columns(cluster)).sum();
         if let Some(added) = text.strip_prefix(&self.written) {
             out.extend_from_slice(added.as_bytes());
-        } else if let Some(removed) = self.written.strip_prefix(&text).filter(|text| !text.contains('\n')) {
-            let columns: usize = clusters(removed).map(|(_, cluster)| columns(cluster)).sum();
-            out.extend_from_slice("\x08 \x08".repeat(columns).as_bytes());
+        } else if wide <= MAX_RUBBED_OUT && !removed.contains('\n') {
+            out.extend_from_slice("\x08 \x08".repeat(wide).as_bytes());
+            out.extend_from_slice(added.unwrap_or_default().as_bytes());
         } else {
             self.leave(out);
             out.extend_from_slice(text.as_bytes());

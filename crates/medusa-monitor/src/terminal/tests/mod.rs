@@ -345,9 +345,11 @@ fn a_dumb_terminal_gets_what_it_can_take() {
     seat.screen.pasting = true;
     seat.prompt();
     seat.press("ab世\x7f\x1b[Dc");
-    seat.shows(&["> abc"], (0, 5));
-    seat.press("\x10");
-    seat.shows(&["> abc", "> old()"], (1, 7));
+    seat.press("d\x7f\x7fe");
+    seat.shows(&["> abe"], (0, 5));
+    seat.press(&"f".repeat(20));
+    seat.press("\x15\x10");
+    seat.shows(&["> abeffffffffffffffffffff", "> old()"], (1, 7));
     seat.press("\r");
     seat.print("told");
     seat.page(&"line\n".repeat(20));
