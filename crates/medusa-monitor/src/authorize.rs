@@ -1,15 +1,15 @@
-//! What may be done in a session.
+//! The check of what may be done in a session.
 //!
 //! **Invariant:** whatever way an operation comes, [`authorize`] alone decides whether it may be done.
 
 use crate::identity::{Identity, Role};
 use crate::protocol::Op;
 
-/// Why something may not be done.
+/// The reason why something may not be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{what} needs the role \"{needed}\", and yours is \"{role}\"")]
 pub struct Refusal {
-    /// What was asked for.
+    /// The operation that was asked for.
     pub what: &'static str,
     /// The least role that may do it.
     pub needed: Role,

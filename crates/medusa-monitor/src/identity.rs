@@ -1,4 +1,4 @@
-//! Who has a session: by what way it came, and with what role.
+//! The one who has a session: by what way it came, and with what role.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use medusa_proto::author::{Author, Via};
 use serde::{Deserialize, Serialize};
 
-/// What a session may do. Each role may do what those before it may.
+/// The rights of a session. Each role may do what those before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -68,14 +68,14 @@ impl FrontEnd {
     }
 }
 
-/// Who has a session.
+/// The one who has a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// As authors of changes and the audit show it: `uid 0 (pid 4711)`. It is one line, without control characters.
     pub who: Arc<str>,
-    /// What it may do.
+    /// The role: what it may do.
     pub role: Role,
-    /// How it came.
+    /// The way it came.
     pub front_end: FrontEnd,
 }
 

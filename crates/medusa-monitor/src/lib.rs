@@ -6,6 +6,7 @@
 //! - [`protocol`]: what is said, as lines of JSON;
 //! - [`state`]: the state directory, which one server at a time holds, and the unix socket in it;
 //! - [`socket`]: the sessions on that socket;
+//! - [`ssh`]: the sessions over SSH;
 //! - [`client`]: the other end, for a command line;
 //! - [`terminal`]: a prompt on a terminal, whichever way its bytes come.
 //!
@@ -22,6 +23,7 @@ pub mod protocol;
 pub mod session;
 pub mod sessions;
 pub mod socket;
+pub mod ssh;
 pub mod state;
 pub mod terminal;
 

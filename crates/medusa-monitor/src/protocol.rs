@@ -67,6 +67,23 @@ impl Op {
         }
     }
 
+    /// The command that a statement is, if it is one: `status()`, `kill(3)`, with nothing before or behind. No code runs for
+    /// it, so that roles have it that may run none.
+    pub fn from_text(text: &str) -> Option<Self> {
+        let (name, rest) = text.trim().split_once('(')?;
+        let argument = rest.trim_end().strip_suffix(')')?.trim();
+        match (name.trim_end(), argument) {
+            ("reload", "") => Some(Self::Reload),
+            ("status", "") => Some(Self::Status),
+            ("reopen", "") => Some(Self::Reopen),
+            ("stop", "") => Some(Self::Stop),
+            ("ping", "") => Some(Self::Ping),
+            ("sessions", "") => Some(Self::Sessions),
+            ("kill", session) => session.parse().ok().map(|session| Self::Kill { session }),
+            _ => None,
+        }
+    }
+
     /// As it is called in requests, and as authors are shown to do it: `eval`.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -183,6 +200,20 @@ pub struct Done {
     pub sessions: Option<Vec<SessionInfo>>,
 }
 
+impl Done {
+    /// The same of a command that was asked for as a statement: as its value, the result in words.
+    #[must_use]
+    pub(crate) fn with_text(self) -> Self {
+        let report = self.status.as_ref().map(|report| report.tree.trim_end().to_owned());
+        let sessions = self
+            .sessions
+            .as_ref()
+            .map(|sessions| sessions.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+        let value = self.value.or(report).or(sessions);
+        Self { value, status: None, sessions: None, ..self }
+    }
+}
+
 /// A [`Status`](medusa_proto::status::Status) in both of its forms: the server alone knows how its values are shown.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -243,6 +274,17 @@ mod tests {
             assert_eq!(decode(&line).expect("what we wrote"), op);
         }
         assert_eq!(encode(&Op::Stop).expect("short"), b"{\"version\":1,\"op\":\"stop\"}\n");
+    }
+
+    #[test]
+    fn a_command_is_told_from_code() {
+        assert_eq!(Op::from_text(" status() \n"), Some(Op::Status));
+        assert_eq!(Op::from_text("kill( 3 )"), Some(Op::Kill { session: 3 }));
+        for code in
+            ["status", "status().x", "kill(-1)", "kill()", "print(status())", "status() status()", "f()", ""]
+        {
+            assert_eq!(Op::from_text(code), None, "{code}");
+        }
     }
 
     #[test]

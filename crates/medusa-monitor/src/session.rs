@@ -25,7 +25,7 @@ pub(crate) const QUEUED_EVENTS: usize = 256 * 1024;
 ///
 /// Several sessions call at a time. Dropping a future cancels what it stands for.
 pub trait Control: 'static {
-    /// What the server keeps for a session as long as that is open.
+    /// The state that the server keeps for a session as long as that is open.
     type Session: 'static;
 
     /// A session was opened.
@@ -57,7 +57,7 @@ pub trait Control: 'static {
     fn stop(&self, author: &Author);
 }
 
-/// What all front ends open their sessions on.
+/// The server, as all front ends open their sessions on it.
 #[derive(Debug)]
 pub struct Monitor<C> {
     control: Rc<C>,
@@ -103,6 +103,16 @@ impl<C: Control> Session<C> {
     /// Does what `op` says. What happens meanwhile goes to `events`. Cancelled when it is dropped, or the session ended.
     /// When the client has been told the result, [`told`](Self::told) is called.
     pub(crate) async fn run(&self, op: Op, events: mpsc::Sender<TaskProgress>) -> Result<Done, Failure> {
+        match op {
+            Op::Eval { source } => match Op::from_text(&source) {
+                Some(op) => self.run_one(op, events).await.map(Done::with_text),
+                None => self.run_one(Op::Eval { source }, events).await,
+            },
+            op => self.run_one(op, events).await,
+        }
+    }
+
+    async fn run_one(&self, op: Op, events: mpsc::Sender<TaskProgress>) -> Result<Done, Failure> {
         authorize(&self.identity, &op).map_err(|refusal| Failure::new(refusal.to_string()))?;
         if matches!(op, Op::Eval { .. }) && self.seat.is_short() {
             return Err(Failure::new(Full::All.to_string()));

@@ -3,6 +3,7 @@
 //! **Invariant:** a session is among them exactly as long as its [`Seat`] is held.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -43,7 +44,7 @@ struct Entry {
     kind: SeatKind,
     since: SystemTime,
     running: Option<(String, Instant)>,
-    /// Who ended it.
+    /// The one who ended it.
     ended: watch::Sender<Option<Arc<str>>>,
 }
 
@@ -56,7 +57,7 @@ pub(crate) enum SeatKind {
     Short,
 }
 
-/// Why there is no place for a session.
+/// The reason why there is no place for a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
     /// As many are open as may be.
@@ -72,20 +73,32 @@ pub enum Full {
 pub struct SessionInfo {
     /// Its number, unlike that of any other of this process.
     pub number: u64,
-    /// Who has it.
+    /// The one who has it.
     pub who: String,
-    /// What it may do.
+    /// The role: what it may do.
     pub role: Role,
     /// The way it came: `socket`, `ssh`.
     pub front_end: String,
-    /// When it was opened, in seconds since 1970.
+    /// The time at which it was opened, in seconds since 1970.
     pub since: u64,
-    /// What it runs.
+    /// The first line of what it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<String>,
     /// For how long it has run that, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running_ms: Option<u64>,
+}
+
+impl fmt::Display for SessionInfo {
+    /// `3  ssh  program  admin (...): web:mounts() (12 ms)`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { number, who, role, front_end, running, running_ms, .. } = self;
+        write!(f, "{number}  {front_end}  {role}  {who}")?;
+        match (running, running_ms) {
+            (Some(running), Some(ms)) => write!(f, ": {running} ({ms} ms)"),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Sessions {
@@ -165,6 +178,11 @@ impl Seat {
         self.kind == SeatKind::Short
     }
 
+    /// Whether the session runs something.
+    pub(crate) fn is_running(&self) -> bool {
+        self.sessions.0.lock().open.get(&self.number).is_some_and(|entry| entry.running.is_some())
+    }
+
     /// Returns who ended the session, when somebody does.
     pub(crate) async fn ended(&self) -> Arc<str> {
         let mut ended = self.ended.clone();
@@ -197,7 +215,7 @@ impl Drop for Seat {
     }
 }
 
-/// What a session runs is shown as long as this is held.
+/// The note of what a session runs, shown as long as this is held.
 pub(crate) struct RunningNote<'a>(&'a Seat);
 
 impl Drop for RunningNote<'_> {

@@ -119,6 +119,21 @@ const NEEDS: &[Need] = &[
         why: "another log server needs it (syslog-ng, unpacked below target/)",
     },
     Need {
+        package: "openssh-client",
+        brings: Brings::Program("ssh"),
+        why: "a client of the monitor that is not ours, for tests",
+    },
+    Need {
+        package: "putty-tools",
+        brings: Brings::Program("plink"),
+        why: "another client of the monitor, for tests",
+    },
+    Need {
+        package: "python3-asyncssh",
+        brings: Brings::File("/usr/lib/python3/dist-packages/asyncssh/__init__.py"),
+        why: "a third client of the monitor, for tests",
+    },
+    Need {
         package: "unbound",
         brings: Brings::Program("unbound"),
         why: "a name server, for tests and benches",

@@ -24,7 +24,7 @@ const PLACES: &[(&str, Place)] = &[
     ("medusa-proto", Place::Level(0)),
     ("medusa-net", Place::Level(1)),
     ("medusa-log", Place::Level(1)),
-    ("medusa-monitor", Place::Level(1)),
+    ("medusa-monitor", Place::Level(2)),
     ("medusa-dns", Place::Level(2)),
     ("medusa-fetch", Place::Level(2)),
     ("medusa-http", Place::Level(2)),

@@ -1,0 +1,284 @@
+//! A session on a channel: a command, a script, a prompt or requests, each on the [`Session`] that all front ends have.
+
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use medusa_proto::progress::TaskProgress;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex, split};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::connection::{ClientTerminal, Purpose, Start};
+use super::inbox::{Inbox, Input};
+use super::outlet::{Left, Outlet};
+use crate::json;
+use crate::protocol::{MAX_REQUEST, Op};
+use crate::session::{Control, Monitor, QUEUED_EVENTS, Session};
+
+/// The most bytes on their way between the protocol and a session in JSON.
+const ON_THE_WAY: usize = 64 * 1024;
+
+/// The most bytes that are kept of what is typed meanwhile: a request.
+const MAX_TYPED: usize = MAX_REQUEST;
+
+/// Opens a session and does what it is for.
+pub(super) async fn attend<C: Control>(monitor: Monitor<C>, start: Start, idle: Duration) {
+    let Start { purpose, identity, inbox, outlet } = start;
+    let session = match monitor.open(identity, false) {
+        Ok(session) => session,
+        Err(full) => {
+            let _told = outlet.remark(&full.to_string()).await;
+            return outlet.end(1).await;
+        }
+    };
+    let mut talk = Talk { session: &session, inbox, outlet, typed: Vec::new(), idle };
+    let status = match purpose {
+        Purpose::Command(source) => talk.command(source).await,
+        Purpose::Script => talk.script().await,
+        Purpose::Prompt(terminal) => talk.prompt(terminal).await,
+        Purpose::Json => talk.json().await,
+    };
+    let outlet = talk.outlet;
+    drop(session);
+    if let Ok(status) = status {
+        outlet.end(status).await;
+    } else {
+        outlet.end(1).await;
+    }
+}
+
+/// A session, and the way to its client and back.
+struct Talk<'a, C: Control> {
+    session: &'a Session<C>,
+    inbox: Inbox,
+    outlet: Outlet,
+    /// The bytes that came before they were asked for.
+    typed: Vec<u8>,
+    idle: Duration,
+}
+
+/// The end of something that was run.
+enum Ran {
+    Done,
+    Failed,
+    Interrupted,
+}
+
+impl<C: Control> Talk<'_, C> {
+    /// Runs one, and returns its exit status.
+    async fn command(&mut self, source: String) -> Result<u32, Left> {
+        match self.run(&source).await? {
+            Ran::Done => Ok(0),
+            Ran::Failed => Ok(1),
+            // As of a program that SIGINT ends.
+            Ran::Interrupted => Ok(130),
+        }
+    }
+
+    /// Runs all that comes, as one.
+    async fn script(&mut self) -> Result<u32, Left> {
+        let mut script = Vec::new();
+        loop {
+            let Some(input) = self.next().await? else {
+                self.outlet.remark("nothing came for too long").await?;
+                return Ok(1);
+            };
+            match input {
+                Input::Data(bytes) if script.len() + bytes.len() > MAX_REQUEST => {
+                    let message = format!("the script is too long: it may have {MAX_REQUEST} bytes");
+                    self.outlet.remark(&message).await?;
+                    return Ok(1);
+                }
+                Input::Data(bytes) => script.extend_from_slice(&bytes),
+                Input::Interrupt => return Ok(130),
+                Input::Resize(..) => {}
+                Input::End => break,
+            }
+        }
+        match String::from_utf8(script) {
+            Ok(source) => self.command(source).await,
+            Err(_) => {
+                self.outlet.remark("the script is not UTF-8").await?;
+                Ok(1)
+            }
+        }
+    }
+
+    /// Answers requests.
+    async fn json(&mut self) -> Result<u32, Left> {
+        let (ours, theirs) = duplex(ON_THE_WAY);
+        let (mut replies, mut requests) = split(ours);
+        let (reader, writer) = split(theirs);
+        let (inbox, outlet, session, idle) = (&mut self.inbox, &self.outlet, self.session, self.idle);
+        let input = async {
+            loop {
+                match timeout(idle, inbox.next()).await {
+                    Ok(Some(Input::Data(bytes))) => requests.write_all(&bytes).await?,
+                    Ok(Some(Input::End)) => requests.shutdown().await?,
+                    Ok(Some(Input::Interrupt | Input::Resize(..))) => {}
+                    Ok(None) => return io::Result::Ok(()),
+                    Err(_silent) if session.seat().is_running() => {}
+                    Err(_silent) => return Ok(()),
+                }
+            }
+        };
+        let output = async {
+            let mut buffer = vec![0; 16 * 1024];
+            loop {
+                let read = replies.read(&mut buffer).await.unwrap_or(0);
+                if read == 0 {
+                    return Ok(());
+                }
+                outlet.stdout(buffer[..read].to_vec()).await?;
+            }
+        };
+        let served = async {
+            // Both halves are gone with it, which is the end of the replies.
+            json::serve(session, reader, writer).await
+        };
+        let answered = async { tokio::join!(served, output) };
+        tokio::select! {
+            (served, output) = answered => {
+                output?;
+                Ok(u32::from(served.is_err()))
+            }
+            _left = input => Ok(1),
+        }
+    }
+
+    /// Runs what is typed, statement by statement.
+    async fn prompt(&mut self, terminal: ClientTerminal) -> Result<u32, Left> {
+        tracing::debug!(?terminal, "a prompt by ssh");
+        self.outlet.to_terminal();
+        loop {
+            self.outlet.stdout("> ").await?;
+            let Some(line) = self.line().await? else { return Ok(0) };
+            if !line.trim().is_empty() {
+                self.run(&line).await?;
+            }
+        }
+    }
+
+    /// A line as it is typed; none at its end.
+    async fn line(&mut self) -> Result<Option<String>, Left> {
+        let mut line = Vec::new();
+        loop {
+            let mut typed = std::mem::take(&mut self.typed).into_iter();
+            while let Some(byte) = typed.next() {
+                match byte {
+                    b'\r' | b'\n' => {
+                        self.typed = typed.collect();
+                        self.outlet.stdout("\r\n").await?;
+                        return Ok(Some(String::from_utf8_lossy(&line).into_owned()));
+                    }
+                    4 if line.is_empty() => return Ok(None),
+                    3 => {
+                        line.clear();
+                        self.outlet.stdout("\r\n> ").await?;
+                    }
+                    8 | 127 => {
+                        if line.pop().is_some() {
+                            self.outlet.stdout("\x08 \x08").await?;
+                        }
+                    }
+                    byte if byte >= b' ' && line.len() < MAX_REQUEST => {
+                        line.push(byte);
+                        self.outlet.stdout(vec![byte]).await?;
+                    }
+                    _ => {}
+                }
+            }
+            match self.next().await? {
+                Some(Input::Data(bytes)) => self.typed.extend_from_slice(&bytes),
+                Some(Input::Interrupt) => self.typed.push(3),
+                Some(Input::Resize(..)) => {}
+                Some(Input::End) | None => return Ok(None),
+            }
+        }
+    }
+
+    /// The next input, unless nothing comes for too long.
+    async fn next(&mut self) -> Result<Option<Input>, Left> {
+        tokio::select! {
+            who = self.session.seat().ended() => {
+                self.outlet.remark(&format!("the session was ended by {who}")).await?;
+                Err(Left)
+            }
+            input = timeout(self.idle, self.inbox.next()) => match input {
+                Ok(Some(input)) => Ok(Some(input)),
+                Ok(None) => Err(Left),
+                Err(_silent) => Ok(None),
+            },
+        }
+    }
+
+    /// Does what a text says, and shows what comes of it.
+    async fn run(&mut self, source: &str) -> Result<Ran, Left> {
+        let (sender, mut events) = mpsc::channel(QUEUED_EVENTS);
+        let outlet = &self.outlet;
+        let result = {
+            let task = self.session.run(Op::Eval { source: source.to_owned() }, sender);
+            let shown = async {
+                let mut task = pin!(task);
+                let result = loop {
+                    tokio::select! {
+                        biased;
+                        Some(event) = events.recv() => show(outlet, event).await?,
+                        result = &mut task => break result,
+                    }
+                };
+                while let Ok(event) = events.try_recv() {
+                    show(outlet, event).await?;
+                }
+                Ok(result)
+            };
+            // What is given up is dropped here, before anything is said about it.
+            tokio::select! {
+                biased;
+                interrupted = interrupted(&mut self.inbox, &mut self.typed) => interrupted.map(|()| None),
+                shown = shown => shown.map(Some),
+            }
+        };
+        let ran = match result? {
+            Some(Ok(done)) => {
+                if let Some(value) = &done.value {
+                    outlet.say(value).await?;
+                }
+                Ran::Done
+            }
+            Some(Err(failure)) => {
+                outlet.remark(&failure.message).await?;
+                Ran::Failed
+            }
+            None => {
+                outlet.remark("interrupted").await?;
+                Ran::Interrupted
+            }
+        };
+        self.session.told();
+        Ok(ran)
+    }
+}
+
+/// Returns when the client wants no more of what runs. What it types meanwhile is kept.
+async fn interrupted(inbox: &mut Inbox, typed: &mut Vec<u8>) -> Result<(), Left> {
+    loop {
+        match inbox.next().await {
+            Some(Input::Data(bytes)) if bytes.contains(&3) => return Ok(()),
+            Some(Input::Data(bytes)) if typed.len() + bytes.len() <= MAX_TYPED => {
+                typed.extend_from_slice(&bytes)
+            }
+            Some(Input::Interrupt) => return Ok(()),
+            Some(Input::Data(_) | Input::Resize(..) | Input::End) => {}
+            None => return Err(Left),
+        }
+    }
+}
+
+async fn show(outlet: &Outlet, event: TaskProgress) -> Result<(), Left> {
+    match event {
+        TaskProgress::Output(text) => outlet.say(&text).await,
+        TaskProgress::Waiting(text) => outlet.remark(&text).await,
+    }
+}

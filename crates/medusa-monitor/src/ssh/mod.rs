@@ -1,0 +1,250 @@
+//! Sessions over SSH.
+//!
+//! The Site binds where a server listens, and its workers accept there. A connection that was accepted is handed over
+//! ([`SshIntake`]) to the thread that has the sessions of the control socket, where [`Monitor::serve_ssh`] does the rest: no
+//! worker has any of its work. A connection that is open keeps the [`SshServer`] it came to, whatever is published
+//! meanwhile.
+//!
+//! - [`admission`](self): which connections may be there that nobody has logged in on yet;
+//! - `keys`, `passwords`, `guesses`: who may log in;
+//! - `connection`: what the protocol asks for; `channel`: a session on a channel of it.
+//!
+//! **Invariants:** only this module knows russh. What a client may have us hold before it has logged in is bounded for all
+//! and for each address, and ends with the grace period; nothing but sessions is granted to those who have: no forwarding,
+//! no agent, no files, no environment.
+//!
+//! [`Monitor::serve_ssh`]: crate::Monitor::serve_ssh
+
+mod admission;
+mod channel;
+mod connection;
+mod files;
+mod guesses;
+mod host_key;
+mod inbox;
+mod keys;
+mod outlet;
+mod passwords;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use medusa_proto::status::{Status, Value};
+use parking_lot::Mutex;
+use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey};
+use russh::{MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac};
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+
+pub use files::SshFileError;
+
+/// Connections that may wait to be taken over. They are as soon as the thread has its turn.
+const WAITING: usize = 64;
+
+/// The settings of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshSettings {
+    /// The file with the keys that may log in, in the form of OpenSSH's `authorized_keys`.
+    pub keys: Option<PathBuf>,
+    /// The file with the passwords that may log in; none: keys alone.
+    pub passwords: Option<PathBuf>,
+    /// The file with the server's own key, made if it is not there.
+    pub host_key: PathBuf,
+    /// The time that a session may be silent that runs nothing.
+    pub idle: Duration,
+    /// The time that a login may take.
+    pub grace: Duration,
+}
+
+/// The counts of what a server has done.
+#[derive(Debug, Default)]
+pub struct SshCounters {
+    accepted: AtomicU64,
+    logins: AtomicU64,
+    failed: AtomicU64,
+    refused: AtomicU64,
+    open: AtomicU64,
+}
+
+impl SshCounters {
+    fn add(counter: &AtomicU64) {
+        counter.fetch_add(1, Relaxed);
+    }
+}
+
+/// A server that connections may come to.
+pub struct SshServer {
+    settings: SshSettings,
+    fingerprint: String,
+    counters: Arc<SshCounters>,
+    config: Arc<russh::server::Config>,
+}
+
+impl std::fmt::Debug for SshServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SshServer").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl SshSettings {
+    /// Whether the files say who may log in, in every line. Nothing is made.
+    ///
+    /// # Errors
+    ///
+    /// See [`SshFileError`].
+    pub async fn check(&self) -> Result<(), SshFileError> {
+        let settings = self.clone();
+        blocking(move || settings.check_blocking()).await
+    }
+
+    fn check_blocking(&self) -> Result<(), SshFileError> {
+        if let Some(path) = &self.keys {
+            keys::read(path)?.into_iter().collect::<Result<Vec<_>, _>>()?;
+        }
+        if let Some(path) = &self.passwords {
+            passwords::read(path)?.into_iter().collect::<Result<Vec<_>, _>>()?;
+        }
+        Ok(())
+    }
+
+    /// The server, with its own key: read, or made and written. Counts in `counters`.
+    ///
+    /// # Errors
+    ///
+    /// See [`SshFileError`].
+    pub async fn open(&self, counters: Arc<SshCounters>) -> Result<SshServer, SshFileError> {
+        let settings = self.clone();
+        blocking(move || {
+            settings.check_blocking()?;
+            let key = host_key::read_or_make(&settings.host_key)?;
+            let fingerprint = key.public_key().fingerprint(HashAlg::Sha256).to_string();
+            let config = Arc::new(config(key, settings.passwords.is_some()));
+            Ok(SshServer { settings, fingerprint, counters, config })
+        })
+        .await
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SshFileError> + Send + 'static,
+) -> Result<T, SshFileError> {
+    spawn_blocking(work).await.unwrap_or(Err(SshFileError::Panicked))
+}
+
+impl SshServer {
+    /// The fingerprint of its own key: `SHA256:...`.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// The counts of what it has done.
+    pub fn counters(&self) -> &Arc<SshCounters> {
+        &self.counters
+    }
+
+    /// Its settings and counters, below `status`.
+    pub fn describe(&self, status: Status) -> Status {
+        let read = |counter: &AtomicU64| counter.load(Relaxed);
+        let path = |path: &PathBuf| path.display().to_string();
+        let SshCounters { accepted, logins, failed, refused, open } = &*self.counters;
+        status
+            .maybe("keys", self.settings.keys.as_ref().map(path))
+            .maybe("passwords", self.settings.passwords.as_ref().map(path))
+            .field("fingerprint", self.fingerprint.clone())
+            .field("idle", Value::Seconds(self.settings.idle.as_secs_f64()))
+            .field("grace", Value::Seconds(self.settings.grace.as_secs_f64()))
+            .gauge("open", read(open))
+            .counter("accepted", read(accepted))
+            .counter("logins", read(logins))
+            .counter("failed_logins", read(failed))
+            .counter("refused", read(refused))
+    }
+}
+
+/// The protocol, with algorithms that nobody doubts: key exchanges and host keys on elliptic curves, with ML-KEM or without,
+/// authenticated ciphers, MACs over what is encrypted. No compression: of data that a client chose, it tells what is beside it.
+fn config(key: PrivateKey, passwords: bool) -> russh::server::Config {
+    let mut methods = vec![MethodKind::PublicKey];
+    methods.extend(passwords.then_some(MethodKind::Password));
+    russh::server::Config {
+        server_id: SshId::Standard(Cow::Borrowed("SSH-2.0-Medusa")),
+        methods: MethodSet::from(&methods[..]),
+        // What has to take its time does so by itself: that a key is not known is no secret.
+        auth_rejection_time: Duration::ZERO,
+        auth_rejection_time_initial: None,
+        keys: vec![key],
+        preferred: Preferred {
+            kex: Cow::Borrowed(&[
+                kex::MLKEM768X25519_SHA256,
+                kex::CURVE25519,
+                kex::CURVE25519_PRE_RFC_8731,
+                kex::EXTENSION_SUPPORT_AS_SERVER,
+                kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
+            ]),
+            key: Cow::Borrowed(&[
+                Algorithm::Ed25519,
+                Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
+                Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
+                Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
+            ]),
+            host_key_certificates: Cow::Borrowed(&[]),
+            cipher: Cow::Borrowed(&[cipher::CHACHA20_POLY1305, cipher::AES_256_GCM, cipher::AES_128_GCM]),
+            mac: Cow::Borrowed(&[mac::HMAC_SHA512_ETM, mac::HMAC_SHA256_ETM]),
+            compression: Cow::Borrowed(&[compression::NONE]),
+        },
+        max_auth_attempts: 6,
+        // A client that answers keepalives is never silent for so long: who is has gone, or takes nothing.
+        inactivity_timeout: Some(Duration::from_mins(5)),
+        keepalive_interval: Some(Duration::from_mins(1)),
+        keepalive_max: 3,
+        window_size: 256 * 1024,
+        maximum_packet_size: 32 * 1024,
+        channel_buffer_size: 16,
+        nodelay: true,
+        ..russh::server::Config::default()
+    }
+}
+
+/// A connection on its way from the worker that accepted it.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    stream: TcpStream,
+    peer: SocketAddr,
+    server: Arc<SshServer>,
+}
+
+/// The queue by which workers hand connections over.
+#[derive(Debug)]
+pub struct SshIntake {
+    sender: mpsc::Sender<Arrival>,
+    receiver: Mutex<Option<mpsc::Receiver<Arrival>>>,
+}
+
+impl Default for SshIntake {
+    fn default() -> Self {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        Self { sender, receiver: Mutex::new(Some(receiver)) }
+    }
+}
+
+impl SshIntake {
+    /// Hands over a connection, in non-blocking mode. Where nobody takes them, or too many wait, it is closed.
+    pub fn offer(&self, stream: TcpStream, peer: SocketAddr, server: Arc<SshServer>) {
+        let counters = Arc::clone(&server.counters);
+        SshCounters::add(&counters.accepted);
+        if self.sender.try_send(Arrival { stream, peer, server }).is_err() {
+            SshCounters::add(&counters.refused);
+        }
+    }
+
+    fn take(&self) -> Option<mpsc::Receiver<Arrival>> {
+        self.receiver.lock().take()
+    }
+}

@@ -1,0 +1,94 @@
+//! The output of a channel.
+//!
+//! **Invariant:** a client that takes nothing for [`PATIENCE`] has its session ended; until then, what there is to say waits in
+//! the session, and not in the protocol.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use medusa_proto::shown::Escaped;
+use russh::ChannelId;
+use russh::server::Handle;
+use tokio::time::timeout;
+
+/// The time that a client may take nothing.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The most bytes that are handed over at a time.
+const PIECE: usize = 16 * 1024;
+
+/// Bytes on standard error, among those of a channel: RFC 4254, section 5.2.
+const STDERR: u32 = 1;
+
+/// The client has left, or takes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Left;
+
+/// The way to the client.
+#[derive(Debug, Clone)]
+pub(super) struct Outlet {
+    handle: Handle,
+    channel: ChannelId,
+    /// Whether a terminal is at the other end, to which there is one way, and lines end as they do there.
+    is_terminal: bool,
+}
+
+impl Outlet {
+    pub(super) fn new(handle: Handle, channel: ChannelId) -> Self {
+        Self { handle, channel, is_terminal: false }
+    }
+
+    /// From now on a terminal is at the other end.
+    pub(super) fn to_terminal(&mut self) {
+        self.is_terminal = true;
+    }
+
+    /// Says what was asked for, in lines of its own.
+    pub(super) async fn say(&self, text: &str) -> Result<(), Left> {
+        self.stdout(self.lines(text)).await
+    }
+
+    /// Says something about what was asked for.
+    pub(super) async fn remark(&self, text: &str) -> Result<(), Left> {
+        let lines = self.lines(text);
+        if self.is_terminal { self.stdout(lines).await } else { self.stderr(lines).await }
+    }
+
+    /// Text in its own lines, without anything that would steer a terminal.
+    fn lines(&self, text: &str) -> String {
+        let lines = format!("{}\n", Escaped::lines(text.strip_suffix('\n').unwrap_or(text), ""));
+        if self.is_terminal { lines.replace('\n', "\r\n") } else { lines }
+    }
+
+    pub(super) async fn stdout(&self, bytes: impl Into<Bytes>) -> Result<(), Left> {
+        for piece in pieces(bytes.into()) {
+            let sent = timeout(PATIENCE, self.handle.data(self.channel, piece)).await;
+            sent.map_err(|_| Left)?.map_err(|_| Left)?;
+        }
+        Ok(())
+    }
+
+    async fn stderr(&self, bytes: impl Into<Bytes>) -> Result<(), Left> {
+        for piece in pieces(bytes.into()) {
+            let sent = timeout(PATIENCE, self.handle.extended_data(self.channel, STDERR, piece)).await;
+            sent.map_err(|_| Left)?.map_err(|_| Left)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the channel, with an exit status.
+    pub(super) async fn end(self, status: u32) {
+        let Self { handle, channel, .. } = self;
+        let end = async {
+            handle.exit_status_request(channel, status).await?;
+            handle.eof(channel).await?;
+            handle.close(channel).await
+        };
+        // Gone is ended, too.
+        let _ended = timeout(PATIENCE, end).await;
+    }
+}
+
+fn pieces(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
+    std::iter::from_fn(move || (!bytes.is_empty()).then(|| bytes.split_to(bytes.len().min(PIECE))))
+}

@@ -1,0 +1,122 @@
+//! Passwords that may log in: a file of lines `name:hash`, or `name:hash:role`, each hash Argon2id in the PHC format.
+//!
+//! **Invariants:** a password is checked on a blocking thread, few at a time, so that guesses can take neither the thread nor
+//! all memory. For a name that is not there the same work is done as for one that is.
+
+use std::path::Path;
+
+use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordVerifier};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use super::files::{self, SshFileError};
+use crate::identity::Role;
+
+/// The most that are checked at a time.
+const AT_ONCE: usize = 2;
+
+/// The most memory that checking one may take, in KiB: what hashes are commonly made with is a tenth of it.
+const MAX_MEMORY: u32 = 256 * 1024;
+
+/// The most passes over it.
+const MAX_PASSES: u32 = 16;
+
+/// The longest password, in bytes.
+const MAX_PASSWORD: usize = 1024;
+
+static CHECKS: Semaphore = Semaphore::const_new(AT_ONCE);
+
+/// A name with the hash of its password.
+pub(super) struct PasswordEntry {
+    name: String,
+    hash: PasswordHash,
+    role: Role,
+}
+
+/// The entries of a file.
+pub(super) fn read(path: &Path) -> Result<Vec<Result<PasswordEntry, SshFileError>>, SshFileError> {
+    files::lines(path, parse)
+}
+
+fn parse(line: &str) -> Result<PasswordEntry, String> {
+    const FORM: &str = "not a line like `name:$argon2id$v=19$m=19456,t=2,p=1$salt$hash`";
+    let mut fields = line.split(':');
+    let (Some(name), Some(hash)) = (fields.next(), fields.next()) else { return Err(FORM.into()) };
+    let role = match fields.next() {
+        None => Role::Program,
+        Some(role) => Role::named(role).ok_or_else(|| {
+            format!("there is no role \"{role}\": use \"view\", \"operate\" or \"program\"")
+        })?,
+    };
+    if name.is_empty() || fields.next().is_some() {
+        return Err(FORM.into());
+    }
+    // The text is not told: it is what guesses are compared with.
+    let hash = PasswordHash::new(hash).map_err(|_| "not a hash in the PHC format".to_owned())?;
+    if Algorithm::try_from(hash.algorithm.as_str()) != Ok(Algorithm::Argon2id) {
+        return Err(format!("the hash is made by {}, not by argon2id", hash.algorithm));
+    }
+    let params =
+        Params::try_from(&hash).map_err(|error| format!("the hash has no usable parameters: {error}"))?;
+    if params.m_cost() > MAX_MEMORY || params.t_cost() > MAX_PASSES || hash.hash.is_none() {
+        return Err(format!("the hash has more than m={MAX_MEMORY} or t={MAX_PASSES}, or is none"));
+    }
+    Ok(PasswordEntry { name: name.to_owned(), hash, role })
+}
+
+/// The role of whoever has this name and password; none if nobody has.
+pub(super) async fn check(path: &Path, name: &str, password: &str) -> Option<Role> {
+    if password.len() > MAX_PASSWORD {
+        return None;
+    }
+    let _turn = CHECKS.acquire().await.ok()?;
+    let (path, name, password) = (path.to_owned(), name.to_owned(), password.to_owned());
+    let checked = spawn_blocking(move || {
+        let entries: Vec<PasswordEntry> = match read(&path) {
+            Ok(lines) => files::good(lines).collect(),
+            Err(error) => {
+                tracing::error!("nobody can log in by a password: {}", medusa_proto::with_causes(&error));
+                return None;
+            }
+        };
+        let known = entries.iter().find(|entry| entry.name == name);
+        // Somebody else's, if there is no such name: it takes as long.
+        let hash = &known.or(entries.first())?.hash;
+        let fits = Argon2::default().verify_password(password.as_bytes(), hash).is_ok();
+        known.filter(|_| fits).map(|entry| entry.role)
+    });
+    checked.await.ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::hash;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_password_is_that_of_its_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("passwords");
+        let hash = hash();
+        std::fs::write(&path, format!("# people\nme:{hash}\n\nyou:{hash}:view\nbad:x\n")).expect("written");
+        assert_eq!(check(&path, "me", "secret").await, Some(Role::Program));
+        assert_eq!(check(&path, "you", "secret").await, Some(Role::View));
+        assert_eq!(check(&path, "me", "Secret").await, None);
+        assert_eq!(check(&path, "nobody", "secret").await, None);
+        assert_eq!(check(&path, "bad", "x").await, None);
+        let lines = read(&path).expect("there");
+        let told = lines.into_iter().find_map(Result::err).expect("the last").to_string();
+        assert!(told.ends_with("passwords:5: not a hash in the PHC format"), "{told}");
+    }
+
+    #[test]
+    fn only_argon2id_within_bounds_is_taken() {
+        let hash = hash();
+        let told = |line: &str| parse(line).map(|_| ()).expect_err("an error");
+        assert!(told("me").contains("not a line"));
+        assert!(told(&format!(":{hash}")).contains("not a line"));
+        assert!(told(&format!("me:{hash}:king")).contains("king"));
+        assert!(told(&format!("me:{}", hash.replace("argon2id", "argon2i"))).contains("argon2i"));
+        assert!(told(&format!("me:{}", hash.replace("m=64", "m=1048576"))).contains("more than"));
+    }
+}

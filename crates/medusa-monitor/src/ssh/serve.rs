@@ -1,0 +1,125 @@
+//! Connections, from their hand-over to their end: a task each, on the thread of the sessions.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use medusa_proto::with_causes;
+use russh::server::run_stream;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinSet, spawn_local};
+use tokio::time::{sleep, timeout};
+
+use super::admission::{Admission, Cut, Place};
+use super::channel::attend;
+use super::connection::{Connection, MAX_CHANNELS};
+use super::{Arrival, SshCounters, SshIntake, SshServer};
+use crate::session::{Control, Monitor};
+
+impl<C: Control> Monitor<C> {
+    /// Serves the connections that are handed over by `intake`, for as long as the returned future is polled. Open ones go on
+    /// until they end or the thread's runtime does.
+    ///
+    /// Needs a tokio runtime that can spawn local tasks.
+    pub async fn serve_ssh(self, intake: &SshIntake) -> Infallible {
+        let admission = Admission::default();
+        if let Some(mut arrivals) = intake.take() {
+            while let Some(arrival) = arrivals.recv().await {
+                self.admit(&admission, arrival);
+            }
+        }
+        std::future::pending().await
+    }
+
+    fn admit(&self, admission: &Admission, arrival: Arrival) {
+        let Arrival { stream, peer, server } = arrival;
+        let entered = Cut::of(&stream).and_then(|cut| Ok((cut, TcpStream::from_std(stream)?)));
+        let (cut, stream) = match entered {
+            Ok(entered) => entered,
+            Err(error) => return tracing::warn!(%peer, %error, "an ssh connection was closed"),
+        };
+        let Some(place) = admission.enter(peer.ip(), cut.clone(), Instant::now()) else {
+            SshCounters::add(&server.counters.refused);
+            return tracing::debug!(%peer, "an ssh connection was refused: too many have not logged in");
+        };
+        let served = serve(self.clone(), server, stream, peer, cut, place);
+        spawn_local(served);
+    }
+}
+
+/// Counts a connection as open until it is dropped.
+struct OpenNote(Arc<SshCounters>);
+
+impl OpenNote {
+    fn new(counters: &Arc<SshCounters>) -> Self {
+        SshCounters::add(&counters.open);
+        Self(Arc::clone(counters))
+    }
+}
+
+impl Drop for OpenNote {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
+    }
+}
+
+async fn serve<C: Control>(
+    monitor: Monitor<C>,
+    server: Arc<SshServer>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    cut: Cut,
+    mut place: Place,
+) {
+    let _open = OpenNote::new(&server.counters);
+    let (login, mut logged_in) = watch::channel(false);
+    let (starts, mut started) = mpsc::channel(MAX_CHANNELS);
+    let settings = &server.settings;
+    let deadline = Instant::now() + settings.grace;
+    let connection = Connection::new(Arc::clone(&server), peer, login, starts);
+    let running = timeout(settings.grace, run_stream(Arc::clone(&server.config), stream, connection)).await;
+    let mut running = match running {
+        Ok(Ok(running)) => running,
+        Ok(Err(error)) => return tracing::debug!(%peer, "an ssh connection ended: {}", with_causes(&error)),
+        Err(_elapsed) => return tracing::debug!(%peer, "an ssh connection was closed: it said nothing"),
+    };
+    let mut channels = JoinSet::new();
+    let mut is_in = false;
+    let mut alarm = Box::pin(tokio::time::sleep_until(deadline.into()));
+    let ended = loop {
+        tokio::select! {
+            ended = &mut running => break ended,
+            Ok(()) = logged_in.changed(), if !is_in => {
+                is_in = true;
+                alarm.set(sleep(settings.idle));
+                if !place.log_in(Instant::now()) {
+                    tracing::warn!(%peer, "an ssh connection was closed: there are too many");
+                    cut.now();
+                }
+            }
+            Some(start) = started.recv() => {
+                channels.spawn_local(attend(monitor.clone(), start, settings.idle));
+            }
+            Some(attended) = channels.join_next(), if !channels.is_empty() => {
+                alarm.set(sleep(settings.idle));
+                if attended.is_err() {
+                    tracing::error!(%peer, "an ssh session failed");
+                    cut.now();
+                }
+            }
+            // While it has a session, that has a time of its own.
+            () = &mut alarm, if !is_in || channels.is_empty() => {
+                tracing::debug!(%peer, is_in, "an ssh connection was closed: nothing happened on it");
+                cut.now();
+                alarm.set(sleep(settings.grace));
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, "an ssh connection ended: {}", with_causes(&error));
+    }
+    cut.now();
+}
