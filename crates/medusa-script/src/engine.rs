@@ -57,7 +57,7 @@ pub enum ProgramSource {
     Text(String),
 }
 
-/// A place where the site listens.
+/// A place where the site listens for requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     /// The real address (port 0 resolved).
@@ -277,13 +277,13 @@ impl EngineThread {
             replaced.retain(|vm| vm.strong_count() > 0);
             replaced.push(Rc::downgrade(&old.vm));
         }
-        let addresses = site.listeners.iter().map(|bound| {
-            let server = site.parts.find::<HttpServer>(&bound.part);
-            let listen = server.and_then(|server| server.definition.listen.get(bound.at));
-            Address {
+        let addresses = site.listeners.iter().filter_map(|bound| {
+            let server = site.parts.find::<HttpServer>(&bound.part)?;
+            let listen = server.definition.listen.get(bound.at);
+            Some(Address {
                 addr: bound.listener.local_addr().clone(),
                 encrypted: listen.is_some_and(|listen| listen.tls.is_some()),
-            }
+            })
         });
         let addresses = addresses.collect();
         Ok(Loaded { generation: site.generation, addresses })

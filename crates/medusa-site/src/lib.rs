@@ -28,8 +28,8 @@ pub use live::{Change, Live};
 pub use object::{BoxError, Object, Use};
 pub use part::{Environment, Part, PartId, PartKind, Parts, Place, Prepare, Preparing, Refusal};
 pub use parts::{
-    EventLog, HttpServer, MAX_TIMERS, MadeTimer, MountId, MountSpec, ServerSpec, SiteResolver, Timer,
-    TimerCounters, TimerStage,
+    EventLog, HttpServer, MAX_TIMERS, MadeTimer, MonitorSsh, MonitorSshSpec, MountId, MountSpec, ServerSpec,
+    SiteResolver, Timer, TimerCounters, TimerStage,
 };
 pub use prepare::{PartError, PublishError, PublishStage};
 pub use site::Site;

@@ -9,6 +9,8 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use medusa_log::SinkError;
 use medusa_log::events::EventSinks;
+use medusa_monitor::Sessions;
+use medusa_monitor::ssh::SshIntake;
 use medusa_net::Workers;
 use medusa_proto::author::Author;
 use medusa_proto::status::Status;
@@ -27,6 +29,7 @@ pub struct Live {
     current: Arc<ArcSwap<Site>>,
     interner: Interner,
     environment: Environment,
+    sessions: Arc<Sessions>,
     gate: Arc<Gate>,
     /// What requests may still hold of parts that were retired.
     retired: Mutex<Vec<Weak<dyn Any + Send + Sync>>>,
@@ -83,7 +86,8 @@ impl Live {
         Arc::new(Self {
             current: Arc::new(ArcSwap::from_pointee(Site::empty())),
             interner: Interner::default(),
-            environment: Environment { workers, events: Arc::default() },
+            environment: Environment { workers, events: Arc::default(), ssh: Arc::default() },
+            sessions: Arc::default(),
             gate: Arc::default(),
             retired: Mutex::default(),
         })
@@ -102,6 +106,16 @@ impl Live {
     /// Passes the server's own events on to the sinks of the running Site.
     pub fn events(&self) -> &Arc<EventSinks> {
         &self.environment.events
+    }
+
+    /// The SSH connections of the monitor, for whoever serves them.
+    pub fn ssh(&self) -> &Arc<SshIntake> {
+        &self.environment.ssh
+    }
+
+    /// The sessions of the monitor that are open.
+    pub fn sessions(&self) -> &Arc<Sessions> {
+        &self.sessions
     }
 
     /// The workers, unless this is only a rehearsal.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Weak};
 use indexmap::IndexMap;
 use medusa_log::Sink;
 use medusa_log::events::EventSinks;
+use medusa_monitor::ssh::SshIntake;
 use medusa_net::{Accept, ListenAddr, ListenerId, Workers};
 use medusa_proto::status::Status;
 
@@ -63,6 +64,8 @@ pub struct Environment {
     pub workers: Option<Workers>,
     /// The way of the server's own events to the sinks of the running Site.
     pub events: Arc<EventSinks>,
+    /// The way of the monitor's SSH connections to where its sessions are.
+    pub ssh: Arc<SshIntake>,
 }
 
 /// The way a part is prepared.

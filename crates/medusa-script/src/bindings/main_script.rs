@@ -3,7 +3,7 @@
 use mlua::{Lua, Table};
 
 use super::everywhere::{finish, install_everywhere};
-use super::{dns, handler, http, log, site, timer};
+use super::{dns, handler, http, log, monitor, site, timer};
 use crate::context::MainContext;
 use crate::require::ScriptRoot;
 
@@ -16,6 +16,7 @@ pub(crate) fn install_in_main(lua: &Lua, globals: &Table, context: MainContext) 
     handler::install(lua, &medusa)?;
     log::install(lua, &medusa)?;
     dns::install(lua, &medusa)?;
+    monitor::install(lua, &medusa)?;
     timer::install(lua, &medusa)?;
     finish(globals, &medusa)
 }

@@ -14,6 +14,7 @@ pub(crate) mod http;
 pub(crate) mod json;
 pub(crate) mod log;
 pub(crate) mod main_script;
+pub(crate) mod monitor;
 mod print;
 pub(crate) mod shared;
 pub(crate) mod site;

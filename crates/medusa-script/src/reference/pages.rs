@@ -1,6 +1,8 @@
 //! What is on which page of the reference.
 
-use crate::bindings::{cookie, dns, events, fetch, handler, http, json, log, shared, site, time, timer, url};
+use crate::bindings::{
+    cookie, dns, events, fetch, handler, http, json, log, monitor, shared, site, time, timer, url,
+};
 use crate::docs::{Class, Item, item};
 use crate::{forms, request, respond, websocket};
 
@@ -83,6 +85,13 @@ pub(super) const PAGES: &[Page] = &[
         intro: "Resolvers: the addresses of names, and the names of addresses.",
         items: dns::DOCS,
         classes: dns::CLASSES,
+    },
+    Page {
+        file: "monitor.md",
+        title: "The monitor",
+        intro: "Ways to sessions with the running server.",
+        items: monitor::DOCS,
+        classes: &[monitor::OPTIONS, monitor::CLASS, monitor::SESSION],
     },
     Page {
         file: "shared.md",

@@ -29,7 +29,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
-use medusa_monitor::{ControlSocket, Monitor, Sessions, StateDir, StateError};
+use medusa_monitor::{ControlSocket, Monitor, StateDir, StateError};
 use medusa_net::{Drained, ListenAddr, Workers, limits};
 use medusa_proto::author::{Author, Via};
 use medusa_proto::with_causes;
@@ -184,8 +184,12 @@ async fn attend(controls: &Rc<Controls>, socket: Option<ControlSocket>, signals:
 
 /// Never returns: a server without a control socket is still a server.
 async fn sessions(controls: Rc<Controls>, socket: Option<ControlSocket>) {
+    let live = Arc::clone(controls.engine.live());
+    let monitor = Monitor::new(controls, Arc::clone(live.sessions()));
+    let ssh = monitor.clone();
+    spawn_local(async move { ssh.serve_ssh(live.ssh()).await });
     if let Some(socket) = socket
-        && let Err(error) = socket.serve(Monitor::new(controls, Arc::<Sessions>::default())).await
+        && let Err(error) = socket.serve(monitor).await
     {
         tracing::error!(%error, "the control socket cannot be listened on: `eval` and the like cannot reach this server");
     }

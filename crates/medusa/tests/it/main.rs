@@ -34,6 +34,7 @@ mod log_loss;
 mod log_restart;
 mod log_stall;
 mod malformed;
+mod monitor;
 mod pauses;
 mod proxies;
 mod reload;

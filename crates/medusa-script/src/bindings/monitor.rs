@@ -1,0 +1,214 @@
+//! `medusa.monitor`: ways to sessions with the running server, and the sessions that are open.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use medusa_monitor::SessionInfo;
+use medusa_monitor::ssh::SshSettings;
+use medusa_net::ListenAddr;
+use medusa_proto::author::{Author, Via};
+use medusa_site::{MonitorSsh, MonitorSshSpec, PartId};
+use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value};
+
+use super::site::look_at;
+use crate::call_site::{fail, origin};
+use crate::context::MainContext;
+use crate::docs::{Class, Item, main_item};
+use crate::options::{Options, no_more};
+use crate::transaction::Transaction;
+
+const FUNCTION: &str = "medusa.monitor.ssh";
+
+pub(crate) const DOCS: &[Item] = &[
+    main_item(
+        FUNCTION,
+        "(options: MonitorSshOptions) -> MonitorSsh",
+        "Has whoever may log in reach the running server by SSH: `ssh -p 9999 host` for a prompt, `ssh -p 9999 host \
+         'web:mounts()'` for one statement, a script on standard input, and `-s medusa-json` for requests in lines of JSON. A \
+         part of the site: called again in a statement, with other options, it takes the place of the one of its name; open \
+         sessions go on.",
+    ),
+    main_item(
+        "medusa.monitor.sessions",
+        "() -> { MonitorSession }",
+        "The sessions with the server that are open, the oldest first. `sessions()` as a statement of its own lists them, too.",
+    ),
+    main_item(
+        "medusa.monitor.kill",
+        "(session: number) -> boolean",
+        "Ends a session, and what it runs; false if there is none of this number. `kill(3)` as a statement of its own does it, too.",
+    ),
+];
+
+pub(crate) const OPTIONS: Class = Class {
+    name: "MonitorSshOptions",
+    doc: "What `medusa.monitor.ssh` takes. Paths are relative to the script.",
+    fields: &[
+        main_item("listen", "string", "The address, required: `\"127.0.0.1:9999\"`."),
+        main_item(
+            "keys",
+            "string?",
+            "The file with the keys that may log in, a line each as in OpenSSH's `authorized_keys`: Ed25519 or ECDSA. A line may \
+             begin with `role=\"view\"` (look only), `role=\"operate\"` (change what is published, end sessions, stop the \
+             server) or `role=\"program\"` (run code: the default), and with `from=\"192.0.2.0/24,::1\"`; by a line with any \
+             other option nobody can log in. Read at every login. Any login name is taken, and shown beside the key.",
+        ),
+        main_item(
+            "passwords",
+            "string?",
+            "The file with the passwords that may log in, lines of `name:hash` or `name:hash:role`, the hash made by Argon2id: \
+             `$argon2id$v=19$m=19456,t=2,p=1$...`. Default: none can, only keys. One of both is required.",
+        ),
+        main_item(
+            "host_key",
+            "string?",
+            "The file with the server's own key, Ed25519. It is made if it is not there; its fingerprint is in the log and the \
+             status. Default: `ssh_host_ed25519_key` in the state directory.",
+        ),
+        main_item(
+            "idle",
+            "number?",
+            "After how many seconds a session is ended that runs nothing and has nothing typed. Default 3600; at least 1, at most \
+             604,800.",
+        ),
+        main_item(
+            "grace",
+            "number?",
+            "How many seconds a login may take. Default 30; at least 1, at most 600.",
+        ),
+        main_item("name", "string?", "What it is called in the status. Default `\"ssh\"`."),
+    ],
+    methods: &[],
+};
+
+pub(crate) const CLASS: Class = Class {
+    name: "MonitorSsh",
+    doc: "An SSH server of the monitor, from `medusa.monitor.ssh`.",
+    fields: &[
+        main_item("name", "string", "What it is called."),
+        main_item("listen", "string", "Where it listens, as the script has it."),
+    ],
+    methods: &[main_item("remove", "() -> ()", "Has nobody log in there any more. Open sessions go on.")],
+};
+
+pub(crate) const SESSION: Class = Class {
+    name: "MonitorSession",
+    doc: "A session with the server, from `medusa.monitor.sessions`.",
+    fields: &[
+        main_item("number", "number", "Its number, for `medusa.monitor.kill`."),
+        main_item("who", "string", "Who has it."),
+        main_item("role", "\"view\" | \"operate\" | \"program\"", "What it may do."),
+        main_item("front_end", "\"socket\" | \"ssh\"", "The way it came."),
+        main_item("since", "number", "When it was opened, in seconds since 1970."),
+        main_item("running", "string?", "The first line of what it runs."),
+    ],
+    methods: &[],
+};
+
+pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
+    let monitor = lua.create_table()?;
+    let ssh = |lua: Lua, (options, rest): (Value, MultiValue)| {
+        let origin = origin(&lua);
+        let alone = no_more(&lua, "medusa.monitor.ssh(options)", &rest);
+        let spec = alone.and_then(|()| spec(&lua, options, origin));
+        async move {
+            let spec = spec?;
+            Transaction::edit(|draft| draft.monitor_ssh(spec)).await.map(MonitorSshValue)
+        }
+    };
+    monitor.set("ssh", lua.create_async_function(ssh)?)?;
+    monitor.set(
+        "sessions",
+        lua.create_function(|lua, rest: MultiValue| {
+            no_more(lua, "medusa.monitor.sessions()", &rest)?;
+            let sessions = MainContext::of(lua)?.live.sessions().list();
+            sessions.into_iter().map(|info| session(lua, info)).collect::<mlua::Result<Vec<Table>>>()
+        })?,
+    )?;
+    monitor.set(
+        "kill",
+        lua.create_function(|lua, (number, rest): (f64, MultiValue)| {
+            no_more(lua, "medusa.monitor.kill(session)", &rest)?;
+            let author = Author::new(Via::Control, "kill").by(origin(lua));
+            let whole = number >= 0.0 && number.fract() == 0.0;
+            Ok(whole && MainContext::of(lua)?.live.sessions().kill(number as u64, &author))
+        })?,
+    )?;
+    medusa.set("monitor", monitor)
+}
+
+fn spec(lua: &Lua, options: Value, origin: std::sync::Arc<str>) -> mlua::Result<MonitorSshSpec> {
+    let context = MainContext::of(lua)?;
+    let mut options = Options::new(lua, FUNCTION, options)?;
+    let listen = options.get::<String>("listen", "a string")?;
+    let path = |path: String| context.sources.root().join(path);
+    let keys = options.get::<String>("keys", "a string")?.map(path);
+    let passwords = options.get::<String>("passwords", "a string")?.map(path);
+    let host_key = options.get::<String>("host_key", "a string")?.map(path);
+    let idle = options.seconds("idle", 1.0..=604_800.0)?.unwrap_or(Duration::from_hours(1));
+    let grace = options.seconds("grace", 1.0..=600.0)?.unwrap_or(Duration::from_secs(30));
+    let name = options.get::<String>("name", "a string")?.unwrap_or_else(|| "ssh".to_owned());
+    let listen = match listen.as_deref().map(str::parse) {
+        Some(Ok(ListenAddr::Tcp(listen))) => listen,
+        _ => return Err(options.wrong("listen", "an address like \"127.0.0.1:9999\"")),
+    };
+    options.finish()?;
+    if keys.is_none() && passwords.is_none() {
+        return Err(fail(lua, format!("{FUNCTION}: without `keys` or `passwords` nobody could log in")));
+    }
+    let in_state = || context.state.as_deref().map(|state| state.join("ssh_host_ed25519_key"));
+    let host_key = host_key.or_else(in_state).ok_or_else(|| {
+        fail(
+            lua,
+            format!("{FUNCTION}: there is no state directory for the server's key: name a file, `host_key`"),
+        )
+    })?;
+    Ok(MonitorSshSpec {
+        name,
+        listen,
+        settings: SshSettings { keys, passwords, host_key, idle, grace },
+        origin,
+    })
+}
+
+fn session(lua: &Lua, info: SessionInfo) -> mlua::Result<Table> {
+    let table = lua.create_table()?;
+    table.raw_set("number", info.number)?;
+    table.raw_set("who", info.who)?;
+    table.raw_set("role", info.role.name())?;
+    table.raw_set("front_end", info.front_end)?;
+    table.raw_set("since", info.since)?;
+    table.raw_set("running", info.running)?;
+    Ok(table)
+}
+
+/// An SSH server of the monitor, by its name.
+struct MonitorSshValue(PartId);
+
+impl MonitorSshValue {
+    fn listen(&self, lua: &Lua) -> mlua::Result<SocketAddr> {
+        look_at(lua, &self.0, |ssh: &MonitorSsh| ssh.listen)
+    }
+}
+
+impl UserData for MonitorSshValue {
+    fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
+        fields.add_field_method_get("name", |_, this| Ok(this.0.name.to_string()));
+        fields.add_field_method_get("listen", |lua, this| Ok(this.listen(lua)?.to_string()));
+    }
+
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_async_method("remove", |lua, this, rest: MultiValue| {
+            let (at, id) = (origin(&lua), this.0.clone());
+            let alone = no_more(&lua, "ssh:remove()", &rest);
+            async move {
+                alone?;
+                let removed: Result<(), _> = Transaction::edit(|draft| draft.remove(&id)).await;
+                removed.map_err(|error: mlua::Error| mlua::Error::runtime(format!("{at}: {error}")))
+            }
+        });
+        methods.add_meta_method("__tostring", |lua, this, ()| {
+            Ok(format!("MonitorSsh \"{}\", {}", this.0.name, this.listen(lua)?))
+        });
+    }
+}

@@ -1,0 +1,109 @@
+//! The monitor by SSH, with the client everybody has.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
+use medusa_testkit::{Server, Site, wait};
+
+use super::support::{start, web};
+
+/// A site with a key in its folder that may log in.
+fn site(script: &str) -> Site {
+    let site = web(script);
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", "tests", "-f"])
+        .arg(site.at("key"))
+        .status();
+    assert!(made.expect("ssh-keygen runs").success());
+    site.write("keys", site.read("key.pub"));
+    site
+}
+
+/// The client, on its way to a port.
+fn ssh(site: &Site, port: u64) -> Command {
+    let mut ssh = Command::new("ssh");
+    ssh.args(["-F", "/dev/null", "-l", "admin", "-p", &port.to_string()])
+        .args(["-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR", "-o", "IdentitiesOnly=yes"])
+        .args(["-o", "BatchMode=yes", "-o"])
+        .arg(format!("UserKnownHostsFile={}", site.at("known").display()))
+        .arg("-i")
+        .arg(site.at("key"))
+        .env_remove("SSH_AUTH_SOCK")
+        .stdin(Stdio::null());
+    ssh
+}
+
+/// Has a statement run, and returns the exit status, and what is on standard output and error.
+fn ran(site: &Site, port: u64, statement: &str) -> (Option<i32>, String, String) {
+    let output = ssh(site, port).args(["127.0.0.1", statement]).output().expect("ssh runs");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// The port where the SSH server listens: the last listener.
+fn port(server: &Server) -> u64 {
+    let listeners = server.documents("listener");
+    let address = listeners.last().and_then(|last| last["address"].as_str()).expect("a listener").to_owned();
+    address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
+}
+
+#[test]
+fn a_statement_by_ssh_changes_the_running_server() {
+    let site = site("medusa.monitor.ssh { listen = '127.0.0.1:0', keys = 'keys' }");
+    let server = start(&site);
+    let port = port(&server);
+    let (status, _, error) = ran(&site, port, "web:mount('/', function() return 'by ssh' end)");
+    assert_eq!(status, Some(0), "{error}");
+    assert_eq!(server.get("/").text(), "by ssh");
+    assert_eq!(ran(&site, port, "1 + 1").1, "2\n");
+    let (status, out, error) = ran(&site, port, "nothing.at_all()");
+    assert_eq!((status, &*out), (Some(1), ""));
+    assert!(error.contains("attempt to index nil"), "{error}");
+    let who = ran(&site, port, "medusa.monitor.sessions()[1].who").1;
+    assert!(who.starts_with("admin (key SHA256:") && who.contains(" tests, from 127.0.0.1)"), "{who}");
+    assert!(ran(&site, port, "sessions()").1.contains("ssh  program  admin"));
+    let ssh = &server.documents("monitor.ssh")[0];
+    assert_eq!(ssh["logins"], 6);
+    assert!(ssh["fingerprint"].as_str().expect("text").starts_with("SHA256:"));
+    let made = fs::metadata(server.state().join("ssh_host_ed25519_key")).expect("made");
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&made.permissions()) & 0o777, 0o600);
+}
+
+#[test]
+fn moving_the_server_ends_no_session() {
+    let site = site("medusa.monitor.ssh { listen = '127.0.0.1:0', keys = 'keys' }");
+    let server = start(&site);
+    let old = port(&server);
+    let mut open = ssh(&site, old)
+        .args(["-s", "127.0.0.1", "medusa-json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("ssh runs");
+    let mut input = open.stdin.take().expect("piped");
+    let mut replies = BufReader::new(open.stdout.take().expect("piped"));
+    let mut eval = |statement: &str| {
+        writeln!(input, "{{\"version\":1,\"op\":\"eval\",\"source\":\"{statement}\"}}").expect("written");
+        let mut reply = String::new();
+        replies.read_line(&mut reply).expect("a line");
+        reply
+    };
+    let moved = eval("medusa.monitor.ssh { listen = '127.0.0.2:0', keys = 'keys' }");
+    assert!(moved.contains("\"done\""), "{moved}");
+    let new = port(&server);
+    assert_ne!(new, old);
+    assert!(eval("return 7").contains("\"value\":\"7\""));
+    let output = ssh(&site, new).args(["127.0.0.2", "return 8"]).output().expect("ssh runs");
+    assert_eq!(String::from_utf8(output.stdout).expect("text"), "8\n");
+    wait::until("nobody listens at the old place", || (ran(&site, old, "1").0 == Some(255)).then_some(()));
+
+    let refused = eval("medusa.monitor.ssh { listen = '127.0.0.2:0', keys = 'none' }");
+    assert!(refused.contains("cannot read") && refused.contains("none"), "{refused}");
+    site.write("keys", "restrict,pty nonsense\n");
+    let refused = eval("medusa.monitor.ssh { listen = '127.0.0.1:0', keys = 'keys' }");
+    assert!(refused.contains("keys:1: the option \\\"restrict\\\""), "{refused}");
+    assert_eq!(port(&server), new, "what was refused has changed nothing");
+    drop(input);
+    open.wait().expect("it ends");
+}
