@@ -9,18 +9,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex, split};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::connection::{ClientTerminal, Purpose, Start};
+use super::connection::{Purpose, Start};
 use super::inbox::{Inbox, Input};
 use super::outlet::{Left, Outlet};
+use super::prompt::Prompt;
 use crate::json;
 use crate::protocol::{MAX_REQUEST, Op};
 use crate::session::{Control, Monitor, QUEUED_EVENTS, Session};
 
 /// The most bytes on their way between the protocol and a session in JSON.
 const ON_THE_WAY: usize = 64 * 1024;
-
-/// The most bytes that are kept of what is typed meanwhile: a request.
-const MAX_TYPED: usize = MAX_REQUEST;
 
 /// Opens a session and does what it is for.
 pub(super) async fn attend<C: Control>(monitor: Monitor<C>, start: Start, idle: Duration) {
@@ -32,11 +30,13 @@ pub(super) async fn attend<C: Control>(monitor: Monitor<C>, start: Start, idle: 
             return outlet.end(1).await;
         }
     };
-    let mut talk = Talk { session: &session, inbox, outlet, typed: Vec::new(), idle };
+    let mut talk = Talk { session: &session, inbox, outlet, idle };
     let status = match purpose {
         Purpose::Command(source) => talk.command(source).await,
         Purpose::Script => talk.script().await,
-        Purpose::Prompt(terminal) => talk.prompt(terminal).await,
+        Purpose::Prompt(terminal) => {
+            Prompt::new(&session, &mut talk.inbox, &talk.outlet, idle, &terminal).run().await
+        }
         Purpose::Json => talk.json().await,
     };
     let outlet = talk.outlet;
@@ -53,8 +53,6 @@ struct Talk<'a, C: Control> {
     session: &'a Session<C>,
     inbox: Inbox,
     outlet: Outlet,
-    /// The bytes that came before they were asked for.
-    typed: Vec<u8>,
     idle: Duration,
 }
 
@@ -147,57 +145,6 @@ impl<C: Control> Talk<'_, C> {
         }
     }
 
-    /// Runs what is typed, statement by statement.
-    async fn prompt(&mut self, terminal: ClientTerminal) -> Result<u32, Left> {
-        tracing::debug!(?terminal, "a prompt by ssh");
-        self.outlet.to_terminal();
-        loop {
-            self.outlet.stdout("> ").await?;
-            let Some(line) = self.line().await? else { return Ok(0) };
-            if !line.trim().is_empty() {
-                self.run(&line).await?;
-            }
-        }
-    }
-
-    /// A line as it is typed; none at its end.
-    async fn line(&mut self) -> Result<Option<String>, Left> {
-        let mut line = Vec::new();
-        loop {
-            let mut typed = std::mem::take(&mut self.typed).into_iter();
-            while let Some(byte) = typed.next() {
-                match byte {
-                    b'\r' | b'\n' => {
-                        self.typed = typed.collect();
-                        self.outlet.stdout("\r\n").await?;
-                        return Ok(Some(String::from_utf8_lossy(&line).into_owned()));
-                    }
-                    4 if line.is_empty() => return Ok(None),
-                    3 => {
-                        line.clear();
-                        self.outlet.stdout("\r\n> ").await?;
-                    }
-                    8 | 127 => {
-                        if line.pop().is_some() {
-                            self.outlet.stdout("\x08 \x08").await?;
-                        }
-                    }
-                    byte if byte >= b' ' && line.len() < MAX_REQUEST => {
-                        line.push(byte);
-                        self.outlet.stdout(vec![byte]).await?;
-                    }
-                    _ => {}
-                }
-            }
-            match self.next().await? {
-                Some(Input::Data(bytes)) => self.typed.extend_from_slice(&bytes),
-                Some(Input::Interrupt) => self.typed.push(3),
-                Some(Input::Resize(..)) => {}
-                Some(Input::End) | None => return Ok(None),
-            }
-        }
-    }
-
     /// The next input, unless nothing comes for too long.
     async fn next(&mut self) -> Result<Option<Input>, Left> {
         tokio::select! {
@@ -236,7 +183,7 @@ impl<C: Control> Talk<'_, C> {
             // What is given up is dropped here, before anything is said about it.
             tokio::select! {
                 biased;
-                interrupted = interrupted(&mut self.inbox, &mut self.typed) => interrupted.map(|()| None),
+                interrupted = interrupted(&mut self.inbox) => interrupted.map(|()| None),
                 shown = shown => shown.map(Some),
             }
         };
@@ -261,16 +208,14 @@ impl<C: Control> Talk<'_, C> {
     }
 }
 
-/// Returns when the client wants no more of what runs. What it types meanwhile is kept.
-async fn interrupted(inbox: &mut Inbox, typed: &mut Vec<u8>) -> Result<(), Left> {
+/// Returns when the client wants no more of what runs. What it sends meanwhile is nobody's.
+async fn interrupted(inbox: &mut Inbox) -> Result<(), Left> {
     loop {
         match inbox.next().await {
-            Some(Input::Data(bytes)) if bytes.contains(&3) => return Ok(()),
-            Some(Input::Data(bytes)) if typed.len() + bytes.len() <= MAX_TYPED => {
-                typed.extend_from_slice(&bytes)
-            }
             Some(Input::Interrupt) => return Ok(()),
-            Some(Input::Data(_) | Input::Resize(..) | Input::End) => {}
+            // Ctrl-C, of a terminal.
+            Some(Input::Data(bytes)) if bytes.contains(&3) => return Ok(()),
+            Some(_) => {}
             None => return Err(Left),
         }
     }

@@ -38,7 +38,6 @@ const JSON: &str = "medusa-json";
 static GUESSES: Guesses = Guesses::new();
 
 /// A terminal at the client's end.
-#[expect(dead_code, reason = "the prompt does not draw yet")]
 #[derive(Debug, Clone)]
 pub(super) struct ClientTerminal {
     /// Its `$TERM`.
@@ -143,7 +142,7 @@ impl Connection {
             return session.channel_failure(id);
         }
         let (sender, inbox) = inbox::inbox();
-        let outlet = Outlet::new(session.handle(), id);
+        let outlet = Outlet::new(session.handle(), id, slot.terminal.is_some());
         let start = Start { purpose, identity: identity.clone(), inbox, outlet };
         // Before what it says: that comes by the handle, after this.
         session.channel_success(id)?;

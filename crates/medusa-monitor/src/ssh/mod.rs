@@ -25,6 +25,7 @@ mod inbox;
 mod keys;
 mod outlet;
 mod passwords;
+mod prompt;
 mod serve;
 #[cfg(test)]
 mod tests;

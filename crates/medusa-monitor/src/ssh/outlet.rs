@@ -34,13 +34,8 @@ pub(super) struct Outlet {
 }
 
 impl Outlet {
-    pub(super) fn new(handle: Handle, channel: ChannelId) -> Self {
-        Self { handle, channel, is_terminal: false }
-    }
-
-    /// From now on a terminal is at the other end.
-    pub(super) fn to_terminal(&mut self) {
-        self.is_terminal = true;
+    pub(super) fn new(handle: Handle, channel: ChannelId, is_terminal: bool) -> Self {
+        Self { handle, channel, is_terminal }
     }
 
     /// Says what was asked for, in lines of its own.

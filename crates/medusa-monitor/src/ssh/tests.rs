@@ -354,7 +354,9 @@ fn a_session_is_ended_by_its_number() {
 #[test]
 fn a_prompt_runs_what_is_typed_and_ctrl_c_ends_it() {
     let server = start();
-    let mut child = piped(server.with_key("program", &["-tt"], &[]));
+    let mut ssh = server.with_key("program", &["-tt"], &[]);
+    ssh.env("TERM", "xterm-256color");
+    let mut child = piped(ssh);
     let mut input = child.stdin.take().expect("piped");
     input.write_all(b"1 + 1\rforever\r").expect("written");
     server.wait_for_call("forever");

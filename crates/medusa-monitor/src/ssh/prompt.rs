@@ -1,0 +1,168 @@
+//! A prompt on a channel: the editor of all front ends, for a terminal at the client's end.
+
+use std::time::Duration;
+
+use medusa_proto::progress::TaskProgress;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::connection::ClientTerminal;
+use super::inbox::{Inbox, Input};
+use super::outlet::{Left, Outlet};
+use crate::protocol::{Done, Failure, Op};
+use crate::session::{Control, QUEUED_EVENTS, Session};
+use crate::terminal::{Action, History, Size, Terminal, TerminalKind};
+
+const PROMPT: &str = "> ";
+
+/// What Ctrl-C sends.
+const INTERRUPT: &[u8] = b"\x03";
+
+/// A terminal at the client's end, and what it is shown.
+pub(super) struct Prompt<'a, C: Control> {
+    session: &'a Session<C>,
+    inbox: &'a mut Inbox,
+    outlet: &'a Outlet,
+    idle: Duration,
+    terminal: Terminal,
+    out: Vec<u8>,
+}
+
+/// The end of a wait.
+enum Came {
+    Input(Input),
+    /// Nothing, for too long.
+    Silence,
+    /// The session was ended.
+    Ended,
+}
+
+impl<'a, C: Control> Prompt<'a, C> {
+    pub(super) fn new(
+        session: &'a Session<C>,
+        inbox: &'a mut Inbox,
+        outlet: &'a Outlet,
+        idle: Duration,
+        client: &ClientTerminal,
+    ) -> Self {
+        let size = Size { columns: client.columns, rows: client.rows };
+        let kind = TerminalKind { term: &client.term, colour: true, size };
+        let terminal = Terminal::new(kind, History::default());
+        Self { session, inbox, outlet, idle, terminal, out: Vec::new() }
+    }
+
+    /// Runs what is typed, until the person leaves.
+    pub(super) async fn run(mut self) -> Result<u32, Left> {
+        self.terminal.prompt(PROMPT, &mut self.out);
+        loop {
+            while let Some(action) = self.terminal.step(&mut self.out) {
+                match action {
+                    Action::Submit(source) => self.submit(source).await?,
+                    // Nothing runs.
+                    Action::Interrupt => {}
+                    // The server is not asked yet.
+                    Action::Complete { at, .. } => self.terminal.complete(at, &[], &mut self.out),
+                    Action::Leave => return self.leave(None).await,
+                }
+            }
+            self.flush().await?;
+            match self.wait().await? {
+                Came::Input(Input::End) => return self.leave(None).await,
+                Came::Input(input) => self.take(&input),
+                Came::Silence => return self.leave(Some("nothing was typed for too long")).await,
+                Came::Ended => return self.leave(Some("the session was ended")).await,
+            }
+        }
+    }
+
+    async fn wait(&mut self) -> Result<Came, Left> {
+        tokio::select! {
+            _who = self.session.seat().ended() => Ok(Came::Ended),
+            input = timeout(self.idle, self.inbox.next()) => match input {
+                Ok(input) => input.map(Came::Input).ok_or(Left),
+                Err(_silent) => Ok(Came::Silence),
+            },
+        }
+    }
+
+    fn take(&mut self, input: &Input) {
+        match input {
+            Input::Data(bytes) => self.terminal.feed(bytes),
+            Input::Interrupt => self.terminal.feed(INTERRUPT),
+            Input::Resize(columns, rows) => {
+                self.terminal.resize(Size { columns: *columns, rows: *rows }, &mut self.out);
+            }
+            Input::End => {}
+        }
+    }
+
+    async fn leave(mut self, why: Option<&str>) -> Result<u32, Left> {
+        self.terminal.end(&mut self.out);
+        if let Some(why) = why {
+            self.terminal.print(why, &mut self.out);
+        }
+        self.flush().await?;
+        Ok(u32::from(why.is_some()))
+    }
+
+    async fn submit(&mut self, source: String) -> Result<(), Left> {
+        let result = self.perform(source).await?;
+        match result {
+            Some(Ok(done)) => self.tell(done),
+            Some(Err(failure)) if failure.incomplete => {
+                self.terminal.more(&mut self.out);
+                return Ok(());
+            }
+            Some(Err(failure)) => self.terminal.print(&failure.message, &mut self.out),
+            None => self.terminal.print("interrupted", &mut self.out),
+        }
+        self.terminal.prompt(PROMPT, &mut self.out);
+        let shown = self.flush().await;
+        self.session.told();
+        shown
+    }
+
+    /// Runs a statement, and shows what it says meanwhile. None if it was interrupted.
+    async fn perform(&mut self, source: String) -> Result<Option<Result<Done, Failure>>, Left> {
+        let (sender, mut events) = mpsc::channel(QUEUED_EVENTS);
+        let session = self.session;
+        let mut task = Box::pin(session.run(Op::Eval { source }, sender));
+        let result = loop {
+            self.flush().await?;
+            tokio::select! {
+                biased;
+                input = self.inbox.next() => {
+                    self.take(&input.ok_or(Left)?);
+                    if self.terminal.step(&mut self.out) == Some(Action::Interrupt) {
+                        return Ok(None);
+                    }
+                }
+                Some(event) = events.recv() => self.hear(&event),
+                result = &mut task => break result,
+            }
+        };
+        while let Ok(event) = events.try_recv() {
+            self.hear(&event);
+            self.flush().await?;
+        }
+        Ok(Some(result))
+    }
+
+    fn hear(&mut self, (TaskProgress::Output(text) | TaskProgress::Waiting(text)): &TaskProgress) {
+        self.terminal.print(text, &mut self.out);
+    }
+
+    fn tell(&mut self, done: Done) {
+        if let Some(generation) = done.generation {
+            self.terminal.print(&format!("generation {generation}"), &mut self.out);
+        }
+        if let Some(value) = done.value {
+            self.terminal.page(&value, &mut self.out);
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), Left> {
+        let out = std::mem::take(&mut self.out);
+        if out.is_empty() { Ok(()) } else { self.outlet.stdout(out).await }
+    }
+}
