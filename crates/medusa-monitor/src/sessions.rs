@@ -30,10 +30,10 @@ const SHOWN: usize = 200;
 
 /// The open sessions.
 #[derive(Debug, Default)]
-pub struct Sessions(Mutex<Table>);
+pub struct Sessions(Mutex<SessionTable>);
 
 #[derive(Debug, Default)]
-struct Table {
+struct SessionTable {
     last: u64,
     open: BTreeMap<u64, Entry>,
 }

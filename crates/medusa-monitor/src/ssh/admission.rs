@@ -28,10 +28,10 @@ const REMEMBERED: Duration = Duration::from_hours(24 * 7);
 
 /// The connections without a login, and where there have been some.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Admission(Rc<RefCell<Table>>);
+pub(super) struct Admission(Rc<RefCell<AdmissionTable>>);
 
 #[derive(Debug, Default)]
-struct Table {
+struct AdmissionTable {
     last: u64,
     /// The oldest first.
     pending: Vec<Pending>,
@@ -93,7 +93,7 @@ impl Admission {
     }
 }
 
-impl Table {
+impl AdmissionTable {
     fn close(&mut self, at: usize) {
         self.pending.remove(at).cut.now();
     }

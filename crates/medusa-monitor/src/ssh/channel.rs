@@ -94,13 +94,11 @@ impl<C: Control> Talk<'_, C> {
                 Input::End => break,
             }
         }
-        match String::from_utf8(script) {
-            Ok(source) => self.command(source).await,
-            Err(_) => {
-                self.outlet.remark("the script is not UTF-8").await?;
-                Ok(1)
-            }
+        if let Ok(source) = String::from_utf8(script) {
+            return self.command(source).await;
         }
+        self.outlet.remark("the script is not UTF-8").await?;
+        Ok(1)
     }
 
     /// Answers requests.

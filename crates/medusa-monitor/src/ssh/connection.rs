@@ -196,7 +196,7 @@ impl Handler for Connection {
         let Some(known) = self.authorized(key.public_key).await else {
             return Ok(self.refuse(user, &format!("the key {fingerprint}")));
         };
-        let comment = shown(&known.key.comment().as_str_lossy());
+        let comment = shown(known.key.comment().as_str_lossy());
         let by = if comment.is_empty() {
             format!("key {fingerprint}")
         } else {

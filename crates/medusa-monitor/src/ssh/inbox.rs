@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 /// The most bytes that a client may be ahead: some of the longest requests.
 const MAX_AHEAD: usize = 4 * 1024 * 1024;
@@ -37,20 +38,20 @@ impl Input {
 /// The protocol's end. Dropped when the channel is closed.
 #[derive(Debug)]
 pub(super) struct Sender {
-    sender: mpsc::UnboundedSender<Input>,
+    sender: mpsc::Sender<Input>,
     ahead: Arc<AtomicUsize>,
 }
 
 /// The session's end.
 #[derive(Debug)]
 pub(super) struct Inbox {
-    receiver: mpsc::UnboundedReceiver<Input>,
+    receiver: mpsc::Receiver<Input>,
     ahead: Arc<AtomicUsize>,
 }
 
 /// Both ends.
 pub(super) fn inbox() -> (Sender, Inbox) {
-    let (sender, receiver) = mpsc::unbounded_channel();
+    let (sender, receiver) = mpsc::channel(MAX_AHEAD / COST);
     let ahead = Arc::<AtomicUsize>::default();
     (Sender { sender, ahead: Arc::clone(&ahead) }, Inbox { receiver, ahead })
 }
@@ -63,8 +64,7 @@ impl Sender {
             return false;
         }
         // A session that has ended wants no more.
-        let _ended = self.sender.send(input);
-        true
+        !matches!(self.sender.try_send(input), Err(TrySendError::Full(_)))
     }
 }
 

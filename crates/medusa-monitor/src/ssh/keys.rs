@@ -50,7 +50,7 @@ fn parse(line: &str) -> Result<AuthorizedKey, String> {
                 }
                 ("from", Some(value)) => {
                     let parsed = TrustedProxies::parse(value.split(','));
-                    from = Some(parsed.map_err(|_| {
+                    from = Some(parsed.map_err(|_not_one| {
                         format!(
                             "from=\"{value}\" is not a list of addresses and networks like \"192.0.2.0/24\""
                         )
@@ -63,12 +63,11 @@ fn parse(line: &str) -> Result<AuthorizedKey, String> {
                     ));
                 }
             }
-            match after.strip_prefix(',') {
-                Some(after) => rest = after,
-                None => {
-                    rest = after.trim_start();
-                    break;
-                }
+            if let Some(after) = after.strip_prefix(',') {
+                rest = after;
+            } else {
+                rest = after.trim_start();
+                break;
             }
         }
     }

@@ -58,6 +58,8 @@ pub struct SshSettings {
     pub passwords: Option<PathBuf>,
     /// The file with the server's own key, made if it is not there.
     pub host_key: PathBuf,
+    /// Whether keys are exchanged by what a quantum computer does not break alone, which older clients cannot.
+    pub post_quantum: bool,
     /// The time that a session may be silent that runs nothing.
     pub idle: Duration,
     /// The time that a login may take.
@@ -126,7 +128,7 @@ impl SshSettings {
             settings.check_blocking()?;
             let key = host_key::read_or_make(&settings.host_key)?;
             let fingerprint = key.public_key().fingerprint(HashAlg::Sha256).to_string();
-            let config = Arc::new(config(key, settings.passwords.is_some()));
+            let config = Arc::new(config(key, &settings));
             Ok(SshServer { settings, fingerprint, counters, config })
         })
         .await
@@ -171,9 +173,14 @@ impl SshServer {
 
 /// The protocol, with algorithms that nobody doubts: key exchanges and host keys on elliptic curves, with ML-KEM or without,
 /// authenticated ciphers, MACs over what is encrypted. No compression: of data that a client chose, it tells what is beside it.
-fn config(key: PrivateKey, passwords: bool) -> russh::server::Config {
+fn config(key: PrivateKey, settings: &SshSettings) -> russh::server::Config {
     let mut methods = vec![MethodKind::PublicKey];
-    methods.extend(passwords.then_some(MethodKind::Password));
+    methods.extend(settings.passwords.is_some().then_some(MethodKind::Password));
+    let mut exchanges = vec![kex::MLKEM768X25519_SHA256];
+    if !settings.post_quantum {
+        exchanges.extend([kex::CURVE25519, kex::CURVE25519_PRE_RFC_8731]);
+    }
+    exchanges.extend([kex::EXTENSION_SUPPORT_AS_SERVER, kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER]);
     russh::server::Config {
         server_id: SshId::Standard(Cow::Borrowed("SSH-2.0-Medusa")),
         methods: MethodSet::from(&methods[..]),
@@ -182,13 +189,7 @@ fn config(key: PrivateKey, passwords: bool) -> russh::server::Config {
         auth_rejection_time_initial: None,
         keys: vec![key],
         preferred: Preferred {
-            kex: Cow::Borrowed(&[
-                kex::MLKEM768X25519_SHA256,
-                kex::CURVE25519,
-                kex::CURVE25519_PRE_RFC_8731,
-                kex::EXTENSION_SUPPORT_AS_SERVER,
-                kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
-            ]),
+            kex: Cow::Owned(exchanges),
             key: Cow::Borrowed(&[
                 Algorithm::Ed25519,
                 Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },

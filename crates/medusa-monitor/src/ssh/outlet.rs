@@ -58,7 +58,7 @@ impl Outlet {
     pub(super) async fn stdout(&self, bytes: impl Into<Bytes>) -> Result<(), Left> {
         for piece in pieces(bytes.into()) {
             let sent = timeout(PATIENCE, self.handle.data(self.channel, piece)).await;
-            sent.map_err(|_| Left)?.map_err(|_| Left)?;
+            sent.map_err(|_elapsed| Left)?.map_err(|_gone| Left)?;
         }
         Ok(())
     }
@@ -66,7 +66,7 @@ impl Outlet {
     async fn stderr(&self, bytes: impl Into<Bytes>) -> Result<(), Left> {
         for piece in pieces(bytes.into()) {
             let sent = timeout(PATIENCE, self.handle.extended_data(self.channel, STDERR, piece)).await;
-            sent.map_err(|_| Left)?.map_err(|_| Left)?;
+            sent.map_err(|_elapsed| Left)?.map_err(|_gone| Left)?;
         }
         Ok(())
     }

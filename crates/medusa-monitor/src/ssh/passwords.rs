@@ -52,7 +52,7 @@ fn parse(line: &str) -> Result<PasswordEntry, String> {
         return Err(FORM.into());
     }
     // The text is not told: it is what guesses are compared with.
-    let hash = PasswordHash::new(hash).map_err(|_| "not a hash in the PHC format".to_owned())?;
+    let hash = PasswordHash::new(hash).map_err(|_secret| "not a hash in the PHC format".to_owned())?;
     if Algorithm::try_from(hash.algorithm.as_str()) != Ok(Algorithm::Argon2id) {
         return Err(format!("the hash is made by {}, not by argon2id", hash.algorithm));
     }

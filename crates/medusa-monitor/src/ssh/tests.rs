@@ -25,7 +25,7 @@ use crate::session::{Control, Monitor};
 use crate::sessions::Sessions;
 
 /// The time that anything may take, on a machine that does much else.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// A hash of `secret`, cheap to check.
 pub(super) fn hash() -> String {
@@ -109,6 +109,7 @@ fn settings(folder: &Path) -> SshSettings {
         keys: Some(folder.join("keys")),
         passwords: Some(folder.join("passwords")),
         host_key: folder.join("host_key"),
+        post_quantum: false,
         idle: DEADLINE,
         grace: DEADLINE,
     }

@@ -72,6 +72,12 @@ pub(crate) const OPTIONS: Class = Class {
              604,800.",
         ),
         main_item(
+            "post_quantum",
+            "boolean?",
+            "Whether keys are exchanged by `mlkem768x25519-sha256` alone, which no quantum computer breaks, and which OpenSSH has from \
+             9.9 on. Default `false`: by `curve25519-sha256`, too, for clients that have nothing newer.",
+        ),
+        main_item(
             "grace",
             "number?",
             "How many seconds a login may take. Default 30; at least 1, at most 600.",
@@ -145,12 +151,12 @@ fn spec(lua: &Lua, options: Value, origin: std::sync::Arc<str>) -> mlua::Result<
     let keys = options.get::<String>("keys", "a string")?.map(path);
     let passwords = options.get::<String>("passwords", "a string")?.map(path);
     let host_key = options.get::<String>("host_key", "a string")?.map(path);
+    let post_quantum = options.get::<bool>("post_quantum", "a boolean")?.unwrap_or(false);
     let idle = options.seconds("idle", 1.0..=604_800.0)?.unwrap_or(Duration::from_hours(1));
     let grace = options.seconds("grace", 1.0..=600.0)?.unwrap_or(Duration::from_secs(30));
     let name = options.get::<String>("name", "a string")?.unwrap_or_else(|| "ssh".to_owned());
-    let listen = match listen.as_deref().map(str::parse) {
-        Some(Ok(ListenAddr::Tcp(listen))) => listen,
-        _ => return Err(options.wrong("listen", "an address like \"127.0.0.1:9999\"")),
+    let Some(Ok(ListenAddr::Tcp(listen))) = listen.as_deref().map(str::parse) else {
+        return Err(options.wrong("listen", "an address like \"127.0.0.1:9999\""));
     };
     options.finish()?;
     if keys.is_none() && passwords.is_none() {
@@ -166,7 +172,7 @@ fn spec(lua: &Lua, options: Value, origin: std::sync::Arc<str>) -> mlua::Result<
     Ok(MonitorSshSpec {
         name,
         listen,
-        settings: SshSettings { keys, passwords, host_key, idle, grace },
+        settings: SshSettings { post_quantum, keys, passwords, host_key, idle, grace },
         origin,
     })
 }
