@@ -74,6 +74,8 @@ pub(super) struct Start {
 #[derive(Debug, Default)]
 struct Slot {
     terminal: Option<ClientTerminal>,
+    /// Whether it has, or had, its session.
+    began: bool,
     input: Option<inbox::Sender>,
 }
 
@@ -138,7 +140,7 @@ impl Connection {
         let (Some(slot), Some(identity)) = (self.channels.get_mut(&id), &self.identity) else {
             return session.channel_failure(id);
         };
-        if slot.input.is_some() {
+        if slot.began {
             return session.channel_failure(id);
         }
         let (sender, inbox) = inbox::inbox();
@@ -149,15 +151,24 @@ impl Connection {
         if self.starts.try_send(start).is_err() {
             return session.close(id);
         }
+        slot.began = true;
         slot.input = Some(sender);
         Ok(())
     }
 
-    fn push(&self, id: ChannelId, input: Input, session: &mut Session) -> Result<(), russh::Error> {
+    fn push(&mut self, id: ChannelId, input: Input, session: &mut Session) -> Result<(), russh::Error> {
         match self.channels.get(&id).and_then(|slot| slot.input.as_ref()) {
-            Some(sender) if !sender.push(input) => session.close(id),
+            Some(sender) if !sender.push(input) => self.close(id, session),
             _ => Ok(()),
         }
+    }
+
+    /// Closes a channel, whose session ends with its input.
+    fn close(&mut self, id: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
+        if let Some(slot) = self.channels.get_mut(&id) {
+            slot.input = None;
+        }
+        session.close(id)
     }
 }
 
@@ -279,7 +290,7 @@ impl Handler for Connection {
         session: &mut Session,
     ) -> Result<(), Self::Error> {
         match self.channels.get_mut(&channel) {
-            Some(slot) if slot.input.is_none() && term.len() <= MAX_TERM => {
+            Some(slot) if !slot.began && term.len() <= MAX_TERM => {
                 let (columns, rows) = (cells(columns, 80), cells(rows, 24));
                 slot.terminal = Some(ClientTerminal { term: term.to_owned(), columns, rows });
                 session.channel_success(channel)
@@ -365,7 +376,7 @@ impl Handler for Connection {
     ) -> Result<(), Self::Error> {
         match signal {
             Sig::INT | Sig::QUIT => self.push(channel, Input::Interrupt, session),
-            Sig::HUP | Sig::KILL | Sig::TERM => session.close(channel),
+            Sig::HUP | Sig::KILL | Sig::TERM => self.close(channel, session),
             _ => Ok(()),
         }
     }

@@ -26,6 +26,8 @@ pub(super) struct Prompt<'a, C: Control> {
     idle: Duration,
     terminal: Terminal,
     out: Vec<u8>,
+    /// Whether nothing more is typed.
+    at_end: bool,
 }
 
 /// The end of a wait.
@@ -48,7 +50,7 @@ impl<'a, C: Control> Prompt<'a, C> {
         let size = Size { columns: client.columns, rows: client.rows };
         let kind = TerminalKind { term: &client.term, colour: true, size };
         let terminal = Terminal::new(kind, History::default());
-        Self { session, inbox, outlet, idle, terminal, out: Vec::new() }
+        Self { session, inbox, outlet, idle, terminal, out: Vec::new(), at_end: false }
     }
 
     /// Runs what is typed, until the person leaves.
@@ -65,9 +67,11 @@ impl<'a, C: Control> Prompt<'a, C> {
                     Action::Leave => return self.leave(None).await,
                 }
             }
+            if self.at_end {
+                return self.leave(None).await;
+            }
             self.flush().await?;
             match self.wait().await? {
-                Came::Input(Input::End) => return self.leave(None).await,
                 Came::Input(input) => self.take(&input),
                 Came::Silence => return self.leave(Some("nothing was typed for too long")).await,
                 Came::Ended => return self.leave(Some("the session was ended")).await,
@@ -92,7 +96,7 @@ impl<'a, C: Control> Prompt<'a, C> {
             Input::Resize(columns, rows) => {
                 self.terminal.resize(Size { columns: *columns, rows: *rows }, &mut self.out);
             }
-            Input::End => {}
+            Input::End => self.at_end = true,
         }
     }
 
