@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter, Write};
 
-use crate::format::escape::is_hidden;
+pub use crate::format::escape::is_hidden;
 
 /// Shows text with everything escaped that could end a line, steer a terminal, or show the eye a different text from the
 /// one that is there: control characters (C0, DEL, C1), line separators, marks that reorder. They are shown as Rust

@@ -159,7 +159,7 @@ fn json_char(c: char, out: &mut Vec<u8>) {
 
 /// Control characters (C0, DEL, C1), line separators, and the marks that reorder the text around them
 /// ([UAX #9](https://www.unicode.org/reports/tr9/)).
-pub(crate) fn is_hidden(c: char) -> bool {
+pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(
             c,

@@ -24,6 +24,7 @@ use crate::entry::Entry;
 use crate::event::Event;
 pub use template::{Template, TemplateError};
 use time::Stamp;
+pub use time::utc;
 
 /// A format in which entries are written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

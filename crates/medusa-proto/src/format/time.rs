@@ -19,6 +19,15 @@ pub(crate) struct Stamp {
     text: Vec<u8>,
 }
 
+/// UTC to the millisecond, as [RFC 3339](https://www.rfc-editor.org/rfc/rfc3339) has it: `2000-10-10T20:55:36.123Z`. All
+/// have one length, so that texts compare as the instants do.
+#[must_use]
+pub fn utc(time: Timestamp) -> String {
+    let mut text = Vec::with_capacity(24);
+    write_rfc3339(time.seconds(), &mut text);
+    format!("{}.{:03}Z", String::from_utf8_lossy(&text), time.subsec_micros() / 1000)
+}
+
 impl Stamp {
     pub(crate) const fn new() -> Self {
         Self { shown: None, text: Vec::new() }
