@@ -8,13 +8,15 @@
 //! - [`socket`]: the sessions on that socket;
 //! - [`ssh`]: the sessions over SSH;
 //! - [`client`]: the other end, for a command line;
-//! - [`terminal`]: a prompt on a terminal, whichever way its bytes come.
+//! - [`terminal`]: a prompt on a terminal, whichever way its bytes come;
+//! - [`audit`]: the record of what sessions do.
 //!
 //! Nothing here knows what reloading or stopping takes: that is the [`Control`] the sessions are given.
 //!
 //! **Invariant:** on the control socket only the user the server runs as, and root, are ever listened to. Whoever gets in
 //! there can do whatever the server can, so a session of anyone else is refused before its first byte is read.
 
+pub mod audit;
 pub mod authorize;
 pub mod client;
 pub mod identity;
@@ -27,6 +29,7 @@ pub mod ssh;
 pub mod state;
 pub mod terminal;
 
+pub use audit::AuditLog;
 pub use authorize::{Refusal, authorize};
 pub use client::{CallError, Canceller, Client, ConnectError};
 pub use identity::{FrontEnd, Identity, Role};

@@ -1,0 +1,131 @@
+//! What a session tells the log: that it began, what it does and what becomes of that, and that it ended.
+
+use std::time::{Instant, SystemTime};
+
+use medusa_proto::access::Timestamp;
+
+use super::log::AuditLog;
+use super::record::{Effect, MAX_RESULT, MAX_STATEMENT, Outcome, Record, RecordKind, Text, Who};
+use super::writer::AuditError;
+use crate::identity::{FrontEnd, Identity, Role};
+
+/// A session, for the log. Dropping it is its end.
+#[derive(Debug)]
+pub struct Auditor {
+    log: AuditLog,
+    session: u64,
+    identity: Identity,
+}
+
+/// Something that was begun, for the log. Dropping it says that it was given up.
+#[derive(Debug)]
+pub struct Audited<'a> {
+    auditor: &'a Auditor,
+    /// What is to be written when it ends.
+    result: Option<Record>,
+    started: Instant,
+}
+
+impl Auditor {
+    /// Records that the session of this number begins. That it cannot be recorded refuses nobody: see
+    /// [`strict`](Self::strict).
+    pub fn open(log: &AuditLog, session: u64, identity: &Identity) -> Self {
+        let auditor = Self { log: log.clone(), session, identity: identity.clone() };
+        auditor.log.note(auditor.record(RecordKind::Login));
+        auditor
+    }
+
+    /// Records that somebody has shown to be it on a connection, which may then have sessions.
+    pub fn login(log: &AuditLog, identity: &Identity) {
+        log.note(record(RecordKind::Login, &identity.who, identity.front_end, Some(identity.role)));
+    }
+
+    /// Records that `who`, as they call themselves, was refused.
+    pub fn refuse_login(log: &AuditLog, who: &str, front_end: FrontEnd, why: &str) {
+        log.note(record(RecordKind::Refusal, who, front_end, None).text(why, MAX_RESULT));
+    }
+
+    /// Records what is about to be done, and only then lets it be done: for what changes the server.
+    ///
+    /// # Errors
+    ///
+    /// It could not be recorded, so it must not be done.
+    pub async fn strict(&self, kind: RecordKind, text: &str) -> Result<Audited<'_>, AuditError> {
+        let record = self.record(kind).text(text, MAX_STATEMENT);
+        match self.log.append(record).await {
+            Ok(seq) => {
+                let result = Record { of: Some(seq), ..self.record(RecordKind::Result) };
+                Ok(self.begin(result))
+            }
+            Err(error) => {
+                self.refuse(&error.to_string());
+                Err(error)
+            }
+        }
+    }
+
+    /// Records it when it has been done: for what only looks, or ends what runs, which a full disk must not prevent.
+    pub fn lenient(&self, what: &str) -> Audited<'_> {
+        self.begin(self.record(RecordKind::Request).text(what, MAX_RESULT))
+    }
+
+    /// Records that the session was refused something.
+    pub fn refuse(&self, why: &str) {
+        self.log.note(self.record(RecordKind::Refusal).text(why, MAX_RESULT));
+    }
+
+    fn begin(&self, result: Record) -> Audited<'_> {
+        Audited { auditor: self, result: Some(result), started: Instant::now() }
+    }
+
+    fn record(&self, kind: RecordKind) -> Record {
+        let Identity { who, role, front_end } = &self.identity;
+        Record { session: Some(self.session), ..record(kind, who, *front_end, Some(*role)) }
+    }
+}
+
+fn record(kind: RecordKind, who: &str, front_end: FrontEnd, role: Option<Role>) -> Record {
+    let address = front_end.address().map(|address| address.to_string());
+    Record {
+        via: Some(front_end.name().to_owned()),
+        role: role.map(|role| role.name().to_owned()),
+        ..Record::new(kind, now()).by(Who { name: who.to_owned(), address })
+    }
+}
+
+impl Drop for Auditor {
+    fn drop(&mut self) {
+        self.log.note(self.record(RecordKind::Logout));
+    }
+}
+
+impl Audited<'_> {
+    /// It has ended: well, with a value, or with an error.
+    pub fn end(mut self, effect: Option<Effect>, result: Result<&str, &str>) {
+        self.write(effect, result);
+    }
+
+    fn write(&mut self, effect: Option<Effect>, result: Result<&str, &str>) {
+        let Some(record) = self.result.take() else { return };
+        let text = |text| Text::new(text, MAX_RESULT);
+        let result = match result {
+            Ok(value) => Outcome::Ok(text(value)),
+            Err(error) => Outcome::Error(text(error)),
+        };
+        let fresh = Record::new(record.kind, now()).time;
+        let duration = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let record =
+            Record { time: fresh, effect, duration_us: Some(duration), result: Some(result), ..record };
+        self.auditor.log.note(record);
+    }
+}
+
+impl Drop for Audited<'_> {
+    fn drop(&mut self) {
+        self.write(None, Err("given up: the client left, or the session or the server was ended"));
+    }
+}
+
+fn now() -> Timestamp {
+    SystemTime::now().into()
+}
