@@ -20,6 +20,7 @@
 //! **Invariant:** the process's environment, its arguments and its exit code are known to `cli` alone.
 
 mod attach;
+mod audit;
 mod check;
 mod cli;
 mod generate;

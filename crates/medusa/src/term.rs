@@ -49,6 +49,13 @@ fn write_answer(text: &str) {
     let _closed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
+/// Writes a line to standard output in three pieces, of which the middle one stands out. They have been escaped.
+pub(crate) fn answer_marked([before, word, after]: &[String; 3], is_bad: bool) {
+    let code = if is_bad { "1;31" } else { "1;36" };
+    let word = Paint { code, text: word, on: stdout_has_colour() };
+    write_answer(&format!("{before}{word}{after}\n"));
+}
+
 /// Writes a line to standard error, as a script's: what it prints beside an answer.
 pub(crate) fn aside(line: &str) {
     let line = format!("{}\n", escaped(line));

@@ -4,10 +4,12 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use medusa_monitor::audit::Head;
 use medusa_net::ListenAddr;
 
 use crate::logging::parse_level;
@@ -162,6 +164,15 @@ The history is $XDG_STATE_HOME/medusa/history, or ~/.local/state/medusa/history.
         place: Place,
     },
 
+    /// Say what was done in a server's sessions, and whether the record of it is whole
+    ///
+    /// A server records every session in its state directory: who, each statement before it is run, and what became of it.
+    /// These commands read that log, also while no server runs.
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
+
     /// Print the type definitions of the script API, for editors
     #[command(after_long_help = "\
 Example:
@@ -183,6 +194,64 @@ Example:
         /// Where to write them
         #[arg(value_parser = named("a directory"))]
         dir: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AuditCommand {
+    /// Print the records
+    #[command(after_long_help = "\
+Examples:
+  medusa audit show mysite --since 12h
+  medusa audit show --json mysite | jq -r 'select(.kind == \"statement\").text'")]
+    Show {
+        /// As JSON, one record per line, as it is in the log
+        #[arg(long)]
+        json: bool,
+        /// Only those from then on: 2026-11-30T09:12 (UTC), 90m, 12h, 7d
+        #[arg(long, value_name = "TIME", value_parser = parse_since)]
+        since: Option<String>,
+        /// Only those of sessions with this number, which begin with 1 at each start
+        #[arg(long, value_name = "N")]
+        session: Option<u64>,
+        #[command(flatten)]
+        place: Place,
+    },
+
+    /// Say whether all records are there and as they were written
+    ///
+    /// Prints the head, record and MAC: kept elsewhere, that is an anchor. Exits with 1 and names the first bad record if a
+    /// record was changed, removed, moved or cut off.
+    #[command(after_long_help = "\
+Examples:
+  medusa audit verify mysite
+  medusa audit verify mysite --key /safe/audit.key --anchor 812=6d1e...")]
+    Verify {
+        /// The key [default: audit.key beside the log]
+        #[arg(long, value_name = "FILE", value_parser = named("a file"))]
+        key: Option<PathBuf>,
+        /// A head that was told earlier, which the log must have (repeatable)
+        #[arg(long, value_name = "SEQ=MAC")]
+        anchor: Vec<Head>,
+        #[command(flatten)]
+        place: Place,
+    },
+
+    /// Run the statements that succeeded once more, in another server
+    ///
+    /// In the order in which they ended; stops at the first that fails. What the log says of reloads is not repeated.
+    #[command(after_long_help = "\
+Example:
+  medusa audit replay mysite --into test/.medusa --yes")]
+    Replay {
+        /// The state directory of the other server
+        #[arg(long, value_name = "STATE", value_parser = named("a directory"))]
+        into: PathBuf,
+        /// Run them, rather than list them
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        place: Place,
     },
 }
 
@@ -233,6 +302,10 @@ fn named(what: &'static str) -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().try_map(move |path| {
         if path.is_empty() { Err(format!("it is empty; name {what}")) } else { Ok(PathBuf::from(path)) }
     })
+}
+
+fn parse_since(text: &str) -> Result<String, String> {
+    crate::audit::parse_since(text, SystemTime::now())
 }
 
 /// A socket's path is relative to where this is typed, unlike one in a script.

@@ -13,12 +13,13 @@ use clap::{CommandFactory, Parser};
 use medusa_proto::with_causes;
 
 use crate::attach::Person;
+use crate::audit::{self, Wanted};
 use crate::logging::Logging;
 use crate::remote::Remote;
 use crate::serve::{Options, serve};
 use crate::target::Target;
 use crate::{attach, check, generate, init, term};
-use args::{Cli, Command, Place, ServeArgs};
+use args::{AuditCommand, Cli, Command, Place, ServeArgs};
 
 /// The levels that `check` logs: what the script prints, and what is wrong.
 const CHECK_LEVEL: &str = "warn,medusa_script=info";
@@ -62,6 +63,7 @@ fn dispatch(cli: Cli, command: String) -> Result<(), String> {
         Some(Command::Status { json, place }) => remote(place, command)?.status(json),
         Some(Command::Reopen { place }) => remote(place, command)?.reopen(),
         Some(Command::Stop { place }) => remote(place, command)?.stop(),
+        Some(Command::Audit { command: audit }) => audited(audit, command),
         Some(Command::Types) => {
             generate::types();
             Ok(())
@@ -71,6 +73,17 @@ fn dispatch(cli: Cli, command: String) -> Result<(), String> {
             Ok(())
         }
         Some(Command::Reference { dir }) => generate::pages(&dir).map_err(|error| with_causes(&error)),
+    }
+}
+
+fn audited(audit: AuditCommand, command: String) -> Result<(), String> {
+    let state = |place| remote(place, command).map(|remote| remote.state);
+    match audit {
+        AuditCommand::Show { json, since, session, place } => {
+            audit::show(&state(place)?, &Wanted { since, session }, json)
+        }
+        AuditCommand::Verify { key, anchor, place } => audit::verify(&state(place)?, key.as_deref(), &anchor),
+        AuditCommand::Replay { into, yes, place } => audit::replay(&state(place)?, &into, yes),
     }
 }
 
