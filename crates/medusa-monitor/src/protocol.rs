@@ -84,6 +84,17 @@ impl Op {
         }
     }
 
+    /// The name, and what comes with it: `kill session=3`.
+    pub(crate) fn described(&self) -> String {
+        let mut text = self.name().to_owned();
+        if let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(self) {
+            for (field, value) in fields.iter().filter(|(field, value)| *field != "op" && !value.is_null()) {
+                text += &format!(" {field}={value}");
+            }
+        }
+        text
+    }
+
     /// As it is called in requests, and as authors are shown to do it: `eval`.
     pub const fn name(&self) -> &'static str {
         match self {

@@ -1,7 +1,7 @@
 //! A session: somebody who has operations done one after the other, by whatever way they come.
 //!
 //! **Invariant:** every operation of every front end goes through [`Session::run`], which asks whether it is allowed, lets
-//! others see it, and ends it when the session is ended.
+//! others see it, records it, and ends it when the session is ended.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -10,10 +10,12 @@ use std::sync::Arc;
 use medusa_proto::author::Author;
 use medusa_proto::progress::TaskProgress;
 use medusa_proto::status::Status;
+use medusa_proto::with_causes;
 use tokio::sync::mpsc;
 
+use crate::audit::{AuditError, AuditLog, Audited, Auditor, Effect, RecordKind};
 use crate::authorize::authorize;
-use crate::identity::Identity;
+use crate::identity::{Identity, Role};
 use crate::protocol::{Done, Failure, Op, Report};
 use crate::sessions::{Full, Seat, SessionInfo, Sessions};
 
@@ -62,25 +64,38 @@ pub trait Control: 'static {
 pub struct Monitor<C> {
     control: Rc<C>,
     sessions: Arc<Sessions>,
+    audit: AuditLog,
 }
 
 impl<C> Clone for Monitor<C> {
     fn clone(&self) -> Self {
-        Self { control: Rc::clone(&self.control), sessions: Arc::clone(&self.sessions) }
+        Self {
+            control: Rc::clone(&self.control),
+            sessions: Arc::clone(&self.sessions),
+            audit: self.audit.clone(),
+        }
     }
 }
 
 impl<C: Control> Monitor<C> {
-    /// Sessions on `control`, listed in `sessions`.
-    pub fn new(control: Rc<C>, sessions: Arc<Sessions>) -> Self {
-        Self { control, sessions }
+    /// Sessions on `control`, listed in `sessions`, which are recorded in `audit`.
+    pub fn new(control: Rc<C>, sessions: Arc<Sessions>, audit: AuditLog) -> Self {
+        Self { control, sessions, audit }
+    }
+
+    /// The record of what sessions do.
+    pub(crate) fn audit(&self) -> &AuditLog {
+        &self.audit
     }
 
     /// Opens a session. With `reserve`, it may be a short one if there is no room for others.
     pub(crate) fn open(&self, identity: Identity, reserve: bool) -> Result<Session<C>, Full> {
-        let seat = self.sessions.open(&identity, reserve)?;
+        let seat = self.sessions.open(&identity, reserve).inspect_err(|full| {
+            Auditor::refuse_login(&self.audit, &identity.who, identity.front_end, &full.to_string());
+        })?;
+        let auditor = Auditor::open(&self.audit, seat.number(), &identity);
         let state = self.control.open(seat.number(), &identity);
-        Ok(Session { monitor: self.clone(), identity, seat, state, stops: Cell::new(false) })
+        Ok(Session { monitor: self.clone(), identity, seat, state, auditor, stops: Cell::new(false) })
     }
 }
 
@@ -90,6 +105,7 @@ pub(crate) struct Session<C: Control> {
     identity: Identity,
     seat: Seat,
     state: C::Session,
+    auditor: Auditor,
     /// The server is to stop when the client has been told.
     stops: Cell<bool>,
 }
@@ -113,24 +129,54 @@ impl<C: Control> Session<C> {
     }
 
     async fn run_one(&self, op: Op, events: mpsc::Sender<TaskProgress>) -> Result<Done, Failure> {
-        authorize(&self.identity, &op).map_err(|refusal| Failure::new(refusal.to_string()))?;
+        authorize(&self.identity, &op).map_err(|refusal| self.refuse(refusal.to_string()))?;
         if matches!(op, Op::Eval { .. }) && self.seat.is_short() {
-            return Err(Failure::new(Full::All.to_string()));
+            return Err(self.refuse(Full::All.to_string()));
         }
+        tokio::select! {
+            biased;
+            who = self.seat.ended() => Err(Failure::new(format!("the session was ended by {who}"))),
+            result = self.record(op, events) => result,
+        }
+    }
+
+    fn refuse(&self, why: String) -> Failure {
+        self.auditor.refuse(&why);
+        Failure::new(why)
+    }
+
+    /// Performs what is recorded. What changes the server is not done if it cannot be.
+    async fn record(&self, op: Op, events: mpsc::Sender<TaskProgress>) -> Result<Done, Failure> {
+        let audited = self.begin(&op).await;
+        let audited = audited.map_err(|error| Failure::new(format!("not done: {}", with_causes(&error))))?;
         let _shown = self.seat.running(match &op {
             Op::Eval { source } => source,
             op => op.name(),
         });
-        tokio::select! {
-            biased;
-            who = self.seat.ended() => Err(Failure::new(format!("the session was ended by {who}"))),
-            result = self.perform(op, events) => result,
+        let result = self.perform(op, events).await;
+        let effect = result.as_ref().ok().and_then(|done| done.generation);
+        let effect = effect.map(|generation| Effect::new(generation, Vec::new()));
+        let told = result.as_ref().map(|done| done.value.as_deref().unwrap_or_default());
+        if let Some(audited) = audited {
+            audited.end(effect, told.map_err(|failure| failure.message.as_str()));
         }
+        result
+    }
+
+    async fn begin(&self, op: &Op) -> Result<Option<Audited<'_>>, AuditError> {
+        let auditor = &self.auditor;
+        Ok(match op {
+            Op::Ping => None,
+            Op::Eval { source } => Some(auditor.strict(RecordKind::Statement, source).await?),
+            op if op.needs() == Role::View => Some(auditor.lenient(&op.described())),
+            op if matches!(op.name(), "reopen" | "stop" | "kill") => Some(auditor.lenient(&op.described())),
+            op => Some(auditor.strict(RecordKind::Request, &op.described()).await?),
+        })
     }
 
     async fn perform(&self, op: Op, events: mpsc::Sender<TaskProgress>) -> Result<Done, Failure> {
         let author = self.identity.doing(op.name());
-        let Monitor { control, sessions } = &self.monitor;
+        let Monitor { control, sessions, .. } = &self.monitor;
         match op {
             Op::Ping => Ok(Done::default()),
             Op::Status => described(&control.status().await),

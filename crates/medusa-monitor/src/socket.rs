@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::spawn_local;
 
+use crate::audit::Auditor;
 use crate::identity::{FrontEnd, Identity, Role};
 use crate::json;
 use crate::protocol::{Failure, Reply};
@@ -87,6 +88,8 @@ fn admit<C: Control>(mut stream: UnixStream, owner: u32, monitor: &Monitor<C>) {
             "a control session was refused: not its user's server"
         );
         let message = format!("this server belongs to uid {owner} and you are uid {}: use `sudo`", peer.uid);
+        let Identity { who, front_end, .. } = peer.identity();
+        Auditor::refuse_login(monitor.audit(), &who, front_end, &message);
         return refuse(&stream, &message);
     }
     let session = match monitor.open(peer.identity(), true) {

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::audit::{AuditLog, LogLimits};
 use crate::client::{CallError, Client};
 use crate::protocol::{Done, MAX_REQUEST, Op};
 use crate::sessions::{MAX_SESSIONS, RESERVE, Sessions};
@@ -98,23 +99,25 @@ struct Running {
     calls: mpsc::Receiver<String>,
     cancelled: oneshot::Receiver<()>,
     path: PathBuf,
-    _state: StateDir,
-    _folder: tempfile::TempDir,
     _serving: JoinHandle<()>,
 }
 
-fn start() -> Running {
+/// A server, and where it keeps its state.
+fn start() -> (Running, (StateDir, tempfile::TempDir)) {
     let folder = tempfile::tempdir().expect("a folder");
     let state = StateDir::take(&folder.path().join("state")).expect("free");
     let socket = state.bind().expect("bound");
+    let audit =
+        AuditLog::start(state.path(), LogLimits::default(), "a test", Box::new(drop)).expect("a thread");
     let (calls, called) = mpsc::channel(64);
     let (sender, cancelled) = oneshot::channel();
     let control = Rc::new(Fake { calls, cancelled: RefCell::new(Some(sender)) });
     let serving = spawn_local(async move {
-        socket.serve(Monitor::new(control, Arc::<Sessions>::default())).await.expect("it never ends");
+        let sessions = Arc::<Sessions>::default();
+        socket.serve(Monitor::new(control, sessions, audit)).await.expect("it never ends");
     });
     let path = state.path().to_owned();
-    Running { calls: called, cancelled, path, _state: state, _folder: folder, _serving: serving }
+    (Running { calls: called, cancelled, path, _serving: serving }, (state, folder))
 }
 
 /// Runs `test` beside a server, and `client` on a thread of its own.
@@ -126,7 +129,8 @@ where
     let runtime =
         Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).expect("a runtime");
     runtime.block_on(async {
-        let running = start();
+        // Kept to the end: `then` may have no use for all of what is running.
+        let (running, _state) = start();
         let path = running.path.clone();
         let (sender, receiver) = oneshot::channel();
         let thread = thread::spawn(move || {

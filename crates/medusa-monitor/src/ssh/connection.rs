@@ -18,6 +18,7 @@ use super::inbox::{self, Inbox, Input};
 use super::keys::AuthorizedKey;
 use super::outlet::Outlet;
 use super::{SshCounters, SshServer, files, keys, passwords};
+use crate::audit::{AuditLog, Auditor};
 use crate::identity::{FrontEnd, Identity, Role};
 
 /// The most channels of a connection: a client that shares one has a few.
@@ -83,6 +84,7 @@ struct Slot {
 pub(super) struct Connection {
     server: Arc<SshServer>,
     peer: SocketAddr,
+    audit: AuditLog,
     /// The one who has shown to be it.
     identity: Option<Identity>,
     /// Told when somebody has logged in.
@@ -96,10 +98,11 @@ impl Connection {
     pub(super) fn new(
         server: Arc<SshServer>,
         peer: SocketAddr,
+        audit: AuditLog,
         login: watch::Sender<bool>,
         starts: mpsc::Sender<Start>,
     ) -> Self {
-        Self { server, peer, identity: None, login, starts, channels: HashMap::new(), offers: 0 }
+        Self { server, peer, audit, identity: None, login, starts, channels: HashMap::new(), offers: 0 }
     }
 
     /// The line for a key, if it may log in.
@@ -124,7 +127,10 @@ impl Connection {
 
     fn refuse(&self, login: &str, by: &str) -> Auth {
         SshCounters::add(&self.server.counters.failed);
-        tracing::warn!(user = %shown(login), peer = %self.peer, "an ssh login by {by} failed");
+        let (user, peer) = (shown(login), self.peer);
+        tracing::warn!(%user, %peer, "an ssh login by {by} failed");
+        let front_end = FrontEnd::Ssh(peer.ip().to_canonical());
+        Auditor::refuse_login(&self.audit, &user, front_end, &format!("a login by {by} failed"));
         self.again()
     }
 
@@ -238,6 +244,7 @@ impl Handler for Connection {
         SshCounters::add(&self.server.counters.logins);
         if let Some(identity) = &self.identity {
             tracing::info!(by = %identity.who, role = %identity.role, "an ssh login");
+            Auditor::login(&self.audit, identity);
         }
         self.login.send_replace(true);
         Ok(())

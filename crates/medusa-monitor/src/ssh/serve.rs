@@ -79,7 +79,7 @@ async fn serve<C: Control>(
     let (starts, mut started) = mpsc::channel(MAX_CHANNELS);
     let settings = &server.settings;
     let deadline = Instant::now() + settings.grace;
-    let connection = Connection::new(Arc::clone(&server), peer, login, starts);
+    let connection = Connection::new(Arc::clone(&server), peer, monitor.audit().clone(), login, starts);
     let running = timeout(settings.grace, run_stream(Arc::clone(&server.config), stream, connection)).await;
     let mut running = match running {
         Ok(Ok(running)) => running,

@@ -19,6 +19,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 
 use super::{SshCounters, SshIntake, SshServer, SshSettings};
+use crate::audit::{AuditFiles, AuditLog, LogLimits, Record, RecordKind};
 use crate::identity::Identity;
 use crate::protocol::{Done, Failure};
 use crate::session::{Control, Monitor};
@@ -133,6 +134,7 @@ fn start() -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
     let port = listener.local_addr().expect("an address").port();
     let (called, sessions) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<Sessions>::default());
+    let audit = AuditLog::start(at, LogLimits::default(), "a test", Box::new(drop)).expect("a thread");
     let (settings, told, known) = (settings(at), Arc::clone(&called), Arc::clone(&sessions));
     thread::spawn(move || {
         let runtime = Builder::new_current_thread()
@@ -151,7 +153,7 @@ fn start() -> Running {
                 hands_over.offer(stream, peer, Arc::clone(&server));
             }
         });
-        let monitor = Monitor::new(Rc::new(Fake { called: told }), known);
+        let monitor = Monitor::new(Rc::new(Fake { called: told }), known, audit);
         runtime.block_on(async { match monitor.serve_ssh(&intake).await {} });
     });
     Running { folder, port, called, sessions }
@@ -193,6 +195,22 @@ impl Running {
             self.client(&["-o", "PreferredAuthentications=password", "-o", "NumberOfPasswordPrompts=1"]);
         ssh.env("SSH_ASKPASS", ask).env("SSH_ASKPASS_REQUIRE", "force").args(["127.0.0.1", command]);
         ssh
+    }
+
+    /// Waits until the audit log has as many records of a kind.
+    fn recorded(&self, kind: RecordKind, count: usize) -> Vec<Record> {
+        let (files, begun) = (AuditFiles::new(self.folder.path()), Instant::now());
+        loop {
+            let mut records = Vec::new();
+            let key = files.key(None).expect("a key");
+            files.check(&key, &[], |line| records.extend(Record::decode(line.bytes))).expect("readable");
+            records.retain(|record| record.kind == kind);
+            if records.len() >= count {
+                return records;
+            }
+            assert!(begun.elapsed() < DEADLINE, "{kind:?}: {records:?}");
+            thread::yield_now();
+        }
     }
 
     fn wait_for_call(&self, call: &str) {
@@ -256,6 +274,24 @@ fn a_password_logs_in_and_a_wrong_one_does_not() {
     let (status, _, error) = run(server.with_password("Secret", "1"));
     assert_eq!(status, Some(255));
     assert!(error.contains("Permission denied (publickey,password)"), "{error}");
+}
+
+#[test]
+fn logins_and_refusals_are_recorded() {
+    let server = start();
+    run(server.with_password("Secret", "1"));
+    run(server.with_key("view", &[], &["return 1"]));
+    let [failed, denied] = &server.recorded(RecordKind::Refusal, 2)[..] else { panic!("two") };
+    let text = |record: &Record| record.text.as_ref().expect("a reason").kept().to_owned();
+    assert_eq!((text(failed), failed.session), ("a login by a password failed".into(), None));
+    let who = failed.who.as_ref().expect("somebody");
+    assert_eq!((&*who.name, who.address.as_deref()), ("me", Some("127.0.0.1")));
+    assert!(text(denied).contains("needs the role") && denied.session.is_some(), "{denied:?}");
+    let [login, session] = &server.recorded(RecordKind::Login, 2)[..] else { panic!("two") };
+    assert_eq!((login.session, session.session, &login.who), (None, denied.session, &session.who));
+    let name = &login.who.as_ref().expect("somebody").name;
+    assert!(name.starts_with("me (key SHA256:") && name.contains("me@laptop"), "{name}");
+    assert_eq!(login.role.as_deref(), Some("view"));
 }
 
 #[test]

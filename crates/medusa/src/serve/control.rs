@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use medusa_monitor::{Control, Done, Failure, Identity};
+use medusa_monitor::{AuditLog, Control, Done, Failure, Identity};
 use medusa_net::{Workers, descriptors, limits};
 use medusa_proto::author::{Author, Via};
 use medusa_proto::status::Status;
@@ -22,15 +22,16 @@ pub(super) struct Controls {
     pub(super) engine: Engine,
     pub(super) workers: Workers,
     target: Target,
+    pub(super) audit: AuditLog,
     started: Instant,
     stopping: watch::Sender<bool>,
     reload: Notify,
 }
 
 impl Controls {
-    pub(super) fn new(engine: Engine, workers: Workers, target: Target) -> Self {
+    pub(super) fn new(engine: Engine, workers: Workers, target: Target, audit: AuditLog) -> Self {
         let (stopping, reload) = (watch::Sender::new(false), Notify::new());
-        Self { engine, workers, target, started: Instant::now(), stopping, reload }
+        Self { engine, workers, target, audit, started: Instant::now(), stopping, reload }
     }
 
     /// Runs the script for the first time.
@@ -134,12 +135,12 @@ impl Control for Controls {
         let open = descriptors::open().unwrap_or(0);
         let status = Status::new("medusa", env!("CARGO_PKG_VERSION"));
         // Whoever looks because something is wrong sees it first.
-        let status = if descriptors::is_scarce(open) {
+        let scarce = descriptors::is_scarce(open).then(|| {
             let limit = descriptors::limit();
-            status.field("trouble", format!("{open} of {limit} descriptors are open: new connections are refused; raise `ulimit -n` or LimitNOFILE="))
-        } else {
-            status
-        };
+            format!("{open} of {limit} descriptors are open: new connections are refused; raise `ulimit -n` or LimitNOFILE=")
+        });
+        let trouble: Vec<_> = scarce.into_iter().chain(self.audit.trouble()).collect();
+        let status = if trouble.is_empty() { status } else { status.field("trouble", trouble.join("; ")) };
         status
             .field("script", self.target.path().display().to_string())
             .field("pid", std::process::id())

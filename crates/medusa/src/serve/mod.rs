@@ -29,6 +29,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
+use medusa_monitor::audit::{AuditLog, LogLimits, tell_anchor};
 use medusa_monitor::{ControlSocket, Monitor, StateDir, StateError};
 use medusa_net::{Drained, ListenAddr, Workers, limits};
 use medusa_proto::author::{Author, Via};
@@ -112,6 +113,7 @@ async fn run(options: Options) -> Result<Drained, ServeError> {
     let count = options.workers.or_else(|| available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
     let workers = Workers::start(count).map_err(ServeError::system("the workers"))?;
     let (state, socket) = take_state(&options)?.unzip();
+    let audit = state.as_ref().map_or_else(|| Ok(AuditLog::nowhere()), start_audit)?;
     let kept = state.as_ref().map(|state| state.path().to_owned());
     let program = options.target.program(options.listen.clone(), kept);
     let engine =
@@ -119,9 +121,14 @@ async fn run(options: Options) -> Result<Drained, ServeError> {
 
     logging::hand_to(engine.live().events());
 
-    let controls = Rc::new(Controls::new(engine, workers, options.target.clone()));
-    start_and_attend(&controls, &options, socket, &mut signals).await?;
-    Ok(shutdown::shutdown(&controls, &mut signals).await)
+    let controls = Rc::new(Controls::new(engine, workers, options.target.clone(), audit));
+    let attended = start_and_attend(&controls, &options, socket, &mut signals).await;
+    let stopped = match attended {
+        Ok(()) => Ok(shutdown::shutdown(&controls, &mut signals).await),
+        Err(error) => Err(error),
+    };
+    controls.audit.close().await;
+    stopped
 }
 
 /// Loads the script and serves its site until somebody says stop, who is heard from the beginning: a script may take
@@ -165,6 +172,14 @@ fn take_state(options: &Options) -> Result<Option<(StateDir, ControlSocket)>, St
     }
 }
 
+/// The log of what sessions do, which is kept where the state is.
+fn start_audit(state: &StateDir) -> Result<AuditLog, ServeError> {
+    let program = concat!("medusa ", env!("CARGO_PKG_VERSION"));
+    let program = format!("{program}, pid {}", std::process::id());
+    AuditLog::start(state.path(), LogLimits::default(), &program, Box::new(tell_anchor))
+        .map_err(ServeError::system("the audit log's thread"))
+}
+
 /// Answers signals and control sessions until one of them says stop. The socket is closed then.
 async fn attend(controls: &Rc<Controls>, socket: Option<ControlSocket>, signals: &mut Signals) {
     spawn_local(Rc::clone(controls).reload_on_request());
@@ -185,7 +200,7 @@ async fn attend(controls: &Rc<Controls>, socket: Option<ControlSocket>, signals:
 /// Never returns: a server without a control socket is still a server.
 async fn sessions(controls: Rc<Controls>, socket: Option<ControlSocket>) {
     let live = Arc::clone(controls.engine.live());
-    let monitor = Monitor::new(controls, Arc::clone(live.sessions()));
+    let monitor = Monitor::new(Rc::clone(&controls), Arc::clone(live.sessions()), controls.audit.clone());
     let ssh = monitor.clone();
     spawn_local(async move { ssh.serve_ssh(live.ssh()).await });
     if let Some(socket) = socket

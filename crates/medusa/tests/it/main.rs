@@ -4,6 +4,7 @@
 //! alone (`.config/nextest.toml`).
 
 mod attach;
+mod audit;
 mod bad_input;
 mod bounds;
 mod budgets;

@@ -1,0 +1,151 @@
+//! The audit log: what sessions do is recorded, and nothing is done that cannot be.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use medusa_testkit::{Server, Signal, wait};
+use serde_json::Value;
+
+use super::support::{MEDUSA, start, web};
+
+/// The records of a server's log, as `audit show` prints them.
+#[track_caller]
+fn records(state: &Path) -> Vec<Value> {
+    let shown = audit(["show", "--json"], state);
+    shown.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+#[track_caller]
+fn audit<const N: usize>(words: [&str; N], state: &Path) -> String {
+    let words = ["audit"].into_iter().chain(words).map(AsRef::as_ref);
+    MEDUSA.run(words.chain(["--state".as_ref(), state.as_os_str()])).success()
+}
+
+/// Waits until as many records of a kind are there.
+#[track_caller]
+fn recorded(server: &Server, kind: &str, count: usize) -> Vec<Value> {
+    wait::until("the records are there", || {
+        let found: Vec<_> =
+            records(server.state()).into_iter().filter(|record| record["kind"] == kind).collect();
+        (found.len() >= count).then_some(found)
+    })
+}
+
+#[test]
+fn what_sessions_do_is_recorded_whole_and_shown() {
+    let site = web("");
+    let server = start(&site);
+    let statement = "x = 1 -- \"},\u{202e}\n\treturn x";
+    server.eval(statement);
+    server.eval("web:mount('/new', function() return 'new' end)");
+    server.command(["eval", "error('no')"]).failure(1);
+    server.reload();
+    server.status();
+    let results = recorded(&server, "result", 4);
+    let statements = recorded(&server, "statement", 3);
+    assert_eq!(statements[0]["text"], statement);
+    assert_eq!((&statements[0]["via"], &statements[0]["role"]), (&"socket".into(), &"program".into()));
+    assert!(statements[0]["who"]["name"].as_str().expect("a name").starts_with("uid "), "{}", statements[0]);
+    assert_eq!((&results[0]["of"], &results[0]["result"]["ok"]), (&statements[0]["seq"], &"1".into()));
+    assert!(results[1]["effect"]["generation"].is_u64(), "{}", results[1]);
+    assert!(results[2]["result"]["error"].as_str().expect("text").contains("no"), "{}", results[2]);
+    let requests = recorded(&server, "request", 2);
+    assert!(["reload", "status"].iter().all(|what| requests.iter().any(|record| record["text"] == *what)));
+
+    let state = server.state().to_owned();
+    let ok = audit(["verify"], &state);
+    assert!(ok.starts_with("ok: records 1 to "), "{ok}");
+    let anchor = ok.split_once("head ").expect("a head").1.trim().to_owned();
+    server.command(["stop"]).success();
+    // No server is needed to read it, and its end is in it.
+    audit(["verify", "--anchor", &anchor], &state);
+    let all = records(&state);
+    assert_eq!((&all[0]["kind"], &all[all.len() - 1]["kind"]), (&"start".into(), &"stop".into()));
+    let table = audit(["show", "--session", "1"], &state);
+    assert!(table.contains("statement: x = 1") && table.contains("\n        | \treturn x"), "{table}");
+    assert!(!table.contains('\u{202e}') && !table.contains("start"), "{table}");
+    assert_eq!(audit(["show", "--since", "2999"], &state), "");
+
+    let log = state.join("audit.log");
+    let text = fs::read_to_string(&log).expect("a log");
+    fs::write(&log, text.replace("x = 1", "x = 2")).expect("written");
+    let words = ["audit", "verify", "--state"].map(AsRef::as_ref);
+    let told = MEDUSA.run(words.into_iter().chain([state.as_os_str()])).failure(1);
+    let line = text.lines().position(|line| line.contains("x = 1")).expect("it is there") + 1;
+    assert!(told.contains(&format!("audit.log line {line} (record {line}): it is not as it was")), "{told}");
+    // The next server says so, and goes on.
+    let server = start(&site);
+    server.stderr().wait_for("the audit log is not as it was left");
+    server.eval("1");
+}
+
+#[test]
+fn a_killed_server_leaves_a_log_that_is_whole() {
+    let site = web("");
+    let mut server = start(&site);
+    server.eval("x = 1");
+    server.signal(Signal::KILL);
+    server.wait();
+    audit(["verify"], server.state());
+    let server = start(&site);
+    assert!(!server.stderr().text().contains("the audit log is not"), "{}", server.stderr().text());
+}
+
+#[test]
+fn statements_are_run_once_more_in_another_server() {
+    let (site, other) = (web(""), web(""));
+    let server = start(&site);
+    server.eval("web:mount('/a', function() return 'a' end)");
+    server.command(["eval", "error('no')"]).failure(1);
+    server.eval("b = 'two'");
+    recorded(&server, "result", 3);
+    let other = start(&other);
+    let into = other.state().to_str().expect("UTF-8");
+    let state = server.state().as_os_str();
+    let replay = |words: &[&str]| {
+        let words = ["audit", "replay", "--into"].iter().chain(words).copied().map(AsRef::as_ref);
+        MEDUSA.run(words.chain(["--state".as_ref(), state]))
+    };
+    let listed = replay(&[into]).failure(1);
+    assert!(listed.contains("2 statements; add `--yes`"), "{listed}");
+    assert_eq!(other.get("/a").status, 404);
+    let shown = replay(&[into, "--yes"]).success();
+    assert_eq!(shown.lines().count(), 2, "{shown}");
+    assert_eq!((other.get("/a").text(), other.eval("b").trim()), ("a".to_owned(), "two"));
+    let told = replay(&[state.to_str().expect("UTF-8"), "--yes"]).failure(1);
+    assert!(told.contains("replay into another"), "{told}");
+    let told = replay(&[into, "--yes"]).failure(1);
+    assert!(told.contains("failed there") && told.contains("(0 were before it)"), "{told}");
+}
+
+#[test]
+fn on_a_full_disk_nothing_is_changed_and_all_can_be_seen() {
+    let site = web("").file("disk/.keep", "");
+    let disk = site.at("disk");
+    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=12M", "none"]).arg(&disk).status();
+    if !mount.is_ok_and(|status| status.success()) {
+        return eprintln!("skipped: only root may mount a disk to fill");
+    }
+    let server = MEDUSA.serve_with_state(site.path(), &disk).start();
+    server.eval("x = 0");
+    fs::write(disk.join("filler"), vec![0; 64 << 20]).expect_err("it is full");
+    let mut said = String::new();
+    for _ in 0..8 {
+        let statement = format!("x += 1 --{}", "y".repeat(900_000));
+        let done = MEDUSA
+            .run_reading(["eval".as_ref(), "-".as_ref(), "--state".as_ref(), disk.as_os_str()], &statement);
+        if done.status.code() != Some(0) {
+            said = done.stderr;
+            break;
+        }
+    }
+    assert!(said.contains("not done") && said.contains("No space left"), "{said}");
+    server.stderr().wait_for("sessions cannot be recorded");
+    assert!(server.status().is_object());
+    fs::remove_file(disk.join("filler")).expect("removed");
+    server.eval("x += 1");
+    audit(["verify"], &disk);
+    drop(server);
+    let _left = Command::new("umount").arg("-l").arg(&disk).status();
+}
