@@ -17,6 +17,7 @@ use super::spill::{HEAD, MIDDLE, Origin, SEGMENT_BYTES, Segment, StoredFrame};
 use crate::mailbox::Load;
 use crate::{Batch, local};
 
+#[expect(clippy::struct_excessive_bools, reason = "none of the four follows from the others")]
 #[derive(Debug, Default)]
 pub(super) struct QueueState {
     hand: VecDeque<Item>,

@@ -297,10 +297,7 @@ impl<'k> Check<'k> {
         if !is_first && seq != self.next {
             return Some(FaultKind::Misplaced { found: seq });
         }
-        let linked = match link {
-            Some(link) => Some(Mac::read(link.before.as_bytes()).ok_or(FaultKind::Unlinked)),
-            None => None,
-        };
+        let linked = link.map(|link| Mac::read(link.before.as_bytes()).ok_or(FaultKind::Unlinked));
         let before = match (linked, self.before) {
             (Some(Err(what)), _) => return Some(what),
             (Some(Ok(linked)), Some(before)) if linked != before => return Some(FaultKind::Unlinked),

@@ -43,7 +43,7 @@ const SYNC: Duration = Duration::from_secs(1);
 
 /// How many records there may be, and how much time, before the head is handed out once more.
 const ANCHOR_RECORDS: u64 = 256;
-const ANCHOR_TIME: Duration = Duration::from_secs(600);
+const ANCHOR_TIME: Duration = Duration::from_mins(10);
 
 /// What a record needs beside its text, for quotas.
 const AROUND: usize = 384;
@@ -88,7 +88,7 @@ impl Shared {
 }
 
 enum Job {
-    Write(Record, Option<Waiter>),
+    Write(Box<Record>, Option<Waiter>),
     Close(oneshot::Sender<()>),
 }
 
@@ -133,7 +133,7 @@ impl AuditLog {
     /// See [`AuditError`]. One that came too late may be written all the same.
     pub async fn append(&self, record: Record) -> Result<u64, AuditError> {
         let (reply, written) = oneshot::channel();
-        match self.queue.try_send(Job::Write(record, Some(reply))) {
+        match self.queue.try_send(Job::Write(record.into(), Some(reply))) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Err(AuditError::Busy(QUEUED)),
             Err(TrySendError::Disconnected(_)) if !self.shared.has_place => return Err(AuditError::Nowhere),
@@ -151,7 +151,7 @@ impl AuditLog {
         let Shared { lost, notes, .. } = &*self.shared;
         let room = if record.kind == RecordKind::Request { QUEUED_LOOKS } else { QUEUED_NOTES };
         let is_queued = notes.fetch_add(1, Ordering::Relaxed) < room
-            && self.queue.try_send(Job::Write(record, None)).is_ok();
+            && self.queue.try_send(Job::Write(record.into(), None)).is_ok();
         if !is_queued {
             notes.fetch_sub(1, Ordering::Relaxed);
             lost.fetch_add(1, Ordering::Relaxed);
@@ -202,7 +202,7 @@ impl Keeper {
                 continue;
             }
             let closed = match jobs.recv_timeout(wait) {
-                Ok(Job::Write(record, waiter)) => self.batch(record, waiter, jobs),
+                Ok(Job::Write(record, waiter)) => self.batch(*record, waiter, jobs),
                 Ok(Job::Close(done)) => Some(done),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return self.sync(),
@@ -240,7 +240,7 @@ impl Keeper {
             }
             if bytes < BATCH {
                 match jobs.try_recv() {
-                    Ok(Job::Write(record, reply)) => next = Some((record, reply)),
+                    Ok(Job::Write(record, reply)) => next = Some((*record, reply)),
                     Ok(Job::Close(done)) => closed = Some(done),
                     Err(_none) => {}
                 }
@@ -305,15 +305,14 @@ impl Keeper {
         if self.writer.as_ref().is_some_and(LogWriter::is_broken) {
             self.writer = None;
         }
-        let writer = match self.writer.take() {
-            Some(writer) => writer,
-            None => {
-                let (writer, damage) = LogWriter::open(&self.path, self.limits, &self.program, now())?;
-                if let Some(damage) = damage {
-                    tracing::error!("the audit log is not as it was left: {damage}");
-                }
-                writer
+        let writer = if let Some(writer) = self.writer.take() {
+            writer
+        } else {
+            let (writer, damage) = LogWriter::open(&self.path, self.limits, &self.program, now())?;
+            if let Some(damage) = damage {
+                tracing::error!("the audit log is not as it was left: {damage}");
             }
+            writer
         };
         Ok(self.writer.insert(writer))
     }

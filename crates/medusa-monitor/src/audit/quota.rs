@@ -9,7 +9,7 @@ pub(super) const SHARE: u64 = 32 << 20;
 /// The share of all who have not logged in, together: six hundred refusals, so that they need months to fill a log.
 pub(super) const STRANGERS: u64 = 256 << 10;
 
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// How many persons are told apart in an hour. Those beyond are one.
 const MAX_PERSONS: usize = 1024;

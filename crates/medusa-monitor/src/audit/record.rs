@@ -150,7 +150,9 @@ impl Effect {
             diff.truncate(MAX_DIFF - 1);
             diff.push(format!("… ({} lines more)", lines - diff.len()));
         }
-        diff.iter_mut().for_each(|line| line.truncate(line.floor_char_boundary(MAX_NAME)));
+        for line in &mut diff {
+            line.truncate(line.floor_char_boundary(MAX_NAME));
+        }
         Self { generation, diff }
     }
 }
@@ -307,7 +309,7 @@ impl Formatter for Harmless {
     ) -> io::Result<()> {
         let mut rest = fragment;
         while let Some(at) = rest.find(is_hidden) {
-            writer.write_all(rest[..at].as_bytes())?;
+            writer.write_all(&rest.as_bytes()[..at])?;
             let hidden = rest[at..].chars().next().unwrap_or_default();
             for unit in hidden.encode_utf16(&mut [0; 2]) {
                 write!(writer, "\\u{unit:04x}")?;
@@ -384,7 +386,7 @@ mod tests {
         fn any_text_comes_back(text in any::<String>(), name in any::<String>()) {
             let record = statement(&text).by(Who { name, ..Who::default() });
             let bytes = line(&record);
-            prop_assert_eq!(bytes.iter().filter(|&&byte| byte == b'\n').count(), 1);
+            prop_assert_eq!(bytes.iter().position(|byte| *byte == b'\n'), Some(bytes.len() - 1));
             let (signed, mac) = unseal(&bytes[..bytes.len() - 1]).expect("sealed");
             prop_assert_eq!((signed, mac), (&record.signed().expect("JSON")[..], Mac::NONE));
             prop_assert_eq!(Record::decode(&bytes).expect("a record"), record);

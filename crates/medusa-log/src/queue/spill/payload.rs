@@ -148,10 +148,12 @@ impl<'a> Input<'a> {
         })
     }
 
+    #[expect(clippy::option_option, reason = "a field that is absent is not one that is torn")]
     fn text(&mut self) -> Option<Option<&'a str>> {
         self.field()?.map(str::from_utf8).transpose().ok()
     }
 
+    #[expect(clippy::option_option, reason = "a field that is absent is not one that is torn")]
     fn field(&mut self) -> Option<Option<&'a [u8]>> {
         let length = u16::from_le_bytes(self.array()?);
         if length == ABSENT {
