@@ -7,7 +7,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Method};
 use indexmap::IndexMap;
 use medusa_log::Sink;
 use medusa_proto::forwarded::TrustedProxies;
@@ -17,7 +17,7 @@ use crate::counters::{Counters, ServerCounters};
 use crate::handler::{Handler, describe};
 use crate::limits::Limits;
 use crate::listen::{Listen, same_object};
-use crate::router::{Conflict, Pattern, Router};
+use crate::router::{Conflict, Pattern, Route, Router};
 
 /// A handler under a pattern.
 #[derive(Debug, Clone)]
@@ -118,6 +118,22 @@ impl Server {
     pub fn build(definition: ServerDefinition) -> Result<Self, Conflict> {
         let router = Router::build(definition.mounts.keys().cloned().zip(0..))?;
         Ok(Self { definition, router })
+    }
+
+    /// How a request would be routed, and to which mounts: the one that gets it first, then those whose patterns match, too.
+    pub fn explain(&self, method: &Method, host: Option<&str>, path: &str) -> (String, Vec<&Arc<Mount>>) {
+        let matching = self.router.explain(method, host, path).into_iter();
+        let mounts = matching.filter_map(|(_, at)| self.definition.mount_at(*at)).collect();
+        let way = match self.router.route(method, host, path) {
+            Route::Found { pattern, .. } => format!("answered by {pattern}"),
+            Route::Redirect(location) => format!("redirected to {location}"),
+            Route::MethodNotAllowed(methods) => {
+                format!("answered 405: allowed are {}", methods.iter().collect::<Vec<_>>().join(", "))
+            }
+            Route::NotFound => "answered 404: no mount matches".to_owned(),
+            Route::BadPath => "answered 400: the path is not one".to_owned(),
+        };
+        (way, mounts)
     }
 }
 

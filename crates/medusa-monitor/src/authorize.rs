@@ -46,7 +46,7 @@ mod tests {
                 assert_eq!(Role::named(role.name()), Some(role));
             }
         }
-        let message = may(Role::View, &Op::Reload).expect_err("it may only look");
+        let message = may(Role::View, &Op::Reload { confirm: None }).expect_err("it may only look");
         assert_eq!(message, "reload needs the role \"operate\", and yours is \"view\"");
     }
 }

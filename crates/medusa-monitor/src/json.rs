@@ -60,7 +60,7 @@ pub(crate) async fn serve<C: Control>(
                 }
                 waits |= op == Op::Stop; // for the server's end
                 let (sender, events) = mpsc::channel(QUEUED_EVENTS);
-                let cancels = matches!(op, Op::Eval { .. } | Op::Reload);
+                let cancels = matches!(op, Op::Eval { .. } | Op::Reload { .. } | Op::Rollback { .. });
                 let sent = wire.watch(session.run(op, sender), events, cancels).await;
                 session.told();
                 sent?;

@@ -33,7 +33,7 @@ pub use audit::AuditLog;
 pub use authorize::{Refusal, authorize};
 pub use client::{CallError, Canceller, Client, ConnectError};
 pub use identity::{FrontEnd, Identity, Role};
-pub use protocol::{Done, Failure, Op};
+pub use protocol::{Done, Failure, GenerationInfo, Op};
 pub use session::{Control, Monitor};
 pub use sessions::{Full, MAX_SESSIONS, SessionInfo, Sessions};
 pub use state::{ControlSocket, StateDir, StateError};

@@ -14,6 +14,8 @@
 //!
 //! **Invariant:** nothing is read without a limit: a request has at most [`MAX_REQUEST`] bytes, a reply [`MAX_REPLY`].
 
+use std::fmt::{self, Write as _};
+
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Role;
@@ -30,7 +32,7 @@ pub const MAX_REQUEST: usize = 1024 * 1024;
 pub const MAX_REPLY: usize = 64 * 1024 * 1024;
 
 /// A request of a client.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
 pub enum Op {
     /// Run one statement, as one change.
@@ -39,7 +41,48 @@ pub enum Op {
         source: String,
     },
     /// Run the script anew.
-    Reload,
+    Reload {
+        /// The seconds within which that has to be confirmed; none: it is there for good.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm: Option<f64>,
+    },
+    /// List the generations that are remembered, the last one first.
+    Generations,
+    /// Compare two generations.
+    Diff {
+        /// The first.
+        from: u64,
+        /// The second; none: the running one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<u64>,
+    },
+    /// Tell how a request would be routed.
+    Explain {
+        /// Its method.
+        method: String,
+        /// Its URL, with or without a host.
+        url: String,
+    },
+    /// Go back to a generation.
+    Rollback {
+        /// Its number.
+        generation: u64,
+        /// The reason, for the history.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// Confirm the change that is on trial.
+    Confirm {
+        /// Only if it is this generation; none: whichever it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        generation: Option<u64>,
+    },
+    /// Take the change that is on trial back.
+    Cancel {
+        /// Only if it is this generation; none: whichever it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        generation: Option<u64>,
+    },
     /// Describe the server.
     Status,
     /// Open log files anew.
@@ -61,8 +104,19 @@ impl Op {
     /// The least role that may have it done.
     pub const fn needs(&self) -> Role {
         match self {
-            Self::Status | Self::Ping | Self::Sessions => Role::View,
-            Self::Reopen | Self::Reload | Self::Stop | Self::Kill { .. } => Role::Operate,
+            Self::Status
+            | Self::Ping
+            | Self::Sessions
+            | Self::Generations
+            | Self::Diff { .. }
+            | Self::Explain { .. } => Role::View,
+            Self::Reopen
+            | Self::Reload { .. }
+            | Self::Stop
+            | Self::Kill { .. }
+            | Self::Rollback { .. }
+            | Self::Confirm { .. }
+            | Self::Cancel { .. } => Role::Operate,
             Self::Eval { .. } => Role::Program,
         }
     }
@@ -71,17 +125,31 @@ impl Op {
     /// it, so that roles have it that may run none.
     pub fn from_text(text: &str) -> Option<Self> {
         let (name, rest) = text.trim().split_once('(')?;
-        let argument = rest.trim_end().strip_suffix(')')?.trim();
-        match (name.trim_end(), argument) {
-            ("reload", "") => Some(Self::Reload),
-            ("status", "") => Some(Self::Status),
-            ("reopen", "") => Some(Self::Reopen),
-            ("stop", "") => Some(Self::Stop),
-            ("ping", "") => Some(Self::Ping),
-            ("sessions", "") => Some(Self::Sessions),
-            ("kill", session) => session.parse().ok().map(|session| Self::Kill { session }),
-            _ => None,
-        }
+        let arguments = rest.trim_end().strip_suffix(')')?.trim();
+        let arguments: Vec<_> =
+            arguments.split(',').map(str::trim).filter(|_| !arguments.is_empty()).collect();
+        let number = |text: &str| text.parse::<u64>().ok();
+        Some(match (name.trim_end(), &*arguments) {
+            ("reload", []) => Self::Reload { confirm: None },
+            ("reload", [seconds]) => Self::Reload { confirm: Some(seconds.parse().ok()?) },
+            ("status", []) => Self::Status,
+            ("reopen", []) => Self::Reopen,
+            ("stop", []) => Self::Stop,
+            ("ping", []) => Self::Ping,
+            ("sessions", []) => Self::Sessions,
+            ("kill", [session]) => Self::Kill { session: number(session)? },
+            ("generations", []) => Self::Generations,
+            ("diff", [from]) => Self::Diff { from: number(from)?, to: None },
+            ("diff", [from, to]) => Self::Diff { from: number(from)?, to: Some(number(to)?) },
+            ("explain", [method, url]) => Self::Explain { method: quoted(method)?, url: quoted(url)? },
+            ("rollback", [to]) => Self::Rollback { generation: number(to)?, reason: None },
+            ("rollback", [to, why]) => Self::Rollback { generation: number(to)?, reason: Some(quoted(why)?) },
+            ("confirm", []) => Self::Confirm { generation: None },
+            ("confirm", [generation]) => Self::Confirm { generation: Some(number(generation)?) },
+            ("cancel", []) => Self::Cancel { generation: None },
+            ("cancel", [generation]) => Self::Cancel { generation: Some(number(generation)?) },
+            _ => return None,
+        })
     }
 
     /// The name, and what comes with it: `kill session=3`.
@@ -89,7 +157,7 @@ impl Op {
         let mut text = self.name().to_owned();
         if let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(self) {
             for (field, value) in fields.iter().filter(|(field, value)| *field != "op" && !value.is_null()) {
-                text += &format!(" {field}={value}");
+                let _ = write!(text, " {field}={value}");
             }
         }
         text
@@ -99,7 +167,13 @@ impl Op {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Eval { .. } => "eval",
-            Self::Reload => "reload",
+            Self::Reload { .. } => "reload",
+            Self::Generations => "generations",
+            Self::Diff { .. } => "diff",
+            Self::Explain { .. } => "explain",
+            Self::Rollback { .. } => "rollback",
+            Self::Confirm { .. } => "confirm",
+            Self::Cancel { .. } => "cancel",
             Self::Status => "status",
             Self::Reopen => "reopen",
             Self::Stop => "stop",
@@ -108,6 +182,13 @@ impl Op {
             Self::Kill { .. } => "kill",
         }
     }
+}
+
+/// What stands between quotes, if nothing in it needs a language to be understood.
+fn quoted(text: &str) -> Option<String> {
+    let quote = text.chars().next().filter(|quote| ['"', '\''].contains(quote))?;
+    let text = text.strip_prefix(quote)?.strip_suffix(quote)?;
+    (!text.contains([quote, '\\'])).then(|| text.to_owned())
 }
 
 #[derive(Serialize)]
@@ -203,6 +284,15 @@ pub struct Done {
     /// The generation that was published; none if the site did not change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
+    /// What that changed: `generation 8: + /hello  (2 of 2 workers, 41 µs)`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<String>,
+    /// Whether the session has begun a change that is not committed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub open: bool,
+    /// The answer to [`Op::Generations`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generations: Option<Vec<GenerationInfo>>,
     /// The answer to [`Op::Status`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Report>,
@@ -211,17 +301,54 @@ pub struct Done {
     pub sessions: Option<Vec<SessionInfo>>,
 }
 
+fn lines(all: &[impl fmt::Display]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+impl fmt::Display for GenerationInfo {
+    /// `generation 9 (on trial), eval by uid 0 (pid 4711), for "the new api": ~ /api/`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let trial = if self.on_trial { " (on trial)" } else { "" };
+        write!(f, "generation {}{trial}, {}", self.number, self.author)?;
+        if let Some(reason) = &self.reason {
+            write!(f, ", for {reason:?}")?;
+        }
+        write!(f, ": {}", self.changes.join("  "))?;
+        if self.more > 0 { write!(f, "  and {} more", self.more) } else { Ok(()) }
+    }
+}
+
+/// A generation, as it is remembered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GenerationInfo {
+    /// Its number.
+    pub number: u64,
+    /// Its author: `eval by uid 0 (pid 4711)`.
+    pub author: String,
+    /// The time when it was published, in seconds since 1970 (UTC).
+    pub at: f64,
+    /// The reason its author gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What it changed: `+ /hello`.
+    pub changes: Vec<String>,
+    /// How many more it changed that are not told apart.
+    pub more: usize,
+    /// Whether one can go back to it at once.
+    pub whole: bool,
+    /// Whether it is on trial.
+    pub on_trial: bool,
+}
+
 impl Done {
     /// The same of a command that was asked for as a statement: as its value, the result in words.
     #[must_use]
     pub(crate) fn with_text(self) -> Self {
         let report = self.status.as_ref().map(|report| report.tree.trim_end().to_owned());
-        let sessions = self
-            .sessions
-            .as_ref()
-            .map(|sessions| sessions.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
-        let value = self.value.or(report).or(sessions);
-        Self { value, status: None, sessions: None, ..self }
+        let sessions = self.sessions.as_ref().map(|sessions| lines(sessions));
+        let generations = self.generations.as_ref().map(|generations| lines(generations));
+        let value = self.value.or(report).or(sessions).or(generations);
+        Self { value, status: None, sessions: None, generations: None, ..self }
     }
 }
 
@@ -268,7 +395,14 @@ mod tests {
     fn requests_survive_the_way() {
         for op in [
             Op::Eval { source: "a\n\"b\"".into() },
-            Op::Reload,
+            Op::Reload { confirm: None },
+            Op::Reload { confirm: Some(60.0) },
+            Op::Generations,
+            Op::Diff { from: 8, to: Some(9) },
+            Op::Explain { method: "GET".into(), url: "/".into() },
+            Op::Rollback { generation: 8, reason: Some("why".into()) },
+            Op::Confirm { generation: None },
+            Op::Cancel { generation: Some(9) },
             Op::Status,
             Op::Reopen,
             Op::Stop,
@@ -333,6 +467,7 @@ mod tests {
                 generation: Some(7),
                 status: Some(report),
                 sessions: Some(Vec::new()),
+                ..Done::default()
             }),
             Reply::Failed(Failure { message: "site.luau:1: no".into(), incomplete: true }),
         ] {

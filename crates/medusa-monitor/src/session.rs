@@ -42,9 +42,19 @@ pub trait Control: 'static {
         events: mpsc::Sender<TaskProgress>,
     ) -> impl Future<Output = Result<Done, Failure>>;
 
-    /// Runs the script anew.
+    /// Runs the script anew; to be confirmed within so many seconds, if that is given.
     fn reload(
         &self,
+        confirm: Option<f64>,
+        author: Author,
+        events: mpsc::Sender<TaskProgress>,
+    ) -> impl Future<Output = Result<Done, Failure>>;
+
+    /// Does what concerns generations: [`Op::Generations`], [`Op::Diff`], [`Op::Explain`], [`Op::Rollback`], [`Op::Confirm`],
+    /// [`Op::Cancel`].
+    fn history(
+        &self,
+        op: Op,
         author: Author,
         events: mpsc::Sender<TaskProgress>,
     ) -> impl Future<Output = Result<Done, Failure>>;
@@ -154,8 +164,9 @@ impl<C: Control> Session<C> {
             op => op.name(),
         });
         let result = self.perform(op, events).await;
-        let effect = result.as_ref().ok().and_then(|done| done.generation);
-        let effect = effect.map(|generation| Effect::new(generation, Vec::new()));
+        let effect = result.as_ref().ok().and_then(|done| Some((done.generation?, &done.report)));
+        let effect =
+            effect.map(|(generation, report)| Effect::new(generation, report.iter().cloned().collect()));
         let told = result.as_ref().map(|done| done.value.as_deref().unwrap_or_default());
         if let Some(audited) = audited {
             audited.end(effect, told.map_err(|failure| failure.message.as_str()));
@@ -182,7 +193,13 @@ impl<C: Control> Session<C> {
             Op::Status => described(&control.status().await),
             Op::Reopen => control.reopen().map(|()| Done::default()),
             Op::Eval { source } => control.eval(&self.state, source, author, events).await,
-            Op::Reload => control.reload(author, events).await,
+            Op::Reload { confirm } => control.reload(confirm, author, events).await,
+            op @ (Op::Generations
+            | Op::Diff { .. }
+            | Op::Explain { .. }
+            | Op::Rollback { .. }
+            | Op::Confirm { .. }
+            | Op::Cancel { .. }) => control.history(op, author, events).await,
             Op::Stop => {
                 self.stops.set(true);
                 Ok(Done::default())

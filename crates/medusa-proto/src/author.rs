@@ -29,6 +29,8 @@ pub enum Via {
     Timer,
     /// A log's function.
     Log,
+    /// The end of a change's trial: nobody has confirmed it.
+    Trial,
 }
 
 impl Author {
@@ -45,7 +47,7 @@ impl Author {
 
     /// Whether a person waits for it, not the script by itself.
     pub const fn is_operator(&self) -> bool {
-        matches!(self.via, Via::Start | Via::Signal | Via::Control)
+        matches!(self.via, Via::Start | Via::Signal | Via::Control | Via::Trial)
     }
 }
 

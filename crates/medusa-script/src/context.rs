@@ -2,13 +2,14 @@
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use medusa_site::{Interner, Live};
 use mlua::Lua;
 
+use crate::commands::Commands;
 use crate::functions::Functions;
 use crate::handler_files::Scripts;
 use crate::log::LogFunctions;
@@ -24,6 +25,8 @@ pub(crate) struct MainContext {
     pub(crate) functions: Rc<Functions>,
     pub(crate) logs: Rc<LogFunctions>,
     pub(crate) timers: Rc<Timers>,
+    /// The engine that this is a VM of, if it is of one.
+    pub(crate) engine: Option<Weak<dyn Commands>>,
     /// The state directory, if there is one.
     pub(crate) state: Option<Rc<Path>>,
     /// The time at which memory was last collected to make room for objects.
@@ -46,10 +49,18 @@ impl MainContext {
         let interner = self.live.interner();
         if interner.is_full() && self.collected.get().is_none_or(|last| last.elapsed() > COLLECT_AGAIN) {
             self.collected.set(Some(Instant::now()));
+            // So may the history.
+            self.live.forget(None);
             // Twice: what the first cycle finalises, the second frees. An error is one of memory, which the script meets.
             let _ = lua.gc_collect().and_then(|()| lua.gc_collect());
         }
         interner
+    }
+
+    /// The engine, for commands of a session.
+    pub(crate) fn engine(&self) -> mlua::Result<Rc<dyn Commands>> {
+        let engine = self.engine.as_ref().and_then(Weak::upgrade);
+        engine.ok_or_else(|| mlua::Error::runtime("the server is ending"))
     }
 
     /// A path of the script: relative to the script's directory.

@@ -7,6 +7,8 @@
 pub(crate) enum Scope {
     /// In the main script and statements only.
     Main,
+    /// In statements only.
+    Session,
     /// In handler files too.
     Everywhere,
 }
@@ -30,6 +32,11 @@ pub(crate) const fn item(path: &'static str, signature: &'static str, doc: &'sta
 /// An [`Item`] that only the main script has.
 pub(crate) const fn main_item(path: &'static str, signature: &'static str, doc: &'static str) -> Item {
     Item { path, signature, scope: Scope::Main, doc }
+}
+
+/// An [`Item`] that only statements have: a command of a session.
+pub(crate) const fn session_item(path: &'static str, signature: &'static str, doc: &'static str) -> Item {
+    Item { path, signature, scope: Scope::Session, doc }
 }
 
 /// A kind of object, or a table of options.

@@ -4,30 +4,36 @@
 //! this thread slice by slice.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use medusa_net::{ListenAddr, Workers};
 use medusa_proto::author::{Author, Via};
 use medusa_proto::progress::TaskProgress;
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
-use medusa_site::{HttpServer, Live, PublishError};
+use medusa_site::{Generation, HistoryError, HttpServer, Live, Pending, PublishError, RevertError};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 
+use crate::commands::{Commanded, Commands, Noted};
 use crate::engine_context::EngineContext;
 use crate::error::ScriptError;
 use crate::handler_files::Scripts;
 use crate::inline::Call;
 use crate::main_vm::{EntryScript, MainVm};
+use crate::main_vms::MainVms;
 use crate::print;
+use crate::recipe::{Files, Recipe, Recipes};
 use crate::require::Sources;
-use crate::transaction::{MAX_OUTPUT, ProgressSender, Transaction};
+use crate::transaction::{Block, MAX_OUTPUT, ProgressSender, Transaction};
+use crate::trial_record::TrialRecord;
 use crate::worker;
 
 /// The number of requests to the engine that may wait.
@@ -71,6 +77,8 @@ pub struct Address {
 pub struct Loaded {
     /// The generation.
     pub generation: u64,
+    /// What it changed: `generation 8: + /hello  (2 of 2 workers, 41 µs)`.
+    pub report: String,
     /// The addresses the site listens on.
     pub addresses: Vec<Address>,
 }
@@ -82,14 +90,52 @@ pub struct Evaluated {
     pub value: Option<String>,
     /// The generation it published, if it changed the site.
     pub generation: Option<u64>,
+    /// What that changed: `generation 8: + /hello  (2 of 2 workers, 41 µs)`.
+    pub report: Option<String>,
+    /// Whether the session has begun a change that it has not committed.
+    pub is_open: bool,
 }
+
+/// What a session leaves from one of its statements to the next: a change that it has begun. Ends when it is dropped.
+#[derive(Debug, Clone, Default)]
+pub struct SessionHandle(Arc<()>);
 
 type JobAnswer<T> = oneshot::Sender<Result<T, ScriptError>>;
 
 enum Job {
-    Load { author: Author, events: Option<ProgressSender>, answer: JobAnswer<Loaded> },
-    Eval { source: String, author: Author, events: Option<ProgressSender>, answer: JobAnswer<Evaluated> },
-    Status { answer: JobAnswer<Status> },
+    Load {
+        author: Author,
+        trial: Option<Duration>,
+        events: Option<ProgressSender>,
+        answer: JobAnswer<Loaded>,
+    },
+    Eval {
+        session: SessionHandle,
+        source: String,
+        author: Author,
+        events: Option<ProgressSender>,
+        answer: JobAnswer<Evaluated>,
+    },
+    Rollback {
+        number: u64,
+        author: Author,
+        reason: Option<Arc<str>>,
+        events: Option<ProgressSender>,
+        answer: JobAnswer<Option<Generation>>,
+    },
+    Cancel {
+        number: Option<u64>,
+        author: Author,
+        answer: JobAnswer<Option<Generation>>,
+    },
+    Confirm {
+        number: Option<u64>,
+        author: Author,
+        answer: JobAnswer<u64>,
+    },
+    Status {
+        answer: JobAnswer<Status>,
+    },
 }
 
 /// A handle to the engine. The engine ends when the last one is gone.
@@ -129,22 +175,68 @@ impl Engine {
     /// # Errors
     ///
     /// What is wrong with the script, or with what it asks for.
-    pub async fn load(&self, author: Author, events: Option<ProgressSender>) -> Result<Loaded, ScriptError> {
-        self.ask(|answer| Job::Load { author, events, answer }).await
+    ///
+    /// With a `trial` it is taken back unless it is confirmed within that time.
+    pub async fn load(
+        &self,
+        author: Author,
+        trial: Option<Duration>,
+        events: Option<ProgressSender>,
+    ) -> Result<Loaded, ScriptError> {
+        self.ask(|answer| Job::Load { author, trial, events, answer }).await
     }
 
-    /// Runs one statement in the main VM, as one transaction. Dropping the future stops the statement.
+    /// Runs one statement of a session in the main VM, as one transaction or as a part of the one that the session has begun.
+    /// Dropping the future stops the statement.
     ///
     /// # Errors
     ///
     /// What is wrong with the statement; it has then changed nothing.
     pub async fn eval(
         &self,
+        session: SessionHandle,
         source: String,
         author: Author,
         events: Option<ProgressSender>,
     ) -> Result<Evaluated, ScriptError> {
-        self.ask(|answer| Job::Eval { source, author, events, answer }).await
+        self.ask(|answer| Job::Eval { session, source, author, events, answer }).await
+    }
+
+    /// Has generation `number` run again, as a new generation.
+    ///
+    /// # Errors
+    ///
+    /// It is not kept whole any more, or cannot be published.
+    pub async fn rollback(
+        &self,
+        number: u64,
+        author: Author,
+        reason: Option<Arc<str>>,
+        events: Option<ProgressSender>,
+    ) -> Result<Option<Generation>, ScriptError> {
+        self.ask(|answer| Job::Rollback { number, author, reason, events, answer }).await
+    }
+
+    /// Confirms the change on trial, if it is the one that published generation `number`; which it was.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or another.
+    pub async fn confirm(&self, number: Option<u64>, author: Author) -> Result<u64, ScriptError> {
+        self.ask(|answer| Job::Confirm { number, author, answer }).await
+    }
+
+    /// Takes the change on trial back, if it is the one that published generation `number`.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or another; or what was before it cannot be published.
+    pub async fn cancel(
+        &self,
+        number: Option<u64>,
+        author: Author,
+    ) -> Result<Option<Generation>, ScriptError> {
+        self.ask(|answer| Job::Cancel { number, author, answer }).await
     }
 
     /// The site and the VMs, as a document.
@@ -204,7 +296,9 @@ pub fn check(program: Program, mut print: impl FnMut(&str)) -> Result<Status, Sc
 
 async fn rehearse(program: Program, events: ProgressSender) -> Result<Status, ScriptError> {
     let engine = EngineThread::new(program, Live::rehearsal());
-    let ((vm, _calls), transaction) = engine.run(Author::new(Via::Start, "check"), Some(events)).await?;
+    let sources = Sources::new(engine.program.root.clone());
+    let author = Author::new(Via::Start, "check");
+    let ((vm, _calls), transaction) = engine.run(author, Some(events), sources).await?;
     let rehearsal = transaction
         .take_change()
         .ok_or_else(|| ScriptError::new("the script's change was taken by someone else"))?;
@@ -222,41 +316,50 @@ struct EngineThread {
     program: Program,
     live: Arc<Live>,
     scripts: Arc<Scripts>,
-    current: RefCell<Option<Current>>,
-    /// Replaced, and not yet gone.
-    replaced: RefCell<Vec<Weak<MainVm>>>,
-}
-
-/// The VM that statements run in.
-struct Current {
-    vm: Rc<MainVm>,
-    /// Keeps it taking calls as long as it is current.
-    _calls: mpsc::Sender<Call>,
+    vms: Rc<MainVms>,
+    recipes: Recipes,
+    /// This, for the commands of its VMs.
+    this: std::rc::Weak<Self>,
+    /// What sessions have begun.
+    blocks: RefCell<Vec<(std::sync::Weak<()>, Rc<Block>)>>,
 }
 
 impl EngineThread {
     fn new(program: Program, live: Arc<Live>) -> Rc<Self> {
         let engine = EngineContext::new(&live, program.state.as_deref());
         let scripts = Scripts::new(live.workers().cloned(), engine);
-        Rc::new(Self {
+        let vms = MainVms::new(&live);
+        Rc::new_cyclic(|this| Self {
+            this: std::rc::Weak::clone(this),
+            recipes: Recipes::default(),
             program,
             live,
             scripts: Arc::new(scripts),
-            current: RefCell::default(),
-            replaced: RefCell::default(),
+            vms,
+            blocks: RefCell::default(),
         })
     }
 
     async fn take_jobs(self: Rc<Self>, mut jobs: mpsc::Receiver<Job>) {
+        spawn_local(Rc::clone(&self).end_trials());
         while let Some(job) = jobs.recv().await {
             let engine = Rc::clone(&self);
             spawn_local(async move {
                 match job {
-                    Job::Load { author, events, answer } => {
-                        respond(answer, engine.load(author, events)).await;
+                    Job::Load { author, trial, events, answer } => {
+                        respond(answer, engine.load(author, trial, events)).await;
                     }
-                    Job::Eval { source, author, events, answer } => {
-                        respond(answer, engine.eval(&source, author, events)).await;
+                    Job::Confirm { number, author, answer } => {
+                        respond(answer, async { engine.confirm(number, &author) }).await;
+                    }
+                    Job::Eval { session, source, author, events, answer } => {
+                        respond(answer, engine.eval(&session, &source, author, events)).await;
+                    }
+                    Job::Rollback { number, author, reason, events, answer } => {
+                        respond(answer, engine.rollback(number, author, reason, events)).await;
+                    }
+                    Job::Cancel { number, author, answer } => {
+                        respond(answer, engine.cancel(number, author)).await;
                     }
                     Job::Status { answer } => respond(answer, async { Ok(engine.status().await) }).await,
                 }
@@ -264,19 +367,30 @@ impl EngineThread {
         }
     }
 
-    async fn load(&self, author: Author, events: Option<ProgressSender>) -> Result<Loaded, ScriptError> {
-        let ((vm, calls), transaction) = self.run(author, events).await?;
-        self.listen_elsewhere(&transaction)?;
-        let committed = transaction.commit().await;
-        let site = committed.map_err(|error| publish_error(&error).showing(vm.sources()))?;
-        let site = site.unwrap_or_else(|| self.live.site());
-        let old = self.current.replace(Some(Current { vm, _calls: calls }));
-        if let Some(old) = old {
-            old.vm.retire();
-            let mut replaced = self.replaced.borrow_mut();
-            replaced.retain(|vm| vm.strong_count() > 0);
-            replaced.push(Rc::downgrade(&old.vm));
-        }
+    async fn load(
+        &self,
+        author: Author,
+        trial: Option<Duration>,
+        events: Option<ProgressSender>,
+    ) -> Result<Loaded, ScriptError> {
+        let again = match self.unconfirmed_at_start() {
+            Some(recipe) => {
+                let made = self.make_again(&recipe, author.clone(), None, events.clone()).await;
+                made.inspect_err(|error| {
+                    let why = error.render();
+                    tracing::error!(
+                        "the last confirmed generation cannot be made again, so the script runs: {why}"
+                    );
+                })
+                .ok()
+            }
+            None => None,
+        };
+        let published = match again {
+            Some(published) => published,
+            None => self.run_from_disk(author, trial, events).await?,
+        };
+        let site = self.live.site();
         let addresses = site.listeners.iter().filter_map(|bound| {
             let server = site.parts.find::<HttpServer>(&bound.part)?;
             let listen = server.definition.listen.get(bound.at);
@@ -286,7 +400,202 @@ impl EngineThread {
             })
         });
         let addresses = addresses.collect();
-        Ok(Loaded { generation: site.generation, addresses })
+        let report = published.map(|generation| self.live.report(&generation));
+        Ok(Loaded { generation: site.generation, report: report.unwrap_or_default(), addresses })
+    }
+
+    /// Runs the script as it is on disk, and publishes what it makes.
+    async fn run_from_disk(
+        &self,
+        author: Author,
+        trial: Option<Duration>,
+        events: Option<ProgressSender>,
+    ) -> Result<Option<Generation>, ScriptError> {
+        let sources = Sources::new(self.program.root.clone());
+        let ((vm, calls), transaction) = self.run(author, events, sources).await?;
+        if trial.is_some() && self.live.site().generation > 0 {
+            self.write_trial(transaction.author(), Some(vm.sources().all_files())).await?;
+            transaction.edit_change(|change| change.trial = trial);
+        }
+        let published = self.publish_load(&transaction, vm, calls).await;
+        self.forget_trial();
+        published?;
+        Ok(transaction.published())
+    }
+
+    /// What to start with in place of the script: the last confirmed generation, if the server was killed while what is on
+    /// disk was on trial.
+    fn unconfirmed_at_start(&self) -> Option<Recipe> {
+        let state = self.program.state.as_ref().filter(|_| self.live.site().generation == 0)?;
+        let record = TrialRecord::read(state).unwrap_or_else(|error| {
+            tracing::error!(
+                "what was on trial when the server ended cannot be read, so the script runs: {error}"
+            );
+            None
+        })?;
+        let (generation, by) = (record.generation, record.by.clone());
+        if record.has_files() && !record.is_on_disk(&self.program.root) {
+            tracing::warn!(
+                by,
+                "generation {generation} was not confirmed when the server ended; the script was changed since, and runs"
+            );
+            return None;
+        }
+        tracing::warn!(
+            by,
+            "generation {generation} was not confirmed when the server ended: it starts with the one before, and `medusa \
+             reload` runs the script as it is on disk"
+        );
+        record.recipe(&self.program.root)
+    }
+
+    async fn write_trial(&self, author: &Author, files: Option<Files>) -> Result<(), ScriptError> {
+        let base = self.live.site().generation;
+        let (Some(state), Some(recipe)) = (self.program.state.clone(), self.recipes.of(base)) else {
+            return Ok(());
+        };
+        let files = files.unwrap_or_else(|| recipe.files());
+        let record = TrialRecord::new(base + 1, author.to_string(), &files, &recipe);
+        let written = tokio::task::spawn_blocking(move || record.write(&state)).await;
+        let written = written.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+        written.map_err(|error| {
+            ScriptError::new(format!(
+                "what the site is to go back to cannot be noted in the state directory, so nothing was published: {error}"
+            ))
+        })
+    }
+
+    fn remove_trial(&self) {
+        let removed = self.program.state.as_ref().map_or(Ok(()), |state| TrialRecord::remove(state));
+        if let Err(error) = removed {
+            tracing::error!(
+                "the note of a change on trial cannot be removed, and the next start may go back: {error}"
+            );
+        }
+    }
+
+    /// Publishes what a run of the script has made.
+    async fn publish_load(
+        &self,
+        transaction: &Transaction,
+        vm: Rc<MainVm>,
+        calls: mpsc::Sender<Call>,
+    ) -> Result<(), ScriptError> {
+        self.listen_elsewhere(transaction)?;
+        let committed = transaction.commit().await;
+        committed.map_err(|error| publish_error(&error).showing(vm.sources()))?;
+        let recipe = Recipe::new(Arc::clone(vm.sources()));
+        self.recipes.note(self.live.site().generation, Some(recipe));
+        self.vms.add(vm, calls);
+        Ok(())
+    }
+
+    /// Has a generation run again: the one that is kept, or what is made again of its files and statements.
+    async fn go_back(
+        &self,
+        number: u64,
+        author: Author,
+        reason: Option<Arc<str>>,
+        events: Option<ProgressSender>,
+    ) -> Result<Option<Generation>, ScriptError> {
+        let told = |error: &dyn std::error::Error| ScriptError::new(with_causes(error));
+        let known = self.live.generation(number).map_err(|error| told(&error))?;
+        let recipe = self.recipes.of(number);
+        let generation = if known.is_whole() {
+            self.vms.rollback(number, author, reason, events).await?
+        } else {
+            let recipe = recipe.as_ref().ok_or_else(|| told(&HistoryError::NotWhole(number)))?;
+            self.make_again(recipe, author, reason, events).await?
+        };
+        self.recipes.note(self.live.site().generation, recipe);
+        Ok(generation)
+    }
+
+    async fn make_again(
+        &self,
+        recipe: &Recipe,
+        author: Author,
+        reason: Option<Arc<str>>,
+        events: Option<ProgressSender>,
+    ) -> Result<Option<Generation>, ScriptError> {
+        let sources = Sources::recorded(self.program.root.clone(), recipe.files());
+        let ((vm, calls), transaction) = self.run(author, events, sources).await?;
+        transaction.set_replays();
+        for statement in recipe.statements() {
+            let again = vm.run_statement(&transaction, &statement).await;
+            again.map_err(|error| error.showing(vm.sources()))?;
+        }
+        transaction.edit_change(|change| change.reason = reason);
+        self.publish_load(&transaction, vm, calls).await?;
+        Ok(transaction.published())
+    }
+
+    /// Takes changes on trial back when their time is over.
+    async fn end_trials(self: Rc<Self>) {
+        let mut trial = self.live.watch_trial();
+        loop {
+            let pending = trial.borrow_and_update().clone();
+            let Some(pending) = pending else {
+                if trial.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            };
+            tokio::select! {
+                biased;
+                changed = trial.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep_until(pending.deadline) => self.end_trial(&pending).await,
+            }
+        }
+    }
+
+    async fn take_back(
+        &self,
+        number: Option<u64>,
+        author: Author,
+    ) -> Result<Option<Generation>, RevertError> {
+        let back_to = self.live.pending().map(|pending| pending.back_to);
+        let reverted = self.vms.revert(number, author).await?;
+        let recipe = back_to.and_then(|back_to| self.recipes.of(back_to));
+        self.recipes.note(self.live.site().generation, recipe);
+        // What is on disk is still what was taken back, unless that was statements alone.
+        let record = self.program.state.as_ref().and_then(|state| TrialRecord::read(state).ok().flatten());
+        if record.is_some_and(|record| !record.has_files()) {
+            self.remove_trial();
+        }
+        Ok(reverted)
+    }
+
+    async fn end_trial(&self, pending: &Pending) {
+        let generation = pending.generation;
+        let author = Author::new(Via::Trial, format!("the end of the trial of generation {generation}"));
+        match self.take_back(Some(generation), author).await {
+            Ok(reverted) => {
+                let report = reverted.map(|reverted| self.live.report(&reverted)).unwrap_or_default();
+                tracing::warn!(by = %pending.by, "generation {generation} was not confirmed and is taken back: {report}");
+            }
+            // Confirmed in this very moment.
+            Err(RevertError::Trial(_)) => {}
+            Err(error) => {
+                tracing::error!(
+                    "generation {generation} was not confirmed, and cannot be taken back yet: {}",
+                    with_causes(&error)
+                );
+            }
+        }
+    }
+
+    /// What a session has begun.
+    fn block(&self, session: &SessionHandle) -> Rc<Block> {
+        let mut blocks = self.blocks.borrow_mut();
+        blocks.retain(|(session, _)| session.strong_count() > 0);
+        let known = blocks.iter().find(|(known, _)| known.as_ptr() == Arc::as_ptr(&session.0));
+        if let Some((_, block)) = known {
+            return Rc::clone(block);
+        }
+        let block = Rc::<Block>::default();
+        blocks.push((Arc::downgrade(&session.0), Rc::clone(&block)));
+        block
     }
 
     /// Runs the script in a VM of its own, under a transaction that makes the site anew.
@@ -294,10 +603,14 @@ impl EngineThread {
         &self,
         author: Author,
         events: Option<ProgressSender>,
+        sources: Sources,
     ) -> Result<((Rc<MainVm>, mpsc::Sender<Call>), Rc<Transaction>), ScriptError> {
+        self.live.check_trial().map_err(|error| ScriptError::new(with_causes(&error)))?;
         let transaction = Transaction::fresh(Arc::clone(&self.live), author, events).await;
-        let sources = Arc::new(Sources::new(self.program.root.clone()));
-        let started = MainVm::start(&self.live, &self.scripts, &sources, self.program.state.as_deref());
+        let sources = Arc::new(sources);
+        let state = self.program.state.as_deref();
+        let this: std::rc::Weak<dyn Commands> = std::rc::Weak::<Self>::clone(&self.this);
+        let started = MainVm::start(&self.live, &self.scripts, &sources, state, Some(this));
         let (vm, calls) = started.map_err(|error| ScriptError::from_lua(&error))?;
         let source = match &self.program.source {
             ProgramSource::Text(text) => text.as_str().into(),
@@ -323,32 +636,90 @@ impl EngineThread {
 
     async fn eval(
         &self,
+        session: &SessionHandle,
         source: &str,
         author: Author,
         events: Option<ProgressSender>,
     ) -> Result<Evaluated, ScriptError> {
-        let vm = self.current.borrow().as_ref().map(|current| Rc::clone(&current.vm));
-        let vm = vm.ok_or_else(|| ScriptError::new("the script is not loaded yet"))?;
-        let transaction = Transaction::lazy(Arc::clone(&self.live), author, events);
+        let vm = self.vms.current().ok_or_else(|| ScriptError::new("the script is not loaded yet"))?;
+        let block = self.block(session);
+        let transaction =
+            Transaction::of_statement(Arc::clone(&self.live), author, events, Rc::clone(&block));
         let run = vm.run_statement(&transaction, source).await;
-        let (values, generation) = run.map_err(|error| error.showing(vm.sources()))?;
-        Ok(Evaluated { value: print::values(&values), generation })
+        let (values, assigned) = run.map_err(|error| error.showing(vm.sources()))?;
+        self.vms.follow();
+        let published = transaction.published();
+        let mut statements = block.statements.borrow_mut();
+        if published.is_some() || assigned || block.is_open() {
+            statements.push(source.into());
+        }
+        if !block.is_open() && !statements.is_empty() {
+            self.recipes.add(self.live.site().generation, statements.drain(..));
+        }
+        drop(statements);
+        Ok(Evaluated {
+            value: print::values(&values),
+            generation: published.as_ref().map(|published| published.number),
+            report: published.map(|published| self.live.report(&published)),
+            is_open: block.is_open(),
+        })
     }
 
     async fn status(&self) -> Status {
         let mut status = self.live.status();
-        let vm = self.current.borrow().as_ref().map(|current| Rc::clone(&current.vm));
-        if let Some(vm) = vm {
-            status = status.child(vm.status());
-        }
-        let replaced: Vec<_> = self.replaced.borrow().iter().filter_map(Weak::upgrade).collect();
-        status = status.children(replaced.iter().map(|vm| vm.status_replaced()));
+        status = status.children(self.vms.status());
         status = status.children(self.scripts.engine().dictionaries.status());
         status = status.children(self.scripts.engine().client.status());
         match self.live.workers() {
             Some(workers) => status.children(worker::status(workers).await),
             None => status,
         }
+    }
+}
+
+impl Commands for EngineThread {
+    fn rollback(
+        self: Rc<Self>,
+        number: u64,
+        author: Author,
+        reason: Option<Arc<str>>,
+        events: Option<ProgressSender>,
+    ) -> Commanded {
+        Box::pin(async move { self.go_back(number, author, reason, events).await })
+    }
+
+    fn note_trial(self: Rc<Self>, author: Author) -> Noted {
+        Box::pin(async move {
+            self.live.check_trial().map_err(|error| ScriptError::new(with_causes(&error)))?;
+            self.write_trial(&author, None).await
+        })
+    }
+
+    fn confirm(&self, number: Option<u64>, author: &Author) -> Result<u64, ScriptError> {
+        let confirmed = self.live.confirm(number);
+        let confirmed = confirmed.map_err(|error| ScriptError::new(with_causes(&error)))?;
+        self.remove_trial();
+        tracing::info!(by = %author, generation = confirmed, "confirmed");
+        Ok(confirmed)
+    }
+
+    fn forget_trial(&self) {
+        if self.live.pending().is_none() {
+            self.remove_trial();
+        }
+    }
+
+    fn cancel(self: Rc<Self>, number: Option<u64>, author: Author) -> Commanded {
+        Box::pin(async move {
+            let reverted = self.take_back(number, author).await;
+            reverted.map_err(|error| ScriptError::new(with_causes(&error)))
+        })
+    }
+}
+
+impl fmt::Debug for EngineThread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineThread").field("program", &self.program).finish_non_exhaustive()
     }
 }
 

@@ -127,10 +127,10 @@ impl Scripts {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let mut known = self.known.lock();
         known.retain(|handler| handler.strong_count() > 0);
-        let same = known.iter().filter_map(Weak::upgrade).find(|handler| {
-            handler.path == path && handler.sources.root() == sources.root() && handler.sources.unchanged()
-        });
+        let mut same = known.iter().filter_map(Weak::upgrade);
+        let same = same.find(|handler| handler.path == path && handler.sources.same_for(sources));
         if let Some(same) = same {
+            sources.note_handler(&same.sources);
             return Ok(same);
         }
         // Said here already, where the script's own line can be named.
@@ -138,7 +138,7 @@ impl Scripts {
         let handler = Arc::new(ScriptHandler {
             id: NEXT.fetch_add(1, Relaxed),
             path,
-            sources: Arc::new(Sources::new(sources.root().to_owned())),
+            sources: Arc::new(sources.for_handler()),
             engine: Arc::clone(&self.engine),
             workers: self.workers.clone(),
             loaded: AtomicBool::new(false),
@@ -146,6 +146,7 @@ impl Scripts {
             sessions: Sessions::default(),
         });
         known.push(Arc::downgrade(&handler));
+        sources.note_handler(&handler.sources);
         Ok(handler)
     }
 }

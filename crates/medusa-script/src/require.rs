@@ -5,7 +5,7 @@
 //! the load it belongs to: a reload runs every module anew, a load that failed leaves nothing behind.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -19,6 +19,7 @@ use rustix::fs::OFlags;
 use tokio::sync::Notify;
 
 use crate::chunk::{load, seal};
+use crate::recipe::Files;
 
 /// The largest source file that is loaded, in bytes: it is compiled in one go, while everything else on its thread waits.
 const MAX_SOURCE: u64 = 1024 * 1024;
@@ -37,6 +38,10 @@ pub(crate) struct Sources {
     files: Mutex<HashMap<PathBuf, Arc<str>>>,
     /// Files that were wanted and could not be read: the first [`MAX_MISSING`].
     missing: Mutex<Vec<PathBuf>>,
+    /// Files of an earlier load, which are not read from disk; none: all are.
+    recorded: Option<Files>,
+    /// The files of its handlers.
+    handlers: Mutex<Vec<Arc<Self>>>,
 }
 
 /// A script asks for a few modules that need not be there. One that asks for whatever a client names has no end.
@@ -45,7 +50,51 @@ const MAX_MISSING: usize = 64;
 impl Sources {
     /// Sources below `root`, which must be a real path.
     pub(crate) fn new(root: PathBuf) -> Self {
-        Self { root, files: Mutex::default(), missing: Mutex::default() }
+        Self::of(root, None)
+    }
+
+    /// Sources as they were at an earlier load.
+    pub(crate) fn recorded(root: PathBuf, files: Files) -> Self {
+        Self::of(root, Some(files))
+    }
+
+    fn of(root: PathBuf, recorded: Option<Files>) -> Self {
+        let (files, missing, handlers) = Default::default();
+        Self { root, files, missing, recorded, handlers }
+    }
+
+    /// Sources for a handler of this load, which reads its files by itself, from where this load does.
+    pub(crate) fn for_handler(&self) -> Self {
+        Self::of(self.root.clone(), self.recorded.clone())
+    }
+
+    /// Notes that this load uses a handler with these sources.
+    pub(crate) fn note_handler(&self, handler: &Arc<Self>) {
+        let mut handlers = self.handlers.lock();
+        if !handlers.iter().any(|known| Arc::ptr_eq(known, handler)) {
+            handlers.push(Arc::clone(handler));
+        }
+    }
+
+    /// All files that were read for this load.
+    pub(crate) fn all_files(&self) -> Files {
+        let mut all = self.recorded.as_ref().map_or_else(BTreeMap::new, |recorded| BTreeMap::clone(recorded));
+        all.extend(self.lock().clone());
+        for handler in &*self.handlers.lock() {
+            all.extend(handler.lock().clone());
+        }
+        Arc::new(all)
+    }
+
+    /// How much text that is, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.all_files().values().map(|text| text.len()).sum()
+    }
+
+    fn read_now(&self, relative: &Path) -> Result<String, String> {
+        let Some(recorded) = &self.recorded else { return read_below(&self.root, relative) };
+        // What that load had not read is as it is now.
+        recorded.get(relative).map_or_else(|| read_below(&self.root, relative), |text| Ok(text.to_string()))
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -57,8 +106,7 @@ impl Sources {
         if let Some(known) = self.lock().get(relative) {
             return Ok(Arc::clone(known));
         }
-        let text: Arc<str> =
-            read_below(&self.root, relative).inspect_err(|_| self.note_missing(relative))?.into();
+        let text: Arc<str> = self.read_now(relative).inspect_err(|_| self.note_missing(relative))?.into();
         let mut files = self.lock();
         if files.values().map(|text| text.len()).sum::<usize>() + text.len() > MAX_SOURCES {
             let shown = relative.display();
@@ -82,14 +130,14 @@ impl Sources {
         }
     }
 
-    /// Whether every file that was read still has the text it had, and none has come that was missed.
-    pub(crate) fn unchanged(&self) -> bool {
+    /// Whether every file that was read has the text that the load of `other` would read, and none has come that was missed.
+    pub(crate) fn same_for(&self, other: &Self) -> bool {
         let missing = self.missing.lock().clone();
-        if missing.iter().any(|path| read_below(&self.root, path).is_ok()) {
+        if self.root != other.root || missing.iter().any(|path| other.read_now(path).is_ok()) {
             return false;
         }
         let files: Vec<_> = self.lock().iter().map(|(path, text)| (path.clone(), Arc::clone(text))).collect();
-        files.iter().all(|(path, text)| read_below(&self.root, path).is_ok_and(|now| now == **text))
+        files.iter().all(|(path, text)| other.read_now(path).is_ok_and(|now| now == **text))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, Arc<str>>> {
@@ -325,13 +373,16 @@ mod tests {
         let sources = Sources::new(root.clone());
         assert!(sources.read(Path::new("link.luau")).unwrap_err().contains("leads out"));
         assert_eq!(&*sources.read(Path::new("fine.luau")).unwrap(), "return 2");
-        assert!(sources.unchanged());
-        assert!(sources.read(Path::new("later.luau")).is_err() && sources.unchanged());
+        assert!(sources.same_for(&Sources::new(sources.root().to_owned())));
+        assert!(
+            sources.read(Path::new("later.luau")).is_err()
+                && sources.same_for(&Sources::new(sources.root().to_owned()))
+        );
         std::fs::write(root.join("later.luau"), "return 4").unwrap();
-        assert!(!sources.unchanged(), "it was missed");
+        assert!(!sources.same_for(&Sources::new(sources.root().to_owned())), "it was missed");
         std::fs::remove_file(root.join("later.luau")).unwrap();
         std::fs::write(root.join("fine.luau"), "return 3").unwrap();
-        assert!(!sources.unchanged());
+        assert!(!sources.same_for(&Sources::new(sources.root().to_owned())));
         assert_eq!(&*sources.read(Path::new("fine.luau")).unwrap(), "return 2", "one load, one text");
     }
 }

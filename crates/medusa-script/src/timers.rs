@@ -54,9 +54,9 @@ impl Timers {
         *self.vm.borrow_mut() = Rc::downgrade(vm);
     }
 
-    /// Notes that the VM has been replaced: what its tasks edit from now on is not published.
-    pub(crate) fn stop(&self) {
-        self.stopped.set(true);
+    /// Notes whether the VM has been replaced: what its tasks edit from then on is not published.
+    pub(crate) fn stop(&self, stopped: bool) {
+        self.stopped.set(stopped);
     }
 
     pub(crate) fn stopped(&self) -> bool {
@@ -87,10 +87,14 @@ impl Timers {
     }
 
     async fn run(self: Rc<Self>, mut made: MadeTimer, interval: Duration, run: TimerRun) {
-        let begun = made.stage.wait_for(|stage| *stage != TimerStage::Made).await.map(|stage| *stage);
-        if !matches!(begun, Ok(TimerStage::Published)) {
-            return;
+        // Retired, it may be published again: as long as somebody has it, and its sender.
+        while made.stage.wait_for(|stage| *stage == TimerStage::Published).await.is_ok() {
+            self.run_published(&mut made, interval, &run).await;
         }
+    }
+
+    /// Runs it from now until it is retired.
+    async fn run_published(&self, made: &mut MadeTimer, interval: Duration, run: &TimerRun) {
         let _running = RunningCount::one_more(&self.running);
         let mut interval = tokio::time::interval(interval);
         interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -98,10 +102,10 @@ impl Timers {
         loop {
             tokio::select! {
                 biased;
-                _ = made.stage.wait_for(|stage| *stage == TimerStage::Retired) => return,
+                _ = made.stage.wait_for(|stage| *stage != TimerStage::Published) => return,
                 _ = interval.tick() => {}
             }
-            if let Err(error) = self.call(&run, &made).await {
+            if let Err(error) = self.call(run, made).await {
                 made.counters.failed.fetch_add(1, Relaxed);
                 tracing::warn!(timer = %run.origin, "a timer failed: {error}");
             }
@@ -133,7 +137,7 @@ impl Timers {
         mut run: Pin<&mut impl Future<Output = T>>,
     ) -> Option<Poll<T>> {
         let _turn = self.turn.acquire().await;
-        if *made.stage.borrow() == TimerStage::Retired {
+        if *made.stage.borrow() != TimerStage::Published {
             return None;
         }
         made.counters.runs.fetch_add(1, Relaxed);

@@ -11,11 +11,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use medusa_proto::author::Author;
 use medusa_proto::progress::TaskProgress;
-use medusa_site::{Busy, Change, Draft, DraftError, GivenUp, Live, Parts, PublishError, Site};
+use medusa_site::{Busy, Change, Draft, DraftError, Generation, GivenUp, Live, Parts, PublishError};
 use tokio::sync::mpsc;
 
 use crate::budget::Waited;
@@ -32,6 +32,21 @@ pub type ProgressSender = mpsc::Sender<TaskProgress>;
 
 type Waiting = Pin<Box<dyn Future<Output = Change>>>;
 
+/// What a session has begun and not committed, from one statement to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Block {
+    change: RefCell<Option<Change>>,
+    /// The statements that have edited it.
+    pub(crate) statements: RefCell<Vec<Arc<str>>>,
+}
+
+impl Block {
+    /// Whether the session has begun something.
+    pub(crate) fn is_open(&self) -> bool {
+        self.change.borrow().is_some()
+    }
+}
+
 /// The edits of one task.
 pub(crate) struct Transaction {
     live: Arc<Live>,
@@ -43,18 +58,43 @@ pub(crate) struct Transaction {
     events: Option<ProgressSender>,
     printed: RefCell<usize>,
     excused: Cell<Waited>,
+    /// What the task has published before its end, last.
+    published: RefCell<Option<Generation>>,
+    /// Of a statement in a session: where what it leaves open goes to.
+    block: Option<Rc<Block>>,
+    /// Whether what is edited is to be committed by command.
+    is_block: Cell<bool>,
+    /// Whether statements of a generation are run again, to be published together.
+    replays: Cell<bool>,
+    /// The block's draft as it was before the statement, for when that fails.
+    before: RefCell<Option<Draft>>,
 }
 
 impl Transaction {
     /// A transaction that begins with the first edit.
     pub(crate) fn lazy(live: Arc<Live>, author: Author, events: Option<ProgressSender>) -> Rc<Self> {
-        Self::with(live, author, None, events)
+        Self::with(live, author, None, events, None)
+    }
+
+    /// The transaction of a statement. It goes on with what the session has begun, and begins with the first edit otherwise.
+    pub(crate) fn of_statement(
+        live: Arc<Live>,
+        author: Author,
+        events: Option<ProgressSender>,
+        block: Rc<Block>,
+    ) -> Rc<Self> {
+        let open = block.change.take();
+        let transaction = Self::with(live, author, open, events, Some(block));
+        let before = transaction.change.borrow().as_ref().map(|change| change.draft.clone());
+        transaction.is_block.set(before.is_some());
+        transaction.before.replace(before);
+        transaction
     }
 
     /// A transaction that makes the Site anew.
     pub(crate) async fn fresh(live: Arc<Live>, author: Author, events: Option<ProgressSender>) -> Rc<Self> {
         let change = live.begin_fresh(author.clone(), tells(events.clone())).await;
-        Self::with(live, author, Some(change), events)
+        Self::with(live, author, Some(change), events, None)
     }
 
     fn with(
@@ -62,6 +102,7 @@ impl Transaction {
         author: Author,
         change: Option<Change>,
         events: Option<ProgressSender>,
+        block: Option<Rc<Block>>,
     ) -> Rc<Self> {
         Rc::new(Self {
             live,
@@ -71,6 +112,11 @@ impl Transaction {
             events,
             printed: RefCell::default(),
             excused: Cell::default(),
+            published: RefCell::default(),
+            block,
+            is_block: Cell::default(),
+            replays: Cell::default(),
+            before: RefCell::default(),
         })
     }
 
@@ -88,10 +134,86 @@ impl Transaction {
         result
     }
 
-    /// Gives up what was edited, and the right to edit.
+    /// Gives up what was edited, and the right to edit; of a block, what this statement has edited.
     pub(crate) fn abandon(&self) {
         self.waiting.take();
-        self.change.take();
+        let change = self.change.take();
+        if let (Some(mut change), Some(before)) = (change, self.before.take()) {
+            change.draft = before;
+            self.leave_open(change);
+        }
+    }
+
+    fn leave_open(&self, change: Change) {
+        if let Some(block) = &self.block {
+            block.change.replace(Some(change));
+        }
+    }
+
+    /// Has commands that hold a change together do nothing: what they did is done at the end.
+    pub(crate) fn set_replays(&self) {
+        self.replays.set(true);
+    }
+
+    pub(crate) fn replays(&self) -> bool {
+        self.replays.get()
+    }
+
+    /// Begins what is to be committed by command, in this statement or one of the session's next.
+    pub(crate) fn begin_block(&self) -> Result<(), &'static str> {
+        if self.replays() {
+            return Ok(());
+        }
+        if self.block.is_none() {
+            return Err("only a statement can begin a change for others to go on with");
+        }
+        if self.is_block.get() {
+            return Err("a change is begun already: `commit()` or `abort()` it first");
+        }
+        let mut change = self.change.borrow_mut();
+        if change.is_some() {
+            return Err("this statement has changed the site already: begin() comes before the first change");
+        }
+        *change = Some(self.live.begin_apart(self.author.clone()));
+        self.is_block.set(true);
+        Ok(())
+    }
+
+    /// Gives up what the session has begun; false if it has not.
+    pub(crate) fn abort_block(&self) -> bool {
+        self.before.take();
+        let was_block = self.is_block.replace(false);
+        was_block && self.change.take().is_some()
+    }
+
+    /// Publishes what was edited, on trial if a time is given; nothing if nothing was. Returns the generation.
+    pub(crate) async fn commit_now(
+        &self,
+        trial: Option<Duration>,
+        reason: Option<Arc<str>>,
+    ) -> Result<Option<Generation>, PublishError> {
+        self.before.take();
+        self.is_block.set(false);
+        if let Some(change) = &mut *self.change.borrow_mut() {
+            change.trial = trial;
+            change.reason = reason;
+        }
+        Ok(if self.commit().await? { self.published() } else { None })
+    }
+
+    /// What the task has published, last.
+    pub(crate) fn published(&self) -> Option<Generation> {
+        self.published.borrow().clone()
+    }
+
+    /// The author of what it changes.
+    pub(crate) fn author(&self) -> &Author {
+        &self.author
+    }
+
+    /// Where whoever asked for it is told how it goes on.
+    pub(crate) fn events(&self) -> Option<ProgressSender> {
+        self.events.clone()
     }
 
     /// Whether anything would be changed.
@@ -134,6 +256,7 @@ impl Transaction {
         let Some(transaction) = Self::current() else {
             return Err(mlua::Error::runtime("the site can only be changed from the main script"));
         };
+        transaction.live.check_trial().map_err(mlua::Error::external)?;
         transaction.begin().await;
         let mut change = transaction.change.borrow_mut();
         match change.as_mut() {
@@ -195,21 +318,34 @@ impl Transaction {
     }
 
     /// Publishes what was edited unless the task's VM was `replaced` meanwhile: what it does has no effect any more.
-    pub(crate) async fn commit_unless(&self, replaced: bool) -> Result<Option<Arc<Site>>, CommitError> {
+    /// What was begun to be committed by command is left for the session's next statement.
+    pub(crate) async fn commit_unless(&self, replaced: bool) -> Result<(), CommitError> {
+        if self.replays() {
+            return Ok(());
+        }
         if replaced && self.has_edits() {
+            self.before.take();
             self.abandon();
             return Err(CommitError::Replaced);
         }
-        Ok(self.commit().await?)
+        if self.is_block.get() {
+            self.before.take();
+            if let Some(change) = self.change.take() {
+                self.leave_open(change);
+            }
+            return Ok(());
+        }
+        self.commit().await?;
+        Ok(())
     }
 
-    /// Publishes what was edited, if anything was; returns the new Site.
-    pub(crate) async fn commit(&self) -> Result<Option<Arc<Site>>, PublishError> {
+    /// Publishes what was edited; false if nothing was.
+    pub(crate) async fn commit(&self) -> Result<bool, PublishError> {
         let change = self.change.borrow_mut().take();
-        match change {
-            Some(change) => self.live.publish(change).await.map(Some),
-            None => Ok(None),
-        }
+        let Some(change) = change else { return Ok(false) };
+        let published = self.live.publish(change).await?;
+        self.published.replace(published.generation);
+        Ok(true)
     }
 }
 
@@ -262,7 +398,7 @@ impl fmt::Debug for Transaction {
 }
 
 /// Tells whoever asked for a change whom it waits for.
-fn tells(events: Option<ProgressSender>) -> impl FnMut(Busy) {
+pub(crate) fn tells(events: Option<ProgressSender>) -> impl FnMut(Busy) {
     move |busy| {
         if let Some(events) = &events {
             let _full = events.try_send(TaskProgress::Waiting(busy.to_string()));
@@ -272,8 +408,6 @@ fn tells(events: Option<ProgressSender>) -> impl FnMut(Busy) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use medusa_proto::author::Via;
 
     use super::*;

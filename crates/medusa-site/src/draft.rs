@@ -51,7 +51,7 @@ pub enum DraftError {
 }
 
 /// The Site to be.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Draft {
     base: Arc<Site>,
     /// Its parts as they stand now.
@@ -73,6 +73,11 @@ impl Draft {
     /// that part.
     pub fn fresh(base: Arc<Site>) -> Self {
         Self { parts: Parts::default(), base }
+    }
+
+    /// A draft that starts with the parts of another generation: to go back to it.
+    pub(crate) fn back_to(parts: Parts, base: Arc<Site>) -> Self {
+        Self { base, parts }
     }
 
     /// The parts as they stand now.

@@ -8,28 +8,36 @@
 //! **Invariant:** what a draft leaves unchanged is, after its publication, the very same object as before: its
 //! connections, caches and counters never notice.
 
+mod diff;
 mod draft;
+mod explain;
 mod gate;
+mod history;
 mod interner;
 mod listeners;
 mod live;
 mod object;
 mod part;
 mod parts;
+mod pending;
 mod prepare;
 mod site;
 mod walk;
 
+pub use diff::{Difference, Differences, Sign, differences};
 pub use draft::{Draft, DraftError};
+pub use explain::{ExplainError, explain};
 pub use gate::{Busy, GivenUp, MOST_HELD};
+pub use history::{Generation, HistoryError, MAX_GENERATIONS, MAX_LOADS, MAX_WHOLE};
 pub use interner::{Interner, MAX_HANDLERS, MAX_RESOLVERS, MAX_SINKS, MAX_TLS, Unmade};
 pub use listeners::SiteListener;
-pub use live::{Change, Live};
+pub use live::{Change, Live, Published, RevertError};
 pub use object::{BoxError, Object, Use};
 pub use part::{Environment, Part, PartId, PartKind, Parts, Place, Prepare, Preparing, Refusal};
 pub use parts::{
     EventLog, HttpServer, MAX_TIMERS, MadeTimer, MonitorSsh, MonitorSshSpec, MountId, MountSpec, ServerSpec,
     SiteResolver, Timer, TimerCounters, TimerStage,
 };
+pub use pending::{LONGEST_TRIAL, Pending, TrialError, Unconfirmed, trial_of};
 pub use prepare::{PartError, PublishError, PublishStage};
 pub use site::Site;

@@ -1,10 +1,10 @@
 //! The running Site, and how a change of it is published.
 
 use std::any::Any;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::sync::{Arc, Weak};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use medusa_log::SinkError;
@@ -15,11 +15,15 @@ use medusa_net::Workers;
 use medusa_proto::author::Author;
 use medusa_proto::status::Status;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
+use crate::diff::{Differences, differences};
 use crate::draft::Draft;
 use crate::gate::{Busy, Gate, Pass};
+use crate::history::{Generation, History, HistoryError};
 use crate::interner::Interner;
-use crate::part::{Environment, Place, Prepare, Running};
+use crate::part::{Environment, Parts, Place, Prepare, Running};
+use crate::pending::{LONGEST_TRIAL, Pending, Trial, TrialError, Unconfirmed};
 use crate::prepare::{PublishError, bind, check_addresses, prepare};
 use crate::site::Site;
 
@@ -31,34 +35,59 @@ pub struct Live {
     environment: Environment,
     sessions: Arc<Sessions>,
     gate: Arc<Gate>,
+    trial: Trial,
+    history: Mutex<History>,
     /// What requests may still hold of parts that were retired.
     retired: Mutex<Vec<Weak<dyn Any + Send + Sync>>>,
 }
 
-/// The right to change the Site, and the draft of the change. Dropping it abandons the change.
+/// The draft of a change of the Site, mostly with the right to change it. Dropping it abandons the change.
 pub struct Change {
     /// The Site that is to be.
     pub draft: Draft,
+    /// The reason, for the history.
+    pub reason: Option<Arc<str>>,
+    /// How long it is on trial once it is published: it is taken back unless it is confirmed within that time. None: it is
+    /// there for good, as is the first one, before which there was nothing.
+    pub trial: Option<Duration>,
     author: Author,
-    pass: Arc<Pass>,
+    /// The generation whose load of the script its draft is of; none: it is a load itself.
+    loaded: Option<u64>,
+    /// None: it waits for the right to change the Site only when it is published.
+    pass: Option<Arc<Pass>>,
+    /// Whether it takes back what is on trial.
+    reverts: bool,
+}
+
+/// What a change has come to.
+#[derive(Debug)]
+pub struct Published {
+    /// The Site that is running now.
+    pub site: Arc<Site>,
+    /// What the history says of it; none if this is only a rehearsal.
+    pub generation: Option<Generation>,
 }
 
 impl Change {
     /// Whether it was given up meanwhile, because others had waited for too long: then it cannot be published.
     pub fn is_given_up(&self) -> bool {
-        !self.pass.is_held()
+        self.pass.as_ref().is_some_and(|pass| !pass.is_held())
     }
 
-    fn into_draft(mut self) -> (Draft, Author) {
+    fn new(draft: Draft, author: Author, loaded: Option<u64>, pass: Option<Arc<Pass>>) -> Self {
+        Self { draft, reason: None, trial: None, author, loaded, pass, reverts: false }
+    }
+
+    fn take_draft(&mut self) -> Draft {
         let nothing = Draft::fresh(Arc::clone(self.draft.base()));
-        (std::mem::replace(&mut self.draft, nothing), self.author.clone())
+        std::mem::replace(&mut self.draft, nothing)
     }
 }
 
 impl Drop for Change {
     fn drop(&mut self) {
         // Who waits may be looking at the pass just now, and must not be who frees the gate.
-        drop(self.pass.take());
+        drop(self.pass.as_ref().map(|pass| pass.take()));
     }
 }
 
@@ -89,6 +118,8 @@ impl Live {
             environment: Environment { workers, events: Arc::default(), ssh: Arc::default() },
             sessions: Arc::default(),
             gate: Arc::default(),
+            trial: Trial::default(),
+            history: Mutex::default(),
             retired: Mutex::default(),
         })
     }
@@ -126,13 +157,49 @@ impl Live {
     /// Begins a change that edits the Site, once those before it are done. `told` hears whose they are.
     pub async fn begin(&self, author: Author, told: impl FnMut(Busy)) -> Change {
         let pass = self.gate.enter(&author, true, told).await;
-        Change { draft: Draft::edit_of(self.site()), author, pass }
+        let base = self.site();
+        let loaded = base.loaded;
+        Change::new(Draft::edit_of(base), author, Some(loaded), Some(pass))
+    }
+
+    /// Begins a change that edits the Site and may take long, for it holds up nobody: should the Site have changed
+    /// meanwhile, it is not published.
+    pub fn begin_apart(&self, author: Author) -> Change {
+        let base = self.site();
+        let loaded = base.loaded;
+        Change::new(Draft::edit_of(base), author, Some(loaded), None)
     }
 
     /// Begins a change that makes the Site anew, once those before it are done. `told` hears whose they are.
     pub async fn begin_fresh(&self, author: Author, told: impl FnMut(Busy)) -> Change {
         let pass = self.gate.enter(&author, false, told).await;
-        Change { draft: Draft::fresh(self.site()), author, pass }
+        Change::new(Draft::fresh(self.site()), author, None, Some(pass))
+    }
+
+    /// Begins a change that has the Site become what generation `number` was, once those before it are done. `told` hears
+    /// whose they are.
+    ///
+    /// # Errors
+    ///
+    /// See [`HistoryError`].
+    pub async fn begin_rollback(
+        &self,
+        number: u64,
+        author: Author,
+        told: impl FnMut(Busy),
+    ) -> Result<Change, HistoryError> {
+        let pass = self.gate.enter(&author, false, told).await;
+        let base = self.site();
+        let (parts, loaded) = {
+            let history = self.history.lock();
+            let generation = history.get(number)?;
+            if number == base.generation {
+                return Err(HistoryError::Running(number));
+            }
+            let parts = generation.parts.clone().ok_or(HistoryError::NotWhole(number))?;
+            (parts, generation.loaded)
+        };
+        Ok(Change::new(Draft::back_to(parts, base), author, Some(loaded), Some(pass)))
     }
 
     /// Prepares a change as far as that leaves no trace, and returns what the Site would be, without listeners.
@@ -140,37 +207,199 @@ impl Live {
     /// # Errors
     ///
     /// See [`PublishError`].
-    pub async fn rehearse(&self, change: Change) -> Result<Site, PublishError> {
-        let (draft, author) = change.into_draft();
-        let parts = draft.settle();
+    pub async fn rehearse(&self, mut change: Change) -> Result<Site, PublishError> {
+        let parts = change.take_draft().settle();
         check_addresses(&parts)?;
         let objects = prepare(&parts, &self.site(), Prepare::Trial).await?;
-        Ok(Site { author, parts, objects, ..Site::empty() })
+        Ok(Site { author: change.author.clone(), parts, objects, ..Site::empty() })
     }
 
-    /// Prepares and publishes a change, and retires what it leaves unused. Returns the new Site.
+    /// Prepares and publishes a change, and retires what it leaves unused.
     ///
     /// # Errors
     ///
     /// See [`PublishError`]. The running Site goes on unchanged.
-    pub async fn publish(&self, change: Change) -> Result<Arc<Site>, PublishError> {
-        let Some(workers) = &self.environment.workers else { return Ok(self.site()) };
-        let _held = change.pass.take()?;
+    pub async fn publish(&self, mut change: Change) -> Result<Published, PublishError> {
+        let Some(workers) = &self.environment.workers else {
+            return Ok(Published { site: self.site(), generation: None });
+        };
+        let pass = match &change.pass {
+            Some(pass) => Arc::clone(pass),
+            None => self.gate.enter(&change.author, false, |_| {}).await,
+        };
+        let _held = pass.take()?;
+        if !change.reverts {
+            self.trial.check()?;
+        }
         let old = self.site();
-        let (draft, author) = change.into_draft();
+        let base = change.draft.base();
+        if base.generation != old.generation {
+            let changes = differences(&base.parts, &old.parts);
+            return Err(PublishError::Stale { base: base.generation, now: old.generation, changes });
+        }
 
-        let parts = draft.settle();
+        let parts = change.take_draft().settle();
         check_addresses(&parts)?;
         let objects = prepare(&parts, &old, Prepare::Publish(&self.environment)).await?;
         let listeners = bind(&parts, &old, workers, &self.running()).await?;
 
         // From here on nothing waits and nothing fails, so whoever asked for the change may leave without leaving half of it.
-        let (generation, at) = (old.generation + 1, SystemTime::now());
-        let new = Arc::new(Site { generation, author, at, parts, listeners, objects });
+        let (generation, at, begun) = (old.generation + 1, SystemTime::now(), Instant::now());
+        let loaded = change.loaded.unwrap_or(generation);
+        let author = change.author.clone();
+        let new = Arc::new(Site { generation, loaded, author, at, parts, listeners, objects });
         self.current.store(Arc::clone(&new));
         self.open(&old, &new);
         self.retire(&old, &new);
-        Ok(new)
+        let generation = self.remember(&old, &new, &change, begun.elapsed());
+        Ok(Published { site: new, generation })
+    }
+
+    /// Enters what was published into the history.
+    fn remember(&self, old: &Site, new: &Arc<Site>, change: &Change, took: Duration) -> Option<Generation> {
+        if change.reverts {
+            self.trial.reverted(None);
+        } else if let Some(time) = change.trial.filter(|_| old.generation > 0) {
+            self.trial.begin(new.generation, old.generation, change.author.clone(), time);
+        }
+        let mut history = self.history.lock();
+        history.add(old, new, took, change.reason.clone());
+        let gone = history.trim(new, self.trial.pending().map(|pending| pending.back_to));
+        let added = history.get(new.generation).ok().cloned();
+        drop(history);
+        drop(gone);
+        added
+    }
+
+    /// A generation that has just been published, for whoever did it: `generation 8: + /hello  (2 of 2 workers, 41 µs)`.
+    pub fn report(&self, generation: &Generation) -> String {
+        let workers = self.environment.workers.as_ref().map_or(0, Workers::len);
+        let Generation { number, changes, took, .. } = generation;
+        let report = format!(
+            "generation {number}: {changes}  ({workers} of {workers} workers, {} µs)",
+            took.as_micros()
+        );
+        match self.pending().filter(|pending| pending.generation == *number) {
+            Some(pending) => {
+                let left = pending.left().as_secs_f64().ceil();
+                format!("{report}; goes back to {} in {left} s unless confirm()", pending.back_to)
+            }
+            None => report,
+        }
+    }
+
+    /// The generations whose loads of the script those are of that are kept whole.
+    pub fn loads(&self) -> BTreeSet<u64> {
+        self.history
+            .lock()
+            .all()
+            .filter(|generation| generation.is_whole())
+            .map(|generation| generation.loaded)
+            .collect()
+    }
+
+    /// The generations that are remembered, the last first.
+    pub fn generations(&self) -> Vec<Generation> {
+        self.history.lock().all().cloned().collect()
+    }
+
+    /// What generation `number` was.
+    ///
+    /// # Errors
+    ///
+    /// It is not remembered.
+    pub fn generation(&self, number: u64) -> Result<Generation, HistoryError> {
+        self.history.lock().get(number).cloned()
+    }
+
+    /// The differences of generation `to` from generation `from`.
+    ///
+    /// # Errors
+    ///
+    /// One of them is not known, or not kept whole any more.
+    pub fn diff(&self, from: u64, to: u64) -> Result<Differences, HistoryError> {
+        let whole = |number| {
+            let generation = self.generation(number)?;
+            generation.parts.ok_or(HistoryError::NotWhole(number))
+        };
+        Ok(differences(&whole(from)?, &whole(to)?))
+    }
+
+    /// The generation since which what changes call `name` is as it is in the running Site.
+    pub(crate) fn since(&self, name: &str) -> u64 {
+        self.history.lock().since(&self.site(), name)
+    }
+
+    /// Has the history let go of all parts that are neither running nor what a change on trial goes back to; or of those
+    /// of them that were made by the load of generation `load`. Returns whether there were any.
+    pub fn forget(&self, load: Option<u64>) -> bool {
+        let needed = self.pending().map(|pending| pending.back_to);
+        let gone = self.history.lock().forget(&self.site(), needed, load);
+        !gone.is_empty()
+    }
+
+    /// The change on trial, if there is one.
+    pub fn pending(&self) -> Option<Pending> {
+        self.trial.pending()
+    }
+
+    /// Tells when a change is put on trial, and when that ends.
+    pub fn watch_trial(&self) -> watch::Receiver<Option<Pending>> {
+        self.trial.watch()
+    }
+
+    /// Whether a change could be published now, as far as another's trial goes.
+    ///
+    /// # Errors
+    ///
+    /// One is on trial.
+    pub fn check_trial(&self) -> Result<(), Unconfirmed> {
+        self.trial.check()
+    }
+
+    /// Confirms the change on trial, if it is the one that published generation `number`; which it was.
+    ///
+    /// # Errors
+    ///
+    /// See [`TrialError`].
+    pub fn confirm(&self, number: Option<u64>) -> Result<u64, TrialError> {
+        let confirmed = self.trial.with(number, Option::take)?;
+        confirmed.map(|pending| pending.generation).ok_or(TrialError::None)
+    }
+
+    /// Gives the change on trial `time` more from now on.
+    ///
+    /// # Errors
+    ///
+    /// See [`TrialError`].
+    pub fn extend_trial(&self, time: Duration) -> Result<Pending, TrialError> {
+        let extended = self.trial.with(None, |pending| {
+            let pending = pending.as_mut()?;
+            pending.deadline = tokio::time::Instant::now() + time.min(LONGEST_TRIAL);
+            Some(pending.clone())
+        })?;
+        extended.ok_or(TrialError::None)
+    }
+
+    /// Takes the change on trial back, if it is the one that published generation `number`. Where that fails, it stays on
+    /// trial for another `again`.
+    ///
+    /// # Errors
+    ///
+    /// See [`TrialError`] and [`PublishError`].
+    pub async fn revert(
+        &self,
+        number: Option<u64>,
+        author: Author,
+        again: Duration,
+    ) -> Result<Published, RevertError> {
+        let pending = self.trial.begin_to_revert(number)?;
+        let undone = ResumeTrial { trial: &self.trial, again };
+        let mut change = self.begin_rollback(pending.back_to, author, |_| {}).await?;
+        change.reverts = true;
+        let published = self.publish(change).await?;
+        std::mem::forget(undone);
+        Ok(published)
     }
 
     fn running(&self) -> Arc<dyn Running> {
@@ -227,12 +456,49 @@ impl Live {
         let counts = self.interner.counts().into_iter();
         let site =
             counts.fold(site, |site, (what, count)| site.gauge(what, count)).children(self.gate.status());
+        let site = site.children(self.pending().map(|pending| pending.status()));
         site.children(self.interner.resolvers().iter().map(|resolver| resolver.status()))
     }
 
     /// The number of retired parts that requests still hold.
     pub fn retired_in_use(&self) -> usize {
+        fn held(parts: &Parts) -> impl Iterator<Item = *const ()> {
+            parts.iter().filter_map(|part| part.held()).map(|held| held.as_ptr().cast())
+        }
+        let running: HashSet<*const ()> = held(&self.site().parts).collect();
+        // Each is held once by its part, if the history has that.
+        let history: HashSet<*const ()> = self.history.lock().whole().flat_map(held).collect();
         let retired = self.retired.lock();
-        retired.iter().filter(|part| part.strong_count() > 0).count()
+        let in_use = |part: &&Weak<dyn Any + Send + Sync>| {
+            let address = part.as_ptr().cast();
+            !running.contains(&address) && part.strong_count() > usize::from(history.contains(&address))
+        };
+        retired.iter().filter(in_use).count()
+    }
+}
+
+/// Why a change on trial was not taken back.
+#[derive(Debug, thiserror::Error)]
+pub enum RevertError {
+    /// There is none, or another.
+    #[error(transparent)]
+    Trial(#[from] TrialError),
+    /// What was before it is not known.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// It cannot be had again.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+/// Has what was not taken back stay on trial.
+struct ResumeTrial<'a> {
+    trial: &'a Trial,
+    again: Duration,
+}
+
+impl Drop for ResumeTrial<'_> {
+    fn drop(&mut self) {
+        self.trial.reverted(Some(self.again));
     }
 }

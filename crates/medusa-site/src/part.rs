@@ -15,6 +15,7 @@ use medusa_monitor::ssh::SshIntake;
 use medusa_net::{Accept, ListenAddr, ListenerId, Workers};
 use medusa_proto::status::Status;
 
+use crate::diff::Difference;
 use crate::object::{BoxError, Object, Use};
 
 /// A kind of part.
@@ -119,7 +120,7 @@ impl Place {
 /// 2. [`prepare`](Self::prepare): all that can fail. Then the Site prepares what it [uses](Self::uses), and binds where it
 ///    [listens](Self::listens).
 /// 3. [`publish`](Self::publish), once the Site with it is the running one.
-/// 4. [`retire`](Self::retire), once no running Site has it any more.
+/// 4. [`retire`](Self::retire), once no running Site has it any more. It may be published again later.
 pub trait Part: Any + fmt::Debug + Send + Sync {
     /// Its name across generations.
     fn id(&self) -> &PartId;
@@ -171,7 +172,17 @@ pub trait Part: Any + fmt::Debug + Send + Sync {
     /// Ends what it does: it is none of the running `parts`.
     fn retire(&self, _parts: &Parts, _environment: &Environment) {}
 
-    /// The value that requests under way hold of it when it has been retired: the status tells how many are held.
+    /// Its name in lists of changes.
+    fn label(&self) -> String {
+        self.id().to_string()
+    }
+
+    /// What is different from `before`, the part of its id in whose place it is; at least one thing.
+    fn differences(&self, _before: &Arc<dyn Part>) -> Vec<Difference> {
+        vec![Difference::changed(self.label())]
+    }
+
+    /// What requests under way hold of it when it has been retired: the status tells how many are held.
     fn held(&self) -> Option<Weak<dyn Any + Send + Sync>> {
         None
     }

@@ -8,10 +8,12 @@ use std::{error, fmt};
 use medusa_net::{ListenAddr, Listener, Workers};
 use tokio::task::spawn_blocking;
 
+use crate::diff::Differences;
 use crate::gate::GivenUp;
 use crate::listeners::{Door, SiteListener};
 use crate::object::BoxError;
 use crate::part::{Part, PartId, Parts, Place, Prepare, Refusal, Running};
+use crate::pending::Unconfirmed;
 use crate::site::Site;
 use crate::walk::{Used, objects};
 
@@ -21,6 +23,21 @@ pub enum PublishError {
     /// It took too long while others waited.
     #[error(transparent)]
     GivenUp(#[from] GivenUp),
+    /// Another change is on trial.
+    #[error(transparent)]
+    Unconfirmed(#[from] Unconfirmed),
+    /// Somebody else was faster.
+    #[error(
+        "this change was begun on generation {base}, and {now} is there now ({changes}): begin it again, on that"
+    )]
+    Stale {
+        /// The generation it was begun on.
+        base: u64,
+        /// The running one.
+        now: u64,
+        /// What has changed since.
+        changes: Differences,
+    },
     /// A part of it cannot be had.
     #[error(transparent)]
     Part(#[from] PartError),

@@ -18,7 +18,9 @@ use crate::walk::{Used, sinks};
 pub struct Site {
     /// Counts publications. 0 is the empty Site before the first one.
     pub generation: u64,
-    /// The author who published it.
+    /// The generation that was the load of the script which this one is of: its own number, if it was the load itself.
+    pub loaded: u64,
+    /// Who published it.
     pub author: Author,
     /// The time when it was published.
     pub at: SystemTime,
@@ -35,6 +37,7 @@ impl Site {
     pub(crate) fn empty() -> Self {
         Self {
             generation: 0,
+            loaded: 0,
             author: Author::new(Via::Start, "nobody"),
             at: SystemTime::now(),
             parts: Parts::default(),

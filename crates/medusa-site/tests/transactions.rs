@@ -20,8 +20,9 @@ use medusa_proto::author::{Author, Via};
 use medusa_proto::event::Level;
 use medusa_proto::status::Status;
 use medusa_site::{
-    Draft, Environment, HttpServer, Live, MountSpec, Object, Part, PartId, PartKind, Parts, Prepare,
-    Preparing, Refusal, ServerSpec, Use,
+    Draft, Environment, Generation, HistoryError, HttpServer, LONGEST_TRIAL, Live, MAX_LOADS, MAX_WHOLE,
+    MountSpec, Object, Part, PartId, PartKind, Parts, Prepare, Preparing, PublishError, Refusal, ServerSpec,
+    TrialError, Use,
 };
 
 /// The number of seeds that are tried.
@@ -294,6 +295,17 @@ struct Rig {
     objects: Vec<[usize; 5]>,
     /// Fakes that are in no Site any more, or never were.
     gone: Slots,
+    /// The generations that are to be kept whole, the last one last.
+    whole: Vec<Whole>,
+    /// The generation on trial, and the one before it.
+    pending: Option<(u64, u64)>,
+}
+
+/// A generation that can be gone back to.
+struct Whole {
+    number: u64,
+    loaded: u64,
+    slots: Slots,
 }
 
 /// Where each count stands in [`Done::counts`].
@@ -313,7 +325,8 @@ impl Rig {
     fn new(workers: &Workers) -> Self {
         let (live, pool) = (Live::new(workers.clone()), Pool::new());
         let objects = vec![[0; 5]; pool.all.len()];
-        Self { live, pool, running: Slots::new(), generation: 0, objects, gone: Slots::new() }
+        let (running, gone, whole) = (Slots::new(), Slots::new(), Vec::new());
+        Self { live, pool, running, generation: 0, objects, gone, whole, pending: None }
     }
 
     async fn step(&mut self, random: &mut Random) {
@@ -321,11 +334,24 @@ impl Rig {
             object.fails.store(random.one_in(12), Relaxed);
         }
         let author = Author::new(Via::Control, "test");
-        let (mut change, mut slots) = if random.one_in(3) {
+        if let Some((generation, back_to)) = self.pending {
+            self.end_trial(generation, back_to, random.below(4)).await;
+        } else if random.one_in(5) {
+            self.go_back(random.below(self.generation + 2) as u64).await;
+        }
+        if self.pending.is_some() {
+            let refused = self.live.publish(self.live.begin(author, |_| {}).await).await;
+            assert!(matches!(refused, Err(PublishError::Unconfirmed(_))), "{refused:?}");
+            return;
+        }
+        let loaded = random.one_in(3).then_some(self.generation + 1);
+        let (mut change, mut slots) = if loaded.is_some() {
             (self.live.begin_fresh(author, |_| {}).await, Slots::new())
         } else {
             (self.live.begin(author, |_| {}).await, self.running.clone())
         };
+        let on_trial = random.one_in(6) && self.generation > 0;
+        change.trial = on_trial.then_some(LONGEST_TRIAL);
         for _ in 0..=random.below(6) {
             self.edit(&mut change.draft, &mut slots, random);
         }
@@ -339,17 +365,89 @@ impl Rig {
                 let published = self.live.publish(change).await;
                 assert_eq!(published.is_ok(), self.prepare(&mut slots, PREPARED), "{published:?}");
                 if published.is_ok() {
-                    self.publish(&mut slots);
+                    let before = self.generation;
+                    self.pending = on_trial.then_some((before + 1, before));
+                    self.publish(&mut slots, loaded);
                 }
             }
         }
-        self.gone.extend(slots.into_iter().filter(|slot| matches!(slot, Slot::Fake { .. })));
+        self.note_gone(slots);
         if random.one_in(4) {
             assert!(self.live.reopen().is_empty());
             for at in self.held(&self.running).into_iter().filter(|at| *at >= 3) {
                 self.objects[at][REOPENED] += 1;
             }
         }
+    }
+
+    /// Confirms the change on trial, takes it back, or asks for another.
+    async fn end_trial(&mut self, generation: u64, back_to: u64, how: usize) {
+        match how {
+            0 => {
+                assert!(matches!(self.live.confirm(Some(back_to)), Err(TrialError::Other { .. })));
+                assert_eq!(self.live.confirm(None), Ok(generation));
+                assert_eq!(self.live.confirm(None), Err(TrialError::None));
+                self.pending = None;
+            }
+            1 | 2 => {
+                let (mut slots, loaded) = self.slots_of(back_to).expect("what a trial goes back to is kept");
+                let author = Author::new(Via::Trial, "test");
+                let reverted = self.live.revert(Some(generation), author, LONGEST_TRIAL).await;
+                assert_eq!(reverted.is_ok(), self.prepare(&mut slots, PREPARED), "{reverted:?}");
+                if reverted.is_ok() {
+                    self.pending = None;
+                    self.publish(&mut slots, Some(loaded));
+                }
+                self.note_gone(slots);
+            }
+            _ => assert!(self.live.extend_trial(LONGEST_TRIAL).is_ok()),
+        }
+    }
+
+    /// Goes back to a generation, if there is one of this number that is whole.
+    async fn go_back(&mut self, number: u64) {
+        let begun = self.live.begin_rollback(number, Author::new(Via::Control, "test"), |_| {}).await;
+        let known = if number == self.generation { None } else { self.slots_of(number) };
+        let (Some((mut slots, loaded)), Ok(change)) = (known, begun) else {
+            let whole = self.whole.iter().any(|whole| whole.number == number);
+            assert!(!whole || number == self.generation, "{number} is whole");
+            return;
+        };
+        let published = self.live.publish(change).await;
+        assert_eq!(published.is_ok(), self.prepare(&mut slots, PREPARED), "{published:?}");
+        if published.is_ok() {
+            self.publish(&mut slots, Some(loaded));
+        }
+        self.note_gone(slots);
+    }
+
+    /// Keeps what is known of fakes that a draft had.
+    fn note_gone(&mut self, slots: Slots) {
+        self.gone.extend(slots.into_iter().filter(|slot| matches!(slot, Slot::Fake { .. })));
+    }
+
+    /// What a whole generation was made of, with what has been done with it meanwhile.
+    fn slots_of(&self, number: u64) -> Option<(Slots, u64)> {
+        let whole = self.whole.iter().find(|whole| whole.number == number)?;
+        let mut slots = whole.slots.clone();
+        for slot in &mut slots {
+            if let Slot::Fake { done, expected, .. } = slot {
+                *expected = self.done().get(&Arc::as_ptr(done)).map_or(*expected, |known| known.1);
+            }
+        }
+        Some((slots, whole.loaded))
+    }
+
+    /// What must have been done with each fake: what is known of it last.
+    fn done(&self) -> BTreeMap<*const Done, (Arc<Done>, [usize; 5])> {
+        let mut fakes: BTreeMap<*const Done, (Arc<Done>, [usize; 5])> = BTreeMap::new();
+        for slot in self.gone.iter().chain(&self.running) {
+            if let Slot::Fake { done, expected, .. } = slot {
+                let known = fakes.entry(Arc::as_ptr(done)).or_insert((Arc::clone(done), [0; 5]));
+                (0..5).for_each(|at| known.1[at] = known.1[at].max(expected[at]));
+            }
+        }
+        fakes
     }
 
     /// An edit, of the draft and of the model.
@@ -469,10 +567,11 @@ impl Rig {
         true
     }
 
-    /// The outcome of publishing.
-    fn publish(&mut self, slots: &mut Slots) {
+    /// What publishing comes to.
+    fn publish(&mut self, slots: &mut Slots, loaded: Option<u64>) {
         let old = std::mem::take(&mut self.running);
         self.generation += 1;
+        let loaded = loaded.or_else(|| self.whole.last().map(|last| last.loaded)).unwrap_or(0);
         for slot in slots.iter_mut() {
             let runs = old.iter().any(|old| old.same(slot));
             if let Slot::Fake { expected, .. } = slot
@@ -495,6 +594,19 @@ impl Rig {
             }
         }
         self.running.clone_from(slots);
+        self.whole.push(Whole { number: self.generation, loaded, slots: slots.clone() });
+        let mut loads = vec![loaded];
+        let mut keeps = Vec::new();
+        for whole in self.whole.iter().rev() {
+            let is_needed = self.pending.is_some_and(|(_, back_to)| back_to == whole.number);
+            let known = loads.contains(&whole.loaded);
+            let fits = is_needed || (keeps.len() < MAX_WHOLE && (known || loads.len() <= MAX_LOADS));
+            if fits && !known {
+                loads.push(whole.loaded);
+            }
+            keeps.extend(fits.then_some(whole.number));
+        }
+        self.whole.retain(|whole| keeps.contains(&whole.number));
     }
 
     /// Compares the Site with the model.
@@ -503,15 +615,12 @@ impl Rig {
         assert_eq!(site.generation, self.generation);
         let names: Vec<_> = site.parts.iter().map(|part| part.id().name.to_string()).collect();
         assert_eq!(names, self.running.iter().map(Slot::name).collect::<Vec<_>>());
+        let kept: Vec<_> = self.live.generations().into_iter().filter(Generation::is_whole).collect();
+        let kept: Vec<_> = kept.iter().rev().map(|kept| (kept.number, kept.loaded)).collect();
+        assert_eq!(kept, self.whole.iter().map(|whole| (whole.number, whole.loaded)).collect::<Vec<_>>());
+        assert_eq!(self.live.pending().map(|pending| (pending.generation, pending.back_to)), self.pending);
         // A fake may be gone in one draft's copy of the model, and run in another's: the last word is that of what runs.
-        let mut fakes: BTreeMap<*const Done, (Arc<Done>, [usize; 5])> = BTreeMap::new();
-        for slot in self.gone.iter().chain(&self.running) {
-            if let Slot::Fake { done, expected, .. } = slot {
-                let known = fakes.entry(Arc::as_ptr(done)).or_insert((Arc::clone(done), [0; 5]));
-                (0..5).for_each(|at| known.1[at] = known.1[at].max(expected[at]));
-            }
-        }
-        for (done, expected) in fakes.into_values() {
+        for (done, expected) in self.done().into_values() {
             assert_eq!(done.counts(), expected, "tried, prepared, published, retired, reopened");
         }
         for ((object, _), expected) in self.pool.all.iter().zip(&self.objects) {
@@ -624,6 +733,34 @@ fn every_change_comes_to_what_the_model_says() {
     }
 }
 
+/// What is begun apart holds up nobody, and is not published on what it was not begun on.
+#[tokio::test]
+async fn a_change_begun_apart_is_refused_when_another_was_faster() {
+    let live = Live::new(Workers::start(NonZeroUsize::MIN).expect("a thread"));
+    let author = || Author::new(Via::Control, "test");
+    let first = live.begin_apart(author());
+    let mut faster = live.begin(author(), |_| {}).await;
+    faster.draft.add_server(server()).expect("the first");
+    let published = live.publish(faster).await.expect("it can be published");
+    let refused = live.publish(first).await.expect_err("somebody was faster").to_string();
+    assert!(
+        refused.contains("begun on generation 0, and 1 is there now (+ HTTP server \"web\")"),
+        "{refused}"
+    );
+    let generation = published.generation.expect("it is remembered");
+    assert!(live.report(&generation).starts_with("generation 1: + HTTP server \"web\"  (1 of 1 workers, "));
+
+    let mut second = live.begin_apart(author());
+    second.draft.remove(&HttpServer::id_of("web")).expect("it is there");
+    second.reason = Some("for good".into());
+    let published = live.publish(second).await.expect("nobody was faster");
+    let generation = published.generation.expect("it is remembered");
+    assert_eq!(generation.changes.to_string(), "- HTTP server \"web\"");
+    assert_eq!(generation.reason.as_deref(), Some("for good"));
+    assert_eq!(live.diff(2, 1).expect("both are whole").to_string(), "+ HTTP server \"web\"");
+    assert!(matches!(live.diff(1, 7), Err(HistoryError::Unknown { number: 7, first: 1, last: 2 })));
+}
+
 /// Each keeps its own listener, whatever else changes.
 #[test]
 fn two_may_listen_on_port_0() {
@@ -634,7 +771,7 @@ fn two_may_listen_on_port_0() {
         runtime.block_on(async {
             let mut change = live.begin(Author::new(Via::Control, "test"), |_| {}).await;
             edit(&mut change.draft);
-            let site = live.publish(change).await.expect("it can be published");
+            let site = live.publish(change).await.expect("it can be published").site;
             site.listeners.iter().map(|bound| bound.listener.local_addr().clone()).collect::<Vec<_>>()
         })
     };

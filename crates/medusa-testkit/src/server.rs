@@ -207,9 +207,10 @@ impl Server {
 
     /// Runs a command that speaks to it, such as `reload`.
     #[track_caller]
-    pub fn command<const N: usize>(&self, words: [&str; N]) -> Finished {
-        let words = words.into_iter().map(OsStr::new);
-        self.medusa.run(words.chain([OsStr::new("--state"), self.state.as_os_str()]))
+    pub fn command<'w>(&self, words: impl IntoIterator<Item = &'w str>) -> Finished {
+        let mut all: Vec<&OsStr> = words.into_iter().map(AsRef::as_ref).collect();
+        all.extend([OsStr::new("--state"), self.state.as_os_str()]);
+        self.medusa.run(all)
     }
 
     /// Runs a statement that must succeed; returns what it printed, and its value.

@@ -83,7 +83,7 @@ fn run_all(remote: &Remote) -> Result<(), String> {
 /// What a statement comes to.
 enum Said {
     Event(TaskProgress),
-    End(Client, Result<Done, CallError>),
+    End(Box<(Client, Result<Done, CallError>)>),
 }
 
 /// A statement at work.
@@ -182,7 +182,7 @@ impl<'a> Attached<'a> {
                     let _left = sender.blocking_send(Said::Event(event));
                 };
                 let result = client.call(&Op::Eval { source }, on_event);
-                let _left = sender.blocking_send(Said::End(client, result));
+                let _left = sender.blocking_send(Said::End(Box::new((client, result))));
             };
             let thread = thread::Builder::new().name("statement".into()).spawn(work);
             thread.map_err(|error| format!("cannot start a thread: {error}"))?;
@@ -199,7 +199,10 @@ impl<'a> Attached<'a> {
             Some(Said::Event(TaskProgress::Output(text) | TaskProgress::Waiting(text))) => {
                 self.terminal.print(&text, &mut self.out);
             }
-            Some(Said::End(client, result)) => self.finish(client, result),
+            Some(Said::End(ended)) => {
+                let (client, result) = *ended;
+                self.finish(client, result);
+            }
             None => {
                 self.running = None;
                 self.fail("what ran the statement has failed");
@@ -230,8 +233,8 @@ impl<'a> Attached<'a> {
     }
 
     fn tell(&mut self, done: Done) {
-        if let Some(generation) = done.generation {
-            self.terminal.print(&format!("generation {generation}"), &mut self.out);
+        if let Some(report) = &done.report {
+            self.terminal.print(report, &mut self.out);
         }
         if let Some(value) = done.value {
             self.terminal.page(&value, &mut self.out);

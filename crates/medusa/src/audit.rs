@@ -77,7 +77,7 @@ pub(crate) fn show(state: &Path, wanted: &Wanted, json: bool) -> Result<(), Stri
     let findings = files.check(&reading, &[], print).map_err(|error| with_causes(&error))?;
     match (key, findings.told()) {
         (Err(error), _) => {
-            term::note(format_args!("whether this is whole cannot be told: {}", with_causes(&error)))
+            term::note(format_args!("whether this is whole cannot be told: {}", with_causes(&error)));
         }
         // It may have been written meanwhile: `verify` looks twice.
         (Ok(_), Some(_)) => term::note("`audit verify` tells whether this is whole"),

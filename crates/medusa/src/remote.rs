@@ -35,18 +35,42 @@ impl Remote {
         if let Some(value) = done.value {
             term::answer(value);
         }
-        if let Some(generation) = done.generation
+        if let Some(report) = done.report
             && term::stderr_is_terminal()
         {
-            term::note(format_args!("published generation {generation}"));
+            term::note(report);
+        }
+        if done.open {
+            term::note("begin() without commit(): what it changed is given up");
         }
         Ok(())
     }
 
-    /// Runs the script anew.
-    pub(crate) fn reload(&self) -> Result<(), String> {
-        if let Some(generation) = self.call(&Op::Reload)?.generation {
-            term::note(format_args!("reloaded: generation {generation}"));
+    /// Has something done, and prints what it comes to.
+    pub(crate) fn answer(&self, op: &Op) -> Result<(), String> {
+        let done = self.call(op)?;
+        done.report.or(done.value).into_iter().for_each(term::answer);
+        Ok(())
+    }
+
+    /// Lists the generations, the last first.
+    pub(crate) fn generations(&self, json: bool) -> Result<(), String> {
+        let generations = self.call(&Op::Generations)?.generations.unwrap_or_default();
+        if json {
+            let text = serde_json::to_string_pretty(&generations);
+            term::answer(text.map_err(|error| error.to_string())?);
+            return Ok(());
+        }
+        for generation in generations {
+            term::answer(format_args!("{}  {generation}", shown_time(generation.at)));
+        }
+        Ok(())
+    }
+
+    /// Runs the script anew; to be confirmed within so many seconds, if that is given.
+    pub(crate) fn reload(&self, confirm: Option<f64>) -> Result<(), String> {
+        if let Some(report) = self.call(&Op::Reload { confirm })?.report {
+            term::note(format_args!("reloaded: {report}"));
         }
         Ok(())
     }
@@ -101,6 +125,13 @@ impl Remote {
             (_, error) => with_causes(&error),
         })
     }
+}
+
+/// A time of the server, in the zone of whoever looks.
+fn shown_time(seconds: f64) -> String {
+    let zone = jiff::tz::TimeZone::system();
+    let time = jiff::Timestamp::from_millisecond((seconds * 1000.0) as i64).unwrap_or_default();
+    time.to_zoned(zone).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// Shows what happens while a request is worked on.

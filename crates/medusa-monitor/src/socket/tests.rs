@@ -78,8 +78,22 @@ impl Control for Fake {
         }
     }
 
-    async fn reload(&self, _author: Author, _events: mpsc::Sender<TaskProgress>) -> Result<Done, Failure> {
+    async fn reload(
+        &self,
+        _confirm: Option<f64>,
+        _author: Author,
+        _events: mpsc::Sender<TaskProgress>,
+    ) -> Result<Done, Failure> {
         Ok(Done { generation: Some(3), ..Done::default() })
+    }
+
+    async fn history(
+        &self,
+        op: Op,
+        _author: Author,
+        _events: mpsc::Sender<TaskProgress>,
+    ) -> Result<Done, Failure> {
+        Ok(Done { value: Some(op.name().to_owned()), ..Done::default() })
     }
 
     async fn status(&self) -> Status {
@@ -162,7 +176,7 @@ fn a_session_answers_one_request_after_the_other() {
             Err(CallError::Failed(failure)) => assert!(failure.incomplete && failure.message.contains("no")),
             other => panic!("{other:?}"),
         }
-        assert_eq!(client.call(&Op::Reload, drop).expect("done").generation, Some(3));
+        assert_eq!(client.call(&Op::Reload { confirm: None }, drop).expect("done").generation, Some(3));
         let report = client.call(&Op::Status, drop).expect("done").status.expect("a status");
         assert!(report.tree.starts_with("site x\n"));
         assert_eq!(report.json["generation"], 1);
@@ -255,7 +269,7 @@ fn one_session_too_many_is_told_so() {
         let operator = || Client::connect(&path).expect("accepted");
         let error = operator().call(&eval("return 1"), drop).expect_err("no seat");
         assert!(error.to_string().contains("16 sessions"), "{error}");
-        operator().call(&Op::Reload, drop).expect("reloaded");
+        operator().call(&Op::Reload { confirm: None }, drop).expect("reloaded");
         // Those before are over as soon as the server has seen it.
         let heard = || {
             std::iter::repeat_with(operator)

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use super::{SshCounters, SshIntake, SshServer, SshSettings};
 use crate::audit::{AuditFiles, AuditLog, LogLimits, Record, RecordKind};
 use crate::identity::Identity;
-use crate::protocol::{Done, Failure};
+use crate::protocol::{Done, Failure, Op};
 use crate::session::{Control, Monitor};
 use crate::sessions::Sessions;
 
@@ -83,7 +83,21 @@ impl Control for Fake {
         }
     }
 
-    async fn reload(&self, _: Author, _: mpsc::Sender<TaskProgress>) -> Result<Done, Failure> {
+    async fn history(
+        &self,
+        op: Op,
+        _author: Author,
+        _events: mpsc::Sender<TaskProgress>,
+    ) -> Result<Done, Failure> {
+        Ok(Done { value: Some(op.name().to_owned()), ..Done::default() })
+    }
+
+    async fn reload(
+        &self,
+        _confirm: Option<f64>,
+        _: Author,
+        _: mpsc::Sender<TaskProgress>,
+    ) -> Result<Done, Failure> {
         Ok(Done { generation: Some(3), ..Done::default() })
     }
 

@@ -3,7 +3,7 @@
 use mlua::{Lua, Table};
 
 use super::everywhere::{finish, install_everywhere};
-use super::{dns, handler, http, log, monitor, site, timer};
+use super::{dns, handler, history, http, log, monitor, site, timer};
 use crate::context::MainContext;
 use crate::require::ScriptRoot;
 
@@ -24,4 +24,12 @@ pub(crate) fn install_in_main(lua: &Lua, globals: &Table, context: MainContext) 
 /// Adds to the names of the main script what changes: the VM's own globals hold only what does not.
 pub(crate) fn install_in_script(names: &Table) -> mlua::Result<()> {
     names.raw_set("site", site::SiteValue)
+}
+
+/// What statements have beside the names of the main script: the commands of a session.
+pub(crate) fn commands(lua: &Lua) -> mlua::Result<Table> {
+    let commands = lua.create_table()?;
+    history::install(lua, &commands)?;
+    commands.set_readonly(true);
+    Ok(commands)
 }

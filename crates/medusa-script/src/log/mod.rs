@@ -204,7 +204,7 @@ mod tests {
                 let live = Live::rehearsal();
                 let sources = Arc::new(Sources::new(std::env::temp_dir().canonicalize().unwrap()));
                 let scripts = Arc::new(Scripts::new(None, EngineContext::new(&live, None)));
-                let (main, calls) = MainVm::start(&live, &scripts, &sources, None::<&Path>).unwrap();
+                let (main, calls) = MainVm::start(&live, &scripts, &sources, None::<&Path>, None).unwrap();
                 let vm = main.vm();
                 let source = format!(
                     "one = medusa.log.luau(function() return two end)

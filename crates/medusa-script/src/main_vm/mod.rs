@@ -7,7 +7,7 @@ mod calls;
 
 use std::cell::Cell;
 use std::path::Path;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use medusa_proto::status::Status;
@@ -20,6 +20,7 @@ use tokio::task::spawn_local;
 use crate::bindings::main_script;
 use crate::budget::Budget;
 use crate::chunk::load;
+use crate::commands::Commands;
 use crate::context::MainContext;
 use crate::error::ScriptError;
 use crate::functions::Functions;
@@ -59,6 +60,7 @@ impl MainVm {
         scripts: &Arc<Scripts>,
         sources: &Arc<Sources>,
         state: Option<&Path>,
+        engine: Option<Weak<dyn Commands>>,
     ) -> mlua::Result<(Rc<Self>, mpsc::Sender<Call>)> {
         let (calls, incoming) = mpsc::channel(QUEUED_CALLS);
         let functions = Functions::new(calls.downgrade());
@@ -72,6 +74,7 @@ impl MainVm {
             logs: Rc::clone(&logs),
             timers: Rc::clone(&timers),
             state: state.map(Rc::from),
+            engine,
             collected: Rc::default(),
         };
         let vm = Vm::new(|lua, globals| main_script::install_in_main(lua, globals, context))?;
@@ -82,7 +85,7 @@ impl MainVm {
         let statement = load(vm.lua(), include_str!("../statement.luau"), "=statement", None)?;
         let names = names_over(vm.lua(), &vm.lua().globals())?;
         main_script::install_in_script(&names)?;
-        let statement = statement.call::<Function>(&names)?;
+        let statement = statement.call::<Function>((&names, main_script::commands(vm.lua())?))?;
         let (_, run) = first_values(vm.lua(), None)?;
         let main = Rc::new(Self {
             vm,
@@ -101,15 +104,14 @@ impl MainVm {
         Ok((main, calls))
     }
 
-    /// Publishes what a task changed. Returns the new generation, if there is one.
-    async fn commit(&self, transaction: &Transaction) -> Result<Option<u64>, ScriptError> {
+    /// Publishes what a task changed.
+    async fn commit(&self, transaction: &Transaction) -> Result<(), ScriptError> {
         let committed = transaction.commit_unless(self.timers.stopped()).await;
-        let site = committed.map_err(|error| ScriptError::new(with_causes(&error)))?;
-        Ok(site.map(|site| site.generation))
+        committed.map_err(|error| ScriptError::new(with_causes(&error)))
     }
 
     /// The text of what was compiled: for errors to show.
-    pub(crate) fn sources(&self) -> &Sources {
+    pub(crate) fn sources(&self) -> &Arc<Sources> {
         &self.sources
     }
 
@@ -130,12 +132,13 @@ impl MainVm {
         result.map_err(|error| ScriptError::from_task(&error))
     }
 
-    /// Runs one statement: its values (see [`crate::print::values`]), and what it changed. Neither names nor the site change if it fails.
+    /// Runs one statement, and publishes what it changed: its values (see [`crate::print::values`]), and whether it assigned
+    /// names. Neither names nor the site change if it fails.
     pub(crate) async fn run_statement(
         &self,
         transaction: &Rc<Transaction>,
         source: &str,
-    ) -> Result<(MultiValue, Option<u64>), ScriptError> {
+    ) -> Result<(MultiValue, bool), ScriptError> {
         let lua = self.vm.lua();
         let failed = |error: mlua::Error| ScriptError::from_lua(&error);
         let (environment, keep) = self.statement.call::<(Table, Function)>(()).map_err(failed)?;
@@ -147,15 +150,30 @@ impl MainVm {
             self.vm.memory().note(&error, || "a statement".to_owned());
             ScriptError::from_task(&error)
         })?;
-        let generation = self.commit(transaction).await?;
-        keep.call::<()>(()).map_err(failed)?;
-        Ok((values, generation))
+        self.commit(transaction).await?;
+        let kept = keep.call::<bool>(()).map_err(failed)?;
+        Ok((values, kept))
+    }
+
+    /// Has what its tasks edit be published, or not any more: it is the current VM or it is not.
+    pub(crate) fn set_current(&self, current: bool) {
+        self.timers.stop(!current);
     }
 
     /// Stops what must not outlive the VM's replacement.
     pub(crate) fn retire(&self) {
-        self.timers.stop();
+        self.set_current(false);
         self.logs.retire();
+    }
+
+    /// How much memory its scripts have, in bytes.
+    pub(crate) fn memory_used(&self) -> usize {
+        self.vm.lua().used_memory()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn lua(&self) -> &Lua {
+        self.vm.lua()
     }
 
     #[cfg(test)]
@@ -173,10 +191,20 @@ impl MainVm {
         self.describe(Status::new("vm", "main"))
     }
 
+    /// The same of one that is paused, which the load of this generation has made.
+    pub(crate) fn status_paused(&self, load: u64) -> Status {
+        let status = self.describe(Status::new("vm.paused", format!("generation {load}")));
+        status.maybe("held_by", self.held_by())
+    }
+
     /// The same of one that was replaced, and what holds it.
     pub(crate) fn status_replaced(&self) -> Status {
-        let held_by = self.functions.requests_shown().filter(|shown| !shown.is_empty());
-        self.describe(Status::new("vm.replaced", "main")).maybe("held_by", held_by)
+        self.describe(Status::new("vm.replaced", "main")).maybe("held_by", self.held_by())
+    }
+
+    /// The requests that it is at.
+    fn held_by(&self) -> Option<String> {
+        self.functions.requests_shown().filter(|shown| !shown.is_empty())
     }
 
     fn describe(&self, status: Status) -> Status {

@@ -22,9 +22,11 @@ fn render(page: &Page) -> String {
     let mut text = format!("# {}\n\n{}\n", page.title, page.intro);
     for item in page.items {
         let _ = write!(text, "\n## `{}`\n\n```luau\n{}\n```\n\n{}\n", item.path, declaration(item), item.doc);
-        if item.scope == Scope::Main {
-            text.push_str("\nOnly in the main script and at the prompt.\n");
-        }
+        text.push_str(match item.scope {
+            Scope::Everywhere => "",
+            Scope::Main => "\nOnly in the main script and at the prompt.\n",
+            Scope::Session => "\nOnly at the prompt: in statements of a session.\n",
+        });
     }
     for class in page.classes {
         let _ = write!(text, "\n## {}\n\n{}\n", class.name, class.doc);

@@ -1,7 +1,7 @@
 //! What is on which page of the reference.
 
 use crate::bindings::{
-    cookie, dns, events, fetch, handler, http, json, log, monitor, shared, site, time, timer, url,
+    cookie, dns, events, fetch, handler, history, http, json, log, monitor, shared, site, time, timer, url,
 };
 use crate::docs::{Class, Item, item};
 use crate::{forms, request, respond, websocket};
@@ -135,6 +135,13 @@ pub(super) const PAGES: &[Page] = &[
         intro: "What is there without asking.",
         items: site::DOCS,
         classes: &[site::CLASS],
+    },
+    Page {
+        file: "session.md",
+        title: "Sessions",
+        intro: "What statements have beside the names of the main script, unless that has a name of its own for it.",
+        items: history::DOCS,
+        classes: &[history::CLASS],
     },
     Page { file: "globals.md", title: "Globals", intro: "The rest.", items: GLOBALS, classes: &[] },
 ];

@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use medusa_script::SessionHandle;
+
 use super::support::{Server, by};
 
 /// An origin that takes one connection and hands it to `serve`, once the request's header is there.
@@ -135,7 +137,7 @@ fn a_stopped_script_ends_its_fetch() {
             "local response = medusa.fetch('http://{addr}/', {{ stream = {stream}, timeout = 60 }})
             for chunk in response:chunks() do end"
         );
-        let eval = server.engine.eval(statement, by("test"), None);
+        let eval = server.engine.eval(SessionHandle::default(), statement, by("test"), None);
         server.block_on(async {
             tokio::select! {
                 ended = eval => panic!("{ended:?}"),

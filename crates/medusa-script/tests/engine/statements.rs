@@ -2,6 +2,8 @@
 
 use medusa_proto::progress::TaskProgress;
 
+use medusa_script::SessionHandle;
+
 use super::support::{Server, WEB, by};
 
 #[test]
@@ -121,11 +123,12 @@ fn a_timer_of_a_change_that_is_not_published_yet_is_not_cancelled_in_silence() {
     let (events, mut seen) = tokio::sync::mpsc::channel(8);
     server.block_on(async {
         let making = format!("box.timer = medusa.every(3600, function() end) {HELD}");
-        let making = engine.eval(making, by("ann"), Some(events));
+        let making = engine.eval(SessionHandle::default(), making, by("ann"), Some(events));
         let cancelling = async {
             assert_eq!(seen.recv().await, Some(TaskProgress::Output("begun".into())));
-            let cancelled = engine.eval("box.timer:cancel()".into(), by("bob"), None).await;
-            engine.eval(GO.into(), by("cyd"), None).await.unwrap();
+            let cancelled =
+                engine.eval(SessionHandle::default(), "box.timer:cancel()".into(), by("bob"), None).await;
+            engine.eval(SessionHandle::default(), GO.into(), by("cyd"), None).await.unwrap();
             cancelled.unwrap_err().to_string()
         };
         let (made, refused) = tokio::join!(making, cancelling);
@@ -143,11 +146,16 @@ fn a_change_that_waits_is_told_whose_it_waits_for() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (events, mut seen) = tokio::sync::mpsc::channel(8);
-        let slow = engine.eval(HELD.into(), by("ann"), Some(events));
+        let slow = engine.eval(SessionHandle::default(), HELD.into(), by("ann"), Some(events));
         let second = async {
             assert_eq!(seen.recv().await, Some(TaskProgress::Output("begun".into())));
             let (events, mut seen) = tokio::sync::mpsc::channel(8);
-            let change = engine.eval("web:mount('/b', function() end)".into(), by("bob"), Some(events));
+            let change = engine.eval(
+                SessionHandle::default(),
+                "web:mount('/b', function() end)".into(),
+                by("bob"),
+                Some(events),
+            );
             let waiting = async {
                 let progress = seen.recv().await;
                 let Some(TaskProgress::Waiting(text)) = progress else { panic!("{progress:?}") };
@@ -155,7 +163,7 @@ fn a_change_that_waits_is_told_whose_it_waits_for() {
                     text.starts_with("waiting for the change by ann, which has been under way for "),
                     "{text}"
                 );
-                engine.eval(GO.into(), by("cyd"), None).await.unwrap();
+                engine.eval(SessionHandle::default(), GO.into(), by("cyd"), None).await.unwrap();
             };
             let (change, ()) = tokio::join!(change, waiting);
             change.unwrap();
@@ -174,13 +182,21 @@ fn a_statement_nobody_waits_for_is_stopped() {
     runtime.block_on(async {
         let (events, mut seen) = tokio::sync::mpsc::channel(8);
         let endless = "web:mount('/a', function() end) print('begun') while true do medusa.sleep(0.01) end";
-        let endless = engine.eval(endless.into(), by("ann"), Some(events));
+        let endless = engine.eval(SessionHandle::default(), endless.into(), by("ann"), Some(events));
         tokio::select! {
             result = endless => panic!("{result:?}"),
             begun = seen.recv() => assert!(begun.is_some()),
         }
         // Dropped here: its change is abandoned, so that the next can begin.
-        engine.eval("web:mount('/b', function() return 'b' end)".into(), by("bob"), None).await.unwrap();
+        engine
+            .eval(
+                SessionHandle::default(),
+                "web:mount('/b', function() return 'b' end)".into(),
+                by("bob"),
+                None,
+            )
+            .await
+            .unwrap();
     });
     assert_eq!(server.get("/a").status, 404);
     assert_eq!(server.get("/b").body, "b");
@@ -265,20 +281,20 @@ fn a_dropped_wait_in_a_coroutine_leaves_the_gate_free() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (events, mut seen) = tokio::sync::mpsc::channel(8);
-        let slow = engine.eval(HELD.into(), by("ann"), Some(events));
+        let slow = engine.eval(SessionHandle::default(), HELD.into(), by("ann"), Some(events));
         let others = async {
             assert!(seen.recv().await.is_some());
             let (events, mut waits) = tokio::sync::mpsc::channel(8);
             let wait = "coroutine.wrap(function() web:mount('/b', function() end) end)()";
             tokio::select! {
-                result = engine.eval(wait.into(), by("bob"), Some(events)) => panic!("{result:?}"),
+                result = engine.eval(SessionHandle::default(), wait.into(), by("bob"), Some(events)) => panic!("{result:?}"),
                 told = waits.recv() => assert!(told.is_some()),
             }
-            engine.eval(GO.into(), by("cyd"), None).await.unwrap();
+            engine.eval(SessionHandle::default(), GO.into(), by("cyd"), None).await.unwrap();
         };
         let (slow, ()) = tokio::join!(slow, others);
         slow.unwrap();
-        let next = engine.eval("web:mount('/c', function() return 'c' end)".into(), by("cyd"), None);
+        let next = engine.eval(SessionHandle::default(), "web:mount('/c', function() return 'c' end)".into(), by("cyd"), None);
         tokio::time::timeout(std::time::Duration::from_secs(20), next).await.unwrap().unwrap();
     });
     assert_eq!(server.get("/c").body, "c");

@@ -67,6 +67,11 @@ impl Part for EventLog {
         Box::pin(std::future::ready(prepared.map_err(refused)))
     }
 
+    fn label(&self) -> String {
+        let sink = self.route.sink.status();
+        format!("events to {} {}", sink.kind, sink.name).trim_end().to_owned()
+    }
+
     fn publish(&self, parts: &Parts, environment: &Environment) {
         route(parts, environment);
     }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::SystemTime;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Method};
 use indexmap::IndexMap;
 use indexmap::map::Entry;
 use medusa_http::router::{Conflict, Pattern};
@@ -23,6 +23,7 @@ use medusa_net::{Accept, ListenAddr, ListenerId};
 use medusa_proto::forwarded::TrustedProxies;
 use medusa_proto::status::Status;
 
+use crate::diff::Difference;
 use crate::draft::{Draft, DraftError, room};
 use crate::object::{Object, Use};
 use crate::part::{
@@ -281,6 +282,58 @@ impl HttpServer {
         }
     }
 
+    /// How it would route a request, and to which mounts. See [`Server::explain`].
+    pub fn explain(&self, method: &Method, host: Option<&str>, path: &str) -> (String, Vec<Arc<Mount>>) {
+        let Some(server) = self.built.get() else { return Default::default() };
+        let (way, mounts) = server.explain(method, host, path);
+        (way, mounts.into_iter().cloned().collect())
+    }
+
+    fn differences_from(&self, before: &Self) -> Vec<Difference> {
+        let (old, new) = (&before.definition, &self.definition);
+        let mut all = Vec::new();
+        for (at, (pattern, mount)) in new.mounts.iter().enumerate() {
+            if old.mounts.get_index(at).is_some_and(|(_, known)| Arc::ptr_eq(known, mount)) {
+                continue;
+            }
+            match old.mounts.get(pattern) {
+                None => all.push(Difference::added(pattern.to_string())),
+                Some(known) if !Arc::ptr_eq(known, mount) => {
+                    all.push(Difference::changed(pattern.to_string()));
+                }
+                Some(_) => {}
+            }
+        }
+        let gone = old.mounts.keys().filter(|pattern| !new.mounts.contains_key(*pattern));
+        all.extend(gone.map(|pattern| Difference::removed(pattern.to_string())));
+        let kept = |listen: &&Listen, others: &[Listen]| others.iter().any(|other| other.addr == listen.addr);
+        let came = new.listen.iter().filter(|listen| !kept(listen, &old.listen));
+        all.extend(came.map(|listen| Difference::added(format!("listen {}", listen.addr))));
+        let went = old.listen.iter().filter(|listen| !kept(listen, &new.listen));
+        all.extend(went.map(|listen| Difference::removed(format!("listen {}", listen.addr))));
+        let log = |server: &ServerDefinition| server.log.as_ref().map(|log| Arc::as_ptr(log).cast::<()>());
+        let spoken = |server: &ServerDefinition| {
+            let kept =
+                server.listen.iter().filter(|listen| kept(listen, &old.listen) && kept(listen, &new.listen));
+            kept.cloned().collect::<Vec<_>>()
+        };
+        let settings = [
+            ("log", log(old) != log(new)),
+            ("limits", old.limits != new.limits),
+            ("tls", spoken(old) != spoken(new)),
+            ("trusted_proxies", old.trusted_proxies != new.trusted_proxies),
+            ("hsts", old.hsts != new.hsts),
+            ("security_headers", old.security_headers != new.security_headers),
+        ];
+        let changed = settings.into_iter().filter(|(_, changed)| *changed);
+        all.extend(changed.map(|(what, _)| Difference::changed(what)));
+        if all.is_empty() {
+            // Written at other places in the script, or its mounts in another order.
+            all.push(Difference::changed(self.label()));
+        }
+        all
+    }
+
     fn build(&self) -> Result<(), Refusal> {
         if self.built.get().is_none() {
             let server = Server::build(self.definition.clone()).map_err(|conflict| self.refusal(conflict))?;
@@ -374,6 +427,17 @@ impl Part for HttpServer {
 
     fn retire(&self, _: &Parts, environment: &Environment) {
         forget_pinned(environment);
+    }
+
+    fn label(&self) -> String {
+        format!("{} \"{}\"", KIND.noun, self.id.name)
+    }
+
+    fn differences(&self, before: &Arc<dyn Part>) -> Vec<Difference> {
+        match downcast::<Self>(before) {
+            Some(before) => self.differences_from(before),
+            None => vec![Difference::changed(self.label())],
+        }
     }
 
     fn held(&self) -> Option<Weak<dyn Any + Send + Sync>> {

@@ -69,6 +69,10 @@ impl Part for SiteResolver {
         vec![Use { origin: Arc::clone(&self.origin), object: Object::Resolver(Arc::clone(&self.resolver)) }]
     }
 
+    fn label(&self) -> String {
+        "resolver".to_owned()
+    }
+
     fn status(&self) -> Status {
         Status::new(KIND.name, self.resolver.status().name).field("origin", self.origin.to_string())
     }

@@ -27,7 +27,7 @@ pub enum TimerStage {
     Made,
     /// It runs.
     Published,
-    /// It does not run again.
+    /// It does not run, unless it is published again.
     Retired,
 }
 
@@ -86,6 +86,10 @@ impl Part for Timer {
 
     fn settle(self: Arc<Self>, _running: &Arc<dyn Part>) -> Arc<dyn Part> {
         self
+    }
+
+    fn label(&self) -> String {
+        format!("timer at {}", self.origin)
     }
 
     fn publish(&self, _: &Parts, _: &Environment) {

@@ -135,6 +135,68 @@ The history is $XDG_STATE_HOME/medusa/history, or ~/.local/state/medusa/history.
     /// in both goes on untouched. If anything fails, the old site goes on. What was changed by `eval` and is not in the
     /// script is gone afterwards.
     Reload {
+        /// Go back to the old site by itself unless that is confirmed (`medusa confirm`) within so many seconds
+        #[arg(long, value_name = "SECONDS")]
+        confirm: Option<f64>,
+        #[command(flatten)]
+        place: Place,
+    },
+
+    /// List the last changes of a running server, the latest first
+    Generations {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+
+    /// Compare two generations of a running server
+    Diff {
+        /// The number of the first
+        from: u64,
+        /// The number of the second; by default the running one
+        #[arg(long)]
+        to: Option<u64>,
+        #[command(flatten)]
+        place: Place,
+    },
+
+    /// Say how a request would be routed, without serving it
+    Explain {
+        /// Its method
+        method: String,
+        /// Its URL: `/path`, or `http://host/path`
+        url: String,
+        #[command(flatten)]
+        place: Place,
+    },
+
+    /// Go back to a generation of a running server, as a new generation
+    Rollback {
+        /// Its number
+        generation: u64,
+        /// The reason, for the history
+        #[arg(long)]
+        reason: Option<String>,
+        #[command(flatten)]
+        place: Place,
+    },
+
+    /// Confirm the change that is on trial
+    Confirm {
+        /// Only if it is this generation
+        #[arg(long)]
+        generation: Option<u64>,
+        #[command(flatten)]
+        place: Place,
+    },
+
+    /// Take the change that is on trial back at once
+    Cancel {
+        /// Only if it is this generation
+        #[arg(long)]
+        generation: Option<u64>,
         #[command(flatten)]
         place: Place,
     },

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use medusa_monitor::Op;
 use medusa_proto::with_causes;
 
 use crate::attach::Person;
@@ -59,7 +60,21 @@ fn dispatch(cli: Cli, command: String) -> Result<(), String> {
         Some(Command::Init { dir }) => write_sample(&dir, &command),
         Some(Command::Eval { statement, place }) => remote(place, command)?.eval(statement),
         Some(Command::Attach { place }) => attach::attach(&remote(place, command)?, person()),
-        Some(Command::Reload { place }) => remote(place, command)?.reload(),
+        Some(Command::Reload { confirm, place }) => remote(place, command)?.reload(confirm),
+        Some(Command::Generations { json, place }) => remote(place, command)?.generations(json),
+        Some(Command::Diff { from, to, place }) => remote(place, command)?.answer(&Op::Diff { from, to }),
+        Some(Command::Explain { method, url, place }) => {
+            remote(place, command)?.answer(&Op::Explain { method, url })
+        }
+        Some(Command::Rollback { generation, reason, place }) => {
+            remote(place, command)?.answer(&Op::Rollback { generation, reason })
+        }
+        Some(Command::Confirm { generation, place }) => {
+            remote(place, command)?.answer(&Op::Confirm { generation })
+        }
+        Some(Command::Cancel { generation, place }) => {
+            remote(place, command)?.answer(&Op::Cancel { generation })
+        }
         Some(Command::Status { json, place }) => remote(place, command)?.status(json),
         Some(Command::Reopen { place }) => remote(place, command)?.reopen(),
         Some(Command::Stop { place }) => remote(place, command)?.stop(),

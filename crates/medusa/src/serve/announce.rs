@@ -78,7 +78,7 @@ mod tests {
             let addr = plain.unwrap_or(text).parse().expect("an address");
             Address { addr, encrypted: plain.is_some() }
         };
-        Loaded { generation: 1, addresses: addresses.iter().map(address).collect() }
+        Loaded { generation: 1, report: String::new(), addresses: addresses.iter().map(address).collect() }
     }
 
     #[test]

@@ -3,15 +3,17 @@
 //! **Invariant:** once it has begun to stop, no change is begun any more. (One that was under way may still be published;
 //! `shutdown` closes what that opens.)
 
+use std::error::Error;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use medusa_monitor::{AuditLog, Control, Done, Failure, Identity};
+use medusa_monitor::{AuditLog, Control, Done, Failure, GenerationInfo, Identity, Op};
 use medusa_net::{Workers, descriptors, limits};
 use medusa_proto::author::{Author, Via};
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
-use medusa_script::{Engine, Loaded, ProgressSender, ScriptError};
+use medusa_script::{Engine, Evaluated, Loaded, ProgressSender, ScriptError, SessionHandle};
+use medusa_site::{Generation, explain, trial_of};
 use tokio::sync::{Notify, watch};
 
 use super::manager::Reloading;
@@ -36,7 +38,7 @@ impl Controls {
 
     /// Runs the script for the first time.
     pub(super) async fn first_load(&self) -> Result<Loaded, Failure> {
-        self.engine.load(Author::new(Via::Start, "start"), None).await.map_err(|error| failure(&error))
+        self.engine.load(Author::new(Via::Start, "start"), None, None).await.map_err(|error| failure(&error))
     }
 
     /// Says that the server is to stop, on behalf of an author, for the log.
@@ -62,16 +64,21 @@ impl Controls {
     pub(super) async fn reload_on_request(self: Rc<Self>) {
         loop {
             self.reload.notified().await;
-            let _logged = self.load(Author::new(Via::Signal, "reload").by("SIGHUP"), None).await;
+            let _logged = self.load(Author::new(Via::Signal, "reload").by("SIGHUP"), None, None).await;
         }
     }
 
-    async fn load(&self, author: Author, events: Option<ProgressSender>) -> Result<Loaded, Failure> {
+    async fn load(
+        &self,
+        author: Author,
+        trial: Option<Duration>,
+        events: Option<ProgressSender>,
+    ) -> Result<Loaded, Failure> {
         self.refuse_while_stopping()?;
         let _reloading = Reloading::begin();
-        match self.engine.load(author.clone(), events).await {
+        match self.engine.load(author.clone(), trial, events).await {
             Ok(loaded) => {
-                tracing::info!(generation = loaded.generation, by = %author, "reloaded");
+                tracing::info!(generation = loaded.generation, by = %author, changes = loaded.report, "reloaded");
                 Ok(loaded)
             }
             Err(error) => {
@@ -104,30 +111,96 @@ fn failure(error: &ScriptError) -> Failure {
     Failure { message: error.render(), incomplete: error.is_incomplete() }
 }
 
-impl Control for Controls {
-    type Session = ();
+fn remembered(generation: &Generation, pending: Option<u64>) -> GenerationInfo {
+    GenerationInfo {
+        number: generation.number,
+        author: generation.author.to_string(),
+        at: generation.at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
+        reason: generation.reason.as_deref().map(str::to_owned),
+        changes: generation.changes.told.iter().map(ToString::to_string).collect(),
+        more: generation.changes.more,
+        whole: generation.is_whole(),
+        on_trial: pending == Some(generation.number),
+    }
+}
 
-    fn open(&self, _number: u64, _identity: &Identity) {}
+impl Control for Controls {
+    type Session = SessionHandle;
+
+    fn open(&self, _number: u64, _identity: &Identity) -> SessionHandle {
+        SessionHandle::default()
+    }
 
     async fn eval(
         &self,
-        _session: &(),
+        session: &SessionHandle,
         source: String,
         author: Author,
         events: ProgressSender,
     ) -> Result<Done, Failure> {
         self.refuse_while_stopping()?;
-        let evaluated = self.engine.eval(source, author.clone(), Some(events)).await;
-        let evaluated = evaluated.map_err(|error| failure(&error))?;
-        if let Some(generation) = evaluated.generation {
-            tracing::info!(generation, by = %author, "changed by a statement");
+        let evaluated = self.engine.eval(session.clone(), source, author.clone(), Some(events)).await;
+        let Evaluated { value, generation, report, is_open } = evaluated.map_err(|error| failure(&error))?;
+        if let Some(report) = &report {
+            tracing::info!(by = %author, report, "changed by a statement");
         }
-        Ok(Done { value: evaluated.value, generation: evaluated.generation, ..Done::default() })
+        Ok(Done { value, generation, report, open: is_open, ..Done::default() })
     }
 
-    async fn reload(&self, author: Author, events: ProgressSender) -> Result<Done, Failure> {
-        let loaded = self.load(author, Some(events)).await?;
-        Ok(Done { generation: Some(loaded.generation), ..Done::default() })
+    async fn reload(
+        &self,
+        confirm: Option<f64>,
+        author: Author,
+        events: ProgressSender,
+    ) -> Result<Done, Failure> {
+        let trial = confirm.map(trial_of).transpose().map_err(Failure::new)?;
+        let loaded = self.load(author, trial, Some(events)).await?;
+        let Loaded { generation, report, .. } = loaded;
+        Ok(Done { generation: Some(generation), report: Some(report), ..Done::default() })
+    }
+
+    async fn history(&self, op: Op, author: Author, events: ProgressSender) -> Result<Done, Failure> {
+        let live = self.engine.live();
+        let text = |value: String| Done { value: Some(value), ..Done::default() };
+        let failed = |error: &dyn Error| Failure::new(with_causes(error));
+        let published = |published: Option<Generation>| Done {
+            generation: published.as_ref().map(|published| published.number),
+            report: published.map(|published| live.report(&published)),
+            ..Done::default()
+        };
+        match op {
+            Op::Generations => {
+                let pending = live.pending().map(|pending| pending.generation);
+                let generations = live.generations().iter().map(|known| remembered(known, pending)).collect();
+                Ok(Done { generations: Some(generations), ..Done::default() })
+            }
+            Op::Diff { from, to } => {
+                let to = to.unwrap_or_else(|| live.site().generation);
+                live.diff(from, to)
+                    .map(|differences| text(differences.to_string()))
+                    .map_err(|error| failed(&error))
+            }
+            Op::Explain { method, url } => {
+                let explained = explain(live, &method, &url).map_err(|error| failed(&error))?;
+                Ok(text(explained))
+            }
+            Op::Rollback { generation, reason } => {
+                self.refuse_while_stopping()?;
+                let back =
+                    self.engine.rollback(generation, author, reason.map(Into::into), Some(events)).await;
+                back.map(published).map_err(|error| failure(&error))
+            }
+            Op::Confirm { generation } => {
+                let confirmed = self.engine.confirm(generation, author).await;
+                let confirmed = confirmed.map_err(|error| failure(&error))?;
+                Ok(text(format!("generation {confirmed} is confirmed")))
+            }
+            Op::Cancel { generation } => {
+                let cancelled = self.engine.cancel(generation, author).await;
+                cancelled.map(published).map_err(|error| failure(&error))
+            }
+            op => Err(Failure::new(format!("`{}` does not concern generations", op.name()))),
+        }
     }
 
     async fn status(&self) -> Status {

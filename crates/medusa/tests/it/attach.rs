@@ -71,7 +71,7 @@ fn a_prompt_in_a_terminal() {
     let text = "世e\u{301}👍👨\u{200d}👩\u{200d}👧 word ".repeat(8);
     tmux.write(&format!("-- {}", "long ".repeat(14)));
     tmux.press(["M-b", "M-b"]);
-    tmux.expect(&[&format!("> -- {}", "long ".repeat(14)).trim_end()]);
+    tmux.expect(&[format!("> -- {}", "long ".repeat(14)).trim_end()]);
     for columns in [30, 29, 80] {
         tmux.resize(columns);
         wait::until("the line is drawn once", || {
@@ -95,7 +95,8 @@ fn a_prompt_in_a_terminal() {
 
 #[test]
 fn a_terminal_that_can_only_print() {
-    let Seat { tmux, .. } = Seat::take("dumb");
+    let seat = Seat::take("dumb");
+    let tmux = &seat.tmux;
     tmux.write("1 + 3");
     tmux.press(["BSpace", "2", "Enter"]);
     tmux.expect(&["> 1 + 2", "3", ">"]);

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use medusa_site::MAX_LOADS;
 use medusa_testkit::{Dnsmasq, OwnAddress, Server, Site, Unbound, Zone, wait};
 
 use super::support::{MEDUSA, WEB, start, web};
@@ -286,10 +287,12 @@ fn a_reload_keeps_what_is_known_and_the_status_shows_it() {
     let to = &resolver["children"][0];
     assert!(to["queries"].as_u64() == Some(1) && to["answers"].as_u64() == Some(1), "{to}");
     assert!(to["mean_latency"].as_f64() > Some(0.0), "{to}");
-    // With other arguments it is another one, and the old one is gone with its script.
+    // With other arguments it is another one, and the old one is gone with its script: when nobody can go back to that.
     site.write("site.luau", format!("dns = medusa.dns.server('{address}', {{ attempts = 3 }})"));
     server.reload();
     assert_eq!(source(&server, "a.example"), "server");
+    assert_eq!(server.documents("dns.server").len(), 2);
+    (0..MAX_LOADS).for_each(|_| server.reload());
     wait::until("the old one is gone", || (server.documents("dns.server").len() == 1).then_some(()));
 }
 

@@ -210,7 +210,7 @@ fn other_streams_are_let_finish_and_the_status_says_what_they_hold() {
     assert_eq!(client.head().status, 200);
     assert_eq!(chunk(&mut client), "begun");
     server.reload();
-    let held = server.documents("vm.replaced");
+    let held = server.documents("vm.paused");
     let [held] = held.as_slice() else { panic!("one VM was expected: {held:?}") };
     assert_eq!(held["requests"].as_u64(), Some(1), "{held}");
     assert_eq!(held["held_by"].as_str(), Some("GET /long"), "{held}");

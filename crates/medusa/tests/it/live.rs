@@ -27,7 +27,9 @@ impl Session {
     /// Reloads the script, which must succeed.
     #[track_caller]
     pub(crate) fn reload(&mut self) {
-        self.0.call(&Op::Reload, |_event| {}).unwrap_or_else(|error| panic!("reload: {error}"));
+        self.0
+            .call(&Op::Reload { confirm: None }, |_event| {})
+            .unwrap_or_else(|error| panic!("reload: {error}"));
     }
 }
 

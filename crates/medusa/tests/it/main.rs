@@ -22,6 +22,7 @@ mod framing;
 mod full_vm;
 mod guide;
 mod headers;
+mod history;
 mod host_memory;
 mod http1;
 mod http2;

@@ -1,5 +1,6 @@
 //! The script is run anew: the new site takes over at one instant, or the old one goes on.
 
+use medusa_site::MAX_WHOLE;
 use medusa_testkit::{Load, Signal, memory, wait};
 
 use super::live::{SLACK, Session, established};
@@ -179,6 +180,8 @@ fn a_compressed_function_goes_with_its_mounts_and_holds_no_replaced_vm() {
         web:mount('/b', medusa.handler.compress(packed))");
     let server = start(&site);
     let functions = |wanted: u64| {
+        // Until nobody can go back to them.
+        (0..MAX_WHOLE).for_each(|_| drop(server.eval("medusa.every(60, function() end):cancel()")));
         wait::until("the functions without a mount are let go", || {
             (server.number("vm", "handler_functions") == wanted).then_some(())
         });

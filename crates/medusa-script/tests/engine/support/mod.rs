@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use medusa_net::{ListenAddr, Workers};
 use medusa_proto::author::{Author, Via};
-use medusa_script::{Engine, Evaluated, Loaded, Program, ProgramSource, ScriptError};
+use medusa_script::{Engine, Evaluated, Loaded, Program, ProgramSource, ScriptError, SessionHandle};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -42,7 +42,7 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let workers = Workers::start(NonZeroUsize::new(2).unwrap()).unwrap();
         let engine = Engine::start(program(dir.path()), workers.clone()).unwrap();
-        let loaded = runtime.block_on(engine.load(by("test"), None));
+        let loaded = runtime.block_on(engine.load(by("test"), None, None));
         (Self { runtime, engine, workers, dir }, loaded)
     }
 
@@ -51,11 +51,11 @@ impl Server {
     }
 
     pub(crate) fn reload(&self) -> Result<Loaded, ScriptError> {
-        self.runtime.block_on(self.engine.load(by("reload"), None))
+        self.runtime.block_on(self.engine.load(by("reload"), None, None))
     }
 
     pub(crate) fn eval(&self, source: &str) -> Result<Evaluated, ScriptError> {
-        self.runtime.block_on(self.engine.eval(source.into(), by("test"), None))
+        self.runtime.block_on(self.engine.eval(SessionHandle::default(), source.into(), by("test"), None))
     }
 
     /// The value of a statement that must succeed.

@@ -1,0 +1,233 @@
+//! The commands of a session that go back and forth in the history of the site, and those that hold a change together.
+
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use medusa_proto::with_causes;
+use medusa_site::{Generation, explain, trial_of};
+use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods};
+
+use crate::call_site::fail;
+use crate::context::MainContext;
+use crate::docs::{Class, Item, session_item};
+use crate::options::no_more;
+use crate::transaction::Transaction;
+
+pub(crate) const DOCS: &[Item] = &[
+    session_item(
+        "begin",
+        "() -> ()",
+        "Begins a change of several statements: what they edit is published together by `commit()`, or not at all. It holds \
+         up nobody; if somebody else has changed the site by then, `commit()` says so and changes nothing.",
+    ),
+    session_item(
+        "commit",
+        "(seconds: number?, reason: string?) -> string",
+        "Publishes what this statement has changed, or all since `begin()`. With a number of seconds (at most a day) the change \
+         is on trial: the site goes back to what it was, by itself, unless somebody confirms it within that time. Once more \
+         while it is on trial, it gives it so many seconds from now on. The reason is kept in the history.",
+    ),
+    session_item("abort", "() -> ()", "Gives up what was begun by `begin()`."),
+    session_item(
+        "confirm",
+        "(generation: number?) -> string",
+        "Confirms the change that is on trial; with a number, only if it is that generation. Any session may.",
+    ),
+    session_item(
+        "cancel",
+        "(generation: number?) -> string",
+        "Takes the change that is on trial back at once.",
+    ),
+    session_item(
+        "generations",
+        "() -> { Generation }",
+        "The generations that are remembered, the last one first: at most 1000.",
+    ),
+    session_item(
+        "diff",
+        "(from: number, to: number?) -> string",
+        "What is different in generation `to` (by default the running one), compared with generation `from`: `+` for what is \
+         new, `-` for what is gone, `~` for what was changed. Both must be kept whole.",
+    ),
+    session_item(
+        "explain",
+        "(method: string, url: string) -> string",
+        "How a request would be routed, without serving it: for each server the mounts that match, the one that answers first,          each with its wrappers and handler, its line in the script and the generation since which it is so. A URL without a host,          `/hello`, is asked of all hosts.",
+    ),
+    session_item(
+        "rollback",
+        "(generation: number, reason: string?) -> string",
+        "Has the site become what it was in that generation, as a new generation: its mounts, listeners, logs and timers, and \
+         the main VM it had. Requests under way end as they began. `diff(current, generation)` shows what it would change. \
+         The last 16 generations can be gone back to, of at most three scripts besides the running one.",
+    ),
+];
+
+pub(crate) const CLASS: Class = Class {
+    name: "Generation",
+    doc: "What is remembered of a published site, from `generations()`.",
+    fields: &[
+        session_item("number", "number", "Its number."),
+        session_item("author", "string", "Who published it."),
+        session_item("at", "number", "When, in seconds since 1970 (UTC)."),
+        session_item("reason", "string?", "The reason its author gave."),
+        session_item("changes", "{ string }", "What it changed: `+ /hello`. At most 256 are told apart."),
+        session_item("loaded", "number", "The generation that had loaded the script it is of."),
+        session_item("whole", "boolean", "Whether one can go back to it at once."),
+    ],
+    methods: &[],
+};
+
+pub(super) fn install(lua: &Lua, commands: &Table) -> mlua::Result<()> {
+    commands.set(
+        "begin",
+        lua.create_function(|lua, rest: MultiValue| {
+            no_more(lua, "begin()", &rest)?;
+            of_session(lua, "begin")?.begin_block().map_err(|why| fail(lua, format!("begin: {why}")))
+        })?,
+    )?;
+    commands.set(
+        "abort",
+        lua.create_function(|lua, rest: MultiValue| {
+            no_more(lua, "abort()", &rest)?;
+            let session = of_session(lua, "abort")?;
+            if session.replays() || session.abort_block() {
+                Ok(())
+            } else {
+                Err(fail(lua, "abort: nothing was begun: `begin()` does that"))
+            }
+        })?,
+    )?;
+    commands.set("commit", lua.create_async_function(commit)?)?;
+    commands.set(
+        "confirm",
+        lua.create_function(|lua, (number, rest): (Option<u64>, MultiValue)| {
+            no_more(lua, "confirm(generation)", &rest)?;
+            let author = of_session(lua, "confirm")?.author().clone();
+            let confirmed = MainContext::of(lua)?.engine()?.confirm(number, &author);
+            let confirmed = confirmed.map_err(|why| fail(lua, format!("confirm: {}", why.render())))?;
+            Ok(format!("generation {confirmed} is confirmed"))
+        })?,
+    )?;
+    commands.set("cancel", lua.create_async_function(cancel)?)?;
+    commands.set(
+        "generations",
+        lua.create_function(|lua, rest: MultiValue| {
+            no_more(lua, "generations()", &rest)?;
+            let generations = MainContext::of(lua)?.live.generations();
+            Ok(generations.into_iter().map(GenerationValue).collect::<Vec<_>>())
+        })?,
+    )?;
+    commands.set(
+        "diff",
+        lua.create_function(|lua, (from, to, rest): (u64, Option<u64>, MultiValue)| {
+            no_more(lua, "diff(from, to)", &rest)?;
+            let live = MainContext::of(lua)?.live;
+            let to = to.unwrap_or_else(|| live.site().generation);
+            let differences = live.diff(from, to).map_err(|why| fail(lua, format!("diff: {why}")))?;
+            Ok(differences.to_string())
+        })?,
+    )?;
+    commands.set(
+        "explain",
+        lua.create_function(|lua, (method, url, rest): (String, String, MultiValue)| {
+            no_more(lua, "explain(method, url)", &rest)?;
+            let explained = explain(&MainContext::of(lua)?.live, &method, &url);
+            explained.map_err(|error| fail(lua, format!("explain: {}", with_causes(&error))))
+        })?,
+    )?;
+    commands.set("rollback", lua.create_async_function(rollback)?)
+}
+
+/// The statement that calls a command.
+fn of_session(lua: &Lua, command: &str) -> mlua::Result<std::rc::Rc<Transaction>> {
+    let current = Transaction::current().filter(|current| current.author().is_operator());
+    current.ok_or_else(|| fail(lua, format!("{command}: this is for statements of a session")))
+}
+
+async fn commit(
+    lua: Lua,
+    (seconds, reason, rest): (Option<f64>, Option<String>, MultiValue),
+) -> mlua::Result<String> {
+    no_more(&lua, "commit(seconds, reason)", &rest)?;
+    let failed = |why: String| fail(&lua, format!("commit: {why}"));
+    let trial = seconds.map(trial_of).transpose().map_err(failed)?;
+    let live = MainContext::of(&lua)?.live;
+    let transaction = of_session(&lua, "commit")?;
+    if transaction.replays() {
+        return Ok(String::new());
+    }
+    if let (false, Some(time), Some(_)) = (transaction.has_edits(), trial, live.pending()) {
+        let pending = live.extend_trial(time).map_err(|why| failed(why.to_string()))?;
+        let left = pending.left().as_secs_f64().ceil();
+        return Ok(format!(
+            "generation {} goes back to {} in {left} s unless confirm()",
+            pending.generation, pending.back_to
+        ));
+    }
+    if trial.is_some() && transaction.has_edits() {
+        let engine = MainContext::of(&lua)?.engine()?;
+        engine.note_trial(transaction.author().clone()).await.map_err(|error| failed(error.render()))?;
+    }
+    let published = transaction.commit_now(trial, reason.map(Into::into)).await;
+    if trial.is_some() && published.is_err() {
+        MainContext::of(&lua)?.engine()?.forget_trial();
+    }
+    let published = published.map_err(|error| failed(with_causes(&error)))?;
+    let generation = published.ok_or_else(|| failed("nothing was changed".to_owned()))?;
+    Ok(live.report(&generation))
+}
+
+async fn cancel(lua: Lua, (number, rest): (Option<u64>, MultiValue)) -> mlua::Result<String> {
+    no_more(&lua, "cancel(generation)", &rest)?;
+    let context = MainContext::of(&lua)?;
+    let author = of_session(&lua, "cancel")?.author().clone();
+    let reverted = context.engine()?.cancel(number, author).await;
+    let reverted = reverted.map_err(|error| fail(&lua, format!("cancel: {}", error.render())))?;
+    Ok(reverted.map(|generation| context.live.report(&generation)).unwrap_or_default())
+}
+
+async fn rollback(
+    lua: Lua,
+    (number, reason, rest): (u64, Option<String>, MultiValue),
+) -> mlua::Result<String> {
+    no_more(&lua, "rollback(generation, reason)", &rest)?;
+    let context = MainContext::of(&lua)?;
+    let transaction = of_session(&lua, "rollback")?;
+    if transaction.has_edits() {
+        let why =
+            "rollback: this statement has changed the site already, and going back is a change of its own";
+        return Err(fail(&lua, why));
+    }
+    let (author, events) = (transaction.author().clone(), transaction.events());
+    let back = context.engine()?.rollback(number, author, reason.map(Arc::from), events).await;
+    let back = back.map_err(|error| fail(&lua, format!("rollback: {}", error.render())))?;
+    Ok(back.map(|generation| context.live.report(&generation)).unwrap_or_default())
+}
+
+/// A generation that is remembered.
+struct GenerationValue(Generation);
+
+impl UserData for GenerationValue {
+    fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
+        fields.add_field_method_get("number", |_, this| Ok(this.0.number));
+        fields.add_field_method_get("author", |_, this| Ok(this.0.author.to_string()));
+        fields.add_field_method_get("at", |_, this| {
+            Ok(this.0.at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64())
+        });
+        fields.add_field_method_get("reason", |_, this| Ok(this.0.reason.as_deref().map(str::to_owned)));
+        fields.add_field_method_get("changes", |_, this| {
+            Ok(this.0.changes.told.iter().map(ToString::to_string).collect::<Vec<_>>())
+        });
+        fields.add_field_method_get("loaded", |_, this| Ok(this.0.loaded));
+        fields.add_field_method_get("whole", |_, this| Ok(this.0.is_whole()));
+    }
+
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_meta_method("__tostring", |_, this, ()| {
+            let Generation { number, author, changes, reason, .. } = &this.0;
+            let reason = reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+            Ok(format!("generation {number}, {author}{reason}: {changes}"))
+        });
+    }
+}

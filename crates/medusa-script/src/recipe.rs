@@ -1,0 +1,167 @@
+//! What a generation can be made of again: the script's files as they were, and the statements since.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::require::Sources;
+
+/// How much text all recipes may have together, in bytes. The oldest go first.
+const MAX_TEXT: usize = 64 * 1024 * 1024;
+
+/// How many statements a recipe may have. One with more cannot be made again.
+const MAX_STATEMENTS: usize = 10_000;
+
+/// How many bytes those may have together.
+const MAX_STATEMENT_TEXT: usize = 8 * 1024 * 1024;
+
+/// Files of a script, by their paths below its directory.
+pub(crate) type Files = Arc<BTreeMap<PathBuf, Arc<str>>>;
+
+/// What makes a generation.
+#[derive(Debug, Clone)]
+pub(crate) struct Recipe {
+    /// The files of the load: those that it has read so far, for a script may `require` some when a request needs them.
+    sources: Arc<Sources>,
+    last: Option<Arc<Step>>,
+}
+
+/// A statement, and those before it: recipes that begin alike share them.
+#[derive(Debug)]
+struct Step {
+    source: Arc<str>,
+    before: Option<Arc<Step>>,
+    /// How many there are with it, and how many bytes they have.
+    count: usize,
+    bytes: usize,
+}
+
+impl Recipe {
+    /// That of a load.
+    pub(crate) fn new(sources: Arc<Sources>) -> Self {
+        Self { sources, last: None }
+    }
+
+    /// The files of the load.
+    pub(crate) fn files(&self) -> Files {
+        self.sources.all_files()
+    }
+
+    /// The same, and then a statement; none if there are too many.
+    fn then(&self, source: Arc<str>) -> Option<Self> {
+        let before = self.last.clone();
+        let (count, bytes) = before.as_ref().map_or((0, 0), |before| (before.count, before.bytes));
+        let (count, bytes) = (count + 1, bytes + source.len());
+        let fits = count <= MAX_STATEMENTS && bytes <= MAX_STATEMENT_TEXT;
+        let last = Some(Arc::new(Step { source, before, count, bytes }));
+        fits.then(|| Self { sources: Arc::clone(&self.sources), last })
+    }
+
+    /// The same, and then these statements; none if there are too many.
+    pub(crate) fn then_all(self, statements: impl IntoIterator<Item = Arc<str>>) -> Option<Self> {
+        statements.into_iter().try_fold(self, |recipe, source| recipe.then(source))
+    }
+
+    /// Its statements, in their order.
+    pub(crate) fn statements(&self) -> Vec<Arc<str>> {
+        let mut all = Vec::new();
+        let mut step = self.last.as_ref();
+        while let Some(Step { source, before, .. }) = step.map(|step| &**step) {
+            all.push(Arc::clone(source));
+            step = before.as_ref();
+        }
+        all.reverse();
+        all
+    }
+}
+
+impl Drop for Step {
+    /// One after the other: ten thousand would be too deep.
+    fn drop(&mut self) {
+        let mut next = self.before.take();
+        while let Some(mut step) = next.and_then(Arc::into_inner) {
+            next = step.before.take();
+        }
+    }
+}
+
+/// The recipes of generations. One that has none of its own was made by the script itself from the one before it: by a timer or a
+/// request.
+#[derive(Debug, Default)]
+pub(crate) struct Recipes(RefCell<BTreeMap<u64, Option<Recipe>>>);
+
+impl Recipes {
+    /// The recipe of a generation; none if it is forgotten.
+    pub(crate) fn of(&self, generation: u64) -> Option<Recipe> {
+        self.0.borrow().range(..=generation).next_back()?.1.clone()
+    }
+
+    /// Notes what makes a generation.
+    pub(crate) fn note(&self, generation: u64, recipe: Option<Recipe>) {
+        let mut recipes = self.0.borrow_mut();
+        recipes.insert(generation, recipe);
+        let (mut loads, mut text, mut fit) = (BTreeSet::new(), 0, None);
+        for (number, recipe) in recipes.iter().rev() {
+            let Some(recipe) = recipe else { continue };
+            if loads.insert(Arc::as_ptr(&recipe.sources)) {
+                text += recipe.sources.bytes();
+            }
+            text += recipe.last.as_ref().map_or(0, |step| step.source.len());
+            if text > MAX_TEXT {
+                break;
+            }
+            fit = Some(*number);
+        }
+        if let Some(fit) = fit {
+            recipes.retain(|number, _| *number >= fit);
+        }
+    }
+
+    /// Notes that statements made `generation` what it is.
+    pub(crate) fn add(&self, generation: u64, statements: impl IntoIterator<Item = Arc<str>>) {
+        let recipe = self.of(generation).and_then(|recipe| recipe.then_all(statements));
+        self.note(generation, recipe);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Recipe {
+        let files = Files::new([(PathBuf::from("site.luau"), Arc::from(text))].into());
+        Recipe::new(Arc::new(Sources::recorded(PathBuf::new(), files)))
+    }
+
+    #[test]
+    fn a_generation_has_the_statements_before_it_and_no_later_ones() {
+        let recipes = Recipes::default();
+        recipes.note(1, Some(load("one")));
+        recipes.add(2, ["a".into()]);
+        recipes.add(3, ["b".into(), "c".into()]);
+        let statements = |generation| recipes.of(generation).map(|recipe| recipe.statements().join(" "));
+        assert_eq!(
+            [1, 2, 3, 4].map(statements),
+            ["", "a", "a b c", "a b c"].map(|text| Some(text.to_owned()))
+        );
+        assert_eq!(statements(0), None);
+        recipes.note(5, recipes.of(2));
+        recipes.add(6, ["d".into()]);
+        assert_eq!([5, 6].map(statements), ["a", "a d"].map(|text| Some(text.to_owned())));
+    }
+
+    #[test]
+    fn they_are_bounded() {
+        let recipes = Recipes::default();
+        recipes.note(1, Some(load(&"x".repeat(MAX_TEXT / 2))));
+        recipes.note(2, Some(load(&"y".repeat(MAX_TEXT / 2 - 1))));
+        assert!(recipes.of(1).is_some());
+        recipes.note(3, Some(load("zz")));
+        assert!(recipes.of(1).is_none() && recipes.of(2).is_some());
+        recipes.add(4, (0..MAX_STATEMENTS).map(|_| "a".into()));
+        assert_eq!(recipes.of(4).map(|recipe| recipe.statements().len()), Some(MAX_STATEMENTS));
+        recipes.add(5, ["one too many".into()]);
+        assert!(recipes.of(5).is_none() && recipes.of(4).is_some());
+    }
+}

@@ -1,0 +1,176 @@
+//! Changes that are to be confirmed: published on trial, and taken back unless somebody confirms them in time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use medusa_proto::author::Author;
+use medusa_proto::status::{Status, Value};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// The longest time a change may be on trial: a day. Until it is confirmed nobody can change anything else.
+pub const LONGEST_TRIAL: Duration = Duration::from_hours(24);
+
+/// The time of a trial, from seconds as people give them.
+///
+/// # Errors
+///
+/// It is not 1 second to [`LONGEST_TRIAL`]: the message for whoever gave it.
+pub fn trial_of(seconds: f64) -> Result<Duration, String> {
+    let time = Duration::try_from_secs_f64(seconds).ok();
+    time.filter(|time| (Duration::from_secs(1)..=LONGEST_TRIAL).contains(time)).ok_or_else(|| {
+        format!("the time to confirm must be 1 to {} seconds, not {seconds}", LONGEST_TRIAL.as_secs())
+    })
+}
+
+/// A change on trial.
+#[derive(Debug, Clone)]
+pub struct Pending {
+    /// The generation it has published.
+    pub generation: u64,
+    /// The generation that is published again if nobody confirms it.
+    pub back_to: u64,
+    /// Its author.
+    pub by: Author,
+    /// The time at which it is taken back.
+    pub deadline: Instant,
+    /// Whether it is being taken back already.
+    reverting: bool,
+}
+
+impl Pending {
+    /// How long there is left to confirm it.
+    pub fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// It as a document.
+    pub(crate) fn status(&self) -> Status {
+        Status::new("unconfirmed", format!("generation {}", self.generation))
+            .field("by", self.by.to_string())
+            .field("reverts_to", self.back_to)
+            .gauge("reverts_in", Value::Seconds(self.left().as_secs_f64()))
+    }
+}
+
+/// A change is on trial: another has to wait until it is confirmed or taken back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "generation {generation} by {by} is not confirmed yet, and goes back to {back_to} in {} s: `confirm()` or `cancel()` it \
+     first",
+    left.as_secs()
+)]
+pub struct Unconfirmed {
+    /// The generation on trial.
+    pub generation: u64,
+    /// The one before it.
+    pub back_to: u64,
+    /// Its author.
+    pub by: Arc<str>,
+    /// How long it has left.
+    pub left: Duration,
+}
+
+/// Why nothing was confirmed or taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TrialError {
+    /// No change is on trial.
+    #[error(
+        "there is nothing to confirm: the last change was published for good, or has been taken back already"
+    )]
+    None,
+    /// Another one is.
+    #[error("generation {asked} is not on trial, generation {pending} is")]
+    Other {
+        /// The one that was asked for.
+        asked: u64,
+        /// The one on trial.
+        pending: u64,
+    },
+    /// It is being taken back at this moment.
+    #[error("generation {0} is being taken back already")]
+    Reverting(u64),
+}
+
+/// The change on trial, if there is one.
+#[derive(Debug)]
+pub(crate) struct Trial(watch::Sender<Option<Pending>>);
+
+impl Default for Trial {
+    fn default() -> Self {
+        Self(watch::Sender::new(None))
+    }
+}
+
+impl Trial {
+    /// The change on trial.
+    pub(crate) fn pending(&self) -> Option<Pending> {
+        self.0.borrow().clone()
+    }
+
+    /// Tells of each change of it.
+    pub(crate) fn watch(&self) -> watch::Receiver<Option<Pending>> {
+        self.0.subscribe()
+    }
+
+    /// Whether another change may be published.
+    pub(crate) fn check(&self) -> Result<(), Unconfirmed> {
+        let Some(pending) = self.pending() else { return Ok(()) };
+        Err(Unconfirmed {
+            generation: pending.generation,
+            back_to: pending.back_to,
+            left: pending.left(),
+            by: pending.by.to_string().into(),
+        })
+    }
+
+    /// Puts what was published on trial.
+    pub(crate) fn begin(&self, generation: u64, back_to: u64, by: Author, time: Duration) {
+        let deadline = Instant::now() + time.min(LONGEST_TRIAL);
+        self.0.send_replace(Some(Pending { generation, back_to, by, deadline, reverting: false }));
+    }
+
+    /// Changes what is on trial, if it is the one that was `asked` for and nobody takes it back.
+    pub(crate) fn with<R>(
+        &self,
+        asked: Option<u64>,
+        change: impl FnOnce(&mut Option<Pending>) -> R,
+    ) -> Result<R, TrialError> {
+        let mut result = Err(TrialError::None);
+        self.0.send_if_modified(|pending| {
+            result = match pending {
+                None => Err(TrialError::None),
+                Some(known) if known.reverting => Err(TrialError::Reverting(known.generation)),
+                Some(Pending { generation, .. }) if asked.is_some_and(|asked| asked != *generation) => {
+                    Err(TrialError::Other { asked: asked.unwrap_or(0), pending: *generation })
+                }
+                Some(_) => Ok(change(pending)),
+            };
+            result.is_ok()
+        });
+        result
+    }
+
+    /// Begins to take it back: from now on it cannot be confirmed.
+    pub(crate) fn begin_to_revert(&self, asked: Option<u64>) -> Result<Pending, TrialError> {
+        self.with(asked, |pending| {
+            let pending = pending.as_mut()?;
+            pending.reverting = true;
+            Some(pending.clone())
+        })?
+        .ok_or(TrialError::None)
+    }
+
+    /// It was taken back; or it could not be, and is to be tried again after `again`.
+    pub(crate) fn reverted(&self, again: Option<Duration>) {
+        self.0.send_modify(|pending| match again {
+            None => *pending = None,
+            Some(again) => {
+                if let Some(pending) = pending {
+                    pending.reverting = false;
+                    pending.deadline = Instant::now() + again;
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,371 @@
+//! Generations: what changed is told, one can go back, changes of several statements, changes on trial.
+
+use medusa_monitor::{CallError, Client, Done, Op};
+use medusa_testkit::{Server, Signal, WebSocket, wait};
+
+use super::support::{MEDUSA, start, web};
+
+/// A session, with the results of its statements.
+struct Session(Client);
+
+impl Session {
+    #[track_caller]
+    fn with(server: &Server) -> Self {
+        Self(Client::connect(server.state()).expect("the control socket"))
+    }
+
+    fn run(&mut self, statement: &str) -> Result<Done, CallError> {
+        self.0.call(&Op::Eval { source: statement.to_owned() }, |_event| {})
+    }
+
+    /// The value of a statement that must succeed.
+    #[track_caller]
+    fn value(&mut self, statement: &str) -> String {
+        let done = self.run(statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
+        done.value.or(done.report).unwrap_or_default()
+    }
+
+    /// What a statement that must succeed has changed, without how long that took.
+    #[track_caller]
+    fn report(&mut self, statement: &str) -> String {
+        let done = self.run(statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
+        short(&done.report.unwrap_or_default())
+    }
+
+    /// Why a statement fails.
+    #[track_caller]
+    fn failure(&mut self, statement: &str) -> String {
+        match self.run(statement) {
+            Ok(done) => panic!("{statement}: {done:?}"),
+            Err(error) => error.to_string(),
+        }
+    }
+}
+
+/// A report without its workers and time.
+fn short(report: &str) -> String {
+    let (start, rest) = report.split_once("  (").unwrap_or((report, ""));
+    let end = rest.split_once(')').map_or("", |(_, end)| end);
+    format!("{start}{end}")
+}
+
+#[test]
+fn each_change_says_what_it_changed() {
+    let site = web("m = web:mount('/a', function() return 'a' end)")
+        .file("b.luau", "return function() return 'b' end");
+    let server = start(&site);
+    let mut session = Session::with(&server);
+    assert_eq!(session.report("return 1"), "");
+    assert_eq!(session.report("n = web:mount('/b', function() return 'b' end)"), "generation 2: + /b");
+    assert_eq!(
+        session
+            .report("m:replace(medusa.handler.script('b.luau')) n:remove() web:set_log(medusa.log.tail(9))"),
+        "generation 3: ~ /a  - /b  ~ log"
+    );
+    assert_eq!(
+        session.report("t = medusa.every(60, function() end)"),
+        "generation 4: + timer at statement:1"
+    );
+    assert_eq!(
+        session.report("other = medusa.http.server { listen = '127.0.0.1:0', name = 'other' }"),
+        "generation 5: + HTTP server \"other\""
+    );
+    assert_eq!(session.report("other:mount('/x', function() end)"), "generation 6: + other /x");
+    assert_eq!(
+        session.report("other:remove() t:cancel()"),
+        "generation 7: - timer at statement:1  - HTTP server \"other\""
+    );
+    assert_eq!(session.value("diff(2, 3)"), "~ /a  - /b  ~ log");
+    assert_eq!(session.value("diff(3, 2)"), "~ /a  + /b  ~ log");
+    assert_eq!(session.value("diff(7)"), "no difference");
+    let last = session.value("generations()[5]");
+    assert!(
+        last.starts_with("generation 3, eval by uid ") && last.ends_with(": ~ /a  - /b  ~ log"),
+        "{last}"
+    );
+    assert_eq!(session.value("#generations()"), "7");
+    assert!(session.failure("diff(1, 99)").contains("there is no generation 99: there are 1 to 7"));
+    let reload = server.command(["reload"]).success();
+    assert!(reload.is_empty());
+    assert!(session.value("generations()[1]").contains("reload by uid "));
+}
+
+#[test]
+fn one_can_go_back_and_back_again() {
+    let site = web("count = 0
+        ticks = medusa.shared('ticks')
+        medusa.every(0.02, function() ticks:incr('old', 1) end)
+        web:mount('/{$}', function() count += 1 return 'one ' .. count end)
+        web:mount('/ws', function(req)
+            return req:websocket(function(ws) for message in ws do ws:send(message) end end)
+        end)");
+    let server = start(&site);
+    let mut session = Session::with(&server);
+    assert_eq!(server.get("/").text(), "one 1");
+    session.report("web:mount('/two', function() return 'two' end)");
+    let three = web("web:mount('/{$}', function() return 'three' end)");
+    site.write("site.luau", three.read("site.luau"));
+    server.reload();
+    assert_eq!(server.get("/").text(), "three");
+    assert_eq!((server.get("/two").status, server.get("/ws").status), (404, 404));
+    assert_eq!(server.documents("vm.paused").len(), 1);
+    let paused = session.value("medusa.shared('ticks'):get('old') or 0");
+
+    let back = short(&session.value("rollback(2, 'three is wrong')"));
+    assert!(back.starts_with("generation 4: ~ /{$}  + /ws  + /two  + timer at site.luau:4"), "{back}");
+    assert_eq!(server.get("/").text(), "one 2", "the VM is the old one, with its values");
+    assert_eq!(server.get("/two").text(), "two");
+    wait::until("the old timer runs again", || {
+        let now: f64 = session.value("medusa.shared('ticks'):get('old') or 0").parse().expect("a number");
+        (now > paused.parse().expect("a number")).then_some(())
+    });
+    let mut socket = WebSocket::connect(server.address(), "/ws");
+    socket.send("again");
+    assert_eq!(socket.text(), "again");
+    assert_eq!(session.value("count"), "2", "statements run in it, too");
+    assert!(session.value("generations()[1].reason").contains("three is wrong"));
+
+    assert!(short(&session.value("rollback(3)")).starts_with("generation 5: ~ /{$}  - /ws  - /two  - timer"));
+    assert_eq!(server.get("/").text(), "three");
+    assert!(session.failure("rollback(5)").contains("generation 5 is the running one"));
+    assert!(session.failure("web:mount('/x', function() end) rollback(4)").contains("a change of its own"));
+    assert!(session.failure("rollback(77)").contains("there is no generation 77"));
+}
+
+/// What is not kept any more is made again: of the script as it was, its modules and handler files, and the statements since.
+#[test]
+fn an_old_generation_is_made_again_of_its_sources() {
+    let site = web("web:mount('/', function() return require('text') end) web:mount('/h', medusa.handler.script('h.luau'))")
+        .file("text.luau", "return 'old'")
+        .file("h.luau", "return function() return require('text') end");
+    let server = start(&site);
+    let mut session = Session::with(&server);
+    session.value("name = 'statement'");
+    session.report("web:mount('/s', function() return name end)");
+    assert_eq!((server.get("/").text(), server.get("/h").text()), ("old".into(), "old".into()));
+    site.write("text.luau", "return 'new'");
+    for _ in 0..5 {
+        server.reload();
+    }
+    assert_eq!((server.get("/").text(), server.get("/h").text()), ("new".into(), "new".into()));
+    assert_eq!(session.value("generations()[6].whole"), "false");
+    session.value("rollback(2)");
+    assert_eq!((server.get("/").text(), server.get("/h").text()), ("old".into(), "old".into()));
+    assert_eq!(server.get("/s").text(), "statement");
+    session.value("rollback(3)");
+    assert_eq!(server.get("/").text(), "new");
+}
+
+#[test]
+fn the_way_of_a_request_is_explained() {
+    let site = web("web:mount('/', function() end)
+        web:mount('GET /api/', medusa.handler.compress(medusa.handler.script('api.luau')))")
+    .file("api.luau", "return function() end");
+    let server = start(&site);
+    let mut session = Session::with(&server);
+    assert_eq!(
+        session.value("explain('GET', '/api/x')"),
+        "http: answered by GET /api/\n  GET /api/  handler.compress → script api.luau  (site.luau:3, generation 1)\n  /  function \
+         site.luau:2  (site.luau:2, generation 1)"
+    );
+    session.report("web.mounts[1]:replace(function() end)");
+    let text = session.value("explain('POST', 'http://example.com/api/x')");
+    assert_eq!(text, "http: answered by /\n  /  function statement:1  (statement:1, generation 2)");
+    session.report("web.mounts[1]:remove()");
+    assert_eq!(session.value("explain('POST', '/api/x')"), "http: answered 405: allowed are GET, HEAD");
+    assert_eq!(session.value("explain('GET', '/api')"), "http: redirected to /api/");
+    assert_eq!(session.value("explain('GET', '/gone')"), "http: answered 404: no mount matches");
+    assert!(session.failure("explain('GET', 'a b')").contains("is no URL"));
+}
+
+#[test]
+fn several_statements_are_one_change() {
+    let server = start(&web("m = web:mount('/{$}', function() return 'old' end)"));
+    let mut session = Session::with(&server);
+    let mut other = Session::with(&server);
+    session.value("begin()");
+    let done = session.run("m:replace(function() return 'new' end)").expect("an edit");
+    assert!(done.open && done.generation.is_none());
+    session.value("web:mount('/more', function() return 'more' end)");
+    assert!(session.failure("web:mount('/lost', function() end) error('no')").contains("no"));
+    assert_eq!((server.get("/").text(), server.get("/more").status), ("old".into(), 404));
+    assert_eq!(other.value("#web.mounts"), "1", "nobody else sees it");
+    assert_eq!(session.value("#web.mounts"), "2");
+    assert_eq!(short(&session.value("commit()")), "generation 2: ~ /{$}  + /more");
+    assert_eq!((server.get("/").text(), server.get("/more").text()), ("new".into(), "more".into()));
+    assert_eq!(server.get("/lost").status, 404);
+
+    // One that is given up, and one that somebody else was faster than.
+    session.value("begin()");
+    session.value("m:remove()");
+    session.value("abort()");
+    assert!(session.failure("abort()").contains("nothing was begun"));
+    assert!(session.failure("commit()").contains("nothing was changed"));
+    session.value("begin() web:mount('/slow', function() end)");
+    assert!(session.failure("begin()").contains("begun already"));
+    other.report("web:mount('/fast', function() return 'fast' end)");
+    let stale = session.failure("commit()");
+    assert!(stale.contains("begun on generation 2, and 3 is there now (+ /fast)"), "{stale}");
+    assert_eq!((server.get("/slow").status, server.get("/fast").text()), (404, "fast".into()));
+    assert!(!session.run("return 1").expect("a statement").open);
+
+    // One whose session ends.
+    session.value("begin() m:remove()");
+    drop(session);
+    assert_eq!(server.get("/").text(), "new");
+    assert_eq!(server.command(["eval", "begin() m:remove()"]).success(), "");
+    assert_eq!(server.get("/").text(), "new");
+}
+
+#[test]
+fn a_change_on_trial_goes_back_by_itself() {
+    let server = start(&web("m = web:mount('/{$}', function() return 'old' end)"));
+    let mut session = Session::with(&server);
+    let trial = short(&session.value("m:replace(function() return 'new' end) return commit(1)"));
+    assert_eq!(trial, "generation 2: ~ /{$}; goes back to 1 in 1 s unless confirm()");
+    assert_eq!(server.get("/").text(), "new");
+    wait::until("it is taken back", || (server.get("/").text() == "old").then_some(()));
+    server.stderr().wait_for("was not confirmed and is taken back");
+    assert!(session.failure("confirm()").contains("there is nothing to confirm"));
+    assert!(
+        session.value("generations()").contains("\ngeneration 2, eval by uid "),
+        "a command, not a statement"
+    );
+    assert!(session.value("generations()[1].author").contains("the end of the trial of generation 2"));
+
+    // While one is on trial, nothing else changes: not by others, not by a reload.
+    session.value("m:replace(function() return 'newer' end) return commit(600, 'try it')");
+    let mut other = Session::with(&server);
+    let refused = other.failure("web:mount('/x', function() end)");
+    assert!(
+        refused.contains("generation 4 by eval by uid ") && refused.contains("goes back to 3 in "),
+        "{refused}"
+    );
+    let refused = server.command(["reload"]).failure(1);
+    assert!(refused.contains("is not confirmed yet"), "{refused}");
+    assert_eq!(server.documents("unconfirmed").len(), 1);
+    assert!(other.failure("confirm(3)").contains("generation 3 is not on trial, generation 4 is"));
+    let extended = other.value("commit(1200)");
+    assert!(extended.starts_with("generation 4 goes back to 3 in 1200 s"), "{extended}");
+    drop(session);
+    assert_eq!(other.value("confirm(4)"), "generation 4 is confirmed");
+    assert_eq!(server.get("/").text(), "newer");
+    other.report("web:mount('/x', function() return 'x' end)");
+
+    // Taken back at once.
+    other.value("web:mount('/y', function() return 'y' end) return commit(600)");
+    assert_eq!(server.get("/y").text(), "y");
+    assert!(short(&other.value("cancel()")).starts_with("generation 7: - /y"));
+    assert_eq!((server.get("/y").status, server.get("/x").text()), (404, "x".into()));
+    for bad in ["commit(0)", "commit(-1)", "commit(1e9)", "commit(0/0)"] {
+        let told = other.failure(&format!("web:mount('/z', function() end) {bad}"));
+        assert!(told.contains("the time to confirm must be 1 to 86400 seconds"), "{bad}: {told}");
+    }
+    assert_eq!(server.get("/z").status, 404);
+}
+
+/// A server that is killed while a change is on trial starts with what was before it; once that is confirmed, with the script.
+#[test]
+fn kill_9_in_a_trial_starts_with_what_was_confirmed() {
+    let site = web("web:mount('/{$}', medusa.handler.script('h.luau'))")
+        .file("h.luau", "return function() return 'old' end");
+    let state = tempfile::tempdir().expect("a directory");
+    let start = || MEDUSA.serve_with_state(site.path(), state.path()).start();
+    let kill = |mut server: Server| {
+        server.signal(Signal::KILL);
+        server.wait();
+    };
+    let server = start();
+    server.eval("web:mount('/kept', function() return 'kept' end)");
+    server.eval("web:mount('/tried', function() return 'tried' end) commit(600)");
+    assert_eq!(server.get("/tried").text(), "tried");
+    kill(server);
+    let server = start();
+    server.stderr().wait_for("generation 3 was not confirmed when the server ended");
+    assert_eq!((server.get("/kept").text(), server.get("/tried").status), ("kept".into(), 404));
+    server.reload();
+    assert_eq!(server.get("/kept").status, 404, "what no file says is gone with a reload");
+
+    site.write("h.luau", "return function() return 'new' end");
+    let report = server.command(["reload", "--confirm", "600"]);
+    assert_eq!(report.success(), "");
+    assert_eq!(server.get("/").text(), "new");
+    kill(server);
+    let server = start();
+    assert_eq!(server.get("/").text(), "old", "nobody has confirmed the other");
+    kill(server);
+    let server = start();
+    assert_eq!(server.get("/").text(), "old", "nor since");
+    server.reload();
+    assert_eq!(server.get("/").text(), "new");
+    kill(server);
+    assert_eq!(start().get("/").text(), "new");
+
+    // Confirmed, and then killed.
+    let server = start();
+    site.write("h.luau", "return function() return 'newer' end");
+    server.command(["reload", "--confirm", "600"]).success();
+    assert_eq!(server.command(["confirm"]).success().trim(), "generation 2 is confirmed");
+    kill(server);
+    let server = start();
+    assert_eq!(server.get("/").text(), "newer");
+
+    // Taken back, and then killed: the script on disk is still what was taken back, until somebody changes it.
+    site.write("h.luau", "return function() return 'bad' end");
+    server.command(["reload", "--confirm", "600"]).success();
+    server.command(["cancel"]).success();
+    kill(server);
+    let server = start();
+    assert_eq!(server.get("/").text(), "newer");
+    kill(server);
+    site.write("h.luau", "return function() return 'mended' end");
+    assert_eq!(start().get("/").text(), "mended");
+}
+
+#[test]
+fn the_command_line_has_the_same() {
+    let server = start(&web("m = web:mount('/{$}', function() return 'old' end)"));
+    server.eval("m:replace(function() return 'new' end)");
+    let command = |words: &[&str]| server.command(words.iter().copied()).success();
+    let list = command(&["generations"]);
+    let lines: Vec<_> = list.lines().collect();
+    assert!(lines[0].contains("  generation 2, eval by uid ") && lines[0].ends_with(": ~ /{$}"), "{list}");
+    assert!(
+        lines[1].starts_with("20") && lines[1].contains("  generation 1, start: + HTTP server \"http\""),
+        "{list}"
+    );
+    assert!(command(&["generations", "--json"]).contains("\"number\": 2"));
+    assert_eq!(command(&["diff", "1"]), "~ /{$}\n");
+    assert_eq!(command(&["diff", "2", "--to", "1"]), "~ /{$}\n");
+    assert!(
+        command(&["explain", "GET", "/"]).starts_with("http: answered by /{$}\n  /{$}  function statement:1")
+    );
+    assert!(command(&["rollback", "1", "--reason", "no"]).starts_with("generation 3: ~ /{$}  ("));
+    assert_eq!(server.get("/").text(), "old");
+    for (words, why) in [
+        (&["rollback", "9"][..], "there is no generation 9: there are 1 to 3"),
+        (&["confirm"], "there is nothing to confirm"),
+        (&["cancel", "--generation", "3"], "there is nothing to confirm"),
+        (&["explain", "G T", "/"], "\"G T\" is no method"),
+        (&["reload", "--confirm", "0"], "the time to confirm must be 1 to 86400 seconds, not 0"),
+    ] {
+        let refused = server.command(words.iter().copied()).failure(1);
+        assert!(refused.contains(why), "{words:?}: {refused}");
+    }
+}
+
+/// A main VM that can be gone back to costs memory; there are three at most.
+#[test]
+fn replaced_scripts_are_kept_up_to_three() {
+    let site = web("kept = string.rep('x', 1000000) web:mount('/', function() return kept end)");
+    let server = start(&site);
+    let mut session = Session::with(&server);
+    for _ in 0..6 {
+        server.reload();
+    }
+    assert_eq!(server.documents("vm.paused").len(), 3);
+    let whole =
+        session.value("local n = 0 for _, g in generations() do n += g.whole and 1 or 0 end return n");
+    assert_eq!(whole, "4");
+    wait::until("the others are gone", || server.documents("vm.replaced").is_empty().then_some(()));
+}
