@@ -75,7 +75,7 @@ fn what_sessions_do_is_recorded_whole_and_shown() {
     let line = text.lines().position(|line| line.contains("x = 1")).expect("it is there") + 1;
     assert!(told.contains(&format!("audit.log line {line} (record {line}): it is not as it was")), "{told}");
     // The next server says so, and goes on.
-    let server = start(&site);
+    let server = MEDUSA.serve_with_state(site.path(), &state).start();
     server.stderr().wait_for("the audit log is not as it was left");
     server.eval("1");
 }
