@@ -64,7 +64,8 @@ fuzz_target!(|input: Input<'_>| {
                 terminal.page(text, &mut out);
             }
             Step::Complete(from, found) => {
-                let about = |&(text, about): &(&str, &str)| Candidate { text: text.into(), about: about.into() };
+                let about =
+                    |&(text, about): &(&str, &str)| Candidate { text: text.into(), about: about.into() };
                 let found: Vec<_> = found.iter().map(about).collect();
                 terminal.complete((*from).into(), &found, &mut out);
             }

@@ -651,10 +651,10 @@ impl EngineThread {
         let published = transaction.published();
         let mut statements = block.statements.borrow_mut();
         if published.is_some() || assigned || block.is_open() {
-            statements.push(source.into());
+            statements.push(source);
         }
         if !block.is_open() && !statements.is_empty() {
-            self.recipes.add(self.live.site().generation, statements.drain(..));
+            self.recipes.add(self.live.site().generation, statements.take());
         }
         drop(statements);
         Ok(Evaluated {

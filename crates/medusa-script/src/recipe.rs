@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use medusa_site::MAX_GENERATIONS;
+
 use crate::require::Sources;
 
 /// How much text all recipes may have together, in bytes. The oldest go first.
@@ -16,6 +18,42 @@ const MAX_STATEMENTS: usize = 10_000;
 /// How many bytes those may have together.
 const MAX_STATEMENT_TEXT: usize = 8 * 1024 * 1024;
 
+/// Statements on their way into a recipe.
+#[derive(Debug, Default)]
+pub(crate) struct Statements {
+    all: Vec<Arc<str>>,
+    count: usize,
+    bytes: usize,
+}
+
+impl Statements {
+    /// Adds one. If there are more than a recipe has room for, none is kept.
+    pub(crate) fn push(&mut self, source: &str) {
+        self.count += 1;
+        self.bytes += source.len();
+        if self.are_too_many() {
+            self.all.clear();
+        } else {
+            self.all.push(source.into());
+        }
+    }
+
+    fn are_too_many(&self) -> bool {
+        self.count > MAX_STATEMENTS || self.bytes > MAX_STATEMENT_TEXT
+    }
+
+    /// Whether there was none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Takes them out; none if there were too many.
+    pub(crate) fn take(&mut self) -> Option<Vec<Arc<str>>> {
+        let taken = std::mem::take(self);
+        (!taken.are_too_many()).then_some(taken.all)
+    }
+}
+
 /// Files of a script, by their paths below its directory.
 pub(crate) type Files = Arc<BTreeMap<PathBuf, Arc<str>>>;
 
@@ -24,6 +62,8 @@ pub(crate) type Files = Arc<BTreeMap<PathBuf, Arc<str>>>;
 pub(crate) struct Recipe {
     /// The files of the load: those that it has read so far, for a script may `require` some when a request needs them.
     sources: Arc<Sources>,
+    /// How much text those had when they were noted, in bytes.
+    bytes: usize,
     last: Option<Arc<Step>>,
 }
 
@@ -40,7 +80,7 @@ struct Step {
 impl Recipe {
     /// That of a load.
     pub(crate) fn new(sources: Arc<Sources>) -> Self {
-        Self { sources, last: None }
+        Self { bytes: sources.bytes(), sources, last: None }
     }
 
     /// The files of the load.
@@ -55,7 +95,7 @@ impl Recipe {
         let (count, bytes) = (count + 1, bytes + source.len());
         let fits = count <= MAX_STATEMENTS && bytes <= MAX_STATEMENT_TEXT;
         let last = Some(Arc::new(Step { source, before, count, bytes }));
-        fits.then(|| Self { sources: Arc::clone(&self.sources), last })
+        fits.then(|| Self { sources: Arc::clone(&self.sources), bytes: self.bytes, last })
     }
 
     /// The same, and then these statements; none if there are too many.
@@ -101,11 +141,14 @@ impl Recipes {
     pub(crate) fn note(&self, generation: u64, recipe: Option<Recipe>) {
         let mut recipes = self.0.borrow_mut();
         recipes.insert(generation, recipe);
+        if recipes.len() > MAX_GENERATIONS {
+            recipes.pop_first();
+        }
         let (mut loads, mut text, mut fit) = (BTreeSet::new(), 0, None);
         for (number, recipe) in recipes.iter().rev() {
             let Some(recipe) = recipe else { continue };
             if loads.insert(Arc::as_ptr(&recipe.sources)) {
-                text += recipe.sources.bytes();
+                text += recipe.bytes;
             }
             text += recipe.last.as_ref().map_or(0, |step| step.source.len());
             if text > MAX_TEXT {
@@ -118,9 +161,10 @@ impl Recipes {
         }
     }
 
-    /// Notes that statements made `generation` what it is.
-    pub(crate) fn add(&self, generation: u64, statements: impl IntoIterator<Item = Arc<str>>) {
-        let recipe = self.of(generation).and_then(|recipe| recipe.then_all(statements));
+    /// Notes that statements made `generation` what it is; none: there were too many.
+    pub(crate) fn add(&self, generation: u64, statements: Option<Vec<Arc<str>>>) {
+        let recipe = self.of(generation).zip(statements);
+        let recipe = recipe.and_then(|(recipe, statements)| recipe.then_all(statements));
         self.note(generation, recipe);
     }
 }
@@ -138,8 +182,8 @@ mod tests {
     fn a_generation_has_the_statements_before_it_and_no_later_ones() {
         let recipes = Recipes::default();
         recipes.note(1, Some(load("one")));
-        recipes.add(2, ["a".into()]);
-        recipes.add(3, ["b".into(), "c".into()]);
+        recipes.add(2, Some(vec!["a".into()]));
+        recipes.add(3, Some(vec!["b".into(), "c".into()]));
         let statements = |generation| recipes.of(generation).map(|recipe| recipe.statements().join(" "));
         assert_eq!(
             [1, 2, 3, 4].map(statements),
@@ -147,7 +191,7 @@ mod tests {
         );
         assert_eq!(statements(0), None);
         recipes.note(5, recipes.of(2));
-        recipes.add(6, ["d".into()]);
+        recipes.add(6, Some(vec!["d".into()]));
         assert_eq!([5, 6].map(statements), ["a", "a d"].map(|text| Some(text.to_owned())));
     }
 
@@ -159,9 +203,9 @@ mod tests {
         assert!(recipes.of(1).is_some());
         recipes.note(3, Some(load("zz")));
         assert!(recipes.of(1).is_none() && recipes.of(2).is_some());
-        recipes.add(4, (0..MAX_STATEMENTS).map(|_| "a".into()));
+        recipes.add(4, Some(vec!["a".into(); MAX_STATEMENTS]));
         assert_eq!(recipes.of(4).map(|recipe| recipe.statements().len()), Some(MAX_STATEMENTS));
-        recipes.add(5, ["one too many".into()]);
+        recipes.add(5, Some(vec!["one too many".into()]));
         assert!(recipes.of(5).is_none() && recipes.of(4).is_some());
     }
 }

@@ -19,6 +19,7 @@ use medusa_site::{Busy, Change, Draft, DraftError, Generation, GivenUp, Live, Pa
 use tokio::sync::mpsc;
 
 use crate::budget::Waited;
+use crate::recipe::Statements;
 
 tokio::task_local! {
     static CURRENT: Rc<Transaction>;
@@ -37,7 +38,7 @@ type Waiting = Pin<Box<dyn Future<Output = Change>>>;
 pub(crate) struct Block {
     change: RefCell<Option<Change>>,
     /// The statements that have edited it.
-    pub(crate) statements: RefCell<Vec<Arc<str>>>,
+    pub(crate) statements: RefCell<Statements>,
 }
 
 impl Block {

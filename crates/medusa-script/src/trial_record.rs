@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::recipe::{Files, Recipe};
@@ -17,6 +18,9 @@ use crate::require::Sources;
 
 /// The record's name in the state directory.
 const NAME: &str = "trial.json";
+
+/// The longest record, in bytes: twice the files of a script, and its statements, escaped.
+const MAX_RECORD: u64 = 256 * 1024 * 1024;
 
 /// A change on trial, and what was before it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,11 +68,20 @@ impl TrialRecord {
 
     /// The record of a state directory, if there is one.
     pub(crate) fn read(state: &Path) -> io::Result<Option<Self>> {
-        match fs::read(state.join(NAME)) {
-            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        // What it holds is run. Without NONBLOCK, opening a pipe would wait for its writer.
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+        let file = match OpenOptions::new().read(true).custom_flags(flags).open(state.join(NAME)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let meta = file.metadata()?;
+        if !meta.is_file() || meta.uid() != rustix::process::geteuid().as_raw() || meta.len() > MAX_RECORD {
+            return Err(io::Error::other("it is no file of this server's, or too long"));
         }
+        let mut text = Vec::new();
+        file.take(MAX_RECORD).read_to_end(&mut text)?;
+        Ok(Some(serde_json::from_slice(&text)?))
     }
 
     /// Puts it into a state directory, in place of another.

@@ -7,7 +7,13 @@ use crate::part::{Part, Parts};
 
 /// How many differences are told apart; of more there is only the number. A reload may change ten thousand mounts, and a
 /// generation is kept for long.
-const MOST_TOLD: usize = 256;
+const MOST_TOLD: usize = 64;
+
+/// The longest name of what has changed, in bytes: a thousand generations with the most of the longest have 13 MB.
+const LONGEST_NAME: usize = 200;
+
+/// How many differences are shown in a line.
+const MOST_SHOWN: usize = 12;
 
 /// A difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,17 +38,25 @@ pub enum Sign {
 impl Difference {
     /// What is new.
     pub fn added(what: impl Into<String>) -> Self {
-        Self { sign: Sign::Added, what: what.into() }
+        Self::new(Sign::Added, what.into())
     }
 
     /// What is gone.
     pub fn removed(what: impl Into<String>) -> Self {
-        Self { sign: Sign::Removed, what: what.into() }
+        Self::new(Sign::Removed, what.into())
     }
 
     /// What is not what it was.
     pub fn changed(what: impl Into<String>) -> Self {
-        Self { sign: Sign::Changed, what: what.into() }
+        Self::new(Sign::Changed, what.into())
+    }
+
+    fn new(sign: Sign, mut what: String) -> Self {
+        if what.len() > LONGEST_NAME {
+            what.truncate(what.floor_char_boundary(LONGEST_NAME - '…'.len_utf8()));
+            what.push('…');
+        }
+        Self { sign, what }
     }
 }
 
@@ -73,11 +87,12 @@ impl fmt::Display for Differences {
         if self.told.is_empty() {
             return f.write_str("no difference");
         }
-        for (at, difference) in self.told.iter().enumerate() {
+        for (at, difference) in self.told.iter().take(MOST_SHOWN).enumerate() {
             let gap = if at == 0 { "" } else { "  " };
             write!(f, "{gap}{difference}")?;
         }
-        if self.more > 0 { write!(f, "  and {} more", self.more) } else { Ok(()) }
+        let more = self.more + self.told.len().saturating_sub(MOST_SHOWN);
+        if more > 0 { write!(f, "  and {more} more") } else { Ok(()) }
     }
 }
 
@@ -95,7 +110,7 @@ pub fn differences(old: &Parts, new: &Parts) -> Differences {
             all.extend(part.differences(before).into_iter().map(|difference| {
                 let what =
                     if several { format!("{} {}", part.id().name, difference.what) } else { difference.what };
-                Difference { what, ..difference }
+                Difference::new(difference.sign, what)
             }));
         } else if let Some(at) = gone.iter().position(|gone| gone.label() == part.label()) {
             gone.remove(at);

@@ -8,12 +8,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use medusa_log::Sink;
 use medusa_proto::author::Author;
 
 use crate::diff::{Difference, Differences, Sign, differences};
 use crate::part::Parts;
 use crate::site::Site;
-use crate::walk::{objects, sinks};
 
 /// How many generations are remembered. A person reads the last dozens; a timer that edits the Site once a minute makes
 /// a thousand within a day.
@@ -42,14 +42,21 @@ pub struct Generation {
     pub took: Duration,
     /// What it changed.
     pub changes: Differences,
-    /// Its parts, as long as it is kept whole.
-    pub(crate) parts: Option<Parts>,
+    /// Its parts and the logs they use, as long as it is kept whole.
+    pub(crate) whole: Option<Whole>,
+}
+
+/// All that a generation was made of.
+#[derive(Debug, Clone)]
+pub(crate) struct Whole {
+    pub(crate) parts: Parts,
+    sinks: Vec<Arc<dyn Sink>>,
 }
 
 impl Generation {
     /// Whether it can be published again as it was.
     pub fn is_whole(&self) -> bool {
-        self.parts.is_some()
+        self.whole.is_some()
     }
 }
 
@@ -107,7 +114,7 @@ impl History {
             reason,
             took,
             changes: differences(&old.parts, &new.parts),
-            parts: Some(new.parts.clone()),
+            whole: Some(Whole { parts: new.parts.clone(), sinks: new.sinks().cloned().collect() }),
         });
     }
 
@@ -129,12 +136,12 @@ impl History {
 
     /// The parts of those that are kept whole.
     pub(crate) fn whole(&self) -> impl Iterator<Item = &Parts> {
-        self.0.iter().filter_map(|generation| generation.parts.as_ref())
+        self.0.iter().filter_map(|generation| Some(&generation.whole.as_ref()?.parts))
     }
 
     /// Takes the parts of those that are not to be kept whole beside the `running` one, but for the one that is `needed`.
     /// They are to be dropped where nothing is locked.
-    pub(crate) fn trim(&mut self, running: &Site, needed: Option<u64>) -> Vec<Parts> {
+    pub(crate) fn trim(&mut self, running: &Site, needed: Option<u64>) -> Vec<Whole> {
         let (mut whole, mut loads) = (0, vec![running.loaded]);
         self.take(|generation| {
             let keeps = [Some(running.generation), needed].contains(&Some(generation.number));
@@ -149,7 +156,7 @@ impl History {
     }
 
     /// Takes the parts of those that are of this load, or of all, but for the `running` one and the one that is `needed`.
-    pub(crate) fn forget(&mut self, running: &Site, needed: Option<u64>, load: Option<u64>) -> Vec<Parts> {
+    pub(crate) fn forget(&mut self, running: &Site, needed: Option<u64>, load: Option<u64>) -> Vec<Whole> {
         self.take(|generation| {
             let keeps = [Some(running.generation), needed].contains(&Some(generation.number));
             !keeps && load.is_none_or(|load| generation.loaded == load)
@@ -157,21 +164,20 @@ impl History {
     }
 
     /// Takes the parts of those of which `go` says so; it is asked from the last one on.
-    fn take(&mut self, mut go: impl FnMut(&Generation) -> bool) -> Vec<Parts> {
+    fn take(&mut self, mut go: impl FnMut(&Generation) -> bool) -> Vec<Whole> {
         let whole = self.0.iter_mut().rev().filter(|generation| generation.is_whole());
-        whole.filter_map(|generation| if go(generation) { generation.parts.take() } else { None }).collect()
+        whole.filter_map(|generation| if go(generation) { generation.whole.take() } else { None }).collect()
     }
 }
 
 /// Whether it has a log whose target the running Site has another log for: both would write one file.
 fn in_the_way(generation: &Generation, running: &Site) -> bool {
-    let Some(parts) = &generation.parts else { return false };
-    let old = objects(parts);
-    sinks(&old).any(|old| {
-        let name = |sink: &dyn medusa_log::Sink| {
-            let status = sink.status();
-            (status.kind, status.name)
-        };
-        running.sinks().any(|new| !Arc::ptr_eq(old, new) && name(&**old) == name(&**new))
-    })
+    let Some(whole) = &generation.whole else { return false };
+    let is_used = |old: &Arc<dyn Sink>| running.sinks().any(|new| Arc::ptr_eq(old, new));
+    let name = |sink: &Arc<dyn Sink>| {
+        let status = sink.status();
+        (status.kind, status.name)
+    };
+    let mut unused = whole.sinks.iter().filter(|old| !is_used(old)).map(name);
+    unused.any(|old| running.sinks().any(|new| name(new) == old))
 }

@@ -38,6 +38,6 @@ pub use parts::{
     EventLog, HttpServer, MAX_TIMERS, MadeTimer, MonitorSsh, MonitorSshSpec, MountId, MountSpec, ServerSpec,
     SiteResolver, Timer, TimerCounters, TimerStage,
 };
-pub use pending::{LONGEST_TRIAL, Pending, TrialError, Unconfirmed, trial_of};
+pub use pending::{LONGEST_REASON, LONGEST_TRIAL, Pending, TrialError, Unconfirmed, reason_of, trial_of};
 pub use prepare::{PartError, PublishError, PublishStage};
 pub use site::Site;

@@ -196,7 +196,8 @@ impl Live {
             if number == base.generation {
                 return Err(HistoryError::Running(number));
             }
-            let parts = generation.parts.clone().ok_or(HistoryError::NotWhole(number))?;
+            let whole = generation.whole.as_ref().ok_or(HistoryError::NotWhole(number))?;
+            let parts = whole.parts.clone();
             (parts, generation.loaded)
         };
         Ok(Change::new(Draft::back_to(parts, base), author, Some(loaded), Some(pass)))
@@ -320,7 +321,7 @@ impl Live {
     pub fn diff(&self, from: u64, to: u64) -> Result<Differences, HistoryError> {
         let whole = |number| {
             let generation = self.generation(number)?;
-            generation.parts.ok_or(HistoryError::NotWhole(number))
+            generation.whole.map(|whole| whole.parts).ok_or(HistoryError::NotWhole(number))
         };
         Ok(differences(&whole(from)?, &whole(to)?))
     }

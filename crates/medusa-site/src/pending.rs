@@ -11,6 +11,22 @@ use tokio::time::Instant;
 /// The longest time a change may be on trial: a day. Until it is confirmed nobody can change anything else.
 pub const LONGEST_TRIAL: Duration = Duration::from_hours(24);
 
+/// The longest reason of a change, in bytes: it is remembered for long.
+pub const LONGEST_REASON: usize = 1024;
+
+/// A reason, as people give it.
+///
+/// # Errors
+///
+/// It is longer than [`LONGEST_REASON`]: the message for whoever gave it.
+pub fn reason_of(text: String) -> Result<Arc<str>, String> {
+    if text.len() <= LONGEST_REASON {
+        Ok(text.into())
+    } else {
+        Err(format!("a reason may have {LONGEST_REASON} bytes"))
+    }
+}
+
 /// The time of a trial, from seconds as people give them.
 ///
 /// # Errors

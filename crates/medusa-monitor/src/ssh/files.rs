@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// The largest file, in bytes: thousands of keys.
@@ -55,7 +56,12 @@ pub enum SshFileError {
 /// The text of a file.
 pub(super) fn text(path: &Path) -> Result<String, SshFileError> {
     let error = |source| SshFileError::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(error)?;
+    // Without NONBLOCK, opening a pipe would wait for its writer.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let file = File::options().read(true).custom_flags(flags).open(path).map_err(error)?;
+    if !file.metadata().map_err(error)?.is_file() {
+        return Err(error(io::Error::other("it is no file")));
+    }
     let mut text = String::new();
     file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(error)?;
     if text.len() as u64 > MAX_FILE { Err(SshFileError::TooLarge(path.to_owned())) } else { Ok(text) }

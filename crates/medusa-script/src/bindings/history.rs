@@ -1,10 +1,9 @@
 //! The commands of a session that go back and forth in the history of the site, and those that hold a change together.
 
-use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use medusa_proto::with_causes;
-use medusa_site::{Generation, explain, trial_of};
+use medusa_site::{Generation, explain, reason_of, trial_of};
 use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods};
 
 use crate::call_site::fail;
@@ -71,7 +70,7 @@ pub(crate) const CLASS: Class = Class {
         session_item("author", "string", "Who published it."),
         session_item("at", "number", "When, in seconds since 1970 (UTC)."),
         session_item("reason", "string?", "The reason its author gave."),
-        session_item("changes", "{ string }", "What it changed: `+ /hello`. At most 256 are told apart."),
+        session_item("changes", "{ string }", "What it changed: `+ /hello`. At most 64 are told apart."),
         session_item("loaded", "number", "The generation that had loaded the script it is of."),
         session_item("whole", "boolean", "Whether one can go back to it at once."),
     ],
@@ -152,6 +151,7 @@ async fn commit(
     no_more(&lua, "commit(seconds, reason)", &rest)?;
     let failed = |why: String| fail(&lua, format!("commit: {why}"));
     let trial = seconds.map(trial_of).transpose().map_err(failed)?;
+    let reason = reason.map(reason_of).transpose().map_err(failed)?;
     let live = MainContext::of(&lua)?.live;
     let transaction = of_session(&lua, "commit")?;
     if transaction.replays() {
@@ -169,7 +169,7 @@ async fn commit(
         let engine = MainContext::of(&lua)?.engine()?;
         engine.note_trial(transaction.author().clone()).await.map_err(|error| failed(error.render()))?;
     }
-    let published = transaction.commit_now(trial, reason.map(Into::into)).await;
+    let published = transaction.commit_now(trial, reason).await;
     if trial.is_some() && published.is_err() {
         MainContext::of(&lua)?.engine()?.forget_trial();
     }
@@ -192,6 +192,7 @@ async fn rollback(
     (number, reason, rest): (u64, Option<String>, MultiValue),
 ) -> mlua::Result<String> {
     no_more(&lua, "rollback(generation, reason)", &rest)?;
+    let reason = reason.map(reason_of).transpose().map_err(|why| fail(&lua, format!("rollback: {why}")))?;
     let context = MainContext::of(&lua)?;
     let transaction = of_session(&lua, "rollback")?;
     if transaction.has_edits() {
@@ -200,7 +201,7 @@ async fn rollback(
         return Err(fail(&lua, why));
     }
     let (author, events) = (transaction.author().clone(), transaction.events());
-    let back = context.engine()?.rollback(number, author, reason.map(Arc::from), events).await;
+    let back = context.engine()?.rollback(number, author, reason, events).await;
     let back = back.map_err(|error| fail(&lua, format!("rollback: {}", error.render())))?;
     Ok(back.map(|generation| context.live.report(&generation)).unwrap_or_default())
 }

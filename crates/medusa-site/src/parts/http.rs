@@ -23,7 +23,7 @@ use medusa_net::{Accept, ListenAddr, ListenerId};
 use medusa_proto::forwarded::TrustedProxies;
 use medusa_proto::status::Status;
 
-use crate::diff::Difference;
+use crate::diff::{Difference, Sign};
 use crate::draft::{Draft, DraftError, room};
 use crate::object::{Object, Use};
 use crate::part::{
@@ -304,8 +304,11 @@ impl HttpServer {
                 Some(_) => {}
             }
         }
-        let gone = old.mounts.keys().filter(|pattern| !new.mounts.contains_key(*pattern));
-        all.extend(gone.map(|pattern| Difference::removed(pattern.to_string())));
+        let added = all.iter().filter(|difference| difference.sign == Sign::Added).count();
+        if old.mounts.len() + added > new.mounts.len() {
+            let gone = old.mounts.keys().filter(|pattern| !new.mounts.contains_key(*pattern));
+            all.extend(gone.map(|pattern| Difference::removed(pattern.to_string())));
+        }
         let kept = |listen: &&Listen, others: &[Listen]| others.iter().any(|other| other.addr == listen.addr);
         let came = new.listen.iter().filter(|listen| !kept(listen, &old.listen));
         all.extend(came.map(|listen| Difference::added(format!("listen {}", listen.addr))));

@@ -13,7 +13,7 @@ use medusa_proto::author::{Author, Via};
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
 use medusa_script::{Engine, Evaluated, Loaded, ProgressSender, ScriptError, SessionHandle};
-use medusa_site::{Generation, explain, trial_of};
+use medusa_site::{Generation, explain, reason_of, trial_of};
 use tokio::sync::{Notify, watch};
 
 use super::manager::Reloading;
@@ -186,8 +186,8 @@ impl Control for Controls {
             }
             Op::Rollback { generation, reason } => {
                 self.refuse_while_stopping()?;
-                let back =
-                    self.engine.rollback(generation, author, reason.map(Into::into), Some(events)).await;
+                let reason = reason.map(reason_of).transpose().map_err(Failure::new)?;
+                let back = self.engine.rollback(generation, author, reason, Some(events)).await;
                 back.map(published).map_err(|error| failure(&error))
             }
             Op::Confirm { generation } => {
