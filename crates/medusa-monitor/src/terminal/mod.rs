@@ -4,7 +4,7 @@
 //! terminal's end of the bytes may be anything that knows the escape sequences all terminals share, or nothing but
 //! printing (`TERM=dumb`).
 //!
-//! - [`keys`]: what was typed; [`line`]: what it makes of the text; [`history`]: what was typed before;
+//! - [`keys`]: what was typed; [`mod@line`]: what it makes of the text; [`history`]: what was typed before;
 //! - [`screen`]: rows that are redrawn; [`echo`]: the same where nothing can be; [`cells`]: how wide things are;
 //! - [`highlight`], [`complete`], [`pager`]: what they are called.
 //!
@@ -15,7 +15,7 @@
 //! ```
 //!
 //! **Invariants:** what is typed while nothing is edited waits, in order, so that when bytes arrive changes nothing. What
-//! is kept is bounded: text by [`line`], keys that wait by [`MAX_KEYS`], rows by the screen. Nothing shown steers the
+//! is kept is bounded: text by [`mod@line`], keys that wait by [`MAX_KEYS`], rows by the screen. Nothing shown steers the
 //! terminal.
 
 mod cells;
