@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::cli::{Arguments, Command};
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
-use crate::{deny, docs, environment, fuzz, term, tidy};
+use crate::{deny, docs, environment, fuzz, soak, term, tidy};
 
 /// The command.
 pub(crate) const COMMAND: Command = Command {
@@ -33,6 +33,7 @@ With STEP, runs that one alone.
   doctest   the examples in the documentation run
   fuzz      the parsers stand some seconds of fuzzing (`cargo xtask help fuzz`)
   smoke     the program starts on the sample site, answers, and ends well on SIGTERM
+  soak      a minute of scripts that misbehave and clients that attack (`cargo xtask help soak`)
   test      all unit and integration tests",
     run,
 };
@@ -98,6 +99,7 @@ fn steps() -> Vec<Step> {
         ),
         Step::own("fuzz", "coverage-guided fuzzing of the parsers", fuzz::check),
         Step::own("smoke", "start, answer, end", smoke::run),
+        Step::own("soak", "normal clients beside hostile ones", soaked),
         Step::program("test", "unit and integration tests", tests()),
     ]
 }
@@ -110,6 +112,10 @@ fn format() -> Result {
 
 fn generated() -> Result {
     docs::check(&Cmd::new(program::built()?))
+}
+
+fn soaked() -> Result {
+    soak::check(&program::built()?)
 }
 
 /// The test runner: cargo-nextest, or Cargo's own where that is not installed.

@@ -83,7 +83,6 @@ fn run(mut arguments: Arguments) -> Result {
 }
 
 /// Runs the soak as CI does: a minute, with a `program` of the dev profile.
-#[expect(dead_code, reason = "CI leaves it out while the soak itself takes memory without end")]
 pub(crate) fn check(program: &Path) -> Result {
     soak(program, false, seed_of_now(), IN_CI)
 }
