@@ -347,6 +347,7 @@ impl Client {
             let end = self.find(b"\r\n")?;
             let line = self.take(end + 2)?;
             let size = parse::chunk_size(&line[..end])?;
+            self.check(body.len().saturating_add(size))?;
             body.extend(self.take(size)?);
             if self.take(2)? != b"\r\n" {
                 return Err(parse::malformed("a chunk without its end", &line));
@@ -363,6 +364,7 @@ impl Client {
     }
 
     fn take(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        self.check(length)?;
         while self.ahead.len() < length {
             self.fill_or_fail()?;
         }
@@ -387,11 +389,17 @@ impl Client {
         Ok(())
     }
 
-    /// Reads what has come, waiting for the first byte; 0 at the end.
-    fn fill(&mut self) -> io::Result<usize> {
-        if self.ahead.len() > self.longest {
+    /// Whether a response may have more than these bytes.
+    fn check(&self, length: usize) -> io::Result<()> {
+        if length > self.longest {
             return Err(io::Error::other(format!("a response of more than {} bytes", self.longest)));
         }
+        Ok(())
+    }
+
+    /// Reads what has come, waiting for the first byte; 0 at the end.
+    fn fill(&mut self) -> io::Result<usize> {
+        self.check(self.ahead.len())?;
         let mut buffer = [0; 16 * 1024];
         let read = self.stream.read(&mut buffer)?;
         self.ahead.extend_from_slice(&buffer[..read]);

@@ -50,6 +50,22 @@ fn a_chunk_that_is_longer_than_it_says_is_no_response() {
 }
 
 #[test]
+fn a_response_is_no_longer_than_may_be_however_it_is_framed() {
+    const CHUNKS: &str = "8\r\n12345678\r\n8\r\n12345678\r\n8\r\n12345678\r\n";
+    for (framing, body) in [
+        ("Transfer-Encoding: chunked", format!("{CHUNKS}{CHUNKS}{CHUNKS}{CHUNKS}{CHUNKS}{CHUNKS}0\r\n\r\n")),
+        ("Content-Length: 144", "x".repeat(144)),
+        ("Connection: close", "x".repeat(144)),
+    ] {
+        let reply = format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n{body}").leak();
+        let mut client = client_of(reply.as_bytes());
+        client.read_at_most(100);
+        let error = client.try_response("GET").expect_err("it is longer").to_string();
+        assert_eq!(error, "a response of more than 100 bytes", "{framing}");
+    }
+}
+
+#[test]
 #[should_panic(expected = "the server goes on with \"more\"")]
 fn bytes_after_the_last_response_show() {
     let mut client = client_of(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nonemore");
