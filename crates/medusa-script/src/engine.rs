@@ -3,12 +3,11 @@
 //! One thing at a time changes the site, but many run: a statement that waits, a slow reload and a hundred requests share
 //! this thread slice by slice.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,12 +31,15 @@ use crate::main_vms::MainVms;
 use crate::print;
 use crate::recipe::{Files, Recipe, Recipes};
 use crate::require::Sources;
-use crate::transaction::{Block, MAX_OUTPUT, ProgressSender, Transaction};
+use crate::transaction::{Block, MAX_OUTPUT, ProgressSender, Transaction, tells};
 use crate::trial_record::TrialRecord;
 use crate::worker;
 
 /// The number of requests to the engine that may wait.
 const QUEUED_JOBS: usize = 64;
+
+/// The time until a change that could not be taken back is tried to be again.
+const REVERT_AGAIN: Duration = Duration::from_secs(1);
 
 /// The script that the server is driven by.
 #[derive(Debug, Clone)]
@@ -98,7 +100,7 @@ pub struct Evaluated {
 
 /// What a session leaves from one of its statements to the next: a change that it has begun. Ends when it is dropped.
 #[derive(Debug, Clone, Default)]
-pub struct SessionHandle(Arc<()>);
+pub struct SessionHandle(Arc<Block>);
 
 type JobAnswer<T> = oneshot::Sender<Result<T, ScriptError>>;
 
@@ -319,9 +321,7 @@ struct EngineThread {
     vms: Rc<MainVms>,
     recipes: Recipes,
     /// This, for the commands of its VMs.
-    this: std::rc::Weak<Self>,
-    /// What sessions have begun.
-    blocks: RefCell<Vec<(std::sync::Weak<()>, Rc<Block>)>>,
+    this: Weak<Self>,
 }
 
 impl EngineThread {
@@ -330,13 +330,12 @@ impl EngineThread {
         let scripts = Scripts::new(live.workers().cloned(), engine);
         let vms = MainVms::new(&live);
         Rc::new_cyclic(|this| Self {
-            this: std::rc::Weak::clone(this),
+            this: Weak::clone(this),
             recipes: Recipes::default(),
             program,
             live,
             scripts: Arc::new(scripts),
             vms,
-            blocks: RefCell::default(),
         })
     }
 
@@ -353,7 +352,7 @@ impl EngineThread {
                         respond(answer, async { engine.confirm(number, &author) }).await;
                     }
                     Job::Eval { session, source, author, events, answer } => {
-                        respond(answer, engine.eval(&session, &source, author, events)).await;
+                        respond(answer, engine.eval(&session.0, &source, author, events)).await;
                     }
                     Job::Rollback { number, author, reason, events, answer } => {
                         respond(answer, engine.rollback(number, author, reason, events)).await;
@@ -498,13 +497,18 @@ impl EngineThread {
         reason: Option<Arc<str>>,
         events: Option<ProgressSender>,
     ) -> Result<Option<Generation>, ScriptError> {
-        let told = |error: &dyn std::error::Error| ScriptError::new(with_causes(error));
-        let known = self.live.generation(number).map_err(|error| told(&error))?;
+        let failed = |error: &dyn std::error::Error| ScriptError::new(with_causes(error));
+        let known = self.live.generation(number).map_err(|error| failed(&error))?;
         let recipe = self.recipes.of(number);
         let generation = if known.is_whole() {
-            self.vms.rollback(number, author, reason, events).await?
+            let change = self.live.begin_rollback(number, author, tells(events)).await;
+            let mut change = change.map_err(|error| failed(&error))?;
+            change.reason = reason;
+            let published = self.live.publish(change).await.map_err(|error| failed(&error))?;
+            self.vms.follow();
+            published.generation
         } else {
-            let recipe = recipe.as_ref().ok_or_else(|| told(&HistoryError::NotWhole(number)))?;
+            let recipe = recipe.as_ref().ok_or_else(|| failed(&HistoryError::NotWhole(number)))?;
             self.make_again(recipe, author, reason, events).await?
         };
         self.recipes.note(self.live.site().generation, recipe);
@@ -555,7 +559,8 @@ impl EngineThread {
         author: Author,
     ) -> Result<Option<Generation>, RevertError> {
         let back_to = self.live.pending().map(|pending| pending.back_to);
-        let reverted = self.vms.revert(number, author).await?;
+        let reverted = self.live.revert(number, author, REVERT_AGAIN).await?.generation;
+        self.vms.follow();
         let recipe = back_to.and_then(|back_to| self.recipes.of(back_to));
         self.recipes.note(self.live.site().generation, recipe);
         // What is on disk is still what was taken back, unless that was statements alone.
@@ -585,19 +590,6 @@ impl EngineThread {
         }
     }
 
-    /// What a session has begun.
-    fn block(&self, session: &SessionHandle) -> Rc<Block> {
-        let mut blocks = self.blocks.borrow_mut();
-        blocks.retain(|(session, _)| session.strong_count() > 0);
-        let known = blocks.iter().find(|(known, _)| known.as_ptr() == Arc::as_ptr(&session.0));
-        if let Some((_, block)) = known {
-            return Rc::clone(block);
-        }
-        let block = Rc::<Block>::default();
-        blocks.push((Arc::downgrade(&session.0), Rc::clone(&block)));
-        block
-    }
-
     /// Runs the script in a VM of its own, under a transaction that makes the site anew.
     async fn run(
         &self,
@@ -609,7 +601,7 @@ impl EngineThread {
         let transaction = Transaction::fresh(Arc::clone(&self.live), author, events).await;
         let sources = Arc::new(sources);
         let state = self.program.state.as_deref();
-        let this: std::rc::Weak<dyn Commands> = std::rc::Weak::<Self>::clone(&self.this);
+        let this: Weak<dyn Commands> = Weak::<Self>::clone(&self.this);
         let started = MainVm::start(&self.live, &self.scripts, &sources, state, Some(this));
         let (vm, calls) = started.map_err(|error| ScriptError::from_lua(&error))?;
         let source = match &self.program.source {
@@ -636,20 +628,19 @@ impl EngineThread {
 
     async fn eval(
         &self,
-        session: &SessionHandle,
+        block: &Arc<Block>,
         source: &str,
         author: Author,
         events: Option<ProgressSender>,
     ) -> Result<Evaluated, ScriptError> {
         let vm = self.vms.current().ok_or_else(|| ScriptError::new("the script is not loaded yet"))?;
-        let block = self.block(session);
         let transaction =
-            Transaction::of_statement(Arc::clone(&self.live), author, events, Rc::clone(&block));
+            Transaction::of_statement(Arc::clone(&self.live), author, events, Arc::clone(block));
         let run = vm.run_statement(&transaction, source).await;
         let (values, assigned) = run.map_err(|error| error.showing(vm.sources()))?;
         self.vms.follow();
         let published = transaction.published();
-        let mut statements = block.statements.borrow_mut();
+        let mut statements = block.statements.lock();
         if published.is_some() || assigned || block.is_open() {
             statements.push(source);
         }

@@ -6,23 +6,16 @@ use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use medusa_proto::author::Author;
 use medusa_proto::status::Status;
-use medusa_proto::with_causes;
-use medusa_site::{Generation, Live, RevertError};
+use medusa_site::Live;
 use tokio::sync::mpsc;
 
-use crate::error::ScriptError;
 use crate::inline::Call;
 use crate::main_vm::MainVm;
-use crate::transaction::{ProgressSender, tells};
 
 /// How much memory the scripts of all paused VMs may have together, in bytes. Beyond that the history cannot go back to the
 /// oldest of them any more.
 const MAX_PAUSED: usize = 256 * 1024 * 1024;
-
-/// How long until a change that could not be taken back is tried to be again.
-const REVERT_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// The main VMs.
 #[derive(Debug)]
@@ -95,34 +88,6 @@ impl MainVms {
             replaced.push(Rc::downgrade(vm));
         }
         gone
-    }
-
-    /// Has generation `number` run again.
-    pub(crate) async fn rollback(
-        &self,
-        number: u64,
-        author: Author,
-        reason: Option<Arc<str>>,
-        events: Option<ProgressSender>,
-    ) -> Result<Option<Generation>, ScriptError> {
-        let change = self.live.begin_rollback(number, author, tells(events)).await;
-        let mut change = change.map_err(|error| ScriptError::new(with_causes(&error)))?;
-        change.reason = reason;
-        let published = self.live.publish(change).await;
-        let published = published.map_err(|error| ScriptError::new(with_causes(&error)))?;
-        self.follow();
-        Ok(published.generation)
-    }
-
-    /// Takes the change on trial back.
-    pub(crate) async fn revert(
-        &self,
-        number: Option<u64>,
-        author: Author,
-    ) -> Result<Option<Generation>, RevertError> {
-        let published = self.live.revert(number, author, REVERT_AGAIN).await?;
-        self.follow();
-        Ok(published.generation)
     }
 
     /// What each holds.

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use medusa_proto::author::Author;
 use medusa_proto::progress::TaskProgress;
 use medusa_site::{Busy, Change, Draft, DraftError, Generation, GivenUp, Live, Parts, PublishError};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::budget::Waited;
@@ -33,19 +34,30 @@ pub type ProgressSender = mpsc::Sender<TaskProgress>;
 
 type Waiting = Pin<Box<dyn Future<Output = Change>>>;
 
-/// What a session has begun and not committed, from one statement to the next.
+/// What a session leaves from one of its statements to the next: a change that it has begun and not committed.
 #[derive(Debug, Default)]
 pub(crate) struct Block {
-    change: RefCell<Option<Change>>,
+    change: Mutex<Option<Change>>,
     /// The statements that have edited it.
-    pub(crate) statements: RefCell<Statements>,
+    pub(crate) statements: Mutex<Statements>,
 }
 
 impl Block {
     /// Whether the session has begun something.
     pub(crate) fn is_open(&self) -> bool {
-        self.change.borrow().is_some()
+        self.change.lock().is_some()
     }
+}
+
+/// What becomes of the edits of a task that ends well.
+enum Ending {
+    /// They are published.
+    Publish,
+    /// They are left for the session's next statement: they are published by command. If the task fails, the draft is what it
+    /// was before it; none: the task itself has begun it.
+    LeaveOpen(Option<Draft>),
+    /// They are published with those of others that are run again.
+    Replay,
 }
 
 /// The edits of one task.
@@ -62,13 +74,8 @@ pub(crate) struct Transaction {
     /// What the task has published before its end, last.
     published: RefCell<Option<Generation>>,
     /// Of a statement in a session: where what it leaves open goes to.
-    block: Option<Rc<Block>>,
-    /// Whether what is edited is to be committed by command.
-    is_block: Cell<bool>,
-    /// Whether statements of a generation are run again, to be published together.
-    replays: Cell<bool>,
-    /// The block's draft as it was before the statement, for when that fails.
-    before: RefCell<Option<Draft>>,
+    block: Option<Arc<Block>>,
+    ending: RefCell<Ending>,
 }
 
 impl Transaction {
@@ -82,13 +89,14 @@ impl Transaction {
         live: Arc<Live>,
         author: Author,
         events: Option<ProgressSender>,
-        block: Rc<Block>,
+        block: Arc<Block>,
     ) -> Rc<Self> {
-        let open = block.change.take();
+        let open = block.change.lock().take();
+        let before = open.as_ref().map(|change| change.draft.clone());
         let transaction = Self::with(live, author, open, events, Some(block));
-        let before = transaction.change.borrow().as_ref().map(|change| change.draft.clone());
-        transaction.is_block.set(before.is_some());
-        transaction.before.replace(before);
+        if before.is_some() {
+            transaction.ending.replace(Ending::LeaveOpen(before));
+        }
         transaction
     }
 
@@ -103,7 +111,7 @@ impl Transaction {
         author: Author,
         change: Option<Change>,
         events: Option<ProgressSender>,
-        block: Option<Rc<Block>>,
+        block: Option<Arc<Block>>,
     ) -> Rc<Self> {
         Rc::new(Self {
             live,
@@ -115,9 +123,7 @@ impl Transaction {
             excused: Cell::default(),
             published: RefCell::default(),
             block,
-            is_block: Cell::default(),
-            replays: Cell::default(),
-            before: RefCell::default(),
+            ending: RefCell::new(Ending::Publish),
         })
     }
 
@@ -139,7 +145,8 @@ impl Transaction {
     pub(crate) fn abandon(&self) {
         self.waiting.take();
         let change = self.change.take();
-        if let (Some(mut change), Some(before)) = (change, self.before.take()) {
+        let ending = self.ending.replace(Ending::Publish);
+        if let (Some(mut change), Ending::LeaveOpen(Some(before))) = (change, ending) {
             change.draft = before;
             self.leave_open(change);
         }
@@ -147,44 +154,44 @@ impl Transaction {
 
     fn leave_open(&self, change: Change) {
         if let Some(block) = &self.block {
-            block.change.replace(Some(change));
+            *block.change.lock() = Some(change);
         }
     }
 
     /// Has commands that hold a change together do nothing: what they did is done at the end.
     pub(crate) fn set_replays(&self) {
-        self.replays.set(true);
+        self.ending.replace(Ending::Replay);
     }
 
     pub(crate) fn replays(&self) -> bool {
-        self.replays.get()
+        matches!(*self.ending.borrow(), Ending::Replay)
     }
 
     /// Begins what is to be committed by command, in this statement or one of the session's next.
     pub(crate) fn begin_block(&self) -> Result<(), &'static str> {
-        if self.replays() {
-            return Ok(());
+        match *self.ending.borrow() {
+            Ending::Replay => return Ok(()),
+            Ending::LeaveOpen(_) => {
+                return Err("a change is begun already: `commit()` or `abort()` it first");
+            }
+            Ending::Publish => {}
         }
         if self.block.is_none() {
             return Err("only a statement can begin a change for others to go on with");
-        }
-        if self.is_block.get() {
-            return Err("a change is begun already: `commit()` or `abort()` it first");
         }
         let mut change = self.change.borrow_mut();
         if change.is_some() {
             return Err("this statement has changed the site already: begin() comes before the first change");
         }
         *change = Some(self.live.begin_apart(self.author.clone()));
-        self.is_block.set(true);
+        self.ending.replace(Ending::LeaveOpen(None));
         Ok(())
     }
 
     /// Gives up what the session has begun; false if it has not.
     pub(crate) fn abort_block(&self) -> bool {
-        self.before.take();
-        let was_block = self.is_block.replace(false);
-        was_block && self.change.take().is_some()
+        let ending = self.ending.replace(Ending::Publish);
+        matches!(ending, Ending::LeaveOpen(_)) && self.change.take().is_some()
     }
 
     /// Publishes what was edited, on trial if a time is given; nothing if nothing was. Returns the generation.
@@ -193,8 +200,7 @@ impl Transaction {
         trial: Option<Duration>,
         reason: Option<Arc<str>>,
     ) -> Result<Option<Generation>, PublishError> {
-        self.before.take();
-        self.is_block.set(false);
+        self.ending.replace(Ending::Publish);
         if let Some(change) = &mut *self.change.borrow_mut() {
             change.trial = trial;
             change.reason = reason;
@@ -324,19 +330,16 @@ impl Transaction {
         if self.replays() {
             return Ok(());
         }
+        let ending = self.ending.replace(Ending::Publish);
         if replaced && self.has_edits() {
-            self.before.take();
             self.abandon();
             return Err(CommitError::Replaced);
         }
-        if self.is_block.get() {
-            self.before.take();
-            if let Some(change) = self.change.take() {
-                self.leave_open(change);
-            }
-            return Ok(());
+        if matches!(ending, Ending::Publish) {
+            self.commit().await?;
+        } else if let Some(change) = self.change.take() {
+            self.leave_open(change);
         }
-        self.commit().await?;
         Ok(())
     }
 
