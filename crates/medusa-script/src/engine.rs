@@ -649,7 +649,7 @@ impl EngineThread {
         }
         drop(statements);
         Ok(Evaluated {
-            value: print::values(&values),
+            value: transaction.afterwards(|| print::values(&values)),
             generation: published.as_ref().map(|published| published.number),
             report: published.map(|published| self.live.report(&published)),
             is_open: block.is_open(),

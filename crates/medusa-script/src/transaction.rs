@@ -291,12 +291,22 @@ impl Transaction {
         }
     }
 
-    /// The parts of the Site as this task sees them: its draft's, if it has edited, else the running ones.
+    /// The parts of the Site as this task sees them: its draft's, if it has edited, or that of what it has left open; else the
+    /// running ones.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&Parts) -> R) -> R {
-        match &*self.change.borrow() {
-            Some(change) => look(change.draft.parts()),
-            None => look(&self.live.site().parts),
+        if let Some(change) = &*self.change.borrow() {
+            return look(change.draft.parts());
         }
+        let left = self.block.as_ref().map(|block| block.change.lock());
+        match left.as_deref() {
+            Some(Some(change)) => look(change.draft.parts()),
+            _ => look(&self.live.site().parts),
+        }
+    }
+
+    /// Looks at something as this task sees it, after its end.
+    pub(crate) fn afterwards<R>(self: &Rc<Self>, look: impl FnOnce() -> R) -> R {
+        CURRENT.sync_scope(Rc::clone(self), look)
     }
 
     /// Hands a printed line to whoever runs the statement; false if nobody listens.

@@ -140,7 +140,10 @@ impl MainVm {
         source: &str,
     ) -> Result<(MultiValue, bool), ScriptError> {
         let lua = self.vm.lua();
-        let failed = |error: mlua::Error| ScriptError::from_lua(&error);
+        let failed = |error: mlua::Error| {
+            transaction.abandon();
+            ScriptError::from_lua(&error)
+        };
         let (environment, keep) = self.statement.call::<(Table, Function)>(()).map_err(failed)?;
         let function = compile_statement(lua, source, &environment).map_err(failed)?;
         let running = self.run.call_async::<MultiValue>(function);

@@ -188,6 +188,15 @@ fn several_statements_are_one_change() {
     assert!(done.open && done.generation.is_none());
     session.value("web:mount('/more', function() return 'more' end)");
     assert!(session.failure("web:mount('/lost', function() end) error('no')").contains("no"));
+    assert!(
+        session.failure("web:mount('/lost', ").contains("statement:1"),
+        "what is no statement loses nothing"
+    );
+    assert!(
+        session.value("web:mount('/shown', function() end)").starts_with("Mount \"/shown\" ("),
+        "as the change has it"
+    );
+    session.value("for _, m in web.mounts do if m.pattern == '/shown' then m:remove() end end");
     assert_eq!((server.get("/").text(), server.get("/more").status), ("old".into(), 404));
     assert_eq!(other.value("#web.mounts"), "1", "nobody else sees it");
     assert_eq!(session.value("#web.mounts"), "2");
