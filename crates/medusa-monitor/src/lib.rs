@@ -19,6 +19,8 @@
 pub mod audit;
 pub mod authorize;
 pub mod client;
+#[cfg(test)]
+mod fake;
 pub mod identity;
 mod json;
 pub mod protocol;

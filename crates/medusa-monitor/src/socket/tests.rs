@@ -7,9 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 
-use medusa_proto::author::Author;
 use medusa_proto::progress::TaskProgress;
-use medusa_proto::status::Status;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -17,6 +15,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::audit::{AuditLog, LogLimits};
 use crate::client::{CallError, Client};
+use crate::fake::{Fake, OnDrop};
 use crate::protocol::{Done, MAX_REQUEST, Op};
 use crate::sessions::{MAX_SESSIONS, RESERVE, Sessions};
 use crate::state::StateDir;
@@ -24,88 +23,33 @@ use crate::state::StateDir;
 /// What the statement `flood` prints, without waiting for anyone to read it.
 const LINES: usize = 50_000;
 
-/// A server that only says what it would do.
-struct Fake {
-    /// What was called, in order.
-    calls: mpsc::Sender<String>,
-    /// Sent when a statement `forever` is dropped.
-    cancelled: RefCell<Option<oneshot::Sender<()>>>,
-}
-
-struct OnDrop(Option<oneshot::Sender<()>>);
-
-impl Drop for OnDrop {
-    fn drop(&mut self) {
-        if let Some(sender) = self.0.take() {
-            let _nobody = sender.send(());
+/// What a statement comes to; `cancelled` is sent when `forever` is dropped.
+async fn evaluated(
+    cancelled: &RefCell<Option<oneshot::Sender<()>>>,
+    source: String,
+    events: mpsc::Sender<TaskProgress>,
+) -> Result<Done, Failure> {
+    match source.as_str() {
+        "fail" => Err(Failure { message: "statement:1: no".into(), incomplete: true }),
+        "forever" => {
+            let mut cancelled = cancelled.take();
+            let _told = OnDrop(|| {
+                let _nobody = cancelled.take().map(|sender| sender.send(()));
+            });
+            std::future::pending().await
         }
-    }
-}
-
-impl Control for Fake {
-    type Session = u64;
-
-    fn open(&self, number: u64, _identity: &Identity) -> u64 {
-        number
-    }
-
-    async fn eval(
-        &self,
-        _session: &u64,
-        source: String,
-        author: Author,
-        events: mpsc::Sender<TaskProgress>,
-    ) -> Result<Done, Failure> {
-        self.calls.try_send(author.to_string()).expect("room");
-        match source.as_str() {
-            "fail" => Err(Failure { message: "statement:1: no".into(), incomplete: true }),
-            "forever" => {
-                let _told = OnDrop(self.cancelled.take());
-                std::future::pending().await
+        "flood" => {
+            for _ in 0..LINES {
+                events.try_send(TaskProgress::Output("x".into())).expect("room for all of them");
             }
-            "flood" => {
-                for _ in 0..LINES {
-                    events.try_send(TaskProgress::Output("x".into())).expect("room for all of them");
-                }
-                Ok(Done::default())
-            }
-            _ => {
-                for event in [TaskProgress::Waiting("for you".into()), TaskProgress::Output("one".into())] {
-                    events.send(event).await.expect("the session listens");
-                }
-                Ok(Done { value: Some(source), generation: Some(2), ..Done::default() })
-            }
+            Ok(Done::default())
         }
-    }
-
-    async fn reload(
-        &self,
-        _confirm: Option<f64>,
-        _author: Author,
-        _events: mpsc::Sender<TaskProgress>,
-    ) -> Result<Done, Failure> {
-        Ok(Done { generation: Some(3), ..Done::default() })
-    }
-
-    async fn history(
-        &self,
-        op: Op,
-        _author: Author,
-        _events: mpsc::Sender<TaskProgress>,
-    ) -> Result<Done, Failure> {
-        Ok(Done { value: Some(op.name().to_owned()), ..Done::default() })
-    }
-
-    async fn status(&self) -> Status {
-        Status::new("site", "x").field("generation", 1_u64)
-    }
-
-    fn reopen(&self) -> Result<(), Failure> {
-        Err(Failure::new("the disk is gone"))
-    }
-
-    fn stop(&self, author: &Author) {
-        self.calls.try_send(author.to_string()).expect("room");
+        _ => {
+            for event in [TaskProgress::Waiting("for you".into()), TaskProgress::Output("one".into())] {
+                events.send(event).await.expect("the session listens");
+            }
+            Ok(Done { value: Some(source), generation: Some(2), ..Done::default() })
+        }
     }
 }
 
@@ -125,7 +69,11 @@ fn start() -> (Running, (StateDir, tempfile::TempDir)) {
         AuditLog::start(state.path(), LogLimits::default(), "a test", Box::new(drop)).expect("a thread");
     let (calls, called) = mpsc::channel(64);
     let (sender, cancelled) = oneshot::channel();
-    let control = Rc::new(Fake { calls, cancelled: RefCell::new(Some(sender)) });
+    let sender = RefCell::new(Some(sender));
+    let control = Rc::new(Fake {
+        eval: async move |source, events| evaluated(&sender, source, events).await,
+        note: move |author| calls.try_send(author).expect("room"),
+    });
     let serving = spawn_local(async move {
         let sessions = Arc::<Sessions>::default();
         socket.serve(Monitor::new(control, sessions, audit)).await.expect("it never ends");

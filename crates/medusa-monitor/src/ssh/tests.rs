@@ -11,18 +11,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use argon2::{Argon2, Params, PasswordHasher};
-use medusa_proto::author::Author;
 use medusa_proto::progress::TaskProgress;
-use medusa_proto::status::Status;
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 
 use super::{SshCounters, SshIntake, SshServer, SshSettings};
 use crate::audit::{AuditFiles, AuditLog, LogLimits, Record, RecordKind};
-use crate::identity::Identity;
-use crate::protocol::{Done, Failure, Op};
-use crate::session::{Control, Monitor};
+use crate::fake::{Fake, OnDrop};
+use crate::protocol::{Done, Failure};
+use crate::session::Monitor;
 use crate::sessions::Sessions;
 
 /// The time that anything may take, on a machine that does much else.
@@ -34,82 +32,30 @@ pub(super) fn hash() -> String {
     Argon2::from(params).hash_password_with_salt(b"secret", b"somesaltsalt").expect("a hash").to_string()
 }
 
-/// A server that only says what it would do.
-struct Fake {
-    called: Arc<Mutex<Vec<String>>>,
-}
-
-/// Notes that a statement was dropped.
-struct OnDrop(Arc<Mutex<Vec<String>>>);
-
-impl Drop for OnDrop {
-    fn drop(&mut self) {
-        self.0.lock().push("dropped".to_owned());
-    }
-}
-
-impl Control for Fake {
-    type Session = u64;
-
-    fn open(&self, number: u64, _: &Identity) -> u64 {
-        number
-    }
-
-    async fn eval(
-        &self,
-        _: &u64,
-        source: String,
-        author: Author,
-        events: mpsc::Sender<TaskProgress>,
-    ) -> Result<Done, Failure> {
-        self.called.lock().push(author.to_string());
-        match source.as_str() {
-            "fail" => Err(Failure::new("statement:1: no")),
-            "forever" => {
-                let _told = OnDrop(Arc::clone(&self.called));
-                self.called.lock().push("forever".to_owned());
-                std::future::pending().await
+/// What a statement comes to.
+async fn evaluated(
+    called: &Mutex<Vec<String>>,
+    source: String,
+    events: mpsc::Sender<TaskProgress>,
+) -> Result<Done, Failure> {
+    match source.as_str() {
+        "fail" => Err(Failure::new("statement:1: no")),
+        "forever" => {
+            let _told = OnDrop(|| called.lock().push("dropped".to_owned()));
+            called.lock().push("forever".to_owned());
+            std::future::pending().await
+        }
+        "flood" => {
+            for _ in 0..100_000 {
+                events.try_send(TaskProgress::Output("0123456789".into())).expect("room for all of them");
             }
-            "flood" => {
-                for _ in 0..100_000 {
-                    events.try_send(TaskProgress::Output("0123456789".into())).expect("room for all of them");
-                }
-                Ok(Done::default())
-            }
-            _ => {
-                events.send(TaskProgress::Output("printed".into())).await.expect("the session listens");
-                Ok(Done { value: Some(source), ..Done::default() })
-            }
+            Ok(Done::default())
+        }
+        _ => {
+            events.send(TaskProgress::Output("printed".into())).await.expect("the session listens");
+            Ok(Done { value: Some(source), ..Done::default() })
         }
     }
-
-    async fn history(
-        &self,
-        op: Op,
-        _author: Author,
-        _events: mpsc::Sender<TaskProgress>,
-    ) -> Result<Done, Failure> {
-        Ok(Done { value: Some(op.name().to_owned()), ..Done::default() })
-    }
-
-    async fn reload(
-        &self,
-        _confirm: Option<f64>,
-        _: Author,
-        _: mpsc::Sender<TaskProgress>,
-    ) -> Result<Done, Failure> {
-        Ok(Done { generation: Some(3), ..Done::default() })
-    }
-
-    async fn status(&self) -> Status {
-        Status::new("site", "x").field("generation", 1_u64)
-    }
-
-    fn reopen(&self) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    fn stop(&self, _: &Author) {}
 }
 
 struct Running {
@@ -167,7 +113,12 @@ fn start() -> Running {
                 hands_over.offer(stream, peer, Arc::clone(&server));
             }
         });
-        let monitor = Monitor::new(Rc::new(Fake { called: told }), known, audit);
+        let noted = Arc::clone(&told);
+        let control = Fake {
+            eval: async move |source, events| evaluated(&told, source, events).await,
+            note: move |author| noted.lock().push(author),
+        };
+        let monitor = Monitor::new(Rc::new(control), known, audit);
         runtime.block_on(async { match monitor.serve_ssh(&intake).await {} });
     });
     Running { folder, port, called, sessions }

@@ -1,0 +1,80 @@
+//! A server for tests of front ends: it only says what it would do.
+
+use medusa_proto::author::Author;
+use medusa_proto::progress::TaskProgress;
+use medusa_proto::status::Status;
+use tokio::sync::mpsc;
+
+use crate::identity::Identity;
+use crate::protocol::{Done, Failure, Op};
+use crate::session::Control;
+
+/// A server that only says what it would do.
+pub(crate) struct Fake<E, N> {
+    /// What statements come to.
+    pub(crate) eval: E,
+    /// Told of each statement, and of a stop, by whom.
+    pub(crate) note: N,
+}
+
+impl<E, N> Control for Fake<E, N>
+where
+    E: AsyncFn(String, mpsc::Sender<TaskProgress>) -> Result<Done, Failure> + 'static,
+    N: Fn(String) + 'static,
+{
+    type Session = u64;
+
+    fn open(&self, number: u64, _identity: &Identity) -> u64 {
+        number
+    }
+
+    async fn eval(
+        &self,
+        _session: &u64,
+        source: String,
+        author: Author,
+        events: mpsc::Sender<TaskProgress>,
+    ) -> Result<Done, Failure> {
+        (self.note)(author.to_string());
+        (self.eval)(source, events).await
+    }
+
+    async fn reload(
+        &self,
+        _confirm: Option<f64>,
+        _author: Author,
+        _events: mpsc::Sender<TaskProgress>,
+    ) -> Result<Done, Failure> {
+        Ok(Done { generation: Some(3), ..Done::default() })
+    }
+
+    async fn history(
+        &self,
+        op: Op,
+        _author: Author,
+        _events: mpsc::Sender<TaskProgress>,
+    ) -> Result<Done, Failure> {
+        Ok(Done { value: Some(op.name().to_owned()), ..Done::default() })
+    }
+
+    async fn status(&self) -> Status {
+        Status::new("site", "x").field("generation", 1_u64)
+    }
+
+    fn reopen(&self) -> Result<(), Failure> {
+        Err(Failure::new("the disk is gone"))
+    }
+
+    fn stop(&self, author: &Author) {
+        (self.note)(author.to_string());
+    }
+}
+
+/// Calls a function when it is dropped: with a statement that was cancelled.
+pub(crate) struct OnDrop<F: FnMut()>(pub(crate) F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
