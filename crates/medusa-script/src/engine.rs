@@ -32,7 +32,7 @@ use crate::print;
 use crate::recipe::{Files, Recipe, Recipes};
 use crate::require::Sources;
 use crate::transaction::{Block, MAX_OUTPUT, ProgressSender, Transaction, tells};
-use crate::trial_record::TrialRecord;
+use crate::trial_record::{TrialNote, TrialRecord};
 use crate::worker;
 
 /// The number of requests to the engine that may wait.
@@ -320,6 +320,7 @@ struct EngineThread {
     scripts: Arc<Scripts>,
     vms: Rc<MainVms>,
     recipes: Recipes,
+    trial_note: TrialNote,
     /// This, for the commands of its VMs.
     this: Weak<Self>,
 }
@@ -332,6 +333,7 @@ impl EngineThread {
         Rc::new_cyclic(|this| Self {
             this: Weak::clone(this),
             recipes: Recipes::default(),
+            trial_note: TrialNote::new(program.state.clone()),
             program,
             live,
             scripts: Arc::new(scripts),
@@ -372,7 +374,9 @@ impl EngineThread {
         trial: Option<Duration>,
         events: Option<ProgressSender>,
     ) -> Result<Loaded, ScriptError> {
-        let again = match self.unconfirmed_at_start() {
+        let is_start = self.live.site().generation == 0;
+        let unconfirmed = if is_start { self.trial_note.unconfirmed(&self.program.root) } else { None };
+        let again = match unconfirmed {
             Some(recipe) => {
                 let made = self.make_again(&recipe, author.clone(), None, events.clone()).await;
                 made.inspect_err(|error| {
@@ -413,7 +417,7 @@ impl EngineThread {
         let sources = Sources::new(self.program.root.clone());
         let ((vm, calls), transaction) = self.run(author, events, sources).await?;
         if trial.is_some() && self.live.site().generation > 0 {
-            self.write_trial(transaction.author(), Some(vm.sources().all_files())).await?;
+            self.note_base(transaction.author(), Some(vm.sources().all_files())).await?;
             transaction.edit_change(|change| change.trial = trial);
         }
         let published = self.publish_load(&transaction, vm, calls).await;
@@ -422,55 +426,12 @@ impl EngineThread {
         Ok(transaction.published())
     }
 
-    /// What to start with in place of the script: the last confirmed generation, if the server was killed while what is on
-    /// disk was on trial.
-    fn unconfirmed_at_start(&self) -> Option<Recipe> {
-        let state = self.program.state.as_ref().filter(|_| self.live.site().generation == 0)?;
-        let record = TrialRecord::read(state).unwrap_or_else(|error| {
-            tracing::error!(
-                "what was on trial when the server ended cannot be read, so the script runs: {error}"
-            );
-            None
-        })?;
-        let (generation, by) = (record.generation, record.by.clone());
-        if record.has_files() && !record.is_on_disk(&self.program.root) {
-            tracing::warn!(
-                by,
-                "generation {generation} was not confirmed when the server ended; the script was changed since, and runs"
-            );
-            return None;
-        }
-        tracing::warn!(
-            by,
-            "generation {generation} was not confirmed when the server ended: it starts with the one before, and `medusa \
-             reload` runs the script as it is on disk"
-        );
-        record.recipe(&self.program.root)
-    }
-
-    async fn write_trial(&self, author: &Author, files: Option<Files>) -> Result<(), ScriptError> {
+    /// Notes what is running, for a server that is killed while the next generation is on trial: a load of `files`, or an edit.
+    async fn note_base(&self, author: &Author, files: Option<Files>) -> Result<(), ScriptError> {
         let base = self.live.site().generation;
-        let (Some(state), Some(recipe)) = (self.program.state.clone(), self.recipes.of(base)) else {
-            return Ok(());
-        };
+        let Some(recipe) = self.recipes.of(base) else { return Ok(()) };
         let files = files.unwrap_or_else(|| recipe.files());
-        let record = TrialRecord::new(base + 1, author.to_string(), &files, &recipe);
-        let written = tokio::task::spawn_blocking(move || record.write(&state)).await;
-        let written = written.unwrap_or_else(|panic| Err(io::Error::other(panic)));
-        written.map_err(|error| {
-            ScriptError::new(format!(
-                "what the site is to go back to cannot be noted in the state directory, so nothing was published: {error}"
-            ))
-        })
-    }
-
-    fn remove_trial(&self) {
-        let removed = self.program.state.as_ref().map_or(Ok(()), |state| TrialRecord::remove(state));
-        if let Err(error) = removed {
-            tracing::error!(
-                "the note of a change on trial cannot be removed, and the next start may go back: {error}"
-            );
-        }
+        self.trial_note.write(TrialRecord::new(base + 1, author.to_string(), &files, &recipe)).await
     }
 
     /// Publishes what a run of the script has made.
@@ -563,11 +524,7 @@ impl EngineThread {
         self.vms.follow();
         let recipe = back_to.and_then(|back_to| self.recipes.of(back_to));
         self.recipes.note(self.live.site().generation, recipe);
-        // What is on disk is still what was taken back, unless that was statements alone.
-        let record = self.program.state.as_ref().and_then(|state| TrialRecord::read(state).ok().flatten());
-        if record.is_some_and(|record| !record.has_files()) {
-            self.remove_trial();
-        }
+        self.trial_note.taken_back();
         Ok(reverted)
     }
 
@@ -682,21 +639,21 @@ impl Commands for EngineThread {
     fn note_trial(self: Rc<Self>, author: Author) -> Noted {
         Box::pin(async move {
             self.live.check_trial().map_err(|error| ScriptError::new(with_causes(&error)))?;
-            self.write_trial(&author, None).await
+            self.note_base(&author, None).await
         })
     }
 
     fn confirm(&self, number: Option<u64>, author: &Author) -> Result<u64, ScriptError> {
         let confirmed = self.live.confirm(number);
         let confirmed = confirmed.map_err(|error| ScriptError::new(with_causes(&error)))?;
-        self.remove_trial();
+        self.trial_note.remove();
         tracing::info!(by = %author, generation = confirmed, "confirmed");
         Ok(confirmed)
     }
 
     fn forget_trial(&self) {
         if self.live.pending().is_none() {
-            self.remove_trial();
+            self.trial_note.remove();
         }
     }
 

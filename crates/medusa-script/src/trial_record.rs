@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
 
+use crate::error::ScriptError;
 use crate::recipe::{Files, Recipe};
 use crate::require::Sources;
 
@@ -26,9 +28,9 @@ const MAX_RECORD: u64 = 256 * 1024 * 1024;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct TrialRecord {
     /// The generation on trial.
-    pub(crate) generation: u64,
+    generation: u64,
     /// Its author.
-    pub(crate) by: String,
+    by: String,
     /// The script's files of what is on trial.
     on_trial: BTreeMap<PathBuf, String>,
     /// The script's files of what was before it.
@@ -48,26 +50,26 @@ impl TrialRecord {
     }
 
     /// Whether it brought other files, and not statements alone.
-    pub(crate) fn has_files(&self) -> bool {
+    fn has_files(&self) -> bool {
         self.on_trial != self.confirmed
     }
 
     /// Whether the script is on disk as it was on trial: nobody has changed it since.
-    pub(crate) fn is_on_disk(&self, root: &Path) -> bool {
+    fn is_on_disk(&self, root: &Path) -> bool {
         self.on_trial
             .iter()
             .all(|(path, text)| fs::read(root.join(path)).is_ok_and(|now| now == text.as_bytes()))
     }
 
     /// What makes the generation before it.
-    pub(crate) fn recipe(self, root: &Path) -> Option<Recipe> {
+    fn recipe(self, root: &Path) -> Option<Recipe> {
         let files = self.confirmed.into_iter().map(|(path, text)| (path, Arc::from(text))).collect();
         let statements = self.statements.into_iter().map(Arc::from);
         Recipe::new(Arc::new(Sources::recorded(root.to_owned(), Arc::new(files)))).then_all(statements)
     }
 
     /// The record of a state directory, if there is one.
-    pub(crate) fn read(state: &Path) -> io::Result<Option<Self>> {
+    fn read(state: &Path) -> io::Result<Option<Self>> {
         // What it holds is run. Without NONBLOCK, opening a pipe would wait for its writer.
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
         let file = match OpenOptions::new().read(true).custom_flags(flags).open(state.join(NAME)) {
@@ -85,7 +87,7 @@ impl TrialRecord {
     }
 
     /// Puts it into a state directory, in place of another.
-    pub(crate) fn write(&self, state: &Path) -> io::Result<()> {
+    fn write(&self, state: &Path) -> io::Result<()> {
         let part = state.join("trial.json.part");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
         file.write_all(&serde_json::to_vec(self)?)?;
@@ -95,11 +97,76 @@ impl TrialRecord {
     }
 
     /// Removes the one of a state directory, if there is one.
-    pub(crate) fn remove(state: &Path) -> io::Result<()> {
+    fn remove(state: &Path) -> io::Result<()> {
         match fs::remove_file(state.join(NAME)) {
             Ok(()) => File::open(state)?.sync_all(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
+        }
+    }
+}
+
+/// The record in the state directory, if there is one: without, nothing outlives the process.
+#[derive(Debug)]
+pub(crate) struct TrialNote(Option<PathBuf>);
+
+impl TrialNote {
+    pub(crate) fn new(state: Option<PathBuf>) -> Self {
+        Self(state)
+    }
+
+    /// What a server is to start with in place of the script: the last confirmed generation, if it was killed while what is on
+    /// disk was on trial.
+    pub(crate) fn unconfirmed(&self, root: &Path) -> Option<Recipe> {
+        let record = TrialRecord::read(self.0.as_ref()?).unwrap_or_else(|error| {
+            tracing::error!(
+                "what was on trial when the server ended cannot be read, so the script runs: {error}"
+            );
+            None
+        })?;
+        let (generation, by) = (record.generation, record.by.clone());
+        if record.has_files() && !record.is_on_disk(root) {
+            tracing::warn!(
+                by,
+                "generation {generation} was not confirmed when the server ended; the script was changed since, and runs"
+            );
+            return None;
+        }
+        tracing::warn!(
+            by,
+            "generation {generation} was not confirmed when the server ended: it starts with the one before, and `medusa \
+             reload` runs the script as it is on disk"
+        );
+        record.recipe(root)
+    }
+
+    /// Writes the record: from now on a server that is killed starts with what was before the trial.
+    pub(crate) async fn write(&self, record: TrialRecord) -> Result<(), ScriptError> {
+        let Some(state) = self.0.clone() else { return Ok(()) };
+        let written = spawn_blocking(move || record.write(&state)).await;
+        let written = written.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+        written.map_err(|error| {
+            ScriptError::new(format!(
+                "what the site is to go back to cannot be noted in the state directory, so nothing was published: {error}"
+            ))
+        })
+    }
+
+    /// The trial has ended, and what was before it runs. What was on trial is still on disk, unless that was statements alone.
+    pub(crate) fn taken_back(&self) {
+        let record = self.0.as_ref().and_then(|state| TrialRecord::read(state).ok().flatten());
+        if record.is_some_and(|record| !record.has_files()) {
+            self.remove();
+        }
+    }
+
+    /// Removes the record: what is running is there for good.
+    pub(crate) fn remove(&self) {
+        let removed = self.0.as_ref().map_or(Ok(()), |state| TrialRecord::remove(state));
+        if let Err(error) = removed {
+            tracing::error!(
+                "the note of a change on trial cannot be removed, and the next start may go back: {error}"
+            );
         }
     }
 }
