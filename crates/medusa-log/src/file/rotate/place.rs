@@ -2,7 +2,7 @@
 //!
 //! Two writers of one file may both find that it is time to rotate. One lock has them do so one after the other: the second
 //! finds its file no longer in its place, and goes over to the new one. Another process's writer, which the lock does not
-//! keep off, at worst rotates a file early; no line is lost.
+//! keep off, at worst rotates a file early, or before us; no line is lost.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
@@ -61,6 +61,8 @@ impl Place {
         for number in first..first.saturating_add(ATTEMPTS) {
             match rename_new(&from, &self.at(Suffix { tag, number, form: Form::Plain })) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                // Gone since the look at it: a writer of another process has rotated it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
                 renamed => return renamed.map(|()| true),
             }
         }
@@ -158,6 +160,35 @@ mod tests {
             "a.log.2026-11-23.6",
         ];
         assert_eq!(names(dir.path()), expected);
+    }
+
+    #[test]
+    fn another_process_may_be_faster() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (log, aside) = (dir.path().join("a.log"), dir.path().join("aside"));
+        fs::write(&log, "line").expect("written");
+        let meta = log.metadata().expect("a file");
+        let place = Place::of(&log).expect("a place");
+        let rotated = place.at(Suffix { tag: tag(), number: 0, form: Form::Plain });
+        // It comes and goes, also between the look at it and the renaming.
+        let rotations = std::thread::scope(|scope| {
+            let rotating = scope.spawn(|| -> io::Result<u32> {
+                let mut rotations = 0;
+                for _ in 0..5_000 {
+                    if place.rename(&meta, tag())? {
+                        rotations += 1;
+                        fs::rename(&rotated, &log)?;
+                    }
+                }
+                Ok(rotations)
+            });
+            while !rotating.is_finished() {
+                let _ = fs::rename(&log, &aside);
+                let _ = fs::rename(&aside, &log);
+            }
+            rotating.join().expect("no panic")
+        });
+        assert!(rotations.expect("no error, whoever was faster") > 0);
     }
 
     #[test]
