@@ -1,5 +1,6 @@
 //! The files that say who may log in: read line by line, within bounds.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -67,16 +68,27 @@ pub(super) fn text(path: &Path) -> Result<String, SshFileError> {
     if text.len() as u64 > MAX_FILE { Err(SshFileError::TooLarge(path.to_owned())) } else { Ok(text) }
 }
 
-/// The lines, parsed, without comments and empty ones; each by itself, so that one that is wrong costs no others.
+/// The lines, parsed, without comments and empty ones; each by itself, so that one that is wrong costs no others, but for those
+/// with the same `subject`: what it was to take from that, the others do not give.
 pub(super) fn lines<T>(
     path: &Path,
+    subject: impl Fn(&str) -> Option<&str>,
     parse: impl Fn(&str) -> Result<T, String>,
 ) -> Result<Vec<Result<T, SshFileError>>, SshFileError> {
     let text = text(path)?;
-    let lines = text.lines().enumerate().map(|(at, line)| (at, line.trim()));
+    let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
     let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-    let parsed = lines.map(|(at, line)| {
-        parse(line).map_err(|why| SshFileError::Line { path: path.to_owned(), line: at + 1, why })
+    let mut parsed: Vec<_> = lines.map(|(at, line)| (at, subject(line), parse(line))).collect();
+    let wrong = parsed.iter().filter(|(.., parsed)| parsed.is_err());
+    let wrong: HashMap<_, _> = wrong.filter_map(|(at, subject, _)| Some(((*subject)?, *at))).collect();
+    for (_, subject, parsed) in &mut parsed {
+        if let (Some(at), Ok(_)) = (subject.and_then(|subject| wrong.get(subject)), &*parsed) {
+            *parsed =
+                Err(format!("line {at} is of the same and cannot be understood, so this one does not count"));
+        }
+    }
+    let parsed = parsed.into_iter().map(|(line, _, parsed)| {
+        parsed.map_err(|why| SshFileError::Line { path: path.to_owned(), line, why })
     });
     Ok(parsed.collect())
 }

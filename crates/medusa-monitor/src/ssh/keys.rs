@@ -32,7 +32,12 @@ impl AuthorizedKey {
 
 /// The keys of a file.
 pub(super) fn read(path: &Path) -> Result<Vec<Result<AuthorizedKey, SshFileError>>, SshFileError> {
-    files::lines(path, parse)
+    files::lines(path, blob, parse)
+}
+
+/// The key itself in a line, understood or not: the length it begins with has it begin like this.
+fn blob(line: &str) -> Option<&str> {
+    line.split_whitespace().find(|word| word.starts_with("AAAA"))
 }
 
 /// `role="view",from="192.0.2.0/24" ssh-ed25519 AAAA... name`
@@ -110,6 +115,18 @@ mod tests {
         let admits = |from: &str| parsed.admits(&parsed.key, from.parse().expect("an address"));
         assert!(admits("192.0.2.7") && admits("::1") && admits("::ffff:192.0.2.7"));
         assert!(!admits("192.0.3.7") && !admits("::2"));
+    }
+
+    #[test]
+    fn a_line_that_is_not_understood_is_not_made_up_for_by_another() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("keys");
+        std::fs::write(&path, format!("{KEY} me\nrole=\"veiw\" {KEY} me\n")).expect("written");
+        let told: Vec<_> = read(&path).expect("there").into_iter().filter_map(Result::err).collect();
+        let told: Vec<_> = told.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].contains("keys:1: line 2 is of the same"), "{told:?}");
+        assert!(told[1].contains("keys:2: there is no role \"veiw\""), "{told:?}");
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(super) struct PasswordEntry {
 
 /// The entries of a file.
 pub(super) fn read(path: &Path) -> Result<Vec<Result<PasswordEntry, SshFileError>>, SshFileError> {
-    files::lines(path, parse)
+    files::lines(path, |line| line.split(':').next(), parse)
 }
 
 fn parse(line: &str) -> Result<PasswordEntry, String> {
