@@ -461,7 +461,7 @@ impl EngineThread {
         let failed = |error: &dyn std::error::Error| ScriptError::new(with_causes(error));
         let known = self.live.generation(number).map_err(|error| failed(&error))?;
         let recipe = self.recipes.of(number);
-        let generation = if known.is_whole() {
+        let generation = if known.whole {
             let change = self.live.begin_rollback(number, author, tells(events)).await;
             let mut change = change.map_err(|error| failed(&error))?;
             change.reason = reason;

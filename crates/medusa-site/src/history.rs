@@ -4,7 +4,7 @@
 //! **Invariant:** what a generation keeps whole holds objects alive that no running Site has. They are bounded in number
 //! ([`MAX_WHOLE`], and [`MAX_LOADS`] scripts among them), and go with the generation that held them last.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -42,22 +42,17 @@ pub struct Generation {
     pub took: Duration,
     /// What it changed.
     pub changes: Differences,
-    /// Its parts and the logs they use, as long as it is kept whole.
-    pub(crate) whole: Option<Whole>,
+    /// Whether it is kept whole, and can be published again as it was.
+    pub whole: bool,
 }
 
 /// All that a generation was made of.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Whole {
+    /// See [`Generation::loaded`].
+    pub(crate) loaded: u64,
     pub(crate) parts: Parts,
     sinks: Vec<Arc<dyn Sink>>,
-}
-
-impl Generation {
-    /// Whether it can be published again as it was.
-    pub fn is_whole(&self) -> bool {
-        self.whole.is_some()
-    }
 }
 
 /// Why nothing can be said of a generation, or it cannot be published again.
@@ -87,26 +82,32 @@ fn known(first: u64, last: u64) -> String {
     if last == 0 { "nothing was published yet".to_owned() } else { format!("there are {first} to {last}") }
 }
 
-/// All that are remembered, in their order.
+/// All that are remembered.
 #[derive(Debug, Default)]
-pub(crate) struct History(VecDeque<Generation>);
+pub(crate) struct History {
+    /// In their order.
+    all: VecDeque<Generation>,
+    /// Those that are kept whole, by their numbers. Nobody else has these: a script that holds what is said of a generation
+    /// holds nothing of what it was made of, which may be itself.
+    whole: BTreeMap<u64, Whole>,
+}
 
 impl History {
     /// The generation since which what changes call `name` is as it is in the `running` Site: that changed it last, or was
     /// the load.
     pub(crate) fn since(&self, running: &Site, name: &str) -> u64 {
         let is_it = |difference: &Difference| difference.sign != Sign::Removed && difference.what == name;
-        let of_load = self.all().take_while(|generation| generation.number >= running.loaded);
+        let of_load = self.all.iter().rev().take_while(|generation| generation.number >= running.loaded);
         let mut changed = of_load.filter(|generation| generation.changes.told.iter().any(is_it));
         changed.next().map_or(running.loaded, |generation| generation.number)
     }
 
     /// Adds the one that was published in place of `old`.
     pub(crate) fn add(&mut self, old: &Site, new: &Arc<Site>, took: Duration, reason: Option<Arc<str>>) {
-        if self.0.len() >= MAX_GENERATIONS {
-            self.0.pop_front();
+        if self.all.len() >= MAX_GENERATIONS {
+            self.all.pop_front();
         }
-        self.0.push_back(Generation {
+        self.all.push_back(Generation {
             number: new.generation,
             loaded: new.loaded,
             author: new.author.clone(),
@@ -114,65 +115,80 @@ impl History {
             reason,
             took,
             changes: differences(&old.parts, &new.parts),
-            whole: Some(Whole { parts: new.parts.clone(), sinks: new.sinks().cloned().collect() }),
+            whole: true,
         });
+        let (parts, sinks) = (new.parts.clone(), new.sinks().cloned().collect());
+        self.whole.insert(new.generation, Whole { loaded: new.loaded, parts, sinks });
     }
 
     /// The one of this number.
-    pub(crate) fn get(&self, number: u64) -> Result<&Generation, HistoryError> {
-        let at = self.0.partition_point(|generation| generation.number < number);
+    pub(crate) fn get(&self, number: u64) -> Result<Generation, HistoryError> {
+        let at = self.all.partition_point(|generation| generation.number < number);
         let unknown = || {
             let number_of =
                 |generation: Option<&Generation>| generation.map_or(0, |generation| generation.number);
-            HistoryError::Unknown { number, first: number_of(self.0.front()), last: number_of(self.0.back()) }
+            let (first, last) = (number_of(self.all.front()), number_of(self.all.back()));
+            HistoryError::Unknown { number, first, last }
         };
-        self.0.get(at).filter(|generation| generation.number == number).ok_or_else(unknown)
+        let known = self.all.get(at).filter(|generation| generation.number == number);
+        known.map(|known| self.seen(known)).ok_or_else(unknown)
     }
 
     /// All of them, the last first.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Generation> {
-        self.0.iter().rev()
+    pub(crate) fn all(&self) -> impl Iterator<Item = Generation> {
+        self.all.iter().rev().map(|generation| self.seen(generation))
     }
 
-    /// The parts of those that are kept whole.
-    pub(crate) fn whole(&self) -> impl Iterator<Item = &Parts> {
-        self.0.iter().filter_map(|generation| Some(&generation.whole.as_ref()?.parts))
+    fn seen(&self, generation: &Generation) -> Generation {
+        Generation { whole: self.whole.contains_key(&generation.number), ..generation.clone() }
     }
 
-    /// Takes the parts of those that are not to be kept whole beside the `running` one, but for the one that is `needed`.
-    /// They are to be dropped where nothing is locked.
+    /// What the one of this number was made of.
+    pub(crate) fn parts_of(&self, number: u64) -> Result<&Whole, HistoryError> {
+        self.get(number)?;
+        self.whole.get(&number).ok_or(HistoryError::NotWhole(number))
+    }
+
+    /// Those that are kept whole.
+    pub(crate) fn whole(&self) -> impl Iterator<Item = &Whole> {
+        self.whole.values()
+    }
+
+    /// Takes those that are not to be kept whole beside the `running` one, but for the one that is `needed`. They are to be
+    /// dropped where nothing is locked.
     pub(crate) fn trim(&mut self, running: &Site, needed: Option<u64>) -> Vec<Whole> {
-        let (mut whole, mut loads) = (0, vec![running.loaded]);
-        self.take(|generation| {
-            let keeps = [Some(running.generation), needed].contains(&Some(generation.number));
-            let known = loads.contains(&generation.loaded);
-            let fits = whole < MAX_WHOLE && (known || loads.len() <= MAX_LOADS);
-            if (keeps || fits) && !known {
-                loads.push(generation.loaded);
+        let (mut count, mut loads) = (0, vec![running.loaded]);
+        let gone = self.whole.iter().rev().filter(|(number, whole)| {
+            let keeps = [Some(running.generation), needed].contains(&Some(**number));
+            let known = loads.contains(&whole.loaded);
+            let fits = keeps || (count < MAX_WHOLE && (known || loads.len() <= MAX_LOADS));
+            if fits && !known {
+                loads.push(whole.loaded);
             }
-            whole += usize::from(keeps || fits);
-            !(keeps || (fits && !in_the_way(generation, running)))
-        })
+            count += usize::from(fits);
+            !keeps && (!fits || in_the_way(whole, running))
+        });
+        let gone = gone.map(|(number, _)| *number).collect();
+        self.take(gone)
     }
 
-    /// Takes the parts of those that are of this load, or of all, but for the `running` one and the one that is `needed`.
+    /// Takes those that are of this load, or all, but for the `running` one and the one that is `needed`.
     pub(crate) fn forget(&mut self, running: &Site, needed: Option<u64>, load: Option<u64>) -> Vec<Whole> {
-        self.take(|generation| {
-            let keeps = [Some(running.generation), needed].contains(&Some(generation.number));
-            !keeps && load.is_none_or(|load| generation.loaded == load)
-        })
+        let gone = self.whole.iter().filter(|(number, whole)| {
+            let keeps = [Some(running.generation), needed].contains(&Some(**number));
+            !keeps && load.is_none_or(|load| whole.loaded == load)
+        });
+        let gone = gone.map(|(number, _)| *number).collect();
+        self.take(gone)
     }
 
-    /// Takes the parts of those of which `go` says so; it is asked from the last one on.
-    fn take(&mut self, mut go: impl FnMut(&Generation) -> bool) -> Vec<Whole> {
-        let whole = self.0.iter_mut().rev().filter(|generation| generation.is_whole());
-        whole.filter_map(|generation| if go(generation) { generation.whole.take() } else { None }).collect()
+    fn take(&mut self, numbers: Vec<u64>) -> Vec<Whole> {
+        numbers.into_iter().filter_map(|number| self.whole.remove(&number)).collect()
     }
 }
 
-/// Whether it has a log whose target the running Site has another log for: both would write one file.
-fn in_the_way(generation: &Generation, running: &Site) -> bool {
-    let Some(whole) = &generation.whole else { return false };
+/// Whether one has a log whose target the running Site has another log for: both would write one file.
+fn in_the_way(whole: &Whole, running: &Site) -> bool {
     let is_used = |old: &Arc<dyn Sink>| running.sinks().any(|new| Arc::ptr_eq(old, new));
     let name = |sink: &Arc<dyn Sink>| {
         let status = sink.status();

@@ -23,7 +23,7 @@ use crate::gate::{Busy, Gate, Pass};
 use crate::history::{Generation, History, HistoryError};
 use crate::interner::Interner;
 use crate::part::{Environment, Parts, Place, Prepare, Running};
-use crate::pending::{LONGEST_TRIAL, Pending, Trial, TrialError, Unconfirmed};
+use crate::pending::{Pending, Trial, TrialError, Unconfirmed};
 use crate::prepare::{PublishError, bind, check_addresses, prepare};
 use crate::site::Site;
 
@@ -192,13 +192,11 @@ impl Live {
         let base = self.site();
         let (parts, loaded) = {
             let history = self.history.lock();
-            let generation = history.get(number)?;
+            let whole = history.parts_of(number)?;
             if number == base.generation {
                 return Err(HistoryError::Running(number));
             }
-            let whole = generation.whole.as_ref().ok_or(HistoryError::NotWhole(number))?;
-            let parts = whole.parts.clone();
-            (parts, generation.loaded)
+            (whole.parts.clone(), whole.loaded)
         };
         Ok(Change::new(Draft::back_to(parts, base), author, Some(loaded), Some(pass)))
     }
@@ -266,7 +264,7 @@ impl Live {
         let mut history = self.history.lock();
         history.add(old, new, took, change.reason.clone());
         let gone = history.trim(new, self.trial.pending().map(|pending| pending.back_to));
-        let added = history.get(new.generation).ok().cloned();
+        let added = history.get(new.generation).ok();
         drop(history);
         drop(gone);
         added
@@ -291,17 +289,12 @@ impl Live {
 
     /// The generations whose loads of the script those are of that are kept whole.
     pub fn loads(&self) -> BTreeSet<u64> {
-        self.history
-            .lock()
-            .all()
-            .filter(|generation| generation.is_whole())
-            .map(|generation| generation.loaded)
-            .collect()
+        self.history.lock().whole().map(|whole| whole.loaded).collect()
     }
 
     /// The generations that are remembered, the last first.
     pub fn generations(&self) -> Vec<Generation> {
-        self.history.lock().all().cloned().collect()
+        self.history.lock().all().collect()
     }
 
     /// What generation `number` was.
@@ -310,7 +303,7 @@ impl Live {
     ///
     /// It is not remembered.
     pub fn generation(&self, number: u64) -> Result<Generation, HistoryError> {
-        self.history.lock().get(number).cloned()
+        self.history.lock().get(number)
     }
 
     /// The differences of generation `to` from generation `from`.
@@ -319,11 +312,8 @@ impl Live {
     ///
     /// One of them is not known, or not kept whole any more.
     pub fn diff(&self, from: u64, to: u64) -> Result<Differences, HistoryError> {
-        let whole = |number| {
-            let generation = self.generation(number)?;
-            generation.whole.map(|whole| whole.parts).ok_or(HistoryError::NotWhole(number))
-        };
-        Ok(differences(&whole(from)?, &whole(to)?))
+        let history = self.history.lock();
+        Ok(differences(&history.parts_of(from)?.parts, &history.parts_of(to)?.parts))
     }
 
     /// The generation since which what changes call `name` is as it is in the running Site.
@@ -364,8 +354,7 @@ impl Live {
     ///
     /// See [`TrialError`].
     pub fn confirm(&self, number: Option<u64>) -> Result<u64, TrialError> {
-        let confirmed = self.trial.with(number, Option::take)?;
-        confirmed.map(|pending| pending.generation).ok_or(TrialError::None)
+        Ok(self.trial.update(number, |_| None)?.generation)
     }
 
     /// Gives the change on trial `time` more from now on.
@@ -374,12 +363,7 @@ impl Live {
     ///
     /// See [`TrialError`].
     pub fn extend_trial(&self, time: Duration) -> Result<Pending, TrialError> {
-        let extended = self.trial.with(None, |pending| {
-            let pending = pending.as_mut()?;
-            pending.deadline = tokio::time::Instant::now() + time.min(LONGEST_TRIAL);
-            Some(pending.clone())
-        })?;
-        extended.ok_or(TrialError::None)
+        self.trial.update(None, |pending| Some(pending.extended(time)))
     }
 
     /// Takes the change on trial back, if it is the one that published generation `number`. Where that fails, it stays on
@@ -394,7 +378,8 @@ impl Live {
         author: Author,
         again: Duration,
     ) -> Result<Published, RevertError> {
-        let pending = self.trial.begin_to_revert(number)?;
+        // From now on it cannot be confirmed.
+        let pending = self.trial.update(number, |pending| Some(pending.reverting()))?;
         let undone = ResumeTrial { trial: &self.trial, again };
         let mut change = self.begin_rollback(pending.back_to, author, |_| {}).await?;
         change.reverts = true;
@@ -468,7 +453,8 @@ impl Live {
         }
         let running: HashSet<*const ()> = held(&self.site().parts).collect();
         // Each is held once by its part, if the history has that.
-        let history: HashSet<*const ()> = self.history.lock().whole().flat_map(held).collect();
+        let history = self.history.lock();
+        let history: HashSet<*const ()> = history.whole().flat_map(|whole| held(&whole.parts)).collect();
         let retired = self.retired.lock();
         let in_use = |part: &&Weak<dyn Any + Send + Sync>| {
             let address = part.as_ptr().cast();

@@ -60,6 +60,16 @@ impl Pending {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
+    /// The same, being taken back.
+    pub(crate) fn reverting(self) -> Self {
+        Self { reverting: true, ..self }
+    }
+
+    /// The same, with so much time from now on.
+    pub(crate) fn extended(self, time: Duration) -> Self {
+        Self { deadline: Instant::now() + time.min(LONGEST_TRIAL), ..self }
+    }
+
     /// It as a document.
     pub(crate) fn status(&self) -> Status {
         Status::new("unconfirmed", format!("generation {}", self.generation))
@@ -146,12 +156,13 @@ impl Trial {
         self.0.send_replace(Some(Pending { generation, back_to, by, deadline, reverting: false }));
     }
 
-    /// Changes what is on trial, if it is the one that was `asked` for and nobody takes it back.
-    pub(crate) fn with<R>(
+    /// Has what is on trial be what `next` makes of it, or end, if it is the one that was `asked` for and nobody takes it back.
+    /// Returns what it is now, or was.
+    pub(crate) fn update(
         &self,
         asked: Option<u64>,
-        change: impl FnOnce(&mut Option<Pending>) -> R,
-    ) -> Result<R, TrialError> {
+        next: impl FnOnce(Pending) -> Option<Pending>,
+    ) -> Result<Pending, TrialError> {
         let mut result = Err(TrialError::None);
         self.0.send_if_modified(|pending| {
             result = match pending {
@@ -160,21 +171,15 @@ impl Trial {
                 Some(Pending { generation, .. }) if asked.is_some_and(|asked| asked != *generation) => {
                     Err(TrialError::Other { asked: asked.unwrap_or(0), pending: *generation })
                 }
-                Some(_) => Ok(change(pending)),
+                Some(known) => {
+                    let known = known.clone();
+                    *pending = next(known.clone());
+                    Ok(pending.clone().unwrap_or(known))
+                }
             };
             result.is_ok()
         });
         result
-    }
-
-    /// Begins to take it back: from now on it cannot be confirmed.
-    pub(crate) fn begin_to_revert(&self, asked: Option<u64>) -> Result<Pending, TrialError> {
-        self.with(asked, |pending| {
-            let pending = pending.as_mut()?;
-            pending.reverting = true;
-            Some(pending.clone())
-        })?
-        .ok_or(TrialError::None)
     }
 
     /// It was taken back; or it could not be, and is to be tried again after `again`.

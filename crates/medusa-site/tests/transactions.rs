@@ -20,9 +20,9 @@ use medusa_proto::author::{Author, Via};
 use medusa_proto::event::Level;
 use medusa_proto::status::Status;
 use medusa_site::{
-    Draft, Environment, Generation, HistoryError, HttpServer, LONGEST_TRIAL, Live, MAX_LOADS, MAX_WHOLE,
-    MountSpec, Object, Part, PartId, PartKind, Parts, Prepare, Preparing, PublishError, Refusal, ServerSpec,
-    TrialError, Use,
+    Draft, Environment, HistoryError, HttpServer, LONGEST_TRIAL, Live, MAX_LOADS, MAX_WHOLE, MountSpec,
+    Object, Part, PartId, PartKind, Parts, Prepare, Preparing, PublishError, Refusal, ServerSpec, TrialError,
+    Use,
 };
 
 /// The number of seeds that are tried.
@@ -615,7 +615,7 @@ impl Rig {
         assert_eq!(site.generation, self.generation);
         let names: Vec<_> = site.parts.iter().map(|part| part.id().name.to_string()).collect();
         assert_eq!(names, self.running.iter().map(Slot::name).collect::<Vec<_>>());
-        let kept: Vec<_> = self.live.generations().into_iter().filter(Generation::is_whole).collect();
+        let kept: Vec<_> = self.live.generations().into_iter().filter(|kept| kept.whole).collect();
         let kept: Vec<_> = kept.iter().rev().map(|kept| (kept.number, kept.loaded)).collect();
         assert_eq!(kept, self.whole.iter().map(|whole| (whole.number, whole.loaded)).collect::<Vec<_>>());
         assert_eq!(self.live.pending().map(|pending| (pending.generation, pending.back_to)), self.pending);

@@ -221,7 +221,7 @@ impl UserData for GenerationValue {
             Ok(this.0.changes.told.iter().map(ToString::to_string).collect::<Vec<_>>())
         });
         fields.add_field_method_get("loaded", |_, this| Ok(this.0.loaded));
-        fields.add_field_method_get("whole", |_, this| Ok(this.0.is_whole()));
+        fields.add_field_method_get("whole", |_, this| Ok(this.0.whole));
     }
 
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {

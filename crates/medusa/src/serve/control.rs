@@ -119,7 +119,7 @@ fn remembered(generation: &Generation, pending: Option<u64>) -> GenerationInfo {
         reason: generation.reason.as_deref().map(str::to_owned),
         changes: generation.changes.told.iter().map(ToString::to_string).collect(),
         more: generation.changes.more,
-        whole: generation.is_whole(),
+        whole: generation.whole,
         on_trial: pending == Some(generation.number),
     }
 }
