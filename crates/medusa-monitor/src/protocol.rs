@@ -83,6 +83,13 @@ pub enum Op {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         generation: Option<u64>,
     },
+    /// Write what statements have changed to a file beside the script.
+    Save {
+        /// The reason, for the file.
+        reason: String,
+    },
+    /// Compare what runs with what is written.
+    Drift,
     /// Describe the server.
     Status,
     /// Open log files anew.
@@ -109,14 +116,16 @@ impl Op {
             | Self::Sessions
             | Self::Generations
             | Self::Diff { .. }
-            | Self::Explain { .. } => Role::View,
+            | Self::Explain { .. }
+            | Self::Drift => Role::View,
             Self::Reopen
             | Self::Reload { .. }
             | Self::Stop
             | Self::Kill { .. }
             | Self::Rollback { .. }
             | Self::Confirm { .. }
-            | Self::Cancel { .. } => Role::Operate,
+            | Self::Cancel { .. }
+            | Self::Save { .. } => Role::Operate,
             Self::Eval { .. } => Role::Program,
         }
     }
@@ -144,6 +153,8 @@ impl Op {
             ("explain", [method, url]) => Self::Explain { method: quoted(method)?, url: quoted(url)? },
             ("rollback", [to]) => Self::Rollback { generation: number(to)?, reason: None },
             ("rollback", [to, why]) => Self::Rollback { generation: number(to)?, reason: Some(quoted(why)?) },
+            ("save", [why]) => Self::Save { reason: quoted(why)? },
+            ("drift", []) => Self::Drift,
             ("confirm", []) => Self::Confirm { generation: None },
             ("confirm", [generation]) => Self::Confirm { generation: Some(number(generation)?) },
             ("cancel", []) => Self::Cancel { generation: None },
@@ -174,6 +185,8 @@ impl Op {
             Self::Rollback { .. } => "rollback",
             Self::Confirm { .. } => "confirm",
             Self::Cancel { .. } => "cancel",
+            Self::Save { .. } => "save",
+            Self::Drift => "drift",
             Self::Status => "status",
             Self::Reopen => "reopen",
             Self::Stop => "stop",
@@ -403,6 +416,8 @@ mod tests {
             Op::Rollback { generation: 8, reason: Some("why".into()) },
             Op::Confirm { generation: None },
             Op::Cancel { generation: Some(9) },
+            Op::Save { reason: "why".into() },
+            Op::Drift,
             Op::Status,
             Op::Reopen,
             Op::Stop,

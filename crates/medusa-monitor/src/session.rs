@@ -51,7 +51,7 @@ pub trait Control: 'static {
     ) -> impl Future<Output = Result<Done, Failure>>;
 
     /// Does what concerns generations: [`Op::Generations`], [`Op::Diff`], [`Op::Explain`], [`Op::Rollback`], [`Op::Confirm`],
-    /// [`Op::Cancel`].
+    /// [`Op::Cancel`], [`Op::Save`], [`Op::Drift`].
     fn history(
         &self,
         op: Op,
@@ -199,7 +199,9 @@ impl<C: Control> Session<C> {
             | Op::Explain { .. }
             | Op::Rollback { .. }
             | Op::Confirm { .. }
-            | Op::Cancel { .. }) => control.history(op, author, events).await,
+            | Op::Cancel { .. }
+            | Op::Save { .. }
+            | Op::Drift) => control.history(op, author, events).await,
             Op::Stop => {
                 self.stops.set(true);
                 Ok(Done::default())

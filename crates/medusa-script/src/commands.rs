@@ -17,6 +17,9 @@ pub(crate) type Commanded = Pin<Box<dyn Future<Output = Result<Option<Generation
 /// What [`Commands::note_trial`] returns.
 pub(crate) type Noted = Pin<Box<dyn Future<Output = Result<(), ScriptError>>>>;
 
+/// What a command that publishes nothing comes to, for a person.
+pub(crate) type Told = Pin<Box<dyn Future<Output = Result<String, ScriptError>>>>;
+
 /// The engine, for the commands of sessions.
 pub(crate) trait Commands: fmt::Debug {
     /// Has generation `number` run again.
@@ -34,6 +37,12 @@ pub(crate) trait Commands: fmt::Debug {
 
     /// Confirms the change on trial, if it is the one that published generation `number`; which it was.
     fn confirm(&self, number: Option<u64>, author: &Author) -> Result<u64, ScriptError>;
+
+    /// Writes what statements have changed to a file beside the script.
+    fn save(self: Rc<Self>, reason: Arc<str>, author: Author) -> Told;
+
+    /// Says what is different between what runs and what is written.
+    fn drift(self: Rc<Self>) -> Told;
 
     /// Takes [`note_trial`](Self::note_trial) back: nothing was published, or what was is there for good.
     fn forget_trial(&self);

@@ -33,6 +33,7 @@ mod functions;
 mod handler_files;
 mod inline;
 mod json;
+mod live_files;
 mod log;
 mod luau;
 mod main_vm;

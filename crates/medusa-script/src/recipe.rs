@@ -65,6 +65,10 @@ pub(crate) struct Recipe {
     /// How much text those had when they were noted, in bytes.
     bytes: usize,
     last: Option<Arc<Step>>,
+    /// The files that the first of its statements were saved to.
+    pub(crate) saved: Files,
+    /// How many those are.
+    pub(crate) saved_count: usize,
 }
 
 /// A statement, and those before it: recipes that begin alike share them.
@@ -80,12 +84,46 @@ struct Step {
 impl Recipe {
     /// That of a load.
     pub(crate) fn new(sources: Arc<Sources>) -> Self {
-        Self { bytes: sources.bytes(), sources, last: None }
+        Self { bytes: sources.bytes(), sources, last: None, saved: Files::default(), saved_count: 0 }
     }
 
     /// The files of the load.
     pub(crate) fn files(&self) -> Files {
         self.sources.all_files()
+    }
+
+    /// The files of the load, and those that statements were saved to.
+    pub(crate) fn written(&self) -> BTreeMap<PathBuf, Arc<str>> {
+        let mut all = BTreeMap::clone(&self.files());
+        all.extend(BTreeMap::clone(&self.saved));
+        all
+    }
+
+    /// The statements that are not saved.
+    pub(crate) fn unsaved(&self) -> Vec<Arc<str>> {
+        self.statements().into_iter().skip(self.saved_count).collect()
+    }
+
+    /// Whether it has all of another's statements, or that is what they are.
+    fn begins_as(&self, other: &Self) -> bool {
+        let count = other.last.as_ref().map_or(0, |last| last.count);
+        let steps = std::iter::successors(self.last.as_ref(), |step| step.before.as_ref());
+        let there = steps.into_iter().find(|step| step.count == count);
+        let same = |(here, other)| Arc::ptr_eq(here, other);
+        Arc::ptr_eq(&self.sources, &other.sources) && there.zip(other.last.as_ref()).is_some_and(same)
+    }
+
+    /// The same, with the first `saved_count` statements saved to these files.
+    pub(crate) fn with_saved(self, saved: Files, saved_count: usize) -> Self {
+        Self { saved, saved_count, ..self }
+    }
+
+    /// The same, with all statements saved, those that were not to this file.
+    pub(crate) fn saved_as(&self, path: PathBuf, text: Arc<str>) -> Self {
+        let mut saved = BTreeMap::clone(&self.saved);
+        saved.insert(path, text);
+        let saved_count = self.last.as_ref().map_or(0, |last| last.count);
+        self.clone().with_saved(Arc::new(saved), saved_count)
     }
 
     /// The same, and then a statement; none if there are too many.
@@ -95,7 +133,7 @@ impl Recipe {
         let (count, bytes) = (count + 1, bytes + source.len());
         let fits = count <= MAX_STATEMENTS && bytes <= MAX_STATEMENT_TEXT;
         let last = Some(Arc::new(Step { source, before, count, bytes }));
-        fits.then(|| Self { sources: Arc::clone(&self.sources), bytes: self.bytes, last })
+        fits.then(|| Self { last, ..self.clone() })
     }
 
     /// The same, and then these statements; none if there are too many.
@@ -158,6 +196,13 @@ impl Recipes {
         }
         if let Some(fit) = fit {
             recipes.retain(|number, _| *number >= fit);
+        }
+    }
+
+    /// Notes that the statements of `saved` are, wherever they are.
+    pub(crate) fn mark_saved(&self, saved: &Recipe) {
+        for recipe in self.0.borrow_mut().values_mut().flatten().filter(|recipe| recipe.begins_as(saved)) {
+            *recipe = recipe.clone().with_saved(Arc::clone(&saved.saved), saved.saved_count);
         }
     }
 

@@ -19,10 +19,11 @@ use rustix::fs::OFlags;
 use tokio::sync::Notify;
 
 use crate::chunk::{load, seal};
+use crate::live_files;
 use crate::recipe::Files;
 
 /// The largest source file that is loaded, in bytes: it is compiled in one go, while everything else on its thread waits.
-const MAX_SOURCE: u64 = 1024 * 1024;
+pub(crate) const MAX_SOURCE: u64 = 1024 * 1024;
 
 /// All source files of one load together, in bytes: they are kept, for messages to show, as long as its VM lives.
 const MAX_SOURCES: usize = 32 * 1024 * 1024;
@@ -101,6 +102,14 @@ impl Sources {
         &self.root
     }
 
+    /// The files of live edits that this load runs, in their order.
+    pub(crate) fn live_files(&self) -> Result<Vec<PathBuf>, String> {
+        match &self.recorded {
+            None => live_files::listed(&self.root),
+            Some(recorded) => Ok(live_files::sorted(recorded.keys())),
+        }
+    }
+
     /// The text of a file, by its path relative to the root.
     pub(crate) fn read(&self, relative: &Path) -> Result<Arc<str>, String> {
         if let Some(known) = self.lock().get(relative) {
@@ -145,7 +154,8 @@ impl Sources {
     }
 }
 
-fn read_below(root: &Path, relative: &Path) -> Result<String, String> {
+/// The text of a file below a script's directory.
+pub(crate) fn read_below(root: &Path, relative: &Path) -> Result<String, String> {
     let shown = relative.display();
     let path = root.join(relative);
     let real = path.canonicalize().map_err(|error| format!("cannot load {shown}: {error}"))?;

@@ -37,16 +37,34 @@ pub(crate) struct TrialRecord {
     confirmed: BTreeMap<PathBuf, String>,
     /// The statements since those were loaded.
     statements: Vec<String>,
+    /// The files that the first of them were saved to.
+    #[serde(default)]
+    saved: BTreeMap<PathBuf, String>,
+    /// How many those are.
+    #[serde(default)]
+    saved_count: usize,
 }
 
 fn texts(files: &Files) -> BTreeMap<PathBuf, String> {
     files.iter().map(|(path, text)| (path.clone(), text.to_string())).collect()
 }
 
+fn files(texts: BTreeMap<PathBuf, String>) -> Files {
+    Arc::new(texts.into_iter().map(|(path, text)| (path, Arc::from(text))).collect())
+}
+
 impl TrialRecord {
     pub(crate) fn new(generation: u64, by: String, on_trial: &Files, confirmed: &Recipe) -> Self {
         let statements = confirmed.statements().iter().map(ToString::to_string).collect();
-        Self { generation, by, on_trial: texts(on_trial), confirmed: texts(&confirmed.files()), statements }
+        Self {
+            generation,
+            by,
+            on_trial: texts(on_trial),
+            confirmed: texts(&confirmed.files()),
+            statements,
+            saved: texts(&confirmed.saved),
+            saved_count: confirmed.saved_count,
+        }
     }
 
     /// Whether it brought other files, and not statements alone.
@@ -63,9 +81,9 @@ impl TrialRecord {
 
     /// What makes the generation before it.
     fn recipe(self, root: &Path) -> Option<Recipe> {
-        let files = self.confirmed.into_iter().map(|(path, text)| (path, Arc::from(text))).collect();
-        let statements = self.statements.into_iter().map(Arc::from);
-        Recipe::new(Arc::new(Sources::recorded(root.to_owned(), Arc::new(files)))).then_all(statements)
+        let sources = Sources::recorded(root.to_owned(), files(self.confirmed));
+        let recipe = Recipe::new(Arc::new(sources)).then_all(self.statements.into_iter().map(Arc::from))?;
+        Some(recipe.with_saved(files(self.saved), self.saved_count))
     }
 
     /// The record of a state directory, if there is one.

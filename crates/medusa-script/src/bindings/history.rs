@@ -54,6 +54,19 @@ pub(crate) const DOCS: &[Item] = &[
         "How a request would be routed, without serving it: for each server the mounts that match, the one that answers first,          each with its wrappers and handler, its line in the script and the generation since which it is so. A URL without a host,          `/hello`, is asked of all hosts.",
     ),
     session_item(
+        "save",
+        "(reason: string) -> string",
+        "Writes what statements have changed since the script was loaded, or since the last `save`, to the file \
+         `live/NNNN-reason.luau` beside the script. From then on it runs after the script whenever that is loaded, statement by \
+         statement, in the order of the numbers.",
+    ),
+    session_item(
+        "drift",
+        "() -> string",
+        "How what runs differs from what is written: files changed on disk (`~`), gone (`-`) or not run yet (`+`), and what is not \
+         saved (`*`).",
+    ),
+    session_item(
         "rollback",
         "(generation: number, reason: string?) -> string",
         "Has the site become what it was in that generation, as a new generation: its mounts, listeners, logs and timers, and \
@@ -135,7 +148,34 @@ pub(super) fn install(lua: &Lua, commands: &Table) -> mlua::Result<()> {
             explained.map_err(|error| fail(lua, format!("explain: {}", with_causes(&error))))
         })?,
     )?;
-    commands.set("rollback", lua.create_async_function(rollback)?)
+    commands.set("rollback", lua.create_async_function(rollback)?)?;
+    commands.set("save", lua.create_async_function(save)?)?;
+    commands.set(
+        "drift",
+        lua.create_async_function(async |lua: Lua, rest: MultiValue| {
+            no_more(&lua, "drift()", &rest)?;
+            let drift = MainContext::of(&lua)?.engine()?.drift().await;
+            drift.map_err(|why| fail(&lua, format!("drift: {}", why.render())))
+        })?,
+    )
+}
+
+async fn save(lua: Lua, (reason, rest): (Option<String>, MultiValue)) -> mlua::Result<String> {
+    no_more(&lua, "save(reason)", &rest)?;
+    let failed = |why: String| fail(&lua, format!("save: {why}"));
+    let reason = reason.ok_or_else(|| failed("give the reason, as in save(\"more room\")".to_owned()))?;
+    let reason = reason_of(reason).map_err(failed)?;
+    let transaction = of_session(&lua, "save")?;
+    if transaction.replays() {
+        return Ok(String::new());
+    }
+    if transaction.has_edits() || transaction.published().is_some() {
+        return Err(failed(
+            "what this statement has changed comes first: save by a statement of its own".to_owned(),
+        ));
+    }
+    let saved = MainContext::of(&lua)?.engine()?.save(reason, transaction.author().clone()).await;
+    saved.map_err(|why| failed(why.render()))
 }
 
 /// The statement that calls a command.

@@ -34,6 +34,9 @@ use crate::timers::Timers;
 use crate::transaction::Transaction;
 use crate::vm::Vm;
 
+/// The name of the chunk that a statement of a session is.
+pub(crate) const STATEMENT: &str = "=statement";
+
 /// A main VM.
 #[derive(Debug)]
 pub(crate) struct MainVm {
@@ -132,11 +135,12 @@ impl MainVm {
         result.map_err(|error| ScriptError::from_task(&error))
     }
 
-    /// Runs one statement, and publishes what it changed: its values (see [`crate::print::values`]), and whether it assigned
+    /// Runs one statement, as the chunk of this name, and publishes what it changed: its values (see [`crate::print::values`]), and whether it assigned
     /// names. Neither names nor the site change if it fails.
     pub(crate) async fn run_statement(
         &self,
         transaction: &Rc<Transaction>,
+        chunk: &str,
         source: &str,
     ) -> Result<(MultiValue, bool), ScriptError> {
         let lua = self.vm.lua();
@@ -145,7 +149,7 @@ impl MainVm {
             ScriptError::from_lua(&error)
         };
         let (environment, keep) = self.statement.call::<(Table, Function)>(()).map_err(failed)?;
-        let function = compile_statement(lua, source, &environment).map_err(failed)?;
+        let function = compile_statement(lua, chunk, source, &environment).map_err(failed)?;
         let running = self.run.call_async::<MultiValue>(function);
         let running = self.vm.run_excusing(Budget::STATEMENT, || transaction.excused(), running);
         let result = transaction.scope(running).await;
@@ -236,9 +240,9 @@ pub(crate) struct EntryScript<'a> {
 }
 
 /// An expression is worth its value, so it is tried first.
-fn compile_statement(lua: &Lua, source: &str, environment: &Table) -> mlua::Result<Function> {
-    match load(lua, &format!("return {source}"), "=statement", Some(environment.clone())) {
+fn compile_statement(lua: &Lua, chunk: &str, source: &str, environment: &Table) -> mlua::Result<Function> {
+    match load(lua, &format!("return {source}"), chunk, Some(environment.clone())) {
         Ok(function) => Ok(function),
-        Err(_not_an_expression) => load(lua, source, "=statement", Some(environment.clone())),
+        Err(_not_an_expression) => load(lua, source, chunk, Some(environment.clone())),
     }
 }

@@ -132,8 +132,8 @@ The history is $XDG_STATE_HOME/medusa/history, or ~/.local/state/medusa/history.
     /// Run the script of a running server anew
     ///
     /// In a fresh interpreter. The new site takes over at one instant, and no connection is closed by that; what is the same
-    /// in both goes on untouched. If anything fails, the old site goes on. What was changed by `eval` and is not in the
-    /// script is gone afterwards.
+    /// in both goes on untouched. If anything fails, the old site goes on. What was changed by `eval` is gone afterwards
+    /// unless it was saved (`medusa save`).
     Reload {
         /// Go back to the old site by itself unless that is confirmed (`medusa confirm`) within so many seconds
         #[arg(long, value_name = "SECONDS")]
@@ -197,6 +197,22 @@ The history is $XDG_STATE_HOME/medusa/history, or ~/.local/state/medusa/history.
         /// Only if it is this generation
         #[arg(long)]
         generation: Option<u64>,
+        #[command(flatten)]
+        place: Place,
+    },
+
+    /// Write what statements have changed to a file beside the script, which runs after it from now on
+    ///
+    /// The file is `live/NNNN-reason.luau`. It can be changed, moved into the script, or deleted.
+    Save {
+        /// The reason, for the file's name and its first line
+        reason: String,
+        #[command(flatten)]
+        place: Place,
+    },
+
+    /// Say how what runs differs from what is written
+    Drift {
         #[command(flatten)]
         place: Place,
     },

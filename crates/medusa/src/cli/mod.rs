@@ -75,6 +75,8 @@ fn dispatch(cli: Cli, command: String) -> Result<(), String> {
         Some(Command::Cancel { generation, place }) => {
             remote(place, command)?.answer(&Op::Cancel { generation })
         }
+        Some(Command::Save { reason, place }) => remote(place, command)?.answer(&Op::Save { reason }),
+        Some(Command::Drift { place }) => remote(place, command)?.answer(&Op::Drift),
         Some(Command::Status { json, place }) => remote(place, command)?.status(json),
         Some(Command::Reopen { place }) => remote(place, command)?.reopen(),
         Some(Command::Stop { place }) => remote(place, command)?.stop(),

@@ -199,6 +199,12 @@ impl Control for Controls {
                 let cancelled = self.engine.cancel(generation, author).await;
                 cancelled.map(published).map_err(|error| failure(&error))
             }
+            Op::Save { reason } => {
+                self.refuse_while_stopping()?;
+                let reason = reason_of(reason).map_err(Failure::new)?;
+                self.engine.save(reason, author).await.map(text).map_err(|error| failure(&error))
+            }
+            Op::Drift => self.engine.drift().await.map(text).map_err(|error| failure(&error)),
             op => Err(Failure::new(format!("`{}` does not concern generations", op.name()))),
         }
     }

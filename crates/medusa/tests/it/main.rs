@@ -30,6 +30,7 @@ mod journald;
 mod limits;
 mod listeners;
 mod live;
+mod live_files;
 mod log;
 mod log_changes;
 mod log_loss;

@@ -3,6 +3,8 @@
 //! One thing at a time changes the site, but many run: a statement that waits, a slow reload and a hundred requests share
 //! this thread slice by slice.
 
+mod live_edits;
+
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,12 +23,12 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 
-use crate::commands::{Commanded, Commands, Noted};
+use crate::commands::{Commanded, Commands, Noted, Told};
 use crate::engine_context::EngineContext;
 use crate::error::ScriptError;
 use crate::handler_files::Scripts;
 use crate::inline::Call;
-use crate::main_vm::{EntryScript, MainVm};
+use crate::main_vm::{EntryScript, MainVm, STATEMENT};
 use crate::main_vms::MainVms;
 use crate::print;
 use crate::recipe::{Files, Recipe, Recipes};
@@ -135,6 +137,14 @@ enum Job {
         author: Author,
         answer: JobAnswer<u64>,
     },
+    Save {
+        reason: Arc<str>,
+        author: Author,
+        answer: JobAnswer<String>,
+    },
+    Drift {
+        answer: JobAnswer<String>,
+    },
     Status {
         answer: JobAnswer<Status>,
     },
@@ -241,6 +251,25 @@ impl Engine {
         self.ask(|answer| Job::Cancel { number, author, answer }).await
     }
 
+    /// Writes what statements have changed since the last load to a file beside the script, which runs after it from now on;
+    /// says which.
+    ///
+    /// # Errors
+    ///
+    /// There is nothing to save, or it cannot be written.
+    pub async fn save(&self, reason: Arc<str>, author: Author) -> Result<String, ScriptError> {
+        self.ask(|answer| Job::Save { reason, author, answer }).await
+    }
+
+    /// Says what is different between what runs and what is written.
+    ///
+    /// # Errors
+    ///
+    /// The files cannot be read.
+    pub async fn drift(&self) -> Result<String, ScriptError> {
+        self.ask(|answer| Job::Drift { answer }).await
+    }
+
     /// The site and the VMs, as a document.
     pub async fn status(&self) -> Status {
         let answered = self.ask(|answer| Job::Status { answer }).await;
@@ -321,6 +350,8 @@ struct EngineThread {
     vms: Rc<MainVms>,
     recipes: Recipes,
     trial_note: TrialNote,
+    /// Held by who saves.
+    saving: tokio::sync::Mutex<()>,
     /// This, for the commands of its VMs.
     this: Weak<Self>,
 }
@@ -334,6 +365,7 @@ impl EngineThread {
             this: Weak::clone(this),
             recipes: Recipes::default(),
             trial_note: TrialNote::new(program.state.clone()),
+            saving: tokio::sync::Mutex::default(),
             program,
             live,
             scripts: Arc::new(scripts),
@@ -362,6 +394,10 @@ impl EngineThread {
                     Job::Cancel { number, author, answer } => {
                         respond(answer, engine.cancel(number, author)).await;
                     }
+                    Job::Save { reason, author, answer } => {
+                        respond(answer, engine.save(reason, author)).await;
+                    }
+                    Job::Drift { answer } => respond(answer, engine.drift()).await,
                     Job::Status { answer } => respond(answer, async { Ok(engine.status().await) }).await,
                 }
             });
@@ -485,13 +521,13 @@ impl EngineThread {
     ) -> Result<Option<Generation>, ScriptError> {
         let sources = Sources::recorded(self.program.root.clone(), recipe.files());
         let ((vm, calls), transaction) = self.run(author, events, sources).await?;
-        transaction.set_replays();
         for statement in recipe.statements() {
-            let again = vm.run_statement(&transaction, &statement).await;
+            let again = vm.run_statement(&transaction, STATEMENT, &statement).await;
             again.map_err(|error| error.showing(vm.sources()))?;
         }
         transaction.edit_change(|change| change.reason = reason);
         self.publish_load(&transaction, vm, calls).await?;
+        self.recipes.note(self.live.site().generation, Some(recipe.clone()));
         Ok(transaction.published())
     }
 
@@ -567,6 +603,8 @@ impl EngineThread {
         };
         let entry = EntryScript { name: &self.program.name, source: &source };
         vm.run_script(&transaction, &entry).await.map_err(|error| error.showing(&sources))?;
+        transaction.set_replays();
+        self.run_live_files(&vm, &transaction).await?;
         Ok(((vm, calls), transaction))
     }
 
@@ -593,7 +631,7 @@ impl EngineThread {
         let vm = self.vms.current().ok_or_else(|| ScriptError::new("the script is not loaded yet"))?;
         let transaction =
             Transaction::of_statement(Arc::clone(&self.live), author, events, Arc::clone(block));
-        let run = vm.run_statement(&transaction, source).await;
+        let run = vm.run_statement(&transaction, STATEMENT, source).await;
         let (values, assigned) = run.map_err(|error| error.showing(vm.sources()))?;
         self.vms.follow();
         let published = transaction.published();
@@ -649,6 +687,14 @@ impl Commands for EngineThread {
         self.trial_note.remove();
         tracing::info!(by = %author, generation = confirmed, "confirmed");
         Ok(confirmed)
+    }
+
+    fn save(self: Rc<Self>, reason: Arc<str>, author: Author) -> Told {
+        Box::pin(async move { Self::save(&self, reason, author).await })
+    }
+
+    fn drift(self: Rc<Self>) -> Told {
+        Box::pin(async move { Self::drift(&self).await })
     }
 
     fn forget_trial(&self) {

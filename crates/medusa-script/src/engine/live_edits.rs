@@ -1,0 +1,104 @@
+//! Live edits that are kept: they run after the script, and are written beside it.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use medusa_proto::author::Author;
+use medusa_proto::with_causes;
+use medusa_site::Generation;
+
+use super::{EngineThread, Program, ProgramSource};
+use crate::error::ScriptError;
+use crate::live_files::{self, Heading, LiveFiles};
+use crate::main_vm::MainVm;
+use crate::recipe::Recipe;
+use crate::transaction::Transaction;
+
+impl EngineThread {
+    /// Runs the edits that are kept, as part of a load.
+    pub(super) async fn run_live_files(
+        &self,
+        vm: &MainVm,
+        transaction: &Rc<Transaction>,
+    ) -> Result<(), ScriptError> {
+        if self.live_files().is_none() {
+            return Ok(());
+        }
+        let sources = vm.sources();
+        for path in sources.live_files().map_err(ScriptError::new)? {
+            let text = sources.read(&path).map_err(ScriptError::new)?;
+            let chunk = format!("@{}", path.display());
+            for (lines, statement) in live_files::statements(&text) {
+                // So that a message has its line in the file.
+                let statement = "\n".repeat(lines) + statement;
+                let run = vm.run_statement(transaction, &chunk, &statement).await;
+                run.map_err(|error| error.showing(sources))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where live edits are kept; none if the script is no file.
+    fn live_files(&self) -> Option<LiveFiles> {
+        let Program { root, name, source, .. } = &self.program;
+        matches!(source, ProgramSource::File).then(|| LiveFiles { root: root.clone(), script: name.clone() })
+    }
+
+    /// The recipe of what is running, and where it is or may be written.
+    fn written(&self) -> Result<(Recipe, LiveFiles), ScriptError> {
+        let files = self.live_files();
+        let files =
+            files.ok_or_else(|| ScriptError::new("there is no script on disk to keep edits beside"))?;
+        let recipe = self.recipes.of(self.live.site().generation).ok_or_else(|| {
+            ScriptError::new(
+                "since the script was loaded there were too many statements to know them all: put what is to stay into the \
+                 script",
+            )
+        })?;
+        Ok((recipe, files))
+    }
+
+    pub(super) async fn save(&self, reason: Arc<str>, author: Author) -> Result<String, ScriptError> {
+        let _one_at_a_time = self.saving.lock().await;
+        self.live.check_trial().map_err(|error| ScriptError::new(with_causes(&error)))?;
+        let (recipe, files) = self.written()?;
+        let generation = self.live.site().generation;
+        let count = recipe.unsaved().len();
+        let heading =
+            Heading { reason, author: author.to_string(), generation, time: jiff::Timestamp::now() };
+        let (path, saved) = on_disk(move || files.save(&recipe, &heading)).await?;
+        self.recipes.mark_saved(&saved);
+        let (path, s) = (path.display(), if count == 1 { "" } else { "s" });
+        tracing::info!(by = %author, "saved {path}");
+        Ok(format!("{count} statement{s} saved to {path}: it runs after {} from now on", self.program.name))
+    }
+
+    pub(super) async fn drift(&self) -> Result<String, ScriptError> {
+        let (recipe, files) = self.written()?;
+        let mut drift = on_disk(move || files.drift(&recipe)).await?;
+        drift.extend(self.made_by_itself());
+        Ok(if drift.is_empty() { "none: what runs is what is written".to_owned() } else { drift.join("\n") })
+    }
+
+    /// What the script has changed by itself since it was loaded, which it may or may not do again.
+    fn made_by_itself(&self) -> Vec<String> {
+        let site = self.live.site();
+        let since = self.live.generations().into_iter();
+        let since = since.take_while(|generation| generation.number > site.loaded);
+        let mut own: Vec<_> = since.filter(|generation| !generation.author.is_operator()).collect();
+        own.reverse();
+        let told = |generation: &Generation| {
+            let Generation { number, author, changes, .. } = generation;
+            format!("* generation {number}, by the {author}: {changes}")
+        };
+        own.iter().map(told).collect()
+    }
+}
+
+/// Works on files, where that holds up no script.
+async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, ScriptError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|panic| Err(panic.to_string())).map_err(ScriptError::new)
+}

@@ -1,0 +1,154 @@
+//! Live edits that are saved: they run after the script, whenever and however it is loaded.
+
+use std::ffi::OsStr;
+use std::fs;
+
+use medusa_testkit::{Server, Signal};
+
+use super::support::{MEDUSA, start, web};
+
+fn kill(mut server: Server) {
+    server.signal(Signal::KILL);
+    server.wait();
+}
+
+/// Runs a command that must succeed; what it prints.
+#[track_caller]
+fn command(server: &Server, words: &[&str]) -> String {
+    server.command(words.iter().copied()).said()
+}
+
+/// Why a statement fails.
+#[track_caller]
+fn failure(server: &Server, statement: &str) -> String {
+    server.command(["eval", statement]).failure(1)
+}
+
+#[test]
+fn what_is_saved_stays() {
+    let site = web("greeting = 'hi' web:mount('/script', function() return greeting end)")
+        .file("h.luau", "return function() return 'file' end");
+    let state = tempfile::tempdir().expect("a directory");
+    let start = || MEDUSA.serve_with_state(site.path(), state.path()).start();
+    let server = start();
+    assert_eq!(command(&server, &["drift"]), "none: what runs is what is written");
+    server.eval("local text = 'live'\nweb:mount('/live', function() return text end)");
+    server.eval("greeting = 'hello'");
+    server.eval("web:mount('/file', medusa.handler.script('h.luau'))");
+    server.eval("return 1");
+    assert_eq!(
+        command(&server, &["drift"]),
+        "* not saved: local text = 'live' web:mount('/live', function() return text end)\n* not saved: greeting = 'hello'\n\
+         * not saved: web:mount('/file', medusa.handler.script('h.luau'))"
+    );
+    assert_eq!(
+        command(&server, &["save", "A page; more!"]),
+        "3 statements saved to live/0001-a-page-more.luau: it runs after site.luau from now on"
+    );
+    assert_eq!(command(&server, &["drift"]), "none: what runs is what is written");
+    assert!(failure(&server, "save('again')").contains("there is nothing to save"));
+    let there = |server: &Server| {
+        assert_eq!(server.get("/live").text(), "live");
+        assert_eq!(server.get("/script").text(), "hello");
+        assert_eq!(server.get("/file").text(), "file");
+        assert_eq!(command(server, &["drift"]), "none: what runs is what is written");
+    };
+    // After a reload, a kill, a kill in a trial, and the end of that.
+    server.reload();
+    there(&server);
+    kill(server);
+    let server = start();
+    there(&server);
+    server.eval("web:mount('/tried', function() end) commit(600)");
+    assert!(failure(&server, "save('tried')").contains("is not confirmed yet"));
+    kill(server);
+    let server = start();
+    there(&server);
+    // The next goes to a file of its own, and is undone by its removal.
+    server.eval("greeting = 'hey'");
+    command(&server, &["save", "hey"]);
+    server.reload();
+    assert_eq!(server.get("/script").text(), "hey");
+    fs::remove_file(site.at("live/0002-hey.luau")).expect("removed");
+    assert_eq!(
+        command(&server, &["drift"]),
+        "- live/0002-hey.luau: runs, and cannot be read on disk any more"
+    );
+    server.reload();
+    there(&server);
+}
+
+#[test]
+fn one_that_was_killed_in_a_trial_knows_what_is_saved() {
+    let site = web("web:mount('/script', function() return 'script' end)");
+    let state = tempfile::tempdir().expect("a directory");
+    let start = || MEDUSA.serve_with_state(site.path(), state.path()).start();
+    let server = start();
+    server.eval("web:mount('/a', function() return 'a' end)");
+    command(&server, &["save", "a"]);
+    server.eval("web:mount('/b', function() return 'b' end)");
+    server.eval("web:mount('/c', function() return 'c' end) commit(600)");
+    kill(server);
+    let server = start();
+    assert_eq!((server.get("/a").text(), server.get("/b").text()), ("a".into(), "b".into()));
+    assert_eq!(server.get("/c").status, 404);
+    let unsaved = "* not saved: web:mount('/b', function() return 'b' end)";
+    assert_eq!(command(&server, &["drift"]), unsaved);
+    command(&server, &["save", "b"]);
+    server.reload();
+    assert_eq!((server.get("/a").text(), server.get("/b").text()), ("a".into(), "b".into()));
+}
+
+#[test]
+fn drift_tells_files_and_what_the_script_does_by_itself() {
+    let site = web("local lib = require('lib/util')
+        web:mount('/more', function() web:mount('/made', function() return lib.text end) return 'ok' end)")
+    .file("lib/util.luau", "return { text = 'made' }");
+    let server = start(&site);
+    server.get("/more");
+    site.write("lib/util.luau", "return { text = 'changed' }");
+    site.write("live/0007-more.luau", "web:mount('/seven', function() return '7' end)");
+    let drift = command(&server, &["drift"]);
+    let lines: Vec<_> = drift.lines().collect();
+    assert_eq!(lines[0], "~ lib/util.luau: changed on disk since it was read", "{drift}");
+    assert_eq!(lines[1], "+ live/0007-more.luau: on disk, and not in what runs", "{drift}");
+    assert_eq!(lines[2], "* generation 2, by the request GET /more: + /made", "{drift}");
+    server.eval("web:mount('/eight', function() return '8' end)");
+    let refused = failure(&server, "save('x')");
+    assert!(refused.contains("live/0007-more.luau is on disk and not in what runs"), "{refused}");
+    server.reload();
+    assert_eq!(server.get("/seven").text(), "7");
+    server.eval("web:mount('/eight', function() return '8' end)");
+    assert!(command(&server, &["save", "eight"]).contains("live/0008-eight.luau"));
+}
+
+#[test]
+fn a_mistake_in_one_is_told_with_its_line_and_changes_nothing() {
+    let site = web("web:mount('/script', function() return 'script' end)");
+    let server = start(&site);
+    server.eval("web:mount('/a', function() return 'a' end)");
+    command(&server, &["save", "a"]);
+    let file = "live/0001-a.luau";
+    let text = site.read(file);
+    let lines = text.lines().count();
+    site.write(file, format!("{text}--- statement 2\n\nweb:mount('/b', nothing())\n"));
+    let told = server.command(["reload"]).failure(1);
+    assert!(told.contains(&format!("{file}:{}: attempt to call a nil value", lines + 3)), "{told}");
+    assert_eq!(server.get("/a").text(), "a");
+    let checked = MEDUSA.run([OsStr::new("check"), site.path().as_os_str()]).failure(1);
+    assert!(checked.contains(file), "{checked}");
+    site.write(file, &text);
+    server.reload();
+    for (statement, why) in [
+        ("save()", "give the reason"),
+        ("save('x', 1)", "save(reason)"),
+        ("web:mount('/x', function() end) save('x')", "by a statement of its own"),
+    ] {
+        let told = failure(&server, statement);
+        assert!(told.contains(why), "{statement}: {told}");
+    }
+    fs::remove_dir_all(site.at("live")).expect("removed");
+    site.write("live", "no directory");
+    server.eval("greeting = 1");
+    assert!(failure(&server, "save('x')").contains("cannot read live/: "), "no directory");
+}
