@@ -15,7 +15,7 @@ use medusa_proto::event_stream::{CONTENT_TYPE, ServerSentEvent};
 use tokio::sync::Notify;
 
 use crate::body::{BodyError, BodyStream};
-use crate::sessions::Sessions;
+use crate::sessions::Membership;
 
 /// Whether a response with these fields is one.
 pub(crate) fn is_one(headers: &HeaderMap) -> bool {
@@ -42,10 +42,9 @@ impl EventStream {
     pub(crate) fn new(
         inner: BodyStream,
         headers: &HeaderMap,
-        sessions: &Sessions,
+        mut membership: Membership,
         finish: Rc<Notify>,
     ) -> Self {
-        let mut membership = sessions.join_event_stream();
         let leave = Box::pin(async move {
             tokio::select! {
                 () = finish.notified() => {}
@@ -111,10 +110,13 @@ impl Stream for EventStream {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures_util::{StreamExt, stream};
     use http::HeaderValue;
 
     use super::*;
+    use crate::Sessions;
 
     /// The bytes sent of a stream that is told to end after `chunks`.
     async fn cut(chunks: &[&'static str], coding: Option<&'static str>) -> String {
@@ -126,7 +128,8 @@ mod tests {
         let chunks: Vec<_> = chunks.iter().map(|&chunk| Ok(Bytes::from_static(chunk.as_bytes()))).collect();
         let count = chunks.len();
         let inner = Box::pin(stream::iter(chunks).chain(stream::pending()));
-        let mut events = EventStream::new(inner, &headers, &sessions, Rc::clone(&finish));
+        let member = sessions.join_event_stream(Duration::ZERO);
+        let mut events = EventStream::new(inner, &headers, member, Rc::clone(&finish));
         let mut sent = Vec::new();
         for _ in 0..count {
             sent.extend(events.next().await.unwrap().unwrap());

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::rc::Rc;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -79,12 +80,12 @@ impl Response {
     }
 
     /// Sets a body that is sent as it comes. A stream of server-sent events is one of `sessions`: it ends, between two
-    /// events if it can, when they do and when its connection should.
+    /// events if it can, when they do (for which it may have `keep` more) and when its connection should.
     #[must_use]
-    pub fn stream(mut self, stream: BodyStream, sessions: &Sessions) -> Self {
+    pub fn stream(mut self, stream: BodyStream, sessions: &Sessions, keep: Duration) -> Self {
         self.body = Body::Stream(if event_stream::is_one(&self.headers) {
             let finish = Rc::clone(self.finish.insert(Rc::default()));
-            Box::pin(EventStream::new(stream, &self.headers, sessions, finish))
+            Box::pin(EventStream::new(stream, &self.headers, sessions.join_event_stream(keep), finish))
         } else {
             stream
         });

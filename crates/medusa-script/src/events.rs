@@ -43,6 +43,8 @@ pub(crate) struct EventSource {
     pub(crate) run: Function,
     /// After how long a silence a comment is sent.
     pub(crate) heartbeat: Duration,
+    /// The time for which it may go on when its handler is gone.
+    pub(crate) keep: Duration,
 }
 
 impl UserData for EventSource {}

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use medusa_http::Sessions;
 use mlua::Function;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -16,6 +17,8 @@ use crate::request::Requests;
 #[derive(Debug)]
 pub(crate) struct Functions {
     by_id: RefCell<HashMap<u64, (Function, Arc<str>)>>,
+    /// The sessions of all handlers that are there, and of those that are gone and have sessions left.
+    sessions: RefCell<Vec<Arc<Sessions>>>,
     next: Cell<u64>,
     /// Weak, so that only handlers keep a replaced VM alive.
     calls: mpsc::WeakSender<Call>,
@@ -30,6 +33,7 @@ impl Functions {
     pub(crate) fn new(calls: mpsc::WeakSender<Call>) -> Rc<Self> {
         Rc::new(Self {
             by_id: RefCell::default(),
+            sessions: RefCell::default(),
             next: Cell::new(0),
             calls,
             waiting: Arc::default(),
@@ -69,15 +73,26 @@ impl Functions {
         self.by_id.borrow_mut().insert(id, (function, Arc::clone(&origin)));
         let (waiting, released) = (Arc::clone(&self.waiting), Arc::clone(&self.released));
         let link = VmLink { calls, waiting, released };
-        Ok(InlineHandler::new(id, link, origin))
+        let sessions = Arc::new(Sessions::default());
+        self.sessions.borrow_mut().push(Arc::clone(&sessions));
+        Ok(InlineHandler::new(id, link, origin, sessions))
+    }
+
+    /// Ends all sessions, also those that might stay longer.
+    pub(crate) fn end_sessions(&self) {
+        self.sessions.borrow().iter().for_each(|sessions| sessions.end_now());
     }
 
     /// Lets go of the functions whose handlers are gone.
     pub(crate) fn forget_released(&self) {
         let released = std::mem::take(&mut *self.released.lock());
         let mut by_id = self.by_id.borrow_mut();
+        if released.is_empty() {
+            return;
+        }
         for id in released {
             by_id.remove(&id);
         }
+        self.sessions.borrow_mut().retain(|sessions| Arc::strong_count(sessions) > 1 || !sessions.is_empty());
     }
 }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -64,7 +65,8 @@ pub(crate) struct Answer {
 #[derive(Debug)]
 pub(crate) enum AnswerBody {
     Bytes(Bytes),
-    Stream(Chunks),
+    /// With the time for which it may go on when its handler is gone.
+    Stream(Chunks, Duration),
     WebSocket(Accepted),
 }
 
@@ -116,12 +118,12 @@ pub(crate) struct InlineHandler {
     function: u64,
     link: VmLink,
     origin: Arc<str>,
-    sessions: Sessions,
+    sessions: Arc<Sessions>,
 }
 
 impl InlineHandler {
-    pub(crate) fn new(function: u64, link: VmLink, origin: Arc<str>) -> Self {
-        Self { function, link, origin, sessions: Sessions::default() }
+    pub(crate) fn new(function: u64, link: VmLink, origin: Arc<str>, sessions: Arc<Sessions>) -> Self {
+        Self { function, link, origin, sessions }
     }
 }
 
@@ -161,12 +163,12 @@ impl Handler for InlineHandler {
             Ok(match answer.body {
                 AnswerBody::Bytes(bytes) => response.body(bytes),
                 AnswerBody::WebSocket(accepted) => accepted.into_response(&self.sessions),
-                AnswerBody::Stream(chunks) => {
+                AnswerBody::Stream(chunks, keep) => {
                     let chunks = stream::unfold(chunks, async |mut chunks| {
                         let chunk = chunks.next().await?;
                         Some((chunk.map_err(|error| BodyError::Producer(error.into())), chunks))
                     });
-                    response.stream(Box::pin(chunks), &self.sessions)
+                    response.stream(Box::pin(chunks), &self.sessions, keep)
                 }
             })
         })
@@ -200,7 +202,7 @@ mod tests {
     fn one_client_cannot_fill_the_queue() {
         let (calls, mut incoming) = mpsc::channel(8);
         let link = VmLink { calls, waiting: Arc::default(), released: Arc::default() };
-        let handler = InlineHandler::new(1, link, "site.luau:1".into());
+        let handler = InlineHandler::new(1, link, "site.luau:1".into(), Arc::default());
         let ask = |client: &str| {
             let mut head = Head::new(Method::GET, "/".parse().unwrap());
             head.client = Peer::Ip(client.parse().unwrap());

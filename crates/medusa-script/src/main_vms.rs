@@ -17,6 +17,11 @@ use crate::main_vm::MainVm;
 /// oldest of them any more.
 const MAX_PAUSED: usize = 256 * 1024 * 1024;
 
+/// How many replaced VMs may go on for the sake of sessions that are kept, and how much memory their scripts may have together, in
+/// bytes. Beyond that the sessions of the oldest end.
+const MAX_KEPT: usize = 8;
+const MAX_KEPT_BYTES: usize = 256 * 1024 * 1024;
+
 /// The main VMs.
 #[derive(Debug)]
 pub(crate) struct MainVms {
@@ -72,6 +77,19 @@ impl MainVms {
         }
         // Now that nothing of this is borrowed.
         drop(gone);
+        self.end_sessions();
+    }
+
+    /// Ends the sessions of the oldest replaced VMs, if those hold too much.
+    fn end_sessions(&self) {
+        let replaced: Vec<_> = self.replaced.borrow().iter().filter_map(Weak::upgrade).collect();
+        let mut used = 0;
+        for (count, vm) in replaced.iter().rev().enumerate() {
+            used += vm.memory_used();
+            if count >= MAX_KEPT || used > MAX_KEPT_BYTES {
+                vm.end_sessions();
+            }
+        }
     }
 
     /// Retires the VMs that no generation leads back to. What is returned is to be dropped.

@@ -13,6 +13,12 @@ use crate::print::{kind, show, whole};
 /// Kinds that are asked for by their own name.
 const PLAIN: [&str; 4] = ["string", "number", "boolean", "table"];
 
+/// The time for which a session goes on that may, unless the script says another.
+const KEEP: Duration = Duration::from_hours(1);
+
+/// The longest such time, in seconds: a day.
+const LONGEST_KEEP: f64 = 86_400.0;
+
 /// The most bytes of a list of strings, each with one more: names, addresses, protocols of one object.
 const TEXTS: usize = 64 * 1024;
 
@@ -144,6 +150,27 @@ impl<'a> Options<'a> {
             };
             self.wrong(key, format_args!("a number of seconds{range}, not {number}"))
         })
+    }
+
+    /// The options `on_reload` and `keep`: the time for which a session may go on when its handler is no longer part of the site.
+    pub(crate) fn keep(&mut self) -> mlua::Result<Duration> {
+        let keeps = match self.get::<String>("on_reload", "a string")?.as_deref() {
+            None | Some("end") => false,
+            Some("keep") => true,
+            Some(other) => {
+                return Err(self.wrong("on_reload", format_args!("\"end\" or \"keep\", not {other:?}")));
+            }
+        };
+        let keep = self.seconds("keep", 1.0..=LONGEST_KEEP)?;
+        match (keeps, keep) {
+            (true, keep) => Ok(keep.unwrap_or(KEEP)),
+            (false, None) => Ok(Duration::ZERO),
+            (false, Some(_)) => {
+                let why =
+                    format!("{}: `keep` says for how long where `on_reload` is \"keep\"", self.function);
+                Err(fail(self.lua, why))
+            }
+        }
     }
 
     /// The error of an option that must be something else.

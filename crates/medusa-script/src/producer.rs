@@ -38,6 +38,16 @@ pub(crate) enum Source {
     Events(EventSource),
 }
 
+impl Source {
+    /// The time for which the body may go on when its handler is gone.
+    pub(crate) fn keep(&self) -> Duration {
+        match self {
+            Self::Function(_) => Duration::ZERO,
+            Self::Events(events) => events.keep,
+        }
+    }
+}
+
 /// The place that a producer writes to. It may be kept, and written to by other tasks of the VM, also when the stream is over.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ChunkSink(Rc<RefCell<SinkState>>);

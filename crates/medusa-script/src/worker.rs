@@ -120,12 +120,14 @@ impl WorkerVm {
         let response = Response { status: reply.status, headers: reply.headers, ..Response::default() };
         Ok(match reply.body {
             ReplyBody::Bytes(bytes) => response.body(bytes),
-            ReplyBody::Producer(function) => {
-                let mut producer = Producer::new(&self.vm, function, open).map_err(vm_error)?;
+            ReplyBody::Producer(source) => {
+                let keep = source.keep();
+                let mut producer = Producer::new(&self.vm, source, open).map_err(vm_error)?;
                 if wants_body {
                     producer = producer.begin().await.map_err(|error| handler_error(&error))?;
                 }
-                response.stream(Box::pin(producer.map(|chunk| chunk.map_err(producer_error))), sessions)
+                let chunks = producer.map(|chunk| chunk.map_err(producer_error));
+                response.stream(Box::pin(chunks), sessions, keep)
             }
             ReplyBody::WebSocket(start) => {
                 let PendingSession { accepted, session } = *start;

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version};
@@ -77,13 +78,14 @@ pub struct Accepted {
     extension: Option<HeaderValue>,
     link: EndGuard,
     settings: SessionLimits,
+    keep: Duration,
 }
 
 impl Accepted {
     /// The 101, or over HTTP/2 the 200; the session counts as one of `sessions`, and ends when they do.
     pub fn into_response(self, sessions: &Sessions) -> Response {
-        let Self { accept, protocol, extension, link, settings } = self;
-        let mut membership = sessions.join_websocket();
+        let Self { accept, protocol, extension, link, settings, keep } = self;
+        let mut membership = sessions.join_websocket(keep);
         let mut response = match accept {
             None => Response::status(StatusCode::OK),
             Some(accept) => {
@@ -151,6 +153,7 @@ pub fn accept(head: &Head, options: &Options) -> Result<(Accepted, WebSocket), H
             idle: options.idle,
             window: agreed.map(|agreed| agreed.window),
         },
+        keep: options.keep,
     };
     Ok((accepted, WebSocket::new(link, protocol.map(str::to_owned))))
 }

@@ -54,6 +54,9 @@ pub struct Options {
     /// ([RFC 7692](https://www.rfc-editor.org/rfc/rfc7692)): no session holds any memory for it between messages. Default
     /// true; false for what is compressed already, or where processor time counts more.
     pub compress: bool,
+    /// The time for which a session may go on when its handler is no longer part of the site. Zero, the default: it is told to
+    /// connect again.
+    pub keep: Duration,
 }
 
 /// The default of [`Options::max_message`].
@@ -71,6 +74,7 @@ impl Default for Options {
             ping: PING,
             idle: Duration::ZERO,
             compress: true,
+            keep: Duration::ZERO,
         }
     }
 }

@@ -24,12 +24,26 @@ pub(crate) const DOCS: Item = item(
 pub(crate) const OPTIONS: Class = Class {
     name: "EventsOptions",
     doc: "What `medusa.http.events` takes.",
-    fields: &[item(
-        "heartbeat",
-        "number?",
-        "After how many seconds without an event a comment is sent, so that proxies see that the stream lives and the \
+    fields: &[
+        item(
+            "heartbeat",
+            "number?",
+            "After how many seconds without an event a comment is sent, so that proxies see that the stream lives and the \
          server that the client left; at least 0.1. Default 15: half of the shortest idle limit that is common.",
-    )],
+        ),
+        item(
+            "on_reload",
+            "(\"end\" | \"keep\")?",
+            "What becomes of the stream when a change is published without its handler, as by a reload of the script. Default \
+             `\"end\"`: it ends, and the client should ask again. `\"keep\"`: it goes on, in the code and with the variables it \
+             began with, for at most `keep`.",
+        ),
+        item(
+            "keep",
+            "number?",
+            "For how many seconds that may be. Default 3600; at least 1, at most 86,400.",
+        ),
+    ],
     methods: &[],
 };
 
@@ -46,6 +60,7 @@ pub(super) fn install(lua: &Lua, http: &Table) -> mlua::Result<()> {
 fn events(lua: &Lua, (run, options): (Function, Value)) -> mlua::Result<Table> {
     let mut options = Options::new(lua, FUNCTION, options)?;
     let heartbeat = options.seconds("heartbeat", SHORTEST..)?.unwrap_or(HEARTBEAT);
+    let keep = options.keep()?;
     options.finish()?;
     let headers = lua.create_table()?;
     headers.raw_set("content-type", CONTENT_TYPE)?;
@@ -55,6 +70,6 @@ fn events(lua: &Lua, (run, options): (Function, Value)) -> mlua::Result<Table> {
     headers.raw_set("x-accel-buffering", "no")?;
     let answer = lua.create_table()?;
     answer.raw_set("headers", headers)?;
-    answer.raw_set("body", EventSource { run, heartbeat })?;
+    answer.raw_set("body", EventSource { run, heartbeat, keep })?;
     Ok(answer)
 }

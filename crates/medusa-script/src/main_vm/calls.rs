@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use http::{Method, StatusCode};
@@ -24,7 +25,8 @@ use crate::websocket::{PendingSession, Session};
 /// Work that goes on after an answer.
 enum AfterAnswer {
     Nothing,
-    Producer(Producer),
+    /// With the time for which it may go on when its handler is gone.
+    Producer(Producer, Duration),
     Session(Session, OpenRequest),
 }
 
@@ -75,7 +77,7 @@ impl MainVm {
         }
         match answered {
             (reply, AfterAnswer::Nothing) => drop(answer.send(Ok(reply))),
-            (reply, AfterAnswer::Producer(mut producer)) => {
+            (reply, AfterAnswer::Producer(mut producer, keep)) => {
                 if wants_body {
                     producer = match producer.begin().await {
                         Ok(producer) => producer,
@@ -86,7 +88,7 @@ impl MainVm {
                     };
                 }
                 let (chunks, asked) = Chunks::new();
-                let reply = Answer { body: AnswerBody::Stream(chunks), ..reply };
+                let reply = Answer { body: AnswerBody::Stream(chunks, keep), ..reply };
                 if answer.send(Ok(reply)).is_ok() {
                     produce(producer, asked).await;
                 }
@@ -120,9 +122,10 @@ impl MainVm {
                 })?;
                 (AnswerBody::Bytes(counted), AfterAnswer::Nothing)
             }
-            ReplyBody::Producer(function) => {
-                let producer = Producer::new(&self.vm, function, open).map_err(vm_error)?;
-                (AnswerBody::Bytes(bytes::Bytes::new()), AfterAnswer::Producer(producer))
+            ReplyBody::Producer(source) => {
+                let keep = source.keep();
+                let producer = Producer::new(&self.vm, source, open).map_err(vm_error)?;
+                (AnswerBody::Bytes(bytes::Bytes::new()), AfterAnswer::Producer(producer, keep))
             }
             ReplyBody::WebSocket(start) => {
                 let PendingSession { accepted, session } = *start;

@@ -173,6 +173,11 @@ impl MainVm {
         self.logs.retire();
     }
 
+    /// Ends its sessions, also those that might stay longer.
+    pub(crate) fn end_sessions(&self) {
+        self.functions.end_sessions();
+    }
+
     /// How much memory its scripts have, in bytes.
     pub(crate) fn memory_used(&self) -> usize {
         self.vm.lua().used_memory()

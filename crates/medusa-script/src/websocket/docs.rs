@@ -86,6 +86,18 @@ pub(crate) const OPTIONS: Class = Class {
              and more, each by itself, so that a session that waits holds no memory for it. Default true; false for what is \
              compressed already.",
         ),
+        item(
+            "on_reload",
+            "(\"end\" | \"keep\")?",
+            "What becomes of the session when a change is published without its handler, as by a reload of the script. Default \
+             `\"end\"`: it is closed with 1001, and the client should connect again. `\"keep\"`: it goes on, in the code and with \
+             the variables it began with, for at most `keep`.",
+        ),
+        item(
+            "keep",
+            "number?",
+            "For how many seconds that may be. Default 3600; at least 1, at most 86,400.",
+        ),
     ],
     methods: &[],
 };

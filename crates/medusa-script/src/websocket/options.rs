@@ -48,6 +48,7 @@ pub(super) fn parse(lua: &Lua, given: Value) -> mlua::Result<Options> {
     if let Some(compress) = given.get::<bool>("compress", "true or false")? {
         options.compress = compress;
     }
+    options.keep = given.keep()?;
     given.finish()?;
     Ok(options)
 }

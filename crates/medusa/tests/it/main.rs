@@ -27,6 +27,7 @@ mod host_memory;
 mod http1;
 mod http2;
 mod journald;
+mod kept;
 mod limits;
 mod listeners;
 mod live;
