@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// The author of a change.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Author {
@@ -15,7 +17,8 @@ pub struct Author {
 }
 
 /// The way a change comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Via {
     /// The start of the process.
     Start,

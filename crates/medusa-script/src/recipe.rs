@@ -104,13 +104,23 @@ impl Recipe {
         self.statements().into_iter().skip(self.saved_count).collect()
     }
 
+    /// How many statements it has.
+    pub(crate) fn count(&self) -> usize {
+        self.last.as_ref().map_or(0, |last| last.count)
+    }
+
+    /// Where it and those that it goes on from end, the longest first: something that no other has, and the number of
+    /// statements up to there.
+    pub(crate) fn beginnings(&self) -> impl Iterator<Item = (usize, usize)> {
+        let steps = std::iter::successors(self.last.as_ref(), |step| step.before.as_ref());
+        let steps = steps.map(|step| (Arc::as_ptr(step).addr(), step.count));
+        steps.chain([(Arc::as_ptr(&self.sources).addr(), 0)])
+    }
+
     /// Whether it has all of another's statements, or that is what they are.
     fn begins_as(&self, other: &Self) -> bool {
-        let count = other.last.as_ref().map_or(0, |last| last.count);
-        let steps = std::iter::successors(self.last.as_ref(), |step| step.before.as_ref());
-        let there = steps.into_iter().find(|step| step.count == count);
-        let same = |(here, other)| Arc::ptr_eq(here, other);
-        Arc::ptr_eq(&self.sources, &other.sources) && there.zip(other.last.as_ref()).is_some_and(same)
+        self.count() >= other.count()
+            && other.beginnings().next().is_some_and(|end| self.beginnings().any(|step| step == end))
     }
 
     /// The same, with the first `saved_count` statements saved to these files.
@@ -122,7 +132,7 @@ impl Recipe {
     pub(crate) fn saved_as(&self, path: PathBuf, text: Arc<str>) -> Self {
         let mut saved = BTreeMap::clone(&self.saved);
         saved.insert(path, text);
-        let saved_count = self.last.as_ref().map_or(0, |last| last.count);
+        let saved_count = self.count();
         self.clone().with_saved(Arc::new(saved), saved_count)
     }
 
@@ -173,6 +183,16 @@ impl Recipes {
     /// The recipe of a generation; none if it is forgotten.
     pub(crate) fn of(&self, generation: u64) -> Option<Recipe> {
         self.0.borrow().range(..=generation).next_back()?.1.clone()
+    }
+
+    /// The first generation of which something is known.
+    pub(crate) fn first(&self) -> u64 {
+        self.0.borrow().first_key_value().map_or(0, |(first, _)| *first)
+    }
+
+    /// What was noted for a generation itself, if anything was.
+    pub(crate) fn own(&self, generation: u64) -> Option<Option<Recipe>> {
+        self.0.borrow().get(&generation).cloned()
     }
 
     /// Notes what makes a generation.

@@ -4,19 +4,18 @@
 //! **Invariant:** the record is on disk before the change is published, and gone before anybody is told that it is confirmed.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
 use crate::error::ScriptError;
 use crate::recipe::{Files, Recipe};
 use crate::require::Sources;
+use crate::state_file;
 
 /// The record's name in the state directory.
 const NAME: &str = "trial.json";
@@ -88,17 +87,7 @@ impl TrialRecord {
 
     /// The record of a state directory, if there is one.
     fn read(state: &Path) -> io::Result<Option<Self>> {
-        // What it holds is run. Without NONBLOCK, opening a pipe would wait for its writer.
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
-        let file = match OpenOptions::new().read(true).custom_flags(flags).open(state.join(NAME)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let meta = file.metadata()?;
-        if !meta.is_file() || meta.uid() != rustix::process::geteuid().as_raw() || meta.len() > MAX_RECORD {
-            return Err(io::Error::other("it is no file of this server's, or too long"));
-        }
+        let Some(file) = state_file::open(&state.join(NAME), MAX_RECORD)? else { return Ok(None) };
         let mut text = Vec::new();
         file.take(MAX_RECORD).read_to_end(&mut text)?;
         Ok(Some(serde_json::from_slice(&text)?))
@@ -106,12 +95,7 @@ impl TrialRecord {
 
     /// Puts it into a state directory, in place of another.
     fn write(&self, state: &Path) -> io::Result<()> {
-        let part = state.join("trial.json.part");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        file.sync_all()?;
-        fs::rename(&part, state.join(NAME))?;
-        File::open(state)?.sync_all()
+        state_file::replace(&state.join(NAME), &serde_json::to_vec(self)?)
     }
 
     /// Removes the one of a state directory, if there is one.

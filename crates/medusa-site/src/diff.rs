@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::part::{Part, Parts};
 
 /// How many differences are told apart; of more there is only the number. A reload may change ten thousand mounts, and a
@@ -16,7 +18,7 @@ const LONGEST_NAME: usize = 200;
 const MOST_SHOWN: usize = 12;
 
 /// A difference.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
     /// Whether it came, went or was changed.
     pub sign: Sign,
@@ -25,7 +27,8 @@ pub struct Difference {
 }
 
 /// What became of something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Sign {
     /// It is new.
     Added,

@@ -93,6 +93,14 @@ pub(crate) struct History {
 }
 
 impl History {
+    /// Has it begin with what earlier processes have published, in its order.
+    pub(crate) fn restore(&mut self, known: impl IntoIterator<Item = Generation>) {
+        self.all.extend(known.into_iter().map(|known| Generation { whole: false, ..known }));
+        while self.all.len() > MAX_GENERATIONS {
+            self.all.pop_front();
+        }
+    }
+
     /// The generation since which what changes call `name` is as it is in the `running` Site: that changed it last, or was
     /// the load.
     pub(crate) fn since(&self, running: &Site, name: &str) -> u64 {

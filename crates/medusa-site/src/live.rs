@@ -37,6 +37,8 @@ pub struct Live {
     gate: Arc<Gate>,
     trial: Trial,
     history: Mutex<History>,
+    /// The number of the generation that was published last.
+    published: watch::Sender<u64>,
     /// What requests may still hold of parts that were retired.
     retired: Mutex<Vec<Weak<dyn Any + Send + Sync>>>,
 }
@@ -120,8 +122,22 @@ impl Live {
             gate: Arc::default(),
             trial: Trial::default(),
             history: Mutex::default(),
+            published: watch::Sender::new(0),
             retired: Mutex::default(),
         })
+    }
+
+    /// Has the history begin with what earlier processes have published, in its order, before the first load.
+    pub fn restore(&self, known: Vec<Generation>) {
+        if let Some(last) = known.last().filter(|_| self.site().loaded == 0) {
+            self.current.store(Arc::new(Site::empty_after(last.number)));
+            self.history.lock().restore(known);
+        }
+    }
+
+    /// Hears of each publication, once it is in the history, the number of its generation; of several at once the last.
+    pub fn watch_published(&self) -> watch::Receiver<u64> {
+        self.published.subscribe()
     }
 
     /// The Site of this instant.
@@ -258,7 +274,7 @@ impl Live {
     fn remember(&self, old: &Site, new: &Arc<Site>, change: &Change, took: Duration) -> Option<Generation> {
         if change.reverts {
             self.trial.reverted(None);
-        } else if let Some(time) = change.trial.filter(|_| old.generation > 0) {
+        } else if let Some(time) = change.trial.filter(|_| old.loaded > 0) {
             self.trial.begin(new.generation, old.generation, change.author.clone(), time);
         }
         let mut history = self.history.lock();
@@ -267,6 +283,7 @@ impl Live {
         let added = history.get(new.generation).ok();
         drop(history);
         drop(gone);
+        self.published.send_replace(new.generation);
         added
     }
 

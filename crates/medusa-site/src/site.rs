@@ -16,9 +16,10 @@ use crate::walk::{Used, sinks};
 /// All a server is at one instant.
 #[derive(Debug)]
 pub struct Site {
-    /// Counts publications. 0 is the empty Site before the first one.
+    /// Counts publications, also those of earlier processes where they are known.
     pub generation: u64,
-    /// The generation that was the load of the script which this one is of: its own number, if it was the load itself.
+    /// The generation that was the load of the script which this one is of: its own number, if it was the load itself. 0: this is
+    /// the empty Site before the first load.
     pub loaded: u64,
     /// Who published it.
     pub author: Author,
@@ -35,8 +36,13 @@ pub struct Site {
 impl Site {
     /// The Site of a process that has not started yet.
     pub(crate) fn empty() -> Self {
+        Self::empty_after(0)
+    }
+
+    /// The same, where earlier processes have published `generation` last.
+    pub(crate) fn empty_after(generation: u64) -> Self {
         Self {
-            generation: 0,
+            generation,
             loaded: 0,
             author: Author::new(Via::Start, "nobody"),
             at: SystemTime::now(),

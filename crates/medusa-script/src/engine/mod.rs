@@ -5,6 +5,7 @@
 
 mod live_edits;
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ use crate::commands::{Commanded, Commands, Noted, Told};
 use crate::engine_context::EngineContext;
 use crate::error::ScriptError;
 use crate::handler_files::Scripts;
+use crate::history_file::HistoryFile;
 use crate::inline::Call;
 use crate::main_vm::{EntryScript, MainVm, STATEMENT};
 use crate::main_vms::MainVms;
@@ -350,6 +352,7 @@ struct EngineThread {
     vms: Rc<MainVms>,
     recipes: Recipes,
     trial_note: TrialNote,
+    history_file: RefCell<HistoryFile>,
     /// Held by who saves.
     saving: tokio::sync::Mutex<()>,
     /// This, for the commands of its VMs.
@@ -365,6 +368,7 @@ impl EngineThread {
             this: Weak::clone(this),
             recipes: Recipes::default(),
             trial_note: TrialNote::new(program.state.clone()),
+            history_file: RefCell::new(HistoryFile::new(program.state.clone())),
             saving: tokio::sync::Mutex::default(),
             program,
             live,
@@ -375,6 +379,7 @@ impl EngineThread {
 
     async fn take_jobs(self: Rc<Self>, mut jobs: mpsc::Receiver<Job>) {
         spawn_local(Rc::clone(&self).end_trials());
+        spawn_local(Rc::clone(&self).write_history());
         while let Some(job) = jobs.recv().await {
             let engine = Rc::clone(&self);
             spawn_local(async move {
@@ -410,7 +415,11 @@ impl EngineThread {
         trial: Option<Duration>,
         events: Option<ProgressSender>,
     ) -> Result<Loaded, ScriptError> {
-        let is_start = self.live.site().generation == 0;
+        let is_start = self.live.site().loaded == 0;
+        if is_start {
+            let known = self.history_file.borrow_mut().read(&self.program.root, &self.recipes);
+            self.live.restore(known);
+        }
         let unconfirmed = if is_start { self.trial_note.unconfirmed(&self.program.root) } else { None };
         let again = match unconfirmed {
             Some(recipe) => {
@@ -452,7 +461,7 @@ impl EngineThread {
     ) -> Result<Option<Generation>, ScriptError> {
         let sources = Sources::new(self.program.root.clone());
         let ((vm, calls), transaction) = self.run(author, events, sources).await?;
-        if trial.is_some() && self.live.site().generation > 0 {
+        if trial.is_some() && self.live.site().loaded > 0 {
             self.note_base(transaction.author(), Some(vm.sources().all_files())).await?;
             transaction.edit_change(|change| change.trial = trial);
         }
@@ -529,6 +538,20 @@ impl EngineThread {
         self.publish_load(&transaction, vm, calls).await?;
         self.recipes.note(self.live.site().generation, Some(recipe.clone()));
         Ok(transaction.published())
+    }
+
+    /// Writes what is published to disk, for the next start.
+    async fn write_history(self: Rc<Self>) {
+        let mut published = self.live.watch_published();
+        while published.changed().await.is_ok() {
+            let generations = self.live.generations();
+            let lines = self.history_file.borrow_mut().next(&generations, &self.recipes);
+            if let Some(lines) = lines {
+                let written = tokio::task::spawn_blocking(move || lines.write()).await;
+                let written = written.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+                self.history_file.borrow_mut().written(written);
+            }
+        }
     }
 
     /// Takes changes on trial back when their time is over.

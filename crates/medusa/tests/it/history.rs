@@ -1,5 +1,7 @@
 //! Generations: what changed is told, one can go back, changes of several statements, changes on trial.
 
+use std::fs;
+
 use medusa_monitor::{CallError, Client, Done, Op};
 use medusa_testkit::{Server, Signal, WebSocket, wait};
 
@@ -314,7 +316,8 @@ fn kill_9_in_a_trial_starts_with_what_was_confirmed() {
     let server = start();
     site.write("h.luau", "return function() return 'newer' end");
     server.command(["reload", "--confirm", "600"]).success();
-    assert_eq!(server.command(["confirm"]).success().trim(), "generation 2 is confirmed");
+    let confirmed = server.command(["confirm"]).said();
+    assert!(confirmed.starts_with("generation ") && confirmed.ends_with(" is confirmed"), "{confirmed}");
     kill(server);
     let server = start();
     assert_eq!(server.get("/").text(), "newer");
@@ -329,6 +332,69 @@ fn kill_9_in_a_trial_starts_with_what_was_confirmed() {
     kill(server);
     site.write("h.luau", "return function() return 'mended' end");
     assert_eq!(start().get("/").text(), "mended");
+}
+
+/// What ran before the server was started anew is known, and can be gone back to although the files have changed since.
+#[test]
+fn the_history_outlives_the_process() {
+    let site = web("web:mount('/script', function() return 'old' end) web:mount('/lib', require('lib'))")
+        .file("lib.luau", "return function() return 'old' end");
+    let state = tempfile::tempdir().expect("a directory");
+    let start = || MEDUSA.serve_with_state(site.path(), state.path()).start();
+    let history = state.path().join("history.jsonl");
+    let written = |lines: usize| {
+        wait::until("the history is on disk", || {
+            (fs::read_to_string(&history).unwrap_or_default().lines().count() == lines).then_some(())
+        });
+    };
+    let server = start();
+    server.eval("web:mount('/a', function() return 'a' end)");
+    server.eval("web:mount('/b', function() return 'b' end)");
+    server.eval("rollback(2, 'not yet')");
+    written(4);
+    let mut server = server;
+    server.signal(Signal::KILL);
+    server.wait();
+    site.write("site.luau", site.read("site.luau").replace("old", "new"));
+    site.write("lib.luau", "return function() return 'new' end");
+
+    let server = start();
+    let list = server.command(["generations"]).said();
+    let lines: Vec<_> = list.lines().collect();
+    assert_eq!(lines.len(), 5, "{list}");
+    assert!(lines[0].contains("generation 5, start"), "{list}");
+    assert!(lines[1].contains("generation 4, eval by uid ") && lines[1].contains("not yet"), "{list}");
+    assert!(lines[4].contains("generation 1, start: + HTTP server \"http\""), "{list}");
+    let answers = |paths: [&str; 4]| {
+        paths.map(|path| server.get(path)).map(|answer| match answer.status {
+            200 => answer.text(),
+            status => status.to_string(),
+        })
+    };
+    let all = ["/script", "/lib", "/a", "/b"];
+    assert_eq!(answers(all), ["new", "new", "404", "404"]);
+    for (generation, expected) in
+        [(3, ["old", "old", "a", "b"]), (4, ["old", "old", "a", "404"]), (5, ["new", "new", "404", "404"])]
+    {
+        server.command(["rollback", &generation.to_string()]).success();
+        assert_eq!(answers(all), expected, "{generation}");
+    }
+    assert!(server.command(["diff", "2"]).failure(1).contains("generation 2"));
+    written(8);
+    server.terminate();
+
+    // What cannot be read is no reason not to start.
+    fs::write(&history, "nonsense\n").expect("written");
+    let server = start();
+    server.stderr().wait_for("history.jsonl has lines that cannot be read (1)");
+    assert_eq!(server.get("/script").text(), "new");
+    server.terminate();
+    fs::remove_file(&history).expect("removed");
+    std::os::unix::fs::symlink("/dev/zero", &history).expect("made");
+    let server = start();
+    server.stderr().wait_for("what ran before this start is not known: cannot read history.jsonl");
+    server.eval("web:mount('/a', function() return 'a' end)");
+    assert_eq!(server.get("/a").text(), "a");
 }
 
 #[test]

@@ -1,0 +1,437 @@
+//! The history on disk: a line for each generation, with what it can be made again of, so that one can go back to what ran before
+//! the server was started anew.
+//!
+//! **Invariants:** the file is written by one task, in the order of publication, and never held up for. What cannot be read of it
+//! is as if it had never been; what is read is no more than the history remembers, and only of a file of this server's own.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use medusa_proto::author::{Author, Via};
+use medusa_site::{Difference, Differences, Generation, MAX_GENERATIONS};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::recipe::{Recipe, Recipes};
+use crate::require::Sources;
+use crate::state_file;
+
+/// The file's name in the state directory.
+const NAME: &str = "history.jsonl";
+
+/// How long the file may become, in bytes, before it is written anew with what is still remembered.
+const MAX_FILE: u64 = 128 * 1024 * 1024;
+
+/// How many lines it may have until then.
+const MAX_LINES: usize = 2 * MAX_GENERATIONS;
+
+/// A generation in the file.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    number: u64,
+    loaded: u64,
+    /// In seconds since 1970.
+    at: f64,
+    via: Via,
+    what: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    who: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    changes: Vec<Difference>,
+    #[serde(default)]
+    more: usize,
+    /// What it is made of; none: what the script has done by itself, or too much.
+    recipe: Option<RecipeEntry>,
+}
+
+/// What a generation is made of: that of an earlier one, or files; and then statements. Neither: too much.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct RecipeEntry {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    from: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    files: Option<BTreeMap<PathBuf, Text>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    statements: Vec<Text>,
+}
+
+/// A text that is shared until it is written.
+#[derive(Debug)]
+struct Text(Arc<str>);
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(text.into()))
+    }
+}
+
+impl RecipeEntry {
+    /// That of a recipe, told from those of `earlier` generations.
+    fn new(recipe: &Recipe, earlier: &Earlier) -> Self {
+        let beginning =
+            recipe.beginnings().find_map(|(step, count)| Some((*earlier.by_step.get(&step)?, count)));
+        let (from, known) = beginning.map_or((None, 0), |(from, count)| (Some(from), count));
+        let text = |text: &Arc<str>| Text(Arc::clone(text));
+        let files = || recipe.files().iter().map(|(path, file)| (path.clone(), text(file))).collect();
+        Self {
+            from,
+            files: from.is_none().then(files),
+            statements: recipe.statements().iter().skip(known).map(text).collect(),
+        }
+    }
+
+    /// The recipe, made of those of `earlier` generations; none if what it begins with is not known any more.
+    fn recipe(self, root: &Path, earlier: &Earlier) -> Option<Recipe> {
+        let begin = match (self.from, self.files) {
+            (Some(from), _) => earlier.recipes.get(&from)?.clone(),
+            (None, Some(files)) => {
+                let files = files.into_iter().map(|(path, Text(text))| (path, text)).collect();
+                Recipe::new(Arc::new(Sources::recorded(root.to_owned(), Arc::new(files))))
+            }
+            (None, None) => return None,
+        };
+        begin.then_all(self.statements.into_iter().map(|Text(text)| text))
+    }
+}
+
+impl Entry {
+    fn new(generation: &Generation, recipe: Option<RecipeEntry>) -> Self {
+        let Generation { number, loaded, author, at, reason, changes, .. } = generation;
+        Self {
+            number: *number,
+            loaded: *loaded,
+            at: at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
+            via: author.via,
+            what: author.what.to_string(),
+            who: author.who.as_deref().map(str::to_owned),
+            reason: reason.as_deref().map(str::to_owned),
+            changes: changes.told.to_vec(),
+            more: changes.more,
+            recipe,
+        }
+    }
+
+    fn generation(&self) -> Generation {
+        let author =
+            Author { who: self.who.as_deref().map(Arc::from), via: self.via, what: (*self.what).into() };
+        Generation {
+            number: self.number,
+            loaded: self.loaded,
+            author,
+            at: UNIX_EPOCH + Duration::try_from_secs_f64(self.at).unwrap_or_default(),
+            reason: self.reason.as_deref().map(Arc::from),
+            took: Duration::ZERO,
+            changes: Differences { told: self.changes.clone().into(), more: self.more },
+            whole: false,
+        }
+    }
+}
+
+/// The recipes of the generations that are in the file.
+#[derive(Debug, Default)]
+struct Earlier {
+    recipes: BTreeMap<u64, Recipe>,
+    /// Where each of them ends, and whose that is; see [`Recipe::beginnings`].
+    by_step: HashMap<usize, u64>,
+}
+
+impl Earlier {
+    fn add(&mut self, number: u64, recipe: Recipe) {
+        self.by_step.extend(recipe.beginnings().next().map(|(step, _)| (step, number)));
+        self.recipes.insert(number, recipe);
+    }
+
+    /// Forgets those that are not remembered any more.
+    fn forget(&mut self, recipes: &Recipes) {
+        let first = recipes.first();
+        self.recipes.retain(|number, _| *number >= first);
+        self.by_step.retain(|_, number| *number >= first);
+    }
+}
+
+/// The history as it is on disk, and what its lines can refer to.
+#[derive(Debug)]
+pub(crate) struct HistoryFile {
+    /// The state directory; none: nothing outlives the process.
+    state: Option<PathBuf>,
+    earlier: Earlier,
+    /// The number that was written last.
+    last: u64,
+    lines: usize,
+    /// How long the file is, in bytes.
+    length: u64,
+    /// The last attempt to write has failed.
+    fails: bool,
+    /// There is something else in the file than whole lines of ours.
+    is_torn: bool,
+}
+
+impl HistoryFile {
+    pub(crate) fn new(state: Option<PathBuf>) -> Self {
+        Self {
+            state,
+            earlier: Earlier::default(),
+            last: 0,
+            lines: 0,
+            length: 0,
+            fails: false,
+            is_torn: false,
+        }
+    }
+
+    /// Reads what earlier processes have published, and enters their recipes into `recipes`; `root` is the script's directory.
+    pub(crate) fn read(&mut self, root: &Path, recipes: &Recipes) -> Vec<Generation> {
+        let Some(state) = &self.state else { return Vec::new() };
+        let (entries, is_torn) = read(&state.join(NAME)).unwrap_or_else(|error| {
+            tracing::warn!("what ran before this start is not known: cannot read {NAME}: {error}");
+            (Vec::new(), true)
+        });
+        self.is_torn = is_torn;
+        self.lines = entries.len();
+        let mut known = Vec::new();
+        for mut entry in entries {
+            if let Some(recipe) = entry.recipe.take() {
+                let recipe = recipe.recipe(root, &self.earlier);
+                if let Some(recipe) = &recipe {
+                    self.earlier.add(entry.number, recipe.clone());
+                }
+                recipes.note(entry.number, recipe);
+                self.earlier.forget(recipes);
+            }
+            known.push(entry.generation());
+        }
+        known.drain(..known.len().saturating_sub(MAX_GENERATIONS));
+        self.last = known.last().map_or(0, |last| last.number);
+        known
+    }
+
+    /// The lines of the generations that are not in the file yet; all of them if it is to be written anew.
+    pub(crate) fn next(&mut self, generations: &[Generation], recipes: &Recipes) -> Option<Lines> {
+        let path = self.state.as_ref()?.join(NAME);
+        let anew = self.fails || self.is_torn || self.lines >= MAX_LINES || self.length > MAX_FILE;
+        if anew {
+            (self.earlier, self.last, self.lines) = (Earlier::default(), 0, 0);
+        }
+        let mut entries = Vec::new();
+        // They come with the last one first.
+        let new: Vec<_> = generations.iter().take_while(|generation| generation.number > self.last).collect();
+        for generation in new.into_iter().rev() {
+            let entry = recipes.own(generation.number).map(|recipe| {
+                let entry = recipe.as_ref().map(|recipe| RecipeEntry::new(recipe, &self.earlier));
+                if let Some(recipe) = recipe {
+                    self.earlier.add(generation.number, recipe);
+                }
+                entry.unwrap_or_default()
+            });
+            entries.push(Entry::new(generation, entry));
+            self.last = generation.number;
+            self.lines += 1;
+        }
+        self.earlier.forget(recipes);
+        Some(Lines { path, entries, anew })
+    }
+
+    /// Notes whether lines were written. If not, all of them are next time.
+    pub(crate) fn written(&mut self, result: io::Result<u64>) {
+        let failed = result.is_err();
+        if let Ok(length) = result {
+            self.length = length;
+            self.is_torn = false;
+        } else if let (Err(error), false) = (result, self.fails) {
+            tracing::warn!(
+                "the history cannot be kept for the next start, will go on trying with each change: {NAME}: {error}"
+            );
+        }
+        self.fails = failed;
+    }
+}
+
+/// The entries of a file, and whether there is anything else in it. That is what a server which was killed had not written to
+/// its end, as a rule.
+fn read(path: &Path) -> io::Result<(Vec<Entry>, bool)> {
+    let Some(file) = state_file::open(path, 2 * MAX_FILE)? else { return Ok((Vec::new(), false)) };
+    let (mut entries, mut last, mut unread) = (Vec::<Entry>::new(), 0, 0);
+    let mut file = BufReader::new(file.take(2 * MAX_FILE));
+    let mut line = Vec::new();
+    while file.read_until(b'\n', &mut line)? > 0 {
+        let entry = line.strip_suffix(b"\n").and_then(|line| serde_json::from_slice::<Entry>(line).ok());
+        match entry {
+            Some(entry) if entry.number > last => {
+                last = entry.number;
+                entries.push(entry);
+            }
+            _ => unread += 1,
+        }
+        line.clear();
+    }
+    if unread > 0 {
+        tracing::warn!(
+            "{NAME} has lines that cannot be read ({unread}): what they tell of earlier generations is lost"
+        );
+    }
+    Ok((entries, unread > 0))
+}
+
+/// Lines on their way to the file.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    path: PathBuf,
+    entries: Vec<Entry>,
+    /// They take the place of what is there.
+    anew: bool,
+}
+
+impl Lines {
+    /// Writes them; how long the file is then.
+    pub(crate) fn write(self) -> io::Result<u64> {
+        let mut text = Vec::new();
+        for entry in &self.entries {
+            serde_json::to_writer(&mut text, entry)?;
+            text.push(b'\n');
+        }
+        if self.anew {
+            state_file::replace(&self.path, &text)?;
+            return Ok(text.len() as u64);
+        }
+        let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32;
+        let mut file: File =
+            OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(&self.path)?;
+        file.write_all(&text)?;
+        Ok(file.metadata()?.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::recipe::Files;
+
+    fn generation(number: u64, loaded: u64) -> Generation {
+        Generation {
+            number,
+            loaded,
+            author: Author::new(Via::Control, "eval").by("me"),
+            at: SystemTime::now(),
+            reason: Some("why".into()),
+            took: Duration::ZERO,
+            changes: Differences { told: [Difference::added("/x")].into(), more: 2 },
+            whole: true,
+        }
+    }
+
+    fn load(text: &str) -> Recipe {
+        let files = Files::new([(PathBuf::from("site.luau"), Arc::from(text))].into());
+        Recipe::new(Arc::new(Sources::recorded(PathBuf::new(), files)))
+    }
+
+    fn shown(recipes: &Recipes, number: u64) -> String {
+        recipes.of(number).map_or("none".to_owned(), |recipe| {
+            format!("{} + {}", recipe.files()[Path::new("site.luau")], recipe.statements().join(" "))
+        })
+    }
+
+    /// Writes what is remembered of generations, the last first.
+    fn write(file: &mut HistoryFile, known: &[Generation], recipes: &Recipes) {
+        let lines = file.next(known, recipes).expect("a state directory");
+        file.written(lines.write());
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let state = tempfile::tempdir().expect("a folder");
+        let here = || Some(state.path().to_owned());
+        let mut file = HistoryFile::new(here());
+        let recipes = Recipes::default();
+        assert!(file.read(Path::new(""), &recipes).is_empty());
+        let mut known = vec![generation(1, 1)];
+        recipes.note(1, Some(load("one")));
+        write(&mut file, &known, &recipes);
+        for (number, statement) in [(2, "a"), (3, "b")] {
+            known.insert(0, generation(number, 1));
+            recipes.add(number, Some(vec![statement.into()]));
+        }
+        known.insert(0, generation(4, 1)); // by a timer
+        write(&mut file, &known, &recipes);
+        known.insert(0, generation(5, 1)); // back to 2
+        recipes.note(5, recipes.of(2));
+        known.insert(0, generation(6, 6));
+        recipes.note(6, Some(load("two")));
+        known.insert(0, generation(7, 6));
+        recipes.note(7, None); // too much
+        write(&mut file, &known, &recipes);
+
+        let expected = ["none", "one + ", "one + a", "one + a b", "one + a b", "one + a", "two + ", "none"];
+        for torn in [false, true] {
+            if torn {
+                let mut file = OpenOptions::new().append(true).open(state.path().join(NAME)).expect("there");
+                file.write_all(b"{\"number\":8,").expect("written");
+            }
+            let (mut again, recipes) = (HistoryFile::new(here()), Recipes::default());
+            let read = again.read(Path::new(""), &recipes);
+            let numbers: Vec<_> = read.iter().map(|known| known.number).collect();
+            assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7]);
+            let told = |known: &Generation| {
+                format!("{} {} {:?} {}", known.author, known.loaded, known.reason, known.changes)
+            };
+            assert_eq!(told(&read[1]), told(&known[5]));
+            assert_eq!((0..8).map(|number| shown(&recipes, number)).collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn it_is_written_anew_before_it_is_too_long_and_after_a_failure() {
+        let state = tempfile::tempdir().expect("a folder");
+        let here = || Some(state.path().to_owned());
+        let (mut file, recipes) = (HistoryFile::new(here()), Recipes::default());
+        let mut known = Vec::new();
+        for number in 1..=2 * MAX_LINES as u64 {
+            known.insert(0, generation(number, 1));
+            known.truncate(MAX_GENERATIONS);
+            if number == 1 {
+                recipes.note(1, Some(load("one")));
+            } else {
+                recipes.add(number, Some(vec!["a".into()]));
+            }
+            write(&mut file, &known, &recipes);
+        }
+        let text = fs::read_to_string(state.path().join(NAME)).expect("there");
+        assert!(text.lines().count() <= MAX_LINES, "{}", text.lines().count());
+        let (mut again, read) = (HistoryFile::new(here()), Recipes::default());
+        assert_eq!(again.read(Path::new(""), &read).len(), MAX_GENERATIONS);
+        let last = known[0].number;
+        assert_eq!(read.of(last).map(|recipe| recipe.count()), Some(last as usize - 1));
+
+        fs::remove_file(state.path().join(NAME)).expect("removed");
+        fs::create_dir(state.path().join(NAME)).expect("made");
+        known.insert(0, generation(last + 1, 1));
+        write(&mut file, &known, &recipes);
+        assert!(file.fails);
+        fs::remove_dir(state.path().join(NAME)).expect("removed");
+        known.insert(0, generation(last + 2, 1));
+        write(&mut file, &known, &recipes);
+        let (mut again, read) = (HistoryFile::new(here()), Recipes::default());
+        assert_eq!(again.read(Path::new(""), &read).last().map(|last| last.number), Some(last + 2));
+    }
+
+    #[test]
+    fn what_is_not_the_servers_own_is_not_read() {
+        let state = tempfile::tempdir().expect("a folder");
+        fs::write(state.path().join("elsewhere"), "{}").expect("written");
+        std::os::unix::fs::symlink("elsewhere", state.path().join(NAME)).expect("made");
+        assert!(read(&state.path().join(NAME)).is_err());
+    }
+}
