@@ -134,6 +134,11 @@ const NEEDS: &[Need] = &[
         why: "a third client of the monitor, for tests",
     },
     Need {
+        package: "ssh-audit",
+        brings: Brings::Program("ssh-audit"),
+        why: "an audit of what the monitor offers, for tests",
+    },
+    Need {
         package: "unbound",
         brings: Brings::Program("unbound"),
         why: "a name server, for tests and benches",

@@ -2,8 +2,13 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
 
-use medusa_testkit::{Server, Signal};
+use medusa_monitor::{Client, Op};
+use medusa_testkit::{Server, Signal, wait};
 
 use super::support::{MEDUSA, start, web};
 
@@ -97,6 +102,67 @@ fn one_that_was_killed_in_a_trial_knows_what_is_saved() {
     command(&server, &["save", "b"]);
     server.reload();
     assert_eq!((server.get("/a").text(), server.get("/b").text()), ("a".into(), "b".into()));
+}
+
+/// Whatever a server was at when it was killed: it starts, and what it had said is saved is there.
+#[test]
+fn fifty_kills_in_the_midst_of_changes_lose_nothing_that_was_saved() {
+    const KILLS: u64 = 50;
+    let site = web("web:mount('/script', function() return 'script' end)");
+    let state = tempfile::tempdir().expect("a directory");
+    let start = || MEDUSA.serve_with_state(site.path(), state.path()).start();
+    let (mut next, mut saved, mut before) = (0, Vec::new(), 0);
+    let mut server = start();
+    for kill in 1..=KILLS {
+        let client = Client::connect(server.state()).expect("the control socket");
+        let (number, heard) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let changing = {
+            let (number, heard) = (Arc::clone(&number), Arc::clone(&heard));
+            thread::spawn(move || change(client, next, &number, &heard))
+        };
+        // At another moment of one of the first changes each time: each takes some milliseconds.
+        wait::until("a change is made", || (number.load(Relaxed) > kill % 5).then_some(()));
+        thread::sleep(Duration::from_micros(kill * 125 % 3000));
+        server.signal(Signal::KILL);
+        server.wait();
+        let begun = changing.join().expect("no panic");
+        saved.extend(next..next + heard.load(Relaxed));
+        next += begun;
+
+        server = start();
+        assert_eq!(server.get("/script").text(), "script");
+        for number in saved.iter().rev().take(8) {
+            assert_eq!(server.get(&format!("/{number}")).text(), number.to_string(), "kill {kill}");
+        }
+        assert_eq!(command(&server, &["drift"]), "none: what runs is what is written", "kill {kill}");
+        let name = server.documents("site")[0]["name"].as_str().expect("a name").to_owned();
+        let generation: u64 =
+            name.rsplit(' ').next().and_then(|number| number.parse().ok()).expect("a number");
+        assert!(generation > before, "kill {kill}: {generation} after {before}");
+        before = generation;
+    }
+    assert!(saved.len() as u64 > KILLS, "{} changes were saved", saved.len());
+    for number in saved {
+        assert_eq!(server.get(&format!("/{number}")).text(), number.to_string());
+    }
+}
+
+/// Makes changes from `first` on, each saved, until the server is gone; how many were begun. Counts those of which it was heard that
+/// they are made, and that they are saved.
+fn change(mut client: Client, first: u64, made: &AtomicU64, saved: &AtomicU64) -> u64 {
+    for count in 0.. {
+        let number = first + count;
+        let mut run = |source: String| client.call(&Op::Eval { source }, |_event| {}).is_ok();
+        if !run(format!("web:mount('/{number}', function() return '{number}' end)")) {
+            return count + 1;
+        }
+        made.fetch_add(1, Relaxed);
+        if !run(format!("save('change {number}')")) {
+            return count + 1;
+        }
+        saved.fetch_add(1, Relaxed);
+    }
+    unreachable!("it ends by the kill")
 }
 
 #[test]

@@ -107,3 +107,17 @@ fn moving_the_server_ends_no_session() {
     drop(input);
     open.wait().expect("it ends");
 }
+
+/// What is offered has nothing that an auditor would warn of.
+#[test]
+fn an_audit_of_what_is_offered_finds_nothing() {
+    let site = site("medusa.monitor.ssh { listen = '127.0.0.1:0', keys = 'keys' }");
+    let server = start(&site);
+    let audit = Command::new("ssh-audit")
+        .args(["--no-colors", "--level=warn", "--port", &port(&server).to_string(), "127.0.0.1"])
+        .output()
+        .expect("ssh-audit runs");
+    let text = String::from_utf8(audit.stdout).expect("text");
+    assert_eq!(audit.status.code(), Some(0), "{text}");
+    assert!(!text.contains("[fail]") && !text.contains("[warn]"), "{text}");
+}
