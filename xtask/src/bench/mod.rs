@@ -9,6 +9,7 @@
 mod compare;
 mod http;
 mod idle;
+mod live;
 mod load;
 mod log;
 mod medusa;
@@ -50,13 +51,14 @@ struct Bench {
 }
 
 /// Every bench, in the order of the help.
-const BENCHES: [Bench; 6] = [
+const BENCHES: [Bench; 7] = [
     Bench { name: "http", run: http::run, rounds: 5, seconds: 5, takes: &["--case", "--against"] },
     Bench { name: "websocket", run: websocket::run, rounds: 5, seconds: 5, takes: &[] },
     Bench { name: "idle", run: idle::run, rounds: 1, seconds: 15, takes: &["--case", "--connections"] },
     Bench { name: "log", run: log::run, rounds: 3, seconds: 5, takes: &["--case"] },
     Bench { name: "preempt", run: preempt::run, rounds: 5, seconds: 5, takes: &[] },
     Bench { name: "site", run: site::run, rounds: 3, seconds: 3, takes: &[] },
+    Bench { name: "live", run: live::run, rounds: 3, seconds: 20, takes: &[] },
 ];
 
 /// Options of the benches.
@@ -133,11 +135,11 @@ fn run(mut arguments: Arguments) -> Result {
 const ALL: &str = "all";
 
 /// Runs every bench, and prints one table of what they found, also of those before one that fails. What holds still and does
-/// not press keeps its own time.
+/// not press keeps its own time, and so does what makes a number of changes within it.
 fn run_all(rounds: Option<u32>, seconds: Option<u32>) -> Result {
     let mut lines = Vec::new();
     let found = BENCHES.iter().try_for_each(|bench| {
-        let presses = bench.name != "idle";
+        let presses = !["idle", "live"].contains(&bench.name);
         let options = Options {
             rounds: rounds.filter(|_| presses).unwrap_or(bench.rounds),
             seconds: seconds.filter(|_| presses).unwrap_or(bench.seconds),
@@ -190,7 +192,7 @@ mod tests {
             find(Some("htpt"))
                 .expect_err("unknown")
                 .to_string()
-                .contains("http, websocket, idle, log, preempt, site, all")
+                .contains("http, websocket, idle, log, preempt, site, live, all")
         );
     }
 }

@@ -23,6 +23,8 @@ pub(in crate::bench) struct Wrk {
     /// The requests come from so many addresses, all different, by `X-Forwarded-For`; 0: no such field. Not with a
     /// pipeline.
     pub(in crate::bench) clients: u32,
+    /// The paths that are asked for in turn, in place of the target's; none: that one alone. Not with a pipeline, or clients.
+    pub(in crate::bench) paths: &'static [&'static str],
     /// Every answer must be 4xx or 5xx, not 2xx.
     pub(in crate::bench) refused: bool,
 }
@@ -60,6 +62,16 @@ request = function()
 end
 ";
 
+/// What makes each of wrk's threads ask for one path after the other.
+const PATHS: &str = "\
+local requests, at = {}, 0
+init = function(args) for i, path in ipairs(args) do requests[i] = wrk.format(nil, path) end end
+request = function()
+  at = at % #requests + 1
+  return requests[at]
+end
+";
+
 impl Wrk {
     /// What every bench presses with unless it says otherwise.
     pub(in crate::bench) const USUAL: Self = Self {
@@ -68,6 +80,7 @@ impl Wrk {
         header: None,
         pipeline: Pipeline::Off,
         clients: 0,
+        paths: &[],
         refused: false,
     };
 
@@ -82,8 +95,8 @@ impl Wrk {
             wrk = wrk.args(["-s".as_ref(), file.path().as_os_str()]);
         }
         wrk = wrk.args([target.url()]);
-        if let Some((_, argument)) = &script {
-            wrk = wrk.args([argument.to_string()]);
+        if let Some((_, arguments)) = script {
+            wrk = wrk.args(arguments);
         }
         let output = String::from_utf8_lossy(&wrk.output()?).into_owned();
         let mut counted = Counted::parse(&output)
@@ -94,18 +107,19 @@ impl Wrk {
         Ok(counted)
     }
 
-    /// The script in a file, and its argument.
-    fn script(&self) -> Result<Option<(NamedTempFile, u32)>> {
-        let (text, argument) = match (self.pipeline, self.clients) {
-            (Pipeline::Deep(depth), _) => (SCRIPT, depth),
-            (Pipeline::Off, 0) => return Ok(None),
-            (Pipeline::Off, clients) => (CLIENTS, clients),
+    /// The script in a file, and its arguments.
+    fn script(&self) -> Result<Option<(NamedTempFile, Vec<String>)>> {
+        let (text, arguments) = match (self.pipeline, self.clients, self.paths) {
+            (Pipeline::Deep(depth), ..) => (SCRIPT, vec![depth.to_string()]),
+            (Pipeline::Off, 0, []) => return Ok(None),
+            (Pipeline::Off, 0, paths) => (PATHS, paths.iter().map(|&path| path.to_owned()).collect()),
+            (Pipeline::Off, clients, _) => (CLIENTS, vec![clients.to_string()]),
         };
         let file = NamedTempFile::with_suffix(".lua").and_then(|mut file| {
             file.write_all(text.as_bytes())?;
             Ok(file)
         });
-        Ok(Some((file.map_err(Error::io("write", "a script for wrk"))?, argument)))
+        Ok(Some((file.map_err(Error::io("write", "a script for wrk"))?, arguments)))
     }
 
     fn options(&self) -> [String; 2] {
@@ -123,6 +137,7 @@ impl fmt::Display for Wrk {
         }
         match self.pipeline {
             Pipeline::Off if self.clients > 0 => write!(f, ", from {} addresses", self.clients),
+            Pipeline::Off if !self.paths.is_empty() => write!(f, ", for {} paths in turn", self.paths.len()),
             Pipeline::Off => Ok(()),
             Pipeline::Deep(depth) => write!(f, ", {depth} in flight each"),
         }
@@ -139,5 +154,7 @@ mod tests {
         assert_eq!(Wrk { connections: 1, ..Wrk::USUAL }.to_string(), "wrk -t1 -c1");
         let deep = Wrk { header: Some("A: b"), pipeline: Pipeline::Deep(16), ..Wrk::USUAL };
         assert_eq!(deep.to_string(), "wrk -t2 -c64 -H 'A: b', 16 in flight each");
+        let two = Wrk { paths: &["/a", "/b"], ..Wrk::USUAL };
+        assert_eq!(two.to_string(), "wrk -t2 -c64, for 2 paths in turn");
     }
 }

@@ -30,13 +30,14 @@ pub(super) struct Echo {
     pub(super) in_flight: usize,
 }
 
-type Connection = WebSocket<TcpStream>;
+/// A session.
+pub(in crate::bench) type Connection = WebSocket<TcpStream>;
 
 impl Echo {
     /// Presses for so many seconds. An error of the server is an error here.
     pub(super) fn press(self, side: &Side, seconds: u32) -> Result<Counted> {
         // All connections stand before the first message: no handshake is in what is measured after the warm-up.
-        let herds = (0..THREADS).map(|_| (0..CONNECTIONS_EACH).map(|_| connect(side)).collect());
+        let herds = (0..THREADS).map(|_| (0..CONNECTIONS_EACH).map(|_| connect(side, PATH)).collect());
         let herds = herds.collect::<Result<Vec<Vec<Connection>>>>()?;
         let start = Instant::now();
         let deadline = start + Duration::from_secs(seconds.into());
@@ -105,7 +106,7 @@ enum Wrong {
 /// One message there and back, to see that the server can.
 pub(super) fn rehearse(side: &Side) -> Result {
     let broken = |error| side.fault(&format!("broke the first echo: {error}"));
-    let mut connection = connect(side)?;
+    let mut connection = connect(side, PATH)?;
     connection.send(Message::text("hello")).map_err(broken)?;
     let echo = connection.read().map_err(broken)?;
     if echo.into_data() == b"hello".as_slice() {
@@ -114,24 +115,25 @@ pub(super) fn rehearse(side: &Side) -> Result {
     Err(side.fault("sent back something else than the message `hello`"))
 }
 
-fn connect(side: &Side) -> Result<Connection> {
+/// Opens a session at `path`.
+pub(in crate::bench) fn connect(side: &Side, path: &str) -> Result<Connection> {
     let address = side.address;
     let failed = |source| Error::Io { what: format!("connect to {} at {address}", side.name), source };
     let socket = TcpStream::connect_timeout(&address, PATIENCE).map_err(failed)?;
     socket.set_nodelay(true).map_err(failed)?;
     socket.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
     socket.set_write_timeout(Some(PATIENCE)).map_err(failed)?;
-    match tungstenite::client(format!("ws://{address}{PATH}"), socket) {
+    match tungstenite::client(format!("ws://{address}{path}"), socket) {
         Ok((connection, _response)) => Ok(connection),
         Err(HandshakeError::Failure(tungstenite::Error::Http(response))) => Err(side.fault(&format!(
-            "does not serve a WebSocket: it answered {} to the handshake for {PATH}",
+            "does not serve a WebSocket: it answered {} to the handshake for {path}",
             response.status()
         ))),
         Err(HandshakeError::Failure(error)) => {
-            Err(side.fault(&format!("does not serve a WebSocket at {PATH}: {error}")))
+            Err(side.fault(&format!("does not serve a WebSocket at {path}: {error}")))
         }
         Err(HandshakeError::Interrupted(_)) => {
-            Err(side.fault(&format!("did not answer the handshake for {PATH} within {PATIENCE:?}")))
+            Err(side.fault(&format!("did not answer the handshake for {path} within {PATIENCE:?}")))
         }
     }
 }

@@ -3,7 +3,7 @@
 //! nginx itself speaks no WebSocket; Debian's nginx with LuaJIT and this library is the nearest to a handler in our
 //! script. It does not check that text is UTF-8, which RFC 6455 §8.1 asks of us, so the comparison leans its way.
 
-mod client;
+pub(super) mod client;
 
 use medusa_testkit::Site;
 

@@ -1,0 +1,159 @@
+//! `bench live`: what changes of a running server cost those who use it.
+//!
+//! A thousand statements of one session change what is pressed on, while sessions and streams go on beside it. What is
+//! promised is not a speed: no request may fail, and nothing that is open may end.
+
+mod changes;
+mod long_lived;
+
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, ScopedJoinHandle};
+
+use medusa_testkit::OwnAddress;
+
+use self::changes::{CHANGES, Changes};
+use self::long_lived::LongLived;
+use super::Options;
+use super::load::{Counted, Load, WARM_UP, Wrk};
+use super::medusa::Medusa;
+use super::report::{Figure, Line, Machine, Report, Row, highest, milliseconds};
+use super::side::{Side, Wire};
+use crate::error::Result;
+use crate::term;
+
+/// The mounts of the site; beside those that are changed and those of the long-lived they are only there.
+const MOUNTS: u32 = 1_000;
+/// What wrk asks for, all of it changed meanwhile.
+const PATHS: &[&str] = &["/function", "/script", "/files/page.txt", "/wrapped"];
+const LOAD: Load = Load::Wrk(Wrk { paths: PATHS, ..Wrk::USUAL });
+/// The memory that the server may hold more after the last round than after the first, in MiB: all that a thousand changes
+/// leave behind is bounded, and there after the first.
+const GROWTH: f64 = 16.0;
+
+const REQUESTS: Figure = Figure::sum("requests");
+const QUIET: Figure = Figure::median("p99 ms", "", 2);
+const BESIDE: Figure = Figure::median("beside changes", "", 2);
+/// Of the server's reports: the middle and the longest of a round.
+const PUBLISHED: Figure = Figure::median("publish µs", "", 0);
+const LONGEST: Figure = Figure { name: "longest", unit: "", decimals: 0, of_all: highest };
+/// After a round.
+const MEMORY: Figure = Figure { name: "MiB after", unit: "", decimals: 1, of_all: highest };
+
+/// Runs the bench and prints its tables.
+pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
+    let medusa = Medusa::build()?;
+    let machine = Machine::look();
+    let site = changes::site(MOUNTS);
+    let side = medusa.start(&site, machine.cores, Wire::Plain);
+    let spare = OwnAddress::claim();
+    let mut long_lived = LongLived::open(&side)?;
+    let mut changes = Changes::begin(side.ours(), spare.port(1514))?;
+    side.press(&LOAD, WARM_UP, PATHS[0])?;
+    let before = mebibytes(&side);
+    let mut row = Row::new(format!("{CHANGES} changes"), "medusa", format!("{MOUNTS} mounts"));
+    for round in 1..=options.rounds {
+        let quiet = side.press(&LOAD, options.seconds, PATHS[0])?;
+        let (counted, mut published) = beside(&side, &mut long_lived, &mut changes, options.seconds)?;
+        published.sort_by(f64::total_cmp);
+        row.rounds.push(vec![
+            (REQUESTS, counted.requests as f64),
+            (QUIET, milliseconds(quiet.p99)),
+            (BESIDE, milliseconds(counted.p99)),
+            (PUBLISHED, super::report::median(published.clone())),
+            (LONGEST, highest(published)),
+            (MEMORY, mebibytes(&side)),
+        ]);
+        term::note(&format!("round {round}/{}, {}", options.rounds, row.last()));
+    }
+    let lines = lines(&row, before, long_lived.len());
+    drop((long_lived, changes));
+    side.stop();
+    Report { machine, notes: vec![options.spoken(&LOAD)], rows: vec![row], lines }.finish(options)
+}
+
+fn mebibytes(side: &Side) -> f64 {
+    side.resident() as f64 / f64::from(1 << 20)
+}
+
+/// A stretch of load with changes beside it; what was counted, and how many µs each publication took.
+fn beside(
+    side: &Side,
+    long_lived: &mut LongLived,
+    changes: &mut Changes,
+    seconds: u32,
+) -> Result<(Counted, Vec<f64>)> {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let changing = scope.spawn(|| changes.make(side, seconds, &over));
+        let living = scope.spawn(|| long_lived.live(&over));
+        let counted = side.press(&LOAD, seconds, PATHS[0]);
+        over.store(true, Ordering::Relaxed);
+        let (published, dropped) = (joined(changing), joined(living));
+        // What is wrong with the changes may be why a request failed.
+        let published = published?;
+        if dropped.is_empty() {
+            return Ok((counted?, published));
+        }
+        let (count, first) = (dropped.len(), dropped.first().map_or("", String::as_str));
+        Err(side.fault(&format!("must not drop what is open, but dropped {count}; the first: {first}")))
+    })
+}
+
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+fn lines(row: &Row, before: f64, long_lived: usize) -> Vec<Line> {
+    let [requests, quiet, beside, published, longest] =
+        [REQUESTS, QUIET, BESIDE, PUBLISHED, LONGEST].map(|figure| row.value(&figure));
+    let memory = row.values(MEMORY.name);
+    let grown = memory.last().zip(memory.first()).map_or(f64::NAN, |(last, first)| last - first);
+    let after = memory.iter().map(|memory| format!("{memory:.1}")).collect::<Vec<_>>().join(", ");
+    vec![
+        Line {
+            what: format!("beside {CHANGES} changes a round"),
+            // A run with either ends before it is told.
+            ours: format!(
+                "0 of {requests:.0} requests failed, 0 of {long_lived} sessions and streams dropped"
+            ),
+            target: Some(("0 and 0".to_owned(), true)),
+            ..Line::default()
+        },
+        Line {
+            what: "p99 beside changes".to_owned(),
+            ours: format!("{beside:.2} ms"),
+            theirs: format!("quiet {quiet:.2} ms"),
+            ratio: format!("{:.2}", beside / quiet),
+            target: None,
+        },
+        Line {
+            what: format!("publication with {MOUNTS} mounts"),
+            ours: format!("{published:.0} µs, {longest:.0} at most"),
+            ..Line::default()
+        },
+        Line {
+            what: format!("memory after each {CHANGES} changes"),
+            ours: format!("{after} MiB"),
+            theirs: format!("{before:.1} MiB before"),
+            ratio: String::new(),
+            target: Some((format!("{GROWTH} MiB more after the first"), grown <= GROWTH)),
+        },
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_grows_from_round_to_round_misses_the_target() {
+        let row = |after: [f64; 2]| Row {
+            rounds: after.map(|after| vec![(MEMORY, after)]).to_vec(),
+            ..Row::new("", "medusa", "")
+        };
+        let met = |after| lines(&row(after), 10.0, 250)[3].target.as_ref().is_some_and(|(_, met)| *met);
+        assert!(met([50.0, 60.0]));
+        assert!(!met([50.0, 67.0]));
+    }
+}
