@@ -30,6 +30,9 @@ pub enum BodyError {
     /// The handler that produced the stream failed.
     #[error("the handler failed while it produced the body")]
     Producer(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// An operator has ended it.
+    #[error("it was ended by command")]
+    Cut,
 }
 
 /// A stream of body chunks, pulled by the client's speed. Not `Send`: it lives on the request's own worker.

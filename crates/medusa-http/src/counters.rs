@@ -11,7 +11,7 @@ use crate::admission::Admission;
 use crate::fault::Faults;
 
 /// The shards of a counter. More workers than that share them.
-const SHARDS: usize = 8;
+pub(crate) const SHARDS: usize = 8;
 
 /// Requests answered, by outcome. Shared by all generations of the same object.
 ///

@@ -64,6 +64,22 @@ pub(crate) fn describe(handler: &Arc<dyn Handler>) -> Status {
     handler.status().children(handler.inner().iter().map(describe))
 }
 
+/// A handler after what stands before it: `handler.compress → script api.luau`.
+pub fn chain(handler: &Arc<dyn Handler>) -> String {
+    let inner = handler.inner().iter().map(chain);
+    std::iter::once(short_name(handler)).chain(inner).collect::<Vec<_>>().join(" → ")
+}
+
+/// What a handler is called in a line: its kind, and its name unless it is that of what it stands before.
+pub(crate) fn short_name(handler: &Arc<dyn Handler>) -> String {
+    let status = handler.status();
+    if handler.inner().is_empty() {
+        format!("{} {}", status.kind, status.name).trim_end().to_owned()
+    } else {
+        status.kind.to_owned()
+    }
+}
+
 /// The reason why a request could not be answered by its handler.
 #[derive(Debug)]
 pub struct HandlerError {

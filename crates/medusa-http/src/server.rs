@@ -14,13 +14,14 @@ use medusa_proto::forwarded::TrustedProxies;
 use medusa_proto::status::Status;
 
 use crate::counters::{Counters, ServerCounters};
-use crate::handler::{Handler, describe};
+use crate::handler::{Handler, chain, describe};
 use crate::limits::Limits;
 use crate::listen::{Listen, same_object};
 use crate::router::{Conflict, Pattern, Route, Router};
+use crate::under_way::UnderWay;
 
 /// A handler under a pattern.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Mount {
     /// The requests it gets.
     pub pattern: Pattern,
@@ -32,13 +33,40 @@ pub struct Mount {
     pub body: Option<u64>,
     /// Carried over when the handler is replaced.
     pub counters: Arc<Counters>,
+    /// What is under way on this handler, here.
+    pub under_way: Arc<UnderWay>,
+}
+
+/// What a mount is, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountText {
+    /// Its pattern.
+    pub pattern: String,
+    /// Its handler, after what stands before it.
+    pub handler: String,
+    /// The place in the script.
+    pub origin: Arc<str>,
 }
 
 impl Mount {
+    /// The same mount with another handler.
+    #[must_use]
+    pub fn with(&self, handler: Arc<dyn Handler>, origin: Arc<str>) -> Self {
+        let (pattern, counters) = (self.pattern.clone(), Arc::clone(&self.counters));
+        Self { pattern, handler, origin, body: self.body, counters, under_way: Arc::default() }
+    }
+
+    /// In words.
+    pub fn text(&self) -> MountText {
+        let (pattern, handler) = (self.pattern.to_string(), chain(&self.handler));
+        MountText { pattern, handler, origin: Arc::clone(&self.origin) }
+    }
+
     /// Describes this mount and its counts.
     pub fn status(&self) -> Status {
         let status = Status::new("mount", self.pattern.to_string()).field("origin", self.origin.to_string());
-        self.counters.describe(status).child(describe(&self.handler))
+        let status = self.under_way.counts().describe(self.counters.describe(status));
+        status.child(describe(&self.handler))
     }
 }
 

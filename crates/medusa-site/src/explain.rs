@@ -1,12 +1,11 @@
 //! The way that a request would take, told without serving it.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use http::method::InvalidMethod;
 use http::uri::InvalidUri;
 use http::{Method, Uri};
-use medusa_http::Handler;
+use medusa_http::chain;
 
 use crate::live::Live;
 use crate::parts::HttpServer;
@@ -59,16 +58,4 @@ pub fn explain(live: &Live, method: &str, url: &str) -> Result<String, ExplainEr
         }
     }
     Ok(text)
-}
-
-/// A handler after what stands before it: `handler.compress → script api.luau`.
-fn chain(handler: &Arc<dyn Handler>) -> String {
-    let status = handler.status();
-    let own = if handler.inner().is_empty() {
-        format!("{} {}", status.kind, status.name)
-    } else {
-        status.kind.to_owned()
-    };
-    let inner = handler.inner().iter().map(chain);
-    std::iter::once(own.trim_end().to_owned()).chain(inner).collect::<Vec<_>>().join(" → ")
 }

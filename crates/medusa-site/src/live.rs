@@ -1,12 +1,13 @@
 //! The running Site, and how a change of it is published.
 
 use std::any::Any;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
+use medusa_http::{Ending, UseCounts};
 use medusa_log::SinkError;
 use medusa_log::events::EventSinks;
 use medusa_monitor::Sessions;
@@ -21,6 +22,7 @@ use crate::diff::{Differences, differences};
 use crate::draft::Draft;
 use crate::gate::{Busy, Gate, Pass};
 use crate::history::{Generation, History, HistoryError};
+use crate::in_use::{HandlerState, HandlerUse, HandlerVersion, HandlerVersions};
 use crate::interner::Interner;
 use crate::part::{Environment, Parts, Place, Prepare, Running};
 use crate::pending::{Pending, Trial, TrialError, Unconfirmed};
@@ -39,6 +41,7 @@ pub struct Live {
     history: Mutex<History>,
     /// The number of the generation that was published last.
     published: watch::Sender<u64>,
+    versions: Mutex<HandlerVersions>,
     /// What requests may still hold of parts that were retired.
     retired: Mutex<Vec<Weak<dyn Any + Send + Sync>>>,
 }
@@ -123,6 +126,7 @@ impl Live {
             trial: Trial::default(),
             history: Mutex::default(),
             published: watch::Sender::new(0),
+            versions: Mutex::default(),
             retired: Mutex::default(),
         })
     }
@@ -277,6 +281,7 @@ impl Live {
         } else if let Some(time) = change.trial.filter(|_| old.loaded > 0) {
             self.trial.begin(new.generation, old.generation, change.author.clone(), time);
         }
+        self.versions.lock().note(old, new);
         let mut history = self.history.lock();
         history.add(old, new, took, change.reason.clone());
         let gone = history.trim(new, self.trial.pending().map(|pending| pending.back_to));
@@ -446,6 +451,55 @@ impl Live {
         gone.for_each(|held| held.object.retire());
     }
 
+    /// The handlers of all mounts that are running, kept by the history or still in use: those with something under way first,
+    /// then by the generation that published them, the last first.
+    pub fn handlers(&self) -> Vec<HandlerUse> {
+        let mut all = self.handlers_of(|_| true);
+        all.sort_by_key(|one| (!one.counts.any(), std::cmp::Reverse(one.generation)));
+        all
+    }
+
+    /// Those of them that are `wanted`, in the order they were published.
+    fn handlers_of(&self, wanted: impl Fn(&HandlerVersion) -> bool) -> Vec<HandlerUse> {
+        let versions = self.versions.lock().all();
+        let (site, history) = (self.site(), self.history.lock());
+        let state = |version: &_| {
+            if HandlerVersions::is_in(version, &site.parts) {
+                HandlerState::Running
+            } else if history.whole().any(|whole| HandlerVersions::is_in(version, &whole.parts)) {
+                HandlerState::Kept
+            } else {
+                HandlerState::Retired
+            }
+        };
+        let wanted = versions.iter().filter(|version| wanted(version));
+        wanted.filter_map(|version| version.in_use(state(version))).collect()
+    }
+
+    /// How much is under way on the handlers that each generation has published, of those on which something is.
+    pub fn under_way(&self) -> HashMap<u64, UseCounts> {
+        self.versions.lock().by_generation()
+    }
+
+    /// Ends the streams and `WebSocket`s on the handlers that generation `number` has published, as they are at this moment.
+    /// Returns how many heard it for the first time.
+    ///
+    /// # Errors
+    ///
+    /// There was no such generation.
+    pub async fn end_long_lived(&self, number: u64, ending: Ending) -> Result<UseCounts, HistoryError> {
+        let of: Arc<[_]> = self.versions.lock().of(number).into();
+        if of.is_empty() {
+            self.generation(number)?;
+        }
+        let Some(workers) = self.workers() else { return Ok(UseCounts::default()) };
+        let ended = workers.run_on_each(move |_| {
+            let of = Arc::clone(&of);
+            async move { medusa_http::end_long_lived(&of, ending) }
+        });
+        Ok(ended.await.into_iter().flatten().fold(UseCounts::default(), UseCounts::plus))
+    }
+
     /// Has every sink in use open its target anew, because someone moved the old one away. Returns what failed; the others
     /// are opened all the same.
     pub fn reopen(&self) -> Vec<SinkError> {
@@ -460,6 +514,9 @@ impl Live {
         let site =
             counts.fold(site, |site, (what, count)| site.gauge(what, count)).children(self.gate.status());
         let site = site.children(self.pending().map(|pending| pending.status()));
+        let used = self.handlers_of(|version| version.counts().any());
+        let gone = used.iter().filter(|one| one.state != HandlerState::Running);
+        let site = site.children(gone.map(HandlerUse::status));
         site.children(self.interner.resolvers().iter().map(|resolver| resolver.status()))
     }
 

@@ -23,6 +23,7 @@ pub(super) async fn run(upgrade: Box<(Upgrade, Exchange)>, context: &Connection)
     let finish = Rc::new(Notify::new());
     let (account, limits) = (context.account.clone(), context.limits());
     let upgraded = Upgraded { io: Io::Connection(handle.io()), account, limits, finish: Rc::clone(&finish) };
+    exchange.finish_by(&upgraded.finish);
     let mut session = upgrade.begin(upgraded);
     if conn.is_draining() {
         finish.notify_one();
@@ -30,6 +31,9 @@ pub(super) async fn run(upgrade: Box<(Upgrade, Exchange)>, context: &Connection)
     let mut ended = false;
     poll_fn(|cx| {
         ended = session.as_mut().poll(cx).is_ready();
+        if !ended && exchange.poll_cut(cx).is_ready() {
+            return Poll::Ready(());
+        }
         match conn.poll_signal(cx) {
             Signal::Stalled => {
                 context.count(Fault::WriteStall);

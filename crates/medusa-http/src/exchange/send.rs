@@ -11,6 +11,7 @@ use super::state::Exchange;
 use super::tunnel;
 use crate::body::Body;
 use crate::response::{CLOSE, Response, may_have_body};
+use crate::under_way::Stage;
 use crate::upgrade::Upgrade;
 
 const SERVER: HeaderValue = HeaderValue::from_static("medusa");
@@ -48,8 +49,14 @@ pub(super) fn send(
     // hyper leaves content out where none belongs, but with HTTP/2 it does not.
     let is_bare = version == Version::HTTP_2 && (is_head || !may_have_body(status));
     let body = if is_bare { Body::Empty } else { body };
+    if upgrade.is_some() {
+        exchange.goes_on(Stage::WebSocket);
+    } else if matches!(body, Body::Stream(_)) {
+        exchange.goes_on(Stage::Stream);
+    }
     if let Some(finish) = finish {
         exchange.connection().finish_early(&finish);
+        exchange.finish_by(&finish);
         exchange.release_server();
     }
     let body = match upgrade {

@@ -58,6 +58,9 @@ impl SentBody {
     /// The next chunk. With HTTP/2 it is no longer than [`PIECE`]: h2 takes a chunk as soon as the client has room for a
     /// byte of it, and what it has taken is out of our sight.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        if self.exchange.as_ref().is_some_and(|exchange| exchange.poll_cut(cx).is_ready()) {
+            return Poll::Ready(Some(Err(BodyError::Cut)));
+        }
         let mut chunk = match std::mem::take(&mut self.rest) {
             rest if rest.is_empty() => {
                 ready!(self.poll_room(cx));
@@ -147,7 +150,10 @@ impl http_body::Body for SentBody {
                     Ok(Frame::data(chunk))
                 }
                 Err(error) => {
-                    if let Some(exchange) = &this.exchange {
+                    // Who has ended it knows.
+                    if let Some(exchange) = &this.exchange
+                        && !matches!(error, BodyError::Cut)
+                    {
                         exchange.broke_off(&error);
                     }
                     Err(error)

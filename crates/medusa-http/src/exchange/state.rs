@@ -3,10 +3,12 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use http::{Method, StatusCode, Uri};
 use medusa_log::Sink;
 use medusa_proto::with_causes;
+use tokio::sync::Notify;
 use tracing::field;
 
 use crate::body::{Body, BodyError};
@@ -22,6 +24,7 @@ use crate::request_id::{self, RequestId};
 use crate::response::Response;
 use crate::router::Pattern;
 use crate::server::PinnedServer;
+use crate::under_way::{LongLived, Stage, UnderWay};
 
 /// One exchange, from its head to its last byte.
 #[derive(Debug)]
@@ -30,6 +33,10 @@ pub(crate) struct Exchange {
     server: Option<PinnedServer>,
     /// Its place among the server's mounts.
     mount: Option<u32>,
+    /// What it is at, once it has a mount.
+    stage: Option<Stage>,
+    /// Of one that goes on for long.
+    long_lived: Option<Rc<LongLived>>,
     /// In place of the server, once that was let go of.
     retained: Option<Box<RetainedServer>>,
     /// What it is counted for among what is small of its connection.
@@ -55,10 +62,18 @@ pub(super) struct RequestSummary {
 /// The pieces of a server that the end of an exchange needs.
 #[derive(Debug)]
 struct RetainedServer {
-    mount: Option<(Pattern, Arc<Counters>)>,
+    mount: Option<RetainedMount>,
     counters: Arc<ServerCounters>,
     log: Option<Arc<dyn Sink>>,
     name: Arc<str>,
+}
+
+/// The same of a mount.
+#[derive(Debug)]
+struct RetainedMount {
+    pattern: Pattern,
+    counters: Arc<Counters>,
+    under_way: Arc<UnderWay>,
 }
 
 /// The status recorded for an exchange that ends before there is a response: nginx's 499.
@@ -86,6 +101,8 @@ impl Exchange {
             connection,
             server: None,
             mount: None,
+            stage: None,
+            long_lived: None,
             retained: None,
             counted: [0; 2],
             status: client_left(),
@@ -103,6 +120,40 @@ impl Exchange {
 
     pub(super) fn mounted(&mut self, mount: u32) {
         self.mount = Some(mount);
+        self.stage = Some(Stage::Request);
+        if let Some(under_way) = self.under_way() {
+            under_way.enter(Stage::Request);
+        }
+    }
+
+    /// What is under way on its handler.
+    fn under_way(&self) -> Option<&Arc<UnderWay>> {
+        match (&self.server, &self.retained) {
+            (Some(server), _) => Some(&server.definition.mount_at(self.mount?)?.under_way),
+            (None, Some(retained)) => Some(&retained.mount.as_ref()?.under_way),
+            (None, None) => None,
+        }
+    }
+
+    /// It goes on for long, as a stream or a `WebSocket`.
+    pub(super) fn goes_on(&mut self, stage: Stage) {
+        let (Some(before), Some(under_way)) = (self.stage, self.under_way()) else { return };
+        under_way.leave(before);
+        under_way.enter(stage);
+        let long_lived = LongLived::begin(Arc::clone(under_way), stage);
+        (self.stage, self.long_lived) = (Some(stage), Some(long_lived));
+    }
+
+    /// Has `finish` tell it to end, should its handler's be ended.
+    pub(crate) fn finish_by(&self, finish: &Rc<Notify>) {
+        if let Some(long_lived) = &self.long_lived {
+            long_lived.finish_by(finish);
+        }
+    }
+
+    /// Ready once it is to end at once.
+    pub(crate) fn poll_cut(&self, cx: &Context<'_>) -> Poll<()> {
+        self.long_lived.as_ref().map_or(Poll::Pending, |long_lived| long_lived.poll_cut(cx))
     }
 
     /// The handler has found out who asks.
@@ -161,7 +212,14 @@ impl Exchange {
         let definition = &server.definition;
         let mount = self.mount.and_then(|at| definition.mount_at(at));
         self.retained = Some(Box::new(RetainedServer {
-            mount: mount.map(|mount| (mount.pattern.clone(), Arc::clone(&mount.counters))),
+            mount: mount.map(|mount| {
+                mount.under_way.keep_text(|| mount.text());
+                RetainedMount {
+                    pattern: mount.pattern.clone(),
+                    counters: Arc::clone(&mount.counters),
+                    under_way: Arc::clone(&mount.under_way),
+                }
+            }),
             counters: Arc::clone(&definition.counters),
             log: definition.log.clone(),
             name: Arc::clone(&definition.name),
@@ -175,7 +233,7 @@ impl Exchange {
         let method = asked.map(|asked| field::display(&asked.method));
         let path = asked.map(|asked| field::display(asked.uri.path()));
         let here = self.server.as_ref().and_then(|server| server.definition.mount_at(self.mount?));
-        let retained = || Some(&self.retained.as_ref()?.mount.as_ref()?.0);
+        let retained = || Some(&self.retained.as_ref()?.mount.as_ref()?.pattern);
         let mount = here.map(|mount| &mount.pattern).or_else(retained).map(field::display);
         tracing::warn!(request, method, path, mount, "a response broke off: {}", with_causes(error));
     }
@@ -206,13 +264,16 @@ impl Drop for Exchange {
             self.connection.take_off(kind, self.counted[kind as usize]);
         }
         self.connection.end(self.status == client_left());
+        if let (Some(stage), Some(under_way)) = (self.stage, self.under_way()) {
+            under_way.leave(stage);
+        }
         if let Some(server) = &self.server {
             let definition = &server.definition;
             let mount = self.mount.and_then(|at| definition.mount_at(at)).map(|mount| &*mount.counters);
             self.end(mount, &definition.counters, definition.log.as_ref(), &definition.name);
         } else if let Some(retained) = &self.retained {
             self.end(
-                retained.mount.as_ref().map(|(_, counters)| &**counters),
+                retained.mount.as_ref().map(|mount| &*mount.counters),
                 &retained.counters,
                 retained.log.as_ref(),
                 &retained.name,

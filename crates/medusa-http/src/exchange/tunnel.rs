@@ -2,6 +2,7 @@
 //! its stream.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::rc::Rc;
 
 use hyper::upgrade::OnUpgrade;
@@ -18,8 +19,12 @@ pub(super) async fn run(upgrade: Upgrade, mut exchange: Exchange, stream: OnUpgr
     let finish = Rc::new(Notify::new());
     let connection = exchange.connection();
     connection.finish_early(&finish);
+    exchange.finish_by(&finish);
     let (account, limits) = (connection.account.clone(), connection.limits());
-    upgrade.begin(Upgraded { io, account, limits, finish }).await;
+    let session = upgrade.begin(Upgraded { io, account, limits, finish });
+    exchange.is_whole = tokio::select! {
+        () = session => true,
+        () = poll_fn(|cx| exchange.poll_cut(cx)) => false,
+    };
     exchange.sent = written.get();
-    exchange.is_whole = true;
 }

@@ -30,6 +30,7 @@ impl Served {
     /// Has `handler` answer all requests, and `log` told of them.
     pub(crate) fn start(handler: impl Handler, log: Option<Arc<dyn Sink>>) -> Result<Self> {
         let mount = Mount {
+            under_way: Arc::default(),
             pattern: "/".parse()?,
             handler: Arc::new(handler),
             origin: "test".into(),

@@ -2,10 +2,12 @@
 
 use std::time::UNIX_EPOCH;
 
+use medusa_http::UseCounts;
 use medusa_proto::with_causes;
 use medusa_site::{Generation, explain, reason_of, trial_of};
 use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods};
 
+use super::handlers::shown;
 use crate::call_site::fail;
 use crate::context::MainContext;
 use crate::docs::{Class, Item, session_item};
@@ -86,6 +88,9 @@ pub(crate) const CLASS: Class = Class {
         session_item("changes", "{ string }", "What it changed: `+ /hello`. At most 64 are told apart."),
         session_item("loaded", "number", "The generation that had loaded the script it is of."),
         session_item("whole", "boolean", "Whether one can go back to it at once."),
+        session_item("requests", "number", "Requests under way on the handlers that it has published."),
+        session_item("streams", "number", "Streams that go on there."),
+        session_item("websockets", "number", "WebSockets that go on there."),
     ],
     methods: &[],
 };
@@ -126,8 +131,13 @@ pub(super) fn install(lua: &Lua, commands: &Table) -> mlua::Result<()> {
         "generations",
         lua.create_function(|lua, rest: MultiValue| {
             no_more(lua, "generations()", &rest)?;
-            let generations = MainContext::of(lua)?.live.generations();
-            Ok(generations.into_iter().map(GenerationValue).collect::<Vec<_>>())
+            let live = MainContext::of(lua)?.live;
+            let under_way = live.under_way();
+            let with_counts = |generation: Generation| {
+                let counts = under_way.get(&generation.number).copied().unwrap_or_default();
+                GenerationValue(generation, counts)
+            };
+            Ok(live.generations().into_iter().map(with_counts).collect::<Vec<_>>())
         })?,
     )?;
     commands.set(
@@ -179,7 +189,7 @@ async fn save(lua: Lua, (reason, rest): (Option<String>, MultiValue)) -> mlua::R
 }
 
 /// The statement that calls a command.
-fn of_session(lua: &Lua, command: &str) -> mlua::Result<std::rc::Rc<Transaction>> {
+pub(super) fn of_session(lua: &Lua, command: &str) -> mlua::Result<std::rc::Rc<Transaction>> {
     let current = Transaction::current().filter(|current| current.author().is_operator());
     current.ok_or_else(|| fail(lua, format!("{command}: this is for statements of a session")))
 }
@@ -246,8 +256,8 @@ async fn rollback(
     Ok(back.map(|generation| context.live.report(&generation)).unwrap_or_default())
 }
 
-/// A generation that is remembered.
-struct GenerationValue(Generation);
+/// A generation that is remembered, and what is under way on the handlers that it has published.
+struct GenerationValue(Generation, UseCounts);
 
 impl UserData for GenerationValue {
     fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
@@ -262,13 +272,16 @@ impl UserData for GenerationValue {
         });
         fields.add_field_method_get("loaded", |_, this| Ok(this.0.loaded));
         fields.add_field_method_get("whole", |_, this| Ok(this.0.whole));
+        fields.add_field_method_get("requests", |_, this| Ok(this.1.requests as f64));
+        fields.add_field_method_get("streams", |_, this| Ok(this.1.streams as f64));
+        fields.add_field_method_get("websockets", |_, this| Ok(this.1.websockets as f64));
     }
 
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_meta_method("__tostring", |_, this, ()| {
             let Generation { number, author, changes, reason, .. } = &this.0;
             let reason = reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-            Ok(format!("generation {number}, {author}{reason}: {changes}"))
+            Ok(format!("generation {number}, {author}{reason}: {changes}{}", shown(this.1)))
         });
     }
 }

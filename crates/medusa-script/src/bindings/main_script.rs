@@ -3,7 +3,7 @@
 use mlua::{Lua, Table};
 
 use super::everywhere::{finish, install_everywhere};
-use super::{dns, handler, history, http, log, monitor, site, timer};
+use super::{dns, handler, handlers, history, http, log, monitor, site, timer};
 use crate::context::MainContext;
 use crate::require::ScriptRoot;
 
@@ -30,6 +30,7 @@ pub(crate) fn install_in_script(names: &Table) -> mlua::Result<()> {
 pub(crate) fn commands(lua: &Lua) -> mlua::Result<Table> {
     let commands = lua.create_table()?;
     history::install(lua, &commands)?;
+    handlers::install(lua, &commands)?;
     commands.set_readonly(true);
     Ok(commands)
 }

@@ -10,6 +10,7 @@ pub(crate) mod events;
 pub(crate) mod everywhere;
 pub(crate) mod fetch;
 pub(crate) mod handler;
+pub(crate) mod handlers;
 pub(crate) mod history;
 pub(crate) mod http;
 pub(crate) mod json;

@@ -1,7 +1,8 @@
 //! What is on which page of the reference.
 
 use crate::bindings::{
-    cookie, dns, events, fetch, handler, history, http, json, log, monitor, shared, site, time, timer, url,
+    cookie, dns, events, fetch, handler, handlers, history, http, json, log, monitor, shared, site, time,
+    timer, url,
 };
 use crate::docs::{Class, Item, item};
 use crate::{forms, request, respond, websocket};
@@ -142,6 +143,13 @@ pub(super) const PAGES: &[Page] = &[
         intro: "What statements have beside the names of the main script, unless that has a name of its own for it.",
         items: history::DOCS,
         classes: &[history::CLASS],
+    },
+    Page {
+        file: "under_way.md",
+        title: "What is under way",
+        intro: "What statements have beside that to see and to end what is under way.",
+        items: handlers::DOCS,
+        classes: &[handlers::CLASS],
     },
     Page { file: "globals.md", title: "Globals", intro: "The rest.", items: GLOBALS, classes: &[] },
 ];

@@ -198,7 +198,14 @@ impl Draft {
                 origin: Arc::clone(&known.get().origin),
             }),
             Entry::Vacant(free) => {
-                let mount = free.insert(Arc::new(Mount { pattern, handler, origin, body, counters }));
+                let mount = free.insert(Arc::new(Mount {
+                    pattern,
+                    handler,
+                    origin,
+                    body,
+                    counters,
+                    under_way: Arc::default(),
+                }));
                 Ok(MountId::new(server, mount))
             }
         }
@@ -216,7 +223,7 @@ impl Draft {
         origin: Arc<str>,
     ) -> Result<(), DraftError> {
         let mount = self.mounts_with(id)?.get_mut(&id.pattern).ok_or(DraftError::NoMount)?;
-        *mount = Arc::new(Mount { handler, origin, ..Mount::clone(mount) });
+        *mount = Arc::new(mount.with(handler, origin));
         Ok(())
     }
 

@@ -54,5 +54,6 @@ mod support;
 mod syslog;
 mod tls;
 mod told;
+mod under_way;
 mod websocket;
 mod zones;
