@@ -514,6 +514,7 @@ impl Live {
         let site =
             counts.fold(site, |site, (what, count)| site.gauge(what, count)).children(self.gate.status());
         let site = site.children(self.pending().map(|pending| pending.status()));
+        let site = site.gauge("traces", medusa_http::traces());
         let used = self.handlers_of(|version| version.counts().any());
         let gone = used.iter().filter(|one| one.state != HandlerState::Running);
         let site = site.children(gone.map(HandlerUse::status));

@@ -16,6 +16,7 @@ use crate::body::Body;
 use crate::fault::Fault;
 use crate::handler::HandlerError;
 use crate::limits::time;
+use crate::pass::pass;
 use crate::request::{Head, Request, without_port};
 use crate::response::{CLOSE, Response};
 use crate::router::Route;
@@ -68,7 +69,10 @@ pub(super) async fn answer(server: &Server, mut request: Request, exchange: &mut
 async fn handle(server: &Server, mount: &Mount, request: Request, exchange: &mut Exchange) -> Response {
     let progress = request.body.progress();
     let head = Arc::clone(&request.head);
-    let handled = AssertUnwindSafe(async { mount.handler.handle(request).await }).catch_unwind();
+    if let Some(trace) = &head.trace {
+        trace.mounted(&mount.pattern, &mount.origin);
+    }
+    let handled = AssertUnwindSafe(async { pass(&mount.handler, request).await }).catch_unwind();
     let handled = within(handled, time(server.definition.limits.handler), progress.as_deref()).await;
     if let Some(user) = head.user.get() {
         exchange.asked_by(user);
@@ -88,6 +92,9 @@ async fn handle(server: &Server, mount: &Mount, request: Request, exchange: &mut
         Some(Ok(Err(error))) => {
             count(server, &error);
             let status = error.status();
+            if let Some(trace) = &head.trace {
+                trace.failed(&with_causes(&error));
+            }
             if error.blames_client() && status == StatusCode::SERVICE_UNAVAILABLE {
                 return Response::busy();
             }
@@ -115,12 +122,18 @@ async fn handle(server: &Server, mount: &Mount, request: Request, exchange: &mut
         }
         Some(Err(_panic)) => {
             // Its message is in the log already, from the panic hook.
+            if let Some(trace) = &head.trace {
+                trace.failed("the handler panicked");
+            }
             tracing::error!(request = %head.id, method = %head.method, path = %head.path(), mount = %mount.pattern, origin = %mount.origin, "the handler panicked");
             Response::page(StatusCode::INTERNAL_SERVER_ERROR)
         }
         None => {
             server.definition.counters.faults.count(Fault::HandlerTimeout);
             let limit = server.definition.limits.handler;
+            if let Some(trace) = &head.trace {
+                trace.failed(&format!("the handler took longer than {limit} s (`limits.handler`)"));
+            }
             tracing::warn!(request = %head.id, method = %head.method, path = %head.path(), mount = %mount.pattern, origin = %mount.origin, "the handler took longer than {limit} s (`limits.handler`)");
             Response::page(StatusCode::SERVICE_UNAVAILABLE)
         }

@@ -24,6 +24,7 @@ use crate::limits::passes;
 use crate::request::{Head, Request, RequestBody};
 use crate::response::{CLOSE, Response, may_have_body};
 use crate::router::Params;
+use crate::trace;
 
 use refuse::{Refusal, fields_len, make_room, misframed, refuse};
 use send::send;
@@ -47,7 +48,8 @@ pub(crate) async fn exchange(
     };
     let encrypted = connection.tls.is_some();
     let client = Client::of(connection.peer, encrypted, &server.definition.trusted_proxies, &parts.headers);
-    let mut exchange = Exchange::begin(connection, Rc::clone(&server), &client, &parts);
+    let trace = trace::begin(&server.definition.name, client.peer, &parts);
+    let mut exchange = Exchange::begin(connection, Rc::clone(&server), &client, &parts, trace.clone());
     if tunnel.is_some() {
         parts.method = Method::GET;
     }
@@ -70,6 +72,7 @@ pub(crate) async fn exchange(
         websocket: tunnel.is_some(),
         allowance: Allowance::new(&connection.account, limits.answer_bytes),
         user: OnceLock::new(),
+        trace,
     });
     let secure = head.secure;
     let last = passes(connection.conn.requests() + 1, limits.requests) || connection.conn.is_old();

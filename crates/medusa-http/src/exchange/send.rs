@@ -54,6 +54,9 @@ pub(super) fn send(
     } else if matches!(body, Body::Stream(_)) {
         exchange.goes_on(Stage::Stream);
     }
+    if upgrade.is_some() || finish.is_some() {
+        exchange.show(true);
+    }
     if let Some(finish) = finish {
         exchange.connection().finish_early(&finish);
         exchange.finish_by(&finish);

@@ -24,6 +24,7 @@ use crate::request_id::{self, RequestId};
 use crate::response::Response;
 use crate::router::Pattern;
 use crate::server::PinnedServer;
+use crate::trace::TraceNotes;
 use crate::under_way::{LongLived, Stage, UnderWay};
 
 /// One exchange, from its head to its last byte.
@@ -47,6 +48,8 @@ pub(crate) struct Exchange {
     pub(crate) is_whole: bool,
     end_hook: EndHook,
     record: Option<PendingRecord>,
+    /// What is noted for those who look on.
+    trace: Option<Arc<TraceNotes>>,
     /// What is told of the request if its response breaks off: of those that may.
     asked: Option<Box<RequestSummary>>,
 }
@@ -87,9 +90,12 @@ impl Exchange {
         server: PinnedServer,
         client: &Client,
         request: &http::request::Parts,
+        trace: Option<Arc<TraceNotes>>,
     ) -> Self {
         let mut exchange = Self::unrouted(connection);
-        exchange.record = server.definition.log.is_some().then(|| PendingRecord::new(client, request));
+        let is_recorded = server.definition.log.is_some() || trace.is_some();
+        exchange.record = is_recorded.then(|| PendingRecord::new(client, request));
+        exchange.trace = trace;
         exchange.server = Some(server);
         exchange
     }
@@ -110,6 +116,7 @@ impl Exchange {
             is_whole: false,
             end_hook: EndHook::default(),
             record: None,
+            trace: None,
             asked: None,
         }
     }
@@ -148,6 +155,16 @@ impl Exchange {
     pub(crate) fn finish_by(&self, finish: &Rc<Notify>) {
         if let Some(long_lived) = &self.long_lived {
             long_lived.finish_by(finish);
+        }
+    }
+
+    /// Shows it to those who look on, as far as it has come.
+    pub(super) fn show(&mut self, goes_on: bool) {
+        let server = self.server.as_ref().map(|server| &server.definition.name);
+        let server = server.or_else(|| Some(&self.retained.as_ref()?.name));
+        if let (Some(trace), Some(pending), Some(server)) = (self.trace.take(), &self.record, server) {
+            let mut id = request_id::Buffer::default();
+            trace.end(&pending.record(self.status, self.sent, server, &mut id), goes_on);
         }
     }
 
@@ -228,6 +245,9 @@ impl Exchange {
 
     /// Says so, and of which request.
     pub(super) fn broke_off(&self, error: &BodyError) {
+        if let Some(trace) = &self.trace {
+            trace.failed(&with_causes(error));
+        }
         let asked = self.asked.as_deref();
         let request = asked.map(|asked| field::display(&asked.id));
         let method = asked.map(|asked| field::display(&asked.method));
@@ -264,6 +284,9 @@ impl Drop for Exchange {
             self.connection.take_off(kind, self.counted[kind as usize]);
         }
         self.connection.end(self.status == client_left());
+        if self.trace.is_some() {
+            self.show(false);
+        }
         if let (Some(stage), Some(under_way)) = (self.stage, self.under_way()) {
             under_way.leave(stage);
         }

@@ -13,6 +13,7 @@ use medusa_proto::hex;
 use medusa_proto::status::Status;
 
 use crate::handler::{Handler, HandlerError, HandlerFuture};
+use crate::pass::pass;
 use crate::request::Request;
 use crate::response::Response;
 
@@ -180,7 +181,7 @@ impl Headers {
     }
 
     async fn answer(&self, request: Request) -> Result<Response, HandlerError> {
-        let mut response = self.inner.handle(request).await?;
+        let mut response = pass(&self.inner, request).await?;
         self.changes.apply(&mut response.headers);
         Ok(response)
     }

@@ -20,6 +20,7 @@ use medusa_proto::access::Peer;
 use crate::budget::Allowance;
 use crate::request_id::RequestId;
 use crate::router::Params;
+use crate::trace::TraceNotes;
 
 pub use body::RequestBody;
 pub use error::RequestBodyError;
@@ -69,6 +70,8 @@ pub struct Head {
     /// It is set on the shared head, `request.head.user.set(...)`, by the handler or wrapper that checks credentials, and only
     /// once: the record does not see what is set on a copy of the head.
     pub user: OnceLock<Arc<str>>,
+    /// What is noted for those who look on; none for nearly all.
+    pub(crate) trace: Option<Arc<TraceNotes>>,
 }
 
 impl Head {
@@ -89,6 +92,7 @@ impl Head {
             websocket: false,
             allowance: Allowance::default(),
             user: OnceLock::new(),
+            trace: None,
         }
     }
 

@@ -22,4 +22,5 @@ pub(crate) mod shared;
 pub(crate) mod site;
 pub(crate) mod time;
 pub(crate) mod timer;
+pub(crate) mod trace;
 pub(crate) mod url;

@@ -2,7 +2,7 @@
 
 use crate::bindings::{
     cookie, dns, events, fetch, handler, handlers, history, http, json, log, monitor, shared, site, time,
-    timer, url,
+    timer, trace, url,
 };
 use crate::docs::{Class, Item, item};
 use crate::{forms, request, respond, websocket};
@@ -148,8 +148,8 @@ pub(super) const PAGES: &[Page] = &[
         file: "under_way.md",
         title: "What is under way",
         intro: "What statements have beside that to see and to end what is under way.",
-        items: handlers::DOCS,
-        classes: &[handlers::CLASS],
+        items: &[handlers::HANDLERS, handlers::DRAIN, trace::DOCS],
+        classes: &[handlers::CLASS, trace::OPTIONS],
     },
     Page { file: "globals.md", title: "Globals", intro: "The rest.", items: GLOBALS, classes: &[] },
 ];

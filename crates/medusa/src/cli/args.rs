@@ -172,6 +172,22 @@ The history is $XDG_STATE_HOME/medusa/history, or ~/.local/state/medusa/history.
         place: Place,
     },
 
+    /// Show the next requests of a running server, with every handler they pass
+    ///
+    /// Each in a line when it is over: its mount, every handler it passed with the time that took itself, its status, bytes and
+    /// time, and what went wrong. Ctrl-C ends it.
+    #[command(after_long_help = "\
+Examples:
+  medusa trace mysite
+  medusa trace --path /api/ --status 5xx -n 100 --seconds 600
+  medusa eval 'trace(function(record) return record.duration > 1 end)'")]
+    Trace {
+        #[command(flatten)]
+        of: TraceArgs,
+        #[command(flatten)]
+        place: Place,
+    },
+
     /// Go back to a generation of a running server, as a new generation
     Rollback {
         /// Its number
@@ -331,6 +347,48 @@ Example:
         #[command(flatten)]
         place: Place,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TraceArgs {
+    /// Only what a mount of this pattern would get: `/api/`, `/users/{id}`, `example.com/`
+    #[arg(long = "path", value_name = "PATTERN")]
+    pattern: Option<String>,
+    /// Only those of this method
+    #[arg(long)]
+    method: Option<String>,
+    /// Only those answered so: 500, 5xx
+    #[arg(long)]
+    status: Option<String>,
+    /// Only those from this address, or network
+    #[arg(long)]
+    ip: Option<String>,
+    /// Only those to the server of this name
+    #[arg(long)]
+    server: Option<String>,
+    /// The number of requests
+    #[arg(short, default_value_t = 10)]
+    n: u16,
+    /// The seconds after which it ends in any case
+    #[arg(long, default_value_t = 60.0)]
+    seconds: f64,
+}
+
+impl TraceArgs {
+    /// The statement that does it.
+    pub(super) fn statement(&self) -> String {
+        let Self { pattern, method, status, ip, server, n, seconds } = self;
+        let options =
+            [("path", pattern), ("method", method), ("status", status), ("ip", ip), ("server", server)];
+        let option = |(name, value): (&str, &Option<String>)| {
+            let value = value.as_ref()?;
+            // A Luau string has the escapes that Rust writes.
+            let is_status = name == "status" && value.parse::<u16>().is_ok();
+            Some(if is_status { format!("{name} = {value}") } else { format!("{name} = {value:?}") })
+        };
+        let options = options.into_iter().filter_map(option).collect::<Vec<_>>().join(", ");
+        format!("trace({{ {options} }}, {n}, {seconds})")
+    }
 }
 
 #[derive(Debug, Args)]

@@ -66,6 +66,7 @@ fn dispatch(cli: Cli, command: String) -> Result<(), String> {
         Some(Command::Explain { method, url, place }) => {
             remote(place, command)?.answer(&Op::Explain { method, url })
         }
+        Some(Command::Trace { of, place }) => remote(place, command)?.eval(Some(of.statement())),
         Some(Command::Rollback { generation, reason, place }) => {
             remote(place, command)?.answer(&Op::Rollback { generation, reason })
         }

@@ -54,6 +54,7 @@ mod support;
 mod syslog;
 mod tls;
 mod told;
+mod trace;
 mod under_way;
 mod websocket;
 mod zones;

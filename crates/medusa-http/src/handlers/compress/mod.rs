@@ -30,6 +30,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::body::Body;
 use crate::handler::{Handler, HandlerError, HandlerFuture};
+use crate::pass::pass;
 use crate::request::Request;
 use crate::response::Response;
 
@@ -58,7 +59,7 @@ impl Compress {
         let accepts = accepts(&request.head.headers);
         let wanted = if is_transform_forbidden(&request.head.headers) { None } else { live(accepts) };
         let is_head = request.head.method == Method::HEAD;
-        let mut response = self.inner.handle(request).await?;
+        let mut response = pass(&self.inner, request).await?;
         if response.status == StatusCode::NOT_MODIFIED {
             vary(&mut response.headers, "accept-encoding");
             return Ok(response);
