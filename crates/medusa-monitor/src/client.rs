@@ -5,6 +5,7 @@ use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use medusa_proto::progress::TaskProgress;
 use rustix::io::Errno;
@@ -12,6 +13,9 @@ use rustix::net::SocketFlags;
 
 use crate::protocol::{self, Done, Failure, MAX_REPLY, Op, Reply, RequestError};
 use crate::state;
+
+/// The time that the server may take to take a request. One that takes longer has stopped.
+const WRITE_WITHIN: Duration = Duration::from_secs(10);
 
 /// The reason why there is no session.
 #[derive(Debug, thiserror::Error)]
@@ -83,15 +87,6 @@ impl Client {
         self.pid
     }
 
-    /// What ends the session while a request is worked on.
-    ///
-    /// # Errors
-    ///
-    /// The process has no descriptor left.
-    pub fn canceller(&self) -> io::Result<Canceller> {
-        self.stream.get_ref().try_clone().map(Canceller)
-    }
-
     /// Sends a request and waits for its result. What happens meanwhile goes to `on_event`.
     ///
     /// # Errors
@@ -105,11 +100,24 @@ impl Client {
             match self.reply() {
                 Ok(Reply::Output { text }) => on_event(TaskProgress::Output(text)),
                 Ok(Reply::Waiting { text }) => on_event(TaskProgress::Waiting(text)),
+                // Nobody has asked for these.
+                Ok(Reply::News { .. } | Reply::Trial { .. }) => {}
                 Ok(Reply::Done(done)) => return Ok(done),
                 Ok(Reply::Failed(failure)) => return Err(failure.into()),
                 Err(error) => return Err(sent.err().map_or(error, CallError::Io)),
             }
         }
+    }
+
+    /// The two directions, for somebody who does other things while there is no answer.
+    ///
+    /// # Errors
+    ///
+    /// The process has no descriptor left.
+    pub fn split(self) -> io::Result<(Requests, Replies)> {
+        let requests = self.stream.get_ref().try_clone()?;
+        requests.set_write_timeout(Some(WRITE_WITHIN))?;
+        Ok((Requests(requests), Replies(self.stream)))
     }
 
     /// Waits until the server closes the session, which after [`Op::Stop`] it does when it ends.
@@ -119,28 +127,55 @@ impl Client {
     }
 
     fn reply(&mut self) -> Result<Reply, CallError> {
-        let mut line = Vec::new();
-        self.stream.by_ref().take(MAX_REPLY as u64).read_until(b'\n', &mut line)?;
-        match line.last() {
-            None => Err(CallError::Closed),
-            Some(b'\n') => Ok(serde_json::from_slice(&line)?),
-            Some(_) if line.len() < MAX_REPLY => Err(CallError::Closed),
-            Some(_) => {
-                Err(CallError::Io(io::Error::other(format!("a reply is longer than {MAX_REPLY} bytes"))))
-            }
-        }
+        read_reply(&mut self.stream)
     }
 }
 
-/// The end of a session, from another thread: the statement or reload that is under way is cancelled.
-#[derive(Debug)]
-pub struct Canceller(UnixStream);
+fn read_reply(stream: &mut BufReader<UnixStream>) -> Result<Reply, CallError> {
+    let mut line = Vec::new();
+    stream.by_ref().take(MAX_REPLY as u64).read_until(b'\n', &mut line)?;
+    match line.last() {
+        None => Err(CallError::Closed),
+        Some(b'\n') => Ok(serde_json::from_slice(&line)?),
+        Some(_) if line.len() < MAX_REPLY => Err(CallError::Closed),
+        Some(_) => Err(CallError::Io(io::Error::other(format!("a reply is longer than {MAX_REPLY} bytes")))),
+    }
+}
 
-impl Canceller {
-    /// Ends the session. Whoever waits for a reply has [`CallError::Closed`], unless it came before.
-    pub fn cancel(self) {
+/// The way to the server. The session ends when it is dropped.
+#[derive(Debug)]
+pub struct Requests(UnixStream);
+
+impl Requests {
+    /// Sends a request. Its replies come after those to what was asked before.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`].
+    pub fn send(&mut self, op: &Op) -> Result<(), CallError> {
+        Ok(self.0.write_all(&protocol::encode(op)?)?)
+    }
+}
+
+impl Drop for Requests {
+    fn drop(&mut self) {
         // One that has ended is.
         let _ended = self.0.shutdown(Shutdown::Both);
+    }
+}
+
+/// The way from the server. Blocks.
+#[derive(Debug)]
+pub struct Replies(BufReader<UnixStream>);
+
+impl Replies {
+    /// The next reply.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`]. There are no more.
+    pub fn next_reply(&mut self) -> Result<Reply, CallError> {
+        read_reply(&mut self.0)
     }
 }
 

@@ -6,8 +6,10 @@ use medusa_proto::status::Status;
 use tokio::sync::mpsc;
 
 use crate::identity::Identity;
-use crate::protocol::{Done, Failure, Op};
+use crate::news::OnTrial;
+use crate::protocol::{Completion, Done, Failure, Op};
 use crate::session::Control;
+use crate::terminal::Candidate;
 
 /// A server that only says what it would do.
 pub(crate) struct Fake<E, N> {
@@ -55,6 +57,17 @@ where
         _events: mpsc::Sender<TaskProgress>,
     ) -> Result<Done, Failure> {
         Ok(Done { value: Some(op.name().to_owned()), ..Done::default() })
+    }
+
+    async fn complete(&self, _session: &u64, source: String, at: usize) -> Result<Completion, Failure> {
+        let from = source[..at].rfind(' ').map_or(0, |space| space + 1);
+        let words = ["mount", "mounts"].into_iter().filter(|word| word.starts_with(&source[from..at]));
+        let candidates = words.map(|word| Candidate { text: word.into(), about: format!("a {word}") });
+        Ok(Completion { from, candidates: candidates.collect() })
+    }
+
+    fn on_trial(&self) -> Option<OnTrial> {
+        None
     }
 
     async fn status(&self) -> Status {

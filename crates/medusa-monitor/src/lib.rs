@@ -2,7 +2,7 @@
 //!
 //! - [`session`]: a session, whatever way it came, on the [`Control`] of the server;
 //! - [`identity`], [`authorize`](mod@authorize): who has one, and what that allows;
-//! - [`sessions`]: those that are open;
+//! - [`sessions`]: those that are open; [`news`]: what they are told without asking;
 //! - [`protocol`]: what is said, as lines of JSON;
 //! - [`state`]: the state directory, which one server at a time holds, and the unix socket in it;
 //! - [`socket`]: the sessions on that socket;
@@ -23,6 +23,7 @@ pub mod client;
 mod fake;
 pub mod identity;
 mod json;
+pub mod news;
 pub mod protocol;
 pub mod session;
 pub mod sessions;
@@ -33,9 +34,10 @@ pub mod terminal;
 
 pub use audit::AuditLog;
 pub use authorize::{Refusal, authorize};
-pub use client::{CallError, Canceller, Client, ConnectError};
+pub use client::{CallError, Client, ConnectError, Replies, Requests};
 pub use identity::{FrontEnd, Identity, Role};
-pub use protocol::{Done, Failure, GenerationInfo, Op};
+pub use news::{News, NewsRoom, OnTrial, PromptState, TrialInfo};
+pub use protocol::{Completion, Done, Failure, GenerationInfo, Op};
 pub use session::{Control, Monitor};
 pub use sessions::{Full, MAX_SESSIONS, SessionInfo, Sessions};
 pub use state::{ControlSocket, StateDir, StateError};

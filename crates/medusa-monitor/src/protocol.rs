@@ -1,7 +1,8 @@
 //! The control protocol: one JSON object per line, in both directions.
 //!
 //! A client sends a [request](encode) and reads [`Reply`]s until the last one, `done` or `failed`; then it may send the
-//! next. A client that closes its sending side cancels the statement or reload that is under way.
+//! next. It may close its sending side as soon as it has sent its last, and is answered all the same; one that closes both is
+//! gone, and the statement or reload that is under way is cancelled. [`Op::Interrupt`] does that, too, and the session goes on.
 //!
 //! ```text
 //! → {"version":1,"op":"eval","source":"print(1) return 2"}
@@ -19,7 +20,9 @@ use std::fmt::{self, Write as _};
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Role;
+use crate::news::TrialInfo;
 use crate::sessions::SessionInfo;
+use crate::terminal::Candidate;
 
 /// The version of the protocol. A server takes requests of its own version alone.
 pub const VERSION: u32 = 1;
@@ -90,6 +93,16 @@ pub enum Op {
     },
     /// Compare what runs with what is written.
     Drift,
+    /// Say what may stand at a place of a statement. Nothing runs.
+    Complete {
+        /// The statement, as far as it is typed.
+        source: String,
+        /// The place, in bytes.
+        at: usize,
+    },
+    /// End what is under way, which fails then. The one request that may come before the last is answered; it is not answered
+    /// itself.
+    Interrupt,
     /// Describe the server.
     Status,
     /// Open log files anew.
@@ -98,6 +111,8 @@ pub enum Op {
     Stop,
     /// Nothing: is anyone there?
     Ping,
+    /// Be told from now on, at any time, what others do ([`Reply::News`]) and what is on trial ([`Reply::Trial`]).
+    Watch,
     /// List the open sessions.
     Sessions,
     /// End a session, and what it runs.
@@ -113,6 +128,8 @@ impl Op {
         match self {
             Self::Status
             | Self::Ping
+            | Self::Interrupt
+            | Self::Watch
             | Self::Sessions
             | Self::Generations
             | Self::Diff { .. }
@@ -126,8 +143,16 @@ impl Op {
             | Self::Confirm { .. }
             | Self::Cancel { .. }
             | Self::Save { .. } => Role::Operate,
-            Self::Eval { .. } => Role::Program,
+            Self::Eval { .. } | Self::Complete { .. } => Role::Program,
         }
+    }
+
+    /// Whether it may take its time, so that it is ended with a client that does not wait for it.
+    pub(crate) const fn may_go_on(&self) -> bool {
+        matches!(
+            self,
+            Self::Eval { .. } | Self::Reload { .. } | Self::Rollback { .. } | Self::Complete { .. }
+        )
     }
 
     /// The command that a statement is, if it is one: `status()`, `kill(3)`, with nothing before or behind. No code runs for
@@ -187,6 +212,9 @@ impl Op {
             Self::Cancel { .. } => "cancel",
             Self::Save { .. } => "save",
             Self::Drift => "drift",
+            Self::Complete { .. } => "complete",
+            Self::Interrupt => "interrupt",
+            Self::Watch => "watch",
             Self::Status => "status",
             Self::Reopen => "reopen",
             Self::Stop => "stop",
@@ -234,6 +262,25 @@ pub enum RequestError {
     TooLong,
 }
 
+/// The commands that are typed as statements of their own, and the least role that has them.
+pub(crate) const COMMANDS: [(&str, Role); 15] = [
+    ("cancel", Role::Operate),
+    ("confirm", Role::Operate),
+    ("diff", Role::View),
+    ("drift", Role::View),
+    ("explain", Role::View),
+    ("generations", Role::View),
+    ("kill", Role::Operate),
+    ("ping", Role::View),
+    ("reload", Role::Operate),
+    ("reopen", Role::Operate),
+    ("rollback", Role::Operate),
+    ("save", Role::Operate),
+    ("sessions", Role::View),
+    ("status", Role::View),
+    ("stop", Role::Operate),
+];
+
 /// A request as a line, with its newline.
 ///
 /// # Errors
@@ -271,6 +318,17 @@ pub enum Reply {
         /// Whose change it is, and since when.
         text: String,
     },
+    /// Somebody did something. No reply: who [watches](Op::Watch) is told so between others, and when nothing is asked.
+    News {
+        /// What, in a line.
+        text: String,
+    },
+    /// What is on trial has changed. No reply, either.
+    Trial {
+        /// What is on trial; none: nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trial: Option<TrialInfo>,
+    },
     /// It is done. The last reply.
     Done(Done),
     /// It failed, and nothing has changed. The last reply.
@@ -306,12 +364,24 @@ pub struct Done {
     /// The answer to [`Op::Generations`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generations: Option<Vec<GenerationInfo>>,
+    /// The answer to [`Op::Complete`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion: Option<Box<Completion>>,
     /// The answer to [`Op::Status`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Report>,
     /// The answer to [`Op::Sessions`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sessions: Option<Vec<SessionInfo>>,
+}
+
+/// What may stand at a place of a statement.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Completion {
+    /// The byte from which on a candidate takes the place of what is there.
+    pub from: usize,
+    /// The candidates, by name.
+    pub candidates: Vec<Candidate>,
 }
 
 fn lines(all: &[impl fmt::Display]) -> String {
@@ -360,8 +430,8 @@ impl Done {
         let report = self.status.as_ref().map(|report| report.tree.trim_end().to_owned());
         let sessions = self.sessions.as_ref().map(|sessions| lines(sessions));
         let generations = self.generations.as_ref().map(|generations| lines(generations));
-        let value = self.value.or(report).or(sessions).or(generations);
-        Self { value, status: None, sessions: None, generations: None, ..self }
+        let value = self.value.or(report).or(sessions).or(generations).or(self.report);
+        Self { value, report: None, status: None, sessions: None, generations: None, ..self }
     }
 }
 
@@ -418,6 +488,9 @@ mod tests {
             Op::Cancel { generation: Some(9) },
             Op::Save { reason: "why".into() },
             Op::Drift,
+            Op::Complete { source: "web:mo".into(), at: 6 },
+            Op::Interrupt,
+            Op::Watch,
             Op::Status,
             Op::Reopen,
             Op::Stop,
@@ -434,6 +507,16 @@ mod tests {
             assert_eq!(decode(&line).expect("what we wrote"), op);
         }
         assert_eq!(encode(&Op::Stop).expect("short"), b"{\"version\":1,\"op\":\"stop\"}\n");
+    }
+
+    #[test]
+    fn every_command_has_the_role_that_it_needs() {
+        for (name, role) in COMMANDS {
+            let calls = ["", "1", "'GET', '/'", "'why'"]
+                .map(|arguments| Op::from_text(&format!("{name}({arguments})")));
+            let op = calls.into_iter().flatten().next().expect(name);
+            assert_eq!((op.name(), op.needs()), (name, role));
+        }
     }
 
     #[test]
@@ -476,6 +559,9 @@ mod tests {
         for reply in [
             Reply::Output { text: "two\nlines".into() },
             Reply::Waiting { text: "for him".into() },
+            Reply::News { text: "he did".into() },
+            Reply::Trial { trial: None },
+            Reply::Trial { trial: Some(TrialInfo { generation: 9, back_to: 8, seconds: 1.5 }) },
             Reply::Done(Done::default()),
             Reply::Done(Done {
                 value: Some("1".into()),

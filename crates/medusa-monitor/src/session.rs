@@ -16,8 +16,10 @@ use tokio::sync::mpsc;
 use crate::audit::{AuditError, AuditLog, Audited, Auditor, Effect, RecordKind};
 use crate::authorize::authorize;
 use crate::identity::{Identity, Role};
-use crate::protocol::{Done, Failure, Op, Report};
+use crate::news::OnTrial;
+use crate::protocol::{COMMANDS, Completion, Done, Failure, Op, Report};
 use crate::sessions::{Full, Seat, SessionInfo, Sessions};
+use crate::terminal::Candidate;
 
 /// Lines of output that may wait for a client. Enough for all that a statement may print, 256 KiB, if every line is
 /// empty: no output may hold up a statement, so what does not fit here would be dropped.
@@ -58,6 +60,17 @@ pub trait Control: 'static {
         author: Author,
         events: mpsc::Sender<TaskProgress>,
     ) -> impl Future<Output = Result<Done, Failure>>;
+
+    /// Says what may stand at byte `at` of a statement. Nothing of a script runs, and nothing changes.
+    fn complete(
+        &self,
+        session: &Self::Session,
+        source: String,
+        at: usize,
+    ) -> impl Future<Output = Result<Completion, Failure>>;
+
+    /// What is on trial.
+    fn on_trial(&self) -> Option<OnTrial>;
 
     /// Describes the server.
     fn status(&self) -> impl Future<Output = Status>;
@@ -131,10 +144,39 @@ impl<C: Control> Session<C> {
     pub(crate) async fn run(&self, op: Op, events: mpsc::Sender<TaskProgress>) -> Result<Done, Failure> {
         match op {
             Op::Eval { source } => match Op::from_text(&source) {
-                Some(op) => self.run_one(op, events).await.map(Done::with_text),
+                Some(op) => {
+                    let reloads = matches!(op, Op::Reload { .. });
+                    let done = self.run_one(op, events).await?.with_text();
+                    let value =
+                        done.value.map(|value| if reloads { format!("reloaded: {value}") } else { value });
+                    Ok(Done { value, ..done })
+                }
                 None => self.run_one(Op::Eval { source }, events).await,
             },
+            Op::Complete { source, at } => {
+                let completion = self.complete(source, at).await?;
+                Ok(Done { completion: Some(Box::new(completion)), ..Done::default() })
+            }
             op => self.run_one(op, events).await,
+        }
+    }
+
+    /// What is on trial.
+    pub(crate) fn on_trial(&self) -> Option<OnTrial> {
+        self.monitor.control.on_trial()
+    }
+
+    /// What may stand at byte `at` of a statement; for who may run none, commands. It is nothing that anybody has done, so it is
+    /// neither recorded nor shown.
+    pub(crate) async fn complete(&self, source: String, at: usize) -> Result<Completion, Failure> {
+        let role = self.identity.role;
+        if role < Role::Program {
+            return Ok(commands(&source, at, role));
+        }
+        tokio::select! {
+            biased;
+            who = self.seat.ended() => Err(Failure::new(format!("the session was ended by {who}"))),
+            completion = self.monitor.control.complete(&self.state, source, at) => completion,
         }
     }
 
@@ -177,7 +219,7 @@ impl<C: Control> Session<C> {
     async fn begin(&self, op: &Op) -> Result<Option<Audited<'_>>, AuditError> {
         let auditor = &self.auditor;
         Ok(match op {
-            Op::Ping => None,
+            Op::Ping | Op::Interrupt | Op::Watch | Op::Complete { .. } => None,
             Op::Eval { source } => Some(auditor.strict(RecordKind::Statement, source).await?),
             op if op.needs() == Role::View => Some(auditor.lenient(&op.described())),
             op if matches!(op.name(), "reopen" | "stop" | "kill") => Some(auditor.lenient(&op.described())),
@@ -186,10 +228,10 @@ impl<C: Control> Session<C> {
     }
 
     async fn perform(&self, op: Op, events: mpsc::Sender<TaskProgress>) -> Result<Done, Failure> {
-        let author = self.identity.doing(op.name());
+        let author = self.identity.doing(op.name()).in_session(self.seat.number());
         let Monitor { control, sessions, .. } = &self.monitor;
         match op {
-            Op::Ping => Ok(Done::default()),
+            Op::Ping | Op::Interrupt | Op::Watch | Op::Complete { .. } => Ok(Done::default()),
             Op::Status => described(&control.status().await),
             Op::Reopen => control.reopen().map(|()| Done::default()),
             Op::Eval { source } => control.eval(&self.state, source, author, events).await,
@@ -218,9 +260,19 @@ impl<C: Control> Session<C> {
     /// afterwards there may be nobody left to tell it.
     pub(crate) fn told(&self) {
         if self.stops.take() {
-            self.monitor.control.stop(&self.identity.doing("stop"));
+            self.monitor.control.stop(&self.identity.doing("stop").in_session(self.seat.number()));
         }
     }
+}
+
+/// The commands that may stand at byte `at` of a text, for a role.
+fn commands(text: &str, at: usize, role: Role) -> Completion {
+    let prefix = text.get(..text.floor_char_boundary(at)).unwrap_or_default();
+    let from = prefix.len() - prefix.trim_start().len();
+    let prefix = prefix.trim_start();
+    let known = COMMANDS.iter().filter(|(name, needed)| role >= *needed && name.starts_with(prefix));
+    let candidate = |(name, _): &(&str, Role)| Candidate { text: (*name).to_owned(), about: String::new() };
+    Completion { from, candidates: known.map(candidate).collect() }
 }
 
 fn described(status: &Status) -> Result<Done, Failure> {

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::identity::{Identity, Role};
+use crate::news::{NewsRoom, Subscription};
 
 /// The number of sessions that may be open at a time. People and their scripts need a handful; each may hold a statement of 1 MiB.
 pub const MAX_SESSIONS: usize = 16;
@@ -30,7 +31,10 @@ const SHOWN: usize = 200;
 
 /// The open sessions.
 #[derive(Debug, Default)]
-pub struct Sessions(Mutex<SessionTable>);
+pub struct Sessions {
+    table: Mutex<SessionTable>,
+    news: NewsRoom,
+}
 
 #[derive(Debug, Default)]
 struct SessionTable {
@@ -104,7 +108,7 @@ impl fmt::Display for SessionInfo {
 impl Sessions {
     /// Opens a session; where all places are taken, one of the reserve if `reserve` says that this is one of those it is for.
     pub(crate) fn open(self: &Arc<Self>, identity: &Identity, reserve: bool) -> Result<Seat, Full> {
-        let mut table = self.0.lock();
+        let mut table = self.table.lock();
         let count = |which: &dyn Fn(&Entry) -> bool| table.open.values().filter(|entry| which(entry)).count();
         if let Some(address) = identity.front_end.address()
             && count(&|entry| entry.identity.front_end.address() == Some(address)) >= MAX_FROM_ONE
@@ -127,14 +131,19 @@ impl Sessions {
         Ok(Seat { sessions: Arc::clone(self), number, kind, ended })
     }
 
+    /// The way of news to them.
+    pub fn news(&self) -> &NewsRoom {
+        &self.news
+    }
+
     /// All of them, the oldest first.
     pub fn list(&self) -> Vec<SessionInfo> {
-        self.0.lock().open.iter().map(|(number, entry)| entry.info(*number)).collect()
+        self.table.lock().open.iter().map(|(number, entry)| entry.info(*number)).collect()
     }
 
     /// Ends a session, and what it runs, on behalf of an author. Whether there is one of this number.
     pub fn kill(&self, number: u64, author: &Author) -> bool {
-        let table = self.0.lock();
+        let table = self.table.lock();
         let Some(entry) = table.open.get(&number) else { return false };
         let who = author.who.clone().unwrap_or_else(|| Arc::clone(&author.what));
         entry.ended.send_replace(Some(who));
@@ -174,13 +183,18 @@ impl Seat {
         self.number
     }
 
+    /// What the session is told without asking, from now on.
+    pub(crate) fn news(&self) -> Subscription {
+        self.sessions.news.subscribe(self.number)
+    }
+
     pub(crate) fn is_short(&self) -> bool {
         self.kind == SeatKind::Short
     }
 
     /// Whether the session runs something.
     pub(crate) fn is_running(&self) -> bool {
-        self.sessions.0.lock().open.get(&self.number).is_some_and(|entry| entry.running.is_some())
+        self.sessions.table.lock().open.get(&self.number).is_some_and(|entry| entry.running.is_some())
     }
 
     /// Returns who ended the session, when somebody does.
@@ -203,7 +217,7 @@ impl Seat {
     }
 
     fn set_running(&self, running: Option<(String, Instant)>) {
-        if let Some(entry) = self.sessions.0.lock().open.get_mut(&self.number) {
+        if let Some(entry) = self.sessions.table.lock().open.get_mut(&self.number) {
             entry.running = running;
         }
     }
@@ -211,7 +225,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.sessions.0.lock().open.remove(&self.number);
+        self.sessions.table.lock().open.remove(&self.number);
     }
 }
 

@@ -8,8 +8,10 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
+use tokio::io::Interest;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::spawn_local;
 
@@ -100,11 +102,33 @@ fn admit<C: Control>(mut stream: UnixStream, owner: u32, monitor: &Monitor<C>) {
         }
     };
     spawn_local(async move {
+        let watched = match again(&stream) {
+            Ok(watched) => watched,
+            Err(error) => return tracing::warn!(%error, "a control session was refused"),
+        };
         let (reader, writer) = stream.split();
-        if let Err(error) = json::serve(&session, reader, writer).await {
+        if let Err(error) = json::serve(&session, reader, writer, async || gone(&watched).await).await {
             tracing::debug!(uid = peer.uid, pid = peer.pid, %error, "a control session ended early");
         }
     });
+}
+
+/// The same socket once more. What it is told of is told to it alone.
+fn again(stream: &UnixStream) -> io::Result<UnixStream> {
+    UnixStream::from_std(stream.as_fd().try_clone_to_owned()?.into())
+}
+
+/// Returns when the client has closed both directions: its process has ended, say. One that has closed the one it sends on
+/// waits for its answers. Nobody else waits for `socket`.
+async fn gone(socket: &UnixStream) {
+    while let Ok(ready) = socket.ready(Interest::WRITABLE).await {
+        if ready.is_write_closed() {
+            return;
+        }
+        // Told of again when something changes.
+        let _told =
+            socket.try_io(Interest::WRITABLE, || io::Result::<()>::Err(io::ErrorKind::WouldBlock.into()));
+    }
 }
 
 /// Says why, as far as that needs no waiting: the line fits into the buffer of any new connection.

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct Author {
     /// The person or program that asked: `uid 0 (pid 4711)`, `SIGHUP`; none where the script acts by itself.
     pub who: Option<Arc<str>>,
+    /// The session that asked, by its number, if it was one.
+    pub session: Option<u64>,
     /// The way it came.
     pub via: Via,
     /// The thing that was asked for: `reload`, `eval`, `timer at site.luau:40`, `request GET /`.
@@ -39,13 +41,19 @@ pub enum Via {
 impl Author {
     /// The author of something that nobody asked for by name.
     pub fn new(via: Via, what: impl Into<Arc<str>>) -> Self {
-        Self { who: None, via, what: what.into() }
+        Self { who: None, session: None, via, what: what.into() }
     }
 
     /// The same on behalf of `who`.
     #[must_use]
     pub fn by(self, who: impl Into<Arc<str>>) -> Self {
         Self { who: Some(who.into()), ..self }
+    }
+
+    /// The same, asked for in a session.
+    #[must_use]
+    pub fn in_session(self, number: u64) -> Self {
+        Self { session: Some(number), ..self }
     }
 
     /// Whether a person waits for it, not the script by itself.

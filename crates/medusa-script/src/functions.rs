@@ -3,9 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use medusa_http::Sessions;
+use medusa_http::{Handler, Sessions};
 use mlua::Function;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -13,10 +13,21 @@ use tokio::sync::mpsc;
 use crate::inline::{Call, InlineHandler, VmLink, WaitingCalls};
 use crate::request::Requests;
 
+/// A handler's function.
+#[derive(Debug)]
+struct HandlerFunction {
+    /// As the script has it.
+    given: Function,
+    /// As it is called.
+    called: Function,
+    origin: Arc<str>,
+    handler: Weak<InlineHandler>,
+}
+
 /// The handler functions of one VM, and the way for others to reach them.
 #[derive(Debug)]
 pub(crate) struct Functions {
-    by_id: RefCell<HashMap<u64, (Function, Arc<str>)>>,
+    by_id: RefCell<HashMap<u64, HandlerFunction>>,
     /// The sessions of all handlers that are there, and of those that are gone and have sessions left.
     sessions: RefCell<Vec<Arc<Sessions>>>,
     next: Cell<u64>,
@@ -49,7 +60,16 @@ impl Functions {
 
     /// The function of a handler and the place it is from.
     pub(crate) fn get(&self, id: u64) -> Option<(Function, Arc<str>)> {
-        self.by_id.borrow().get(&id).cloned()
+        let by_id = self.by_id.borrow();
+        by_id.get(&id).map(|known| (known.called.clone(), Arc::clone(&known.origin)))
+    }
+
+    /// The function that a handler was given as, if it is one of this VM's.
+    pub(crate) fn function_of(&self, handler: &Arc<dyn Handler>) -> Option<Function> {
+        let wanted = Arc::as_ptr(handler).cast::<()>();
+        let by_id = self.by_id.borrow();
+        let known = by_id.values().find(|known| known.handler.as_ptr().cast::<()>() == wanted)?;
+        Some(known.given.clone())
     }
 
     /// The requests that its VM is at.
@@ -62,20 +82,22 @@ impl Functions {
     }
 
     /// Makes a handler of a function.
-    pub(crate) fn handler(&self, function: &Function, origin: Arc<str>) -> mlua::Result<InlineHandler> {
+    pub(crate) fn handler(&self, function: &Function, origin: Arc<str>) -> mlua::Result<Arc<InlineHandler>> {
         self.forget_released();
         let calls =
             self.calls.upgrade().ok_or_else(|| mlua::Error::runtime("this script has been replaced"))?;
         let requests = self.requests.borrow().clone();
         let requests = requests.ok_or_else(|| mlua::Error::runtime("the VM is not ready"))?;
         let id = self.next.replace(self.next.get() + 1);
-        let function = requests.wrap(function)?;
-        self.by_id.borrow_mut().insert(id, (function, Arc::clone(&origin)));
+        let (given, called) = (function.clone(), requests.wrap(function)?);
         let (waiting, released) = (Arc::clone(&self.waiting), Arc::clone(&self.released));
         let link = VmLink { calls, waiting, released };
         let sessions = Arc::new(Sessions::default());
         self.sessions.borrow_mut().push(Arc::clone(&sessions));
-        Ok(InlineHandler::new(id, link, origin, sessions))
+        let made = Arc::new(InlineHandler::new(id, link, Arc::clone(&origin), sessions));
+        let handler = Arc::downgrade(&made);
+        self.by_id.borrow_mut().insert(id, HandlerFunction { given, called, origin, handler });
+        Ok(made)
     }
 
     /// Ends all sessions, also those that might stay longer.

@@ -16,7 +16,7 @@ use medusa_proto::author::{Author, Via};
 use medusa_site::{Difference, Differences, Generation, MAX_GENERATIONS};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::recipe::{Recipe, Recipes};
+use crate::recipe::{Recipe, Recipes, Statement};
 use crate::require::Sources;
 use crate::state_file;
 
@@ -31,7 +31,7 @@ const MAX_LINES: usize = 2 * MAX_GENERATIONS;
 
 /// A generation in the file.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Entry {
+pub(crate) struct HistoryEntry {
     number: u64,
     loaded: u64,
     /// In seconds since 1970.
@@ -57,7 +57,27 @@ struct RecipeEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     files: Option<BTreeMap<PathBuf, Text>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    statements: Vec<Text>,
+    statements: Vec<StatementEntry>,
+}
+
+/// A statement in the file, with the session whose names it has, if there are any.
+#[derive(Debug, Serialize, Deserialize)]
+struct StatementEntry {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    session: Option<Text>,
+    source: Text,
+}
+
+impl StatementEntry {
+    fn new(statement: &Statement) -> Self {
+        let Statement { session, source } = statement;
+        Self { session: session.clone().map(Text), source: Text(Arc::clone(source)) }
+    }
+
+    fn statement(self) -> Statement {
+        let Text(source) = self.source;
+        Statement { session: self.session.map(|Text(session)| session), source }
+    }
 }
 
 /// A text that is shared until it is written.
@@ -87,7 +107,7 @@ impl RecipeEntry {
         Self {
             from,
             files: from.is_none().then(files),
-            statements: recipe.statements().iter().skip(known).map(text).collect(),
+            statements: recipe.statements().iter().skip(known).map(StatementEntry::new).collect(),
         }
     }
 
@@ -101,11 +121,11 @@ impl RecipeEntry {
             }
             (None, None) => return None,
         };
-        begin.then_all(self.statements.into_iter().map(|Text(text)| text))
+        begin.then_all(self.statements.into_iter().map(StatementEntry::statement))
     }
 }
 
-impl Entry {
+impl HistoryEntry {
     fn new(generation: &Generation, recipe: Option<RecipeEntry>) -> Self {
         let Generation { number, loaded, author, at, reason, changes, .. } = generation;
         Self {
@@ -234,7 +254,7 @@ impl HistoryFile {
                 }
                 entry.unwrap_or_default()
             });
-            entries.push(Entry::new(generation, entry));
+            entries.push(HistoryEntry::new(generation, entry));
             self.last = generation.number;
             self.lines += 1;
         }
@@ -259,13 +279,13 @@ impl HistoryFile {
 
 /// The entries of a file, and whether there is anything else in it. That is what a server which was killed had not written to
 /// its end, as a rule.
-fn read(path: &Path) -> io::Result<(Vec<Entry>, bool)> {
+fn read(path: &Path) -> io::Result<(Vec<HistoryEntry>, bool)> {
     let Some(file) = state_file::open(path, 2 * MAX_FILE)? else { return Ok((Vec::new(), false)) };
-    let (mut entries, mut last, mut unread) = (Vec::<Entry>::new(), 0, 0);
+    let (mut entries, mut last, mut unread) = (Vec::<HistoryEntry>::new(), 0, 0);
     let mut file = BufReader::new(file.take(2 * MAX_FILE));
     let mut line = Vec::new();
     while file.read_until(b'\n', &mut line)? > 0 {
-        let entry = line.strip_suffix(b"\n").and_then(|line| serde_json::from_slice::<Entry>(line).ok());
+        let entry = line.strip_suffix(b"\n").and_then(|line| serde_json::from_slice::<HistoryEntry>(line).ok());
         match entry {
             Some(entry) if entry.number > last => {
                 last = entry.number;
@@ -287,7 +307,7 @@ fn read(path: &Path) -> io::Result<(Vec<Entry>, bool)> {
 #[derive(Debug)]
 pub(crate) struct Lines {
     path: PathBuf,
-    entries: Vec<Entry>,
+    entries: Vec<HistoryEntry>,
     /// They take the place of what is there.
     anew: bool,
 }
@@ -333,6 +353,10 @@ mod tests {
         }
     }
 
+    fn statement(source: &str) -> Statement {
+        Statement { session: Some("7.4711".into()), source: source.into() }
+    }
+
     fn load(text: &str) -> Recipe {
         let files = Files::new([(PathBuf::from("site.luau"), Arc::from(text))].into());
         Recipe::new(Arc::new(Sources::recorded(PathBuf::new(), files)))
@@ -340,7 +364,9 @@ mod tests {
 
     fn shown(recipes: &Recipes, number: u64) -> String {
         recipes.of(number).map_or("none".to_owned(), |recipe| {
-            format!("{} + {}", recipe.files()[Path::new("site.luau")], recipe.statements().join(" "))
+            let statements = recipe.statements();
+            let statements: Vec<_> = statements.iter().map(|one| &*one.source).collect();
+            format!("{} + {}", recipe.files()[Path::new("site.luau")], statements.join(" "))
         })
     }
 
@@ -360,9 +386,9 @@ mod tests {
         let mut known = vec![generation(1, 1)];
         recipes.note(1, Some(load("one")));
         write(&mut file, &known, &recipes);
-        for (number, statement) in [(2, "a"), (3, "b")] {
+        for (number, source) in [(2, "a"), (3, "b")] {
             known.insert(0, generation(number, 1));
-            recipes.add(number, Some(vec![statement.into()]));
+            recipes.add(number, Some(vec![statement(source)]));
         }
         known.insert(0, generation(4, 1)); // by a timer
         write(&mut file, &known, &recipes);
@@ -404,7 +430,7 @@ mod tests {
             if number == 1 {
                 recipes.note(1, Some(load("one")));
             } else {
-                recipes.add(number, Some(vec!["a".into()]));
+                recipes.add(number, Some(vec![statement("a")]));
             }
             write(&mut file, &known, &recipes);
         }

@@ -9,6 +9,7 @@
 //! - `vm`, `memory`, `preempt`, `budget`, `task`, `slow_lane`, `natives`, `overrun`: one VM, its sandbox, how it gives way and is stopped;
 //! - `request`, `forms`, `respond`, `producer`, `events`: what a handler is given and gives back;
 //! - `json`, `options`, `call_site`, `context`: what several bindings are made with;
+//! - `syntax`, `places`, `complete`: what a prompt is told of statements, functions and names;
 //! - `bindings`, [`mod@reference`]: what scripts can reach, and its documentation, of which `docs` is the form.
 //!
 //! **Invariants:** this is the only crate that knows mlua. A script is stopped at its budget wherever it is, and nothing it
@@ -20,6 +21,7 @@ mod call;
 mod call_site;
 mod chunk;
 mod commands;
+mod complete;
 mod context;
 mod counted;
 mod docs;
@@ -43,6 +45,7 @@ mod memory;
 mod natives;
 mod options;
 mod overrun;
+mod places;
 mod preempt;
 mod print;
 mod producer;
@@ -55,6 +58,7 @@ mod sentinel;
 mod shared;
 mod slow_lane;
 mod state_file;
+mod syntax;
 mod task;
 mod timers;
 mod transaction;

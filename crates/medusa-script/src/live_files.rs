@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, Statement};
 use crate::require::{MAX_SOURCE, read_below};
 
 /// Their directory, below that of the script.
@@ -21,6 +21,9 @@ const MAX_FILES: usize = 1000;
 
 /// What a line begins with that stands before each statement. To Luau it is a comment.
 const BEFORE_STATEMENT: &str = "--- statement";
+
+/// What is behind that if the statement has names of a session.
+const OF_SESSION: &str = " of session ";
 
 /// The longest part of a reason that stands in a name, in bytes.
 const MAX_SLUG: usize = 40;
@@ -66,21 +69,33 @@ fn number(path: &Path) -> Option<u32> {
     (number.len() >= 4 && number.bytes().all(|byte| byte.is_ascii_digit())).then(|| number.parse().ok())?
 }
 
-/// The statements of a file, each with the number of lines before it.
-pub(crate) fn statements(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let mut starts = vec![(0, 0)];
+/// A statement in a file.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct SavedStatement<'a> {
+    /// The number of lines before it.
+    pub(crate) lines: usize,
+    /// The session it shares names with, if it has any of its own.
+    pub(crate) session: Option<&'a str>,
+    pub(crate) source: &'a str,
+}
+
+/// The statements of a file.
+pub(crate) fn statements(text: &str) -> impl Iterator<Item = SavedStatement<'_>> {
+    let mut starts = vec![(0, None, 0)];
     let mut end = 0;
     for (number, line) in text.split_inclusive('\n').enumerate() {
         end += line.len();
         if line.starts_with(BEFORE_STATEMENT) {
-            starts.push((number + 1, end));
+            let session = line.split_once(OF_SESSION).map(|(_, session)| session.trim());
+            starts.push((number + 1, session, end));
         }
     }
-    let ends: Vec<_> = starts.iter().skip(1).map(|(_, start)| *start).chain([text.len()]).collect();
-    starts
-        .into_iter()
-        .zip(ends)
-        .map(|((lines, start), end)| (lines, text.get(start..end).unwrap_or_default()))
+    let ends: Vec<_> = starts.iter().skip(1).map(|(_, _, start)| *start).chain([text.len()]).collect();
+    starts.into_iter().zip(ends).map(|((lines, session, start), end)| SavedStatement {
+        lines,
+        session,
+        source: text.get(start..end).unwrap_or_default(),
+    })
 }
 
 /// The directory in which live edits of a script are kept.
@@ -133,7 +148,7 @@ impl LiveFiles {
         Ok((path.clone(), recipe.saved_as(path, text)))
     }
 
-    fn text(&self, statements: &[Arc<str>], heading: &Heading) -> Result<String, String> {
+    fn text(&self, statements: &[Statement], heading: &Heading) -> Result<String, String> {
         let Heading { reason, author, generation, time } = heading;
         let line = |text: &str| text.replace(|char: char| char.is_control(), " ");
         let mut text = format!(
@@ -145,14 +160,17 @@ impl LiveFiles {
             line(&self.script),
         );
         for (at, statement) in statements.iter().enumerate() {
-            if statement.lines().any(|line| line.starts_with(BEFORE_STATEMENT)) {
+            let Statement { session, source } = statement;
+            if source.lines().any(|line| line.starts_with(BEFORE_STATEMENT)) {
                 return Err(format!(
                     "the statement `{}` has a line that begins with `{BEFORE_STATEMENT}`, as the lines between statements do: put \
                      it into the script yourself",
-                    shown(statement)
+                    shown(source)
                 ));
             }
-            let _ = writeln!(text, "{BEFORE_STATEMENT} {}\n{}", at + 1, statement.trim_end());
+            let session =
+                session.as_ref().map(|session| format!("{OF_SESSION}{session}")).unwrap_or_default();
+            let _ = writeln!(text, "{BEFORE_STATEMENT} {}{session}\n{}", at + 1, source.trim_end());
         }
         if text.len() as u64 > MAX_SOURCE {
             return Err(format!(
@@ -200,7 +218,7 @@ impl LiveFiles {
             drift.push(format!("+ {}: on disk, and not in what runs", path.display()));
         }
         let unsaved = recipe.unsaved();
-        drift.extend(unsaved.iter().map(|statement| format!("* not saved: {}", shown(statement))));
+        drift.extend(unsaved.iter().map(|statement| format!("* not saved: {}", shown(&statement.source))));
         Ok(drift)
     }
 }
@@ -241,7 +259,11 @@ mod tests {
     fn recipe(root: &Path, statements: &[&str]) -> Recipe {
         let files = Files::new([(PathBuf::from("site.luau"), Arc::from("x = 1"))].into());
         let recipe = Recipe::new(Arc::new(Sources::recorded(root.to_owned(), files)));
-        recipe.then_all(statements.iter().map(|statement| Arc::from(*statement))).expect("few")
+        recipe.then_all(statements.iter().map(|source| statement(source))).expect("few")
+    }
+
+    fn statement(source: &str) -> Statement {
+        Statement { session: None, source: source.into() }
     }
 
     fn heading(reason: &str) -> Heading {
@@ -264,11 +286,15 @@ mod tests {
         let expected =
             "-- Saved at 1970-01-01 00:00:00 UTC by eval by me, as of generation 3: More room: für alle! \n";
         assert!(text.starts_with(expected), "{text}");
-        let read: Vec<_> = statements(&text).map(|(lines, text)| (lines, text.to_owned())).collect();
-        assert_eq!(read[1], (3, "a = 1\n--- statement 2\n".to_owned()));
-        assert_eq!(read[2], (5, "b = 2\nc = 3\n".to_owned()));
+        let read: Vec<_> = statements(&text).collect();
+        let (source, session) = ("a = 1\n--- statement 2\n", None);
+        assert_eq!(read[1], SavedStatement { lines: 3, session, source });
+        assert_eq!(read[2], SavedStatement { lines: 5, session, source: "b = 2\nc = 3\n" });
+        let of_session = Statement { session: Some("7.4711".into()), source: "local d = 1".into() };
+        let text = files.text(&[of_session], &heading("x")).expect("text");
+        assert_eq!(statements(&text).last().expect("one").session, Some("7.4711"));
 
-        let more = saved.clone().then_all(["d = 4".into()]).expect("few");
+        let more = saved.clone().then_all([statement("d = 4")]).expect("few");
         let (path, _) = files.save(&more, &heading("")).expect("saved");
         assert_eq!(path, Path::new("live/0002-edit.luau"));
         assert_eq!(listed(root.path()).expect("read").len(), 2);
@@ -277,7 +303,7 @@ mod tests {
             files.drift(&saved).expect("read"),
             ["+ live/0002-edit.luau: on disk, and not in what runs"]
         );
-        let other = saved.then_all(["e = 5".into()]).expect("few");
+        let other = saved.then_all([statement("e = 5")]).expect("few");
         assert!(files.save(&other, &heading("")).expect_err("a stray").contains("0002-edit"));
         fs::write(root.path().join("site.luau"), "x = 2").expect("written");
         fs::remove_file(root.path().join(&path)).expect("removed");

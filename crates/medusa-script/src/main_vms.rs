@@ -108,6 +108,13 @@ impl MainVms {
         gone
     }
 
+    /// Lets go of what ended sessions had in any of them.
+    pub(crate) fn forget_sessions(&self) {
+        let loaded: Vec<_> = self.loaded.borrow().values().map(|loaded| Rc::clone(&loaded.vm)).collect();
+        let replaced: Vec<_> = self.replaced.borrow().iter().filter_map(Weak::upgrade).collect();
+        loaded.iter().chain(&replaced).for_each(|vm| vm.forget_sessions());
+    }
+
     /// What each holds.
     pub(crate) fn status(&self) -> Vec<Status> {
         self.follow();

@@ -6,6 +6,7 @@ use mlua::{Function, Lua, MultiValue, Table, Value};
 
 use crate::chunk::load;
 use crate::counted::{Counted, shown_bytes};
+use crate::places::place;
 
 /// A number, however the VM holds it.
 pub(crate) fn as_number(value: &Value) -> Option<f64> {
@@ -50,6 +51,19 @@ pub(crate) fn show(value: &Value) -> String {
 const MAX_DEPTH: usize = 4;
 const MAX_ITEMS: usize = 100;
 
+/// The items that are put in order. Of a table with more, those come that come first in it.
+const MAX_SORTED: usize = 1000;
+
+/// More than were counted.
+const MANY: usize = usize::MAX;
+
+/// The width of a line of items, and of one that is short.
+const WIDTH: usize = 76;
+const MAX_SHORT: usize = 20;
+
+/// The longest name of what a table is.
+const MAX_KIND: usize = 40;
+
 /// The longest text that is shown for a statement, in bytes.
 const MAX_TEXT: usize = 64 * 1024;
 
@@ -89,29 +103,29 @@ fn nested(value: &Value, depth: usize, room: usize) -> String {
         Value::String(text) => format!("{:?}", shown_bytes(&text.as_bytes(), room)),
         // As it is, whatever its metatable says: no code of the script runs here, outside of any budget.
         Value::Table(table) => show_table(table, depth, room),
+        Value::Function(function) => match place(function) {
+            Some((file, line)) => format!("function {file}:{line}"),
+            None => "function".to_owned(),
+        },
         value => value.to_string().unwrap_or_else(|error| format!("<{error}>")),
     }
 }
 
 fn show_table(table: &Table, depth: usize, mut room: usize) -> String {
+    let kind = sealed_as(table).map(|kind| kind + " ").unwrap_or_default();
     if depth >= MAX_DEPTH {
-        return "{…}".to_owned();
+        return format!("{kind}{{…}}");
     }
     let length = table.raw_len();
+    let (pairs, more) = first_pairs(table, length);
     let mut items: Vec<String> = Vec::new();
-    for (key, value) in table.pairs::<Value, Value>().flatten() {
-        if items.len() == MAX_ITEMS || room == 0 {
+    for (key, value) in pairs {
+        if room == 0 {
             items.push("…".to_owned());
             break;
         }
         let mut item = match &key {
-            // The host's own.
-            Value::LightUserData(_) => continue,
-            key if as_number(key)
-                .is_some_and(|at| at.fract() == 0.0 && (1.0..=length as f64).contains(&at)) =>
-            {
-                String::new()
-            }
+            key if index(key, length).is_some() => String::new(),
             Value::String(name) if is_name(&shown_bytes(&name.as_bytes(), MAX_SHOWN)) => {
                 format!("{} = ", shown_bytes(&name.as_bytes(), MAX_SHOWN))
             }
@@ -123,16 +137,67 @@ fn show_table(table: &Table, depth: usize, mut room: usize) -> String {
         item.push_str(&value);
         items.push(item);
     }
+    match more {
+        0 => {}
+        MANY => items.push("…".to_owned()),
+        more => items.push(format!("… {more} more")),
+    }
+    kind + &bracketed(&items, depth)
+}
+
+/// Items in braces: in one line if they fit there, short ones side by side, else one below the other.
+fn bracketed(items: &[String], depth: usize) -> String {
     let one_line = items.join(", ");
     if items.is_empty() {
-        "{}".to_owned()
-    } else if one_line.len() <= 80 && !one_line.contains('\n') {
-        format!("{{ {one_line} }}")
-    } else {
-        let indent = "    ".repeat(depth + 1);
-        let items = items.join(&format!(",\n{indent}"));
-        format!("{{\n{indent}{items}\n{}}}", "    ".repeat(depth))
+        return "{}".to_owned();
     }
+    if one_line.len() <= WIDTH && !one_line.contains('\n') {
+        return format!("{{ {one_line} }}");
+    }
+    let indent = "    ".repeat(depth + 1);
+    let short = items.iter().all(|item| item.len() <= MAX_SHORT && !item.contains('\n'));
+    let mut text = format!("{{\n{indent}");
+    let mut width = 0;
+    for (at, item) in items.iter().enumerate() {
+        if at > 0 {
+            let fits = short && width + 2 + item.len() <= WIDTH - indent.len();
+            text.push_str(if fits { ", " } else { ",\n" });
+            if !fits {
+                text.push_str(&indent);
+                width = 0;
+            }
+        }
+        text.push_str(item);
+        width += 2 + item.len();
+    }
+    text + "\n" + &"    ".repeat(depth) + "}"
+}
+
+/// The first [`MAX_ITEMS`] of a table: what is in its list first, then by name. With how many more there are, or [`MANY`].
+fn first_pairs(table: &Table, length: usize) -> (Vec<(Value, Value)>, usize) {
+    let pairs = table.pairs::<Value, Value>().flatten();
+    // The host's own have light userdata as their keys.
+    let mut pairs = pairs.filter(|(key, _)| !matches!(key, Value::LightUserData(_)));
+    let mut first: Vec<_> = pairs.by_ref().take(MAX_SORTED).collect();
+    let more = if pairs.next().is_some() { MANY } else { first.len().saturating_sub(MAX_ITEMS) };
+    first.sort_by_cached_key(|(key, _)| match (index(key, length), key) {
+        (Some(at), _) => (0, at, String::new()),
+        (None, Value::String(name)) => (1, 0, shown_bytes(&name.as_bytes(), MAX_SHOWN)),
+        _ => (2, 0, String::new()),
+    });
+    first.truncate(MAX_ITEMS);
+    (first, more)
+}
+
+/// The place of a key in the list that a table is.
+fn index(key: &Value, length: usize) -> Option<u64> {
+    as_whole(key, 1..=length as u64)
+}
+
+/// What an object of the host's is, that is a table: `request`.
+fn sealed_as(table: &Table) -> Option<String> {
+    let sealed = table.metatable()?.raw_get::<mlua::LuaString>("__metatable").ok()?;
+    Some(shown_bytes(&sealed.as_bytes(), MAX_KIND))
 }
 
 /// Whether a table's key can be written as it is: `value.name`.
@@ -157,6 +222,17 @@ mod tests {
         assert_eq!(shown("return 1, 'two', true, nil"), "1\ttwo\ttrue\tnil");
         assert_eq!(shown("return { 1, 'two', x = { y = 3 } }"), "{ 1, \"two\", x = { y = 3 } }");
         assert_eq!(shown("return {}"), "{}");
+        assert_eq!(shown("return { b = 2, 'x', a = 1, [true] = 0 }"), "{ \"x\", a = 1, b = 2, [true] = 0 }");
+        assert_eq!(shown("return print, { print }"), "function\t{ function }");
+        assert_eq!(shown("return setmetatable({ a = 1 }, { __metatable = 'request' })"), "request { a = 1 }");
+        let numbers = shown("local t = {} for i = 1, 150 do t[i] = i end return t");
+        assert!(
+            numbers.starts_with("{\n    1, 2, 3, 4,") && numbers.ends_with("100,\n    … 50 more\n}"),
+            "{numbers}"
+        );
+        assert!(numbers.lines().count() < 10 && numbers.lines().all(|line| line.len() <= 80), "{numbers}");
+        let long = shown("local s = string.rep('x', 60) return { s, { s, s } }");
+        assert_eq!(long.lines().count(), 7, "{long}");
         assert_eq!(shown("return"), "");
     }
 

@@ -1,7 +1,7 @@
 //! What a generation can be made of again: the script's files as they were, and the statements since.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,23 +18,74 @@ const MAX_STATEMENTS: usize = 10_000;
 /// How many bytes those may have together.
 const MAX_STATEMENT_TEXT: usize = 8 * 1024 * 1024;
 
+/// A statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Statement {
+    /// The session whose names or last value it uses or leaves; none, if that is none.
+    pub(crate) session: Option<Arc<str>>,
+    pub(crate) source: Arc<str>,
+}
+
+/// How many statements are remembered that later ones may need, and how many bytes those may have together.
+const MAX_NEEDED: usize = 64;
+const MAX_NEEDED_TEXT: usize = 256 * 1024;
+
+/// The statements of a session that are in no recipe, as they have changed nothing, but have left names or a value to those
+/// that come after them. If they are more than are remembered, what needs the first of them cannot be made again.
+#[derive(Debug, Default)]
+pub(crate) struct Needed {
+    /// The generation that has loaded what they ran in.
+    load: u64,
+    /// With whether they have left names.
+    all: VecDeque<(Arc<str>, bool)>,
+}
+
+impl Needed {
+    /// Takes out all that something needs which runs in what generation `load` has loaded.
+    pub(crate) fn take(&mut self, load: u64) -> Vec<Arc<str>> {
+        let taken = std::mem::take(&mut self.all);
+        if self.load == load { taken.into_iter().map(|(source, _)| source).collect() } else { Vec::new() }
+    }
+
+    /// Notes that a statement which is in no recipe has left something.
+    pub(crate) fn note(&mut self, load: u64, source: &str, left_names: bool, uses: bool) {
+        if std::mem::replace(&mut self.load, load) != load {
+            self.all.clear();
+        }
+        self.forget_values(uses);
+        self.all.push_back((source.into(), left_names));
+        while self.all.len() > MAX_NEEDED
+            || self.all.iter().map(|(source, _)| source.len()).sum::<usize>() > MAX_NEEDED_TEXT
+        {
+            self.all.pop_front();
+        }
+    }
+
+    /// A new value has come in the place of the last one, unless it `uses` that.
+    pub(crate) fn forget_values(&mut self, uses: bool) {
+        if !uses {
+            self.all.retain(|(_, left_names)| *left_names);
+        }
+    }
+}
+
 /// Statements on their way into a recipe.
 #[derive(Debug, Default)]
 pub(crate) struct Statements {
-    all: Vec<Arc<str>>,
+    all: Vec<Statement>,
     count: usize,
     bytes: usize,
 }
 
 impl Statements {
     /// Adds one. If there are more than a recipe has room for, none is kept.
-    pub(crate) fn push(&mut self, source: &str) {
+    pub(crate) fn push(&mut self, statement: Statement) {
         self.count += 1;
-        self.bytes += source.len();
+        self.bytes += statement.source.len();
         if self.are_too_many() {
             self.all.clear();
         } else {
-            self.all.push(source.into());
+            self.all.push(statement);
         }
     }
 
@@ -48,7 +99,7 @@ impl Statements {
     }
 
     /// Takes them out; none if there were too many.
-    pub(crate) fn take(&mut self) -> Option<Vec<Arc<str>>> {
+    pub(crate) fn take(&mut self) -> Option<Vec<Statement>> {
         let taken = std::mem::take(self);
         (!taken.are_too_many()).then_some(taken.all)
     }
@@ -74,7 +125,7 @@ pub(crate) struct Recipe {
 /// A statement, and those before it: recipes that begin alike share them.
 #[derive(Debug)]
 struct Step {
-    source: Arc<str>,
+    statement: Statement,
     before: Option<Arc<Step>>,
     /// How many there are with it, and how many bytes they have.
     count: usize,
@@ -100,7 +151,7 @@ impl Recipe {
     }
 
     /// The statements that are not saved.
-    pub(crate) fn unsaved(&self) -> Vec<Arc<str>> {
+    pub(crate) fn unsaved(&self) -> Vec<Statement> {
         self.statements().into_iter().skip(self.saved_count).collect()
     }
 
@@ -137,26 +188,26 @@ impl Recipe {
     }
 
     /// The same, and then a statement; none if there are too many.
-    fn then(&self, source: Arc<str>) -> Option<Self> {
+    fn then(&self, statement: Statement) -> Option<Self> {
         let before = self.last.clone();
         let (count, bytes) = before.as_ref().map_or((0, 0), |before| (before.count, before.bytes));
-        let (count, bytes) = (count + 1, bytes + source.len());
+        let (count, bytes) = (count + 1, bytes + statement.source.len());
         let fits = count <= MAX_STATEMENTS && bytes <= MAX_STATEMENT_TEXT;
-        let last = Some(Arc::new(Step { source, before, count, bytes }));
+        let last = Some(Arc::new(Step { statement, before, count, bytes }));
         fits.then(|| Self { last, ..self.clone() })
     }
 
     /// The same, and then these statements; none if there are too many.
-    pub(crate) fn then_all(self, statements: impl IntoIterator<Item = Arc<str>>) -> Option<Self> {
-        statements.into_iter().try_fold(self, |recipe, source| recipe.then(source))
+    pub(crate) fn then_all(self, statements: impl IntoIterator<Item = Statement>) -> Option<Self> {
+        statements.into_iter().try_fold(self, |recipe, statement| recipe.then(statement))
     }
 
     /// Its statements, in their order.
-    pub(crate) fn statements(&self) -> Vec<Arc<str>> {
+    pub(crate) fn statements(&self) -> Vec<Statement> {
         let mut all = Vec::new();
         let mut step = self.last.as_ref();
-        while let Some(Step { source, before, .. }) = step.map(|step| &**step) {
-            all.push(Arc::clone(source));
+        while let Some(Step { statement, before, .. }) = step.map(|step| &**step) {
+            all.push(statement.clone());
             step = before.as_ref();
         }
         all.reverse();
@@ -208,7 +259,7 @@ impl Recipes {
             if loads.insert(Arc::as_ptr(&recipe.sources)) {
                 text += recipe.bytes;
             }
-            text += recipe.last.as_ref().map_or(0, |step| step.source.len());
+            text += recipe.last.as_ref().map_or(0, |step| step.statement.source.len());
             if text > MAX_TEXT {
                 break;
             }
@@ -227,7 +278,7 @@ impl Recipes {
     }
 
     /// Notes that statements made `generation` what it is; none: there were too many.
-    pub(crate) fn add(&self, generation: u64, statements: Option<Vec<Arc<str>>>) {
+    pub(crate) fn add(&self, generation: u64, statements: Option<Vec<Statement>>) {
         let recipe = self.of(generation).zip(statements);
         let recipe = recipe.and_then(|(recipe, statements)| recipe.then_all(statements));
         self.note(generation, recipe);
@@ -243,20 +294,45 @@ mod tests {
         Recipe::new(Arc::new(Sources::recorded(PathBuf::new(), files)))
     }
 
+    fn statement(source: &str) -> Statement {
+        Statement { session: None, source: source.into() }
+    }
+
+    #[test]
+    fn what_is_needed_is_what_was_left_last() {
+        let mut needed = Needed::default();
+        needed.note(1, "local a = 1", true, false);
+        needed.note(1, "a + 1", false, true);
+        needed.note(1, "_ + 1", false, true);
+        assert_eq!(needed.take(1).join(" "), "local a = 1 a + 1 _ + 1");
+        needed.note(1, "2", false, false);
+        needed.note(1, "3", false, false);
+        assert_eq!(needed.take(1).join(" "), "3");
+        needed.note(1, "2", false, false);
+        assert!(needed.take(2).is_empty(), "it ran in another VM");
+        (0..1000).for_each(|_| needed.note(2, "local a = 1", true, false));
+        assert_eq!(needed.take(2).len(), MAX_NEEDED);
+        needed.note(2, &"x".repeat(MAX_NEEDED_TEXT + 1), true, false);
+        assert!(needed.take(2).is_empty());
+    }
+
     #[test]
     fn a_generation_has_the_statements_before_it_and_no_later_ones() {
         let recipes = Recipes::default();
         recipes.note(1, Some(load("one")));
-        recipes.add(2, Some(vec!["a".into()]));
-        recipes.add(3, Some(vec!["b".into(), "c".into()]));
-        let statements = |generation| recipes.of(generation).map(|recipe| recipe.statements().join(" "));
+        recipes.add(2, Some(vec![statement("a")]));
+        recipes.add(3, Some(vec![statement("b"), statement("c")]));
+        let statements = |generation| {
+            let texts = recipes.of(generation)?.statements();
+            Some(texts.iter().map(|one| &*one.source).collect::<Vec<_>>().join(" "))
+        };
         assert_eq!(
             [1, 2, 3, 4].map(statements),
             ["", "a", "a b c", "a b c"].map(|text| Some(text.to_owned()))
         );
         assert_eq!(statements(0), None);
         recipes.note(5, recipes.of(2));
-        recipes.add(6, Some(vec!["d".into()]));
+        recipes.add(6, Some(vec![statement("d")]));
         assert_eq!([5, 6].map(statements), ["a", "a d"].map(|text| Some(text.to_owned())));
     }
 
@@ -268,9 +344,9 @@ mod tests {
         assert!(recipes.of(1).is_some());
         recipes.note(3, Some(load("zz")));
         assert!(recipes.of(1).is_none() && recipes.of(2).is_some());
-        recipes.add(4, Some(vec!["a".into(); MAX_STATEMENTS]));
+        recipes.add(4, Some(vec![statement("a"); MAX_STATEMENTS]));
         assert_eq!(recipes.of(4).map(|recipe| recipe.statements().len()), Some(MAX_STATEMENTS));
-        recipes.add(5, Some(vec!["one too many".into()]));
+        recipes.add(5, Some(vec![statement("one too many")]));
         assert!(recipes.of(5).is_none() && recipes.of(4).is_some());
     }
 }

@@ -132,6 +132,11 @@ impl Sources {
         self.lock().get(relative).map(Arc::clone)
     }
 
+    /// The text of a file that was read for one of its handlers.
+    pub(crate) fn known_to_handlers(&self, relative: &Path) -> Option<Arc<str>> {
+        self.handlers.lock().iter().find_map(|handler| handler.known(relative))
+    }
+
     fn note_missing(&self, relative: &Path) {
         let mut missing = self.missing.lock();
         if missing.len() < MAX_MISSING && !missing.iter().any(|known| known == relative) {

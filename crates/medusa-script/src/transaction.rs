@@ -9,7 +9,8 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -17,10 +18,10 @@ use medusa_proto::author::Author;
 use medusa_proto::progress::TaskProgress;
 use medusa_site::{Busy, Change, Draft, DraftError, Generation, GivenUp, Live, Parts, PublishError};
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::budget::Waited;
-use crate::recipe::Statements;
+use crate::recipe::{Needed, Statements};
 
 tokio::task_local! {
     static CURRENT: Rc<Transaction>;
@@ -34,15 +35,53 @@ pub type ProgressSender = mpsc::Sender<TaskProgress>;
 
 type Waiting = Pin<Box<dyn Future<Output = Change>>>;
 
-/// What a session leaves from one of its statements to the next: a change that it has begun and not committed.
-#[derive(Debug, Default)]
+/// What a session leaves from one of its statements to the next: a change that it has begun and not committed. Values that it
+/// leaves are in the VM they are of.
+#[derive(Debug)]
 pub(crate) struct Block {
+    number: u64,
     change: Mutex<Option<Change>>,
     /// The statements that have edited it.
     pub(crate) statements: Mutex<Statements>,
+    /// Those that later ones may need.
+    pub(crate) needed: Mutex<Needed>,
+    /// Who is told of its end.
+    ended: OnceLock<Arc<Notify>>,
+}
+
+impl Default for Block {
+    fn default() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let number = LAST.fetch_add(1, Relaxed) + 1;
+        let (change, statements, needed, ended) = Default::default();
+        Self { number, change, statements, needed, ended }
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        if let Some(ended) = self.ended.get() {
+            ended.notify_one();
+        }
+    }
 }
 
 impl Block {
+    /// Its session's number: unlike that of any other of this process.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The same, unlike that of other processes, too: of statements that are kept.
+    pub(crate) fn label(&self) -> Arc<str> {
+        format!("{}.{}", self.number, std::process::id()).into()
+    }
+
+    /// Has somebody be told of the session's end.
+    pub(crate) fn tell_end(&self, ended: &Arc<Notify>) {
+        self.ended.get_or_init(|| Arc::clone(ended));
+    }
+
     /// Whether the session has begun something.
     pub(crate) fn is_open(&self) -> bool {
         self.change.lock().is_some()

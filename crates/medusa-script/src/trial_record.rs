@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
 use crate::error::ScriptError;
-use crate::recipe::{Files, Recipe};
+use crate::recipe::{Files, Recipe, Statement};
 use crate::require::Sources;
 use crate::state_file;
 
@@ -42,6 +42,9 @@ pub(crate) struct TrialRecord {
     /// How many those are.
     #[serde(default)]
     saved_count: usize,
+    /// The sessions that those were of, one for each.
+    #[serde(default)]
+    sessions: Vec<Option<String>>,
 }
 
 fn texts(files: &Files) -> BTreeMap<PathBuf, String> {
@@ -54,13 +57,15 @@ fn files(texts: BTreeMap<PathBuf, String>) -> Files {
 
 impl TrialRecord {
     pub(crate) fn new(generation: u64, by: String, on_trial: &Files, confirmed: &Recipe) -> Self {
-        let statements = confirmed.statements().iter().map(ToString::to_string).collect();
+        let told = |one: Statement| (one.source.to_string(), one.session.as_deref().map(str::to_owned));
+        let (statements, sessions) = confirmed.statements().into_iter().map(told).unzip();
         Self {
             generation,
             by,
             on_trial: texts(on_trial),
             confirmed: texts(&confirmed.files()),
             statements,
+            sessions,
             saved: texts(&confirmed.saved),
             saved_count: confirmed.saved_count,
         }
@@ -81,7 +86,13 @@ impl TrialRecord {
     /// What makes the generation before it.
     fn recipe(self, root: &Path) -> Option<Recipe> {
         let sources = Sources::recorded(root.to_owned(), files(self.confirmed));
-        let recipe = Recipe::new(Arc::new(sources)).then_all(self.statements.into_iter().map(Arc::from))?;
+        let sessions = self.sessions.into_iter().chain(std::iter::repeat(None));
+        let statements = self.statements.into_iter().zip(sessions);
+        let statements = statements.map(|(source, session)| Statement {
+            session: session.map(Arc::from),
+            source: Arc::from(source),
+        });
+        let recipe = Recipe::new(Arc::new(sources)).then_all(statements)?;
         Some(recipe.with_saved(files(self.saved), self.saved_count))
     }
 
@@ -182,7 +193,9 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let files = |text: &str| Files::new([(PathBuf::from("site.luau"), Arc::from(text))].into());
         let sources = Sources::recorded(state.path().to_owned(), files("old"));
-        let recipe = Recipe::new(Arc::new(sources)).then_all(["a".into(), "b".into()]).unwrap();
+        let recipe = Recipe::new(Arc::new(sources))
+            .then_all(["a", "b"].map(|source| Statement { session: Some("7".into()), source: source.into() }))
+            .unwrap();
         assert!(TrialRecord::read(state.path()).unwrap().is_none());
         for (on_trial, has_files) in [("old", false), ("new", true)] {
             TrialRecord::new(9, "me".to_owned(), &files(on_trial), &recipe).write(state.path()).unwrap();

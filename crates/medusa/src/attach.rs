@@ -1,7 +1,8 @@
 //! `medusa attach`: a prompt in a running server; without a terminal, statements from standard input.
 //!
-//! The editor runs here, and the server sees whole statements: one session of the control socket for all of them, until
-//! Ctrl-C ends it with what it was at.
+//! The editor runs here, and the server sees whole statements, and what Tab asks: one session of the control socket for all
+//! of them. Its replies are read on a thread of their own, so that the server is heard whether it was asked or not. Ctrl-C
+//! ends what runs; said again, the session.
 //!
 //! - [`keep`]: the history, a file of the user's;
 //! - [`raw`]: the terminal while it is ours.
@@ -9,14 +10,15 @@
 mod keep;
 mod raw;
 
+use std::collections::VecDeque;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::thread;
+use std::time::Instant;
 
-use medusa_monitor::protocol::MAX_REQUEST;
-use medusa_monitor::terminal::{Action, Terminal, TerminalKind};
-use medusa_monitor::{CallError, Canceller, Client, Done, Op};
-use medusa_proto::progress::TaskProgress;
+use medusa_monitor::protocol::{MAX_REQUEST, Reply};
+use medusa_monitor::terminal::{Action, COMPLETE_WITHIN, Terminal, TerminalKind};
+use medusa_monitor::{CallError, Client, Completion, Done, Failure, OnTrial, Op, PromptState, Requests};
 use medusa_proto::with_causes;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -26,7 +28,6 @@ use crate::term;
 use keep::Keep;
 use raw::RawMode;
 
-const PROMPT: &str = "> ";
 /// How much of what is typed, and of what a statement says, is on its way at a time.
 const QUEUED: usize = 64;
 const CHUNK: usize = 16 * 1024;
@@ -80,16 +81,54 @@ fn run_all(remote: &Remote) -> Result<(), String> {
     }
 }
 
-/// What a statement comes to.
-enum Said {
-    Event(TaskProgress),
-    End(Box<(Client, Result<Done, CallError>)>),
+/// What the server has said.
+type Said = Result<Reply, CallError>;
+
+/// A session, and what it was asked and has not answered.
+struct Link {
+    requests: Requests,
+    said: mpsc::Receiver<Said>,
+    asked: VecDeque<Asked>,
 }
 
-/// A statement at work.
-struct Running {
-    said: mpsc::Receiver<Said>,
-    canceller: Option<Canceller>,
+/// What the session was asked.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    Statement,
+    /// To be told what others do.
+    News,
+    /// What may stand somewhere. Of old ones nobody wants to know any more.
+    Completion {
+        old: bool,
+    },
+}
+
+impl Link {
+    /// A session whose replies are read on a thread of their own.
+    fn new(client: Client) -> Result<Self, String> {
+        let failed = |error: io::Error| format!("cannot speak with the server: {error}");
+        let (requests, mut replies) = client.split().map_err(failed)?;
+        let (sender, said) = mpsc::channel(QUEUED);
+        let read = move || {
+            loop {
+                let said = replies.next_reply();
+                let ends = said.is_err();
+                if sender.blocking_send(said).is_err() || ends {
+                    return;
+                }
+            }
+        };
+        thread::Builder::new().name("replies".into()).spawn(read).map_err(failed)?;
+        let mut this = Self { requests, said, asked: VecDeque::new() };
+        this.ask(&Op::Watch, Asked::News).map_err(|error| with_causes(&error))?;
+        Ok(this)
+    }
+
+    fn ask(&mut self, op: &Op, asked: Asked) -> Result<(), CallError> {
+        self.requests.send(op)?;
+        self.asked.push_back(asked);
+        Ok(())
+    }
 }
 
 /// A person at a terminal, and a server.
@@ -97,8 +136,13 @@ struct Attached<'a> {
     remote: &'a Remote,
     terminal: Terminal,
     keep: Keep,
-    client: Option<Client>,
-    running: Option<Running>,
+    link: Option<Link>,
+    /// What the prompt says.
+    state: PromptState,
+    /// Whether what runs was interrupted.
+    interrupted: bool,
+    /// When who is asked what may stand somewhere is not waited for any more.
+    complete_until: Option<Instant>,
     out: Vec<u8>,
 }
 
@@ -118,10 +162,12 @@ impl<'a> Attached<'a> {
             size: raw::size().map_err(failed)?,
         };
         let terminal = Terminal::new(kind, history);
+        let link = Some(Link::new(client)?);
         let _raw = RawMode::begin().map_err(failed)?;
         let mut typed = typed();
-        let mut this = Self { remote, terminal, keep, client: Some(client), running: None, out: Vec::new() };
-        this.terminal.prompt(PROMPT, &mut this.out);
+        let (state, interrupted, complete_until, out) = Default::default();
+        let mut this = Self { remote, terminal, keep, link, state, interrupted, complete_until, out };
+        this.ask();
         loop {
             if this.act() {
                 return Ok(());
@@ -135,15 +181,30 @@ impl<'a> Attached<'a> {
                     }
                 }
                 bytes = typed.recv() => match bytes {
-                    Some(bytes) => this.terminal.feed(&bytes),
+                    Some(bytes) => {
+                        this.redraw();
+                        this.terminal.feed(&bytes);
+                    }
                     None => break,
                 },
-                said = said(&mut this.running) => this.hear(said),
+                said = said(&mut this.link) => this.hear(said),
+                () = passed(this.state.next_drawing(Instant::now())) => this.redraw(),
+                () = passed(this.complete_until) => this.complete(Completion::default()),
             }
         }
         this.terminal.end(&mut this.out);
         this.flush();
         Ok(())
+    }
+
+    /// Asks for a statement.
+    fn ask(&mut self) {
+        self.terminal.prompt(&self.state.text(Instant::now()), &mut self.out);
+    }
+
+    /// Has the prompt say what is so now.
+    fn redraw(&mut self) {
+        self.terminal.reprompt(&self.state.text(Instant::now()), &mut self.out);
     }
 
     /// Does what was asked for by now; whether that was to leave.
@@ -152,15 +213,8 @@ impl<'a> Attached<'a> {
         while let Some(action) = self.terminal.step(&mut self.out) {
             match action {
                 Action::Submit(source) => self.submit(source),
-                Action::Interrupt => {
-                    if let Some(canceller) =
-                        self.running.as_mut().and_then(|running| running.canceller.take())
-                    {
-                        canceller.cancel();
-                    }
-                }
-                // The server is not asked yet.
-                Action::Complete { at, .. } => self.terminal.complete(at, &[], &mut self.out),
+                Action::Interrupt => self.interrupt(),
+                Action::Complete { line, at } => self.ask_completion(line, at),
                 Action::Leave => {
                     leaves = true;
                     break;
@@ -172,68 +226,132 @@ impl<'a> Attached<'a> {
         leaves
     }
 
+    /// Asks the session; another one, if that has ended.
+    fn request(&mut self, op: &Op, asked: Asked) -> Result<(), String> {
+        let mut link = match self.link.take() {
+            Some(link) => link,
+            None => Link::new(self.remote.connect()?)?,
+        };
+        let sent = link.ask(op, asked);
+        // What is too long was not sent.
+        if matches!(sent, Ok(()) | Err(CallError::Request(_))) {
+            self.link = Some(link);
+        }
+        sent.map_err(|error| with_causes(&error))
+    }
+
     fn submit(&mut self, source: String) {
-        let client = self.client.take().map_or_else(|| self.remote.connect(), Ok);
-        let begun = client.and_then(|mut client| {
-            let canceller = client.canceller().map_err(|error| error.to_string())?;
-            let (sender, said) = mpsc::channel(QUEUED);
-            let work = move || {
-                let on_event = |event| {
-                    let _left = sender.blocking_send(Said::Event(event));
-                };
-                let result = client.call(&Op::Eval { source }, on_event);
-                let _left = sender.blocking_send(Said::End(Box::new((client, result))));
-            };
-            let thread = thread::Builder::new().name("statement".into()).spawn(work);
-            thread.map_err(|error| format!("cannot start a thread: {error}"))?;
-            Ok(Running { said, canceller: Some(canceller) })
-        });
-        match begun {
-            Ok(running) => self.running = Some(running),
-            Err(message) => self.fail(&message),
+        self.interrupted = false;
+        self.forget_completion();
+        if let Err(message) = self.request(&Op::Eval { source }, Asked::Statement) {
+            self.fail(&message);
         }
     }
 
-    fn hear(&mut self, said: Option<Said>) {
+    fn interrupt(&mut self) {
+        // Somebody who says it again does not wait for the server.
+        let told = !self.interrupted
+            && self.link.as_mut().is_some_and(|link| link.requests.send(&Op::Interrupt).is_ok());
+        if !told {
+            self.link = None;
+            self.fail("interrupted; the session is over");
+        }
+        self.interrupted = told;
+    }
+
+    /// Nobody waits any more for what may stand somewhere.
+    fn forget_completion(&mut self) {
+        self.complete_until = None;
+        for asked in self.link.iter_mut().flat_map(|link| &mut link.asked) {
+            if let Asked::Completion { old } = asked {
+                *old = true;
+            }
+        }
+    }
+
+    fn ask_completion(&mut self, source: String, at: usize) {
+        self.forget_completion();
+        match self.request(&Op::Complete { source, at }, Asked::Completion { old: false }) {
+            Ok(()) => self.complete_until = Some(Instant::now() + COMPLETE_WITHIN),
+            Err(_gone) => self.complete(Completion::default()),
+        }
+    }
+
+    fn complete(&mut self, Completion { from, candidates }: Completion) {
+        self.forget_completion();
+        self.terminal.complete(from, &candidates, &mut self.out);
+    }
+
+    fn hear(&mut self, said: Said) {
         match said {
-            Some(Said::Event(TaskProgress::Output(text) | TaskProgress::Waiting(text))) => {
+            Ok(Reply::Output { text } | Reply::Waiting { text }) => {
                 self.terminal.print(&text, &mut self.out);
             }
-            Some(Said::End(ended)) => {
-                let (client, result) = *ended;
-                self.finish(client, result);
+            Ok(Reply::News { text }) => self.terminal.print(&format!("* {text}"), &mut self.out),
+            Ok(Reply::Trial { trial }) => {
+                self.state.trial = trial.map(OnTrial::told);
+                self.redraw();
             }
+            Ok(Reply::Done(done)) => self.finish(Ok(done)),
+            Ok(Reply::Failed(failure)) => self.finish(Err(failure)),
+            Err(error) => self.lose(&error),
+        }
+    }
+
+    /// The session has ended.
+    fn lose(&mut self, error: &CallError) {
+        let asked = self.link.take().map(|link| link.asked).unwrap_or_default();
+        self.state = PromptState::default();
+        self.redraw();
+        if asked.contains(&Asked::Statement) {
+            self.fail(&with_causes(error));
+        } else {
+            self.terminal
+                .print("* the session is over: the server has ended, or has ended it", &mut self.out);
+        }
+        if self.complete_until.is_some() {
+            self.complete(Completion::default());
+        }
+    }
+
+    fn finish(&mut self, result: Result<Done, Failure>) {
+        match self.link.as_mut().and_then(|link| link.asked.pop_front()) {
+            Some(Asked::Statement) => self.finish_statement(result),
+            Some(Asked::Completion { old: false }) => {
+                self.complete(
+                    result
+                        .ok()
+                        .and_then(|done| done.completion)
+                        .map(|completion| *completion)
+                        .unwrap_or_default(),
+                );
+            }
+            Some(Asked::Completion { old: true } | Asked::News) => {}
+            // It is no answer: the session was refused, or is ended.
             None => {
-                self.running = None;
-                self.fail("what ran the statement has failed");
+                if let Err(failure) = result {
+                    self.terminal.print(&failure.message, &mut self.out);
+                }
             }
         }
     }
 
-    fn finish(&mut self, client: Client, result: Result<Done, CallError>) {
-        let cancelled = self.running.take().is_some_and(|running| running.canceller.is_none());
+    fn finish_statement(&mut self, result: Result<Done, Failure>) {
         match result {
-            Err(CallError::Failed(failure)) if failure.incomplete => {
-                self.client = (!cancelled).then_some(client);
+            Err(failure) if failure.incomplete => {
                 self.terminal.more(&mut self.out);
                 return;
             }
-            Ok(done) => {
-                self.client = (!cancelled).then_some(client);
-                self.tell(done);
-            }
-            Err(CallError::Failed(failure)) => {
-                self.client = (!cancelled).then_some(client);
-                self.terminal.print(&failure.message, &mut self.out);
-            }
-            Err(_) if cancelled => self.terminal.print("interrupted", &mut self.out),
-            Err(error) => self.terminal.print(&with_causes(&error), &mut self.out),
+            Ok(done) => self.tell(done),
+            Err(failure) => self.terminal.print(&failure.message, &mut self.out),
         }
-        self.terminal.prompt(PROMPT, &mut self.out);
+        self.ask();
     }
 
     fn tell(&mut self, done: Done) {
-        if let Some(report) = &done.report {
+        self.state.is_open = done.open;
+        // What `commit` is worth is that.
+        if let Some(report) = done.report.as_ref().filter(|report| done.value.as_ref() != Some(*report)) {
             self.terminal.print(report, &mut self.out);
         }
         if let Some(value) = done.value {
@@ -243,7 +361,7 @@ impl<'a> Attached<'a> {
 
     fn fail(&mut self, message: &str) {
         self.terminal.print(message, &mut self.out);
-        self.terminal.prompt(PROMPT, &mut self.out);
+        self.ask();
     }
 
     fn flush(&mut self) {
@@ -274,10 +392,18 @@ fn typed() -> mpsc::Receiver<Vec<u8>> {
     typed
 }
 
-/// The next thing a statement says; never, where none is at work.
-async fn said(running: &mut Option<Running>) -> Option<Said> {
-    match running {
-        Some(running) => running.said.recv().await,
+/// The next thing the server says; never, where there is none.
+async fn said(link: &mut Option<Link>) -> Said {
+    match link {
+        Some(link) => link.said.recv().await.unwrap_or(Err(CallError::Closed)),
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns when a time has passed; never, where there is none.
+async fn passed(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
         None => std::future::pending().await,
     }
 }

@@ -156,6 +156,56 @@ fn a_client_that_leaves_cancels_its_statement() {
 }
 
 #[test]
+fn a_client_that_sends_no_more_is_answered() {
+    let client = |path: PathBuf| {
+        use std::io::{Read, Write};
+        let mut stream = Plain::connect(path.join("control")).expect("it runs");
+        let statements =
+            ["1", "2"].map(|source| format!("{{\"version\":1,\"op\":\"eval\",\"source\":\"{source}\"}}\n"));
+        stream.write_all(statements.concat().as_bytes()).expect("sent");
+        stream.shutdown(std::net::Shutdown::Write).expect("works");
+        let mut replies = String::new();
+        stream.read_to_string(&mut replies).expect("replies");
+        assert_eq!(replies.matches("\"reply\":\"done\"").count(), 2, "{replies}");
+
+        // But it may still leave.
+        let mut stream = Plain::connect(path.join("control")).expect("it runs");
+        stream.write_all(b"{\"version\":1,\"op\":\"eval\",\"source\":\"forever\"}\n").expect("sent");
+        stream.shutdown(std::net::Shutdown::Write).expect("works");
+        stream
+    };
+    beside(client, |mut running, stream| async move {
+        for _ in 0..3 {
+            running.calls.recv().await.expect("it runs");
+        }
+        assert!(running.cancelled.try_recv().is_err(), "it waits for the answer");
+        drop(stream);
+        (&mut running.cancelled).await.expect("cancelled");
+    });
+}
+
+#[test]
+fn what_runs_is_interrupted_and_the_session_goes_on() {
+    let client = |path: PathBuf| {
+        let (mut requests, mut replies) = Client::connect(&path).expect("it runs").split().expect("works");
+        requests.send(&Op::Interrupt).expect("sent"); // of nothing
+        requests.send(&eval("forever")).expect("sent");
+        requests.send(&Op::Interrupt).expect("sent");
+        requests.send(&Op::Complete { source: "x mo".into(), at: 4 }).expect("sent");
+        let failed = replies.next_reply().expect("a reply");
+        assert_eq!(failed, Reply::Failed(Failure::new("interrupted")));
+        let Reply::Done(Done { completion: Some(completion), .. }) = replies.next_reply().expect("a reply")
+        else {
+            panic!("a completion")
+        };
+        assert_eq!((completion.from, &*completion.candidates[0].text), (2, "mount"));
+    };
+    beside(client, |mut running, ()| async move {
+        (&mut running.cancelled).await.expect("cancelled");
+    });
+}
+
+#[test]
 fn a_session_sees_others_and_ends_them() {
     let client = |path: PathBuf| {
         let mut other = Client::connect(&path).expect("it runs");

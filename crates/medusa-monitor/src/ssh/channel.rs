@@ -131,7 +131,7 @@ impl<C: Control> Talk<'_, C> {
         };
         let served = async {
             // Both halves are gone with it, which is the end of the replies.
-            json::serve(session, reader, writer).await
+            json::serve(session, reader, writer, std::future::pending::<()>).await
         };
         let answered = async { tokio::join!(served, output) };
         tokio::select! {

@@ -1,19 +1,19 @@
 //! A prompt on a channel: the editor of all front ends, for a terminal at the client's end.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use medusa_proto::progress::TaskProgress;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::connection::ClientTerminal;
 use super::inbox::{Inbox, Input};
 use super::outlet::{Left, Outlet};
+use crate::news::{News, PromptState, Subscription};
 use crate::protocol::{Done, Failure, Op};
 use crate::session::{Control, QUEUED_EVENTS, Session};
-use crate::terminal::{Action, History, Size, Terminal, TerminalKind};
-
-const PROMPT: &str = "> ";
+use crate::terminal::{Action, COMPLETE_WITHIN, History, Size, Terminal, TerminalKind};
 
 /// What Ctrl-C sends.
 const INTERRUPT: &[u8] = b"\x03";
@@ -24,7 +24,11 @@ pub(super) struct Prompt<'a, C: Control> {
     inbox: &'a mut Inbox,
     outlet: &'a Outlet,
     idle: Duration,
+    /// When something was typed last.
+    typed: Instant,
     terminal: Terminal,
+    state: PromptState,
+    news: Subscription,
     out: Vec<u8>,
     /// Whether nothing more is typed.
     at_end: bool,
@@ -33,6 +37,9 @@ pub(super) struct Prompt<'a, C: Control> {
 /// The end of a wait.
 enum Came {
     Input(Input),
+    News(News),
+    /// It is time to draw the prompt again.
+    Redraw,
     /// Nothing, for too long.
     Silence,
     /// The session was ended.
@@ -50,20 +57,21 @@ impl<'a, C: Control> Prompt<'a, C> {
         let size = Size { columns: client.columns, rows: client.rows };
         let kind = TerminalKind { term: &client.term, colour: true, size };
         let terminal = Terminal::new(kind, History::default());
-        Self { session, inbox, outlet, idle, terminal, out: Vec::new(), at_end: false }
+        let (typed, news) = (Instant::now(), session.seat().news());
+        let (state, out, at_end) = Default::default();
+        Self { session, inbox, outlet, idle, typed, terminal, state, news, out, at_end }
     }
 
     /// Runs what is typed, until the person leaves.
     pub(super) async fn run(mut self) -> Result<u32, Left> {
-        self.terminal.prompt(PROMPT, &mut self.out);
+        self.ask();
         loop {
             while let Some(action) = self.terminal.step(&mut self.out) {
                 match action {
                     Action::Submit(source) => self.submit(source).await?,
                     // Nothing runs.
                     Action::Interrupt => {}
-                    // The server is not asked yet.
-                    Action::Complete { at, .. } => self.terminal.complete(at, &[], &mut self.out),
+                    Action::Complete { line, at } => self.complete(line, at).await?,
                     Action::Leave => return self.leave(None).await,
                 }
             }
@@ -72,7 +80,12 @@ impl<'a, C: Control> Prompt<'a, C> {
             }
             self.flush().await?;
             match self.wait().await? {
-                Came::Input(input) => self.take(&input),
+                Came::Input(input) => {
+                    self.redraw();
+                    self.take(&input);
+                }
+                Came::News(news) => self.hear_news(&news),
+                Came::Redraw => self.redraw(),
                 Came::Silence => return self.leave(Some("nothing was typed for too long")).await,
                 Came::Ended => return self.leave(Some("the session was ended")).await,
             }
@@ -82,14 +95,36 @@ impl<'a, C: Control> Prompt<'a, C> {
     async fn wait(&mut self) -> Result<Came, Left> {
         tokio::select! {
             _who = self.session.seat().ended() => Ok(Came::Ended),
-            input = timeout(self.idle, self.inbox.next()) => match input {
+            input = timeout_at(self.typed + self.idle, self.inbox.next()) => match input {
                 Ok(input) => input.map(Came::Input).ok_or(Left),
                 Err(_silent) => Ok(Came::Silence),
             },
+            news = self.news.next() => Ok(Came::News(news)),
+            () = passed(self.state.next_drawing(std::time::Instant::now())) => Ok(Came::Redraw),
         }
     }
 
+    /// Asks for a statement.
+    fn ask(&mut self) {
+        self.state.trial = self.session.on_trial();
+        self.terminal.prompt(&self.state.text(std::time::Instant::now()), &mut self.out);
+    }
+
+    /// Has the prompt say what is so now.
+    fn redraw(&mut self) {
+        self.state.trial = self.session.on_trial();
+        self.terminal.reprompt(&self.state.text(std::time::Instant::now()), &mut self.out);
+    }
+
+    fn hear_news(&mut self, news: &News) {
+        if let News::Said { text, .. } = news {
+            self.terminal.print(&format!("* {text}"), &mut self.out);
+        }
+        self.redraw();
+    }
+
     fn take(&mut self, input: &Input) {
+        self.typed = Instant::now();
         match input {
             Input::Data(bytes) => self.terminal.feed(bytes),
             Input::Interrupt => self.terminal.feed(INTERRUPT),
@@ -120,10 +155,33 @@ impl<'a, C: Control> Prompt<'a, C> {
             Some(Err(failure)) => self.terminal.print(&failure.message, &mut self.out),
             None => self.terminal.print("interrupted", &mut self.out),
         }
-        self.terminal.prompt(PROMPT, &mut self.out);
+        self.ask();
+        self.typed = Instant::now();
         let shown = self.flush().await;
         self.session.told();
         shown
+    }
+
+    /// Asks what may stand at byte `at` of a text. What is typed meanwhile waits; Ctrl-C ends the wait, and so does
+    /// [`COMPLETE_WITHIN`].
+    async fn complete(&mut self, line: String, at: usize) -> Result<(), Left> {
+        let session = self.session;
+        let mut asked = pin!(timeout(COMPLETE_WITHIN, session.complete(line, at)));
+        self.flush().await?;
+        let completion = loop {
+            tokio::select! {
+                biased;
+                input = self.inbox.next() => {
+                    self.take(&input.ok_or(Left)?);
+                    if self.terminal.is_interrupted() {
+                        return Ok(());
+                    }
+                }
+                answer = &mut asked => break answer.ok().and_then(Result::ok).unwrap_or_default(),
+            }
+        };
+        self.terminal.complete(completion.from, &completion.candidates, &mut self.out);
+        Ok(())
     }
 
     /// Runs a statement, and shows what it says meanwhile. None if it was interrupted.
@@ -142,6 +200,7 @@ impl<'a, C: Control> Prompt<'a, C> {
                     }
                 }
                 Some(event) = events.recv() => self.hear(&event),
+                news = self.news.next() => self.hear_news(&news),
                 result = &mut task => break result,
             }
         };
@@ -157,8 +216,10 @@ impl<'a, C: Control> Prompt<'a, C> {
     }
 
     fn tell(&mut self, done: Done) {
-        if let Some(generation) = done.generation {
-            self.terminal.print(&format!("generation {generation}"), &mut self.out);
+        self.state.is_open = done.open;
+        // What `commit` is worth is that.
+        if let Some(report) = done.report.as_ref().filter(|report| done.value.as_ref() != Some(*report)) {
+            self.terminal.print(report, &mut self.out);
         }
         if let Some(value) = done.value {
             self.terminal.page(&value, &mut self.out);
@@ -168,5 +229,13 @@ impl<'a, C: Control> Prompt<'a, C> {
     async fn flush(&mut self) -> Result<(), Left> {
         let out = std::mem::take(&mut self.out);
         if out.is_empty() { Ok(()) } else { self.outlet.stdout(out).await }
+    }
+}
+
+/// Returns when a time has passed; never, where there is none.
+async fn passed(time: Option<std::time::Instant>) {
+    match time {
+        Some(time) => sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
 }

@@ -1,13 +1,16 @@
 //! What may stand where the cursor is.
 
+use serde::{Deserialize, Serialize};
+
 use super::cells::first_row;
 
 /// A word that may stand there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {
     /// The word, whole.
     pub text: String,
     /// What it is: a signature, a type. May be empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub about: String,
 }
 
@@ -23,8 +26,11 @@ pub(super) fn common(candidates: &[Candidate]) -> &str {
 }
 
 /// The words as rows under a line, no more than `rows` of at most `columns`, each with its width: a row each if there is
-/// something to say about one, else side by side.
+/// something to say about one, else side by side. Of the only one, all there is to say; nothing if there is not.
 pub(super) fn list(candidates: &[Candidate], columns: usize, rows: usize) -> Vec<(String, usize)> {
+    if let [candidate] = candidates {
+        return whole(candidate, columns, rows);
+    }
     let described = candidates.iter().any(|candidate| !candidate.about.is_empty());
     let widest = candidates.iter().map(|candidate| first_row(&candidate.text, columns).1).max().unwrap_or(0);
     let across = if described { 1 } else { (columns / (widest + 2)).max(1) };
@@ -47,6 +53,19 @@ pub(super) fn list(candidates: &[Candidate], columns: usize, rows: usize) -> Vec
     let left = candidates.len().saturating_sub(shown * across);
     if left > 0 && rows > 0 {
         list.push(cut(&format!("({left} more)"), columns));
+    }
+    list
+}
+
+fn whole(candidate: &Candidate, columns: usize, rows: usize) -> Vec<(String, usize)> {
+    let Candidate { text, about } = candidate;
+    let text = if about.is_empty() { String::new() } else { format!("{text}  {about}").replace('\n', " ") };
+    let mut list = Vec::new();
+    let mut rest = text.as_str();
+    while !rest.is_empty() && list.len() < rows {
+        let (row, width, taken) = first_row(rest, columns);
+        list.push((row, width));
+        rest = rest.get(taken..).unwrap_or_default();
     }
     list
 }
@@ -83,6 +102,15 @@ mod tests {
         assert_eq!(rows(&described, 10, 9), ["mount  (pa", r"set    "]);
         assert_eq!(rows(&described, 80, 1), ["(2 more)"]);
         assert!(rows(&described, 80, 0).is_empty());
+    }
+
+    #[test]
+    fn of_the_only_one_all_is_told() {
+        let one = candidates(&[("mount", "(pattern, handler)")]);
+        assert_eq!(rows(&one, 80, 9), ["mount  (pattern, handler)"]);
+        assert_eq!(rows(&one, 10, 9), ["mount  (pa", "ttern, han", "dler)"]);
+        assert_eq!(rows(&one, 10, 1), ["mount  (pa"]);
+        assert!(rows(&candidates(&[("mount", "")]), 80, 9).is_empty());
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::time::Duration;
 
 use medusa_proto::shown::Escaped;
 
@@ -47,6 +48,9 @@ use screen::{Screen, View};
 
 /// How many keys wait while a statement runs. Of more, none is taken: half of what was pasted is nobody's wish.
 pub const MAX_KEYS: usize = MAX_LINE;
+/// The time within which who is asked what may stand somewhere has to answer: after that it is nothing, and what was typed
+/// meanwhile goes on.
+pub const COMPLETE_WITHIN: Duration = Duration::from_secs(2);
 /// The longest prompt, in bytes.
 const MAX_PROMPT: usize = 1024;
 /// The longest text that is searched for, in bytes.
@@ -226,6 +230,11 @@ impl Terminal {
         }
     }
 
+    /// Whether Ctrl-C waits among what was typed.
+    pub fn is_interrupted(&self) -> bool {
+        self.interrupts > 0
+    }
+
     /// Whether Ctrl-C was typed. What was typed before it is gone with it.
     fn take_interrupt(&mut self) -> bool {
         if self.interrupts == 0 {
@@ -265,6 +274,13 @@ impl Terminal {
         }
         prompt.clone_into(&mut self.prompt);
         self.draw(out);
+    }
+
+    /// Has the prompt say something else, where that is no more than drawing it again.
+    pub fn reprompt(&mut self, prompt: &str, out: &mut Vec<u8>) {
+        if !matches!(self.mode, Mode::Busy | Mode::Paging(_, None)) && matches!(self.face, Face::Drawn(_)) {
+            self.prompt(prompt, out);
+        }
     }
 
     /// Asks for another line of what was submitted: all of it is edited again.
@@ -355,7 +371,7 @@ impl Terminal {
         {
             self.line.put(from..self.line.cursor(), common);
         }
-        if let (Face::Drawn(screen), [_, _, ..]) = (&self.face, candidates) {
+        if let (Face::Drawn(screen), [_, ..]) = (&self.face, candidates) {
             let room = screen.room_below(&self.prompt, self.line.text());
             self.below = complete::list(candidates, screen.columns(), room);
         }

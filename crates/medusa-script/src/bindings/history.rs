@@ -5,13 +5,14 @@ use std::time::UNIX_EPOCH;
 use medusa_http::UseCounts;
 use medusa_proto::with_causes;
 use medusa_site::{Generation, explain, reason_of, trial_of};
-use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods};
+use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value};
 
 use super::handlers::shown;
 use crate::call_site::fail;
 use crate::context::MainContext;
 use crate::docs::{Class, Item, session_item};
 use crate::options::no_more;
+use crate::print::{as_whole, show};
 use crate::transaction::Transaction;
 
 pub(crate) const DOCS: &[Item] = &[
@@ -53,7 +54,9 @@ pub(crate) const DOCS: &[Item] = &[
     session_item(
         "explain",
         "(method: string, url: string) -> string",
-        "How a request would be routed, without serving it: for each server the mounts that match, the one that answers first,          each with its wrappers and handler, its line in the script and the generation since which it is so. A URL without a host,          `/hello`, is asked of all hosts.",
+        "How a request would be routed, without serving it: for each server the mounts that match, the one that answers first, \
+         each with its wrappers and handler, its line in the script and the generation since which it is so. A URL without a host, \
+         `/hello`, is asked of all hosts.",
     ),
     session_item(
         "save",
@@ -118,8 +121,9 @@ pub(super) fn install(lua: &Lua, commands: &Table) -> mlua::Result<()> {
     commands.set("commit", lua.create_async_function(commit)?)?;
     commands.set(
         "confirm",
-        lua.create_function(|lua, (number, rest): (Option<u64>, MultiValue)| {
+        lua.create_function(|lua, (number, rest): (Value, MultiValue)| {
             no_more(lua, "confirm(generation)", &rest)?;
+            let number = generation_or_none(lua, "confirm", &number)?;
             let author = of_session(lua, "confirm")?.author().clone();
             let confirmed = MainContext::of(lua)?.engine()?.confirm(number, &author);
             let confirmed = confirmed.map_err(|why| fail(lua, format!("confirm: {}", why.render())))?;
@@ -142,8 +146,10 @@ pub(super) fn install(lua: &Lua, commands: &Table) -> mlua::Result<()> {
     )?;
     commands.set(
         "diff",
-        lua.create_function(|lua, (from, to, rest): (u64, Option<u64>, MultiValue)| {
+        lua.create_function(|lua, (from, to, rest): (Value, Value, MultiValue)| {
             no_more(lua, "diff(from, to)", &rest)?;
+            let from = generation_of(lua, "diff", &from)?;
+            let to = generation_or_none(lua, "diff", &to)?;
             let live = MainContext::of(lua)?.live;
             let to = to.unwrap_or_else(|| live.site().generation);
             let differences = live.diff(from, to).map_err(|why| fail(lua, format!("diff: {why}")))?;
@@ -188,6 +194,23 @@ async fn save(lua: Lua, (reason, rest): (Option<String>, MultiValue)) -> mlua::R
     saved.map_err(|why| failed(why.render()))
 }
 
+/// The number of a generation.
+fn generation_of(lua: &Lua, command: &str, value: &Value) -> mlua::Result<u64> {
+    as_whole(value, 0..).ok_or_else(|| {
+        let given = show(value);
+        fail(
+            lua,
+            format!(
+                "{command}: the generation must be a whole number, as generations() lists them, not {given}"
+            ),
+        )
+    })
+}
+
+fn generation_or_none(lua: &Lua, command: &str, value: &Value) -> mlua::Result<Option<u64>> {
+    if value.is_nil() { Ok(None) } else { generation_of(lua, command, value).map(Some) }
+}
+
 /// The statement that calls a command.
 pub(super) fn of_session(lua: &Lua, command: &str) -> mlua::Result<std::rc::Rc<Transaction>> {
     let current = Transaction::current().filter(|current| current.author().is_operator());
@@ -228,8 +251,9 @@ async fn commit(
     Ok(live.report(&generation))
 }
 
-async fn cancel(lua: Lua, (number, rest): (Option<u64>, MultiValue)) -> mlua::Result<String> {
+async fn cancel(lua: Lua, (number, rest): (Value, MultiValue)) -> mlua::Result<String> {
     no_more(&lua, "cancel(generation)", &rest)?;
+    let number = generation_or_none(&lua, "cancel", &number)?;
     let context = MainContext::of(&lua)?;
     let author = of_session(&lua, "cancel")?.author().clone();
     let reverted = context.engine()?.cancel(number, author).await;
@@ -239,9 +263,10 @@ async fn cancel(lua: Lua, (number, rest): (Option<u64>, MultiValue)) -> mlua::Re
 
 async fn rollback(
     lua: Lua,
-    (number, reason, rest): (u64, Option<String>, MultiValue),
+    (number, reason, rest): (Value, Option<String>, MultiValue),
 ) -> mlua::Result<String> {
     no_more(&lua, "rollback(generation, reason)", &rest)?;
+    let number = generation_of(&lua, "rollback", &number)?;
     let reason = reason.map(reason_of).transpose().map_err(|why| fail(&lua, format!("rollback: {why}")))?;
     let context = MainContext::of(&lua)?;
     let transaction = of_session(&lua, "rollback")?;

@@ -11,6 +11,7 @@ pub(crate) mod everywhere;
 pub(crate) mod fetch;
 pub(crate) mod handler;
 pub(crate) mod handlers;
+pub(crate) mod help;
 pub(crate) mod history;
 pub(crate) mod http;
 pub(crate) mod json;

@@ -24,7 +24,7 @@ pub(crate) const DOCS: &[Item] = &[
         FUNCTION,
         "(options: MonitorSshOptions) -> MonitorSsh",
         "Has whoever may log in reach the running server by SSH: `ssh -p 9999 host` for a prompt, `ssh -p 9999 host \
-         'web:mounts()'` for one statement, a script on standard input, and `-s medusa-json` for requests in lines of JSON. A \
+         'web.mounts'` for one statement, a script on standard input, and `-s medusa-json` for requests in lines of JSON. A \
          part of the site: called again in a statement, with other options, it takes the place of the one of its name; open \
          sessions go on.",
     ),

@@ -9,8 +9,8 @@ use medusa_site::Generation;
 
 use super::{EngineThread, Program, ProgramSource};
 use crate::error::ScriptError;
-use crate::live_files::{self, Heading, LiveFiles};
-use crate::main_vm::MainVm;
+use crate::live_files::{self, Heading, LiveFiles, SavedStatement};
+use crate::main_vm::{MainVm, ReplayedSessions};
 use crate::recipe::Recipe;
 use crate::transaction::Transaction;
 
@@ -25,13 +25,15 @@ impl EngineThread {
             return Ok(());
         }
         let sources = vm.sources();
+        let mut sessions = ReplayedSessions::default();
         for path in sources.live_files().map_err(ScriptError::new)? {
             let text = sources.read(&path).map_err(ScriptError::new)?;
             let chunk = format!("@{}", path.display());
-            for (lines, statement) in live_files::statements(&text) {
+            for SavedStatement { lines, session, source } in live_files::statements(&text) {
                 // So that a message has its line in the file.
-                let statement = "\n".repeat(lines) + statement;
-                let run = vm.run_statement(transaction, &chunk, &statement).await;
+                let statement = "\n".repeat(lines) + source;
+                let session = sessions.get(vm, session.map(Arc::from))?;
+                let run = vm.run_statement(transaction, &session, &chunk, &statement).await;
                 run.map_err(|error| error.showing(sources))?;
             }
         }

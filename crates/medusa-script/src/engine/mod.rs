@@ -14,6 +14,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
+use medusa_monitor::Completion;
 use medusa_net::{ListenAddr, Workers};
 use medusa_proto::author::{Author, Via};
 use medusa_proto::progress::TaskProgress;
@@ -21,7 +22,7 @@ use medusa_proto::status::Status;
 use medusa_proto::with_causes;
 use medusa_site::{Generation, HistoryError, HttpServer, Live, Pending, PublishError, RevertError};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn_local;
 
 use crate::commands::{Commanded, Commands, Noted, Told};
@@ -30,10 +31,11 @@ use crate::error::ScriptError;
 use crate::handler_files::Scripts;
 use crate::history_file::HistoryFile;
 use crate::inline::Call;
-use crate::main_vm::{EntryScript, MainVm, STATEMENT};
+use crate::main_vm::{EntryScript, MainVm, Ran, ReplayedSessions};
 use crate::main_vms::MainVms;
+use crate::places::STATEMENT;
 use crate::print;
-use crate::recipe::{Files, Recipe, Recipes};
+use crate::recipe::{Files, Recipe, Recipes, Statement, Statements};
 use crate::require::Sources;
 use crate::transaction::{Block, MAX_OUTPUT, ProgressSender, Transaction, tells};
 use crate::trial_record::{TrialNote, TrialRecord};
@@ -146,6 +148,12 @@ enum Job {
     },
     Drift {
         answer: JobAnswer<String>,
+    },
+    Complete {
+        session: SessionHandle,
+        source: String,
+        at: usize,
+        answer: JobAnswer<Completion>,
     },
     Status {
         answer: JobAnswer<Status>,
@@ -272,6 +280,20 @@ impl Engine {
         self.ask(|answer| Job::Drift { answer }).await
     }
 
+    /// What may stand at byte `at` of a statement of a session.
+    ///
+    /// # Errors
+    ///
+    /// The engine has ended.
+    pub async fn complete(
+        &self,
+        session: SessionHandle,
+        source: String,
+        at: usize,
+    ) -> Result<Completion, ScriptError> {
+        self.ask(|answer| Job::Complete { session, source, at, answer }).await
+    }
+
     /// The site and the VMs, as a document.
     pub async fn status(&self) -> Status {
         let answered = self.ask(|answer| Job::Status { answer }).await;
@@ -355,6 +377,8 @@ struct EngineThread {
     history_file: RefCell<HistoryFile>,
     /// Held by who saves.
     saving: tokio::sync::Mutex<()>,
+    /// Told by sessions that end.
+    session_ended: Arc<Notify>,
     /// This, for the commands of its VMs.
     this: Weak<Self>,
 }
@@ -370,6 +394,7 @@ impl EngineThread {
             trial_note: TrialNote::new(program.state.clone()),
             history_file: RefCell::new(HistoryFile::new(program.state.clone())),
             saving: tokio::sync::Mutex::default(),
+            session_ended: Arc::default(),
             program,
             live,
             scripts: Arc::new(scripts),
@@ -380,6 +405,7 @@ impl EngineThread {
     async fn take_jobs(self: Rc<Self>, mut jobs: mpsc::Receiver<Job>) {
         spawn_local(Rc::clone(&self).end_trials());
         spawn_local(Rc::clone(&self).write_history());
+        spawn_local(Rc::clone(&self).forget_sessions());
         while let Some(job) = jobs.recv().await {
             let engine = Rc::clone(&self);
             spawn_local(async move {
@@ -403,6 +429,10 @@ impl EngineThread {
                         respond(answer, engine.save(reason, author)).await;
                     }
                     Job::Drift { answer } => respond(answer, engine.drift()).await,
+                    Job::Complete { session, source, at, answer } => {
+                        let completed = async { Ok(engine.complete(&session.0, &source, at)) };
+                        respond(answer, completed).await;
+                    }
                     Job::Status { answer } => respond(answer, async { Ok(engine.status().await) }).await,
                 }
             });
@@ -436,7 +466,7 @@ impl EngineThread {
         };
         let published = match again {
             Some(published) => published,
-            None => self.run_from_disk(author, trial, events).await?,
+            None => self.run_from_disk(author.clone(), trial, events).await?,
         };
         let site = self.live.site();
         let addresses = site.listeners.iter().filter_map(|bound| {
@@ -449,6 +479,9 @@ impl EngineThread {
         });
         let addresses = addresses.collect();
         let report = published.map(|generation| self.live.report(&generation));
+        if !is_start {
+            self.say(&author, &report.clone().unwrap_or_default());
+        }
         Ok(Loaded { generation: site.generation, report: report.unwrap_or_default(), addresses })
     }
 
@@ -469,6 +502,17 @@ impl EngineThread {
         self.forget_trial();
         published?;
         Ok(transaction.published())
+    }
+
+    /// Tells the sessions what somebody has published.
+    fn say_published(&self, author: &Author, what: &str, published: Option<&Generation>) {
+        let report = published.map(|generation| self.live.report(generation)).unwrap_or_default();
+        self.say(author, &format!("{what}: {report}"));
+    }
+
+    /// Tells the sessions what somebody has done.
+    fn say(&self, author: &Author, what: &str) {
+        self.live.sessions().news().say(&format!("{author}: {what}"), author);
     }
 
     /// Notes what is running, for a server that is killed while the next generation is on trial: a load of `files`, or an edit.
@@ -530,8 +574,10 @@ impl EngineThread {
     ) -> Result<Option<Generation>, ScriptError> {
         let sources = Sources::recorded(self.program.root.clone(), recipe.files());
         let ((vm, calls), transaction) = self.run(author, events, sources).await?;
-        for statement in recipe.statements() {
-            let again = vm.run_statement(&transaction, STATEMENT, &statement).await;
+        let mut sessions = ReplayedSessions::default();
+        for Statement { session, source } in recipe.statements() {
+            let session = sessions.get(&vm, session)?;
+            let again = vm.run_statement(&transaction, &session, STATEMENT, &source).await;
             again.map_err(|error| error.showing(vm.sources()))?;
         }
         transaction.edit_change(|change| change.reason = reason);
@@ -554,11 +600,20 @@ impl EngineThread {
         }
     }
 
+    /// Lets go of what sessions had that have ended.
+    async fn forget_sessions(self: Rc<Self>) {
+        loop {
+            self.session_ended.notified().await;
+            self.vms.forget_sessions();
+        }
+    }
+
     /// Takes changes on trial back when their time is over.
     async fn end_trials(self: Rc<Self>) {
         let mut trial = self.live.watch_trial();
         loop {
             let pending = trial.borrow_and_update().clone();
+            self.live.sessions().news().trial_changed();
             let Some(pending) = pending else {
                 if trial.changed().await.is_err() {
                     return;
@@ -590,9 +645,11 @@ impl EngineThread {
     async fn end_trial(&self, pending: &Pending) {
         let generation = pending.generation;
         let author = Author::new(Via::Trial, format!("the end of the trial of generation {generation}"));
-        match self.take_back(Some(generation), author).await {
+        match self.take_back(Some(generation), author.clone()).await {
             Ok(reverted) => {
                 let report = reverted.map(|reverted| self.live.report(&reverted)).unwrap_or_default();
+                let told = format!("generation {generation} was not confirmed and is taken back: {report}");
+                self.live.sessions().news().say(&told, &author);
                 tracing::warn!(by = %pending.by, "generation {generation} was not confirmed and is taken back: {report}");
             }
             // Confirmed in this very moment.
@@ -654,24 +711,29 @@ impl EngineThread {
         let vm = self.vms.current().ok_or_else(|| ScriptError::new("the script is not loaded yet"))?;
         let transaction =
             Transaction::of_statement(Arc::clone(&self.live), author, events, Arc::clone(block));
-        let run = vm.run_statement(&transaction, STATEMENT, source).await;
-        let (values, assigned) = run.map_err(|error| error.showing(vm.sources()))?;
+        let load = self.live.site().loaded;
+        block.tell_end(&self.session_ended);
+        let run = vm.run_statement(&transaction, &vm.session(block)?, STATEMENT, source).await;
+        let ran = run.map_err(|error| error.showing(vm.sources()))?;
         self.vms.follow();
         let published = transaction.published();
         let mut statements = block.statements.lock();
-        if published.is_some() || assigned || block.is_open() {
-            statements.push(source);
-        }
+        let has_changed = published.is_some() || ran.assigned || block.is_open();
+        remember(block, &mut statements, load, source, &ran, has_changed);
         if !block.is_open() && !statements.is_empty() {
             self.recipes.add(self.live.site().generation, statements.take());
         }
         drop(statements);
         Ok(Evaluated {
-            value: transaction.afterwards(|| print::values(&values)),
+            value: transaction.afterwards(|| print::values(&ran.values)),
             generation: published.as_ref().map(|published| published.number),
             report: published.map(|published| self.live.report(&published)),
             is_open: block.is_open(),
         })
+    }
+
+    fn complete(&self, session: &Block, source: &str, at: usize) -> Completion {
+        self.vms.current().map(|vm| vm.complete(session, source, at)).unwrap_or_default()
     }
 
     async fn status(&self) -> Status {
@@ -694,7 +756,11 @@ impl Commands for EngineThread {
         reason: Option<Arc<str>>,
         events: Option<ProgressSender>,
     ) -> Commanded {
-        Box::pin(async move { self.go_back(number, author, reason, events).await })
+        Box::pin(async move {
+            let back = self.go_back(number, author.clone(), reason, events).await?;
+            self.say_published(&author, "went back", back.as_ref());
+            Ok(back)
+        })
     }
 
     fn note_trial(self: Rc<Self>, author: Author) -> Noted {
@@ -709,6 +775,7 @@ impl Commands for EngineThread {
         let confirmed = confirmed.map_err(|error| ScriptError::new(with_causes(&error)))?;
         self.trial_note.remove();
         tracing::info!(by = %author, generation = confirmed, "confirmed");
+        self.say(author, &format!("generation {confirmed} is confirmed"));
         Ok(confirmed)
     }
 
@@ -728,8 +795,10 @@ impl Commands for EngineThread {
 
     fn cancel(self: Rc<Self>, number: Option<u64>, author: Author) -> Commanded {
         Box::pin(async move {
-            let reverted = self.take_back(number, author).await;
-            reverted.map_err(|error| ScriptError::new(with_causes(&error)))
+            let reverted = self.take_back(number, author.clone()).await;
+            let reverted = reverted.map_err(|error| ScriptError::new(with_causes(&error)))?;
+            self.say_published(&author, "cancelled", reverted.as_ref());
+            Ok(reverted)
         })
     }
 }
@@ -738,6 +807,35 @@ impl fmt::Debug for EngineThread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EngineThread").field("program", &self.program).finish_non_exhaustive()
     }
+}
+
+/// Remembers a statement, for when its generation is made again: with those that make it if it has changed anything, and else
+/// for those that may need what it has left.
+fn remember(
+    block: &Block,
+    statements: &mut Statements,
+    load: u64,
+    source: &str,
+    ran: &Ran,
+    has_changed: bool,
+) {
+    let has_value = ran.values.get(1).is_some_and(|value| !value.is_nil());
+    let mut needed = block.needed.lock();
+    if !has_changed {
+        if ran.leaves || has_value {
+            needed.note(load, source, ran.leaves, ran.uses);
+        }
+        return;
+    }
+    if ran.uses {
+        for source in needed.take(load) {
+            statements.push(Statement { session: Some(block.label()), source });
+        }
+    } else if has_value {
+        needed.forget_values(false);
+    }
+    let session = (ran.uses || ran.leaves || has_value).then(|| block.label());
+    statements.push(Statement { session, source: source.into() });
 }
 
 /// Answers, unless nobody waits for the answer any more: then the work is dropped where it is.

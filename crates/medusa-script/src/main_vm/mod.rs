@@ -4,16 +4,18 @@
 //! finishes, but changes nothing any more, then it is freed.
 
 mod calls;
+mod sessions;
 
 use std::cell::Cell;
 use std::path::Path;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
+use medusa_monitor::Completion;
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
 use medusa_site::Live;
-use mlua::{Function, Lua, MultiValue, Table};
+use mlua::{Function, MultiValue, Table};
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 
@@ -21,21 +23,24 @@ use crate::bindings::main_script;
 use crate::budget::Budget;
 use crate::chunk::load;
 use crate::commands::Commands;
+use crate::complete::Scope;
 use crate::context::MainContext;
 use crate::error::ScriptError;
 use crate::functions::Functions;
 use crate::handler_files::Scripts;
 use crate::inline::{Call, QUEUED_CALLS};
 use crate::log::LogFunctions;
+use crate::places::{Places, STATEMENT_TEXT};
 use crate::print::first_values;
+use crate::reference::lookup;
 use crate::request::Requests;
 use crate::require::{Modules, Sources, names_over};
 use crate::timers::Timers;
-use crate::transaction::Transaction;
+use crate::transaction::{Block, Transaction};
 use crate::vm::Vm;
+use sessions::{MAX_NAMES, Mentioned, VmSessions};
 
-/// The name of the chunk that a statement of a session is.
-pub(crate) const STATEMENT: &str = "=statement";
+pub(crate) use sessions::{ReplayedSessions, SessionNames};
 
 /// A main VM.
 #[derive(Debug)]
@@ -46,11 +51,14 @@ pub(crate) struct MainVm {
     functions: Rc<Functions>,
     /// What the script and its statements assign.
     names: Table,
+    /// What statements have beside them.
+    commands: Table,
     statement: Function,
     /// Calls a function, for as many of its values as are shown.
     run: Function,
     timers: Rc<Timers>,
     logs: Rc<LogFunctions>,
+    sessions: VmSessions,
     requests_running: Cell<usize>,
     sessions_running: Cell<usize>,
 }
@@ -88,7 +96,8 @@ impl MainVm {
         let statement = load(vm.lua(), include_str!("../statement.luau"), "=statement", None)?;
         let names = names_over(vm.lua(), &vm.lua().globals())?;
         main_script::install_in_script(&names)?;
-        let statement = statement.call::<Function>((&names, main_script::commands(vm.lua())?))?;
+        let commands = main_script::commands(vm.lua())?;
+        let statement = statement.call::<Function>((&names, &commands, STATEMENT_TEXT, MAX_NAMES))?;
         let (_, run) = first_values(vm.lua(), None)?;
         let main = Rc::new(Self {
             vm,
@@ -96,10 +105,12 @@ impl MainVm {
             sources: Arc::clone(sources),
             functions,
             names,
+            commands,
             statement,
             run,
             timers,
             logs,
+            sessions: VmSessions::default(),
             requests_running: Cell::new(0),
             sessions_running: Cell::new(0),
         });
@@ -135,21 +146,25 @@ impl MainVm {
         result.map_err(|error| ScriptError::from_task(&error))
     }
 
-    /// Runs one statement, as the chunk of this name, and publishes what it changed: its values (see [`crate::print::values`]), and whether it assigned
-    /// names. Neither names nor the site change if it fails.
+    /// Runs one statement of a session, as the chunk of this name, and publishes what it changed. Neither names nor the site change
+    /// if it fails.
     pub(crate) async fn run_statement(
         &self,
         transaction: &Rc<Transaction>,
+        session: &SessionNames,
         chunk: &str,
         source: &str,
-    ) -> Result<(MultiValue, bool), ScriptError> {
+    ) -> Result<Ran, ScriptError> {
         let lua = self.vm.lua();
         let failed = |error: mlua::Error| {
             transaction.abandon();
             ScriptError::from_lua(&error)
         };
-        let (environment, keep) = self.statement.call::<(Table, Function)>(()).map_err(failed)?;
-        let function = compile_statement(lua, chunk, source, &environment).map_err(failed)?;
+        let Mentioned { cells, last, any } = session.mentioned(lua, source).map_err(failed)?;
+        let declare = sessions::unknown_name();
+        let given = (source, session.table(), cells, last, &*declare);
+        let (environment, keep) = self.statement.call::<(Table, Function)>(given).map_err(failed)?;
+        let function = sessions::compile(lua, chunk, source, &environment, &declare).map_err(failed)?;
         let running = self.run.call_async::<MultiValue>(function);
         let running = self.vm.run_excusing(Budget::STATEMENT, || transaction.excused(), running);
         let result = transaction.scope(running).await;
@@ -158,8 +173,31 @@ impl MainVm {
             ScriptError::from_task(&error)
         })?;
         self.commit(transaction).await?;
-        let kept = keep.call::<bool>(()).map_err(failed)?;
-        Ok((values, kept))
+        let (assigned, declared) = keep.call::<(bool, bool)>(()).map_err(failed)?;
+        session.keep_last(&values).map_err(failed)?;
+        Ok(Ran { values, assigned, leaves: declared, uses: any })
+    }
+
+    /// What a session has in this VM.
+    pub(crate) fn session(&self, session: &Arc<Block>) -> Result<SessionNames, ScriptError> {
+        self.sessions.open(self.vm.lua(), session).map_err(|error| ScriptError::from_lua(&error))
+    }
+
+    /// Lets go of what ended sessions had.
+    pub(crate) fn forget_sessions(&self) {
+        if self.sessions.forget_ended() {
+            self.vm.collect_later();
+        }
+    }
+
+    /// What may stand at byte `at` of a statement.
+    pub(crate) fn complete(&self, session: &Block, source: &str, at: usize) -> Completion {
+        let lua = self.vm.lua();
+        let mut tables = lookup::with_those_below(&self.names);
+        tables.push(self.commands.clone());
+        let places = Places { sources: &self.sources };
+        let own = self.sessions.get(session).and_then(|names| names.all().ok()).unwrap_or_default();
+        Scope { lua, tables, own, places }.complete(source, at)
     }
 
     /// Has what its tasks edit be published, or not any more: it is the current VM or it is not.
@@ -184,7 +222,7 @@ impl MainVm {
     }
 
     #[cfg(test)]
-    pub(crate) fn lua(&self) -> &Lua {
+    pub(crate) fn lua(&self) -> &mlua::Lua {
         self.vm.lua()
     }
 
@@ -237,17 +275,22 @@ impl Drop for MainVm {
     }
 }
 
+/// The outcome of a statement.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    /// Its values (see [`crate::print::values`]).
+    pub(crate) values: MultiValue,
+    /// Whether it assigned global names.
+    pub(crate) assigned: bool,
+    /// Whether it left names to its session.
+    pub(crate) leaves: bool,
+    /// Whether it had something of what the session's statements before it have left.
+    pub(crate) uses: bool,
+}
+
 /// The script, as text with a name.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EntryScript<'a> {
     pub(crate) name: &'a str,
     pub(crate) source: &'a str,
-}
-
-/// An expression is worth its value, so it is tried first.
-fn compile_statement(lua: &Lua, chunk: &str, source: &str, environment: &Table) -> mlua::Result<Function> {
-    match load(lua, &format!("return {source}"), chunk, Some(environment.clone())) {
-        Ok(function) => Ok(function),
-        Err(_not_an_expression) => load(lua, source, chunk, Some(environment.clone())),
-    }
 }

@@ -48,7 +48,7 @@ fn object_type(text: &mut String, class: &Class) {
 }
 
 /// The two sides of a function type's own arrow; its arguments and its result may be functions, too.
-fn arguments_and_result(signature: &str) -> (&str, &str) {
+pub(super) fn arguments_and_result(signature: &str) -> (&str, &str) {
     let mut depth = 0_usize;
     for (at, character) in signature.char_indices() {
         match character {

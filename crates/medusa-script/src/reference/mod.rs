@@ -1,8 +1,10 @@
 //! The script API's documentation: the reference as Markdown, and the type definitions for editors.
 //!
-//! Both are made of what stands beside the bindings ([`crate::docs`]); a test compares that with a live VM.
+//! All is made of what stands beside the bindings ([`crate::docs`]), and so is what a prompt asks ([`lookup`]); a test
+//! compares that with a live VM.
 
 mod definitions;
+pub(crate) mod lookup;
 mod markdown;
 mod pages;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What is on which page of the reference.
 
 use crate::bindings::{
-    cookie, dns, events, fetch, handler, handlers, history, http, json, log, monitor, shared, site, time,
+    cookie, dns, events, fetch, handler, handlers, help, history, http, json, log, monitor, shared, site, time,
     timer, trace, url,
 };
 use crate::docs::{Class, Item, item};
@@ -150,6 +150,20 @@ pub(super) const PAGES: &[Page] = &[
         intro: "What statements have beside that to see and to end what is under way.",
         items: &[handlers::HANDLERS, handlers::DRAIN, trace::DOCS],
         classes: &[handlers::CLASS, trace::OPTIONS],
+    },
+    Page {
+        file: "commands.md",
+        title: "Commands",
+        intro: "Statements of their own, which roles have that may run no code.",
+        items: help::COMMANDS,
+        classes: &[],
+    },
+    Page {
+        file: "prompt.md",
+        title: "The prompt",
+        intro: "What tells of all the rest.",
+        items: help::DOCS,
+        classes: &[],
     },
     Page { file: "globals.md", title: "Globals", intro: "The rest.", items: GLOBALS, classes: &[] },
 ];

@@ -11,6 +11,7 @@ mod forms;
 mod handlers;
 mod log_parts;
 mod modules;
+mod prompt;
 mod reload;
 mod remote_logs;
 mod statements;

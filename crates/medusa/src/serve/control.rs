@@ -7,7 +7,7 @@ use std::error::Error;
 use std::rc::Rc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use medusa_monitor::{AuditLog, Control, Done, Failure, GenerationInfo, Identity, Op};
+use medusa_monitor::{AuditLog, Completion, Control, Done, Failure, GenerationInfo, Identity, OnTrial, Op};
 use medusa_net::{Workers, descriptors, limits};
 use medusa_proto::author::{Author, Via};
 use medusa_proto::status::Status;
@@ -45,6 +45,7 @@ impl Controls {
     pub(super) fn begin_to_stop(&self, author: &Author) {
         if !self.stopping.send_replace(true) {
             tracing::info!(by = %author, "stopping");
+            self.engine.live().sessions().news().say(&format!("{author}: the server is stopping"), author);
         }
     }
 
@@ -207,6 +208,21 @@ impl Control for Controls {
             Op::Drift => self.engine.drift().await.map(text).map_err(|error| failure(&error)),
             op => Err(Failure::new(format!("`{}` does not concern generations", op.name()))),
         }
+    }
+
+    async fn complete(
+        &self,
+        session: &SessionHandle,
+        source: String,
+        at: usize,
+    ) -> Result<Completion, Failure> {
+        self.engine.complete(session.clone(), source, at).await.map_err(|error| failure(&error))
+    }
+
+    fn on_trial(&self) -> Option<OnTrial> {
+        let pending = self.engine.live().pending()?;
+        let (generation, back_to) = (pending.generation, pending.back_to);
+        Some(OnTrial { generation, back_to, until: pending.deadline.into_std() })
     }
 
     async fn status(&self) -> Status {

@@ -10,7 +10,7 @@ use super::support::{MEDUSA, start, web};
 struct Seat {
     home: Site,
     tmux: Tmux,
-    _server: Server,
+    server: Server,
 }
 
 impl Seat {
@@ -28,13 +28,13 @@ impl Seat {
         );
         let tmux = Tmux::run(&line);
         tmux.expect(&[">"]);
-        Self { home, tmux, _server: server }
+        Self { home, tmux, server }
     }
 }
 
 #[test]
 fn a_prompt_in_a_terminal() {
-    let Seat { home, tmux, _server } = Seat::take("tmux-256color");
+    let Seat { home, tmux, server: _server } = Seat::take("tmux-256color");
     tmux.write("1 + 1");
     tmux.press(["Left", "BSpace", "2", "Enter"]);
     tmux.expect(&["> 1 +21", "22", ">"]);
@@ -53,11 +53,16 @@ fn a_prompt_in_a_terminal() {
     tmux.press(["Enter"]);
     tmux.expect(&["a", "b", ">"]);
     // What runs is ended, and the session goes on.
+    tmux.write("local kept = 1");
+    tmux.press(["Enter"]);
     tmux.write("print('begun') while true do end");
     tmux.press(["Enter"]);
     tmux.expect(&["begun"]);
     tmux.press(["C-c"]);
     tmux.expect(&["begun", "interrupted", ">"]);
+    tmux.write("kept");
+    tmux.press(["Enter"]);
+    tmux.expect(&["> kept", "1", ">"]);
     tmux.write("error('no')");
     tmux.press(["Enter"]);
     wait::until("the error", || {
@@ -91,6 +96,99 @@ fn a_prompt_in_a_terminal() {
     let history = fs::read_to_string(home.at(".local/state/medusa/history")).expect("it is kept");
     assert!(history.starts_with("1 +21\nfor i = 1, 2 do\\nprint(i) end\nprint('\\\\27[2J')\n"), "{history}");
     assert!(!history.contains("hunter2"));
+}
+
+#[test]
+fn tab_tells_what_may_stand_there() {
+    let seat = Seat::take("tmux-256color");
+    let tmux = &seat.tmux;
+    tmux.write("web.remo\tx");
+    tmux.press(["C-c"]);
+    tmux.expect(&["> web:removex^C", ">"]);
+    tmux.write("web:");
+    tmux.press(["Tab"]);
+    wait::until("the methods", || {
+        let screen = tmux.screen();
+        let method = |line: &String| line.starts_with(":mount    (pattern: string, handler:");
+        (screen.iter().any(method) && screen.iter().any(|line| line == ".mounts   { Mount }")).then_some(())
+    });
+    tmux.press(["C-c"]);
+    tmux.write("zzz\tprint('typed meanwhile')");
+    tmux.press(["C-a", "C-k"]);
+    // On a narrow screen all of the only one is told, in rows.
+    tmux.resize(40);
+    tmux.press(["C-l"]);
+    tmux.write("medusa.shar");
+    tmux.press(["Tab"]);
+    wait::until("its signature", || {
+        let screen = tmux.screen();
+        (screen[0] == "> medusa.shared" && screen[1].starts_with("shared  (")).then_some(())
+    });
+    tmux.press(["C-c"]);
+    tmux.expect(&["> medusa.shared^C", ">"]);
+}
+
+/// Waits until a line begins so, and the one below it so.
+#[track_caller]
+fn expect_above(tmux: &Tmux, above: &str, below: &str) {
+    wait::until(above, || {
+        let screen = tmux.screen();
+        let pairs = screen.iter().zip(screen.iter().skip(1));
+        pairs.into_iter().any(|(line, next)| line.starts_with(above) && next.starts_with(below)).then_some(())
+    });
+}
+
+#[test]
+fn what_is_on_trial_and_what_others_do_is_told_without_damage() {
+    let Seat { tmux, server, .. } = Seat::take("tmux-256color");
+    let state = server.state().to_str().expect("a name").to_owned();
+    let other = |arguments: &[&str]| {
+        let done = MEDUSA.run([arguments, &["--state", &state]].concat());
+        assert_eq!(done.status.code(), Some(0), "{done}");
+    };
+    tmux.write("local half");
+    tmux.expect(&["> local half"]);
+    other(&["eval", "web:mount('/trial', function() end) commit(90)"]);
+    wait::until("the time that is left", || {
+        let screen = tmux.screen();
+        let line = screen.last().map_or("", String::as_str);
+        (line.starts_with("gen 2 reverts in ") && line.ends_with(" s> local half")).then_some(())
+    });
+    tmux.write("-way");
+    other(&["eval", "confirm()"]);
+    expect_above(&tmux, "* confirm by uid", "> local half-way");
+    assert!(tmux.screen().iter().any(|line| line.contains("generation 2 is confirmed")));
+    tmux.press(["C-u"]);
+    tmux.write("local mine = 1");
+    tmux.press(["Enter"]);
+    other(&["reload"]);
+    wait::until("the reload", || {
+        tmux.screen().iter().any(|line| line.starts_with("* reload by uid")).then_some(())
+    });
+    tmux.write("mine");
+    tmux.press(["Enter"]);
+    tmux.expect(&["> mine", "nil", ">"]);
+    // What one does oneself is no news.
+    tmux.press(["C-l"]);
+    tmux.write("web:mount('/own', function() end) return commit(1)");
+    tmux.press(["Enter"]);
+    wait::until("the end of the trial", || {
+        let screen = tmux.screen();
+        let said = screen.iter().find(|line| line.starts_with("* "));
+        (screen.last().is_some_and(|line| line == ">")
+            && said.is_some_and(|line| line.contains("was not confirmed and is taken back")))
+        .then_some(())
+    });
+    tmux.write("begin()");
+    tmux.press(["Enter"]);
+    tmux.expect(&["> begin()", "begun>"]);
+    tmux.write("abort()");
+    tmux.press(["Enter"]);
+    tmux.expect(&["begun> abort()", ">"]);
+    tmux.write("after");
+    other(&["stop"]);
+    expect_above(&tmux, "* the session is over", "> after");
+    assert!(tmux.screen().iter().any(|line| line.contains("the server is stopping")), "{:?}", tmux.screen());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
-use medusa_testkit::{Server, Site, wait};
+use medusa_testkit::{Server, Site, Tmux, wait};
 
 use super::support::{start, web};
 
@@ -120,4 +120,82 @@ fn an_audit_of_what_is_offered_finds_nothing() {
     let text = String::from_utf8(audit.stdout).expect("text");
     assert_eq!(audit.status.code(), Some(0), "{text}");
     assert!(!text.contains("[fail]") && !text.contains("[warn]"), "{text}");
+}
+
+#[test]
+fn what_is_asked_for_by_ssh_is_answered() {
+    let site = site("medusa.monitor.ssh { listen = '127.0.0.1:0', keys = 'keys' }");
+    let server = start(&site);
+    let port = port(&server);
+    let (status, out, error) = ran(&site, port, "reload(60)");
+    assert_eq!(status, Some(0), "{error}");
+    assert!(out.starts_with("reloaded: generation 2: ") && out.contains("goes back to 1"), "{out}");
+    assert_eq!(ran(&site, port, "confirm()").1, "generation 2 is confirmed\n");
+    for statement in ["rollback(-1)", "diff(-1)", "diff(1, 1.5)", "cancel('x')"] {
+        let (status, _, error) = ran(&site, port, statement);
+        assert_eq!(status, Some(1), "{statement}");
+        assert!(error.contains("the generation must be a whole number"), "{statement}: {error}");
+    }
+    // A client that has said all it wants waits for the answers.
+    let mut piped = ssh(&site, port)
+        .args(["-s", "127.0.0.1", "medusa-json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("ssh runs");
+    let mut input = piped.stdin.take().expect("piped");
+    for source in ["medusa.sleep(0.3) return 'slow'", "return 'next'"] {
+        writeln!(input, "{{\"version\":1,\"op\":\"eval\",\"source\":\"{source}\"}}").expect("written");
+    }
+    drop(input);
+    let output = piped.wait_with_output().expect("it ends");
+    let replies = String::from_utf8(output.stdout).expect("text");
+    let replies: Vec<_> = replies.lines().collect();
+    assert_eq!(replies, [r#"{"reply":"done","value":"slow"}"#, r#"{"reply":"done","value":"next"}"#]);
+}
+
+#[test]
+fn a_prompt_by_ssh_completes_and_tells_what_others_do() {
+    let site = site("medusa.monitor.ssh { listen = '127.0.0.1:0', keys = 'keys' }");
+    let server = start(&site);
+    let port = port(&server);
+    let mut client = ssh(&site, port);
+    client.args(["-tt", "127.0.0.1"]);
+    let quoted = |part: &std::ffi::OsStr| format!("'{}'", part.to_str().expect("text"));
+    let line: Vec<_> = std::iter::once(client.get_program()).chain(client.get_args()).map(quoted).collect();
+    let tmux = Tmux::run(&format!("{}; echo ended: $?; sleep 100", line.join(" ")));
+    tmux.expect(&[">"]);
+    tmux.write("web:mounts\t");
+    tmux.expect(&["> web.mounts", ".mounts  { Mount }"]);
+    tmux.press(["Enter"]);
+    tmux.expect(&["> web.mounts", "{}", ">"]);
+    tmux.write("local n = #_");
+    tmux.press(["Enter"]);
+    tmux.write("n");
+    tmux.press(["Enter"]);
+    tmux.expect(&["> n", "0", ">"]);
+    assert_eq!(ran(&site, port, "tostring(n) .. tostring(_)").1, "nilnil\n");
+    tmux.write("half");
+    assert_eq!(ran(&site, port, "reload(60)").0, Some(0));
+    wait::until("the time that is left", || {
+        let screen = tmux.screen();
+        let last = screen.last().map_or("", String::as_str);
+        (last.starts_with("gen 2 reverts in ") && last.ends_with(" s> half")).then_some(())
+    });
+    assert_eq!(ran(&site, port, "cancel()").0, Some(0));
+    wait::until("what was cancelled", || {
+        let screen = tmux.screen();
+        let said = screen.iter().any(|line| line.starts_with("* cancel by admin"));
+        (said && screen.last().is_some_and(|line| line == "> half")).then_some(())
+    });
+    tmux.press(["C-c"]);
+    tmux.write("web:mount('/own', function() end)");
+    tmux.press(["Enter"]);
+    wait::until("the report", || {
+        tmux.screen().iter().any(|line| line.starts_with("generation 4: + ")).then_some(())
+    });
+    assert_eq!(ran(&site, port, "stop()").0, Some(0));
+    wait::until("the farewell", || {
+        tmux.screen().iter().any(|line| line.contains("the server is stopping")).then_some(())
+    });
 }

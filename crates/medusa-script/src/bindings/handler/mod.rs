@@ -12,7 +12,7 @@ use medusa_http::handlers::compress::Compress;
 use mlua::{AnyUserData, Lua, Table, Value};
 
 use self::value::HandlerValue;
-pub(super) use self::value::to_handler;
+pub(super) use self::value::{handler_of, to_handler};
 use self::wrap::Wrapper;
 use crate::call_site::fail;
 use crate::context::MainContext;

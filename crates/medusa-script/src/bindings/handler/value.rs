@@ -40,15 +40,21 @@ pub(in crate::bindings) fn to_handler(
     at: &Arc<str>,
 ) -> mlua::Result<Arc<dyn Handler>> {
     if let Value::Function(function) = value {
-        return Ok(Arc::new(MainContext::of(lua)?.functions.handler(function, Arc::clone(at))?));
+        return Ok(MainContext::of(lua)?.functions.handler(function, Arc::clone(at))?);
     }
-    let handler = value.as_userdata().and_then(|data| data.borrow::<HandlerValue>().ok());
-    match handler.as_deref() {
-        Some(HandlerValue::Made(handler)) => Ok(Arc::clone(handler)),
-        Some(HandlerValue::Wrapped(function)) => function.handler(lua),
-        None => Err(fail(
+    handler_of(lua, value).unwrap_or_else(|| {
+        Err(fail(
             lua,
             format!("a handler must be a function(req) or come from medusa.handler, not {}", show(value)),
-        )),
-    }
+        ))
+    })
+}
+
+/// The handler that a handler value stands for; none if it is none.
+pub(in crate::bindings) fn handler_of(lua: &Lua, value: &Value) -> Option<mlua::Result<Arc<dyn Handler>>> {
+    let handler = value.as_userdata().and_then(|data| data.borrow::<HandlerValue>().ok())?;
+    Some(match &*handler {
+        HandlerValue::Made(handler) => Ok(Arc::clone(handler)),
+        HandlerValue::Wrapped(function) => function.handler(lua),
+    })
 }

@@ -110,7 +110,7 @@ impl WrappedFunction {
             return Ok(made);
         }
         let function = MainContext::of(lua)?.functions.handler(&self.function, Arc::clone(&self.origin))?;
-        let function: Arc<dyn Handler> = Arc::new(function);
+        let function: Arc<dyn Handler> = function;
         let made = self.wrappers.iter().fold(function, |inner, wrapper| (wrapper.make)(inner));
         self.made.replace(Some(Arc::downgrade(&made)));
         Ok(made)

@@ -25,6 +25,7 @@ use crate::transaction::Transaction;
 
 use listen::ListenDefaults;
 use mount::MountValue;
+pub(super) use mount::mounted;
 
 pub(crate) use limits::CLASS as LIMITS;
 pub(crate) use listen::CLASS as LISTEN;

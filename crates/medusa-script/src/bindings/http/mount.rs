@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use medusa_http::Mount;
 use medusa_http::router::Pattern;
+use medusa_http::{Handler, Mount};
 use medusa_site::{DraftError, MountId, MountSpec, Parts};
 use mlua::{Lua, MultiValue, UserData, UserDataFields, UserDataMethods, Value};
 
@@ -88,6 +88,12 @@ impl MountValue {
         let find = |parts: &Parts| self.0.find(parts).map(|mount| look(mount));
         with_parts(lua, find)?.ok_or_else(|| fail(lua, DraftError::NoMount))
     }
+}
+
+/// The handler of a mount; none if it is no mount.
+pub(in crate::bindings) fn mounted(lua: &Lua, value: &Value) -> Option<mlua::Result<Arc<dyn Handler>>> {
+    let mount = value.as_userdata().and_then(|data| data.borrow::<MountValue>().ok())?;
+    Some(mount.look(lua, |mount| Arc::clone(&mount.handler)))
 }
 
 impl UserData for MountValue {
