@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(shown("return setmetatable({ a = 1 }, { __metatable = 'request' })"), "request { a = 1 }");
         let numbers = shown("local t = {} for i = 1, 150 do t[i] = i end return t");
         assert!(
-            numbers.starts_with("{\n    1, 2, 3, 4,") && numbers.ends_with("100,\n    … 50 more\n}"),
+            numbers.starts_with("{\n    1, 2, 3, 4,") && numbers.ends_with("100, … 50 more\n}"),
             "{numbers}"
         );
         assert!(numbers.lines().count() < 10 && numbers.lines().all(|line| line.len() <= 80), "{numbers}");

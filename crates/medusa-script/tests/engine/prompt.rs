@@ -151,8 +151,8 @@ fn a_session_has_its_last_value_and_names_of_its_own() {
     ann.value("local x = 'new'");
     assert_eq!(ann.value("get() .. x"), "annnew");
     assert_eq!(bob.value("get()"), "ann", "a global function is everybody's");
-    assert_eq!(names(&server, "un"), [""; 0]);
-    let completion = server.engine.complete(ann.1.clone(), "un".to_owned(), 2);
+    assert_eq!(names(&server, "unu"), [""; 0]);
+    let completion = server.engine.complete(ann.1.clone(), "unu".to_owned(), 3);
     let completion = server.block_on(completion).unwrap();
     assert_eq!(completion.candidates[0].text, "unused");
 }

@@ -11,6 +11,7 @@ struct Seat {
     home: Site,
     tmux: Tmux,
     server: Server,
+    _site: Site,
 }
 
 impl Seat {
@@ -28,13 +29,13 @@ impl Seat {
         );
         let tmux = Tmux::run(&line);
         tmux.expect(&[">"]);
-        Self { home, tmux, server }
+        Self { home, tmux, server, _site: site }
     }
 }
 
 #[test]
 fn a_prompt_in_a_terminal() {
-    let Seat { home, tmux, server: _server } = Seat::take("tmux-256color");
+    let Seat { home, tmux, server: _server, _site } = Seat::take("tmux-256color");
     tmux.write("1 + 1");
     tmux.press(["Left", "BSpace", "2", "Enter"]);
     tmux.expect(&["> 1 +21", "22", ">"]);
@@ -140,7 +141,7 @@ fn expect_above(tmux: &Tmux, above: &str, below: &str) {
 
 #[test]
 fn what_is_on_trial_and_what_others_do_is_told_without_damage() {
-    let Seat { tmux, server, .. } = Seat::take("tmux-256color");
+    let Seat { tmux, server, _site, .. } = Seat::take("tmux-256color");
     let state = server.state().to_str().expect("a name").to_owned();
     let other = |arguments: &[&str]| {
         let done = MEDUSA.run([arguments, &["--state", &state]].concat());
