@@ -53,8 +53,9 @@ pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
     let before = mebibytes(&side);
     let mut row = Row::new(format!("{CHANGES} changes"), "medusa", format!("{MOUNTS} mounts"));
     for round in 1..=options.rounds {
-        let quiet = side.press(&LOAD, options.seconds, PATHS[0])?;
-        let (counted, mut published) = beside(&side, &mut long_lived, &mut changes, options.seconds)?;
+        let (quiet, ()) = stretch(&side, &mut long_lived, options.seconds, |_| Ok(()))?;
+        let change = |over: &AtomicBool| changes.make(&side, options.seconds, over);
+        let (counted, mut published) = stretch(&side, &mut long_lived, options.seconds, change)?;
         published.sort_by(f64::total_cmp);
         row.rounds.push(vec![
             (REQUESTS, counted.requests as f64),
@@ -76,24 +77,25 @@ fn mebibytes(side: &Side) -> f64 {
     side.resident() as f64 / f64::from(1 << 20)
 }
 
-/// A stretch of load with changes beside it; what was counted, and how many µs each publication took.
-fn beside(
+/// A stretch of load with what is open going on beside it, and what `change` does, until the load is over. Returns what was
+/// counted, and what came of `change`.
+fn stretch<T: Send>(
     side: &Side,
     long_lived: &mut LongLived,
-    changes: &mut Changes,
     seconds: u32,
-) -> Result<(Counted, Vec<f64>)> {
+    change: impl FnOnce(&AtomicBool) -> Result<T> + Send,
+) -> Result<(Counted, T)> {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
-        let changing = scope.spawn(|| changes.make(side, seconds, &over));
+        let changing = scope.spawn(|| change(&over));
         let living = scope.spawn(|| long_lived.live(&over));
         let counted = side.press(&LOAD, seconds, PATHS[0]);
         over.store(true, Ordering::Relaxed);
-        let (published, dropped) = (joined(changing), joined(living));
+        let (changed, dropped) = (joined(changing), joined(living));
         // What is wrong with the changes may be why a request failed.
-        let published = published?;
+        let changed = changed?;
         if dropped.is_empty() {
-            return Ok((counted?, published));
+            return Ok((counted?, changed));
         }
         let (count, first) = (dropped.len(), dropped.first().map_or("", String::as_str));
         Err(side.fault(&format!("must not drop what is open, but dropped {count}; the first: {first}")))
