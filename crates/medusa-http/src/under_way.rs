@@ -127,12 +127,12 @@ impl UnderWay {
 
 /// How something that goes on is ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum EndBy {
     /// As when its handler is replaced: a `WebSocket` by the close code 1001, a stream of events between two of them. Other
     /// streams have an end of their own, and go on to it.
-    Told,
+    Word,
     /// At once, in the middle of whatever it is.
-    Cut,
+    Force,
 }
 
 thread_local! {
@@ -187,9 +187,9 @@ impl LongLived {
     }
 
     /// False if that does nothing: it was told already, or cannot be told.
-    fn end(&self, ending: Ending) -> bool {
+    fn end(&self, ending: EndBy) -> bool {
         match ending {
-            Ending::Told => {
+            EndBy::Word => {
                 let finish = self.finish.borrow();
                 // A session whose 101 is on its way has none yet.
                 let can_be_told = finish.is_some() || self.stage == Stage::WebSocket;
@@ -198,7 +198,7 @@ impl LongLived {
                 }
                 finish.iter().for_each(|finish| finish.notify_one());
             }
-            Ending::Cut => {
+            EndBy::Force => {
                 if self.cut.replace(true) {
                     return false;
                 }
@@ -218,7 +218,7 @@ impl Drop for LongLived {
 }
 
 /// Ends what goes on of these on this worker. Returns how much that is.
-pub fn end_long_lived(of: &[Arc<UnderWay>], ending: Ending) -> UseCounts {
+pub fn end_long_lived(of: &[Arc<UnderWay>], ending: EndBy) -> UseCounts {
     let all: Vec<_> = LONG_LIVED.with_borrow(|all| all.values().filter_map(Weak::upgrade).collect());
     let mut counts = UseCounts::default();
     for one in all.iter().filter(|one| of.iter().any(|other| Arc::ptr_eq(other, &one.under_way))) {
@@ -258,16 +258,16 @@ mod tests {
         let plain = LongLived::begin(Arc::clone(&one), Stage::Stream);
         let others = LongLived::begin(Arc::clone(&other), Stage::WebSocket);
         let of = [Arc::clone(&one)];
-        let told = end_long_lived(&of, Ending::Told);
+        let told = end_long_lived(&of, EndBy::Word);
         assert_eq!(told, UseCounts { requests: 0, streams: 1, websockets: 1 });
-        assert!(!end_long_lived(&of, Ending::Told).any(), "once");
+        assert!(!end_long_lived(&of, EndBy::Word).any(), "once");
         stream.notified().await;
         websocket.finish_by(&session);
         session.notified().await;
         let cx = &Context::from_waker(Waker::noop());
         assert!(plain.poll_cut(cx).is_pending());
         drop(websocket);
-        assert_eq!(end_long_lived(&of, Ending::Cut), UseCounts { streams: 2, ..UseCounts::default() });
+        assert_eq!(end_long_lived(&of, EndBy::Force), UseCounts { streams: 2, ..UseCounts::default() });
         assert!(plain.poll_cut(cx).is_ready() && others.poll_cut(cx).is_pending());
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use medusa_http::{Ending, UseCounts};
+use medusa_http::{EndBy, UseCounts};
 use medusa_log::SinkError;
 use medusa_log::events::EventSinks;
 use medusa_monitor::Sessions;
@@ -487,7 +487,7 @@ impl Live {
     /// # Errors
     ///
     /// There was no such generation.
-    pub async fn end_long_lived(&self, number: u64, ending: Ending) -> Result<UseCounts, HistoryError> {
+    pub async fn end_long_lived(&self, number: u64, ending: EndBy) -> Result<UseCounts, HistoryError> {
         let of: Arc<[_]> = self.versions.lock().of(number).into();
         if of.is_empty() {
             self.generation(number)?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use medusa_http::{Ending, UseCounts};
+use medusa_http::{EndBy, UseCounts};
 use medusa_site::HandlerUse;
 use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods};
 use tokio::time::Instant;
@@ -96,9 +96,9 @@ async fn drain(
         ended.map_err(|why| fail(&lua, format!("drain: {why}")))
     };
     if seconds == Some(Duration::ZERO) {
-        return Ok(format!("cut off: {}", long_lived(end(Ending::Cut).await?)));
+        return Ok(format!("cut off: {}", long_lived(end(EndBy::Force).await?)));
     }
-    let told = long_lived(end(Ending::Told).await?);
+    let told = long_lived(end(EndBy::Word).await?);
     let Some(seconds) = seconds else { return Ok(format!("told to end: {told}")) };
     let left = || {
         let counts = live.under_way().get(&generation).copied().unwrap_or_default();
@@ -111,7 +111,7 @@ async fn drain(
         }
     })
     .await;
-    Ok(format!("told to end: {told}; cut off: {}", long_lived(end(Ending::Cut).await?)))
+    Ok(format!("told to end: {told}; cut off: {}", long_lived(end(EndBy::Force).await?)))
 }
 
 /// What goes on for long, in words.
