@@ -143,8 +143,7 @@ impl HistoryEntry {
     }
 
     fn generation(&self) -> Generation {
-        let author =
-            Author { who: self.who.as_deref().map(Arc::from), via: self.via, what: (*self.what).into() };
+        let author = Author { who: self.who.as_deref().map(Arc::from), ..Author::new(self.via, &*self.what) };
         Generation {
             number: self.number,
             loaded: self.loaded,
@@ -285,7 +284,8 @@ fn read(path: &Path) -> io::Result<(Vec<HistoryEntry>, bool)> {
     let mut file = BufReader::new(file.take(2 * MAX_FILE));
     let mut line = Vec::new();
     while file.read_until(b'\n', &mut line)? > 0 {
-        let entry = line.strip_suffix(b"\n").and_then(|line| serde_json::from_slice::<HistoryEntry>(line).ok());
+        let entry =
+            line.strip_suffix(b"\n").and_then(|line| serde_json::from_slice::<HistoryEntry>(line).ok());
         match entry {
             Some(entry) if entry.number > last => {
                 last = entry.number;

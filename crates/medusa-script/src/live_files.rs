@@ -242,8 +242,14 @@ fn slug(reason: &str) -> String {
 fn shown(statement: &str) -> String {
     let mut words = statement.split_whitespace();
     let line = words.by_ref().collect::<Vec<_>>().join(" ");
-    let mut shown: String = line.chars().take(MAX_SHOWN).flat_map(char::escape_debug).collect();
-    shown = shown.replace("\\\"", "\"").replace("\\'", "'");
+    let mut shown = String::new();
+    for char in line.chars().take(MAX_SHOWN) {
+        if ['\\', '"', '\''].contains(&char) {
+            shown.push(char);
+        } else {
+            shown.extend(char.escape_debug());
+        }
+    }
     if line.chars().nth(MAX_SHOWN).is_some() {
         shown.push_str(" ...");
     }

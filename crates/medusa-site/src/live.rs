@@ -39,7 +39,7 @@ pub struct Live {
     gate: Arc<Gate>,
     trial: Trial,
     history: Mutex<History>,
-    /// The number of the generation that was published last.
+    /// The number of the generation that this process has published last.
     published: watch::Sender<u64>,
     versions: Mutex<HandlerVersions>,
     /// What requests may still hold of parts that were retired.
@@ -133,7 +133,7 @@ impl Live {
 
     /// Has the history begin with what earlier processes have published, in its order, before the first load.
     pub fn restore(&self, known: Vec<Generation>) {
-        if let Some(last) = known.last().filter(|_| self.site().loaded == 0) {
+        if let Some(last) = known.last().filter(|_| *self.published.borrow() == 0) {
             self.current.store(Arc::new(Site::empty_after(last.number)));
             self.history.lock().restore(known);
         }
@@ -278,7 +278,7 @@ impl Live {
     fn remember(&self, old: &Site, new: &Arc<Site>, change: &Change, took: Duration) -> Option<Generation> {
         if change.reverts {
             self.trial.reverted(None);
-        } else if let Some(time) = change.trial.filter(|_| old.loaded > 0) {
+        } else if let Some(time) = change.trial.filter(|_| *self.published.borrow() > 0) {
             self.trial.begin(new.generation, old.generation, change.author.clone(), time);
         }
         self.versions.lock().note(old, new);

@@ -190,6 +190,12 @@ fn what_runs_is_interrupted_and_the_session_goes_on() {
         let (mut requests, mut replies) = Client::connect(&path).expect("it runs").split().expect("works");
         requests.send(&Op::Interrupt).expect("sent"); // of nothing
         requests.send(&eval("forever")).expect("sent");
+        let mut other = Client::connect(&path).expect("it runs");
+        let mut runs = || {
+            let sessions = other.call(&Op::Sessions, drop).expect("done").sessions.expect("a list");
+            sessions.iter().any(|session| session.running.as_deref() == Some("forever"))
+        };
+        while !runs() {}
         requests.send(&Op::Interrupt).expect("sent");
         requests.send(&Op::Complete { source: "x mo".into(), at: 4 }).expect("sent");
         let failed = replies.next_reply().expect("a reply");

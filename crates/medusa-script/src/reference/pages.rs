@@ -1,8 +1,8 @@
 //! What is on which page of the reference.
 
 use crate::bindings::{
-    cookie, dns, events, fetch, handler, handlers, help, history, http, json, log, monitor, shared, site, time,
-    timer, trace, url,
+    cookie, dns, events, fetch, handler, handlers, help, history, http, json, log, monitor, shared, site,
+    time, timer, trace, url,
 };
 use crate::docs::{Class, Item, item};
 use crate::{forms, request, respond, websocket};

@@ -363,7 +363,7 @@ fn the_history_outlives_the_process() {
     let lines: Vec<_> = list.lines().collect();
     assert_eq!(lines.len(), 5, "{list}");
     assert!(lines[0].contains("generation 5, start"), "{list}");
-    assert!(lines[1].contains("generation 4, eval by uid ") && lines[1].contains("not yet"), "{list}");
+    assert!(lines[1].contains("generation 4, rollback by uid ") && lines[1].contains("not yet"), "{list}");
     assert!(lines[4].contains("generation 1, start: + HTTP server \"http\""), "{list}");
     let answers = |paths: [&str; 4]| {
         paths.map(|path| server.get(path)).map(|answer| match answer.status {

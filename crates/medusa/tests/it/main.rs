@@ -55,6 +55,7 @@ mod syslog;
 mod tls;
 mod told;
 mod trace;
+mod tutorial;
 mod under_way;
 mod websocket;
 mod zones;

@@ -1,0 +1,109 @@
+//! The tutorial, run as it stands there: what is typed, and what is seen.
+
+use std::sync::mpsc;
+use std::thread;
+
+use medusa_monitor::{Client, Op};
+use medusa_proto::progress::TaskProgress;
+use medusa_testkit::{Server, Site, wait};
+
+use super::support::start;
+
+const TUTORIAL: &str = include_str!("../../../../docs/tutorial.md");
+
+/// The blocks of code that are marked like this.
+fn blocks(kind: &str) -> impl Iterator<Item = &'static str> {
+    let mark = format!("```{kind}\n");
+    let parts: Vec<_> = TUTORIAL.split(mark.as_str()).skip(1).collect();
+    parts.into_iter().map(|rest| rest.split("\n```").next().expect("it ends"))
+}
+
+/// What is typed, each with what is seen then.
+fn steps() -> Vec<(&'static str, String)> {
+    let mut steps: Vec<(&str, String)> = Vec::new();
+    for line in blocks("text").flat_map(str::lines) {
+        if line.starts_with("> ") || line.starts_with("$ ") {
+            steps.push((line, String::new()));
+        } else {
+            let seen = &mut steps.last_mut().expect("something is typed first").1;
+            seen.push_str(line);
+            seen.push('\n');
+        }
+    }
+    steps
+}
+
+/// A text without its times.
+fn timeless(text: &str) -> String {
+    let mut words: Vec<_> = text.split_inclusive([' ', '\n']).map(str::to_owned).collect();
+    for at in 1..words.len() {
+        let is_unit = ["µs", "ms"].iter().any(|unit| words[at].starts_with(unit));
+        if is_unit && words[at - 1].trim_start_matches('(').starts_with(|char: char| char.is_ascii_digit()) {
+            words[at - 1] = "N ".to_owned();
+        }
+    }
+    words.concat()
+}
+
+/// Runs a statement as the prompt does: what it prints, what it changed, its value.
+fn statement(server: &Server, source: &str) -> String {
+    let mut client = Client::connect(server.state()).expect("the control socket");
+    let mut seen = String::new();
+    let done = client.call(&Op::Eval { source: source.to_owned() }, |event| {
+        if let TaskProgress::Output(line) = event {
+            seen.push_str(&line);
+            seen.push('\n');
+        }
+    });
+    let done = done.unwrap_or_else(|error| panic!("{source}: {error}"));
+    for line in done.report.into_iter().chain(done.value) {
+        seen.push_str(&line);
+        seen.push('\n');
+    }
+    seen
+}
+
+fn command(server: &Server, words: &str) -> String {
+    match words.split_once(' ') {
+        Some(("curl", rest)) => {
+            let path = rest.rsplit_once(":8080").expect("the address of the tutorial").1;
+            let answer = server.get(path);
+            if rest.contains("%{http_code}") { format!("{}\n", answer.status) } else { answer.text() }
+        }
+        Some(("medusa", rest)) => server.command(rest.split(' ')).success(),
+        _ => panic!("{words}: not a command of the tutorial"),
+    }
+}
+
+#[test]
+fn all_of_it_is_as_it_says() {
+    let script = blocks("lua").next().expect("the site").replace(":8080", ":0");
+    let site = Site::script(&script);
+    let server = start(&site);
+    let mut differs = Vec::new();
+    for (typed, expected) in steps() {
+        let (kind, what) = typed.split_at(2);
+        let seen = if what.starts_with("trace(") {
+            traced(&server, what)
+        } else if kind == "> " {
+            statement(&server, what)
+        } else {
+            command(&server, what)
+        };
+        if timeless(&seen) != timeless(&expected) {
+            differs.push(format!("{typed}\nexpected:\n{expected}seen:\n{seen}"));
+        }
+    }
+    assert!(differs.is_empty(), "{}", differs.join("\n"));
+}
+
+/// A trace, and the request of the customer that it shows.
+fn traced(server: &Server, source: &str) -> String {
+    thread::scope(|scope| {
+        let (sender, seen) = mpsc::channel();
+        scope.spawn(move || sender.send(statement(server, source)));
+        wait::until("it is on", || (server.number("site", "traces") == 1).then_some(()));
+        assert_eq!(server.get("/price/milk").status, 500);
+        seen.recv().expect("it ends")
+    })
+}
