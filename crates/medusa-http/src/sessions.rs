@@ -147,7 +147,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn some_may_stay_for_a_while() {
-        const KEEP: Duration = Duration::from_secs(60);
+        const KEEP: Duration = Duration::from_mins(1);
         let ended = async |member: &mut Membership, within: Duration| {
             tokio::time::timeout(within, member.ended()).await.is_ok()
         };

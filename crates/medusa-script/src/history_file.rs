@@ -246,10 +246,10 @@ impl HistoryFile {
         // They come with the last one first.
         let new: Vec<_> = generations.iter().take_while(|generation| generation.number > self.last).collect();
         for generation in new.into_iter().rev() {
-            let entry = recipes.own(generation.number).map(|recipe| {
-                let entry = recipe.as_ref().map(|recipe| RecipeEntry::new(recipe, &self.earlier));
+            let entry = recipes.look_at_own(generation.number, |recipe| {
+                let entry = recipe.map(|recipe| RecipeEntry::new(recipe, &self.earlier));
                 if let Some(recipe) = recipe {
-                    self.earlier.add(generation.number, recipe);
+                    self.earlier.add(generation.number, recipe.clone());
                 }
                 entry.unwrap_or_default()
             });

@@ -241,9 +241,13 @@ impl Recipes {
         self.0.borrow().first_key_value().map_or(0, |(first, _)| *first)
     }
 
-    /// What was noted for a generation itself, if anything was.
-    pub(crate) fn own(&self, generation: u64) -> Option<Option<Recipe>> {
-        self.0.borrow().get(&generation).cloned()
+    /// Looks at what was noted for a generation itself, if anything was.
+    pub(crate) fn look_at_own<R>(
+        &self,
+        generation: u64,
+        look: impl FnOnce(Option<&Recipe>) -> R,
+    ) -> Option<R> {
+        self.0.borrow().get(&generation).map(|own| look(own.as_ref()))
     }
 
     /// Notes what makes a generation.

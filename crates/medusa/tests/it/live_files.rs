@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use medusa_monitor::{Client, Op};
 use medusa_testkit::{Server, Signal, wait};
@@ -122,7 +122,10 @@ fn fifty_kills_in_the_midst_of_changes_lose_nothing_that_was_saved() {
         };
         // At another moment of one of the first changes each time: each takes some milliseconds.
         wait::until("a change is made", || (number.load(Relaxed) > kill % 5).then_some(()));
-        thread::sleep(Duration::from_micros(kill * 125 % 3000));
+        let (since, later) = (Instant::now(), Duration::from_micros(kill * 125 % 3000));
+        while since.elapsed() < later {
+            std::hint::spin_loop();
+        }
         server.signal(Signal::KILL);
         server.wait();
         let begun = changing.join().expect("no panic");

@@ -1,6 +1,5 @@
 //! The tutorial, run as it stands there: what is typed, and what is seen.
 
-use std::sync::mpsc;
 use std::thread;
 
 use medusa_monitor::{Client, Op};
@@ -39,7 +38,7 @@ fn timeless(text: &str) -> String {
     for at in 1..words.len() {
         let is_unit = ["µs", "ms"].iter().any(|unit| words[at].starts_with(unit));
         if is_unit && words[at - 1].trim_start_matches('(').starts_with(|char: char| char.is_ascii_digit()) {
-            words[at - 1] = "N ".to_owned();
+            "N ".clone_into(&mut words[at - 1]);
         }
     }
     words.concat()
@@ -100,10 +99,9 @@ fn all_of_it_is_as_it_says() {
 /// A trace, and the request of the customer that it shows.
 fn traced(server: &Server, source: &str) -> String {
     thread::scope(|scope| {
-        let (sender, seen) = mpsc::channel();
-        scope.spawn(move || sender.send(statement(server, source)));
+        let seen = scope.spawn(move || statement(server, source));
         wait::until("it is on", || (server.number("site", "traces") == 1).then_some(()));
         assert_eq!(server.get("/price/milk").status, 500);
-        seen.recv().expect("it ends")
+        seen.join().expect("it ends")
     })
 }
