@@ -14,7 +14,7 @@ use mlua::{Lua, Table, Value};
 use crate::docs::{Class, Item};
 use crate::places::Places;
 use crate::reference::lookup;
-use crate::syntax::{Chain, Key, Root, Spot, Step, spot};
+use crate::syntax::{Chain, ChainRoot, ChainStep, Key, Spot, spot};
 
 /// The most that are told: more than that is no help.
 const MAX_CANDIDATES: usize = 200;
@@ -27,7 +27,7 @@ const MAX_VALUE: usize = 40;
 
 /// What a statement sees.
 #[derive(Debug)]
-pub(crate) struct Scope<'a> {
+pub(crate) struct CompletionScope<'a> {
     pub(crate) lua: &'a Lua,
     /// The tables in which names are looked up, one after the other.
     pub(crate) tables: Vec<Table>,
@@ -45,7 +45,7 @@ enum Known {
 /// Candidates by name.
 type Found = BTreeMap<String, String>;
 
-impl Scope<'_> {
+impl CompletionScope<'_> {
     /// What may stand at byte `at` of `source`.
     pub(crate) fn complete(&self, source: &str, at: usize) -> Completion {
         let text = source.get(..source.floor_char_boundary(at)).unwrap_or(source);
@@ -108,15 +108,15 @@ impl Scope<'_> {
     /// The value of a chain, as far as it is known.
     fn follow(&self, chain: &Chain<'_>) -> Option<Known> {
         let mut known = Known::Value(match chain.root {
-            Root::Name(name) => self.global(name)?,
-            Root::String => Value::String(self.lua.create_string("").ok()?),
+            ChainRoot::Name(name) => self.global(name)?,
+            ChainRoot::String => Value::String(self.lua.create_string("").ok()?),
         });
         let items = self.host_items();
         for step in &chain.steps {
             known = match step {
-                Step::Call => Known::Typed(lookup::result_of(signature_of(&known, &items)?)?),
-                Step::Member(name) | Step::Index(Key::Name(name)) => self.member(&known, name)?,
-                Step::Index(key) => Self::element(&known, *key)?,
+                ChainStep::Call => Known::Typed(lookup::result_of(signature_of(&known, &items)?)?),
+                ChainStep::Member(name) | ChainStep::Index(Key::Name(name)) => self.member(&known, name)?,
+                ChainStep::Index(key) => Self::element(&known, *key)?,
             };
         }
         Some(known)

@@ -8,60 +8,15 @@ use medusa_http::Handler;
 use mlua::{Function, Lua, MultiValue, Table, Value};
 
 use super::handler::handler_of;
+use super::help_docs::COMMANDS;
 use super::http::mounted;
 use crate::call_site::fail;
 use crate::context::MainContext;
-use crate::docs::{Class, Item, Scope, session_item};
+use crate::docs::{Class, Item, Scope};
 use crate::options::no_more;
 use crate::places::{Place, Places};
 use crate::print::show;
 use crate::reference::lookup;
-
-pub(crate) const DOCS: &[Item] = &[
-    session_item(
-        "help",
-        "(about: any?) -> string",
-        "What this reference says of an object, a function, or a topic by its name: `help(web)`, `help(medusa.fetch)`, \
-         `help(\"medusa.http\")`, `help(\"HttpServer:mount\")`, `help(\"reload\")`. Of a function of the script: its parameters, \
-         its place and the comment above it. Without anything: where to begin.",
-    ),
-    session_item(
-        "source",
-        "(of: any) -> string",
-        "Where a function, a handler or a mount is from, and its text as it was loaded, be that of a file or of a statement.",
-    ),
-];
-
-/// Commands that are no function: they are known by their text alone, so that roles have them that may run no code.
-pub(crate) const COMMANDS: &[Item] = &[
-    session_item(
-        "status",
-        "() -> string",
-        "The server as a tree, with its counters: what `medusa status` prints. A statement of its own; in others, `site:status()`.",
-    ),
-    session_item(
-        "sessions",
-        "() -> string",
-        "The open sessions, and what they run. A statement of its own; in others, `medusa.monitor.sessions()`.",
-    ),
-    session_item(
-        "kill",
-        "(session: number) -> ()",
-        "Ends a session, and what it runs. A statement of its own; in others, `medusa.monitor.kill(session)`.",
-    ),
-    session_item(
-        "reload",
-        "(seconds: number?) -> string",
-        "Runs the script anew, and publishes what it makes; with a number of seconds on trial, as `commit` does. A statement of its own.",
-    ),
-    session_item("reopen", "() -> ()", "Has log files opened anew. A statement of its own."),
-    session_item("ping", "() -> ()", "Does nothing: somebody is there. A statement of its own."),
-    session_item(
-        "stop",
-        "() -> ()",
-        "Stops the server, when what is under way has finished. A statement of its own.",
-    ),
-];
 
 /// The width of paragraphs.
 const WIDTH: usize = 76;

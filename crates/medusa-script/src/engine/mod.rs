@@ -4,6 +4,7 @@
 //! this thread slice by slice.
 
 mod live_edits;
+mod trials;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -20,7 +21,7 @@ use medusa_proto::author::{Author, Via};
 use medusa_proto::progress::TaskProgress;
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
-use medusa_site::{Generation, HistoryError, HttpServer, Live, Pending, PublishError, RevertError};
+use medusa_site::{Generation, HistoryError, HttpServer, Live, PublishError};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn_local;
@@ -43,9 +44,6 @@ use crate::worker;
 
 /// The number of requests to the engine that may wait.
 const QUEUED_JOBS: usize = 64;
-
-/// The time until a change that could not be taken back is tried to be again.
-const REVERT_AGAIN: Duration = Duration::from_secs(1);
 
 /// The script that the server is driven by.
 #[derive(Debug, Clone)]
@@ -605,61 +603,6 @@ impl EngineThread {
         loop {
             self.session_ended.notified().await;
             self.vms.forget_sessions();
-        }
-    }
-
-    /// Takes changes on trial back when their time is over.
-    async fn end_trials(self: Rc<Self>) {
-        let mut trial = self.live.watch_trial();
-        loop {
-            let pending = trial.borrow_and_update().clone();
-            self.live.sessions().news().trial_changed();
-            let Some(pending) = pending else {
-                if trial.changed().await.is_err() {
-                    return;
-                }
-                continue;
-            };
-            tokio::select! {
-                biased;
-                changed = trial.changed() => if changed.is_err() { return },
-                () = tokio::time::sleep_until(pending.deadline) => self.end_trial(&pending).await,
-            }
-        }
-    }
-
-    async fn take_back(
-        &self,
-        number: Option<u64>,
-        author: Author,
-    ) -> Result<Option<Generation>, RevertError> {
-        let back_to = self.live.pending().map(|pending| pending.back_to);
-        let reverted = self.live.revert(number, author, REVERT_AGAIN).await?.generation;
-        self.vms.follow();
-        let recipe = back_to.and_then(|back_to| self.recipes.of(back_to));
-        self.recipes.note(self.live.site().generation, recipe);
-        self.trial_note.taken_back();
-        Ok(reverted)
-    }
-
-    async fn end_trial(&self, pending: &Pending) {
-        let generation = pending.generation;
-        let author = Author::new(Via::Trial, format!("the end of the trial of generation {generation}"));
-        match self.take_back(Some(generation), author.clone()).await {
-            Ok(reverted) => {
-                let report = reverted.map(|reverted| self.live.report(&reverted)).unwrap_or_default();
-                let told = format!("generation {generation} was not confirmed and is taken back: {report}");
-                self.live.sessions().news().say(&told, &author);
-                tracing::warn!(by = %pending.by, "generation {generation} was not confirmed and is taken back: {report}");
-            }
-            // Confirmed in this very moment.
-            Err(RevertError::Trial(_)) => {}
-            Err(error) => {
-                tracing::error!(
-                    "generation {generation} was not confirmed, and cannot be taken back yet: {}",
-                    with_causes(&error)
-                );
-            }
         }
     }
 

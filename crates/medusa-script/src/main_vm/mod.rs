@@ -23,7 +23,7 @@ use crate::bindings::main_script;
 use crate::budget::Budget;
 use crate::chunk::load;
 use crate::commands::Commands;
-use crate::complete::Scope;
+use crate::complete::CompletionScope;
 use crate::context::MainContext;
 use crate::error::ScriptError;
 use crate::functions::Functions;
@@ -197,7 +197,7 @@ impl MainVm {
         tables.push(self.commands.clone());
         let places = Places { sources: &self.sources };
         let own = self.sessions.get(session).and_then(|names| names.all().ok()).unwrap_or_default();
-        Scope { lua, tables, own, places }.complete(source, at)
+        CompletionScope { lua, tables, own, places }.complete(source, at)
     }
 
     /// Has what its tasks edit be published, or not any more: it is the current VM or it is not.

@@ -1,8 +1,8 @@
 //! What is on which page of the reference.
 
 use crate::bindings::{
-    cookie, dns, events, fetch, handler, handlers, help, history, http, json, log, monitor, shared, site,
-    time, timer, trace, url,
+    cookie, dns, events, fetch, handler, handlers, help_docs, history, http, json, log, monitor, shared,
+    site, time, timer, trace, url,
 };
 use crate::docs::{Class, Item, item};
 use crate::{forms, request, respond, websocket};
@@ -155,14 +155,14 @@ pub(super) const PAGES: &[Page] = &[
         file: "commands.md",
         title: "Commands",
         intro: "Statements of their own, which roles have that may run no code.",
-        items: help::COMMANDS,
+        items: help_docs::COMMANDS,
         classes: &[],
     },
     Page {
         file: "prompt.md",
         title: "The prompt",
         intro: "What tells of all the rest.",
-        items: help::DOCS,
+        items: help_docs::DOCS,
         classes: &[],
     },
     Page { file: "globals.md", title: "Globals", intro: "The rest.", items: GLOBALS, classes: &[] },

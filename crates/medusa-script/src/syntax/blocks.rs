@@ -4,7 +4,7 @@ use super::{Token, TokenKind};
 
 /// A block that is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Block {
+enum OpenBlock {
     /// Closed by `end`.
     Body,
     /// Closed by `until`.
@@ -18,7 +18,7 @@ enum Block {
 /// The blocks that are open.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
-    open: Vec<Block>,
+    open: Vec<OpenBlock>,
     /// Whether a value is wanted next.
     wants_value: bool,
 }
@@ -41,24 +41,24 @@ impl Blocks {
 
     fn take_keyword(&mut self, word: &str, wanted: bool) {
         match word {
-            "function" | "do" => self.open.push(Block::Body),
+            "function" | "do" => self.open.push(OpenBlock::Body),
             "if" => {
-                self.open.push(if wanted { Block::Choice } else { Block::Body });
+                self.open.push(if wanted { OpenBlock::Choice } else { OpenBlock::Body });
                 self.wants_value = true;
             }
-            "then" => self.wants_value = self.open.last() == Some(&Block::Choice),
+            "then" => self.wants_value = self.open.last() == Some(&OpenBlock::Choice),
             "else" => {
-                self.wants_value = self.open.last() == Some(&Block::Choice);
+                self.wants_value = self.open.last() == Some(&OpenBlock::Choice);
                 if self.wants_value {
                     self.open.pop();
                 }
             }
-            "repeat" => self.open.push(Block::Repeat),
+            "repeat" => self.open.push(OpenBlock::Repeat),
             "until" => {
-                self.close(Block::Repeat);
+                self.close(OpenBlock::Repeat);
                 self.wants_value = true;
             }
-            "end" => self.close(Block::Body),
+            "end" => self.close(OpenBlock::Body),
             "and" | "or" | "not" | "return" | "in" | "elseif" | "while" => self.wants_value = true,
             _ => {}
         }
@@ -67,17 +67,17 @@ impl Blocks {
     fn take_symbol(&mut self, symbol: &str) {
         match symbol {
             "(" | "{" | "[" => {
-                self.open.push(Block::Bracket);
+                self.open.push(OpenBlock::Bracket);
                 self.wants_value = true;
             }
-            ")" | "}" | "]" => self.close(Block::Bracket),
+            ")" | "}" | "]" => self.close(OpenBlock::Bracket),
             ";" | "..." => {}
             _ => self.wants_value = true,
         }
     }
 
     /// Closes the innermost block of this kind, with what was left open in it.
-    fn close(&mut self, block: Block) {
+    fn close(&mut self, block: OpenBlock) {
         if let Some(at) = self.open.iter().rposition(|open| *open == block) {
             self.open.truncate(at);
         }

@@ -7,7 +7,7 @@ const MAX_STEPS: usize = 32;
 
 /// What a chain begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Root<'a> {
+pub(crate) enum ChainRoot<'a> {
     Name(&'a str),
     /// A string between quotes.
     String,
@@ -24,7 +24,7 @@ pub(crate) enum Key<'a> {
 
 /// A step from one value to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step<'a> {
+pub(crate) enum ChainStep<'a> {
     /// `.name`, `:name`
     Member(&'a str),
     /// `[1]`, `["name"]`
@@ -36,8 +36,8 @@ pub(crate) enum Step<'a> {
 /// A value in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Chain<'a> {
-    pub(crate) root: Root<'a>,
-    pub(crate) steps: Vec<Step<'a>>,
+    pub(crate) root: ChainRoot<'a>,
+    pub(crate) steps: Vec<ChainStep<'a>>,
 }
 
 /// What may stand where the cursor is.
@@ -136,27 +136,27 @@ fn chain<'a>(mut words: &[Token<'a>]) -> Option<Chain<'a>> {
         match (last.kind, last.text) {
             (TokenKind::Name, name) => match before.split_last() {
                 Some((sign, of)) if sign.is_symbol(".") || sign.is_symbol(":") => {
-                    steps.push(Step::Member(name));
+                    steps.push(ChainStep::Member(name));
                     words = of;
                 }
-                _ => break Root::Name(name),
+                _ => break ChainRoot::Name(name),
             },
             (TokenKind::String, _) if before.last().is_some_and(ends_value) => {
-                steps.push(Step::Call);
+                steps.push(ChainStep::Call);
                 words = before;
             }
-            (TokenKind::String, _) => break Root::String,
+            (TokenKind::String, _) => break ChainRoot::String,
             (TokenKind::Symbol, ")" | "}" | "]") => {
                 let open = opening(before)?;
                 let (of, inside) = (&before[..open], &before[open + 1..]);
                 if last.text == "]" {
-                    steps.push(Step::Index(key(inside)));
+                    steps.push(ChainStep::Index(key(inside)));
                 } else if of.last().is_some_and(ends_value) {
-                    steps.push(Step::Call);
+                    steps.push(ChainStep::Call);
                 } else if let (")", [one]) = (last.text, inside)
                     && one.kind == TokenKind::String
                 {
-                    break Root::String;
+                    break ChainRoot::String;
                 } else {
                     return None;
                 }
@@ -190,7 +190,7 @@ fn key<'a>(inside: &[Token<'a>]) -> Key<'a> {
 mod tests {
     use super::*;
 
-    fn member(text: &str) -> (&str, Root<'_>, Vec<Step<'_>>, bool) {
+    fn member(text: &str) -> (&str, ChainRoot<'_>, Vec<ChainStep<'_>>, bool) {
         match spot(text) {
             Spot::Member { prefix, of, colon, .. } => (prefix, of.root, of.steps, colon),
             other => panic!("{text}: {other:?}"),
@@ -199,23 +199,23 @@ mod tests {
 
     #[test]
     fn chains_are_followed_to_their_root() {
-        use Step::{Call, Index, Member};
-        assert_eq!(member("x = web:mo"), ("mo", Root::Name("web"), vec![], true));
-        assert_eq!(member("a.b.c."), ("", Root::Name("a"), vec![Member("b"), Member("c")], false));
+        use ChainStep::{Call, Index, Member};
+        assert_eq!(member("x = web:mo"), ("mo", ChainRoot::Name("web"), vec![], true));
+        assert_eq!(member("a.b.c."), ("", ChainRoot::Name("a"), vec![Member("b"), Member("c")], false));
         assert_eq!(
             member("f(site.servers[1]:mounts()[2].pa"),
             (
                 "pa",
-                Root::Name("site"),
+                ChainRoot::Name("site"),
                 vec![Member("servers"), Index(Key::Number(1)), Member("mounts"), Call, Index(Key::Number(2)),],
                 false
             )
         );
-        assert_eq!(member("t['k'].x"), ("x", Root::Name("t"), vec![Index(Key::Name("k"))], false));
+        assert_eq!(member("t['k'].x"), ("x", ChainRoot::Name("t"), vec![Index(Key::Name("k"))], false));
         assert_eq!(member("t[i + 1].x").2, [Index(Key::Other)]);
         assert_eq!(member("medusa.log.file('x', { a = 1 }):").2, [Member("log"), Member("file"), Call]);
         assert_eq!(member("require 'x'.y").2, [Call]);
-        assert_eq!(member("('x'):up"), ("up", Root::String, vec![], true));
+        assert_eq!(member("('x'):up"), ("up", ChainRoot::String, vec![], true));
     }
 
     #[test]
@@ -250,7 +250,9 @@ mod tests {
     fn options_belong_to_their_function() {
         for text in ["f.g { ", "f.g({ a", "f.g('x', { a = { 1 }, ", "f.g { a = 1, b"] {
             match spot(text) {
-                Spot::Option { function, .. } => assert_eq!(function.steps, [Step::Member("g")], "{text}"),
+                Spot::Option { function, .. } => {
+                    assert_eq!(function.steps, [ChainStep::Member("g")], "{text}")
+                }
                 other => panic!("{text}: {other:?}"),
             }
         }

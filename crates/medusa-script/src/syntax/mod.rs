@@ -13,7 +13,7 @@ mod chain;
 mod functions;
 mod locals;
 
-pub(crate) use chain::{Chain, Key, Root, Spot, Step, spot};
+pub(crate) use chain::{Chain, ChainRoot, ChainStep, Key, Spot, spot};
 pub(crate) use functions::{last_line, parameters};
 pub(crate) use locals::{Locals, locals};
 

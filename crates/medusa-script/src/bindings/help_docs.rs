@@ -1,0 +1,49 @@
+//! What the reference says of `help` and `source`, which look into it, and of the commands.
+
+use crate::docs::{Item, session_item};
+
+pub(crate) const DOCS: &[Item] = &[
+    session_item(
+        "help",
+        "(about: any?) -> string",
+        "What this reference says of an object, a function, or a topic by its name: `help(web)`, `help(medusa.fetch)`, \
+         `help(\"medusa.http\")`, `help(\"HttpServer:mount\")`, `help(\"reload\")`. Of a function of the script: its parameters, \
+         its place and the comment above it. Without anything: where to begin.",
+    ),
+    session_item(
+        "source",
+        "(of: any) -> string",
+        "Where a function, a handler or a mount is from, and its text as it was loaded, be that of a file or of a statement.",
+    ),
+];
+
+/// Commands that are no function: they are known by their text alone, so that roles have them that may run no code.
+pub(crate) const COMMANDS: &[Item] = &[
+    session_item(
+        "status",
+        "() -> string",
+        "The server as a tree, with its counters: what `medusa status` prints. A statement of its own; in others, `site:status()`.",
+    ),
+    session_item(
+        "sessions",
+        "() -> string",
+        "The open sessions, and what they run. A statement of its own; in others, `medusa.monitor.sessions()`.",
+    ),
+    session_item(
+        "kill",
+        "(session: number) -> ()",
+        "Ends a session, and what it runs. A statement of its own; in others, `medusa.monitor.kill(session)`.",
+    ),
+    session_item(
+        "reload",
+        "(seconds: number?) -> string",
+        "Runs the script anew, and publishes what it makes; with a number of seconds on trial, as `commit` does. A statement of its own.",
+    ),
+    session_item("reopen", "() -> ()", "Has log files opened anew. A statement of its own."),
+    session_item("ping", "() -> ()", "Does nothing: somebody is there. A statement of its own."),
+    session_item(
+        "stop",
+        "() -> ()",
+        "Stops the server, when what is under way has finished. A statement of its own.",
+    ),
+];
