@@ -24,7 +24,7 @@ use medusa_proto::with_causes;
 use medusa_site::{Generation, HistoryError, HttpServer, Live, PublishError};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::task::spawn_local;
+use tokio::task::{JoinSet, spawn_local};
 
 use crate::commands::{Commanded, Commands, Noted, Told};
 use crate::engine_context::EngineContext;
@@ -700,9 +700,19 @@ impl Commands for EngineThread {
         events: Option<ProgressSender>,
     ) -> Commanded {
         Box::pin(async move {
-            let back = self.go_back(number, author.clone(), reason, events).await?;
-            self.say_published(&author, "went back", back.as_ref());
-            Ok(back)
+            // A task of its own, for it may run scripts: one within the slice of another would wait for the slow lane while that
+            // has it. Dropped, it ends.
+            let mut task = JoinSet::new();
+            task.spawn_local(async move {
+                let back = self.go_back(number, author.clone(), reason, events).await?;
+                self.say_published(&author, "went back", back.as_ref());
+                Ok(back)
+            });
+            match task.join_next().await {
+                Some(Ok(back)) => back,
+                Some(Err(failed)) => Err(ScriptError::new(format!("going back has failed: {failed}"))),
+                None => Err(ScriptError::new("going back has ended")),
+            }
         })
     }
 

@@ -251,7 +251,7 @@ mod tests {
         for text in ["f.g { ", "f.g({ a", "f.g('x', { a = { 1 }, ", "f.g { a = 1, b"] {
             match spot(text) {
                 Spot::Option { function, .. } => {
-                    assert_eq!(function.steps, [ChainStep::Member("g")], "{text}")
+                    assert_eq!(function.steps, [ChainStep::Member("g")], "{text}");
                 }
                 other => panic!("{text}: {other:?}"),
             }

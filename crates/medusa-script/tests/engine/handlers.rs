@@ -76,7 +76,7 @@ fn no_field_of_a_script_is_in_the_way_of_a_request() {
     let server =
         Server::start(&format!("{WEB} web:mount('/', function(req) last = req return req.path end)"), &[]);
     server.get("/");
-    assert_eq!(server.value("last"), "{ path = \"/\" }");
+    assert_eq!(server.value("last"), "request { path = \"/\" }");
 }
 
 #[test]
