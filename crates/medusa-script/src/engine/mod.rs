@@ -3,6 +3,7 @@
 //! One thing at a time changes the site, but many run: a statement that waits, a slow reload and a hundred requests share
 //! this thread slice by slice.
 
+mod history;
 mod live_edits;
 mod trials;
 
@@ -582,20 +583,6 @@ impl EngineThread {
         self.publish_load(&transaction, vm, calls).await?;
         self.recipes.note(self.live.site().generation, Some(recipe.clone()));
         Ok(transaction.published())
-    }
-
-    /// Writes what is published to disk, for the next start.
-    async fn write_history(self: Rc<Self>) {
-        let mut published = self.live.watch_published();
-        while published.changed().await.is_ok() {
-            let generations = self.live.generations();
-            let lines = self.history_file.borrow_mut().next(&generations, &self.recipes);
-            if let Some(lines) = lines {
-                let written = tokio::task::spawn_blocking(move || lines.write()).await;
-                let written = written.unwrap_or_else(|panic| Err(io::Error::other(panic)));
-                self.history_file.borrow_mut().written(written);
-            }
-        }
     }
 
     /// Lets go of what sessions had that have ended.

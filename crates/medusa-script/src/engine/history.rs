@@ -1,0 +1,22 @@
+//! What this process leaves to the next.
+
+use std::io;
+use std::rc::Rc;
+
+use super::EngineThread;
+
+impl EngineThread {
+    /// Writes what is published to disk, for the next start.
+    pub(super) async fn write_history(self: Rc<Self>) {
+        let mut published = self.live.watch_published();
+        while published.changed().await.is_ok() {
+            let generations = self.live.generations();
+            let lines = self.history_file.borrow_mut().next(&generations, &self.recipes);
+            if let Some(lines) = lines {
+                let written = tokio::task::spawn_blocking(move || lines.write()).await;
+                let written = written.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+                self.history_file.borrow_mut().written(written);
+            }
+        }
+    }
+}
