@@ -349,8 +349,10 @@ fn it_gives_way_and_is_stopped() {
     // A metamethod cannot give way.
     let unable =
         "local m = setmetatable({}, { __index = function() return #medusa.json.encode(t) end }) return m.x";
-    let (result, _) = run(&format!("{big} {unable}"), 10_000);
-    assert!(result.unwrap().as_integer().is_some_and(|length| length > 1_600_000));
+    // A quarter of that is done well within its 50 ms, also on a machine that is busy.
+    let small = big.replace("1, 200 do", "1, 50 do");
+    let (result, _) = run(&format!("{small} {unable}"), 10_000);
+    assert!(result.unwrap().as_integer().is_some_and(|length| length > 400_000));
     let endless =
         unable.replace("return #", "while true do local _ = #").replace("(t) end })", "(t) end end })");
     let (result, _) = run(&format!("{big} {endless}"), 100);
