@@ -50,7 +50,7 @@ use screen::{Screen, View};
 pub const MAX_KEYS: usize = MAX_LINE;
 /// The time within which who is asked what may stand somewhere has to answer: after that it is nothing, and what was typed
 /// meanwhile goes on.
-pub const COMPLETE_WITHIN: Duration = Duration::from_secs(2);
+pub const COMPLETE_WITHIN: Duration = Duration::from_secs(5);
 /// The longest prompt, in bytes.
 const MAX_PROMPT: usize = 1024;
 /// The longest text that is searched for, in bytes.

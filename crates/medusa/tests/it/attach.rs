@@ -104,6 +104,8 @@ fn tab_tells_what_may_stand_there() {
     let seat = Seat::take("tmux-256color");
     let tmux = &seat.tmux;
     tmux.write("web.remo\tx");
+    // Ctrl-C before the answer would end the asking, and keep the text.
+    tmux.expect(&["> web:removex"]);
     tmux.press(["C-c"]);
     tmux.expect(&["> web:removex^C", ">"]);
     tmux.write("web:");
