@@ -235,17 +235,20 @@ impl HistoryFile {
         known
     }
 
-    /// The lines of the generations that are not in the file yet; all of them if it is to be written anew.
-    pub(crate) fn next(&mut self, generations: &[Generation], recipes: &Recipes) -> Option<Lines> {
+    /// The lines of the generations that are not in the file yet; all of them if it is to be written anew. `since` tells those
+    /// later than a number, the last one first.
+    pub(crate) fn next(
+        &mut self,
+        since: impl FnOnce(u64) -> Vec<Generation>,
+        recipes: &Recipes,
+    ) -> Option<Lines> {
         let path = self.state.as_ref()?.join(NAME);
         let anew = self.fails || self.is_torn || self.lines >= MAX_LINES || self.length > MAX_FILE;
         if anew {
             (self.earlier, self.last, self.lines) = (Earlier::default(), 0, 0);
         }
         let mut entries = Vec::new();
-        // They come with the last one first.
-        let new: Vec<_> = generations.iter().take_while(|generation| generation.number > self.last).collect();
-        for generation in new.into_iter().rev() {
+        for generation in since(self.last).iter().rev() {
             let entry = recipes.look_at_own(generation.number, |recipe| {
                 let entry = recipe.map(|recipe| RecipeEntry::new(recipe, &self.earlier));
                 if let Some(recipe) = recipe {
@@ -372,7 +375,8 @@ mod tests {
 
     /// Writes what is remembered of generations, the last first.
     fn write(file: &mut HistoryFile, known: &[Generation], recipes: &Recipes) {
-        let lines = file.next(known, recipes).expect("a state directory");
+        let since = |last| known.iter().take_while(|known| known.number > last).cloned().collect();
+        let lines = file.next(since, recipes).expect("a state directory");
         file.written(lines.write());
     }
 

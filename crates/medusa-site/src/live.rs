@@ -319,6 +319,11 @@ impl Live {
         self.history.lock().all().collect()
     }
 
+    /// Those of them that are later than generation `number`.
+    pub fn generations_since(&self, number: u64) -> Vec<Generation> {
+        self.history.lock().all().take_while(|generation| generation.number > number).collect()
+    }
+
     /// What generation `number` was.
     ///
     /// # Errors

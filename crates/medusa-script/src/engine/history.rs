@@ -10,8 +10,8 @@ impl EngineThread {
     pub(super) async fn write_history(self: Rc<Self>) {
         let mut published = self.live.watch_published();
         while published.changed().await.is_ok() {
-            let generations = self.live.generations();
-            let lines = self.history_file.borrow_mut().next(&generations, &self.recipes);
+            let since = |number| self.live.generations_since(number);
+            let lines = self.history_file.borrow_mut().next(since, &self.recipes);
             if let Some(lines) = lines {
                 let written = tokio::task::spawn_blocking(move || lines.write()).await;
                 let written = written.unwrap_or_else(|panic| Err(io::Error::other(panic)));

@@ -84,16 +84,13 @@ impl EngineThread {
 
     /// What the script has changed by itself since it was loaded, which it may or may not do again.
     fn made_by_itself(&self) -> Vec<String> {
-        let site = self.live.site();
-        let since = self.live.generations().into_iter();
-        let since = since.take_while(|generation| generation.number > site.loaded);
-        let mut own: Vec<_> = since.filter(|generation| !generation.author.is_operator()).collect();
-        own.reverse();
+        let since = self.live.generations_since(self.live.site().loaded);
+        let own = since.iter().rev().filter(|generation| !generation.author.is_operator());
         let told = |generation: &Generation| {
             let Generation { number, author, changes, .. } = generation;
             format!("* generation {number}, by the {author}: {changes}")
         };
-        own.iter().map(told).collect()
+        own.map(told).collect()
     }
 }
 

@@ -549,19 +549,17 @@ impl EngineThread {
         let failed = |error: &dyn std::error::Error| ScriptError::new(with_causes(error));
         let known = self.live.generation(number).map_err(|error| failed(&error))?;
         let recipe = self.recipes.of(number);
-        let generation = if known.whole {
-            let change = self.live.begin_rollback(number, author, tells(events)).await;
-            let mut change = change.map_err(|error| failed(&error))?;
-            change.reason = reason;
-            let published = self.live.publish(change).await.map_err(|error| failed(&error))?;
-            self.vms.follow();
-            published.generation
-        } else {
+        if !known.whole {
             let recipe = recipe.as_ref().ok_or_else(|| failed(&HistoryError::NotWhole(number)))?;
-            self.make_again(recipe, author, reason, events).await?
-        };
+            return self.make_again(recipe, author, reason, events).await;
+        }
+        let change = self.live.begin_rollback(number, author, tells(events)).await;
+        let mut change = change.map_err(|error| failed(&error))?;
+        change.reason = reason;
+        let published = self.live.publish(change).await.map_err(|error| failed(&error))?;
+        self.vms.follow();
         self.recipes.note(self.live.site().generation, recipe);
-        Ok(generation)
+        Ok(published.generation)
     }
 
     async fn make_again(
