@@ -4,7 +4,7 @@ use std::fs;
 
 use medusa_testkit::{Server, Site, Tmux, wait};
 
-use super::support::{MEDUSA, start, web};
+use super::support::{MEDUSA, is_drawn_anew, start, web};
 
 /// A person at the prompt of a server, whose shell says afterwards how it ended.
 struct Seat {
@@ -75,17 +75,7 @@ fn a_prompt_in_a_terminal() {
     tmux.press(["C-g"]);
     // In the middle of a long line with wide characters the screen becomes narrow, and wide again.
     let text = "世e\u{301}👍👨\u{200d}👩\u{200d}👧 word ".repeat(8);
-    tmux.write(&format!("-- {}", "long ".repeat(14)));
-    tmux.press(["M-b", "M-b"]);
-    tmux.expect(&[format!("> -- {}", "long ".repeat(14)).trim_end()]);
-    for columns in [30, 29, 80] {
-        tmux.resize(columns);
-        wait::until("the line is drawn once", || {
-            let screen = tmux.screen();
-            (screen.len() == 75_usize.div_ceil(columns.into()) && screen[0].starts_with("> -- long"))
-                .then_some(())
-        });
-    }
+    is_drawn_anew(&tmux);
     tmux.press(["C-c"]);
     tmux.write(&format!("-- {text}"));
     tmux.press(["Home"]);

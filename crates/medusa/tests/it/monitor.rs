@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use medusa_testkit::{Server, Site, Tmux, wait};
 
-use super::support::{start, web};
+use super::support::{is_drawn_anew, start, web};
 
 /// A site with a key in its folder that may log in.
 fn site(script: &str) -> Site {
@@ -194,6 +194,8 @@ fn a_prompt_by_ssh_completes_and_tells_what_others_do() {
         let said = screen.iter().any(|line| line.starts_with("* cancel by admin"));
         (said && screen.last().is_some_and(|line| line == "> half")).then_some(())
     });
+    tmux.press(["C-c", "C-l"]);
+    is_drawn_anew(&tmux);
     tmux.press(["C-c"]);
     tmux.write("web:mount('/own', function() end)");
     tmux.press(["Enter"]);
