@@ -57,6 +57,6 @@ pub use request_id::RequestId;
 pub use response::{HTML, Response, TEXT};
 pub use server::{Directory, Mount, MountText, PinnedServer, Server, ServerDefinition};
 pub use sessions::Sessions;
-pub use trace::{MOST_TRACES, TooManyTraces, Trace, TraceFilter, TraceStep, TracedRequest, traces};
+pub use trace::{MOST_TRACES, TooManyTraces, Trace, TraceEnd, TraceFilter, TraceStep, TracedRequest, traces};
 pub use under_way::{EndBy, UnderWay, UseCounts, end_long_lived};
 pub use upgrade::{Io, Session, StreamIo, Upgrade, Upgraded};

@@ -23,6 +23,10 @@ use crate::router::{Pattern, Route, Router};
 
 /// The traces there may be at a time: each makes every request a little slower.
 pub const MOST_TRACES: usize = 4;
+/// The most requests that one trace shows.
+const MOST_SHOWN: u16 = 1000;
+/// The longest that one trace takes, in seconds.
+const LONGEST: f64 = 3600.0;
 /// The requests that wait to be looked at, of one trace: more than a person reads, and whatever clients send, 16 MiB at most.
 const QUEUED: usize = 256;
 /// The longest error and the longest target of a line, in bytes.
@@ -39,19 +43,51 @@ pub struct TraceFilter {
     /// Those that a mount of such a pattern would get.
     path: Option<Router<()>>,
     /// Of this method.
-    pub method: Option<Method>,
+    method: Option<Method>,
     /// Answered with a status from the first of these to the last.
-    pub status: Option<(u16, u16)>,
+    status: Option<(u16, u16)>,
     /// From these addresses.
-    pub client: Option<TrustedProxies>,
+    client: Option<TrustedProxies>,
     /// To the server of this name.
-    pub server: Option<String>,
+    server: Option<String>,
 }
 
 impl TraceFilter {
-    /// Takes only what a mount of this pattern would get.
-    pub fn set_path(&mut self, pattern: Pattern) {
-        self.path = Some(Router::build([(pattern, ())]).expect("one pattern clashes with no other"));
+    /// What requests can be told apart by.
+    pub const OPTIONS: [&str; 5] = ["path", "method", "status", "ip", "server"];
+
+    /// Takes only those requests of which one of the [`OPTIONS`](Self::OPTIONS) is `value`: `path` is a pattern of a mount that
+    /// would get them, `status` a number or a class like `5xx`, `ip` an address, a network or `unix`.
+    ///
+    /// # Errors
+    ///
+    /// What the value must be.
+    pub fn set(&mut self, option: &str, value: &str) -> Result<(), String> {
+        match option {
+            "path" => {
+                let pattern: Pattern = value
+                    .parse()
+                    .map_err(|error| format!("a pattern, as mounts have them, not {value:?}: {error}"))?;
+                self.path = Some(Router::build([(pattern, ())]).expect("one pattern clashes with no other"));
+            }
+            "method" => {
+                let method = Method::from_bytes(value.to_ascii_uppercase().as_bytes());
+                self.method = Some(method.map_err(|_none| format!("a method, not {value:?}"))?);
+            }
+            "status" => {
+                let must_be = || format!("from 100 to 599, or a class like \"5xx\", not {value:?}");
+                self.status = Some(statuses(value).ok_or_else(must_be)?);
+            }
+            "ip" => {
+                let clients = TrustedProxies::parse([value]);
+                self.client = Some(clients.map_err(|_why| {
+                    format!("an address, a network like \"10.0.0.0/8\" or \"unix\", not {value:?}")
+                })?);
+            }
+            "server" => self.server = Some(value.to_owned()),
+            _ => return Err(format!("one of {}", Self::OPTIONS.join(", "))),
+        }
+        Ok(())
     }
 
     /// Whether it may be one of those, as far as a head tells.
@@ -72,6 +108,47 @@ impl TraceFilter {
             && self.client.as_ref().is_none_or(|clients| clients.trusts(client_address))
             && self.path.as_ref().is_none_or(path)
     }
+}
+
+/// When a trace ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TraceEnd {
+    /// After so many requests: 10 by default, at most 1000.
+    pub requests: u64,
+    /// After so long: a minute by default, at most an hour.
+    pub time: Duration,
+}
+
+impl TraceEnd {
+    /// After `n` requests or so many seconds, whichever is first; where there is none, the default.
+    ///
+    /// # Errors
+    ///
+    /// What the number must be.
+    pub fn new(n: Option<f64>, seconds: Option<f64>) -> Result<Self, String> {
+        let (n, seconds) = (n.unwrap_or(10.0), seconds.unwrap_or(60.0));
+        if n.fract() != 0.0 || !(1.0..=f64::from(MOST_SHOWN)).contains(&n) {
+            return Err(format!("n must be a whole number from 1 to {MOST_SHOWN}, not {n}"));
+        }
+        if !(seconds > 0.0 && seconds <= LONGEST) {
+            return Err(format!("seconds must be a number above 0, at most {LONGEST}, not {seconds}"));
+        }
+        Ok(Self { requests: n as u64, time: Duration::from_secs_f64(seconds) })
+    }
+}
+
+/// The first and last status of `500` or `5xx`.
+fn statuses(text: &str) -> Option<(u16, u16)> {
+    let (class, first, last) = match text.strip_suffix("xx") {
+        Some(class) => (class, "00", "99"),
+        None => (text, "", ""),
+    };
+    let status = |end: &str| {
+        let digits = format!("{class}{end}");
+        let is_one = digits.len() == 3 && digits.bytes().all(|digit| digit.is_ascii_digit());
+        digits.parse::<u16>().ok().filter(|status| is_one && (100..=599).contains(status))
+    };
+    Some((status(first)?, status(last)?))
 }
 
 /// Who looks on, as requests see them.
@@ -135,9 +212,13 @@ impl Trace {
         self.requests.recv().await
     }
 
-    /// How many found no room in the queue.
-    pub fn missed(&self) -> u64 {
-        self.watcher.missed.load(Relaxed)
+    /// What came of it, when so many requests were shown: `3 requests; 2 more came too fast to be shown`.
+    pub fn summary(&self, shown: u64) -> String {
+        let requests = if shown == 1 { "request" } else { "requests" };
+        match self.watcher.missed.load(Relaxed) {
+            0 => format!("{shown} {requests}"),
+            missed => format!("{shown} {requests}; {missed} more came too fast to be shown"),
+        }
     }
 }
 
@@ -347,6 +428,50 @@ impl fmt::Display for TracedRequest {
         match &self.error {
             Some(error) => write!(f, ": {error}"),
             None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_one_or_a_class() {
+        assert_eq!(statuses("500"), Some((500, 500)));
+        assert_eq!(statuses("4xx"), Some((400, 499)));
+        for wrong in ["6xx", "0xx", "xx", "99", "600", "404.5", "+40", "40xx", "+xx", "true", ""] {
+            assert_eq!(statuses(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let mut filter = TraceFilter::default();
+        let right = [
+            ("path", "/api/"),
+            ("method", "get"),
+            ("status", "5xx"),
+            ("ip", "10.0.0.0/8"),
+            ("server", "web"),
+        ];
+        for (option, value) in right {
+            assert_eq!(filter.set(option, value), Ok(()), "{option}");
+        }
+        for (option, value, said) in [
+            ("path", "api", "a pattern, as mounts have them, not \"api\": "),
+            ("method", "G T", "a method, not \"G T\""),
+            ("status", "7", "from 100 to 599, or a class like \"5xx\", not \"7\""),
+            ("ip", "here", "an address, a network like \"10.0.0.0/8\" or \"unix\", not \"here\""),
+            ("size", "7", "one of path, method, status, ip, server"),
+        ] {
+            let error = filter.set(option, value).expect_err(option);
+            assert!(error.starts_with(said), "{error}");
+        }
+        for (n, seconds) in
+            [(0.0, 1.0), (1.5, 1.0), (1001.0, 1.0), (f64::NAN, 1.0), (1.0, 0.0), (1.0, 3601.0)]
+        {
+            assert!(TraceEnd::new(Some(n), Some(seconds)).is_err(), "{n} {seconds}");
         }
     }
 }

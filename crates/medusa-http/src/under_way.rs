@@ -9,6 +9,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::fmt;
 use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -65,6 +66,17 @@ impl UseCounts {
             .gauge("requests_under_way", self.requests)
             .gauge("streams_under_way", self.streams)
             .gauge("websockets_under_way", self.websockets)
+    }
+}
+
+/// To be added to a line: `  [under way: 2 requests, 0 streams, 1 WebSockets]`, and nothing for nothing.
+impl fmt::Display for UseCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.any() {
+            return Ok(());
+        }
+        let Self { requests, streams, websockets } = self;
+        write!(f, "  [under way: {requests} requests, {streams} streams, {websockets} WebSockets]")
     }
 }
 

@@ -93,6 +93,28 @@ pub enum Op {
     },
     /// Compare what runs with what is written.
     Drift,
+    /// Show the next requests that match, with every handler they pass: each is [output](Reply::Output).
+    Trace {
+        /// Those that it shows.
+        #[serde(flatten)]
+        of: TracedBy,
+        /// How many; none: 10.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        n: Option<u64>,
+        /// The seconds after which it ends in any case; none: 60.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seconds: Option<f64>,
+    },
+    /// List the handlers of all mounts, and what is under way on each.
+    Handlers,
+    /// Have what goes on for long on the handlers of a generation end.
+    Drain {
+        /// The generation that has published them.
+        generation: u64,
+        /// The seconds after which what is left is cut off; none: never.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seconds: Option<f64>,
+    },
     /// Say what may stand at a place of a statement. Nothing runs.
     Complete {
         /// The statement, as far as it is typed.
@@ -122,6 +144,55 @@ pub enum Op {
     },
 }
 
+/// What the requests of a [trace](Op::Trace) have in common: all of these that are there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TracedBy {
+    /// A mount of this pattern would get them: `/api/`, `/users/{id}`, `example.com/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Their method.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// The status they are answered with: `500`, or a class, `5xx`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// The address of their clients, or a network, or `unix`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<String>,
+    /// The name of their server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+}
+
+impl TracedBy {
+    /// Each that is there, by name.
+    pub fn options(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let Self { path, method, status, ip, server } = self;
+        let all = [("path", path), ("method", method), ("status", status), ("ip", ip), ("server", server)];
+        all.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)))
+    }
+
+    /// From what stands between braces: `path = "/api/", status = 500`.
+    fn from_text(text: &str) -> Option<Self> {
+        let mut by = Self::default();
+        for option in arguments(text)? {
+            let (name, value) = option.split_once('=')?;
+            let value = value.trim();
+            let (place, is_status) = match name.trim() {
+                "path" => (&mut by.path, false),
+                "method" => (&mut by.method, false),
+                "status" => (&mut by.status, true),
+                "ip" => (&mut by.ip, false),
+                "server" => (&mut by.server, false),
+                _ => return None,
+            };
+            let number = || value.parse::<u16>().ok().filter(|_| is_status).map(|_| value.to_owned());
+            *place = Some(quoted(value).or_else(number)?);
+        }
+        Some(by)
+    }
+}
+
 impl Op {
     /// The least role that may have it done.
     pub const fn needs(&self) -> Role {
@@ -134,7 +205,9 @@ impl Op {
             | Self::Generations
             | Self::Diff { .. }
             | Self::Explain { .. }
-            | Self::Drift => Role::View,
+            | Self::Drift
+            | Self::Trace { .. }
+            | Self::Handlers => Role::View,
             Self::Reopen
             | Self::Reload { .. }
             | Self::Stop
@@ -142,7 +215,8 @@ impl Op {
             | Self::Rollback { .. }
             | Self::Confirm { .. }
             | Self::Cancel { .. }
-            | Self::Save { .. } => Role::Operate,
+            | Self::Save { .. }
+            | Self::Drain { .. } => Role::Operate,
             Self::Eval { .. } | Self::Complete { .. } => Role::Program,
         }
     }
@@ -151,7 +225,12 @@ impl Op {
     pub(crate) const fn may_go_on(&self) -> bool {
         matches!(
             self,
-            Self::Eval { .. } | Self::Reload { .. } | Self::Rollback { .. } | Self::Complete { .. }
+            Self::Eval { .. }
+                | Self::Reload { .. }
+                | Self::Rollback { .. }
+                | Self::Complete { .. }
+                | Self::Trace { .. }
+                | Self::Drain { .. }
         )
     }
 
@@ -159,9 +238,7 @@ impl Op {
     /// it, so that roles have it that may run none.
     pub fn from_text(text: &str) -> Option<Self> {
         let (name, rest) = text.trim().split_once('(')?;
-        let arguments = rest.trim_end().strip_suffix(')')?.trim();
-        let arguments: Vec<_> =
-            arguments.split(',').map(str::trim).filter(|_| !arguments.is_empty()).collect();
+        let arguments = arguments(rest.trim_end().strip_suffix(')')?)?;
         let number = |text: &str| text.parse::<u64>().ok();
         Some(match (name.trim_end(), &*arguments) {
             ("reload", []) => Self::Reload { confirm: None },
@@ -180,6 +257,24 @@ impl Op {
             ("rollback", [to, why]) => Self::Rollback { generation: number(to)?, reason: Some(quoted(why)?) },
             ("save", [why]) => Self::Save { reason: quoted(why)? },
             ("drift", []) => Self::Drift,
+            ("trace", rest) if rest.len() <= 3 => {
+                let (mut of, mut n, mut seconds) = Default::default();
+                if let Some(table) = rest.first().filter(|of| **of != "nil") {
+                    of = TracedBy::from_text(table.strip_prefix('{')?.strip_suffix('}')?)?;
+                }
+                if let Some(given) = rest.get(1) {
+                    n = Some(number(given)?);
+                }
+                if let Some(given) = rest.get(2) {
+                    seconds = Some(given.parse().ok()?);
+                }
+                Self::Trace { of, n, seconds }
+            }
+            ("handlers", []) => Self::Handlers,
+            ("drain", [generation]) => Self::Drain { generation: number(generation)?, seconds: None },
+            ("drain", [generation, seconds]) => {
+                Self::Drain { generation: number(generation)?, seconds: Some(seconds.parse().ok()?) }
+            }
             ("confirm", []) => Self::Confirm { generation: None },
             ("confirm", [generation]) => Self::Confirm { generation: Some(number(generation)?) },
             ("cancel", []) => Self::Cancel { generation: None },
@@ -212,6 +307,9 @@ impl Op {
             Self::Cancel { .. } => "cancel",
             Self::Save { .. } => "save",
             Self::Drift => "drift",
+            Self::Trace { .. } => "trace",
+            Self::Handlers => "handlers",
+            Self::Drain { .. } => "drain",
             Self::Complete { .. } => "complete",
             Self::Interrupt => "interrupt",
             Self::Watch => "watch",
@@ -223,6 +321,29 @@ impl Op {
             Self::Kill { .. } => "kill",
         }
     }
+}
+
+/// What stands between commas, but for those between quotes and in braces.
+fn arguments(text: &str) -> Option<Vec<&str>> {
+    let (mut all, mut from, mut depth, mut quote) = (Vec::new(), 0, 0_usize, None);
+    for (at, char) in text.char_indices() {
+        match (quote, char) {
+            (Some(open), _) => quote = (open != char).then_some(open),
+            (None, '"' | '\'') => quote = Some(char),
+            (None, '{') => depth += 1,
+            (None, '}') => depth = depth.checked_sub(1)?,
+            (None, ',') if depth == 0 => {
+                all.push(text.get(from..at)?.trim());
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    let last = text.get(from..)?.trim();
+    if !(last.is_empty() && all.is_empty()) {
+        all.push(last);
+    }
+    (depth == 0 && quote.is_none()).then_some(all)
 }
 
 /// What stands between quotes, if nothing in it needs a language to be understood.
@@ -263,13 +384,15 @@ pub enum RequestError {
 }
 
 /// The commands that are typed as statements of their own, and the least role that has them.
-pub(crate) const COMMANDS: [(&str, Role); 15] = [
+pub(crate) const COMMANDS: [(&str, Role); 18] = [
     ("cancel", Role::Operate),
     ("confirm", Role::Operate),
     ("diff", Role::View),
+    ("drain", Role::Operate),
     ("drift", Role::View),
     ("explain", Role::View),
     ("generations", Role::View),
+    ("handlers", Role::View),
     ("kill", Role::Operate),
     ("ping", Role::View),
     ("reload", Role::Operate),
@@ -279,6 +402,7 @@ pub(crate) const COMMANDS: [(&str, Role); 15] = [
     ("sessions", Role::View),
     ("status", Role::View),
     ("stop", Role::Operate),
+    ("trace", Role::View),
 ];
 
 /// A request as a line, with its newline.
@@ -364,12 +488,15 @@ pub struct Done {
     /// The answer to [`Op::Generations`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generations: Option<Vec<GenerationInfo>>,
+    /// The answer to [`Op::Handlers`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handlers: Option<Vec<HandlerInfo>>,
     /// The answer to [`Op::Complete`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion: Option<Box<Completion>>,
     /// The answer to [`Op::Status`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<Report>,
+    pub status: Option<Box<Report>>,
     /// The answer to [`Op::Sessions`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sessions: Option<Vec<SessionInfo>>,
@@ -423,6 +550,37 @@ pub struct GenerationInfo {
     pub on_trial: bool,
 }
 
+/// A handler as one mount has it or had it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandlerInfo {
+    /// The mount's pattern.
+    pub mount: String,
+    /// The name of its server.
+    pub server: String,
+    /// The handler, after what stands before it.
+    pub handler: String,
+    /// The place in the script that gave it to the mount.
+    pub origin: String,
+    /// The generation that published it.
+    pub generation: u64,
+    /// Whether requests can come to it: `running`, `kept`, `retired`.
+    pub state: String,
+    /// Requests under way, but for those that have become one of the others.
+    pub requests: u64,
+    /// Answers that are sent as they come.
+    pub streams: u64,
+    /// Open `WebSocket`s.
+    pub websockets: u64,
+    /// All of it in a line, for people.
+    pub text: String,
+}
+
+impl fmt::Display for HandlerInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 impl Done {
     /// The same of a command that was asked for as a statement: as its value, the result in words.
     #[must_use]
@@ -430,8 +588,9 @@ impl Done {
         let report = self.status.as_ref().map(|report| report.tree.trim_end().to_owned());
         let sessions = self.sessions.as_ref().map(|sessions| lines(sessions));
         let generations = self.generations.as_ref().map(|generations| lines(generations));
-        let value = self.value.or(report).or(sessions).or(generations).or(self.report);
-        Self { value, report: None, status: None, sessions: None, generations: None, ..self }
+        let handlers = self.handlers.as_ref().map(|handlers| lines(handlers));
+        let value = self.value.or(report).or(sessions).or(generations).or(handlers).or(self.report);
+        Self { value, report: None, status: None, sessions: None, generations: None, handlers: None, ..self }
     }
 }
 
@@ -488,6 +647,14 @@ mod tests {
             Op::Cancel { generation: Some(9) },
             Op::Save { reason: "why".into() },
             Op::Drift,
+            Op::Trace { of: TracedBy::default(), n: None, seconds: None },
+            Op::Trace {
+                of: TracedBy { status: Some("5xx".into()), ..TracedBy::default() },
+                n: Some(3),
+                seconds: Some(1.5),
+            },
+            Op::Handlers,
+            Op::Drain { generation: 8, seconds: Some(0.0) },
             Op::Complete { source: "web:mo".into(), at: 6 },
             Op::Interrupt,
             Op::Watch,
@@ -531,6 +698,37 @@ mod tests {
     }
 
     #[test]
+    fn arguments_are_told_apart() {
+        let save = |reason: &str| Op::Save { reason: reason.into() };
+        assert_eq!(Op::from_text("save(\"a, b)\")"), Some(save("a, b)")));
+        assert_eq!(Op::from_text("save('it is {')"), Some(save("it is {")));
+        let status =
+            TracedBy { status: Some("500".into()), path: Some("/a,b/".into()), ..TracedBy::default() };
+        for (text, of, n, seconds) in [
+            ("trace()", TracedBy::default(), None, None),
+            ("trace(nil, 3)", TracedBy::default(), Some(3), None),
+            ("trace({ path = \"/a,b/\", status = 500 }, 3, 0.5)", status, Some(3), Some(0.5)),
+            ("trace({})", TracedBy::default(), None, None),
+        ] {
+            assert_eq!(Op::from_text(text), Some(Op::Trace { of, n, seconds }), "{text}");
+        }
+        for code in [
+            "trace(f)",
+            "trace({ path = f })",
+            "trace({ path = '/' }",
+            "trace({ method = 500 })",
+            "trace({ size = 1 })",
+            "trace({} })",
+            "trace(nil, 1.5)",
+            "trace(nil, 1, 2, 3)",
+            "save('a)",
+            "save('a' .. 'b')",
+        ] {
+            assert_eq!(Op::from_text(code), None, "{code}");
+        }
+    }
+
+    #[test]
     fn a_request_that_is_none_is_told_what_is_wrong() {
         let message = |line: &str| with_causes(&decode(line.as_bytes()).expect_err("not a request"));
         assert!(message("hello").contains("not a request"));
@@ -566,7 +764,7 @@ mod tests {
             Reply::Done(Done {
                 value: Some("1".into()),
                 generation: Some(7),
-                status: Some(report),
+                status: Some(Box::new(report)),
                 sessions: Some(Vec::new()),
                 ..Done::default()
             }),

@@ -52,8 +52,9 @@ pub trait Control: 'static {
         events: mpsc::Sender<TaskProgress>,
     ) -> impl Future<Output = Result<Done, Failure>>;
 
-    /// Does what concerns generations: [`Op::Generations`], [`Op::Diff`], [`Op::Explain`], [`Op::Rollback`], [`Op::Confirm`],
-    /// [`Op::Cancel`], [`Op::Save`], [`Op::Drift`].
+    /// Does what concerns generations, and what goes on in them: [`Op::Generations`], [`Op::Diff`], [`Op::Explain`],
+    /// [`Op::Rollback`], [`Op::Confirm`], [`Op::Cancel`], [`Op::Save`], [`Op::Drift`], [`Op::Trace`], [`Op::Handlers`],
+    /// [`Op::Drain`].
     fn history(
         &self,
         op: Op,
@@ -243,7 +244,10 @@ impl<C: Control> Session<C> {
             | Op::Confirm { .. }
             | Op::Cancel { .. }
             | Op::Save { .. }
-            | Op::Drift) => control.history(op, author, events).await,
+            | Op::Drift
+            | Op::Trace { .. }
+            | Op::Handlers
+            | Op::Drain { .. }) => control.history(op, author, events).await,
             Op::Stop => {
                 self.stops.set(true);
                 Ok(Done::default())
@@ -278,7 +282,7 @@ fn commands(text: &str, at: usize, role: Role) -> Completion {
 fn described(status: &Status) -> Result<Done, Failure> {
     let report = serde_json::to_value(status).map(|json| Report { json, tree: status.to_string() });
     match report {
-        Ok(report) => Ok(Done { status: Some(report), ..Done::default() }),
+        Ok(report) => Ok(Done { status: Some(Box::new(report)), ..Done::default() }),
         Err(error) => Err(Failure::new(format!("the status has no form in JSON: {error}"))),
     }
 }

@@ -4,6 +4,7 @@
 //! kept alive here: a version is gone when no Site, no generation that is kept and no request has it any more.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Weak};
 
 use medusa_http::{Mount, MountText, UnderWay, UseCounts};
@@ -60,6 +61,15 @@ impl HandlerUse {
             .field("generation", self.generation)
             .field("state", self.state.name());
         self.counts.describe(status)
+    }
+}
+
+/// `/x  script api.luau  (site.luau:9, generation 3, running)  [under way: ...]`.
+impl fmt::Display for HandlerUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { mount, generation, state, counts, .. } = self;
+        let (pattern, handler, origin, state) = (&mount.pattern, &mount.handler, &mount.origin, state.name());
+        write!(f, "{pattern}  {handler}  ({origin}, generation {generation}, {state}){counts}")
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod diff;
 mod draft;
+mod drain;
 mod explain;
 mod gate;
 mod history;
@@ -27,6 +28,7 @@ mod walk;
 
 pub use diff::{Difference, Differences, Sign, differences};
 pub use draft::{Draft, DraftError};
+pub use drain::DrainError;
 pub use explain::{ExplainError, explain};
 pub use gate::{Busy, GivenUp, MOST_HELD};
 pub use history::{Generation, HistoryError, MAX_GENERATIONS, MAX_LOADS, MAX_WHOLE};

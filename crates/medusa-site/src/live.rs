@@ -29,6 +29,9 @@ use crate::pending::{Pending, Trial, TrialError, Unconfirmed};
 use crate::prepare::{PublishError, bind, check_addresses, prepare};
 use crate::site::Site;
 
+/// The most handlers that are listed: many, and few enough to show.
+const MOST_HANDLERS: usize = 1000;
+
 /// The running Site.
 #[derive(Debug)]
 pub struct Live {
@@ -457,10 +460,11 @@ impl Live {
     }
 
     /// The handlers of all mounts that are running, kept by the history or still in use: those with something under way first,
-    /// then by the generation that published them, the last first.
+    /// then by the generation that published them, the last first; at most 1000.
     pub fn handlers(&self) -> Vec<HandlerUse> {
         let mut all = self.handlers_of(|_| true);
         all.sort_by_key(|one| (!one.counts.any(), std::cmp::Reverse(one.generation)));
+        all.truncate(MOST_HANDLERS);
         all
     }
 

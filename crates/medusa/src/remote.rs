@@ -56,15 +56,15 @@ impl Remote {
     /// Lists the generations, the last first.
     pub(crate) fn generations(&self, json: bool) -> Result<(), String> {
         let generations = self.call(&Op::Generations)?.generations.unwrap_or_default();
-        if json {
-            let text = serde_json::to_string_pretty(&generations);
-            term::answer(text.map_err(|error| error.to_string())?);
-            return Ok(());
-        }
-        for generation in generations {
-            term::answer(format_args!("{}  {generation}", shown_time(generation.at)));
-        }
-        Ok(())
+        let lines =
+            generations.iter().map(|generation| format!("{}  {generation}", shown_time(generation.at)));
+        list(lines, json.then(|| serde_json::to_string_pretty(&generations)))
+    }
+
+    /// Lists the handlers, those with something under way first.
+    pub(crate) fn handlers(&self, json: bool) -> Result<(), String> {
+        let handlers = self.call(&Op::Handlers)?.handlers.unwrap_or_default();
+        list(handlers.iter().map(ToString::to_string), json.then(|| serde_json::to_string_pretty(&handlers)))
     }
 
     /// Runs the script anew; to be confirmed within so many seconds, if that is given.
@@ -125,6 +125,15 @@ impl Remote {
             (_, error) => with_causes(&error),
         })
     }
+}
+
+/// Lists things: as JSON if that is there, or in lines.
+fn list(lines: impl Iterator<Item = String>, json: Option<serde_json::Result<String>>) -> Result<(), String> {
+    match json {
+        Some(json) => term::answer(json.map_err(|error| error.to_string())?),
+        None => lines.for_each(term::answer),
+    }
+    Ok(())
 }
 
 /// A time of the server, in the zone of whoever looks.

@@ -121,7 +121,8 @@ fn soaked() -> Result {
 /// The test runner: cargo-nextest, or Cargo's own where that is not installed.
 fn tests() -> Cmd {
     if environment::find_program("cargo-nextest").is_some() {
-        Cmd::cargo("nextest run --workspace --locked --no-fail-fast --test-threads").args([environment::test_threads()])
+        Cmd::cargo("nextest run --workspace --locked --no-fail-fast --test-threads")
+            .args([environment::test_threads()])
     } else {
         Cmd::cargo("test --workspace --locked --lib --bins --tests")
     }

@@ -1,11 +1,7 @@
 //! The commands of a session that tell what is under way on which handler, and end what would go on for hours.
 
-use std::time::Duration;
-
-use medusa_http::{EndBy, UseCounts};
 use medusa_site::HandlerUse;
 use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods};
-use tokio::time::Instant;
 
 use super::history::of_session;
 use crate::call_site::fail;
@@ -56,20 +52,13 @@ pub(crate) const CLASS: Class = Class {
     methods: &[],
 };
 
-/// The most that are listed: each is a value of the VM.
-const MOST: usize = 1000;
-/// The longest that is waited, in seconds, until what is left is cut off.
-const LONGEST: f64 = 3600.0;
-/// How often it is looked whether anything is left.
-const LOOKS_EVERY: Duration = Duration::from_millis(100);
-
 pub(super) fn install(lua: &Lua, commands: &Table) -> mlua::Result<()> {
     commands.set(
         "handlers",
         lua.create_function(|lua, rest: MultiValue| {
             no_more(lua, "handlers()", &rest)?;
             let handlers = MainContext::of(lua)?.live.handlers();
-            Ok(handlers.into_iter().take(MOST).map(HandlerVersionValue).collect::<Vec<_>>())
+            Ok(handlers.into_iter().map(HandlerVersionValue).collect::<Vec<_>>())
         })?,
     )?;
     commands.set("drain", lua.create_async_function(drain)?)
@@ -80,53 +69,12 @@ async fn drain(
     (generation, seconds, rest): (u64, Option<f64>, MultiValue),
 ) -> mlua::Result<String> {
     no_more(&lua, "drain(generation, seconds)", &rest)?;
-    let seconds = seconds.map(|seconds| {
-        let is_time = (0.0..=LONGEST).contains(&seconds);
-        is_time.then(|| Duration::from_secs_f64(seconds)).ok_or_else(|| {
-            fail(&lua, format!("drain: seconds must be a number from 0 to {LONGEST}, not {seconds}"))
-        })
-    });
-    let seconds = seconds.transpose()?;
     let live = MainContext::of(&lua)?.live;
     if of_session(&lua, "drain")?.replays() {
         return Ok(String::new());
     }
-    let end = async |ending| {
-        let ended = live.end_long_lived(generation, ending).await;
-        ended.map_err(|why| fail(&lua, format!("drain: {why}")))
-    };
-    if seconds == Some(Duration::ZERO) {
-        return Ok(format!("cut off: {}", long_lived(end(EndBy::Force).await?)));
-    }
-    let told = long_lived(end(EndBy::Word).await?);
-    let Some(seconds) = seconds else { return Ok(format!("told to end: {told}")) };
-    let left = || {
-        let counts = live.under_way().get(&generation).copied().unwrap_or_default();
-        counts.streams + counts.websockets > 0
-    };
-    let deadline = Instant::now() + seconds;
-    Transaction::excuse(async {
-        while left() && Instant::now() < deadline {
-            tokio::time::sleep_until(deadline.min(Instant::now() + LOOKS_EVERY)).await;
-        }
-    })
-    .await;
-    Ok(format!("told to end: {told}; cut off: {}", long_lived(end(EndBy::Force).await?)))
-}
-
-/// What goes on for long, in words.
-fn long_lived(counts: UseCounts) -> String {
-    let several = |count: u64, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
-    format!("{}, {}", several(counts.websockets, "WebSocket"), several(counts.streams, "stream"))
-}
-
-/// What is under way, to be added to a line; nothing for nothing.
-pub(super) fn shown(counts: UseCounts) -> String {
-    if !counts.any() {
-        return String::new();
-    }
-    let UseCounts { requests, streams, websockets } = counts;
-    format!("  [under way: {requests} requests, {streams} streams, {websockets} WebSockets]")
+    let drained = Transaction::excuse(live.drain(generation, seconds)).await;
+    drained.map_err(|why| fail(&lua, format!("drain: {why}")))
 }
 
 /// A handler of a mount.
@@ -146,11 +94,6 @@ impl UserData for HandlerVersionValue {
     }
 
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_meta_method("__tostring", |_, this, ()| {
-            let HandlerUse { mount, generation, state, counts, .. } = &this.0;
-            let (pattern, handler, origin) = (&mount.pattern, &mount.handler, &mount.origin);
-            let (state, under_way) = (state.name(), shown(*counts));
-            Ok(format!("{pattern}  {handler}  ({origin}, generation {generation}, {state}){under_way}"))
-        });
+        methods.add_meta_method("__tostring", |_, this, ()| Ok(this.0.to_string()));
     }
 }

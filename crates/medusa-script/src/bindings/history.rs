@@ -7,7 +7,6 @@ use medusa_proto::with_causes;
 use medusa_site::{Generation, explain, reason_of, trial_of};
 use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value};
 
-use super::handlers::shown;
 use crate::call_site::fail;
 use crate::context::MainContext;
 use crate::docs::{Class, Item, session_item};
@@ -306,7 +305,7 @@ impl UserData for GenerationValue {
         methods.add_meta_method("__tostring", |_, this, ()| {
             let Generation { number, author, changes, reason, .. } = &this.0;
             let reason = reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-            Ok(format!("generation {number}, {author}{reason}: {changes}{}", shown(this.1)))
+            Ok(format!("generation {number}, {author}{reason}: {changes}{}", this.1))
         });
     }
 }

@@ -1,12 +1,7 @@
 //! `trace`: the command of a session that shows the next requests, with every handler they pass.
 
-use std::time::Duration;
-
-use http::Method;
-use medusa_http::router::Pattern;
-use medusa_http::{Trace, TraceFilter, TracedRequest};
+use medusa_http::{Trace, TraceEnd, TraceFilter, TracedRequest};
 use medusa_proto::entry::Entry;
-use medusa_proto::forwarded::TrustedProxies;
 use medusa_proto::progress::TaskProgress;
 use mlua::{Function, Lua, MultiValue, Table, Value};
 use tokio::time::Instant;
@@ -16,7 +11,7 @@ use crate::call_site::fail;
 use crate::docs::{Class, Item, session_item};
 use crate::log::record;
 use crate::options::{Options, no_more};
-use crate::print::{as_number, as_whole, show};
+use crate::print::{as_number, show};
 use crate::transaction::{ProgressSender, Transaction};
 
 const FUNCTION: &str = "trace";
@@ -56,13 +51,6 @@ pub(crate) const OPTIONS: Class = Class {
     methods: &[],
 };
 
-/// The requests that are shown, unless another number is given, and the most.
-const SHOWN: u64 = 10;
-const MOST: u64 = 1000;
-/// The seconds that it takes at most, unless another number is given, and the most.
-const SECONDS: f64 = 60.0;
-const MOST_SECONDS: f64 = 3600.0;
-
 pub(super) fn install(lua: &Lua, commands: &Table) -> mlua::Result<()> {
     commands.set(FUNCTION, lua.create_async_function(trace)?)
 }
@@ -74,76 +62,37 @@ async fn trace(lua: Lua, (of, n, seconds, rest): (Value, Value, Value, MultiValu
         return Ok(String::new());
     }
     let wrong = |what: &str, value: &Value| fail(&lua, format!("{FUNCTION}: {what}, not {}", show(value)));
-    let n = match &n {
-        Value::Nil => SHOWN,
-        n => as_whole(n, 1..=MOST)
-            .ok_or_else(|| wrong(&format!("n must be a whole number from 1 to {MOST}"), n))?,
+    let number = |value: Value| match value {
+        Value::Nil => Ok(None),
+        value => as_number(&value).map(Some).ok_or_else(|| wrong("n and seconds must be numbers", &value)),
     };
-    let time = match &seconds {
-        Value::Nil => SECONDS,
-        seconds => {
-            as_number(seconds).filter(|seconds| *seconds > 0.0 && *seconds <= MOST_SECONDS).ok_or_else(
-                || wrong(&format!("seconds must be a number above 0, at most {MOST_SECONDS}"), seconds),
-            )?
-        }
-    };
+    let end = TraceEnd::new(number(n)?, number(seconds)?);
+    let TraceEnd { requests, time } = end.map_err(|must| fail(&lua, format!("{FUNCTION}: {must}")))?;
     let (filter, function) = match of {
         Value::Function(function) => (TraceFilter::default(), Some(function)),
         of => (filter(&lua, of)?, None),
     };
-    let looking = Trace::begin(filter, function.is_none().then_some(n));
+    let looking = Trace::begin(filter, function.is_none().then_some(requests));
     let trace = looking.map_err(|error| fail(&lua, format!("{FUNCTION}: {error}")))?;
-    let deadline = Instant::now() + Duration::from_secs_f64(time);
+    let deadline = Instant::now() + time;
     let looking = Looking { lua, trace, function, events: transaction.events() };
-    looking.on(n, deadline).await
+    looking.on(requests, deadline).await
 }
 
 fn filter(lua: &Lua, of: Value) -> mlua::Result<TraceFilter> {
     let mut options = Options::new(lua, FUNCTION, of)?;
     let mut filter = TraceFilter::default();
-    if let Some(path) = options.get::<String>("path", "a string")? {
-        let pattern: Pattern = path.parse().map_err(|error| {
-            options.wrong("path", format_args!("a pattern, as mounts have them, not \"{path}\": {error}"))
-        })?;
-        filter.set_path(pattern);
+    for option in TraceFilter::OPTIONS {
+        let value = match options.get::<Value>(option, "a string")? {
+            None => continue,
+            Some(Value::String(text)) => text.to_string_lossy(),
+            Some(number) if option == "status" && as_number(&number).is_some() => number.to_string()?,
+            Some(other) => return Err(options.wrong(option, format_args!("a string, not {}", show(&other)))),
+        };
+        filter.set(option, &value).map_err(|must_be| options.wrong(option, must_be))?;
     }
-    if let Some(method) = options.get::<String>("method", "a string")? {
-        let parsed = Method::from_bytes(method.to_ascii_uppercase().as_bytes());
-        let parsed =
-            parsed.map_err(|_none| options.wrong("method", format_args!("a method, not \"{method}\"")))?;
-        filter.method = Some(parsed);
-    }
-    if let Some(status) = options.get::<Value>("status", "a number or a string")? {
-        let range = statuses(&status);
-        filter.status = Some(range.ok_or_else(|| {
-            options.wrong(
-                "status",
-                format_args!("from 100 to 599, or a class like \"5xx\", not {}", show(&status)),
-            )
-        })?);
-    }
-    if let Some(ip) = options.get::<String>("ip", "a string")? {
-        let clients = TrustedProxies::parse([&ip]).map_err(|_why| {
-            let must_be = format_args!("an address, a network like \"10.0.0.0/8\" or \"unix\", not \"{ip}\"");
-            options.wrong("ip", must_be)
-        })?;
-        filter.client = Some(clients);
-    }
-    filter.server = options.get::<String>("server", "a string")?;
     options.finish()?;
     Ok(filter)
-}
-
-/// The first and last status of `500` or `"5xx"`.
-fn statuses(status: &Value) -> Option<(u16, u16)> {
-    if let Value::String(class) = status {
-        let class = class.to_str().ok()?;
-        let hundreds =
-            class.strip_suffix("xx")?.parse::<u16>().ok().filter(|class| (1..=5).contains(class))?;
-        return Some((hundreds * 100, hundreds * 100 + 99));
-    }
-    let status = as_whole(status, 100..=599)?.try_into().ok()?;
-    Some((status, status))
 }
 
 /// A trace, and whom it is shown.
@@ -166,12 +115,7 @@ impl Looking {
                 shown += 1;
             }
         }
-        let missed = self.trace.missed();
-        let requests = if shown == 1 { "request" } else { "requests" };
-        Ok(match missed {
-            0 => format!("{shown} {requests}"),
-            missed => format!("{shown} {requests}; {missed} more came too fast to be shown"),
-        })
+        Ok(self.trace.summary(shown))
     }
 
     async fn wants(&self, request: &TracedRequest) -> mlua::Result<bool> {
@@ -186,21 +130,5 @@ impl Looking {
         let Some(events) = &self.events else { return Ok(()) };
         let sent = Transaction::excuse(events.send(TaskProgress::Output(request.to_string()))).await;
         sent.map_err(|_gone| mlua::Error::runtime("nobody reads what is traced"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_status_is_one_or_a_class() {
-        let lua = Lua::new();
-        let statuses = |source: &str| statuses(&lua.load(source).eval().unwrap());
-        assert_eq!(statuses("500"), Some((500, 500)));
-        assert_eq!(statuses("'4xx'"), Some((400, 499)));
-        for wrong in ["'500'", "'6xx'", "'0xx'", "'xx'", "99", "600", "404.5", "true"] {
-            assert_eq!(statuses(wrong), None, "{wrong}");
-        }
     }
 }

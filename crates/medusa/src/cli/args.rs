@@ -9,7 +9,9 @@ use std::time::SystemTime;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use medusa_monitor::Op;
 use medusa_monitor::audit::Head;
+use medusa_monitor::protocol::TracedBy;
 use medusa_net::ListenAddr;
 
 use crate::logging::parse_level;
@@ -184,6 +186,29 @@ Examples:
     Trace {
         #[command(flatten)]
         of: TraceArgs,
+        #[command(flatten)]
+        place: Place,
+    },
+
+    /// List the handlers of all mounts, and what is under way on each
+    Handlers {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+
+    /// Have what goes on for long on the handlers of a generation end
+    ///
+    /// Sessions of web sockets and event streams are told to, so that clients connect again; other streams and requests go on to
+    /// their end.
+    Drain {
+        /// The generation that has published them (see `handlers`, `generations`)
+        generation: u64,
+        /// Cut off what is left, other streams included, after so long; 0 does it at once
+        #[arg(long)]
+        seconds: Option<f64>,
         #[command(flatten)]
         place: Place,
     },
@@ -368,26 +393,18 @@ pub(super) struct TraceArgs {
     server: Option<String>,
     /// The number of requests
     #[arg(short, default_value_t = 10)]
-    n: u16,
+    n: u64,
     /// The seconds after which it ends in any case
     #[arg(long, default_value_t = 60.0)]
     seconds: f64,
 }
 
 impl TraceArgs {
-    /// The statement that does it.
-    pub(super) fn statement(&self) -> String {
+    /// What is asked for.
+    pub(super) fn op(self) -> Op {
         let Self { pattern, method, status, ip, server, n, seconds } = self;
-        let options =
-            [("path", pattern), ("method", method), ("status", status), ("ip", ip), ("server", server)];
-        let option = |(name, value): (&str, &Option<String>)| {
-            let value = value.as_ref()?;
-            // A Luau string has the escapes that Rust writes.
-            let is_status = name == "status" && value.parse::<u16>().is_ok();
-            Some(if is_status { format!("{name} = {value}") } else { format!("{name} = {value:?}") })
-        };
-        let options = options.into_iter().filter_map(option).collect::<Vec<_>>().join(", ");
-        format!("trace({{ {options} }}, {n}, {seconds})")
+        let of = TracedBy { path: pattern, method, status, ip, server };
+        Op::Trace { of, n: Some(n), seconds: Some(seconds) }
     }
 }
 

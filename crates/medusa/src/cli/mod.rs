@@ -66,7 +66,11 @@ fn dispatch(cli: Cli, command: String) -> Result<(), String> {
         Some(Command::Explain { method, url, place }) => {
             remote(place, command)?.answer(&Op::Explain { method, url })
         }
-        Some(Command::Trace { of, place }) => remote(place, command)?.eval(Some(of.statement())),
+        Some(Command::Trace { of, place }) => remote(place, command)?.answer(&of.op()),
+        Some(Command::Handlers { json, place }) => remote(place, command)?.handlers(json),
+        Some(Command::Drain { generation, seconds, place }) => {
+            remote(place, command)?.answer(&Op::Drain { generation, seconds })
+        }
         Some(Command::Rollback { generation, reason, place }) => {
             remote(place, command)?.answer(&Op::Rollback { generation, reason })
         }

@@ -7,13 +7,16 @@ use std::error::Error;
 use std::rc::Rc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use medusa_http::{TooManyTraces, Trace, TraceEnd, TraceFilter};
+use medusa_monitor::protocol::HandlerInfo;
 use medusa_monitor::{AuditLog, Completion, Control, Done, Failure, GenerationInfo, Identity, OnTrial, Op};
 use medusa_net::{Workers, descriptors, limits};
 use medusa_proto::author::{Author, Via};
+use medusa_proto::progress::TaskProgress;
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
 use medusa_script::{Engine, Evaluated, Loaded, ProgressSender, ScriptError, SessionHandle};
-use medusa_site::{Generation, explain, reason_of, trial_of};
+use medusa_site::{Generation, HandlerUse, explain, reason_of, trial_of};
 use tokio::sync::{Notify, watch};
 
 use super::manager::Reloading;
@@ -125,6 +128,40 @@ fn remembered(generation: &Generation, pending: Option<u64>) -> GenerationInfo {
     }
 }
 
+fn handler_info(one: &HandlerUse) -> HandlerInfo {
+    HandlerInfo {
+        mount: one.mount.pattern.clone(),
+        server: one.server.to_string(),
+        handler: one.mount.handler.clone(),
+        origin: one.mount.origin.to_string(),
+        generation: one.generation,
+        state: one.state.name().to_owned(),
+        requests: one.counts.requests,
+        streams: one.counts.streams,
+        websockets: one.counts.websockets,
+        text: one.to_string(),
+    }
+}
+
+/// Shows the next requests that match, until the end. What is not read yet waits in the trace's queue.
+async fn traced(
+    filter: TraceFilter,
+    end: TraceEnd,
+    events: &ProgressSender,
+) -> Result<String, TooManyTraces> {
+    let mut trace = Trace::begin(filter, Some(end.requests))?;
+    let deadline = tokio::time::Instant::now() + end.time;
+    let mut shown = 0;
+    while shown < end.requests {
+        let Ok(Some(request)) = tokio::time::timeout_at(deadline, trace.next()).await else { break };
+        if events.send(TaskProgress::Output(request.to_string())).await.is_err() {
+            break;
+        }
+        shown += 1;
+    }
+    Ok(trace.summary(shown))
+}
+
 impl Control for Controls {
     type Session = SessionHandle;
 
@@ -206,6 +243,23 @@ impl Control for Controls {
                 self.engine.save(reason, author).await.map(text).map_err(|error| failure(&error))
             }
             Op::Drift => self.engine.drift().await.map(text).map_err(|error| failure(&error)),
+            Op::Trace { of, n, seconds } => {
+                let wrong = |must: String| Failure::new(format!("trace: {must}"));
+                let mut filter = TraceFilter::default();
+                for (option, value) in of.options() {
+                    let set = filter.set(option, value);
+                    set.map_err(|must_be| wrong(format!("`{option}` must be {must_be}")))?;
+                }
+                let end = TraceEnd::new(n.map(|n| n as f64), seconds).map_err(wrong)?;
+                traced(filter, end, &events).await.map(text).map_err(|error| failed(&error))
+            }
+            Op::Handlers => {
+                let handlers = live.handlers().iter().map(handler_info).collect();
+                Ok(Done { handlers: Some(handlers), ..Done::default() })
+            }
+            Op::Drain { generation, seconds } => {
+                live.drain(generation, seconds).await.map(text).map_err(|error| failed(&error))
+            }
             op => Err(Failure::new(format!("`{}` does not concern generations", op.name()))),
         }
     }

@@ -71,6 +71,38 @@ fn a_statement_by_ssh_changes_the_running_server() {
 }
 
 #[test]
+fn who_only_looks_sees_requests_and_ends_none() {
+    let site = site(
+        "medusa.monitor.ssh { listen = '127.0.0.1:0', keys = 'keys' } web:mount('/', function() return 'ok' end)",
+    );
+    site.write("keys", format!("role=\"view\" {}", site.read("key.pub")));
+    let server = start(&site);
+    let port = port(&server);
+    let (status, shown, error) = std::thread::scope(|scope| {
+        let looked = scope.spawn(|| ran(&site, port, "trace({ path = '/', status = 200 }, 1, 20)"));
+        wait::until("it is on", || (server.number("site", "traces") == 1).then_some(()));
+        server.get("/");
+        looked.join().expect("it ends")
+    });
+    assert_eq!(status, Some(0), "{error}");
+    assert!(shown.starts_with("GET / from 127.0.0.1 at http: / (site.luau:"), "{shown}");
+    assert!(shown.ends_with("\n1 request\n"), "{shown}");
+    let handlers = ran(&site, port, "handlers()").1;
+    assert!(
+        handlers.starts_with("/  function ") && handlers.ends_with("generation 1, running)\n"),
+        "{handlers}"
+    );
+    for (statement, why) in [
+        ("drain(1)", "drain needs the role \"operate\""),
+        ("trace(function() return true end)", "eval needs the role \"program\""),
+    ] {
+        let (status, _, error) = ran(&site, port, statement);
+        assert_eq!(status, Some(1), "{statement}");
+        assert!(error.contains(why), "{statement}: {error}");
+    }
+}
+
+#[test]
 fn moving_the_server_ends_no_session() {
     let site = site("medusa.monitor.ssh { listen = '127.0.0.1:0', keys = 'keys' }");
     let server = start(&site);

@@ -163,7 +163,7 @@ fn what_cannot_be_traced_is_told() {
     let server = start(&web(SITE).file("ok.luau", "return function() return 'ok' end"));
     for (statement, why) in [
         ("trace({ path = 'api' })", "`path` must be a pattern, as mounts have them, not \"api\""),
-        ("trace({ status = 5 })", "`status` must be from 100 to 599, or a class like \"5xx\", not 5"),
+        ("trace({ status = 5 })", "`status` must be from 100 to 599, or a class like \"5xx\", not \"5\""),
         (
             "trace({ ip = 'here' })",
             "`ip` must be an address, a network like \"10.0.0.0/8\" or \"unix\", not \"here\"",

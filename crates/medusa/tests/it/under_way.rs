@@ -116,7 +116,8 @@ fn the_sessions_of_a_generation_are_told_to_end_and_those_of_others_go_on() {
     again.send("after it");
     assert_eq!(again.text(), "after it");
 
-    assert_eq!(server.eval("drain(1, 0)"), "cut off: 1 WebSocket, 1 stream");
+    let drained = server.command(["drain", "1", "--seconds", "0"]).success();
+    assert_eq!(drained, "cut off: 1 WebSocket, 1 stream\n");
     again.client().expect_close();
     assert!(!rest(&mut ticks).ends_with("0\r\n\r\n"), "a stream that is cut off must not look whole");
     other.send("still here");

@@ -1,0 +1,61 @@
+//! Drains: an end for what would go on for hours on the handlers of a generation.
+
+use std::time::Duration;
+
+use medusa_http::{EndBy, UseCounts};
+use tokio::time::Instant;
+
+use crate::history::HistoryError;
+use crate::live::Live;
+
+/// The longest that is waited until what is left is cut off, in seconds.
+const LONGEST: f64 = 3600.0;
+/// How often it is looked whether anything is left.
+const LOOKS_EVERY: Duration = Duration::from_millis(100);
+
+/// Why nothing was drained.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum DrainError {
+    /// There was no such generation.
+    #[error(transparent)]
+    Generation(#[from] HistoryError),
+    /// So long is not waited.
+    #[error("seconds must be a number from 0 to {LONGEST}, not {0}")]
+    Seconds(f64),
+}
+
+impl Live {
+    /// Has what goes on for long on the handlers that generation `number` has published end: `WebSocket`s and event streams are told to at once; of what is left of
+    /// them and of other streams after `seconds` the rest is cut off, if that is given. 0 cuts all off at once. Says what was
+    /// done. Dropped, it cuts nothing off.
+    ///
+    /// # Errors
+    ///
+    /// There was no such generation, or it would take over an hour.
+    pub async fn drain(&self, number: u64, seconds: Option<f64>) -> Result<String, DrainError> {
+        if let Some(wrong) = seconds.filter(|seconds| !(0.0..=LONGEST).contains(seconds)) {
+            return Err(DrainError::Seconds(wrong));
+        }
+        if seconds == Some(0.0) {
+            return Ok(format!("cut off: {}", long_lived(self.end_long_lived(number, EndBy::Force).await?)));
+        }
+        let told = long_lived(self.end_long_lived(number, EndBy::Word).await?);
+        let Some(seconds) = seconds else { return Ok(format!("told to end: {told}")) };
+        let left = || {
+            let counts = self.under_way().get(&number).copied().unwrap_or_default();
+            counts.streams + counts.websockets > 0
+        };
+        let deadline = Instant::now() + Duration::from_secs_f64(seconds);
+        while left() && Instant::now() < deadline {
+            tokio::time::sleep_until(deadline.min(Instant::now() + LOOKS_EVERY)).await;
+        }
+        let cut = self.end_long_lived(number, EndBy::Force).await?;
+        Ok(format!("told to end: {told}; cut off: {}", long_lived(cut)))
+    }
+}
+
+/// What goes on for long, in words.
+fn long_lived(counts: UseCounts) -> String {
+    let several = |count: u64, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
+    format!("{}, {}", several(counts.websockets, "WebSocket"), several(counts.streams, "stream"))
+}
