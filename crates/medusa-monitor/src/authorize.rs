@@ -2,41 +2,95 @@
 //!
 //! **Invariant:** whatever way an operation comes, [`authorize`] alone decides whether it may be done.
 
-use crate::identity::{Identity, Role};
+use std::sync::Arc;
+
+use medusa_proto::author::Scope;
+
+use crate::identity::{Identity, Rights, Role};
 use crate::protocol::Op;
 
 /// The reason why something may not be done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{what} needs the role \"{needed}\", and yours is \"{role}\"")]
-pub struct Refusal {
-    /// The operation that was asked for.
-    pub what: &'static str,
-    /// The least role that may do it.
-    pub needed: Role,
-    /// The one asked with.
-    pub role: Role,
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It takes another role.
+    #[error("{what} needs the role \"{needed}\", and yours is \"{role}\"")]
+    Role {
+        /// The operation that was asked for.
+        what: &'static str,
+        /// The least role that may do it.
+        needed: Role,
+        /// The one asked with.
+        role: Role,
+    },
+    /// It concerns more than what may be changed.
+    #[error("{what} concerns the whole server, and your rights end at {scope}")]
+    Scope {
+        /// The operation that was asked for.
+        what: &'static str,
+        /// All that may be changed.
+        scope: Arc<Scope>,
+    },
+    /// The time of the rights is over.
+    #[error("your rights have ended: ask whoever gave them to you for a later `expiry-time`")]
+    Ended,
 }
 
-/// Whether this one may have that done.
+/// Whether this one may have that done. What it then changes is looked at when it is published: see [`Scope`].
 ///
 /// # Errors
 ///
 /// It may not.
 pub fn authorize(identity: &Identity, op: &Op) -> Result<(), Refusal> {
-    let (needed, role) = (op.needs(), identity.role);
-    if role >= needed { Ok(()) } else { Err(Refusal { what: op.name(), needed, role }) }
+    let Rights { role, scope, .. } = &identity.rights;
+    let (what, needed) = (op.name(), op.needs());
+    if *role < needed {
+        return Err(Refusal::Role { what, needed, role: *role });
+    }
+    if let Some(scope) = scope.as_ref().filter(|_| op.concerns_all()) {
+        return Err(Refusal::Scope { what, scope: Arc::clone(scope) });
+    }
+    if identity.rights.have_ended() { Err(Refusal::Ended) } else { Ok(()) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::{Duration, SystemTime};
+
     use crate::identity::FrontEnd;
+
+    fn identity(rights: Rights) -> Identity {
+        Identity { who: "x".into(), rights, front_end: FrontEnd::Socket }
+    }
+
+    #[test]
+    fn who_may_change_a_part_does_nothing_to_the_whole() {
+        let scope = Arc::new(Scope { mounts: vec!["/api/".into()], ..Scope::default() });
+        let limited = identity(Rights { scope: Some(scope), ..Role::Operate.into() });
+        for whole in [Op::Stop, Op::Reopen, Op::Reload { confirm: None }, Op::Kill { session: 1 }] {
+            let refused = authorize(&limited, &whole).expect_err(whole.name()).to_string();
+            let why = "concerns the whole server, and your rights end at the mounts /api/";
+            assert_eq!(refused, format!("{} {why}", whole.name()));
+        }
+        for part in
+            [Op::Status, Op::Rollback { generation: 1, reason: None }, Op::Confirm { generation: None }]
+        {
+            assert_eq!(authorize(&limited, &part), Ok(()), "{}", part.name());
+        }
+    }
+
+    #[test]
+    fn nothing_may_be_done_when_the_time_is_over() {
+        let until = |until| identity(Rights { until: Some(until), ..Role::Program.into() });
+        let minute = Duration::from_mins(1);
+        assert_eq!(authorize(&until(SystemTime::now() + minute), &Op::Status), Ok(()));
+        assert_eq!(authorize(&until(SystemTime::now() - minute), &Op::Status), Err(Refusal::Ended));
+    }
 
     #[test]
     fn a_role_may_do_what_those_before_it_may() {
         let may = |role: Role, op: &Op| {
-            let identity = Identity { who: "x".into(), role, front_end: FrontEnd::Socket };
-            authorize(&identity, op).map_err(|refusal| refusal.to_string())
+            authorize(&identity(role.into()), op).map_err(|refusal| refusal.to_string())
         };
         let eval = Op::Eval { source: "return 1".into() };
         let ops = [(Op::Status, Role::View), (Op::Kill { session: 1 }, Role::Operate), (eval, Role::Program)];

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use medusa_proto::author::{Author, Via};
+use medusa_proto::author::{Author, Scope, Via};
 use serde::{Deserialize, Serialize};
 
 /// The rights of a session. Each role may do what those before it may.
@@ -41,6 +42,30 @@ impl fmt::Display for Role {
     }
 }
 
+/// What a session may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rights {
+    /// The role.
+    pub role: Role,
+    /// All that it may change; none: everything.
+    pub scope: Option<Arc<Scope>>,
+    /// The time from which on it may do nothing; none: it has no end.
+    pub until: Option<SystemTime>,
+}
+
+impl Rights {
+    /// Whether their time is over.
+    pub fn have_ended(&self) -> bool {
+        self.until.is_some_and(|until| SystemTime::now() >= until)
+    }
+}
+
+impl From<Role> for Rights {
+    fn from(role: Role) -> Self {
+        Self { role, scope: None, until: None }
+    }
+}
+
 /// The way a session came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrontEnd {
@@ -73,8 +98,8 @@ impl FrontEnd {
 pub struct Identity {
     /// As authors of changes and the audit show it: `uid 0 (pid 4711)`. It is one line, without control characters.
     pub who: Arc<str>,
-    /// The role: what it may do.
-    pub role: Role,
+    /// What it may do.
+    pub rights: Rights,
     /// The way it came.
     pub front_end: FrontEnd,
 }
@@ -82,6 +107,6 @@ pub struct Identity {
 impl Identity {
     /// The author of something that it does: `eval by uid 0 (pid 4711)`.
     pub fn doing(&self, what: &str) -> Author {
-        Author::new(Via::Control, what).by(Arc::clone(&self.who))
+        Author::new(Via::Control, what).by(Arc::clone(&self.who)).within(self.rights.scope.clone())
     }
 }

@@ -221,6 +221,19 @@ impl Op {
         }
     }
 
+    /// Whether it does something to the whole server, and not to what somebody may be limited to.
+    pub(crate) const fn concerns_all(&self) -> bool {
+        matches!(
+            self,
+            Self::Reload { .. }
+                | Self::Reopen
+                | Self::Stop
+                | Self::Kill { .. }
+                | Self::Save { .. }
+                | Self::Drain { .. }
+        )
+    }
+
     /// Whether it may take its time, so that it is ended with a client that does not wait for it.
     pub(crate) const fn may_go_on(&self) -> bool {
         matches!(

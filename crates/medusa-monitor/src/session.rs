@@ -170,7 +170,7 @@ impl<C: Control> Session<C> {
     /// What may stand at byte `at` of a statement; for who may run none, commands. It is nothing that anybody has done, so it is
     /// neither recorded nor shown.
     pub(crate) async fn complete(&self, source: String, at: usize) -> Result<Completion, Failure> {
-        let role = self.identity.role;
+        let role = self.identity.rights.role;
         if role < Role::Program {
             return Ok(commands(&source, at, role));
         }

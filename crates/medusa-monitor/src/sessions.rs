@@ -159,7 +159,7 @@ impl Entry {
         SessionInfo {
             number,
             who: self.identity.who.to_string(),
-            role: self.identity.role,
+            role: self.identity.rights.role,
             front_end: self.identity.front_end.name().to_owned(),
             since,
             running: running.map(|(what, _)| what.clone()),
@@ -246,7 +246,7 @@ mod tests {
     use crate::identity::FrontEnd;
 
     fn from(front_end: FrontEnd) -> Identity {
-        Identity { who: "somebody".into(), role: Role::Program, front_end }
+        Identity { who: "somebody".into(), rights: Role::Program.into(), front_end }
     }
 
     fn ssh(last: u8) -> Identity {

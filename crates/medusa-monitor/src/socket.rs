@@ -49,7 +49,7 @@ impl Peer {
             Some(pid) => format!("uid {} (pid {pid})", self.uid),
             None => format!("uid {}", self.uid),
         };
-        Identity { who: who.into(), role: Role::Program, front_end: FrontEnd::Socket }
+        Identity { who: who.into(), rights: Role::Program.into(), front_end: FrontEnd::Socket }
     }
 }
 

@@ -16,6 +16,44 @@ pub struct Author {
     pub via: Via,
     /// The thing that was asked for: `reload`, `eval`, `timer at site.luau:40`, `request GET /`.
     pub what: Arc<str>,
+    /// All that it may change; none: everything.
+    pub scope: Option<Arc<Scope>>,
+}
+
+/// What an author may change, where that is not everything: servers with all they have, or mounts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Scope {
+    /// The names of the servers.
+    pub servers: Vec<String>,
+    /// The patterns of the mounts; one that ends in `/` stands for all that begin with it.
+    pub mounts: Vec<String>,
+}
+
+impl Scope {
+    /// Whether everything about this server may be changed.
+    pub fn has_server(&self, name: &str) -> bool {
+        self.servers.iter().any(|server| server == name)
+    }
+
+    /// Whether the mount of this pattern may be changed.
+    pub fn has_mount(&self, pattern: &str) -> bool {
+        self.mounts
+            .iter()
+            .any(|mount| pattern == mount || (mount.ends_with('/') && pattern.starts_with(mount)))
+    }
+}
+
+impl fmt::Display for Scope {
+    /// `the servers web, api and the mounts /api/`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [("servers", &self.servers), ("mounts", &self.mounts)];
+        let mut and = "";
+        for (what, names) in all.into_iter().filter(|(_, names)| !names.is_empty()) {
+            write!(f, "{and}the {what} {}", names.join(", "))?;
+            and = " and ";
+        }
+        Ok(())
+    }
 }
 
 /// The way a change comes.
@@ -41,7 +79,7 @@ pub enum Via {
 impl Author {
     /// The author of something that nobody asked for by name.
     pub fn new(via: Via, what: impl Into<Arc<str>>) -> Self {
-        Self { who: None, session: None, via, what: what.into() }
+        Self { who: None, session: None, via, what: what.into(), scope: None }
     }
 
     /// The same on behalf of `who`.
@@ -54,6 +92,12 @@ impl Author {
     #[must_use]
     pub fn in_session(self, number: u64) -> Self {
         Self { session: Some(number), ..self }
+    }
+
+    /// The same, who may change no more than that.
+    #[must_use]
+    pub fn within(self, scope: Option<Arc<Scope>>) -> Self {
+        Self { scope, ..self }
     }
 
     /// Whether a person waits for it, not the script by itself.
@@ -76,6 +120,17 @@ impl fmt::Display for Author {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scope_holds_what_it_names_and_no_more() {
+        let scope = Scope { servers: vec!["web".into()], mounts: vec!["/api/".into(), "/x".into()] };
+        assert!(scope.has_server("web") && !scope.has_server("web2"));
+        assert!(["/api/", "/api/a", "/x"].iter().all(|pattern| scope.has_mount(pattern)));
+        assert!(
+            !["/api", "/xy", "/", "a.example/api/", "log"].iter().any(|pattern| scope.has_mount(pattern))
+        );
+        assert_eq!(scope.to_string(), "the servers web and the mounts /api/, /x");
+    }
 
     #[test]
     fn shown_with_who_asked_if_anybody_did() {

@@ -23,6 +23,7 @@ mod part;
 mod parts;
 mod pending;
 mod prepare;
+mod scope;
 mod site;
 mod walk;
 
@@ -35,7 +36,7 @@ pub use history::{Generation, HistoryError, MAX_GENERATIONS, MAX_LOADS, MAX_WHOL
 pub use in_use::{HandlerState, HandlerUse};
 pub use interner::{Interner, MAX_HANDLERS, MAX_RESOLVERS, MAX_SINKS, MAX_TLS, Unmade};
 pub use listeners::SiteListener;
-pub use live::{Change, Live, Published, RevertError};
+pub use live::{Change, ConfirmError, Live, Published, RevertError};
 pub use object::{BoxError, Object, Use};
 pub use part::{Environment, Part, PartId, PartKind, Parts, Place, Prepare, Preparing, Refusal};
 pub use parts::{
@@ -44,4 +45,5 @@ pub use parts::{
 };
 pub use pending::{LONGEST_REASON, LONGEST_TRIAL, Pending, TrialError, Unconfirmed, reason_of, trial_of};
 pub use prepare::{PartError, PublishError, PublishStage};
+pub use scope::OutOfScope;
 pub use site::Site;

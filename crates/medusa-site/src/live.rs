@@ -27,6 +27,7 @@ use crate::interner::Interner;
 use crate::part::{Environment, Parts, Place, Prepare, Running};
 use crate::pending::{Pending, Trial, TrialError, Unconfirmed};
 use crate::prepare::{PublishError, bind, check_addresses, prepare};
+use crate::scope::{self, OutOfScope};
 use crate::site::Site;
 
 /// The most handlers that are listed: many, and few enough to show.
@@ -261,6 +262,7 @@ impl Live {
         }
 
         let parts = change.take_draft().settle();
+        scope::check(&change.author, &old.parts, &parts)?;
         check_addresses(&parts)?;
         let objects = prepare(&parts, &old, Prepare::Publish(&self.environment)).await?;
         let listeners = bind(&parts, &old, workers, &self.running()).await?;
@@ -382,8 +384,9 @@ impl Live {
     ///
     /// # Errors
     ///
-    /// See [`TrialError`].
-    pub fn confirm(&self, number: Option<u64>) -> Result<u64, TrialError> {
+    /// See [`ConfirmError`].
+    pub fn confirm(&self, number: Option<u64>, author: &Author) -> Result<u64, ConfirmError> {
+        self.check_trial_scope(author)?;
         Ok(self.trial.update(number, |_| None)?.generation)
     }
 
@@ -408,6 +411,7 @@ impl Live {
         author: Author,
         again: Duration,
     ) -> Result<Published, RevertError> {
+        self.check_trial_scope(&author).map_err(PublishError::from)?;
         // From now on it cannot be confirmed.
         let pending = self.trial.update(number, |pending| Some(pending.reverting()))?;
         let undone = ResumeTrial { trial: &self.trial, again };
@@ -416,6 +420,16 @@ impl Live {
         let published = self.publish(change).await?;
         std::mem::forget(undone);
         Ok(published)
+    }
+
+    /// Whether `author` may decide on the change on trial.
+    fn check_trial_scope(&self, author: &Author) -> Result<(), OutOfScope> {
+        let Some(pending) = self.pending() else { return Ok(()) };
+        let history = self.history.lock();
+        // It is kept whole for as long as it may be gone back to.
+        history
+            .parts_of(pending.back_to)
+            .map_or(Ok(()), |before| scope::check(author, &before.parts, &self.site().parts))
     }
 
     fn running(&self) -> Arc<dyn Running> {
@@ -546,6 +560,17 @@ impl Live {
         };
         retired.iter().filter(in_use).count()
     }
+}
+
+/// Why a change on trial was not confirmed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfirmError {
+    /// There is none, or another.
+    #[error(transparent)]
+    Trial(#[from] TrialError),
+    /// It has changed what is not its author's.
+    #[error(transparent)]
+    Scope(#[from] OutOfScope),
 }
 
 /// Why a change on trial was not taken back.

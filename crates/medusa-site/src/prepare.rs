@@ -14,6 +14,7 @@ use crate::listeners::{Door, SiteListener};
 use crate::object::BoxError;
 use crate::part::{Part, PartId, Parts, Place, Prepare, Refusal, Running};
 use crate::pending::Unconfirmed;
+use crate::scope::OutOfScope;
 use crate::site::Site;
 use crate::walk::{Used, objects};
 
@@ -38,6 +39,9 @@ pub enum PublishError {
         /// What has changed since.
         changes: Differences,
     },
+    /// Its author may not change that.
+    #[error(transparent)]
+    Scope(#[from] OutOfScope),
     /// A part of it cannot be had.
     #[error(transparent)]
     Part(#[from] PartError),

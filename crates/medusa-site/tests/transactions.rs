@@ -20,9 +20,9 @@ use medusa_proto::author::{Author, Via};
 use medusa_proto::event::Level;
 use medusa_proto::status::Status;
 use medusa_site::{
-    Draft, Environment, HistoryError, HttpServer, LONGEST_TRIAL, Live, MAX_LOADS, MAX_WHOLE, MountSpec,
-    Object, Part, PartId, PartKind, Parts, Prepare, Preparing, PublishError, Refusal, ServerSpec, TrialError,
-    Use,
+    ConfirmError, Draft, Environment, HistoryError, HttpServer, LONGEST_TRIAL, Live, MAX_LOADS, MAX_WHOLE,
+    MountSpec, Object, Part, PartId, PartKind, Parts, Prepare, Preparing, PublishError, Refusal, ServerSpec,
+    TrialError, Use,
 };
 
 /// The number of seeds that are tried.
@@ -384,9 +384,11 @@ impl Rig {
     async fn end_trial(&mut self, generation: u64, back_to: u64, how: usize) {
         match how {
             0 => {
-                assert!(matches!(self.live.confirm(Some(back_to)), Err(TrialError::Other { .. })));
-                assert_eq!(self.live.confirm(None), Ok(generation));
-                assert_eq!(self.live.confirm(None), Err(TrialError::None));
+                let author = Author::new(Via::Control, "test");
+                let confirm = |number| self.live.confirm(number, &author);
+                assert!(matches!(confirm(Some(back_to)), Err(ConfirmError::Trial(TrialError::Other { .. }))));
+                assert_eq!(confirm(None), Ok(generation));
+                assert_eq!(confirm(None), Err(ConfirmError::Trial(TrialError::None)));
                 self.pending = None;
             }
             1 | 2 => {

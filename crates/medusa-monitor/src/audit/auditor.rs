@@ -37,7 +37,7 @@ impl Auditor {
 
     /// Records that somebody has shown to be it on a connection, which may then have sessions.
     pub fn login(log: &AuditLog, identity: &Identity) {
-        log.note(record(RecordKind::Login, &identity.who, identity.front_end, Some(identity.role)));
+        log.note(record(RecordKind::Login, &identity.who, identity.front_end, Some(identity.rights.role)));
     }
 
     /// Records that `who`, as they call themselves, was refused.
@@ -79,8 +79,8 @@ impl Auditor {
     }
 
     fn record(&self, kind: RecordKind) -> Record {
-        let Identity { who, role, front_end } = &self.identity;
-        Record { session: Some(self.session), ..record(kind, who, *front_end, Some(*role)) }
+        let Identity { who, rights, front_end } = &self.identity;
+        Record { session: Some(self.session), ..record(kind, who, *front_end, Some(rights.role)) }
     }
 }
 

@@ -19,7 +19,7 @@ use super::keys::AuthorizedKey;
 use super::outlet::Outlet;
 use super::{SshCounters, SshServer, files, keys, passwords};
 use crate::audit::{AuditLog, Auditor};
-use crate::identity::{FrontEnd, Identity, Role};
+use crate::identity::{FrontEnd, Identity, Rights};
 
 /// The most channels of a connection: a client that shares one has a few.
 pub(super) const MAX_CHANNELS: usize = 4;
@@ -119,10 +119,10 @@ impl Connection {
         found.await.ok().flatten()
     }
 
-    fn identify(&mut self, login: &str, by: &str, role: Role) {
+    fn identify(&mut self, login: &str, by: &str, rights: Rights) {
         let ip = self.peer.ip().to_canonical();
         let who = format!("{} ({by}, from {ip})", shown(login));
-        self.identity = Some(Identity { who: who.into(), role, front_end: FrontEnd::Ssh(ip) });
+        self.identity = Some(Identity { who: who.into(), rights, front_end: FrontEnd::Ssh(ip) });
     }
 
     fn refuse(&self, login: &str, by: &str) -> Auth {
@@ -219,7 +219,7 @@ impl Handler for Connection {
         } else {
             format!("key {fingerprint} {comment}")
         };
-        self.identify(user, &by, known.role);
+        self.identify(user, &by, known.options.rights);
         Ok(Auth::Accept)
     }
 
@@ -231,9 +231,10 @@ impl Handler for Connection {
             return Ok(self.refuse(user, "a password, one of too many from there,"));
         };
         GUESSES.begin(address, begun);
-        if let Some(role) = passwords::check(&path, user, password).await {
+        let known = passwords::check(&path, user, password).await;
+        if let Some(known) = known.filter(|known| known.admit(address)) {
             GUESSES.right(address);
-            self.identify(user, "password", role);
+            self.identify(user, "password", known.rights);
             return Ok(Auth::Accept);
         }
         sleep_until((begun + delay).into()).await;
@@ -243,7 +244,7 @@ impl Handler for Connection {
     async fn auth_succeeded(&mut self, _session: &mut Session) -> Result<(), Self::Error> {
         SshCounters::add(&self.server.counters.logins);
         if let Some(identity) = &self.identity {
-            tracing::info!(by = %identity.who, role = %identity.role, "an ssh login");
+            tracing::info!(by = %identity.who, role = %identity.rights.role, "an ssh login");
             Auditor::login(&self.audit, identity);
         }
         self.login.send_replace(true);

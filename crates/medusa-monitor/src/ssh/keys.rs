@@ -1,32 +1,25 @@
-//! Keys that may log in: a file in the form of OpenSSH's `authorized_keys`, with a role as an option.
-//!
-//! **Invariant:** an option that we do not heed makes its line an error: whoever wrote it meant it to restrict the key.
+//! Keys that may log in: a file in the form of OpenSSH's `authorized_keys`, with [options](super::options) of our own.
 
 use std::net::IpAddr;
 use std::path::Path;
 
-use medusa_proto::forwarded::TrustedProxies;
 use medusa_proto::with_causes;
 use russh::keys::{Algorithm, PublicKey};
 
 use super::files::{self, SshFileError};
-use crate::identity::Role;
+use super::options::LoginOptions;
 
 /// A key that may log in.
 #[derive(Debug, Clone)]
 pub(super) struct AuthorizedKey {
     pub(super) key: PublicKey,
-    pub(super) role: Role,
-    /// The addresses it may come from; any if none is told.
-    from: Option<TrustedProxies>,
+    pub(super) options: LoginOptions,
 }
 
 impl AuthorizedKey {
-    /// Whether this is the key, and it may come from there.
+    /// Whether this is the key, and it may come from there, and now.
     pub(super) fn admits(&self, key: &PublicKey, from: IpAddr) -> bool {
-        let from = from.to_canonical();
-        self.key.key_data() == key.key_data()
-            && self.from.as_ref().is_none_or(|known| known.trusts(Some(from)))
+        self.key.key_data() == key.key_data() && self.options.admit(from)
     }
 }
 
@@ -42,44 +35,13 @@ fn blob(line: &str) -> Option<&str> {
 
 /// `role="view",from="192.0.2.0/24" ssh-ed25519 AAAA... name`
 fn parse(line: &str) -> Result<AuthorizedKey, String> {
-    let (mut role, mut from) = (Role::Program, None);
-    let mut rest = line;
-    if !is_algorithm(line.split_whitespace().next().unwrap_or_default()) {
-        loop {
-            let (name, value, after) = option(rest)?;
-            match (name, value) {
-                ("role", Some(value)) => {
-                    role = Role::named(value).ok_or_else(|| {
-                        format!("there is no role \"{value}\": use \"view\", \"operate\" or \"program\"")
-                    })?;
-                }
-                ("from", Some(value)) => {
-                    let parsed = TrustedProxies::parse(value.split(','));
-                    from = Some(parsed.map_err(|_not_one| {
-                        format!(
-                            "from=\"{value}\" is not a list of addresses and networks like \"192.0.2.0/24\""
-                        )
-                    })?);
-                }
-                (name, _) => {
-                    return Err(format!(
-                        "the option \"{name}\" is not one of role=\"...\" and from=\"...\", and so nobody can log in \
-                         by this line"
-                    ));
-                }
-            }
-            if let Some(after) = after.strip_prefix(',') {
-                rest = after;
-            } else {
-                rest = after.trim_start();
-                break;
-            }
-        }
-    }
-    let key = PublicKey::from_openssh(rest)
+    let has_options = !is_algorithm(line.split_whitespace().next().unwrap_or_default());
+    let (options, rest) =
+        if has_options { LoginOptions::parse(line)? } else { (LoginOptions::default(), line) };
+    let key = PublicKey::from_openssh(rest.trim_start())
         .map_err(|error| format!("not a public key: {}", with_causes(&error)))?;
     match key.algorithm() {
-        Algorithm::Ed25519 | Algorithm::Ecdsa { .. } => Ok(AuthorizedKey { key, role, from }),
+        Algorithm::Ed25519 | Algorithm::Ecdsa { .. } => Ok(AuthorizedKey { key, options }),
         other => Err(format!("{other} keys are not taken: make one by `ssh-keygen -t ed25519`")),
     }
 }
@@ -89,29 +51,22 @@ fn is_algorithm(word: &str) -> bool {
     ["ssh-", "ecdsa-", "sk-"].iter().any(|prefix| word.starts_with(prefix)) && !word.contains(['=', ','])
 }
 
-/// The option that `text` begins with, its value, and what follows.
-fn option(text: &str) -> Result<(&str, Option<&str>, &str), String> {
-    let end = text.find([',', '=', ' ', '\t']).ok_or("there is no key in this line")?;
-    let (name, rest) = text.split_at(end);
-    let Some(quoted) = rest.strip_prefix('=') else { return Ok((name, None, rest)) };
-    let quoted =
-        quoted.strip_prefix('"').ok_or_else(|| format!("the value of \"{name}\" is not in quotes"))?;
-    let end = quoted.find('"').ok_or_else(|| format!("the value of \"{name}\" has no end"))?;
-    Ok((name, Some(&quoted[..end]), &quoted[end + 1..]))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::Role;
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti";
 
     #[test]
     fn a_line_is_a_key_with_a_role_and_addresses() {
         let parsed = parse(&format!("{KEY} me@laptop")).expect("a key");
-        assert_eq!((parsed.role, parsed.key.comment().as_str_lossy()), (Role::Program, "me@laptop"));
+        assert_eq!(
+            (parsed.options.rights.role, parsed.key.comment().as_str_lossy()),
+            (Role::Program, "me@laptop")
+        );
         let parsed = parse(&format!("role=\"view\",from=\"192.0.2.0/24,::1\" {KEY}")).expect("a key");
-        assert_eq!(parsed.role, Role::View);
+        assert_eq!(parsed.options.rights.role, Role::View);
         let admits = |from: &str| parsed.admits(&parsed.key, from.parse().expect("an address"));
         assert!(admits("192.0.2.7") && admits("::1") && admits("::ffff:192.0.2.7"));
         assert!(!admits("192.0.3.7") && !admits("::2"));

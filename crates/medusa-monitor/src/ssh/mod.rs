@@ -23,6 +23,7 @@ mod guesses;
 mod host_key;
 mod inbox;
 mod keys;
+mod options;
 mod outlet;
 mod passwords;
 mod prompt;

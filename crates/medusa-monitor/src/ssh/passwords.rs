@@ -1,4 +1,5 @@
-//! Passwords that may log in: a file of lines `name:hash`, or `name:hash:role`, each hash Argon2id in the PHC format.
+//! Passwords that may log in: a file of lines `name:hash`, `name:hash:role` or `name:hash:OPTIONS` ([options](super::options)), each
+//! hash Argon2id in the PHC format.
 //!
 //! **Invariants:** a password is checked on a blocking thread, few at a time, so that guesses can take neither the thread nor
 //! all memory. For a name that is not there the same work is done as for one that is.
@@ -10,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::files::{self, SshFileError};
-use crate::identity::Role;
+use super::options::{self, LoginOptions};
 
 /// The most that are checked at a time.
 const AT_ONCE: usize = 2;
@@ -30,7 +31,7 @@ static CHECKS: Semaphore = Semaphore::const_new(AT_ONCE);
 pub(super) struct PasswordEntry {
     name: String,
     hash: PasswordHash,
-    role: Role,
+    options: LoginOptions,
 }
 
 /// The entries of a file.
@@ -40,15 +41,17 @@ pub(super) fn read(path: &Path) -> Result<Vec<Result<PasswordEntry, SshFileError
 
 fn parse(line: &str) -> Result<PasswordEntry, String> {
     const FORM: &str = "not a line like `name:$argon2id$v=19$m=19456,t=2,p=1$salt$hash`";
-    let mut fields = line.split(':');
+    let mut fields = line.splitn(3, ':');
     let (Some(name), Some(hash)) = (fields.next(), fields.next()) else { return Err(FORM.into()) };
-    let role = match fields.next() {
-        None => Role::Program,
-        Some(role) => Role::named(role).ok_or_else(|| {
-            format!("there is no role \"{role}\": use \"view\", \"operate\" or \"program\"")
-        })?,
+    let options = match fields.next() {
+        None => LoginOptions::default(),
+        Some(text) if text.contains('=') => match LoginOptions::parse(text)? {
+            (options, "") => options,
+            _ => return Err(FORM.into()),
+        },
+        Some(name) => LoginOptions::of(options::role(name)?),
     };
-    if name.is_empty() || fields.next().is_some() {
+    if name.is_empty() {
         return Err(FORM.into());
     }
     // The text is not told: it is what guesses are compared with.
@@ -61,11 +64,11 @@ fn parse(line: &str) -> Result<PasswordEntry, String> {
     if params.m_cost() > MAX_MEMORY || params.t_cost() > MAX_PASSES || hash.hash.is_none() {
         return Err(format!("the hash has more than m={MAX_MEMORY} or t={MAX_PASSES}, or is none"));
     }
-    Ok(PasswordEntry { name: name.to_owned(), hash, role })
+    Ok(PasswordEntry { name: name.to_owned(), hash, options })
 }
 
-/// The role of whoever has this name and password; none if nobody has.
-pub(super) async fn check(path: &Path, name: &str, password: &str) -> Option<Role> {
+/// What whoever has this name and password may do; none if nobody has.
+pub(super) async fn check(path: &Path, name: &str, password: &str) -> Option<LoginOptions> {
     if password.len() > MAX_PASSWORD {
         return None;
     }
@@ -83,7 +86,7 @@ pub(super) async fn check(path: &Path, name: &str, password: &str) -> Option<Rol
         // Somebody else's, if there is no such name: it takes as long.
         let hash = &known.or(entries.first())?.hash;
         let fits = Argon2::default().verify_password(password.as_bytes(), hash).is_ok();
-        known.filter(|_| fits).map(|entry| entry.role)
+        known.filter(|_| fits).map(|entry| entry.options.clone())
     });
     checked.await.ok().flatten()
 }
@@ -92,18 +95,28 @@ pub(super) async fn check(path: &Path, name: &str, password: &str) -> Option<Rol
 mod tests {
     use super::super::tests::hash;
     use super::*;
+    use crate::identity::Role;
 
     #[tokio::test]
     async fn a_password_is_that_of_its_name() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("passwords");
         let hash = hash();
-        std::fs::write(&path, format!("# people\nme:{hash}\n\nyou:{hash}:view\nbad:x\n")).expect("written");
-        assert_eq!(check(&path, "me", "secret").await, Some(Role::Program));
-        assert_eq!(check(&path, "you", "secret").await, Some(Role::View));
-        assert_eq!(check(&path, "me", "Secret").await, None);
-        assert_eq!(check(&path, "nobody", "secret").await, None);
-        assert_eq!(check(&path, "bad", "x").await, None);
+        std::fs::write(
+            &path,
+            format!(
+                "# people\nme:{hash}\n\nyou:{hash}:view\nbad:x\nthey:{hash}:role=\"operate\",from=\"::1\"\n"
+            ),
+        )
+        .expect("written");
+        let check =
+            async |name, password| check(&path, name, password).await.map(|options| options.rights.role);
+        assert_eq!(check("me", "secret").await, Some(Role::Program));
+        assert_eq!(check("you", "secret").await, Some(Role::View));
+        assert_eq!(check("they", "secret").await, Some(Role::Operate));
+        assert_eq!(check("me", "Secret").await, None);
+        assert_eq!(check("nobody", "secret").await, None);
+        assert_eq!(check("bad", "x").await, None);
         let lines = read(&path).expect("there");
         let told = lines.into_iter().find_map(Result::err).expect("the last").to_string();
         assert!(told.ends_with("passwords:5: not a hash in the PHC format"), "{told}");
@@ -116,6 +129,8 @@ mod tests {
         assert!(told("me").contains("not a line"));
         assert!(told(&format!(":{hash}")).contains("not a line"));
         assert!(told(&format!("me:{hash}:king")).contains("king"));
+        assert!(told(&format!("me:{hash}:role=\"view\" x")).contains("not a line"));
+        assert!(told(&format!("me:{hash}:restrict=\"x\"")).contains("restrict"));
         assert!(told(&format!("me:{}", hash.replace("argon2id", "argon2i"))).contains("argon2i"));
         assert!(told(&format!("me:{}", hash.replace("m=64", "m=1048576"))).contains("more than"));
     }

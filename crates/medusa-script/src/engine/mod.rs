@@ -709,7 +709,7 @@ impl Commands for EngineThread {
     }
 
     fn confirm(&self, number: Option<u64>, author: &Author) -> Result<u64, ScriptError> {
-        let confirmed = self.live.confirm(number);
+        let confirmed = self.live.confirm(number, author);
         let confirmed = confirmed.map_err(|error| ScriptError::new(with_causes(&error)))?;
         self.trial_note.remove();
         tracing::info!(by = %author, generation = confirmed, "confirmed");

@@ -103,6 +103,54 @@ fn who_only_looks_sees_requests_and_ends_none() {
 }
 
 #[test]
+fn who_is_limited_to_a_mount_changes_no_other() {
+    let site = site(
+        "medusa.monitor.ssh { listen = '127.0.0.1:0', keys = 'keys' } web:mount('/', function() return 'ok' end)",
+    );
+    let key = site.read("key.pub");
+    site.write("keys", format!("mounts=\"/api/\" {key}"));
+    let server = start(&site);
+    let port = port(&server);
+    let refused = |statement: &str| {
+        let (status, _, error) = ran(&site, port, statement);
+        assert_eq!(status, Some(1), "{statement}");
+        error
+    };
+    let (status, _, error) = ran(&site, port, "web:mount('/api/x', function() return 'x' end)");
+    assert_eq!(status, Some(0), "{error}");
+    for statement in [
+        "web:mount('/apix', function() end)",
+        "web:mount('/api/y', function() end) web.mounts[1]:remove()",
+        "web:mount('/api/z', function() end) web:set_log(medusa.log.file('b.log'))",
+        "medusa.every(60, function() end)",
+        "medusa.http.server { name = 'other', listen = '127.0.0.1:0' }",
+    ] {
+        let error = refused(statement);
+        assert!(
+            error.contains("is not yours to change: your rights end at the mounts /api/"),
+            "{statement}: {error}"
+        );
+    }
+    assert_eq!((server.get("/").text(), server.get("/api/x").text()), ("ok".into(), "x".into()));
+    assert_eq!(server.eval("#web.mounts"), "2");
+    for command in ["reload()", "stop()", "kill(1)", "save('why')", "drain(1)"] {
+        assert!(refused(command).contains("concerns the whole server"), "{command}");
+    }
+    // What another has on trial goes on as it is.
+    server.eval("web:mount('/theirs', function() end) commit(60)");
+    for command in ["confirm()", "cancel()"] {
+        let error = refused(command);
+        assert!(error.contains("/theirs is not yours to change"), "{command}: {error}");
+    }
+    assert!(server.documents("unconfirmed")[0]["reverts_in"].as_f64().is_some_and(|left| left > 20.0));
+    server.eval("confirm()");
+    assert_eq!(ran(&site, port, "web:mount('/api/y', function() end) commit(60)").0, Some(0));
+    assert_eq!(ran(&site, port, "cancel()").0, Some(0));
+    site.write("keys", format!("expiry-time=\"20200101\" {key}"));
+    assert_eq!(ran(&site, port, "status()").0, Some(255), "the time of the key is over");
+}
+
+#[test]
 fn moving_the_server_ends_no_session() {
     let site = site("medusa.monitor.ssh { listen = '127.0.0.1:0', keys = 'keys' }");
     let server = start(&site);

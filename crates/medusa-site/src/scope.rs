@@ -1,0 +1,56 @@
+//! What an author whose rights are limited may change.
+//!
+//! **Invariant:** it is what is about to be published that is looked at, whatever way it came about: a statement, a load of the
+//! script, a rollback.
+
+use std::sync::Arc;
+
+use medusa_proto::author::{Author, Scope};
+
+use crate::part::{Part, Parts};
+use crate::parts::HttpServer;
+
+/// Whether an author may make `new` of `old`.
+///
+/// # Errors
+///
+/// It may not: with the first of the differences that it has no right to.
+pub(crate) fn check(author: &Author, old: &Parts, new: &Parts) -> Result<(), OutOfScope> {
+    let Some(scope) = &author.scope else { return Ok(()) };
+    match outside(scope, old, new) {
+        Some(what) => Err(OutOfScope { what, scope: Arc::clone(scope) }),
+        None => Ok(()),
+    }
+}
+
+/// Somebody would change what they may not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} is not yours to change: your rights end at {scope}")]
+pub struct OutOfScope {
+    /// The first of what would be changed.
+    pub what: String,
+    /// All that may be.
+    pub scope: Arc<Scope>,
+}
+
+fn outside(scope: &Scope, old: &Parts, new: &Parts) -> Option<String> {
+    let changed = new.iter().filter(|part| !old.has(part)).map(|part| (part, old.get(part.id())));
+    let gone = old.iter().filter(|part| new.get(part.id()).is_none()).map(|part| (part, None));
+    changed.chain(gone).find_map(|(part, before)| beyond(scope, part, before))
+}
+
+/// What of one part is not allowed to differ.
+fn beyond(scope: &Scope, part: &Arc<dyn Part>, before: Option<&Arc<dyn Part>>) -> Option<String> {
+    let id = part.id();
+    let is_server = *id == HttpServer::id_of(&id.name);
+    if is_server && scope.has_server(&id.name) {
+        return None;
+    }
+    match before {
+        Some(before) if is_server => {
+            let differences = part.differences(before);
+            differences.into_iter().map(|difference| difference.what).find(|what| !scope.has_mount(what))
+        }
+        _ => Some(part.label()),
+    }
+}
