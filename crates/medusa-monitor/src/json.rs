@@ -17,9 +17,7 @@ use tokio::time::timeout;
 use crate::news::{News, OnTrial, Subscription};
 use crate::protocol::{self, Done, Failure, MAX_REQUEST, Op, Reply, RequestError};
 use crate::session::{Control, QUEUED_EVENTS, Session};
-
-/// The time that a client may take to read a reply.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::statement::PATIENCE;
 
 /// The time that one of the reserve may take to ask for something: others need it, too.
 const SHORT: Duration = Duration::from_secs(10);

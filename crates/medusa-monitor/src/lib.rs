@@ -7,6 +7,8 @@
 //! - [`state`]: the state directory, which one server at a time holds, and the unix socket in it;
 //! - [`socket`]: the sessions on that socket;
 //! - [`ssh`]: the sessions over SSH;
+//! - [`arrivals`]: connections that are to log in, and [`login_files`]: what says who may;
+//! - [`statement`]: what all that show lines do for one;
 //! - [`client`]: the other end, for a command line;
 //! - [`terminal`]: a prompt on a terminal, whichever way its bytes come;
 //! - [`audit`]: the record of what sessions do.
@@ -16,6 +18,7 @@
 //! **Invariant:** on the control socket only the user the server runs as, and root, are ever listened to. Whoever gets in
 //! there can do whatever the server can, so a session of anyone else is refused before its first byte is read.
 
+mod arrivals;
 pub mod audit;
 pub mod authorize;
 pub mod client;
@@ -23,6 +26,7 @@ pub mod client;
 mod fake;
 pub mod identity;
 mod json;
+mod login_files;
 pub mod news;
 pub mod protocol;
 pub mod session;
@@ -30,12 +34,15 @@ pub mod sessions;
 pub mod socket;
 pub mod ssh;
 pub mod state;
+mod statement;
 pub mod terminal;
 
+pub use arrivals::LoginCounters;
 pub use audit::AuditLog;
 pub use authorize::{Refusal, authorize};
 pub use client::{CallError, Client, ConnectError, Replies, Requests};
 pub use identity::{FrontEnd, Identity, Role};
+pub use login_files::LoginFileError;
 pub use news::{News, NewsRoom, OnTrial, PromptState, TrialInfo};
 pub use protocol::{Completion, Done, Failure, GenerationInfo, Op};
 pub use session::{Control, Monitor};

@@ -13,6 +13,7 @@ use medusa_proto::status::Status;
 use medusa_proto::with_causes;
 use tokio::sync::mpsc;
 
+use crate::arrivals::admission::Admission;
 use crate::audit::{AuditError, AuditLog, Audited, Auditor, Effect, RecordKind};
 use crate::authorize::authorize;
 use crate::identity::{Identity, Role};
@@ -89,6 +90,7 @@ pub struct Monitor<C> {
     control: Rc<C>,
     sessions: Arc<Sessions>,
     audit: AuditLog,
+    admission: Admission,
 }
 
 impl<C> Clone for Monitor<C> {
@@ -97,6 +99,7 @@ impl<C> Clone for Monitor<C> {
             control: Rc::clone(&self.control),
             sessions: Arc::clone(&self.sessions),
             audit: self.audit.clone(),
+            admission: self.admission.clone(),
         }
     }
 }
@@ -104,12 +107,17 @@ impl<C> Clone for Monitor<C> {
 impl<C: Control> Monitor<C> {
     /// Sessions on `control`, listed in `sessions`, which are recorded in `audit`.
     pub fn new(control: Rc<C>, sessions: Arc<Sessions>, audit: AuditLog) -> Self {
-        Self { control, sessions, audit }
+        Self { control, sessions, audit, admission: Admission::default() }
     }
 
     /// The record of what sessions do.
     pub(crate) fn audit(&self) -> &AuditLog {
         &self.audit
+    }
+
+    /// The connections that nobody has logged in on yet, of all front ends together.
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     /// Opens a session. With `reserve`, it may be a short one if there is no room for others.

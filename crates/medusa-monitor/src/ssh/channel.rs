@@ -1,28 +1,26 @@
 //! A session on a channel: a command, a script, a prompt or requests, each on the [`Session`] that all front ends have.
 
 use std::io;
-use std::pin::pin;
 use std::time::Duration;
 
-use medusa_proto::progress::TaskProgress;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex, split};
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::connection::{Purpose, Start};
 use super::inbox::{Inbox, Input};
-use super::outlet::{Left, Outlet};
+use super::outlet::Outlet;
 use super::prompt::Prompt;
 use crate::json;
-use crate::protocol::{MAX_REQUEST, Op};
-use crate::session::{Control, Monitor, QUEUED_EVENTS, Session};
+use crate::protocol::MAX_REQUEST;
+use crate::session::{Control, Monitor, Session};
+use crate::statement::{self, Left, Shows as _};
 
 /// The most bytes on their way between the protocol and a session in JSON.
 const ON_THE_WAY: usize = 64 * 1024;
 
 /// Opens a session and does what it is for.
 pub(super) async fn attend<C: Control>(monitor: Monitor<C>, start: Start, idle: Duration) {
-    let Start { purpose, identity, inbox, outlet } = start;
+    let Start { purpose, identity, inbox, mut outlet } = start;
     let session = match monitor.open(identity, false) {
         Ok(session) => session,
         Err(full) => {
@@ -66,7 +64,7 @@ enum Ran {
 impl<C: Control> Talk<'_, C> {
     /// Runs one, and returns its exit status.
     async fn command(&mut self, source: String) -> Result<u32, Left> {
-        match self.run(&source).await? {
+        match self.run(source).await? {
             Ran::Done => Ok(0),
             Ran::Failed => Ok(1),
             // As of a program that SIGINT ends.
@@ -159,33 +157,10 @@ impl<C: Control> Talk<'_, C> {
     }
 
     /// Does what a text says, and shows what comes of it.
-    async fn run(&mut self, source: &str) -> Result<Ran, Left> {
-        let (sender, mut events) = mpsc::channel(QUEUED_EVENTS);
-        let outlet = &self.outlet;
-        let result = {
-            let task = self.session.run(Op::Eval { source: source.to_owned() }, sender);
-            let shown = async {
-                let mut task = pin!(task);
-                let result = loop {
-                    tokio::select! {
-                        biased;
-                        Some(event) = events.recv() => show(outlet, event).await?,
-                        result = &mut task => break result,
-                    }
-                };
-                while let Ok(event) = events.try_recv() {
-                    show(outlet, event).await?;
-                }
-                Ok(result)
-            };
-            // What is given up is dropped here, before anything is said about it.
-            tokio::select! {
-                biased;
-                interrupted = interrupted(&mut self.inbox) => interrupted.map(|()| None),
-                shown = shown => shown.map(Some),
-            }
-        };
-        let ran = match result? {
+    async fn run(&mut self, source: String) -> Result<Ran, Left> {
+        let (outlet, interrupted) = (&mut self.outlet, interrupted(&mut self.inbox));
+        let result = statement::run(self.session, source, outlet, interrupted).await?;
+        let ran = match result {
             Some(Ok(done)) => {
                 if let Some(value) = &done.value {
                     outlet.say(value).await?;
@@ -216,12 +191,5 @@ async fn interrupted(inbox: &mut Inbox) -> Result<(), Left> {
             Some(_) => {}
             None => return Err(Left),
         }
-    }
-}
-
-async fn show(outlet: &Outlet, event: TaskProgress) -> Result<(), Left> {
-    match event {
-        TaskProgress::Output(text) => outlet.say(&text).await,
-        TaskProgress::Waiting(text) => outlet.remark(&text).await,
     }
 }

@@ -1,9 +1,9 @@
 //! A connection, as its protocol sees it: who logs in, and what is asked for on its channels.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use medusa_proto::with_causes;
 use russh::keys::{HashAlg, PublicKey};
@@ -11,15 +11,15 @@ use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Sessi
 use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Pty, Sig};
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
-use tokio::time::sleep_until;
 
-use super::guesses::Guesses;
 use super::inbox::{self, Inbox, Input};
 use super::keys::AuthorizedKey;
 use super::outlet::Outlet;
-use super::{SshCounters, SshServer, files, keys, passwords};
+use super::{SshServer, keys, passwords};
+use crate::arrivals::guesses::GUESSES;
 use crate::audit::{AuditLog, Auditor};
 use crate::identity::{FrontEnd, Identity, Rights};
+use crate::login_files;
 
 /// The most channels of a connection: a client that shares one has a few.
 pub(super) const MAX_CHANNELS: usize = 4;
@@ -35,8 +35,6 @@ const MAX_TERM: usize = 64;
 
 /// The name of the subsystem with the protocol in lines of JSON.
 const JSON: &str = "medusa-json";
-
-static GUESSES: Guesses = Guesses::new();
 
 /// A terminal at the client's end.
 #[derive(Debug, Clone)]
@@ -110,7 +108,7 @@ impl Connection {
         let path = self.server.settings.keys.clone()?;
         let (key, from) = (key.clone(), self.peer.ip());
         let found = spawn_blocking(move || match keys::read(&path) {
-            Ok(lines) => files::good(lines).find(|known: &AuthorizedKey| known.admits(&key, from)),
+            Ok(lines) => login_files::good(lines).find(|known: &AuthorizedKey| known.admits(&key, from)),
             Err(error) => {
                 tracing::error!("nobody can log in by a key: {}", with_causes(&error));
                 None
@@ -125,12 +123,12 @@ impl Connection {
         self.identity = Some(Identity { who: who.into(), rights, front_end: FrontEnd::Ssh(ip) });
     }
 
-    fn refuse(&self, login: &str, by: &str) -> Auth {
-        SshCounters::add(&self.server.counters.failed);
+    fn refuse(&self, login: &str, why: impl fmt::Display) -> Auth {
+        self.server.counters.failed();
         let (user, peer) = (shown(login), self.peer);
-        tracing::warn!(%user, %peer, "an ssh login by {by} failed");
+        tracing::warn!(%user, %peer, "ssh: {why}");
         let front_end = FrontEnd::Ssh(peer.ip().to_canonical());
-        Auditor::refuse_login(&self.audit, &user, front_end, &format!("a login by {by} failed"));
+        Auditor::refuse_login(&self.audit, &user, front_end, &why.to_string());
         self.again()
     }
 
@@ -211,7 +209,7 @@ impl Handler for Connection {
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
         let fingerprint = key.public_key.fingerprint(HashAlg::Sha256);
         let Some(known) = self.authorized(key.public_key).await else {
-            return Ok(self.refuse(user, &format!("the key {fingerprint}")));
+            return Ok(self.refuse(user, format_args!("a login by the key {fingerprint} failed")));
         };
         let comment = shown(known.key.comment().as_str_lossy());
         let by = if comment.is_empty() {
@@ -225,24 +223,19 @@ impl Handler for Connection {
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
         let Some(path) = self.server.settings.passwords.clone() else { return Ok(self.again()) };
-        let (address, begun) = (self.peer.ip(), Instant::now());
-        let Some(delay) = GUESSES.delay(address, begun) else {
-            sleep_until((begun + Duration::from_secs(1)).into()).await;
-            return Ok(self.refuse(user, "a password, one of too many from there,"));
-        };
-        GUESSES.begin(address, begun);
-        let known = passwords::check(&path, user, password).await;
-        if let Some(known) = known.filter(|known| known.admit(address)) {
-            GUESSES.right(address);
-            self.identify(user, "password", known.rights);
-            return Ok(Auth::Accept);
+        let ip = self.peer.ip();
+        let checked = async { passwords::check(&path, user, password).await.filter(|known| known.admit(ip)) };
+        match GUESSES.attempt(ip.into(), checked).await {
+            Ok(known) => {
+                self.identify(user, "password", known.rights);
+                Ok(Auth::Accept)
+            }
+            Err(wrong) => Ok(self.refuse(user, wrong)),
         }
-        sleep_until((begun + delay).into()).await;
-        Ok(self.refuse(user, "a password"))
     }
 
     async fn auth_succeeded(&mut self, _session: &mut Session) -> Result<(), Self::Error> {
-        SshCounters::add(&self.server.counters.logins);
+        self.server.counters.logged_in();
         if let Some(identity) = &self.identity {
             tracing::info!(by = %identity.who, role = %identity.rights.role, "an ssh login");
             Auditor::login(&self.audit, identity);

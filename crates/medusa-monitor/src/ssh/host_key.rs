@@ -1,30 +1,27 @@
 //! The server's own key, by which clients know it again: Ed25519, made at the first start.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, PrivateKey};
 
-use super::files::{self, SshFileError};
+use crate::login_files::{self, LoginFileError};
 
 /// The key in the file `path`; if there is none, a new one that is written there, for its owner alone.
-pub(super) fn read_or_make(path: &Path) -> Result<PrivateKey, SshFileError> {
+pub(super) fn read_or_make(path: &Path) -> Result<PrivateKey, LoginFileError> {
     match fs::metadata(path) {
-        Ok(found) => read(path, &found.permissions()),
+        Ok(_) => read(path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => make(path),
-        Err(source) => Err(SshFileError::Read { path: path.to_owned(), source }),
+        Err(source) => Err(LoginFileError::Read { path: path.to_owned(), source }),
     }
 }
 
-fn read(path: &Path, permissions: &Permissions) -> Result<PrivateKey, SshFileError> {
-    let refused = |why: String| SshFileError::HostKey { path: path.to_owned(), why };
-    if permissions.mode() & 0o077 != 0 {
-        return Err(refused(format!("others may read it; `chmod 600 {}`", path.display())));
-    }
-    let text = files::text(path)?;
+fn read(path: &Path) -> Result<PrivateKey, LoginFileError> {
+    let refused = |why: String| LoginFileError::HostKey { path: path.to_owned(), why };
+    let text = login_files::secret(path)?;
     // The text is not told.
     let key = PrivateKey::from_openssh(&text).map_err(|error| refused(error.to_string()))?;
     match key.algorithm() {
@@ -34,8 +31,8 @@ fn read(path: &Path, permissions: &Permissions) -> Result<PrivateKey, SshFileErr
     }
 }
 
-fn make(path: &Path) -> Result<PrivateKey, SshFileError> {
-    let failed = |source| SshFileError::MakeHostKey { path: path.to_owned(), source };
+fn make(path: &Path) -> Result<PrivateKey, LoginFileError> {
+    let failed = |source| LoginFileError::MakeHostKey { path: path.to_owned(), source };
     let seed = seed().map_err(failed)?;
     let pair = russh::keys::ssh_key::private::Ed25519Keypair::from_seed(&seed);
     let key = PrivateKey::from(pair);
@@ -70,6 +67,9 @@ fn write(path: &Path, text: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

@@ -6,8 +6,8 @@ use std::path::Path;
 use medusa_proto::with_causes;
 use russh::keys::{Algorithm, PublicKey};
 
-use super::files::{self, SshFileError};
 use super::options::LoginOptions;
+use crate::login_files::{self, LoginFileError};
 
 /// A key that may log in.
 #[derive(Debug, Clone)]
@@ -24,8 +24,8 @@ impl AuthorizedKey {
 }
 
 /// The keys of a file.
-pub(super) fn read(path: &Path) -> Result<Vec<Result<AuthorizedKey, SshFileError>>, SshFileError> {
-    files::lines(path, blob, parse)
+pub(super) fn read(path: &Path) -> Result<Vec<Result<AuthorizedKey, LoginFileError>>, LoginFileError> {
+    login_files::lines(path, blob, parse)
 }
 
 /// The key itself in a line, understood or not: the length it begins with has it begin like this.

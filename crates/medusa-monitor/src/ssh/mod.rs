@@ -5,21 +5,17 @@
 //! worker has any of its work. A connection that is open keeps the [`SshServer`] it came to, whatever is published
 //! meanwhile.
 //!
-//! - [`admission`](self): which connections may be there that nobody has logged in on yet;
-//! - `keys`, `passwords`, `guesses`: who may log in;
+//! - `keys`, `passwords`: who may log in;
 //! - `connection`: what the protocol asks for; `channel`: a session on a channel of it.
 //!
-//! **Invariants:** only this module knows russh. What a client may have us hold before it has logged in is bounded for all
-//! and for each address, and ends with the grace period; nothing but sessions is granted to those who have: no forwarding,
+//! **Invariants:** only this module knows russh. What a client may have us hold before it has logged in is bounded
+//! ([`arrivals`](crate::arrivals)), and ends with the grace period; nothing but sessions is granted to those who have: no forwarding,
 //! no agent, no files, no environment.
 //!
 //! [`Monitor::serve_ssh`]: crate::Monitor::serve_ssh
 
-mod admission;
 mod channel;
 mod connection;
-mod files;
-mod guesses;
 mod host_key;
 mod inbox;
 mod keys;
@@ -35,20 +31,14 @@ use std::borrow::Cow;
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use medusa_proto::status::{Status, Value};
-use parking_lot::Mutex;
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey};
 use russh::{MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac};
-use tokio::sync::mpsc;
-use tokio::task::spawn_blocking;
 
-pub use files::SshFileError;
-
-/// Connections that may wait to be taken over. They are as soon as the thread has its turn.
-const WAITING: usize = 64;
+use crate::arrivals::{Intake, LoginCounters};
+use crate::login_files::{LoginFileError, blocking};
 
 /// The settings of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,27 +57,11 @@ pub struct SshSettings {
     pub grace: Duration,
 }
 
-/// The counts of what a server has done.
-#[derive(Debug, Default)]
-pub struct SshCounters {
-    accepted: AtomicU64,
-    logins: AtomicU64,
-    failed: AtomicU64,
-    refused: AtomicU64,
-    open: AtomicU64,
-}
-
-impl SshCounters {
-    fn add(counter: &AtomicU64) {
-        counter.fetch_add(1, Relaxed);
-    }
-}
-
 /// A server that connections may come to.
 pub struct SshServer {
     settings: SshSettings,
     fingerprint: String,
-    counters: Arc<SshCounters>,
+    counters: Arc<LoginCounters>,
     config: Arc<russh::server::Config>,
 }
 
@@ -102,13 +76,13 @@ impl SshSettings {
     ///
     /// # Errors
     ///
-    /// See [`SshFileError`].
-    pub async fn check(&self) -> Result<(), SshFileError> {
+    /// See [`LoginFileError`].
+    pub async fn check(&self) -> Result<(), LoginFileError> {
         let settings = self.clone();
         blocking(move || settings.check_blocking()).await
     }
 
-    fn check_blocking(&self) -> Result<(), SshFileError> {
+    fn check_blocking(&self) -> Result<(), LoginFileError> {
         if let Some(path) = &self.keys {
             keys::read(path)?.into_iter().collect::<Result<Vec<_>, _>>()?;
         }
@@ -122,8 +96,8 @@ impl SshSettings {
     ///
     /// # Errors
     ///
-    /// See [`SshFileError`].
-    pub async fn open(&self, counters: Arc<SshCounters>) -> Result<SshServer, SshFileError> {
+    /// See [`LoginFileError`].
+    pub async fn open(&self, counters: Arc<LoginCounters>) -> Result<SshServer, LoginFileError> {
         let settings = self.clone();
         blocking(move || {
             settings.check_blocking()?;
@@ -136,12 +110,6 @@ impl SshSettings {
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, SshFileError> + Send + 'static,
-) -> Result<T, SshFileError> {
-    spawn_blocking(work).await.unwrap_or(Err(SshFileError::Panicked))
-}
-
 impl SshServer {
     /// The fingerprint of its own key: `SHA256:...`.
     pub fn fingerprint(&self) -> &str {
@@ -149,26 +117,20 @@ impl SshServer {
     }
 
     /// The counts of what it has done.
-    pub fn counters(&self) -> &Arc<SshCounters> {
+    pub fn counters(&self) -> &Arc<LoginCounters> {
         &self.counters
     }
 
     /// Its settings and counters, below `status`.
     pub fn describe(&self, status: Status) -> Status {
-        let read = |counter: &AtomicU64| counter.load(Relaxed);
         let path = |path: &PathBuf| path.display().to_string();
-        let SshCounters { accepted, logins, failed, refused, open } = &*self.counters;
-        status
+        let status = status
             .maybe("keys", self.settings.keys.as_ref().map(path))
             .maybe("passwords", self.settings.passwords.as_ref().map(path))
             .field("fingerprint", self.fingerprint.clone())
             .field("idle", Value::Seconds(self.settings.idle.as_secs_f64()))
-            .field("grace", Value::Seconds(self.settings.grace.as_secs_f64()))
-            .gauge("open", read(open))
-            .counter("accepted", read(accepted))
-            .counter("logins", read(logins))
-            .counter("failed_logins", read(failed))
-            .counter("refused", read(refused))
+            .field("grace", Value::Seconds(self.settings.grace.as_secs_f64()));
+        self.counters.describe(status)
     }
 }
 
@@ -224,30 +186,14 @@ pub(crate) struct Arrival {
 }
 
 /// The queue by which workers hand connections over.
-#[derive(Debug)]
-pub struct SshIntake {
-    sender: mpsc::Sender<Arrival>,
-    receiver: Mutex<Option<mpsc::Receiver<Arrival>>>,
-}
-
-impl Default for SshIntake {
-    fn default() -> Self {
-        let (sender, receiver) = mpsc::channel(WAITING);
-        Self { sender, receiver: Mutex::new(Some(receiver)) }
-    }
-}
+#[derive(Debug, Default)]
+pub struct SshIntake(Intake<Arrival>);
 
 impl SshIntake {
     /// Hands over a connection, in non-blocking mode. Where nobody takes them, or too many wait, it is closed.
     pub fn offer(&self, stream: TcpStream, peer: SocketAddr, server: Arc<SshServer>) {
         let counters = Arc::clone(&server.counters);
-        SshCounters::add(&counters.accepted);
-        if self.sender.try_send(Arrival { stream, peer, server }).is_err() {
-            SshCounters::add(&counters.refused);
-        }
-    }
-
-    fn take(&self) -> Option<mpsc::Receiver<Arrival>> {
-        self.receiver.lock().take()
+        counters.accepted();
+        self.0.offer(Arrival { stream, peer, server }, &counters);
     }
 }

@@ -3,26 +3,18 @@
 //! **Invariant:** a client that takes nothing for [`PATIENCE`] has its session ended; until then, what there is to say waits in
 //! the session, and not in the protocol.
 
-use std::time::Duration;
-
 use bytes::Bytes;
-use medusa_proto::shown::Escaped;
 use russh::ChannelId;
 use russh::server::Handle;
 use tokio::time::timeout;
 
-/// The time that a client may take nothing.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::statement::{self, Left, PATIENCE, Shows};
 
 /// The most bytes that are handed over at a time.
 const PIECE: usize = 16 * 1024;
 
 /// Bytes on standard error, among those of a channel: RFC 4254, section 5.2.
 const STDERR: u32 = 1;
-
-/// The client has left, or takes nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Left;
 
 /// The way to the client.
 #[derive(Debug, Clone)]
@@ -38,21 +30,8 @@ impl Outlet {
         Self { handle, channel, is_terminal }
     }
 
-    /// Says what was asked for, in lines of its own.
-    pub(super) async fn say(&self, text: &str) -> Result<(), Left> {
-        self.stdout(self.lines(text)).await
-    }
-
-    /// Says something about what was asked for.
-    pub(super) async fn remark(&self, text: &str) -> Result<(), Left> {
-        let lines = self.lines(text);
-        if self.is_terminal { self.stdout(lines).await } else { self.stderr(lines).await }
-    }
-
-    /// Text in its own lines, without anything that would steer a terminal.
     fn lines(&self, text: &str) -> String {
-        let lines = format!("{}\n", Escaped::lines(text.strip_suffix('\n').unwrap_or(text), ""));
-        if self.is_terminal { lines.replace('\n', "\r\n") } else { lines }
+        statement::lines(text, if self.is_terminal { "\r\n" } else { "\n" })
     }
 
     pub(super) async fn stdout(&self, bytes: impl Into<Bytes>) -> Result<(), Left> {
@@ -81,6 +60,17 @@ impl Outlet {
         };
         // Gone is ended, too.
         let _ended = timeout(PATIENCE, end).await;
+    }
+}
+
+impl Shows for Outlet {
+    async fn say(&mut self, text: &str) -> Result<(), Left> {
+        self.stdout(self.lines(text)).await
+    }
+
+    async fn remark(&mut self, text: &str) -> Result<(), Left> {
+        let lines = self.lines(text);
+        if self.is_terminal { self.stdout(lines).await } else { self.stderr(lines).await }
     }
 }
 

@@ -10,8 +10,8 @@ use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordVerifier};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use super::files::{self, SshFileError};
 use super::options::{self, LoginOptions};
+use crate::login_files::{self, LoginFileError, MAX_PASSWORD};
 
 /// The most that are checked at a time.
 const AT_ONCE: usize = 2;
@@ -21,9 +21,6 @@ const MAX_MEMORY: u32 = 256 * 1024;
 
 /// The most passes over it.
 const MAX_PASSES: u32 = 16;
-
-/// The longest password, in bytes.
-const MAX_PASSWORD: usize = 1024;
 
 static CHECKS: Semaphore = Semaphore::const_new(AT_ONCE);
 
@@ -35,8 +32,8 @@ pub(super) struct PasswordEntry {
 }
 
 /// The entries of a file.
-pub(super) fn read(path: &Path) -> Result<Vec<Result<PasswordEntry, SshFileError>>, SshFileError> {
-    files::lines(path, |line| line.split(':').next(), parse)
+pub(super) fn read(path: &Path) -> Result<Vec<Result<PasswordEntry, LoginFileError>>, LoginFileError> {
+    login_files::lines(path, |line| line.split(':').next(), parse)
 }
 
 fn parse(line: &str) -> Result<PasswordEntry, String> {
@@ -76,7 +73,7 @@ pub(super) async fn check(path: &Path, name: &str, password: &str) -> Option<Log
     let (path, name, password) = (path.to_owned(), name.to_owned(), password.to_owned());
     let checked = spawn_blocking(move || {
         let entries: Vec<PasswordEntry> = match read(&path) {
-            Ok(lines) => files::good(lines).collect(),
+            Ok(lines) => login_files::good(lines).collect(),
             Err(error) => {
                 tracing::error!("nobody can log in by a password: {}", medusa_proto::with_causes(&error));
                 return None;

@@ -9,10 +9,11 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::connection::ClientTerminal;
 use super::inbox::{Inbox, Input};
-use super::outlet::{Left, Outlet};
+use super::outlet::Outlet;
 use crate::news::{News, PromptState, Subscription};
 use crate::protocol::{Done, Failure, Op};
 use crate::session::{Control, QUEUED_EVENTS, Session};
+use crate::statement::Left;
 use crate::terminal::{Action, COMPLETE_WITHIN, History, Size, Terminal, TerminalKind};
 
 /// What Ctrl-C sends.

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use medusa_proto::with_causes;
@@ -13,10 +12,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, spawn_local};
 use tokio::time::{sleep, timeout};
 
-use super::admission::{Admission, Cut, Place};
 use super::channel::attend;
 use super::connection::{Connection, MAX_CHANNELS};
-use super::{Arrival, SshCounters, SshIntake, SshServer};
+use super::{Arrival, SshIntake, SshServer};
+use crate::arrivals::admission::{Cut, Place};
 use crate::session::{Control, Monitor};
 
 impl<C: Control> Monitor<C> {
@@ -25,44 +24,27 @@ impl<C: Control> Monitor<C> {
     ///
     /// Needs a tokio runtime that can spawn local tasks.
     pub async fn serve_ssh(self, intake: &SshIntake) -> Infallible {
-        let admission = Admission::default();
-        if let Some(mut arrivals) = intake.take() {
+        if let Some(mut arrivals) = intake.0.take() {
             while let Some(arrival) = arrivals.recv().await {
-                self.admit(&admission, arrival);
+                self.admit(arrival);
             }
         }
         std::future::pending().await
     }
 
-    fn admit(&self, admission: &Admission, arrival: Arrival) {
+    fn admit(&self, arrival: Arrival) {
         let Arrival { stream, peer, server } = arrival;
         let entered = Cut::of(&stream).and_then(|cut| Ok((cut, TcpStream::from_std(stream)?)));
         let (cut, stream) = match entered {
             Ok(entered) => entered,
             Err(error) => return tracing::warn!(%peer, %error, "an ssh connection was closed"),
         };
-        let Some(place) = admission.enter(peer.ip(), cut.clone(), Instant::now()) else {
-            SshCounters::add(&server.counters.refused);
+        let Some(place) = self.admission().enter(peer.ip().into(), cut.clone(), Instant::now()) else {
+            server.counters.refused();
             return tracing::debug!(%peer, "an ssh connection was refused: too many have not logged in");
         };
         let served = serve(self.clone(), server, stream, peer, cut, place);
         spawn_local(served);
-    }
-}
-
-/// Counts a connection as open until it is dropped.
-struct OpenNote(Arc<SshCounters>);
-
-impl OpenNote {
-    fn new(counters: &Arc<SshCounters>) -> Self {
-        SshCounters::add(&counters.open);
-        Self(Arc::clone(counters))
-    }
-}
-
-impl Drop for OpenNote {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Relaxed);
     }
 }
 
@@ -74,7 +56,7 @@ async fn serve<C: Control>(
     cut: Cut,
     mut place: Place,
 ) {
-    let _open = OpenNote::new(&server.counters);
+    let _open = server.counters.open();
     let (login, mut logged_in) = watch::channel(false);
     let (starts, mut started) = mpsc::channel(MAX_CHANNELS);
     let settings = &server.settings;

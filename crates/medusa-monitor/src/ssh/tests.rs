@@ -16,7 +16,8 @@ use parking_lot::Mutex;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 
-use super::{SshCounters, SshIntake, SshServer, SshSettings};
+use super::{SshIntake, SshServer, SshSettings};
+use crate::arrivals::LoginCounters;
 use crate::audit::{AuditFiles, AuditLog, LogLimits, Record, RecordKind};
 use crate::fake::{Fake, OnDrop};
 use crate::protocol::{Done, Failure};
@@ -102,7 +103,7 @@ fn start() -> Running {
             .build_local(LocalOptions::default())
             .expect("a runtime");
         let intake = Arc::<SshIntake>::default();
-        let opened = runtime.block_on(settings.open(Arc::<SshCounters>::default()));
+        let opened = runtime.block_on(settings.open(Arc::<LoginCounters>::default()));
         let server: Arc<SshServer> = Arc::new(opened.expect("its files are good"));
         let hands_over = Arc::clone(&intake);
         thread::spawn(move || {

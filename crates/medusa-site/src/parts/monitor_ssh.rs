@@ -9,7 +9,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
-use medusa_monitor::ssh::{SshCounters, SshIntake, SshServer, SshSettings};
+use medusa_monitor::LoginCounters;
+use medusa_monitor::ssh::{SshIntake, SshServer, SshSettings};
 use medusa_net::{Accept, Conn, ListenAddr, Stream};
 use medusa_proto::status::Status;
 
@@ -32,7 +33,7 @@ pub struct MonitorSsh {
     pub listen: SocketAddr,
     settings: SshSettings,
     origin: Arc<str>,
-    counters: Arc<SshCounters>,
+    counters: Arc<LoginCounters>,
     /// Once it is prepared, and where its connections go.
     made: OnceLock<(Arc<SshServer>, Arc<SshIntake>)>,
 }

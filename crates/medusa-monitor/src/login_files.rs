@@ -1,17 +1,22 @@
-//! The files that say who may log in: read line by line, within bounds.
+//! The files of servers that people log in to: read within bounds, and secrets only where nobody else may read them.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+
+use tokio::task::spawn_blocking;
 
 /// The largest file, in bytes: thousands of keys.
 const MAX_FILE: u64 = 1024 * 1024;
 
+/// The longest password, in bytes.
+pub(crate) const MAX_PASSWORD: usize = 1024;
+
 /// The reason why a file of a server cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum SshFileError {
+pub enum LoginFileError {
     /// It cannot be read.
     #[error("cannot read {path:?}")]
     Read {
@@ -23,6 +28,22 @@ pub enum SshFileError {
     /// It is too large.
     #[error("{0:?} has more than {MAX_FILE} bytes")]
     TooLarge(PathBuf),
+    /// Others may read a secret.
+    #[error("others may read {path:?}: `chmod 600 {}`", path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A secret was written by somebody else.
+    #[error("{path:?} belongs to uid {owner}, neither to this server's user (uid {us}) nor to root")]
+    OfAnother {
+        /// The file.
+        path: PathBuf,
+        /// The one it belongs to.
+        owner: u32,
+        /// The user of this server.
+        us: u32,
+    },
     /// A line of it cannot be understood.
     #[error("{path}:{line}: {why}", path = path.display())]
     Line {
@@ -55,26 +76,55 @@ pub enum SshFileError {
 }
 
 /// The text of a file.
-pub(super) fn text(path: &Path) -> Result<String, SshFileError> {
-    let error = |source| SshFileError::Read { path: path.to_owned(), source };
+fn text(path: &Path) -> Result<String, LoginFileError> {
+    read(path, |_| Ok(()))
+}
+
+/// The text of a file that holds a secret: it must be the server's user's or root's, and nobody else may read it.
+pub(crate) fn secret(path: &Path) -> Result<String, LoginFileError> {
+    let us = rustix::process::geteuid().as_raw();
+    read(path, |metadata| match metadata.uid() {
+        _ if metadata.mode() & 0o077 != 0 => Err(LoginFileError::Exposed { path: path.to_owned() }),
+        owner if owner != us && owner != 0 => {
+            Err(LoginFileError::OfAnother { path: path.to_owned(), owner, us })
+        }
+        _ => Ok(()),
+    })
+}
+
+/// Does what reads files on a thread that may wait for them.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LoginFileError> + Send + 'static,
+) -> Result<T, LoginFileError> {
+    spawn_blocking(work).await.unwrap_or(Err(LoginFileError::Panicked))
+}
+
+/// The text of a file that is `fit`, as it is found once it is open.
+fn read(
+    path: &Path,
+    fit: impl FnOnce(&Metadata) -> Result<(), LoginFileError>,
+) -> Result<String, LoginFileError> {
+    let error = |source| LoginFileError::Read { path: path.to_owned(), source };
     // Without NONBLOCK, opening a pipe would wait for its writer.
     let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
     let file = File::options().read(true).custom_flags(flags).open(path).map_err(error)?;
-    if !file.metadata().map_err(error)?.is_file() {
+    let metadata = file.metadata().map_err(error)?;
+    if !metadata.is_file() {
         return Err(error(io::Error::other("it is no file")));
     }
+    fit(&metadata)?;
     let mut text = String::new();
     file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(error)?;
-    if text.len() as u64 > MAX_FILE { Err(SshFileError::TooLarge(path.to_owned())) } else { Ok(text) }
+    if text.len() as u64 > MAX_FILE { Err(LoginFileError::TooLarge(path.to_owned())) } else { Ok(text) }
 }
 
 /// The lines, parsed, without comments and empty ones; each by itself, so that one that is wrong costs no others, but for those
 /// with the same `subject`: what it was to take from that, the others do not give.
-pub(super) fn lines<T>(
+pub(crate) fn lines<T>(
     path: &Path,
     subject: impl Fn(&str) -> Option<&str>,
     parse: impl Fn(&str) -> Result<T, String>,
-) -> Result<Vec<Result<T, SshFileError>>, SshFileError> {
+) -> Result<Vec<Result<T, LoginFileError>>, LoginFileError> {
     let text = text(path)?;
     let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
     let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
@@ -88,13 +138,13 @@ pub(super) fn lines<T>(
         }
     }
     let parsed = parsed.into_iter().map(|(line, _, parsed)| {
-        parsed.map_err(|why| SshFileError::Line { path: path.to_owned(), line, why })
+        parsed.map_err(|why| LoginFileError::Line { path: path.to_owned(), line, why })
     });
     Ok(parsed.collect())
 }
 
 /// The good lines; of the others, the log tells.
-pub(super) fn good<T>(lines: Vec<Result<T, SshFileError>>) -> impl Iterator<Item = T> {
+pub(crate) fn good<T>(lines: Vec<Result<T, LoginFileError>>) -> impl Iterator<Item = T> {
     lines.into_iter().filter_map(|line| match line {
         Ok(line) => Some(line),
         Err(error) => {
