@@ -31,3 +31,11 @@ pub(crate) const MAX_MESSAGE: usize = 4096;
 pub(crate) fn fail(lua: &Lua, message: impl std::fmt::Display) -> mlua::Error {
     mlua::Error::runtime(format!("{}: {}", origin(lua), shown(message, MAX_MESSAGE)))
 }
+
+/// Puts the place before an error that has none yet.
+pub(crate) fn at_place(place: &str, error: mlua::Error) -> mlua::Error {
+    match error {
+        mlua::Error::ExternalError(error) => mlua::Error::runtime(format!("{place}: {error}")),
+        error => error,
+    }
+}

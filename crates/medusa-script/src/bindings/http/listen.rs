@@ -56,7 +56,7 @@ pub(super) fn list(lua: &Lua, value: Option<Value>, common: &ListenDefaults) -> 
 fn entry(lua: &Lua, value: Value, common: &ListenDefaults) -> mlua::Result<Listen> {
     match value {
         Value::String(text) => Ok(Listen {
-            addr: address(lua, &text.to_string_lossy())?,
+            addr: address(lua, FUNCTION, &text.to_string_lossy())?,
             tls: common.tls.clone(),
             proxy_protocol: common.proxy_protocol,
         }),
@@ -71,7 +71,7 @@ fn entry(lua: &Lua, value: Value, common: &ListenDefaults) -> mlua::Result<Liste
             };
             let proxy_protocol = options.get("proxy_protocol", "a boolean")?.unwrap_or(common.proxy_protocol);
             options.finish()?;
-            Ok(Listen { addr: address(lua, &text)?, tls, proxy_protocol })
+            Ok(Listen { addr: address(lua, FUNCTION, &text)?, tls, proxy_protocol })
         }
         other => {
             let other = show(&other);
@@ -84,10 +84,10 @@ fn entry(lua: &Lua, value: Value, common: &ListenDefaults) -> mlua::Result<Liste
 }
 
 /// Unix sockets are relative to the script, like every path of it.
-fn address(lua: &Lua, text: &str) -> mlua::Result<ListenAddr> {
+pub(crate) fn address(lua: &Lua, function: &str, text: &str) -> mlua::Result<ListenAddr> {
     let context = MainContext::of(lua)?;
     let addr = text.parse::<ListenAddr>();
-    let addr = addr.map_err(|error| fail(lua, format!("{FUNCTION}: `listen`: {error}")))?;
+    let addr = addr.map_err(|error| fail(lua, format!("{function}: `listen`: {error}")))?;
     Ok(match addr {
         ListenAddr::Unix(path) => ListenAddr::Unix(context.sources.root().join(path)),
         tcp @ ListenAddr::Tcp(_) => tcp,

@@ -1,7 +1,7 @@
 //! `medusa.http`: servers and their mounts.
 
 mod limits;
-mod listen;
+pub(crate) mod listen;
 mod mount;
 mod security;
 mod tls;
@@ -17,7 +17,7 @@ use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Va
 
 use super::log::SinkValue;
 use super::site::look_at;
-use crate::call_site::{fail, origin};
+use crate::call_site::{at_place, fail, origin};
 use crate::docs::{Class, Item, main_item};
 use crate::options::{Options, no_more, texts};
 use crate::print::{as_number, show};
@@ -157,14 +157,6 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
         }
     };
     http.set("server", lua.create_async_function(server)?)
-}
-
-/// Puts the place before an error that has none yet.
-fn at_place(place: &str, error: mlua::Error) -> mlua::Error {
-    match error {
-        mlua::Error::ExternalError(error) => mlua::Error::runtime(format!("{place}: {error}")),
-        error => error,
-    }
 }
 
 fn server_spec(lua: &Lua, value: Value) -> mlua::Result<ServerSpec> {
