@@ -25,23 +25,28 @@ const WAITING: usize = 64;
 
 /// The one at the other end of a connection, as far as it can be told before a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Caller {
-    /// Its address, or network.
-    client: ClientPrefix,
-    /// Whether it is on this machine.
-    is_here: bool,
+pub(crate) enum Caller {
+    /// A host, by TCP.
+    Host {
+        /// Its address, or network.
+        client: ClientPrefix,
+        /// Whether it is this machine.
+        is_here: bool,
+    },
+    /// A user of this machine, by a unix socket.
+    User(u32),
 }
 
 impl Caller {
     /// Whether it is on this machine.
     pub(crate) const fn is_here(self) -> bool {
-        self.is_here
+        matches!(self, Self::User(_) | Self::Host { is_here: true, .. })
     }
 }
 
 impl From<IpAddr> for Caller {
     fn from(address: IpAddr) -> Self {
-        Self { client: ClientPrefix::host(address), is_here: address.to_canonical().is_loopback() }
+        Self::Host { client: ClientPrefix::host(address), is_here: address.to_canonical().is_loopback() }
     }
 }
 
@@ -83,7 +88,7 @@ impl LoginCounters {
     }
 
     /// All of them, below `status`.
-    pub(crate) fn describe(&self, status: Status) -> Status {
+    pub fn describe(&self, status: Status) -> Status {
         let read = |counter: &AtomicU64| counter.load(Relaxed);
         status
             .gauge("open", read(&self.open))

@@ -73,6 +73,8 @@ pub enum FrontEnd {
     Socket,
     /// SSH, from an address.
     Ssh(IpAddr),
+    /// The line protocol of 1997, from an address of this machine, or by a unix socket.
+    Classic(Option<IpAddr>),
 }
 
 impl FrontEnd {
@@ -81,6 +83,7 @@ impl FrontEnd {
         match self {
             Self::Socket => "socket",
             Self::Ssh(_) => "ssh",
+            Self::Classic(_) => "classic",
         }
     }
 
@@ -89,6 +92,7 @@ impl FrontEnd {
         match self {
             Self::Socket => None,
             Self::Ssh(address) => Some(address),
+            Self::Classic(address) => address,
         }
     }
 }

@@ -6,7 +6,7 @@
 //! - [`protocol`]: what is said, as lines of JSON;
 //! - [`state`]: the state directory, which one server at a time holds, and the unix socket in it;
 //! - [`socket`]: the sessions on that socket;
-//! - [`ssh`]: the sessions over SSH;
+//! - [`ssh`]: the sessions over SSH; [`classic`]: those of clients from 1997;
 //! - [`arrivals`]: connections that are to log in, and [`login_files`]: what says who may;
 //! - [`statement`]: what all that show lines do for one;
 //! - [`client`]: the other end, for a command line;
@@ -21,6 +21,7 @@
 mod arrivals;
 pub mod audit;
 pub mod authorize;
+pub mod classic;
 pub mod client;
 #[cfg(test)]
 mod fake;

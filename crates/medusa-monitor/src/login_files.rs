@@ -44,6 +44,12 @@ pub enum LoginFileError {
         /// The user of this server.
         us: u32,
     },
+    /// It is to hold a password, and does not.
+    #[error("{path:?} must hold one password, in one line of 1 to {MAX_PASSWORD} bytes")]
+    NoPassword {
+        /// The file.
+        path: PathBuf,
+    },
     /// A line of it cannot be understood.
     #[error("{path}:{line}: {why}", path = path.display())]
     Line {
@@ -90,6 +96,17 @@ pub(crate) fn secret(path: &Path) -> Result<String, LoginFileError> {
         }
         _ => Ok(()),
     })
+}
+
+/// The one line of a file that holds a password.
+pub(crate) fn password(path: &Path) -> Result<String, LoginFileError> {
+    let text = secret(path)?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    if line.is_empty() || line.len() > MAX_PASSWORD || line.contains(['\n', '\r']) {
+        return Err(LoginFileError::NoPassword { path: path.to_owned() });
+    }
+    Ok(line.to_owned())
 }
 
 /// Does what reads files on a thread that may wait for them.
@@ -152,4 +169,38 @@ pub(crate) fn good<T>(lines: Vec<Result<T, LoginFileError>>) -> impl Iterator<It
             None
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_password_is_one_line_that_nobody_else_may_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("password");
+        let write = |text: &[u8]| {
+            fs::write(&path, text).expect("written");
+            fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("changed");
+            password(&path).map_err(|error| error.to_string())
+        };
+        for text in ["secret", "secret\n", "secret\r\n"] {
+            assert_eq!(write(text.as_bytes()).as_deref(), Ok("secret"));
+        }
+        for text in ["", "\n", "two\nlines\n", &"x".repeat(MAX_PASSWORD + 1)] {
+            let told = write(text.as_bytes()).expect_err("no password");
+            assert!(told.contains("one password") && !told.contains("lines\n"), "{told}");
+        }
+        assert!(write(b"\xff").is_err());
+        for mode in [0o640, 0o604, 0o660] {
+            assert!(write(b"secret").is_ok());
+            fs::set_permissions(&path, Permissions::from_mode(mode)).expect("changed");
+            let told = password(&path).expect_err("others may read it").to_string();
+            assert!(told.contains("chmod 600 /"), "{told}");
+        }
+        assert!(password(folder.path()).is_err());
+    }
 }

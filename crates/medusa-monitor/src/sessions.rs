@@ -81,7 +81,7 @@ pub struct SessionInfo {
     pub who: String,
     /// The role: what it may do.
     pub role: Role,
-    /// The way it came: `socket`, `ssh`.
+    /// The way it came: `socket`, `ssh`, `classic`.
     pub front_end: String,
     /// The time at which it was opened, in seconds since 1970.
     pub since: u64,

@@ -27,13 +27,13 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// The process at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Peer {
-    uid: u32,
+pub(crate) struct Peer {
+    pub(crate) uid: u32,
     pid: Option<i32>,
 }
 
 impl Peer {
-    fn of(stream: &UnixStream) -> io::Result<Self> {
+    pub(crate) fn of(stream: &UnixStream) -> io::Result<Self> {
         let credentials = stream.peer_cred()?;
         Ok(Self { uid: credentials.uid(), pid: credentials.pid() })
     }

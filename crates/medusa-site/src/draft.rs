@@ -4,6 +4,7 @@
 //! world, or all of the draft, is checked when it is prepared. What each kind of part can have done to it is told with the
 //! kind, below [`parts`](crate::parts).
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::part::{Part, PartId, Parts};
@@ -48,6 +49,12 @@ pub enum DraftError {
     /// A server without an address.
     #[error("an HTTP server needs an address: listen = \"127.0.0.1:8080\"")]
     NoAddress,
+    /// An unencrypted server of the monitor that others than this machine would reach.
+    #[error(
+        "`listen` must be an address of this machine alone, like \"127.0.0.1:9998\" or \"unix:classic.sock\", not {0}: nothing \
+         of this protocol is encrypted; from elsewhere come by `medusa.monitor.ssh`, or by a tunnel (`ssh -L`)"
+    )]
+    NotHere(SocketAddr),
 }
 
 /// The Site to be.

@@ -40,8 +40,8 @@ pub use live::{Change, ConfirmError, Live, Published, RevertError};
 pub use object::{BoxError, Object, Use};
 pub use part::{Environment, Part, PartId, PartKind, Parts, Place, Prepare, Preparing, Refusal};
 pub use parts::{
-    EventLog, HttpServer, MAX_TIMERS, MadeTimer, MonitorSsh, MonitorSshSpec, MountId, MountSpec, ServerSpec,
-    SiteResolver, Timer, TimerCounters, TimerStage,
+    EventLog, HttpServer, MAX_TIMERS, MadeTimer, MonitorClassic, MonitorClassicSpec, MonitorSsh,
+    MonitorSshSpec, MountId, MountSpec, ServerSpec, SiteResolver, Timer, TimerCounters, TimerStage,
 };
 pub use pending::{LONGEST_REASON, LONGEST_TRIAL, Pending, TrialError, Unconfirmed, reason_of, trial_of};
 pub use prepare::{PartError, PublishError, PublishStage};

@@ -11,6 +11,7 @@ use medusa_http::{EndBy, UseCounts};
 use medusa_log::SinkError;
 use medusa_log::events::EventSinks;
 use medusa_monitor::Sessions;
+use medusa_monitor::classic::ClassicIntake;
 use medusa_monitor::ssh::SshIntake;
 use medusa_net::Workers;
 use medusa_proto::author::Author;
@@ -124,7 +125,12 @@ impl Live {
         Arc::new(Self {
             current: Arc::new(ArcSwap::from_pointee(Site::empty())),
             interner: Interner::default(),
-            environment: Environment { workers, events: Arc::default(), ssh: Arc::default() },
+            environment: Environment {
+                workers,
+                events: Arc::default(),
+                ssh: Arc::default(),
+                classic: Arc::default(),
+            },
             sessions: Arc::default(),
             gate: Arc::default(),
             trial: Trial::default(),
@@ -166,6 +172,11 @@ impl Live {
     /// The SSH connections of the monitor, for whoever serves them.
     pub fn ssh(&self) -> &Arc<SshIntake> {
         &self.environment.ssh
+    }
+
+    /// The connections of the monitor's old clients, for whoever serves them.
+    pub fn classic(&self) -> &Arc<ClassicIntake> {
+        &self.environment.classic
     }
 
     /// The sessions of the monitor that are open.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Weak};
 use indexmap::IndexMap;
 use medusa_log::Sink;
 use medusa_log::events::EventSinks;
+use medusa_monitor::classic::ClassicIntake;
 use medusa_monitor::ssh::SshIntake;
 use medusa_net::{Accept, ListenAddr, ListenerId, Workers};
 use medusa_proto::status::Status;
@@ -67,6 +68,8 @@ pub struct Environment {
     pub events: Arc<EventSinks>,
     /// The way of the monitor's SSH connections to where its sessions are.
     pub ssh: Arc<SshIntake>,
+    /// The same of those by the protocol of 1997.
+    pub classic: Arc<ClassicIntake>,
 }
 
 /// The way a part is prepared.

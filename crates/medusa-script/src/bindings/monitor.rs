@@ -1,5 +1,7 @@
 //! `medusa.monitor`: ways to sessions with the running server, and the sessions that are open.
 
+mod classic;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -11,11 +13,13 @@ use medusa_site::{MonitorSsh, MonitorSshSpec, PartId};
 use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value};
 
 use super::site::look_at;
-use crate::call_site::{fail, origin};
+use crate::call_site::{at_place, fail, origin};
 use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
 use crate::options::{Options, no_more};
 use crate::transaction::Transaction;
+
+pub(crate) use classic::{CLASSIC, CLASSIC_OPTIONS};
 
 const FUNCTION: &str = "medusa.monitor.ssh";
 
@@ -28,6 +32,7 @@ pub(crate) const DOCS: &[Item] = &[
          part of the site: called again in a statement, with other options, it takes the place of the one of its name; open \
          sessions go on.",
     ),
+    classic::DOC,
     main_item(
         "medusa.monitor.sessions",
         "() -> { MonitorSession }",
@@ -104,7 +109,7 @@ pub(crate) const SESSION: Class = Class {
         main_item("number", "number", "Its number, for `medusa.monitor.kill`."),
         main_item("who", "string", "Who has it."),
         main_item("role", "\"view\" | \"operate\" | \"program\"", "What it may do."),
-        main_item("front_end", "\"socket\" | \"ssh\"", "The way it came."),
+        main_item("front_end", "\"socket\" | \"ssh\" | \"classic\"", "The way it came."),
         main_item("since", "number", "When it was opened, in seconds since 1970."),
         main_item("running", "string?", "The first line of what it runs."),
     ],
@@ -123,6 +128,7 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
         }
     };
     monitor.set("ssh", lua.create_async_function(ssh)?)?;
+    classic::install(lua, &monitor)?;
     monitor.set(
         "sessions",
         lua.create_function(|lua, rest: MultiValue| {
@@ -209,8 +215,8 @@ impl UserData for MonitorSshValue {
             let alone = no_more(&lua, "ssh:remove()", &rest);
             async move {
                 alone?;
-                let removed: Result<(), _> = Transaction::edit(|draft| draft.remove(&id)).await;
-                removed.map_err(|error: mlua::Error| mlua::Error::runtime(format!("{at}: {error}")))
+                let removed = Transaction::edit(|draft| draft.remove(&id)).await;
+                removed.map_err(|error| at_place(&at, error))
             }
         });
         methods.add_meta_method("__tostring", |lua, this, ()| {

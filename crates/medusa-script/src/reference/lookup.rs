@@ -7,12 +7,13 @@ use super::pages::PAGES;
 use crate::docs::{Class, Item};
 
 /// The types of the host's objects, as the VM calls them, and their classes.
-const OBJECTS: [(&str, &str); 13] = [
+const OBJECTS: [(&str, &str); 14] = [
     ("EventLogValue", "EventLog"),
     ("EventStream", "EventStream"),
     ("GenerationValue", "Generation"),
     ("HandlerValue", "Handler"),
     ("HttpServer", "HttpServer"),
+    ("MonitorClassicValue", "MonitorClassic"),
     ("MonitorSshValue", "MonitorSsh"),
     ("MountValue", "Mount"),
     ("ResolverValue", "DnsResolver"),

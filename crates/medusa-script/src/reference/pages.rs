@@ -92,7 +92,13 @@ pub(super) const PAGES: &[Page] = &[
         title: "The monitor",
         intro: "Ways to sessions with the running server.",
         items: monitor::DOCS,
-        classes: &[monitor::OPTIONS, monitor::CLASS, monitor::SESSION],
+        classes: &[
+            monitor::OPTIONS,
+            monitor::CLASS,
+            monitor::CLASSIC_OPTIONS,
+            monitor::CLASSIC,
+            monitor::SESSION,
+        ],
     },
     Page {
         file: "shared.md",

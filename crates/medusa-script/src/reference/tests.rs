@@ -72,6 +72,7 @@ fn what_the_main_script_has_is_what_is_documented() {
             local objects = { HttpServer = server, Mount = server:mount('/', function() end), Site = site,
                 SharedDictionary = medusa.shared('x'), DnsResolver = medusa.dns.server('192.0.2.1'), Timer = medusa.every(1, function() end),
                 LogSink = medusa.log.tail(1), EventLog = medusa.log.events(medusa.log.tail(1)),
+                MonitorClassic = medusa.monitor.classic { listen = 'unix:old.sock', password_file = 'secret' },
                 MonitorSsh = medusa.monitor.ssh { listen = '127.0.0.1:0', keys = 'keys', host_key = 'key' } }
             server:set_log(medusa.log.tail(1))\n",
         );

@@ -201,7 +201,9 @@ async fn attend(controls: &Rc<Controls>, socket: Option<ControlSocket>, signals:
 async fn sessions(controls: Rc<Controls>, socket: Option<ControlSocket>) {
     let live = Arc::clone(controls.engine.live());
     let monitor = Monitor::new(Rc::clone(&controls), Arc::clone(live.sessions()), controls.audit.clone());
-    let ssh = monitor.clone();
+    let (ssh, classic) = (monitor.clone(), monitor.clone());
+    let intake = Arc::clone(live.classic());
+    spawn_local(async move { classic.serve_classic(&intake).await });
     spawn_local(async move { ssh.serve_ssh(live.ssh()).await });
     if let Some(socket) = socket
         && let Err(error) = socket.serve(monitor).await

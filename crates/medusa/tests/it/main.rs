@@ -8,6 +8,7 @@ mod audit;
 mod bad_input;
 mod bounds;
 mod budgets;
+mod classic;
 mod cli;
 mod clients;
 mod dns;
