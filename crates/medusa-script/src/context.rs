@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use medusa_site::{Interner, Live};
 use mlua::Lua;
 
+use crate::chunk::ScriptFiles;
 use crate::commands::Commands;
 use crate::functions::Functions;
 use crate::handler_files::Scripts;
@@ -22,6 +23,8 @@ pub(crate) struct MainContext {
     pub(crate) live: Arc<Live>,
     pub(crate) scripts: Arc<Scripts>,
     pub(crate) sources: Arc<Sources>,
+    /// The files that it has loaded.
+    pub(crate) chunks: ScriptFiles,
     pub(crate) functions: Rc<Functions>,
     pub(crate) logs: Rc<LogFunctions>,
     pub(crate) timers: Rc<Timers>,

@@ -58,6 +58,11 @@ impl Functions {
         *self.requests.borrow_mut() = Some(requests);
     }
 
+    /// The VM's requests.
+    pub(crate) fn requests(&self) -> Option<Requests> {
+        self.requests.borrow().clone()
+    }
+
     /// The function of a handler and the place it is from.
     pub(crate) fn get(&self, id: u64) -> Option<(Function, Arc<str>)> {
         let by_id = self.by_id.borrow();
@@ -86,7 +91,7 @@ impl Functions {
         self.forget_released();
         let calls =
             self.calls.upgrade().ok_or_else(|| mlua::Error::runtime("this script has been replaced"))?;
-        let requests = self.requests.borrow().clone();
+        let requests = self.requests();
         let requests = requests.ok_or_else(|| mlua::Error::runtime("the VM is not ready"))?;
         let id = self.next.replace(self.next.get() + 1);
         let (given, called) = (function.clone(), requests.wrap(function)?);

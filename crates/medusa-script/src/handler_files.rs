@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 
 use crate::engine_context::EngineContext;
 use crate::error::ScriptError;
+use crate::probe::{self, Point, ProbedLines};
 use crate::require::Sources;
 use crate::worker::{self, HandlerFile, WorkerVm};
 
@@ -116,6 +117,30 @@ impl Scripts {
 
     pub(crate) fn engine(&self) -> &Arc<EngineContext> {
         &self.engine
+    }
+
+    /// Sets a probe in the handler files of all workers, or only looks where it could be set.
+    pub(crate) async fn set_probe(&self, point: &Arc<Point>, looks: bool) -> Result<ProbedLines, String> {
+        let Some(workers) = &self.workers else { return worker::set_probe(point, looks) };
+        let mut found = ProbedLines::default();
+        let point = Arc::clone(point);
+        let set = workers.run_on_each(move |_| {
+            let point = Arc::clone(&point);
+            async move { worker::set_probe(&point, looks) }
+        });
+        for set in set.await {
+            found.add(set.map_err(|gone| gone.to_string())??);
+        }
+        Ok(found)
+    }
+
+    /// Takes a probe out of the handler files of all workers.
+    pub(crate) fn remove_probe(&self, point: &Arc<Point>) {
+        if let Some(workers) = &self.workers {
+            let point = Arc::clone(point);
+            // Where the message is lost, it is taken out where it is met next.
+            workers.post_each(move || probe::remove(&point));
+        }
     }
 
     /// The handler of the file `path` below the root of `sources`; `sources` are those of the running load.

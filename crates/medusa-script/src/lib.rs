@@ -7,6 +7,7 @@
 //! - `handler_files`, `worker`: handlers given as files, and the VM of every worker that runs them;
 //! - `websocket`: a session with a client;
 //! - `vm`, `memory`, `preempt`, `budget`, `task`, `slow_lane`, `natives`, `overrun`: one VM, its sandbox, how it gives way and is stopped;
+//! - `chunk`, `probe`: files as they were loaded, and breakpoints in them;
 //! - `request`, `forms`, `respond`, `producer`, `events`: what a handler is given and gives back;
 //! - `json`, `options`, `call_site`, `context`: what several bindings are made with;
 //! - `syntax`, `places`, `complete`: what a prompt is told of statements, functions and names;
@@ -48,6 +49,7 @@ mod overrun;
 mod places;
 mod preempt;
 mod print;
+mod probe;
 mod producer;
 mod recipe;
 pub mod reference;

@@ -97,6 +97,11 @@ pub(crate) fn values(values: &MultiValue) -> Option<String> {
     (values.len() > 0).then(|| text.finish())
 }
 
+/// A value by itself, as it stands within a table.
+pub(crate) fn shown_value(value: &Value) -> String {
+    nested(value, 0, MAX_TEXT)
+}
+
 /// A value within a table; of a longer text, so many bytes.
 fn nested(value: &Value, depth: usize, room: usize) -> String {
     match value {

@@ -18,7 +18,7 @@ use parking_lot::{Mutex, MutexGuard};
 use rustix::fs::OFlags;
 use tokio::sync::Notify;
 
-use crate::chunk::{load, seal};
+use crate::chunk::{ScriptFiles, WeakScriptFiles, load, seal};
 use crate::live_files;
 use crate::recipe::Files;
 
@@ -231,6 +231,8 @@ pub(crate) struct Modules {
     waits: Rc<RefCell<Vec<(PathBuf, PathBuf)>>>,
     /// The names that modules see; each file has its own on top.
     shared_names: Table,
+    /// Where they are found again.
+    chunks: WeakScriptFiles,
 }
 
 #[derive(Debug, Clone)]
@@ -291,8 +293,16 @@ impl Drop for Waits<'_> {
 }
 
 impl Modules {
-    pub(crate) fn new(sources: Arc<Sources>, shared_names: Table) -> Self {
-        Self { sources, loaded: Rc::default(), waits: Rc::default(), shared_names }
+    pub(crate) fn new(sources: Arc<Sources>, shared_names: Table, chunks: &ScriptFiles) -> Self {
+        let chunks = chunks.downgrade();
+        Self { sources, loaded: Rc::default(), waits: Rc::default(), shared_names, chunks }
+    }
+
+    /// Notes a file that has been loaded.
+    pub(crate) fn note(&self, relative: &Path, chunk: &Function) {
+        if let (Some(chunks), Some(text)) = (self.chunks.upgrade(), self.sources.known(relative)) {
+            chunks.add(&relative.display().to_string(), chunk, text);
+        }
     }
 
     /// Compiles the file `relative`, with names of its own and a `require` that knows where it stands.
@@ -334,11 +344,13 @@ impl Modules {
             }
         }
         let loading = Loading::begin(self, &path);
-        let value = self.compile(lua, &path)?.call_async::<Value>(()).await?;
+        let chunk = self.compile(lua, &path)?;
+        let value = chunk.call_async::<Value>(()).await?;
         if value.is_nil() {
             let path = path.display();
             return Err(mlua::Error::runtime(format!("require(\"{name}\"): {path} returned nothing")));
         }
+        self.note(&path, &chunk);
         loading.done(value.clone());
         Ok(value)
     }

@@ -17,8 +17,10 @@ use tokio::task::spawn_local;
 use crate::bindings::everywhere;
 use crate::budget::{Budget, TaskError};
 use crate::call::{self, call, handler_error, vm_error};
+use crate::chunk::ScriptFiles;
 use crate::engine_context::EngineContext;
 use crate::error::ScriptError;
+use crate::probe::{self, Point, ProbedLines};
 use crate::producer::Producer;
 use crate::request::Requests;
 use crate::require::{Modules, ScriptRoot, Sources};
@@ -36,6 +38,8 @@ pub(crate) struct WorkerVm {
 /// A handler file's function, for as long as its [`ScriptHandler`](crate::handler_files::ScriptHandler) lives.
 struct LoadedHandler {
     function: Function,
+    /// It and its modules.
+    chunks: ScriptFiles,
     alive: Weak<()>,
 }
 
@@ -67,9 +71,12 @@ impl WorkerVm {
         let lua = self.vm.lua();
         let path = &file.path;
         lua.set_app_data(ScriptRoot(file.sources.root().into()));
-        let modules = Modules::new(Arc::clone(&file.sources), lua.globals());
+        let chunks = ScriptFiles::default();
+        let modules = Modules::new(Arc::clone(&file.sources), lua.globals(), &chunks);
         let loading = async {
-            let value = modules.compile(lua, path)?.call_async::<Value>(()).await?;
+            let chunk = modules.compile(lua, path)?;
+            let value = chunk.call_async::<Value>(()).await?;
+            modules.note(path, &chunk);
             let Value::Function(handler) = value else {
                 let message = format!(
                     "{}:1: a handler file must return a function(req), not a {}",
@@ -84,7 +91,7 @@ impl WorkerVm {
         let handler = handler.map_err(|error| ScriptError::from_task(&error))?;
         // Whoever wanted it may have given up meanwhile.
         if file.alive.strong_count() > 0 {
-            let loaded = LoadedHandler { function: handler, alive: Weak::clone(&file.alive) };
+            let loaded = LoadedHandler { function: handler, chunks, alive: Weak::clone(&file.alive) };
             self.handlers.borrow_mut().insert(file.id, loaded);
         }
         Ok(())
@@ -156,6 +163,23 @@ pub(crate) struct HandlerFile {
 pub(crate) async fn load(file: HandlerFile) -> Result<(), ScriptError> {
     let worker = WorkerVm::here(&file.engine).map_err(|error| ScriptError::from_lua(&error))?;
     worker.load(&file).await
+}
+
+/// Sets a probe in the handler files of this thread, or only looks where it could be set.
+pub(crate) fn set_probe(point: &Arc<Point>, looks: bool) -> Result<ProbedLines, String> {
+    let Some(worker) = WorkerVm::of_this_thread() else { return Ok(ProbedLines::default()) };
+    worker.sweep();
+    let mut found = ProbedLines::default();
+    let all: Vec<ScriptFiles> =
+        worker.handlers.borrow().values().map(|loaded| loaded.chunks.clone()).collect();
+    for chunks in all {
+        found.add(if looks {
+            probe::look(&chunks, point)
+        } else {
+            probe::set(worker.vm.lua(), &chunks, Some(&worker.requests), point)?
+        });
+    }
+    Ok(found)
 }
 
 /// Lets go of the functions of this thread whose handlers are gone.

@@ -20,6 +20,7 @@ pub(crate) mod log;
 pub(crate) mod main_script;
 pub(crate) mod monitor;
 mod print;
+pub(crate) mod probe;
 pub(crate) mod shared;
 pub(crate) mod site;
 pub(crate) mod time;

@@ -36,12 +36,12 @@ use crate::inline::Call;
 use crate::main_vm::{EntryScript, MainVm, Ran, ReplayedSessions};
 use crate::main_vms::MainVms;
 use crate::places::STATEMENT;
-use crate::print;
 use crate::recipe::{Files, Recipe, Recipes, Statement, Statements};
 use crate::require::Sources;
 use crate::transaction::{Block, MAX_OUTPUT, ProgressSender, Transaction, tells};
 use crate::trial_record::{TrialNote, TrialRecord};
 use crate::worker;
+use crate::{print, probe};
 
 /// The number of requests to the engine that may wait.
 const QUEUED_JOBS: usize = 64;
@@ -665,7 +665,7 @@ impl EngineThread {
     }
 
     async fn status(&self) -> Status {
-        let mut status = self.live.status();
+        let mut status = self.live.status().gauge("probes", probe::probes());
         status = status.children(self.vms.status());
         status = status.children(self.scripts.engine().dictionaries.status());
         status = status.children(self.scripts.engine().client.status());

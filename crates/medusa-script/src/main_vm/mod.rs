@@ -21,7 +21,7 @@ use tokio::task::spawn_local;
 
 use crate::bindings::main_script;
 use crate::budget::Budget;
-use crate::chunk::load;
+use crate::chunk::{ScriptFiles, load};
 use crate::commands::Commands;
 use crate::complete::CompletionScope;
 use crate::context::MainContext;
@@ -48,6 +48,7 @@ pub(crate) struct MainVm {
     vm: Rc<Vm>,
     live: Arc<Live>,
     sources: Arc<Sources>,
+    chunks: ScriptFiles,
     functions: Rc<Functions>,
     /// What the script and its statements assign.
     names: Table,
@@ -77,10 +78,12 @@ impl MainVm {
         let functions = Functions::new(calls.downgrade());
         let timers = Timers::new(live);
         let logs = LogFunctions::new(live, &timers);
+        let chunks = ScriptFiles::default();
         let context = MainContext {
             live: Arc::clone(live),
             scripts: Arc::clone(scripts),
             sources: Arc::clone(sources),
+            chunks: chunks.clone(),
             functions: Rc::clone(&functions),
             logs: Rc::clone(&logs),
             timers: Rc::clone(&timers),
@@ -103,6 +106,7 @@ impl MainVm {
             vm,
             live: Arc::clone(live),
             sources: Arc::clone(sources),
+            chunks,
             functions,
             names,
             commands,
@@ -137,10 +141,13 @@ impl MainVm {
     ) -> Result<(), ScriptError> {
         let lua = self.vm.lua();
         let names = self.names.clone();
-        let modules = Modules::new(Arc::clone(&self.sources), names.clone());
+        let modules = Modules::new(Arc::clone(&self.sources), names.clone(), &self.chunks);
         let running = async {
             names.raw_set("require", modules.require(lua, Path::new(entry.name).to_owned())?)?;
-            load(lua, entry.source, &format!("@{}", entry.name), Some(names))?.call_async::<()>(()).await
+            let script = load(lua, entry.source, &format!("@{}", entry.name), Some(names))?;
+            let text = self.sources.known(Path::new(entry.name));
+            self.chunks.add(entry.name, &script, text.unwrap_or_else(|| entry.source.into()));
+            script.call_async::<()>(()).await
         };
         let result = transaction.scope(self.vm.run(Budget::STATEMENT, running)).await;
         result.map_err(|error| ScriptError::from_task(&error))
@@ -165,6 +172,9 @@ impl MainVm {
         let given = (source, session.table(), cells, last, &*declare);
         let (environment, keep) = self.statement.call::<(Table, Function)>(given).map_err(failed)?;
         let function = sessions::compile(lua, chunk, source, &environment, &declare).map_err(failed)?;
+        if let Some(file) = chunk.strip_prefix('@') {
+            self.chunks.add(file, &function, source.into());
+        }
         let running = self.run.call_async::<MultiValue>(function);
         let running = self.vm.run_excusing(Budget::STATEMENT, || transaction.excused(), running);
         let result = transaction.scope(running).await;

@@ -1,8 +1,8 @@
 //! What is on which page of the reference.
 
 use crate::bindings::{
-    cookie, dns, events, fetch, handler, handlers, help_docs, history, http, json, log, monitor, shared,
-    site, time, timer, trace, url,
+    cookie, dns, events, fetch, handler, handlers, help_docs, history, http, json, log, monitor, probe,
+    shared, site, time, timer, trace, url,
 };
 use crate::docs::{Class, Item, item};
 use crate::{forms, request, respond, websocket};
@@ -154,8 +154,8 @@ pub(super) const PAGES: &[Page] = &[
         file: "under_way.md",
         title: "What is under way",
         intro: "What statements have beside that to see and to end what is under way.",
-        items: &[handlers::HANDLERS, handlers::DRAIN, trace::DOCS],
-        classes: &[handlers::CLASS, trace::OPTIONS],
+        items: &[handlers::HANDLERS, handlers::DRAIN, trace::DOCS, probe::DOCS],
+        classes: &[handlers::CLASS, trace::OPTIONS, probe::OPTIONS],
     },
     Page {
         file: "commands.md",

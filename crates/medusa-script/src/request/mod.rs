@@ -22,9 +22,10 @@ mod tls;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use medusa_http::Request;
+use medusa_http::{Head, Request};
 use mlua::{Function, Lua, LuaString};
 use slab::Slab;
 
@@ -34,7 +35,7 @@ pub(crate) use self::fault::ClientFault;
 pub(crate) use self::fields::headers;
 use self::layout::{LAID_OUT, lay_out};
 pub(crate) use self::open::OpenRequest;
-use self::open::{ActiveRequest, ActiveRequests, INDEX_BITS, head};
+use self::open::{ActiveRequest, ActiveRequests, INDEX_BITS, head, index};
 pub(crate) use self::tls::{CLASS as TLS_INFO, CLIENT as CLIENT_CERTIFICATE};
 use crate::chunk::load;
 use crate::luau::reserve_references;
@@ -105,6 +106,13 @@ impl Requests {
         shown.join(", ")
     }
 
+    /// The head of the request with that handle, if it is there. Does not call the VM.
+    pub(crate) fn head(&self, handle: f64) -> Option<Arc<Head>> {
+        let open = self.open.try_borrow().ok()?;
+        let entry = open.requests.get(index(handle as u64))?;
+        (entry.handle == handle as u64).then(|| Arc::clone(&entry.head))
+    }
+
     /// Sees to it that the next request has a buffer.
     fn make_place(&self, lua: &Lua) -> mlua::Result<()> {
         let (made, table) = {
@@ -155,7 +163,7 @@ impl Requests {
 
 #[cfg(test)]
 mod tests {
-    use medusa_http::{Head, RequestBody};
+    use medusa_http::RequestBody;
 
     use super::*;
 

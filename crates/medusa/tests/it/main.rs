@@ -41,6 +41,7 @@ mod log_stall;
 mod malformed;
 mod monitor;
 mod pauses;
+mod probe;
 mod proxies;
 mod reload;
 mod resolving;

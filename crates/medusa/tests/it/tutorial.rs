@@ -83,7 +83,9 @@ fn all_of_it_is_as_it_says() {
     for (typed, expected) in steps() {
         let (kind, what) = typed.split_at(2);
         let seen = if what.starts_with("trace(") {
-            traced(&server, what)
+            watched(&server, "traces", what)
+        } else if what.starts_with("probe(") {
+            watched(&server, "probes", what)
         } else if kind == "> " {
             statement(&server, what)
         } else {
@@ -96,11 +98,11 @@ fn all_of_it_is_as_it_says() {
     assert!(differs.is_empty(), "{}", differs.join("\n"));
 }
 
-/// A trace, and the request of the customer that it shows.
-fn traced(server: &Server, source: &str) -> String {
+/// A trace or a probe, and the request of the customer that it shows.
+fn watched(server: &Server, what: &str, source: &str) -> String {
     thread::scope(|scope| {
         let seen = scope.spawn(move || statement(server, source));
-        wait::until("it is on", || (server.number("site", "traces") == 1).then_some(()));
+        wait::until("it is on", || (server.number("site", what) == 1).then_some(()));
         assert_eq!(server.get("/price/milk").status, 500);
         seen.join().expect("it ends")
     })
