@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use mlua::{Function, Lua, Table, Value};
@@ -222,11 +222,20 @@ pub(crate) fn names_over(lua: &Lua, below: &Table) -> mlua::Result<Table> {
     Ok(names)
 }
 
+type LoadedModules = RefCell<HashMap<PathBuf, Module>>;
+
+/// What the modules of one load have returned: held by who has loaded them.
+///
+/// **Invariant:** what a script reaches, as `require`, does not hold this: a module's functions reach that, and would be
+/// held by themselves for as long as the VM lives.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ModuleValues(Rc<LoadedModules>);
+
 /// The modules of one load in one VM.
 #[derive(Debug, Clone)]
 pub(crate) struct Modules {
     sources: Arc<Sources>,
-    loaded: Rc<RefCell<HashMap<PathBuf, Module>>>,
+    loaded: Weak<LoadedModules>,
     /// Which files wait for which: what requires, and what it requires.
     waits: Rc<RefCell<Vec<(PathBuf, PathBuf)>>>,
     /// The names that modules see; each file has its own on top.
@@ -253,18 +262,19 @@ struct Loading<'m> {
 impl<'m> Loading<'m> {
     fn begin(modules: &'m Modules, path: &'m Path) -> Self {
         let over = Rc::new(Notify::new());
-        modules.loaded.borrow_mut().insert(path.to_owned(), Module::Loading(Rc::clone(&over)));
+        modules.loaded().borrow_mut().insert(path.to_owned(), Module::Loading(Rc::clone(&over)));
         Self { modules, path, over }
     }
 
     fn done(self, value: Value) {
-        self.modules.loaded.borrow_mut().insert(self.path.to_owned(), Module::Loaded(value));
+        self.modules.loaded().borrow_mut().insert(self.path.to_owned(), Module::Loaded(value));
     }
 }
 
 impl Drop for Loading<'_> {
     fn drop(&mut self) {
-        let mut loaded = self.modules.loaded.borrow_mut();
+        let loaded = self.modules.loaded();
+        let mut loaded = loaded.borrow_mut();
         if matches!(loaded.get(self.path), Some(Module::Loading(_))) {
             loaded.remove(self.path);
         }
@@ -293,9 +303,19 @@ impl Drop for Waits<'_> {
 }
 
 impl Modules {
-    pub(crate) fn new(sources: Arc<Sources>, shared_names: Table, chunks: &ScriptFiles) -> Self {
-        let chunks = chunks.downgrade();
-        Self { sources, loaded: Rc::default(), waits: Rc::default(), shared_names, chunks }
+    pub(crate) fn new(
+        sources: Arc<Sources>,
+        shared_names: Table,
+        values: &ModuleValues,
+        chunks: &ScriptFiles,
+    ) -> Self {
+        let (loaded, chunks) = (Rc::downgrade(&values.0), chunks.downgrade());
+        Self { sources, loaded, waits: Rc::default(), shared_names, chunks }
+    }
+
+    /// What was loaded. If whoever loaded it is gone, and something of it still runs, that loads anew what it requires.
+    fn loaded(&self) -> Rc<LoadedModules> {
+        self.loaded.upgrade().unwrap_or_default()
     }
 
     /// Notes a file that has been loaded.
@@ -324,7 +344,7 @@ impl Modules {
 
     async fn load(&self, lua: &Lua, from: &Path, name: &str) -> mlua::Result<Value> {
         let path = resolve(from, name).map_err(mlua::Error::runtime)?;
-        let known = || self.loaded.borrow().get(&path).cloned();
+        let known = || self.loaded().borrow().get(&path).cloned();
         if let Some(Module::Loaded(value)) = known() {
             return Ok(value);
         }

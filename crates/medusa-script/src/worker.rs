@@ -23,7 +23,7 @@ use crate::error::ScriptError;
 use crate::probe::{self, Point, ProbedLines};
 use crate::producer::Producer;
 use crate::request::Requests;
-use crate::require::{Modules, ScriptRoot, Sources};
+use crate::require::{ModuleValues, Modules, ScriptRoot, Sources};
 use crate::respond::ReplyBody;
 use crate::vm::Vm;
 use crate::websocket::PendingSession;
@@ -40,6 +40,7 @@ struct LoadedHandler {
     function: Function,
     /// It and its modules.
     chunks: ScriptFiles,
+    _modules: ModuleValues,
     alive: Weak<()>,
 }
 
@@ -71,8 +72,8 @@ impl WorkerVm {
         let lua = self.vm.lua();
         let path = &file.path;
         lua.set_app_data(ScriptRoot(file.sources.root().into()));
-        let chunks = ScriptFiles::default();
-        let modules = Modules::new(Arc::clone(&file.sources), lua.globals(), &chunks);
+        let (chunks, values) = (ScriptFiles::default(), ModuleValues::default());
+        let modules = Modules::new(Arc::clone(&file.sources), lua.globals(), &values, &chunks);
         let loading = async {
             let chunk = modules.compile(lua, path)?;
             let value = chunk.call_async::<Value>(()).await?;
@@ -91,7 +92,8 @@ impl WorkerVm {
         let handler = handler.map_err(|error| ScriptError::from_task(&error))?;
         // Whoever wanted it may have given up meanwhile.
         if file.alive.strong_count() > 0 {
-            let loaded = LoadedHandler { function: handler, chunks, alive: Weak::clone(&file.alive) };
+            let alive = Weak::clone(&file.alive);
+            let loaded = LoadedHandler { function: handler, chunks, _modules: values, alive };
             self.handlers.borrow_mut().insert(file.id, loaded);
         }
         Ok(())

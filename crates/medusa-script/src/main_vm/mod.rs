@@ -34,7 +34,7 @@ use crate::places::{Places, STATEMENT_TEXT};
 use crate::print::first_values;
 use crate::reference::lookup;
 use crate::request::Requests;
-use crate::require::{Modules, Sources, names_over};
+use crate::require::{ModuleValues, Modules, Sources, names_over};
 use crate::timers::Timers;
 use crate::transaction::{Block, Transaction};
 use crate::vm::Vm;
@@ -49,6 +49,7 @@ pub(crate) struct MainVm {
     live: Arc<Live>,
     sources: Arc<Sources>,
     chunks: ScriptFiles,
+    modules: ModuleValues,
     functions: Rc<Functions>,
     /// What the script and its statements assign.
     names: Table,
@@ -107,6 +108,7 @@ impl MainVm {
             live: Arc::clone(live),
             sources: Arc::clone(sources),
             chunks,
+            modules: ModuleValues::default(),
             functions,
             names,
             commands,
@@ -141,7 +143,7 @@ impl MainVm {
     ) -> Result<(), ScriptError> {
         let lua = self.vm.lua();
         let names = self.names.clone();
-        let modules = Modules::new(Arc::clone(&self.sources), names.clone(), &self.chunks);
+        let modules = Modules::new(Arc::clone(&self.sources), names.clone(), &self.modules, &self.chunks);
         let running = async {
             names.raw_set("require", modules.require(lua, Path::new(entry.name).to_owned())?)?;
             let script = load(lua, entry.source, &format!("@{}", entry.name), Some(names))?;

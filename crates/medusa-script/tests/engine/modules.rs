@@ -185,3 +185,25 @@ fn a_module_whose_load_was_given_up_is_loaded_by_the_next() {
     assert_eq!(server.get("/").status, 503);
     assert_eq!(server.get("/").body, "loaded");
 }
+
+/// Of a handler that is gone nothing stays in the workers, though the functions of its modules can require what they are in.
+#[test]
+fn a_module_goes_with_its_handler() {
+    let module = "local held = buffer.create(4 * 1024 * 1024) return { length = function() return buffer.len(held) end }";
+    let handler = |n: u32| {
+        format!("local held = require('./held') return function() return `{n} {{held.length()}}` end")
+    };
+    let site = format!("{WEB} web:mount('/', medusa.handler.script('lib/h.luau'))");
+    let server = Server::start(&site, &[("lib/held.luau", module), ("lib/h.luau", &handler(0))]);
+    for n in 1..=16 {
+        server.write("lib/h.luau", &handler(n));
+        server.reload().unwrap();
+        assert_eq!(server.get("/").body, format!("{n} 4194304"));
+    }
+    let status = server.status();
+    let worker = status.split("vm.worker").nth(1).unwrap_or_else(|| panic!("no worker: {status}"));
+    let memory = worker.lines().find(|line| line.contains("memory ")).unwrap();
+    let mib: f64 = memory.split_whitespace().find_map(|word| word.parse().ok()).unwrap();
+    // The history keeps four of them.
+    assert!(memory.contains("MiB") && mib < 32.0, "{memory}");
+}
