@@ -400,12 +400,7 @@ impl fmt::Display for TracedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut target = String::new();
         push_cut(&mut target, MAX_TEXT, format_args!("{}", Escaped::line(&self.target)));
-        write!(f, "{} {target} from ", Escaped::line(&self.method))?;
-        match self.peer {
-            Peer::Ip(ip) => write!(f, "{ip}")?,
-            Peer::Unix => f.write_str("unix")?,
-        }
-        write!(f, " at {}", self.server)?;
+        write!(f, "{} {target} from {} at {}", Escaped::line(&self.method), self.peer, self.server)?;
         match &self.mount {
             Some((pattern, origin)) => write!(f, ": {pattern} ({origin}): ")?,
             None => f.write_str(": no mount: ")?,

@@ -58,6 +58,8 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use crate::identity::FrontEnd;
+    use crate::protocol::Killed;
+    use crate::runs::RunId;
 
     fn identity(rights: Rights) -> Identity {
         Identity { who: "x".into(), rights, front_end: FrontEnd::Socket }
@@ -67,7 +69,7 @@ mod tests {
     fn who_may_change_a_part_does_nothing_to_the_whole() {
         let scope = Arc::new(Scope { mounts: vec!["/api/".into()], ..Scope::default() });
         let limited = identity(Rights { scope: Some(scope), ..Role::Operate.into() });
-        for whole in [Op::Stop, Op::Reopen, Op::Reload { confirm: None }, Op::Kill { session: 1 }] {
+        for whole in [Op::Stop, Op::Reopen, Op::Reload { confirm: None }, Op::Kill(Killed::Session { session: 1 })] {
             let refused = authorize(&limited, &whole).expect_err(whole.name()).to_string();
             let why = "concerns the whole server, and your rights end at the mounts /api/";
             assert_eq!(refused, format!("{} {why}", whole.name()));
@@ -93,7 +95,13 @@ mod tests {
             authorize(&identity(role.into()), op).map_err(|refusal| refusal.to_string())
         };
         let eval = Op::Eval { source: "return 1".into() };
-        let ops = [(Op::Status, Role::View), (Op::Kill { session: 1 }, Role::Operate), (eval, Role::Program)];
+        let ops = [
+            (Op::Status, Role::View),
+            (Op::Ps, Role::View),
+            (Op::Kill(Killed::Session { session: 1 }), Role::Operate),
+            (Op::Kill(Killed::Run { run: RunId(1) }), Role::Operate),
+            (eval, Role::Program),
+        ];
         for (op, needed) in &ops {
             for role in [Role::View, Role::Operate, Role::Program] {
                 assert_eq!(may(role, op).is_ok(), role >= *needed, "{role} {op:?}");

@@ -2,6 +2,7 @@
 //!
 //! - [`session`]: a session, whatever way it came, on the [`Control`] of the server;
 //! - [`identity`], [`authorize`](mod@authorize): who has one, and what that allows;
+//! - [`runs`]: what of scripts is running;
 //! - [`sessions`]: those that are open; [`news`]: what they are told without asking;
 //! - [`protocol`]: what is said, as lines of JSON;
 //! - [`state`]: the state directory, which one server at a time holds, and the unix socket in it;
@@ -30,6 +31,7 @@ mod json;
 mod login_files;
 pub mod news;
 pub mod protocol;
+pub mod runs;
 pub mod session;
 pub mod sessions;
 pub mod socket;
@@ -45,7 +47,8 @@ pub use client::{CallError, Client, ConnectError, Replies, Requests};
 pub use identity::{FrontEnd, Identity, Role};
 pub use login_files::LoginFileError;
 pub use news::{News, NewsRoom, OnTrial, PromptState, TrialInfo};
-pub use protocol::{Completion, Done, Failure, GenerationInfo, Op};
+pub use protocol::{Completion, Done, Failure, GenerationInfo, Killed, Op};
+pub use runs::{NoRunId, RunId, RunInfo, RunList};
 pub use session::{Control, Monitor};
-pub use sessions::{Full, MAX_SESSIONS, SessionInfo, Sessions};
+pub use sessions::{Full, MAX_SESSIONS, SessionInfo, Sessions, shown_line};
 pub use state::{ControlSocket, StateDir, StateError};

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::identity::Role;
 use crate::news::TrialInfo;
+use crate::runs::{RunId, RunList};
 use crate::sessions::SessionInfo;
 use crate::terminal::Candidate;
 
@@ -137,10 +138,25 @@ pub enum Op {
     Watch,
     /// List the open sessions.
     Sessions,
-    /// End a session, and what it runs.
-    Kill {
+    /// List what of scripts is running.
+    Ps,
+    /// End a session, and what it runs; or one thing that is running.
+    Kill(Killed),
+}
+
+/// What is ended by [`Op::Kill`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Killed {
+    /// A session.
+    Session {
         /// Its number.
         session: u64,
+    },
+    /// A run of a script.
+    Run {
+        /// Its number.
+        run: RunId,
     },
 }
 
@@ -202,6 +218,7 @@ impl Op {
             | Self::Interrupt
             | Self::Watch
             | Self::Sessions
+            | Self::Ps
             | Self::Generations
             | Self::Diff { .. }
             | Self::Explain { .. }
@@ -211,7 +228,7 @@ impl Op {
             Self::Reopen
             | Self::Reload { .. }
             | Self::Stop
-            | Self::Kill { .. }
+            | Self::Kill(_)
             | Self::Rollback { .. }
             | Self::Confirm { .. }
             | Self::Cancel { .. }
@@ -261,7 +278,11 @@ impl Op {
             ("stop", []) => Self::Stop,
             ("ping", []) => Self::Ping,
             ("sessions", []) => Self::Sessions,
-            ("kill", [session]) => Self::Kill { session: number(session)? },
+            ("ps", []) => Self::Ps,
+            ("kill", [killed]) => Self::Kill(match number(killed) {
+                Some(session) => Killed::Session { session },
+                None => Killed::Run { run: quoted(killed)?.parse().ok()? },
+            }),
             ("generations", []) => Self::Generations,
             ("diff", [from]) => Self::Diff { from: number(from)?, to: None },
             ("diff", [from, to]) => Self::Diff { from: number(from)?, to: Some(number(to)?) },
@@ -331,7 +352,8 @@ impl Op {
             Self::Stop => "stop",
             Self::Ping => "ping",
             Self::Sessions => "sessions",
-            Self::Kill { .. } => "kill",
+            Self::Ps => "ps",
+            Self::Kill(_) => "kill",
         }
     }
 }
@@ -397,7 +419,7 @@ pub enum RequestError {
 }
 
 /// The commands that are typed as statements of their own, and the least role that has them.
-pub(crate) const COMMANDS: [(&str, Role); 18] = [
+pub(crate) const COMMANDS: [(&str, Role); 19] = [
     ("cancel", Role::Operate),
     ("confirm", Role::Operate),
     ("diff", Role::View),
@@ -408,6 +430,7 @@ pub(crate) const COMMANDS: [(&str, Role); 18] = [
     ("handlers", Role::View),
     ("kill", Role::Operate),
     ("ping", Role::View),
+    ("ps", Role::View),
     ("reload", Role::Operate),
     ("reopen", Role::Operate),
     ("rollback", Role::Operate),
@@ -513,6 +536,9 @@ pub struct Done {
     /// The answer to [`Op::Sessions`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sessions: Option<Vec<SessionInfo>>,
+    /// The answer to [`Op::Ps`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs: Option<Box<RunList>>,
 }
 
 /// What may stand at a place of a statement.
@@ -602,8 +628,18 @@ impl Done {
         let sessions = self.sessions.as_ref().map(|sessions| lines(sessions));
         let generations = self.generations.as_ref().map(|generations| lines(generations));
         let handlers = self.handlers.as_ref().map(|handlers| lines(handlers));
-        let value = self.value.or(report).or(sessions).or(generations).or(handlers).or(self.report);
-        Self { value, report: None, status: None, sessions: None, generations: None, handlers: None, ..self }
+        let runs = self.runs.as_ref().map(|runs| runs.to_string());
+        let value = self.value.or(report).or(sessions).or(generations).or(handlers).or(runs).or(self.report);
+        Self {
+            value,
+            report: None,
+            status: None,
+            sessions: None,
+            generations: None,
+            handlers: None,
+            runs: None,
+            ..self
+        }
     }
 }
 
@@ -676,7 +712,9 @@ mod tests {
             Op::Stop,
             Op::Ping,
             Op::Sessions,
-            Op::Kill { session: 7 },
+            Op::Ps,
+            Op::Kill(Killed::Session { session: 7 }),
+            Op::Kill(Killed::Run { run: RunId(7) }),
         ] {
             let line = encode(&op).expect("short");
             assert_eq!(
@@ -702,10 +740,24 @@ mod tests {
     #[test]
     fn a_command_is_told_from_code() {
         assert_eq!(Op::from_text(" status() \n"), Some(Op::Status));
-        assert_eq!(Op::from_text("kill( 3 )"), Some(Op::Kill { session: 3 }));
-        for code in
-            ["status", "status().x", "kill(-1)", "kill()", "print(status())", "status() status()", "f()", ""]
-        {
+        assert_eq!(Op::from_text("kill( 3 )"), Some(Op::Kill(Killed::Session { session: 3 })));
+        assert_eq!(Op::from_text("kill('r3')"), Some(Op::Kill(Killed::Run { run: RunId(3) })));
+        assert_eq!(
+            decode(b"{\"version\":1,\"op\":\"kill\",\"session\":3}").expect("as before"),
+            Op::Kill(Killed::Session { session: 3 })
+        );
+        for code in [
+            "status",
+            "status().x",
+            "kill(-1)",
+            "kill()",
+            "kill('3')",
+            "kill(r3)",
+            "print(status())",
+            "status() status()",
+            "f()",
+            "",
+        ] {
             assert_eq!(Op::from_text(code), None, "{code}");
         }
     }

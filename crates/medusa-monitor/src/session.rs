@@ -18,7 +18,8 @@ use crate::audit::{AuditError, AuditLog, Audited, Auditor, Effect, RecordKind};
 use crate::authorize::authorize;
 use crate::identity::{Identity, Role};
 use crate::news::OnTrial;
-use crate::protocol::{COMMANDS, Completion, Done, Failure, Op, Report};
+use crate::protocol::{COMMANDS, Completion, Done, Failure, Killed, Op, Report};
+use crate::runs::{RunId, RunList};
 use crate::sessions::{Full, Seat, SessionInfo, Sessions};
 use crate::terminal::Candidate;
 
@@ -76,6 +77,12 @@ pub trait Control: 'static {
 
     /// Describes the server.
     fn status(&self) -> impl Future<Output = Status>;
+
+    /// Lists what of scripts is running.
+    fn runs(&self) -> impl Future<Output = Result<RunList, Failure>>;
+
+    /// Ends one of those. Whether there is one of this number.
+    fn end_run(&self, run: RunId, author: Author) -> impl Future<Output = Result<bool, Failure>>;
 
     /// Opens log files anew.
     fn reopen(&self) -> Result<(), Failure>;
@@ -261,10 +268,15 @@ impl<C: Control> Session<C> {
                 Ok(Done::default())
             }
             Op::Sessions => Ok(listed(sessions.list())),
-            Op::Kill { session } if sessions.kill(session, &author) => Ok(Done::default()),
-            Op::Kill { session } => {
+            Op::Kill(Killed::Session { session }) if sessions.kill(session, &author) => Ok(Done::default()),
+            Op::Kill(Killed::Session { session }) => {
                 Err(Failure::new(format!("there is no session {session}: `sessions()` lists them")))
             }
+            Op::Ps => Ok(Done { runs: Some(Box::new(control.runs().await?)), ..Done::default() }),
+            Op::Kill(Killed::Run { run }) => match control.end_run(run, author).await? {
+                true => Ok(Done::default()),
+                false => Err(Failure::new(run.is_gone())),
+            },
         }
     }
 

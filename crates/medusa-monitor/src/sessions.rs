@@ -209,10 +209,7 @@ impl Seat {
 
     /// Has others see what the session runs, until the result is dropped.
     pub(crate) fn running(&self, what: &str) -> RunningNote<'_> {
-        let line = what.lines().next().unwrap_or_default();
-        let mut shown: String = line.chars().filter(|char| !char.is_control()).collect();
-        shown.truncate(shown.floor_char_boundary(SHOWN));
-        self.set_running(Some((shown, Instant::now())));
+        self.set_running(Some((shown_line(what), Instant::now())));
         RunningNote(self)
     }
 
@@ -227,6 +224,14 @@ impl Drop for Seat {
     fn drop(&mut self) {
         self.sessions.table.lock().open.remove(&self.number);
     }
+}
+
+/// The first line of a statement or the like, as much of it as is told.
+pub fn shown_line(what: &str) -> String {
+    let line = what.lines().next().unwrap_or_default();
+    let mut shown: String = line.chars().filter(|char| !char.is_control()).take(SHOWN).collect();
+    shown.truncate(shown.floor_char_boundary(SHOWN));
+    shown
 }
 
 /// The note of what a session runs, shown as long as this is held.

@@ -4,6 +4,7 @@
 //! hand, and whoever keeps it longer (a batch of the log) copies it. Its fields are what the peer sent, *unescaped and
 //! untrusted*; making them harmless is the business of [`format`](mod@crate::format).
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -93,6 +94,16 @@ pub enum Peer {
     Ip(IpAddr),
     /// A peer on a unix socket; it has no address worth logging.
     Unix,
+}
+
+impl fmt::Display for Peer {
+    /// For a person: `192.0.2.7`, `unix`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(ip) => ip.fmt(f),
+            Self::Unix => f.write_str("unix"),
+        }
+    }
 }
 
 impl From<IpAddr> for Peer {

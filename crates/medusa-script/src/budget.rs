@@ -1,5 +1,6 @@
 //! The time that a script may use, and why one did not finish.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The time that a script may use.
@@ -44,6 +45,9 @@ pub(crate) enum TaskError {
     /// Its VM is at its memory limit, for which others are to blame.
     #[error("others had filled the VM to its memory limit: {0}")]
     Crowded(mlua::Error),
+    /// Somebody has ended it.
+    #[error("stopped: it was ended by {0}")]
+    Ended(Arc<str>),
     /// An error of its own.
     #[error("{0}")]
     Script(mlua::Error),

@@ -12,6 +12,7 @@ use crate::budget::{Budget, TaskError};
 use crate::error::ScriptError;
 use crate::request::{ClientFault, MAX_OPEN, OpenRequest, Requests};
 use crate::respond::Reply;
+use crate::runs::RunNote;
 use crate::transaction::Transaction;
 use crate::vm::Vm;
 
@@ -39,12 +40,12 @@ pub(crate) async fn call(
     }
     let method = request.head.method.clone();
     let open = requests.open(vm.lua(), request).map_err(vm_error)?;
-    let mut reply = once(vm, handler.function, &open).await;
+    let mut reply = once(vm, handler, &open).await;
     let unchanged = || Transaction::current().is_none_or(|transaction| !transaction.has_edits());
     let safe = matches!(method, Method::GET | Method::HEAD);
     if safe && matches!(reply, Err(TaskError::Crowded(_))) && unchanged() {
         drop(tokio::time::timeout(COLLECTION, vm.memory().collected()).await);
-        reply = once(vm, handler.function, &open).await;
+        reply = once(vm, handler, &open).await;
     }
     match reply {
         Ok(reply) => Ok((reply, open)),
@@ -65,9 +66,10 @@ pub(crate) struct Handler<'a> {
 /// A collection takes less than this; then there is room, or whoever fills the VM has been stopped.
 const COLLECTION: Duration = Duration::from_secs(1);
 
-async fn once(vm: &Rc<Vm>, handler: &Function, open: &OpenRequest) -> Result<Reply, TaskError> {
-    let answering = async { Reply::from_lua(handler.call_async::<Value>(open.handle()).await?) };
-    vm.run_excusing(Budget::REQUEST, || open.waited(), answering).await
+async fn once(vm: &Rc<Vm>, handler: &Handler<'_>, open: &OpenRequest) -> Result<Reply, TaskError> {
+    let answering = async { Reply::from_lua(handler.function.call_async::<Value>(open.handle()).await?) };
+    let note = || RunNote::of_request("request", open.head(), Some(handler.place.to_string().into()));
+    vm.run_excusing(note, Budget::REQUEST, || open.waited(), answering).await
 }
 
 /// An error of a script as one of its handler: 503 for what was stopped, 500 for what failed, 4xx where the client

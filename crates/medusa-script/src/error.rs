@@ -89,6 +89,7 @@ impl ScriptError {
                 };
                 Self { message: what, ..inner }
             }
+            TaskError::Ended(_) => Self::new(error.to_string()),
             TaskError::Wall(limit) => Self::new(format!("stopped: it took longer than {limit:?}")),
         }
     }

@@ -314,6 +314,13 @@ impl Account {
         self.stopped().is_some()
     }
 
+    /// Has the task look whether it is to stop, where it waits.
+    pub(crate) fn wake(&self) {
+        let waker =
+            self.memory.tasks.borrow_mut().running.get_mut(self.key).and_then(|task| task.waker.take());
+        waker.into_iter().for_each(Waker::wake);
+    }
+
     /// Whoever stops it wakes `cx`.
     pub(crate) fn wait(&self, cx: &Context<'_>) {
         let mut tasks = self.memory.tasks.borrow_mut();

@@ -79,6 +79,11 @@ pub(crate) fn place(function: &Function) -> Option<(String, usize)> {
     Some((file.to_owned(), info.line_defined?))
 }
 
+/// The same in a word: `site.luau:12`.
+pub(crate) fn origin_of(function: &Function) -> Option<Arc<str>> {
+    place(function).map(|(file, line)| format!("{file}:{line}").into())
+}
+
 fn statement_text(function: &Function) -> Option<Arc<str>> {
     let surroundings = function.environment()?.metatable()?;
     let text = surroundings.raw_get::<mlua::LuaString>(STATEMENT_TEXT).ok()?;

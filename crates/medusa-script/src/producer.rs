@@ -9,18 +9,22 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
+use medusa_http::Head;
 use medusa_proto::event_stream::HEARTBEAT;
 use mlua::{Function, IntoLuaMulti, LuaString};
 use tokio::time::{Instant, Sleep};
 
 use crate::budget::{Budget, TaskError};
 use crate::events::{EventSource, EventStream};
+use crate::places::origin_of;
 use crate::preempt::Meter;
+use crate::runs::RunNote;
 use crate::task::{finished, metered};
 use crate::vm::Vm;
 
@@ -159,9 +163,21 @@ impl Heartbeat {
     }
 }
 
+/// The function of a producer, and what that is for.
+struct ProducerOf {
+    kind: &'static str,
+    function: Function,
+    head: Option<Arc<Head>>,
+}
+
 impl Producer {
-    /// `keep` is held as long as the producer runs: the request it answers.
-    pub(crate) fn new(vm: &Rc<Vm>, source: Source, keep: impl Sized + 'static) -> mlua::Result<Self> {
+    /// `head` is the request's that it answers, and `keep` is held as long as the producer runs: that request.
+    pub(crate) fn new(
+        vm: &Rc<Vm>,
+        source: Source,
+        head: Option<Arc<Head>>,
+        keep: impl Sized + 'static,
+    ) -> mlua::Result<Self> {
         let written = ChunkSink::default();
         match source {
             Source::Function(function) => {
@@ -170,19 +186,21 @@ impl Producer {
                     let sink = sink.clone();
                     async move { Ok(sink.write(&chunk.as_bytes()).await) }
                 })?;
-                Ok(Self::start(vm, function, write, written, None, keep))
+                let of = ProducerOf { kind: "stream", function, head };
+                Ok(Self::start(vm, of, write, written, None, keep))
             }
             Source::Events(events) => {
                 let stream = vm.lua().create_userdata(EventStream(written.clone()))?;
                 let heartbeat = Heartbeat::new(events.heartbeat);
-                Ok(Self::start(vm, events.run, stream, written, Some(heartbeat), keep))
+                let of = ProducerOf { kind: "event stream", function: events.run, head };
+                Ok(Self::start(vm, of, stream, written, Some(heartbeat), keep))
             }
         }
     }
 
     fn start(
         vm: &Rc<Vm>,
-        function: Function,
+        of: ProducerOf,
         argument: impl IntoLuaMulti + 'static,
         written: ChunkSink,
         heartbeat: Option<Heartbeat>,
@@ -193,7 +211,9 @@ impl Producer {
             let (vm, meter) = (Rc::clone(vm), Rc::clone(&meter));
             Box::pin(async move {
                 let _keep = keep;
-                let result = metered(&vm, &meter, function.call_async::<()>(argument)).await;
+                let ProducerOf { kind, function, head } = of;
+                let note = || RunNote::of_request(kind, head, origin_of(&function));
+                let result = metered(&vm, &meter, note, function.call_async::<()>(argument)).await;
                 finished(&vm, result, &meter)
             })
         };

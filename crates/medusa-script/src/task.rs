@@ -6,11 +6,13 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::budget::{Budget, TaskError, Waited};
 use crate::preempt::{self, MAX_HOLD, Meter, Verdict, take_preempted, thread_cpu_time};
+use crate::runs::{self, RunNote};
 use crate::slow_lane::{SlowTask, defer};
 use crate::vm::Vm;
 
@@ -18,35 +20,38 @@ use crate::vm::Vm;
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Vm {
-    /// Runs a script's future to its end, or to the end of its budget.
+    /// Runs a script's future to its end, or to the end of its budget. `note` tells what it is, once it gives way.
     pub(crate) async fn run<T>(
         self: &Rc<Self>,
+        note: impl FnOnce() -> RunNote,
         budget: Budget,
         script: impl Future<Output = mlua::Result<T>>,
     ) -> Result<T, TaskError> {
-        self.run_excusing(budget, Waited::default, script).await
+        self.run_excusing(note, budget, Waited::default, script).await
     }
 
     /// Does the same as [`run`](Self::run); of the wall-clock time, what `waited` tells does not count. It is asked only when the time
     /// seems to be up.
     pub(crate) async fn run_excusing<T>(
         self: &Rc<Self>,
+        note: impl FnOnce() -> RunNote,
         budget: Budget,
         waited: impl Fn() -> Waited,
         script: impl Future<Output = mlua::Result<T>>,
     ) -> Result<T, TaskError> {
-        run(self, budget, waited, script).await
+        run(self, note, budget, waited, script).await
     }
 }
 
 async fn run<T>(
     vm: &Rc<Vm>,
+    note: impl FnOnce() -> RunNote,
     budget: Budget,
     waited: impl Fn() -> Waited,
     script: impl Future<Output = mlua::Result<T>>,
 ) -> Result<T, TaskError> {
     let meter = vm.meter(budget);
-    let mut metered = std::pin::pin!(metered(vm, &meter, script));
+    let mut metered = std::pin::pin!(metered(vm, &meter, note, script));
     // Most scripts never wait: only one that does needs a clock.
     if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(metered.as_mut().poll(cx))).await {
         return finished(vm, result, &meter);
@@ -72,7 +77,9 @@ fn wall_left(wall: Duration, elapsed: Duration, waited: Waited) -> Option<Durati
 /// Tells why a script failed, if it did.
 pub(crate) fn finished<T>(vm: &Vm, result: mlua::Result<T>, meter: &Meter) -> Result<T, TaskError> {
     result.map_err(|error| {
-        if let Some(limit) = meter.overrun() {
+        if let Some(who) = meter.ended() {
+            TaskError::Ended(Arc::clone(who))
+        } else if let Some(limit) = meter.overrun() {
             TaskError::Cpu(limit, error)
         } else if meter.account().stopped().is_some() {
             TaskError::Memory(error)
@@ -95,18 +102,20 @@ fn is_memory(error: &mlua::Error) -> bool {
     }
 }
 
-/// Polls `script` slice by slice, counting in `meter`.
+/// Polls `script` slice by slice, counting in `meter`. From when it first gives way on it is among what [runs](runs).
 pub(crate) async fn metered<T>(
     vm: &Rc<Vm>,
     meter: &Rc<Meter>,
+    note: impl FnOnce() -> RunNote,
     script: impl Future<Output = mlua::Result<T>>,
 ) -> mlua::Result<T> {
     let _end = TaskEnd { vm, meter };
     let mut script = std::pin::pin!(script);
     let mut slow: Option<SlowTask> = None;
+    let (mut note, mut _entered) = (Some(note), None);
     poll_fn(move |cx| {
-        if let Some(held) = meter.account().stopped() {
-            return Poll::Ready(Err(stopped_for_memory(held)));
+        if let Some(error) = stopped_by_others(meter) {
+            return Poll::Ready(Err(error));
         }
         if let Some(slow) = &mut slow
             && slow.poll_turn(cx).is_pending()
@@ -124,6 +133,7 @@ pub(crate) async fn metered<T>(
         if slow.is_some() {
             meter.begin_slice();
         }
+        let seen_since = (slow.is_none() && note.is_none()).then(Instant::now);
         let before = meter.used();
         let polled = vm.slice(meter, || match &waker {
             None => script.as_mut().poll(cx),
@@ -131,12 +141,18 @@ pub(crate) async fn metered<T>(
         });
         meter.end_slice();
         let preempted = take_preempted();
+        if let Some(since) = seen_since.filter(|_| preempted == 0) {
+            meter.note_held(since.elapsed());
+        }
         meter.set_in_lane(preempted > 0 && polled.is_pending());
         if polled.is_ready() {
             return polled;
         }
-        if let Some(held) = meter.account().stopped() {
-            return Poll::Ready(Err(stopped_for_memory(held)));
+        if let Some(note) = note.take() {
+            _entered = Some(runs::enter(meter, note()));
+        }
+        if let Some(error) = stopped_by_others(meter) {
+            return Poll::Ready(Err(error));
         }
         meter.account().wait(cx);
         let held = meter.used().saturating_sub(before);
@@ -163,6 +179,14 @@ impl Drop for TaskEnd<'_> {
             self.vm.collect_later();
         }
     }
+}
+
+/// The error of a task that others have stopped: its VM for what it holds, or a person.
+fn stopped_by_others(meter: &Meter) -> Option<mlua::Error> {
+    if let Some(who) = meter.ended() {
+        return Some(mlua::Error::runtime(TaskError::Ended(Arc::clone(who)).to_string()));
+    }
+    meter.account().stopped().map(stopped_for_memory)
 }
 
 fn stopped_for_memory(held: usize) -> mlua::Error {

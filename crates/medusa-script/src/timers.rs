@@ -21,6 +21,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::budget::Budget;
 use crate::error::ScriptError;
+use crate::runs::RunNote;
 use crate::task::in_turn;
 use crate::transaction::Transaction;
 use crate::vm::Vm;
@@ -116,7 +117,9 @@ impl Timers {
     async fn call(&self, run: &TimerRun, made: &MadeTimer) -> Result<(), String> {
         let author = Author::new(Via::Timer, format!("timer at {}", run.origin));
         let transaction = Transaction::lazy(Arc::clone(&self.live), author, None);
-        let calling = transaction.scope(run.vm.run(Budget::TIMER, run.function.call_async::<()>(())));
+        let note = || RunNote::of_hook("timer", Arc::clone(&run.origin));
+        let running = run.vm.run(note, Budget::TIMER, run.function.call_async::<()>(()));
+        let calling = transaction.scope(running);
         let mut calling = pin!(calling);
         let done = match self.begin(made, calling.as_mut()).await {
             None => return Ok(()),

@@ -465,6 +465,7 @@ mod tests {
 
     use super::*;
     use crate::budget::{Budget, TaskError};
+    use crate::runs::RunNote;
     use crate::vm::Vm;
 
     #[test]
@@ -487,7 +488,7 @@ mod tests {
                     }
                     Ok(())
                 };
-                let run = vm.run_excusing(SHORT, || transaction.excused(), task);
+                let run = vm.run_excusing(RunNote::default, SHORT, || transaction.excused(), task);
                 let result = transaction.scope(run).await;
                 assert!(result.is_ok() == passes, "{excused} {counts}: {result:?}");
                 assert!(passes || matches!(result, Err(TaskError::Wall(_))), "{result:?}");

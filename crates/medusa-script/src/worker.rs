@@ -25,6 +25,7 @@ use crate::producer::Producer;
 use crate::request::Requests;
 use crate::require::{ModuleValues, Modules, ScriptRoot, Sources};
 use crate::respond::ReplyBody;
+use crate::runs::RunNote;
 use crate::vm::Vm;
 use crate::websocket::PendingSession;
 
@@ -88,7 +89,8 @@ impl WorkerVm {
             };
             self.requests.wrap(&handler)
         };
-        let handler = self.vm.run(Budget::STATEMENT, loading).await;
+        let note = || RunNote::of_file(&path.to_string_lossy());
+        let handler = self.vm.run(note, Budget::STATEMENT, loading).await;
         let handler = handler.map_err(|error| ScriptError::from_task(&error))?;
         // Whoever wanted it may have given up meanwhile.
         if file.alive.strong_count() > 0 {
@@ -131,7 +133,7 @@ impl WorkerVm {
             ReplyBody::Bytes(bytes) => response.body(bytes),
             ReplyBody::Producer(source) => {
                 let keep = source.keep();
-                let mut producer = Producer::new(&self.vm, source, open).map_err(vm_error)?;
+                let mut producer = Producer::new(&self.vm, source, open.head(), open).map_err(vm_error)?;
                 if wants_body {
                     producer = producer.begin().await.map_err(|error| handler_error(&error))?;
                 }

@@ -1,4 +1,4 @@
-//! The commands that speak to a running server: `eval`, `reload`, `reopen`, `status`, `stop`.
+//! The commands that speak to a running server: `eval`, `reload`, `reopen`, `status`, `ps`, `kill`, `stop`.
 //!
 //! What a statement prints and its value go to standard output; everything said about it, to standard error.
 
@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Read};
 use std::path::PathBuf;
 
 use medusa_monitor::protocol::MAX_REQUEST;
-use medusa_monitor::{CallError, Client, ConnectError, Done, Op};
+use medusa_monitor::{CallError, Client, ConnectError, Done, Killed, Op};
 use medusa_proto::progress::TaskProgress;
 use medusa_proto::with_causes;
 
@@ -80,6 +80,23 @@ impl Remote {
         self.call(&Op::Reopen)?;
         term::note("logs reopened");
         Ok(())
+    }
+
+    /// Lists what of scripts is running.
+    pub(crate) fn ps(&self, json: bool) -> Result<(), String> {
+        let runs = self.call(&Op::Ps)?.runs.ok_or("the server's answer holds no list")?;
+        if json {
+            let text = serde_json::to_string_pretty(&runs);
+            term::answer(text.map_err(|error| error.to_string())?);
+        } else {
+            term::answer(runs);
+        }
+        Ok(())
+    }
+
+    /// Ends one thing that is running, or a session.
+    pub(crate) fn kill(&self, what: Killed) -> Result<(), String> {
+        self.call(&Op::Kill(what)).map(drop)
     }
 
     /// Prints the server's status.

@@ -16,7 +16,8 @@ use super::*;
 use crate::audit::{AuditLog, LogLimits};
 use crate::client::{CallError, Client};
 use crate::fake::{Fake, OnDrop};
-use crate::protocol::{Done, MAX_REQUEST, Op};
+use crate::protocol::{Done, Killed, MAX_REQUEST, Op};
+use crate::runs::RunId;
 use crate::sessions::{MAX_SESSIONS, RESERVE, Sessions};
 use crate::state::StateDir;
 
@@ -225,9 +226,13 @@ fn a_session_sees_others_and_ends_them() {
                 break running.number;
             }
         };
-        let error = me.call(&Op::Kill { session: 99 }, drop).expect_err("nobody's");
+        assert!(me.call(&Op::Ps, drop).expect("done").runs.is_some());
+        me.call(&Op::Kill(Killed::Run { run: RunId(1) }), drop).expect("there is one");
+        let error = me.call(&Op::Kill(Killed::Run { run: RunId(99) }), drop).expect_err("nothing");
+        assert!(error.to_string().contains("the number r99"), "{error}");
+        let error = me.call(&Op::Kill(Killed::Session { session: 99 }), drop).expect_err("nobody's");
         assert!(error.to_string().contains("no session 99"), "{error}");
-        me.call(&Op::Kill { session: number }, drop).expect("done");
+        me.call(&Op::Kill(Killed::Session { session: number }), drop).expect("done");
         let error = thread.join().expect("no panic").expect_err("it was ended");
         assert!(error.to_string().contains("ended by uid"), "{error}");
         let left = me.call(&Op::Sessions, drop).expect("done").sessions.expect("a list");

@@ -30,8 +30,7 @@ pub(super) fn install(lua: &Lua, commands: &Table) -> mlua::Result<()> {
         let refuse = move |lua: &Lua, _: MultiValue| -> mlua::Result<()> {
             let why =
                 "is a command, and a statement of its own: type it alone, with its arguments as they are";
-            let example = if name == "kill" { "kill(3)".to_owned() } else { format!("{name}()") };
-            Err(fail(lua, format!("{name}: this {why}, like `{example}`")))
+            Err(fail(lua, format!("{name}: this {why}, like `{name}()`")))
         };
         commands.set(name, lua.create_function(refuse)?)?;
     }

@@ -30,11 +30,6 @@ pub(crate) const COMMANDS: &[Item] = &[
         "The open sessions, and what they run. A statement of its own; in others, `medusa.monitor.sessions()`.",
     ),
     session_item(
-        "kill",
-        "(session: number) -> ()",
-        "Ends a session, and what it runs. A statement of its own; in others, `medusa.monitor.kill(session)`.",
-    ),
-    session_item(
         "reload",
         "(seconds: number?) -> string",
         "Runs the script anew, and publishes what it makes; with a number of seconds on trial, as `commit` does. A statement of its own.",

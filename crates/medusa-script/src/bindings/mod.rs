@@ -21,6 +21,7 @@ pub(crate) mod main_script;
 pub(crate) mod monitor;
 mod print;
 pub(crate) mod probe;
+pub(crate) mod runs;
 pub(crate) mod shared;
 pub(crate) mod site;
 pub(crate) mod time;

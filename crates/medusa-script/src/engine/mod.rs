@@ -5,6 +5,7 @@
 
 mod history;
 mod live_edits;
+mod running;
 mod trials;
 
 use std::cell::RefCell;
@@ -27,6 +28,7 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{JoinSet, spawn_local};
 
+use self::running::RunningJob;
 use crate::commands::{Commanded, Commands, Noted, Told};
 use crate::engine_context::EngineContext;
 use crate::error::ScriptError;
@@ -157,6 +159,7 @@ enum Job {
     Status {
         answer: JobAnswer<Status>,
     },
+    Running(RunningJob),
 }
 
 /// A handle to the engine. The engine ends when the last one is gone.
@@ -432,6 +435,7 @@ impl EngineThread {
                         let completed = async { Ok(engine.complete(&session.0, &source, at)) };
                         respond(answer, completed).await;
                     }
+                    Job::Running(job) => job.done(engine.live.workers()).await,
                     Job::Status { answer } => respond(answer, async { Ok(engine.status().await) }).await,
                 }
             });

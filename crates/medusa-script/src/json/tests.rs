@@ -8,6 +8,7 @@ use super::*;
 use crate::bindings::json::install;
 use crate::budget::{Budget, TaskError};
 use crate::preempt;
+use crate::runs::RunNote;
 use crate::vm::Vm;
 
 /// A VM that has no more than `medusa.json`.
@@ -330,7 +331,7 @@ fn it_gives_way_and_is_stopped() {
                     count.set(count.get() + 1);
                 }
             });
-            let result = vm.run(budget, function.call_async::<Value>(())).await;
+            let result = vm.run(RunNote::default, budget, function.call_async::<Value>(())).await;
             ticker.abort();
             result
         });

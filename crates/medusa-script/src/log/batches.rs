@@ -21,6 +21,7 @@ use super::record::seconds;
 use super::{Batches, LIMIT, LogFunctions, MAX_STOPS, Runner, record, without_events};
 use crate::budget::{Budget, TaskError};
 use crate::error::ScriptError;
+use crate::runs::RunNote;
 use crate::task::in_turn;
 use crate::transaction::Transaction;
 
@@ -130,7 +131,8 @@ impl Runner {
             let lost = lost.map(|lost| loss(lua, lost)).transpose()?;
             self.function.call_async::<()>((records(lua, batch)?, lost)).await
         };
-        let run = transaction.scope(self.vm.run(Budget::TIMER, calling)).await;
+        let note = || RunNote::of_hook("log function", Arc::clone(&self.origin));
+        let run = transaction.scope(self.vm.run(note, Budget::TIMER, calling)).await;
         self.stops.count(matches!(run, Err(TaskError::Cpu(..))));
         run.map_err(|error| ScriptError::from_task(&error).with_traceback())?;
         let committed = transaction.commit_unless(self.timers.stopped()).await;

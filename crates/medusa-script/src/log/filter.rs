@@ -20,6 +20,7 @@ use super::{Batches, LIMIT, LogFunctions, MAX_STOPS, Runner, record, without_eve
 use crate::budget::Budget;
 use crate::error::ScriptError;
 use crate::preempt::{is_running_spent, stops_of_running};
+use crate::runs::RunNote;
 use crate::task::in_turn;
 
 /// Passes on what a function says yes to.
@@ -162,7 +163,8 @@ impl Runner {
             }
             Ok(())
         };
-        let run = self.vm.run(Budget::TIMER, asking).await;
+        let note = || RunNote::of_hook("log filter", Arc::clone(&self.origin));
+        let run = self.vm.run(note, Budget::TIMER, asking).await;
         let mut verdicts = verdicts.into_inner();
         verdicts.undecided += batch.len() - verdicts.keep.len();
         if self.stops.are_too_many() {

@@ -10,6 +10,7 @@ use mlua::{Function, Value};
 use crate::budget::{Budget, TaskError};
 use crate::chunk::load;
 use crate::request::Requests;
+use crate::runs::RunNote;
 use crate::vm::Vm;
 
 /// Ways to fill a VM, each an endless loop; `keep` holds what they make.
@@ -75,7 +76,7 @@ async fn fill_in_every_way(limit: usize) {
     for shape in SHAPES {
         for fill in FILL {
             let function = load(vm.lua(), &script(fill, shape), "@fill.luau", None).unwrap();
-            let result = vm.run(budget, function.call_async::<Value>(())).await;
+            let result = vm.run(RunNote::default, budget, function.call_async::<Value>(())).await;
             assert!(matches!(result, Err(TaskError::Memory(_) | TaskError::Wall(_))), "{fill}: {result:?}");
             drop((result, function));
             // The one under way may have begun while it was filled.
@@ -86,7 +87,7 @@ async fn fill_in_every_way(limit: usize) {
             let used = vm.lua().used_memory();
             assert!(used < limit / 2, "{used} bytes are left of {fill} in {shape}");
             let fine = load(vm.lua(), "return #string.rep('y', 100000)", "@fine.luau", None).unwrap();
-            let fine = vm.run(Budget::STATEMENT, fine.call_async::<usize>(())).await;
+            let fine = vm.run(RunNote::default, Budget::STATEMENT, fine.call_async::<usize>(())).await;
             assert_eq!(fine.unwrap(), 100_000, "after {fill} in {shape}");
         }
     }

@@ -124,7 +124,7 @@ impl MainVm {
             }
             ReplyBody::Producer(source) => {
                 let keep = source.keep();
-                let producer = Producer::new(&self.vm, source, open).map_err(vm_error)?;
+                let producer = Producer::new(&self.vm, source, open.head(), open).map_err(vm_error)?;
                 (AnswerBody::Bytes(bytes::Bytes::new()), AfterAnswer::Producer(producer, keep))
             }
             ReplyBody::WebSocket(start) => {

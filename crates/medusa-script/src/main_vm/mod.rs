@@ -35,6 +35,7 @@ use crate::print::first_values;
 use crate::reference::lookup;
 use crate::request::Requests;
 use crate::require::{ModuleValues, Modules, Sources, names_over};
+use crate::runs::RunNote;
 use crate::timers::Timers;
 use crate::transaction::{Block, Transaction};
 use crate::vm::Vm;
@@ -151,7 +152,8 @@ impl MainVm {
             self.chunks.add(entry.name, &script, text.unwrap_or_else(|| entry.source.into()));
             script.call_async::<()>(()).await
         };
-        let result = transaction.scope(self.vm.run(Budget::STATEMENT, running)).await;
+        let note = || RunNote::of_author("load", entry.name, transaction.author());
+        let result = transaction.scope(self.vm.run(note, Budget::STATEMENT, running)).await;
         result.map_err(|error| ScriptError::from_task(&error))
     }
 
@@ -178,7 +180,8 @@ impl MainVm {
             self.chunks.add(file, &function, source.into());
         }
         let running = self.run.call_async::<MultiValue>(function);
-        let running = self.vm.run_excusing(Budget::STATEMENT, || transaction.excused(), running);
+        let note = || RunNote::of_author("statement", source.trim_start(), transaction.author());
+        let running = self.vm.run_excusing(note, Budget::STATEMENT, || transaction.excused(), running);
         let result = transaction.scope(running).await;
         let values = result.map_err(|error| {
             self.vm.memory().note(&error, || "a statement".to_owned());

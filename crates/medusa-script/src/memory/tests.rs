@@ -9,6 +9,7 @@ use tokio::task::{JoinHandle, spawn_local, yield_now};
 
 use crate::budget::{Budget, TaskError};
 use crate::chunk::load;
+use crate::runs::RunNote;
 use crate::vm::Vm;
 
 const MIB: usize = 1024 * 1024;
@@ -38,7 +39,7 @@ fn holding(kib: usize) -> String {
 
 async fn run(vm: &Rc<Vm>, source: &str) -> Result<(), TaskError> {
     let function = load(vm.lua(), source, "@task.luau", None).unwrap();
-    vm.run(BUDGET, function.call_async::<Value>(())).await.map(|_value| ())
+    vm.run(RunNote::default, BUDGET, function.call_async::<Value>(())).await.map(|_value| ())
 }
 
 fn start(vm: &Rc<Vm>, source: String) -> JoinHandle<Result<(), TaskError>> {

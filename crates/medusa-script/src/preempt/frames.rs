@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "looks at Luau's own frames")]
 
 use std::ffi::{CStr, c_int};
+use std::fmt::Write as _;
 use std::slice;
 
 use mlua::ffi;
@@ -19,6 +20,20 @@ pub(super) unsafe fn place(state: *mut ffi::lua_State) -> String {
             .to_owned();
         ffi::lua_settop(state, -2);
         place
+    }
+}
+
+/// Writes the same, without asking the VM for memory.
+pub(super) unsafe fn write_place(state: *mut ffi::lua_State, place: &mut String) {
+    // SAFETY: `lua_getinfo` fills what "s" and "l" ask for, if there is such a level.
+    unsafe {
+        let mut frame: ffi::lua_Debug = std::mem::zeroed();
+        let found = ffi::lua_getinfo(state, scripts_level(state), c"sl".as_ptr(), &raw mut frame) != 0;
+        if found && !frame.source.is_null() {
+            let source = CStr::from_ptr(frame.source).to_string_lossy();
+            place.push_str(source.trim_start_matches(['@', '=']));
+            let _written = write!(place, ":{}", frame.currentline);
+        }
     }
 }
 

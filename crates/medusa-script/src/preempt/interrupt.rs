@@ -14,7 +14,7 @@ use std::time::Duration;
 use mlua::{Lua, ffi};
 use parking_lot::Mutex;
 
-use super::frames::{is_native, place, raise};
+use super::frames::{is_native, place, raise, write_place};
 use super::meter::{MAX_HOLD, Verdict, thread_cpu_time};
 use super::running::{preempted, with_running};
 use crate::luau::Heap;
@@ -187,6 +187,9 @@ unsafe extern "C-unwind" fn interrupt(state: *mut ffi::lua_State, gc: c_int) {
                     if can_yield { meter.tick(heap) } else { meter.tick_stuck(is_native(state), heap) }
                 },
             );
+        if matches!(verdict, Some(Verdict::GiveWay)) {
+            with_running(|meter| meter.note_place(|text| write_place(state, text)));
+        }
         if let (Some(Verdict::GiveWay | Verdict::Stop(_)), Some(slot)) = (&verdict, slot) {
             slot.late(slice, || place(state));
         }

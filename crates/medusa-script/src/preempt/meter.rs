@@ -1,7 +1,8 @@
 //! The CPU time of one task, and what becomes of it at a safepoint.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::ffi::CStr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -31,6 +32,8 @@ const UNTIMED: u32 = 32;
 #[derive(Debug)]
 pub(crate) struct Meter {
     used: Cell<Duration>,
+    /// The same, never counted anew: for who looks on.
+    total: Cell<Duration>,
     limit: Duration,
     /// The thread's CPU time up to which the running slice has been counted.
     counted: Cell<Option<Duration>>,
@@ -47,6 +50,10 @@ pub(crate) struct Meter {
     /// The number of times it was told to stop: it may have caught the error.
     stops: Cell<u64>,
     in_lane: Cell<bool>,
+    /// Where it was last made to give way.
+    place: RefCell<String>,
+    /// The one who has ended it.
+    ended: OnceCell<Arc<str>>,
     account: Account,
 }
 
@@ -54,6 +61,7 @@ impl Meter {
     pub(crate) fn new(account: Account, limit: Duration) -> Self {
         Self {
             used: Cell::default(),
+            total: Cell::default(),
             limit,
             counted: Cell::default(),
             at_work: Cell::default(),
@@ -63,6 +71,8 @@ impl Meter {
             overrun: Cell::default(),
             stops: Cell::default(),
             in_lane: Cell::default(),
+            place: RefCell::default(),
+            ended: OnceCell::new(),
             account,
         }
     }
@@ -84,6 +94,39 @@ impl Meter {
     /// The time it has used of its budget.
     pub(crate) fn used(&self) -> Duration {
         self.used.get()
+    }
+
+    /// All the time it has used, as far as that was counted.
+    pub(crate) fn total(&self) -> Duration {
+        self.total.get()
+    }
+
+    /// Notes that a slice which gave way by itself has held its thread for so long: nobody has asked for its CPU time.
+    pub(crate) fn note_held(&self, held: Duration) {
+        self.total.set(self.total.get().saturating_add(held));
+    }
+
+    /// The line at which it was last made to give way.
+    pub(crate) fn place(&self) -> String {
+        self.place.borrow().clone()
+    }
+
+    /// Has `write` write that line.
+    pub(super) fn note_place(&self, write: impl FnOnce(&mut String)) {
+        let mut place = self.place.borrow_mut();
+        place.clear();
+        write(&mut place);
+    }
+
+    /// Has it end when it next gives way, or where it waits, on behalf of somebody. The first who says so has done it.
+    pub(crate) fn end(&self, who: Arc<str>) {
+        let _first = self.ended.set(who);
+        self.account.wake();
+    }
+
+    /// The one who has ended it, if anybody has.
+    pub(crate) fn ended(&self) -> Option<&Arc<str>> {
+        self.ended.get()
     }
 
     /// The CPU time that it used more of, where it was stopped for that: its budget, or what it may take at a stretch.
@@ -197,6 +240,7 @@ impl Meter {
 
     fn add(&self, used: Duration) {
         self.used.set(self.used.get().saturating_add(used));
+        self.total.set(self.total.get().saturating_add(used));
     }
 }
 

@@ -32,7 +32,9 @@ use mlua::Lua;
 use self::interrupt::{RunningSlot, Slot};
 pub(crate) use self::meter::{MAX_HOLD, Meter, TICK, Verdict, thread_cpu_time};
 use self::running::RunningTask;
-pub(crate) use self::running::{is_running_spent, look, restart_running, stops_of_running, take_preempted};
+pub(crate) use self::running::{
+    is_running, is_running_spent, look, restart_running, stops_of_running, take_preempted,
+};
 use self::watchdog::watchdog;
 use crate::luau;
 

@@ -31,6 +31,11 @@ pub(super) fn with_running<R>(look: impl FnOnce(&Meter) -> R) -> Option<R> {
     RUNNING.with_borrow(|running| running.as_deref().map(look))
 }
 
+/// Whether it is this task that runs.
+pub(crate) fn is_running(meter: &Rc<Meter>) -> bool {
+    RUNNING.with_borrow(|running| running.as_ref().is_some_and(|running| Rc::ptr_eq(running, meter)))
+}
+
 /// The number of times the watchdog made the running coroutine yield since this was last asked, or one around it.
 pub(crate) fn take_preempted() -> u32 {
     PREEMPTED.take()

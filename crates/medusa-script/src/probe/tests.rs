@@ -5,6 +5,7 @@ use std::rc::Rc;
 use mlua::{Function, MultiValue, Value};
 
 use super::*;
+use crate::runs::RunNote;
 use crate::budget::{Budget, TaskError};
 use crate::chunk::load;
 use crate::preempt::thread_cpu_time;
@@ -50,9 +51,9 @@ impl Loaded {
     fn run(&self) -> Result<String, TaskError> {
         let budget = Budget { cpu: Duration::from_millis(300), wall: Duration::from_secs(20) };
         crate::engine::runtime().unwrap().block_on(async {
-            let value = self.vm.run(budget, self.chunk.call_async::<Value>(())).await?;
+            let value = self.vm.run(RunNote::default, budget, self.chunk.call_async::<Value>(())).await?;
             let Value::Function(function) = value else { return Ok(value.to_string().unwrap()) };
-            let values = self.vm.run(budget, function.call_async::<MultiValue>((1, "two", true))).await?;
+            let values = self.vm.run(RunNote::default, budget, function.call_async::<MultiValue>((1, "two", true))).await?;
             Ok(values.iter().map(|value| value.to_string().unwrap()).collect::<Vec<_>>().join(" "))
         })
     }

@@ -1,7 +1,7 @@
 //! What is on which page of the reference.
 
 use crate::bindings::{
-    cookie, dns, events, fetch, handler, handlers, help_docs, history, http, json, log, monitor, probe,
+    cookie, dns, events, fetch, handler, handlers, help_docs, history, http, json, log, monitor, probe, runs,
     shared, site, time, timer, trace, url,
 };
 use crate::docs::{Class, Item, item};
@@ -154,8 +154,8 @@ pub(super) const PAGES: &[Page] = &[
         file: "under_way.md",
         title: "What is under way",
         intro: "What statements have beside that to see and to end what is under way.",
-        items: &[handlers::HANDLERS, handlers::DRAIN, trace::DOCS, probe::DOCS],
-        classes: &[handlers::CLASS, trace::OPTIONS, probe::OPTIONS],
+        items: &[handlers::HANDLERS, handlers::DRAIN, runs::PS, runs::KILL, trace::DOCS, probe::DOCS],
+        classes: &[handlers::CLASS, runs::CLASS, trace::OPTIONS, probe::OPTIONS],
     },
     Page {
         file: "commands.md",

@@ -2,7 +2,6 @@
 
 use http::{HeaderMap, StatusCode, Version, header};
 use medusa_http::Head;
-use medusa_proto::access::Peer;
 use medusa_proto::{cookie, query};
 use mlua::{IntoLua, Lua, Table, Value};
 
@@ -19,8 +18,8 @@ pub(super) fn field(lua: &Lua, head: &Head, key: &[u8]) -> mlua::Result<Value> {
         b"tail" => text(head.tail()),
         b"query" => head.uri.query().map_or(Ok(Value::Nil), text),
         b"host" => head.host().map_or(Ok(Value::Nil), text),
-        b"peer" => text(&address(head.peer)),
-        b"client" => text(&address(head.client)),
+        b"peer" => text(&head.peer.to_string()),
+        b"client" => text(&head.client.to_string()),
         b"id" => text(&head.id.to_string()),
         b"scheme" => text(head.scheme()),
         b"secure" => Ok(Value::Boolean(head.secure)),
@@ -50,13 +49,6 @@ pub(super) fn field(lua: &Lua, head: &Head, key: &[u8]) -> mlua::Result<Value> {
             Some(id) => lua.create_string(id.as_bytes()).map(Value::String),
         },
         _ => Ok(Value::Nil),
-    }
-}
-
-fn address(peer: Peer) -> String {
-    match peer {
-        Peer::Ip(ip) => ip.to_string(),
-        Peer::Unix => "unix".to_owned(),
     }
 }
 

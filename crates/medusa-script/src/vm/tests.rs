@@ -7,6 +7,7 @@ use mlua::chunk::ChunkMode;
 use super::*;
 use crate::budget::{TaskError, Waited};
 use crate::preempt::{TICK, thread_cpu_time};
+use crate::runs::RunNote;
 
 fn vm() -> Rc<Vm> {
     Vm::new(|lua, globals| {
@@ -70,7 +71,7 @@ fn race(source: &str) -> (Result<String, TaskError>, u32, Duration) {
         });
         let function = load(vm.lua(), &source, "@test.luau", None).unwrap();
         let before = thread_cpu_time();
-        let result = vm.run(SHORT, function.call_async::<Value>(())).await;
+        let result = vm.run(RunNote::default, SHORT, function.call_async::<Value>(())).await;
         let used = thread_cpu_time().saturating_sub(before);
         ticker.abort();
         (result.map(|value| value.to_string().unwrap()), ticks.get(), used)
@@ -96,7 +97,7 @@ fn what_a_large_task_leaves_is_freed_though_nothing_else_happens() {
         let vm = vm();
         let source = "local t = {} for i = 1, 2000 do t[i] = buffer.create(32 * 1024) end return #t";
         let function = load(vm.lua(), source, "@large.luau", None).unwrap();
-        vm.run(Budget::STATEMENT, function.call_async::<Value>(())).await.unwrap();
+        vm.run(RunNote::default, Budget::STATEMENT, function.call_async::<Value>(())).await.unwrap();
         let left = vm.heap().used();
         assert!(left > 32 << 20, "{left} bytes are left of it");
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -128,7 +129,7 @@ fn who_holds_a_thread_is_counted() {
             [("for i = 1, 1e6 do end", 0), ("hold(60)", 1), ("hold(60) for i = 1, 1e6 do end hold(60)", 3)]
         {
             let function = load(vm.lua(), source, "@hold.luau", None).unwrap();
-            vm.run(Budget::STATEMENT, function.call_async::<()>(())).await.unwrap();
+            vm.run(RunNote::default, Budget::STATEMENT, function.call_async::<()>(())).await.unwrap();
             assert_eq!(vm.overruns(), overruns, "{source}");
         }
     });
@@ -327,7 +328,7 @@ fn a_wait_that_is_excused_costs_no_time() {
         let budget = Budget { cpu: SHORT.cpu, wall: Duration::from_millis(50) };
         let run = async |source: &str, waited: &dyn Fn() -> Waited| {
             let function = load(vm.lua(), source, "@wait.luau", None).unwrap();
-            vm.run_excusing(budget, waited, function.call_async::<Value>(())).await
+            vm.run_excusing(RunNote::default, budget, waited, function.call_async::<Value>(())).await
         };
         let result = run("sleep(5000)", &Waited::default).await;
         assert!(matches!(result, Err(TaskError::Wall(_))), "{result:?}");
@@ -359,12 +360,12 @@ fn a_memory_hog_meets_the_limit_and_the_vm_lives_on() {
         let budget = Budget { cpu: Duration::from_secs(20), wall: Duration::from_mins(1) };
         let hog = "local t = {} for i = 1, 1e9 do t[i] = string.rep('x', 1e6) .. i end";
         let hog = load(vm.lua(), hog, "@hog.luau", None).unwrap();
-        let result = vm.run(budget, hog.call_async::<Value>(())).await;
+        let result = vm.run(RunNote::default, budget, hog.call_async::<Value>(())).await;
         assert!(matches!(result, Err(TaskError::Memory(_))), "{result:?}");
         drop(result);
         vm.memory.collected().await;
         let fine = load(vm.lua(), "return #string.rep('y', 1e6)", "@fine.luau", None).unwrap();
-        assert_eq!(vm.run(budget, fine.call_async::<usize>(())).await.unwrap(), 1_000_000);
+        assert_eq!(vm.run(RunNote::default, budget, fine.call_async::<usize>(())).await.unwrap(), 1_000_000);
         assert!(vm.lua().used_memory() < 16 * 1024 * 1024);
     });
 }
@@ -376,7 +377,7 @@ fn a_large_live_heap_is_not_collected_after_every_task() {
         let vm = vm();
         let run = async |source: &str| {
             let function = load(vm.lua(), source, "@heap.luau", None).unwrap();
-            vm.run(Budget::STATEMENT, function.call_async::<Value>(())).await.unwrap();
+            vm.run(RunNote::default, Budget::STATEMENT, function.call_async::<Value>(())).await.unwrap();
         };
         run("keep = {} for i = 1, 150 do keep[i] = string.rep('x', 1e6) .. i end").await;
         vm.memory.collected().await;
@@ -413,7 +414,7 @@ fn a_wake_that_comes_in_the_slow_lane_is_not_lost() {
         let function = load(vm.lua(), source, "@wait.luau", None).unwrap();
         // Nothing but the wake ends it within the time of this test.
         let patient = Budget { wall: Duration::from_hours(1), ..SHORT };
-        let running = vm.run(patient, function.call_async::<String>(wait.unwrap()));
+        let running = vm.run(RunNote::default, patient, function.call_async::<String>(wait.unwrap()));
         let result = tokio::time::timeout(Duration::from_secs(20), running).await;
         assert_eq!(result.expect("woken").unwrap(), "woken");
     });

@@ -31,6 +31,8 @@ pub(crate) use self::method::method;
 use self::socket::Socket;
 use crate::budget::{Budget, TaskError};
 use crate::error::ScriptError;
+use crate::places::origin_of;
+use crate::runs::RunNote;
 use crate::task::{finished, metered};
 use crate::vm::Vm;
 
@@ -97,8 +99,9 @@ impl Session {
             let ws: Table = maker.call((given, request, protocol))?;
             function.call_async::<()>(ws).await
         };
+        let note = || RunNote::of_request("websocket", head.clone(), origin_of(&function));
         let result = tokio::select! {
-            result = metered(&vm, &meter, running) => finished(&vm, result, &meter),
+            result = metered(&vm, &meter, note, running) => finished(&vm, result, &meter),
             // Whatever it still waits for, nobody waits for it.
             () = left_for(&socket, GRACE) => return,
         };

@@ -257,7 +257,7 @@ f = web:mount('/files', medusa.handler.script('handlers/api.luau'))"
         ("help('medusa.log')", "medusa.log.file("),
         ("help(medusa.log)", "medusa.log.file("),
         ("help('Mount:replace')", "Requests under way finish with the old one"),
-        ("help('kill')", "Ends a session"),
+        ("help('kill')", "Ends one thing that is running"),
         ("help(rollback)", "rollback(generation: number"),
         ("help(greet)", "function(req)  site.luau:4\n\nGreets whoever asks.\nPolitely."),
         ("help(5)", "5 is a number"),
@@ -282,7 +282,7 @@ f = web:mount('/files', medusa.handler.script('handlers/api.luau'))"
         ("source(5)", "give a function, a handler or a mount, not 5"),
         ("source(print)", "the server's own"),
         ("print(status())", "status: this is a command, and a statement of its own"),
-        ("kill(-1)", "like `kill(3)`"),
+        ("kill(-1)", "kill: the id must be that of a run, like \"r17\", or the number of a session, not -1"),
     ] {
         let error = ann.eval(asked).unwrap_err();
         assert!(error.starts_with("statement:1: ") && error.contains(part), "{asked}: {error}");

@@ -12,6 +12,7 @@ use clap_complete::Shell;
 use medusa_monitor::Op;
 use medusa_monitor::audit::Head;
 use medusa_monitor::protocol::TracedBy;
+use medusa_monitor::{Killed, NoRunId};
 use medusa_net::ListenAddr;
 
 use crate::logging::parse_level;
@@ -267,6 +268,33 @@ Examples:
         place: Place,
     },
 
+    /// List what of scripts is running: statements, timers, requests, WebSockets, streams
+    ///
+    /// What has used the most CPU time comes first, at most 100. What ends within a millisecond is never seen.
+    #[command(after_long_help = "\
+Examples:
+  medusa ps mysite
+  medusa kill r17 mysite                    end one of them")]
+    Ps {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+
+    /// End one thing that is running, or a session
+    ///
+    /// The function or statement fails; its request is answered 503, its WebSocket closed. The server goes on, and so does a
+    /// timer, with its next run.
+    Kill {
+        /// Its number in `medusa ps`, like `r17`; of a session, like `3`
+        #[arg(value_name = "ID", value_parser = parse_killed)]
+        what: Killed,
+        #[command(flatten)]
+        place: Place,
+    },
+
     /// Open the log files of a running server anew
     ///
     /// For logrotate, after it has moved them. SIGUSR1 does the same.
@@ -471,6 +499,15 @@ fn parse_listen(text: &str) -> Result<ListenAddr, String> {
         }
         tcp @ ListenAddr::Tcp(_) => Ok(tcp),
     }
+}
+
+fn parse_killed(text: &str) -> Result<Killed, String> {
+    if let Ok(session) = text.parse() {
+        return Ok(Killed::Session { session });
+    }
+    let run =
+        text.parse().map_err(|error: NoRunId| format!("{error}, nor that of a session, which is like 3"))?;
+    Ok(Killed::Run { run })
 }
 
 fn parse_workers(text: &str) -> Result<NonZeroUsize, String> {

@@ -83,6 +83,8 @@ fn dispatch(cli: Cli, command: String) -> Result<(), String> {
         Some(Command::Save { reason, place }) => remote(place, command)?.answer(&Op::Save { reason }),
         Some(Command::Drift { place }) => remote(place, command)?.answer(&Op::Drift),
         Some(Command::Status { json, place }) => remote(place, command)?.status(json),
+        Some(Command::Ps { json, place }) => remote(place, command)?.ps(json),
+        Some(Command::Kill { what, place }) => remote(place, command)?.kill(what),
         Some(Command::Reopen { place }) => remote(place, command)?.reopen(),
         Some(Command::Stop { place }) => remote(place, command)?.stop(),
         Some(Command::Audit { command: audit }) => audited(audit, command),

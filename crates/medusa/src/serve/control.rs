@@ -9,7 +9,9 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use medusa_http::{TooManyTraces, Trace, TraceEnd, TraceFilter};
 use medusa_monitor::protocol::HandlerInfo;
-use medusa_monitor::{AuditLog, Completion, Control, Done, Failure, GenerationInfo, Identity, OnTrial, Op};
+use medusa_monitor::{
+    AuditLog, Completion, Control, Done, Failure, GenerationInfo, Identity, OnTrial, Op, RunId, RunList,
+};
 use medusa_net::{Workers, descriptors, limits};
 use medusa_proto::author::{Author, Via};
 use medusa_proto::progress::TaskProgress;
@@ -277,6 +279,14 @@ impl Control for Controls {
         let pending = self.engine.live().pending()?;
         let (generation, back_to) = (pending.generation, pending.back_to);
         Some(OnTrial { generation, back_to, until: pending.deadline.into_std() })
+    }
+
+    async fn runs(&self) -> Result<RunList, Failure> {
+        self.engine.runs().await.map_err(|error| failure(&error))
+    }
+
+    async fn end_run(&self, run: RunId, author: Author) -> Result<bool, Failure> {
+        self.engine.end_run(run, author).await.map_err(|error| failure(&error))
     }
 
     async fn status(&self) -> Status {

@@ -43,6 +43,7 @@ mod monitor;
 mod pauses;
 mod probe;
 mod proxies;
+mod ps;
 mod reload;
 mod resolving;
 mod rotation;

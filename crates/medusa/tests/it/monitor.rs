@@ -209,6 +209,31 @@ fn an_audit_of_what_is_offered_finds_nothing() {
 }
 
 #[test]
+fn who_may_only_look_sees_what_runs_and_ends_nothing() {
+    let site = site(
+        "medusa.monitor.ssh { listen = '127.0.0.1:0', keys = 'keys' }
+        web:mount('/waits', function() medusa.sleep(25) end)",
+    );
+    site.write("keys", format!("role=\"view\" {}", site.read("key.pub")));
+    let server = start(&site);
+    let port = port(&server);
+    let mut client = server.connect();
+    client.send("GET /waits HTTP/1.1\r\nHost: test\r\n\r\n");
+    let shown = wait::until("it waits", || {
+        let (status, out, error) = ran(&site, port, "ps()");
+        assert_eq!(status, Some(0), "{error}");
+        (out != "nothing\n").then_some(out)
+    });
+    assert!(shown.contains("  GET /waits  (site.luau:3)  by 127.0.0.1  waits"), "{shown}");
+    let id = shown.split("  ").next().expect("one");
+    let (status, _, error) = ran(&site, port, &format!("kill(\"{id}\")"));
+    assert_eq!(status, Some(1));
+    assert!(error.contains("kill needs the role \"operate\", and yours is \"view\""), "{error}");
+    server.command(["kill", id]).success();
+    assert_eq!(client.response().status, 503);
+}
+
+#[test]
 fn what_is_asked_for_by_ssh_is_answered() {
     let site = site("medusa.monitor.ssh { listen = '127.0.0.1:0', keys = 'keys' }");
     let server = start(&site);
