@@ -52,6 +52,12 @@ impl Counters {
         }
     }
 
+    /// The requests, and of those the ones with a 5xx.
+    pub fn answered(&self) -> (u64, u64) {
+        let of = |shard: &Shard| (shard.requests.load(Relaxed), shard.server_errors.load(Relaxed));
+        self.shards.iter().map(of).fold((0, 0), |(all, errors), (some, failed)| (all + some, errors + failed))
+    }
+
     /// Adds the counts to an object's status.
     pub fn describe(&self, status: Status) -> Status {
         let sum = |of: fn(&Shard) -> &AtomicU64| {

@@ -74,6 +74,11 @@ impl PendingRecord {
         }
     }
 
+    /// When the request's head had been read.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
     /// Sets the user that asks, once that is known.
     pub(crate) fn set_user(&mut self, user: &str) {
         if self.user.is_none() {

@@ -100,6 +100,7 @@ impl Client {
             match self.reply() {
                 Ok(Reply::Output { text }) => on_event(TaskProgress::Output(text)),
                 Ok(Reply::Waiting { text }) => on_event(TaskProgress::Waiting(text)),
+                Ok(Reply::Top(sample)) => on_event(TaskProgress::Top(sample)),
                 // Nobody has asked for these.
                 Ok(Reply::News { .. } | Reply::Trial { .. }) => {}
                 Ok(Reply::Done(done)) => return Ok(done),

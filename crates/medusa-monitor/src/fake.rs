@@ -79,6 +79,11 @@ where
         Ok(RunList::default())
     }
 
+    async fn top(&self, _n: Option<u64>, events: mpsc::Sender<TaskProgress>) -> Result<Done, Failure> {
+        drop(events.send(TaskProgress::Top(Box::default())).await);
+        Ok(Done::default())
+    }
+
     async fn end_run(&self, run: RunId, author: Author) -> Result<bool, Failure> {
         (self.note)(author.to_string());
         Ok(run == RunId(1))

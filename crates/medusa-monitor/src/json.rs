@@ -71,7 +71,7 @@ pub(crate) async fn serve<C: Control>(
         };
         match op {
             Ok(op) => {
-                if is_short && matches!(op, Op::Eval { .. }) {
+                if is_short && matches!(op, Op::Eval { .. } | Op::Top { .. }) {
                     next = Next::Close;
                 }
                 waits |= op == Op::Stop; // for the server's end
@@ -255,5 +255,6 @@ fn reply(event: TaskProgress) -> Reply {
     match event {
         TaskProgress::Output(text) => Reply::Output { text },
         TaskProgress::Waiting(text) => Reply::Waiting { text },
+        TaskProgress::Top(sample) => Reply::Top(sample),
     }
 }

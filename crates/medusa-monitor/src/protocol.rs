@@ -17,6 +17,7 @@
 
 use std::fmt::{self, Write as _};
 
+use medusa_proto::top::TopSample;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Role;
@@ -138,6 +139,12 @@ pub enum Op {
     Watch,
     /// List the open sessions.
     Sessions,
+    /// Tell of the server in numbers, once a second.
+    Top {
+        /// For so many seconds; none: until it is interrupted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        n: Option<u64>,
+    },
     /// List what of scripts is running.
     Ps,
     /// End a session, and what it runs; or one thing that is running.
@@ -219,6 +226,7 @@ impl Op {
             | Self::Watch
             | Self::Sessions
             | Self::Ps
+            | Self::Top { .. }
             | Self::Generations
             | Self::Diff { .. }
             | Self::Explain { .. }
@@ -261,6 +269,7 @@ impl Op {
                 | Self::Complete { .. }
                 | Self::Trace { .. }
                 | Self::Drain { .. }
+                | Self::Top { .. }
         )
     }
 
@@ -279,6 +288,8 @@ impl Op {
             ("ping", []) => Self::Ping,
             ("sessions", []) => Self::Sessions,
             ("ps", []) => Self::Ps,
+            ("top", []) => Self::Top { n: None },
+            ("top", [n]) => Self::Top { n: Some(number(n).filter(|n| *n > 0)?) },
             ("kill", [killed]) => Self::Kill(match number(killed) {
                 Some(session) => Killed::Session { session },
                 None => Killed::Run { run: quoted(killed)?.parse().ok()? },
@@ -353,6 +364,7 @@ impl Op {
             Self::Ping => "ping",
             Self::Sessions => "sessions",
             Self::Ps => "ps",
+            Self::Top { .. } => "top",
             Self::Kill(_) => "kill",
         }
     }
@@ -419,7 +431,7 @@ pub enum RequestError {
 }
 
 /// The commands that are typed as statements of their own, and the least role that has them.
-pub(crate) const COMMANDS: [(&str, Role); 19] = [
+pub(crate) const COMMANDS: [(&str, Role); 20] = [
     ("cancel", Role::Operate),
     ("confirm", Role::Operate),
     ("diff", Role::View),
@@ -438,6 +450,7 @@ pub(crate) const COMMANDS: [(&str, Role); 19] = [
     ("sessions", Role::View),
     ("status", Role::View),
     ("stop", Role::Operate),
+    ("top", Role::View),
     ("trace", Role::View),
 ];
 
@@ -478,6 +491,8 @@ pub enum Reply {
         /// Whose change it is, and since when.
         text: String,
     },
+    /// The server in numbers, over the last second.
+    Top(Box<TopSample>),
     /// Somebody did something. No reply: who [watches](Op::Watch) is told so between others, and when nothing is asked.
     News {
         /// What, in a line.
@@ -628,7 +643,7 @@ impl Done {
         let sessions = self.sessions.as_ref().map(|sessions| lines(sessions));
         let generations = self.generations.as_ref().map(|generations| lines(generations));
         let handlers = self.handlers.as_ref().map(|handlers| lines(handlers));
-        let runs = self.runs.as_ref().map(|runs| runs.to_string());
+        let runs = self.runs.as_ref().map(ToString::to_string);
         let value = self.value.or(report).or(sessions).or(generations).or(handlers).or(runs).or(self.report);
         Self {
             value,
@@ -713,6 +728,8 @@ mod tests {
             Op::Ping,
             Op::Sessions,
             Op::Ps,
+            Op::Top { n: None },
+            Op::Top { n: Some(5) },
             Op::Kill(Killed::Session { session: 7 }),
             Op::Kill(Killed::Run { run: RunId(7) }),
         ] {
@@ -824,6 +841,7 @@ mod tests {
             Reply::Waiting { text: "for him".into() },
             Reply::News { text: "he did".into() },
             Reply::Trial { trial: None },
+            Reply::Top(Box::default()),
             Reply::Trial { trial: Some(TrialInfo { generation: 9, back_to: 8, seconds: 1.5 }) },
             Reply::Done(Done::default()),
             Reply::Done(Done {

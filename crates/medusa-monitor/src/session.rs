@@ -81,6 +81,13 @@ pub trait Control: 'static {
     /// Lists what of scripts is running.
     fn runs(&self) -> impl Future<Output = Result<RunList, Failure>>;
 
+    /// Tells of the server in numbers, once a second: for `n` seconds, or until the future is dropped.
+    fn top(
+        &self,
+        n: Option<u64>,
+        events: mpsc::Sender<TaskProgress>,
+    ) -> impl Future<Output = Result<Done, Failure>>;
+
     /// Ends one of those. Whether there is one of this number.
     fn end_run(&self, run: RunId, author: Author) -> impl Future<Output = Result<bool, Failure>>;
 
@@ -198,7 +205,7 @@ impl<C: Control> Session<C> {
 
     async fn run_one(&self, op: Op, events: mpsc::Sender<TaskProgress>) -> Result<Done, Failure> {
         authorize(&self.identity, &op).map_err(|refusal| self.refuse(refusal.to_string()))?;
-        if matches!(op, Op::Eval { .. }) && self.seat.is_short() {
+        if matches!(op, Op::Eval { .. } | Op::Top { .. }) && self.seat.is_short() {
             return Err(self.refuse(Full::All.to_string()));
         }
         tokio::select! {
@@ -272,11 +279,12 @@ impl<C: Control> Session<C> {
             Op::Kill(Killed::Session { session }) => {
                 Err(Failure::new(format!("there is no session {session}: `sessions()` lists them")))
             }
+            Op::Top { n } => control.top(n, events).await,
             Op::Ps => Ok(Done { runs: Some(Box::new(control.runs().await?)), ..Done::default() }),
-            Op::Kill(Killed::Run { run }) => match control.end_run(run, author).await? {
-                true => Ok(Done::default()),
-                false => Err(Failure::new(run.is_gone())),
-            },
+            Op::Kill(Killed::Run { run }) => {
+                let there_is_one = control.end_run(run, author).await?;
+                if there_is_one { Ok(Done::default()) } else { Err(Failure::new(run.is_gone())) }
+            }
         }
     }
 

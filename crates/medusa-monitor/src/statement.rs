@@ -68,5 +68,6 @@ async fn show(client: &mut impl Shows, event: TaskProgress) -> Result<(), Left> 
     match event {
         TaskProgress::Output(text) => client.say(&text).await,
         TaskProgress::Waiting(text) => client.remark(&text).await,
+        TaskProgress::Top(sample) => client.say(&sample.to_string()).await,
     }
 }

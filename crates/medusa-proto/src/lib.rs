@@ -10,7 +10,7 @@
 //! - [`conditional`] and [`range`]: what the `If-*` and `Range` fields of a request ask for;
 //! - [`coding`]: the compressed form that a client takes; [`glob`]: patterns for paths;
 //! - [`query`] and [`cookie`]: what queries, forms and cookies say; [`event_stream`]: server-sent events as written;
-//! - [`author`]: who changes the server; [`hex`]: bytes as digits; [`shown`]: text from outside for a person's eyes; [`progress`]: what is told of a statement while it runs; [`status`]: the document by which a long-lived object describes itself.
+//! - [`author`]: who changes the server; [`hex`]: bytes as digits; [`shown`]: text from outside for a person's eyes; [`progress`]: what is told of a statement while it runs; [`status`]: the document by which a long-lived object describes itself; [`top`]: a server in numbers.
 //!
 //! **Invariant: nothing here panics, whatever the input.** The lints below keep the usual ways to do so out.
 
@@ -48,5 +48,6 @@ pub mod range;
 pub mod shown;
 pub mod status;
 pub mod syslog;
+pub mod top;
 
 pub use causes::with_causes;

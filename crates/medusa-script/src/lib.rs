@@ -8,7 +8,7 @@
 //! - `websocket`: a session with a client;
 //! - `vm`, `memory`, `preempt`, `budget`, `task`, `slow_lane`, `natives`, `overrun`: one VM, its sandbox, how it gives way and is stopped;
 //! - `chunk`, `probe`: files as they were loaded, and breakpoints in them;
-//! - `runs`: what of all that is running, for who looks on and ends some of it;
+//! - `runs`, `top`: what of all that is running, for who looks on and ends some of it; the server in numbers;
 //! - `request`, `forms`, `respond`, `producer`, `events`: what a handler is given and gives back;
 //! - `json`, `options`, `call_site`, `context`: what several bindings are made with;
 //! - `syntax`, `places`, `complete`: what a prompt is told of statements, functions and names;
@@ -65,6 +65,7 @@ mod state_file;
 mod syntax;
 mod task;
 mod timers;
+mod top;
 mod transaction;
 mod trial_record;
 mod vm;

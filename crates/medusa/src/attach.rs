@@ -287,6 +287,7 @@ impl<'a> Attached<'a> {
             Ok(Reply::Output { text } | Reply::Waiting { text }) => {
                 self.terminal.print(&text, &mut self.out);
             }
+            Ok(Reply::Top(sample)) => self.terminal.print(&sample.to_string(), &mut self.out),
             Ok(Reply::News { text }) => self.terminal.print(&format!("* {text}"), &mut self.out),
             Ok(Reply::Trial { trial }) => {
                 self.state.trial = trial.map(OnTrial::told);

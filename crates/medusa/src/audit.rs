@@ -198,10 +198,7 @@ impl Replay {
         };
         term::answer(format_args!("{seq:>6}  {}", Escaped::lines(&source, MARGIN)));
         if let Some(client) = &mut self.client {
-            let show = |event| {
-                let (TaskProgress::Output(text) | TaskProgress::Waiting(text)) = event;
-                term::aside(&text);
-            };
+            let show = |event: TaskProgress| term::aside(&event.to_string());
             client.call(&Op::Eval { source }, show).map_err(|error| {
                 format!(
                     "the statement of record {seq} failed there, and what follows was not run ({} were before it): {}",

@@ -30,5 +30,6 @@ mod remote;
 pub mod serve;
 pub mod target;
 mod term;
+mod top;
 
 pub use cli::run;

@@ -153,6 +153,11 @@ fn list(lines: impl Iterator<Item = String>, json: Option<serde_json::Result<Str
     Ok(())
 }
 
+/// The time, as it is shown.
+pub(crate) fn now_shown() -> String {
+    shown_time(jiff::Timestamp::now().as_millisecond() as f64 / 1000.0)
+}
+
 /// A time of the server, in the zone of whoever looks.
 fn shown_time(seconds: f64) -> String {
     let zone = jiff::tz::TimeZone::system();
@@ -164,6 +169,7 @@ fn shown_time(seconds: f64) -> String {
 pub(crate) fn show(event: TaskProgress) {
     match event {
         TaskProgress::Output(text) => term::answer(text),
+        TaskProgress::Top(sample) => term::answer(sample),
         TaskProgress::Waiting(text) => term::note(text),
     }
 }

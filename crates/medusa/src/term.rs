@@ -34,6 +34,18 @@ pub(crate) fn stdout_has_colour() -> bool {
     io::stdout().is_terminal() && COLOUR.load(Ordering::Relaxed)
 }
 
+/// The columns and rows of the terminal that standard output is.
+pub(crate) fn stdout_size() -> Option<(u16, u16)> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
+}
+
+/// Writes what draws on the terminal that standard output is, or lines for a program. The texts in it have been escaped. Whether
+/// anybody still listens.
+pub(crate) fn draw(steps: &str) -> bool {
+    write_answer(steps)
+}
+
 /// Writes a line to standard output.
 pub(crate) fn answer(line: impl Display) {
     answer_text(&format!("{line}\n"));
@@ -41,12 +53,17 @@ pub(crate) fn answer(line: impl Display) {
 
 /// Writes text that has its own newlines to standard output.
 pub(crate) fn answer_text(text: &str) {
-    if io::stdout().is_terminal() { write_answer(&escaped(text).to_string()) } else { write_answer(text) }
+    if io::stdout().is_terminal() {
+        write_answer(&escaped(text).to_string())
+    } else {
+        write_answer(text)
+    };
 }
 
-fn write_answer(text: &str) {
+/// Whether anybody still listens.
+fn write_answer(text: &str) -> bool {
     let mut stdout = io::stdout().lock();
-    let _closed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
 }
 
 /// Writes a line to standard output in three pieces, of which the middle one stands out. They have been escaped.
@@ -106,7 +123,11 @@ impl Display for Paint<'_> {
 
 /// Writes a status, shown as a tree, to standard output.
 pub(crate) fn answer_tree(tree: &str) {
-    if stdout_has_colour() { write_answer(&coloured_tree(tree)) } else { answer_text(tree) }
+    if stdout_has_colour() {
+        write_answer(&coloured_tree(tree));
+    } else {
+        answer_text(tree);
+    }
 }
 
 /// The tree with its branches faint and the kinds of its objects bold.

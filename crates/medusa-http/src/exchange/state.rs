@@ -4,6 +4,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use http::{Method, StatusCode, Uri};
 use medusa_log::Sink;
@@ -18,6 +19,7 @@ use crate::connection::Connection;
 use crate::counters::{Counters, ServerCounters};
 use crate::end_hook::{Delivery, EndHook};
 use crate::fault::Fault;
+use crate::latency;
 use crate::record::PendingRecord;
 use crate::recorder;
 use crate::request_id::{self, RequestId};
@@ -50,6 +52,8 @@ pub(crate) struct Exchange {
     record: Option<PendingRecord>,
     /// What is noted for those who look on.
     trace: Option<Arc<TraceNotes>>,
+    /// When it began, for those who want to know how long requests take.
+    begun: Option<Instant>,
     /// What is told of the request if its response breaks off: of those that may.
     asked: Option<Box<RequestSummary>>,
 }
@@ -96,6 +100,7 @@ impl Exchange {
         let is_recorded = server.definition.log.is_some() || trace.is_some();
         exchange.record = is_recorded.then(|| PendingRecord::new(client, request));
         exchange.trace = trace;
+        exchange.begun = latency::begun(exchange.record.as_ref().map(PendingRecord::started));
         exchange.server = Some(server);
         exchange
     }
@@ -117,6 +122,7 @@ impl Exchange {
             end_hook: EndHook::default(),
             record: None,
             trace: None,
+            begun: None,
             asked: None,
         }
     }
@@ -289,6 +295,12 @@ impl Drop for Exchange {
         }
         if let (Some(stage), Some(under_way)) = (self.stage, self.under_way()) {
             under_way.leave(stage);
+        }
+        if let Some(begun) = self.begun
+            && !matches!(self.stage, Some(Stage::Stream | Stage::WebSocket))
+            && self.status != client_left()
+        {
+            latency::ended(begun);
         }
         if let Some(server) = &self.server {
             let definition = &server.definition;

@@ -212,8 +212,8 @@ impl<'a, C: Control> Prompt<'a, C> {
         Ok(Some(result))
     }
 
-    fn hear(&mut self, (TaskProgress::Output(text) | TaskProgress::Waiting(text)): &TaskProgress) {
-        self.terminal.print(text, &mut self.out);
+    fn hear(&mut self, event: &TaskProgress) {
+        self.terminal.print(&event.to_string(), &mut self.out);
     }
 
     fn tell(&mut self, done: Done) {

@@ -3,7 +3,9 @@
 use mlua::{Lua, Table};
 
 use super::everywhere::{finish, install_everywhere};
-use super::{dns, handler, handlers, help, history, http, log, monitor, probe, runs, site, timer, trace};
+use super::{
+    dns, handler, handlers, help, history, http, log, monitor, probe, runs, site, timer, top, trace,
+};
 use crate::context::MainContext;
 use crate::require::ScriptRoot;
 
@@ -34,6 +36,7 @@ pub(crate) fn commands(lua: &Lua) -> mlua::Result<Table> {
     trace::install(lua, &commands)?;
     probe::install(lua, &commands)?;
     runs::install(lua, &commands)?;
+    top::install(lua, &commands)?;
     help::install(lua, &commands)?;
     commands.set_readonly(true);
     Ok(commands)

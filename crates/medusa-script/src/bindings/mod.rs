@@ -26,5 +26,6 @@ pub(crate) mod shared;
 pub(crate) mod site;
 pub(crate) mod time;
 pub(crate) mod timer;
+pub(crate) mod top;
 pub(crate) mod trace;
 pub(crate) mod url;

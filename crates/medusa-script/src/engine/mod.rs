@@ -435,7 +435,7 @@ impl EngineThread {
                         let completed = async { Ok(engine.complete(&session.0, &source, at)) };
                         respond(answer, completed).await;
                     }
-                    Job::Running(job) => job.done(engine.live.workers()).await,
+                    Job::Running(job) => job.done(&engine.live).await,
                     Job::Status { answer } => respond(answer, async { Ok(engine.status().await) }).await,
                 }
             });

@@ -5,11 +5,11 @@ use std::rc::Rc;
 use mlua::{Function, MultiValue, Value};
 
 use super::*;
-use crate::runs::RunNote;
 use crate::budget::{Budget, TaskError};
 use crate::chunk::load;
 use crate::preempt::thread_cpu_time;
 use crate::print::shown_value;
+use crate::runs::RunNote;
 use crate::vm::Vm;
 
 /// A file that was loaded into a VM.
@@ -53,7 +53,10 @@ impl Loaded {
         crate::engine::runtime().unwrap().block_on(async {
             let value = self.vm.run(RunNote::default, budget, self.chunk.call_async::<Value>(())).await?;
             let Value::Function(function) = value else { return Ok(value.to_string().unwrap()) };
-            let values = self.vm.run(RunNote::default, budget, function.call_async::<MultiValue>((1, "two", true))).await?;
+            let values = self
+                .vm
+                .run(RunNote::default, budget, function.call_async::<MultiValue>((1, "two", true)))
+                .await?;
             Ok(values.iter().map(|value| value.to_string().unwrap()).collect::<Vec<_>>().join(" "))
         })
     }

@@ -2,7 +2,7 @@
 
 use crate::bindings::{
     cookie, dns, events, fetch, handler, handlers, help_docs, history, http, json, log, monitor, probe, runs,
-    shared, site, time, timer, trace, url,
+    shared, site, time, timer, top, trace, url,
 };
 use crate::docs::{Class, Item, item};
 use crate::{forms, request, respond, websocket};
@@ -154,7 +154,15 @@ pub(super) const PAGES: &[Page] = &[
         file: "under_way.md",
         title: "What is under way",
         intro: "What statements have beside that to see and to end what is under way.",
-        items: &[handlers::HANDLERS, handlers::DRAIN, runs::PS, runs::KILL, trace::DOCS, probe::DOCS],
+        items: &[
+            handlers::HANDLERS,
+            handlers::DRAIN,
+            runs::PS,
+            runs::KILL,
+            top::DOCS,
+            trace::DOCS,
+            probe::DOCS,
+        ],
         classes: &[handlers::CLASS, runs::CLASS, trace::OPTIONS, probe::OPTIONS],
     },
     Page {

@@ -8,7 +8,8 @@ mod collect;
 #[cfg(test)]
 mod tests;
 
-use std::rc::Rc;
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
 
 use medusa_proto::status::Status;
 use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
@@ -40,6 +41,19 @@ pub(crate) struct Vm {
     lua: Lua,
     heap: Heap,
     memory: Rc<Memory>,
+}
+
+thread_local! {
+    /// The VMs of this thread, and some that are gone.
+    static VMS: RefCell<Vec<Weak<Vm>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The bytes that scripts hold in the VMs of this thread, and how many VMs those are.
+pub(crate) fn memory_here() -> (u64, u64) {
+    VMS.with_borrow(|vms| {
+        let used = vms.iter().filter_map(Weak::upgrade).map(|vm| vm.heap.used() as u64);
+        used.fold((0, 0), |(bytes, vms), used| (bytes + used, vms + 1))
+    })
 }
 
 impl Vm {
@@ -75,7 +89,12 @@ impl Vm {
         install(&lua, &globals)?;
         lua.sandbox(true)?;
         let preemption = Preemption::install(&lua)?;
-        Ok(Rc::new(Self { preemption, lua, heap, memory }))
+        let this = Rc::new(Self { preemption, lua, heap, memory });
+        VMS.with_borrow_mut(|vms| {
+            vms.retain(|vm| vm.strong_count() > 0);
+            vms.push(Rc::downgrade(&this));
+        });
+        Ok(this)
     }
 
     pub(crate) fn lua(&self) -> &Lua {

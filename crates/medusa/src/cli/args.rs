@@ -268,7 +268,7 @@ Examples:
         place: Place,
     },
 
-    /// List what of scripts is running: statements, timers, requests, WebSockets, streams
+    /// List what of scripts is running: statements, timers, requests, streams
     ///
     /// What has used the most CPU time comes first, at most 100. What ends within a millisecond is never seen.
     #[command(after_long_help = "\
@@ -291,6 +291,23 @@ Examples:
         /// Its number in `medusa ps`, like `r17`; of a session, like `3`
         #[arg(value_name = "ID", value_parser = parse_killed)]
         what: Killed,
+        #[command(flatten)]
+        place: Place,
+    },
+
+    /// Show a running server in numbers, once a second
+    ///
+    /// Requests and 5xx in a second; how long half and 99 of 100 of the requests took at most, streams not
+    /// included; open connections; records that wait in logs, and that were lost; the memory of scripts; what is on trial; the
+    /// busiest mounts. On a terminal it is drawn again in place, elsewhere it is a line for each second. Ctrl-C ends it.
+    #[command(after_long_help = "\
+Examples:
+  medusa top mysite
+  medusa top -n 60 mysite > minute.txt      a minute, in lines")]
+    Top {
+        /// Stop after so many seconds
+        #[arg(short, value_parser = clap::value_parser!(u64).range(1..))]
+        n: Option<u64>,
         #[command(flatten)]
         place: Place,
     },

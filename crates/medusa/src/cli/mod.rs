@@ -19,7 +19,7 @@ use crate::logging::Logging;
 use crate::remote::Remote;
 use crate::serve::{Options, serve};
 use crate::target::Target;
-use crate::{attach, check, generate, init, term};
+use crate::{attach, check, generate, init, term, top};
 use args::{AuditCommand, Cli, Command, Place, ServeArgs};
 
 /// The levels that `check` logs: what the script prints, and what is wrong.
@@ -85,6 +85,7 @@ fn dispatch(cli: Cli, command: String) -> Result<(), String> {
         Some(Command::Status { json, place }) => remote(place, command)?.status(json),
         Some(Command::Ps { json, place }) => remote(place, command)?.ps(json),
         Some(Command::Kill { what, place }) => remote(place, command)?.kill(what),
+        Some(Command::Top { n, place }) => top::top(&remote(place, command)?, n, &person().term),
         Some(Command::Reopen { place }) => remote(place, command)?.reopen(),
         Some(Command::Stop { place }) => remote(place, command)?.stop(),
         Some(Command::Audit { command: audit }) => audited(audit, command),

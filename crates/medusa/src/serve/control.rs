@@ -285,6 +285,11 @@ impl Control for Controls {
         self.engine.runs().await.map_err(|error| failure(&error))
     }
 
+    async fn top(&self, n: Option<u64>, events: ProgressSender) -> Result<Done, Failure> {
+        let shown = self.engine.top(n, events).await;
+        shown.map(|()| Done::default()).map_err(|error| failure(&error))
+    }
+
     async fn end_run(&self, run: RunId, author: Author) -> Result<bool, Failure> {
         self.engine.end_run(run, author).await.map_err(|error| failure(&error))
     }

@@ -57,6 +57,7 @@ mod support;
 mod syslog;
 mod tls;
 mod told;
+mod top;
 mod trace;
 mod tutorial;
 mod under_way;
