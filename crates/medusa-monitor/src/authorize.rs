@@ -69,7 +69,9 @@ mod tests {
     fn who_may_change_a_part_does_nothing_to_the_whole() {
         let scope = Arc::new(Scope { mounts: vec!["/api/".into()], ..Scope::default() });
         let limited = identity(Rights { scope: Some(scope), ..Role::Operate.into() });
-        for whole in [Op::Stop, Op::Reopen, Op::Reload { confirm: None }, Op::Kill(Killed::Session { session: 1 })] {
+        for whole in
+            [Op::Stop, Op::Reopen, Op::Reload { confirm: None }, Op::Kill(Killed::Session { session: 1 })]
+        {
             let refused = authorize(&limited, &whole).expect_err(whole.name()).to_string();
             let why = "concerns the whole server, and your rights end at the mounts /api/";
             assert_eq!(refused, format!("{} {why}", whole.name()));

@@ -4,7 +4,7 @@
 //! - [`identity`], [`authorize`](mod@authorize): who has one, and what that allows;
 //! - [`runs`]: what of scripts is running;
 //! - [`sessions`]: those that are open; [`news`]: what they are told without asking;
-//! - [`protocol`]: what is said, as lines of JSON;
+//! - [`protocol`]: what is said, as lines of JSON; [`commands`]: the same, typed as statements;
 //! - [`state`]: the state directory, which one server at a time holds, and the unix socket in it;
 //! - [`socket`]: the sessions on that socket;
 //! - [`ssh`]: the sessions over SSH; [`classic`]: those of clients from 1997;
@@ -24,6 +24,7 @@ pub mod audit;
 pub mod authorize;
 pub mod classic;
 pub mod client;
+mod commands;
 #[cfg(test)]
 mod fake;
 pub mod identity;

@@ -194,26 +194,6 @@ impl TracedBy {
         let all = [("path", path), ("method", method), ("status", status), ("ip", ip), ("server", server)];
         all.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)))
     }
-
-    /// From what stands between braces: `path = "/api/", status = 500`.
-    fn from_text(text: &str) -> Option<Self> {
-        let mut by = Self::default();
-        for option in arguments(text)? {
-            let (name, value) = option.split_once('=')?;
-            let value = value.trim();
-            let (place, is_status) = match name.trim() {
-                "path" => (&mut by.path, false),
-                "method" => (&mut by.method, false),
-                "status" => (&mut by.status, true),
-                "ip" => (&mut by.ip, false),
-                "server" => (&mut by.server, false),
-                _ => return None,
-            };
-            let number = || value.parse::<u16>().ok().filter(|_| is_status).map(|_| value.to_owned());
-            *place = Some(quoted(value).or_else(number)?);
-        }
-        Some(by)
-    }
 }
 
 impl Op {
@@ -273,61 +253,6 @@ impl Op {
         )
     }
 
-    /// The command that a statement is, if it is one: `status()`, `kill(3)`, with nothing before or behind. No code runs for
-    /// it, so that roles have it that may run none.
-    pub fn from_text(text: &str) -> Option<Self> {
-        let (name, rest) = text.trim().split_once('(')?;
-        let arguments = arguments(rest.trim_end().strip_suffix(')')?)?;
-        let number = |text: &str| text.parse::<u64>().ok();
-        Some(match (name.trim_end(), &*arguments) {
-            ("reload", []) => Self::Reload { confirm: None },
-            ("reload", [seconds]) => Self::Reload { confirm: Some(seconds.parse().ok()?) },
-            ("status", []) => Self::Status,
-            ("reopen", []) => Self::Reopen,
-            ("stop", []) => Self::Stop,
-            ("ping", []) => Self::Ping,
-            ("sessions", []) => Self::Sessions,
-            ("ps", []) => Self::Ps,
-            ("top", []) => Self::Top { n: None },
-            ("top", [n]) => Self::Top { n: Some(number(n).filter(|n| *n > 0)?) },
-            ("kill", [killed]) => Self::Kill(match number(killed) {
-                Some(session) => Killed::Session { session },
-                None => Killed::Run { run: quoted(killed)?.parse().ok()? },
-            }),
-            ("generations", []) => Self::Generations,
-            ("diff", [from]) => Self::Diff { from: number(from)?, to: None },
-            ("diff", [from, to]) => Self::Diff { from: number(from)?, to: Some(number(to)?) },
-            ("explain", [method, url]) => Self::Explain { method: quoted(method)?, url: quoted(url)? },
-            ("rollback", [to]) => Self::Rollback { generation: number(to)?, reason: None },
-            ("rollback", [to, why]) => Self::Rollback { generation: number(to)?, reason: Some(quoted(why)?) },
-            ("save", [why]) => Self::Save { reason: quoted(why)? },
-            ("drift", []) => Self::Drift,
-            ("trace", rest) if rest.len() <= 3 => {
-                let (mut of, mut n, mut seconds) = Default::default();
-                if let Some(table) = rest.first().filter(|of| **of != "nil") {
-                    of = TracedBy::from_text(table.strip_prefix('{')?.strip_suffix('}')?)?;
-                }
-                if let Some(given) = rest.get(1) {
-                    n = Some(number(given)?);
-                }
-                if let Some(given) = rest.get(2) {
-                    seconds = Some(given.parse().ok()?);
-                }
-                Self::Trace { of, n, seconds }
-            }
-            ("handlers", []) => Self::Handlers,
-            ("drain", [generation]) => Self::Drain { generation: number(generation)?, seconds: None },
-            ("drain", [generation, seconds]) => {
-                Self::Drain { generation: number(generation)?, seconds: Some(seconds.parse().ok()?) }
-            }
-            ("confirm", []) => Self::Confirm { generation: None },
-            ("confirm", [generation]) => Self::Confirm { generation: Some(number(generation)?) },
-            ("cancel", []) => Self::Cancel { generation: None },
-            ("cancel", [generation]) => Self::Cancel { generation: Some(number(generation)?) },
-            _ => return None,
-        })
-    }
-
     /// The name, and what comes with it: `kill session=3`.
     pub(crate) fn described(&self) -> String {
         let mut text = self.name().to_owned();
@@ -370,36 +295,6 @@ impl Op {
     }
 }
 
-/// What stands between commas, but for those between quotes and in braces.
-fn arguments(text: &str) -> Option<Vec<&str>> {
-    let (mut all, mut from, mut depth, mut quote) = (Vec::new(), 0, 0_usize, None);
-    for (at, char) in text.char_indices() {
-        match (quote, char) {
-            (Some(open), _) => quote = (open != char).then_some(open),
-            (None, '"' | '\'') => quote = Some(char),
-            (None, '{') => depth += 1,
-            (None, '}') => depth = depth.checked_sub(1)?,
-            (None, ',') if depth == 0 => {
-                all.push(text.get(from..at)?.trim());
-                from = at + 1;
-            }
-            _ => {}
-        }
-    }
-    let last = text.get(from..)?.trim();
-    if !(last.is_empty() && all.is_empty()) {
-        all.push(last);
-    }
-    (depth == 0 && quote.is_none()).then_some(all)
-}
-
-/// What stands between quotes, if nothing in it needs a language to be understood.
-fn quoted(text: &str) -> Option<String> {
-    let quote = text.chars().next().filter(|quote| ['"', '\''].contains(quote))?;
-    let text = text.strip_prefix(quote)?.strip_suffix(quote)?;
-    (!text.contains([quote, '\\'])).then(|| text.to_owned())
-}
-
 #[derive(Serialize)]
 struct Outgoing<'a> {
     version: u32,
@@ -429,30 +324,6 @@ pub enum RequestError {
     )]
     TooLong,
 }
-
-/// The commands that are typed as statements of their own, and the least role that has them.
-pub(crate) const COMMANDS: [(&str, Role); 20] = [
-    ("cancel", Role::Operate),
-    ("confirm", Role::Operate),
-    ("diff", Role::View),
-    ("drain", Role::Operate),
-    ("drift", Role::View),
-    ("explain", Role::View),
-    ("generations", Role::View),
-    ("handlers", Role::View),
-    ("kill", Role::Operate),
-    ("ping", Role::View),
-    ("ps", Role::View),
-    ("reload", Role::Operate),
-    ("reopen", Role::Operate),
-    ("rollback", Role::Operate),
-    ("save", Role::Operate),
-    ("sessions", Role::View),
-    ("status", Role::View),
-    ("stop", Role::Operate),
-    ("top", Role::View),
-    ("trace", Role::View),
-];
 
 /// A request as a line, with its newline.
 ///
@@ -742,72 +613,6 @@ mod tests {
             assert_eq!(decode(&line).expect("what we wrote"), op);
         }
         assert_eq!(encode(&Op::Stop).expect("short"), b"{\"version\":1,\"op\":\"stop\"}\n");
-    }
-
-    #[test]
-    fn every_command_has_the_role_that_it_needs() {
-        for (name, role) in COMMANDS {
-            let calls = ["", "1", "'GET', '/'", "'why'"]
-                .map(|arguments| Op::from_text(&format!("{name}({arguments})")));
-            let op = calls.into_iter().flatten().next().expect(name);
-            assert_eq!((op.name(), op.needs()), (name, role));
-        }
-    }
-
-    #[test]
-    fn a_command_is_told_from_code() {
-        assert_eq!(Op::from_text(" status() \n"), Some(Op::Status));
-        assert_eq!(Op::from_text("kill( 3 )"), Some(Op::Kill(Killed::Session { session: 3 })));
-        assert_eq!(Op::from_text("kill('r3')"), Some(Op::Kill(Killed::Run { run: RunId(3) })));
-        assert_eq!(
-            decode(b"{\"version\":1,\"op\":\"kill\",\"session\":3}").expect("as before"),
-            Op::Kill(Killed::Session { session: 3 })
-        );
-        for code in [
-            "status",
-            "status().x",
-            "kill(-1)",
-            "kill()",
-            "kill('3')",
-            "kill(r3)",
-            "print(status())",
-            "status() status()",
-            "f()",
-            "",
-        ] {
-            assert_eq!(Op::from_text(code), None, "{code}");
-        }
-    }
-
-    #[test]
-    fn arguments_are_told_apart() {
-        let save = |reason: &str| Op::Save { reason: reason.into() };
-        assert_eq!(Op::from_text("save(\"a, b)\")"), Some(save("a, b)")));
-        assert_eq!(Op::from_text("save('it is {')"), Some(save("it is {")));
-        let status =
-            TracedBy { status: Some("500".into()), path: Some("/a,b/".into()), ..TracedBy::default() };
-        for (text, of, n, seconds) in [
-            ("trace()", TracedBy::default(), None, None),
-            ("trace(nil, 3)", TracedBy::default(), Some(3), None),
-            ("trace({ path = \"/a,b/\", status = 500 }, 3, 0.5)", status, Some(3), Some(0.5)),
-            ("trace({})", TracedBy::default(), None, None),
-        ] {
-            assert_eq!(Op::from_text(text), Some(Op::Trace { of, n, seconds }), "{text}");
-        }
-        for code in [
-            "trace(f)",
-            "trace({ path = f })",
-            "trace({ path = '/' }",
-            "trace({ method = 500 })",
-            "trace({ size = 1 })",
-            "trace({} })",
-            "trace(nil, 1.5)",
-            "trace(nil, 1, 2, 3)",
-            "save('a)",
-            "save('a' .. 'b')",
-        ] {
-            assert_eq!(Op::from_text(code), None, "{code}");
-        }
     }
 
     #[test]
