@@ -146,15 +146,28 @@ fn a_crowd_that_fills_a_vm_makes_nobody_else_wait_under_load() {
 #[test]
 fn while_a_vm_is_nearly_full_no_body_is_taken() {
     let site = web("web:mount('/ok', function() return 'ok' end)
-        web:mount('/fill', function()
-            for _ = 1, 10 do keep = { keep, buffer.create(1024 * 1024) } end
-            return 'filled'
-        end)
+        local function fill(times, bytes)
+            return function()
+                for _ = 1, times do keep = { keep, buffer.create(bytes) } end
+                return 'filled'
+            end
+        end
+        web:mount('/fill', fill(10, 1024 * 1024))
+        web:mount('/little', fill(1, 50000))
         web:mount('/body', function(req) return req:body() end)");
     let server = start(&site);
-    for _ in 0..23 {
-        assert_eq!(server.get("/fill").text(), "filled");
+    let mut filling = server.connect();
+    for _ in 0..22 {
+        assert_eq!(filling.get("/fill").text(), "filled");
     }
+    // Who holds more than a little at this mark may be stopped for it.
+    let mut fill_on = || assert_eq!(filling.get("/little").text(), "filled");
+    let is_nearly_full = |_| {
+        fill_on();
+        server.documents("vm")[0]["memory_nearly_full"] == true
+    };
+    assert!((0..400).any(is_nearly_full));
+    (0..20).for_each(|_| fill_on());
     // The body never comes: it is not waited for.
     let mut client = server.connect();
     client.send("POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n");
