@@ -1,10 +1,11 @@
-//! The tutorial, run as it stands there: what is typed, and what is seen.
+//! The tutorial, run as it stands there: what is typed, and what is seen; and the recording of that.
 
-use std::thread;
+use std::{fs, thread};
 
 use medusa_monitor::{Client, Op};
 use medusa_proto::progress::TaskProgress;
 use medusa_testkit::{Server, Site, wait};
+use serde_json::json;
 
 use super::support::start;
 
@@ -96,6 +97,40 @@ fn all_of_it_is_as_it_says() {
         }
     }
     assert!(differs.is_empty(), "{}", differs.join("\n"));
+}
+
+/// All that was typed and seen, as an asciicast (version 2): <https://docs.asciinema.org/manual/asciicast/v2/>. It is typed at
+/// the pace of somebody who knows what to type.
+fn recording() -> String {
+    let header =
+        json!({ "version": 2, "width": 100, "height": 30, "title": "Ten minutes at the prompt of Medusa" });
+    let (mut cast, mut at) = (vec![header.to_string()], 0);
+    let mut show = |after: u32, text: &str| {
+        at += after;
+        let event = json!([f64::from(at) / 1000.0, "o", text.replace('\n', "\r\n")]);
+        cast.push(event.to_string());
+    };
+    for (typed, seen) in steps() {
+        let (prompt, what) = typed.split_at(2);
+        show(0, prompt);
+        for (at, word) in what.split_inclusive(' ').enumerate() {
+            show(if at == 0 { 1200 } else { 180 }, word);
+        }
+        show(300, "\n");
+        show(200, &seen);
+    }
+    cast.join("\n") + "\n"
+}
+
+#[test]
+fn its_recording_shows_what_it_says() {
+    let (file, made) = ("../../docs/tutorial.cast", recording());
+    if fs::read_to_string(file).is_ok_and(|known| known == made) {
+        return;
+    }
+    let there = std::env::temp_dir().join("tutorial.cast");
+    fs::write(&there, made).expect("written");
+    panic!("docs/tutorial.cast is not of this tutorial: {} is", there.display());
 }
 
 /// A trace or a probe, and the request of the customer that it shows.
