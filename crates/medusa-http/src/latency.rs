@@ -6,13 +6,14 @@
 //! **Invariant:** while nobody looks on, that costs each request one look at a number.
 
 use std::array;
-use std::sync::OnceLock;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use medusa_net::worker;
+use parking_lot::RwLock;
 
-use crate::counters::SHARDS;
+use crate::counters::{Counters, SHARDS};
 
 /// The steps from one power of two to the next, and below the first of them one for each microsecond.
 const STEPS: usize = 8;
@@ -21,28 +22,41 @@ const POWERS: usize = 28;
 const BUCKETS: usize = STEPS + POWERS * STEPS;
 
 static LOOKING_ON: AtomicUsize = AtomicUsize::new(0);
-static HISTOGRAM: OnceLock<Box<Histogram>> = OnceLock::new();
+static WATCHERS: RwLock<Vec<Arc<LatencyWatcher>>> = RwLock::new(Vec::new());
+
+/// Who looks on, as requests see them.
+#[derive(Debug)]
+struct LatencyWatcher {
+    /// Of requests to these mounts; none: of all.
+    mounts: Option<Vec<Arc<Counters>>>,
+    histogram: Box<Histogram>,
+}
 
 /// The looking on; it ends when it is dropped.
 #[derive(Debug)]
-pub struct LatencyWatch(());
+pub struct LatencyWatch(Arc<LatencyWatcher>);
 
 impl LatencyWatch {
-    /// Looks on from now on: at the requests that begin.
-    pub fn begin() -> Self {
-        LOOKING_ON.fetch_add(1, Relaxed);
-        Self(())
+    /// Looks on from now on: at the requests that begin, to the mounts with these counters or to all.
+    pub fn begin(mounts: Option<Vec<Arc<Counters>>>) -> Self {
+        let watcher = Arc::new(LatencyWatcher { mounts, histogram: Box::default() });
+        let mut watchers = WATCHERS.write();
+        watchers.push(Arc::clone(&watcher));
+        LOOKING_ON.store(watchers.len(), Relaxed);
+        Self(watcher)
     }
 
-    /// All that was seen until now, by whoever looked on.
+    /// All that was seen until now.
     pub fn read(&self) -> Latencies {
-        histogram().read()
+        self.0.histogram.read()
     }
 }
 
 impl Drop for LatencyWatch {
     fn drop(&mut self) {
-        LOOKING_ON.fetch_sub(1, Relaxed);
+        let mut watchers = WATCHERS.write();
+        watchers.retain(|other| !Arc::ptr_eq(other, &self.0));
+        LOOKING_ON.store(watchers.len(), Relaxed);
     }
 }
 
@@ -51,13 +65,15 @@ pub(crate) fn begun(known: Option<Instant>) -> Option<Instant> {
     (LOOKING_ON.load(Relaxed) > 0).then(|| known.unwrap_or_else(Instant::now))
 }
 
-/// A request has ended.
-pub(crate) fn ended(begun: Instant) {
-    histogram().count(begun.elapsed());
-}
-
-fn histogram() -> &'static Histogram {
-    HISTOGRAM.get_or_init(Box::default)
+/// A request has ended, which came to the mount with these counters.
+pub(crate) fn ended(begun: Instant, mount: Option<&Counters>) {
+    let length = begun.elapsed();
+    let is = |of: &Arc<Counters>| mount.is_some_and(|mount| std::ptr::eq(&raw const **of, mount));
+    for watcher in &*WATCHERS.read() {
+        if watcher.mounts.as_ref().is_none_or(|mounts| mounts.iter().any(is)) {
+            watcher.histogram.count(length);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -116,9 +132,14 @@ impl Latencies {
         Self(self.0.iter().zip(&before.0).map(|(now, before)| now.saturating_sub(*before)).collect())
     }
 
+    /// How many they are.
+    pub fn count(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
     /// The length that this part of them took at the most (0.5: the median); none if there were none.
     pub fn quantile(&self, part: f64) -> Option<Duration> {
-        let all: u64 = self.0.iter().sum();
+        let all = self.count();
         let wanted = ((all as f64 * part).ceil() as u64).max(1);
         let mut so_far = 0;
         let at = self.0.iter().position(|count| {

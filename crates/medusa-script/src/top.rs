@@ -24,7 +24,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Tells of `n` seconds, each when it is over; or of all that come, until nobody listens any more. A second that comes while
 /// the one before has not been taken is left out.
 pub(crate) async fn watch(live: &Live, n: Option<u64>, events: &ProgressSender) {
-    let looking = LatencyWatch::begin();
+    let looking = LatencyWatch::begin(None);
     let mut before = TopReading::take(live, &looking).await;
     let mut ticks = tokio::time::interval_at(Instant::now() + EVERY, EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

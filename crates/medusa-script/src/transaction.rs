@@ -12,11 +12,13 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use medusa_proto::author::Author;
 use medusa_proto::progress::TaskProgress;
-use medusa_site::{Busy, Change, Draft, DraftError, Generation, GivenUp, Live, Parts, PublishError};
+use medusa_site::{
+    Busy, Change, Draft, DraftError, Generation, GivenUp, Live, Parts, PublishError, TrialTerms,
+};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
@@ -236,7 +238,7 @@ impl Transaction {
     /// Publishes what was edited, on trial if a time is given; nothing if nothing was. Returns the generation.
     pub(crate) async fn commit_now(
         &self,
-        trial: Option<Duration>,
+        trial: Option<TrialTerms>,
         reason: Option<Arc<str>>,
     ) -> Result<Option<Generation>, PublishError> {
         self.ending.replace(Ending::Publish);
@@ -461,6 +463,8 @@ pub(crate) fn tells(events: Option<ProgressSender>) -> impl FnMut(Busy) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use medusa_proto::author::Via;
 
     use super::*;

@@ -13,6 +13,7 @@ mod draft;
 mod drain;
 mod explain;
 mod gate;
+mod guard;
 mod history;
 mod in_use;
 mod interner;
@@ -32,6 +33,7 @@ pub use draft::{Draft, DraftError};
 pub use drain::DrainError;
 pub use explain::{ExplainError, explain};
 pub use gate::{Busy, GivenUp, MOST_HELD};
+pub use guard::{Guard, GuardTerms, Guarding};
 pub use history::{Generation, HistoryError, MAX_GENERATIONS, MAX_LOADS, MAX_WHOLE};
 pub use in_use::{HandlerState, HandlerUse};
 pub use interner::{Interner, MAX_HANDLERS, MAX_RESOLVERS, MAX_SINKS, MAX_TLS, Unmade};
@@ -43,7 +45,9 @@ pub use parts::{
     EventLog, HttpServer, MAX_TIMERS, MadeTimer, MonitorClassic, MonitorClassicSpec, MonitorSsh,
     MonitorSshSpec, MountId, MountSpec, ServerSpec, SiteResolver, Timer, TimerCounters, TimerStage,
 };
-pub use pending::{LONGEST_REASON, LONGEST_TRIAL, Pending, TrialError, Unconfirmed, reason_of, trial_of};
+pub use pending::{
+    LONGEST_REASON, LONGEST_TRIAL, Pending, TrialError, TrialTerms, Unconfirmed, reason_of, trial_of,
+};
 pub use prepare::{PartError, PublishError, PublishStage};
 pub use scope::OutOfScope;
 pub use site::Site;

@@ -26,7 +26,7 @@ use crate::history::{Generation, History, HistoryError};
 use crate::in_use::{HandlerState, HandlerUse, HandlerVersion, HandlerVersions};
 use crate::interner::Interner;
 use crate::part::{Environment, Parts, Place, Prepare, Running};
-use crate::pending::{Pending, Trial, TrialError, Unconfirmed};
+use crate::pending::{Pending, Trial, TrialError, TrialTerms, Unconfirmed};
 use crate::prepare::{PublishError, bind, check_addresses, prepare};
 use crate::scope::{self, OutOfScope};
 use crate::site::Site;
@@ -59,7 +59,7 @@ pub struct Change {
     pub reason: Option<Arc<str>>,
     /// How long it is on trial once it is published: it is taken back unless it is confirmed within that time. None: it is
     /// there for good, as is the first one, before which there was nothing.
-    pub trial: Option<Duration>,
+    pub trial: Option<TrialTerms>,
     author: Author,
     /// The generation whose load of the script its draft is of; none: it is a load itself.
     loaded: Option<u64>,
@@ -294,8 +294,8 @@ impl Live {
     fn remember(&self, old: &Site, new: &Arc<Site>, change: &Change, took: Duration) -> Option<Generation> {
         if change.reverts {
             self.trial.reverted(None);
-        } else if let Some(time) = change.trial.filter(|_| *self.published.borrow() > 0) {
-            self.trial.begin(new.generation, old.generation, change.author.clone(), time);
+        } else if let Some(terms) = change.trial.as_ref().filter(|_| *self.published.borrow() > 0) {
+            self.trial.begin(new.generation, old.generation, change.author.clone(), terms);
         }
         self.versions.lock().note(old, new);
         let mut history = self.history.lock();
@@ -319,7 +319,9 @@ impl Live {
         match self.pending().filter(|pending| pending.generation == *number) {
             Some(pending) => {
                 let left = pending.left().as_secs_f64().ceil();
-                format!("{report}; goes back to {} in {left} s unless confirm()", pending.back_to)
+                let guard =
+                    pending.guard.map(|guard| format!(", at once at {}", guard.said())).unwrap_or_default();
+                format!("{report}; goes back to {} in {left} s unless confirm(){guard}", pending.back_to)
             }
             None => report,
         }

@@ -8,6 +8,8 @@ use medusa_proto::status::{Status, Value};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::guard::Guard;
+
 /// The longest time a change may be on trial: a day. Until it is confirmed nobody can change anything else.
 pub const LONGEST_TRIAL: Duration = Duration::from_hours(24);
 
@@ -39,6 +41,21 @@ pub fn trial_of(seconds: f64) -> Result<Duration, String> {
     })
 }
 
+/// How a change is put on trial.
+#[derive(Debug, Clone)]
+pub struct TrialTerms {
+    /// How long.
+    pub time: Duration,
+    /// What it is taken back for before that.
+    pub guard: Option<Arc<Guard>>,
+}
+
+impl From<Duration> for TrialTerms {
+    fn from(time: Duration) -> Self {
+        Self { time, guard: None }
+    }
+}
+
 /// A change on trial.
 #[derive(Debug, Clone)]
 pub struct Pending {
@@ -50,6 +67,8 @@ pub struct Pending {
     pub by: Author,
     /// The time at which it is taken back.
     pub deadline: Instant,
+    /// What it is taken back for before that.
+    pub guard: Option<Arc<Guard>>,
     /// Whether it is being taken back already.
     reverting: bool,
 }
@@ -151,9 +170,10 @@ impl Trial {
     }
 
     /// Puts what was published on trial.
-    pub(crate) fn begin(&self, generation: u64, back_to: u64, by: Author, time: Duration) {
-        let deadline = Instant::now() + time.min(LONGEST_TRIAL);
-        self.0.send_replace(Some(Pending { generation, back_to, by, deadline, reverting: false }));
+    pub(crate) fn begin(&self, generation: u64, back_to: u64, by: Author, terms: &TrialTerms) {
+        let deadline = Instant::now() + terms.time.min(LONGEST_TRIAL);
+        let guard = terms.guard.clone();
+        self.0.send_replace(Some(Pending { generation, back_to, by, deadline, guard, reverting: false }));
     }
 
     /// Has what is on trial be what `next` makes of it, or end, if it is the one that was `asked` for and nobody takes it back.

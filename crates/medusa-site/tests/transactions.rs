@@ -351,7 +351,7 @@ impl Rig {
             (self.live.begin(author, |_| {}).await, self.running.clone())
         };
         let on_trial = random.one_in(6) && self.generation > 0;
-        change.trial = on_trial.then_some(LONGEST_TRIAL);
+        change.trial = on_trial.then(|| LONGEST_TRIAL.into());
         for _ in 0..=random.below(6) {
             self.edit(&mut change.draft, &mut slots, random);
         }

@@ -274,6 +274,12 @@ impl Exchange {
         if let Some(mount) = mount {
             mount.count(self.status);
         }
+        if let Some(begun) = self.begun
+            && !matches!(self.stage, Some(Stage::Stream | Stage::WebSocket))
+            && self.status != client_left()
+        {
+            latency::ended(begun, mount);
+        }
         counters.requests.count(self.status);
         if let (Some(pending), Some(sink)) = (&self.record, log) {
             recorder::write(
@@ -295,12 +301,6 @@ impl Drop for Exchange {
         }
         if let (Some(stage), Some(under_way)) = (self.stage, self.under_way()) {
             under_way.leave(stage);
-        }
-        if let Some(begun) = self.begun
-            && !matches!(self.stage, Some(Stage::Stream | Stage::WebSocket))
-            && self.status != client_left()
-        {
-            latency::ended(begun);
         }
         if let Some(server) = &self.server {
             let definition = &server.definition;

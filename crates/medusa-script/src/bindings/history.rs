@@ -1,16 +1,17 @@
 //! The commands of a session that go back and forth in the history of the site, and those that hold a change together.
 
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use medusa_http::UseCounts;
 use medusa_proto::with_causes;
-use medusa_site::{Generation, explain, reason_of, trial_of};
+use medusa_site::{Generation, Guard, GuardTerms, TrialTerms, explain, reason_of, trial_of};
 use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value};
 
 use crate::call_site::fail;
 use crate::context::MainContext;
 use crate::docs::{Class, Item, session_item};
-use crate::options::no_more;
+use crate::options::{Options, no_more};
 use crate::print::{as_whole, show};
 use crate::transaction::Transaction;
 
@@ -23,10 +24,11 @@ pub(crate) const DOCS: &[Item] = &[
     ),
     session_item(
         "commit",
-        "(seconds: number?, reason: string?) -> string",
+        "(seconds: number?, guards: GuardOptions | string | nil, reason: string?) -> string",
         "Publishes what this statement has changed, or all since `begin()`. With a number of seconds (at most a day) the change \
-         is on trial: the site goes back to what it was, by itself, unless somebody confirms it within that time. Once more \
-         while it is on trial, it gives it so many seconds from now on. The reason is kept in the history.",
+         is on trial: the site goes back to what it was, by itself, unless somebody confirms it within that time, or at once \
+         when one of `guards` trips. Once more while it is on trial, it gives it so many seconds from now on. The reason, which \
+         may also stand in the place of `guards`, is kept in the history.",
     ),
     session_item("abort", "() -> ()", "Gives up what was begun by `begin()`."),
     session_item(
@@ -78,6 +80,28 @@ pub(crate) const DOCS: &[Item] = &[
          The last 16 generations can be gone back to, of at most three scripts besides the running one.",
     ),
 ];
+
+pub(crate) const GUARDS: Class = Class {
+    name: "GuardOptions",
+    doc: "What a change on trial is taken back for before its time is over: something about the mounts that it adds or changes, \
+          taken together, compared with what it was before. It is looked at every second, from 20 requests on.",
+    fields: &[
+        session_item(
+            "errors",
+            "number?",
+            "The part of the requests that may be answered with a 5xx beyond the part that was since the server began: 0.01 for \
+             one of a hundred.",
+        ),
+        session_item(
+            "p99",
+            "number?",
+            "How many times as long as before requests may take, but for the slowest of a hundred: 2 for twice. For that, \
+             `commit` first looks on for 2 seconds, or 1000 requests; if there were fewer than 20, it says that it does not \
+             guard that. Streams and WebSockets do not count.",
+        ),
+    ],
+    methods: &[],
+};
 
 pub(crate) const CLASS: Class = Class {
     name: "Generation",
@@ -218,11 +242,18 @@ pub(super) fn of_session(lua: &Lua, command: &str) -> mlua::Result<std::rc::Rc<T
 
 async fn commit(
     lua: Lua,
-    (seconds, reason, rest): (Option<f64>, Option<String>, MultiValue),
+    (seconds, guards, reason, rest): (Option<f64>, Value, Option<String>, MultiValue),
 ) -> mlua::Result<String> {
-    no_more(&lua, "commit(seconds, reason)", &rest)?;
+    no_more(&lua, "commit(seconds, guards, reason)", &rest)?;
     let failed = |why: String| fail(&lua, format!("commit: {why}"));
     let trial = seconds.map(trial_of).transpose().map_err(failed)?;
+    let (guards, reason) = match guards {
+        Value::String(text) if reason.is_none() => (None, Some(text.to_string_lossy())),
+        guards => (guard_terms(&lua, guards)?, reason),
+    };
+    if guards.is_some() && trial.is_none() {
+        return Err(failed("guards are for a change on trial: `commit(60, { errors = 0.01 })`".to_owned()));
+    }
     let reason = reason.map(reason_of).transpose().map_err(failed)?;
     let live = MainContext::of(&lua)?.live;
     let transaction = of_session(&lua, "commit")?;
@@ -237,17 +268,37 @@ async fn commit(
             pending.generation, pending.back_to
         ));
     }
+    let mut terms = trial.map(TrialTerms::from);
+    if let (Some(terms), Some(guards)) = (&mut terms, guards)
+        && let Some((old, new)) = transaction
+            .edit_change(|change| (change.draft.base().parts.clone(), change.draft.parts().clone()))
+    {
+        let looking = Guard::look(guards, &old, &new);
+        terms.guard = Some(Arc::new(Transaction::excuse(looking).await));
+    }
     if trial.is_some() && transaction.has_edits() {
         let engine = MainContext::of(&lua)?.engine()?;
         engine.note_trial(transaction.author().clone()).await.map_err(|error| failed(error.render()))?;
     }
-    let published = transaction.commit_now(trial, reason).await;
+    let published = transaction.commit_now(terms, reason).await;
     if trial.is_some() && published.is_err() {
         MainContext::of(&lua)?.engine()?.forget_trial();
     }
     let published = published.map_err(|error| failed(with_causes(&error)))?;
     let generation = published.ok_or_else(|| failed("nothing was changed".to_owned()))?;
     Ok(live.report(&generation))
+}
+
+fn guard_terms(lua: &Lua, guards: Value) -> mlua::Result<Option<GuardTerms>> {
+    if guards.is_nil() {
+        return Ok(None);
+    }
+    let mut options = Options::new(lua, "commit", guards)?;
+    let terms =
+        GuardTerms { errors: options.get("errors", "a number")?, p99: options.get("p99", "a number")? };
+    options.finish()?;
+    terms.check().map_err(|why| fail(lua, format!("commit: {why}")))?;
+    Ok((terms != GuardTerms::default()).then_some(terms))
 }
 
 async fn cancel(lua: Lua, (number, rest): (Value, MultiValue)) -> mlua::Result<String> {

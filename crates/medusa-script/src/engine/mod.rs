@@ -23,7 +23,7 @@ use medusa_proto::author::{Author, Via};
 use medusa_proto::progress::TaskProgress;
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
-use medusa_site::{Generation, HistoryError, HttpServer, Live, PublishError};
+use medusa_site::{Generation, HistoryError, HttpServer, Live, PublishError, TrialTerms};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{JoinSet, spawn_local};
@@ -499,7 +499,7 @@ impl EngineThread {
         let ((vm, calls), transaction) = self.run(author, events, sources).await?;
         if trial.is_some() && self.live.site().loaded > 0 {
             self.note_base(transaction.author(), Some(vm.sources().all_files())).await?;
-            transaction.edit_change(|change| change.trial = trial);
+            transaction.edit_change(|change| change.trial = trial.map(TrialTerms::from));
         }
         let published = self.publish_load(&transaction, vm, calls).await;
         self.forget_trial();

@@ -148,7 +148,7 @@ pub(super) const PAGES: &[Page] = &[
         title: "Sessions",
         intro: "What statements have beside the names of the main script, unless that has a name of its own for it.",
         items: history::DOCS,
-        classes: &[history::CLASS],
+        classes: &[history::CLASS, history::GUARDS],
     },
     Page {
         file: "under_way.md",

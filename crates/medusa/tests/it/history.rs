@@ -1,6 +1,8 @@
 //! Generations: what changed is told, one can go back, changes of several statements, changes on trial.
 
-use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+use std::{fs, thread};
 
 use medusa_monitor::{CallError, Client, Done, Op};
 use medusa_testkit::{Server, Signal, WebSocket, wait};
@@ -273,6 +275,58 @@ fn a_change_on_trial_goes_back_by_itself() {
         assert!(told.contains("the time to confirm must be 1 to 86400 seconds"), "{bad}: {told}");
     }
     assert_eq!(server.get("/z").status, 404);
+}
+
+#[test]
+fn a_guard_takes_a_change_on_trial_back_before_its_time() {
+    let server = start(&web(
+        "m = web:mount('/{$}', function() return 'old' end) web:mount('/other', function() error('as ever') end)",
+    ));
+    let mut session = Session::with(&server);
+    // Others who fail as they did before are not its fault.
+    (0..30).for_each(|_| drop(server.get("/other")));
+    let trial =
+        session.value("m:replace(function() return 'new' end) return commit(60, { errors = 0.01 }, 'why')");
+    assert!(trial.ends_with("goes back to 1 in 60 s unless confirm(), at once at 1% more errors"), "{trial}");
+    (0..30).for_each(|_| drop((server.get("/other"), server.get("/"))));
+    assert_eq!(session.value("confirm()"), "generation 2 is confirmed");
+
+    session.value("m:replace(function() error('no') end) return commit(60, { errors = 0.01 })");
+    (0..30).for_each(|_| assert_eq!(server.get("/").status, 500));
+    server.stderr().wait_for("generation 3 does badly (100% of the requests to what it changed fail, 0% did before) and is taken back");
+    wait::until("it is taken back", || (server.get("/").text() == "new").then_some(()));
+
+    // How long requests take, as long as there are some.
+    let few = session.value("m:replace(function() return 'few' end) return commit(60, { p99 = 2 })");
+    assert!(few.ends_with("at once at no p99, as too few requests came before"), "{few}");
+    session.value("confirm()");
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut client = server.connect();
+                while !over.load(Relaxed) {
+                    client.get("/");
+                    thread::park_timeout(Duration::from_millis(20));
+                }
+            });
+        }
+        let slow = "m:replace(function() medusa.sleep(2) return 'slow' end) return commit(60, { p99 = 3 })";
+        let trial = session.value(slow);
+        assert!(trial.contains("at once at a p99 over 3 times "), "{trial}");
+        server.stderr().wait_for("generation 6 does badly (the p99 of what it changed is ");
+        over.store(true, Relaxed);
+    });
+    wait::until("it is taken back", || (server.get("/").text() == "few").then_some(()));
+    for (bad, why) in [
+        ("commit(60, { errors = 1 })", "`errors` must be a part of all requests"),
+        ("commit(60, { p99 = 0.5 })", "`p99` must be a number of times"),
+        ("commit(60, { p95 = 2 })", "there is no option \"p95\"; there are: errors, p99"),
+        ("commit(nil, { p99 = 2 })", "guards are for a change on trial"),
+    ] {
+        let told = session.failure(&format!("web:mount('/z', function() end) {bad}"));
+        assert!(told.contains(why), "{bad}: {told}");
+    }
 }
 
 /// A server that is killed while a change is on trial starts with what was before it; once that is confirmed, with the script.
