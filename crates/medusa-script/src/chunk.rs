@@ -34,7 +34,16 @@ pub(crate) fn load(
         return compile(None);
     }
     // Of 200 locals that a function may have, constants do not count without their names: such a file has none.
-    compile(Some(Compiler::new().set_debug_level(WITH_NAMES))).or_else(|_error| compile(None))
+    compile(Some(with_names())).or_else(|_error| compile(None))
+}
+
+fn with_names() -> Compiler {
+    Compiler::new().set_debug_level(WITH_NAMES)
+}
+
+/// What [`load`] compiles a file to; none if it cannot be compiled.
+pub(crate) fn bytecode(source: &str) -> Option<Vec<u8>> {
+    with_names().compile(source).or_else(|_error| Compiler::new().compile(source)).ok()
 }
 
 /// Makes a metatable the host's alone: no script can get hold of it, change it or put another in its place. `name` is

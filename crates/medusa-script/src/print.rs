@@ -2,6 +2,7 @@
 
 use std::ops::RangeBounds;
 
+use medusa_proto::shown::Escaped;
 use mlua::{Function, Lua, MultiValue, Table, Value};
 
 use crate::chunk::load;
@@ -202,7 +203,7 @@ fn index(key: &Value, length: usize) -> Option<u64> {
 /// What an object of the host's is, that is a table: `request`.
 fn sealed_as(table: &Table) -> Option<String> {
     let sealed = table.metatable()?.raw_get::<mlua::LuaString>("__metatable").ok()?;
-    Some(shown_bytes(&sealed.as_bytes(), MAX_KIND))
+    Some(Escaped::line(&shown_bytes(&sealed.as_bytes(), MAX_KIND)).to_string())
 }
 
 /// Whether a table's key can be written as it is: `value.name`.

@@ -52,6 +52,9 @@ const MOST_SECONDS: f64 = 3600.0;
 /// The files that are named where one is not found.
 const NAMED: usize = 10;
 
+/// How many hits may be said and not read yet.
+const FEW: usize = 8;
+
 pub(super) fn install(lua: &Lua, commands: &Table) -> mlua::Result<()> {
     commands.set(FUNCTION, lua.create_async_function(probe)?)
 }
@@ -234,11 +237,19 @@ impl Probing {
         }
     }
 
-    /// Waits for who reads: meanwhile the queue fills, and not the server's memory.
+    /// Waits for who reads, until it is over: meanwhile the queue of hits fills, and not the server's memory.
     async fn say(&self, text: String) -> mlua::Result<()> {
         let Some(events) = &self.events else { return Ok(()) };
-        let sent = Transaction::excuse(events.send(TaskProgress::Output(text))).await;
-        sent.map_err(|_gone| mlua::Error::runtime("nobody reads what is probed"))
+        let unread = async {
+            // As good as all that was said before is read.
+            drop(events.reserve_many(events.max_capacity() - FEW).await);
+            events.send(TaskProgress::Output(text)).await
+        };
+        let deadline = tokio::time::Instant::from_std(self.probe.probe.deadline());
+        match Transaction::excuse(tokio::time::timeout_at(deadline, unread)).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(mlua::Error::runtime("nobody reads what is probed")),
+        }
     }
 }
 

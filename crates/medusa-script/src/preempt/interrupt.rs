@@ -18,7 +18,7 @@ use super::frames::{is_native, place, raise, write_place};
 use super::meter::{MAX_HOLD, Verdict, thread_cpu_time};
 use super::running::{preempted, with_running};
 use crate::luau::Heap;
-use crate::{overrun, sentinel};
+use crate::{overrun, probe, sentinel};
 
 thread_local! {
     /// The slot of the VM whose slice runs.
@@ -168,6 +168,9 @@ impl Drop for RunningSlot<'_> {
 unsafe extern "C-unwind" fn interrupt(state: *mut ffi::lua_State, gc: c_int) {
     if gc >= 0 {
         return; // a step of the collector: no place to raise or yield
+    }
+    if probe::goes_on(state) {
+        return; // at the next safepoint
     }
     // SAFETY: the VM is mlua's and running.
     let heap = unsafe { Heap::of(state) };

@@ -5,15 +5,16 @@
 //!
 //! One instruction must not be replaced: what a loop over values goes on with. If a function that gives the values
 //! waits, Luau looks at it again when that goes on. It is the first of a line only in a loop whose values begin in
-//! another line ([`is_split_loop`](crate::syntax::is_split_loop)), and there no probe is set.
+//! another line ([`is_split_loop`](super::bytecode::is_split_loop)), and there no probe is set.
 #![expect(
     unsafe_code,
     reason = "breakpoints, which mlua does not wrap, and a look at the frame that comes to one"
 )]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
 use std::sync::Arc;
 
 use mlua::{Function, Lua, WeakLua, ffi};
@@ -49,6 +50,19 @@ impl Breakpoint {
 thread_local! {
     /// Those in the VMs of this thread.
     static BREAKPOINTS: RefCell<Vec<Breakpoint>> = const { RefCell::new(Vec::new()) };
+    /// The thread of a VM that has come to one just now.
+    static MET: Cell<*mut ffi::lua_State> = const { Cell::new(ptr::null_mut()) };
+    /// Whether one went on for that the last time it was asked.
+    static WENT_ON: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether `state`, which is to give way, goes on for once: it has come to a breakpoint just now and is still to run the instruction
+/// in its place, so that it would come to the breakpoint once more. Never twice in a row: a loop may do nothing else.
+pub(crate) fn goes_on(state: *mut ffi::lua_State) -> bool {
+    let met = MET.replace(ptr::null_mut());
+    let goes_on = met == state && !WENT_ON.get();
+    WENT_ON.set(goes_on);
+    goes_on
 }
 
 /// The line at or below `line` in which the file has code, if it has any.
@@ -94,7 +108,7 @@ pub(super) fn set(
     point: &Arc<Point>,
 ) -> mlua::Result<()> {
     sweep();
-    let mut vm = std::ptr::null_mut();
+    let mut vm = ptr::null_mut();
     // SAFETY: a look at the VM that runs.
     unsafe { lua.exec_raw::<()>((), |state| vm = ffi::lua_mainthread(state))? };
     let set = patch(lua, chunk, line, true);
@@ -145,6 +159,7 @@ unsafe extern "C-unwind" fn met(state: *mut ffi::lua_State, frame: *mut ffi::lua
         // SAFETY: Luau's own frame of what runs; nothing that is called raises an error.
         unsafe { look(state, (*frame).currentline) }
     }));
+    MET.set(state);
 }
 
 /// Copies the locals for those who wait for them; where nobody does, removes the breakpoint.

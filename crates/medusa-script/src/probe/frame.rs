@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use medusa_http::Head;
 use medusa_proto::access::Peer;
+use medusa_proto::shown::Escaped;
 use mlua::ffi;
 
 use super::snapshot::{Copied, CopiedTable, Snapshot};
@@ -88,6 +89,10 @@ impl Frame<'_> {
             for (done, (slot, at)) in later.into_iter().enumerate() {
                 copy.keep = copy.values - copy.values / (count - done);
                 copy.keep_text = copy.text - copy.text / (count - done);
+                if Instant::now() >= copy.until {
+                    copy.snapshot.tables[at].more = true;
+                    continue;
+                }
                 self.push(slot);
                 copy.fill(at, 1);
                 ffi::lua_settop(self.state, -2);
@@ -220,6 +225,10 @@ impl Copy<'_> {
                     return (Copied::Table(self.add(CopiedTable::default(), address)), true);
                 }
                 ffi::LUA_TFUNCTION => Copied::Other(self.function()),
+                // As `print` shows it, which JSON's null is.
+                ffi::LUA_TLIGHTUSERDATA if ffi::lua_tolightuserdata(state, -1).is_null() => {
+                    Copied::Other("null".to_owned())
+                }
                 other => Copied::Other(named(ffi::lua_typename(state, other)).unwrap_or_default()),
             }
         };
@@ -329,7 +338,8 @@ impl Copy<'_> {
                 if is_text(-2) && is_text(-1) {
                     let name = CStr::from_ptr(ffi::lua_tolstring(state, -2, std::ptr::null_mut()));
                     if name == c"__metatable" {
-                        kind = named(ffi::lua_tolstring(state, -1, std::ptr::null_mut()));
+                        let name = named(ffi::lua_tolstring(state, -1, std::ptr::null_mut()));
+                        kind = name.map(|name| Escaped::line(&name).to_string());
                     }
                 }
                 ffi::lua_settop(state, -3);

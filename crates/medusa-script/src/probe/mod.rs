@@ -4,6 +4,7 @@
 //! limits, and it goes on. What becomes of the copy is up to who looks on, elsewhere and later.
 //!
 //! - `breakpoint`: setting, removing and meeting them;
+//! - `bytecode`: where none may be set;
 //! - `frame`: reading the locals of what runs, without a call that could fail;
 //! - `snapshot`: the copy, and the values made of it.
 //!
@@ -11,6 +12,7 @@
 //! waits for who looks on, and nothing in here raises an error in the script.
 
 mod breakpoint;
+mod bytecode;
 mod frame;
 mod snapshot;
 #[cfg(test)]
@@ -26,9 +28,8 @@ use tokio::sync::mpsc;
 
 use crate::chunk::ScriptFiles;
 use crate::request::Requests;
-use crate::syntax::is_split_loop;
 
-pub(crate) use breakpoint::remove;
+pub(crate) use breakpoint::{goes_on, remove};
 pub(crate) use snapshot::Snapshot;
 
 /// The probes there may be at a time.
@@ -185,7 +186,7 @@ pub(crate) fn set(
         let Some(line) = breakpoint::line(lua, &chunk.function, point.line.number).map_err(set)? else {
             continue;
         };
-        if is_split_loop(&chunk.text, line) {
+        if bytecode::is_split_loop(&chunk.text, line) {
             found.is_split_loop = true;
             continue;
         }

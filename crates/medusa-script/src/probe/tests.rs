@@ -226,10 +226,24 @@ fn a_loop_whose_values_are_waited_for_goes_on() {
         assert_eq!(loaded.run().unwrap(), "6", "line {line}");
         assert!(!loaded.hits(&mut probe).is_empty(), "line {line}");
     }
-    let split = loaded(&source.replace("for n in values", "for n in\nvalues"));
-    let (_probe, found) = split.try_probe(6, 100);
-    assert!(found.is_split_loop && found.lines.is_empty());
-    assert_eq!(split.run().unwrap(), "6");
+    let split = source.replace("for n in values", "for n in\nvalues");
+    let after = |text: &str| format!("{text}\n{split}");
+    for split in [
+        split.clone(),
+        after("local text = 'one \\z\n two'"),
+        after("local brace = `{(\"{\")}x`"),
+        source.replace("for n in values", "for n: typeof({ a = 1 }) in\nvalues"),
+        source.replace("for n in values()", "for n in -- do\n(function() return values() end)()"),
+    ] {
+        let mut refused = 0;
+        for line in 1..=split.lines().count() {
+            let loaded = loaded(&split);
+            let (_probe, found) = loaded.try_probe(line as u32, 100);
+            refused += usize::from(found.is_split_loop);
+            assert_eq!(loaded.run().unwrap(), "6", "line {line} of {split}");
+        }
+        assert!(refused > 0, "{split}");
+    }
 }
 
 #[test]

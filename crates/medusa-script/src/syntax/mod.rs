@@ -6,19 +6,16 @@
 //! - [`mod@blocks`]: where blocks begin and end;
 //! - [`chain`]: what the cursor is behind;
 //! - [`functions`]: a function's parameters, and the line it ends in;
-//! - [`loops`]: loops that begin in one line and have their values in another;
 //! - [`mod@locals`]: what a statement declares for itself.
 
 mod blocks;
 mod chain;
 mod functions;
 mod locals;
-mod loops;
 
 pub(crate) use chain::{Chain, ChainRoot, ChainStep, Key, Spot, spot};
 pub(crate) use functions::{last_line, parameters};
 pub(crate) use locals::{Locals, locals};
-pub(crate) use loops::is_split_loop;
 
 /// The kind of a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
