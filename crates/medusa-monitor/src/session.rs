@@ -289,12 +289,24 @@ impl<C: Control> Session<C> {
         }
     }
 
+    /// Whether what was run last is to stop the server.
+    pub(crate) fn stops(&self) -> bool {
+        self.stops.get()
+    }
+
     /// The client has been told the result of what was [run](Self::run) last. If that was to stop the server, it begins to:
     /// afterwards there may be nobody left to tell it.
     pub(crate) fn told(&self) {
         if self.stops.take() {
             self.monitor.control.stop(&self.identity.doing("stop").in_session(self.seat.number()));
         }
+    }
+}
+
+impl<C: Control> Drop for Session<C> {
+    /// What was to be done when the client has been told is done, too, if it has left instead.
+    fn drop(&mut self) {
+        self.told();
     }
 }
 

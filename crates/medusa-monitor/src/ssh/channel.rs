@@ -18,6 +18,9 @@ use crate::statement::{self, Left, Shows as _};
 /// The most bytes on their way between the protocol and a session in JSON.
 const ON_THE_WAY: usize = 64 * 1024;
 
+/// The longest that a server which is to stop waits until the client has heard it.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// Opens a session and does what it is for.
 pub(super) async fn attend<C: Control>(monitor: Monitor<C>, start: Start, idle: Duration) {
     let Start { purpose, identity, inbox, mut outlet } = start;
@@ -37,13 +40,15 @@ pub(super) async fn attend<C: Control>(monitor: Monitor<C>, start: Start, idle: 
         }
         Purpose::Json => talk.json().await,
     };
-    let outlet = talk.outlet;
-    drop(session);
-    if let Ok(status) = status {
-        outlet.end(status).await;
-    } else {
-        outlet.end(1).await;
+    let Talk { mut inbox, outlet, .. } = talk;
+    let status = status.unwrap_or(1);
+    if !session.stops() {
+        drop(session);
+        return outlet.end(status).await;
     }
+    // Whoever stops the server is to hear that it does: then the channel is closed.
+    outlet.end(status).await;
+    let _gone = timeout(FAREWELL, async { while inbox.next().await.is_some() {} }).await;
 }
 
 /// A session, and the way to its client and back.
@@ -176,7 +181,6 @@ impl<C: Control> Talk<'_, C> {
                 Ran::Interrupted
             }
         };
-        self.session.told();
         Ok(ran)
     }
 }
