@@ -35,10 +35,11 @@ impl Op {
     pub fn from_text(text: &str) -> Option<Self> {
         let (name, rest) = text.trim().split_once('(')?;
         let arguments = arguments(rest.trim_end().strip_suffix(')')?)?;
-        let number = |text: &str| text.parse::<u64>().ok();
+        let number = |text: &str| text.parse::<u64>().ok().filter(|_| begins_with_digit(text));
+        let seconds_of = |text: &str| text.parse::<f64>().ok().filter(|_| begins_with_digit(text));
         Some(match (name.trim_end(), &*arguments) {
             ("reload", []) => Self::Reload { confirm: None },
-            ("reload", [seconds]) => Self::Reload { confirm: Some(seconds.parse().ok()?) },
+            ("reload", [seconds]) => Self::Reload { confirm: Some(seconds_of(seconds)?) },
             ("status", []) => Self::Status,
             ("reopen", []) => Self::Reopen,
             ("stop", []) => Self::Stop,
@@ -68,14 +69,14 @@ impl Op {
                     n = Some(number(given)?);
                 }
                 if let Some(given) = rest.get(2) {
-                    seconds = Some(given.parse().ok()?);
+                    seconds = Some(seconds_of(given)?);
                 }
                 Self::Trace { of, n, seconds }
             }
             ("handlers", []) => Self::Handlers,
             ("drain", [generation]) => Self::Drain { generation: number(generation)?, seconds: None },
             ("drain", [generation, seconds]) => {
-                Self::Drain { generation: number(generation)?, seconds: Some(seconds.parse().ok()?) }
+                Self::Drain { generation: number(generation)?, seconds: Some(seconds_of(seconds)?) }
             }
             ("confirm", []) => Self::Confirm { generation: None },
             ("confirm", [generation]) => Self::Confirm { generation: Some(number(generation)?) },
@@ -106,6 +107,11 @@ impl TracedBy {
         }
         Some(by)
     }
+}
+
+/// Whether that may be a number, as code has them: not `+1`, not `inf`.
+fn begins_with_digit(text: &str) -> bool {
+    text.starts_with(|char: char| char.is_ascii_digit())
 }
 
 /// What stands between commas, but for those between quotes and in braces.
@@ -204,6 +210,9 @@ mod tests {
             "trace(nil, 1.5)",
             "trace(nil, 1, 2, 3)",
             "save('a)",
+            "rollback(+1)",
+            "reload(inf)",
+            "drain(1, -0)",
             "save('a' .. 'b')",
         ] {
             assert_eq!(Op::from_text(code), None, "{code}");

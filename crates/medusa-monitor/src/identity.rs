@@ -73,8 +73,26 @@ pub enum FrontEnd {
     Socket,
     /// SSH, from an address.
     Ssh(IpAddr),
-    /// The line protocol of 1997, from an address of this machine, or by a unix socket.
-    Classic(Option<IpAddr>),
+    /// The line protocol of 1997, on this machine.
+    Classic(Whence),
+}
+
+/// Where somebody comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whence {
+    /// An address.
+    Address(IpAddr),
+    /// A user of this machine, by a unix socket.
+    User(u32),
+}
+
+impl fmt::Display for Whence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::User(uid) => write!(f, "uid {uid}"),
+        }
+    }
 }
 
 impl FrontEnd {
@@ -87,12 +105,20 @@ impl FrontEnd {
         }
     }
 
-    /// The address of the other end, where it has one.
-    pub const fn address(self) -> Option<IpAddr> {
+    /// Where it comes from; none: by the control socket, which is for one user.
+    pub const fn whence(self) -> Option<Whence> {
         match self {
             Self::Socket => None,
-            Self::Ssh(address) => Some(address),
-            Self::Classic(address) => address,
+            Self::Ssh(address) => Some(Whence::Address(address)),
+            Self::Classic(whence) => Some(whence),
+        }
+    }
+
+    /// The address of the other end, where it has one.
+    pub const fn address(self) -> Option<IpAddr> {
+        match self.whence() {
+            Some(Whence::Address(address)) => Some(address),
+            Some(Whence::User(_)) | None => None,
         }
     }
 }

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -13,7 +12,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::identity::{Identity, Role};
+use crate::identity::{Identity, Role, Whence};
 use crate::news::{NewsRoom, Subscription};
 
 /// The number of sessions that may be open at a time. People and their scripts need a handful; each may hold a statement of 1 MiB.
@@ -69,7 +68,7 @@ pub enum Full {
     All,
     /// As many are open from there as may be.
     #[error("{MAX_FROM_ONE} sessions are open from {0} already: close one, or try again later")]
-    Address(IpAddr),
+    From(Whence),
 }
 
 /// A session, as others see it.
@@ -110,10 +109,10 @@ impl Sessions {
     pub(crate) fn open(self: &Arc<Self>, identity: &Identity, reserve: bool) -> Result<Seat, Full> {
         let mut table = self.table.lock();
         let count = |which: &dyn Fn(&Entry) -> bool| table.open.values().filter(|entry| which(entry)).count();
-        if let Some(address) = identity.front_end.address()
-            && count(&|entry| entry.identity.front_end.address() == Some(address)) >= MAX_FROM_ONE
+        if let Some(whence) = identity.front_end.whence()
+            && count(&|entry| entry.identity.front_end.whence() == Some(whence)) >= MAX_FROM_ONE
         {
-            return Err(Full::Address(address));
+            return Err(Full::From(whence));
         }
         let kind = if count(&|entry| entry.kind == SeatKind::Any) < MAX_SESSIONS {
             SeatKind::Any
@@ -126,9 +125,10 @@ impl Sessions {
         let number = table.last;
         let (sender, ended) = watch::channel(None);
         let (identity, since) = (identity.clone(), SystemTime::now());
+        let until = identity.rights.until;
         table.open.insert(number, Entry { identity, kind, since, running: None, ended: sender });
         drop(table);
-        Ok(Seat { sessions: Arc::clone(self), number, kind, ended })
+        Ok(Seat { sessions: Arc::clone(self), number, kind, ended, until })
     }
 
     /// The way of news to them.
@@ -176,6 +176,8 @@ pub(crate) struct Seat {
     number: u64,
     kind: SeatKind,
     ended: watch::Receiver<Option<Arc<str>>>,
+    /// When its rights end.
+    until: Option<SystemTime>,
 }
 
 impl Seat {
@@ -197,13 +199,17 @@ impl Seat {
         self.sessions.table.lock().open.get(&self.number).is_some_and(|entry| entry.running.is_some())
     }
 
-    /// Returns who ended the session, when somebody does.
+    /// Returns who or what ended the session, when that is so.
     pub(crate) async fn ended(&self) -> Arc<str> {
         let mut ended = self.ended.clone();
-        match ended.wait_for(Option::is_some).await {
-            Ok(who) => who.clone().unwrap_or_default(),
-            // Its entry is there as long as this is.
-            Err(_gone) => std::future::pending().await,
+        tokio::select! {
+            biased;
+            who = ended.wait_for(Option::is_some) => match who {
+                Ok(who) => who.clone().unwrap_or_default(),
+                // Its entry is there as long as this is.
+                Err(_gone) => std::future::pending().await,
+            },
+            () = reached(self.until) => "the end of its rights (`expiry-time`)".into(),
         }
     }
 
@@ -217,6 +223,18 @@ impl Seat {
         if let Some(entry) = self.sessions.table.lock().open.get_mut(&self.number) {
             entry.running = running;
         }
+    }
+}
+
+/// Returns when a time of the clock has come, which may be set meanwhile; never, where there is none.
+async fn reached(time: Option<SystemTime>) {
+    const LOOKS_EVERY: Duration = Duration::from_mins(1);
+    let Some(time) = time else { return std::future::pending().await };
+    while let Ok(left) = time.duration_since(SystemTime::now()) {
+        if left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(left.min(LOOKS_EVERY)).await;
     }
 }
 
@@ -264,7 +282,7 @@ mod tests {
         let open = |identity: &Identity, reserve| sessions.open(identity, reserve);
         let mut seats: Vec<Seat> = (0..MAX_FROM_ONE).map(|_| open(&ssh(1), false).expect("room")).collect();
         let full = open(&ssh(1), false).expect_err("as many as may be from there");
-        assert_eq!(full, Full::Address([192, 0, 2, 1].into()));
+        assert_eq!(full, Full::From(Whence::Address([192, 0, 2, 1].into())));
         while seats.len() < MAX_SESSIONS {
             seats.push(open(&from(FrontEnd::Socket), true).expect("room"));
         }

@@ -63,6 +63,8 @@ pub struct Draft {
     base: Arc<Site>,
     /// Its parts as they stand now.
     pub(crate) parts: Parts,
+    /// Those that were there when what edits it now began: what it makes itself takes the place of none of its own.
+    earlier: Parts,
 }
 
 /// Whether there is room for `more` beside those there are.
@@ -73,18 +75,28 @@ pub(crate) fn room(there: usize, more: usize, most: usize, what: &'static str) -
 impl Draft {
     /// A draft that starts as a copy of `base`: for a change by hand.
     pub fn edit_of(base: Arc<Site>) -> Self {
-        Self { parts: base.parts.clone(), base }
+        Self { parts: base.parts.clone(), earlier: base.parts.clone(), base }
     }
 
     /// A draft that starts empty: for a run of the whole script. What comes out equal to a part of `base` becomes
     /// that part.
     pub fn fresh(base: Arc<Site>) -> Self {
-        Self { parts: Parts::default(), base }
+        Self { parts: Parts::default(), earlier: Parts::default(), base }
     }
 
     /// A draft that starts with the parts of another generation: to go back to it.
     pub(crate) fn back_to(parts: Parts, base: Arc<Site>) -> Self {
-        Self { base, parts }
+        Self { base, earlier: parts.clone(), parts }
+    }
+
+    /// A statement begins, of several that edit it one after the other: it may replace what those before it have made.
+    pub fn begin_statement(&mut self) {
+        self.earlier.clone_from(&self.parts);
+    }
+
+    /// Whether an edit may put another part in the place of this one.
+    pub(crate) fn may_replace(&self, part: &Arc<dyn Part>) -> bool {
+        self.earlier.has(part)
     }
 
     /// The parts as they stand now.
@@ -134,7 +146,7 @@ impl Draft {
     /// The parts as they are to be published: each takes over what it may from the running one of its id, or is found to be
     /// that.
     pub(crate) fn settle(self) -> Parts {
-        let Self { base, parts } = self;
+        let Self { base, parts, .. } = self;
         parts.map(|part| match base.parts.get(part.id()) {
             Some(running) if !Arc::ptr_eq(running, &part) => part.settle(running),
             _ => part,

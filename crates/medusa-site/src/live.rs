@@ -407,9 +407,10 @@ impl Live {
     ///
     /// # Errors
     ///
-    /// See [`TrialError`].
-    pub fn extend_trial(&self, time: Duration) -> Result<Pending, TrialError> {
-        self.trial.update(None, |pending| Some(pending.extended(time)))
+    /// See [`ConfirmError`].
+    pub fn extend_trial(&self, time: Duration, author: &Author) -> Result<Pending, ConfirmError> {
+        self.check_trial_scope(author)?;
+        Ok(self.trial.update(None, |pending| Some(pending.extended(time)))?)
     }
 
     /// Takes the change on trial back, if it is the one that published generation `number`. Where that fails, it stays on

@@ -402,7 +402,10 @@ impl Rig {
                 }
                 self.note_gone(slots);
             }
-            _ => assert!(self.live.extend_trial(LONGEST_TRIAL).is_ok()),
+            _ => {
+                let author = Author::new(Via::Control, "test");
+                assert!(self.live.extend_trial(LONGEST_TRIAL, &author).is_ok());
+            }
         }
     }
 

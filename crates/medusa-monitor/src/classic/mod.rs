@@ -20,6 +20,7 @@ mod typed;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use medusa_net::Stream;
@@ -47,6 +48,15 @@ pub struct ClassicSettings {
 pub struct ClassicServer {
     settings: ClassicSettings,
     counters: Arc<LoginCounters>,
+    /// Whether it is one of the running Site's: in no other can anybody log in, whenever they came.
+    is_published: AtomicBool,
+}
+
+impl ClassicServer {
+    /// Says whether it is one of the running Site's.
+    pub fn set_published(&self, is_published: bool) {
+        self.is_published.store(is_published, Relaxed);
+    }
 }
 
 impl ClassicSettings {
@@ -67,7 +77,7 @@ impl ClassicSettings {
     /// See [`LoginFileError`].
     pub async fn open(&self, counters: Arc<LoginCounters>) -> Result<ClassicServer, LoginFileError> {
         self.check().await?;
-        Ok(ClassicServer { settings: self.clone(), counters })
+        Ok(ClassicServer { settings: self.clone(), counters, is_published: AtomicBool::new(false) })
     }
 
     /// All of them, below `status`.

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use medusa_net::Stream;
@@ -20,7 +21,7 @@ use crate::arrivals::Caller;
 use crate::arrivals::admission::{Cut, Place};
 use crate::arrivals::guesses::GUESSES;
 use crate::audit::Auditor;
-use crate::identity::{FrontEnd, Identity};
+use crate::identity::{FrontEnd, Identity, Whence};
 use crate::login_files::{self, blocking};
 use crate::session::{Control, Monitor};
 use crate::socket::Peer;
@@ -45,12 +46,12 @@ impl OldClient {
         match stream {
             Stream::Tcp(tcp) => {
                 let ip = tcp.peer_addr()?.ip().to_canonical();
-                let front_end = FrontEnd::Classic(Some(ip));
+                let front_end = FrontEnd::Classic(Whence::Address(ip));
                 Ok(Self { caller: ip.into(), front_end, whence: format!("from {ip}") })
             }
             Stream::Unix(unix) => {
                 let uid = Peer::of(unix)?.uid;
-                let front_end = FrontEnd::Classic(None);
+                let front_end = FrontEnd::Classic(Whence::User(uid));
                 Ok(Self { caller: Caller::User(uid), front_end, whence: format!("uid {uid}") })
             }
             Stream::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
@@ -147,6 +148,13 @@ async fn log_in<C: Control>(
         tracing::warn!(client = whence, "classic: {wrong}");
         let who = format!("classic ({whence})");
         Auditor::refuse_login(monitor.audit(), &who, *front_end, &wrong.to_string());
+        return None;
+    }
+    if !server.is_published.load(Relaxed) {
+        tracing::warn!(
+            client = whence,
+            "classic: this server is not there any more, or not so: a login is refused"
+        );
         return None;
     }
     let who = format!("classic (password, {whence})");

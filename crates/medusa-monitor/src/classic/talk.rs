@@ -55,9 +55,13 @@ impl<R: AsyncRead + Unpin> Ear<R> {
         }
     }
 
-    /// Returns when the client wants no more of what runs. What it types meanwhile waits.
+    /// Returns when the client wants no more of what runs. What it types meanwhile waits; from one that is too far ahead no Ctrl-C
+    /// would be heard, so it has left.
     async fn interrupted(&mut self) -> Result<(), Left> {
         while !self.typed.take_interrupt() {
+            if self.typed.is_full() {
+                return Err(Left);
+            }
             self.hear().await?;
         }
         Ok(())

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use jiff::Zoned;
+use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::fmt::strtime::BrokenDownTime;
 use jiff::tz::TimeZone;
@@ -44,8 +44,13 @@ impl LoginOptions {
     /// The options that a text begins with, separated by commas, and what follows them.
     pub(super) fn parse(text: &str) -> Result<(Self, &str), String> {
         let (mut this, mut scope, mut rest) = (Self::default(), Scope::default(), text);
+        let mut seen = Vec::new();
         loop {
             let (name, value, after) = option(rest)?;
+            if seen.contains(&name) {
+                return Err(format!("the option \"{name}\" is there twice"));
+            }
+            seen.push(name);
             let all = || value.unwrap_or_default().split(',').map(|one| one.trim().to_owned()).collect();
             match (name, value) {
                 ("role", Some(value)) => this.rights.role = role(value)?,
@@ -117,8 +122,8 @@ fn time(text: &str) -> Result<SystemTime, String> {
     let parsed = BrokenDownTime::parse(format, digits).map_err(|_wrong| wrong())?;
     let date = parsed.to_date().map_err(|_wrong| wrong())?;
     let at: DateTime = date.to_datetime(parsed.to_time().unwrap_or_default());
-    let at: Zoned = at.to_zoned(zone).map_err(|_wrong| wrong())?;
-    Ok(at.timestamp().into())
+    // What is beyond all time, for those who mean never, is the end of it.
+    Ok(at.to_zoned(zone).map_or(Timestamp::MAX, |at| at.timestamp()).into())
 }
 
 /// The option that `text` begins with, its value, and what follows.
@@ -148,6 +153,8 @@ mod tests {
             (["web".into(), "api".into()].as_slice(), ["/x/".into()].as_slice())
         );
         assert!(options.admit([127, 0, 0, 1].into()));
+        let never = parse("expiry-time=\"99991231\" ").expect("options");
+        assert!(never.admit([127, 0, 0, 1].into()));
         let over = parse("expiry-time=\"20200101\" ").expect("options");
         assert!(!over.admit([127, 0, 0, 1].into()));
         for (text, told) in [
@@ -158,6 +165,7 @@ mod tests {
             ("expiry-time=\"tomorrow\" ", "is not a time"),
             ("expiry-time=\"20261331\" ", "is not a time"),
             ("expiry-time=\"202612\" ", "is not a time"),
+            ("role=\"view\",from=\"::1\",role=\"program\" ", "is there twice"),
         ] {
             let error = parse(text).expect_err(text);
             assert!(error.contains(told), "{text}: {error}");

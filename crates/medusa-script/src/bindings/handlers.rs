@@ -3,7 +3,7 @@
 use medusa_site::HandlerUse;
 use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods};
 
-use super::history::of_session;
+use super::history::of_session_for_all;
 use crate::call_site::fail;
 use crate::context::MainContext;
 use crate::docs::{Class, Item, session_item};
@@ -70,7 +70,7 @@ async fn drain(
 ) -> mlua::Result<String> {
     no_more(&lua, "drain(generation, seconds)", &rest)?;
     let live = MainContext::of(&lua)?.live;
-    if of_session(&lua, "drain")?.replays() {
+    if of_session_for_all(&lua, "drain")?.replays() {
         return Ok(String::new());
     }
     let drained = Transaction::excuse(live.drain(generation, seconds)).await;

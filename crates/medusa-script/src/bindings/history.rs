@@ -204,7 +204,7 @@ async fn save(lua: Lua, (reason, rest): (Option<String>, MultiValue)) -> mlua::R
     let failed = |why: String| fail(&lua, format!("save: {why}"));
     let reason = reason.ok_or_else(|| failed("give the reason, as in save(\"more room\")".to_owned()))?;
     let reason = reason_of(reason).map_err(failed)?;
-    let transaction = of_session(&lua, "save")?;
+    let transaction = of_session_for_all(&lua, "save")?;
     if transaction.replays() {
         return Ok(String::new());
     }
@@ -240,6 +240,17 @@ pub(super) fn of_session(lua: &Lua, command: &str) -> mlua::Result<std::rc::Rc<T
     current.ok_or_else(|| fail(lua, format!("{command}: this is for statements of a session")))
 }
 
+/// The same for a command that concerns the whole server, which nobody has who may change only a part of it.
+pub(super) fn of_session_for_all(lua: &Lua, command: &str) -> mlua::Result<std::rc::Rc<Transaction>> {
+    let transaction = of_session(lua, command)?;
+    match &transaction.author().scope {
+        Some(scope) => {
+            Err(fail(lua, format!("{command} concerns the whole server, and your rights end at {scope}")))
+        }
+        None => Ok(transaction),
+    }
+}
+
 async fn commit(
     lua: Lua,
     (seconds, guards, reason, rest): (Option<f64>, Value, Option<String>, MultiValue),
@@ -261,7 +272,7 @@ async fn commit(
         return Ok(String::new());
     }
     if let (false, Some(time), Some(_)) = (transaction.has_edits(), trial, live.pending()) {
-        let pending = live.extend_trial(time).map_err(|why| failed(why.to_string()))?;
+        let pending = live.extend_trial(time, transaction.author()).map_err(|why| failed(why.to_string()))?;
         let left = pending.left().as_secs_f64().ceil();
         return Ok(format!(
             "generation {} goes back to {} in {left} s unless confirm()",

@@ -12,6 +12,7 @@ use medusa_proto::author::{Author, Via};
 use medusa_site::{MonitorSsh, MonitorSshSpec, PartId};
 use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value};
 
+use super::history::of_session_for_all;
 use super::site::look_at;
 use crate::call_site::{at_place, fail, origin};
 use crate::context::MainContext;
@@ -141,7 +142,11 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
         "kill",
         lua.create_function(|lua, (number, rest): (f64, MultiValue)| {
             no_more(lua, "medusa.monitor.kill(session)", &rest)?;
-            let author = Author::new(Via::Control, "kill").by(origin(lua));
+            // A statement's author, or else the place in the script.
+            let author = match Transaction::current().filter(|current| current.author().is_operator()) {
+                Some(_) => of_session_for_all(lua, "medusa.monitor.kill")?.author().clone(),
+                None => Author::new(Via::Control, "kill").by(origin(lua)),
+            };
             let whole = number >= 0.0 && number.fract() == 0.0;
             Ok(whole && MainContext::of(lua)?.live.sessions().kill(number as u64, &author))
         })?,

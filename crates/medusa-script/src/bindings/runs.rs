@@ -4,7 +4,7 @@ use medusa_monitor::runs::NoRunId;
 use medusa_monitor::{RunId, RunInfo, RunList};
 use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value};
 
-use super::history::of_session;
+use super::history::{of_session, of_session_for_all};
 use crate::call_site::fail;
 use crate::context::MainContext;
 use crate::docs::{Class, Item, session_item};
@@ -79,7 +79,7 @@ async fn ps(lua: Lua, rest: MultiValue) -> mlua::Result<(Vec<ScriptRunValue>, us
 
 async fn kill(lua: Lua, (id, rest): (Value, MultiValue)) -> mlua::Result<()> {
     no_more(&lua, "kill(id)", &rest)?;
-    let transaction = of_session(&lua, "kill")?;
+    let transaction = of_session_for_all(&lua, "kill")?;
     if transaction.replays() {
         return Ok(());
     }

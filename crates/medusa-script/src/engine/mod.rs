@@ -554,6 +554,12 @@ impl EngineThread {
         let known = self.live.generation(number).map_err(|error| failed(&error))?;
         let recipe = self.recipes.of(number);
         if !known.whole {
+            // All of it is run anew, before it could be known what that changes.
+            if let Some(scope) = &author.scope {
+                return Err(ScriptError::new(format!(
+                    "generation {number} is to be made again, which concerns the whole server, and your rights end at {scope}"
+                )));
+            }
             let recipe = recipe.as_ref().ok_or_else(|| failed(&HistoryError::NotWhole(number)))?;
             return self.make_again(recipe, author, reason, events).await;
         }

@@ -171,6 +171,7 @@ impl MainVm {
             transaction.abandon();
             ScriptError::from_lua(&error)
         };
+        transaction.edit_change(|change| change.draft.begin_statement());
         let Mentioned { cells, last, any } = session.mentioned(lua, source).map_err(failed)?;
         let declare = sessions::unknown_name();
         let given = (source, session.table(), cells, last, &*declare);

@@ -146,7 +146,8 @@ pub(super) const PAGES: &[Page] = &[
     Page {
         file: "session.md",
         title: "Sessions",
-        intro: "What statements have beside the names of the main script, unless that has a name of its own for it.",
+        intro: "What statements have beside the names of the main script, unless that has a name of its own for it. (The commands of \
+                the monitor are theirs wherever they are typed alone.)",
         items: history::DOCS,
         classes: &[history::CLASS, history::GUARDS],
     },

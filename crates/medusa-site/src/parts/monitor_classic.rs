@@ -64,7 +64,7 @@ impl Draft {
         }
         let id = PartId { kind: &KIND, name: name.into() };
         if let Some(known) = self.parts.get(&id)
-            && !self.base().parts.has(known)
+            && !self.may_replace(known)
         {
             return Err(DraftError::SameName { origin: Arc::clone(known.origin()), part: id });
         }
@@ -124,7 +124,12 @@ impl Part for MonitorClassic {
     }
 
     fn publish(&self, _: &Parts, _: &Environment) {
+        self.made.get().inspect(|(server, _)| server.set_published(true));
         tracing::warn!(listen = %self.listen, "the monitor is for old clients only here: nothing is encrypted; use `medusa.monitor.ssh`");
+    }
+
+    fn retire(&self, _: &Parts, _: &Environment) {
+        self.made.get().inspect(|(server, _)| server.set_published(false));
     }
 
     fn status(&self) -> Status {

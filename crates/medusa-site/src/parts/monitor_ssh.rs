@@ -61,7 +61,7 @@ impl Draft {
         let MonitorSshSpec { name, listen, settings, origin } = spec;
         let id = PartId { kind: &KIND, name: name.into() };
         if let Some(known) = self.parts.get(&id)
-            && !self.base().parts.has(known)
+            && !self.may_replace(known)
         {
             return Err(DraftError::SameName { origin: Arc::clone(known.origin()), part: id });
         }

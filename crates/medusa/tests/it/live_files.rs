@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
@@ -220,4 +221,21 @@ fn a_mistake_in_one_is_told_with_its_line_and_changes_nothing() {
     site.write("live", "no directory");
     server.eval("greeting = 1");
     assert!(failure(&server, "save('x')").contains("cannot read live/: "), "no directory");
+}
+
+#[test]
+fn a_server_of_the_monitor_that_was_replaced_is_saved_so() {
+    let site = web("medusa.monitor.classic { listen = 'unix:classic.sock', password_file = 'password' }");
+    site.write("password", "secret");
+    fs::set_permissions(site.at("password"), fs::Permissions::from_mode(0o600)).expect("set");
+    let server = start(&site);
+    server.eval(
+        "medusa.monitor.classic { listen = 'unix:classic.sock', password_file = 'password', grace = 6 }",
+    );
+    command(&server, &["save", "grace"]);
+    command(&server, &["reload"]);
+    assert_eq!(server.documents("monitor.classic")[0]["grace"], 6.0);
+    let twice = "for _ = 1, 2 do medusa.monitor.classic { listen = 'unix:c.sock', password_file = 'password', name = 'x' } end";
+    let refused = server.command(["eval", twice]).failure(1);
+    assert!(refused.contains("there is already an"), "{refused}");
 }

@@ -133,12 +133,15 @@ fn who_is_limited_to_a_mount_changes_no_other() {
     }
     assert_eq!((server.get("/").text(), server.get("/api/x").text()), ("ok".into(), "x".into()));
     assert_eq!(server.eval("#web.mounts"), "2");
-    for command in ["reload()", "stop()", "kill(1)", "save('why')", "drain(1)"] {
+    let whole = ["reload()", "stop()", "kill(1)", "save('why')", "drain(1)"];
+    let in_code =
+        ["local x = save('why')", "local x = drain(1, 0)", "local x = kill('r1')", "medusa.monitor.kill(1)"];
+    for command in whole.into_iter().chain(in_code) {
         assert!(refused(command).contains("concerns the whole server"), "{command}");
     }
     // What another has on trial goes on as it is.
     server.eval("web:mount('/theirs', function() end) commit(60)");
-    for command in ["confirm()", "cancel()"] {
+    for command in ["confirm()", "cancel()", "return commit(1)", "return commit(86400)"] {
         let error = refused(command);
         assert!(error.contains("/theirs is not yours to change"), "{command}: {error}");
     }
@@ -148,6 +151,12 @@ fn who_is_limited_to_a_mount_changes_no_other() {
     assert_eq!(ran(&site, port, "cancel()").0, Some(0));
     site.write("keys", format!("expiry-time=\"20200101\" {key}"));
     assert_eq!(ran(&site, port, "status()").0, Some(255), "the time of the key is over");
+    // Whoever is in, when it is: what they do ends with it.
+    let soon = jiff::Timestamp::now() + std::time::Duration::from_secs(3);
+    site.write("keys", format!("expiry-time=\"{}Z\" {key}", soon.strftime("%Y%m%d%H%M%S")));
+    let error = refused("medusa.sleep(20) web:mount('/late', function() end)");
+    assert!(error.contains("the end of its rights"), "{error}");
+    assert_eq!(server.eval("#web.mounts"), "3");
 }
 
 #[test]
