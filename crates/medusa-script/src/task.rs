@@ -102,7 +102,7 @@ fn is_memory(error: &mlua::Error) -> bool {
     }
 }
 
-/// Polls `script` slice by slice, counting in `meter`. From when it first gives way on it is among what [runs](runs).
+/// Polls `script` slice by slice, counting in `meter`. From when it first gives way on it is among the [`runs`].
 pub(crate) async fn metered<T>(
     vm: &Rc<Vm>,
     meter: &Rc<Meter>,

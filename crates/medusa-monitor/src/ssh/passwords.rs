@@ -1,4 +1,4 @@
-//! Passwords that may log in: a file of lines `name:hash`, `name:hash:role` or `name:hash:OPTIONS` ([options](super::options)), each
+//! Passwords that may log in: a file of lines `name:hash`, `name:hash:role` or `name:hash:OPTIONS` ([`options`]), each
 //! hash Argon2id in the PHC format.
 //!
 //! **Invariants:** a password is checked on a blocking thread, few at a time, so that guesses can take neither the thread nor
