@@ -211,16 +211,23 @@ fn connection_a_life_ends_between_requests_and_not_in_one() {
     assert!(answer.says_close());
     busy.expect_close();
 
-    let mut in_a_row = server.connect();
-    // Before that, a busy machine might let its life end first.
-    assert_eq!(in_a_row.get("/ok").text(), "ok");
-    after_a_second(&server, || {
-        wait::until("its life is over", || {
-            let answer = in_a_row.get("/ok");
-            assert_eq!(answer.text(), "ok", "no request is lost");
-            answer.says_close().then_some(())
-        });
-    });
-    in_a_row.expect_close();
+    // Between two requests of one on a busy machine its life may end, too: as that of an idle one, before the next is read.
+    let is_told = |_| {
+        let mut in_a_row = server.connect();
+        after_a_second(&server, || {
+            loop {
+                if in_a_row.try_send("GET /ok HTTP/1.1\r\nHost: t\r\n\r\n").is_err() {
+                    return false;
+                }
+                let Ok(Some(answer)) = in_a_row.try_response("GET") else { return false };
+                assert_eq!(answer.text(), "ok", "no request is lost");
+                if answer.says_close() {
+                    in_a_row.expect_close();
+                    return true;
+                }
+            }
+        })
+    };
+    assert!((0..10).any(is_told));
     expect_faults(&server, &[]);
 }
