@@ -13,7 +13,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use medusa_proto::syslog::truncate;
 use rustix::event::PollFlags;
@@ -51,12 +51,18 @@ pub(super) struct Datagrams {
 }
 
 /// Tells a unix socket from another that was made in its place: device and inode, and as the number of an inode is soon used
-/// again, when it changed.
-type Identity = (u64, u64, i64, i64);
+/// again, when it was made. (When it was changed, where the file system does not know that: who makes a socket may give it an
+/// owner and a mode afterwards, and be taken for another.)
+type Identity = (u64, u64, SystemTime);
 
 fn identity(path: &Path) -> io::Result<Identity> {
     let meta = path.metadata()?;
-    Ok((meta.dev(), meta.ino(), meta.ctime(), meta.ctime_nsec()))
+    let changed = || {
+        Duration::from_secs(meta.ctime().unsigned_abs())
+            + Duration::from_nanos(meta.ctime_nsec().unsigned_abs())
+    };
+    let made = meta.created().unwrap_or_else(|_unknown| UNIX_EPOCH + changed());
+    Ok((meta.dev(), meta.ino(), made))
 }
 
 /// Outcome for a datagram.
@@ -165,5 +171,29 @@ impl Datagrams {
     /// Tells whether the last datagram was refused, as far as is known already.
     pub(super) fn was_refused(&self) -> bool {
         !self.is_watched() && self.wire.pending_error() == Err(Errno::CONNREFUSED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::net::UnixDatagram;
+
+    use super::*;
+
+    /// As rsyslog does.
+    #[test]
+    fn a_reader_that_gives_its_socket_a_mode_is_no_other() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        let reader = UnixDatagram::bind(&path).expect("bound");
+        let datagrams = Datagrams::unix(&path, None, false).expect("connected");
+        fs::set_permissions(&path, Permissions::from_mode(0o666)).expect("changed");
+        datagrams.check().expect("it is the same");
+        drop(reader);
+        fs::remove_file(&path).expect("removed");
+        let _another = UnixDatagram::bind(&path).expect("bound");
+        datagrams.check().expect_err("another is there");
     }
 }
