@@ -1,12 +1,8 @@
 //! Probes: the locals of a line of a running script, on all workers and in the main VM.
 
-use std::io::{BufRead, BufReader, Lines, Write};
-use std::os::unix::net::UnixStream;
+use medusa_testkit::{Server, Site, wait};
 
-use medusa_testkit::{PATIENCE, Server, Site, wait};
-use serde_json::{Value, json};
-
-use super::support::{start, web};
+use super::support::{Watching, start, web};
 
 const SITE: &str = "
     local answers = { hello = 'hello' }
@@ -40,50 +36,19 @@ fn site() -> Site {
     site.file("handlers/busy.luau", BUSY)
 }
 
-/// A probe that is on, as lines of JSON.
-struct Probing(Lines<BufReader<UnixStream>>);
-
-impl Probing {
-    /// Begins it, and waits until it is on.
-    #[track_caller]
-    fn begin(server: &Server, statement: &str) -> Self {
-        let before = server.number("site", "probes");
-        let mut session = UnixStream::connect(server.state().join("control")).expect("the control socket");
-        session.set_read_timeout(Some(PATIENCE)).expect("our own socket");
-        writeln!(session, "{}", json!({ "version": 1, "op": "eval", "source": statement }))
-            .expect("it is read");
-        // It counts from before it is set; a statement comes after that.
-        wait::until("it is on", || (server.number("site", "probes") > before).then_some(()));
-        server.eval("medusa.sleep(0.05)");
-        Self(BufReader::new(session).lines())
-    }
-
-    #[track_caller]
-    fn reply(&mut self) -> Value {
-        let line = self.0.next().expect("a reply").expect("a reply in time");
-        serde_json::from_str(&line).expect("JSON")
-    }
-
-    #[track_caller]
-    fn line(&mut self) -> String {
-        let reply = self.reply();
-        assert_eq!(reply["reply"], "output", "{reply}");
-        reply["text"].as_str().expect("text").to_owned()
-    }
-
-    /// What it comes to.
-    #[track_caller]
-    fn end(mut self) -> String {
-        let reply = self.reply();
-        assert_eq!(reply["reply"], "done", "{reply}");
-        reply["value"].as_str().expect("a value").to_owned()
-    }
+/// A probe that is on.
+#[track_caller]
+fn probing(server: &Server, statement: &str) -> Watching {
+    let watching = Watching::begin(server, "probes", statement);
+    // It counts from before it is set; a statement comes after that.
+    server.eval("medusa.sleep(0.05)");
+    watching
 }
 
 #[test]
 fn locals_are_shown_wherever_the_line_runs() {
     let server = start(&site());
-    let mut inline = Probing::begin(&server, "probe('site.luau:6', { max = 2 })");
+    let mut inline = probing(&server, "probe('site.luau:6', { max = 2 })");
     assert_eq!(server.get("/inline/hello").text(), "hello");
     let line = inline.line();
     assert!(line.starts_with("site.luau:6 {") && line.contains("answer = \"hello\""), "{line}");
@@ -97,10 +62,8 @@ fn locals_are_shown_wherever_the_line_runs() {
     assert_eq!(inline.end(), "2 times");
 
     // The line is empty: the next that has code is meant. Connections come to both workers.
-    let mut file = Probing::begin(
-        &server,
-        "probe('handlers/api.luau:4', function(at) return at.name end, { max = 20 })",
-    );
+    let mut file =
+        probing(&server, "probe('handlers/api.luau:4', function(at) return at.name end, { max = 20 })");
     assert_eq!(file.line(), "handlers/api.luau:4 has no code: the probe is at line 6");
     for at in 0..20 {
         assert_eq!(server.get(&format!("/file/n{at}")).text(), format!("N{at}"));
@@ -108,10 +71,8 @@ fn locals_are_shown_wherever_the_line_runs() {
     }
     assert_eq!(file.end(), "20 times");
 
-    let mut module = Probing::begin(
-        &server,
-        "probe('handlers/util.luau:3', function(at) print(at.name) end, { max = 1 })",
-    );
+    let mut module =
+        probing(&server, "probe('handlers/util.luau:3', function(at) print(at.name) end, { max = 1 })");
     server.get("/file/tea");
     assert_eq!(module.line(), "tea");
     assert_eq!(module.end(), "once");
@@ -121,15 +82,14 @@ fn locals_are_shown_wherever_the_line_runs() {
 #[test]
 fn a_busy_line_is_met_as_often_as_is_wanted_and_no_request_suffers() {
     let server = start(&site());
-    let probe =
-        Probing::begin(&server, "probe('handlers/busy.luau:4', function() end, { max = 1000, ttl = 2 })");
+    let probe = probing(&server, "probe('handlers/busy.luau:4', function() end, { max = 1000, ttl = 2 })");
     for _ in 0..4 {
         assert_eq!(server.get("/busy").text(), "5000050000");
     }
     let end = probe.end();
     assert!(end.contains(" times") && !end.starts_with("0 "), "{end}");
     // It is out again.
-    let probe = Probing::begin(&server, "probe('handlers/busy.luau:2', function() end, { max = 1 })");
+    let probe = probing(&server, "probe('handlers/busy.luau:2', function() end, { max = 1 })");
     assert_eq!(server.get("/busy").text(), "5000050000");
     assert_eq!(probe.end(), "once");
 }
@@ -137,8 +97,7 @@ fn a_busy_line_is_met_as_often_as_is_wanted_and_no_request_suffers() {
 #[test]
 fn it_ends_with_its_function_its_time_and_its_session() {
     let server = start(&site());
-    let mut failing =
-        Probing::begin(&server, "probe('handlers/api.luau:6', function(at) return at.none.x end)");
+    let mut failing = probing(&server, "probe('handlers/api.luau:6', function(at) return at.none.x end)");
     assert_eq!(server.get("/file/x").text(), "X");
     let end = failing.reply();
     assert_eq!(end["reply"], "failed", "{end}");
@@ -146,7 +105,7 @@ fn it_ends_with_its_function_its_time_and_its_session() {
     wait::until("it is off", || (server.number("site", "probes") == 0).then_some(()));
     let timed = server.eval("probe('handlers/api.luau:6', nil, { ttl = 0.2 })");
     assert_eq!(timed.trim(), "0 times");
-    drop(Probing::begin(&server, "probe('handlers/api.luau:6')"));
+    drop(probing(&server, "probe('handlers/api.luau:6')"));
     wait::until("it is off", || (server.number("site", "probes") == 0).then_some(()));
     assert_eq!(server.get("/file/x").text(), "X");
 }
@@ -155,9 +114,9 @@ fn it_ends_with_its_function_its_time_and_its_session() {
 fn what_is_loaded_anew_is_told() {
     let site = site();
     let server = start(&site);
-    let mut file = Probing::begin(&server, "probe('handlers/api.luau:6')");
-    let mut main = Probing::begin(&server, "probe('site.luau:5')");
-    let mut other = Probing::begin(&server, "probe('handlers/busy.luau:4', { max = 1 })");
+    let mut file = probing(&server, "probe('handlers/api.luau:6')");
+    let mut main = probing(&server, "probe('site.luau:5')");
+    let mut other = probing(&server, "probe('handlers/busy.luau:4', { max = 1 })");
     site.write("handlers/api.luau", API.replace("return name", "return name .. '!'"));
     server.reload();
     assert!(file.line().starts_with("handlers/api.luau was loaded anew: this probe is in what ran before"));
@@ -202,7 +161,7 @@ fn what_cannot_be_probed_is_told() {
         let failed = server.command(["eval", statement]).failure(1);
         assert!(failed.contains(why), "{statement}: {failed}");
     }
-    let _on: Vec<_> = (0..4).map(|_| Probing::begin(&server, "probe('site.luau:5')")).collect();
+    let _on: Vec<_> = (0..4).map(|_| probing(&server, "probe('site.luau:5')")).collect();
     let failed = server.command(["eval", "probe('site.luau:5')"]).failure(1);
     assert!(failed.contains("4 probes are on already, which is the most"), "{failed}");
 }

@@ -1,6 +1,10 @@
 //! What most tests begin with.
 
-use medusa_testkit::{Medusa, Server, Site, Tmux, wait};
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::os::unix::net::UnixStream;
+
+use medusa_testkit::{Medusa, PATIENCE, Server, Site, Tmux, wait};
+use serde_json::{Value, json};
 
 /// The program under test.
 pub(crate) const MEDUSA: Medusa = Medusa::new(env!("CARGO_BIN_EXE_medusa"));
@@ -33,5 +37,44 @@ pub(crate) fn is_drawn_anew(tmux: &Tmux) {
             (screen.len() == 75_usize.div_ceil(columns.into()) && screen[0].starts_with("> -- long"))
                 .then_some(())
         });
+    }
+}
+
+/// A statement that shows what comes for as long as it runs, as lines of JSON.
+pub(crate) struct Watching(Lines<BufReader<UnixStream>>);
+
+impl Watching {
+    /// Begins it, and waits until the site counts one more in `gauge`.
+    #[track_caller]
+    pub(crate) fn begin(server: &Server, gauge: &str, statement: &str) -> Self {
+        let before = server.number("site", gauge);
+        let mut session = UnixStream::connect(server.state().join("control")).expect("the control socket");
+        session.set_read_timeout(Some(PATIENCE)).expect("our own socket");
+        writeln!(session, "{}", json!({ "version": 1, "op": "eval", "source": statement }))
+            .expect("it is read");
+        wait::until("it is on", || (server.number("site", gauge) > before).then_some(()));
+        Self(BufReader::new(session).lines())
+    }
+
+    #[track_caller]
+    pub(crate) fn reply(&mut self) -> Value {
+        let line = self.0.next().expect("a reply").expect("a reply in time");
+        serde_json::from_str(&line).expect("JSON")
+    }
+
+    /// The next line that is shown.
+    #[track_caller]
+    pub(crate) fn line(&mut self) -> String {
+        let reply = self.reply();
+        assert_eq!(reply["reply"], "output", "{reply}");
+        reply["text"].as_str().expect("text").to_owned()
+    }
+
+    /// What it comes to.
+    #[track_caller]
+    pub(crate) fn end(mut self) -> String {
+        let reply = self.reply();
+        assert_eq!(reply["reply"], "done", "{reply}");
+        reply["value"].as_str().expect("a value").to_owned()
     }
 }

@@ -1,12 +1,8 @@
 //! Traces: the next requests, with every handler they pass, shown while they come.
 
-use std::io::{BufRead, BufReader, Lines, Write};
-use std::os::unix::net::UnixStream;
+use medusa_testkit::{Server, WebSocket, wait};
 
-use medusa_testkit::{PATIENCE, Server, WebSocket, wait};
-use serde_json::{Value, json};
-
-use super::support::{start, web};
+use super::support::{Watching, start, web};
 
 const SITE: &str = "
     web:mount('/inline/{name}', function(req) return 'hello' end)
@@ -16,42 +12,11 @@ const SITE: &str = "
     web:mount('/ws', function(req) return req:websocket(function(ws) for _ in ws do end end) end)
     web:mount('/api/', function(req) return req.tail end)";
 
-/// A trace that is on, as lines of JSON.
-struct Tracing(Lines<BufReader<UnixStream>>);
-
-impl Tracing {
-    /// Begins it, and waits until it is on.
-    #[track_caller]
-    fn begin(server: &Server, statement: &str) -> Self {
-        let mut session = UnixStream::connect(server.state().join("control")).expect("the control socket");
-        session.set_read_timeout(Some(PATIENCE)).expect("our own socket");
-        writeln!(session, "{}", json!({ "version": 1, "op": "eval", "source": statement }))
-            .expect("it is read");
-        wait::until("it is on", || (server.number("site", "traces") == 1).then_some(()));
-        Self(BufReader::new(session).lines())
-    }
-
-    #[track_caller]
-    fn reply(&mut self) -> Value {
-        let line = self.0.next().expect("a reply").expect("a reply in time");
-        serde_json::from_str(&line).expect("JSON")
-    }
-
-    /// The next request that is shown.
-    #[track_caller]
-    fn line(&mut self) -> String {
-        let reply = self.reply();
-        assert_eq!(reply["reply"], "output", "{reply}");
-        reply["text"].as_str().expect("text").to_owned()
-    }
-
-    /// What it comes to.
-    #[track_caller]
-    fn end(mut self) -> String {
-        let reply = self.reply();
-        assert_eq!(reply["reply"], "done", "{reply}");
-        reply["value"].as_str().expect("a value").to_owned()
-    }
+/// A trace that is on.
+#[track_caller]
+fn tracing(server: &Server, statement: &str) -> Watching {
+    assert_eq!(server.number("site", "traces"), 0);
+    Watching::begin(server, "traces", statement)
 }
 
 /// A line without its times.
@@ -76,7 +41,7 @@ fn timeless(line: &str) -> String {
 fn each_request_is_shown_when_it_is_over_with_every_handler_it_passed() {
     let site = web(SITE).file("ok.luau", "return function() return 'ok' end");
     let server = start(&site);
-    let mut trace = Tracing::begin(&server, "trace(nil, 5)");
+    let mut trace = tracing(&server, "trace(nil, 5)");
     assert_eq!(server.get("/inline/x?y=1").text(), "hello");
     assert_eq!(
         timeless(&trace.line()),
@@ -112,7 +77,7 @@ fn only_what_matches_is_shown() {
         ("{ path = '/api/', method = 'get', ip = '127.0.0.0/8', server = 'http', status = 200 }", "/api/a"),
         ("function(record) return record.path == '/wrapped' and record.status == 200 end", "/wrapped"),
     ] {
-        let mut trace = Tracing::begin(&server, &format!("trace({of}, 1)"));
+        let mut trace = tracing(&server, &format!("trace({of}, 1)"));
         for path in ["/none", "/inline/y", "/fails", "/wrapped", "/api/a"] {
             server.get(path);
         }
@@ -121,7 +86,7 @@ fn only_what_matches_is_shown() {
         assert_eq!(trace.end(), "1 request", "{of}");
         wait::until("it is off", || (server.number("site", "traces") == 0).then_some(()));
     }
-    let mut others = Tracing::begin(&server, "trace({ server = 'other' }, 1, 0.5)");
+    let mut others = tracing(&server, "trace({ server = 'other' }, 1, 0.5)");
     server.get("/api/a");
     let end = others.reply();
     assert_eq!((&end["reply"], &end["value"]), (&"done".into(), &"0 requests".into()), "its time is over");
@@ -130,7 +95,7 @@ fn only_what_matches_is_shown() {
 #[test]
 fn it_ends_with_its_session_and_nothing_is_noted_then() {
     let server = start(&web(SITE).file("ok.luau", "return function() return 'ok' end"));
-    drop(Tracing::begin(&server, "trace()"));
+    drop(tracing(&server, "trace()"));
     wait::until("it is off", || (server.number("site", "traces") == 0).then_some(()));
     assert_eq!(server.get("/wrapped").status, 200);
 }
@@ -139,7 +104,7 @@ fn it_ends_with_its_session_and_nothing_is_noted_then() {
 fn requests_that_come_faster_than_they_are_shown_are_counted() {
     let server = start(&web(SITE).file("ok.luau", "return function() return 'ok' end"));
     // The function keeps the session busy until it is told: meanwhile more come than are queued.
-    let mut trace = Tracing::begin(
+    let mut trace = tracing(
         &server,
         "return trace(function() while not go do medusa.sleep(0.02) end return true end, 256)",
     );
