@@ -507,6 +507,11 @@ impl fmt::Display for HandlerInfo {
 }
 
 impl Done {
+    /// What it changed, where that is to be told beside the value: what `commit` is worth is that.
+    pub fn report_beside_value(&self) -> Option<&str> {
+        self.report.as_deref().filter(|report| self.value.as_deref() != Some(*report))
+    }
+
     /// The same of a command that was asked for as a statement: as its value, the result in words.
     #[must_use]
     pub(crate) fn with_text(self) -> Self {

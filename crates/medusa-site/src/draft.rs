@@ -94,9 +94,14 @@ impl Draft {
         self.earlier.clone_from(&self.parts);
     }
 
-    /// Whether an edit may put another part in the place of this one.
-    pub(crate) fn may_replace(&self, part: &Arc<dyn Part>) -> bool {
-        self.earlier.has(part)
+    /// Whether an edit may make a part of this id: there is none, or one that it may put another in the place of.
+    pub(crate) fn check_name(&self, id: &PartId) -> Result<(), DraftError> {
+        match self.parts.get(id) {
+            Some(known) if !self.earlier.has(known) => {
+                Err(DraftError::SameName { origin: Arc::clone(known.origin()), part: id.clone() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The parts as they stand now.

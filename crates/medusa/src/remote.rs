@@ -3,6 +3,7 @@
 //! What a statement prints and its value go to standard output; everything said about it, to standard error.
 
 use std::io::{self, IsTerminal, Read};
+use std::iter;
 use std::path::PathBuf;
 
 use medusa_monitor::protocol::MAX_REQUEST;
@@ -85,13 +86,7 @@ impl Remote {
     /// Lists what of scripts is running.
     pub(crate) fn ps(&self, json: bool) -> Result<(), String> {
         let runs = self.call(&Op::Ps)?.runs.ok_or("the server's answer holds no list")?;
-        if json {
-            let text = serde_json::to_string_pretty(&runs);
-            term::answer(text.map_err(|error| error.to_string())?);
-        } else {
-            term::answer(runs);
-        }
-        Ok(())
+        list(iter::once(runs.to_string()), json.then(|| serde_json::to_string_pretty(&runs)))
     }
 
     /// Ends one thing that is running, or a session.

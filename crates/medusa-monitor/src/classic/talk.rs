@@ -230,8 +230,7 @@ impl<C: Control, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> LineTalk<'_, C, R,
 }
 
 async fn tell(client: &mut impl Shows, done: Done) -> Result<(), Left> {
-    // What `commit` is worth is that.
-    if let Some(report) = done.report.as_ref().filter(|report| done.value.as_ref() != Some(*report)) {
+    if let Some(report) = done.report_beside_value() {
         client.remark(report).await?;
     }
     match &done.value {

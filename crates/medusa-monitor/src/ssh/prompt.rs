@@ -218,8 +218,7 @@ impl<'a, C: Control> Prompt<'a, C> {
 
     fn tell(&mut self, done: Done) {
         self.state.is_open = done.open;
-        // What `commit` is worth is that.
-        if let Some(report) = done.report.as_ref().filter(|report| done.value.as_ref() != Some(*report)) {
+        if let Some(report) = done.report_beside_value() {
             self.terminal.print(report, &mut self.out);
         }
         if let Some(value) = done.value {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use medusa_http::UseCounts;
+use medusa_monitor::Refusal;
 use medusa_proto::with_causes;
 use medusa_site::{Generation, Guard, GuardTerms, TrialTerms, explain, reason_of, trial_of};
 use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value};
@@ -241,12 +242,10 @@ pub(super) fn of_session(lua: &Lua, command: &str) -> mlua::Result<std::rc::Rc<T
 }
 
 /// The same for a command that concerns the whole server, which nobody has who may change only a part of it.
-pub(super) fn of_session_for_all(lua: &Lua, command: &str) -> mlua::Result<std::rc::Rc<Transaction>> {
+pub(super) fn of_session_for_all(lua: &Lua, command: &'static str) -> mlua::Result<std::rc::Rc<Transaction>> {
     let transaction = of_session(lua, command)?;
-    match &transaction.author().scope {
-        Some(scope) => {
-            Err(fail(lua, format!("{command} concerns the whole server, and your rights end at {scope}")))
-        }
+    match transaction.author().scope.clone() {
+        Some(scope) => Err(fail(lua, Refusal::Scope { what: command, scope })),
         None => Ok(transaction),
     }
 }

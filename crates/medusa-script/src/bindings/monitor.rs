@@ -13,8 +13,8 @@ use medusa_site::{MonitorSsh, MonitorSshSpec, PartId};
 use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value};
 
 use super::history::of_session_for_all;
-use super::site::look_at;
-use crate::call_site::{at_place, fail, origin};
+use super::site::{look_at, remove};
+use crate::call_site::{fail, origin};
 use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
 use crate::options::{Options, no_more};
@@ -216,13 +216,7 @@ impl UserData for MonitorSshValue {
 
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_async_method("remove", |lua, this, rest: MultiValue| {
-            let (at, id) = (origin(&lua), this.0.clone());
-            let alone = no_more(&lua, "ssh:remove()", &rest);
-            async move {
-                alone?;
-                let removed = Transaction::edit(|draft| draft.remove(&id)).await;
-                removed.map_err(|error| at_place(&at, error))
-            }
+            remove(&lua, &this.0, "ssh:remove()", &rest)
         });
         methods.add_meta_method("__tostring", |lua, this, ()| {
             Ok(format!("MonitorSsh \"{}\", {}", this.0.name, this.listen(lua)?))

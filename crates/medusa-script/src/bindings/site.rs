@@ -1,14 +1,15 @@
 //! `site`: the live objects, so that even what a script kept `local` can be found.
 
 use medusa_site::{self as site, DraftError, Part, PartId, Parts};
-use mlua::{Lua, UserData, UserDataFields, UserDataMethods};
+use mlua::{Lua, MultiValue, UserData, UserDataFields, UserDataMethods};
 
 use super::http::HttpServer;
 use super::log::SinkValue;
 use super::log::events::EventLogValue;
-use crate::call_site::fail;
+use crate::call_site::{at_place, fail, origin};
 use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
+use crate::options::no_more;
 use crate::transaction::Transaction;
 
 pub(crate) const DOCS: &[Item] = &[main_item("site", "Site", "The running site.")];
@@ -61,6 +62,22 @@ pub(super) fn with_parts<R>(lua: &Lua, look: impl FnOnce(&Parts) -> R) -> mlua::
     match Transaction::current() {
         Some(transaction) => Ok(transaction.look(look)),
         None => Ok(look(&MainContext::of(lua)?.live.site().parts)),
+    }
+}
+
+/// Removes a part, as the method `call` of what stands for it does.
+pub(super) fn remove(
+    lua: &Lua,
+    id: &PartId,
+    call: &str,
+    rest: &MultiValue,
+) -> impl Future<Output = mlua::Result<()>> + use<> {
+    let (at, id) = (origin(lua), id.clone());
+    let alone = no_more(lua, call, rest);
+    async move {
+        alone?;
+        let removed = Transaction::edit(|draft| draft.remove(&id)).await;
+        removed.map_err(|error| at_place(&at, error))
     }
 }
 

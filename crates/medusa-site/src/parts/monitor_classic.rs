@@ -63,11 +63,7 @@ impl Draft {
             return Err(DraftError::NotHere(address));
         }
         let id = PartId { kind: &KIND, name: name.into() };
-        if let Some(known) = self.parts.get(&id)
-            && !self.may_replace(known)
-        {
-            return Err(DraftError::SameName { origin: Arc::clone(known.origin()), part: id });
-        }
+        self.check_name(&id)?;
         let (counters, made) = (Arc::default(), OnceLock::new());
         self.put(MonitorClassic { id: id.clone(), listen, settings, origin, counters, made })?;
         Ok(id)

@@ -60,11 +60,7 @@ impl Draft {
     pub fn monitor_ssh(&mut self, spec: MonitorSshSpec) -> Result<PartId, DraftError> {
         let MonitorSshSpec { name, listen, settings, origin } = spec;
         let id = PartId { kind: &KIND, name: name.into() };
-        if let Some(known) = self.parts.get(&id)
-            && !self.may_replace(known)
-        {
-            return Err(DraftError::SameName { origin: Arc::clone(known.origin()), part: id });
-        }
+        self.check_name(&id)?;
         let (counters, made) = (Arc::default(), OnceLock::new());
         self.put(MonitorSsh { id: id.clone(), listen, settings, origin, counters, made })?;
         Ok(id)

@@ -16,7 +16,7 @@ use medusa_site::{self as site, PartId, ServerSpec};
 use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value};
 
 use super::log::SinkValue;
-use super::site::look_at;
+use super::site::{look_at, remove};
 use crate::call_site::{at_place, fail, origin};
 use crate::docs::{Class, Item, main_item};
 use crate::options::{Options, no_more, texts};
@@ -235,13 +235,7 @@ impl UserData for HttpServer {
             }
         });
         methods.add_async_method("remove", |lua, this, rest: MultiValue| {
-            let (at, server) = (origin(&lua), this.0.clone());
-            let alone = no_more(&lua, REMOVE_SERVER, &rest);
-            async move {
-                alone?;
-                let removed = Transaction::edit(|draft| draft.remove(&server)).await;
-                removed.map_err(|error| at_place(&at, error))
-            }
+            remove(&lua, &this.0, REMOVE_SERVER, &rest)
         });
         methods.add_meta_method("__tostring", |lua, this, ()| {
             this.look(lua, |server| format!("HttpServer \"{}\", {} mounts", server.name, server.mounts.len()))

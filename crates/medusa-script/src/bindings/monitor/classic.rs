@@ -10,7 +10,7 @@ use medusa_site::{MonitorClassic, MonitorClassicSpec, PartId};
 use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value};
 
 use crate::bindings::http::listen;
-use crate::bindings::site::look_at;
+use crate::bindings::site::{look_at, remove};
 use crate::call_site::{at_place, fail, origin};
 use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
@@ -131,13 +131,7 @@ impl UserData for MonitorClassicValue {
 
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_async_method("remove", |lua, this, rest: MultiValue| {
-            let (at, id) = (origin(&lua), this.0.clone());
-            let alone = no_more(&lua, "classic:remove()", &rest);
-            async move {
-                alone?;
-                let removed = Transaction::edit(|draft| draft.remove(&id)).await;
-                removed.map_err(|error| at_place(&at, error))
-            }
+            remove(&lua, &this.0, "classic:remove()", &rest)
         });
         methods.add_meta_method("__tostring", |lua, this, ()| {
             Ok(format!("MonitorClassic \"{}\", {}", this.0.name, this.listen(lua)?))
