@@ -1,6 +1,7 @@
 //! The check of what may be done in a session.
 //!
-//! **Invariant:** whatever way an operation comes, [`authorize`] alone decides whether it may be done.
+//! **Invariant:** whatever way an operation comes, [`authorize`] alone decides whether it may begin. What it is about to publish is
+//! checked by `medusa-site`, in `scope`.
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! The state directory: where one running server keeps what is its own.
 //!
-//! It holds `pid`, locked while the server lives and naming its process, and `control`, the socket.
+//! It holds `pid`, locked while the server lives and naming its process, and `control`, the socket. Scripts' history is there, too
+//! (`medusa-script`).
 //!
 //! **Invariant:** one server at a time has the lock, and only its holder touches the socket's file. The lock is the
 //! kernel's and ends with the process however that ends, so a socket file found under it is a dead server's.

@@ -1,9 +1,11 @@
 //! The Luau engine: the main VM, the workers' VMs, their budgets and sandbox, and the `medusa.*` API.
 //!
 //! - [`engine`]: the thread on which the main VM lives, and the [`Engine`] handle;
-//! - `main_vm`, `timers`, `inline`, `functions`, `transaction`: scripts, statements, timers, handlers given as functions,
+//! - `main_vm`, `main_vms`, `timers`, `inline`, `functions`, `transaction`: scripts, statements, timers, handlers given as functions,
 //!   and what they change;
 //! - `log`: functions in the way of log records;
+//! - `recipe`, `history_file`, `trial_record`, `state_file`, `live_files`: what the next start is made of, and earlier generations;
+//! - `require`: files of scripts, and the modules they load;
 //! - `handler_files`, `worker`: handlers given as files, and the VM of every worker that runs them;
 //! - `websocket`: a session with a client;
 //! - `vm`, `memory`, `preempt`, `budget`, `task`, `slow_lane`, `natives`, `overrun`: one VM, its sandbox, how it gives way and is stopped;

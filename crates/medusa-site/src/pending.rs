@@ -1,4 +1,5 @@
-//! Changes that are to be confirmed: published on trial, and taken back unless somebody confirms them in time.
+//! Changes that are to be confirmed: published on trial, and taken back unless somebody confirms them in time. What has to be on disk
+//! meanwhile is `medusa-script`'s (`trial_record`).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! HTTP/2 on one connection, by hyper ([RFC 9113](https://www.rfc-editor.org/rfc/rfc9113)).
 //!
-//! Neither bounds how long a client may go on with cheap frames; its [`FrameBudget`](crate::frame_budget::FrameBudget) does.
+//! Neither hyper nor the RFC bounds how long a client may go on with cheap frames; its [`FrameBudget`](crate::frame_budget::FrameBudget) does.
 
 use std::error::Error;
 use std::future::poll_fn;

@@ -8,6 +8,8 @@
 //! 3. The [`WebSocket`] is the handler's part; it may live on another thread. Between the two there is a bounded queue
 //!    each way ([`queue`]).
 //!
+//! How a session ends when its handler leaves the site: [`sessions`](crate::sessions).
+//!
 //! Invariant: neither side can make the other hold more than a queue's bound and one message. While the handler's inbox is
 //! full, or the client does not take what is sent, the pump does not read, so that TCP holds the client back; while its
 //! outbox is full, a `send` waits. What is read and is no message (pings, empty fragments) has a price: [`overhead`].

@@ -5,7 +5,7 @@
 //! 1. the limit of open files is raised, the workers start;
 //! 2. the state directory is taken and the control socket bound: a second server for the same script ends here; the
 //!    script's thread starts;
-//! 3. the script runs, and its site goes live: listeners are bound here and not before;
+//! 3. the script runs, or what an unconfirmed trial goes back to, and its site goes live: listeners are bound here and not before;
 //! 4. ready is announced, on standard error and to the service manager.
 //!
 //! Then the thread that called [`serve`] is the services thread: it answers signals and control sessions, and never a

@@ -1,4 +1,4 @@
-//! `limits`: what bounds a server.
+//! `limits`: what bounds a server. The table of `medusa-http` says which there are; nothing is added here for another.
 
 use medusa_http::{LIMITS, Limits};
 use mlua::{Lua, Value};
