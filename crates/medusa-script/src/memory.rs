@@ -46,6 +46,8 @@ pub(crate) struct Memory {
     limit: usize,
     tasks: RefCell<Tasks>,
     collect_above: Cell<usize>,
+    /// What the last collection left.
+    left: Cell<usize>,
     /// What tasks held that were stopped or have ended, and is not yet freed.
     doomed: Cell<usize>,
     /// Of that, what the cycle under way may not free: it was given up in the middle of it.
@@ -68,7 +70,7 @@ struct Tasks {
 
 #[derive(Debug)]
 struct Task {
-    /// The bytes of its category when it began: not its own.
+    /// The bytes of its category when it began, as far as they have not been collected since: not its own.
     before: usize,
     /// It was stopped, and held so much.
     stopped: Option<usize>,
@@ -82,6 +84,13 @@ impl Tasks {
         let sharing = self.sharing[key % CATEGORIES].max(1) as usize;
         heap.of_category(category(key)).saturating_sub(task.before) / sharing
     }
+
+    /// Forgets of what there was before each task what has been collected: what it makes in its place is its own.
+    fn forget_collected(&mut self, heap: Heap) {
+        for (key, task) in &mut self.running {
+            task.before = task.before.min(heap.of_category(category(key)));
+        }
+    }
 }
 
 fn category(key: usize) -> u8 {
@@ -94,6 +103,7 @@ impl Memory {
             limit,
             tasks: RefCell::new(Tasks { running: Slab::new(), sharing: [0; CATEGORIES] }),
             collect_above: Cell::new(limit / 2),
+            left: Cell::default(),
             doomed: Cell::default(),
             doomed_late: Cell::default(),
             collecting: Cell::default(),
@@ -169,6 +179,7 @@ impl Memory {
     /// Ends a cycle: stops the largest tasks while too much is alive, if the cycle before has found that as well (what tasks
     /// held that ended meanwhile is still there after one). Whether another cycle would free more.
     pub(crate) fn settle(&self, heap: Heap, found_before: bool) -> bool {
+        self.tasks.borrow_mut().forget_collected(heap);
         // Who was stopped before that cycle and has not let go (its client does not read) is alive after all.
         self.doomed.set(self.doomed_late.get());
         if self.alive(heap) > self.nearly_full() && found_before {
@@ -176,6 +187,7 @@ impl Memory {
         }
         // What is alive is left alone until half of the rest has been used as well.
         let half_of_the_rest = heap.used() + self.limit.saturating_sub(heap.used()) / 2;
+        self.left.set(heap.used());
         self.collect_above.set(half_of_the_rest.max(self.limit / 2));
         heap.used() > self.nearly_full() && (self.doomed.get() > 0 || !found_before)
     }
@@ -228,14 +240,15 @@ impl Memory {
     }
 
     /// A task ends, and lets go of what it held. What little ones held may just as well be the script's now. Whether it was
-    /// so much that it should not lie there until somebody else allocates.
+    /// so much, or so much has come together, that it should not lie there until somebody else allocates.
     pub(crate) fn end(&self, account: &Account, heap: Heap) -> bool {
         let own = account.own(heap);
         let matters = self.collecting.get() || self.wants_collection(heap);
         if matters && account.stopped().is_none() {
             self.doom(if own > self.limit / LARGE_PART { own } else { 0 });
         }
-        own > self.limit / SMALL_PART
+        let left = self.left.get();
+        own > self.limit / SMALL_PART || heap.used() > left + left / 4 + self.limit / LARGE_PART
     }
 
     /// Says that a collection is to come; false: one is to come already.

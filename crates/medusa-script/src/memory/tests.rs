@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mlua::Value;
 use tokio::task::{JoinHandle, spawn_local, yield_now};
@@ -16,14 +16,19 @@ const MIB: usize = 1024 * 1024;
 
 const BUDGET: Budget = Budget { cpu: Duration::from_secs(20), wall: Duration::from_mins(1) };
 
-/// A VM in which `wait` never ends.
+/// A VM in which `wait` never ends, and `sleep` does.
 fn vm(limit: usize) -> Rc<Vm> {
     Vm::with_limit(limit, |lua, globals| {
         let wait = lua.create_async_function(async |_, ()| {
             std::future::pending::<()>().await;
             Ok(())
         });
-        globals.set("wait", wait?)
+        globals.set("wait", wait?)?;
+        let sleep = lua.create_async_function(async |_, ()| {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            Ok(())
+        });
+        globals.set("sleep", sleep?)
     })
     .unwrap()
 }
@@ -153,6 +158,52 @@ fn others_are_served_while_a_crowd_fills_the_vm() {
         }
         assert!((5..=11).contains(&left), "{left} of 40 are left");
         assert!(vm.lua().used_memory() < 24 * MIB);
+    });
+}
+
+/// The task before it in the same category has left garbage, which is collected meanwhile.
+#[test]
+fn what_was_there_before_a_task_is_not_taken_off_once_it_is_collected() {
+    on_a_runtime(async {
+        let vm = vm(24 * MIB);
+        let before = start(&vm, holding(9 * 1024));
+        while vm.lua().used_memory() < 9 * MIB {
+            yield_now().await;
+        }
+        before.abort();
+        let _ = before.await;
+        let large = start(&vm, format!("sleep() {}", holding(9 * 1024)));
+        yield_now().await;
+        vm.collect();
+        vm.memory().collected().await;
+        assert!(vm.lua().used_memory() < 4 * MIB, "{}", vm.lua().used_memory());
+        while vm.lua().used_memory() < 9 * MIB {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let other = start(&vm, holding(5 * 1024));
+        fill_until(&vm, || large.is_finished() || other.is_finished()).await;
+        assert!(was_stopped(large).await);
+        assert!(!was_stopped(other).await);
+    });
+}
+
+/// Little of each, and nobody allocates any more.
+#[test]
+fn what_many_have_left_is_collected_in_a_while() {
+    on_a_runtime(async {
+        let vm = vm(64 * MIB);
+        let many: Vec<_> = (0..40).map(|_| start(&vm, holding(512))).collect();
+        while vm.lua().used_memory() < 20 * MIB {
+            yield_now().await;
+        }
+        for one in many {
+            one.abort();
+        }
+        let begun = Instant::now();
+        while vm.lua().used_memory() > 4 * MIB {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{}", vm.lua().used_memory());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     });
 }
 
