@@ -23,7 +23,7 @@ use self::clients::Targets;
 use self::hostile::Hostile;
 use self::normal::Visits;
 use self::report::SoakReport;
-use self::watch::{Held, Watch, Watched};
+use self::watch::{Held, Named, Watch, Watched};
 use crate::cli::{Arguments, Command};
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
@@ -163,7 +163,7 @@ impl Stage {
     }
 
     /// The normal clients alone, until the server holds no more than it may, or time is up.
-    fn drain(&self, before: Held) -> (Held, u64) {
+    fn drain(&self, before: Held) -> (Held, Named) {
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| normal::run(self.targets.plain, &over));

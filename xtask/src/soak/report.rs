@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::hostile::{Hostile, Tried};
 use super::normal::{PATHS, Seen, Visits};
-use super::watch::{Held, Watched};
+use super::watch::{Held, Named, Watched};
 use crate::table::Table;
 
 /// The multiple of its quiet value that the p99 may be.
@@ -31,8 +31,8 @@ pub(super) struct SoakReport {
     pub(super) tally: Visits,
     pub(super) before: Held,
     pub(super) after: Held,
-    /// How much of the memory the status names in the end.
-    pub(super) named: u64,
+    /// What of the memory the status names in the end.
+    pub(super) named: Named,
     pub(super) watched: Watched,
     pub(super) hostile: Hostile,
 }
@@ -64,7 +64,7 @@ impl SoakReport {
         row("memory, MiB", |held| held.memory >> 20);
         row("descriptors", |held| held.descriptors as u64);
         row("threads", |held| held.threads as u64);
-        held.row(["in caches, queues and VMs", "", "", &(self.named >> 20).to_string()]);
+        held.row(["in caches, queues and VMs", "", "", &(self.named.bytes >> 20).to_string()]);
         let Watched { asked, unheard, slowest, .. } = &self.watched;
         let scripts = tried("scripts", "answers by status", &self.hostile.scripts(), by_status);
         let attacks = tried("clients", "connections", &self.hostile.clients(), |came| {
@@ -111,10 +111,13 @@ impl SoakReport {
                 most >> 20
             ));
         }
-        if !self.watched.gone && !self.after.is_within(limit(self.before, self.named)) {
+        if !self.watched.gone && !self.after.is_within(limit(self.before, self.named.bytes)) {
             faults.push(format!(
-                "what is held did not come back: {:?}, of which the status names {} bytes; {:?} before",
-                self.after, self.named, self.before
+                "what is held did not come back: {:?}, of which the status names {} bytes ({}); {:?} before",
+                self.after,
+                self.named.bytes,
+                self.named.large.join(", "),
+                self.before
             ));
         }
         faults
@@ -162,7 +165,7 @@ mod tests {
             tally,
             before: held,
             after: held,
-            named: 0,
+            named: Named::default(),
             watched: Watched::default(),
             hostile: Hostile::default(),
         }

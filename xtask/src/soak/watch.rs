@@ -21,6 +21,8 @@ const OPERATOR_WAITS: &str = "20";
 const HEARD_WITHIN: Duration = Duration::from_secs(20);
 /// The time until such an operator tries again.
 const TRIES_AGAIN: Duration = Duration::from_secs(1);
+/// A part of the status that names more than this is told, when memory does not come back.
+const LARGE: u64 = 8 << 20;
 
 /// The resources that a process holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -108,10 +110,14 @@ impl Watch {
         watched.slowest = watched.slowest.max(begun.elapsed());
     }
 
-    /// The number of bytes of memory that the status names, of VMs, caches and queues.
-    fn named(&self) -> u64 {
+    /// The memory that the status names, of VMs, caches and queues.
+    fn named(&self) -> Named {
         let status = self.status(&["--json"]).output().unwrap_or_default();
-        serde_json::from_slice(&status).map_or(0, |status| named(&status))
+        let mut named = Named::default();
+        if let Ok(status) = serde_json::from_slice(&status) {
+            named.add(&status);
+        }
+        named
     }
 
     /// The command that asks, by `timeout` of coreutils: it must end also when the server does not answer.
@@ -122,11 +128,11 @@ impl Watch {
 
     /// Waits until the process holds no more than `most` says, of the bytes that its status names, for `within` at most.
     /// Returns what it holds then, and how much of that the status names.
-    pub(super) fn until_at_most(&self, most: impl Fn(u64) -> Held, within: Duration) -> (Held, u64) {
+    pub(super) fn until_at_most(&self, most: impl Fn(u64) -> Held, within: Duration) -> (Held, Named) {
         let deadline = Instant::now() + within;
         loop {
             let (held, named) = (Held::by(self.pid), self.named());
-            if held.is_within(most(named)) || Instant::now() > deadline || is_dead(self.pid) {
+            if held.is_within(most(named.bytes)) || Instant::now() > deadline || is_dead(self.pid) {
                 return (held, named);
             }
             thread::park_timeout(EVERY);
@@ -141,14 +147,30 @@ impl Held {
     }
 }
 
-/// The bytes that a part of the status and its children name.
-fn named(part: &Value) -> u64 {
-    let own = match part["kind"].as_str() {
-        Some("http.memory") => &["requests", "answers"][..],
-        _ => &["memory", "cached", "queue_bytes", "held_bytes", "size"],
-    };
-    let own: u64 = own.iter().filter_map(|name| part[name].as_u64()).sum();
-    own + part["children"].as_array().into_iter().flatten().map(named).sum::<u64>()
+/// The memory that a status names.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Named {
+    /// All of it, in bytes.
+    pub(super) bytes: u64,
+    /// The parts that name more than [`LARGE`], each as it is told.
+    pub(super) large: Vec<String>,
+}
+
+impl Named {
+    /// Adds what a part of the status and its children name.
+    fn add(&mut self, part: &Value) {
+        let names = match part["kind"].as_str() {
+            Some("http.memory") => &["requests", "answers"][..],
+            _ => &["memory", "cached", "queue_bytes", "held_bytes", "size"],
+        };
+        let bytes: u64 = names.iter().filter_map(|name| part[name].as_u64()).sum();
+        self.bytes += bytes;
+        if bytes > LARGE {
+            let told = |field: &str| part[field].as_str().unwrap_or_default().to_owned();
+            self.large.push(format!("{} {} {} MiB", told("kind"), told("name"), bytes >> 20));
+        }
+        part["children"].as_array().into_iter().flatten().for_each(|child| self.add(child));
+    }
 }
 
 /// Whether a process has ended: gone, or waiting for its parent to look.
