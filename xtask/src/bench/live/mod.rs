@@ -30,6 +30,8 @@ const LOAD: Load = Load::Wrk(Wrk { paths: PATHS, ..Wrk::USUAL });
 /// The memory that the server may hold more after the last round than after the first, in MiB: all that a thousand changes
 /// leave behind is bounded, and there after the first.
 const GROWTH: f64 = 16.0;
+/// The multiple of the quiet p99 that it may be beside the changes.
+const SLOWER: f64 = 1.2;
 
 const REQUESTS: Figure = Figure::sum("requests");
 const QUIET: Figure = Figure::median("p99 ms", "", 2);
@@ -127,7 +129,7 @@ fn lines(row: &Row, before: f64, long_lived: usize) -> Vec<Line> {
             ours: format!("{beside:.2} ms"),
             theirs: format!("quiet {quiet:.2} ms"),
             ratio: format!("{:.2}", beside / quiet),
-            target: None,
+            target: Some((format!("at most {SLOWER:.1}"), beside / quiet <= SLOWER)),
         },
         Line {
             what: format!("publication with {MOUNTS} mounts"),
