@@ -31,6 +31,15 @@ pub enum Refusal {
         /// All that may be changed.
         scope: Arc<Scope>,
     },
+    /// It is nothing that somebody could approve, as has to be done.
+    #[error(
+        "{what} is not for you, as others have to approve what you change: `begin()` it, change it, `preview()` it, and \
+         `commit()` what somebody else has approved"
+    )]
+    Unapproved {
+        /// The operation that was asked for.
+        what: &'static str,
+    },
     /// The time of the rights is over.
     #[error("your rights have ended: ask whoever gave them to you for a later `expiry-time`")]
     Ended,
@@ -42,13 +51,16 @@ pub enum Refusal {
 ///
 /// It may not.
 pub fn authorize(identity: &Identity, op: &Op) -> Result<(), Refusal> {
-    let Rights { role, scope, .. } = &identity.rights;
+    let Rights { role, scope, approval, .. } = &identity.rights;
     let (what, needed) = (op.name(), op.needs());
     if *role < needed {
         return Err(Refusal::Role { what, needed, role: *role });
     }
     if let Some(scope) = scope.as_ref().filter(|_| op.concerns_all()) {
         return Err(Refusal::Scope { what, scope: Arc::clone(scope) });
+    }
+    if *approval && (op.concerns_all() || matches!(op, Op::Approve { .. } | Op::Rollback { .. })) {
+        return Err(Refusal::Unapproved { what });
     }
     if identity.rights.have_ended() { Err(Refusal::Ended) } else { Ok(()) }
 }
@@ -63,7 +75,7 @@ mod tests {
     use crate::runs::RunId;
 
     fn identity(rights: Rights) -> Identity {
-        Identity { who: "x".into(), rights, front_end: FrontEnd::Socket }
+        Identity { who: "x".into(), login: "x".into(), rights, front_end: FrontEnd::Socket }
     }
 
     #[test]
@@ -82,6 +94,24 @@ mod tests {
         {
             assert_eq!(authorize(&limited, &part), Ok(()), "{}", part.name());
         }
+    }
+
+    #[test]
+    fn who_needs_approval_does_nothing_that_cannot_have_it_and_gives_none() {
+        let limited = identity(Rights { approval: true, ..Role::Program.into() });
+        let change = String::from("123456789abc");
+        for refused in
+            [Op::Stop, Op::Approve { change: change.clone() }, Op::Rollback { generation: 1, reason: None }]
+        {
+            let name = refused.name();
+            assert_eq!(authorize(&limited, &refused), Err(Refusal::Unapproved { what: name }), "{name}");
+        }
+        let preview = Op::Preview { change: Some(change.clone()) };
+        for may in [Op::Cancel { generation: None }, Op::Confirm { generation: None }, preview] {
+            assert_eq!(authorize(&limited, &may), Ok(()), "{}", may.name());
+        }
+        let operator = identity(Role::Operate.into());
+        assert!(authorize(&operator, &Op::Approve { change }).is_err(), "it may not have made it either");
     }
 
     #[test]

@@ -2,11 +2,14 @@
 //!
 //! No code runs for one, so that roles have it that may run none. What is more than that, is code.
 
+use std::fmt::Write as _;
+
 use crate::identity::Role;
 use crate::protocol::{Killed, Op, TracedBy};
 
 /// The commands that are typed as statements of their own, and the least role that has them.
-pub(crate) const COMMANDS: [(&str, Role); 20] = [
+pub(crate) const COMMANDS: [(&str, Role); 22] = [
+    ("approve", Role::Program),
     ("cancel", Role::Operate),
     ("confirm", Role::Operate),
     ("diff", Role::View),
@@ -17,6 +20,7 @@ pub(crate) const COMMANDS: [(&str, Role); 20] = [
     ("handlers", Role::View),
     ("kill", Role::Operate),
     ("ping", Role::View),
+    ("preview", Role::View),
     ("ps", Role::View),
     ("reload", Role::Operate),
     ("reopen", Role::Operate),
@@ -28,6 +32,28 @@ pub(crate) const COMMANDS: [(&str, Role); 20] = [
     ("top", Role::View),
     ("trace", Role::View),
 ];
+
+/// The statement that publishes what the session has begun, if it is the change that is named so.
+pub(crate) fn commit(change: Option<&str>, confirm: Option<f64>, reason: Option<&str>) -> String {
+    let nil = || "nil".to_owned();
+    let seconds = confirm.map_or_else(nil, |seconds| seconds.to_string());
+    let change = change.map_or_else(nil, |change| format!("{{ change = {} }}", in_quotes(change)));
+    let reason = reason.map_or_else(nil, in_quotes);
+    format!("commit({seconds}, {change}, {reason})")
+}
+
+/// A text as code has it, whatever is in it.
+fn in_quotes(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for byte in text.bytes() {
+        match byte {
+            b' '..=b'~' if !b"\"\\".contains(&byte) => quoted.push(byte.into()),
+            _ => drop(write!(quoted, "\\{byte:03}")),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
 
 impl Op {
     /// The command that a statement is, if it is one: `status()`, `kill(3)`, with nothing before or behind. No code runs for
@@ -58,6 +84,9 @@ impl Op {
             ("explain", [method, url]) => Self::Explain { method: quoted(method)?, url: quoted(url)? },
             ("rollback", [to]) => Self::Rollback { generation: number(to)?, reason: None },
             ("rollback", [to, why]) => Self::Rollback { generation: number(to)?, reason: Some(quoted(why)?) },
+            ("preview", []) => Self::Preview { change: None },
+            ("preview", [change]) => Self::Preview { change: Some(quoted(change)?) },
+            ("approve", [change]) => Self::Approve { change: quoted(change)? },
             ("save", [why]) => Self::Save { reason: quoted(why)? },
             ("drift", []) => Self::Drift,
             ("trace", rest) if rest.len() <= 3 => {
@@ -183,6 +212,14 @@ mod tests {
         ] {
             assert_eq!(Op::from_text(code), None, "{code}");
         }
+    }
+
+    #[test]
+    fn what_is_committed_by_request_is_no_code() {
+        assert_eq!(commit(None, None, None), "commit(nil, nil, nil)");
+        let statement = commit(Some("a\") stop()--"), Some(1.5), Some("größer\n\\"));
+        let expected = r#"commit(1.5, { change = "a\034) stop()--" }, "gr\195\182\195\159er\010\092")"#;
+        assert_eq!(statement, expected);
     }
 
     #[test]

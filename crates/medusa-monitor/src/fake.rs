@@ -53,6 +53,7 @@ where
 
     async fn history(
         &self,
+        _session: &u64,
         op: Op,
         _author: Author,
         _events: mpsc::Sender<TaskProgress>,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use medusa_proto::author::{Author, Scope, Via};
+use medusa_proto::author::{Approval, Author, Scope, Via};
 use serde::{Deserialize, Serialize};
 
 /// The rights of a session. Each role may do what those before it may.
@@ -51,6 +51,8 @@ pub struct Rights {
     pub scope: Option<Arc<Scope>>,
     /// The time from which on it may do nothing; none: it has no end.
     pub until: Option<SystemTime>,
+    /// Whether somebody else has to approve what it publishes.
+    pub approval: bool,
 }
 
 impl Rights {
@@ -62,7 +64,7 @@ impl Rights {
 
 impl From<Role> for Rights {
     fn from(role: Role) -> Self {
-        Self { role, scope: None, until: None }
+        Self { role, scope: None, until: None, approval: false }
     }
 }
 
@@ -128,6 +130,8 @@ impl FrontEnd {
 pub struct Identity {
     /// As authors of changes and the audit show it: `uid 0 (pid 4711)`. It is one line, without control characters.
     pub who: Arc<str>,
+    /// The login it came by, the same whatever name was given there: `key SHA256:...`, `uid 0`.
+    pub login: Arc<str>,
     /// What it may do.
     pub rights: Rights,
     /// The way it came.
@@ -137,6 +141,10 @@ pub struct Identity {
 impl Identity {
     /// The author of something that it does: `eval by uid 0 (pid 4711)`.
     pub fn doing(&self, what: &str) -> Author {
-        Author::new(Via::Control, what).by(Arc::clone(&self.who)).within(self.rights.scope.clone())
+        let approval = if self.rights.approval { Approval::Needed } else { Approval::Free };
+        Author::new(Via::Control, what)
+            .by(Arc::clone(&self.who))
+            .logged_in(Arc::clone(&self.login), approval)
+            .within(self.rights.scope.clone())
     }
 }

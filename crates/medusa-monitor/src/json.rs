@@ -71,7 +71,7 @@ pub(crate) async fn serve<C: Control>(
         };
         match op {
             Ok(op) => {
-                if is_short && matches!(op, Op::Eval { .. } | Op::Top { .. }) {
+                if is_short && op.may_take_long() {
                     next = Next::Close;
                 }
                 waits |= op == Op::Stop; // for the server's end

@@ -48,7 +48,7 @@ pub use client::{CallError, Client, ConnectError, Replies, Requests};
 pub use identity::{FrontEnd, Identity, Role};
 pub use login_files::LoginFileError;
 pub use news::{News, NewsRoom, OnTrial, PromptState, TrialInfo};
-pub use protocol::{Completion, Done, Failure, GenerationInfo, Killed, Op};
+pub use protocol::{ChangeInfo, Completion, Done, Failure, GenerationInfo, Killed, Op};
 pub use runs::{NoRunId, RunId, RunInfo, RunList};
 pub use session::{Control, Monitor};
 pub use sessions::{Full, MAX_SESSIONS, SessionInfo, Sessions, shown_line};

@@ -36,6 +36,10 @@ pub const MAX_REQUEST: usize = 1024 * 1024;
 /// mounts.
 pub const MAX_REPLY: usize = 64 * 1024 * 1024;
 
+/// How many digits are shown of what names a change, and are enough to name it: to have another named so takes some 2^48
+/// requests, as each has a random number in it.
+pub const SHOWN_OF_CHANGE: usize = 12;
+
 /// A request of a client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
@@ -87,6 +91,29 @@ pub enum Op {
         /// Only if it is this generation; none: whichever it is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         generation: Option<u64>,
+    },
+    /// Show what the session has begun, or somebody else has: as it is to be published, and what names exactly that.
+    Preview {
+        /// What names it, or its first [`SHOWN_OF_CHANGE`] digits or more; none: the session's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        change: Option<String>,
+    },
+    /// Let somebody else publish exactly what was previewed so, once.
+    Approve {
+        /// What names it, or its first [`SHOWN_OF_CHANGE`] digits or more.
+        change: String,
+    },
+    /// Publish what the session has begun.
+    Commit {
+        /// Only if it is exactly what was previewed so; none: as it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        change: Option<String>,
+        /// The seconds within which it has to be confirmed; none: it is there for good.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm: Option<f64>,
+        /// The reason, for the history.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// Write what statements have changed to a file beside the script.
     Save {
@@ -210,6 +237,7 @@ impl Op {
             | Self::Generations
             | Self::Diff { .. }
             | Self::Explain { .. }
+            | Self::Preview { .. }
             | Self::Drift
             | Self::Trace { .. }
             | Self::Handlers => Role::View,
@@ -222,7 +250,10 @@ impl Op {
             | Self::Cancel { .. }
             | Self::Save { .. }
             | Self::Drain { .. } => Role::Operate,
-            Self::Eval { .. } | Self::Complete { .. } => Role::Program,
+            // What is approved and committed was made by statements.
+            Self::Eval { .. } | Self::Complete { .. } | Self::Approve { .. } | Self::Commit { .. } => {
+                Role::Program
+            }
         }
     }
 
@@ -239,6 +270,11 @@ impl Op {
         )
     }
 
+    /// Whether it is nothing for those who have come in when all places were taken.
+    pub(crate) const fn may_take_long(&self) -> bool {
+        matches!(self, Self::Eval { .. } | Self::Commit { .. } | Self::Top { .. })
+    }
+
     /// Whether it may take its time, so that it is ended with a client that does not wait for it.
     pub(crate) const fn may_go_on(&self) -> bool {
         matches!(
@@ -246,6 +282,7 @@ impl Op {
             Self::Eval { .. }
                 | Self::Reload { .. }
                 | Self::Rollback { .. }
+                | Self::Commit { .. }
                 | Self::Complete { .. }
                 | Self::Trace { .. }
                 | Self::Drain { .. }
@@ -275,6 +312,9 @@ impl Op {
             Self::Rollback { .. } => "rollback",
             Self::Confirm { .. } => "confirm",
             Self::Cancel { .. } => "cancel",
+            Self::Preview { .. } => "preview",
+            Self::Approve { .. } => "approve",
+            Self::Commit { .. } => "commit",
             Self::Save { .. } => "save",
             Self::Drift => "drift",
             Self::Trace { .. } => "trace",
@@ -410,6 +450,9 @@ pub struct Done {
     /// The answer to [`Op::Generations`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generations: Option<Vec<GenerationInfo>>,
+    /// The answer to [`Op::Preview`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<Box<ChangeInfo>>,
     /// The answer to [`Op::Handlers`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handlers: Option<Vec<HandlerInfo>>,
@@ -450,6 +493,50 @@ impl fmt::Display for GenerationInfo {
         }
         write!(f, ": {}", self.changes.join("  "))?;
         if self.more > 0 { write!(f, "  and {} more", self.more) } else { Ok(()) }
+    }
+}
+
+/// A change that was begun, as it is to be published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeInfo {
+    /// What names exactly this: its SHA-256.
+    pub change: String,
+    /// Its author: `eval by uid 0 (pid 4711)`.
+    pub author: String,
+    /// The generation that it was begun on.
+    pub base: u64,
+    /// The statements that have made it, in their order.
+    pub statements: Vec<String>,
+    /// What they change: `+ /hello`.
+    pub changes: Vec<String>,
+    /// How many more they change that are not told apart.
+    pub more: usize,
+    /// Who has approved it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<String>,
+}
+
+impl fmt::Display for ChangeInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { change, author, base, statements, changes, more, approved_by } = self;
+        let short = change.get(..SHOWN_OF_CHANGE).unwrap_or(change);
+        write!(f, "change {short} of generation {base}, {author}")?;
+        for statement in statements {
+            write!(f, "\n> {}", statement.trim_end().replace('\n', "\n| "))?;
+        }
+        for difference in changes {
+            write!(f, "\n{difference}")?;
+        }
+        if changes.is_empty() {
+            f.write_str("\nno difference")?;
+        }
+        if *more > 0 {
+            write!(f, "\nand {more} more")?;
+        }
+        match approved_by {
+            Some(who) => write!(f, "\napproved by {who}"),
+            None => write!(f, "\nnot approved: `approve(\"{short}\")` does that"),
+        }
     }
 }
 
@@ -518,15 +605,18 @@ impl Done {
         let report = self.status.as_ref().map(|report| report.tree.trim_end().to_owned());
         let sessions = self.sessions.as_ref().map(|sessions| lines(sessions));
         let generations = self.generations.as_ref().map(|generations| lines(generations));
+        let preview = self.preview.as_ref().map(ToString::to_string);
         let handlers = self.handlers.as_ref().map(|handlers| lines(handlers));
         let runs = self.runs.as_ref().map(ToString::to_string);
-        let value = self.value.or(report).or(sessions).or(generations).or(handlers).or(runs).or(self.report);
+        let value = self.value.or(report).or(sessions).or(generations).or(preview);
+        let value = value.or(handlers).or(runs).or(self.report);
         Self {
             value,
             report: None,
             status: None,
             sessions: None,
             generations: None,
+            preview: None,
             handlers: None,
             runs: None,
             ..self
@@ -585,6 +675,11 @@ mod tests {
             Op::Rollback { generation: 8, reason: Some("why".into()) },
             Op::Confirm { generation: None },
             Op::Cancel { generation: Some(9) },
+            Op::Preview { change: None },
+            Op::Preview { change: Some("123456789abc".into()) },
+            Op::Approve { change: "123456789abc".into() },
+            Op::Commit { change: None, confirm: None, reason: None },
+            Op::Commit { change: Some("1".into()), confirm: Some(60.0), reason: Some("why".into()) },
             Op::Save { reason: "why".into() },
             Op::Drift,
             Op::Trace { of: TracedBy::default(), n: None, seconds: None },

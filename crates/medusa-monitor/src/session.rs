@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use crate::arrivals::admission::Admission;
 use crate::audit::{AuditError, AuditLog, Audited, Auditor, Effect, RecordKind};
 use crate::authorize::authorize;
-use crate::commands::COMMANDS;
+use crate::commands::{self, COMMANDS};
 use crate::identity::{Identity, Role};
 use crate::news::OnTrial;
 use crate::protocol::{Completion, Done, Failure, Killed, Op, Report};
@@ -56,10 +56,11 @@ pub trait Control: 'static {
     ) -> impl Future<Output = Result<Done, Failure>>;
 
     /// Does what concerns generations, and what goes on in them: [`Op::Generations`], [`Op::Diff`], [`Op::Explain`],
-    /// [`Op::Rollback`], [`Op::Confirm`], [`Op::Cancel`], [`Op::Save`], [`Op::Drift`], [`Op::Trace`], [`Op::Handlers`],
-    /// [`Op::Drain`].
+    /// [`Op::Rollback`], [`Op::Confirm`], [`Op::Cancel`], [`Op::Preview`], [`Op::Approve`], [`Op::Save`], [`Op::Drift`],
+    /// [`Op::Trace`], [`Op::Handlers`], [`Op::Drain`].
     fn history(
         &self,
+        session: &Self::Session,
         op: Op,
         author: Author,
         events: mpsc::Sender<TaskProgress>,
@@ -195,7 +196,7 @@ impl<C: Control> Session<C> {
     pub(crate) async fn complete(&self, source: String, at: usize) -> Result<Completion, Failure> {
         let role = self.identity.rights.role;
         if role < Role::Program {
-            return Ok(commands(&source, at, role));
+            return Ok(commands_at(&source, at, role));
         }
         tokio::select! {
             biased;
@@ -206,7 +207,7 @@ impl<C: Control> Session<C> {
 
     async fn run_one(&self, op: Op, events: mpsc::Sender<TaskProgress>) -> Result<Done, Failure> {
         authorize(&self.identity, &op).map_err(|refusal| self.refuse(refusal.to_string()))?;
-        if matches!(op, Op::Eval { .. } | Op::Top { .. }) && self.seat.is_short() {
+        if op.may_take_long() && self.seat.is_short() {
             return Err(self.refuse(Full::All.to_string()));
         }
         tokio::select! {
@@ -259,6 +260,10 @@ impl<C: Control> Session<C> {
             Op::Status => described(&control.status().await),
             Op::Reopen => control.reopen().map(|()| Done::default()),
             Op::Eval { source } => control.eval(&self.state, source, author, events).await,
+            Op::Commit { change, confirm, reason } => {
+                let statement = commands::commit(change.as_deref(), confirm, reason.as_deref());
+                control.eval(&self.state, statement, author, events).await
+            }
             Op::Reload { confirm } => control.reload(confirm, author, events).await,
             op @ (Op::Generations
             | Op::Diff { .. }
@@ -266,11 +271,13 @@ impl<C: Control> Session<C> {
             | Op::Rollback { .. }
             | Op::Confirm { .. }
             | Op::Cancel { .. }
+            | Op::Preview { .. }
+            | Op::Approve { .. }
             | Op::Save { .. }
             | Op::Drift
             | Op::Trace { .. }
             | Op::Handlers
-            | Op::Drain { .. }) => control.history(op, author, events).await,
+            | Op::Drain { .. }) => control.history(&self.state, op, author, events).await,
             Op::Stop => {
                 self.stops.set(true);
                 Ok(Done::default())
@@ -311,7 +318,7 @@ impl<C: Control> Drop for Session<C> {
 }
 
 /// The commands that may stand at byte `at` of a text, for a role.
-fn commands(text: &str, at: usize, role: Role) -> Completion {
+fn commands_at(text: &str, at: usize, role: Role) -> Completion {
     let prefix = text.get(..text.floor_char_boundary(at)).unwrap_or_default();
     let from = prefix.len() - prefix.trim_start().len();
     let prefix = prefix.trim_start();

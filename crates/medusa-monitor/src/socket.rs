@@ -49,7 +49,8 @@ impl Peer {
             Some(pid) => format!("uid {} (pid {pid})", self.uid),
             None => format!("uid {}", self.uid),
         };
-        Identity { who: who.into(), rights: Role::Program.into(), front_end: FrontEnd::Socket }
+        let login = format!("uid {}", self.uid).into();
+        Identity { who: who.into(), login, rights: Role::Program.into(), front_end: FrontEnd::Socket }
     }
 }
 

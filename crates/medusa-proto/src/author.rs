@@ -18,6 +18,22 @@ pub struct Author {
     pub what: Arc<str>,
     /// All that it may change; none: everything.
     pub scope: Option<Arc<Scope>>,
+    /// The login that it came by, whatever name was given there: `key SHA256:...`, `uid 0`; none where there is none.
+    pub login: Option<Arc<str>>,
+    /// Whether somebody else has to approve what it publishes.
+    pub approval: Approval,
+}
+
+/// Whether somebody else has to approve what an author publishes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Approval {
+    /// Nobody has to.
+    #[default]
+    Free,
+    /// Somebody has to.
+    Needed,
+    /// This one has.
+    By(Arc<str>),
 }
 
 /// What an author may change, where that is not everything: servers with all they have, or mounts.
@@ -79,7 +95,8 @@ pub enum Via {
 impl Author {
     /// The author of something that nobody asked for by name.
     pub fn new(via: Via, what: impl Into<Arc<str>>) -> Self {
-        Self { who: None, session: None, via, what: what.into(), scope: None }
+        let (who, session, scope, login, approval) = Default::default();
+        Self { who, session, via, what: what.into(), scope, login, approval }
     }
 
     /// The same on behalf of `who`.
@@ -100,6 +117,12 @@ impl Author {
         Self { scope, ..self }
     }
 
+    /// The same, who came by that login.
+    #[must_use]
+    pub fn logged_in(self, login: impl Into<Arc<str>>, approval: Approval) -> Self {
+        Self { login: Some(login.into()), approval, ..self }
+    }
+
     /// Whether a person waits for it, not the script by itself.
     pub const fn is_operator(&self) -> bool {
         matches!(self.via, Via::Start | Via::Signal | Via::Control | Via::Trial)
@@ -110,9 +133,12 @@ impl fmt::Display for Author {
     /// `reload by uid 0 (pid 4711)`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)?;
-        match &self.who {
-            Some(who) => write!(f, " by {who}"),
-            None => Ok(()),
+        if let Some(who) = &self.who {
+            write!(f, " by {who}")?;
+        }
+        match &self.approval {
+            Approval::By(who) => write!(f, ", approved by {who}"),
+            Approval::Free | Approval::Needed => Ok(()),
         }
     }
 }
@@ -136,6 +162,8 @@ mod tests {
     fn shown_with_who_asked_if_anybody_did() {
         let reload = Author::new(Via::Control, "reload").by("uid 0 (pid 4711)");
         assert_eq!(reload.to_string(), "reload by uid 0 (pid 4711)");
+        let approved = Author { approval: Approval::By("me".into()), ..reload.clone() };
+        assert_eq!(approved.to_string(), "reload by uid 0 (pid 4711), approved by me");
         let timer = Author::new(Via::Timer, "timer at site.luau:40");
         assert_eq!(timer.to_string(), "timer at site.luau:40");
         assert!(reload.is_operator() && !timer.is_operator());

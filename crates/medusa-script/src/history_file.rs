@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use medusa_proto::author::{Author, Via};
+use medusa_proto::author::{Approval, Author, Via};
 use medusa_site::{Difference, Differences, Generation, MAX_GENERATIONS};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -40,6 +40,8 @@ pub(crate) struct HistoryEntry {
     what: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     who: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    approved_by: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     changes: Vec<Difference>,
@@ -135,6 +137,10 @@ impl HistoryEntry {
             via: author.via,
             what: author.what.to_string(),
             who: author.who.as_deref().map(str::to_owned),
+            approved_by: match &author.approval {
+                Approval::By(who) => Some(who.to_string()),
+                Approval::Free | Approval::Needed => None,
+            },
             reason: reason.as_deref().map(str::to_owned),
             changes: changes.told.to_vec(),
             more: changes.more,
@@ -143,7 +149,9 @@ impl HistoryEntry {
     }
 
     fn generation(&self) -> Generation {
-        let author = Author { who: self.who.as_deref().map(Arc::from), ..Author::new(self.via, &*self.what) };
+        let text = |text: &Option<String>| text.as_deref().map(Arc::from);
+        let approval = text(&self.approved_by).map_or(Approval::Free, Approval::By);
+        let author = Author { who: text(&self.who), approval, ..Author::new(self.via, &*self.what) };
         Generation {
             number: self.number,
             loaded: self.loaded,

@@ -93,6 +93,12 @@ impl Statements {
         self.count > MAX_STATEMENTS || self.bytes > MAX_STATEMENT_TEXT
     }
 
+    /// What they are; none if there were too many.
+    pub(crate) fn sources(&self) -> Option<Vec<Arc<str>>> {
+        let source = |statement: &Statement| Arc::clone(&statement.source);
+        (!self.are_too_many()).then(|| self.all.iter().map(source).collect())
+    }
+
     /// Whether there was none.
     pub(crate) fn is_empty(&self) -> bool {
         self.count == 0

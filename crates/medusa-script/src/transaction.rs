@@ -14,10 +14,11 @@ use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Instant;
 
-use medusa_proto::author::Author;
+use medusa_proto::author::{Approval, Author};
 use medusa_proto::progress::TaskProgress;
 use medusa_site::{
-    Busy, Change, Draft, DraftError, Generation, GivenUp, Live, Parts, PublishError, TrialTerms,
+    ApprovalError, Busy, Change, Draft, DraftError, Generation, GivenUp, Live, Parts, Proposal, PublishError,
+    TrialTerms,
 };
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
@@ -82,6 +83,18 @@ impl Block {
     /// Has somebody be told of the session's end.
     pub(crate) fn tell_end(&self, ended: &Arc<Notify>) {
         self.ended.get_or_init(|| Arc::clone(ended));
+    }
+
+    /// What the session has begun, as it is now.
+    pub(crate) fn propose(&self, live: &Live) -> Result<Arc<Proposal>, ApprovalError> {
+        let mut change = self.change.lock();
+        let change = change.as_mut().ok_or(ApprovalError::Nothing)?;
+        live.propose(change, self.made_by()?)
+    }
+
+    /// The statements that have made it.
+    fn made_by(&self) -> Result<Vec<Arc<str>>, ApprovalError> {
+        self.statements.lock().sources().ok_or(ApprovalError::TooMany)
     }
 
     /// Whether the session has begun something.
@@ -193,6 +206,11 @@ impl Transaction {
         }
     }
 
+    /// Gives up what was left open: the end of its last statement has failed, so that it is none of those that are known.
+    pub(crate) fn give_up_block(&self) {
+        drop(self.block.as_ref().and_then(|block| block.change.lock().take()));
+    }
+
     fn leave_open(&self, change: Change) {
         if let Some(block) = &self.block {
             *block.change.lock() = Some(change);
@@ -233,6 +251,24 @@ impl Transaction {
     pub(crate) fn abort_block(&self) -> bool {
         let ending = self.ending.replace(Ending::Publish);
         matches!(ending, Ending::LeaveOpen(_)) && self.change.take().is_some()
+    }
+
+    /// Whether what was edited may be committed; as the change that is named `asked`, if one is. If not, it goes on as it was.
+    pub(crate) fn check_approval(&self, asked: Option<&str>) -> Result<(), ApprovalError> {
+        let mut change = self.change.borrow_mut();
+        let Some(change) = change.as_mut() else { return Ok(()) };
+        if asked.is_none() && self.author.approval != Approval::Needed {
+            return Ok(());
+        }
+        match (&*self.ending.borrow(), &self.block) {
+            // It is told that it is too late.
+            _ if change.draft.base().generation != self.live.site().generation => Ok(()),
+            (Ending::LeaveOpen(Some(before)), Some(block)) if change.draft.is_same(before) => {
+                change.check_approval(&self.live, block.made_by()?, asked)
+            }
+            (Ending::LeaveOpen(_), _) => Err(ApprovalError::Unseen),
+            _ => Err(ApprovalError::NotBegun),
+        }
     }
 
     /// Publishes what was edited, on trial if a time is given; nothing if nothing was. Returns the generation.
@@ -388,7 +424,9 @@ impl Transaction {
         }
         if matches!(ending, Ending::Publish) {
             self.commit().await?;
-        } else if let Some(change) = self.change.take() {
+        } else if let Some(mut change) = self.change.take() {
+            // It has one more statement now.
+            change.withdraw();
             self.leave_open(change);
         }
         Ok(())

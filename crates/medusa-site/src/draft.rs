@@ -148,6 +148,11 @@ impl Draft {
         self.parts.remove(id).map(drop).ok_or_else(|| DraftError::Gone(id.clone()))
     }
 
+    /// Whether nothing about it differs from another.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.parts.is_same(&other.parts) && Arc::ptr_eq(&self.base, &other.base)
+    }
+
     /// The parts as they are to be published: each takes over what it may from the running one of its id, or is found to be
     /// that.
     pub(crate) fn settle(self) -> Parts {

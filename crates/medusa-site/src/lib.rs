@@ -8,6 +8,7 @@
 //! **Invariant:** what a draft leaves unchanged is, after its publication, the very same object as before: its
 //! connections, caches and counters never notice.
 
+mod approval;
 mod diff;
 mod draft;
 mod drain;
@@ -28,6 +29,7 @@ mod scope;
 mod site;
 mod walk;
 
+pub use approval::{APPROVED_FOR, ApprovalError, Proposal};
 pub use diff::{Difference, Differences, Sign, differences};
 pub use draft::{Draft, DraftError};
 pub use drain::DrainError;

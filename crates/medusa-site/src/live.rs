@@ -14,11 +14,12 @@ use medusa_monitor::Sessions;
 use medusa_monitor::classic::ClassicIntake;
 use medusa_monitor::ssh::SshIntake;
 use medusa_net::Workers;
-use medusa_proto::author::Author;
+use medusa_proto::author::{Approval, Author};
 use medusa_proto::status::Status;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::approval::{ApprovalError, Proposal, Proposals};
 use crate::diff::{Differences, differences};
 use crate::draft::Draft;
 use crate::gate::{Busy, Gate, Pass};
@@ -43,6 +44,7 @@ pub struct Live {
     sessions: Arc<Sessions>,
     gate: Arc<Gate>,
     trial: Trial,
+    pub(crate) proposals: Proposals,
     history: Mutex<History>,
     /// The number of the generation that this process has published last.
     published: watch::Sender<u64>,
@@ -60,13 +62,15 @@ pub struct Change {
     /// How long it is on trial once it is published: it is taken back unless it is confirmed within that time. None: it is
     /// there for good, as is the first one, before which there was nothing.
     pub trial: Option<TrialTerms>,
-    author: Author,
+    pub(crate) author: Author,
+    /// As what it was shown last; an approval is of that.
+    pub(crate) proposal: Option<Arc<Proposal>>,
     /// The generation whose load of the script its draft is of; none: it is a load itself.
     loaded: Option<u64>,
     /// None: it waits for the right to change the Site only when it is published.
     pass: Option<Arc<Pass>>,
     /// Whether it takes back what is on trial.
-    reverts: bool,
+    pub(crate) reverts: bool,
 }
 
 /// What a change has come to.
@@ -85,7 +89,8 @@ impl Change {
     }
 
     fn new(draft: Draft, author: Author, loaded: Option<u64>, pass: Option<Arc<Pass>>) -> Self {
-        Self { draft, reason: None, trial: None, author, loaded, pass, reverts: false }
+        let (reason, trial, proposal) = Default::default();
+        Self { draft, reason, trial, author, proposal, loaded, pass, reverts: false }
     }
 
     fn take_draft(&mut self) -> Draft {
@@ -134,6 +139,7 @@ impl Live {
             sessions: Arc::default(),
             gate: Arc::default(),
             trial: Trial::default(),
+            proposals: Proposals::default(),
             history: Mutex::default(),
             published: watch::Sender::new(0),
             versions: Mutex::default(),
@@ -272,6 +278,7 @@ impl Live {
             return Err(PublishError::Stale { base: base.generation, now: old.generation, changes });
         }
 
+        change.author = change.approved()?;
         let parts = change.take_draft().settle();
         scope::check(&change.author, &old.parts, &parts)?;
         check_addresses(&parts)?;
@@ -311,9 +318,13 @@ impl Live {
     /// A generation that has just been published, for whoever did it: `generation 8: + /hello  (2 of 2 workers, 41 µs)`.
     pub fn report(&self, generation: &Generation) -> String {
         let workers = self.environment.workers.as_ref().map_or(0, Workers::len);
-        let Generation { number, changes, took, .. } = generation;
+        let Generation { number, changes, took, author, .. } = generation;
+        let approved = match &author.approval {
+            Approval::By(who) => format!(", approved by {who}"),
+            Approval::Free | Approval::Needed => String::new(),
+        };
         let report = format!(
-            "generation {number}: {changes}  ({workers} of {workers} workers, {} µs)",
+            "generation {number}{approved}: {changes}  ({workers} of {workers} workers, {} µs)",
             took.as_micros()
         );
         match self.pending().filter(|pending| pending.generation == *number) {
@@ -399,7 +410,7 @@ impl Live {
     ///
     /// See [`ConfirmError`].
     pub fn confirm(&self, number: Option<u64>, author: &Author) -> Result<u64, ConfirmError> {
-        self.check_trial_scope(author)?;
+        self.check_decides(author)?;
         Ok(self.trial.update(number, |_| None)?.generation)
     }
 
@@ -409,7 +420,7 @@ impl Live {
     ///
     /// See [`ConfirmError`].
     pub fn extend_trial(&self, time: Duration, author: &Author) -> Result<Pending, ConfirmError> {
-        self.check_trial_scope(author)?;
+        self.check_decides(author)?;
         Ok(self.trial.update(None, |pending| Some(pending.extended(time)))?)
     }
 
@@ -425,7 +436,7 @@ impl Live {
         author: Author,
         again: Duration,
     ) -> Result<Published, RevertError> {
-        self.check_trial_scope(&author).map_err(PublishError::from)?;
+        self.check_decides(&author)?;
         // From now on it cannot be confirmed.
         let pending = self.trial.update(number, |pending| Some(pending.reverting()))?;
         let undone = ResumeTrial { trial: &self.trial, again };
@@ -437,13 +448,17 @@ impl Live {
     }
 
     /// Whether `author` may decide on the change on trial.
-    fn check_trial_scope(&self, author: &Author) -> Result<(), OutOfScope> {
+    fn check_decides(&self, author: &Author) -> Result<(), ConfirmError> {
         let Some(pending) = self.pending() else { return Ok(()) };
+        // Who approved what is on trial has approved that it stays.
+        let is_approved = matches!(pending.by.approval, Approval::By(_)) && pending.by.login == author.login;
+        if author.approval == Approval::Needed && !is_approved {
+            return Err(ApprovalError::OtherTrial(pending.generation).into());
+        }
         let history = self.history.lock();
         // It is kept whole for as long as it may be gone back to.
-        history
-            .parts_of(pending.back_to)
-            .map_or(Ok(()), |before| scope::check(author, &before.parts, &self.site().parts))
+        let Ok(before) = history.parts_of(pending.back_to) else { return Ok(()) };
+        Ok(scope::check(author, &before.parts, &self.site().parts)?)
     }
 
     fn running(&self) -> Arc<dyn Running> {
@@ -585,6 +600,9 @@ pub enum ConfirmError {
     /// It has changed what is not its author's.
     #[error(transparent)]
     Scope(#[from] OutOfScope),
+    /// It is that of somebody else.
+    #[error(transparent)]
+    Approval(#[from] ApprovalError),
 }
 
 /// Why a change on trial was not taken back.
@@ -593,6 +611,9 @@ pub enum RevertError {
     /// There is none, or another.
     #[error(transparent)]
     Trial(#[from] TrialError),
+    /// It is not its author's to decide.
+    #[error(transparent)]
+    Confirm(#[from] ConfirmError),
     /// What was before it is not known.
     #[error(transparent)]
     History(#[from] HistoryError),

@@ -256,6 +256,11 @@ impl Parts {
         Self(self.0.into_iter().map(|(id, part)| (id, change(part))).collect())
     }
 
+    /// Whether these are the very same, in the same order.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len() && self.iter().zip(other.iter()).all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+
     /// Whether this very part is among them.
     pub(crate) fn has(&self, part: &Arc<dyn Part>) -> bool {
         self.get(part.id()).is_some_and(|known| Arc::ptr_eq(known, part))

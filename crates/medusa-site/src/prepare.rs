@@ -8,6 +8,7 @@ use std::{error, fmt};
 use medusa_net::{ListenAddr, Listener, Workers};
 use tokio::task::spawn_blocking;
 
+use crate::approval::ApprovalError;
 use crate::diff::Differences;
 use crate::gate::GivenUp;
 use crate::listeners::{Door, SiteListener};
@@ -42,6 +43,9 @@ pub enum PublishError {
     /// Its author may not change that.
     #[error(transparent)]
     Scope(#[from] OutOfScope),
+    /// Its author may publish only what somebody else has approved.
+    #[error(transparent)]
+    Approval(#[from] ApprovalError),
     /// A part of it cannot be had.
     #[error(transparent)]
     Part(#[from] PartError),

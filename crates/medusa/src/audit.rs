@@ -172,8 +172,17 @@ impl Replay {
             return;
         }
         let Ok(record) = Record::decode(line.bytes) else { return };
-        match (record.kind, record.text, record.of, record.result) {
-            (RecordKind::Statement, Some(text), ..) => {
+        // Asked for by request, it is committed as it is: what it was called is called otherwise elsewhere.
+        let is_commit = |text: &Text| text.kept().split(' ').next() == Some("commit");
+        let text = match (record.kind, record.text) {
+            (RecordKind::Request, text) if text.as_ref().is_some_and(is_commit) => {
+                Some(Text::Whole("commit()".to_owned()))
+            }
+            (RecordKind::Statement, text) => text,
+            _ => None,
+        };
+        match (record.kind, text, record.of, record.result) {
+            (RecordKind::Statement | RecordKind::Request, Some(text), ..) => {
                 if self.open.len() >= MAX_OPEN {
                     // It never ended, as the server did before.
                     let oldest = self.open.keys().min().copied();

@@ -62,6 +62,13 @@ impl Remote {
         list(lines, json.then(|| serde_json::to_string_pretty(&generations)))
     }
 
+    /// Shows what a session has begun.
+    pub(crate) fn preview(&self, change: String, json: bool) -> Result<(), String> {
+        let preview = self.call(&Op::Preview { change: Some(change) })?.preview;
+        let preview = preview.ok_or("the server's answer holds no change")?;
+        list(iter::once(preview.to_string()), json.then(|| serde_json::to_string_pretty(&preview)))
+    }
+
     /// Lists the handlers, those with something under way first.
     pub(crate) fn handlers(&self, json: bool) -> Result<(), String> {
         let handlers = self.call(&Op::Handlers)?.handlers.unwrap_or_default();

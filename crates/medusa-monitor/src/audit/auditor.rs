@@ -79,7 +79,7 @@ impl Auditor {
     }
 
     fn record(&self, kind: RecordKind) -> Record {
-        let Identity { who, rights, front_end } = &self.identity;
+        let Identity { who, rights, front_end, .. } = &self.identity;
         Record { session: Some(self.session), ..record(kind, who, *front_end, Some(rights.role)) }
     }
 }

@@ -117,10 +117,11 @@ impl Connection {
         found.await.ok().flatten()
     }
 
-    fn identify(&mut self, login: &str, by: &str, rights: Rights) {
+    /// `user` has shown to be it `by` what is remarked as that, and is the `login` whatever it calls itself.
+    fn identify(&mut self, user: &str, by: &str, login: String, rights: Rights) {
         let ip = self.peer.ip().to_canonical();
-        let who = format!("{} ({by}, from {ip})", shown(login));
-        self.identity = Some(Identity { who: who.into(), rights, front_end: FrontEnd::Ssh(ip) });
+        let who = format!("{} ({by}, from {ip})", shown(user)).into();
+        self.identity = Some(Identity { who, login: login.into(), rights, front_end: FrontEnd::Ssh(ip) });
     }
 
     fn refuse(&self, login: &str, why: impl fmt::Display) -> Auth {
@@ -217,7 +218,7 @@ impl Handler for Connection {
         } else {
             format!("key {fingerprint} {comment}")
         };
-        self.identify(user, &by, known.options.rights);
+        self.identify(user, &by, format!("key {fingerprint}"), known.options.rights);
         Ok(Auth::Accept)
     }
 
@@ -227,7 +228,7 @@ impl Handler for Connection {
         let checked = async { passwords::check(&path, user, password).await.filter(|known| known.admit(ip)) };
         match GUESSES.attempt(ip.into(), checked).await {
             Ok(known) => {
-                self.identify(user, "password", known.rights);
+                self.identify(user, "password", format!("password of {user}"), known.rights);
                 Ok(Auth::Accept)
             }
             Err(wrong) => Ok(self.refuse(user, wrong)),

@@ -65,15 +65,21 @@ impl LoginOptions {
                 ("servers", Some(_)) => scope.servers = all(),
                 ("mounts", Some(_)) => scope.mounts = all(),
                 ("expiry-time", Some(value)) => this.rights.until = Some(time(value)?),
+                ("approval", None) => this.rights.approval = true,
                 (name, _) => {
                     return Err(format!(
-                        "the option \"{name}\" is not one of role=\"...\", from=\"...\", servers=\"...\", mounts=\"...\" \
-                         and expiry-time=\"...\", and so nobody can log in by this line"
+                        "the option \"{name}\" is not one of role=\"...\", from=\"...\", servers=\"...\", mounts=\"...\", \
+                         expiry-time=\"...\" and approval, and so nobody can log in by this line"
                     ));
                 }
             }
             let Some(next) = after.strip_prefix(',') else {
                 this.rights.scope = scope_of(scope, this.rights.role)?;
+                if this.rights.approval && this.rights.role != Role::Program {
+                    return Err(
+                        "approval is of what statements change, and the role \"program\" alone runs statements".to_owned()
+                    );
+                }
                 return Ok((this, after));
             };
             rest = next;
@@ -153,6 +159,8 @@ mod tests {
             (["web".into(), "api".into()].as_slice(), ["/x/".into()].as_slice())
         );
         assert!(options.admit([127, 0, 0, 1].into()));
+        assert!(!options.rights.approval);
+        assert!(parse("approval,from=\"::1\" ").expect("options").rights.approval);
         let never = parse("expiry-time=\"99991231\" ").expect("options");
         assert!(never.admit([127, 0, 0, 1].into()));
         let over = parse("expiry-time=\"20200101\" ").expect("options");
@@ -165,6 +173,8 @@ mod tests {
             ("expiry-time=\"tomorrow\" ", "is not a time"),
             ("expiry-time=\"20261331\" ", "is not a time"),
             ("expiry-time=\"202612\" ", "is not a time"),
+            ("role=\"operate\",approval ", "the role \"program\" alone"),
+            ("approval=\"yes\" ", "is not one of"),
             ("role=\"view\",from=\"::1\",role=\"program\" ", "is there twice"),
         ] {
             let error = parse(text).expect_err(text);

@@ -42,7 +42,7 @@ fn parse(line: &str) -> Result<PasswordEntry, String> {
     let (Some(name), Some(hash)) = (fields.next(), fields.next()) else { return Err(FORM.into()) };
     let options = match fields.next() {
         None => LoginOptions::default(),
-        Some(text) if text.contains('=') => match LoginOptions::parse(text)? {
+        Some(text) if text.contains('=') || text == "approval" => match LoginOptions::parse(text)? {
             (options, "") => options,
             _ => return Err(FORM.into()),
         },

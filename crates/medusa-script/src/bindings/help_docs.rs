@@ -34,6 +34,19 @@ pub(crate) const COMMANDS: &[Item] = &[
         "(seconds: number?) -> string",
         "Runs the script anew, and publishes what it makes; with a number of seconds on trial, as `commit` does. A statement of its own.",
     ),
+    session_item(
+        "preview",
+        "(change: string?) -> string",
+        "What the session has begun by `begin()`, as `commit()` would publish it: its statements, what they change, and what names \
+         exactly that. Another statement makes another change of it. With such a name, or its first 12 digits, what another session \
+         has begun. A statement of its own.",
+    ),
+    session_item(
+        "approve",
+        "(change: string) -> string",
+        "Lets somebody else, who may not without, publish what `preview()` names so: once, exactly that, within 10 minutes, and on the \
+         generation it was begun on. A statement of its own.",
+    ),
     session_item("reopen", "() -> ()", "Has log files opened anew. A statement of its own."),
     session_item("ping", "() -> ()", "Does nothing: somebody is there. A statement of its own."),
     session_item(

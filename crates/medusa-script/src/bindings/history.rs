@@ -5,6 +5,7 @@ use std::time::UNIX_EPOCH;
 
 use medusa_http::UseCounts;
 use medusa_monitor::Refusal;
+use medusa_proto::author::Approval;
 use medusa_proto::with_causes;
 use medusa_site::{Generation, Guard, GuardTerms, TrialTerms, explain, reason_of, trial_of};
 use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value};
@@ -99,6 +100,12 @@ pub(crate) const GUARDS: Class = Class {
             "How many times as long as before requests may take, but for the slowest of a hundred: 2 for twice. For that, \
              `commit` first looks on for 2 seconds, or 1000 requests; if there were fewer than 20, it says that it does not \
              guard that. Streams and WebSockets do not count.",
+        ),
+        session_item(
+            "change",
+            "string?",
+            "No guard: what is committed has to be exactly what `preview()` names so, on trial or not. If it is not, nothing is \
+             published, and it goes on as it was.",
         ),
     ],
     methods: &[],
@@ -246,7 +253,19 @@ pub(super) fn of_session_for_all(lua: &Lua, command: &'static str) -> mlua::Resu
     let transaction = of_session(lua, command)?;
     match transaction.author().scope.clone() {
         Some(scope) => Err(fail(lua, Refusal::Scope { what: command, scope })),
-        None => Ok(transaction),
+        None => approvable(lua, command, transaction),
+    }
+}
+
+/// The same for a command that does what nobody could approve.
+fn approvable(
+    lua: &Lua,
+    command: &'static str,
+    transaction: std::rc::Rc<Transaction>,
+) -> mlua::Result<std::rc::Rc<Transaction>> {
+    match transaction.author().approval {
+        Approval::Needed => Err(fail(lua, Refusal::Unapproved { what: command })),
+        Approval::Free | Approval::By(_) => Ok(transaction),
     }
 }
 
@@ -257,8 +276,8 @@ async fn commit(
     no_more(&lua, "commit(seconds, guards, reason)", &rest)?;
     let failed = |why: String| fail(&lua, format!("commit: {why}"));
     let trial = seconds.map(trial_of).transpose().map_err(failed)?;
-    let (guards, reason) = match guards {
-        Value::String(text) if reason.is_none() => (None, Some(text.to_string_lossy())),
+    let ((guards, asked), reason) = match guards {
+        Value::String(text) if reason.is_none() => ((None, None), Some(text.to_string_lossy())),
         guards => (guard_terms(&lua, guards)?, reason),
     };
     if guards.is_some() && trial.is_none() {
@@ -278,6 +297,7 @@ async fn commit(
             pending.generation, pending.back_to
         ));
     }
+    transaction.check_approval(asked.as_deref()).map_err(|why| failed(why.to_string()))?;
     let mut terms = trial.map(TrialTerms::from);
     if let (Some(terms), Some(guards)) = (&mut terms, guards)
         && let Some((old, new)) = transaction
@@ -299,16 +319,18 @@ async fn commit(
     Ok(live.report(&generation))
 }
 
-fn guard_terms(lua: &Lua, guards: Value) -> mlua::Result<Option<GuardTerms>> {
+/// Guards, if there are any, and the change that it has to be, if one is named.
+fn guard_terms(lua: &Lua, guards: Value) -> mlua::Result<(Option<GuardTerms>, Option<String>)> {
     if guards.is_nil() {
-        return Ok(None);
+        return Ok((None, None));
     }
     let mut options = Options::new(lua, "commit", guards)?;
     let terms =
         GuardTerms { errors: options.get("errors", "a number")?, p99: options.get("p99", "a number")? };
+    let change = options.get("change", "a string")?;
     options.finish()?;
     terms.check().map_err(|why| fail(lua, format!("commit: {why}")))?;
-    Ok((terms != GuardTerms::default()).then_some(terms))
+    Ok(((terms != GuardTerms::default()).then_some(terms), change))
 }
 
 async fn cancel(lua: Lua, (number, rest): (Value, MultiValue)) -> mlua::Result<String> {
@@ -329,7 +351,7 @@ async fn rollback(
     let number = generation_of(&lua, "rollback", &number)?;
     let reason = reason.map(reason_of).transpose().map_err(|why| fail(&lua, format!("rollback: {why}")))?;
     let context = MainContext::of(&lua)?;
-    let transaction = of_session(&lua, "rollback")?;
+    let transaction = approvable(&lua, "rollback", of_session(&lua, "rollback")?)?;
     if transaction.has_edits() {
         let why =
             "rollback: this statement has changed the site already, and going back is a change of its own";

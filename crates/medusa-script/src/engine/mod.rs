@@ -6,6 +6,7 @@
 mod history;
 mod live_edits;
 mod running;
+mod statements;
 mod trials;
 
 use std::cell::RefCell;
@@ -35,15 +36,14 @@ use crate::error::ScriptError;
 use crate::handler_files::Scripts;
 use crate::history_file::HistoryFile;
 use crate::inline::Call;
-use crate::main_vm::{EntryScript, MainVm, Ran, ReplayedSessions};
+use crate::main_vm::{EntryScript, MainVm, ReplayedSessions};
 use crate::main_vms::MainVms;
 use crate::places::STATEMENT;
-use crate::recipe::{Files, Recipe, Recipes, Statement, Statements};
+use crate::recipe::{Files, Recipe, Recipes, Statement};
 use crate::require::Sources;
 use crate::transaction::{Block, MAX_OUTPUT, ProgressSender, Transaction, tells};
 use crate::trial_record::{TrialNote, TrialRecord};
-use crate::worker;
-use crate::{print, probe};
+use crate::{probe, worker};
 
 /// The number of requests to the engine that may wait.
 const QUEUED_JOBS: usize = 64;
@@ -639,37 +639,6 @@ impl EngineThread {
         }
     }
 
-    async fn eval(
-        &self,
-        block: &Arc<Block>,
-        source: &str,
-        author: Author,
-        events: Option<ProgressSender>,
-    ) -> Result<Evaluated, ScriptError> {
-        let vm = self.vms.current().ok_or_else(|| ScriptError::new("the script is not loaded yet"))?;
-        let transaction =
-            Transaction::of_statement(Arc::clone(&self.live), author, events, Arc::clone(block));
-        let load = self.live.site().loaded;
-        block.tell_end(&self.session_ended);
-        let run = vm.run_statement(&transaction, &vm.session(block)?, STATEMENT, source).await;
-        let ran = run.map_err(|error| error.showing(vm.sources()))?;
-        self.vms.follow();
-        let published = transaction.published();
-        let mut statements = block.statements.lock();
-        let has_changed = published.is_some() || ran.assigned || block.is_open();
-        remember(block, &mut statements, load, source, &ran, has_changed);
-        if !block.is_open() && !statements.is_empty() {
-            self.recipes.add(self.live.site().generation, statements.take());
-        }
-        drop(statements);
-        Ok(Evaluated {
-            value: transaction.afterwards(|| print::values(&ran.values)),
-            generation: published.as_ref().map(|published| published.number),
-            report: published.map(|published| self.live.report(&published)),
-            is_open: block.is_open(),
-        })
-    }
-
     fn complete(&self, session: &Block, source: &str, at: usize) -> Completion {
         self.vms.current().map(|vm| vm.complete(session, source, at)).unwrap_or_default()
     }
@@ -755,35 +724,6 @@ impl fmt::Debug for EngineThread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EngineThread").field("program", &self.program).finish_non_exhaustive()
     }
-}
-
-/// Remembers a statement, for when its generation is made again: with those that make it if it has changed anything, and else
-/// for those that may need what it has left.
-fn remember(
-    block: &Block,
-    statements: &mut Statements,
-    load: u64,
-    source: &str,
-    ran: &Ran,
-    has_changed: bool,
-) {
-    let has_value = ran.values.get(1).is_some_and(|value| !value.is_nil());
-    let mut needed = block.needed.lock();
-    if !has_changed {
-        if ran.leaves || has_value {
-            needed.note(load, source, ran.leaves, ran.uses);
-        }
-        return;
-    }
-    if ran.uses {
-        for source in needed.take(load) {
-            statements.push(Statement { session: Some(block.label()), source });
-        }
-    } else if has_value {
-        needed.forget_values(false);
-    }
-    let session = (ran.uses || ran.leaves || has_value).then(|| block.label());
-    statements.push(Statement { session, source: source.into() });
 }
 
 /// Answers, unless nobody waits for the answer any more: then the work is dropped where it is.

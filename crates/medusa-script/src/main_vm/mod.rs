@@ -189,8 +189,11 @@ impl MainVm {
             ScriptError::from_task(&error)
         })?;
         self.commit(transaction).await?;
-        let (assigned, declared) = keep.call::<(bool, bool)>(()).map_err(failed)?;
-        session.keep_last(&values).map_err(failed)?;
+        let kept = keep.call::<(bool, bool)>(()).and_then(|kept| session.keep_last(&values).map(|()| kept));
+        let (assigned, declared) = kept.map_err(|error| {
+            transaction.give_up_block();
+            failed(error)
+        })?;
         Ok(Ran { values, assigned, leaves: declared, uses: any })
     }
 

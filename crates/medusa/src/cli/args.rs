@@ -243,6 +243,27 @@ Examples:
         place: Place,
     },
 
+    /// Show what a session has begun, as it is to be published
+    Preview {
+        /// What names it, or the first 12 digits of that
+        change: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+
+    /// Let a session publish what it has begun and may not publish without
+    ///
+    /// Once, exactly that, within 10 minutes. Look at it first (`medusa preview`).
+    Approve {
+        /// What names it, or the first 12 digits of that
+        change: String,
+        #[command(flatten)]
+        place: Place,
+    },
+
     /// Write what statements have changed to a file beside the script, which runs after it from now on
     ///
     /// The file is `live/NNNN-reason.luau`. It can be changed, moved into the script, or deleted.

@@ -80,6 +80,8 @@ fn dispatch(cli: Cli, command: String) -> Result<(), String> {
         Some(Command::Cancel { generation, place }) => {
             remote(place, command)?.answer(&Op::Cancel { generation })
         }
+        Some(Command::Preview { change, json, place }) => remote(place, command)?.preview(change, json),
+        Some(Command::Approve { change, place }) => remote(place, command)?.answer(&Op::Approve { change }),
         Some(Command::Save { reason, place }) => remote(place, command)?.answer(&Op::Save { reason }),
         Some(Command::Drift { place }) => remote(place, command)?.answer(&Op::Drift),
         Some(Command::Status { json, place }) => remote(place, command)?.status(json),

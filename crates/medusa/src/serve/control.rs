@@ -199,7 +199,13 @@ impl Control for Controls {
         Ok(Done { generation: Some(generation), report: Some(report), ..Done::default() })
     }
 
-    async fn history(&self, op: Op, author: Author, events: ProgressSender) -> Result<Done, Failure> {
+    async fn history(
+        &self,
+        session: &SessionHandle,
+        op: Op,
+        author: Author,
+        events: ProgressSender,
+    ) -> Result<Done, Failure> {
         let live = self.engine.live();
         let text = |value: String| Done { value: Some(value), ..Done::default() };
         let failed = |error: &dyn Error| Failure::new(with_causes(error));
@@ -238,6 +244,17 @@ impl Control for Controls {
             Op::Cancel { generation } => {
                 let cancelled = self.engine.cancel(generation, author).await;
                 cancelled.map(published).map_err(|error| failure(&error))
+            }
+            Op::Preview { change } => {
+                let proposal = match change {
+                    Some(change) => live.proposal(&change),
+                    None => self.engine.preview(session),
+                };
+                let preview = proposal.map_err(|error| failed(&error))?.info();
+                Ok(Done { preview: Some(Box::new(preview)), ..Done::default() })
+            }
+            Op::Approve { change } => {
+                live.approve(&change, &author).map(text).map_err(|error| failed(&error))
             }
             Op::Save { reason } => {
                 self.refuse_while_stopping()?;

@@ -9,26 +9,36 @@ use medusa_testkit::{Server, Site, Tmux, wait};
 use super::support::{is_drawn_anew, start, web};
 
 /// A site with a key in its folder that may log in.
-fn site(script: &str) -> Site {
+pub(crate) fn site(script: &str) -> Site {
     let site = web(script);
+    site.write("keys", make_key(&site, "key"));
+    site
+}
+
+/// Makes a key, and returns its line.
+pub(crate) fn make_key(site: &Site, name: &str) -> String {
     let made = Command::new("ssh-keygen")
         .args(["-q", "-t", "ed25519", "-N", "", "-C", "tests", "-f"])
-        .arg(site.at("key"))
+        .arg(site.at(name))
         .status();
     assert!(made.expect("ssh-keygen runs").success());
-    site.write("keys", site.read("key.pub"));
-    site
+    site.read(&format!("{name}.pub"))
 }
 
 /// The client, on its way to a port.
 fn ssh(site: &Site, port: u64) -> Command {
+    ssh_by(site, port, "key")
+}
+
+/// The same, with a key of this name.
+pub(crate) fn ssh_by(site: &Site, port: u64, key: &str) -> Command {
     let mut ssh = Command::new("ssh");
     ssh.args(["-F", "/dev/null", "-l", "admin", "-p", &port.to_string()])
         .args(["-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR", "-o", "IdentitiesOnly=yes"])
         .args(["-o", "BatchMode=yes", "-o"])
         .arg(format!("UserKnownHostsFile={}", site.at("known").display()))
         .arg("-i")
-        .arg(site.at("key"))
+        .arg(site.at(key))
         .env_remove("SSH_AUTH_SOCK")
         .stdin(Stdio::null());
     ssh
@@ -36,13 +46,18 @@ fn ssh(site: &Site, port: u64) -> Command {
 
 /// Has a statement run, and returns the exit status, and what is on standard output and error.
 fn ran(site: &Site, port: u64, statement: &str) -> (Option<i32>, String, String) {
-    let output = ssh(site, port).args(["127.0.0.1", statement]).output().expect("ssh runs");
+    ran_by(site, port, "key", statement)
+}
+
+/// The same, with a key of this name.
+pub(crate) fn ran_by(site: &Site, port: u64, key: &str, statement: &str) -> (Option<i32>, String, String) {
+    let output = ssh_by(site, port, key).args(["127.0.0.1", statement]).output().expect("ssh runs");
     let text = |bytes| String::from_utf8(bytes).expect("text");
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
 /// The port where the SSH server listens: the last listener.
-fn port(server: &Server) -> u64 {
+pub(crate) fn port(server: &Server) -> u64 {
     let listeners = server.documents("listener");
     let address = listeners.last().and_then(|last| last["address"].as_str()).expect("a listener").to_owned();
     address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
