@@ -1,5 +1,7 @@
 //! The names that a statement declares for itself, outside of all blocks.
 
+use std::collections::HashSet;
+
 use super::blocks::Blocks;
 use super::{Token, TokenKind, tokens};
 
@@ -16,11 +18,14 @@ pub(crate) struct Locals<'a> {
 pub(crate) fn locals(source: &str) -> Locals<'_> {
     let words = tokens(source);
     let mut blocks = Blocks::default();
-    let (mut names, mut end) = (Vec::new(), source.len());
+    let (mut names, mut seen, mut end) = (Vec::new(), HashSet::new(), source.len());
     for (index, word) in words.iter().enumerate() {
         if blocks.depth() == 0 && word.kind == TokenKind::Keyword {
             match word.text {
-                "local" => declared(words.get(index + 1..).unwrap_or_default(), &mut names),
+                "local" => {
+                    let declared = declared(words.get(index + 1..).unwrap_or_default());
+                    names.extend(declared.filter(|name| seen.insert(*name)));
+                }
                 "return" => {
                     end = word.from;
                     break;
@@ -34,28 +39,27 @@ pub(crate) fn locals(source: &str) -> Locals<'_> {
 }
 
 /// The names behind a `local`.
-fn declared<'a>(mut words: &[Token<'a>], names: &mut Vec<&'a str>) {
-    if let [first, rest @ ..] = words
-        && first.is(TokenKind::Keyword, "function")
-    {
-        words = rest;
-    }
-    while let [name, rest @ ..] = words {
+fn declared<'t, 'a>(words: &'t [Token<'a>]) -> impl Iterator<Item = &'a str> + use<'t, 'a> {
+    let mut next = match words {
+        [first, rest @ ..] if first.is(TokenKind::Keyword, "function") => Some(rest),
+        words => Some(words),
+    };
+    std::iter::from_fn(move || {
+        let [name, rest @ ..] = next.take()? else { return None };
         if name.kind != TokenKind::Name {
-            return;
-        }
-        if !names.contains(&name.text) {
-            names.push(name.text);
+            return None;
         }
         let rest = match rest {
             [colon, kind @ ..] if colon.is_symbol(":") => behind_type(kind),
             rest => rest,
         };
-        match rest {
-            [comma, next @ ..] if comma.is_symbol(",") => words = next,
-            _ => return,
+        if let [comma, more @ ..] = rest
+            && comma.is_symbol(",")
+        {
+            next = Some(more);
         }
-    }
+        Some(name.text)
+    })
 }
 
 /// What stands behind a type.
@@ -75,19 +79,24 @@ fn behind_type<'t, 'a>(mut words: &'t [Token<'a>]) -> &'t [Token<'a>] {
 }
 
 /// What stands behind a name with what belongs to it, or behind brackets.
-fn behind_one<'t, 'a>(words: &'t [Token<'a>]) -> &'t [Token<'a>] {
-    let [first, rest @ ..] = words else { return words };
-    match (first.kind, first.text) {
-        (TokenKind::Symbol, "(" | "{") => behind_brackets(words),
-        (TokenKind::Name, _) => match rest {
-            [dot, more @ ..] if dot.is_symbol(".") => behind_one(more),
-            [open, ..] if open.is_symbol("<") || (first.text == "typeof" && open.is_symbol("(")) => {
-                behind_brackets(rest)
-            }
-            _ => rest,
-        },
-        (TokenKind::Keyword, "nil" | "true" | "false") | (TokenKind::String, _) => rest,
-        _ => words,
+fn behind_one<'t, 'a>(mut words: &'t [Token<'a>]) -> &'t [Token<'a>] {
+    loop {
+        let [first, rest @ ..] = words else { return words };
+        return match (first.kind, first.text) {
+            (TokenKind::Symbol, "(" | "{") => behind_brackets(words),
+            (TokenKind::Name, _) => match rest {
+                [dot, more @ ..] if dot.is_symbol(".") => {
+                    words = more;
+                    continue;
+                }
+                [open, ..] if open.is_symbol("<") || (first.text == "typeof" && open.is_symbol("(")) => {
+                    behind_brackets(rest)
+                }
+                _ => rest,
+            },
+            (TokenKind::Keyword, "nil" | "true" | "false") | (TokenKind::String, _) => rest,
+            _ => words,
+        };
     }
 }
 
@@ -127,6 +136,20 @@ mod tests {
         assert_eq!(names("local x = if a then b else c local y = 1 local x = 2"), ["x", "y"]);
         assert_eq!(names("-- local a\nprint('local b') t = { local_ = 1 }"), [""; 0]);
         assert_eq!(names("local"), [""; 0]);
+    }
+
+    #[test]
+    fn long_ones_take_neither_stack_nor_time() {
+        let path = format!("local x: {}a, y = 1", "a.".repeat(500_000));
+        assert_eq!(locals(&path).names, ["x", "y"]);
+        let many = (0..150_000).map(|number| format!("a{number}")).collect::<Vec<_>>().join(",");
+        let begun = std::time::Instant::now();
+        assert_eq!(locals(&format!("local {many} local a7")).names.len(), 150_000);
+        assert!(
+            begun.elapsed() < std::time::Duration::from_secs(5),
+            "each looks through all: {:?}",
+            begun.elapsed()
+        );
     }
 
     #[test]
