@@ -125,6 +125,16 @@ fn length_of(bucket: usize) -> Duration {
 #[derive(Debug, Clone)]
 pub struct Latencies(Box<[u64]>);
 
+impl FromIterator<Duration> for Latencies {
+    fn from_iter<I: IntoIterator<Item = Duration>>(lengths: I) -> Self {
+        let mut all = vec![0; BUCKETS].into_boxed_slice();
+        for length in lengths {
+            all[bucket(length)] += 1;
+        }
+        Self(all)
+    }
+}
+
 impl Latencies {
     /// Those that were not in an earlier reading.
     #[must_use]

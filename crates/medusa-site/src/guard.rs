@@ -12,6 +12,8 @@ use crate::parts::HttpServer;
 
 /// Of fewer requests than this nothing is concluded.
 const LEAST: u64 = 20;
+/// So many slow requests are chance: the first of each worker are.
+const FEW: u64 = 2;
 /// How long is looked on before a change whose `p99` is guarded, at the most.
 const LOOKS_BEFORE: Duration = Duration::from_secs(2);
 /// How often is looked whether there have been enough requests.
@@ -156,7 +158,9 @@ impl Guard {
             }
         }
         let (times, before) = (self.terms.p99?, self.p99?);
-        let now = latencies.filter(|seen| seen.count() >= LEAST)?.quantile(0.99)?;
+        let seen = latencies.filter(|seen| seen.count() >= LEAST)?;
+        let but_for_few = 1.0 - (FEW as f64 / seen.count() as f64);
+        let now = seen.quantile(but_for_few.min(0.99))?;
         (now.as_secs_f64() > before.as_secs_f64() * times).then(|| {
             format!("the p99 of what it changed is {}, it was {} before", millis(now), millis(before))
         })
@@ -200,6 +204,25 @@ mod tests {
         assert_eq!(tripped, "4% of the requests to what it changed fail, 2% did before");
         assert_eq!(guard(0.01).judge((19, 19), None), None, "too few to conclude anything");
         assert_eq!(guard(0.0).said(), "0% more errors");
+    }
+
+    #[test]
+    fn the_first_requests_of_two_workers_may_be_slow() {
+        let (fast, slow) = (Duration::from_millis(1), Duration::from_millis(9));
+        let guard = Guard {
+            terms: GuardTerms { errors: None, p99: Some(2.0) },
+            mounts: Vec::new(),
+            answered: (0, 0),
+            p99: Some(fast),
+        };
+        let judge = |of: &[(Duration, usize)]| {
+            let seen = of.iter().flat_map(|(length, times)| std::iter::repeat_n(*length, *times));
+            guard.judge((0, 0), Some(&seen.collect()))
+        };
+        assert_eq!(judge(&[(fast, 30), (slow, 2)]), None);
+        assert!(judge(&[(fast, 30), (slow, 3)]).is_some());
+        assert_eq!(judge(&[(fast, 1000), (slow, 9)]), None);
+        assert!(judge(&[(fast, 1000), (slow, 12)]).is_some());
     }
 
     #[test]
