@@ -112,6 +112,11 @@ impl UnderWay {
         self.generation.compare_exchange(0, generation, Relaxed, Relaxed).is_ok()
     }
 
+    /// The generation it was published in; 0: in none yet.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Relaxed)
+    }
+
     /// What its mount was, if that was kept.
     pub fn text(&self) -> Option<&MountText> {
         self.text.get().map(|text| &**text)

@@ -32,7 +32,7 @@ pub enum ExplainError {
 }
 
 /// The way of a request through each server of the running Site: the mounts that match, first the one that answers, with
-/// what stands before their handlers, the place in the script, and the generation since which it is so.
+/// what stands before their handlers, the place in the script, and the generation that has published it so.
 ///
 /// # Errors
 ///
@@ -43,17 +43,12 @@ pub fn explain(live: &Live, method: &str, url: &str) -> Result<String, ExplainEr
     let target: Uri = url.parse().map_err(|source| ExplainError::Url { url: url.to_owned(), source })?;
     let site = live.site();
     let mut text = String::new();
-    let servers: Vec<_> = site.parts.all::<HttpServer>().collect();
-    for server in &servers {
+    for server in site.parts.all::<HttpServer>() {
         let definition = &server.definition;
         let (way, mounts) = server.explain(&method, target.host(), target.path());
         let _ = write!(text, "{}{}: {way}", if text.is_empty() { "" } else { "\n" }, definition.name);
         for mount in mounts {
-            let pattern = mount.pattern.to_string();
-            let of_server = format!("{} {pattern}", definition.name);
-            let name = if servers.len() > 1 { &of_server } else { &pattern };
-            let since = live.since(name);
-            let way = chain(&mount.handler);
+            let (pattern, way, since) = (&mount.pattern, chain(&mount.handler), mount.under_way.generation());
             let _ = write!(text, "\n  {pattern}  {way}  ({}, generation {since})", mount.origin);
         }
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use medusa_log::Sink;
 use medusa_proto::author::Author;
 
-use crate::diff::{Difference, Differences, Sign, differences};
+use crate::diff::{Differences, differences};
 use crate::part::Parts;
 use crate::site::Site;
 
@@ -99,15 +99,6 @@ impl History {
         while self.all.len() > MAX_GENERATIONS {
             self.all.pop_front();
         }
-    }
-
-    /// The generation since which what changes call `name` is as it is in the `running` Site: that changed it last, or was
-    /// the load.
-    pub(crate) fn since(&self, running: &Site, name: &str) -> u64 {
-        let is_it = |difference: &Difference| difference.sign != Sign::Removed && difference.what == name;
-        let of_load = self.all.iter().rev().take_while(|generation| generation.number >= running.loaded);
-        let mut changed = of_load.filter(|generation| generation.changes.told.iter().any(is_it));
-        changed.next().map_or(running.loaded, |generation| generation.number)
     }
 
     /// Adds the one that was published in place of `old`.

@@ -372,11 +372,6 @@ impl Live {
         Ok(differences(&history.parts_of(from)?.parts, &history.parts_of(to)?.parts))
     }
 
-    /// The generation since which what changes call `name` is as it is in the running Site.
-    pub(crate) fn since(&self, name: &str) -> u64 {
-        self.history.lock().since(&self.site(), name)
-    }
-
     /// Has the history let go of all parts that are neither running nor what a change on trial goes back to; or of those
     /// of them that were made by the load of generation `load`. Returns whether there were any.
     pub fn forget(&self, load: Option<u64>) -> bool {

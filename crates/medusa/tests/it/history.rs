@@ -175,6 +175,9 @@ fn the_way_of_a_request_is_explained() {
     session.report("web.mounts[1]:replace(function() end)");
     let text = session.value("explain('POST', 'http://example.com/api/x')");
     assert_eq!(text, "http: answered by /\n  /  function statement:1  (statement:1, generation 2)");
+    server.command(["reload"]).success();
+    let text = session.value("explain('GET', '/api/x')");
+    assert!(text.contains("script api.luau  (site.luau:3, generation 1)"), "as `handlers()` says: {text}");
     session.report("web.mounts[1]:remove()");
     assert_eq!(session.value("explain('POST', '/api/x')"), "http: answered 405: allowed are GET, HEAD");
     assert_eq!(session.value("explain('GET', '/api')"), "http: redirected to /api/");
