@@ -68,6 +68,10 @@ where
         Ok(Completion { from, candidates: candidates.collect() })
     }
 
+    fn has_begun(&self, _session: &u64) -> bool {
+        false
+    }
+
     fn on_trial(&self) -> Option<OnTrial> {
         None
     }

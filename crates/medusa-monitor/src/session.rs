@@ -74,6 +74,9 @@ pub trait Control: 'static {
         at: usize,
     ) -> impl Future<Output = Result<Completion, Failure>>;
 
+    /// Whether the session has begun a change that is not committed.
+    fn has_begun(&self, session: &Self::Session) -> bool;
+
     /// What is on trial.
     fn on_trial(&self) -> Option<OnTrial>;
 
@@ -231,6 +234,8 @@ impl<C: Control> Session<C> {
             op => op.name(),
         });
         let result = self.perform(op, events).await;
+        let open = self.monitor.control.has_begun(&self.state);
+        let result = result.map(|done| Done { open, ..done });
         let effect = result.as_ref().ok().and_then(|done| Some((done.generation?, &done.report)));
         let effect =
             effect.map(|(generation, report)| Effect::new(generation, report.iter().cloned().collect()));

@@ -124,8 +124,12 @@ impl Proposal {
         add(&random);
         add(&draft.base().generation.to_be_bytes());
         add(&statements.len().to_be_bytes());
-        statements.iter().for_each(|statement| add(statement.as_bytes()));
-        changes.told.iter().for_each(|difference| add(difference.to_string().as_bytes()));
+        for statement in &statements {
+            add(statement.as_bytes());
+        }
+        for difference in &*changes.told {
+            add(difference.to_string().as_bytes());
+        }
         add(&changes.more.to_be_bytes());
         let change = hex::lower(hash.finish().as_ref());
         let (author, draft) = (author.clone(), draft.clone());

@@ -101,8 +101,6 @@ pub struct Evaluated {
     pub generation: Option<u64>,
     /// What that changed: `generation 8: + /hello  (2 of 2 workers, 41 µs)`.
     pub report: Option<String>,
-    /// Whether the session has begun a change that it has not committed.
-    pub is_open: bool,
 }
 
 /// What a session leaves from one of its statements to the next: a change that it has begun. Ends when it is dropped.

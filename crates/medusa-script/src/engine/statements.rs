@@ -13,6 +13,13 @@ use crate::print;
 use crate::recipe::{Statement, Statements};
 use crate::transaction::{Block, ProgressSender, Transaction};
 
+impl SessionHandle {
+    /// Whether the session has begun a change that it has not committed.
+    pub fn has_begun(&self) -> bool {
+        self.0.is_open()
+    }
+}
+
 impl Engine {
     /// What a session has begun, as others are to see it before it is published.
     ///
@@ -52,7 +59,6 @@ impl EngineThread {
             value: transaction.afterwards(|| print::values(&ran.values)),
             generation: published.as_ref().map(|published| published.number),
             report: published.map(|published| self.live.report(&published)),
-            is_open: block.is_open(),
         })
     }
 }

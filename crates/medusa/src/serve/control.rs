@@ -180,11 +180,11 @@ impl Control for Controls {
     ) -> Result<Done, Failure> {
         self.refuse_while_stopping()?;
         let evaluated = self.engine.eval(session.clone(), source, author.clone(), Some(events)).await;
-        let Evaluated { value, generation, report, is_open } = evaluated.map_err(|error| failure(&error))?;
+        let Evaluated { value, generation, report } = evaluated.map_err(|error| failure(&error))?;
         if let Some(report) = &report {
             tracing::info!(by = %author, report, "changed by a statement");
         }
-        Ok(Done { value, generation, report, open: is_open, ..Done::default() })
+        Ok(Done { value, generation, report, ..Done::default() })
     }
 
     async fn reload(
@@ -290,6 +290,10 @@ impl Control for Controls {
         at: usize,
     ) -> Result<Completion, Failure> {
         self.engine.complete(session.clone(), source, at).await.map_err(|error| failure(&error))
+    }
+
+    fn has_begun(&self, session: &SessionHandle) -> bool {
+        session.has_begun()
     }
 
     fn on_trial(&self) -> Option<OnTrial> {

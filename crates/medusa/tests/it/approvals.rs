@@ -3,11 +3,12 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
+use medusa_monitor::{Client, Op};
 use medusa_testkit::{Server, Site, Tmux, wait};
 use serde_json::{Value, json};
 
 use super::monitor::{make_key, port, ran_by, site, ssh_by};
-use super::support::start;
+use super::support::{MEDUSA, start, web};
 
 const SCRIPT: &str = "medusa.monitor.ssh { listen = '127.0.0.1:0', keys = 'keys' }";
 
@@ -298,11 +299,30 @@ fn an_approval_is_of_the_trial_too_and_of_no_other_base() {
 fn who_needs_no_approval_may_still_say_what_is_to_be_published() {
     let site = limited_site();
     let server = start(&site);
-    let statements = "begin()\nweb:mount('/x', function() return 'x' end)\nreturn commit(nil, { change = '0123456789ab' })\n";
+    let mut client = Client::connect(server.state()).expect("the control socket");
+    let mut ask = |op: Op| client.call(&op, |_event| {}).expect("it is done");
+    ask(Op::Eval { source: "begin()".into() });
+    ask(Op::Eval { source: "web:mount('/x', function() return 'x' end)".into() });
+    let change = ask(Op::Preview { change: None }).preview.expect("a change").change;
+    let done = ask(Op::Commit { change: Some(change), confirm: None, reason: Some("why".into()) });
+    assert!(done.report.expect("a report").starts_with("generation 2: + /x"));
+    // What was committed so is, when it is done once more elsewhere, though it has another name there.
+    let (again, state) = (web(""), server.state().as_os_str());
+    let again = start(&again);
+    let into = again.state().as_os_str();
+    wait::until("the record is there", || {
+        let shown = server.command(["audit", "show"]).success();
+        shown.lines().any(|line| line.contains("result of") && line.contains("generation 2")).then_some(())
+    });
+    let words = ["audit", "replay", "--yes", "--into"].map(AsRef::as_ref);
+    MEDUSA.run(words.into_iter().chain([into, "--state".as_ref(), state])).success();
+    assert_eq!(again.get("/x").text(), "x");
+
+    let statements = "begin()\nweb:mount('/y', function() return 'x' end)\nreturn commit(nil, { change = '0123456789ab' })\n";
     let words = ["attach", "--state", server.state().to_str().expect("UTF-8")];
-    let told = super::support::MEDUSA.run_reading(words, statements).failure(1);
+    let told = MEDUSA.run_reading(words, statements).failure(1);
     assert!(told.contains("by now, and not 0123456789ab: nothing was published"), "{told}");
-    assert_eq!(server.get("/x").status, 404);
+    assert_eq!(server.get("/y").status, 404);
 }
 
 #[test]
