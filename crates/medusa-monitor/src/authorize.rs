@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use medusa_proto::author::Scope;
 
-use crate::identity::{Identity, Rights, Role};
-use crate::protocol::Op;
+use crate::identity::{Identity, MAX_REASON, Rights, Role};
+use crate::protocol::{Op, VERSION};
 
 /// The reason why something may not be done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +40,12 @@ pub enum Refusal {
         /// The operation that was asked for.
         what: &'static str,
     },
+    /// It was not said what the session is for.
+    #[error(
+        "say first what this session is for, in 1 to {MAX_REASON} bytes: `MEDUSA_REASON=\"...\" ssh -o \
+         SendEnv=MEDUSA_REASON ...`, or in lines of JSON {{\"version\":{VERSION},\"op\":\"hello\",\"reason\":\"...\"}}"
+    )]
+    Reason,
     /// The time of the rights is over.
     #[error("your rights have ended: ask whoever gave them to you for a later `expiry-time`")]
     Ended,
@@ -62,6 +68,9 @@ pub fn authorize(identity: &Identity, op: &Op) -> Result<(), Refusal> {
     if *approval && (op.concerns_all() || matches!(op, Op::Approve { .. } | Op::Rollback { .. })) {
         return Err(Refusal::Unapproved { what });
     }
+    if identity.wants_reason() {
+        return Err(Refusal::Reason);
+    }
     if identity.rights.have_ended() { Err(Refusal::Ended) } else { Ok(()) }
 }
 
@@ -75,7 +84,7 @@ mod tests {
     use crate::runs::RunId;
 
     fn identity(rights: Rights) -> Identity {
-        Identity { who: "x".into(), login: "x".into(), rights, front_end: FrontEnd::Socket }
+        Identity::new("x", "x", rights, FrontEnd::Socket)
     }
 
     #[test]
@@ -112,6 +121,19 @@ mod tests {
         }
         let operator = identity(Role::Operate.into());
         assert!(authorize(&operator, &Op::Approve { change }).is_err(), "it may not have made it either");
+    }
+
+    #[test]
+    fn a_session_says_once_what_it_is_for() {
+        let asked = identity(Rights { reason: true, ..Role::Program.into() });
+        assert_eq!(authorize(&asked, &Op::Ping), Err(Refusal::Reason));
+        for none in ["", " \n", &"x".repeat(MAX_REASON + 1)] {
+            assert!(asked.explain(none).is_err(), "{none}");
+        }
+        assert_eq!(authorize(&asked, &Op::Ping), Err(Refusal::Reason));
+        assert_eq!((asked.explain(" the disk\n"), asked.reason()), (Ok(()), Some("the disk")));
+        assert_eq!(authorize(&asked, &Op::Ping), Ok(()));
+        assert!(asked.explain("another").is_err());
     }
 
     #[test]

@@ -2,11 +2,14 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use medusa_proto::author::{Approval, Author, Scope, Via};
 use serde::{Deserialize, Serialize};
+
+/// The longest reason that is given for a session, in bytes: some lines.
+pub const MAX_REASON: usize = 500;
 
 /// The rights of a session. Each role may do what those before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -53,6 +56,8 @@ pub struct Rights {
     pub until: Option<SystemTime>,
     /// Whether somebody else has to approve what it publishes.
     pub approval: bool,
+    /// Whether it has to be said first what a session is for.
+    pub reason: bool,
 }
 
 impl Rights {
@@ -64,7 +69,7 @@ impl Rights {
 
 impl From<Role> for Rights {
     fn from(role: Role) -> Self {
-        Self { role, scope: None, until: None, approval: false }
+        Self { role, scope: None, until: None, approval: false, reason: false }
     }
 }
 
@@ -136,9 +141,47 @@ pub struct Identity {
     pub rights: Rights,
     /// The way it came.
     pub front_end: FrontEnd,
+    /// What its session is for, if that was said.
+    reason: OnceLock<Arc<str>>,
 }
 
 impl Identity {
+    /// One that has said nothing yet.
+    pub fn new(
+        who: impl Into<Arc<str>>,
+        login: impl Into<Arc<str>>,
+        rights: impl Into<Rights>,
+        front_end: FrontEnd,
+    ) -> Self {
+        let (who, login, rights) = (who.into(), login.into(), rights.into());
+        Self { who, login, rights, front_end, reason: OnceLock::new() }
+    }
+
+    /// What its session is for, if that was said.
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.get().map(|reason| &**reason)
+    }
+
+    /// Whether it has to be said first what its session is for.
+    pub fn wants_reason(&self) -> bool {
+        self.rights.reason && self.reason().is_none()
+    }
+
+    /// It is said what its session is for.
+    ///
+    /// # Errors
+    ///
+    /// That is nothing or too much, or was said before: the message for whoever says it.
+    pub fn explain(&self, reason: &str) -> Result<(), String> {
+        let reason = reason.trim();
+        if reason.is_empty() || reason.len() > MAX_REASON {
+            return Err(format!("the reason for a session must have 1 to {MAX_REASON} bytes"));
+        }
+        self.reason
+            .set(reason.into())
+            .map_err(|_again| "the reason for this session was given already".to_owned())
+    }
+
     /// The author of something that it does: `eval by uid 0 (pid 4711)`.
     pub fn doing(&self, what: &str) -> Author {
         let approval = if self.rights.approval { Approval::Needed } else { Approval::Free };

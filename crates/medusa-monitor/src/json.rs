@@ -59,7 +59,7 @@ pub(crate) async fn serve<C: Control>(
             None => return Ok(()),
             // What it is about has ended before it came.
             Some(Ok(Op::Interrupt)) => continue,
-            Some(Ok(Op::Watch)) => {
+            Some(Ok(Op::Watch)) if !session.wants_reason() => {
                 feed.begin();
                 wire.send(&Reply::Done(Done::default())).await?;
                 continue;

@@ -162,6 +162,11 @@ pub enum Op {
     Stop,
     /// Nothing: is anyone there?
     Ping,
+    /// Say what the session is for, which the audit log has then. Some have to before anything else.
+    Hello {
+        /// What, in 1 to 500 bytes.
+        reason: String,
+    },
     /// Be told from now on, at any time, what others do ([`Reply::News`]) and what is on trial ([`Reply::Trial`]).
     Watch,
     /// List the open sessions.
@@ -229,6 +234,7 @@ impl Op {
         match self {
             Self::Status
             | Self::Ping
+            | Self::Hello { .. }
             | Self::Interrupt
             | Self::Watch
             | Self::Sessions
@@ -327,6 +333,7 @@ impl Op {
             Self::Reopen => "reopen",
             Self::Stop => "stop",
             Self::Ping => "ping",
+            Self::Hello { .. } => "hello",
             Self::Sessions => "sessions",
             Self::Ps => "ps",
             Self::Top { .. } => "top",
@@ -697,6 +704,7 @@ mod tests {
             Op::Reopen,
             Op::Stop,
             Op::Ping,
+            Op::Hello { reason: "why".into() },
             Op::Sessions,
             Op::Ps,
             Op::Top { n: None },

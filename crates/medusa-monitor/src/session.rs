@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::arrivals::admission::Admission;
 use crate::audit::{AuditError, AuditLog, Audited, Auditor, Effect, RecordKind};
-use crate::authorize::authorize;
+use crate::authorize::{Refusal, authorize};
 use crate::commands::{self, COMMANDS};
 use crate::identity::{Identity, Role};
 use crate::news::OnTrial;
@@ -181,12 +181,25 @@ impl<C: Control> Session<C> {
                 }
                 None => self.run_one(Op::Eval { source }, events).await,
             },
+            Op::Hello { reason } => self.explain(&reason).map(|()| Done::default()),
             Op::Complete { source, at } => {
                 let completion = self.complete(source, at).await?;
                 Ok(Done { completion: Some(Box::new(completion)), ..Done::default() })
             }
             op => self.run_one(op, events).await,
         }
+    }
+
+    /// Whether it has to be said first what it is for.
+    pub(crate) fn wants_reason(&self) -> bool {
+        self.identity.wants_reason()
+    }
+
+    /// It is said what it is for.
+    pub(crate) fn explain(&self, reason: &str) -> Result<(), Failure> {
+        self.identity.explain(reason).map_err(Failure::new)?;
+        self.auditor.begin(&self.identity);
+        Ok(())
     }
 
     /// What is on trial.
@@ -197,6 +210,9 @@ impl<C: Control> Session<C> {
     /// What may stand at byte `at` of a statement; for who may run none, commands. It is nothing that anybody has done, so it is
     /// neither recorded nor shown.
     pub(crate) async fn complete(&self, source: String, at: usize) -> Result<Completion, Failure> {
+        if self.wants_reason() {
+            return Err(Failure::new(Refusal::Reason.to_string()));
+        }
         let role = self.identity.rights.role;
         if role < Role::Program {
             return Ok(commands_at(&source, at, role));
@@ -249,7 +265,7 @@ impl<C: Control> Session<C> {
     async fn begin(&self, op: &Op) -> Result<Option<Audited<'_>>, AuditError> {
         let auditor = &self.auditor;
         Ok(match op {
-            Op::Ping | Op::Interrupt | Op::Watch | Op::Complete { .. } => None,
+            Op::Ping | Op::Hello { .. } | Op::Interrupt | Op::Watch | Op::Complete { .. } => None,
             Op::Eval { source } => Some(auditor.strict(RecordKind::Statement, source).await?),
             op if op.needs() == Role::View => Some(auditor.lenient(&op.described())),
             op if matches!(op.name(), "reopen" | "stop" | "kill") => Some(auditor.lenient(&op.described())),
@@ -261,7 +277,9 @@ impl<C: Control> Session<C> {
         let author = self.identity.doing(op.name()).in_session(self.seat.number());
         let Monitor { control, sessions, .. } = &self.monitor;
         match op {
-            Op::Ping | Op::Interrupt | Op::Watch | Op::Complete { .. } => Ok(Done::default()),
+            Op::Ping | Op::Hello { .. } | Op::Interrupt | Op::Watch | Op::Complete { .. } => {
+                Ok(Done::default())
+            }
             Op::Status => described(&control.status().await),
             Op::Reopen => control.reopen().map(|()| Done::default()),
             Op::Eval { source } => control.eval(&self.state, source, author, events).await,

@@ -269,7 +269,7 @@ mod tests {
     use crate::identity::FrontEnd;
 
     fn from(front_end: FrontEnd) -> Identity {
-        Identity { who: "somebody".into(), login: "somebody".into(), rights: Role::Program.into(), front_end }
+        Identity::new("somebody", "somebody", Role::Program, front_end)
     }
 
     fn ssh(last: u8) -> Identity {

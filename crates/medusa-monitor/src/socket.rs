@@ -49,8 +49,7 @@ impl Peer {
             Some(pid) => format!("uid {} (pid {pid})", self.uid),
             None => format!("uid {}", self.uid),
         };
-        let login = format!("uid {}", self.uid).into();
-        Identity { who: who.into(), login, rights: Role::Program.into(), front_end: FrontEnd::Socket }
+        Identity::new(who, format!("uid {}", self.uid), Role::Program, FrontEnd::Socket)
     }
 }
 

@@ -23,9 +23,16 @@ pub(crate) struct Remote {
     pub(crate) state: PathBuf,
     /// How this program is called.
     pub(crate) command: String,
+    /// What it is wanted for, if that is said.
+    pub(crate) reason: Option<String>,
 }
 
 impl Remote {
+    /// The same, wanted for that, if it is said.
+    pub(crate) fn because(self, reason: Option<String>) -> Self {
+        Self { reason: reason.or(self.reason), ..self }
+    }
+
     /// Runs a statement, or without one what standard input holds, and prints its value.
     pub(crate) fn eval(&self, statement: Option<String>) -> Result<(), String> {
         let source = match statement {
@@ -132,7 +139,7 @@ impl Remote {
 
     /// Begins a session with it.
     pub(crate) fn connect(&self) -> Result<Client, String> {
-        Client::connect(&self.state).map_err(|error| match (&self.target, error) {
+        let client = Client::connect(&self.state).map_err(|error| match (&self.target, error) {
             (Some(target), ConnectError::NotRunning(state)) => {
                 let (path, state, command) = (target.path(), state.display(), &self.command);
                 let path = path.display();
@@ -142,7 +149,12 @@ impl Remote {
                 )
             }
             (_, error) => with_causes(&error),
-        })
+        });
+        let mut client = client?;
+        if let Some(reason) = self.reason.clone() {
+            client.call(&Op::Hello { reason }, show).map_err(|error| with_causes(&error))?;
+        }
+        Ok(client)
     }
 }
 

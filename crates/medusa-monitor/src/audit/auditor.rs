@@ -31,8 +31,17 @@ impl Auditor {
     /// [`strict`](Self::strict).
     pub fn open(log: &AuditLog, session: u64, identity: &Identity) -> Self {
         let auditor = Self { log: log.clone(), session, identity: identity.clone() };
-        auditor.log.note(auditor.record(RecordKind::Login));
+        auditor.begin(identity);
         auditor
+    }
+
+    /// Records that the session begins, with what that is for; once more if that was said later.
+    pub fn begin(&self, identity: &Identity) {
+        let record = self.record(RecordKind::Login);
+        self.log.note(match identity.reason() {
+            Some(reason) => record.text(reason, MAX_RESULT),
+            None => record,
+        });
     }
 
     /// Records that somebody has shown to be it on a connection, which may then have sessions.
@@ -55,7 +64,7 @@ impl Auditor {
         match self.log.append(record).await {
             Ok(seq) => {
                 let result = Record { of: Some(seq), ..self.record(RecordKind::Result) };
-                Ok(self.begin(result))
+                Ok(self.audited(result))
             }
             Err(error) => {
                 self.refuse(&error.to_string());
@@ -66,7 +75,7 @@ impl Auditor {
 
     /// Records it when it has been done: for what only looks, or ends what runs, which a full disk must not prevent.
     pub fn lenient(&self, what: &str) -> Audited<'_> {
-        self.begin(self.record(RecordKind::Request).text(what, MAX_RESULT))
+        self.audited(self.record(RecordKind::Request).text(what, MAX_RESULT))
     }
 
     /// Records that the session was refused something.
@@ -74,7 +83,7 @@ impl Auditor {
         self.log.note(self.record(RecordKind::Refusal).text(why, MAX_RESULT));
     }
 
-    fn begin(&self, result: Record) -> Audited<'_> {
+    fn audited(&self, result: Record) -> Audited<'_> {
         Audited { auditor: self, result: Some(result), started: Instant::now() }
     }
 

@@ -160,12 +160,7 @@ async fn log_in<C: Control>(
     let who = format!("classic (password, {whence})");
     server.counters.logged_in();
     tracing::info!(by = who, role = %settings.role, "a classic login");
-    Some(Identity {
-        who: who.into(),
-        login: "classic".into(),
-        rights: settings.role.into(),
-        front_end: *front_end,
-    })
+    Some(Identity::new(who, "classic", settings.role, *front_end))
 }
 
 /// What the client answers, as far as it might be right. What it types behind that is for its session.

@@ -18,7 +18,7 @@ use super::outlet::Outlet;
 use super::{SshServer, keys, passwords};
 use crate::arrivals::guesses::GUESSES;
 use crate::audit::{AuditLog, Auditor};
-use crate::identity::{FrontEnd, Identity, Rights};
+use crate::identity::{FrontEnd, Identity, MAX_REASON, Rights};
 use crate::login_files;
 
 /// The most channels of a connection: a client that shares one has a few.
@@ -32,6 +32,9 @@ const MAX_SHOWN: usize = 64;
 
 /// The longest name of a kind of terminal.
 const MAX_TERM: usize = 64;
+
+/// The variable with what a session is for.
+const REASON: &str = "MEDUSA_REASON";
 
 /// The name of the subsystem with the protocol in lines of JSON.
 const JSON: &str = "medusa-json";
@@ -73,6 +76,8 @@ pub(super) struct Start {
 #[derive(Debug, Default)]
 struct Slot {
     terminal: Option<ClientTerminal>,
+    /// What its session is for; empty if that was not said.
+    reason: String,
     /// Whether it has, or had, its session.
     began: bool,
     input: Option<inbox::Sender>,
@@ -120,8 +125,8 @@ impl Connection {
     /// `user` has shown to be it `by` what is remarked as that, and is the `login` whatever it calls itself.
     fn identify(&mut self, user: &str, by: &str, login: String, rights: Rights) {
         let ip = self.peer.ip().to_canonical();
-        let who = format!("{} ({by}, from {ip})", shown(user)).into();
-        self.identity = Some(Identity { who, login: login.into(), rights, front_end: FrontEnd::Ssh(ip) });
+        let who = format!("{} ({by}, from {ip})", shown(user));
+        self.identity = Some(Identity::new(who, login, rights, FrontEnd::Ssh(ip)));
     }
 
     fn refuse(&self, login: &str, why: impl fmt::Display) -> Auth {
@@ -150,7 +155,10 @@ impl Connection {
         }
         let (sender, inbox) = inbox::inbox();
         let outlet = Outlet::new(session.handle(), id, slot.terminal.is_some());
-        let start = Start { purpose, identity: identity.clone(), inbox, outlet };
+        let identity = identity.clone();
+        // One that is none is asked for.
+        let _none = identity.explain(&slot.reason);
+        let start = Start { purpose, identity, inbox, outlet };
         // Before what it says: that comes by the handle, after this.
         session.channel_success(id)?;
         if self.starts.try_send(start).is_err() {
@@ -351,11 +359,17 @@ impl Handler for Connection {
     async fn env_request(
         &mut self,
         channel: ChannelId,
-        _: &str,
-        _: &str,
+        name: &str,
+        value: &str,
         session: &mut Session,
     ) -> Result<(), Self::Error> {
-        session.channel_failure(channel)
+        match self.channels.get_mut(&channel) {
+            Some(slot) if name == REASON && !slot.began && value.len() <= MAX_REASON => {
+                value.clone_into(&mut slot.reason);
+                session.channel_success(channel)
+            }
+            _ => session.channel_failure(channel),
+        }
     }
 
     async fn x11_request(

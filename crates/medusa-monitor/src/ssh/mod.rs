@@ -10,7 +10,7 @@
 //!
 //! **Invariants:** only this module knows russh. What a client may have us hold before it has logged in is bounded
 //! ([`arrivals`](crate::arrivals)), and ends with the grace period; nothing but sessions is granted to those who have: no forwarding,
-//! no agent, no files, no environment.
+//! no agent, no files, and of the environment what a session is for.
 //!
 //! [`Monitor::serve_ssh`]: crate::Monitor::serve_ssh
 

@@ -66,10 +66,11 @@ impl LoginOptions {
                 ("mounts", Some(_)) => scope.mounts = all(),
                 ("expiry-time", Some(value)) => this.rights.until = Some(time(value)?),
                 ("approval", None) => this.rights.approval = true,
+                ("reason", None) => this.rights.reason = true,
                 (name, _) => {
                     return Err(format!(
                         "the option \"{name}\" is not one of role=\"...\", from=\"...\", servers=\"...\", mounts=\"...\", \
-                         expiry-time=\"...\" and approval, and so nobody can log in by this line"
+                         expiry-time=\"...\", approval and reason, and so nobody can log in by this line"
                     ));
                 }
             }
@@ -160,7 +161,8 @@ mod tests {
         );
         assert!(options.admit([127, 0, 0, 1].into()));
         assert!(!options.rights.approval);
-        assert!(parse("approval,from=\"::1\" ").expect("options").rights.approval);
+        let both = parse("approval,reason,from=\"::1\" ").expect("options").rights;
+        assert!(both.approval && both.reason);
         let never = parse("expiry-time=\"99991231\" ").expect("options");
         assert!(never.admit([127, 0, 0, 1].into()));
         let over = parse("expiry-time=\"20200101\" ").expect("options");

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::options::{self, LoginOptions};
+use crate::identity::Role;
 use crate::login_files::{self, LoginFileError, MAX_PASSWORD};
 
 /// The most that are checked at a time.
@@ -42,7 +43,7 @@ fn parse(line: &str) -> Result<PasswordEntry, String> {
     let (Some(name), Some(hash)) = (fields.next(), fields.next()) else { return Err(FORM.into()) };
     let options = match fields.next() {
         None => LoginOptions::default(),
-        Some(text) if text.contains('=') || text == "approval" => match LoginOptions::parse(text)? {
+        Some(text) if Role::named(text).is_none() => match LoginOptions::parse(text)? {
             (options, "") => options,
             _ => return Err(FORM.into()),
         },
@@ -92,7 +93,6 @@ pub(super) async fn check(path: &Path, name: &str, password: &str) -> Option<Log
 mod tests {
     use super::super::tests::hash;
     use super::*;
-    use crate::identity::Role;
 
     #[tokio::test]
     async fn a_password_is_that_of_its_name() {
@@ -126,6 +126,8 @@ mod tests {
         assert!(told("me").contains("not a line"));
         assert!(told(&format!(":{hash}")).contains("not a line"));
         assert!(told(&format!("me:{hash}:king")).contains("king"));
+        let parsed = parse(&format!("me:{hash}:approval,reason")).unwrap_or_else(|why| panic!("{why}"));
+        assert!(parsed.options.rights.approval && parsed.options.rights.reason);
         assert!(told(&format!("me:{hash}:role=\"view\" x")).contains("not a line"));
         assert!(told(&format!("me:{hash}:restrict=\"x\"")).contains("restrict"));
         assert!(told(&format!("me:{}", hash.replace("argon2id", "argon2i"))).contains("argon2i"));

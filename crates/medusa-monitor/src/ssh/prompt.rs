@@ -19,6 +19,9 @@ use crate::terminal::{Action, COMPLETE_WITHIN, History, Size, Terminal, Terminal
 /// What Ctrl-C sends.
 const INTERRUPT: &[u8] = b"\x03";
 
+/// What is asked first of those who have to say what their session is for.
+const WHY: &str = "reason for this session: ";
+
 /// A terminal at the client's end, and what it is shown.
 pub(super) struct Prompt<'a, C: Control> {
     session: &'a Session<C>,
@@ -67,8 +70,12 @@ impl<'a, C: Control> Prompt<'a, C> {
     pub(super) async fn run(mut self) -> Result<u32, Left> {
         self.ask();
         loop {
+            if self.session.wants_reason() && self.terminal.is_interrupted() {
+                return self.leave(None).await;
+            }
             while let Some(action) = self.terminal.step(&mut self.out) {
                 match action {
+                    Action::Submit(reason) if self.session.wants_reason() => self.explain(&reason),
                     Action::Submit(source) => self.submit(source).await?,
                     // Nothing runs.
                     Action::Interrupt => {}
@@ -108,17 +115,31 @@ impl<'a, C: Control> Prompt<'a, C> {
     /// Asks for a statement.
     fn ask(&mut self) {
         self.state.trial = self.session.on_trial();
-        self.terminal.prompt(&self.state.text(std::time::Instant::now()), &mut self.out);
+        self.terminal.prompt(&self.text(), &mut self.out);
+    }
+
+    fn text(&self) -> String {
+        if self.session.wants_reason() { WHY.to_owned() } else { self.state.text(std::time::Instant::now()) }
+    }
+
+    /// It is said what the session is for; or it is asked again.
+    fn explain(&mut self, reason: &str) {
+        if let Err(failure) = self.session.explain(reason) {
+            self.terminal.print(&failure.message, &mut self.out);
+        }
+        self.ask();
     }
 
     /// Has the prompt say what is so now.
     fn redraw(&mut self) {
         self.state.trial = self.session.on_trial();
-        self.terminal.reprompt(&self.state.text(std::time::Instant::now()), &mut self.out);
+        self.terminal.reprompt(&self.text(), &mut self.out);
     }
 
     fn hear_news(&mut self, news: &News) {
-        if let News::Said { text, .. } = news {
+        if let News::Said { text, .. } = news
+            && !self.session.wants_reason()
+        {
             self.terminal.print(&format!("* {text}"), &mut self.out);
         }
         self.redraw();

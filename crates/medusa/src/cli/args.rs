@@ -111,6 +111,9 @@ Examples:
     Eval {
         /// The statement, in Luau; `-` or none: standard input
         statement: Option<String>,
+        /// What it is for, for the audit log [default: `$MEDUSA_REASON`]
+        #[arg(long)]
+        reason: Option<String>,
         #[command(flatten)]
         place: Place,
     },
@@ -128,6 +131,9 @@ Examples:
   medusa attach mysite < changes.luau       several changes, one after the other
 The history is $XDG_STATE_HOME/medusa/history, or ~/.local/state/medusa/history.")]
     Attach {
+        /// What the session is for, for the audit log [default: `$MEDUSA_REASON`]
+        #[arg(long)]
+        reason: Option<String>,
         #[command(flatten)]
         place: Place,
     },
@@ -585,7 +591,7 @@ mod tests {
     #[test]
     fn a_command_has_its_own_arguments() {
         match parse("medusa eval 1+1 mysite --state s").expect("understood").command {
-            Some(Command::Eval { statement, place }) => {
+            Some(Command::Eval { statement, place, .. }) => {
                 assert_eq!(statement.as_deref(), Some("1+1"));
                 assert_eq!((place.path, place.state), (Some("mysite".into()), Some("s".into())));
             }

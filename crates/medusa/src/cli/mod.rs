@@ -58,8 +58,12 @@ fn dispatch(cli: Cli, command: String) -> Result<(), String> {
             check::check(&target, json)
         }
         Some(Command::Init { dir }) => write_sample(&dir, &command),
-        Some(Command::Eval { statement, place }) => remote(place, command)?.eval(statement),
-        Some(Command::Attach { place }) => attach::attach(&remote(place, command)?, person()),
+        Some(Command::Eval { statement, reason, place }) => {
+            remote(place, command)?.because(reason).eval(statement)
+        }
+        Some(Command::Attach { reason, place }) => {
+            attach::attach(&remote(place, command)?.because(reason), person())
+        }
         Some(Command::Reload { confirm, place }) => remote(place, command)?.reload(confirm),
         Some(Command::Generations { json, place }) => remote(place, command)?.generations(json),
         Some(Command::Diff { from, to, place }) => remote(place, command)?.answer(&Op::Diff { from, to }),
@@ -147,12 +151,13 @@ fn write_sample(directory: &Path, command: &str) -> Result<(), String> {
 }
 
 fn remote(place: Place, command: String) -> Result<Remote, String> {
+    let reason = environment("MEDUSA_REASON").and_then(|reason| reason.into_string().ok());
     match (state(place.state), place.path) {
-        (Some(state), None) => Ok(Remote { target: None, state, command }),
+        (Some(state), None) => Ok(Remote { target: None, state, command, reason }),
         (state, path) => {
             let target = find(path.as_deref())?;
             let state = state.unwrap_or_else(|| target.default_state());
-            Ok(Remote { target: Some(target), state, command })
+            Ok(Remote { target: Some(target), state, command, reason })
         }
     }
 }

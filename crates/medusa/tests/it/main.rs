@@ -45,6 +45,7 @@ mod pauses;
 mod probe;
 mod proxies;
 mod ps;
+mod reasons;
 mod reload;
 mod resolving;
 mod rotation;
