@@ -68,6 +68,9 @@ pub enum LoginFileError {
         /// The mistake.
         why: String,
     },
+    /// There is no place for the server's key.
+    #[error("there is no state directory for the server's key: name a file, `host_key`")]
+    NoHostKey,
     /// The server's key cannot be written.
     #[error("cannot make the server's key {path:?} (name another file with `host_key`)")]
     MakeHostKey {

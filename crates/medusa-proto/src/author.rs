@@ -41,7 +41,8 @@ pub enum Approval {
 pub struct Scope {
     /// The names of the servers.
     pub servers: Vec<String>,
-    /// The patterns of the mounts; one that ends in `/` stands for all that begin with it.
+    /// The patterns of the mounts; one that ends in `/` stands for all that begin with it, and one without a method for all
+    /// methods.
     pub mounts: Vec<String>,
 }
 
@@ -53,9 +54,11 @@ impl Scope {
 
     /// Whether the mount of this pattern may be changed.
     pub fn has_mount(&self, pattern: &str) -> bool {
-        self.mounts
-            .iter()
-            .any(|mount| pattern == mount || (mount.ends_with('/') && pattern.starts_with(mount)))
+        let of_all_methods = pattern.split_once(' ').map_or(pattern, |(_method, rest)| rest);
+        let is_in = |mount: &String, pattern: &str| {
+            pattern == mount || (mount.ends_with('/') && pattern.starts_with(mount))
+        };
+        self.mounts.iter().any(|mount| is_in(mount, pattern) || is_in(mount, of_all_methods))
     }
 }
 
@@ -151,9 +154,13 @@ mod tests {
     fn a_scope_holds_what_it_names_and_no_more() {
         let scope = Scope { servers: vec!["web".into()], mounts: vec!["/api/".into(), "/x".into()] };
         assert!(scope.has_server("web") && !scope.has_server("web2"));
-        assert!(["/api/", "/api/a", "/x"].iter().all(|pattern| scope.has_mount(pattern)));
         assert!(
-            !["/api", "/xy", "/", "a.example/api/", "log"].iter().any(|pattern| scope.has_mount(pattern))
+            ["/api/", "/api/a", "/x", "POST /x", "GET /api/a"].iter().all(|pattern| scope.has_mount(pattern))
+        );
+        assert!(
+            !["/api", "/xy", "/", "a.example/api/", "POST /xy", "POST a.example/x", "log"]
+                .iter()
+                .any(|pattern| scope.has_mount(pattern))
         );
         assert_eq!(scope.to_string(), "the servers web and the mounts /api/, /x");
     }

@@ -279,7 +279,7 @@ impl Live {
             let change = proposal.short().to_owned();
             return Err(ApprovalError::Stale { change, base: base.generation, now });
         }
-        scope::check(author, &base.parts, &draft.clone().settle())?;
+        scope::check(author, true, &base.parts, &draft.clone().settle())?;
         let by = author.who.clone().unwrap_or_else(|| Arc::clone(&author.what));
         *proposal.approval.lock() = Some((by, Instant::now() + APPROVED_FOR));
         let told = format!(

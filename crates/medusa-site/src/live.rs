@@ -250,7 +250,8 @@ impl Live {
     pub async fn rehearse(&self, mut change: Change) -> Result<Site, PublishError> {
         let parts = change.take_draft().settle();
         check_addresses(&parts)?;
-        let objects = prepare(&parts, &self.site(), Prepare::Trial).await?;
+        let is_load = change.loaded.is_none();
+        let objects = prepare(&parts, &self.site(), is_load, Prepare::Trial).await?;
         Ok(Site { author: change.author.clone(), parts, objects, ..Site::empty() })
     }
 
@@ -280,9 +281,11 @@ impl Live {
 
         change.author = change.approved()?;
         let parts = change.take_draft().settle();
-        scope::check(&change.author, &old.parts, &parts)?;
+        let is_same_script = change.loaded == Some(old.loaded);
+        scope::check(&change.author, is_same_script, &old.parts, &parts)?;
         check_addresses(&parts)?;
-        let objects = prepare(&parts, &old, Prepare::Publish(&self.environment)).await?;
+        let how = Prepare::Publish(&self.environment);
+        let objects = prepare(&parts, &old, change.loaded.is_none(), how).await?;
         let listeners = bind(&parts, &old, workers, &self.running()).await?;
 
         // From here on nothing waits and nothing fails, so whoever asked for the change may leave without leaving half of it.
@@ -453,7 +456,8 @@ impl Live {
         let history = self.history.lock();
         // It is kept whole for as long as it may be gone back to.
         let Ok(before) = history.parts_of(pending.back_to) else { return Ok(()) };
-        Ok(scope::check(author, &before.parts, &self.site().parts)?)
+        let site = self.site();
+        Ok(scope::check(author, before.loaded == site.loaded, &before.parts, &site.parts)?)
     }
 
     fn running(&self) -> Arc<dyn Running> {

@@ -141,10 +141,20 @@ pub(crate) fn check_addresses(parts: &Parts) -> Result<(), PartError> {
     Ok(())
 }
 
-/// Prepares what `running` does not have yet: the parts, then the objects they use. Returns all objects.
-pub(crate) async fn prepare(parts: &Parts, running: &Site, how: Prepare<'_>) -> Result<Vec<Used>, PartError> {
-    for part in parts.iter().filter(|part| !running.parts.has(part)) {
-        let prepared = part.prepare(how).await;
+/// Prepares what `running` does not have yet: the parts, then the objects they use. Of a load (`is_load`), parts that go on are looked
+/// at as well: the files that they name may be others by now. Returns all objects.
+pub(crate) async fn prepare(
+    parts: &Parts,
+    running: &Site,
+    is_load: bool,
+    how: Prepare<'_>,
+) -> Result<Vec<Used>, PartError> {
+    for part in parts.iter() {
+        let prepared = match running.parts.has(part) {
+            true if is_load => part.prepare(Prepare::Trial).await,
+            true => Ok(()),
+            false => part.prepare(how).await,
+        };
         prepared.map_err(|Refusal { origin, source }| {
             PartError::new(part, &origin, PublishStage::Prepare, source)
         })?;

@@ -10,14 +10,20 @@ use medusa_proto::author::{Author, Scope};
 use crate::part::{Part, Parts};
 use crate::parts::HttpServer;
 
-/// Whether an author may make `new` of `old`.
+/// Whether an author may make `new` of `old`; unless it `is_same_script` that has made both, all functions and globals are others.
 ///
 /// # Errors
 ///
 /// It may not: with the first of the differences that it has no right to.
-pub(crate) fn check(author: &Author, old: &Parts, new: &Parts) -> Result<(), OutOfScope> {
+pub(crate) fn check(
+    author: &Author,
+    is_same_script: bool,
+    old: &Parts,
+    new: &Parts,
+) -> Result<(), OutOfScope> {
     let Some(scope) = &author.scope else { return Ok(()) };
-    match outside(scope, old, new) {
+    let script = (!is_same_script).then(|| "the script".to_owned());
+    match script.or_else(|| outside(scope, old, new)) {
         Some(what) => Err(OutOfScope { what, scope: Arc::clone(scope) }),
         None => Ok(()),
     }

@@ -47,8 +47,9 @@ pub struct SshSettings {
     pub keys: Option<PathBuf>,
     /// The file with the passwords that may log in; none: keys alone.
     pub passwords: Option<PathBuf>,
-    /// The file with the server's own key, made if it is not there.
-    pub host_key: PathBuf,
+    /// The file with the server's own key, made if it is not there. None: there is no state directory, as where a script is only
+    /// checked.
+    pub host_key: Option<PathBuf>,
     /// Whether keys are exchanged by what a quantum computer does not break alone, which older clients cannot.
     pub post_quantum: bool,
     /// The time that a session may be silent that runs nothing.
@@ -101,7 +102,8 @@ impl SshSettings {
         let settings = self.clone();
         blocking(move || {
             settings.check_blocking()?;
-            let key = host_key::read_or_make(&settings.host_key)?;
+            let path = settings.host_key.as_ref().ok_or(LoginFileError::NoHostKey)?;
+            let key = host_key::read_or_make(path)?;
             let fingerprint = key.public_key().fingerprint(HashAlg::Sha256).to_string();
             let config = Arc::new(config(key, &settings));
             Ok(SshServer { settings, fingerprint, counters, config })

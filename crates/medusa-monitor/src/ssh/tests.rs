@@ -70,7 +70,7 @@ fn settings(folder: &Path) -> SshSettings {
     SshSettings {
         keys: Some(folder.join("keys")),
         passwords: Some(folder.join("passwords")),
-        host_key: folder.join("host_key"),
+        host_key: Some(folder.join("host_key")),
         post_quantum: false,
         idle: DEADLINE,
         grace: DEADLINE,

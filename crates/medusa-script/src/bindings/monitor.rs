@@ -174,12 +174,7 @@ fn spec(lua: &Lua, options: Value, origin: std::sync::Arc<str>) -> mlua::Result<
         return Err(fail(lua, format!("{FUNCTION}: without `keys` or `passwords` nobody could log in")));
     }
     let in_state = || context.state.as_deref().map(|state| state.join("ssh_host_ed25519_key"));
-    let host_key = host_key.or_else(in_state).ok_or_else(|| {
-        fail(
-            lua,
-            format!("{FUNCTION}: there is no state directory for the server's key: name a file, `host_key`"),
-        )
-    })?;
+    let host_key = host_key.or_else(in_state);
     Ok(MonitorSshSpec {
         name,
         listen,

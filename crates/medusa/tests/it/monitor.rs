@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use medusa_testkit::{Server, Site, Tmux, wait};
 
-use super::support::{is_drawn_anew, start, web};
+use super::support::{MEDUSA, is_drawn_anew, start, web};
 
 /// A site with a key in its folder that may log in.
 pub(crate) fn site(script: &str) -> Site {
@@ -83,6 +83,51 @@ fn a_statement_by_ssh_changes_the_running_server() {
     assert!(ssh["fingerprint"].as_str().expect("text").starts_with("SHA256:"));
     let made = fs::metadata(server.state().join("ssh_host_ed25519_key")).expect("made");
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&made.permissions()) & 0o777, 0o600);
+}
+
+#[test]
+fn what_was_published_is_said_beside_the_value() {
+    let site = site("medusa.monitor.ssh { listen = '127.0.0.1:0', keys = 'keys' }");
+    let server = start(&site);
+    let (_, out, error) = ran(&site, port(&server), "web:mount('/a', function() end) commit(60)");
+    assert!(out.is_empty() && error.contains(" + /a ") && error.contains("unless confirm()"), "{out}{error}");
+    server.eval("confirm()");
+    let evaluated = server.command(["eval", "web:mount('/b', function() end) commit('why') return 7"]);
+    assert!(evaluated.stderr.contains(" + /b "), "{evaluated}");
+    assert_eq!(evaluated.said(), "7");
+    assert_eq!(server.eval("generations()[1].reason"), "why");
+    let error = server.command(["eval", "commit({})"]).failure(1);
+    assert!(error.contains("commit: the time of the trial must be a number of seconds, not "), "{error}");
+    let help = server.eval("help()");
+    assert!(
+        help.contains("  probe        Shows the locals of a line of a script, `\"handlers/api.luau:12\"`"),
+        "{help}"
+    );
+}
+
+#[test]
+fn a_script_with_an_ssh_server_can_be_checked() {
+    let site = site("medusa.monitor.ssh { listen = '127.0.0.1:0', keys = 'keys' }");
+    let check = || MEDUSA.run(["check".as_ref(), site.path().as_os_str()]);
+    check().success();
+    site.write("keys", "role=\"admin\" ssh-ed25519 AAAA");
+    let error = check().failure(1);
+    assert!(error.contains("keys:1: "), "{error}");
+}
+
+#[test]
+fn a_reload_looks_at_who_may_log_in_although_nothing_else_has_changed() {
+    let site = site("medusa.monitor.ssh { listen = '127.0.0.1:0', keys = 'keys' }");
+    let server = start(&site);
+    let good = site.read("keys");
+    server.command(["reload"]).success();
+    site.write("keys", format!("role=\"admin\" {good}"));
+    let error = server.command(["reload"]).failure(1);
+    assert!(error.contains("keys:1: "), "{error}");
+    server.eval("web:mount('/', function() return 'yet' end)");
+    site.write("keys", good);
+    server.command(["reload"]).success();
+    assert_eq!(ran(&site, port(&server), "1 + 1").1, "2\n");
 }
 
 #[test]
@@ -172,6 +217,34 @@ fn who_is_limited_to_a_mount_changes_no_other() {
     let error = refused("medusa.sleep(20) web:mount('/late', function() end)");
     assert!(error.contains("the end of its rights"), "{error}");
     assert_eq!(server.eval("#web.mounts"), "3");
+}
+
+#[test]
+fn who_is_limited_to_a_mount_exchanges_no_script() {
+    let site = site(
+        "medusa.monitor.ssh { listen = '127.0.0.1:0', keys = 'keys' } web:mount('/', medusa.handler.files('.')) g = 1",
+    );
+    let key = site.read("key.pub");
+    site.write("keys", format!("mounts=\"/api/\",role=\"operate\" {key}"));
+    let server = start(&site);
+    let port = port(&server);
+    site.write("site.luau", site.read("site.luau").replace("g = 1", "g = 2"));
+    server.command(["reload"]).success();
+    // All mounts are the same, and what else is in the script is not.
+    let refused = |command: &str| {
+        let (status, _, error) = ran(&site, port, command);
+        assert!(
+            status == Some(1) && error.contains("the script is not yours to change"),
+            "{command}: {error}"
+        );
+    };
+    refused("rollback(1)");
+    site.write("site.luau", site.read("site.luau").replace("g = 2", "g = 3"));
+    server.command(["reload", "--confirm", "60"]).success();
+    refused("confirm()");
+    refused("cancel()");
+    server.command(["confirm"]).success();
+    assert_eq!(server.eval("g"), "3");
 }
 
 #[test]
