@@ -649,12 +649,15 @@ pub struct Failure {
     /// Whether the statement might only want more lines: a prompt then asks for another.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub incomplete: bool,
+    /// Whether the session has begun a change that is not committed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub open: bool,
 }
 
 impl Failure {
     /// A failure that more lines would not cure.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), incomplete: false }
+        Self { message: message.into(), incomplete: false, open: false }
     }
 }
 
@@ -764,7 +767,7 @@ mod tests {
                 sessions: Some(Vec::new()),
                 ..Done::default()
             }),
-            Reply::Failed(Failure { message: "site.luau:1: no".into(), incomplete: true }),
+            Reply::Failed(Failure { message: "site.luau:1: no".into(), incomplete: true, open: true }),
         ] {
             let line = reply.encode().expect("JSON");
             assert_eq!(serde_json::from_slice::<Reply>(&line).expect("what we wrote"), reply);

@@ -170,6 +170,13 @@ impl<C: Control> Session<C> {
     /// Does what `op` says. What happens meanwhile goes to `events`. Cancelled when it is dropped, or the session ended.
     /// When the client has been told the result, [`told`](Self::told) is called.
     pub(crate) async fn run(&self, op: Op, events: mpsc::Sender<TaskProgress>) -> Result<Done, Failure> {
+        let result = self.run_as_meant(op, events).await;
+        let open = self.monitor.control.has_begun(&self.state);
+        result.map(|done| Done { open, ..done }).map_err(|failure| Failure { open, ..failure })
+    }
+
+    /// The same; a statement that is a command is that.
+    async fn run_as_meant(&self, op: Op, events: mpsc::Sender<TaskProgress>) -> Result<Done, Failure> {
         match op {
             Op::Eval { source } => match Op::from_text(&source) {
                 Some(op) => {
@@ -250,8 +257,6 @@ impl<C: Control> Session<C> {
             op => op.name(),
         });
         let result = self.perform(op, events).await;
-        let open = self.monitor.control.has_begun(&self.state);
-        let result = result.map(|done| Done { open, ..done });
         let effect = result.as_ref().ok().and_then(|done| Some((done.generation?, &done.report)));
         let effect =
             effect.map(|(generation, report)| Effect::new(generation, report.iter().cloned().collect()));
@@ -286,6 +291,11 @@ impl<C: Control> Session<C> {
             Op::Commit { change, confirm, reason } => {
                 let statement = commands::commit(change.as_deref(), confirm, reason.as_deref());
                 control.eval(&self.state, statement, author, events).await
+            }
+            // What was begun could not be committed any more.
+            Op::Reload { .. } | Op::Rollback { .. } if control.has_begun(&self.state) => {
+                let why = "something is begun: `commit()` or `abort()` it first";
+                Err(Failure::new(format!("{}: {why}", op.name())))
             }
             Op::Reload { confirm } => control.reload(confirm, author, events).await,
             op @ (Op::Generations

@@ -64,6 +64,17 @@ pub(crate) async fn run<C: Control>(
     }
 }
 
+/// Shows what came of it: what was published, and the value.
+pub(crate) async fn tell(client: &mut impl Shows, done: &Done) -> Result<(), Left> {
+    if let Some(report) = done.report_beside_value() {
+        client.remark(report).await?;
+    }
+    match &done.value {
+        Some(value) => client.say(value).await,
+        None => Ok(()),
+    }
+}
+
 async fn show(client: &mut impl Shows, event: TaskProgress) -> Result<(), Left> {
     match event {
         TaskProgress::Output(text) => client.say(&text).await,

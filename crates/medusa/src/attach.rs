@@ -344,7 +344,10 @@ impl<'a> Attached<'a> {
                 return;
             }
             Ok(done) => self.tell(done),
-            Err(failure) => self.terminal.print(&failure.message, &mut self.out),
+            Err(failure) => {
+                self.state.is_open = failure.open;
+                self.terminal.print(&failure.message, &mut self.out);
+            }
         }
         self.ask();
     }

@@ -40,13 +40,11 @@ impl Remote {
             _ => read_statement()?,
         };
         let done = self.call(&Op::Eval { source })?;
+        if let Some(report) = done.report_beside_value() {
+            term::note(report);
+        }
         if let Some(value) = done.value {
             term::answer(value);
-        }
-        if let Some(report) = done.report
-            && term::stderr_is_terminal()
-        {
-            term::note(report);
         }
         if done.open {
             term::note("begin() without commit(): what it changed is given up");

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::typed::{Typed, TypedLine};
-use crate::protocol::{Done, MAX_REQUEST};
+use crate::protocol::MAX_REQUEST;
 use crate::session::{Control, Session};
 use crate::statement::{self, Left, PATIENCE, Shows};
 
@@ -212,7 +212,7 @@ impl<C: Control, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> LineTalk<'_, C, R,
         let shown = match result {
             Some(Err(failure)) if failure.incomplete && !is_last => return Ok(false),
             Some(Err(failure)) => mouth.remark(&failure.message).await,
-            Some(Ok(done)) => tell(&mut **mouth, done).await,
+            Some(Ok(done)) => statement::tell(&mut **mouth, &done).await,
             None => mouth.remark("interrupted").await,
         };
         session.told();
@@ -226,15 +226,5 @@ impl<C: Control, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> LineTalk<'_, C, R,
             _who = self.session.seat().ended() => true,
             () = ready(()) => false,
         }
-    }
-}
-
-async fn tell(client: &mut impl Shows, done: Done) -> Result<(), Left> {
-    if let Some(report) = done.report_beside_value() {
-        client.remark(report).await?;
-    }
-    match &done.value {
-        Some(value) => client.say(value).await,
-        None => Ok(()),
     }
 }

@@ -31,7 +31,7 @@ async fn evaluated(
     events: mpsc::Sender<TaskProgress>,
 ) -> Result<Done, Failure> {
     match source.as_str() {
-        "fail" => Err(Failure { message: "statement:1: no".into(), incomplete: true }),
+        "fail" => Err(Failure { incomplete: true, ..Failure::new("statement:1: no") }),
         "forever" => {
             let mut cancelled = cancelled.take();
             let _told = OnDrop(|| {

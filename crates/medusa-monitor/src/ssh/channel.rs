@@ -167,9 +167,7 @@ impl<C: Control> Talk<'_, C> {
         let result = statement::run(self.session, source, outlet, interrupted).await?;
         let ran = match result {
             Some(Ok(done)) => {
-                if let Some(value) = &done.value {
-                    outlet.say(value).await?;
-                }
+                statement::tell(outlet, &done).await?;
                 Ran::Done
             }
             Some(Err(failure)) => {

@@ -174,7 +174,10 @@ impl<'a, C: Control> Prompt<'a, C> {
                 self.terminal.more(&mut self.out);
                 return Ok(());
             }
-            Some(Err(failure)) => self.terminal.print(&failure.message, &mut self.out),
+            Some(Err(failure)) => {
+                self.state.is_open = failure.open;
+                self.terminal.print(&failure.message, &mut self.out);
+            }
             None => self.terminal.print("interrupted", &mut self.out),
         }
         self.ask();

@@ -106,8 +106,7 @@ fn overview() -> String {
     let mut commands: Vec<_> = lookup::items().filter(|item| item.scope == Scope::Session).collect();
     commands.sort_by_key(|item| item.path);
     for item in commands {
-        let (first, _) = item.doc.split_once(['.', ':', ';']).unwrap_or((item.doc, ""));
-        let _ = writeln!(text, "  {:<12} {first}", item.path);
+        let _ = writeln!(text, "  {:<12} {}", item.path, first_clause(item.doc));
     }
     text.push_str("\nTopics, for help(\"...\"):\n");
     let mut topics: Vec<&str> =
@@ -115,6 +114,15 @@ fn overview() -> String {
     topics.sort_unstable();
     text.push_str(&wrapped(&topics.join("  "), "  "));
     text
+}
+
+/// A text up to the first mark that ends a clause: one that is followed by a space.
+fn first_clause(text: &str) -> &str {
+    let ends = |(at, _): &(usize, &str)| {
+        text.get(at + 1..).is_none_or(|rest| rest.is_empty() || rest.starts_with(' '))
+    };
+    let end = text.match_indices(['.', ':', ';']).find(ends);
+    end.map_or(text, |(at, _)| &text[..at])
 }
 
 /// What the reference says of a name: of a function or command, a class, something of a class, or all that begins so.

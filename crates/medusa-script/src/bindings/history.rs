@@ -14,7 +14,7 @@ use crate::call_site::fail;
 use crate::context::MainContext;
 use crate::docs::{Class, Item, session_item};
 use crate::options::{Options, no_more};
-use crate::print::{as_whole, show};
+use crate::print::{as_number, as_whole, show};
 use crate::transaction::Transaction;
 
 pub(crate) const DOCS: &[Item] = &[
@@ -26,8 +26,8 @@ pub(crate) const DOCS: &[Item] = &[
     ),
     session_item(
         "commit",
-        "(seconds: number?, guards: GuardOptions | string | nil, reason: string?) -> string",
-        "Publishes what this statement has changed, or all since `begin()`. With a number of seconds (at most a day) the change \
+        "(seconds: number | string | nil, guards: GuardOptions | string | nil, reason: string?) -> string",
+        "Publishes what this statement has changed, or all since `begin()`; a reason may be all that is given. With a number of seconds (at most a day) the change \
          is on trial: the site goes back to what it was, by itself, unless somebody confirms it within that time, or at once \
          when one of `guards` trips. Once more while it is on trial, it gives it so many seconds from now on. The reason, which \
          may also stand in the place of `guards`, is kept in the history.",
@@ -58,7 +58,7 @@ pub(crate) const DOCS: &[Item] = &[
         "explain",
         "(method: string, url: string) -> string",
         "How a request would be routed, without serving it: for each server the mounts that match, the one that answers first, \
-         each with its wrappers and handler, its line in the script and the generation since which it is so. A URL without a host, \
+         each with its wrappers and handler, its line in the script and the generation that has published it so. A URL without a host, \
          `/hello`, is asked of all hosts.",
     ),
     session_item(
@@ -271,10 +271,23 @@ fn approvable(
 
 async fn commit(
     lua: Lua,
-    (seconds, guards, reason, rest): (Option<f64>, Value, Option<String>, MultiValue),
+    (seconds, guards, reason, rest): (Value, Value, Option<String>, MultiValue),
 ) -> mlua::Result<String> {
     no_more(&lua, "commit(seconds, guards, reason)", &rest)?;
     let failed = |why: String| fail(&lua, format!("commit: {why}"));
+    let (seconds, guards) = match seconds {
+        Value::String(reason) if guards.is_nil() => (None, Value::String(reason)),
+        Value::Nil => (None, guards),
+        seconds => match as_number(&seconds) {
+            Some(seconds) => (Some(seconds), guards),
+            None => {
+                let given = show(&seconds);
+                return Err(failed(format!(
+                    "the time of the trial must be a number of seconds, not {given}"
+                )));
+            }
+        },
+    };
     let trial = seconds.map(trial_of).transpose().map_err(failed)?;
     let ((guards, asked), reason) = match guards {
         Value::String(text) if reason.is_none() => ((None, None), Some(text.to_string_lossy())),

@@ -114,7 +114,7 @@ impl Controls {
 }
 
 fn failure(error: &ScriptError) -> Failure {
-    Failure { message: error.render(), incomplete: error.is_incomplete() }
+    Failure { incomplete: error.is_incomplete(), ..Failure::new(error.render()) }
 }
 
 fn remembered(generation: &Generation, pending: Option<u64>) -> GenerationInfo {

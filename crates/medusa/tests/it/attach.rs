@@ -175,6 +175,21 @@ fn what_is_on_trial_and_what_others_do_is_told_without_damage() {
     tmux.write("begin()");
     tmux.press(["Enter"]);
     tmux.expect(&["> begin()", "begun>"]);
+    tmux.write("reload()");
+    tmux.press(["Enter"]);
+    tmux.expect(&[
+        "begun> reload()",
+        "reload: something is begun: `commit()` or `abort()` it first",
+        "begun>",
+    ]);
+    tmux.write("sessions()");
+    tmux.press(["Enter"]);
+    wait::until("the prompt", || {
+        let screen = tmux.screen();
+        (screen.iter().any(|line| line == "begun> sessions()")
+            && screen.last().is_some_and(|last| last == "begun>"))
+        .then_some(())
+    });
     tmux.write("abort()");
     tmux.press(["Enter"]);
     tmux.expect(&["begun> abort()", ">"]);
