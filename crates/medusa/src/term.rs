@@ -1,18 +1,22 @@
 //! Writing to people: answers to stdout, notes to stderr, colour only where somebody sees it.
 //!
 //! **Invariants:** writing never fails for the caller. A closed pipe (`medusa status | head -1`) is nobody listening any
-//! more, not an error. And nothing but our own colours steers a terminal, whatever a server or a script has to say: what
+//! more, not an error; an answer that cannot be written for another reason is told at the end, by [`written`]. And nothing but our own colours steers a terminal, whatever a server or a script has to say: what
 //! is hidden in a text is escaped in notes and errors, and in answers where a person sees them; a program gets them as
 //! they are.
 
 use std::fmt::{self, Display};
 use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use medusa_proto::shown::Escaped;
 
 /// Whether colour is wanted where there is a terminal. On until [`no_colour`].
 static COLOUR: AtomicBool = AtomicBool::new(true);
+
+/// Why an answer could not be written, the first time that was so.
+static UNWRITTEN: OnceLock<io::Error> = OnceLock::new();
 
 /// Forbids colour everywhere, for users that have set `NO_COLOR`.
 pub(crate) fn no_colour() {
@@ -63,7 +67,23 @@ pub(crate) fn answer_text(text: &str) {
 /// Whether anybody still listens.
 fn write_answer(text: &str) -> bool {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
+    note_written(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+}
+
+/// Notes whether an answer could be written. Whether anybody still listens.
+pub(crate) fn note_written(result: io::Result<()>) -> bool {
+    let listens = result.is_ok();
+    if let Err(error) = result
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        UNWRITTEN.get_or_init(|| error);
+    }
+    listens
+}
+
+/// Whether all answers could be written, as far as there was somebody to read them.
+pub(crate) fn written() -> Result<(), String> {
+    UNWRITTEN.get().map_or(Ok(()), |error| Err(format!("cannot write to standard output: {error}")))
 }
 
 /// Writes a line to standard output in three pieces, of which the middle one stands out. They have been escaped.

@@ -35,17 +35,23 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
         Err(error) => {
-            let _closed = error.print(); // nobody reads
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            term::note_written(error.print());
+            return match term::written() {
+                Ok(()) => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2)),
+                Err(_) if error.use_stderr() => ExitCode::from(2),
+                Err(message) => failed(message),
+            };
         }
     };
-    match dispatch(cli, command) {
+    match dispatch(cli, command).and_then(|()| term::written()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            term::error(message);
-            ExitCode::FAILURE
-        }
+        Err(message) => failed(message),
     }
+}
+
+fn failed(message: String) -> ExitCode {
+    term::error(message);
+    ExitCode::FAILURE
 }
 
 fn dispatch(cli: Cli, command: String) -> Result<(), String> {

@@ -425,6 +425,28 @@ fn a_closed_pipe_is_no_error() {
 }
 
 #[test]
+fn an_answer_that_cannot_be_written_is_an_error() {
+    let site = web("");
+    let server = start(&site);
+    let state = server.state().to_str().expect("UTF-8");
+    for words in [
+        &["status", "--state", state][..],
+        &["top", "-n", "2", "--state", state],
+        &["eval", "1", "--state", state],
+        &["ps", "--json", "--state", state],
+        &["diff", "1", "--state", state],
+        &["types"],
+        &["--help"],
+    ] {
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("there");
+        let output = MEDUSA.command(words).stdout(full).output().expect("started");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{words:?}: {told}");
+        assert!(told.contains("cannot write to standard output: No space left"), "{words:?}: {told}");
+    }
+}
+
+#[test]
 fn the_service_manager_is_notification() {
     let site = web("");
     let socket = site.at("notify.sock");
