@@ -185,7 +185,7 @@ pub enum Op {
 
 /// What is ended by [`Op::Kill`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, try_from = "KilledFields")]
 pub enum Killed {
     /// A session.
     Session {
@@ -197,6 +197,30 @@ pub enum Killed {
         /// Its number.
         run: RunId,
     },
+}
+
+/// What a request says of it.
+#[derive(Deserialize)]
+struct KilledFields {
+    #[serde(default)]
+    session: Option<u64>,
+    #[serde(default)]
+    run: Option<RunId>,
+}
+
+impl TryFrom<KilledFields> for Killed {
+    type Error = &'static str;
+
+    fn try_from(fields: KilledFields) -> Result<Self, &'static str> {
+        match fields {
+            KilledFields { session: Some(session), run: None } => Ok(Self::Session { session }),
+            KilledFields { session: None, run: Some(run) } => Ok(Self::Run { run }),
+            KilledFields { session: Some(_), run: Some(_) } => {
+                Err("`kill` has a `session` or a `run`, not both")
+            }
+            KilledFields { session: None, run: None } => Err("`kill` needs a `session` or a `run`"),
+        }
+    }
 }
 
 /// What the requests of a [trace](Op::Trace) have in common: all of these that are there.
@@ -739,6 +763,15 @@ mod tests {
                 .contains("version 1 of the control protocol and you speak 2")
         );
         assert!(decode(b"\xff\xfe").is_err());
+        for (fields, why) in [
+            (r#","session":3,"run":"r17""#, "`kill` has a `session` or a `run`, not both"),
+            ("", "`kill` needs a `session` or a `run`"),
+            (r#","run":"17""#, "\"17\" is not the number of a run"),
+            (r#","session":3,"session":4"#, "duplicate field `session`"),
+        ] {
+            let told = message(&format!("{{\"version\":1,\"op\":\"kill\"{fields}}}"));
+            assert!(told.contains(why), "{fields}: {told}");
+        }
     }
 
     #[test]
