@@ -29,7 +29,7 @@ const MOST_SHOWN: u16 = 1000;
 const LONGEST: f64 = 3600.0;
 /// The requests that wait to be looked at, of one trace: more than a person reads, and whatever clients send, 16 MiB at most.
 const QUEUED: usize = 256;
-/// The longest error and the longest target of a line, in bytes.
+/// The longest error and the longest path of a line, in bytes.
 const MAX_TEXT: usize = 1024;
 /// The handlers of one request that are noted: more stand before none.
 const MOST_STEPS: usize = 64;
@@ -395,12 +395,12 @@ impl TracedRequest {
 }
 
 /// In a line: `GET /x from 192.0.2.1 at http: /x (site.luau:9): handler.compress 0.01 ms → script x.luau 0.80 ms: 200, 12
-/// bytes, 0.95 ms`.
+/// bytes, 0.95 ms`. Without its query: tokens are in those, and whoever may look on sees this.
 impl fmt::Display for TracedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut target = String::new();
-        push_cut(&mut target, MAX_TEXT, format_args!("{}", Escaped::line(&self.target)));
-        write!(f, "{} {target} from {} at {}", Escaped::line(&self.method), self.peer, self.server)?;
+        let (mut path, target) = (String::new(), self.target.split('?').next().unwrap_or_default());
+        push_cut(&mut path, MAX_TEXT, format_args!("{}", Escaped::line(target)));
+        write!(f, "{} {path} from {} at {}", Escaped::line(&self.method), self.peer, self.server)?;
         match &self.mount {
             Some((pattern, origin)) => write!(f, ": {pattern} ({origin}): ")?,
             None => f.write_str(": no mount: ")?,

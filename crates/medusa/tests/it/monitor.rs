@@ -141,7 +141,7 @@ fn who_only_looks_sees_requests_and_ends_none() {
     let (status, shown, error) = std::thread::scope(|scope| {
         let looked = scope.spawn(|| ran(&site, port, "trace({ path = '/', status = 200 }, 1, 20)"));
         wait::until("it is on", || (server.number("site", "traces") == 1).then_some(()));
-        server.get("/");
+        server.get("/?token=secret");
         looked.join().expect("it ends")
     });
     assert_eq!(status, Some(0), "{error}");
@@ -315,7 +315,7 @@ fn who_may_only_look_sees_what_runs_and_ends_nothing() {
     let server = start(&site);
     let port = port(&server);
     let mut client = server.connect();
-    client.send("GET /waits HTTP/1.1\r\nHost: test\r\n\r\n");
+    client.send("GET /waits?token=secret HTTP/1.1\r\nHost: test\r\n\r\n");
     let shown = wait::until("it waits", || {
         let (status, out, error) = ran(&site, port, "ps()");
         assert_eq!(status, Some(0), "{error}");
