@@ -45,8 +45,16 @@ pub enum LoginFileError {
         us: u32,
     },
     /// It is to hold a password, and does not.
-    #[error("{path:?} must hold one password, in one line of 1 to {MAX_PASSWORD} bytes")]
+    #[error(
+        "{path:?} must hold one password, in one line of 1 to {MAX_PASSWORD} bytes, not all of them white space"
+    )]
     NoPassword {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It begins with what an editor puts there and nobody types.
+    #[error("{path:?} {BEGINS_WITH_MARK}")]
+    Marked {
         /// The file.
         path: PathBuf,
     },
@@ -84,6 +92,12 @@ pub enum LoginFileError {
     Panicked,
 }
 
+/// What some editors put before the text of a file, to say that it is UTF-8.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// What is said of a file with one.
+const BEGINS_WITH_MARK: &str = "begins with a byte order mark (EF BB BF): save it as UTF-8 without one";
+
 /// The text of a file.
 fn text(path: &Path) -> Result<String, LoginFileError> {
     read(path, |_| Ok(()))
@@ -106,7 +120,10 @@ pub(crate) fn password(path: &Path) -> Result<String, LoginFileError> {
     let text = secret(path)?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     let line = line.strip_suffix('\r').unwrap_or(line);
-    if line.is_empty() || line.len() > MAX_PASSWORD || line.contains(['\n', '\r']) {
+    if line.starts_with(BYTE_ORDER_MARK) {
+        return Err(LoginFileError::Marked { path: path.to_owned() });
+    }
+    if line.trim().is_empty() || line.len() > MAX_PASSWORD || line.contains(['\n', '\r']) {
         return Err(LoginFileError::NoPassword { path: path.to_owned() });
     }
     Ok(line.to_owned())
@@ -148,6 +165,11 @@ pub(crate) fn lines<T>(
     let text = text(path)?;
     let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
     let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    let parse = |line: &str| match line.strip_prefix(BYTE_ORDER_MARK) {
+        None => parse(line),
+        Some(_) => Err(format!("the file {BEGINS_WITH_MARK}")),
+    };
+    let subject = |line| subject(str::trim_start_matches(line, BYTE_ORDER_MARK));
     let mut parsed: Vec<_> = lines.map(|(at, line)| (at, subject(line), parse(line))).collect();
     let wrong = parsed.iter().filter(|(.., parsed)| parsed.is_err());
     let wrong: HashMap<_, _> = wrong.filter_map(|(at, subject, _)| Some(((*subject)?, *at))).collect();
@@ -193,9 +215,13 @@ mod tests {
         for text in ["secret", "secret\n", "secret\r\n"] {
             assert_eq!(write(text.as_bytes()).as_deref(), Ok("secret"));
         }
-        for text in ["", "\n", "two\nlines\n", &"x".repeat(MAX_PASSWORD + 1)] {
+        for text in ["", "\n", " ", " \t\u{a0}\r\n", "two\nlines\n", &"x".repeat(MAX_PASSWORD + 1)] {
             let told = write(text.as_bytes()).expect_err("no password");
             assert!(told.contains("one password") && !told.contains("lines\n"), "{told}");
+        }
+        for text in ["\u{feff}secret", "\u{feff}", "\u{feff}\n"] {
+            let told = write(text.as_bytes()).expect_err("no password");
+            assert!(told.contains("begins with a byte order mark") && !told.contains("secret"), "{told}");
         }
         assert!(write(b"\xff").is_err());
         for mode in [0o640, 0o604, 0o660] {
@@ -205,5 +231,18 @@ mod tests {
             assert!(told.contains("chmod 600 /"), "{told}");
         }
         assert!(password(folder.path()).is_err());
+    }
+
+    #[test]
+    fn what_stands_behind_a_byte_order_mark_is_not_taken_for_another_line() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("lines");
+        fs::write(&path, "\u{feff}me:1\nyou:2\nme:3\n").expect("written");
+        let read = lines(&path, |line| line.split(':').next(), |line| Ok(line.to_owned())).expect("there");
+        let told: Vec<_> = read.into_iter().map(|line| line.map_err(|error| error.to_string())).collect();
+        let [Err(marked), Ok(you), Err(same)] = &told[..] else { panic!("{told:?}") };
+        assert!(marked.contains("lines:1: the file begins with a byte order mark"), "{marked}");
+        assert!(same.contains("lines:3: line 1 is of the same"), "{same}");
+        assert_eq!(you, "you:2");
     }
 }

@@ -234,6 +234,11 @@ fn it_is_refused_beyond_this_machine() {
     site.write("password", "two\nlines\n");
     fs::set_permissions(site.at("password"), Permissions::from_mode(0o600)).expect("changed");
     assert!(check().failure(1).contains("must hold one password"));
+    site.write("password", " \n");
+    assert!(check().failure(1).contains("must hold one password"));
+    site.write("password", format!("\u{feff}{PASSWORD}\n"));
+    let told = check().failure(1);
+    assert!(told.contains("begins with a byte order mark") && !told.contains(PASSWORD), "{told}");
     fs::remove_file(site.at("password")).expect("there");
     assert!(check().failure(1).contains("cannot read"));
 }
