@@ -22,7 +22,8 @@ pub(crate) const DRAIN: Item = session_item(
     "(generation: number, seconds: number?) -> string",
     "Has the WebSockets and event streams end that go on with the handlers which that generation has published \
          (`handlers()`, `generations()`): the WebSockets by the close code 1001, as when their handler is replaced, so that \
-         clients connect again. Other streams go on to their end, and so do requests. With a number of seconds (at most 3600), \
+         clients connect again. So do those that `on_reload = \"keep\"` has go on, with the generation they began in. Other \
+         streams go on to their end, and so do requests. With a number of seconds (at most 3600), \
          what is left of WebSockets and of all streams after so long is cut off; 0 does it at once. What begins later is left \
          alone.",
 );

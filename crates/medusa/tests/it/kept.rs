@@ -1,6 +1,11 @@
 //! Sessions that outlive the code they began in: `on_reload = "keep"`.
 
-use medusa_testkit::{Client, WebSocket, wait};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+
+use medusa_testkit::websocket::CLOSE;
+use medusa_testkit::{Client, PATIENCE, Server, WebSocket, wait};
+use serde_json::{Value, json};
 
 use super::support::{start, web};
 
@@ -28,6 +33,20 @@ fn script(version: &str) -> String {
     )
 }
 
+/// Sends a text; the answer to it.
+#[track_caller]
+fn say(ws: &mut WebSocket, text: &str) -> String {
+    ws.send(text);
+    ws.text()
+}
+
+/// Begins a stream of events.
+fn events(server: &Server) -> Client {
+    let mut events = server.connect();
+    events.send("GET /events HTTP/1.1\r\nHost: x\r\n\r\n");
+    events
+}
+
 /// Reads up to an event.
 #[track_caller]
 fn expect_event(client: &mut Client, event: &str) {
@@ -44,14 +63,9 @@ fn a_session_that_is_kept_goes_on_in_the_code_it_began_with() {
     let server = start(&site);
     let [mut kept, mut file, mut told, mut short] =
         ["/kept", "/file", "/told", "/short"].map(|path| WebSocket::connect(server.address(), path));
-    let say = |ws: &mut WebSocket, text: &str| {
-        ws.send(text);
-        ws.text()
-    };
     assert_eq!(say(&mut kept, "a"), "a 1 one");
     assert_eq!(say(&mut file, "a"), "a 1 file");
-    let mut events = server.connect();
-    events.send("GET /events HTTP/1.1\r\nHost: x\r\n\r\n");
+    let mut events = events(&server);
     expect_event(&mut events, "data: one\n\n");
     site.write("site.luau", site.read("site.luau").replace("'one'", "'two'"));
     site.write("file.luau", format!("version = 'new' return {KEPT}"));
@@ -70,6 +84,92 @@ fn a_session_that_is_kept_goes_on_in_the_code_it_began_with() {
     assert_eq!(say(&mut kept, "c"), "c 3 one");
     server.reload();
     assert_eq!(say(&mut kept, "d"), "d 4 one");
+}
+
+/// The states of the handlers of a mount on which something is under way, with what that is.
+fn in_use(server: &Server, mount: &str) -> String {
+    server.eval(&format!(
+        "local all = {{}}
+        for _, h in handlers() do
+            if h.mount == '{mount}' and h.websockets + h.streams > 0 then
+                table.insert(all, `{{h.generation}} {{h.state}} {{h.websockets}} {{h.streams}}`)
+            end
+        end
+        return table.concat(all, ', ')"
+    ))
+}
+
+/// Who is kept belongs to the generation that it began in, and is told to end with that alone: by a command, a statement or a request.
+#[test]
+fn a_drain_ends_what_is_kept_of_its_generation_and_nothing_else() {
+    let site = web(&script("one")).file("file.luau", format!("version = 'file' return {KEPT}"));
+    let server = start(&site);
+    let connect = |path: &str| WebSocket::connect(server.address(), path);
+    let [mut first, mut file] = ["/kept", "/file"].map(connect);
+    let mut first_events = events(&server);
+    expect_event(&mut first_events, "data: one\n\n");
+    site.write("site.luau", site.read("site.luau").replace("'one'", "'two'"));
+    site.write("file.luau", format!("version = 'new' return {KEPT}"));
+    server.reload();
+    let [mut second, mut new_file] = ["/kept", "/file"].map(connect);
+    let mut second_events = events(&server);
+    expect_event(&mut second_events, "data: two\n\n");
+    assert_eq!(in_use(&server, "/kept"), "2 running 1 0, 1 kept 1 0");
+    assert_eq!(in_use(&server, "/events"), "2 running 0 1, 1 kept 0 1");
+
+    assert_eq!(server.eval("drain(1)"), "told to end: 2 WebSockets, 1 stream");
+    first.expect_close(1001);
+    file.expect_close(1001);
+    expect_event(&mut first_events, "\r\n0\r\n\r\n");
+    assert_eq!((say(&mut second, "a"), say(&mut new_file, "a")), ("a 1 two".into(), "a 1 new".into()));
+    expect_event(&mut second_events, "data: two\n\n");
+    assert_eq!(in_use(&server, "/kept"), "2 running 1 0");
+    assert_eq!(server.eval("drain(1)"), "told to end: 0 WebSockets, 0 streams");
+
+    // That script is replaced so often that nobody can go back to it: its sessions keep it, and are found by its number all the same.
+    for _ in 0..4 {
+        server.reload();
+    }
+    let replaced = || server.documents("vm.replaced").len();
+    wait::until("the others are gone", || (replaced() == 1).then_some(()));
+    assert_eq!(in_use(&server, "/kept"), "2 retired 1 0");
+    assert_eq!((say(&mut second, "b"), say(&mut new_file, "b")), ("b 2 two".into(), "b 2 new".into()));
+    let mut control = UnixStream::connect(server.state().join("control")).expect("the control socket");
+    control.set_read_timeout(Some(PATIENCE)).expect("our own socket");
+    writeln!(control, "{}", json!({ "version": 1, "op": "drain", "generation": 2 })).expect("it is read");
+    let mut reply = String::new();
+    BufReader::new(control).read_line(&mut reply).expect("a reply in time");
+    let reply: Value = serde_json::from_str(&reply).expect("JSON");
+    assert_eq!(reply["value"], "told to end: 2 WebSockets, 1 stream", "{reply}");
+    second.expect_close(1001);
+    // Its handler is the same in all of them, and has been there since the second.
+    new_file.expect_close(1001);
+    expect_event(&mut second_events, "\r\n0\r\n\r\n");
+    wait::until("nothing of it is left", || (replaced() == 0).then_some(()));
+}
+
+/// Who does not answer is cut off after the time, or at once; in the old code, too.
+#[test]
+fn what_is_kept_and_does_not_end_is_cut_off() {
+    let site = web(&script("one")).file("file.luau", "return function() end");
+    let server = start(&site);
+    let [mut deaf, mut cut] = [(); 2].map(|()| WebSocket::connect(server.address(), "/kept"));
+    assert_eq!(say(&mut cut, "a"), "a 1 one");
+    server.reload();
+    assert_eq!(
+        server.command(["drain", "1", "--seconds", "0"]).success(),
+        "cut off: 2 WebSockets, 0 streams\n"
+    );
+    deaf.client().expect_close();
+    cut.client().expect_close();
+
+    let mut deaf = WebSocket::connect(server.address(), "/kept");
+    server.reload();
+    let told = server.command(["drain", "2", "--seconds", "0.3"]).success();
+    assert_eq!(told, "told to end: 1 WebSocket, 0 streams; cut off: 1 WebSocket, 0 streams\n");
+    assert_eq!(deaf.frame().code, CLOSE);
+    deaf.client().expect_close();
+    assert_eq!(in_use(&server, "/kept"), "");
 }
 
 #[test]
