@@ -16,7 +16,7 @@ use medusa_proto::author::{Approval, Author, Via};
 use medusa_site::{Difference, Differences, Generation, MAX_GENERATIONS};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::recipe::{Recipe, Recipes, Statement};
+use crate::recipe::{Gaps, Recipe, Recipes, Statement};
 use crate::require::Sources;
 use crate::state_file;
 
@@ -47,7 +47,7 @@ pub(crate) struct HistoryEntry {
     changes: Vec<Difference>,
     #[serde(default)]
     more: usize,
-    /// What it is made of; none: what the script has done by itself, or too much.
+    /// What it is made of; none: something that is in no recipe, as what the script has done by itself.
     recipe: Option<RecipeEntry>,
 }
 
@@ -60,6 +60,8 @@ struct RecipeEntry {
     files: Option<BTreeMap<PathBuf, Text>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     statements: Vec<StatementEntry>,
+    #[serde(default, skip_serializing_if = "Gaps::is_empty")]
+    gaps: Gaps,
 }
 
 /// A statement in the file, with the session whose names it has, if there are any.
@@ -110,6 +112,7 @@ impl RecipeEntry {
             from,
             files: from.is_none().then(files),
             statements: recipe.statements().iter().skip(known).map(StatementEntry::new).collect(),
+            gaps: recipe.gaps().clone(),
         }
     }
 
@@ -123,7 +126,8 @@ impl RecipeEntry {
             }
             (None, None) => return None,
         };
-        begin.then_all(self.statements.into_iter().map(StatementEntry::statement))
+        let recipe = begin.then_all(self.statements.into_iter().map(StatementEntry::statement))?;
+        Some(recipe.with_gaps(self.gaps))
     }
 }
 
@@ -400,7 +404,7 @@ mod tests {
         write(&mut file, &known, &recipes);
         for (number, source) in [(2, "a"), (3, "b")] {
             known.insert(0, generation(number, 1));
-            recipes.add(number, Some(vec![statement(source)]));
+            recipes.add(number, &[number], Some(vec![statement(source)]));
         }
         known.insert(0, generation(4, 1)); // by a timer
         write(&mut file, &known, &recipes);
@@ -410,23 +414,47 @@ mod tests {
         recipes.note(6, Some(load("two")));
         known.insert(0, generation(7, 6));
         recipes.note(7, None); // too much
+        known.insert(0, generation(8, 1)); // back to 4
+        recipes.note(8, recipes.of(4));
+        known.insert(0, generation(9, 1)); // by a request
+        known.insert(0, generation(10, 1));
+        recipes.add(10, &[10], Some(vec![statement("c")]));
         write(&mut file, &known, &recipes);
+        let gaps = |recipes: &Recipes, number| {
+            recipes.of(number).map(|recipe| recipe.gaps().told.clone()).unwrap_or_default()
+        };
+        let all_gaps = |recipes: &Recipes| (0..=10).map(|number| gaps(recipes, number)).collect::<Vec<_>>();
+        let known_gaps = all_gaps(&recipes);
+        assert_eq!((&*known_gaps[3], &*known_gaps[4], &*known_gaps[10]), (&[][..], &[4][..], &[4, 9][..]));
 
-        let expected = ["none", "one + ", "one + a", "one + a b", "one + a b", "one + a", "two + ", "none"];
+        let expected = [
+            "none",
+            "one + ",
+            "one + a",
+            "one + a b",
+            "one + a b",
+            "one + a",
+            "two + ",
+            "none",
+            "one + a b",
+            "one + a b",
+            "one + a b c",
+        ];
         for torn in [false, true] {
             if torn {
                 let mut file = OpenOptions::new().append(true).open(state.path().join(NAME)).expect("there");
-                file.write_all(b"{\"number\":8,").expect("written");
+                file.write_all(b"{\"number\":11,").expect("written");
             }
             let (mut again, recipes) = (HistoryFile::new(here()), Recipes::default());
             let read = again.read(Path::new(""), &recipes);
             let numbers: Vec<_> = read.iter().map(|known| known.number).collect();
-            assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7]);
+            assert_eq!(numbers, (1..=10).collect::<Vec<_>>());
             let told = |known: &Generation| {
                 format!("{} {} {:?} {}", known.author, known.loaded, known.reason, known.changes)
             };
-            assert_eq!(told(&read[1]), told(&known[5]));
-            assert_eq!((0..8).map(|number| shown(&recipes, number)).collect::<Vec<_>>(), expected);
+            assert_eq!(told(&read[1]), told(&known[8]));
+            assert_eq!(all_gaps(&recipes), known_gaps);
+            assert_eq!((0..=10).map(|number| shown(&recipes, number)).collect::<Vec<_>>(), expected);
         }
     }
 
@@ -442,7 +470,7 @@ mod tests {
             if number == 1 {
                 recipes.note(1, Some(load("one")));
             } else {
-                recipes.add(number, Some(vec![statement("a")]));
+                recipes.add(number, &[number], Some(vec![statement("a")]));
             }
             write(&mut file, &known, &recipes);
         }

@@ -1,4 +1,7 @@
 //! What a generation can be made of again: the script's files as they were, and the statements since.
+//!
+//! **Invariant:** whatever else had a part in a generation is among the [`Gaps`] of its recipe: what timers, requests and logs have
+//! changed by themselves, and what a statement has published that then failed. Of none of these is more known than what it changed.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -6,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use medusa_site::MAX_GENERATIONS;
+use serde::{Deserialize, Serialize};
 
 use crate::require::Sources;
 
@@ -75,11 +79,14 @@ pub(crate) struct Statements {
     all: Vec<Statement>,
     count: usize,
     bytes: usize,
+    leave_anything: bool,
 }
 
 impl Statements {
-    /// Adds one. If there are more than a recipe has room for, none is kept.
-    pub(crate) fn push(&mut self, statement: Statement) {
+    /// Adds one, which leaves something whatever becomes of what it edits, or not. If there are more than a recipe has room for,
+    /// none is kept.
+    pub(crate) fn push(&mut self, statement: Statement, leaves_anything: bool) {
+        self.leave_anything |= leaves_anything;
         self.count += 1;
         self.bytes += statement.source.len();
         if self.are_too_many() {
@@ -104,10 +111,48 @@ impl Statements {
         self.count == 0
     }
 
+    /// Whether they leave something, as names, also where their edits are given up.
+    pub(crate) fn leave_anything(&self) -> bool {
+        self.leave_anything
+    }
+
+    /// Forgets them.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
     /// Takes them out; none if there were too many.
     pub(crate) fn take(&mut self) -> Option<Vec<Statement>> {
         let taken = std::mem::take(self);
         (!taken.are_too_many()).then_some(taken.all)
+    }
+}
+
+/// How many gaps are told apart; of more there is only the number.
+const MOST_GAPS: usize = 64;
+
+/// The generations on the way to another that were made by what is in no file and no statement.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Gaps {
+    /// The first of them.
+    pub(crate) told: Vec<u64>,
+    /// How many more there are.
+    #[serde(default)]
+    pub(crate) more: u64,
+}
+
+impl Gaps {
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.told.is_empty()
+    }
+
+    fn add(&mut self, generation: u64) {
+        if self.told.len() < MOST_GAPS {
+            self.told.push(generation);
+        } else {
+            self.more += 1;
+        }
     }
 }
 
@@ -126,6 +171,8 @@ pub(crate) struct Recipe {
     pub(crate) saved: Files,
     /// How many those are.
     pub(crate) saved_count: usize,
+    /// What it is not all of.
+    gaps: Arc<Gaps>,
 }
 
 /// A statement, and those before it: recipes that begin alike share them.
@@ -141,7 +188,18 @@ struct Step {
 impl Recipe {
     /// That of a load.
     pub(crate) fn new(sources: Arc<Sources>) -> Self {
-        Self { bytes: sources.bytes(), sources, last: None, saved: Files::default(), saved_count: 0 }
+        let (last, saved, saved_count, gaps) = Default::default();
+        Self { bytes: sources.bytes(), sources, last, saved, saved_count, gaps }
+    }
+
+    /// What else had a part in what it was noted for.
+    pub(crate) fn gaps(&self) -> &Gaps {
+        &self.gaps
+    }
+
+    /// The same, with these gaps.
+    pub(crate) fn with_gaps(self, gaps: Gaps) -> Self {
+        Self { gaps: Arc::new(gaps), ..self }
     }
 
     /// The files of the load.
@@ -231,15 +289,32 @@ impl Drop for Step {
     }
 }
 
-/// The recipes of generations. One that has none of its own was made by the script itself from the one before it: by a timer or a
-/// request.
+/// The recipes of generations. One that has none of its own was made of the one before it by something that is in no recipe.
 #[derive(Debug, Default)]
 pub(crate) struct Recipes(RefCell<BTreeMap<u64, Option<Recipe>>>);
 
 impl Recipes {
     /// The recipe of a generation; none if it is forgotten.
     pub(crate) fn of(&self, generation: u64) -> Option<Recipe> {
-        self.0.borrow().range(..=generation).next_back()?.1.clone()
+        self.of_but_for(generation, &[])
+    }
+
+    /// The same, where it is known what made some of those before it.
+    fn of_but_for(&self, generation: u64, known: &[u64]) -> Option<Recipe> {
+        let recipes = self.0.borrow();
+        let (noted, recipe) = recipes.range(..=generation).next_back()?;
+        let mut recipe = recipe.clone()?;
+        let unknown = (noted + 1..=generation).filter(|number| !known.contains(number));
+        for gap in unknown {
+            Arc::make_mut(&mut recipe.gaps).add(gap);
+        }
+        Some(recipe)
+    }
+
+    /// The last generation before this one that can be made again.
+    pub(crate) fn last_without_gaps(&self, before: u64) -> Option<u64> {
+        let is_whole = |number: &u64| self.of(*number).is_some_and(|recipe| recipe.gaps().is_empty());
+        (self.first()..before).rev().take(MAX_GENERATIONS).find(is_whole)
     }
 
     /// The first generation of which something is known.
@@ -287,9 +362,10 @@ impl Recipes {
         }
     }
 
-    /// Notes that statements made `generation` what it is; none: there were too many.
-    pub(crate) fn add(&self, generation: u64, statements: Option<Vec<Statement>>) {
-        let recipe = self.of(generation).zip(statements);
+    /// Notes that statements made `generation` what it is, and `published` it after others if they have published anything; none:
+    /// there were too many.
+    pub(crate) fn add(&self, generation: u64, published: &[u64], statements: Option<Vec<Statement>>) {
+        let recipe = self.of_but_for(generation, published).zip(statements);
         let recipe = recipe.and_then(|(recipe, statements)| recipe.then_all(statements));
         self.note(generation, recipe);
     }
@@ -330,8 +406,8 @@ mod tests {
     fn a_generation_has_the_statements_before_it_and_no_later_ones() {
         let recipes = Recipes::default();
         recipes.note(1, Some(load("one")));
-        recipes.add(2, Some(vec![statement("a")]));
-        recipes.add(3, Some(vec![statement("b"), statement("c")]));
+        recipes.add(2, &[2], Some(vec![statement("a")]));
+        recipes.add(3, &[3], Some(vec![statement("b"), statement("c")]));
         let statements = |generation| {
             let texts = recipes.of(generation)?.statements();
             Some(texts.iter().map(|one| &*one.source).collect::<Vec<_>>().join(" "))
@@ -342,8 +418,32 @@ mod tests {
         );
         assert_eq!(statements(0), None);
         recipes.note(5, recipes.of(2));
-        recipes.add(6, Some(vec![statement("d")]));
+        recipes.add(6, &[6], Some(vec![statement("d")]));
         assert_eq!([5, 6].map(statements), ["a", "a d"].map(|text| Some(text.to_owned())));
+    }
+
+    #[test]
+    fn what_has_no_recipe_is_a_gap_in_those_after_it() {
+        let recipes = Recipes::default();
+        let gaps = |generation| recipes.of(generation).map(|recipe| recipe.gaps().told.clone());
+        recipes.note(1, Some(load("one")));
+        recipes.add(2, &[2], Some(vec![statement("a")]));
+        recipes.add(4, &[4], Some(vec![statement("b")]));
+        assert_eq!(
+            [1, 2, 3, 4, 5].map(gaps),
+            [&[][..], &[], &[3], &[3], &[3, 5]].map(|gaps| Some(gaps.to_vec()))
+        );
+        // One that only assigns is none of what made the generation.
+        recipes.add(5, &[], Some(vec![statement("c = 1")]));
+        assert_eq!(gaps(5), Some(vec![3, 5]));
+        // One that publishes several, and another in between.
+        recipes.note(6, recipes.of(2));
+        recipes.add(9, &[7, 9], Some(vec![statement("d")]));
+        assert_eq!([6, 7, 9].map(gaps), [&[][..], &[7], &[8]].map(|gaps| Some(gaps.to_vec())));
+        assert_eq!((recipes.last_without_gaps(9), recipes.last_without_gaps(6)), (Some(6), Some(2)));
+        assert_eq!(recipes.last_without_gaps(1), None);
+        let many = recipes.of(9 + 2 * MOST_GAPS as u64).expect("it is known").gaps().clone();
+        assert_eq!((many.told.len(), many.more), (MOST_GAPS, MOST_GAPS as u64 + 1));
     }
 
     #[test]
@@ -354,9 +454,9 @@ mod tests {
         assert!(recipes.of(1).is_some());
         recipes.note(3, Some(load("zz")));
         assert!(recipes.of(1).is_none() && recipes.of(2).is_some());
-        recipes.add(4, Some(vec![statement("a"); MAX_STATEMENTS]));
+        recipes.add(4, &[4], Some(vec![statement("a"); MAX_STATEMENTS]));
         assert_eq!(recipes.of(4).map(|recipe| recipe.statements().len()), Some(MAX_STATEMENTS));
-        recipes.add(5, Some(vec![statement("one too many")]));
+        recipes.add(5, &[5], Some(vec![statement("one too many")]));
         assert!(recipes.of(5).is_none() && recipes.of(4).is_some());
     }
 }

@@ -33,6 +33,9 @@ tokio::task_local! {
 /// The length that a statement may print, in bytes.
 pub(crate) const MAX_OUTPUT: usize = 256 * 1024;
 
+/// How many generations of one task are known to be its own. A statement publishes one, as a rule.
+const MOST_PUBLISHED: usize = 64;
+
 /// The channel that tells how a task goes on; what comes when that is full or closed is dropped.
 pub type ProgressSender = mpsc::Sender<TaskProgress>;
 
@@ -99,7 +102,12 @@ impl Block {
 
     /// Whether the session has begun something.
     pub(crate) fn is_open(&self) -> bool {
-        self.change.lock().is_some()
+        self.base().is_some()
+    }
+
+    /// The generation on which it has begun something.
+    pub(crate) fn base(&self) -> Option<u64> {
+        self.change.lock().as_ref().map(|change| change.draft.base().generation)
     }
 }
 
@@ -110,8 +118,9 @@ enum Ending {
     /// They are left for the session's next statement: they are published by command. If the task fails, the draft is what it
     /// was before it; none: the task itself has begun it.
     LeaveOpen(Option<Draft>),
-    /// They are published with those of others that are run again.
-    Replay,
+    /// They are published with those of others that are run again; but for those since a change was begun that was given up. The draft
+    /// is what it was before those.
+    Replay(Option<Draft>),
 }
 
 /// The edits of one task.
@@ -127,6 +136,8 @@ pub(crate) struct Transaction {
     excused: Cell<Waited>,
     /// What the task has published before its end, last.
     published: RefCell<Option<Generation>>,
+    /// The numbers of all that it has published: the first [`MOST_PUBLISHED`], and the last.
+    all_published: RefCell<Vec<u64>>,
     /// Of a statement in a session: where what it leaves open goes to.
     block: Option<Arc<Block>>,
     ending: RefCell<Ending>,
@@ -176,6 +187,7 @@ impl Transaction {
             printed: RefCell::default(),
             excused: Cell::default(),
             published: RefCell::default(),
+            all_published: RefCell::default(),
             block,
             ending: RefCell::new(Ending::Publish),
         })
@@ -217,19 +229,31 @@ impl Transaction {
         }
     }
 
-    /// Has commands that hold a change together do nothing: what they did is done at the end.
+    /// Has commands that publish a change do nothing: what they did is done at the end.
     pub(crate) fn set_replays(&self) {
-        self.ending.replace(Ending::Replay);
+        self.ending.replace(Ending::Replay(None));
     }
 
     pub(crate) fn replays(&self) -> bool {
-        matches!(*self.ending.borrow(), Ending::Replay)
+        matches!(*self.ending.borrow(), Ending::Replay(_))
+    }
+
+    /// Keeps what was begun, if this runs it again.
+    pub(crate) fn keep_replayed(&self) -> bool {
+        let replays = self.replays();
+        if replays {
+            self.set_replays();
+        }
+        replays
     }
 
     /// Begins what is to be committed by command, in this statement or one of the session's next.
     pub(crate) fn begin_block(&self) -> Result<(), &'static str> {
-        match *self.ending.borrow() {
-            Ending::Replay => return Ok(()),
+        match &mut *self.ending.borrow_mut() {
+            Ending::Replay(before) => {
+                *before = self.change.borrow().as_ref().map(|change| change.draft.clone());
+                return Ok(());
+            }
             Ending::LeaveOpen(_) => {
                 return Err("a change is begun already: `commit()` or `abort()` it first");
             }
@@ -249,6 +273,12 @@ impl Transaction {
 
     /// Gives up what the session has begun; false if it has not.
     pub(crate) fn abort_block(&self) -> bool {
+        if let Ending::Replay(before) = &mut *self.ending.borrow_mut() {
+            if let (Some(before), Some(change)) = (before.take(), &mut *self.change.borrow_mut()) {
+                change.draft = before;
+            }
+            return true;
+        }
         let ending = self.ending.replace(Ending::Publish);
         matches!(ending, Ending::LeaveOpen(_)) && self.change.take().is_some()
     }
@@ -288,6 +318,11 @@ impl Transaction {
     /// What the task has published, last.
     pub(crate) fn published(&self) -> Option<Generation> {
         self.published.borrow().clone()
+    }
+
+    /// The numbers of what it has published. Of very many, some of those in the middle are missing.
+    pub(crate) fn all_published(&self) -> Vec<u64> {
+        self.all_published.borrow().clone()
     }
 
     /// The author of what it changes.
@@ -437,6 +472,11 @@ impl Transaction {
         let change = self.change.borrow_mut().take();
         let Some(change) = change else { return Ok(false) };
         let published = self.live.publish(change).await?;
+        if let Some(generation) = &published.generation {
+            let mut all = self.all_published.borrow_mut();
+            all.truncate(MOST_PUBLISHED);
+            all.push(generation.number);
+        }
         self.published.replace(published.generation);
         Ok(true)
     }

@@ -45,6 +45,9 @@ pub(crate) struct TrialRecord {
     /// The sessions that those were of, one for each.
     #[serde(default)]
     sessions: Vec<Option<String>>,
+    /// What else had a part in what was before it, in words: it cannot be had again.
+    #[serde(default)]
+    lost: Option<String>,
 }
 
 fn texts(files: &Files) -> BTreeMap<PathBuf, String> {
@@ -56,7 +59,13 @@ fn files(texts: BTreeMap<PathBuf, String>) -> Files {
 }
 
 impl TrialRecord {
-    pub(crate) fn new(generation: u64, by: String, on_trial: &Files, confirmed: &Recipe) -> Self {
+    pub(crate) fn new(
+        generation: u64,
+        by: String,
+        on_trial: &Files,
+        confirmed: &Recipe,
+        lost: Option<String>,
+    ) -> Self {
         let told = |one: Statement| (one.source.to_string(), one.session.as_deref().map(str::to_owned));
         let (statements, sessions) = confirmed.statements().into_iter().map(told).unzip();
         Self {
@@ -68,6 +77,7 @@ impl TrialRecord {
             sessions,
             saved: texts(&confirmed.saved),
             saved_count: confirmed.saved_count,
+            lost,
         }
     }
 
@@ -150,6 +160,9 @@ impl TrialNote {
             "generation {generation} was not confirmed when the server ended: it starts with the one before, and `medusa \
              reload` runs the script as it is on disk"
         );
+        if let Some(lost) = &record.lost {
+            tracing::warn!("what is in none of its files and statements is not in it: {lost}");
+        }
         record.recipe(root)
     }
 
@@ -198,9 +211,12 @@ mod tests {
             .unwrap();
         assert!(TrialRecord::read(state.path()).unwrap().is_none());
         for (on_trial, has_files) in [("old", false), ("new", true)] {
-            TrialRecord::new(9, "me".to_owned(), &files(on_trial), &recipe).write(state.path()).unwrap();
+            let lost = Some("generation 2".to_owned());
+            let record = TrialRecord::new(9, "me".to_owned(), &files(on_trial), &recipe, lost.clone());
+            record.write(state.path()).unwrap();
             let read = TrialRecord::read(state.path()).unwrap().unwrap();
             assert_eq!((read.generation, &*read.by, read.has_files()), (9, "me", has_files));
+            assert_eq!(read.lost, lost);
             fs::write(state.path().join("site.luau"), "new").unwrap();
             assert_eq!(read.is_on_disk(state.path()), has_files);
             let again = read.recipe(state.path()).unwrap();

@@ -32,7 +32,11 @@ pub(crate) const DOCS: &[Item] = &[
          when one of `guards` trips. Once more while it is on trial, it gives it so many seconds from now on. The reason, which \
          may also stand in the place of `guards`, is kept in the history.",
     ),
-    session_item("abort", "() -> ()", "Gives up what was begun by `begin()`."),
+    session_item(
+        "abort",
+        "() -> ()",
+        "Gives up what was begun by `begin()`: all edits of the site. What its statements have assigned stays.",
+    ),
     session_item(
         "confirm",
         "(generation: number?) -> string",
@@ -72,14 +76,16 @@ pub(crate) const DOCS: &[Item] = &[
         "drift",
         "() -> string",
         "How what runs differs from what is written: files changed on disk (`~`), gone (`-`) or not run yet (`+`), and what is not \
-         saved (`*`).",
+         saved (`*`): statements, and generations that something else has made.",
     ),
     session_item(
         "rollback",
         "(generation: number, reason: string?) -> string",
         "Has the site become what it was in that generation, as a new generation: its mounts, listeners, logs and timers, and \
          the main VM it had. Requests under way end as they began. `diff(current, generation)` shows what it would change. \
-         The last 16 generations can be gone back to, of at most three scripts besides the running one.",
+         The last 16 generations can be gone back to so, of at most three scripts besides the running one. An older one is made \
+         again of its files and statements, unless something else had a part in it: a timer, a request, a statement that failed \
+         after its `commit`.",
     ),
 ];
 
@@ -142,7 +148,7 @@ pub(super) fn install(lua: &Lua, commands: &Table) -> mlua::Result<()> {
         lua.create_function(|lua, rest: MultiValue| {
             no_more(lua, "abort()", &rest)?;
             let session = of_session(lua, "abort")?;
-            if session.replays() || session.abort_block() {
+            if session.abort_block() {
                 Ok(())
             } else {
                 Err(fail(lua, "abort: nothing was begun: `begin()` does that"))
@@ -299,7 +305,7 @@ async fn commit(
     let reason = reason.map(reason_of).transpose().map_err(failed)?;
     let live = MainContext::of(&lua)?.live;
     let transaction = of_session(&lua, "commit")?;
-    if transaction.replays() {
+    if transaction.keep_replayed() {
         return Ok(String::new());
     }
     if let (false, Some(time), Some(_)) = (transaction.has_edits(), trial, live.pending()) {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use medusa_proto::author::Author;
 use medusa_proto::with_causes;
-use medusa_site::Generation;
 
 use super::{EngineThread, Program, ProgramSource};
 use crate::error::ScriptError;
@@ -64,6 +63,7 @@ impl EngineThread {
         let _one_at_a_time = self.saving.lock().await;
         self.live.check_trial().map_err(|error| ScriptError::new(with_causes(&error)))?;
         let (recipe, files) = self.written()?;
+        self.check_gaps(&recipe, &author).await?;
         let generation = self.live.site().generation;
         let count = recipe.unsaved().len();
         let heading =
@@ -77,20 +77,13 @@ impl EngineThread {
 
     pub(super) async fn drift(&self) -> Result<String, ScriptError> {
         let (recipe, files) = self.written()?;
+        let gaps = recipe.gaps().clone();
         let mut drift = on_disk(move || files.drift(&recipe)).await?;
-        drift.extend(self.made_by_itself());
+        drift.extend(gaps.told.iter().map(|gap| format!("* {}", self.told_gap(*gap))));
+        if gaps.more > 0 {
+            drift.push(format!("* {} more", gaps.more));
+        }
         Ok(if drift.is_empty() { "none: what runs is what is written".to_owned() } else { drift.join("\n") })
-    }
-
-    /// What the script has changed by itself since it was loaded, which it may or may not do again.
-    fn made_by_itself(&self) -> Vec<String> {
-        let since = self.live.generations_since(self.live.site().loaded);
-        let own = since.iter().rev().filter(|generation| !generation.author.is_operator());
-        let told = |generation: &Generation| {
-            let Generation { number, author, changes, .. } = generation;
-            format!("* generation {number}, by the {author}: {changes}")
-        };
-        own.map(told).collect()
     }
 }
 

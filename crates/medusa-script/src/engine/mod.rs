@@ -3,6 +3,7 @@
 //! One thing at a time changes the site, but many run: a statement that waits, a slow reload and a hundred requests share
 //! this thread slice by slice.
 
+mod again;
 mod history;
 mod live_edits;
 mod running;
@@ -24,7 +25,7 @@ use medusa_proto::author::{Author, Via};
 use medusa_proto::progress::TaskProgress;
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
-use medusa_site::{Generation, HistoryError, HttpServer, Live, PublishError, TrialTerms};
+use medusa_site::{Generation, HttpServer, Live, PublishError, TrialTerms};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{JoinSet, spawn_local};
@@ -36,12 +37,12 @@ use crate::error::ScriptError;
 use crate::handler_files::Scripts;
 use crate::history_file::HistoryFile;
 use crate::inline::Call;
-use crate::main_vm::{EntryScript, MainVm, ReplayedSessions};
+use crate::main_vm::{EntryScript, MainVm};
 use crate::main_vms::MainVms;
 use crate::places::STATEMENT;
 use crate::recipe::{Files, Recipe, Recipes, Statement};
 use crate::require::Sources;
-use crate::transaction::{Block, MAX_OUTPUT, ProgressSender, Transaction, tells};
+use crate::transaction::{Block, MAX_OUTPUT, ProgressSender, Transaction};
 use crate::trial_record::{TrialNote, TrialRecord};
 use crate::{probe, worker};
 
@@ -521,7 +522,8 @@ impl EngineThread {
         let base = self.live.site().generation;
         let Some(recipe) = self.recipes.of(base) else { return Ok(()) };
         let files = files.unwrap_or_else(|| recipe.files());
-        self.trial_note.write(TrialRecord::new(base + 1, author.to_string(), &files, &recipe)).await
+        let lost = self.told_gaps(recipe.gaps());
+        self.trial_note.write(TrialRecord::new(base + 1, author.to_string(), &files, &recipe, lost)).await
     }
 
     /// Publishes what a run of the script has made.
@@ -538,57 +540,6 @@ impl EngineThread {
         self.recipes.note(self.live.site().generation, Some(recipe));
         self.vms.add(vm, calls);
         Ok(())
-    }
-
-    /// Has a generation run again: the one that is kept, or what is made again of its files and statements.
-    async fn go_back(
-        &self,
-        number: u64,
-        author: Author,
-        reason: Option<Arc<str>>,
-        events: Option<ProgressSender>,
-    ) -> Result<Option<Generation>, ScriptError> {
-        let failed = |error: &dyn std::error::Error| ScriptError::new(with_causes(error));
-        let known = self.live.generation(number).map_err(|error| failed(&error))?;
-        let recipe = self.recipes.of(number);
-        if !known.whole {
-            // All of it is run anew, before it could be known what that changes.
-            if let Some(scope) = &author.scope {
-                return Err(ScriptError::new(format!(
-                    "generation {number} is to be made again, which concerns the whole server, and your rights end at {scope}"
-                )));
-            }
-            let recipe = recipe.as_ref().ok_or_else(|| failed(&HistoryError::NotWhole(number)))?;
-            return self.make_again(recipe, author, reason, events).await;
-        }
-        let change = self.live.begin_rollback(number, author, tells(events)).await;
-        let mut change = change.map_err(|error| failed(&error))?;
-        change.reason = reason;
-        let published = self.live.publish(change).await.map_err(|error| failed(&error))?;
-        self.vms.follow();
-        self.recipes.note(self.live.site().generation, recipe);
-        Ok(published.generation)
-    }
-
-    async fn make_again(
-        &self,
-        recipe: &Recipe,
-        author: Author,
-        reason: Option<Arc<str>>,
-        events: Option<ProgressSender>,
-    ) -> Result<Option<Generation>, ScriptError> {
-        let sources = Sources::recorded(self.program.root.clone(), recipe.files());
-        let ((vm, calls), transaction) = self.run(author, events, sources).await?;
-        let mut sessions = ReplayedSessions::default();
-        for Statement { session, source } in recipe.statements() {
-            let session = sessions.get(&vm, session)?;
-            let again = vm.run_statement(&transaction, &session, STATEMENT, &source).await;
-            again.map_err(|error| error.showing(vm.sources()))?;
-        }
-        transaction.edit_change(|change| change.reason = reason);
-        self.publish_load(&transaction, vm, calls).await?;
-        self.recipes.note(self.live.site().generation, Some(recipe.clone()));
-        Ok(transaction.published())
     }
 
     /// Lets go of what sessions had that have ended.

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use medusa_proto::author::Author;
 use medusa_site::{ApprovalError, Proposal};
 
+use super::again::ABORT;
 use super::{Engine, EngineThread, Evaluated, SessionHandle};
 use crate::error::ScriptError;
 use crate::main_vm::Ran;
 use crate::places::STATEMENT;
 use crate::print;
-use crate::recipe::{Statement, Statements};
+use crate::recipe::Statement;
 use crate::transaction::{Block, ProgressSender, Transaction};
 
 impl SessionHandle {
@@ -40,21 +41,28 @@ impl EngineThread {
         events: Option<ProgressSender>,
     ) -> Result<Evaluated, ScriptError> {
         let vm = self.vms.current().ok_or_else(|| ScriptError::new("the script is not loaded yet"))?;
+        let (names, base) = (vm.session(block)?, block.base());
+        if base.is_none() {
+            // Of a statement that was dropped, and could not be told of its end.
+            block.statements.lock().clear();
+        }
         let transaction =
             Transaction::of_statement(Arc::clone(&self.live), author, events, Arc::clone(block));
         let load = self.live.site().loaded;
         block.tell_end(&self.session_ended);
-        let run = vm.run_statement(&transaction, &vm.session(block)?, STATEMENT, source).await;
+        let run = vm.run_statement(&transaction, &names, STATEMENT, source).await;
+        if run.is_err() && base.is_some() && !block.is_open() {
+            // What was begun could not be committed.
+            block.statements.lock().push(Statement { session: None, source: ABORT.into() }, false);
+            self.note_made(block, base, &[]);
+        }
         let ran = run.map_err(|error| error.showing(vm.sources()))?;
         self.vms.follow();
         let published = transaction.published();
-        let mut statements = block.statements.lock();
-        let has_changed = published.is_some() || ran.assigned || block.is_open();
-        remember(block, &mut statements, load, source, &ran, has_changed);
-        if !block.is_open() && !statements.is_empty() {
-            self.recipes.add(self.live.site().generation, statements.take());
+        remember(block, load, source, &ran, base.is_some() || published.is_some() || block.is_open());
+        if !block.is_open() {
+            self.note_made(block, base, &transaction.all_published());
         }
-        drop(statements);
         Ok(Evaluated {
             value: transaction.afterwards(|| print::values(&ran.values)),
             generation: published.as_ref().map(|published| published.number),
@@ -63,31 +71,25 @@ impl EngineThread {
     }
 }
 
-/// Remembers a statement, for when its generation is made again: with those that make it if it has changed anything, and else
-/// for those that may need what it has left.
-fn remember(
-    block: &Block,
-    statements: &mut Statements,
-    load: u64,
-    source: &str,
-    ran: &Ran,
-    has_changed: bool,
-) {
+/// Remembers a statement, for when its generation is made again: with those that make it if it `is_part` of a change, or has changed
+/// anything, and else for those that may need what it has left.
+fn remember(block: &Block, load: u64, source: &str, ran: &Ran, is_part: bool) {
     let has_value = ran.values.get(1).is_some_and(|value| !value.is_nil());
     let mut needed = block.needed.lock();
-    if !has_changed {
+    if !is_part && !ran.assigned {
         if ran.leaves || has_value {
             needed.note(load, source, ran.leaves, ran.uses);
         }
         return;
     }
+    let mut statements = block.statements.lock();
     if ran.uses {
         for source in needed.take(load) {
-            statements.push(Statement { session: Some(block.label()), source });
+            statements.push(Statement { session: Some(block.label()), source }, true);
         }
     } else if has_value {
         needed.forget_values(false);
     }
     let session = (ran.uses || ran.leaves || has_value).then(|| block.label());
-    statements.push(Statement { session, source: source.into() });
+    statements.push(Statement { session, source: source.into() }, ran.assigned || ran.leaves);
 }

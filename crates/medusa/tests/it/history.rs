@@ -10,35 +10,35 @@ use medusa_testkit::{Server, Signal, WebSocket, wait};
 use super::support::{MEDUSA, start, web};
 
 /// A session, with the results of its statements.
-struct Session(Client);
+pub(crate) struct Session(Client);
 
 impl Session {
     #[track_caller]
-    fn with(server: &Server) -> Self {
+    pub(crate) fn with(server: &Server) -> Self {
         Self(Client::connect(server.state()).expect("the control socket"))
     }
 
-    fn run(&mut self, statement: &str) -> Result<Done, CallError> {
+    pub(crate) fn run(&mut self, statement: &str) -> Result<Done, CallError> {
         self.0.call(&Op::Eval { source: statement.to_owned() }, |_event| {})
     }
 
     /// The value of a statement that must succeed.
     #[track_caller]
-    fn value(&mut self, statement: &str) -> String {
+    pub(crate) fn value(&mut self, statement: &str) -> String {
         let done = self.run(statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
         done.value.or(done.report).unwrap_or_default()
     }
 
     /// What a statement that must succeed has changed, without how long that took.
     #[track_caller]
-    fn report(&mut self, statement: &str) -> String {
+    pub(crate) fn report(&mut self, statement: &str) -> String {
         let done = self.run(statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
         short(&done.report.unwrap_or_default())
     }
 
     /// Why a statement fails.
     #[track_caller]
-    fn failure(&mut self, statement: &str) -> String {
+    pub(crate) fn failure(&mut self, statement: &str) -> String {
         match self.run(statement) {
             Ok(done) => panic!("{statement}: {done:?}"),
             Err(error) => error.to_string(),

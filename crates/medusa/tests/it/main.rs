@@ -39,6 +39,7 @@ mod log_changes;
 mod log_loss;
 mod log_restart;
 mod log_stall;
+mod made_again;
 mod malformed;
 mod monitor;
 mod pauses;
