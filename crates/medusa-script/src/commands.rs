@@ -44,7 +44,7 @@ pub(crate) trait Commands: fmt::Debug {
     /// Says what is different between what runs and what is written.
     fn drift(self: Rc<Self>) -> Told;
 
-    /// Takes [`note_trial`](Self::note_trial) back: nothing was published, or what was is there for good.
+    /// Takes [`note_trial`](Self::note_trial) back: nothing was published.
     fn forget_trial(&self);
 
     /// Takes the change on trial back, if it is the one that published generation `number`.

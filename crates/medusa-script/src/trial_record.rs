@@ -3,6 +3,7 @@
 //!
 //! **Invariant:** the record is on disk before the change is published, and gone before anybody is told that it is confirmed.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -81,6 +82,11 @@ impl TrialRecord {
         }
     }
 
+    /// The same, with what runs now for what is confirmed.
+    fn with_confirmed(self, running: &Recipe, lost: Option<String>) -> Self {
+        Self::new(self.generation, self.by, &files(self.on_trial), running, lost)
+    }
+
     /// Whether it brought other files, and not statements alone.
     fn has_files(&self) -> bool {
         self.on_trial != self.confirmed
@@ -130,18 +136,25 @@ impl TrialRecord {
 }
 
 /// The record in the state directory, if there is one: without, nothing outlives the process.
+///
+/// One stays when files that were on trial are taken back, for they are still on disk: until the script is loaded as it is there, or they
+/// are changed.
 #[derive(Debug)]
-pub(crate) struct TrialNote(Option<PathBuf>);
+pub(crate) struct TrialNote {
+    state: Option<PathBuf>,
+    /// The record in whose place that of the last trial was written.
+    before: RefCell<Option<TrialRecord>>,
+}
 
 impl TrialNote {
     pub(crate) fn new(state: Option<PathBuf>) -> Self {
-        Self(state)
+        Self { state, before: RefCell::default() }
     }
 
     /// What a server is to start with in place of the script: the last confirmed generation, if it was killed while what is on
     /// disk was on trial.
     pub(crate) fn unconfirmed(&self, root: &Path) -> Option<Recipe> {
-        let record = TrialRecord::read(self.0.as_ref()?).unwrap_or_else(|error| {
+        let record = TrialRecord::read(self.state.as_ref()?).unwrap_or_else(|error| {
             tracing::error!(
                 "what was on trial when the server ended cannot be read, so the script runs: {error}"
             );
@@ -166,34 +179,80 @@ impl TrialNote {
         record.recipe(root)
     }
 
+    fn read(&self) -> Option<TrialRecord> {
+        self.state.as_ref().and_then(|state| TrialRecord::read(state).ok().flatten())
+    }
+
+    /// The files on disk that were taken back, if there are any.
+    pub(crate) fn taken_back_files(&self) -> Option<Files> {
+        self.read().filter(TrialRecord::has_files).map(|record| files(record.on_trial))
+    }
+
     /// Writes the record: from now on a server that is killed starts with what was before the trial.
     pub(crate) async fn write(&self, record: TrialRecord) -> Result<(), ScriptError> {
-        let Some(state) = self.0.clone() else { return Ok(()) };
+        let before = self.read();
+        let Some(state) = self.state.clone() else { return Ok(()) };
         let written = spawn_blocking(move || record.write(&state)).await;
         let written = written.unwrap_or_else(|panic| Err(io::Error::other(panic)));
         written.map_err(|error| {
             ScriptError::new(format!(
                 "what the site is to go back to cannot be noted in the state directory, so nothing was published: {error}"
             ))
-        })
+        })?;
+        self.before.replace(before);
+        Ok(())
+    }
+
+    /// What was to be on trial was not published: the record is what it was.
+    pub(crate) fn take_off(&self) {
+        match self.before.take() {
+            Some(before) => self.put(&before),
+            None => self.remove(),
+        }
+    }
+
+    /// What is running is there for good. If that is not what is on disk, as that was taken back, the next start is with it all the
+    /// same.
+    pub(crate) fn confirm(&self, running: &Recipe, lost: Option<String>) {
+        let files = running.files();
+        let runs = |(path, text): (&PathBuf, &String)| files.get(path).is_some_and(|known| **known == **text);
+        match self.read() {
+            Some(record) if record.has_files() && !record.on_trial.iter().all(runs) => {
+                self.put(&record.with_confirmed(running, lost));
+            }
+            _ => self.remove(),
+        }
+    }
+
+    /// Some of what runs was saved. If files were taken back, the next start is with what was saved all the same.
+    pub(crate) fn save(&self, running: &Recipe, lost: Option<String>) {
+        if let Some(record) = self.read() {
+            self.put(&record.with_confirmed(running, lost));
+        }
     }
 
     /// The trial has ended, and what was before it runs. What was on trial is still on disk, unless that was statements alone.
     pub(crate) fn taken_back(&self) {
-        let record = self.0.as_ref().and_then(|state| TrialRecord::read(state).ok().flatten());
-        if record.is_some_and(|record| !record.has_files()) {
+        if self.read().is_some_and(|record| !record.has_files()) {
             self.remove();
         }
     }
 
-    /// Removes the record: what is running is there for good.
+    /// Removes the record: what is running is what is on disk.
     pub(crate) fn remove(&self) {
-        let removed = self.0.as_ref().map_or(Ok(()), |state| TrialRecord::remove(state));
-        if let Err(error) = removed {
-            tracing::error!(
-                "the note of a change on trial cannot be removed, and the next start may go back: {error}"
-            );
-        }
+        tell(self.state.as_ref().map_or(Ok(()), |state| TrialRecord::remove(state)));
+    }
+
+    fn put(&self, record: &TrialRecord) {
+        tell(self.state.as_ref().map_or(Ok(()), |state| record.write(state)));
+    }
+}
+
+fn tell(done: io::Result<()>) {
+    if let Err(error) = done {
+        tracing::error!(
+            "the note of a change on trial cannot be written or removed, and the next start may go back: {error}"
+        );
     }
 }
 

@@ -70,6 +70,7 @@ impl EngineThread {
             Heading { reason, author: author.to_string(), generation, time: jiff::Timestamp::now() };
         let (path, saved) = on_disk(move || files.save(&recipe, &heading)).await?;
         self.recipes.mark_saved(&saved);
+        self.trial_note.save(&saved, self.told_gaps(saved.gaps()));
         let (path, s) = (path.display(), if count == 1 { "" } else { "s" });
         tracing::info!(by = %author, "saved {path}");
         Ok(format!("{count} statement{s} saved to {path}: it runs after {} from now on", self.program.name))

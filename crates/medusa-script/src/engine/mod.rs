@@ -496,12 +496,17 @@ impl EngineThread {
     ) -> Result<Option<Generation>, ScriptError> {
         let sources = Sources::new(self.program.root.clone());
         let ((vm, calls), transaction) = self.run(author, events, sources).await?;
-        if trial.is_some() && self.live.site().loaded > 0 {
+        let on_trial = trial.is_some() && self.live.site().loaded > 0;
+        if on_trial {
             self.note_base(transaction.author(), Some(vm.sources().all_files())).await?;
             transaction.edit_change(|change| change.trial = trial.map(TrialTerms::from));
         }
         let published = self.publish_load(&transaction, vm, calls).await;
-        self.forget_trial();
+        match (&published, on_trial) {
+            (Ok(()), false) => self.trial_note.remove(),
+            (Err(_), true) => self.forget_trial(),
+            (Ok(()), true) | (Err(_), false) => {}
+        }
         published?;
         Ok(transaction.published())
     }
@@ -521,7 +526,8 @@ impl EngineThread {
     async fn note_base(&self, author: &Author, files: Option<Files>) -> Result<(), ScriptError> {
         let base = self.live.site().generation;
         let Some(recipe) = self.recipes.of(base) else { return Ok(()) };
-        let files = files.unwrap_or_else(|| recipe.files());
+        // What is on disk is not what runs, where that was taken back.
+        let files = files.or_else(|| self.trial_note.taken_back_files()).unwrap_or_else(|| recipe.files());
         let lost = self.told_gaps(recipe.gaps());
         self.trial_note.write(TrialRecord::new(base + 1, author.to_string(), &files, &recipe, lost)).await
     }
@@ -639,7 +645,10 @@ impl Commands for EngineThread {
     fn confirm(&self, number: Option<u64>, author: &Author) -> Result<u64, ScriptError> {
         let confirmed = self.live.confirm(number, author);
         let confirmed = confirmed.map_err(|error| ScriptError::new(with_causes(&error)))?;
-        self.trial_note.remove();
+        match self.recipes.of(self.live.site().generation) {
+            Some(running) => self.trial_note.confirm(&running, self.told_gaps(running.gaps())),
+            None => self.trial_note.remove(),
+        }
         tracing::info!(by = %author, generation = confirmed, "confirmed");
         self.say(author, &format!("generation {confirmed} is confirmed"));
         Ok(confirmed)
@@ -655,7 +664,7 @@ impl Commands for EngineThread {
 
     fn forget_trial(&self) {
         if self.live.pending().is_none() {
-            self.trial_note.remove();
+            self.trial_note.take_off();
         }
     }
 

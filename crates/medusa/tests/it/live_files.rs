@@ -105,6 +105,53 @@ fn one_that_was_killed_in_a_trial_knows_what_is_saved() {
     assert_eq!((server.get("/a").text(), server.get("/b").text()), ("a".into(), "b".into()));
 }
 
+/// The script on disk is what was taken back, and the next start is not with that; what was saved since is there.
+#[test]
+fn what_is_saved_after_a_trial_was_taken_back_stays() {
+    let site = web("web:mount('/{$}', medusa.handler.script('h.luau'))")
+        .file("h.luau", "return function() return 'good' end");
+    let state = tempfile::tempdir().expect("a directory");
+    let start = || MEDUSA.serve_with_state(site.path(), state.path()).start();
+    let server = start();
+    site.write("h.luau", "return function() return 'bad' end");
+    server.command(["reload", "--confirm", "600"]).success();
+    server.command(["cancel"]).success();
+    for name in ["one", "two"] {
+        server.eval(&format!("web:mount('/{name}', function() return '{name}' end)"));
+        command(&server, &["save", name]);
+    }
+    let mut server = start_again(server, start);
+    assert_eq!(["/", "/one", "/two"].map(|path| server.get(path).text()), ["good", "one", "two"]);
+    // Statements on trial have nothing to do with what is on disk: taken back, or confirmed.
+    for (name, end, status) in [("three", "cancel", 404), ("four", "confirm", 200)] {
+        server.eval(&format!("web:mount('/{name}', function() return '{name}' end) commit(600)"));
+        server.command([end]).success();
+        let other = start_again(server, start);
+        assert_eq!(
+            (other.get("/").text(), other.get(&format!("/{name}")).status),
+            ("good".to_owned(), status)
+        );
+        server = other;
+    }
+    // Nor has a reload that fails.
+    let script = site.read("site.luau");
+    let clash = "web:mount('/a/{x}', function() end) web:mount('/{y}/b', function() end)";
+    site.write("site.luau", format!("{script}\n{clash}"));
+    server.command(["reload"]).failure(1);
+    server.command(["reload", "--confirm", "600"]).failure(1);
+    site.write("site.luau", script);
+    let server = start_again(server, start);
+    assert_eq!(server.get("/").text(), "good");
+    server.reload();
+    assert_eq!(["/", "/one", "/two"].map(|path| server.get(path).text()), ["bad", "one", "two"]);
+}
+
+/// Kills a server, and starts it again.
+fn start_again(server: Server, start: impl Fn() -> Server) -> Server {
+    kill(server);
+    start()
+}
+
 /// Whatever a server was at when it was killed: it starts, and what it had said is saved is there.
 #[test]
 fn fifty_kills_in_the_midst_of_changes_lose_nothing_that_was_saved() {
