@@ -41,6 +41,7 @@ mod log_restart;
 mod log_stall;
 mod made_again;
 mod malformed;
+mod model;
 mod monitor;
 mod pauses;
 mod probe;
