@@ -184,9 +184,13 @@ impl LiveFiles {
         let directory = self.root.join(DIRECTORY);
         DirBuilder::new().recursive(true).mode(0o755).create(&directory)?;
         let part = directory.join("save.part");
+        // What a process has left that was killed may be the file it had saved last, by another name.
+        fs::remove_file(&part).or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        })?;
         let written = (|| {
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&part)?;
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&part)?;
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
             // Never over another file. A hard link cannot be.
@@ -300,6 +304,8 @@ mod tests {
         let text = files.text(&[of_session], &heading("x")).expect("text");
         assert_eq!(statements(&text).last().expect("one").session, Some("7.4711"));
 
+        // Killed when the first was in its place, with the name it was written by.
+        fs::hard_link(root.path().join(&path), root.path().join("live/save.part")).expect("made");
         let more = saved.clone().then_all([statement("d = 4")]).expect("few");
         let (path, _) = files.save(&more, &heading("")).expect("saved");
         assert_eq!(path, Path::new("live/0002-edit.luau"));
