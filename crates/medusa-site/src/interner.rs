@@ -90,7 +90,8 @@ impl Interner {
         options: &str,
         make: impl FnOnce(Arc<dyn Handler>) -> Arc<dyn Handler>,
     ) -> Result<Arc<dyn Handler>, Unmade<Infallible>> {
-        let key = format!("{kind}\0{:p}\0{options}", Arc::as_ptr(&inner));
+        // The address alone: what tells the type of it is another where another part of the program has made the pointer.
+        let key = format!("{kind}\0{:p}\0{options}", Arc::as_ptr(&inner).cast::<()>());
         self.handler(key, || Ok(make(inner)))
     }
 
