@@ -50,6 +50,11 @@ pub trait Handler: fmt::Debug + Send + Sync + 'static {
         &[]
     }
 
+    /// The same wrapper before another handler; none if this stands before none. The default does not.
+    fn around(&self, _inner: Arc<dyn Handler>) -> Option<Arc<dyn Handler>> {
+        None
+    }
+
     /// A Site without this handler has been published. Requests under way finish with it; what would go on for hours (a
     /// `WebSocket`) is to be ended. A handler that is published again is prepared again first. The default has nothing
     /// to end.

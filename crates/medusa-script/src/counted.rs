@@ -56,6 +56,18 @@ impl Counted {
     }
 }
 
+/// The names that are told of a list that may be long.
+const NAMED: usize = 10;
+
+/// Some of these names, and how many more there are.
+pub(crate) fn some_of(names: &[String]) -> String {
+    let told = names.get(..NAMED).unwrap_or(names).join(", ");
+    match names.len().saturating_sub(NAMED) {
+        0 => told,
+        more => format!("{told}, {more} more"),
+    }
+}
+
 fn ends_with(text: &[u8], end: &[u8]) -> bool {
     std::ptr::eq(text.as_ptr_range().end, end.as_ptr_range().end)
 }

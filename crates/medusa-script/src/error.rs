@@ -175,8 +175,8 @@ fn add_frames<'a>(error: &'a mlua::Error, frames: &mut Vec<&'a str>) {
 }
 
 /// Luau code of the server's own.
-const HOST_CHUNKS: [&str; 8] =
-    ["prelude", "natives", "request", "fetch", "dns", "json", "print", "websocket"];
+const HOST_CHUNKS: [&str; 9] =
+    ["prelude", "natives", "request", "fetch", "dns", "json", "print", "websocket", "handover"];
 
 /// Cuts `text` off after `limit` bytes.
 fn cut(text: &str, limit: usize) -> String {

@@ -3,9 +3,10 @@
 //! **Invariant:** a [`ScriptHandler`] that was prepared is loaded in every worker, from the same text. Its function in
 //! each VM goes when the handler does, after the last request that uses it.
 
+use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 
@@ -17,14 +18,17 @@ use parking_lot::Mutex;
 use crate::engine_context::EngineContext;
 use crate::error::ScriptError;
 use crate::probe::{self, Point, ProbedLines};
+use crate::recipe::Files;
 use crate::require::Sources;
 use crate::worker::{self, HandlerFile, WorkerVm};
 
 /// A handler given as a file.
 pub(crate) struct ScriptHandler {
     id: u64,
-    path: PathBuf,
-    sources: Arc<Sources>,
+    pub(crate) path: PathBuf,
+    pub(crate) sources: Arc<Sources>,
+    /// The one that it is loaded in the place of, if it is.
+    takes_over: Option<u64>,
     engine: Arc<EngineContext>,
     /// None where nothing is served, only checked: then the file is loaded on the checking thread.
     workers: Option<Workers>,
@@ -44,6 +48,24 @@ impl fmt::Debug for ScriptHandler {
 }
 
 impl ScriptHandler {
+    /// The files that it runs; before it is loaded, those that it may run, as far as they are known.
+    pub(crate) fn files(&self) -> Files {
+        let loaded = self.loaded.load(Relaxed);
+        if loaded { Arc::new(self.sources.files()) } else { self.sources.all_files() }
+    }
+
+    /// Whether a file is one of them.
+    pub(crate) fn uses(&self, path: &Path) -> bool {
+        let loaded = self.loaded.load(Relaxed);
+        self.sources.known(path).is_some() || (!loaded && self.files().contains_key(path))
+    }
+
+    /// Whether a load of `sources` would come to the same: if it is not loaded, all that it will read is read by that load, too.
+    fn is_same_for(&self, path: &Path, sources: &Sources) -> bool {
+        let same = self.path == path && self.sources.same_for(sources);
+        same && (self.loaded.load(Relaxed) || self.sources.reads_as(sources))
+    }
+
     async fn load(&self) -> Result<(), Box<dyn StdError + Send + Sync>> {
         let shown = |error: ScriptError| error.showing(&self.sources).render();
         let file = HandlerFile {
@@ -51,6 +73,7 @@ impl ScriptHandler {
             path: self.path.clone(),
             sources: Arc::clone(&self.sources),
             engine: Arc::clone(&self.engine),
+            takes_over: self.takes_over,
             alive: self.alive.as_ref().map(Arc::downgrade).unwrap_or_default(),
         };
         let Some(workers) = &self.workers else { return Ok(worker::load(file).await.map_err(shown)?) };
@@ -149,29 +172,60 @@ impl Scripts {
         sources: &Arc<Sources>,
         path: PathBuf,
     ) -> Result<Arc<ScriptHandler>, String> {
+        // The latest of them, where one has taken the place of another and its text is that of one before it.
+        let all: Vec<_> = self.known.lock().iter().rev().filter_map(Weak::upgrade).collect();
+        let same = all.iter().find(|known| known.is_same_for(&path, sources));
+        let handler = if let Some(same) = same {
+            Arc::clone(same)
+        } else {
+            let own = sources.for_handler();
+            // Said here already, where the script's own line can be named.
+            own.read(&path)?;
+            self.add(path, own, None)
+        };
+        sources.note_handler(&handler.sources);
+        Ok(handler)
+    }
+
+    /// A handler of the same file in the place of `before`, with other `sources`: it is loaded anew in any case, and takes
+    /// over what that leaves to it.
+    pub(crate) fn in_place_of(&self, before: &ScriptHandler, sources: Sources) -> Arc<ScriptHandler> {
+        // One that is not loaded was to take the place of another itself, within the same change.
+        let earlier = before.takes_over.filter(|_| !before.loaded.load(Relaxed));
+        self.add(before.path.clone(), sources, Some(earlier.unwrap_or(before.id)))
+    }
+
+    fn add(&self, path: PathBuf, sources: Sources, takes_over: Option<u64>) -> Arc<ScriptHandler> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let mut known = self.known.lock();
-        known.retain(|handler| handler.strong_count() > 0);
-        let mut same = known.iter().filter_map(Weak::upgrade);
-        let same = same.find(|handler| handler.path == path && handler.sources.same_for(sources));
-        if let Some(same) = same {
-            sources.note_handler(&same.sources);
-            return Ok(same);
-        }
-        // Said here already, where the script's own line can be named.
-        sources.read(&path)?;
         let handler = Arc::new(ScriptHandler {
             id: NEXT.fetch_add(1, Relaxed),
             path,
-            sources: Arc::new(sources.for_handler()),
+            sources: Arc::new(sources),
+            takes_over,
             engine: Arc::clone(&self.engine),
             workers: self.workers.clone(),
             loaded: AtomicBool::new(false),
             alive: Some(Arc::default()),
             sessions: Sessions::default(),
         });
+        let mut known = self.known.lock();
+        known.retain(|handler| handler.strong_count() > 0);
         known.push(Arc::downgrade(&handler));
-        sources.note_handler(&handler.sources);
-        Ok(handler)
+        handler
+    }
+
+    /// The handler files among some handlers and those that they stand before, each once.
+    pub(crate) fn among<'h>(
+        &self,
+        handlers: impl IntoIterator<Item = &'h Arc<dyn Handler>>,
+    ) -> Vec<Arc<ScriptHandler>> {
+        let all = self.known.lock().iter().filter_map(Weak::upgrade).collect::<Vec<_>>().into_iter();
+        let mut all: HashMap<*const (), _> = all.map(|file| (Arc::as_ptr(&file).cast(), file)).collect();
+        let (mut found, mut next): (_, Vec<_>) = (Vec::new(), handlers.into_iter().collect());
+        while let Some(handler) = next.pop() {
+            found.extend(all.remove(&Arc::as_ptr(handler).cast()));
+            next.extend(handler.inner());
+        }
+        found
     }
 }

@@ -16,7 +16,7 @@ use medusa_proto::author::{Approval, Author, Via};
 use medusa_site::{Difference, Differences, Generation, MAX_GENERATIONS};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::recipe::{Gaps, Recipe, Recipes, Statement};
+use crate::recipe::{Files, Gaps, Recipe, Recipes, Statement};
 use crate::require::Sources;
 use crate::state_file;
 
@@ -70,18 +70,29 @@ struct StatementEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     session: Option<Text>,
     source: Text,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    files: BTreeMap<PathBuf, Text>,
 }
 
 impl StatementEntry {
     fn new(statement: &Statement) -> Self {
-        let Statement { session, source } = statement;
-        Self { session: session.clone().map(Text), source: Text(Arc::clone(source)) }
+        let Statement { session, source, files } = statement;
+        Self { session: session.clone().map(Text), source: Text(Arc::clone(source)), files: texts(files) }
     }
 
     fn statement(self) -> Statement {
         let Text(source) = self.source;
-        Statement { session: self.session.map(|Text(session)| session), source }
+        let session = self.session.map(|Text(session)| session);
+        Statement { session, source, files: files(self.files) }
     }
+}
+
+fn texts(files: &Files) -> BTreeMap<PathBuf, Text> {
+    files.iter().map(|(path, text)| (path.clone(), Text(Arc::clone(text)))).collect()
+}
+
+fn files(texts: BTreeMap<PathBuf, Text>) -> Files {
+    Arc::new(texts.into_iter().map(|(path, Text(text))| (path, text)).collect())
 }
 
 /// A text that is shared until it is written.
@@ -106,11 +117,9 @@ impl RecipeEntry {
         let beginning =
             recipe.beginnings().find_map(|(step, count)| Some((*earlier.by_step.get(&step)?, count)));
         let (from, known) = beginning.map_or((None, 0), |(from, count)| (Some(from), count));
-        let text = |text: &Arc<str>| Text(Arc::clone(text));
-        let files = || recipe.files().iter().map(|(path, file)| (path.clone(), text(file))).collect();
         Self {
             from,
-            files: from.is_none().then(files),
+            files: from.is_none().then(|| texts(&recipe.files())),
             statements: recipe.statements().iter().skip(known).map(StatementEntry::new).collect(),
             gaps: recipe.gaps().clone(),
         }
@@ -120,10 +129,7 @@ impl RecipeEntry {
     fn recipe(self, root: &Path, earlier: &Earlier) -> Option<Recipe> {
         let begin = match (self.from, self.files) {
             (Some(from), _) => earlier.recipes.get(&from)?.clone(),
-            (None, Some(files)) => {
-                let files = files.into_iter().map(|(path, Text(text))| (path, text)).collect();
-                Recipe::new(Arc::new(Sources::recorded(root.to_owned(), Arc::new(files))))
-            }
+            (None, Some(texts)) => Recipe::new(Arc::new(Sources::recorded(root.to_owned(), files(texts)))),
             (None, None) => return None,
         };
         let recipe = begin.then_all(self.statements.into_iter().map(StatementEntry::statement))?;
@@ -353,7 +359,6 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::recipe::Files;
 
     fn generation(number: u64, loaded: u64) -> Generation {
         Generation {
@@ -369,7 +374,8 @@ mod tests {
     }
 
     fn statement(source: &str) -> Statement {
-        Statement { session: Some("7.4711".into()), source: source.into() }
+        let files = Files::new([(PathBuf::from("h.luau"), Arc::from(source))].into());
+        Statement { session: Some("7.4711".into()), source: source.into(), files }
     }
 
     fn load(text: &str) -> Recipe {
@@ -380,6 +386,10 @@ mod tests {
     fn shown(recipes: &Recipes, number: u64) -> String {
         recipes.of(number).map_or("none".to_owned(), |recipe| {
             let statements = recipe.statements();
+            assert!(
+                statements.iter().all(|one| *one == statement(&one.source)),
+                "with its session and files"
+            );
             let statements: Vec<_> = statements.iter().map(|one| &*one.source).collect();
             format!("{} + {}", recipe.files()[Path::new("site.luau")], statements.join(" "))
         })

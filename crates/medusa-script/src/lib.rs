@@ -6,7 +6,8 @@
 //! - `log`: functions in the way of log records;
 //! - `recipe`, `history_file`, `trial_record`, `state_file`, `live_files`: what the next start is made of, and earlier generations;
 //! - `require`: files of scripts, and the modules they load;
-//! - `handler_files`, `worker`: handlers given as files, and the VM of every worker that runs them;
+//! - `handler_files`, `worker`, `handover`: handlers given as files, the VM of every worker that runs them, and what one leaves to
+//!   the one that takes its place;
 //! - `websocket`: a session with a client;
 //! - `vm`, `memory`, `preempt`, `budget`, `task`, `slow_lane`, `natives`, `overrun`: one VM, its sandbox, how it gives way and is stopped;
 //! - `chunk`, `probe`: files as they were loaded, and breakpoints in them;
@@ -37,6 +38,7 @@ mod fields;
 mod forms;
 mod functions;
 mod handler_files;
+mod handover;
 mod history_file;
 mod inline;
 mod json;

@@ -3,6 +3,7 @@
 //! **Invariants:** a file is there whole or not at all, and none is written over. Nothing is saved as long as there is a file that
 //! is not in what runs: the next load would make another site of both.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -160,7 +161,7 @@ impl LiveFiles {
             line(&self.script),
         );
         for (at, statement) in statements.iter().enumerate() {
-            let Statement { session, source } = statement;
+            let Statement { session, source, .. } = statement;
             if source.lines().any(|line| line.starts_with(BEFORE_STATEMENT)) {
                 return Err(format!(
                     "the statement `{}` has a line that begins with `{BEFORE_STATEMENT}`, as the lines between statements do: put \
@@ -202,15 +203,19 @@ impl LiveFiles {
         File::open(&self.root)?.sync_all()
     }
 
-    /// What is different between what runs and what is written.
+    /// What is different between what runs, which was `read` from files, and what is written.
     ///
     /// # Errors
     ///
     /// The directory cannot be read.
-    pub(crate) fn drift(&self, recipe: &Recipe) -> Result<Vec<String>, String> {
+    pub(crate) fn drift(
+        &self,
+        recipe: &Recipe,
+        mut read: BTreeSet<(PathBuf, Arc<str>)>,
+    ) -> Result<Vec<String>, String> {
         let mut drift = Vec::new();
-        let written = recipe.written();
-        for (path, text) in &written {
+        read.extend(BTreeMap::clone(&recipe.saved));
+        for (path, text) in &read {
             let shown = path.display();
             match read_below(&self.root, path) {
                 Ok(now) if now == **text => {}
@@ -218,6 +223,9 @@ impl LiveFiles {
                 Err(_) => drift.push(format!("- {shown}: runs, and cannot be read on disk any more")),
             }
         }
+        // One that runs in two forms.
+        drift.dedup();
+        let written = recipe.written();
         for path in listed(&self.root)?.iter().filter(|path| !written.contains_key(*path)) {
             drift.push(format!("+ {}: on disk, and not in what runs", path.display()));
         }
@@ -273,7 +281,7 @@ mod tests {
     }
 
     fn statement(source: &str) -> Statement {
-        Statement { session: None, source: source.into() }
+        Statement { session: None, source: source.into(), files: Files::default() }
     }
 
     fn heading(reason: &str) -> Heading {
@@ -287,10 +295,14 @@ mod tests {
         fs::write(root.path().join("site.luau"), "x = 1").expect("written");
         let files = LiveFiles { root: root.path().to_owned(), script: "site.luau".into() };
         let recipe = recipe(root.path(), &["a = 1", "b = 2\nc = 3"]);
-        assert_eq!(files.drift(&recipe).expect("read"), ["* not saved: a = 1", "* not saved: b = 2 c = 3"]);
+        let drift = |recipe: &Recipe| {
+            let read = recipe.files().iter().map(|(path, text)| (path.clone(), Arc::clone(text))).collect();
+            files.drift(recipe, read).expect("read")
+        };
+        assert_eq!(drift(&recipe), ["* not saved: a = 1", "* not saved: b = 2 c = 3"]);
         let (path, saved) = files.save(&recipe, &heading("More room: für alle!\n")).expect("saved");
         assert_eq!(path, Path::new("live/0001-more-room-f-r-alle.luau"));
-        assert!(files.drift(&saved).expect("read").is_empty());
+        assert!(drift(&saved).is_empty());
         assert!(files.save(&saved, &heading("x")).expect_err("nothing").contains("nothing to save"));
         let text = fs::read_to_string(root.path().join(&path)).expect("there");
         let expected =
@@ -300,7 +312,7 @@ mod tests {
         let (source, session) = ("a = 1\n--- statement 2\n", None);
         assert_eq!(read[1], SavedStatement { lines: 3, session, source });
         assert_eq!(read[2], SavedStatement { lines: 5, session, source: "b = 2\nc = 3\n" });
-        let of_session = Statement { session: Some("7.4711".into()), source: "local d = 1".into() };
+        let of_session = Statement { session: Some("7.4711".into()), ..statement("local d = 1") };
         let text = files.text(&[of_session], &heading("x")).expect("text");
         assert_eq!(statements(&text).last().expect("one").session, Some("7.4711"));
 
@@ -311,16 +323,12 @@ mod tests {
         assert_eq!(path, Path::new("live/0002-edit.luau"));
         assert_eq!(listed(root.path()).expect("read").len(), 2);
         // What ran before knows nothing of the second.
-        assert_eq!(
-            files.drift(&saved).expect("read"),
-            ["+ live/0002-edit.luau: on disk, and not in what runs"]
-        );
+        assert_eq!(drift(&saved), ["+ live/0002-edit.luau: on disk, and not in what runs"]);
         let other = saved.then_all([statement("e = 5")]).expect("few");
         assert!(files.save(&other, &heading("")).expect_err("a stray").contains("0002-edit"));
         fs::write(root.path().join("site.luau"), "x = 2").expect("written");
         fs::remove_file(root.path().join(&path)).expect("removed");
-        let drift = files.drift(&other).expect("read");
-        assert_eq!(drift, ["~ site.luau: changed on disk since it was read", "* not saved: e = 5"]);
+        assert_eq!(drift(&other), ["~ site.luau: changed on disk since it was read", "* not saved: e = 5"]);
     }
 
     #[test]

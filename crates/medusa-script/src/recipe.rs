@@ -28,6 +28,15 @@ pub(crate) struct Statement {
     /// The session whose names or last value it uses or leaves; none, if that is none.
     pub(crate) session: Option<Arc<str>>,
     pub(crate) source: Arc<str>,
+    /// What it has read from disk in the place of what there was.
+    pub(crate) files: Files,
+}
+
+impl Statement {
+    /// How much text that is, in bytes.
+    fn bytes(&self) -> usize {
+        self.source.len() + self.files.values().map(|text| text.len()).sum::<usize>()
+    }
 }
 
 /// How many statements are remembered that later ones may need, and how many bytes those may have together.
@@ -88,7 +97,7 @@ impl Statements {
     pub(crate) fn push(&mut self, statement: Statement, leaves_anything: bool) {
         self.leave_anything |= leaves_anything;
         self.count += 1;
-        self.bytes += statement.source.len();
+        self.bytes += statement.bytes();
         if self.are_too_many() {
             self.all.clear();
         } else {
@@ -255,7 +264,7 @@ impl Recipe {
     fn then(&self, statement: Statement) -> Option<Self> {
         let before = self.last.clone();
         let (count, bytes) = before.as_ref().map_or((0, 0), |before| (before.count, before.bytes));
-        let (count, bytes) = (count + 1, bytes + statement.source.len());
+        let (count, bytes) = (count + 1, bytes + statement.bytes());
         let fits = count <= MAX_STATEMENTS && bytes <= MAX_STATEMENT_TEXT;
         let last = Some(Arc::new(Step { statement, before, count, bytes }));
         fits.then(|| Self { last, ..self.clone() })
@@ -344,7 +353,7 @@ impl Recipes {
             if loads.insert(Arc::as_ptr(&recipe.sources)) {
                 text += recipe.bytes;
             }
-            text += recipe.last.as_ref().map_or(0, |step| step.statement.source.len());
+            text += recipe.last.as_ref().map_or(0, |step| step.statement.bytes());
             if text > MAX_TEXT {
                 break;
             }
@@ -381,7 +390,7 @@ mod tests {
     }
 
     fn statement(source: &str) -> Statement {
-        Statement { session: None, source: source.into() }
+        Statement { session: None, source: source.into(), files: Files::default() }
     }
 
     #[test]

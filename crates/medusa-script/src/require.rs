@@ -19,6 +19,7 @@ use rustix::fs::OFlags;
 use tokio::sync::Notify;
 
 use crate::chunk::{ScriptFiles, WeakScriptFiles, load, seal};
+use crate::handover::Handover;
 use crate::live_files;
 use crate::recipe::Files;
 
@@ -36,7 +37,7 @@ pub(crate) struct ScriptRoot(pub(crate) Arc<Path>);
 #[derive(Debug)]
 pub(crate) struct Sources {
     root: PathBuf,
-    files: Mutex<HashMap<PathBuf, Arc<str>>>,
+    files: Mutex<BTreeMap<PathBuf, Arc<str>>>,
     /// Files that were wanted and could not be read: the first [`MAX_MISSING`].
     missing: Mutex<Vec<PathBuf>>,
     /// Files of an earlier load, which are not read from disk; none: all are.
@@ -69,6 +70,18 @@ impl Sources {
         Self::of(self.root.clone(), self.recorded.clone())
     }
 
+    /// The files that were read by this load itself.
+    pub(crate) fn files(&self) -> BTreeMap<PathBuf, Arc<str>> {
+        self.lock().clone()
+    }
+
+    /// Those of them that are not from an earlier load.
+    pub(crate) fn files_from_disk(&self) -> BTreeMap<PathBuf, Arc<str>> {
+        let mut files = self.files();
+        files.retain(|path, _| self.recorded.as_ref().is_none_or(|recorded| !recorded.contains_key(path)));
+        files
+    }
+
     /// Notes that this load uses a handler with these sources.
     pub(crate) fn note_handler(&self, handler: &Arc<Self>) {
         let mut handlers = self.handlers.lock();
@@ -80,9 +93,9 @@ impl Sources {
     /// All files that were read for this load.
     pub(crate) fn all_files(&self) -> Files {
         let mut all = self.recorded.as_ref().map_or_else(BTreeMap::new, |recorded| BTreeMap::clone(recorded));
-        all.extend(self.lock().clone());
+        all.extend(self.files());
         for handler in &*self.handlers.lock() {
-            all.extend(handler.lock().clone());
+            all.extend(handler.files());
         }
         Arc::new(all)
     }
@@ -92,10 +105,10 @@ impl Sources {
         self.all_files().values().map(|text| text.len()).sum()
     }
 
-    fn read_now(&self, relative: &Path) -> Result<String, String> {
-        let Some(recorded) = &self.recorded else { return read_below(&self.root, relative) };
+    fn read_now(&self, relative: &Path) -> Result<Arc<str>, String> {
+        let recorded = self.recorded.as_ref().and_then(|recorded| recorded.get(relative));
         // What that load had not read is as it is now.
-        recorded.get(relative).map_or_else(|| read_below(&self.root, relative), |text| Ok(text.to_string()))
+        recorded.map_or_else(|| read_below(&self.root, relative).map(Arc::from), |text| Ok(Arc::clone(text)))
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -115,7 +128,7 @@ impl Sources {
         if let Some(known) = self.lock().get(relative) {
             return Ok(Arc::clone(known));
         }
-        let text: Arc<str> = self.read_now(relative).inspect_err(|_| self.note_missing(relative))?.into();
+        let text = self.read_now(relative).inspect_err(|_| self.note_missing(relative))?;
         let mut files = self.lock();
         if files.values().map(|text| text.len()).sum::<usize>() + text.len() > MAX_SOURCES {
             let shown = relative.display();
@@ -132,11 +145,6 @@ impl Sources {
         self.lock().get(relative).map(Arc::clone)
     }
 
-    /// The text of a file that was read for one of its handlers.
-    pub(crate) fn known_to_handlers(&self, relative: &Path) -> Option<Arc<str>> {
-        self.handlers.lock().iter().find_map(|handler| handler.known(relative))
-    }
-
     fn note_missing(&self, relative: &Path) {
         let mut missing = self.missing.lock();
         if missing.len() < MAX_MISSING && !missing.iter().any(|known| known == relative) {
@@ -150,11 +158,19 @@ impl Sources {
         if self.root != other.root || missing.iter().any(|path| other.read_now(path).is_ok()) {
             return false;
         }
-        let files: Vec<_> = self.lock().iter().map(|(path, text)| (path.clone(), Arc::clone(text))).collect();
-        files.iter().all(|(path, text)| other.read_now(path).is_ok_and(|now| now == **text))
+        self.files().iter().all(|(path, text)| other.read_now(path).is_ok_and(|now| now == *text))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, Arc<str>>> {
+    /// Whether what was not read yet will be read from where another load does.
+    pub(crate) fn reads_as(&self, other: &Self) -> bool {
+        match (&self.recorded, &other.recorded) {
+            (None, None) => true,
+            (Some(recorded), Some(others)) => Arc::ptr_eq(recorded, others),
+            _ => false,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Arc<str>>> {
         self.files.lock()
     }
 }
@@ -181,7 +197,7 @@ pub(crate) fn read_below(root: &Path, relative: &Path) -> Result<String, String>
 }
 
 /// The path of `name`, required by the file `from`, both relative to the root.
-fn resolve(from: &Path, name: &str) -> Result<PathBuf, String> {
+pub(crate) fn resolve(from: &Path, name: &str) -> Result<PathBuf, String> {
     let outside = || format!("require(\"{name}\"): it leads out of the script's directory");
     if name.is_empty() || name.contains('\0') || Path::new(name).is_absolute() {
         return Err(format!(
@@ -242,6 +258,8 @@ pub(crate) struct Modules {
     shared_names: Table,
     /// Where they are found again.
     chunks: WeakScriptFiles,
+    /// What those they take the place of leave to them: held by who loads them, and only so long.
+    handover: Weak<Handover>,
 }
 
 #[derive(Debug, Clone)]
@@ -310,7 +328,20 @@ impl Modules {
         chunks: &ScriptFiles,
     ) -> Self {
         let (loaded, chunks) = (Rc::downgrade(&values.0), chunks.downgrade());
-        Self { sources, loaded, waits: Rc::default(), shared_names, chunks }
+        Self { sources, loaded, waits: Rc::default(), shared_names, chunks, handover: Weak::new() }
+    }
+
+    /// The same, for files that take the place of others.
+    pub(crate) fn taking_over(self, handover: Option<&Rc<Handover>>) -> Self {
+        Self { handover: handover.map(Rc::downgrade).unwrap_or_default(), ..self }
+    }
+
+    /// Hands over to a file that was run what the one before it leaves to it.
+    pub(crate) async fn take_over(&self, relative: &Path, chunk: &Function) -> mlua::Result<()> {
+        match self.handover.upgrade() {
+            Some(handover) => handover.hand_over(relative, chunk).await,
+            None => Ok(()),
+        }
     }
 
     /// What was loaded. If whoever loaded it is gone, and something of it still runs, that loads anew what it requires.
@@ -370,6 +401,7 @@ impl Modules {
             let path = path.display();
             return Err(mlua::Error::runtime(format!("require(\"{name}\"): {path} returned nothing")));
         }
+        self.take_over(&path, &chunk).await?;
         self.note(&path, &chunk);
         loading.done(value.clone());
         Ok(value)

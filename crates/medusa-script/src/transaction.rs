@@ -5,8 +5,10 @@
 //! VM never see each other's drafts.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::poll_fn;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -24,7 +26,8 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
 use crate::budget::Waited;
-use crate::recipe::{Needed, Statements};
+use crate::recipe::{Files, Needed, Statements};
+use crate::require::Sources;
 
 tokio::task_local! {
     static CURRENT: Rc<Transaction>;
@@ -123,6 +126,14 @@ enum Ending {
     Replay(Option<Draft>),
 }
 
+/// Files that were read from disk in the place of what there was.
+#[derive(Debug, Default)]
+pub(crate) struct FilesRead {
+    pub(crate) texts: BTreeMap<PathBuf, Arc<str>>,
+    /// What is read when that is loaded, for it asks for more.
+    pub(crate) more: Vec<Arc<Sources>>,
+}
+
 /// The edits of one task.
 pub(crate) struct Transaction {
     live: Arc<Live>,
@@ -141,6 +152,10 @@ pub(crate) struct Transaction {
     /// Of a statement in a session: where what it leaves open goes to.
     block: Option<Arc<Block>>,
     ending: RefCell<Ending>,
+    /// What was read from disk in the place of what there was.
+    read: RefCell<FilesRead>,
+    /// What the statement that is run again has read so.
+    replayed: RefCell<Files>,
 }
 
 impl Transaction {
@@ -190,6 +205,8 @@ impl Transaction {
             all_published: RefCell::default(),
             block,
             ending: RefCell::new(Ending::Publish),
+            read: RefCell::default(),
+            replayed: RefCell::default(),
         })
     }
 
@@ -245,6 +262,30 @@ impl Transaction {
             self.set_replays();
         }
         replays
+    }
+
+    /// Runs a statement again that has read these files.
+    pub(crate) fn replay(&self, files: Files) {
+        self.replayed.replace(files);
+    }
+
+    /// What takes the place of what is on disk, in what is run again: all that is not among it is as it was loaded.
+    pub(crate) fn replayed_files(&self) -> Option<Files> {
+        self.replays().then(|| Arc::clone(&self.replayed.borrow()))
+    }
+
+    /// Notes what was read from disk in the place of what there was.
+    pub(crate) fn note_read(&self, read: FilesRead) {
+        let mut all = self.read.borrow_mut();
+        all.texts.extend(read.texts);
+        all.more.extend(read.more);
+    }
+
+    /// The files that were read so.
+    pub(crate) fn files_read(&self) -> Files {
+        let read = self.read.borrow();
+        let more = read.more.iter().flat_map(|sources| sources.files_from_disk());
+        Arc::new(more.chain(read.texts.clone()).collect())
     }
 
     /// Begins what is to be committed by command, in this statement or one of the session's next.

@@ -49,6 +49,9 @@ pub(crate) struct TrialRecord {
     /// What else had a part in what was before it, in words: it cannot be had again.
     #[serde(default)]
     lost: Option<String>,
+    /// The files that they have read in the place of others, for each.
+    #[serde(default)]
+    files: Vec<BTreeMap<PathBuf, String>>,
 }
 
 fn texts(files: &Files) -> BTreeMap<PathBuf, String> {
@@ -67,15 +70,15 @@ impl TrialRecord {
         confirmed: &Recipe,
         lost: Option<String>,
     ) -> Self {
-        let told = |one: Statement| (one.source.to_string(), one.session.as_deref().map(str::to_owned));
-        let (statements, sessions) = confirmed.statements().into_iter().map(told).unzip();
+        let all = confirmed.statements();
         Self {
             generation,
             by,
             on_trial: texts(on_trial),
             confirmed: texts(&confirmed.files()),
-            statements,
-            sessions,
+            statements: all.iter().map(|one| one.source.to_string()).collect(),
+            sessions: all.iter().map(|one| one.session.as_deref().map(str::to_owned)).collect(),
+            files: all.iter().map(|one| texts(&one.files)).collect(),
             saved: texts(&confirmed.saved),
             saved_count: confirmed.saved_count,
             lost,
@@ -103,10 +106,12 @@ impl TrialRecord {
     fn recipe(self, root: &Path) -> Option<Recipe> {
         let sources = Sources::recorded(root.to_owned(), files(self.confirmed));
         let sessions = self.sessions.into_iter().chain(std::iter::repeat(None));
-        let statements = self.statements.into_iter().zip(sessions);
-        let statements = statements.map(|(source, session)| Statement {
+        let read = self.files.into_iter().chain(std::iter::repeat(BTreeMap::new()));
+        let statements = self.statements.into_iter().zip(sessions).zip(read);
+        let statements = statements.map(|((source, session), read)| Statement {
             session: session.map(Arc::from),
             source: Arc::from(source),
+            files: files(read),
         });
         let recipe = Recipe::new(Arc::new(sources)).then_all(statements)?;
         Some(recipe.with_saved(files(self.saved), self.saved_count))
@@ -266,7 +271,11 @@ mod tests {
         let files = |text: &str| Files::new([(PathBuf::from("site.luau"), Arc::from(text))].into());
         let sources = Sources::recorded(state.path().to_owned(), files("old"));
         let recipe = Recipe::new(Arc::new(sources))
-            .then_all(["a", "b"].map(|source| Statement { session: Some("7".into()), source: source.into() }))
+            .then_all(["a", "b"].map(|source| Statement {
+                session: Some("7".into()),
+                source: source.into(),
+                files: files(source),
+            }))
             .unwrap();
         assert!(TrialRecord::read(state.path()).unwrap().is_none());
         for (on_trial, has_files) in [("old", false), ("new", true)] {

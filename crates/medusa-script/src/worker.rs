@@ -20,6 +20,7 @@ use crate::call::{self, call, handler_error, vm_error};
 use crate::chunk::ScriptFiles;
 use crate::engine_context::EngineContext;
 use crate::error::ScriptError;
+use crate::handover::Handover;
 use crate::probe::{self, Point, ProbedLines};
 use crate::producer::Producer;
 use crate::request::Requests;
@@ -74,7 +75,10 @@ impl WorkerVm {
         let path = &file.path;
         lua.set_app_data(ScriptRoot(file.sources.root().into()));
         let (chunks, values) = (ScriptFiles::default(), ModuleValues::default());
-        let modules = Modules::new(Arc::clone(&file.sources), lua.globals(), &values, &chunks);
+        let handover = file.takes_over.map(|before| self.handover(before)).transpose();
+        let handover = handover.map_err(|error| ScriptError::from_lua(&error))?;
+        let modules = Modules::new(Arc::clone(&file.sources), lua.globals(), &values, &chunks)
+            .taking_over(handover.as_ref());
         let loading = async {
             let chunk = modules.compile(lua, path)?;
             let value = chunk.call_async::<Value>(()).await?;
@@ -87,6 +91,7 @@ impl WorkerVm {
                 );
                 return Err(mlua::Error::runtime(message));
             };
+            modules.take_over(path, &chunk).await?;
             self.requests.wrap(&handler)
         };
         let note = || RunNote::of_file(&path.to_string_lossy());
@@ -99,6 +104,12 @@ impl WorkerVm {
             self.handlers.borrow_mut().insert(file.id, loaded);
         }
         Ok(())
+    }
+
+    /// What the handler file `before` leaves to the one that takes its place: nothing if it was never loaded here.
+    fn handover(&self, before: u64) -> mlua::Result<Rc<Handover>> {
+        let files = self.handlers.borrow().get(&before).map(|loaded| loaded.chunks.clone());
+        Handover::begin(self.vm.lua(), files.unwrap_or_default())
     }
 
     /// Lets go of the functions whose handlers are gone.
@@ -160,6 +171,8 @@ pub(crate) struct HandlerFile {
     pub(crate) path: PathBuf,
     pub(crate) sources: Arc<Sources>,
     pub(crate) engine: Arc<EngineContext>,
+    /// The one whose place it takes, if it is loaded in the place of another.
+    pub(crate) takes_over: Option<u64>,
     pub(crate) alive: Weak<()>,
 }
 

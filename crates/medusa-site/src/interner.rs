@@ -95,6 +95,24 @@ impl Interner {
         self.handler(key, || Ok(make(inner)))
     }
 
+    /// The wrapper `outer` before another handler: what its constructor would make of that. None if it is no wrapper.
+    ///
+    /// # Errors
+    ///
+    /// There are too many.
+    pub fn wrap_anew(
+        &self,
+        outer: &Arc<dyn Handler>,
+        inner: &Arc<dyn Handler>,
+    ) -> Result<Option<Arc<dyn Handler>>, Unmade<Infallible>> {
+        let Some(made) = outer.around(Arc::clone(inner)) else { return Ok(None) };
+        let key = self.handlers.key_of(outer).unwrap_or_default();
+        match *key.splitn(3, '\0').collect::<Vec<_>>() {
+            [kind, _, options] => self.wrap(kind, Arc::clone(inner), options, |_inner| made).map(Some),
+            _ => Ok(Some(made)),
+        }
+    }
+
     /// The sink made with the arguments that `key` spells out; `make` makes it if there is none.
     ///
     /// # Errors
@@ -186,6 +204,13 @@ impl<T: ?Sized> Table<T> {
         }
         all.insert(key, Arc::downgrade(&made));
         Ok(made)
+    }
+
+    /// The key that an object was made with.
+    fn key_of(&self, object: &Arc<T>) -> Option<String> {
+        let all = self.known.lock();
+        let is_it = |known: &Weak<T>| std::ptr::addr_eq(Weak::as_ptr(known), Arc::as_ptr(object));
+        all.iter().find(|(_, known)| is_it(known)).map(|(key, _)| key.clone())
     }
 
     fn is_full(&self) -> bool {

@@ -196,6 +196,10 @@ impl Handler for Headers {
         std::slice::from_ref(&self.inner)
     }
 
+    fn around(&self, inner: Arc<dyn Handler>) -> Option<Arc<dyn Handler>> {
+        Some(Arc::new(Self::new(inner, self.changes.clone())))
+    }
+
     fn status(&self) -> Status {
         Status::new("handler.headers", self.changes.shown())
     }

@@ -1,7 +1,6 @@
 //! `help` and `source`: what the reference says of something, and where it is from.
 
 use std::fmt::Write as _;
-use std::path::Path;
 use std::sync::Arc;
 
 use medusa_http::Handler;
@@ -238,12 +237,13 @@ fn add_sources(
 ) {
     let status = handler.status();
     let function = context.functions.function_of(handler);
-    texts.push(match function.and_then(|function| places.of(&function)) {
-        Some(place) => shown(&place),
-        None => match context.sources.known_to_handlers(Path::new(&*status.name)) {
-            Some(text) if status.kind == "script" => format!("{}\n{}", status.name, text.trim_end()),
-            _ => format!("{} {}: the server's own", status.kind, status.name),
-        },
+    let place = function.and_then(|function| places.of(&function));
+    let file = context.scripts.among([handler]).into_iter().find(|_| handler.inner().is_empty());
+    let text = file.and_then(|file| file.sources.known(&file.path));
+    texts.push(match (place, text) {
+        (Some(place), _) => shown(&place),
+        (None, Some(text)) => format!("{}\n{}", status.name, text.trim_end()),
+        (None, None) => format!("{} {}: the server's own", status.kind, status.name),
     });
     for inner in handler.inner() {
         add_sources(context, places, inner, texts);

@@ -4,7 +4,7 @@ use mlua::{Lua, Table};
 
 use super::everywhere::{finish, install_everywhere};
 use super::{
-    dns, handler, handlers, help, history, http, log, monitor, probe, runs, site, timer, top, trace,
+    dns, handler, handlers, help, history, http, log, monitor, probe, runs, site, timer, top, trace, upgrade,
 };
 use crate::context::MainContext;
 use crate::require::ScriptRoot;
@@ -20,6 +20,7 @@ pub(crate) fn install_in_main(lua: &Lua, globals: &Table, context: MainContext) 
     dns::install(lua, &medusa)?;
     monitor::install(lua, &medusa)?;
     timer::install(lua, &medusa)?;
+    upgrade::install(lua, &medusa)?;
     finish(globals, &medusa)
 }
 

@@ -28,4 +28,5 @@ pub(crate) mod time;
 pub(crate) mod timer;
 pub(crate) mod top;
 pub(crate) mod trace;
+pub(crate) mod upgrade;
 pub(crate) mod url;

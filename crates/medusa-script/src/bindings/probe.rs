@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::history::of_session;
 use crate::call_site::fail;
 use crate::context::MainContext;
+use crate::counted::some_of;
 use crate::docs::{Class, Item, session_item};
 use crate::options::{Options, no_more};
 use crate::print::{first_values, show, shown_value, values};
@@ -48,9 +49,6 @@ const MOST: u64 = 1000;
 /// The seconds that it takes at most, unless another number is given, and the most.
 const TIME: Duration = Duration::from_mins(1);
 const MOST_SECONDS: f64 = 3600.0;
-
-/// The files that are named where one is not found.
-const NAMED: usize = 10;
 
 /// How many hits may be said and not read yet.
 const FEW: usize = 8;
@@ -130,13 +128,10 @@ fn lines_of(line: &Line, found: &ProbedLines) -> Result<Option<String>, String> 
         let why = "what was typed at a prompt has no lines that last: save() it, and name its file in live/";
         return Err(why.to_owned());
     }
-    let mut names: Vec<_> = found.loaded.iter().take(NAMED).cloned().collect();
-    if let Some(more) = found.loaded.len().checked_sub(NAMED).filter(|more| *more > 0) {
-        names.push(format!("{more} more"));
-    }
+    let names: Vec<_> = found.loaded.iter().cloned().collect();
     Err(format!(
         "no file {file:?} is loaded, by its path below the script's directory; there are: {}",
-        names.join(", ")
+        some_of(&names)
     ))
 }
 

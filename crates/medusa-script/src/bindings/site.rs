@@ -12,7 +12,7 @@ use crate::docs::{Class, Item, main_item};
 use crate::options::no_more;
 use crate::transaction::Transaction;
 
-pub(crate) const DOCS: &[Item] = &[main_item("site", "Site", "The running site.")];
+pub(crate) const DOCS: Item = main_item("site", "Site", "The running site.");
 
 pub(crate) const CLASS: Class = Class {
     name: "Site",

@@ -83,7 +83,8 @@ impl EngineThread {
         let sources = Sources::recorded(self.program.root.clone(), recipe.files());
         let ((vm, calls), transaction) = self.run(author, events, sources).await?;
         let mut sessions = ReplayedSessions::default();
-        for Statement { session, source } in recipe.statements() {
+        for Statement { session, source, files } in recipe.statements() {
+            transaction.replay(files);
             let session = sessions.get(&vm, session)?;
             let again = vm.run_statement(&transaction, &session, STATEMENT, &source).await;
             again.map_err(|error| error.showing(vm.sources()))?;

@@ -1,10 +1,13 @@
 //! Live edits that are kept: they run after the script, and are written beside it.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use medusa_proto::author::Author;
 use medusa_proto::with_causes;
+use medusa_site::HttpServer;
 
 use super::{EngineThread, Program, ProgramSource};
 use crate::error::ScriptError;
@@ -78,13 +81,22 @@ impl EngineThread {
 
     pub(super) async fn drift(&self) -> Result<String, ScriptError> {
         let (recipe, files) = self.written()?;
-        let gaps = recipe.gaps().clone();
-        let mut drift = on_disk(move || files.drift(&recipe)).await?;
+        let (gaps, read) = (recipe.gaps().clone(), self.read());
+        let mut drift = on_disk(move || files.drift(&recipe, read)).await?;
         drift.extend(gaps.told.iter().map(|gap| format!("* {}", self.told_gap(*gap))));
         if gaps.more > 0 {
             drift.push(format!("* {} more", gaps.more));
         }
         Ok(if drift.is_empty() { "none: what runs is what is written".to_owned() } else { drift.join("\n") })
+    }
+
+    /// What runs, as it was read: the script with its modules, and the handler files of the mounts.
+    fn read(&self) -> BTreeSet<(PathBuf, Arc<str>)> {
+        let site = self.live.site();
+        let mounts = site.parts.all::<HttpServer>().flat_map(|server| server.definition.mounts.values());
+        let handlers = self.scripts.among(mounts.map(|mount| &mount.handler));
+        let script = self.vms.current().map(|vm| vm.sources().files());
+        script.into_iter().chain(handlers.iter().map(|file| file.sources.files())).flatten().collect()
     }
 }
 

@@ -39,8 +39,7 @@ use crate::history_file::HistoryFile;
 use crate::inline::Call;
 use crate::main_vm::{EntryScript, MainVm};
 use crate::main_vms::MainVms;
-use crate::places::STATEMENT;
-use crate::recipe::{Files, Recipe, Recipes, Statement};
+use crate::recipe::{Files, Recipe, Recipes};
 use crate::require::Sources;
 use crate::transaction::{Block, MAX_OUTPUT, ProgressSender, Transaction};
 use crate::trial_record::{TrialNote, TrialRecord};
@@ -575,8 +574,8 @@ impl EngineThread {
             ProgramSource::File => sources.read(Path::new(&self.program.name)).map_err(ScriptError::new)?,
         };
         let entry = EntryScript { name: &self.program.name, source: &source };
-        vm.run_script(&transaction, &entry).await.map_err(|error| error.showing(&sources))?;
         transaction.set_replays();
+        vm.run_script(&transaction, &entry).await.map_err(|error| error.showing(&sources))?;
         self.run_live_files(&vm, &transaction).await?;
         Ok(((vm, calls), transaction))
     }

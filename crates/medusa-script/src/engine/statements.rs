@@ -11,7 +11,7 @@ use crate::error::ScriptError;
 use crate::main_vm::Ran;
 use crate::places::STATEMENT;
 use crate::print;
-use crate::recipe::Statement;
+use crate::recipe::{Files, Statement};
 use crate::transaction::{Block, ProgressSender, Transaction};
 
 impl SessionHandle {
@@ -53,13 +53,17 @@ impl EngineThread {
         let run = vm.run_statement(&transaction, &names, STATEMENT, source).await;
         if run.is_err() && base.is_some() && !block.is_open() {
             // What was begun could not be committed.
-            block.statements.lock().push(Statement { session: None, source: ABORT.into() }, false);
+            block
+                .statements
+                .lock()
+                .push(Statement { session: None, source: ABORT.into(), files: Files::default() }, false);
             self.note_made(block, base, &[]);
         }
         let ran = run.map_err(|error| error.showing(vm.sources()))?;
         self.vms.follow();
         let published = transaction.published();
-        remember(block, load, source, &ran, base.is_some() || published.is_some() || block.is_open());
+        let is_part = base.is_some() || published.is_some() || block.is_open();
+        remember(block, load, source, transaction.files_read(), &ran, is_part);
         if !block.is_open() {
             self.note_made(block, base, &transaction.all_published());
         }
@@ -73,7 +77,7 @@ impl EngineThread {
 
 /// Remembers a statement, for when its generation is made again: with those that make it if it `is_part` of a change, or has changed
 /// anything, and else for those that may need what it has left.
-fn remember(block: &Block, load: u64, source: &str, ran: &Ran, is_part: bool) {
+fn remember(block: &Block, load: u64, source: &str, files: Files, ran: &Ran, is_part: bool) {
     let has_value = ran.values.get(1).is_some_and(|value| !value.is_nil());
     let mut needed = block.needed.lock();
     if !is_part && !ran.assigned {
@@ -85,11 +89,12 @@ fn remember(block: &Block, load: u64, source: &str, ran: &Ran, is_part: bool) {
     let mut statements = block.statements.lock();
     if ran.uses {
         for source in needed.take(load) {
-            statements.push(Statement { session: Some(block.label()), source }, true);
+            statements
+                .push(Statement { session: Some(block.label()), source, files: Files::default() }, true);
         }
     } else if has_value {
         needed.forget_values(false);
     }
     let session = (ran.uses || ran.leaves || has_value).then(|| block.label());
-    statements.push(Statement { session, source: source.into() }, ran.assigned || ran.leaves);
+    statements.push(Statement { session, source: source.into(), files }, ran.assigned || ran.leaves);
 }

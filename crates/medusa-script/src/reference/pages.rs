@@ -2,7 +2,7 @@
 
 use crate::bindings::{
     cookie, dns, events, fetch, handler, handlers, help_docs, history, http, json, log, monitor, probe, runs,
-    shared, site, time, timer, top, trace, url,
+    shared, site, time, timer, top, trace, upgrade, url,
 };
 use crate::docs::{Class, Item, item};
 use crate::{forms, request, respond, websocket};
@@ -140,7 +140,7 @@ pub(super) const PAGES: &[Page] = &[
         file: "site.md",
         title: "The site and the globals",
         intro: "What is there without asking.",
-        items: site::DOCS,
+        items: &[site::DOCS, upgrade::DOCS],
         classes: &[site::CLASS],
     },
     Page {

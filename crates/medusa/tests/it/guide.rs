@@ -6,7 +6,7 @@ use medusa_testkit::{WebSocket, wait};
 use super::support::{start, web};
 
 /// The example of the guide that follows this text.
-fn guide_example(before: &str) -> &'static str {
+pub(crate) fn guide_example(before: &str) -> &'static str {
     let guide = include_str!("../../../../docs/scripting.md");
     let rest = guide.split_once(before).expect("the text").1;
     rest.split("```lua\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example")

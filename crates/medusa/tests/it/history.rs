@@ -47,7 +47,7 @@ impl Session {
 }
 
 /// A report without its workers and time.
-fn short(report: &str) -> String {
+pub(crate) fn short(report: &str) -> String {
     let (start, rest) = report.split_once("  (").unwrap_or((report, ""));
     let end = rest.split_once(')').map_or("", |(_, end)| end);
     format!("{start}{end}")

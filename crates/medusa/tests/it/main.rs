@@ -65,5 +65,6 @@ mod top;
 mod trace;
 mod tutorial;
 mod under_way;
+mod upgrade;
 mod websocket;
 mod zones;

@@ -178,7 +178,12 @@ fn who_is_limited_to_a_mount_changes_no_other() {
     };
     let (status, _, error) = ran(&site, port, "web:mount('/api/x', function() return 'x' end)");
     assert_eq!(status, Some(0), "{error}");
+    site.write("h.luau", "return function() return 'old' end");
+    server.eval("for _, path in { '/api/h', '/h' } do web:mount(path, medusa.handler.script('h.luau')) end");
+    site.write("h.luau", "return function() return 'new' end");
     for statement in [
+        "medusa.upgrade('h')",
+        "medusa.upgrade(web.mounts[4])",
         "web:mount('/apix', function() end)",
         "web:mount('/api/y', function() end) web.mounts[1]:remove()",
         "web:mount('/api/z', function() end) web:set_log(medusa.log.file('b.log'))",
@@ -191,6 +196,10 @@ fn who_is_limited_to_a_mount_changes_no_other() {
             "{statement}: {error}"
         );
     }
+    let (status, _, error) = ran(&site, port, "medusa.upgrade(web.mounts[3])");
+    assert_eq!(status, Some(0), "{error}");
+    assert_eq!((server.get("/h").text(), server.get("/api/h").text()), ("old".into(), "new".into()));
+    server.eval("web.mounts[3]:remove() web.mounts[3]:remove()");
     assert_eq!((server.get("/").text(), server.get("/api/x").text()), ("ok".into(), "x".into()));
     assert_eq!(server.eval("#web.mounts"), "2");
     let whole = ["reload()", "stop()", "kill(1)", "save('why')", "drain(1)"];

@@ -99,6 +99,10 @@ impl Handler for Compress {
         std::slice::from_ref(&self.inner)
     }
 
+    fn around(&self, inner: Arc<dyn Handler>) -> Option<Arc<dyn Handler>> {
+        Some(Arc::new(Self::new(inner)))
+    }
+
     fn status(&self) -> Status {
         let inner = self.inner.status();
         Status::new("handler.compress", inner.name.clone())

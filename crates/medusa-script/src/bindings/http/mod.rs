@@ -25,7 +25,7 @@ use crate::transaction::Transaction;
 
 use listen::ListenDefaults;
 use mount::MountValue;
-pub(super) use mount::mounted;
+pub(super) use mount::{mount_id, mounted};
 
 pub(crate) use limits::CLASS as LIMITS;
 pub(crate) use listen::CLASS as LISTEN;

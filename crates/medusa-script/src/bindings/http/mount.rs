@@ -90,10 +90,15 @@ impl MountValue {
     }
 }
 
+/// What a mount is known by; none if it is no mount.
+pub(in crate::bindings) fn mount_id(value: &Value) -> Option<MountId> {
+    let mount = value.as_userdata().and_then(|data| data.borrow::<MountValue>().ok())?;
+    Some(mount.0.clone())
+}
+
 /// The handler of a mount; none if it is no mount.
 pub(in crate::bindings) fn mounted(lua: &Lua, value: &Value) -> Option<mlua::Result<Arc<dyn Handler>>> {
-    let mount = value.as_userdata().and_then(|data| data.borrow::<MountValue>().ok())?;
-    Some(mount.look(lua, |mount| Arc::clone(&mount.handler)))
+    Some(MountValue(mount_id(value)?).look(lua, |mount| Arc::clone(&mount.handler)))
 }
 
 impl UserData for MountValue {
