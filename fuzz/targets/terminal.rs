@@ -3,12 +3,6 @@
 
 #![no_main]
 
-mod protocol {
-    //! Of the protocol, how long a request may be.
-
-    pub(crate) const MAX_REQUEST: usize = 1024 * 1024;
-}
-
 #[path = "../../crates/medusa-monitor/src/terminal/mod.rs"]
 mod terminal;
 

@@ -22,6 +22,7 @@ use medusa_monitor::{CallError, Client, Completion, Done, Failure, OnTrial, Op, 
 use medusa_proto::with_causes;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 
 use crate::remote::{Remote, show};
 use crate::term;
@@ -131,6 +132,17 @@ impl Link {
     }
 }
 
+/// How far what was typed is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Acted {
+    /// There is nothing to do before something comes.
+    Waits,
+    /// There is more, once it is seen what else has come.
+    Pauses,
+    /// The person leaves.
+    Leaves,
+}
+
 /// A person at a terminal, and a server.
 struct Attached<'a> {
     remote: &'a Remote,
@@ -169,7 +181,8 @@ impl<'a> Attached<'a> {
         let mut this = Self { remote, terminal, keep, link, state, interrupted, complete_until, out };
         this.ask();
         loop {
-            if this.act() {
+            let acted = this.act();
+            if acted == Acted::Leaves {
                 return Ok(());
             }
             tokio::select! {
@@ -190,6 +203,7 @@ impl<'a> Attached<'a> {
                 said = said(&mut this.link) => this.hear(said),
                 () = passed(this.state.next_drawing(Instant::now())) => this.redraw(),
                 () = passed(this.complete_until) => this.complete(Completion::default()),
+                () = yield_now(), if acted == Acted::Pauses => {}
             }
         }
         this.terminal.end(&mut this.out);
@@ -207,23 +221,27 @@ impl<'a> Attached<'a> {
         self.terminal.reprompt(&self.state.text(Instant::now()), &mut self.out);
     }
 
-    /// Does what was asked for by now; whether that was to leave.
-    fn act(&mut self) -> bool {
-        let mut leaves = false;
+    /// Does what was asked for by now, or a piece of it.
+    fn act(&mut self) -> Acted {
+        let mut acted = Acted::Waits;
         while let Some(action) = self.terminal.step(&mut self.out) {
             match action {
                 Action::Submit(source) => self.submit(source),
                 Action::Interrupt => self.interrupt(),
                 Action::Complete { line, at } => self.ask_completion(line, at),
                 Action::Leave => {
-                    leaves = true;
+                    acted = Acted::Leaves;
+                    break;
+                }
+                Action::Pause => {
+                    acted = Acted::Pauses;
                     break;
                 }
             }
         }
         self.keep.append(&self.terminal.history().take_unsaved());
         self.flush();
-        leaves
+        acted
     }
 
     /// Asks the session; another one, if that has ended.

@@ -1,10 +1,12 @@
 //! A prompt on a channel: the editor of all front ends, for a terminal at the client's end.
 
+use std::future::ready;
 use std::pin::pin;
 use std::time::Duration;
 
 use medusa_proto::progress::TaskProgress;
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::connection::ClientTerminal;
@@ -21,6 +23,9 @@ const INTERRUPT: &[u8] = b"\x03";
 
 /// What is asked first of those who have to say what their session is for.
 const WHY: &str = "reason for this session: ";
+
+/// What somebody is told whose session was ended.
+const ENDED: &str = "the session was ended";
 
 /// A terminal at the client's end, and what it is shown.
 pub(super) struct Prompt<'a, C: Control> {
@@ -81,6 +86,11 @@ impl<'a, C: Control> Prompt<'a, C> {
                     Action::Interrupt => {}
                     Action::Complete { line, at } => self.complete(line, at).await?,
                     Action::Leave => return self.leave(None).await,
+                    Action::Pause => {
+                        if self.pause().await? {
+                            return self.leave(Some(ENDED)).await;
+                        }
+                    }
                 }
             }
             if self.at_end {
@@ -95,8 +105,23 @@ impl<'a, C: Control> Prompt<'a, C> {
                 Came::News(news) => self.hear_news(&news),
                 Came::Redraw => self.redraw(),
                 Came::Silence => return self.leave(Some("nothing was typed for too long")).await,
-                Came::Ended => return self.leave(Some("the session was ended")).await,
+                Came::Ended => return self.leave(Some(ENDED)).await,
             }
+        }
+    }
+
+    /// Lets others have their turn, and hears what came meanwhile, as it may be Ctrl-C; whether the session was ended.
+    async fn pause(&mut self) -> Result<bool, Left> {
+        self.flush().await?;
+        yield_now().await;
+        tokio::select! {
+            biased;
+            _who = self.session.seat().ended() => Ok(true),
+            input = self.inbox.next() => {
+                self.take(&input.ok_or(Left)?);
+                Ok(false)
+            }
+            () = ready(()) => Ok(false),
         }
     }
 

@@ -373,6 +373,31 @@ fn a_prompt_runs_what_is_typed_and_ctrl_c_ends_it() {
 }
 
 #[test]
+fn who_types_what_takes_long_holds_up_nobody() {
+    let server = start();
+    let mut ssh = server.with_key("view", &["-tt"], &[]);
+    ssh.env("TERM", "xterm-256color");
+    let mut child = piped(ssh);
+    let mut input = child.stdin.take().expect("piped");
+    let mut output = child.stdout.take().expect("piped");
+    let shown = thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
+    let row = "a".repeat(32_000);
+    input.write_all(format!("{row}\x1b\r{row}").as_bytes()).expect("written");
+    input.write_all(&b"\x10\x0e".repeat(100_000)).expect("written");
+    let begun = Instant::now();
+    while server.sessions.list().is_empty() {
+        assert!(begun.elapsed() < DEADLINE);
+        thread::yield_now();
+    }
+    let number = server.sessions.list()[0].number;
+    assert_eq!(run(server.with_key("view", &[], &["ping()"])).0, Some(0));
+    assert_eq!(run(server.with_key("program", &[], &[&format!("kill({number})")])).0, Some(0));
+    let (status, _, error) = told(&child.wait_with_output().expect("it ends"));
+    assert_eq!(status, Some(1), "{error}");
+    shown.join().expect("no panic").expect("it was read");
+}
+
+#[test]
 fn clients_that_never_log_in_keep_nobody_out() {
     let server = start();
     let mut hostile = Vec::new();

@@ -70,6 +70,11 @@ impl History {
         self.entries.len()
     }
 
+    /// How long they are together.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The entry with this number; 0 is the oldest.
     pub(super) fn get(&self, number: usize) -> Option<&str> {
         self.entries.get(number).map(String::as_str)

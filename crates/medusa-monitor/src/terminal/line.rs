@@ -8,10 +8,8 @@ use std::ops::Range;
 
 use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation};
 
-use crate::protocol::MAX_REQUEST;
-
-/// The longest text, in bytes: no request takes more.
-pub(super) const MAX_LINE: usize = MAX_REQUEST;
+/// The longest text, in bytes. What is longer comes from a file; and at each key all of it may be gone through.
+pub(super) const MAX_LINE: usize = 64 * 1024;
 /// How many bytes of edits can be undone, and how many edits. Beyond it the oldest are forgotten.
 const MAX_UNDO_BYTES: usize = 2 * MAX_LINE;
 const MAX_EDITS: usize = 1000;

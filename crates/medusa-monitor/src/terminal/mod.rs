@@ -14,8 +14,9 @@
 //!                └──┘                                      └─ print(), page(); Ctrl-C: Interrupt
 //! ```
 //!
-//! **Invariants:** what is typed while nothing is edited waits, in order, so that when bytes arrive changes nothing. What
-//! is kept is bounded: text by [`mod@line`], keys that wait by [`MAX_KEYS`], rows by the screen. Nothing shown steers the
+//! **Invariants:** what is typed while nothing is edited waits, in order, so that when bytes arrive changes nothing; but
+//! where keys take long, Ctrl-C does not wait for those before it. What is kept is bounded: text by [`mod@line`], keys that
+//! wait by [`MAX_KEYS`], rows by the screen; and so is what is done at a time, by [`STEP`]. Nothing shown steers the
 //! terminal.
 
 mod cells;
@@ -47,7 +48,11 @@ use pager::Pager;
 use screen::{Screen, View};
 
 /// How many keys wait while a statement runs. Of more, none is taken: half of what was pasted is nobody's wish.
-pub const MAX_KEYS: usize = MAX_LINE;
+pub const MAX_KEYS: usize = 4 * MAX_LINE;
+/// How much is done at a time, as [`weight`](Terminal::weight) has it: a millisecond or two, for others wait meanwhile.
+const STEP: usize = 2 * MAX_LINE;
+/// What any key weighs.
+const KEY: usize = 64;
 /// The time within which who is asked what may stand somewhere has to answer: after that it is nothing, and what was typed
 /// meanwhile goes on.
 pub const COMPLETE_WITHIN: Duration = Duration::from_secs(5);
@@ -100,6 +105,8 @@ pub enum Action {
         /// Where the cursor is.
         at: usize,
     },
+    /// That others have their turn: more was typed than is done at a time. Answered with the next [`Terminal::step`].
+    Pause,
 }
 
 /// A prompt on a terminal.
@@ -111,6 +118,8 @@ pub struct Terminal {
     interrupts: usize,
     /// Whether keys found no room.
     dropped: bool,
+    /// Whether keys wait that could be obeyed.
+    behind: bool,
     mode: Mode,
     /// Whether the text is what is at work.
     submitted: bool,
@@ -170,6 +179,7 @@ impl Terminal {
             keys: VecDeque::new(),
             interrupts: 0,
             dropped: false,
+            behind: false,
             mode: Mode::Busy,
             submitted: false,
             prompt: String::new(),
@@ -207,6 +217,15 @@ impl Terminal {
     /// Does what was typed, up to the next thing that is not this module's to do. Called after everything else here until
     /// it returns none.
     pub fn step(&mut self, out: &mut Vec<u8>) -> Option<Action> {
+        let is_busy = matches!(self.mode, Mode::Busy | Mode::Completing);
+        if std::mem::take(&mut self.behind)
+            && !is_busy
+            && self.take_interrupt()
+            && let Some(action) = self.press(Key::Interrupt, out)
+        {
+            return Some(action);
+        }
+        let mut room = STEP;
         loop {
             match self.mode {
                 Mode::Busy => return self.take_interrupt().then_some(Action::Interrupt),
@@ -218,16 +237,29 @@ impl Terminal {
                 }
                 _ => {}
             }
+            if room == 0 && !self.keys.is_empty() {
+                self.behind = true;
+                return Some(Action::Pause);
+            }
             let Some(key) = self.keys.pop_front() else {
                 self.tell_dropped(out);
                 self.draw(out);
                 return None;
             };
             self.interrupts -= usize::from(key == Key::Interrupt);
+            let before = self.weight();
             if let Some(action) = self.press(key, out) {
                 return Some(action);
             }
+            room = room.saturating_sub(before.max(self.weight()));
         }
+    }
+
+    /// How long a key may take, in bytes that it goes through one by one: most go through a row, which may be all of the
+    /// text. To search them is faster.
+    fn weight(&self) -> usize {
+        let searched = if matches!(self.mode, Mode::Searching) { self.history.bytes() / 16 } else { 0 };
+        KEY + self.line.text().len() + searched
     }
 
     /// Whether Ctrl-C waits among what was typed.

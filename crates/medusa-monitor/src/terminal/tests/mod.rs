@@ -40,7 +40,9 @@ impl Seat {
         let mut out = Vec::new();
         act(&mut self.terminal, &mut out);
         while let Some(action) = self.terminal.step(&mut out) {
-            self.actions.push(action);
+            if action != Action::Pause {
+                self.actions.push(action);
+            }
         }
         self.screen.write(&out);
     }
@@ -381,7 +383,7 @@ fn too_much_is_told_and_not_run() {
     seat.bytes(&[b"\x1b[200~", &vec![b'x'; MAX_LINE / 2][..]].concat());
     seat.bytes(&[&vec![b'x'; MAX_LINE / 2 + 1][..], b"\x1b[201~\r"].concat());
     assert!(seat.actions.is_empty());
-    assert!(seat.screen.text().iter().any(|line| line.starts_with("a statement may have 1048576 bytes")));
+    assert!(seat.screen.text().iter().any(|line| line.starts_with("a statement may have 65536 bytes")));
     seat.press("\x03ok()\r");
     assert_eq!(seat.submitted(), ["ok()"]);
     for _ in 0..3 {
@@ -396,4 +398,32 @@ fn too_much_is_told_and_not_run() {
     seat.bytes(&vec![b'y'; MAX_KEYS + 5]);
     seat.bytes(&vec![3; MAX_KEYS + 5]);
     assert!(seat.actions.iter().all(|action| *action == Action::Interrupt));
+}
+
+#[test]
+fn a_step_is_short_whatever_was_typed() {
+    let mut seat = Seat::new(WIDE);
+    let row = "a".repeat(MAX_LINE / 2 - 1);
+    seat.press(&format!("{row}\x1b\r{row}"));
+    let keys = b"\x10\x0e".repeat(2000);
+    seat.terminal.feed(&keys);
+    let mut out = Vec::new();
+    for step in 1..=5 {
+        assert_eq!(seat.terminal.step(&mut out), Some(Action::Pause));
+        assert!(seat.terminal.keys.len() >= keys.len() - 2 * step, "step {step}");
+    }
+    assert_eq!(out, b"", "nothing is drawn before the last");
+    // Nobody has to wait for all of that to get out of it.
+    seat.press("\x03");
+    assert!(seat.terminal.keys.is_empty() && seat.terminal.line.text().is_empty());
+    seat.press("ok()\r");
+    assert_eq!(seat.submitted(), ["ok()"]);
+}
+
+#[test]
+fn many_keys_are_obeyed_in_their_order() {
+    let mut seat = Seat::new(WIDE);
+    seat.press(&"ab\x7f\x1b[D".repeat(3 * STEP / KEY));
+    seat.press("\x15\x0bok()\r");
+    assert_eq!(seat.submitted(), ["ok()"]);
 }

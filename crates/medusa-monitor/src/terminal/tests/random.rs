@@ -141,6 +141,7 @@ impl Seat {
                 }
                 Action::Leave => terminal.prompt("> ", &mut out),
                 Action::Interrupt => {}
+                Action::Pause => continue,
             }
             self.actions.push(action);
         }
