@@ -42,6 +42,11 @@ where
         (self.eval)(source, events).await
     }
 
+    async fn incomplete(&self, source: String) -> Option<Failure> {
+        let failure = Failure { incomplete: true, ..Failure::new("statement:1: no end") };
+        source.ends_with('{').then_some(failure)
+    }
+
     async fn reload(
         &self,
         _confirm: Option<f64>,

@@ -47,6 +47,9 @@ pub trait Control: 'static {
         events: mpsc::Sender<TaskProgress>,
     ) -> impl Future<Output = Result<Done, Failure>>;
 
+    /// What is wrong with a statement that only wants more lines; none with any other. Nothing of it is run.
+    fn incomplete(&self, source: String) -> impl Future<Output = Option<Failure>>;
+
     /// Runs the script anew; to be confirmed within so many seconds, if that is given.
     fn reload(
         &self,
@@ -248,8 +251,14 @@ impl<C: Control> Session<C> {
         Failure::new(why)
     }
 
-    /// Performs what is recorded. What changes the server is not done if it cannot be.
+    /// Performs what is recorded. What changes the server is not done if it cannot be. Of a statement that only wants more lines
+    /// nothing is done, so there is nothing to record: clients send it again with each line.
     async fn record(&self, op: Op, events: mpsc::Sender<TaskProgress>) -> Result<Done, Failure> {
+        if let Op::Eval { source } = &op
+            && let Some(failure) = self.monitor.control.incomplete(source.clone()).await
+        {
+            return Err(failure);
+        }
         let audited = self.begin(&op).await;
         let audited = audited.map_err(|error| Failure::new(format!("not done: {}", with_causes(&error))))?;
         let _shown = self.seat.running(match &op {

@@ -20,6 +20,7 @@ use medusa_monitor::protocol::{MAX_REQUEST, Reply};
 use medusa_monitor::terminal::{Action, COMPLETE_WITHIN, Terminal, TerminalKind};
 use medusa_monitor::{CallError, Client, Completion, Done, Failure, OnTrial, Op, PromptState, Requests};
 use medusa_proto::with_causes;
+use medusa_script::incomplete;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
@@ -57,18 +58,22 @@ pub(crate) fn attach(remote: &Remote, person: Person) -> Result<(), String> {
 fn run_all(remote: &Remote) -> Result<(), String> {
     let mut client = remote.connect()?;
     let (mut stdin, mut source) = (io::stdin().lock(), String::new());
-    let mut incomplete = None;
+    let mut lacks = None;
     loop {
         let room = (MAX_REQUEST - source.len().min(MAX_REQUEST)) as u64 + 1;
         let read = stdin.by_ref().take(room).read_line(&mut source);
         if read.map_err(|error| format!("cannot read standard input: {error}"))? == 0 {
-            return incomplete.map_or(Ok(()), Err);
+            return lacks.map_or(Ok(()), Err);
         }
         if source.trim().is_empty() {
             source.clear();
             continue;
         }
-        incomplete = None;
+        // The server need not see each line of a long one.
+        lacks = incomplete(&source).map(|error| error.render());
+        if lacks.is_some() && source.len() < MAX_REQUEST {
+            continue;
+        }
         match client.call(&Op::Eval { source: source.clone() }, show) {
             Ok(done) => {
                 if let Some(value) = done.value {
@@ -76,7 +81,7 @@ fn run_all(remote: &Remote) -> Result<(), String> {
                 }
                 source.clear();
             }
-            Err(CallError::Failed(failure)) if failure.incomplete => incomplete = Some(failure.message),
+            Err(CallError::Failed(failure)) if failure.incomplete => lacks = Some(failure.message),
             Err(error) => return Err(with_causes(&error)),
         }
     }

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::audit::{AuditLog, LogLimits};
+use crate::audit::{AuditFiles, AuditLog, LogLimits, Record, RecordKind, Text};
 use crate::client::{CallError, Client};
 use crate::fake::{Fake, OnDrop};
 use crate::protocol::{Done, Killed, MAX_REQUEST, Op};
@@ -138,6 +138,30 @@ fn a_session_answers_one_request_after_the_other() {
         for what in ["eval", "eval", "stop"] {
             assert_eq!(running.calls.recv().await, Some(format!("{what} {me}")));
         }
+    });
+}
+
+#[test]
+fn what_only_wants_more_lines_is_not_recorded() {
+    let client = |path: PathBuf| {
+        let mut client = Client::connect(&path).expect("it runs");
+        for source in ["t = {", "t = {\n1,\n{"] {
+            match client.call(&eval(source), drop) {
+                Err(CallError::Failed(failure)) => assert!(failure.incomplete, "{failure}"),
+                other => panic!("{other:?}"),
+            }
+        }
+        client.call(&eval("t = {}"), drop).expect("done");
+        let (files, mut records) = (AuditFiles::new(&path), Vec::new());
+        let key = files.key(None).expect("a key");
+        files.check(&key, &[], |line| records.extend(Record::decode(line.bytes))).expect("readable");
+        records.retain(|record| record.kind == RecordKind::Statement);
+        records
+    };
+    beside(client, |mut running, records| async move {
+        let [record] = &records[..] else { panic!("{records:?}") };
+        assert_eq!(record.text.as_ref().map(Text::kept), Some("t = {}"));
+        assert!(running.calls.recv().await.is_some() && running.calls.try_recv().is_err(), "one was run");
     });
 }
 

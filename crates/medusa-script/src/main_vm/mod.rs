@@ -41,6 +41,7 @@ use crate::transaction::{Block, Transaction};
 use crate::vm::Vm;
 use sessions::{MAX_NAMES, Mentioned, VmSessions};
 
+pub use sessions::incomplete;
 pub(crate) use sessions::{ReplayedSessions, SessionNames};
 
 /// A main VM.

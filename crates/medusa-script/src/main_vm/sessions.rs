@@ -8,11 +8,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Weak};
 
+use mlua::chunk::Compiler;
 use mlua::{Function, Lua, MultiValue, Table, Value};
 
 use super::MainVm;
 use crate::chunk::load;
 use crate::error::ScriptError;
+use crate::places::STATEMENT;
 use crate::syntax::{Locals, TokenKind, locals, tokens};
 use crate::transaction::Block;
 
@@ -159,6 +161,22 @@ pub(super) fn compile(
     telling.map_or_else(|| load(source), Ok)
 }
 
+/// What is wrong with a statement that only wants more lines; none with any other, right or wrong. It takes no VM, and nothing
+/// is run.
+pub fn incomplete(source: &str) -> Option<ScriptError> {
+    let compiler = Compiler::new();
+    let Err(mlua::Error::SyntaxError { message, incomplete_input: true }) = compiler.compile(source) else {
+        return None;
+    };
+    // `if a then b() else c()` is a value, too.
+    if compiler.compile(format!("return {source}")).is_ok() {
+        return None;
+    }
+    let file = STATEMENT.trim_start_matches('=');
+    let message = format!("{file}:{}", message.trim_start_matches(':'));
+    Some(ScriptError::from_lua(&mlua::Error::SyntaxError { message, incomplete_input: true }))
+}
+
 /// A name that no script knows.
 pub(super) fn unknown_name() -> String {
     format!("__local_{:016x}", RandomState::new().hash_one(0))
@@ -182,4 +200,21 @@ fn telling(source: &str, declare: &str) -> Option<String> {
     let (before, after) = source.split_at(end);
     let between = if after.is_empty() { "\n" } else { " " };
     Some(format!("{before}{between}do {} end {after}", tells.join(";")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_wants_more_lines_is_incomplete() {
+        for source in ["t = {", "if a then", "f(", "function f()\n  return 1", "x =", "f = function()"] {
+            let error = incomplete(source).unwrap_or_else(|| panic!("{source:?}"));
+            assert!(error.is_incomplete() && error.render().starts_with("statement:"), "{error:?}");
+        }
+        for source in ["", "t = {}", "1 + 1", "f)", "if a then b() else c()", "local x = 1", "\0", "x = = 1"]
+        {
+            assert!(incomplete(source).is_none(), "{source:?}");
+        }
+    }
 }

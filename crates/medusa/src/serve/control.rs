@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use medusa_http::{TooManyTraces, Trace, TraceEnd, TraceFilter};
@@ -17,12 +18,16 @@ use medusa_proto::author::{Author, Via};
 use medusa_proto::progress::TaskProgress;
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
-use medusa_script::{Engine, Evaluated, Loaded, ProgressSender, ScriptError, SessionHandle};
+use medusa_script::{Engine, Evaluated, Loaded, ProgressSender, ScriptError, SessionHandle, incomplete};
 use medusa_site::{Generation, HandlerUse, explain, reason_of, trial_of};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::spawn_blocking;
 
 use super::manager::Reloading;
 use crate::target::Target;
+
+/// How many statements are looked at for their end at a time.
+const MAX_CHECKS: usize = 2;
 
 /// A running server, for signals and sessions, which tell it what to do.
 pub(super) struct Controls {
@@ -33,12 +38,14 @@ pub(super) struct Controls {
     started: Instant,
     stopping: watch::Sender<bool>,
     reload: Notify,
+    checks: Arc<Semaphore>,
 }
 
 impl Controls {
     pub(super) fn new(engine: Engine, workers: Workers, target: Target, audit: AuditLog) -> Self {
         let (stopping, reload) = (watch::Sender::new(false), Notify::new());
-        Self { engine, workers, target, audit, started: Instant::now(), stopping, reload }
+        let checks = Arc::new(Semaphore::new(MAX_CHECKS));
+        Self { engine, workers, target, audit, started: Instant::now(), stopping, reload, checks }
     }
 
     /// Runs the script for the first time.
@@ -185,6 +192,16 @@ impl Control for Controls {
             tracing::info!(by = %author, report, "changed by a statement");
         }
         Ok(Done { value, generation, report, ..Done::default() })
+    }
+
+    /// On a thread of its own, as a long one takes a while.
+    async fn incomplete(&self, source: String) -> Option<Failure> {
+        let permit = Arc::clone(&self.checks).acquire_owned().await.ok()?;
+        let checked = spawn_blocking(move || {
+            let _one_of_few = permit;
+            incomplete(&source)
+        });
+        checked.await.ok().flatten().map(|error| failure(&error))
     }
 
     async fn reload(

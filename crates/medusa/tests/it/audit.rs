@@ -81,6 +81,25 @@ fn what_sessions_do_is_recorded_whole_and_shown() {
 }
 
 #[test]
+fn a_statement_of_many_lines_is_recorded_once() {
+    let site = web("");
+    let server = start(&site);
+    let long = format!("t = {{\n{}}}", "  'a line of it',\n".repeat(300));
+    let words = ["attach", "--state", server.state().to_str().expect("UTF-8")];
+    let done = MEDUSA.run_reading(words, &format!("{long}\nreturn #t\n"));
+    assert_eq!((done.status.code(), &*done.stdout), (Some(0), "300\n"), "{done}");
+    let statements = recorded(&server, "statement", 2);
+    let texts: Vec<_> =
+        statements.iter().map(|record| record["text"].as_str().expect("text").trim()).collect();
+    assert_eq!(texts, [&*long, "return #t"]);
+    // Whoever asks the server is told so, and leaves no trace either.
+    let told = server.command(["eval", "t = {"]).failure(1);
+    assert!(told.contains("statement:1:"), "{told}");
+    server.eval("t = nil");
+    assert_eq!(recorded(&server, "statement", 3).len(), 3);
+}
+
+#[test]
 fn a_killed_server_leaves_a_log_that_is_whole() {
     let site = web("");
     let mut server = start(&site);
