@@ -1,5 +1,6 @@
 //! What a session tells the log: that it began, what it does and what becomes of that, and that it ended.
 
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use medusa_proto::access::Timestamp;
@@ -46,7 +47,7 @@ impl Auditor {
 
     /// Records that somebody has shown to be it on a connection, which may then have sessions.
     pub fn login(log: &AuditLog, identity: &Identity) {
-        log.note(record(RecordKind::Login, &identity.who, identity.front_end, Some(identity.rights.role)));
+        log.note(record_of(RecordKind::Login, identity));
     }
 
     /// Records that `who`, as they call themselves, was refused.
@@ -60,7 +61,9 @@ impl Auditor {
     ///
     /// It could not be recorded, so it must not be done.
     pub async fn strict(&self, kind: RecordKind, text: &str) -> Result<Audited<'_>, AuditError> {
-        let record = self.record(kind).text(text, MAX_STATEMENT);
+        // A request is small, or it is refused when it is looked at.
+        let most = if kind == RecordKind::Statement { MAX_STATEMENT } else { MAX_RESULT };
+        let record = self.record(kind).text(text, most);
         match self.log.append(record).await {
             Ok(seq) => {
                 let result = Record { of: Some(seq), ..self.record(RecordKind::Result) };
@@ -88,9 +91,13 @@ impl Auditor {
     }
 
     fn record(&self, kind: RecordKind) -> Record {
-        let Identity { who, rights, front_end, .. } = &self.identity;
-        Record { session: Some(self.session), ..record(kind, who, *front_end, Some(rights.role)) }
+        Record { session: Some(self.session), ..record_of(kind, &self.identity) }
     }
+}
+
+fn record_of(kind: RecordKind, identity: &Identity) -> Record {
+    let Identity { who, login, rights, front_end, .. } = identity;
+    Record { login: Some(Arc::clone(login)), ..record(kind, who, *front_end, Some(rights.role)) }
 }
 
 fn record(kind: RecordKind, who: &str, front_end: FrontEnd, role: Option<Role>) -> Record {

@@ -22,8 +22,8 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::chain::Head;
-use super::quota::{Quotas, SHARE, STRANGERS};
-use super::record::{Record, RecordKind};
+use super::quota::{Need, Quotas, SHARE, Spender};
+use super::record::{Outcome, Record, RecordKind, Text};
 use super::writer::{AuditError, LogLimits, LogWriter};
 
 /// How many records may wait: of those that say who looked, of all that nobody waits for, and of all. So whoever looks
@@ -273,21 +273,27 @@ impl Keeper {
         let Some(who) = &record.who else { return Ok(()) };
         // Those who are refused a session are one, and not the one they may claim to be.
         let is_stranger = record.kind == RecordKind::Refusal && record.session.is_none();
-        let person = if is_stranger { "a stranger".to_owned() } else { who.identity() };
-        let share = match (is_stranger, is_awaited) {
-            (true, _) => STRANGERS,
-            // Whoever looks without end may change something all the same.
-            (false, false) => SHARE / 2,
-            (false, true) => SHARE,
+        let (spender, need) = match (is_stranger, is_awaited) {
+            // There is nothing that they need more.
+            (true, _) => (Spender::stranger(), Need::Request),
+            (false, is_awaited) => {
+                let spender = Spender::new(record.login.as_deref(), who.identity());
+                let need = match record.kind {
+                    _ if !is_awaited => Need::Look,
+                    RecordKind::Request => Need::Request,
+                    _ => Need::Statement,
+                };
+                (spender, need)
+            }
         };
         let length = length as u64;
         match record.kind {
             RecordKind::Login | RecordKind::Refusal | RecordKind::Statement | RecordKind::Request => {
-                let fits = self.quotas.take(person, length, share, Instant::now());
+                let fits = self.quotas.take(&spender, length, need, Instant::now());
                 if fits { Ok(()) } else { Err(AuditError::Quota { bytes: SHARE }) }
             }
             _ => {
-                self.quotas.charge(person, length, Instant::now());
+                self.quotas.charge(&spender, length, Instant::now());
                 Ok(())
             }
         }
@@ -383,7 +389,11 @@ fn succeed(seq: u64, reply: Option<Waiter>) {
 }
 
 fn length(record: &Record) -> usize {
-    AROUND + record.text.as_ref().map_or(0, |text| text.kept().len())
+    let Record { text, effect, result, .. } = record;
+    let kept = |text: &Text| text.kept().len();
+    let diff = effect.iter().flat_map(|effect| &effect.diff).map(String::len).sum::<usize>();
+    let result = result.as_ref().map_or(0, |(Outcome::Ok(text) | Outcome::Error(text))| kept(text));
+    AROUND + text.as_ref().map_or(0, kept) + diff + result
 }
 
 fn now() -> Timestamp {

@@ -1,59 +1,140 @@
-//! How much of the log each person may fill: what is new pushes out what is old, and nobody may choose what is forgotten.
+//! How much of the log each login and each address may fill: what is new pushes out what is old, and nobody may choose what is
+//! forgotten.
+//!
+//! A share is a vessel with a leak: what was written runs off within an hour, bit by bit, so that whoever has filled it waits
+//! no longer than what they want to write takes. Of each share, a part is kept for what matters more: see [`Need`].
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// How many bytes an hour. Two statements of 300 characters a second, or one of the longest every two minutes.
-pub(super) const SHARE: u64 = 32 << 20;
+/// How many bytes an hour a login may have written. A statement of 300 characters a second, or one of the longest every four
+/// minutes.
+pub(super) const SHARE: u64 = 16 << 20;
+
+/// The share of all logins from one address, or on this machine, together.
+const TOGETHER: u64 = 2 * SHARE;
 
 /// The share of all who have not logged in, together: six hundred refusals, so that they need months to fill a log.
-pub(super) const STRANGERS: u64 = 256 << 10;
+const STRANGERS: u64 = 256 << 10;
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// How many persons are told apart in an hour. Those beyond are one.
-const MAX_PERSONS: usize = 1024;
+/// How many shares are told apart in an hour. Those beyond are one.
+const MAX_SHARES: usize = 1024;
+
+/// How much somebody needs a record, and so how much of their shares may be full before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// It tells of something that is done in any case: who looks without end may change something all the same.
+    Look,
+    /// A statement waits for it.
+    Statement,
+    /// A request that is no statement waits for it: `rollback`, `confirm`. It is small, and whoever has filled their share with
+    /// statements may need just that.
+    Request,
+}
+
+impl Need {
+    /// The part of a share, in tenths.
+    fn tenths(self) -> u32 {
+        match self {
+            Self::Look => 5,
+            Self::Statement => 9,
+            Self::Request => 10,
+        }
+    }
+}
+
+/// A share, by whose it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Share {
+    /// All logins from there.
+    Address(String),
+    Login(String),
+    Strangers,
+    /// Of those that are too many to be told apart.
+    Others,
+}
+
+impl Share {
+    /// How many bytes an hour.
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Address(_) | Self::Others => TOGETHER,
+            Self::Login(_) => SHARE,
+            Self::Strangers => STRANGERS,
+        }
+    }
+
+    /// The time in which so many bytes run off.
+    fn time(&self, bytes: u64) -> Duration {
+        let nanos = HOUR.as_nanos() * u128::from(bytes) / u128::from(self.bytes());
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+}
+
+/// The one for whom something is written: the shares that it is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Spender(Vec<Share>);
+
+impl Spender {
+    /// A login, if it is known, from an address.
+    pub(super) fn new(login: Option<&str>, address: String) -> Self {
+        let login = login.map(|login| Share::Login(login.to_owned()));
+        Self(login.into_iter().chain([Share::Address(address)]).collect())
+    }
+
+    /// Somebody who has not logged in.
+    pub(super) fn stranger() -> Self {
+        Self(vec![Share::Strangers])
+    }
+}
 
 /// What was written for whom.
 #[derive(Debug, Default)]
 pub(super) struct Quotas {
-    spent: HashMap<String, Spent>,
-}
-
-#[derive(Debug)]
-struct Spent {
-    since: Instant,
-    bytes: u64,
+    /// When all of it has run off.
+    empty_at: HashMap<Share, Instant>,
 }
 
 impl Quotas {
-    /// Counts `bytes` for a person who has `share` of them an hour. Whether they may be written.
-    pub(super) fn take(&mut self, person: String, bytes: u64, share: u64, now: Instant) -> bool {
-        let spent = self.of(person, now);
-        let fits = spent.bytes + bytes <= share;
-        if fits {
-            spent.bytes += bytes;
+    /// Counts `bytes` for somebody. Whether they may be written.
+    pub(super) fn take(&mut self, spender: &Spender, bytes: u64, need: Need, now: Instant) -> bool {
+        let shares: Vec<_> = spender.0.iter().map(|share| self.known(share, now)).collect();
+        let full = |share: &Share| self.level(share, now) + share.time(bytes);
+        if shares.iter().any(|share| full(share) > HOUR * need.tenths() / 10) {
+            return false;
         }
-        fits
+        let filled: Vec<_> = shares.into_iter().map(|share| (now + full(&share), share)).collect();
+        for (empty_at, share) in filled {
+            self.empty_at.insert(share, empty_at);
+        }
+        true
     }
 
-    /// Counts what is written in any case.
-    pub(super) fn charge(&mut self, person: String, bytes: u64, now: Instant) {
-        self.of(person, now).bytes += bytes;
+    /// Counts what is written in any case: up to what is kept for requests, which it must not take.
+    pub(super) fn charge(&mut self, spender: &Spender, bytes: u64, now: Instant) {
+        let most = HOUR * Need::Statement.tenths() / 10;
+        for share in &spender.0 {
+            let share = self.known(share, now);
+            let level = self.level(&share, now);
+            let filled = (level + share.time(bytes)).min(most).max(level);
+            self.empty_at.insert(share, now + filled);
+        }
     }
 
-    fn of(&mut self, person: String, now: Instant) -> &mut Spent {
-        let is_over = |spent: &Spent| now.duration_since(spent.since) >= HOUR;
-        if self.spent.len() >= MAX_PERSONS && !self.spent.contains_key(&person) {
-            self.spent.retain(|_, spent| !is_over(spent));
+    /// How full a share is, as the time in which that runs off.
+    fn level(&self, share: &Share, now: Instant) -> Duration {
+        self.empty_at.get(share).map_or(Duration::ZERO, |empty_at| empty_at.saturating_duration_since(now))
+    }
+
+    /// The share that counts for this one.
+    fn known(&mut self, share: &Share, now: Instant) -> Share {
+        if self.empty_at.len() >= MAX_SHARES && !self.empty_at.contains_key(share) {
+            self.empty_at.retain(|_, empty_at| *empty_at > now);
         }
-        let is_known = self.spent.contains_key(&person) || self.spent.len() < MAX_PERSONS;
-        let spent = self.spent.entry(if is_known { person } else { String::new() });
-        let spent = spent.or_insert(Spent { since: now, bytes: 0 });
-        if is_over(spent) {
-            *spent = Spent { since: now, bytes: 0 };
-        }
-        spent
+        let is_known = self.empty_at.contains_key(share) || self.empty_at.len() < MAX_SHARES;
+        if is_known { share.clone() } else { Share::Others }
     }
 }
 
@@ -61,26 +142,75 @@ impl Quotas {
 mod tests {
     use super::*;
 
-    #[test]
-    fn each_has_a_share_of_their_own_and_a_new_one_every_hour() {
-        let (mut quotas, start) = (Quotas::default(), Instant::now());
-        let mut take = |who: &str, bytes, seconds| {
-            quotas.take(who.to_owned(), bytes, SHARE, start + Duration::from_secs(seconds))
-        };
-        assert!(take("a", SHARE - 1, 0) && take("a", 1, 1));
-        assert!(!take("a", 1, 3599));
-        assert!(take("b", SHARE, 3599), "another's share is their own");
-        assert!(take("a", SHARE, 3600));
+    fn login(name: &str, address: &str) -> Spender {
+        Spender::new(Some(name), address.to_owned())
+    }
+
+    /// Fills what may be filled, a KiB at a time; how much that was.
+    fn fill(quotas: &mut Quotas, spender: &Spender, need: Need, now: Instant) -> u64 {
+        let mut filled = 0;
+        while quotas.take(spender, 1024, need, now) {
+            filled += 1024;
+        }
+        filled
     }
 
     #[test]
-    fn persons_without_number_take_no_memory_without_limit() {
-        let (mut quotas, now) = (Quotas::default(), Instant::now());
-        for number in 0..3 * MAX_PERSONS {
-            assert!(quotas.take(format!("key {number}"), 1, SHARE, now));
+    fn a_share_comes_back_bit_by_bit() {
+        let (mut quotas, start) = (Quotas::default(), Instant::now());
+        let (me, seconds) = (login("me", "::1"), |seconds| start + Duration::from_secs(seconds));
+        let filled = fill(&mut quotas, &me, Need::Statement, start);
+        assert!(filled <= SHARE / 10 * 9 && filled > SHARE / 10 * 9 - 2048, "{filled}");
+        assert!(!quotas.take(&me, 2048, Need::Statement, start));
+        assert!(quotas.take(&me, 4096, Need::Statement, seconds(2)), "a moment later");
+        // However often somebody asks meanwhile.
+        for tenth in 20..600 {
+            quotas.take(&me, SHARE, Need::Statement, start + Duration::from_millis(100 * tenth));
         }
-        assert!(quotas.spent.len() <= MAX_PERSONS + 1);
-        quotas.charge("key 0".into(), SHARE, now);
-        assert!(!quotas.take("key 0".into(), 1, SHARE, now));
+        let minute = fill(&mut quotas, &me, Need::Statement, seconds(60));
+        assert!(minute > SHARE / 60 - 8192 && minute <= SHARE / 60, "{minute}");
+        assert!(fill(&mut quotas, &me, Need::Statement, seconds(3661)) > SHARE / 10 * 9 - 2048);
+    }
+
+    #[test]
+    fn who_has_filled_a_share_with_statements_may_go_back_all_the_same() {
+        let (mut quotas, now) = (Quotas::default(), Instant::now());
+        let me = login("me", "::1");
+        assert!(fill(&mut quotas, &me, Need::Look, now) <= SHARE / 2);
+        fill(&mut quotas, &me, Need::Statement, now);
+        quotas.charge(&me, SHARE, now);
+        assert!(!quotas.take(&me, 1024, Need::Statement, now));
+        let kept = fill(&mut quotas, &me, Need::Request, now);
+        assert!(kept > SHARE / 10 - 4096, "{kept}");
+        assert!(!quotas.take(&me, 1024, Need::Request, now));
+    }
+
+    #[test]
+    fn logins_have_shares_of_their_own_and_an_address_has_one() {
+        let (mut quotas, now) = (Quotas::default(), Instant::now());
+        fill(&mut quotas, &login("operator", "::1"), Need::Request, now);
+        assert!(!quotas.take(&login("operator", "::2"), 1024, Need::Request, now), "wherever it comes from");
+        assert!(quotas.take(&login("programmer", "::1"), SHARE / 2, Need::Statement, now));
+        let (one, other) = (login("one", "::1"), login("other", "::1"));
+        let filled =
+            fill(&mut quotas, &one, Need::Request, now) + fill(&mut quotas, &other, Need::Request, now);
+        assert!(filled <= TOGETHER - SHARE - SHARE / 2, "{filled}");
+        assert!(quotas.take(&login("other", "::3"), 1024, Need::Look, now));
+        let strangers = fill(&mut quotas, &Spender::stranger(), Need::Request, now);
+        assert!(strangers <= STRANGERS, "{strangers}");
+    }
+
+    #[test]
+    fn spenders_without_number_take_no_memory_without_limit() {
+        let (mut quotas, now) = (Quotas::default(), Instant::now());
+        for number in 0..3 * MAX_SHARES {
+            assert!(quotas.take(&login("me", &number.to_string()), 1, Need::Statement, now));
+        }
+        assert!(quotas.empty_at.len() <= MAX_SHARES + 1);
+        let other = Spender::new(None, "another".into());
+        quotas.charge(&other, 2 * TOGETHER, now);
+        assert!(!quotas.take(&other, 1024, Need::Statement, now), "they are one");
+        assert!(quotas.take(&other, 1024, Need::Statement, now + HOUR), "until others have run off");
+        assert!(quotas.empty_at.len() <= 3, "{}", quotas.empty_at.len());
     }
 }

@@ -11,6 +11,7 @@
 //! steers a terminal: what is hidden is escaped (`\u202e`), which for JSON is the same text.
 
 use std::io;
+use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use medusa_proto::access::Timestamp;
@@ -80,7 +81,7 @@ pub struct Who {
 }
 
 impl Who {
-    /// What the same person has in every session: the address, or being on this machine. A name is chosen freely.
+    /// Where somebody is: the address, or this machine.
     pub(super) fn identity(&self) -> String {
         self.address.clone().unwrap_or_else(|| "this machine".into())
     }
@@ -201,6 +202,9 @@ pub struct Record {
     /// Who acts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub who: Option<Who>,
+    /// The login it was done by, the same whatever name was given there: whose share of the log it takes. It is not in the line.
+    #[serde(skip)]
+    pub(super) login: Option<Arc<str>>,
     /// By what way: `socket`, `ssh`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<String>,
@@ -239,6 +243,7 @@ impl Record {
             kind,
             session: None,
             who: None,
+            login: None,
             via: None,
             role: None,
             of: None,

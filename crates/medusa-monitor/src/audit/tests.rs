@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use super::check::Check;
 use super::files::{HEAD, KEY, LOG, TORN};
 use super::*;
+use crate::identity::{FrontEnd, Identity, Role};
 
 const SMALL: LogLimits = LogLimits { file: 4096, kept: 3, reserve: 1 << 16 };
 
@@ -276,6 +277,41 @@ async fn whoever_looks_without_end_displaces_no_statement() {
     assert_eq!((last.kind, log.trouble()), (RecordKind::Stop, None));
     let error = AuditLog::nowhere().append(statement("x = 1")).await.expect_err("nothing is recorded");
     assert!(error.to_string().contains("no state directory"), "{error}");
+}
+
+#[tokio::test]
+async fn who_has_filled_a_share_may_go_back_and_keeps_nobody_else_from_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let limits = LogLimits { file: 1 << 30, ..SMALL };
+    let log = AuditLog::start(folder.path(), limits, "a test", Box::new(drop)).expect("a thread");
+    let open = |login: &str| {
+        let ssh = FrontEnd::Ssh([192, 0, 2, 1].into());
+        let identity = Identity::new(login, login, Role::Program, ssh);
+        Auditor::open(&log, 1, &identity)
+    };
+    let (one, other) = (open("one"), open("other"));
+    let long = "x".repeat(record::MAX_STATEMENT);
+    let mut written = 0;
+    let error = loop {
+        match one.strict(RecordKind::Statement, &long).await {
+            Ok(audited) => audited.end(None, Ok("")),
+            Err(error) => break error,
+        }
+        written += 1;
+        assert!(written < 100);
+    };
+    assert!(matches!(error, AuditError::Quota { .. }), "{error}");
+    let reason = format!("save reason={long}");
+    for text in ["rollback generation=8", "confirm", "cancel", "reload", &reason] {
+        one.strict(RecordKind::Request, text).await.expect(text).end(None, Ok(""));
+    }
+    other.strict(RecordKind::Statement, &long).await.expect("its own").end(None, Ok(""));
+    drop((one, other));
+    log.close().await;
+    let cut = records(folder.path()).into_iter().filter_map(|record| record.text);
+    let cut: Vec<_> = cut.filter(|text| text.kept().starts_with("save")).collect();
+    let [Text::Cut { cut, bytes, .. }] = &cut[..] else { panic!("{cut:?}") };
+    assert_eq!((cut.len(), *bytes), (record::MAX_RESULT, reason.len() as u64));
 }
 
 /// Writes into the current directory until it is killed: what the next test starts.

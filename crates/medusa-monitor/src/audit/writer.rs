@@ -65,8 +65,8 @@ pub enum AuditError {
     TooLong,
     /// Somebody has written too much.
     #[error(
-        "you have filled your share of the audit log, {bytes} bytes an hour: it holds every statement, and others' must \
-         not be pushed out of it; put long code into a file and `require` it"
+        "you have filled your share of the audit log, {bytes} bytes an hour, which comes back bit by bit: it holds every \
+         statement, and others' must not be pushed out of it; put long code into a file and `require` it"
     )]
     Quota {
         /// How much they may.
