@@ -27,7 +27,7 @@ pub mod writer;
 
 pub use auditor::{Audited, Auditor};
 pub use chain::{ChainKey, Head, Mac};
-pub use check::{Fault, FaultKind, Findings, LogLine};
+pub use check::{Fault, FaultKind, Findings, LogLine, ToldDamage};
 pub use files::{AuditFiles, ReadError};
 pub use log::{AuditLog, tell_anchor};
 pub use record::{Effect, Outcome, Record, RecordKind, Text, Who};

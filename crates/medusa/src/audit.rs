@@ -75,13 +75,13 @@ pub(crate) fn show(state: &Path, wanted: &Wanted, json: bool) -> Result<(), Stri
         Err(_) => term::note(format_args!("{} line {} is no record", line.file, line.number)),
     };
     let findings = files.check(&reading, &[], print).map_err(|error| with_causes(&error))?;
-    match (key, findings.told()) {
+    match (key, findings.is_whole()) {
         (Err(error), _) => {
             term::note(format_args!("whether this is whole cannot be told: {}", with_causes(&error)));
         }
         // It may have been written meanwhile: `verify` looks twice.
-        (Ok(_), Some(_)) => term::note("`audit verify` tells whether this is whole"),
-        (Ok(_), None) => {}
+        (Ok(_), false) => term::note("`audit verify` tells whether this is whole"),
+        (Ok(_), true) => {}
     }
     Ok(())
 }
@@ -98,6 +98,12 @@ pub(crate) fn verify(state: &Path, key: Option<&Path>, anchors: &[Head]) -> Resu
         }
         if findings.more > 0 {
             let _ = write!(told, "\n  and {} more", findings.more);
+        }
+        for damage in &findings.damage {
+            let _ = write!(told, "\n  {damage}");
+        }
+        if findings.more_damage > 0 {
+            let _ = write!(told, "\n  and so did {} more", findings.more_damage);
         }
         return Err(told);
     }
@@ -151,7 +157,8 @@ pub(crate) fn replay(state: &Path, into: &Path, yes: bool) -> Result<(), String>
 }
 
 fn verify_for_replay(findings: &Findings) -> Result<(), String> {
-    match findings.told() {
+    let damage = || findings.damage.first().map(ToString::to_string);
+    match findings.told().or_else(damage) {
         Some(told) => Err(format!("the audit log is not whole, so nothing of it is run: {told}")),
         None => Ok(()),
     }
@@ -223,7 +230,8 @@ impl Replay {
 
 /// A record for people: a line, and more for what has several.
 fn row(record: &Record) -> [String; 3] {
-    let Record { seq, time, session, who, via, of, text, effect, duration_us, result, damage, .. } = record;
+    let Record { seq, time, session, who, via, of, text, effect, duration_us, result, .. } = record;
+    let Record { damage, unfinished, .. } = record;
     let mut before = format!("{seq:>6}  {}  ", Escaped::line(time));
     if let Some(session) = session {
         let _ = write!(before, "#{session} ");
@@ -252,6 +260,9 @@ fn row(record: &Record) -> [String; 3] {
         Outcome::Ok(text) => ("ok", text),
         Outcome::Error(text) => ("error", text),
     });
+    if let Some(bytes) = unfinished {
+        let _ = write!(after, ", an unfinished line of {bytes} bytes was moved away");
+    }
     if let Some(("error", _)) = outcome {
         after.push_str(", failed");
     }

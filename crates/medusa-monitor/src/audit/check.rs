@@ -7,11 +7,12 @@
 use std::fmt;
 use std::io::{self, BufRead, Read};
 
+use medusa_proto::shown::Escaped;
 use serde::Deserialize;
 
 use super::chain::{ChainKey, Head, Mac};
 use super::files::LOG;
-use super::record::{Link, MAX_LINE, unseal};
+use super::record::{Link, MAX_LINE, Text, unseal};
 
 /// How many faults are told one by one; one is enough to know.
 const MAX_FAULTS: usize = 20;
@@ -90,6 +91,28 @@ impl fmt::Display for Fault {
     }
 }
 
+/// What a start has found wrong, as its record tells. Without a head, nothing else may show that records are missing, once
+/// others are behind them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToldDamage {
+    /// The name of the file.
+    pub file: String,
+    /// The line in it, from 1.
+    pub line: u64,
+    /// The number of the record.
+    pub seq: u64,
+    /// What it tells.
+    pub text: String,
+}
+
+impl fmt::Display for ToldDamage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, seq, text } = self;
+        let text = Escaped::line(text);
+        write!(f, "{file} line {line} (record {seq}): the server that started then found this: {text}")
+    }
+}
+
 /// What was found in a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
@@ -97,6 +120,10 @@ pub struct Findings {
     pub faults: Vec<Fault>,
     /// How many more there are.
     pub more: u64,
+    /// What starts have found wrong before.
+    pub damage: Vec<ToldDamage>,
+    /// How many more starts have.
+    pub more_damage: u64,
     /// The number of the first record.
     pub first: Option<u64>,
     /// The oldest record that should be there.
@@ -110,12 +137,12 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Whether the log is whole.
+    /// Whether the log is whole, and always was when a server started.
     pub fn is_whole(&self) -> bool {
-        self.faults.is_empty()
+        self.faults.is_empty() && self.damage.is_empty()
     }
 
-    /// The first fault, and how many there are, for a person.
+    /// The first fault that there is now, and how many there are, for a person.
     pub fn told(&self) -> Option<String> {
         let others = self.faults.len() as u64 + self.more;
         Some(match (self.faults.first()?, others) {
@@ -126,6 +153,10 @@ impl Findings {
 
     fn push(&mut self, fault: Fault) {
         if self.faults.len() < MAX_FAULTS { self.faults.push(fault) } else { self.more += 1 }
+    }
+
+    fn push_damage(&mut self, damage: ToldDamage) {
+        if self.damage.len() < MAX_FAULTS { self.damage.push(damage) } else { self.more_damage += 1 }
     }
 }
 
@@ -165,6 +196,8 @@ struct Outline {
     seq: u64,
     #[serde(default)]
     link: Option<Link>,
+    #[serde(default)]
+    damage: Option<Text>,
 }
 
 impl<'k> Check<'k> {
@@ -274,15 +307,21 @@ impl<'k> Check<'k> {
             self.begins = Some((self.file.clone(), self.line));
         }
         let parts = unseal(line).zip(serde_json::from_slice::<Outline>(line).ok());
-        let Some(((signed, mac), Outline { seq, link })) = parts else { return self.malformed() };
+        let Some(((signed, mac), Outline { seq, link, damage })) = parts else { return self.malformed() };
         match (self.wrong(seq, link.as_ref(), signed, mac), link) {
             (Some(what), _) => {
                 let seq = if matches!(what, FaultKind::Misplaced { .. }) { self.next } else { seq };
                 self.fault(seq, what);
             }
-            // The head is older than these if the machine has lost its power.
-            (None, Some(link)) => self.findings.oldest = self.findings.oldest.max(link.oldest),
-            (None, None) => {}
+            (None, link) => {
+                // The head is older than these if the machine has lost its power.
+                let oldest = link.map_or(0, |link| link.oldest);
+                self.findings.oldest = self.findings.oldest.max(oldest);
+                if let Some(damage) = damage {
+                    let (file, line, text) = (self.file.clone(), self.line, damage.kept().to_owned());
+                    self.findings.push_damage(ToldDamage { file, line, seq, text });
+                }
+            }
         }
         self.findings.first.get_or_insert(seq);
         self.findings.records += 1;

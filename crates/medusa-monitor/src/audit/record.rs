@@ -229,6 +229,9 @@ pub struct Record {
     /// What was found wrong with the log, at a start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damage: Option<Text>,
+    /// How long the unfinished line was that was moved away, at a start. It is nothing wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfinished: Option<u64>,
     /// What ties it to those before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<Link>,
@@ -252,6 +255,7 @@ impl Record {
             duration_us: None,
             result: None,
             damage: None,
+            unfinished: None,
             link: None,
         }
     }

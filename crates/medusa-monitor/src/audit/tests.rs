@@ -190,6 +190,28 @@ fn a_log_goes_on_behind_a_fault_which_stays_to_be_seen() {
 }
 
 #[test]
+fn an_end_that_is_cut_off_with_the_head_stays_to_be_seen() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut writer, _) = open(folder.path());
+    writer.append(&mut [statement("a"), statement("b"), statement("c")], at(1)).expect("written");
+    drop(writer);
+    let path = folder.path().join(LOG);
+    let log = fs::read_to_string(&path).expect("a log");
+    fs::write(&path, log.split_inclusive('\n').take(1).collect::<String>()).expect("written");
+    fs::remove_file(folder.path().join(HEAD)).expect("removed");
+
+    let damage = open(folder.path()).1.expect("it is told");
+    // Nothing of it is seen any more but what that start has told. The next one has nothing to tell.
+    assert_eq!(open(folder.path()).1, None);
+    let findings = check(folder.path());
+    assert!(findings.faults.is_empty() && !findings.is_whole(), "{findings:?}");
+    let [told] = &findings.damage[..] else { panic!("{:?}", findings.damage) };
+    assert_eq!((told.line, told.seq, &told.text), (2, 2, &damage));
+    assert!(told.to_string().starts_with("audit.log line 2 (record 2): "), "{told}");
+    assert!(told.to_string().contains("the log has no head"), "{told}");
+}
+
+#[test]
 fn an_unfinished_line_is_no_fault_but_a_missing_end_is() {
     let folder = tempfile::tempdir().expect("a folder");
     drop(open(folder.path()));
@@ -202,6 +224,7 @@ fn an_unfinished_line_is_no_fault_but_a_missing_end_is() {
     let damage = damage.expect("it is told");
     assert!(damage.contains("12 bytes") && !damage.contains("record"), "{damage}");
     assert_eq!(fs::read(folder.path().join(TORN)).expect("it is kept"), b"{\"seq\":2,\"ti");
+    assert_eq!(records(folder.path())[1].unfinished, Some(12));
     assert!(check(folder.path()).is_whole());
 
     let whole = fs::read(&path).expect("a log");

@@ -156,9 +156,6 @@ impl LogWriter {
         });
         let findings = findings.map_err(|error| AuditError::Read(Arc::new(error)))?;
         damage.extend(findings.told());
-        if torn > 0 {
-            damage.push(format!("an unfinished line of {torn} bytes was moved to {TORN}"));
-        }
         let head_was = files.head().map_err(error("read", HEAD))?;
         let head_was =
             head_was.and_then(|text| Head::decode(&key, &text)).map_or(Head::NONE, |(head, _)| head);
@@ -184,9 +181,13 @@ impl LogWriter {
             is_short: false,
             is_broken: false,
         };
-        let damage = (!damage.is_empty()).then(|| damage.join("; "));
         let mut start = Record::new(RecordKind::Start, now).text(program, MAX_RESULT);
-        start.damage = damage.as_deref().map(|damage| Text::new(damage, MAX_RESULT));
+        start.damage = (!damage.is_empty()).then(|| Text::new(damage.join("; "), MAX_RESULT));
+        start.unfinished = (torn > 0).then_some(torn);
+        if torn > 0 {
+            damage.push(format!("an unfinished line of {torn} bytes was moved to {TORN}"));
+        }
+        let damage = (!damage.is_empty()).then(|| damage.join("; "));
         start.link = Some(Link::new(last.mac, writer.oldest));
         writer.append(&mut [start], now)?;
         Ok((writer, damage))

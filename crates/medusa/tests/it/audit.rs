@@ -100,6 +100,36 @@ fn a_statement_of_many_lines_is_recorded_once() {
 }
 
 #[test]
+fn an_end_that_was_cut_off_is_told_by_every_verify() {
+    let site = web("");
+    let mut server = start(&site);
+    server.eval("x = 1");
+    server.eval("x = 2");
+    server.command(["stop"]).success();
+    server.wait();
+    let state = server.state().to_owned();
+    let log = state.join("audit.log");
+    let text = fs::read_to_string(&log).expect("a log");
+    let kept = text.lines().count() - 3;
+    fs::write(&log, text.split_inclusive('\n').take(kept).collect::<String>()).expect("written");
+    fs::remove_file(state.join("audit.head")).expect("removed");
+    for _ in 0..2 {
+        let mut server = MEDUSA.serve_with_state(site.path(), &state).start();
+        server.eval("1");
+        server.command(["stop"]).success();
+        server.wait();
+    }
+    let words = ["audit", "verify", "--state"].map(AsRef::as_ref);
+    let told = MEDUSA.run(words.into_iter().chain([state.as_os_str()])).failure(1);
+    let start = kept + 1;
+    assert!(
+        told.contains(&format!("audit.log line {start} (record {start}): the server that started")),
+        "{told}"
+    );
+    assert_eq!(told.matches("has no head").count(), 1, "{told}");
+}
+
+#[test]
 fn a_killed_server_leaves_a_log_that_is_whole() {
     let site = web("");
     let mut server = start(&site);
