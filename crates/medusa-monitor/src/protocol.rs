@@ -676,12 +676,18 @@ pub struct Failure {
     /// Whether the session has begun a change that is not committed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub open: bool,
+    /// The generation that was published before it failed, the last if there were several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+    /// What that changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<String>,
 }
 
 impl Failure {
     /// A failure that more lines would not cure.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), incomplete: false, open: false }
+        Self { message: message.into(), incomplete: false, open: false, generation: None, report: None }
     }
 }
 
@@ -800,7 +806,13 @@ mod tests {
                 sessions: Some(Vec::new()),
                 ..Done::default()
             }),
-            Reply::Failed(Failure { message: "site.luau:1: no".into(), incomplete: true, open: true }),
+            Reply::Failed(Failure {
+                incomplete: true,
+                open: true,
+                generation: Some(7),
+                report: Some("+ /hello".into()),
+                ..Failure::new("site.luau:1: no")
+            }),
         ] {
             let line = reply.encode().expect("JSON");
             assert_eq!(serde_json::from_slice::<Reply>(&line).expect("what we wrote"), reply);

@@ -266,9 +266,11 @@ impl<C: Control> Session<C> {
             op => op.name(),
         });
         let result = self.perform(op, events).await;
-        let effect = result.as_ref().ok().and_then(|done| Some((done.generation?, &done.report)));
-        let effect =
-            effect.map(|(generation, report)| Effect::new(generation, report.iter().cloned().collect()));
+        let (generation, report) = match &result {
+            Ok(done) => (done.generation, &done.report),
+            Err(failure) => (failure.generation, &failure.report),
+        };
+        let effect = generation.map(|generation| Effect::new(generation, report.iter().cloned().collect()));
         let told = result.as_ref().map(|done| done.value.as_deref().unwrap_or_default());
         if let Some(audited) = audited {
             audited.end(effect, told.map_err(|failure| failure.message.as_str()));

@@ -33,6 +33,8 @@ pub struct ScriptError {
     excerpt: Option<String>,
     traceback: Vec<String>,
     incomplete: bool,
+    /// The generation that had been published before, and what that changed.
+    published: Option<Box<(u64, String)>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +54,7 @@ impl ScriptError {
             excerpt: None,
             traceback: Vec::new(),
             incomplete: false,
+            published: None,
         }
     }
 
@@ -75,7 +78,7 @@ impl ScriptError {
             }
             _ => message,
         };
-        Self { message, place, excerpt: None, traceback, incomplete }
+        Self { message, place, excerpt: None, traceback, incomplete, published: None }
     }
 
     pub(crate) fn from_task(error: &TaskError) -> Self {
@@ -102,6 +105,17 @@ impl ScriptError {
     /// Whether the statement could become complete with more input: a prompt then asks for another line.
     pub fn is_incomplete(&self) -> bool {
         self.incomplete
+    }
+
+    /// The generation that the statement had published before it failed, the last if there were several, and what that changed.
+    pub fn published(&self) -> Option<(u64, &str)> {
+        self.published.as_deref().map(|(generation, report)| (*generation, report.as_str()))
+    }
+
+    /// The same of a statement that had published this before.
+    #[must_use]
+    pub(crate) fn having_published(self, published: Option<(u64, String)>) -> Self {
+        Self { published: published.map(Box::new), ..self }
     }
 
     /// The same with the source line it points at, if that is one of `sources`.

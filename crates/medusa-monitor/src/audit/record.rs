@@ -136,7 +136,7 @@ impl Text {
 /// What a statement did to the site.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Effect {
-    /// The generation it published.
+    /// The generation it published, the last if there were several.
     pub generation: u64,
     /// What is different in it, a line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -59,9 +59,12 @@ impl EngineThread {
                 .push(Statement { session: None, source: ABORT.into(), files: Files::default() }, false);
             self.note_made(block, base, &[]);
         }
-        let ran = run.map_err(|error| error.showing(vm.sources()))?;
-        self.vms.follow();
         let published = transaction.published();
+        let ran = run.map_err(|error| {
+            let told = published.as_ref().map(|published| (published.number, self.live.report(published)));
+            error.showing(vm.sources()).having_published(told)
+        })?;
+        self.vms.follow();
         let is_part = base.is_some() || published.is_some() || block.is_open();
         remember(block, load, source, transaction.files_read(), &ran, is_part);
         if !block.is_open() {

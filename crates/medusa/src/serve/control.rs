@@ -121,7 +121,9 @@ impl Controls {
 }
 
 fn failure(error: &ScriptError) -> Failure {
-    Failure { incomplete: error.is_incomplete(), ..Failure::new(error.render()) }
+    let (generation, report) = error.published().unzip();
+    let report = report.map(str::to_owned);
+    Failure { incomplete: error.is_incomplete(), generation, report, ..Failure::new(error.render()) }
 }
 
 fn remembered(generation: &Generation, pending: Option<u64>) -> GenerationInfo {

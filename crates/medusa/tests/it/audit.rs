@@ -81,6 +81,19 @@ fn what_sessions_do_is_recorded_whole_and_shown() {
 }
 
 #[test]
+fn what_was_published_before_a_failure_is_recorded() {
+    let site = web("");
+    let server = start(&site);
+    let statement = "web:mount('/kept', function() return 'kept' end) commit() error('late')";
+    server.command(["eval", statement]).failure(1);
+    assert_eq!(server.get("/kept").text(), "kept");
+    let result = &recorded(&server, "result", 1)[0];
+    assert!(result["result"]["error"].as_str().expect("text").contains("late"), "{result}");
+    assert!(result["effect"]["generation"].is_u64(), "{result}");
+    assert!(result["effect"]["diff"][0].as_str().expect("a line").contains("+ /kept"), "{result}");
+}
+
+#[test]
 fn a_statement_of_many_lines_is_recorded_once() {
     let site = web("");
     let server = start(&site);
