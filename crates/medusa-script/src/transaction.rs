@@ -134,6 +134,13 @@ pub(crate) struct FilesRead {
     pub(crate) more: Vec<Arc<Sources>>,
 }
 
+/// Going back is a change of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this statement goes back to generation {0} at its end: whatever else changes the site is for another"
+)]
+pub(crate) struct GoesBack(u64);
+
 /// The edits of one task.
 pub(crate) struct Transaction {
     live: Arc<Live>,
@@ -147,6 +154,9 @@ pub(crate) struct Transaction {
     excused: Cell<Waited>,
     /// What the task has published before its end, last.
     published: RefCell<Option<Generation>>,
+    /// Where the statement goes back to at its end, and why; and then what came of it.
+    way_back: RefCell<Option<(u64, Option<Arc<str>>)>>,
+    went_back: RefCell<Option<Generation>>,
     /// The numbers of all that it has published: the first [`MOST_PUBLISHED`], and the last.
     all_published: RefCell<Vec<u64>>,
     /// Of a statement in a session: where what it leaves open goes to.
@@ -202,6 +212,8 @@ impl Transaction {
             printed: RefCell::default(),
             excused: Cell::default(),
             published: RefCell::default(),
+            way_back: RefCell::default(),
+            went_back: RefCell::default(),
             all_published: RefCell::default(),
             block,
             ending: RefCell::new(Ending::Publish),
@@ -361,6 +373,34 @@ impl Transaction {
         self.published.borrow().clone()
     }
 
+    /// Has it go back to a generation at its end, and publish nothing else from now on.
+    pub(crate) fn go_back_at_end(&self, number: u64, reason: Option<Arc<str>>) {
+        self.way_back.replace(Some((number, reason)));
+    }
+
+    /// Fails if it goes back at its end.
+    pub(crate) fn check_way(&self) -> Result<(), GoesBack> {
+        match &*self.way_back.borrow() {
+            Some((number, _)) => Err(GoesBack(*number)),
+            None => Ok(()),
+        }
+    }
+
+    /// Where it goes back to, and why; it is done now.
+    pub(crate) fn take_way_back(&self) -> Option<(u64, Option<Arc<str>>)> {
+        self.way_back.take()
+    }
+
+    /// Notes what going back has published.
+    pub(crate) fn note_back(&self, generation: Option<Generation>) {
+        self.went_back.replace(generation);
+    }
+
+    /// What going back has published.
+    pub(crate) fn went_back(&self) -> Option<Generation> {
+        self.went_back.borrow().clone()
+    }
+
     /// The numbers of what it has published. Of very many, some of those in the middle are missing.
     pub(crate) fn all_published(&self) -> Vec<u64> {
         self.all_published.borrow().clone()
@@ -416,6 +456,7 @@ impl Transaction {
         let Some(transaction) = Self::current() else {
             return Err(mlua::Error::runtime("the site can only be changed from the main script"));
         };
+        transaction.check_way().map_err(mlua::Error::external)?;
         transaction.live.check_trial().map_err(mlua::Error::external)?;
         transaction.begin().await;
         let mut change = transaction.change.borrow_mut();

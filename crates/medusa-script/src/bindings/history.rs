@@ -80,8 +80,8 @@ pub(crate) const DOCS: &[Item] = &[
     ),
     session_item(
         "rollback",
-        "(generation: number, reason: string?) -> string",
-        "Has the site become what it was in that generation, as a new generation: its mounts, listeners, logs and timers, and \
+        "(generation: number, reason: string?) -> ()",
+        "Has the site become what it was in that generation, at the end of the statement, as a new generation: its mounts, listeners, logs and timers, and \
          the main VM it had. Requests under way end as they began. `diff(current, generation)` shows what it would change. \
          The last 16 generations can be gone back to so, of at most three scripts besides the running one. An older one is made \
          again of its files and statements, unless something else had a part in it: a timer, a request, a statement that failed \
@@ -140,7 +140,9 @@ pub(super) fn install(lua: &Lua, commands: &Table) -> mlua::Result<()> {
         "begin",
         lua.create_function(|lua, rest: MultiValue| {
             no_more(lua, "begin()", &rest)?;
-            of_session(lua, "begin")?.begin_block().map_err(|why| fail(lua, format!("begin: {why}")))
+            let session = of_session(lua, "begin")?;
+            session.check_way().map_err(|why| fail(lua, format!("begin: {why}")))?;
+            session.begin_block().map_err(|why| fail(lua, format!("begin: {why}")))
         })?,
     )?;
     commands.set(
@@ -161,7 +163,11 @@ pub(super) fn install(lua: &Lua, commands: &Table) -> mlua::Result<()> {
         lua.create_function(|lua, (number, rest): (Value, MultiValue)| {
             no_more(lua, "confirm(generation)", &rest)?;
             let number = generation_or_none(lua, "confirm", &number)?;
-            let author = of_session(lua, "confirm")?.author().clone();
+            let session = of_session(lua, "confirm")?;
+            if session.replays() {
+                return Ok(String::new());
+            }
+            let author = session.author().clone();
             let confirmed = MainContext::of(lua)?.engine()?.confirm(number, &author);
             let confirmed = confirmed.map_err(|why| fail(lua, format!("confirm: {}", why.render())))?;
             Ok(format!("generation {confirmed} is confirmed"))
@@ -201,7 +207,7 @@ pub(super) fn install(lua: &Lua, commands: &Table) -> mlua::Result<()> {
             explained.map_err(|error| fail(lua, format!("explain: {}", with_causes(&error))))
         })?,
     )?;
-    commands.set("rollback", lua.create_async_function(rollback)?)?;
+    commands.set("rollback", lua.create_function(rollback)?)?;
     commands.set("save", lua.create_async_function(save)?)?;
     commands.set(
         "drift",
@@ -284,15 +290,15 @@ async fn commit(
     let (seconds, guards) = match seconds {
         Value::String(reason) if guards.is_nil() => (None, Value::String(reason)),
         Value::Nil => (None, guards),
-        seconds => match as_number(&seconds) {
-            Some(seconds) => (Some(seconds), guards),
-            None => {
+        seconds => {
+            let Some(seconds) = as_number(&seconds) else {
                 let given = show(&seconds);
                 return Err(failed(format!(
                     "the time of the trial must be a number of seconds, not {given}"
                 )));
-            }
-        },
+            };
+            (Some(seconds), guards)
+        }
     };
     let trial = seconds.map(trial_of).transpose().map_err(failed)?;
     let ((guards, asked), reason) = match guards {
@@ -305,6 +311,7 @@ async fn commit(
     let reason = reason.map(reason_of).transpose().map_err(failed)?;
     let live = MainContext::of(&lua)?.live;
     let transaction = of_session(&lua, "commit")?;
+    transaction.check_way().map_err(|why| failed(why.to_string()))?;
     if transaction.keep_replayed() {
         return Ok(String::new());
     }
@@ -356,30 +363,32 @@ async fn cancel(lua: Lua, (number, rest): (Value, MultiValue)) -> mlua::Result<S
     no_more(&lua, "cancel(generation)", &rest)?;
     let number = generation_or_none(&lua, "cancel", &number)?;
     let context = MainContext::of(&lua)?;
-    let author = of_session(&lua, "cancel")?.author().clone();
+    let session = of_session(&lua, "cancel")?;
+    if session.replays() {
+        return Ok(String::new());
+    }
+    let author = session.author().clone();
     let reverted = context.engine()?.cancel(number, author).await;
     let reverted = reverted.map_err(|error| fail(&lua, format!("cancel: {}", error.render())))?;
     Ok(reverted.map(|generation| context.live.report(&generation)).unwrap_or_default())
 }
 
-async fn rollback(
-    lua: Lua,
-    (number, reason, rest): (Value, Option<String>, MultiValue),
-) -> mlua::Result<String> {
-    no_more(&lua, "rollback(generation, reason)", &rest)?;
-    let number = generation_of(&lua, "rollback", &number)?;
-    let reason = reason.map(reason_of).transpose().map_err(|why| fail(&lua, format!("rollback: {why}")))?;
-    let context = MainContext::of(&lua)?;
-    let transaction = approvable(&lua, "rollback", of_session(&lua, "rollback")?)?;
+fn rollback(lua: &Lua, (number, reason, rest): (Value, Option<String>, MultiValue)) -> mlua::Result<()> {
+    no_more(lua, "rollback(generation, reason)", &rest)?;
+    let number = generation_of(lua, "rollback", &number)?;
+    let reason = reason.map(reason_of).transpose().map_err(|why| fail(lua, format!("rollback: {why}")))?;
+    let transaction = approvable(lua, "rollback", of_session(lua, "rollback")?)?;
+    if transaction.replays() {
+        return Ok(());
+    }
+    transaction.check_way().map_err(|why| fail(lua, format!("rollback: {why}")))?;
     if transaction.has_edits() {
         let why =
             "rollback: this statement has changed the site already, and going back is a change of its own";
-        return Err(fail(&lua, why));
+        return Err(fail(lua, why));
     }
-    let (author, events) = (transaction.author().clone(), transaction.events());
-    let back = context.engine()?.rollback(number, author, reason, events).await;
-    let back = back.map_err(|error| fail(&lua, format!("rollback: {}", error.render())))?;
-    Ok(back.map(|generation| context.live.report(&generation)).unwrap_or_default())
+    transaction.go_back_at_end(number, reason);
+    Ok(())
 }
 
 /// A generation that is remembered, and what is under way on the handlers that it has published.

@@ -132,6 +132,18 @@ impl MainVm {
         committed.map_err(|error| ScriptError::new(with_causes(&error)))
     }
 
+    /// Goes back where a statement says so.
+    async fn go_back(&self, transaction: &Transaction) -> Result<(), ScriptError> {
+        let Some((number, reason)) = transaction.take_way_back() else { return Ok(()) };
+        let engine = MainContext::of(self.vm.lua()).and_then(|context| context.engine());
+        let engine = engine.map_err(|error| ScriptError::from_lua(&error))?;
+        let (author, events) = (transaction.author().clone(), transaction.events());
+        let back = engine.rollback(number, author, reason, events).await;
+        transaction
+            .note_back(back.map_err(|error| ScriptError::new(format!("rollback: {}", error.render())))?);
+        Ok(())
+    }
+
     /// The text of what was compiled: for errors to show.
     pub(crate) fn sources(&self) -> &Arc<Sources> {
         &self.sources
@@ -190,6 +202,7 @@ impl MainVm {
             ScriptError::from_task(&error)
         })?;
         self.commit(transaction).await?;
+        self.go_back(transaction).await?;
         let kept = keep.call::<(bool, bool)>(()).and_then(|kept| session.keep_last(&values).map(|()| kept));
         let (assigned, declared) = kept.map_err(|error| {
             transaction.give_up_block();

@@ -134,6 +134,23 @@ fn one_can_go_back_and_back_again() {
     assert!(session.failure("rollback(5)").contains("generation 5 is the running one"));
     assert!(session.failure("web:mount('/x', function() end) rollback(4)").contains("a change of its own"));
     assert!(session.failure("rollback(77)").contains("there is no generation 77"));
+    // In code it is done at the end: whatever fails has changed nothing.
+    for (statement, why) in [
+        ("rollback(4) error('no')", "no"),
+        ("rollback(4) commit(60)", "this statement goes back to generation 4 at its end"),
+        (
+            "rollback(4) web:mount('/x', function() end)",
+            "this statement goes back to generation 4 at its end",
+        ),
+        ("rollback(4) rollback(3)", "this statement goes back to generation 4 at its end"),
+        ("x = 1 rollback(77)", "there is no generation 77"),
+        ("begin() rollback(4) abort()", "a change of its own"),
+    ] {
+        assert!(session.failure(statement).contains(why), "{statement}");
+        assert_eq!(session.value("generations()[1].number .. tostring(x)"), "5nil", "{statement}");
+    }
+    assert!(short(&session.report("local why = 'in code' rollback(4, why)")).starts_with("generation 6: "));
+    assert!(short(&session.report("rollback(5, 'and back' .. '')")).starts_with("generation 7: "));
 }
 
 /// What is not kept any more is made again: of the script as it was, its modules and handler files, and the statements since.
