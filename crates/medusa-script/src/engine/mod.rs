@@ -466,7 +466,10 @@ impl EngineThread {
             None => None,
         };
         let published = match again {
-            Some(published) => published,
+            Some(published) => {
+                self.trial_note.taken_back();
+                published
+            }
             None => self.run_from_disk(author.clone(), trial, events).await?,
         };
         let site = self.live.site();

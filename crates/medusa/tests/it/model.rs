@@ -518,6 +518,7 @@ impl Model {
         let confirmed = confirmed.map(|record| Made { load, gaps: Vec::new(), ..record.confirmed.clone() });
         if let Some(confirmed) = confirmed.filter(|made| self.make(made).is_some()) {
             self.load(confirmed);
+            self.record = self.record.take().filter(Record::has_files);
         } else {
             self.record = None;
             self.load(on_disk);
