@@ -166,7 +166,10 @@ impl HistoryEntry {
             number: self.number,
             loaded: self.loaded,
             author,
-            at: UNIX_EPOCH + Duration::try_from_secs_f64(self.at).unwrap_or_default(),
+            at: Duration::try_from_secs_f64(self.at)
+                .ok()
+                .and_then(|at| UNIX_EPOCH.checked_add(at))
+                .unwrap_or(UNIX_EPOCH),
             reason: self.reason.as_deref().map(Arc::from),
             took: Duration::ZERO,
             changes: Differences { told: self.changes.clone().into(), more: self.more },

@@ -64,7 +64,7 @@ pub(crate) fn sorted<'p>(files: impl IntoIterator<Item = &'p PathBuf>) -> Vec<Pa
 }
 
 /// The number of a file: 7 of `live/0007-more-room.luau`. Others are none of ours.
-fn number(path: &Path) -> Option<u32> {
+fn number(path: &Path) -> Option<u64> {
     let name = path.strip_prefix(DIRECTORY).ok()?.to_str()?;
     let (number, _) = name.strip_suffix(".luau")?.split_once('-')?;
     (number.len() >= 4 && number.bytes().all(|byte| byte.is_ascii_digit())).then(|| number.parse().ok())?

@@ -12,9 +12,9 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use medusa_proto::author::{Approval, Author};
 use medusa_proto::progress::TaskProgress;
@@ -75,6 +75,10 @@ impl Drop for Block {
     }
 }
 
+/// What tells this process from others: when it began, in milliseconds. In a container its number is that of the one before it.
+static STARTED: LazyLock<u128> =
+    LazyLock::new(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis());
+
 impl Block {
     /// Its session's number: unlike that of any other of this process.
     pub(crate) fn number(&self) -> u64 {
@@ -83,7 +87,7 @@ impl Block {
 
     /// The same, unlike that of other processes, too: of statements that are kept.
     pub(crate) fn label(&self) -> Arc<str> {
-        format!("{}.{}", self.number, std::process::id()).into()
+        format!("{}.{}", self.number, *STARTED).into()
     }
 
     /// Has somebody be told of the session's end.
