@@ -158,9 +158,8 @@ pub(crate) struct Transaction {
     excused: Cell<Waited>,
     /// What the task has published before its end, last.
     published: RefCell<Option<Generation>>,
-    /// Where the statement goes back to at its end, and why; and then what came of it.
+    /// Where the statement goes back to at its end, and why.
     way_back: RefCell<Option<(u64, Option<Arc<str>>)>>,
-    went_back: RefCell<Option<Generation>>,
     /// The numbers of all that it has published: the first [`MOST_PUBLISHED`], and the last.
     all_published: RefCell<Vec<u64>>,
     /// Of a statement in a session: where what it leaves open goes to.
@@ -217,7 +216,6 @@ impl Transaction {
             excused: Cell::default(),
             published: RefCell::default(),
             way_back: RefCell::default(),
-            went_back: RefCell::default(),
             all_published: RefCell::default(),
             block,
             ending: RefCell::new(Ending::Publish),
@@ -393,16 +391,6 @@ impl Transaction {
     /// Where it goes back to, and why; it is done now.
     pub(crate) fn take_way_back(&self) -> Option<(u64, Option<Arc<str>>)> {
         self.way_back.take()
-    }
-
-    /// Notes what going back has published.
-    pub(crate) fn note_back(&self, generation: Option<Generation>) {
-        self.went_back.replace(generation);
-    }
-
-    /// What going back has published.
-    pub(crate) fn went_back(&self) -> Option<Generation> {
-        self.went_back.borrow().clone()
     }
 
     /// The numbers of what it has published. Of very many, some of those in the middle are missing.

@@ -70,7 +70,7 @@ impl EngineThread {
         if !block.is_open() {
             self.note_made(block, base, &transaction.all_published());
         }
-        let published = transaction.went_back().or(published);
+        let published = ran.went_back.clone().or(published);
         Ok(Evaluated {
             value: transaction.afterwards(|| print::values(&ran.values)),
             generation: published.as_ref().map(|published| published.number),
