@@ -371,20 +371,21 @@ struct Outgoing<'a> {
     op: &'a Op,
 }
 
+/// A request, whatever its operation is.
 #[derive(Deserialize)]
-struct Version {
+struct Incoming {
     version: u32,
+    #[serde(flatten)]
+    fields: Map<String, Value>,
 }
 
 /// The first field of a request that its operation has not, if there is one: it may be a slip in a name, and without it something else
 /// would be done than was meant.
-fn unknown_field(line: &[u8], op: &Op) -> serde_json::Result<Option<String>> {
+fn unknown_field(fields: Map<String, Value>, op: &Op) -> serde_json::Result<Option<String>> {
     let known = serde_json::to_value(op)?;
-    let given = serde_json::from_slice::<Map<String, Value>>(line)?.into_iter();
     // Null is as if it were not there.
-    let mut unknown =
-        given.filter(|(name, value)| name != "version" && !value.is_null() && known.get(name).is_none());
-    Ok(unknown.next().map(|(name, _)| name))
+    let is_unknown = |(name, value): &(String, Value)| !value.is_null() && known.get(name).is_none();
+    Ok(fields.into_iter().find(is_unknown).map(|(name, _)| name))
 }
 
 /// A mistake in a request.
@@ -425,10 +426,11 @@ pub fn encode(op: &Op) -> Result<Vec<u8>, RequestError> {
 /// See [`RequestError`]. The version is looked at first, so that whatever else a later one changes is not called a
 /// mistake.
 pub fn decode(line: &[u8]) -> Result<Op, RequestError> {
-    match serde_json::from_slice::<Version>(line)?.version {
+    let Incoming { version, fields } = serde_json::from_slice(line)?;
+    match version {
         VERSION => {
             let op = serde_json::from_slice(line)?;
-            unknown_field(line, &op)?.map_or(Ok(op), |field| Err(RequestError::Unknown(field)))
+            unknown_field(fields, &op)?.map_or(Ok(op), |field| Err(RequestError::Unknown(field)))
         }
         other => Err(RequestError::Version(other)),
     }
