@@ -164,17 +164,21 @@ fn an_old_head_with_an_old_log_is_found_by_an_anchor() {
     assert!(found(other).expect("a fault").contains("line 1 (record 1): another record"));
 }
 
-#[test]
-fn a_log_goes_on_behind_a_fault_which_stays_to_be_seen() {
+/// A log of three records, of which only the first `left` are left.
+fn cut_to(left: usize) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let (mut writer, _) = open(folder.path());
     writer.append(&mut [statement("a"), statement("b"), statement("c")], at(1)).expect("written");
     drop(writer);
     let path = folder.path().join(LOG);
     let log = fs::read_to_string(&path).expect("a log");
-    let cut: Vec<&str> = log.split_inclusive('\n').take(2).collect();
-    fs::write(&path, cut.concat()).expect("written");
+    fs::write(&path, log.split_inclusive('\n').take(left).collect::<String>()).expect("written");
+    folder
+}
 
+#[test]
+fn a_log_goes_on_behind_a_fault_which_stays_to_be_seen() {
+    let folder = cut_to(2);
     let (mut writer, damage) = open(folder.path());
     let damage = damage.expect("it is told");
     assert!(damage.contains("audit.log line 3 (record 3)") && damage.contains("record 4"), "{damage}");
@@ -191,13 +195,7 @@ fn a_log_goes_on_behind_a_fault_which_stays_to_be_seen() {
 
 #[test]
 fn an_end_that_is_cut_off_with_the_head_stays_to_be_seen() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (mut writer, _) = open(folder.path());
-    writer.append(&mut [statement("a"), statement("b"), statement("c")], at(1)).expect("written");
-    drop(writer);
-    let path = folder.path().join(LOG);
-    let log = fs::read_to_string(&path).expect("a log");
-    fs::write(&path, log.split_inclusive('\n').take(1).collect::<String>()).expect("written");
+    let folder = cut_to(1);
     fs::remove_file(folder.path().join(HEAD)).expect("removed");
 
     let damage = open(folder.path()).1.expect("it is told");

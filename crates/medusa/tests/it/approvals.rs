@@ -7,7 +7,7 @@ use medusa_monitor::{Client, Op};
 use medusa_testkit::{Server, Site, Tmux, wait};
 use serde_json::{Value, json};
 
-use super::monitor::{make_key, port, ran_by, site, ssh_by};
+use super::monitor::{make_key, port, prompt_by, ran_by, site, ssh_by};
 use super::support::{MEDUSA, start, web};
 
 const SCRIPT: &str = "medusa.monitor.ssh { listen = '127.0.0.1:0', keys = 'keys' }";
@@ -329,11 +329,7 @@ fn who_needs_no_approval_may_still_say_what_is_to_be_published() {
 fn a_prompt_tells_what_waits_for_approval() {
     let site = limited_site();
     let server = start(&site);
-    let mut client = ssh_by(&site, port(&server), "key");
-    client.args(["-tt", "127.0.0.1"]);
-    let quoted = |part: &std::ffi::OsStr| format!("'{}'", part.to_str().expect("text"));
-    let line: Vec<_> = std::iter::once(client.get_program()).chain(client.get_args()).map(quoted).collect();
-    let tmux = Tmux::run(&line.join(" "));
+    let tmux = Tmux::run(&prompt_by(&site, port(&server), "key"));
     tmux.expect(&[">"]);
     let said = |what: &str, part: &str| {
         wait::until(what, || tmux.screen().iter().find(|line| line.contains(part)).cloned())

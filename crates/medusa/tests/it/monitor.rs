@@ -44,6 +44,15 @@ pub(crate) fn ssh_by(site: &Site, port: u64, key: &str) -> Command {
     ssh
 }
 
+/// The command line of the client with a terminal of its own, as a shell takes it.
+pub(crate) fn prompt_by(site: &Site, port: u64, key: &str) -> String {
+    let mut client = ssh_by(site, port, key);
+    client.args(["-tt", "127.0.0.1"]);
+    let quoted = |part: &std::ffi::OsStr| format!("'{}'", part.to_str().expect("text"));
+    let line: Vec<_> = std::iter::once(client.get_program()).chain(client.get_args()).map(quoted).collect();
+    line.join(" ")
+}
+
 /// Has a statement run, and returns the exit status, and what is on standard output and error.
 fn ran(site: &Site, port: u64, statement: &str) -> (Option<i32>, String, String) {
     ran_by(site, port, "key", statement)
@@ -376,11 +385,8 @@ fn a_prompt_by_ssh_completes_and_tells_what_others_do() {
     let site = site("medusa.monitor.ssh { listen = '127.0.0.1:0', keys = 'keys' }");
     let server = start(&site);
     let port = port(&server);
-    let mut client = ssh(&site, port);
-    client.args(["-tt", "127.0.0.1"]);
-    let quoted = |part: &std::ffi::OsStr| format!("'{}'", part.to_str().expect("text"));
-    let line: Vec<_> = std::iter::once(client.get_program()).chain(client.get_args()).map(quoted).collect();
-    let tmux = Tmux::run(&format!("{}; echo ended: $?; sleep 100", line.join(" ")));
+    let line = prompt_by(&site, port, "key");
+    let tmux = Tmux::run(&format!("{line}; echo ended: $?; sleep 100"));
     tmux.expect(&[">"]);
     tmux.write("web:mounts\t");
     tmux.expect(&["> web.mounts", ".mounts  { Mount }"]);

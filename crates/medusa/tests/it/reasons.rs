@@ -6,7 +6,7 @@ use std::process::{Output, Stdio};
 use medusa_testkit::{Server, Site, Tmux, wait};
 use serde_json::Value;
 
-use super::monitor::{port, ran_by, site, ssh_by};
+use super::monitor::{port, prompt_by, ran_by, site, ssh_by};
 use super::support::{MEDUSA, start};
 
 /// A site whose key has to say what its sessions are for.
@@ -95,11 +95,7 @@ fn requests_are_explained_by_the_first() {
 fn a_prompt_asks_until_it_is_explained() {
     let site = asking();
     let server = start(&site);
-    let mut client = ssh_by(&site, port(&server), "key");
-    client.args(["-tt", "127.0.0.1"]);
-    let quoted = |part: &std::ffi::OsStr| format!("'{}'", part.to_str().expect("text"));
-    let line: Vec<_> = std::iter::once(client.get_program()).chain(client.get_args()).map(quoted).collect();
-    let line = line.join(" ");
+    let line = prompt_by(&site, port(&server), "key");
     let asked = |tmux: &Tmux, times: usize| {
         wait::until("it is asked", || {
             let screen = tmux.screen();
