@@ -44,8 +44,8 @@ pub use live::{Change, ConfirmError, Live, Published, RevertError};
 pub use object::{BoxError, Object, Use};
 pub use part::{Environment, Part, PartId, PartKind, Parts, Place, Prepare, Preparing, Refusal};
 pub use parts::{
-    EventLog, HttpServer, MAX_TIMERS, MadeTimer, MonitorClassic, MonitorClassicSpec, MonitorSsh,
-    MonitorSshSpec, MountId, MountSpec, ServerSpec, SiteResolver, Timer, TimerCounters, TimerStage,
+    EventLog, FrontEnd, HttpServer, MAX_TIMERS, MadeTimer, MonitorServer, MonitorSpec, MountId, MountSpec,
+    ServerSpec, SiteResolver, Timer, TimerCounters, TimerStage,
 };
 pub use pending::{
     LONGEST_REASON, LONGEST_TRIAL, Pending, TrialError, TrialTerms, Unconfirmed, reason_of, trial_of,

@@ -110,29 +110,22 @@ impl SshSettings {
         })
         .await
     }
+
+    /// All of them that are told, below `status`.
+    pub fn describe(&self, status: Status) -> Status {
+        let path = |path: &PathBuf| path.display().to_string();
+        status
+            .maybe("keys", self.keys.as_ref().map(path))
+            .maybe("passwords", self.passwords.as_ref().map(path))
+            .field("idle", Value::Seconds(self.idle.as_secs_f64()))
+            .field("grace", Value::Seconds(self.grace.as_secs_f64()))
+    }
 }
 
 impl SshServer {
     /// The fingerprint of its own key: `SHA256:...`.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
-    }
-
-    /// The counts of what it has done.
-    pub fn counters(&self) -> &Arc<LoginCounters> {
-        &self.counters
-    }
-
-    /// Its settings and counters, below `status`.
-    pub fn describe(&self, status: Status) -> Status {
-        let path = |path: &PathBuf| path.display().to_string();
-        let status = status
-            .maybe("keys", self.settings.keys.as_ref().map(path))
-            .maybe("passwords", self.settings.passwords.as_ref().map(path))
-            .field("fingerprint", self.fingerprint.clone())
-            .field("idle", Value::Seconds(self.settings.idle.as_secs_f64()))
-            .field("grace", Value::Seconds(self.settings.grace.as_secs_f64()));
-        self.counters.describe(status)
     }
 }
 

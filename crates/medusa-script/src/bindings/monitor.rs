@@ -2,14 +2,13 @@
 
 mod classic;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use medusa_monitor::SessionInfo;
 use medusa_monitor::ssh::SshSettings;
 use medusa_net::ListenAddr;
 use medusa_proto::author::{Author, Via};
-use medusa_site::{MonitorSsh, MonitorSshSpec, PartId};
+use medusa_site::{MonitorServer, MonitorSpec, PartId};
 use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value};
 
 use super::history::of_session_for_all;
@@ -125,7 +124,7 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
         let spec = alone.and_then(|()| spec(&lua, options, origin));
         async move {
             let spec = spec?;
-            Transaction::edit(|draft| draft.monitor_ssh(spec)).await.map(MonitorSshValue)
+            Transaction::edit(|draft| draft.monitor(spec)).await.map(MonitorSshValue)
         }
     };
     monitor.set("ssh", lua.create_async_function(ssh)?)?;
@@ -154,7 +153,7 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     medusa.set("monitor", monitor)
 }
 
-fn spec(lua: &Lua, options: Value, origin: std::sync::Arc<str>) -> mlua::Result<MonitorSshSpec> {
+fn spec(lua: &Lua, options: Value, origin: std::sync::Arc<str>) -> mlua::Result<MonitorSpec<SshSettings>> {
     let context = MainContext::of(lua)?;
     let mut options = Options::new(lua, FUNCTION, options)?;
     let listen = options.get::<String>("listen", "a string")?;
@@ -166,7 +165,7 @@ fn spec(lua: &Lua, options: Value, origin: std::sync::Arc<str>) -> mlua::Result<
     let idle = options.seconds("idle", 1.0..=604_800.0)?.unwrap_or(Duration::from_hours(1));
     let grace = options.seconds("grace", 1.0..=600.0)?.unwrap_or(Duration::from_secs(30));
     let name = options.get::<String>("name", "a string")?.unwrap_or_else(|| "ssh".to_owned());
-    let Some(Ok(ListenAddr::Tcp(listen))) = listen.as_deref().map(str::parse) else {
+    let Some(Ok(listen @ ListenAddr::Tcp(_))) = listen.as_deref().map(str::parse) else {
         return Err(options.wrong("listen", "an address like \"127.0.0.1:9999\""));
     };
     options.finish()?;
@@ -175,7 +174,7 @@ fn spec(lua: &Lua, options: Value, origin: std::sync::Arc<str>) -> mlua::Result<
     }
     let in_state = || context.state.as_deref().map(|state| state.join("ssh_host_ed25519_key"));
     let host_key = host_key.or_else(in_state);
-    Ok(MonitorSshSpec {
+    Ok(MonitorSpec {
         name,
         listen,
         settings: SshSettings { post_quantum, keys, passwords, host_key, idle, grace },
@@ -198,8 +197,8 @@ fn session(lua: &Lua, info: SessionInfo) -> mlua::Result<Table> {
 struct MonitorSshValue(PartId);
 
 impl MonitorSshValue {
-    fn listen(&self, lua: &Lua) -> mlua::Result<SocketAddr> {
-        look_at(lua, &self.0, |ssh: &MonitorSsh| ssh.listen)
+    fn listen(&self, lua: &Lua) -> mlua::Result<ListenAddr> {
+        look_at(lua, &self.0, |ssh: &MonitorServer<SshSettings>| ssh.listen.clone())
     }
 }
 

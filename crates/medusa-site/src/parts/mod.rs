@@ -2,8 +2,7 @@
 
 mod event_log;
 mod http;
-mod monitor_classic;
-mod monitor_ssh;
+mod monitor;
 mod resolver;
 mod timer;
 
@@ -12,8 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 pub use event_log::EventLog;
 pub use http::{HttpServer, MountId, MountSpec, ServerSpec};
-pub use monitor_classic::{MonitorClassic, MonitorClassicSpec};
-pub use monitor_ssh::{MonitorSsh, MonitorSshSpec};
+pub use monitor::{FrontEnd, MonitorServer, MonitorSpec};
 pub use resolver::SiteResolver;
 pub use timer::{MAX_TIMERS, MadeTimer, Timer, TimerCounters, TimerStage};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use medusa_monitor::Role;
 use medusa_monitor::classic::ClassicSettings;
 use medusa_net::ListenAddr;
-use medusa_site::{MonitorClassic, MonitorClassicSpec, PartId};
+use medusa_site::{MonitorServer, MonitorSpec, PartId};
 use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value};
 
 use crate::bindings::http::listen;
@@ -81,14 +81,14 @@ pub(super) fn install(lua: &Lua, monitor: &Table) -> mlua::Result<()> {
         let spec = alone.and_then(|()| spec(&lua, options, Arc::clone(&at)));
         async move {
             let spec = spec?;
-            let made = Transaction::edit(|draft| draft.monitor_classic(spec)).await;
+            let made = Transaction::edit(|draft| draft.monitor(spec)).await;
             made.map(MonitorClassicValue).map_err(|error| at_place(&format!("{at}: {FUNCTION}"), error))
         }
     };
     monitor.set("classic", lua.create_async_function(classic)?)
 }
 
-fn spec(lua: &Lua, options: Value, origin: Arc<str>) -> mlua::Result<MonitorClassicSpec> {
+fn spec(lua: &Lua, options: Value, origin: Arc<str>) -> mlua::Result<MonitorSpec<ClassicSettings>> {
     let context = MainContext::of(lua)?;
     let mut options = Options::new(lua, FUNCTION, options)?;
     let listen = options.get::<String>("listen", "a string")?;
@@ -111,7 +111,7 @@ fn spec(lua: &Lua, options: Value, origin: Arc<str>) -> mlua::Result<MonitorClas
         return Err(fail(lua, format!("{FUNCTION}: without `password_file` nobody could log in")));
     };
     let password = context.sources.root().join(password);
-    Ok(MonitorClassicSpec { name, listen, settings: ClassicSettings { password, role, idle, grace }, origin })
+    Ok(MonitorSpec { name, listen, settings: ClassicSettings { password, role, idle, grace }, origin })
 }
 
 /// A server of the monitor for old clients, by its name.
@@ -119,7 +119,7 @@ struct MonitorClassicValue(PartId);
 
 impl MonitorClassicValue {
     fn listen(&self, lua: &Lua) -> mlua::Result<ListenAddr> {
-        look_at(lua, &self.0, |classic: &MonitorClassic| classic.listen.clone())
+        look_at(lua, &self.0, |classic: &MonitorServer<ClassicSettings>| classic.listen.clone())
     }
 }
 
