@@ -60,9 +60,9 @@ impl Drop for LatencyWatch {
     }
 }
 
-/// When a request began, if anybody looks on; `known` has the time, if somebody has asked for it already.
-pub(crate) fn begun(known: Option<Instant>) -> Option<Instant> {
-    (LOOKING_ON.load(Relaxed) > 0).then(|| known.unwrap_or_else(Instant::now))
+/// Whether anybody looks on.
+pub(crate) fn is_watched() -> bool {
+    LOOKING_ON.load(Relaxed) > 0
 }
 
 /// A request has ended, which came to the mount with these counters.

@@ -4,7 +4,6 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use http::{Method, StatusCode, Uri};
 use medusa_log::Sink;
@@ -52,8 +51,8 @@ pub(crate) struct Exchange {
     record: Option<PendingRecord>,
     /// What is noted for those who look on.
     trace: Option<Arc<TraceNotes>>,
-    /// When it began, for those who want to know how long requests take.
-    begun: Option<Instant>,
+    /// Somebody wants to know how long requests take.
+    is_timed: bool,
     /// What is told of the request if its response breaks off: of those that may.
     asked: Option<Box<RequestSummary>>,
 }
@@ -97,10 +96,10 @@ impl Exchange {
         trace: Option<Arc<TraceNotes>>,
     ) -> Self {
         let mut exchange = Self::unrouted(connection);
-        let is_recorded = server.definition.log.is_some() || trace.is_some();
+        exchange.is_timed = latency::is_watched();
+        let is_recorded = server.definition.log.is_some() || trace.is_some() || exchange.is_timed;
         exchange.record = is_recorded.then(|| PendingRecord::new(client, request));
         exchange.trace = trace;
-        exchange.begun = latency::begun(exchange.record.as_ref().map(PendingRecord::started));
         exchange.server = Some(server);
         exchange
     }
@@ -122,7 +121,7 @@ impl Exchange {
             end_hook: EndHook::default(),
             record: None,
             trace: None,
-            begun: None,
+            is_timed: false,
             asked: None,
         }
     }
@@ -274,11 +273,11 @@ impl Exchange {
         if let Some(mount) = mount {
             mount.count(self.status);
         }
-        if let Some(begun) = self.begun
+        if let Some(record) = self.record.as_ref().filter(|_| self.is_timed)
             && !matches!(self.stage, Some(Stage::Stream | Stage::WebSocket))
             && self.status != client_left()
         {
-            latency::ended(begun, mount);
+            latency::ended(record.started(), mount);
         }
         counters.requests.count(self.status);
         if let (Some(pending), Some(sink)) = (&self.record, log) {
