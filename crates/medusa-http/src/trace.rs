@@ -23,6 +23,8 @@ use crate::router::{Pattern, Route, Router};
 
 /// The traces there may be at a time: each makes every request a little slower.
 pub const MOST_TRACES: usize = 4;
+/// The same by one login, so that there is one for others.
+const MOST_BY_ONE: usize = 2;
 /// The most requests that one trace shows.
 const MOST_SHOWN: u16 = 1000;
 /// The longest that one trace takes, in seconds.
@@ -155,6 +157,7 @@ fn statuses(text: &str) -> Option<(u16, u16)> {
 #[derive(Debug)]
 struct Watcher {
     filter: TraceFilter,
+    login: Option<Arc<str>>,
     /// How many more are wanted.
     left: AtomicU64,
     missed: AtomicU64,
@@ -185,22 +188,36 @@ pub struct Trace {
 
 /// Why nobody more can look on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{MOST_TRACES} traces are on already, which is the most")]
-pub struct TooManyTraces;
+pub enum TooManyTraces {
+    /// There are as many as may be.
+    #[error("{MOST_TRACES} traces are on already, which is the most")]
+    InAll,
+    /// One login has as many as it may have.
+    #[error("{MOST_BY_ONE} traces of this login are on already, which is the most")]
+    ByOne,
+}
 
 impl Trace {
-    /// Looks on from now on: at the next `n` requests, or without that at all.
+    /// Looks on from now on, by a `login`: at the next `n` requests, or without that at all.
     ///
     /// # Errors
     ///
     /// See [`TooManyTraces`].
-    pub fn begin(filter: TraceFilter, n: Option<u64>) -> Result<Self, TooManyTraces> {
+    pub fn begin(
+        filter: TraceFilter,
+        n: Option<u64>,
+        login: Option<Arc<str>>,
+    ) -> Result<Self, TooManyTraces> {
         let (sender, requests) = mpsc::channel(QUEUED);
         let (left, missed) = (AtomicU64::new(n.unwrap_or(u64::MAX)), AtomicU64::new(0));
-        let watcher = Arc::new(Watcher { filter, left, missed, requests: sender });
+        let watcher = Arc::new(Watcher { filter, login, left, missed, requests: sender });
         let mut watchers = WATCHERS.write();
         if watchers.len() >= MOST_TRACES {
-            return Err(TooManyTraces);
+            return Err(TooManyTraces::InAll);
+        }
+        let theirs = watchers.iter().filter(|other| other.login.is_some() && other.login == watcher.login);
+        if theirs.count() >= MOST_BY_ONE {
+            return Err(TooManyTraces::ByOne);
         }
         watchers.push(Arc::clone(&watcher));
         LOOKING_ON.store(watchers.len(), Relaxed);
@@ -438,6 +455,18 @@ mod tests {
         for wrong in ["6xx", "0xx", "xx", "99", "600", "404.5", "+40", "40xx", "+xx", "true", ""] {
             assert_eq!(statuses(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn one_login_leaves_traces_for_others() {
+        let begin = |login: &str| Trace::begin(TraceFilter::default(), None, Some(login.into()));
+        let first = [begin("a").expect("one"), begin("a").expect("another")];
+        assert_eq!(begin("a").err(), Some(TooManyTraces::ByOne));
+        let second = [begin("b").expect("one"), begin("b").expect("another")];
+        assert_eq!(begin("c").err(), Some(TooManyTraces::InAll));
+        drop(first);
+        assert!(begin("a").is_ok());
+        drop(second);
     }
 
     #[test]

@@ -20,6 +20,8 @@ use medusa_proto::status::Status;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
+use crate::identity::Whence;
+
 /// Connections that may wait to be taken over. They are as soon as the thread has its turn.
 const WAITING: usize = 64;
 
@@ -47,6 +49,15 @@ impl Caller {
 impl From<IpAddr> for Caller {
     fn from(address: IpAddr) -> Self {
         Self::Host { client: ClientPrefix::host(address), is_here: address.to_canonical().is_loopback() }
+    }
+}
+
+impl From<Whence> for Caller {
+    fn from(whence: Whence) -> Self {
+        match whence {
+            Whence::Address(address) => address.into(),
+            Whence::User(uid) => Self::User(uid),
+        }
     }
 }
 

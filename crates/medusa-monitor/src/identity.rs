@@ -67,6 +67,13 @@ impl Rights {
     }
 }
 
+impl Rights {
+    /// Whether others may do more: such logins have half of what there is for all, so that they never keep those others out.
+    pub fn are_limited(&self) -> bool {
+        self.role == Role::View || self.scope.is_some()
+    }
+}
+
 impl From<Role> for Rights {
     fn from(role: Role) -> Self {
         Self { role, scope: None, until: None, approval: false, reason: false }

@@ -21,7 +21,7 @@ use crate::identity::{Identity, Role};
 use crate::news::OnTrial;
 use crate::protocol::{Completion, Done, Failure, Killed, Op, Report};
 use crate::runs::{RunId, RunList};
-use crate::sessions::{Full, Seat, SessionInfo, Sessions};
+use crate::sessions::{Full, MAX_SESSIONS, Seat, SessionInfo, Sessions};
 use crate::terminal::Candidate;
 
 /// Lines of output that may wait for a client. Enough for all that a statement may print, 256 KiB, if every line is
@@ -237,7 +237,7 @@ impl<C: Control> Session<C> {
     async fn run_one(&self, op: Op, events: mpsc::Sender<TaskProgress>) -> Result<Done, Failure> {
         authorize(&self.identity, &op).map_err(|refusal| self.refuse(refusal.to_string()))?;
         if op.may_take_long() && self.seat.is_short() {
-            return Err(self.refuse(Full::All.to_string()));
+            return Err(self.refuse(Full::All(MAX_SESSIONS).to_string()));
         }
         tokio::select! {
             biased;
@@ -284,7 +284,10 @@ impl<C: Control> Session<C> {
             Op::Ping | Op::Hello { .. } | Op::Interrupt | Op::Watch | Op::Complete { .. } => None,
             Op::Eval { source } => Some(auditor.strict(RecordKind::Statement, source).await?),
             op if op.needs() == Role::View => Some(auditor.lenient(&op.described())),
-            op if matches!(op.name(), "reopen" | "stop" | "kill") => Some(auditor.lenient(&op.described())),
+            // What takes back a bad change, and what keeps a good one, needs no room.
+            op if matches!(op.name(), "reopen" | "stop" | "kill" | "confirm" | "cancel") => {
+                Some(auditor.lenient(&op.described()))
+            }
             op => Some(auditor.strict(RecordKind::Request, &op.described()).await?),
         })
     }

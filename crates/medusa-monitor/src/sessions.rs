@@ -12,13 +12,15 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::arrivals::Caller;
 use crate::identity::{Identity, Role, Whence};
 use crate::news::{NewsRoom, Subscription};
 
-/// The number of sessions that may be open at a time. People and their scripts need a handful; each may hold a statement of 1 MiB.
+/// The number of sessions that may be open at a time; of [limited](crate::identity::Rights::are_limited) logins half as many. People and
+/// their scripts need a handful; each may hold a statement of 1 MiB.
 pub const MAX_SESSIONS: usize = 16;
 
-/// The number of them that may come from one address.
+/// The number of them that may come from one address (for IPv6, one /64), and by one login; of limited logins half as many.
 pub const MAX_FROM_ONE: usize = 8;
 
 /// The number more that may come by the control socket while all of those are taken, so that the operator is heard: for what ends
@@ -64,11 +66,17 @@ pub(crate) enum SeatKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
     /// As many are open as may be.
-    #[error("{MAX_SESSIONS} sessions are open already: close one, or try again later")]
-    All,
+    #[error("{0} sessions are open already: close one, or try again later")]
+    All(usize),
+    /// As many are open as logins that may not do everything may have.
+    #[error("{0} sessions of logins with limited rights are open already: close one, or try again later")]
+    Limited(usize),
     /// As many are open from there as may be.
-    #[error("{MAX_FROM_ONE} sessions are open from {0} already: close one, or try again later")]
-    From(Whence),
+    #[error("{0} sessions are open from {1} already: close one, or try again later")]
+    From(usize, Whence),
+    /// As many are open by this login as may be.
+    #[error("{0} sessions are open by this login already: close one, or try again later")]
+    Login(usize),
 }
 
 /// A session, as others see it.
@@ -109,17 +117,29 @@ impl Sessions {
     pub(crate) fn open(self: &Arc<Self>, identity: &Identity, reserve: bool) -> Result<Seat, Full> {
         let mut table = self.table.lock();
         let count = |which: &dyn Fn(&Entry) -> bool| table.open.values().filter(|entry| which(entry)).count();
-        if let Some(whence) = identity.front_end.whence()
-            && count(&|entry| entry.identity.front_end.whence() == Some(whence)) >= MAX_FROM_ONE
-        {
-            return Err(Full::From(whence));
+        let is_limited = identity.rights.are_limited();
+        // What limited logins have leaves others the other half.
+        let is_beside = |entry: &Entry| !is_limited || entry.identity.rights.are_limited();
+        let most = |of_all: usize| if is_limited { of_all / 2 } else { of_all };
+        if let Some(whence) = identity.front_end.whence() {
+            let caller = Some(Caller::from(whence));
+            let is_there = |entry: &Entry| entry.identity.front_end.whence().map(Caller::from) == caller;
+            if count(&|entry| is_beside(entry) && is_there(entry)) >= most(MAX_FROM_ONE) {
+                return Err(Full::From(most(MAX_FROM_ONE), whence));
+            }
+            if count(&|entry| entry.identity.login == identity.login) >= most(MAX_FROM_ONE) {
+                return Err(Full::Login(most(MAX_FROM_ONE)));
+            }
+        }
+        if is_limited && count(&is_beside) >= most(MAX_SESSIONS) {
+            return Err(Full::Limited(most(MAX_SESSIONS)));
         }
         let kind = if count(&|entry| entry.kind == SeatKind::Any) < MAX_SESSIONS {
             SeatKind::Any
         } else if reserve && count(&|entry| entry.kind == SeatKind::Short) < RESERVE {
             SeatKind::Short
         } else {
-            return Err(Full::All);
+            return Err(Full::All(MAX_SESSIONS));
         };
         table.last += 1;
         let number = table.last;
@@ -227,7 +247,7 @@ impl Seat {
 }
 
 /// Returns when a time of the clock has come, which may be set meanwhile; never, where there is none.
-async fn reached(time: Option<SystemTime>) {
+pub(crate) async fn reached(time: Option<SystemTime>) {
     const LOOKS_EVERY: Duration = Duration::from_mins(1);
     let Some(time) = time else { return std::future::pending().await };
     while let Ok(left) = time.duration_since(SystemTime::now()) {
@@ -273,7 +293,11 @@ mod tests {
     }
 
     fn ssh(last: u8) -> Identity {
-        from(FrontEnd::Ssh([192, 0, 2, last].into()))
+        by(&format!("key {last}"), Role::Program, last)
+    }
+
+    fn by(login: &str, role: Role, last: u8) -> Identity {
+        Identity::new("somebody", login, role, FrontEnd::Ssh([192, 0, 2, last].into()))
     }
 
     #[test]
@@ -282,18 +306,41 @@ mod tests {
         let open = |identity: &Identity, reserve| sessions.open(identity, reserve);
         let mut seats: Vec<Seat> = (0..MAX_FROM_ONE).map(|_| open(&ssh(1), false).expect("room")).collect();
         let full = open(&ssh(1), false).expect_err("as many as may be from there");
-        assert_eq!(full, Full::From(Whence::Address([192, 0, 2, 1].into())));
+        assert_eq!(full, Full::From(MAX_FROM_ONE, Whence::Address([192, 0, 2, 1].into())));
         while seats.len() < MAX_SESSIONS {
             seats.push(open(&from(FrontEnd::Socket), true).expect("room"));
         }
-        assert_eq!(open(&ssh(2), false).expect_err("all are taken"), Full::All);
+        assert_eq!(open(&ssh(2), false).expect_err("all are taken"), Full::All(MAX_SESSIONS));
         let reserve: Vec<Seat> =
             (0..RESERVE).map(|_| open(&from(FrontEnd::Socket), true).expect("the reserve")).collect();
         assert!(reserve.iter().all(Seat::is_short));
-        assert_eq!(open(&from(FrontEnd::Socket), true).expect_err("all are taken"), Full::All);
+        assert_eq!(open(&from(FrontEnd::Socket), true).expect_err("all are taken"), Full::All(MAX_SESSIONS));
         seats.clear();
         assert!(!open(&ssh(1), false).expect("room").is_short());
         assert_eq!(sessions.list().len(), RESERVE);
+    }
+
+    #[test]
+    fn who_may_only_look_keeps_nobody_else_out() {
+        let sessions = Arc::<Sessions>::default();
+        let open = |identity: &Identity| sessions.open(identity, false);
+        let looks = |login: &str, last| by(login, Role::View, last);
+        let half = MAX_FROM_ONE / 2;
+        let mut seats: Vec<Seat> = (0..half).map(|_| open(&looks("a", 1)).expect("room")).collect();
+        let full = open(&looks("b", 1)).expect_err("as many as may look from there");
+        assert_eq!(full, Full::From(half, Whence::Address([192, 0, 2, 1].into())));
+        assert_eq!(open(&looks("a", 2)).expect_err("as many as it may have"), Full::Login(half));
+        seats.extend((0..half).map(|_| open(&looks("b", 2)).expect("room")));
+        assert_eq!(open(&looks("c", 3)).expect_err("half of all"), Full::Limited(MAX_SESSIONS / 2));
+        let scope = Some(Arc::default());
+        let mut limited = by("d", Role::Operate, 3);
+        limited.rights.scope = scope;
+        assert_eq!(open(&limited).expect_err("it is limited, too"), Full::Limited(MAX_SESSIONS / 2));
+        seats.extend((0..half).map(|_| open(&by("admin", Role::Program, 1)).expect("from there, too")));
+        seats.extend((0..half).map(|_| open(&by("admin", Role::Operate, 4)).expect("room")));
+        let full = open(&by("admin", Role::Program, 5)).expect_err("all are taken");
+        assert_eq!(full, Full::Login(MAX_FROM_ONE));
+        assert_eq!(open(&by("other", Role::Program, 5)).expect_err("all are taken"), Full::All(MAX_SESSIONS));
     }
 
     #[tokio::test]

@@ -5,9 +5,10 @@
 //! first edit and its end, and the client decides how long that is. A script that is being loaded is not given up: it has
 //! a time limit of its own, and neither is a change that is being published.
 //!
-//! **Invariant:** who changes the Site by hand waits for one change of a handler or timer at most, and never behind a
-//! queue of them: those stand in a line of their own, and only its first waits at the gate.
+//! **Invariant:** who changes the Site by hand waits for one change of a handler or timer at most and one of each other login,
+//! and never behind a queue of them: those stand in a line of their own, and only its first waits at the gate.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -46,11 +47,14 @@ pub struct Busy {
 )]
 pub struct GivenUp;
 
+/// A line: its first waits for the turn, the others for their place in it.
+type Line = tokio::sync::Mutex<()>;
+
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     turn: Arc<tokio::sync::Mutex<()>>,
-    /// Where the script waits for its chance to wait for the turn.
-    line: Arc<tokio::sync::Mutex<()>>,
+    /// Where the script, and each login, waits for its chance to wait for the turn.
+    lines: Mutex<HashMap<Option<Arc<str>>, Weak<Line>>>,
     holder: Mutex<Option<Holder>>,
     waiting: AtomicUsize,
 }
@@ -107,8 +111,10 @@ impl Gate {
         mut told: impl FnMut(Busy),
     ) -> Arc<Pass> {
         let turn = async {
-            let line =
-                if author.is_operator() { None } else { Some(Arc::clone(&self.line).lock_owned().await) };
+            let line = match self.line(author) {
+                Some(line) => Some(line.lock_owned().await),
+                None => None,
+            };
             (Arc::clone(&self.turn).lock_owned().await, line)
         };
         let mut turn = pin!(turn);
@@ -139,6 +145,19 @@ impl Gate {
         };
         *self.holder.lock() = Some(holder);
         pass
+    }
+
+    /// The line of an author; none for signals and their like, which come one at a time.
+    fn line(&self, author: &Author) -> Option<Arc<Line>> {
+        let whose = if author.is_operator() { Some(author.login.clone()?) } else { None };
+        let mut lines = self.lines.lock();
+        lines.retain(|_, line| line.strong_count() > 0);
+        if let Some(line) = lines.get(&whose).and_then(Weak::upgrade) {
+            return Some(line);
+        }
+        let line = Arc::default();
+        lines.insert(whose, Arc::downgrade(&line));
+        Some(line)
     }
 
     /// Takes the right from who has held it for too long.
@@ -188,7 +207,7 @@ impl Drop for Waiting<'_> {
 mod tests {
     use tokio::time::advance;
 
-    use medusa_proto::author::Via;
+    use medusa_proto::author::{Approval, Via};
 
     use super::*;
 
@@ -265,6 +284,26 @@ mod tests {
         settle().await;
         assert_eq!(*order.lock(), ["statement"]);
         assert!(gate.status().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_login_waits_for_one_change_of_another() {
+        let gate = Arc::new(Gate::default());
+        let order = Order::default();
+        let by = |name: &str, login: &str| operator(name).logged_in(login, Approval::Free);
+        let held = gate.enter(&by("shop 0", "shop"), true, |_| {}).await;
+        for n in 1..=3 {
+            waits(&gate, by(&format!("shop {n}"), "shop"), &order);
+        }
+        settle().await;
+        waits(&gate, by("admin", "admin"), &order);
+        settle().await;
+        drop(held.take());
+        settle().await;
+        assert_eq!(*order.lock(), ["admin", "shop 1", "shop 2", "shop 3"]);
+        waits(&gate, operator("reload"), &order);
+        settle().await;
+        assert_eq!(gate.lines.lock().len(), 2, "those of before go when the next comes");
     }
 
     #[tokio::test(start_paused = true)]

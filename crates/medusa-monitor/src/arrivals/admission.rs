@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::net::Shutdown;
 
 use super::Caller;
+use crate::identity::Identity;
 
 /// The most connections without a login.
 const MAX_PENDING: usize = 64;
@@ -22,8 +23,12 @@ const MAX_PENDING: usize = 64;
 /// The most of them from one address.
 const MAX_PENDING_FROM_ONE: usize = 16;
 
-/// The most connections with a login. Each may have several sessions, which are bounded by themselves.
+/// The most connections with a login; of [limited](crate::identity::Rights::are_limited) ones half as many. Each may have several sessions,
+/// which are bounded by themselves.
 const MAX_LOGGED_IN: usize = 32;
+
+/// The most of them by one login; of a limited one half as many.
+const MAX_BY_ONE: usize = 16;
 
 /// The most addresses of logins that are remembered, and the time for which they are.
 const MAX_REMEMBERED: usize = 256;
@@ -38,7 +43,7 @@ struct AdmissionTable {
     last: u64,
     /// The oldest first.
     pending: Vec<Pending>,
-    logged_in: usize,
+    logged_in: Vec<LoggedIn>,
     remembered: VecDeque<(Caller, Instant)>,
 }
 
@@ -48,6 +53,13 @@ struct Pending {
     caller: Caller,
     trusted: bool,
     cut: Cut,
+}
+
+#[derive(Debug)]
+struct LoggedIn {
+    number: u64,
+    login: Arc<str>,
+    is_limited: bool,
 }
 
 /// The means to close a connection, whatever its protocol is at.
@@ -71,7 +83,6 @@ pub(crate) struct Place {
     admission: Admission,
     caller: Caller,
     number: u64,
-    logged_in: bool,
 }
 
 impl Admission {
@@ -90,7 +101,7 @@ impl Admission {
         table.last += 1;
         let number = table.last;
         table.pending.push(Pending { number, caller, trusted, cut });
-        Some(Place { admission: self.clone(), caller, number, logged_in: false })
+        Some(Place { admission: self.clone(), caller, number })
     }
 }
 
@@ -102,14 +113,19 @@ impl AdmissionTable {
 
 impl Place {
     /// Somebody has logged in. Whether there is room for that.
-    pub(crate) fn log_in(&mut self, now: Instant) -> bool {
+    pub(crate) fn log_in(&self, identity: &Identity, now: Instant) -> bool {
         let table = &mut *self.admission.0.borrow_mut();
         table.pending.retain(|known| known.number != self.number);
-        if self.logged_in || table.logged_in >= MAX_LOGGED_IN {
-            return self.logged_in;
+        let (login, is_limited) = (Arc::clone(&identity.login), identity.rights.are_limited());
+        let most = |of_all: usize| if is_limited { of_all / 2 } else { of_all };
+        let count =
+            |which: &dyn Fn(&LoggedIn) -> bool| table.logged_in.iter().filter(|one| which(one)).count();
+        if count(&|one| one.login == login) >= most(MAX_BY_ONE)
+            || count(&|one| !is_limited || one.is_limited) >= most(MAX_LOGGED_IN)
+        {
+            return false;
         }
-        self.logged_in = true;
-        table.logged_in += 1;
+        table.logged_in.push(LoggedIn { number: self.number, login, is_limited });
         table.remembered.retain(|(known, _)| *known != self.caller);
         if table.remembered.len() >= MAX_REMEMBERED {
             table.remembered.pop_front();
@@ -123,7 +139,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let table = &mut *self.admission.0.borrow_mut();
         table.pending.retain(|known| known.number != self.number);
-        table.logged_in -= usize::from(self.logged_in);
+        table.logged_in.retain(|known| known.number != self.number);
     }
 }
 
@@ -133,6 +149,7 @@ mod tests {
     use std::net::{IpAddr, TcpListener, TcpStream};
 
     use super::*;
+    use crate::identity::{FrontEnd, Role};
 
     /// Both ends of a connection, and what closes the second.
     fn pair() -> ([TcpStream; 2], Cut) {
@@ -158,8 +175,8 @@ mod tests {
         let (admission, now) = (Admission::default(), Instant::now());
         let enter = |address: IpAddr, cut| admission.enter(address.into(), cut, now);
         let (client, cut) = pair();
-        let mut admin = enter(address(9999), cut).expect("room");
-        assert!(admin.log_in(now));
+        let admin = enter(address(9999), cut).expect("room");
+        assert!(admin.log_in(&login("admin", Role::Program), now));
         assert!(!is_closed(&client), "a login has its place");
         drop(admin);
 
@@ -180,6 +197,33 @@ mod tests {
         let _place = enter(address(5000), cut).expect("in place of the oldest stranger");
         assert!(is_closed(&strangers[MAX_PENDING_FROM_ONE].0) && !is_closed(&client));
         assert!(known.iter().all(|(client, _)| !is_closed(client)));
+    }
+
+    fn login(login: &str, role: Role) -> Identity {
+        Identity::new(login, login, role, FrontEnd::Ssh(address(1)))
+    }
+
+    #[test]
+    fn who_may_only_look_keeps_nobody_else_out() {
+        let (admission, now) = (Admission::default(), Instant::now());
+        let mut places = Vec::new();
+        let mut log_in = |name: &str, role| {
+            let (_client, cut) = pair();
+            let place = admission.enter(address(1).into(), cut, now).expect("room");
+            let is_in = place.log_in(&login(name, role), now);
+            places.push(place);
+            is_in
+        };
+        let looks = |log_in: &mut dyn FnMut(&str, Role) -> bool, name: &str| {
+            (0..MAX_LOGGED_IN).filter(|_| log_in(name, Role::View)).count()
+        };
+        assert_eq!(looks(&mut log_in, "a"), MAX_BY_ONE / 2);
+        assert_eq!(looks(&mut log_in, "b"), MAX_BY_ONE / 2);
+        assert_eq!(looks(&mut log_in, "c"), 0, "half of all are taken");
+        assert!((0..MAX_BY_ONE).all(|_| log_in("admin", Role::Program)));
+        assert!(!log_in("admin", Role::Program));
+        drop(places);
+        assert!(admission.0.borrow().logged_in.is_empty());
     }
 
     #[test]

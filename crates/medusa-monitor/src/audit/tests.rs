@@ -232,6 +232,34 @@ fn an_unfinished_line_is_no_fault_but_a_missing_end_is() {
 }
 
 #[test]
+fn a_log_that_is_not_where_it_was_takes_nothing_more() {
+    type Meddle = fn(&Path);
+    let meddled: [(&str, Meddle); 4] = [
+        ("removed", |log| fs::remove_file(log).expect("removed")),
+        ("moved", |log| fs::rename(log, log.with_extension("old")).expect("moved")),
+        ("cut", |log| fs::write(log, "").expect("cut")),
+        ("replaced", |log| {
+            let copy = fs::read(log).expect("a log");
+            fs::remove_file(log).expect("removed");
+            fs::write(log, copy).expect("another");
+        }),
+    ];
+    for (what, meddle) in meddled {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut writer, _) = open(folder.path());
+        writer.append(&mut [statement("before")], at(2)).expect("written");
+        meddle(&folder.path().join(LOG));
+        let refused = writer.append(&mut [statement("lost")], at(3)).expect_err("it would be in no log");
+        assert!(matches!(refused, AuditError::Meddled(_)) && writer.is_broken(), "{what}: {refused}");
+        drop(writer);
+        let (mut writer, damage) = open(folder.path());
+        assert_eq!(damage.is_some(), what != "replaced", "{what}: {damage:?}");
+        writer.append(&mut [statement("after")], at(4)).expect("written");
+        assert!(!records(folder.path()).is_empty(), "{what}");
+    }
+}
+
+#[test]
 fn a_key_or_head_that_is_gone_is_told() {
     for (name, told) in [(HEAD, "has no head"), (KEY, "the key is gone")] {
         let folder = tempfile::tempdir().expect("a folder");

@@ -60,6 +60,11 @@ pub enum AuditError {
     /// It cannot be read.
     #[error(transparent)]
     Read(Arc<ReadError>),
+    /// It is not where it was.
+    #[error(
+        "the audit log {0:?} was removed, moved or cut by somebody else: it is begun anew, and says what is missing"
+    )]
+    Meddled(PathBuf),
     /// The record has no form.
     #[error("a record of the audit log would be longer than {MAX_LINE} bytes")]
     TooLong,
@@ -216,6 +221,10 @@ impl LogWriter {
     /// The same without waiting for the disk: the process may be killed, but the machine may not lose its power before
     /// [`sync`](Self::sync).
     pub(super) fn write(&mut self, records: &mut [Record], now: Timestamp) -> Result<(), AuditError> {
+        if !self.is_in_place().map_err(failed("look at", self.path.join(LOG)))? {
+            self.is_broken = true;
+            return Err(AuditError::Meddled(self.path.join(LOG)));
+        }
         let (mut lines, mut last) = self.encode(records, now)?;
         if self.length > 0 && self.length + lines.len() as u64 > self.limits.file {
             self.rotate()?;
@@ -258,6 +267,16 @@ impl LogWriter {
             }
         }
         Ok(())
+    }
+
+    /// Whether the file is still the one of its name, with all that was written to it: two calls, some 2 µs.
+    fn is_in_place(&self) -> io::Result<bool> {
+        let named = match rustix::fs::statat(&self.directory, LOG, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(rustix::io::Errno::NOENT) => return Ok(false),
+            named => named?,
+        };
+        let ours = rustix::fs::fstat(&self.log)?;
+        Ok((named.st_dev, named.st_ino) == (ours.st_dev, ours.st_ino) && ours.st_size as u64 == self.length)
     }
 
     /// The lines of the records, and the last of them.

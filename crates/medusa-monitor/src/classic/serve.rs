@@ -97,13 +97,13 @@ async fn serve<C: Control>(
     server: Arc<ClassicServer>,
     stream: Stream,
     client: OldClient,
-    mut place: Place,
+    place: Place,
 ) {
     let _open = server.counters.open();
     let (reader, writer) = split(stream);
     let (mut ear, mut mouth) = (Ear::new(reader), Mouth(writer));
     if let Some(identity) = log_in(&monitor, &server, &client, &mut ear, &mut mouth).await {
-        if place.log_in(Instant::now()) {
+        if place.log_in(&identity, Instant::now()) {
             // One that leaves is told no more.
             let _left = attend(&monitor, &server, identity, &mut ear, &mut mouth).await;
         } else {

@@ -91,7 +91,7 @@ pub(super) struct Connection {
     /// The one who has shown to be it.
     identity: Option<Identity>,
     /// Told when somebody has logged in.
-    login: watch::Sender<bool>,
+    login: watch::Sender<Option<Identity>>,
     starts: mpsc::Sender<Start>,
     channels: HashMap<ChannelId, Slot>,
     offers: usize,
@@ -102,7 +102,7 @@ impl Connection {
         server: Arc<SshServer>,
         peer: SocketAddr,
         audit: AuditLog,
-        login: watch::Sender<bool>,
+        login: watch::Sender<Option<Identity>>,
         starts: mpsc::Sender<Start>,
     ) -> Self {
         Self { server, peer, audit, identity: None, login, starts, channels: HashMap::new(), offers: 0 }
@@ -125,13 +125,13 @@ impl Connection {
     /// `user` has shown to be it `by` what is remarked as that, and is the `login` whatever it calls itself.
     fn identify(&mut self, user: &str, by: &str, login: String, rights: Rights) {
         let ip = self.peer.ip().to_canonical();
-        let who = format!("{} ({by}, from {ip})", shown(user));
+        let who = format!("{} ({by}, from {ip})", named(user));
         self.identity = Some(Identity::new(who, login, rights, FrontEnd::Ssh(ip)));
     }
 
     fn refuse(&self, login: &str, why: impl fmt::Display) -> Auth {
         self.server.counters.failed();
-        let (user, peer) = (shown(login), self.peer);
+        let (user, peer) = (named(login), self.peer);
         tracing::warn!(%user, %peer, "ssh: {why}");
         let front_end = FrontEnd::Ssh(peer.ip().to_canonical());
         Auditor::refuse_login(&self.audit, &user, front_end, &why.to_string());
@@ -185,7 +185,14 @@ impl Connection {
     }
 }
 
-/// A name or comment that others chose, in one line, and not too long.
+/// A name that a client gives itself: in quotes, unless it can be nothing else.
+fn named(user: &str) -> String {
+    let is_plain = |char: char| char.is_alphanumeric() || "._-@+".contains(char);
+    let name = &user[..user.floor_char_boundary(MAX_SHOWN)];
+    if !name.is_empty() && name.chars().all(is_plain) { name.to_owned() } else { format!("{name:?}") }
+}
+
+/// A comment that others chose, in one line, and not too long.
 fn shown(text: &str) -> String {
     let mut text = medusa_proto::shown::Escaped::line(text).to_string();
     text.truncate(text.floor_char_boundary(MAX_SHOWN));
@@ -249,7 +256,7 @@ impl Handler for Connection {
             tracing::info!(by = %identity.who, role = %identity.rights.role, "an ssh login");
             Auditor::login(&self.audit, identity);
         }
-        self.login.send_replace(true);
+        self.login.send_replace(self.identity.clone());
         Ok(())
     }
 

@@ -16,7 +16,9 @@ use super::channel::attend;
 use super::connection::{Connection, MAX_CHANNELS};
 use super::{Arrival, SshIntake, SshServer};
 use crate::arrivals::admission::{Cut, Place};
+use crate::identity::Identity;
 use crate::session::{Control, Monitor};
+use crate::sessions::reached;
 
 impl<C: Control> Monitor<C> {
     /// Serves the connections that are handed over by `intake`, for as long as the returned future is polled. Open ones go on
@@ -54,10 +56,10 @@ async fn serve<C: Control>(
     stream: TcpStream,
     peer: SocketAddr,
     cut: Cut,
-    mut place: Place,
+    place: Place,
 ) {
     let _open = server.counters.open();
-    let (login, mut logged_in) = watch::channel(false);
+    let (login, mut logged_in) = watch::channel(None);
     let (starts, mut started) = mpsc::channel(MAX_CHANNELS);
     let settings = &server.settings;
     let deadline = Instant::now() + settings.grace;
@@ -69,18 +71,24 @@ async fn serve<C: Control>(
         Err(_elapsed) => return tracing::debug!(%peer, "an ssh connection was closed: it said nothing"),
     };
     let mut channels = JoinSet::new();
-    let mut is_in = false;
+    let mut identity = None::<Identity>;
     let mut alarm = Box::pin(tokio::time::sleep_until(deadline.into()));
     let ended = loop {
         tokio::select! {
             ended = &mut running => break ended,
-            Ok(()) = logged_in.changed(), if !is_in => {
-                is_in = true;
+            Ok(()) = logged_in.changed(), if identity.is_none() => {
+                identity.clone_from(&logged_in.borrow());
                 alarm.set(sleep(settings.idle));
-                if !place.log_in(Instant::now()) {
-                    tracing::warn!(%peer, "an ssh connection was closed: there are too many");
+                if let Some(identity) = &identity && !place.log_in(identity, Instant::now()) {
+                    tracing::warn!(%peer, by = %identity.who, "an ssh connection was closed: there are too many");
                     cut.now();
                 }
+            }
+            // Its sessions end by themselves then, and are told why.
+            () = reached(identity.as_ref().and_then(|identity| identity.rights.until)), if channels.is_empty() => {
+                tracing::debug!(%peer, "an ssh connection was closed: its rights have ended");
+                cut.now();
+                break (&mut running).await;
             }
             Some(start) = started.recv() => {
                 channels.spawn_local(attend(monitor.clone(), start, settings.idle));
@@ -93,8 +101,8 @@ async fn serve<C: Control>(
                 }
             }
             // While it has a session, that has a time of its own.
-            () = &mut alarm, if !is_in || channels.is_empty() => {
-                tracing::debug!(%peer, is_in, "an ssh connection was closed: nothing happened on it");
+            () = &mut alarm, if identity.is_none() || channels.is_empty() => {
+                tracing::debug!(%peer, is_in = identity.is_some(), "an ssh connection was closed: nothing happened on it");
                 cut.now();
                 alarm.set(sleep(settings.grace));
             }

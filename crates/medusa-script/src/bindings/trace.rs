@@ -72,7 +72,8 @@ async fn trace(lua: Lua, (of, n, seconds, rest): (Value, Value, Value, MultiValu
         Value::Function(function) => (TraceFilter::default(), Some(function)),
         of => (filter(&lua, of)?, None),
     };
-    let looking = Trace::begin(filter, function.is_none().then_some(requests));
+    let looking =
+        Trace::begin(filter, function.is_none().then_some(requests), transaction.author().login.clone());
     let trace = looking.map_err(|error| fail(&lua, format!("{FUNCTION}: {error}")))?;
     let deadline = Instant::now() + time;
     let looking = Looking { lua, trace, function, events: transaction.events() };

@@ -158,9 +158,10 @@ fn handler_info(one: &HandlerUse) -> HandlerInfo {
 async fn traced(
     filter: TraceFilter,
     end: TraceEnd,
+    login: Option<Arc<str>>,
     events: &ProgressSender,
 ) -> Result<String, TooManyTraces> {
-    let mut trace = Trace::begin(filter, Some(end.requests))?;
+    let mut trace = Trace::begin(filter, Some(end.requests), login)?;
     let deadline = tokio::time::Instant::now() + end.time;
     let mut shown = 0;
     while shown < end.requests {
@@ -289,7 +290,10 @@ impl Control for Controls {
                     set.map_err(|must_be| wrong(format!("`{option}` must be {must_be}")))?;
                 }
                 let end = TraceEnd::new(n.map(|n| n as f64), seconds).map_err(wrong)?;
-                traced(filter, end, &events).await.map(text).map_err(|error| failed(&error))
+                traced(filter, end, author.login.clone(), &events)
+                    .await
+                    .map(text)
+                    .map_err(|error| failed(&error))
             }
             Op::Handlers => {
                 let handlers = live.handlers().iter().map(handler_info).collect();
