@@ -238,8 +238,4 @@ impl Drain for Queue {
 }
 
 #[cfg(test)]
-mod model;
-#[cfg(test)]
-mod spilling;
-#[cfg(test)]
 mod tests;

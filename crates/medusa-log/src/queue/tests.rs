@@ -1,5 +1,8 @@
 //! The queue as its sink and its writer see it.
 
+mod model;
+mod spilling;
+
 use super::*;
 use crate::batch::tests::{batch, first_target};
 use medusa_proto::access::{Loss, Timestamp};

@@ -6,7 +6,7 @@ use medusa_proto::entry::Entry;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::*;
+use super::super::*;
 use crate::batch::tests::batch;
 
 #[derive(Clone, Debug)]

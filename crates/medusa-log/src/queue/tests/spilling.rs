@@ -8,7 +8,7 @@ use medusa_proto::entry::Entry;
 use medusa_proto::format::Format;
 use tempfile::TempDir;
 
-use super::*;
+use super::super::*;
 use crate::batch::tests::batch;
 use crate::{FileSink, Options, Sink, Target};
 
