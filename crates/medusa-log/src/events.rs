@@ -44,13 +44,15 @@ pub struct Route {
 #[derive(Debug)]
 pub struct EventSinks(Arc<EventQueue>);
 
+/// An event, and the routes there were when it happened.
+type Waiting = (Arc<[Route]>, Batch);
+
 #[derive(Debug)]
 struct EventQueue {
     /// How many of [`Level::ALL`] somebody wants.
     levels: AtomicU8,
     routes: Mutex<Arc<[Route]>>,
-    /// Events, each with the routes there were when it happened.
-    mailbox: Mailbox<(Arc<[Route]>, Batch)>,
+    mailbox: Mailbox<Waiting>,
     started: Mutex<bool>,
 }
 
@@ -149,24 +151,14 @@ impl EventQueue {
     /// The thread.
     fn pass_on(&self) {
         let _muted = MutedEvents::begin();
-        while let Some(Mail { items, lost, .. }) = self.mailbox.take(None) {
-            let mut taken = Load::default();
-            let mut waiting: Option<(Arc<[Route]>, Batch)> = None;
-            for (routes, event) in items {
-                taken = taken.and(Load::of(&event));
-                match &mut waiting {
-                    Some((same, batch)) if Arc::ptr_eq(same, &routes) => {
-                        event.iter().for_each(|event| batch.push_entry(&event));
-                    }
-                    other => {
-                        if let Some((routes, batch)) = other.replace((routes, event)) {
-                            submit(&routes, batch);
-                        }
-                    }
-                }
-            }
-            if let Some((routes, mut batch)) = waiting {
-                if let Some(lost) = lost {
+        while let Some(Mail { mut items, lost, .. }) = self.mailbox.take(None) {
+            let taken = items.iter().map(|(_, event)| Load::of(event)).fold(Load::default(), Load::and);
+            let of_same_routes = |(one, _): &Waiting, (next, _): &Waiting| Arc::ptr_eq(one, next);
+            let mut runs = items.make_contiguous().chunk_by(of_same_routes).peekable();
+            while let Some(run) = runs.next() {
+                let mut batch = Batch::new();
+                run.iter().flat_map(|(_, event)| event.iter()).for_each(|event| batch.push_entry(&event));
+                if let Some(lost) = lost.filter(|_| runs.peek().is_none()) {
                     // An error, so that every sink is told.
                     let message = format!(
                         "{} events were lost: they came faster than they can be logged",
@@ -175,7 +167,7 @@ impl EventQueue {
                     let (time, level, part) = (lost.to, Level::Error, "log");
                     batch.push_event(&Event { time, level, part, message: &message, request: None });
                 }
-                submit(&routes, batch);
+                submit(&run[0].0, batch);
             }
             self.mailbox.settle(taken);
             self.mailbox.rest(EVERY);
