@@ -4,7 +4,6 @@
 //! authority of the user's choice, or of the system's, and must be for the name that was asked for. There is no option to
 //! do without: a log tells who visited what, and whoever can answer a name server could read it.
 
-use std::error::Error;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -17,6 +16,8 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, InconsistentKeys, RootCertStore};
+
+use crate::OptionError;
 
 /// Means by which a receiver is recognised, and may recognise us.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,24 +32,6 @@ pub struct TlsOptions {
     pub key: Option<PathBuf>,
 }
 
-/// Reason why TLS to a receiver cannot be set up.
-#[derive(Debug, thiserror::Error)]
-#[error("{what}")]
-pub(super) struct TlsError {
-    what: String,
-    source: Option<Box<dyn Error + Send + Sync>>,
-}
-
-impl TlsError {
-    fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), source: None }
-    }
-
-    fn setup(source: rustls::Error) -> Self {
-        Self { what: "cannot set up TLS".to_owned(), source: Some(source.into()) }
-    }
-}
-
 const HALF: &str = "a certificate of our own takes two files, that of the certificate and that of its key: only one is given";
 
 /// All that a TLS connection needs.
@@ -60,10 +43,10 @@ pub(super) struct Secured {
 
 impl Secured {
     /// Reads the files, to speak with `host`.
-    pub(super) fn load(options: &TlsOptions, host: &str) -> Result<Self, TlsError> {
+    pub(super) fn load(options: &TlsOptions, host: &str) -> Result<Self, OptionError> {
         let name = options.name.as_deref().unwrap_or(host).to_owned();
         let name = ServerName::try_from(name.clone()).map_err(|_not_a_name| {
-            TlsError::new(format!(
+            OptionError(format!(
                 "{name:?} cannot be the name in a certificate: use a host name or an address"
             ))
         })?;
@@ -80,28 +63,28 @@ impl Secured {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
         let verifier = verifier.build().map_err(|_no_roots| {
-            TlsError::new(
-                "this system has no certificate authorities (package ca-certificates): name a file of them",
-            )
+            let told =
+                "this system has no certificate authorities (package ca-certificates): name a file of them";
+            OptionError(told.to_owned())
         })?;
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(TlsError::setup)?
+            .map_err(|source| setup(&source))?
             .with_webpki_verifier(verifier);
         let config = match (&options.certificate, &options.key) {
             (None, None) => builder.with_no_client_auth(),
             (Some(certificate), Some(key)) => {
                 let (chain, private) = (certificates("certificate", certificate)?, private_key(key)?);
                 builder.with_client_auth_cert(chain, private).map_err(|error| match error {
-                    rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsError::new(format!(
+                    rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => OptionError(format!(
                         "the key in {} does not belong to the certificate in {}",
                         quoted(key),
                         quoted(certificate)
                     )),
-                    source => TlsError::setup(source),
+                    source => setup(&source),
                 })?
             }
-            _ => return Err(TlsError::new(HALF)),
+            _ => return Err(OptionError(HALF.to_owned())),
         };
         Ok(Self { config: Arc::new(config), name })
     }
@@ -112,24 +95,28 @@ impl Secured {
     }
 }
 
+fn setup(source: &rustls::Error) -> OptionError {
+    OptionError(format!("cannot set up TLS: {source}"))
+}
+
 /// A path in a message: in quotes, and what could harm a terminal escaped.
 fn quoted(path: &Path) -> String {
     format!("{:?}", path.to_string_lossy())
 }
 
-fn damaged(what: &str, path: &Path, position: usize) -> TlsError {
+fn damaged(what: &str, path: &Path, position: usize) -> OptionError {
     let path = quoted(path);
-    TlsError::new(format!("the {what} file {path} is damaged: certificate {position} cannot be understood"))
+    OptionError(format!("the {what} file {path} is damaged: certificate {position} cannot be understood"))
 }
 
-fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, OptionError> {
     let bytes = read(what, path)?;
     let mut all = Vec::new();
     for (position, certificate) in (1..).zip(CertificateDer::pem_slice_iter(&bytes)) {
         all.push(certificate.map_err(|_damaged| damaged(what, path, position))?);
     }
     if all.is_empty() {
-        return Err(TlsError::new(format!(
+        return Err(OptionError(format!(
             "the {what} file {} holds no certificate, which begins with -----BEGIN CERTIFICATE-----",
             quoted(path)
         )));
@@ -137,10 +124,10 @@ fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'s
     Ok(all)
 }
 
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, OptionError> {
     let bytes = read("key", path)?;
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|_none| {
-        TlsError::new(format!(
+        OptionError(format!(
             "the key file {} holds no private key without a passphrase, which begins with -----BEGIN PRIVATE KEY----- or the \
              like",
             quoted(path)
@@ -148,13 +135,11 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     })
 }
 
-fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, OptionError> {
     /// Ten times the authorities of a system.
     const LIMIT: u64 = 4 * 1024 * 1024;
-    let failed = |source: io::Error| TlsError {
-        what: format!("cannot read the {what} file {}", quoted(path)),
-        source: Some(source.into()),
-    };
+    let failed =
+        |source: io::Error| OptionError(format!("cannot read the {what} file {}: {source}", quoted(path)));
     // Without NONBLOCK, opening a pipe would wait for its writer.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = File::options().read(true).custom_flags(flags.bits() as i32).open(path).map_err(failed)?;
