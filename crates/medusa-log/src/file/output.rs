@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp, Zoned};
+use medusa_proto::with_causes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Target;
@@ -88,7 +89,7 @@ pub(super) struct LogFile {
     /// Bytes in it: ours exactly, those of others once a second.
     size: u64,
     looked: Instant,
-    /// When the oldest bytes were written that may not be on the disk yet.
+    /// When the oldest bytes were written that may not be on the disk yet, if that matters.
     unsynced: Option<Instant>,
     /// Whether it was waited for room in vain.
     stalled: bool,
@@ -103,6 +104,8 @@ pub(super) struct LogFile {
     not_before: Option<Instant>,
     /// Whether the last attempt failed.
     rotation_fails: bool,
+    /// Whether the file is not in its place, and the last attempt to open another failed.
+    is_missing: bool,
 }
 
 impl LogFile {
@@ -134,6 +137,7 @@ impl LogFile {
             span: None,
             not_before: None,
             rotation_fails: false,
+            is_missing: false,
             file: opened.file,
             meta: opened.meta,
         };
@@ -196,15 +200,24 @@ impl LogFile {
         let make = Make { mode: self.mode, like: Some(now.as_ref().unwrap_or(&self.meta)) };
         match open::open(&self.target, make) {
             Ok(opened) => {
-                self.shared.missing(&self.name, None);
+                self.note_missing(None);
                 self.adopt(opened);
                 true
             }
             Err(error) => {
-                self.shared.missing(&self.name, Some(&error));
+                self.note_missing(Some(with_causes(&error)));
                 false
             }
         }
+    }
+
+    /// The file is not in its place any more, and no other could be opened; or now one could.
+    fn note_missing(&mut self, error: Option<String>) {
+        let told = [
+            "the log file is not in its place, and no new one can be opened: lines go on into the old one",
+            "the log file is in its place again",
+        ];
+        self.shared.note(&self.name, &mut self.is_missing, error, told);
     }
 
     fn begin_span(&mut self, at: &Zoned) {
@@ -233,18 +246,10 @@ impl LogFile {
         if !matches!(rotated, Ok(true)) {
             self.not_before = Some(Instant::now() + RETRY);
         }
-        // The first failure in a row is told, and so is the recovery.
-        let before = std::mem::replace(&mut self.rotation_fails, rotated.is_err());
-        match &rotated {
-            Err(error) => {
-                self.shared.past.lock().failed(&error.to_string());
-                if !before {
-                    tracing::warn!(log = self.name, %error, "cannot rotate the log, will go on trying and writing to it");
-                }
-            }
-            Ok(_) if before => tracing::info!(log = self.name, "the log can be rotated again"),
-            Ok(_) => {}
-        }
+        let error = rotated.as_ref().err().map(ToString::to_string);
+        let told =
+            ["cannot rotate the log, will go on trying and writing to it", "the log can be rotated again"];
+        self.shared.note(&self.name, &mut self.rotation_fails, error, told);
         rotated.unwrap_or(false)
     }
 
@@ -341,7 +346,6 @@ impl LogFile {
     /// The old file is about to be let go of.
     fn sync_now(&mut self) {
         if self.unsynced.take().is_some()
-            && self.fsync != Fsync::Never
             && let Err(error) = self.file.sync_data()
         {
             tracing::warn!(log = self.name, %error, "the end of the old log file may not be on the disk");
@@ -349,11 +353,11 @@ impl LogFile {
     }
 
     fn sync_due_in(&self) -> Option<Duration> {
-        match self.fsync {
-            Fsync::Never => None,
-            Fsync::Always => self.unsynced.map(|_| Duration::ZERO),
-            Fsync::Every(interval) => self.unsynced.map(|since| interval.saturating_sub(since.elapsed())),
-        }
+        let since = self.unsynced?;
+        Some(match self.fsync {
+            Fsync::Every(interval) => interval.saturating_sub(since.elapsed()),
+            Fsync::Never | Fsync::Always => Duration::ZERO,
+        })
     }
 }
 

@@ -5,8 +5,8 @@ use medusa_proto::status::Status;
 use parking_lot::Mutex;
 
 use super::open::Opened;
-use super::rotate::{Place, Rotation};
-use crate::{SinkError, local};
+use super::rotate::Rotation;
+use crate::local;
 
 #[derive(Debug, Default)]
 pub(super) struct FileShared {
@@ -25,15 +25,11 @@ pub(super) struct Past {
     /// Rotated files there were when they were last looked after.
     pub(super) kept: Option<u64>,
     pub(super) errors: u64,
-    /// Of these, those with rotated files.
-    pub(super) tidy_errors: u64,
     /// With its time before it.
     pub(super) last_error: Option<String>,
-    is_missing: bool,
-    /// Whether rotated files are being looked after, and those that have to be once more.
+    /// Whether rotated files are being looked after.
     pub(super) is_tidying: bool,
-    pub(super) untidy: Option<Place>,
-    /// Whether something could not be done, because another writer still had a file open.
+    /// Whether they have to be once more: another writer still had a file open, or more have come meanwhile.
     pub(super) is_postponed: bool,
 }
 
@@ -45,25 +41,17 @@ impl Past {
 }
 
 impl FileShared {
-    /// The file is not in its place any more, and no other could be opened; or now one could. The first failure in a row
-    /// is reported, and so is the recovery.
-    pub(super) fn missing(&self, name: &str, error: Option<&SinkError>) {
-        let before = std::mem::replace(&mut self.past.lock().is_missing, error.is_some());
-        match error {
-            Some(error) => {
-                let why = std::error::Error::source(error).map(|why| format!(": {why}")).unwrap_or_default();
-                let error = format!("{error}{why}");
-                if !before {
-                    tracing::warn!(
-                        log = name,
-                        error,
-                        "the log file is not in its place, and no new one can be opened: lines go on into the old one"
-                    );
-                }
-                self.past.lock().failed(&error);
+    /// Notes what came of something that is tried again and again for `log`: an error, or none. The first failure in a row
+    /// is `told`, and so is the recovery; `fails` keeps whether the last attempt did.
+    pub(super) fn note(&self, log: &str, fails: &mut bool, error: Option<String>, told: [&str; 2]) {
+        let before = std::mem::replace(fails, error.is_some());
+        if let Some(error) = error {
+            self.past.lock().failed(&error);
+            if !before {
+                tracing::warn!(log, error, "{}", told[0]);
             }
-            None if before => tracing::info!(log = name, "the log file is in its place again"),
-            None => {}
+        } else if before {
+            tracing::info!(log, "{}", told[1]);
         }
     }
 

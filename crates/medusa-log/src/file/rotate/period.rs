@@ -25,12 +25,7 @@ impl Period {
     const ALL: [Self; 4] = [Self::Hourly, Self::Daily, Self::Weekly, Self::Monthly];
 
     const fn name(self) -> &'static str {
-        match self {
-            Self::Hourly => "hourly",
-            Self::Daily => "daily",
-            Self::Weekly => "weekly",
-            Self::Monthly => "monthly",
-        }
+        ["hourly", "daily", "weekly", "monthly"][self as usize]
     }
 
     pub(super) fn named(name: &str) -> Option<Self> {

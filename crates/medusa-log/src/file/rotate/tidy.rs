@@ -28,21 +28,23 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 /// Care for the files that a log has rotated.
 struct Tidy {
     rotation: Rotation,
-    /// How the server's own log calls the sink.
-    name: String,
+    place: Place,
     shared: Arc<FileShared>,
+    /// What could not be done, the last of it.
+    error: Option<String>,
 }
 
-/// Looks after the rotated files of `place`, soon, on a thread of its own.
+/// Looks after the rotated files of `place`, soon, on a thread of its own; later, if that is being done.
 pub(in crate::file) fn start(shared: &Arc<FileShared>, rotation: &Rotation, place: Place, name: &str) {
-    let tidy = Tidy { rotation: rotation.clone(), name: name.to_owned(), shared: Arc::clone(shared) };
+    let (rotation, name) = (rotation.clone(), name.to_owned());
+    let tidy = Tidy { rotation, place, shared: Arc::clone(shared), error: None };
     let mut past = shared.past.lock();
-    past.untidy = Some(place);
     if past.is_tidying {
+        past.is_postponed = true;
         return;
     }
-    match std::thread::Builder::new().name("log-tidy".to_owned()).spawn(move || tidy.run()) {
-        Ok(_) => past.is_tidying = true,
+    match std::thread::Builder::new().name("log-tidy".to_owned()).spawn(move || tidy.run(&name)) {
+        Ok(_) => (past.is_tidying, past.is_postponed) = (true, false),
         Err(error) => past.failed(&format!("starting a thread: {error}")),
     }
 }
@@ -52,40 +54,25 @@ impl Tidy {
         self.shared.past.lock()
     }
 
-    fn run(&self) {
+    fn run(mut self, log: &str) {
         // Linux counts priorities per thread. If it cannot be lowered, the work is still to be done.
         let _: rustix::io::Result<()> = setpriority_process(None, NICEST);
         let _one = ONE_AT_A_TIME.lock();
-        while let Some(place) = self.next() {
-            let before = self.past().tidy_errors;
-            if let Err(error) = self.look_after(&place) {
-                self.failed(place.directory(), &error);
-            }
-            let past = self.past().clone();
-            if let (true, Some(error)) = (past.tidy_errors > before, past.last_error) {
-                tracing::warn!(
-                    log = self.name,
-                    error,
-                    "cannot look after the rotated logs, will try again later"
-                );
-            }
+        if let Err(error) = self.look_after() {
+            self.failed(&self.place.directory().to_owned(), &error);
         }
-    }
-
-    fn next(&self) -> Option<Place> {
-        let mut past = self.past();
-        let place = past.untidy.take();
-        past.is_tidying = place.is_some();
-        past.is_postponed &= !past.is_tidying;
-        place
+        if let Some(error) = &self.error {
+            tracing::warn!(log, error, "cannot look after the rotated logs, will try again later");
+        }
+        self.past().is_tidying = false;
     }
 
     /// Does all there is to be done now. Each file is on its own: an error with one does not keep it from the next.
-    fn look_after(&self, place: &Place) -> io::Result<()> {
+    fn look_after(&mut self) -> io::Result<()> {
         let (unfinished, files): (Vec<_>, Vec<_>) =
-            place.files()?.into_iter().partition(|file| file.form == Form::Unfinished);
+            self.place.files()?.into_iter().partition(|file| file.form == Form::Unfinished);
         for file in unfinished {
-            self.note(place, file, pack::clean(place, file));
+            self.note(file, pack::clean(&self.place, file));
         }
         let mut kept: BTreeSet<_> = files.iter().map(Suffix::identity).collect();
         let surplus = self.rotation.keep.map_or(0, |keep| kept.len().saturating_sub(keep as usize));
@@ -94,10 +81,10 @@ impl Tidy {
         }
         for file in files {
             if !kept.contains(&file.identity()) {
-                let deleted = self.note(place, file, fs::remove_file(place.at(file)));
+                let deleted = self.note(file, fs::remove_file(self.place.at(file)));
                 self.past().deleted += u64::from(deleted);
             } else if file.form == Form::Plain && self.rotation.compress {
-                let packed = self.note(place, file, pack::pack(place, file));
+                let packed = self.note(file, pack::pack(&self.place, file));
                 self.past().compressed += u64::from(packed);
             }
         }
@@ -106,18 +93,18 @@ impl Tidy {
     }
 
     /// Notes what came of a file: whether it is done. That it is gone already is as good.
-    fn note(&self, place: &Place, file: Suffix, done: io::Result<()>) -> bool {
+    fn note(&mut self, file: Suffix, done: io::Result<()>) -> bool {
         match &done {
             Err(error) if error.kind() == ErrorKind::ResourceBusy => self.past().is_postponed = true,
-            Err(error) if error.kind() != ErrorKind::NotFound => self.failed(&place.at(file), error),
+            Err(error) if error.kind() != ErrorKind::NotFound => self.failed(&self.place.at(file), error),
             _ => {}
         }
         done.is_ok()
     }
 
-    fn failed(&self, what: &Path, error: &io::Error) {
-        let mut past = self.past();
-        past.tidy_errors += 1;
-        past.failed(&format!("{}: {error}", what.display()));
+    fn failed(&mut self, what: &Path, error: &io::Error) {
+        let error = format!("{}: {error}", what.display());
+        self.past().failed(&error);
+        self.error = Some(error);
     }
 }
