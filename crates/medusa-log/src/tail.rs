@@ -69,16 +69,8 @@ impl Tail {
     /// The last `n` entries, or as many as there are.
     pub fn last(&self, n: usize) -> Last {
         let state = self.state.lock();
-        let n = n.min(self.entries);
-        let mut found = 0;
-        let wanted = |batch: &&Arc<Batch>| {
-            let more = found < n;
-            found += if more { batch.len() } else { 0 };
-            more
-        };
-        let mut batches: Vec<_> = state.batches.iter().rev().take_while(wanted).cloned().collect();
-        batches.reverse();
-        Last { batches, skip: found.saturating_sub(n) }
+        let n = n.min(self.entries).min(state.held);
+        state.beginning(state.next - n as u64, usize::MAX)
     }
 
     /// The [`last`](Self::last) as lines in `format`, without what ends them.
@@ -131,16 +123,18 @@ impl TailState {
         }
     }
 
-    /// The entry at the place `at`, which is among what is held: its batch, and how many entries are before it there.
-    fn find(&self, at: u64) -> Option<(Arc<Batch>, usize)> {
-        let mut before = usize::try_from(at - self.first()).ok()?;
-        for batch in &self.batches {
-            match before.checked_sub(batch.len()) {
-                Some(rest) => before = rest,
-                None => return Some((Arc::clone(batch), before)),
-            }
-        }
-        None
+    /// The entries beginning at the place `at`, which is not before what is held, out of so many `batches`. Looked for from
+    /// the newest on, which is where readers are.
+    fn beginning(&self, at: u64, batches: usize) -> Last {
+        let mut first = self.next;
+        let is_wanted = |batch: &&Arc<Batch>| {
+            let is_wanted = first > at;
+            first -= if is_wanted { batch.len() as u64 } else { 0 };
+            is_wanted
+        };
+        let wanted = self.batches.iter().rev().take_while(is_wanted).count();
+        let wanted = self.batches.range(self.batches.len() - wanted..);
+        Last { batches: wanted.take(batches).cloned().collect(), skip: at.saturating_sub(first) as usize }
     }
 
     /// The place of the oldest entry that is held.
@@ -186,14 +180,14 @@ impl Follower {
         let mut state = self.tail.state.lock();
         state.waiting.retain(|(name, _)| *name != self.name);
         let from = self.at.max(state.first());
-        if let Some((batch, skip)) = state.find(from) {
-            let missed = from - self.at;
-            self.at = from + (batch.len() - skip) as u64;
-            Poll::Ready((missed, Last { batches: vec![batch], skip }))
-        } else {
+        let next = state.beginning(from, 1);
+        let Some(batch) = next.batches.first() else {
             state.waiting.push((self.name, context.waker().clone()));
-            Poll::Pending
-        }
+            return Poll::Pending;
+        };
+        let missed = from - self.at;
+        self.at = from + (batch.len() - next.skip) as u64;
+        Poll::Ready((missed, next))
     }
 }
 
