@@ -15,6 +15,7 @@ use medusa_proto::entry::Entry;
 use medusa_proto::event::Level;
 use medusa_proto::status::Status;
 
+use crate::queue::fnv1a;
 use crate::{Choice, OptionError, SelectingSink};
 
 /// Passes on a share of what it is given.
@@ -87,9 +88,7 @@ const fn mix(mut number: u64) -> u64 {
 
 /// A number for an id: FNV-1a, mixed. The same everywhere and in every version, for machines are to agree on it.
 fn of_id(id: &str) -> u64 {
-    mix(id
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)))
+    mix(fnv1a(id.as_bytes()))
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use crate::drain::Drain;
 use crate::mailbox::Load;
 use crate::sink::spawn;
 use crate::{Batch, Flushed, SinkError};
+pub(crate) use options::fnv1a;
 pub use options::{QueueOptions, SpillOptions, WhenFull};
 use spill::Segment;
 pub(crate) use state::Accounts;

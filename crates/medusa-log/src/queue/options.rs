@@ -107,7 +107,7 @@ fn directory_name(target: &str) -> String {
 
 /// FNV-1a: short, and the same wherever and whenever it is computed, which the standard library's hashes do not promise.
 /// Targets are written by the server's owner, so nobody looks for collisions.
-fn fnv1a(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })

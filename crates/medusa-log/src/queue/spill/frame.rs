@@ -44,9 +44,8 @@ pub(super) struct Head {
     pub(super) span: Loss,
 }
 
-/// Appends `batch`: one frame, or more if it is uncommonly large. Returns how many.
-pub(super) fn encode_batch(batch: &Batch, out: &mut Vec<u8>) -> u64 {
-    let mut frames = 0;
+/// Appends `batch`: one frame, or more if it is uncommonly large.
+pub(super) fn encode_batch(batch: &Batch, out: &mut Vec<u8>) {
     let mut entries = batch.iter().peekable();
     while let Some(first) = entries.peek() {
         let mut span = Loss { records: 0, from: first.time(), to: first.time() };
@@ -60,9 +59,7 @@ pub(super) fn encode_batch(batch: &Batch, out: &mut Vec<u8>) -> u64 {
             span = span.merge(Loss { records: 1, from: entry.time(), to: entry.time() });
         }
         finish(out, start, BATCH, &span);
-        frames += 1;
     }
-    frames
 }
 
 /// Appends `loss`, as one frame.

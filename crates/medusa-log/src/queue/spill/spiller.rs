@@ -125,9 +125,7 @@ impl Thread {
         let mut frames = Vec::new();
         for item in items {
             match &item.records {
-                Ok(batch) => {
-                    frame::encode_batch(batch, &mut frames);
-                }
+                Ok(batch) => frame::encode_batch(batch, &mut frames),
                 Err(loss) => frame::encode_loss(loss, &mut frames),
             }
         }

@@ -233,8 +233,7 @@ fn a_large_batch_is_many_frames_none_of_them_too_long() {
         });
     }
     let mut bytes = Vec::new();
-    let frames = encode_batch(&large, &mut bytes);
-    assert!(frames > 10);
+    encode_batch(&large, &mut bytes);
     let (mut rest, mut read) = (&bytes[..], Vec::new());
     while let Some(head) = rest.first_chunk::<HEAD>() {
         let head = Head::read(head).expect("a head");
@@ -243,7 +242,7 @@ fn a_large_batch_is_many_frames_none_of_them_too_long() {
         read.push(head.decode(&frame[HEAD..]).expect("a batch"));
         rest = after;
     }
-    assert_eq!(read.len() as u64, frames);
+    assert!(read.len() > 10);
     assert_eq!(read.iter().flat_map(entries).collect::<Vec<_>>(), entries(&large));
 }
 
@@ -293,9 +292,9 @@ proptest! {
             batch.push_entry(&entry.entry());
         }
         let mut bytes = Vec::new();
-        prop_assert_eq!(encode_batch(&batch, &mut bytes), 1);
+        encode_batch(&batch, &mut bytes);
         let (head, payload) = bytes.split_first_chunk::<HEAD>().expect("a head");
-        let read = Head::read(head).expect("a head").decode(payload).expect("a batch");
+        let read = Head::read(head).expect("a head").decode(payload).expect("one frame with the batch");
         prop_assert_eq!(entries(&read), entries(&batch));
     }
 
