@@ -73,10 +73,13 @@ pub struct FileSink {
     started: Mutex<bool>,
 }
 
+/// The words of the server's own log when it fails, and when it works again.
+const TOLD: [&str; 2] = ["cannot write the log, will go on trying", "the log can be written again"];
+
 impl FileSink {
     /// A sink that will write to `target`. Nothing is opened before [`prepare`](Sink::prepare).
     pub fn new(target: Target, options: Options) -> Self {
-        let queue = Arc::new(Queue::new(options.queue.clone()));
+        let queue = Arc::new(Queue::new(&target, TOLD, &options.queue));
         Self { target, options, queue, shared: Arc::default(), started: Mutex::default() }
     }
 
@@ -97,14 +100,11 @@ impl Sink for FileSink {
             open::check_options(&self.target, &self.options)?;
             let opened = self.open()?;
             self.queue.prepare()?;
-            let (target, queue) = (self.target.to_string(), Arc::clone(&self.queue));
+            let queue = Arc::clone(&self.queue);
             let clock = Box::new(local::now);
             let file = LogFile::new(&self.target, &self.options, clock, Arc::clone(&self.shared), opened);
-            let writer = FileWriter::new(&target, &self.options, Arc::clone(&self.queue), file);
-            spawn("log", target, move || {
-                writer.run();
-                queue.leave();
-            })?;
+            let writer = FileWriter::new(&self.options, Arc::clone(&self.queue), file);
+            spawn("log", &self.target, move || queue.leave(writer.run()))?;
             drain::enter(&self.queue);
             *started = true;
         }

@@ -4,7 +4,6 @@
 //! the sink is gone; then what is not written of it is lost. Records lost here or in the queue become one line in the
 //! stream, ahead of the next record that can be written.
 
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,8 +21,6 @@ use crate::queue::{Queue, Work};
 const RETRY: Duration = Duration::from_millis(250);
 
 pub(super) struct FileWriter<W> {
-    /// How the server's own log calls this sink.
-    name: String,
     patience: Duration,
     queue: Arc<Queue>,
     to: W,
@@ -34,13 +31,11 @@ pub(super) struct FileWriter<W> {
     loss: Option<Loss>,
     /// Whether the line left over in `pending`, if there is one, tells a loss; else it is a record.
     owes_loss: bool,
-    failing: bool,
 }
 
 impl<W: Output> FileWriter<W> {
-    pub(super) fn new(name: &str, options: &Options, queue: Arc<Queue>, to: W) -> Self {
+    pub(super) fn new(options: &Options, queue: Arc<Queue>, to: W) -> Self {
         Self {
-            name: name.to_owned(),
             patience: options.patience,
             queue,
             to,
@@ -49,12 +44,11 @@ impl<W: Output> FileWriter<W> {
             pending: Pending::default(),
             loss: None,
             owes_loss: false,
-            failing: false,
         }
     }
 
-    /// Works until the sink is gone and its queue empty.
-    pub(super) fn run(mut self) {
+    /// Works until the sink is gone and its queue empty. Returns what the stream could not be told of.
+    pub(super) fn run(mut self) -> Option<Loss> {
         loop {
             match self.queue.next(self.to.due_in()) {
                 Work::Batch(batch, since) => self.write_batch(&batch, since),
@@ -67,14 +61,17 @@ impl<W: Output> FileWriter<W> {
                 Work::End => break,
             }
         }
-        self.end();
+        // One last attempt at what is left over.
+        self.catch_up();
+        if !self.pending.is_done() && !self.owes_loss {
+            self.queue.tear();
+        }
+        self.loss
     }
 
     /// Writes `batch`, however many attempts it takes, or gives it up.
     fn write_batch(&mut self, batch: &Batch, since: Instant) {
-        let begin = self.begin();
-        self.encode_loss();
-        let body = self.pending.len();
+        let (begin, body) = self.begin();
         for entry in batch.iter() {
             let offset = self.local.at(entry.time());
             self.encoder.encode(&entry, offset, self.pending.lines());
@@ -102,15 +99,13 @@ impl<W: Output> FileWriter<W> {
             self.renew();
         }
         if let Err(error) = self.to.sync() {
-            self.report(0, Err(error));
+            self.queue.attempted(0, Some(error.to_string()));
         }
     }
 
     /// Tells the stream what it has lost, if that can be done at once.
     fn write_loss(&mut self) {
-        let begin = self.begin();
-        self.encode_loss();
-        let body = self.pending.len();
+        let (begin, body) = self.begin();
         if self.send() {
             self.loss = None;
         } else {
@@ -118,18 +113,17 @@ impl<W: Output> FileWriter<W> {
         }
     }
 
-    /// The beginning of new lines: behind what is left over.
-    fn begin(&mut self) -> usize {
+    /// Begins new lines, behind what is left over: with what the stream has yet to be told. Returns where that begins and
+    /// ends.
+    fn begin(&mut self) -> (usize, usize) {
         self.pending.forget_written();
-        self.pending.len()
-    }
-
-    fn encode_loss(&mut self) {
+        let begin = self.pending.len();
         if let Some(loss) = &self.loss {
             let offset = self.local.at(loss.to);
             self.encoder.encode_loss(loss, offset, self.pending.lines());
             self.pending.lines().push(b'\n');
         }
+        (begin, self.pending.len())
     }
 
     /// Drops what has not been begun of the lines from `begin` on. Up to `body` they tell a loss, then come records.
@@ -159,47 +153,12 @@ impl<W: Output> FileWriter<W> {
             self.renew();
             let before = self.pending.left();
             let sent = self.pending.send(self.to.room(), &mut self.to);
-            bytes += before - self.pending.left();
-            match sent {
-                Ok(()) if !self.pending.is_done() => {}
-                Ok(()) => {
-                    let synced = self.to.sync();
-                    self.report(bytes, synced);
-                    return true;
-                }
-                Err(error) => {
-                    self.report(bytes, Err(error));
-                    return false;
-                }
+            bytes += (before - self.pending.left()) as u64;
+            if sent.is_err() || self.pending.is_done() {
+                let error = sent.and_then(|()| self.to.sync()).err();
+                self.queue.attempted(bytes, error.map(|error| error.to_string()));
+                return self.pending.is_done();
             }
-        }
-    }
-
-    /// An attempt wrote so many `bytes`. The first failure in a row is told, and so is the recovery.
-    fn report(&mut self, bytes: usize, attempt: io::Result<()>) {
-        let failed = attempt.err();
-        self.queue.attempted(bytes as u64, failed.as_ref().map(ToString::to_string));
-        match (std::mem::replace(&mut self.failing, failed.is_some()), failed) {
-            (true, None) => tracing::info!(log = self.name, "the log can be written again"),
-            (false, Some(error)) => {
-                tracing::warn!(log = self.name, %error, "cannot write the log, will go on trying");
-            }
-            _ => {}
-        }
-    }
-
-    /// One last attempt at what is left over.
-    fn end(mut self) {
-        self.catch_up();
-        if !self.pending.is_done() && !self.owes_loss {
-            self.queue.tear();
-        }
-        if let Some(loss) = self.loss {
-            tracing::warn!(
-                log = self.name,
-                records = loss.records,
-                "records lost, and no way to say so in the log"
-            );
         }
     }
 }

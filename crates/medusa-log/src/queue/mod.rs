@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use medusa_proto::access::Loss;
 use medusa_proto::status::{Status, Value};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -33,8 +34,26 @@ pub(crate) use writer::Work;
 /// a slow disk.
 const PARK: Duration = Duration::from_secs(2);
 
+/// Records in a row; or, in the place of some, their loss.
+pub(crate) type Records = Result<Arc<Batch>, Loss>;
+
+/// The load of `records`. A loss is none.
+pub(crate) fn load(records: &Records) -> Load {
+    records.as_ref().map_or_else(|_| Load::default(), |batch| Load::of(batch))
+}
+
+/// Time that the writer may take to give back what has not arrived: it looks up from a target that takes nothing four
+/// times a second.
+const HAND_BACK: Duration = Duration::from_secs(2);
+
+/// Time between two looks of a flush at what is acknowledged.
+const LOOK: Duration = Duration::from_millis(20);
+
 #[derive(Debug)]
 pub(crate) struct Queue {
+    /// How the server's own log calls the sink, and what it says when that fails and when it works again.
+    name: String,
+    told: [&'static str; 2],
     options: QueueOptions,
     limit: Load,
     state: Mutex<QueueState>,
@@ -49,14 +68,18 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    pub(crate) fn new(options: QueueOptions) -> Self {
-        let options = QueueOptions { records: options.records.max(QueueOptions::MIN_RECORDS), ..options };
-        Self::with_limits(options)
+    /// The queue of the sink of `target`. When that fails, and when it works again, is `told` so in the server's own log.
+    pub(crate) fn new(target: &impl ToString, told: [&'static str; 2], options: &QueueOptions) -> Self {
+        let records = options.records.max(QueueOptions::MIN_RECORDS);
+        let queue = Self::with_limits(QueueOptions { records, ..options.clone() });
+        Self { name: target.to_string(), told, ..queue }
     }
 
     /// A queue whose limits may be as low as they like.
     pub(crate) fn with_limits(options: QueueOptions) -> Self {
         Self {
+            name: String::new(),
+            told: [""; 2],
             limit: Load { records: options.records as u64, bytes: options.bytes },
             options,
             state: Mutex::default(),
@@ -129,16 +152,35 @@ impl Queue {
         state.in_vain |= waited.timed_out();
     }
 
-    /// Waits until all that is queued now is settled, or until `deadline`. A queue that spills waits no longer than its
-    /// target works, and then puts on disk what is left.
+    /// Waits until all that is queued now is settled and the target has acknowledged it, or until `deadline`. A queue that
+    /// spills waits no longer than its target works, and then puts on disk what is left.
     pub(crate) fn flush(&self, deadline: Instant) -> Flushed {
         self.nudge(); // a writer that waits before it tries again should try now
+        let queued = self.state.lock().queued;
+        let is_vain =
+            |state: &QueueState| state.stage == Stage::Gone || (state.spills() && state.accounts.failing);
+        let done = |state: &QueueState| state.is_settled(queued) && state.accounts.unacknowledged == 0;
+        self.wait_until(deadline, done, is_vain)
+    }
+
+    /// Waits until it is `done`, or until `deadline`, or until waiting for it `is_vain`.
+    fn wait_until(
+        &self,
+        deadline: Instant,
+        done: impl Fn(&QueueState) -> bool,
+        is_vain: impl Fn(&QueueState) -> bool,
+    ) -> Flushed {
         let mut state = self.state.lock();
-        let queued = state.queued;
-        while !state.is_settled(queued) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || state.stage == Stage::Gone || (state.spills() && state.accounts.failing) {
+        while !done(&state) {
+            let mut left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || is_vain(&state) {
                 return self.park(state);
+            }
+            if state.accounts.unacknowledged > 0 {
+                // The kernel tells nobody what is acknowledged: the writer has to look.
+                state.nudged = true;
+                self.work.notify_one();
+                left = left.min(LOOK);
             }
             self.settled.wait_for(&mut state, left);
         }
@@ -153,8 +195,8 @@ impl Queue {
             self.spilling.notify_one();
             self.settled.wait_while_for(&mut state, |state| state.park && state.spills(), PARK);
         }
-        let Accounts { pending, spilled, .. } = state.accounts();
-        Flushed { left: pending, spilled }
+        let Accounts { pending, unacknowledged, spilled, .. } = state.accounts();
+        Flushed { left: pending + unacknowledged, spilled }
     }
 
     /// Makes the writer look around.
@@ -168,6 +210,16 @@ impl Queue {
         self.change(|state| state.stage = state.stage.max(Stage::Closed));
     }
 
+    /// How the server's own log calls the sink.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Tells whether the last attempt to write failed.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.state.lock().accounts.failing
+    }
+
     /// Tells whether what the writer does not get rid of is kept on disk.
     pub(crate) fn spills(&self) -> bool {
         self.state.lock().spills()
@@ -175,6 +227,11 @@ impl Queue {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.state.lock().stage >= Stage::Closed
+    }
+
+    /// Tells whether the process is about to end: what is on its way is waited for no longer.
+    pub(crate) fn is_over(&self) -> bool {
+        self.state.lock().is_over
     }
 
     pub(crate) fn accounts(&self) -> Accounts {
@@ -219,22 +276,23 @@ impl Queue {
 
 impl Drain for Queue {
     /// Flushes, as [`flush`](Queue::flush) does; of a queue that has been closed, waits until its writer and its spiller are
-    /// gone, which may have more to do than to settle.
+    /// gone, which may have more to do than to settle. What the target has not acknowledged then goes to disk as well, if
+    /// there is one.
     fn drain(&self, deadline: Instant) -> Flushed {
-        let mut state = self.state.lock();
-        if state.stage == Stage::Open {
-            drop(state);
-            return self.flush(deadline);
+        // What is on disk then may already be another sink's, and what was lost has been told.
+        let is_gone = |state: &QueueState| state.stage == Stage::Gone;
+        let flushed = if self.is_closed() {
+            self.wait_until(deadline, is_gone, |_| false)
+        } else {
+            self.flush(deadline)
+        };
+        if flushed.is_complete() || self.accounts().unacknowledged == 0 || !self.spills() {
+            return flushed;
         }
-        while state.stage < Stage::Gone {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return self.park(state);
-            }
-            self.settled.wait_for(&mut state, left);
-        }
-        // What is on disk now may already be another sink's, and what was lost has been told.
-        Flushed::default()
+        // It is in the writer's hands, which has to give it back.
+        self.state.lock().is_over = true;
+        self.close();
+        self.wait_until(deadline.max(Instant::now()) + HAND_BACK, is_gone, |_| false)
     }
 }
 

@@ -7,17 +7,17 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::ptr;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Instant;
 
 use medusa_proto::access::Loss;
 
-use super::Work;
 use super::spill::{HEAD, MIDDLE, Origin, SEGMENT_BYTES, Segment, StoredFrame};
+use super::{Records, Work};
 use crate::mailbox::Load;
 use crate::{Batch, local};
 
-#[expect(clippy::struct_excessive_bools, reason = "none of the four follows from the others")]
+#[expect(clippy::struct_excessive_bools, reason = "none of them follows from the others")]
 #[derive(Debug, Default)]
 pub(super) struct QueueState {
     hand: VecDeque<Item>,
@@ -32,18 +32,15 @@ pub(super) struct QueueState {
     /// The number of the next segment behind all others. None is used twice: the file of the last may not be gone yet.
     next_segment: u64,
     /// Where from the spiller is moving what it has.
-    moving: Option<Side>,
-    /// Batches that were put on disk out of the writer's hand. They come again: what the writer does with them no longer
-    /// counts.
-    parked: Vec<Weak<Batch>>,
-    /// Something was to be put on disk out of the writer's hand, whether it got there or not.
-    has_parked: bool,
+    pub(super) moving: Option<Side>,
     /// All is to be put on disk, even what the writer holds, as the process is about to end.
     pub(super) park: bool,
     /// The last attempt to spill failed. It is repeated when there is room, or after a while.
     pub(super) stuck: bool,
     /// Whether there is, or was, a spiller.
     pub(super) has_spiller: bool,
+    /// The process is about to end: what is on its way is waited for no longer.
+    pub(super) is_over: bool,
     pub(super) stage: Stage,
     pub(super) nudged: bool,
     /// The last wait for room was in vain; until there has been room, nobody waits again.
@@ -79,16 +76,16 @@ pub(super) enum Side {
 /// Records that are queued, or a loss in their place.
 #[derive(Clone, Debug)]
 pub(super) struct Item {
-    pub(super) records: Result<Arc<Batch>, Loss>,
+    pub(super) records: Records,
     /// Its number among all that were ever queued, or zero if it has come again.
     serial: u64,
     since: Instant,
     /// Where it was read from.
-    origin: Option<Origin>,
+    pub(super) origin: Option<Origin>,
 }
 
 impl Item {
-    fn new(records: Result<Arc<Batch>, Loss>, serial: u64, origin: Option<Origin>) -> Self {
+    fn new(records: Records, serial: u64, origin: Option<Origin>) -> Self {
         Self { records, serial, since: Instant::now(), origin }
     }
 
@@ -97,7 +94,7 @@ impl Item {
     }
 
     fn load(&self) -> Load {
-        self.records.as_ref().map_or_else(|_| Load::default(), |batch| Load::of(batch))
+        super::load(&self.records)
     }
 }
 
@@ -119,10 +116,6 @@ impl QueueState {
     /// Tells whether there is someone to put records on disk.
     pub(super) fn spills(&self) -> bool {
         self.has_spiller && self.stage < Stage::Gone
-    }
-
-    pub(super) fn is_moving(&self) -> bool {
-        self.moving.is_some()
     }
 
     /// Tells whether all is settled that had been queued when `queued` was the count.
@@ -188,10 +181,16 @@ impl QueueState {
             let loss = oldest.records.map_or_else(Some, |batch| batch.loss_after(0));
             lost = lost.into_iter().chain(loss).reduce(Loss::merge);
         }
-        let Some(lost) = lost else { return };
+        if let Some(lost) = lost {
+            self.push_loss(lost);
+        }
+    }
+
+    /// A loss that is to be told before anything else.
+    fn push_loss(&mut self, loss: Loss) {
         match self.front.front_mut() {
-            Some(Item { records: Err(next), .. }) => *next = next.merge(lost),
-            _ => self.front.push_front(Item::new(Err(lost), 0, None)),
+            Some(Item { records: Err(next), .. }) => *next = next.merge(loss),
+            _ => self.front.push_front(Item::new(Err(loss), 0, None)),
         }
     }
 
@@ -260,48 +259,60 @@ impl QueueState {
         Some(item)
     }
 
-    /// `written` records of `batch` are with the target, and the rest is lost. Returns where it was read from.
-    pub(super) fn settle(&mut self, batch: &Batch, written: u64) -> Option<Origin> {
+    /// `written` records of `batch` are with the target, and the rest is lost. Returns it, unless it does not count.
+    pub(super) fn settle(&mut self, batch: &Batch, written: u64) -> Option<Item> {
         let item = self.release(batch)?;
         self.accounts.written += written;
         self.accounts.lost += batch.len() as u64 - written;
-        item.origin
+        Some(item)
     }
 
-    /// The loss that was given last is told. Returns where it was read from.
-    pub(super) fn settle_loss(&mut self) -> Option<Origin> {
+    /// The writer lets go of the loss that was given last. `None` if that has been put on disk meanwhile.
+    pub(super) fn settle_loss(&mut self) -> Option<Item> {
         let at = self.hand.iter().rposition(|item| item.records.is_err())?;
-        self.hand.remove(at)?.origin
+        self.hand.remove(at)
     }
 
-    /// `written` records of `batch` are with the target, and `rest`, all that is behind them, comes again before anything
-    /// else.
-    pub(super) fn split(&mut self, batch: &Batch, written: u64, rest: Arc<Batch>) {
-        let Some(item) = self.release(batch) else { return };
-        self.accounts.written += written;
-        self.push_front(rest, item.origin);
-    }
-
-    /// `batch`, settled as written, may not have arrived but for its first records, and comes again before anything else.
-    pub(super) fn unsettle(&mut self, batch: Arc<Batch>, arrived: usize) {
-        // That it was settled did not count if it had been put on disk, or was on its way there.
-        if let Some(at) = self.parked.iter().position(|parked| ptr::eq(parked.as_ptr(), Arc::as_ptr(&batch)))
-        {
-            self.parked.swap_remove(at);
-            return;
+    /// `written` records of `batch` are with the target, and all that is behind them comes again before anything else.
+    pub(super) fn split(&mut self, batch: &Batch, written: usize) {
+        if let Some(Item { records: Ok(batch), origin, .. }) = self.release(batch) {
+            self.accounts.written += written as u64;
+            self.push_front(batch, written, origin);
         }
-        if self.has_parked && self.hand.iter().chain(&self.front).any(|item| item.is(&batch)) {
-            return;
-        }
-        let batch = if arrived == 0 { batch } else { batch.behind(arrived) };
-        self.accounts.written -= batch.len() as u64;
-        self.accounts.resent += batch.len() as u64;
-        self.push_front(batch, None);
     }
 
-    fn push_front(&mut self, batch: Arc<Batch>, origin: Option<Origin>) {
-        self.pending = self.pending.and(Load::of(&batch));
-        self.front.push_front(Item::new(Ok(batch), 0, origin));
+    /// `records`, which are in hand, come again before anything else, but for the first that `arrived`.
+    pub(super) fn take_back(&mut self, records: &Records, arrived: usize) {
+        match records {
+            Ok(batch) => self.split(batch, arrived),
+            Err(_) => {
+                if let Some(loss) = self.settle_loss() {
+                    self.front.push_front(loss);
+                }
+            }
+        }
+    }
+
+    /// `records`, settled as written, may not have arrived but for the first, and come again before anything else.
+    pub(super) fn unsettle(&mut self, records: Records, arrived: usize) {
+        match records {
+            Ok(batch) => {
+                let again = (batch.len() - arrived) as u64;
+                self.accounts.written -= again;
+                self.accounts.resent += again;
+                self.push_front(batch, arrived, None);
+            }
+            Err(loss) => self.push_loss(loss),
+        }
+    }
+
+    /// What is behind the first `skip` records of `batch` is next.
+    fn push_front(&mut self, batch: Arc<Batch>, skip: usize, origin: Option<Origin>) {
+        let batch = if skip == 0 { batch } else { batch.behind(skip) };
+        if !batch.is_empty() {
+            self.pending = self.pending.and(Load::of(&batch));
+            self.front.push_front(Item::new(Ok(batch), 0, origin));
+        }
     }
 
     /// The side that the spiller should put on disk: all of it if the target fails, else what presses.
@@ -341,7 +352,6 @@ impl QueueState {
             let (number, length) = goes_on.map_or(new, |(number, it)| (number, it.length));
             return (items, number, length);
         }
-        self.has_parked |= self.front.is_empty();
         let from = if self.front.is_empty() { &mut self.hand } else { &mut self.front };
         // The youngest first: what does not fit must be older than what is on disk.
         let items = from.split_off(from.len() - chunk(from.iter().rev(), room));
@@ -370,11 +380,6 @@ impl QueueState {
         if is_back {
             self.behind = self.behind.less(load);
         }
-        if self.takes_all() {
-            self.parked.retain(|parked| parked.strong_count() > 0);
-            self.parked
-                .extend(items.iter().filter_map(|item| item.records.as_ref().ok()).map(Arc::downgrade));
-        }
         let serial = items.front().map_or(0, |item| item.serial);
         let segment = self.disk.entry(number).or_insert(Segment { serial, ..Segment::NEW });
         self.accounts.spilled += load.records;
@@ -396,17 +401,24 @@ impl QueueState {
         }
     }
 
-    /// All that is only in memory is lost, as there is nobody left to take it. Returns how many records.
+    /// All that is only in memory is lost, as there is nobody left to take it. Returns how many records, with those of
+    /// losses that nobody has been told of.
     pub(super) fn lose_all(&mut self) -> u64 {
         self.stage = Stage::Gone;
-        let items = self.hand.drain(..).chain(self.front.drain(..)).chain(self.back.drain(..));
-        // What was read from disk is still there.
-        let kept: u64 = items.filter(|item| item.origin.is_some()).map(|item| item.load().records).sum();
-        let lost = std::mem::take(&mut self.pending).records - kept;
+        let lost = std::mem::take(&mut self.pending).records;
+        let (mut kept, mut untold) = (0, 0);
+        for item in self.hand.drain(..).chain(self.front.drain(..)).chain(self.back.drain(..)) {
+            match &item.records {
+                // What was read from disk is still there.
+                Ok(batch) if item.origin.is_some() => kept += batch.len() as u64,
+                Ok(_) => {}
+                Err(loss) => untold += loss.records,
+            }
+        }
         self.behind = Load::default();
         self.accounts.spilled += kept;
-        self.accounts.lost += lost;
-        lost
+        self.accounts.lost += lost - kept;
+        lost - kept + untold
     }
 }
 
@@ -430,6 +442,8 @@ pub(crate) struct Accounts {
     pub(crate) pending: u64,
     pub(crate) pending_bytes: usize,
     pub(crate) written: u64,
+    /// Of those, the ones that the target has not acknowledged, as far as it does.
+    pub(crate) unacknowledged: u64,
     pub(crate) lost: u64,
     /// Records that wait on disk, and the bytes of the files they are in, with those of records read but not written yet.
     pub(crate) spilled: u64,

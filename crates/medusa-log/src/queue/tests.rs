@@ -92,7 +92,7 @@ fn what_may_not_have_arrived_comes_again_in_order() {
     }
     let (first, second) = (take(&queue), take(&queue));
     queue.settle(&first, 2);
-    queue.put_back(vec![(first, 0)], Some(second));
+    queue.put_back(vec![(Ok(first), 0)], Some((Ok(second), 0)));
     let again: Vec<_> = (0..3).map(|_| take(&queue)).collect();
     assert_eq!(again.iter().map(|batch| first_target(batch)).collect::<Vec<_>>(), ["a", "c", "e"]);
     assert!(!queue.flush(Instant::now()).is_complete());

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use medusa_proto::access::Loss;
 
-use super::Queue;
-use super::spill::{self, Origin, Segment};
-use super::state::{QueueState, Stage, Take};
+use super::spill::{self, Segment};
+use super::state::{Item, QueueState, Stage, Take};
+use super::{Queue, Records};
 use crate::{Batch, local};
 
 /// Next task of the writer.
@@ -46,7 +46,7 @@ impl Queue {
                     }
                     state = self.state.lock();
                 }
-                Take::Nothing if state.stage == Stage::Closed && !state.is_moving() => break,
+                Take::Nothing if state.stage == Stage::Closed && state.moving.is_none() => break,
                 Take::Nothing => match deadline {
                     None => self.work.wait(&mut state),
                     Some(deadline) if deadline <= Instant::now() => return Work::Nudge,
@@ -59,11 +59,20 @@ impl Queue {
         Work::End
     }
 
-    /// Tells, as the last thing the writer's thread does, that nothing will be put back any more.
-    pub(crate) fn leave(&self) {
-        self.change(|state| {
-            state.stage = state.stage.max(if state.has_spiller { Stage::Left } else { Stage::Gone });
+    /// Tells, as the last thing the writer's thread does, that nothing will be put back any more. What is left goes to
+    /// disk, or is lost without anybody being told in the stream, as is what the writer has left `untold`.
+    pub(crate) fn leave(&self, untold: Option<Loss>) {
+        let lost = self.change(|state| {
+            if state.has_spiller {
+                state.stage = state.stage.max(Stage::Left);
+                return 0;
+            }
+            state.lose_all()
         });
+        let records = lost + untold.map_or(0, |loss| loss.records);
+        if records > 0 {
+            tracing::warn!(log = self.name, records, "records lost, and no way to say so in the log");
+        }
     }
 
     /// Takes what is next from disk. `None` if there was nothing after all.
@@ -83,16 +92,16 @@ impl Queue {
     ///
     /// Also after it has been told to [end](Work::End): a queue that spills then keeps them, any other hands them out
     /// again.
-    pub(crate) fn put_back(&self, settled: Vec<(Arc<Batch>, usize)>, in_hand: Option<Arc<Batch>>) {
+    pub(crate) fn put_back(&self, settled: Vec<(Records, usize)>, in_hand: Option<(Records, usize)>) {
         self.change(|state| {
             if state.stage == Stage::Ended && !state.spills() {
                 state.stage = Stage::Closed;
             }
-            if let Some(batch) = in_hand {
-                state.split(&batch, 0, Arc::clone(&batch));
+            if let Some((records, arrived)) = in_hand {
+                state.take_back(&records, arrived);
             }
-            for (batch, arrived) in settled.into_iter().rev() {
-                state.unsettle(batch, arrived);
+            for (records, arrived) in settled.into_iter().rev() {
+                state.unsettle(records, arrived);
             }
         });
     }
@@ -105,9 +114,8 @@ impl Queue {
             self.settle(batch, written);
             return batch.loss_after(written);
         }
-        let rest = batch.behind(written);
         self.change(|state| {
-            state.split(batch, written as u64, rest);
+            state.split(batch, written);
             if state.stage == Stage::Closed {
                 state.stage = Stage::Ended;
             }
@@ -122,22 +130,32 @@ impl Queue {
         state.nudged = false;
     }
 
-    /// Settles `batch`: `written` records of it are with the target, the rest is lost.
-    pub(crate) fn settle(&self, batch: &Batch, written: usize) {
-        let origin = self.change(|state| state.settle(batch, written as u64));
-        self.mark(origin);
+    /// Settles `batch`: `written` records of it are with the target, the rest is lost. False: it has been put on disk
+    /// meanwhile, from where it comes again, so that this does not count.
+    pub(crate) fn settle(&self, batch: &Batch, written: usize) -> bool {
+        let item = self.change(|state| state.settle(batch, written as u64));
+        self.mark(item)
     }
 
-    /// Settles the loss that was given last: it is written, or kept in mind.
-    pub(crate) fn settle_loss(&self) {
-        let origin = self.change(QueueState::settle_loss);
-        self.mark(origin);
+    /// Settles the loss that was given last: it is written, or kept in mind. False as of [`settle`](Self::settle).
+    pub(crate) fn settle_loss(&self) -> bool {
+        let item = self.change(QueueState::settle_loss);
+        self.mark(item)
     }
 
-    fn mark(&self, origin: Option<Origin>) {
-        if let (Some(directory), Some(origin)) = (self.directory.get(), origin) {
+    /// Notes on disk that `item` need not be read from there again. Whether there is one.
+    fn mark(&self, item: Option<Item>) -> bool {
+        let Some(item) = item else { return false };
+        if let (Some(directory), Some(origin)) = (self.directory.get(), item.origin) {
             spill::mark(directory, origin);
         }
+        true
+    }
+
+    /// Notes how many records counted as written the target has not acknowledged: a flush waits for them as well.
+    pub(crate) fn set_unacknowledged(&self, records: u64) {
+        self.state.lock().accounts.unacknowledged = records;
+        self.settled.notify_all();
     }
 
     /// Counts as lost a record counted as written: it turns out to be incomplete for good.
@@ -147,13 +165,15 @@ impl Queue {
         accounts.lost += 1;
     }
 
-    /// Notes that an attempt to write moved `bytes`, and ended with `error` if it failed.
+    /// Notes that an attempt to write moved `bytes`, and ended with `error` if it failed. The first failure in a row is told
+    /// in the server's own log, and so is the recovery, and nothing in between: that log may well end up here.
     pub(crate) fn attempted(&self, bytes: u64, error: Option<String>) {
         let mut state = self.state.lock();
         let accounts = &mut state.accounts;
         accounts.bytes += bytes;
         let was_failing = std::mem::replace(&mut accounts.failing, error.is_some());
         let is_news = was_failing != accounts.failing;
+        let shown = error.clone().filter(|_| is_news);
         match error {
             Some(error) => accounts.erred(error),
             None if accounts.last_error.is_some() && accounts.recovered_at.is_none() => {
@@ -164,6 +184,12 @@ impl Queue {
         drop(state);
         if is_news {
             self.change(|_| {}); // a flush need not wait for a target that fails
+            let (log, [fails, works]) = (&self.name, self.told);
+            if let Some(error) = shown {
+                tracing::warn!(log, error, "{fails}");
+            } else {
+                tracing::info!(log, "{works}");
+            }
         }
     }
 }

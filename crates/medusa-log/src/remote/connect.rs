@@ -29,6 +29,22 @@ impl Connection {
         }
     }
 
+    /// Tells whether the other end is still there, as far as is known.
+    pub(super) fn check(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stream(stream) => stream.check(),
+            Self::Datagrams(datagrams) => datagrams.check(),
+        }
+    }
+
+    /// The number of records, from the first on, that the other end of RELP has acknowledged.
+    pub(super) fn delivered(&self) -> Option<u64> {
+        match self {
+            Self::Stream(stream) => stream.session.as_ref().map(|session| session.delivered()),
+            Self::Datagrams(_) => None,
+        }
+    }
+
     /// Tells whether what has not arrived is known, so that it can be sent again.
     pub(super) const fn is_watched(&self) -> bool {
         match self {

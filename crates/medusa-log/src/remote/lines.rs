@@ -10,6 +10,7 @@ use super::connect::Connection;
 use super::relp;
 use crate::OptionError;
 use crate::local::LocalOffset;
+use crate::queue::Records;
 
 /// Form in which entries are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,9 +55,15 @@ impl std::str::FromStr for LineEnd {
     }
 }
 
+/// Memory that is kept between two batches; a larger one was an exception.
+const KEEP: usize = 256 * 1024;
+
 /// Writes entries for one connection.
 #[derive(Debug)]
 pub(super) struct Lines {
+    /// What goes over the wire next, and where each entry ends.
+    pub(super) bytes: Vec<u8>,
+    pub(super) ends_at: Vec<usize>,
     encoder: LineEncoder,
     local: LocalOffset,
     ends: Ends,
@@ -122,48 +129,62 @@ impl Lines {
                 })
             }
         };
-        Self { encoder, local: LocalOffset::default(), ends, truncated: 0 }
+        let (bytes, ends_at) = (Vec::new(), Vec::new());
+        Self { bytes, ends_at, encoder, local: LocalOffset::default(), ends, truncated: 0 }
     }
 
-    /// Appends `entry`.
-    pub(super) fn entry(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>) {
-        let (start, offset) = (out.len(), self.local.at(entry.time()));
+    /// Writes `what` in the place of what was written before.
+    pub(super) fn fill(&mut self, what: &Records) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEEP);
+        self.ends_at.clear();
+        match what {
+            Ok(batch) => batch.iter().for_each(|entry| self.entry(&entry)),
+            Err(loss) => self.loss(loss),
+        }
+    }
+
+    fn entry(&mut self, entry: &Entry<'_>) {
+        let (out, offset) = (&mut self.bytes, self.local.at(entry.time()));
+        let start = out.len();
         match &mut self.encoder {
             LineEncoder::Plain(encoder) => encoder.encode(entry, offset, out),
             LineEncoder::Syslog(encoder) => encoder.encode(entry, offset, out),
             LineEncoder::Journal(encoder) => encoder.encode(entry, offset, out),
         }
-        self.end(start, out);
+        self.end(start);
     }
 
-    /// Appends what says that records are missing.
-    pub(super) fn loss(&mut self, loss: &Loss, out: &mut Vec<u8>) {
-        let (start, offset) = (out.len(), self.local.at(loss.to));
+    /// What says that records are missing.
+    fn loss(&mut self, loss: &Loss) {
+        let (out, offset) = (&mut self.bytes, self.local.at(loss.to));
+        let start = out.len();
         match &mut self.encoder {
             LineEncoder::Plain(encoder) => encoder.encode_loss(loss, offset, out),
             LineEncoder::Syslog(encoder) => encoder.encode_loss(loss, offset, out),
             LineEncoder::Journal(encoder) => encoder.encode_loss(loss, offset, out),
         }
-        self.end(start, out);
+        self.end(start);
     }
 
-    fn end(&mut self, start: usize, out: &mut Vec<u8>) {
+    fn end(&mut self, start: usize) {
         match self.ends {
-            Ends::Byte(byte) => out.push(byte),
-            Ends::Syslog(framing) => framing.frame(start, out),
-            Ends::Datagram(limit) => self.cut(start, limit, out),
+            Ends::Byte(byte) => self.bytes.push(byte),
+            Ends::Syslog(framing) => framing.frame(start, &mut self.bytes),
+            Ends::Datagram(limit) => self.cut(start, limit),
             Ends::Relp(position) => {
-                self.cut(start, relp::MAX_MESSAGE, out);
-                relp::frame(position, "syslog", start, out);
+                self.cut(start, relp::MAX_MESSAGE);
+                relp::frame(position, "syslog", start, &mut self.bytes);
                 self.ends = Ends::Relp(position + 1);
             }
         }
+        self.ends_at.push(self.bytes.len());
     }
 
-    fn cut(&mut self, start: usize, limit: usize, out: &mut Vec<u8>) {
+    fn cut(&mut self, start: usize, limit: usize) {
         let is_cut = match self.encoder {
-            LineEncoder::Plain(_) => syslog::truncate(out, start, limit),
-            LineEncoder::Syslog(_) => out.len() - start > limit.saturating_sub(char::MAX.len_utf8()),
+            LineEncoder::Plain(_) => syslog::truncate(&mut self.bytes, start, limit),
+            LineEncoder::Syslog(_) => self.bytes.len() - start > limit.saturating_sub(char::MAX.len_utf8()),
             LineEncoder::Journal(_) => false, // cut, it would not be read; what is too long goes in a file
         };
         self.truncated += u64::from(is_cut);
@@ -177,11 +198,10 @@ mod tests {
     use medusa_proto::syslog::{AppName, Facility, Style, SyslogFraming};
 
     fn written(mut lines: Lines) -> (String, u64) {
-        let mut out = Vec::new();
         for target in ["/a", &"/ü".repeat(400)] {
-            lines.entry(&record(target, 0).into(), &mut out);
+            lines.entry(&record(target, 0).into());
         }
-        (String::from_utf8(out).expect("UTF-8"), lines.truncated)
+        (String::from_utf8(lines.bytes).expect("UTF-8"), lines.truncated)
     }
 
     #[test]

@@ -27,12 +27,12 @@ mod wire;
 mod writer;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use medusa_proto::status::Status;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
-use crate::drain::{self, Drain};
+use crate::drain;
 use crate::queue::{Queue, QueueOptions};
 use crate::sink::spawn;
 use crate::{Batch, Flushed, Sink, SinkError};
@@ -76,103 +76,34 @@ impl RemoteOptions {
 pub struct RemoteSink {
     target: RemoteTarget,
     options: RemoteOptions,
-    shared: Arc<RemoteShared>,
+    queue: Arc<Queue>,
+    state: Arc<Mutex<RemoteState>>,
     /// Whether the writer runs.
     started: Mutex<bool>,
 }
 
-/// Part of a sink that lasts as long as its writer works, and by which they tell each other.
-#[derive(Debug)]
-struct RemoteShared {
-    queue: Arc<Queue>,
-    is_local: bool,
-    state: Mutex<RemoteState>,
-    /// Signalled when `unacknowledged` has changed.
-    changed: Condvar,
-}
-
+/// What a sink and its writer tell each other.
 #[derive(Debug, Default)]
 struct RemoteState {
     /// The address that the connection leads to.
     peer: Option<String>,
-    /// Records written that the other end has not acknowledged.
-    unacknowledged: u64,
     secured: Option<Secured>,
     /// Whether the target is to be opened anew.
     is_reopened: bool,
-    /// Whether the process is about to end: what is on its way is waited for no longer.
-    is_over: bool,
     connections: u64,
     truncated: u64,
     refused: u64,
 }
 
-/// Time that the writer may take to give back what has not arrived: it looks up from a target that takes nothing four times a
-/// second.
-const HAND_BACK: Duration = Duration::from_secs(2);
-
-impl RemoteShared {
-    fn set_unacknowledged(&self, records: u64) {
-        let mut state = self.state.lock();
-        if std::mem::replace(&mut state.unacknowledged, records) != records {
-            self.changed.notify_all();
-        }
-    }
-
-    fn flush(&self, deadline: Instant) -> Flushed {
-        loop {
-            let flushed = self.queue.flush(deadline);
-            if self.is_local {
-                return flushed; // what is in a unix socket is with its reader, whatever becomes of us
-            }
-            if !flushed.is_complete() {
-                return Flushed { left: flushed.left + self.state.lock().unacknowledged, ..flushed };
-            }
-            let left = self.wait_acknowledged(deadline);
-            // A connection that broke meanwhile has put back what had not arrived.
-            if left > 0 || self.queue.accounts().pending == 0 {
-                return Flushed { left, ..flushed };
-            }
-        }
-    }
-
-    /// Waits until the other end has acknowledged all that was written, or until `deadline`: a process that exits loses
-    /// nothing then. Returns the records it has not.
-    fn wait_acknowledged(&self, deadline: Instant) -> u64 {
-        /// Time between two looks at what is acknowledged: the kernel tells nobody.
-        const LOOK: Duration = Duration::from_millis(20);
-        let mut state = self.state.lock();
-        while state.unacknowledged > 0 && Instant::now() < deadline {
-            self.queue.nudge();
-            self.changed.wait_until(&mut state, deadline.min(Instant::now() + LOOK));
-        }
-        state.unacknowledged
-    }
-}
-
-impl Drain for RemoteShared {
-    fn drain(&self, deadline: Instant) -> Flushed {
-        // The end of a writer includes that all has arrived.
-        let flushed = if self.queue.is_closed() { self.queue.drain(deadline) } else { self.flush(deadline) };
-        let is_all = self.is_local || self.state.lock().unacknowledged == 0;
-        if (flushed.is_complete() && is_all) || !self.queue.spills() {
-            return flushed;
-        }
-        // What is on its way is in the writer's hands: it has to give it back, for the disk.
-        self.state.lock().is_over = true;
-        self.queue.close();
-        self.queue.drain(deadline.max(Instant::now()) + HAND_BACK)
-    }
-}
+/// The words of the server's own log when it fails, and when it works again.
+const TOLD: [&str; 2] = ["cannot send the log, will go on trying", "the log can be sent again"];
 
 impl RemoteSink {
     /// A sink of what `options` frame to `target`: `log.socket`, `log.syslog` or `log.journald` in the status. Nothing is opened
     /// before [`prepare`](Sink::prepare).
     pub fn new(target: RemoteTarget, options: RemoteOptions) -> Self {
-        let queue = Arc::new(Queue::new(options.queue.clone()));
-        let (state, changed) = (Mutex::default(), Condvar::new());
-        let shared = Arc::new(RemoteShared { queue, is_local: target.is_local(), state, changed });
-        Self { target, options, shared, started: Mutex::default() }
+        let queue = Arc::new(Queue::new(&target, TOLD, &options.queue));
+        Self { target, options, queue, state: Arc::default(), started: Mutex::default() }
     }
 
     /// Reads the files of TLS, if that is spoken.
@@ -207,33 +138,31 @@ impl Sink for RemoteSink {
         if !*started {
             let secured = self.secure()?;
             self.resolve()?;
-            self.shared.state.lock().secured = secured;
-            self.shared.queue.prepare()?;
-            let writer = RemoteWriter::new(&self.target, &self.options, Arc::clone(&self.shared));
-            let shared = Arc::clone(&self.shared);
+            self.state.lock().secured = secured;
+            self.queue.prepare()?;
+            let writer = RemoteWriter::new(&self.target, &self.options, &self.queue, &self.state);
+            let queue = Arc::clone(&self.queue);
             spawn("log", &self.target, move || {
                 writer.run();
-                shared.queue.leave();
+                queue.leave(None);
             })?;
-            drain::enter(&self.shared);
+            drain::enter(&self.queue);
             *started = true;
         }
         Ok(())
     }
 
     fn submit(&self, batch: &Arc<Batch>) {
-        self.shared.queue.submit(batch);
+        self.queue.submit(batch);
     }
 
     fn flush(&self, deadline: Instant) -> Flushed {
-        if !*self.started.lock() {
-            return self.shared.queue.flush(Instant::now()); // without a writer, waiting changes nothing
-        }
-        self.shared.flush(deadline)
+        let started = *self.started.lock();
+        self.queue.flush(if started { deadline } else { Instant::now() }) // without a writer, waiting changes nothing
     }
 
     fn close(&self) {
-        self.shared.queue.close();
+        self.queue.close();
     }
 
     /// Reads the files of TLS anew, for the next connection, and if there is none, tries for one at once. By UDP, where
@@ -241,11 +170,11 @@ impl Sink for RemoteSink {
     fn reopen(&self) -> Result<(), SinkError> {
         if *self.started.lock() {
             let secured = self.secure()?;
-            let mut state = self.shared.state.lock();
+            let mut state = self.state.lock();
             state.secured = secured;
             state.is_reopened = true;
             drop(state);
-            self.shared.queue.nudge();
+            self.queue.nudge();
         }
         Ok(())
     }
@@ -257,8 +186,9 @@ impl Sink for RemoteSink {
             RecordFraming::Syslog(..) => "log.syslog",
             RecordFraming::Journal(_) => "log.journald",
         };
+        let unacknowledged = self.queue.accounts().unacknowledged;
         let status = {
-            let state = self.shared.state.lock();
+            let state = self.state.lock();
             Status::new(kind, self.target.to_string())
                 .field("format", self.options.framing.format().name())
                 .gauge("connected", state.peer.is_some())
@@ -266,15 +196,15 @@ impl Sink for RemoteSink {
                 .counter("reconnects", state.connections.saturating_sub(1))
                 .maybe_counter("truncated", some(state.truncated))
                 .maybe_counter("refused", some(state.refused))
-                .maybe_gauge("unacknowledged", self.target.is_relp().then_some(state.unacknowledged))
+                .maybe_gauge("unacknowledged", self.target.is_relp().then_some(unacknowledged))
         };
-        self.shared.queue.describe(status)
+        self.queue.describe(status)
     }
 }
 
 impl Drop for RemoteSink {
     fn drop(&mut self) {
-        self.shared.queue.close();
+        self.queue.close();
     }
 }
 

@@ -54,11 +54,6 @@ impl Stream {
         Ok(self)
     }
 
-    /// The number of records, from the first on, that the other end of RELP has acknowledged.
-    pub(super) fn delivered(&self) -> Option<u64> {
-        self.session.as_ref().map(|session| session.delivered())
-    }
-
     /// Takes what it can of `bytes` without waiting: how many, and whether they are all with the kernel. The latter is
     /// not the same under TLS, which encrypts more than the kernel may have room for.
     pub(super) fn offer(&mut self, bytes: &[u8]) -> io::Result<(usize, bool)> {

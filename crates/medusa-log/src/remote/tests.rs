@@ -11,6 +11,7 @@ use std::io::{BufRead as _, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::time::Duration;
 
 use medusa_proto::format::Format;
 use medusa_proto::status::Value;
@@ -18,6 +19,7 @@ use medusa_proto::syslog::{AppName, Facility, Style, SyslogFraming, SyslogHeader
 
 use super::*;
 use crate::batch::tests::batch;
+use crate::drain::Drain;
 
 /// Beyond this, something that should happen will not.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -15,13 +15,11 @@
 //! the batch in hand, or with RELP [`WINDOW`] records**; and no more than [`MEMORY`] is held, whatever the records look like.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use medusa_proto::access::Loss;
-
 use super::relp::WINDOW;
-use crate::Batch;
+use crate::mailbox::Load;
+use crate::queue::{Records, load};
 
 /// Time that a receiver may take to read what its kernel has acknowledged.
 pub(super) const GRACE: Duration = Duration::from_secs(3);
@@ -36,71 +34,37 @@ const MEMORY: usize = 32 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct ResendWindow {
     sent: VecDeque<SentItem>,
-    /// How many of them are acknowledged, the oldest ones, and the records of the others. Kept, as there may be thousands
-    /// of small ones, and it is asked after each.
-    taken: usize,
+    /// The records of those that are not acknowledged, which are the youngest. Kept, as there may be thousands of small
+    /// ones, and it is asked after each.
     open: u64,
     memory: usize,
     /// When the connection was last held up.
     held_up: Option<Instant>,
-    /// How many records the receiver has acknowledged, where it does.
-    delivered: Option<u64>,
+    /// Whether the receiver acknowledges records; else its kernel does with bytes.
+    knows: bool,
+    /// How many of these it has.
+    position: u64,
 }
 
 #[derive(Debug)]
 struct SentItem {
-    what: Outgoing,
+    what: Records,
     /// What was sent on the connection when this was the last of it: bytes, or records where those are acknowledged.
     end: u64,
     /// When it was first seen acknowledged.
     taken: Option<Instant>,
 }
 
-/// Unit that is sent at once.
-#[derive(Debug)]
-pub(super) enum Outgoing {
-    Batch(Arc<Batch>),
-    /// What is to be told of records that are missing.
-    Loss(Loss),
-}
-
-impl Outgoing {
-    pub(super) const fn batch(&self) -> Option<&Arc<Batch>> {
-        match self {
-            Self::Batch(batch) => Some(batch),
-            Self::Loss(_) => None,
-        }
-    }
-
-    fn records(&self) -> u64 {
-        self.batch().map_or(0, |batch| batch.len() as u64)
-    }
-
-    fn footprint(&self) -> usize {
-        self.batch().map_or(0, |batch| batch.footprint())
-    }
-}
-
-/// Units that have to be sent again.
-#[derive(Debug, Default)]
-pub(super) struct Resend {
-    /// Each with how many of its first records need not.
-    pub(super) batches: Vec<(Arc<Batch>, usize)>,
-    pub(super) loss: Option<Loss>,
-}
-
 impl ResendWindow {
     /// The window of a connection whose receiver acknowledges records, or does not.
-    pub(super) fn new(acknowledges: bool) -> Self {
-        let delivered = acknowledges.then_some(0);
-        Self { sent: VecDeque::new(), taken: 0, open: 0, memory: 0, held_up: None, delivered }
+    pub(super) fn new(knows: bool) -> Self {
+        Self { sent: VecDeque::new(), open: 0, memory: 0, held_up: None, knows, position: 0 }
     }
 
     /// Tells whether `what` may be sent. Where the receiver acknowledges, it has to do so first if too much is on its way.
-    pub(super) fn has_room(&self, what: &Outgoing) -> bool {
-        self.delivered.is_none()
-            || self.is_empty()
-            || (self.open + what.records() <= WINDOW && self.memory + what.footprint() <= MEMORY)
+    pub(super) fn has_room(&self, what: &Records) -> bool {
+        let Load { records, bytes } = load(what);
+        !self.knows || self.is_empty() || (self.open + records <= WINDOW && self.memory + bytes <= MEMORY)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -108,9 +72,10 @@ impl ResendWindow {
     }
 
     /// `what` was sent; the connection has taken `end` bytes by now, or records where those are acknowledged.
-    pub(super) fn push(&mut self, what: Outgoing, end: u64) {
-        self.memory += what.footprint();
-        self.open += what.records();
+    pub(super) fn push(&mut self, what: Records, end: u64) {
+        let Load { records, bytes } = load(&what);
+        self.memory += bytes;
+        self.open += records;
         self.sent.push_back(SentItem { what, end, taken: None });
         self.shrink();
     }
@@ -120,34 +85,27 @@ impl ResendWindow {
         self.held_up = Some(now);
     }
 
-    /// The other end has acknowledged `acknowledged` bytes of the connection: forgets what is certainly there.
-    pub(super) fn acknowledged(&mut self, acknowledged: u64, now: Instant) {
-        while let Some(sent) = self.sent.get_mut(self.taken).filter(|sent| sent.end <= acknowledged) {
+    /// The other end has acknowledged so many bytes of the connection, or records: forgets what is certainly there.
+    pub(super) fn acknowledged(&mut self, position: u64, now: Instant) {
+        self.position = position;
+        let taken = self.sent.partition_point(|sent| sent.taken.is_some());
+        for sent in self.sent.range_mut(taken..).take_while(|sent| sent.end <= position) {
             sent.taken = Some(now);
-            self.open -= sent.what.records();
-            self.taken += 1;
+            self.open -= load(&sent.what).records;
         }
         let held_up = self.held_up;
         while let Some(taken) = self.sent.front().and_then(|sent| sent.taken) {
             let calm = held_up.map_or(taken, |at| at.max(taken));
-            if now.saturating_duration_since(calm) < GRACE {
+            if !self.knows && now.saturating_duration_since(calm) < GRACE {
                 break;
             }
             self.pop();
         }
     }
 
-    /// The receiver has acknowledged `records` of the connection: forgets them.
-    pub(super) fn delivered(&mut self, records: u64) {
-        self.delivered = Some(records);
-        while self.sent.front().is_some_and(|sent| sent.end <= records) {
-            self.pop();
-        }
-    }
-
     /// Tells whether the receiver acknowledges records, so that it is known which it has.
     pub(super) const fn knows(&self) -> bool {
-        self.delivered.is_some()
+        self.knows
     }
 
     /// Tells whether all was acknowledged when it was last looked at.
@@ -160,25 +118,19 @@ impl ResendWindow {
         self.open
     }
 
-    /// The connection is gone: all that is left, in order.
-    pub(super) fn take(&mut self) -> Resend {
-        let mut again = Resend::default();
-        let delivered = self.delivered;
-        for sent in std::mem::replace(self, Self::new(delivered.is_some())).sent {
-            match sent.what {
-                Outgoing::Batch(batch) => {
-                    let left = delivered.map_or(u64::MAX, |delivered| sent.end - delivered);
-                    let done = batch.len().saturating_sub(usize::try_from(left).unwrap_or(usize::MAX));
-                    again.batches.push((batch, done));
-                }
-                Outgoing::Loss(loss) => again.loss = Some(again.loss.map_or(loss, |known| known.merge(loss))),
-            }
-        }
-        again
+    /// The connection is gone: all that is left, in order, each with how many of its first records need not be sent again.
+    pub(super) fn take(&mut self) -> Vec<(Records, usize)> {
+        let Self { sent, knows, position, .. } = std::mem::replace(self, Self::new(self.knows));
+        let again = sent.into_iter().map(|SentItem { what, end, .. }| {
+            let open = if knows { end - position } else { u64::MAX };
+            let arrived = load(&what).records.saturating_sub(open);
+            (what, arrived as usize)
+        });
+        again.collect()
     }
 
     fn shrink(&mut self) {
-        if self.delivered.is_some() {
+        if self.knows {
             return;
         }
         let end = self.sent.back().map_or(0, |sent| sent.end);
@@ -189,11 +141,9 @@ impl ResendWindow {
 
     fn pop(&mut self) {
         if let Some(sent) = self.sent.pop_front() {
-            self.memory -= sent.what.footprint();
-            match self.taken.checked_sub(1) {
-                Some(taken) => self.taken = taken,
-                None => self.open -= sent.what.records(),
-            }
+            let Load { records, bytes } = load(&sent.what);
+            self.memory -= bytes;
+            self.open -= if sent.taken.is_none() { records } else { 0 };
         }
     }
 }
@@ -202,17 +152,19 @@ impl ResendWindow {
 mod tests {
     use super::*;
     use crate::batch::tests::{batch, first_target};
-    use medusa_proto::access::Timestamp;
+    use medusa_proto::access::{Loss, Timestamp};
     use proptest::prelude::*;
+    use std::sync::Arc;
 
     fn left(window: &mut ResendWindow) -> Vec<String> {
-        window.take().batches.iter().map(|(batch, _)| first_target(batch).to_owned()).collect()
+        let batches = window.take().into_iter().filter_map(|(what, _)| what.ok());
+        batches.map(|batch| first_target(&batch).to_owned()).collect()
     }
 
     fn window(ends: &[u64]) -> ResendWindow {
         let mut window = ResendWindow::new(false);
         for end in ends {
-            window.push(Outgoing::Batch(batch([end.to_string()])), *end);
+            window.push(Ok(batch([end.to_string()])), *end);
         }
         window
     }
@@ -252,7 +204,7 @@ mod tests {
         let mut window = ResendWindow::new(false);
         let large = batch(["x".repeat(16 * 1024)]);
         for end in 0..4096 {
-            window.push(Outgoing::Batch(Arc::clone(&large)), end);
+            window.push(Ok(Arc::clone(&large)), end);
         }
         assert!(window.memory <= MEMORY && window.memory > MEMORY / 2);
     }
@@ -269,7 +221,7 @@ mod tests {
                 match step {
                     0 => {
                         ends.push(sent + bytes);
-                        window.push(Outgoing::Batch(batch(["/"])), sent + bytes);
+                        window.push(Ok(batch(["/"])), sent + bytes);
                     }
                     1 => {
                         acknowledged = sent.min(acknowledged + bytes);
@@ -293,22 +245,22 @@ mod tests {
         let mut window = ResendWindow::new(true);
         for first in [0, 3, 6] {
             let batch = batch((first..first + 3).map(|number| number.to_string()));
-            window.push(Outgoing::Batch(batch), first + 3);
+            window.push(Ok(batch), first + 3);
         }
-        window.delivered(4);
+        window.acknowledged(4, Instant::now());
         assert_eq!((window.unacknowledged(), window.is_acknowledged()), (6, false));
         let again = window.take();
-        let done: Vec<usize> = again.batches.iter().map(|(_, done)| *done).collect();
+        let done: Vec<usize> = again.iter().map(|(_, done)| *done).collect();
         assert_eq!(done, [1, 0]);
         // The next connection counts from its own beginning.
-        window.push(Outgoing::Batch(batch(["x"])), 1);
-        window.delivered(1);
+        window.push(Ok(batch(["x"])), 1);
+        window.acknowledged(1, Instant::now());
         assert!(window.is_empty() && window.is_acknowledged() && window.memory == 0);
     }
 
     #[test]
     fn no_more_is_on_its_way_than_the_window_allows() {
-        let what = || Outgoing::Batch(batch((0..200).map(|number| number.to_string())));
+        let what = || Ok(batch((0..200).map(|number| number.to_string())));
         let (mut acknowledged, mut plain) = (ResendWindow::new(true), ResendWindow::new(false));
         let mut end = 0;
         while acknowledged.has_room(&what()) {
@@ -318,7 +270,7 @@ mod tests {
             assert!(end <= WINDOW);
         }
         assert!(end + 200 > WINDOW && plain.has_room(&what()));
-        acknowledged.delivered(200);
+        acknowledged.acknowledged(200, Instant::now());
         assert!(acknowledged.has_room(&what()));
     }
 
@@ -326,10 +278,11 @@ mod tests {
     fn losses_are_told_again_as_well() {
         let mut window = window(&[10]);
         let loss = Loss { records: 3, from: Timestamp::from_micros(5), to: Timestamp::from_micros(6) };
-        window.push(Outgoing::Loss(loss), 20);
-        window.push(Outgoing::Loss(loss), 30);
+        window.push(Err(loss), 20);
+        window.push(Err(loss), 30);
         let again = window.take();
-        assert_eq!((again.batches.len(), again.loss.map(|loss| loss.records)), (1, Some(6)));
+        let losses = again.iter().filter_map(|(what, _)| what.as_ref().err());
+        assert_eq!((again.len(), losses.map(|loss| loss.records).sum()), (3, 6));
         assert!(window.is_empty());
     }
 }

@@ -59,7 +59,8 @@ impl Tidy {
         let _: rustix::io::Result<()> = setpriority_process(None, NICEST);
         let _one = ONE_AT_A_TIME.lock();
         if let Err(error) = self.look_after() {
-            self.failed(&self.place.directory().to_owned(), &error);
+            let directory = self.place.directory().to_owned();
+            self.failed(&directory, &error);
         }
         if let Some(error) = &self.error {
             tracing::warn!(log, error, "cannot look after the rotated logs, will try again later");

@@ -1,7 +1,7 @@
 //! The writer against targets that fail in every way.
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -100,7 +100,7 @@ fn options(patience: Duration) -> Options {
 }
 
 fn writer(queue: &Arc<Queue>, to: &Scripted, patience: Duration) -> FileWriter<Scripted> {
-    FileWriter::new("test", &options(patience), Arc::clone(queue), to.clone())
+    FileWriter::new(&options(patience), Arc::clone(queue), to.clone())
 }
 
 /// The targets of the records in a log, and the number of records its lines tell as lost. Every line must be whole.

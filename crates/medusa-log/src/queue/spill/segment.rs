@@ -11,14 +11,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use medusa_proto::access::Loss;
 use rustix::fs::OFlags;
 
 use super::frame::{HEAD, Head};
-use crate::Batch;
+use crate::queue::Records;
 
 /// Bytes of the mark, and the offset of the first frame.
 pub(super) const MARK: u64 = 20;
@@ -167,7 +166,7 @@ pub(crate) struct Origin {
 #[derive(Debug)]
 pub(crate) struct StoredFrame {
     /// A batch; or a loss: one that was told here, or a batch that `is_damaged`.
-    pub(crate) records: Result<Arc<Batch>, Loss>,
+    pub(crate) records: Records,
     pub(crate) is_damaged: bool,
     pub(crate) origin: Origin,
 }
@@ -191,7 +190,7 @@ pub(crate) fn read(directory: &Path, number: u64, segment: &Segment) -> StoredFr
 }
 
 /// The frame that is next, whether it is damaged, and where it ends.
-fn read_frame(file: &File, segment: &Segment) -> Option<(Result<Arc<Batch>, Loss>, bool, u64)> {
+fn read_frame(file: &File, segment: &Segment) -> Option<(Records, bool, u64)> {
     let Segment { at, length, .. } = *segment;
     let head = read_head(file, at, length)?;
     let end = at + head.frame();

@@ -111,10 +111,10 @@ impl Rig {
                 // Of the oldest of them some may have arrived for certain.
                 let arrived = |(at, batch): (usize, Arc<Batch>)| {
                     let arrived = usize::from(at == 0 && count % 2 == 0 && batch.len() > 1);
-                    (batch, arrived)
+                    (Ok(batch), arrived)
                 };
                 let settled = settled.into_iter().enumerate().map(arrived).collect();
-                self.queue.put_back(settled, self.in_hand.take());
+                self.queue.put_back(settled, self.in_hand.take().map(|batch| (Ok(batch), 0)));
             }
             Step::Recover => self.queue.attempted(0, None),
             Step::Spill => self.spill(),
@@ -154,8 +154,9 @@ impl Rig {
         }
         self.deliver(&batch, batch.len());
         self.queue.attempted(1, None);
-        self.queue.settle(&batch, batch.len());
-        self.window.push(batch);
+        if self.queue.settle(&batch, batch.len()) {
+            self.window.push(batch);
+        }
     }
 
     fn break_off(&mut self, count: usize) {

@@ -61,7 +61,7 @@ fn end(queue: Arc<Queue>) {
     queue.attempted(0, Some("gone".into()));
     queue.close();
     while !matches!(queue.next(None), Work::End) {}
-    queue.leave();
+    queue.leave(None);
     until(|| Arc::strong_count(&queue) == 1);
 }
 
@@ -121,7 +121,7 @@ fn a_failing_target_has_all_put_on_disk_in_order() {
     let held = take(&queue);
     queue.attempted(0, Some("gone".into()));
     submit(&queue, 10..20);
-    queue.put_back(Vec::new(), Some(held));
+    queue.put_back(Vec::new(), Some((Ok(held), 0)));
     until(|| queue.accounts().spilled == 20);
     queue.attempted(0, None);
     assert_eq!(drain(&queue).0, (0..20).collect::<Vec<_>>());

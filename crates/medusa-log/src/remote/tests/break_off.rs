@@ -169,7 +169,7 @@ fn a_sink_that_is_dropped_while_its_target_is_gone_ends_in_time() {
     let dir = tempfile::tempdir().expect("a directory");
     let sink = sink(unix(&dir.path().join("log"), UnixKind::Stream), lines());
     submit(&sink, 0..10);
-    let queue = Arc::clone(&sink.shared.queue);
+    let queue = Arc::clone(&sink.queue);
     drop(sink);
     let flushed = queue.flush(Instant::now() + PATIENCE);
     assert!(flushed.is_complete(), "given up within 5 seconds");
@@ -179,7 +179,7 @@ fn a_sink_that_is_dropped_while_its_target_is_gone_ends_in_time() {
 /// Submits ten records by a sink that is then dropped, and returns its queue and the connection once they are written.
 fn dropped_before_it_is_read(listener: &UnixListener, sink: RemoteSink) -> (Arc<Queue>, UnixStream) {
     submit(&sink, 0..10);
-    let queue = Arc::clone(&sink.shared.queue);
+    let queue = Arc::clone(&sink.queue);
     let (first, _) = listener.accept().expect("a connection");
     drop(sink);
     let deadline = Instant::now() + PATIENCE;

@@ -39,7 +39,7 @@ fn what_is_not_acknowledged_at_the_end_is_kept_on_disk_with_what_waits_behind_it
     let mute = welcome(&listener);
     (0..RECORDS).step_by(100).for_each(|first| submit(&sink, first..first + 100));
     until(&sink, "unacknowledged", super::super::relp::WINDOW / 100 * 100);
-    let flushed = sink.shared.drain(Instant::now() + Duration::from_millis(100));
+    let flushed = sink.queue.drain(Instant::now() + Duration::from_millis(100));
     assert_eq!(flushed.left, 0, "{}", sink.status());
     assert_eq!(
         (field(&sink, "lost"), field(&sink, "spilled")),

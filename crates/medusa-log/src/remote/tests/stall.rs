@@ -101,7 +101,7 @@ fn a_stalled_target_counts_as_failing_and_ends_with_its_sink() {
     until(&sink, "failing", true);
     let Value::Text(error) = field(&sink, "last_error") else { panic!("an error") };
     assert!(error.contains("taken nothing for 5 seconds"), "{error}");
-    let queue = Arc::clone(&sink.shared.queue);
+    let queue = Arc::clone(&sink.queue);
     drop(sink);
     assert!(queue.flush(Instant::now() + PATIENCE).is_complete());
     let accounts = queue.accounts();
