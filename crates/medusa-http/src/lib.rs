@@ -37,6 +37,7 @@ mod sessions;
 mod trace;
 mod under_way;
 mod upgrade;
+mod way;
 pub mod websocket;
 mod window;
 

@@ -17,8 +17,9 @@ use crate::counters::{Counters, ServerCounters};
 use crate::handler::{Handler, chain, describe};
 use crate::limits::Limits;
 use crate::listen::{Listen, same_object};
-use crate::router::{Conflict, Pattern, Route, Router};
+use crate::router::{Conflict, Pattern, Router};
 use crate::under_way::UnderWay;
+use crate::way::Way;
 
 /// A handler under a pattern.
 #[derive(Debug)]
@@ -150,18 +151,14 @@ impl Server {
 
     /// How a request would be routed, and to which mounts: the one that gets it first, then those whose patterns match, too.
     pub fn explain(&self, method: &Method, host: Option<&str>, path: &str) -> (String, Vec<&Arc<Mount>>) {
-        let matching = self.router.explain(method, host, path).into_iter();
-        let mounts = matching.filter_map(|(_, at)| self.definition.mount_at(*at)).collect();
-        let way = match self.router.route(method, host, path) {
-            Route::Found { pattern, .. } => format!("answered by {pattern}"),
-            Route::Redirect(location) => format!("redirected to {location}"),
-            Route::MethodNotAllowed(methods) => {
-                format!("answered 405: allowed are {}", methods.iter().collect::<Vec<_>>().join(", "))
-            }
-            Route::NotFound => "answered 404: no mount matches".to_owned(),
-            Route::BadPath => "answered 400: the path is not one".to_owned(),
+        let way = self.way(method, host, path);
+        // Those that match are not asked where the server answers by itself.
+        let matching = match way {
+            Way::Answer(_) => Vec::new(),
+            Way::Mount { .. } | Way::Redirect(_) => self.router.explain(method, host, path),
         };
-        (way, mounts)
+        let mounts = matching.into_iter().filter_map(|(_, at)| self.definition.mount_at(*at)).collect();
+        (way.to_string(), mounts)
     }
 }
 

@@ -6,11 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use http::StatusCode;
 use http::header::{self, HeaderValue};
-use http::{Method, StatusCode};
 use medusa_proto::with_causes;
 
-use super::refuse::{ALLOW, METHODS};
 use super::state::{Exchange, RequestSummary};
 use crate::body::Body;
 use crate::fault::Fault;
@@ -19,8 +18,8 @@ use crate::limits::time;
 use crate::pass::pass;
 use crate::request::{Head, Request, without_port};
 use crate::response::{CLOSE, Response};
-use crate::router::Route;
 use crate::server::{Mount, Server};
+use crate::way::{OwnAnswer, Way};
 
 /// The time to wait for a client that asks for what there is no room for now: in seconds, long enough for others to
 /// be done.
@@ -30,12 +29,8 @@ pub(super) async fn answer(server: &Server, mut request: Request, exchange: &mut
     let head = Arc::make_mut(&mut request.head); // nobody else has it yet
     let host = head.uri.authority().map(http::uri::Authority::as_str);
     let host = host.or_else(|| head.headers.get(header::HOST).and_then(|host| host.to_str().ok()));
-    match server.router.route(&head.method, host.map(without_port), head.uri.path()) {
-        // Sends a client's cookies back to whoever can make it ask: no handler gets it.
-        Route::Found { .. } if head.method == Method::TRACE => {
-            Response::page(StatusCode::METHOD_NOT_ALLOWED).with(header::ALLOW, ALLOW)
-        }
-        Route::Found { value: &at, params, tail, .. } => {
+    match server.way(&head.method, host.map(without_port), head.uri.path()) {
+        Way::Mount { at, params, tail, .. } => {
             head.params = params;
             head.tail = tail;
             exchange.mounted(at);
@@ -45,23 +40,20 @@ pub(super) async fn answer(server: &Server, mut request: Request, exchange: &mut
             }
             handle(server, mount, request, exchange).await
         }
-        Route::Redirect(mut location) => {
+        Way::Redirect(mut location) => {
             if let Some(query) = head.uri.query() {
                 location.push('?');
                 location.push_str(query);
             }
             Response::redirect(&head.method, &location)
         }
-        Route::MethodNotAllowed(methods) if head.method == Method::OPTIONS => {
-            let allow: Vec<&str> = methods.iter().chain(["OPTIONS"]).collect();
-            Response::status(StatusCode::NO_CONTENT).allow(allow)
+        Way::Answer(OwnAnswer { status, allow, closes }) => {
+            let mut response = Response::page(status);
+            if !allow.is_empty() {
+                response = response.allow(allow.iter().map(String::as_str));
+            }
+            if closes { response.with(header::CONNECTION, CLOSE) } else { response }
         }
-        Route::MethodNotAllowed(_) if head.method != Method::TRACE && !METHODS.contains(&head.method) => {
-            Response::page(StatusCode::NOT_IMPLEMENTED)
-        }
-        Route::MethodNotAllowed(methods) => Response::method_not_allowed(methods.iter()),
-        Route::NotFound => Response::page(StatusCode::NOT_FOUND),
-        Route::BadPath => Response::page(StatusCode::BAD_REQUEST).with(header::CONNECTION, CLOSE),
     }
 }
 

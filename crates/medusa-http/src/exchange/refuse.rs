@@ -55,7 +55,7 @@ pub(super) fn make_room(
     if body.has_room() && exchange.add(Kind::Requests, takes) { None } else { no_memory() }
 }
 
-/// Refuses what must be refused before anything is routed, or has an answer that no handler gives.
+/// Refuses what must be refused before anything is routed.
 pub(super) fn refuse(head: &Head, fields: u64, limits: &Limits) -> Option<Refusal> {
     if !has_one_host(head) || !is_target_sound(head) {
         return Some(Refusal::close(StatusCode::BAD_REQUEST, Fault::Host));
@@ -83,24 +83,8 @@ pub(super) fn refuse(head: &Head, fields: u64, limits: &Limits) -> Option<Refusa
     if expectations.any(|expected| !expected.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return Some(Refusal::answer(Response::page(StatusCode::EXPECTATION_FAILED)));
     }
-    let response = match head.method {
-        Method::OPTIONS if head.uri.path() == "*" => {
-            Response::status(StatusCode::NO_CONTENT).with(header::ALLOW, ALLOW)
-        }
-        // Only a proxy is asked for a tunnel, and of the protocols there may be in one we know WebSocket alone: "SHOULD
-        // respond to the request with a 501" (RFC 9220 §3).
-        Method::CONNECT => Response::page(StatusCode::NOT_IMPLEMENTED).with(header::CONNECTION, CLOSE),
-        _ => return None,
-    };
-    Some(Refusal::answer(response))
+    None
 }
-
-/// The methods that a server knows as a whole, whatever is mounted.
-pub(super) const METHODS: [Method; 7] =
-    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
-/// The same, as a field.
-pub(super) const ALLOW: HeaderValue =
-    HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 
 fn target_len(head: &Head) -> u64 {
     head.uri.path_and_query().map_or(0, |target| target.as_str().len()) as u64

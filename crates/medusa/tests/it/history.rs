@@ -200,6 +200,29 @@ fn the_way_of_a_request_is_explained() {
     assert_eq!(session.value("explain('GET', '/api')"), "http: redirected to /api/");
     assert_eq!(session.value("explain('GET', '/gone')"), "http: answered 404: no mount matches");
     assert!(session.failure("explain('GET', 'a b')").contains("is no URL"));
+    // What the server answers by itself is told as it is served.
+    session.value("web:mount('/any', function() return 'any' end)");
+    for (method, path, told) in [
+        ("OPTIONS", "/api/x", "answered 204: allowed are GET, HEAD, OPTIONS"),
+        ("OPTIONS", "*", "answered 204: allowed are GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+        ("TRACE", "/any", "answered 405: allowed are GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+        ("TRACE", "/api/x", "answered 405: allowed are GET, HEAD"),
+        ("BREW", "/api/x", "answered 501: no server here knows this method"),
+        ("OPTIONS", "/gone", "answered 404: no mount matches"),
+        ("PUT", "/api/x", "answered 405: allowed are GET, HEAD"),
+    ] {
+        assert_eq!(session.value(&format!("explain('{method}', '{path}')")), format!("http: {told}"));
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
+        let served = server.send(request);
+        assert!(
+            told.starts_with(&format!("answered {}:", served.status)),
+            "{method} {path}: {}",
+            served.status
+        );
+        let allow = served.header("allow").map(|allow| told.ends_with(&format!("allowed are {allow}")));
+        assert!(allow.unwrap_or(!told.contains("allowed are")), "{method} {path}");
+    }
+    assert!(session.value("explain('OPTIONS', '/any')").starts_with("http: answered by /any\n"));
 }
 
 #[test]
