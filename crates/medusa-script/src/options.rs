@@ -5,10 +5,10 @@ use std::fmt;
 use std::ops::{Bound, RangeBounds};
 use std::time::Duration;
 
-use mlua::{FromLua, Lua, LuaString, MultiValue, Table, Value};
+use mlua::{FromLua, Function, Lua, LuaString, MultiValue, Table, Value};
 
 use crate::call_site::fail;
-use crate::print::{kind, show, whole};
+use crate::print::{as_number, kind, show, whole};
 
 /// Kinds that are asked for by their own name.
 const PLAIN: [&str; 4] = ["string", "number", "boolean", "table"];
@@ -66,6 +66,49 @@ pub(crate) fn no_more(lua: &Lua, function: &str, rest: &MultiValue) -> mlua::Res
             Err(fail(lua, format!("{function} takes no more arguments, but was given {}", show(first))))
         }
     }
+}
+
+/// What `function` was given for `what`, a text.
+pub(crate) fn text_argument(lua: &Lua, function: &str, what: &str, value: &Value) -> mlua::Result<String> {
+    let text = value.as_string().and_then(|text| text.to_str().ok()).map(|text| text.to_owned());
+    text.ok_or_else(|| wrong_argument(lua, function, what, "a string", value))
+}
+
+/// The same, where it may be left out.
+pub(crate) fn text_argument_or_none(
+    lua: &Lua,
+    function: &str,
+    what: &str,
+    value: &Value,
+) -> mlua::Result<Option<String>> {
+    if value.is_nil() { Ok(None) } else { text_argument(lua, function, what, value).map(Some) }
+}
+
+/// What `function` was given for `what`, a number.
+pub(crate) fn number_argument(lua: &Lua, function: &str, what: &str, value: &Value) -> mlua::Result<f64> {
+    as_number(value).ok_or_else(|| wrong_argument(lua, function, what, "a number", value))
+}
+
+/// The same, where it may be left out.
+pub(crate) fn number_argument_or_none(
+    lua: &Lua,
+    function: &str,
+    what: &str,
+    value: &Value,
+) -> mlua::Result<Option<f64>> {
+    if value.is_nil() { Ok(None) } else { number_argument(lua, function, what, value).map(Some) }
+}
+
+/// What `called` was given for `what`, a function.
+pub(crate) fn function_argument(lua: &Lua, called: &str, what: &str, value: Value) -> mlua::Result<Function> {
+    match value {
+        Value::Function(function) => Ok(function),
+        other => Err(wrong_argument(lua, called, what, "a function", &other)),
+    }
+}
+
+fn wrong_argument(lua: &Lua, function: &str, what: &str, expected: &str, given: &Value) -> mlua::Error {
+    fail(lua, format_args!("{function}: {what} must be {expected}, not {}", show(given)))
 }
 
 /// An option table on its way through a constructor.

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use medusa_proto::event_stream::CONTENT_TYPE;
-use mlua::{Function, Lua, Table, Value};
+use mlua::{Lua, Table, Value};
 
 use crate::docs::{Class, Item, item};
 use crate::events::EventSource;
-use crate::options::Options;
+use crate::options::{Options, function_argument};
 
 const FUNCTION: &str = "medusa.http.events";
 
@@ -57,7 +57,8 @@ pub(super) fn install(lua: &Lua, http: &Table) -> mlua::Result<()> {
     http.set("events", lua.create_function(events)?)
 }
 
-fn events(lua: &Lua, (run, options): (Function, Value)) -> mlua::Result<Table> {
+fn events(lua: &Lua, (run, options): (Value, Value)) -> mlua::Result<Table> {
+    let run = function_argument(lua, FUNCTION, "what it runs", run)?;
     let mut options = Options::new(lua, FUNCTION, options)?;
     let heartbeat = options.seconds("heartbeat", SHORTEST..)?.unwrap_or(HEARTBEAT);
     let keep = options.keep()?;

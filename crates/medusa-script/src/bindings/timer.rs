@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use medusa_proto::author::{Author, Via};
 use medusa_site::{DraftError, Part, PartId, Timer, TimerStage};
-use mlua::{Function, Lua, MultiValue, Table, UserData, UserDataMethods};
+use mlua::{Function, Lua, MultiValue, Table, UserData, UserDataMethods, Value};
 use tokio::sync::watch;
 
 use super::site::with_parts;
 use crate::call_site::{fail, origin};
 use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
-use crate::options::no_more;
+use crate::options::{function_argument, no_more, number_argument};
 use crate::transaction::Transaction;
 
 pub(crate) const DOCS: &[Item] = &[main_item(
@@ -39,7 +39,7 @@ pub(crate) const CLASS: Class = Class {
 const SHORTEST: f64 = 0.01;
 
 pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
-    let every = |lua: Lua, given: (f64, Function, MultiValue)| {
+    let every = |lua: Lua, given: (Value, Value, MultiValue)| {
         let origin = origin(&lua);
         let checked = check(&lua, given);
         async move {
@@ -57,11 +57,10 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     medusa.set("every", lua.create_async_function(every)?)
 }
 
-fn check(
-    lua: &Lua,
-    (seconds, function, rest): (f64, Function, MultiValue),
-) -> mlua::Result<(Duration, Function)> {
+fn check(lua: &Lua, (seconds, run, rest): (Value, Value, MultiValue)) -> mlua::Result<(Duration, Function)> {
     no_more(lua, "medusa.every(seconds, function)", &rest)?;
+    let seconds = number_argument(lua, "medusa.every", "the interval", &seconds)?;
+    let run = function_argument(lua, "medusa.every", "what it runs", run)?;
     let interval = Duration::try_from_secs_f64(seconds).ok().filter(|_| seconds >= SHORTEST);
     let interval = interval.ok_or_else(|| {
         fail(lua, format!("medusa.every: the interval must be at least {SHORTEST} seconds, not {seconds}"))
@@ -69,7 +68,7 @@ fn check(
     if Transaction::current().is_none() {
         return Err(fail(lua, "medusa.every: timers are made by the script or a statement"));
     }
-    Ok((interval, function))
+    Ok((interval, run))
 }
 
 /// A timer of the site, by its number.

@@ -11,7 +11,7 @@ use super::value::HandlerValue;
 use crate::call_site::fail;
 use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
-use crate::options::{Options, list};
+use crate::options::{Options, list, text_argument};
 use crate::print::show;
 
 const FUNCTION: &str = "medusa.handler.files";
@@ -99,8 +99,9 @@ pub(super) const OPTIONS: Class = Class {
 };
 
 /// `medusa.handler.files(root, options)`
-pub(super) fn files(lua: &Lua, (root, options): (String, Value)) -> mlua::Result<HandlerValue> {
+pub(super) fn files(lua: &Lua, (root, options): (Value, Value)) -> mlua::Result<HandlerValue> {
     let context = MainContext::of(lua)?;
+    let root = text_argument(lua, FUNCTION, "the directory", &root)?;
     let options = read(lua, options)?;
     let root = context.path(&root);
     // By the real path: a symlink that was turned elsewhere makes another handler at the next reload.

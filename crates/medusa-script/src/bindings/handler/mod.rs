@@ -17,6 +17,7 @@ use self::wrap::Wrapper;
 use crate::call_site::fail;
 use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
+use crate::options::text_argument;
 
 /// The kind of a handler that compresses, in the status.
 const COMPRESS: &str = "handler.compress";
@@ -83,7 +84,8 @@ fn compress(lua: &Lua, inner: Value) -> mlua::Result<Value> {
     lua.create_userdata(wrapped).map(Value::UserData)
 }
 
-fn script(lua: &Lua, file: String) -> mlua::Result<HandlerValue> {
+fn script(lua: &Lua, file: Value) -> mlua::Result<HandlerValue> {
+    let file = text_argument(lua, "medusa.handler.script", "the file", &file)?;
     let context = MainContext::of(lua)?;
     let path = below(Path::new(&file)).ok_or_else(|| {
         fail(lua, format!("medusa.handler.script: {file:?} is not a path below the script's directory"))

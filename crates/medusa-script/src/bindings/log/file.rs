@@ -11,7 +11,7 @@ use super::value::{SinkValue, format, intern};
 use crate::call_site::fail;
 use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
-use crate::options::{Options, list};
+use crate::options::{Options, list, text_argument};
 use crate::print::{as_number, as_whole, show};
 
 const FUNCTION: &str = "medusa.log.file";
@@ -89,7 +89,8 @@ pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {
     log.set("file", lua.create_function(file)?)
 }
 
-fn file(lua: &Lua, (path, options): (String, Value)) -> mlua::Result<SinkValue> {
+fn file(lua: &Lua, (path, options): (Value, Value)) -> mlua::Result<SinkValue> {
+    let path = text_argument(lua, FUNCTION, "the path", &path)?;
     let context = MainContext::of(lua)?;
     let mut given = Options::new(lua, FUNCTION, options)?;
     let mut options = FileOptions::default();

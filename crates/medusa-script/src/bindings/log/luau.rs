@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use mlua::{Function, Lua, Table};
+use mlua::{Lua, Table, Value};
 
 use super::value::SinkValue;
 use crate::call_site::origin;
 use crate::context::MainContext;
 use crate::docs::{Item, main_item};
 use crate::log::FunctionSink;
+use crate::options::function_argument;
 
 pub(crate) const DOCS: Item = main_item(
     "medusa.log.luau",
@@ -27,7 +28,8 @@ pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {
     log.set("luau", lua.create_function(luau)?)
 }
 
-fn luau(lua: &Lua, function: Function) -> mlua::Result<SinkValue> {
-    let sink = FunctionSink::new(&MainContext::of(lua)?.logs, function, origin(lua))?;
+fn luau(lua: &Lua, run: Value) -> mlua::Result<SinkValue> {
+    let run = function_argument(lua, "medusa.log.luau", "what it calls", run)?;
+    let sink = FunctionSink::new(&MainContext::of(lua)?.logs, run, origin(lua))?;
     Ok(SinkValue(Arc::new(sink)))
 }

@@ -9,7 +9,7 @@ use mlua::{Lua, Table, Value};
 use super::value::{SinkValue, inner, intern};
 use crate::call_site::fail;
 use crate::docs::{Class, Item, main_item};
-use crate::options::Options;
+use crate::options::{Options, number_argument};
 
 const FUNCTION: &str = "medusa.log.sample";
 
@@ -37,8 +37,9 @@ pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {
     log.set("sample", lua.create_function(sample)?)
 }
 
-fn sample(lua: &Lua, (rate, sink, options): (f64, Value, Value)) -> mlua::Result<SinkValue> {
+fn sample(lua: &Lua, (rate, sink, options): (Value, Value, Value)) -> mlua::Result<SinkValue> {
     let failed = |error: &dyn std::fmt::Display| fail(lua, format!("{FUNCTION}: {error}"));
+    let rate = number_argument(lua, FUNCTION, "the rate", &rate)?;
     let probability = Rate::try_from(rate).map_err(|error| failed(&error))?;
     let inner = inner(lua, FUNCTION, sink)?;
     let mut options = Options::new(lua, FUNCTION, options)?;

@@ -14,7 +14,7 @@ use super::value::{SinkValue, format, intern};
 use crate::call_site::fail;
 use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
-use crate::options::Options;
+use crate::options::{Options, text_argument};
 
 const FUNCTION: &str = "medusa.log.socket";
 
@@ -67,7 +67,8 @@ pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {
     log.set("socket", lua.create_function(socket)?)
 }
 
-fn socket(lua: &Lua, (target, options): (String, Value)) -> mlua::Result<SinkValue> {
+fn socket(lua: &Lua, (target, options): (Value, Value)) -> mlua::Result<SinkValue> {
+    let target = text_argument(lua, FUNCTION, "the target", &target)?;
     let context = MainContext::of(lua)?;
     let mut given = Options::new(lua, FUNCTION, options)?;
     let target = RemoteTarget::parse(&target)

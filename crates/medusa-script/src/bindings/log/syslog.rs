@@ -13,7 +13,7 @@ use super::value::{SinkValue, format};
 use crate::call_site::fail;
 use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
-use crate::options::Options;
+use crate::options::{Options, text_argument_or_none};
 
 const FUNCTION: &str = "medusa.log.syslog";
 
@@ -90,7 +90,8 @@ pub(super) fn install(lua: &Lua, log: &Table) -> mlua::Result<()> {
     log.set("syslog", lua.create_function(syslog)?)
 }
 
-fn syslog(lua: &Lua, (target, options): (Option<String>, Value)) -> mlua::Result<SinkValue> {
+fn syslog(lua: &Lua, (target, options): (Value, Value)) -> mlua::Result<SinkValue> {
+    let target = text_argument_or_none(lua, FUNCTION, "the target", &target)?;
     let context = MainContext::of(lua)?;
     let mut given = Options::new(lua, FUNCTION, options)?;
     let target = match target {
