@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use medusa_http::{EndBy, UseCounts};
+use medusa_http::{EndBy, TraceFilter, UseCounts};
 use medusa_log::SinkError;
 use medusa_log::events::EventSinks;
 use medusa_monitor::Sessions;
@@ -27,6 +27,7 @@ use crate::history::{Generation, History, HistoryError};
 use crate::in_use::{HandlerState, HandlerUse, HandlerVersion, HandlerVersions};
 use crate::interner::Interner;
 use crate::part::{Environment, Parts, Place, Prepare, Running};
+use crate::parts::HttpServer;
 use crate::pending::{Pending, Trial, TrialError, TrialTerms, Unconfirmed};
 use crate::prepare::{PublishError, bind, check_addresses, prepare};
 use crate::scope::{self, OutOfScope};
@@ -34,6 +35,9 @@ use crate::site::Site;
 
 /// The most handlers that are listed: many, and few enough to show.
 const MOST_HANDLERS: usize = 1000;
+
+/// How many servers are named in a message.
+const MOST_NAMED: usize = 10;
 
 /// The running Site.
 #[derive(Debug)]
@@ -363,6 +367,28 @@ impl Live {
     /// It is not remembered.
     pub fn generation(&self, number: u64) -> Result<Generation, HistoryError> {
         self.history.lock().get(number)
+    }
+
+    /// Has a trace take only those requests of which `option` is `value`. See [`TraceFilter::set`].
+    ///
+    /// # Errors
+    ///
+    /// What the value must be; the name of a server must be that of one that is there.
+    pub fn filter_trace(&self, filter: &mut TraceFilter, option: &str, value: &str) -> Result<(), String> {
+        filter.set(option, value)?;
+        if option != "server" {
+            return Ok(());
+        }
+        let site = self.site();
+        let names: Vec<&str> =
+            site.parts.all::<HttpServer>().map(|server| &*server.definition.name).collect();
+        if names.contains(&value) {
+            return Ok(());
+        }
+        let more = names.len().saturating_sub(MOST_NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let named = names.iter().take(MOST_NAMED).copied().collect::<Vec<_>>().join(", ");
+        Err(format!("the name of an HTTP server that there is, not {value:?}; there are: {named}{more}"))
     }
 
     /// The differences of generation `to` from generation `from`.

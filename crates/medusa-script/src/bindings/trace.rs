@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::history::of_session;
 use crate::call_site::fail;
+use crate::context::MainContext;
 use crate::docs::{Class, Item, session_item};
 use crate::log::record;
 use crate::options::{Options, no_more};
@@ -81,6 +82,7 @@ async fn trace(lua: Lua, (of, n, seconds, rest): (Value, Value, Value, MultiValu
 }
 
 fn filter(lua: &Lua, of: Value) -> mlua::Result<TraceFilter> {
+    let live = MainContext::of(lua)?.live;
     let mut options = Options::new(lua, FUNCTION, of)?;
     let mut filter = TraceFilter::default();
     for option in TraceFilter::OPTIONS {
@@ -90,7 +92,8 @@ fn filter(lua: &Lua, of: Value) -> mlua::Result<TraceFilter> {
             Some(number) if option == "status" && as_number(&number).is_some() => number.to_string()?,
             Some(other) => return Err(options.wrong(option, format_args!("a string, not {}", show(&other)))),
         };
-        filter.set(option, &value).map_err(|must_be| options.wrong(option, must_be))?;
+        let set = live.filter_trace(&mut filter, option, &value);
+        set.map_err(|must_be| options.wrong(option, must_be))?;
     }
     options.finish()?;
     Ok(filter)

@@ -286,7 +286,7 @@ impl Control for Controls {
                 let wrong = |must: String| Failure::new(format!("trace: {must}"));
                 let mut filter = TraceFilter::default();
                 for (option, value) in of.options() {
-                    let set = filter.set(option, value);
+                    let set = live.filter_trace(&mut filter, option, value);
                     set.map_err(|must_be| wrong(format!("`{option}` must be {must_be}")))?;
                 }
                 let end = TraceEnd::new(n.map(|n| n as f64), seconds).map_err(wrong)?;

@@ -12,6 +12,9 @@ const SITE: &str = "
     web:mount('/ws', function(req) return req:websocket(function(ws) for _ in ws do end end) end)
     web:mount('/api/', function(req) return req.tail end)";
 
+const NO_SERVER: &str =
+    "trace: `server` must be the name of an HTTP server that there is, not \"nosuch\"; there are: http";
+
 /// A trace that is on.
 #[track_caller]
 fn tracing(server: &Server, statement: &str) -> Watching {
@@ -87,6 +90,7 @@ fn only_what_matches_is_shown() {
         assert_eq!(trace.end(), "1 request", "{of}");
         wait::until("it is off", || (server.number("site", "traces") == 0).then_some(()));
     }
+    server.eval("medusa.http.server { listen = '127.0.0.1:0', name = 'other' }");
     let mut others = tracing(&server, "trace({ server = 'other' }, 1, 0.5)");
     server.get("/api/a");
     let end = others.reply();
@@ -138,10 +142,14 @@ fn what_cannot_be_traced_is_told() {
         ("trace(nil, 1001)", "n must be a whole number from 1 to 1000, not 1001"),
         ("trace(nil, 1, 0)", "seconds must be a number above 0, at most 3600, not 0"),
         ("trace('/api/')", "the options must be a table, not a string"),
+        ("return trace({ server = 'nosuch' })", NO_SERVER),
+        ("trace({ server = 'nosuch' })", NO_SERVER),
     ] {
         let failed = server.command(["eval", statement]).failure(1);
         assert!(failed.contains(why), "{statement}: {failed}");
     }
+    let failed = server.command(["trace", "--server", "nosuch"]).failure(1);
+    assert!(failed.contains(NO_SERVER), "{failed}");
 }
 
 #[test]
