@@ -266,11 +266,15 @@ impl<C: Control> Session<C> {
             op => op.name(),
         });
         let result = self.perform(op, events).await;
-        let (generation, report) = match &result {
-            Ok(done) => (done.generation, &done.report),
-            Err(failure) => (failure.generation, &failure.report),
+        let (generation, report, earlier) = match &result {
+            Ok(done) => (done.generation, &done.report, &done.earlier),
+            Err(failure) => (failure.generation, &failure.report, &failure.earlier),
         };
-        let effect = generation.map(|generation| Effect::new(generation, report.iter().cloned().collect()));
+        let effect = generation.map(|generation| {
+            let reports = earlier.iter().map(|earlier| &earlier.report).chain(report).cloned();
+            let earlier = earlier.iter().map(|earlier| earlier.generation).collect();
+            Effect::new(generation, reports.collect()).after(earlier)
+        });
         let told = result.as_ref().map(|done| done.value.as_deref().unwrap_or_default());
         if let Some(audited) = audited {
             audited.end(effect, told.map_err(|failure| failure.message.as_str()));

@@ -66,7 +66,7 @@ pub(crate) async fn run<C: Control>(
 
 /// Shows what came of it: what was published, and the value.
 pub(crate) async fn tell(client: &mut impl Shows, done: &Done) -> Result<(), Left> {
-    if let Some(report) = done.report_beside_value() {
+    for report in done.reports_beside_value() {
         client.remark(report).await?;
     }
     match &done.value {

@@ -15,7 +15,7 @@ use crate::transaction::ProgressSender;
 pub(crate) type Commanded = Pin<Box<dyn Future<Output = Result<Option<Generation>, ScriptError>>>>;
 
 /// What [`Commands::note_trial`] returns.
-pub(crate) type Noted = Pin<Box<dyn Future<Output = Result<(), ScriptError>>>>;
+pub(crate) type Noted = Pin<Box<dyn Future<Output = Result<Option<Arc<str>>, ScriptError>>>>;
 
 /// What a command that publishes nothing comes to, for a person.
 pub(crate) type Told = Pin<Box<dyn Future<Output = Result<String, ScriptError>>>>;
@@ -32,7 +32,7 @@ pub(crate) trait Commands: fmt::Debug {
     ) -> Commanded;
 
     /// Sees to it that a server which is killed from now on starts with what is running, and not with what `author` is about to
-    /// publish on trial.
+    /// publish on trial; returns why it will not.
     fn note_trial(self: Rc<Self>, author: Author) -> Noted;
 
     /// Confirms the change on trial, if it is the one that published generation `number`; which it was.

@@ -7,7 +7,9 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
+use medusa_monitor::protocol::PublishedInfo;
 use medusa_proto::shown::push_cut;
 
 use crate::budget::TaskError;
@@ -33,8 +35,8 @@ pub struct ScriptError {
     excerpt: Option<String>,
     traceback: Vec<String>,
     incomplete: bool,
-    /// The generation that had been published before, and what that changed.
-    published: Option<Box<(u64, String)>>,
+    /// What had been published before.
+    published: Arc<Vec<PublishedInfo>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +56,7 @@ impl ScriptError {
             excerpt: None,
             traceback: Vec::new(),
             incomplete: false,
-            published: None,
+            published: Arc::default(),
         }
     }
 
@@ -78,7 +80,7 @@ impl ScriptError {
             }
             _ => message,
         };
-        Self { message, place, excerpt: None, traceback, incomplete, published: None }
+        Self { message, place, excerpt: None, traceback, incomplete, published: Arc::default() }
     }
 
     pub(crate) fn from_task(error: &TaskError) -> Self {
@@ -107,15 +109,15 @@ impl ScriptError {
         self.incomplete
     }
 
-    /// The generation that the statement had published before it failed, the last if there were several, and what that changed.
-    pub fn published(&self) -> Option<(u64, &str)> {
-        self.published.as_deref().map(|(generation, report)| (*generation, report.as_str()))
+    /// What the statement had published before it failed, the first one first.
+    pub fn published(&self) -> &[PublishedInfo] {
+        &self.published
     }
 
     /// The same of a statement that had published this before.
     #[must_use]
-    pub(crate) fn having_published(self, published: Option<(u64, String)>) -> Self {
-        Self { published: published.map(Box::new), ..self }
+    pub(crate) fn having_published(self, published: Vec<PublishedInfo>) -> Self {
+        Self { published: published.into(), ..self }
     }
 
     /// The same with the source line it points at, if that is one of `sources`.

@@ -11,11 +11,17 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use medusa_proto::shown::Escaped;
+
+use crate::counted::some_of;
 use crate::recipe::{Recipe, Statement};
 use crate::require::{MAX_SOURCE, read_below};
 
 /// Their directory, below that of the script.
 pub(crate) const DIRECTORY: &str = "live";
+
+/// What a file is called that is being written.
+const PART: &str = "save.part";
 
 /// The most files. Who has more than a few had better move them into the script.
 const MAX_FILES: usize = 1000;
@@ -38,21 +44,37 @@ const MAX_SHOWN: usize = 100;
 ///
 /// The directory cannot be read, or has too many.
 pub(crate) fn listed(root: &Path) -> Result<Vec<PathBuf>, String> {
-    let failed = |error: io::Error| format!("cannot read {DIRECTORY}/: {error}");
-    let entries = match fs::read_dir(root.join(DIRECTORY)) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(failed(error)),
-    };
-    let mut files = Vec::new();
-    for entry in entries {
-        files.push(Path::new(DIRECTORY).join(entry.map_err(failed)?.file_name()));
-    }
+    let files = entries(root).map_err(|error| format!("cannot read {DIRECTORY}/: {error}"))?;
     let files = sorted(&files);
     if files.len() > MAX_FILES {
         return Err(format!("{DIRECTORY}/ has more than {MAX_FILES} files: move them into the script"));
     }
     Ok(files)
+}
+
+/// All that is in their directory, by its path below that of the script.
+fn entries(root: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(root.join(DIRECTORY)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    entries.map(|entry| Ok(Path::new(DIRECTORY).join(entry?.file_name()))).collect()
+}
+
+/// What is said of what is in their directory and does not run, for its name; none: there is nothing such. Names that begin with a dot
+/// are meant to be overlooked.
+pub(crate) fn strays(root: &Path) -> Option<String> {
+    let is_stray = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        number(path).is_none() && !name.starts_with(b".") && name != PART.as_bytes()
+    };
+    let mut strays: Vec<_> = entries(root).ok()?.into_iter().filter(is_stray).collect();
+    strays.sort();
+    let shown = |path: &PathBuf| format!("\"{}\"", Escaped::line(&path.to_string_lossy()));
+    let strays: Vec<_> = strays.iter().map(shown).collect();
+    (!strays.is_empty()).then(|| {
+        format!("not run, as only names like {DIRECTORY}/0001-reason.luau are: {}", some_of(&strays))
+    })
 }
 
 /// Those of these files that are live edits, in their order.
@@ -127,7 +149,8 @@ impl LiveFiles {
         let unsaved = recipe.unsaved();
         if unsaved.is_empty() {
             return Err(
-                "there is nothing to save: no statement has changed anything since the last load or save"
+                "there is nothing to save: no statement has changed the site or set a name since the last load or save (what is set \
+                 within a table is not noticed: set the name of that, too)"
                     .into(),
             );
         }
@@ -184,7 +207,7 @@ impl LiveFiles {
     fn write(&self, path: &Path, text: &str) -> io::Result<()> {
         let directory = self.root.join(DIRECTORY);
         DirBuilder::new().recursive(true).mode(0o755).create(&directory)?;
-        let part = directory.join("save.part");
+        let part = directory.join(PART);
         // What a process has left that was killed may be the file it had saved last, by another name.
         fs::remove_file(&part).or_else(|error| match error.kind() {
             io::ErrorKind::NotFound => Ok(()),
@@ -344,6 +367,8 @@ mod tests {
         let names = listed(root.path()).expect("read");
         let names: Vec<_> = names.iter().map(|path| path.display().to_string()).collect();
         assert_eq!(names, ["live/0001-z.luau", "live/0002-b.luau", "live/10000-x.luau"]);
+        let told = strays(root.path()).expect("some");
+        assert!(told.ends_with(r#": "live/0003-.lua", "live/1-a.luau", "live/x.luau""#), "{told}");
     }
 
     #[test]

@@ -148,6 +148,9 @@ pub(crate) struct Gaps {
     /// How many more there are.
     #[serde(default)]
     pub(crate) more: u64,
+    /// One of them that took back what a statement had published which then went on: run again, that would be there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) undone: Option<u64>,
 }
 
 impl Gaps {
@@ -231,6 +234,16 @@ impl Recipe {
     /// How many statements it has.
     pub(crate) fn count(&self) -> usize {
         self.last.as_ref().map_or(0, |last| last.count)
+    }
+
+    /// The same, of which something was taken back by that generation while it was made.
+    fn undone_by(mut self, generation: Option<u64>) -> Self {
+        if let Some(generation) = generation {
+            let gaps = Arc::make_mut(&mut self.gaps);
+            gaps.add(generation);
+            gaps.undone = Some(generation);
+        }
+        self
     }
 
     /// Where it and those that it goes on from end, the longest first: something that no other has, and the number of
@@ -376,7 +389,17 @@ impl Recipes {
     pub(crate) fn add(&self, generation: u64, published: &[u64], statements: Option<Vec<Statement>>) {
         let recipe = self.of_but_for(generation, published).zip(statements);
         let recipe = recipe.and_then(|(recipe, statements)| recipe.then_all(statements));
-        self.note(generation, recipe);
+        let undone = self.undone(generation, published);
+        self.note(generation, recipe.map(|recipe| recipe.undone_by(undone)));
+    }
+
+    /// The last generation up to this one that went back to what was before some of what is `published`; none: all of that is there.
+    fn undone(&self, generation: u64, published: &[u64]) -> Option<u64> {
+        let recipes = self.0.borrow();
+        let (noted, recipe) = recipes.range(..=generation).next_back()?;
+        let gaps = recipe.as_ref()?.gaps();
+        let is_gone = |made: &u64| made < noted && gaps.more == 0 && !gaps.told.contains(made);
+        published.iter().any(is_gone).then_some(*noted)
     }
 }
 
@@ -453,6 +476,23 @@ mod tests {
         assert_eq!(recipes.last_without_gaps(1), None);
         let many = recipes.of(9 + 2 * MOST_GAPS as u64).expect("it is known").gaps().clone();
         assert_eq!((many.told.len(), many.more), (MOST_GAPS, MOST_GAPS as u64 + 1));
+    }
+
+    #[test]
+    fn what_was_taken_back_while_a_statement_ran_on_is_a_gap_in_what_that_has_made() {
+        let recipes = Recipes::default();
+        recipes.note(1, Some(load("one")));
+        // It publishes 2, which somebody else takes back by 3, and then 4.
+        recipes.note(3, recipes.of(1));
+        recipes.add(4, &[2, 4], Some(vec![statement("a")]));
+        let gaps = recipes.of(4).expect("it is known").gaps().clone();
+        assert_eq!((gaps.told, gaps.undone), (vec![3], Some(3)));
+        // Another statement makes 6 between 5 and 7: nothing is taken back.
+        recipes.note(4, recipes.of(1));
+        recipes.add(6, &[6], Some(vec![statement("b")]));
+        recipes.add(7, &[5, 7], Some(vec![statement("c")]));
+        let gaps = recipes.of(7).expect("it is known").gaps().clone();
+        assert_eq!((gaps.told, gaps.undone), (vec![5], None));
     }
 
     #[test]

@@ -123,6 +123,11 @@ impl Sources {
         }
     }
 
+    /// What is said of files among the live edits that no load runs, if there are any where this one reads them from.
+    pub(crate) fn strays(&self) -> Option<String> {
+        self.recorded.is_none().then(|| live_files::strays(&self.root))?
+    }
+
     /// The text of a file, by its path relative to the root.
     pub(crate) fn read(&self, relative: &Path) -> Result<Arc<str>, String> {
         if let Some(known) = self.lock().get(relative) {

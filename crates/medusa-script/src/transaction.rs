@@ -16,6 +16,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use std::task::Poll;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use medusa_monitor::protocol::PublishedInfo;
 use medusa_proto::author::{Approval, Author};
 use medusa_proto::progress::TaskProgress;
 use medusa_site::{
@@ -125,9 +126,31 @@ enum Ending {
     /// They are left for the session's next statement: they are published by command. If the task fails, the draft is what it
     /// was before it; none: the task itself has begun it.
     LeaveOpen(Option<Draft>),
-    /// They are published with those of others that are run again; but for those since a change was begun that was given up. The draft
-    /// is what it was before those.
-    Replay(Option<Draft>),
+    /// They are published with those of others that are run again.
+    Replay(Replayed),
+}
+
+/// How far what is run again has got, in terms of what it published when it ran first.
+#[derive(Debug, Default)]
+struct Replayed {
+    /// Whether a change is begun.
+    begun: bool,
+    /// The draft as it was published last, or as it was when the statement began.
+    published: Option<Draft>,
+    /// The draft as it was before what was then put on trial, until that is decided.
+    before_trial: Option<Draft>,
+}
+
+impl Replayed {
+    /// What is edited is published, on trial or not; if it is nothing, what is on trial has more time.
+    fn publish(&mut self, draft: &Draft, on_trial: bool) {
+        self.begun = false;
+        if self.published.as_ref().is_some_and(|published| published.is_same(draft)) {
+            return;
+        }
+        let before = self.published.replace(draft.clone());
+        self.before_trial = before.filter(|_| on_trial);
+    }
 }
 
 /// Files that were read from disk in the place of what there was.
@@ -156,12 +179,13 @@ pub(crate) struct Transaction {
     events: Option<ProgressSender>,
     printed: RefCell<usize>,
     excused: Cell<Waited>,
-    /// What the task has published before its end, last.
-    published: RefCell<Option<Generation>>,
+    /// All that the task has published, going back and taking back what was on trial included: the first [`MOST_PUBLISHED`], and
+    /// the last.
+    published: RefCell<Vec<Generation>>,
     /// Where the statement goes back to at its end, and why.
     way_back: RefCell<Option<(u64, Option<Arc<str>>)>>,
-    /// The numbers of all that it has published: the first [`MOST_PUBLISHED`], and the last.
-    all_published: RefCell<Vec<u64>>,
+    /// The numbers of what its edits have published and it has not taken back itself, as many.
+    made: RefCell<Vec<u64>>,
     /// Of a statement in a session: where what it leaves open goes to.
     block: Option<Arc<Block>>,
     ending: RefCell<Ending>,
@@ -216,7 +240,7 @@ impl Transaction {
             excused: Cell::default(),
             published: RefCell::default(),
             way_back: RefCell::default(),
-            all_published: RefCell::default(),
+            made: RefCell::default(),
             block,
             ending: RefCell::new(Ending::Publish),
             read: RefCell::default(),
@@ -262,20 +286,57 @@ impl Transaction {
 
     /// Has commands that publish a change do nothing: what they did is done at the end.
     pub(crate) fn set_replays(&self) {
-        self.ending.replace(Ending::Replay(None));
+        self.ending.replace(Ending::Replay(Replayed::default()));
     }
 
     pub(crate) fn replays(&self) -> bool {
         matches!(*self.ending.borrow(), Ending::Replay(_))
     }
 
-    /// Keeps what was begun, if this runs it again.
-    pub(crate) fn keep_replayed(&self) -> bool {
-        let replays = self.replays();
-        if replays {
-            self.set_replays();
+    /// Whether the running task is run again: what it did then to others than the Site is done.
+    pub(crate) fn current_replays() -> bool {
+        Self::current().is_some_and(|current| current.replays())
+    }
+
+    /// A statement begins, maybe of several that edit one draft.
+    pub(crate) fn begin_statement(&self) {
+        let mut change = self.change.borrow_mut();
+        let Some(change) = change.as_mut() else { return };
+        change.draft.begin_statement();
+        if let Ending::Replay(replayed) = &mut *self.ending.borrow_mut()
+            && !replayed.begun
+        {
+            *replayed = Replayed { published: Some(change.draft.clone()), ..Replayed::default() };
         }
-        replays
+    }
+
+    /// Lets `edit` have the draft of what is run again, if this runs it again.
+    fn replay_with(&self, edit: impl FnOnce(&mut Replayed, &mut Draft)) -> bool {
+        let Ending::Replay(replayed) = &mut *self.ending.borrow_mut() else { return false };
+        if let Some(change) = &mut *self.change.borrow_mut() {
+            edit(replayed, &mut change.draft);
+        }
+        true
+    }
+
+    /// Keeps what was edited as it did when it ran first, on trial or not, if this runs it again.
+    pub(crate) fn commit_replayed(&self, on_trial: bool) -> bool {
+        self.replay_with(|replayed, draft| replayed.publish(draft, on_trial))
+    }
+
+    /// Keeps what it put on trial, if this runs it again.
+    pub(crate) fn confirm_replayed(&self) -> bool {
+        self.replay_with(|replayed, _| replayed.before_trial = None)
+    }
+
+    /// Gives up what it put on trial, if this runs it again. What others had on trial then is in none of it.
+    pub(crate) fn cancel_replayed(&self) -> bool {
+        self.replay_with(|replayed, draft| {
+            if let Some(before) = replayed.before_trial.take() {
+                draft.clone_from(&before);
+                replayed.published = Some(before);
+            }
+        })
     }
 
     /// Runs a statement again that has read these files.
@@ -305,8 +366,8 @@ impl Transaction {
     /// Begins what is to be committed by command, in this statement or one of the session's next.
     pub(crate) fn begin_block(&self) -> Result<(), &'static str> {
         match &mut *self.ending.borrow_mut() {
-            Ending::Replay(before) => {
-                *before = self.change.borrow().as_ref().map(|change| change.draft.clone());
+            Ending::Replay(replayed) => {
+                replayed.begun = true;
                 return Ok(());
             }
             Ending::LeaveOpen(_) => {
@@ -328,10 +389,14 @@ impl Transaction {
 
     /// Gives up what the session has begun; false if it has not.
     pub(crate) fn abort_block(&self) -> bool {
-        if let Ending::Replay(before) = &mut *self.ending.borrow_mut() {
-            if let (Some(before), Some(change)) = (before.take(), &mut *self.change.borrow_mut()) {
-                change.draft = before;
+        let gives_up = |replayed: &mut Replayed, draft: &mut Draft| {
+            if std::mem::take(&mut replayed.begun)
+                && let Some(before) = &replayed.published
+            {
+                draft.clone_from(before);
             }
+        };
+        if self.replay_with(gives_up) {
             return true;
         }
         let ending = self.ending.replace(Ending::Publish);
@@ -372,7 +437,33 @@ impl Transaction {
 
     /// What the task has published, last.
     pub(crate) fn published(&self) -> Option<Generation> {
-        self.published.borrow().clone()
+        self.published.borrow().last().cloned()
+    }
+
+    /// All that it has published. Of very many, some of those in the middle are missing.
+    pub(crate) fn all_published(&self) -> Vec<PublishedInfo> {
+        let info = |generation: &Generation| PublishedInfo {
+            generation: generation.number,
+            report: self.live.report(generation),
+        };
+        self.published.borrow().iter().map(info).collect()
+    }
+
+    /// The numbers of what its edits have published, but for what it has taken back itself. Of very many, some of those in the middle
+    /// are missing.
+    pub(crate) fn made(&self) -> Vec<u64> {
+        self.made.borrow().clone()
+    }
+
+    /// Notes what it has published by going back.
+    pub(crate) fn note_back(&self, back: Option<Generation>) {
+        push(&mut self.published.borrow_mut(), back);
+    }
+
+    /// Notes that it has taken back what was on trial, and what that has published.
+    pub(crate) fn note_cancelled(&self, on_trial: Option<u64>, back: Option<Generation>) {
+        self.made.borrow_mut().retain(|made| Some(*made) != on_trial);
+        self.note_back(back);
     }
 
     /// Has it go back to a generation at its end, and publish nothing else from now on.
@@ -391,11 +482,6 @@ impl Transaction {
     /// Where it goes back to, and why; it is done now.
     pub(crate) fn take_way_back(&self) -> Option<(u64, Option<Arc<str>>)> {
         self.way_back.take()
-    }
-
-    /// The numbers of what it has published. Of very many, some of those in the middle are missing.
-    pub(crate) fn all_published(&self) -> Vec<u64> {
-        self.all_published.borrow().clone()
     }
 
     /// The author of what it changes.
@@ -546,13 +632,17 @@ impl Transaction {
         let change = self.change.borrow_mut().take();
         let Some(change) = change else { return Ok(false) };
         let published = self.live.publish(change).await?;
-        if let Some(generation) = &published.generation {
-            let mut all = self.all_published.borrow_mut();
-            all.truncate(MOST_PUBLISHED);
-            all.push(generation.number);
-        }
-        self.published.replace(published.generation);
+        push(&mut self.made.borrow_mut(), published.generation.as_ref().map(|generation| generation.number));
+        self.note_back(published.generation);
         Ok(true)
+    }
+}
+
+/// Adds to a list of which the first [`MOST_PUBLISHED`] are kept, and the last.
+fn push<T>(all: &mut Vec<T>, one: Option<T>) {
+    if let Some(one) = one {
+        all.truncate(MOST_PUBLISHED);
+        all.push(one);
     }
 }
 

@@ -208,6 +208,11 @@ impl TrialNote {
         Ok(())
     }
 
+    /// Leaves the record as it is: what is to be on trial has none.
+    pub(crate) fn leave(&self) {
+        self.before.replace(self.read());
+    }
+
     /// What was to be on trial was not published: the record is what it was.
     pub(crate) fn take_off(&self) {
         match self.before.take() {

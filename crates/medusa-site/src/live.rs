@@ -339,7 +339,12 @@ impl Live {
                 let left = pending.left().as_secs_f64().ceil();
                 let guard =
                     pending.guard.map(|guard| format!(", at once at {}", guard.said())).unwrap_or_default();
-                format!("{report}; goes back to {} in {left} s unless confirm(){guard}", pending.back_to)
+                let unkept =
+                    pending.unkept.map(|why| format!("; not kept over a crash: {why}")).unwrap_or_default();
+                format!(
+                    "{report}; goes back to {} in {left} s unless confirm(){guard}{unkept}",
+                    pending.back_to
+                )
             }
             None => report,
         }

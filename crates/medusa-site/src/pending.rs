@@ -49,11 +49,13 @@ pub struct TrialTerms {
     pub time: Duration,
     /// What it is taken back for before that.
     pub guard: Option<Arc<Guard>>,
+    /// Why a process that is killed meanwhile does not leave what is gone back to; none: it does.
+    pub unkept: Option<Arc<str>>,
 }
 
 impl From<Duration> for TrialTerms {
     fn from(time: Duration) -> Self {
-        Self { time, guard: None }
+        Self { time, guard: None, unkept: None }
     }
 }
 
@@ -70,6 +72,8 @@ pub struct Pending {
     pub deadline: Instant,
     /// What it is taken back for before that.
     pub guard: Option<Arc<Guard>>,
+    /// Why what is before it would be lost with the process.
+    pub(crate) unkept: Option<Arc<str>>,
     /// Whether it is being taken back already.
     reverting: bool,
 }
@@ -173,8 +177,9 @@ impl Trial {
     /// Puts what was published on trial.
     pub(crate) fn begin(&self, generation: u64, back_to: u64, by: Author, terms: &TrialTerms) {
         let deadline = Instant::now() + terms.time.min(LONGEST_TRIAL);
-        let guard = terms.guard.clone();
-        self.0.send_replace(Some(Pending { generation, back_to, by, deadline, guard, reverting: false }));
+        let TrialTerms { guard, unkept, .. } = terms.clone();
+        let pending = Pending { generation, back_to, by, deadline, guard, unkept, reverting: false };
+        self.0.send_replace(Some(pending));
     }
 
     /// Has what is on trial be what `next` makes of it, or end, if it is the one that was `asked` for and nobody takes it back.

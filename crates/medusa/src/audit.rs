@@ -251,7 +251,8 @@ fn row(record: &Record) -> [String; 3] {
         let _ = write!(after, " in {:?}", Duration::from_micros(*duration));
     }
     if let Some(effect) = effect {
-        let _ = write!(after, ", generation {}", effect.generation);
+        let all: Vec<_> = effect.earlier.iter().chain([&effect.generation]).map(u64::to_string).collect();
+        let _ = write!(after, ", generation {}", all.join(", "));
         for line in &effect.diff {
             let _ = write!(after, " {}", Escaped::line(line));
         }

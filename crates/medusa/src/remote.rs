@@ -40,9 +40,7 @@ impl Remote {
             _ => read_statement()?,
         };
         let done = self.call(&Op::Eval { source })?;
-        if let Some(report) = done.report_beside_value() {
-            term::note(report);
-        }
+        done.reports_beside_value().for_each(term::note);
         if let Some(value) = done.value {
             term::answer(value);
         }

@@ -138,13 +138,16 @@ impl Text {
 pub struct Effect {
     /// The generation it published, the last if there were several.
     pub generation: u64,
-    /// What is different in it, a line each.
+    /// Those it had published before, the first one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<u64>,
+    /// What is different in them, a line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub diff: Vec<String>,
 }
 
 impl Effect {
-    /// At most [`MAX_DIFF`] lines, the last of which then says how many there were.
+    /// What one generation has changed: at most [`MAX_DIFF`] lines, the last of which then says how many there were.
     pub fn new(generation: u64, mut diff: Vec<String>) -> Self {
         let lines = diff.len();
         if lines > MAX_DIFF {
@@ -154,7 +157,13 @@ impl Effect {
         for line in &mut diff {
             line.truncate(line.floor_char_boundary(MAX_NAME));
         }
-        Self { generation, diff }
+        Self { generation, earlier: Vec::new(), diff }
+    }
+
+    /// The same, after these.
+    #[must_use]
+    pub fn after(self, earlier: Vec<u64>) -> Self {
+        Self { earlier, ..self }
     }
 }
 

@@ -23,7 +23,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use self::reply::{
-    ChangeInfo, Completion, Done, Failure, GenerationInfo, HandlerInfo, Reply, Report, SHOWN_OF_CHANGE,
+    ChangeInfo, Completion, Done, Failure, GenerationInfo, HandlerInfo, PublishedInfo, Reply, Report,
+    SHOWN_OF_CHANGE,
 };
 use crate::identity::Role;
 use crate::runs::RunId;

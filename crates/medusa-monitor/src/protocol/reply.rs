@@ -71,6 +71,9 @@ pub struct Done {
     /// What that changed: `generation 8: + /hello  (2 of 2 workers, 41 µs)`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<String>,
+    /// What it had published before that, the first one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<PublishedInfo>,
     /// Whether the session has begun a change that is not committed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub open: bool,
@@ -95,6 +98,15 @@ pub struct Done {
     /// The answer to [`Op::Ps`](super::Op::Ps).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runs: Option<Box<RunList>>,
+}
+
+/// A generation that was published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedInfo {
+    /// Its number.
+    pub generation: u64,
+    /// What it changed: `generation 8: + /hello  (2 of 2 workers, 41 µs)`.
+    pub report: String,
 }
 
 /// What may stand at a place of a statement.
@@ -222,8 +234,9 @@ impl fmt::Display for HandlerInfo {
 
 impl Done {
     /// What it changed, where that is to be told beside the value: what `commit` is worth is that.
-    pub fn report_beside_value(&self) -> Option<&str> {
-        self.report.as_deref().filter(|report| self.value.as_deref() != Some(*report))
+    pub fn reports_beside_value(&self) -> impl Iterator<Item = &str> {
+        let all = self.earlier.iter().map(|earlier| &*earlier.report).chain(self.report.as_deref());
+        all.filter(|report| self.value.as_deref() != Some(*report))
     }
 
     /// The same of a command that was asked for as a statement: as its value, the result in words.
@@ -278,12 +291,16 @@ pub struct Failure {
     /// What that changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<String>,
+    /// What it had published before that, the first one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<PublishedInfo>,
 }
 
 impl Failure {
     /// A failure that more lines would not cure.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), incomplete: false, open: false, generation: None, report: None }
+        let (incomplete, open, generation, report, earlier) = Default::default();
+        Self { message: message.into(), incomplete, open, generation, report, earlier }
     }
 }
 

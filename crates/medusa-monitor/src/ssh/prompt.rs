@@ -267,7 +267,7 @@ impl<'a, C: Control> Prompt<'a, C> {
 
     fn tell(&mut self, done: Done) {
         self.state.is_open = done.open;
-        if let Some(report) = done.report_beside_value() {
+        for report in done.reports_beside_value() {
             self.terminal.print(report, &mut self.out);
         }
         if let Some(value) = done.value {

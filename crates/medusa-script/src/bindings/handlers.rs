@@ -1,13 +1,14 @@
 //! The commands of a session that tell what is under way on which handler, and end what would go on for hours.
 
 use medusa_site::HandlerUse;
-use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods};
+use mlua::{Lua, MultiValue, UserData, UserDataFields, UserDataMethods, Value};
 
-use super::history::of_session_for_all;
+use super::command_table::CommandTable;
+use super::history::{generation_of, of_session_for_all};
 use crate::call_site::fail;
 use crate::context::MainContext;
 use crate::docs::{Class, Item, session_item};
-use crate::options::no_more;
+use crate::options::{no_more, number_argument_or_none};
 use crate::transaction::Transaction;
 
 pub(crate) const HANDLERS: Item = session_item(
@@ -53,27 +54,21 @@ pub(crate) const CLASS: Class = Class {
     methods: &[],
 };
 
-pub(super) fn install(lua: &Lua, commands: &Table) -> mlua::Result<()> {
-    commands.set(
-        "handlers",
-        lua.create_function(|lua, rest: MultiValue| {
-            no_more(lua, "handlers()", &rest)?;
-            let handlers = MainContext::of(lua)?.live.handlers();
-            Ok(handlers.into_iter().map(HandlerVersionValue).collect::<Vec<_>>())
-        })?,
-    )?;
-    commands.set("drain", lua.create_async_function(drain)?)
+pub(super) fn install(commands: &CommandTable<'_>) -> mlua::Result<()> {
+    commands.add("handlers", |lua, rest: MultiValue| {
+        no_more(lua, "handlers()", &rest)?;
+        let handlers = MainContext::of(lua)?.live.handlers();
+        Ok(handlers.into_iter().map(HandlerVersionValue).collect::<Vec<_>>())
+    })?;
+    commands.add_async("drain", drain)
 }
 
-async fn drain(
-    lua: Lua,
-    (generation, seconds, rest): (u64, Option<f64>, MultiValue),
-) -> mlua::Result<String> {
+async fn drain(lua: Lua, (generation, seconds, rest): (Value, Value, MultiValue)) -> mlua::Result<String> {
     no_more(&lua, "drain(generation, seconds)", &rest)?;
+    let generation = generation_of(&lua, "drain", &generation)?;
+    let seconds = number_argument_or_none(&lua, "drain", "the seconds", &seconds)?;
     let live = MainContext::of(&lua)?.live;
-    if of_session_for_all(&lua, "drain")?.replays() {
-        return Ok(String::new());
-    }
+    of_session_for_all(&lua, "drain")?;
     let drained = Transaction::excuse(live.drain(generation, seconds)).await;
     drained.map_err(|why| fail(&lua, format!("drain: {why}")))
 }

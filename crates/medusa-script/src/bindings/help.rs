@@ -6,6 +6,7 @@ use std::sync::Arc;
 use medusa_http::Handler;
 use mlua::{Function, Lua, MultiValue, Table, Value};
 
+use super::command_table::CommandTable;
 use super::handler::handler_of;
 use super::help_docs::COMMANDS;
 use super::http::mounted;
@@ -20,18 +21,17 @@ use crate::reference::lookup;
 /// The width of paragraphs.
 const WIDTH: usize = 76;
 
-pub(super) fn install(lua: &Lua, commands: &Table) -> mlua::Result<()> {
-    let known = commands.clone();
-    commands.set("help", lua.create_function(move |lua, given| help(lua, &known, given))?)?;
-    commands.set("source", lua.create_function(source)?)?;
+pub(super) fn install(commands: &CommandTable<'_>) -> mlua::Result<()> {
+    let known = commands.table();
+    commands.add("help", move |lua, given| help(lua, &known, given))?;
+    commands.add("source", source)?;
     for command in COMMANDS {
         let name = command.path;
-        let refuse = move |lua: &Lua, _: MultiValue| -> mlua::Result<()> {
+        commands.add(name, move |lua, _: MultiValue| -> mlua::Result<()> {
             let why =
                 "is a command, and a statement of its own: type it alone, with its arguments as they are";
             Err(fail(lua, format!("{name}: this {why}, like `{name}()`")))
-        };
-        commands.set(name, lua.create_function(refuse)?)?;
+        })?;
     }
     Ok(())
 }

@@ -8,12 +8,13 @@ use medusa_monitor::Refusal;
 use medusa_proto::author::Approval;
 use medusa_proto::with_causes;
 use medusa_site::{Generation, Guard, GuardTerms, TrialTerms, explain, reason_of, trial_of};
-use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value};
+use mlua::{Lua, MultiValue, UserData, UserDataFields, UserDataMethods, Value};
 
+use super::command_table::CommandTable;
 use crate::call_site::fail;
 use crate::context::MainContext;
 use crate::docs::{Class, Item, session_item};
-use crate::options::{Options, no_more};
+use crate::options::{Options, no_more, text_argument, text_argument_or_none};
 use crate::print::{as_number, as_whole, show};
 use crate::transaction::Transaction;
 
@@ -70,13 +71,15 @@ pub(crate) const DOCS: &[Item] = &[
         "(reason: string) -> string",
         "Writes what statements have changed since the script was loaded, or since the last `save`, to the file \
          `live/NNNN-reason.luau` beside the script. From then on it runs after the script whenever that is loaded, statement by \
-         statement, in the order of the numbers.",
+         statement, in the order of the numbers. The script and the statements are run once for that, apart from what runs, to see \
+         that the next load does not fail by them. There, commands that only look do nothing, and return nothing.",
     ),
     session_item(
         "drift",
         "() -> string",
         "How what runs differs from what is written: files changed on disk (`~`), gone (`-`) or not run yet (`+`), and what is not \
-         saved (`*`): statements, and generations that something else has made.",
+         saved (`*`): statements, and generations that something else has made. What is within tables is not compared: a statement \
+         that only sets a field, `limits.max = 5`, is not noticed, and not saved.",
     ),
     session_item(
         "rollback",
@@ -135,110 +138,93 @@ pub(crate) const CLASS: Class = Class {
     methods: &[],
 };
 
-pub(super) fn install(lua: &Lua, commands: &Table) -> mlua::Result<()> {
-    commands.set(
-        "begin",
-        lua.create_function(|lua, rest: MultiValue| {
-            no_more(lua, "begin()", &rest)?;
-            let session = of_session(lua, "begin")?;
-            session.check_way().map_err(|why| fail(lua, format!("begin: {why}")))?;
-            session.begin_block().map_err(|why| fail(lua, format!("begin: {why}")))
-        })?,
-    )?;
-    commands.set(
-        "abort",
-        lua.create_function(|lua, rest: MultiValue| {
-            no_more(lua, "abort()", &rest)?;
-            let session = of_session(lua, "abort")?;
-            if session.abort_block() {
-                Ok(())
-            } else {
-                Err(fail(lua, "abort: nothing was begun: `begin()` does that"))
-            }
-        })?,
-    )?;
-    commands.set("commit", lua.create_async_function(commit)?)?;
-    commands.set(
-        "confirm",
-        lua.create_function(|lua, (number, rest): (Value, MultiValue)| {
-            no_more(lua, "confirm(generation)", &rest)?;
-            let number = generation_or_none(lua, "confirm", &number)?;
-            let session = of_session(lua, "confirm")?;
-            if session.replays() {
-                return Ok(String::new());
-            }
-            let author = session.author().clone();
-            let confirmed = MainContext::of(lua)?.engine()?.confirm(number, &author);
-            let confirmed = confirmed.map_err(|why| fail(lua, format!("confirm: {}", why.render())))?;
-            Ok(format!("generation {confirmed} is confirmed"))
-        })?,
-    )?;
-    commands.set("cancel", lua.create_async_function(cancel)?)?;
-    commands.set(
-        "generations",
-        lua.create_function(|lua, rest: MultiValue| {
-            no_more(lua, "generations()", &rest)?;
-            let live = MainContext::of(lua)?.live;
-            let under_way = live.under_way();
-            let with_counts = |generation: Generation| {
-                let counts = under_way.get(&generation.number).copied().unwrap_or_default();
-                GenerationValue(generation, counts)
-            };
-            Ok(live.generations().into_iter().map(with_counts).collect::<Vec<_>>())
-        })?,
-    )?;
-    commands.set(
-        "diff",
-        lua.create_function(|lua, (from, to, rest): (Value, Value, MultiValue)| {
-            no_more(lua, "diff(from, to)", &rest)?;
-            let from = generation_of(lua, "diff", &from)?;
-            let to = generation_or_none(lua, "diff", &to)?;
-            let live = MainContext::of(lua)?.live;
-            let to = to.unwrap_or_else(|| live.site().generation);
-            let differences = live.diff(from, to).map_err(|why| fail(lua, format!("diff: {why}")))?;
-            Ok(differences.to_string())
-        })?,
-    )?;
-    commands.set(
-        "explain",
-        lua.create_function(|lua, (method, url, rest): (String, String, MultiValue)| {
-            no_more(lua, "explain(method, url)", &rest)?;
-            let explained = explain(&MainContext::of(lua)?.live, &method, &url);
-            explained.map_err(|error| fail(lua, format!("explain: {}", with_causes(&error))))
-        })?,
-    )?;
-    commands.set("rollback", lua.create_function(rollback)?)?;
-    commands.set("save", lua.create_async_function(save)?)?;
-    commands.set(
-        "drift",
-        lua.create_async_function(async |lua: Lua, rest: MultiValue| {
-            no_more(&lua, "drift()", &rest)?;
-            let drift = MainContext::of(&lua)?.engine()?.drift().await;
-            drift.map_err(|why| fail(&lua, format!("drift: {}", why.render())))
-        })?,
-    )
+pub(super) fn install(lua: &Lua, commands: &CommandTable<'_>) -> mlua::Result<()> {
+    let begin = |lua: &Lua, rest: MultiValue| {
+        no_more(lua, "begin()", &rest)?;
+        let session = of_session(lua, "begin")?;
+        session.check_way().map_err(|why| fail(lua, format!("begin: {why}")))?;
+        session.begin_block().map_err(|why| fail(lua, format!("begin: {why}")))
+    };
+    commands.add_replayed("begin", lua.create_function(begin)?)?;
+    let abort = |lua: &Lua, rest: MultiValue| {
+        no_more(lua, "abort()", &rest)?;
+        let session = of_session(lua, "abort")?;
+        if session.abort_block() {
+            Ok(())
+        } else {
+            Err(fail(lua, "abort: nothing was begun: `begin()` does that"))
+        }
+    };
+    commands.add_replayed("abort", lua.create_function(abort)?)?;
+    commands.add_replayed("commit", lua.create_async_function(commit)?)?;
+    commands.add_replayed("confirm", lua.create_function(confirm)?)?;
+    commands.add_replayed("cancel", lua.create_async_function(cancel)?)?;
+    commands.add("generations", |lua, rest: MultiValue| {
+        no_more(lua, "generations()", &rest)?;
+        let live = MainContext::of(lua)?.live;
+        let under_way = live.under_way();
+        let with_counts = |generation: Generation| {
+            let counts = under_way.get(&generation.number).copied().unwrap_or_default();
+            GenerationValue(generation, counts)
+        };
+        Ok(live.generations().into_iter().map(with_counts).collect::<Vec<_>>())
+    })?;
+    commands.add("diff", |lua, (from, to, rest): (Value, Value, MultiValue)| {
+        no_more(lua, "diff(from, to)", &rest)?;
+        let from = generation_of(lua, "diff", &from)?;
+        let to = generation_or_none(lua, "diff", &to)?;
+        let live = MainContext::of(lua)?.live;
+        let to = to.unwrap_or_else(|| live.site().generation);
+        let differences = live.diff(from, to).map_err(|why| fail(lua, format!("diff: {why}")))?;
+        Ok(differences.to_string())
+    })?;
+    commands.add("explain", |lua, (method, url, rest): (Value, Value, MultiValue)| {
+        no_more(lua, "explain(method, url)", &rest)?;
+        let method = text_argument(lua, "explain", "the method", &method)?;
+        let url = text_argument(lua, "explain", "the URL", &url)?;
+        let explained = explain(&MainContext::of(lua)?.live, &method, &url);
+        explained.map_err(|error| fail(lua, format!("explain: {}", with_causes(&error))))
+    })?;
+    commands.add("rollback", rollback)?;
+    commands.add_async("save", save)?;
+    commands.add_async("drift", async |lua: Lua, rest: MultiValue| {
+        no_more(&lua, "drift()", &rest)?;
+        let drift = MainContext::of(&lua)?.engine()?.drift().await;
+        drift.map_err(|why| fail(&lua, format!("drift: {}", why.render())))
+    })
 }
 
-async fn save(lua: Lua, (reason, rest): (Option<String>, MultiValue)) -> mlua::Result<String> {
+fn confirm(lua: &Lua, (number, rest): (Value, MultiValue)) -> mlua::Result<String> {
+    no_more(lua, "confirm(generation)", &rest)?;
+    let number = generation_or_none(lua, "confirm", &number)?;
+    let session = of_session(lua, "confirm")?;
+    if session.confirm_replayed() {
+        return Ok(String::new());
+    }
+    let author = session.author().clone();
+    let confirmed = MainContext::of(lua)?.engine()?.confirm(number, &author);
+    let confirmed = confirmed.map_err(|why| fail(lua, format!("confirm: {}", why.render())))?;
+    Ok(format!("generation {confirmed} is confirmed"))
+}
+
+async fn save(lua: Lua, (reason, rest): (Value, MultiValue)) -> mlua::Result<String> {
     no_more(&lua, "save(reason)", &rest)?;
     let failed = |why: String| fail(&lua, format!("save: {why}"));
+    let reason = text_argument_or_none(&lua, "save", "the reason", &reason)?;
     let reason = reason.ok_or_else(|| failed("give the reason, as in save(\"more room\")".to_owned()))?;
     let reason = reason_of(reason).map_err(failed)?;
     let transaction = of_session_for_all(&lua, "save")?;
-    if transaction.replays() {
-        return Ok(String::new());
-    }
     if transaction.has_edits() || transaction.published().is_some() {
         return Err(failed(
             "what this statement has changed comes first: save by a statement of its own".to_owned(),
         ));
     }
-    let saved = MainContext::of(&lua)?.engine()?.save(reason, transaction.author().clone()).await;
-    saved.map_err(|why| failed(why.render()))
+    let saving = MainContext::of(&lua)?.engine()?.save(reason, transaction.author().clone());
+    Transaction::excuse(saving).await.map_err(|why| failed(why.render()))
 }
 
 /// The number of a generation.
-fn generation_of(lua: &Lua, command: &str, value: &Value) -> mlua::Result<u64> {
+pub(super) fn generation_of(lua: &Lua, command: &str, value: &Value) -> mlua::Result<u64> {
     as_whole(value, 0..).ok_or_else(|| {
         let given = show(value);
         fail(
@@ -283,9 +269,10 @@ fn approvable(
 
 async fn commit(
     lua: Lua,
-    (seconds, guards, reason, rest): (Value, Value, Option<String>, MultiValue),
+    (seconds, guards, reason, rest): (Value, Value, Value, MultiValue),
 ) -> mlua::Result<String> {
     no_more(&lua, "commit(seconds, guards, reason)", &rest)?;
+    let reason = text_argument_or_none(&lua, "commit", "the reason", &reason)?;
     let failed = |why: String| fail(&lua, format!("commit: {why}"));
     let (seconds, guards) = match seconds {
         Value::String(reason) if guards.is_nil() => (None, Value::String(reason)),
@@ -312,7 +299,7 @@ async fn commit(
     let live = MainContext::of(&lua)?.live;
     let transaction = of_session(&lua, "commit")?;
     transaction.check_way().map_err(|why| failed(why.to_string()))?;
-    if transaction.keep_replayed() {
+    if transaction.commit_replayed(trial.is_some()) {
         return Ok(String::new());
     }
     if let (false, Some(time), Some(_)) = (transaction.has_edits(), trial, live.pending()) {
@@ -334,7 +321,9 @@ async fn commit(
     }
     if trial.is_some() && transaction.has_edits() {
         let engine = MainContext::of(&lua)?.engine()?;
-        engine.note_trial(transaction.author().clone()).await.map_err(|error| failed(error.render()))?;
+        let unkept = engine.note_trial(transaction.author().clone()).await;
+        let unkept = unkept.map_err(|error| failed(error.render()))?;
+        terms = terms.map(|terms| TrialTerms { unkept, ..terms });
     }
     let published = transaction.commit_now(terms, reason).await;
     if trial.is_some() && published.is_err() {
@@ -364,23 +353,22 @@ async fn cancel(lua: Lua, (number, rest): (Value, MultiValue)) -> mlua::Result<S
     let number = generation_or_none(&lua, "cancel", &number)?;
     let context = MainContext::of(&lua)?;
     let session = of_session(&lua, "cancel")?;
-    if session.replays() {
+    if session.cancel_replayed() {
         return Ok(String::new());
     }
-    let author = session.author().clone();
-    let reverted = context.engine()?.cancel(number, author).await;
+    let on_trial = context.live.pending().map(|pending| pending.generation);
+    let reverted = context.engine()?.cancel(number, session.author().clone()).await;
     let reverted = reverted.map_err(|error| fail(&lua, format!("cancel: {}", error.render())))?;
+    session.note_cancelled(on_trial, reverted.clone());
     Ok(reverted.map(|generation| context.live.report(&generation)).unwrap_or_default())
 }
 
-fn rollback(lua: &Lua, (number, reason, rest): (Value, Option<String>, MultiValue)) -> mlua::Result<()> {
+fn rollback(lua: &Lua, (number, reason, rest): (Value, Value, MultiValue)) -> mlua::Result<()> {
     no_more(lua, "rollback(generation, reason)", &rest)?;
     let number = generation_of(lua, "rollback", &number)?;
+    let reason = text_argument_or_none(lua, "rollback", "the reason", &reason)?;
     let reason = reason.map(reason_of).transpose().map_err(|why| fail(lua, format!("rollback: {why}")))?;
     let transaction = approvable(lua, "rollback", of_session(lua, "rollback")?)?;
-    if transaction.replays() {
-        return Ok(());
-    }
     transaction.check_way().map_err(|why| fail(lua, format!("rollback: {why}")))?;
     if transaction.has_edits() {
         let why =

@@ -2,6 +2,7 @@
 
 use mlua::{Lua, Table};
 
+use super::command_table::CommandTable;
 use super::everywhere::{finish, install_everywhere};
 use super::{
     dns, handler, handlers, help, history, http, log, monitor, probe, runs, site, timer, top, trace, upgrade,
@@ -31,14 +32,15 @@ pub(crate) fn install_in_script(names: &Table) -> mlua::Result<()> {
 
 /// What statements have beside the names of the main script: the commands of a session.
 pub(crate) fn commands(lua: &Lua) -> mlua::Result<Table> {
-    let commands = lua.create_table()?;
+    let commands = CommandTable::new(lua)?;
     history::install(lua, &commands)?;
-    handlers::install(lua, &commands)?;
-    trace::install(lua, &commands)?;
-    probe::install(lua, &commands)?;
-    runs::install(lua, &commands)?;
-    top::install(lua, &commands)?;
-    help::install(lua, &commands)?;
+    handlers::install(&commands)?;
+    trace::install(&commands)?;
+    probe::install(&commands)?;
+    runs::install(&commands)?;
+    top::install(&commands)?;
+    help::install(&commands)?;
+    let commands = commands.table();
     commands.set_readonly(true);
     Ok(commands)
 }

@@ -16,7 +16,7 @@ use super::site::{look_at, remove};
 use crate::call_site::{fail, origin};
 use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
-use crate::options::{Options, no_more};
+use crate::options::{Options, no_more, number_argument};
 use crate::transaction::Transaction;
 
 pub(crate) use classic::{CLASSIC, CLASSIC_OPTIONS};
@@ -41,7 +41,8 @@ pub(crate) const DOCS: &[Item] = &[
     main_item(
         "medusa.monitor.kill",
         "(session: number) -> boolean",
-        "Ends a session, and what it runs; false if there is none of this number. `kill(3)` as a statement of its own does it, too.",
+        "Ends a session, and what it runs; false if there is none of this number, and while the script is loaded, which ends none. \
+         `kill(3)` as a statement of its own does it, too.",
     ),
 ];
 
@@ -139,8 +140,12 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     )?;
     monitor.set(
         "kill",
-        lua.create_function(|lua, (number, rest): (f64, MultiValue)| {
+        lua.create_function(|lua, (number, rest): (Value, MultiValue)| {
             no_more(lua, "medusa.monitor.kill(session)", &rest)?;
+            let number = number_argument(lua, "medusa.monitor.kill", "the session", &number)?;
+            if Transaction::current_replays() {
+                return Ok(false);
+            }
             // A statement's author, or else the place in the script.
             let author = match Transaction::current().filter(|current| current.author().is_operator()) {
                 Some(_) => of_session_for_all(lua, "medusa.monitor.kill")?.author().clone(),

@@ -4,9 +4,10 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use medusa_proto::progress::TaskProgress;
-use mlua::{Function, Lua, MultiValue, Table, Value};
+use mlua::{Function, Lua, MultiValue, Value};
 use tokio::sync::watch;
 
+use super::command_table::CommandTable;
 use super::history::of_session;
 use crate::call_site::fail;
 use crate::context::MainContext;
@@ -53,8 +54,8 @@ const MOST_SECONDS: f64 = 3600.0;
 /// How many hits may be said and not read yet.
 const FEW: usize = 8;
 
-pub(super) fn install(lua: &Lua, commands: &Table) -> mlua::Result<()> {
-    commands.set(FUNCTION, lua.create_async_function(probe)?)
+pub(super) fn install(commands: &CommandTable<'_>) -> mlua::Result<()> {
+    commands.add_async(FUNCTION, probe)
 }
 
 async fn probe(
@@ -63,9 +64,6 @@ async fn probe(
 ) -> mlua::Result<String> {
     no_more(&lua, "probe(place, fn, options)", &rest)?;
     let transaction = of_session(&lua, FUNCTION)?;
-    if transaction.replays() {
-        return Ok(String::new());
-    }
     let failed = |why: String| fail(&lua, format!("{FUNCTION}: {why}"));
     let line = match &place {
         Value::String(place) => place.to_str().ok().and_then(|place| Line::parse(&place)),

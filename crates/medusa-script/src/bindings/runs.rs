@@ -2,8 +2,9 @@
 
 use medusa_monitor::runs::NoRunId;
 use medusa_monitor::{RunId, RunInfo, RunList};
-use mlua::{Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value};
+use mlua::{Lua, MultiValue, UserData, UserDataFields, UserDataMethods, Value};
 
+use super::command_table::CommandTable;
 use super::history::{of_session, of_session_for_all};
 use crate::call_site::fail;
 use crate::context::MainContext;
@@ -64,9 +65,9 @@ pub(crate) const CLASS: Class = Class {
     methods: &[],
 };
 
-pub(super) fn install(lua: &Lua, commands: &Table) -> mlua::Result<()> {
-    commands.set("ps", lua.create_async_function(ps)?)?;
-    commands.set("kill", lua.create_async_function(kill)?)
+pub(super) fn install(commands: &CommandTable<'_>) -> mlua::Result<()> {
+    commands.add_async("ps", ps)?;
+    commands.add_async("kill", kill)
 }
 
 async fn ps(lua: Lua, rest: MultiValue) -> mlua::Result<(Vec<ScriptRunValue>, usize)> {
@@ -80,9 +81,6 @@ async fn ps(lua: Lua, rest: MultiValue) -> mlua::Result<(Vec<ScriptRunValue>, us
 async fn kill(lua: Lua, (id, rest): (Value, MultiValue)) -> mlua::Result<()> {
     no_more(&lua, "kill(id)", &rest)?;
     let transaction = of_session_for_all(&lua, "kill")?;
-    if transaction.replays() {
-        return Ok(());
-    }
     let live = MainContext::of(&lua)?.live;
     let author = transaction.author();
     if let Some(session) = as_whole(&id, ..) {

@@ -1,7 +1,8 @@
 //! `top`: the command of a session that shows the server in numbers, second by second.
 
-use mlua::{Lua, MultiValue, Table, Value};
+use mlua::{Lua, MultiValue, Value};
 
+use super::command_table::CommandTable;
 use super::history::of_session;
 use crate::call_site::fail;
 use crate::context::MainContext;
@@ -22,8 +23,8 @@ pub(crate) const DOCS: Item = session_item(
 /// The most seconds that can be given.
 const MOST: u64 = 86_400;
 
-pub(super) fn install(lua: &Lua, commands: &Table) -> mlua::Result<()> {
-    commands.set("top", lua.create_async_function(show_top)?)
+pub(super) fn install(commands: &CommandTable<'_>) -> mlua::Result<()> {
+    commands.add_async("top", show_top)
 }
 
 async fn show_top(lua: Lua, (n, rest): (Value, MultiValue)) -> mlua::Result<()> {
@@ -35,7 +36,7 @@ async fn show_top(lua: Lua, (n, rest): (Value, MultiValue)) -> mlua::Result<()> 
             fail(&lua, format!("top: n must be a whole number from 1 to {MOST}, not {}", show(n)))
         })?),
     };
-    if let (false, Some(events)) = (transaction.replays(), transaction.events()) {
+    if let Some(events) = transaction.events() {
         let live = MainContext::of(&lua)?.live;
         Transaction::excuse(top::watch(&live, n, &events)).await;
     }

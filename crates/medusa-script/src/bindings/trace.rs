@@ -3,15 +3,16 @@
 use medusa_http::{Trace, TraceEnd, TraceFilter, TracedRequest};
 use medusa_proto::entry::Entry;
 use medusa_proto::progress::TaskProgress;
-use mlua::{Function, Lua, MultiValue, Table, Value};
+use mlua::{Function, Lua, MultiValue, Value};
 use tokio::time::Instant;
 
+use super::command_table::CommandTable;
 use super::history::of_session;
 use crate::call_site::fail;
 use crate::context::MainContext;
 use crate::docs::{Class, Item, session_item};
 use crate::log::record;
-use crate::options::{Options, no_more};
+use crate::options::{Options, no_more, number_argument_or_none};
 use crate::print::{as_number, show};
 use crate::transaction::{ProgressSender, Transaction};
 
@@ -52,22 +53,15 @@ pub(crate) const OPTIONS: Class = Class {
     methods: &[],
 };
 
-pub(super) fn install(lua: &Lua, commands: &Table) -> mlua::Result<()> {
-    commands.set(FUNCTION, lua.create_async_function(trace)?)
+pub(super) fn install(commands: &CommandTable<'_>) -> mlua::Result<()> {
+    commands.add_async(FUNCTION, trace)
 }
 
 async fn trace(lua: Lua, (of, n, seconds, rest): (Value, Value, Value, MultiValue)) -> mlua::Result<String> {
     no_more(&lua, "trace(of, n, seconds)", &rest)?;
     let transaction = of_session(&lua, FUNCTION)?;
-    if transaction.replays() {
-        return Ok(String::new());
-    }
-    let wrong = |what: &str, value: &Value| fail(&lua, format!("{FUNCTION}: {what}, not {}", show(value)));
-    let number = |value: Value| match value {
-        Value::Nil => Ok(None),
-        value => as_number(&value).map(Some).ok_or_else(|| wrong("n and seconds must be numbers", &value)),
-    };
-    let end = TraceEnd::new(number(n)?, number(seconds)?);
+    let number = |what, value: &Value| number_argument_or_none(&lua, FUNCTION, what, value);
+    let end = TraceEnd::new(number("n", &n)?, number("seconds", &seconds)?);
     let TraceEnd { requests, time } = end.map_err(|must| fail(&lua, format!("{FUNCTION}: {must}")))?;
     let (filter, function) = match of {
         Value::Function(function) => (TraceFilter::default(), Some(function)),

@@ -92,15 +92,23 @@ impl EngineThread {
         Ok(((vm, calls), transaction))
     }
 
-    /// Refuses to save statements that do not run without what is in none of them: with those, the next load would fail.
-    pub(super) async fn check_gaps(&self, recipe: &Recipe, author: &Author) -> Result<(), ScriptError> {
-        let Some(lost) = self.told_gaps(recipe.gaps()) else { return Ok(()) };
-        let made = self.run_again(recipe, author.clone(), None).await;
+    /// Refuses to save statements that do not run again, or would make another site: the next load would fail, or have that.
+    pub(super) async fn check_saved(&self, recipe: &Recipe, author: &Author) -> Result<(), ScriptError> {
+        if let Some(undone) = recipe.gaps().undone {
+            return Err(ScriptError::new(format!(
+                "what a statement had published was taken back while it ran on ({}), and would not be if it ran again, so nothing is \
+                 saved: put what is to stay into the script",
+                self.told_gap(undone)
+            )));
+        }
+        let lost = self.told_gaps(recipe.gaps());
+        let lost = lost.map(|lost| format!(" without what is in none of them ({lost})")).unwrap_or_default();
+        // What it prints was printed when it ran first.
+        let (nobody, _) = mpsc::channel(1);
+        let made = self.run_again(recipe, author.clone(), Some(nobody)).await;
         made.map(drop).map_err(|error| {
-            ScriptError::new(format!(
-                "the statements do not run again without what is in none of them ({lost}), so nothing is saved: {}",
-                error.render()
-            ))
+            let why = error.render();
+            ScriptError::new(format!("the statements do not run again{lost}, so nothing is saved: {why}"))
         })
     }
 

@@ -16,6 +16,9 @@ use crate::main_vm::{MainVm, ReplayedSessions};
 use crate::recipe::Recipe;
 use crate::transaction::Transaction;
 
+/// What is said where nothing differs. What is within a table is not compared: it may be anything, of any size.
+const NO_DRIFT: &str = "none: what runs is what is written (what is within tables is not compared)";
+
 impl EngineThread {
     /// Runs the edits that are kept, as part of a load.
     pub(super) async fn run_live_files(
@@ -27,6 +30,9 @@ impl EngineThread {
             return Ok(());
         }
         let sources = vm.sources();
+        if let Some(told) = sources.strays() {
+            tracing::warn!("{told}");
+        }
         let mut sessions = ReplayedSessions::default();
         for path in sources.live_files().map_err(ScriptError::new)? {
             let text = sources.read(&path).map_err(ScriptError::new)?;
@@ -66,9 +72,11 @@ impl EngineThread {
         let _one_at_a_time = self.saving.lock().await;
         self.live.check_trial().map_err(|error| ScriptError::new(with_causes(&error)))?;
         let (recipe, files) = self.written()?;
-        self.check_gaps(&recipe, &author).await?;
         let generation = self.live.site().generation;
         let count = recipe.unsaved().len();
+        if count > 0 {
+            self.check_saved(&recipe, &author).await?;
+        }
         let heading =
             Heading { reason, author: author.to_string(), generation, time: jiff::Timestamp::now() };
         let (path, saved) = on_disk(move || files.save(&recipe, &heading)).await?;
@@ -87,7 +95,7 @@ impl EngineThread {
         if gaps.more > 0 {
             drift.push(format!("* {} more", gaps.more));
         }
-        Ok(if drift.is_empty() { "none: what runs is what is written".to_owned() } else { drift.join("\n") })
+        Ok(if drift.is_empty() { NO_DRIFT.to_owned() } else { drift.join("\n") })
     }
 
     /// What runs, as it was read: the script with its modules, and the handler files of the mounts.

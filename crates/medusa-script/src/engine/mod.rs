@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medusa_monitor::Completion;
+use medusa_monitor::protocol::PublishedInfo;
 use medusa_net::{ListenAddr, Workers};
 use medusa_proto::author::{Author, Via};
 use medusa_proto::progress::TaskProgress;
@@ -47,6 +48,10 @@ use crate::{probe, worker};
 
 /// The number of requests to the engine that may wait.
 const QUEUED_JOBS: usize = 64;
+
+/// Why a server that is killed meanwhile does not start with what was before a trial.
+const UNKNOWN: &str = "since the script was loaded there were too many statements to know them all, so a server that is killed now \
+                       starts without them; put what is to stay into the script, and reload() first";
 
 /// The script that the server is driven by.
 #[derive(Debug, Clone)]
@@ -97,10 +102,8 @@ pub struct Loaded {
 pub struct Evaluated {
     /// Its value, for a person; none if it has none.
     pub value: Option<String>,
-    /// The generation it published, if it changed the site.
-    pub generation: Option<u64>,
-    /// What that changed: `generation 8: + /hello  (2 of 2 workers, 41 µs)`.
-    pub report: Option<String>,
+    /// What it has published, the first one first.
+    pub published: Vec<PublishedInfo>,
 }
 
 /// What a session leaves from one of its statements to the next: a change that it has begun. Ends when it is dropped.
@@ -500,8 +503,9 @@ impl EngineThread {
         let ((vm, calls), transaction) = self.run(author, events, sources).await?;
         let on_trial = trial.is_some() && self.live.site().loaded > 0;
         if on_trial {
-            self.note_base(transaction.author(), Some(vm.sources().all_files())).await?;
-            transaction.edit_change(|change| change.trial = trial.map(TrialTerms::from));
+            let unkept = self.note_base(transaction.author(), Some(vm.sources().all_files())).await?;
+            let terms = trial.map(|time| TrialTerms { unkept, ..TrialTerms::from(time) });
+            transaction.edit_change(|change| change.trial = terms);
         }
         let published = self.publish_load(&transaction, vm, calls).await;
         match (&published, on_trial) {
@@ -525,13 +529,23 @@ impl EngineThread {
     }
 
     /// Notes what is running, for a server that is killed while the next generation is on trial: a load of `files`, or an edit.
-    async fn note_base(&self, author: &Author, files: Option<Files>) -> Result<(), ScriptError> {
+    /// Returns why it cannot be noted, if it is not known.
+    async fn note_base(
+        &self,
+        author: &Author,
+        files: Option<Files>,
+    ) -> Result<Option<Arc<str>>, ScriptError> {
         let base = self.live.site().generation;
-        let Some(recipe) = self.recipes.of(base) else { return Ok(()) };
+        let Some(recipe) = self.recipes.of(base) else {
+            self.trial_note.leave();
+            tracing::warn!(by = %author, "a change on trial is not kept over a crash: {UNKNOWN}");
+            return Ok(Some(UNKNOWN.into()));
+        };
         // What is on disk is not what runs, where that was taken back.
         let files = files.or_else(|| self.trial_note.taken_back_files()).unwrap_or_else(|| recipe.files());
         let lost = self.told_gaps(recipe.gaps());
-        self.trial_note.write(TrialRecord::new(base + 1, author.to_string(), &files, &recipe, lost)).await
+        self.trial_note.write(TrialRecord::new(base + 1, author.to_string(), &files, &recipe, lost)).await?;
+        Ok(None)
     }
 
     /// Publishes what a run of the script has made.
@@ -620,21 +634,11 @@ impl Commands for EngineThread {
         reason: Option<Arc<str>>,
         events: Option<ProgressSender>,
     ) -> Commanded {
-        Box::pin(async move {
-            // A task of its own, for it may run scripts: one within the slice of another would wait for the slow lane while that
-            // has it. Dropped, it ends.
-            let mut task = JoinSet::new();
-            task.spawn_local(async move {
-                let back = self.go_back(number, author.clone(), reason, events).await?;
-                self.say_published(&author, "went back", back.as_ref());
-                Ok(back)
-            });
-            match task.join_next().await {
-                Some(Ok(back)) => back,
-                Some(Err(failed)) => Err(ScriptError::new(format!("going back has failed: {failed}"))),
-                None => Err(ScriptError::new("going back has ended")),
-            }
-        })
+        Box::pin(in_task(async move {
+            let back = self.go_back(number, author.clone(), reason, events).await?;
+            self.say_published(&author, "went back", back.as_ref());
+            Ok(back)
+        }))
     }
 
     fn note_trial(self: Rc<Self>, author: Author) -> Noted {
@@ -657,7 +661,7 @@ impl Commands for EngineThread {
     }
 
     fn save(self: Rc<Self>, reason: Arc<str>, author: Author) -> Told {
-        Box::pin(async move { Self::save(&self, reason, author).await })
+        Box::pin(in_task(async move { Self::save(&self, reason, author).await }))
     }
 
     fn drift(self: Rc<Self>) -> Told {
@@ -683,6 +687,20 @@ impl Commands for EngineThread {
 impl fmt::Debug for EngineThread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EngineThread").field("program", &self.program).finish_non_exhaustive()
+    }
+}
+
+/// Does what may run scripts, in a task of its own: one within the slice of another would wait for the slow lane while that has it.
+/// Dropped, it ends.
+async fn in_task<T: 'static>(
+    work: impl Future<Output = Result<T, ScriptError>> + 'static,
+) -> Result<T, ScriptError> {
+    let mut task = JoinSet::new();
+    task.spawn_local(work);
+    match task.join_next().await {
+        Some(Ok(done)) => done,
+        Some(Err(failed)) => Err(ScriptError::new(format!("it has failed: {failed}"))),
+        None => Err(ScriptError::new("it has ended")),
     }
 }
 

@@ -59,23 +59,18 @@ impl EngineThread {
                 .push(Statement { session: None, source: ABORT.into(), files: Files::default() }, false);
             self.note_made(block, base, &[]);
         }
-        let published = transaction.published();
-        let ran = run.map_err(|error| {
-            let told = published.as_ref().map(|published| (published.number, self.live.report(published)));
-            error.showing(vm.sources()).having_published(told)
-        })?;
+        let (published, made) = (transaction.all_published(), transaction.made());
+        let ran = match run {
+            Ok(ran) => ran,
+            Err(error) => return Err(error.showing(vm.sources()).having_published(published)),
+        };
         self.vms.follow();
-        let is_part = base.is_some() || published.is_some() || block.is_open();
+        let is_part = base.is_some() || !made.is_empty() || block.is_open();
         remember(block, load, source, transaction.files_read(), &ran, is_part);
         if !block.is_open() {
-            self.note_made(block, base, &transaction.all_published());
+            self.note_made(block, base, &made);
         }
-        let published = ran.went_back.clone().or(published);
-        Ok(Evaluated {
-            value: transaction.afterwards(|| print::values(&ran.values)),
-            generation: published.as_ref().map(|published| published.number),
-            report: published.map(|published| self.live.report(&published)),
-        })
+        Ok(Evaluated { value: transaction.afterwards(|| print::values(&ran.values)), published })
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use medusa_monitor::Completion;
 use medusa_proto::status::Status;
 use medusa_proto::with_causes;
-use medusa_site::{Generation, Live};
+use medusa_site::Live;
 use mlua::{Function, MultiValue, Table};
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
@@ -132,14 +132,16 @@ impl MainVm {
         committed.map_err(|error| ScriptError::new(with_causes(&error)))
     }
 
-    /// Goes back where a statement says so; what that has published.
-    async fn go_back(&self, transaction: &Transaction) -> Result<Option<Generation>, ScriptError> {
-        let Some((number, reason)) = transaction.take_way_back() else { return Ok(None) };
+    /// Goes back where a statement says so.
+    async fn go_back(&self, transaction: &Transaction) -> Result<(), ScriptError> {
+        let Some((number, reason)) = transaction.take_way_back() else { return Ok(()) };
         let engine = MainContext::of(self.vm.lua()).and_then(|context| context.engine());
         let engine = engine.map_err(|error| ScriptError::from_lua(&error))?;
         let (author, events) = (transaction.author().clone(), transaction.events());
         let back = engine.rollback(number, author, reason, events).await;
-        back.map_err(|error| ScriptError::new(format!("rollback: {}", error.render())))
+        let back = back.map_err(|error| ScriptError::new(format!("rollback: {}", error.render())))?;
+        transaction.note_back(back);
+        Ok(())
     }
 
     /// The text of what was compiled: for errors to show.
@@ -182,7 +184,7 @@ impl MainVm {
             transaction.abandon();
             ScriptError::from_lua(&error)
         };
-        transaction.edit_change(|change| change.draft.begin_statement());
+        transaction.begin_statement();
         let Mentioned { cells, last, any } = session.mentioned(lua, source).map_err(failed)?;
         let declare = sessions::unknown_name();
         let given = (source, session.table(), cells, last, &*declare);
@@ -200,13 +202,13 @@ impl MainVm {
             ScriptError::from_task(&error)
         })?;
         self.commit(transaction).await?;
-        let went_back = self.go_back(transaction).await?;
+        self.go_back(transaction).await?;
         let kept = keep.call::<(bool, bool)>(()).and_then(|kept| session.keep_last(&values).map(|()| kept));
         let (assigned, declared) = kept.map_err(|error| {
             transaction.give_up_block();
             failed(error)
         })?;
-        Ok(Ran { values, assigned, leaves: declared, uses: any, went_back })
+        Ok(Ran { values, assigned, leaves: declared, uses: any })
     }
 
     /// What a session has in this VM.
@@ -317,8 +319,6 @@ pub(crate) struct Ran {
     pub(crate) leaves: bool,
     /// Whether it had something of what the session's statements before it have left.
     pub(crate) uses: bool,
-    /// What it has published by going back, which is none of what it has made.
-    pub(crate) went_back: Option<Generation>,
 }
 
 /// The script, as text with a name.

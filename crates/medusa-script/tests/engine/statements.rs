@@ -11,7 +11,7 @@ fn a_statement_changes_the_site_at_once() {
     let server = Server::start(WEB, &[]);
     assert_eq!(server.get("/hi").status, 404);
     let done = server.eval("web:mount('/hi', function() return 'hi' end)").unwrap();
-    assert_eq!(done.generation, Some(2));
+    assert_eq!(done.published.last().map(|published| published.generation), Some(2));
     assert_eq!(server.get("/hi").body, "hi");
     server.eval("m = web:mount('/x', function() return 'one' end)").unwrap();
     server.eval("m:replace(function() return 'two' end)").unwrap();

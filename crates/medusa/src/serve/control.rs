@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use medusa_http::{TooManyTraces, Trace, TraceEnd, TraceFilter};
-use medusa_monitor::protocol::HandlerInfo;
+use medusa_monitor::protocol::{HandlerInfo, PublishedInfo};
 use medusa_monitor::{
     AuditLog, Completion, Control, Done, Failure, GenerationInfo, Identity, OnTrial, Op, RunId, RunList,
 };
@@ -121,9 +121,14 @@ impl Controls {
 }
 
 fn failure(error: &ScriptError) -> Failure {
-    let (generation, report) = error.published().unzip();
-    let report = report.map(str::to_owned);
-    Failure { incomplete: error.is_incomplete(), generation, report, ..Failure::new(error.render()) }
+    let (generation, report, earlier) = last_of(error.published());
+    Failure { incomplete: error.is_incomplete(), generation, report, earlier, ..Failure::new(error.render()) }
+}
+
+/// What was published last, and before.
+fn last_of(published: &[PublishedInfo]) -> (Option<u64>, Option<String>, Vec<PublishedInfo>) {
+    let Some((last, earlier)) = published.split_last() else { return Default::default() };
+    (Some(last.generation), Some(last.report.clone()), earlier.to_vec())
 }
 
 fn remembered(generation: &Generation, pending: Option<u64>) -> GenerationInfo {
@@ -190,11 +195,12 @@ impl Control for Controls {
     ) -> Result<Done, Failure> {
         self.refuse_while_stopping()?;
         let evaluated = self.engine.eval(session.clone(), source, author.clone(), Some(events)).await;
-        let Evaluated { value, generation, report } = evaluated.map_err(|error| failure(&error))?;
-        if let Some(report) = &report {
+        let Evaluated { value, published } = evaluated.map_err(|error| failure(&error))?;
+        for PublishedInfo { report, .. } in &published {
             tracing::info!(by = %author, report, "changed by a statement");
         }
-        Ok(Done { value, generation, report, ..Done::default() })
+        let (generation, report, earlier) = last_of(&published);
+        Ok(Done { value, generation, report, earlier, ..Done::default() })
     }
 
     /// On a thread of its own, as a long one takes a while.

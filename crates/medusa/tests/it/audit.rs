@@ -94,6 +94,29 @@ fn what_was_published_before_a_failure_is_recorded() {
 }
 
 #[test]
+fn all_that_a_statement_publishes_is_recorded() {
+    let server = start(&web(""));
+    let mount = |name: &str| format!("web:mount('/{name}', function() end)");
+    let statement =
+        format!("{} commit() {} commit(60) cancel() {} return 1", mount("a"), mount("b"), mount("c"));
+    let done = server.command(["eval", &statement]);
+    assert_eq!(done.stdout, "1\n", "{done}");
+    let effect = recorded(&server, "result", 1)[0]["effect"].clone();
+    assert_eq!(
+        (&effect["generation"], &effect["earlier"]),
+        (&5.into(), &serde_json::json!([2, 3, 4])),
+        "{effect}"
+    );
+    let changes = ["generation 2: + /a", "generation 3: + /b", "generation 4: - /b", "generation 5: + /c"];
+    for (at, change) in changes.into_iter().enumerate() {
+        assert!(effect["diff"][at].as_str().is_some_and(|line| line.starts_with(change)), "{effect}");
+        assert!(done.stderr.contains(change), "{done}");
+    }
+    let table = audit(["show"], server.state());
+    assert!(table.contains(", generation 2, 3, 4, 5 "), "{table}");
+}
+
+#[test]
 fn a_statement_of_many_lines_is_recorded_once() {
     let site = web("");
     let server = start(&site);

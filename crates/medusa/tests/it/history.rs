@@ -226,6 +226,80 @@ fn the_way_of_a_request_is_explained() {
 }
 
 #[test]
+fn a_command_says_what_it_wants_and_what_it_was_given() {
+    let server = start(&web(""));
+    let mut session = Session::with(&server);
+    for (statement, why) in [
+        ("explain(print)", "explain: the method must be a string, not a function"),
+        ("explain('GET', 5)", "explain: the URL must be a string, not 5"),
+        ("explain()", "explain: the method must be a string, not nil"),
+        ("save(print)", "save: the reason must be a string, not a function"),
+        ("commit(60, nil, {})", "commit: the reason must be a string, not a table"),
+        ("rollback(1, 5)", "rollback: the reason must be a string, not 5"),
+        (
+            "rollback(print)",
+            "rollback: the generation must be a whole number, as generations() lists them, not a function",
+        ),
+        (
+            "drain({})",
+            "drain: the generation must be a whole number, as generations() lists them, not a table",
+        ),
+        ("drain(1, 'x')", "drain: the seconds must be a number, not \"x\""),
+        ("trace(nil, 'x')", "trace: n must be a number, not \"x\""),
+        ("medusa.monitor.kill(print)", "medusa.monitor.kill: the session must be a number, not a function"),
+        ("medusa.every('x', print)", "medusa.every: the interval must be a number, not \"x\""),
+        ("medusa.every(1, 'x')", "medusa.every: what it runs must be a function, not \"x\""),
+        (
+            "medusa.handler.files(print)",
+            "medusa.handler.files: the directory must be a string, not a function",
+        ),
+        ("medusa.handler.script()", "medusa.handler.script: the file must be a string, not nil"),
+        ("medusa.log.file({})", "medusa.log.file: the path must be a string, not a table"),
+        ("medusa.log.socket(5)", "medusa.log.socket: the target must be a string, not 5"),
+        ("medusa.log.syslog(print)", "medusa.log.syslog: the target must be a string, not a function"),
+        ("medusa.log.sample('x')", "medusa.log.sample: the rate must be a number, not \"x\""),
+        ("medusa.log.luau('x')", "medusa.log.luau: what it calls must be a function, not \"x\""),
+        ("medusa.http.events('x')", "medusa.http.events: what it runs must be a function, not \"x\""),
+    ] {
+        let told = session.failure(statement);
+        assert!(told.starts_with(&format!("statement:1: {why}")), "{statement}: {told}");
+    }
+}
+
+/// What ran before a trial cannot be noted where nobody knows how it came to be.
+#[test]
+fn a_trial_that_is_not_kept_over_a_crash_says_so() {
+    let site = web("web:mount('/{$}', medusa.handler.script('h.luau'))")
+        .file("h.luau", "return function() return 'old' end");
+    let state = tempfile::tempdir().expect("a directory");
+    let start = || MEDUSA.serve_with_state(site.path(), state.path()).start();
+    let mut server = start();
+    let mut session = Session::with(&server);
+    let long = "y".repeat(1_000_000);
+    (0..9).for_each(|_| drop(session.value(&format!("x = 1 --{long}"))));
+    assert!(session.failure("save('x')").contains("too many statements to know them all"));
+    let done = session.run("web:mount('/tried', function() end) commit(600)").expect("it is published");
+    let unkept =
+        "unless confirm(); not kept over a crash: since the script was loaded there were too many statements";
+    let report = done.report.expect("a report");
+    assert!(report.contains(unkept), "{report}");
+    server.stderr().wait_for("a change on trial is not kept over a crash: ");
+    session.value("cancel()");
+    site.write("h.luau", "return function() return 'new' end");
+    let reloaded = server.command(["reload", "--confirm", "600"]);
+    assert!(reloaded.stderr.contains(unkept), "{reloaded}");
+    server.signal(Signal::KILL);
+    server.wait();
+    // As the documents say: with the script as it is on disk.
+    let server = start();
+    assert_eq!((server.get("/").text(), server.get("/tried").status), ("new".to_owned(), 404));
+    // Where it is known, nothing is said.
+    let mut session = Session::with(&server);
+    let report = session.report("web:mount('/tried', function() end) commit(600)");
+    assert!(!report.contains("not kept"), "{report}");
+}
+
+#[test]
 fn several_statements_are_one_change() {
     let server = start(&web("m = web:mount('/{$}', function() return 'old' end)"));
     let mut session = Session::with(&server);

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use medusa_monitor::{Client, Op};
 use medusa_testkit::{Server, Signal, wait};
 
-use super::support::{MEDUSA, start, web};
+use super::support::{MEDUSA, NO_DRIFT, start, web};
 
 fn kill(mut server: Server) {
     server.signal(Signal::KILL);
@@ -37,7 +38,7 @@ fn what_is_saved_stays() {
     let state = tempfile::tempdir().expect("a directory");
     let start = || MEDUSA.serve_with_state(site.path(), state.path()).start();
     let server = start();
-    assert_eq!(command(&server, &["drift"]), "none: what runs is what is written");
+    assert_eq!(command(&server, &["drift"]), NO_DRIFT);
     server.eval("local text = 'live'\nweb:mount('/live', function() return text end)");
     server.eval("greeting = 'hello'");
     server.eval("web:mount('/file', medusa.handler.script('h.luau'))");
@@ -51,13 +52,13 @@ fn what_is_saved_stays() {
         command(&server, &["save", "A page; more!"]),
         "3 statements saved to live/0001-a-page-more.luau: it runs after site.luau from now on"
     );
-    assert_eq!(command(&server, &["drift"]), "none: what runs is what is written");
+    assert_eq!(command(&server, &["drift"]), NO_DRIFT);
     assert!(failure(&server, "save('again')").contains("there is nothing to save"));
     let there = |server: &Server| {
         assert_eq!(server.get("/live").text(), "live");
         assert_eq!(server.get("/script").text(), "hello");
         assert_eq!(server.get("/file").text(), "file");
-        assert_eq!(command(server, &["drift"]), "none: what runs is what is written");
+        assert_eq!(command(server, &["drift"]), NO_DRIFT);
     };
     // After a reload, a kill, a kill in a trial, and the end of that.
     server.reload();
@@ -185,7 +186,7 @@ fn fifty_kills_in_the_midst_of_changes_lose_nothing_that_was_saved() {
         for number in saved.iter().rev().take(8) {
             assert_eq!(server.get(&format!("/{number}")).text(), number.to_string(), "kill {kill}");
         }
-        assert_eq!(command(&server, &["drift"]), "none: what runs is what is written", "kill {kill}");
+        assert_eq!(command(&server, &["drift"]), NO_DRIFT, "kill {kill}");
         let name = server.documents("site")[0]["name"].as_str().expect("a name").to_owned();
         let generation: u64 =
             name.rsplit(' ').next().and_then(|number| number.parse().ok()).expect("a number");
@@ -285,4 +286,66 @@ fn a_server_of_the_monitor_that_was_replaced_is_saved_so() {
     let twice = "for _ = 1, 2 do medusa.monitor.classic { listen = 'unix:c.sock', password_file = 'password', name = 'x' } end";
     let refused = server.command(["eval", twice]).failure(1);
     assert!(refused.contains("there is already an"), "{refused}");
+}
+
+/// What only looks has nobody to tell where a statement runs again, and nothing to look at: it must not break a start.
+#[test]
+fn what_only_looks_is_nothing_where_a_statement_runs_again() {
+    let site = web("function shown() end");
+    let state = tempfile::tempdir().expect("a directory");
+    let start = || MEDUSA.serve_with_state(site.path(), state.path()).start();
+    let server = start();
+    server.eval("web:mount('/a', function() return 'a' end)");
+    server.eval(
+        "seen = { diff(1), explain('GET', '/a'), help(web), source(shown), #generations(), #handlers() }
+        seen[7], seen[8] = select('#', ps()), trace(nil, 1, 0.01)
+        drift() probe('site.luau:2', { ttl = 0.01 })
+        function routes() return explain('GET', '/a') end
+        web:mount('/b', function() return 'b' end) commit(60) confirm()",
+    );
+    assert_eq!(server.eval("return #seen[1] > 0 and seen[5]"), "2");
+    command(&server, &["save", "looks"]);
+    server.reload();
+    let nothing = |server: &Server| {
+        assert_eq!((server.get("/a").text(), server.get("/b").text()), ("a".into(), "b".into()));
+        assert_eq!(server.eval("table.concat(seen, ',')"), ",,,,0,0,2,");
+        // A function that stays is run by somebody.
+        assert!(server.eval("routes()").starts_with("http: answered by /a\n"));
+    };
+    nothing(&server);
+    kill(server);
+    let server = start();
+    nothing(&server);
+    // Without what it has looked at, it does not run.
+    server.eval("last = generations()[1].number web:mount('/c', function() end)");
+    let told = failure(&server, "return save('last')");
+    assert!(
+        told.contains("do not run again, so nothing is saved: statement:1: attempt to index nil"),
+        "{told}"
+    );
+    assert!(!site.at("live/0002-last.luau").exists());
+    // What is within a table is not compared.
+    server.reload();
+    server.eval("seen.more = 1");
+    assert_eq!(command(&server, &["drift"]), NO_DRIFT);
+    assert!(failure(&server, "save('more')").contains("what is set within a table is not noticed"));
+}
+
+#[test]
+fn files_that_do_not_run_for_their_name_are_told() {
+    let site = web("").file("live/0001-ok.luau", "web:mount('/ok', function() return 'ok' end)");
+    for name in [&b"0002-\xff.luau"[..], b"1-short.luau", b".hidden", b"save.part"] {
+        fs::write(site.at("live").join(OsStr::from_bytes(name)), "error('it runs')").expect("written");
+    }
+    let told =
+        "not run, as only names like live/0001-reason.luau are: \"live/0002-�.luau\", \"live/1-short.luau\"";
+    let server = start(&site);
+    server.stderr().wait_for(told);
+    assert_eq!(server.get("/ok").text(), "ok");
+    server.reload();
+    wait::until("it is told again", || {
+        (server.stderr().text().matches("not run, as only names").count() == 2).then_some(())
+    });
+    let checked = MEDUSA.run([OsStr::new("check"), site.path().as_os_str()]);
+    assert_eq!(checked.stderr.matches(told).count(), 1, "{checked}");
 }

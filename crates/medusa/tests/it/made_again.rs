@@ -5,7 +5,7 @@ use std::fs;
 use medusa_testkit::{Server, Signal, wait};
 
 use super::history::Session;
-use super::support::{MEDUSA, start, web};
+use super::support::{MEDUSA, NO_DRIFT, start, web};
 
 /// A site that changes itself, when it is asked to.
 const ITSELF: &str = "web:mount('/more', function()
@@ -157,7 +157,7 @@ fn what_was_given_up_is_neither_saved_nor_made_again() {
     session.value("begin()");
     session.value(&mount("a"));
     session.value("abort()");
-    assert_eq!(session.value("drift()"), "none: what runs is what is written");
+    assert_eq!(session.value("drift()"), NO_DRIFT);
     assert!(session.failure("save('x')").contains("there is nothing to save"));
 
     // Of a change that came too late, nothing is left but what it has assigned: that is not known any more.
@@ -186,4 +186,55 @@ fn what_was_given_up_is_neither_saved_nor_made_again() {
     server.reload();
     there(&server);
     assert!(site.read("live/0001-what-is-left.luau").contains("abort()"));
+}
+
+#[test]
+fn what_a_statement_has_taken_back_itself_is_neither_saved_nor_made_again() {
+    let site = web("");
+    let server = start(&site);
+    let mut session = Session::with(&server);
+    session.value(&format!("{} commit(60) cancel()", mount("a")));
+    assert_eq!(session.value("drift()"), NO_DRIFT);
+    session.value(&format!("{} name = 'set' commit(60) cancel() {} return 1", mount("b"), mount("c")));
+    session.value(&format!("{} commit(60) commit(90) confirm() {} return 1", mount("d"), mount("e")));
+    session.value("begin()");
+    session.value(&mount("f"));
+    session.value(&format!("left = 1 {} commit(60) cancel() {} return 1", mount("g"), mount("h")));
+    let there = |server: &Server| {
+        let all = statuses(server, ["/a", "/b", "/c", "/d", "/e", "/f", "/g", "/h"]);
+        assert_eq!(all, [404, 404, 200, 200, 200, 404, 404, 200]);
+        assert_eq!(server.eval("name"), "set");
+    };
+    there(&server);
+    let generation = session.value("generations()[1].number");
+    bury(&server);
+    session.value(&format!("rollback({generation})"));
+    there(&server);
+    session.value("save('what is left')");
+    server.reload();
+    there(&server);
+}
+
+/// What a statement publishes, and somebody else takes back before it publishes more, would be there if it ran again.
+#[test]
+fn what_was_taken_back_while_a_statement_ran_on_is_not_saved() {
+    let site = web("");
+    let server = start(&site);
+    let (mut session, mut other) = (Session::with(&server), Session::with(&server));
+    let statement =
+        format!("{} commit(600) while not go do medusa.sleep(0.01) end {} return 1", mount("a"), mount("b"));
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| session.value(&statement));
+        wait::until("it is on trial", || (server.get("/a").status == 200).then_some(()));
+        other.value("cancel()");
+        other.value("go = true");
+        running.join().expect("it ends");
+    });
+    assert_eq!(statuses(&server, ["/a", "/b"]), [404, 200]);
+    let told = other.failure("save('x')");
+    let why = "was taken back while it ran on (generation 3, by the cancel by uid ";
+    assert!(told.contains(why) && told.contains("so nothing is saved"), "{told}");
+    bury(&server);
+    let told = other.failure("rollback(4)");
+    assert!(told.contains("cannot be made again") && told.contains("generation 3, by the cancel"), "{told}");
 }

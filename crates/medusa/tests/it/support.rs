@@ -12,6 +12,10 @@ pub(crate) const MEDUSA: Medusa = Medusa::new(env!("CARGO_BIN_EXE_medusa"));
 /// The first line of most scripts: one server, on a free port.
 pub(crate) const WEB: &str = "web = medusa.http.server { listen = '127.0.0.1:0' }\n";
 
+/// What `drift` says where nothing differs.
+pub(crate) const NO_DRIFT: &str =
+    "none: what runs is what is written (what is within tables is not compared)";
+
 /// A directory with a script that begins with [`WEB`].
 #[track_caller]
 pub(crate) fn web(script: &str) -> Site {

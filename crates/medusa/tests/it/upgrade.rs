@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::guide::guide_example;
 use super::history::{Session, short};
 use super::live::{SLACK, established};
-use super::support::{MEDUSA, start, web};
+use super::support::{MEDUSA, NO_DRIFT, start, web};
 
 const SCRIPT: &str = "
     a = web:mount('/a', medusa.handler.script('handlers/a.luau'))
@@ -102,7 +102,7 @@ fn one_file_is_loaded_anew_and_no_other() {
     server.reload();
     let generation = session.value("site.generation");
     assert_eq!(session.value(&format!("diff({generation} - 1)")), "no difference");
-    assert_eq!(session.value("drift()"), "none: what runs is what is written");
+    assert_eq!(session.value("drift()"), NO_DRIFT);
 }
 
 #[test]
@@ -369,7 +369,7 @@ fn a_generation_is_made_again_with_what_it_was_upgraded_to() {
     server.command(["save", "why"]).success();
     server.reload();
     texts(&server, [("/a", "a1 wrong")]);
-    assert_eq!(server.command(["drift"]).said(), "none: what runs is what is written");
+    assert_eq!(server.command(["drift"]).said(), NO_DRIFT);
 }
 
 #[test]
