@@ -33,6 +33,23 @@ pub(crate) const COMMANDS: [(&str, Role); 22] = [
     ("trace", Role::View),
 ];
 
+/// The commands that only look and are no requests: code runs for them.
+const LOOKING_CODE: [&str; 3] = ["help", "probe", "source"];
+
+/// The command that a text begins with, be it a statement or a request as it is recorded, if that only looks: `trace` of
+/// `return trace(f, 5)`.
+pub fn looks_first(text: &str) -> Option<&str> {
+    let text = text.trim_start();
+    let text =
+        text.strip_prefix("return").filter(|rest| rest.starts_with(char::is_whitespace)).unwrap_or(text);
+    let text = text.trim_start();
+    let end = text.find(|char: char| !char.is_ascii_alphanumeric() && char != '_').unwrap_or(text.len());
+    let (word, rest) = text.split_at(end);
+    let looks = COMMANDS.iter().any(|(name, role)| *name == word && *role == Role::View);
+    let is_called = rest.is_empty() || rest.starts_with(['(', ' ', '{', '"', '\'']);
+    ((looks || LOOKING_CODE.contains(&word)) && is_called).then_some(word)
+}
+
 /// The statement that publishes what the session has begun, if it is the change that is named so.
 pub(crate) fn commit(change: Option<&str>, confirm: Option<f64>, reason: Option<&str>) -> String {
     let nil = || "nil".to_owned();
@@ -220,6 +237,19 @@ mod tests {
         let statement = commit(Some("a\") stop()--"), Some(1.5), Some("größer\n\\"));
         let expected = r#"commit(1.5, { change = "a\034) stop()--" }, "gr\195\182\195\159er\010\092")"#;
         assert_eq!(statement, expected);
+    }
+
+    #[test]
+    fn what_only_looks_is_known_by_its_first_word() {
+        for text in
+            ["trace(f, 5)", " return trace(nil)", "trace of={\"path\":\"/\"}", "trace", "trace{ path = '/' }"]
+        {
+            assert_eq!(looks_first(text), Some("trace"), "{text}");
+        }
+        assert_eq!(looks_first("help(web)"), Some("help"));
+        for text in ["", "tracer()", "x = trace()", "trace.x()", "returntrace()", "rollback(1)", "commit()"] {
+            assert_eq!(looks_first(text), None, "{text}");
+        }
     }
 
     #[test]

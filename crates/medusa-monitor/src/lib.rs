@@ -45,6 +45,7 @@ pub use arrivals::LoginCounters;
 pub use audit::AuditLog;
 pub use authorize::{Refusal, authorize};
 pub use client::{CallError, Client, ConnectError, Replies, Requests};
+pub use commands::looks_first;
 pub use identity::{FrontEnd, Identity, Role};
 pub use login_files::LoginFileError;
 pub use news::{News, NewsRoom, OnTrial, PromptState, TrialInfo};

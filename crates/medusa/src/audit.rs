@@ -1,8 +1,7 @@
-//! `medusa audit`: what was done in a server's sessions, whether the record of it is whole, and the same done once more.
+//! `medusa audit`: what was done in a server's sessions, and whether the record of it is whole.
 //!
 //! These read files, and work while no server runs.
 
-use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -10,19 +9,14 @@ use std::time::{Duration, SystemTime};
 use medusa_monitor::audit::{
     AuditFiles, ChainKey, Findings, Head, LogLine, Outcome, ReadError, Record, RecordKind, Text,
 };
-use medusa_monitor::{Client, Op};
 use medusa_proto::format::utc;
-use medusa_proto::progress::TaskProgress;
 use medusa_proto::shown::Escaped;
 use medusa_proto::with_causes;
 
 use crate::term;
 
 /// Behind further lines of a text in a table.
-const MARGIN: &str = "        | ";
-
-/// How many statements are kept until their result is read: more than sessions could have under way.
-const MAX_OPEN: usize = 64;
+pub(crate) const MARGIN: &str = "        | ";
 
 /// The records that are meant.
 #[derive(Debug, Default)]
@@ -120,111 +114,10 @@ pub(crate) fn verify(state: &Path, key: Option<&Path>, anchors: &[Head]) -> Resu
 }
 
 /// Checks the log, twice if need be: a server may have begun a new file meanwhile.
-fn check(files: &AuditFiles, key: &ChainKey, anchors: &[Head]) -> Result<Findings, ReadError> {
+pub(crate) fn check(files: &AuditFiles, key: &ChainKey, anchors: &[Head]) -> Result<Findings, ReadError> {
     match files.check(key, anchors, |_| {}) {
         Ok(findings) if findings.is_whole() => Ok(findings),
         _ => files.check(key, anchors, |_| {}),
-    }
-}
-
-/// Runs the statements that succeeded according to the log in `state`, in the order in which they ended, in the server
-/// whose state directory is `into`; without `yes` it only lists them.
-pub(crate) fn replay(state: &Path, into: &Path, yes: bool) -> Result<(), String> {
-    if let (Ok(from), Ok(to)) = (state.canonicalize(), into.canonicalize())
-        && from == to
-    {
-        return Err(format!("{} is the server that this log is of: replay into another", into.display()));
-    }
-    let files = AuditFiles::new(state);
-    let key = files.key(None).map_err(|error| with_causes(&error))?;
-    // Nobody has added a statement to it.
-    verify_for_replay(&check(&files, &key, &[]).map_err(|error| with_causes(&error))?)?;
-    let mut replay = Replay { client: None, open: HashMap::new(), done: 0, failed: None };
-    if yes {
-        replay.client = Some(Client::connect(into).map_err(|error| with_causes(&error))?);
-    }
-    let read = files.check(&key, &[], |line| replay.line(line));
-    read.map_err(|error| with_causes(&error))?;
-    let Replay { done, failed, .. } = replay;
-    match failed {
-        Some(failed) => Err(failed),
-        None if yes => {
-            term::note(format_args!("{done} statements were run"));
-            Ok(())
-        }
-        None => Err(format!("nothing was run: these are {done} statements; add `--yes` to run them")),
-    }
-}
-
-fn verify_for_replay(findings: &Findings) -> Result<(), String> {
-    let damage = || findings.damage.first().map(ToString::to_string);
-    match findings.told().or_else(damage) {
-        Some(told) => Err(format!("the audit log is not whole, so nothing of it is run: {told}")),
-        None => Ok(()),
-    }
-}
-
-struct Replay {
-    /// Where to run it; none: it is only listed.
-    client: Option<Client>,
-    /// The statements without a result so far.
-    open: HashMap<u64, Text>,
-    done: u64,
-    failed: Option<String>,
-}
-
-impl Replay {
-    fn line(&mut self, line: LogLine<'_>) {
-        if self.failed.is_some() {
-            return;
-        }
-        let Ok(record) = Record::decode(line.bytes) else { return };
-        // Asked for by request, it is committed as it is: what it was called is called otherwise elsewhere.
-        let is_commit = |text: &Text| text.kept().split(' ').next() == Some("commit");
-        let text = match (record.kind, record.text) {
-            (RecordKind::Request, text) if text.as_ref().is_some_and(is_commit) => {
-                Some(Text::Whole("commit()".to_owned()))
-            }
-            (RecordKind::Statement, text) => text,
-            _ => None,
-        };
-        match (record.kind, text, record.of, record.result) {
-            (RecordKind::Statement | RecordKind::Request, Some(text), ..) => {
-                if self.open.len() >= MAX_OPEN {
-                    // It never ended, as the server did before.
-                    let oldest = self.open.keys().min().copied();
-                    oldest.and_then(|oldest| self.open.remove(&oldest));
-                }
-                self.open.insert(record.seq, text);
-            }
-            (RecordKind::Result, _, Some(of), Some(result)) => {
-                if let (Some(text), Outcome::Ok(_)) = (self.open.remove(&of), result) {
-                    self.failed = self.run(of, text).err();
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn run(&mut self, seq: u64, text: Text) -> Result<(), String> {
-        let Text::Whole(source) = text else {
-            return Err(format!(
-                "the statement of record {seq} was too long to be kept: it and what follows were not run"
-            ));
-        };
-        term::answer(format_args!("{seq:>6}  {}", Escaped::lines(&source, MARGIN)));
-        if let Some(client) = &mut self.client {
-            let show = |event: TaskProgress| term::aside(&event.to_string());
-            client.call(&Op::Eval { source }, show).map_err(|error| {
-                format!(
-                    "the statement of record {seq} failed there, and what follows was not run ({} were before it): {}",
-                    self.done,
-                    with_causes(&error)
-                )
-            })?;
-        }
-        self.done += 1;
-        Ok(())
     }
 }
 

@@ -27,6 +27,7 @@ mod generate;
 mod init;
 mod logging;
 mod remote;
+mod replay;
 pub mod serve;
 pub mod target;
 mod term;

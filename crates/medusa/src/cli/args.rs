@@ -428,9 +428,11 @@ Examples:
         place: Place,
     },
 
-    /// Run the statements that succeeded once more, in another server
+    /// Do once more, in another server, what changed the site
     ///
-    /// In the order in which they ended; stops at the first that fails. What the log says of reloads is not repeated.
+    /// The statements that succeeded, and `commit`, `confirm`, `cancel` and `rollback`, in the order in which they ended; it stops at the
+    /// first that fails. What only looks is left out, and so are reloads and what concerned files, sessions and requests of the
+    /// server that the log is of; at the end it says how much that was.
     #[command(after_long_help = "\
 Example:
   medusa audit replay mysite --into test/.medusa --yes")]

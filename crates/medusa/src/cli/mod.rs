@@ -19,7 +19,7 @@ use crate::logging::Logging;
 use crate::remote::Remote;
 use crate::serve::{Options, serve};
 use crate::target::Target;
-use crate::{attach, check, generate, init, term, top};
+use crate::{attach, check, generate, init, replay, term, top};
 use args::{AuditCommand, Cli, Command, Place, ServeArgs};
 
 /// The levels that `check` logs: what the script prints, and what is wrong.
@@ -120,7 +120,7 @@ fn audited(audit: AuditCommand, command: String) -> Result<(), String> {
             audit::show(&state(place)?, &Wanted { since, session }, json)
         }
         AuditCommand::Verify { key, anchor, place } => audit::verify(&state(place)?, key.as_deref(), &anchor),
-        AuditCommand::Replay { into, yes, place } => audit::replay(&state(place)?, &into, yes),
+        AuditCommand::Replay { into, yes, place } => replay::replay(&state(place)?, &into, yes),
     }
 }
 

@@ -7,6 +7,7 @@ use std::process::Command;
 use medusa_testkit::{Server, Signal, wait};
 use serde_json::Value;
 
+use super::history::Session;
 use super::support::{MEDUSA, start, web};
 
 /// The records of a server's log, as `audit show` prints them.
@@ -202,6 +203,67 @@ fn statements_are_run_once_more_in_another_server() {
     assert!(told.contains("replay into another"), "{told}");
     let told = replay(&[into, "--yes"]).failure(1);
     assert!(told.contains("failed there") && told.contains("(0 were before it)"), "{told}");
+}
+
+/// What was on trial is confirmed there, or taken back, as it was here, and the numbers of generations are others.
+#[test]
+fn what_changed_the_site_is_done_once_more_and_nothing_else() {
+    let (site, there) = (web(""), web("web:mount('/own', function() end)"));
+    let server = start(&site);
+    let mut session = Session::with(&server);
+    let mount = |name: &str| format!("web:mount('/{name}', function() return '{name}' end)");
+    session.value(&format!("{} commit(600)", mount("a")));
+    session.value("confirm(2)");
+    session.value(&format!("{} commit(600)", mount("b")));
+    session.value("cancel()");
+    session.value("help(web)");
+    session.value("return trace(function() return true end, 1, 0.05)");
+    session.value("status()");
+    session.value(&mount("c"));
+    session.value("rollback(2, 'generation=9')");
+    // Nobody confirms it.
+    session.value(&format!("{} commit(2)", mount("d")));
+    wait::until("it is taken back", || (server.get("/d").status == 404).then_some(()));
+    session.value(&mount("e"));
+    let late = format!("{} commit() error('late')", mount("f"));
+    session.failure(&late);
+    server.reload();
+    recorded(&server, "result", 12);
+    let other = start(&there);
+    other.eval("web:mount('/first', function() end)");
+    let words = ["audit", "replay", "--yes", "--into"].map(AsRef::as_ref);
+    let words = words.into_iter().chain([other.state().as_os_str(), "--state".as_ref()]);
+    let done = MEDUSA.run(words.chain([server.state().as_os_str()]));
+    assert_eq!(done.status.code(), Some(0), "{done}");
+    let run: Vec<_> = done
+        .stdout
+        .lines()
+        .map(|line| line.trim_start_matches([' ', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']))
+        .collect();
+    let expected = [
+        format!("{} commit(600)", mount("a")),
+        "confirm()".into(),
+        format!("{} commit(600)", mount("b")),
+        "cancel()".into(),
+        mount("c"),
+        "rollback(3)".into(),
+        format!("{} commit(2)", mount("d")),
+        "cancel()".into(),
+        mount("e"),
+    ];
+    assert_eq!(run, expected, "{done}");
+    assert!(done.stderr.contains("9 statements were run"), "{done}");
+    for told in [
+        "left out, as it only looks: help(web)",
+        "left out, as it only looks: return trace(function()",
+        "left out, as it failed after it had published something: ",
+        "left out, as the other server has a script of its own: reload",
+        "left out: 1 help, 1 reload, 1 status, 1 trace, 1 web",
+    ] {
+        assert!(done.stderr.contains(told), "{told}: {done}");
+    }
+    let statuses = ["/own", "/first", "/a", "/b", "/c", "/d", "/e", "/f"].map(|path| other.get(path).status);
+    assert_eq!(statuses.map(|status| status != 404), [true, true, true, false, false, false, true, false]);
 }
 
 #[test]
