@@ -161,11 +161,15 @@ The history is $XDG_STATE_HOME/medusa/history, or ~/.local/state/medusa/history.
     },
 
     /// Compare two generations of a running server
+    #[command(after_long_help = "\
+Examples:
+  medusa diff 8                             what is different now from generation 8
+  medusa diff 8 --to 9 mysite               from generation 8 to generation 9: `diff(8, 9)` of a prompt")]
     Diff {
         /// The number of the first
         from: u64,
-        /// The number of the second; by default the running one
-        #[arg(long)]
+        /// The number of the second [default: the running one]
+        #[arg(long, value_name = "GENERATION")]
         to: Option<u64>,
         #[command(flatten)]
         place: Place,

@@ -72,7 +72,15 @@ fn dispatch(cli: Cli, command: String) -> Result<(), String> {
         }
         Some(Command::Reload { confirm, place }) => remote(place, command)?.reload(confirm),
         Some(Command::Generations { json, place }) => remote(place, command)?.generations(json),
-        Some(Command::Diff { from, to, place }) => remote(place, command)?.answer(&Op::Diff { from, to }),
+        Some(Command::Diff { from, to, place }) => {
+            let path = place.path.as_deref().filter(|path| to.is_none() && !path.exists());
+            if let Some(number) = path.and_then(Path::to_str).and_then(|path| path.parse::<u64>().ok()) {
+                return Err(format!(
+                    "there is no file or directory {number}; generations {from} and {number} are compared by `diff {from} --to {number}`"
+                ));
+            }
+            remote(place, command)?.answer(&Op::Diff { from, to })
+        }
         Some(Command::Explain { method, url, place }) => {
             remote(place, command)?.answer(&Op::Explain { method, url })
         }

@@ -264,6 +264,8 @@ fn a_command_says_what_it_wants_and_what_it_was_given() {
         let told = session.failure(statement);
         assert!(told.starts_with(&format!("statement:1: {why}")), "{statement}: {told}");
     }
+    let told = server.command(["diff", "1", "2"]).failure(1);
+    assert!(told.contains("`diff 1 --to 2`"), "{told}");
 }
 
 /// What ran before a trial cannot be noted where nobody knows how it came to be.
