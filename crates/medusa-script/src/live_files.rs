@@ -11,7 +11,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use medusa_proto::shown::Escaped;
+use medusa_proto::shown::{Escaped, is_hidden};
 
 use crate::counted::some_of;
 use crate::recipe::{Recipe, Statement};
@@ -174,7 +174,7 @@ impl LiveFiles {
 
     fn text(&self, statements: &[Statement], heading: &Heading) -> Result<String, String> {
         let Heading { reason, author, generation, time } = heading;
-        let line = |text: &str| text.replace(|char: char| char.is_control(), " ");
+        let line = |text: &str| text.replace(is_hidden, " ");
         let mut text = format!(
             "-- Saved at {} by {}, as of generation {generation}: {}\n-- Runs after {} whenever that is loaded, statement by \
              statement. Change it, move it into the script, or delete it.\n",
@@ -207,6 +207,10 @@ impl LiveFiles {
     fn write(&self, path: &Path, text: &str) -> io::Result<()> {
         let directory = self.root.join(DIRECTORY);
         DirBuilder::new().recursive(true).mode(0o755).create(&directory)?;
+        // What is not below the script would not be run from there.
+        if !directory.canonicalize()?.starts_with(&self.root) {
+            return Err(io::Error::other("it leads out of the script's directory"));
+        }
         let part = directory.join(PART);
         // What a process has left that was killed may be the file it had saved last, by another name.
         fs::remove_file(&part).or_else(|error| match error.kind() {
@@ -323,13 +327,13 @@ mod tests {
             files.drift(recipe, read).expect("read")
         };
         assert_eq!(drift(&recipe), ["* not saved: a = 1", "* not saved: b = 2 c = 3"]);
-        let (path, saved) = files.save(&recipe, &heading("More room: für alle!\n")).expect("saved");
+        let (path, saved) = files.save(&recipe, &heading("More\u{202e} room: für alle!\n")).expect("saved");
         assert_eq!(path, Path::new("live/0001-more-room-f-r-alle.luau"));
         assert!(drift(&saved).is_empty());
         assert!(files.save(&saved, &heading("x")).expect_err("nothing").contains("nothing to save"));
         let text = fs::read_to_string(root.path().join(&path)).expect("there");
         let expected =
-            "-- Saved at 1970-01-01 00:00:00 UTC by eval by me, as of generation 3: More room: für alle! \n";
+            "-- Saved at 1970-01-01 00:00:00 UTC by eval by me, as of generation 3: More  room: für alle! \n";
         assert!(text.starts_with(expected), "{text}");
         let read: Vec<_> = statements(&text).collect();
         let (source, session) = ("a = 1\n--- statement 2\n", None);
@@ -380,5 +384,12 @@ mod tests {
         fs::write(root.path().join(DIRECTORY), "no directory").expect("written");
         let refused = files.save(&recipe(root.path(), &["x = 1"]), &heading("x")).expect_err("no directory");
         assert!(refused.contains("live/"), "{refused}");
+        // What is there could not be loaded.
+        let elsewhere = tempfile::tempdir().expect("a folder");
+        fs::remove_file(root.path().join(DIRECTORY)).expect("removed");
+        std::os::unix::fs::symlink(elsewhere.path(), root.path().join(DIRECTORY)).expect("a link");
+        let refused = files.save(&recipe(root.path(), &["x = 1"]), &heading("x")).expect_err("it leads out");
+        assert!(refused.contains("leads out"), "{refused}");
+        assert_eq!(fs::read_dir(elsewhere.path()).expect("read").count(), 0);
     }
 }

@@ -37,8 +37,17 @@ tokio::task_local! {
 /// The length that a statement may print, in bytes.
 pub(crate) const MAX_OUTPUT: usize = 256 * 1024;
 
-/// How many generations of one task are known to be its own. A statement publishes one, as a rule.
+/// How many generations one task may publish before its end, so that all of them are known to be its own, and none pushes those of
+/// others out of the history. A statement publishes one, as a rule.
 const MOST_PUBLISHED: usize = 64;
+
+/// It has published too many already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this statement has published {MOST_PUBLISHED} generations, which is the most: what many mounts need is one change, and a loop \
+     over changes is a loop over statements"
+)]
+pub(crate) struct TooManyPublished;
 
 /// The channel that tells how a task goes on; what comes when that is full or closed is dropped.
 pub type ProgressSender = mpsc::Sender<TaskProgress>;
@@ -477,6 +486,11 @@ impl Transaction {
             Some((number, _)) => Err(GoesBack(*number)),
             None => Ok(()),
         }
+    }
+
+    /// Fails if it has published as many generations as it may before its end.
+    pub(crate) fn check_published(&self) -> Result<(), TooManyPublished> {
+        if self.published.borrow().len() < MOST_PUBLISHED { Ok(()) } else { Err(TooManyPublished) }
     }
 
     /// Where it goes back to, and why; it is done now.

@@ -161,7 +161,15 @@ impl Replay {
         let Ok(record) = Record::decode(line.bytes) else { return };
         match (record.kind, record.text, record.of, record.result) {
             // What only looks, and what ends things, is recorded when it is done.
-            (RecordKind::Request, Some(text), _, Some(_)) => self.skip(text.kept()),
+            (RecordKind::Request, Some(text), _, Some(result)) => {
+                match (Step::of_request(text.kept()), result) {
+                    (Step::Decide(_), Outcome::Ok(_)) => {
+                        let asked = Asked { is_statement: false, text };
+                        self.failed = self.ended(record.seq, asked, record.effect.as_ref()).err();
+                    }
+                    _ => self.skip(text.kept()),
+                }
+            }
             (kind @ (RecordKind::Statement | RecordKind::Request), Some(text), ..) => {
                 if self.open.len() >= MAX_OPEN {
                     // It never ended, as the server did before.

@@ -311,6 +311,7 @@ async fn commit(
         ));
     }
     transaction.check_approval(asked.as_deref()).map_err(|why| failed(why.to_string()))?;
+    transaction.check_published().map_err(|why| failed(why.to_string()))?;
     let mut terms = trial.map(TrialTerms::from);
     if let (Some(terms), Some(guards)) = (&mut terms, guards)
         && let Some((old, new)) = transaction

@@ -154,6 +154,7 @@ fn what_is_on_trial_and_what_others_do_is_told_without_damage() {
     tmux.press(["C-u"]);
     tmux.write("local mine = 1");
     tmux.press(["Enter"]);
+    tmux.expect(&["> local mine = 1", ">"]);
     other(&["reload"]);
     wait::until("the reload", || {
         tmux.screen().iter().any(|line| line.starts_with("* reload by uid")).then_some(())

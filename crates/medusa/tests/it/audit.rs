@@ -228,7 +228,7 @@ fn what_changed_the_site_is_done_once_more_and_nothing_else() {
     let late = format!("{} commit() error('late')", mount("f"));
     session.failure(&late);
     server.reload();
-    recorded(&server, "result", 12);
+    recorded(&server, "result", 10);
     let other = start(&there);
     other.eval("web:mount('/first', function() end)");
     let words = ["audit", "replay", "--yes", "--into"].map(AsRef::as_ref);

@@ -54,6 +54,25 @@ pub(crate) fn short(report: &str) -> String {
 }
 
 #[test]
+fn a_statement_publishes_so_many_generations_and_no_more() {
+    let server = start(&web(""));
+    let mut session = Session::with(&server);
+    let mounts = |path: &str, times: u32| {
+        format!(
+            "local m = web:mount('{path}', function() return '' end) for i = 1, {times} do commit() m:replace(function() \
+             return tostring(i) end) end"
+        )
+    };
+    session.value(&mounts("/a", 64));
+    assert_eq!(server.get("/a").text(), "64");
+    let refused = session.failure(&mounts("/b", 65));
+    assert!(refused.contains("has published 64 generations, which is the most"), "{refused}");
+    assert_eq!(server.get("/b").text(), "63", "what it published stays");
+    // All of them are known to be of a statement, so that later ones can be made again.
+    assert!(!session.value("drift()").contains("nothing is known"), "{}", session.value("drift()"));
+}
+
+#[test]
 fn each_change_says_what_it_changed() {
     let site = web("m = web:mount('/a', function() return 'a' end)")
         .file("b.luau", "return function() return 'b' end");
