@@ -123,7 +123,7 @@ impl Step {
 }
 
 /// A statement or request without a result so far.
-struct Asked {
+struct OpenRecord {
     is_statement: bool,
     text: Text,
 }
@@ -132,7 +132,7 @@ struct Asked {
 struct Replay {
     /// Where to run it; none: it is only listed.
     client: Option<Client>,
-    open: HashMap<u64, Asked>,
+    open: HashMap<u64, OpenRecord>,
     /// The generations of the log, and what they are there.
     generations: BTreeMap<u64, u64>,
     /// The generation there before anything is run.
@@ -164,7 +164,7 @@ impl Replay {
             (RecordKind::Request, Some(text), _, Some(result)) => {
                 match (Step::of_request(text.kept()), result) {
                     (Step::Decide(_), Outcome::Ok(_)) => {
-                        let asked = Asked { is_statement: false, text };
+                        let asked = OpenRecord { is_statement: false, text };
                         self.failed = self.ended(record.seq, asked, record.effect.as_ref()).err();
                     }
                     _ => self.skip(text.kept()),
@@ -177,7 +177,7 @@ impl Replay {
                     oldest.and_then(|oldest| self.open.remove(&oldest));
                 }
                 let is_statement = kind == RecordKind::Statement;
-                self.open.insert(record.seq, Asked { is_statement, text });
+                self.open.insert(record.seq, OpenRecord { is_statement, text });
             }
             (RecordKind::Result, _, Some(of), Some(result)) => {
                 let Some(asked) = self.open.remove(&of) else { return };
@@ -198,19 +198,21 @@ impl Replay {
     }
 
     /// Does once more what has ended well.
-    fn ended(&mut self, seq: u64, asked: Asked, effect: Option<&Effect>) -> Result<(), String> {
+    fn ended(&mut self, seq: u64, asked: OpenRecord, effect: Option<&Effect>) -> Result<(), String> {
         let stop =
             |why: &str| Err(format!("the statement of record {seq} {why}: it and what follows were not run"));
         let kept = asked.text.kept().to_owned();
         let step = match asked {
-            Asked { is_statement: true, text: Text::Whole(source) } => {
+            OpenRecord { is_statement: true, text: Text::Whole(source) } => {
                 match Step::of_statement(source, effect) {
                     Ok(step) => step,
                     Err(why) => return stop(why),
                 }
             }
-            Asked { is_statement: true, text: Text::Cut { .. } } => return stop("was too long to be kept"),
-            Asked { is_statement: false, text } => Step::of_request(text.kept()),
+            OpenRecord { is_statement: true, text: Text::Cut { .. } } => {
+                return stop("was too long to be kept");
+            }
+            OpenRecord { is_statement: false, text } => Step::of_request(text.kept()),
         };
         let source = match step {
             Step::Skip(why) => {

@@ -8,19 +8,20 @@ use std::rc::Rc;
 
 use mlua::{FromLuaMulti, Function, IntoLua, IntoLuaMulti, Lua, MultiValue, Table, Value};
 
-use crate::reference::lookup;
 use crate::transaction::Transaction;
 
 /// The commands, while they are installed.
 pub(super) struct CommandTable<'lua> {
     lua: &'lua Lua,
     table: Table,
+    /// The type of what a command of this name returns, as the reference has it.
+    result_of: fn(&str) -> Option<&'static str>,
 }
 
 impl<'lua> CommandTable<'lua> {
     /// None so far.
-    pub(super) fn new(lua: &'lua Lua) -> mlua::Result<Self> {
-        Ok(Self { lua, table: lua.create_table()? })
+    pub(super) fn new(lua: &'lua Lua, result_of: fn(&str) -> Option<&'static str>) -> mlua::Result<Self> {
+        Ok(Self { lua, table: lua.create_table()?, result_of })
     }
 
     /// The table, with those that are installed, and those that will be.
@@ -34,9 +35,10 @@ impl<'lua> CommandTable<'lua> {
         name: &'static str,
         command: impl Fn(&Lua, A) -> mlua::Result<R> + 'static,
     ) -> mlua::Result<()> {
+        let result = (self.result_of)(name).unwrap_or_default();
         let unless_again = move |lua: &Lua, given: MultiValue| {
             if Transaction::current_replays() {
-                return nothing(lua, name);
+                return nothing(lua, result);
             }
             command(lua, A::from_lua_multi(given, lua)?)?.into_lua_multi(lua)
         };
@@ -49,12 +51,12 @@ impl<'lua> CommandTable<'lua> {
         name: &'static str,
         command: impl AsyncFn(Lua, A) -> mlua::Result<R> + 'static,
     ) -> mlua::Result<()> {
-        let command = Rc::new(command);
+        let (command, result) = (Rc::new(command), (self.result_of)(name).unwrap_or_default());
         let unless_again = move |lua: Lua, given: MultiValue| {
             let command = Rc::clone(&command);
             async move {
                 if Transaction::current_replays() {
-                    return nothing(&lua, name);
+                    return nothing(&lua, result);
                 }
                 command(lua.clone(), A::from_lua_multi(given, &lua)?).await?.into_lua_multi(&lua)
             }
@@ -68,11 +70,10 @@ impl<'lua> CommandTable<'lua> {
     }
 }
 
-/// What a command returns that does nothing: empty texts and tables, and zeros, as its type has them.
-fn nothing(lua: &Lua, name: &str) -> mlua::Result<MultiValue> {
-    let result = lookup::item(name).and_then(|item| lookup::result_of(item.signature)).unwrap_or_default();
+/// What a command of this result returns that does nothing: empty texts and tables, and zeros.
+fn nothing(lua: &Lua, result: &str) -> mlua::Result<MultiValue> {
     let results = result.trim_matches(['(', ')']).split(',').map(str::trim).filter(|one| !one.is_empty());
-    let empty = |result: &str| match result {
+    let empty = |one: &str| match one {
         "string" => "".into_lua(lua),
         "number" => 0.into_lua(lua),
         list if list.starts_with('{') => lua.create_table()?.into_lua(lua),

@@ -8,6 +8,7 @@ use super::{
     dns, handler, handlers, help, history, http, log, monitor, probe, runs, site, timer, top, trace, upgrade,
 };
 use crate::context::MainContext;
+use crate::reference::lookup;
 use crate::require::ScriptRoot;
 
 /// The bindings of a main VM.
@@ -32,7 +33,8 @@ pub(crate) fn install_in_script(names: &Table) -> mlua::Result<()> {
 
 /// What statements have beside the names of the main script: the commands of a session.
 pub(crate) fn commands(lua: &Lua) -> mlua::Result<Table> {
-    let commands = CommandTable::new(lua)?;
+    let result_of = |name: &str| lookup::item(name).and_then(|item| lookup::result_of(item.signature));
+    let commands = CommandTable::new(lua, result_of)?;
     history::install(lua, &commands)?;
     handlers::install(&commands)?;
     trace::install(&commands)?;
