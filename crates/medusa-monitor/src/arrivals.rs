@@ -22,8 +22,9 @@ use tokio::sync::mpsc;
 
 use crate::identity::Whence;
 
-/// Connections that may wait to be taken over. They are as soon as the thread has its turn.
-const WAITING: usize = 64;
+/// Connections that may wait to be taken over. They are as soon as the thread has its turn; until then a burst of hostile ones is not to
+/// be in the way of one that means to log in.
+const WAITING: usize = 1024;
 
 /// The one at the other end of a connection, as far as it can be told before a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use mlua::Lua;
 
+use crate::chunk::file_of;
 use crate::counted::shown;
 
 /// The place in the script that called the running host function: `site.luau:12`.
@@ -11,9 +12,8 @@ pub(crate) fn origin(lua: &Lua) -> Arc<str> {
     for level in 0..16 {
         let place = lua.inspect_stack(level, |frame| {
             let source = frame.source();
-            let name = source.source.as_deref()?;
-            let name = name.strip_prefix('@').or_else(|| (name == "=statement").then_some("statement"))?;
-            Some(format!("{name}:{}", frame.current_line()?))
+            let file = file_of(source.source.as_deref()?.as_bytes())?;
+            Some(format!("{}:{}", String::from_utf8_lossy(file), frame.current_line()?))
         });
         match place {
             None => break,

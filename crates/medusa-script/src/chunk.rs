@@ -13,6 +13,26 @@ use mlua::{Function, Lua, Table};
 /// function that uses one of another function has it with it (a handler made of nothing else: 0.32 instead of 0.29 µs).
 const WITH_NAMES: u8 = 2;
 
+/// What a statement of a session is called, by those who have just typed it.
+pub(crate) const STATEMENT: &str = "statement";
+
+/// The same for everybody: by its session, and its number among that one's.
+pub(crate) fn statement_name(session: u64, number: u64) -> Arc<str> {
+    format!("{STATEMENT}-{session}/{number}").into()
+}
+
+/// Whether a statement may be called so.
+pub(crate) fn is_statement(file: &[u8]) -> bool {
+    let rest = file.strip_prefix(STATEMENT.as_bytes());
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"-"))
+}
+
+/// The file that a chunk is by its name, `site.luau`, or the statement, `statement-3/12`; none of the host's own.
+pub(crate) fn file_of(chunk: &[u8]) -> Option<&[u8]> {
+    let statement = || chunk.strip_prefix(b"=").filter(|name| is_statement(name));
+    chunk.strip_prefix(b"@").or_else(statement)
+}
+
 /// Compiles `source`, as text only, under a name that tracebacks show (`@file` or `=name`).
 pub(crate) fn load(
     lua: &Lua,

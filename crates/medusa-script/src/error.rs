@@ -13,6 +13,7 @@ use medusa_monitor::protocol::PublishedInfo;
 use medusa_proto::shown::push_cut;
 
 use crate::budget::TaskError;
+use crate::chunk::STATEMENT;
 use crate::require::Sources;
 
 /// The most that is kept of a message, in bytes: as much as is shown of a value.
@@ -35,8 +36,16 @@ pub struct ScriptError {
     excerpt: Option<String>,
     traceback: Vec<String>,
     incomplete: bool,
+    beside: Option<Box<Beside>>,
+}
+
+/// What there is to be told beside an error.
+#[derive(Debug, Clone)]
+struct Beside {
     /// What had been published before.
-    published: Arc<Vec<PublishedInfo>>,
+    published: Vec<PublishedInfo>,
+    /// The statements that had begun what is given up.
+    given_up: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +65,7 @@ impl ScriptError {
             excerpt: None,
             traceback: Vec::new(),
             incomplete: false,
-            published: Arc::default(),
+            beside: None,
         }
     }
 
@@ -80,7 +89,7 @@ impl ScriptError {
             }
             _ => message,
         };
-        Self { message, place, excerpt: None, traceback, incomplete, published: Arc::default() }
+        Self { message, place, excerpt: None, traceback, incomplete, beside: None }
     }
 
     pub(crate) fn from_task(error: &TaskError) -> Self {
@@ -111,13 +120,19 @@ impl ScriptError {
 
     /// What the statement had published before it failed, the first one first.
     pub fn published(&self) -> &[PublishedInfo] {
-        &self.published
+        self.beside.as_ref().map_or(&[], |beside| &beside.published)
     }
 
-    /// The same of a statement that had published this before.
+    /// The same of a statement that had published this before, and has given these statements up.
     #[must_use]
-    pub(crate) fn having_published(self, published: Vec<PublishedInfo>) -> Self {
-        Self { published: published.into(), ..self }
+    pub(crate) fn telling(self, published: Vec<PublishedInfo>, given_up: Option<String>) -> Self {
+        let is_any = !published.is_empty() || given_up.is_some();
+        Self { beside: is_any.then(|| Box::new(Beside { published, given_up })), ..self }
+    }
+
+    /// The statements that had begun what could not be committed and is given up, as one.
+    pub fn given_up(&self) -> Option<&str> {
+        self.beside.as_ref()?.given_up.as_deref()
     }
 
     /// The same with the source line it points at, if that is one of `sources`.
@@ -125,6 +140,22 @@ impl ScriptError {
     pub(crate) fn showing(mut self, sources: &Sources) -> Self {
         let place = self.place.as_ref();
         self.excerpt = place.and_then(|place| excerpt(&sources.known(Path::new(&place.file))?, place.line));
+        self
+    }
+
+    /// The same for whoever has just typed the statement of this name: to them it is the statement.
+    #[must_use]
+    pub(crate) fn of_own(mut self, statement: &str) -> Self {
+        let [name, told] = [statement, STATEMENT].map(|name| format!("{name}:"));
+        if self.message.starts_with(&name) {
+            self.message.replace_range(..name.len(), &told);
+        }
+        for frame in &mut self.traceback {
+            *frame = frame.replace(&name, &told);
+        }
+        if let Some(place) = self.place.as_mut().filter(|place| place.file == statement) {
+            STATEMENT.clone_into(&mut place.file);
+        }
         self
     }
 
@@ -191,8 +222,8 @@ fn add_frames<'a>(error: &'a mlua::Error, frames: &mut Vec<&'a str>) {
 }
 
 /// Luau code of the server's own.
-const HOST_CHUNKS: [&str; 9] =
-    ["prelude", "natives", "request", "fetch", "dns", "json", "print", "websocket", "handover"];
+const HOST_CHUNKS: [&str; 10] =
+    ["prelude", "names", "natives", "request", "fetch", "dns", "json", "print", "websocket", "handover"];
 
 /// Cuts `text` off after `limit` bytes.
 fn cut(text: &str, limit: usize) -> String {

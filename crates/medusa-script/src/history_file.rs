@@ -16,6 +16,7 @@ use medusa_proto::author::{Approval, Author, Via};
 use medusa_site::{Difference, Differences, Generation, MAX_GENERATIONS};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::chunk::STATEMENT;
 use crate::recipe::{Files, Gaps, Recipe, Recipes, Statement};
 use crate::require::Sources;
 use crate::state_file;
@@ -68,6 +69,8 @@ struct RecipeEntry {
 #[derive(Debug, Serialize, Deserialize)]
 struct StatementEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<Text>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     session: Option<Text>,
     source: Text,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -76,14 +79,20 @@ struct StatementEntry {
 
 impl StatementEntry {
     fn new(statement: &Statement) -> Self {
-        let Statement { session, source, files } = statement;
-        Self { session: session.clone().map(Text), source: Text(Arc::clone(source)), files: texts(files) }
+        let Statement { name, session, source, files } = statement;
+        Self {
+            name: Some(Text(Arc::clone(name))),
+            session: session.clone().map(Text),
+            source: Text(Arc::clone(source)),
+            files: texts(files),
+        }
     }
 
     fn statement(self) -> Statement {
         let Text(source) = self.source;
         let session = self.session.map(|Text(session)| session);
-        Statement { session, source, files: files(self.files) }
+        let name = self.name.map_or_else(|| STATEMENT.into(), |Text(name)| name);
+        Statement { name, session, source, files: files(self.files) }
     }
 }
 
@@ -378,7 +387,8 @@ mod tests {
 
     fn statement(source: &str) -> Statement {
         let files = Files::new([(PathBuf::from("h.luau"), Arc::from(source))].into());
-        Statement { session: Some("7.4711".into()), source: source.into(), files }
+        let name = "statement-7/1".into();
+        Statement { name, session: Some("7.4711".into()), source: source.into(), files }
     }
 
     fn load(text: &str) -> Recipe {

@@ -308,7 +308,7 @@ mod tests {
     }
 
     fn statement(source: &str) -> Statement {
-        Statement { session: None, source: source.into(), files: Files::default() }
+        Statement { name: "statement".into(), session: None, source: source.into(), files: Files::default() }
     }
 
     fn heading(reason: &str) -> Heading {

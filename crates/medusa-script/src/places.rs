@@ -5,11 +5,9 @@ use std::sync::Arc;
 
 use mlua::Function;
 
+use crate::chunk::file_of;
 use crate::require::Sources;
 use crate::syntax::{last_line, parameters};
-
-/// The name of the chunk that a statement of a session is.
-pub(crate) const STATEMENT: &str = "=statement";
 
 /// The field of a statement's surroundings, which no script can reach, that has its text.
 pub(crate) const STATEMENT_TEXT: &str = "__text";
@@ -26,7 +24,7 @@ pub(crate) struct Places<'a> {
 /// The place of a function, and the text it stands in.
 #[derive(Debug)]
 pub(crate) struct Place {
-    /// `site.luau`, `statement`.
+    /// `site.luau`, `statement-3/12`.
     pub(crate) file: String,
     /// The line it begins in.
     pub(crate) line: usize,
@@ -75,8 +73,8 @@ impl Place {
 pub(crate) fn place(function: &Function) -> Option<(String, usize)> {
     let info = function.info();
     let source = info.source?;
-    let file = source.strip_prefix('@').or_else(|| (source == STATEMENT).then(|| &STATEMENT[1..]))?;
-    Some((file.to_owned(), info.line_defined?))
+    let file = file_of(source.as_bytes())?;
+    Some((String::from_utf8_lossy(file).into_owned(), info.line_defined?))
 }
 
 /// The same in a word: `site.luau:12`.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use medusa_site::MAX_GENERATIONS;
+use mlua::chunk::Compiler;
 use serde::{Deserialize, Serialize};
 
 use crate::require::Sources;
@@ -25,6 +26,8 @@ const MAX_STATEMENT_TEXT: usize = 8 * 1024 * 1024;
 /// A statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Statement {
+    /// What its places are called by: `statement-3/12`.
+    pub(crate) name: Arc<str>,
     /// The session whose names or last value it uses or leaves; none, if that is none.
     pub(crate) session: Option<Arc<str>>,
     pub(crate) source: Arc<str>,
@@ -39,6 +42,9 @@ impl Statement {
     }
 }
 
+/// How many bytes a statement may have that is typed.
+const MAX_TYPED: usize = 64 * 1024;
+
 /// How many statements are remembered that later ones may need, and how many bytes those may have together.
 const MAX_NEEDED: usize = 64;
 const MAX_NEEDED_TEXT: usize = 256 * 1024;
@@ -50,25 +56,29 @@ pub(crate) struct Needed {
     /// The generation that has loaded what they ran in.
     load: u64,
     /// With whether they have left names.
-    all: VecDeque<(Arc<str>, bool)>,
+    all: VecDeque<(Statement, bool)>,
 }
 
 impl Needed {
     /// Takes out all that something needs which runs in what generation `load` has loaded.
-    pub(crate) fn take(&mut self, load: u64) -> Vec<Arc<str>> {
+    pub(crate) fn take(&mut self, load: u64) -> Vec<Statement> {
         let taken = std::mem::take(&mut self.all);
-        if self.load == load { taken.into_iter().map(|(source, _)| source).collect() } else { Vec::new() }
+        if self.load == load {
+            taken.into_iter().map(|(statement, _)| statement).collect()
+        } else {
+            Vec::new()
+        }
     }
 
     /// Notes that a statement which is in no recipe has left something.
-    pub(crate) fn note(&mut self, load: u64, source: &str, left_names: bool, uses: bool) {
+    pub(crate) fn note(&mut self, load: u64, statement: Statement, left_names: bool, uses: bool) {
         if std::mem::replace(&mut self.load, load) != load {
             self.all.clear();
         }
         self.forget_values(uses);
-        self.all.push_back((source.into(), left_names));
+        self.all.push_back((statement, left_names));
         while self.all.len() > MAX_NEEDED
-            || self.all.iter().map(|(source, _)| source.len()).sum::<usize>() > MAX_NEEDED_TEXT
+            || self.all.iter().map(|(statement, _)| statement.source.len()).sum::<usize>() > MAX_NEEDED_TEXT
         {
             self.all.pop_front();
         }
@@ -113,6 +123,16 @@ impl Statements {
     pub(crate) fn sources(&self) -> Option<Vec<Arc<str>>> {
         let source = |statement: &Statement| Arc::clone(&statement.source);
         (!self.are_too_many()).then(|| self.all.iter().map(source).collect())
+    }
+
+    /// All of them as one statement, for whoever runs them again; none if they are too long to be typed. What only looks, a value,
+    /// is none that could stand in another.
+    pub(crate) fn as_one(&self) -> Option<String> {
+        let does_something = |source: &Arc<str>| Compiler::new().compile(source.as_bytes()).is_ok();
+        let fits = self.bytes <= MAX_TYPED && !self.are_too_many();
+        let sources = self.sources().filter(|_| fits)?.into_iter().filter(does_something);
+        let sources: Vec<_> = sources.map(|source| source.trim_end().to_owned()).collect();
+        (!sources.is_empty()).then(|| sources.join("\n"))
     }
 
     /// Whether there was none.
@@ -413,25 +433,38 @@ mod tests {
     }
 
     fn statement(source: &str) -> Statement {
-        Statement { session: None, source: source.into(), files: Files::default() }
+        Statement { name: "statement".into(), session: None, source: source.into(), files: Files::default() }
     }
 
     #[test]
     fn what_is_needed_is_what_was_left_last() {
         let mut needed = Needed::default();
-        needed.note(1, "local a = 1", true, false);
-        needed.note(1, "a + 1", false, true);
-        needed.note(1, "_ + 1", false, true);
-        assert_eq!(needed.take(1).join(" "), "local a = 1 a + 1 _ + 1");
-        needed.note(1, "2", false, false);
-        needed.note(1, "3", false, false);
-        assert_eq!(needed.take(1).join(" "), "3");
-        needed.note(1, "2", false, false);
+        let texts = |all: Vec<Statement>| all.iter().map(|one| &*one.source).collect::<Vec<_>>().join(" ");
+        needed.note(1, statement("local a = 1"), true, false);
+        needed.note(1, statement("a + 1"), false, true);
+        needed.note(1, statement("_ + 1"), false, true);
+        assert_eq!(texts(needed.take(1)), "local a = 1 a + 1 _ + 1");
+        needed.note(1, statement("2"), false, false);
+        needed.note(1, statement("3"), false, false);
+        assert_eq!(texts(needed.take(1)), "3");
+        needed.note(1, statement("2"), false, false);
         assert!(needed.take(2).is_empty(), "it ran in another VM");
-        (0..1000).for_each(|_| needed.note(2, "local a = 1", true, false));
+        (0..1000).for_each(|_| needed.note(2, statement("local a = 1"), true, false));
         assert_eq!(needed.take(2).len(), MAX_NEEDED);
-        needed.note(2, &"x".repeat(MAX_NEEDED_TEXT + 1), true, false);
+        needed.note(2, statement(&"x".repeat(MAX_NEEDED_TEXT + 1)), true, false);
         assert!(needed.take(2).is_empty());
+    }
+
+    #[test]
+    fn as_one_they_do_what_they_did() {
+        let mut statements = Statements::default();
+        assert_eq!(statements.as_one(), None);
+        for source in ["begin()", "m", "local x = 1\n", "return m:replace(f)"] {
+            statements.push(statement(source), false);
+        }
+        assert_eq!(statements.as_one().as_deref(), Some("begin()\nlocal x = 1\nreturn m:replace(f)"));
+        statements.push(statement(&"-".repeat(MAX_TYPED)), false);
+        assert_eq!(statements.as_one(), None, "too long to be typed");
     }
 
     #[test]

@@ -27,6 +27,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
 use crate::budget::Waited;
+use crate::chunk::statement_name;
 use crate::recipe::{Files, Needed, Statements};
 use crate::require::Sources;
 
@@ -59,6 +60,8 @@ type Waiting = Pin<Box<dyn Future<Output = Change>>>;
 #[derive(Debug)]
 pub(crate) struct Block {
     number: u64,
+    /// How many statements it has run.
+    typed: AtomicU64,
     change: Mutex<Option<Change>>,
     /// The statements that have edited it.
     pub(crate) statements: Mutex<Statements>,
@@ -72,8 +75,8 @@ impl Default for Block {
     fn default() -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let number = LAST.fetch_add(1, Relaxed) + 1;
-        let (change, statements, needed, ended) = Default::default();
-        Self { number, change, statements, needed, ended }
+        let (typed, change, statements, needed, ended) = Default::default();
+        Self { number, typed, change, statements, needed, ended }
     }
 }
 
@@ -98,6 +101,12 @@ impl Block {
     /// The same, unlike that of other processes, too: of statements that are kept.
     pub(crate) fn label(&self) -> Arc<str> {
         format!("{}.{}", self.number, *STARTED).into()
+    }
+
+    /// What its next statement is called, which `author` runs: by the session's number as all see it.
+    pub(crate) fn name_statement(&self, author: &Author) -> Arc<str> {
+        let number = self.typed.fetch_add(1, Relaxed) + 1;
+        statement_name(author.session.unwrap_or(self.number), number)
     }
 
     /// Has somebody be told of the session's end.

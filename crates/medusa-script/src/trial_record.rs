@@ -13,6 +13,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
+use crate::chunk::STATEMENT;
 use crate::error::ScriptError;
 use crate::recipe::{Files, Recipe, Statement};
 use crate::require::Sources;
@@ -43,6 +44,9 @@ pub(crate) struct TrialRecord {
     /// How many those are.
     #[serde(default)]
     saved_count: usize,
+    /// The names of those, one for each.
+    #[serde(default)]
+    names: Vec<String>,
     /// The sessions that those were of, one for each.
     #[serde(default)]
     sessions: Vec<Option<String>>,
@@ -77,6 +81,7 @@ impl TrialRecord {
             on_trial: texts(on_trial),
             confirmed: texts(&confirmed.files()),
             statements: all.iter().map(|one| one.source.to_string()).collect(),
+            names: all.iter().map(|one| one.name.to_string()).collect(),
             sessions: all.iter().map(|one| one.session.as_deref().map(str::to_owned)).collect(),
             files: all.iter().map(|one| texts(&one.files)).collect(),
             saved: texts(&confirmed.saved),
@@ -105,10 +110,12 @@ impl TrialRecord {
     /// What makes the generation before it.
     fn recipe(self, root: &Path) -> Option<Recipe> {
         let sources = Sources::recorded(root.to_owned(), files(self.confirmed));
+        let names = self.names.into_iter().chain(std::iter::repeat_with(|| STATEMENT.to_owned()));
         let sessions = self.sessions.into_iter().chain(std::iter::repeat(None));
         let read = self.files.into_iter().chain(std::iter::repeat(BTreeMap::new()));
-        let statements = self.statements.into_iter().zip(sessions).zip(read);
-        let statements = statements.map(|((source, session), read)| Statement {
+        let statements = self.statements.into_iter().zip(names).zip(sessions).zip(read);
+        let statements = statements.map(|(((source, name), session), read)| Statement {
+            name: Arc::from(name),
             session: session.map(Arc::from),
             source: Arc::from(source),
             files: files(read),
@@ -277,6 +284,7 @@ mod tests {
         let sources = Sources::recorded(state.path().to_owned(), files("old"));
         let recipe = Recipe::new(Arc::new(sources))
             .then_all(["a", "b"].map(|source| Statement {
+                name: format!("statement-7/{source}").into(),
                 session: Some("7".into()),
                 source: source.into(),
                 files: files(source),

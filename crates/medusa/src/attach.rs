@@ -370,6 +370,9 @@ impl<'a> Attached<'a> {
             Err(failure) => {
                 self.state.is_open = failure.open;
                 self.terminal.print(&failure.message, &mut self.out);
+                if let Some(statements) = failure.statements {
+                    self.terminal.recall(statements, &mut self.out);
+                }
             }
         }
         self.ask();

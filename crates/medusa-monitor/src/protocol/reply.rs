@@ -294,13 +294,16 @@ pub struct Failure {
     /// What it had published before that, the first one first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<PublishedInfo>,
+    /// The statements of a change that was begun, and is given up as it could not be committed: as one, to be run again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statements: Option<String>,
 }
 
 impl Failure {
     /// A failure that more lines would not cure.
     pub fn new(message: impl Into<String>) -> Self {
-        let (incomplete, open, generation, report, earlier) = Default::default();
-        Self { message: message.into(), incomplete, open, generation, report, earlier }
+        let (incomplete, open, generation, report, earlier, statements) = Default::default();
+        Self { message: message.into(), incomplete, open, generation, report, earlier, statements }
     }
 }
 

@@ -202,6 +202,9 @@ impl<'a, C: Control> Prompt<'a, C> {
             Some(Err(failure)) => {
                 self.state.is_open = failure.open;
                 self.terminal.print(&failure.message, &mut self.out);
+                if let Some(statements) = failure.statements {
+                    self.terminal.recall(statements, &mut self.out);
+                }
             }
             None => self.terminal.print("interrupted", &mut self.out),
         }

@@ -126,6 +126,8 @@ pub struct Terminal {
     prompt: String,
     line: Line,
     history: History,
+    /// What is added to it when what runs is over.
+    recalled: Option<String>,
     /// The number of the entry that is shown, and what was typed before.
     browsed: Option<(usize, String)>,
     search: Search,
@@ -185,6 +187,7 @@ impl Terminal {
             prompt: String::new(),
             line: Line::default(),
             history,
+            recalled: None,
             browsed: None,
             search: Search::default(),
             below: Vec::new(),
@@ -286,6 +289,15 @@ impl Terminal {
         }
     }
 
+    /// Has the next prompt have a text for the last that was typed.
+    pub fn recall(&mut self, text: String, out: &mut Vec<u8>) {
+        self.print(
+            "* what was begun is given up: its statements are the last entry of the history, as one",
+            out,
+        );
+        self.recalled = Some(text);
+    }
+
     /// Asks for a statement. One that is asked for already goes on, behind the new prompt.
     pub fn prompt(&mut self, prompt: &str, out: &mut Vec<u8>) {
         let prompt = prompt.get(..prompt.floor_char_boundary(MAX_PROMPT)).unwrap_or_default();
@@ -299,6 +311,7 @@ impl Terminal {
                 if self.submitted {
                     self.history.add(&text);
                 }
+                self.history.add(&self.recalled.take().unwrap_or_default());
                 self.forget();
                 self.begin(out);
             }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::command_table::CommandTable;
 use super::history::of_session;
 use crate::call_site::fail;
+use crate::chunk::is_statement;
 use crate::context::MainContext;
 use crate::counted::some_of;
 use crate::docs::{Class, Item, session_item};
@@ -122,7 +123,7 @@ fn lines_of(line: &Line, found: &ProbedLines) -> Result<Option<String>, String> 
     if found.files > 0 {
         return Err(format!("{file} has no code in line {number} or below it"));
     }
-    if file == "statement" {
+    if is_statement(file.as_bytes()) {
         let why = "what was typed at a prompt has no lines that last: save() it, and name its file in live/";
         return Err(why.to_owned());
     }

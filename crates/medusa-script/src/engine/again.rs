@@ -15,7 +15,6 @@ use super::EngineThread;
 use crate::error::ScriptError;
 use crate::inline::Call;
 use crate::main_vm::{MainVm, ReplayedSessions};
-use crate::places::STATEMENT;
 use crate::recipe::{Gaps, Recipe, Statement};
 use crate::require::Sources;
 use crate::transaction::{Block, ProgressSender, Transaction, tells};
@@ -83,10 +82,10 @@ impl EngineThread {
         let sources = Sources::recorded(self.program.root.clone(), recipe.files());
         let ((vm, calls), transaction) = self.run(author, events, sources).await?;
         let mut sessions = ReplayedSessions::default();
-        for Statement { session, source, files } in recipe.statements() {
+        for Statement { name, session, source, files } in recipe.statements() {
             transaction.replay(files);
             let session = sessions.get(&vm, session)?;
-            let again = vm.run_statement(&transaction, &session, STATEMENT, &source).await;
+            let again = vm.run_statement(&transaction, &session, &format!("={name}"), &source).await;
             again.map_err(|error| error.showing(vm.sources()))?;
         }
         Ok(((vm, calls), transaction))

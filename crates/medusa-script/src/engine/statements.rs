@@ -9,7 +9,6 @@ use super::again::ABORT;
 use super::{Engine, EngineThread, Evaluated, SessionHandle};
 use crate::error::ScriptError;
 use crate::main_vm::Ran;
-use crate::places::STATEMENT;
 use crate::print;
 use crate::recipe::{Files, Statement};
 use crate::transaction::{Block, ProgressSender, Transaction};
@@ -46,27 +45,33 @@ impl EngineThread {
             // Of a statement that was dropped, and could not be told of its end.
             block.statements.lock().clear();
         }
+        let name = block.name_statement(&author);
         let transaction =
             Transaction::of_statement(Arc::clone(&self.live), author, events, Arc::clone(block));
         let load = self.live.site().loaded;
         block.tell_end(&self.session_ended);
-        let run = vm.run_statement(&transaction, &names, STATEMENT, source).await;
+        let run = vm.run_statement(&transaction, &names, &format!("={name}"), source).await;
+        let mut given_up = None;
         if run.is_err() && base.is_some() && !block.is_open() {
             // What was begun could not be committed.
-            block
-                .statements
-                .lock()
-                .push(Statement { session: None, source: ABORT.into(), files: Files::default() }, false);
+            given_up = block.statements.lock().as_one();
+            let (name, files) = (Arc::clone(&name), Files::default());
+            let abort = Statement { name, session: None, source: ABORT.into(), files };
+            block.statements.lock().push(abort, false);
             self.note_made(block, base, &[]);
         }
         let (published, made) = (transaction.all_published(), transaction.made());
         let ran = match run {
             Ok(ran) => ran,
-            Err(error) => return Err(error.showing(vm.sources()).having_published(published)),
+            Err(error) => {
+                return Err(error.showing(vm.sources()).of_own(&name).telling(published, given_up));
+            }
         };
         self.vms.follow();
         let is_part = base.is_some() || !made.is_empty() || block.is_open();
-        remember(block, load, source, transaction.files_read(), &ran, is_part);
+        let statement =
+            Statement { name, session: None, source: source.into(), files: transaction.files_read() };
+        remember(block, load, statement, &ran, is_part);
         if !block.is_open() {
             self.note_made(block, base, &made);
         }
@@ -76,24 +81,24 @@ impl EngineThread {
 
 /// Remembers a statement, for when its generation is made again: with those that make it if it `is_part` of a change, or has changed
 /// anything, and else for those that may need what it has left.
-fn remember(block: &Block, load: u64, source: &str, files: Files, ran: &Ran, is_part: bool) {
+fn remember(block: &Block, load: u64, statement: Statement, ran: &Ran, is_part: bool) {
     let has_value = ran.values.get(1).is_some_and(|value| !value.is_nil());
+    let session = (ran.uses || ran.leaves || has_value).then(|| block.label());
+    let statement = Statement { session, ..statement };
     let mut needed = block.needed.lock();
     if !is_part && !ran.assigned {
         if ran.leaves || has_value {
-            needed.note(load, source, ran.leaves, ran.uses);
+            needed.note(load, statement, ran.leaves, ran.uses);
         }
         return;
     }
     let mut statements = block.statements.lock();
     if ran.uses {
-        for source in needed.take(load) {
-            statements
-                .push(Statement { session: Some(block.label()), source, files: Files::default() }, true);
+        for statement in needed.take(load) {
+            statements.push(statement, true);
         }
     } else if has_value {
         needed.forget_values(false);
     }
-    let session = (ran.uses || ran.leaves || has_value).then(|| block.label());
-    statements.push(Statement { session, source: source.into(), files }, ran.assigned || ran.leaves);
+    statements.push(statement, ran.assigned || ran.leaves);
 }

@@ -99,7 +99,7 @@ impl MainVm {
         timers.set_vm(&vm);
         let requests = Requests::new(vm.lua())?;
         functions.set_requests(requests.clone());
-        let statement = load(vm.lua(), include_str!("../statement.luau"), "=statement", None)?;
+        let statement = load(vm.lua(), include_str!("../statement.luau"), "=names", None)?;
         let names = names_over(vm.lua(), &vm.lua().globals())?;
         main_script::install_in_script(&names)?;
         let commands = main_script::commands(vm.lua())?;

@@ -12,9 +12,8 @@ use mlua::chunk::Compiler;
 use mlua::{Function, Lua, MultiValue, Table, Value};
 
 use super::MainVm;
-use crate::chunk::load;
+use crate::chunk::{STATEMENT, load};
 use crate::error::ScriptError;
-use crate::places::STATEMENT;
 use crate::syntax::{Locals, TokenKind, locals, tokens};
 use crate::transaction::Block;
 
@@ -172,8 +171,7 @@ pub fn incomplete(source: &str) -> Option<ScriptError> {
     if compiler.compile(format!("return {source}")).is_ok() {
         return None;
     }
-    let file = STATEMENT.trim_start_matches('=');
-    let message = format!("{file}:{}", message.trim_start_matches(':'));
+    let message = format!("{STATEMENT}:{}", message.trim_start_matches(':'));
     Some(ScriptError::from_lua(&mlua::Error::SyntaxError { message, incomplete_input: true }))
 }
 

@@ -7,6 +7,8 @@ use std::slice;
 
 use mlua::ffi;
 
+use crate::chunk::file_of;
+
 /// The line of the script that runs: `site.luau:12`.
 pub(super) unsafe fn place(state: *mut ffi::lua_State) -> String {
     // SAFETY: as `interrupt`; what is pushed is taken off again.
@@ -61,8 +63,7 @@ unsafe fn scripts_level(state: *mut ffi::lua_State) -> c_int {
             if ffi::lua_getinfo(state, level, c"s".as_ptr(), &raw mut frame) == 0 || frame.source.is_null() {
                 break;
             }
-            let source = CStr::from_ptr(frame.source);
-            if source.to_bytes().starts_with(b"@") || source == c"=statement" {
+            if file_of(CStr::from_ptr(frame.source).to_bytes()).is_some() {
                 return level;
             }
         }

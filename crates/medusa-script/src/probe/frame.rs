@@ -14,6 +14,7 @@ use medusa_proto::shown::Escaped;
 use mlua::ffi;
 
 use super::snapshot::{Copied, CopiedTable, Snapshot};
+use crate::chunk::file_of;
 use crate::counted::shown_bytes;
 use crate::print::MAX_SHOWN;
 use crate::request::Requests;
@@ -255,10 +256,7 @@ impl Copy<'_> {
             if ffi::lua_getinfo(self.state, -1, c"s".as_ptr(), &raw mut info) == 0 || info.source.is_null() {
                 return "function".to_owned();
             }
-            let source = CStr::from_ptr(info.source).to_bytes();
-            let file =
-                source.strip_prefix(b"@").or_else(|| (source == b"=statement").then_some(b"statement"));
-            match file {
+            match file_of(CStr::from_ptr(info.source).to_bytes()) {
                 Some(file) => format!("function {}:{}", shown_bytes(file, MAX_SHOWN), info.linedefined),
                 None => "function".to_owned(),
             }

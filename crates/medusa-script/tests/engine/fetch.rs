@@ -90,7 +90,7 @@ fn errors_can_be_caught_and_hold_no_secrets() {
     let server = Server::start("", &[]);
     let error = server.value(&format!(
         "local ok, why = pcall(medusa.fetch, 'http://{addr}/a?key=secret', {{ bearer = 'secret' }})
-        return `{{ok}} {{why}}`"
+        return `{{ok}} {{(string.gsub(why, '^statement%-%d+/1', 'statement'))}}`"
     ));
     assert_eq!(
         error,

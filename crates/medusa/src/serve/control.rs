@@ -122,7 +122,15 @@ impl Controls {
 
 fn failure(error: &ScriptError) -> Failure {
     let (generation, report, earlier) = last_of(error.published());
-    Failure { incomplete: error.is_incomplete(), generation, report, earlier, ..Failure::new(error.render()) }
+    let statements = error.given_up().map(str::to_owned);
+    Failure {
+        incomplete: error.is_incomplete(),
+        generation,
+        report,
+        earlier,
+        statements,
+        ..Failure::new(error.render())
+    }
 }
 
 /// What was published last, and before.

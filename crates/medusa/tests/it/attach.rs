@@ -225,3 +225,34 @@ fn without_a_terminal_statements_are_run_until_one_fails() {
     let done = MEDUSA.run_reading(["attach", "--state", state], "print(a)\nif a then");
     assert_eq!((done.status.code(), &*done.stdout), (Some(1), "1\n"), "{done}");
 }
+
+#[test]
+fn what_is_given_up_can_be_run_again_without_typing_it() {
+    let seat = Seat::take("tmux-256color");
+    let tmux = &seat.tmux;
+    let enter = |statement: &str, prompt: &str| {
+        tmux.write(statement);
+        tmux.press(["Enter"]);
+        wait::until(statement, || {
+            let screen = tmux.screen();
+            let typed = screen.iter().any(|line| line.ends_with(statement));
+            (typed && screen.last().is_some_and(|last| last == prompt)).then_some(())
+        });
+    };
+    enter("begin()", "begun>");
+    enter("local text = 'again'", "begun>");
+    enter("web.mounts", "begun>");
+    enter("web:mount('/x', function() return text end)", "begun>");
+    seat.server.eval("web:mount('/theirs', print)");
+    enter("commit()", ">");
+    let said =
+        |part: &str| assert!(tmux.screen().iter().any(|line| line.contains(part)), "{:?}", tmux.screen());
+    said("commit: this change was begun on generation 1,");
+    said("* what was begun is given up: its statements are the last entry");
+    tmux.press(["C-l", "Up"]);
+    tmux.expect(&["> begin()", ". local text = 'again'", ". web:mount('/x', function() return text end)"]);
+    tmux.press(["Enter"]);
+    wait::until("it is begun", || tmux.screen().last().is_some_and(|last| last == "begun>").then_some(()));
+    enter("commit()", ">");
+    assert_eq!(seat.server.get("/x").text(), "again");
+}

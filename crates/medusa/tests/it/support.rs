@@ -44,6 +44,14 @@ pub(crate) fn is_drawn_anew(tmux: &Tmux) {
     }
 }
 
+/// A text in which no statement has a number: they are those of sessions, of which tests have many.
+pub(crate) fn unnumbered(text: &str) -> String {
+    let mut parts = text.split("statement-");
+    let first = parts.next().unwrap_or_default().to_owned();
+    let rest = parts.map(|part| part.trim_start_matches(|c: char| c.is_ascii_digit() || c == '/'));
+    rest.fold(first, |text, part| text + "statement" + part)
+}
+
 /// A statement that shows what comes for as long as it runs, as lines of JSON.
 pub(crate) struct Watching(Lines<BufReader<UnixStream>>);
 

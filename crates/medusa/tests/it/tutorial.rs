@@ -7,7 +7,7 @@ use medusa_proto::progress::TaskProgress;
 use medusa_testkit::{Server, Site, wait};
 use serde_json::json;
 
-use super::support::start;
+use super::support::{start, unnumbered};
 
 const TUTORIAL: &str = include_str!("../../../../docs/tutorial.md");
 
@@ -33,8 +33,9 @@ fn steps() -> Vec<(&'static str, String)> {
     steps
 }
 
-/// A text without its times.
+/// A text without its times, and without the numbers of statements.
 fn timeless(text: &str) -> String {
+    let text = unnumbered(text);
     let mut words: Vec<_> = text.split_inclusive([' ', '\n']).map(str::to_owned).collect();
     for at in 1..words.len() {
         let is_unit = ["µs", "ms"].iter().any(|unit| words[at].starts_with(unit));
