@@ -7,7 +7,6 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
 
 use medusa_monitor::protocol::PublishedInfo;
 use medusa_proto::shown::push_cut;

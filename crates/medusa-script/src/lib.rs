@@ -79,4 +79,5 @@ mod worker;
 pub use engine::{Address, Engine, Evaluated, Loaded, Program, ProgramSource, SessionHandle, check};
 pub use error::ScriptError;
 pub use main_vm::incomplete;
+pub use syntax::OpenText;
 pub use transaction::ProgressSender;

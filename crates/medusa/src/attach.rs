@@ -20,12 +20,12 @@ use medusa_monitor::protocol::{MAX_REQUEST, Reply};
 use medusa_monitor::terminal::{Action, COMPLETE_WITHIN, Terminal, TerminalKind};
 use medusa_monitor::{CallError, Client, Completion, Done, Failure, OnTrial, Op, PromptState, Requests};
 use medusa_proto::with_causes;
-use medusa_script::incomplete;
+use medusa_script::{OpenText, incomplete};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
 
-use crate::remote::{Remote, show};
+use crate::remote::{Remote, note_open, show, tell};
 use crate::term;
 use keep::Keep;
 use raw::RawMode;
@@ -58,31 +58,38 @@ pub(crate) fn attach(remote: &Remote, person: Person) -> Result<(), String> {
 fn run_all(remote: &Remote) -> Result<(), String> {
     let mut client = remote.connect()?;
     let (mut stdin, mut source) = (io::stdin().lock(), String::new());
-    let mut lacks = None;
+    let (mut lines, mut looks_at, mut is_open) = (OpenText::default(), 0, false);
     loop {
-        let room = (MAX_REQUEST - source.len().min(MAX_REQUEST)) as u64 + 1;
+        let (before, room) = (source.len(), (MAX_REQUEST - source.len().min(MAX_REQUEST)) as u64 + 1);
         let read = stdin.by_ref().take(room).read_line(&mut source);
-        if read.map_err(|error| format!("cannot read standard input: {error}"))? == 0 {
-            return lacks.map_or(Ok(()), Err);
-        }
+        let is_end = read.map_err(|error| format!("cannot read standard input: {error}"))? == 0;
         if source.trim().is_empty() {
+            if is_end {
+                note_open(is_open);
+                return Ok(());
+            }
             source.clear();
             continue;
         }
-        // The server need not see each line of a long one.
-        lacks = incomplete(&source).map(|error| error.render());
-        if lacks.is_some() && source.len() < MAX_REQUEST {
+        // The compiler need not see each line of a long one, and the server none. But what is wrong may look as if it was open.
+        let is_whole = is_end || source.len() >= MAX_REQUEST;
+        let has_more = lines.take(source.get(before..).unwrap_or_default()) && source.len() < looks_at;
+        if has_more && !is_whole {
             continue;
         }
+        looks_at = 2 * source.len();
+        match incomplete(&source) {
+            Some(error) if is_end => return Err(error.render()),
+            Some(_) if !is_whole => continue,
+            _ => {}
+        }
         match client.call(&Op::Eval { source: source.clone() }, show) {
-            Ok(done) => {
-                if let Some(value) = done.value {
-                    term::answer(value);
-                }
+            Err(CallError::Failed(failure)) if failure.incomplete && !is_whole => {}
+            result => {
+                is_open = tell(result)?;
                 source.clear();
+                (lines, looks_at) = (OpenText::default(), 0);
             }
-            Err(CallError::Failed(failure)) if failure.incomplete => lacks = Some(failure.message),
-            Err(error) => return Err(with_causes(&error)),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::iter;
 use std::path::PathBuf;
 
 use medusa_monitor::protocol::MAX_REQUEST;
-use medusa_monitor::{CallError, Client, ConnectError, Done, Killed, Op};
+use medusa_monitor::{CallError, Client, ConnectError, Done, Failure, Killed, Op};
 use medusa_proto::progress::TaskProgress;
 use medusa_proto::with_causes;
 
@@ -39,14 +39,8 @@ impl Remote {
             Some(statement) if statement != "-" => statement,
             _ => read_statement()?,
         };
-        let done = self.call(&Op::Eval { source })?;
-        done.reports_beside_value().for_each(term::note);
-        if let Some(value) = done.value {
-            term::answer(value);
-        }
-        if done.open {
-            term::note("begin() without commit(): what it changed is given up");
-        }
+        let is_open = tell(self.connect()?.call(&Op::Eval { source }, show))?;
+        note_open(is_open);
         Ok(())
     }
 
@@ -151,6 +145,30 @@ impl Remote {
             client.call(&Op::Hello { reason }, show).map_err(|error| with_causes(&error))?;
         }
         Ok(client)
+    }
+}
+
+/// Tells what came of a statement: what it published, and its value. Whether it has left anything begun.
+pub(crate) fn tell(result: Result<Done, CallError>) -> Result<bool, String> {
+    match result {
+        Ok(done) => {
+            done.reports_beside_value().for_each(term::note);
+            done.value.into_iter().for_each(term::answer);
+            Ok(done.open)
+        }
+        Err(error) => {
+            if let CallError::Failed(Failure { report: Some(report), .. }) = &error {
+                term::note(report);
+            }
+            Err(with_causes(&error))
+        }
+    }
+}
+
+/// Says what becomes of that when the session is over.
+pub(crate) fn note_open(is_open: bool) {
+    if is_open {
+        term::note("begin() without commit(): what it changed is given up");
     }
 }
 

@@ -6,16 +6,19 @@
 //! - [`mod@blocks`]: where blocks begin and end;
 //! - [`chain`]: what the cursor is behind;
 //! - [`functions`]: a function's parameters, and the line it ends in;
-//! - [`mod@locals`]: what a statement declares for itself.
+//! - [`mod@locals`]: what a statement declares for itself;
+//! - [`open_text`]: whether anything is open at the end of a text that comes line by line.
 
 mod blocks;
 mod chain;
 mod functions;
 mod locals;
+mod open_text;
 
 pub(crate) use chain::{Chain, ChainRoot, ChainStep, Key, Spot, spot};
 pub(crate) use functions::{last_line, parameters};
 pub(crate) use locals::{Locals, locals};
+pub use open_text::OpenText;
 
 /// The kind of a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

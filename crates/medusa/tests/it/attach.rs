@@ -4,7 +4,7 @@ use std::fs;
 
 use medusa_testkit::{Server, Site, Tmux, wait};
 
-use super::support::{MEDUSA, is_drawn_anew, start, web};
+use super::support::{MEDUSA, is_drawn_anew, start, unnumbered, web};
 
 /// A person at the prompt of a server, whose shell says afterwards how it ended.
 struct Seat {
@@ -222,6 +222,20 @@ fn without_a_terminal_statements_are_run_until_one_fails() {
     );
     assert_eq!((done.status.code(), &*done.stdout), (Some(1), "1\n2\n2\n"), "{done}");
     assert!(done.stderr.contains("statement:1: no"), "{done}");
+    // What was published is told as `medusa eval` tells it, also of what fails then.
+    let statements = "web:mount('/x', print)\nbegin()\nweb:mount('/y', print) commit() error('no')\n";
+    let done = MEDUSA.run_reading(["attach", "--state", state], statements);
+    assert!(done.stdout.starts_with("Mount \"/x\"") && !done.stdout.contains("generation"), "{done}");
+    let told: Vec<_> = done.stderr.lines().filter_map(|line| line.split_once("  (")).collect();
+    assert_eq!(
+        told.iter().map(|(line, _)| *line).collect::<Vec<_>>(),
+        ["medusa: generation 2: + /x", "medusa: generation 3: + /y"],
+        "{done}"
+    );
+    let one = MEDUSA.run(["eval", "--state", state, "begin() web:mount('/z', print)"]);
+    let same = MEDUSA.run_reading(["attach", "--state", state], "begin() web:mount('/z', print)\n");
+    assert_eq!((unnumbered(&one.stdout), &one.stderr), (unnumbered(&same.stdout), &same.stderr));
+    assert!(one.stderr.contains("begin() without commit()"), "{one}");
     let done = MEDUSA.run_reading(["attach", "--state", state], "print(a)\nif a then");
     assert_eq!((done.status.code(), &*done.stdout), (Some(1), "1\n"), "{done}");
 }
