@@ -6,11 +6,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::c_void;
+use std::fs;
+use std::path::{Component, Path};
 
 use medusa_monitor::Completion;
 use medusa_monitor::terminal::Candidate;
+use medusa_site::HttpServer;
 use mlua::{Lua, Table, Value};
 
+use crate::context::MainContext;
 use crate::docs::{Class, Item};
 use crate::places::Places;
 use crate::reference::lookup;
@@ -58,6 +62,13 @@ impl CompletionScope<'_> {
                 from -= prefix.len();
                 topics(prefix, &mut found);
             }
+            Spot::Text { prefix, function } => {
+                from -= prefix.len();
+                let known = self.follow(&function);
+                if let Some(signature) = known.and_then(|known| signature_of(&known, &items)) {
+                    self.texts(signature, prefix, &mut found);
+                }
+            }
             Spot::Global { prefix } => {
                 from -= prefix.len();
                 self.globals(prefix, &items, &mut found);
@@ -94,6 +105,30 @@ impl CompletionScope<'_> {
         let candidates = found.into_iter().take(MAX_CANDIDATES);
         let candidates = candidates.map(|(text, about)| Candidate { text, about }).collect();
         Completion { from, candidates }
+    }
+
+    /// What may be the first argument of a function, where that is a text: patterns of mounts, and what is below the script's
+    /// folder.
+    fn texts(&self, signature: &str, prefix: &str, found: &mut Found) {
+        if signature.starts_with("(pattern: string) ->") {
+            let Ok(context) = MainContext::of(self.lua) else { return };
+            for mount in context
+                .live
+                .site()
+                .parts
+                .all::<HttpServer>()
+                .flat_map(|server| server.definition.mounts.values())
+            {
+                let pattern = mount.pattern.to_string();
+                if pattern.starts_with(prefix) && found.len() <= MAX_CANDIDATES {
+                    found.insert(pattern, mount.origin.to_string());
+                }
+            }
+        } else if signature.starts_with("(file: string)") {
+            add_paths(self.places.sources.root(), prefix, Some(".luau"), found);
+        } else if signature.starts_with("(root: string,") {
+            add_paths(self.places.sources.root(), prefix, None, found);
+        }
     }
 
     fn globals(&self, prefix: &str, items: &HostItems, found: &mut Found) {
@@ -245,6 +280,29 @@ fn topics(prefix: &str, found: &mut Found) {
     }
     for class in lookup::classes().filter(|class| class.name.starts_with(prefix)) {
         found.insert(class.name.to_owned(), class.doc.lines().next().unwrap_or_default().to_owned());
+    }
+}
+
+/// The folders that may stand there, and the files that end so.
+fn add_paths(root: &Path, prefix: &str, ending: Option<&str>, found: &mut Found) {
+    let (folder, name) = prefix.rsplit_once('/').unwrap_or(("", prefix));
+    let mut parts = Path::new(folder).components();
+    if prefix.starts_with('/') || !parts.all(|part| matches!(part, Component::Normal(_))) {
+        return;
+    }
+    let Ok(entries) = fs::read_dir(root.join(folder)) else { return };
+    for entry in entries.take(MAX_SEEN).flatten() {
+        let Ok(file) = entry.file_name().into_string() else { continue };
+        let is_plain = file.len() <= MAX_NAME && !file.starts_with('.') && !file.contains(['"', '\'', '\\']);
+        if !is_plain || !file.starts_with(name) || found.len() > MAX_CANDIDATES {
+            continue;
+        }
+        let path = if folder.is_empty() { file } else { format!("{folder}/{file}") };
+        if entry.path().is_dir() {
+            found.insert(path + "/", "folder".to_owned());
+        } else if ending.is_some_and(|ending| path.ends_with(ending)) {
+            found.insert(path, "file".to_owned());
+        }
     }
 }
 

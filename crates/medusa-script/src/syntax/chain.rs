@@ -51,6 +51,8 @@ pub(crate) enum Spot<'a> {
     Member { prefix: &'a str, of: Chain<'a>, at: usize, colon: bool },
     /// A topic of `help`.
     Topic { prefix: &'a str },
+    /// A text that is the first argument of a function.
+    Text { prefix: &'a str, function: Chain<'a> },
     /// Nothing that is known of.
     Nothing,
 }
@@ -60,7 +62,7 @@ pub(crate) fn spot(text: &str) -> Spot<'_> {
     let words = tokens(text);
     let Some((last, before)) = words.split_last() else { return Spot::Global { prefix: "" } };
     if last.kind == TokenKind::Unfinished {
-        return topic(last, before).unwrap_or(Spot::Nothing);
+        return in_text(last, before).unwrap_or(Spot::Nothing);
     }
     let (prefix, before) = match last.kind {
         TokenKind::Name | TokenKind::Keyword if last.end() == text.len() => (last.text, before),
@@ -83,15 +85,17 @@ pub(crate) fn spot(text: &str) -> Spot<'_> {
     }
 }
 
-/// `help("` and what comes behind that.
-fn topic<'a>(last: &Token<'a>, before: &[Token<'a>]) -> Option<Spot<'a>> {
+/// `help("`, `web:find("`, and what comes behind that.
+fn in_text<'a>(last: &Token<'a>, before: &[Token<'a>]) -> Option<Spot<'a>> {
     let prefix = last.text.strip_prefix(['"', '\''])?;
-    let is_help = match before {
-        [.., help, open] if open.is_symbol("(") => help.is(TokenKind::Name, "help"),
-        [.., help] => help.is(TokenKind::Name, "help"),
-        [] => false,
+    let called = match before {
+        [called @ .., open] if open.is_symbol("(") => called,
+        called => called,
     };
-    is_help.then_some(Spot::Topic { prefix })
+    if called.last()?.is(TokenKind::Name, "help") {
+        return Some(Spot::Topic { prefix });
+    }
+    Some(Spot::Text { prefix, function: chain(called)? })
 }
 
 /// The function whose table of options is open.
@@ -242,6 +246,27 @@ mod tests {
             "x = 3 .y",
             "].x",
         ] {
+            assert_eq!(spot(text), Spot::Nothing, "{text}");
+        }
+    }
+
+    #[test]
+    fn texts_belong_to_their_function() {
+        for (text, expected) in
+            [("web:find(\"GET /h", "GET /h"), ("x = web:find '", ""), ("f(web:find('/a", "/a")]
+        {
+            match spot(text) {
+                Spot::Text { prefix, function } => {
+                    assert_eq!(
+                        (prefix, function.steps),
+                        (expected, vec![ChainStep::Member("find")]),
+                        "{text}"
+                    );
+                }
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+        for text in ["web:find(a, '", "x = '", "web:find(`", "web:find([[", "f() .. '"] {
             assert_eq!(spot(text), Spot::Nothing, "{text}");
         }
     }

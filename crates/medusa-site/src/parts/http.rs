@@ -268,6 +268,11 @@ impl HttpServer {
         PartId { kind: &KIND, name: name.into() }
     }
 
+    /// Names its mount of this pattern.
+    pub fn mount_id(&self, pattern: &Pattern) -> Option<MountId> {
+        self.definition.mounts.get(pattern).map(|mount| MountId::new(&self.id, mount))
+    }
+
     /// Names its mounts.
     pub fn mount_ids(&self) -> impl Iterator<Item = MountId> {
         self.definition.mounts.values().map(|mount| MountId::new(&self.id, mount))

@@ -181,3 +181,25 @@ fn what_is_wrapped_lives_and_ends_with_its_wrapper() {
     assert_eq!(main.expect_close(1001), "reloading");
     [&mut file, &mut wrapped].into_iter().for_each(goes_on);
 }
+
+#[test]
+fn a_mount_is_found_by_its_pattern() {
+    let server = start(&web(
+        "web:mount('/hello', function() return 'old' end) web:mount('GET /hello/{name}', function() return 'name' end)",
+    ));
+    assert_eq!(server.eval("web:find('/hello')"), server.eval("web.mounts[1]"));
+    server.eval("web:find('/hello'):replace(function() return 'new' end)");
+    assert_eq!(server.get("/hello").text(), "new");
+    server.eval("web:find(\"GET /hello/{name}\"):remove()");
+    assert_eq!(server.get("/hello/x").status, 404);
+    assert_eq!(server.eval("web:find('GET /hello')"), "nil");
+    for (statement, why) in [
+        ("web:find('hello')", "statement:1: "),
+        ("web:find()", "find: the pattern must be a string like"),
+        ("web:find('/hello', 1)", "server:find(pattern) takes"),
+        ("web.find('/hello')", "find"),
+    ] {
+        let told = server.command(["eval", statement]).failure(1);
+        assert!(told.contains(why), "{statement}: {told}");
+    }
+}

@@ -238,3 +238,16 @@ fn what_was_taken_back_while_a_statement_ran_on_is_not_saved() {
     let told = other.failure("rollback(4)");
     assert!(told.contains("cannot be made again") && told.contains("generation 3, by the cancel"), "{told}");
 }
+
+#[test]
+fn statements_that_are_run_again_are_called_what_they_were() {
+    let site = web("");
+    let server = start(&site);
+    server.eval("1 + 1");
+    server.eval(&mount("a"));
+    let place = server.eval("web:find('/a').origin");
+    assert!(place.starts_with("statement-"), "{place}");
+    bury(&server);
+    server.command(["rollback", "2"]).success();
+    assert_eq!(server.eval("web:find('/a').origin"), place);
+}

@@ -110,6 +110,11 @@ pub(crate) const SERVER: Class = Class {
                   (`medusa.handler.script`) runs on every core.",
         ),
         main_item(
+            "find",
+            "(pattern: string) -> Mount?",
+            "Its mount of this pattern, as `mount` was given it (`GET /hello` is another than `/hello`); `nil` if it has none.",
+        ),
+        main_item(
             "set_log",
             "(log: LogSink?) -> ()",
             "Gives it another log, or none. Every record is in one of the two: a request that began before the change is in the \
@@ -234,6 +239,11 @@ impl UserData for HttpServer {
                 mount.map(MountValue).map_err(|error| at_place(&at, error))
             }
         });
+        methods.add_method("find", |lua, this, (pattern, rest): (Value, MultiValue)| {
+            no_more(lua, "server:find(pattern)", &rest)?;
+            let pattern = mount::to_pattern(lua, "find", &pattern)?;
+            look_at(lua, &this.0, |server: &site::HttpServer| server.mount_id(&pattern).map(MountValue))
+        });
         methods.add_async_method("remove", |lua, this, rest: MultiValue| {
             remove(&lua, &this.0, REMOVE_SERVER, &rest)
         });
@@ -244,7 +254,8 @@ impl UserData for HttpServer {
 }
 
 /// The error for arguments to a server's `remove`.
-const REMOVE_SERVER: &str = "to take a mount away call `remove` of what `mount` returned; server:remove()";
+const REMOVE_SERVER: &str =
+    "to take a mount away call `remove` of what `mount` returned, or `find`; server:remove()";
 
 /// Reads the argument of `set_log`.
 fn set_log(lua: &Lua, log: Value) -> mlua::Result<Option<Arc<dyn Sink>>> {

@@ -58,7 +58,7 @@ pub(super) fn spec(
     at: &Arc<str>,
 ) -> mlua::Result<MountSpec> {
     no_more(lua, "server:mount(pattern, handler, options)", &rest)?;
-    let pattern = to_pattern(lua, &pattern)?;
+    let pattern = to_pattern(lua, "mount", &pattern)?;
     let handler = to_handler(lua, &handler, at)?;
     let mut options = Options::new(lua, "mount", options)?;
     let body = options.whole("body", 0..)?;
@@ -66,14 +66,17 @@ pub(super) fn spec(
     Ok(MountSpec { pattern, handler, body, origin: Arc::clone(at) })
 }
 
-fn to_pattern(lua: &Lua, value: &Value) -> mlua::Result<Pattern> {
+/// The pattern that a method of a server is given.
+pub(super) fn to_pattern(lua: &Lua, method: &str, value: &Value) -> mlua::Result<Pattern> {
     match value {
         Value::String(text) => text.to_string_lossy().parse().map_err(|error| fail(lua, error)),
         other => {
             let other = show(other);
             Err(fail(
                 lua,
-                format!("mount: the pattern must be a string like \"/path\" or \"GET /path/\", not {other}"),
+                format!(
+                    "{method}: the pattern must be a string like \"/path\" or \"GET /path/\", not {other}"
+                ),
             ))
         }
     }
