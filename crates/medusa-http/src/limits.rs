@@ -135,7 +135,7 @@ limits! {
 
 impl Limits {
     /// The limits as they are, for the operator who asks what a client has run into.
-    pub(crate) fn status(&self) -> Status {
+    pub fn status(&self) -> Status {
         LIMITS
             .iter()
             .fold(Status::new("http.limits", ""), |status, limit| status.field(limit.name, (limit.get)(self)))

@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue, Method};
 use indexmap::IndexMap;
 use medusa_log::Sink;
 use medusa_proto::forwarded::TrustedProxies;
-use medusa_proto::status::Status;
+use medusa_proto::status::{Status, Value};
 
 use crate::counters::{Counters, ServerCounters};
 use crate::handler::{Handler, chain, describe};
@@ -66,6 +66,7 @@ impl Mount {
     /// Describes this mount and its counts.
     pub fn status(&self) -> Status {
         let status = Status::new("mount", self.pattern.to_string()).field("origin", self.origin.to_string());
+        let status = status.maybe("body", self.body.map(Value::Bytes));
         let status = self.under_way.counts().describe(self.counters.describe(status));
         status.child(describe(&self.handler))
     }

@@ -16,7 +16,7 @@ use medusa_monitor::ssh::SshIntake;
 use medusa_net::{Accept, ListenAddr, ListenerId, Workers};
 use medusa_proto::status::Status;
 
-use crate::diff::Difference;
+use crate::diff::{Difference, changes};
 use crate::object::{BoxError, Object, Use};
 
 /// A kind of part.
@@ -181,8 +181,8 @@ pub trait Part: Any + fmt::Debug + Send + Sync {
     }
 
     /// What is different from `before`, the part of its id in whose place it is; at least one thing.
-    fn differences(&self, _before: &Arc<dyn Part>) -> Vec<Difference> {
-        vec![Difference::changed(self.label())]
+    fn differences(&self, before: &Arc<dyn Part>) -> Vec<Difference> {
+        vec![Difference::changed(self.label()).told(changes(&before.status(), &self.status()))]
     }
 
     /// What requests under way hold of it when it has been retired: the status tells how many are held.

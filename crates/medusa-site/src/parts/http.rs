@@ -23,7 +23,7 @@ use medusa_net::{Accept, ListenAddr, ListenerId};
 use medusa_proto::forwarded::TrustedProxies;
 use medusa_proto::status::Status;
 
-use crate::diff::{Difference, Sign};
+use crate::diff::{Difference, MOST_TOLD, Sign, changes};
 use crate::draft::{Draft, DraftError, room};
 use crate::object::{Object, Use};
 use crate::part::{
@@ -311,7 +311,9 @@ impl HttpServer {
             match old.mounts.get(pattern) {
                 None => all.push(Difference::added(pattern.to_string())),
                 Some(known) if !Arc::ptr_eq(known, mount) => {
-                    all.push(Difference::changed(pattern.to_string()));
+                    // Of more it is not told.
+                    let how = (all.len() < MOST_TOLD).then(|| changes(&known.status(), &mount.status()));
+                    all.push(Difference::changed(pattern.to_string()).told(how.flatten()));
                 }
                 Some(_) => {}
             }
@@ -333,15 +335,15 @@ impl HttpServer {
             kept.cloned().collect::<Vec<_>>()
         };
         let settings = [
-            ("log", log(old) != log(new)),
-            ("limits", old.limits != new.limits),
-            ("tls", spoken(old) != spoken(new)),
-            ("trusted_proxies", old.trusted_proxies != new.trusted_proxies),
-            ("hsts", old.hsts != new.hsts),
-            ("security_headers", old.security_headers != new.security_headers),
+            ("log", log(old) != log(new), changes(&log_status(old), &log_status(new))),
+            ("limits", old.limits != new.limits, changes(&old.limits.status(), &new.limits.status())),
+            ("tls", spoken(old) != spoken(new), None),
+            ("trusted_proxies", old.trusted_proxies != new.trusted_proxies, None),
+            ("hsts", old.hsts != new.hsts, changes(&hsts_status(old), &hsts_status(new))),
+            ("security_headers", old.security_headers != new.security_headers, None),
         ];
-        let changed = settings.into_iter().filter(|(_, changed)| *changed);
-        all.extend(changed.map(|(what, _)| Difference::changed(what)));
+        let changed = settings.into_iter().filter(|(_, changed, _)| *changed);
+        all.extend(changed.map(|(what, _, how)| Difference::changed(what).told(how)));
         if all.is_empty() {
             // Written at other places in the script, or its mounts in another order.
             all.push(Difference::changed(self.label()));
@@ -370,6 +372,17 @@ impl HttpServer {
         };
         Refusal { origin: origin(conflict.second.0), source: Box::new(source) }
     }
+}
+
+/// The log of a server, or that it has none.
+fn log_status(server: &ServerDefinition) -> Status {
+    server.log.as_ref().map_or_else(|| Status::new("none", ""), |log| log.status())
+}
+
+/// The same of its field for browsers.
+fn hsts_status(server: &ServerDefinition) -> Status {
+    let value = server.hsts.as_ref().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    Status::new("hsts", value.unwrap_or_else(|| "none".to_owned()))
 }
 
 /// Two mounts that clash.
