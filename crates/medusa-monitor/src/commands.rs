@@ -8,7 +8,7 @@ use crate::identity::Role;
 use crate::protocol::{Killed, Op, TracedBy};
 
 /// The commands that are typed as statements of their own, and the least role that has them.
-pub(crate) const COMMANDS: [(&str, Role); 22] = [
+pub(crate) const COMMANDS: [(&str, Role); 23] = [
     ("approve", Role::Program),
     ("cancel", Role::Operate),
     ("confirm", Role::Operate),
@@ -29,6 +29,7 @@ pub(crate) const COMMANDS: [(&str, Role); 22] = [
     ("sessions", Role::View),
     ("status", Role::View),
     ("stop", Role::Operate),
+    ("timers", Role::View),
     ("top", Role::View),
     ("trace", Role::View),
 ];
@@ -120,6 +121,7 @@ impl Op {
                 Self::Trace { of, n, seconds }
             }
             ("handlers", []) => Self::Handlers,
+            ("timers", []) => Self::Timers,
             ("drain", [generation]) => Self::Drain { generation: number(generation)?, seconds: None },
             ("drain", [generation, seconds]) => {
                 Self::Drain { generation: number(generation)?, seconds: Some(seconds_of(seconds)?) }

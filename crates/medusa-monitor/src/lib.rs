@@ -49,7 +49,7 @@ pub use commands::looks_first;
 pub use identity::{FrontEnd, Identity, Role};
 pub use login_files::LoginFileError;
 pub use news::{News, NewsRoom, OnTrial, PromptState, TrialInfo};
-pub use protocol::{ChangeInfo, Completion, Done, Failure, GenerationInfo, Killed, Op};
+pub use protocol::{ChangeInfo, Completion, Done, Failure, GenerationInfo, Killed, Op, TimerInfo};
 pub use runs::{NoRunId, RunId, RunInfo, RunList};
 pub use session::{Control, Monitor};
 pub use sessions::{Full, MAX_SESSIONS, SessionInfo, Sessions, shown_line};

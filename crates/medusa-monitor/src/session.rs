@@ -60,7 +60,7 @@ pub trait Control: 'static {
 
     /// Does what concerns generations, and what goes on in them: [`Op::Generations`], [`Op::Diff`], [`Op::Explain`],
     /// [`Op::Rollback`], [`Op::Confirm`], [`Op::Cancel`], [`Op::Preview`], [`Op::Approve`], [`Op::Save`], [`Op::Drift`],
-    /// [`Op::Trace`], [`Op::Handlers`], [`Op::Drain`].
+    /// [`Op::Trace`], [`Op::Handlers`], [`Op::Timers`], [`Op::Drain`].
     fn history(
         &self,
         session: &Self::Session,
@@ -328,6 +328,7 @@ impl<C: Control> Session<C> {
             | Op::Drift
             | Op::Trace { .. }
             | Op::Handlers
+            | Op::Timers
             | Op::Drain { .. }) => control.history(&self.state, op, author, events).await,
             Op::Stop => {
                 self.stops.set(true);

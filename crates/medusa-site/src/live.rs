@@ -10,9 +10,9 @@ use arc_swap::ArcSwap;
 use medusa_http::{EndBy, TraceFilter, UseCounts};
 use medusa_log::SinkError;
 use medusa_log::events::EventSinks;
-use medusa_monitor::Sessions;
 use medusa_monitor::classic::ClassicIntake;
 use medusa_monitor::ssh::SshIntake;
+use medusa_monitor::{Sessions, TimerInfo};
 use medusa_net::Workers;
 use medusa_proto::author::{Approval, Author};
 use medusa_proto::status::Status;
@@ -26,8 +26,13 @@ use crate::gate::{Busy, Gate, Pass};
 use crate::history::{Generation, History, HistoryError};
 use crate::in_use::{HandlerState, HandlerUse, HandlerVersion, HandlerVersions};
 use crate::interner::Interner;
+<<<<<<< HEAD
 use crate::part::{Environment, Parts, Place, Prepare, Running};
 use crate::parts::HttpServer;
+=======
+use crate::part::{Environment, Part, Parts, Place, Prepare, Running};
+use crate::parts::{MAX_TIMERS, Timer};
+>>>>>>> ba313552 (monitor: `timers()` lists the timers)
 use crate::pending::{Pending, Trial, TrialError, TrialTerms, Unconfirmed};
 use crate::prepare::{PublishError, bind, check_addresses, prepare};
 use crate::scope::{self, OutOfScope};
@@ -556,6 +561,16 @@ impl Live {
         };
         let wanted = versions.iter().filter(|version| wanted(version));
         wanted.filter_map(|version| version.in_use(state(version))).collect()
+    }
+
+    /// The timers: those that run, then those that are paused, as they are in generations that can be gone back to; at most
+    /// [`MAX_TIMERS`].
+    pub fn timers(&self) -> Vec<TimerInfo> {
+        let (site, history) = (self.site(), self.history.lock());
+        let kept = history.whole().flat_map(|whole| whole.parts.all::<Timer>());
+        let mut seen = HashSet::new();
+        let all = site.parts.all::<Timer>().chain(kept).filter(|timer| seen.insert(timer.id()));
+        all.take(MAX_TIMERS).map(Timer::info).collect()
     }
 
     /// How much is under way on the handlers that each generation has published, of those on which something is.

@@ -24,7 +24,7 @@ use serde_json::{Map, Value};
 
 pub use self::reply::{
     ChangeInfo, Completion, Done, Failure, GenerationInfo, HandlerInfo, PublishedInfo, Reply, Report,
-    SHOWN_OF_CHANGE,
+    SHOWN_OF_CHANGE, TimerInfo,
 };
 use crate::identity::Role;
 use crate::runs::RunId;
@@ -135,6 +135,8 @@ pub enum Op {
     },
     /// List the handlers of all mounts, and what is under way on each.
     Handlers,
+    /// List the timers.
+    Timers,
     /// Have what goes on for long on the handlers of a generation end.
     Drain {
         /// The generation that has published them.
@@ -269,7 +271,8 @@ impl Op {
             | Self::Preview { .. }
             | Self::Drift
             | Self::Trace { .. }
-            | Self::Handlers => Role::View,
+            | Self::Handlers
+            | Self::Timers => Role::View,
             Self::Reopen
             | Self::Reload { .. }
             | Self::Stop
@@ -348,6 +351,7 @@ impl Op {
             Self::Drift => "drift",
             Self::Trace { .. } => "trace",
             Self::Handlers => "handlers",
+            Self::Timers => "timers",
             Self::Drain { .. } => "drain",
             Self::Complete { .. } => "complete",
             Self::Interrupt => "interrupt",
@@ -475,6 +479,7 @@ mod tests {
                 seconds: Some(1.5),
             },
             Op::Handlers,
+            Op::Timers,
             Op::Drain { generation: 8, seconds: Some(0.0) },
             Op::Complete { source: "web:mo".into(), at: 6 },
             Op::Interrupt,

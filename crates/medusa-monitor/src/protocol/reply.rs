@@ -86,6 +86,9 @@ pub struct Done {
     /// The answer to [`Op::Handlers`](super::Op::Handlers).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handlers: Option<Vec<HandlerInfo>>,
+    /// The answer to [`Op::Timers`](super::Op::Timers).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timers: Option<Vec<TimerInfo>>,
     /// The answer to [`Op::Complete`](super::Op::Complete).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion: Option<Box<Completion>>,
@@ -232,6 +235,35 @@ impl fmt::Display for HandlerInfo {
     }
 }
 
+/// A timer, as it is now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TimerInfo {
+    /// The place in the script that made it: `site.luau:40`.
+    pub place: String,
+    /// The seconds from one run to the next.
+    pub every: f64,
+    /// The seconds until its next run; none: it is paused, in a generation that can be gone back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<f64>,
+    /// Its runs so far.
+    pub runs: u64,
+    /// Those of them that have failed.
+    pub failed: u64,
+}
+
+impl fmt::Display for TimerInfo {
+    /// `site.luau:40  every 60 s  next in 12.4 s  9 runs, 1 failed`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { place, every, next, runs, failed } = self;
+        write!(f, "{place}  every {every} s  ")?;
+        match next {
+            Some(next) => write!(f, "next in {next:.1} s")?,
+            None => f.write_str("paused")?,
+        }
+        write!(f, "  {runs} run{}, {failed} failed", if *runs == 1 { "" } else { "s" })
+    }
+}
+
 impl Done {
     /// What it changed, where that is to be told beside the value: what `commit` is worth is that.
     pub fn reports_beside_value(&self) -> impl Iterator<Item = &str> {
@@ -247,9 +279,10 @@ impl Done {
         let generations = self.generations.as_ref().map(|generations| lines(generations));
         let preview = self.preview.as_ref().map(ToString::to_string);
         let handlers = self.handlers.as_ref().map(|handlers| lines(handlers));
+        let timers = self.timers.as_ref().map(|timers| lines(timers));
         let runs = self.runs.as_ref().map(ToString::to_string);
         let value = self.value.or(report).or(sessions).or(generations).or(preview);
-        let value = value.or(handlers).or(runs).or(self.report);
+        let value = value.or(handlers).or(timers).or(runs).or(self.report);
         Self {
             value,
             report: None,
@@ -258,6 +291,7 @@ impl Done {
             generations: None,
             preview: None,
             handlers: None,
+            timers: None,
             runs: None,
             ..self
         }

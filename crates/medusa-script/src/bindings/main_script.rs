@@ -40,6 +40,7 @@ pub(crate) fn commands(lua: &Lua) -> mlua::Result<Table> {
     trace::install(&commands)?;
     probe::install(&commands)?;
     runs::install(&commands)?;
+    timer::install_in_sessions(&commands)?;
     top::install(&commands)?;
     help::install(&commands)?;
     let commands = commands.table();

@@ -2,16 +2,26 @@
 
 use std::time::Duration;
 
+use medusa_monitor::TimerInfo;
 use medusa_proto::author::{Author, Via};
 use medusa_site::{DraftError, Part, PartId, Timer, TimerStage};
+<<<<<<< HEAD
 use mlua::{Function, Lua, MultiValue, Table, UserData, UserDataMethods, Value};
+=======
+use mlua::{Function, Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods};
+>>>>>>> ba313552 (monitor: `timers()` lists the timers)
 use tokio::sync::watch;
 
 use super::site::with_parts;
 use crate::call_site::{fail, origin};
 use crate::context::MainContext;
+<<<<<<< HEAD
 use crate::docs::{Class, Item, main_item};
 use crate::options::{function_argument, no_more, number_argument};
+=======
+use crate::docs::{Class, Item, main_item, session_item};
+use crate::options::no_more;
+>>>>>>> ba313552 (monitor: `timers()` lists the timers)
 use crate::transaction::Transaction;
 
 pub(crate) const DOCS: &[Item] = &[main_item(
@@ -33,6 +43,26 @@ pub(crate) const CLASS: Class = Class {
         "Has the timer not run again, from when the change is published; a run under way finishes. One that is gone already \
          stays so.",
     )],
+};
+
+pub(crate) const TIMERS: Item = session_item(
+    "timers",
+    "() -> { TimerStatus }",
+    "The timers of `medusa.every`: those that run, then those that are paused, as they are in generations that can be gone back \
+     to; at most 1024.",
+);
+
+pub(crate) const STATUS: Class = Class {
+    name: "TimerStatus",
+    doc: "A timer as it is now, from `timers()`.",
+    fields: &[
+        session_item("place", "string", "The place in the script that made it."),
+        session_item("every", "number", "The seconds from one run to the next."),
+        session_item("next", "number?", "The seconds until its next run; `nil` if it is paused."),
+        session_item("runs", "number", "Its runs so far."),
+        session_item("failed", "number", "Those of them that have failed: the log has why."),
+    ],
+    methods: &[],
 };
 
 /// The shortest interval: a timer is not a busy loop.
@@ -57,7 +87,41 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     medusa.set("every", lua.create_async_function(every)?)
 }
 
+<<<<<<< HEAD
 fn check(lua: &Lua, (seconds, run, rest): (Value, Value, MultiValue)) -> mlua::Result<(Duration, Function)> {
+=======
+/// Adds what statements have beside that.
+pub(super) fn install_in_sessions(lua: &Lua, commands: &Table) -> mlua::Result<()> {
+    let timers = lua.create_function(|lua, rest: MultiValue| {
+        no_more(lua, "timers()", &rest)?;
+        let timers = MainContext::of(lua)?.live.timers();
+        Ok(timers.into_iter().map(TimerStatusValue).collect::<Vec<_>>())
+    })?;
+    commands.set("timers", timers)
+}
+
+/// A timer, as it was when it was asked.
+struct TimerStatusValue(TimerInfo);
+
+impl UserData for TimerStatusValue {
+    fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
+        fields.add_field_method_get("place", |_, this| Ok(this.0.place.clone()));
+        fields.add_field_method_get("every", |_, this| Ok(this.0.every));
+        fields.add_field_method_get("next", |_, this| Ok(this.0.next));
+        fields.add_field_method_get("runs", |_, this| Ok(this.0.runs as f64));
+        fields.add_field_method_get("failed", |_, this| Ok(this.0.failed as f64));
+    }
+
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_meta_method("__tostring", |_, this, ()| Ok(this.0.to_string()));
+    }
+}
+
+fn check(
+    lua: &Lua,
+    (seconds, function, rest): (f64, Function, MultiValue),
+) -> mlua::Result<(Duration, Function)> {
+>>>>>>> ba313552 (monitor: `timers()` lists the timers)
     no_more(lua, "medusa.every(seconds, function)", &rest)?;
     let seconds = number_argument(lua, "medusa.every", "the interval", &seconds)?;
     let run = function_argument(lua, "medusa.every", "what it runs", run)?;

@@ -160,11 +160,12 @@ pub(super) const PAGES: &[Page] = &[
             handlers::DRAIN,
             runs::PS,
             runs::KILL,
+            timer::TIMERS,
             top::DOCS,
             trace::DOCS,
             probe::DOCS,
         ],
-        classes: &[handlers::CLASS, runs::CLASS, trace::OPTIONS, probe::OPTIONS],
+        classes: &[handlers::CLASS, runs::CLASS, timer::STATUS, trace::OPTIONS, probe::OPTIONS],
     },
     Page {
         file: "commands.md",

@@ -11,7 +11,9 @@ use mlua::{Table, Value};
 
 use super::pages::PAGES;
 use super::types;
-use crate::bindings::{everywhere, handlers, help_docs, history, main_script, probe, runs, top, trace};
+use crate::bindings::{
+    everywhere, handlers, help_docs, history, main_script, probe, runs, timer, top, trace,
+};
 use crate::docs::{Item, Scope};
 use crate::engine_context::EngineContext;
 use crate::handler_files::Scripts;
@@ -59,7 +61,7 @@ fn what_the_main_script_has_is_what_is_documented() {
         let (vm, _calls) = MainVm::start(&live, &scripts, &sources, None, None).unwrap();
         let mut found = BTreeSet::new();
         paths(&main_script::commands(vm.lua()).unwrap(), "session", &mut found);
-        let others = [handlers::HANDLERS, handlers::DRAIN, runs::PS, runs::KILL, top::DOCS, trace::DOCS, probe::DOCS];
+        let others = [handlers::HANDLERS, handlers::DRAIN, runs::PS, runs::KILL, timer::TIMERS, top::DOCS, trace::DOCS, probe::DOCS];
         let commands = history::DOCS.iter().chain(&others).chain(help_docs::DOCS).chain(help_docs::COMMANDS);
         let commands = commands.map(|item| format!("session.{}", item.path));
         assert_eq!(std::mem::take(&mut found), commands.collect());

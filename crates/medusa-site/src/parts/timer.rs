@@ -5,9 +5,11 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use medusa_monitor::TimerInfo;
 use medusa_proto::status::{Status, Value};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::number;
@@ -58,6 +60,23 @@ pub struct Timer {
     interval: Duration,
     stage: watch::Sender<TimerStage>,
     counters: Arc<TimerCounters>,
+    /// When it was published, while it is: its runs are multiples of its interval from then.
+    since: Mutex<Option<Instant>>,
+}
+
+impl Timer {
+    /// It, as it is now.
+    pub fn info(&self) -> TimerInfo {
+        let every = self.interval.as_secs_f64();
+        let left = |since: Instant| every - since.elapsed().as_secs_f64() % every;
+        TimerInfo {
+            place: self.origin.to_string(),
+            every,
+            next: self.since.lock().map(left),
+            runs: self.counters.runs.load(Relaxed),
+            failed: self.counters.failed.load(Relaxed),
+        }
+    }
 }
 
 impl Draft {
@@ -70,7 +89,8 @@ impl Draft {
         let id = PartId { kind: &KIND, name: number() };
         let (stage, watched) = watch::channel(TimerStage::Made);
         let counters = Arc::<TimerCounters>::default();
-        self.put(Timer { id: id.clone(), origin, interval, stage, counters: Arc::clone(&counters) })?;
+        let since = Mutex::default();
+        self.put(Timer { id: id.clone(), origin, interval, stage, counters: Arc::clone(&counters), since })?;
         Ok(MadeTimer { id, stage: watched, counters })
     }
 }
@@ -93,10 +113,12 @@ impl Part for Timer {
     }
 
     fn publish(&self, _: &Parts, _: &Environment) {
+        *self.since.lock() = Some(Instant::now());
         self.stage.send_replace(TimerStage::Published);
     }
 
     fn retire(&self, _: &Parts, _: &Environment) {
+        *self.since.lock() = None;
         self.stage.send_replace(TimerStage::Retired);
     }
 

@@ -313,6 +313,7 @@ impl Control for Controls {
                 let handlers = live.handlers().iter().map(handler_info).collect();
                 Ok(Done { handlers: Some(handlers), ..Done::default() })
             }
+            Op::Timers => Ok(Done { timers: Some(live.timers()), ..Done::default() }),
             Op::Drain { generation, seconds } => {
                 live.drain(generation, seconds).await.map(text).map_err(|error| failed(&error))
             }

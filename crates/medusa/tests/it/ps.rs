@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 
+use medusa_monitor::{Client as Monitor, Op};
 use medusa_testkit::{Client, PATIENCE, Server, Site, WebSocket, wait};
 use serde_json::{Value, json};
 
@@ -177,4 +178,57 @@ fn statements_look_and_end_as_well() {
     }
     server.command(["kill", "r999999"]).failure(1);
     server.command(["kill", "17r"]).failure(2);
+}
+
+#[test]
+fn statements_are_told_apart_by_their_session_and_number() {
+    let server = start(&web(""));
+    let mut client = Monitor::connect(server.state()).expect("the control socket");
+    let mut run = |statement: &str| {
+        let done = client.call(&Op::Eval { source: statement.to_owned() }, |_event| {});
+        done.map(|done| done.value.unwrap_or_default()).map_err(|error| error.to_string())
+    };
+    let own = "for _, s in medusa.monitor.sessions() do if s.running then return s.number end end";
+    let session = run(own).expect("its number");
+    let place = |number: u32| format!("statement-{session}/{number}:1");
+    assert_eq!(run("f = function() error('on purpose') end m = web:mount('/x', f)"), Ok(String::new()));
+    assert_eq!(run("m"), Ok(format!("Mount \"/x\" ({})", place(2))));
+    assert_eq!(run("status()").map(drop), Ok(()), "a command is no statement");
+    // What is wrong with a statement needs no number; what one before it has left does.
+    assert_eq!(run("\nerror('no')"), Err("statement:2: no".to_owned()));
+    let error = run("f()").expect_err("it fails");
+    let traceback = format!(
+        "\ntraceback, innermost first:\n    {0}: in function <{0}>\n    statement:1: in function <statement:1>",
+        place(2)
+    );
+    assert!(error.starts_with(&format!("{}: on purpose", place(2))) && error.contains(&traceback), "{error}");
+    assert_eq!(run("medusa.every(60, f)"), Ok(format!("Timer ({})", place(6))));
+    assert_eq!(run("timers()[1].place"), Ok(place(6)));
+    assert!(server.eval("handlers()").contains(&format!("function {}  ({}, ", place(2), place(2))));
+    assert_eq!(server.get("/x").status, 500);
+    server.stderr().wait_for(&format!("{}: on purpose", place(2)));
+    assert_eq!(run("generations()[1].changes[1]"), Ok(format!("+ timer at {}", place(6))));
+}
+
+#[test]
+fn timers_are_listed_with_their_runs_and_when_the_next_is() {
+    let site = web("medusa.every(0.05, function() error('on purpose') end)\nmedusa.every(3600, print)");
+    let server = start(&site);
+    assert_eq!(server.eval("#timers()"), "2");
+    let failed = || server.eval("timers()[1].failed > 1 and timers()[1].runs >= timers()[1].failed");
+    wait::until("it has failed", || (failed() == "true").then_some(()));
+    let list = server.eval("timers()");
+    let lines: Vec<_> = list.lines().collect();
+    assert!(
+        lines[0].starts_with("site.luau:2  every 0.05 s  next in 0.0 s  ") && lines[0].ends_with(" failed"),
+        "{list}"
+    );
+    assert!(lines[1].starts_with("site.luau:3  every 3600 s  next in 3"), "{list}");
+    assert!(lines[1].ends_with(" s  0 runs, 0 failed"), "{list}");
+    assert_eq!(server.eval("local t = timers()[2] return t.next > 3000 and t.next <= 3600"), "true");
+    // One can go back to those of the script that was replaced.
+    server.command(["reload"]).success();
+    let list = server.eval("timers()");
+    assert_eq!(list.lines().filter(|line| line.contains("  paused  ")).count(), 2, "{list}");
+    assert_eq!(list.lines().count(), 4, "{list}");
 }
