@@ -1,7 +1,7 @@
 //! The check of what may be done in a session.
 //!
-//! **Invariant:** whatever way an operation comes, [`authorize`] alone decides whether it may begin. What it is about to publish is
-//! checked by `medusa-site`, in `scope`.
+//! **Invariant:** whatever way an operation comes, [`authorize`] alone decides whether it may begin. What it is about to publish,
+//! or to end, is checked by `medusa-site`, in `scope`.
 
 use std::sync::Arc;
 
@@ -65,7 +65,8 @@ pub fn authorize(identity: &Identity, op: &Op) -> Result<(), Refusal> {
     if let Some(scope) = scope.as_ref().filter(|_| op.concerns_all()) {
         return Err(Refusal::Scope { what, scope: Arc::clone(scope) });
     }
-    if *approval && (op.concerns_all() || matches!(op, Op::Approve { .. } | Op::Rollback { .. })) {
+    let can_be_approved = !op.concerns_all() && !op.ends_requests();
+    if *approval && (!can_be_approved || matches!(op, Op::Approve { .. } | Op::Rollback { .. })) {
         return Err(Refusal::Unapproved { what });
     }
     if identity.wants_reason() {
@@ -98,9 +99,10 @@ mod tests {
             let why = "concerns the whole server, and your rights end at the mounts /api/";
             assert_eq!(refused, format!("{} {why}", whole.name()));
         }
-        for part in
-            [Op::Status, Op::Rollback { generation: 1, reason: None }, Op::Confirm { generation: None }]
-        {
+        let drain = Op::Drain { generation: 1, seconds: None };
+        let kill = Op::Kill(Killed::Run { run: RunId(1) });
+        let confirm = Op::Confirm { generation: None };
+        for part in [Op::Status, Op::Rollback { generation: 1, reason: None }, confirm, drain, kill] {
             assert_eq!(authorize(&limited, &part), Ok(()), "{}", part.name());
         }
     }
@@ -109,9 +111,12 @@ mod tests {
     fn who_needs_approval_does_nothing_that_cannot_have_it_and_gives_none() {
         let limited = identity(Rights { approval: true, ..Role::Program.into() });
         let change = String::from("123456789abc");
-        for refused in
-            [Op::Stop, Op::Approve { change: change.clone() }, Op::Rollback { generation: 1, reason: None }]
-        {
+        for refused in [
+            Op::Stop,
+            Op::Approve { change: change.clone() },
+            Op::Rollback { generation: 1, reason: None },
+            Op::Drain { generation: 1, seconds: None },
+        ] {
             let name = refused.name();
             assert_eq!(authorize(&limited, &refused), Err(Refusal::Unapproved { what: name }), "{name}");
         }

@@ -18,6 +18,7 @@ use medusa_monitor::runs::MOST_RUNS;
 use medusa_monitor::{RunId, RunInfo, RunList, shown_line};
 use medusa_net::Workers;
 use medusa_proto::author::Author;
+use medusa_site::{Live, OutOfScope, Site, check_run};
 
 use crate::preempt::{self, Meter};
 
@@ -72,6 +73,14 @@ impl RunNote {
             RunSubject::Nothing => None,
             RunSubject::Text(text) => Some(text.clone()),
             RunSubject::Request(head) => Some(shown_line(&format!("{} {}", head.method, head.path()))),
+        }
+    }
+
+    /// The request that it is run for.
+    fn request(&self) -> Option<&Head> {
+        match &self.what {
+            RunSubject::Request(head) => Some(head),
+            RunSubject::Nothing | RunSubject::Text(_) => None,
         }
     }
 
@@ -143,16 +152,17 @@ fn list_here() -> RunList {
     })
 }
 
-/// Ends a run of this thread, if it is one: at its next chance to give way, or where it waits.
-fn end_here(id: RunId, author: &Author) -> bool {
+/// Ends a run of this thread, if it is one and the author's to end: at its next chance to give way, or where it waits.
+fn end_here(id: RunId, author: &Author, site: &Site) -> Result<bool, OutOfScope> {
     let run = RUNS.with_borrow(|runs| {
         let run = runs.get(&id.0)?;
-        Some((Rc::clone(&run.meter), run.info(id.0)))
+        let may = check_run(author, site, run.note.request(), &id.to_string());
+        Some(may.map(|()| (Rc::clone(&run.meter), run.info(id.0))))
     });
-    let Some((meter, info)) = run else { return false };
+    let Some((meter, info)) = run.transpose()? else { return Ok(false) };
     tracing::info!(run = %info, by = %author, "a run is ended");
     meter.end(author.who.clone().unwrap_or_else(|| Arc::clone(&author.what)));
-    true
+    Ok(true)
 }
 
 /// Those of this thread and of all workers.
@@ -166,13 +176,19 @@ pub(crate) async fn list(workers: Option<&Workers>) -> RunList {
 }
 
 /// Ends a run, on whatever thread it is. Whether there is one of this number.
-pub(crate) async fn end(workers: Option<&Workers>, id: RunId, author: Author) -> bool {
-    if end_here(id, &author) {
-        return true;
+///
+/// # Errors
+///
+/// It is not the author's to end.
+pub(crate) async fn end(live: &Live, id: RunId, author: Author) -> Result<bool, OutOfScope> {
+    let site = live.site();
+    if end_here(id, &author, &site)? {
+        return Ok(true);
     }
-    let Some(workers) = workers else { return false };
-    let there = workers.run_on_each(move |_worker| std::future::ready(end_here(id, &author))).await;
-    there.into_iter().flatten().any(|ended| ended)
+    let Some(workers) = live.workers() else { return Ok(false) };
+    let there = workers.run_on_each(move |_worker| std::future::ready(end_here(id, &author, &site))).await;
+    let ended: Result<Vec<bool>, OutOfScope> = there.into_iter().flatten().collect();
+    Ok(ended?.contains(&true))
 }
 
 #[cfg(test)]
@@ -227,13 +243,16 @@ mod tests {
             assert_eq!(spins.at.as_deref(), Some("test.luau:2"));
             assert_eq!((&waits.at, waits.cpu_ms), (&None, 0));
 
+            let live = Live::rehearsal();
+            let limited = Author { scope: Some(Arc::default()), ..Author::new(Via::Control, "kill") };
+            assert!(end(&live, waits.id, limited).await.is_err(), "a statement is nobody's who is limited");
             let alice = || Author::new(Via::Control, "kill").by("alice");
             for (run, task) in [(spins.id, endless), (waits.id, waiting)] {
-                assert!(end(None, run, alice()).await);
+                assert_eq!(end(&live, run, alice()).await, Ok(true));
                 let error = task.await.unwrap().unwrap_err();
                 assert!(matches!(error, TaskError::Ended(_)), "{error}");
                 assert!(error.to_string().contains("was ended by alice"), "{error}");
-                assert!(!end(None, run, alice()).await, "it is gone");
+                assert_eq!(end(&live, run, alice()).await, Ok(false), "it is gone");
             }
             assert_eq!(list_here(), RunList::default());
         });

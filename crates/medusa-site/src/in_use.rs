@@ -83,6 +83,23 @@ pub(crate) struct HandlerVersion {
 }
 
 impl HandlerVersion {
+    /// The name of its server.
+    pub(crate) fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// Its mount's pattern; nothing once it is gone.
+    pub(crate) fn pattern(&self) -> String {
+        let mount = || self.mount.upgrade().map(|mount| mount.pattern.to_string());
+        let text = || Some(self.under_way.upgrade()?.text()?.pattern.clone());
+        mount().or_else(text).unwrap_or_default()
+    }
+
+    /// What counts what is under way on it; none once it is gone.
+    pub(crate) fn under_way(&self) -> Option<Arc<UnderWay>> {
+        self.under_way.upgrade()
+    }
+
     /// What is under way on it.
     pub(crate) fn counts(&self) -> UseCounts {
         self.under_way.upgrade().map_or_else(UseCounts::default, |under_way| under_way.counts())
@@ -138,10 +155,9 @@ impl HandlerVersions {
         self.all.clone()
     }
 
-    /// What is under way on those that generation `number` has published.
-    pub(crate) fn of(&self, number: u64) -> Vec<Arc<UnderWay>> {
-        let of = self.all.iter().filter(|version| version.generation == number);
-        of.filter_map(|version| version.under_way.upgrade()).collect()
+    /// Those that generation `number` has published.
+    pub(crate) fn of(&self, number: u64) -> Vec<HandlerVersion> {
+        self.all.iter().filter(|version| version.generation == number).cloned().collect()
     }
 
     /// How much is under way on those of each generation, where anything is.

@@ -51,5 +51,5 @@ pub use pending::{
     LONGEST_REASON, LONGEST_TRIAL, Pending, TrialError, TrialTerms, Unconfirmed, reason_of, trial_of,
 };
 pub use prepare::{PartError, PublishError, PublishStage};
-pub use scope::OutOfScope;
+pub use scope::{OutOfScope, check_run};
 pub use site::Site;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use medusa_http::{EndBy, TraceFilter, UseCounts};
+use medusa_http::{TraceFilter, UnderWay, UseCounts};
 use medusa_log::SinkError;
 use medusa_log::events::EventSinks;
 use medusa_monitor::classic::ClassicIntake;
@@ -26,13 +26,8 @@ use crate::gate::{Busy, Gate, Pass};
 use crate::history::{Generation, History, HistoryError};
 use crate::in_use::{HandlerState, HandlerUse, HandlerVersion, HandlerVersions};
 use crate::interner::Interner;
-<<<<<<< HEAD
-use crate::part::{Environment, Parts, Place, Prepare, Running};
-use crate::parts::HttpServer;
-=======
 use crate::part::{Environment, Part, Parts, Place, Prepare, Running};
-use crate::parts::{MAX_TIMERS, Timer};
->>>>>>> ba313552 (monitor: `timers()` lists the timers)
+use crate::parts::{HttpServer, MAX_TIMERS, Timer};
 use crate::pending::{Pending, Trial, TrialError, TrialTerms, Unconfirmed};
 use crate::prepare::{PublishError, bind, check_addresses, prepare};
 use crate::scope::{self, OutOfScope};
@@ -578,23 +573,18 @@ impl Live {
         self.versions.lock().by_generation()
     }
 
-    /// Ends the streams and `WebSocket`s on the handlers that generation `number` has published, as they are at this moment.
-    /// Returns how many heard it for the first time.
+    /// What is under way on the handlers that generation `number` has published, of those that are an author's to end.
     ///
     /// # Errors
     ///
     /// There was no such generation.
-    pub async fn end_long_lived(&self, number: u64, ending: EndBy) -> Result<UseCounts, HistoryError> {
-        let of: Arc<[_]> = self.versions.lock().of(number).into();
+    pub(crate) fn ended_by(&self, author: &Author, number: u64) -> Result<Vec<Arc<UnderWay>>, HistoryError> {
+        let of = self.versions.lock().of(number);
         if of.is_empty() {
             self.generation(number)?;
         }
-        let Some(workers) = self.workers() else { return Ok(UseCounts::default()) };
-        let ended = workers.run_on_each(move |_| {
-            let of = Arc::clone(&of);
-            async move { medusa_http::end_long_lived(&of, ending) }
-        });
-        Ok(ended.await.into_iter().flatten().fold(UseCounts::default(), UseCounts::plus))
+        let is_own = |version: &&HandlerVersion| scope::covers(author, version.server(), &version.pattern());
+        Ok(of.iter().filter(is_own).filter_map(HandlerVersion::under_way).collect())
     }
 
     /// Has every sink in use open its target anew, because someone moved the old one away. Returns what failed; the others

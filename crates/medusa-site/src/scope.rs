@@ -1,14 +1,16 @@
-//! What an author whose rights are limited may change.
+//! What an author whose rights are limited may change, and what of that which is under way they may end.
 //!
 //! **Invariant:** it is what is about to be published that is looked at, whatever way it came about: a statement, a load of the
-//! script, a rollback.
+//! script, a rollback. What is under way is looked at where it is ended.
 
 use std::sync::Arc;
 
+use medusa_http::{Head, Mount};
 use medusa_proto::author::{Author, Scope};
 
-use crate::part::{Part, Parts};
+use crate::part::{Part, Parts, downcast};
 use crate::parts::HttpServer;
+use crate::site::Site;
 
 /// Whether an author may make `new` of `old`; unless it `is_same_script` that has made both, all functions and globals are others.
 ///
@@ -37,6 +39,29 @@ pub struct OutOfScope {
     pub what: String,
     /// All that may be.
     pub scope: Arc<Scope>,
+}
+
+/// Whether what is under way on a mount is an author's to end.
+pub(crate) fn covers(author: &Author, server: &str, pattern: &str) -> bool {
+    author.scope.as_ref().is_none_or(|scope| scope.has_server(server) || scope.has_mount(pattern))
+}
+
+/// Whether an author may end what runs: for a request, by the mount that gets such a one now. What runs for none is nobody's who is
+/// limited.
+///
+/// # Errors
+///
+/// It is not theirs, `what` it is called.
+pub fn check_run(author: &Author, site: &Site, request: Option<&Head>, what: &str) -> Result<(), OutOfScope> {
+    let Some(scope) = &author.scope else { return Ok(()) };
+    let is_own = request.is_some_and(|head| {
+        let server = head.listener.and_then(|listener| site.part_on(listener)).map(|(part, _)| part);
+        let Some(server) = server.as_ref().and_then(downcast::<HttpServer>) else { return false };
+        let (_, mounts) = server.explain(&head.method, head.host(), head.path());
+        let is_own = |mount: &Arc<Mount>| covers(author, &server.id().name, &mount.pattern.to_string());
+        mounts.first().is_some_and(is_own)
+    });
+    if is_own { Ok(()) } else { Err(OutOfScope { what: what.to_owned(), scope: Arc::clone(scope) }) }
 }
 
 fn outside(scope: &Scope, old: &Parts, new: &Parts) -> Option<String> {

@@ -69,14 +69,20 @@ impl Site {
     }
 }
 
+impl Site {
+    /// The part that a listener is for, and the place of its address among those that it listens on.
+    pub(crate) fn part_on(&self, listener: ListenerId) -> Option<(Arc<dyn Part>, usize)> {
+        let bound = self.listeners.iter().find(|bound| bound.listener.id() == listener)?;
+        Some((Arc::clone(self.parts.get(&bound.part)?), bound.at))
+    }
+}
+
 impl Running for ArcSwap<Site> {
     fn generation(&self) -> u64 {
         self.load().generation
     }
 
     fn part_on(&self, listener: ListenerId) -> Option<(Arc<dyn Part>, usize)> {
-        let site = self.load();
-        let bound = site.listeners.iter().find(|bound| bound.listener.id() == listener)?;
-        Some((Arc::clone(site.parts.get(&bound.part)?), bound.at))
+        self.load().part_on(listener)
     }
 }

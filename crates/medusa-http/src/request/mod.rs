@@ -14,6 +14,7 @@ mod unread;
 use std::sync::{Arc, OnceLock};
 
 use http::{HeaderMap, Method, Uri, Version, header};
+use medusa_net::ListenerId;
 use medusa_net::tls::TlsInfo;
 use medusa_proto::access::Peer;
 
@@ -70,6 +71,8 @@ pub struct Head {
     /// It is set on the shared head, `request.head.user.set(...)`, by the handler or wrapper that checks credentials, and only
     /// once: the record does not see what is set on a copy of the head.
     pub user: OnceLock<Arc<str>>,
+    /// Where it came; nowhere, if a handler has made it up.
+    pub listener: Option<ListenerId>,
     /// What is noted for those who look on; none for nearly all.
     pub(crate) trace: Option<Arc<TraceNotes>>,
 }
@@ -92,6 +95,7 @@ impl Head {
             websocket: false,
             allowance: Allowance::default(),
             user: OnceLock::new(),
+            listener: None,
             trace: None,
         }
     }

@@ -296,10 +296,14 @@ impl Op {
             Self::Reload { .. }
                 | Self::Reopen
                 | Self::Stop
-                | Self::Kill { .. }
+                | Self::Kill(Killed::Session { .. })
                 | Self::Save { .. }
-                | Self::Drain { .. }
         )
+    }
+
+    /// Whether it ends what is under way. Who is limited ends what is on their mounts.
+    pub(crate) const fn ends_requests(&self) -> bool {
+        matches!(self, Self::Kill(Killed::Run { .. }) | Self::Drain { .. })
     }
 
     /// Whether it is nothing for those who have come in when all places were taken.

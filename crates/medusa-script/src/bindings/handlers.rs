@@ -4,7 +4,7 @@ use medusa_site::HandlerUse;
 use mlua::{Lua, MultiValue, UserData, UserDataFields, UserDataMethods, Value};
 
 use super::command_table::CommandTable;
-use super::history::{generation_of, of_session_for_all};
+use super::history::{generation_of, of_session_alone};
 use crate::call_site::fail;
 use crate::context::MainContext;
 use crate::docs::{Class, Item, session_item};
@@ -68,8 +68,8 @@ async fn drain(lua: Lua, (generation, seconds, rest): (Value, Value, MultiValue)
     let generation = generation_of(&lua, "drain", &generation)?;
     let seconds = number_argument_or_none(&lua, "drain", "the seconds", &seconds)?;
     let live = MainContext::of(&lua)?.live;
-    of_session_for_all(&lua, "drain")?;
-    let drained = Transaction::excuse(live.drain(generation, seconds)).await;
+    let transaction = of_session_alone(&lua, "drain")?;
+    let drained = Transaction::excuse(live.drain(generation, seconds, transaction.author())).await;
     drained.map_err(|why| fail(&lua, format!("drain: {why}")))
 }
 

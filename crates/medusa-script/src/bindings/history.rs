@@ -255,7 +255,12 @@ pub(super) fn of_session_for_all(lua: &Lua, command: &'static str) -> mlua::Resu
     }
 }
 
-/// The same for a command that does what nobody could approve.
+/// The same for a command that does what nobody could approve, to what is theirs of the server.
+pub(super) fn of_session_alone(lua: &Lua, command: &'static str) -> mlua::Result<std::rc::Rc<Transaction>> {
+    approvable(lua, command, of_session(lua, command)?)
+}
+
+/// It, where nobody has to approve what its author does.
 fn approvable(
     lua: &Lua,
     command: &'static str,
@@ -369,7 +374,7 @@ fn rollback(lua: &Lua, (number, reason, rest): (Value, Value, MultiValue)) -> ml
     let number = generation_of(lua, "rollback", &number)?;
     let reason = text_argument_or_none(lua, "rollback", "the reason", &reason)?;
     let reason = reason.map(reason_of).transpose().map_err(|why| fail(lua, format!("rollback: {why}")))?;
-    let transaction = approvable(lua, "rollback", of_session(lua, "rollback")?)?;
+    let transaction = of_session_alone(lua, "rollback")?;
     transaction.check_way().map_err(|why| fail(lua, format!("rollback: {why}")))?;
     if transaction.has_edits() {
         let why =

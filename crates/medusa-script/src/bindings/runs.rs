@@ -5,7 +5,7 @@ use medusa_monitor::{RunId, RunInfo, RunList};
 use mlua::{Lua, MultiValue, UserData, UserDataFields, UserDataMethods, Value};
 
 use super::command_table::CommandTable;
-use super::history::{of_session, of_session_for_all};
+use super::history::{of_session, of_session_alone, of_session_for_all};
 use crate::call_site::fail;
 use crate::context::MainContext;
 use crate::docs::{Class, Item, session_item};
@@ -80,10 +80,12 @@ async fn ps(lua: Lua, rest: MultiValue) -> mlua::Result<(Vec<ScriptRunValue>, us
 
 async fn kill(lua: Lua, (id, rest): (Value, MultiValue)) -> mlua::Result<()> {
     no_more(&lua, "kill(id)", &rest)?;
-    let transaction = of_session_for_all(&lua, "kill")?;
+    let session = as_whole(&id, ..);
+    let transaction =
+        if session.is_some() { of_session_for_all(&lua, "kill") } else { of_session_alone(&lua, "kill") }?;
     let live = MainContext::of(&lua)?.live;
     let author = transaction.author();
-    if let Some(session) = as_whole(&id, ..) {
+    if let Some(session) = session {
         let none = || fail(&lua, format!("kill: there is no session {session}: `sessions()` lists them"));
         return if live.sessions().kill(session, author) { Ok(()) } else { Err(none()) };
     }
@@ -93,7 +95,8 @@ async fn kill(lua: Lua, (id, rest): (Value, MultiValue)) -> mlua::Result<()> {
     };
     let id: Result<RunId, NoRunId> = id.to_string_lossy().parse();
     let id = id.map_err(|error| fail(&lua, format!("kill: {error}")))?;
-    let there_is_one = runs::end(live.workers(), id, author.clone()).await;
+    let there_is_one = runs::end(&live, id, author.clone()).await;
+    let there_is_one = there_is_one.map_err(|why| fail(&lua, format!("kill: {why}")))?;
     if there_is_one { Ok(()) } else { Err(fail(&lua, format!("kill: {}", id.is_gone()))) }
 }
 

@@ -5,23 +5,15 @@ use std::time::Duration;
 use medusa_monitor::TimerInfo;
 use medusa_proto::author::{Author, Via};
 use medusa_site::{DraftError, Part, PartId, Timer, TimerStage};
-<<<<<<< HEAD
-use mlua::{Function, Lua, MultiValue, Table, UserData, UserDataMethods, Value};
-=======
-use mlua::{Function, Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods};
->>>>>>> ba313552 (monitor: `timers()` lists the timers)
+use mlua::{Function, Lua, MultiValue, Table, UserData, UserDataFields, UserDataMethods, Value};
 use tokio::sync::watch;
 
+use super::command_table::CommandTable;
 use super::site::with_parts;
 use crate::call_site::{fail, origin};
 use crate::context::MainContext;
-<<<<<<< HEAD
-use crate::docs::{Class, Item, main_item};
-use crate::options::{function_argument, no_more, number_argument};
-=======
 use crate::docs::{Class, Item, main_item, session_item};
-use crate::options::no_more;
->>>>>>> ba313552 (monitor: `timers()` lists the timers)
+use crate::options::{function_argument, no_more, number_argument};
 use crate::transaction::Transaction;
 
 pub(crate) const DOCS: &[Item] = &[main_item(
@@ -87,17 +79,13 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     medusa.set("every", lua.create_async_function(every)?)
 }
 
-<<<<<<< HEAD
-fn check(lua: &Lua, (seconds, run, rest): (Value, Value, MultiValue)) -> mlua::Result<(Duration, Function)> {
-=======
 /// Adds what statements have beside that.
-pub(super) fn install_in_sessions(lua: &Lua, commands: &Table) -> mlua::Result<()> {
-    let timers = lua.create_function(|lua, rest: MultiValue| {
+pub(super) fn install_in_sessions(commands: &CommandTable<'_>) -> mlua::Result<()> {
+    commands.add("timers", |lua, rest: MultiValue| {
         no_more(lua, "timers()", &rest)?;
         let timers = MainContext::of(lua)?.live.timers();
         Ok(timers.into_iter().map(TimerStatusValue).collect::<Vec<_>>())
-    })?;
-    commands.set("timers", timers)
+    })
 }
 
 /// A timer, as it was when it was asked.
@@ -117,11 +105,7 @@ impl UserData for TimerStatusValue {
     }
 }
 
-fn check(
-    lua: &Lua,
-    (seconds, function, rest): (f64, Function, MultiValue),
-) -> mlua::Result<(Duration, Function)> {
->>>>>>> ba313552 (monitor: `timers()` lists the timers)
+fn check(lua: &Lua, (seconds, run, rest): (Value, Value, MultiValue)) -> mlua::Result<(Duration, Function)> {
     no_more(lua, "medusa.every(seconds, function)", &rest)?;
     let seconds = number_argument(lua, "medusa.every", "the interval", &seconds)?;
     let run = function_argument(lua, "medusa.every", "what it runs", run)?;

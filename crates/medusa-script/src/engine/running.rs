@@ -23,7 +23,10 @@ impl RunningJob {
         match self {
             Self::List { answer } => respond(answer, async { Ok(runs::list(workers).await) }).await,
             Self::End { run, author, answer } => {
-                respond(answer, async { Ok(runs::end(workers, run, author).await) }).await;
+                let ended = async {
+                    runs::end(live, run, author).await.map_err(|why| ScriptError::new(why.to_string()))
+                };
+                respond(answer, ended).await;
             }
             Self::Top { n, events, answer } => {
                 let told = async {
@@ -59,7 +62,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// The engine has ended.
+    /// It is not the author's to end, or the engine has ended.
     pub async fn end_run(&self, run: RunId, author: Author) -> Result<bool, ScriptError> {
         self.ask(|answer| Job::Running(RunningJob::End { run, author, answer })).await
     }

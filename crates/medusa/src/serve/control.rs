@@ -315,7 +315,7 @@ impl Control for Controls {
             }
             Op::Timers => Ok(Done { timers: Some(live.timers()), ..Done::default() }),
             Op::Drain { generation, seconds } => {
-                live.drain(generation, seconds).await.map(text).map_err(|error| failed(&error))
+                live.drain(generation, seconds, &author).await.map(text).map_err(|error| failed(&error))
             }
             op => Err(Failure::new(format!("`{}` does not concern generations", op.name()))),
         }

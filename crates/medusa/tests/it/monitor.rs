@@ -211,9 +211,8 @@ fn who_is_limited_to_a_mount_changes_no_other() {
     server.eval("web.mounts[3]:remove() web.mounts[3]:remove()");
     assert_eq!((server.get("/").text(), server.get("/api/x").text()), ("ok".into(), "x".into()));
     assert_eq!(server.eval("#web.mounts"), "2");
-    let whole = ["reload()", "stop()", "kill(1)", "save('why')", "drain(1)"];
-    let in_code =
-        ["local x = save('why')", "local x = drain(1, 0)", "local x = kill('r1')", "medusa.monitor.kill(1)"];
+    let whole = ["reload()", "stop()", "kill(1)", "save('why')"];
+    let in_code = ["local x = save('why')", "local x = kill(1)", "medusa.monitor.kill(1)"];
     for command in whole.into_iter().chain(in_code) {
         assert!(refused(command).contains("concerns the whole server"), "{command}");
     }
@@ -235,6 +234,69 @@ fn who_is_limited_to_a_mount_changes_no_other() {
     let error = refused("medusa.sleep(20) web:mount('/late', function() end)");
     assert!(error.contains("the end of its rights"), "{error}");
     assert_eq!(server.eval("#web.mounts"), "3");
+}
+
+#[test]
+fn who_is_limited_to_a_mount_ends_what_is_under_way_there() {
+    let site = site(
+        "medusa.monitor.ssh { listen = '127.0.0.1:0', keys = 'keys' }
+        local function wait() medusa.sleep(50) end
+        local function events() return medusa.http.events(function(stream) stream:send('x') wait() end) end
+        for _, path in { '/api/', '/other/' } do
+            web:mount(path .. 'slow', wait) web:mount(path .. 'events', events)
+        end
+        medusa.every(0.01, wait)",
+    );
+    let key = site.read("key.pub");
+    site.write("keys", format!("mounts=\"/api/\",role=\"operate\" {key}"));
+    let server = start(&site);
+    let port = port(&server);
+    // Another server has a mount for everything.
+    server.eval("medusa.http.server { name = 'other', listen = '127.0.0.1:0' }:mount('/', print)");
+    let asks = |path: &str| {
+        let mut client = server.connect();
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"));
+        client
+    };
+    let mut slow = ["/api/slow", "/other/slow"].map(&asks);
+    let mut streams = ["/api/events", "/other/events"].map(&asks);
+    for client in &mut streams {
+        assert_eq!(client.head().status, 200);
+    }
+    let run = |what: &str| {
+        wait::until(what, || {
+            let list = server.command(["ps"]).success();
+            let line = list.lines().find(|line| line.contains(what))?;
+            line.split_once(' ').map(|(id, _)| id.to_owned())
+        })
+    };
+    for (what, is_own) in
+        [("GET /other/slow", false), ("timer", false), ("GET /other/events", false), ("GET /api/slow", true)]
+    {
+        let id = run(what);
+        let (status, _, error) = ran(&site, port, &format!("kill(\"{id}\")"));
+        assert_eq!(status, Some(i32::from(!is_own)), "{what}: {error}");
+        let why = format!("{id} is not yours to change: your rights end at the mounts /api/");
+        assert!(is_own || error.contains(&why), "{what}: {error}");
+    }
+    assert_eq!(slow[0].response().status, 503);
+    let (status, told, error) = ran(&site, port, "drain(1, 0)");
+    assert_eq!((status, &*told), (Some(0), "cut off: 0 WebSockets, 1 stream\n"), "{error}");
+    let goes_on = |path: &str| {
+        server.eval("handlers()").lines().any(|line| line.starts_with(path) && line.contains("under way"))
+    };
+    wait::until("what is theirs has ended", || (!goes_on("/api/")).then_some(()));
+    assert!(goes_on("/other/slow") && goes_on("/other/events"));
+    // In code it is the same.
+    site.write("keys", format!("mounts=\"/api/\" {key}"));
+    let (status, _, error) = ran(&site, port, &format!("local x = kill('{}')", run("GET /other/slow")));
+    assert!(status == Some(1) && error.contains("is not yours to change"), "{error}");
+    let (_, told, error) = ran(&site, port, "local told = drain(1, 0) return told");
+    assert_eq!(told, "cut off: 0 WebSockets, 0 streams\n", "{error}");
+    server.command(["drain", "1", "--seconds", "0"]).success();
+    let id = run("GET /other/slow");
+    server.command(["kill", &id]).success();
+    assert_eq!(slow[1].response().status, 503);
 }
 
 #[test]
