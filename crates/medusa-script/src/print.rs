@@ -103,6 +103,11 @@ pub(crate) fn shown_value(value: &Value) -> String {
     nested(value, 0, MAX_TEXT)
 }
 
+/// The same, with no more than so many bytes of texts.
+pub(crate) fn shown_within(value: &Value, room: usize) -> String {
+    nested(value, 0, room)
+}
+
 /// A value within a table; of a longer text, so many bytes.
 fn nested(value: &Value, depth: usize, room: usize) -> String {
     match value {

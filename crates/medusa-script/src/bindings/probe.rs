@@ -28,8 +28,8 @@ pub(crate) const DOCS: Item = session_item(
     "Shows the locals of a line of a script, `\"handlers/api.luau:12\"`, each time something comes to it, as they \
      are before the line is run: in the main script, in handler files on all workers, in their modules and in saved \
      edits. With a function, that is called in this session with a table of the locals (name and value), and what \
-     it prints and returns is shown instead. It ends after `max` times (default 10), after `ttl` seconds (default \
-     60), when it is cancelled, and with the session. Nothing waits for it, and nothing can fail by it: what is \
+     it prints and returns is shown instead. It ends when the line was come to `max` times (default 10), whether the \
+     function has shown anything or not, after `ttl` seconds (default 60), when it is cancelled, and with the session. Nothing waits for it, and nothing can fail by it: what is \
      shown is a copy, of up to 50 locals and 400 values in tables, 3 levels deep; texts are cut after 1 KiB, and \
      what was left out is marked by the key `…`. Of a `req` it has what was read of it, and its method, path, \
      query, host, client, id and params.",
@@ -39,7 +39,11 @@ pub(crate) const OPTIONS: Class = Class {
     name: "ProbeOptions",
     doc: "When a probe ends.",
     fields: &[
-        session_item("max", "number?", "After so many times: 10 unless set, at most 1000."),
+        session_item(
+            "max",
+            "number?",
+            "When the line was come to so many times, whatever was shown of them: 10 unless set, at most 1000.",
+        ),
         session_item("ttl", "number?", "After so many seconds: 60 unless set, at most 3600."),
     ],
     methods: &[],

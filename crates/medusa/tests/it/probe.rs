@@ -71,6 +71,15 @@ fn locals_are_shown_wherever_the_line_runs() {
     }
     assert_eq!(file.end(), "20 times");
 
+    // Tables as the prompt shows them; the line is met as often as that, whatever the function shows.
+    let told = "probe('handlers/util.luau:3', function(at) if at.name ~= 'tea' then print(at, { 1 }) end end, { max = 2 })";
+    let mut some = probing(&server, told);
+    server.get("/file/tea");
+    server.get("/file/milk");
+    let line = some.line();
+    assert!(line.starts_with("{\n    name = \"milk\"") && line.ends_with("}\t{ 1 }"), "{line}");
+    assert_eq!(some.end(), "2 times");
+
     let mut module =
         probing(&server, "probe('handlers/util.luau:3', function(at) print(at.name) end, { max = 1 })");
     server.get("/file/tea");
