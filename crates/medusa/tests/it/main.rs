@@ -3,6 +3,7 @@
 //! What needs the machine for itself, as it measures or presses, has `under_load` in its name: the test runner runs these
 //! alone (`.config/nextest.toml`).
 
+mod answers;
 mod approvals;
 mod attach;
 mod audit;
