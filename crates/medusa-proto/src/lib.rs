@@ -6,6 +6,7 @@
 //! - [`access`]: the record of one answered request, [`event`]: what the server itself has to say; an [`entry`] of a log
 //!   is one or the other, [`format`](mod@format) has the lines made of it, [`syslog`] and [`journal`] the messages;
 //! - [`forwarded`] and [`proxy_protocol`]: whom a proxy speaks for, said in fields of a request or before a connection;
+//! - [`networks`]: sets of addresses, as scripts list them;
 //! - [`framing`]: where the requests of an HTTP/1 connection begin and end;
 //! - [`conditional`] and [`range`]: what the `If-*` and `Range` fields of a request ask for;
 //! - [`coding`]: the compressed form that a client takes; [`glob`]: patterns for paths;
@@ -41,6 +42,7 @@ pub mod framing;
 pub mod glob;
 pub mod hex;
 pub mod journal;
+pub mod networks;
 pub mod progress;
 pub mod proxy_protocol;
 pub mod query;

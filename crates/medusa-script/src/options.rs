@@ -57,6 +57,29 @@ pub(crate) fn list(
     Ok(values)
 }
 
+/// The strings of a [`list`], none of which is copied once they have more than `bytes` together, each with one more.
+pub(crate) fn strings(
+    lua: &Lua,
+    option: impl fmt::Display + Copy,
+    given: &Table,
+    most: usize,
+    bytes: usize,
+) -> mlua::Result<Vec<String>> {
+    let (mut room, mut strings) = (bytes, Vec::new());
+    for value in list(lua, option, given, most)? {
+        let text = value.as_string().and_then(|text| text.to_str().ok());
+        let Some(text) = text else {
+            let shown = show(&value);
+            return Err(fail(lua, format!("{option}: every entry must be a string, not {shown}")));
+        };
+        let left = room.checked_sub(text.len() + 1);
+        room =
+            left.ok_or_else(|| fail(lua, format!("{option}: the list is longer than {} KiB", bytes >> 10)))?;
+        strings.push(text.to_owned());
+    }
+    Ok(strings)
+}
+
 /// Refuses arguments behind those that `function` takes: whoever gives them means something else. nil is one, too: it is
 /// a name that was mistyped.
 pub(crate) fn no_more(lua: &Lua, function: &str, rest: &MultiValue) -> mlua::Result<()> {

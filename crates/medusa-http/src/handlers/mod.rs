@@ -1,6 +1,9 @@
 //! The handlers that come with the server, a module each.
 
+pub mod allow;
 pub mod compress;
 pub mod files;
 pub mod headers;
 pub mod redirect;
+#[cfg(test)]
+mod stand_in;

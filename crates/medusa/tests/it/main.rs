@@ -68,4 +68,5 @@ mod tutorial;
 mod under_way;
 mod upgrade;
 mod websocket;
+mod wrappers;
 mod zones;

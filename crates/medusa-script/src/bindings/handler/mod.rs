@@ -1,5 +1,6 @@
 //! `medusa.handler`: the handlers that come with the server.
 
+mod allow;
 mod files;
 mod headers;
 mod redirect;
@@ -34,6 +35,8 @@ pub(crate) const DOCS: &[Item] = &[
               `medusa.handler.files` compresses by itself.",
     ),
     headers::DOC,
+    allow::ALLOW_DOC,
+    allow::DENY_DOC,
     main_item(
         "medusa.handler.script",
         "(file: string) -> Handler",
@@ -62,6 +65,8 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     handler.set("files", lua.create_function(files::files)?)?;
     handler.set("compress", lua.create_function(compress)?)?;
     handler.set("headers", lua.create_function(headers::headers)?)?;
+    handler.set("allow", lua.create_function(allow::allow)?)?;
+    handler.set("deny", lua.create_function(allow::deny)?)?;
     handler.set("script", lua.create_function(script)?)?;
     handler.set("https", lua.create_function(redirect::https)?)?;
     handler.set("redirect", lua.create_function(redirect::redirect)?)?;
