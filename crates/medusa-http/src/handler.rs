@@ -1,5 +1,6 @@
 //! The one interface everything that answers requests has.
 
+use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt;
 use std::pin::Pin;
@@ -28,7 +29,7 @@ pub type PrepareFuture<'a> = Pin<Box<dyn Future<Output = Result<(), Box<dyn StdE
 /// - Dropping the future cancels the request (the client left, a deadline passed): leave nothing half-written.
 /// - The future must not block its worker: everything on that core waits with it.
 /// - A request goes on with the handler it started on, even when that has been replaced or removed meanwhile.
-pub trait Handler: fmt::Debug + Send + Sync + 'static {
+pub trait Handler: Any + fmt::Debug + Send + Sync {
     /// Produces the response.
     ///
     /// # Errors
@@ -55,6 +56,13 @@ pub trait Handler: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// Takes the place of `before`, which a mount has had until now: goes on with what that has counted of clients, if it is of
+    /// the same kind, and returns whether it does. Called before a Site with it is published, which may fail. The default has
+    /// nothing to go on with.
+    fn take_over(&self, _before: &dyn Handler) -> bool {
+        false
+    }
+
     /// A Site without this handler has been published. Requests under way finish with it; what would go on for hours (a
     /// `WebSocket`) is to be ended. A handler that is published again is prepared again first. The default has nothing
     /// to end.
@@ -62,6 +70,23 @@ pub trait Handler: fmt::Debug + Send + Sync + 'static {
 
     /// Describes this handler, for the operator; without those it stands before ([`describe`] has them).
     fn status(&self) -> Status;
+}
+
+/// Has a handler that takes the place of another on its mount [go on](Handler::take_over) with what was counted there: each
+/// wrapper with what the first of its like has, from the outside in.
+pub fn take_over(handler: &Arc<dyn Handler>, before: &Arc<dyn Handler>) {
+    let mut left: Vec<_> = wrappers(before).collect();
+    for wrapper in wrappers(handler) {
+        let like = |before: &&Arc<dyn Handler>| Arc::ptr_eq(wrapper, before) || wrapper.take_over(&***before);
+        if let Some(at) = left.iter().position(like) {
+            left.drain(..=at);
+        }
+    }
+}
+
+/// A handler, and from the outside in those it stands before.
+fn wrappers(handler: &Arc<dyn Handler>) -> impl Iterator<Item = &Arc<dyn Handler>> {
+    std::iter::successors(Some(handler), |handler| handler.inner().first())
 }
 
 /// The status of a handler, with those it stands before.

@@ -49,7 +49,7 @@ pub use driver::HttpAccept;
 pub use end_hook::{Delivery, EndHook};
 pub use fault::{Fault, Faults};
 pub use file_body::FileBody;
-pub use handler::{Handler, HandlerError, HandlerFuture, PrepareFuture, chain};
+pub use handler::{Handler, HandlerError, HandlerFuture, PrepareFuture, chain, take_over};
 pub use latency::{Latencies, LatencyWatch};
 pub use limits::{LIMITS, Limit, Limits};
 pub use listen::Listen;

@@ -185,6 +185,7 @@ fn hint(status: StatusCode) -> &'static str {
         StatusCode::NOT_FOUND => "There is nothing at this address.",
         StatusCode::INTERNAL_SERVER_ERROR => "The server failed to answer. Its log says why.",
         StatusCode::URI_TOO_LONG => "The address is too long.",
+        StatusCode::TOO_MANY_REQUESTS => "You have asked too often. Try again later.",
         StatusCode::SERVICE_UNAVAILABLE => "The server could not answer in time. Try again later.",
         _ => "",
     }

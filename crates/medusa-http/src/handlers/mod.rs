@@ -4,6 +4,7 @@ pub mod allow;
 pub mod compress;
 pub mod files;
 pub mod headers;
+pub mod limit;
 pub mod redirect;
 #[cfg(test)]
 mod stand_in;

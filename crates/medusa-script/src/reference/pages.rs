@@ -69,6 +69,7 @@ pub(super) const PAGES: &[Page] = &[
             handler::CLASS,
             handler::FILES_OPTIONS,
             handler::HEADERS_OPTIONS,
+            handler::RATE_OPTIONS,
             handler::HTTPS_OPTIONS,
             handler::REDIRECT_OPTIONS,
         ],

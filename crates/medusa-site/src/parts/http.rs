@@ -16,6 +16,7 @@ use indexmap::map::Entry;
 use medusa_http::router::{Conflict, Pattern};
 use medusa_http::{
     Counters, Directory, Handler, HttpAccept, Limits, Listen, Mount, PinnedServer, Server, ServerDefinition,
+    take_over,
 };
 use medusa_log::Sink;
 use medusa_net::tls::{CertificateSummary, show_fingerprint};
@@ -290,6 +291,8 @@ impl HttpServer {
                 && (&known.origin, known.body) == (&mount.origin, mount.body)
             {
                 *mount = Arc::clone(known);
+            } else {
+                take_over(&mount.handler, &known.handler);
             }
         }
     }

@@ -3,6 +3,7 @@
 mod allow;
 mod files;
 mod headers;
+mod limit;
 mod redirect;
 mod value;
 mod wrap;
@@ -37,6 +38,7 @@ pub(crate) const DOCS: &[Item] = &[
     headers::DOC,
     allow::ALLOW_DOC,
     allow::DENY_DOC,
+    limit::DOC,
     main_item(
         "medusa.handler.script",
         "(file: string) -> Handler",
@@ -57,6 +59,7 @@ pub(crate) const CLASS: Class = Class {
 
 pub(crate) const FILES_OPTIONS: Class = files::OPTIONS;
 pub(crate) const HEADERS_OPTIONS: Class = headers::OPTIONS;
+pub(crate) const RATE_OPTIONS: Class = limit::OPTIONS;
 pub(crate) const HTTPS_OPTIONS: Class = redirect::HTTPS_OPTIONS;
 pub(crate) const REDIRECT_OPTIONS: Class = redirect::OPTIONS;
 
@@ -67,6 +70,7 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     handler.set("headers", lua.create_function(headers::headers)?)?;
     handler.set("allow", lua.create_function(allow::allow)?)?;
     handler.set("deny", lua.create_function(allow::deny)?)?;
+    handler.set("limit", lua.create_function(limit::limit)?)?;
     handler.set("script", lua.create_function(script)?)?;
     handler.set("https", lua.create_function(redirect::https)?)?;
     handler.set("redirect", lua.create_function(redirect::redirect)?)?;

@@ -1,6 +1,7 @@
 //! Wrappers: what holds for all of them, and in a module each what they are for.
 
 mod addresses;
+mod limit;
 
 use std::fmt::Write as _;
 
@@ -15,6 +16,7 @@ const SOCKET: &str = "return function(req) return req:websocket(function(ws) for
 const WRAPPERS: &[(&str, &str)] = &[
     ("allow", "medusa.handler.allow({ 'private' }, H)"),
     ("deny", "medusa.handler.deny({ '192.0.2.0/24', '2001:db8::/32' }, H)"),
+    ("limit", "medusa.handler.limit({ rate = 1000 }, H)"),
     ("headers", "medusa.handler.headers({ set = { a = '1' } }, H)"),
     ("compress", "medusa.handler.compress(H)"),
 ];
@@ -102,4 +104,9 @@ fn a_session_in_each_outlives_a_reload() {
     expect_echo("after");
     server.reload();
     expect_echo("after another");
+    // Another wrapper stands before the same handler.
+    let script = site.read("site.luau").replace("rate = 1000", "rate = 1001");
+    site.write("site.luau", script);
+    server.reload();
+    expect_echo("behind another limit");
 }
