@@ -47,7 +47,7 @@ pub struct Response {
 }
 
 /// In seconds: what holds the memory is given up within a minute, and most of it sooner.
-const BUSY_FOR: HeaderValue = HeaderValue::from_static("10");
+pub(crate) const BUSY_FOR: HeaderValue = HeaderValue::from_static("10");
 
 impl Response {
     /// 200 with a body and its type.

@@ -2,6 +2,7 @@
 
 pub mod allow;
 pub mod compress;
+pub mod concurrency;
 pub mod files;
 pub mod headers;
 pub mod limit;

@@ -70,6 +70,7 @@ pub(super) const PAGES: &[Page] = &[
             handler::FILES_OPTIONS,
             handler::HEADERS_OPTIONS,
             handler::RATE_OPTIONS,
+            handler::CONCURRENCY_OPTIONS,
             handler::HTTPS_OPTIONS,
             handler::REDIRECT_OPTIONS,
         ],

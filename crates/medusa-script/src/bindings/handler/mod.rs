@@ -1,6 +1,7 @@
 //! `medusa.handler`: the handlers that come with the server.
 
 mod allow;
+mod concurrency;
 mod files;
 mod headers;
 mod limit;
@@ -39,6 +40,7 @@ pub(crate) const DOCS: &[Item] = &[
     allow::ALLOW_DOC,
     allow::DENY_DOC,
     limit::DOC,
+    concurrency::DOC,
     main_item(
         "medusa.handler.script",
         "(file: string) -> Handler",
@@ -60,6 +62,7 @@ pub(crate) const CLASS: Class = Class {
 pub(crate) const FILES_OPTIONS: Class = files::OPTIONS;
 pub(crate) const HEADERS_OPTIONS: Class = headers::OPTIONS;
 pub(crate) const RATE_OPTIONS: Class = limit::OPTIONS;
+pub(crate) const CONCURRENCY_OPTIONS: Class = concurrency::OPTIONS;
 pub(crate) const HTTPS_OPTIONS: Class = redirect::HTTPS_OPTIONS;
 pub(crate) const REDIRECT_OPTIONS: Class = redirect::OPTIONS;
 
@@ -71,6 +74,7 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     handler.set("allow", lua.create_function(allow::allow)?)?;
     handler.set("deny", lua.create_function(allow::deny)?)?;
     handler.set("limit", lua.create_function(limit::limit)?)?;
+    handler.set("concurrency", lua.create_function(concurrency::concurrency)?)?;
     handler.set("script", lua.create_function(script)?)?;
     handler.set("https", lua.create_function(redirect::https)?)?;
     handler.set("redirect", lua.create_function(redirect::redirect)?)?;

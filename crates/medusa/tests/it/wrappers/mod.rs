@@ -1,6 +1,7 @@
 //! Wrappers: what holds for all of them, and in a module each what they are for.
 
 mod addresses;
+mod concurrency;
 mod limit;
 
 use std::fmt::Write as _;
@@ -17,6 +18,7 @@ const WRAPPERS: &[(&str, &str)] = &[
     ("allow", "medusa.handler.allow({ 'private' }, H)"),
     ("deny", "medusa.handler.deny({ '192.0.2.0/24', '2001:db8::/32' }, H)"),
     ("limit", "medusa.handler.limit({ rate = 1000 }, H)"),
+    ("concurrency", "medusa.handler.concurrency({ most = 100 }, H)"),
     ("headers", "medusa.handler.headers({ set = { a = '1' } }, H)"),
     ("compress", "medusa.handler.compress(H)"),
 ];
