@@ -34,6 +34,7 @@ mod response;
 pub mod router;
 mod server;
 mod sessions;
+mod time_limit;
 mod trace;
 mod under_way;
 mod upgrade;

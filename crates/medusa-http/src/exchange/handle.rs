@@ -2,8 +2,6 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::StatusCode;
@@ -20,6 +18,7 @@ use crate::request::{Head, Request, without_port};
 use crate::response::{CLOSE, Response};
 use crate::server::{Mount, Server};
 use crate::way::{OwnAnswer, Way};
+use crate::time_limit::within;
 
 /// The time to wait for a client that asks for what there is no room for now: in seconds, long enough for others to
 /// be done.
@@ -141,34 +140,4 @@ fn count(server: &Server, error: &HandlerError) {
         _ => return,
     };
     server.definition.counters.faults.count(fault);
-}
-
-/// Polls `work` until it is done, or `limit` is over in which none of the request's body was read. Work that never waits
-/// needs no clock.
-async fn within<T>(
-    work: impl Future<Output = T>,
-    limit: Duration,
-    progress: Option<&AtomicU64>,
-) -> Option<T> {
-    let mut work = std::pin::pin!(work);
-    if let Some(done) = std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
-        std::task::Poll::Ready(done) => std::task::Poll::Ready(Some(done)),
-        std::task::Poll::Pending => std::task::Poll::Ready(None),
-    })
-    .await
-    {
-        return Some(done);
-    }
-    if limit == Duration::MAX {
-        return Some(work.await);
-    }
-    loop {
-        let read = || progress.map_or(0, |progress| progress.load(Relaxed));
-        let before = read();
-        match tokio::time::timeout(limit, work.as_mut()).await {
-            Ok(done) => return Some(done),
-            Err(_elapsed) if read() == before => return None,
-            Err(_elapsed) => {}
-        }
-    }
 }

@@ -9,3 +9,4 @@ pub mod limit;
 pub mod redirect;
 #[cfg(test)]
 mod stand_in;
+pub mod timeout;

@@ -6,6 +6,7 @@ mod files;
 mod headers;
 mod limit;
 mod redirect;
+mod timeout;
 mod value;
 mod wrap;
 
@@ -41,6 +42,7 @@ pub(crate) const DOCS: &[Item] = &[
     allow::DENY_DOC,
     limit::DOC,
     concurrency::DOC,
+    timeout::DOC,
     main_item(
         "medusa.handler.script",
         "(file: string) -> Handler",
@@ -75,6 +77,7 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     handler.set("deny", lua.create_function(allow::deny)?)?;
     handler.set("limit", lua.create_function(limit::limit)?)?;
     handler.set("concurrency", lua.create_function(concurrency::concurrency)?)?;
+    handler.set("timeout", lua.create_function(timeout::timeout)?)?;
     handler.set("script", lua.create_function(script)?)?;
     handler.set("https", lua.create_function(redirect::https)?)?;
     handler.set("redirect", lua.create_function(redirect::redirect)?)?;

@@ -3,6 +3,7 @@
 mod addresses;
 mod concurrency;
 mod limit;
+mod timeout;
 
 use std::fmt::Write as _;
 
@@ -19,6 +20,7 @@ const WRAPPERS: &[(&str, &str)] = &[
     ("deny", "medusa.handler.deny({ '192.0.2.0/24', '2001:db8::/32' }, H)"),
     ("limit", "medusa.handler.limit({ rate = 1000 }, H)"),
     ("concurrency", "medusa.handler.concurrency({ most = 100 }, H)"),
+    ("timeout", "medusa.handler.timeout(30, H)"),
     ("headers", "medusa.handler.headers({ set = { a = '1' } }, H)"),
     ("compress", "medusa.handler.compress(H)"),
 ];
