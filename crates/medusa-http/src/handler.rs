@@ -63,6 +63,12 @@ pub trait Handler: Any + fmt::Debug + Send + Sync {
         false
     }
 
+    /// Whether it answers *preflights*, by which browsers ask before they send a request, whatever methods its mount takes. The
+    /// default asks those that this stands before.
+    fn answers_preflights(&self) -> bool {
+        self.inner().iter().any(|inner| inner.answers_preflights())
+    }
+
     /// A Site without this handler has been published. Requests under way finish with it; what would go on for hours (a
     /// `WebSocket`) is to be ended. A handler that is published again is prepared again first. The default has nothing
     /// to end.

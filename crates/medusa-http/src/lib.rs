@@ -26,6 +26,7 @@ mod latency;
 mod limits;
 mod listen;
 mod pass;
+mod preflight;
 mod record;
 mod recorder;
 mod request;

@@ -218,6 +218,13 @@ impl<'a> Options<'a> {
         })
     }
 
+    /// The option `key`, a list of `most` strings at most.
+    pub(crate) fn strings(&mut self, key: &'static str, most: usize) -> mlua::Result<Option<Vec<String>>> {
+        let Some(given) = self.get::<Table>(key, "a list of strings")? else { return Ok(None) };
+        let option = format!("{}: `{key}`", self.function);
+        strings(self.lua, option.as_str(), &given, most, TEXTS).map(Some)
+    }
+
     /// The options `on_reload` and `keep`: the time for which a session may go on when its handler is no longer part of the site.
     pub(crate) fn keep(&mut self) -> mlua::Result<Duration> {
         let keeps = match self.get::<String>("on_reload", "a string")?.as_deref() {

@@ -14,6 +14,7 @@ use crate::fault::Fault;
 use crate::handler::HandlerError;
 use crate::limits::time;
 use crate::pass::pass;
+use crate::preflight::asked_method;
 use crate::request::{Head, Request, without_port};
 use crate::response::{CLOSE, Response};
 use crate::server::{Mount, Server};
@@ -28,7 +29,9 @@ pub(super) async fn answer(server: &Server, mut request: Request, exchange: &mut
     let head = Arc::make_mut(&mut request.head); // nobody else has it yet
     let host = head.uri.authority().map(http::uri::Authority::as_str);
     let host = host.or_else(|| head.headers.get(header::HOST).and_then(|host| host.to_str().ok()));
-    match server.way(&head.method, host.map(without_port), head.uri.path()) {
+    let host = host.map(without_port);
+    let way = preflight(server, head, host);
+    match way.unwrap_or_else(|| server.way(&head.method, host, head.uri.path())) {
         Way::Mount { at, params, tail, .. } => {
             head.params = params;
             head.tail = tail;
@@ -54,6 +57,15 @@ pub(super) async fn answer(server: &Server, mut request: Request, exchange: &mut
             if closes { response.with(header::CONNECTION, CLOSE) } else { response }
         }
     }
+}
+
+/// The way of a preflight: to the mount that would get the request it asks about, where that answers preflights. A mount of
+/// `GET /x` would never see one otherwise.
+fn preflight<'s>(server: &'s Server, head: &Head, host: Option<&str>) -> Option<Way<'s>> {
+    let way = server.way(&asked_method(head)?, host, head.uri.path());
+    let Way::Mount { at, .. } = &way else { return None };
+    let mount = server.definition.mount_at(*at)?;
+    mount.handler.answers_preflights().then_some(way)
 }
 
 /// Calls the handler. Its errors and panics end here, and so does its time.

@@ -3,10 +3,14 @@
 pub mod allow;
 pub mod compress;
 pub mod concurrency;
+pub mod cors;
 pub mod files;
 pub mod headers;
 pub mod limit;
+mod origin_list;
 pub mod redirect;
 #[cfg(test)]
 mod stand_in;
 pub mod timeout;
+
+pub use origin_list::{OriginError, OriginList};

@@ -139,6 +139,16 @@ pub(crate) fn without_port(authority: &str) -> &str {
     }
 }
 
+/// An authority without the port that its scheme has unsaid. Browsers leave it out of `Origin`; not everyone does out of `Host`.
+pub(crate) fn without_default_port<'a>(scheme: &str, authority: &'a str) -> &'a str {
+    let port = match scheme {
+        _ if scheme.eq_ignore_ascii_case("http") => ":80",
+        _ if scheme.eq_ignore_ascii_case("https") => ":443",
+        _ => return authority,
+    };
+    authority.strip_suffix(port).unwrap_or(authority)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

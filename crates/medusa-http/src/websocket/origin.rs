@@ -4,6 +4,8 @@
 //! server's cookies with it. Only the server can say no. A client that is no browser sends no `Origin`, or any it likes:
 //! this protects users, not the server.
 
+use crate::request::without_default_port;
+
 /// The pages that may open a session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Origins {
@@ -40,16 +42,6 @@ fn same_origin(known: &str, origin: &str) -> bool {
         // `null`: a page without an origin.
         _ => known.eq_ignore_ascii_case(origin),
     }
-}
-
-/// Browsers leave the default port out of `Origin`; not everyone does out of `Host`.
-fn without_default_port<'a>(scheme: &str, authority: &'a str) -> &'a str {
-    let port = match scheme {
-        _ if scheme.eq_ignore_ascii_case("http") => ":80",
-        _ if scheme.eq_ignore_ascii_case("https") => ":443",
-        _ => return authority,
-    };
-    authority.strip_suffix(port).unwrap_or(authority)
 }
 
 #[cfg(test)]

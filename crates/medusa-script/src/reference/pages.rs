@@ -71,6 +71,7 @@ pub(super) const PAGES: &[Page] = &[
             handler::HEADERS_OPTIONS,
             handler::RATE_OPTIONS,
             handler::CONCURRENCY_OPTIONS,
+            handler::CORS_OPTIONS,
             handler::HTTPS_OPTIONS,
             handler::REDIRECT_OPTIONS,
         ],

@@ -2,6 +2,7 @@
 
 mod allow;
 mod concurrency;
+mod cors;
 mod files;
 mod headers;
 mod limit;
@@ -43,6 +44,7 @@ pub(crate) const DOCS: &[Item] = &[
     limit::DOC,
     concurrency::DOC,
     timeout::DOC,
+    cors::DOC,
     main_item(
         "medusa.handler.script",
         "(file: string) -> Handler",
@@ -65,6 +67,7 @@ pub(crate) const FILES_OPTIONS: Class = files::OPTIONS;
 pub(crate) const HEADERS_OPTIONS: Class = headers::OPTIONS;
 pub(crate) const RATE_OPTIONS: Class = limit::OPTIONS;
 pub(crate) const CONCURRENCY_OPTIONS: Class = concurrency::OPTIONS;
+pub(crate) const CORS_OPTIONS: Class = cors::OPTIONS;
 pub(crate) const HTTPS_OPTIONS: Class = redirect::HTTPS_OPTIONS;
 pub(crate) const REDIRECT_OPTIONS: Class = redirect::OPTIONS;
 
@@ -78,6 +81,7 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     handler.set("limit", lua.create_function(limit::limit)?)?;
     handler.set("concurrency", lua.create_function(concurrency::concurrency)?)?;
     handler.set("timeout", lua.create_function(timeout::timeout)?)?;
+    handler.set("cors", lua.create_function(cors::cors)?)?;
     handler.set("script", lua.create_function(script)?)?;
     handler.set("https", lua.create_function(redirect::https)?)?;
     handler.set("redirect", lua.create_function(redirect::redirect)?)?;

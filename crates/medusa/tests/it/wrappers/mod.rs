@@ -2,6 +2,7 @@
 
 mod addresses;
 mod concurrency;
+mod cors;
 mod limit;
 mod timeout;
 
@@ -21,6 +22,7 @@ const WRAPPERS: &[(&str, &str)] = &[
     ("limit", "medusa.handler.limit({ rate = 1000 }, H)"),
     ("concurrency", "medusa.handler.concurrency({ most = 100 }, H)"),
     ("timeout", "medusa.handler.timeout(30, H)"),
+    ("cors", "medusa.handler.cors({ origins = { 'https://app.example' }, credentials = true }, H)"),
     ("headers", "medusa.handler.headers({ set = { a = '1' } }, H)"),
     ("compress", "medusa.handler.compress(H)"),
 ];
