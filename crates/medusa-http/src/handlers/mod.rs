@@ -4,6 +4,7 @@ pub mod allow;
 pub mod compress;
 pub mod concurrency;
 pub mod cors;
+pub mod csrf;
 pub mod files;
 pub mod headers;
 pub mod limit;

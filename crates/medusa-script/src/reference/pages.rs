@@ -72,6 +72,7 @@ pub(super) const PAGES: &[Page] = &[
             handler::RATE_OPTIONS,
             handler::CONCURRENCY_OPTIONS,
             handler::CORS_OPTIONS,
+            handler::CSRF_OPTIONS,
             handler::HTTPS_OPTIONS,
             handler::REDIRECT_OPTIONS,
         ],

@@ -3,6 +3,7 @@
 mod allow;
 mod concurrency;
 mod cors;
+mod csrf;
 mod files;
 mod headers;
 mod limit;
@@ -45,6 +46,7 @@ pub(crate) const DOCS: &[Item] = &[
     concurrency::DOC,
     timeout::DOC,
     cors::DOC,
+    csrf::DOC,
     main_item(
         "medusa.handler.script",
         "(file: string) -> Handler",
@@ -68,6 +70,7 @@ pub(crate) const HEADERS_OPTIONS: Class = headers::OPTIONS;
 pub(crate) const RATE_OPTIONS: Class = limit::OPTIONS;
 pub(crate) const CONCURRENCY_OPTIONS: Class = concurrency::OPTIONS;
 pub(crate) const CORS_OPTIONS: Class = cors::OPTIONS;
+pub(crate) const CSRF_OPTIONS: Class = csrf::OPTIONS;
 pub(crate) const HTTPS_OPTIONS: Class = redirect::HTTPS_OPTIONS;
 pub(crate) const REDIRECT_OPTIONS: Class = redirect::OPTIONS;
 
@@ -82,6 +85,7 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     handler.set("concurrency", lua.create_function(concurrency::concurrency)?)?;
     handler.set("timeout", lua.create_function(timeout::timeout)?)?;
     handler.set("cors", lua.create_function(cors::cors)?)?;
+    handler.set("csrf", lua.create_function(csrf::csrf)?)?;
     handler.set("script", lua.create_function(script)?)?;
     handler.set("https", lua.create_function(redirect::https)?)?;
     handler.set("redirect", lua.create_function(redirect::redirect)?)?;

@@ -3,6 +3,7 @@
 mod addresses;
 mod concurrency;
 mod cors;
+mod csrf;
 mod limit;
 mod timeout;
 
@@ -23,6 +24,7 @@ const WRAPPERS: &[(&str, &str)] = &[
     ("concurrency", "medusa.handler.concurrency({ most = 100 }, H)"),
     ("timeout", "medusa.handler.timeout(30, H)"),
     ("cors", "medusa.handler.cors({ origins = { 'https://app.example' }, credentials = true }, H)"),
+    ("csrf", "medusa.handler.csrf({ trusted = { 'https://app.example' } }, H)"),
     ("headers", "medusa.handler.headers({ set = { a = '1' } }, H)"),
     ("compress", "medusa.handler.compress(H)"),
 ];
