@@ -10,6 +10,7 @@ pub mod headers;
 pub mod limit;
 mod origin_list;
 pub mod redirect;
+pub mod rewrite;
 #[cfg(test)]
 mod stand_in;
 pub mod timeout;

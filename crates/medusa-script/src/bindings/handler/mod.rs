@@ -8,6 +8,7 @@ mod files;
 mod headers;
 mod limit;
 mod redirect;
+mod rewrite;
 mod timeout;
 mod value;
 mod wrap;
@@ -47,6 +48,7 @@ pub(crate) const DOCS: &[Item] = &[
     timeout::DOC,
     cors::DOC,
     csrf::DOC,
+    rewrite::DOC,
     main_item(
         "medusa.handler.script",
         "(file: string) -> Handler",
@@ -71,6 +73,7 @@ pub(crate) const RATE_OPTIONS: Class = limit::OPTIONS;
 pub(crate) const CONCURRENCY_OPTIONS: Class = concurrency::OPTIONS;
 pub(crate) const CORS_OPTIONS: Class = cors::OPTIONS;
 pub(crate) const CSRF_OPTIONS: Class = csrf::OPTIONS;
+pub(crate) const REWRITE_OPTIONS: Class = rewrite::OPTIONS;
 pub(crate) const HTTPS_OPTIONS: Class = redirect::HTTPS_OPTIONS;
 pub(crate) const REDIRECT_OPTIONS: Class = redirect::OPTIONS;
 
@@ -86,6 +89,7 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     handler.set("timeout", lua.create_function(timeout::timeout)?)?;
     handler.set("cors", lua.create_function(cors::cors)?)?;
     handler.set("csrf", lua.create_function(csrf::csrf)?)?;
+    handler.set("rewrite", lua.create_function(rewrite::rewrite)?)?;
     handler.set("script", lua.create_function(script)?)?;
     handler.set("https", lua.create_function(redirect::https)?)?;
     handler.set("redirect", lua.create_function(redirect::redirect)?)?;

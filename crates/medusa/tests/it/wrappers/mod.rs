@@ -5,13 +5,15 @@ mod concurrency;
 mod cors;
 mod csrf;
 mod limit;
+mod rewrite;
 mod timeout;
 
 use std::fmt::Write as _;
 
 use medusa_testkit::{Client, Response, Server, Site, WebSocket};
 
-use super::support::{WEB, start};
+use super::guide::guide_example;
+use super::support::{WEB, start, web};
 
 /// A file that answers with a session that sends back what comes.
 const SOCKET: &str = "return function(req) return req:websocket(function(ws) for message in ws do ws:send(message) end end) end";
@@ -25,6 +27,7 @@ const WRAPPERS: &[(&str, &str)] = &[
     ("timeout", "medusa.handler.timeout(30, H)"),
     ("cors", "medusa.handler.cors({ origins = { 'https://app.example' }, credentials = true }, H)"),
     ("csrf", "medusa.handler.csrf({ trusted = { 'https://app.example' } }, H)"),
+    ("rewrite", "medusa.handler.rewrite({ add_prefix = '/v1' }, H)"),
     ("headers", "medusa.handler.headers({ set = { a = '1' } }, H)"),
     ("compress", "medusa.handler.compress(H)"),
 ];
@@ -117,4 +120,20 @@ fn a_session_in_each_outlives_a_reload() {
     site.write("site.luau", script);
     server.reload();
     expect_echo("behind another limit");
+}
+
+#[test]
+fn the_examples_of_the_guide_can_be_mounted() {
+    let example = guide_example("The others decide what gets to the handler at all");
+    let server = start(&web(&format!(
+        "local function path(req) return req.path end
+        local admin, api, report, search, account, data, app = path, path, path, path, path, path, path
+        {example}"
+    )));
+    for (path, status) in
+        [("/admin/", 403), ("/api/", 200), ("/report", 200), ("/search", 200), ("/app/x", 200)]
+    {
+        assert_eq!(server.get(path).status, status, "{path}");
+    }
+    assert_eq!(server.get("/app/x").text(), "/x");
 }
