@@ -109,7 +109,7 @@ impl Place {
         }
     }
 
-    /// The file of exactly this path, for the page of a 404 answer.
+    /// The file of exactly this path, for what stands in where nothing is.
     pub(super) fn load_exactly(
         &self,
         target: &Target<'_>,
@@ -122,13 +122,17 @@ impl Place {
         }
     }
 
-    /// Whether the page for what is not found is there.
-    pub(super) fn check_not_found(&self) -> Result<(), FilesError> {
-        let Some(target) = self.options.not_found() else { return Ok(()) };
-        match self.load_exactly(&target, None, Requester::US) {
-            Ok(Loaded::File(_)) => Ok(()),
-            _ => Err(FilesError::NotFoundPage(String::from_utf8_lossy(&target.path).into_owned())),
-        }
+    /// Whether what stands in where nothing is, is there.
+    pub(super) fn check_stand_ins(&self) -> Result<(), FilesError> {
+        let check = |target: Option<Target<'_>>, missing: fn(String) -> FilesError| {
+            let Some(target) = target else { return Ok(()) };
+            match self.load_exactly(&target, None, Requester::US) {
+                Ok(Loaded::File(_)) => Ok(()),
+                _ => Err(missing(String::from_utf8_lossy(&target.path).into_owned())),
+            }
+        };
+        check(self.options.not_found(), FilesError::NotFoundPage)?;
+        check(self.options.fallback(), FilesError::Fallback)
     }
 
     /// The sibling of a file in `coding`; `None` if it has gone, or become older than the file, since it was found.

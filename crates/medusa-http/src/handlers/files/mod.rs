@@ -83,7 +83,7 @@ impl Files {
         let cache = Arc::new(Cache::new(options.cache));
         let listings = Listings::default();
         let place = Arc::new(Place { root, options, listings, longest_live: cache.capacity() });
-        place.check_not_found()?;
+        place.check_stand_ins()?;
         Ok(Self { place, cache })
     }
 
@@ -111,9 +111,13 @@ impl Files {
         self.look_up(head, &target, Goal::Asked)
     }
 
-    /// 404, with the page that there may be for it.
+    /// What is served where nothing is, or 404, with the page that there may be for it.
     fn nothing(&self, head: &Head) -> Result<Response, Waits<'_>> {
-        match self.place.options.not_found() {
+        let options = &self.place.options;
+        if let Some(file) = options.fallback() {
+            return self.look_up(head, &file, Goal::Fallback);
+        }
+        match options.not_found() {
             Some(page) => self.look_up(head, &page, Goal::NotFound),
             None => Ok(Response::page(StatusCode::NOT_FOUND)),
         }
@@ -171,7 +175,7 @@ impl Files {
             (Loaded::Listing(page), _) => Ok(respond::listing(page)),
             (Loaded::Denied, Goal::Asked) => Ok(Response::page(StatusCode::FORBIDDEN)),
             (_, Goal::Asked) => self.nothing(head),
-            (_, Goal::NotFound) => Ok(Response::page(StatusCode::NOT_FOUND)),
+            (_, Goal::NotFound | Goal::Fallback) => Ok(Response::page(StatusCode::NOT_FOUND)),
         }
     }
 
@@ -298,6 +302,8 @@ enum Goal {
     Asked,
     /// It is the page of a 404 answer.
     NotFound,
+    /// It is served where nothing is.
+    Fallback,
 }
 
 impl Goal {
@@ -310,13 +316,13 @@ impl Goal {
     ) -> io::Result<Loaded> {
         match self {
             Self::Asked => place.load(target, known, by),
-            Self::NotFound => place.load_exactly(target, known, by),
+            Self::NotFound | Self::Fallback => place.load_exactly(target, known, by),
         }
     }
 
     fn respond(self, head: &Head, found: &Found, entity: &Entity) -> Response {
         match self {
-            Self::Asked => respond::to(head, entity, found.offers.any()),
+            Self::Asked | Self::Fallback => respond::to(head, entity, found.offers.any()),
             Self::NotFound => respond::page(StatusCode::NOT_FOUND, entity, found.offers.any()),
         }
     }

@@ -40,6 +40,9 @@ pub struct FilesOptions {
     pub untrusted: bool,
     /// The file below the root that is the page of a 404 answer. Default none: the server's own page.
     pub not_found: Option<String>,
+    /// The file below the root that is served, as if it were there, for each path where nothing is: the page of an application
+    /// whose addresses only it knows. It goes before `not_found`. Default none.
+    pub fallback: Option<String>,
 }
 
 impl Default for FilesOptions {
@@ -55,6 +58,7 @@ impl Default for FilesOptions {
             clean_urls: false,
             untrusted: false,
             not_found: None,
+            fallback: None,
         }
     }
 }
@@ -77,6 +81,11 @@ impl FilesOptions {
     /// else.
     pub(super) fn not_found(&self) -> Option<Target<'_>> {
         Some(Target { path: self.not_found.as_ref()?.as_bytes().into() })
+    }
+
+    /// The path of the file that is served where nothing is. No rule of names holds for it, either.
+    pub(super) fn fallback(&self) -> Option<Target<'_>> {
+        Some(Target { path: self.fallback.as_ref()?.as_bytes().into() })
     }
 }
 
@@ -140,6 +149,9 @@ pub enum FilesError {
     /// The page of 404 answers is not there.
     #[error("there is no file `{0}` below the directory to be the page for what is not found")]
     NotFoundPage(String),
+    /// What is served where nothing is, is not there itself.
+    #[error("there is no file `{0}` below the directory to be served where nothing is")]
+    Fallback(String),
 }
 
 fn is_file_name(name: &str) -> bool {

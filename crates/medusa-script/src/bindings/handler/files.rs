@@ -94,6 +94,12 @@ pub(super) const OPTIONS: Class = Class {
             "A file below `root` that is the page of 404 answers: `\"404.html\"`. It must be there. Default nil: the \
              server's own page.",
         ),
+        main_item(
+            "fallback",
+            "string?",
+            "A file below `root` that is served, as if it were there, wherever nothing is: `\"index.html\"`, for an \
+             application that runs in browsers and knows its addresses itself. It must be there. Default nil: 404.",
+        ),
     ],
     methods: &[],
 };
@@ -142,6 +148,7 @@ fn read(lua: &Lua, options: Value) -> mlua::Result<FilesOptions> {
         clean_urls,
         untrusted,
         not_found: given.get("not_found", "a string")?,
+        fallback: given.get("fallback", "a string")?,
         cache: default.cache,
     };
     given.finish()?;

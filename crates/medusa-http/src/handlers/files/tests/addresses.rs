@@ -166,6 +166,34 @@ async fn what_is_not_found_has_a_page() {
     assert_eq!(answer.status, 404, "the server's own page stands in");
 }
 
+#[tokio::test(flavor = "current_thread")]
+async fn one_file_may_be_served_where_nothing_is() {
+    for options in [FilesOptions::default(), uncached(), clean()] {
+        let mut site = Fixture::new(FilesOptions::default());
+        site.write("app.html", "<p>app</p>".repeat(200));
+        site.write("a.txt", "a file");
+        let options = FilesOptions { fallback: Some("app.html".to_owned()), ..options };
+        site.files = Files::open(&site.dir.path().join("root"), options).unwrap();
+        assert_eq!(site.get_settled("/a.txt").await.text(), "a file");
+        for target in ["/nothing", "/users/7", "/.git/config", "/no/such/"].repeat(2) {
+            let answer = site.get(target).await;
+            assert_eq!((answer.status, answer.text()), (200, "<p>app</p>".repeat(200).as_str()), "{target}");
+            assert_eq!(answer.field(header::CONTENT_TYPE), "text/html; charset=utf-8");
+        }
+        let etag = site.get("/nothing").await.field(header::ETAG).to_owned();
+        let again = site.send(Method::GET, "/nothing", &[(header::IF_NONE_MATCH, &etag)]).await;
+        assert_eq!(again.status, 304);
+        let part = site.send(Method::GET, "/users/7", &[(header::RANGE, "bytes=0-2")]).await;
+        assert_eq!((part.status, part.text()), (206, "<p>"));
+        fs::remove_file(site.path("app.html")).unwrap();
+        let gone = site.get_until("/nothing", |answer| answer.status == 404).await;
+        assert!(!gone.text().contains("app"));
+    }
+    let missing = FilesOptions { fallback: Some("app.html".to_owned()), ..FilesOptions::default() };
+    let error = Files::open(TempDir::new().unwrap().path(), missing).map(drop).unwrap_err();
+    assert!(matches!(error, FilesError::Fallback(_)), "{error}");
+}
+
 #[test]
 fn a_page_that_is_not_there_is_told() {
     let dir = TempDir::new().unwrap();
