@@ -69,6 +69,13 @@ pub trait Handler: Any + fmt::Debug + Send + Sync {
         self.inner().iter().any(|inner| inner.answers_preflights())
     }
 
+    /// The same wrapper before other handlers, as many as there are in [`inner`](Self::inner), in their order. What stands before
+    /// one says so by [`around`](Self::around), which the default asks.
+    fn around_all(&self, inner: Vec<Arc<dyn Handler>>) -> Option<Arc<dyn Handler>> {
+        let [inner] = <[_; 1]>::try_from(inner).ok()?;
+        self.around(inner)
+    }
+
     /// A Site without this handler has been published. Requests under way finish with it; what would go on for hours (a
     /// `WebSocket`) is to be ended. A handler that is published again is prepared again first. The default has nothing
     /// to end.

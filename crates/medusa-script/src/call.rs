@@ -10,14 +10,15 @@ use mlua::{Function, Value};
 
 use crate::budget::{Budget, TaskError};
 use crate::error::ScriptError;
-use crate::request::{ClientFault, MAX_OPEN, OpenRequest, Requests};
-use crate::respond::Reply;
+use crate::passage::WayOn;
+use crate::request::{ClientFault, InnerFault, MAX_OPEN, OpenRequest, Requests};
+use crate::respond::{Reply, ReplyBody};
 use crate::runs::RunNote;
 use crate::transaction::Transaction;
 use crate::vm::Vm;
 
 /// Calls `handler` (as wrapped by [`Requests::wrap`]) with a request. The request stays open as long as the second value
-/// is held: a producer still reads from it.
+/// is held: a producer still reads from it. The function of a wrapper is given the way to the handler behind it, too.
 ///
 /// While the VM is nearly full, nothing that would fill it further is taken in. Where it was full for a request that is not
 /// to blame and safe to repeat, that is tried a second time once memory has been collected.
@@ -26,6 +27,7 @@ pub(crate) async fn call(
     requests: &Requests,
     handler: &Handler<'_>,
     request: Request,
+    way: Option<WayOn>,
 ) -> Result<(Reply, OpenRequest), HandlerError> {
     if requests.count() >= MAX_OPEN {
         return Err(HandlerError::unavailable(format!(
@@ -39,13 +41,14 @@ pub(crate) async fn call(
         return Err(HandlerError::unavailable(error));
     }
     let method = request.head.method.clone();
-    let open = requests.open(vm.lua(), request).map_err(vm_error)?;
-    let mut reply = once(vm, handler, &open).await;
+    let has_next = way.is_some();
+    let open = requests.open(vm.lua(), request, way).map_err(vm_error)?;
+    let mut reply = once(vm, requests, handler, &open, has_next).await;
     let unchanged = || Transaction::current().is_none_or(|transaction| !transaction.has_edits());
     let safe = matches!(method, Method::GET | Method::HEAD);
-    if safe && matches!(reply, Err(TaskError::Crowded(_))) && unchanged() {
+    if safe && matches!(reply, Err(TaskError::Crowded(_))) && unchanged() && !open.was_passed_on() {
         drop(tokio::time::timeout(COLLECTION, vm.memory().collected()).await);
-        reply = once(vm, handler, &open).await;
+        reply = once(vm, requests, handler, &open, has_next).await;
     }
     match reply {
         Ok(reply) => Ok((reply, open)),
@@ -66,15 +69,34 @@ pub(crate) struct Handler<'a> {
 /// A collection takes less than this; then there is room, or whoever fills the VM has been stopped.
 const COLLECTION: Duration = Duration::from_secs(1);
 
-async fn once(vm: &Rc<Vm>, handler: &Handler<'_>, open: &OpenRequest) -> Result<Reply, TaskError> {
-    let answering = async { Reply::from_lua(handler.function.call_async::<Value>(open.handle()).await?) };
+async fn once(
+    vm: &Rc<Vm>,
+    requests: &Requests,
+    handler: &Handler<'_>,
+    open: &OpenRequest,
+    has_next: bool,
+) -> Result<Reply, TaskError> {
+    let answering = async {
+        let returned = handler.function.call_async::<Value>((open.handle(), has_next)).await?;
+        match requests.inner_answer(open, &returned)? {
+            Some((status, headers)) => Ok(Reply { status, headers, body: ReplyBody::Passed }),
+            None => Reply::from_lua(returned),
+        }
+    };
     let note = || RunNote::of_request("request", open.head(), Some(handler.place.to_string().into()));
     vm.run_excusing(note, Budget::REQUEST, || open.waited(), answering).await
 }
 
 /// An error of a script as one of its handler: 503 for what was stopped, 500 for what failed, 4xx where the client
 /// was to blame.
+///
+/// What the handler behind has failed with is passed on as it is.
 pub(crate) fn handler_error(error: &TaskError) -> HandlerError {
+    if let TaskError::Script(error) = error
+        && let Some(error) = error.downcast_ref::<InnerFault>().and_then(InnerFault::take)
+    {
+        return error;
+    }
     if let TaskError::Script(error) = error
         && let Some(fault) = error.downcast_ref::<ClientFault>()
     {

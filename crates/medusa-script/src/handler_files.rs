@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 
 use crate::engine_context::EngineContext;
 use crate::error::ScriptError;
+use crate::passage::{Outcome, WayOn};
 use crate::probe::{self, Point, ProbedLines};
 use crate::recipe::Files;
 use crate::require::Sources;
@@ -66,6 +67,13 @@ impl ScriptHandler {
         same && (self.loaded.load(Relaxed) || self.sources.reads_as(sources))
     }
 
+    /// Answers a request; a file of a wrapper has a way on.
+    pub(crate) async fn run(&self, request: Request, way: Option<WayOn>) -> Result<Outcome, HandlerError> {
+        let worker = WorkerVm::of_this_thread()
+            .ok_or_else(|| HandlerError::internal("this thread has no script VM"))?;
+        worker.answer(self.id, &self.path, &self.sessions, request, way).await
+    }
+
     async fn load(&self) -> Result<(), Box<dyn StdError + Send + Sync>> {
         let shown = |error: ScriptError| error.showing(&self.sources).render();
         let file = HandlerFile {
@@ -86,11 +94,7 @@ impl ScriptHandler {
 
 impl Handler for ScriptHandler {
     fn handle(&self, request: Request) -> HandlerFuture<'_> {
-        Box::pin(async move {
-            let worker = WorkerVm::of_this_thread()
-                .ok_or_else(|| HandlerError::internal("this thread has no script VM"))?;
-            worker.answer(self.id, &self.path, &self.sessions, request).await
-        })
+        Box::pin(async move { self.run(request, None).await?.own() })
     }
 
     fn prepare(&self) -> PrepareFuture<'_> {

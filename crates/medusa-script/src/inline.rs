@@ -19,6 +19,8 @@ use medusa_proto::status::Status;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::passage::{Outcome, WayOn};
+
 /// The number of calls that may wait for the main VM's thread. More are answered 503: they would wait longer than any
 /// client.
 pub(crate) const QUEUED_CALLS: usize = 1024;
@@ -49,6 +51,8 @@ pub(crate) struct CallPermit {
 pub(crate) struct Call {
     pub(crate) function: u64,
     pub(crate) request: Request,
+    /// The way to the handler behind, if it is one of a wrapper.
+    pub(crate) way: Option<WayOn>,
     /// Held while the call waits.
     pub(crate) permit: CallPermit,
     pub(crate) answer: oneshot::Sender<Result<Answer, HandlerError>>,
@@ -68,6 +72,8 @@ pub(crate) enum AnswerBody {
     /// With the time for which it may go on when its handler is gone.
     Stream(Chunks, Duration),
     WebSocket(Accepted),
+    /// That of the handler behind.
+    Passed,
 }
 
 type Chunk = Result<Bytes, String>;
@@ -125,6 +131,40 @@ impl InlineHandler {
     pub(crate) fn new(function: u64, link: VmLink, origin: Arc<str>, sessions: Arc<Sessions>) -> Self {
         Self { function, link, origin, sessions }
     }
+
+    /// Has the main VM answer. The function of a wrapper has a way on.
+    pub(crate) async fn run(&self, request: Request, way: Option<WayOn>) -> Result<Outcome, HandlerError> {
+        let (answer, answered) = oneshot::channel();
+        let VmLink { calls, waiting, .. } = &self.link;
+        let permit = waiting.permit(holder(request.head.client), calls.capacity()).ok_or_else(|| {
+            HandlerError::unavailable("too many requests of this client wait for the main VM already")
+        })?;
+        let call = Call { function: self.function, request, way, permit, answer };
+        calls.try_send(call).map_err(|refused| {
+            match refused {
+                mpsc::error::TrySendError::Full(_) => HandlerError::unavailable(format!(
+                    "{QUEUED_CALLS} requests wait for the main VM already; give this handler a file of its own (medusa.handler.script)"
+                )),
+                mpsc::error::TrySendError::Closed(_) => HandlerError::unavailable("the main VM has ended"),
+            }
+        })?;
+        let answer =
+            answered.await.map_err(|_gone| HandlerError::internal("the main VM dropped the request"))??;
+        let Answer { status, headers, body } = answer;
+        let response = |headers| Response { status, headers, ..Response::default() };
+        Ok(match body {
+            AnswerBody::Bytes(bytes) => Outcome::Own(response(headers).body(bytes)),
+            AnswerBody::WebSocket(accepted) => Outcome::Own(accepted.into_response(&self.sessions)),
+            AnswerBody::Stream(chunks, keep) => {
+                let chunks = stream::unfold(chunks, async |mut chunks| {
+                    let chunk = chunks.next().await?;
+                    Some((chunk.map_err(|error| BodyError::Producer(error.into())), chunks))
+                });
+                Outcome::Own(response(headers).stream(Box::pin(chunks), &self.sessions, keep))
+            }
+            AnswerBody::Passed => Outcome::Passed(status, headers),
+        })
+    }
 }
 
 impl fmt::Debug for InlineHandler {
@@ -141,37 +181,7 @@ impl Drop for InlineHandler {
 
 impl Handler for InlineHandler {
     fn handle(&self, request: Request) -> HandlerFuture<'_> {
-        Box::pin(async move {
-            let (answer, answered) = oneshot::channel();
-            let VmLink { calls, waiting, .. } = &self.link;
-            let permit = waiting.permit(holder(request.head.client), calls.capacity()).ok_or_else(|| {
-                HandlerError::unavailable("too many requests of this client wait for the main VM already")
-            })?;
-            let call = Call { function: self.function, request, permit, answer };
-            calls.try_send(call).map_err(|refused| {
-                match refused {
-                    mpsc::error::TrySendError::Full(_) => HandlerError::unavailable(format!(
-                        "{QUEUED_CALLS} requests wait for the main VM already; give this handler a file of its own (medusa.handler.script)"
-                    )),
-                    mpsc::error::TrySendError::Closed(_) => HandlerError::unavailable("the main VM has ended"),
-                }
-            })?;
-            let answer = answered
-                .await
-                .map_err(|_gone| HandlerError::internal("the main VM dropped the request"))??;
-            let response = Response { status: answer.status, headers: answer.headers, ..Response::default() };
-            Ok(match answer.body {
-                AnswerBody::Bytes(bytes) => response.body(bytes),
-                AnswerBody::WebSocket(accepted) => accepted.into_response(&self.sessions),
-                AnswerBody::Stream(chunks, keep) => {
-                    let chunks = stream::unfold(chunks, async |mut chunks| {
-                        let chunk = chunks.next().await?;
-                        Some((chunk.map_err(|error| BodyError::Producer(error.into())), chunks))
-                    });
-                    response.stream(Box::pin(chunks), &self.sessions, keep)
-                }
-            })
-        })
+        Box::pin(async move { self.run(request, None).await?.own() })
     }
 
     fn prepare(&self) -> PrepareFuture<'_> {

@@ -8,6 +8,7 @@
 //! - `require`: files of scripts, and the modules they load;
 //! - `handler_files`, `worker`, `handover`: handlers given as files, the VM of every worker that runs them, and what one leaves to
 //!   the one that takes its place;
+//! - `wrap`, `passage`: handlers given as functions or files before others, and the way between the two;
 //! - `websocket`: a session with a client;
 //! - `vm`, `memory`, `preempt`, `budget`, `task`, `slow_lane`, `natives`, `overrun`: one VM, its sandbox, how it gives way and is stopped;
 //! - `chunk`, `probe`: files as they were loaded, and breakpoints in them;
@@ -51,6 +52,7 @@ mod memory;
 mod natives;
 mod options;
 mod overrun;
+mod passage;
 mod places;
 mod preempt;
 mod print;
@@ -75,6 +77,7 @@ mod trial_record;
 mod vm;
 mod websocket;
 mod worker;
+mod wrap;
 
 pub use engine::{Address, Engine, Evaluated, Loaded, Program, ProgramSource, SessionHandle, check};
 pub use error::ScriptError;

@@ -9,7 +9,7 @@ use mlua::{LuaString, Table, Value};
 use crate::counted::shown_bytes;
 use crate::docs::{Class, item};
 use crate::events::EventSource;
-use crate::fields::same_field;
+use crate::fields::{header_value, same_field};
 use crate::print::{MAX_SHOWN, as_whole, kind, show};
 use crate::producer::Source;
 use crate::websocket::{HandshakeOutcome, Opening, PendingSession};
@@ -51,6 +51,8 @@ pub(crate) enum ReplyBody {
     Producer(Source),
     /// `req:websocket(function(ws) ... end)`: what goes on after the 101.
     WebSocket(Box<PendingSession>),
+    /// That of the handler behind, which has never come here.
+    Passed,
 }
 
 fn wrong(message: impl Into<String>) -> mlua::Error {
@@ -209,13 +211,7 @@ impl AnswerFields {
 }
 
 fn field_value(name: &str, value: &Value) -> mlua::Result<HeaderValue> {
-    let parsed = match value {
-        Value::String(text) => HeaderValue::from_bytes(&text.as_bytes()).ok(),
-        Value::Integer(number) => Some(HeaderValue::from(*number)),
-        Value::Number(number) => HeaderValue::from_str(&number.to_string()).ok(),
-        _ => None,
-    };
-    parsed.ok_or_else(|| {
+    header_value(value).ok_or_else(|| {
         wrong(format!("the value of the field \"{name}\" must be a string without line breaks"))
     })
 }

@@ -21,11 +21,12 @@ use crate::chunk::ScriptFiles;
 use crate::engine_context::EngineContext;
 use crate::error::ScriptError;
 use crate::handover::Handover;
+use crate::passage::{Outcome, WayOn};
 use crate::probe::{self, Point, ProbedLines};
 use crate::producer::Producer;
 use crate::request::Requests;
 use crate::require::{ModuleValues, Modules, ScriptRoot, Sources};
-use crate::respond::ReplyBody;
+use crate::respond::{Reply, ReplyBody};
 use crate::runs::RunNote;
 use crate::vm::Vm;
 use crate::websocket::PendingSession;
@@ -124,24 +125,26 @@ impl WorkerVm {
         }
     }
 
-    /// Answers a request by the handler file `id`, which was loaded from `path`.
+    /// Answers a request by the handler file `id`, which was loaded from `path`; one of a wrapper has a way on.
     pub(crate) async fn answer(
         &self,
         id: u64,
         path: &Path,
         sessions: &Sessions,
         request: Request,
-    ) -> Result<Response, HandlerError> {
+        way: Option<WayOn>,
+    ) -> Result<Outcome, HandlerError> {
         let function = self.handlers.borrow().get(&id).map(|loaded| loaded.function.clone());
         let Some(function) = function else {
             return Err(HandlerError::internal("this handler is not loaded on this worker"));
         };
         let handler = call::Handler { function: &function, place: &path.display() };
         let wants_body = request.head.method != Method::HEAD;
-        let (reply, open) = call(&self.vm, &self.requests, &handler, request).await?;
-        let response = Response { status: reply.status, headers: reply.headers, ..Response::default() };
-        Ok(match reply.body {
-            ReplyBody::Bytes(bytes) => response.body(bytes),
+        let (reply, open) = call(&self.vm, &self.requests, &handler, request, way).await?;
+        let Reply { status, headers, body } = reply;
+        let response = |headers| Response { status, headers, ..Response::default() };
+        Ok(match body {
+            ReplyBody::Bytes(bytes) => Outcome::Own(response(headers).body(bytes)),
             ReplyBody::Producer(source) => {
                 let keep = source.keep();
                 let mut producer = Producer::new(&self.vm, source, open.head(), open).map_err(vm_error)?;
@@ -149,13 +152,14 @@ impl WorkerVm {
                     producer = producer.begin().await.map_err(|error| handler_error(&error))?;
                 }
                 let chunks = producer.map(|chunk| chunk.map_err(producer_error));
-                response.stream(Box::pin(chunks), sessions, keep)
+                Outcome::Own(response(headers).stream(Box::pin(chunks), sessions, keep))
             }
             ReplyBody::WebSocket(start) => {
                 let PendingSession { accepted, session } = *start;
                 spawn_local(session.run(Rc::clone(&self.vm), open.head(), open));
-                accepted.into_response(sessions)
+                Outcome::Own(accepted.into_response(sessions))
             }
+            ReplyBody::Passed => Outcome::Passed(status, headers),
         })
     }
 }

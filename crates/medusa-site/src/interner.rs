@@ -77,8 +77,8 @@ impl Interner {
         self.handlers.get_or_make(key, make)
     }
 
-    /// The handler of a `kind` that stands before `inner`, with the options that `options` spells out; `make` makes it if
-    /// there is none. It is the same as long as `inner` is, which it keeps alive: nothing else comes to be at that address.
+    /// The handler of a `kind` that stands before all of `inner`, with the options that `options` spells out; `make` makes it if
+    /// there is none. It is the same as long as those are, which it keeps alive: nothing else comes to be at their addresses.
     ///
     /// # Errors
     ///
@@ -86,16 +86,17 @@ impl Interner {
     pub fn wrap(
         &self,
         kind: &str,
-        inner: Arc<dyn Handler>,
+        inner: Vec<Arc<dyn Handler>>,
         options: &str,
-        make: impl FnOnce(Arc<dyn Handler>) -> Arc<dyn Handler>,
+        make: impl FnOnce(Vec<Arc<dyn Handler>>) -> Arc<dyn Handler>,
     ) -> Result<Arc<dyn Handler>, Unmade<Infallible>> {
         // The address alone: what tells the type of it is another where another part of the program has made the pointer.
-        let key = format!("{kind}\0{:p}\0{options}", Arc::as_ptr(&inner).cast::<()>());
+        let addresses = inner.iter().map(|inner| format!("{:p}", Arc::as_ptr(inner).cast::<()>()));
+        let key = format!("{kind}\0{}\0{options}", addresses.collect::<Vec<_>>().join(","));
         self.handler(key, || Ok(make(inner)))
     }
 
-    /// The wrapper `outer` before another handler: what its constructor would make of that. None if it is no wrapper.
+    /// The wrapper `outer` before other handlers: what its constructor would make of those. None if it is no wrapper of so many.
     ///
     /// # Errors
     ///
@@ -103,12 +104,12 @@ impl Interner {
     pub fn wrap_anew(
         &self,
         outer: &Arc<dyn Handler>,
-        inner: &Arc<dyn Handler>,
+        inner: Vec<Arc<dyn Handler>>,
     ) -> Result<Option<Arc<dyn Handler>>, Unmade<Infallible>> {
-        let Some(made) = outer.around(Arc::clone(inner)) else { return Ok(None) };
+        let Some(made) = outer.around_all(inner.clone()) else { return Ok(None) };
         let key = self.handlers.key_of(outer).unwrap_or_default();
         match *key.splitn(3, '\0').collect::<Vec<_>>() {
-            [kind, _, options] => self.wrap(kind, Arc::clone(inner), options, |_inner| made).map(Some),
+            [kind, _, options] => self.wrap(kind, inner, options, |_inner| made).map(Some),
             _ => Ok(Some(made)),
         }
     }

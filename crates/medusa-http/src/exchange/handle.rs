@@ -18,8 +18,8 @@ use crate::preflight::asked_method;
 use crate::request::{Head, Request, without_port};
 use crate::response::{CLOSE, Response};
 use crate::server::{Mount, Server};
-use crate::way::{OwnAnswer, Way};
 use crate::time_limit::within;
+use crate::way::{OwnAnswer, Way};
 
 /// The time to wait for a client that asks for what there is no room for now: in seconds, long enough for others to
 /// be done.

@@ -150,7 +150,12 @@ impl Changes {
     }
 }
 
-fn name_of(name: &[u8]) -> Result<HeaderName, ChangeError> {
+/// The name of a field that may be changed on its way through a server.
+///
+/// # Errors
+///
+/// It is no name, or one of the framing or the connection.
+pub fn name_of(name: &[u8]) -> Result<HeaderName, ChangeError> {
     let parsed = HeaderName::from_bytes(name);
     let parsed = parsed.map_err(|_invalid| ChangeError::Name(String::from_utf8_lossy(name).into_owned()))?;
     if OURS.contains(&parsed) || OURS_BY_NAME.contains(&parsed.as_str()) {

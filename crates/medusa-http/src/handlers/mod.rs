@@ -6,6 +6,7 @@ pub mod concurrency;
 pub mod cors;
 pub mod csrf;
 pub mod files;
+pub mod first;
 pub mod headers;
 pub mod limit;
 mod origin_list;

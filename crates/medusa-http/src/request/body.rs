@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use hyper::body::{Body as _, Incoming};
+use parking_lot::Mutex;
 
 use super::error::RequestBodyError;
 use super::incoming::IncomingBody;
@@ -24,7 +25,11 @@ pub struct RequestBody {
     seen: u64,
     /// Boxed, for there hardly ever are any.
     trailers: Option<Box<HeaderMap>>,
+    /// The place where it goes back to when it is dropped, if it is lent and nobody has begun to read it.
+    home: Option<Home>,
 }
+
+type Home = Arc<Mutex<Option<Source>>>;
 
 enum Source {
     Bytes(Bytes),
@@ -44,12 +49,12 @@ impl RequestBody {
         } else {
             Source::Incoming(Box::new(IncomingBody::new(incoming, limits, headers, on)))
         };
-        Self { source, limit: limits.body, seen: 0, trailers: None }
+        Self { source, limit: limits.body, seen: 0, trailers: None, home: None }
     }
 
     /// A body that is in memory already, for requests a handler makes up itself.
     pub fn from_bytes(bytes: Bytes) -> Self {
-        Self { limit: bytes.len() as u64, source: Source::Bytes(bytes), seen: 0, trailers: None }
+        Self { limit: bytes.len() as u64, source: Source::Bytes(bytes), seen: 0, trailers: None, home: None }
     }
 
     /// Whether the client said that there is none.
@@ -113,6 +118,17 @@ impl RequestBody {
         }
     }
 
+    /// Lends it to a handler, that another may have it if that one has not begun to read it.
+    pub(crate) fn lend(mut self) -> (Self, LentBody) {
+        let limit = self.limit;
+        if self.is_empty() {
+            return (self, LentBody { limit, place: None, outer: None });
+        }
+        let place = Home::default();
+        let outer = self.home.replace(Arc::clone(&place));
+        (self, LentBody { limit, place: Some(place), outer })
+    }
+
     /// The most that may be read, in bytes.
     pub fn limit(&self) -> u64 {
         self.limit
@@ -120,6 +136,8 @@ impl RequestBody {
 
     /// The next chunk; `None` at the end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, RequestBodyError> {
+        // Who has begun with it keeps it.
+        self.home = None;
         // A length that is too long is refused before anything is read.
         if self.seen == 0 && self.known() > self.limit {
             return Err(RequestBodyError::TooLarge { limit: self.limit });
@@ -168,6 +186,34 @@ impl RequestBody {
             }
             Source::Bytes(_) => 0,
         }
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.take() {
+            *home.lock() = Some(std::mem::replace(&mut self.source, Source::Bytes(Bytes::new())));
+        }
+    }
+}
+
+/// The claim on a body that was lent.
+pub(crate) struct LentBody {
+    limit: u64,
+    /// None for an empty one: there is nothing that could be read of it.
+    place: Option<Home>,
+    /// Who had lent it before.
+    outer: Option<Home>,
+}
+
+impl LentBody {
+    /// The body, once whoever had it has let go of it; none where that has begun to read it, or still has it.
+    pub(crate) fn take_back(self) -> Option<RequestBody> {
+        let source = match self.place {
+            None => Source::Bytes(Bytes::new()),
+            Some(place) => place.lock().take()?,
+        };
+        Some(RequestBody { source, limit: self.limit, seen: 0, trailers: None, home: self.outer })
     }
 }
 

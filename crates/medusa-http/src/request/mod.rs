@@ -1,7 +1,7 @@
 //! A request as its handler is given it: the request's head, already routed, and its body, not yet read.
 //!
 //! The head is `Send`, so that a handler may carry it to another thread (the main VM's); it holds nothing of the
-//! connection but its addresses. The body is read by [`body`]; [`incoming`] is one that comes from the client, with its [`pace`],
+//! connection but its addresses; [`target`] is how a wrapper changes what is asked for. The body is read by [`body`]; [`incoming`] is one that comes from the client, with its [`pace`],
 //! its [`memory`], and its place among the [`unread`] ones of its connection.
 
 mod body;
@@ -9,6 +9,7 @@ mod error;
 mod incoming;
 mod memory;
 mod pace;
+mod target;
 mod unread;
 
 use std::sync::{Arc, OnceLock};
@@ -25,6 +26,7 @@ use crate::trace::TraceNotes;
 
 pub use body::RequestBody;
 pub use error::RequestBodyError;
+pub use target::TargetError;
 pub(crate) use unread::{Carrier, UnreadBodies};
 
 /// One HTTP request, on its way to a handler.

@@ -26,7 +26,7 @@ use http::Method;
 pub use conflict::Conflict;
 pub use methods::Methods;
 pub use params::Params;
-pub(crate) use path::{encode as encode_segment, with_slash};
+pub(crate) use path::{encode as encode_segment, is_clean, with_slash};
 pub use pattern::{Pattern, PatternError};
 
 use hosts::Hosts;

@@ -40,6 +40,11 @@ pub(super) fn shape(path: &str) -> Shape {
     if clean { Shape::Clean } else { Shape::Unclean(cleaned(path)) }
 }
 
+/// Whether a path can be matched as it is.
+pub(crate) fn is_clean(path: &str) -> bool {
+    shape(path) == Shape::Clean
+}
+
 /// Whether a path holds anything that asks for the slow look: `%`, `//` or `/.`, or a NUL.
 fn is_suspicious(path: &[u8]) -> bool {
     let mut previous = 0;

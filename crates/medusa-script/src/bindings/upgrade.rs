@@ -219,13 +219,18 @@ impl NewHandlers<'_> {
         if let Some(made) = self.made.get(&address) {
             return Ok(Some(Arc::clone(made)));
         }
-        for inner in handler.inner() {
-            let Some(inner) = self.of(inner)? else { continue };
-            let wrapped = self.interner.wrap_anew(handler, &inner).map_err(|error| error.to_string())?;
-            let wrapped = wrapped.ok_or_else(|| format!("{} cannot be made anew", handler.status().kind))?;
-            self.made.insert(address, Arc::clone(&wrapped));
-            return Ok(Some(wrapped));
+        let (mut inner, mut is_same) = (Vec::new(), true);
+        for before in handler.inner() {
+            let new = self.of(before)?;
+            is_same &= new.is_none();
+            inner.push(new.unwrap_or_else(|| Arc::clone(before)));
         }
-        Ok(None)
+        if is_same {
+            return Ok(None);
+        }
+        let wrapped = self.interner.wrap_anew(handler, inner).map_err(|error| error.to_string())?;
+        let wrapped = wrapped.ok_or_else(|| format!("{} cannot be made anew", handler.status().kind))?;
+        self.made.insert(address, Arc::clone(&wrapped));
+        Ok(Some(wrapped))
     }
 }

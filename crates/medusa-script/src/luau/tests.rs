@@ -114,7 +114,7 @@ fn at_the_limit_there_is_room_for_references() {
     };
     let vm = vm(64 * 1024 * 1024);
     let requests = Requests::new(vm.lua()).unwrap();
-    let open: Vec<_> = (0..OPEN).map(|_| requests.open(vm.lua(), request()).unwrap()).collect();
+    let open: Vec<_> = (0..OPEN).map(|_| requests.open(vm.lua(), request(), None).unwrap()).collect();
     vm.heap().set_limit(vm.lua().used_memory());
     let held: Vec<_> = (0..OPEN * 6).map(|_| vm.lua().create_string("")).collect();
     assert!(held.iter().all(Result::is_ok), "{} of {}", held.iter().flatten().count(), held.len());

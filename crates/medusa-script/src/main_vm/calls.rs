@@ -16,6 +16,7 @@ use crate::budget::TaskError;
 use crate::call::{Handler, call, handler_error, vm_error};
 use crate::error::ScriptError;
 use crate::inline::{Answer, AnswerBody, Call, ChunkRequests, Chunks};
+use crate::passage::WayOn;
 use crate::producer::Producer;
 use crate::request::{OpenRequest, Requests};
 use crate::respond::ReplyBody;
@@ -51,13 +52,13 @@ impl MainVm {
 
     /// Answers a call. What is returned begins now that the answer is on its way.
     async fn take_call(&self, requests: &Requests, call: Call) -> Option<(Session, OpenRequest)> {
-        let Call { function, request, mut answer, permit } = call;
+        let Call { function, request, way, mut answer, permit } = call;
         drop(permit);
         let wants_body = request.head.method != Method::HEAD;
         let what = format!("request {} {}", request.head.method, request.head.path());
         let author = Author::new(Via::Request, what);
         let transaction = Transaction::lazy(Arc::clone(&self.live), author, None);
-        let answering = transaction.scope(self.answer(requests, function, request));
+        let answering = transaction.scope(self.answer(requests, function, request, way));
         let answered = tokio::select! {
             answered = answering => answered,
             // The client left: nobody waits for the rest.
@@ -105,13 +106,14 @@ impl MainVm {
         requests: &Requests,
         function: u64,
         request: Request,
+        way: Option<WayOn>,
     ) -> Result<(Answer, AfterAnswer), HandlerError> {
         let handler = self.functions.get(function);
         let (function, place) =
             handler.ok_or_else(|| HandlerError::internal("this handler's function is gone"))?;
         let handler = Handler { function: &function, place: &place };
         let allowance = request.head.allowance.clone();
-        let (reply, open) = call(&self.vm, requests, &handler, request).await?;
+        let (reply, open) = call(&self.vm, requests, &handler, request, way).await?;
         let (body, rest) = match reply.body {
             ReplyBody::Bytes(bytes) => {
                 // Here, for it may be a while until its worker can.
@@ -131,6 +133,7 @@ impl MainVm {
                 let PendingSession { accepted, session } = *start;
                 (AnswerBody::WebSocket(accepted), AfterAnswer::Session(session, open))
             }
+            ReplyBody::Passed => (AnswerBody::Passed, AfterAnswer::Nothing),
         };
         Ok((Answer { status: reply.status, headers: reply.headers, body }, rest))
     }

@@ -18,7 +18,7 @@ pub fn types() -> String {
             object_type(&mut text, class);
         }
     }
-    text.push_str("\n-- What a handler returns.\nexport type Answer = string | Response\n");
+    text.push_str("\n-- What a handler returns.\nexport type Answer = string | Response | InnerAnswer\n");
     namespace(&mut text);
     text
 }

@@ -49,6 +49,7 @@ pub(super) const PAGES: &[Page] = &[
             http::MOUNT,
             http::MOUNT_OPTIONS,
             request::CLASS,
+            request::INNER_ANSWER,
             request::TLS_INFO,
             request::CLIENT_CERTIFICATE,
             forms::UPLOADED_FILE,

@@ -1,6 +1,7 @@
 //! A request's body, read by a script: whole, as JSON, as a form, or piece by piece.
 //!
-//! **Invariants:** what was read once is gone, and reading it in a second way is an error, not an empty body. One
+//! **Invariants:** what was read once is gone, and reading it in a second way is an error, not an empty body. (But a wrapper's
+//! function that has read it as a whole passes on what it has read.) One
 //! coroutine reads at a time. What nobody reads is never asked of the client. The time spent here is counted apart: a
 //! client's slowness is bounded by the server's limits for bodies, not by the handler's budget; and each chunk brings a
 //! CPU budget of its own.
@@ -35,6 +36,8 @@ pub(super) enum Body {
     Failed,
     /// To its end.
     Over(Box<FinishedBody>),
+    /// The handler behind has it.
+    PassedOn,
 }
 
 #[derive(Debug)]
@@ -43,13 +46,16 @@ pub(super) struct FinishedBody {
     streamed: bool,
     trailers: Option<HeaderMap>,
     form: Option<Rc<Form>>,
+    /// What was read as a whole, where it may be passed on to the handler behind.
+    whole: Option<Bytes>,
     /// Counts what was read of it as the client's memory, for the script has it as long as the request.
     _held: Option<Held>,
 }
 
 impl FinishedBody {
     fn new(body: &mut RequestBody) -> Self {
-        Self { streamed: false, trailers: body.trailers().cloned(), form: None, _held: body.take_held() }
+        let (trailers, held) = (body.trailers().cloned(), body.take_held());
+        Self { streamed: false, trailers, form: None, whole: None, _held: held }
     }
 }
 
@@ -65,6 +71,7 @@ impl Body {
             Self::Failed => "could not be read to its end",
             Self::Untouched(_) | Self::Streamed(_) => "has been read in part already",
             Self::Over(_) => "has been read already",
+            Self::PassedOn => "went to the handler behind",
         })
     }
 
@@ -76,7 +83,7 @@ impl Body {
 
 /// The right to read: there is one at a time. When it is dropped, the body is in the state that it was left in. The
 /// VM's collector drops it, at any allocation, if its coroutine was abandoned.
-struct Reading<'a> {
+pub(super) struct Reading<'a> {
     open: &'a RefCell<ActiveRequests>,
     handle: f64,
     since: Instant,
@@ -102,6 +109,28 @@ impl<'a> Reading<'a> {
                 }
             })?;
         Ok((body, ahead, Self { open, handle, since, leave: Body::Failed }))
+    }
+
+    /// Takes the body out of a request that is passed on: one of which nothing was read, or all of it at once.
+    pub(super) fn pass_on(
+        open: &'a RefCell<ActiveRequests>,
+        handle: f64,
+    ) -> mlua::Result<(RequestBody, Self)> {
+        let since = Instant::now();
+        let read = with(open, handle, |entry| match &mut entry.body {
+            Body::Over(over) => {
+                let whole = over.whole.take();
+                Ok(whole.map(|whole| (whole, std::mem::replace(&mut entry.body, Body::Busy(since)))))
+            }
+            _ => Ok(None),
+        })?;
+        // It stays counted as the client's, wherever it is.
+        if let Some((whole, leave)) = read {
+            return Ok((RequestBody::from_bytes(whole), Self { open, handle, since, leave }));
+        }
+        let (body, _nothing, mut reading) = Self::begin(open, handle, false)?;
+        reading.leave = Body::PassedOn;
+        Ok((body, reading))
     }
 
     fn leave(mut self, body: Body) {
@@ -130,7 +159,11 @@ fn client_fault(error: RequestBodyError) -> mlua::Error {
 pub(super) async fn whole(open: &RefCell<ActiveRequests>, handle: f64) -> mlua::Result<Bytes> {
     let (mut body, _nothing, reading) = Reading::begin(open, handle, false)?;
     let all = body.collect().await.map_err(client_fault)?;
-    reading.leave(Body::Over(Box::new(FinishedBody::new(&mut body))));
+    let may_be_passed_on = with(open, handle, |entry| Ok(entry.passage.is_open()))?;
+    reading.leave(Body::Over(Box::new(FinishedBody {
+        whole: may_be_passed_on.then(|| all.clone()),
+        ..FinishedBody::new(&mut body)
+    })));
     Ok(all)
 }
 

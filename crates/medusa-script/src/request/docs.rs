@@ -52,6 +52,12 @@ pub(crate) const CLASS: Class = Class {
             "`https` if the client's connection is encrypted, here or at a trusted proxy; else `http`.",
         ),
         item("secure", "boolean", "Whether the scheme is `https`."),
+        item(
+            "user",
+            "string?",
+            "Who asks, once a wrapper has found that out. The function of `medusa.handler.wrap` may set it before it calls `next`, \
+             once and at most 256 bytes: what is behind sees it, and the access log.",
+        ),
         item("tls", "TlsInfo?", "What was agreed on, if the connection to this server is encrypted."),
         item("version", "string", "`1.0`, `1.1` or `2`."),
     ],
@@ -121,4 +127,26 @@ pub(crate) const CLASS: Class = Class {
              answered 426 or 400, one from a page of another site 403, and the function is not called.",
         ),
     ],
+};
+
+pub(crate) const INNER_ANSWER: Class = Class {
+    name: "InnerAnswer",
+    doc: "The answer of the handler behind a wrapper's function, which `next(req)` gives (`medusa.handler.wrap`), to be returned. Its \
+          body goes by the script. Once the request has been answered, using it is an error.",
+    fields: &[
+        item(
+            "status",
+            "number",
+            "The status code. It can be set, to 200 to 599, unless the answer opens a session.",
+        ),
+        item(
+            "headers",
+            "{ [string]: string | { string } }",
+            "The fields, by their names in upper or lower case. `answer.headers[name] = value` sets one, with a list several of one \
+             name, with nil none; `for name, value in answer.headers do` goes through them. Several values are one, joined with \
+             commas, but for `Set-Cookie`, which is a list then. `Connection`, `Content-Length`, `Date`, `Server`, \
+             `Transfer-Encoding` and their like are the server's to write.",
+        ),
+    ],
+    methods: &[],
 };

@@ -1,5 +1,8 @@
 //! The fields of a `req`, each made when a script first asks for it.
 
+use std::borrow::Cow;
+
+use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode, Version, header};
 use medusa_http::Head;
 use medusa_proto::{cookie, query};
@@ -21,6 +24,7 @@ pub(super) fn field(lua: &Lua, head: &Head, key: &[u8]) -> mlua::Result<Value> {
         b"peer" => text(&head.peer.to_string()),
         b"client" => text(&head.client.to_string()),
         b"id" => text(&head.id.to_string()),
+        b"user" => head.user.get().map_or(Ok(Value::Nil), |user| text(user)),
         b"scheme" => text(head.scheme()),
         b"secure" => Ok(Value::Boolean(head.secure)),
         b"tls" => head.tls.as_deref().map_or(Ok(Value::Nil), |info| tls::table(lua, info)?.into_lua(lua)),
@@ -70,19 +74,23 @@ pub(super) fn raw_query(head: &Head) -> &[u8] {
 pub(crate) fn headers(lua: &Lua, headers: &HeaderMap) -> mlua::Result<Table> {
     let fields = lua.create_table_with_capacity(0, headers.keys_len())?;
     for name in headers.keys() {
-        let separator: &[u8] = if name == header::COOKIE { b"; " } else { b", " };
-        let mut values = headers.get_all(name).iter().map(http::HeaderValue::as_bytes);
-        let first = values.next().unwrap_or_default();
-        let value = match values.next() {
-            None => lua.create_string(first)?,
-            Some(second) => {
-                let all: Vec<&[u8]> = [first, second].into_iter().chain(values).collect();
-                lua.create_string(all.join(separator))?
-            }
-        };
-        fields.raw_set(name.as_str(), value)?;
+        fields.raw_set(name.as_str(), lua.create_string(joined(headers, name))?)?;
     }
     Ok(fields)
+}
+
+/// The values of a field as one; empty where there is none.
+pub(super) fn joined<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Cow<'h, [u8]> {
+    let separator: &[u8] = if name == header::COOKIE { b"; " } else { b", " };
+    let mut values = headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    let first = values.next().unwrap_or_default();
+    match values.next() {
+        None => first.into(),
+        Some(second) => {
+            let all: Vec<&[u8]> = [first, second].into_iter().chain(values).collect();
+            all.join(separator).into()
+        }
+    }
 }
 
 /// HTTP/2 clients may send a field for each cookie ([RFC 9113 §8.2.3](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.3)).

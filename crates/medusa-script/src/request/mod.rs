@@ -8,15 +8,18 @@
 //!   for each place in the slab. A call into the host for each field, with its memory-error guards, took longer than all
 //!   the rest of a small handler.
 //! - `fields`, `tls`, `methods`: what the host is asked for.
-//! - `body`: reading the body, in one way, once; `chunks`: the CPU time that its pieces bring.
+//! - `body`: reading the body, in one way, once; `chunks`: the CPU time that its pieces bring;
+//! - `next`, `inner_answer`: what a wrapper's function passes on, and what comes back.
 
 mod body;
 pub(crate) mod chunks;
 mod docs;
 mod fault;
 mod fields;
+mod inner_answer;
 mod layout;
 mod methods;
+mod next;
 mod open;
 mod tls;
 
@@ -25,20 +28,24 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderMap, StatusCode};
 use medusa_http::{Head, Request};
-use mlua::{Function, Lua, LuaString};
+use mlua::{Function, Lua, LuaString, Value};
 use slab::Slab;
 
 use self::body::Body;
-pub(crate) use self::docs::CLASS;
+pub(crate) use self::docs::{CLASS, INNER_ANSWER};
 pub(crate) use self::fault::ClientFault;
 pub(crate) use self::fields::headers;
+use self::inner_answer::InnerAnswer;
 use self::layout::{LAID_OUT, lay_out};
+pub(crate) use self::next::InnerFault;
 pub(crate) use self::open::OpenRequest;
 use self::open::{ActiveRequest, ActiveRequests, INDEX_BITS, head, index};
 pub(crate) use self::tls::{CLASS as TLS_INFO, CLIENT as CLIENT_CERTIFICATE};
 use crate::chunk::load;
 use crate::luau::reserve_references;
+use crate::passage::{Passage, WayOn};
 use crate::sentinel;
 
 /// The number of requests that a VM may be at, with all whose answer is a stream or a session under way: some KiB of
@@ -70,8 +77,8 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
-    /// Takes in a request, to be answered by a function of `lua`.
-    pub(crate) fn open(&self, lua: &Lua, request: Request) -> mlua::Result<OpenRequest> {
+    /// Takes in a request, to be answered by a function of `lua`; with a way to the handler behind that, if there is one.
+    pub(crate) fn open(&self, lua: &Lua, request: Request, way: Option<WayOn>) -> mlua::Result<OpenRequest> {
         self.make_place(lua)?;
         let mut open = self.open.borrow_mut();
         open.count = (open.count + 1) & ((1 << (53 - INDEX_BITS)) - 1);
@@ -83,8 +90,23 @@ impl Requests {
             head: request.head,
             body: Body::Untouched(request.body),
             waited: Duration::ZERO,
+            passage: Passage::new(way),
         });
         Ok(OpenRequest { open: Rc::clone(&self.open), handle })
+    }
+
+    /// The answer of the handler behind, where that is what a function returns for a request: its status and fields.
+    pub(crate) fn inner_answer(
+        &self,
+        request: &OpenRequest,
+        returned: &Value,
+    ) -> mlua::Result<Option<(StatusCode, HeaderMap)>> {
+        let answer = returned.as_userdata().and_then(|data| data.borrow::<InnerAnswer>().ok());
+        let Some(answer) = answer else { return Ok(None) };
+        if !answer.is_of(&self.open, request.handle()) {
+            return Err(mlua::Error::runtime("a handler's answer: this is the answer to another request"));
+        }
+        request.take_answer().map(Some)
     }
 
     /// Their number.
@@ -151,9 +173,11 @@ impl Requests {
             })?
         };
         let methods = methods::methods(lua, &open)?;
+        let next = next::next(lua, &open)?;
         let wrapper = load(lua, include_str!("request.luau"), "=request", None)?.call((
             get,
             methods,
+            next,
             table,
             sentinel::host_key(),
         ))?;
@@ -202,7 +226,7 @@ mod tests {
             let query = head.uri.query().unwrap_or("nil");
             let expected = format!("GET {} {query} {}", head.path(), texts.join(","));
             let body = RequestBody::from_bytes(bytes::Bytes::new());
-            let open = requests.open(&lua, Request { head: head.clone().into(), body }).unwrap();
+            let open = requests.open(&lua, Request { head: head.clone().into(), body }, None).unwrap();
             assert_eq!(show.call::<String>(open.handle()).unwrap(), expected);
         }
     }
@@ -220,7 +244,7 @@ mod tests {
             .unwrap();
         let request =
             |uri| Request { head: head(uri, &[]).into(), body: RequestBody::from_bytes(bytes::Bytes::new()) };
-        let first = requests.open(&lua, request("http://h/first")).unwrap();
+        let first = requests.open(&lua, request("http://h/first"), None).unwrap();
         assert_eq!(keep.call::<String>(first.handle()).unwrap(), "/firsth");
         drop(first);
         lua.load(
@@ -235,7 +259,7 @@ mod tests {
                     .unwrap(),
             )
             .unwrap();
-        let second = requests.open(&lua, request("/second")).unwrap();
+        let second = requests.open(&lua, request("/second"), None).unwrap();
         let error = again.call::<String>(second.handle()).unwrap_err().to_string();
         assert!(error.contains("answered already"), "{error}");
     }

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderMap, StatusCode};
 use medusa_http::Head;
 use mlua::{Buffer, Table};
 use slab::Slab;
@@ -17,6 +18,7 @@ use slab::Slab;
 use super::body::Body;
 use super::layout::NOBODY;
 use crate::budget::Waited;
+use crate::passage::Passage;
 
 /// Bits of a handle that say where in the slab it is; the rest tells requests at the same place apart. Together they
 /// fit the 53 bits that a Luau number holds exactly.
@@ -39,6 +41,8 @@ pub(super) struct ActiveRequest {
     pub(super) body: Body,
     /// The time that the body was waited for, until it was last read.
     pub(super) waited: Duration,
+    /// The way to the handler behind a wrapper's function.
+    pub(super) passage: Passage,
 }
 
 /// Keeps a request reachable for the script; dropped when it is answered.
@@ -59,7 +63,17 @@ impl OpenRequest {
         with(&self.open, self.handle(), |entry| Ok(Arc::clone(&entry.head))).ok()
     }
 
-    /// The time that the script has been waiting for the request's body.
+    /// Whether `next` was called: what is behind has seen it.
+    pub(crate) fn was_passed_on(&self) -> bool {
+        with(&self.open, self.handle(), |entry| Ok(entry.passage.is_used())).unwrap_or_default()
+    }
+
+    /// Takes the answer of the handler behind, to be returned.
+    pub(super) fn take_answer(&self) -> mlua::Result<(StatusCode, HeaderMap)> {
+        with(&self.open, self.handle(), |entry| entry.passage.take_answer())
+    }
+
+    /// The time that the script has been waiting for the request's body, or for the handler behind.
     pub(crate) fn waited(&self) -> Waited {
         let waited = with(&self.open, self.handle(), |entry| {
             let now = entry.body.busy_since();

@@ -68,5 +68,6 @@ mod tutorial;
 mod under_way;
 mod upgrade;
 mod websocket;
+mod wrap;
 mod wrappers;
 mod zones;

@@ -5,15 +5,16 @@ mod concurrency;
 mod cors;
 mod csrf;
 mod files;
+mod first;
+mod function;
 mod headers;
 mod limit;
 mod redirect;
 mod rewrite;
+mod script;
 mod timeout;
 mod value;
 mod wrap;
-
-use std::path::{Component, Path, PathBuf};
 
 use medusa_http::handlers::compress::Compress;
 use mlua::{AnyUserData, Lua, Table, Value};
@@ -21,10 +22,7 @@ use mlua::{AnyUserData, Lua, Table, Value};
 use self::value::HandlerValue;
 pub(super) use self::value::{handler_of, to_handler};
 use self::wrap::Wrapper;
-use crate::call_site::fail;
-use crate::context::MainContext;
 use crate::docs::{Class, Item, main_item};
-use crate::options::text_argument;
 
 /// The kind of a handler that compresses, in the status.
 const COMPRESS: &str = "handler.compress";
@@ -40,6 +38,7 @@ pub(crate) const DOCS: &[Item] = &[
               pages that hold a secret (a token) and also repeat something of the request: their length tells of both. \
               `medusa.handler.files` compresses by itself.",
     ),
+    first::DOC,
     headers::DOC,
     allow::ALLOW_DOC,
     allow::DENY_DOC,
@@ -49,13 +48,8 @@ pub(crate) const DOCS: &[Item] = &[
     cors::DOC,
     csrf::DOC,
     rewrite::DOC,
-    main_item(
-        "medusa.handler.script",
-        "(file: string) -> Handler",
-        "A handler in a file of its own, which returns a `function(req)`. It is loaded by every worker and runs on \
-              the request's own core; what it shares with others goes through `medusa.shared`. At a reload it is loaded \
-              anew only if it, or a module it requires, has changed.",
-    ),
+    script::DOC,
+    function::DOC,
     redirect::HTTPS_DOC,
     redirect::DOC,
 ];
@@ -90,7 +84,9 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     handler.set("cors", lua.create_function(cors::cors)?)?;
     handler.set("csrf", lua.create_function(csrf::csrf)?)?;
     handler.set("rewrite", lua.create_function(rewrite::rewrite)?)?;
-    handler.set("script", lua.create_function(script)?)?;
+    handler.set("script", lua.create_function(script::script)?)?;
+    handler.set("first", lua.create_function(first::first)?)?;
+    handler.set("wrap", lua.create_function(function::wrap)?)?;
     handler.set("https", lua.create_function(redirect::https)?)?;
     handler.set("redirect", lua.create_function(redirect::redirect)?)?;
     medusa.set("handler", handler)
@@ -98,41 +94,12 @@ pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
 
 /// `medusa.handler.compress(handler)`
 fn compress(lua: &Lua, inner: Value) -> mlua::Result<Value> {
-    let is_compressed = |data: &AnyUserData| {
-        data.borrow::<HandlerValue>().is_ok_and(|handler| match &*handler {
-            HandlerValue::Made(handler) => handler.status().kind == COMPRESS,
-            HandlerValue::Wrapped(function) => function.kind() == COMPRESS,
-        })
-    };
+    let is_compressed =
+        |data: &AnyUserData| data.borrow::<HandlerValue>().is_ok_and(|handler| handler.kind() == COMPRESS);
     if inner.as_userdata().is_some_and(is_compressed) {
         // Once is enough; wrapped a thousand times, a request would go through all of them.
         return Ok(inner);
     }
     let wrapped = Wrapper::new(COMPRESS, "", Compress::new).around(lua, &inner)?;
     lua.create_userdata(wrapped).map(Value::UserData)
-}
-
-fn script(lua: &Lua, file: Value) -> mlua::Result<HandlerValue> {
-    let file = text_argument(lua, "medusa.handler.script", "the file", &file)?;
-    let context = MainContext::of(lua)?;
-    let path = below(Path::new(&file)).ok_or_else(|| {
-        fail(lua, format!("medusa.handler.script: {file:?} is not a path below the script's directory"))
-    })?;
-    let handler = context.scripts.handler(&context.sources, path);
-    let handler = handler.map_err(|error| fail(lua, format!("medusa.handler.script: {error}")))?;
-    Ok(HandlerValue::Made(handler))
-}
-
-/// `path` without detours, if it stays below where it starts.
-fn below(path: &Path) -> Option<PathBuf> {
-    let mut clean = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::Normal(part) => clean.push(part),
-            Component::CurDir => {}
-            Component::ParentDir if clean.pop() => {}
-            _ => return None,
-        }
-    }
-    Some(clean)
 }

@@ -1,22 +1,65 @@
 //! A handler, as a value of the script.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use medusa_http::Handler;
 use mlua::{Lua, UserData, UserDataMethods, Value};
 
-use super::wrap::WrappedFunction;
-use crate::call_site::fail;
+use super::wrap::{Blueprint, Extent};
+use crate::call_site::{fail, origin};
 use crate::context::MainContext;
 use crate::print::show;
 
 /// A handler, as a value of the script.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum HandlerValue {
     /// One that has nothing of this VM.
     Made(Arc<dyn Handler>),
     /// One that is made when it is mounted.
-    Wrapped(WrappedFunction),
+    Blueprint(Rc<Blueprint>),
+}
+
+impl HandlerValue {
+    /// The value that a script gives for a handler: one of these, or a function.
+    pub(super) fn of(lua: &Lua, given: &Value) -> mlua::Result<Self> {
+        if let Value::Function(function) = given {
+            return Ok(Self::Blueprint(Blueprint::of(function.clone(), origin(lua)).into()));
+        }
+        let value = given.as_userdata().and_then(|data| data.borrow::<Self>().ok());
+        value.map(|value| value.clone()).ok_or_else(|| no_handler(lua, given))
+    }
+
+    /// Its kind in the status.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Made(handler) => handler.status().kind,
+            Self::Blueprint(blueprint) => blueprint.kind(),
+        }
+    }
+
+    /// Where its first function comes from, if it has one.
+    pub(super) fn origin(&self) -> Option<Arc<str>> {
+        match self {
+            Self::Made(_) => None,
+            Self::Blueprint(blueprint) => Some(Arc::clone(&blueprint.origin)),
+        }
+    }
+
+    pub(super) fn extent(&self) -> Extent {
+        match self {
+            Self::Made(handler) => Extent::of(handler),
+            Self::Blueprint(blueprint) => blueprint.extent,
+        }
+    }
+
+    /// The handler to be mounted.
+    pub(super) fn handler(&self, lua: &Lua) -> mlua::Result<Arc<dyn Handler>> {
+        match self {
+            Self::Made(handler) => Ok(Arc::clone(handler)),
+            Self::Blueprint(blueprint) => blueprint.handler(lua),
+        }
+    }
 }
 
 impl UserData for HandlerValue {
@@ -27,13 +70,18 @@ impl UserData for HandlerValue {
                     let status = handler.status();
                     format!("Handler {} {}", status.kind, status.name)
                 }
-                Self::Wrapped(function) => format!("Handler {} {}", function.kind(), function.origin),
+                Self::Blueprint(blueprint) => format!("Handler {} {}", blueprint.kind(), blueprint.origin),
             })
         });
     }
 }
 
-/// A handler to be mounted or wrapped: a handler value, or a function of the script, given at `at`.
+fn no_handler(lua: &Lua, given: &Value) -> mlua::Error {
+    let given = show(given);
+    fail(lua, format!("a handler must be a function(req) or come from medusa.handler, not {given}"))
+}
+
+/// A handler to be mounted: a handler value, or a function of the script, given at `at`.
 pub(in crate::bindings) fn to_handler(
     lua: &Lua,
     value: &Value,
@@ -42,19 +90,11 @@ pub(in crate::bindings) fn to_handler(
     if let Value::Function(function) = value {
         return Ok(MainContext::of(lua)?.functions.handler(function, Arc::clone(at))?);
     }
-    handler_of(lua, value).unwrap_or_else(|| {
-        Err(fail(
-            lua,
-            format!("a handler must be a function(req) or come from medusa.handler, not {}", show(value)),
-        ))
-    })
+    handler_of(lua, value).unwrap_or_else(|| Err(no_handler(lua, value)))
 }
 
 /// The handler that a handler value stands for; none if it is none.
 pub(in crate::bindings) fn handler_of(lua: &Lua, value: &Value) -> Option<mlua::Result<Arc<dyn Handler>>> {
     let handler = value.as_userdata().and_then(|data| data.borrow::<HandlerValue>().ok())?;
-    Some(match &*handler {
-        HandlerValue::Made(handler) => Ok(Arc::clone(handler)),
-        HandlerValue::Wrapped(function) => function.handler(lua),
-    })
+    Some(handler.handler(lua))
 }
