@@ -22,6 +22,7 @@ enum Place {
 /// Every crate of the workspace. Two crates of one level know nothing of each other; the product wires them.
 const PLACES: &[(&str, Place)] = &[
     ("medusa-proto", Place::Level(0)),
+    ("medusa-auth", Place::Level(1)),
     ("medusa-net", Place::Level(1)),
     ("medusa-log", Place::Level(1)),
     ("medusa-monitor", Place::Level(2)),
@@ -43,6 +44,9 @@ const FENCES: &[(&str, &str)] = &[
     ("h2", "medusa-fetch"),
     ("url", "medusa-fetch"),
     ("russh", "medusa-monitor"),
+    ("argon2", "medusa-auth"),
+    ("bcrypt", "medusa-auth"),
+    ("sha-crypt", "medusa-auth"),
 ];
 
 /// Checks one package. `manifest` is the text of its `Cargo.toml`, `file` its path from the root of the repository.

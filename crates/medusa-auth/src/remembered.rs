@@ -1,0 +1,106 @@
+//! Checks that were made before, by what they were made of: seals, which tell nobody what that was.
+//!
+//! **Invariant:** there are never more than the room there is; those that were not asked for in a while are gone.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use rustix::rand::{GetRandomFlags, getrandom};
+use sha2::Sha256;
+
+/// What is made of a user, a stored hash and a password, under a key that only this process has.
+pub(crate) type Seal = [u8; 32];
+
+/// The key, already taken in. None if the system gives no random bytes: then nothing is remembered.
+static KEYED: LazyLock<Option<Hmac<Sha256>>> = LazyLock::new(|| {
+    let mut key = zeroize::Zeroizing::new([0; 32]);
+    let filled = getrandom(&mut *key, GetRandomFlags::empty()).ok()?;
+    (filled == key.len()).then(|| Hmac::new_from_slice(&*key).ok()).flatten()
+});
+
+/// The seal of some parts; none if there is no key.
+pub(crate) fn seal(parts: &[&[u8]]) -> Option<Seal> {
+    let mut keyed = KEYED.clone()?;
+    for part in parts {
+        // The length, so that what ends one part cannot begin the next.
+        keyed.update(&(part.len() as u64).to_le_bytes());
+        keyed.update(part);
+    }
+    Some(keyed.finalize().into_bytes().into())
+}
+
+/// What is remembered, with when it was last asked for.
+#[derive(Debug)]
+pub(crate) struct Remembered {
+    seals: HashMap<Seal, Instant>,
+    room: usize,
+    idle: Duration,
+}
+
+impl Remembered {
+    pub(crate) fn new(room: usize, idle: Duration) -> Self {
+        Self { seals: HashMap::new(), room, idle }
+    }
+
+    /// Whether there is one. Then it is for a while longer.
+    pub(crate) fn has(&mut self, seal: &Seal, now: Instant) -> bool {
+        match self.seals.get_mut(seal) {
+            Some(asked) if now.saturating_duration_since(*asked) < self.idle => {
+                *asked = now;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Remembers one more, and forgets those nobody has asked for in a while, or the one that nobody has for longest.
+    pub(crate) fn add(&mut self, seal: Seal, now: Instant) {
+        if self.seals.len() >= self.room {
+            let idle = self.idle;
+            self.seals.retain(|_, asked| now.saturating_duration_since(*asked) < idle);
+        }
+        if self.seals.len() >= self.room
+            && let Some(oldest) = self.seals.iter().min_by_key(|(_, asked)| **asked).map(|(seal, _)| *seal)
+        {
+            self.seals.remove(&oldest);
+        }
+        self.seals.insert(seal, now);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.seals.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seal_is_of_all_its_parts() {
+        let of = |parts: &[&str]| seal(&parts.iter().map(|part| part.as_bytes()).collect::<Vec<_>>());
+        assert!(of(&["a"]).is_some());
+        assert_eq!(of(&["a", "bc"]), of(&["a", "bc"]));
+        assert_ne!(of(&["a", "bc"]), of(&["ab", "c"]));
+        assert_ne!(of(&["a", ""]), of(&["a"]));
+    }
+
+    #[test]
+    fn what_nobody_asks_for_is_forgotten() {
+        let (idle, start) = (Duration::from_mins(1), Instant::now());
+        let mut remembered = Remembered::new(2, idle);
+        let [one, two, three] = [1, 2, 3].map(|byte| [byte; 32]);
+        remembered.add(one, start);
+        assert!(remembered.has(&one, start + idle / 2));
+        assert!(remembered.has(&one, start + idle));
+        assert!(!remembered.has(&one, start + 3 * idle));
+        assert!(!remembered.has(&two, start));
+        remembered.add(two, start + idle + Duration::from_secs(1));
+        remembered.add(three, start + idle + Duration::from_secs(2));
+        let now = start + idle + Duration::from_secs(3);
+        assert_eq!([one, two, three].map(|seal| remembered.has(&seal, now)), [false, true, true]);
+        assert_eq!(remembered.len(), 2);
+    }
+}

@@ -1,0 +1,137 @@
+//! The users of one version of a file or table, and the checks that were made of their passwords.
+//!
+//! **Invariant:** what is remembered of checks goes with the version they were made of.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::hash::{PasswordHash, Scheme, TokenDigest, token_digest};
+use crate::htpasswd::{Stored, StoredHash};
+use crate::remembered::{Remembered, Seal};
+
+/// The most right passwords that are remembered, each for one client, and the time for which they are without a request.
+const MAX_RIGHT: usize = 4096;
+const RIGHT_IDLE: Duration = Duration::from_mins(15);
+
+/// The same of wrong ones: a program that has an old password asks with it again and again.
+const MAX_WRONG: usize = 1024;
+const WRONG_IDLE: Duration = Duration::from_mins(5);
+
+/// What an unknown user's password is compared with where there are no users: a hash like those that are made here.
+const NOBODY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5bm9ib2R5bm9ibw$4sJTUNsFN7vG2RP0QJe4dPxlWb4BdpGbYMeK5k2xyGM";
+
+#[derive(Debug)]
+pub(crate) struct UserTable {
+    users: Stored,
+    /// Who has which token.
+    tokens: HashMap<TokenDigest, Arc<str>>,
+    /// A hash that takes as long to check as most of them.
+    usual: StoredHash,
+    right: Mutex<Remembered>,
+    wrong: Mutex<Remembered>,
+}
+
+impl UserTable {
+    pub(crate) fn new(users: Stored) -> Self {
+        Self {
+            usual: usual(&users).unwrap_or_else(|| NOBODY.into()),
+            tokens: tokens(&users),
+            users,
+            right: Mutex::new(Remembered::new(MAX_RIGHT, RIGHT_IDLE)),
+            wrong: Mutex::new(Remembered::new(MAX_WRONG, WRONG_IDLE)),
+        }
+    }
+
+    /// The hash that a user's password is compared with, and that user's name. If there is no such user, it is
+    /// another's hash, so that it takes as long.
+    pub(crate) fn hash(&self, user: &str) -> (&StoredHash, Option<&Arc<str>>) {
+        self.users.get_key_value(user).map_or((&self.usual, None), |(user, hash)| (hash, Some(user)))
+    }
+
+    /// Whose token it is. Whoever does not have it cannot find out anything by trying: what is compared is its digest.
+    pub(crate) fn whose_token(&self, token: &[u8]) -> Option<&Arc<str>> {
+        self.tokens.get(&token_digest(token))
+    }
+
+    /// Whether anybody has one.
+    pub(crate) fn has_tokens(&self) -> bool {
+        !self.tokens.is_empty()
+    }
+
+    /// What came of the same check before.
+    pub(crate) fn remembered(&self, seal: &Seal, now: Instant) -> Option<bool> {
+        if self.right.lock().has(seal, now) {
+            Some(true)
+        } else {
+            self.wrong.lock().has(seal, now).then_some(false)
+        }
+    }
+
+    pub(crate) fn remember(&self, seal: Seal, right: bool, now: Instant) {
+        let remembered = if right { &self.right } else { &self.wrong };
+        remembered.lock().add(seal, now);
+    }
+
+    pub(crate) fn users(&self) -> &Stored {
+        &self.users
+    }
+
+    pub(crate) fn known_right(&self) -> usize {
+        self.right.lock().len()
+    }
+}
+
+/// The tokens there are, with their users.
+fn tokens(users: &Stored) -> HashMap<TokenDigest, Arc<str>> {
+    let token = |hash: &StoredHash| PasswordHash::parse(hash).ok()?.token();
+    users.iter().filter_map(|(user, hash)| Some((token(hash)?, Arc::clone(user)))).collect()
+}
+
+/// The hash of somebody whose password takes as long to check as most people's do.
+fn usual(users: &Stored) -> Option<StoredHash> {
+    let efforts = users.values().filter_map(|hash| Some((PasswordHash::parse(hash).ok()?.effort(), hash)));
+    // Those who have tokens are programs, and their names no secret.
+    let mut efforts: Vec<_> = efforts.filter(|(effort, _)| effort.scheme != Scheme::Token).collect();
+    efforts.sort_by_key(|(effort, _)| *effort);
+    // Of two that are as common, always the dearer one.
+    let most = efforts.chunk_by(|(one, _), (other, _)| one == other).max_by_key(|same| same.len())?;
+    most.first().map(|(_, hash)| (*hash).clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::examples::{HASHES, SECRET, SECRET_5, TOKEN};
+
+    fn stored(entries: &[(&str, &str)]) -> Stored {
+        entries.iter().map(|(user, hash)| ((*user).into(), (*hash).into())).collect()
+    }
+
+    #[test]
+    fn an_unknown_user_is_compared_with_what_most_have() {
+        let table =
+            UserTable::new(stored(&[("a", HASHES[20].0), ("b", SECRET), ("c", SECRET_5), ("d", SECRET_5)]));
+        let (hash, known) = table.hash("nobody");
+        assert_eq!((&**hash, known), (SECRET_5, None));
+        let (hash, known) = table.hash("b");
+        assert_eq!((&**hash, known.map(|user| &**user)), (SECRET, Some("b")));
+        let programs = UserTable::new(stored(&[("a", TOKEN), ("b", SECRET)]));
+        assert_eq!(&**programs.hash("nobody").0, SECRET);
+        let nobody = UserTable::new(stored(&[("a", TOKEN)]));
+        let hash = PasswordHash::parse(nobody.hash("x").0).expect("a hash");
+        let new = crate::passwd::new_hash("x").expect("random bytes");
+        assert_eq!(hash.effort(), PasswordHash::parse(&new).expect("a hash").effort());
+    }
+
+    #[test]
+    fn a_token_is_its_users() {
+        let table = UserTable::new(stored(&[("ci", TOKEN), ("ada", SECRET)]));
+        assert_eq!(table.whose_token(b"secret").map(|user| &**user), Some("ci"));
+        assert_eq!(table.whose_token(b"Secret"), None);
+        assert!(table.has_tokens() && !UserTable::new(stored(&[("ada", SECRET)])).has_tokens());
+    }
+}
