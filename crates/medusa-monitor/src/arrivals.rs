@@ -27,7 +27,7 @@ use crate::identity::Whence;
 const WAITING: usize = 1024;
 
 /// The one at the other end of a connection, as far as it can be told before a login.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Caller {
     /// A host, by TCP.
     Host {

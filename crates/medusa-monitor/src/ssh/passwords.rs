@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordVerifier};
+use medusa_auth::{PasswordHash, Scheme};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
@@ -16,12 +16,6 @@ use crate::login_files::{self, LoginFileError, MAX_PASSWORD};
 
 /// The most that are checked at a time.
 const AT_ONCE: usize = 2;
-
-/// The most memory that checking one may take, in KiB: what hashes are commonly made with is a tenth of it.
-const MAX_MEMORY: u32 = 256 * 1024;
-
-/// The most passes over it.
-const MAX_PASSES: u32 = 16;
 
 static CHECKS: Semaphore = Semaphore::const_new(AT_ONCE);
 
@@ -53,14 +47,9 @@ fn parse(line: &str) -> Result<PasswordEntry, String> {
         return Err(FORM.into());
     }
     // The text is not told: it is what guesses are compared with.
-    let hash = PasswordHash::new(hash).map_err(|_secret| "not a hash in the PHC format".to_owned())?;
-    if Algorithm::try_from(hash.algorithm.as_str()) != Ok(Algorithm::Argon2id) {
-        return Err(format!("the hash is made by {}, not by argon2id", hash.algorithm));
-    }
-    let params =
-        Params::try_from(&hash).map_err(|error| format!("the hash has no usable parameters: {error}"))?;
-    if params.m_cost() > MAX_MEMORY || params.t_cost() > MAX_PASSES || hash.hash.is_none() {
-        return Err(format!("the hash has more than m={MAX_MEMORY} or t={MAX_PASSES}, or is none"));
+    let hash = PasswordHash::parse(hash).map_err(|error| error.to_string())?;
+    if hash.scheme() != Scheme::Argon2id {
+        return Err(format!("the hash is made by {}, not by Argon2id", hash.scheme()));
     }
     Ok(PasswordEntry { name: name.to_owned(), hash, options })
 }
@@ -83,7 +72,7 @@ pub(super) async fn check(path: &Path, name: &str, password: &str) -> Option<Log
         let known = entries.iter().find(|entry| entry.name == name);
         // Somebody else's, if there is no such name: it takes as long.
         let hash = &known.or(entries.first())?.hash;
-        let fits = Argon2::default().verify_password(password.as_bytes(), hash).is_ok();
+        let fits = hash.verify(password.as_bytes());
         known.filter(|_| fits).map(|entry| entry.options.clone())
     });
     checked.await.ok().flatten()
@@ -91,14 +80,14 @@ pub(super) async fn check(path: &Path, name: &str, password: &str) -> Option<Log
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::hash;
+    use super::super::tests::HASH;
     use super::*;
 
     #[tokio::test]
     async fn a_password_is_that_of_its_name() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("passwords");
-        let hash = hash();
+        let hash = HASH;
         std::fs::write(
             &path,
             format!(
@@ -116,12 +105,12 @@ mod tests {
         assert_eq!(check("bad", "x").await, None);
         let lines = read(&path).expect("there");
         let told = lines.into_iter().find_map(Result::err).expect("the last").to_string();
-        assert!(told.ends_with("passwords:5: not a hash in the PHC format"), "{told}");
+        assert!(told.contains("passwords:5: a password that is not hashed"), "{told}");
     }
 
     #[test]
     fn only_argon2id_within_bounds_is_taken() {
-        let hash = hash();
+        let hash = HASH;
         let told = |line: &str| parse(line).map(|_| ()).expect_err("an error");
         assert!(told("me").contains("not a line"));
         assert!(told(&format!(":{hash}")).contains("not a line"));
@@ -130,7 +119,9 @@ mod tests {
         assert!(parsed.options.rights.approval && parsed.options.rights.reason);
         assert!(told(&format!("me:{hash}:role=\"view\" x")).contains("not a line"));
         assert!(told(&format!("me:{hash}:restrict=\"x\"")).contains("restrict"));
-        assert!(told(&format!("me:{}", hash.replace("argon2id", "argon2i"))).contains("argon2i"));
-        assert!(told(&format!("me:{}", hash.replace("m=64", "m=1048576"))).contains("more than"));
+        assert!(told(&format!("me:{}", hash.replace("argon2id", "argon2i"))).contains("only Argon2id"));
+        assert!(told(&format!("me:{}", hash.replace("m=64", "m=1048576"))).contains("the most is 262144"));
+        let bcrypt = "me:$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
+        assert!(told(bcrypt).contains("made by bcrypt, not by Argon2id"));
     }
 }
