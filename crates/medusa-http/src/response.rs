@@ -182,6 +182,8 @@ fn ready_page(status: StatusCode) -> Bytes {
 
 fn hint(status: StatusCode) -> &'static str {
     match status {
+        StatusCode::UNAUTHORIZED => "You have to log in to see this.",
+        StatusCode::TOO_MANY_REQUESTS => "That was too often. Try again later.",
         StatusCode::NOT_FOUND => "There is nothing at this address.",
         StatusCode::INTERNAL_SERVER_ERROR => "The server failed to answer. Its log says why.",
         StatusCode::URI_TOO_LONG => "The address is too long.",

@@ -8,7 +8,7 @@
 //! - [`raw`]: the terminal while it is ours.
 
 mod keep;
-mod raw;
+pub(crate) mod raw;
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, IsTerminal, Read, Write};

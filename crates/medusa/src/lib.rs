@@ -26,6 +26,7 @@ mod cli;
 mod generate;
 mod init;
 mod logging;
+mod passwd;
 mod remote;
 mod replay;
 pub mod serve;

@@ -1,6 +1,7 @@
 //! The handlers that come with the server, a module each.
 
 pub mod allow;
+pub mod auth;
 pub mod compress;
 pub mod concurrency;
 pub mod cors;

@@ -5,7 +5,8 @@ use mlua::{Lua, Table};
 use super::command_table::CommandTable;
 use super::everywhere::{finish, install_everywhere};
 use super::{
-    dns, handler, handlers, help, history, http, log, monitor, probe, runs, site, timer, top, trace, upgrade,
+    auth, dns, handler, handlers, help, history, http, log, monitor, probe, runs, site, timer, top, trace,
+    upgrade,
 };
 use crate::context::MainContext;
 use crate::reference::lookup;
@@ -17,6 +18,7 @@ pub(crate) fn install_in_main(lua: &Lua, globals: &Table, context: MainContext) 
     lua.set_app_data(ScriptRoot(context.sources.root().into()));
     lua.set_app_data(context);
     http::install(lua, &medusa)?;
+    auth::install(lua, &medusa)?;
     handler::install(lua, &medusa)?;
     log::install(lua, &medusa)?;
     dns::install(lua, &medusa)?;

@@ -4,6 +4,7 @@
 //! [`DOCS`](crate::docs) from which the type definitions and the reference are generated; a test compares the two with
 //! the VM. `everywhere` and `main_script` install them in a worker's VM and in a main VM.
 
+pub(crate) mod auth;
 mod command_table;
 pub(crate) mod cookie;
 pub(crate) mod dns;

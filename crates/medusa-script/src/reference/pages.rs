@@ -1,8 +1,8 @@
 //! What is on which page of the reference.
 
 use crate::bindings::{
-    cookie, dns, events, fetch, handler, handlers, help_docs, history, http, json, log, monitor, probe, runs,
-    shared, site, time, timer, top, trace, upgrade, url,
+    auth, cookie, dns, events, fetch, handler, handlers, help_docs, history, http, json, log, monitor, probe,
+    runs, shared, site, time, timer, top, trace, upgrade, url,
 };
 use crate::docs::{Class, Item, item};
 use crate::{forms, request, respond, websocket};
@@ -68,6 +68,7 @@ pub(super) const PAGES: &[Page] = &[
         items: handler::DOCS,
         classes: &[
             handler::CLASS,
+            handler::AUTH_OPTIONS,
             handler::FILES_OPTIONS,
             handler::HEADERS_OPTIONS,
             handler::RATE_OPTIONS,
@@ -78,6 +79,13 @@ pub(super) const PAGES: &[Page] = &[
             handler::HTTPS_OPTIONS,
             handler::REDIRECT_OPTIONS,
         ],
+    },
+    Page {
+        file: "auth.md",
+        title: "Users",
+        intro: "Users and their passwords, for `medusa.handler.auth`.",
+        items: auth::DOCS,
+        classes: &[auth::CLASS],
     },
     Page {
         file: "log.md",

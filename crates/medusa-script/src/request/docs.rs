@@ -55,7 +55,7 @@ pub(crate) const CLASS: Class = Class {
         item(
             "user",
             "string?",
-            "Who asks, once a wrapper has found that out. The function of `medusa.handler.wrap` may set it before it calls `next`, \
+            "Who asks, once a wrapper such as `medusa.handler.auth` has found that out. The function of `medusa.handler.wrap` may set it before it calls `next`, \
              once and at most 256 bytes: what is behind sees it, and the access log.",
         ),
         item("tls", "TlsInfo?", "What was agreed on, if the connection to this server is encrypted."),

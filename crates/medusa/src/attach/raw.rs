@@ -10,10 +10,10 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 
 /// The modes the terminal had.
 #[derive(Debug)]
-pub(super) struct RawMode(Termios);
+pub(crate) struct RawMode(Termios);
 
 impl RawMode {
-    pub(super) fn begin() -> io::Result<Self> {
+    pub(crate) fn begin() -> io::Result<Self> {
         let before = tcgetattr(io::stdin())?;
         let mut raw = before.clone();
         raw.make_raw();

@@ -368,6 +368,31 @@ Examples:
         command: AuditCommand,
     },
 
+    /// Give a user of a file a password, or remove the user
+    ///
+    /// For `medusa.auth.htpasswd`. The password is asked for at the terminal, or is one line of standard input; the file gets a
+    /// hash of it (Argon2id). Other lines stay as they are. The file is made if there is none, for its owner alone; a server that
+    /// runs as another user must be allowed to read it.
+    #[command(after_long_help = "\
+Examples:
+  medusa passwd users.htpasswd ada          asks for it twice
+  medusa passwd users.htpasswd ada < secret
+  medusa passwd --remove users.htpasswd ada
+  medusa passwd --token users.htpasswd ci   prints a new token, for `Authorization: Bearer TOKEN`")]
+    Passwd {
+        /// The file, of lines `name:hash`
+        #[arg(value_parser = named("a file"))]
+        file: PathBuf,
+        /// The user
+        user: String,
+        /// Remove the user
+        #[arg(long)]
+        remove: bool,
+        /// Make a token for a program, in place of a password; it is printed this once
+        #[arg(long, conflicts_with = "remove")]
+        token: bool,
+    },
+
     /// Print the type definitions of the script API, for editors
     #[command(after_long_help = "\
 Example:

@@ -16,10 +16,11 @@ use medusa_proto::with_causes;
 use crate::attach::Person;
 use crate::audit::{self, Wanted};
 use crate::logging::Logging;
+use crate::passwd::Way;
 use crate::remote::Remote;
 use crate::serve::{Options, serve};
 use crate::target::Target;
-use crate::{attach, check, generate, init, replay, term, top};
+use crate::{attach, check, generate, init, passwd, replay, term, top};
 use args::{AuditCommand, Cli, Command, Place, ServeArgs};
 
 /// The levels that `check` logs: what the script prints, and what is wrong.
@@ -109,6 +110,9 @@ fn dispatch(cli: Cli, command: String) -> Result<(), String> {
         Some(Command::Reopen { place }) => remote(place, command)?.reopen(),
         Some(Command::Stop { place }) => remote(place, command)?.stop(),
         Some(Command::Audit { command: audit }) => audited(audit, command),
+        Some(Command::Passwd { file, user, remove, token }) => {
+            passwd::passwd(&file, &user, Way::of(remove, token))
+        }
         Some(Command::Types) => {
             generate::types();
             Ok(())

@@ -320,7 +320,8 @@ fn what_only_looks_is_nothing_where_a_statement_runs_again() {
     server.eval("last = generations()[1].number web:mount('/c', function() end)");
     let told = failure(&server, "return save('last')");
     assert!(
-        told.contains("do not run again, so nothing is saved: statement:1: attempt to index nil"),
+        told.contains("do not run again, so nothing is saved: statement-")
+            && told.contains("attempt to index nil"),
         "{told}"
     );
     assert!(!site.at("live/0002-last.luau").exists());

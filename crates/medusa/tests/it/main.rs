@@ -7,6 +7,7 @@ mod answers;
 mod approvals;
 mod attach;
 mod audit;
+mod auth;
 mod bad_input;
 mod bounds;
 mod budgets;

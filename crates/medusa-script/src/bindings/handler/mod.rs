@@ -1,6 +1,7 @@
 //! `medusa.handler`: the handlers that come with the server.
 
 mod allow;
+mod auth;
 mod concurrency;
 mod cors;
 mod csrf;
@@ -28,6 +29,7 @@ use crate::docs::{Class, Item, main_item};
 const COMPRESS: &str = "handler.compress";
 
 pub(crate) const DOCS: &[Item] = &[
+    auth::DOC,
     files::DOC,
     main_item(
         "medusa.handler.compress",
@@ -61,6 +63,7 @@ pub(crate) const CLASS: Class = Class {
     methods: &[],
 };
 
+pub(crate) const AUTH_OPTIONS: Class = auth::OPTIONS;
 pub(crate) const FILES_OPTIONS: Class = files::OPTIONS;
 pub(crate) const HEADERS_OPTIONS: Class = headers::OPTIONS;
 pub(crate) const RATE_OPTIONS: Class = limit::OPTIONS;
@@ -73,6 +76,7 @@ pub(crate) const REDIRECT_OPTIONS: Class = redirect::OPTIONS;
 
 pub(super) fn install(lua: &Lua, medusa: &Table) -> mlua::Result<()> {
     let handler = lua.create_table()?;
+    handler.set("auth", lua.create_function(auth::auth)?)?;
     handler.set("files", lua.create_function(files::files)?)?;
     handler.set("compress", lua.create_function(compress)?)?;
     handler.set("headers", lua.create_function(headers::headers)?)?;
