@@ -171,6 +171,13 @@ impl Http2 {
         }
     }
 
+    /// The status of the answer that comes next, on whatever stream.
+    #[track_caller]
+    pub(crate) fn next_status(&mut self) -> u16 {
+        let known = self.statuses.pop().map(|(_, status)| status);
+        known.unwrap_or_else(|| status_of(&self.expect(HEADERS).payload))
+    }
+
     /// Reads to the end of the connection; the reason of the GOAWAY, if one came.
     pub(crate) fn end(&mut self) -> Option<u32> {
         let mut reason = None;

@@ -114,8 +114,11 @@ fn request_bytes_many_small_requests_count() {
         for stream in (0..60).map(|number| 2 * number + 1) {
             client.send(HEADERS, END_HEADERS | END_STREAM, stream, &head);
         }
-        assert_eq!(client.status(119), 503);
-        assert!((600_000..800_000).contains(&held(&server, "requests")), "{}", held(&server, "requests"));
+        // Each is a task of its own: which of them there is no room for is nobody's to say. The others sleep.
+        assert_eq!(client.next_status(), 503);
+        wait::until("as much is held as may be", || {
+            (600_000..800_000).contains(&held(&server, "requests")).then_some(())
+        });
         expect_service(&server);
         drop(client);
         wait::until("nothing is held", || (held(&server, "requests") == 0).then_some(()));
@@ -151,7 +154,7 @@ fn answer_bytes_many_small_answers_count() {
     for stream in (0..30).map(|number| 2 * number + 1) {
         client.get(stream, "/small");
     }
-    assert_eq!(client.status(59), 503);
+    assert!((0..30).any(|_| client.next_status() == 503));
     assert!((80_000..=100_000).contains(&held(&server, "answers")), "{}", held(&server, "answers"));
     expect_service(&server);
     drop(client);
