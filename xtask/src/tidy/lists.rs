@@ -34,7 +34,7 @@ const LISTED: [Listed; 2] = [
 ];
 
 /// The page that has the limits, and the heading of their list.
-const LIMITS: (&str, &str) = ("docs/reference/http.md", "## `LimitOptions`");
+const LIMITS: (&str, &str) = ("docs/reference/http.md", "## LimitOptions");
 
 /// A file, by its path from the root of the repository, and its text.
 pub(super) type File = (std::path::PathBuf, String);
@@ -127,10 +127,7 @@ mod tests {
         let pages = [
             ("docs/reference/handler.md", "## `medusa.handler.a`\n"),
             ("docs/reference/log.md", "## `medusa.log.b`\n"),
-            (
-                "docs/reference/http.md",
-                "## `LimitOptions`\n- **`c`**: number\n## `Other`\n- **`d`**: number\n",
-            ),
+            ("docs/reference/http.md", "## LimitOptions\n- **`c`**: number\n## Other\n- **`d`**: number\n"),
         ];
         let files: Vec<File> =
             pages.iter().chain(others).map(|(path, text)| ((*path).into(), (*text).to_owned())).collect();
