@@ -29,11 +29,18 @@ pub(super) struct Past {
     pub(super) last_error: Option<String>,
     /// Whether rotated files are being looked after.
     pub(super) is_tidying: bool,
-    /// Whether they have to be once more: another writer still had a file open, or more have come meanwhile.
+    /// Whether more have come while they were: then it is not over yet.
+    pub(super) is_asked_again: bool,
+    /// Whether they have to be once more, later: another writer still had a file open.
     pub(super) is_postponed: bool,
 }
 
 impl Past {
+    /// Notes that all rotated files there are now are about to be looked after.
+    pub(super) fn begin_round(&mut self) {
+        (self.is_asked_again, self.is_postponed) = (false, false);
+    }
+
     pub(super) fn failed(&mut self, error: &str) {
         self.errors += 1;
         self.last_error = Some(format!("{} {error}", local::now_shown()));

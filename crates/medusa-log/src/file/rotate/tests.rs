@@ -39,6 +39,10 @@ fn past(place: &Place, rotation: &Rotation) -> Past {
 
 fn run(shared: &Arc<FileShared>, place: &Place, rotation: &Rotation) {
     tidy::start(shared, rotation, place.clone(), "test");
+    wait(shared);
+}
+
+fn wait(shared: &FileShared) {
     let deadline = Instant::now() + Duration::from_mins(1);
     while shared.past.lock().is_tidying {
         assert!(Instant::now() < deadline, "it does not end");
@@ -148,6 +152,22 @@ fn a_compressed_file_that_holds_something_else_is_left_alone() {
         assert_eq!(fs::read(dir.path().join("a.log.2026-11-23.zst")).expect("a file"), packed);
         assert!(past.last_error.expect("an error").contains("holds something else"));
     }
+}
+
+/// It took half a minute: the log had asked while the thread was there, and was put off.
+#[test]
+fn what_is_rotated_meanwhile_is_looked_after_at_once() {
+    let (dir, place) = log();
+    let shared = Arc::<FileShared>::default();
+    let start = || tidy::start(&shared, &COMPRESS, place.clone(), "test");
+    let others = tidy::ONE_AT_A_TIME.lock();
+    start();
+    fs::write(dir.path().join("a.log.2026-11-23"), lines(2)).expect("written");
+    start();
+    drop(others);
+    wait(&shared);
+    assert!(!shared.past.lock().is_postponed);
+    assert_eq!(names(dir.path()), ["a.log", "a.log.2026-11-23.zst"]);
 }
 
 #[test]

@@ -23,7 +23,7 @@ use crate::file::shared::{FileShared, Past};
 const NICEST: i32 = 19;
 
 /// Many logs that rotate at midnight are compressed one after the other.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+pub(super) static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// Care for the files that a log has rotated.
 struct Tidy {
@@ -34,17 +34,17 @@ struct Tidy {
     error: Option<String>,
 }
 
-/// Looks after the rotated files of `place`, soon, on a thread of its own; later, if that is being done.
+/// Looks after the rotated files of `place`, soon, on a thread of its own; once more, if that is being done.
 pub(in crate::file) fn start(shared: &Arc<FileShared>, rotation: &Rotation, place: Place, name: &str) {
     let (rotation, name) = (rotation.clone(), name.to_owned());
     let tidy = Tidy { rotation, place, shared: Arc::clone(shared), error: None };
     let mut past = shared.past.lock();
     if past.is_tidying {
-        past.is_postponed = true;
+        past.is_asked_again = true;
         return;
     }
     match std::thread::Builder::new().name("log-tidy".to_owned()).spawn(move || tidy.run(&name)) {
-        Ok(_) => (past.is_tidying, past.is_postponed) = (true, false),
+        Ok(_) => past.is_tidying = true,
         Err(error) => past.failed(&format!("starting a thread: {error}")),
     }
 }
@@ -58,14 +58,21 @@ impl Tidy {
         // Linux counts priorities per thread. If it cannot be lowered, the work is still to be done.
         let _: rustix::io::Result<()> = setpriority_process(None, NICEST);
         let _one = ONE_AT_A_TIME.lock();
-        if let Err(error) = self.look_after() {
-            let directory = self.place.directory().to_owned();
-            self.failed(&directory, &error);
+        loop {
+            self.past().begin_round();
+            if let Err(error) = self.look_after() {
+                let directory = self.place.directory().to_owned();
+                self.failed(&directory, &error);
+            }
+            let mut past = self.past();
+            if !past.is_asked_again {
+                past.is_tidying = false;
+                break;
+            }
         }
         if let Some(error) = &self.error {
             tracing::warn!(log, error, "cannot look after the rotated logs, will try again later");
         }
-        self.past().is_tidying = false;
     }
 
     /// Does all there is to be done now. Each file is on its own: an error with one does not keep it from the next.
