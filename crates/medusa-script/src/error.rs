@@ -72,7 +72,7 @@ impl ScriptError {
         let incomplete = matches!(error, mlua::Error::SyntaxError { incomplete_input: true, .. });
         let text = match innermost(error) {
             mlua::Error::RuntimeError(text) => Cow::Borrowed(text.as_str()),
-            other => Cow::Owned(other.to_string()),
+            other => Cow::Owned(wrong_argument(other).unwrap_or_else(|| other.to_string())),
         };
         let (message, mut frames) = split_traceback(&text);
         add_frames(error, &mut frames);
@@ -195,6 +195,31 @@ impl fmt::Display for ScriptError {
 fn error_kind(error: &mlua::Error) -> Option<&'static str> {
     matches!(innermost(error), mlua::Error::MemoryError(_))
         .then_some("stopped: its VM is at its memory limit")
+}
+
+/// Says in a script's words which argument of a function is of a wrong kind. `None`: it is not that.
+fn wrong_argument(error: &mlua::Error) -> Option<String> {
+    let mlua::Error::BadArgument { to, pos, cause, .. } = error else { return None };
+    let mlua::Error::FromLuaConversionError { from, to: wanted, .. } = &**cause else { return None };
+    let wanted = match wanted.to_ascii_lowercase().as_str() {
+        "string" => "a string",
+        "bool" => "a boolean",
+        "table" => "a table",
+        "function" => "a function",
+        "f64" | "i64" | "u64" | "i32" | "u32" | "usize" => "a number",
+        _ => return None,
+    };
+    let given = match *from {
+        "nil" => "nil".to_owned(),
+        "integer" => "a number".to_owned(),
+        other => format!("a {other}"),
+    };
+    // Of a method, the first is what it is called on.
+    let (function, pos) = match to.as_deref().and_then(|to| to.rsplit_once('.')) {
+        Some((_, method)) => (format!("{method}: "), pos.saturating_sub(1)),
+        None => (String::new(), *pos),
+    };
+    Some(format!("{function}argument {pos} must be {wanted}, not {given}"))
 }
 
 fn innermost(error: &mlua::Error) -> &mlua::Error {

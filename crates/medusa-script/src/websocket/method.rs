@@ -5,6 +5,7 @@ use mlua::{Function, Lua, Table, Value};
 
 use super::{HandshakeOutcome, Opening, PendingSession, Session, options, socket};
 use crate::chunk::load;
+use crate::options::function_argument;
 use crate::sentinel;
 
 /// The outcome of a handshake.
@@ -21,7 +22,8 @@ pub(crate) fn method(
         next,
         sentinel::host_key(),
     ))?;
-    lua.create_function(move |lua, (request, function, options): (Table, Function, Value)| {
+    lua.create_function(move |lua, (request, function, options): (Table, Value, Value)| {
+        let function = function_argument(lua, "req:websocket", "what it runs", function)?;
         let options = options::parse(lua, options)?;
         let outcome = match accept(&request, &options)? {
             Err(refusal) => HandshakeOutcome::Refused(refusal),

@@ -323,6 +323,13 @@ fn a_command_says_what_it_wants_and_what_it_was_given() {
         ("medusa.log.syslog(print)", "medusa.log.syslog: the target must be a string, not a function"),
         ("medusa.log.sample('x')", "medusa.log.sample: the rate must be a number, not \"x\""),
         ("medusa.log.luau('x')", "medusa.log.luau: what it calls must be a function, not \"x\""),
+        ("medusa.shared('x'):get({})", "get: argument 1 must be a string, not a table"),
+        ("medusa.shared('x'):incr('n', 1, {})", "incr: argument 3 must be a number, not a table"),
+        ("medusa.dns.system():cache({})", "cache: argument 1 must be a string, not a table"),
+        ("medusa.log.tail(5):lines({}, {})", "lines: argument 2 must be a string, not a table"),
+        ("medusa.sleep('x')", "argument 1 must be a number, not a string"),
+        ("medusa.json.decode({})", "argument 1 must be a string, not a table"),
+        ("medusa.log.multi(4)", "argument 1 must be a table, not a number"),
         ("medusa.http.events('x')", "medusa.http.events: what it runs must be a function, not \"x\""),
     ] {
         let told = session.failure(statement);
