@@ -517,9 +517,10 @@ impl EngineThread {
         Ok(transaction.published())
     }
 
-    /// Tells the sessions what somebody has published.
+    /// Tells the log and the sessions what somebody has published.
     fn say_published(&self, author: &Author, what: &str, published: Option<&Generation>) {
         let report = published.map(|generation| self.live.report(generation)).unwrap_or_default();
+        tracing::info!(by = %author, report, "{what}");
         self.say(author, &format!("{what}: {report}"));
     }
 

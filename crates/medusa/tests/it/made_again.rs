@@ -42,6 +42,7 @@ fn one_that_the_script_has_changed_by_itself_is_not_made_without_that() {
     );
     // As long as it is whole, nothing has to be made.
     server.command(["rollback", "2"]).success();
+    server.stderr().wait_for("went back by=");
     assert_eq!(statuses(&server, ["/a", "/made", "/b"]), [200, 404, 404]);
     assert!(!server.command(["drift"]).said().contains("/made"));
     server.command(["rollback", "4"]).success();
