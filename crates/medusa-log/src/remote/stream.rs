@@ -58,33 +58,18 @@ impl Stream {
     /// not the same under TLS, which encrypts more than the kernel may have room for.
     pub(super) fn offer(&mut self, bytes: &[u8]) -> io::Result<(usize, bool)> {
         let mut taken = 0;
-        loop {
-            let rest = &bytes[taken..];
-            let count = match &mut self.tls {
-                None if rest.is_empty() => 0,
-                None => match self.wire.write(rest) {
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok((taken, false)),
-                    other => other?,
-                },
-                Some(tls) => {
-                    // First what it has already: without room it would take nothing.
-                    if !push(tls, &mut self.wire)? {
-                        return Ok((taken, false));
-                    }
-                    let count = tls.writer().write(rest)?;
-                    if !push(tls, &mut self.wire)? {
-                        return Ok((taken + count, false));
-                    }
-                    count
+        let mut write_all = || {
+            while taken < bytes.len() {
+                match self.write(&bytes[taken..])? {
+                    0 => return Err(ErrorKind::WouldBlock.into()), // what TLS holds is more than it may
+                    count => taken += count,
                 }
-            };
-            taken += count;
-            if taken == bytes.len() {
-                return Ok((taken, true));
             }
-            if count == 0 {
-                return Err(ErrorKind::WriteZero.into());
-            }
+            self.flush()
+        };
+        match write_all() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok((taken, false)),
+            done => done.map(|()| (taken, true)),
         }
     }
 
@@ -108,6 +93,21 @@ impl Stream {
         Ok(())
     }
 
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            Some(tls) => rustls::Stream::new(tls.as_mut(), &mut self.wire).write(bytes),
+            None => self.wire.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.tls {
+            Some(tls) => rustls::Stream::new(tls.as_mut(), &mut self.wire).flush(),
+            None => Ok(()),
+        }
+    }
+
+    /// Not by [`rustls::Stream`], which reads nothing once it cannot write: what the other end has said by then counts.
     fn read(&mut self, scratch: &mut [u8]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else { return self.wire.read(scratch) };
         loop {
@@ -131,7 +131,7 @@ impl Stream {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
             // All before it is with the kernel; a goodbye that does not fit is done without.
-            let _unsent = push(tls, &mut self.wire);
+            let _unsent = self.flush();
         }
         self.wire.finish();
     }
@@ -141,17 +141,4 @@ impl Stream {
 fn left(deadline: Instant, told: &str) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(io::Error::new(ErrorKind::TimedOut, told)) } else { Ok(left) }
-}
-
-/// Gives the kernel what TLS has encrypted; whether it has taken all.
-fn push(tls: &mut ClientConnection, wire: &mut Wire) -> io::Result<bool> {
-    while tls.wants_write() {
-        match tls.write_tls(wire) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(true)
 }
