@@ -37,11 +37,13 @@ impl Connection {
         }
     }
 
-    /// The number of records, from the first on, that the other end of RELP has acknowledged.
-    pub(super) fn delivered(&self) -> Option<u64> {
+    /// The number of records, from the first on, that are not to be sent again: those that the other end of RELP has
+    /// acknowledged, and by UDP, where nobody does, those that are sent.
+    pub(super) fn delivered(&self) -> u64 {
         match self {
-            Self::Stream(stream) => stream.session.as_ref().map(|session| session.delivered()),
-            Self::Datagrams(_) => None,
+            Self::Stream(stream) => stream.session.as_ref().map_or(0, |session| session.delivered()),
+            Self::Datagrams(datagrams) if datagrams.is_watched() => 0,
+            Self::Datagrams(datagrams) => datagrams.sent,
         }
     }
 

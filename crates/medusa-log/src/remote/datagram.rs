@@ -41,6 +41,8 @@ const HEADERS_V6: usize = 40 + 8;
 #[derive(Debug)]
 pub(super) struct Datagrams {
     pub(super) wire: Wire,
+    /// Datagrams that are sent, and not known to have been refused.
+    pub(super) sent: u64,
     /// Of a unix socket, who it leads to.
     reader: Option<(PathBuf, Identity)>,
     pub(super) limit: usize,
@@ -96,14 +98,15 @@ impl Datagrams {
         let fits = mtu.map_or(USUAL, |mtu| (mtu as usize).saturating_sub(headers));
         let limit = limit.unwrap_or_else(|| fits.clamp(LEAST, USUAL));
         let wire = Wire::of(socket.into());
-        Ok(Self { wire, reader: None, limit, is_congested: false, takes_files: false })
+        Ok(Self { wire, sent: 0, reader: None, limit, is_congested: false, takes_files: false })
     }
 
     /// Connects to the unix socket at `path`. Unless told, the limit is what the kernel takes.
     pub(super) fn unix(path: &Path, limit: Option<usize>, takes_files: bool) -> io::Result<Self> {
         let reader = Some((path.to_owned(), identity(path)?));
         let wire = Wire::unix(path, SocketType::DGRAM)?;
-        Ok(Self { wire, reader, limit: limit.unwrap_or(usize::MAX), is_congested: false, takes_files })
+        let limit = limit.unwrap_or(usize::MAX);
+        Ok(Self { wire, sent: 0, reader, limit, is_congested: false, takes_files })
     }
 
     /// Tells whether what the other end has not taken is known, so that it can be sent again.

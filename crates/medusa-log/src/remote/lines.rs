@@ -67,6 +67,8 @@ pub(super) struct Lines {
     encoder: LineEncoder,
     local: LocalOffset,
     ends: Ends,
+    /// The number of entries that have been written.
+    pub(super) count: u64,
     /// The number of entries that were cut to fit into a datagram, since this was taken last. A syslog message counts if it is
     /// within a character of the limit, since it comes here cut already.
     pub(super) truncated: u64,
@@ -85,15 +87,15 @@ enum Ends {
     Syslog(syslog::SyslogFraming),
     /// Each entry is a datagram of at most so many bytes.
     Datagram(usize),
-    /// Each entry is a frame of RELP, at this position.
-    Relp(u64),
+    /// Each entry is a frame of RELP.
+    Relp,
 }
 
 impl Lines {
     /// The encoder for `connection`.
     pub(super) fn new(framing: &RecordFraming, connection: &Connection) -> Self {
         match connection {
-            Connection::Stream(stream) if stream.session.is_some() => Self::ending(framing, Ends::Relp(1)),
+            Connection::Stream(stream) if stream.session.is_some() => Self::ending(framing, Ends::Relp),
             Connection::Stream(_) => Self::stream(framing),
             Connection::Datagrams(datagrams) => Self::ending(framing, Ends::Datagram(datagrams.limit)),
         }
@@ -108,14 +110,6 @@ impl Lines {
         Self::ending(framing, ends)
     }
 
-    /// The number of entries that have been written as frames of RELP.
-    pub(super) const fn frames(&self) -> u64 {
-        match self.ends {
-            Ends::Relp(next) => next - 1,
-            _ => 0,
-        }
-    }
-
     fn ending(framing: &RecordFraming, ends: Ends) -> Self {
         let encoder = match framing {
             RecordFraming::Lines(format, _) => LineEncoder::Plain(Encoder::new(format.clone())),
@@ -124,13 +118,13 @@ impl Lines {
                 let encoder = SyslogEncoder::new(SyslogHeader::clone(header), format.clone());
                 LineEncoder::Syslog(match ends {
                     Ends::Datagram(limit) => encoder.with_limit(limit),
-                    Ends::Relp(_) => encoder.with_limit(relp::MAX_MESSAGE),
+                    Ends::Relp => encoder.with_limit(relp::MAX_MESSAGE),
                     Ends::Byte(_) | Ends::Syslog(_) => encoder,
                 })
             }
         };
         let (bytes, ends_at) = (Vec::new(), Vec::new());
-        Self { bytes, ends_at, encoder, local: LocalOffset::default(), ends, truncated: 0 }
+        Self { bytes, ends_at, encoder, local: LocalOffset::default(), ends, count: 0, truncated: 0 }
     }
 
     /// Writes `what` in the place of what was written before.
@@ -168,14 +162,14 @@ impl Lines {
     }
 
     fn end(&mut self, start: usize) {
+        self.count += 1;
         match self.ends {
             Ends::Byte(byte) => self.bytes.push(byte),
             Ends::Syslog(framing) => framing.frame(start, &mut self.bytes),
             Ends::Datagram(limit) => self.cut(start, limit),
-            Ends::Relp(position) => {
+            Ends::Relp => {
                 self.cut(start, relp::MAX_MESSAGE);
-                relp::frame(position, "syslog", start, &mut self.bytes);
-                self.ends = Ends::Relp(position + 1);
+                relp::frame(self.count, "syslog", start, &mut self.bytes);
             }
         }
         self.ends_at.push(self.bytes.len());

@@ -161,10 +161,10 @@ impl RemoteWriter {
         let Some((connection, lines)) = &mut self.connection else {
             return self.delivery.queue.put_back(Vec::new(), Some((what, 0)));
         };
-        let (before, mut sent) = (lines.frames(), 0);
-        match self.delivery.send(connection, lines, &what, &mut sent) {
+        let before = lines.count;
+        match self.delivery.send(connection, lines, &what) {
             Ok(()) => {
-                let end = if self.delivery.window.knows() { lines.frames() } else { connection.wire().sent };
+                let end = if self.delivery.window.knows() { lines.count } else { connection.wire().sent };
                 let end = connection.is_watched().then_some(end);
                 self.delivery.written(what, lines.bytes.len() as u64, end);
                 self.look();
@@ -172,12 +172,8 @@ impl RemoteWriter {
             Err(error) => {
                 // What the receiver has said comes before the end of a connection.
                 let _broken = self.delivery.take_in(connection);
-                let arrived = match connection.delivered() {
-                    Some(delivered) => delivered.saturating_sub(before) as usize,
-                    None if connection.is_watched() => 0,
-                    None => sent,
-                };
-                self.broken(Some((what, arrived)), &error);
+                let arrived = connection.delivered().saturating_sub(before);
+                self.broken(Some((what, arrived as usize)), &error);
             }
         }
     }
@@ -214,7 +210,7 @@ impl RemoteWriter {
             tracing::warn!(log, records, "the log is closed before these records have arrived");
         }
         if let Some((Connection::Stream(stream), lines)) = &mut self.connection {
-            stream.finish(lines.frames());
+            stream.finish(lines.count);
             // The other end of RELP answers, and would find the connection reset.
             let until = Instant::now() + GOODBYE;
             while stream.session.is_some() && stream.check().is_ok() && Instant::now() < until {
@@ -263,20 +259,13 @@ impl Delivery {
         }
     }
 
-    /// Sends `what`. Of datagrams `sent` is how many are, in any case.
-    fn send(
-        &mut self,
-        connection: &mut Connection,
-        lines: &mut Lines,
-        what: &Records,
-        sent: &mut usize,
-    ) -> io::Result<()> {
+    fn send(&mut self, connection: &mut Connection, lines: &mut Lines, what: &Records) -> io::Result<()> {
         self.wait_for_room(connection, what)?;
         lines.fill(what);
         self.truncated(std::mem::take(&mut lines.truncated));
         match connection {
             Connection::Stream(stream) => self.send_stream(stream, &lines.bytes),
-            Connection::Datagrams(datagrams) => self.send_datagrams(datagrams, lines, sent),
+            Connection::Datagrams(datagrams) => self.send_datagrams(datagrams, lines),
         }
     }
 
@@ -338,13 +327,7 @@ impl Delivery {
         }
     }
 
-    /// Sends the datagrams of `lines`, and adds those that are sent to `sent`.
-    fn send_datagrams(
-        &mut self,
-        datagrams: &mut Datagrams,
-        lines: &Lines,
-        sent: &mut usize,
-    ) -> io::Result<()> {
+    fn send_datagrams(&mut self, datagrams: &mut Datagrams, lines: &Lines) -> io::Result<()> {
         datagrams.check()?;
         let (mut begin, mut moved) = (0, Instant::now());
         for &end in &lines.ends_at {
@@ -357,13 +340,13 @@ impl Delivery {
             };
             match outcome {
                 DatagramOutcome::Cut => self.truncated(1),
-                DatagramOutcome::Refused => return Err(self.refused(sent)),
+                DatagramOutcome::Refused => return Err(self.refused(datagrams)),
                 DatagramOutcome::Done | DatagramOutcome::Full => {}
             }
             (begin, moved) = (end, Instant::now());
-            *sent += 1;
+            datagrams.sent += 1;
         }
-        if datagrams.was_refused() { Err(self.refused(sent)) } else { Ok(()) }
+        if datagrams.was_refused() { Err(self.refused(datagrams)) } else { Ok(()) }
     }
 
     fn truncated(&self, records: u64) {
@@ -373,9 +356,9 @@ impl Delivery {
     }
 
     /// Nobody listens at the UDP port. The kernel says so of an earlier datagram, most likely the last.
-    fn refused(&mut self, sent: &mut usize) -> io::Error {
+    fn refused(&self, datagrams: &mut Datagrams) -> io::Error {
         self.state.lock().refused += 1;
-        *sent = sent.saturating_sub(1);
+        datagrams.sent = datagrams.sent.saturating_sub(1);
         io::Error::new(ErrorKind::ConnectionRefused, "nobody listens at that port")
     }
 
