@@ -13,9 +13,8 @@ use medusa_proto::format::Encoder;
 use super::Options;
 use super::output::Output;
 use super::pending::Pending;
-use crate::Batch;
 use crate::local::LocalOffset;
-use crate::queue::{Queue, Work};
+use crate::queue::{Queue, Records, Work};
 
 /// Between two attempts. Short enough to lose little once a full disk has room again, and no load while it has not.
 const RETRY: Duration = Duration::from_millis(250);
@@ -51,12 +50,7 @@ impl<W: Output> FileWriter<W> {
     pub(super) fn run(mut self) -> Option<Loss> {
         loop {
             match self.queue.next(self.to.due_in()) {
-                Work::Batch(batch, since) => self.write_batch(&batch, since),
-                Work::Lost(loss) => {
-                    self.remember(Some(loss));
-                    self.write_loss();
-                    self.queue.settle_loss();
-                }
+                Work::Records(records, since) => self.write(&records, since),
                 Work::Nudge => self.catch_up(),
                 Work::End => break,
             }
@@ -69,8 +63,17 @@ impl<W: Output> FileWriter<W> {
         self.loss
     }
 
-    /// Writes `batch`, however many attempts it takes, or gives it up.
-    fn write_batch(&mut self, batch: &Batch, since: Instant) {
+    /// Writes `records`, however many attempts it takes, or gives them up. A loss is tried once, and kept in mind.
+    fn write(&mut self, records: &Records, since: Instant) {
+        let batch = match records {
+            Ok(batch) => batch,
+            Err(loss) => {
+                self.remember(Some(*loss));
+                self.write_loss();
+                self.queue.settle(records, 0);
+                return;
+            }
+        };
         let (begin, body) = self.begin();
         for entry in batch.iter() {
             let offset = self.local.at(entry.time());
@@ -81,13 +84,13 @@ impl<W: Output> FileWriter<W> {
             if self.queue.is_closed() || since.elapsed() >= self.patience {
                 self.give_up(begin, body);
                 let written = self.pending.lines_after(body);
-                let loss = self.queue.give_up(batch, written);
+                let loss = self.queue.give_up(records, written);
                 return self.remember(loss);
             }
             self.queue.pause(RETRY);
         }
         self.loss = None;
-        self.queue.settle(batch, batch.len());
+        self.queue.settle(records, batch.len());
     }
 
     /// Writes what is left over and tells of a loss, if there is either: a file just reopened may take them. And looks

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::ptr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -89,8 +88,12 @@ impl Item {
         Self { records, serial, since: Instant::now(), origin }
     }
 
-    fn is(&self, batch: &Batch) -> bool {
-        self.records.as_ref().is_ok_and(|own| ptr::eq(Arc::as_ptr(own), batch))
+    fn is(&self, records: &Records) -> bool {
+        match (&self.records, records) {
+            (Ok(own), Ok(batch)) => Arc::ptr_eq(own, batch),
+            (Err(own), Err(loss)) => own == loss,
+            _ => false,
+        }
     }
 
     fn load(&self) -> Load {
@@ -217,10 +220,7 @@ impl QueueState {
     }
 
     fn hold(&mut self, item: Item) -> Work {
-        let work = match &item.records {
-            Ok(batch) => Work::Batch(Arc::clone(batch), item.since),
-            Err(loss) => Work::Lost(*loss),
-        };
+        let work = Work::Records(item.records.clone(), item.since);
         self.hand.push_back(item);
         work
     }
@@ -249,47 +249,35 @@ impl QueueState {
         Some(self.hold(Item::new(records, serial, Some(origin))))
     }
 
-    /// The writer lets go of `batch`. `None` if it has been put on disk meanwhile, from where it will come again, or be
-    /// counted, so that what the writer did counts no more.
-    fn release(&mut self, batch: &Batch) -> Option<Item> {
-        // It is at the front if it was to be put on disk, and could not be.
+    /// The writer lets go of `records`. `None` if they have been put on disk meanwhile, from where they will come again, or
+    /// be counted, so that what the writer did counts no more.
+    fn release(&mut self, records: &Records) -> Option<Item> {
+        // They are at the front if they were to be put on disk, and could not be.
         let mut places = [&mut self.hand, &mut self.front].into_iter();
-        let item = places.find_map(|items| items.remove(items.iter().position(|item| item.is(batch))?))?;
+        let item = places.find_map(|items| items.remove(items.iter().position(|item| item.is(records))?))?;
         self.pending = self.pending.less(item.load());
         Some(item)
     }
 
-    /// `written` records of `batch` are with the target, and the rest is lost. Returns it, unless it does not count.
-    pub(super) fn settle(&mut self, batch: &Batch, written: u64) -> Option<Item> {
-        let item = self.release(batch)?;
-        self.accounts.written += written;
-        self.accounts.lost += batch.len() as u64 - written;
+    /// The first `written` of `records` are with the target, and the rest is lost. Returns them, unless they do not count.
+    pub(super) fn settle(&mut self, records: &Records, written: usize) -> Option<Item> {
+        let item = self.release(records)?;
+        if let Ok(batch) = records {
+            self.accounts.written += written as u64;
+            self.accounts.lost += (batch.len() - written) as u64;
+        }
         Some(item)
     }
 
-    /// The writer lets go of the loss that was given last. `None` if that has been put on disk meanwhile.
-    pub(super) fn settle_loss(&mut self) -> Option<Item> {
-        let at = self.hand.iter().rposition(|item| item.records.is_err())?;
-        self.hand.remove(at)
-    }
-
-    /// `written` records of `batch` are with the target, and all that is behind them comes again before anything else.
-    pub(super) fn split(&mut self, batch: &Batch, written: usize) {
-        if let Some(Item { records: Ok(batch), origin, .. }) = self.release(batch) {
-            self.accounts.written += written as u64;
-            self.push_front(batch, written, origin);
-        }
-    }
-
-    /// `records`, which are in hand, come again before anything else, but for the first that `arrived`.
-    pub(super) fn take_back(&mut self, records: &Records, arrived: usize) {
-        match records {
-            Ok(batch) => self.split(batch, arrived),
-            Err(_) => {
-                if let Some(loss) = self.settle_loss() {
-                    self.front.push_front(loss);
-                }
+    /// `records`, which are in hand, come again before anything else, but for the first that are `written`.
+    pub(super) fn take_back(&mut self, records: &Records, written: usize) {
+        match self.release(records) {
+            Some(Item { records: Ok(batch), origin, .. }) => {
+                self.accounts.written += written as u64;
+                self.push_front(batch, written, origin);
             }
+            Some(loss) => self.front.push_front(loss),
+            None => {}
         }
     }
 

@@ -13,9 +13,14 @@ fn queue(records: usize, bytes: usize) -> Queue {
 
 fn take(queue: &Queue) -> Arc<Batch> {
     match queue.next(None) {
-        Work::Batch(batch, _) => batch,
+        Work::Records(Ok(batch), _) => batch,
         other => panic!("a batch, not {other:?}"),
     }
+}
+
+/// Settles `batch`, of which so many records are written.
+fn settle(queue: &Queue, batch: &Arc<Batch>, written: usize) -> bool {
+    queue.settle(&Ok(Arc::clone(batch)), written)
 }
 
 #[test]
@@ -26,12 +31,12 @@ fn a_full_queue_drops_counts_and_marks_the_place() {
     queue.submit(&batch(["e"]));
     queue.submit(&batch(["f", "g"]));
     let first = take(&queue);
-    queue.settle(&first, 2);
+    settle(&queue, &first, 2);
     queue.submit(&batch(["h"]));
 
     assert_eq!(take(&queue).len(), 2);
     let at = |second: i64| Timestamp::from_micros(second * 1_000_000);
-    let Work::Lost(loss) = queue.next(None) else { panic!("the loss stands where it happened") };
+    let Work::Records(Err(loss), _) = queue.next(None) else { panic!("the loss stands where it happened") };
     assert_eq!(loss, Loss { records: 3, from: at(0), to: at(1) });
     assert_eq!(first_target(&take(&queue)), "h");
 
@@ -47,7 +52,7 @@ fn what_the_writer_holds_counts_against_the_limit() {
     let held = take(&queue);
     queue.submit(&one);
     assert_eq!(queue.accounts().lost, 1, "by bytes");
-    queue.settle(&held, 1);
+    settle(&queue, &held, 1);
     queue.submit(&one);
     assert_eq!(queue.accounts().pending, 1);
 }
@@ -71,11 +76,11 @@ fn flush_waits_for_what_is_in_hand_and_tells_what_is_left() {
         scope.spawn(|| {
             for _ in 0..2 {
                 let held = loop {
-                    if let Work::Batch(batch, _) = queue.next(None) {
+                    if let Work::Records(Ok(batch), _) = queue.next(None) {
                         break batch;
                     }
                 };
-                queue.settle(&held, held.len());
+                settle(&queue, &held, held.len());
             }
         });
         let flushed = queue.flush(Instant::now() + Duration::from_mins(1));
@@ -91,13 +96,13 @@ fn what_may_not_have_arrived_comes_again_in_order() {
         queue.submit(&batch(targets));
     }
     let (first, second) = (take(&queue), take(&queue));
-    queue.settle(&first, 2);
+    settle(&queue, &first, 2);
     queue.put_back(vec![(Ok(first), 0)], Some((Ok(second), 0)));
     let again: Vec<_> = (0..3).map(|_| take(&queue)).collect();
     assert_eq!(again.iter().map(|batch| first_target(batch)).collect::<Vec<_>>(), ["a", "c", "e"]);
     assert!(!queue.flush(Instant::now()).is_complete());
     for batch in again {
-        queue.settle(&batch, 2);
+        settle(&queue, &batch, 2);
     }
     assert!(queue.flush(Instant::now()).is_complete());
     let accounts = queue.accounts();
@@ -127,17 +132,17 @@ fn the_oldest_go_and_are_told_where_they_stood() {
     queue.submit(&batch(["d"]));
     queue.submit(&batch(["e"]));
     queue.submit(&batch(["f"]));
-    let Work::Lost(loss) = queue.next(None) else { panic!("a loss ahead of what is left") };
+    let Work::Records(Err(loss), _) = queue.next(None) else { panic!("a loss ahead of what is left") };
     assert_eq!(loss.records, 2, "c and d, not what the writer holds");
-    queue.settle_loss();
+    queue.settle(&Err(loss), 0);
     queue.submit(&batch(["g", "h"]));
-    let Work::Lost(loss) = queue.next(None) else { panic!("a second loss") };
+    let Work::Records(Err(loss), _) = queue.next(None) else { panic!("a second loss") };
     assert_eq!(loss.records, 2, "e and f");
-    queue.settle_loss();
-    queue.settle(&held, 2);
+    queue.settle(&Err(loss), 0);
+    settle(&queue, &held, 2);
     let last = take(&queue);
     assert_eq!(first_target(&last), "g");
-    queue.settle(&last, 2);
+    settle(&queue, &last, 2);
     assert!(queue.flush(Instant::now()).is_complete());
     let accounts = queue.accounts();
     assert_eq!((accounts.pending, accounts.written, accounts.lost), (0, 4, 4));
@@ -149,13 +154,14 @@ fn a_flush_knows_items_that_became_a_loss() {
     for target in ["a", "b", "c", "d", "e"] {
         queue.submit(&batch([target]));
     }
-    assert!(matches!(queue.next(None), Work::Lost(Loss { records: 3, .. })));
-    queue.settle_loss();
+    let Work::Records(Err(loss), _) = queue.next(None) else { panic!("a loss") };
+    assert_eq!(loss.records, 3);
+    queue.settle(&Err(loss), 0);
     for _ in 0..2 {
         assert!(!queue.flush(Instant::now()).is_complete());
         assert!(matches!(queue.next(None), Work::Nudge));
         let next = take(&queue);
-        queue.settle(&next, 1);
+        settle(&queue, &next, 1);
     }
     assert!(queue.flush(Instant::now()).is_complete());
 }
@@ -171,7 +177,7 @@ fn a_worker_waits_for_room() {
         while queue.state.lock().waits == 0 && !waiting.is_finished() {
             std::thread::yield_now();
         }
-        queue.settle(&held, 1);
+        settle(&queue, &held, 1);
         waiting.join().expect("no panic");
     });
     let accounts = queue.accounts();
@@ -193,7 +199,7 @@ fn a_dead_target_makes_nobody_wait_twice() {
     assert_eq!(queue.accounts().lost, 1001);
 
     let held = take(&queue);
-    queue.settle(&held, 1);
+    settle(&queue, &held, 1);
     queue.submit(&batch(["d"]));
     assert!(!queue.state.lock().in_vain, "there has been room: waiting may help again");
     queue.close();

@@ -1,22 +1,20 @@
 //! The queue as its writer sees it: what comes next, and what became of it.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use medusa_proto::access::Loss;
 
 use super::spill::{self, Segment};
-use super::state::{Item, QueueState, Stage, Take};
+use super::state::{Stage, Take};
 use super::{Queue, Records};
-use crate::{Batch, local};
+use crate::local;
 
 /// Next task of the writer.
 #[derive(Debug)]
 pub(crate) enum Work {
-    /// Write this batch, which has been waiting since then; then [`Queue::settle`].
-    Batch(Arc<Batch>, Instant),
-    /// Tell of this loss, already counted; then [`Queue::settle_loss`].
-    Lost(Loss),
+    /// Write these records, which have been waiting since then, or tell of this loss, already counted; then
+    /// [`Queue::settle`].
+    Records(Records, Instant),
     /// Look around: something outside the queue may have changed.
     Nudge,
     /// End: the sink is gone and the queue empty.
@@ -106,16 +104,16 @@ impl Queue {
         });
     }
 
-    /// Gives up what cannot be delivered, which is behind the first `written` records of `batch`. If the queue spills they
-    /// will come again, once it has been closed at the next start; else they are lost. Returns what the stream has to be
-    /// told of.
-    pub(crate) fn give_up(&self, batch: &Batch, written: usize) -> Option<Loss> {
-        if written == batch.len() || !self.spills() {
-            self.settle(batch, written);
-            return batch.loss_after(written);
+    /// Gives up what cannot be delivered, which is behind the first `written` of `records`. If the queue spills they will
+    /// come again, once it has been closed at the next start; else they are lost. Returns what the stream has to be told of.
+    pub(crate) fn give_up(&self, records: &Records, written: usize) -> Option<Loss> {
+        let loss = records.as_ref().map_or_else(|loss| Some(*loss), |batch| batch.loss_after(written));
+        if loss.is_none() || !self.spills() {
+            self.settle(records, written);
+            return loss;
         }
         self.change(|state| {
-            state.split(batch, written);
+            state.take_back(records, written);
             if state.stage == Stage::Closed {
                 state.stage = Stage::Ended;
             }
@@ -130,24 +128,12 @@ impl Queue {
         state.nudged = false;
     }
 
-    /// Settles `batch`: `written` records of it are with the target, the rest is lost. False: it has been put on disk
-    /// meanwhile, from where it comes again, so that this does not count.
-    pub(crate) fn settle(&self, batch: &Batch, written: usize) -> bool {
-        let item = self.change(|state| state.settle(batch, written as u64));
-        self.mark(item)
-    }
-
-    /// Settles the loss that was given last: it is written, or kept in mind. False as of [`settle`](Self::settle).
-    pub(crate) fn settle_loss(&self) -> bool {
-        let item = self.change(QueueState::settle_loss);
-        self.mark(item)
-    }
-
-    /// Notes on disk that `item` need not be read from there again. Whether there is one.
-    fn mark(&self, item: Option<Item>) -> bool {
-        let Some(item) = item else { return false };
+    /// Settles `records`: the first `written` of them are with the target, the rest is lost; of a loss, it is written, or kept
+    /// in mind. False: they have been put on disk meanwhile, from where they come again, so that this does not count.
+    pub(crate) fn settle(&self, records: &Records, written: usize) -> bool {
+        let Some(item) = self.change(|state| state.settle(records, written)) else { return false };
         if let (Some(directory), Some(origin)) = (self.directory.get(), item.origin) {
-            spill::mark(directory, origin);
+            spill::mark(directory, origin); // it need not be read from there again
         }
         true
     }

@@ -107,8 +107,7 @@ impl RemoteWriter {
     fn work(&mut self) -> bool {
         let time = if self.delivery.window.is_empty() { IDLE } else { LOOK };
         match self.delivery.queue.next(Some(time)) {
-            Work::Batch(batch, _) => self.write(Ok(batch)),
-            Work::Lost(loss) => self.write(Err(loss)),
+            Work::Records(records, _) => self.write(records),
             Work::Nudge => {
                 let is_reopened = std::mem::take(&mut self.delivery.state.lock().is_reopened);
                 match &self.connection {
@@ -292,10 +291,7 @@ impl Delivery {
             // Before it is settled: a flush looks at both, in the other order.
             self.note_unacknowledged(load(&what).records);
         }
-        let counts = match &what {
-            Ok(batch) => self.queue.settle(batch, batch.len()),
-            Err(_) => self.queue.settle_loss(),
-        };
+        let counts = self.queue.settle(&what, load(&what).records as usize);
         if let Some(end) = end.filter(|_| counts) {
             self.window.push(what, end);
         }

@@ -176,8 +176,8 @@ fn a_line_begun_in_a_replaced_file_is_whole_in_the_new_one() {
     let old = Scripted::new([Step::Take(70), Step::Fail]);
     let new = Scripted::default();
     let mut writer = writer(&queue, &old, Duration::ZERO);
-    let Work::Batch(first, since) = queue.next(None) else { panic!("a batch") };
-    writer.write_batch(&first, since);
+    let Work::Records(first, since) = queue.next(None) else { panic!("a batch") };
+    writer.write(&first, since);
     writer.to.next = Some(Box::new(new.clone()));
     writer.run();
     assert_eq!(read(&new.text()), (vec!["/2".into()], 0));

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::super::*;
+use super::settle;
 use crate::batch::tests::batch;
 
 #[derive(Clone, Debug)]
@@ -136,10 +137,10 @@ impl Rig {
             return true;
         }
         match self.queue.next(Some(Duration::ZERO)) {
-            Work::Batch(batch, _) => self.in_hand = Some(batch),
-            Work::Lost(loss) => {
+            Work::Records(Ok(batch), _) => self.in_hand = Some(batch),
+            Work::Records(Err(loss), _) => {
                 self.told += loss.records;
-                self.queue.settle_loss();
+                self.queue.settle(&Err(loss), 0);
             }
             Work::Nudge | Work::End => return false,
         }
@@ -154,7 +155,7 @@ impl Rig {
         }
         self.deliver(&batch, batch.len());
         self.queue.attempted(1, None);
-        if self.queue.settle(&batch, batch.len()) {
+        if settle(&self.queue, &batch, batch.len()) {
             self.window.push(batch);
         }
     }
@@ -164,7 +165,7 @@ impl Rig {
         let written = count.min(batch.len());
         self.deliver(&batch, written);
         self.queue.attempted(1, Some("full".into()));
-        assert_eq!(self.queue.give_up(&batch, written), None, "it will come again");
+        assert_eq!(self.queue.give_up(&Ok(batch), written), None, "it will come again");
         self.window.clear();
     }
 
@@ -189,7 +190,7 @@ impl Rig {
         loop {
             self.write();
             if let Some(held) = self.in_hand.take() {
-                self.queue.give_up(&held, 0);
+                self.queue.give_up(&Ok(held), 0);
             }
             if !self.take() && self.queue.state.lock().stage >= Stage::Ended {
                 break;

@@ -9,6 +9,7 @@ use medusa_proto::format::Format;
 use tempfile::TempDir;
 
 use super::super::*;
+use super::settle;
 use crate::batch::tests::batch;
 use crate::{FileSink, Options, Sink, Target};
 
@@ -42,7 +43,7 @@ fn submit(queue: &Queue, numbers: std::ops::Range<u64>) {
 fn take(queue: &Queue) -> Arc<Batch> {
     loop {
         match queue.next(None) {
-            Work::Batch(batch, _) => return batch,
+            Work::Records(Ok(batch), _) => return batch,
             Work::Nudge => {}
             other => panic!("a batch, not {other:?}"),
         }
@@ -70,13 +71,13 @@ fn drain(queue: &Arc<Queue>) -> (Vec<u64>, Vec<(usize, u64)>) {
     let (mut numbers, mut losses) = (Vec::new(), Vec::new());
     loop {
         match queue.next(Some(Duration::ZERO)) {
-            Work::Batch(batch, _) => {
+            Work::Records(Ok(batch), _) => {
                 numbers.push(number(&batch));
-                queue.settle(&batch, batch.len());
+                settle(queue, &batch, batch.len());
             }
-            Work::Lost(loss) => {
+            Work::Records(Err(loss), _) => {
                 losses.push((numbers.len(), loss.records));
-                queue.settle_loss();
+                queue.settle(&Err(loss), 0);
             }
             Work::Nudge if queue.accounts().pending + queue.accounts().spilled == 0 => break,
             Work::Nudge => {}
@@ -103,7 +104,7 @@ fn a_stuck_writer_does_not_keep_records_in_memory() {
     assert_eq!(status.get("spilled_bytes"), Some(&Value::Bytes(accounts.spilled_bytes)));
     assert_eq!(status.get("when_full"), Some(&Value::Text("spill".into())));
 
-    queue.settle(&held, 1);
+    settle(&queue, &held, 1);
     assert_eq!(drain(&queue).0, (1..1000).collect::<Vec<_>>());
     let accounts = queue.accounts();
     assert_eq!((accounts.written, accounts.spilled_bytes), (1000, 0), "{accounts:?}");
@@ -135,10 +136,10 @@ fn a_flush_without_time_puts_even_what_is_in_hand_on_disk() {
     let first = queue(&directory, 1000, u64::MAX);
     submit(&first, 0..10);
     let (settled, held) = (take(&first), take(&first));
-    first.settle(&settled, 1);
+    settle(&first, &settled, 1);
     let flushed = first.flush(Instant::now());
     assert_eq!(flushed, Flushed { left: 0, spilled: 9 });
-    first.settle(&held, 1); // it is too late for that to count
+    settle(&first, &held, 1); // it is too late for that to count
     let accounts = first.accounts();
     assert_eq!((accounts.written, accounts.pending, accounts.spilled), (1, 0, 9));
     end(first);
