@@ -181,8 +181,8 @@ impl Sink for ResolvingSink {
         self.shared.names.prepare().map_err(no_names)?;
         let mut started = self.started.lock();
         if !*started {
-            let worker = NameWorker::new(Arc::clone(&self.shared));
-            spawn("log-names", "with names", move || worker.run())?;
+            let shared = Arc::clone(&self.shared);
+            spawn("log-names", "with names", || NameWorker::new(shared).run())?;
             drain::enter(&self.shared.mailbox);
             *started = true;
         }

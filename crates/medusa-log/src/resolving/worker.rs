@@ -3,8 +3,10 @@
 //! A batch waits whole until all names are known that it needs, and in its turn behind those that came before. All wait
 //! equally long, so the first is always the one that may wait no longer.
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,50 +19,38 @@ use super::{Answer, Arrival, Known, ResolvingShared};
 use crate::mailbox::{Load, Mail};
 use crate::{Batch, Extent};
 
+/// The name of an address, shared by all that want it: not there before there is an answer, and `None` if the address has
+/// none, or none that may be logged.
+type Name = Rc<OnceCell<Option<Arc<str>>>>;
+
 pub(super) struct NameWorker {
     shared: Arc<ResolvingShared>,
     window: QuestionWindow,
     held: VecDeque<Held>,
-    /// The number of the first batch in `held`.
-    first: u64,
-    /// Addresses that have been asked for and not been answered, with the numbers of the batches that wait for them: often
-    /// none any more, as a deadline is shorter than a name server's patience.
-    asked: HashMap<IpAddr, VecDeque<u64>>,
+    /// The names that have been asked for, and not been answered: often nobody waits for one any more, as a deadline is
+    /// shorter than a name server's patience.
+    asked: HashMap<IpAddr, Name>,
 }
 
 /// A batch that waits.
 struct Held {
     batch: Arc<Batch>,
     until: Instant,
-    names: HashMap<IpAddr, Name>,
-    /// How many of these are missing.
-    missing: usize,
+    /// `None`: too many were being asked for.
+    names: HashMap<IpAddr, Option<Name>>,
 }
 
-/// State of an address's name, in a batch.
-enum Name {
-    Found(Arc<str>),
-    /// There is none, or none that may be logged.
-    Nameless,
-    /// It has been asked for.
-    Missing,
-    /// Too many are being asked for.
-    NotAsked,
-}
-
-impl Name {
-    fn of(name: Option<Arc<str>>) -> Self {
-        match name {
-            Some(name) if hostname(&name).is_some() => Self::Found(name),
-            _ => Self::Nameless,
-        }
+impl Held {
+    /// Tells whether an answer is missing.
+    fn waits(&self) -> bool {
+        self.names.values().flatten().any(|name| name.get().is_none())
     }
 }
 
 impl NameWorker {
     pub(super) fn new(shared: Arc<ResolvingShared>) -> Self {
         let window = QuestionWindow::new(shared.deadline);
-        Self { shared, window, held: VecDeque::new(), first: 0, asked: HashMap::new() }
+        Self { shared, window, held: VecDeque::new(), asked: HashMap::new() }
     }
 
     /// Works until the sink is gone and nothing waits.
@@ -75,7 +65,7 @@ impl NameWorker {
             }
             let now = Instant::now();
             let none_waits = halfway.is_some_and(|halfway| halfway <= now);
-            let passes = |held: &mut Held| held.missing == 0 || none_waits || held.until <= now;
+            let passes = |held: &mut Held| none_waits || held.until <= now || !held.waits();
             while let Some(held) = self.held.pop_front_if(passes) {
                 self.pass(&held, now);
             }
@@ -89,68 +79,61 @@ impl NameWorker {
         for address in batch.iter().filter_map(|entry| nameless(&entry)) {
             names.entry(address).or_insert_with(|| self.name(address));
         }
-        let missing = names.values().filter(|name| matches!(name, Name::Missing)).count();
-        self.held.push_back(Held { batch, until: since + self.shared.deadline, names, missing });
+        self.held.push_back(Held { batch, until: since + self.shared.deadline, names });
     }
 
-    /// Finds out the name for the batch that is about to be held.
-    fn name(&mut self, address: IpAddr) -> Name {
+    fn name(&mut self, address: IpAddr) -> Option<Name> {
         match self.shared.names.known(address) {
-            Known::Name(name) => return Name::of(Some(name)),
-            Known::NoName => return Name::Nameless,
+            Known::Name(name) => return Some(Rc::new(OnceCell::from(loggable(Some(name))))),
+            Known::NoName => return Some(Rc::new(OnceCell::from(None))),
             Known::NotYet => {}
         }
-        let number = self.first + self.held.len() as u64;
-        let is_new = !self.asked.contains_key(&address);
-        if is_new && !self.window.has_room(self.asked.len()) {
-            return Name::NotAsked;
+        if let Some(asked) = self.asked.get(&address) {
+            return Some(Rc::clone(asked));
         }
-        self.asked.entry(address).or_default().push_back(number);
-        if is_new {
-            let mailbox = Arc::downgrade(&self.shared.mailbox);
-            self.shared.names.ask(address, Answer { address, name: None, mailbox });
+        if !self.window.has_room(self.asked.len()) {
+            return None;
         }
-        Name::Missing
+        let name = Rc::clone(self.asked.entry(address).or_default());
+        let mailbox = Arc::downgrade(&self.shared.mailbox);
+        self.shared.names.ask(address, Answer { address, name: None, mailbox });
+        Some(name)
     }
 
     fn answered(&mut self, address: IpAddr, name: Option<Arc<str>>) {
-        let waiting = self.asked.remove(&address).unwrap_or_default();
-        if !waiting.is_empty() {
+        let Some(asked) = self.asked.remove(&address) else { return };
+        if Rc::strong_count(&asked) > 1 {
             self.window.answered();
         }
-        for number in waiting {
-            let Some(held) = self.held.get_mut((number - self.first) as usize) else { continue };
-            held.names.insert(address, Name::of(name.clone()));
-            held.missing -= 1;
-        }
+        asked.get_or_init(|| loggable(name));
     }
 
     /// Passes the first batch on, which is held no longer.
     fn pass(&mut self, held: &Held, now: Instant) {
-        let missing = held.names.iter().filter(|(_, name)| matches!(name, Name::Missing));
-        for (address, _) in missing {
+        if held.waits() {
             self.window.missed(now);
-            // They are in order, so that of this batch comes first.
-            self.asked.get_mut(address).map(VecDeque::pop_front);
         }
-        self.first += 1;
-        let is_named = held.names.values().any(|name| matches!(name, Name::Found(_)));
+        let names = held.names.values().flatten().filter_map(|name| name.get());
+        let is_named = names.flatten().next().is_some();
         let mut named = Batch::with_capacity(if is_named { held.batch.extent() } else { Extent::default() });
         let mut tally = self.shared.tally.lock();
         for entry in held.batch.iter() {
-            match (nameless(&entry).and_then(|address| held.names.get(&address)), &entry) {
-                (Some(Name::Found(name)), Entry::Access(record)) => {
-                    tally.named += 1;
-                    named.push(&Record { name: hostname(name), ..*record });
-                    continue;
+            let mut found = None;
+            if let Some(name) = nameless(&entry).and_then(|address| held.names.get(&address)) {
+                match name.as_ref().map(|name| name.get()) {
+                    None => tally.not_asked += 1,
+                    Some(None) => tally.late += 1,
+                    Some(Some(None)) => tally.nameless += 1,
+                    Some(Some(Some(name))) => {
+                        tally.named += 1;
+                        found = hostname(name);
+                    }
                 }
-                (Some(Name::Nameless), _) => tally.nameless += 1,
-                (Some(Name::Missing), _) => tally.late += 1,
-                (Some(Name::NotAsked), _) => tally.not_asked += 1,
-                _ => {}
             }
-            if is_named {
-                named.push_entry(&entry);
+            match entry {
+                Entry::Access(record) if found.is_some() => named.push(&Record { name: found, ..record }),
+                _ if is_named => named.push_entry(&entry),
+                _ => {}
             }
         }
         drop(tally);
@@ -165,4 +148,9 @@ fn nameless(entry: &Entry<'_>) -> Option<IpAddr> {
         Entry::Access(Record { peer: Peer::Ip(address), name: None, .. }) => Some(*address),
         _ => None,
     }
+}
+
+/// `name`, if it may be logged.
+fn loggable(name: Option<Arc<str>>) -> Option<Arc<str>> {
+    name.filter(|name| hostname(name).is_some())
 }
