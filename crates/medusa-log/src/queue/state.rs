@@ -1,8 +1,8 @@
 //! State that the lock of a queue protects: records in memory, what is known of those on disk, and the accounts.
 //!
-//! In the order of age a record is *in hand* (given to the writer, and not settled), at the *front* (next for the writer),
-//! on *disk*, or at the *back* (younger than what is on disk, and on its way there, or waiting until all of that has been
-//! replayed). Without spilling, the last two are always empty. Nothing here blocks.
+//! In the order of age a record is *in hand* (given to the writer, and not settled), to come *again* (given back by it), on
+//! *disk*, or *fresh*: it waits for its turn, or is on its way to disk. Without spilling, that is a queue in memory, and
+//! nothing is on disk. Nothing here blocks.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -20,12 +20,12 @@ use crate::{Batch, local};
 #[derive(Debug, Default)]
 pub(super) struct QueueState {
     hand: VecDeque<Item>,
-    front: VecDeque<Item>,
+    again: VecDeque<Item>,
     disk: BTreeMap<u64, Segment>,
-    back: VecDeque<Item>,
-    /// All in memory, and what of that belongs to the back; both with what is on its way to disk.
+    fresh: VecDeque<Item>,
+    /// All in memory, and what of that is fresh; both with what is on its way to disk.
     pending: Load,
-    behind: Load,
+    fresh_load: Load,
     /// Items ever queued.
     pub(super) queued: u64,
     /// The number of the next segment behind all others. None is used twice: the file of the last may not be gone yet.
@@ -68,8 +68,9 @@ pub(super) enum Stage {
 /// Side of what is on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
-    Front,
-    Back,
+    /// Older: what comes again, and what the writer holds.
+    Older,
+    Fresh,
 }
 
 /// Records that are queued, or a loss in their place.
@@ -123,53 +124,45 @@ impl QueueState {
 
     /// Tells whether all is settled that had been queued when `queued` was the count.
     pub(super) fn is_settled(&self, queued: u64) -> bool {
-        let mut oldest = [&self.hand, &self.front, &self.back].into_iter().filter_map(VecDeque::front);
+        let mut oldest = [&self.hand, &self.again, &self.fresh].into_iter().filter_map(VecDeque::front);
         self.moving.is_none()
             && oldest.all(|item| item.serial > queued)
             && self.disk.values().next().is_none_or(|segment| segment.serial > queued)
     }
 
+    /// Tells whether there is room for `batch`. With spilling, fresh records have half of all in any case, so that the way to
+    /// the disk has some: what a broken connection has put back is bounded by who did it, and may be more than there is
+    /// room for. Losing what comes meanwhile would be no help.
     pub(super) fn fits(&self, limit: Load, batch: &Batch) -> bool {
-        self.place(limit, Load::of(batch)).1
-    }
-
-    /// Where `load` belongs, and whether there is room. With spilling, the front has half of all, so that the way to the
-    /// disk has some, too.
-    fn place(&self, limit: Load, load: Load) -> (Side, bool) {
+        let load = Load::of(batch);
         if !self.spills() {
-            return (Side::Front, self.pending.has_room(load, limit));
+            return self.pending.has_room(load, limit);
         }
-        let half = limit.half();
-        let is_direct = self.back.is_empty() && self.moving.is_none() && self.disk.is_empty();
-        if is_direct && !self.accounts.failing && self.pending.has_room(load, half) {
-            return (Side::Front, true);
-        }
-        // The back has half in any case: what a broken connection has put back is bounded by who did it, and may be more
-        // than there is room for. Losing what comes meanwhile would be no help.
-        let used = self.pending.less(self.behind).min(half).and(self.behind);
-        (Side::Back, self.back.is_empty() || used.has_room(load, limit))
+        let older = self.pending.less(self.fresh_load).min(limit.half());
+        self.fresh.is_empty() || older.and(self.fresh_load).has_room(load, limit)
     }
 
     /// Queues `batch`, whose records are `whole`, or counts them as lost.
     pub(super) fn push(&mut self, limit: Load, batch: &Arc<Batch>, whole: Loss) {
-        let load = Load::of(batch);
-        let (side, fits) = self.place(limit, load);
-        let items = if side == Side::Front { &mut self.front } else { &mut self.back };
         self.queued += 1;
-        if fits {
+        if self.fits(limit, batch) {
             self.in_vain = false;
-            self.pending = self.pending.and(load);
-            if side == Side::Back {
-                self.behind = self.behind.and(load);
-            }
-            items.push_back(Item::new(Ok(Arc::clone(batch)), self.queued, None));
+            self.pending = self.pending.and(Load::of(batch));
+            self.fresh_load = self.fresh_load.and(Load::of(batch));
+            self.fresh.push_back(Item::new(Ok(Arc::clone(batch)), self.queued, None));
             return;
         }
         self.accounts.lost += whole.records;
-        match items.back_mut() {
+        match self.fresh.back_mut() {
             Some(Item { records: Err(loss), .. }) => *loss = loss.merge(whole),
-            _ => items.push_back(Item::new(Err(whole), self.queued, None)),
+            _ => self.fresh.push_back(Item::new(Err(whole), self.queued, None)),
         }
+    }
+
+    fn pop_fresh(&mut self) -> Option<Item> {
+        let item = self.fresh.pop_front()?;
+        self.fresh_load = self.fresh_load.less(item.load());
+        Some(item)
     }
 
     /// Loses the oldest that wait until `batch` fits, or nothing waits. What they were is told where they stood: ahead of
@@ -177,7 +170,7 @@ impl QueueState {
     pub(super) fn drop_old(&mut self, limit: Load, batch: &Batch) {
         let mut lost: Option<Loss> = None;
         while !self.fits(limit, batch)
-            && let Some(oldest) = self.front.pop_front()
+            && let Some(oldest) = self.again.pop_front().or_else(|| self.pop_fresh())
         {
             self.pending = self.pending.less(oldest.load());
             self.accounts.lost += oldest.load().records;
@@ -191,32 +184,31 @@ impl QueueState {
 
     /// A loss that is to be told before anything else.
     fn push_loss(&mut self, loss: Loss) {
-        match self.front.front_mut() {
+        match self.again.front_mut() {
             Some(Item { records: Err(next), .. }) => *next = next.merge(loss),
-            _ => self.front.push_front(Item::new(Err(loss), 0, None)),
+            _ => self.again.push_front(Item::new(Err(loss), 0, None)),
         }
     }
 
     /// Takes what is next for the writer. What it is given is in its hand.
     pub(super) fn take(&mut self) -> Take {
-        if self.front.is_empty() && self.moving != Some(Side::Front) {
-            if let Some((&number, &segment)) = self.disk.first_key_value() {
-                if segment.at == segment.length {
-                    if self.moving.is_some() && self.disk.len() == 1 {
-                        return Take::Nothing; // yet
-                    }
-                    self.disk.remove(&number);
-                    self.accounts.spilled_bytes -= segment.length;
-                }
-                return Take::Segment(number, segment);
-            }
-            if self.moving.is_none() {
-                std::mem::swap(&mut self.front, &mut self.back);
-                self.behind = Load::default();
-            }
+        if let Some(item) = self.again.pop_front() {
+            return Take::Work(self.hold(item));
         }
-        let item = self.front.pop_front();
-        item.map_or(Take::Nothing, |item| Take::Work(self.hold(item)))
+        if let Some((&number, &segment)) = self.disk.first_key_value()
+            && self.moving != Some(Side::Older)
+        {
+            if segment.at == segment.length {
+                if self.moving.is_some() && self.disk.len() == 1 {
+                    return Take::Nothing; // yet
+                }
+                self.disk.remove(&number);
+                self.accounts.spilled_bytes -= segment.length;
+            }
+            return Take::Segment(number, segment);
+        }
+        let next = if self.moving.is_none() { self.pop_fresh() } else { None };
+        next.map_or(Take::Nothing, |item| Take::Work(self.hold(item)))
     }
 
     fn hold(&mut self, item: Item) -> Work {
@@ -252,8 +244,8 @@ impl QueueState {
     /// The writer lets go of `records`. `None` if they have been put on disk meanwhile, from where they will come again, or
     /// be counted, so that what the writer did counts no more.
     fn release(&mut self, records: &Records) -> Option<Item> {
-        // They are at the front if they were to be put on disk, and could not be.
-        let mut places = [&mut self.hand, &mut self.front].into_iter();
+        // They come again if they were to be put on disk, and could not be.
+        let mut places = [&mut self.hand, &mut self.again].into_iter();
         let item = places.find_map(|items| items.remove(items.iter().position(|item| item.is(records))?))?;
         self.pending = self.pending.less(item.load());
         Some(item)
@@ -274,9 +266,9 @@ impl QueueState {
         match self.release(records) {
             Some(Item { records: Ok(batch), origin, .. }) => {
                 self.accounts.written += written as u64;
-                self.push_front(batch, written, origin);
+                self.come_again(batch, written, origin);
             }
-            Some(loss) => self.front.push_front(loss),
+            Some(loss) => self.again.push_front(loss),
             None => {}
         }
     }
@@ -288,18 +280,18 @@ impl QueueState {
                 let again = (batch.len() - arrived) as u64;
                 self.accounts.written -= again;
                 self.accounts.resent += again;
-                self.push_front(batch, arrived, None);
+                self.come_again(batch, arrived, None);
             }
             Err(loss) => self.push_loss(loss),
         }
     }
 
     /// What is behind the first `skip` records of `batch` is next.
-    fn push_front(&mut self, batch: Arc<Batch>, skip: usize, origin: Option<Origin>) {
+    fn come_again(&mut self, batch: Arc<Batch>, skip: usize, origin: Option<Origin>) {
         let batch = if skip == 0 { batch } else { batch.behind(skip) };
         if !batch.is_empty() {
             self.pending = self.pending.and(Load::of(&batch));
-            self.front.push_front(Item::new(Ok(batch), 0, origin));
+            self.again.push_front(Item::new(Ok(batch), 0, origin));
         }
     }
 
@@ -311,8 +303,8 @@ impl QueueState {
         let presses = self.pending.records > half.records || self.pending.bytes > half.bytes;
         match () {
             () if !self.spills() || self.stuck => None,
-            () if fails && !self.front.is_empty() || all && !self.hand.is_empty() => Some(Side::Front),
-            () => (!self.back.is_empty() && (fails || presses)).then_some(Side::Back),
+            () if fails && !self.again.is_empty() || all && !self.hand.is_empty() => Some(Side::Older),
+            () => (!self.fresh.is_empty() && (fails || presses)).then_some(Side::Fresh),
         }
     }
 
@@ -331,42 +323,41 @@ impl QueueState {
     pub(super) fn start_moving(&mut self, side: Side, room: usize) -> (VecDeque<Item>, u64, u64) {
         self.moving = Some(side);
         let new = (self.next_segment.max(MIDDLE), 0);
-        if side == Side::Back {
-            let rest = self.back.split_off(chunk(self.back.iter(), room));
-            let items = std::mem::replace(&mut self.back, rest);
+        if side == Side::Fresh {
+            let rest = self.fresh.split_off(chunk(self.fresh.iter(), room));
+            let items = std::mem::replace(&mut self.fresh, rest);
             let newest = self.disk.iter().next_back().map(|(&number, segment)| (number, segment));
             // One of an earlier run may break off.
             let goes_on = newest.filter(|(_, it)| it.serial > 0 && it.length < SEGMENT_BYTES);
             let (number, length) = goes_on.map_or(new, |(number, it)| (number, it.length));
             return (items, number, length);
         }
-        let from = if self.front.is_empty() { &mut self.hand } else { &mut self.front };
+        let from = if self.again.is_empty() { &mut self.hand } else { &mut self.again };
         // The youngest first: what does not fit must be older than what is on disk.
         let items = from.split_off(from.len() - chunk(from.iter().rev(), room));
         (items, if self.disk.is_empty() { new.0 } else { self.oldest_segment().saturating_sub(1) }, 0)
     }
 
     /// `items` are on disk, and a segment has grown to this length; or they could not be `stored`, and are again where they
-    /// were; what the writer holds, at the front. Returns the places on disk that they no longer need.
+    /// were; what the writer holds comes again. Returns the places on disk that they no longer need.
     pub(super) fn moved(&mut self, mut items: VecDeque<Item>, stored: io::Result<(u64, u64)>) -> Vec<Origin> {
-        let is_back = self.moving.take() == Some(Side::Back);
+        let is_fresh = self.moving.take() == Some(Side::Fresh);
         let (number, length) = match stored {
             Ok(grown) => grown,
             Err(error) => {
                 self.stuck = true;
                 self.accounts.erred(format!("cannot spill: {error}"));
-                if is_back {
-                    std::mem::swap(&mut items, &mut self.back);
+                if is_fresh {
+                    std::mem::swap(&mut items, &mut self.fresh); // what is there is younger
                 }
-                // What is there is older.
-                if is_back { &mut self.back } else { &mut self.front }.append(&mut items);
+                if is_fresh { &mut self.fresh } else { &mut self.again }.append(&mut items);
                 return Vec::new();
             }
         };
         let load = items.iter().map(Item::load).fold(Load::default(), Load::and);
         self.pending = self.pending.less(load);
-        if is_back {
-            self.behind = self.behind.less(load);
+        if is_fresh {
+            self.fresh_load = self.fresh_load.less(load);
         }
         let serial = items.front().map_or(0, |item| item.serial);
         let segment = self.disk.entry(number).or_insert(Segment { serial, ..Segment::NEW });
@@ -395,7 +386,7 @@ impl QueueState {
         self.stage = Stage::Gone;
         let lost = std::mem::take(&mut self.pending).records;
         let (mut kept, mut untold) = (0, 0);
-        for item in self.hand.drain(..).chain(self.front.drain(..)).chain(self.back.drain(..)) {
+        for item in self.hand.drain(..).chain(self.again.drain(..)).chain(self.fresh.drain(..)) {
             match &item.records {
                 // What was read from disk is still there.
                 Ok(batch) if item.origin.is_some() => kept += batch.len() as u64,
@@ -403,7 +394,7 @@ impl QueueState {
                 Err(loss) => untold += loss.records,
             }
         }
-        self.behind = Load::default();
+        self.fresh_load = Load::default();
         self.accounts.spilled += kept;
         self.accounts.lost += lost - kept;
         lost - kept + untold
