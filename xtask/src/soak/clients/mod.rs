@@ -99,6 +99,14 @@ impl Attack<'_> {
         dial(self.from, self.targets.plain, PATIENCE, Some(4096))
     }
 
+    /// Does `once` again and again until the attack is over.
+    fn again(&mut self, mut once: impl FnMut(&mut Self) -> io::Result<()>) -> io::Result<()> {
+        while !self.over() {
+            once(self)?;
+        }
+        Ok(())
+    }
+
     /// As many as `open` makes of what there may be, up to `most`. An error if there is none.
     fn gather<T>(
         &mut self,
@@ -116,48 +124,74 @@ impl Attack<'_> {
         Ok(held)
     }
 
-    /// As many connections to `to` as there may be, after `head` was said over each.
-    fn herd(&mut self, to: SocketAddr, head: &[u8]) -> io::Result<Vec<TcpStream>> {
-        self.gather(MOST_CONNECTIONS, |attack| {
-            let mut stream = attack.dial_to(to)?;
-            stream.write_all(head)?;
-            Ok(stream)
-        })
+    /// Gathers what `open` makes, and holds on to it until the attack is over.
+    fn hold<T>(&mut self, most: usize, open: impl FnMut(&mut Self) -> io::Result<T>) -> io::Result<()> {
+        let held = self.gather(most, open)?;
+        thread::park_timeout(self.until.saturating_duration_since(Instant::now()));
+        drop(held);
+        Ok(())
     }
 
-    /// Says `next` over each of `herd` in turn, with a pause after each turn, until the attack is over. Those whose
-    /// server has gone are let go.
-    fn trickle(&mut self, mut herd: Vec<TcpStream>, next: &[u8], pause: Duration) {
+    /// Gathers what `open` makes, and says `next` over each in turn, with a pause after each turn, until the attack is
+    /// over. Those whose server has gone are let go.
+    fn trickle<S: Write>(
+        &mut self,
+        most: usize,
+        open: impl FnMut(&mut Self) -> io::Result<S>,
+        next: &[u8],
+        pause: Duration,
+    ) -> io::Result<()> {
+        let mut herd = self.gather(most, open)?;
         while !self.over() && !herd.is_empty() {
             herd.retain_mut(|stream| stream.write_all(next).is_ok());
             thread::park_timeout(pause); // the pace of the attack
         }
-    }
-
-    /// Holds on to `held` until the attack is over.
-    fn hold<T>(&self, held: T) {
-        thread::park_timeout(self.until.saturating_duration_since(Instant::now()));
-        drop(held);
-    }
-
-    /// Writes `bytes` over and over until the attack is over or the server has enough.
-    fn flood(&self, stream: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
-        while !self.over() {
-            stream.write_all(bytes)?;
-        }
         Ok(())
+    }
+
+    /// Over one connection after the other, writes `bytes` over and over until the server has enough.
+    fn flood<S: Write>(
+        &mut self,
+        mut open: impl FnMut(&mut Self) -> io::Result<S>,
+        bytes: &[u8],
+    ) -> io::Result<()> {
+        self.again(|attack| {
+            let mut stream = open(attack)?;
+            while !attack.over() && stream.write_all(bytes).is_ok() {}
+            Ok(())
+        })
+    }
+
+    /// Over one connection after the other, says what `make` makes, be it taken or not, and hears what comes.
+    fn say<S: Read + Write>(
+        &mut self,
+        mut open: impl FnMut(&mut Self) -> io::Result<S>,
+        mut make: impl FnMut(&mut Rng) -> Vec<u8>,
+    ) -> io::Result<()> {
+        self.again(|attack| {
+            let mut stream = open(attack)?;
+            let _refused = stream.write_all(&make(attack.rng));
+            drain(&mut stream);
+            Ok(())
+        })
     }
 
     /// Requests one after the other, each over a connection of its own, until the attack is over.
     fn repeat(&mut self, mut request: impl FnMut(&mut Rng) -> Vec<u8>) -> io::Result<()> {
-        while !self.over() {
-            let mut client = Client::over(self.dial()?);
+        self.again(|attack| {
+            let mut client = Client::over(attack.dial()?);
             client.read_at_most(1 << 20);
             // Answered before all was taken, or not: either way the next one.
-            let _cut_off = client.try_send(request(self.rng)).and_then(|()| client.try_response("GET"));
-        }
-        Ok(())
+            let _cut_off = client.try_send(request(attack.rng)).and_then(|()| client.try_response("GET"));
+            Ok(())
+        })
     }
+}
+
+/// `stream`, after `head` was said over it.
+fn after<S: Write>(head: &[u8], mut stream: S) -> io::Result<S> {
+    stream.write_all(head)?;
+    Ok(stream)
 }
 
 /// Reads and forgets until nothing comes.
